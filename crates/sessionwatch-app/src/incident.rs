@@ -4,6 +4,7 @@
 mod affected;
 pub mod drill;
 pub mod evidence;
+mod log_sources;
 pub mod message;
 mod reopening;
 pub mod report;
@@ -36,8 +37,9 @@ use crate::{
 };
 
 pub use self::{
+    log_sources::unheard,
     reopening::{ReopenReason, reopen, reopen_by_run, reopen_reason_from_logs, reopen_reasons},
-    steps::{StepOutcome, check_step, unheard},
+    steps::{StepOutcome, check_step},
 };
 
 /// Signals of the last day that are on the timeline from the start.

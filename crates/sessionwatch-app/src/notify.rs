@@ -11,7 +11,9 @@ mod message;
 mod ntfy;
 mod pagerduty;
 pub(crate) mod queue;
+pub(crate) mod section;
 mod sender;
+mod service;
 mod slack;
 mod teams;
 mod telegram;
@@ -20,12 +22,11 @@ mod webhook;
 
 mod retry_after;
 
+use std::time::Duration;
+
 use credentials::Secret;
 
-use self::{
-    limits::{escape_markdown, fit_to_bytes, truncate_utf16},
-    sender::{DELIVERY_TIMEOUT, tls_failure},
-};
+use self::limits::{escape_markdown, fit_to_bytes, truncate_utf16};
 
 pub use self::{
     channel::Channel,
@@ -36,6 +37,9 @@ pub use self::{
     sender::{Sender, send_test},
 };
 pub(crate) use self::{limits::bounded_key, sender::send_past_outbox};
+
+/// How long a channel may take to accept a message.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A request to make of a channel.
 #[derive(Clone, Debug, Default)]
@@ -95,7 +99,7 @@ pub(crate) mod tests {
             text: NotificationBatch::default_text(messages),
         };
         let channel = channel(kind, url);
-        let post = channel.kind.post(&channel, &told, Instant::MIN).unwrap();
+        let post = channel.kind.post(&channel.url, &told, Instant::MIN).unwrap();
         (post.url.expose().to_owned(), serde_json::from_str(post.body.expose()).unwrap())
     }
 

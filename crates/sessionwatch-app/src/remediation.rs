@@ -13,8 +13,10 @@ pub mod notes;
 pub mod restoring;
 pub mod view;
 
+mod outcome;
 mod outlook;
 mod reconcile;
+mod run;
 mod side_effects;
 
 use jiff::SignedDuration;
@@ -36,12 +38,12 @@ use crate::config::{Config, Target};
 
 pub use self::{
     affected::{Affected, affected, ready, returned},
-    applying::Applied,
     authorization::{ApplyCircumstances, authorize_apply},
     control::Control,
     error::{ActError, Reason},
     executor::{ArchiveKeys, Executor},
     making::make,
+    outcome::{Applied, Dependents, Why},
     reconcile::settle,
 };
 

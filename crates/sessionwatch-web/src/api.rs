@@ -24,6 +24,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
     middleware::{self, Next},
     response::{IntoResponse, Response},
+    routing,
 };
 use sessionwatch_app::app::{
     Actor, AppState,
@@ -81,12 +82,13 @@ struct OpenApiDoc;
 /// The interface.
 pub(super) fn router(app: &Arc<AppState>) -> Router<Arc<AppState>> {
     let (router, _) = routes::api_router().split_for_parts();
+    let router = router.route(routes::DOCUMENT, routing::get(openapi::document));
     let guard = Guard { app: Arc::clone(app), routes: routes::table() };
     router
         .layer(middleware::from_fn(etag::etag_middleware))
         .layer(middleware::from_fn_with_state(Arc::clone(app), idempotency::idempotency_middleware))
         .route_layer(middleware::from_fn_with_state(guard, require_access))
-        .route("/api/{*rest}", axum::routing::any(not_found))
+        .route("/api/{*rest}", routing::any(not_found))
 }
 
 async fn not_found(State(app): State<Arc<AppState>>) -> Response {

@@ -20,10 +20,7 @@ use super::{
 };
 use crate::{
     config_file::{self, Section, Written, schema_of},
-    notify::{
-        Kind,
-        channel::{self, KindReference},
-    },
+    notify::{Kind, channel, section::KindReference},
 };
 
 /// sessionwatch.toml. The sections of checks and channels are not here: their keys depend on which check or kind it is.

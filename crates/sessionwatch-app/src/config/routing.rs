@@ -5,12 +5,11 @@ use std::ops::Range;
 use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use sessionwatch_core::{instant::Instant, severity::Severity};
+use sessionwatch_core::severity::Severity;
 
-use super::{Serve, names::Names, reading::Reading};
+use super::{names::Names, reading::Reading};
 use crate::{
     config_file::{Seconds, Written},
-    notify::Channel,
     schedule::Schedule,
 };
 
@@ -103,37 +102,6 @@ pub struct WeeklyReport {
     pub due: Schedule,
     /// Names of channels.
     pub channels: Vec<String>,
-}
-
-impl Serve {
-    /// The channels that are told of a finding, each once.
-    #[must_use]
-    pub fn told(&self, target: &str, check: &str, severity: Severity) -> Vec<&Channel> {
-        let about = |route: &&Route| {
-            severity >= route.severity && includes(&route.targets, target) && includes(&route.checks, check)
-        };
-        let routes: Vec<&Route> = self.routes.iter().filter(about).collect();
-        let meant = |channel: &&Channel| {
-            self.routes.is_empty() || routes.iter().any(|route| route.channels.contains(&channel.name))
-        };
-        self.channels.iter().filter(meant).collect()
-    }
-
-    /// Whether nothing is told of a check on a target because of maintenance.
-    #[must_use]
-    pub fn in_maintenance(&self, target: &str, check: &str, now: Instant) -> bool {
-        let holds = |window: &Maintenance| {
-            includes(&window.targets, target)
-                && includes(&window.checks, check)
-                && window.begins.before(now).is_some_and(|begun| now.duration_since(begun) < window.lasts)
-        };
-        self.maintenance.iter().any(holds)
-    }
-}
-
-/// Whether a list names something; an empty one names everything.
-fn includes(list: &[String], name: &str) -> bool {
-    list.is_empty() || list.iter().any(|listed| listed == name)
 }
 
 impl RouteSection {

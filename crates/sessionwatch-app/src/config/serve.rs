@@ -11,6 +11,7 @@ use jiff::{SignedDuration, tz::TimeZone};
 use pg_link::Dsn;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use sessionwatch_core::{instant::Instant, severity::Severity};
 use sessionwatch_store::Place;
 use sessionwatch_targets::address::Address;
 
@@ -218,4 +219,35 @@ fn place(written: &Written<Secret>, reading: &mut Reading<'_, '_>) -> Option<Pla
     let address = Address::parse(text).ok();
     let path = address.as_ref().and_then(Address::file).unwrap_or(Path::new(text));
     Some(Place::File(reading.folder.join(path)))
+}
+
+impl Serve {
+    /// The channels that are told of a finding, each once.
+    #[must_use]
+    pub fn told(&self, target: &str, check: &str, severity: Severity) -> Vec<&Channel> {
+        let about = |route: &&Route| {
+            severity >= route.severity && includes(&route.targets, target) && includes(&route.checks, check)
+        };
+        let routes: Vec<&Route> = self.routes.iter().filter(about).collect();
+        let meant = |channel: &&Channel| {
+            self.routes.is_empty() || routes.iter().any(|route| route.channels.contains(&channel.name))
+        };
+        self.channels.iter().filter(meant).collect()
+    }
+
+    /// Whether nothing is told of a check on a target because of maintenance.
+    #[must_use]
+    pub fn in_maintenance(&self, target: &str, check: &str, now: Instant) -> bool {
+        let holds = |window: &Maintenance| {
+            includes(&window.targets, target)
+                && includes(&window.checks, check)
+                && window.begins.before(now).is_some_and(|begun| now.duration_since(begun) < window.lasts)
+        };
+        self.maintenance.iter().any(holds)
+    }
+}
+
+/// Whether a list names something; an empty one names everything.
+fn includes(list: &[String], name: &str) -> bool {
+    list.is_empty() || list.iter().any(|listed| listed == name)
 }

@@ -254,7 +254,7 @@ fn signals_of(context: Context<'_>, incident: &Incident, now: Instant, bundle: &
     let count = signals.as_ref().ok().map(Vec::len);
     bundle.keep_lines(PART, signals, ENTRIES);
     // A source that nobody reads says nothing, which is not the same as nothing to say.
-    let unheard = super::unheard(context).unwrap_or_else(|error| vec![error.to_string()]);
+    let unheard = super::log_sources::unheard(context).unwrap_or_else(|error| vec![error.to_string()]);
     json!({ "sources": sources, "from": clock::rfc3339(period.from), "count": count, "unheard": unheard })
 }
 

@@ -1,17 +1,14 @@
 //! What the program finds out of the steps of an incident by itself.
 
 use serde_json::{Value, json};
-use sessionwatch_clock as clock;
 use sessionwatch_core::{
     checklist::CriticalSignals,
     duration::{DAY, HOUR},
     incident::{self, Step},
     instant::Instant,
     plural::counted,
-    source_activity::SourceStatus,
 };
 use sessionwatch_store::{
-    StoreError,
     incidents::{Entry, Incident},
     signals,
 };
@@ -19,7 +16,9 @@ use sessionwatch_store::{
 use super::{
     contained,
     evidence::{self, Frozen},
-    findings, look,
+    findings,
+    log_sources::unheard,
+    look,
 };
 use crate::{
     logs,
@@ -175,32 +174,6 @@ fn critical_lines(context: Context<'_>, timeline: &[Entry]) -> Result<CriticalSi
     Ok(context
         .store
         .read(|db| logs::count_critical(db, signals::Window { target, from, to: Instant::MAX }))?)
-}
-
-/// The log sources of the target of which nobody knows what they say now, each in words: one that was never read, or that has
-/// gone quiet.
-///
-/// # Errors
-///
-/// If what is known of them cannot be read.
-pub fn unheard(context: Context<'_>) -> Result<Vec<String>, StoreError> {
-    let now = context.clock.now();
-    let mut unheard = Vec::new();
-    for source in context.config.logs.of(&context.target.name) {
-        let kept = context.store.read(|db| logs::find_source(db, &source.name))?.unwrap_or_default();
-        match (kept.rhythm.voice(kept.heard_at, now, source.idle_after), kept.heard_at) {
-            (SourceStatus::Usual, _) => {}
-            (SourceStatus::Quiet, Some(at)) => unheard.push(format!(
-                "no line of `{}` was read since {}, which is unusual",
-                source.name,
-                clock::readable(at)
-            )),
-            (SourceStatus::Never | SourceStatus::Quiet, _) => {
-                unheard.push(format!("no line of `{}` was read yet", source.name));
-            }
-        }
-    }
-    Ok(unheard)
 }
 
 fn count(found: Option<u64>, what: &str, right: &mut Vec<String>, wrong: &mut Vec<String>) {

@@ -32,8 +32,9 @@ use sessionwatch_logs::{
 };
 
 use self::{
+    content::FileId,
     done::Rotated,
-    place::{FileId, Mark},
+    place::Mark,
     tailed::{Progress, Tailed},
 };
 pub use self::{place::Place, tailed::QUIET};

@@ -1,13 +1,14 @@
 //! Prometheus' Alertmanager: alerts of its API v2.
 
+use credentials::Secret;
 use jiff::SignedDuration;
 use serde_json::json;
 use sessionwatch_clock as clock;
 use sessionwatch_core::instant::Instant;
 
 use super::{
-    Channel, DeliveryError, HttpRequest, NotificationBatch, bounded_key,
-    channel::{NoKeys, Service, Source},
+    DeliveryError, HttpRequest, NotificationBatch, bounded_key,
+    service::{NoKeys, Service, Source},
     truncate_utf16,
 };
 
@@ -32,7 +33,7 @@ impl Service for Alertmanager {
 
     fn post(
         &self,
-        channel: &Channel,
+        url: &Secret,
         told: &NotificationBatch<'_>,
         now: Instant,
     ) -> Result<HttpRequest, DeliveryError> {
@@ -55,7 +56,7 @@ impl Service for Alertmanager {
                 })
             })
             .collect();
-        let url = format!("{}/api/v2/alerts", channel.url.expose().trim_end_matches('/'));
+        let url = format!("{}/api/v2/alerts", url.expose().trim_end_matches('/'));
         Ok(HttpRequest { url: url.into(), body: json!(alerts).to_string().into(), ..HttpRequest::default() })
     }
 }

@@ -1,45 +1,13 @@
-//! `[[channel]]`: the keys that every channel has. Those of its kind are in the file of that kind.
+//! `[[channel]]`: the channels of a file. The keys of a kind are in the file of that kind.
 
-use std::{ops::Range, path::Path};
+use std::path::Path;
 
 use credentials::Secret;
-use schemars::JsonSchema;
-use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
-use sessionwatch_core::instant::Instant;
 use toml::{Spanned, de::DeTable};
 
-use super::{DeliveryError, HttpRequest, NotificationBatch, kinds::Kind, template::Template};
-use crate::config_file::{
-    self, Lookup, Problems, SecretKeys, SecretText, Written, certificates, fields, schema_of,
-};
-
-/// A way to tell people.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default)]
-struct ChannelSection {
-    /// Its name in routes.
-    #[schemars(extend("x-required" = true), example = &"chat")]
-    name: Option<Written<String>>,
-    /// What is sent, and how.
-    #[schemars(extend("x-required" = true), example = &"slack")]
-    kind: Option<String>,
-    /// Where it is sent; ${NAME} stands for a variable of the environment.
-    #[schemars(extend("x-otherwise" = "url_file"), example = &"${SLACK_WEBHOOK_URL}")]
-    url: Option<Written<SecretText>>,
-    /// A file that holds nothing but the URL.
-    #[schemars(extend("x-otherwise" = "url"), example = &"/run/secrets/slack-url")]
-    url_file: Option<Written<String>>,
-    /// A PEM file with certificate authorities to trust besides those of the system.
-    #[schemars(extend("x-otherwise" = "those of the system alone"), example = &"company-ca.pem")]
-    ca_file: Option<String>,
-    /// The text for people, as a Jinja template.
-    #[schemars(
-        extend("x-otherwise" = "the usual text"),
-        example = &"{{ notice }}: {{ check }} on {{ target }}: {{ summary }}",
-    )]
-    template: Option<Written<String>>,
-}
+use super::{kinds::Kind, section::ChannelSection, service::Source, template::Template};
+use crate::config_file::{self, Lookup, Problems, SecretKeys, certificates, fields, schema_of};
 
 /// A way to tell people.
 #[derive(Clone, Debug)]
@@ -77,85 +45,6 @@ pub struct Channels {
     /// The names of all, of faulty ones too.
     pub names: Vec<String>,
 }
-
-/// What a kind of channel is. Each has a file of its own, and a line in [`Kind`].
-pub(super) trait Service: Sized {
-    /// The keys of its section besides those that every channel has.
-    type Config: DeserializeOwned + JsonSchema;
-    /// The word for it.
-    const KIND: &'static str;
-    /// Whether programs read what it sends, one alert at a time, rather than people.
-    const IS_FOR_PROGRAMS: bool = false;
-    /// Where it is sent where nothing else is said.
-    const DEFAULT_URL: Option<&'static str> = None;
-    /// How its addresses begin.
-    const SCHEMES: &'static [&'static str] = &["https://", "http://"];
-
-    /// What it needs, as used; nothing if what is written is wrong, an error if what it refers to is not there.
-    fn new(config: Self::Config, source: &mut Source<'_, '_, '_>) -> Option<Result<Self, String>>;
-
-    /// The request that tells the messages.
-    ///
-    /// # Errors
-    ///
-    /// If there is none.
-    fn post(
-        &self,
-        channel: &Channel,
-        told: &NotificationBatch<'_>,
-        now: Instant,
-    ) -> Result<HttpRequest, DeliveryError>;
-}
-
-/// What a channel is read from.
-pub(super) struct Source<'a, 'p, 't> {
-    /// Where its section stands.
-    pub(super) section: Range<usize>,
-    /// What the names of files are relative to.
-    pub(super) folder: &'a Path,
-    /// Everything that is wrong.
-    pub(super) problems: &'p mut Problems<'t>,
-}
-
-impl Source<'_, '_, '_> {
-    /// The secret that is written; nothing if it is wrong, an error if it is not there.
-    pub(super) fn secret(
-        &mut self,
-        text: Option<&Written<SecretText>>,
-        file: Option<&Written<String>>,
-    ) -> Option<Result<Option<Secret>, String>> {
-        match (SecretKeys { name: "secret", text, file }).look_up(self.folder, self.problems) {
-            Lookup::Absent => Some(Ok(None)),
-            Lookup::Refused => None,
-            Lookup::Found(secret) => Some(Ok(Some(secret.into_inner()))),
-            Lookup::Missing(missing) => Some(Err(missing.into_inner())),
-        }
-    }
-
-    /// The secret, without which a channel of that kind cannot be.
-    pub(super) fn required_secret(
-        &mut self,
-        text: Option<&Written<SecretText>>,
-        file: Option<&Written<String>>,
-    ) -> Option<Result<Secret, String>> {
-        match self.secret(text, file)? {
-            Ok(Some(secret)) => Some(Ok(secret)),
-            Err(missing) => Some(Err(missing)),
-            Ok(None) => {
-                if !self.problems.was_refused(&self.section, &["secret", "secret_file"]) {
-                    let message = "a channel of this kind needs the key `secret`";
-                    self.problems.report(self.section.clone(), message);
-                }
-                None
-            }
-        }
-    }
-}
-
-/// The keys of a kind that needs none of its own.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default)]
-pub(super) struct NoKeys {}
 
 /// Reads the sections of a checked file.
 pub fn read(sections: Vec<Spanned<DeTable<'_>>>, folder: &Path, problems: &mut Problems<'_>) -> Channels {
@@ -225,56 +114,6 @@ fn channel(
         return None;
     }
     Some(Ok(Channel { name: String::new(), kind, url, authorities, template }))
-}
-
-/// What is known of a kind without a channel of it.
-#[derive(Clone, Debug)]
-pub(super) struct Facts {
-    pub(super) default_url: Option<&'static str>,
-    pub(super) schemes: &'static [&'static str],
-}
-
-/// The section of a kind, as it is documented.
-#[derive(Clone, Debug)]
-pub struct KindReference {
-    /// The word for it.
-    pub kind: &'static str,
-    /// The schema of its section.
-    pub schema: Value,
-    /// Its keys in their order; nothing but the name, the kind and the address where it has none of its own.
-    pub keys: Vec<String>,
-}
-
-impl KindReference {
-    /// The section of a kind.
-    pub(super) fn of<S: Service>() -> Self {
-        let mut schema = schema_of::<ChannelSection>();
-        let own = schema_of::<S::Config>();
-        let properties = &mut schema["properties"];
-        properties["kind"]["const"] = json!(S::KIND);
-        properties["kind"]["examples"] = json!([S::KIND]);
-        properties["name"]["examples"] = json!([S::KIND]);
-        properties["url"]["examples"] = json!([format!("${{{}_URL}}", S::KIND.to_uppercase())]);
-        if let Some(url) = S::DEFAULT_URL {
-            properties["url"]["default"] = json!(url);
-        }
-        if let (Some(all), Some(own)) = (properties.as_object_mut(), own["properties"].as_object()) {
-            all.extend(own.clone());
-        }
-        let required = [&schema["required"], &own["required"]];
-        let required: Vec<Value> =
-            required.into_iter().flat_map(Value::as_array).flatten().cloned().collect();
-        schema["required"] = json!(required);
-        schema["description"] = own["description"].clone();
-        let keys = ["name", "kind", "url"].iter().chain(fields::<S::Config>());
-        Self { kind: S::KIND, schema, keys: keys.map(|key| (*key).to_owned()).collect() }
-    }
-
-    /// Whether it has keys of its own.
-    #[must_use]
-    pub fn has_own_keys(&self) -> bool {
-        self.keys.len() > 3
-    }
 }
 
 /// The keys that every channel has, as they are documented.

@@ -1,5 +1,7 @@
 //! Why a message was not delivered.
 
+use std::{error::Error, io};
+
 use jiff::SignedDuration;
 
 /// Why a message was not delivered. Holds nothing of the channel's address, which may be a secret.
@@ -77,6 +79,25 @@ pub(super) fn status_hint(status: u16) -> &'static str {
         404 | 410 => ": is its url right?",
         _ => "",
     }
+}
+
+/// What is wrong with TLS, if that is what an error comes of.
+pub(super) fn tls_failure(error: &(dyn Error + 'static)) -> Option<DeliveryError> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        match error.downcast_ref::<rustls::Error>() {
+            Some(rustls::Error::InvalidCertificate(_)) => return Some(DeliveryError::Untrusted),
+            Some(_) => return Some(DeliveryError::Unprotected),
+            None => {}
+        }
+        // An I/O error is not the source of what it wraps.
+        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = match wrapped {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        };
+    }
+    None
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! Discord: an embed for a webhook, which mentions nobody.
 
+use credentials::Secret;
 use serde_json::json;
 use sessionwatch_core::instant::Instant;
 
 use super::{
-    Channel, DeliveryError, HttpRequest, NotificationBatch,
-    channel::{NoKeys, Service, Source},
-    escape_markdown, truncate_utf16,
+    DeliveryError, HttpRequest, NotificationBatch, escape_markdown,
+    service::{NoKeys, Service, Source},
+    truncate_utf16,
 };
 
 /// The longest title and description that Discord takes.
@@ -32,7 +33,7 @@ impl Service for Discord {
 
     fn post(
         &self,
-        channel: &Channel,
+        url: &Secret,
         told: &NotificationBatch<'_>,
         _: Instant,
     ) -> Result<HttpRequest, DeliveryError> {
@@ -46,7 +47,7 @@ impl Service for Discord {
             "description": truncate_utf16(&escape_markdown(&told.text, MARKS), DESCRIPTION), "color": colour, "timestamp": told.first.at,
         });
         let body = json!({ "embeds": [embed], "allowed_mentions": { "parse": [] } });
-        Ok(HttpRequest { url: channel.url.clone(), body: body.to_string().into(), ..HttpRequest::default() })
+        Ok(HttpRequest { url: url.clone(), body: body.to_string().into(), ..HttpRequest::default() })
     }
 }
 

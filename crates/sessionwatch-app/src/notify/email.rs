@@ -1,5 +1,6 @@
 //! E-mail over SMTP: a plain and an HTML part, one message a recipient.
 
+use credentials::Secret;
 use lettre::{
     AsyncSmtpTransport, AsyncTransport as _, Message as Mail, Tokio1Executor,
     message::{Mailbox, MultiPart},
@@ -12,9 +13,10 @@ use sessionwatch_core::instant::Instant;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Channel, DELIVERY_TIMEOUT, DeliveryError, HttpRequest, NotificationBatch,
-    channel::{Service, Source},
-    tls_failure, truncate_utf16,
+    DELIVERY_TIMEOUT, DeliveryError, HttpRequest, NotificationBatch,
+    delivery_error::tls_failure,
+    service::{Service, Source},
+    truncate_utf16,
 };
 use crate::config_file::Written;
 
@@ -59,7 +61,7 @@ impl Service for Email {
         Some(Ok(Self { from: config.from?.into_inner(), to: config.to?.into_inner() }))
     }
 
-    fn post(&self, _: &Channel, _: &NotificationBatch<'_>, _: Instant) -> Result<HttpRequest, DeliveryError> {
+    fn post(&self, _: &Secret, _: &NotificationBatch<'_>, _: Instant) -> Result<HttpRequest, DeliveryError> {
         // It is not sent over HTTP.
         Err(DeliveryError::NoChannel)
     }
@@ -70,12 +72,12 @@ pub struct Transport(AsyncSmtpTransport<Tokio1Executor>);
 
 /// What speaks to the server of that channel. Without `?tls=` in its address, `smtp://` insists on STARTTLS, except on this
 /// machine.
-pub(super) fn transport(channel: &Channel) -> Result<Transport, DeliveryError> {
-    let url = secured(channel.url.expose());
+pub(super) fn transport(url: &Secret, authorities: Option<&[u8]>) -> Result<Transport, DeliveryError> {
+    let url = secured(url.expose());
     let mut builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(&url)
         .map_err(|_| DeliveryError::Malformed)?
         .timeout(Some(DELIVERY_TIMEOUT));
-    if let Some(pem) = &channel.authorities {
+    if let Some(pem) = authorities {
         let host = host(&url);
         let authority = Certificate::from_pem(pem).map_err(|_| DeliveryError::Tls)?;
         let parameters = TlsParameters::builder(host.to_owned()).add_root_certificate(authority).build();

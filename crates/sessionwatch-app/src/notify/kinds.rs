@@ -1,16 +1,18 @@
 //! The kinds of channels, listed once.
 
+use credentials::Secret;
 use sessionwatch_core::instant::Instant;
 use toml::{Spanned, de::DeTable};
 
 use super::{
     DeliveryError, HttpRequest, NotificationBatch,
     alertmanager::Alertmanager,
-    channel::{Channel, Facts, KindReference, Service, Source},
     discord::Discord,
     email::Email,
     ntfy::Ntfy,
     pagerduty::PagerDuty,
+    section::KindReference,
+    service::{Facts, Service, Source},
     slack::Slack,
     teams::Teams,
     telegram::Telegram,
@@ -77,12 +79,12 @@ macro_rules! kinds {
             /// The request that tells the messages.
             pub(super) fn post(
                 &self,
-                channel: &Channel,
+                url: &Secret,
                 told: &NotificationBatch<'_>,
                 now: Instant,
             ) -> Result<HttpRequest, DeliveryError> {
                 match self {
-                    $(Self::$kind(service) => service.post(channel, told, now),)*
+                    $(Self::$kind(service) => service.post(url, told, now),)*
                 }
             }
         }

@@ -7,9 +7,8 @@ use serde_json::json;
 use sessionwatch_core::instant::Instant;
 
 use super::{
-    Channel, DeliveryError, HttpRequest, NotificationBatch,
-    channel::{Service, Source},
-    fit_to_bytes,
+    DeliveryError, HttpRequest, NotificationBatch, fit_to_bytes,
+    service::{Service, Source},
 };
 use crate::config_file::{SecretText, Written};
 
@@ -46,11 +45,11 @@ impl Service for Ntfy {
 
     fn post(
         &self,
-        channel: &Channel,
+        url: &Secret,
         told: &NotificationBatch<'_>,
         _: Instant,
     ) -> Result<HttpRequest, DeliveryError> {
-        let url = channel.url.expose().trim_end_matches('/');
+        let url = url.expose().trim_end_matches('/');
         let (server, topic) = url.rsplit_once('/').unwrap_or((url, ""));
         let priority = match told.first.severity.as_str() {
             _ if told.first.is_good() => 2,

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use sessionwatch_core::instant::Instant;
 
 use super::{
-    Channel, DeliveryError, HttpRequest, NotificationBatch, bounded_key,
-    channel::{Service, Source},
+    DeliveryError, HttpRequest, NotificationBatch, bounded_key,
+    service::{Service, Source},
     truncate_utf16,
 };
 use crate::config_file::{SecretText, Written};
@@ -53,7 +53,7 @@ impl Service for PagerDuty {
 
     fn post(
         &self,
-        channel: &Channel,
+        url: &Secret,
         told: &NotificationBatch<'_>,
         _: Instant,
     ) -> Result<HttpRequest, DeliveryError> {
@@ -84,7 +84,7 @@ impl Service for PagerDuty {
             body["payload"]["custom_details"] = Value::Null;
             text = body.to_string();
         }
-        Ok(HttpRequest { url: channel.url.clone(), body: text.into(), ..HttpRequest::default() })
+        Ok(HttpRequest { url: url.clone(), body: text.into(), ..HttpRequest::default() })
     }
 }
 

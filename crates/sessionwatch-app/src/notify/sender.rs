@@ -1,17 +1,12 @@
 //! Sending over a channel.
 
-use std::{error::Error, io, time::Duration};
-
 use reqwest::{Client, StatusCode, header};
 use sessionwatch_core::instant::Instant;
 
 use super::{
-    Channel, DeliveryError, HttpRequest, Kind, Message, NotificationBatch, email, message::test_message,
-    retry_after,
+    Channel, DELIVERY_TIMEOUT, DeliveryError, HttpRequest, Kind, Message, NotificationBatch,
+    delivery_error::tls_failure, email, message::test_message, retry_after,
 };
-
-/// How long a channel may take to accept a message.
-pub(super) const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What speaks to one channel.
 pub enum Sender {
@@ -31,7 +26,7 @@ impl Sender {
         // It fails only where one is installed already, which is as good.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         if matches!(channel.kind, Kind::Email(_)) {
-            return Ok(Self::Mail(Box::new(email::transport(channel)?)));
+            return Ok(Self::Mail(Box::new(email::transport(&channel.url, channel.authorities.as_deref())?)));
         }
         let redirects = reqwest::redirect::Policy::none();
         let mut client =
@@ -60,7 +55,7 @@ impl Sender {
         let told = NotificationBatch { first: &messages[0], messages: &messages, text };
         match self {
             Self::Http(client) => {
-                let written = request(client, channel.kind.post(channel, &told, now)?).build();
+                let written = request(client, channel.kind.post(&channel.url, &told, now)?).build();
                 written.map(drop).map_err(|_| DeliveryError::Malformed)
             }
             Self::Mail(_) => match &channel.kind {
@@ -91,7 +86,7 @@ impl Sender {
         };
         let told = NotificationBatch { first, messages, text };
         match self {
-            Self::Http(client) => send(client, channel.kind.post(channel, &told, now)?, now).await,
+            Self::Http(client) => send(client, channel.kind.post(&channel.url, &told, now)?, now).await,
             Self::Mail(transport) => match &channel.kind {
                 Kind::Email(email) => transport.send(email, &told, recipient).await,
                 _ => Err(DeliveryError::NoChannel),
@@ -146,25 +141,6 @@ async fn send(client: &Client, post: HttpRequest, now: Instant) -> Result<(), De
     let asked = answer.headers().get(header::RETRY_AFTER).filter(|_| waits);
     let retry_after = asked.and_then(|value| retry_after::read(value.to_str().ok()?, now));
     Err(DeliveryError::Refused { status: answer.status().as_u16(), retry_after })
-}
-
-/// What is wrong with TLS, if that is what an error comes of.
-pub(super) fn tls_failure(error: &(dyn Error + 'static)) -> Option<DeliveryError> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        match error.downcast_ref::<rustls::Error>() {
-            Some(rustls::Error::InvalidCertificate(_)) => return Some(DeliveryError::Untrusted),
-            Some(_) => return Some(DeliveryError::Unprotected),
-            None => {}
-        }
-        // An I/O error is not the source of what it wraps.
-        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        next = match wrapped {
-            Some(wrapped) => Some(wrapped),
-            None => error.source(),
-        };
-    }
-    None
 }
 
 impl std::fmt::Debug for Sender {

@@ -1,11 +1,12 @@
 //! Slack: a message for an incoming webhook.
 
+use credentials::Secret;
 use serde_json::json;
 use sessionwatch_core::instant::Instant;
 
 use super::{
-    Channel, DeliveryError, HttpRequest, NotificationBatch,
-    channel::{NoKeys, Service, Source},
+    DeliveryError, HttpRequest, NotificationBatch,
+    service::{NoKeys, Service, Source},
     truncate_utf16,
 };
 
@@ -26,13 +27,13 @@ impl Service for Slack {
 
     fn post(
         &self,
-        channel: &Channel,
+        url: &Secret,
         told: &NotificationBatch<'_>,
         _: Instant,
     ) -> Result<HttpRequest, DeliveryError> {
         let text = format!("*{}*\n{}", escape(&told.title()), escape(&truncate_utf16(&told.text, MOST)));
         Ok(HttpRequest {
-            url: channel.url.clone(),
+            url: url.clone(),
             body: json!({ "text": text, "unfurl_links": false }).to_string().into(),
             ..HttpRequest::default()
         })

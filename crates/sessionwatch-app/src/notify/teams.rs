@@ -1,12 +1,12 @@
 //! Microsoft Teams: an Adaptive Card for a workflow that waits for a webhook request.
 
+use credentials::Secret;
 use serde_json::json;
 use sessionwatch_core::instant::Instant;
 
 use super::{
-    Channel, DeliveryError, HttpRequest, NotificationBatch,
-    channel::{NoKeys, Service, Source},
-    escape_markdown, fit_to_bytes,
+    DeliveryError, HttpRequest, NotificationBatch, escape_markdown, fit_to_bytes,
+    service::{NoKeys, Service, Source},
 };
 
 /// Bytes of a message, of the 28 KB that Teams takes, which it may count with two bytes a character.
@@ -28,7 +28,7 @@ impl Service for Teams {
 
     fn post(
         &self,
-        channel: &Channel,
+        url: &Secret,
         told: &NotificationBatch<'_>,
         _: Instant,
     ) -> Result<HttpRequest, DeliveryError> {
@@ -52,7 +52,7 @@ impl Service for Teams {
             json!({ "type": "message", "attachments": [attachment] }).to_string()
         };
         Ok(HttpRequest {
-            url: channel.url.clone(),
+            url: url.clone(),
             body: fit_to_bytes(&told.text, MOST, message).into(),
             ..HttpRequest::default()
         })

@@ -7,8 +7,8 @@ use serde_json::json;
 use sessionwatch_core::instant::Instant;
 
 use super::{
-    Channel, DeliveryError, HttpRequest, NotificationBatch,
-    channel::{Service, Source},
+    DeliveryError, HttpRequest, NotificationBatch,
+    service::{Service, Source},
     truncate_utf16,
 };
 use crate::config_file::{SecretText, Written};
@@ -53,11 +53,11 @@ impl Service for Telegram {
 
     fn post(
         &self,
-        channel: &Channel,
+        url: &Secret,
         told: &NotificationBatch<'_>,
         _: Instant,
     ) -> Result<HttpRequest, DeliveryError> {
-        let base = channel.url.expose().trim_end_matches('/');
+        let base = url.expose().trim_end_matches('/');
         let token = self.token.expose();
         // Without a parse mode nothing in it is read as markup.
         let text = truncate_utf16(&format!("{}\n{}", told.title(), told.text), MOST);

@@ -10,8 +10,8 @@ use sessionwatch_core::instant::Instant;
 use sha2::Sha256;
 
 use super::{
-    Channel, DeliveryError, HttpRequest, NotificationBatch,
-    channel::{Service, Source},
+    DeliveryError, HttpRequest, NotificationBatch,
+    service::{Service, Source},
 };
 use crate::config_file::{SecretText, Written};
 
@@ -46,7 +46,7 @@ impl Service for Webhook {
 
     fn post(
         &self,
-        channel: &Channel,
+        url: &Secret,
         told: &NotificationBatch<'_>,
         now: Instant,
     ) -> Result<HttpRequest, DeliveryError> {
@@ -57,7 +57,7 @@ impl Service for Webhook {
         let mut headers = vec![("webhook-id", key), ("webhook-timestamp", timestamp)];
         headers.extend(signed.map(|signature| ("webhook-signature", signature)));
         let headers = headers.into_iter().map(|(name, value)| (name, value.into())).collect();
-        Ok(HttpRequest { url: channel.url.clone(), headers, body: body.into() })
+        Ok(HttpRequest { url: url.clone(), headers, body: body.into() })
     }
 }
 

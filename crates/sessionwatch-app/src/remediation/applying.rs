@@ -27,9 +27,11 @@ use sessionwatch_targets::{
 };
 
 use super::{
-    ActError, Context, Control, Line, Plan, Selection,
+    ActError, Context, Control, Plan, Selection,
     executor::{Executor, Prepared, require_visible},
-    making, reconcile, side_effects,
+    making,
+    outcome::{Applied, LISTED, Why},
+    reconcile, side_effects,
     view::Known,
 };
 
@@ -39,126 +41,6 @@ const MAX_LAG_S: f64 = 5.0;
 const LAG_ASKED: Duration = Duration::from_secs(2);
 /// How long to wait before somebody who holds things up is asked again.
 const PATIENCE: Duration = Duration::from_millis(200);
-/// Skipped rows that are listed.
-pub(super) const LISTED: usize = 100;
-
-/// Why a row was left as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// It was changed or extended since.
-    Changed,
-    /// It is not there any more.
-    Gone,
-    /// It was ended in place, and has neither an ID nor a token to find it by.
-    Unidentified,
-    /// Somebody holds a lock on it.
-    Busy,
-    /// A trigger keeps it as it is.
-    Vetoed,
-    /// Rows of other tables that go with it are changed all the time, or kept by a trigger.
-    DependentsKept,
-    /// Its id is in the table.
-    IdTaken,
-    /// Its token is in the table, or was put back with another row.
-    TokenTaken,
-    /// Its user does not exist any more.
-    UserGone,
-    /// The write role does not see every user, and does not see this one.
-    UserHidden,
-    /// A constraint, a rule or a trigger of the table refuses it.
-    Refused,
-    /// It is no longer in the archive.
-    Purged,
-}
-
-impl Why {
-    /// The reason for a person.
-    #[must_use]
-    pub fn text(self) -> &'static str {
-        match self {
-            Self::Changed => "changed or extended since the plan",
-            Self::Gone => "not there any more",
-            Self::Unidentified => "no ID and no token tells its row from others",
-            Self::Busy => "held by somebody else",
-            Self::DependentsKept => {
-                "rows of other tables that go with it were changed meanwhile, or a trigger keeps them"
-            }
-            Self::Vetoed => "kept by a trigger of the table that runs before each row",
-            Self::IdTaken => "its id is in the table",
-            Self::TokenTaken => "its token is in the table",
-            Self::UserGone => "its user does not exist any more",
-            Self::UserHidden => "its user cannot be seen: row-level security hides users from the write role",
-            Self::Refused => "refused by a constraint, a rule or a trigger of the table",
-            Self::Purged => "no longer in the archive",
-        }
-    }
-}
-
-/// What came of a plan.
-#[derive(Clone, Debug, Default)]
-pub struct Applied {
-    /// Rows that were removed or changed now.
-    pub done: u64,
-    /// Rows that an earlier run had dealt with.
-    pub earlier: u64,
-    /// Rows that were left as they are.
-    pub skipped: u64,
-    /// Rows of other tables that went, or came back, with those that were removed or restored; by table.
-    pub dependents: BTreeMap<String, Dependents>,
-    /// Some of them, and why.
-    pub lines: Vec<(Line, Why)>,
-    /// Rows that were not reached, since the run was stopped.
-    pub remaining: u64,
-    /// Rows that fit what was asked for, by a fresh look afterwards; nothing if that look failed.
-    pub left: Option<u64>,
-    /// Until when it can be undone.
-    pub purge_at: Option<Instant>,
-    /// How long it took.
-    pub took: Duration,
-    /// The longest time for which a batch held its locks.
-    pub longest_hold: Duration,
-}
-
-impl Applied {
-    /// What became of rows of other tables, a sentence each.
-    #[must_use]
-    pub fn besides(&self, restores: bool) -> Vec<String> {
-        let mut lines = Vec::new();
-        for (table, rows) in &self.dependents {
-            let were = |count| match count {
-                1 => format!("1 row of {table} was"),
-                count => format!("{count} rows of {table} were"),
-            };
-            lines.push(match restores {
-                true => format!("{} restored with them.", were(rows.done)),
-                false => format!("{} deleted with them, and archived.", were(rows.done)),
-            });
-            if rows.refused > 0 {
-                let refused = were(rows.refused);
-                lines.push(format!(
-                    "{refused} not restored: the table has such rows already, or refuses them."
-                ));
-            }
-        }
-        lines
-    }
-
-    /// Whether every row of other tables that should have come back did.
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        self.dependents.values().all(|rows| rows.refused == 0)
-    }
-}
-
-/// Rows of one other table that go with sessions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Dependents {
-    /// Those that went into the archive, or came back from it.
-    pub done: u64,
-    /// Those that did not come back, since their table does not take them.
-    pub refused: u64,
-}
-
 /// What the workers share.
 struct Work<'a> {
     context: Context<'a>,

@@ -1,7 +1,5 @@
-//! Carrying out a plan, whatever its kind: one authorization, one detection of the layout, one connection to read and one to
-//! write.
-
-use std::time::Instant as Monotonic;
+//! What carrying out a plan needs, whatever its kind: one detection of the layout, one connection to read and one to write,
+//! and a record of the begin and the end.
 
 use sessionwatch_archive::{Identity, Recipient};
 use sessionwatch_core::instant::Instant;
@@ -13,10 +11,11 @@ use sessionwatch_targets::{
 };
 
 use super::{
-    ActError, Applied, Consent, Context, Control, Plan, Selection, applying,
-    authorization::{ApplyCircumstances, authorize_apply, require_confirmation},
+    ActError, Consent, Context, Control, Plan,
+    authorization::{ApplyCircumstances, require_confirmation},
     error::A_USER_MAY_EXIST,
-    making, restoring,
+    making,
+    outcome::Applied,
     view::{Known, address},
 };
 
@@ -51,24 +50,6 @@ pub(super) struct Prepared {
 }
 
 impl<'a> Executor<'a> {
-    /// Carries out a plan, as its kind has it.
-    ///
-    /// # Errors
-    ///
-    /// If it may not be applied, is none for this target, or the target or the store fails on the way. Then everything that was
-    /// removed is in the archive, the rows that are back are known, and the same plan can be resumed.
-    pub async fn run(&self, mut plan: Plan) -> Result<Applied, ActError> {
-        authorize_apply(&plan, &ApplyCircumstances::of(self.context, self.consent))?;
-        let started = Monotonic::now();
-        let mut applied = match plan.selection.clone() {
-            Selection::Restore { archive, .. } => restoring::restore(self, &mut plan, &archive).await?,
-            _ => applying::apply(self, &mut plan).await?,
-        };
-        applied.took = started.elapsed();
-        self.end(&mut plan, &applied)?;
-        Ok(applied)
-    }
-
     /// To whom removed rows are sealed.
     pub(super) fn recipient(&self) -> Result<&'a Recipient, ActError> {
         self.keys.recipient.ok_or(ActError::Unexpected("no recipient of the archive was given"))
@@ -120,7 +101,7 @@ impl<'a> Executor<'a> {
     }
 
     /// Notes what came of a plan.
-    fn end(&self, plan: &mut Plan, applied: &Applied) -> Result<(), ActError> {
+    pub(super) fn end(&self, plan: &mut Plan, applied: &Applied) -> Result<(), ActError> {
         let now = self.context.clock.now();
         plan.kept.touched_at = now;
         if applied.remaining == 0 {

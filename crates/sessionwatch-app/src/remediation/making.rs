@@ -167,7 +167,7 @@ pub(super) fn new_id() -> String {
 
 /// Refuses what is no table, and one that may be the wrong one.
 fn refuse(opened: &ConnectedTarget) -> Result<(), ActError> {
-    certain_table(opened)?;
+    view::certain_table(opened)?;
     let sessions = &opened.layout.candidate.mapping.sessions;
     let found = opened.layout.schema.table(sessions);
     let kind = match found.map(|table| table.kind) {
@@ -177,14 +177,6 @@ fn refuse(opened: &ConnectedTarget) -> Result<(), ActError> {
         _ => return Ok(()),
     };
     Err(ActError::NotATable { table: sessions.name.clone(), kind })
-}
-
-/// Refuses a table that may be the wrong one, until the configuration names it.
-pub(super) fn certain_table(opened: &ConnectedTarget) -> Result<(), ActError> {
-    match &opened.layout.doubt {
-        Some(doubt) => Err(ActError::Uncertain(Box::new(doubt.clone()))),
-        None => Ok(()),
-    }
 }
 
 /// Refuses what needs a column that is not known.

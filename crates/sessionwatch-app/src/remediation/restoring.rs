@@ -22,13 +22,14 @@ use sessionwatch_targets::{
 };
 
 use super::{
-    ActError, Applied, Context, Control, Plan, Selection, Summary,
-    applying::{self, Dependents, Why, dependents},
+    ActError, Context, Control, Plan, Selection, Summary,
+    applying::dependents,
     executor::{Executor, Prepared, require_visible},
     making,
+    outcome::{Applied, Dependents, LISTED, Why},
     outlook::{Outlook, There},
     reconcile,
-    view::{Known, View},
+    view::{Known, View, certain_table},
 };
 
 /// Rows of a plan that are shown.
@@ -76,7 +77,7 @@ pub async fn plan(context: Context<'_>, archive: &str, user: Option<&str>) -> Re
         ended: Ended::default(),
     };
     let view = View::open(context).await?;
-    let right = making::certain_table(&view.opened);
+    let right = certain_table(&view.opened);
     let right = right.and_then(|()| plan.is_about(&view.opened.layout.candidate.mapping.sessions));
     if let Err(error) = right {
         view.opened.session.close().await;
@@ -239,7 +240,7 @@ impl Restoring<'_> {
                     Outcome::Earlier => applied.earlier += 1,
                     Outcome::Left(why) => {
                         applied.skipped += 1;
-                        if applied.lines.len() < applying::LISTED {
+                        if applied.lines.len() < LISTED {
                             applied.lines.push((making::line(row), why));
                         }
                     }

@@ -110,7 +110,7 @@ impl Known {
         now: Option<Instant>,
     ) -> Result<(Self, Option<PooledConnection>), ActError> {
         let View { opened, addressing } = View::open(context).await?;
-        if let Err(error) = super::making::certain_table(&opened) {
+        if let Err(error) = certain_table(&opened) {
             opened.session.close().await;
             return Err(error);
         }
@@ -149,5 +149,13 @@ pub fn address<'a>(context: Context<'a>) -> Result<&'a Address, ActError> {
         Some(address) => Ok(address),
         None if target.ad_hoc || !has_roles => Ok(&target.address),
         None => Err(ActError::NoCredentials(target.name.clone())),
+    }
+}
+
+/// Refuses a table that may be the wrong one, until the configuration names it.
+pub(super) fn certain_table(opened: &ConnectedTarget) -> Result<(), ActError> {
+    match &opened.layout.doubt {
+        Some(doubt) => Err(ActError::Uncertain(Box::new(doubt.clone()))),
+        None => Ok(()),
     }
 }

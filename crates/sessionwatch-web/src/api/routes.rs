@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use axum::{http::Method, routing};
+use axum::http::Method;
 use sessionwatch_app::app::{AppState, tokens::Scope};
 use utoipa::OpenApi as _;
 use utoipa_axum::{
@@ -13,7 +13,7 @@ use utoipa_axum::{
 
 use super::{
     super::access::{Access, Route, RouteTable},
-    OpenApiDoc, account, alerts, incidents, logs, openapi, plans, sessions, targets,
+    OpenApiDoc, account, alerts, incidents, logs, plans, sessions, targets,
 };
 
 /// The address of the document.
@@ -133,9 +133,8 @@ pub(crate) fn table() -> RouteTable {
     RouteTable::new(std::iter::once(document_route()).chain(described))
 }
 
-/// The router, and what its handlers say of themselves.
+/// The router of every route but that of the document, and what its handlers say of themselves.
 pub(super) fn api_router() -> OpenApiRouter<Arc<AppState>> {
     let router = OpenApiRouter::with_openapi(OpenApiDoc::openapi());
-    let router = declarations().into_iter().fold(router, |router, declared| router.routes(declared.handler));
-    router.route(DOCUMENT, routing::get(openapi::document))
+    declarations().into_iter().fold(router, |router, declared| router.routes(declared.handler))
 }

@@ -258,10 +258,7 @@ fn what_somebody_holds_is_waited_for_a_little_and_left() {
     let mut held_by: Vec<_> =
         applied.lines.iter().map(|(line, why)| (line.id.as_deref().unwrap(), *why)).collect();
     held_by.sort_unstable_by_key(|(id, _)| *id);
-    assert_eq!(
-        held_by,
-        [("s20000", remediation::applying::Why::Busy), ("s7", remediation::applying::Why::Busy)]
-    );
+    assert_eq!(held_by, [("s20000", remediation::Why::Busy), ("s7", remediation::Why::Busy)]);
     assert!(applied.longest_hold.as_millis() < 5_000);
 }
 

@@ -10,15 +10,26 @@ use std::{
 };
 
 use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
 use sessionwatch_core::instant::Instant;
 
-use super::place::FileId;
 use crate::logs::scan::Packing;
 
 /// Bytes that are compared, or passed over, at once.
 const CHUNK: usize = 64 << 10;
 /// What files begin with that are packed in a way that is not understood: xz, bzip2, lz4, compress and zip.
 const UNKNOWN_PACKINGS: [&[u8]; 5] = [b"\xfd7zX", b"BZh", b"\x04\x22\x4d\x18", b"\x1f\x9d", b"PK\x03\x04"];
+
+/// By what the system knows a file: its device, and its number on that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) struct FileId(pub(super) u64, pub(super) u64);
+
+impl FileId {
+    /// The id of the file that has those facts.
+    pub(super) fn of(facts: &fs::Metadata) -> Self {
+        Self(facts.dev(), facts.ino())
+    }
+}
 
 /// What a file is known by, whatever its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

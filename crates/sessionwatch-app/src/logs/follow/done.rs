@@ -5,8 +5,8 @@ use std::{collections::HashSet, fs::File, io, time::Instant as Monotonic};
 use sessionwatch_core::instant::Instant;
 
 use super::{
-    content::Content,
-    place::{FileId, MAX_DONE, Mark, WINDOW, sum},
+    content::{Content, FileId},
+    place::{MAX_DONE, Mark, WINDOW, sum},
     rotated::{Folders, Sibling},
 };
 

@@ -1,12 +1,12 @@
 //! How far a log was read: the files that are still read, and the rotated files that are done with.
 
-use std::{fs::Metadata, io, os::unix::fs::MetadataExt as _};
+use std::io;
 
 use serde::{Deserialize, Serialize};
 use sessionwatch_core::instant::Instant;
 use sha2::{Digest as _, Sha256};
 
-use super::content::Content;
+use super::content::{Content, FileId};
 
 /// Bytes at the beginning of a file, and bytes before the place that was read to, by which a file is known again.
 pub(super) const WINDOW: usize = 256;
@@ -23,17 +23,6 @@ impl Sum {
     /// How many bytes it is of.
     const fn length(&self) -> u64 {
         self.1
-    }
-}
-
-/// By what the system knows a file: its device, and its number on that.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(super) struct FileId(u64, u64);
-
-impl FileId {
-    /// The id of the file that has those facts.
-    pub(super) fn of(facts: &Metadata) -> Self {
-        Self(facts.dev(), facts.ino())
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use sessionwatch_core::{duration::SECOND, instant::Instant};
 
-use super::{content::Facts, place::FileId};
+use super::content::{Facts, FileId};
 
 /// Endings of names of packed files.
 const PACKED: [&str; 10] = [".gz", ".zst", ".xz", ".bz2", ".lz4", ".lzma", ".Z", ".zip", ".tgz", ".gzip"];

@@ -5,9 +5,9 @@ use std::io;
 
 use super::{
     Follower,
-    content::{Content, Facts},
+    content::{Content, Facts, FileId},
     done::raw_mark,
-    place::{FileId, Mark, WINDOW},
+    place::{Mark, WINDOW},
     rotated::Sibling,
     tailed::Tailed,
 };

@@ -12,9 +12,9 @@ use sessionwatch_logs::{
 };
 
 use super::{
-    content::{Content, Facts},
+    content::{Content, Facts, FileId},
     encoding::{Encoding, is_wide_text},
-    place::{FileId, Mark, WINDOW, sum},
+    place::{Mark, WINDOW, sum},
 };
 use crate::logs::blocks::BLOCK;
 

@@ -6,10 +6,7 @@ use serde_json::{Value, json};
 use sessionwatch_app::{
     api_types,
     config::Config,
-    remediation::{
-        ActError, Applied, Line, Plan, Selection,
-        applying::{self, Why},
-    },
+    remediation::{ActError, Applied, Line, Plan, Selection, Why, applying},
     sanitize::printable,
 };
 use sessionwatch_clock as clock;

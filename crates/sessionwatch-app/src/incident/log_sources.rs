@@ -1,0 +1,33 @@
+//! Sources of log lines that say less than usual, so that nothing follows from what they do not say.
+
+use sessionwatch_clock as clock;
+use sessionwatch_core::source_activity::SourceStatus;
+use sessionwatch_store::StoreError;
+
+use crate::{logs, remediation::Context};
+
+/// The log sources of the target of which nobody knows what they say now, each in words: one that was never read, or that has
+/// gone quiet.
+///
+/// # Errors
+///
+/// If what is known of them cannot be read.
+pub fn unheard(context: Context<'_>) -> Result<Vec<String>, StoreError> {
+    let now = context.clock.now();
+    let mut unheard = Vec::new();
+    for source in context.config.logs.of(&context.target.name) {
+        let kept = context.store.read(|db| logs::find_source(db, &source.name))?.unwrap_or_default();
+        match (kept.rhythm.voice(kept.heard_at, now, source.idle_after), kept.heard_at) {
+            (SourceStatus::Usual, _) => {}
+            (SourceStatus::Quiet, Some(at)) => unheard.push(format!(
+                "no line of `{}` was read since {}, which is unusual",
+                source.name,
+                clock::readable(at)
+            )),
+            (SourceStatus::Never | SourceStatus::Quiet, _) => {
+                unheard.push(format!("no line of `{}` was read yet", source.name));
+            }
+        }
+    }
+    Ok(unheard)
+}
