@@ -8,6 +8,8 @@ mod steps;
 
 use std::cmp::Reverse;
 
+use jiff::SignedDuration;
+
 use self::steps::{Steps, at_least, exact, step};
 use crate::{
     instant::{Instant, MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_SECOND},
@@ -15,7 +17,7 @@ use crate::{
 };
 
 /// No shorter time after its end is a row removed whose end names no zone: so far can a clock be from UTC.
-pub const MIN_GRACE: i64 = MAX_OFFSET;
+pub const MIN_GRACE: SignedDuration = SignedDuration::from_micros(MAX_OFFSET);
 
 const MINUTE: i64 = 60 * MICROS_PER_SECOND;
 /// Clocks of zones differ by multiples of it.

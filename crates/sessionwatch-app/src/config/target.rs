@@ -274,9 +274,7 @@ fn check_grace(
     reading: &mut Reading<'_, '_>,
 ) {
     let (Some(cleanup), ProfileSource::Explicit(mapping)) = (cleanup, storage) else { return };
-    if mapping.expires.decoder == Decoder::TimestampUtc
-        && cleanup.grace < SignedDuration::from_micros(MIN_GRACE)
-    {
+    if mapping.expires.decoder == Decoder::TimestampUtc && cleanup.grace < MIN_GRACE {
         let span = section.cleanup.as_ref().map_or(section.span(), cleanup::grace_span);
         let message = format!(
             "at least 14h: `{}` names no time zone; write decoder = \"timestamp-local:ZONE\" with that of the application to allow less",

@@ -279,9 +279,10 @@ fn in_time(selection: &Selection, view: &View, naive: u64) -> Result<(), ActErro
     }
     let expires = &view.opened.layout.candidate.mapping.expires;
     let given = match selection {
-        Selection::Expired { grace } if *grace < SignedDuration::from_micros(MIN_GRACE) => "a grace",
+        Selection::Expired { grace } if *grace < MIN_GRACE => "a grace",
         Selection::Where(Filter { expires_before: Some(before), .. })
-            if before.saturating_sub(view.opened.now.micros()).saturating_abs() < MIN_GRACE =>
+            if SignedDuration::from_micros(before.saturating_sub(view.opened.now.micros())).abs()
+                < MIN_GRACE =>
         {
             "`--expires-before` with an instant"
         }
