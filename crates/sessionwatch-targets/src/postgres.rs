@@ -7,6 +7,7 @@ mod address;
 mod catalog;
 mod privileges;
 mod read_session;
+mod read_transaction;
 mod row_ids;
 mod row_names;
 mod scan;
@@ -22,7 +23,8 @@ use tokio_postgres::{SimpleQueryMessage, error::SqlState};
 
 pub(crate) use self::address::parse_address;
 pub(crate) use self::{
-    read_session::{PostgresIdle, PostgresRead},
+    read_session::PostgresIdle,
+    read_transaction::PostgresRead,
     write_session::PostgresWrite,
 };
 use crate::{

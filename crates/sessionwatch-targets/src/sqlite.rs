@@ -2,6 +2,7 @@
 
 mod address;
 mod read_session;
+mod read_transaction;
 mod schema;
 mod side_effects;
 mod values;
@@ -26,7 +27,7 @@ use sessionwatch_core::{
 use siphasher::sip::SipHasher13;
 
 pub(crate) use self::address::parse_address;
-pub(crate) use self::{read_session::SqliteRead, write_session::SqliteWrite};
+pub(crate) use self::{read_transaction::SqliteRead, write_session::SqliteWrite};
 use crate::{
     capabilities::{Capabilities, Capability},
     cells::TextRow,

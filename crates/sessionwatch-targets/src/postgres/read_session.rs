@@ -1,9 +1,6 @@
-//! Reading PostgreSQL: one connection, and one transaction that can only read.
+//! Reading PostgreSQL: connections that are opened, lent and closed, and what is asked in their transactions.
 
-use std::{
-    sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
-};
+use std::{sync::atomic::Ordering, time::Duration};
 
 use jiff::SignedDuration;
 use pg_link::{Connection, Dsn};
@@ -14,9 +11,9 @@ use sessionwatch_core::{
 use tokio_postgres::SimpleQueryMessage;
 
 use super::{
-    CAPABILITIES, RowTaker, catalog, databases, explain, query_error, row_ids, scan,
-    search_path::{self, RoleSettings},
-    server_info, side_effects,
+    CAPABILITIES, RowTaker, catalog, databases, query_error,
+    read_transaction::{PostgresRead, first_number},
+    row_ids, scan, server_info, side_effects,
 };
 use crate::{
     backend::{
@@ -33,123 +30,16 @@ use crate::{
     sql::{
         Addressing, Dialect, Sql,
         schema::{Schema, Table, TableKind},
-        string, without_values,
+        string,
     },
 };
 
 /// How long a server may take to be told that a check run is over.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A connection inside its read-only transaction.
-#[derive(Debug)]
-pub struct PostgresRead {
-    connection: Connection<RowTaker>,
-    role: Box<RoleSettings>,
-    /// The address names the schemas that are meant.
-    pub(super) path_named: bool,
-    /// Questions that were sent, each a round trip.
-    questions: AtomicU32,
-    progress: Option<ScanProgress>,
-}
-
 /// A connection between two transactions.
 #[derive(Debug)]
 pub struct PostgresIdle(Box<Connection<RowTaker>>);
-
-impl PostgresRead {
-    async fn begin(
-        connection: Connection<RowTaker>,
-        dsn: &Dsn,
-        limits: Limits,
-        deep: bool,
-    ) -> Result<Self, TargetError> {
-        // A server that waits for its client to take in an answer heeds no other limit than that of TCP.
-        let mut opening = format!(
-            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\nSET LOCAL statement_timeout = {0};\nSET LOCAL lock_timeout = {lock};\n\
-             SET LOCAL idle_in_transaction_session_timeout = {0};\nSET LOCAL standard_conforming_strings = on;\nSET LOCAL DateStyle = 'ISO';\n\
-             {1};\nSET LOCAL constraint_exclusion = off;\n\
-             SELECT CASE WHEN current_setting('server_version_num')::int >= 140000\n\
-             THEN set_config('client_connection_check_interval', '1000', true) END,\n\
-             CASE WHEN current_setting('tcp_user_timeout', true) IS NOT NULL\n\
-             THEN set_config('tcp_user_timeout', '{0}', true) END",
-            limits.timeout.as_millis(),
-            search_path::opening(&dsn.search_path),
-            lock = limits.lock_timeout.as_millis(),
-        );
-        if deep {
-            opening.push_str(
-                ";\nSET LOCAL enable_indexscan = off;\nSET LOCAL enable_indexonlyscan = off;\nSET LOCAL enable_bitmapscan = off",
-            );
-        }
-        let rows = super::fetch(connection.client(), &opening).await?;
-        let role = rows.first().and_then(|row| RoleSettings::read(row));
-        let role = role.ok_or_else(|| TargetError::Query("role settings".into()))?;
-        role.require(&dsn.search_path)?;
-        Ok(Self {
-            connection,
-            role: Box::new(role),
-            path_named: !dsn.search_path.is_empty(),
-            questions: AtomicU32::new(0),
-            progress: None,
-        })
-    }
-
-    /// The role that checks run as, with its search path.
-    #[must_use]
-    pub(super) fn role(&self) -> &RoleSettings {
-        &self.role
-    }
-
-    /// A number that not every server tells.
-    async fn told(&self, query: &str) -> Result<Option<f64>, TargetError> {
-        match self.guarded("", &first_number(query)).await {
-            Err(TargetError::Lost) => Err(TargetError::Lost),
-            told => Ok(told.ok().flatten()),
-        }
-    }
-
-    /// The rows of a query, as text.
-    ///
-    /// # Errors
-    ///
-    /// If the query fails.
-    pub(super) async fn query(&self, sql: &str) -> Result<Vec<TextRow>, TargetError> {
-        tracing::debug!("query: {}", without_values(sql));
-        self.questions.fetch_add(1, Ordering::Relaxed);
-        super::fetch(self.connection.client(), sql)
-            .await
-            .map_err(|error| explain(self.connection.rows(), error))
-    }
-
-    /// The number that a query gives, after another statement.
-    ///
-    /// The extended protocol takes one statement only, so the query cannot leave the read-only transaction; a savepoint
-    /// keeps that usable if the query fails, and undoes what the statements set.
-    async fn guarded(&self, before: &str, query: &str) -> Result<Option<f64>, TargetError> {
-        let client = self.connection.client();
-        tracing::debug!("query: {}", without_values(query));
-        let guarded = async {
-            client.batch_execute(&format!("SAVEPOINT custom;\n{before}")).await?;
-            let rows = client.query_typed(query, &[]).await;
-            client.batch_execute("ROLLBACK TO SAVEPOINT custom").await?;
-            let first = rows?.into_iter().next();
-            first.map_or(Ok(None), |row| row.try_get::<_, Option<f64>>(0))
-        };
-        guarded.await.map_err(|error| explain(self.connection.rows(), query_error(&error)))
-    }
-
-    /// Whether the connection is more than a local socket.
-    #[must_use]
-    pub(super) fn is_remote(&self) -> bool {
-        self.connection.is_remote()
-    }
-
-    /// Whether the connection is encrypted.
-    #[must_use]
-    pub(super) fn is_encrypted(&self) -> bool {
-        self.connection.is_encrypted()
-    }
-}
 
 impl ReadBackend for PostgresRead {
     type Address = Dsn;
@@ -315,11 +205,6 @@ impl IdleBackend for PostgresIdle {
         // A server that does not answer notices by itself that nobody is there any more.
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.0.close()).await;
     }
-}
-
-/// The query for the first column of the first row of another, as a number.
-fn first_number(query: &str) -> String {
-    format!("SELECT query.first::pg_catalog.float8 FROM (\n{query}\n) AS query(first) LIMIT 1")
 }
 
 /// Refuses PGlite, where all connections share one transaction: what an application writes while it is read here fails, and

@@ -10,7 +10,9 @@ use sessionwatch_core::{
     snapshot::{SessionRow, SessionSnapshot, SnapshotBuilder, SnapshotOptions, User},
 };
 
-use super::{CAPABILITIES, limit, query_error, raw, register, rows, schema, side_effects};
+use super::{
+    CAPABILITIES, limit, query_error, raw, read_transaction::SqliteRead, register, schema, side_effects,
+};
 use crate::{
     backend::{CustomValue, IdleBackend, Pages, ReadBackend, ReadOptions, RowNames, ServerInfo},
     capabilities::Capabilities,
@@ -23,28 +25,8 @@ use crate::{
     sql::{
         Addressing, RowAddressing, Sql,
         schema::{Schema, Table},
-        without_values,
     },
 };
-
-/// A file inside its read transaction.
-#[derive(Debug)]
-pub struct SqliteRead {
-    connection: Connection,
-    progress: Option<ScanProgress>,
-}
-
-impl SqliteRead {
-    /// The rows of a query, as text.
-    ///
-    /// # Errors
-    ///
-    /// If the query fails or passes the time limit.
-    pub(super) fn query(&self, sql: &str) -> Result<Vec<TextRow>, TargetError> {
-        tracing::debug!("query: {}", without_values(sql));
-        rows(&self.connection, sql)
-    }
-}
 
 /// A file needs no connection between two transactions.
 impl IdleBackend for Infallible {

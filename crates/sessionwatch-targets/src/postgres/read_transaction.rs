@@ -1,0 +1,126 @@
+//! The one transaction in which PostgreSQL is read, and the two ways to ask in it.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use pg_link::{Connection, Dsn};
+
+use super::{
+    RowTaker, explain, fetch, query_error,
+    search_path::{self, RoleSettings},
+};
+use crate::{
+    cells::TextRow, error::TargetError, limits::Limits, scan_progress::ScanProgress, sql::without_values,
+};
+
+/// A connection inside its read-only transaction.
+#[derive(Debug)]
+pub struct PostgresRead {
+    pub(super) connection: Connection<RowTaker>,
+    pub(super) role: Box<RoleSettings>,
+    /// The address names the schemas that are meant.
+    pub(super) path_named: bool,
+    /// Questions that were sent, each a round trip.
+    pub(super) questions: AtomicU32,
+    pub(super) progress: Option<ScanProgress>,
+}
+
+impl PostgresRead {
+    /// Begins the transaction, with its limits and what the address says inside it.
+    pub(super) async fn begin(
+        connection: Connection<RowTaker>,
+        dsn: &Dsn,
+        limits: Limits,
+        deep: bool,
+    ) -> Result<Self, TargetError> {
+        // A server that waits for its client to take in an answer heeds no other limit than that of TCP.
+        let mut opening = format!(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\nSET LOCAL statement_timeout = {0};\nSET LOCAL lock_timeout = {lock};\n\
+             SET LOCAL idle_in_transaction_session_timeout = {0};\nSET LOCAL standard_conforming_strings = on;\nSET LOCAL DateStyle = 'ISO';\n\
+             {1};\nSET LOCAL constraint_exclusion = off;\n\
+             SELECT CASE WHEN current_setting('server_version_num')::int >= 140000\n\
+             THEN set_config('client_connection_check_interval', '1000', true) END,\n\
+             CASE WHEN current_setting('tcp_user_timeout', true) IS NOT NULL\n\
+             THEN set_config('tcp_user_timeout', '{0}', true) END",
+            limits.timeout.as_millis(),
+            search_path::opening(&dsn.search_path),
+            lock = limits.lock_timeout.as_millis(),
+        );
+        if deep {
+            opening.push_str(
+                ";\nSET LOCAL enable_indexscan = off;\nSET LOCAL enable_indexonlyscan = off;\nSET LOCAL enable_bitmapscan = off",
+            );
+        }
+        let rows = fetch(connection.client(), &opening).await?;
+        let role = rows.first().and_then(|row| RoleSettings::read(row));
+        let role = role.ok_or_else(|| TargetError::Query("role settings".into()))?;
+        role.require(&dsn.search_path)?;
+        Ok(Self {
+            connection,
+            role: Box::new(role),
+            path_named: !dsn.search_path.is_empty(),
+            questions: AtomicU32::new(0),
+            progress: None,
+        })
+    }
+
+    /// The role that checks run as, with its search path.
+    #[must_use]
+    pub(super) fn role(&self) -> &RoleSettings {
+        &self.role
+    }
+
+    /// A number that not every server tells.
+    pub(super) async fn told(&self, query: &str) -> Result<Option<f64>, TargetError> {
+        match self.guarded("", &first_number(query)).await {
+            Err(TargetError::Lost) => Err(TargetError::Lost),
+            told => Ok(told.ok().flatten()),
+        }
+    }
+
+    /// The rows of a query, as text.
+    ///
+    /// # Errors
+    ///
+    /// If the query fails.
+    pub(super) async fn query(&self, sql: &str) -> Result<Vec<TextRow>, TargetError> {
+        tracing::debug!("query: {}", without_values(sql));
+        self.questions.fetch_add(1, Ordering::Relaxed);
+        fetch(self.connection.client(), sql)
+            .await
+            .map_err(|error| explain(self.connection.rows(), error))
+    }
+
+    /// The number that a query gives, after another statement.
+    ///
+    /// The extended protocol takes one statement only, so the query cannot leave the read-only transaction; a savepoint
+    /// keeps that usable if the query fails, and undoes what the statements set.
+    pub(super) async fn guarded(&self, before: &str, query: &str) -> Result<Option<f64>, TargetError> {
+        let client = self.connection.client();
+        tracing::debug!("query: {}", without_values(query));
+        let guarded = async {
+            client.batch_execute(&format!("SAVEPOINT custom;\n{before}")).await?;
+            let rows = client.query_typed(query, &[]).await;
+            client.batch_execute("ROLLBACK TO SAVEPOINT custom").await?;
+            let first = rows?.into_iter().next();
+            first.map_or(Ok(None), |row| row.try_get::<_, Option<f64>>(0))
+        };
+        guarded.await.map_err(|error| explain(self.connection.rows(), query_error(&error)))
+    }
+
+    /// Whether the connection is more than a local socket.
+    #[must_use]
+    pub(super) fn is_remote(&self) -> bool {
+        self.connection.is_remote()
+    }
+
+    /// Whether the connection is encrypted.
+    #[must_use]
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.connection.is_encrypted()
+    }
+}
+
+/// The query for the first column of the first row of another, as a number.
+pub(super) fn first_number(query: &str) -> String {
+    format!("SELECT query.first::pg_catalog.float8 FROM (\n{query}\n) AS query(first) LIMIT 1")
+}
