@@ -18,7 +18,7 @@ use sessionwatch_targets::{
     remedies::Remedies,
     server_info::ServerInfo,
     side_effects::SideEffect,
-    sql::schema::TableKind,
+    sql::tables::TableKind,
 };
 
 pub use self::visit::visit;

@@ -23,10 +23,7 @@ use crate::{
     mapping::TableName,
     scan_progress::ScanProgress,
     side_effects::{Catalog, Dependent},
-    sql::{
-        Change, EndedRows, Mutation, Obstacle, ReadRows, Sql,
-        schema::{Schema, Table},
-    },
+    sql::{Change, EndedRows, Mutation, Obstacle, ReadRows, Sql, schema::Schema, tables::Table},
     unsealed_rows::{BatchHeader, ColumnDecl, UnsealedDependents, UnsealedRows},
 };
 

@@ -23,9 +23,7 @@ use tokio_postgres::{SimpleQueryMessage, error::SqlState};
 
 pub(crate) use self::address::parse_address;
 pub(crate) use self::{
-    read_session::PostgresIdle,
-    read_transaction::PostgresRead,
-    write_session::PostgresWrite,
+    read_session::PostgresIdle, read_transaction::PostgresRead, write_session::PostgresWrite,
 };
 use crate::{
     capabilities::{Capabilities, Capability},

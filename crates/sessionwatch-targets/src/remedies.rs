@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     mapping::{TableName, UsersMapping},
-    sql::schema::{Equality, Table},
+    sql::tables::{Equality, Table},
 };
 
 /// Writes statements about the tables of one target.

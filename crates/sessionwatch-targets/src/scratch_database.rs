@@ -16,7 +16,7 @@ use super::{
     layout::Layout,
     listing::Line,
     mapping::{Mapping, TableName},
-    sql::{self, Dialect, drop_database, identifier, schema::ColumnKind, stored_timestamp, string},
+    sql::{self, Dialect, drop_database, identifier, stored_timestamp, string, tables::ColumnKind},
 };
 pub use super::{backend::ScratchError, sql::drop_database as drop_statement};
 

@@ -22,6 +22,7 @@ pub(crate) mod sample;
 pub mod schema;
 mod selection;
 mod stats;
+pub mod tables;
 mod timestamps;
 mod users;
 
@@ -45,7 +46,10 @@ pub use crate::quoting::{identifier, table};
 
 use crate::{
     mapping::{InstantColumn, Mapping, TableName},
-    sql::schema::{Column, ColumnKind, Equality, Schema},
+    sql::{
+        schema::Schema,
+        tables::{Column, ColumnKind, Equality},
+    },
 };
 
 /// Characters of the longest token prefix.

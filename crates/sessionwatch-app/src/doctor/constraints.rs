@@ -1,6 +1,6 @@
 //! What is visible of the tables, and what their constraints and indexes guarantee.
 
-use sessionwatch_targets::sql::schema::{ForeignKey, Index, Table};
+use sessionwatch_targets::sql::tables::{ForeignKey, Index, Table};
 
 use super::{Finding, Patient, fail, pass, warn};
 

@@ -1,7 +1,7 @@
 //! What about the table of users keeps orphaned sessions from being told apart.
 
 use sessionwatch_core::plural::counted;
-use sessionwatch_targets::{layout::detect::soft_delete, mapping::UsersMapping, sql::schema::Table};
+use sessionwatch_targets::{layout::detect::soft_delete, mapping::UsersMapping, sql::tables::Table};
 
 use super::{Finding, Patient, warn};
 

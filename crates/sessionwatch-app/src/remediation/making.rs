@@ -19,7 +19,7 @@ use sessionwatch_targets::{
     read_session::{PooledConnection, ReadSession},
     scope::Scope,
     selecting::{Selected, SelectedRows, Totals, UserMatch},
-    sql::{Chosen, Filter, schema::TableKind},
+    sql::{Chosen, Filter, tables::TableKind},
 };
 
 use super::{

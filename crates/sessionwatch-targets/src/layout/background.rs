@@ -4,7 +4,10 @@
 use super::detect::Candidate;
 use crate::{
     mapping::{Mapping, MappingError, TableName},
-    sql::schema::{Schema, Table, TableKind},
+    sql::{
+        schema::Schema,
+        tables::{Table, TableKind},
+    },
 };
 
 /// Puts a table before a view of it, where both look like sessions, and leaves out views of what comes first.

@@ -8,7 +8,8 @@ use sessionwatch_core::decoder::Decoder;
 use crate::databases::DIALECTS;
 use crate::sql::{
     Dialect,
-    schema::{Column, ColumnKind, Schema, Table},
+    schema::Schema,
+    tables::{Column, ColumnKind, Table},
 };
 
 /// Every embedded profile; the order breaks ties.

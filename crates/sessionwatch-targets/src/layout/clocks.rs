@@ -16,7 +16,7 @@ use crate::{
     read_session::ReadSession,
     sql::{
         Compared, Sql,
-        schema::{self, ColumnKind},
+        tables::{self, ColumnKind},
     },
 };
 
@@ -106,11 +106,11 @@ async fn compare(session: &ReadSession, layout: &Layout, now: Instant) -> Result
 }
 
 /// The columns besides end and creation that hold instants of a session's life.
-fn others(layout: &Layout, table: &schema::Table) -> Vec<String> {
+fn others(layout: &Layout, table: &tables::Table) -> Vec<String> {
     let mapping = &layout.candidate.mapping;
     let created = mapping.created.as_ref().map(|created| &created.column);
     let known = [Some(&mapping.token), Some(&mapping.expires.column), created, mapping.user.as_ref()];
-    let named = |column: &&schema::Column| {
+    let named = |column: &&tables::Column| {
         let name = column.name.to_lowercase();
         ACTIVITY.iter().any(|part| name.contains(part)) && !NO_ACTIVITY.iter().any(|part| name.contains(part))
     };
@@ -127,10 +127,10 @@ fn others(layout: &Layout, table: &schema::Table) -> Vec<String> {
 }
 
 /// The columns that hold sessions as JSON.
-fn documents(layout: &Layout, table: &schema::Table) -> Vec<String> {
+fn documents(layout: &Layout, table: &tables::Table) -> Vec<String> {
     let token = &layout.candidate.mapping.token;
     let kinds = [ColumnKind::Json, ColumnKind::Text];
-    let fits = |column: &&schema::Column| {
+    let fits = |column: &&tables::Column| {
         column.readable
             && column.name != *token
             && DOCUMENTS.contains(&column.name.to_lowercase().as_str())

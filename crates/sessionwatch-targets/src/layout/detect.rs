@@ -9,7 +9,8 @@ use crate::{
     mapping::{InstantColumn, Mapping, Revoke, TableName, UsersMapping},
     sql::{
         Dialect,
-        schema::{Column, ColumnKind, Schema, Table, TableKind},
+        schema::Schema,
+        tables::{Column, ColumnKind, Table, TableKind},
     },
 };
 

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     mapping::TableName,
-    sql::schema::{Schema, TableKind},
+    sql::{schema::Schema, tables::TableKind},
 };
 
 /// What a doubt takes away from a look.

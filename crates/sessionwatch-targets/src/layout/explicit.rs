@@ -7,7 +7,8 @@ use crate::{
     mapping::{InstantColumn, Mapping, MappingError, Revoke, TableName},
     sql::{
         Dialect,
-        schema::{Column, ColumnKind, Schema, Table, missing_schema},
+        schema::{Schema, missing_schema},
+        tables::{Column, ColumnKind, Table},
     },
 };
 

@@ -12,7 +12,8 @@ use super::{
 };
 use crate::sql::{
     Dialect,
-    schema::{Column, ColumnKind, Schema, Table},
+    schema::Schema,
+    tables::{Column, ColumnKind, Table},
 };
 
 pub use crate::error::Missed;

@@ -20,10 +20,7 @@ use crate::{
     },
     mapping::{InstantColumn, Mapping},
     read_session::ReadSession,
-    sql::{
-        self, Sql,
-        schema::{ColumnKind, Schema},
-    },
+    sql::{self, Sql, schema::Schema, tables::ColumnKind},
 };
 
 /// Rows whose expiry is read before a decoder is believed.

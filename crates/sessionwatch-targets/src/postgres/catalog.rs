@@ -12,7 +12,8 @@ use crate::{
     mapping::TableName,
     sql::{
         Dialect,
-        schema::{Column, ColumnKind, Equality, ForeignKey, Index, Schema, Table, TableKind},
+        schema::Schema,
+        tables::{Column, ColumnKind, Equality, ForeignKey, Index, Table, TableKind},
     },
 };
 

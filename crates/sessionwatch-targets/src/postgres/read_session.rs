@@ -29,8 +29,9 @@ use crate::{
     side_effects::Catalog,
     sql::{
         Addressing, Dialect, Sql,
-        schema::{Schema, Table, TableKind},
+        schema::Schema,
         string,
+        tables::{Table, TableKind},
     },
 };
 

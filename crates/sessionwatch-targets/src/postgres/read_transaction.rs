@@ -85,9 +85,7 @@ impl PostgresRead {
     pub(super) async fn query(&self, sql: &str) -> Result<Vec<TextRow>, TargetError> {
         tracing::debug!("query: {}", without_values(sql));
         self.questions.fetch_add(1, Ordering::Relaxed);
-        fetch(self.connection.client(), sql)
-            .await
-            .map_err(|error| explain(self.connection.rows(), error))
+        fetch(self.connection.client(), sql).await.map_err(|error| explain(self.connection.rows(), error))
     }
 
     /// The number that a query gives, after another statement.

@@ -14,7 +14,7 @@ use crate::{
     error::TargetError,
     mapping::InstantColumn,
     scan_progress::{RowCount, ScanProgress},
-    sql::{OrphanSearch, RowAddressing, Sql, schema::ColumnKind},
+    sql::{OrphanSearch, RowAddressing, Sql, tables::ColumnKind},
 };
 
 /// Signature, flags and extension length of a binary COPY.

@@ -6,7 +6,8 @@ use crate::{
     mapping::{InstantColumn, Mapping, Revoke},
     sql::{
         Dialect,
-        schema::{Column, Schema, TableKind},
+        schema::Schema,
+        tables::{Column, TableKind},
     },
 };
 

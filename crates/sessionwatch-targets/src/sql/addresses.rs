@@ -3,7 +3,7 @@
 use sessionwatch_core::{addresses::Address, row_ref};
 
 use super::{Sql, mutations::numbers};
-use crate::sql::schema::{ColumnKind, Equality, TableKind};
+use crate::sql::tables::{ColumnKind, Equality, TableKind};
 
 /// By what the rows of a table are found again within one transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use sessionwatch_core::{
 };
 
 use super::{Sql, timestamps::InstantSql};
-use crate::sql::schema::ColumnKind;
+use crate::sql::tables::ColumnKind;
 
 /// No instant is longer as text.
 const LONGEST_INSTANT: usize = 40;

@@ -5,21 +5,40 @@
 mod postgres;
 mod sqlite;
 
-use std::fmt::Debug;
+use std::{fmt::Debug, ops::Range};
 
-use sessionwatch_core::{decoder::Decoder, instant::Instant};
+use sessionwatch_core::{
+    decoder::{Decoder, MILLIS, SECONDS},
+    instant::Instant,
+};
 
 use super::{
     Addressing, EndedRows, ReadRows, Sql,
-    grants::{Roles, Subject},
     remedies::RemedyDialect,
-    schema::{Column, ColumnKind, Equality, Table},
     table,
+    tables::{Column, ColumnKind, Equality, Table},
 };
 use crate::{
-    mapping::TableName,
+    mapping::{Mapping, TableName},
+    side_effects::{Dependent, Reached},
     unsealed_rows::{ColumnDecl, DependentTable},
 };
+
+/// What roles of sessionwatch are granted, and to which.
+#[derive(Clone, Copy)]
+pub(crate) struct RoleGrants<'a> {
+    /// The role that watches, and the one that acts, if that is to have its statements.
+    pub(crate) watch: &'a str,
+    pub(crate) act: Option<&'a str>,
+    pub(crate) mapping: &'a Mapping,
+    /// What happens besides when sessions are ended, and the tables whose rows are archived and restored with them.
+    pub(crate) reached: &'a [Reached],
+    pub(crate) dependents: &'a [Dependent],
+    /// A column of the accounts, if those are there.
+    pub(crate) account_column: Option<&'a str>,
+    /// The tables of all these that have row-level security.
+    pub(crate) secured: &'a [&'a TableName],
+}
 
 /// Rows of a dependent table that are to be deleted.
 pub(crate) struct JoinedDelete<'a> {
@@ -45,6 +64,11 @@ pub(crate) struct HashedColumns {
     /// The expiry is an instant whose text depends on the time zone of the connection.
     pub(crate) expires_in_zone: bool,
 }
+
+/// A row without an end, where instants are integers.
+pub(super) const NEVER: &str = "9223372036854775807";
+/// A row whose end cannot be read, where instants are integers.
+pub(super) const UNDECODABLE: &str = "-9223372036854775807";
 
 /// A column of instants inside a statement.
 pub(crate) struct DecodedColumn {
@@ -74,7 +98,7 @@ pub(crate) trait SqlDialect: RemedyDialect + Debug + Sync {
     }
     /// Statements that make a role which may only read what checks need, and one that may also end sessions, with a comment
     /// on each.
-    fn grants(&self, subject: Subject<'_>, roles: Roles<'_>) -> String;
+    fn grants(&self, grants: RoleGrants<'_>) -> String;
 
     /// A string. No database has zero bytes in its text: one becomes the character for what cannot be read.
     fn string(&self, text: &str) -> String;
@@ -199,6 +223,11 @@ pub(crate) trait SqlDialect: RemedyDialect + Debug + Sync {
     fn rank_of_id(&self, id: &str, kind: ColumnKind) -> String;
     /// The order of the users of a table, in its column `u`.
     fn user_order(&self, table: &str, kind: Option<ColumnKind>) -> String;
+}
+
+/// The numbers that are of the other unit than that of a decoder, and the microseconds of one of them.
+pub(super) fn other_unit(decoder: Decoder) -> (Range<i64>, i64) {
+    if decoder == Decoder::EpochSeconds { (MILLIS, 1_000) } else { (SECONDS, 1_000_000) }
 }
 
 /// The SQL of one kind of database, with what has to be known of its tables. Each dialect's file makes its own.

@@ -1,8 +1,8 @@
 //! Grants: SQL that makes a role which may only read what checks need, and one that may also end sessions.
 
-use super::schema::Schema;
+use super::{dialect::RoleGrants, schema::Schema};
 use crate::{
-    mapping::Mapping,
+    mapping::{Mapping, TableName},
     side_effects::{Dependent, Reached},
 };
 
@@ -31,5 +31,20 @@ pub struct Subject<'a> {
 /// The statements for a target, with a comment on each.
 #[must_use]
 pub fn statements(subject: Subject<'_>, roles: Roles<'_>) -> String {
-    subject.schema.dialect.sql().grants(subject, roles)
+    let Subject { schema, mapping, reached, dependents } = subject;
+    let accounts = mapping.accounts.as_ref().and_then(|accounts| schema.table(accounts));
+    let users = mapping.users.as_ref().map(|users| &users.table);
+    let tables =
+        [&mapping.sessions].into_iter().chain(users).chain(dependents.iter().map(|found| &found.table));
+    let is_secured = |name: &&TableName| schema.table(name).is_some_and(|found| found.row_security);
+    let secured: Vec<&TableName> = tables.filter(is_secured).collect();
+    schema.dialect.sql().grants(RoleGrants {
+        watch: roles.watch,
+        act: roles.act,
+        mapping,
+        reached,
+        dependents,
+        account_column: accounts.and_then(|found| found.columns.first()).map(|column| column.name.as_str()),
+        secured: &secured,
+    })
 }

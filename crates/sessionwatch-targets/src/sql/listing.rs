@@ -7,7 +7,7 @@ use super::{
     paging::{Paging, all_of},
     timestamps::InstantSql,
 };
-use crate::sql::schema::{ColumnKind, Equality};
+use crate::sql::tables::{ColumnKind, Equality};
 
 /// Which sessions to list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

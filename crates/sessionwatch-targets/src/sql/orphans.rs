@@ -3,7 +3,7 @@
 use super::{OrphanSearch, Sql, identifier, table};
 use crate::{
     mapping::{TableName, UsersMapping},
-    sql::schema::{Column, ColumnKind, Equality, TableKind},
+    sql::tables::{Column, ColumnKind, Equality, TableKind},
 };
 
 impl Sql<'_> {

@@ -3,7 +3,7 @@
 use super::{Sql, identifier, table};
 use crate::{
     mapping::{Mapping, Revoke, TableName},
-    sql::schema::Equality,
+    sql::tables::Equality,
     unsealed_rows::ColumnDecl,
 };
 

@@ -4,7 +4,8 @@ use sessionwatch_core::{decoder::Decoder, instant::Instant};
 
 use super::{
     Dialect, Sql,
-    schema::{Column, ColumnKind, Index, Schema, Table},
+    schema::Schema,
+    tables::{Column, ColumnKind, Index, Table},
 };
 use crate::mapping::{InstantColumn, Mapping, Revoke, TableName, UsersMapping};
 

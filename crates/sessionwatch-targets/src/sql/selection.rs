@@ -6,7 +6,7 @@ use super::{Addressing, Sql, dialect::HashedColumns, identifier, table};
 use crate::{
     mapping::{Revoke, UsersMapping},
     side_effects::Reference,
-    sql::schema::ColumnKind,
+    sql::tables::ColumnKind,
 };
 
 /// Sessions that refer to each other, followed behind each other.

@@ -3,7 +3,7 @@
 use sessionwatch_core::instant::MICROS_PER_HOUR;
 
 use super::{Among, Sql, timestamps::InstantSql};
-use crate::sql::schema::ColumnKind;
+use crate::sql::tables::ColumnKind;
 
 impl Sql<'_> {
     /// One row: sessions, active, expired, never expiring, undecodable, anonymous, active with user, oldest expired,

@@ -1,22 +1,15 @@
 //! Instants inside SQL: what a stored expiry means, and how it is compared.
 
-use std::ops::Range;
-
 use sessionwatch_core::{
-    decoder::{Decoder, MILLIS, SECONDS},
+    decoder::Decoder,
     instant::{Instant, MICROS_PER_SECOND},
 };
 
 use super::{
     Sql,
-    dialect::{DecodedColumn, SqlDialect},
+    dialect::{DecodedColumn, NEVER, SqlDialect, UNDECODABLE, other_unit},
 };
-use crate::{mapping::InstantColumn, sql::schema::ColumnKind};
-
-/// A row without an end, where instants are integers.
-pub(super) const NEVER: &str = "9223372036854775807";
-/// A row whose end cannot be read, where instants are integers.
-pub(super) const UNDECODABLE: &str = "-9223372036854775807";
+use crate::{mapping::InstantColumn, sql::tables::ColumnKind};
 
 /// An instant as a target stores it, rounded down.
 #[must_use]
@@ -274,9 +267,4 @@ impl Sql<'_> {
             self.sessions()
         )
     }
-}
-
-/// The numbers that are of the other unit than that of a decoder, and the microseconds of one of them.
-pub(super) fn other_unit(decoder: Decoder) -> (Range<i64>, i64) {
-    if decoder == Decoder::EpochSeconds { (MILLIS, 1_000) } else { (SECONDS, 1_000_000) }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Sql, identifier, table};
-use crate::sql::schema::{ColumnKind, Equality};
+use crate::sql::tables::{ColumnKind, Equality};
 
 /// Texts are sorted quickest by their bytes.
 const BY_BYTES: &str = " COLLATE \"C\"";

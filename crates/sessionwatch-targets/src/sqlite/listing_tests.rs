@@ -6,7 +6,7 @@ use super::sample_file::{Row, SampleFile};
 use crate::sql::{
     List, RowKind, Rows, Sort, Sql, Status,
     sample::{EXPIRES, ID, NOW},
-    schema::Index,
+    tables::Index,
 };
 
 fn file() -> SampleFile {

@@ -9,7 +9,7 @@ use crate::{
     sql::{
         Change, EndedRows, Mutation, Named,
         sample::{EXPIRES, ID, TOKEN, USER},
-        schema::Equality,
+        tables::Equality,
     },
     unsealed_rows::ColumnDecl,
 };

@@ -22,10 +22,7 @@ use crate::{
     mapping::TableName,
     scan_progress::{RowCount, ScanProgress},
     side_effects::Catalog,
-    sql::{
-        Addressing, RowAddressing, Sql,
-        schema::{Schema, Table},
-    },
+    sql::{Addressing, RowAddressing, Sql, schema::Schema, tables::Table},
 };
 
 /// A file needs no connection between two transactions.

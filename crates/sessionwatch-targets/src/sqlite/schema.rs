@@ -6,8 +6,9 @@ use crate::{
     error::TargetError,
     sql::{
         Dialect, identifier,
-        schema::{Column, ColumnKind, Equality, ForeignKey, Index, Schema, Table, TableKind},
+        schema::Schema,
         string,
+        tables::{Column, ColumnKind, Equality, ForeignKey, Index, Table, TableKind},
     },
 };
 

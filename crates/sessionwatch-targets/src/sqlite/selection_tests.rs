@@ -8,7 +8,7 @@ use crate::{
     sql::{
         Chosen, Filter,
         sample::{NOW, TOKEN, USER},
-        schema::Equality,
+        tables::Equality,
     },
 };
 

@@ -7,7 +7,7 @@ use super::{PostgresRead, Row, flag, text};
 use crate::{
     error::TargetError,
     postgres::search_path::RoleSettings,
-    sql::schema::{Table, TableKind},
+    sql::tables::{Table, TableKind},
 };
 
 /// Whether anybody has made a view, and a function: the objects that come with a server have smaller numbers (PostgreSQL's

@@ -9,15 +9,16 @@ mod statement_tests;
 
 use sessionwatch_core::{decoder::Decoder, instant::Instant, token, zone::Zone};
 
-use super::{DecodedColumn, Dialect, HashedColumns, JoinedDelete, SqlDialect};
+use super::{
+    DecodedColumn, Dialect, HashedColumns, JoinedDelete, NEVER, RoleGrants, SqlDialect, UNDECODABLE,
+    other_unit,
+};
 use crate::{
     mapping::TableName,
     sql::{
         Addressing, EndedRows, PREFIX_LENGTH, ReadRows, Sql,
-        grants::{Roles, Subject},
         mutations::numbers,
-        schema::{Column, ColumnKind, Table},
-        timestamps::{NEVER, UNDECODABLE, other_unit},
+        tables::{Column, ColumnKind, Table},
     },
     unsealed_rows::{ColumnDecl, DependentTable},
 };
@@ -61,8 +62,8 @@ impl SqlDialect for Postgres {
         "without regard to case (citext)"
     }
 
-    fn grants(&self, subject: Subject<'_>, roles: Roles<'_>) -> String {
-        grants::statements(subject, roles)
+    fn grants(&self, grants: RoleGrants<'_>) -> String {
+        grants::statements(grants)
     }
 
     fn string(&self, text: &str) -> String {

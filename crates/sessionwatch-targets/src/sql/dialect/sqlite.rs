@@ -11,17 +11,17 @@ use sessionwatch_core::{
     zone::Zone,
 };
 
-use super::{DecodedColumn, Dialect, HashedColumns, JoinedDelete, SqlDialect};
+use super::{
+    DecodedColumn, Dialect, HashedColumns, JoinedDelete, NEVER, RoleGrants, SqlDialect, UNDECODABLE,
+    other_unit,
+};
 use crate::{
     mapping::TableName,
     sql::{
-        Addressing, EndedRows, PREFIX_LENGTH, ReadRows, Sql,
-        grants::{Roles, Subject},
-        identifier,
+        Addressing, EndedRows, PREFIX_LENGTH, ReadRows, Sql, identifier,
         mutations::numbers,
-        schema::{Column, ColumnKind, Table, TableKind},
         table,
-        timestamps::{NEVER, UNDECODABLE, other_unit},
+        tables::{Column, ColumnKind, Table, TableKind},
     },
     unsealed_rows::{ColumnDecl, DependentTable},
 };
@@ -66,7 +66,7 @@ impl SqlDialect for Sqlite {
         identifier(&name.name.to_lowercase())
     }
 
-    fn grants(&self, _: Subject<'_>, _: Roles<'_>) -> String {
+    fn grants(&self, _: RoleGrants<'_>) -> String {
         "-- SQLite has no roles. Let the account that runs sessionwatch read the file and write the folder it is in only\n\
          -- where the write-ahead log is used; sessionwatch opens the file read-only.\n"
             .into()

@@ -5,27 +5,25 @@ use std::{
     fmt::Write as _,
 };
 
+use super::{super::SqlDialect as _, Postgres};
 use crate::{
     mapping::{Mapping, Revoke, TableName},
     side_effects::Dependent,
-    sql::{
-        grants::{Roles, Subject},
-        identifier, table,
-    },
+    sql::{dialect::RoleGrants, identifier, table},
 };
 
 /// The statements, with a comment on each.
-pub(super) fn statements(subject: Subject<'_>, roles: Roles<'_>) -> String {
+pub(super) fn statements(grants: RoleGrants<'_>) -> String {
     let mut sql = String::from(
         "-- Run as the owner of the tables, as often as you like: roles that are there are kept, with their passwords.\n\
          -- Give each role a password of its own, or let it log in another way.\n\n",
     );
-    sql.push_str(&watching(subject, roles.watch));
-    if let Some(act) = roles.act {
-        sql.push_str(&acting(subject, act));
+    sql.push_str(&watching(grants));
+    if let Some(act) = grants.act {
+        sql.push_str(&acting(grants, act));
     }
     sql.push_str("\n-- Then, in psql:");
-    for (number, role) in [roles.watch].into_iter().chain(roles.act).enumerate() {
+    for (number, role) in [grants.watch].into_iter().chain(grants.act).enumerate() {
         let and = if number == 0 { "" } else { " and" };
         // Writing to a String cannot fail, here and below.
         let _ = write!(sql, "{and} \\password {role}");
@@ -46,8 +44,8 @@ fn role(name: &str, connections: u8) -> String {
     )
 }
 
-fn watching(subject: Subject<'_>, name: &str) -> String {
-    let Subject { schema, mapping, .. } = subject;
+fn watching(grants: RoleGrants<'_>) -> String {
+    let RoleGrants { watch: name, mapping, .. } = grants;
     let watch = identifier(name);
     let sessions = table(&mapping.sessions);
     let mut sql = format!(
@@ -57,7 +55,7 @@ fn watching(subject: Subject<'_>, name: &str) -> String {
          ALTER ROLE {watch} SET statement_timeout = '60s';\n",
         role = role(&watch, 5),
     );
-    sql.push_str(&usage(subject, &watch));
+    sql.push_str(&usage(grants, &watch));
     let _ = writeln!(sql, "GRANT SELECT ({}) ON {sessions} TO {watch};", columns(&session_columns(mapping)));
     let _ = writeln!(
         sql,
@@ -67,24 +65,21 @@ fn watching(subject: Subject<'_>, name: &str) -> String {
         let shown: Vec<&str> = [&users.key].into_iter().chain(&users.display).map(String::as_str).collect();
         let _ = writeln!(sql, "GRANT SELECT ({}) ON {} TO {watch};", columns(&shown), table(&users.table));
     }
-    if let Some(accounts) = &mapping.accounts {
-        let first = schema.table(accounts).and_then(|found| found.columns.first());
-        if let Some(column) = first {
-            let _ = writeln!(
-                sql,
-                "GRANT SELECT ({}) ON {} TO {watch};  -- tells whether an empty table means JWT sessions",
-                identifier(&column.name),
-                table(accounts)
-            );
-        }
+    if let (Some(accounts), Some(column)) = (&mapping.accounts, grants.account_column) {
+        let _ = writeln!(
+            sql,
+            "GRANT SELECT ({}) ON {} TO {watch};  -- tells whether an empty table means JWT sessions",
+            identifier(column),
+            table(accounts)
+        );
     }
-    sql.push_str(&referring(subject, &watch));
-    sql.push_str(&policies(subject, name, &[]));
+    sql.push_str(&referring(grants, &watch));
+    sql.push_str(&policies(grants, name, &[]));
     sql
 }
 
-fn acting(subject: Subject<'_>, name: &str) -> String {
-    let Subject { mapping, dependents, .. } = subject;
+fn acting(grants: RoleGrants<'_>, name: &str) -> String {
+    let RoleGrants { mapping, dependents, .. } = grants;
     let act = identifier(name);
     let sessions = table(&mapping.sessions);
     let mut sql = format!(
@@ -93,7 +88,7 @@ fn acting(subject: Subject<'_>, name: &str) -> String {
          ALTER ROLE {act} SET statement_timeout = '60s';\n\
          {usage}GRANT SELECT, INSERT, DELETE ON {sessions} TO {act};\n{update}",
         role = role(&act, 3),
-        usage = usage(subject, &act),
+        usage = usage(grants, &act),
         update = match &mapping.revoke {
             Revoke::Delete => String::new(),
             Revoke::Expire => update(&mapping.expires.column, &sessions, &act),
@@ -110,7 +105,7 @@ fn acting(subject: Subject<'_>, name: &str) -> String {
             "GRANT SELECT, INSERT, DELETE ON {name} TO {act};  -- its rows are deleted, archived and restored with sessions"
         );
     }
-    sql.push_str(&policies(subject, name, dependents));
+    sql.push_str(&policies(grants, name, dependents));
     sql
 }
 
@@ -121,16 +116,16 @@ fn update(column: &str, sessions: &str, act: &str) -> String {
 
 /// The columns by which rows refer to the sessions, and to each other, so that plans can count the rows that go or change with
 /// them.
-fn referring(subject: Subject<'_>, watch: &str) -> String {
-    let sessions = subject.schema.dialect.catalog_name(&subject.mapping.sessions);
+fn referring(grants: RoleGrants<'_>, watch: &str) -> String {
+    let sessions = Postgres.catalog_name(&grants.mapping.sessions);
     let mut tables: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for reference in subject.reached.iter().flat_map(|reached| &reached.path) {
+    for reference in grants.reached.iter().flat_map(|reached| &reached.path) {
         for (table, columns) in [reference.from(), reference.to()] {
             tables.entry(table).or_default().extend(columns.iter().map(String::as_str));
         }
     }
     if let Some(columns) = tables.get_mut(sessions.as_str()) {
-        let granted = session_columns(subject.mapping);
+        let granted = session_columns(grants.mapping);
         columns.retain(|column| !granted.contains(column));
     }
     let mut sql = String::new();
@@ -147,14 +142,13 @@ fn referring(subject: Subject<'_>, watch: &str) -> String {
 }
 
 /// A policy for each table of which row-level security would hide rows.
-fn policies(subject: Subject<'_>, role: &str, dependents: &[Dependent]) -> String {
-    let Subject { schema, mapping, .. } = subject;
+fn policies(grants: RoleGrants<'_>, role: &str, dependents: &[Dependent]) -> String {
+    let RoleGrants { mapping, secured, .. } = grants;
     let policy = identifier(&format!("{role}_sees_all"));
-    let secured = |name: &TableName| schema.table(name).is_some_and(|found| found.row_security);
     let mut sql = String::new();
     // Writing to a String cannot fail, here and below.
     let changed = [&mapping.sessions].into_iter().chain(dependents.iter().map(|dependent| &dependent.table));
-    for name in changed.filter(|name| secured(name)) {
+    for name in changed.filter(|name| secured.contains(name)) {
         let _ = writeln!(
             sql,
             "DROP POLICY IF EXISTS {policy} ON {0};\nCREATE POLICY {policy} ON {0} TO {1} USING (true) WITH CHECK (true);",
@@ -162,7 +156,7 @@ fn policies(subject: Subject<'_>, role: &str, dependents: &[Dependent]) -> Strin
             identifier(role)
         );
     }
-    if let Some(users) = mapping.users.as_ref().filter(|users| secured(&users.table)) {
+    if let Some(users) = mapping.users.as_ref().filter(|users| secured.contains(&&users.table)) {
         let _ = writeln!(
             sql,
             "DROP POLICY IF EXISTS {policy} ON {0};\nCREATE POLICY {policy} ON {0} FOR SELECT TO {1} USING (true);  -- a user who is not seen would seem to be gone",
@@ -173,13 +167,13 @@ fn policies(subject: Subject<'_>, role: &str, dependents: &[Dependent]) -> Strin
     sql
 }
 
-fn usage(subject: Subject<'_>, role: &str) -> String {
+fn usage(grants: RoleGrants<'_>, role: &str) -> String {
     let grant = |schema: &str| format!("GRANT USAGE ON SCHEMA {} TO {role};\n", identifier(schema));
-    schemas(subject).into_iter().map(grant).collect()
+    schemas(grants).into_iter().map(grant).collect()
 }
 
-fn schemas(subject: Subject<'_>) -> Vec<&str> {
-    let mapping = subject.mapping;
+fn schemas(grants: RoleGrants<'_>) -> Vec<&str> {
+    let mapping = grants.mapping;
     let tables: [Option<&TableName>; 3] = [
         Some(&mapping.sessions),
         mapping.users.as_ref().map(|users| &users.table),
@@ -187,7 +181,7 @@ fn schemas(subject: Subject<'_>) -> Vec<&str> {
     ];
     let mut schemas: Vec<&str> =
         tables.into_iter().flatten().filter_map(|name| name.schema.as_deref()).collect();
-    let referring = subject.reached.iter().flat_map(|reached| &reached.path);
+    let referring = grants.reached.iter().flat_map(|reached| &reached.path);
     schemas.extend(referring.filter_map(|reference| reference.child().schema.as_deref()));
     schemas.sort_unstable();
     schemas.dedup();

@@ -6,8 +6,8 @@ use crate::{
     sql::{
         identifier,
         remedies::{MendedTable, RemedyDialect},
-        schema::{Equality, Table, TableKind},
         table as quoted,
+        tables::{Equality, Table, TableKind},
     },
 };
 

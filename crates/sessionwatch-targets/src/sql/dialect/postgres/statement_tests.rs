@@ -6,7 +6,7 @@ use crate::{
     sql::{
         Change, Chosen, Mutation, Named, RowVersion,
         sample::{EXPIRES, ID, SampleTarget, TOKEN, USER},
-        schema::Equality,
+        tables::Equality,
     },
 };
 

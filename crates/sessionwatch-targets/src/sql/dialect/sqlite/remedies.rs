@@ -6,7 +6,7 @@ use crate::{
     sql::{
         identifier,
         remedies::{MendedTable, RemedyDialect},
-        schema::{Equality, Table},
+        tables::{Equality, Table},
     },
 };
 
