@@ -11,6 +11,7 @@ mod dialect;
 mod evidence;
 mod filters;
 pub mod grants;
+mod list_query;
 mod listing;
 mod mutations;
 mod orphans;
@@ -28,7 +29,7 @@ mod users;
 
 pub use addresses::{Among, OrphanSearch, RowAddressing};
 pub use comparing::Compared;
-pub use listing::{After, List, Sort, Status};
+pub use list_query::{After, List, Sort, Status};
 pub use mutations::{Addressing, Change, Mutation, Named, ReadRows, RowVersion};
 pub use restore::{EndedRows, Obstacle};
 pub use selection::{Chosen, Filter, RowName, Selected};

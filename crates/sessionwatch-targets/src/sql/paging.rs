@@ -2,7 +2,11 @@
 
 use sessionwatch_core::instant::Instant;
 
-use super::{List, Sort, Sql, Status, timestamps::InstantSql};
+use super::{
+    Sql,
+    list_query::{List, Sort, Status},
+    timestamps::InstantSql,
+};
 
 /// The order of pages, and where one begins.
 pub(super) struct Paging<'a> {

@@ -133,6 +133,13 @@ impl Sql<'_> {
         self.schema.table(&self.mapping.sessions).is_some_and(|table| table.unique_on(column).is_some())
     }
 
+    /// The row id, if every row has one, and no two have the same.
+    pub(super) fn naming(&self) -> Option<&str> {
+        let id = self.mapping.id.as_deref().filter(|id| self.is_unique(id))?;
+        let column = self.schema.table(&self.mapping.sessions)?.column(id)?;
+        (!column.nullable).then_some(id)
+    }
+
     /// A hash, under the key of this look, of what must not have changed when a plan is carried out: id, token, user and
     /// expiry.
     #[must_use]

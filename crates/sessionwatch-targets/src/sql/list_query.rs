@@ -1,0 +1,81 @@
+//! What a list of sessions is asked for: which of them, in which order, and which page.
+
+use sessionwatch_core::instant::Instant;
+
+/// Which sessions to list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Not ended.
+    Active,
+    /// Ended.
+    Expired,
+    /// Both, and those whose end cannot be read.
+    All,
+}
+
+/// The order of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sort {
+    /// By end.
+    Expires,
+    /// By creation; by end where creation is not stored.
+    Created,
+    /// By user.
+    User,
+    /// By row id.
+    Id,
+}
+
+/// A list of sessions.
+#[derive(Clone, Copy, Debug)]
+pub struct List<'a> {
+    /// Which.
+    pub status: Status,
+    /// Only this user's.
+    pub user: Option<&'a str>,
+    /// Only the one with this row id, or those whose tokens begin so (by the token prefix).
+    pub named: Option<&'a str>,
+    /// Only those whose tokens begin with one of these; all, if there are none.
+    pub prefixes: &'a [String],
+    /// Only those that were created since then, where the table says when.
+    pub created_since: Option<Instant>,
+    /// In an order that pages can follow each other in: by end or creation, and then by row id, or by that alone, where
+    /// every row has one.
+    pub paged: bool,
+    /// Only those that come after this one in that order.
+    pub after: Option<After<'a>>,
+    /// In which order.
+    pub sort: Sort,
+    /// Smallest first.
+    pub ascending: bool,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// The last session of a page.
+#[derive(Clone, Copy, Debug)]
+pub struct After<'a> {
+    /// Its end or creation in microseconds; the largest number where it has none.
+    pub key: i64,
+    /// Its row id.
+    pub id: &'a str,
+}
+
+impl List<'_> {
+    /// The guide's list: every session, latest end first.
+    #[must_use]
+    pub const fn all(limit: usize) -> Self {
+        Self {
+            status: Status::All,
+            user: None,
+            named: None,
+            prefixes: &[],
+            created_since: None,
+            paged: false,
+            after: None,
+            sort: Sort::Expires,
+            ascending: false,
+            limit,
+        }
+    }
+}
