@@ -30,6 +30,7 @@ pub mod secrets;
 pub mod sessions;
 pub mod silences;
 pub mod state;
+pub mod state_store;
 pub mod target_ops;
 pub mod target_reads;
 pub mod targets;

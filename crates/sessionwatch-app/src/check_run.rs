@@ -182,6 +182,11 @@ pub async fn run_checks(request: Request<'_>, engine: &mut Engine) -> Report {
     report(request, started, outcome)
 }
 
+/// The same for a single run, after which no engine is needed.
+pub async fn run_checks_once(request: Request<'_>) -> Report {
+    run_checks(request, &mut Engine::new(request.target.engine)).await
+}
+
 /// The report of a run that could not begin, or was ended by something other than the target: every check is unknown.
 #[must_use]
 pub fn failed(request: Request<'_>, error: TargetError) -> Report {

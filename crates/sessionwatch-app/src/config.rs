@@ -43,7 +43,7 @@ pub use self::{
     logs::Logs,
     routing::{Maintenance, Route, WeeklyReport},
     serve::Serve,
-    target::{Cleanup, Preset, Rhythm, Target, Unresolved},
+    target::{Address, AddressError, Cleanup, EngineKind, Preset, Rhythm, Target, Unresolved},
 };
 use self::{file::File, names::Names, reading::Reading};
 use crate::{

@@ -27,7 +27,6 @@ use sessionwatch_store::{
     incidents::{self, Entry, Incident, State},
     signals::{self, Kept, Search},
 };
-use sessionwatch_targets::engine::Engine;
 
 use crate::{
     check_run::{self, Report, Request},
@@ -141,7 +140,7 @@ pub async fn look(context: Context<'_>) -> Report {
         watched: None,
     };
     match located {
-        Ok(()) => check_run::run_checks(request, &mut Engine::new(request.target.engine)).await,
+        Ok(()) => check_run::run_checks_once(request).await,
         Err(error) => check_run::failed(request, error),
     }
 }

@@ -27,6 +27,7 @@ pub mod metric_names;
 pub mod notify;
 pub mod oidc;
 pub mod output;
+pub mod preflight;
 pub mod progress;
 pub mod remediation;
 pub mod report;

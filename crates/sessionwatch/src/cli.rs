@@ -23,7 +23,6 @@ mod logs;
 mod man;
 mod notify;
 mod opening;
-mod preflight;
 mod report;
 mod revoke;
 mod serve;
@@ -42,13 +41,15 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use sessionwatch_app::{
-    app::AppError,
-    config::ConfigError,
+    app::{
+        AppError,
+        error::{StoreError, TargetError},
+    },
+    config::{AddressError, ConfigError},
     environment,
     output::{self, color::paint},
     progress,
 };
-use sessionwatch_targets::{address::AddressError, error::TargetError};
 use tracing::Level;
 
 /// Look at the log-in sessions of a web application and say what is wrong.
@@ -133,7 +134,7 @@ pub enum Failure {
     Target(#[from] TargetError),
     /// The store cannot be used.
     #[error(transparent)]
-    Store(#[from] sessionwatch_store::StoreError),
+    Store(#[from] StoreError),
     /// A plan could not be made or carried out.
     #[error(transparent)]
     Act(#[from] sessionwatch_app::remediation::ActError),

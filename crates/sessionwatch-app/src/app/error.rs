@@ -1,8 +1,9 @@
 //! Why a use case did nothing, in words for a person.
 
-use sessionwatch_store::StoreError;
-
 use crate::remediation::ActError;
+
+pub use sessionwatch_store::StoreError;
+pub use sessionwatch_targets::error::TargetError;
 
 /// Why nothing was done.
 #[derive(Debug, thiserror::Error)]

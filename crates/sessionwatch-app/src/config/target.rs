@@ -11,9 +11,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use sessionwatch_core::{decoder::Decoder, local_time::MIN_GRACE, suggest::nearest};
 use sessionwatch_targets::{
-    address::Address,
     connect::ConnectOptions,
-    engine::EngineKind,
     layout::{LayoutRequest, catalogue::Profile, known_layout::KnownLayout, source::ProfileSource},
     limits::Limits,
 };
@@ -26,6 +24,14 @@ use crate::{
 
 pub use self::cleanup::Cleanup;
 pub(super) use self::{cleanup::CleanupSection, mapping::MappingSection};
+pub use sessionwatch_targets::{
+    address::{Address, AddressError},
+    engine::EngineKind,
+};
+
+/// How long a whole run may take, and how long a lock is waited for, unless the configuration says otherwise.
+const RUN_TIMEOUT: Duration = Duration::from_secs(30);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A database that holds sessions.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -130,6 +136,26 @@ pub struct Target {
 }
 
 impl Target {
+    /// A target that no configuration names.
+    #[must_use]
+    pub fn ad_hoc(address: Address) -> Self {
+        Self {
+            name: address.to_string(),
+            address,
+            storage: ProfileSource::Detect,
+            known: None,
+            engine: EngineKind::Scan,
+            limits: Limits { timeout: RUN_TIMEOUT, lock_timeout: LOCK_TIMEOUT },
+            rhythm: Rhythm::default(),
+            replica: None,
+            suspends_after: None,
+            act: None,
+            act_missing: None,
+            cleanup: None,
+            ad_hoc: true,
+        }
+    }
+
     /// How it is connected to, at its own address.
     #[must_use]
     pub fn connect_options<'a>(&'a self, catalogue: &'a [Profile]) -> ConnectOptions<'a> {
@@ -242,8 +268,8 @@ fn target(
             EngineName::Pushdown => EngineKind::Pushdown,
         },
         limits: Limits {
-            timeout: Duration::from_secs(section.timeout.unwrap_or(30)),
-            lock_timeout: Duration::from_secs(section.lock_timeout.unwrap_or(2)),
+            timeout: section.timeout.map_or(RUN_TIMEOUT, Duration::from_secs),
+            lock_timeout: section.lock_timeout.map_or(LOCK_TIMEOUT, Duration::from_secs),
         },
         rhythm: rhythm(section, reading),
         replica,

@@ -11,10 +11,10 @@ use axum::{
 };
 use sessionwatch_app::app::{
     AppState,
+    error::StoreError,
     idempotency::{self, Earlier, IdempotentRequest, StoredAnswer},
     secrets::hex,
 };
-use sessionwatch_store::StoreError;
 use sha2::{Digest as _, Sha256};
 
 use super::{Caller, given, problem::Problem};

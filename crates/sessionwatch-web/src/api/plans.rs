@@ -9,12 +9,12 @@ use sessionwatch_app::{
     api_types::{Archive, At, Plan},
     app::{
         AppError, AppState, TargetOps,
+        error::StoreError,
         plans::{
             self as app_plans, ApplyRequest, PlanHistory, PlanOfTarget, RestoreRequest, RowFilter, Selection,
         },
     },
 };
-use sessionwatch_store::StoreError;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{

@@ -6,8 +6,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use sessionwatch_app::{app::AppError, remediation::ActError};
-use sessionwatch_store::StoreError;
+use sessionwatch_app::{
+    app::{AppError, error::StoreError},
+    remediation::ActError,
+};
 use utoipa::ToSchema;
 
 use super::super::status_of;

@@ -10,21 +10,18 @@ use sessionwatch_app::{
     access_names::RoleName,
     api_types,
     app::{
-        AppError, AppState,
+        AppError,
         accounts::{self, Account, AccountChange, AccountName, PasswordHash, Role},
+        error::StoreError,
+        state_store::StoreNeed,
     },
     output::{Format, table::Sheet},
+    preflight,
 };
 use sessionwatch_clock as clock;
-use sessionwatch_store::StoreError;
 use zeroize::Zeroizing;
 
-use super::{
-    Failure,
-    actor::ActorArgs,
-    opening::{self, Opening},
-    target::ConfigArgs,
-};
+use super::{Failure, actor::ActorArgs, opening, target::ConfigArgs};
 
 /// Say who may use the dashboard
 #[derive(Debug, clap::Subcommand)]
@@ -66,22 +63,21 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             let faulty = |_| Failure::Usage("a name has up to 64 letters, digits, and . _ @ + -".into());
             let name = AccountName::parse(name).map_err(faulty)?;
             let password = PasswordHash::of(&password()?)?;
-            let config = super::preflight::load(config.config.as_deref())?;
+            let config = preflight::load(config.config.as_deref())?;
             let actor = actor.actor();
-            let store = opening::open(&config, Opening::OrCreated)?;
-            let app = AppState::for_command(store, config)?;
+            let app = opening::open(config, StoreNeed::OrCreated)?;
             let change = AccountChange { name: name.clone(), password, role: role.map(Role::from) };
             let role = super::block_on(async { Ok(accounts::set_account(&app, &actor, change).await?) })?;
             format!("{} may use the dashboard as {}\n", name.as_str(), role.name())
         }
         Args::List { config, format } => {
-            let app = opening::existing_app(config)?;
+            let app = opening::open_existing(config)?;
             let all = super::block_on(async { Ok(accounts::list_accounts(&app).await?) })?;
             sheet(&all)?.render(*format)
         }
         Args::Remove { name, actor, config } => {
             let actor = actor.actor();
-            let app = opening::existing_app(config)?;
+            let app = opening::open_existing(config)?;
             let deleted =
                 super::block_on(async { Ok(accounts::delete_account(&app, &actor, name.clone()).await) })?;
             match deleted {

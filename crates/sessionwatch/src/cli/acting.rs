@@ -13,24 +13,19 @@ use std::{
 use credentials::Secret;
 use sessionwatch_app::{
     app::{
-        Actor, AppState, TargetOps,
+        Actor, TargetOps,
         plans::{self, ApplyRequest, Plan, PlanOutcome, Selection},
+        state_store::StoreNeed,
     },
-    config::Config,
+    config::{Address, Config},
     output,
     progress::Meter,
     remediation::{ActError, Applied, Control},
 };
 use sessionwatch_clock as clock;
 use sessionwatch_core::plural::counted;
-use sessionwatch_targets::address::Address;
 
-use super::{
-    Failure,
-    actor::ActorArgs,
-    opening::{self, Opening},
-    target::TargetArgs,
-};
+use super::{Failure, actor::ActorArgs, opening, target::TargetArgs};
 
 pub(super) use text::choices;
 
@@ -70,8 +65,8 @@ impl ActArgs {
     /// # Errors
     ///
     /// If the arguments or the configuration are faulty, or the store cannot be had.
-    pub(super) fn target_ops(&self, opening: Opening) -> Result<TargetOps, Failure> {
-        target_ops(&self.target, self.act_url.as_ref(), &self.actor.actor(), opening)
+    pub(super) fn target_ops(&self, need: StoreNeed) -> Result<TargetOps, Failure> {
+        target_ops(&self.target, self.act_url.as_ref(), &self.actor.actor(), need)
     }
 }
 
@@ -84,15 +79,14 @@ pub(super) fn target_ops(
     target: &TargetArgs,
     act_url: Option<&Secret>,
     actor: &Actor,
-    opening: Opening,
+    need: StoreNeed,
 ) -> Result<TargetOps, Failure> {
     let (config, mut target) = target.choose_one()?;
     if let Some(url) = act_url {
         target.act = Some(Address::parse(url.expose())?);
         target.act_missing = None;
     }
-    let store = opening::open(&config, opening)?;
-    Ok(TargetOps::new(&AppState::for_command(store, config)?, target, actor))
+    Ok(TargetOps::new(&opening::open(config, need)?, target, actor))
 }
 
 /// Makes the plan and shows it, or carries it out.
@@ -102,8 +96,8 @@ pub(super) fn target_ops(
 /// If that is not possible.
 pub(super) fn run(args: &ActArgs, selection: &Selection) -> Result<ExitCode, Failure> {
     // A plan that is made is kept; one that is carried out has been.
-    let opening = if args.apply.is_some() { Opening::Existing } else { Opening::OrCreated };
-    let ops = args.target_ops(opening)?;
+    let need = if args.apply.is_some() { StoreNeed::Existing } else { StoreNeed::OrCreated };
+    let ops = args.target_ops(need)?;
     let Some(id) = &args.apply else {
         let plan = super::block_on(async { Ok(plans::make_plan(ops.clone(), selection.clone()).await?) })?;
         show(&ops, &plan, args.format)?;

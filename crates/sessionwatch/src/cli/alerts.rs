@@ -8,8 +8,9 @@ use serde_json::Value;
 use sessionwatch_app::{
     api_types,
     app::{
-        AppError, AppState,
+        AppError,
         alerts::{self, AlertFilter, AlertRecord, AlertRef},
+        error::StoreError,
         silences::{self, NewSilence, Silence},
     },
     checks::{self, CHANNEL_FAILING, TARGET_UNREACHABLE},
@@ -19,14 +20,8 @@ use sessionwatch_app::{
 };
 use sessionwatch_clock as clock;
 use sessionwatch_core::{alert::State, suggest::nearest};
-use sessionwatch_store::StoreError;
 
-use super::{
-    Failure,
-    actor::ActorArgs,
-    opening::{existing as open, existing_app},
-    target::ConfigArgs,
-};
+use super::{Failure, actor::ActorArgs, opening::open_existing, target::ConfigArgs};
 
 /// Show what the watch found, look after it, or silence it
 #[derive(Debug, clap::Subcommand)]
@@ -130,7 +125,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let text = match args {
         Args::List { config, all, format } => {
             let filter = if *all { AlertFilter::All } else { AlertFilter::Active };
-            let app = existing_app(config)?;
+            let app = open_existing(config)?;
             let kept = super::block_on(async { Ok(alerts::list_alerts(&app, filter).await?) })?;
             if kept.is_empty() && *format == Format::Table {
                 "no alert\n".into()
@@ -144,14 +139,14 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         Args::Resolve(args) => resolve(args)?,
         Args::Silence(args) => silence(args)?,
         Args::Unsilence { id, config, actor } => {
-            let (app, actor) = (existing_app(config)?, actor.actor());
+            let (app, actor) = (open_existing(config)?, actor.actor());
             let missing = format!("there is no silence {id}: `sessionwatch alerts silences` lists them");
             let ended = async { Ok(silences::expire_silence(&app, &actor, *id).await) };
             or_usage(super::block_on(ended)?, missing)?;
             format!("silence {id} has ended\n")
         }
         Args::Silences { config, format } => {
-            let app = existing_app(config)?;
+            let app = open_existing(config)?;
             let silences = super::block_on(async { Ok(silences::list_silences(&app).await?) })?;
             if silences.is_empty() && *format == Format::Table {
                 "no silence\n".into()
@@ -190,7 +185,7 @@ fn or_not_firing(outcome: Result<(), AppError>, which: &Which) -> Result<(), Fai
 fn acknowledge(args: &AckArgs) -> Result<String, Failure> {
     let Which { target, check } = &args.which;
     let actor = args.actor.actor();
-    let app = existing_app(&args.config)?;
+    let app = open_existing(&args.config)?;
     let acknowledged =
         async { Ok(alerts::acknowledge(&app, &actor, args.which.alert_ref(), args.note.clone()).await) };
     or_not_firing(super::block_on(acknowledged)?, &args.which)?;
@@ -200,7 +195,7 @@ fn acknowledge(args: &AckArgs) -> Result<String, Failure> {
 fn resolve(args: &AckArgs) -> Result<String, Failure> {
     let Which { target, check } = &args.which;
     let actor = args.actor.actor();
-    let app = existing_app(&args.config)?;
+    let app = open_existing(&args.config)?;
     let resolved =
         async { Ok(alerts::resolve(&app, &actor, args.which.alert_ref(), args.note.clone()).await) };
     or_not_firing(super::block_on(resolved)?, &args.which)?;
@@ -208,7 +203,7 @@ fn resolve(args: &AckArgs) -> Result<String, Failure> {
 }
 
 fn show(which: &Which, config: &ConfigArgs, format: Format) -> Result<String, Failure> {
-    let app = existing_app(config)?;
+    let app = open_existing(config)?;
     let kept = super::block_on(async { Ok(alerts::get_alert(&app, which.alert_ref()).await?) })?;
     let Some(kept) = kept else {
         return Err(Failure::Usage(format!(
@@ -267,9 +262,8 @@ fn in_full(kept: &AlertRecord) -> Result<String, Failure> {
 }
 
 fn silence(args: &SilenceArgs) -> Result<String, Failure> {
-    let (config, store) = open(&args.config)?;
-    known(&config, args)?;
-    let app = AppState::for_command(store, config)?;
+    let app = open_existing(&args.config)?;
+    known(&app.config(), args)?;
     let new = NewSilence {
         target: args.target.clone(),
         check: args.check.clone(),

@@ -9,6 +9,7 @@ use sessionwatch_app::{
     app::{
         archives::{self, ArchivedRow, Fate, PurgeRequest, Purged},
         plans::{self, ArchiveSummary, RestoreRequest, Selection},
+        state_store::StoreNeed,
     },
     output::{Format, table::Sheet},
 };
@@ -19,7 +20,7 @@ use super::{
     Failure,
     acting::{self, ActArgs, ApplyOptions},
     actor::ActorArgs,
-    opening::{Opening, existing_app},
+    opening::open_existing,
     target::ConfigArgs,
 };
 
@@ -91,7 +92,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     match args {
         Args::List { config, format } => list(config, *format),
         Args::Show { plan, config, limit, format } => {
-            let app = existing_app(config)?;
+            let app = open_existing(config)?;
             let limit = *limit as usize;
             let rows = super::block_on(async { Ok(archives::list_rows(&app, plan.clone(), limit).await?) })?;
             super::print(&rows_sheet(&rows).render(*format))?;
@@ -103,7 +104,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
 }
 
 fn list(args: &ConfigArgs, format: Format) -> Result<ExitCode, Failure> {
-    let app = existing_app(args)?;
+    let app = open_existing(args)?;
     let history = super::block_on(async { Ok(plans::get_history(&app).await?) })?;
     let held = &history.archived;
     let archives: Vec<Archive> =
@@ -173,7 +174,7 @@ fn rows_sheet(archived: &[ArchivedRow]) -> Sheet {
 }
 
 fn restore(args: &RestoreArgs) -> Result<ExitCode, Failure> {
-    let ops = args.act.target_ops(Opening::Existing)?;
+    let ops = args.act.target_ops(StoreNeed::Existing)?;
     let RestoreArgs { archive, user, identity, act } = args;
     let Some(id) = &act.apply else {
         let wanted = RestoreRequest { archive: archive.clone(), user: user.clone() };
@@ -187,7 +188,7 @@ fn restore(args: &RestoreArgs) -> Result<ExitCode, Failure> {
 }
 
 fn purge(args: &PurgeArgs) -> Result<ExitCode, Failure> {
-    let app = existing_app(&args.config)?;
+    let app = open_existing(&args.config)?;
     let request = PurgeRequest { plan: args.plan.clone(), trust_clock: args.trust_clock };
     let purged = super::block_on(async { Ok(archives::purge(&app, &args.actor.actor(), request).await?) })?;
     let Purged { rows, unconfirmed_rows, now, confirmed_at } = purged;

@@ -22,7 +22,7 @@ pub(super) enum Args {
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let Args::Verify { config, head } = args;
-    let app = opening::existing_app(config)?;
+    let app = opening::open_existing(config)?;
     let Verification { chain, holds_head } =
         super::block_on(async { Ok(audit::verify(&app, head.clone()).await?) })?;
     let fault = match (chain, holds_head) {

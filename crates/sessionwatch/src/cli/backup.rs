@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use sessionwatch_store::StoreError;
+use sessionwatch_app::app::{error::StoreError, state_store};
 
 use super::{Failure, opening, target::ConfigArgs};
 
@@ -16,8 +16,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let (_, store) = opening::existing(&args.config)?;
-    store.backup(&args.file).map_err(|error| match error {
+    let app = opening::open_existing(&args.config)?;
+    state_store::back_up(&app, &args.file).map_err(|error| match error {
         StoreError::Exists(_) => Failure::Usage(error.to_string()),
         error => error.into(),
     })?;

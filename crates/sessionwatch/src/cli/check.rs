@@ -3,13 +3,13 @@
 use std::process::ExitCode;
 
 use sessionwatch_app::{
+    app::error::TargetError,
     check_run::{self, Report, Request},
     checks,
     output::{self, Format},
     report,
 };
 use sessionwatch_core::suggest::nearest;
-use sessionwatch_targets::{engine::Engine, error::TargetError};
 
 use super::{Failure, choices::EngineChoice, target::TargetArgs};
 
@@ -63,7 +63,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             let (catalogue, rules) = (config.catalogue.as_slice(), &config.rules);
             let request =
                 Request { target, catalogue, rules, deep: args.deep, only: &args.only, watched: None };
-            reports.push(check_run::run_checks(request, &mut Engine::new(target.engine)).await);
+            reports.push(check_run::run_checks_once(request).await);
         }
         Ok(reports)
     })?;

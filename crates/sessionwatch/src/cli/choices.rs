@@ -1,9 +1,11 @@
 //! How words on the command line name what the targets know.
 
-use sessionwatch_targets::{
-    engine::EngineKind,
-    listing::Rank,
-    sql::{Sort, Status},
+use sessionwatch_app::{
+    app::{
+        sessions::{SessionSort, SessionStatus},
+        target_reads::UserRank,
+    },
+    config::EngineKind,
 };
 
 /// Which engine a target is observed by.
@@ -59,7 +61,7 @@ impl From<EngineChoice> for EngineKind {
     }
 }
 
-impl From<StatusChoice> for Status {
+impl From<StatusChoice> for SessionStatus {
     fn from(choice: StatusChoice) -> Self {
         match choice {
             StatusChoice::Active => Self::Active,
@@ -69,7 +71,7 @@ impl From<StatusChoice> for Status {
     }
 }
 
-impl From<SortChoice> for Sort {
+impl From<SortChoice> for SessionSort {
     fn from(choice: SortChoice) -> Self {
         match choice {
             SortChoice::Expires => Self::Expires,
@@ -80,7 +82,7 @@ impl From<SortChoice> for Sort {
     }
 }
 
-impl From<RankChoice> for Rank {
+impl From<RankChoice> for UserRank {
     fn from(choice: RankChoice) -> Self {
         match choice {
             RankChoice::Active => Self::Active,

@@ -7,11 +7,12 @@ use sessionwatch_app::{
         Config, Target, file,
         logs::{Kind, Source},
     },
+    preflight,
     schedule::Timetable,
 };
 use sessionwatch_core::instant::Instant;
 
-use super::{Failure, preflight, target::ConfigArgs};
+use super::{Failure, target::ConfigArgs};
 
 /// Check the configuration, or show what can be configured
 #[derive(Debug, clap::Subcommand)]

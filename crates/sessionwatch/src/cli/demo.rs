@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use sessionwatch_app::{
     check_run::{self, Request},
-    config::Config,
+    config::{Address, Config, Target},
     daemon::{Daemon, Door},
     demo::{self, DemoError, application::Application},
     output::Format,
@@ -12,11 +12,10 @@ use sessionwatch_app::{
 };
 use sessionwatch_clock as clock;
 use sessionwatch_clock::Clock;
-use sessionwatch_targets::{address::Address, engine::Engine};
 use sessionwatch_web as web;
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, target};
+use super::Failure;
 
 /// Look at a small application with everything wrong; then serve the dashboard, with one that lives and begins to leak
 #[derive(Debug, clap::Args)]
@@ -40,11 +39,10 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         }
         Err(error) => return Err(error.into()),
     }
-    let (config, target) = (Config::default(), target::plain(Address::of_file(args.path.clone())));
+    let (config, target) = (Config::default(), Target::ad_hoc(Address::of_file(args.path.clone())));
     let (catalogue, rules) = (config.catalogue.as_slice(), &config.rules);
     let request = Request { target: &target, catalogue, rules, deep: false, only: &[], watched: None };
-    let report =
-        super::block_on(async { Ok(check_run::run_checks(request, &mut Engine::new(target.engine)).await) })?;
+    let report = super::block_on(async { Ok(check_run::run_checks_once(request).await) })?;
     super::print_readable(&report::render(&[report], Format::Table))?;
     let path = args.path.display();
     super::print(&format!(

@@ -15,6 +15,7 @@ use sessionwatch_app::{
             self, CaseOps, CaseRef, Contained, FindCaseError, FoundUser, Incident, REPORT_FIELDS,
             StepResponse,
         },
+        state_store::StoreNeed,
     },
     output::{Format, table::Sheet},
     sanitize::printable,
@@ -26,7 +27,7 @@ use super::{
     Failure,
     acting::{self, ActArgs, ApplyOptions},
     actor::ActorArgs,
-    opening::{self, Opening},
+    opening,
     target::{ConfigArgs, TargetArgs},
 };
 
@@ -198,25 +199,25 @@ fn grade(text: &str) -> Result<IncidentSeverity, String> {
 }
 
 impl Whose {
-    fn target_ops(&self, opening: Opening) -> Result<TargetOps, Failure> {
-        acting::target_ops(&self.target, self.act_url.as_ref(), &self.actor.actor(), opening)
+    fn target_ops(&self, need: StoreNeed) -> Result<TargetOps, Failure> {
+        acting::target_ops(&self.target, self.act_url.as_ref(), &self.actor.actor(), need)
     }
 
     /// The same for what only reads, and records nothing.
-    fn reading_ops(&self, opening: Opening) -> Result<TargetOps, Failure> {
+    fn reading_ops(&self, need: StoreNeed) -> Result<TargetOps, Failure> {
         let actor = Actor::of_command(self.actor.name_unrecorded());
-        acting::target_ops(&self.target, self.act_url.as_ref(), &actor, opening)
+        acting::target_ops(&self.target, self.act_url.as_ref(), &actor, need)
     }
 
     /// The incident that is worked on: without an id, the one of the target that is not closed.
     fn case(&self) -> Result<CaseOps, Failure> {
-        let ops = self.target_ops(Opening::Existing)?;
+        let ops = self.target_ops(StoreNeed::Existing)?;
         find_case(ops, self.id.clone().map_or(CaseRef::Current, CaseRef::Id))
     }
 
     /// The same for what is read after an incident too: without an id, the last one of the target.
     fn case_to_read(&self) -> Result<CaseOps, Failure> {
-        let ops = self.reading_ops(Opening::Existing)?;
+        let ops = self.reading_ops(StoreNeed::Existing)?;
         find_case(ops, self.id.clone().map_or(CaseRef::Latest, CaseRef::Id))
     }
 }
@@ -297,7 +298,7 @@ fn contain(
                 .into(),
         )
     })?;
-    let work = find_case(act.target_ops(Opening::Existing)?, CaseRef::Current)?;
+    let work = find_case(act.target_ops(StoreNeed::Existing)?, CaseRef::Current)?;
     let Some(id) = &act.apply else {
         if let Some(why) = work.case.lacks_evidence()? {
             super::complain_of(&format!("--apply waits for complete evidence: {why}"));
@@ -313,7 +314,7 @@ fn contain(
 }
 
 fn find(part: &str, whose: &Whose) -> Result<ExitCode, Failure> {
-    let ops = whose.reading_ops(Opening::OrEmpty)?;
+    let ops = whose.reading_ops(StoreNeed::OrEmpty)?;
     let search = incidents::search_users(ops, part.to_owned(), FOUND_USERS);
     let users = super::block_on(async { Ok(search.await?) })?;
     if users.is_empty() {
@@ -328,7 +329,7 @@ fn find(part: &str, whose: &Whose) -> Result<ExitCode, Failure> {
 }
 
 fn list(args: &ConfigArgs, format: Format) -> Result<ExitCode, Failure> {
-    let app = opening::existing_app(args)?;
+    let app = opening::open_existing(args)?;
     let found = super::block_on(async { Ok(incidents::list_incidents(&app).await?) })?;
     let summary = |incident: &Incident| incident.field("summary").unwrap_or_default();
     let row = |incident: &Incident| {

@@ -8,7 +8,7 @@ mod scan;
 use std::process::ExitCode;
 
 use serde_json::json;
-use sessionwatch_app::{config::Config, logs::Found};
+use sessionwatch_app::{config::Config, logs::Found, preflight};
 use sessionwatch_clock as clock;
 use sessionwatch_logs::{explain::explain, matchers::Matchers, time::Clock};
 
@@ -66,7 +66,7 @@ fn grammar(config: &Config, near: sessionwatch_core::instant::Instant) -> Matche
 
 fn explained(args: &ExplainArgs) -> Result<ExitCode, Failure> {
     use std::io::Read as _;
-    let config = super::preflight::load(args.config.config.as_deref())?;
+    let config = preflight::load(args.config.config.as_deref())?;
     let grammar = grammar(&config, clock::now());
     let mut text = args.line.clone().into_bytes();
     if args.line == "-" {

@@ -7,6 +7,7 @@ use sessionwatch_app::{
     app::channels::{self, Channel, FailedMessage},
     config::Config,
     output::{Format, table::Sheet},
+    preflight,
 };
 use sessionwatch_clock as clock;
 use sessionwatch_core::{plural::counted, suggest::nearest};
@@ -49,7 +50,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let text = match args {
         Args::Test { channel, config } => test(channel, config)?,
         Args::Dead { config, format } => {
-            let app = opening::existing_app(config)?;
+            let app = opening::open_existing(config)?;
             let failed = super::block_on(async { Ok(channels::list_failed_messages(&app, LISTED).await?) })?;
             if failed.is_empty() && *format == Format::Table {
                 "no message was given up on\n".into()
@@ -58,7 +59,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             }
         }
         Args::Retry { channel, config, actor } => {
-            let app = opening::existing_app(config)?;
+            let app = opening::open_existing(config)?;
             known(&app.config(), channel)?;
             let actor = actor.actor();
             let retried = channels::retry_failed_messages(&app, &actor, channel.clone());
@@ -83,7 +84,7 @@ fn known<'a>(config: &'a Config, name: &str) -> Result<&'a Channel, Failure> {
 }
 
 fn test(name: &str, args: &ConfigArgs) -> Result<String, Failure> {
-    let config = super::preflight::load(args.config.as_deref())?;
+    let config = preflight::load(args.config.as_deref())?;
     let channel = known(&config, name)?;
     let problems = super::block_on(async { Ok(channels::send_test(channel, clock::now()).await) })?;
     if problems.is_empty() {

@@ -110,7 +110,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
 
 fn make(args: &ChecklistArgs, now: Instant) -> Result<ExitCode, Failure> {
     let period = period(args, now)?;
-    let app = opening::existing_app(&args.config)?;
+    let app = opening::open_existing(&args.config)?;
     let targets = targets(&app.config(), args.target.as_deref())?;
     let lists = super::block_on(async { Ok(checklists::get_checklists(&app, targets, period).await?) })?;
     let text = render(&lists, args.format);
@@ -182,7 +182,7 @@ fn render(lists: &[Checklist], format: Format) -> String {
 }
 
 fn attest(args: &AttestArgs) -> Result<String, Failure> {
-    let app = opening::existing_app(&args.config)?;
+    let app = opening::open_existing(&args.config)?;
     targets(&app.config(), Some(&args.target))?;
     let AttestArgs { target, item, note, holds, .. } = args;
     let new = NewAttestation { target: target.clone(), holds: *holds, note: note.clone() };

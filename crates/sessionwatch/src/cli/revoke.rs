@@ -2,9 +2,8 @@
 
 use std::process::ExitCode;
 
-use sessionwatch_app::remediation::Selection;
+use sessionwatch_app::app::plans::{RowFilter, Selection};
 use sessionwatch_core::instant::Instant;
-use sessionwatch_targets::sql::Filter;
 
 use super::{
     Failure,
@@ -85,9 +84,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
 }
 
 impl WhereArgs {
-    fn filter(&self) -> Filter {
+    fn filter(&self) -> RowFilter {
         let micros = |at: Option<Instant>| at.map(Instant::micros);
-        Filter {
+        RowFilter {
             user: self.user.clone(),
             user_like: self.user_like.clone(),
             created_after: micros(self.created_after),

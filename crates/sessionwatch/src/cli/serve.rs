@@ -5,13 +5,14 @@ use std::{path::PathBuf, process::ExitCode};
 use sessionwatch_app::{
     blocking,
     daemon::{self, Command, Daemon, Door},
+    preflight,
 };
 use sessionwatch_clock::Clock;
 use sessionwatch_core::plural::counted;
 use sessionwatch_web as web;
 use tokio::sync::mpsc;
 
-use super::{Failure, preflight, target::ConfigArgs};
+use super::{Failure, target::ConfigArgs};
 
 /// Watch every configured target: look, remember, tell, serve metrics
 #[derive(Debug, clap::Args)]

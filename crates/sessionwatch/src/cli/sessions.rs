@@ -6,9 +6,10 @@ use serde_json::{Map, Value, json};
 use sessionwatch_app::{
     api_types,
     app::{
-        AppState,
+        error::StoreError,
         logs::{LogEventQuery, search_log_events},
         sessions::{SessionList, SessionQuery, SessionRow, SessionStatus},
+        state_store,
         target_reads::{RankedUser, TargetReads, UserRanking},
     },
     config::Config,
@@ -18,7 +19,6 @@ use sessionwatch_app::{
 };
 use sessionwatch_clock as clock;
 use sessionwatch_core::{instant::Instant, period::Period};
-use sessionwatch_store::{Store, StoreError};
 
 use super::{
     Failure,
@@ -178,8 +178,7 @@ fn with_signals(found: &Sessions, format: Format) -> Result<String, Failure> {
     if found.config.logs.of(&found.target).next().is_none() {
         return Ok(text);
     }
-    let Some(store) = Store::find(&found.config.serve.store)? else { return Ok(text) };
-    let app = AppState::for_command(store, found.config.clone())?;
+    let Some(app) = state_store::find(&found.config)? else { return Ok(text) };
     let mut signals = Vec::new();
     let prefixes: std::collections::BTreeSet<&String> = found.prefixes.iter().collect();
     for prefix in prefixes {

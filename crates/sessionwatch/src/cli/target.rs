@@ -6,13 +6,11 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 use credentials::Secret;
 use sessionwatch_app::{
-    config::{Config, Rhythm, Target},
-    environment,
+    app::state_store,
+    config::{Address, Config, Target},
+    environment, preflight,
 };
 use sessionwatch_core::suggest::nearest;
-use sessionwatch_targets::{
-    address::Address, engine::EngineKind, layout::source::ProfileSource, limits::Limits,
-};
 
 use super::Failure;
 
@@ -48,14 +46,13 @@ impl TargetArgs {
     ///
     /// If the configuration or the address is faulty, or nothing names a target.
     pub(super) fn choose(&self) -> Result<(Config, Vec<Target>), Failure> {
-        let config = super::preflight::load(self.config.config.as_deref())?;
+        let config = preflight::load(self.config.config.as_deref())?;
         let mut targets = self.named(&config)?;
         for target in &mut targets {
             let seconds = |given: Option<u64>, otherwise| given.map_or(otherwise, Duration::from_secs);
-            target.limits = Limits {
-                timeout: seconds(self.timeout, target.limits.timeout),
-                lock_timeout: seconds(self.lock_timeout, target.limits.lock_timeout),
-            };
+            let limits = &mut target.limits;
+            limits.timeout = seconds(self.timeout, limits.timeout);
+            limits.lock_timeout = seconds(self.lock_timeout, limits.lock_timeout);
         }
         Ok((config, targets))
     }
@@ -81,7 +78,7 @@ impl TargetArgs {
     /// The same.
     pub(super) fn choose_located(&self) -> Result<(Config, Vec<Target>), Failure> {
         let (config, mut targets) = self.choose()?;
-        super::opening::locate(&config, &mut targets);
+        locate(&config, &mut targets);
         Ok((config, targets))
     }
 
@@ -92,7 +89,7 @@ impl TargetArgs {
     /// The same.
     pub(super) fn choose_one_located(&self) -> Result<(Config, Target), Failure> {
         let (config, mut target) = self.choose_one()?;
-        super::opening::locate(&config, std::slice::from_mut(&mut target));
+        locate(&config, std::slice::from_mut(&mut target));
         Ok((config, target))
     }
 
@@ -110,14 +107,14 @@ impl TargetArgs {
                     Failure::Usage(format!("there is no target of that name{hint}"))
                 }
             })?;
-            return Ok(vec![plain(address)]);
+            return Ok(vec![Target::ad_hoc(address)]);
         }
         config.resolved(None)?;
         if !config.targets.is_empty() {
             return Ok(config.targets.clone());
         }
         match environment::variable("DATABASE_URL") {
-            Some(url) => Ok(vec![plain(Address::parse(&url)?)]),
+            Some(url) => Ok(vec![Target::ad_hoc(Address::parse(&url)?)]),
             None => Err(Failure::Usage(
                 "no target: give an address, set DATABASE_URL, or name targets in sessionwatch.toml (`sessionwatch init` writes one)".into(),
             )),
@@ -125,21 +122,9 @@ impl TargetArgs {
     }
 }
 
-/// A target that no configuration names.
-pub(super) fn plain(address: Address) -> Target {
-    Target {
-        name: address.to_string(),
-        address,
-        storage: ProfileSource::Detect,
-        known: None,
-        engine: EngineKind::Scan,
-        limits: Limits { timeout: Duration::from_secs(30), lock_timeout: Duration::from_secs(2) },
-        rhythm: Rhythm::default(),
-        replica: None,
-        suspends_after: None,
-        act: None,
-        act_missing: None,
-        cleanup: None,
-        ad_hoc: true,
+/// Adds to configured targets where the store knows their sessions to be. A store that cannot be read is complained of.
+fn locate(config: &Config, targets: &mut [Target]) {
+    if let Err(error) = state_store::locate_targets(config, targets) {
+        super::complain(&format!("warning: {error}"), Some("see to the store that `serve.store` names"));
     }
 }

@@ -14,7 +14,7 @@ use sessionwatch_app::{
 };
 use sessionwatch_clock as clock;
 
-use super::{Failure, actor::ActorArgs, opening::existing_app, target::TargetArgs};
+use super::{Failure, actor::ActorArgs, opening::open_existing, target::TargetArgs};
 
 /// List session tables, and confirm one that changed
 #[derive(Debug, clap::Subcommand)]
@@ -39,7 +39,7 @@ pub(super) enum Args {
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let text = match args {
         Args::List { config, format } => {
-            let app = existing_app(config)?;
+            let app = open_existing(config)?;
             let known = super::block_on(async { Ok(layouts::list_layouts(&app).await?) })?;
             sheet(&known).render(*format)
         }
@@ -51,7 +51,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
 
 fn confirm(args: &TargetArgs, actor: &Actor) -> Result<String, Failure> {
     let (config, target) = args.choose_one()?;
-    let app = existing_app(&args.config)?;
+    let app = open_existing(&args.config)?;
     let reads = TargetReads::new(&config, &target);
     let recognized = super::block_on(async { Ok(reads.recognize_layout().await?) })?;
     let (name, layout) = (target.name.clone(), recognized.known.clone());

@@ -8,6 +8,7 @@ use sessionwatch_app::{
     app::{
         AppError,
         accounts::Role,
+        error::StoreError,
         tokens::{
             self, CreateTokenError, DEFAULT_DAYS, MAX_DAYS, NewToken, Scope, Token, TokenOwner,
             is_valid_label,
@@ -16,9 +17,8 @@ use sessionwatch_app::{
     output::{Format, table::Sheet},
 };
 use sessionwatch_clock as clock;
-use sessionwatch_store::StoreError;
 
-use super::{Failure, actor::ActorArgs, opening::existing_app, target::ConfigArgs};
+use super::{Failure, actor::ActorArgs, opening::open_existing, target::ConfigArgs};
 
 /// Say which programs may ask the dashboard
 #[derive(Debug, clap::Subcommand)]
@@ -72,7 +72,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
                 scopes: scope.iter().copied().map(Scope::from).collect(),
                 days: *days,
             };
-            let app = existing_app(config)?;
+            let app = open_existing(config)?;
             let actor = actor.actor();
             let created = super::block_on(async { Ok(tokens::create_token(&app, &actor, new).await) })?;
             match created {
@@ -87,12 +87,12 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             }
         }
         Args::List { config, format } => {
-            let app = existing_app(config)?;
+            let app = open_existing(config)?;
             let all = super::block_on(async { Ok(tokens::list_tokens(&app, None).await?) })?;
             sheet(&all)?.render(*format)
         }
         Args::Remove { id, actor, config } => {
-            let app = existing_app(config)?;
+            let app = open_existing(config)?;
             let actor = actor.actor();
             let deleted = super::block_on(async {
                 Ok(tokens::delete_token(&app, &actor, id.clone(), TokenOwner::Anybody).await)

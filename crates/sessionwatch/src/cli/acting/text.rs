@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 use sessionwatch_app::{
     api_types,
+    app::error::StoreError,
     config::Config,
     remediation::{ActError, Applied, Line, Plan, Selection, Why, applying},
     sanitize::printable,
 };
 use sessionwatch_clock as clock;
 use sessionwatch_core::{instant::Instant, plural::counted};
-use sessionwatch_store::StoreError;
 
 /// Minutes in a plan's life, for a person.
 fn minutes(config: &Config) -> i64 {

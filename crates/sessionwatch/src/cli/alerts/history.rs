@@ -2,15 +2,17 @@
 
 use sessionwatch_app::{
     api_types,
-    app::alerts::{self, Event, EventSearch},
+    app::{
+        alerts::{self, Event, EventSearch},
+        error::StoreError,
+    },
     output::{Format, table::Sheet},
     sanitize::printable,
 };
 use sessionwatch_clock as clock;
 use sessionwatch_core::{duration::DAY, instant::Instant};
-use sessionwatch_store::StoreError;
 
-use crate::cli::{Failure, block_on, opening::existing_app, target::ConfigArgs};
+use crate::cli::{Failure, block_on, opening::open_existing, target::ConfigArgs};
 
 /// What is looked for.
 #[derive(Debug, clap::Args)]
@@ -58,7 +60,7 @@ pub(in crate::cli) fn run(args: &Args, now: Instant) -> Result<String, Failure> 
     if search.from >= search.to {
         return Err(Failure::Usage("--from must be before --to".into()));
     }
-    let app = existing_app(&args.config)?;
+    let app = open_existing(&args.config)?;
     let found = block_on(async { Ok(alerts::search_events(&app, search).await?) })?;
     if found.is_empty() && args.format == Format::Table {
         return Ok("nothing happened\n".into());

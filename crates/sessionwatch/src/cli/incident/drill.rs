@@ -9,18 +9,21 @@ use std::{
 use credentials::Secret;
 use jiff::SignedDuration;
 use sessionwatch_app::{
-    app::drills::{
-        self, Drill, DrillError, DrillEvent, DrillGuide, DrillMode, DrillQuestion, FinishedDrill, TARGET_NAME,
+    app::{
+        drills::{
+            self, Drill, DrillError, DrillEvent, DrillGuide, DrillMode, DrillQuestion, FinishedDrill,
+            TARGET_NAME,
+        },
+        state_store::StoreNeed,
     },
-    config::Config,
+    config::{Address, Config},
     remediation::ActError,
     sanitize::printable,
 };
 use sessionwatch_core::plural::counted;
-use sessionwatch_targets::address::Address;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Failure, opening::Opening};
+use super::Failure;
 use crate::cli::{acting, actor::ActorArgs, target::TargetArgs};
 
 /// On what it is rehearsed, and how.
@@ -59,7 +62,7 @@ pub(in crate::cli) fn run(args: &DrillArgs) -> Result<ExitCode, Failure> {
         target.url = Some(demonstration.path().display().to_string().into());
     }
     let actor = args.actor.actor();
-    let mut ops = acting::target_ops(&target, args.act_url.as_ref(), &actor, Opening::OrCreated)?;
+    let mut ops = acting::target_ops(&target, args.act_url.as_ref(), &actor, StoreNeed::OrCreated)?;
     if args.demo {
         drills::DEMONSTRATION_TARGET.clone_into(&mut ops.target.name);
     }

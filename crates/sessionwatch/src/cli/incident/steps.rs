@@ -3,19 +3,22 @@
 use std::{fmt::Write as _, process::ExitCode, sync::Arc};
 
 use sessionwatch_app::{
-    app::incidents::{
-        self, Advanced, CaseOps, Incident, NewIncident, OpenedIncident, Passed, StepResponse, StepUpdate,
-        recorded,
+    app::{
+        incidents::{
+            self, Advanced, CaseOps, Incident, NewIncident, OpenedIncident, Passed, StepResponse, StepUpdate,
+            recorded,
+        },
+        state_store::StoreNeed,
     },
     sanitize::printable,
 };
 use sessionwatch_clock as clock;
 use sessionwatch_core::incident::{self as rules, IncidentSeverity};
 
-use super::{Failure, Whose, opening::Opening};
+use super::{Failure, Whose};
 
 pub(super) fn open(whose: &Whose, severity: IncidentSeverity, summary: &str) -> Result<ExitCode, Failure> {
-    let ops = whose.target_ops(Opening::OrCreated)?;
+    let ops = whose.target_ops(StoreNeed::OrCreated)?;
     let new = NewIncident { severity, summary: summary.to_owned() };
     let opened = crate::cli::block_on(async { Ok(incidents::open_incident(ops, new).await?) })?;
     let OpenedIncident { incident, findings, notes } = opened;

@@ -7,9 +7,12 @@ use std::{
     time::Duration,
 };
 
-use sessionwatch_app::logs::{
-    follow::{Begin, Follower, Place, Step},
-    scan::ScanError,
+use sessionwatch_app::{
+    logs::{
+        follow::{Begin, Follower, Place, Step},
+        scan::ScanError,
+    },
+    preflight,
 };
 use sessionwatch_clock as clock;
 use sessionwatch_logs::matchers::Matchers;
@@ -51,7 +54,7 @@ enum Shape {
 type Places = std::collections::BTreeMap<String, Place>;
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let config = crate::cli::preflight::load(args.config.config.as_deref())?;
+    let config = preflight::load(args.config.config.as_deref())?;
     let grammar = super::grammar(&config, clock::now());
     let mut places = match &args.state {
         Some(path) => read(path)?,

@@ -3,15 +3,11 @@
 use std::process::ExitCode;
 
 use jiff::SignedDuration;
-use sessionwatch_app::app::{AppState, Period, logs, target_reads::TargetReads};
+use sessionwatch_app::app::{Period, logs, state_store::StoreNeed, target_reads::TargetReads};
 use sessionwatch_clock as clock;
 
 use super::{
-    super::{
-        Failure,
-        opening::{self, Opening},
-        target::TargetArgs,
-    },
+    super::{Failure, opening, target::TargetArgs},
     Shape,
 };
 
@@ -34,8 +30,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         let why = format!("no source of logs is configured for `{}`: see [[logs]]", target.name);
         return Err(Failure::Usage(why));
     }
-    let store = opening::open(&config, Opening::Existing)?;
-    let app = AppState::for_command(store, config)?;
+    let app = opening::open(config, StoreNeed::Existing)?;
     let config = app.config();
     let period = Period::back_from(clock::now(), SignedDuration::from_hours(args.hours.into()));
     let fits = super::super::block_on(async {

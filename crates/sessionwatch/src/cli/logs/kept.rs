@@ -6,15 +6,17 @@ use jiff::SignedDuration;
 use serde_json::Value;
 use sessionwatch_app::{
     api_types,
-    app::logs::{self, LogEventQuery, LogEventRecord, LogSourceRecord, LogSourceStatus},
+    app::{
+        error::StoreError,
+        logs::{self, LogEventQuery, LogEventRecord, LogSourceRecord, LogSourceStatus},
+    },
     logs::kept_json,
     output::{Format, table::Sheet},
 };
 use sessionwatch_clock as clock;
 use sessionwatch_core::{instant::Instant, period::Period};
-use sessionwatch_store::StoreError;
 
-use super::super::{Failure, block_on, opening::existing_app, target::ConfigArgs};
+use super::super::{Failure, block_on, opening::open_existing, target::ConfigArgs};
 
 /// List the signals that the watch has read, the latest first
 #[derive(Debug, clap::Args)]
@@ -58,7 +60,7 @@ pub(in crate::cli) struct SourcesArgs {
 }
 
 pub(super) fn list(args: &ListArgs) -> Result<ExitCode, Failure> {
-    let app = existing_app(&args.config)?;
+    let app = open_existing(&args.config)?;
     let config = app.config();
     let targets: Vec<String> = match &args.target {
         Some(name) if config.targets.iter().any(|target| target.name == *name) => vec![name.clone()],
@@ -117,7 +119,7 @@ fn sheet(found: &[LogEventRecord]) -> Result<Sheet, StoreError> {
 }
 
 pub(super) fn sources(args: &SourcesArgs) -> Result<ExitCode, Failure> {
-    let app = existing_app(&args.config)?;
+    let app = open_existing(&args.config)?;
     let now = app.clock.now();
     let mut rows = Vec::new();
     let mut shown = Vec::new();

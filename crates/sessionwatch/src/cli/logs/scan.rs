@@ -16,6 +16,7 @@ use sessionwatch_app::{
         tally::{Count, Tally},
     },
     output::{Format, table::Sheet},
+    preflight,
 };
 use sessionwatch_clock as clock;
 use sessionwatch_core::{instant::Instant, plural, severity::Severity};
@@ -75,7 +76,7 @@ impl Gather for Part<'_, '_> {
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let config = crate::cli::preflight::load(args.config.config.as_deref())?;
+    let config = preflight::load(args.config.config.as_deref())?;
     known(&config, &args.only)?;
     let every = [Format::Ndjson, Format::Csv].contains(&args.format);
     let patterns = config.logs.looked_for();

@@ -4,16 +4,17 @@
 use std::path::Path;
 
 use pg_link::Dsn;
-use sessionwatch_app::{
+use sessionwatch_archive::Identity;
+use sessionwatch_store::{Place, StoreError};
+use sessionwatch_targets::address::Address;
+
+use crate::{
     config::{Config, ConfigError, Target},
     daemon,
     notify::Sender,
     oidc,
     remediation::keys,
 };
-use sessionwatch_archive::Identity;
-use sessionwatch_store::{Place, StoreError};
-use sessionwatch_targets::address::Address;
 
 /// Reads the named file, or `sessionwatch.toml` of the current folder. Where anything in it is wrong, what cannot be used
 /// of the rest is reported too.
@@ -21,7 +22,7 @@ use sessionwatch_targets::address::Address;
 /// # Errors
 ///
 /// If the file cannot be read, or anything in it is wrong.
-pub(super) fn load(named: Option<&Path>) -> Result<Config, ConfigError> {
+pub fn load(named: Option<&Path>) -> Result<Config, ConfigError> {
     Config::load(named).map_err(|error| match error {
         ConfigError::Faulty(mut faulty) => {
             faulty.obstacles = obstacles(&faulty.partial);
@@ -36,7 +37,7 @@ pub(super) fn load(named: Option<&Path>) -> Result<Config, ConfigError> {
 /// # Errors
 ///
 /// If it cannot: everything that is wrong, in one error.
-pub(super) fn load_for_serve(named: Option<&Path>) -> Result<Config, ConfigError> {
+pub fn load_for_serve(named: Option<&Path>) -> Result<Config, ConfigError> {
     let config = load(named)?;
     check(&config)?;
     Ok(config)
@@ -47,7 +48,7 @@ pub(super) fn load_for_serve(named: Option<&Path>) -> Result<Config, ConfigError
 /// # Errors
 ///
 /// If it cannot: everything that is wrong, in one error.
-pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
+pub fn check(config: &Config) -> Result<(), ConfigError> {
     let mut problems = obstacles(config);
     if config.targets.is_empty() && config.unresolved.is_empty() {
         let none = "no target is configured: `sessionwatch init` writes a file that names one";
