@@ -42,11 +42,12 @@ pub(crate) mod network_places;
 mod connection_pool;
 mod login_attempts;
 mod passwords;
+mod pooled_queries;
 
 #[cfg(test)]
 mod scene;
 
-use self::connection_pool::with_pooled_connection;
+use self::pooled_queries::with_pooled_connection;
 pub use self::{
     actor::Actor,
     error::AppError,

@@ -1,4 +1,4 @@
-//! Querying the database of a target for a page, over a connection that waits a little for whoever asks next.
+//! Connections to the databases of targets that wait a little for the next query of a page.
 
 use std::{
     collections::BTreeMap,
@@ -7,20 +7,10 @@ use std::{
 };
 
 use sessionwatch_clock as clock;
-use sessionwatch_targets::{
-    address::Address, connect::ConnectedTarget, error::TargetError, read_session::PooledConnection,
-};
+use sessionwatch_targets::{address::Address, read_session::PooledConnection};
 use tokio::task::JoinSet;
 
-use super::{
-    AppError, AppState,
-    target_ops::{QUERY_TIMEOUT, acquire_query_permit},
-};
-use crate::{
-    blocking,
-    config::{Config, Target},
-    target_layouts,
-};
+use crate::config::Target;
 
 /// How long a connection waits for the next question.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -57,13 +47,30 @@ impl ConnectionPool {
     }
 
     /// The connection to a target that has not waited for long.
-    async fn checkout(&self, target: &Target) -> Option<PooledConnection> {
+    pub(super) async fn checkout(&self, target: &Target) -> Option<PooledConnection> {
         let idle = self.lock().idle.get_mut(&target.name)?.pop()?;
         if idle.address == target.address {
             return Some(idle.connection);
         }
         idle.connection.close().await;
         None
+    }
+
+    /// Lets a connection wait for the next question, and ends it when none comes.
+    pub(super) async fn release(self: &Arc<Self>, target: &Target, connection: PooledConnection) {
+        let surplus = {
+            let mut state = self.lock();
+            state.count += 1;
+            let number = state.count;
+            while state.expiries.try_join_next().is_some() {}
+            state.expiries.spawn(expire(Arc::downgrade(self), target.name.clone(), number));
+            let idle = state.idle.entry(target.name.clone()).or_default();
+            idle.push(IdleConnection { address: target.address.clone(), connection, number });
+            (idle.len() > IDLE_LIMIT).then(|| idle.remove(0))
+        };
+        if let Some(surplus) = surplus {
+            surplus.connection.close().await;
+        }
     }
 
     /// Takes a connection that still waits out of the pool.
@@ -83,83 +90,11 @@ impl ConnectionPool {
     }
 }
 
-/// Queries the database of a target, once few enough people do.
-///
-/// # Errors
-///
-/// If the database does not answer in time, or too many people query at once.
-pub(super) async fn with_pooled_connection<T: Send + 'static>(
-    app: &Arc<AppState>,
-    target: &Target,
-    query: impl AsyncFnOnce(&ConnectedTarget, &Config) -> Result<T, TargetError> + Send + 'static,
-) -> Result<T, AppError> {
-    let name = target.name.clone();
-    let unknown =
-        |why: &str| AppError::Unavailable(format!("The database of {name} cannot be asked: {why}."));
-    let permit = acquire_query_permit(app, &name).await?;
-    let (app, target) = (Arc::clone(app), target.clone());
-    // A file blocks.
-    let answered = blocking::drive_caught(async move || {
-        let _permit = permit;
-        let idle = app.connections.checkout(&target).await;
-        let (config, mut located) = (app.config(), target.clone());
-        target_layouts::locate(&app.store, &mut located)?;
-        let query = query_over(&located, &config, idle, query);
-        let limit = TargetError::TimedOut(QUERY_TIMEOUT.as_secs());
-        let (answer, idle) = tokio::time::timeout(QUERY_TIMEOUT, query).await.unwrap_or(Err(limit))?;
-        if let Some(connection) = idle {
-            release(&app, &target, connection).await;
-        }
-        Ok::<_, TargetError>(answer)
-    });
-    match answered.await {
-        Some(answered) => answered.map_err(|error| unknown(&error.to_string())),
-        None => Err(unknown("the query ended in a panic")),
-    }
-}
-
-/// Lets a connection wait for the next question, and ends it when none comes.
-async fn release(app: &Arc<AppState>, target: &Target, connection: PooledConnection) {
-    let surplus = {
-        let mut state = app.connections.lock();
-        state.count += 1;
-        let number = state.count;
-        while state.expiries.try_join_next().is_some() {}
-        state.expiries.spawn(expire(Arc::downgrade(app), target.name.clone(), number));
-        let idle = state.idle.entry(target.name.clone()).or_default();
-        idle.push(IdleConnection { address: target.address.clone(), connection, number });
-        (idle.len() > IDLE_LIMIT).then(|| idle.remove(0))
-    };
-    if let Some(surplus) = surplus {
-        surplus.connection.close().await;
-    }
-}
-
 /// Ends a connection if it still waits after a while.
-async fn expire(app: Weak<AppState>, target: String, number: u64) {
+async fn expire(pool: Weak<ConnectionPool>, target: String, number: u64) {
     clock::sleep(IDLE_TIMEOUT).await;
-    let expired = app.upgrade().and_then(|app| app.connections.remove(&target, number));
+    let expired = pool.upgrade().and_then(|pool| pool.remove(&target, number));
     if let Some(expired) = expired {
         expired.connection.close().await;
-    }
-}
-
-/// Queries, and gives back the connection, if it can be used again.
-async fn query_over<T>(
-    target: &Target,
-    config: &Config,
-    idle: Option<PooledConnection>,
-    query: impl AsyncFnOnce(&ConnectedTarget, &Config) -> Result<T, TargetError>,
-) -> Result<(T, Option<PooledConnection>), TargetError> {
-    let mut target = target.clone();
-    target.limits.timeout = target.limits.timeout.min(QUERY_TIMEOUT);
-    let opened = ConnectedTarget::reuse(idle, target.connect_options(&config.catalogue)).await?;
-    let answer = query(&opened, config).await;
-    match answer {
-        Ok(answer) => Ok((answer, opened.session.rest().await)),
-        Err(error) => {
-            opened.session.close().await;
-            Err(error)
-        }
     }
 }

@@ -79,7 +79,7 @@ pub struct AppState {
     /// What happens.
     pub events: broadcast::Sender<LiveEvent>,
     /// Connections to databases that wait for the next query.
-    pub(super) connections: ConnectionPool,
+    pub(super) connections: Arc<ConnectionPool>,
     /// How many people may query databases at the same time.
     pub(super) query_permits: Arc<Semaphore>,
     store_reads: Arc<Semaphore>,
@@ -103,7 +103,7 @@ impl AppState {
             background: BackgroundTasks::default(),
             plan_jobs: Arc::default(),
             events: broadcast::Sender::new(EVENT_CAPACITY),
-            connections: ConnectionPool::default(),
+            connections: Arc::default(),
             query_permits: Arc::new(Semaphore::new(QUERY_LIMIT)),
             store_reads: Arc::new(Semaphore::new(STORE_LIMIT)),
             store_writes: Arc::new(Semaphore::new(STORE_LIMIT)),
