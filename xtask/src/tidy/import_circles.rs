@@ -1,5 +1,5 @@
-//! Modules of one crate import each other in one direction only, so that each can be understood, and taken out, without
-//! those above it. Modules are those at the top of a crate; what is compiled for tests alone does not count.
+//! Modules side by side, at the top of a crate or inside another module, import each other in one direction only, so that
+//! each can be understood, and taken out, without those above it. What is compiled for tests alone does not count.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -15,7 +15,9 @@ use super::{
     source::{Source, attributes, flatten, is_for_tests},
 };
 
-/// Which module uses which, and where first.
+/// The path of a module from the root of its crate, which has none.
+type ModulePath = Vec<String>;
+/// Which module uses which, of those inside the same one, and where first.
 type Edges<'a> = BTreeMap<(String, String), Place<'a>>;
 
 #[derive(Clone, Copy)]
@@ -37,35 +39,32 @@ pub(crate) fn check(sources: &[Source], findings: &mut Vec<Finding>) {
 }
 
 fn check_crate(folder: &str, sources: &[&Source], findings: &mut Vec<Finding>) {
-    let modules = sources.iter().filter_map(|source| module_path(source).into_iter().next()).collect();
     let tests = test_modules(sources);
-    let reexports = root_names(sources, &modules);
-    let mut edges = Edges::new();
+    let modules = Modules::find(sources);
+    let mut groups = BTreeMap::<ModulePath, Edges<'_>>::new();
     for source in sources {
         let path = module_path(source);
         let is_for_tests = (1..=path.len()).any(|depth| tests.contains(&path[..depth]));
-        if path.is_empty() || is_for_tests || source.is_test(0) {
+        if is_for_tests || source.is_test(0) {
             continue;
         }
-        let mut visitor =
-            Imports { modules: &modules, reexports: &reexports, module: path, uses: Vec::new() };
+        let mut visitor = Imports { modules: &modules, module: path, uses: Vec::new() };
         visitor.visit_file(&source.syntax);
-        let from = visitor.module[0].clone();
-        for (to, line) in visitor.uses {
-            if to != from {
-                edges.entry((from.clone(), to)).or_insert(Place { source, line });
-            }
+        for Use { inside, from, to, line } in visitor.uses {
+            groups.entry(inside).or_default().entry((from, to)).or_insert(Place { source, line });
         }
     }
-    for ((from, to), place) in &edges {
-        let Some(back) = way(&edges, to, from) else { continue };
-        let message = format!(
-            "`{from}` uses `{to}`, which uses it again ({from} → {}): move what both need below them",
-            back.join(" → ")
-        );
-        let mut finding = Finding::new(Rule::ImportCircle, place.source, place.line, message);
-        finding.counted_by = format!("{folder}/src");
-        findings.push(finding);
+    for edges in groups.values() {
+        for ((from, to), place) in edges {
+            let Some(back) = way(edges, to, from) else { continue };
+            let message = format!(
+                "`{from}` uses `{to}`, which uses it again ({from} → {}): move what both need below them",
+                back.join(" → ")
+            );
+            let mut finding = Finding::new(Rule::ImportCircle, place.source, place.line, message);
+            finding.counted_by = format!("{folder}/src");
+            findings.push(finding);
+        }
     }
 }
 
@@ -88,7 +87,7 @@ fn way(edges: &Edges<'_>, from: &str, to: &str) -> Option<Vec<String>> {
 }
 
 /// `crates/a/src/b/c.rs` is the module `b::c`; the roots of a crate have no name.
-fn module_path(source: &Source) -> Vec<String> {
+fn module_path(source: &Source) -> ModulePath {
     let Some((_, inside)) = source.path.split_once("/src/") else { return Vec::new() };
     let inside = inside.strip_suffix(".rs").unwrap_or(inside);
     if matches!(inside, "lib" | "main") || inside.starts_with("bin/") {
@@ -98,7 +97,7 @@ fn module_path(source: &Source) -> Vec<String> {
 }
 
 /// Modules that are files and are declared for tests alone.
-fn test_modules(sources: &[&Source]) -> BTreeSet<Vec<String>> {
+fn test_modules(sources: &[&Source]) -> BTreeSet<ModulePath> {
     let mut found = BTreeSet::new();
     for source in sources {
         for item in &source.syntax.items {
@@ -114,21 +113,69 @@ fn test_modules(sources: &[&Source]) -> BTreeSet<Vec<String>> {
     found
 }
 
-/// What the root of the crate exports by a name of its own, and the module that it comes from.
-fn root_names(sources: &[&Source], modules: &BTreeSet<String>) -> BTreeMap<String, String> {
-    let mut names = BTreeMap::new();
-    for source in sources.iter().filter(|source| source.path.ends_with("/src/lib.rs")) {
-        for item in &source.syntax.items {
-            let Item::Use(item) = item else { continue };
-            for path in paths_of(&item.tree) {
-                let start = usize::from(matches!(path.segments[0].as_str(), "crate" | "self"));
-                if let Some(module) = path.segments.get(start).filter(|module| modules.contains(*module)) {
-                    names.insert(path.name, module.clone());
+/// The modules of a crate.
+struct Modules {
+    paths: BTreeSet<ModulePath>,
+    /// The names that a module, or the root, knows by a `use`, and the module inside it that each comes from.
+    names: BTreeMap<(ModulePath, String), String>,
+}
+
+impl Modules {
+    fn find(sources: &[&Source]) -> Self {
+        let paths: BTreeSet<ModulePath> = sources
+            .iter()
+            .flat_map(|source| {
+                let path = module_path(source);
+                (1..=path.len()).map(move |depth| path[..depth].to_vec()).collect::<Vec<_>>()
+            })
+            .collect();
+        let mut names = BTreeMap::new();
+        for source in sources {
+            let module = module_path(source);
+            for item in &source.syntax.items {
+                let Item::Use(item) = item else { continue };
+                for import in paths_of(&item.tree) {
+                    let path = absolute(&module, &import.segments)
+                        .unwrap_or_else(|| module.iter().chain(&import.segments).cloned().collect());
+                    if let Some(child) = path.get(module.len())
+                        && path.starts_with(&module)
+                        && paths.contains(&path[..=module.len()])
+                    {
+                        names.insert((module.clone(), import.name), child.clone());
+                    }
                 }
             }
         }
+        Self { paths, names }
     }
-    names
+
+    /// The module inside another one that a path leads to.
+    fn child<'a>(&'a self, path: &'a [String], inside: usize) -> Option<&'a String> {
+        let name = path.get(inside)?;
+        if self.paths.contains(&path[..=inside]) {
+            return Some(name);
+        }
+        self.names.get(&(path[..inside].to_vec(), name.clone()))
+    }
+}
+
+/// The path from the root, of one that begins there, here or above.
+fn absolute(module: &[String], segments: &[String]) -> Option<ModulePath> {
+    let (first, mut rest) = segments.split_first()?;
+    let mut base = match first.as_str() {
+        "crate" => Vec::new(),
+        "self" => module.to_vec(),
+        "super" => module[..module.len().saturating_sub(1)].to_vec(),
+        _ => return None,
+    };
+    while let Some((next, after)) = rest.split_first()
+        && next == "super"
+    {
+        base.pop();
+        rest = after;
+    }
+    base.extend_from_slice(rest);
+    Some(base)
 }
 
 /// One path of a `use`, and the name that it is known by from there on.
@@ -156,34 +203,31 @@ fn paths_of(tree: &UseTree) -> Vec<Import> {
     }
 }
 
+/// A module uses another one beside it.
+struct Use {
+    /// What both are in.
+    inside: ModulePath,
+    from: String,
+    to: String,
+    line: usize,
+}
+
 struct Imports<'a> {
-    modules: &'a BTreeSet<String>,
-    reexports: &'a BTreeMap<String, String>,
+    modules: &'a Modules,
     /// Where in the crate the visitor is.
-    module: Vec<String>,
-    uses: Vec<(String, usize)>,
+    module: ModulePath,
+    uses: Vec<Use>,
 }
 
 impl Imports<'_> {
     fn add(&mut self, segments: &[String], line: usize) {
-        let Some((first, mut rest)) = segments.split_first() else { return };
-        let mut base = match first.as_str() {
-            "crate" => Vec::new(),
-            "self" => self.module.clone(),
-            "super" => self.module[..self.module.len().saturating_sub(1)].to_vec(),
-            _ => return,
-        };
-        while let Some((next, after)) = rest.split_first()
-            && next == "super"
-        {
-            base.pop();
-            rest = after;
-        }
-        base.extend_from_slice(rest);
-        let Some(name) = base.first() else { return };
-        let module = if self.modules.contains(name) { Some(name) } else { self.reexports.get(name) };
-        if let Some(module) = module {
-            self.uses.push((module.clone(), line));
+        let Some(path) = absolute(&self.module, segments) else { return };
+        let shared = self.module.iter().zip(&path).take_while(|(here, there)| here == there).count();
+        let Some(from) = self.module.get(shared) else { return };
+        let is_module = self.modules.paths.contains(&self.module[..=shared]);
+        if let Some(to) = self.modules.child(&path, shared).filter(|to| is_module && *to != from) {
+            let (inside, from, to) = (path[..shared].to_vec(), from.clone(), to.clone());
+            self.uses.push(Use { inside, from, to, line });
         }
     }
 
@@ -280,6 +324,20 @@ mod tests {
         ]);
         assert_eq!(found.len(), 3, "{found:#?}");
         assert!(found[0].contains("(a → b → c → a)"), "{}", found[0]);
+    }
+
+    #[test]
+    fn modules_inside_a_module_are_held_to_it_too_also_by_a_name_of_that_module() {
+        let found = messages(&[
+            ["lib.rs", "mod a;"],
+            ["a.rs", "mod one; mod two; pub use one::Thing;"],
+            ["a/one.rs", "use super::two::f;"],
+            ["a/two/deep.rs", "use crate::a::Thing;"],
+        ]);
+        assert_eq!(found.len(), 2, "{found:#?}");
+        assert!(found[0].contains("`one` uses `two`") && found[1].contains("`two` uses `one`"), "{found:#?}");
+        let found = messages(&[["a.rs", "mod one; fn f() {}"], ["a/one.rs", "use super::f;"]]);
+        assert!(found.is_empty(), "{found:#?}");
     }
 
     #[test]
