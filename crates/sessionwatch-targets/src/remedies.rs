@@ -2,7 +2,7 @@
 
 use super::{
     layout::Layout,
-    sql::remedies::{MendedTable, NewIndex, RemedyDialect},
+    sql::dialect::remedies::{MendedTable, NewIndex, RemedyDialect},
 };
 use crate::{
     mapping::{TableName, UsersMapping},

@@ -7,7 +7,7 @@ mod besides;
 mod check_query;
 mod comparing;
 mod dependents;
-mod dialect;
+pub(crate) mod dialect;
 mod evidence;
 mod filters;
 pub mod grants;
@@ -16,8 +16,8 @@ mod listing;
 mod mutations;
 mod orphans;
 mod paging;
-pub(crate) mod remedies;
 mod restore;
+mod row_changes;
 #[cfg(test)]
 pub(crate) mod sample;
 pub mod schema;
@@ -30,8 +30,8 @@ mod users;
 pub use addresses::{Among, OrphanSearch, RowAddressing};
 pub use comparing::Compared;
 pub use list_query::{After, List, Sort, Status};
-pub use mutations::{Addressing, Change, Mutation, Named, ReadRows, RowVersion};
 pub use restore::{EndedRows, Obstacle};
+pub use row_changes::{Addressing, Change, Mutation, Named, ReadRows, RowVersion};
 pub use selection::{Chosen, Filter, RowName, Selected};
 
 use sessionwatch_core::{
@@ -264,12 +264,7 @@ impl Sql<'_> {
 
     /// An expression of values that are equal exactly if those of the column are equal to the application.
     fn folded(&self, expression: &str, equality: Equality) -> String {
-        match equality {
-            Equality::CaseBlind => self.dialect().fold_case(expression),
-            Equality::SpaceBlind => format!("rtrim({expression}, ' ')"),
-            Equality::Text => self.text(expression),
-            Equality::Exact | Equality::Collation => expression.to_owned(),
-        }
+        self.dialect().folded(expression, equality)
     }
 
     /// What stands for the token in a hash or a group: equal where tokens are equal to the application.

@@ -2,7 +2,7 @@
 
 use sessionwatch_core::{addresses::Address, row_ref};
 
-use super::{Sql, mutations::numbers};
+use super::{Sql, dialect::numbers};
 use crate::sql::tables::{ColumnKind, Equality, TableKind};
 
 /// By what the rows of a table are found again within one transaction.

@@ -1,7 +1,12 @@
 //! The SQL of rows that go with sessions (`ON DELETE CASCADE`): read whole for the archive, deleted before their sessions,
 //! and put back after them.
 
-use super::{ReadRows, Sql, besides::joined, dialect::JoinedDelete, identifier, mutations::numbers};
+use super::{
+    ReadRows, Sql,
+    besides::joined,
+    dialect::{JoinedDelete, numbers},
+    identifier,
+};
 use crate::{
     side_effects::{Dependent, Reference},
     unsealed_rows::DependentTable,
@@ -87,7 +92,7 @@ impl Sql<'_> {
     /// The sessions with the tables between them and the last one of a path, and the condition that joins all of them.
     fn joined_sessions(&self, path: &[Reference], read: ReadRows<'_>) -> (String, String) {
         let mut tables = format!("{} AS s", self.heaps(read.named));
-        let mut conditions = vec![self.dialect().is_read(self, read)];
+        let mut conditions = vec![self.is_read(read)];
         let mut to = "s".to_owned();
         for (turn, reference) in path.iter().enumerate() {
             let from = if turn + 1 == path.len() { DEPENDENT.to_owned() } else { format!("c{turn}") };
@@ -98,12 +103,6 @@ impl Sql<'_> {
             to = from;
         }
         (tables, conditions.join(" AND "))
-    }
-
-    /// The condition that a session stands at the place, or has the mark, of one that was read.
-    pub(super) fn stands_where_read(&self, read: ReadRows<'_>) -> String {
-        let places = numbers(read.rows.iter().map(|row| row.locator.cast_signed()));
-        format!("{} IN ({places})", self.place_or_mark())
     }
 
     /// A hash of every archived column of a dependent row.

@@ -3,19 +3,22 @@
 //! in a string is only a backslash, unless [`SqlDialect::string`] says otherwise.
 
 mod postgres;
+pub(crate) mod remedies;
 mod sqlite;
 
-use std::{fmt::Debug, ops::Range};
+use std::{
+    fmt::{Debug, Write as _},
+    ops::Range,
+};
 
 use sessionwatch_core::{
     decoder::{Decoder, MILLIS, SECONDS},
     instant::Instant,
 };
 
+use self::remedies::RemedyDialect;
 use super::{
-    Addressing, EndedRows, ReadRows, Sql,
-    remedies::RemedyDialect,
-    table,
+    Addressing, RowVersion, table,
     tables::{Column, ColumnKind, Equality, Table},
 };
 use crate::{
@@ -53,6 +56,44 @@ pub(crate) struct JoinedDelete<'a> {
     pub(crate) hashes: &'a str,
     /// The number of a row, where rows have one.
     pub(crate) row_number: Option<&'a str>,
+}
+
+/// The condition that a session is one of those that were read.
+pub(crate) struct ReadCondition<'a> {
+    pub(crate) rows: &'a [RowVersion],
+    /// The condition that a session has the id or the mark of one of them; nothing where they are named by their places.
+    pub(crate) named: Option<String>,
+    /// A hash of every column that is archived.
+    pub(crate) row_hash: String,
+    /// What names a session where rows have numbers: that, or else its mark.
+    pub(crate) place_or_mark: String,
+}
+
+/// Archived rows that are inserted again.
+pub(crate) struct RowInsertion<'a> {
+    /// The sessions, and the table for these rows: the same, or one that inherits from it.
+    pub(crate) sessions: &'a TableName,
+    pub(crate) into: &'a TableName,
+    pub(crate) columns: &'a [ColumnDecl],
+    /// The conditions that something is in the way of a row, and what names the first that holds; NULL if none does.
+    pub(crate) obstacles: Vec<String>,
+    pub(crate) obstacle: String,
+    /// The position of the token among the columns, and which tokens are equal.
+    pub(crate) token: Option<usize>,
+    pub(crate) token_equality: Equality,
+    /// The mark of a row that is back.
+    pub(crate) mark: String,
+}
+
+/// Sessions that were ended in place, and get the former value back of the column that ended them.
+pub(crate) struct RowsSetBack<'a> {
+    pub(crate) sessions: &'a TableName,
+    pub(crate) columns: &'a [ColumnDecl],
+    pub(crate) set: String,
+    /// The condition that a row is otherwise as it was.
+    pub(crate) condition: String,
+    /// The mark of a row that is back.
+    pub(crate) mark: String,
 }
 
 /// What a row hash is made of.
@@ -129,11 +170,15 @@ pub(crate) trait SqlDialect: RemedyDialect + Debug + Sync {
     fn changes_in_bulk(&self) -> bool;
 
     /// The condition that a session is one of those that were read.
-    fn is_read(&self, sql: &Sql<'_>, read: ReadRows<'_>) -> String;
+    fn is_read(&self, condition: &ReadCondition<'_>) -> String;
+    /// What stands for the value of a column, given by its position, of a row that is inserted again.
+    fn inserted_value(&self, at: usize) -> String;
+    /// The same for a row that is set back.
+    fn set_back_value(&self, at: usize) -> String;
     /// Inserts archived rows into a table, where nothing is in their way.
-    fn insert(&self, sql: &Sql<'_>, columns: &[ColumnDecl], into: &TableName) -> String;
+    fn insert(&self, rows: &RowInsertion<'_>) -> String;
     /// Sets the column that ended sessions back, where their rows are still there and otherwise as they were.
-    fn set_back(&self, sql: &Sql<'_>, ended: EndedRows<'_>) -> String;
+    fn set_back(&self, rows: &RowsSetBack<'_>) -> String;
     /// Inserts archived rows of a dependent table, where it does not have them already.
     fn insert_dependents(&self, dependent: &DependentTable) -> String;
 
@@ -147,6 +192,15 @@ pub(crate) trait SqlDialect: RemedyDialect + Debug + Sync {
     fn not_deleted(&self, column: &str, declared: &Column) -> String;
     /// An expression that is equal for texts that are equal but for their case.
     fn fold_case(&self, expression: &str) -> String;
+    /// An expression of values that are equal exactly if those of the column are equal to the application.
+    fn folded(&self, expression: &str, equality: Equality) -> String {
+        match equality {
+            Equality::CaseBlind => self.fold_case(expression),
+            Equality::SpaceBlind => format!("rtrim({expression}, ' ')"),
+            Equality::Text => format!("CAST({expression} AS text)"),
+            Equality::Exact | Equality::Collation => expression.to_owned(),
+        }
+    }
     /// A text by its bytes, to sort by.
     fn by_bytes(&self, expression: &str) -> String;
     /// Whether a text matches a regular expression; nothing where there are none.
@@ -228,6 +282,16 @@ pub(crate) trait SqlDialect: RemedyDialect + Debug + Sync {
 /// The numbers that are of the other unit than that of a decoder, and the microseconds of one of them.
 pub(super) fn other_unit(decoder: Decoder) -> (Range<i64>, i64) {
     if decoder == Decoder::EpochSeconds { (MILLIS, 1_000) } else { (SECONDS, 1_000_000) }
+}
+
+/// Numbers, divided by commas.
+pub(super) fn numbers(numbers: impl Iterator<Item = i64>) -> String {
+    numbers.fold(String::new(), |mut list, number| {
+        let comma = if list.is_empty() { "" } else { "," };
+        // Writing to a String cannot fail.
+        let _ = write!(list, "{comma}{number}");
+        list
+    })
 }
 
 /// The SQL of one kind of database, with what has to be known of its tables. Each dialect's file makes its own.

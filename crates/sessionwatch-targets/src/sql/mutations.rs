@@ -1,113 +1,15 @@
 //! The SQL of acting: rows are read whole for the archive, and then removed or changed if they are still what was read.
 
-use std::fmt::Write as _;
+use sessionwatch_core::row_ref::RowRef;
 
-use sessionwatch_core::row_ref::{self, RowRef};
-
-use super::{Sql, identifier, table};
+use super::{
+    Sql,
+    dialect::{ReadCondition, numbers},
+    identifier,
+    row_changes::{Change, Mutation, Named, ReadRows},
+    table,
+};
 use crate::mapping::Revoke;
-
-/// By what planned rows are found again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Named {
-    /// Where they stood.
-    Place,
-    /// Their ids.
-    Id,
-    /// Their marks, which takes a look at every row.
-    Mark,
-}
-
-/// What is unique to a row of the sessions, inside one query.
-///
-/// `ctid` alone is unique inside one heap only: rows of two partitions may share both `ctid` and `xmin`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Addressing {
-    /// The place: `ctid` in a table that is one heap, `rowid` in SQLite.
-    #[default]
-    Place,
-    /// Heap and place, `(tableoid, ctid)`: partitions, inheritance, hypertables, storage that is no heap.
-    HeapAndPlace,
-    /// A unique id, where the role may not read places or there are none.
-    Id,
-}
-
-/// A row that was read in this transaction, as the change that follows names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RowVersion {
-    /// By place: where it stands. Otherwise the heap it is in (`tableoid`).
-    pub locator: u64,
-    /// By place: the transaction that wrote it (`xmin`). Otherwise a hash of every column.
-    pub version: i64,
-    /// A hash of id, token, user and expiry.
-    pub mark: i64,
-    /// Its id, where the table has one.
-    pub id: Option<String>,
-}
-
-/// Rows that were read in this transaction, and how they were found.
-#[derive(Clone, Copy, Debug)]
-pub struct ReadRows<'a> {
-    /// How they were found.
-    pub named: Named,
-    /// Every column that is archived.
-    pub columns: &'a [String],
-    /// The rows.
-    pub rows: &'a [RowVersion],
-}
-
-impl RowVersion {
-    /// The text by which a detailed change names this row among those that it changed.
-    #[must_use]
-    pub fn locator_text(&self, named: Named) -> String {
-        match named {
-            Named::Place => row_ref::tid(self.locator),
-            Named::Id | Named::Mark => format!("{}:{}", self.locator, self.version),
-        }
-    }
-}
-
-/// What is done with rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change<'a> {
-    /// They are removed.
-    Delete,
-    /// Their expiry becomes this, as the database stores it.
-    Expire(&'a str),
-    /// The column becomes the value.
-    Flag(&'a str, &'a str),
-}
-
-/// What is done, and to which of the rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mutation<'a> {
-    /// What is done.
-    pub change: Change<'a>,
-    /// Only to rows whose user still does not exist.
-    pub orphans_only: bool,
-}
-
-impl<'a> Change<'a> {
-    /// How sessions are ended; `now` is that instant as the target stores it.
-    #[must_use]
-    pub fn of(revoke: &'a Revoke, now: &'a str) -> Self {
-        match revoke {
-            Revoke::Delete => Self::Delete,
-            Revoke::Expire => Self::Expire(now),
-            Revoke::Flag { column, value } => Self::Flag(column, value),
-        }
-    }
-}
-
-pub(super) fn numbers(numbers: impl Iterator<Item = i64>) -> String {
-    numbers.fold(String::new(), |mut list, number| {
-        let comma = if list.is_empty() { "" } else { "," };
-        // Writing to a String cannot fail.
-        let _ = write!(list, "{comma}{number}");
-        list
-    })
-}
 
 impl Sql<'_> {
     /// Planned rows, whole: locator, version, mark, and then every column.
@@ -199,6 +101,24 @@ impl Sql<'_> {
             return by_id;
         }
         format!("({by_id} OR ({} IS NULL AND {}))", self.column(id), self.marked(marks.into_iter()))
+    }
+
+    /// The condition that a row is one of those that were read.
+    pub(super) fn is_read(&self, read: ReadRows<'_>) -> String {
+        let rows = || read.rows.iter();
+        let named = match (read.named, &self.mapping.id) {
+            (Named::Place, _) => None,
+            (Named::Id, Some(id)) => {
+                Some(self.with_ids_or_marks(id, rows().map(|row| (row.id.as_deref(), row.mark))))
+            }
+            _ => Some(self.marked(rows().map(|row| row.mark))),
+        };
+        self.dialect().is_read(&ReadCondition {
+            rows: read.rows,
+            named,
+            row_hash: self.row_hash(read.columns),
+            place_or_mark: self.place_or_mark(),
+        })
     }
 
     /// The condition that a row has one of these marks.

@@ -1,6 +1,10 @@
 //! The SQL of putting back: rows that would collide with others, or whose user is gone, stay in the archive.
 
-use super::{Sql, identifier, table};
+use super::{
+    Sql,
+    dialect::{RowInsertion, RowsSetBack},
+    identifier, table,
+};
 use crate::{
     mapping::{Mapping, Revoke, TableName},
     sql::tables::Equality,
@@ -47,7 +51,7 @@ impl Obstacle {
 }
 
 /// The obstacles that can be seen before a row is put back, each with the condition that it is in the way.
-pub(super) type Conditions = Vec<(Obstacle, String)>;
+type Conditions = Vec<(Obstacle, String)>;
 
 /// Sessions that were ended in place, as one statement sets them back.
 #[derive(Clone, Copy, Debug)]
@@ -60,24 +64,49 @@ pub struct EndedRows<'a> {
     pub nulls: &'a [usize],
 }
 
-/// What sets the column that ended a session back, and the condition on the row.
-pub(super) struct SettingBack {
-    pub(super) set: String,
-    pub(super) condition: String,
-}
-
 impl Sql<'_> {
     /// Inserts removed rows into the sessions, or into a table that inherits from them: as many at once, and with what in
     /// answer, as the dialect does.
     #[must_use]
     pub fn insert_removed(&self, columns: &[ColumnDecl], into: &TableName) -> String {
-        self.dialect().insert(self, columns, into)
+        let (sessions, token) = (&self.mapping.sessions, &self.mapping.token);
+        let obstacles =
+            self.obstacles(|name| Some(self.dialect().inserted_value(Self::position(columns, name)?)));
+        self.dialect().insert(&RowInsertion {
+            sessions,
+            into,
+            columns,
+            obstacle: named(&obstacles),
+            obstacles: obstacles.into_iter().map(|(_, condition)| condition).collect(),
+            token: Self::position(columns, token),
+            token_equality: self.equality(sessions, token),
+            mark: self.mark(),
+        })
     }
 
     /// Sets sessions back that were ended in place: as many at once, and with what in answer, as the dialect does.
     #[must_use]
     pub fn set_back(&self, ended: EndedRows<'_>) -> String {
-        self.dialect().set_back(self, ended)
+        let EndedRows { columns, ended_by, nulls } = ended;
+        let holder = |at: usize| self.dialect().set_back_value(at);
+        // Values are compared by `=`, which finds them by an index, and NULL by `IS NULL`: nothing equals it.
+        let same = self.unchanged_columns(columns, ended_by).into_iter().filter_map(|at| {
+            let column = identifier(&columns.get(at)?.name);
+            Some(if nulls.contains(&at) {
+                format!("s.{column} IS NULL")
+            } else {
+                format!("s.{column} = {}", holder(at))
+            })
+        });
+        let condition = same.collect::<Vec<_>>().join(" AND ");
+        let value = Self::position(columns, ended_by).map_or_else(|| "NULL".into(), holder);
+        self.dialect().set_back(&RowsSetBack {
+            sessions: &self.mapping.sessions,
+            columns,
+            set: format!("{} = {value}", identifier(ended_by)),
+            condition,
+            mark: self.mark(),
+        })
     }
 
     /// The column whose new value ended sessions in place; `None` where their rows were removed.
@@ -108,7 +137,7 @@ impl Sql<'_> {
         positions.any(|at| !nulls.contains(&at))
     }
 
-    pub(super) fn position(columns: &[ColumnDecl], name: &str) -> Option<usize> {
+    fn position(columns: &[ColumnDecl], name: &str) -> Option<usize> {
         columns.iter().position(|column| column.name == name)
     }
 
@@ -149,7 +178,7 @@ impl Sql<'_> {
     }
 
     /// What can be in the way of a row whose values are written so.
-    pub(super) fn obstacles(&self, value: impl Fn(&str) -> Option<String>) -> Conditions {
+    fn obstacles(&self, value: impl Fn(&str) -> Option<String>) -> Conditions {
         let mapping = self.mapping;
         let taken = |column: &str| {
             let equality = self.equality(&mapping.sessions, column);
@@ -178,52 +207,10 @@ impl Sql<'_> {
         let value = |name: &str| Self::position(columns, name).map(|at| format!("?{}", at + 1));
         format!("SELECT {}", named(&self.obstacles(value)))
     }
-
-    /// Inserts one row, whose values are parameters, where nothing is in its way.
-    pub(super) fn insert_one(&self, columns: &[ColumnDecl]) -> String {
-        let names: Vec<String> = columns.iter().map(|column| identifier(&column.name)).collect();
-        let values: Vec<String> = (1..=columns.len()).map(|at| format!("?{at}")).collect();
-        let value = |name: &str| Self::position(columns, name).map(|at| format!("?{}", at + 1));
-        let free: String =
-            self.obstacles(value).iter().map(|(_, condition)| format!(" AND NOT {condition}")).collect();
-        format!(
-            "INSERT INTO {sessions} ({names}) SELECT {values} WHERE 1 = 1{free} ON CONFLICT DO NOTHING",
-            sessions = table(&self.mapping.sessions),
-            names = names.join(", "),
-            values = values.join(", "),
-        )
-    }
-
-    /// Sets the column that ended a session back, where the row is still there and otherwise as it was; `holder` writes the
-    /// value of a column by its position.
-    ///
-    /// Values are compared by `=`, which finds them by an index, and NULL by `IS NULL`: nothing equals it.
-    pub(super) fn setting_back(&self, ended: EndedRows<'_>, holder: impl Fn(usize) -> String) -> SettingBack {
-        let EndedRows { columns, ended_by, nulls } = ended;
-        let same = self.unchanged_columns(columns, ended_by).into_iter().filter_map(|at| {
-            let column = identifier(&columns.get(at)?.name);
-            Some(if nulls.contains(&at) {
-                format!("s.{column} IS NULL")
-            } else {
-                format!("s.{column} = {}", holder(at))
-            })
-        });
-        let value = Self::position(columns, ended_by).map_or_else(|| "NULL".into(), &holder);
-        SettingBack {
-            set: format!("{} = {value}", identifier(ended_by)),
-            condition: same.collect::<Vec<_>>().join(" AND "),
-        }
-    }
-
-    /// The same for one row, whose values are parameters.
-    pub(super) fn set_one_back(&self, ended: EndedRows<'_>) -> String {
-        let SettingBack { set, condition } = self.setting_back(ended, |at| format!("?{}", at + 1));
-        format!("UPDATE {} AS s SET {set} WHERE {condition}", table(&self.mapping.sessions))
-    }
 }
 
 /// The name of the first obstacle whose condition holds; NULL if none does.
-pub(super) fn named(conditions: &Conditions) -> String {
+fn named(conditions: &Conditions) -> String {
     if conditions.is_empty() {
         return "CAST(NULL AS text)".into();
     }

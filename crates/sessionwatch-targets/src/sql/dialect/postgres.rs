@@ -10,17 +10,15 @@ mod statement_tests;
 use sessionwatch_core::{decoder::Decoder, instant::Instant, token, zone::Zone};
 
 use super::{
-    DecodedColumn, Dialect, HashedColumns, JoinedDelete, NEVER, RoleGrants, SqlDialect, UNDECODABLE,
-    other_unit,
+    DecodedColumn, Dialect, HashedColumns, JoinedDelete, NEVER, ReadCondition, RoleGrants, RowInsertion,
+    RowsSetBack, SqlDialect, UNDECODABLE, numbers, other_unit,
 };
 use crate::{
-    mapping::TableName,
     sql::{
-        Addressing, EndedRows, PREFIX_LENGTH, ReadRows, Sql,
-        mutations::numbers,
+        Addressing, PREFIX_LENGTH,
         tables::{Column, ColumnKind, Table},
     },
-    unsealed_rows::{ColumnDecl, DependentTable},
+    unsealed_rows::DependentTable,
 };
 
 /// Keeps functions and operators of the application from taking the place of built-in ones.
@@ -115,16 +113,24 @@ impl SqlDialect for Postgres {
         true
     }
 
-    fn is_read(&self, sql: &Sql<'_>, read: ReadRows<'_>) -> String {
-        sql.still(read)
+    fn is_read(&self, condition: &ReadCondition<'_>) -> String {
+        bulk::is_read(condition)
     }
 
-    fn insert(&self, sql: &Sql<'_>, columns: &[ColumnDecl], into: &TableName) -> String {
-        bulk::insert(sql, columns, into)
+    fn inserted_value(&self, at: usize) -> String {
+        format!("g.c{}", at + 1)
     }
 
-    fn set_back(&self, sql: &Sql<'_>, ended: EndedRows<'_>) -> String {
-        bulk::set_back(sql, ended)
+    fn set_back_value(&self, at: usize) -> String {
+        format!("v.c{}", at + 1)
+    }
+
+    fn insert(&self, rows: &RowInsertion<'_>) -> String {
+        bulk::insert(rows)
+    }
+
+    fn set_back(&self, rows: &RowsSetBack<'_>) -> String {
+        bulk::set_back(rows)
     }
 
     fn insert_dependents(&self, dependent: &DependentTable) -> String {

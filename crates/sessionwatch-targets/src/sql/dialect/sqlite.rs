@@ -12,18 +12,16 @@ use sessionwatch_core::{
 };
 
 use super::{
-    DecodedColumn, Dialect, HashedColumns, JoinedDelete, NEVER, RoleGrants, SqlDialect, UNDECODABLE,
-    other_unit,
+    DecodedColumn, Dialect, HashedColumns, JoinedDelete, NEVER, ReadCondition, RoleGrants, RowInsertion,
+    RowsSetBack, SqlDialect, UNDECODABLE, numbers, other_unit,
 };
 use crate::{
     mapping::TableName,
     sql::{
-        Addressing, EndedRows, PREFIX_LENGTH, ReadRows, Sql, identifier,
-        mutations::numbers,
-        table,
+        Addressing, PREFIX_LENGTH, identifier, table,
         tables::{Column, ColumnKind, Table, TableKind},
     },
-    unsealed_rows::{ColumnDecl, DependentTable},
+    unsealed_rows::DependentTable,
 };
 
 /// No instant is longer as text.
@@ -120,16 +118,35 @@ impl SqlDialect for Sqlite {
         false
     }
 
-    fn is_read(&self, sql: &Sql<'_>, read: ReadRows<'_>) -> String {
-        sql.stands_where_read(read)
+    fn is_read(&self, condition: &ReadCondition<'_>) -> String {
+        let places = numbers(condition.rows.iter().map(|row| row.locator.cast_signed()));
+        format!("{} IN ({places})", condition.place_or_mark)
     }
 
-    fn insert(&self, sql: &Sql<'_>, columns: &[ColumnDecl], _: &TableName) -> String {
-        sql.insert_one(columns)
+    fn inserted_value(&self, at: usize) -> String {
+        format!("?{}", at + 1)
     }
 
-    fn set_back(&self, sql: &Sql<'_>, ended: EndedRows<'_>) -> String {
-        sql.set_one_back(ended)
+    fn set_back_value(&self, at: usize) -> String {
+        format!("?{}", at + 1)
+    }
+
+    /// One row, whose values are parameters.
+    fn insert(&self, rows: &RowInsertion<'_>) -> String {
+        let names: Vec<String> = rows.columns.iter().map(|column| identifier(&column.name)).collect();
+        let values: Vec<String> = (0..rows.columns.len()).map(|at| self.inserted_value(at)).collect();
+        let free: String = rows.obstacles.iter().map(|condition| format!(" AND NOT {condition}")).collect();
+        format!(
+            "INSERT INTO {sessions} ({names}) SELECT {values} WHERE 1 = 1{free} ON CONFLICT DO NOTHING",
+            sessions = table(rows.sessions),
+            names = names.join(", "),
+            values = values.join(", "),
+        )
+    }
+
+    /// One row, whose values are parameters.
+    fn set_back(&self, rows: &RowsSetBack<'_>) -> String {
+        format!("UPDATE {} AS s SET {} WHERE {}", table(rows.sessions), rows.set, rows.condition)
     }
 
     fn insert_dependents(&self, dependent: &DependentTable) -> String {

@@ -2,14 +2,12 @@
 
 use std::fmt::Write as _;
 
-use super::TRIGGERS_UNDER_ROLE;
+use super::{Postgres, TRIGGERS_UNDER_ROLE};
 use crate::{
-    mapping::TableName,
     sql::{
-        Change, Mutation, Named, ReadRows, Sql, identifier,
-        mutations::numbers,
-        restore::{EndedRows, SettingBack, named},
-        table,
+        Change, Mutation, Named, ReadRows, RowVersion, Sql,
+        dialect::{ReadCondition, RowInsertion, RowsSetBack, SqlDialect as _, numbers},
+        identifier, table,
     },
     unsealed_rows::{ColumnDecl, DependentTable},
 };
@@ -32,7 +30,7 @@ impl Sql<'_> {
         let set =
             set.map(|(column, value)| format!("{} = {}", identifier(column), self.literal(column, value)));
         let sessions = self.heaps(read.named);
-        let still = format!("{TRIGGERS_UNDER_ROLE} AND {}{orphans}", self.still(read));
+        let still = format!("{TRIGGERS_UNDER_ROLE} AND {}{orphans}", self.is_read(read));
         let locator = match read.named {
             Named::Place => "s.ctid::text".to_owned(),
             Named::Id | Named::Mark => {
@@ -53,35 +51,30 @@ impl Sql<'_> {
         };
         format!("WITH {changed}\nSELECT string_agg(d.locator, ' ') FROM d")
     }
+}
 
-    /// The condition that a row is one of those that were read, and still that version.
-    pub(super) fn still(&self, read: ReadRows<'_>) -> String {
-        let rows = || read.rows.iter();
-        let mut versions: Vec<i64> = rows().map(|row| row.version).collect();
-        if read.named == Named::Place {
-            let places = tids(rows().map(|row| row.locator));
-            let first = versions.first().copied().unwrap_or_default();
-            if versions.iter().all(|version| *version == first) {
-                return format!("s.ctid = ANY({places}) AND s.xmin = '{first}'::xid");
-            }
-            let versions = numbers(versions.into_iter());
-            return format!(
-                "s.ctid = ANY({places}) AND (s.ctid, s.xmin::text) IN (SELECT * FROM ROWS FROM (pg_catalog.unnest({places}), pg_catalog.unnest('{{{versions}}}'::text[])))"
-            );
-        }
-        let found = match (read.named, &self.mapping.id) {
-            (Named::Id, Some(id)) => {
-                self.with_ids_or_marks(id, rows().map(|row| (row.id.as_deref(), row.mark)))
-            }
-            _ => self.marked(rows().map(|row| row.mark)),
-        };
-        let heaps = numbers(rows().map(|row| row.locator.cast_signed()));
-        let versions = numbers(versions.drain(..));
-        format!(
-            "{found} AND (s.tableoid, {}) IN (SELECT * FROM ROWS FROM (pg_catalog.unnest('{{{heaps}}}'::oid[]), pg_catalog.unnest('{{{versions}}}'::bigint[])))",
-            self.row_hash(read.columns)
-        )
+/// The condition that a row is one of those that were read, and still that version.
+pub(super) fn is_read(condition: &ReadCondition<'_>) -> String {
+    let ReadCondition { rows, named, row_hash, .. } = condition;
+    let Some(found) = named else { return is_in_place(rows) };
+    let heaps = numbers(rows.iter().map(|row| row.locator.cast_signed()));
+    let versions = numbers(rows.iter().map(|row| row.version));
+    format!(
+        "{found} AND (s.tableoid, {row_hash}) IN (SELECT * FROM ROWS FROM (pg_catalog.unnest('{{{heaps}}}'::oid[]), pg_catalog.unnest('{{{versions}}}'::bigint[])))"
+    )
+}
+
+/// The same of rows that are named by their places.
+fn is_in_place(rows: &[RowVersion]) -> String {
+    let places = tids(rows.iter().map(|row| row.locator));
+    let first = rows.first().map(|row| row.version).unwrap_or_default();
+    if rows.iter().all(|row| row.version == first) {
+        return format!("s.ctid = ANY({places}) AND s.xmin = '{first}'::xid");
     }
+    let versions = numbers(rows.iter().map(|row| row.version));
+    format!(
+        "s.ctid = ANY({places}) AND (s.ctid, s.xmin::text) IN (SELECT * FROM ROWS FROM (pg_catalog.unnest({places}), pg_catalog.unnest('{{{versions}}}'::text[])))"
+    )
 }
 
 /// The parameters as rows `v`, each column as what it is.
@@ -100,15 +93,14 @@ fn given(columns: &[ColumnDecl]) -> String {
 
 /// Inserts all rows that the parameters hold, one array of texts a column. It gives two columns: `back` and the mark of a row
 /// that is back, or the name of an obstacle and the position of a row, counted from 1.
-pub(super) fn insert(sql: &Sql<'_>, columns: &[ColumnDecl], into: &TableName) -> String {
+pub(super) fn insert(rows: &RowInsertion<'_>) -> String {
+    let RowInsertion { into, columns, obstacle, token, token_equality, mark, .. } = rows;
     let names: Vec<String> = columns.iter().map(|column| identifier(&column.name)).collect();
     let values: Vec<String> = (1..=columns.len()).map(|at| format!("v.c{at}")).collect();
-    let value = |name: &str| Sql::position(columns, name).map(|at| format!("g.c{}", at + 1));
     // Of rows that share a token, the first that nothing is in the way of comes back.
-    let (turn, shared) = match Sql::position(columns, &sql.mapping.token).map(|at| at + 1) {
+    let (turn, shared) = match token.map(|at| at + 1) {
         Some(token) => {
-            let equality = sql.equality(&sql.mapping.sessions, &sql.mapping.token);
-            let key = sql.folded(&format!("o.c{token}"), equality);
+            let key = Postgres.folded(&format!("o.c{token}"), *token_equality);
             (
                 format!("ROW_NUMBER() OVER (PARTITION BY o.obstacle IS NULL, {key} ORDER BY o.i)"),
                 format!("v.turn > 1 AND v.c{token} IS NOT NULL"),
@@ -123,24 +115,21 @@ pub(super) fn insert(sql: &Sql<'_>, columns: &[ColumnDecl], into: &TableName) ->
          WHERE {TRIGGERS_UNDER_ROLE} AND v.obstacle IS NULL AND NOT ({shared})\nON CONFLICT DO NOTHING RETURNING {mark} AS mark)\n\
          SELECT 'back', d.mark::text FROM d\n\
          UNION ALL SELECT COALESCE(v.obstacle, 'token'), v.i::text FROM v WHERE v.obstacle IS NOT NULL OR ({shared})",
-        obstacle = named(&sql.obstacles(value)),
         given = given(columns),
         sessions = table(into),
         names = names.join(", "),
         values = values.join(", "),
-        mark = sql.mark(),
     )
 }
 
 /// Sets the column that ended sessions back, of all rows that the parameters hold; with the same answer.
-pub(super) fn set_back(sql: &Sql<'_>, ended: EndedRows<'_>) -> String {
-    let SettingBack { set, condition } = sql.setting_back(ended, |at| format!("v.c{}", at + 1));
+pub(super) fn set_back(rows: &RowsSetBack<'_>) -> String {
+    let RowsSetBack { sessions, columns, set, condition, mark } = rows;
     format!(
         "WITH v AS ({given}),\nd AS (UPDATE {sessions} AS s SET {set} FROM v WHERE {TRIGGERS_UNDER_ROLE} AND {condition} RETURNING {mark} AS mark)\n\
          SELECT 'back', mark::text FROM d",
-        sessions = table(&sql.mapping.sessions),
-        given = given(ended.columns),
-        mark = sql.mark(),
+        sessions = table(sessions),
+        given = given(columns),
     )
 }
 

@@ -4,9 +4,8 @@ use super::Postgres;
 use crate::{
     mapping::{TableName, UsersMapping},
     sql::{
-        identifier,
-        remedies::{MendedTable, RemedyDialect},
-        table as quoted,
+        dialect::remedies::{MendedTable, RemedyDialect},
+        identifier, table as quoted,
         tables::{Equality, Table, TableKind},
     },
 };

@@ -2,12 +2,13 @@
 
 use super::*;
 use crate::{
-    mapping::Revoke,
+    mapping::{Revoke, TableName},
     sql::{
-        Change, Chosen, Mutation, Named, RowVersion,
+        Change, Chosen, EndedRows, Mutation, Named, ReadRows, RowVersion,
         sample::{EXPIRES, ID, SampleTarget, TOKEN, USER},
         tables::Equality,
     },
+    unsealed_rows::ColumnDecl,
 };
 
 const SESSIONS: &str = r#""My app"."ses""sions; --""#;

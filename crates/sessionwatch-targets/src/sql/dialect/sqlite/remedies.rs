@@ -4,8 +4,8 @@ use super::Sqlite;
 use crate::{
     mapping::{TableName, UsersMapping},
     sql::{
+        dialect::remedies::{MendedTable, RemedyDialect},
         identifier,
-        remedies::{MendedTable, RemedyDialect},
         tables::{Equality, Table},
     },
 };

@@ -1,11 +1,13 @@
 //! Statements that mend what `doctor` finds. What is written here is understood by databases that follow the standard; a
 //! dialect replaces what it writes otherwise.
 
-use super::{
-    identifier, table as quoted,
-    tables::{Equality, Table, TableKind},
+use crate::{
+    mapping::{TableName, UsersMapping},
+    sql::{
+        identifier, table as quoted,
+        tables::{Equality, Table, TableKind},
+    },
 };
-use crate::mapping::{TableName, UsersMapping};
 
 /// An index on one column.
 pub(crate) struct NewIndex<'a> {
