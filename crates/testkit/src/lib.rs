@@ -8,7 +8,7 @@ pub use self::{
     daemon::{Daemon, start_refused},
     http::{HttpRequest, HttpResponse, Login},
     http_sink::{Received, Sink},
-    polling::{let_time_pass, wait_until},
+    polling::{let_time_pass, wait_until, wait_until_none},
     program::{ACCOUNT_PASSWORD, ProgramOutput, add_account, check, command, json, outcome, run, run_in},
     proxy::{Fault, Proxy},
     replica::Replica,

@@ -19,6 +19,23 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// Asks again and again how many are left, until there are none: for as long as there are fewer within each minute.
+///
+/// # Panics
+///
+/// If they become no fewer.
+pub fn wait_until_none(what: &str, mut left: impl FnMut() -> u64) {
+    let mut before = left();
+    while before > 0 {
+        let mut now = before;
+        wait_until(&format!("{what}: fewer than {before} left"), || {
+            now = left();
+            now < before
+        });
+        before = now;
+    }
+}
+
 /// Lets time pass between two looks at another process, or before a blow that falls at any time. Whoever waits for
 /// something uses [`wait_until`].
 #[expect(clippy::disallowed_methods, reason = "another process says nothing when its state changes")]

@@ -2,7 +2,7 @@
 
 use std::{io::Write as _, path::Path};
 
-use testkit::{Daemon, Database, Sink, wait_until};
+use testkit::{Daemon, Database, Sink, wait_until, wait_until_none};
 
 /// A target whose log is followed, on a store that others may share, and a channel.
 struct Scene {
@@ -73,8 +73,8 @@ impl Scene {
 
     /// Waits until nothing is left to deliver.
     fn wait_until_delivered(&self) {
-        wait_until("everything is delivered", || {
-            self.asked("SELECT count(*) FROM sessionwatch.outbox WHERE state <> 'done'") == "0"
+        wait_until_none("everything is delivered", || {
+            self.asked("SELECT count(*) FROM sessionwatch.outbox WHERE state <> 'done'").parse().unwrap()
         });
     }
 
