@@ -5,10 +5,14 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use serde_json::json;
 use sessionwatch_clock as clock;
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::{instant::Instant, suggest::nearest};
 use sessionwatch_store::{audit, silences};
 
 use super::{Actor, AppError, AppState};
+use crate::{
+    checks::{self, CHANNEL_FAILING, TARGET_UNREACHABLE},
+    config::Config,
+};
 
 pub use sessionwatch_store::silences::Silence;
 
@@ -53,19 +57,15 @@ pub async fn list_silences(app: &Arc<AppState>) -> Result<Vec<Silence>, AppError
 ///
 /// # Errors
 ///
-/// If there is no such target.
+/// If there is no such target or check.
 pub async fn create_silence(
     app: &Arc<AppState>,
     actor: &Actor,
     new: NewSilence,
 ) -> Result<CreatedSilence, AppError> {
     let (now, config) = (app.clock.now(), app.config());
+    require_known(&config, &new)?;
     let NewSilence { target, check, subject, note, minutes } = new;
-    // Alerts about a channel have its name in place of a target's.
-    let is_channel = |name: &str| config.serve.channels.iter().any(|channel| channel.name == name);
-    if let Some(name) = target.as_deref().filter(|name| !is_channel(name)) {
-        app.target(name)?;
-    }
     let until = now + SignedDuration::from_mins(minutes);
     let silence = Silence { id: 0, target, check, subject, until, owner: actor.name().to_owned(), note };
     let id = app.write(move |db| {
@@ -82,6 +82,26 @@ pub async fn create_silence(
         Ok(id)
     });
     Ok(CreatedSilence { id: id.await?, until })
+}
+
+/// A silence of what there is not would silence nothing, and nobody would notice.
+fn require_known(config: &Config, new: &NewSilence) -> Result<(), AppError> {
+    // Alerts about a channel have its name in place of a target's.
+    let channels = config.serve.channels.iter().map(|channel| channel.name.as_str());
+    let targets: Vec<&str> =
+        config.targets.iter().map(|target| target.name.as_str()).chain(channels).collect();
+    let logs = checks::LOG_CHECKS.iter().map(|check| check.id);
+    let patterns = config.logs.patterns.iter().map(|own| own.pattern.name.as_str());
+    let checks: Vec<&str> =
+        config.rules.ids().chain(logs).chain(patterns).chain([TARGET_UNREACHABLE, CHANNEL_FAILING]).collect();
+    for (what, name, known) in [("target", &new.target, targets), ("check", &new.check, checks)] {
+        if let Some(name) = name.as_ref().filter(|name| !known.contains(&name.as_str())) {
+            let hint = nearest(name, known.iter().copied());
+            let end = if hint.is_empty() { "." } else { hint.as_str() };
+            return Err(AppError::NotFound(format!("There is no {what} “{name}”{end}")));
+        }
+    }
+    Ok(())
 }
 
 /// Ends a silence.
@@ -115,7 +135,7 @@ mod tests {
     use sessionwatch_store::Store;
 
     use super::*;
-    use crate::{app::scene::Scene, config::Config};
+    use crate::app::scene::Scene;
 
     fn new_silence(target: Option<&str>) -> NewSilence {
         let target = target.map(str::to_owned);
@@ -161,11 +181,33 @@ mod tests {
             create_silence(&scene, &ada, new_silence(Some(name))).await.unwrap();
         }
         let refused = create_silence(&scene, &ada, new_silence(Some("Main"))).await;
-        assert!(matches!(refused, Err(AppError::NotFound(text)) if text == "There is no target “Main”."));
+        let said = "There is no target “Main”; did you mean `main`?";
+        assert!(matches!(refused, Err(AppError::NotFound(text)) if text == said));
         let listed = list_silences(&scene).await.unwrap();
         let mut targets: Vec<&str> = listed.iter().filter_map(|silence| silence.target.as_deref()).collect();
         targets.sort_unstable();
         assert_eq!(targets, ["chat", "main"]);
+    }
+
+    #[tokio::test]
+    async fn a_silence_is_about_a_check_that_there_is() {
+        let pattern =
+            "[[log_pattern]]\nname = \"stale-token\"\nliteral = \"stale token\"\nseverity = \"high\"\n";
+        let scene = Scene::of(pattern);
+        let about = |check: &str| NewSilence { check: Some(check.to_owned()), ..new_silence(None) };
+        let ada = Actor::of_account("ada");
+        for check in
+            ["duplicate-tokens", "log-user-mismatch", "stale-token", TARGET_UNREACHABLE, CHANNEL_FAILING]
+        {
+            create_silence(&scene, &ada, about(check)).await.unwrap();
+        }
+        for (check, said) in [
+            ("duplicate-token", "There is no check “duplicate-token”; did you mean `duplicate-tokens`?"),
+            ("weather", "There is no check “weather”."),
+        ] {
+            let refused = create_silence(&scene, &ada, about(check)).await;
+            assert!(matches!(&refused, Err(AppError::NotFound(text)) if text == said), "{refused:?}");
+        }
     }
 
     #[tokio::test]

@@ -13,13 +13,11 @@ use sessionwatch_app::{
         error::StoreError,
         silences::{self, NewSilence, Silence},
     },
-    checks::{self, CHANNEL_FAILING, TARGET_UNREACHABLE},
-    config::Config,
     output::{Format, table::Sheet},
     sanitize::printable,
 };
 use sessionwatch_clock as clock;
-use sessionwatch_core::{alert::State, suggest::nearest};
+use sessionwatch_core::alert::State;
 
 use super::{Failure, actor::ActorArgs, opening::open_existing, target::ConfigArgs};
 
@@ -263,7 +261,6 @@ fn in_full(kept: &AlertRecord) -> Result<String, Failure> {
 
 fn silence(args: &SilenceArgs) -> Result<String, Failure> {
     let app = open_existing(&args.config)?;
-    known(&app.config(), args)?;
     let new = NewSilence {
         target: args.target.clone(),
         check: args.check.clone(),
@@ -274,24 +271,6 @@ fn silence(args: &SilenceArgs) -> Result<String, Failure> {
     let actor = args.actor.actor();
     let created = super::block_on(async { Ok(silences::create_silence(&app, &actor, new).await?) })?;
     Ok(format!("silence {} holds until {}\n", created.id, clock::readable(created.until)))
-}
-
-/// A silence of what there is not would silence nothing, and nobody would notice.
-fn known(config: &Config, args: &SilenceArgs) -> Result<(), Failure> {
-    let channels = config.serve.channels.iter().map(|channel| channel.name.as_str());
-    let targets: Vec<&str> =
-        config.targets.iter().map(|target| target.name.as_str()).chain(channels).collect();
-    let logs = checks::LOG_CHECKS.iter().map(|check| check.id);
-    let patterns = config.logs.patterns.iter().map(|own| own.pattern.name.as_str());
-    let checks: Vec<&str> =
-        config.rules.ids().chain(logs).chain(patterns).chain([TARGET_UNREACHABLE, CHANNEL_FAILING]).collect();
-    for (what, name, known) in [("target", &args.target, targets), ("check", &args.check, checks)] {
-        if let Some(name) = name.as_ref().filter(|name| !known.contains(&name.as_str())) {
-            let hint = nearest(name, known.iter().copied());
-            return Err(Failure::Usage(format!("there is no {what} `{name}`{hint}")));
-        }
-    }
-    Ok(())
 }
 
 fn sheet(kept: &[AlertRecord]) -> Result<Sheet, StoreError> {
