@@ -112,18 +112,18 @@ impl RowName {
 }
 
 impl Sql<'_> {
-    /// What is unique to a row inside one query: nothing if the table has nothing that is.
+    /// What every row has and no two share, inside one query; `None` if the table has nothing like that.
     #[must_use]
     pub fn row_name(&self, addressing: Addressing) -> Option<RowName> {
         let places = |several_heaps| {
             let columns = self.dialect().place_columns(several_heaps).iter();
             Some(RowName(columns.map(|&column| column.to_owned()).collect()))
         };
-        match (addressing, &self.mapping.id) {
-            (Addressing::Place, _) => places(false),
-            (Addressing::HeapAndPlace, _) => places(true),
-            (Addressing::Id, Some(id)) if self.is_unique(id) => Some(RowName(vec![self.column(id)])),
-            (Addressing::Id, _) => None,
+        match addressing {
+            Addressing::Place => places(false),
+            Addressing::HeapAndPlace => places(true),
+            // Rows without an id would be left out unseen.
+            Addressing::Id => self.naming().map(|id| RowName(vec![self.column(id)])),
         }
     }
 

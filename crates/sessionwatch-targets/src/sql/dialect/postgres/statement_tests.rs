@@ -130,10 +130,16 @@ fn several_rows_of_a_user_are_told_apart_by_what_is_unique_to_each() {
             assert!(condition.starts_with(begin) && condition.contains(end), "{addressing:?}: {condition}");
         }
     }
+    let unnamed = |target: &SampleTarget, why: &str| {
+        for kind in [Chosen::Duplicates, Chosen::Excess(3)] {
+            assert_eq!(chosen(target, kind, Addressing::Id), "1 = 0", "{why}");
+        }
+    };
+    target.column(ID).nullable = true;
+    unnamed(&target, "a row may have no id");
+    target.column(ID).nullable = false;
     target.sessions().indexes.clear();
-    for kind in [Chosen::Duplicates, Chosen::Excess(3)] {
-        assert_eq!(chosen(&target, kind, Addressing::Id), "1 = 0", "two rows may have one id");
-    }
+    unnamed(&target, "two rows may have one id");
 }
 
 #[test]
