@@ -76,10 +76,17 @@ pub fn send(address: &str, request: HttpRequest<'_>) -> HttpResponse {
     std::thread::scope(|scope| {
         let asking = scope.spawn(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.expect("a runtime").block_on(exchange(address, request)).unwrap_or_default()
+            let answer = runtime.expect("a runtime").block_on(exchange(address, request));
+            // Some stories cut connections: a test that fails shows why.
+            answer.inspect_err(|error| tell_error(address, error)).unwrap_or_default()
         });
         asking.join().expect("a request that can be made")
     })
+}
+
+#[expect(clippy::print_stderr, reason = "the output of a test that fails")]
+fn tell_error(address: &str, error: &reqwest::Error) {
+    eprintln!("no answer from {address}: {error:?}");
 }
 
 /// What a page answers.
