@@ -33,6 +33,20 @@ struct Key {
     is_required: bool,
 }
 
+impl Key {
+    /// A key of a section of that schema.
+    fn of(schema: &Value, name: &str) -> Self {
+        let required = schema["required"].as_array();
+        let is_required = required.is_some_and(|required| required.iter().any(|key| key == name));
+        Self { name: name.to_owned(), schema: schema["properties"][name].clone(), is_required }
+    }
+
+    /// Whether a section of its own documents it.
+    fn is_section(&self) -> bool {
+        self.schema["type"] == "object" || self.schema["items"]["type"] == "object"
+    }
+}
+
 impl Section {
     /// A section that is written once at most; what it is for is the struct's documentation.
     #[must_use]
@@ -50,22 +64,9 @@ impl Section {
     #[must_use]
     pub fn of_schema(path: impl Into<String>, schema: &Value, keys: &[impl AsRef<str>]) -> Self {
         let about = schema["description"].as_str().unwrap_or_default().to_owned();
-        let required = schema["required"].as_array();
-        let key = |name: &str| {
-            let is_required = required.is_some_and(|required| required.iter().any(|key| key == name));
-            Key { name: name.to_owned(), schema: schema["properties"][name].clone(), is_required }
-        };
-        let keys = keys.iter().map(|name| key(name.as_ref()));
-        let is_section =
-            |key: &Key| key.schema["type"] == "object" || key.schema["items"]["type"] == "object";
-        Self {
-            path: path.into(),
-            is_repeated: false,
-            kind: None,
-            about,
-            keys: keys.filter(|key| !is_section(key)).collect(),
-            shown: &[],
-        }
+        let keys = keys.iter().map(|name| Key::of(schema, name.as_ref()));
+        let keys = keys.filter(|key| !key.is_section()).collect();
+        Self { path: path.into(), is_repeated: false, kind: None, about, keys, shown: &[] }
     }
 
     /// Written as often as needed.
