@@ -37,7 +37,7 @@ pub enum DrillMode {
     Automatic,
 }
 
-/// What a person is told in the course of a drill.
+/// A step of a drill, reported as it happens.
 #[derive(Clone, Copy, Debug)]
 pub enum DrillEvent<'a> {
     /// What an earlier drill left behind, and what became of it, in words.
@@ -75,7 +75,7 @@ pub enum DrillEvent<'a> {
     Verified,
 }
 
-/// What a person is asked in the course of a drill.
+/// A question of a guided drill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DrillQuestion {
     /// The ids of the users who share a token.

@@ -1,4 +1,4 @@
-//! Querying the database of a target for a page, over a connection that waits a little for whoever asks next.
+//! Queries the database of a target for a page, over a pooled connection.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Sources of log lines that say less than usual, so that nothing follows from what they do not say.
+//! Log sources of a target that are idle: no conclusion may be drawn from lines that did not arrive.
 
 use sessionwatch_clock as clock;
 use sessionwatch_core::source_activity::SourceStatus;

@@ -1,4 +1,4 @@
-//! What came of carrying out a plan.
+//! The report of an applied plan.
 
 use std::{collections::BTreeMap, time::Duration};
 
