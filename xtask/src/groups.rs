@@ -95,7 +95,8 @@ mod tests {
     fn every_slow_story_is_there() {
         let stories = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/sessionwatch/tests/it");
         for story in SLOW_STORIES {
-            let (mut folder, mut text) = (stories.clone(), std::fs::read_to_string(stories.join("main.rs")).unwrap());
+            let (mut folder, mut text) =
+                (stories.clone(), std::fs::read_to_string(stories.join("main.rs")).unwrap());
             for name in story.split("::") {
                 if text.contains(&format!("\nmod {name};\n")) {
                     text = std::fs::read_to_string(folder.join(format!("{name}.rs"))).unwrap();
