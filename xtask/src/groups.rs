@@ -1,6 +1,6 @@
 //! Groups of tests: the fast ones for every change, and all.
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 
 /// Stories that `cargo xtask test --fast` leaves out: modules of `crates/sessionwatch/tests/it`, or one test of them. They kill,
 /// flood, cut, wait for time to pass, or run on every version of a server.
@@ -63,13 +63,33 @@ pub(crate) fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from) * THREADS_OF_PROCESSOR
 }
 
-/// Lints and runs all tests. There are none in documentation, and to look for them takes a minute.
+/// Installs what the tests need while everything is linted and built, then runs all tests. There are none in documentation,
+/// and to look for them takes a minute.
 ///
 /// # Errors
 ///
-/// If a lint or a test fails.
+/// If something cannot be installed, or a lint or a test fails.
 pub(crate) fn test_all() -> Result<()> {
-    super::cargo_with_clippy(&["test", "--workspace", "--locked", "--tests"])
+    const BUILD: [&str; 5] = ["test", "--workspace", "--locked", "--tests", "--no-run"];
+    // Nearly all tests wait most of the time, so that two groups at once hardly slow each other down.
+    const STORIES: [&str; 5] = ["test", "--workspace", "--locked", "--test", "it"];
+    const OTHERS: [&str; 9] =
+        ["test", "--workspace", "--locked", "--lib", "--bins", "--test", "samples", "--test", "browser"];
+    run_both(super::setup, || super::cargo_with_clippy(&BUILD))?;
+    run_both(|| super::cargo_with_clippy(&STORIES), || super::cargo_with_clippy(&OTHERS))
+}
+
+/// Runs two things at the same time.
+///
+/// # Errors
+///
+/// If one of them fails; the other one has ended by then.
+fn run_both(one: impl Fn() -> Result<()> + Send, other: impl Fn() -> Result<()>) -> Result<()> {
+    std::thread::scope(|scope| {
+        let one = scope.spawn(one);
+        let other = other();
+        one.join().map_err(|_| anyhow!("a chore panicked"))?.and(other)
+    })
 }
 
 /// Lints, and runs the tests of every crate, without stories in a browser and without slow ones.
@@ -90,6 +110,14 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+
+    #[test]
+    fn both_end_and_either_fails() {
+        let fail = || Err(anyhow!("failed"));
+        assert!(run_both(|| Ok(()), || Ok(())).is_ok());
+        assert!(run_both(fail, || Ok(())).is_err());
+        assert!(run_both(|| Ok(()), fail).is_err());
+    }
 
     #[test]
     fn every_slow_story_is_there() {

@@ -83,7 +83,6 @@ fn say(text: &str) {
 
 fn test() -> Result<()> {
     tidy::run(&[])?;
-    setup()?;
     cargo(&["fmt", "--all", "--check"])?;
     groups::test_all()
 }
