@@ -5,27 +5,27 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
+use sessionwatch_core::severity::Severity;
 use sessionwatch_logs::{
-    explain::explain,
+    explain::explain_text,
+    log_event::LogEvent,
     matchers::Matchers,
     pattern::Pattern,
-    reader::{Place, Reader},
-    signal::Signal,
-    time::Clock,
+    reader::{LogExcerpt, LogReader},
+    timestamps::TimestampDefaults,
 };
-use sessionwatch_core::severity::Severity;
 
-static GRAMMAR: LazyLock<Matchers> = LazyLock::new(|| {
+static MATCHERS: LazyLock<Matchers> = LazyLock::new(|| {
     let own = Pattern::new("own", Severity::Low, None, Some(r"failed for (?P<user>\S+)"));
-    Matchers::new(own.into_iter().collect(), Clock::default())
+    Matchers::new(own.into_iter().collect(), TimestampDefaults::default())
 });
 
-fn read(blocks: &[&[u8]]) -> Vec<(u64, u64, Signal<'static>)> {
-    let (mut found, mut reader, mut at) = (vec![], Reader::new(&GRAMMAR), 0);
+fn read(blocks: &[&[u8]]) -> Vec<(u64, u64, LogEvent<'static>)> {
+    let (mut found, mut reader, mut at) = (vec![], LogReader::new(&MATCHERS), 0);
     let mut sink =
-        |signal: Signal<'_>, place: Place<'_>| found.push((place.from, place.to, signal.into_owned()));
+        |event: LogEvent<'_>, place: LogExcerpt<'_>| found.push((place.from, place.to, event.into_owned()));
     for block in blocks {
-        reader.read(block, at, true, &mut sink);
+        reader.read_block(block, at, true, &mut sink);
         at += block.len() as u64;
     }
     reader.finish(&mut sink);
@@ -39,5 +39,5 @@ fuzz_target!(|bytes: &[u8]| {
     for (from, to, _) in &whole {
         assert!(from < to && *to <= bytes.len() as u64);
     }
-    let _ = explain(&GRAMMAR, bytes);
+    let _ = explain_text(&MATCHERS, bytes);
 });

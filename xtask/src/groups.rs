@@ -4,7 +4,7 @@ use anyhow::{Result, anyhow};
 
 /// Stories that `cargo xtask test --fast` leaves out: modules of `crates/sessionwatch/tests/it`, or one test of them. They kill,
 /// flood, cut, wait for time to pass, or run on every version of a server.
-const SLOW_STORIES: [&str; 47] = [
+const SLOW_TESTS: [&str; 47] = [
     "api::paging::questions_take_turns",
     "api::schemathesis",
     "attack",
@@ -56,11 +56,11 @@ const SLOW_STORIES: [&str; 47] = [
 
 /// Tests that run at the same time for each processor. Most of the time they wait for servers, for other processes, and for
 /// time to pass.
-const THREADS_OF_PROCESSOR: usize = 3;
+const TEST_THREADS_PER_CPU: usize = 3;
 
 /// How many tests run at the same time, unless `RUST_TEST_THREADS` says so.
-pub(crate) fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from) * THREADS_OF_PROCESSOR
+pub(crate) fn count_test_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from) * TEST_THREADS_PER_CPU
 }
 
 /// Installs what the tests need while everything is linted and built, then runs all tests. There are none in documentation,
@@ -70,13 +70,16 @@ pub(crate) fn threads() -> usize {
 ///
 /// If something cannot be installed, or a lint or a test fails.
 pub(crate) fn test_all() -> Result<()> {
-    const BUILD: [&str; 5] = ["test", "--workspace", "--locked", "--tests", "--no-run"];
+    const BUILD_ARGUMENTS: [&str; 5] = ["test", "--workspace", "--locked", "--tests", "--no-run"];
     // Nearly all tests wait most of the time, so that two groups at once hardly slow each other down.
-    const STORIES: [&str; 5] = ["test", "--workspace", "--locked", "--test", "it"];
-    const OTHERS: [&str; 9] =
+    const STORY_ARGUMENTS: [&str; 5] = ["test", "--workspace", "--locked", "--test", "it"];
+    const OTHER_ARGUMENTS: [&str; 9] =
         ["test", "--workspace", "--locked", "--lib", "--bins", "--test", "samples", "--test", "browser"];
-    run_both(super::setup, || super::cargo_with_clippy(&BUILD))?;
-    run_both(|| super::cargo_with_clippy(&STORIES), || super::cargo_with_clippy(&OTHERS))
+    run_both(super::install_prerequisites, || super::run_cargo_with_clippy(&BUILD_ARGUMENTS))?;
+    run_both(
+        || super::run_cargo_with_clippy(&STORY_ARGUMENTS),
+        || super::run_cargo_with_clippy(&OTHER_ARGUMENTS),
+    )
 }
 
 /// Runs two things at the same time.
@@ -99,10 +102,18 @@ fn run_both(one: impl Fn() -> Result<()> + Send, other: impl Fn() -> Result<()>)
 /// If a lint or a test fails.
 pub(crate) fn test_fast() -> Result<()> {
     // Every time the whole workspace, so that nothing is built once more with other features.
-    super::cargo_with_clippy(&["test", "--workspace", "--locked", "--lib", "--bins", "--test", "samples"])?;
+    super::run_cargo_with_clippy(&[
+        "test",
+        "--workspace",
+        "--locked",
+        "--lib",
+        "--bins",
+        "--test",
+        "samples",
+    ])?;
     let mut stories = vec!["test", "--workspace", "--locked", "--test", "it", "--"];
-    stories.extend(SLOW_STORIES.iter().flat_map(|story| ["--skip", story]));
-    super::cargo_with_clippy(&stories)
+    stories.extend(SLOW_TESTS.iter().flat_map(|story| ["--skip", story]));
+    super::run_cargo_with_clippy(&stories)
 }
 
 #[cfg(test)]
@@ -122,7 +133,7 @@ mod tests {
     #[test]
     fn every_slow_story_is_there() {
         let stories = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/sessionwatch/tests/it");
-        for story in SLOW_STORIES {
+        for story in SLOW_TESTS {
             let (mut folder, mut text) =
                 (stories.clone(), std::fs::read_to_string(stories.join("main.rs")).unwrap());
             for name in story.split("::") {

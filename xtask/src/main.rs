@@ -32,10 +32,10 @@ const HELP: &str = "cargo xtask COMMAND
 ";
 
 /// Says how many tests run at the same time.
-const THREADS: &str = "RUST_TEST_THREADS";
+const TEST_THREADS_VARIABLE: &str = "RUST_TEST_THREADS";
 
 /// The programs that the tests run, and the packages that they come in.
-const NEEDED: [(&str, &str); 9] = [
+const REQUIRED_PROGRAMS: [(&str, &str); 9] = [
     ("initdb", "postgresql"),
     ("pgbouncer", "pgbouncer"),
     ("promtool", "prometheus"),
@@ -51,59 +51,59 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match arguments.first().map(String::as_str) {
         Some("test") if arguments.get(1).is_some_and(|argument| argument == "--fast") => {
-            setup().and_then(|()| groups::test_fast())
+            install_prerequisites().and_then(|()| groups::test_fast())
         }
-        Some("test") => test(),
-        Some("setup") => setup(),
-        Some("fmt") => cargo(&["fmt", "--all"]),
-        Some("lint") => lint(),
+        Some("test") => run_tests(),
+        Some("setup") => install_prerequisites(),
+        Some("fmt") => run_cargo_step(&["fmt", "--all"]),
+        Some("lint") => run_lints(),
         Some("tidy") => tidy::run(&arguments[1..]),
-        Some("deny") => cargo(&["deny", "check", "bans", "licenses", "sources"])
+        Some("deny") => run_cargo_step(&["deny", "check", "bans", "licenses", "sources"])
             .context("is cargo-deny installed? `cargo install --locked cargo-deny`"),
-        Some("race") => race(&arguments[1..]),
-        Some("fuzz") => fuzz(arguments.get(1).map_or("60", String::as_str)),
+        Some("race") => run_benchmarks(&arguments[1..]),
+        Some("fuzz") => run_fuzz_targets(arguments.get(1).map_or("60", String::as_str)),
         _ => {
-            say(HELP);
+            print_message(HELP);
             return ExitCode::from(2);
         }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say(&format!("error: {error:#}"));
+            print_message(&format!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }
 }
 
 #[expect(clippy::print_stderr, reason = "a chore talks to the person who runs it")]
-fn say(text: &str) {
+fn print_message(text: &str) {
     eprintln!("{text}");
 }
 
-fn test() -> Result<()> {
+fn run_tests() -> Result<()> {
     tidy::run(&[])?;
-    cargo(&["fmt", "--all", "--check"])?;
+    run_cargo_step(&["fmt", "--all", "--check"])?;
     groups::test_all()
 }
 
-fn lint() -> Result<()> {
-    cargo(&["fmt", "--all", "--check"])?;
-    cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
+fn run_lints() -> Result<()> {
+    run_cargo_step(&["fmt", "--all", "--check"])?;
+    run_cargo_step(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
 }
 
-fn race(arguments: &[String]) -> Result<()> {
-    setup()?;
-    cargo(&["build", "--release", "--locked", "--package", "sessionwatch"])?;
+fn run_benchmarks(arguments: &[String]) -> Result<()> {
+    install_prerequisites()?;
+    run_cargo_step(&["build", "--release", "--locked", "--package", "sessionwatch"])?;
     let mut all = vec!["run", "--release", "--locked", "--package", "bench", "--"];
     all.extend(arguments.iter().map(String::as_str));
-    cargo(&all)
+    run_cargo_step(&all)
 }
 
 /// Builds the fuzz targets with the coverage that libFuzzer needs, which the stable toolchain can, and runs them. What they
 /// find interesting is kept in `fuzz/found`, what fails in `fuzz/artifacts`.
-fn fuzz(seconds: &str) -> Result<()> {
-    const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+fn run_fuzz_targets(seconds: &str) -> Result<()> {
+    const COVERAGE_RUSTFLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
         -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
         -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1";
     let host = Command::new("rustc").arg("-vV").output().context("rustc cannot be run")?;
@@ -111,7 +111,7 @@ fn fuzz(seconds: &str) -> Result<()> {
     let host = host.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc names no host")?;
     let built = Command::new(env!("CARGO"))
         .args(["build", "--release", "--manifest-path", "fuzz/Cargo.toml", "--target", host])
-        .env("RUSTFLAGS", COVERAGE)
+        .env("RUSTFLAGS", COVERAGE_RUSTFLAGS)
         .status()?;
     if !built.success() {
         bail!("the fuzz targets could not be built");
@@ -121,7 +121,7 @@ fn fuzz(seconds: &str) -> Result<()> {
         let found = format!("fuzz/found/{target}");
         std::fs::create_dir_all(&found)?;
         let program = format!("fuzz/target/{host}/release/{target}");
-        say(&format!("==> {program}, {seconds} s"));
+        print_message(&format!("==> {program}, {seconds} s"));
         let status = Command::new(program)
             .args([&format!("-max_total_time={seconds}"), &format!("-max_len={longest}")])
             .args(["-artifact_prefix=fuzz/artifacts/", "-print_final_stats=1", "-verbosity=0"])
@@ -135,45 +135,45 @@ fn fuzz(seconds: &str) -> Result<()> {
 }
 
 /// Installs what the tests need where the system lets us; says what is missing elsewhere.
-fn setup() -> Result<()> {
+fn install_prerequisites() -> Result<()> {
     install_programs()?;
     fetch_packages()?;
-    postgresql::fetch()?;
-    timescale::fetch()?;
+    postgresql::fetch_versions()?;
+    timescale::fetch_timescale()?;
     fetch_schemathesis()
 }
 
 /// Fetches what tries out the interface by its document, into a folder of its own.
 fn fetch_schemathesis() -> Result<()> {
-    const VERSION: &str = "schemathesis==4.32.5";
+    const SCHEMATHESIS_REQUIREMENT: &str = "schemathesis==4.32.5";
     let folder = PathBuf::from("target/tools/schemathesis");
     if folder.join("bin/schemathesis").exists() {
         return Ok(());
     }
-    say(&format!("fetching {VERSION}"));
+    print_message(&format!("fetching {SCHEMATHESIS_REQUIREMENT}"));
     let made = || {
         Command::new("python3").args(["-m", "venv"]).arg(&folder).status().is_ok_and(|made| made.success())
     };
     // Debian has that part of Python in a package of its own.
-    if !(made() || on_path("apt-get") && install(&["python3-venv"]) && made()) {
+    if !(made() || is_on_path("apt-get") && install_with_apt(&["python3-venv"]) && made()) {
         bail!("Python cannot make a virtual environment: install python3-venv and run again");
     }
     let fetched = Command::new(folder.join("bin/pip"))
-        .args(["install", "--quiet", "--disable-pip-version-check", VERSION])
+        .args(["install", "--quiet", "--disable-pip-version-check", SCHEMATHESIS_REQUIREMENT])
         .status()
         .context("pip cannot be run")?;
-    if fetched.success() { Ok(()) } else { bail!("{VERSION} could not be fetched by pip") }
+    if fetched.success() { Ok(()) } else { bail!("{SCHEMATHESIS_REQUIREMENT} could not be fetched by pip") }
 }
 
 /// Packages that stories use: the rules for accessibility that pages are checked with, and a provider of identities. npm
 /// makes sure that each is what was published.
-const PACKAGES: [(&str, &str, &str); 2] = [
+const NPM_PACKAGES: [(&str, &str, &str); 2] = [
     ("axe", "axe-core@4.14.1", "axe-core/axe.min.js"),
     ("openid", "oidc-provider@8.8.1", "oidc-provider/lib/index.js"),
 ];
 
 fn fetch_packages() -> Result<()> {
-    for (name, version, file) in PACKAGES {
+    for (name, version, file) in NPM_PACKAGES {
         let folder = PathBuf::from("target/tools").join(name);
         if folder.join("node_modules").join(file).exists() {
             continue;
@@ -186,7 +186,7 @@ fn fetch_packages() -> Result<()> {
 /// Fetches a package with npm into a folder. None of its scripts runs.
 fn fetch_package(folder: &Path, package: &str) -> Result<()> {
     std::fs::create_dir_all(folder)?;
-    say(&format!("fetching {package}"));
+    print_message(&format!("fetching {package}"));
     let fetched = Command::new("npm")
         .args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--prefix"])
         .arg(folder)
@@ -201,8 +201,11 @@ fn fetch_package(folder: &Path, package: &str) -> Result<()> {
 }
 
 fn install_programs() -> Result<()> {
-    let missing: Vec<&str> =
-        NEEDED.iter().filter(|(program, _)| !is_installed(program)).map(|(_, package)| *package).collect();
+    let missing: Vec<&str> = REQUIRED_PROGRAMS
+        .iter()
+        .filter(|(program, _)| !is_installed(program))
+        .map(|(_, package)| *package)
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -211,14 +214,14 @@ fn install_programs() -> Result<()> {
         missing.join(", "),
         missing.join(" ")
     );
-    if !on_path("apt-get") {
+    if !is_on_path("apt-get") {
         bail!(by_hand);
     }
-    say(&format!("installing {}", missing.join(", ")));
-    if install(&missing) { Ok(()) } else { bail!(by_hand) }
+    print_message(&format!("installing {}", missing.join(", ")));
+    if install_with_apt(&missing) { Ok(()) } else { bail!(by_hand) }
 }
 
-fn install(packages: &[&str]) -> bool {
+fn install_with_apt(packages: &[&str]) -> bool {
     let as_root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
     let apt = |arguments: &[&str]| {
         let mut command = if as_root { Command::new("apt-get") } else { Command::new("sudo") };
@@ -235,29 +238,29 @@ fn install(packages: &[&str]) -> bool {
 }
 
 fn is_installed(program: &str) -> bool {
-    on_path(program) || off_path().any(|folder| folder.join(program).exists())
+    is_on_path(program) || list_off_path_folders().any(|folder| folder.join(program).exists())
 }
 
 /// Folders where Debian keeps programs that are not for everybody.
-fn off_path() -> impl Iterator<Item = PathBuf> {
+fn list_off_path_folders() -> impl Iterator<Item = PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     versions.map(|version| version.path().join("bin")).chain([PathBuf::from("/usr/sbin")])
 }
 
-fn on_path(program: &str) -> bool {
+fn is_on_path(program: &str) -> bool {
     Command::new("sh")
         .args(["-c", &format!("command -v {program}")])
         .output()
         .is_ok_and(|found| found.status.success())
 }
 
-fn cargo(arguments: &[&str]) -> Result<()> {
+fn run_cargo_step(arguments: &[&str]) -> Result<()> {
     run_cargo(Command::new(env!("CARGO")), arguments)
 }
 
 /// Runs cargo with Clippy as the compiler of the workspace, so that linting and building are one step. A lint is an error.
 /// `cargo clippy` would check every crate first, and the build would compile it again.
-fn cargo_with_clippy(arguments: &[&str]) -> Result<()> {
+fn run_cargo_with_clippy(arguments: &[&str]) -> Result<()> {
     let mut command = Command::new(env!("CARGO"));
     command
         .env("RUSTC_WORKSPACE_WRAPPER", Path::new(env!("CARGO")).with_file_name("clippy-driver"))
@@ -267,9 +270,9 @@ fn cargo_with_clippy(arguments: &[&str]) -> Result<()> {
 }
 
 fn run_cargo(mut command: Command, arguments: &[&str]) -> Result<()> {
-    say(&format!("==> cargo {}", arguments.join(" ")));
-    if std::env::var_os(THREADS).is_none() {
-        command.env(THREADS, groups::threads().to_string());
+    print_message(&format!("==> cargo {}", arguments.join(" ")));
+    if std::env::var_os(TEST_THREADS_VARIABLE).is_none() {
+        command.env(TEST_THREADS_VARIABLE, groups::count_test_threads().to_string());
     }
     let status = command.args(arguments).status().context("cargo cannot be run")?;
     if status.success() { Ok(()) } else { bail!("`cargo {}` failed", arguments.join(" ")) }

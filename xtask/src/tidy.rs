@@ -1,4 +1,4 @@
-//! `cargo xtask tidy`: what the compiler and Clippy do not check. One file per rule; known debt is in [`ratchet::FILE`].
+//! `cargo xtask tidy`: what the compiler and Clippy do not check. One file per rule; known debt is in [`ratchet::DEBT_FILE`].
 
 use std::{collections::BTreeMap, fmt, path::Path};
 
@@ -14,14 +14,14 @@ mod sql;
 mod test_ratio;
 mod tuple_parameters;
 
-use source::Source;
+use source::SourceFile;
 
 /// The root of the repository.
-const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+const REPOSITORY_ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// What a finding breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Rule {
+pub(crate) enum TidyRule {
     DisguisedSleep,
     Duplicate,
     FileLength,
@@ -31,7 +31,7 @@ pub(crate) enum Rule {
     TupleParameter,
 }
 
-impl Rule {
+impl TidyRule {
     const ALL: [Self; 7] = [
         Self::DisguisedSleep,
         Self::Duplicate,
@@ -61,8 +61,8 @@ impl Rule {
 
 /// One place that breaks a rule.
 #[derive(Clone, Debug)]
-pub(crate) struct Finding {
-    rule: Rule,
+pub(crate) struct TidyFinding {
+    rule: TidyRule,
     /// The file, from the root of the repository.
     path: String,
     /// From 1.
@@ -73,13 +73,13 @@ pub(crate) struct Finding {
     counted_by: String,
 }
 
-impl Finding {
-    fn new(rule: Rule, source: &Source, line: usize, message: String) -> Self {
+impl TidyFinding {
+    fn new(rule: TidyRule, source: &SourceFile, line: usize, message: String) -> Self {
         Self { rule, path: source.path.clone(), line, message, counted_by: source.path.clone() }
     }
 }
 
-impl fmt::Display for Finding {
+impl fmt::Display for TidyFinding {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { rule, path, line, message, .. } = self;
         write!(formatter, "{path}:{line}: {message} [{}]", rule.name())
@@ -92,7 +92,8 @@ impl fmt::Display for Finding {
 ///
 /// A rule is broken more often than is noted, or less often; a file cannot be read or parsed.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    std::env::set_current_dir(ROOT).with_context(|| format!("{ROOT} is not there any more"))?;
+    std::env::set_current_dir(REPOSITORY_ROOT)
+        .with_context(|| format!("{REPOSITORY_ROOT} is not there any more"))?;
     let sources = source::read_all(Path::new("."))?;
     let findings = check(&sources);
     let noted = ratchet::read()?;
@@ -104,15 +105,15 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     }
     let problems = ratchet::compare(&findings, &noted.entries()?);
     if problems.is_empty() {
-        return test_ratio::Lines::count(&sources).check();
+        return test_ratio::LineCounts::count(&sources).check();
     }
     for problem in &problems {
-        super::say(problem);
+        super::print_message(problem);
     }
     bail!("tidy: {} problem(s)", problems.len())
 }
 
-fn check(sources: &[Source]) -> Vec<Finding> {
+fn check(sources: &[SourceFile]) -> Vec<TidyFinding> {
     let mut findings = Vec::new();
     for source in sources {
         tuple_parameters::check(source, &mut findings);
@@ -133,21 +134,21 @@ fn check(sources: &[Source]) -> Vec<Finding> {
     findings
 }
 
-fn list(findings: &[Finding]) -> Result<()> {
-    let mut totals = BTreeMap::<Rule, usize>::new();
+fn list(findings: &[TidyFinding]) -> Result<()> {
+    let mut totals = BTreeMap::<TidyRule, usize>::new();
     for finding in findings {
-        super::say(&finding.to_string());
+        super::print_message(&finding.to_string());
         *totals.entry(finding.rule).or_default() += 1;
     }
     for (rule, total) in totals {
-        super::say(&format!("{}: {total}", rule.name()));
+        super::print_message(&format!("{}: {total}", rule.name()));
     }
     Ok(())
 }
 
 /// What a rule finds in one file of that path and text.
 #[cfg(test)]
-fn findings_of(rule: Rule, path: &str, text: &str) -> Vec<Finding> {
-    let found = check(&[Source::parse(path, text).unwrap()]);
+fn findings_of(rule: TidyRule, path: &str, text: &str) -> Vec<TidyFinding> {
+    let found = check(&[SourceFile::parse(path, text).unwrap()]);
     found.into_iter().filter(|finding| finding.rule == rule).collect()
 }

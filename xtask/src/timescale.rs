@@ -12,18 +12,18 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{install, on_path, postgresql, say};
+use crate::{install_with_apt, is_on_path, postgresql, print_message};
 
-/// The version of PostgreSQL that the extension is made for in [`SUITE`].
-const MAJOR: u32 = postgresql::TIMESCALE_MAJOR;
+/// The version of PostgreSQL that the extension is made for in [`DEBIAN_SUITE`].
+const POSTGRES_MAJOR: u32 = postgresql::TIMESCALE_MAJOR;
 /// The release of Debian that has it.
-const SUITE: &str = "trixie";
-const FOLDER: &str = "target/tools/timescaledb";
+const DEBIAN_SUITE: &str = "trixie";
+const TIMESCALE_FOLDER: &str = "target/tools/timescaledb";
 /// With what Debian signs its releases.
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+const DEBIAN_KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// What this kind of machine is called.
-struct Machine {
+struct MachineKind {
     /// By Debian's packages.
     architecture: &'static str,
     /// By the folder of libraries.
@@ -40,51 +40,54 @@ struct Machine {
 ///
 /// If something cannot be fetched. Where the machine has no `apt-get`, or uses no mirror of Debian, that is only told about: the test fails, and the
 /// others can run.
-pub(crate) fn fetch() -> Result<()> {
-    let folder = PathBuf::from(FOLDER);
+pub(crate) fn fetch_timescale() -> Result<()> {
+    let folder = PathBuf::from(TIMESCALE_FOLDER);
     let native = folder.join("native");
     if native.exists() {
         return Ok(());
     }
-    let server = postgresql::fetched(MAJOR);
-    let machine = machine().filter(|_| on_path("apt-get") && on_path("dpkg-deb") && server.exists());
+    let server = postgresql::fetched_folder(POSTGRES_MAJOR);
+    let machine =
+        detect_machine().filter(|_| is_on_path("apt-get") && is_on_path("dpkg-deb") && server.exists());
     let Some(machine) = machine else {
-        say(
+        print_message(
             "note: TimescaleDB is fetched from a mirror of Debian, on x86_64 or arm64; the story about hypertables will fail here",
         );
         return Ok(());
     };
-    say(&format!("fetching TimescaleDB for PostgreSQL {MAJOR} from Debian {SUITE}"));
+    print_message(&format!(
+        "fetching TimescaleDB for PostgreSQL {POSTGRES_MAJOR} from Debian {DEBIAN_SUITE}"
+    ));
     let unpacked = folder.join("unpacked");
-    unpack(&folder, &unpacked, &machine)?;
+    download_packages(&folder, &unpacked, &machine)?;
     let part = folder.join("part");
-    assemble(&server, &unpacked, &part, &machine)?;
+    assemble_server(&server, &unpacked, &part, &machine)?;
     fs::remove_dir_all(unpacked)?;
     // What has this name is complete.
     Ok(fs::rename(part, native)?)
 }
 
-fn machine() -> Option<Machine> {
+fn detect_machine() -> Option<MachineKind> {
     match (std::env::consts::OS, std::env::consts::ARCH) {
-        ("linux", "x86_64") => Some(Machine {
+        ("linux", "x86_64") => Some(MachineKind {
             architecture: "amd64",
             triplet: "x86_64-linux-gnu",
             loader: "ld-linux-x86-64.so.2",
-            mirror: mirror()?,
+            mirror: find_debian_mirror()?,
         }),
-        ("linux", "aarch64") => Some(Machine {
+        ("linux", "aarch64") => Some(MachineKind {
             architecture: "arm64",
             triplet: "aarch64-linux-gnu",
             loader: "ld-linux-aarch64.so.1",
-            mirror: mirror()?,
+            mirror: find_debian_mirror()?,
         }),
         _ => None,
     }
 }
 
 /// Downloads the extension and the C library with an apt of its own, which knows nothing of what is installed here.
-fn unpack(folder: &Path, unpacked: &Path, machine: &Machine) -> Result<()> {
-    if !Path::new(KEYRING).exists() && !install(&["debian-archive-keyring"]) {
+fn download_packages(folder: &Path, unpacked: &Path, machine: &MachineKind) -> Result<()> {
+    if !Path::new(DEBIAN_KEYRING).exists() && !install_with_apt(&["debian-archive-keyring"]) {
         bail!("the keys of Debian are missing: install the package debian-archive-keyring and run again");
     }
     fs::create_dir_all(folder)?;
@@ -103,7 +106,7 @@ fn unpack(folder: &Path, unpacked: &Path, machine: &Machine) -> Result<()> {
     fs::write(apt.join("var/lib/dpkg/status"), "")?;
     fs::write(
         apt.join("etc/apt/sources.list"),
-        format!("deb [signed-by={KEYRING}] {} {SUITE} main\n", machine.mirror),
+        format!("deb [signed-by={DEBIAN_KEYRING}] {} {DEBIAN_SUITE} main\n", machine.mirror),
     )?;
     let run = |arguments: &[&str]| {
         let options = [
@@ -125,7 +128,7 @@ fn unpack(folder: &Path, unpacked: &Path, machine: &Machine) -> Result<()> {
             .status()
             .is_ok_and(|status| status.success())
     };
-    let extension = format!("postgresql-{MAJOR}-timescaledb");
+    let extension = format!("postgresql-{POSTGRES_MAJOR}-timescaledb");
     if !(run(&["update"]) && run(&["download", &extension, "libc6"])) {
         bail!(
             "{extension} could not be fetched from {}: is that mirror of Debian reachable from here?",
@@ -142,7 +145,7 @@ fn unpack(folder: &Path, unpacked: &Path, machine: &Machine) -> Result<()> {
 }
 
 /// The mirror of Debian that this machine uses, if it uses one.
-fn mirror() -> Option<String> {
+fn find_debian_mirror() -> Option<String> {
     let parts =
         fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten().flatten().map(|part| part.path());
     let sources = parts.chain([PathBuf::from("/etc/apt/sources.list")]);
@@ -156,7 +159,7 @@ fn mirror() -> Option<String> {
 }
 
 /// A copy of the server programs with the extension, which starts the server on the C library that it is made for.
-fn assemble(server: &Path, unpacked: &Path, part: &Path, machine: &Machine) -> Result<()> {
+fn assemble_server(server: &Path, unpacked: &Path, part: &Path, machine: &MachineKind) -> Result<()> {
     if part.exists() {
         fs::remove_dir_all(part)?;
     }
@@ -164,9 +167,9 @@ fn assemble(server: &Path, unpacked: &Path, part: &Path, machine: &Machine) -> R
     if !copied.success() {
         bail!("{} could not be copied", server.display());
     }
-    let extension = unpacked.join(format!("usr/lib/postgresql/{MAJOR}/lib"));
+    let extension = unpacked.join(format!("usr/lib/postgresql/{POSTGRES_MAJOR}/lib"));
     copy_files(&extension, &part.join("lib/postgresql"))?;
-    let control = unpacked.join(format!("usr/share/postgresql/{MAJOR}/extension"));
+    let control = unpacked.join(format!("usr/share/postgresql/{POSTGRES_MAJOR}/extension"));
     copy_files(&control, &part.join("share/postgresql/extension"))?;
     copy_files(&unpacked.join("usr/lib").join(machine.triplet), &part.join("libc"))?;
     let program = part.join("bin/postgres");

@@ -11,35 +11,38 @@ use std::{
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use testkit::Server;
+use testkit::PostgresServer;
 
-use crate::drain::Daemon;
+use crate::ingest::ServeProcess;
 
 /// How long the program takes for one answer.
-const ANSWER_TIME: Duration = Duration::from_millis(150);
+const WEBHOOK_RESPONSE_DELAY: Duration = Duration::from_millis(150);
 /// How long to wait for a message at most.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Fires so many alerts at once, and prints how long it took until the first and the last one were told.
 #[expect(clippy::print_stdout, reason = "the table is the result")]
 pub(crate) fn run(alerts: usize, runs: usize) -> Result<Value> {
-    let server = Server::start(&[])?;
-    let target = server.database(None)?;
-    crate::load(&target, 10_000)?;
-    let one_by_one = ANSWER_TIME.as_secs_f64() * f64::from(u32::try_from(alerts)?);
-    println!("\n{alerts} alerts at once, told to a program that takes {} ms each", ANSWER_TIME.as_millis());
+    let server = PostgresServer::start(&[])?;
+    let target = server.create_database(None)?;
+    crate::load_guide_tables(&target, 10_000)?;
+    let one_by_one = WEBHOOK_RESPONSE_DELAY.as_secs_f64() * f64::from(u32::try_from(alerts)?);
+    println!(
+        "\n{alerts} alerts at once, told to a program that takes {} ms each",
+        WEBHOOK_RESPONSE_DELAY.as_millis()
+    );
     println!("one after the other, answers alone take {one_by_one:.1} s");
     println!("{:>12} {:>9} {:>9} {:>18}", "store", "first s", "last s", "one by one ÷ last");
     let mut figures = Vec::new();
     for kind in ["file", "postgresql"] {
         let mut times = Vec::new();
         for _ in 0..runs {
-            let store = server.database(None)?;
+            let store = server.create_database(None)?;
             let store = if kind == "file" { "store.db".to_owned() } else { store.url("postgres") };
-            times.push(fire(&target.url("postgres"), &store, alerts)?);
+            times.push(measure_delivery(&target.url("postgres"), &store, alerts)?);
         }
-        times.sort_by(|one, other| one.last.total_cmp(&other.last));
-        let Told { first, last } = times[times.len() / 2];
+        times.sort_by(|one, other| one.last_secs.total_cmp(&other.last_secs));
+        let DeliveryTimes { first_secs: first, last_secs: last } = times[times.len() / 2];
         println!("{kind:>12} {first:>9.2} {last:>9.2} {:>18.2}", one_by_one / last);
         figures.push(json!({ "store": kind, "first_s": first, "last_s": last, "one_by_one_s": one_by_one }));
     }
@@ -48,14 +51,14 @@ pub(crate) fn run(alerts: usize, runs: usize) -> Result<Value> {
 
 /// Seconds after which the first and the last alert had been told.
 #[derive(Clone, Copy)]
-struct Told {
-    first: f64,
-    last: f64,
+struct DeliveryTimes {
+    first_secs: f64,
+    last_secs: f64,
 }
 
-fn fire(target: &str, store: &str, alerts: usize) -> Result<Told> {
+fn measure_delivery(target: &str, store: &str, alerts: usize) -> Result<DeliveryTimes> {
     let folder = tempfile::tempdir()?;
-    let (log, told) = (folder.path().join("app.log"), listen()?);
+    let (log, told) = (folder.path().join("app.log"), start_listener()?);
     std::fs::write(&log, "")?;
     let patterns: String = (0..alerts)
         .map(|number| {
@@ -70,29 +73,29 @@ fn fire(target: &str, store: &str, alerts: usize) -> Result<Told> {
         log.display()
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), config)?;
-    let _daemon = Daemon::start(folder.path())?;
+    let _daemon = ServeProcess::start(folder.path())?;
     // The file is followed once one line of it was told; what was written before that is not read.
     let begun = Instant::now();
     while begun.elapsed() < MESSAGE_TIMEOUT {
-        append(&log, "EVENT 0;\n")?;
-        if told.checks.recv_timeout(Duration::from_secs(1)).is_ok() {
+        append_lines(&log, "EVENT 0;\n")?;
+        if told.received_alerts.recv_timeout(Duration::from_secs(1)).is_ok() {
             break;
         }
     }
     let began = Instant::now();
     let lines: String = (1..alerts).map(|number| format!("EVENT {number};\n")).collect();
-    append(&log, &lines)?;
-    wait_for(&told.checks, 1)?;
+    append_lines(&log, &lines)?;
+    wait_for_alerts(&told.received_alerts, 1)?;
     let first = began.elapsed().as_secs_f64();
-    wait_for(&told.checks, alerts.saturating_sub(2))?;
-    Ok(Told { first, last: began.elapsed().as_secs_f64() })
+    wait_for_alerts(&told.received_alerts, alerts.saturating_sub(2))?;
+    Ok(DeliveryTimes { first_secs: first, last_secs: began.elapsed().as_secs_f64() })
 }
 
-fn append(log: &Path, lines: &str) -> Result<()> {
+fn append_lines(log: &Path, lines: &str) -> Result<()> {
     Ok(std::fs::OpenOptions::new().append(true).open(log)?.write_all(lines.as_bytes())?)
 }
 
-fn wait_for(checks: &Receiver<()>, count: usize) -> Result<()> {
+fn wait_for_alerts(checks: &Receiver<()>, count: usize) -> Result<()> {
     for _ in 0..count {
         checks.recv_timeout(MESSAGE_TIMEOUT)?;
     }
@@ -100,12 +103,12 @@ fn wait_for(checks: &Receiver<()>, count: usize) -> Result<()> {
 }
 
 /// A program that is told alerts: where it listens, and a word for each alert of a pattern.
-struct Listener {
+struct WebhookListener {
     port: u16,
-    checks: Receiver<()>,
+    received_alerts: Receiver<()>,
 }
 
-fn listen() -> Result<Listener> {
+fn start_listener() -> Result<WebhookListener> {
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
     let port = listener.local_addr()?.port();
     let (sender, checks) = channel();
@@ -113,15 +116,15 @@ fn listen() -> Result<Listener> {
         for stream in listener.incoming().flatten() {
             let sender = sender.clone();
             // A client that goes away needs no answer.
-            std::thread::spawn(move || answer(stream, &sender));
+            std::thread::spawn(move || serve_webhook(stream, &sender));
         }
     });
-    Ok(Listener { port, checks })
+    Ok(WebhookListener { port, received_alerts: checks })
 }
 
 /// Answers requests until the client goes away.
 #[expect(clippy::disallowed_methods, reason = "it takes its time")]
-fn answer(mut stream: TcpStream, told: &Sender<()>) -> Result<()> {
+fn serve_webhook(mut stream: TcpStream, told: &Sender<()>) -> Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     loop {
         let (mut line, mut length) = (String::new(), 0);
@@ -135,7 +138,7 @@ fn answer(mut stream: TcpStream, told: &Sender<()>) -> Result<()> {
         }
         let mut body = vec![0; length];
         reader.read_exact(&mut body)?;
-        std::thread::sleep(ANSWER_TIME);
+        std::thread::sleep(WEBHOOK_RESPONSE_DELAY);
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")?;
         let message: Value = serde_json::from_slice(&body)?;
         if message["check"].as_str().is_some_and(|check| check.starts_with("event-")) {

@@ -10,17 +10,17 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use testkit::{Database, Server};
+use testkit::{Database, PostgresServer};
 
-const PROGRAM: &str = "target/release/sessionwatch";
+const PROGRAM_PATH: &str = "target/release/sessionwatch";
 /// Transactions a second of the application, over four connections.
-const RATE: u32 = 400;
+const TRANSACTIONS_PER_SEC: u32 = 400;
 /// What the application does before anything is removed, and afterwards, so that its usual times are known.
-const QUIET: Duration = Duration::from_secs(3);
+const BASELINE_DURATION: Duration = Duration::from_secs(3);
 
 /// Reads a session as every request does; one in ten is extended, one in fifty is a log-in, one in fifty a log-out, and one in
 /// fifty comes with an expired token, which the framework then removes.
-const APPLICATION: &str = r#"
+const WORKLOAD_SCRIPT: &str = r#"
 \set live random(1, :live)
 \set dead random(1, :dead)
 \set kind random(1, 100)
@@ -38,23 +38,23 @@ DELETE FROM sessions WHERE "sessionToken" = 'dead-' || md5(:dead::text);
 
 /// A way to remove the rows.
 #[derive(Clone, Copy)]
-enum Way {
+enum CleanupMethod {
     Nothing,
     OneDelete,
     CopyAndDelete,
-    Direct,
-    Pooled,
+    Program,
+    ProgramPooled,
 }
 
 /// What one way gave.
-struct Figure {
+struct CleanupMeasurement {
     name: &'static str,
     seconds: f64,
     removed: u64,
     /// Milliseconds of the application's transactions while rows were removed.
-    p50: f64,
-    p99: f64,
-    worst: f64,
+    p50_ms: f64,
+    p99_ms: f64,
+    max_ms: f64,
     /// Waits for a lock of more than 50 ms.
     lock_waits: usize,
     longest_hold_ms: Option<f64>,
@@ -74,9 +74,9 @@ pub(crate) fn run(rows: u64) -> Result<Value> {
         "log_lock_waits = on",
         "deadlock_timeout = '50ms'",
     ];
-    let server = Server::start(&settings)?;
-    let template = server.database(None)?;
-    load(&template, rows)?;
+    let server = PostgresServer::start(&settings)?;
+    let template = server.create_database(None)?;
+    load_tables(&template, rows)?;
     println!(
         "{:<34} {:>9} {:>10} {:>8} {:>9} {:>9} {:>9} {:>11} {:>12}",
         "removed by",
@@ -89,56 +89,65 @@ pub(crate) fn run(rows: u64) -> Result<Value> {
         "waits>50ms",
         "longest hold"
     );
-    let mut figures: Vec<Figure> = Vec::new();
-    for way in [Way::Nothing, Way::OneDelete, Way::CopyAndDelete, Way::Direct, Way::Pooled] {
-        let database = server.database(Some(&template))?;
+    let mut figures: Vec<CleanupMeasurement> = Vec::new();
+    for way in [
+        CleanupMethod::Nothing,
+        CleanupMethod::OneDelete,
+        CleanupMethod::CopyAndDelete,
+        CleanupMethod::Program,
+        CleanupMethod::ProgramPooled,
+    ] {
+        let database = server.create_database(Some(&template))?;
         database.psql("CHECKPOINT")?;
-        let figure = measure(&server, &database, rows, way)?;
-        let one = figures.iter().find(|figure| figure.name == Way::OneDelete.name()).map(Figure::rate);
+        let figure = measure_cleanup(&server, &database, rows, way)?;
+        let one = figures
+            .iter()
+            .find(|figure| figure.name == CleanupMethod::OneDelete.name())
+            .map(CleanupMeasurement::rows_per_sec);
         println!(
             "{:<34} {:>9.2} {:>10.0} {:>8} {:>9.2} {:>9.2} {:>9.1} {:>11} {:>12}",
             figure.name,
             figure.seconds,
-            figure.rate(),
-            one.map_or("-".into(), |one| format!("{:.2}", figure.rate() / one)),
-            figure.p50,
-            figure.p99,
-            figure.worst,
+            figure.rows_per_sec(),
+            one.map_or("-".into(), |one| format!("{:.2}", figure.rows_per_sec() / one)),
+            figure.p50_ms,
+            figure.p99_ms,
+            figure.max_ms,
             figure.lock_waits,
             figure.longest_hold_ms.map_or("-".into(), |hold| format!("{hold:.1} ms")),
         );
         figures.push(figure);
     }
-    Ok(json!({ "cleanup": figures.iter().map(Figure::json).collect::<Vec<_>>() }))
+    Ok(json!({ "cleanup": figures.iter().map(CleanupMeasurement::to_json).collect::<Vec<_>>() }))
 }
 
-impl Way {
+impl CleanupMethod {
     fn name(self) -> &'static str {
         match self {
             Self::Nothing => "nothing",
             Self::OneDelete => "one DELETE, no copy kept",
             Self::CopyAndDelete => "copy into a table, one DELETE",
-            Self::Direct => "cleanup expired",
-            Self::Pooled => "cleanup expired through PgBouncer",
+            Self::Program => "cleanup expired",
+            Self::ProgramPooled => "cleanup expired through PgBouncer",
         }
     }
 }
 
-impl Figure {
+impl CleanupMeasurement {
     #[expect(clippy::cast_precision_loss, reason = "a rate")]
-    fn rate(&self) -> f64 {
+    fn rows_per_sec(&self) -> f64 {
         self.removed as f64 / self.seconds
     }
 
-    fn json(&self) -> Value {
+    fn to_json(&self) -> Value {
         json!({
-            "way": self.name, "seconds": self.seconds, "removed": self.removed, "p50_ms": self.p50, "p99_ms": self.p99,
-            "worst_ms": self.worst, "lock_waits_over_50_ms": self.lock_waits, "longest_hold_ms": self.longest_hold_ms,
+            "way": self.name, "seconds": self.seconds, "removed": self.removed, "p50_ms": self.p50_ms, "p99_ms": self.p99_ms,
+            "worst_ms": self.max_ms, "lock_waits_over_50_ms": self.lock_waits, "longest_hold_ms": self.longest_hold_ms,
         })
     }
 }
 
-fn load(database: &Database<'_>, rows: u64) -> Result<()> {
+fn load_tables(database: &Database<'_>, rows: u64) -> Result<()> {
     database.psql(&format!(
         r#"CREATE TABLE users (id integer PRIMARY KEY, name text);
         CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL UNIQUE, "userId" integer NOT NULL, expires timestamp(3) NOT NULL);
@@ -156,33 +165,40 @@ fn load(database: &Database<'_>, rows: u64) -> Result<()> {
 }
 
 /// Removes the rows in one way while the application is at work.
-fn measure(server: &Server, database: &Database<'_>, rows: u64, way: Way) -> Result<Figure> {
+fn measure_cleanup(
+    server: &PostgresServer,
+    database: &Database<'_>,
+    rows: u64,
+    way: CleanupMethod,
+) -> Result<CleanupMeasurement> {
     let folder = tempfile::tempdir()?;
     let plan = match way {
-        Way::Direct | Way::Pooled => Some(Plan::make(folder.path(), database, matches!(way, Way::Pooled))?),
+        CleanupMethod::Program | CleanupMethod::ProgramPooled => {
+            Some(CleanupPlan::create(folder.path(), database, matches!(way, CleanupMethod::ProgramPooled))?)
+        }
         _ => None,
     };
-    let logged = lock_waits(server)?;
-    let application = application(server, database, rows, folder.path())?;
-    testkit::let_time_pass(QUIET);
-    let (begun, started) = (now(), Instant::now());
+    let logged = count_lock_waits(server)?;
+    let application = start_workload(server, database, rows, folder.path())?;
+    testkit::let_time_pass(BASELINE_DURATION);
+    let (begun, started) = (unix_time_secs(), Instant::now());
     let removed = match (way, &plan) {
-        (Way::Nothing, _) => {
+        (CleanupMethod::Nothing, _) => {
             testkit::let_time_pass(Duration::from_secs(10));
             0
         }
         (_, Some(plan)) => plan.apply(folder.path())?,
-        (Way::OneDelete, None) => delete(database)?,
+        (CleanupMethod::OneDelete, None) => delete_expired(database)?,
         (_, None) => {
             database.psql(
                 "CREATE TABLE kept AS SELECT * FROM sessions WHERE expires <= now() - interval '24 hours'",
             )?;
-            delete(database)?
+            delete_expired(database)?
         }
     };
-    let (seconds, ended) = (started.elapsed().as_secs_f64(), now());
-    stop(application)?;
-    let mut times = times(folder.path(), begun, ended)?;
+    let (seconds, ended) = (started.elapsed().as_secs_f64(), unix_time_secs());
+    stop_workload(application)?;
+    let mut times = read_transaction_times_ms(folder.path(), begun, ended)?;
     times.sort_by(f64::total_cmp);
     #[expect(
         clippy::cast_precision_loss,
@@ -192,19 +208,19 @@ fn measure(server: &Server, database: &Database<'_>, rows: u64, way: Way) -> Res
     )]
     let at =
         |share: f64| times.get(((times.len() as f64 - 1.0) * share) as usize).copied().unwrap_or(f64::NAN);
-    Ok(Figure {
+    Ok(CleanupMeasurement {
         name: way.name(),
         seconds,
         removed,
-        p50: at(0.5),
-        p99: at(0.99),
-        worst: at(1.0),
-        lock_waits: lock_waits(server)? - logged,
-        longest_hold_ms: plan.and_then(|_| longest_hold(folder.path())),
+        p50_ms: at(0.5),
+        p99_ms: at(0.99),
+        max_ms: at(1.0),
+        lock_waits: count_lock_waits(server)? - logged,
+        longest_hold_ms: plan.and_then(|_| read_longest_hold_ms(folder.path())),
     })
 }
 
-fn delete(database: &Database<'_>) -> Result<u64> {
+fn delete_expired(database: &Database<'_>) -> Result<u64> {
     // `psql` is quiet: the program says how many rows were removed in its own words.
     let said = database
         .psql("\\set QUIET off\nDELETE FROM sessions WHERE expires <= now() - interval '24 hours';")?;
@@ -213,17 +229,17 @@ fn delete(database: &Database<'_>) -> Result<u64> {
 }
 
 /// A plan of the program, made before the clock runs.
-struct Plan {
+struct CleanupPlan {
     id: String,
     /// The name of the database, which confirms a plan above the safety limit where only an address names the target.
     database: String,
     url: String,
 }
 
-impl Plan {
-    fn make(folder: &Path, database: &Database<'_>, pooled: bool) -> Result<Self> {
+impl CleanupPlan {
+    fn create(folder: &Path, database: &Database<'_>, pooled: bool) -> Result<Self> {
         let url = database.urls("postgres")[usize::from(pooled)].clone();
-        let said = program(folder, &["cleanup", "expired", &url, "--format", "json"])?;
+        let said = run_program(folder, &["cleanup", "expired", &url, "--format", "json"])?;
         let said: Value = serde_json::from_slice(&said)?;
         let id = said["plan"]["id"].as_str().context("a plan has an id")?.to_owned();
         let (_, database) = url.rsplit_once('/').context("an address names its database")?;
@@ -233,20 +249,20 @@ impl Plan {
     fn apply(&self, folder: &Path) -> Result<u64> {
         let Self { id, database, url } = self;
         let arguments = ["cleanup", "expired", url, "--apply", id, "--confirm", database, "--format", "json"];
-        let said = program(folder, &arguments)?;
+        let said = run_program(folder, &arguments)?;
         fs::write(folder.join("applied.json"), &said)?;
         let said: Value = serde_json::from_slice(&said)?;
         said["applied"]["done"].as_u64().context("what was done is said")
     }
 }
 
-fn longest_hold(folder: &Path) -> Option<f64> {
+fn read_longest_hold_ms(folder: &Path) -> Option<f64> {
     let said: Value = serde_json::from_slice(&fs::read(folder.join("applied.json")).ok()?).ok()?;
     said["applied"]["longest_hold_ms"].as_f64()
 }
 
-fn program(folder: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
-    let program = fs::canonicalize(PROGRAM).context("the release build of sessionwatch")?;
+fn run_program(folder: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
+    let program = fs::canonicalize(PROGRAM_PATH).context("the release build of sessionwatch")?;
     let output = Command::new(program).args(arguments).current_dir(folder).output()?;
     if !matches!(output.status.code(), Some(0 | 1)) {
         bail!("sessionwatch: {}", String::from_utf8_lossy(&output.stderr));
@@ -255,11 +271,16 @@ fn program(folder: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
 }
 
 /// The application, at work until it is stopped.
-fn application(server: &Server, database: &Database<'_>, rows: u64, folder: &Path) -> Result<Child> {
+fn start_workload(
+    server: &PostgresServer,
+    database: &Database<'_>,
+    rows: u64,
+    folder: &Path,
+) -> Result<Child> {
     let script = folder.join("application.sql");
-    fs::write(&script, APPLICATION)?;
-    let (socket, port) = server.socket();
-    Command::new(server.bin().join("pgbench"))
+    fs::write(&script, WORKLOAD_SCRIPT)?;
+    let (socket, port) = server.socket_address();
+    Command::new(server.bin_folder().join("pgbench"))
         .args([
             "-n",
             "-c",
@@ -269,7 +290,7 @@ fn application(server: &Server, database: &Database<'_>, rows: u64, folder: &Pat
             "-T",
             "600",
             "-R",
-            &RATE.to_string(),
+            &TRANSACTIONS_PER_SEC.to_string(),
             "-l",
             "-M",
             "prepared",
@@ -286,7 +307,7 @@ fn application(server: &Server, database: &Database<'_>, rows: u64, folder: &Pat
         .context("pgbench cannot be run")
 }
 
-fn stop(mut application: Child) -> Result<()> {
+fn stop_workload(mut application: Child) -> Result<()> {
     let id = application.id().to_string();
     if !Command::new("kill").args(["-s", "INT", &id]).status()?.success() {
         bail!("pgbench ended by itself");
@@ -297,7 +318,7 @@ fn stop(mut application: Child) -> Result<()> {
 
 /// Milliseconds of each transaction that ended between two instants, from the log of `pgbench`: client, number, microseconds,
 /// script, seconds and microseconds of its end, and microseconds by which it began late, which are part of the time.
-fn times(folder: &Path, begun: f64, ended: f64) -> Result<Vec<f64>> {
+fn read_transaction_times_ms(folder: &Path, begun: f64, ended: f64) -> Result<Vec<f64>> {
     let mut times = Vec::new();
     for file in fs::read_dir(folder)? {
         let path = file?.path();
@@ -318,13 +339,13 @@ fn times(folder: &Path, begun: f64, ended: f64) -> Result<Vec<f64>> {
 }
 
 /// Waits for a lock of more than 50 ms that the server has logged.
-fn lock_waits(server: &Server) -> Result<usize> {
-    let log = fs::read_to_string(server.socket().0.join("postgres.log"))?;
+fn count_lock_waits(server: &PostgresServer) -> Result<usize> {
+    let log = fs::read_to_string(server.socket_address().0.join("postgres.log"))?;
     Ok(log.lines().filter(|line| line.contains("still waiting for")).count())
 }
 
 #[expect(clippy::disallowed_methods, reason = "the log of pgbench is in this time")]
-fn now() -> f64 {
+fn unix_time_secs() -> f64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0.0, |since| since.as_secs_f64())
 }

@@ -14,27 +14,27 @@ use serde_json::{Value, json};
 use sessionwatch_logs::matchers::Matchers;
 use wait4::Wait4 as _;
 
-const PROGRAM: &str = "target/release/sessionwatch";
-const OURS: &str = "sessionwatch logs scan";
-const RG: &str = "rg -c -F";
+const PROGRAM_PATH: &str = "target/release/sessionwatch";
+const SESSIONWATCH_SCAN: &str = "sessionwatch logs scan";
+const RIPGREP_COUNT: &str = "rg -c -F";
 
 /// Numbers as if drawn, the same in every run.
-struct Draw(u64);
+struct DeterministicRng(u64);
 
-impl Draw {
-    fn below(&mut self, limit: u64) -> u64 {
+impl DeterministicRng {
+    fn next_below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % limit
     }
 }
 
 /// Writes an application's log of about that many bytes, of which one line in `one_in` is about sessions.
-fn generate(path: &Path, bytes: u64, one_in: u64) -> Result<()> {
-    let (mut draw, mut written, mut number) = (Draw(one_in), 0, 0_u64);
+fn generate_log(path: &Path, bytes: u64, one_in: u64) -> Result<()> {
+    let (mut draw, mut written, mut number) = (DeterministicRng(one_in), 0, 0_u64);
     let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
     while written < bytes {
         number += 1;
-        let (second, user) = (number / 200, draw.below(20_000));
+        let (second, user) = (number / 200, draw.next_below(20_000));
         let time = format!(
             "2026-11-25T{:02}:{:02}:{:02}.{:03}Z",
             second / 3_600 % 24,
@@ -42,10 +42,10 @@ fn generate(path: &Path, bytes: u64, one_in: u64) -> Result<()> {
             second % 60,
             number % 1_000
         );
-        let line = if draw.below(one_in) == 0 {
-            relevant(&mut draw, &time, user)
+        let line = if draw.next_below(one_in) == 0 {
+            session_line(&mut draw, &time, user)
         } else {
-            other(&mut draw, &time, user)
+            unrelated_line(&mut draw, &time, user)
         };
         file.write_all(line.as_bytes())?;
         written += line.len() as u64;
@@ -54,9 +54,9 @@ fn generate(path: &Path, bytes: u64, one_in: u64) -> Result<()> {
 }
 
 /// A line about a session, in one of the formats that are known.
-fn relevant(draw: &mut Draw, time: &str, user: u64) -> String {
-    let token = format!("{:08x}", draw.below(u64::from(u32::MAX)));
-    match draw.below(20) {
+fn session_line(draw: &mut DeterministicRng, time: &str, user: u64) -> String {
+    let token = format!("{:08x}", draw.next_below(u64::from(u32::MAX)));
+    match draw.next_below(20) {
         0..=9 => format!(
             "{time} [AUTH-ADAPTER] Session created {{ sessionToken: '{token}...', userId: {user}, userName: 'User {user}', expires: 2026-12-25T12:00:00.000Z }}\n"
         ),
@@ -77,9 +77,9 @@ fn relevant(draw: &mut Draw, time: &str, user: u64) -> String {
 }
 
 /// A line about anything else.
-fn other(draw: &mut Draw, time: &str, user: u64) -> String {
-    let (took, id) = (draw.below(900), draw.below(1_000_000));
-    match draw.below(6) {
+fn unrelated_line(draw: &mut DeterministicRng, time: &str, user: u64) -> String {
+    let (took, id) = (draw.next_below(900), draw.next_below(1_000_000));
+    match draw.next_below(6) {
         0 => format!("{time} GET /api/posts/{id}?page={took} 200 in {took}ms (user {user})\n"),
         1 => format!(
             "{time} prisma:query SELECT \"public\".\"posts\".\"id\", \"public\".\"posts\".\"title\" FROM \"public\".\"posts\" WHERE \"public\".\"posts\".\"authorId\" = $1 LIMIT $2 OFFSET $3 -- {took}ms\n"
@@ -104,19 +104,19 @@ pub(crate) fn run(bytes: u64, runs: usize) -> Result<Value> {
     let mut figures = Vec::new();
     for one_in in [1_000, 3] {
         let path = folder.path().join(format!("one-in-{one_in}.log"));
-        generate(&path, bytes, one_in)?;
+        generate_log(&path, bytes, one_in)?;
         let size = std::fs::metadata(&path)?.len();
         println!("\n{size} bytes, one line in {one_in} about sessions");
         println!(
             "{:<28} {:>9} {:>9} {:>8} {:>9} {:>9}",
             "", "median ms", "min", "GB/s", "rg ÷ it", "peak MiB"
         );
-        let contestants = contestants(&path);
+        let contestants = list_candidates(&path);
         let mut times = vec![Vec::new(); contestants.len()];
         let mut peaks = vec![0; contestants.len()];
         for round in 0..=runs {
             for (at, (_, command)) in contestants.iter().enumerate() {
-                let (took, peak) = once(command)?;
+                let (took, peak) = measure_command(command)?;
                 if round > 0 {
                     times[at].push(took);
                 }
@@ -127,9 +127,9 @@ pub(crate) fn run(bytes: u64, runs: usize) -> Result<Value> {
             list.sort_by(f64::total_cmp);
         }
         let median = |at: usize| times[at][times[at].len() / 2];
-        let rg = contestants.iter().position(|(name, _)| *name == RG).map(median);
+        let rg = contestants.iter().position(|(name, _)| *name == RIPGREP_COUNT).map(median);
         for (at, (name, _)) in contestants.iter().enumerate() {
-            let speed = giga(size) / (median(at) / 1_000.0);
+            let speed = bytes_as_gigabytes(size) / (median(at) / 1_000.0);
             let ratio = rg.map_or(f64::NAN, |rg| rg / median(at));
             let (least, peak) = (times[at][0], peaks[at] / 1_048_576);
             println!("{name:<28} {:>9.1} {least:>9.1} {speed:>8.2} {ratio:>9.2} {peak:>9}", median(at));
@@ -144,7 +144,7 @@ pub(crate) fn run(bytes: u64, runs: usize) -> Result<Value> {
 }
 
 /// Everybody who is there.
-fn contestants(path: &Path) -> Vec<(&'static str, Vec<String>)> {
+fn list_candidates(path: &Path) -> Vec<(&'static str, Vec<String>)> {
     let path = path.display().to_string();
     let literals: Vec<String> =
         Matchers::literals().flat_map(|literal| ["-e".to_owned(), literal.to_owned()]).collect();
@@ -154,19 +154,19 @@ fn contestants(path: &Path) -> Vec<(&'static str, Vec<String>)> {
     };
     let plain = |parts: &[&str]| parts.iter().map(|part| (*part).to_owned()).collect::<Vec<_>>();
     let all = [
-        (OURS, plain(&[PROGRAM, "logs", "scan", &path, "--format", "json"])),
-        (RG, counting("rg")),
+        (SESSIONWATCH_SCAN, plain(&[PROGRAM_PATH, "logs", "scan", &path, "--format", "json"])),
+        (RIPGREP_COUNT, counting("rg")),
         ("grep -c -F", counting("grep")),
         ("wc -l", plain(&["wc", "-l", &path])),
     ];
-    all.into_iter().filter(|(_, command)| command[0].contains('/') || is_there(&command[0])).collect()
+    all.into_iter().filter(|(_, command)| command[0].contains('/') || is_available(&command[0])).collect()
 }
 
-fn is_there(program: &str) -> bool {
+fn is_available(program: &str) -> bool {
     Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
 }
 
-fn once(command: &[String]) -> Result<(f64, u64)> {
+fn measure_command(command: &[String]) -> Result<(f64, u64)> {
     let started = Instant::now();
     let child = Command::new(&command[0])
         .args(&command[1..])
@@ -183,6 +183,6 @@ fn once(command: &[String]) -> Result<(f64, u64)> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a speed for people")]
-fn giga(bytes: u64) -> f64 {
+fn bytes_as_gigabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e9
 }

@@ -2,27 +2,27 @@
 //! and budgets.
 
 mod alerts;
+mod candidate;
 mod cleanup;
-mod contestant;
-mod crowd;
-mod drain;
+mod dashboard_pages;
 mod exporter;
+mod ingest;
 mod logs;
-mod pages;
+mod many_targets;
 mod report;
-mod run;
+mod run_cost;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Parser;
-use testkit::{Database, Server};
+use testkit::{Database, PostgresServer};
 
-use crate::{contestant::Contestant, report::Round};
+use crate::{candidate::BenchCandidate, report::RoundReport};
 
 /// Time sessionwatch against psql on a private PostgreSQL
 #[derive(Debug, Parser)]
-struct Args {
+struct BenchArgs {
     /// Sessions in the table
     #[arg(long, value_delimiter = ',', default_value = "10000,100000,1000000")]
     rows: Vec<u64>,
@@ -56,15 +56,15 @@ struct Args {
 }
 
 fn main() -> Result<()> {
-    let args = Args::parse();
+    let args = BenchArgs::parse();
     let instead = match &args {
-        Args { cleanup: Some(rows), .. } => Some(cleanup::run(*rows)?),
-        Args { logs: Some(bytes), .. } => Some(logs::run(*bytes, args.runs)?),
-        Args { drain: Some(seconds), .. } => Some(drain::run(*seconds)?),
-        Args { pages: Some(seconds), .. } => Some(pages::run(*seconds)?),
-        Args { alerts: Some(count), .. } => Some(alerts::run(*count, args.runs)?),
-        Args { targets, .. } if targets.is_empty() => None,
-        Args { targets, sessions, .. } => Some(crowd::run(targets, *sessions)?),
+        BenchArgs { cleanup: Some(rows), .. } => Some(cleanup::run(*rows)?),
+        BenchArgs { logs: Some(bytes), .. } => Some(logs::run(*bytes, args.runs)?),
+        BenchArgs { drain: Some(seconds), .. } => Some(ingest::run(*seconds)?),
+        BenchArgs { pages: Some(seconds), .. } => Some(dashboard_pages::run(*seconds)?),
+        BenchArgs { alerts: Some(count), .. } => Some(alerts::run(*count, args.runs)?),
+        BenchArgs { targets, .. } if targets.is_empty() => None,
+        BenchArgs { targets, sessions, .. } => Some(many_targets::run(targets, *sessions)?),
     };
     if let Some(figures) = instead {
         return match &args.json {
@@ -73,35 +73,36 @@ fn main() -> Result<()> {
         };
     }
     // Every table of a round stays in memory, so that nobody pays for what another one has displaced.
-    let server = Server::start(&["shared_buffers = '1536MB'"])?;
+    let server = PostgresServer::start(&["shared_buffers = '1536MB'"])?;
     let mut rounds = Vec::new();
     for rows in &args.rows {
-        let [database, bare, sick] = [server.database(None)?, server.database(None)?, server.database(None)?];
-        load(&database, *rows)?;
-        load_bare(&bare, *rows, false)?;
-        load_bare(&sick, *rows, true)?;
-        let mut contestants = Contestant::all(&server, &database)?;
-        contestants.extend(Contestant::in_trouble(&server, &bare, &sick));
+        let [database, bare, sick] =
+            [server.create_database(None)?, server.create_database(None)?, server.create_database(None)?];
+        load_guide_tables(&database, *rows)?;
+        load_bare_tables(&bare, *rows, false)?;
+        load_bare_tables(&sick, *rows, true)?;
+        let mut contestants = BenchCandidate::list_installed(&server, &database)?;
+        contestants.extend(BenchCandidate::list_for_bare_tables(&server, &bare, &sick));
         for run in 0..=args.runs {
             for contestant in &mut contestants {
-                let took = contestant.run()?;
+                let took = contestant.measure_run()?;
                 if run > 0 {
                     contestant.runs.push(took);
                 }
             }
         }
-        let round = Round::of(*rows, &contestants);
-        round.print();
+        let round = RoundReport::from_candidates(*rows, &contestants);
+        round.print_table();
         rounds.push(round);
     }
-    if !Path::new(exporter::PROGRAM).exists() {
-        say(
+    if !Path::new(exporter::EXPORTER_PATH).exists() {
+        print_note(
             "left out: prometheus-sql-exporter is not installed (Debian: `apt-get install prometheus-sql-exporter`)",
         );
     }
-    let budgets = report::budgets(&rounds);
+    let budgets = report::print_budgets(&rounds);
     if let Some(path) = &args.json {
-        let rounds: Vec<_> = rounds.iter().map(Round::json).collect();
+        let rounds: Vec<_> = rounds.iter().map(RoundReport::to_json).collect();
         let document = serde_json::json!({ "rounds": rounds, "budgets": budgets });
         std::fs::write(path, format!("{document:#}\n"))?;
     }
@@ -109,13 +110,13 @@ fn main() -> Result<()> {
 }
 
 #[expect(clippy::print_stderr, reason = "a word to the person who runs it")]
-fn say(text: &str) {
+fn print_note(text: &str) {
     eprintln!("{text}");
 }
 
 /// The guide's tables as its application has them.
-fn load(database: &Database<'_>, rows: u64) -> Result<()> {
-    create(database, rows)?;
+fn load_guide_tables(database: &Database<'_>, rows: u64) -> Result<()> {
+    create_tables(database, rows)?;
     database.psql(
         r#"CREATE UNIQUE INDEX sessions_token ON sessions ("sessionToken");
         CREATE INDEX sessions_user ON sessions ("userId");
@@ -127,9 +128,9 @@ fn load(database: &Database<'_>, rows: u64) -> Result<()> {
 
 /// The same without any constraint or index but the primary keys; where it is sick, with 3 tokens on several rows, 14 orphans,
 /// 2 hoarders, and a tenth of all rows long expired.
-fn load_bare(database: &Database<'_>, rows: u64, is_sick: bool) -> Result<()> {
-    create(database, rows)?;
-    let trouble = if is_sick { "true" } else { "false" };
+fn load_bare_tables(database: &Database<'_>, rows: u64, is_anomalous: bool) -> Result<()> {
+    create_tables(database, rows)?;
+    let trouble = if is_anomalous { "true" } else { "false" };
     // Both are written anew, so that they differ in nothing else.
     database.psql(&format!(
         r#"CREATE TABLE copied AS SELECT id,
@@ -146,7 +147,7 @@ fn load_bare(database: &Database<'_>, rows: u64, is_sick: bool) -> Result<()> {
     Ok(())
 }
 
-fn create(database: &Database<'_>, rows: u64) -> Result<()> {
+fn create_tables(database: &Database<'_>, rows: u64) -> Result<()> {
     let users = rows * 10 / 14 + 1;
     database.psql(&format!(
         r#"CREATE TABLE users (id serial PRIMARY KEY, name text, "xId" text UNIQUE, "xUsername" text);

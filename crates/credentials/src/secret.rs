@@ -23,7 +23,7 @@ impl Secret {
 
     /// The bytes of the text.
     #[must_use]
-    pub fn bytes(&self) -> &[u8] {
+    pub fn expose_bytes(&self) -> &[u8] {
         self.expose().as_bytes()
     }
 }
@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn a_secret_is_whole_for_whoever_asks_for_it() {
         let secret = Secret::new("pass: wörd\n");
-        assert_eq!((secret.expose(), secret.bytes()), ("pass: wörd\n", "pass: wörd\n".as_bytes()));
+        assert_eq!((secret.expose(), secret.expose_bytes()), ("pass: wörd\n", "pass: wörd\n".as_bytes()));
         assert_eq!(secret.clone(), secret);
         assert_ne!(secret, Secret::new("pass: wörd"));
     }

@@ -30,35 +30,35 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::{
     copy_interceptor::{CopyInterceptor, RowSink, RowSinkSlot},
     dsn::{Dsn, SslMode},
-    error::{ConnectError, NoTlsOffered, connect_error, find_cause, too_many_open_files},
+    error::{ConnectError, NoTlsOffered, classify_connect_error, find_cause, is_too_many_open_files},
     tls,
 };
 
 /// The request to encrypt: its length, and the code that stands in place of a protocol version.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
-type Rustls = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
+type RustlsStream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
 
 /// An open connection, whose COPY rows can be taken by a sink of that type.
 #[derive(Debug)]
-pub struct Connection<K> {
+pub struct PgConnection<K> {
     client: Client,
     /// Ends with the connection: whoever gave up waiting for an answer leaves nothing behind.
     driver: AbortOnDropHandle<()>,
-    rows: RowSinkSlot<K>,
+    sink_slot: RowSinkSlot<K>,
     encrypted: bool,
     /// Opens the connection that asks to cancel; nothing for a local socket.
     canceller: Option<TlsNegotiator<K>>,
 }
 
-impl<K: RowSink> Connection<K> {
+impl<K: RowSink> PgConnection<K> {
     /// Connects, encrypted as the address wants it.
     ///
     /// # Errors
     ///
     /// If the server cannot be reached or refuses, or TLS cannot be set up.
     pub async fn open(dsn: &Dsn) -> Result<Self, ConnectError> {
-        connect(dsn).await
+        open_connection(dsn).await
     }
 
     /// What speaks to the server.
@@ -69,8 +69,8 @@ impl<K: RowSink> Connection<K> {
 
     /// Where a sink for the rows of a COPY is put.
     #[must_use]
-    pub fn rows(&self) -> &RowSinkSlot<K> {
-        &self.rows
+    pub fn row_sink_slot(&self) -> &RowSinkSlot<K> {
+        &self.sink_slot
     }
 
     /// Whether the connection is encrypted.
@@ -93,7 +93,7 @@ impl<K: RowSink> Connection<K> {
 
     /// Asks the server, once and over a connection of its own, to end what runs. Waits until the server has closed that,
     /// as libpq does. Over a local socket nothing is asked.
-    pub async fn cancel(&mut self) {
+    pub async fn cancel_query(&mut self) {
         if let Some(negotiator) = self.canceller.take() {
             // The answer to a cancel request is nothing but the end of its connection.
             let _ = self.client.cancel_token().cancel_query(negotiator).await;
@@ -109,7 +109,7 @@ impl<K: RowSink> Connection<K> {
 
 /// Whether to encrypt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Encryption {
+enum EncryptionMode {
     Never,
     IfOffered,
     Always,
@@ -117,45 +117,45 @@ enum Encryption {
 
 /// Opens the stream of a connection.
 struct TlsNegotiator<K> {
-    encryption: Encryption,
+    encryption: EncryptionMode,
     /// TLS starts at once, without asking.
-    direct: bool,
+    direct_tls: bool,
     rustls: Option<MakeRustlsConnect>,
     host: String,
     /// Where rows go; nothing for the connection that asks to cancel.
-    rows: Option<RowSinkSlot<K>>,
+    sink_slot: Option<RowSinkSlot<K>>,
     encrypted: Arc<AtomicBool>,
 }
 
 /// A plain or encrypted connection.
-pub(crate) enum Stream {
+pub(crate) enum MaybeTlsStream {
     Plain(Socket),
-    Encrypted(Box<Rustls>),
+    Encrypted(Box<RustlsStream>),
 }
 
 /// Opens a connection.
-async fn connect<K: RowSink>(dsn: &Dsn) -> Result<Connection<K>, ConnectError> {
+async fn open_connection<K: RowSink>(dsn: &Dsn) -> Result<PgConnection<K>, ConnectError> {
     if let Some(Host::Unix(folder)) = dsn.config.get_hosts().first() {
         return connect_local(dsn, folder).await;
     }
     let (first, second) = match dsn.ssl_mode {
-        SslMode::Disable => (Encryption::Never, None),
-        SslMode::Allow => (Encryption::Never, Some(Encryption::Always)),
-        SslMode::Prefer => (Encryption::IfOffered, Some(Encryption::Never)),
-        SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => (Encryption::Always, None),
+        SslMode::Disable => (EncryptionMode::Never, None),
+        SslMode::Allow => (EncryptionMode::Never, Some(EncryptionMode::Always)),
+        SslMode::Prefer => (EncryptionMode::IfOffered, Some(EncryptionMode::Never)),
+        SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => (EncryptionMode::Always, None),
     };
     match (connect_remote(dsn, first).await?, second) {
         (Ok(wire), _) => Ok(wire),
-        (Err(error), Some(second)) if may_try_otherwise(&error) => {
+        (Err(error), Some(second)) if allows_encryption_fallback(&error) => {
             // If that fails too, the first failure is the one to tell.
-            connect_remote(dsn, second).await?.or(Err(connect_error(&error)))
+            connect_remote(dsn, second).await?.or(Err(classify_connect_error(&error)))
         }
-        (Err(error), _) => Err(connect_error(&error)),
+        (Err(error), _) => Err(classify_connect_error(&error)),
     }
 }
 
 /// Whether the server or TLS refused this way of connecting, so that the other may succeed.
-fn may_try_otherwise(error: &tokio_postgres::Error) -> bool {
+fn allows_encryption_fallback(error: &tokio_postgres::Error) -> bool {
     match error.code() {
         Some(code) => *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
         None => find_cause::<rustls::Error>(error).is_some(),
@@ -164,16 +164,16 @@ fn may_try_otherwise(error: &tokio_postgres::Error) -> bool {
 
 async fn connect_remote<K: RowSink>(
     dsn: &Dsn,
-    encryption: Encryption,
-) -> Result<Result<Connection<K>, tokio_postgres::Error>, ConnectError> {
+    encryption: EncryptionMode,
+) -> Result<Result<PgConnection<K>, tokio_postgres::Error>, ConnectError> {
     let rows = RowSinkSlot::default();
     let encrypted = Arc::new(AtomicBool::new(false));
     let negotiator = TlsNegotiator {
         encryption,
-        direct: dsn.config.get_ssl_negotiation() == SslNegotiation::Direct,
-        rustls: if encryption == Encryption::Never { None } else { Some(tls::connector(dsn)?) },
+        direct_tls: dsn.config.get_ssl_negotiation() == SslNegotiation::Direct,
+        rustls: if encryption == EncryptionMode::Never { None } else { Some(tls::tls_connector(dsn)?) },
         host: String::new(),
-        rows: Some(rows.clone()),
+        sink_slot: Some(rows.clone()),
         encrypted: Arc::clone(&encrypted),
     };
     let mut config = dsn.config.clone();
@@ -184,17 +184,17 @@ async fn connect_remote<K: RowSink>(
             let _ = connection.await;
         }));
         let encrypted = encrypted.load(Ordering::Relaxed);
-        let canceller = Some(TlsNegotiator { rows: None, ..negotiator });
-        Connection { client, driver, rows, encrypted, canceller }
+        let canceller = Some(TlsNegotiator { sink_slot: None, ..negotiator });
+        PgConnection { client, driver, sink_slot: rows, encrypted, canceller }
     }))
 }
 
 /// A local socket, which is never encrypted.
-async fn connect_local<K: RowSink>(dsn: &Dsn, folder: &Path) -> Result<Connection<K>, ConnectError> {
+async fn connect_local<K: RowSink>(dsn: &Dsn, folder: &Path) -> Result<PgConnection<K>, ConnectError> {
     let rows = RowSinkSlot::default();
     let port = dsn.config.get_ports().first().copied().unwrap_or(5432);
     let socket = UnixStream::connect(folder.join(format!(".s.PGSQL.{port}"))).await.map_err(|error| {
-        if too_many_open_files(&error) {
+        if is_too_many_open_files(&error) {
             return ConnectError::TooManyOpenFiles;
         }
         ConnectError::Failed("no server listens on that local socket")
@@ -204,50 +204,53 @@ async fn connect_local<K: RowSink>(dsn: &Dsn, folder: &Path) -> Result<Connectio
     let (client, connection) = config
         .connect_raw(CopyInterceptor::new(socket, rows.clone()), NoTls)
         .await
-        .map_err(|error| connect_error(&error))?;
+        .map_err(|error| classify_connect_error(&error))?;
     let driver = AbortOnDropHandle::new(tokio::spawn(async move {
         let _ = connection.await;
     }));
-    Ok(Connection { client, driver, rows, encrypted: false, canceller: None })
+    Ok(PgConnection { client, driver, sink_slot: rows, encrypted: false, canceller: None })
 }
 
 impl<K> Clone for TlsNegotiator<K> {
     fn clone(&self) -> Self {
         Self {
             encryption: self.encryption,
-            direct: self.direct,
+            direct_tls: self.direct_tls,
             rustls: self.rustls.clone(),
             host: self.host.clone(),
-            rows: self.rows.clone(),
+            sink_slot: self.sink_slot.clone(),
             encrypted: Arc::clone(&self.encrypted),
         }
     }
 }
 
 impl<K: RowSink> TlsNegotiator<K> {
-    async fn open(mut self, mut socket: Socket) -> io::Result<CopyInterceptor<Stream, K>> {
+    async fn negotiate_stream(
+        mut self,
+        mut socket: Socket,
+    ) -> io::Result<CopyInterceptor<MaybeTlsStream, K>> {
         let offered = match self.encryption {
-            Encryption::Never => false,
-            _ => self.direct || offered(&mut socket).await?,
+            EncryptionMode::Never => false,
+            _ => self.direct_tls || request_tls(&mut socket).await?,
         };
         let stream = match &mut self.rustls {
             Some(rustls) if offered => {
                 let tls = MakeTlsConnect::<Socket>::make_tls_connect(rustls, &self.host);
                 let stream = tls.map_err(io::Error::other)?.connect(socket).await?;
                 self.encrypted.store(true, Ordering::Relaxed);
-                Stream::Encrypted(Box::new(stream))
+                MaybeTlsStream::Encrypted(Box::new(stream))
             }
-            _ if self.encryption == Encryption::Always => return Err(io::Error::other(NoTlsOffered)),
-            _ => Stream::Plain(socket),
+            _ if self.encryption == EncryptionMode::Always => return Err(io::Error::other(NoTlsOffered)),
+            _ => MaybeTlsStream::Plain(socket),
         };
-        Ok(match self.rows {
+        Ok(match self.sink_slot {
             Some(rows) => CopyInterceptor::new(stream, rows),
-            None => CopyInterceptor::lingering(stream),
+            None => CopyInterceptor::new_lingering(stream),
         })
     }
 }
 
-async fn offered(socket: &mut Socket) -> io::Result<bool> {
+async fn request_tls(socket: &mut Socket) -> io::Result<bool> {
     socket.write_all(&SSL_REQUEST).await?;
     // One byte and no more: what an attacker puts behind it would otherwise be taken for the server's.
     let mut answer = [0];
@@ -266,7 +269,7 @@ impl<K> std::fmt::Debug for TlsNegotiator<K> {
 }
 
 impl<K: RowSink> MakeTlsConnect<Socket> for TlsNegotiator<K> {
-    type Stream = CopyInterceptor<Stream, K>;
+    type Stream = CopyInterceptor<MaybeTlsStream, K>;
     type TlsConnect = Self;
     type Error = io::Error;
 
@@ -276,16 +279,16 @@ impl<K: RowSink> MakeTlsConnect<Socket> for TlsNegotiator<K> {
 }
 
 impl<K: RowSink> TlsConnect<Socket> for TlsNegotiator<K> {
-    type Stream = CopyInterceptor<Stream, K>;
+    type Stream = CopyInterceptor<MaybeTlsStream, K>;
     type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<CopyInterceptor<Stream, K>>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = io::Result<CopyInterceptor<MaybeTlsStream, K>>> + Send>>;
 
     fn connect(self, socket: Socket) -> Self::Future {
-        Box::pin(self.open(socket))
+        Box::pin(self.negotiate_stream(socket))
     }
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for MaybeTlsStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -298,7 +301,7 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for MaybeTlsStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -325,7 +328,7 @@ impl AsyncWrite for Stream {
     }
 }
 
-impl TlsStream for Stream {
+impl TlsStream for MaybeTlsStream {
     fn channel_binding(&self) -> ChannelBinding {
         match self {
             Self::Plain(_) => ChannelBinding::none(),

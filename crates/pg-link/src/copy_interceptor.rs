@@ -18,9 +18,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsStream};
 
 /// Bytes that are received at once.
-const RECEIVE_BYTES: usize = 128 * 1024;
+const RECEIVE_BUFFER_BYTES: usize = 128 * 1024;
 /// Tag and length of a message.
-const HEADER_BYTES: usize = 5;
+const MESSAGE_HEADER_BYTES: usize = 5;
 /// The longest message that is taken in; a longer one is not this protocol, or of no use.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 
@@ -64,27 +64,27 @@ impl<K> Default for RowSinkSlot<K> {
 #[derive(Debug)]
 pub(crate) struct CopyInterceptor<S, K> {
     stream: S,
-    rows: RowSinkSlot<K>,
+    sink_slot: RowSinkSlot<K>,
     /// Received, and not yet sorted, between `start` and `end`.
     received: Vec<u8>,
     start: usize,
     end: usize,
     /// Complete messages for the driver; up to `passed`, handed over.
-    passing: Vec<u8>,
-    passed: usize,
+    driver_buffer: Vec<u8>,
+    driver_buffer_pos: usize,
     lingers: bool,
 }
 
 impl<K> RowSinkSlot<K> {
     /// Sends rows to `sink` from now on.
     pub fn put(&self, sink: K) {
-        *self.lock() = Some(sink);
+        *self.lock_sink() = Some(sink);
     }
 
     /// Takes the sink back, if one is there.
     #[must_use]
     pub fn take(&self) -> Option<K> {
-        self.lock().take()
+        self.lock_sink().take()
     }
 
     /// Whether the connection ended because of a row of more than [`MAX_MESSAGE_BYTES`].
@@ -93,7 +93,7 @@ impl<K> RowSinkSlot<K> {
         self.overflowed.load(Ordering::Relaxed)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<K>> {
+    fn lock_sink(&self) -> MutexGuard<'_, Option<K>> {
         self.sink.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -103,26 +103,26 @@ impl<S, K: RowSink> CopyInterceptor<S, K> {
     pub(crate) fn new(stream: S, rows: RowSinkSlot<K>) -> Self {
         Self {
             stream,
-            rows,
+            sink_slot: rows,
             received: Vec::new(),
             start: 0,
             end: 0,
-            passing: Vec::new(),
-            passed: 0,
+            driver_buffer: Vec::new(),
+            driver_buffer_pos: 0,
             lingers: false,
         }
     }
 
     /// Closes only after the other side has. A pooler may still be passing on what was asked of it, and PgBouncer 1.18
     /// ends with an error if whoever asked it to cancel a query does not wait, as libpq does.
-    pub(crate) fn lingering(stream: S) -> Self {
+    pub(crate) fn new_lingering(stream: S) -> Self {
         Self { lingers: true, ..Self::new(stream, RowSinkSlot::default()) }
     }
 
     /// Sorts what was received into rows and messages for the driver.
-    fn sort(&mut self) -> io::Result<()> {
-        let mut sink = self.rows.lock();
-        let overflowed = &self.rows.overflowed;
+    fn route_messages(&mut self) -> io::Result<()> {
+        let mut sink = self.sink_slot.lock_sink();
+        let overflowed = &self.sink_slot.overflowed;
         let length = |received: &[u8]| {
             let length = message_length(received);
             let is_row = matches!(received.first(), Some(b'd' | b'D'));
@@ -135,33 +135,33 @@ impl<S, K: RowSink> CopyInterceptor<S, K> {
             let message = &self.received[self.start..self.start + length];
             self.start += length;
             match (message.first(), sink.as_mut()) {
-                (Some(b'd'), Some(sink)) => sink.push_row(&message[HEADER_BYTES..]),
+                (Some(b'd'), Some(sink)) => sink.push_row(&message[MESSAGE_HEADER_BYTES..]),
                 (Some(b'H' | b'c'), Some(_)) => {}
-                _ => self.passing.extend_from_slice(message),
+                _ => self.driver_buffer.extend_from_slice(message),
             }
         }
         Ok(())
     }
 
     /// Room for what comes next: what is not sorted yet moves to the front, and a long message gets a longer buffer.
-    fn make_room(&mut self) {
+    fn reserve_receive_space(&mut self) {
         self.received.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;
-        if self.received.len() < self.end + RECEIVE_BYTES / 2 {
-            self.received.resize(self.end + RECEIVE_BYTES, 0);
+        if self.received.len() < self.end + RECEIVE_BUFFER_BYTES / 2 {
+            self.received.resize(self.end + RECEIVE_BUFFER_BYTES, 0);
         }
     }
 
     /// Hands over as much as fits; false if there was nothing.
-    fn hand_over(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
-        let waiting = &self.passing[self.passed..];
+    fn copy_to_driver(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
+        let waiting = &self.driver_buffer[self.driver_buffer_pos..];
         let fitting = waiting.len().min(buffer.remaining());
         buffer.put_slice(&waiting[..fitting]);
-        self.passed += fitting;
-        if self.passed == self.passing.len() {
-            self.passing.clear();
-            self.passed = 0;
+        self.driver_buffer_pos += fitting;
+        if self.driver_buffer_pos == self.driver_buffer.len() {
+            self.driver_buffer.clear();
+            self.driver_buffer_pos = 0;
         }
         fitting > 0
     }
@@ -169,7 +169,7 @@ impl<S, K: RowSink> CopyInterceptor<S, K> {
 
 /// The length of the message at the start of `bytes`, once all of it is there.
 fn message_length(bytes: &[u8]) -> io::Result<Option<usize>> {
-    let Some(length) = bytes.get(1..HEADER_BYTES).and_then(|length| length.try_into().ok()) else {
+    let Some(length) = bytes.get(1..MESSAGE_HEADER_BYTES).and_then(|length| length.try_into().ok()) else {
         return Ok(None);
     };
     // The length counts itself, but not the tag.
@@ -184,8 +184,8 @@ fn message_length(bytes: &[u8]) -> io::Result<Option<usize>> {
 
 impl<S: AsyncRead + Unpin, K: RowSink> CopyInterceptor<S, K> {
     /// Receives what there is: how many bytes, none at the end.
-    fn receive(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.make_room();
+    fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.reserve_receive_space();
         let mut room = ReadBuf::new(&mut self.received[self.end..]);
         ready!(Pin::new(&mut self.stream).poll_read(context, &mut room))?;
         let came = room.filled().len();
@@ -201,12 +201,12 @@ impl<S: AsyncRead + Unpin, K: RowSink> AsyncRead for CopyInterceptor<S, K> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        while !this.hand_over(buffer) {
-            let came = ready!(this.receive(context))?;
+        while !this.copy_to_driver(buffer) {
+            let came = ready!(this.poll_receive(context))?;
             if came == 0 {
                 break;
             }
-            this.sort()?;
+            this.route_messages()?;
         }
         Poll::Ready(Ok(()))
     }
@@ -227,7 +227,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, K: RowSink> AsyncWrite for CopyIntercept
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         // Nothing is expected but the end, be it an orderly one or not.
-        while self.lingers && matches!(ready!(self.receive(context)), Ok(1..)) {
+        while self.lingers && matches!(ready!(self.poll_receive(context)), Ok(1..)) {
             self.start = self.end;
         }
         Pin::new(&mut self.stream).poll_shutdown(context)

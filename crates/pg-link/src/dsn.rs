@@ -8,7 +8,7 @@ use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 use percent_encoding::percent_decode_str;
 use tokio_postgres::config::Host;
 
-use credentials::ENCODE;
+use credentials::PERCENT_ENCODING_HINT;
 
 /// How far the connection is protected. Names and meanings are those of libpq.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,10 +48,10 @@ pub struct Dsn {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum DsnError {
     /// The driver could not read it.
-    #[error("expected postgres://USER:PASSWORD@HOST:PORT/DATABASE; {ENCODE}")]
+    #[error("expected postgres://USER:PASSWORD@HOST:PORT/DATABASE; {PERCENT_ENCODING_HINT}")]
     Unreadable,
     /// It is not clear where the password ends.
-    #[error("cannot tell where the password ends: {ENCODE}")]
+    #[error("cannot tell where the password ends: {PERCENT_ENCODING_HINT}")]
     Ambiguous,
     /// No user.
     #[error("it names no user")]
@@ -64,11 +64,11 @@ pub enum DsnError {
     NoSchema(String),
     /// A value that the parameter cannot have.
     #[error("parameter `{0}` has a value that it cannot have; possible are {1}")]
-    Value(&'static str, &'static str),
+    InvalidValue(&'static str, &'static str),
 }
 
 /// Parameters for other programs, which change nothing here.
-const IGNORED: [&str; 21] = [
+const IGNORED_PARAMETERS: [&str; 21] = [
     "application_name",
     "fallback_application_name",
     "connection_limit",
@@ -94,7 +94,7 @@ const IGNORED: [&str; 21] = [
 
 /// Parameters by which other drivers and their pools are tuned, which change nothing here either: how many connections they
 /// keep, how long those may live or be waited for, and what they prepare.
-const TUNING: [&str; 38] = [
+const POOL_TUNING_PARAMETERS: [&str; 38] = [
     // Prisma
     "max_idle_connection_lifetime",
     "max_connection_lifetime",
@@ -143,7 +143,7 @@ const TUNING: [&str; 38] = [
 ];
 
 /// Parameters that the driver reads itself.
-const DRIVER: [&str; 17] = [
+const DRIVER_PARAMETERS: [&str; 17] = [
     "user",
     "password",
     "dbname",
@@ -189,22 +189,26 @@ impl Dsn {
             search_path: Vec::new(),
             pooled: false,
         };
-        let mut kept = Vec::new();
+        let mut driver_pairs = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let value = percent_decode_str(value).decode_utf8().map_err(|_| DsnError::Unreadable)?;
-            if DRIVER.contains(&name) {
-                kept.push(pair);
+            if DRIVER_PARAMETERS.contains(&name) {
+                driver_pairs.push(pair);
                 if name == "options" {
-                    dsn.search_path = path_in_options(&value).unwrap_or(dsn.search_path);
+                    dsn.search_path = search_path_in_options(&value).unwrap_or(dsn.search_path);
                 }
             } else {
-                dsn.parameter(name, &value)?;
+                dsn.apply_parameter(name, &value)?;
             }
         }
-        let rest = if kept.is_empty() { base.to_owned() } else { format!("{base}?{}", kept.join("&")) };
+        let rest = if driver_pairs.is_empty() {
+            base.to_owned()
+        } else {
+            format!("{base}?{}", driver_pairs.join("&"))
+        };
         dsn.config = rest.parse().map_err(|_| DsnError::Unreadable)?;
-        dsn.finish()
+        dsn.apply_defaults()
     }
 
     /// Whether every host is this machine.
@@ -219,10 +223,10 @@ impl Dsn {
         })
     }
 
-    fn parameter(&mut self, name: &str, value: &str) -> Result<(), DsnError> {
+    fn apply_parameter(&mut self, name: &str, value: &str) -> Result<(), DsnError> {
         match (name, value) {
-            _ if TUNING.contains(&name) => {}
-            ("sslmode", _) => self.ssl_mode = ssl_mode(value)?,
+            _ if POOL_TUNING_PARAMETERS.contains(&name) => {}
+            ("sslmode", _) => self.ssl_mode = parse_ssl_mode(value)?,
             ("sslrootcert", "system") => self.ssl_mode = SslMode::VerifyFull,
             ("sslrootcert", path) => self.root_cert = Some(path.into()),
             ("schema" | "currentSchema", "") => return Err(DsnError::NoSchema(name.to_owned())),
@@ -230,18 +234,18 @@ impl Dsn {
                 self.schema = Some(value.to_owned());
                 self.search_path = vec![value.to_owned()];
             }
-            ("currentSchema", _) => self.search_path = names_in(value),
+            ("currentSchema", _) => self.search_path = parse_name_list(value),
             ("pgbouncer", "true") => self.pooled = true,
             ("sslaccept", "strict") => self.ssl_mode = SslMode::VerifyFull,
             ("sslaccept", "accept_invalid_certs") | ("ssl", "true" | "1") => self.ssl_mode = SslMode::Require,
-            _ if IGNORED.contains(&name) => {}
-            _ if is_name(name) => return Err(DsnError::UnknownParameter(name.to_owned())),
+            _ if IGNORED_PARAMETERS.contains(&name) => {}
+            _ if is_parameter_name(name) => return Err(DsnError::UnknownParameter(name.to_owned())),
             _ => return Err(DsnError::Unreadable),
         }
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Self, DsnError> {
+    fn apply_defaults(mut self) -> Result<Self, DsnError> {
         if self.config.get_user().is_none() {
             return Err(DsnError::NoUser);
         }
@@ -266,8 +270,8 @@ impl Dsn {
 }
 
 /// The search path in what `options` passes to the server, as `-c search_path=…` or `--search_path=…`.
-fn path_in_options(options: &str) -> Option<Vec<String>> {
-    let mut words = options_words(options).into_iter();
+fn search_path_in_options(options: &str) -> Option<Vec<String>> {
+    let mut words = split_options(options).into_iter();
     let mut found = None;
     while let Some(word) = words.next() {
         let setting = match (word.strip_prefix("--"), word.strip_prefix("-c")) {
@@ -278,14 +282,14 @@ fn path_in_options(options: &str) -> Option<Vec<String>> {
         };
         let Some((name, value)) = setting.split_once('=') else { continue };
         if name.trim().replace('-', "_").eq_ignore_ascii_case("search_path") {
-            found = Some(names_in(value));
+            found = Some(parse_name_list(value));
         }
     }
     found
 }
 
 /// The words of `options`: a backslash keeps the character that follows.
-fn options_words(options: &str) -> Vec<String> {
+fn split_options(options: &str) -> Vec<String> {
     let (mut words, mut word) = (Vec::new(), String::new());
     let mut characters = options.chars();
     while let Some(character) = characters.next() {
@@ -301,7 +305,7 @@ fn options_words(options: &str) -> Vec<String> {
 }
 
 /// The names in a list such as `app, "Other"`; without quotes, upper case becomes lower case.
-fn names_in(list: &str) -> Vec<String> {
+fn parse_name_list(list: &str) -> Vec<String> {
     let (mut names, mut name, mut quoted, mut was_quoted) = (Vec::new(), String::new(), false, false);
     for character in list.chars().chain([',']) {
         match character {
@@ -331,11 +335,11 @@ fn names_in(list: &str) -> Vec<String> {
 }
 
 /// Whether a text reads as the name of a parameter, and not as the rest of a password.
-fn is_name(text: &str) -> bool {
+fn is_parameter_name(text: &str) -> bool {
     (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-fn ssl_mode(value: &str) -> Result<SslMode, DsnError> {
+fn parse_ssl_mode(value: &str) -> Result<SslMode, DsnError> {
     match value {
         "disable" => Ok(SslMode::Disable),
         "allow" => Ok(SslMode::Allow),
@@ -343,7 +347,9 @@ fn ssl_mode(value: &str) -> Result<SslMode, DsnError> {
         "require" => Ok(SslMode::Require),
         "verify-ca" => Ok(SslMode::VerifyCa),
         "verify-full" => Ok(SslMode::VerifyFull),
-        _ => Err(DsnError::Value("sslmode", "disable, allow, prefer, require, verify-ca, verify-full")),
+        _ => {
+            Err(DsnError::InvalidValue("sslmode", "disable, allow, prefer, require, verify-ca, verify-full"))
+        }
     }
 }
 
@@ -459,7 +465,7 @@ mod tests {
         );
         assert!(matches!(
             Dsn::parse("postgres://u:hunter2@h/d?sslmode=hunter2").unwrap_err(),
-            DsnError::Value("sslmode", _)
+            DsnError::InvalidValue("sslmode", _)
         ));
         assert_eq!(Dsn::parse("postgres://h/d").unwrap_err(), DsnError::NoUser);
         let shown = format!("{0} {0:?}", Dsn::parse("postgres://u:hunter2@h/d").unwrap());

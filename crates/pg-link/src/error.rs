@@ -25,16 +25,16 @@ pub(crate) struct NoTlsOffered;
 
 /// Whether a system call failed because this process or this machine has no file descriptor left.
 #[must_use]
-pub fn too_many_open_files(error: &std::io::Error) -> bool {
+pub fn is_too_many_open_files(error: &std::io::Error) -> bool {
     /// `EMFILE` and `ENFILE`, which have no kind of their own.
-    const CODES: [i32; 2] = [24, 23];
-    error.raw_os_error().is_some_and(|code| CODES.contains(&code))
+    const DESCRIPTOR_LIMIT_ERRNOS: [i32; 2] = [24, 23];
+    error.raw_os_error().is_some_and(|code| DESCRIPTOR_LIMIT_ERRNOS.contains(&code))
 }
 
 /// What a failed attempt to connect means.
-pub(crate) fn connect_error(error: &tokio_postgres::Error) -> ConnectError {
+pub(crate) fn classify_connect_error(error: &tokio_postgres::Error) -> ConnectError {
     log_refusal(error);
-    if find_cause(error).is_some_and(too_many_open_files) {
+    if find_cause(error).is_some_and(is_too_many_open_files) {
         return ConnectError::TooManyOpenFiles;
     }
     ConnectError::Failed(match error.code() {
@@ -44,7 +44,9 @@ pub(crate) fn connect_error(error: &tokio_postgres::Error) -> ConnectError {
         Some(code) if *code == SqlState::TOO_MANY_CONNECTIONS => "the server has no connection free",
         Some(code) if *code == SqlState::CANNOT_CONNECT_NOW => "the server is starting or stopping",
         // PgBouncer has this one code for whatever it refuses.
-        Some(code) if *code == SqlState::PROTOCOL_VIOLATION && says(error, "authentication failed") => {
+        Some(code)
+            if *code == SqlState::PROTOCOL_VIOLATION && message_contains(error, "authentication failed") =>
+        {
             "the password was refused"
         }
         Some(_) => "the server refused the connection",
@@ -54,7 +56,7 @@ pub(crate) fn connect_error(error: &tokio_postgres::Error) -> ConnectError {
 
 /// Why a server does not let a user in. It names the file in every language.
 fn describe_refusal(error: &tokio_postgres::Error) -> &'static str {
-    if says(error, "pg_hba.conf") {
+    if message_contains(error, "pg_hba.conf") {
         "the server refuses this user from here, or without TLS: no line of its pg_hba.conf fits"
     } else {
         "the server refuses this user"
@@ -62,7 +64,7 @@ fn describe_refusal(error: &tokio_postgres::Error) -> &'static str {
 }
 
 /// Whether the server's message has these words.
-fn says(error: &tokio_postgres::Error, words: &str) -> bool {
+fn message_contains(error: &tokio_postgres::Error, words: &str) -> bool {
     error.as_db_error().is_some_and(|refusal| refusal.message().contains(words))
 }
 

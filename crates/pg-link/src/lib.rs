@@ -10,10 +10,10 @@ mod error;
 mod tls;
 
 pub use self::{
-    connection::Connection,
+    connection::PgConnection,
     copy_interceptor::{MAX_MESSAGE_BYTES, NoRows, RowSink, RowSinkSlot},
     dsn::{Dsn, DsnError, SslMode},
-    error::{ConnectError, log_refusal, too_many_open_files},
+    error::{ConnectError, is_too_many_open_files, log_refusal},
     tls::{TlsError, describe_certificate_error},
 };
 

@@ -29,8 +29,8 @@ pub enum TlsError {
 
 /// Checks the chain but not the host name, or neither.
 #[derive(Debug)]
-struct Lenient {
-    chain: Option<Arc<WebPkiServerVerifier>>,
+struct LenientVerifier {
+    chain_verifier: Option<Arc<WebPkiServerVerifier>>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -41,7 +41,7 @@ impl Dsn {
     ///
     /// If the file of trusted certificates, or those of the system, cannot be used.
     pub fn check_tls(&self) -> Result<(), TlsError> {
-        connector(self).map(drop)
+        tls_connector(self).map(drop)
     }
 }
 
@@ -50,7 +50,7 @@ impl Dsn {
 /// # Errors
 ///
 /// If trusted certificates are needed and cannot be loaded.
-pub(crate) fn connector(dsn: &Dsn) -> Result<MakeRustlsConnect, TlsError> {
+pub(crate) fn tls_connector(dsn: &Dsn) -> Result<MakeRustlsConnect, TlsError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -60,12 +60,12 @@ pub(crate) fn connector(dsn: &Dsn) -> Result<MakeRustlsConnect, TlsError> {
             builder.with_platform_verifier().map_err(|_| TlsError::System)?.with_no_client_auth()
         }
         (SslMode::VerifyFull, Some(path)) => {
-            builder.with_root_certificates(roots(path)?).with_no_client_auth()
+            builder.with_root_certificates(load_root_certs(path)?).with_no_client_auth()
         }
         (mode, path) => {
             let chain = match (mode, path) {
                 (SslMode::VerifyCa, Some(path)) => {
-                    let roots = Arc::new(roots(path)?);
+                    let roots = Arc::new(load_root_certs(path)?);
                     let verifier =
                         WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
                     Some(verifier.map_err(|_| TlsError::RootCert)?)
@@ -73,7 +73,7 @@ pub(crate) fn connector(dsn: &Dsn) -> Result<MakeRustlsConnect, TlsError> {
                 (SslMode::VerifyCa, None) => return Err(TlsError::RootCert),
                 _ => None,
             };
-            let lenient = Arc::new(Lenient { chain, provider });
+            let lenient = Arc::new(LenientVerifier { chain_verifier: chain, provider });
             builder.dangerous().with_custom_certificate_verifier(lenient).with_no_client_auth()
         }
     };
@@ -82,7 +82,7 @@ pub(crate) fn connector(dsn: &Dsn) -> Result<MakeRustlsConnect, TlsError> {
     Ok(MakeRustlsConnect::new(config))
 }
 
-fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
+fn load_root_certs(path: &Path) -> Result<RootCertStore, TlsError> {
     let mut store = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(path).map_err(|_| TlsError::RootCert)? {
         store.add(certificate.map_err(|_| TlsError::RootCert)?).map_err(|_| TlsError::RootCert)?;
@@ -109,7 +109,7 @@ pub fn describe_certificate_error(why: &CertificateError) -> &'static str {
     }
 }
 
-impl ServerCertVerifier for Lenient {
+impl ServerCertVerifier for LenientVerifier {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -118,7 +118,7 @@ impl ServerCertVerifier for Lenient {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let Some(chain) = &self.chain else {
+        let Some(chain) = &self.chain_verifier else {
             return Ok(ServerCertVerified::assertion());
         };
         match chain.verify_server_cert(certificate, intermediates, name, ocsp, now) {

@@ -1,6 +1,6 @@
 //! Roles and scopes as people and programs name them: the values of arguments, and those of the interface.
 
-use sessionwatch_store::{accounts::Role, tokens::Scope};
+use sessionwatch_store::{accounts::AccountRole, api_tokens::TokenScope};
 use utoipa::ToSchema;
 
 /// What an account may do.
@@ -33,7 +33,7 @@ pub enum ScopeName {
     Admin,
 }
 
-impl From<RoleName> for Role {
+impl From<RoleName> for AccountRole {
     fn from(name: RoleName) -> Self {
         match name {
             RoleName::Viewer => Self::Viewer,
@@ -43,7 +43,7 @@ impl From<RoleName> for Role {
     }
 }
 
-impl From<ScopeName> for Scope {
+impl From<ScopeName> for TokenScope {
     fn from(name: ScopeName) -> Self {
         match name {
             ScopeName::Read => Self::Read,

@@ -10,39 +10,39 @@ mod targets;
 use serde::Serialize;
 use serde_json::Value;
 use sessionwatch_clock as clock;
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::timestamp::UtcTimestamp;
 use sessionwatch_store::StoreError;
 use utoipa::ToSchema;
 
 pub use self::{
-    accounts::{Account, Deed, Token},
-    alerts::{Alert, Event, Silence},
-    incidents::{Entry, Incident},
-    logs::{Signal, Source},
-    plans::{Archive, Plan, Row},
-    targets::{Examined, Session},
+    accounts::{AccountDto, AuditEntryDto, TokenDto},
+    alerts::{AlertDto, EventDto, SilenceDto},
+    incidents::{IncidentDto, TimelineEntryDto},
+    logs::{LogEventDto, LogSourceDto},
+    plans::{ArchiveDto, PlanDto, PlanRowDto},
+    targets::{DoctorFindingDto, SessionDto},
 };
 
 /// An instant, by RFC 3339 and in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct At(pub Instant);
+pub struct Rfc3339(pub UtcTimestamp);
 
-impl Serialize for At {
+impl Serialize for Rfc3339 {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&clock::rfc3339(self.0))
+        serializer.serialize_str(&clock::format_rfc3339(self.0))
     }
 }
 
-impl<'de> serde::Deserialize<'de> for At {
+impl<'de> serde::Deserialize<'de> for Rfc3339 {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = <String as serde::Deserialize>::deserialize(deserializer)?;
         let at = text.parse::<jiff::Timestamp>().ok();
-        let at = at.and_then(|at| Instant::try_from(at).ok());
+        let at = at.and_then(|at| UtcTimestamp::try_from(at).ok());
         at.map(Self).ok_or_else(|| serde::de::Error::custom("an instant is written as 2026-01-31T12:00:00Z"))
     }
 }
 
-impl utoipa::PartialSchema for At {
+impl utoipa::PartialSchema for Rfc3339 {
     fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
         use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
         let format = SchemaFormat::KnownFormat(KnownFormat::DateTime);
@@ -50,7 +50,7 @@ impl utoipa::PartialSchema for At {
     }
 }
 
-impl ToSchema for At {
+impl ToSchema for Rfc3339 {
     fn name() -> std::borrow::Cow<'static, str> {
         "Instant".into()
     }
@@ -61,6 +61,6 @@ impl ToSchema for At {
 /// # Errors
 ///
 /// If it cannot be written as JSON.
-pub fn json(document: impl Serialize) -> Result<Value, StoreError> {
-    serde_json::to_value(document).map_err(|_| StoreError::Unwritable("a document"))
+pub fn to_json_value(document: impl Serialize) -> Result<Value, StoreError> {
+    serde_json::to_value(document).map_err(|_| StoreError::NotSerializable("a document"))
 }

@@ -32,12 +32,12 @@ pub mod silences;
 pub mod state;
 pub mod state_store;
 pub mod target_ops;
-pub mod target_reads;
+pub mod target_reader;
 pub mod targets;
 pub mod tokens;
 
 pub(crate) mod failures;
-pub(crate) mod network_places;
+pub(crate) mod network_limiter;
 
 mod connection_pool;
 mod login_attempts;
@@ -45,7 +45,7 @@ mod passwords;
 mod pooled_queries;
 
 #[cfg(test)]
-mod scene;
+mod test_app;
 
 use self::pooled_queries::with_pooled_connection;
 pub use self::{

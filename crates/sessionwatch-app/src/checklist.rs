@@ -3,9 +3,9 @@
 //!
 //! It is made from what the watch has kept; the target is not looked at.
 
-mod facts;
-mod guide;
-mod page;
+mod html;
+mod inputs;
+mod operator_guide;
 mod requirements;
 #[cfg(test)]
 mod tests;
@@ -14,33 +14,37 @@ mod text;
 use serde_json::{Value, json};
 use sessionwatch_clock as clock;
 use sessionwatch_core::{
-    checklist::{RangePosition, SeriesSummary, Verdict},
+    checklist::{ChecklistVerdict, RangePosition, SeriesSummary},
     duration::DAY,
-    instant::Instant,
     period::Period,
+    timestamp::UtcTimestamp,
 };
 use sessionwatch_store::{
     StoreError,
     attestations::{self, Attestation},
     audit,
-    db::Db,
+    transaction::Tx,
 };
 
-use self::facts::{Coverage, Facts};
+use self::inputs::{ChecklistCoverage, ChecklistInputs};
 use crate::config::{Config, Target};
 
-pub use self::{facts::USER_REPORTS, page::html};
+pub use self::{html::render_html, inputs::USER_REPORTS_ITEM};
 
 /// Keeps what somebody vouches for, and notes it.
 ///
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn attest(db: Db<'_>, attestation: &Attestation) -> Result<(), StoreError> {
+pub fn insert_attestation(db: Tx<'_>, attestation: &Attestation) -> Result<(), StoreError> {
     let Attestation { at, target, item, holds, owner, note } = attestation;
     let detail = json!({ "target": target, "item": item, "holds": holds, "note": note });
-    attestations::add(db, attestation)?;
-    audit::add(db, audit::NewEntry { actor: owner, action: "attest", detail: &detail.to_string() }, *at)
+    attestations::insert_attestation(db, attestation)?;
+    audit::insert_audit_entry(
+        db,
+        audit::NewAuditEntry { actor: owner, action: "attest", detail: &detail.to_string() },
+        *at,
+    )
 }
 
 /// A checklist of a target.
@@ -48,20 +52,20 @@ pub fn attest(db: Db<'_>, attestation: &Attestation) -> Result<(), StoreError> {
 pub struct Checklist {
     target: String,
     period: Period,
-    made_at: Instant,
-    coverage: Coverage,
-    items: Vec<Item>,
-    baseline: Vec<Number>,
-    requirements: Vec<Item>,
+    made_at: UtcTimestamp,
+    coverage: ChecklistCoverage,
+    items: Vec<ChecklistItem>,
+    baseline: Vec<BaselineMetric>,
+    requirements: Vec<ChecklistItem>,
     /// The hash of the last entry of the record of who did what; nothing while that is empty.
     audit_head: Option<String>,
 }
 
 /// Something that holds or does not.
 #[derive(Clone, Debug)]
-struct Item {
-    subject: Subject,
-    verdict: Verdict,
+struct ChecklistItem {
+    info: ItemInfo,
+    verdict: ChecklistVerdict,
     /// What made the verdict; may be empty.
     evidence: String,
     /// At what it holds; may be empty.
@@ -70,7 +74,7 @@ struct Item {
 
 /// What an item is about.
 #[derive(Clone, Copy, Debug)]
-struct Subject {
+struct ItemInfo {
     /// Its id, which never changes.
     id: &'static str,
     /// Who asks for it.
@@ -78,23 +82,23 @@ struct Subject {
     /// What holds when it passes.
     title: &'static str,
     /// What is looked at.
-    looked_at: &'static str,
+    inspected: &'static str,
     /// What to do when it fails.
-    mend: &'static str,
+    remedy: &'static str,
     /// What to do when it is unknown.
-    find_out: &'static str,
+    investigation: &'static str,
 }
 
 /// A number of the table.
 #[derive(Clone, Debug)]
-struct Number {
+struct BaselineMetric {
     id: &'static str,
     title: &'static str,
     /// What it was; nothing if it was never known.
-    track: Option<SeriesSummary>,
+    series: Option<SeriesSummary>,
     /// Where it is healthy.
-    range: (f64, f64),
-    place: RangePosition,
+    healthy_range: (f64, f64),
+    range_position: RangePosition,
 }
 
 /// The checklist of the week that ends now.
@@ -102,8 +106,13 @@ struct Number {
 /// # Errors
 ///
 /// If the store cannot be read.
-pub fn week(db: Db<'_>, config: &Config, target: &Target, now: Instant) -> Result<Checklist, StoreError> {
-    over(db, config, target, Period { from: now - 7 * DAY, to: now }, now)
+pub fn build_weekly_checklist(
+    db: Tx<'_>,
+    config: &Config,
+    target: &Target,
+    now: UtcTimestamp,
+) -> Result<Checklist, StoreError> {
+    build_checklist(db, config, target, Period { from: now - 7 * DAY, to: now }, now)
 }
 
 /// The checklist of a period.
@@ -111,31 +120,31 @@ pub fn week(db: Db<'_>, config: &Config, target: &Target, now: Instant) -> Resul
 /// # Errors
 ///
 /// If the store cannot be read.
-pub fn over(
-    db: Db<'_>,
+pub fn build_checklist(
+    db: Tx<'_>,
     config: &Config,
     target: &Target,
     period: Period,
-    now: Instant,
+    now: UtcTimestamp,
 ) -> Result<Checklist, StoreError> {
-    let facts = Facts::read(db, config, target, period, now)?;
+    let facts = ChecklistInputs::read(db, config, target, period, now)?;
     Ok(Checklist {
         target: target.name.clone(),
         period,
         made_at: now,
-        items: guide::items(&facts),
-        baseline: guide::baseline(&facts),
-        requirements: requirements::items(&facts),
+        items: operator_guide::guide_items(&facts),
+        baseline: operator_guide::baseline_metrics(&facts),
+        requirements: requirements::requirement_items(&facts),
         coverage: facts.coverage,
-        audit_head: audit::head(db)?,
+        audit_head: audit::find_latest_hash(db)?,
     })
 }
 
 impl Checklist {
     /// Of the guide's items: fail if one fails, else unknown if one is, else pass. Requirements are for who needs them.
     #[must_use]
-    pub fn verdict(&self) -> Verdict {
-        Verdict::of_all(self.items.iter().map(|item| &item.verdict))
+    pub fn verdict(&self) -> ChecklistVerdict {
+        ChecklistVerdict::combine_all(self.items.iter().map(|item| &item.verdict))
     }
 
     /// One line.
@@ -153,43 +162,49 @@ impl Checklist {
 
     /// As JSON. The shape is a contract: `docs/report.md`.
     #[must_use]
-    pub fn json(&self) -> Value {
-        let Coverage { looks, blind, hours_seen, hours, gap } = &self.coverage;
+    pub fn to_json(&self) -> Value {
+        let ChecklistCoverage {
+            runs: looks,
+            failed_runs: blind,
+            hours_covered: hours_seen,
+            hours_total: hours,
+            longest_gap: gap,
+        } = &self.coverage;
         json!({
             "schema": 1,
             "target": self.target,
-            "from": clock::rfc3339(self.period.from),
-            "to": clock::rfc3339(self.period.to),
-            "made_at": clock::rfc3339(self.made_at),
+            "from": clock::format_rfc3339(self.period.from),
+            "to": clock::format_rfc3339(self.period.to),
+            "made_at": clock::format_rfc3339(self.made_at),
             "verdict": self.verdict().name(),
             "audit_head": self.audit_head,
             "coverage": {
                 "looks": looks, "blind": blind, "hours_seen": hours_seen, "hours": hours,
-                "longest_gap": { "from": clock::rfc3339(gap.from), "to": clock::rfc3339(gap.to) },
+                "longest_gap": { "from": clock::format_rfc3339(gap.from), "to": clock::format_rfc3339(gap.to) },
             },
-            "items": self.items.iter().map(Item::json).collect::<Vec<_>>(),
-            "baseline": self.baseline.iter().map(Number::json).collect::<Vec<_>>(),
-            "requirements": self.requirements.iter().map(Item::json).collect::<Vec<_>>(),
+            "items": self.items.iter().map(ChecklistItem::to_json).collect::<Vec<_>>(),
+            "baseline": self.baseline.iter().map(BaselineMetric::to_json).collect::<Vec<_>>(),
+            "requirements": self.requirements.iter().map(ChecklistItem::to_json).collect::<Vec<_>>(),
         })
     }
 }
 
-impl Item {
-    fn new(subject: Subject, threshold: &str, verdict: Verdict, evidence: String) -> Self {
-        Self { subject, verdict, evidence, threshold: threshold.to_owned() }
+impl ChecklistItem {
+    fn new(subject: ItemInfo, threshold: &str, verdict: ChecklistVerdict, evidence: String) -> Self {
+        Self { info: subject, verdict, evidence, threshold: threshold.to_owned() }
     }
 
     /// What to do; nothing about what passes.
     fn action(&self) -> Option<&'static str> {
         match self.verdict {
-            Verdict::Pass => None,
-            Verdict::Fail => Some(self.subject.mend),
-            Verdict::Unknown(_) => Some(self.subject.find_out),
+            ChecklistVerdict::Pass => None,
+            ChecklistVerdict::Fail => Some(self.info.remedy),
+            ChecklistVerdict::Unknown(_) => Some(self.info.investigation),
         }
     }
 
     /// What was found, for people.
-    fn found(&self) -> String {
+    fn describe_finding(&self) -> String {
         match self.verdict.reason() {
             Some(reason) if self.evidence.is_empty() => format!("not known: {reason}"),
             Some(reason) => format!("not known: {reason} ({})", self.evidence),
@@ -197,8 +212,8 @@ impl Item {
         }
     }
 
-    fn json(&self) -> Value {
-        let Subject { id, source, title, looked_at, .. } = self.subject;
+    fn to_json(&self) -> Value {
+        let ItemInfo { id, source, title, inspected: looked_at, .. } = self.info;
         json!({
             "id": id, "source": source, "title": title, "looked_at": looked_at, "verdict": self.verdict.name(),
             "reason": self.verdict.reason(), "evidence": self.evidence, "threshold": self.threshold, "action": self.action(),
@@ -206,30 +221,34 @@ impl Item {
     }
 }
 
-impl Number {
-    fn json(&self) -> Value {
+impl BaselineMetric {
+    fn to_json(&self) -> Value {
         let (now, lowest, highest) = (
-            self.track.map(|track| track.last),
-            self.track.map(|track| track.lowest.0),
-            self.track.map(|track| track.highest.0),
+            self.series.map(|track| track.last),
+            self.series.map(|track| track.lowest.0),
+            self.series.map(|track| track.highest.0),
         );
         json!({
             "id": self.id, "title": self.title, "now": now, "lowest": lowest, "highest": highest,
-            "healthy": { "min": self.range.0, "max": self.range.1 }, "verdict": self.place.name(),
+            "healthy": { "min": self.healthy_range.0, "max": self.healthy_range.1 }, "verdict": self.range_position.name(),
         })
     }
 
     /// Its cells for people: what it is now, at the lowest and at the highest, and where it is healthy.
-    fn cells(&self) -> [String; 4] {
+    fn render_cells(&self) -> [String; 4] {
         let cell = |value: &dyn Fn(&SeriesSummary) -> f64| {
-            self.track.as_ref().map_or_else(|| "not known".into(), |track| guide::number(value(track)))
+            self.series
+                .as_ref()
+                .map_or_else(|| "not known".into(), |track| operator_guide::format_number(value(track)))
         };
-        let (low, high) = self.range;
+        let (low, high) = self.healthy_range;
         let healthy = match (low, high) {
-            guide::NO_RANGE => "no baseline".to_owned(),
-            (low, f64::INFINITY) => format!("at least {}", guide::number(low)),
-            (low, high) if low.total_cmp(&high).is_eq() => guide::number(low),
-            (low, high) => format!("{} to {}", guide::number(low), guide::number(high)),
+            operator_guide::UNBOUNDED_RANGE => "no baseline".to_owned(),
+            (low, f64::INFINITY) => format!("at least {}", operator_guide::format_number(low)),
+            (low, high) if low.total_cmp(&high).is_eq() => operator_guide::format_number(low),
+            (low, high) => {
+                format!("{} to {}", operator_guide::format_number(low), operator_guide::format_number(high))
+            }
         };
         [cell(&|track| track.last), cell(&|track| track.lowest.0), cell(&|track| track.highest.0), healthy]
     }

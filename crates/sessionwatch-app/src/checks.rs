@@ -5,38 +5,38 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sessionwatch_core::{
     alert::AlertPolicy,
-    checks::{self, Thresholds, custom::Threshold},
+    checks::{self, CheckThresholds, custom::CustomThreshold},
     severity::Severity,
 };
 use sessionwatch_targets::read_session::CustomValue;
 
 pub use sessionwatch_core::checks::{
-    CHANNEL_FAILING, Check, EvidenceKind, GoesBy, TABLE_CHECKS, TARGET_UNREACHABLE,
+    CHANNEL_FAILING, Check, EvidenceKind, TABLE_CHECKS, TARGET_UNREACHABLE, TimeBasis,
 };
-pub use sessionwatch_logs::checks::{LOG_CHECKS, Limit, LogCheck, LogCheckKind};
+pub use sessionwatch_logs::checks::{LOG_CHECKS, LogCheck, LogCheckKind, LogCheckLimit};
 
 use crate::schedule::Schedule;
 
 /// Which checks run, with which thresholds and severities.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Rules {
+pub struct CheckSettings {
     /// Thresholds.
-    pub thresholds: Thresholds,
+    pub thresholds: CheckThresholds,
     /// Ids of checks that do not run.
     pub disabled: BTreeSet<&'static str>,
     /// Severities other than the usual ones.
     pub severities: BTreeMap<&'static str, Severity>,
     /// How alerts behave, where it is not as usual, by severity.
-    pub policies: BTreeMap<Severity, AlertPolicy>,
+    pub alert_policies: BTreeMap<Severity, AlertPolicy>,
     /// Schedules of checks that have one of their own, by id.
     pub schedules: BTreeMap<String, Schedule>,
     /// The operator's own checks.
-    pub custom: Vec<Custom>,
+    pub custom_checks: Vec<CustomCheck>,
 }
 
 /// A check in the operator's own SQL.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Custom {
+pub struct CustomCheck {
     /// Its id.
     pub id: String,
     /// One `SELECT`.
@@ -44,7 +44,7 @@ pub struct Custom {
     /// The number that is judged.
     pub value: CustomValue,
     /// What it fails at.
-    pub threshold: Threshold,
+    pub threshold: CustomThreshold,
     /// Rows at which counting stops.
     pub max_rows: u64,
     /// Its severity.
@@ -55,39 +55,42 @@ pub struct Custom {
     pub targets: Vec<String>,
 }
 
-impl Rules {
+impl CheckSettings {
     /// Whether the check of that id runs.
     #[must_use]
-    pub fn enabled(&self, id: &str) -> bool {
+    pub fn is_enabled(&self, id: &str) -> bool {
         !self.disabled.contains(id)
     }
 
     /// How alerts of that severity behave.
     #[must_use]
-    pub fn policy(&self, severity: Severity) -> AlertPolicy {
-        self.policies.get(&severity).copied().unwrap_or(AlertPolicy::of(severity))
+    pub fn alert_policy(&self, severity: Severity) -> AlertPolicy {
+        self.alert_policies.get(&severity).copied().unwrap_or(AlertPolicy::for_severity(severity))
     }
 
     /// The severity of a check of logs.
     #[must_use]
-    pub fn log_severity(&self, check: &LogCheck) -> Severity {
+    pub fn log_check_severity(&self, check: &LogCheck) -> Severity {
         self.severities.get(check.id).copied().unwrap_or(check.severity)
     }
 
     /// The severity of a check.
     #[must_use]
-    pub fn severity(&self, check: &Check) -> Severity {
+    pub fn table_check_severity(&self, check: &Check) -> Severity {
         self.severities.get(check.id).copied().unwrap_or(check.severity)
     }
 
     /// The ids of all checks, those of the operator last.
-    pub fn ids(&self) -> impl Iterator<Item = &str> {
-        TABLE_CHECKS.iter().map(|check| check.id).chain(self.custom.iter().map(|custom| custom.id.as_str()))
+    pub fn check_ids(&self) -> impl Iterator<Item = &str> {
+        TABLE_CHECKS
+            .iter()
+            .map(|check| check.id)
+            .chain(self.custom_checks.iter().map(|custom| custom.id.as_str()))
     }
 }
 
 /// The page about a check, in Markdown; nothing about checks of the operator's own.
 #[must_use]
-pub fn documentation(id: &str) -> Option<&'static str> {
-    checks::documentation(id).or_else(|| sessionwatch_logs::checks::documentation(id))
+pub fn find_documentation(id: &str) -> Option<&'static str> {
+    checks::find_documentation(id).or_else(|| sessionwatch_logs::checks::find_documentation(id))
 }

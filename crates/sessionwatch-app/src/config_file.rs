@@ -2,24 +2,24 @@
 //!
 //! A file is parsed once into a tree with places. The tree is checked against the JSON schema that is derived from the
 //! structs; what does not fit is reported and taken out. What is left is deserialized, and later checks report with the
-//! places that [`Written`] values keep. Which sections and keys there are is not known here.
+//! places that [`WithSpan`] values keep. Which sections and keys there are is not known here.
 
-mod check;
 mod problem;
 mod reference;
 mod schema;
 mod secrets;
 mod snippet;
-mod written;
+mod validate;
+mod values;
 
 pub use self::{
-    check::check,
-    problem::{Excerpt, Problem, Problems},
-    reference::{Section, example, page},
-    schema::{Format, fields, fields_below, schema_of},
-    secrets::{Lookup, SecretKeys, SecretText, certificates},
-    snippet::render,
-    written::{Seconds, Written, parse_seconds},
+    problem::{ConfigProblem, ProblemCollector, SourceExcerpt},
+    reference::{SectionSpec, render_example, render_reference},
+    schema::{TextFormat, field_names, nested_field_names, schema_for},
+    secrets::{SecretKeys, SecretLookup, SecretText, read_certificates},
+    snippet::render_problem,
+    validate::validate_document,
+    values::{BoundedSeconds, WithSpan, parse_seconds},
 };
 
 use serde::de::DeserializeOwned;
@@ -27,7 +27,10 @@ use toml::{Spanned, de::DeTable};
 
 /// Reads the text of a file; nothing if it is not TOML, since whatever was made of the rest would be a guess.
 #[must_use]
-pub fn parse<'a>(text: &'a str, problems: &mut Problems<'a>) -> Option<Spanned<DeTable<'a>>> {
+pub fn parse_document<'a>(
+    text: &'a str,
+    problems: &mut ProblemCollector<'a>,
+) -> Option<Spanned<DeTable<'a>>> {
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         let span = error.span().unwrap_or(0..0);
@@ -37,14 +40,17 @@ pub fn parse<'a>(text: &'a str, problems: &mut Problems<'a>) -> Option<Spanned<D
         return Some(document);
     }
     // Nobody knows which of it is a secret.
-    problems.hide(0..text.len());
+    problems.hide_span(0..text.len());
     None
 }
 
 /// Makes a value of a checked table.
 ///
 /// A table that passed the check can be deserialized; where that fails all the same, it is reported without a value.
-pub fn read<T: DeserializeOwned>(table: Spanned<DeTable<'_>>, problems: &mut Problems<'_>) -> Option<T> {
+pub fn read_table<T: DeserializeOwned>(
+    table: Spanned<DeTable<'_>>,
+    problems: &mut ProblemCollector<'_>,
+) -> Option<T> {
     let span = table.span();
     match T::deserialize(toml::Deserializer::from(table)) {
         Ok(value) => Some(value),
@@ -57,19 +63,19 @@ pub fn read<T: DeserializeOwned>(table: Spanned<DeTable<'_>>, problems: &mut Pro
 
 /// The keys of a table that are those of a struct, for a section that is made of several.
 #[must_use]
-pub fn part<'a, T: DeserializeOwned>(table: &Spanned<DeTable<'a>>) -> Spanned<DeTable<'a>> {
-    let fields = fields::<T>();
-    filtered(table, |key| fields.contains(&key))
+pub fn select_fields<'a, T: DeserializeOwned>(table: &Spanned<DeTable<'a>>) -> Spanned<DeTable<'a>> {
+    let fields = field_names::<T>();
+    filter_keys(table, |key| fields.contains(&key))
 }
 
 /// The keys of a table that are not those of a struct.
 #[must_use]
-pub fn without<'a, T: DeserializeOwned>(table: &Spanned<DeTable<'a>>) -> Spanned<DeTable<'a>> {
-    let fields = fields::<T>();
-    filtered(table, |key| !fields.contains(&key))
+pub fn exclude_fields<'a, T: DeserializeOwned>(table: &Spanned<DeTable<'a>>) -> Spanned<DeTable<'a>> {
+    let fields = field_names::<T>();
+    filter_keys(table, |key| !fields.contains(&key))
 }
 
-fn filtered<'a>(table: &Spanned<DeTable<'a>>, is_meant: impl Fn(&str) -> bool) -> Spanned<DeTable<'a>> {
+fn filter_keys<'a>(table: &Spanned<DeTable<'a>>, is_meant: impl Fn(&str) -> bool) -> Spanned<DeTable<'a>> {
     let entries = table.get_ref().iter().filter(|(key, _)| is_meant(key.get_ref()));
     Spanned::new(table.span(), entries.map(|(key, value)| (key.clone(), value.clone())).collect())
 }

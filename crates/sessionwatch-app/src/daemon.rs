@@ -5,22 +5,22 @@
 
 pub mod metrics;
 
-mod cleaning;
+mod auto_cleanup;
 mod commands;
 mod connections;
 mod delivery;
-mod door;
-mod hosts;
+mod host_validation;
+mod http;
 mod ingest;
+mod listener;
 mod logs;
-mod pages;
 mod record_run;
 mod retention;
-mod system;
+mod scheduled_report;
+mod systemd;
+mod target_monitor;
 mod tasks;
 mod timekeeping;
-mod watching;
-mod weekly;
 
 use std::{
     path::Path,
@@ -34,36 +34,36 @@ use std::{
 use axum::Router;
 use jiff::SignedDuration;
 use sessionwatch_clock::Clock;
-use sessionwatch_core::instant::Instant;
-use sessionwatch_store::{Place, Store, StoreError, censuses};
+use sessionwatch_core::timestamp::UtcTimestamp;
+use sessionwatch_store::{Store, StoreError, StoreLocation, samples};
 use tokio::{
     net::TcpListener,
     sync::{Notify, mpsc, watch},
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{commands::Commands, metrics::Success, tasks::TaskGroup, watching::Watching};
+use self::{commands::CommandQueue, metrics::RunSuccess, target_monitor::TargetMonitor, tasks::TaskGroup};
 use crate::{
     alerts,
     app::{
         AppState, failures,
-        leadership::{self, Leadership, RENEWAL_INTERVAL},
+        leadership::{self, LEASE_RENEWAL_INTERVAL, LeaseManager},
     },
     blocking,
     config::{Config, ConfigError, Target},
     schedule,
 };
 
-pub use self::system::raise_open_files_limit;
+pub use self::systemd::raise_open_files_limit;
 
 /// How long the parts may take to stop.
-const STOP_TIMEOUT: Duration = Duration::from_secs(8);
+const WORKER_STOP_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long a store on a server is waited for once the daemon is to end.
-const LAST_WORDS: Duration = Duration::from_secs(4);
+const STORE_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(4);
 /// Pages of metrics that are written at the same time.
-const MEASURING: usize = 2;
+const MAX_CONCURRENT_SCRAPES: usize = 2;
 /// How often the file of the store is compared with the one that is open.
-const STORE_CHECK: Duration = Duration::from_secs(10);
+const STORE_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Why the daemon did not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +84,7 @@ pub enum DaemonError {
 
 /// What is asked of a running daemon.
 #[derive(Debug)]
-pub enum Command {
+pub enum DaemonCommand {
     /// To end. Asked a second time, at once.
     Stop,
     /// To go on with another configuration that `serve` can run with, or to say why there is none.
@@ -93,13 +93,13 @@ pub enum Command {
 
 /// How people get to the dashboard.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Door {
+pub enum DashboardAccess {
     /// By logging in, there.
-    Open(String),
+    Login(String),
     /// By this link, which makes the first account.
-    SetUp(String),
+    SetupLink(String),
     /// Not at all: it can be reached from elsewhere, and nobody has an account.
-    Closed,
+    Unavailable,
 }
 
 /// The state of the daemon: what its tasks share.
@@ -108,60 +108,60 @@ pub struct DaemonState {
     /// What all use cases share.
     pub app: Arc<AppState>,
     /// What is known of clocks.
-    time: timekeeping::Timekeeper,
+    timekeeper: timekeeping::Timekeeper,
     /// When this daemon began.
-    begun: Instant,
+    started_at: UtcTimestamp,
     /// What was seen and delivered last.
-    pub latest: metrics::RuntimeMetrics,
+    pub metrics: metrics::RuntimeMetrics,
     /// What fails at present, and was logged.
-    failures_logged: failures::Logged,
+    failures_logged: failures::FailureLog,
     /// What logs bring.
-    intake: logs::IngestPipeline,
+    ingest: logs::IngestPipeline,
     /// How many pages of metrics may be written at the same time.
-    measuring: Arc<tokio::sync::Semaphore>,
+    scrape_permits: Arc<tokio::sync::Semaphore>,
     /// Something is to be delivered.
-    nudges: watch::Sender<u64>,
-    failures: mpsc::UnboundedSender<String>,
+    delivery_wakeups: watch::Sender<u64>,
+    fatal_errors: mpsc::UnboundedSender<String>,
     /// Signs of life of the part that keeps the rhythms.
-    beats: AtomicU64,
+    heartbeats: AtomicU64,
 }
 
 impl DaemonState {
     /// Something is to be delivered.
-    fn nudge(&self) {
-        self.nudges.send_modify(|count| *count = count.wrapping_add(1));
+    fn wake_delivery(&self) {
+        self.delivery_wakeups.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// Takes in when an earlier process saw a target last.
-    fn recall(&self, config: &Config, target: &Target) -> Result<(), StoreError> {
-        if let Some(at) = self.app.store.read(|db| censuses::last_seen(db, &target.name))? {
-            let until = schedule::current_until(&config.plan(target), at, SignedDuration::ZERO);
-            self.latest.restore(&target.name, Success { at, until });
+    fn restore_last_success(&self, config: &Config, target: &Target) -> Result<(), StoreError> {
+        if let Some(at) = self.app.store.read(|db| samples::last_success_at(db, &target.name))? {
+            let until = schedule::fresh_until(&config.check_schedules(target), at, SignedDuration::ZERO);
+            self.metrics.restore_success(&target.name, RunSuccess { at, valid_until: until });
         }
         Ok(())
     }
 
     /// A part cannot go on, and without it nothing should.
-    fn fail(&self, why: &str) {
+    fn report_fatal(&self, why: &str) {
         // A daemon that has stopped need not know.
-        let _ = self.failures.send(why.to_owned());
+        let _ = self.fatal_errors.send(why.to_owned());
     }
 
     /// Nothing that is written from now on would be found again: the daemon ends, and is started again on what is there.
-    fn store_is_gone(&self, error: &StoreError) {
-        self.fail(&error.to_string());
+    fn report_store_lost(&self, error: &StoreError) {
+        self.report_fatal(&error.to_string());
     }
 
     /// Ends the daemon if the file of the store is not the one that is open any more.
     async fn check_store_file(self: &Arc<Self>) {
         let state = Arc::clone(self);
-        if let Err(error) = blocking::run(move || state.app.store.check_file()).await {
-            self.store_is_gone(&error);
+        if let Err(error) = blocking::run(move || state.app.store.verify_file_identity()).await {
+            self.report_store_lost(&error);
         }
     }
 
-    fn beat(&self) {
-        self.beats.fetch_add(1, Ordering::Relaxed);
+    fn record_heartbeat(&self) {
+        self.heartbeats.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -169,15 +169,15 @@ impl DaemonState {
 #[derive(Debug)]
 pub struct Daemon {
     state: Arc<DaemonState>,
-    parts: Parts,
-    failed: mpsc::UnboundedReceiver<String>,
+    workers: Workers,
+    fatal_errors: mpsc::UnboundedReceiver<String>,
     listener: TcpListener,
-    certificate: Option<door::Certificate>,
+    certificate: Option<listener::TlsCertificate>,
 }
 
 /// The tasks that do the work under one configuration.
 #[derive(Debug)]
-struct Parts {
+struct Workers {
     tasks: TaskGroup,
     /// What keeps the leases. It ends after the others: what they still write is written by a leader.
     leases: TaskGroup,
@@ -192,8 +192,8 @@ impl Daemon {
     pub async fn start(config: Config, clock: Clock) -> Result<Self, DaemonError> {
         let place = config.serve.store.clone();
         let opening = move || {
-            let store = open(&place)?;
-            let clock = store.clock(clock)?;
+            let store = open_store(&place)?;
+            let clock = store.shared_clock(clock)?;
             let time = timekeeping::Timekeeper::start(&store, &clock)?;
             Ok::<_, StoreError>((store, clock, time))
         };
@@ -201,28 +201,28 @@ impl Daemon {
         let listen = config.serve.listen;
         let listener = TcpListener::bind(listen).await.map_err(|_| DaemonError::Listen(listen))?;
         let certificate = match &config.serve.tls {
-            Some((certificate, key)) => Some(door::Certificate::read(certificate, key)?),
+            Some((certificate, key)) => Some(listener::TlsCertificate::load(certificate, key)?),
             None => None,
         };
-        let holder = config.serve.name.clone().unwrap_or_else(system::name);
-        let leadership = Leadership::new(store.is_shared(), holder);
+        let holder = config.serve.instance_name.clone().unwrap_or_else(systemd::default_instance_name);
+        let leadership = LeaseManager::new(store.is_shared(), holder);
         let (failures, failed) = mpsc::unbounded_channel();
         let state = Arc::new(DaemonState {
-            begun: clock.now(),
-            time,
+            started_at: clock.now(),
+            timekeeper: time,
             app: Arc::new(AppState::new(store, clock, leadership, config)),
-            latest: metrics::RuntimeMetrics::default(),
-            failures_logged: failures::Logged::default(),
-            intake: logs::IngestPipeline::default(),
-            measuring: Arc::new(tokio::sync::Semaphore::new(MEASURING)),
-            nudges: watch::Sender::new(0),
-            failures,
-            beats: AtomicU64::new(0),
+            metrics: metrics::RuntimeMetrics::default(),
+            failures_logged: failures::FailureLog::default(),
+            ingest: logs::IngestPipeline::default(),
+            scrape_permits: Arc::new(tokio::sync::Semaphore::new(MAX_CONCURRENT_SCRAPES)),
+            delivery_wakeups: watch::Sender::new(0),
+            fatal_errors: failures,
+            heartbeats: AtomicU64::new(0),
         });
         let preparing = Arc::clone(&state);
-        blocking::run(move || prepare(&preparing)).await?;
-        let parts = Parts::start(&state);
-        Ok(Self { state, parts, failed, listener, certificate })
+        blocking::run(move || sync_with_config(&preparing)).await?;
+        let parts = Workers::start(&state);
+        Ok(Self { state, workers: parts, fatal_errors: failed, listener, certificate })
     }
 
     /// What the parts share.
@@ -236,28 +236,29 @@ impl Daemon {
     /// # Errors
     ///
     /// If the store or the system does not say.
-    pub async fn door(&self) -> Result<Door, DaemonError> {
-        let address = self.address()?;
+    pub async fn dashboard_access(&self) -> Result<DashboardAccess, DaemonError> {
+        let address = self.listen_address()?;
         let public = self.state.app.config().serve.public_url.clone();
-        let public = public.unwrap_or_else(|| format!("{}://{address}", self.scheme()));
+        let public = public.unwrap_or_else(|| format!("{}://{address}", self.url_scheme()));
         let public = public.trim_end_matches('/');
-        let accounts = blocking::read(&self.state.app.store, sessionwatch_store::accounts::list).await?;
-        let someone = self.state.app.config().openid.is_some() || !accounts.is_empty();
+        let accounts =
+            blocking::read_store(&self.state.app.store, sessionwatch_store::accounts::list_accounts).await?;
+        let someone = self.state.app.config().oidc.is_some() || !accounts.is_empty();
         Ok(if someone {
-            Door::Open(format!("{public}/"))
+            DashboardAccess::Login(format!("{public}/"))
         } else if address.ip().is_loopback() {
-            Door::SetUp(format!(
+            DashboardAccess::SetupLink(format!(
                 "{public}/setup/{}",
                 self.state.app.auth.create_setup_link(self.state.app.clock.now())
             ))
         } else {
-            Door::Closed
+            DashboardAccess::Unavailable
         })
     }
 
     /// Whether TLS is spoken: `https` or `http`.
     #[must_use]
-    pub fn scheme(&self) -> &'static str {
+    pub fn url_scheme(&self) -> &'static str {
         if self.certificate.is_some() { "https" } else { "http" }
     }
 
@@ -266,7 +267,7 @@ impl Daemon {
     /// # Errors
     ///
     /// If the system does not say.
-    pub fn address(&self) -> std::io::Result<std::net::SocketAddr> {
+    pub fn listen_address(&self) -> std::io::Result<std::net::SocketAddr> {
         self.listener.local_addr()
     }
 
@@ -279,49 +280,49 @@ impl Daemon {
     pub async fn serve(
         mut self,
         dashboard: Router,
-        commands: mpsc::UnboundedReceiver<Command>,
+        commands: mpsc::UnboundedReceiver<DaemonCommand>,
     ) -> Result<bool, DaemonError> {
-        let mut commands = Commands::new(commands);
+        let mut commands = CommandQueue::new(commands);
         let close = CancellationToken::new();
-        let router = pages::router(Arc::clone(&self.state), dashboard);
-        let pages = door::serve(self.listener, router, self.certificate.clone(), close.clone());
-        let mut life = system::Life::start(Arc::clone(&self.state));
-        let mut checks = tokio::time::interval(STORE_CHECK);
+        let router = http::build_router(Arc::clone(&self.state), dashboard);
+        let pages = listener::spawn_server(self.listener, router, self.certificate.clone(), close.clone());
+        let mut life = systemd::SystemdWatchdog::start(Arc::clone(&self.state));
+        let mut checks = tokio::time::interval(STORE_CHECK_INTERVAL);
         let asked = loop {
             tokio::select! {
                 _ = checks.tick() => self.state.check_store_file().await,
-                command = commands.next() => match command {
-                    Some(Command::Reload(config)) => {
+                command = commands.next_command() => match command {
+                    Some(DaemonCommand::Reload(config)) => {
                         if let Some(certificate) = &self.certificate {
-                            certificate.renew();
+                            certificate.reload();
                         }
-                        let reloading = reload(&self.state, &mut commands, self.parts, *config);
-                        self.parts = life.during(reloading).await;
+                        let reloading = reload_config(&self.state, &mut commands, self.workers, *config);
+                        self.workers = life.run_with_keepalive(reloading).await;
                     }
-                    Some(Command::Stop) | None => break true,
+                    Some(DaemonCommand::Stop) | None => break true,
                 },
-                why = self.failed.recv() => {
+                why = self.fatal_errors.recv() => {
                     let why = why.as_deref().unwrap_or("a part ended by itself");
                     tracing::error!("{why}: the daemon ends");
-                    if self.state.app.store.check_file().is_err() {
-                        life.during(delivery::announce_end(&self.state, why)).await;
+                    if self.state.app.store.verify_file_identity().is_err() {
+                        life.run_with_keepalive(delivery::announce_shutdown(&self.state, why)).await;
                     }
                     break false;
                 }
-                () = life.next() => {}
+                () = life.tick() => {}
             }
         };
-        system::stopping();
-        self.state.app.store.end_by(Monotonic::now() + LAST_WORDS);
+        systemd::notify_stopping();
+        self.state.app.store.set_deadline(Monotonic::now() + STORE_SHUTDOWN_TIMEOUT);
         let stopped = tokio::select! {
             (parts, jobs) = async {
                 // What people carry out goes on with the same command or page, from where it ended.
-                tokio::join!(self.parts.stop(), tokio::time::timeout(STOP_TIMEOUT, self.state.app.background.stop()))
+                tokio::join!(self.workers.stop(), tokio::time::timeout(WORKER_STOP_TIMEOUT, self.state.app.background.stop()))
             } => parts && jobs.is_ok(),
-            () = commands.asked_again() => false,
+            () = commands.wait_for_second_stop() => false,
         };
         let state = Arc::clone(&self.state);
-        blocking::run(move || state.app.store.settle()).await;
+        blocking::run(move || state.app.store.flush_memory_fallback()).await;
         // Nobody who waits for a page is waited for.
         close.cancel();
         pages.abort();
@@ -332,38 +333,38 @@ impl Daemon {
 /// Why TLS cannot be spoken by a certificate and its key, if it cannot.
 #[must_use]
 pub fn certificate_problem(certificate: &Path, key: &Path) -> Option<String> {
-    door::certified(certificate, key).err().map(|error| format!("serve: {error}"))
+    listener::load_tls_config(certificate, key).err().map(|error| format!("serve: {error}"))
 }
 
-fn open(place: &Place) -> Result<Store, StoreError> {
+fn open_store(place: &StoreLocation) -> Result<Store, StoreError> {
     let store = Store::open(place)?;
-    store.hold()?;
+    store.lock_exclusive()?;
     Ok(store)
 }
 
 /// Goes on with another configuration, or with the present one if that is not in order.
-async fn reload(
+async fn reload_config(
     state: &Arc<DaemonState>,
-    commands: &mut Commands,
-    parts: Parts,
+    commands: &mut CommandQueue,
+    parts: Workers,
     config: Result<Config, ConfigError>,
-) -> Parts {
-    system::reloading();
-    let parts = match usable(state, config) {
-        Some(config) => replace(state, commands, parts, config).await,
+) -> Workers {
+    systemd::notify_reloading();
+    let parts = match validate_reload(state, config) {
+        Some(config) => apply_config(state, commands, parts, config).await,
         None => parts,
     };
-    system::ready();
+    systemd::notify_ready();
     parts
 }
 
 /// The new configuration, if it is in order.
-fn usable(state: &DaemonState, config: Result<Config, ConfigError>) -> Option<Config> {
+fn validate_reload(state: &DaemonState, config: Result<Config, ConfigError>) -> Option<Config> {
     let present = state.app.config();
-    state.latest.record_reload(config.is_ok());
+    state.metrics.record_reload(config.is_ok());
     let refused = |why: &ConfigError| tracing::error!("the new configuration is not used: {why}");
     let mut config = config.inspect_err(refused).ok()?;
-    let kept = |serve: &crate::config::Serve| (serve.listen, serve.store.clone(), serve.tls.clone());
+    let kept = |serve: &crate::config::ServeConfig| (serve.listen, serve.store.clone(), serve.tls.clone());
     if kept(&config.serve) != kept(&present.serve) {
         tracing::warn!("`store`, `listen` and the files of TLS of [serve] change only with a restart");
         config.serve.listen = present.serve.listen;
@@ -373,92 +374,97 @@ fn usable(state: &DaemonState, config: Result<Config, ConfigError>) -> Option<Co
     Some(config)
 }
 
-async fn replace(state: &Arc<DaemonState>, commands: &mut Commands, parts: Parts, config: Config) -> Parts {
+async fn apply_config(
+    state: &Arc<DaemonState>,
+    commands: &mut CommandQueue,
+    parts: Workers,
+    config: Config,
+) -> Workers {
     if !parts.stop().await {
         tracing::warn!("a part did not stop in time, and ends by itself");
     }
-    if commands.is_stop_asked() {
+    if commands.check_stop_requested() {
         // What would be started now would have to be stopped again.
-        return Parts::idle(state);
+        return Workers::empty(state);
     }
     state.app.set_config(config);
     let preparing = Arc::clone(state);
-    if let Err(error) = blocking::run(move || prepare(&preparing)).await {
+    if let Err(error) = blocking::run(move || sync_with_config(&preparing)).await {
         tracing::error!("alerts of what is not watched any more stay until the next start: {error}");
     }
-    let parts = Parts::start(state);
+    let parts = Workers::start(state);
     tracing::info!("the new configuration is in use");
     parts
 }
 
 /// Brings what is kept into line with the configuration.
-fn prepare(state: &DaemonState) -> Result<(), StoreError> {
+fn sync_with_config(state: &DaemonState) -> Result<(), StoreError> {
     let config = state.app.config();
-    state.latest.retain(&config);
+    state.metrics.retain_configured(&config);
     alerts::close_orphaned_alerts(&state.app.store, &config, state.app.clock.now())?;
     for target in &config.targets {
-        state.recall(&config, target)?;
+        state.restore_last_success(&config, target)?;
     }
     Ok(())
 }
 
-impl Parts {
+impl Workers {
     /// Without tasks.
-    fn idle(state: &DaemonState) -> Self {
-        let group = || TaskGroup::new(state.failures.clone());
+    fn empty(state: &DaemonState) -> Self {
+        let group = || TaskGroup::new(state.fatal_errors.clone());
         Self { tasks: group(), leases: group() }
     }
 
     fn start(state: &Arc<DaemonState>) -> Self {
-        let (parts, config) = (Self::idle(state), state.app.config());
+        let (parts, config) = (Self::empty(state), state.app.config());
         let (tasks, of) = (&parts.tasks, config.targets.len());
-        let watched = config.targets.iter().enumerate().map(|(number, target)| Watching {
+        let watched = config.targets.iter().enumerate().map(|(number, target)| TargetMonitor {
             state: Arc::clone(state),
             config: Arc::clone(&config),
             target: target.clone(),
-            place: (number, of),
-            awake: Arc::new(Notify::new()),
-            stop: tasks.token(),
+            position: (number, of),
+            wake: Arc::new(Notify::new()),
+            stop: tasks.stop_token(),
         });
-        let watched: Vec<Watching> = watched.collect();
+        let watched: Vec<TargetMonitor> = watched.collect();
         let wake_ups =
-            watched.iter().map(|watching| (watching.target.name.clone(), Arc::clone(&watching.awake)));
-        state.app.set_wake_ups(wake_ups.collect());
+            watched.iter().map(|watching| (watching.target.name.clone(), Arc::clone(&watching.wake)));
+        state.app.set_wake_notifiers(wake_ups.collect());
         for watching in watched {
             tasks.spawn("the watching of a target", watching.run());
         }
         if state.app.store.is_shared() {
-            let names = config.targets.iter().map(|target| leadership::lease(&target.name));
-            let leases = names.chain([leadership::DELIVERY.to_owned()]).collect();
-            let keeping = keep_leases(Arc::clone(state), leases, parts.leases.token());
+            let names = config.targets.iter().map(|target| leadership::target_lease_name(&target.name));
+            let leases = names.chain([leadership::DELIVERY_LEASE.to_owned()]).collect();
+            let keeping = run_lease_renewal(Arc::clone(state), leases, parts.leases.stop_token());
             parts.leases.spawn("the keeping of leases", keeping);
         }
-        tasks.spawn("the keeping of time", timekeeping::run(Arc::clone(state), tasks.token()));
-        state.intake.set(&config);
-        logs::start(tasks, state, &config);
-        cleaning::start(tasks, state, &config);
-        tasks.spawn("the removal of what is too old", retention::run(Arc::clone(state), tasks.token()));
-        tasks.spawn("the delivery", delivery::run(Arc::clone(state), config, tasks.token()));
+        tasks.spawn("the keeping of time", timekeeping::run(Arc::clone(state), tasks.stop_token()));
+        state.ingest.set_sources(&config);
+        logs::spawn_log_tasks(tasks, state, &config);
+        auto_cleanup::spawn_cleanups(tasks, state, &config);
+        tasks.spawn("the removal of what is too old", retention::run(Arc::clone(state), tasks.stop_token()));
+        tasks.spawn("the delivery", delivery::run(Arc::clone(state), config, tasks.stop_token()));
         parts
     }
 
     /// Stops every task. Returns `true` if they did so in time, and none had ended in a panic.
     async fn stop(self) -> bool {
         let begun = Monotonic::now();
-        let stopped = self.tasks.stop(STOP_TIMEOUT).await;
-        let released = self.leases.stop(STOP_TIMEOUT.saturating_sub(begun.elapsed())).await;
+        let stopped = self.tasks.stop(WORKER_STOP_TIMEOUT).await;
+        let released = self.leases.stop(WORKER_STOP_TIMEOUT.saturating_sub(begun.elapsed())).await;
         stopped && released
     }
 }
 
 /// Takes and renews leases until that is to stop, and then gives them up.
-async fn keep_leases(state: Arc<DaemonState>, leases: Vec<String>, stop: CancellationToken) {
+async fn run_lease_renewal(state: Arc<DaemonState>, leases: Vec<String>, stop: CancellationToken) {
     let leases = Arc::new(leases);
-    let mut ticks = tokio::time::interval(RENEWAL_INTERVAL);
+    let mut ticks = tokio::time::interval(LEASE_RENEWAL_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let (state, leases) = (Arc::clone(&state), Arc::clone(&leases));
-        blocking::run(move || state.app.leadership.renew(&state.app.store, &leases)).await;
+        blocking::run(move || state.app.lease_manager.renew_leases(&state.app.store, &leases)).await;
     }
-    blocking::run(move || state.app.leadership.release(&state.app.store)).await;
+    blocking::run(move || state.app.lease_manager.release_leases(&state.app.store)).await;
 }

@@ -5,11 +5,11 @@ pub mod application;
 use std::path::Path;
 
 use rusqlite::{Connection, Transaction, params};
-use sessionwatch_core::instant::{Instant, MICROS_PER_DAY, MICROS_PER_HOUR};
+use sessionwatch_core::timestamp::{MICROS_PER_DAY, MICROS_PER_HOUR, UtcTimestamp};
 
-const FIRST: [&str; 12] =
+const FIRST_NAMES: [&str; 12] =
     ["Ada", "Bilal", "Chiara", "Dmitri", "Esra", "Femi", "Greta", "Hiro", "Ines", "Jonas", "Kavya", "Leila"];
-const LAST: [&str; 12] = [
+const LAST_NAMES: [&str; 12] = [
     "Abara",
     "Brandt",
     "Castillo",
@@ -23,12 +23,12 @@ const LAST: [&str; 12] = [
     "Kowalska",
     "Lindqvist",
 ];
-const USERS: u64 = 3_000;
-const MINUTE: i64 = MICROS_PER_HOUR / 60;
+const USER_COUNT: u64 = 3_000;
+const MICROS_PER_MINUTE: i64 = MICROS_PER_HOUR / 60;
 /// The framework's lifetime of a session.
-const LIFETIME: i64 = 30 * MICROS_PER_DAY;
+const SESSION_LIFETIME_US: i64 = 30 * MICROS_PER_DAY;
 
-const SCHEMA: &str = r#"
+const SCHEMA_SQL: &str = r#"
 CREATE TABLE users (id TEXT PRIMARY KEY, name TEXT, email TEXT);
 CREATE TABLE accounts ("userId" TEXT, provider TEXT, "providerAccountId" TEXT);
 CREATE TABLE sessions (id TEXT PRIMARY KEY, "sessionToken" TEXT NOT NULL, "userId" TEXT, expires DATETIME NOT NULL, "createdAt" DATETIME NOT NULL);
@@ -54,8 +54,8 @@ pub enum DemoError {
 /// # Errors
 ///
 /// If the file exists or cannot be written.
-pub fn create(path: &Path, now: Instant) -> Result<(), DemoError> {
-    make(path, now, |planter| planter.plant())
+pub fn create_database(path: &Path, now: UtcTimestamp) -> Result<(), DemoError> {
+    build_database(path, now, |planter| planter.insert_anomalous_data())
 }
 
 /// Makes the application with nothing wrong yet.
@@ -63,48 +63,48 @@ pub fn create(path: &Path, now: Instant) -> Result<(), DemoError> {
 /// # Errors
 ///
 /// If the file exists or cannot be written.
-pub fn create_healthy(path: &Path, now: Instant) -> Result<(), DemoError> {
-    make(path, now, |planter| planter.plant_healthy())
+pub fn create_healthy_database(path: &Path, now: UtcTimestamp) -> Result<(), DemoError> {
+    build_database(path, now, |planter| planter.insert_healthy_data())
 }
 
-fn make(
+fn build_database(
     path: &Path,
-    now: Instant,
-    plant: impl FnOnce(&mut Planter<'_>) -> rusqlite::Result<()>,
+    now: UtcTimestamp,
+    plant: impl FnOnce(&mut DemoBuilder<'_>) -> rusqlite::Result<()>,
 ) -> Result<(), DemoError> {
     if path.exists() {
         return Err(DemoError::Exists);
     }
     let mut connection = Connection::open(path)?;
     let transaction = connection.transaction()?;
-    transaction.execute_batch(SCHEMA)?;
-    plant(&mut Planter { transaction: &transaction, now, seed: 1, made: 0 })?;
+    transaction.execute_batch(SCHEMA_SQL)?;
+    plant(&mut DemoBuilder { transaction: &transaction, now, seed: 1, session_count: 0 })?;
     transaction.commit()?;
     Ok(())
 }
 
-struct Planter<'a> {
+struct DemoBuilder<'a> {
     transaction: &'a Transaction<'a>,
-    now: Instant,
+    now: UtcTimestamp,
     seed: u64,
-    made: u64,
+    session_count: u64,
 }
 
-impl Planter<'_> {
+impl DemoBuilder<'_> {
     /// The next number of a fixed sequence (SplitMix64).
-    fn next(&mut self) -> u64 {
+    fn next_random(&mut self) -> u64 {
         self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.seed ^ (self.seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
     }
 
-    fn within(&mut self, limit: i64) -> i64 {
-        i64::try_from(self.next() % limit.unsigned_abs().max(1)).unwrap_or(0)
+    fn random_below(&mut self, limit: i64) -> i64 {
+        i64::try_from(self.next_random() % limit.unsigned_abs().max(1)).unwrap_or(0)
     }
 
-    fn token(&mut self) -> String {
-        let (high, low) = (self.next(), self.next());
+    fn random_token(&mut self) -> String {
+        let (high, low) = (self.next_random(), self.next_random());
         format!(
             "{:08x}-{:04x}-4{:03x}-9{:03x}-{:012x}",
             high >> 32,
@@ -115,33 +115,40 @@ impl Planter<'_> {
         )
     }
 
-    fn session(&mut self, token: &str, user: &str, created: i64, expires: i64) -> rusqlite::Result<()> {
-        self.made += 1;
-        let id = format!("s{:06}", self.made);
+    fn insert_session(
+        &mut self,
+        token: &str,
+        user: &str,
+        created: i64,
+        expires: i64,
+    ) -> rusqlite::Result<()> {
+        self.session_count += 1;
+        let id = format!("s{:06}", self.session_count);
         let row = params![id, token, user, expires / 1_000, created / 1_000];
         self.transaction.prepare_cached("INSERT INTO sessions VALUES (?, ?, ?, ?, ?)")?.execute(row)?;
         Ok(())
     }
 
-    fn fresh(&mut self, user: &str, age: i64) -> rusqlite::Result<()> {
+    fn insert_fresh_session(&mut self, user: &str, age: i64) -> rusqlite::Result<()> {
         let created = self.now.micros() - age;
-        let token = self.token();
-        self.session(&token, user, created, created + LIFETIME)
+        let token = self.random_token();
+        self.insert_session(&token, user, created, created + SESSION_LIFETIME_US)
     }
 
     /// Users, and a few hundred of them logged in.
-    fn plant_healthy(&mut self) -> rusqlite::Result<()> {
-        self.users()?;
+    fn insert_healthy_data(&mut self) -> rusqlite::Result<()> {
+        self.insert_users()?;
         for number in 0..300 {
-            let age = self.within(20 * MICROS_PER_DAY) + MICROS_PER_HOUR;
-            self.fresh(&format!("u{number:04}"), age)?;
+            let age = self.random_below(20 * MICROS_PER_DAY) + MICROS_PER_HOUR;
+            self.insert_fresh_session(&format!("u{number:04}"), age)?;
         }
         Ok(())
     }
 
-    fn users(&mut self) -> rusqlite::Result<()> {
-        for number in 0..USERS {
-            let (first, last) = (FIRST[(number % 12) as usize], LAST[(number / 12 % 12) as usize]);
+    fn insert_users(&mut self) -> rusqlite::Result<()> {
+        for number in 0..USER_COUNT {
+            let (first, last) =
+                (FIRST_NAMES[(number % 12) as usize], LAST_NAMES[(number / 12 % 12) as usize]);
             let (id, email) = (
                 format!("u{number:04}"),
                 format!("{}.{}{number}@example.org", first.to_lowercase(), last.to_lowercase()),
@@ -156,46 +163,51 @@ impl Planter<'_> {
         Ok(())
     }
 
-    fn plant(&mut self) -> rusqlite::Result<()> {
-        self.users()?;
+    fn insert_anomalous_data(&mut self) -> rusqlite::Result<()> {
+        self.insert_users()?;
         for _ in 0..3_600 {
-            let (user, age) = (self.next() % USERS, self.within(29 * MICROS_PER_DAY));
-            self.fresh(&format!("u{user:04}"), age)?;
+            let (user, age) = (self.next_random() % USER_COUNT, self.random_below(29 * MICROS_PER_DAY));
+            self.insert_fresh_session(&format!("u{user:04}"), age)?;
         }
         for user in 0..14 {
-            self.fresh(&format!("gone{user:02}"), MICROS_PER_DAY)?;
+            self.insert_fresh_session(&format!("gone{user:02}"), MICROS_PER_DAY)?;
         }
         for _ in 0..37 {
-            let age = self.within(20 * MICROS_PER_DAY) + MICROS_PER_DAY;
-            self.fresh("u0042", age)?;
+            let age = self.random_below(20 * MICROS_PER_DAY) + MICROS_PER_DAY;
+            self.insert_fresh_session("u0042", age)?;
         }
         for turn in 0..26 {
-            self.fresh("u1337", turn * 2 * MINUTE)?;
+            self.insert_fresh_session("u1337", turn * 2 * MICROS_PER_MINUTE)?;
         }
-        self.expired()?;
-        self.duplicates()?;
+        self.insert_expired()?;
+        self.insert_duplicates()?;
         for user in ["u0007", "u0008"] {
-            let (token, now) = (self.token(), self.now.micros());
-            self.session(&token, user, now - MICROS_PER_DAY, now + 3_650 * MICROS_PER_DAY)?;
+            let (token, now) = (self.random_token(), self.now.micros());
+            self.insert_session(&token, user, now - MICROS_PER_DAY, now + 3_650 * MICROS_PER_DAY)?;
         }
         Ok(())
     }
 
-    fn expired(&mut self) -> rusqlite::Result<()> {
+    fn insert_expired(&mut self) -> rusqlite::Result<()> {
         for turn in 0..420 {
             let ended = self.now.micros() - (turn * 63 * MICROS_PER_DAY / 419).max(MICROS_PER_HOUR);
-            let (token, user) = (self.token(), self.next() % USERS);
-            self.session(&token, &format!("u{user:04}"), ended - LIFETIME, ended)?;
+            let (token, user) = (self.random_token(), self.next_random() % USER_COUNT);
+            self.insert_session(&token, &format!("u{user:04}"), ended - SESSION_LIFETIME_US, ended)?;
         }
         Ok(())
     }
 
     /// Two tokens twice for one user, and one that two users share.
-    fn duplicates(&mut self) -> rusqlite::Result<()> {
+    fn insert_duplicates(&mut self) -> rusqlite::Result<()> {
         for (one, other) in [("u0100", "u0100"), ("u0200", "u0200"), ("u0300", "u0301")] {
-            let (token, created) = (self.token(), self.now.micros() - 3 * MICROS_PER_DAY);
-            self.session(&token, one, created, created + LIFETIME)?;
-            self.session(&token, other, created + MICROS_PER_HOUR, created + MICROS_PER_HOUR + LIFETIME)?;
+            let (token, created) = (self.random_token(), self.now.micros() - 3 * MICROS_PER_DAY);
+            self.insert_session(&token, one, created, created + SESSION_LIFETIME_US)?;
+            self.insert_session(
+                &token,
+                other,
+                created + MICROS_PER_HOUR,
+                created + MICROS_PER_HOUR + SESSION_LIFETIME_US,
+            )?;
         }
         Ok(())
     }

@@ -7,13 +7,13 @@ use credentials::Secret;
 /// A variable of the environment; nothing if it is unset, empty or not text.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
-pub fn variable(name: &str) -> Option<String> {
+pub fn read_variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// Values of the environment that may be addresses.
 #[must_use]
-pub fn addresses() -> Vec<String> {
+pub fn list_addresses() -> Vec<String> {
     let text = |(_, value): (std::ffi::OsString, std::ffi::OsString)| value.into_string().ok();
     std::env::vars_os().filter_map(text).filter(|value| value.contains("://")).collect()
 }
@@ -23,7 +23,7 @@ pub fn addresses() -> Vec<String> {
 /// # Errors
 ///
 /// If a variable is not set, or a `${` is not closed.
-pub fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<String, String> {
+pub fn expand_variables(text: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<String, String> {
     let mut expanded = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {
@@ -42,9 +42,9 @@ pub fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<Str
 /// # Errors
 ///
 /// If a variable is not set, or the file cannot be read.
-pub(crate) fn secret(written: Result<&str, PathBuf>) -> Result<Secret, String> {
+pub(crate) fn read_secret(written: Result<&str, PathBuf>) -> Result<Secret, String> {
     match written {
-        Ok(text) => expand(text, variable).map(Secret::new),
+        Ok(text) => expand_variables(text, read_variable).map(Secret::new),
         Err(file) => {
             let text =
                 std::fs::read_to_string(&file).map_err(|_| format!("cannot read {}", file.display()))?;
@@ -60,9 +60,9 @@ mod tests {
     #[test]
     fn puts_variables_in_once() {
         let lookup = |name: &str| (name == "A").then(|| "${A}".to_owned());
-        assert_eq!(expand("x${A}y", lookup).as_deref(), Ok("x${A}y"));
-        assert_eq!(expand("$A {A} $", lookup).as_deref(), Ok("$A {A} $"));
-        assert!(expand("${B}", lookup).is_err_and(|problem| problem.contains('B')));
-        assert!(expand("${A", lookup).is_err());
+        assert_eq!(expand_variables("x${A}y", lookup).as_deref(), Ok("x${A}y"));
+        assert_eq!(expand_variables("$A {A} $", lookup).as_deref(), Ok("$A {A} $"));
+        assert!(expand_variables("${B}", lookup).is_err_and(|problem| problem.contains('B')));
+        assert!(expand_variables("${A", lookup).is_err());
     }
 }

@@ -2,14 +2,14 @@
 //!
 //! Both are made from the list of metrics and the list of checks, so that neither names what there is not.
 
-pub mod dashboard;
-pub mod rules;
+pub mod grafana;
+pub mod prometheus_rules;
 
 use crate::metric_names::{MetricDesc, TARGET_LEADER};
 
 /// What the leader of each target says of it, the highest where two say something while they take turns: one that no
 /// longer leads goes on saying what it saw last.
-fn led(metric: &MetricDesc, filter: &str, labels: &str) -> String {
+fn leader_query(metric: &MetricDesc, filter: &str, labels: &str) -> String {
     let leader = TARGET_LEADER.name;
     let name = metric.name;
     format!("max by ({labels}) ({name}{filter} and on (job, instance, target) {leader} == 1)")
@@ -83,7 +83,7 @@ pub(crate) mod tests {
     pub(crate) fn foreign(expr: &str) -> Vec<String> {
         let mut names = metrics_of(expr);
         assert!(!names.is_empty(), "{expr} is about nothing");
-        names.retain(|name| metric_names::ALL.iter().all(|metric| !metric.serves(name)));
+        names.retain(|name| metric_names::ALL.iter().all(|metric| !metric.owns_series(name)));
         names
     }
 

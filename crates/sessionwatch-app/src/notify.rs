@@ -2,10 +2,11 @@
 
 mod alertmanager;
 pub mod channel;
+mod channel_kind;
+mod channel_service;
 mod delivery_error;
 mod discord;
 mod email;
-mod kinds;
 mod limits;
 mod message;
 mod ntfy;
@@ -13,7 +14,6 @@ mod pagerduty;
 pub(crate) mod queue;
 pub(crate) mod section;
 mod sender;
-mod service;
 mod slack;
 mod teams;
 mod telegram;
@@ -29,14 +29,14 @@ use credentials::Secret;
 use self::limits::{escape_markdown, fit_to_bytes, truncate_utf16};
 
 pub use self::{
-    channel::Channel,
+    channel::NotificationChannel,
+    channel_kind::ChannelKind,
     delivery_error::DeliveryError,
     email::Email,
-    kinds::Kind,
-    message::{Message, NotificationBatch},
-    sender::{Sender, send_test},
+    message::{NotificationBatch, NotificationMessage},
+    sender::{ChannelSender, send_test},
 };
-pub(crate) use self::{limits::bounded_key, sender::send_past_outbox};
+pub(crate) use self::{limits::bounded_key, sender::send_directly};
 
 /// How long a channel may take to accept a message.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,12 +52,12 @@ struct HttpRequest {
 #[cfg(test)]
 pub(crate) mod tests {
     use serde_json::{Value, json};
-    use sessionwatch_core::instant::Instant;
+    use sessionwatch_core::timestamp::UtcTimestamp;
 
-    use super::{template::Template, *};
+    use super::{template::MessageTemplate, *};
 
-    pub(crate) fn message(target: &str) -> Message {
-        Message {
+    pub(crate) fn message(target: &str) -> NotificationMessage {
+        NotificationMessage {
             schema: 1,
             key: "app/x/firing/1".into(),
             notice: "firing".into(),
@@ -74,7 +74,7 @@ pub(crate) mod tests {
     }
 
     /// A channel of a kind that has been given what it needs.
-    pub(crate) fn channel(kind: &str, url: &str) -> Channel {
+    pub(crate) fn channel(kind: &str, url: &str) -> NotificationChannel {
         let own = match kind {
             "telegram" => "secret = \"key\"\nchat = \"-1\"",
             "pagerduty" | "ntfy" | "webhook" => "secret = \"key\"",
@@ -87,25 +87,26 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn email() -> Email {
-        let Kind::Email(email) = channel("email", "smtp://localhost").kind else { unreachable!() };
+        let ChannelKind::Email(email) = channel("email", "smtp://localhost").kind else { unreachable!() };
         email
     }
 
     /// The request for these messages, and its body.
-    pub(crate) fn posted(kind: &str, url: &str, messages: &[Message]) -> (String, Value) {
+    pub(crate) fn posted_request(kind: &str, url: &str, messages: &[NotificationMessage]) -> (String, Value) {
         let told = NotificationBatch {
             first: &messages[0],
             messages,
             text: NotificationBatch::default_text(messages),
         };
         let channel = channel(kind, url);
-        let post = channel.kind.post(&channel.url, &told, Instant::MIN).unwrap();
+        let post = channel.kind.build_request(&channel.url, &told, UtcTimestamp::MIN).unwrap();
         (post.url.expose().to_owned(), serde_json::from_str(post.body.expose()).unwrap())
     }
 
     #[test]
     fn many_targets_are_told_of_in_one_message_of_bounded_length() {
-        let messages: Vec<Message> = (0..10_000).map(|number| message(&format!("t{number}"))).collect();
+        let messages: Vec<NotificationMessage> =
+            (0..10_000).map(|number| message(&format!("t{number}"))).collect();
         let told = NotificationBatch {
             first: &messages[0],
             messages: &messages,
@@ -122,9 +123,9 @@ pub(crate) mod tests {
     }
 
     /// A message as an attacker would have it: long, of markup, control characters and line breaks.
-    fn hostile() -> Message {
+    fn hostile() -> NotificationMessage {
         let evil = "<!here> @everyone [x](http://evil) </h2>*_`|\r\nBcc: eve@example.org\0\u{1b}[31m \"🦀";
-        Message {
+        NotificationMessage {
             summary: evil.repeat(100_000 / evil.len() + 1),
             finding: Some(json!({ "action": evil.repeat(1_000), "evidence": evil.repeat(10_000) })),
             ..message(&evil.repeat(10_000 / evil.len() + 1))
@@ -134,9 +135,10 @@ pub(crate) mod tests {
     #[test]
     fn nothing_is_longer_than_a_service_takes() {
         let units = |text: &Value| text.as_str().unwrap().encode_utf16().count();
-        let report = Message { notice: "report".into(), text: Some("line\n".repeat(20_000)), ..hostile() };
+        let report =
+            NotificationMessage { notice: "report".into(), text: Some("line\n".repeat(20_000)), ..hostile() };
         for messages in [vec![hostile()], vec![hostile(); 1_000], vec![report]] {
-            let body = |kind| posted(kind, "https://x/topic", &messages).1;
+            let body = |kind| posted_request(kind, "https://x/topic", &messages).1;
             assert!(units(&body("slack")["text"]) <= 40_000);
             let embed = &body("discord")["embeds"][0];
             assert!(units(&embed["title"]) <= 256 && units(&embed["description"]) <= 4_096);
@@ -153,13 +155,13 @@ pub(crate) mod tests {
 
     #[test]
     fn no_name_adds_a_line_or_a_mark() {
-        let written = Template::parse("{{ target }}|{{ summary }}|{{ messages[0].target }}").unwrap();
+        let written = MessageTemplate::parse("{{ target }}|{{ summary }}|{{ messages[0].target }}").unwrap();
         for text in [NotificationBatch::default_text(&[hostile()]), written.render(&[hostile()]).unwrap()] {
             assert!(!text.contains(['\r', '\0', '\u{1b}']), "{}", &text[..300]);
             assert!(text.lines().count() <= 3);
         }
         let messages = [hostile()];
-        let body = |kind| posted(kind, "https://x/topic", &messages).1;
+        let body = |kind| posted_request(kind, "https://x/topic", &messages).1;
         let slack = body("slack")["text"].as_str().unwrap().to_owned();
         assert!(!slack.contains(['<', '>']) && slack.lines().count() == 4, "{}", &slack[..300]);
         let card = body("teams");

@@ -12,7 +12,7 @@ use crate::environment;
 
 /// How output is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
+pub enum OutputFormat {
     /// For people.
     Table,
     /// One document.
@@ -27,21 +27,21 @@ pub enum Format {
 
 /// Masks credentials in what is written, line by line; the end of a line that is not complete waits for `flush`.
 #[derive(Debug)]
-pub struct Masked<W: Write> {
+pub struct MaskingWriter<W: Write> {
     inner: W,
-    held: Vec<u8>,
+    buffer: Vec<u8>,
 }
 
-impl<W: Write> Masked<W> {
+impl<W: Write> MaskingWriter<W> {
     /// A writer in front of another one.
     #[must_use]
     pub const fn new(inner: W) -> Self {
-        Self { inner, held: Vec::new() }
+        Self { inner, buffer: Vec::new() }
     }
 
-    fn pass_on(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn write_masked(&mut self, bytes: &[u8]) -> io::Result<()> {
         let text = String::from_utf8_lossy(bytes);
-        match credentials::mask(&text) {
+        match credentials::mask_credentials(&text) {
             std::borrow::Cow::Owned(masked) => self.inner.write_all(masked.as_bytes()),
             // Bytes that are no text go out as they are.
             std::borrow::Cow::Borrowed(_) => self.inner.write_all(bytes),
@@ -49,25 +49,25 @@ impl<W: Write> Masked<W> {
     }
 }
 
-impl<W: Write> Write for Masked<W> {
+impl<W: Write> Write for MaskingWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.held.extend_from_slice(bytes);
-        if let Some(end) = memrchr(b'\n', &self.held) {
-            let rest = self.held.split_off(end + 1);
-            let lines = std::mem::replace(&mut self.held, rest);
-            self.pass_on(&lines)?;
+        self.buffer.extend_from_slice(bytes);
+        if let Some(end) = memrchr(b'\n', &self.buffer) {
+            let rest = self.buffer.split_off(end + 1);
+            let lines = std::mem::replace(&mut self.buffer, rest);
+            self.write_masked(&lines)?;
         }
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let held = std::mem::take(&mut self.held);
-        self.pass_on(&held)?;
+        let held = std::mem::take(&mut self.buffer);
+        self.write_masked(&held)?;
         self.inner.flush()
     }
 }
 
-impl<W: Write> Drop for Masked<W> {
+impl<W: Write> Drop for MaskingWriter<W> {
     fn drop(&mut self) {
         // Whoever needs to know whether it worked flushes.
         let _ = self.flush();
@@ -76,16 +76,16 @@ impl<W: Write> Drop for Masked<W> {
 
 /// Columns of a table for people that is wrapped: those of [`terminal_width`], otherwise 100.
 #[must_use]
-pub fn width() -> u16 {
-    const USUAL: u16 = 100;
-    terminal_width().unwrap_or(USUAL)
+pub fn table_width() -> u16 {
+    const DEFAULT_TABLE_WIDTH: u16 = 100;
+    terminal_width().unwrap_or(DEFAULT_TABLE_WIDTH)
 }
 
 /// Columns of the terminal, or those that `COLUMNS` says, from 60 to 200; `None` if nothing says.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the size of the terminal, not what is printed there")]
 pub fn terminal_width() -> Option<u16> {
-    let said = environment::variable("COLUMNS").and_then(|columns| columns.parse().ok());
+    let said = environment::read_variable("COLUMNS").and_then(|columns| columns.parse().ok());
     let terminal = || rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|size| size.ws_col);
     said.or_else(terminal).filter(|columns| *columns > 0).map(|columns| columns.clamp(60, 200))
 }
@@ -93,15 +93,15 @@ pub fn terminal_width() -> Option<u16> {
 /// Standard output.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
-pub fn stdout() -> Masked<BufWriter<StdoutLock<'static>>> {
-    Masked::new(BufWriter::new(io::stdout().lock()))
+pub fn masked_stdout() -> MaskingWriter<BufWriter<StdoutLock<'static>>> {
+    MaskingWriter::new(BufWriter::new(io::stdout().lock()))
 }
 
 /// Standard error.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
-pub fn stderr() -> Masked<Stderr> {
-    Masked::new(io::stderr())
+pub fn masked_stderr() -> MaskingWriter<Stderr> {
+    MaskingWriter::new(io::stderr())
 }
 
 /// Whether standard output is a terminal.
@@ -127,14 +127,14 @@ mod tests {
         let text = "a\nto postgres://app:hunter2@db/x\nto \u{e9}\npostgres://app:hunter3@db";
         for size in 1..text.len() {
             let mut written = Vec::new();
-            let mut masked = Masked::new(&mut written);
+            let mut masked = MaskingWriter::new(&mut written);
             text.as_bytes().chunks(size).for_each(|chunk| masked.write_all(chunk).unwrap());
             drop(masked);
             let expected = "a\nto postgres://app:***@db/x\nto \u{e9}\npostgres://app:***@db";
             assert_eq!(String::from_utf8(written).unwrap(), expected);
         }
         let mut written = Vec::new();
-        Masked::new(&mut written).write_all(b"\xff\n\xfe").unwrap();
+        MaskingWriter::new(&mut written).write_all(b"\xff\n\xfe").unwrap();
         assert_eq!(written, b"\xff\n\xfe");
     }
 }

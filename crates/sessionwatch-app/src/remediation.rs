@@ -1,21 +1,21 @@
 //! Acting: plan, then carry out exactly that plan. A plan is made with the credentials of the watch and touches nothing;
 //! carrying it out needs credentials of its own, seals each row into the archive before it goes, and checks afterwards.
 
-pub mod affected;
-pub mod applying;
+pub mod apply;
+pub mod archive_keys;
 pub mod authorization;
-pub mod control;
 pub mod error;
 pub mod executor;
-pub mod keys;
-pub mod making;
-pub mod notes;
-pub mod restoring;
-pub mod view;
+pub mod investigation;
+pub mod job_control;
+pub mod plan_notes;
+pub mod planner;
+pub mod planning_session;
+pub mod restore;
 
-mod outcome;
-mod outlook;
-mod reconcile;
+mod apply_report;
+mod recovery;
+mod restore_preview;
 mod run;
 mod side_effects;
 
@@ -24,27 +24,27 @@ use serde::{Deserialize, Serialize};
 use sessionwatch_clock::Clock;
 use sessionwatch_core::{
     duration::as_micros,
-    instant::{self, Instant},
-    safety_limit::{self, Ended, LimitExceeded, PlanImpact, SafetyLimit},
+    safety_limit::{self, LimitExceeded, PlanImpact, RecentImpact, SafetyLimit},
+    timestamp::{self, UtcTimestamp},
 };
-use sessionwatch_store::{Store, StoreError, audit, db::Db, plans};
+use sessionwatch_store::{Store, StoreError, audit, plans, transaction::Tx};
 use sessionwatch_targets::{
-    mapping::Revoke,
+    mapping::RevokeMethod,
     side_effects::SideEffect,
-    sql::{Addressing, Chosen, Filter},
+    sql::{RowKeyKind, RowSelection, SelectionFilter},
 };
 
 use crate::config::{Config, Target};
 
 pub use self::{
-    affected::{Affected, affected, ready, returned},
+    apply_report::{ApplyReport, DependentCounts, SkipReason},
     authorization::{ApplyCircumstances, authorize_apply},
-    control::Control,
-    error::{ActError, Reason},
-    executor::{ArchiveKeys, Executor},
-    making::make,
-    outcome::{Applied, Dependents, Why},
-    reconcile::settle,
+    error::{ActionError, ConfirmationReasons},
+    executor::{ArchiveKeys, PlanExecutor},
+    investigation::{LeakedRows, check_readiness, count_reappeared, find_leaked_rows},
+    job_control::JobControl,
+    planner::create_plan,
+    recovery::recover_interrupted,
 };
 
 /// What an action is about.
@@ -75,7 +75,7 @@ pub enum Selection {
     /// Every row.
     All,
     /// Rows that fit.
-    Where(Filter),
+    Where(SelectionFilter),
     /// Rows of the archive, to be put back.
     Restore {
         /// The plan that removed them.
@@ -87,7 +87,7 @@ pub enum Selection {
 
 /// With what an action is carried out.
 #[derive(Clone, Copy, Debug)]
-pub struct Context<'a> {
+pub struct ActionContext<'a> {
     /// The configuration.
     pub config: &'a Config,
     /// The target.
@@ -102,23 +102,23 @@ pub struct Context<'a> {
 
 /// A plan as people see it; its rows are in the store.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Plan {
+pub struct ActionPlan {
     /// What is kept of it.
-    pub kept: plans::Plan,
+    pub record: plans::PlanRecord,
     /// What was asked for.
     pub selection: Selection,
     /// The rest.
-    pub summary: Summary,
+    pub summary: PlanSummary,
     /// What other plans of the target ended within the last hour.
-    pub ended: Ended,
+    pub recently_ended: RecentImpact,
 }
 
 /// What is known of a plan besides its rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Summary {
+pub struct PlanSummary {
     /// How the rows are ended.
-    pub revoke: Revoke,
+    pub revoke: RevokeMethod,
     /// Users whose sessions it touches.
     pub users: u64,
     /// Active sessions in the whole table.
@@ -126,12 +126,12 @@ pub struct Summary {
     /// Rows in the whole table.
     pub all_rows: u64,
     /// The instant to which conditions refer.
-    #[serde(with = "instant::as_micros")]
-    pub now: Instant,
+    #[serde(with = "timestamp::as_micros")]
+    pub now: UtcTimestamp,
     /// What the locators of its rows are.
-    pub addressing: Addressing,
+    pub addressing: RowKeyKind,
     /// Some of the rows.
-    pub sample: Vec<Line>,
+    pub sample: Vec<RowPreview>,
     /// What a person should know before it is carried out.
     pub notes: Vec<String>,
     /// Archived rows that a restore leaves in the archive, since something is in the way of them.
@@ -154,7 +154,7 @@ pub struct Summary {
 
 /// A row for a person to recognise.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Line {
+pub struct RowPreview {
     /// The first characters of the token.
     pub prefix: Option<String>,
     /// The row's id.
@@ -167,9 +167,9 @@ pub struct Line {
 
 /// What a person gave along with the wish to carry out a plan.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Consent<'a> {
+pub struct Confirmation<'a> {
     /// The name of the target, typed.
-    pub name: Option<&'a str>,
+    pub typed_name: Option<&'a str>,
     /// The configuration says that it is done, without a person.
     pub by_policy: bool,
 }
@@ -177,7 +177,7 @@ pub struct Consent<'a> {
 impl Selection {
     /// The command that asks for it.
     #[must_use]
-    pub fn name(&self) -> &'static str {
+    pub fn command_name(&self) -> &'static str {
         match self {
             Self::Expired { .. } => "cleanup expired",
             Self::Orphaned => "cleanup orphaned",
@@ -194,26 +194,26 @@ impl Selection {
 
     /// How these rows are ended, where sessions are ended so: what nobody can use any more is always removed.
     #[must_use]
-    pub fn revoke(&self, usual: &Revoke) -> Revoke {
+    pub fn effective_revoke(&self, usual: &RevokeMethod) -> RevokeMethod {
         match self {
-            Self::Expired { .. } | Self::Orphaned => Revoke::Delete,
+            Self::Expired { .. } | Self::Orphaned => RevokeMethod::Delete,
             _ => usual.clone(),
         }
     }
 
     /// The rows that are meant.
     #[must_use]
-    pub fn chosen(&self, now: Instant) -> Option<Chosen<'_>> {
+    pub fn row_selection(&self, now: UtcTimestamp) -> Option<RowSelection<'_>> {
         Some(match self {
-            Self::Expired { grace } => Chosen::Expired(now - *grace),
-            Self::Orphaned => Chosen::Orphaned,
-            Self::Duplicates => Chosen::Duplicates,
-            Self::Excess { keep } => Chosen::Excess(*keep),
-            Self::User(id) => Chosen::User(id),
-            Self::Users(ids) => Chosen::Users(ids),
-            Self::Session(name) => Chosen::Named(name),
-            Self::All => Chosen::All,
-            Self::Where(filter) => Chosen::Where(filter),
+            Self::Expired { grace } => RowSelection::Expired(now - *grace),
+            Self::Orphaned => RowSelection::Orphaned,
+            Self::Duplicates => RowSelection::Duplicates,
+            Self::Excess { keep } => RowSelection::Excess(*keep),
+            Self::User(id) => RowSelection::User(id),
+            Self::Users(ids) => RowSelection::Users(ids),
+            Self::Session(name) => RowSelection::IdOrPrefix(name),
+            Self::All => RowSelection::All,
+            Self::Where(filter) => RowSelection::Matching(filter),
             Self::Restore { .. } => return None,
         })
     }
@@ -221,7 +221,7 @@ impl Selection {
 
 /// The account behind a name in the audit trail, where that is of a program: `ada (deploys)` acts for `ada`.
 #[must_use]
-pub fn account(actor: &str) -> &str {
+pub fn actor_account(actor: &str) -> &str {
     actor.split_once(" (").map_or(actor, |(account, _)| account)
 }
 
@@ -230,28 +230,34 @@ pub fn account(actor: &str) -> &str {
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn agree(db: Db<'_>, id: &str, actor: &str, now: Instant) -> Result<bool, StoreError> {
-    let open = |plan: &plans::Plan| matches!(plan.state, plans::State::Planned | plans::State::Begun);
-    let Some(mut plan) = plans::get(db, id)?.filter(open) else { return Ok(false) };
-    let detail = serde_json::json!({ "plan": id, "target": plan.target, "rows": plan.rows }).to_string();
-    plan.approved_by = Some(account(actor).to_owned());
-    plans::put(db, &plan)?;
-    audit::add(db, audit::NewEntry { actor, action: "plan-approved", detail: &detail }, now)?;
+pub fn approve_plan(db: Tx<'_>, id: &str, actor: &str, now: UtcTimestamp) -> Result<bool, StoreError> {
+    let open =
+        |plan: &plans::PlanRecord| matches!(plan.state, plans::PlanState::Planned | plans::PlanState::Begun);
+    let Some(mut plan) = plans::find_plan(db, id)?.filter(open) else { return Ok(false) };
+    let detail = serde_json::json!({ "plan": id, "target": plan.target, "rows": plan.row_count }).to_string();
+    plan.approved_by = Some(actor_account(actor).to_owned());
+    plans::upsert_plan(db, &plan)?;
+    audit::insert_audit_entry(
+        db,
+        audit::NewAuditEntry { actor, action: "plan-approved", detail: &detail },
+        now,
+    )?;
     Ok(true)
 }
 
-impl Context<'_> {
+impl ActionContext<'_> {
     /// Who would have to agree to a plan besides whoever carries it out, and has not: why it reaches far.
     #[must_use]
-    pub fn lacks_agreement(&self, plan: &Plan) -> Option<Reason> {
-        let agreed = plan.kept.approved_by.as_deref().is_some_and(|second| second != account(self.actor));
-        plan.braked(self.brake()).filter(|_| self.config.actions.second_person && !agreed)
+    pub fn missing_approval(&self, plan: &ActionPlan) -> Option<ConfirmationReasons> {
+        let agreed =
+            plan.record.approved_by.as_deref().is_some_and(|second| second != actor_account(self.actor));
+        plan.exceeded_limits(self.safety_limit()).filter(|_| self.config.actions.requires_approval && !agreed)
     }
 
     /// How far a plan may reach without being confirmed.
     #[must_use]
-    pub fn brake(&self) -> SafetyLimit {
-        self.config.actions.brake()
+    pub fn safety_limit(&self) -> SafetyLimit {
+        self.config.actions.safety_limit()
     }
 
     /// A plan that was made before.
@@ -259,34 +265,34 @@ impl Context<'_> {
     /// # Errors
     ///
     /// If there is none of that id, or it is of another target.
-    pub fn plan(&self, id: &str) -> Result<Plan, ActError> {
+    pub fn load_plan(&self, id: &str) -> Result<ActionPlan, ActionError> {
         let now = self.clock.now();
-        let plan = self.store.read(|db| Plan::get(db, id, now))?;
-        let plan = plan.ok_or_else(|| ActError::NoPlan(id.to_owned()))?;
+        let plan = self.store.read(|db| ActionPlan::load(db, id, now))?;
+        let plan = plan.ok_or_else(|| ActionError::NoPlan(id.to_owned()))?;
         let here = (&self.target.name, self.target.address.to_string());
-        if (&plan.kept.target, &plan.kept.address) != (here.0, &here.1) {
-            let (plan, named) = (plan.kept.target, here.0.clone());
-            return Err(ActError::OtherTarget { plan, named });
+        if (&plan.record.target, &plan.record.address) != (here.0, &here.1) {
+            let (plan, named) = (plan.record.target, here.0.clone());
+            return Err(ActionError::OtherTarget { plan, named });
         }
         Ok(plan)
     }
 }
 
-impl Plan {
+impl ActionPlan {
     /// Reads a plan as it is kept. Returns `None` while its rows are being listed.
     ///
     /// # Errors
     ///
     /// If it was written by another version, or is damaged.
-    pub fn read(kept: plans::Plan) -> Result<Option<Self>, StoreError> {
-        if kept.state == plans::State::Making {
+    pub fn from_record(kept: plans::PlanRecord) -> Result<Option<Self>, StoreError> {
+        if kept.state == plans::PlanState::Making {
             return Ok(None);
         }
         let unreadable =
             |column: &str| StoreError::Undecodable { table: "plans".into(), column: column.into() };
-        let selection = serde_json::from_str(&kept.about).map_err(|_| unreadable("about"))?;
+        let selection = serde_json::from_str(&kept.request).map_err(|_| unreadable("about"))?;
         let summary = serde_json::from_str(&kept.summary).map_err(|_| unreadable("summary"))?;
-        Ok(Some(Self { kept, selection, summary, ended: Ended::default() }))
+        Ok(Some(Self { record: kept, selection, summary, recently_ended: RecentImpact::default() }))
     }
 
     /// The plan of that id, once its rows are listed, with what others of its target ended lately.
@@ -294,9 +300,9 @@ impl Plan {
     /// # Errors
     ///
     /// If the store cannot be read.
-    pub fn get(db: Db<'_>, id: &str, now: Instant) -> Result<Option<Self>, StoreError> {
-        let plan = plans::get(db, id)?.map(Self::read).transpose()?.flatten();
-        plan.map(|plan| plan.counted(db, now)).transpose()
+    pub fn load(db: Tx<'_>, id: &str, now: UtcTimestamp) -> Result<Option<Self>, StoreError> {
+        let plan = plans::find_plan(db, id)?.map(Self::from_record).transpose()?.flatten();
+        plan.map(|plan| plan.with_recent_totals(db, now)).transpose()
     }
 
     /// The same plan, with what others of its target ended within the last hour.
@@ -304,29 +310,36 @@ impl Plan {
     /// # Errors
     ///
     /// If the store cannot be read.
-    pub fn counted(mut self, db: Db<'_>, now: Instant) -> Result<Self, StoreError> {
-        let others = plans::applied_since(db, &self.kept, now - safety_limit::WINDOW)?;
-        let applied: Result<Vec<safety_limit::Applied>, StoreError> =
-            others.into_iter().map(Self::applied).filter_map(Result::transpose).collect();
-        self.ended = Ended::until(now, self.kept.made_at, &applied?);
+    pub fn with_recent_totals(mut self, db: Tx<'_>, now: UtcTimestamp) -> Result<Self, StoreError> {
+        let others = plans::list_plans_applied_since(db, &self.record, now - safety_limit::LIMIT_WINDOW)?;
+        let applied: Result<Vec<safety_limit::RecentPlan>, StoreError> =
+            others.into_iter().map(Self::applied_totals).filter_map(Result::transpose).collect();
+        self.recently_ended = RecentImpact::from_plans(now, self.record.created_at, &applied?);
         Ok(self)
     }
 
     /// What a plan counts as for others; `None` for one that ends nothing, or that the configuration limits.
-    fn applied(kept: plans::Plan) -> Result<Option<safety_limit::Applied>, StoreError> {
-        let Some(Self { kept, selection, summary, .. }) = Self::read(kept)? else { return Ok(None) };
+    fn applied_totals(kept: plans::PlanRecord) -> Result<Option<safety_limit::RecentPlan>, StoreError> {
+        let Some(Self { record: kept, selection, summary, .. }) = Self::from_record(kept)? else {
+            return Ok(None);
+        };
         if matches!(selection, Selection::Restore { .. }) || summary.by_policy {
             return Ok(None);
         }
-        let done = kept.state == plans::State::Done;
-        let rows = summary.done.filter(|_| done).unwrap_or(kept.rows);
-        Ok(Some(safety_limit::Applied { at: kept.touched_at, done, rows, active: kept.active.min(rows) }))
+        let done = kept.state == plans::PlanState::Done;
+        let rows = summary.done.filter(|_| done).unwrap_or(kept.row_count);
+        Ok(Some(safety_limit::RecentPlan {
+            at: kept.updated_at,
+            is_finished: done,
+            rows,
+            active: kept.active_sessions.min(rows),
+        }))
     }
 
     /// The table and the framework that it is about, in words; `None` for a plan of an older program.
     #[must_use]
-    pub fn place(&self) -> Option<String> {
-        let Summary { table, framework, .. } = &self.summary;
+    pub fn describe_table(&self) -> Option<String> {
+        let PlanSummary { table, framework, .. } = &self.summary;
         (!table.is_empty()).then(|| format!("{table} ({framework})"))
     }
 
@@ -335,23 +348,28 @@ impl Plan {
     /// # Errors
     ///
     /// If it is another one.
-    fn is_about(&self, table: &sessionwatch_targets::mapping::TableName) -> Result<(), ActError> {
+    fn require_table(&self, table: &sessionwatch_targets::mapping::TableName) -> Result<(), ActionError> {
         let (plan, now) = (self.summary.table.clone(), table.to_string());
-        if plan.is_empty() || plan == now { Ok(()) } else { Err(ActError::OtherTable { plan, now }) }
+        if plan.is_empty() || plan == now { Ok(()) } else { Err(ActionError::OtherTable { plan, now }) }
     }
 
     /// How far it reaches.
     #[must_use]
-    pub fn reach(&self) -> PlanImpact {
-        let Summary { all_active, all_rows, .. } = self.summary;
-        PlanImpact { rows: self.kept.rows, active: self.kept.active, all_active, all_rows }
+    pub fn impact(&self) -> PlanImpact {
+        let PlanSummary { all_active, all_rows, .. } = self.summary;
+        PlanImpact {
+            rows: self.record.row_count,
+            active: self.record.active_sessions,
+            total_active: all_active,
+            total_rows: all_rows,
+        }
     }
 
     /// What a person types to confirm it: the name of the target. Of a server that only an address names, it is that of the
     /// database, since no option takes an address that may hold a password.
     #[must_use]
-    pub fn name_to_confirm(&self) -> &str {
-        let name = &self.kept.target;
+    pub fn confirmation_name(&self) -> &str {
+        let name = &self.record.target;
         let Some((_, address)) = name.split_once("://") else { return name };
         let database = address.split_once('/').map_or("", |(_, database)| database);
         let database = database.split('?').next().unwrap_or_default();
@@ -360,23 +378,23 @@ impl Plan {
 
     /// Why it has to be confirmed, if it has to be.
     #[must_use]
-    pub fn braked(&self, brake: SafetyLimit) -> Option<Reason> {
+    pub fn exceeded_limits(&self, limit: SafetyLimit) -> Option<ConfirmationReasons> {
         let reach = match self.selection {
             // Putting back logs in whoever had been logged in, and takes nothing from anybody.
             Selection::Restore { .. } => None,
-            _ => brake.holds(self.reach(), self.ended),
+            _ => limit.check(self.impact(), self.recently_ended),
         };
         let shared = (self.summary.shared > 0).then_some(LimitExceeded::SharedTokens(self.summary.shared));
-        let further = self.summary.side_effects.iter().filter(|effect| effect.reaches_further()).count();
+        let further = self.summary.side_effects.iter().filter(|effect| effect.changes_other_rows()).count();
         let further = (further > 0).then_some(LimitExceeded::SideEffects(further as u64));
         let reasons: Vec<LimitExceeded> = reach.into_iter().chain(shared).chain(further).collect();
-        (!reasons.is_empty()).then_some(Reason(reasons))
+        (!reasons.is_empty()).then_some(ConfirmationReasons(reasons))
     }
 
     /// Whether it is too old to be carried out.
     #[must_use]
-    pub fn is_stale(&self, stale_after: SignedDuration, now: Instant) -> bool {
-        let age = now.duration_since(self.kept.touched_at);
+    pub fn is_stale(&self, stale_after: SignedDuration, now: UtcTimestamp) -> bool {
+        let age = now.duration_since(self.record.updated_at);
         age > stale_after || age < -stale_after
     }
 }
@@ -387,28 +405,28 @@ mod tests {
 
     #[test]
     fn contents_that_no_version_wrote_are_an_error() {
-        let stored = |about: &str, summary: &str| plans::Plan {
+        let stored = |about: &str, summary: &str| plans::PlanRecord {
             id: "p".into(),
             target: "app".into(),
             address: "a".into(),
-            about: about.into(),
-            made_at: Instant::MIN,
-            made_by: "ada".into(),
-            touched_at: Instant::MIN,
-            state: plans::State::Planned,
-            rows: 0,
-            active: 0,
+            request: about.into(),
+            created_at: UtcTimestamp::MIN,
+            created_by: "ada".into(),
+            updated_at: UtcTimestamp::MIN,
+            state: plans::PlanState::Planned,
+            row_count: 0,
+            active_sessions: 0,
             summary: summary.into(),
             approved_by: None,
         };
-        let summary = serde_json::to_string(&Summary::default()).unwrap();
-        assert!(Plan::read(stored("\"orphaned\"", &summary)).unwrap().is_some());
+        let summary = serde_json::to_string(&PlanSummary::default()).unwrap();
+        assert!(ActionPlan::from_record(stored("\"orphaned\"", &summary)).unwrap().is_some());
         for (about, written, column) in [
             ("", summary.as_str(), "about"),
             ("\"Everything\"", &summary, "about"),
             ("\"orphaned\"", "", "summary"),
         ] {
-            let read = Plan::read(stored(about, written));
+            let read = ActionPlan::from_record(stored(about, written));
             assert!(
                 matches!(read, Err(StoreError::Undecodable { column: named, .. }) if named == column),
                 "{about} {written}"

@@ -3,14 +3,14 @@
 /// Text from a database, with control and format characters replaced: those that could steer a terminal, turn the direction of
 /// writing, or make two names look like one because nobody sees them.
 #[must_use]
-pub fn printable(text: &str) -> String {
+pub fn sanitize_text(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let (mut before, mut letters) = (None, text.chars().peekable());
     while let Some(letter) = letters.next() {
         let joins = matches!(letter, '\u{200c}' | '\u{200d}')
-            && before.is_some_and(is_joined)
-            && letters.peek().copied().is_some_and(is_joined);
-        plain.push(if joins || is_printable(letter) { letter } else { '\u{fffd}' });
+            && before.is_some_and(can_join)
+            && letters.peek().copied().is_some_and(can_join);
+        plain.push(if joins || is_printable_char(letter) { letter } else { '\u{fffd}' });
         before = Some(letter);
     }
     plain
@@ -19,23 +19,23 @@ pub fn printable(text: &str) -> String {
 /// The same for a page: also what HTML would take for markup is replaced.
 #[must_use]
 pub fn escape_html(text: &str) -> String {
-    let text = printable(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let text = sanitize_text(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     text.replace('"', "&quot;").replace('\'', "&#39;")
 }
 
 /// The same for a cell of a Markdown table, which it does not end.
 #[must_use]
-pub fn escape_cell(text: &str) -> String {
-    printable(text).replace('|', "\\|")
+pub fn escape_markdown_cell(text: &str) -> String {
+    sanitize_text(text).replace('|', "\\|")
 }
 
 /// Returns `true` if a letter may be joined to the next one by an invisible joiner, as in Persian, Hindi and emoji.
-fn is_joined(letter: char) -> bool {
-    !letter.is_ascii() && is_printable(letter)
+fn can_join(letter: char) -> bool {
+    !letter.is_ascii() && is_printable_char(letter)
 }
 
 /// Returns `false` for control characters, for format characters, and for others that have no shape of their own.
-fn is_printable(letter: char) -> bool {
+fn is_printable_char(letter: char) -> bool {
     let is_format = matches!(
         letter,
         '\u{ad}'
@@ -64,20 +64,20 @@ mod tests {
 
     #[test]
     fn what_steers_a_terminal_or_is_invisible_is_replaced() {
-        assert_eq!(printable("a\u{1b}[31m\r\nb"), "a\u{fffd}[31m\u{fffd}\u{fffd}b");
-        assert_eq!(printable("ad\u{200b}min\u{202e}"), "ad\u{fffd}min\u{fffd}");
+        assert_eq!(sanitize_text("a\u{1b}[31m\r\nb"), "a\u{fffd}[31m\u{fffd}\u{fffd}b");
+        assert_eq!(sanitize_text("ad\u{200b}min\u{202e}"), "ad\u{fffd}min\u{fffd}");
     }
 
     #[test]
     fn joiners_stay_between_the_letters_that_need_them() {
         let persian = "\u{645}\u{6cc}\u{200c}\u{62e}";
-        assert_eq!(printable(persian), persian);
-        assert_eq!(printable("a\u{200c}b"), "a\u{fffd}b");
+        assert_eq!(sanitize_text(persian), persian);
+        assert_eq!(sanitize_text("a\u{200c}b"), "a\u{fffd}b");
     }
 
     #[test]
     fn text_stays_text_in_a_page_and_in_a_cell() {
         assert_eq!(escape_html("<b a='1'>&\"\u{1b}"), "&lt;b a=&#39;1&#39;&gt;&amp;&quot;\u{fffd}");
-        assert_eq!(escape_cell("a|b"), "a\\|b");
+        assert_eq!(escape_markdown_cell("a|b"), "a\\|b");
     }
 }

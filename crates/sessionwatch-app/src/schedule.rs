@@ -10,25 +10,25 @@ use croner::{
 };
 use jiff::{SignedDuration, tz::TimeZone};
 use sessionwatch_core::{
-    duration::{DAY, whole_micros},
-    instant::Instant,
+    duration::{DAY, saturating_micros},
+    timestamp::UtcTimestamp,
 };
 use siphasher::sip::SipHasher13;
 
 /// Looks at a target are at least so far apart, whatever asks for them.
-pub const LEAST_GAP: SignedDuration = SignedDuration::from_secs(60);
+pub const MIN_RUN_GAP: SignedDuration = SignedDuration::from_secs(60);
 /// Failures in a row after which looks become rarer.
-const PATIENT_FAILURES: u32 = 3;
+const BACKOFF_FAILURE_THRESHOLD: u32 = 3;
 /// The longest wait of a target that fails.
-const LONGEST_BACK_OFF: SignedDuration = SignedDuration::from_mins(15);
+const MAX_RUN_BACKOFF: SignedDuration = SignedDuration::from_mins(15);
 /// Looks may take up this part of the time.
-const SHARE: i32 = 10;
+const RUN_TIME_SHARE_DIVISOR: i32 = 10;
 /// Targets on the same cron expression are spread over so long.
-const SPLAY: SignedDuration = SignedDuration::from_secs(20);
+const MAX_CRON_SPLAY: SignedDuration = SignedDuration::from_secs(20);
 /// Intervals within which a run must have succeeded for a target to count as watched.
-const CURRENT_INTERVALS: i32 = 3;
+const FRESHNESS_INTERVALS: i32 = 3;
 /// Days over which costs are worked out.
-const MONTH: i32 = 30;
+const COST_PERIOD_DAYS: i32 = 30;
 
 /// When something is due.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,7 +41,7 @@ pub enum Schedule {
 
 /// What is wrong with a cron expression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadCron {
+pub enum CronError {
     /// It cannot be read.
     #[error("must be minute, hour, day of month, month and day of week, such as \"0 6 * * mon\" ({0})")]
     Unreadable(String),
@@ -52,40 +52,40 @@ pub enum BadCron {
 
 /// Checks with a schedule in common.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct ScheduledChecks {
     /// When they are due.
     pub schedule: Schedule,
     /// Their ids.
     pub checks: BTreeSet<String>,
     /// Indexes and constraints are distrusted.
-    pub deep: bool,
+    pub ignore_constraints: bool,
 }
 
 /// All schedules of a target, and what was done last.
 #[derive(Clone, Debug)]
-pub struct Timetable {
-    entries: Vec<Entry>,
+pub struct RunScheduler {
+    entries: Vec<ScheduledChecks>,
     /// Of each entry, when it was last done.
-    done: Vec<Option<Instant>>,
-    looked: Option<Instant>,
+    last_done: Vec<Option<UtcTimestamp>>,
+    last_run_at: Option<UtcTimestamp>,
     /// The first look, if there was none.
-    first: Instant,
+    first_run_at: UtcTimestamp,
     /// Somebody asked for a look out of turn.
-    hurried: bool,
+    is_run_requested: bool,
     /// Sessions were ended there lately.
-    closely: bool,
-    failures: u32,
-    took: SignedDuration,
+    is_high_frequency: bool,
+    consecutive_failures: u32,
+    last_duration: SignedDuration,
     seed: u64,
 }
 
 /// A look that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Due {
+pub struct DueRun {
     /// The checks to make.
     pub checks: BTreeSet<String>,
     /// Distrust indexes and constraints.
-    pub deep: bool,
+    pub ignore_constraints: bool,
 }
 
 impl Schedule {
@@ -94,44 +94,44 @@ impl Schedule {
     /// # Errors
     ///
     /// If it cannot be read, or names no instant.
-    pub fn cron(text: &str, zone: &TimeZone) -> Result<Self, BadCron> {
+    pub fn parse_cron(text: &str, zone: &TimeZone) -> Result<Self, CronError> {
         let parser = CronParser::builder().seconds(Seconds::Disallowed).build();
-        let cron = parser.parse(text).map_err(|error| BadCron::Unreadable(error.to_string()))?;
+        let cron = parser.parse(text).map_err(|error| CronError::Unreadable(error.to_string()))?;
         let schedule = Self::Cron(Box::new(cron), zone.clone());
         // A date such as 31 February is read without complaint. The instant to start from does not matter.
-        let start = Instant::UNIX_EPOCH + 20_000 * DAY;
-        schedule.after(start).map(|_| schedule.clone()).ok_or(BadCron::Never)
+        let start = UtcTimestamp::UNIX_EPOCH + 20_000 * DAY;
+        schedule.next_after(start).map(|_| schedule.clone()).ok_or(CronError::Never)
     }
 
     /// The first time after an instant; nothing if there is none.
     #[must_use]
-    pub fn after(&self, last: Instant) -> Option<Instant> {
+    pub fn next_after(&self, last: UtcTimestamp) -> Option<UtcTimestamp> {
         match self {
             Self::Every(distance) => Some(last + *distance),
-            Self::Cron(cron, zone) => wall_time::next(cron, zone, last.into())?.try_into().ok(),
+            Self::Cron(cron, zone) => wall_time::next_occurrence(cron, zone, last.into())?.try_into().ok(),
         }
     }
 
     /// The distance between two times, from an instant on.
     #[must_use]
-    pub fn distance(&self, now: Instant) -> SignedDuration {
-        let next = self.after(now);
-        let second = next.and_then(|next| self.after(next));
+    pub fn interval_at(&self, now: UtcTimestamp) -> SignedDuration {
+        let next = self.next_after(now);
+        let second = next.and_then(|next| self.next_after(next));
         next.zip(second).map_or(SignedDuration::MAX, |(next, second)| second.duration_since(next))
     }
 
     /// The last time at or before an instant; nothing if there is none. Only for cron expressions.
     #[must_use]
-    pub fn before(&self, now: Instant) -> Option<Instant> {
+    pub fn last_at_or_before(&self, now: UtcTimestamp) -> Option<UtcTimestamp> {
         let Self::Cron(cron, zone) = self else { return None };
-        wall_time::previous(cron, zone, now.into())?.try_into().ok()
+        wall_time::previous_occurrence(cron, zone, now.into())?.try_into().ok()
     }
 
-    /// When something was done last, for [`Schedule::after`], by a clock that may have been set back since. What seems to
+    /// When something was done last, for [`Schedule::next_after`], by a clock that may have been set back since. What seems to
     /// lie ahead was done just now. A time that an expression names does not come again for that, unless it would be
     /// waited for for more than a day.
     #[must_use]
-    pub fn last_done(&self, last: Instant, now: Instant) -> Instant {
+    pub fn clamp_last_run(&self, last: UtcTimestamp, now: UtcTimestamp) -> UtcTimestamp {
         match self {
             Self::Cron(..) if last.duration_since(now) <= DAY => last,
             _ => last.min(now),
@@ -142,163 +142,174 @@ impl Schedule {
 /// Returns the instant until which a run that succeeded at `at`, and took `took`, shows that a target with
 /// these schedules is watched: three intervals of the most frequent schedule, or of the distance that runs keep.
 #[must_use]
-pub fn current_until(entries: &[Entry], at: Instant, took: SignedDuration) -> Instant {
-    let third = |entry: &Entry| (0..CURRENT_INTERVALS).try_fold(at, |at, _| entry.schedule.after(at));
+pub fn fresh_until(entries: &[ScheduledChecks], at: UtcTimestamp, duration: SignedDuration) -> UtcTimestamp {
+    let third = |entry: &ScheduledChecks| {
+        (0..FRESHNESS_INTERVALS).try_fold(at, |at, _| entry.schedule.next_after(at))
+    };
     let due = entries.iter().filter_map(third).min().unwrap_or(at);
-    due.max(at + spacing(took).saturating_mul(CURRENT_INTERVALS))
+    due.max(at + min_run_spacing(duration).saturating_mul(FRESHNESS_INTERVALS))
 }
 
 /// A length of time below `most`, another one for each number.
-fn spread(number: u64, most: SignedDuration) -> SignedDuration {
-    let micros = whole_micros(most).unsigned_abs().max(1);
+fn spread_offset(number: u64, most: SignedDuration) -> SignedDuration {
+    let micros = saturating_micros(most).unsigned_abs().max(1);
     SignedDuration::from_micros((number % micros).cast_signed())
 }
 
 /// The time between two runs, at least, where one takes `took`.
-fn spacing(took: SignedDuration) -> SignedDuration {
-    LEAST_GAP.max(took.saturating_mul(SHARE - 1).clamp(SignedDuration::ZERO, LONGEST_BACK_OFF))
+fn min_run_spacing(duration: SignedDuration) -> SignedDuration {
+    MIN_RUN_GAP
+        .max(duration.saturating_mul(RUN_TIME_SHARE_DIVISOR - 1).clamp(SignedDuration::ZERO, MAX_RUN_BACKOFF))
 }
 
-impl Timetable {
+impl RunScheduler {
     /// The schedules of the target of that name, which was last looked at then, or is to be looked at first then.
     #[must_use]
-    pub fn new(name: &str, entries: Vec<Entry>, looked: Option<Instant>, first: Instant) -> Self {
+    pub fn new(
+        name: &str,
+        entries: Vec<ScheduledChecks>,
+        last_run_at: Option<UtcTimestamp>,
+        first_run_at: UtcTimestamp,
+    ) -> Self {
         let mut hasher = SipHasher13::new();
         hasher.write(name.as_bytes());
         Self {
-            done: vec![looked; entries.len()],
+            last_done: vec![last_run_at; entries.len()],
             entries,
-            looked,
-            first,
-            hurried: false,
-            closely: false,
-            failures: 0,
-            took: SignedDuration::ZERO,
+            last_run_at,
+            first_run_at,
+            is_run_requested: false,
+            is_high_frequency: false,
+            consecutive_failures: 0,
+            last_duration: SignedDuration::ZERO,
             seed: hasher.finish(),
         }
     }
 
     /// Asks for a look out of turn: it is due as soon as looks may follow each other.
-    pub fn hurry(&mut self) {
-        self.hurried = true;
+    pub fn request_run(&mut self) {
+        self.is_run_requested = true;
     }
 
     /// Looks follow each other as fast as they may, whatever the schedules say, while that is so.
-    pub fn closely(&mut self, closely: bool) {
-        self.closely = closely;
+    pub fn set_high_frequency(&mut self, closely: bool) {
+        self.is_high_frequency = closely;
     }
 
     /// When the next look is due.
     #[must_use]
-    pub fn next(&self, now: Instant) -> Instant {
-        let due = (0..self.entries.len()).filter_map(|at| self.due_at(at, now)).min();
-        let due = if self.hurried || self.closely { Some(now) } else { due };
-        let earliest = self.looked.map_or(self.first, |looked| looked + self.gap());
-        due.unwrap_or(Instant::MAX).max(earliest)
+    pub fn next_run_at(&self, now: UtcTimestamp) -> UtcTimestamp {
+        let due = (0..self.entries.len()).filter_map(|at| self.entry_due_at(at, now)).min();
+        let due = if self.is_run_requested || self.is_high_frequency { Some(now) } else { due };
+        let earliest = self.last_run_at.map_or(self.first_run_at, |looked| looked + self.min_gap());
+        due.unwrap_or(UtcTimestamp::MAX).max(earliest)
     }
 
     /// The look that is due at an instant; nothing before it is.
     #[must_use]
-    pub fn due(&self, now: Instant) -> Option<Due> {
-        if self.next(now) > now {
+    pub fn due_run(&self, now: UtcTimestamp) -> Option<DueRun> {
+        if self.next_run_at(now) > now {
             return None;
         }
-        let mut due = Due { checks: BTreeSet::new(), deep: false };
+        let mut due = DueRun { checks: BTreeSet::new(), ignore_constraints: false };
         for (at, entry) in self.entries.iter().enumerate() {
-            let hurried = (self.hurried || self.closely) && !entry.deep;
-            if hurried || self.due_at(at, now).is_some_and(|due| due <= now) {
+            let hurried = (self.is_run_requested || self.is_high_frequency) && !entry.ignore_constraints;
+            if hurried || self.entry_due_at(at, now).is_some_and(|due| due <= now) {
                 due.checks.extend(entry.checks.iter().cloned());
-                due.deep |= entry.deep;
+                due.ignore_constraints |= entry.ignore_constraints;
             }
         }
         Some(due)
     }
 
     /// A look was taken: what it did is done, and what was missed before it is left out. One that failed is due again.
-    pub fn looked(&mut self, due: &Due, now: Instant, took: SignedDuration, succeeded: bool) {
-        for (entry, done) in self.entries.iter().zip(&mut self.done) {
-            if succeeded && entry.checks.is_subset(&due.checks) && (due.deep || !entry.deep) {
+    pub fn record_run(&mut self, due: &DueRun, now: UtcTimestamp, duration: SignedDuration, succeeded: bool) {
+        for (entry, done) in self.entries.iter().zip(&mut self.last_done) {
+            if succeeded
+                && entry.checks.is_subset(&due.checks)
+                && (due.ignore_constraints || !entry.ignore_constraints)
+            {
                 *done = Some(now);
             }
         }
-        self.hurried = false;
-        self.looked = Some(now);
-        self.took = took;
-        self.failures = if succeeded { 0 } else { self.failures.saturating_add(1) };
+        self.is_run_requested = false;
+        self.last_run_at = Some(now);
+        self.last_duration = duration;
+        self.consecutive_failures = if succeeded { 0 } else { self.consecutive_failures.saturating_add(1) };
     }
 
     /// The clock was set back: what seems to lie ahead was just now.
-    pub fn rebase(&mut self, now: Instant) {
-        for (entry, done) in self.entries.iter().zip(&mut self.done) {
-            *done = done.map(|done| entry.schedule.last_done(done, now));
+    pub fn clamp_to(&mut self, now: UtcTimestamp) {
+        for (entry, done) in self.entries.iter().zip(&mut self.last_done) {
+            *done = done.map(|done| entry.schedule.clamp_last_run(done, now));
         }
-        self.looked = self.looked.map(|looked| looked.min(now));
+        self.last_run_at = self.last_run_at.map(|looked| looked.min(now));
     }
 
     /// Whether the clock was set back since the last look.
     #[must_use]
-    pub fn is_ahead(&self, now: Instant) -> bool {
-        self.looked.is_some_and(|looked| looked > now)
+    pub fn has_clock_moved_back(&self, now: UtcTimestamp) -> bool {
+        self.last_run_at.is_some_and(|looked| looked > now)
     }
 
     /// When an entry is due: at once the first time.
-    fn due_at(&self, at: usize, now: Instant) -> Option<Instant> {
-        let Some(done) = self.done[at] else { return Some(now) };
+    fn entry_due_at(&self, at: usize, now: UtcTimestamp) -> Option<UtcTimestamp> {
+        let Some(done) = self.last_done[at] else { return Some(now) };
         let entry = &self.entries[at];
         let splay = match entry.schedule {
             Schedule::Every(_) => SignedDuration::ZERO,
-            Schedule::Cron(..) => spread(self.seed, SPLAY),
+            Schedule::Cron(..) => spread_offset(self.seed, MAX_CRON_SPLAY),
         };
         // Done at the splayed time of a tick is done with the tick.
-        entry.schedule.after((done - splay).max(Instant::MIN)).map(|next| next + splay)
+        entry.schedule.next_after((done - splay).max(UtcTimestamp::MIN)).map(|next| next + splay)
     }
 
     /// Time between two looks, at least: longer where they take long, and doubling where they fail.
-    fn gap(&self) -> SignedDuration {
-        let failing = self.failures.saturating_sub(PATIENT_FAILURES - 1).min(10);
+    fn min_gap(&self) -> SignedDuration {
+        let failing = self.consecutive_failures.saturating_sub(BACKOFF_FAILURE_THRESHOLD - 1).min(10);
         let back_off = if failing == 0 {
             SignedDuration::ZERO
         } else {
-            LEAST_GAP.saturating_mul(1 << failing).min(LONGEST_BACK_OFF)
+            MIN_RUN_GAP.saturating_mul(1 << failing).min(MAX_RUN_BACKOFF)
         };
-        spacing(self.took).max(back_off) + self.jitter(back_off / 10)
+        min_run_spacing(self.last_duration).max(back_off) + self.backoff_jitter(back_off / 10)
     }
 
     /// Up to that much, another for each target and failure.
-    fn jitter(&self, most: SignedDuration) -> SignedDuration {
+    fn backoff_jitter(&self, most: SignedDuration) -> SignedDuration {
         let mut hasher = SipHasher13::new();
         hasher.write_u64(self.seed);
-        hasher.write_u32(self.failures);
-        spread(hasher.finish() >> 1, most)
+        hasher.write_u32(self.consecutive_failures);
+        spread_offset(hasher.finish() >> 1, most)
     }
 
     /// What the schedules cost in a month of 30 days: looks, and how long a database is awake which suspends
     /// itself after so long without a query.
     #[must_use]
-    pub fn cost(&self, suspends_after: SignedDuration) -> (u64, SignedDuration) {
-        let start = Instant::UNIX_EPOCH + 20_000 * DAY;
-        let end = start + MONTH * DAY;
-        let (done, looked) = (vec![Some(start); self.done.len()], Some(start));
+    pub fn estimate_monthly_cost(&self, autosuspend_after: SignedDuration) -> (u64, SignedDuration) {
+        let start = UtcTimestamp::UNIX_EPOCH + 20_000 * DAY;
+        let end = start + COST_PERIOD_DAYS * DAY;
+        let (done, looked) = (vec![Some(start); self.last_done.len()], Some(start));
         let mut table = Self {
-            done,
-            looked,
-            hurried: false,
-            closely: false,
-            failures: 0,
-            took: SignedDuration::ZERO,
+            last_done: done,
+            last_run_at: looked,
+            is_run_requested: false,
+            is_high_frequency: false,
+            consecutive_failures: 0,
+            last_duration: SignedDuration::ZERO,
             ..self.clone()
         };
         let (mut looks, mut awake, mut now) = (0, SignedDuration::ZERO, start);
         loop {
-            let next = table.next(now);
-            awake += next.min(end).duration_since(now).min(suspends_after);
+            let next = table.next_run_at(now);
+            awake += next.min(end).duration_since(now).min(autosuspend_after);
             if next >= end {
                 return (looks, awake);
             }
             looks += 1;
             now = next;
-            if let Some(due) = table.due(now) {
-                table.looked(&due, now, SignedDuration::ZERO, true);
+            if let Some(due) = table.due_run(now) {
+                table.record_run(&due, now, SignedDuration::ZERO, true);
             }
         }
     }
@@ -316,38 +327,42 @@ mod tests {
     const AT_ONCE: SignedDuration = SignedDuration::ZERO;
     const SHORT: SignedDuration = SignedDuration::from_micros(5);
 
-    fn at(after: SignedDuration) -> Instant {
-        Instant::UNIX_EPOCH + after
+    fn at(after: SignedDuration) -> UtcTimestamp {
+        UtcTimestamp::UNIX_EPOCH + after
     }
 
-    pub(super) fn utc(text: &str) -> Instant {
+    pub(super) fn utc(text: &str) -> UtcTimestamp {
         text.parse::<Timestamp>().unwrap().try_into().unwrap()
     }
 
-    fn entry(schedule: Schedule, checks: &[&str], deep: bool) -> Entry {
-        Entry { schedule, checks: checks.iter().map(|id| (*id).to_owned()).collect(), deep }
+    fn entry(schedule: Schedule, checks: &[&str], deep: bool) -> ScheduledChecks {
+        ScheduledChecks {
+            schedule,
+            checks: checks.iter().map(|id| (*id).to_owned()).collect(),
+            ignore_constraints: deep,
+        }
     }
 
     fn cron(text: &str, zone: &str) -> Schedule {
-        Schedule::cron(text, &TimeZone::get(zone).unwrap()).unwrap()
+        Schedule::parse_cron(text, &TimeZone::get(zone).unwrap()).unwrap()
     }
 
     #[test]
     fn cron_keeps_to_local_time_over_a_change_of_clocks() {
         let daily = cron("30 6 * * *", "Europe/Berlin");
-        assert_eq!(daily.after(utc("2026-10-24T10:00:00Z")), Some(utc("2026-10-25T05:30:00Z")));
-        assert_eq!(daily.after(utc("2026-10-23T10:00:00Z")), Some(utc("2026-10-24T04:30:00Z")));
-        assert_eq!(daily.before(utc("2026-10-25T05:29:00Z")), Some(utc("2026-10-24T04:30:00Z")));
+        assert_eq!(daily.next_after(utc("2026-10-24T10:00:00Z")), Some(utc("2026-10-25T05:30:00Z")));
+        assert_eq!(daily.next_after(utc("2026-10-23T10:00:00Z")), Some(utc("2026-10-24T04:30:00Z")));
+        assert_eq!(daily.last_at_or_before(utc("2026-10-25T05:29:00Z")), Some(utc("2026-10-24T04:30:00Z")));
         // The hour that is left out in spring is not a day that is left out.
-        let gap = cron("30 2 * * *", "Europe/Berlin").after(utc("2026-03-28T12:00:00Z")).unwrap();
+        let gap = cron("30 2 * * *", "Europe/Berlin").next_after(utc("2026-03-28T12:00:00Z")).unwrap();
         assert!(gap < utc("2026-03-29T12:00:00Z"), "{gap:?}");
     }
 
     #[test]
     fn a_success_counts_for_three_intervals_of_the_most_frequent_schedule() {
         let start = utc("2026-11-24T12:00:00Z");
-        let until = |entries: &[Entry], took: SignedDuration| {
-            current_until(entries, start, took).duration_since(start)
+        let until = |entries: &[ScheduledChecks], took: SignedDuration| {
+            fresh_until(entries, start, took).duration_since(start)
         };
         let often = entry(Schedule::Every(5 * MINUTE), &["a"], false);
         let nightly = entry(cron("0 3 * * *", "UTC"), &["a"], true);
@@ -362,9 +377,9 @@ mod tests {
     fn bad_expressions_are_told_apart() {
         let zone = TimeZone::UTC;
         for text in ["", "every day", "61 * * * *", "* * * * * *", "* * * *"] {
-            assert!(matches!(Schedule::cron(text, &zone), Err(BadCron::Unreadable(_))), "{text}");
+            assert!(matches!(Schedule::parse_cron(text, &zone), Err(CronError::Unreadable(_))), "{text}");
         }
-        assert_eq!(Schedule::cron("0 0 31 2 *", &zone).unwrap_err(), BadCron::Never);
+        assert_eq!(Schedule::parse_cron("0 0 31 2 *", &zone).unwrap_err(), CronError::Never);
     }
 
     #[test]
@@ -374,14 +389,14 @@ mod tests {
             entry(Schedule::Every(MINUTE), &["a", "b"], false),
             entry(cron("0 3 * * *", "UTC"), &["a", "b", "c"], true),
         ];
-        let mut table = Timetable::new("x", entries, Some(start), start);
+        let mut table = RunScheduler::new("x", entries, Some(start), start);
         let looks: Vec<(i64, usize, bool)> = (0..6)
             .map(|_| {
-                let now = table.next(start);
-                let due = table.due(now).unwrap();
-                assert_eq!(table.due(now - SHORT), None);
-                table.looked(&due, now, SignedDuration::ZERO, true);
-                (now.duration_since(start).as_secs(), due.checks.len(), due.deep)
+                let now = table.next_run_at(start);
+                let due = table.due_run(now).unwrap();
+                assert_eq!(table.due_run(now - SHORT), None);
+                table.record_run(&due, now, SignedDuration::ZERO, true);
+                (now.duration_since(start).as_secs(), due.checks.len(), due.ignore_constraints)
             })
             .collect();
         let deep: Vec<_> = looks.iter().filter(|(_, checks, deep)| *deep && *checks == 3).collect();
@@ -389,24 +404,25 @@ mod tests {
         assert!(looks.windows(2).all(|pair| pair[1].0 - pair[0].0 >= 60), "{looks:?}");
         // An hour without a look is one look late, not sixty.
         let late = start + HOUR;
-        let due = table.due(late).unwrap();
-        table.looked(&due, late, AT_ONCE, true);
-        assert_eq!(table.next(late), late + MINUTE);
+        let due = table.due_run(late).unwrap();
+        table.record_run(&due, late, AT_ONCE, true);
+        assert_eq!(table.next_run_at(late), late + MINUTE);
     }
 
     #[test]
     fn failing_and_slow_targets_are_looked_at_less_often() {
         let start = at(DAY);
-        let table =
-            || Timetable::new("x", vec![entry(Schedule::Every(MINUTE), &["a"], false)], Some(start), start);
+        let table = || {
+            RunScheduler::new("x", vec![entry(Schedule::Every(MINUTE), &["a"], false)], Some(start), start)
+        };
         let gaps = |took: SignedDuration, succeeded: bool| -> Vec<i64> {
             let mut table = table();
             let mut now = start;
             let gap = |_| {
-                let next = table.next(now);
+                let next = table.next_run_at(now);
                 let gap = next.duration_since(now);
                 now = next;
-                table.looked(&table.due(now).unwrap(), now, took, succeeded);
+                table.record_run(&table.due_run(now).unwrap(), now, took, succeeded);
                 gap.as_secs()
             };
             (0..9).map(gap).collect()
@@ -426,52 +442,57 @@ mod tests {
             entry(Schedule::Every(6 * HOUR), &["a"], false),
             entry(cron("0 3 * * *", "UTC"), &["a"], true),
         ];
-        let mut table = Timetable::new("x", entries, Some(start), start);
-        table.hurry();
-        assert_eq!(table.next(start + SECOND), start + LEAST_GAP);
-        let due = table.due(start + LEAST_GAP).unwrap();
-        assert!(!due.deep && due.checks.len() == 1);
-        table.looked(&due, start + LEAST_GAP, AT_ONCE, true);
-        assert!(table.next(start + LEAST_GAP) > start + 2 * HOUR);
+        let mut table = RunScheduler::new("x", entries, Some(start), start);
+        table.request_run();
+        assert_eq!(table.next_run_at(start + SECOND), start + MIN_RUN_GAP);
+        let due = table.due_run(start + MIN_RUN_GAP).unwrap();
+        assert!(!due.ignore_constraints && due.checks.len() == 1);
+        table.record_run(&due, start + MIN_RUN_GAP, AT_ONCE, true);
+        assert!(table.next_run_at(start + MIN_RUN_GAP) > start + 2 * HOUR);
         let mut new =
-            Timetable::new("x", vec![entry(Schedule::Every(MINUTE), &["a"], false)], None, start + SHORT);
-        assert_eq!((new.next(start), new.due(start)), (start + SHORT, None));
-        let due = new.due(start + SHORT).unwrap();
-        new.looked(&due, start + SHORT, AT_ONCE, false);
-        assert_eq!(new.next(start + SHORT), start + SHORT + LEAST_GAP, "what failed is due again");
+            RunScheduler::new("x", vec![entry(Schedule::Every(MINUTE), &["a"], false)], None, start + SHORT);
+        assert_eq!((new.next_run_at(start), new.due_run(start)), (start + SHORT, None));
+        let due = new.due_run(start + SHORT).unwrap();
+        new.record_run(&due, start + SHORT, AT_ONCE, false);
+        assert_eq!(new.next_run_at(start + SHORT), start + SHORT + MIN_RUN_GAP, "what failed is due again");
     }
 
     #[test]
     fn a_clock_that_goes_back_stops_nothing() {
-        let mut table = Timetable::new(
+        let mut table = RunScheduler::new(
             "x",
             vec![entry(Schedule::Every(MINUTE), &["a"], false)],
             Some(at(10 * HOUR)),
             at(AT_ONCE),
         );
         let now = at(7 * HOUR);
-        assert!(table.is_ahead(now) && table.next(now) > now + HOUR);
-        table.rebase(now);
-        assert_eq!(table.next(now), now + MINUTE);
+        assert!(table.has_clock_moved_back(now) && table.next_run_at(now) > now + HOUR);
+        table.clamp_to(now);
+        assert_eq!(table.next_run_at(now), now + MINUTE);
     }
 
     #[test]
     fn a_time_that_cron_names_does_not_come_again_when_the_clock_goes_back() {
         let nightly = || entry(cron("0 21 * * *", "UTC"), &["a"], false);
-        let mut table = Timetable::new("x", vec![nightly()], Some(utc("2026-11-28T21:00:30Z")), at(AT_ONCE));
-        let before = table.next(utc("2026-11-28T22:10:00Z"));
-        table.rebase(utc("2026-11-28T19:10:00Z"));
-        assert_eq!(table.next(utc("2026-11-28T22:11:00Z")), before, "not at once");
-        table.rebase(utc("2026-11-01T19:10:00Z"));
-        assert!(table.next(utc("2026-11-01T19:10:00Z")) < utc("2026-11-01T22:00:00Z"), "nor a month late");
+        let mut table =
+            RunScheduler::new("x", vec![nightly()], Some(utc("2026-11-28T21:00:30Z")), at(AT_ONCE));
+        let before = table.next_run_at(utc("2026-11-28T22:10:00Z"));
+        table.clamp_to(utc("2026-11-28T19:10:00Z"));
+        assert_eq!(table.next_run_at(utc("2026-11-28T22:11:00Z")), before, "not at once");
+        table.clamp_to(utc("2026-11-01T19:10:00Z"));
+        assert!(
+            table.next_run_at(utc("2026-11-01T19:10:00Z")) < utc("2026-11-01T22:00:00Z"),
+            "nor a month late"
+        );
     }
 
     #[test]
     fn a_schedule_says_what_it_costs() {
         let cost = |schedule| {
-            Timetable::new("x", vec![entry(schedule, &["a"], false)], None, at(AT_ONCE)).cost(5 * MINUTE)
+            RunScheduler::new("x", vec![entry(schedule, &["a"], false)], None, at(AT_ONCE))
+                .estimate_monthly_cost(5 * MINUTE)
         };
-        assert_eq!(cost(Schedule::Every(MINUTE)), (30 * 1_440 - 1, MONTH * DAY));
+        assert_eq!(cost(Schedule::Every(MINUTE)), (30 * 1_440 - 1, COST_PERIOD_DAYS * DAY));
         assert_eq!(cost(Schedule::Every(6 * HOUR)), (119, 120 * 5 * MINUTE));
         assert_eq!(cost(cron("0 6 * * *", "UTC")).0, 30);
     }
@@ -480,18 +501,18 @@ mod tests {
         /// Whatever the schedules, looks keep their distance, and none is waited for in vain.
         #[test]
         fn looks_keep_their_distance(minutes in prop::collection::vec(1i64..600, 1..4), minute in 0u8..60, took in 0i64..30) {
-            let mut entries: Vec<Entry> =
+            let mut entries: Vec<ScheduledChecks> =
                 minutes.iter().map(|every| entry(Schedule::Every(SignedDuration::from_mins(*every)), &["a"], false)).collect();
             entries.push(entry(cron(&format!("{minute} * * * *"), "UTC"), &["b"], false));
-            let mut table = Timetable::new("x", entries, None, at(DAY));
+            let mut table = RunScheduler::new("x", entries, None, at(DAY));
             let mut now = at(DAY);
             for _ in 0..50 {
-                let next = table.next(now);
-                prop_assert!(next.duration_since(now) <= HOUR + SPLAY);
-                let due = table.due(next).unwrap();
+                let next = table.next_run_at(now);
+                prop_assert!(next.duration_since(now) <= HOUR + MAX_CRON_SPLAY);
+                let due = table.due_run(next).unwrap();
                 prop_assert!(!due.checks.is_empty());
-                table.looked(&due, next, SignedDuration::from_secs(took), true);
-                prop_assert!(table.next(next).duration_since(next) >= LEAST_GAP);
+                table.record_run(&due, next, SignedDuration::from_secs(took), true);
+                prop_assert!(table.next_run_at(next).duration_since(next) >= MIN_RUN_GAP);
                 now = next;
             }
         }

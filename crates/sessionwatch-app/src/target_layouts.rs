@@ -1,21 +1,21 @@
 //! The table in which the sessions of each target were recognized, and when another one is believed.
 
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::timestamp::UtcTimestamp;
 use sessionwatch_store::{
     Store, StoreError,
-    db::Db,
     layouts::{self, LayoutChange},
+    transaction::Tx,
 };
 use sessionwatch_targets::{
     error::TargetError,
-    layout::{known_layout::KnownLayout, source::ProfileSource},
+    layout::{known_layout::KnownLayout, profile_source::ProfileSource},
     mapping::Mapping,
 };
 
 use crate::config::Target;
 
 /// What is kept of a target.
-pub type KeptLayout = layouts::Kept<KnownLayout>;
+pub type LayoutRecord = layouts::StoredLayout<KnownLayout>;
 
 /// Returns where the sessions of a target are known to be; `None` before a first look, and where the configuration has
 /// changed since: whoever changes that has confirmed what it leads to.
@@ -23,8 +23,8 @@ pub type KeptLayout = layouts::Kept<KnownLayout>;
 /// # Errors
 ///
 /// If it cannot be read.
-pub fn known(db: Db<'_>, target: &Target) -> Result<Option<KnownLayout>, StoreError> {
-    let kept = layouts::get(db, &target.name)?.filter(|kept| is_of(kept, target));
+pub fn find_known_layout(db: Tx<'_>, target: &Target) -> Result<Option<KnownLayout>, StoreError> {
+    let kept = layouts::find_layout(db, &target.name)?.filter(|kept| is_current(kept, target));
     Ok(kept.map(|kept| kept.layout))
 }
 
@@ -33,14 +33,15 @@ pub fn known(db: Db<'_>, target: &Target) -> Result<Option<KnownLayout>, StoreEr
 /// # Errors
 ///
 /// If the store cannot say it: then no table is to be believed.
-pub fn locate(store: &Store, target: &mut Target) -> Result<(), TargetError> {
-    let kept = store.read(|db| known(db, target));
-    target.known = kept.map_err(|error| TargetError::Unlocated(error.to_string()))?;
+pub fn set_known_layout(store: &Store, target: &mut Target) -> Result<(), TargetError> {
+    let kept = store.read(|db| find_known_layout(db, target));
+    target.known_layout = kept.map_err(|error| TargetError::KnownLayoutUnavailable(error.to_string()))?;
     Ok(())
 }
 
-fn is_of(kept: &KeptLayout, target: &Target) -> bool {
-    kept.address == target.address.to_string() && kept.configured == configured(&target.storage)
+fn is_current(kept: &LayoutRecord, target: &Target) -> bool {
+    kept.address == target.address.to_string()
+        && kept.configured_tables == profile_source_key(&target.profile_source)
 }
 
 /// Keeps where the sessions of a target were recognized, unless that is known.
@@ -48,18 +49,23 @@ fn is_of(kept: &KeptLayout, target: &Target) -> bool {
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn keep(db: Db<'_>, target: &Target, layout: &KnownLayout, now: Instant) -> Result<(), StoreError> {
-    let before: Option<KeptLayout> = layouts::get(db, &target.name)?;
-    if before.as_ref().is_some_and(|kept| is_of(kept, target)) {
+pub fn record_detected_layout(
+    db: Tx<'_>,
+    target: &Target,
+    layout: &KnownLayout,
+    now: UtcTimestamp,
+) -> Result<(), StoreError> {
+    let before: Option<LayoutRecord> = layouts::find_layout(db, &target.name)?;
+    if before.as_ref().is_some_and(|kept| is_current(kept, target)) {
         return Ok(());
     }
     if let Some(before) = before.filter(|before| before.layout != *layout) {
         let actor = "the configuration";
         let change =
             LayoutChange { target: &target.name, actor, before: Some(&before.layout), after: layout };
-        layouts::audit_change(db, change, now)?;
+        layouts::audit_layout_change(db, change, now)?;
     }
-    layouts::put(db, &to_keep(target, layout, now))
+    layouts::upsert_layout(db, &build_record(target, layout, now))
 }
 
 /// Confirms that the sessions of a target are there from now on; returns where they were before.
@@ -67,39 +73,39 @@ pub fn keep(db: Db<'_>, target: &Target, layout: &KnownLayout, now: Instant) -> 
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn confirm(
-    db: Db<'_>,
+pub fn confirm_layout(
+    db: Tx<'_>,
     target: &Target,
     actor: &str,
     layout: &KnownLayout,
-    now: Instant,
+    now: UtcTimestamp,
 ) -> Result<Option<KnownLayout>, StoreError> {
-    let before = match layouts::get(db, &target.name) {
-        Ok(kept) => kept.map(|kept: KeptLayout| kept.layout),
+    let before = match layouts::find_layout(db, &target.name) {
+        Ok(kept) => kept.map(|kept: LayoutRecord| kept.layout),
         // What cannot be decoded is what is to be replaced.
         Err(StoreError::Undecodable { .. }) => None,
         Err(error) => return Err(error),
     };
     let change = LayoutChange { target: &target.name, actor, before: before.as_ref(), after: layout };
-    layouts::audit_change(db, change, now)?;
-    let kept = KeptLayout { confirmed_by: Some(actor.to_owned()), ..to_keep(target, layout, now) };
-    layouts::put(db, &kept)?;
+    layouts::audit_layout_change(db, change, now)?;
+    let kept = LayoutRecord { confirmed_by: Some(actor.to_owned()), ..build_record(target, layout, now) };
+    layouts::upsert_layout(db, &kept)?;
     Ok(before)
 }
 
-fn to_keep(target: &Target, layout: &KnownLayout, now: Instant) -> KeptLayout {
-    KeptLayout {
+fn build_record(target: &Target, layout: &KnownLayout, now: UtcTimestamp) -> LayoutRecord {
+    LayoutRecord {
         target: target.name.clone(),
         address: target.address.to_string(),
-        configured: configured(&target.storage),
+        configured_tables: profile_source_key(&target.profile_source),
         layout: layout.clone(),
-        at: now,
+        recognized_at: now,
         confirmed_by: None,
     }
 }
 
 /// What the configuration says about the tables of a target.
-fn configured(storage: &ProfileSource) -> String {
+fn profile_source_key(storage: &ProfileSource) -> String {
     match storage {
         ProfileSource::Detect => String::new(),
         ProfileSource::Profile(profile) => format!("profile {profile}"),
@@ -108,7 +114,7 @@ fn configured(storage: &ProfileSource) -> String {
         }
         ProfileSource::Explicit(mapping) => {
             let Mapping { profile, .. } = &**mapping;
-            format!("mapping {} profile {profile}", KnownLayout::of(mapping))
+            format!("mapping {} profile {profile}", KnownLayout::from_mapping(mapping))
         }
     }
 }
@@ -118,42 +124,42 @@ mod tests {
     use std::{path::PathBuf, time::Duration};
 
     use pg_link::Dsn;
-    use sessionwatch_store::Place;
+    use sessionwatch_store::StoreLocation;
 
     use super::*;
-    use crate::config::Rhythm;
-    use sessionwatch_targets::{address::Address, engine::EngineKind, limits::Limits};
+    use crate::config::TargetSchedule;
+    use sessionwatch_targets::{address::TargetAddress, engine::EngineKind, limits::TimeLimits};
 
     fn target(storage: ProfileSource) -> Target {
         Target {
             name: "app".into(),
-            address: Address::of_file(PathBuf::from("app.db")),
-            storage,
-            known: None,
+            address: TargetAddress::from_file_path(PathBuf::from("app.db")),
+            profile_source: storage,
+            known_layout: None,
             engine: EngineKind::Scan,
-            limits: Limits { timeout: Duration::from_secs(1), lock_timeout: Duration::from_secs(1) },
-            rhythm: Rhythm::default(),
-            replica: None,
-            suspends_after: None,
-            act: None,
-            act_missing: None,
-            cleanup: None,
-            ad_hoc: false,
+            limits: TimeLimits { timeout: Duration::from_secs(1), lock_timeout: Duration::from_secs(1) },
+            schedule: TargetSchedule::default(),
+            replica_address: None,
+            autosuspend_after: None,
+            write_address: None,
+            write_address_problem: None,
+            auto_cleanup: None,
+            is_ad_hoc: false,
         }
     }
 
     /// A store of each kind, and the folder of the one that is a file.
     fn both() -> (tempfile::TempDir, [Store; 2]) {
         let folder = tempfile::tempdir().unwrap();
-        let file = Store::open(&Place::File(folder.path().join("store.db"))).unwrap();
-        let database = testkit::shared().database(None).unwrap();
+        let file = Store::open(&StoreLocation::File(folder.path().join("store.db"))).unwrap();
+        let database = testkit::shared_server().create_database(None).unwrap();
         let dsn = Dsn::parse(&database.url("postgres")).unwrap();
-        (folder, [file, Store::open(&Place::Server(Box::new(dsn))).unwrap()])
+        (folder, [file, Store::open(&StoreLocation::Server(Box::new(dsn))).unwrap()])
     }
 
     #[test]
     fn a_layout_is_kept_until_it_is_confirmed_or_configured_anew() {
-        let at = |second: i64| Instant::UNIX_EPOCH + jiff::SignedDuration::from_secs(second);
+        let at = |second: i64| UtcTimestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(second);
         let layout = |table: &str| KnownLayout {
             table: table.into(),
             token: "t".into(),
@@ -163,21 +169,24 @@ mod tests {
         let target = target(ProfileSource::Detect);
         let (_folder, stores) = both();
         for store in stores {
-            let known = |target: &Target| store.read(|db| known(db, target)).unwrap();
+            let known = |target: &Target| store.read(|db| find_known_layout(db, target)).unwrap();
             assert_eq!(known(&target), None);
             for table in ["a", "b"] {
-                store.write(|db| keep(db, &target, &layout(table), at(1))).unwrap();
+                store.write(|db| record_detected_layout(db, &target, &layout(table), at(1))).unwrap();
                 assert_eq!(known(&target), Some(layout("a")));
             }
-            let before = store.write(|db| confirm(db, &target, "ada", &layout("b"), at(2))).unwrap();
+            let before = store.write(|db| confirm_layout(db, &target, "ada", &layout("b"), at(2))).unwrap();
             assert_eq!((before, known(&target)), (Some(layout("a")), Some(layout("b"))));
-            let named = Target { storage: ProfileSource::Profile("authjs".into()), ..target.clone() };
+            let named = Target { profile_source: ProfileSource::Profile("authjs".into()), ..target.clone() };
             assert_eq!(known(&named), None);
-            store.write(|db| keep(db, &named, &layout("c"), at(3))).unwrap();
+            store.write(|db| record_detected_layout(db, &named, &layout("c"), at(3))).unwrap();
             assert_eq!((known(&named), known(&target)), (Some(layout("c")), None));
-            store.write(|db| db.run("UPDATE layouts SET layout = '{}'", &[])).unwrap();
-            assert!(matches!(store.read(|db| super::known(db, &named)), Err(StoreError::Undecodable { .. })));
-            store.write(|db| confirm(db, &named, "ada", &layout("c"), at(4))).unwrap();
+            store.write(|db| db.execute("UPDATE layouts SET layout = '{}'", &[])).unwrap();
+            assert!(matches!(
+                store.read(|db| super::find_known_layout(db, &named)),
+                Err(StoreError::Undecodable { .. })
+            ));
+            store.write(|db| confirm_layout(db, &named, "ada", &layout("c"), at(4))).unwrap();
             assert_eq!(known(&named), Some(layout("c")));
         }
     }

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 /// The first line of a sealed file, which names the version.
 const VERSION_LINE: &str = "age-encryption.org/v1\n";
 /// What derives the key that wraps the key of a file.
-const WRAP_INFO: &str = "age-encryption.org/v1/X25519";
+const WRAP_KEY_INFO: &str = "age-encryption.org/v1/X25519";
 /// The begin of the lines of a recipient.
 const STANZA_PREFIX: &str = "-> ";
 /// The begin of the last line of a header.
@@ -33,10 +33,10 @@ const CHUNK_LENGTH: usize = 64 << 10;
 /// Bytes by which each chunk grows.
 const TAG_LENGTH: usize = 16;
 /// More than a header with one recipient takes.
-const HEADER_ROOM: usize = 512;
+const HEADER_CAPACITY: usize = 512;
 
 /// A key of X25519, public or private.
-pub(super) type Key = [u8; 32];
+pub(super) type X25519Key = [u8; 32];
 /// The key of a file.
 type FileKey = [u8; FILE_KEY_LENGTH];
 
@@ -54,8 +54,8 @@ pub(super) enum DecryptError {
 /// # Errors
 ///
 /// If the library refuses.
-pub(super) fn public_key(private: &Key) -> Result<Key, Unspecified> {
-    let public = private_key(private)?.compute_public_key()?;
+pub(super) fn derive_public_key(private: &X25519Key) -> Result<X25519Key, Unspecified> {
+    let public = load_private_key(private)?.compute_public_key()?;
     public.as_ref().try_into().map_err(|_| Unspecified)
 }
 
@@ -64,8 +64,8 @@ pub(super) fn public_key(private: &Key) -> Result<Key, Unspecified> {
 /// # Errors
 ///
 /// If the system has no random numbers.
-pub(super) fn generate_private_key() -> Result<Zeroizing<Key>, Unspecified> {
-    random().map(Zeroizing::new)
+pub(super) fn generate_private_key() -> Result<Zeroizing<X25519Key>, Unspecified> {
+    random_bytes().map(Zeroizing::new)
 }
 
 /// Encrypts bytes for a public key.
@@ -73,14 +73,14 @@ pub(super) fn generate_private_key() -> Result<Zeroizing<Key>, Unspecified> {
 /// # Errors
 ///
 /// If the system has no random numbers, or that is no key.
-pub(super) fn encrypt(recipient: &Key, plaintext: &[u8]) -> Result<Vec<u8>, Unspecified> {
-    let file_key: Zeroizing<FileKey> = Zeroizing::new(random()?);
+pub(super) fn encrypt(recipient: &X25519Key, plaintext: &[u8]) -> Result<Vec<u8>, Unspecified> {
+    let file_key: Zeroizing<FileKey> = Zeroizing::new(random_bytes()?);
     let chunks = plaintext.len().div_ceil(CHUNK_LENGTH).max(1);
-    let mut sealed = Vec::with_capacity(HEADER_ROOM + plaintext.len() + chunks * TAG_LENGTH);
-    sealed.extend_from_slice(header(recipient, &file_key)?.as_bytes());
-    let salt = random::<PAYLOAD_SALT_LENGTH>()?;
+    let mut sealed = Vec::with_capacity(HEADER_CAPACITY + plaintext.len() + chunks * TAG_LENGTH);
+    sealed.extend_from_slice(encode_header(recipient, &file_key)?.as_bytes());
+    let salt = random_bytes::<PAYLOAD_SALT_LENGTH>()?;
     sealed.extend_from_slice(&salt);
-    let key = payload_key(&file_key, &salt)?;
+    let key = derive_payload_key(&file_key, &salt)?;
     for number in 0..chunks {
         let chunk = &plaintext[number * CHUNK_LENGTH..plaintext.len().min((number + 1) * CHUNK_LENGTH)];
         let at = sealed.len();
@@ -97,20 +97,24 @@ pub(super) fn encrypt(recipient: &Key, plaintext: &[u8]) -> Result<Vec<u8>, Unsp
 /// # Errors
 ///
 /// If it is for somebody else, or was changed since.
-pub(super) fn decrypt(private: &Key, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, DecryptError> {
-    let (header, payload) = Header::parse(sealed).ok_or(DecryptError::Damaged)?;
-    let public = public_key(private).map_err(|_| DecryptError::Damaged)?;
-    let unwrapped = header.wrapped.iter().find_map(|wrapped| wrapped.unwrap_file_key(private, &public).ok());
+pub(super) fn decrypt(private: &X25519Key, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, DecryptError> {
+    let (header, payload) = AgeHeader::parse(sealed).ok_or(DecryptError::Damaged)?;
+    let public = derive_public_key(private).map_err(|_| DecryptError::Damaged)?;
+    let unwrapped =
+        header.wrapped_keys.iter().find_map(|wrapped| wrapped.unwrap_file_key(private, &public).ok());
     let file_key = unwrapped.ok_or(DecryptError::NotForThisKey)?;
-    let is_header =
-        hmac::verify(&mac_key(&file_key).map_err(|_| DecryptError::Damaged)?, header.text, &header.mac);
+    let is_header = hmac::verify(
+        &derive_mac_key(&file_key).map_err(|_| DecryptError::Damaged)?,
+        header.authenticated_bytes,
+        &header.mac,
+    );
     is_header.map_err(|_| DecryptError::Damaged)?;
     decrypt_payload(&file_key, payload).ok_or(DecryptError::Damaged)
 }
 
 fn decrypt_payload(file_key: &FileKey, payload: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let (salt, chunks) = payload.split_at_checked(PAYLOAD_SALT_LENGTH)?;
-    let key = payload_key(file_key, salt).ok()?;
+    let key = derive_payload_key(file_key, salt).ok()?;
     // Room for all of it at once, so that no copies are left where it grew.
     let mut plaintext = Zeroizing::new(vec![0; chunks.len()]);
     let mut length = 0;
@@ -131,79 +135,86 @@ fn decrypt_payload(file_key: &FileKey, payload: &[u8]) -> Option<Zeroizing<Vec<u
 }
 
 /// The header of a file for one recipient.
-fn header(recipient: &Key, file_key: &FileKey) -> Result<String, Unspecified> {
+fn encode_header(recipient: &X25519Key, file_key: &FileKey) -> Result<String, Unspecified> {
     let ephemeral = generate_private_key()?;
-    let share = public_key(&ephemeral)?;
-    let key = wrap_key(&ephemeral, recipient, &share, recipient)?;
+    let share = derive_public_key(&ephemeral)?;
+    let key = derive_wrap_key(&ephemeral, recipient, &share, recipient)?;
     // Room for the tag too, so that the key is encrypted where it stands and no copy of it is left.
     let mut wrapped = Vec::with_capacity(FILE_KEY_LENGTH + TAG_LENGTH);
     wrapped.extend_from_slice(file_key);
     key.seal_in_place_append_tag(zero_nonce(), Aad::empty(), &mut wrapped)?;
     let (share, wrapped) = (STANDARD_NO_PAD.encode(share), STANDARD_NO_PAD.encode(wrapped));
     let mut header = format!("{VERSION_LINE}{STANZA_PREFIX}X25519 {share}\n{wrapped}\n{MAC_PREFIX}");
-    let mac = hmac::sign(&mac_key(file_key)?, header.as_bytes());
+    let mac = hmac::sign(&derive_mac_key(file_key)?, header.as_bytes());
     header.push_str(&format!(" {}\n", STANDARD_NO_PAD.encode(mac)));
     Ok(header)
 }
 
 /// The header of a file that is read.
-struct Header<'a> {
+struct AgeHeader<'a> {
     /// For whom the key of the file was wrapped by X25519.
-    wrapped: Vec<WrappedKey>,
+    wrapped_keys: Vec<WrappedKey>,
     /// The bytes that the MAC authenticates.
-    text: &'a [u8],
+    authenticated_bytes: &'a [u8],
     mac: Vec<u8>,
 }
 
 /// The key of a file, for one recipient.
 struct WrappedKey {
-    share: Key,
-    body: [u8; FILE_KEY_LENGTH + TAG_LENGTH],
+    ephemeral_share: X25519Key,
+    ciphertext: [u8; FILE_KEY_LENGTH + TAG_LENGTH],
 }
 
-impl<'a> Header<'a> {
+impl<'a> AgeHeader<'a> {
     /// Reads a header, and returns what follows it. Recipients of other kinds are passed over.
     fn parse(sealed: &'a [u8]) -> Option<(Self, &'a [u8])> {
-        let mut lines = Lines { rest: sealed.strip_prefix(VERSION_LINE.as_bytes())? };
+        let mut lines = HeaderLines { rest: sealed.strip_prefix(VERSION_LINE.as_bytes())? };
         let mut wrapped = vec![];
         loop {
             let before = lines.rest;
-            let line = lines.next()?;
+            let line = lines.next_line()?;
             if let Some(stanza) = line.strip_prefix(STANZA_PREFIX) {
-                let body = lines.body()?;
+                let body = lines.read_body()?;
                 let mut arguments = stanza.split(' ');
                 if arguments.next() == Some("X25519") {
-                    let share = decode(arguments.next()?)?;
+                    let share = decode_key(arguments.next()?)?;
                     let body = body.try_into().ok()?;
-                    arguments.next().is_none().then(|| wrapped.push(WrappedKey { share, body }))?;
+                    arguments
+                        .next()
+                        .is_none()
+                        .then(|| wrapped.push(WrappedKey { ephemeral_share: share, ciphertext: body }))?;
                 }
                 continue;
             }
             let mac = line.strip_prefix(MAC_PREFIX)?.strip_prefix(' ')?;
             let mac = STANDARD_NO_PAD.decode(mac).ok()?;
             let text = &sealed[..sealed.len() - before.len() + MAC_PREFIX.len()];
-            return Some((Self { wrapped, text, mac }, lines.rest));
+            return Some((Self { wrapped_keys: wrapped, authenticated_bytes: text, mac }, lines.rest));
         }
     }
 }
 
 impl WrappedKey {
-    fn unwrap_file_key(&self, private: &Key, public: &Key) -> Result<Zeroizing<FileKey>, Unspecified> {
-        let key = wrap_key(private, &self.share, &self.share, public)?;
+    fn unwrap_file_key(
+        &self,
+        private: &X25519Key,
+        public: &X25519Key,
+    ) -> Result<Zeroizing<FileKey>, Unspecified> {
+        let key = derive_wrap_key(private, &self.ephemeral_share, &self.ephemeral_share, public)?;
         let mut file_key = Zeroizing::new([0; FILE_KEY_LENGTH]);
-        let (ciphertext, tag) = self.body.split_at(FILE_KEY_LENGTH);
+        let (ciphertext, tag) = self.ciphertext.split_at(FILE_KEY_LENGTH);
         key.open_separate_gather(zero_nonce(), Aad::empty(), ciphertext, tag, &mut file_key[..])?;
         Ok(file_key)
     }
 }
 
 /// The lines of a header.
-struct Lines<'a> {
+struct HeaderLines<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Lines<'a> {
-    fn next(&mut self) -> Option<&'a str> {
+impl<'a> HeaderLines<'a> {
+    fn next_line(&mut self) -> Option<&'a str> {
         let end = self.rest.iter().position(|byte| *byte == b'\n')?;
         let line = std::str::from_utf8(&self.rest[..end]).ok()?;
         self.rest = &self.rest[end + 1..];
@@ -211,10 +222,10 @@ impl<'a> Lines<'a> {
     }
 
     /// What a stanza holds below its first line.
-    fn body(&mut self) -> Option<Vec<u8>> {
+    fn read_body(&mut self) -> Option<Vec<u8>> {
         let mut text = String::new();
         loop {
-            let line = self.next()?;
+            let line = self.next_line()?;
             text.push_str(line);
             if line.len() != BODY_LINE_LENGTH {
                 return if line.len() < BODY_LINE_LENGTH { STANDARD_NO_PAD.decode(text).ok() } else { None };
@@ -224,27 +235,32 @@ impl<'a> Lines<'a> {
 }
 
 /// The key that wraps the key of a file: each side has one private key, and the other's public one.
-fn wrap_key(private: &Key, other: &Key, share: &Key, recipient: &Key) -> Result<LessSafeKey, Unspecified> {
+fn derive_wrap_key(
+    private: &X25519Key,
+    other: &X25519Key,
+    share: &X25519Key,
+    recipient: &X25519Key,
+) -> Result<LessSafeKey, Unspecified> {
     let other = UnparsedPublicKey::new(&X25519, other);
-    agreement::agree(&private_key(private)?, other, Unspecified, |shared| {
-        derive_cipher(shared, &[&share[..], recipient].concat(), WRAP_INFO)
+    agreement::agree(&load_private_key(private)?, other, Unspecified, |shared| {
+        derive_cipher(shared, &[&share[..], recipient].concat(), WRAP_KEY_INFO)
     })
 }
 
-fn payload_key(file_key: &FileKey, salt: &[u8]) -> Result<LessSafeKey, Unspecified> {
+fn derive_payload_key(file_key: &FileKey, salt: &[u8]) -> Result<LessSafeKey, Unspecified> {
     derive_cipher(file_key, salt, "payload")
 }
 
-fn mac_key(file_key: &FileKey) -> Result<hmac::Key, Unspecified> {
-    Ok(hmac::Key::new(hmac::HMAC_SHA256, &derive(file_key, &[], "header")?[..]))
+fn derive_mac_key(file_key: &FileKey) -> Result<hmac::Key, Unspecified> {
+    Ok(hmac::Key::new(hmac::HMAC_SHA256, &derive_key(file_key, &[], "header")?[..]))
 }
 
 fn derive_cipher(secret: &[u8], salt: &[u8], info: &str) -> Result<LessSafeKey, Unspecified> {
-    Ok(LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, &derive(secret, salt, info)?[..])?))
+    Ok(LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, &derive_key(secret, salt, info)?[..])?))
 }
 
 /// Derives 32 bytes by HKDF with SHA-256 (RFC 5869).
-fn derive(secret: &[u8], salt: &[u8], info: &str) -> Result<Zeroizing<Key>, Unspecified> {
+fn derive_key(secret: &[u8], salt: &[u8], info: &str) -> Result<Zeroizing<X25519Key>, Unspecified> {
     let mut key = Zeroizing::new([0; 32]);
     Salt::new(HKDF_SHA256, salt)
         .extract(secret)
@@ -253,7 +269,7 @@ fn derive(secret: &[u8], salt: &[u8], info: &str) -> Result<Zeroizing<Key>, Unsp
     Ok(key)
 }
 
-fn private_key(private: &Key) -> Result<PrivateKey, Unspecified> {
+fn load_private_key(private: &X25519Key) -> Result<PrivateKey, Unspecified> {
     PrivateKey::from_private_key(&X25519, private).map_err(|_| Unspecified)
 }
 
@@ -270,13 +286,13 @@ fn zero_nonce() -> Nonce {
     Nonce::assume_unique_for_key([0; NONCE_LEN])
 }
 
-fn random<const N: usize>() -> Result<[u8; N], Unspecified> {
+fn random_bytes<const N: usize>() -> Result<[u8; N], Unspecified> {
     let mut bytes = [0; N];
     rand::fill(&mut bytes)?;
     Ok(bytes)
 }
 
-fn decode(text: &str) -> Option<Key> {
+fn decode_key(text: &str) -> Option<X25519Key> {
     STANDARD_NO_PAD.decode(text).ok()?.try_into().ok()
 }
 
@@ -295,7 +311,7 @@ mod tests {
     use crate::Identity;
 
     /// The same key, for both implementations.
-    fn identities() -> (x25519::Identity, Zeroizing<Key>) {
+    fn identities() -> (x25519::Identity, Zeroizing<X25519Key>) {
         let theirs = x25519::Identity::generate();
         let ours = Identity::parse(theirs.to_string().expose_secret()).unwrap();
         (theirs, ours.private)
@@ -326,11 +342,11 @@ mod tests {
     #[test]
     fn any_program_of_the_format_opens_what_is_encrypted_and_the_other_way_round() {
         let (theirs, ours) = identities();
-        let public = public_key(&ours).unwrap();
+        let public = derive_public_key(&ours).unwrap();
         for length in [0, 1, CHUNK_LENGTH - 1, CHUNK_LENGTH, CHUNK_LENGTH + 1, 2 * CHUNK_LENGTH, 200_000] {
             let plaintext = plaintext(length);
             let sealed = encrypt(&public, &plaintext).unwrap();
-            let room = HEADER_ROOM + length + length.div_ceil(CHUNK_LENGTH).max(1) * TAG_LENGTH;
+            let room = HEADER_CAPACITY + length + length.div_ceil(CHUNK_LENGTH).max(1) * TAG_LENGTH;
             assert!(sealed.len() <= room, "plaintext is left where a buffer grew");
             assert_eq!(age_decrypt(&theirs, &sealed), plaintext, "{length}");
             assert_eq!(*decrypt(&ours, &sealed).unwrap(), plaintext, "{length}");
@@ -350,7 +366,7 @@ mod tests {
     #[test]
     fn every_byte_counts_and_so_does_the_end() {
         let (_, ours) = identities();
-        let sealed = encrypt(&public_key(&ours).unwrap(), &plaintext(2 * CHUNK_LENGTH)).unwrap();
+        let sealed = encrypt(&derive_public_key(&ours).unwrap(), &plaintext(2 * CHUNK_LENGTH)).unwrap();
         let ends = (0..400).chain(sealed.len() - 40..sealed.len());
         for at in ends.chain((400..sealed.len()).step_by(4_099)) {
             let mut changed = sealed.clone();
@@ -390,7 +406,7 @@ mod tests {
         let text = theirs.to_string();
         let ours = Identity::parse(text.expose_secret()).unwrap();
         assert_eq!(ours.recipient().to_string(), theirs.to_public().to_string());
-        assert_eq!(ours.text().as_str(), text.expose_secret());
-        assert!(x25519::Identity::from_str(&Identity::ephemeral().unwrap().text()).is_ok());
+        assert_eq!(ours.to_text().as_str(), text.expose_secret());
+        assert!(x25519::Identity::from_str(&Identity::generate().unwrap().to_text()).is_ok());
     }
 }

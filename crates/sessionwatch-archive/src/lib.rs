@@ -9,12 +9,12 @@ use std::{
 };
 
 use bech32::{Bech32, Hrp};
-use sessionwatch_targets::{full_rows::ArchiveBatch, unsealed_rows::DamagedRows};
+use sessionwatch_targets::{full_rows::BatchPlaintext, unsealed_rows::DamagedRows};
 use zeroize::Zeroizing;
 
 mod age_format;
 
-use age_format::{DecryptError, Key};
+use age_format::{DecryptError, X25519Key};
 
 /// What the text of a recipient begins with, before a `1`.
 const RECIPIENT_PREFIX: Hrp = Hrp::parse_unchecked("age");
@@ -28,25 +28,25 @@ pub enum SealError {
     #[error(
         "`{0}` is not a recipient of the age format: one begins with `age1` and is what `age-keygen -y` prints"
     )]
-    Recipient(String),
+    InvalidRecipient(String),
     /// There is an identity already.
     #[error("there is a file {0} already: it is left as it is")]
-    Exists(PathBuf),
+    IdentityExists(PathBuf),
     /// The identity cannot be written.
     #[error("cannot write the identity to {0}: is the folder there, and may it be written?")]
-    Write(PathBuf),
+    WriteIdentity(PathBuf),
     /// The identity cannot be read.
     #[error("cannot read an identity from {0}: it is a file with a line that begins with `AGE-SECRET-KEY-1`")]
-    Read(PathBuf),
+    ReadIdentity(PathBuf),
     /// It is sealed to another recipient.
     #[error("that identity does not open the archive: it was sealed to {0}")]
-    Wrong(String),
+    WrongIdentity(String),
     /// It was changed since.
     #[error("the archive is damaged: what it holds is not what was sealed")]
     Damaged,
     /// The memory or the random source failed.
     #[error("the rows cannot be sealed")]
-    Sealing,
+    SealFailed,
 }
 
 impl From<DamagedRows> for SealError {
@@ -57,12 +57,12 @@ impl From<DamagedRows> for SealError {
 
 /// To whom archives are sealed.
 #[derive(Clone)]
-pub struct Recipient(Key);
+pub struct Recipient(X25519Key);
 
 /// What opens archives.
 pub struct Identity {
-    private: Zeroizing<Key>,
-    public: Key,
+    private: Zeroizing<X25519Key>,
+    public: X25519Key,
 }
 
 impl Recipient {
@@ -74,7 +74,7 @@ impl Recipient {
     pub fn parse(text: &str) -> Result<Self, SealError> {
         let text = text.trim();
         let key = parse_key(text, RECIPIENT_PREFIX).filter(|_| text.starts_with("age1"));
-        key.map(|key| Self(*key)).ok_or_else(|| SealError::Recipient(text.to_owned()))
+        key.map(|key| Self(*key)).ok_or_else(|| SealError::InvalidRecipient(text.to_owned()))
     }
 
     /// Encrypts bytes.
@@ -83,7 +83,7 @@ impl Recipient {
     ///
     /// If the system has no random numbers.
     pub fn seal(&self, bytes: &[u8]) -> Result<Vec<u8>, SealError> {
-        age_format::encrypt(&self.0, bytes).map_err(|_| SealError::Sealing)
+        age_format::encrypt(&self.0, bytes).map_err(|_| SealError::SealFailed)
     }
 
     /// Encrypts rows.
@@ -91,7 +91,7 @@ impl Recipient {
     /// # Errors
     ///
     /// If the system has no random numbers.
-    pub fn seal_rows(&self, batch: &ArchiveBatch<'_>) -> Result<Vec<u8>, SealError> {
+    pub fn seal_rows(&self, batch: &BatchPlaintext<'_>) -> Result<Vec<u8>, SealError> {
         batch.with_plaintext(|plaintext| self.seal(plaintext))
     }
 }
@@ -114,20 +114,20 @@ impl Identity {
     /// # Errors
     ///
     /// If there is such a file, it cannot be written, or the system has no random numbers.
-    pub fn create(path: &Path) -> Result<Self, SealError> {
-        let identity = Self::ephemeral()?;
+    pub fn create_file(path: &Path) -> Result<Self, SealError> {
+        let identity = Self::generate()?;
         let open = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
         let mut file = open.map_err(|error| match error.kind() {
-            std::io::ErrorKind::AlreadyExists => SealError::Exists(path.to_owned()),
-            _ => SealError::Write(path.to_owned()),
+            std::io::ErrorKind::AlreadyExists => SealError::IdentityExists(path.to_owned()),
+            _ => SealError::WriteIdentity(path.to_owned()),
         })?;
         let text = Zeroizing::new(format!(
             "# Opens the archives of sessionwatch. Keep it where the archives are not.\n# public key: {}\n{}\n",
             identity.recipient(),
-            *identity.text()
+            *identity.to_text()
         ));
         let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
-        written.map_err(|_| SealError::Write(path.to_owned()))?;
+        written.map_err(|_| SealError::WriteIdentity(path.to_owned()))?;
         Ok(identity)
     }
 
@@ -136,9 +136,9 @@ impl Identity {
     /// # Errors
     ///
     /// If the system has no random numbers.
-    pub fn ephemeral() -> Result<Self, SealError> {
-        let private = age_format::generate_private_key().map_err(|_| SealError::Sealing)?;
-        Self::of(private).ok_or(SealError::Sealing)
+    pub fn generate() -> Result<Self, SealError> {
+        let private = age_format::generate_private_key().map_err(|_| SealError::SealFailed)?;
+        Self::from_private_key(private).ok_or(SealError::SealFailed)
     }
 
     /// Reads one from a file, as this program or `age-keygen` writes it.
@@ -146,25 +146,25 @@ impl Identity {
     /// # Errors
     ///
     /// If there is none.
-    pub fn read(path: &Path) -> Result<Self, SealError> {
+    pub fn read_file(path: &Path) -> Result<Self, SealError> {
         let text = std::fs::read_to_string(path).map(Zeroizing::new);
-        let text = text.map_err(|_| SealError::Read(path.to_owned()))?;
-        text.lines().find_map(Self::parse).ok_or_else(|| SealError::Read(path.to_owned()))
+        let text = text.map_err(|_| SealError::ReadIdentity(path.to_owned()))?;
+        text.lines().find_map(Self::parse).ok_or_else(|| SealError::ReadIdentity(path.to_owned()))
     }
 
     /// Reads `AGE-SECRET-KEY-1…`.
     fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
-        Self::of(parse_key(text, IDENTITY_PREFIX).filter(|_| text.starts_with("AGE"))?)
+        Self::from_private_key(parse_key(text, IDENTITY_PREFIX).filter(|_| text.starts_with("AGE"))?)
     }
 
-    fn of(private: Zeroizing<Key>) -> Option<Self> {
-        let public = age_format::public_key(&private).ok()?;
+    fn from_private_key(private: Zeroizing<X25519Key>) -> Option<Self> {
+        let public = age_format::derive_public_key(&private).ok()?;
         Some(Self { private, public })
     }
 
     /// The text that [`Identity::parse`] reads.
-    fn text(&self) -> Zeroizing<String> {
+    fn to_text(&self) -> Zeroizing<String> {
         // Room for all of it at once, so that no copies are left where it grew.
         let mut text = Zeroizing::new(String::with_capacity(128));
         // Writing to a String cannot fail, and the length is always the same.
@@ -185,7 +185,7 @@ impl Identity {
     /// If it was sealed to another one, or changed since.
     pub fn open(&self, sealed: &[u8], recipient: &str) -> Result<Zeroizing<Vec<u8>>, SealError> {
         age_format::decrypt(&self.private, sealed).map_err(|error| match error {
-            DecryptError::NotForThisKey => SealError::Wrong(recipient.to_owned()),
+            DecryptError::NotForThisKey => SealError::WrongIdentity(recipient.to_owned()),
             DecryptError::Damaged => SealError::Damaged,
         })
     }
@@ -198,7 +198,7 @@ impl std::fmt::Debug for Identity {
 }
 
 /// Reads a key from its text.
-fn parse_key(text: &str, prefix: Hrp) -> Option<Zeroizing<Key>> {
+fn parse_key(text: &str, prefix: Hrp) -> Option<Zeroizing<X25519Key>> {
     let checked = bech32::primitives::decode::CheckedHrpstring::new::<Bech32>(text).ok()?;
     let mut key = Zeroizing::new([0; 32]);
     let mut bytes = checked.byte_iter();
@@ -218,19 +218,19 @@ mod tests {
     fn what_is_sealed_opens_with_its_identity_and_no_other() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
-        let identity = Identity::create(&path).unwrap();
+        let identity = Identity::create_file(&path).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(matches!(Identity::create(&path), Err(SealError::Exists(_))));
+        assert!(matches!(Identity::create_file(&path), Err(SealError::IdentityExists(_))));
         let recipient = Recipient::parse(&identity.recipient().to_string()).unwrap();
         let mut full_rows = FullRows::default();
         full_rows.push(b"(0,1)\t7\t1\ta\tone\n(0,2)\t7\t2\tb\ttwo\n(0,3)\t7\t3\tc\tthree\n");
-        let headers = full_rows.headers().unwrap();
+        let headers = full_rows.parse_headers().unwrap();
         let mut rows = FullRows::default();
         rows.push(b"(0,3)\t7\t9\tx\n(0,1)\t7\t8\ty\n");
-        let carts = DependentRows::new(rows, |head| usize::try_from(head.place - 1).ok());
+        let carts = DependentRows::new(rows, |head| usize::try_from(head.locator - 1).ok());
         let carts = carts.unwrap();
         let sessions = [headers[0].clone(), headers[2].clone()];
-        let batch = ArchiveBatch {
+        let batch = BatchPlaintext {
             header: "about",
             full_rows: &full_rows,
             sessions: &sessions,
@@ -239,20 +239,20 @@ mod tests {
         let sealed = recipient.seal_rows(&batch).unwrap();
         assert!(!sealed.windows(3).any(|part| part == b"one"));
         let name = recipient.to_string();
-        let again = Identity::read(&path).unwrap();
+        let again = Identity::read_file(&path).unwrap();
         assert_eq!(
             again.open(&sealed, &name).unwrap().as_slice(),
             b"about\na\tone\nc\tthree\n\\.\n2\tx\n0\ty\n"
         );
-        let other = Identity::create(&folder.path().join("other")).unwrap();
-        assert!(matches!(other.open(&sealed, &name), Err(SealError::Wrong(_))));
+        let other = Identity::create_file(&folder.path().join("other")).unwrap();
+        assert!(matches!(other.open(&sealed, &name), Err(SealError::WrongIdentity(_))));
         let mut damaged = sealed.clone();
         *damaged.last_mut().unwrap() ^= 1;
         assert!(matches!(again.open(&damaged, &name), Err(SealError::Damaged)));
         assert!(matches!(again.open(&sealed[..20], &name), Err(SealError::Damaged)));
         assert!(!format!("{again:?}").contains("SECRET"));
         std::fs::write(&path, "nothing").unwrap();
-        assert!(matches!(Identity::read(&path), Err(SealError::Read(_))));
-        assert!(matches!(Recipient::parse("age1x"), Err(SealError::Recipient(_))));
+        assert!(matches!(Identity::read_file(&path), Err(SealError::ReadIdentity(_))));
+        assert!(matches!(Recipient::parse("age1x"), Err(SealError::InvalidRecipient(_))));
     }
 }

@@ -3,26 +3,26 @@
 
 use jiff::SignedDuration;
 
-use crate::{instant::Instant, severity::Severity};
+use crate::{severity::Severity, timestamp::UtcTimestamp};
 
 /// How an alert behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AlertPolicy {
     /// Failing looks in a row before it fires, at least one.
-    pub pending_looks: u32,
+    pub failure_threshold: u32,
     /// How long it fails before it fires, however few looks there were.
-    pub pending_for: SignedDuration,
+    pub pending_duration: SignedDuration,
     /// Healthy looks in a row before it is resolved, at least one.
-    pub clear_looks: u32,
+    pub success_threshold: u32,
     /// After how long one that still fires is told again; nothing for never.
-    pub repeat_after: Option<SignedDuration>,
+    pub repeat_interval: Option<SignedDuration>,
 }
 
 /// What a look says of one check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckState {
     /// Nothing wrong.
-    Healthy,
+    Passing,
     /// Something wrong.
     Failing,
     /// Not to be known.
@@ -32,25 +32,25 @@ pub enum CheckState {
 /// Where an alert stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
-pub enum State {
+pub enum AlertState {
     /// Nothing wrong.
     #[default]
     Ok,
     /// Failing, not yet often enough.
     Pending {
         /// Failing looks in a row.
-        looks: u32,
+        failing_runs: u32,
         /// The first of them.
-        since: Instant,
+        since: UtcTimestamp,
     },
     /// Failing often enough to be told.
     Firing {
         /// When it began to fire.
-        since: Instant,
+        since: UtcTimestamp,
         /// Healthy looks in a row.
-        clear: u32,
+        passing_runs: u32,
         /// When it was last told; nothing while it has been silenced from the start.
-        told: Option<Instant>,
+        notified_at: Option<UtcTimestamp>,
     },
 }
 
@@ -58,11 +58,11 @@ pub enum State {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Alert {
     /// Where it stands.
-    pub state: State,
+    pub state: AlertState,
     /// The last look could not say: the state is that of the look before.
-    pub stale: bool,
+    pub is_stale: bool,
     /// Somebody looks after it: it is not told again until it is resolved.
-    pub acknowledged: bool,
+    pub is_acknowledged: bool,
 }
 
 /// What is to be told.
@@ -81,24 +81,28 @@ impl AlertPolicy {
     /// The policy for a severity: critical fires at once, the others at the second failing look; all clear at the second
     /// healthy one. Critical and high are told again every four hours, the others every day.
     #[must_use]
-    pub const fn of(severity: Severity) -> Self {
+    pub const fn for_severity(severity: Severity) -> Self {
         let (pending_looks, hours) = match severity {
             Severity::Critical => (1, 4),
             Severity::High => (2, 4),
             Severity::Medium | Severity::Low => (2, 24),
         };
         Self {
-            pending_looks,
-            pending_for: SignedDuration::from_mins(15),
-            clear_looks: 2,
-            repeat_after: Some(SignedDuration::from_hours(hours)),
+            failure_threshold: pending_looks,
+            pending_duration: SignedDuration::from_mins(15),
+            success_threshold: 2,
+            repeat_interval: Some(SignedDuration::from_hours(hours)),
         }
     }
 
     /// The policy where looks are so far apart: to wait for a second one would be to tell too late.
     #[must_use]
-    pub fn between_looks(self, distance: SignedDuration) -> Self {
-        if distance < self.pending_for { self } else { Self { pending_looks: 1, clear_looks: 1, ..self } }
+    pub fn for_run_interval(self, run_interval: SignedDuration) -> Self {
+        if run_interval < self.pending_duration {
+            self
+        } else {
+            Self { failure_threshold: 1, success_threshold: 1, ..self }
+        }
     }
 }
 
@@ -110,7 +114,7 @@ impl Notification {
     }
 }
 
-impl State {
+impl AlertState {
     /// The word for it in messages and in the store.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -123,68 +127,88 @@ impl Alert {
     #[must_use]
     pub fn advance(
         self,
-        sign: CheckState,
-        now: Instant,
+        check_state: CheckState,
+        now: UtcTimestamp,
         silenced: bool,
         policy: AlertPolicy,
     ) -> (Self, Option<Notification>) {
-        let state = self.state.rebased(now, policy);
-        let next = match sign {
-            CheckState::Unknown => Self { stale: true, ..self },
-            CheckState::Failing => Self { state: state.failing(now, policy), stale: false, ..self },
-            CheckState::Healthy => Self { state: state.healthy(policy), stale: false, ..self },
+        let state = self.state.clamp_times(now, policy);
+        let next = match check_state {
+            CheckState::Unknown => Self { is_stale: true, ..self },
+            CheckState::Failing => Self { state: state.after_failure(now, policy), is_stale: false, ..self },
+            CheckState::Passing => Self { state: state.after_success(policy), is_stale: false, ..self },
         };
         match (state, next.state) {
-            (State::Firing { told, .. }, State::Ok) => {
+            (AlertState::Firing { notified_at: told, .. }, AlertState::Ok) => {
                 (Self::default(), told.map(|_| Notification::Resolved))
             }
-            (_, State::Firing { since, clear, told }) if sign == CheckState::Failing && !silenced => {
-                match next.due(told, now, policy) {
+            (_, AlertState::Firing { since, passing_runs: clear, notified_at: told })
+                if check_state == CheckState::Failing && !silenced =>
+            {
+                match next.due_notification(told, now, policy) {
                     None => (next, None),
-                    due => (Self { state: State::Firing { since, clear, told: Some(now) }, ..next }, due),
+                    due => (
+                        Self {
+                            state: AlertState::Firing { since, passing_runs: clear, notified_at: Some(now) },
+                            ..next
+                        },
+                        due,
+                    ),
                 }
             }
             _ => (next, None),
         }
     }
 
-    fn due(self, told: Option<Instant>, now: Instant, policy: AlertPolicy) -> Option<Notification> {
-        let Some(told) = told else { return Some(Notification::Firing) };
-        let waited = policy.repeat_after.is_some_and(|wait| now.duration_since(told) >= wait);
-        (waited && !self.acknowledged).then_some(Notification::Repeated)
+    fn due_notification(
+        self,
+        notified_at: Option<UtcTimestamp>,
+        now: UtcTimestamp,
+        policy: AlertPolicy,
+    ) -> Option<Notification> {
+        let Some(told) = notified_at else { return Some(Notification::Firing) };
+        let waited = policy.repeat_interval.is_some_and(|wait| now.duration_since(told) >= wait);
+        (waited && !self.is_acknowledged).then_some(Notification::Repeated)
     }
 }
 
-impl State {
-    fn failing(self, now: Instant, policy: AlertPolicy) -> Self {
+impl AlertState {
+    fn after_failure(self, now: UtcTimestamp, policy: AlertPolicy) -> Self {
         let (looks, since) = match self {
-            Self::Firing { since, told, .. } => return Self::Firing { since, clear: 0, told },
-            Self::Pending { looks, since } => (looks.saturating_add(1), since),
+            Self::Firing { since, notified_at: told, .. } => {
+                return Self::Firing { since, passing_runs: 0, notified_at: told };
+            }
+            Self::Pending { failing_runs: looks, since } => (looks.saturating_add(1), since),
             Self::Ok => (1, now),
         };
-        if looks >= policy.pending_looks || now.duration_since(since) >= policy.pending_for {
-            Self::Firing { since, clear: 0, told: None }
+        if looks >= policy.failure_threshold || now.duration_since(since) >= policy.pending_duration {
+            Self::Firing { since, passing_runs: 0, notified_at: None }
         } else {
-            Self::Pending { looks, since }
+            Self::Pending { failing_runs: looks, since }
         }
     }
 
     /// The clock was set back. What has happened keeps its instant, since the clock may be put right again. Only where
     /// the next repeat would be waited for longer than twice its distance, the last one was just now.
-    fn rebased(self, now: Instant, policy: AlertPolicy) -> Self {
-        let is_far = |told: &Instant| policy.repeat_after.is_some_and(|wait| told.duration_since(now) > wait);
+    fn clamp_times(self, now: UtcTimestamp, policy: AlertPolicy) -> Self {
+        let is_far =
+            |told: &UtcTimestamp| policy.repeat_interval.is_some_and(|wait| told.duration_since(now) > wait);
         match self {
-            Self::Firing { since, clear, told } => {
-                Self::Firing { since, clear, told: told.map(|told| if is_far(&told) { now } else { told }) }
-            }
+            Self::Firing { since, passing_runs: clear, notified_at: told } => Self::Firing {
+                since,
+                passing_runs: clear,
+                notified_at: told.map(|told| if is_far(&told) { now } else { told }),
+            },
             Self::Ok | Self::Pending { .. } => self,
         }
     }
 
-    fn healthy(self, policy: AlertPolicy) -> Self {
+    fn after_success(self, policy: AlertPolicy) -> Self {
         match self {
-            Self::Firing { since, clear, told } if clear + 1 < policy.clear_looks => {
-                Self::Firing { since, clear: clear + 1, told }
+            Self::Firing { since, passing_runs: clear, notified_at: told }
+                if clear + 1 < policy.success_threshold =>
+            {
+                Self::Firing { since, passing_runs: clear + 1, notified_at: told }
             }
             _ => Self::Ok,
         }
@@ -199,10 +223,10 @@ mod tests {
     use crate::duration::HOUR;
 
     const POLICY: AlertPolicy = AlertPolicy {
-        pending_looks: 2,
-        pending_for: SignedDuration::from_hours(9),
-        clear_looks: 2,
-        repeat_after: Some(SignedDuration::from_hours(3)),
+        failure_threshold: 2,
+        pending_duration: SignedDuration::from_hours(9),
+        success_threshold: 2,
+        repeat_interval: Some(SignedDuration::from_hours(3)),
     };
 
     /// The notices of a sequence of looks, an hour apart.
@@ -212,9 +236,9 @@ mod tests {
             let sign_of = |letter: char| match letter.to_ascii_lowercase() {
                 'f' => CheckState::Failing,
                 'u' => CheckState::Unknown,
-                _ => CheckState::Healthy,
+                _ => CheckState::Passing,
             };
-            let now = Instant::UNIX_EPOCH + SignedDuration::from_hours(hour);
+            let now = UtcTimestamp::UNIX_EPOCH + SignedDuration::from_hours(hour);
             let (next, notice) = alert.advance(sign_of(sign), now, sign.is_uppercase(), policy);
             alert = next;
             match notice {
@@ -230,7 +254,7 @@ mod tests {
     /// What people hear, by counting runs of known looks, and the hours since the first failing one.
     fn model(signs: &str, pending: u32, clear: u32, repeat: i64) -> String {
         let (mut bad, mut good, mut firing, mut told) = (0, 0, false, None);
-        let (mut failing_since, pending_hours) = (0, POLICY.pending_for.as_hours());
+        let (mut failing_since, pending_hours) = (0, POLICY.pending_duration.as_hours());
         let hear = |(hour, sign): (i64, char)| {
             let silent = sign.is_uppercase();
             match sign.to_ascii_lowercase() {
@@ -283,15 +307,19 @@ mod tests {
         ] {
             assert_eq!(notices(signs, POLICY), expected, "{signs}");
         }
-        assert_eq!(notices("f", AlertPolicy::of(Severity::Critical)), "!");
+        assert_eq!(notices("f", AlertPolicy::for_severity(Severity::Critical)), "!");
     }
 
     #[test]
     fn nobody_is_told_again_of_what_somebody_looks_after() {
-        let now = |hour| Instant::UNIX_EPOCH + SignedDuration::from_hours(hour);
-        let (alert, _) =
-            Alert::default().advance(CheckState::Failing, now(0), false, AlertPolicy::of(Severity::Critical));
-        let acknowledged = Alert { acknowledged: true, ..alert };
+        let now = |hour| UtcTimestamp::UNIX_EPOCH + SignedDuration::from_hours(hour);
+        let (alert, _) = Alert::default().advance(
+            CheckState::Failing,
+            now(0),
+            false,
+            AlertPolicy::for_severity(Severity::Critical),
+        );
+        let acknowledged = Alert { is_acknowledged: true, ..alert };
         assert_eq!(acknowledged.advance(CheckState::Failing, now(50), false, POLICY).1, None);
         assert_eq!(
             alert.advance(CheckState::Failing, now(50), false, POLICY).1,
@@ -301,18 +329,22 @@ mod tests {
 
     #[test]
     fn where_looks_are_rare_one_is_enough_and_time_counts_too() {
-        let daily = POLICY.between_looks(24 * HOUR);
+        let daily = POLICY.for_run_interval(24 * HOUR);
         assert_eq!(notices("fh", daily), "!o");
-        assert_eq!(POLICY.between_looks(HOUR), POLICY);
-        let patient = AlertPolicy { pending_looks: 100, pending_for: 3 * HOUR, ..POLICY };
+        assert_eq!(POLICY.for_run_interval(HOUR), POLICY);
+        let patient = AlertPolicy { failure_threshold: 100, pending_duration: 3 * HOUR, ..POLICY };
         assert_eq!(notices("ffffh", patient), "...!.");
     }
 
     #[test]
     fn a_clock_that_goes_back_keeps_nobody_waiting_for_longer_than_twice_the_repeat() {
-        let at = |hour: i64| Instant::UNIX_EPOCH + SignedDuration::from_hours(100 + hour);
-        let (alert, told) =
-            Alert::default().advance(CheckState::Failing, at(0), false, AlertPolicy::of(Severity::Critical));
+        let at = |hour: i64| UtcTimestamp::UNIX_EPOCH + SignedDuration::from_hours(100 + hour);
+        let (alert, told) = Alert::default().advance(
+            CheckState::Failing,
+            at(0),
+            false,
+            AlertPolicy::for_severity(Severity::Critical),
+        );
         assert_eq!(told, Some(Notification::Firing));
         let (alert, told) = alert.advance(CheckState::Failing, at(-10), false, POLICY);
         assert_eq!(told, None);
@@ -323,12 +355,15 @@ mod tests {
 
     #[test]
     fn what_has_happened_keeps_its_instant_when_the_clock_goes_back_for_a_while() {
-        let at = |minute: i64| Instant::UNIX_EPOCH + 100 * HOUR + SignedDuration::from_mins(minute);
+        let at = |minute: i64| UtcTimestamp::UNIX_EPOCH + 100 * HOUR + SignedDuration::from_mins(minute);
         let (pending, _) = Alert::default().advance(CheckState::Failing, at(0), false, POLICY);
         let (firing, _) = pending.advance(CheckState::Failing, at(-170), false, POLICY);
-        assert_eq!(firing.state, State::Firing { since: at(0), clear: 0, told: Some(at(-170)) });
+        assert_eq!(
+            firing.state,
+            AlertState::Firing { since: at(0), passing_runs: 0, notified_at: Some(at(-170)) }
+        );
         let (fired, _) = pending.advance(CheckState::Failing, at(1), false, POLICY);
-        for sign in [CheckState::Failing, CheckState::Unknown, CheckState::Healthy] {
+        for sign in [CheckState::Failing, CheckState::Unknown, CheckState::Passing] {
             let (back, told) = fired.advance(sign, at(-150), false, POLICY);
             let (right, again) = back.advance(CheckState::Failing, at(2), false, POLICY);
             assert_eq!((right.state, told, again), (fired.state, None, None), "{sign:?}");
@@ -340,7 +375,7 @@ mod tests {
         #[test]
         fn agrees_with_a_model(signs in "[fhuFHU]{0,40}", pending in 1u32..4, clear in 1u32..4, repeat in 1i64..5) {
             let policy = AlertPolicy {
-                pending_looks: pending, clear_looks: clear, repeat_after: Some(SignedDuration::from_hours(repeat)), ..POLICY
+                failure_threshold: pending, success_threshold: clear, repeat_interval: Some(SignedDuration::from_hours(repeat)), ..POLICY
             };
             prop_assert_eq!(notices(&signs, policy), model(&signs, pending, clear, repeat));
         }
@@ -348,7 +383,7 @@ mod tests {
         /// However looks go, firing and resolved alternate, and nothing is repeated of what does not fire.
         #[test]
         fn firing_and_resolved_alternate(signs in "[fhuFHU]{0,60}", pending in 1u32..4, clear in 1u32..4) {
-            let policy = AlertPolicy { pending_looks: pending, clear_looks: clear, ..POLICY };
+            let policy = AlertPolicy { failure_threshold: pending, success_threshold: clear, ..POLICY };
             let mut firing = false;
             for notice in notices(&signs, policy).chars() {
                 match notice {

@@ -5,10 +5,10 @@ use jiff::SignedDuration;
 /// How long a batch should hold its locks: half of what an application should ever wait.
 pub const TARGET_LOCK_TIME: SignedDuration = SignedDuration::from_millis(25);
 /// Rows of the first batch.
-const FIRST: usize = 250;
+const INITIAL_BATCH_ROWS: usize = 250;
 /// Bounds of a batch, in rows.
-const LEAST: usize = 10;
-const MOST: usize = 5_000;
+const MIN_BATCH_ROWS: usize = 10;
+const MAX_BATCH_ROWS: usize = 5_000;
 
 /// How many rows a batch takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct AdaptiveBatchSize {
 
 impl Default for AdaptiveBatchSize {
     fn default() -> Self {
-        Self { size: FIRST }
+        Self { size: INITIAL_BATCH_ROWS }
     }
 }
 
@@ -30,20 +30,20 @@ impl AdaptiveBatchSize {
     }
 
     /// Learns from a batch of so many rows that held its locks for that long.
-    pub fn took(&mut self, rows: usize, held: SignedDuration) {
+    pub fn observe_batch(&mut self, rows: usize, held: SignedDuration) {
         let micros =
             |length: SignedDuration| usize::try_from(length.as_micros().max(1)).unwrap_or(usize::MAX);
         let fitting = rows.saturating_mul(micros(TARGET_LOCK_TIME)) / micros(held);
         // A short batch at the end says little, and a fast one may have been luck: growth is by half at most.
         let next = if fitting < self.size { fitting } else { fitting.min(self.size + self.size / 2) };
         if rows >= self.size || fitting < self.size {
-            self.size = next.clamp(LEAST, MOST);
+            self.size = next.clamp(MIN_BATCH_ROWS, MAX_BATCH_ROWS);
         }
     }
 
     /// Somebody else held a lock, or the database is busy.
-    pub fn was_blocked(&mut self) {
-        self.size = (self.size / 2).max(LEAST);
+    pub fn observe_contention(&mut self) {
+        self.size = (self.size / 2).max(MIN_BATCH_ROWS);
     }
 }
 
@@ -57,27 +57,27 @@ mod tests {
         for _ in 0..20 {
             let rows = pace.size();
             // Ten microseconds a row.
-            pace.took(rows, SignedDuration::from_micros(i64::try_from(rows * 10).unwrap()));
+            pace.observe_batch(rows, SignedDuration::from_micros(i64::try_from(rows * 10).unwrap()));
         }
         assert_eq!(pace.size(), 2_500);
-        pace.took(2_500, SignedDuration::from_millis(500));
+        pace.observe_batch(2_500, SignedDuration::from_millis(500));
         assert_eq!(pace.size(), 125);
-        pace.took(125, SignedDuration::MAX);
-        assert_eq!(pace.size(), LEAST);
-        pace.was_blocked();
-        assert_eq!(pace.size(), LEAST);
+        pace.observe_batch(125, SignedDuration::MAX);
+        assert_eq!(pace.size(), MIN_BATCH_ROWS);
+        pace.observe_contention();
+        assert_eq!(pace.size(), MIN_BATCH_ROWS);
         for _ in 0..40 {
-            pace.took(pace.size(), SignedDuration::ZERO);
+            pace.observe_batch(pace.size(), SignedDuration::ZERO);
         }
-        assert_eq!(pace.size(), MOST);
+        assert_eq!(pace.size(), MAX_BATCH_ROWS);
     }
 
     #[test]
     fn a_short_last_batch_teaches_nothing() {
         let mut pace = AdaptiveBatchSize::default();
-        pace.took(3, SignedDuration::from_micros(10));
+        pace.observe_batch(3, SignedDuration::from_micros(10));
         assert_eq!(pace, AdaptiveBatchSize::default());
-        pace.took(3, SignedDuration::from_millis(50));
-        assert_eq!(pace.size(), LEAST);
+        pace.observe_batch(3, SignedDuration::from_millis(50));
+        assert_eq!(pace.size(), MIN_BATCH_ROWS);
     }
 }

@@ -2,27 +2,27 @@
 
 use jiff::SignedDuration;
 
-use crate::{checks::Baseline, duration::DAY, instant::Instant, period::Period};
+use crate::{checks::Baseline, duration::DAY, period::Period, timestamp::UtcTimestamp};
 
 /// Orphaned sessions at which the guide's checklist fails.
-pub const ORPHANED: u32 = 5;
+pub const ORPHANED_SESSIONS_LIMIT: u32 = 5;
 /// Expired sessions at which the guide's checklist fails.
-pub const EXPIRED: u32 = 10;
+pub const EXPIRED_SESSIONS_LIMIT: u32 = 10;
 /// Sessions for each user below which the guide's checklist fails.
-pub const RATIO_MIN: f64 = 1.0;
+pub const MIN_SESSIONS_PER_USER: f64 = 1.0;
 /// The longest time in which nobody needs to have looked: who looks once a day is late at times, and
 /// clocks are put back.
-pub const GAP: SignedDuration = SignedDuration::from_hours(26);
+pub const MAX_OBSERVATION_GAP: SignedDuration = SignedDuration::from_hours(26);
 /// By how much the clock of an application may differ from that of its database.
-const SKEW: SignedDuration = SignedDuration::from_secs(60);
+const CLOCK_SKEW_TOLERANCE: SignedDuration = SignedDuration::from_secs(60);
 
 /// Why nothing is known of what has no number.
-const UNMEASURED: &str = "it was not measured in this period";
+const UNMEASURED_REASON: &str = "it was not measured in this period";
 
 /// Whether an item holds.
 #[derive(Clone, Debug, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
-pub enum Verdict {
+pub enum ChecklistVerdict {
     /// It holds.
     Pass,
     /// It does not.
@@ -35,9 +35,9 @@ pub enum Verdict {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SeriesSummary {
     /// The lowest, and when it was so low first.
-    pub lowest: (f64, Instant),
+    pub lowest: (f64, UtcTimestamp),
     /// The highest, and when it was so high first.
-    pub highest: (f64, Instant),
+    pub highest: (f64, UtcTimestamp),
     /// The last.
     pub last: f64,
 }
@@ -46,9 +46,9 @@ pub struct SeriesSummary {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerdictSpan {
     /// When it begins.
-    pub from: Instant,
+    pub from: UtcTimestamp,
     /// When it ends.
-    pub to: Instant,
+    pub to: UtcTimestamp,
     /// The verdict by name.
     pub verdict: String,
 }
@@ -59,7 +59,7 @@ pub struct ExpiryHorizon {
     /// How long it is to the furthest end; nothing if no active session has one.
     pub ahead: Option<SignedDuration>,
     /// Sessions that never end.
-    pub never: u64,
+    pub never_expiring: u64,
     /// Sessions whose end cannot be read.
     pub unreadable: u64,
 }
@@ -76,7 +76,7 @@ pub enum RangePosition {
     Unknown,
 }
 
-impl Verdict {
+impl ChecklistVerdict {
     /// Its name in reports.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -91,7 +91,7 @@ impl Verdict {
 
     /// The same in the face of a doubt: what passes is not known then, and what fails fails all the same.
     #[must_use]
-    pub fn unless(self, doubt: Option<String>) -> Self {
+    pub fn unknown_if(self, doubt: Option<String>) -> Self {
         match (self, doubt) {
             (Self::Pass, Some(doubt)) => Self::Unknown(doubt),
             (verdict, _) => verdict,
@@ -100,7 +100,7 @@ impl Verdict {
 
     /// Of several: fail if one fails, else unknown if one is, else pass; of none, unknown.
     #[must_use]
-    pub fn of_all<'a>(verdicts: impl Iterator<Item = &'a Self> + Clone) -> Self {
+    pub fn combine_all<'a>(verdicts: impl Iterator<Item = &'a Self> + Clone) -> Self {
         let unknown = verdicts.clone().filter(|verdict| verdict.reason().is_some()).count();
         if verdicts.clone().any(|verdict| *verdict == Self::Fail) {
             Self::Fail
@@ -111,7 +111,7 @@ impl Verdict {
         }
     }
 
-    fn of(holds: bool) -> Self {
+    fn from_passed(holds: bool) -> Self {
         if holds { Self::Pass } else { Self::Fail }
     }
 }
@@ -119,7 +119,7 @@ impl Verdict {
 impl SeriesSummary {
     /// The track of points in time, each with its mean, lowest and highest; nothing without a point.
     #[must_use]
-    pub fn of(points: impl Iterator<Item = (Instant, [f64; 3])>) -> Option<Self> {
+    pub fn from_points(points: impl Iterator<Item = (UtcTimestamp, [f64; 3])>) -> Option<Self> {
         points.fold(None, |track: Option<Self>, (at, [mean, low, high])| {
             let mut track = track.unwrap_or(Self { lowest: (low, at), highest: (high, at), last: mean });
             if low < track.lowest.0 {
@@ -143,57 +143,65 @@ impl RangePosition {
 
 /// Whether there was never more than that.
 #[must_use]
-pub fn at_most(track: Option<&SeriesSummary>, limit: f64) -> Verdict {
-    track.map_or_else(unmeasured, |track| Verdict::of(track.highest.0 <= limit))
+pub fn check_at_most(track: Option<&SeriesSummary>, limit: f64) -> ChecklistVerdict {
+    track.map_or_else(unmeasured_verdict, |track| ChecklistVerdict::from_passed(track.highest.0 <= limit))
 }
 
 /// Whether there were always fewer than that.
 #[must_use]
-pub fn fewer_than(track: Option<&SeriesSummary>, limit: u32) -> Verdict {
-    track.map_or_else(unmeasured, |track| Verdict::of(track.highest.0 < f64::from(limit)))
+pub fn check_below(track: Option<&SeriesSummary>, limit: u32) -> ChecklistVerdict {
+    track.map_or_else(unmeasured_verdict, |track| {
+        ChecklistVerdict::from_passed(track.highest.0 < f64::from(limit))
+    })
 }
 
 /// Whether sessions for each user were in proportion. The track leaves out the times without an active session.
 #[must_use]
-pub fn ratio(track: Option<&SeriesSummary>, max: f64) -> Verdict {
+pub fn check_session_ratio(track: Option<&SeriesSummary>, max: f64) -> ChecklistVerdict {
     match track {
-        None => Verdict::Unknown("there was no active session in this period".into()),
-        Some(track) => Verdict::of(track.lowest.0 >= RATIO_MIN && track.highest.0 <= max),
+        None => ChecklistVerdict::Unknown("there was no active session in this period".into()),
+        Some(track) => {
+            ChecklistVerdict::from_passed(track.lowest.0 >= MIN_SESSIONS_PER_USER && track.highest.0 <= max)
+        }
     }
 }
 
 /// Whether the busiest hour saw as many sessions created as is usual. Too few are known only after a day was seen: nights are
 /// quiet everywhere. `seen` says how long was seen.
 #[must_use]
-pub fn creation_rate(track: Option<&SeriesSummary>, usual: Baseline, seen: SignedDuration) -> Verdict {
-    let Some(track) = track else { return unmeasured() };
+pub fn check_creation_rate(
+    track: Option<&SeriesSummary>,
+    usual: Baseline,
+    seen: SignedDuration,
+) -> ChecklistVerdict {
+    let Some(track) = track else { return unmeasured_verdict() };
     let busiest = track.highest.0;
     let is_beyond = |limit: Option<u64>, beyond: fn(&f64, &f64) -> bool| {
-        limit.is_some_and(|limit| beyond(&busiest, &count(limit)))
+        limit.is_some_and(|limit| beyond(&busiest, &count_to_f64(limit)))
     };
     if usual == Baseline::default() {
-        Verdict::Unknown(
+        ChecklistVerdict::Unknown(
             "no baseline is configured: write `min` and `max` under [checks.creation-rate]".into(),
         )
     } else if is_beyond(usual.max, f64::gt) {
-        Verdict::Fail
+        ChecklistVerdict::Fail
     } else if !is_beyond(usual.min, f64::lt) {
-        Verdict::Pass
+        ChecklistVerdict::Pass
     } else if seen < DAY {
-        Verdict::Unknown("a busier hour may come: less than a day was seen".into())
+        ChecklistVerdict::Unknown("a busier hour may come: less than a day was seen".into())
     } else {
-        Verdict::Fail
+        ChecklistVerdict::Fail
     }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a number of sessions stays below 2^53")]
-fn count(number: u64) -> f64 {
+fn count_to_f64(number: u64) -> f64 {
     number as f64
 }
 
 /// Critical log signals of a period.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CriticalSignals {
+pub struct CriticalLogEvents {
     /// Signals that a session in the table confirms.
     pub confirmed: u64,
     /// Signals that no session confirms: a visitor may have written them.
@@ -203,67 +211,73 @@ pub struct CriticalSignals {
 /// Judges the critical log signals of a period. Returns `Unknown` if no signal is confirmed and some are not, or with the reason
 /// for which there are no counts.
 #[must_use]
-pub fn critical_signals(signals: Result<CriticalSignals, &str>) -> Verdict {
-    match signals {
-        Err(why) => Verdict::Unknown(why.into()),
-        Ok(CriticalSignals { confirmed: 0, unconfirmed: 0 }) => Verdict::Pass,
-        Ok(CriticalSignals { confirmed: 0, unconfirmed }) => {
+pub fn check_critical_events(events: Result<CriticalLogEvents, &str>) -> ChecklistVerdict {
+    match events {
+        Err(why) => ChecklistVerdict::Unknown(why.into()),
+        Ok(CriticalLogEvents { confirmed: 0, unconfirmed: 0 }) => ChecklistVerdict::Pass,
+        Ok(CriticalLogEvents { confirmed: 0, unconfirmed }) => {
             let lines = if unconfirmed == 1 { "line" } else { "lines" };
-            Verdict::Unknown(format!(
+            ChecklistVerdict::Unknown(format!(
                 "no session confirms the {unconfirmed} critical log {lines} of this period: visitors may have written them"
             ))
         }
-        Ok(_) => Verdict::Fail,
+        Ok(_) => ChecklistVerdict::Fail,
     }
 }
 
 /// Whether a person says that it holds; nothing where nobody says anything.
 #[must_use]
-pub fn attested(holds: Option<bool>) -> Verdict {
+pub fn check_attestation(holds: Option<bool>) -> ChecklistVerdict {
     match holds {
-        None => Verdict::Unknown("nobody has vouched for it in this period".into()),
-        Some(holds) => Verdict::of(holds),
+        None => ChecklistVerdict::Unknown("nobody has vouched for it in this period".into()),
+        Some(holds) => ChecklistVerdict::from_passed(holds),
     }
 }
 
 /// Whether sessions have a lifetime that nothing lengthens. `failed` says whether their ends were ever beyond the policy.
 #[must_use]
-pub fn lifetime(failed: bool, extended: Option<&SeriesSummary>) -> Verdict {
-    if failed { Verdict::Fail } else { unextended(extended) }
+pub fn check_lifetime(failed: bool, extended: Option<&SeriesSummary>) -> ChecklistVerdict {
+    if failed { ChecklistVerdict::Fail } else { check_not_extended(extended) }
 }
 
 /// Whether no session can last longer than that.
 #[must_use]
-pub fn ends_within(
-    ends: Option<ExpiryHorizon>,
+pub fn check_expiry_horizon(
+    horizon: Option<ExpiryHorizon>,
     limit: SignedDuration,
     extended: Option<&SeriesSummary>,
-) -> Verdict {
-    let unknown = |reason: &str| Verdict::Unknown(reason.into());
-    match ends {
+) -> ChecklistVerdict {
+    let unknown = |reason: &str| ChecklistVerdict::Unknown(reason.into());
+    match horizon {
         None => unknown("the last look that saw something is not of this period"),
-        Some(ExpiryHorizon { never: 1.., .. }) => Verdict::Fail,
-        Some(ExpiryHorizon { ahead: Some(ahead), .. }) if ahead > limit.saturating_add(SKEW) => Verdict::Fail,
+        Some(ExpiryHorizon { never_expiring: 1.., .. }) => ChecklistVerdict::Fail,
+        Some(ExpiryHorizon { ahead: Some(ahead), .. })
+            if ahead > limit.saturating_add(CLOCK_SKEW_TOLERANCE) =>
+        {
+            ChecklistVerdict::Fail
+        }
         Some(ExpiryHorizon { unreadable: 1.., .. }) => unknown("not every end can be read"),
         Some(ExpiryHorizon { ahead: None, .. }) => unknown("there was no active session at the last look"),
-        Some(ExpiryHorizon { ahead: Some(_), .. }) => unextended(extended),
+        Some(ExpiryHorizon { ahead: Some(_), .. }) => check_not_extended(extended),
     }
 }
 
 /// Whether no session was extended. Where some are, that each has an end says nothing of how long it lasts.
-fn unextended(extended: Option<&SeriesSummary>) -> Verdict {
+fn check_not_extended(extended: Option<&SeriesSummary>) -> ChecklistVerdict {
     match extended {
-        None => Verdict::Unknown("whether sessions are extended was not measured in this period".into()),
-        Some(track) if track.highest.0 > 0.0 => Verdict::Unknown(
+        None => {
+            ChecklistVerdict::Unknown("whether sessions are extended was not measured in this period".into())
+        }
+        Some(track) if track.highest.0 > 0.0 => ChecklistVerdict::Unknown(
             "sessions are extended while they are used, so their ends do not bound how long they last".into(),
         ),
-        Some(_) => Verdict::Pass,
+        Some(_) => ChecklistVerdict::Pass,
     }
 }
 
 /// Whether a number was in a range all the time.
 #[must_use]
-pub fn within(track: Option<&SeriesSummary>, low: f64, high: f64) -> RangePosition {
+pub fn range_position(track: Option<&SeriesSummary>, low: f64, high: f64) -> RangePosition {
     match track {
         None => RangePosition::Unknown,
         Some(track) if track.lowest.0 < low || track.highest.0 > high => RangePosition::Out,
@@ -273,7 +287,7 @@ pub fn within(track: Option<&SeriesSummary>, low: f64, high: f64) -> RangePositi
 
 /// Whether the peak of a number was in a range.
 #[must_use]
-pub fn peak_within(track: Option<&SeriesSummary>, low: f64, high: f64) -> RangePosition {
+pub fn peak_position(track: Option<&SeriesSummary>, low: f64, high: f64) -> RangePosition {
     match track {
         None => RangePosition::Unknown,
         Some(track) if (low..=high).contains(&track.highest.0) => RangePosition::In,
@@ -283,13 +297,13 @@ pub fn peak_within(track: Option<&SeriesSummary>, low: f64, high: f64) -> RangeP
 
 /// Whether too many looks saw nothing: more than one in ten.
 #[must_use]
-pub fn is_blind(looks: u64, blind: u64) -> bool {
-    blind.saturating_mul(10) > looks
+pub fn has_too_many_failed_runs(runs: u64, failed_runs: u64) -> bool {
+    failed_runs.saturating_mul(10) > runs
 }
 
 /// The longest time between two instants of a period at which something was seen, in their order.
 #[must_use]
-pub fn longest_gap(seen: impl Iterator<Item = Instant>, period: Period) -> Period {
+pub fn longest_gap(seen: impl Iterator<Item = UtcTimestamp>, period: Period) -> Period {
     let Period { from, to } = period;
     let (mut last, mut longest) = (from, Period { from, to: from });
     for at in seen.map(|at| at.clamp(from, to)).chain([to]) {
@@ -303,16 +317,16 @@ pub fn longest_gap(seen: impl Iterator<Item = Instant>, period: Period) -> Perio
 
 /// A time, if it is too long for nobody to have looked.
 #[must_use]
-pub fn too_long(gap: Period) -> Option<Period> {
-    (gap.duration() > GAP).then_some(gap)
+pub fn gap_exceeding_limit(gap: Period) -> Option<Period> {
+    (gap.duration() > MAX_OBSERVATION_GAP).then_some(gap)
 }
 
 /// The verdicts of a check over a period, from when each of them began, in their order. The first may be older.
 #[must_use]
-pub fn spans(began: &[(Instant, String)], period: Period) -> Vec<VerdictSpan> {
+pub fn verdict_spans(began: &[(UtcTimestamp, String)], period: Period) -> Vec<VerdictSpan> {
     let Period { from, to } = period;
     let ends = began.iter().skip(1).map(|(at, _)| *at).chain([to]);
-    let span = |((at, verdict), end): (&(Instant, String), Instant)| VerdictSpan {
+    let span = |((at, verdict), end): (&(UtcTimestamp, String), UtcTimestamp)| VerdictSpan {
         from: (*at).max(from),
         to: end.min(to),
         verdict: verdict.clone(),
@@ -323,7 +337,7 @@ pub fn spans(began: &[(Instant, String)], period: Period) -> Vec<VerdictSpan> {
 /// The longest time for which a check had no verdict, if that is too long, or all such times together are more than a tenth
 /// of the period. What comes before the first verdict counts.
 #[must_use]
-pub fn undecided(spans: &[VerdictSpan], period: Period) -> Option<Period> {
+pub fn find_undecided_gap(spans: &[VerdictSpan], period: Period) -> Option<Period> {
     let start = Period { from: period.from, to: spans.first().map_or(period.to, |span| span.from) };
     let unknown = spans.iter().filter(|span| span.verdict == "unknown");
     let unknown = unknown.map(|span| Period { from: span.from, to: span.to });
@@ -332,11 +346,11 @@ pub fn undecided(spans: &[VerdictSpan], period: Period) -> Option<Period> {
     // Before the first verdict a watch that looks once a day has a day.
     let unknown: SignedDuration = times.iter().skip(1).map(|time| time.duration()).sum();
     let much = unknown > period.duration() / 10;
-    if much { Some(longest) } else { too_long(longest) }
+    if much { Some(longest) } else { gap_exceeding_limit(longest) }
 }
 
-fn unmeasured() -> Verdict {
-    Verdict::Unknown(UNMEASURED.into())
+fn unmeasured_verdict() -> ChecklistVerdict {
+    ChecklistVerdict::Unknown(UNMEASURED_REASON.into())
 }
 
 #[cfg(test)]

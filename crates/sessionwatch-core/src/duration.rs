@@ -13,13 +13,13 @@ pub const DAY: SignedDuration = SignedDuration::from_hours(24);
 
 /// That many days of 24 hours.
 #[must_use]
-pub const fn days(number: i64) -> SignedDuration {
+pub const fn from_days(number: i64) -> SignedDuration {
     SignedDuration::from_hours(number.saturating_mul(24))
 }
 
 /// The microseconds of a length of time, as rows and columns hold them; the furthest number where it has more.
 #[must_use]
-pub const fn whole_micros(length: SignedDuration) -> i64 {
+pub const fn saturating_micros(length: SignedDuration) -> i64 {
     let micros = length.as_micros();
     if micros > i64::MAX as i128 {
         i64::MAX
@@ -37,7 +37,7 @@ pub mod as_micros {
     use jiff::SignedDuration;
     use serde::{Deserialize as _, Deserializer, Serializer};
 
-    use super::whole_micros;
+    use super::saturating_micros;
 
     /// Writes the microseconds.
     ///
@@ -45,7 +45,7 @@ pub mod as_micros {
     ///
     /// If the serializer fails.
     pub fn serialize<S: Serializer>(length: &SignedDuration, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_i64(whole_micros(*length))
+        serializer.serialize_i64(saturating_micros(*length))
     }
 
     /// Reads the microseconds.

@@ -4,8 +4,8 @@
 //! were created over more than an hour count for the share of an hour. What had ended is remembered for a week, the
 //! latest half million, so that a session that comes back is recognised.
 
-mod format1;
-mod stored;
+mod encoding;
+mod format_v1;
 #[cfg(test)]
 mod tests;
 
@@ -14,27 +14,27 @@ use std::collections::{BTreeMap, VecDeque};
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
-pub use self::stored::HistoryError;
+pub use self::encoding::HistoryError;
 
 use crate::{
     duration::{DAY, HOUR},
-    instant::{Instant, as_micros},
     snapshot::{SessionSnapshot, SnapshotDiff, SnapshotEntries, UserTotal},
     stats::Histogram,
+    timestamp::{UtcTimestamp, as_micros},
 };
 
 /// How long an ended session is remembered.
-const REMEMBERED: SignedDuration = SignedDuration::from_hours(7 * 24);
+const ENDED_RETENTION: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// The most ended sessions that are remembered.
-const MOST_ENDED: usize = 500_000;
+const MAX_ENDED_SESSIONS: usize = 500_000;
 
 /// What is kept from look to look.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct History {
+pub struct SessionHistory {
     /// What a fingerprint depends on, besides the token: other tables or another key begin a new history.
-    shape: u64,
+    layout_hash: u64,
     snapshot: SnapshotEntries,
-    past: RecentHistory,
+    recent: RecentHistory,
 }
 
 /// What happened before the last look.
@@ -42,13 +42,13 @@ pub struct History {
 struct RecentHistory {
     /// The last look.
     #[serde(with = "as_micros")]
-    at: Instant,
+    last_run_at: UtcTimestamp,
     /// The first one.
     #[serde(with = "as_micros")]
-    since: Instant,
-    arrivals: VecDeque<NewSessions>,
+    first_run_at: UtcTimestamp,
+    new_sessions: VecDeque<NewSessions>,
     /// The most sessions created in an hour, by the hour in which they were counted.
-    peaks: BTreeMap<i64, f64>,
+    hourly_peaks: BTreeMap<i64, f64>,
     /// Sorted by fingerprint.
     ended: Vec<EndedSession>,
 }
@@ -59,17 +59,17 @@ struct EndedSession {
     #[serde(with = "postcard::fixint::le")]
     fingerprint: u64,
     /// When it ended, in microseconds since 1970: there are half a million of these.
-    at: i64,
+    ended_at_us: i64,
 }
 
 /// Sessions first seen at one look.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct NewSessions {
     #[serde(with = "as_micros")]
-    at: Instant,
+    seen_at: UtcTimestamp,
     /// Since the look before.
     #[serde(with = "crate::duration::as_micros")]
-    span: SignedDuration,
+    interval: SignedDuration,
     count: u64,
     /// How many of each user that exists.
     users: BTreeMap<String, u64>,
@@ -85,39 +85,39 @@ pub struct SessionChanges {
     /// Tokens that are gone.
     pub ended: u64,
     /// Fingerprints of tokens whose user changed.
-    pub rebound: Vec<u64>,
+    pub reassigned: Vec<u64>,
     /// Fingerprints of tokens that had ended and are there again.
-    pub revived: Vec<u64>,
+    pub reappeared: Vec<u64>,
     /// Sessions first seen in the last hour.
     pub created_last_hour: u64,
     /// Users that exist, by sessions first seen in the last hour, from one up.
     pub created_per_user: Histogram,
     /// Those users, most first, ties by id.
-    pub creators: Vec<UserTotal>,
+    pub top_creators: Vec<UserTotal>,
     /// The most sessions first seen in any hour of the last day; nothing before a day of looking.
     pub busiest_hour: Option<u64>,
-    past: RecentHistory,
+    recent: RecentHistory,
 }
 
 #[cfg(test)]
 impl SessionChanges {
     /// Nothing happened.
-    pub(crate) fn none() -> Self {
+    pub(crate) fn empty() -> Self {
         Self {
             created: 0,
             extended: 0,
             ended: 0,
-            rebound: Vec::new(),
-            revived: Vec::new(),
+            reassigned: Vec::new(),
+            reappeared: Vec::new(),
             created_last_hour: 0,
             created_per_user: Histogram::new(),
-            creators: Vec::new(),
+            top_creators: Vec::new(),
             busiest_hour: None,
-            past: RecentHistory {
-                at: Instant::MIN,
-                since: Instant::MIN,
-                arrivals: VecDeque::new(),
-                peaks: BTreeMap::new(),
+            recent: RecentHistory {
+                last_run_at: UtcTimestamp::MIN,
+                first_run_at: UtcTimestamp::MIN,
+                new_sessions: VecDeque::new(),
+                hourly_peaks: BTreeMap::new(),
                 ended: Vec::new(),
             },
         }
@@ -126,11 +126,11 @@ impl SessionChanges {
 
 /// When a look takes place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Moment {
+pub struct RunTimestamps {
     /// The present instant.
-    pub now: Instant,
+    pub now: UtcTimestamp,
     /// One that has certainly passed: what ended a week before it is forgotten.
-    pub passed: Instant,
+    pub confirmed: UtcTimestamp,
 }
 
 /// Whether two looks can be compared.
@@ -139,71 +139,80 @@ pub enum Comparison<'a> {
     /// They cannot, for that reason.
     Impossible(&'static str),
     /// This is the first one.
-    First,
+    FirstRun,
     /// They can.
     Since(&'a SessionChanges),
 }
 
-impl History {
+impl SessionHistory {
     /// Whether the look before saw a session.
     #[must_use]
     pub fn has_sessions(&self) -> bool {
-        self.snapshot.entries.iter().any(|shelf| !shelf.is_empty())
+        self.snapshot.buckets.iter().any(|shelf| !shelf.is_empty())
     }
 
-    /// The history after a look: `changes` is what [`History::changes`] said of it, nothing at a first one.
+    /// The history after a look: `changes` is what [`SessionHistory::compare_snapshot`] said of it, nothing at a first one.
     #[must_use]
-    pub fn after(shape: u64, ledger: SessionSnapshot, now: Instant, changes: Option<SessionChanges>) -> Self {
+    pub fn from_run(
+        layout_hash: u64,
+        session_snapshot: SessionSnapshot,
+        now: UtcTimestamp,
+        changes: Option<SessionChanges>,
+    ) -> Self {
         let first = RecentHistory {
-            at: now,
-            since: now,
-            arrivals: VecDeque::new(),
-            peaks: BTreeMap::new(),
+            last_run_at: now,
+            first_run_at: now,
+            new_sessions: VecDeque::new(),
+            hourly_peaks: BTreeMap::new(),
             ended: vec![],
         };
-        Self { shape, snapshot: ledger.into_snapshot(), past: changes.map_or(first, |changes| changes.past) }
+        Self {
+            layout_hash,
+            snapshot: session_snapshot.into_entries(),
+            recent: changes.map_or(first, |changes| changes.recent),
+        }
     }
 
     /// What happened between the last look and that ledger; nothing if they are of different shapes. With
     /// `elsewhere`, the two were read from different copies of the database, one of which may lag: what differs may only
     /// differ there, and nothing is said to have happened.
     #[must_use]
-    pub fn changes(
+    pub fn compare_snapshot(
         &self,
-        ledger: &SessionSnapshot,
-        shape: u64,
-        moment: Moment,
-        elsewhere: bool,
+        session_snapshot: &SessionSnapshot,
+        layout_hash: u64,
+        timestamps: RunTimestamps,
+        is_other_copy: bool,
     ) -> Option<SessionChanges> {
-        let now = moment.now;
-        if shape != self.shape {
+        let now = timestamps.now;
+        if layout_hash != self.layout_hash {
             return None;
         }
-        let snapshot = ledger.snapshot();
+        let snapshot = session_snapshot.entries();
         let difference =
-            if elsewhere { SnapshotDiff::default() } else { snapshot.differs_from(&self.snapshot) };
-        let mut past = self.past.clone();
-        past.rebase(moment);
+            if is_other_copy { SnapshotDiff::default() } else { snapshot.diff_from(&self.snapshot) };
+        let mut past = self.recent.clone();
+        past.clamp_and_prune(timestamps);
         let created: Vec<u64> = difference.created.iter().map(|(token, _)| *token).collect();
-        let revived = past.revive(&created);
-        past.end(&difference.ended, now);
-        let ghosts = ledger.ghosts();
+        let revived = past.take_reappeared(&created);
+        past.record_ended(&difference.ended, now);
+        let ghosts = session_snapshot.missing_users();
         let mut users = BTreeMap::new();
         for user in difference.created.iter().filter_map(|(_, user)| *user) {
             if ghosts.binary_search(&user).is_err() {
-                *users.entry(snapshot.names.user(user).to_text()).or_default() += 1;
+                *users.entry(snapshot.user_ids.user_id(user).to_text()).or_default() += 1;
             }
         }
-        past.arrive(NewSessions {
-            at: now,
-            span: now.duration_since(past.at),
+        past.record_new(NewSessions {
+            seen_at: now,
+            interval: now.duration_since(past.last_run_at),
             count: created.len() as u64,
             users,
         });
-        past.at = now;
-        let (created_last_hour, per_user) = past.last_hour();
-        past.note_peak(moment, created_last_hour);
-        let busiest = past.busiest_hour(now);
+        past.last_run_at = now;
+        let (created_last_hour, per_user) = past.new_in_last_hour();
+        past.record_peak(timestamps, created_last_hour);
+        let busiest = past.peak_of_last_day(now);
         let mut creators: Vec<UserTotal> =
             per_user.into_iter().map(|(user, sessions)| UserTotal { user, sessions }).collect();
         creators
@@ -216,26 +225,26 @@ impl History {
             created: created.len() as u64,
             extended: difference.extended,
             ended: difference.ended.len() as u64,
-            rebound: difference.rebound,
-            revived,
-            created_last_hour: whole(created_last_hour),
+            reassigned: difference.reassigned,
+            reappeared: revived,
+            created_last_hour: round_down(created_last_hour),
             created_per_user,
-            creators,
-            busiest_hour: (now.duration_since(past.since) >= DAY).then(|| whole(busiest)),
-            past,
+            top_creators: creators,
+            busiest_hour: (now.duration_since(past.first_run_at) >= DAY).then(|| round_down(busiest)),
+            recent: past,
         })
     }
 
     /// The last look.
     #[must_use]
-    pub fn at(&self) -> Instant {
-        self.past.at
+    pub fn last_run_at(&self) -> UtcTimestamp {
+        self.recent.last_run_at
     }
 
     /// The history as bytes. It holds fingerprints and ids of users, and no token.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        stored::encode(self)
+        encoding::encode_history(self)
     }
 
     /// The history of those bytes, also of those that earlier versions wrote.
@@ -244,35 +253,35 @@ impl History {
     ///
     /// If they are damaged, or of a format that is not known.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, HistoryError> {
-        stored::decode(bytes)
+        encoding::decode_history(bytes)
     }
 }
 
 /// The number of an hour since 1970.
-fn hour_of(at: Instant) -> i64 {
-    at.duration_since(Instant::UNIX_EPOCH).as_hours()
+fn hours_since_epoch(at: UtcTimestamp) -> i64 {
+    at.duration_since(UtcTimestamp::UNIX_EPOCH).as_hours()
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count, rounded down")]
-fn whole(count: f64) -> u64 {
+fn round_down(count: f64) -> u64 {
     count as u64
 }
 
 impl RecentHistory {
     /// Forgets what has passed its time. Where the clock was set back, what seems to lie ahead was just now.
-    fn rebase(&mut self, Moment { now, passed }: Moment) {
-        self.at = self.at.min(now);
-        self.since = self.since.min(now);
-        for arrivals in &mut self.arrivals {
-            arrivals.at = arrivals.at.min(now);
+    fn clamp_and_prune(&mut self, RunTimestamps { now, confirmed: passed }: RunTimestamps) {
+        self.last_run_at = self.last_run_at.min(now);
+        self.first_run_at = self.first_run_at.min(now);
+        for arrivals in &mut self.new_sessions {
+            arrivals.seen_at = arrivals.seen_at.min(now);
         }
-        self.peaks.retain(|hour, _| *hour <= hour_of(now));
-        let oldest = (passed - REMEMBERED).micros();
-        self.ended.retain(|ended| ended.at >= oldest);
+        self.hourly_peaks.retain(|hour, _| *hour <= hours_since_epoch(now));
+        let oldest = (passed - ENDED_RETENTION).micros();
+        self.ended.retain(|ended| ended.ended_at_us >= oldest);
     }
 
     /// Forgets that these had ended, and says which had. Both sides are sorted.
-    fn revive(&mut self, created: &[u64]) -> Vec<u64> {
+    fn take_reappeared(&mut self, created: &[u64]) -> Vec<u64> {
         let had_ended =
             |token: &u64| self.ended.binary_search_by_key(token, |ended| ended.fingerprint).is_ok();
         let revived: Vec<u64> = created.iter().copied().filter(had_ended).collect();
@@ -283,49 +292,51 @@ impl RecentHistory {
     }
 
     /// Remembers what ended.
-    fn end(&mut self, ended: &[u64], now: Instant) {
+    fn record_ended(&mut self, ended: &[u64], now: UtcTimestamp) {
         let at = now.micros();
-        self.ended.extend(ended.iter().map(|fingerprint| EndedSession { fingerprint: *fingerprint, at }));
-        if self.ended.len() > MOST_ENDED {
-            self.ended.sort_unstable_by_key(|ended| std::cmp::Reverse(ended.at));
-            self.ended.truncate(MOST_ENDED);
+        self.ended.extend(
+            ended.iter().map(|fingerprint| EndedSession { fingerprint: *fingerprint, ended_at_us: at }),
+        );
+        if self.ended.len() > MAX_ENDED_SESSIONS {
+            self.ended.sort_unstable_by_key(|ended| std::cmp::Reverse(ended.ended_at_us));
+            self.ended.truncate(MAX_ENDED_SESSIONS);
         }
         self.ended.sort_unstable();
         self.ended.dedup_by_key(|ended| ended.fingerprint);
     }
 
-    fn arrive(&mut self, arrivals: NewSessions) {
-        let now = arrivals.at;
-        self.arrivals.retain(|earlier| now.duration_since(earlier.at) < HOUR);
+    fn record_new(&mut self, arrivals: NewSessions) {
+        let now = arrivals.seen_at;
+        self.new_sessions.retain(|earlier| now.duration_since(earlier.seen_at) < HOUR);
         if arrivals.count > 0 {
-            self.arrivals.push_back(arrivals);
+            self.new_sessions.push_back(arrivals);
         }
     }
 
     /// Sessions first seen in the last hour, and those of each user.
     #[expect(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
-    fn last_hour(&self) -> (f64, BTreeMap<String, u64>) {
+    fn new_in_last_hour(&self) -> (f64, BTreeMap<String, u64>) {
         let (mut count, mut users) = (0.0, BTreeMap::<&str, f64>::new());
-        for arrivals in &self.arrivals {
-            let share = HOUR.div_duration_f64(arrivals.span.max(HOUR));
+        for arrivals in &self.new_sessions {
+            let share = HOUR.div_duration_f64(arrivals.interval.max(HOUR));
             count += arrivals.count as f64 * share;
             for (user, created) in &arrivals.users {
                 *users.entry(user).or_default() += *created as f64 * share;
             }
         }
-        let counted = users.into_iter().map(|(user, created)| (user.to_owned(), whole(created)));
+        let counted = users.into_iter().map(|(user, created)| (user.to_owned(), round_down(created)));
         (count, counted.filter(|(_, created)| *created > 0).collect())
     }
 
-    fn note_peak(&mut self, Moment { now, passed }: Moment, count: f64) {
-        let peak = self.peaks.entry(hour_of(now)).or_default();
+    fn record_peak(&mut self, RunTimestamps { now, confirmed: passed }: RunTimestamps, count: f64) {
+        let peak = self.hourly_peaks.entry(hours_since_epoch(now)).or_default();
         *peak = peak.max(count);
-        self.peaks.retain(|earlier, _| hour_of(passed) - earlier < 24);
+        self.hourly_peaks.retain(|earlier, _| hours_since_epoch(passed) - earlier < 24);
     }
 
     /// The most sessions created in an hour of the last day.
-    fn busiest_hour(&self, now: Instant) -> f64 {
-        let of_day = self.peaks.iter().filter(|(hour, _)| hour_of(now) - **hour < 24);
+    fn peak_of_last_day(&self, now: UtcTimestamp) -> f64 {
+        let of_day = self.hourly_peaks.iter().filter(|(hour, _)| hours_since_epoch(now) - **hour < 24);
         of_day.fold(0.0, |most: f64, (_, peak)| most.max(*peak))
     }
 }

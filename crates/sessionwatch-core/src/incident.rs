@@ -3,7 +3,7 @@
 
 use jiff::SignedDuration;
 
-use crate::instant::Instant;
+use crate::timestamp::UtcTimestamp;
 
 /// How bad an emergency is.
 #[derive(
@@ -42,7 +42,7 @@ impl IncidentSeverity {
 
     /// Within what time the sessions are to be ended.
     #[must_use]
-    pub fn contained_within(self) -> SignedDuration {
+    pub fn containment_deadline(self) -> SignedDuration {
         match self {
             Self::P0 => SignedDuration::from_mins(15),
             Self::P1 => SignedDuration::from_hours(1),
@@ -54,109 +54,109 @@ impl IncidentSeverity {
 
 /// A step of the procedure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct IncidentStep {
     /// Its id.
     pub id: &'static str,
     /// What it is.
     pub title: &'static str,
     /// What a person does.
-    pub todo: &'static str,
+    pub instructions: &'static str,
     /// Whether the program finds out by itself that it is done.
-    pub found_out: bool,
+    pub is_automatic: bool,
     /// The mildest severity that needs it.
-    pub needed_to: IncidentSeverity,
+    pub min_severity: IncidentSeverity,
 }
 
-const fn step(
+const fn incident_step(
     id: &'static str,
     title: &'static str,
-    todo: &'static str,
-    found_out: bool,
-    needed_to: IncidentSeverity,
-) -> Step {
-    Step { id, title, todo, found_out, needed_to }
+    instructions: &'static str,
+    is_automatic: bool,
+    min_severity: IncidentSeverity,
+) -> IncidentStep {
+    IncidentStep { id, title, instructions, is_automatic, min_severity }
 }
 
 /// Every step, in order.
-pub const STEPS: [Step; 12] = [
-    step(
+pub const INCIDENT_STEPS: [IncidentStep; 12] = [
+    incident_step(
         "confirm",
         "Make sure that it is real",
         "A look is taken, without trust in indexes. If it finds nothing, say with --done what else makes you sure.",
         true,
         IncidentSeverity::P3,
     ),
-    step(
+    incident_step(
         "affected",
         "Find out who is affected",
         "Users who share a token are listed; `sessionwatch incident find PART` finds others by id, name or handle. Say with --done who it is.",
         false,
         IncidentSeverity::P2,
     ),
-    step(
+    incident_step(
         "evidence",
         "Freeze the evidence",
         "`sessionwatch incident evidence` writes it, sealed, before anything is changed.",
         true,
         IncidentSeverity::P2,
     ),
-    step(
+    incident_step(
         "team",
         "Tell the team",
         "Tell whoever has to know that sessions are about to be ended. Say with --done whom you told.",
         false,
         IncidentSeverity::P1,
     ),
-    step(
+    incident_step(
         "way-back",
         "Have the way back ready",
         "The acting role is asked for its privileges, and the archive for its recipient.",
         true,
         IncidentSeverity::P3,
     ),
-    step(
+    incident_step(
         "contain",
         "End the sessions",
         "`sessionwatch incident contain everybody`, `contain users --user ID`, `contain duplicates` or `contain orphans`: first a plan, then --apply.",
         true,
         IncidentSeverity::P3,
     ),
-    step(
+    incident_step(
         "verify",
         "Verify",
         "A look is taken: no shared tokens, no orphans, 1 to 3 active sessions a user, and no session that was ended is back.",
         true,
         IncidentSeverity::P3,
     ),
-    step(
+    incident_step(
         "sign-in",
         "Sign in and sign out",
         "Do both in the application yourself, in a private window. Say with --done that they work.",
         false,
         IncidentSeverity::P2,
     ),
-    step(
+    incident_step(
         "users",
         "Tell the users",
         "`sessionwatch incident message` drafts it. Say with --done whom you wrote to.",
         false,
         IncidentSeverity::P1,
     ),
-    step(
+    incident_step(
         "watch",
         "Watch for 24 hours",
         "First hour: checks and sign-ins every few minutes. First day: reports of users, `sessionwatch alerts list`. First week: `sessionwatch report checklist`. `serve` looks every minute meanwhile, and reopens the incident if an ended session comes back.",
         true,
         IncidentSeverity::P1,
     ),
-    step(
+    incident_step(
         "root-cause",
         "Find the root cause",
         "Critical log lines, the application's address, secret and cookie, the unique constraint on the token (`sessionwatch doctor`), recent changes. `sessionwatch incident set root-cause TEXT` keeps what it was.",
         true,
         IncidentSeverity::P2,
     ),
-    step(
+    incident_step(
         "report",
         "Write the report",
         "`sessionwatch incident report` fills in what was recorded; complete the rest, and say with --done where it is.",
@@ -176,15 +176,15 @@ pub struct StepRecord {
 
 /// The step of that id.
 #[must_use]
-pub fn find(id: &str) -> Option<&'static Step> {
-    STEPS.iter().find(|step| step.id == id)
+pub fn find_step(id: &str) -> Option<&'static IncidentStep> {
+    INCIDENT_STEPS.iter().find(|step| step.id == id)
 }
 
-impl Step {
+impl IncidentStep {
     /// Whether an emergency of that severity needs it.
     #[must_use]
-    pub fn is_needed(&self, grade: IncidentSeverity) -> bool {
-        grade <= self.needed_to
+    pub fn is_required_for(&self, severity: IncidentSeverity) -> bool {
+        severity <= self.min_severity
     }
 
     /// Whether it asks a person for something that has to be said: who it is, whom they told, where the report is.
@@ -196,17 +196,17 @@ impl Step {
 
 /// The next step that an emergency needs and that is neither done nor passed over.
 #[must_use]
-pub fn next(grade: IncidentSeverity, recorded: &[StepRecord]) -> Option<&'static Step> {
-    STEPS
+pub fn next_step(severity: IncidentSeverity, recorded: &[StepRecord]) -> Option<&'static IncidentStep> {
+    INCIDENT_STEPS
         .iter()
-        .filter(|step| step.is_needed(grade))
+        .filter(|step| step.is_required_for(severity))
         .find(|step| recorded.iter().all(|done| done.step != step.id))
 }
 
 /// What speaks against closing.
 #[must_use]
-pub fn open_points(grade: IncidentSeverity, recorded: &[StepRecord]) -> Vec<String> {
-    let needed = STEPS.iter().filter(|step| step.is_needed(grade));
+pub fn unfinished_steps(severity: IncidentSeverity, recorded: &[StepRecord]) -> Vec<String> {
+    let needed = INCIDENT_STEPS.iter().filter(|step| step.is_required_for(severity));
     needed
         .filter_map(|step| match recorded.iter().find(|done| done.step == step.id) {
             None => Some(format!("`{}` is not done: {}", step.id, step.title)),
@@ -219,17 +219,18 @@ pub fn open_points(grade: IncidentSeverity, recorded: &[StepRecord]) -> Vec<Stri
 }
 
 /// How long after containment a target is watched more closely.
-pub const WATCHED: SignedDuration = SignedDuration::from_hours(24);
+pub const CLOSE_MONITORING_DURATION: SignedDuration = SignedDuration::from_hours(24);
 
 /// Whether a target is still to be watched more closely.
 #[must_use]
-pub fn is_watched(contained_at: Option<Instant>, now: Instant) -> bool {
-    contained_at.is_some_and(|at| (SignedDuration::ZERO..WATCHED).contains(&now.duration_since(at)))
+pub fn is_closely_monitored(contained_at: Option<UtcTimestamp>, now: UtcTimestamp) -> bool {
+    contained_at
+        .is_some_and(|at| (SignedDuration::ZERO..CLOSE_MONITORING_DURATION).contains(&now.duration_since(at)))
 }
 
 /// The id of the next incident of a day: `INC-YYYYMMDD-NNN`.
 #[must_use]
-pub fn id(day: &str, taken: usize) -> String {
+pub fn format_incident_id(day: &str, taken: usize) -> String {
     format!("INC-{day}-{:03}", taken + 1)
 }
 
@@ -243,7 +244,7 @@ mod tests {
 
     #[test]
     fn the_worst_needs_every_step_and_the_mildest_few() {
-        let needed = |grade| STEPS.iter().filter(|step| step.is_needed(grade)).count();
+        let needed = |grade| INCIDENT_STEPS.iter().filter(|step| step.is_required_for(grade)).count();
         assert_eq!(IncidentSeverity::ALL.iter().copied().map(needed).collect::<Vec<_>>(), [12, 12, 9, 4]);
     }
 
@@ -251,37 +252,43 @@ mod tests {
     fn one_step_comes_after_another_until_none_is_left() {
         let mut recorded = Vec::new();
         let mut order = Vec::new();
-        while let Some(step) = next(IncidentSeverity::P3, &recorded) {
+        while let Some(step) = next_step(IncidentSeverity::P3, &recorded) {
             order.push(step.id);
             recorded.push(done(step.id));
         }
         assert_eq!(order, ["confirm", "way-back", "contain", "verify"]);
-        assert!(open_points(IncidentSeverity::P3, &recorded).is_empty());
+        assert!(unfinished_steps(IncidentSeverity::P3, &recorded).is_empty());
         // What was passed over does not come again, and still speaks against closing.
         recorded[2].skipped = true;
-        assert_eq!(next(IncidentSeverity::P3, &recorded), None);
+        assert_eq!(next_step(IncidentSeverity::P3, &recorded), None);
         assert_eq!(
-            open_points(IncidentSeverity::P3, &recorded),
+            unfinished_steps(IncidentSeverity::P3, &recorded),
             ["`contain` was passed over: End the sessions"]
         );
-        assert_eq!(open_points(IncidentSeverity::P3, &recorded[..3]).len(), 2);
-        assert_eq!(find("verify").map(|step| step.title), Some("Verify"));
+        assert_eq!(unfinished_steps(IncidentSeverity::P3, &recorded[..3]).len(), 2);
+        assert_eq!(find_step("verify").map(|step| step.title), Some("Verify"));
         // A step that asks for something cannot be done without an answer.
-        let asked = STEPS.iter().filter(|step| step.needs_note()).map(|step| step.id);
+        let asked = INCIDENT_STEPS.iter().filter(|step| step.needs_note()).map(|step| step.id);
         assert_eq!(asked.collect::<Vec<_>>(), ["confirm", "affected", "team", "users", "report"]);
     }
 
     #[test]
     fn a_target_is_watched_for_a_day() {
-        let at = |micros| Instant::from_micros(micros).unwrap();
-        assert!(!is_watched(None, at(5)));
-        assert!(is_watched(Some(at(5)), at(5)) && is_watched(Some(at(5)), at(4) + WATCHED));
-        assert!(!is_watched(Some(at(5)), at(5) + WATCHED) && !is_watched(Some(at(5)), at(4)));
-        assert_eq!(id("20260131", 11), "INC-20260131-012");
+        let at = |micros| UtcTimestamp::from_micros(micros).unwrap();
+        assert!(!is_closely_monitored(None, at(5)));
+        assert!(
+            is_closely_monitored(Some(at(5)), at(5))
+                && is_closely_monitored(Some(at(5)), at(4) + CLOSE_MONITORING_DURATION)
+        );
+        assert!(
+            !is_closely_monitored(Some(at(5)), at(5) + CLOSE_MONITORING_DURATION)
+                && !is_closely_monitored(Some(at(5)), at(4))
+        );
+        assert_eq!(format_incident_id("20260131", 11), "INC-20260131-012");
         assert_eq!(
             ("p1".parse(), "P4".parse::<IncidentSeverity>().is_err()),
             (Ok(IncidentSeverity::P1), true)
         );
-        assert!(IncidentSeverity::P0.contained_within() < IncidentSeverity::P1.contained_within());
+        assert!(IncidentSeverity::P0.containment_deadline() < IncidentSeverity::P1.containment_deadline());
     }
 }

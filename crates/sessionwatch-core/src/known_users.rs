@@ -4,7 +4,7 @@ use std::{collections::hash_map::RandomState, hash::BuildHasher};
 
 use hashbrown::HashSet;
 
-use crate::user_totals::User;
+use crate::user_totals::UserIdRef;
 
 /// The users that exist: an integer as itself, a text as a keyed hash of 64 bits. That two texts have the same hash happens
 /// by chance for one in 10^13 users who do not exist, beside a million who do, and nobody can bring it about without the key.
@@ -23,22 +23,22 @@ impl KnownUsers {
 
     /// Adds a user.
     #[inline]
-    pub fn insert(&mut self, user: User<'_>) {
-        self.keys.insert(self.key(user));
+    pub fn insert(&mut self, user: UserIdRef<'_>) {
+        self.keys.insert(self.user_key(user));
     }
 
     /// Whether a user exists.
     #[inline]
     #[must_use]
-    pub fn contains(&self, user: User<'_>) -> bool {
-        self.keys.contains(&self.key(user))
+    pub fn contains(&self, user: UserIdRef<'_>) -> bool {
+        self.keys.contains(&self.user_key(user))
     }
 
     #[inline]
-    fn key(&self, user: User<'_>) -> u64 {
+    fn user_key(&self, user: UserIdRef<'_>) -> u64 {
         match user {
-            User::Integer(id) => id.cast_unsigned(),
-            User::Text(id) => self.hasher.hash_one(id),
+            UserIdRef::Integer(id) => id.cast_unsigned(),
+            UserIdRef::Text(id) => self.hasher.hash_one(id),
         }
     }
 }
@@ -50,11 +50,13 @@ mod tests {
     #[test]
     fn integers_and_texts_are_found_again_and_others_are_not() {
         let mut known = KnownUsers::with_capacity(2);
-        for user in [User::Integer(-7), User::Integer(0), User::Text(b"ada"), User::Text(b"")] {
+        for user in
+            [UserIdRef::Integer(-7), UserIdRef::Integer(0), UserIdRef::Text(b"ada"), UserIdRef::Text(b"")]
+        {
             known.insert(user);
             assert!(known.contains(user), "{user:?}");
         }
-        for user in [User::Integer(7), User::Text(b"Ada"), User::Text(b"ada ")] {
+        for user in [UserIdRef::Integer(7), UserIdRef::Text(b"Ada"), UserIdRef::Text(b"ada ")] {
             assert!(!known.contains(user), "{user:?}");
         }
     }

@@ -3,7 +3,6 @@
 //! Everything here is a pure function of its inputs, `now` included. There is deliberately no I/O, no async, no clock
 //! and no token: a session arrives as a fingerprint.
 
-pub mod addresses;
 pub mod alert;
 pub mod batch_size;
 pub mod checklist;
@@ -13,7 +12,6 @@ pub mod decoder;
 pub mod duration;
 pub mod history;
 pub mod incident;
-pub mod instant;
 pub mod known_users;
 pub mod local_time;
 pub mod log_gaps;
@@ -21,6 +19,7 @@ pub mod period;
 pub mod plausibility;
 pub mod plural;
 pub mod retention;
+pub mod row_addresses;
 pub mod row_ref;
 pub mod safety_limit;
 pub mod severity;
@@ -28,8 +27,9 @@ pub mod snapshot;
 pub mod source_activity;
 pub mod stats;
 pub mod suggest;
+pub mod time_zone;
+pub mod timestamp;
 pub mod token;
-pub mod zone;
 
 mod arena;
 mod radix_buckets;

@@ -1,10 +1,10 @@
 //! Gaps: places of a log where lines may be missing, because they could not be read.
 
-use crate::instant::{Instant, as_micros};
+use crate::timestamp::{UtcTimestamp, as_micros};
 use serde::{Deserialize, Serialize};
 
 /// Gaps of a source that are kept one by one.
-const MAX_KEPT: usize = 20;
+const MAX_STORED_GAPS: usize = 20;
 
 /// Why lines may be missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ pub enum GapCause {
 impl GapCause {
     /// Returns the cause in words.
     #[must_use]
-    pub const fn words(self) -> &'static str {
+    pub const fn description(self) -> &'static str {
         match self {
             Self::FileGone => {
                 "the file that was read last is gone, and no rotated file holds the rest of its lines"
@@ -40,7 +40,7 @@ impl GapCause {
 
 /// A place where lines may be missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Gap {
+pub struct LogGap {
     /// Why.
     pub cause: GapCause,
     /// The file.
@@ -52,28 +52,28 @@ pub struct Gap {
 /// A gap of a source, as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct KeptGap {
+pub struct StoredLogGap {
     /// When it was noticed.
     #[serde(rename = "at_us", with = "as_micros")]
-    pub at: Instant,
+    pub at: UtcTimestamp,
     /// Why lines may be missing.
     pub cause: GapCause,
     /// Bytes that were not read, where that is known.
     pub bytes: Option<u64>,
 }
 
-impl KeptGap {
+impl StoredLogGap {
     /// Whether it was noticed after an instant.
     #[must_use]
-    pub fn is_after(&self, instant: Instant) -> bool {
-        self.at > instant
+    pub fn is_after(&self, timestamp: UtcTimestamp) -> bool {
+        self.at > timestamp
     }
 }
 
 /// Adds gaps that were noticed now to those of a source, of which the latest ones are kept.
-pub fn add(kept: &mut Vec<KeptGap>, gaps: &[Gap], now: Instant) {
-    kept.extend(gaps.iter().map(|gap| KeptGap { at: now, cause: gap.cause, bytes: gap.bytes }));
-    kept.drain(..kept.len().saturating_sub(MAX_KEPT));
+pub fn append_gaps(kept: &mut Vec<StoredLogGap>, gaps: &[LogGap], now: UtcTimestamp) {
+    kept.extend(gaps.iter().map(|gap| StoredLogGap { at: now, cause: gap.cause, bytes: gap.bytes }));
+    kept.drain(..kept.len().saturating_sub(MAX_STORED_GAPS));
 }
 
 #[cfg(test)]
@@ -83,27 +83,27 @@ mod tests {
     const CAUSES: [GapCause; 5] =
         [GapCause::FileGone, GapCause::Truncated, GapCause::CutLine, GapCause::Unreadable, GapCause::NotText];
 
-    fn at(micros: i64) -> Instant {
-        Instant::from_micros(micros).unwrap()
+    fn at(micros: i64) -> UtcTimestamp {
+        UtcTimestamp::from_micros(micros).unwrap()
     }
 
     #[test]
     fn the_latest_gaps_are_kept_and_the_oldest_forgotten() {
         let mut kept = vec![];
         for number in 0..30 {
-            let gap = Gap { cause: GapCause::Truncated, file: "app.log".into(), bytes: Some(number) };
-            add(&mut kept, &[gap.clone(), gap], at(i64::try_from(number).unwrap()));
+            let gap = LogGap { cause: GapCause::Truncated, file: "app.log".into(), bytes: Some(number) };
+            append_gaps(&mut kept, &[gap.clone(), gap], at(i64::try_from(number).unwrap()));
         }
-        assert_eq!(kept.len(), MAX_KEPT);
-        assert_eq!((kept[0].at, kept[MAX_KEPT - 1].at), (at(20), at(29)));
+        assert_eq!(kept.len(), MAX_STORED_GAPS);
+        assert_eq!((kept[0].at, kept[MAX_STORED_GAPS - 1].at), (at(20), at(29)));
         let before = kept.clone();
-        add(&mut kept, &[], at(99));
+        append_gaps(&mut kept, &[], at(99));
         assert_eq!(kept, before);
     }
 
     #[test]
     fn a_gap_is_after_every_earlier_instant_and_not_after_its_own() {
-        let gap = KeptGap { at: at(7), cause: GapCause::CutLine, bytes: None };
+        let gap = StoredLogGap { at: at(7), cause: GapCause::CutLine, bytes: None };
         assert!(gap.is_after(at(6)) && !gap.is_after(at(7)) && !gap.is_after(at(8)));
     }
 
@@ -111,11 +111,11 @@ mod tests {
     fn every_cause_is_stored_by_a_name_of_its_own_and_says_something_else() {
         let mut words = vec![];
         for cause in CAUSES {
-            let gap = KeptGap { at: at(1), cause, bytes: Some(2) };
+            let gap = StoredLogGap { at: at(1), cause, bytes: Some(2) };
             let stored = serde_json::to_string(&gap).unwrap();
-            assert_eq!(serde_json::from_str::<KeptGap>(&stored).unwrap(), gap, "{stored}");
-            assert!(!words.contains(&cause.words()), "{}", cause.words());
-            words.push(cause.words());
+            assert_eq!(serde_json::from_str::<StoredLogGap>(&stored).unwrap(), gap, "{stored}");
+            assert!(!words.contains(&cause.description()), "{}", cause.description());
+            words.push(cause.description());
         }
     }
 
@@ -127,7 +127,7 @@ mod tests {
             r#"{"at_us":1,"cause":"cut-line","bytes":2,"more":3}"#,
             r#"{"cause":"cut-line","bytes":2}"#,
         ] {
-            assert!(serde_json::from_str::<KeptGap>(stored).is_err(), "{stored}");
+            assert!(serde_json::from_str::<StoredLogGap>(stored).is_err(), "{stored}");
         }
     }
 }

@@ -2,20 +2,20 @@
 
 use jiff::SignedDuration;
 
-use crate::instant::Instant;
+use crate::timestamp::UtcTimestamp;
 
 /// A stretch of time: from one instant on, before another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Period {
     /// Its begin.
-    pub from: Instant,
+    pub from: UtcTimestamp,
     /// Its end, which is not in it.
-    pub to: Instant,
+    pub to: UtcTimestamp,
 }
 
 impl Period {
     /// All of time.
-    pub const ALWAYS: Self = Self { from: Instant::MIN, to: Instant::MAX };
+    pub const ALL_TIME: Self = Self { from: UtcTimestamp::MIN, to: UtcTimestamp::MAX };
 
     /// How long it is.
     #[must_use]
@@ -25,7 +25,7 @@ impl Period {
 
     /// That long up to now, and now too.
     #[must_use]
-    pub fn back_from(now: Instant, length: SignedDuration) -> Self {
+    pub fn ending_at(now: UtcTimestamp, length: SignedDuration) -> Self {
         Self { from: now - length, to: now + SignedDuration::from_micros(1) }
     }
 }

@@ -7,22 +7,22 @@
 
 use jiff::SignedDuration;
 
-use crate::instant::Instant;
+use crate::timestamp::UtcTimestamp;
 
 /// Difference between wall time and monotonic time since the last reading above which the clock jumped.
-pub const LEAST_JUMP: SignedDuration = SignedDuration::from_secs(2);
+pub const MIN_CLOCK_JUMP: SignedDuration = SignedDuration::from_secs(2);
 /// Largest difference between two clocks that agree.
-pub const AGREEMENT_LIMIT: SignedDuration = SignedDuration::from_mins(1);
+pub const MAX_AGREEING_DIFFERENCE: SignedDuration = SignedDuration::from_mins(1);
 /// How long a clock must run steadily to confirm the time.
-pub const CONFIRMED_AFTER: SignedDuration = SignedDuration::from_hours(6);
+pub const STEADY_CONFIRMATION_TIME: SignedDuration = SignedDuration::from_hours(6);
 /// How long a database's clock must agree with a steady clock to confirm the time.
-pub const CONFIRMED_AFTER_AGREEMENT: SignedDuration = SignedDuration::from_hours(1);
+pub const AGREEMENT_CONFIRMATION_TIME: SignedDuration = SignedDuration::from_hours(1);
 
 /// A reading of the wall clock and of a monotonic clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reading {
+pub struct ClockReading {
     /// Wall time.
-    pub wall: Instant,
+    pub wall: UtcTimestamp,
     /// Monotonic time since an arbitrary start.
     pub elapsed: SignedDuration,
 }
@@ -31,10 +31,10 @@ pub struct Reading {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetentionClock {
     /// The time that was confirmed last.
-    confirmed: Reading,
+    confirmed: ClockReading,
     /// The first reading since the last jump.
-    steady_since: Reading,
-    last: Reading,
+    steady_since: ClockReading,
+    last: ClockReading,
     /// Monotonic time of the first and last agreement of a database since the last jump.
     agreed: Option<(SignedDuration, SignedDuration)>,
     /// Monotonic time of the last disagreement of a database since the last jump.
@@ -44,17 +44,17 @@ pub struct RetentionClock {
 impl RetentionClock {
     /// Starts with a first reading, and a time that is known to have passed.
     #[must_use]
-    pub const fn new(confirmed: Instant, now: Reading) -> Self {
-        let confirmed = Reading { wall: confirmed, elapsed: now.elapsed };
+    pub const fn new(confirmed: UtcTimestamp, now: ClockReading) -> Self {
+        let confirmed = ClockReading { wall: confirmed, elapsed: now.elapsed };
         Self { confirmed, steady_since: now, last: now, agreed: None, disagreed: None }
     }
 
     /// Takes a reading. Returns by how much the clock jumped since the last one, negative for a jump back;
     /// `None` if it did not jump.
-    pub fn read(&mut self, now: Reading) -> Option<SignedDuration> {
+    pub fn observe_reading(&mut self, now: ClockReading) -> Option<SignedDuration> {
         let set = now.wall.duration_since(self.last.wall) - (now.elapsed - self.last.elapsed);
         self.last = now;
-        if set.abs() > LEAST_JUMP {
+        if set.abs() > MIN_CLOCK_JUMP {
             (self.steady_since, self.agreed, self.disagreed) = (now, None, None);
             return Some(set);
         }
@@ -65,9 +65,9 @@ impl RetentionClock {
     }
 
     /// Takes by how much a database's clock is ahead of this one.
-    pub fn compare(&mut self, ahead: SignedDuration) {
+    pub fn observe_database_clock(&mut self, ahead: SignedDuration) {
         let now = self.last.elapsed;
-        if ahead.abs() <= AGREEMENT_LIMIT {
+        if ahead.abs() <= MAX_AGREEING_DIFFERENCE {
             self.agreed = Some((self.agreed.map_or(now, |(first, _)| first), now));
         } else {
             self.disagreed = Some(now);
@@ -75,21 +75,21 @@ impl RetentionClock {
     }
 
     /// Takes a time that another process has confirmed, unless this clock is confirmed itself.
-    pub fn learn(&mut self, confirmed: Instant) {
+    pub fn accept_confirmed(&mut self, confirmed: UtcTimestamp) {
         if !self.is_confirmed() && confirmed > self.confirmed_at(self.last.elapsed) {
-            self.confirmed = Reading { wall: confirmed, elapsed: self.last.elapsed };
+            self.confirmed = ClockReading { wall: confirmed, elapsed: self.last.elapsed };
         }
     }
 
     /// Returns the confirmed time at that monotonic time. It may be ahead of a wall clock that is behind.
     #[must_use]
-    pub fn confirmed_at(&self, elapsed: SignedDuration) -> Instant {
+    pub fn confirmed_at(&self, elapsed: SignedDuration) -> UtcTimestamp {
         self.confirmed.wall + (elapsed - self.confirmed.elapsed)
     }
 
     /// Returns the confirmed time at that reading, at most its wall time.
     #[must_use]
-    pub fn passed(&self, now: Reading) -> Instant {
+    pub fn confirmed_past(&self, now: ClockReading) -> UtcTimestamp {
         self.confirmed_at(now.elapsed).min(now.wall)
     }
 
@@ -97,11 +97,11 @@ impl RetentionClock {
         let since = |elapsed: SignedDuration| self.last.elapsed - elapsed;
         let steady = since(self.steady_since.elapsed);
         match (self.agreed, self.disagreed) {
-            (Some((first, last)), _) if since(last) <= CONFIRMED_AFTER => {
-                since(first) >= CONFIRMED_AFTER_AGREEMENT
+            (Some((first, last)), _) if since(last) <= STEADY_CONFIRMATION_TIME => {
+                since(first) >= AGREEMENT_CONFIRMATION_TIME
             }
-            (_, Some(last)) => since(last) > CONFIRMED_AFTER,
-            _ => steady >= CONFIRMED_AFTER,
+            (_, Some(last)) => since(last) > STEADY_CONFIRMATION_TIME,
+            _ => steady >= STEADY_CONFIRMATION_TIME,
         }
     }
 }
@@ -111,18 +111,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::duration::{DAY, HOUR, MINUTE, SECOND, days};
+    use crate::duration::{DAY, HOUR, MINUTE, SECOND, from_days};
 
     const START: SignedDuration = SignedDuration::ZERO;
     const RIGHT: SignedDuration = SignedDuration::ZERO;
 
-    fn at(after: SignedDuration) -> Instant {
-        Instant::UNIX_EPOCH + days(20_000) + after
+    fn at(after: SignedDuration) -> UtcTimestamp {
+        UtcTimestamp::UNIX_EPOCH + from_days(20_000) + after
     }
 
     /// A clock that is off by so much, at a count of time.
-    fn reading(elapsed: SignedDuration, off: SignedDuration) -> Reading {
-        Reading { wall: at(elapsed + off), elapsed }
+    fn reading(elapsed: SignedDuration, off: SignedDuration) -> ClockReading {
+        ClockReading { wall: at(elapsed + off), elapsed }
     }
 
     /// Reads a clock that is off by so much, each minute.
@@ -134,9 +134,9 @@ mod tests {
         database: Option<SignedDuration>,
     ) {
         for minute in from.as_mins() + 1..=to.as_mins() {
-            assert_eq!(clock.read(reading(SignedDuration::from_mins(minute), off)), None);
+            assert_eq!(clock.observe_reading(reading(SignedDuration::from_mins(minute), off)), None);
             if let Some(database) = database {
-                clock.compare(database - off);
+                clock.observe_database_clock(database - off);
             }
         }
     }
@@ -145,12 +145,12 @@ mod tests {
     fn a_clock_that_is_far_ahead_for_a_while_has_passed_nothing() {
         let mut clock = RetentionClock::new(at(START), reading(START, RIGHT));
         for ahead in [8 * DAY, 500 * DAY, 5 * MINUTE] {
-            let passed = |clock: &RetentionClock, off| clock.passed(reading(clock.last.elapsed, off));
+            let passed = |clock: &RetentionClock, off| clock.confirmed_past(reading(clock.last.elapsed, off));
             let now = clock.last.elapsed + MINUTE;
-            assert_eq!(clock.read(reading(now, ahead)), Some(ahead));
+            assert_eq!(clock.observe_reading(reading(now, ahead)), Some(ahead));
             go_on(&mut clock, now, now + 5 * HOUR, ahead, None);
             assert_eq!(passed(&clock, ahead), at(now + 5 * HOUR), "time goes on");
-            assert_eq!(clock.read(reading(now + 6 * HOUR, RIGHT)), Some(-ahead));
+            assert_eq!(clock.observe_reading(reading(now + 6 * HOUR, RIGHT)), Some(-ahead));
             assert_eq!(passed(&clock, RIGHT), at(now + 6 * HOUR));
         }
     }
@@ -163,7 +163,7 @@ mod tests {
             (1..24 * 60).find(|minute| {
                 let now = SignedDuration::from_mins(*minute);
                 go_on(&mut clock, now - MINUTE, now, RIGHT, database);
-                clock.passed(reading(now, RIGHT)) == at(now)
+                clock.confirmed_past(reading(now, RIGHT)) == at(now)
             })
         };
         assert_eq!(caught_up_after(None), Some(360));
@@ -173,7 +173,7 @@ mod tests {
         go_on(&mut clock, START, HOUR, RIGHT, Some(DAY));
         go_on(&mut clock, HOUR, 3 * HOUR, RIGHT, Some(RIGHT));
         assert_eq!(
-            clock.passed(reading(3 * HOUR, RIGHT)),
+            clock.confirmed_past(reading(3 * HOUR, RIGHT)),
             at(3 * HOUR),
             "the database's clock was put right"
         );
@@ -183,22 +183,26 @@ mod tests {
     fn a_clock_that_was_confirmed_too_far_ahead_is_followed_back() {
         let mut clock = RetentionClock::new(at(START), reading(START, DAY));
         go_on(&mut clock, START, 7 * HOUR, DAY, None);
-        assert_eq!(clock.passed(reading(7 * HOUR, DAY)), at(7 * HOUR + DAY));
-        clock.read(reading(8 * HOUR, RIGHT));
-        assert_eq!(clock.passed(reading(8 * HOUR, RIGHT)), at(8 * HOUR));
+        assert_eq!(clock.confirmed_past(reading(7 * HOUR, DAY)), at(7 * HOUR + DAY));
+        clock.observe_reading(reading(8 * HOUR, RIGHT));
+        assert_eq!(clock.confirmed_past(reading(8 * HOUR, RIGHT)), at(8 * HOUR));
         go_on(&mut clock, 8 * HOUR, 15 * HOUR, RIGHT, None);
-        assert_eq!(clock.passed(reading(15 * HOUR, DAY)), at(15 * HOUR));
+        assert_eq!(clock.confirmed_past(reading(15 * HOUR, DAY)), at(15 * HOUR));
     }
 
     #[test]
     fn small_steps_are_no_jumps_and_others_may_know_better() {
         let mut clock = RetentionClock::new(at(-DAY), reading(START, RIGHT));
-        assert_eq!(clock.read(reading(MINUTE, SECOND)), None);
-        assert_eq!(clock.read(reading(2 * MINUTE, -SECOND)), None);
-        clock.learn(at(-HOUR));
-        assert_eq!(clock.passed(reading(3 * MINUTE, RIGHT)), at(MINUTE - HOUR));
-        clock.learn(at(-DAY));
-        assert_eq!(clock.passed(reading(3 * MINUTE, RIGHT)), at(MINUTE - HOUR), "it has passed already");
+        assert_eq!(clock.observe_reading(reading(MINUTE, SECOND)), None);
+        assert_eq!(clock.observe_reading(reading(2 * MINUTE, -SECOND)), None);
+        clock.accept_confirmed(at(-HOUR));
+        assert_eq!(clock.confirmed_past(reading(3 * MINUTE, RIGHT)), at(MINUTE - HOUR));
+        clock.accept_confirmed(at(-DAY));
+        assert_eq!(
+            clock.confirmed_past(reading(3 * MINUTE, RIGHT)),
+            at(MINUTE - HOUR),
+            "it has passed already"
+        );
     }
 
     proptest! {
@@ -220,19 +224,19 @@ mod tests {
                 }
                 for _ in 0..minutes {
                     now += MINUTE;
-                    clock.read(reading(now, off));
+                    clock.observe_reading(reading(now, off));
                     if compares {
-                        clock.compare(-off);
+                        clock.observe_database_clock(-off);
                     }
-                    prop_assert!(clock.passed(reading(now, off)) <= at(now));
-                    prop_assert!(clock.passed(reading(now, off)) <= at(now + off));
+                    prop_assert!(clock.confirmed_past(reading(now, off)) <= at(now));
+                    prop_assert!(clock.confirmed_past(reading(now, off)) <= at(now + off));
                 }
             }
             for _ in 0..7 * 60 {
                 now += MINUTE;
-                clock.read(reading(now, RIGHT));
+                clock.observe_reading(reading(now, RIGHT));
             }
-            prop_assert_eq!(clock.passed(reading(now, RIGHT)), at(now), "in the end, the clock is confirmed");
+            prop_assert_eq!(clock.confirmed_past(reading(now, RIGHT)), at(now), "in the end, the clock is confirmed");
         }
     }
 }

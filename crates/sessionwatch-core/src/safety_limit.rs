@@ -2,16 +2,16 @@
 
 use jiff::SignedDuration;
 
-use crate::instant::Instant;
+use crate::timestamp::UtcTimestamp;
 
 /// Plans of one target count together over this time.
-pub const WINDOW: SignedDuration = SignedDuration::from_hours(1);
+pub const LIMIT_WINDOW: SignedDuration = SignedDuration::from_hours(1);
 
 /// A plan of no more rows is confirmed by nobody, whatever share of the table it is: a table of a handful of rows is looked
 /// through at a glance.
-const FEW: u64 = 2;
+const MAX_UNCONFIRMED_ROWS: u64 = 2;
 /// The usual share of a table, from 0 to 1, that a plan may name without being confirmed.
-pub const MOST: f64 = 0.5;
+pub const DEFAULT_MAX_TABLE_SHARE: f64 = 0.5;
 
 /// How far a plan reaches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,27 +21,27 @@ pub struct PlanImpact {
     /// Active sessions among them.
     pub active: u64,
     /// Active sessions in the whole table.
-    pub all_active: u64,
+    pub total_active: u64,
     /// Rows in the whole table.
-    pub all_rows: u64,
+    pub total_rows: u64,
 }
 
 /// Another plan of the same target that was applied, or is being applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Applied {
+pub struct RecentPlan {
     /// When it was begun, or when it ended if it has ended.
-    pub at: Instant,
+    pub at: UtcTimestamp,
     /// Whether it has ended.
-    pub done: bool,
+    pub is_finished: bool,
     /// Rows that it ended, or may still end.
     pub rows: u64,
     /// Active sessions among them, at most.
     pub active: u64,
 }
 
-/// What other plans of the same target ended within [`WINDOW`].
+/// What other plans of the same target ended within [`LIMIT_WINDOW`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ended {
+pub struct RecentImpact {
     /// How many plans there were.
     pub plans: u64,
     /// Rows that they ended.
@@ -52,16 +52,16 @@ pub struct Ended {
     pub uncounted: u64,
 }
 
-impl Ended {
+impl RecentImpact {
     /// Adds up what was ended until `now`, for a plan that was made at `made_at`.
     #[must_use]
-    pub fn until(now: Instant, made_at: Instant, plans: &[Applied]) -> Self {
-        let recent = plans.iter().filter(|plan| now.duration_since(plan.at) <= WINDOW && plan.rows > 0);
+    pub fn from_plans(now: UtcTimestamp, made_at: UtcTimestamp, plans: &[RecentPlan]) -> Self {
+        let recent = plans.iter().filter(|plan| now.duration_since(plan.at) <= LIMIT_WINDOW && plan.rows > 0);
         recent.fold(Self::default(), |sum, plan| Self {
             plans: sum.plans + 1,
             rows: sum.rows.saturating_add(plan.rows),
             active: sum.active.saturating_add(plan.active),
-            uncounted: sum.uncounted + if plan.done && plan.at <= made_at { plan.active } else { 0 },
+            uncounted: sum.uncounted + if plan.is_finished && plan.at <= made_at { plan.active } else { 0 },
         })
     }
 }
@@ -70,33 +70,33 @@ impl Ended {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SafetyLimit {
     /// This share of the active sessions, from 0 to 1.
-    pub share: f64,
+    pub max_active_share: f64,
     /// This many rows.
-    pub rows: u64,
+    pub max_rows: u64,
     /// This share of the rows of the table, from 0 to 1.
-    pub most: f64,
+    pub max_table_share: f64,
 }
 
 /// Why a plan has to be confirmed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum LimitExceeded {
     /// It ends a large share of the active sessions: this one, from 0 to 1.
-    Share(f64),
+    ActiveShare(f64),
     /// It names many rows.
     Rows(u64),
     /// It names rows of a table in which nothing is active, as when the wrong column is read as the end: so many.
     NoneActive(u64),
     /// It names most of the table: this share of the rows, from 0 to 1.
-    Most(f64),
+    TableShare(f64),
     /// Together with other plans of the last hour, it ends a large share of the active sessions.
-    ShareTogether {
+    CombinedActiveShare {
         /// The share, from 0 to 1.
         share: f64,
         /// How many other plans there were.
         plans: u64,
     },
     /// Together with other plans of the last hour, it ends many rows.
-    RowsTogether {
+    CombinedRows {
         /// How many.
         rows: u64,
         /// How many other plans there were.
@@ -114,25 +114,25 @@ impl SafetyLimit {
     /// A plan that takes most of a table, or rows of one in which nothing is active, is the sign of a wrong reading
     /// however small it is. That is said before the number of rows, which an operator may have agreed to for good.
     #[must_use]
-    pub fn holds(self, reach: PlanImpact, ended: Ended) -> Option<LimitExceeded> {
-        let all_active = reach.all_active.saturating_add(ended.uncounted);
-        let own = share(reach.active, reach.all_active);
-        let of_table = share(reach.rows, reach.all_rows);
+    pub fn check(self, impact: PlanImpact, recent: RecentImpact) -> Option<LimitExceeded> {
+        let all_active = impact.total_active.saturating_add(recent.uncounted);
+        let own = bounded_share(impact.active, impact.total_active);
+        let of_table = bounded_share(impact.rows, impact.total_rows);
         let (rows, active) =
-            (reach.rows.saturating_add(ended.rows), reach.active.saturating_add(ended.active));
-        let (together, plans) = (share(active, all_active), ended.plans);
-        if reach.active > 1 && own > self.share {
-            Some(LimitExceeded::Share(own))
-        } else if all_active == 0 && reach.rows > 0 && rows > FEW {
+            (impact.rows.saturating_add(recent.rows), impact.active.saturating_add(recent.active));
+        let (together, plans) = (bounded_share(active, all_active), recent.plans);
+        if impact.active > 1 && own > self.max_active_share {
+            Some(LimitExceeded::ActiveShare(own))
+        } else if all_active == 0 && impact.rows > 0 && rows > MAX_UNCONFIRMED_ROWS {
             Some(LimitExceeded::NoneActive(rows))
-        } else if reach.rows > FEW && of_table > self.most {
-            Some(LimitExceeded::Most(of_table))
-        } else if reach.active > 0 && active > 1 && together > self.share {
-            Some(LimitExceeded::ShareTogether { share: together, plans })
-        } else if reach.rows > self.rows {
-            Some(LimitExceeded::Rows(reach.rows))
-        } else if reach.rows > 0 && rows > self.rows {
-            Some(LimitExceeded::RowsTogether { rows, plans })
+        } else if impact.rows > MAX_UNCONFIRMED_ROWS && of_table > self.max_table_share {
+            Some(LimitExceeded::TableShare(of_table))
+        } else if impact.active > 0 && active > 1 && together > self.max_active_share {
+            Some(LimitExceeded::CombinedActiveShare { share: together, plans })
+        } else if impact.rows > self.max_rows {
+            Some(LimitExceeded::Rows(impact.rows))
+        } else if impact.rows > 0 && rows > self.max_rows {
+            Some(LimitExceeded::CombinedRows { rows, plans })
         } else {
             None
         }
@@ -141,7 +141,7 @@ impl SafetyLimit {
 
 /// A share from 0 to 1, also where there are more by now than when all were counted.
 #[expect(clippy::cast_precision_loss, reason = "a share; counts stay below 2^53")]
-fn share(part: u64, all: u64) -> f64 {
+fn bounded_share(part: u64, all: u64) -> f64 {
     part as f64 / all.max(part).max(1) as f64
 }
 
@@ -149,22 +149,26 @@ fn share(part: u64, all: u64) -> f64 {
 mod tests {
     use super::*;
 
-    const BRAKE: SafetyLimit = SafetyLimit { share: 0.2, rows: 10_000, most: MOST };
+    const BRAKE: SafetyLimit =
+        SafetyLimit { max_active_share: 0.2, max_rows: 10_000, max_table_share: DEFAULT_MAX_TABLE_SHARE };
 
     fn holds(rows: u64, active: u64, all_active: u64, all_rows: u64) -> Option<LimitExceeded> {
-        BRAKE.holds(PlanImpact { rows, active, all_active, all_rows }, Ended::default())
+        BRAKE.check(
+            PlanImpact { rows, active, total_active: all_active, total_rows: all_rows },
+            RecentImpact::default(),
+        )
     }
 
     #[test]
     fn holds_what_reaches_too_far_and_nothing_else() {
         assert_eq!(holds(20, 20, 100, 200), None);
-        assert_eq!(holds(21, 21, 100, 200), Some(LimitExceeded::Share(0.21)));
+        assert_eq!(holds(21, 21, 100, 200), Some(LimitExceeded::ActiveShare(0.21)));
         assert_eq!(holds(10_000, 0, 1, 30_000), None);
         assert_eq!(holds(10_001, 0, 1, 30_000), Some(LimitExceeded::Rows(10_001)));
         // The only session there is may be ended like any other single one.
         assert_eq!(holds(1, 1, 1, 1), None);
         // More active sessions than there were when they were counted.
-        assert_eq!(holds(30, 30, 10, 100), Some(LimitExceeded::Share(1.0)));
+        assert_eq!(holds(30, 30, 10, 100), Some(LimitExceeded::ActiveShare(1.0)));
     }
 
     #[test]
@@ -172,9 +176,9 @@ mod tests {
         // The routine of every night.
         assert_eq!(holds(5, 0, 35, 40), None);
         assert_eq!(holds(20, 0, 20, 40), None);
-        assert_eq!(holds(21, 0, 19, 40), Some(LimitExceeded::Most(21.0 / 40.0)));
-        assert_eq!(holds(3, 0, 1, 5), Some(LimitExceeded::Most(0.6)));
-        assert_eq!(holds(20_000, 0, 1, 30_000), Some(LimitExceeded::Most(2.0 / 3.0)));
+        assert_eq!(holds(21, 0, 19, 40), Some(LimitExceeded::TableShare(21.0 / 40.0)));
+        assert_eq!(holds(3, 0, 1, 5), Some(LimitExceeded::TableShare(0.6)));
+        assert_eq!(holds(20_000, 0, 1, 30_000), Some(LimitExceeded::TableShare(2.0 / 3.0)));
         // A glance is enough.
         assert_eq!(holds(2, 0, 1, 3), None);
     }
@@ -190,45 +194,47 @@ mod tests {
 
     #[test]
     fn small_plans_count_together_within_an_hour() {
-        let at = |seconds: i64| Instant::UNIX_EPOCH + SignedDuration::from_secs(5 * 3_600 + seconds);
+        let at = |seconds: i64| UtcTimestamp::UNIX_EPOCH + SignedDuration::from_secs(5 * 3_600 + seconds);
         // Ten of a hundred sessions, again and again, each plan made after the last one was applied.
         let mut applied = Vec::new();
         let mut held = Vec::new();
         for turn in 0..4_u64 {
             let now = at(60 * i64::try_from(turn).unwrap());
-            let ended = Ended::until(now, now, &applied);
-            let reach = PlanImpact { rows: 10, active: 10, all_active: 100 - 10 * turn, all_rows: 30_000 };
-            held.push(BRAKE.holds(reach, ended));
-            applied.push(Applied { at: now, done: true, rows: 10, active: 10 });
+            let ended = RecentImpact::from_plans(now, now, &applied);
+            let reach =
+                PlanImpact { rows: 10, active: 10, total_active: 100 - 10 * turn, total_rows: 30_000 };
+            held.push(BRAKE.check(reach, ended));
+            applied.push(RecentPlan { at: now, is_finished: true, rows: 10, active: 10 });
         }
-        let together = |share, plans| Some(LimitExceeded::ShareTogether { share, plans });
+        let together = |share, plans| Some(LimitExceeded::CombinedActiveShare { share, plans });
         assert_eq!(held, [None, None, together(0.3, 2), together(0.4, 3)]);
-        let reach = PlanImpact { rows: 10, active: 10, all_active: 60, all_rows: 30_000 };
-        let ended = |now, made_at| Ended::until(now, made_at, &applied);
+        let reach = PlanImpact { rows: 10, active: 10, total_active: 60, total_rows: 30_000 };
+        let ended = |now, made_at| RecentImpact::from_plans(now, made_at, &applied);
         // An hour after it ended, a plan does not count any more; at the hour it does.
-        assert_eq!(BRAKE.holds(reach, ended(at(60 + 3_600), at(60 + 3_600))), together(40.0 / 90.0, 3));
-        assert_eq!(BRAKE.holds(reach, ended(at(181 + 3_600), at(181 + 3_600))), None);
+        assert_eq!(BRAKE.check(reach, ended(at(60 + 3_600), at(60 + 3_600))), together(40.0 / 90.0, 3));
+        assert_eq!(BRAKE.check(reach, ended(at(181 + 3_600), at(181 + 3_600))), None);
         // A plan that was made before the others counted their sessions as active.
-        let early = PlanImpact { rows: 10, active: 10, all_active: 100, all_rows: 30_000 };
-        assert_eq!(BRAKE.holds(early, ended(at(200), at(-1))), together(0.5, 4));
+        let early = PlanImpact { rows: 10, active: 10, total_active: 100, total_rows: 30_000 };
+        assert_eq!(BRAKE.check(early, ended(at(200), at(-1))), together(0.5, 4));
         // A clock that was set back forgets nothing, and what is still at work counts as a whole.
         assert_eq!(ended(at(-3_600), at(-3_600)).active, 40);
-        let running = [Applied { at: at(0), done: false, rows: 30, active: 15 }];
-        let ended = Ended::until(at(5), at(3), &running);
-        assert_eq!(ended, Ended { plans: 1, rows: 30, active: 15, uncounted: 0 });
+        let running = [RecentPlan { at: at(0), is_finished: false, rows: 30, active: 15 }];
+        let ended = RecentImpact::from_plans(at(5), at(3), &running);
+        assert_eq!(ended, RecentImpact { plans: 1, rows: 30, active: 15, uncounted: 0 });
         // What ends no active session is not held by a share, and rows add up too.
-        let rows = |rows, all_active| PlanImpact { rows, active: 0, all_active, all_rows: 30_000 };
-        assert_eq!(BRAKE.holds(rows(9_970, 20), ended), None);
-        let together_rows = Some(LimitExceeded::RowsTogether { rows: 10_001, plans: 1 });
-        assert_eq!(BRAKE.holds(rows(9_971, 20), ended), together_rows);
+        let rows =
+            |rows, all_active| PlanImpact { rows, active: 0, total_active: all_active, total_rows: 30_000 };
+        assert_eq!(BRAKE.check(rows(9_970, 20), ended), None);
+        let together_rows = Some(LimitExceeded::CombinedRows { rows: 10_001, plans: 1 });
+        assert_eq!(BRAKE.check(rows(9_971, 20), ended), together_rows);
         let none = Some(LimitExceeded::NoneActive(31));
-        assert_eq!(BRAKE.holds(rows(1, 0), ended), none);
+        assert_eq!(BRAKE.check(rows(1, 0), ended), none);
         // Two single sessions of three are more than one.
-        let single = Ended { plans: 1, rows: 1, active: 1, uncounted: 1 };
+        let single = RecentImpact { plans: 1, rows: 1, active: 1, uncounted: 1 };
         assert_eq!(
-            BRAKE.holds(PlanImpact { rows: 1, active: 1, all_active: 2, all_rows: 30_000 }, single),
-            Some(LimitExceeded::ShareTogether { share: 2.0 / 3.0, plans: 1 })
+            BRAKE.check(PlanImpact { rows: 1, active: 1, total_active: 2, total_rows: 30_000 }, single),
+            Some(LimitExceeded::CombinedActiveShare { share: 2.0 / 3.0, plans: 1 })
         );
-        assert_eq!(BRAKE.holds(PlanImpact::default(), single), None);
+        assert_eq!(BRAKE.check(PlanImpact::default(), single), None);
     }
 }

@@ -2,7 +2,7 @@
 
 /// `; did you mean …?`, where one of the known words is near.
 #[must_use]
-pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
+pub fn did_you_mean<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
     let ranked = known.map(|known| (strsim::damerau_levenshtein(word, known), known));
     match ranked.min() {
         Some((distance, known)) if distance <= known.len() / 3 + 1 => format!("; did you mean `{known}`?"),
@@ -16,8 +16,8 @@ mod tests {
 
     #[test]
     fn suggests_what_is_near_and_nothing_else() {
-        assert_eq!(nearest("sesions", ["users", "sessions"].into_iter()), "; did you mean `sessions`?");
-        assert_eq!(nearest("colour", ["url", "max"].into_iter()), "");
-        assert_eq!(nearest("x", std::iter::empty()), "");
+        assert_eq!(did_you_mean("sesions", ["users", "sessions"].into_iter()), "; did you mean `sessions`?");
+        assert_eq!(did_you_mean("colour", ["url", "max"].into_iter()), "");
+        assert_eq!(did_you_mean("x", std::iter::empty()), "");
     }
 }

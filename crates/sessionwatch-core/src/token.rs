@@ -1,19 +1,19 @@
 //! How much of a token may be shown, logged or stored: its prefix.
 
 /// Characters of the longest token prefix.
-pub const LONGEST_PREFIX: usize = 8;
+pub const MAX_PREFIX_CHARS: usize = 8;
 /// A token prefix is at most one part in so many of the token.
-pub const PARTS: usize = 3;
+pub const PREFIX_DIVISOR: usize = 3;
 
 /// Returns the number of characters of the prefix of a token with `length` characters.
 #[must_use]
 pub const fn prefix_length(length: usize) -> usize {
-    if length / PARTS < LONGEST_PREFIX { length / PARTS } else { LONGEST_PREFIX }
+    if length / PREFIX_DIVISOR < MAX_PREFIX_CHARS { length / PREFIX_DIVISOR } else { MAX_PREFIX_CHARS }
 }
 
 /// Returns the prefix of a token.
 #[must_use]
-pub fn prefix(token: &str) -> &str {
+pub fn token_prefix(token: &str) -> &str {
     let length = prefix_length(token.chars().count());
     token.char_indices().nth(length).map_or(token, |(end, _)| &token[..end])
 }
@@ -33,7 +33,7 @@ mod tests {
             ("f47ac10b58cc4372a567abc", "f47ac10"),
             ("f47ac10b-58cc-4372-a567-0e02b2c3d479", "f47ac10b"),
         ] {
-            assert_eq!(prefix(token), expected, "{token}");
+            assert_eq!(token_prefix(token), expected, "{token}");
         }
     }
 }

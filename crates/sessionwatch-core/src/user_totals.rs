@@ -9,7 +9,7 @@ use crate::{arena::Arena, radix_buckets::RadixBuckets};
 
 /// A user's id as a database hands it over. All users of one ledger are of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum User<'a> {
+pub enum UserIdRef<'a> {
     /// An integer of any width.
     Integer(i64),
     /// Anything else, as text.
@@ -28,16 +28,16 @@ pub struct UserTotal {
 /// What one session adds to its user.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SessionTally {
-    pub(crate) user: u64,
-    pub(crate) active: bool,
-    pub(crate) recent: bool,
-    pub(crate) orphan: bool,
+    pub(crate) user_key: u64,
+    pub(crate) is_active: bool,
+    pub(crate) is_recent: bool,
+    pub(crate) is_orphan: bool,
 }
 
 /// What one user holds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct UserTotals {
-    pub(crate) user: u64,
+    pub(crate) user_key: u64,
     pub(crate) rows: u32,
     pub(crate) active: u32,
     pub(crate) recent: u32,
@@ -57,40 +57,42 @@ pub(crate) struct UserIdInterner {
 }
 
 /// Users in the making: the marks of every session, spread by user.
-pub(crate) fn spread(marks: &mut RadixBuckets<SessionTally>, mark: SessionTally) {
+pub(crate) fn bucket_session(tallies: &mut RadixBuckets<SessionTally>, tally: SessionTally) {
     // An odd factor gives every key another one, and carries the low bits, where integers differ, to the leading ones.
-    marks.push(mark.user.wrapping_mul(0x9e37_79b9_7f4a_7c15), mark);
+    tallies.push(tally.user_key.wrapping_mul(0x9e37_79b9_7f4a_7c15), tally);
 }
 
 /// Adds the marks up.
-pub(crate) fn add_up(marks: RadixBuckets<SessionTally>) -> Vec<UserTotals> {
+pub(crate) fn aggregate_users(tallies: RadixBuckets<SessionTally>) -> Vec<UserTotals> {
     let mut holdings = Vec::new();
-    for mut shelf in marks.into_shelves() {
-        shelf.sort_unstable_by_key(|mark| mark.user);
-        holdings.extend(shelf.chunk_by(|one, other| one.user == other.user).map(UserTotals::of));
+    for mut shelf in tallies.into_buckets() {
+        shelf.sort_unstable_by_key(|mark| mark.user_key);
+        holdings.extend(
+            shelf.chunk_by(|one, other| one.user_key == other.user_key).map(UserTotals::from_tallies),
+        );
     }
     holdings
 }
 
 impl UserTotals {
-    fn of(marks: &[SessionTally]) -> Self {
+    fn from_tallies(tallies: &[SessionTally]) -> Self {
         let count = |test: fn(&SessionTally) -> bool| {
-            let found = marks.iter().filter(|mark| test(mark)).count();
+            let found = tallies.iter().filter(|mark| test(mark)).count();
             u32::try_from(found).unwrap_or(u32::MAX)
         };
         Self {
-            user: marks.first().map_or(0, |mark| mark.user),
+            user_key: tallies.first().map_or(0, |mark| mark.user_key),
             rows: count(|_| true),
-            active: count(|mark| mark.active),
-            recent: count(|mark| mark.recent),
-            orphans: count(|mark| mark.orphan),
+            active: count(|mark| mark.is_active),
+            recent: count(|mark| mark.is_recent),
+            orphans: count(|mark| mark.is_orphan),
         }
     }
 }
 
 impl UserTotals {
     /// Whether the user does not exist.
-    pub(crate) fn is_orphan(&self) -> bool {
+    pub(crate) fn is_missing(&self) -> bool {
         self.orphans == self.rows
     }
 }
@@ -98,14 +100,14 @@ impl UserTotals {
 impl UserIdInterner {
     /// The key of a user: the integer itself, or the number of its text.
     #[inline]
-    pub(crate) fn key(&mut self, user: User<'_>) -> u64 {
+    pub(crate) fn user_key(&mut self, user: UserIdRef<'_>) -> u64 {
         match user {
-            User::Integer(id) => id.cast_unsigned(),
-            User::Text(id) => u64::from(self.intern(id)),
+            UserIdRef::Integer(id) => id.cast_unsigned(),
+            UserIdRef::Text(id) => u64::from(self.intern_text(id)),
         }
     }
 
-    fn intern(&mut self, id: &[u8]) -> u32 {
+    fn intern_text(&mut self, id: &[u8]) -> u32 {
         let hash = self.hasher.hash_one(id);
         let texts = &self.texts;
         let same = |(known, user): &(u64, u32)| *known == hash && texts.get(*user as usize) == Some(id);
@@ -118,12 +120,12 @@ impl UserIdInterner {
     }
 
     /// Whether a key names a user here.
-    pub(crate) fn knows(&self, key: u64) -> bool {
+    pub(crate) fn contains_key(&self, key: u64) -> bool {
         self.texts.is_empty() || usize::try_from(key).is_ok_and(|number| number < self.texts.len())
     }
 
     /// Names that are looked up by key only.
-    pub(crate) fn of_texts(texts: &[&[u8]]) -> Self {
+    pub(crate) fn from_texts(texts: &[&[u8]]) -> Self {
         let mut names = Self::default();
         for text in texts {
             names.texts.push(text);
@@ -132,24 +134,24 @@ impl UserIdInterner {
     }
 
     /// The user of a key.
-    pub(crate) fn user(&self, key: u64) -> User<'_> {
+    pub(crate) fn user_id(&self, key: u64) -> UserIdRef<'_> {
         let text = usize::try_from(key).ok().and_then(|number| self.texts.get(number));
-        text.map_or(User::Integer(key.cast_signed()), User::Text)
+        text.map_or(UserIdRef::Integer(key.cast_signed()), UserIdRef::Text)
     }
 
     /// The users with the most of something, most first, ties by id (integers as numbers, text by its bytes).
-    pub(crate) fn top(
+    pub(crate) fn top_users(
         &self,
-        holdings: &[UserTotals],
+        totals: &[UserTotals],
         limit: usize,
         count: impl Fn(&UserTotals) -> u32,
     ) -> Vec<UserTotal> {
         let mut best: Vec<(u32, u64)> = Vec::with_capacity(limit + 1);
         let before = |one: &(u32, u64), other: &(u32, u64)| {
-            one.0 > other.0 || (one.0 == other.0 && self.user(one.1).is_before(self.user(other.1)))
+            one.0 > other.0 || (one.0 == other.0 && self.user_id(one.1).is_before(self.user_id(other.1)))
         };
-        for holding in holdings {
-            let candidate = (count(holding), holding.user);
+        for holding in totals {
+            let candidate = (count(holding), holding.user_key);
             let beaten = best.len() == limit && best.last().is_none_or(|last| !before(&candidate, last));
             if candidate.0 > 0 && !beaten {
                 let place = best.partition_point(|kept| before(kept, &candidate));
@@ -158,18 +160,18 @@ impl UserIdInterner {
             }
         }
         best.into_iter()
-            .map(|(sessions, key)| UserTotal { user: self.user(key).to_text(), sessions: sessions.into() })
+            .map(|(sessions, key)| UserTotal { user: self.user_id(key).to_text(), sessions: sessions.into() })
             .collect()
     }
 }
 
-impl User<'_> {
-    fn is_before(self, other: User<'_>) -> bool {
+impl UserIdRef<'_> {
+    fn is_before(self, other: UserIdRef<'_>) -> bool {
         match (self, other) {
-            (Self::Integer(one), User::Integer(other)) => one < other,
-            (Self::Text(one), User::Text(other)) => one < other,
-            (Self::Integer(_), User::Text(_)) => true,
-            (Self::Text(_), User::Integer(_)) => false,
+            (Self::Integer(one), UserIdRef::Integer(other)) => one < other,
+            (Self::Text(one), UserIdRef::Text(other)) => one < other,
+            (Self::Integer(_), UserIdRef::Text(_)) => true,
+            (Self::Text(_), UserIdRef::Integer(_)) => false,
         }
     }
 
@@ -188,11 +190,13 @@ mod tests {
     #[test]
     fn a_text_has_one_number_and_keeps_it() {
         let mut names = UserIdInterner::default();
-        let keys: Vec<u64> =
-            [&b"ada"[..], b"", b"bo", b"ada", b""].iter().map(|id| names.key(User::Text(id))).collect();
+        let keys: Vec<u64> = [&b"ada"[..], b"", b"bo", b"ada", b""]
+            .iter()
+            .map(|id| names.user_key(UserIdRef::Text(id)))
+            .collect();
         assert_eq!(keys, [0, 1, 2, 0, 1]);
-        assert_eq!(names.user(2), User::Text(b"bo"));
-        assert_eq!(UserIdInterner::default().user(u64::MAX), User::Integer(-1));
+        assert_eq!(names.user_id(2), UserIdRef::Text(b"bo"));
+        assert_eq!(UserIdInterner::default().user_id(u64::MAX), UserIdRef::Integer(-1));
     }
 
     #[test]
@@ -200,16 +204,19 @@ mod tests {
         let mut marks = RadixBuckets::new(0);
         for user in [10i64, 9, 9, 10, -3, 7, 7, 7, 8] {
             let user = user.cast_unsigned();
-            spread(&mut marks, SessionTally { user, active: true, recent: false, orphan: false });
+            bucket_session(
+                &mut marks,
+                SessionTally { user_key: user, is_active: true, is_recent: false, is_orphan: false },
+            );
         }
-        let (holdings, names) = (add_up(marks), UserIdInterner::default());
+        let (holdings, names) = (aggregate_users(marks), UserIdInterner::default());
         let top = |limit| {
-            let holders = names.top(&holdings, limit, |holding| holding.active);
+            let holders = names.top_users(&holdings, limit, |holding| holding.active);
             holders.into_iter().map(|holder| holder.user).collect::<Vec<_>>()
         };
         assert_eq!(top(9), ["7", "9", "10", "-3", "8"]);
         assert_eq!(top(2), ["7", "9"]);
         assert!(top(0).is_empty());
-        assert!(names.top(&holdings, 9, |holding| holding.recent).is_empty());
+        assert!(names.top_users(&holdings, 9, |holding| holding.recent).is_empty());
     }
 }

@@ -3,21 +3,21 @@
 use jiff::SignedDuration;
 use sessionwatch_core::severity::Severity;
 
-use crate::signal::Kind;
+use crate::log_event::LogEventKind;
 
 /// At what a check of logs fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limit {
+pub struct LogCheckLimit {
     /// Signals that are tolerated.
     pub max: u64,
     /// Over how long they are counted.
     pub window: SignedDuration,
 }
 
-impl Limit {
+impl LogCheckLimit {
     /// So many signals in an hour are tolerated.
     #[must_use]
-    pub const fn hourly(max: u64) -> Self {
+    pub const fn per_hour(max: u64) -> Self {
         Self { max, window: SignedDuration::from_hours(1) }
     }
 }
@@ -26,13 +26,13 @@ impl Limit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogCheckKind {
     /// How many signals of a kind there are.
-    Signals(Kind),
+    Events(LogEventKind),
     /// How many signals say something else than the table.
-    Contradictions,
+    UserConflicts,
     /// Whether a source that normally speaks is quiet.
-    Silence,
+    IdleSource,
     /// How many times lines of a source may be missing.
-    Gaps,
+    SourceGaps,
 }
 
 /// A check of what logs say. Only the watch makes it.
@@ -47,9 +47,9 @@ pub struct LogCheck {
     /// What to do when it fails.
     pub action: &'static str,
     /// What it looks at.
-    pub finds: LogCheckKind,
+    pub kind: LogCheckKind,
     /// At what it fails, unless configured otherwise.
-    pub limit: Limit,
+    pub limit: LogCheckLimit,
     /// Its page of documentation, in Markdown.
     pub documentation: &'static str,
 }
@@ -61,8 +61,8 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
         summary: "Log lines that tell of a token given twice",
         severity: Severity::Critical,
         action: "end every session on these tokens, and open an incident: `sessionwatch incident open --severity P0`",
-        finds: LogCheckKind::Signals(Kind::DuplicateToken),
-        limit: Limit::hourly(0),
+        kind: LogCheckKind::Events(LogEventKind::DuplicateToken),
+        limit: LogCheckLimit::per_hour(0),
         documentation: include_str!("../../../docs/checks/log-duplicate-token.md"),
     },
     LogCheck {
@@ -70,8 +70,8 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
         summary: "Log lines that tell of a session answered with another user than its own",
         severity: Severity::Critical,
         action: "somebody was answered as somebody else: end these sessions, and open an incident: `sessionwatch incident open --severity P0`",
-        finds: LogCheckKind::Signals(Kind::UserMismatch),
-        limit: Limit::hourly(0),
+        kind: LogCheckKind::Events(LogEventKind::UserMismatch),
+        limit: LogCheckLimit::per_hour(0),
         documentation: include_str!("../../../docs/checks/log-user-mismatch.md"),
     },
     LogCheck {
@@ -79,8 +79,8 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
         summary: "Log lines that name another user for a token than the table does",
         severity: Severity::Critical,
         action: "log and table name different users for one token: end the session, and find out which of them is wrong",
-        finds: LogCheckKind::Contradictions,
-        limit: Limit::hourly(0),
+        kind: LogCheckKind::UserConflicts,
+        limit: LogCheckLimit::per_hour(0),
         documentation: include_str!("../../../docs/checks/log-table-mismatch.md"),
     },
     LogCheck {
@@ -88,8 +88,8 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
         summary: "Whole tokens in log lines",
         severity: Severity::High,
         action: "whoever can read the log can take over these sessions: end them, stop logging tokens, and delete the lines",
-        finds: LogCheckKind::Signals(Kind::TokenInLog),
-        limit: Limit::hourly(0),
+        kind: LogCheckKind::Events(LogEventKind::TokenInLog),
+        limit: LogCheckLimit::per_hour(0),
         documentation: include_str!("../../../docs/checks/token-in-log.md"),
     },
     LogCheck {
@@ -97,8 +97,8 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
         summary: "Log lines that tell of a session whose user does not exist",
         severity: Severity::Low,
         action: "look for users who were deleted while logged in: `sessionwatch cleanup orphaned` removes their sessions",
-        finds: LogCheckKind::Signals(Kind::UserNotFound),
-        limit: Limit::hourly(10),
+        kind: LogCheckKind::Events(LogEventKind::UserNotFound),
+        limit: LogCheckLimit::per_hour(10),
         documentation: include_str!("../../../docs/checks/log-user-not-found.md"),
     },
     LogCheck {
@@ -106,8 +106,8 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
         summary: "Log sources that normally speak and have gone quiet; how quiet is said of each source",
         severity: Severity::Medium,
         action: "find out whether the application still logs, and whether what it logs still arrives",
-        finds: LogCheckKind::Silence,
-        limit: Limit::hourly(0),
+        kind: LogCheckKind::IdleSource,
+        limit: LogCheckLimit::per_hour(0),
         documentation: include_str!("../../../docs/checks/log-silence.md"),
     },
     LogCheck {
@@ -115,15 +115,15 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
         summary: "Places of a log where lines may be missing, because they could not be read",
         severity: Severity::High,
         action: "look for the missing lines with `sessionwatch logs scan FILE` in rotated files and backups, and find out what truncates or removes the log",
-        finds: LogCheckKind::Gaps,
-        limit: Limit::hourly(0),
+        kind: LogCheckKind::SourceGaps,
+        limit: LogCheckLimit::per_hour(0),
         documentation: include_str!("../../../docs/checks/log-source-gap.md"),
     },
 ];
 
 /// The page about a check of logs, in Markdown.
 #[must_use]
-pub fn documentation(id: &str) -> Option<&'static str> {
+pub fn find_documentation(id: &str) -> Option<&'static str> {
     LOG_CHECKS.iter().find(|check| check.id == id).map(|check| check.documentation)
 }
 
@@ -134,13 +134,13 @@ mod tests {
     #[test]
     fn every_check_has_a_page_that_names_it_and_its_severity() {
         for check in LOG_CHECKS {
-            let page = documentation(check.id).unwrap();
+            let page = find_documentation(check.id).unwrap();
             assert!(page.starts_with(&format!("# {}\n", check.id)), "{}", check.id);
             for part in ["## What it finds", "## Why it matters", "## How to fix", "## Example"] {
                 assert!(page.contains(part), "{} lacks `{part}`", check.id);
             }
             assert!(page.contains(check.severity.name()), "{} does not name its severity", check.id);
         }
-        assert_eq!(documentation("mine"), None);
+        assert_eq!(find_documentation("mine"), None);
     }
 }

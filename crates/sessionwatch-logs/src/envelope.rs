@@ -2,17 +2,17 @@
 
 use std::borrow::Cow;
 
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::timestamp::UtcTimestamp;
 
 use crate::{
-    key_values::{KeyValues, unescaped},
-    time::{self, Clock},
+    key_values::{KeyValues, unescape_text},
+    timestamps::{self, TimestampDefaults},
 };
 
 /// Carriers inside carriers.
-const LAYERS: usize = 4;
+const MAX_NESTED_ENVELOPES: usize = 4;
 /// Bytes in which a time stamp is looked for that does not stand at the beginning.
-const NEAR: usize = 64;
+const TIMESTAMP_SEARCH_BYTES: usize = 64;
 
 /// What a line was taken out of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,60 +52,60 @@ impl EnvelopeFormat {
 /// A line, taken out of what carried it.
 #[derive(Clone, Debug)]
 pub struct Envelope<'a> {
-    carriers: [Option<EnvelopeFormat>; LAYERS],
+    formats: [Option<EnvelopeFormat>; MAX_NESTED_ENVELOPES],
     /// Something of that stands at its beginning, so that it is a line of its own.
-    pub begins: bool,
+    pub starts_line: bool,
     /// A time stamp was taken off that a tab stands before, so that the line goes on with another one.
     pub is_indented: bool,
     /// When, by the innermost carrier that says.
-    pub at: Option<Instant>,
+    pub timestamp: Option<UtcTimestamp>,
     /// The request.
-    pub request: Option<String>,
+    pub request_id: Option<String>,
     /// What was logged.
     pub message: Cow<'a, [u8]>,
     /// The innermost JSON object around the message.
-    pub outer: Option<Cow<'a, [u8]>>,
+    pub outer_object: Option<Cow<'a, [u8]>>,
     /// Whether the message is known to end where it does.
-    pub complete: bool,
+    pub is_complete: bool,
 }
 
 impl<'a> Envelope<'a> {
     /// What a message is that nothing carries.
     #[must_use]
-    pub fn of(message: &'a [u8], complete: bool) -> Self {
+    pub fn from_message(message: &'a [u8], complete: bool) -> Self {
         Self {
-            carriers: [None; LAYERS],
-            begins: false,
+            formats: [None; MAX_NESTED_ENVELOPES],
+            starts_line: false,
             is_indented: false,
-            at: None,
-            request: None,
+            timestamp: None,
+            request_id: None,
             message: Cow::Borrowed(message),
-            outer: None,
-            complete,
+            outer_object: None,
+            is_complete: complete,
         }
     }
 
     /// What it was taken out of, outermost first.
-    pub fn carriers(&self) -> impl Iterator<Item = EnvelopeFormat> {
-        self.carriers.iter().copied().flatten()
+    pub fn formats(&self) -> impl Iterator<Item = EnvelopeFormat> {
+        self.formats.iter().copied().flatten()
     }
 
-    fn is_carried_by(&self, carrier: EnvelopeFormat) -> bool {
-        self.carriers.contains(&Some(carrier))
+    fn has_format(&self, format: EnvelopeFormat) -> bool {
+        self.formats.contains(&Some(format))
     }
 
-    fn carry(&mut self, carrier: EnvelopeFormat) {
-        if let Some(free) = self.carriers.iter_mut().find(|place| place.is_none()) {
-            *free = Some(carrier);
+    fn push_format(&mut self, format: EnvelopeFormat) {
+        if let Some(free) = self.formats.iter_mut().find(|place| place.is_none()) {
+            *free = Some(format);
         }
     }
 
     /// Takes a line out of everything that carries it. `complete` says whether the line ended, or the text did.
     #[must_use]
-    pub fn unwrap(line: &'a [u8], complete: bool, clock: Clock) -> Self {
-        let mut frame = Self::of(line.trim_ascii_end(), complete);
-        for _ in 0..LAYERS {
-            if !frame.peel(clock) {
+    pub fn parse(line: &'a [u8], complete: bool, defaults: TimestampDefaults) -> Self {
+        let mut frame = Self::from_message(line.trim_ascii_end(), complete);
+        for _ in 0..MAX_NESTED_ENVELOPES {
+            if !frame.unwrap_layer(defaults) {
                 break;
             }
         }
@@ -113,36 +113,38 @@ impl<'a> Envelope<'a> {
     }
 
     /// Takes one carrier off: whether there was one.
-    fn peel(&mut self, clock: Clock) -> bool {
+    fn unwrap_layer(&mut self, defaults: TimestampDefaults) -> bool {
         let text = self.message.as_ref();
         let begin = text.len() - text.trim_ascii_start().len();
         let bare = text[begin..].strip_prefix("\u{feff}".as_bytes()).unwrap_or(&text[begin..]);
         let begin = text.len() - bare.len();
         let stamped = match bare.first() {
-            Some(b'{') => return self.json(clock),
-            Some(b'<') => syslog(bare, clock),
-            _ if self.is_carried_by(EnvelopeFormat::TimeStamp) => None,
-            Some(b'A'..=b'Z') if !self.is_carried_by(EnvelopeFormat::BsdSyslog) => time::bsd(bare, clock)
-                .map(|(at, end)| Stamped {
-                    carrier: EnvelopeFormat::BsdSyslog,
-                    at: Some(at),
-                    end: end + tag(&bare[end..]),
-                })
-                .or_else(|| stamped(bare, clock)),
-            _ => stamped(bare, clock),
+            Some(b'{') => return self.unwrap_json(defaults),
+            Some(b'<') => parse_syslog_header(bare, defaults),
+            _ if self.has_format(EnvelopeFormat::TimeStamp) => None,
+            Some(b'A'..=b'Z') if !self.has_format(EnvelopeFormat::BsdSyslog) => {
+                timestamps::parse_bsd_timestamp(bare, defaults)
+                    .map(|(at, end)| EnvelopeHeader {
+                        format: EnvelopeFormat::BsdSyslog,
+                        timestamp: Some(at),
+                        end: end + syslog_tag_bytes(&bare[end..]),
+                    })
+                    .or_else(|| parse_timestamp_header(bare, defaults))
+            }
+            _ => parse_timestamp_header(bare, defaults),
         };
-        let Some(Stamped { carrier, at, end }) = stamped else { return false };
+        let Some(EnvelopeHeader { format: carrier, timestamp: at, end }) = stamped else { return false };
         let is_indented = text.starts_with(b"\t");
-        self.at = at.or(self.at);
-        self.carry(carrier);
-        self.begins |= begin == 0 && end > 0;
+        self.timestamp = at.or(self.timestamp);
+        self.push_format(carrier);
+        self.starts_line |= begin == 0 && end > 0;
         self.is_indented |= is_indented;
-        self.cut_to(if end > 0 { begin + end } else { 0 });
+        self.skip_to(if end > 0 { begin + end } else { 0 });
         true
     }
 
     /// Leaves what comes after a place.
-    fn cut_to(&mut self, begin: usize) {
+    fn skip_to(&mut self, begin: usize) {
         match &mut self.message {
             Cow::Borrowed(text) => self.message = Cow::Borrowed(&text[begin..]),
             Cow::Owned(text) => drop(text.drain(..begin)),
@@ -150,55 +152,56 @@ impl<'a> Envelope<'a> {
     }
 
     /// Takes the message out of a JSON object, if it has one.
-    fn json(&mut self, clock: Clock) -> bool {
-        let Some(found) = Found::of(self.message.as_ref(), clock) else { return false };
-        self.carry(found.carrier);
-        self.begins = true;
-        self.at = found.at.or(self.at);
-        self.request = found.request.or_else(|| self.request.take());
-        self.complete = true;
+    fn unwrap_json(&mut self, defaults: TimestampDefaults) -> bool {
+        let Some(found) = JsonEnvelope::parse(self.message.as_ref(), defaults) else { return false };
+        self.push_format(found.format);
+        self.starts_line = true;
+        self.timestamp = found.timestamp.or(self.timestamp);
+        self.request_id = found.request_id.or_else(|| self.request_id.take());
+        self.is_complete = true;
         let outer = std::mem::replace(&mut self.message, Cow::Owned(found.message));
-        self.outer = Some(outer);
+        self.outer_object = Some(outer);
         true
     }
 }
 
 /// What stands before a text.
-struct Stamped {
-    carrier: EnvelopeFormat,
-    at: Option<Instant>,
+struct EnvelopeHeader {
+    format: EnvelopeFormat,
+    timestamp: Option<UtcTimestamp>,
     end: usize,
 }
 
-fn stamped(text: &[u8], clock: Clock) -> Option<Stamped> {
-    let near = &text[..text.len().min(NEAR)];
+fn parse_timestamp_header(text: &[u8], defaults: TimestampDefaults) -> Option<EnvelopeHeader> {
+    let near = &text[..text.len().min(TIMESTAMP_SEARCH_BYTES)];
     let begins = |at: &usize| {
         let before = at.checked_sub(1).map(|at| near[at]);
         near[*at].is_ascii_digit() && !before.is_some_and(|byte| byte.is_ascii_alphanumeric())
     };
     let places = (0..near.len()).filter(begins);
-    let (begin, (at, end)) =
-        places.take(8).find_map(|begin| Some((begin, time::leading(&text[begin..], clock)?)))?;
+    let (begin, (at, end)) = places
+        .take(8)
+        .find_map(|begin| Some((begin, timestamps::parse_leading_timestamp(&text[begin..], defaults)?)))?;
     let end = begin + end;
     let rest = text[end..].trim_ascii_start();
     for stream in ["stdout ", "stderr "] {
         if begin == 0
             && let Some([b'F' | b'P', b' ', message @ ..]) = rest.strip_prefix(stream.as_bytes())
         {
-            return Some(Stamped {
-                carrier: EnvelopeFormat::Cri,
-                at: Some(at),
+            return Some(EnvelopeHeader {
+                format: EnvelopeFormat::Cri,
+                timestamp: Some(at),
                 end: text.len() - message.len(),
             });
         }
     }
     // What stands before a time that is not at the beginning may be what is looked for.
     let end = if begin <= 1 { end } else { 0 };
-    Some(Stamped { carrier: EnvelopeFormat::TimeStamp, at: Some(at), end })
+    Some(EnvelopeHeader { format: EnvelopeFormat::TimeStamp, timestamp: Some(at), end })
 }
 
 /// The header of a syslog message.
-fn syslog(text: &[u8], clock: Clock) -> Option<Stamped> {
+fn parse_syslog_header(text: &[u8], defaults: TimestampDefaults) -> Option<EnvelopeHeader> {
     let end = 1 + text.get(1..)?.iter().take(4).position(|byte| *byte == b'>')?;
     if end == 1 || !text[1..end].iter().all(u8::is_ascii_digit) {
         return None;
@@ -206,33 +209,38 @@ fn syslog(text: &[u8], clock: Clock) -> Option<Stamped> {
     let rest = &text[end + 1..];
     let place = |rest: &[u8]| text.len() - rest.len();
     let Some(mut rest) = rest.strip_prefix(b"1 ") else {
-        let (at, taken) = match time::bsd(rest, clock) {
+        let (at, taken) = match timestamps::parse_bsd_timestamp(rest, defaults) {
             Some((at, taken)) => (Some(at), taken),
-            None => time::leading(rest, clock).map_or((None, 0), |(at, taken)| (Some(at), taken)),
+            None => timestamps::parse_leading_timestamp(rest, defaults)
+                .map_or((None, 0), |(at, taken)| (Some(at), taken)),
         };
         let rest = &rest[taken..];
-        return Some(Stamped { carrier: EnvelopeFormat::BsdSyslog, at, end: place(rest) + tag(rest) });
+        return Some(EnvelopeHeader {
+            format: EnvelopeFormat::BsdSyslog,
+            timestamp: at,
+            end: place(rest) + syslog_tag_bytes(rest),
+        });
     };
-    let at = time::leading(rest, clock).map(|(at, _)| at);
+    let at = timestamps::parse_leading_timestamp(rest, defaults).map(|(at, _)| at);
     // Time, host, application, process, kind of message.
     for _ in 0..5 {
         rest = &rest[memchr::memchr(b' ', rest)? + 1..];
     }
-    rest = structured_data(rest)?;
+    rest = skip_structured_data(rest)?;
     let rest = rest.trim_ascii_start();
     let rest = rest.strip_prefix("\u{feff}".as_bytes()).unwrap_or(rest);
-    Some(Stamped { carrier: EnvelopeFormat::Syslog, at, end: place(rest) })
+    Some(EnvelopeHeader { format: EnvelopeFormat::Syslog, timestamp: at, end: place(rest) })
 }
 
 /// How many bytes a host and a tag take: ` host app[1]: `. Nothing is taken of what does not look like that.
-fn tag(text: &[u8]) -> usize {
+fn syslog_tag_bytes(text: &[u8]) -> usize {
     let Some(end) = memchr::memmem::find(&text[..text.len().min(256)], b": ") else { return 0 };
     let words = text[..end].split(|byte| *byte == b' ').filter(|word| !word.is_empty());
     if words.count() <= 2 { end + 2 } else { 0 }
 }
 
 /// What comes after the structured data of RFC 5424: `-`, or elements in brackets whose values are in quotes.
-fn structured_data(mut text: &[u8]) -> Option<&[u8]> {
+fn skip_structured_data(mut text: &[u8]) -> Option<&[u8]> {
     if let Some(rest) = text.strip_prefix(b"-") {
         return Some(rest);
     }
@@ -253,40 +261,40 @@ fn structured_data(mut text: &[u8]) -> Option<&[u8]> {
 }
 
 /// The message of a JSON object.
-struct Found {
-    carrier: EnvelopeFormat,
-    at: Option<Instant>,
-    request: Option<String>,
+struct JsonEnvelope {
+    format: EnvelopeFormat,
+    timestamp: Option<UtcTimestamp>,
+    request_id: Option<String>,
     message: Vec<u8>,
 }
 
-impl Found {
-    fn of(text: &[u8], clock: Clock) -> Option<Self> {
+impl JsonEnvelope {
+    fn parse(text: &[u8], defaults: TimestampDefaults) -> Option<Self> {
         let mut pairs = KeyValues::new(text, false);
         let (mut carrier, mut stream) = (EnvelopeFormat::Json, false);
         let (mut at, mut request, mut message, mut bytes) = (None, None, None, vec![]);
         for pair in &mut pairs {
             if pair.depth == 2 && pair.key.is_empty() && pair.parent == b"MESSAGE" {
-                bytes.push(number(pair.value)?);
+                bytes.push(parse_byte(pair.value)?);
             }
             if pair.depth != 1 {
                 continue;
             }
             match pair.key {
                 b"stream" => stream = true,
-                b"log" | b"message" | b"msg" | b"MESSAGE" if pair.quoted => {
+                b"log" | b"message" | b"msg" | b"MESSAGE" if pair.is_quoted => {
                     match pair.key {
                         b"log" => carrier = EnvelopeFormat::Docker,
                         b"MESSAGE" => carrier = EnvelopeFormat::Journal,
                         _ => {}
                     }
-                    message = Some(unescaped(pair.value).into_owned());
+                    message = Some(unescape_text(pair.value).into_owned());
                 }
                 b"__REALTIME_TIMESTAMP" | b"time" | b"timestamp" | b"ts" | b"@timestamp" => {
-                    at = time::value(pair.value, clock).or(at);
+                    at = timestamps::parse_timestamp(pair.value, defaults).or(at);
                 }
                 b"requestId" | b"request_id" | b"reqId" => {
-                    request = Some(String::from_utf8_lossy(&unescaped(pair.value)).into_owned());
+                    request = Some(String::from_utf8_lossy(&unescape_text(pair.value)).into_owned());
                 }
                 _ => {}
             }
@@ -300,11 +308,16 @@ impl Found {
             carrier = EnvelopeFormat::Json;
         }
         // Half an object may have lost what counts.
-        (!pairs.is_cut()).then_some(Self { carrier, at, request, message })
+        (!pairs.is_truncated()).then_some(Self {
+            format: carrier,
+            timestamp: at,
+            request_id: request,
+            message,
+        })
     }
 }
 
-fn number(digits: &[u8]) -> Option<u8> {
+fn parse_byte(digits: &[u8]) -> Option<u8> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
@@ -313,9 +326,9 @@ mod tests {
     use super::*;
 
     fn frame(line: &str) -> (Vec<&'static str>, Option<i64>, String) {
-        let frame = Envelope::unwrap(line.as_bytes(), true, Clock::default());
-        let seconds = frame.at.map(|at| at.micros() / 1_000_000);
-        let carriers = frame.carriers().map(EnvelopeFormat::name).collect();
+        let frame = Envelope::parse(line.as_bytes(), true, TimestampDefaults::default());
+        let seconds = frame.timestamp.map(|at| at.micros() / 1_000_000);
+        let carriers = frame.formats().map(EnvelopeFormat::name).collect();
         (carriers, seconds, String::from_utf8_lossy(&frame.message).trim().to_owned())
     }
 

@@ -1,18 +1,18 @@
 //! Every stage that a line goes through, in words.
 
 use crate::{
-    beginning::is_beginning,
-    classify::classify,
+    classify::classify_message,
     envelope::Envelope,
-    key_values::uncoloured,
-    matchers::{KNOWN, LiteralKind, Matchers},
-    reader::Reader,
+    key_values::strip_ansi,
+    log_event::LogEvent,
+    matchers::{KNOWN_LITERALS, LiteralKind, Matchers},
+    preamble::is_message_start,
+    reader::LogReader,
     redact,
-    signal::Signal,
 };
 
 /// Characters of a text that are shown.
-const SHOWN: usize = 200;
+const MAX_SHOWN_CHARS: usize = 200;
 
 /// What became of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,29 +20,30 @@ pub struct Explanation {
     /// The stages: a name, and what happened there.
     pub stages: Vec<(&'static str, String)>,
     /// The signals that came out.
-    pub signals: Vec<Signal<'static>>,
+    pub events: Vec<LogEvent<'static>>,
 }
 
 /// Says what becomes of a text of one or more lines.
 #[must_use]
-pub fn explain(grammar: &Matchers, text: &[u8]) -> Explanation {
-    let mut stages = vec![("pre-filter", filter(grammar, text))];
-    let first = text.split(|byte| *byte == b'\n').find(|line| grammar.needles.find(line, 0).is_some());
+pub fn explain_text(matchers: &Matchers, text: &[u8]) -> Explanation {
+    let mut stages = vec![("pre-filter", explain_prefilter(matchers, text))];
+    let first =
+        text.split(|byte| *byte == b'\n').find(|line| matchers.prefilter.find_next(line, 0).is_some());
     if let Some(line) = first {
-        let frame = Envelope::unwrap(line, true, grammar.clock);
-        let carriers: Vec<&str> = frame.carriers().map(crate::envelope::EnvelopeFormat::name).collect();
-        let message = uncoloured(&frame.message);
+        let frame = Envelope::parse(line, true, matchers.time_defaults);
+        let carriers: Vec<&str> = frame.formats().map(crate::envelope::EnvelopeFormat::name).collect();
+        let message = strip_ansi(&frame.message);
         stages.push((
             "carried by",
             if carriers.is_empty() { "nothing".into() } else { carriers.join(", then ") },
         ));
-        stages.push(("message", redact::text(&message, SHOWN)));
-        stages.push(("recognised", recognised(grammar, &frame, &message)));
+        stages.push(("message", redact::redact_text(&message, MAX_SHOWN_CHARS)));
+        stages.push(("recognised", explain_classification(matchers, &frame, &message)));
     }
-    let (mut signals, mut reader) = (vec![], Reader::new(grammar));
-    let mut sink = |signal: Signal<'_>, _: crate::reader::Place<'_>| signals.push(signal.into_owned());
-    reader.read(text, 0, true, &mut sink);
-    let open = reader.is_pending();
+    let (mut signals, mut reader) = (vec![], LogReader::new(matchers));
+    let mut sink = |signal: LogEvent<'_>, _: crate::reader::LogExcerpt<'_>| signals.push(signal.into_owned());
+    reader.read_block(text, 0, true, &mut sink);
+    let open = reader.has_pending_entry();
     reader.finish(&mut sink);
     if open {
         stages.push((
@@ -51,13 +52,13 @@ pub fn explain(grammar: &Matchers, text: &[u8]) -> Explanation {
                 .into(),
         ));
     }
-    Explanation { stages, signals }
+    Explanation { stages, events: signals }
 }
 
-fn filter(grammar: &Matchers, text: &[u8]) -> String {
+fn explain_prefilter(matchers: &Matchers, text: &[u8]) -> String {
     let (mut found, mut from) = (vec![], 0);
-    while let Some((at, which)) = grammar.needles.find(text, from) {
-        let name = KNOWN.get(which).map_or("a pattern of the configuration", |(literal, _)| literal);
+    while let Some((at, which)) = matchers.prefilter.find_next(text, from) {
+        let name = KNOWN_LITERALS.get(which).map_or("a pattern of the configuration", |(literal, _)| literal);
         if !found.contains(&name) {
             found.push(name);
         }
@@ -65,7 +66,7 @@ fn filter(grammar: &Matchers, text: &[u8]) -> String {
     }
     if found.is_empty() {
         let known: Vec<String> = Matchers::literals().map(|literal| format!("`{literal}`")).collect();
-        let more = if grammar.patterns.is_empty() { "" } else { ", and no pattern of the configuration" };
+        let more = if matchers.patterns.is_empty() { "" } else { ", and no pattern of the configuration" };
         return format!("passed over: none of {} is in it{more}", known.join(", "));
     }
     format!(
@@ -74,29 +75,29 @@ fn filter(grammar: &Matchers, text: &[u8]) -> String {
     )
 }
 
-fn recognised(grammar: &Matchers, frame: &Envelope<'_>, message: &[u8]) -> String {
-    let own = grammar.patterns.iter().filter(|pattern| pattern.matches(message).is_some());
+fn explain_classification(matchers: &Matchers, envelope: &Envelope<'_>, message: &[u8]) -> String {
+    let own = matchers.patterns.iter().filter(|pattern| pattern.match_message(message).is_some());
     let own: Vec<String> = own.map(|pattern| format!("pattern `{}`", pattern.name)).collect();
-    let found = classify(grammar, message, frame.complete)
+    let found = classify_message(matchers, message, envelope.is_complete)
         .filter(|found| found.kind.is_some())
-        .or_else(|| frame.outer.as_ref().and_then(|outer| classify(grammar, outer, true)));
+        .or_else(|| envelope.outer_object.as_ref().and_then(|outer| classify_message(matchers, outer, true)));
     let said = match found {
         Some(found) => match found.kind {
             Some(kind) => kind.name().to_owned(),
             None => "nothing that happened; a token may stand in it".into(),
         },
-        None if own.is_empty() => format!("nothing: {}", why_not(grammar, message)),
+        None if own.is_empty() => format!("nothing: {}", explain_no_match(matchers, message)),
         None => String::new(),
     };
     own.into_iter().chain((!said.is_empty()).then_some(said)).collect::<Vec<_>>().join(", ")
 }
 
-fn why_not(grammar: &Matchers, message: &[u8]) -> &'static str {
-    let Some((at, which)) = grammar.needles.find(message, 0) else {
+fn explain_no_match(matchers: &Matchers, message: &[u8]) -> &'static str {
+    let Some((at, which)) = matchers.prefilter.find_next(message, 0) else {
         return "what is looked for stands in what carries the message, not in it";
     };
-    match Matchers::what(which) {
-        LiteralKind::Adapter | LiteralKind::Callback if !is_beginning(&message[..at]) => {
+    match Matchers::literal_kind(which) {
+        LiteralKind::Adapter | LiteralKind::Callback if !is_message_start(&message[..at]) => {
             "a tag counts only where the message begins, behind time and level: anybody may have written the rest"
         }
         LiteralKind::Adapter => {
@@ -109,12 +110,12 @@ fn why_not(grammar: &Matchers, message: &[u8]) -> &'static str {
         LiteralKind::Event(_) => {
             "the name of the event is part of another word, a key, or in a field for other things"
         }
-        LiteralKind::Call | LiteralKind::SessionId if classify(grammar, message, true).is_some() => {
+        LiteralKind::Call | LiteralKind::SessionId if classify_message(matchers, message, true).is_some() => {
             "nothing that is known happened, and what stands in it looks like a whole token"
         }
         LiteralKind::Call => "no whole token follows the name of the function",
         LiteralKind::SessionId => "no whole session ID follows, or no session is spoken of before it",
-        LiteralKind::Violation => "it is no line of a PostgreSQL server's log",
-        LiteralKind::Token | LiteralKind::Pattern | LiteralKind::Numbers => "it matches no pattern",
+        LiteralKind::UniqueViolation => "it is no line of a PostgreSQL server's log",
+        LiteralKind::Token | LiteralKind::Pattern | LiteralKind::NumericMessage => "it matches no pattern",
     }
 }

@@ -2,70 +2,70 @@
 
 use std::borrow::Cow;
 
-use sessionwatch_core::{instant::Instant, token as tokens};
+use sessionwatch_core::{timestamp::UtcTimestamp, token as tokens};
 
 use crate::{
     classify::Classification,
-    key_values::{KeyValues, Pair, unescaped},
-    reason::reason,
-    server_log::is_session_token,
-    signal::{Kind, Signal},
-    statement,
-    time::{self, Clock},
+    key_values::{KeyValue, KeyValues, unescape_text},
+    log_event::{LogEvent, LogEventKind},
+    reason::sanitize_reason,
+    server_log::is_session_token_column,
+    sql_statement,
+    timestamps::{self, TimestampDefaults},
 };
 
 /// Bytes of a fact that are kept.
-const LONGEST: usize = 200;
+const MAX_FIELD_BYTES: usize = 200;
 /// Characters of an id of a request that are kept.
-const LONGEST_REQUEST: usize = 128;
+const MAX_REQUEST_ID_CHARS: usize = 128;
 /// The fewest characters of something that can be a whole token.
-const WHOLE: usize = 16;
+const MIN_FULL_TOKEN_CHARS: usize = 16;
 /// Of what is not marked as a prefix and has fewer characters, it cannot be told whether it is a whole token.
-const DOUBTFUL: usize = 12;
+const MIN_TOKEN_CHARS: usize = 12;
 
 /// A token as it stands in a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Token<'a> {
+struct LoggedToken<'a> {
     prefix: Cow<'a, str>,
-    whole: bool,
+    is_full: bool,
 }
 
 /// What a text says beside what happened.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ExtractedFields<'a> {
-    token: Option<Token<'a>>,
-    leaked: Option<Cow<'a, str>>,
+    token: Option<LoggedToken<'a>>,
+    leaked_prefix: Option<Cow<'a, str>>,
     user: Option<Cow<'a, str>>,
-    existing: Option<Cow<'a, str>>,
-    new: Option<Cow<'a, str>>,
+    existing_user: Option<Cow<'a, str>>,
+    new_user: Option<Cow<'a, str>>,
     session_user: Option<Cow<'a, str>>,
     db_user: Option<Cow<'a, str>>,
-    expires: Option<Instant>,
+    expires: Option<UtcTimestamp>,
     reason: Option<Cow<'static, str>>,
-    request: Option<Cow<'a, str>>,
-    at: Option<Instant>,
-    cut: bool,
+    request_id: Option<Cow<'a, str>>,
+    timestamp: Option<UtcTimestamp>,
+    is_truncated: bool,
 }
 
 /// What a key is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FieldKind {
     Token,
-    Signed,
-    Prefix,
+    SignedCookie,
+    TokenPrefix,
     User,
-    Existing,
-    New,
+    ExistingUser,
+    NewUser,
     SessionUser,
     DbUser,
     Expires,
     Reason,
-    Request,
-    At,
+    RequestId,
+    Timestamp,
 }
 
 /// What a key is about, however its words are joined.
-fn slot(pair: Pair<'_>) -> Option<FieldKind> {
+fn classify_key(pair: KeyValue<'_>) -> Option<FieldKind> {
     let mut buffer = [0; 32];
     let mut plain = |key: &[u8]| -> Option<usize> {
         let mut length = 0;
@@ -81,25 +81,25 @@ fn slot(pair: Pair<'_>) -> Option<FieldKind> {
             b"user" => Some(FieldKind::User),
             b"dbuser" => Some(FieldKind::DbUser),
             b"sessionuser" => Some(FieldKind::SessionUser),
-            b"existinguser" => Some(FieldKind::Existing),
-            b"newuser" => Some(FieldKind::New),
+            b"existinguser" => Some(FieldKind::ExistingUser),
+            b"newuser" => Some(FieldKind::NewUser),
             _ => None,
         };
     }
     let length = plain(pair.key)?;
     Some(match &buffer[..length] {
         b"userid" => FieldKind::User,
-        b"existinguserid" => FieldKind::Existing,
-        b"newuserid" => FieldKind::New,
+        b"existinguserid" => FieldKind::ExistingUser,
+        b"newuserid" => FieldKind::NewUser,
         b"sessionuserid" | b"expecteduserid" => FieldKind::SessionUser,
         b"dbuserid" | b"actualuserid" => FieldKind::DbUser,
         b"expires" | b"expiresat" => FieldKind::Expires,
         b"reason" => FieldKind::Reason,
-        b"requestid" | b"reqid" => FieldKind::Request,
-        b"timestamp" | b"time" | b"ts" => FieldKind::At,
-        b"tokenprefix" | b"sessiontokenprefix" => FieldKind::Prefix,
+        b"requestid" | b"reqid" => FieldKind::RequestId,
+        b"timestamp" | b"time" | b"ts" => FieldKind::Timestamp,
+        b"tokenprefix" | b"sessiontokenprefix" => FieldKind::TokenPrefix,
         b"token" => FieldKind::Token,
-        b"connectsid" => FieldKind::Signed,
+        b"connectsid" => FieldKind::SignedCookie,
         key if key.ends_with(b"sessiontoken") => FieldKind::Token,
         _ => return None,
     })
@@ -115,81 +115,89 @@ pub(crate) enum TextForm {
 }
 
 impl TextForm {
-    pub(crate) fn of(is_call: bool) -> Self {
+    pub(crate) fn from_is_call(is_call: bool) -> Self {
         if is_call { Self::Call } else { Self::Plain }
     }
 }
 
 impl<'a> ExtractedFields<'a> {
     /// Those of a text; what is known already stays. Whether an object of it has not ended.
-    pub(crate) fn gather(&mut self, text: &'a [u8], complete: bool, form: TextForm, clock: Clock) -> bool {
+    pub(crate) fn collect_fields(
+        &mut self,
+        text: &'a [u8],
+        complete: bool,
+        form: TextForm,
+        defaults: TimestampDefaults,
+    ) -> bool {
         let mut pairs = KeyValues::new(text, complete);
         for pair in &mut pairs {
             if pair.key.is_empty() {
-                if form == TextForm::Call && pair.quoted && pair.parent == b"args" {
-                    self.token(token(pair.value, Marked::No));
+                if form == TextForm::Call && pair.is_quoted && pair.parent == b"args" {
+                    self.record_token(parse_token(pair.value, TokenMark::Unmarked));
                 }
                 continue;
             }
-            let Some(slot) = slot(pair) else { continue };
+            let Some(slot) = classify_key(pair) else { continue };
             let place = match slot {
-                FieldKind::Token | FieldKind::Prefix => {
-                    let marked = if slot == FieldKind::Prefix { Marked::AsPrefix } else { Marked::No };
-                    self.token(token(pair.value, marked));
+                FieldKind::Token | FieldKind::TokenPrefix => {
+                    let marked =
+                        if slot == FieldKind::TokenPrefix { TokenMark::Prefix } else { TokenMark::Unmarked };
+                    self.record_token(parse_token(pair.value, marked));
                     continue;
                 }
-                FieldKind::Signed => {
-                    self.token(token(unsigned(pair.value), Marked::No));
+                FieldKind::SignedCookie => {
+                    self.record_token(parse_token(strip_cookie_signature(pair.value), TokenMark::Unmarked));
                     continue;
                 }
                 FieldKind::Reason => {
                     if self.reason.is_none() {
-                        self.reason = text_of(pair.value).as_deref().and_then(known);
+                        self.reason = parse_text(pair.value).as_deref().and_then(known_reason);
                     }
                     continue;
                 }
-                FieldKind::Request => {
-                    if self.request.is_none() {
-                        self.request = text_of(pair.value).and_then(request_id);
+                FieldKind::RequestId => {
+                    if self.request_id.is_none() {
+                        self.request_id = parse_text(pair.value).and_then(validate_request_id);
                     }
                     continue;
                 }
                 FieldKind::Expires => {
-                    self.expires = self.expires.or_else(|| time::value(pair.value, clock));
+                    self.expires = self.expires.or_else(|| timestamps::parse_timestamp(pair.value, defaults));
                     continue;
                 }
-                FieldKind::At => {
-                    self.at = self.at.or_else(|| time::value(pair.value, clock));
+                FieldKind::Timestamp => {
+                    self.timestamp =
+                        self.timestamp.or_else(|| timestamps::parse_timestamp(pair.value, defaults));
                     continue;
                 }
                 FieldKind::User => &mut self.user,
-                FieldKind::Existing => &mut self.existing,
-                FieldKind::New => &mut self.new,
+                FieldKind::ExistingUser => &mut self.existing_user,
+                FieldKind::NewUser => &mut self.new_user,
                 FieldKind::SessionUser => &mut self.session_user,
                 FieldKind::DbUser => &mut self.db_user,
             };
             if place.is_none() {
-                *place = user_id(pair.value);
+                *place = parse_user_id(pair.value);
             }
         }
-        self.cut |= pairs.is_cut();
+        self.is_truncated |= pairs.is_truncated();
         pairs.is_open()
     }
 
     /// Those of a text that nothing but a token may stand in: one without a key, or in a statement of SQL.
-    pub(crate) fn gather_token(&mut self, message: &'a [u8], recognised: Classification) {
-        if self.leaked.is_none() {
-            let (from, to) = recognised.bare;
+    pub(crate) fn collect_bare_token(&mut self, message: &'a [u8], classification: Classification) {
+        if self.leaked_prefix.is_none() {
+            let (from, to) = classification.bare_token;
             let bare = message.get(from..to).filter(|bare| !bare.is_empty());
-            let value = bare.or_else(|| statement::value_of(message, is_session_token));
-            self.token(value.and_then(|value| token(value, Marked::No)));
+            let value = bare.or_else(|| sql_statement::find_column_value(message, is_session_token_column));
+            self.record_token(value.and_then(|value| parse_token(value, TokenMark::Unmarked)));
         }
     }
 
-    fn token(&mut self, token: Option<Token<'a>>) {
+    fn record_token(&mut self, token: Option<LoggedToken<'a>>) {
         let Some(token) = token else { return };
-        if token.whole && self.leaked.is_none() {
-            self.leaked = Some(token.prefix.clone());
+        if token.is_full && self.leaked_prefix.is_none() {
+            self.leaked_prefix = Some(token.prefix.clone());
         }
         if self.token.is_none() {
             self.token = Some(token);
@@ -197,40 +205,44 @@ impl<'a> ExtractedFields<'a> {
     }
 
     /// The signal that they make with a kind.
-    pub(crate) fn signal(&self, kind: Kind) -> Signal<'a> {
+    pub(crate) fn to_event(&self, kind: LogEventKind) -> LogEvent<'a> {
         let (user, other) = match kind {
-            Kind::DuplicateToken => (self.existing.clone().or_else(|| self.user.clone()), self.new.clone()),
-            Kind::UserMismatch => {
+            LogEventKind::DuplicateToken => {
+                (self.existing_user.clone().or_else(|| self.user.clone()), self.new_user.clone())
+            }
+            LogEventKind::UserMismatch => {
                 (self.session_user.clone().or_else(|| self.user.clone()), self.db_user.clone())
             }
             _ => (self.user.clone(), None),
         };
-        Signal {
-            at: self.at,
+        LogEvent {
+            at: self.timestamp,
             user,
-            other,
-            prefix: self.token.as_ref().map(|token| token.prefix.clone()),
+            other_user: other,
+            token_prefix: self.token.as_ref().map(|token| token.prefix.clone()),
             expires: self.expires,
             reason: self.reason.clone(),
-            request: self.request.clone(),
-            truncated: self.cut,
-            ..Signal::of(kind)
+            request_id: self.request_id.clone(),
+            is_truncated: self.is_truncated,
+            ..LogEvent::new(kind)
         }
     }
 
     /// The first characters of a whole token that stands in the text.
-    pub(crate) fn leaked(&self) -> Option<&Cow<'a, str>> {
-        self.leaked.as_ref()
+    pub(crate) fn leaked_prefix(&self) -> Option<&Cow<'a, str>> {
+        self.leaked_prefix.as_ref()
     }
 }
 
 /// A value as text that may be kept and shown.
-pub(crate) fn text_of(value: &[u8]) -> Option<Cow<'_, str>> {
-    if value.is_empty() || value.len() > LONGEST || matches!(value, b"undefined" | b"null" | b"None" | b"nil")
+pub(crate) fn parse_text(value: &[u8]) -> Option<Cow<'_, str>> {
+    if value.is_empty()
+        || value.len() > MAX_FIELD_BYTES
+        || matches!(value, b"undefined" | b"null" | b"None" | b"nil")
     {
         return None;
     }
-    let text = match unescaped(value) {
+    let text = match unescape_text(value) {
         Cow::Borrowed(bytes) => match std::str::from_utf8(bytes) {
             Ok(text) => Cow::Borrowed(text),
             Err(_) => String::from_utf8_lossy(bytes),
@@ -253,72 +265,75 @@ pub(crate) fn text_of(value: &[u8]) -> Option<Cow<'_, str>> {
 }
 
 /// The id of a user as it may be kept: neither an address nor a JWT, which would be a secret in the wrong place.
-pub(crate) fn user_id(value: &[u8]) -> Option<Cow<'_, str>> {
-    text_of(value).filter(|id| !(id.contains("://") || id.starts_with("eyJ") && id.contains('.')))
+pub(crate) fn parse_user_id(value: &[u8]) -> Option<Cow<'_, str>> {
+    parse_text(value).filter(|id| !(id.contains("://") || id.starts_with("eyJ") && id.contains('.')))
 }
 
 /// The id of a request as it may be kept.
-pub(crate) fn request_id(id: Cow<'_, str>) -> Option<Cow<'_, str>> {
+pub(crate) fn validate_request_id(id: Cow<'_, str>) -> Option<Cow<'_, str>> {
     let is_part = |byte: u8| {
         byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'/' | b'=' | b'+')
     };
-    let fits = id.len() <= LONGEST_REQUEST && id.bytes().all(is_part) && !id.contains("://");
+    let fits = id.len() <= MAX_REQUEST_ID_CHARS && id.bytes().all(is_part) && !id.contains("://");
     (fits && !id.starts_with("eyJ")).then_some(id)
 }
 
 /// A reason in words that are known, for as long as it is needed.
-fn known(text: &str) -> Option<Cow<'static, str>> {
-    reason(text).map(|reason| Cow::Owned(reason.into_owned()))
+fn known_reason(text: &str) -> Option<Cow<'static, str>> {
+    sanitize_reason(text).map(|reason| Cow::Owned(reason.into_owned()))
 }
 
 /// The code of an error: a name, without anything that could be a secret.
-pub(crate) fn code(value: &[u8]) -> Option<Cow<'_, str>> {
+pub(crate) fn parse_error_code(value: &[u8]) -> Option<Cow<'_, str>> {
     let is_name = value.iter().all(|byte| byte.is_ascii_alphabetic() || *byte == b'_');
-    text_of(value).filter(|code| is_name && code.len() <= 64)
+    parse_text(value).filter(|code| is_name && code.len() <= 64)
 }
 
 /// Whether something says that a text is a prefix of a token, and no whole one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Marked {
-    AsPrefix,
-    No,
+pub(crate) enum TokenMark {
+    Prefix,
+    Unmarked,
 }
 
 /// A token in what stands under its key: cut, as it should be, or whole.
-fn token(value: &[u8], marked: Marked) -> Option<Token<'_>> {
+fn parse_token(value: &[u8], marked: TokenMark) -> Option<LoggedToken<'_>> {
     let bare = value.strip_suffix(b"...").or_else(|| value.strip_suffix("\u{2026}".as_bytes()));
-    let (text, cut) = bare.map_or((value, marked == Marked::AsPrefix), |bare| (bare, true));
+    let (text, cut) = bare.map_or((value, marked == TokenMark::Prefix), |bare| (bare, true));
     let text = std::str::from_utf8(text).ok()?;
-    if text.len() < tokens::LONGEST_PREFIX || !text.bytes().all(is_token_part) {
+    if text.len() < tokens::MAX_PREFIX_CHARS || !text.bytes().all(is_token_byte) {
         return None;
     }
     if cut {
-        let prefix = Cow::Borrowed(&text[..tokens::LONGEST_PREFIX]);
-        return Some(Token { prefix, whole: false });
+        let prefix = Cow::Borrowed(&text[..tokens::MAX_PREFIX_CHARS]);
+        return Some(LoggedToken { prefix, is_full: false });
     }
-    (text.len() >= DOUBTFUL)
-        .then(|| Token { prefix: Cow::Borrowed(tokens::prefix(text)), whole: text.len() >= WHOLE })
+    (text.len() >= MIN_TOKEN_CHARS).then(|| LoggedToken {
+        prefix: Cow::Borrowed(tokens::token_prefix(text)),
+        is_full: text.len() >= MIN_FULL_TOKEN_CHARS,
+    })
 }
 
 /// The session id in a signed cookie, as Express writes it: `s:ID.SIGNATURE`.
-fn unsigned(value: &[u8]) -> &[u8] {
+fn strip_cookie_signature(value: &[u8]) -> &[u8] {
     let id = value.strip_prefix(b"s%3A").or_else(|| value.strip_prefix(b"s:")).unwrap_or(value);
     &id[..memchr::memchr(b'.', id).unwrap_or(id.len())]
 }
 
 /// The prefix of a whole token, and of what may be one.
-pub(crate) fn whole_prefix(value: &[u8]) -> Option<(String, bool)> {
-    token(value, Marked::No).map(|token| (token.prefix.into_owned(), token.whole))
+pub(crate) fn full_token_prefix(value: &[u8]) -> Option<(String, bool)> {
+    parse_token(value, TokenMark::Unmarked).map(|token| (token.prefix.into_owned(), token.is_full))
 }
 
 /// The token prefix in what a pattern of the operator captured, and in what follows it.
 pub(crate) fn captured_prefix<'a>(captured: &'a [u8], after: &[u8]) -> Option<Cow<'a, str>> {
     let goes_on = after.starts_with(b"...") || after.starts_with("\u{2026}".as_bytes());
     let goes_on = goes_on || after.first().is_some_and(|byte| byte.is_ascii_alphanumeric());
-    token(captured, if goes_on { Marked::AsPrefix } else { Marked::No }).map(|token| token.prefix)
+    parse_token(captured, if goes_on { TokenMark::Prefix } else { TokenMark::Unmarked })
+        .map(|token| token.prefix)
 }
 
-fn is_token_part(byte: u8) -> bool {
+fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(byte, b'_' | b'-' | b'+' | b'/' | b'=' | b'.' | b'~' | b'%' | b'|')
 }
@@ -330,12 +345,13 @@ mod tests {
     #[test]
     fn a_cut_token_is_no_whole_one() {
         let read = |text: &str| {
-            token(text.as_bytes(), Marked::No).map(|token| (token.prefix.into_owned(), token.whole))
+            parse_token(text.as_bytes(), TokenMark::Unmarked)
+                .map(|token| (token.prefix.into_owned(), token.is_full))
         };
         let known = |whole| Some(("abcdefgh".to_owned(), whole));
         assert_eq!(read("abcdefgh..."), known(false));
         assert_eq!(read("abcdefgh…"), known(false));
-        let marked = token(b"abcdefgh", Marked::AsPrefix).map(|token| token.prefix.into_owned());
+        let marked = parse_token(b"abcdefgh", TokenMark::Prefix).map(|token| token.prefix.into_owned());
         assert_eq!(marked.as_deref(), Some("abcdefgh"));
         // It may be a whole token.
         assert_eq!((read("abcdefgh"), read("12345678901")), (None, None));
@@ -350,9 +366,9 @@ mod tests {
     #[test]
     fn what_is_no_value_is_nothing() {
         for nothing in ["undefined", "null", ""] {
-            assert_eq!(text_of(nothing.as_bytes()), None);
+            assert_eq!(parse_text(nothing.as_bytes()), None);
         }
-        assert_eq!(text_of(b"12n").as_deref(), Some("12"));
-        assert_eq!(text_of(b"a\\nb").as_deref(), Some("a\u{fffd}b"));
+        assert_eq!(parse_text(b"12n").as_deref(), Some("12"));
+        assert_eq!(parse_text(b"a\\nb").as_deref(), Some("a\u{fffd}b"));
     }
 }

@@ -8,91 +8,99 @@ use std::borrow::Cow;
 use memchr::{memchr2, memchr3};
 
 /// Bytes in which a short text ends.
-const NEAR: usize = 40;
+const SHORT_TEXT_BYTES: usize = 40;
 /// Objects inside objects whose keys are remembered.
-const DEPTH: usize = 8;
+const MAX_TRACKED_DEPTH: usize = 8;
 
 /// A key with its value, or an element of a list, which has no key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Pair<'a> {
+pub(crate) struct KeyValue<'a> {
     /// The key of the object that it is in.
     pub(crate) parent: &'a [u8],
     pub(crate) key: &'a [u8],
     /// As written, without its quotes.
     pub(crate) value: &'a [u8],
-    pub(crate) quoted: bool,
+    pub(crate) is_quoted: bool,
     /// How many objects it is in.
     pub(crate) depth: usize,
     /// Where the value begins in the text.
-    pub(crate) at: usize,
+    pub(crate) value_offset: usize,
 }
 
 /// The pairs of a text.
 #[derive(Debug)]
 pub(crate) struct KeyValues<'a> {
     text: &'a [u8],
-    at: usize,
-    parents: [&'a [u8]; DEPTH],
+    position: usize,
+    parents: [&'a [u8]; MAX_TRACKED_DEPTH],
     depth: usize,
-    opened: bool,
+    has_opened: bool,
     /// Whether the text ends where a line or a message does.
-    complete: bool,
+    is_complete: bool,
     /// A value was cut.
-    cut: bool,
+    is_truncated: bool,
 }
 
 impl<'a> KeyValues<'a> {
     pub(crate) fn new(text: &'a [u8], complete: bool) -> Self {
-        Self { text, at: 0, parents: [b""; DEPTH], depth: 0, opened: false, complete, cut: false }
+        Self {
+            text,
+            position: 0,
+            parents: [b""; MAX_TRACKED_DEPTH],
+            depth: 0,
+            has_opened: false,
+            is_complete: complete,
+            is_truncated: false,
+        }
     }
 
     /// Whether an object or list has not ended; to be asked at the end.
     pub(crate) fn is_open(&self) -> bool {
-        self.depth > 0 || (self.cut && self.opened)
+        self.depth > 0 || (self.is_truncated && self.has_opened)
     }
 
     /// Whether something was cut; to be asked at the end.
-    pub(crate) fn is_cut(&self) -> bool {
-        self.cut || self.depth > 0
+    pub(crate) fn is_truncated(&self) -> bool {
+        self.is_truncated || self.depth > 0
     }
 
     fn peek(&self) -> Option<u8> {
-        self.text.get(self.at).copied()
+        self.text.get(self.position).copied()
     }
 
-    fn spaces(&mut self) {
+    fn skip_spaces(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-            self.at += 1;
+            self.position += 1;
         }
     }
 
-    fn open(&mut self, key: &'a [u8]) {
+    fn open_object(&mut self, key: &'a [u8]) {
         if let Some(parent) = self.parents.get_mut(self.depth) {
             *parent = key;
         }
-        (self.depth, self.opened, self.at) = (self.depth + 1, true, self.at + 1);
+        (self.depth, self.has_opened, self.position) = (self.depth + 1, true, self.position + 1);
     }
 
-    fn parent(&self) -> &'a [u8] {
+    fn parent_key(&self) -> &'a [u8] {
         self.depth.checked_sub(1).and_then(|at| self.parents.get(at)).copied().unwrap_or_default()
     }
 
     /// What stands between quotes, from the first of them on.
-    fn quoted(&mut self) -> Option<&'a [u8]> {
+    fn read_quoted(&mut self) -> Option<&'a [u8]> {
         let quote = self.peek()?;
-        let begin = self.at + 1;
+        let begin = self.position + 1;
         let mut at = begin;
         loop {
             let rest = self.text.get(at..)?;
             // Most texts are short.
-            let near = &rest[..rest.len().min(NEAR)];
+            let near = &rest[..rest.len().min(SHORT_TEXT_BYTES)];
             let found = near.iter().position(|byte| *byte == quote || *byte == b'\\');
             at += match found {
                 Some(found) => found,
                 None => near.len() + memchr2(quote, b'\\', &rest[near.len()..])?,
             };
             if self.text[at] == quote {
-                self.at = at + 1;
+                self.position = at + 1;
                 return Some(&self.text[begin..at]);
             }
             at += 2;
@@ -100,88 +108,96 @@ impl<'a> KeyValues<'a> {
     }
 
     /// What stands there without quotes, up to what ends it.
-    fn bare(&mut self) -> &'a [u8] {
-        self.run(|byte| CLASS[usize::from(byte)] & ENDS == 0)
+    fn read_bare(&mut self) -> &'a [u8] {
+        self.read_while(|byte| BYTE_CLASSES[usize::from(byte)] & VALUE_END_BYTE == 0)
     }
 
-    fn word(&mut self) -> &'a [u8] {
-        self.run(is_word)
+    fn read_word(&mut self) -> &'a [u8] {
+        self.read_while(is_word_byte)
     }
 
     #[inline]
-    fn run(&mut self, goes_on: impl Fn(u8) -> bool) -> &'a [u8] {
-        let rest = &self.text[self.at..];
+    fn read_while(&mut self, goes_on: impl Fn(u8) -> bool) -> &'a [u8] {
+        let rest = &self.text[self.position..];
         let length = rest.iter().position(|byte| !goes_on(*byte)).unwrap_or(rest.len());
-        self.at += length;
+        self.position += length;
         &rest[..length]
     }
 
-    fn pair(&self, key: &'a [u8], value: &'a [u8], quoted: bool) -> Pair<'a> {
-        let at = self.at - value.len() - usize::from(quoted);
-        Pair { parent: self.parent(), key, value, quoted, depth: self.depth, at }
+    fn build_pair(&self, key: &'a [u8], value: &'a [u8], quoted: bool) -> KeyValue<'a> {
+        let at = self.position - value.len() - usize::from(quoted);
+        KeyValue {
+            parent: self.parent_key(),
+            key,
+            value,
+            is_quoted: quoted,
+            depth: self.depth,
+            value_offset: at,
+        }
     }
 
     /// The value after a key, unless it is an object or a list.
-    fn value(&mut self, key: &'a [u8]) -> Option<Pair<'a>> {
+    fn read_value(&mut self, key: &'a [u8]) -> Option<KeyValue<'a>> {
         match self.peek() {
             Some(b'{' | b'[') => {
-                self.open(key);
+                self.open_object(key);
                 None
             }
             Some(b'\'' | b'"' | b'`') => {
-                let Some(value) = self.quoted() else {
-                    (self.cut, self.at) = (true, self.text.len());
+                let Some(value) = self.read_quoted() else {
+                    (self.is_truncated, self.position) = (true, self.text.len());
                     return None;
                 };
-                Some(self.pair(key, value, true))
+                Some(self.build_pair(key, value, true))
             }
             _ => {
-                let begin = self.at;
-                let value = self.bare();
+                let begin = self.position;
+                let value = self.read_bare();
                 // `cookie: name=value`: the name is the key.
-                let inner = value.iter().position(|byte| !is_word(*byte)).filter(|at| value[*at] == b'=');
+                let inner =
+                    value.iter().position(|byte| !is_word_byte(*byte)).filter(|at| value[*at] == b'=');
                 if inner.is_some_and(|at| at > 0 && value.get(at + 1).is_some_and(|next| *next != b'=')) {
-                    self.at = begin;
+                    self.position = begin;
                     return None;
                 }
                 // Only a line of its own may end in a value.
-                if self.at == self.text.len() && (self.depth > 0 || !self.complete) {
-                    self.cut = true;
+                if self.position == self.text.len() && (self.depth > 0 || !self.is_complete) {
+                    self.is_truncated = true;
                     return None;
                 }
-                (!value.is_empty()).then(|| self.pair(key, value, false))
+                (!value.is_empty()).then(|| self.build_pair(key, value, false))
             }
         }
     }
 
     /// What follows a text in quotes: it may have been a key.
-    fn after_quotes(&mut self, text: &'a [u8]) -> Option<Pair<'a>> {
-        let end = self.at;
-        self.spaces();
+    fn read_after_quotes(&mut self, text: &'a [u8]) -> Option<KeyValue<'a>> {
+        let end = self.position;
+        self.skip_spaces();
         if self.peek() == Some(b':') {
-            self.at += 1;
-            self.spaces();
-            return self.value(text);
+            self.position += 1;
+            self.skip_spaces();
+            return self.read_value(text);
         }
-        self.at = end;
-        Some(self.pair(b"", text, true))
+        self.position = end;
+        Some(self.build_pair(b"", text, true))
     }
 
     /// What follows a word: it may have been a key.
-    fn after_word(&mut self, word: &'a [u8]) -> Option<Pair<'a>> {
+    fn read_after_word(&mut self, word: &'a [u8]) -> Option<KeyValue<'a>> {
         match self.peek() {
             // What stands in a word is an apostrophe, and what follows `http:` no value.
-            Some(b'\'') if self.depth == 0 => self.at += 1,
-            Some(b':') if self.text.get(self.at + 1) != Some(&b'/') => {
-                self.at += 1;
-                self.spaces();
-                return self.value(word);
+            Some(b'\'') if self.depth == 0 => self.position += 1,
+            Some(b':') if self.text.get(self.position + 1) != Some(&b'/') => {
+                self.position += 1;
+                self.skip_spaces();
+                return self.read_value(word);
             }
             Some(b'=') => {
-                self.at += 1;
-                return self.value(word);
+                self.position += 1;
+                return self.read_value(word);
             }
-            Some(b',' | b']') if self.depth > 0 => return Some(self.pair(b"", word, false)),
+            Some(b',' | b']') if self.depth > 0 => return Some(self.build_pair(b"", word, false)),
             _ => {}
         }
         None
@@ -189,64 +205,64 @@ impl<'a> KeyValues<'a> {
 }
 
 /// A byte of a word, and of a key.
-const WORD: u8 = 1;
+const WORD_BYTE: u8 = 1;
 /// A byte that ends a value without quotes.
-const ENDS: u8 = 2;
+const VALUE_END_BYTE: u8 = 2;
 /// What each byte is.
-const CLASS: [u8; 256] = {
+const BYTE_CLASSES: [u8; 256] = {
     let (mut class, mut at) = ([0; 256], 0);
     while at < 256 {
         // There is no byte beyond.
         #[expect(clippy::cast_possible_truncation, reason = "a byte is below 256")]
         let byte = at as u8;
         if byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | b'@' | b'.' | b'-') {
-            class[at] |= WORD;
+            class[at] |= WORD_BYTE;
         }
         if matches!(byte, b',' | b';' | b'&' | b'\\' | b'}' | b']' | b'"' | b'\'' | b')')
             || byte.is_ascii_whitespace()
         {
-            class[at] |= ENDS;
+            class[at] |= VALUE_END_BYTE;
         }
         at += 1;
     }
     class
 };
 
-fn is_word(byte: u8) -> bool {
-    CLASS[usize::from(byte)] & WORD != 0
+fn is_word_byte(byte: u8) -> bool {
+    BYTE_CLASSES[usize::from(byte)] & WORD_BYTE != 0
 }
 
 impl<'a> Iterator for KeyValues<'a> {
-    type Item = Pair<'a>;
+    type Item = KeyValue<'a>;
 
-    fn next(&mut self) -> Option<Pair<'a>> {
+    fn next(&mut self) -> Option<KeyValue<'a>> {
         while let Some(byte) = self.peek() {
             let found = match byte {
                 b'{' | b'[' => {
-                    self.open(b"");
+                    self.open_object(b"");
                     None
                 }
                 b'}' | b']' => {
-                    (self.depth, self.at) = (self.depth.saturating_sub(1), self.at + 1);
+                    (self.depth, self.position) = (self.depth.saturating_sub(1), self.position + 1);
                     None
                 }
-                b'"' | b'\'' | b'`' => match self.quoted() {
-                    Some(text) => self.after_quotes(text),
+                b'"' | b'\'' | b'`' => match self.read_quoted() {
+                    Some(text) => self.read_after_quotes(text),
                     None if self.depth > 0 => {
-                        (self.cut, self.at) = (true, self.text.len());
+                        (self.is_truncated, self.position) = (true, self.text.len());
                         None
                     }
                     None => {
-                        self.at += 1;
+                        self.position += 1;
                         None
                     }
                 },
-                byte if is_word(byte) => {
-                    let word = self.word();
-                    self.after_word(word)
+                byte if is_word_byte(byte) => {
+                    let word = self.read_word();
+                    self.read_after_word(word)
                 }
                 _ => {
-                    self.at += 1;
+                    self.position += 1;
                     None
                 }
             };
@@ -259,7 +275,7 @@ impl<'a> Iterator for KeyValues<'a> {
 }
 
 /// A text as it was before it was put between quotes.
-pub(crate) fn unescaped(raw: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn unescape_text(raw: &[u8]) -> Cow<'_, [u8]> {
     let Some(first) = memchr::memchr(b'\\', raw) else { return Cow::Borrowed(raw) };
     let mut text = raw[..first].to_vec();
     let mut rest = &raw[first..];
@@ -271,10 +287,10 @@ pub(crate) fn unescaped(raw: &[u8]) -> Cow<'_, [u8]> {
             b'r' => text.push(b'\r'),
             b'b' => text.push(8),
             b'f' => text.push(12),
-            b'u' => rest = unicode(rest, &mut text),
+            b'u' => rest = unescape_unicode(rest, &mut text),
             b'x' => {
-                if let Some(code) = hex(rest, 2) {
-                    push(code, &mut text);
+                if let Some(code) = parse_hex(rest, 2) {
+                    push_char(code, &mut text);
                     rest = &rest[2..];
                 }
             }
@@ -288,34 +304,34 @@ pub(crate) fn unescaped(raw: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(text)
 }
 
-fn hex(text: &[u8], count: usize) -> Option<u32> {
+fn parse_hex(text: &[u8], count: usize) -> Option<u32> {
     let text = std::str::from_utf8(text.get(..count)?).ok()?;
     u32::from_str_radix(text, 16).ok()
 }
 
 /// What follows `\u`: the rest after it.
-fn unicode<'a>(text: &'a [u8], into: &mut Vec<u8>) -> &'a [u8] {
-    let Some(code) = hex(text, 4) else { return text };
+fn unescape_unicode<'a>(text: &'a [u8], into: &mut Vec<u8>) -> &'a [u8] {
+    let Some(code) = parse_hex(text, 4) else { return text };
     let rest = &text[4..];
     // Two halves make one character.
     if (0xD800..0xDC00).contains(&code)
         && let [b'\\', b'u', second @ ..] = rest
-        && let Some(low @ 0xDC00..0xE000) = hex(second, 4)
+        && let Some(low @ 0xDC00..0xE000) = parse_hex(second, 4)
     {
-        push(0x1_0000 + ((code - 0xD800) << 10) + (low - 0xDC00), into);
+        push_char(0x1_0000 + ((code - 0xD800) << 10) + (low - 0xDC00), into);
         return &second[4..];
     }
-    push(code, into);
+    push_char(code, into);
     rest
 }
 
-fn push(code: u32, into: &mut Vec<u8>) {
+fn push_char(code: u32, into: &mut Vec<u8>) {
     let letter = char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
     into.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
 }
 
 /// Whether a text has colours, or anything else that needs cleaning before it is read.
-pub(crate) fn uncoloured(text: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn strip_ansi(text: &[u8]) -> Cow<'_, [u8]> {
     let Some(first) = memchr::memchr(0x1b, text) else { return Cow::Borrowed(text) };
     let mut plain = text[..first].to_vec();
     let mut rest = &text[first..];
@@ -334,7 +350,7 @@ pub(crate) fn uncoloured(text: &[u8]) -> Cow<'_, [u8]> {
 }
 
 /// Where a text of several lines has its first end.
-pub(crate) fn line_end(text: &[u8]) -> usize {
+pub(crate) fn find_line_end(text: &[u8]) -> usize {
     memchr3(b'\n', b'\r', 0, text).unwrap_or(text.len())
 }
 
@@ -347,7 +363,7 @@ mod tests {
         let word = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let mut found = vec![];
         for pair in &mut pairs {
-            assert_eq!(&text.as_bytes()[pair.at..pair.at + pair.value.len()], pair.value);
+            assert_eq!(&text.as_bytes()[pair.value_offset..pair.value_offset + pair.value.len()], pair.value);
             found.push(format!("{}.{}={}", word(pair.parent), word(pair.key), word(pair.value)));
         }
         let open = pairs.is_open();
@@ -382,8 +398,8 @@ mod tests {
 
     #[test]
     fn undoes_quotes_and_colours() {
-        assert_eq!(unescaped(br#"a\n\u00e9\ud83d\ude00\x41\"\"#).as_ref(), "a\né😀A\"\\".as_bytes());
-        assert_eq!(unescaped(br"\ud83d\u12").as_ref(), "\u{fffd}12".as_bytes());
-        assert_eq!(uncoloured(b"\x1b[32m'a'\x1b[39m \x1b[3").as_ref(), b"'a' ");
+        assert_eq!(unescape_text(br#"a\n\u00e9\ud83d\ude00\x41\"\"#).as_ref(), "a\né😀A\"\\".as_bytes());
+        assert_eq!(unescape_text(br"\ud83d\u12").as_ref(), "\u{fffd}12".as_bytes());
+        assert_eq!(strip_ansi(b"\x1b[32m'a'\x1b[39m \x1b[3").as_ref(), b"'a' ");
     }
 }

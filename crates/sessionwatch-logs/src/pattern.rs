@@ -5,11 +5,11 @@ use regex_syntax::hir::literal::{ExtractKind, Extractor, Seq};
 use sessionwatch_core::severity::Severity;
 
 /// The shortest literal that is looked for: shorter ones are everywhere.
-const SHORTEST: usize = 3;
+const MIN_LITERAL_BYTES: usize = 3;
 /// Literals that one regular expression may be found by.
-const LITERALS: usize = 16;
+const MAX_REGEX_LITERALS: usize = 16;
 /// Bytes that a regular expression may take.
-const SIZE: usize = 1 << 20;
+const MAX_REGEX_BYTES: usize = 1 << 20;
 
 /// Why a pattern cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,11 +18,11 @@ pub enum PatternError {
     #[error("must have a literal, a regex, or both")]
     Empty,
     /// The literal is too short.
-    #[error("the literal must have at least {SHORTEST} bytes: every line would be looked at")]
-    Short,
+    #[error("the literal must have at least {MIN_LITERAL_BYTES} bytes: every line would be looked at")]
+    LiteralTooShort,
     /// The regular expression is none.
     #[error("the regex cannot be read: {0}")]
-    Faulty(String),
+    InvalidRegex(String),
     /// Nothing that every match contains.
     #[error(
         "every line would have to be matched against the regex: add a `literal` that every such line contains"
@@ -64,16 +64,18 @@ impl Pattern {
     ) -> Result<Self, PatternError> {
         let compiled = regex.map(|text| {
             RegexBuilder::new(text)
-                .size_limit(SIZE)
-                .dfa_size_limit(SIZE)
+                .size_limit(MAX_REGEX_BYTES)
+                .dfa_size_limit(MAX_REGEX_BYTES)
                 .build()
-                .map_err(|error| PatternError::Faulty(last_line(&error.to_string())))
+                .map_err(|error| PatternError::InvalidRegex(last_error_line(&error.to_string())))
         });
         let compiled = compiled.transpose()?;
         let literals = match (literal, regex) {
-            (Some(literal), _) if literal.len() < SHORTEST => return Err(PatternError::Short),
+            (Some(literal), _) if literal.len() < MIN_LITERAL_BYTES => {
+                return Err(PatternError::LiteralTooShort);
+            }
             (Some(literal), _) => vec![literal.as_bytes().to_vec()],
-            (None, Some(regex)) => literals(regex).ok_or(PatternError::NoLiteral)?,
+            (None, Some(regex)) => extract_literals(regex).ok_or(PatternError::NoLiteral)?,
             (None, None) => return Err(PatternError::Empty),
         };
         Ok(Self { name: name.to_owned(), severity, literals, regex: compiled })
@@ -84,7 +86,7 @@ impl Pattern {
     }
 
     /// Whether a message matches, and what the groups of the regular expression are in it.
-    pub(crate) fn matches<'a>(&self, message: &'a [u8]) -> Option<Option<Captures<'a>>> {
+    pub(crate) fn match_message<'a>(&self, message: &'a [u8]) -> Option<Option<Captures<'a>>> {
         if !self.literals.iter().any(|literal| memchr::memmem::find(message, literal).is_some()) {
             return None;
         }
@@ -95,16 +97,18 @@ impl Pattern {
     }
 }
 
-fn last_line(text: &str) -> String {
+fn last_error_line(text: &str) -> String {
     text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
 }
 
 /// Literals of which every match has one.
-fn literals(regex: &str) -> Option<Vec<Vec<u8>>> {
+fn extract_literals(regex: &str) -> Option<Vec<Vec<u8>>> {
     let hir = regex_syntax::parse(regex).ok()?;
     let usable = |seq: &Seq| {
         seq.literals().is_some_and(|all| {
-            !all.is_empty() && all.len() <= LITERALS && all.iter().all(|one| one.len() >= SHORTEST)
+            !all.is_empty()
+                && all.len() <= MAX_REGEX_LITERALS
+                && all.iter().all(|one| one.len() >= MIN_LITERAL_BYTES)
         })
     };
     [ExtractKind::Prefix, ExtractKind::Suffix]
@@ -129,8 +133,8 @@ mod tests {
         assert_eq!(words(made(None, Some("(?:foo|bar)baz")).unwrap()), ["foobaz", "barbaz"]);
         assert_eq!(made(None, Some(r"\d+")), Err(PatternError::NoLiteral));
         assert_eq!(words(made(Some("abc"), Some(r"\d+")).unwrap()), ["abc"]);
-        assert_eq!(made(Some("ab"), None), Err(PatternError::Short));
+        assert_eq!(made(Some("ab"), None), Err(PatternError::LiteralTooShort));
         assert_eq!(made(None, None), Err(PatternError::Empty));
-        assert!(matches!(made(None, Some("(")), Err(PatternError::Faulty(_))));
+        assert!(matches!(made(None, Some("(")), Err(PatternError::InvalidRegex(_))));
     }
 }

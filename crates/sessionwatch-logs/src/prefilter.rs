@@ -22,7 +22,7 @@ impl Prefilter {
     }
 
     /// Where the next one begins, from a place on, and which it is.
-    pub(crate) fn find(&self, block: &[u8], from: usize) -> Option<(usize, usize)> {
+    pub(crate) fn find_next(&self, block: &[u8], from: usize) -> Option<(usize, usize)> {
         let found = match &self.packed {
             Some(packed) => packed.find_in(block, (from..block.len()).into()),
             None => {
@@ -46,7 +46,7 @@ mod tests {
         let block = b"x AUTH y [auth][error] session_createdAUTH \0 session_create AUT".repeat(3);
         let all = |needles: &Prefilter| {
             let mut found = vec![];
-            while let Some(at) = needles.find(&block, found.last().map_or(0, |(at, _)| at + 1)) {
+            while let Some(at) = needles.find_next(&block, found.last().map_or(0, |(at, _)| at + 1)) {
                 found.push(at);
             }
             found

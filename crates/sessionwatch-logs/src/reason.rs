@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 
 /// Stands for a reason in other words.
-pub const OTHER: &str = "other";
+pub const OTHER_REASON: &str = "other";
 /// The most words of a reason.
-const MOST: usize = 8;
+const MAX_REASON_WORDS: usize = 8;
 
 /// Words of reasons, in order.
 #[rustfmt::skip]
-const WORDS: [&str; 203] = [
+const REASON_WORDS: [&str; 203] = [
     "a", "aborted", "absolute", "access", "account", "action", "active", "activity", "address", "admin",
     "administrator", "after", "agent", "all", "already", "an", "and", "another", "app", "at", "attempt",
     "attempts", "audience", "auth", "authentication", "automatic", "bad", "banned", "been", "before",
@@ -33,21 +33,24 @@ const WORDS: [&str; 203] = [
     "user", "verified", "violation", "was", "with", "without", "write", "wrong",
 ];
 
-/// Returns a reason if all of its words are known, and [`OTHER`] if not; `None` if there is none.
+/// Returns a reason if all of its words are known, and [`OTHER_REASON`] if not; `None` if there is none.
 #[must_use]
-pub fn reason(text: &str) -> Option<Cow<'_, str>> {
-    let words = || text.split(|letter: char| !letter.is_ascii_alphanumeric()).flat_map(parts);
-    let is_known =
-        |word: &str| word.bytes().all(|byte| byte.is_ascii_digit()) && word.len() <= 3 || is_word(word);
+pub fn sanitize_reason(text: &str) -> Option<Cow<'_, str>> {
+    let words = || text.split(|letter: char| !letter.is_ascii_alphanumeric()).flat_map(split_camel_case);
+    let is_known = |word: &str| {
+        word.bytes().all(|byte| byte.is_ascii_digit()) && word.len() <= 3 || is_reason_word(word)
+    };
     match words().count() {
         0 => None,
-        count if count <= MOST && text.is_ascii() && words().all(is_known) => Some(Cow::Borrowed(text)),
-        _ => Some(Cow::Borrowed(OTHER)),
+        count if count <= MAX_REASON_WORDS && text.is_ascii() && words().all(is_known) => {
+            Some(Cow::Borrowed(text))
+        }
+        _ => Some(Cow::Borrowed(OTHER_REASON)),
     }
 }
 
 /// The words of a name such as `signedOut`.
-fn parts(name: &str) -> impl Iterator<Item = &str> {
+fn split_camel_case(name: &str) -> impl Iterator<Item = &str> {
     let mut rest = name;
     std::iter::from_fn(move || {
         let upper = |byte: &u8| byte.is_ascii_uppercase();
@@ -60,12 +63,12 @@ fn parts(name: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-fn is_word(word: &str) -> bool {
+fn is_reason_word(word: &str) -> bool {
     let mut buffer = [0; 16];
     let Some(lower) = buffer.get_mut(..word.len()) else { return false };
     lower.copy_from_slice(word.as_bytes());
     lower.make_ascii_lowercase();
-    WORDS.binary_search_by(|known| known.as_bytes().cmp(lower)).is_ok()
+    REASON_WORDS.binary_search_by(|known| known.as_bytes().cmp(lower)).is_ok()
 }
 
 #[cfg(test)]
@@ -74,7 +77,7 @@ mod tests {
 
     #[test]
     fn only_known_words_are_kept() {
-        assert!(WORDS.is_sorted());
+        assert!(REASON_WORDS.is_sorted());
         for known in [
             "logout",
             "idle_timeout",
@@ -84,7 +87,7 @@ mod tests {
             "EXPIRED",
             "max 5 sessions",
         ] {
-            assert_eq!(reason(known).as_deref(), Some(known), "{known}");
+            assert_eq!(sanitize_reason(known).as_deref(), Some(known), "{known}");
         }
         for other in [
             "hh11jj22kk33ll44mm55nn66",
@@ -94,8 +97,8 @@ mod tests {
             "logout é",
             "qwertyuiopasdfghjklz",
         ] {
-            assert_eq!(reason(other).as_deref(), Some(OTHER), "{other}");
+            assert_eq!(sanitize_reason(other).as_deref(), Some(OTHER_REASON), "{other}");
         }
-        assert_eq!((reason(""), reason("--")), (None, None));
+        assert_eq!((sanitize_reason(""), sanitize_reason("--")), (None, None));
     }
 }

@@ -9,21 +9,21 @@ use std::{borrow::Cow, fmt::Write as _, sync::LazyLock};
 use regex::{Captures, Regex};
 use sessionwatch_core::token;
 
-use crate::key_values::{uncoloured, unescaped};
+use crate::key_values::{strip_ansi, unescape_text};
 
 /// Names of values that are shown to nobody, in part neither.
-static SECRET_KEYS: LazyLock<Option<Regex>> = LazyLock::new(|| {
+static SECRET_KEYS_REGEX: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let names = r"pass(?:word|wd|phrase|code)|pwd|secret|api[_-]?key|private[_-]?key|access[_-]?key|totp";
     let short = r"\b(?:pass|pin|otp|cvv|cvc|tan)|[_-](?:pin|otp)";
     Regex::new(&format!(r#"(?i)(?:[\w.-]*(?:{names})[\w.-]*|{short})(?:\\*['"`])?\s*[:=]\s*"#)).ok()
 });
 /// Names of values of which a token prefix is shown.
-static TOKEN_KEYS: LazyLock<Option<Regex>> = LazyLock::new(|| {
+static TOKEN_KEYS_REGEX: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let names = r"token|sess(?:ion)?[_-]?id|sid|\bcode|nonce|state|verifier|jwt|auth|session|signature|\bsig";
     Regex::new(&format!(r#"(?i)[\w.-]*(?:{names})(?:\\*['"`])?\s*[:=]\s*"#)).ok()
 });
 /// Credentials with a known form; of what is in group `keep`, a token prefix is shown.
-static FORMS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
+static CREDENTIAL_FORM_REGEXES: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     let forms = [
         // User and password of an address, which end at its last `@`.
         r"(?P<before>\b[A-Za-z][A-Za-z0-9+.-]*://)\S*(?P<after>@)",
@@ -41,15 +41,15 @@ static FORMS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     forms.iter().filter_map(|text| Regex::new(text).ok()).collect()
 });
 /// Characters that HTML names or numbers.
-static ENTITY: LazyLock<Option<Regex>> = LazyLock::new(|| {
+static HTML_ENTITY_REGEX: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r"&(?:#(?P<decimal>\d{1,7})|#[xX](?P<hex>[0-9a-fA-F]{1,6})|(?P<name>quot|apos|amp|lt|gt));")
         .ok()
 });
 /// Short groups of hexadecimal digits, one after the other.
-static GROUPS: LazyLock<Option<Regex>> =
+static HEX_GROUPS_REGEX: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"(?i)\b[0-9a-f]{2,8}(?:[^0-9A-Za-z.-]{1,3}[0-9a-f]{2,8}\b){3,}").ok());
 /// What has many digits and is no secret: instants, times, addresses of machines.
-static PLAIN: LazyLock<Option<Regex>> = LazyLock::new(|| {
+static TIME_OR_IP_REGEX: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let time = r"\d{2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?(?:Z|[+-]\d{2}:?\d{2})?";
     Regex::new(&format!(
         r"^(?:\d{{4}}-\d{{2}}-\d{{2}}(?:[T ]{time})?|{time}|\d{{1,3}}(?:\.\d{{1,3}}){{3}}(?::\d{{1,5}})?)$"
@@ -57,69 +57,72 @@ static PLAIN: LazyLock<Option<Regex>> = LazyLock::new(|| {
     .ok()
 });
 /// How often escapes and percent-encoding are undone.
-const LAYERS: usize = 3;
+const MAX_DECODE_PASSES: usize = 3;
 /// The shortest run of hexadecimal digits, of decimal digits, and of letters that looks drawn by chance.
-const HEX: usize = 16;
-const DIGITS: usize = 14;
-const LETTERS: usize = 25;
+const MIN_RANDOM_HEX_CHARS: usize = 16;
+const MIN_RANDOM_DIGITS: usize = 14;
+const MIN_RANDOM_LETTERS: usize = 25;
 /// The same of letters with so many consonants in a row.
-const UNSPEAKABLE: (usize, usize) = (16, 5);
+const CONSONANT_RUN_LIMITS: (usize, usize) = (16, 5);
 /// The shortest word of letters and digits, and how often they change, that looks drawn by chance.
-const MIXED: (usize, usize) = (12, 4);
+const MIXED_WORD_LIMITS: (usize, usize) = (12, 4);
 /// The shortest word that looks drawn by chance by its upper and lower case letters.
-const CASED: usize = 16;
+const MIN_MIXED_CASE_CHARS: usize = 16;
 
 /// A text that may be shown: of at most so many characters, on one line, without anything that looks like a whole token,
 /// cookie, JWT, password or key.
 #[must_use]
-pub fn text(bytes: &[u8], longest: usize) -> String {
-    let plain = uncoloured(bytes);
+pub fn redact_text(bytes: &[u8], max_chars: usize) -> String {
+    let plain = strip_ansi(bytes);
     // What is cut off first cannot leave half of what is to be found.
-    let near = &plain[..plain.len().min(longest.saturating_mul(4).saturating_add(4_096))];
-    let said = keyed(&visible(&String::from_utf8_lossy(near)));
+    let near = &plain[..plain.len().min(max_chars.saturating_mul(4).saturating_add(4_096))];
+    let said = redact_keyed_values(&strip_invisible(&String::from_utf8_lossy(near)));
     // What was escaped or encoded shows its keys only now.
-    let mut said = keyed(&plainly(&said));
-    for form in FORMS.iter() {
+    let mut said = redact_keyed_values(&normalize_text(&said));
+    for form in CREDENTIAL_FORM_REGEXES.iter() {
         let cut = |found: &Captures<'_>| {
             let group = |name: &str| found.name(name).map_or("", |part| part.as_str());
             format!(
                 "{}{}{}",
                 group("before"),
-                if group("keep").is_empty() { "…".into() } else { kept(group("keep")) },
+                if group("keep").is_empty() { "…".into() } else { shorten_secret(group("keep")) },
                 group("after")
             )
         };
         said = form.replace_all(&said, cut).into_owned();
     }
-    if let Some(groups) = GROUPS.as_ref() {
+    if let Some(groups) = HEX_GROUPS_REGEX.as_ref() {
         let has_digit = |text: &str| text.contains(|letter: char| letter.is_ascii_digit());
         let cut =
             |found: &Captures<'_>| if has_digit(&found[0]) { "…".to_owned() } else { found[0].to_owned() };
         said = groups.replace_all(&said, cut).into_owned();
     }
-    let mut short = String::with_capacity(said.len().min(longest));
-    for word in said.split_inclusive(|letter: char| !is_part(letter)) {
-        let bare = word.trim_end_matches(|letter: char| !is_part(letter));
+    let mut short = String::with_capacity(said.len().min(max_chars));
+    for word in said.split_inclusive(|letter: char| !is_token_char(letter)) {
+        let bare = word.trim_end_matches(|letter: char| !is_token_char(letter));
         let end = &word[bare.len()..];
         // Writing to a String cannot fail.
-        let _ =
-            if looks_random(bare) { write!(short, "{}{end}", kept(bare)) } else { write!(short, "{word}") };
+        let _ = if is_likely_random(bare) {
+            write!(short, "{}{end}", shorten_secret(bare))
+        } else {
+            write!(short, "{word}")
+        };
     }
     let one_line =
         short.split(|letter: char| letter.is_control()).map(str::trim).collect::<Vec<_>>().join(" ");
-    match one_line.char_indices().nth(longest) {
+    match one_line.char_indices().nth(max_chars) {
         Some((end, _)) => format!("{}…", &one_line[..end]),
         None => one_line,
     }
 }
 
 /// The text without invisible characters, escapes and percent-encoding, which could stand within a secret.
-fn plainly(text: &str) -> String {
+fn normalize_text(text: &str) -> String {
     let mut said = text.to_owned();
-    for _ in 0..LAYERS {
-        let named = without_entities(&said);
-        let decoded = percent_decoded(named.as_bytes());
-        let undone = visible(&String::from_utf8_lossy(&unescaped(&decoded)));
+    for _ in 0..MAX_DECODE_PASSES {
+        let named = decode_entities(&said);
+        let decoded = percent_decode(named.as_bytes());
+        let undone = strip_invisible(&String::from_utf8_lossy(&unescape_text(&decoded)));
         if undone == said {
             break;
         }
@@ -128,7 +131,7 @@ fn plainly(text: &str) -> String {
     said
 }
 
-fn visible(text: &str) -> String {
+fn strip_invisible(text: &str) -> String {
     let is_hidden = |letter: char| {
         matches!(letter, '\0' | '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}')
             || matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}')
@@ -142,8 +145,8 @@ fn visible(text: &str) -> String {
     text.chars().filter(|letter| !is_hidden(*letter)).map(plain).collect()
 }
 
-fn without_entities(text: &str) -> Cow<'_, str> {
-    let Some(entity) = ENTITY.as_ref() else { return Cow::Borrowed(text) };
+fn decode_entities(text: &str) -> Cow<'_, str> {
+    let Some(entity) = HTML_ENTITY_REGEX.as_ref() else { return Cow::Borrowed(text) };
     entity.replace_all(text, |found: &Captures<'_>| {
         let number = |name: &str, base| u32::from_str_radix(found.name(name)?.as_str(), base).ok();
         let letter = match found.name("name").map(|name| name.as_str()) {
@@ -158,7 +161,7 @@ fn without_entities(text: &str) -> Cow<'_, str> {
     })
 }
 
-fn percent_decoded(text: &[u8]) -> Cow<'_, [u8]> {
+fn percent_decode(text: &[u8]) -> Cow<'_, [u8]> {
     if !text.contains(&b'%') {
         return Cow::Borrowed(text);
     }
@@ -180,22 +183,26 @@ fn percent_decoded(text: &[u8]) -> Cow<'_, [u8]> {
 }
 
 /// The text without the values of secrets, and with prefixes of tokens.
-fn keyed(text: &str) -> String {
-    let said = under(text, &SECRET_KEYS, |text| (secret_end(text), "…".into()));
-    under(&said, &TOKEN_KEYS, |text| {
-        let end = token_end(text);
-        (end, kept_value(&text[..end]))
+fn redact_keyed_values(text: &str) -> String {
+    let said = replace_values(text, &SECRET_KEYS_REGEX, |text| (find_secret_end(text), "…".into()));
+    replace_values(&said, &TOKEN_KEYS_REGEX, |text| {
+        let end = find_token_end(text);
+        (end, shorten_value(&text[..end]))
     })
 }
 
 /// The text with the values under such keys shown in another way: up to the closing quote or bracket where there is one,
 /// else up to where `show` says that they end.
-fn under(text: &str, keys: &LazyLock<Option<Regex>>, show: impl Fn(&str) -> (usize, String)) -> String {
+fn replace_values(
+    text: &str,
+    keys: &LazyLock<Option<Regex>>,
+    show: impl Fn(&str) -> (usize, String),
+) -> String {
     let Some(keys) = keys.as_ref() else { return String::new() };
     let (mut said, mut done) = (String::with_capacity(text.len()), 0);
     while let Some(key) = keys.find_at(text, done) {
         let rest = &text[key.end()..];
-        let (open, end, shown) = match enclosed(rest) {
+        let (open, end, shown) = match split_enclosed(rest) {
             Some((open, inner)) => (open, open + inner.len(), show(inner).1),
             None => {
                 let (end, shown) = show(rest);
@@ -214,12 +221,12 @@ fn under(text: &str, keys: &LazyLock<Option<Regex>>, show: impl Fn(&str) -> (usi
 }
 
 /// Where a value begins behind its quote or bracket, and the value up to the closing one.
-fn enclosed(text: &str) -> Option<(usize, &str)> {
+fn split_enclosed(text: &str) -> Option<(usize, &str)> {
     let bare = text.trim_start_matches('\\');
     let (first, escapes) = (bare.chars().next()?, text.len() - bare.len());
     let inner = bare.get(1..).filter(|_| first.is_ascii())?;
     let end = match first {
-        '"' | '\'' | '`' => closing_quote(inner, first, escapes),
+        '"' | '\'' | '`' => find_closing_quote(inner, first, escapes),
         '[' => inner.find(']'),
         '{' => inner.find('}'),
         '<' => inner.find('>'),
@@ -230,19 +237,19 @@ fn enclosed(text: &str) -> Option<(usize, &str)> {
 }
 
 /// Where a quote ends that so many backslashes stood before; more of them belong to a quote inside of it.
-fn closing_quote(text: &str, quote: char, escapes: usize) -> Option<usize> {
+fn find_closing_quote(text: &str, quote: char, escapes: usize) -> Option<usize> {
     let before = |end: usize| text[..end].bytes().rev().take_while(|byte| *byte == b'\\').count();
     text.match_indices(quote).map(|(end, _)| end).find(|end| before(*end) <= escapes)
 }
 
 /// Where the value of a token ends that nothing encloses.
-fn token_end(text: &str) -> usize {
+fn find_token_end(text: &str) -> usize {
     let ends = |letter: char| letter.is_whitespace() || matches!(letter, ',' | ';' | '}' | '&' | '"' | '\'');
     text.find(ends).unwrap_or(text.len())
 }
 
 /// Where the value of a secret ends that nothing encloses: it may have spaces, but not before the next key.
-fn secret_end(text: &str) -> usize {
+fn find_secret_end(text: &str) -> usize {
     let end = text.find(['\n', ',', ';', '}', '&']).unwrap_or(text.len());
     let value = &text[..end];
     let next = value.match_indices('=').filter_map(|(at, _)| {
@@ -253,57 +260,59 @@ fn secret_end(text: &str) -> usize {
 }
 
 /// What is shown of the value of a token: a prefix, if it is of one piece, or all of it if it was cut already.
-fn kept_value(value: &str) -> String {
+fn shorten_value(value: &str) -> String {
     let cut = value.strip_suffix("...").or_else(|| value.strip_suffix('…'));
-    if cut.is_some_and(|cut| cut.chars().count() <= token::LONGEST_PREFIX) {
+    if cut.is_some_and(|cut| cut.chars().count() <= token::MAX_PREFIX_CHARS) {
         return value.to_owned();
     }
-    if value.chars().all(is_part) { kept(value) } else { "…".into() }
+    if value.chars().all(is_token_char) { shorten_secret(value) } else { "…".into() }
 }
 
-fn is_part(letter: char) -> bool {
+fn is_token_char(letter: char) -> bool {
     letter.is_ascii_alphanumeric()
         || matches!(letter, '_' | '-' | '+' | '/' | '=' | '%' | '~' | '.' | ':' | '|')
 }
 
-fn kept(secret: &str) -> String {
-    format!("{}…", token::prefix(secret))
+fn shorten_secret(secret: &str) -> String {
+    format!("{}…", token::token_prefix(secret))
 }
 
 /// Whether a word looks as if it was drawn by chance, whatever stands between its pieces.
-pub(crate) fn looks_random(word: &str) -> bool {
+pub(crate) fn is_likely_random(word: &str) -> bool {
     let word = word.trim_matches(|letter: char| !letter.is_ascii_alphanumeric());
-    if PLAIN.as_ref().is_some_and(|plain| plain.is_match(word)) {
+    if TIME_OR_IP_REGEX.as_ref().is_some_and(|plain| plain.is_match(word)) {
         return false;
     }
     let pieces = || word.split(|letter: char| !letter.is_ascii_alphanumeric());
     let letters: String = pieces().collect();
     let count = |is: fn(&u8) -> bool| letters.bytes().filter(is).count();
     let (all, digits) = (letters.len(), count(u8::is_ascii_digit));
-    let hex = all >= HEX && digits > 0 && count(u8::is_ascii_hexdigit) == all;
-    let numeric = digits == all && all >= DIGITS;
-    let mixed =
-        all >= MIXED.0 && pieces().map(|piece| changes(piece, u8::is_ascii_digit)).sum::<usize>() >= MIXED.1;
+    let hex = all >= MIN_RANDOM_HEX_CHARS && digits > 0 && count(u8::is_ascii_hexdigit) == all;
+    let numeric = digits == all && all >= MIN_RANDOM_DIGITS;
+    let mixed = all >= MIXED_WORD_LIMITS.0
+        && pieces().map(|piece| count_kind_changes(piece, u8::is_ascii_digit)).sum::<usize>()
+            >= MIXED_WORD_LIMITS.1;
     // In names of several words, an upper case letter stands at the beginning of each.
-    let cases = pieces().map(|piece| changes(piece, u8::is_ascii_uppercase)).sum::<usize>();
-    let cased = all >= CASED && cases * 12 >= all * 5;
+    let cases = pieces().map(|piece| count_kind_changes(piece, u8::is_ascii_uppercase)).sum::<usize>();
+    let cased = all >= MIN_MIXED_CASE_CHARS && cases * 12 >= all * 5;
     let long = pieces().any(|piece| {
         let digits = piece.bytes().filter(u8::is_ascii_digit).count();
-        let speakable = piece.len() < UNSPEAKABLE.0 || consonants(piece) < UNSPEAKABLE.1;
-        let one_kind = digits == 0 && (piece.len() >= LETTERS || !speakable);
-        one_kind || piece.len() >= CASED && digits >= 2 && piece.len() - digits >= 2
+        let speakable =
+            piece.len() < CONSONANT_RUN_LIMITS.0 || longest_consonant_run(piece) < CONSONANT_RUN_LIMITS.1;
+        let one_kind = digits == 0 && (piece.len() >= MIN_RANDOM_LETTERS || !speakable);
+        one_kind || piece.len() >= MIN_MIXED_CASE_CHARS && digits >= 2 && piece.len() - digits >= 2
     });
     hex || numeric || mixed || cased || long
 }
 
 /// The most consonants in a row.
-fn consonants(piece: &str) -> usize {
+fn longest_consonant_run(piece: &str) -> usize {
     let is_vowel = |letter: char| matches!(letter.to_ascii_lowercase(), 'a' | 'e' | 'i' | 'o' | 'u' | 'y');
     piece.split(is_vowel).map(str::len).max().unwrap_or(0)
 }
 
 /// How often what follows is of another kind than what comes before.
-fn changes(piece: &str, is: fn(&u8) -> bool) -> usize {
+fn count_kind_changes(piece: &str, is: fn(&u8) -> bool) -> usize {
     piece.as_bytes().windows(2).filter(|pair| is(&pair[0]) != is(&pair[1])).count()
 }
 
@@ -343,9 +352,9 @@ mod tests {
                 "error in getSessionAndUser of /app/node_modules/@auth/core/index.js:12:34",
             ),
         ] {
-            assert_eq!(text(line.as_bytes(), 200).trim(), expected, "{line}");
+            assert_eq!(redact_text(line.as_bytes(), 200).trim(), expected, "{line}");
         }
-        assert_eq!(text("aé".repeat(50).as_bytes(), 5), "aéaéa…");
+        assert_eq!(redact_text("aé".repeat(50).as_bytes(), 5), "aéaéa…");
     }
 
     #[test]
@@ -403,9 +412,10 @@ mod tests {
             ("got %39%61%38%62%37%63%36%64%35%65%34%66%33%61%32%62 back", "5e4f3a"),
             ("got %2539%2561%2538%2562%2537%2563%2536%2564%2535%2565%2534%2566%2533%2561 back", "5e4f3a"),
         ] {
-            let said = text(line.as_bytes(), 1_000);
+            let said = redact_text(line.as_bytes(), 1_000);
             assert!(!said.contains(secret), "{line}: {said}");
-            let undecorated: String = visible(&said).chars().filter(char::is_ascii_alphanumeric).collect();
+            let undecorated: String =
+                strip_invisible(&said).chars().filter(char::is_ascii_alphanumeric).collect();
             let bare: String = secret.chars().filter(char::is_ascii_alphanumeric).collect();
             assert!(!undecorated.contains(&bare), "{line}: {said}");
         }
@@ -413,9 +423,9 @@ mod tests {
 
     #[test]
     fn every_expression_can_be_read() {
-        assert_eq!(FORMS.len(), 9);
+        assert_eq!(CREDENTIAL_FORM_REGEXES.len(), 9);
         assert!(
-            [&SECRET_KEYS, &TOKEN_KEYS, &PLAIN, &GROUPS, &ENTITY]
+            [&SECRET_KEYS_REGEX, &TOKEN_KEYS_REGEX, &TIME_OR_IP_REGEX, &HEX_GROUPS_REGEX, &HTML_ENTITY_REGEX]
                 .iter()
                 .all(|expression| expression.is_some())
         );

@@ -2,31 +2,32 @@
 //! of CSV, or in an object.
 
 use memchr::memmem;
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::timestamp::UtcTimestamp;
 
 use crate::{
-    beginning::without_source,
     byte_range::ByteRange,
     envelope::Envelope,
-    key_values::{KeyValues, unescaped},
-    statement::{Written, key},
+    key_values::{KeyValues, unescape_text},
+    preamble::strip_source,
+    sql_statement::{WriteStatement, parse_key_detail},
 };
 
 /// What begins the message of a violation.
-pub(crate) const VIOLATION: &str = "duplicate key value violates unique constraint";
+pub(crate) const VIOLATION_MESSAGE: &str = "duplicate key value violates unique constraint";
 /// Bytes of what stands before a level.
-const LONGEST_PREFIX: usize = 256;
+const MAX_LINE_PREFIX_BYTES: usize = 256;
 /// Lines and bytes of one event.
-const LINES: usize = 200;
+const MAX_EVENT_LINES: usize = 200;
 const MAX_EVENT_BYTES: usize = 64 << 10;
 /// Lines of other processes that may stand within an event.
-const BETWEEN: u32 = 32;
+const MAX_INTERLEAVED_LINES: u32 = 32;
 /// Keys of `key=value` that are put before a level.
-const KEYS: [&[u8]; 9] = [b"user", b"db", b"database", b"app", b"client", b"host", b"pid", b"line", b"xid"];
+const PREFIX_KEYS: [&[u8]; 9] =
+    [b"user", b"db", b"database", b"app", b"client", b"host", b"pid", b"line", b"xid"];
 
 /// What a line of a server's log is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Level {
+enum ServerLogLevel {
     Error,
     Detail,
     Statement,
@@ -35,40 +36,40 @@ enum Level {
 
 /// A line of a server's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Line<'a> {
+struct ServerLogLine<'a> {
     /// The number of the process that wrote it, where that is said.
-    process: Option<&'a [u8]>,
-    level: Level,
-    said: &'a [u8],
+    process_id: Option<&'a [u8]>,
+    level: ServerLogLevel,
+    message: &'a [u8],
 }
 
 /// A line without what runs containers puts before it: `db-1  | `.
-fn bare(message: &[u8]) -> &[u8] {
-    let near = &message[..message.len().min(LONGEST_PREFIX)];
+fn strip_container_prefix(message: &[u8]) -> &[u8] {
+    let near = &message[..message.len().min(MAX_LINE_PREFIX_BYTES)];
     let near = near.utf8_chunks().next().map_or("", |chunk| chunk.valid());
-    let skipped = near.len() - without_source(near).len();
+    let skipped = near.len() - strip_source(near).len();
     let rest = &message[skipped..];
     // One space stands behind the sign; what follows is the server's.
     if skipped > 0 { rest.strip_prefix(b" ").unwrap_or(rest) } else { message }
 }
 
-impl<'a> Line<'a> {
-    fn of(message: &'a [u8]) -> Option<Self> {
-        let end = memmem::find(&message[..message.len().min(LONGEST_PREFIX)], b":  ")?;
+impl<'a> ServerLogLine<'a> {
+    fn parse(message: &'a [u8]) -> Option<Self> {
+        let end = memmem::find(&message[..message.len().min(MAX_LINE_PREFIX_BYTES)], b":  ")?;
         let length = message[..end].iter().rev().take_while(|byte| byte.is_ascii_uppercase()).count();
         let before = &message[..end - length];
         let level = match &message[end - length..end] {
-            b"ERROR" => Level::Error,
-            b"DETAIL" => Level::Detail,
-            b"STATEMENT" => Level::Statement,
+            b"ERROR" => ServerLogLevel::Error,
+            b"DETAIL" => ServerLogLevel::Detail,
+            b"STATEMENT" => ServerLogLevel::Statement,
             b"HINT" | b"CONTEXT" | b"QUERY" | b"LOCATION" | b"BACKTRACE" | b"LOG" | b"WARNING"
-            | b"NOTICE" | b"INFO" | b"FATAL" | b"PANIC" => Level::Other,
+            | b"NOTICE" | b"INFO" | b"FATAL" | b"PANIC" => ServerLogLevel::Other,
             _ => return None,
         };
         is_server_prefix(before).then(|| Self {
-            process: process(before),
+            process_id: find_process_id(before),
             level,
-            said: message[end + 3..].trim_ascii_start(),
+            message: message[end + 3..].trim_ascii_start(),
         })
     }
 }
@@ -83,7 +84,7 @@ fn is_server_prefix(text: &[u8]) -> bool {
     let is_pairs = |word: &[u8]| {
         word.split(|byte| *byte == b',')
             .filter(|part| !part.is_empty())
-            .all(|part| memchr::memchr(b'=', part).is_some_and(|end| KEYS.contains(&&part[..end])))
+            .all(|part| memchr::memchr(b'=', part).is_some_and(|end| PREFIX_KEYS.contains(&&part[..end])))
     };
     // Hosted servers write `time UTC:host(port):user@database:[process]:`.
     let is_one = |word: &[u8]| {
@@ -103,7 +104,7 @@ fn is_server_prefix(text: &[u8]) -> bool {
 }
 
 /// The number of a process in what stands before a level: `[123]`, but not the `[7-1]` of syslog.
-fn process(text: &[u8]) -> Option<&[u8]> {
+fn find_process_id(text: &[u8]) -> Option<&[u8]> {
     let mut rest = text;
     while let Some(begin) = memchr::memchr(b'[', rest) {
         rest = &rest[begin + 1..];
@@ -117,7 +118,7 @@ fn process(text: &[u8]) -> Option<&[u8]> {
 
 /// What a violation says, in a server's words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Said {
+struct ViolationDetails {
     constraint: Vec<u8>,
     detail: Vec<u8>,
     statement: Vec<u8>,
@@ -125,7 +126,7 @@ struct Said {
 
 /// One line of an event.
 #[derive(Clone, Debug)]
-pub(crate) struct EventLine {
+pub(crate) struct ViolationLine {
     pub(crate) from: u64,
     pub(crate) to: u64,
     pub(crate) text: Vec<u8>,
@@ -133,123 +134,130 @@ pub(crate) struct EventLine {
 
 /// A violation, over the lines that tell of it.
 #[derive(Clone, Debug)]
-pub(crate) struct Event {
-    pub(crate) at: Option<Instant>,
-    pub(crate) lines: Vec<EventLine>,
-    said: Said,
-    process: Option<Vec<u8>>,
-    level: Level,
+pub(crate) struct ViolationEvent {
+    pub(crate) timestamp: Option<UtcTimestamp>,
+    pub(crate) lines: Vec<ViolationLine>,
+    details: ViolationDetails,
+    process_id: Option<Vec<u8>>,
+    level: ServerLogLevel,
     bytes: usize,
-    between: u32,
+    interleaved_lines: u32,
     /// It goes on over lines.
-    pub(crate) spreads: bool,
+    pub(crate) is_multiline: bool,
     /// How many of its lines are told of; nothing as long as none of it is.
-    pub(crate) told: Option<usize>,
+    pub(crate) emitted_lines: Option<usize>,
 }
 
 /// What a line is to an event that is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Follows {
+pub(crate) enum LineRelation {
     /// It belongs to it.
-    Within,
+    Continues,
     /// It is one of another process.
-    Between,
+    Interleaved,
     /// The event has ended.
-    After,
+    Ends,
 }
 
-impl Event {
+impl ViolationEvent {
     /// One that begins with a line, if that tells of a violation.
-    pub(crate) fn begin(frame: &Envelope<'_>, place: ByteRange) -> Option<Self> {
-        let message = frame.message.as_ref();
+    pub(crate) fn from_first_line(envelope: &Envelope<'_>, byte_range: ByteRange) -> Option<Self> {
+        let message = envelope.message.as_ref();
         let event = |said, (process, text): (Option<&[u8]>, &[u8]), spreads| Self {
-            at: frame.at,
-            lines: vec![EventLine { from: place.from, to: place.to, text: text.to_vec() }],
-            said,
-            process: process.map(<[u8]>::to_vec),
-            level: Level::Error,
+            timestamp: envelope.timestamp,
+            lines: vec![ViolationLine { from: byte_range.from, to: byte_range.to, text: text.to_vec() }],
+            details: said,
+            process_id: process.map(<[u8]>::to_vec),
+            level: ServerLogLevel::Error,
             bytes: text.len(),
-            between: 0,
-            spreads,
-            told: None,
+            interleaved_lines: 0,
+            is_multiline: spreads,
+            emitted_lines: None,
         };
-        if let Some(outer) = &frame.outer
-            && let Some(said) = in_object(message, outer)
+        if let Some(outer) = &envelope.outer_object
+            && let Some(said) = parse_json_violation(message, outer)
         {
             return Some(event(said, (None, outer), false));
         }
-        if let Some(said) = in_csv(message) {
+        if let Some(said) = parse_csv_violation(message) {
             return Some(event(said, (None, message), false));
         }
         // What goes on with a line before it begins with a tab, whatever it looks like.
-        let bare = bare(message);
-        let is_own = frame.begins || !frame.is_indented && !bare.first().is_some_and(u8::is_ascii_whitespace);
-        let line = Line::of(bare).filter(|line| is_own && line.level == Level::Error)?;
-        let constraint = quoted(line.said.strip_prefix(VIOLATION.as_bytes())?)?;
-        let said = Said { constraint: constraint.to_vec(), ..Said::default() };
-        Some(event(said, (line.process, message), true))
+        let bare = strip_container_prefix(message);
+        let is_own = envelope.starts_line
+            || !envelope.is_indented && !bare.first().is_some_and(u8::is_ascii_whitespace);
+        let line = ServerLogLine::parse(bare).filter(|line| is_own && line.level == ServerLogLevel::Error)?;
+        let constraint = parse_quoted(line.message.strip_prefix(VIOLATION_MESSAGE.as_bytes())?)?;
+        let said = ViolationDetails { constraint: constraint.to_vec(), ..ViolationDetails::default() };
+        Some(event(said, (line.process_id, message), true))
     }
 
     /// What a line is to it; one that belongs to it is taken in.
-    pub(crate) fn take(&mut self, frame: &Envelope<'_>, place: ByteRange) -> Follows {
-        let message = bare(frame.message.as_ref());
-        let fits = self.lines.len() < LINES && self.bytes + message.len() < MAX_EVENT_BYTES;
-        let indented = frame.is_indented || message.starts_with(b"\t") && !frame.begins;
+    pub(crate) fn take_line(&mut self, envelope: &Envelope<'_>, byte_range: ByteRange) -> LineRelation {
+        let message = strip_container_prefix(envelope.message.as_ref());
+        let fits = self.lines.len() < MAX_EVENT_LINES && self.bytes + message.len() < MAX_EVENT_BYTES;
+        let indented = envelope.is_indented || message.starts_with(b"\t") && !envelope.starts_line;
         // Syslog writes a tab as a number.
-        let continued = memmem::find(&message[..message.len().min(LONGEST_PREFIX)], b"] #011").is_some();
+        let continued =
+            memmem::find(&message[..message.len().min(MAX_LINE_PREFIX_BYTES)], b"] #011").is_some();
         let said = if indented || continued {
             message
         } else {
-            match Line::of(message) {
+            match ServerLogLine::parse(message) {
                 Some(line)
-                    if line.process != self.process.as_deref()
-                        && line.level != Level::Error
-                        && self.between < BETWEEN =>
+                    if line.process_id != self.process_id.as_deref()
+                        && line.level != ServerLogLevel::Error
+                        && self.interleaved_lines < MAX_INTERLEAVED_LINES =>
                 {
-                    self.between += 1;
-                    return Follows::Between;
+                    self.interleaved_lines += 1;
+                    return LineRelation::Interleaved;
                 }
-                Some(line) if matches!(line.level, Level::Detail | Level::Statement | Level::Other) => {
+                Some(line)
+                    if matches!(
+                        line.level,
+                        ServerLogLevel::Detail | ServerLogLevel::Statement | ServerLogLevel::Other
+                    ) =>
+                {
                     self.level = line.level;
-                    line.said
+                    line.message
                 }
-                _ => return Follows::After,
+                _ => return LineRelation::Ends,
             }
         };
-        if !fits || !indented && !continued && is_new(message) {
-            return Follows::After;
+        if !fits || !indented && !continued && starts_other_event(message) {
+            return LineRelation::Ends;
         }
         match self.level {
-            Level::Detail => extend(&mut self.said.detail, said),
-            Level::Statement => extend(&mut self.said.statement, said),
-            Level::Error | Level::Other => {}
+            ServerLogLevel::Detail => append_text(&mut self.details.detail, said),
+            ServerLogLevel::Statement => append_text(&mut self.details.statement, said),
+            ServerLogLevel::Error | ServerLogLevel::Other => {}
         }
         self.bytes += message.len();
-        self.lines.push(EventLine { from: place.from, to: place.to, text: message.to_vec() });
-        Follows::Within
+        self.lines.push(ViolationLine { from: byte_range.from, to: byte_range.to, text: message.to_vec() });
+        LineRelation::Continues
     }
 
     /// Whether its statement is known, behind which nothing follows that says more.
     pub(crate) fn has_statement(&self) -> bool {
-        !self.said.statement.is_empty()
+        !self.details.statement.is_empty()
     }
 
     /// The token that two sessions were to have, where the violation is about log-ins; nothing inside if it is not said.
-    pub(crate) fn token(&self) -> Option<Option<&[u8]>> {
-        self.said.token()
+    pub(crate) fn duplicate_token(&self) -> Option<Option<&[u8]>> {
+        self.details.duplicate_token()
     }
 }
 
 /// Whether a line is the first of another event of the same process.
-fn is_new(message: &[u8]) -> bool {
+fn starts_other_event(message: &[u8]) -> bool {
     let levels: [&[u8]; 7] =
         [b"LOG:  ", b"WARNING:  ", b"NOTICE:  ", b"INFO:  ", b"FATAL:  ", b"PANIC:  ", b"ERROR:  "];
-    let near = &message[..message.len().min(LONGEST_PREFIX)];
+    let near = &message[..message.len().min(MAX_LINE_PREFIX_BYTES)];
     let first = memmem::find(near, b":  ").map_or(0, |end| end + 3);
     levels.iter().any(|level| near[..first].ends_with(level))
 }
 
-fn extend(text: &mut Vec<u8>, more: &[u8]) {
+fn append_text(text: &mut Vec<u8>, more: &[u8]) {
     if !text.is_empty() {
         text.push(b' ');
     }
@@ -257,21 +265,21 @@ fn extend(text: &mut Vec<u8>, more: &[u8]) {
 }
 
 /// What stands between quotes, right behind spaces.
-fn quoted(text: &[u8]) -> Option<&[u8]> {
+fn parse_quoted(text: &[u8]) -> Option<&[u8]> {
     let inner = text.trim_ascii_start().strip_prefix(b"\"")?;
     Some(&inner[..memchr::memchr(b'"', inner)?])
 }
 
 /// A violation in an object, as `jsonlog` writes it.
-fn in_object(message: &[u8], outer: &[u8]) -> Option<Said> {
-    let constraint = quoted(message.strip_prefix(VIOLATION.as_bytes())?)?.to_vec();
-    let mut said = Said { constraint, ..Said::default() };
+fn parse_json_violation(message: &[u8], outer: &[u8]) -> Option<ViolationDetails> {
+    let constraint = parse_quoted(message.strip_prefix(VIOLATION_MESSAGE.as_bytes())?)?.to_vec();
+    let mut said = ViolationDetails { constraint, ..ViolationDetails::default() };
     let mut is_server = false;
-    for pair in KeyValues::new(outer, true).filter(|pair| pair.depth == 1 && pair.quoted) {
+    for pair in KeyValues::new(outer, true).filter(|pair| pair.depth == 1 && pair.is_quoted) {
         match pair.key {
             b"error_severity" => is_server = pair.value == b"ERROR",
-            b"detail" => said.detail = unescaped(pair.value).into_owned(),
-            b"statement" => said.statement = unescaped(pair.value).into_owned(),
+            b"detail" => said.detail = unescape_text(pair.value).into_owned(),
+            b"statement" => said.statement = unescape_text(pair.value).into_owned(),
             _ => {}
         }
     }
@@ -279,7 +287,7 @@ fn in_object(message: &[u8], outer: &[u8]) -> Option<Said> {
 }
 
 /// A violation in a line of CSV, as `csvlog` writes it.
-fn in_csv(message: &[u8]) -> Option<Said> {
+fn parse_csv_violation(message: &[u8]) -> Option<ViolationDetails> {
     let begin = memmem::find(message, b",ERROR,23505,\"")?;
     // A visitor's text before it would stand in quotes of its own.
     if message[..begin].windows(3).any(|part| part == b"\"\"\"") {
@@ -288,7 +296,7 @@ fn in_csv(message: &[u8]) -> Option<Said> {
     let mut rest = &message[begin + ",ERROR,23505,".len()..];
     let mut fields = vec![];
     while fields.len() < 7 {
-        let (field, after) = csv_field(rest)?;
+        let (field, after) = read_csv_field(rest)?;
         fields.push(field);
         match after.strip_prefix(b",") {
             Some(next) => rest = next,
@@ -296,13 +304,14 @@ fn in_csv(message: &[u8]) -> Option<Said> {
         }
     }
     let [said, detail, others @ ..] = fields.as_slice() else { return None };
-    let constraint = quoted(said.strip_prefix(VIOLATION.as_bytes())?)?.to_vec();
-    let statement = others.iter().find(|field| Written::of(field).is_some()).cloned().unwrap_or_default();
-    Some(Said { constraint, detail: detail.clone(), statement })
+    let constraint = parse_quoted(said.strip_prefix(VIOLATION_MESSAGE.as_bytes())?)?.to_vec();
+    let statement =
+        others.iter().find(|field| WriteStatement::parse(field).is_some()).cloned().unwrap_or_default();
+    Some(ViolationDetails { constraint, detail: detail.clone(), statement })
 }
 
 /// A field of CSV without its quotes, and what comes after it.
-fn csv_field(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+fn read_csv_field(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let Some(mut rest) = text.strip_prefix(b"\"") else {
         let end = memchr::memchr(b',', text).unwrap_or(text.len());
         return Some((text[..end].to_vec(), &text[end..]));
@@ -323,22 +332,22 @@ fn csv_field(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
 }
 
 /// A name in small letters and digits.
-fn plain(name: &[u8]) -> Vec<u8> {
+fn normalize_name(name: &[u8]) -> Vec<u8> {
     name.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase).collect()
 }
 
-fn has(name: &[u8], parts: &[&str]) -> bool {
+fn contains_any(name: &[u8], parts: &[&str]) -> bool {
     parts.iter().any(|part| memmem::find(name, part.as_bytes()).is_some())
 }
 
 /// Whether a column is one that only session tokens stand in.
-pub(crate) fn is_session_token(column: &[u8]) -> bool {
-    plain(column).ends_with(b"sessiontoken")
+pub(crate) fn is_session_token_column(column: &[u8]) -> bool {
+    normalize_name(column).ends_with(b"sessiontoken")
 }
 
 /// Whether a column may be one of session tokens, if the table is one of log-ins.
-fn may_be_token(column: &[u8]) -> bool {
-    let column = plain(column);
+fn is_possible_token_column(column: &[u8]) -> bool {
+    let column = normalize_name(column);
     let names: [&[u8]; 8] = [
         b"token",
         b"tokenhash",
@@ -353,45 +362,46 @@ fn may_be_token(column: &[u8]) -> bool {
 }
 
 /// Whether a statement writes log-ins: sessions with a user, an end, or what a session store keeps.
-fn is_about_logins(written: &Written<'_>) -> bool {
+fn is_session_write(written: &WriteStatement<'_>) -> bool {
     let belongs = ["user", "account", "identity", "member", "customer"];
     let ends = ["expir", "validuntil", "notafter", "maxage"];
     let kept: [&[u8]; 5] = [b"data", b"sess", b"payload", b"sessiondata", b"lastactivity"];
-    has(&plain(written.table), &["sess", "login", "logon"])
-        && written.assigned.columns.iter().any(|column| {
-            let column = plain(column);
+    contains_any(&normalize_name(written.table), &["sess", "login", "logon"])
+        && written.column_values.columns.iter().any(|column| {
+            let column = normalize_name(column);
             // The agent of a visit is no user.
-            let is_user = has(&column, &belongs) && !has(&column, &["agent"]);
-            is_user || has(&column, &ends) || kept.contains(&column.as_slice())
+            let is_user = contains_any(&column, &belongs) && !contains_any(&column, &["agent"]);
+            is_user || contains_any(&column, &ends) || kept.contains(&column.as_slice())
         })
 }
 
-impl Said {
-    fn token(&self) -> Option<Option<&[u8]>> {
-        let constraint = plain(&self.constraint);
-        let written = Written::of(&self.statement);
-        let logins = written.as_ref().is_some_and(is_about_logins);
-        let Some(key) = key(&self.detail) else {
+impl ViolationDetails {
+    fn duplicate_token(&self) -> Option<Option<&[u8]>> {
+        let constraint = normalize_name(&self.constraint);
+        let written = WriteStatement::parse(&self.statement);
+        let logins = written.as_ref().is_some_and(is_session_write);
+        let Some(key) = parse_key_detail(&self.detail) else {
             // Without its detail, the name of the constraint has to say what is unique.
-            let named = has(&constraint, &["sess"]) && has(&constraint, &["token"]);
-            let value = || written.as_ref()?.assigned.find(may_be_token)?.1;
+            let named = contains_any(&constraint, &["sess"]) && contains_any(&constraint, &["token"]);
+            let value = || written.as_ref()?.column_values.find_column(is_possible_token_column)?.1;
             return (named && (written.is_none() || logins)).then(value);
         };
-        if let Some((column, value)) = key.find(may_be_token) {
-            let column = plain(column);
+        if let Some((column, value)) = key.find_column(is_possible_token_column) {
+            let column = normalize_name(column);
             // An id of a session may be one of a visit.
-            let is_plain = !has(&column, &["sessionid", "uuid"]);
+            let is_plain = !contains_any(&column, &["sessionid", "uuid"]);
             let certain = column.ends_with(b"sessiontoken")
                 || logins
-                || self.statement.is_empty() && is_plain && has(&constraint, &["sess"]);
+                || self.statement.is_empty() && is_plain && contains_any(&constraint, &["sess"]);
             return certain.then_some(value);
         }
         // The id is the token where there is no other.
-        let (_, value) = key.find(|column| plain(column) == b"id")?;
+        let (_, value) = key.find_column(|column| normalize_name(column) == b"id")?;
         let written = written.filter(|_| logins)?;
-        let columns = &written.assigned.columns;
-        let has_end = columns.iter().any(|column| has(&plain(column), &["expir"]));
-        (has_end && !columns.iter().any(|column| has(&plain(column), &["token"]))).then_some(value)
+        let columns = &written.column_values.columns;
+        let has_end = columns.iter().any(|column| contains_any(&normalize_name(column), &["expir"]));
+        (has_end && !columns.iter().any(|column| contains_any(&normalize_name(column), &["token"])))
+            .then_some(value)
     }
 }
 
@@ -429,8 +439,8 @@ mod tests {
         let of = |constraint: &str, detail: &str, statement: &str| {
             let [constraint, detail, statement] =
                 [constraint, detail, statement].map(|text| text.as_bytes().to_vec());
-            let said = Said { constraint, detail, statement };
-            said.token().map(|token| token.map(|token| String::from_utf8_lossy(token).into_owned()))
+            let said = ViolationDetails { constraint, detail, statement };
+            said.duplicate_token().map(|token| token.map(|token| String::from_utf8_lossy(token).into_owned()))
         };
         let token = Some(Some("abc".to_owned()));
         let exists = |column: &str| format!("Key ({column})=(abc) already exists.");

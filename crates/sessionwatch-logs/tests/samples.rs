@@ -4,21 +4,21 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use proptest::prelude::*;
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::timestamp::UtcTimestamp;
 use sessionwatch_logs::{
-    explain::explain,
+    explain::explain_text,
+    log_event::{LogEvent, LogEventKind},
     matchers::Matchers,
-    reader::{Place, Reader},
+    reader::{LogExcerpt, LogReader},
     redact,
-    signal::{Kind, Signal},
-    time::Clock,
+    timestamps::TimestampDefaults,
 };
 
-type Found = (u64, u64, Signal<'static>);
+type Found = (u64, u64, LogEvent<'static>);
 
 fn grammar() -> Matchers {
-    let near = Instant::from_micros(1_795_608_000_000_000).unwrap();
-    Matchers::new(vec![], Clock { offset_us: 0, near })
+    let near = UtcTimestamp::from_micros(1_795_608_000_000_000).unwrap();
+    Matchers::new(vec![], TimestampDefaults { offset_us: 0, reference: near })
 }
 
 fn folder() -> PathBuf {
@@ -38,11 +38,11 @@ fn samples() -> BTreeMap<String, Vec<u8>> {
 }
 
 fn read(grammar: &Matchers, blocks: &[&[u8]], ended: bool) -> Vec<Found> {
-    let (mut found, mut reader, mut at) = (vec![], Reader::new(grammar), 0);
+    let (mut found, mut reader, mut at) = (vec![], LogReader::new(grammar), 0);
     let mut sink =
-        |signal: Signal<'_>, place: Place<'_>| found.push((place.from, place.to, signal.into_owned()));
+        |signal: LogEvent<'_>, place: LogExcerpt<'_>| found.push((place.from, place.to, signal.into_owned()));
     for block in blocks {
-        reader.read(block, at, ended, &mut sink);
+        reader.read_block(block, at, ended, &mut sink);
         at += block.len() as u64;
     }
     reader.finish(&mut sink);
@@ -58,12 +58,12 @@ fn words(found: &[Found]) -> String {
         };
         fact("at", signal.at.map(|at| at.micros().to_string()));
         fact("user", signal.user.as_deref().map(str::to_owned));
-        fact("other", signal.other.as_deref().map(str::to_owned));
-        fact("token", signal.prefix.as_deref().map(str::to_owned));
+        fact("other", signal.other_user.as_deref().map(str::to_owned));
+        fact("token", signal.token_prefix.as_deref().map(str::to_owned));
         fact("expires", signal.expires.map(|at| at.micros().to_string()));
         fact("reason", signal.reason.as_deref().map(str::to_owned));
-        fact("request", signal.request.as_deref().map(str::to_owned));
-        fact("cut", signal.truncated.then(|| "yes".to_owned()));
+        fact("request", signal.request_id.as_deref().map(str::to_owned));
+        fact("cut", signal.is_truncated.then(|| "yes".to_owned()));
         text.push_str(&format!("{} bytes {from} to {to}\n", facts.join(" ")));
     }
     text
@@ -91,8 +91,8 @@ fn assert_part(name: &str, end: usize, part: &[Found], whole: &[Found]) {
         let (cut_signal, full_signal) = (&cut.2, &full.2);
         assert_eq!((cut.0, cut_signal.kind), (full.0, full_signal.kind), "{name} cut at {end}");
         let holds = |cut: &Option<_>, full: &Option<_>| cut.is_none() || cut == full;
-        let text = |cut: &Signal<'_>| {
-            [&cut.user, &cut.other, &cut.prefix, &cut.reason, &cut.request]
+        let text = |cut: &LogEvent<'_>| {
+            [&cut.user, &cut.other_user, &cut.token_prefix, &cut.reason, &cut.request_id]
                 .map(|text| text.as_deref().map(str::to_owned))
         };
         for (cut, full) in text(cut_signal).iter().zip(&text(full_signal)) {
@@ -136,18 +136,20 @@ fn a_range_of_its_own_says_what_it_says_in_the_whole() {
     let whole = read(&grammar, &[&all], true);
     for (end, _) in all.iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
         let (first, second) = all.split_at(end + 1);
-        let (mut found, mut reader) = (vec![], Reader::new(&grammar));
-        let mut sink =
-            |signal: Signal<'_>, place: Place<'_>| found.push((place.from, place.to, signal.into_owned()));
-        reader.read(first, 0, true, &mut sink);
-        reader.settle(second, first.len() as u64, &mut sink);
+        let (mut found, mut reader) = (vec![], LogReader::new(&grammar));
+        let mut sink = |signal: LogEvent<'_>, place: LogExcerpt<'_>| {
+            found.push((place.from, place.to, signal.into_owned()))
+        };
+        reader.read_block(first, 0, true, &mut sink);
+        reader.drain_pending(second, first.len() as u64, &mut sink);
         reader.finish(&mut sink);
         let over = found.iter().map(|(_, to, _)| *to).max().unwrap_or(0);
-        let mut reader = Reader::new(&grammar);
+        let mut reader = LogReader::new(&grammar);
         let mut later = vec![];
-        let mut sink =
-            |signal: Signal<'_>, place: Place<'_>| later.push((place.from, place.to, signal.into_owned()));
-        reader.read(second, first.len() as u64, true, &mut sink);
+        let mut sink = |signal: LogEvent<'_>, place: LogExcerpt<'_>| {
+            later.push((place.from, place.to, signal.into_owned()))
+        };
+        reader.read_block(second, first.len() as u64, true, &mut sink);
         reader.finish(&mut sink);
         found.extend(later.into_iter().filter(|(from, ..)| *from >= over));
         assert_eq!(found, whole, "{end}");
@@ -158,16 +160,16 @@ fn a_range_of_its_own_says_what_it_says_in_the_whole() {
 fn no_whole_token_of_a_sample_is_left() {
     let grammar = grammar();
     for (name, sample) in samples() {
-        let (mut reader, mut said) = (Reader::new(&grammar), String::new());
-        let mut sink = |signal: Signal<'_>, place: Place<'_>| {
-            said.push_str(&format!("{signal:?} {}\n", redact::text(place.text, 10_000)));
+        let (mut reader, mut said) = (LogReader::new(&grammar), String::new());
+        let mut sink = |signal: LogEvent<'_>, place: LogExcerpt<'_>| {
+            said.push_str(&format!("{signal:?} {}\n", redact::redact_text(place.text, 10_000)));
         };
-        reader.read(&sample, 0, true, &mut sink);
+        reader.read_block(&sample, 0, true, &mut sink);
         reader.finish(&mut sink);
         for token in ["-58cc-4372", "58cc4372a567", "ijklmnopqrstuvwxyz"] {
             assert!(!said.contains(token), "{name}: {said}");
         }
-        let explained = format!("{:?}", explain(&grammar, &sample));
+        let explained = format!("{:?}", explain_text(&grammar, &sample));
         assert!(!explained.contains("58cc"), "{name}: {explained}");
     }
 }
@@ -183,15 +185,21 @@ fn a_violation_is_told_as_soon_as_it_is_certain() {
     // A column of session tokens says enough; an id of a session may be one of a visit until the statement is read.
     for (constraint, enough) in [("sessions_session_token_key", 2), ("unique_session_id", 3)] {
         let from = begins(constraint);
-        let (mut reader, mut found) = (Reader::new(&grammar), vec![]);
+        let (mut reader, mut found) = (LogReader::new(&grammar), vec![]);
         for (at, line) in lines[from..from + 3].iter().enumerate() {
-            reader.read(line, 0, true, &mut |signal: Signal<'_>, _: Place<'_>| found.push(signal.kind));
-            assert_eq!(found.contains(&Kind::DuplicateToken), at + 1 >= enough, "{constraint} {at}");
+            reader.read_block(line, 0, true, &mut |signal: LogEvent<'_>, _: LogExcerpt<'_>| {
+                found.push(signal.kind)
+            });
+            assert_eq!(found.contains(&LogEventKind::DuplicateToken), at + 1 >= enough, "{constraint} {at}");
             // More may follow: whoever goes on after a restart reads it again, and does not tell what was told.
-            assert_eq!(reader.pending_from(), Some(0), "{constraint} {at}");
+            assert_eq!(reader.pending_offset(), Some(0), "{constraint} {at}");
         }
-        reader.finish(&mut |signal: Signal<'_>, _: Place<'_>| found.push(signal.kind));
-        assert_eq!(found, [Kind::DuplicateToken, Kind::TokenInLog, Kind::TokenInLog], "{constraint}");
+        reader.finish(&mut |signal: LogEvent<'_>, _: LogExcerpt<'_>| found.push(signal.kind));
+        assert_eq!(
+            found,
+            [LogEventKind::DuplicateToken, LogEventKind::TokenInLog, LogEventKind::TokenInLog],
+            "{constraint}"
+        );
     }
 }
 
@@ -203,9 +211,9 @@ fn a_token_without_a_key_is_explained_and_not_shown() {
         "Deleting session with sid: f47ac10b58cc4372a5670e02b2c3d479",
         "DETAIL:  Key (session_token)=(f47ac10b58cc4372a5670e02b2c3d479) already exists.",
     ] {
-        let explained = explain(&grammar, line.as_bytes());
-        let kinds: Vec<Kind> = explained.signals.iter().map(|signal| signal.kind).collect();
-        assert_eq!(kinds, [Kind::TokenInLog], "{line}");
+        let explained = explain_text(&grammar, line.as_bytes());
+        let kinds: Vec<LogEventKind> = explained.events.iter().map(|signal| signal.kind).collect();
+        assert_eq!(kinds, [LogEventKind::TokenInLog], "{line}");
         let said = format!("{explained:?}");
         assert!(!said.contains("58cc") && !said.contains("no whole"), "{said}");
     }
@@ -218,7 +226,7 @@ fn what_does_not_end_takes_no_memory() {
     let endless: Vec<u8> = begin.iter().copied().chain(b"  a: 1,\n".repeat(1_000)).collect();
     let found = read(&grammar, &[&endless, b"[AUTH-ADAPTER] Session created { userId: 8 }\n"], true);
     let users: Vec<_> = found.iter().map(|(_, _, signal)| (signal.kind, signal.user.as_deref())).collect();
-    assert_eq!(users, [(Kind::Created, None), (Kind::Created, Some("8"))]);
+    assert_eq!(users, [(LogEventKind::Created, None), (LogEventKind::Created, Some("8"))]);
     assert!(found[0].1 < 2_000, "{found:?}");
 }
 
@@ -249,7 +257,7 @@ proptest! {
             let end = lines[split.index(lines.len())];
             prop_assert_eq!(read(&grammar, &[&bytes[..end], &bytes[end..]], true), whole);
         }
-        let _ = (explain(&grammar, &bytes), redact::text(&bytes, 500));
+        let _ = (explain_text(&grammar, &bytes), redact::redact_text(&bytes, 500));
     }
 }
 

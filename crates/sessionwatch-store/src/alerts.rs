@@ -1,20 +1,20 @@
 //! Alerts: one row a target and check.
 
 use sessionwatch_core::{
-    alert::{Alert, State},
-    instant::Instant,
+    alert::{Alert, AlertState},
     severity::Severity,
+    timestamp::UtcTimestamp,
 };
 
 use crate::{
     StoreError,
-    db::Db,
-    row::{Row, Value},
+    row::{Param, StoreRow},
+    transaction::Tx,
 };
 
 /// An alert as kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kept {
+pub struct AlertRecord {
     /// The target's name.
     pub target: String,
     /// The check's id.
@@ -34,19 +34,19 @@ pub struct Kept {
     /// The last finding that failed, as JSON.
     pub finding: Option<String>,
     /// The last look.
-    pub updated_at: Instant,
+    pub updated_at: UtcTimestamp,
 }
 
-const COLUMNS: &str = "target, check_id, state, looks, clear, since, told, stale, severity, summary, acknowledged_by, note, verdict, finding, updated_at";
+const ALERT_COLUMNS: &str = "target, check_id, state, looks, clear, since, told, stale, severity, summary, acknowledged_by, note, verdict, finding, updated_at";
 
 /// The alert of a check on a target.
 ///
 /// # Errors
 ///
 /// If it cannot be read.
-pub fn get(db: Db<'_>, target: &str, check: &str) -> Result<Option<Kept>, StoreError> {
-    let query = format!("SELECT {COLUMNS} FROM alerts WHERE target = $1 AND check_id = $2");
-    db.row(&query, &[target.into(), check.into()])?.as_ref().map(kept).transpose()
+pub fn find_alert(db: Tx<'_>, target: &str, check: &str) -> Result<Option<AlertRecord>, StoreError> {
+    let query = format!("SELECT {ALERT_COLUMNS} FROM alerts WHERE target = $1 AND check_id = $2");
+    db.query_row(&query, &[target.into(), check.into()])?.as_ref().map(alert_from_row).transpose()
 }
 
 /// Every alert of a target.
@@ -54,9 +54,9 @@ pub fn get(db: Db<'_>, target: &str, check: &str) -> Result<Option<Kept>, StoreE
 /// # Errors
 ///
 /// If they cannot be read.
-pub fn of_target(db: Db<'_>, target: &str) -> Result<Vec<Kept>, StoreError> {
-    let query = format!("SELECT {COLUMNS} FROM alerts WHERE target = $1 ORDER BY check_id");
-    db.rows(&query, &[target.into()])?.iter().map(kept).collect()
+pub fn list_target_alerts(db: Tx<'_>, target: &str) -> Result<Vec<AlertRecord>, StoreError> {
+    let query = format!("SELECT {ALERT_COLUMNS} FROM alerts WHERE target = $1 ORDER BY check_id");
+    db.query_rows(&query, &[target.into()])?.iter().map(alert_from_row).collect()
 }
 
 /// Every alert that is not in order, worst and oldest first; with `all`, every one.
@@ -64,21 +64,21 @@ pub fn of_target(db: Db<'_>, target: &str) -> Result<Vec<Kept>, StoreError> {
 /// # Errors
 ///
 /// If they cannot be read.
-pub fn list(db: Db<'_>, all: bool) -> Result<Vec<Kept>, StoreError> {
+pub fn list_alerts(db: Tx<'_>, include_ok: bool) -> Result<Vec<AlertRecord>, StoreError> {
     let query = format!(
-        "SELECT {COLUMNS} FROM alerts WHERE $1 = 1 OR state <> 'ok' OR stale <> 0
+        "SELECT {ALERT_COLUMNS} FROM alerts WHERE $1 = 1 OR state <> 'ok' OR stale <> 0
          ORDER BY CASE state WHEN 'firing' THEN 0 WHEN 'pending' THEN 1 ELSE 2 END, since, target, check_id"
     );
-    db.rows(&query, &[all.into()])?.iter().map(kept).collect()
+    db.query_rows(&query, &[include_ok.into()])?.iter().map(alert_from_row).collect()
 }
 
-impl Kept {
+impl AlertRecord {
     /// Returns what failed last, with the rows that show it; JSON null if nothing did.
     ///
     /// # Errors
     ///
     /// If it is no JSON.
-    pub fn finding_document(&self) -> Result<serde_json::Value, StoreError> {
+    pub fn parse_finding(&self) -> Result<serde_json::Value, StoreError> {
         let undecodable = |_| StoreError::Undecodable { table: "alerts".into(), column: "finding".into() };
         let finding = self.finding.as_deref().map(serde_json::from_str).transpose();
         Ok(finding.map_err(undecodable)?.unwrap_or_default())
@@ -86,15 +86,15 @@ impl Kept {
 }
 
 /// Alerts that one statement keeps.
-const ALERTS_OF_STATEMENT: usize = 50;
+const MAX_ALERTS_PER_STATEMENT: usize = 50;
 
 /// Keeps an alert.
 ///
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn put(db: Db<'_>, kept: &Kept) -> Result<(), StoreError> {
-    put_all(db, std::slice::from_ref(kept))
+pub fn upsert_alert(db: Tx<'_>, alert: &AlertRecord) -> Result<(), StoreError> {
+    upsert_alerts(db, std::slice::from_ref(alert))
 }
 
 /// Keeps alerts, no two of them of the same target and check.
@@ -102,9 +102,9 @@ pub fn put(db: Db<'_>, kept: &Kept) -> Result<(), StoreError> {
 /// # Errors
 ///
 /// If they cannot be written.
-pub fn put_all(db: Db<'_>, all: &[Kept]) -> Result<(), StoreError> {
-    for all in all.chunks(ALERTS_OF_STATEMENT) {
-        let values: Vec<Value<'_>> = all.iter().flat_map(values).collect();
+pub fn upsert_alerts(db: Tx<'_>, alerts: &[AlertRecord]) -> Result<(), StoreError> {
+    for all in alerts.chunks(MAX_ALERTS_PER_STATEMENT) {
+        let values: Vec<Param<'_>> = all.iter().flat_map(alert_params).collect();
         let width = values.len() / all.len();
         let row = |first: usize| {
             let places: Vec<String> = (first..first + width).map(|place| format!("${place}")).collect();
@@ -121,34 +121,34 @@ pub fn put_all(db: Db<'_>, all: &[Kept]) -> Result<(), StoreError> {
                finding = excluded.finding, updated_at = excluded.updated_at",
             rows.join(", ")
         );
-        db.run(&statement, &values)?;
+        db.execute(&statement, &values)?;
     }
     Ok(())
 }
 
 /// What is kept of an alert, in the order of the columns.
-fn values(kept: &Kept) -> [Value<'_>; 15] {
-    let (looks, clear, since, told) = match kept.alert.state {
-        State::Ok => (0, 0, None, None),
-        State::Pending { looks, since } => (looks, 0, Some(since), None),
-        State::Firing { since, clear, told } => (0, clear, Some(since), told),
+fn alert_params(record: &AlertRecord) -> [Param<'_>; 15] {
+    let (looks, clear, since, told) = match record.alert.state {
+        AlertState::Ok => (0, 0, None, None),
+        AlertState::Pending { failing_runs: looks, since } => (looks, 0, Some(since), None),
+        AlertState::Firing { since, passing_runs: clear, notified_at: told } => (0, clear, Some(since), told),
     };
     [
-        (&kept.target).into(),
-        (&kept.check).into(),
-        kept.alert.state.name().into(),
+        (&record.target).into(),
+        (&record.check).into(),
+        record.alert.state.name().into(),
         looks.into(),
         clear.into(),
         since.into(),
         told.into(),
-        kept.alert.stale.into(),
-        (&kept.severity).into(),
-        (&kept.summary).into(),
-        (&kept.acknowledged_by).into(),
-        (&kept.note).into(),
-        (&kept.verdict).into(),
-        (&kept.finding).into(),
-        kept.updated_at.into(),
+        record.alert.is_stale.into(),
+        (&record.severity).into(),
+        (&record.summary).into(),
+        (&record.acknowledged_by).into(),
+        (&record.note).into(),
+        (&record.verdict).into(),
+        (&record.finding).into(),
+        record.updated_at.into(),
     ]
 }
 
@@ -157,57 +157,59 @@ fn values(kept: &Kept) -> [Value<'_>; 15] {
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn remove(db: Db<'_>, target: &str, check: &str) -> Result<(), StoreError> {
-    db.run("DELETE FROM alerts WHERE target = $1 AND check_id = $2", &[target.into(), check.into()])?;
+pub fn delete_alert(db: Tx<'_>, target: &str, check: &str) -> Result<(), StoreError> {
+    db.execute("DELETE FROM alerts WHERE target = $1 AND check_id = $2", &[target.into(), check.into()])?;
     Ok(())
 }
 
 /// The verdicts of a check, by name.
-const VERDICTS: [&str; 3] = ["healthy", "failing", "unknown"];
+const VERDICT_NAMES: [&str; 3] = ["healthy", "failing", "unknown"];
 
-fn kept(row: &Row) -> Result<Kept, StoreError> {
-    let state = match row.text(2)?.as_str() {
-        "ok" => State::Ok,
-        "pending" => State::Pending { looks: row.small(3)?, since: row.instant(5)? },
-        "firing" => {
-            State::Firing { since: row.instant(5)?, clear: row.small(4)?, told: row.maybe_instant(6)? }
-        }
-        _ => return Err(row.unreadable(2)),
+fn alert_from_row(row: &StoreRow) -> Result<AlertRecord, StoreError> {
+    let state = match row.read_text(2)?.as_str() {
+        "ok" => AlertState::Ok,
+        "pending" => AlertState::Pending { failing_runs: row.read_u32(3)?, since: row.read_timestamp(5)? },
+        "firing" => AlertState::Firing {
+            since: row.read_timestamp(5)?,
+            passing_runs: row.read_u32(4)?,
+            notified_at: row.read_optional_timestamp(6)?,
+        },
+        _ => return Err(row.undecodable_column(2)),
     };
-    let acknowledged_by = row.maybe_text(10)?;
-    Ok(Kept {
-        target: row.text(0)?,
-        check: row.text(1)?,
-        alert: Alert { state, stale: row.flag(7)?, acknowledged: acknowledged_by.is_some() },
-        severity: row.name(8, |name| name.parse::<Severity>().is_ok())?,
-        summary: row.text(9)?,
+    let acknowledged_by = row.read_optional_text(10)?;
+    Ok(AlertRecord {
+        target: row.read_text(0)?,
+        check: row.read_text(1)?,
+        alert: Alert { state, is_stale: row.read_bool(7)?, is_acknowledged: acknowledged_by.is_some() },
+        severity: row.read_known_text(8, |name| name.parse::<Severity>().is_ok())?,
+        summary: row.read_text(9)?,
         acknowledged_by,
-        note: row.maybe_text(11)?,
-        verdict: row.maybe_name(12, |name| VERDICTS.contains(&name))?,
-        finding: row.maybe_json(13)?,
-        updated_at: row.instant(14)?,
+        note: row.read_optional_text(11)?,
+        verdict: row.read_optional_known_text(12, |name| VERDICT_NAMES.contains(&name))?,
+        finding: row.read_optional_json_text(13)?,
+        updated_at: row.read_timestamp(14)?,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::both;
+    use crate::tests::store_of_each_kind;
 
     #[test]
     fn every_state_comes_back_as_it_was() {
-        for store in both() {
-            let at = |micros| Instant::from_micros(micros).unwrap();
+        for store in store_of_each_kind() {
+            let at = |micros| UtcTimestamp::from_micros(micros).unwrap();
             for state in [
-                State::Ok,
-                State::Pending { looks: 3, since: at(4) },
-                State::Firing { since: at(5), clear: 1, told: None },
-                State::Firing { since: at(5), clear: 0, told: Some(at(9)) },
+                AlertState::Ok,
+                AlertState::Pending { failing_runs: 3, since: at(4) },
+                AlertState::Firing { since: at(5), passing_runs: 1, notified_at: None },
+                AlertState::Firing { since: at(5), passing_runs: 0, notified_at: Some(at(9)) },
             ] {
-                let kept = Kept {
+                let kept = AlertRecord {
                     target: "one".into(),
                     check: "duplicate-tokens".into(),
-                    alert: Alert { state, stale: true, acknowledged: true },
+                    alert: Alert { state, is_stale: true, is_acknowledged: true },
                     severity: "critical".into(),
                     summary: "what's wrong".into(),
                     acknowledged_by: Some("ada".into()),
@@ -216,12 +218,12 @@ mod tests {
                     finding: Some("{}".into()),
                     updated_at: at(77),
                 };
-                store.write(|db| put(db, &kept)).unwrap();
-                let read = store.read(|db| get(db, "one", "duplicate-tokens")).unwrap();
+                store.write(|db| upsert_alert(db, &kept)).unwrap();
+                let read = store.read(|db| find_alert(db, "one", "duplicate-tokens")).unwrap();
                 assert_eq!(read, Some(kept));
             }
-            assert_eq!(store.read(|db| list(db, false)).unwrap().len(), 1);
-            assert_eq!(store.read(|db| get(db, "two", "duplicate-tokens")).unwrap(), None);
+            assert_eq!(store.read(|db| list_alerts(db, false)).unwrap().len(), 1);
+            assert_eq!(store.read(|db| find_alert(db, "two", "duplicate-tokens")).unwrap(), None);
         }
     }
 }

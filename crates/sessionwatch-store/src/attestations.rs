@@ -1,14 +1,14 @@
 //! Attestations: what no query can say, and a person vouches for.
 
-use sessionwatch_core::{instant::Instant, period::Period};
+use sessionwatch_core::{period::Period, timestamp::UtcTimestamp};
 
-use crate::{StoreError, db::Db, row::Row};
+use crate::{StoreError, row::StoreRow, transaction::Tx};
 
 /// What a person vouches for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attestation {
     /// When.
-    pub at: Instant,
+    pub at: UtcTimestamp,
     /// The target's name.
     pub target: String,
     /// The item of the checklist.
@@ -26,9 +26,9 @@ pub struct Attestation {
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn add(db: Db<'_>, attestation: &Attestation) -> Result<(), StoreError> {
+pub fn insert_attestation(db: Tx<'_>, attestation: &Attestation) -> Result<(), StoreError> {
     let id = db.next_id("attestations")?;
-    db.run(
+    db.execute(
         "INSERT INTO attestations (id, at, target, item, holds, owner, note) VALUES ($1, $2, $3, $4, $5, $6, $7)",
         &[
             id.into(),
@@ -45,7 +45,7 @@ pub fn add(db: Db<'_>, attestation: &Attestation) -> Result<(), StoreError> {
 
 /// An item of the checklist of a target.
 #[derive(Clone, Copy, Debug)]
-pub struct ItemRef<'a> {
+pub struct ChecklistItemRef<'a> {
     /// The name of the target.
     pub target: &'a str,
     /// The id of the item.
@@ -57,25 +57,25 @@ pub struct ItemRef<'a> {
 /// # Errors
 ///
 /// If it cannot be read.
-pub fn last(
-    db: Db<'_>,
-    item: ItemRef<'_>,
+pub fn find_latest_attestation(
+    db: Tx<'_>,
+    item: ChecklistItemRef<'_>,
     Period { from, to }: Period,
 ) -> Result<Option<Attestation>, StoreError> {
-    let ItemRef { target, item } = item;
-    let row = db.row(
+    let ChecklistItemRef { target, item } = item;
+    let row = db.query_row(
         "SELECT at, holds, owner, note FROM attestations
          WHERE target = $1 AND item = $2 AND at >= $3 AND at < $4 ORDER BY id DESC LIMIT 1",
         &[target.into(), item.into(), from.into(), to.into()],
     )?;
-    let attestation = |row: Row| {
+    let attestation = |row: StoreRow| {
         Ok(Attestation {
-            at: row.instant(0)?,
+            at: row.read_timestamp(0)?,
             target: target.to_owned(),
             item: item.to_owned(),
-            holds: row.flag(1)?,
-            owner: row.text(2)?,
-            note: row.text(3)?,
+            holds: row.read_bool(1)?,
+            owner: row.read_text(2)?,
+            note: row.read_text(3)?,
         })
     };
     row.map(attestation).transpose()

@@ -1,31 +1,31 @@
 //! The audit trail: who did what. Each entry carries the hash of the one before it, so that a changed or removed entry
 //! shows.
 
-use sessionwatch_core::{instant::Instant, period::Period};
+use sessionwatch_core::{period::Period, timestamp::UtcTimestamp};
 use sha2::{Digest as _, Sha256};
 
-use crate::{StoreError, db::Db};
-use credentials::mask;
+use crate::{StoreError, transaction::Tx};
+use credentials::mask_credentials;
 
 /// What the first entry carries.
-const NOTHING: &str = "";
+const EMPTY_CHAIN_HASH: &str = "";
 
 /// Whether the trail is whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trail {
+pub enum ChainStatus {
     /// Every entry follows from the one before it; how many there are.
-    Whole(u64),
+    Intact(u64),
     /// The entry of that number is not what was written, or does not follow.
     Broken(i64),
 }
 
 /// An entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct AuditEntry {
     /// Its number.
     pub id: i64,
     /// When.
-    pub at: Instant,
+    pub at: UtcTimestamp,
     /// Who.
     pub actor: String,
     /// What.
@@ -36,7 +36,7 @@ pub struct Entry {
 
 /// An entry to add.
 #[derive(Clone, Copy, Debug)]
-pub struct NewEntry<'a> {
+pub struct NewAuditEntry<'a> {
     /// Who did it.
     pub actor: &'a str,
     /// What was done, in a word.
@@ -50,14 +50,15 @@ pub struct NewEntry<'a> {
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn add(db: Db<'_>, entry: NewEntry<'_>, now: Instant) -> Result<(), StoreError> {
-    let (actor, action, detail) = (mask(entry.actor), mask(entry.action), mask(entry.detail));
+pub fn insert_audit_entry(db: Tx<'_>, entry: NewAuditEntry<'_>, now: UtcTimestamp) -> Result<(), StoreError> {
+    let (actor, action, detail) =
+        (mask_credentials(entry.actor), mask_credentials(entry.action), mask_credentials(entry.detail));
     let (actor, action, detail) = (actor.as_ref(), action.as_ref(), detail.as_ref());
-    let last = db.row("SELECT hash FROM audit ORDER BY id DESC LIMIT 1", &[])?;
-    let previous = last.map_or_else(|| Ok(NOTHING.into()), |row| row.text(0))?;
-    let hash = hash(&previous, now.micros(), [actor, action, detail]);
+    let last = db.query_row("SELECT hash FROM audit ORDER BY id DESC LIMIT 1", &[])?;
+    let previous = last.map_or_else(|| Ok(EMPTY_CHAIN_HASH.into()), |row| row.read_text(0))?;
+    let hash = hash_entry(&previous, now.micros(), [actor, action, detail]);
     let id = db.next_id("audit")?;
-    db.run(
+    db.execute(
         "INSERT INTO audit (id, at, actor, action, detail, previous, hash) VALUES ($1, $2, $3, $4, $5, $6, $7)",
         &[
             id.into(),
@@ -77,10 +78,14 @@ pub fn add(db: Db<'_>, entry: NewEntry<'_>, now: Instant) -> Result<(), StoreErr
 /// # Errors
 ///
 /// If they cannot be read.
-pub fn between(db: Db<'_>, Period { from, to }: Period, limit: u32) -> Result<Vec<Entry>, StoreError> {
+pub fn list_audit_entries_between(
+    db: Tx<'_>,
+    Period { from, to }: Period,
+    limit: u32,
+) -> Result<Vec<AuditEntry>, StoreError> {
     let query = "SELECT id, at, actor, action, detail FROM audit WHERE at >= $1 AND at < $2 ORDER BY id DESC LIMIT $3";
-    let rows = db.rows(query, &[from.into(), to.into(), limit.into()])?;
-    rows.iter().rev().map(entry).collect()
+    let rows = db.query_rows(query, &[from.into(), to.into(), limit.into()])?;
+    rows.iter().rev().map(audit_entry_from_row).collect()
 }
 
 /// The entries with smaller numbers than that one, the latest first.
@@ -88,18 +93,25 @@ pub fn between(db: Db<'_>, Period { from, to }: Period, limit: u32) -> Result<Ve
 /// # Errors
 ///
 /// If they cannot be read.
-pub fn page(db: Db<'_>, before: Option<i64>, limit: u32) -> Result<Vec<Entry>, StoreError> {
+pub fn list_audit_entries_before(
+    db: Tx<'_>,
+    before: Option<i64>,
+    limit: u32,
+) -> Result<Vec<AuditEntry>, StoreError> {
     let query = "SELECT id, at, actor, action, detail FROM audit WHERE id < $1 ORDER BY id DESC LIMIT $2";
-    db.rows(query, &[before.unwrap_or(i64::MAX).into(), limit.into()])?.iter().map(entry).collect()
+    db.query_rows(query, &[before.unwrap_or(i64::MAX).into(), limit.into()])?
+        .iter()
+        .map(audit_entry_from_row)
+        .collect()
 }
 
-fn entry(row: &super::row::Row) -> Result<Entry, StoreError> {
-    Ok(Entry {
-        id: row.int(0)?,
-        at: row.instant(1)?,
-        actor: row.text(2)?,
-        action: row.text(3)?,
-        detail: row.json(4)?,
+fn audit_entry_from_row(row: &super::row::StoreRow) -> Result<AuditEntry, StoreError> {
+    Ok(AuditEntry {
+        id: row.read_i64(0)?,
+        at: row.read_timestamp(1)?,
+        actor: row.read_text(2)?,
+        action: row.read_text(3)?,
+        detail: row.read_json_text(4)?,
     })
 }
 
@@ -108,8 +120,10 @@ fn entry(row: &super::row::Row) -> Result<Entry, StoreError> {
 /// # Errors
 ///
 /// If it cannot be read.
-pub fn head(db: Db<'_>) -> Result<Option<String>, StoreError> {
-    db.row("SELECT hash FROM audit ORDER BY id DESC LIMIT 1", &[])?.map(|row| row.text(0)).transpose()
+pub fn find_latest_hash(db: Tx<'_>) -> Result<Option<String>, StoreError> {
+    db.query_row("SELECT hash FROM audit ORDER BY id DESC LIMIT 1", &[])?
+        .map(|row| row.read_text(0))
+        .transpose()
 }
 
 /// Whether an entry has that hash.
@@ -117,8 +131,8 @@ pub fn head(db: Db<'_>) -> Result<Option<String>, StoreError> {
 /// # Errors
 ///
 /// If it cannot be read.
-pub fn knows(db: Db<'_>, hash: &str) -> Result<bool, StoreError> {
-    Ok(db.row("SELECT 1 FROM audit WHERE hash = $1", &[hash.into()])?.is_some())
+pub fn contains_hash(db: Tx<'_>, hash: &str) -> Result<bool, StoreError> {
+    Ok(db.query_row("SELECT 1 FROM audit WHERE hash = $1", &[hash.into()])?.is_some())
 }
 
 /// Follows the trail from its start.
@@ -126,32 +140,34 @@ pub fn knows(db: Db<'_>, hash: &str) -> Result<bool, StoreError> {
 /// # Errors
 ///
 /// If it cannot be read.
-pub fn verify(db: Db<'_>) -> Result<Trail, StoreError> {
+pub fn verify_chain(db: Tx<'_>) -> Result<ChainStatus, StoreError> {
     /// Entries that are read at once.
-    const PAGE: i64 = 1_000;
-    let (mut last, mut count, mut seen) = (NOTHING.to_owned(), 0, 0);
+    const VERIFY_PAGE_SIZE: i64 = 1_000;
+    let (mut last, mut count, mut seen) = (EMPTY_CHAIN_HASH.to_owned(), 0, 0);
     loop {
-        let page = db.rows(
+        let page = db.query_rows(
             "SELECT id, at, actor, action, detail, previous, hash FROM audit WHERE id > $1 ORDER BY id LIMIT $2",
-            &[seen.into(), PAGE.into()],
+            &[seen.into(), VERIFY_PAGE_SIZE.into()],
         )?;
         for row in &page {
-            let text = |at| row.text(at);
+            let text = |at| row.read_text(at);
             let [actor, action, detail, previous, found] = [text(2)?, text(3)?, text(4)?, text(5)?, text(6)?];
-            if previous != last || found != hash(&previous, row.int(1)?, [&actor, &action, &detail]) {
-                return Ok(Trail::Broken(row.int(0)?));
+            if previous != last
+                || found != hash_entry(&previous, row.read_i64(1)?, [&actor, &action, &detail])
+            {
+                return Ok(ChainStatus::Broken(row.read_i64(0)?));
             }
-            (last, seen) = (found, row.int(0)?);
+            (last, seen) = (found, row.read_i64(0)?);
             count += 1;
         }
         if page.is_empty() {
-            return Ok(Trail::Whole(count));
+            return Ok(ChainStatus::Intact(count));
         }
     }
 }
 
 /// SHA-256 over every part with its length, so that no two entries read alike.
-fn hash(previous: &str, at: i64, parts: [&str; 3]) -> String {
+fn hash_entry(previous: &str, at: i64, parts: [&str; 3]) -> String {
     let mut hasher = Sha256::new();
     hasher.update(at.to_be_bytes());
     for part in [previous].into_iter().chain(parts) {
@@ -164,27 +180,31 @@ fn hash(previous: &str, at: i64, parts: [&str; 3]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::store;
+    use crate::tests::open_file_store;
 
     #[test]
     fn a_changed_a_removed_and_a_forged_entry_show() {
-        let now = Instant::from_micros(1).unwrap();
+        let now = UtcTimestamp::from_micros(1).unwrap();
         for (tamper, expected) in [
-            ("SELECT 1", Trail::Whole(3)),
-            ("UPDATE audit SET detail = 'x' WHERE id = 2", Trail::Broken(2)),
-            ("DELETE FROM audit WHERE id = 2", Trail::Broken(3)),
-            ("UPDATE audit SET actor = 'firsts', action = 'econd' WHERE id = 2", Trail::Broken(2)),
+            ("SELECT 1", ChainStatus::Intact(3)),
+            ("UPDATE audit SET detail = 'x' WHERE id = 2", ChainStatus::Broken(2)),
+            ("DELETE FROM audit WHERE id = 2", ChainStatus::Broken(3)),
+            ("UPDATE audit SET actor = 'firsts', action = 'econd' WHERE id = 2", ChainStatus::Broken(2)),
         ] {
-            let (_folder, store) = store();
+            let (_folder, store) = open_file_store();
             for detail in ["a", "b", "c"] {
                 store
                     .write(|transaction| {
-                        add(transaction, NewEntry { actor: "first", action: "second", detail }, now)
+                        insert_audit_entry(
+                            transaction,
+                            NewAuditEntry { actor: "first", action: "second", detail },
+                            now,
+                        )
                     })
                     .unwrap();
             }
-            let tampered = store.write(|db| db.script(tamper));
-            assert!(tampered.is_ok() && store.read(verify).unwrap() == expected, "{tamper}");
+            let tampered = store.write(|db| db.execute_batch(tamper));
+            assert!(tampered.is_ok() && store.read(verify_chain).unwrap() == expected, "{tamper}");
         }
     }
 }

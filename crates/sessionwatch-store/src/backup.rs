@@ -6,11 +6,11 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::{
     Store, StoreError, audit,
-    copies::{copy_acting_rows, copy_database, copy_rows},
-    creation::Draft,
-    db::Db,
-    sqlite::transact,
-    store::Backend,
+    database_copy::{copy_database, copy_plan_rows, copy_rows},
+    file_creation::StagedFile,
+    sqlite::with_transaction,
+    store::StoreBackend,
+    transaction::Tx,
 };
 
 impl Store {
@@ -21,33 +21,33 @@ impl Store {
     ///
     /// If there is such a file, it cannot be written, or the copy is not whole.
     pub fn backup(&self, to: &Path) -> Result<(), StoreError> {
-        let refused = |_| StoreError::Exists(to.to_owned());
+        let refused = |_| StoreError::AlreadyExists(to.to_owned());
         if std::fs::symlink_metadata(to).is_ok() {
-            return Err(StoreError::Exists(to.to_owned()));
+            return Err(StoreError::AlreadyExists(to.to_owned()));
         }
-        let draft = Draft::of(to).map_err(refused)?;
-        self.copy_to(draft.path()).map_err(|error| match error {
+        let draft = StagedFile::create_for(to).map_err(refused)?;
+        self.write_copy(draft.path()).map_err(|error| match error {
             // What is read needs no room.
-            StoreError::Full => StoreError::NoRoom(to.to_owned()),
+            StoreError::DiskFull => StoreError::BackupDiskFull(to.to_owned()),
             error => error,
         })?;
-        if let Some(why) = fault(draft.path())? {
-            return Err(StoreError::Unsound { to: to.to_owned(), why });
+        if let Some(why) = find_copy_damage(draft.path())? {
+            return Err(StoreError::DamagedBackup { to: to.to_owned(), why });
         }
-        draft.publish(to).map_err(refused)
+        draft.publish_as(to).map_err(refused)
     }
 
-    fn copy_to(&self, to: &Path) -> Result<(), StoreError> {
+    fn write_copy(&self, to: &Path) -> Result<(), StoreError> {
         let mut copied = Connection::open(to)?;
-        match &mut *self.lock() {
-            Backend::File(file) => copy_database(file.active(), &mut copied)?,
-            Backend::Server(remote) => {
-                remote.begin(false)?;
-                transact(&mut copied, |db| {
-                    copy_rows(Db::Server(remote), db)?;
-                    copy_acting_rows(Db::Server(remote), db)
+        match &mut *self.lock_backend() {
+            StoreBackend::Sqlite(file) => copy_database(file.active_connection(), &mut copied)?,
+            StoreBackend::Postgres(remote) => {
+                remote.begin_transaction(false)?;
+                with_transaction(&mut copied, |db| {
+                    copy_rows(Tx::Postgres(remote), db)?;
+                    copy_plan_rows(Tx::Postgres(remote), db)
                 })?;
-                remote.script("COMMIT")?;
+                remote.execute_batch("COMMIT")?;
             }
         }
         Ok(())
@@ -55,7 +55,7 @@ impl Store {
 }
 
 /// What is wrong with a copy, in words; `None` if it is whole.
-fn fault(copy: &Path) -> Result<Option<String>, StoreError> {
+fn find_copy_damage(copy: &Path) -> Result<Option<String>, StoreError> {
     let copy = Connection::open_with_flags(copy, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let found = copy.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0));
     match found.map_err(StoreError::from) {
@@ -65,9 +65,9 @@ fn fault(copy: &Path) -> Result<Option<String>, StoreError> {
         }
         Err(error) => return Err(error),
     }
-    Ok(match audit::verify(Db::File(&copy))? {
-        audit::Trail::Whole(_) => None,
-        audit::Trail::Broken(id) => Some(format!(
+    Ok(match audit::verify_chain(Tx::Sqlite(&copy))? {
+        audit::ChainStatus::Intact(_) => None,
+        audit::ChainStatus::Broken(id) => Some(format!(
             "entry {id} of the audit trail is not what was written, or does not follow from the one before: `sessionwatch audit verify`"
         )),
     })

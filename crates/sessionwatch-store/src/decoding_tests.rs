@@ -1,10 +1,11 @@
 //! Every column that stands for something: what no version wrote there is an error, and never a default.
 
-use sessionwatch_core::{instant::Instant, period::Period};
+use sessionwatch_core::{period::Period, timestamp::UtcTimestamp};
 
 use crate::{
-    Store, StoreError, accounts, alerts, archived, attestations, audit, censuses, events, incidents, ledgers,
-    outbox, plans, reports, row::Value, signals, sources, tests::both, tokens,
+    Store, StoreError, accounts, alerts, api_tokens, archive_batches, attestations, audit, events, incidents,
+    latest_reports, log_events, log_sources, outbox, plans, row::Param, samples, snapshots,
+    tests::store_of_each_kind,
 };
 
 /// A row of each table.
@@ -31,53 +32,62 @@ const ROWS: [&str; 17] = [
     "INSERT INTO logins (hash, account, created_at, seen_at, address, agent, expires_at) VALUES ('h', 'ada', 1, 1, '', '', 1)",
 ];
 
-fn start() -> Instant {
-    Instant::from_micros(0).unwrap()
+fn start() -> UtcTimestamp {
+    UtcTimestamp::from_micros(0).unwrap()
 }
 
 /// Reads a table by everything that reads it.
 fn read(store: &Store, table: &str) -> Result<(), StoreError> {
-    let ever = Period::ALWAYS;
+    let ever = Period::ALL_TIME;
     store.read(|db| match table {
         "alerts" => {
-            alerts::get(db, "app", "x")?;
-            alerts::of_target(db, "app").and_then(|_| alerts::list(db, true)).map(drop)
+            alerts::find_alert(db, "app", "x")?;
+            alerts::list_target_alerts(db, "app").and_then(|_| alerts::list_alerts(db, true)).map(drop)
         }
-        "outbox" => outbox::dead(db, 9).and_then(|_| outbox::counts(db)).map(drop),
-        "audit" => audit::page(db, None, 9).and_then(|_| audit::between(db, ever, 9)).map(drop),
-        "censuses" => {
-            censuses::between(db, "app", Period { from: start(), to: Instant::MAX }, start()).map(drop)
-        }
-        "reports" => reports::get(db, "app").map(drop),
-        "events" => {
-            events::about_user(db, events::UserRef { target: "app", user: "u" }, start(), 9)?;
-            events::verdicts(db, events::CheckRef { target: "app", check: "x" }, ever).map(drop)
-        }
-        "plans" => {
-            plans::list(db)?;
-            plans::get(db, "p").map(drop)
-        }
-        "planned" => plans::piece(db, "p", 0).map(drop),
-        "archived" => {
-            archived::holdings(db)?;
-            archived::get(db, 1)?;
-            archived::next(db, "p", 0).and_then(|_| archived::unsettled(db, "app")).map(drop)
-        }
-        "incidents" => incidents::list(db).and_then(|_| incidents::current(db, "app")).map(drop),
-        "incident_entries" => incidents::timeline(db, "i").map(drop),
-        "drills" => incidents::drills(db).map(drop),
-        "signals" => signals::get(db, 1).map(drop),
-        "log_sources" => sources::get::<serde_json::Value>(db, "web")
-            .and_then(|_| sources::list::<serde_json::Value>(db))
+        "outbox" => outbox::list_dead_messages(db, 9).and_then(|_| outbox::count_messages(db)).map(drop),
+        "audit" => audit::list_audit_entries_before(db, None, 9)
+            .and_then(|_| audit::list_audit_entries_between(db, ever, 9))
             .map(drop),
-        "accounts" => accounts::get(db, "ada").and_then(|_| accounts::list(db)).map(drop),
-        "tokens" => tokens::list(db, None).map(drop),
-        "attestations" => {
-            attestations::last(db, attestations::ItemRef { target: "app", item: "user-reports" }, ever)
+        "censuses" => {
+            samples::list_samples_between(db, "app", Period { from: start(), to: UtcTimestamp::MAX }, start())
                 .map(drop)
         }
-        "logins" => accounts::logins(db, "ada").map(drop),
-        "ledgers" => ledgers::get(db, "app").map(drop),
+        "reports" => latest_reports::find_report_text(db, "app").map(drop),
+        "events" => {
+            events::list_user_events(db, events::UserRef { target: "app", user: "u" }, start(), 9)?;
+            events::list_verdicts(db, events::CheckRef { target: "app", check: "x" }, ever).map(drop)
+        }
+        "plans" => {
+            plans::list_plans(db)?;
+            plans::find_plan(db, "p").map(drop)
+        }
+        "planned" => plans::find_next_plan_chunk(db, "p", 0).map(drop),
+        "archived" => {
+            archive_batches::list_archive_summaries(db)?;
+            archive_batches::find_batch(db, 1)?;
+            archive_batches::find_next_batch(db, "p", 0)
+                .and_then(|_| archive_batches::list_unsettled_batches(db, "app"))
+                .map(drop)
+        }
+        "incidents" => {
+            incidents::list_incidents(db).and_then(|_| incidents::find_open_incident(db, "app")).map(drop)
+        }
+        "incident_entries" => incidents::list_timeline(db, "i").map(drop),
+        "drills" => incidents::list_drills(db).map(drop),
+        "signals" => log_events::find_log_event(db, 1).map(drop),
+        "log_sources" => log_sources::find_log_source::<serde_json::Value>(db, "web")
+            .and_then(|_| log_sources::list_log_sources::<serde_json::Value>(db))
+            .map(drop),
+        "accounts" => accounts::find_account(db, "ada").and_then(|_| accounts::list_accounts(db)).map(drop),
+        "tokens" => api_tokens::list_tokens(db, None).map(drop),
+        "attestations" => attestations::find_latest_attestation(
+            db,
+            attestations::ChecklistItemRef { target: "app", item: "user-reports" },
+            ever,
+        )
+        .map(drop),
+        "logins" => accounts::list_login_sessions(db, "ada").map(drop),
+        "ledgers" => snapshots::find_snapshot(db, "app").map(drop),
         other => panic!("{other}"),
     })
 }
@@ -146,35 +156,36 @@ const BYTES: [(&str, &str, &[u8]); 4] = [
 ];
 
 /// Puts something into a column, makes sure that every reader refuses it by name, and puts back what was there.
-fn refuses(store: &Store, table: &str, column: &str, value: Value<'_>) {
-    let before = store.read(|db| db.row(&format!("SELECT {column} FROM {table}"), &[])).unwrap().unwrap();
+fn refuses(store: &Store, table: &str, column: &str, value: Param<'_>) {
+    let before =
+        store.read(|db| db.query_row(&format!("SELECT {column} FROM {table}"), &[])).unwrap().unwrap();
     // `alerts.clear` counts only while it fires, `looks` only while it is pending.
     let pending = if column == "looks" && table == "alerts" { "pending" } else { "firing" };
     if table == "alerts" && column != "state" {
-        store.write(|db| db.run("UPDATE alerts SET state = $1", &[pending.into()])).unwrap();
+        store.write(|db| db.execute("UPDATE alerts SET state = $1", &[pending.into()])).unwrap();
     }
     let set = format!("UPDATE {table} SET {column} = $1");
-    store.write(|db| db.run(&set, &[value])).unwrap();
+    store.write(|db| db.execute(&set, &[value])).unwrap();
     let said = read(store, table).map_err(|error| error.to_string());
     let expected = format!("column `{column}` of table `{table}`");
     assert!(
         said.as_ref().is_err_and(|said| said.contains(&expected)),
         "{table}.{column} {value:?}: {said:?}"
     );
-    store.write(|db| db.run(&set, &[before.value(0).unwrap()])).unwrap();
+    store.write(|db| db.execute(&set, &[before.read_as_param(0).unwrap()])).unwrap();
     read(store, table).unwrap();
 }
 
 #[test]
 fn what_no_version_wrote_is_an_error_and_never_a_default() {
-    for store in both() {
+    for store in store_of_each_kind() {
         store
             .write(|db| {
-                ROWS.iter().try_for_each(|row| db.run(row, &[]).map(drop))?;
-                db.run("INSERT INTO planned (plan, piece, content) VALUES ('p', 1, $1)", &[[].as_slice().into()])?;
+                ROWS.iter().try_for_each(|row| db.execute(row, &[]).map(drop))?;
+                db.execute("INSERT INTO planned (plan, piece, content) VALUES ('p', 1, $1)", &[[].as_slice().into()])?;
                 let rows = [sessionwatch_core::row_ref::RowRef::default()];
-                let content = sessionwatch_core::row_ref::encode(&rows);
-                db.run(
+                let content = sessionwatch_core::row_ref::encode_row_refs(&rows);
+                db.execute(
                     "INSERT INTO archived (id, plan, target, state, at, purge_at, recipient, content, fates, sealed)
                      VALUES (1, 'p', 'app', 'pending', 1, 2, 'age1', $1, $2, $1)",
                     &[content.as_slice().into(), [1].as_slice().into()],

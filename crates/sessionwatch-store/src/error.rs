@@ -20,7 +20,7 @@ pub enum StoreError {
     ReadOnly(PathBuf),
     /// A copy that was made is not whole.
     #[error("no backup was written to {to}: {why}")]
-    Unsound {
+    DamagedBackup {
         /// Where it was to be.
         to: PathBuf,
         /// What is wrong with the store.
@@ -36,30 +36,30 @@ pub enum StoreError {
     #[error(
         "the role that uses the store may not do this: it must own the schema, or be allowed to create it"
     )]
-    Forbidden,
+    InsufficientPrivilege,
     /// The server refused for another reason; the code is the SQLSTATE.
     #[error("the store's server refused a statement (SQLSTATE {0}): its log says why")]
-    Refused(String),
+    StatementRefused(String),
     /// Another daemon works on it.
     #[error("another sessionwatch works on the store {0}: stop that one, or give each a store of its own")]
-    Held(PathBuf),
+    AlreadyLocked(PathBuf),
     /// The file that is open is at its path no more.
     #[error("the store {0} was deleted: what is written to it now would be lost")]
-    Deleted(PathBuf),
+    FileDeleted(PathBuf),
     /// Another file is at the path of the one that is open.
     #[error("the store {0} was replaced by another file: what is written to the one before would be lost")]
-    Replaced(PathBuf),
+    FileReplaced(PathBuf),
     /// There is such a file already.
     #[error("{0} exists, or cannot be made: name a new file in a folder that may be written")]
-    Exists(PathBuf),
+    AlreadyExists(PathBuf),
     /// The file is another program's.
     #[error("{0} is a database of something else: name a file of its own as `store` in [serve]")]
-    Foreign(PathBuf),
+    NotAStore(PathBuf),
     /// The file is of a newer program.
     #[error(
         "the store was written by a newer sessionwatch (version {found}; this one knows {known}): use that one"
     )]
-    Newer {
+    NewerVersion {
         /// Its version.
         found: usize,
         /// The newest that is known.
@@ -67,16 +67,16 @@ pub enum StoreError {
     },
     /// The disk is full.
     #[error("the disk that holds the store is full")]
-    Full,
+    DiskFull,
     /// There is no room for a backup.
     #[error("no backup was written to {0}: its disk is full")]
-    NoRoom(PathBuf),
+    BackupDiskFull(PathBuf),
     /// Somebody else writes, for longer than one waits.
     #[error("another sessionwatch keeps the store from being written, as it does while its disk is full")]
     Busy,
     /// Somebody else has taken over.
     #[error("another sessionwatch has taken over")]
-    Fenced,
+    LeaseLost,
     /// Something in it cannot be read.
     #[error(
         "column `{column}` of table `{table}` in the store holds what this version cannot read: \
@@ -90,13 +90,13 @@ pub enum StoreError {
     },
     /// Something cannot be written as JSON.
     #[error("{0} cannot be written as JSON")]
-    Unwritable(&'static str),
+    NotSerializable(&'static str),
     /// The file is damaged, or no database.
     #[error("the store is damaged, or is not a SQLite database")]
     Damaged,
     /// Anything else.
     #[error("the store cannot be read or written")]
-    Broken(#[source] rusqlite::Error),
+    Sqlite(#[source] rusqlite::Error),
 }
 
 impl StoreError {
@@ -104,7 +104,7 @@ impl StoreError {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Damaged | Self::Broken(_) | Self::Unsound { .. } => Some(
+            Self::Damaged | Self::Sqlite(_) | Self::DamagedBackup { .. } => Some(
                 "stop the daemon, keep the file for later, and restore the last `sessionwatch backup`, as docs/deploy.md says under Restore",
             ),
             _ => None,
@@ -112,11 +112,11 @@ impl StoreError {
     }
 
     /// Whether a file that may not be written could be why.
-    pub(crate) fn may_be_of_permission(&self) -> bool {
+    pub(crate) fn may_be_permission_error(&self) -> bool {
         use rusqlite::ErrorCode::{CannotOpen, PermissionDenied, ReadOnly};
         match self {
             Self::Open(_) => true,
-            Self::Broken(error) => {
+            Self::Sqlite(error) => {
                 matches!(error.sqlite_error_code(), Some(CannotOpen | PermissionDenied | ReadOnly))
             }
             _ => false,
@@ -128,12 +128,12 @@ impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         let code = error.sqlite_error().map(|error| error.extended_code);
         match error.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::DiskFull) => Self::Full,
+            Some(rusqlite::ErrorCode::DiskFull) => Self::DiskFull,
             Some(rusqlite::ErrorCode::DatabaseBusy) => Self::Busy,
             Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => Self::Damaged,
             // There is no room for the index of the log.
-            _ if code == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE) => Self::Full,
-            _ => Self::Broken(error),
+            _ if code == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE) => Self::DiskFull,
+            _ => Self::Sqlite(error),
         }
     }
 }

@@ -1,23 +1,23 @@
 //! Events: what happened, when. Verdicts that changed, alerts that fired, were repeated or resolved.
 
 use jiff::SignedDuration;
-use sessionwatch_core::{instant::Instant, period::Period};
+use sessionwatch_core::{period::Period, timestamp::UtcTimestamp};
 
-use crate::{StoreError, db::Db};
+use crate::{StoreError, transaction::Tx};
 
 /// The latest events of a target, among which it is looked for a user.
-const SEARCHED: u32 = 10_000;
+const MAX_SEARCHED_EVENTS: u32 = 10_000;
 
 /// A long time to look back.
-const LONG: SignedDuration = SignedDuration::from_hours(8 * 24);
+const LONG_PERIOD_THRESHOLD: SignedDuration = SignedDuration::from_hours(8 * 24);
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
+pub struct EventRecord {
     /// Its number; whatever it is before it is kept.
     pub id: i64,
     /// When.
-    pub at: Instant,
+    pub at: UtcTimestamp,
     /// The target's name.
     pub target: String,
     /// The check's id.
@@ -32,11 +32,11 @@ pub struct Event {
 
 /// What is looked for.
 #[derive(Clone, Debug)]
-pub struct Search {
+pub struct EventSearch {
     /// From this instant on.
-    pub from: Instant,
+    pub from: UtcTimestamp,
     /// Before this instant.
-    pub to: Instant,
+    pub to: UtcTimestamp,
     /// Only of this target.
     pub target: Option<String>,
     /// Only of this check.
@@ -46,7 +46,7 @@ pub struct Search {
     /// Only what was told of alerts.
     pub alerts_only: bool,
     /// Only with smaller numbers.
-    pub before: Option<i64>,
+    pub before_id: Option<i64>,
     /// The most events, the latest first where there are more.
     pub limit: u32,
 }
@@ -56,8 +56,8 @@ pub struct Search {
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn add(db: Db<'_>, event: &Event) -> Result<(), StoreError> {
-    db.run(
+pub fn insert_event(db: Tx<'_>, event: &EventRecord) -> Result<(), StoreError> {
+    db.execute(
         "INSERT INTO events (id, at, target, check_id, kind, summary, detail)
          SELECT COALESCE(MAX(id), 0) + 1, $1, $2, $3, $4, $5, $6 FROM events",
         &[
@@ -73,15 +73,15 @@ pub fn add(db: Db<'_>, event: &Event) -> Result<(), StoreError> {
 }
 
 /// What compares without regard to large and small letters.
-fn like(db: Db<'_>) -> &'static str {
+fn like_operator(db: Tx<'_>) -> &'static str {
     match db {
-        Db::File(_) => "LIKE",
-        Db::Server(_) => "ILIKE",
+        Tx::Sqlite(_) => "LIKE",
+        Tx::Postgres(_) => "ILIKE",
     }
 }
 
 /// A pattern for `LIKE … ESCAPE '!'` that finds a text anywhere.
-fn pattern(text: &str) -> String {
+fn contains_pattern(text: &str) -> String {
     format!("%{}%", text.replace('!', "!!").replace('%', "!%").replace('_', "!_"))
 }
 
@@ -90,11 +90,11 @@ fn pattern(text: &str) -> String {
 /// # Errors
 ///
 /// If they cannot be read.
-pub fn search(db: Db<'_>, search: &Search) -> Result<Vec<Event>, StoreError> {
-    let text = search.text.as_ref().map(|text| pattern(text));
-    let like = like(db);
+pub fn search_events(db: Tx<'_>, search: &EventSearch) -> Result<Vec<EventRecord>, StoreError> {
+    let text = search.text.as_ref().map(|text| contains_pattern(text));
+    let like = like_operator(db);
     // The latest of a long time are found soonest one by one, those of a short time by when they were.
-    let at = if search.to.duration_since(search.from) > LONG { "at + 0" } else { "at" };
+    let at = if search.to.duration_since(search.from) > LONG_PERIOD_THRESHOLD { "at + 0" } else { "at" };
     let query = format!(
         "SELECT id, at, target, check_id, kind, summary, detail FROM events
          WHERE {at} >= $1 AND {at} < $2 AND (CAST($3 AS TEXT) IS NULL OR target = $3) AND (CAST($4 AS TEXT) IS NULL OR check_id = $4)
@@ -102,7 +102,7 @@ pub fn search(db: Db<'_>, search: &Search) -> Result<Vec<Event>, StoreError> {
            AND (CAST($8 AS BIGINT) IS NULL OR id < $8)
          ORDER BY id DESC LIMIT $7"
     );
-    let rows = db.rows(
+    let rows = db.query_rows(
         &query,
         &[
             search.from.into(),
@@ -112,21 +112,21 @@ pub fn search(db: Db<'_>, search: &Search) -> Result<Vec<Event>, StoreError> {
             (&text).into(),
             search.alerts_only.into(),
             search.limit.into(),
-            search.before.into(),
+            search.before_id.into(),
         ],
     )?;
-    rows.iter().rev().map(event).collect()
+    rows.iter().rev().map(event_from_row).collect()
 }
 
-fn event(row: &super::row::Row) -> Result<Event, StoreError> {
-    Ok(Event {
-        id: row.int(0)?,
-        at: row.instant(1)?,
-        target: row.text(2)?,
-        check: row.text(3)?,
-        kind: row.text(4)?,
-        summary: row.text(5)?,
-        detail: row.json(6)?,
+fn event_from_row(row: &super::row::StoreRow) -> Result<EventRecord, StoreError> {
+    Ok(EventRecord {
+        id: row.read_i64(0)?,
+        at: row.read_timestamp(1)?,
+        target: row.read_text(2)?,
+        check: row.read_text(3)?,
+        kind: row.read_text(4)?,
+        summary: row.read_text(5)?,
+        detail: row.read_json_text(6)?,
     })
 }
 
@@ -145,27 +145,27 @@ pub struct UserRef<'a> {
 /// # Errors
 ///
 /// If it cannot be read.
-pub fn about_user(
-    db: Db<'_>,
+pub fn list_user_events(
+    db: Tx<'_>,
     user: UserRef<'_>,
-    from: Instant,
+    from: UtcTimestamp,
     limit: u32,
-) -> Result<Vec<Event>, StoreError> {
+) -> Result<Vec<EventRecord>, StoreError> {
     let UserRef { target, user } = user;
     // As it stands in the evidence of a finding.
     let named = format!("\"user\":{}", serde_json::Value::from(user));
-    let pattern = pattern(&named);
-    let rows = db.rows(
+    let pattern = contains_pattern(&named);
+    let rows = db.query_rows(
         "SELECT id, at, target, check_id, kind, summary, detail
          FROM (SELECT * FROM events WHERE target = $1 ORDER BY id DESC LIMIT $5) AS latest
          WHERE at >= $2 AND detail LIKE $3 ESCAPE '!' ORDER BY id DESC LIMIT $4",
-        &[target.into(), from.into(), (&pattern).into(), limit.into(), SEARCHED.into()],
+        &[target.into(), from.into(), (&pattern).into(), limit.into(), MAX_SEARCHED_EVENTS.into()],
     )?;
     // SQLite takes large and small letters for the same here.
-    let named = |event: &Result<Event, StoreError>| {
+    let named = |event: &Result<EventRecord, StoreError>| {
         event.as_ref().map_or(true, |event| event.detail.contains(&named))
     };
-    rows.iter().map(event).filter(named).collect()
+    rows.iter().map(event_from_row).filter(named).collect()
 }
 
 /// A check of a target.
@@ -183,13 +183,13 @@ pub struct CheckRef<'a> {
 /// # Errors
 ///
 /// If they cannot be read.
-pub fn verdicts(
-    db: Db<'_>,
+pub fn list_verdicts(
+    db: Tx<'_>,
     check: CheckRef<'_>,
     Period { from, to }: Period,
-) -> Result<Vec<(Instant, String)>, StoreError> {
+) -> Result<Vec<(UtcTimestamp, String)>, StoreError> {
     let CheckRef { target, check } = check;
-    let rows = db.rows(
+    let rows = db.query_rows(
         "SELECT at, detail FROM events
          WHERE target = $1 AND check_id = $2 AND kind = 'verdict' AND at < $4 AND at >= COALESCE((
            SELECT MAX(at) FROM events WHERE target = $1 AND check_id = $2 AND kind = 'verdict' AND at <= $3), $3)
@@ -198,8 +198,8 @@ pub fn verdicts(
     )?;
     let mut found = Vec::new();
     for row in &rows {
-        let at = row.instant(0)?;
-        let detail: serde_json::Value = row.decoded(1, |text| serde_json::from_str(text).ok())?;
+        let at = row.read_timestamp(0)?;
+        let detail: serde_json::Value = row.decode_text(1, |text| serde_json::from_str(text).ok())?;
         let name = |key: &str| detail[key].as_str().map(str::to_owned);
         // What was before the first one that is still kept, that one says.
         if found.is_empty() && at > from {
@@ -212,7 +212,7 @@ pub fn verdicts(
 
 /// What of a kind happened to a target.
 #[derive(Clone, Copy, Debug)]
-pub struct EventsOfTarget<'a> {
+pub struct TargetEventKind<'a> {
     /// The kind.
     pub kind: &'a str,
     /// The name of the target.
@@ -224,10 +224,13 @@ pub struct EventsOfTarget<'a> {
 /// # Errors
 ///
 /// If it cannot be read.
-pub fn last_of(db: Db<'_>, events: EventsOfTarget<'_>) -> Result<Option<Instant>, StoreError> {
-    let EventsOfTarget { kind, target } = events;
+pub fn last_target_event_at(
+    db: Tx<'_>,
+    events: TargetEventKind<'_>,
+) -> Result<Option<UtcTimestamp>, StoreError> {
+    let TargetEventKind { kind, target } = events;
     let query = "SELECT MAX(at) FROM events WHERE kind = $1 AND target = $2";
-    db.row(query, &[kind.into(), target.into()])?.map_or(Ok(None), |row| row.maybe_instant(0))
+    db.query_row(query, &[kind.into(), target.into()])?.map_or(Ok(None), |row| row.read_optional_timestamp(0))
 }
 
 /// When something of a kind happened last.
@@ -235,9 +238,9 @@ pub fn last_of(db: Db<'_>, events: EventsOfTarget<'_>) -> Result<Option<Instant>
 /// # Errors
 ///
 /// If it cannot be read.
-pub fn last(db: Db<'_>, kind: &str) -> Result<Option<Instant>, StoreError> {
-    db.row("SELECT MAX(at) FROM events WHERE kind = $1", &[kind.into()])?
-        .map_or(Ok(None), |row| row.maybe_instant(0))
+pub fn last_event_at(db: Tx<'_>, kind: &str) -> Result<Option<UtcTimestamp>, StoreError> {
+    db.query_row("SELECT MAX(at) FROM events WHERE kind = $1", &[kind.into()])?
+        .map_or(Ok(None), |row| row.read_optional_timestamp(0))
 }
 
 /// Forgets what happened before an instant.
@@ -245,20 +248,20 @@ pub fn last(db: Db<'_>, kind: &str) -> Result<Option<Instant>, StoreError> {
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn forget(db: Db<'_>, before: Instant) -> Result<(), StoreError> {
-    db.run("DELETE FROM events WHERE at < $1", &[before.into()])?;
+pub fn prune_events(db: Tx<'_>, before: UtcTimestamp) -> Result<(), StoreError> {
+    db.execute("DELETE FROM events WHERE at < $1", &[before.into()])?;
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::both;
+    use crate::tests::store_of_each_kind;
 
     #[test]
     fn verdicts_begin_with_the_one_that_held() {
-        for store in both() {
-            let at = |second: i64| Instant::UNIX_EPOCH + SignedDuration::from_secs(second);
+        for store in store_of_each_kind() {
+            let at = |second: i64| UtcTimestamp::UNIX_EPOCH + SignedDuration::from_secs(second);
             for (second, target, kind, before, after) in [
                 (1, "one", "verdict", None, "unknown"),
                 (3, "one", "verdict", Some("unknown"), "healthy"),
@@ -268,14 +271,21 @@ mod tests {
             ] {
                 let detail = serde_json::json!({ "before": before, "after": after }).to_string();
                 let [target, check, kind] = [target, "blind", kind].map(str::to_owned);
-                let event =
-                    Event { id: 0, at: at(second), target, check, kind, summary: String::new(), detail };
-                store.write(|db| add(db, &event)).unwrap();
+                let event = EventRecord {
+                    id: 0,
+                    at: at(second),
+                    target,
+                    check,
+                    kind,
+                    summary: String::new(),
+                    detail,
+                };
+                store.write(|db| insert_event(db, &event)).unwrap();
             }
             let verdicts = |target: &str, from, to| -> Vec<(i64, String)> {
                 let found = store
                     .read(|db| {
-                        super::verdicts(
+                        super::list_verdicts(
                             db,
                             CheckRef { target, check: "blind" },
                             Period { from: at(from), to: at(to) },
@@ -297,8 +307,8 @@ mod tests {
 
     #[test]
     fn finds_what_is_looked_for_and_nothing_else() {
-        for store in both() {
-            let at = |second: i64| Instant::UNIX_EPOCH + SignedDuration::from_secs(second);
+        for store in store_of_each_kind() {
+            let at = |second: i64| UtcTimestamp::UNIX_EPOCH + SignedDuration::from_secs(second);
             for (second, target, check, kind, summary) in [
                 (1, "one", "blind", "firing", "the target cannot be looked at"),
                 (2, "two", "blind", "firing", "the Target cannot be looked at"),
@@ -307,40 +317,46 @@ mod tests {
             ] {
                 let [target, check, kind, summary] = [target, check, kind, summary].map(str::to_owned);
                 let event =
-                    Event { id: 0, at: at(second), target, check, kind, summary, detail: "{}".into() };
-                store.write(|db| add(db, &event)).unwrap();
+                    EventRecord { id: 0, at: at(second), target, check, kind, summary, detail: "{}".into() };
+                store.write(|db| insert_event(db, &event)).unwrap();
             }
-            let all = Search {
+            let all = EventSearch {
                 from: at(0),
                 to: at(9),
                 target: None,
                 check: None,
                 text: None,
                 alerts_only: false,
-                before: None,
+                before_id: None,
                 limit: 100,
             };
-            let found = |search: Search| -> Vec<i64> {
-                let events = store.read(|db| super::search(db, &search)).unwrap();
+            let found = |search: EventSearch| -> Vec<i64> {
+                let events = store.read(|db| super::search_events(db, &search)).unwrap();
                 events.iter().map(|event| event.at.micros() / 1_000_000).collect()
             };
             let text = |text: &str| Some(text.to_owned());
             assert_eq!(found(all.clone()), [1, 2, 3, 4]);
-            assert_eq!(found(Search { limit: 2, ..all.clone() }), [3, 4]);
-            assert_eq!(found(Search { from: at(2), to: at(4), ..all.clone() }), [2, 3]);
-            assert_eq!(found(Search { target: text("one"), check: text("blind"), ..all.clone() }), [1, 4]);
-            assert_eq!(found(Search { text: text("TARGET cannot"), ..all.clone() }), [1, 2]);
-            assert_eq!(found(Search { text: text("%"), ..all.clone() }), [4]);
-            assert_eq!(found(Search { alerts_only: true, ..all.clone() }), [1, 2, 4]);
-            assert_eq!(found(Search { before: Some(3), limit: 1, ..all.clone() }), [2]);
-            store.write(|db| forget(db, at(3))).unwrap();
+            assert_eq!(found(EventSearch { limit: 2, ..all.clone() }), [3, 4]);
+            assert_eq!(found(EventSearch { from: at(2), to: at(4), ..all.clone() }), [2, 3]);
+            assert_eq!(
+                found(EventSearch { target: text("one"), check: text("blind"), ..all.clone() }),
+                [1, 4]
+            );
+            assert_eq!(found(EventSearch { text: text("TARGET cannot"), ..all.clone() }), [1, 2]);
+            assert_eq!(found(EventSearch { text: text("%"), ..all.clone() }), [4]);
+            assert_eq!(found(EventSearch { alerts_only: true, ..all.clone() }), [1, 2, 4]);
+            assert_eq!(found(EventSearch { before_id: Some(3), limit: 1, ..all.clone() }), [2]);
+            store.write(|db| prune_events(db, at(3))).unwrap();
             assert_eq!(found(all), [3, 4]);
             let detail = serde_json::json!({ "finding": { "evidence": [{ "user": "a\"b" }] } }).to_string();
             let [target, check, kind] = ["one", "blind", "firing"].map(str::to_owned);
-            let event = Event { id: 0, at: at(5), target, check, kind, summary: String::new(), detail };
-            store.write(|db| add(db, &event)).unwrap();
+            let event = EventRecord { id: 0, at: at(5), target, check, kind, summary: String::new(), detail };
+            store.write(|db| insert_event(db, &event)).unwrap();
             let about = |user: &str| {
-                store.read(|db| about_user(db, UserRef { target: "one", user }, at(0), 9)).unwrap().len()
+                store
+                    .read(|db| list_user_events(db, UserRef { target: "one", user }, at(0), 9))
+                    .unwrap()
+                    .len()
             };
             assert_eq!((about("a\"b"), about("a"), about("b"), about("%")), (1, 0, 0, 0));
         }

@@ -17,17 +17,17 @@ pub(super) struct FileIdentity {
 }
 
 impl FileIdentity {
-    pub(super) fn of(path: &Path, open: &Metadata) -> Self {
+    pub(super) fn from_metadata(path: &Path, open: &Metadata) -> Self {
         Self { path: path.to_owned(), device: open.dev(), inode: open.ino() }
     }
 
     /// Makes sure that the file is still the one at its path.
-    pub(super) fn check(&self) -> Result<(), StoreError> {
+    pub(super) fn verify_unchanged(&self) -> Result<(), StoreError> {
         match std::fs::metadata(&self.path) {
             Ok(found) if (found.dev(), found.ino()) == (self.device, self.inode) => Ok(()),
-            Ok(_) => Err(StoreError::Replaced(self.path.clone())),
+            Ok(_) => Err(StoreError::FileReplaced(self.path.clone())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                Err(StoreError::Deleted(self.path.clone()))
+                Err(StoreError::FileDeleted(self.path.clone()))
             }
             // A folder that may not be entered for a moment says nothing of the file.
             Err(_) => Ok(()),

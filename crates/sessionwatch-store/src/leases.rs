@@ -2,9 +2,9 @@
 //! then gets a new term; what the holder of an older term still writes is refused.
 
 use jiff::SignedDuration;
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::timestamp::UtcTimestamp;
 
-use crate::{StoreError, db::Db};
+use crate::{StoreError, transaction::Tx};
 
 /// How long a lease holds without being renewed.
 pub const LEASE_DURATION: SignedDuration = SignedDuration::from_secs(6);
@@ -14,9 +14,9 @@ pub const LEASE_DURATION: SignedDuration = SignedDuration::from_secs(6);
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn take(db: Db<'_>, name: &str, holder: &str) -> Result<Option<i64>, StoreError> {
-    let now = now(db)?;
-    let row = db.row(
+pub fn acquire_lease(db: Tx<'_>, name: &str, holder: &str) -> Result<Option<i64>, StoreError> {
+    let now = current_timestamp(db)?;
+    let row = db.query_row(
         "INSERT INTO leases (name, holder, term, until) VALUES ($1, $2, 1, $3)
          ON CONFLICT (name) DO UPDATE SET term = leases.term + CASE WHEN leases.holder = excluded.holder THEN 0 ELSE 1 END,
            holder = excluded.holder, until = excluded.until
@@ -31,18 +31,18 @@ pub fn take(db: Db<'_>, name: &str, holder: &str) -> Result<Option<i64>, StoreEr
             (now + 2 * LEASE_DURATION).into(),
         ],
     )?;
-    row.map(|row| row.int(0)).transpose()
+    row.map(|row| row.read_i64(0)).transpose()
 }
 
 /// A term of a lease, under which somebody writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fence {
+pub struct LeaseFence {
     /// The lease.
     pub lease: String,
     /// Who holds it.
     pub holder: String,
     /// The term.
-    pub term: i64,
+    pub epoch: i64,
 }
 
 /// Makes sure that a lease is still of that holder and term.
@@ -50,11 +50,13 @@ pub struct Fence {
 /// # Errors
 ///
 /// If somebody else has taken it.
-pub fn guard(db: Db<'_>, fence: &Fence) -> Result<(), StoreError> {
+pub fn verify_epoch(db: Tx<'_>, fence: &LeaseFence) -> Result<(), StoreError> {
     let query = "SELECT 1 FROM leases WHERE name = $1 AND holder = $2 AND term = $3";
-    match db.row(query, &[fence.lease.as_str().into(), fence.holder.as_str().into(), fence.term.into()])? {
+    match db
+        .query_row(query, &[fence.lease.as_str().into(), fence.holder.as_str().into(), fence.epoch.into()])?
+    {
         Some(_) => Ok(()),
-        None => Err(StoreError::Fenced),
+        None => Err(StoreError::LeaseLost),
     }
 }
 
@@ -63,8 +65,8 @@ pub fn guard(db: Db<'_>, fence: &Fence) -> Result<(), StoreError> {
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn release(db: Db<'_>, holder: &str) -> Result<(), StoreError> {
-    db.run("UPDATE leases SET until = 0 WHERE holder = $1", &[holder.into()])?;
+pub fn release_leases(db: Tx<'_>, holder: &str) -> Result<(), StoreError> {
+    db.execute("UPDATE leases SET until = 0 WHERE holder = $1", &[holder.into()])?;
     Ok(())
 }
 
@@ -73,13 +75,15 @@ pub fn release(db: Db<'_>, holder: &str) -> Result<(), StoreError> {
 /// # Errors
 ///
 /// If the server does not answer.
-pub fn now(db: Db<'_>) -> Result<Instant, StoreError> {
+pub fn current_timestamp(db: Tx<'_>) -> Result<UtcTimestamp, StoreError> {
     match db {
-        Db::File(_) => Ok(sessionwatch_clock::now()),
-        Db::Server(_) => {
+        Tx::Sqlite(_) => Ok(sessionwatch_clock::now()),
+        Tx::Postgres(_) => {
             let query = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)";
-            db.row(query, &[])?
-                .map_or(Err(StoreError::Server("it does not say what time it is")), |row| row.instant(0))
+            db.query_row(query, &[])?
+                .map_or(Err(StoreError::Server("it does not say what time it is")), |row| {
+                    row.read_timestamp(0)
+                })
         }
     }
 }
@@ -89,37 +93,42 @@ mod tests {
     use super::*;
     use pg_link::Dsn;
 
-    use crate::{Place, Store, tests::both};
+    use crate::{Store, StoreLocation, tests::store_of_each_kind};
 
     #[test]
     fn a_writer_that_froze_in_a_transaction_keeps_nobody_from_taking_over() {
-        let database = testkit::shared().database(None).unwrap();
+        let database = testkit::shared_server().create_database(None).unwrap();
         let dsn = Dsn::parse(&database.url("postgres")).unwrap();
-        let [frozen, other] = [(); 2].map(|()| Store::open(&Place::Server(Box::new(dsn.clone()))).unwrap());
-        let fence = Fence { lease: "app".into(), holder: "one".into(), term: 1 };
-        frozen.write(|db| take(db, "app", "one").and_then(|_| release(db, "one"))).unwrap();
-        let outcome = frozen.fenced(fence.clone()).write(|db| {
-            assert_eq!(other.write(|db| take(db, "app", "two")).unwrap(), Some(2));
-            release(db, "two")
+        let [frozen, other] =
+            [(); 2].map(|()| Store::open(&StoreLocation::Server(Box::new(dsn.clone()))).unwrap());
+        let fence = LeaseFence { lease: "app".into(), holder: "one".into(), epoch: 1 };
+        frozen.write(|db| acquire_lease(db, "app", "one").and_then(|_| release_leases(db, "one"))).unwrap();
+        let outcome = frozen.with_fence(fence.clone()).write(|db| {
+            assert_eq!(other.write(|db| acquire_lease(db, "app", "two")).unwrap(), Some(2));
+            release_leases(db, "two")
         });
         let told = outcome.unwrap_err().to_string();
         assert!(
             told.contains("waited for more than 4 seconds") || told.contains("connection was lost"),
             "{told}"
         );
-        assert!(matches!(frozen.fenced(fence).write(|db| release(db, "two")), Err(StoreError::Fenced)));
+        assert!(matches!(
+            frozen.with_fence(fence).write(|db| release_leases(db, "two")),
+            Err(StoreError::LeaseLost)
+        ));
     }
 
     #[test]
     fn a_lock_that_somebody_else_holds_is_named() {
-        let database = testkit::shared().database(None).unwrap();
+        let database = testkit::shared_server().create_database(None).unwrap();
         let dsn = Dsn::parse(&database.url("postgres")).unwrap();
-        let [slow, other] = [(); 2].map(|()| Store::open(&Place::Server(Box::new(dsn.clone()))).unwrap());
+        let [slow, other] =
+            [(); 2].map(|()| Store::open(&StoreLocation::Server(Box::new(dsn.clone()))).unwrap());
         let refused = slow.write(|db| {
             let waiting = std::thread::scope(|scope| {
-                let waiting = scope.spawn(|| other.write(|db| release(db, "other")));
+                let waiting = scope.spawn(|| other.write(|db| release_leases(db, "other")));
                 while !waiting.is_finished() {
-                    db.rows("SELECT pg_sleep(1)", &[])?;
+                    db.query_rows("SELECT pg_sleep(1)", &[])?;
                 }
                 waiting.join().unwrap()
             });
@@ -131,25 +140,26 @@ mod tests {
 
     #[test]
     fn one_holds_it_until_it_runs_out_and_the_old_term_is_refused() {
-        for store in both() {
-            let take = |holder: &str| store.write(|db| take(db, "app", holder)).unwrap();
-            let fence = |holder: &str, term| Fence { lease: "app".into(), holder: holder.into(), term };
-            let guard = |holder: &str, term| store.read(|db| guard(db, &fence(holder, term)));
+        for store in store_of_each_kind() {
+            let take = |holder: &str| store.write(|db| acquire_lease(db, "app", holder)).unwrap();
+            let fence =
+                |holder: &str, term| LeaseFence { lease: "app".into(), holder: holder.into(), epoch: term };
+            let guard = |holder: &str, term| store.read(|db| verify_epoch(db, &fence(holder, term)));
             assert_eq!(take("one"), Some(1));
             assert_eq!(take("two"), None);
             assert_eq!(take("one"), Some(1));
-            store.write(|db| release(db, "one")).unwrap();
+            store.write(|db| release_leases(db, "one")).unwrap();
             guard("one", 1).unwrap();
             assert_eq!(take("two"), Some(2));
-            assert!(matches!(guard("one", 1), Err(StoreError::Fenced)));
+            assert!(matches!(guard("one", 1), Err(StoreError::LeaseLost)));
             guard("two", 2).unwrap();
             assert_eq!(take("one"), None);
-            let note = |db: Db<'_>| db.run("UPDATE leases SET until = 7", &[]);
-            assert!(matches!(store.fenced(fence("one", 1)).write(note), Err(StoreError::Fenced)));
-            assert_eq!(store.fenced(fence("two", 2)).write(note).unwrap(), 1);
+            let note = |db: Tx<'_>| db.execute("UPDATE leases SET until = 7", &[]);
+            assert!(matches!(store.with_fence(fence("one", 1)).write(note), Err(StoreError::LeaseLost)));
+            assert_eq!(store.with_fence(fence("two", 2)).write(note).unwrap(), 1);
             // The server's clock was an hour ahead, and is set back.
-            let ahead = store.read(now).unwrap() + SignedDuration::from_hours(1);
-            store.write(|db| db.run("UPDATE leases SET until = $1", &[ahead.into()])).unwrap();
+            let ahead = store.read(current_timestamp).unwrap() + SignedDuration::from_hours(1);
+            store.write(|db| db.execute("UPDATE leases SET until = $1", &[ahead.into()])).unwrap();
             assert_eq!(take("one"), Some(3));
         }
     }

@@ -6,44 +6,44 @@
 
 pub mod accounts;
 pub mod alerts;
-pub mod archived;
+pub mod api_tokens;
+pub mod archive_batches;
 pub mod attestations;
 pub mod audit;
-pub mod censuses;
 pub mod confirmed_time;
-pub mod db;
 pub mod events;
 pub mod incidents;
+pub mod latest_reports;
 pub mod layouts;
 pub mod leases;
-pub mod ledgers;
+pub mod log_events;
+pub mod log_sources;
 pub mod outbox;
 pub mod plans;
-pub mod reports;
 pub mod row;
 #[cfg(test)]
 mod row_tests;
-pub mod signals;
+pub mod samples;
 pub mod silences;
-pub mod sources;
-pub mod tokens;
+pub mod snapshots;
+pub mod transaction;
 
 mod backup;
-mod copies;
-mod creation;
+mod database_copy;
 #[cfg(test)]
 mod decoding_tests;
 mod error;
+mod file_creation;
 mod file_identity;
 mod health;
 mod migrations;
 #[cfg(test)]
 mod migrations_tests;
+mod postgres;
 mod read_only;
-mod readers;
-mod remote;
+mod read_pool;
 mod sqlite;
-mod sqlite_file;
+mod sqlite_store;
 #[cfg(test)]
 mod statements_tests;
 mod store;
@@ -52,5 +52,5 @@ pub(crate) mod tests;
 
 pub use self::{
     error::StoreError,
-    store::{Place, Store},
+    store::{Store, StoreLocation},
 };

@@ -1,6 +1,6 @@
 //! Brings a store up to date, one migration after the other.
 
-use crate::{StoreError, db::Db};
+use crate::{StoreError, transaction::Tx};
 
 /// Every migration, oldest first.
 pub(crate) const MIGRATIONS: [&str; 11] = [
@@ -18,36 +18,36 @@ pub(crate) const MIGRATIONS: [&str; 11] = [
 ];
 
 /// Whether a file needs no migration.
-pub(crate) fn is_current(db: Db<'_>) -> Result<bool, StoreError> {
-    let Db::File(_) = db else { return Ok(false) };
-    if db.row("SELECT 1 FROM sqlite_schema WHERE name = 'migrations'", &[])?.is_none() {
+pub(crate) fn is_schema_current(db: Tx<'_>) -> Result<bool, StoreError> {
+    let Tx::Sqlite(_) = db else { return Ok(false) };
+    if db.query_row("SELECT 1 FROM sqlite_schema WHERE name = 'migrations'", &[])?.is_none() {
         return Ok(false);
     }
-    Ok(applied(db)? == MIGRATIONS.len())
+    Ok(find_applied_version(db)? == MIGRATIONS.len())
 }
 
 /// The number of the last migration.
-fn applied(db: Db<'_>) -> Result<usize, StoreError> {
-    let row = db.row("SELECT COALESCE(MAX(version), 0) FROM migrations", &[])?;
-    let applied = row.map_or(Ok(0), |row| row.count(0))?;
+fn find_applied_version(db: Tx<'_>) -> Result<usize, StoreError> {
+    let row = db.query_row("SELECT COALESCE(MAX(version), 0) FROM migrations", &[])?;
+    let applied = row.map_or(Ok(0), |row| row.read_u64(0))?;
     Ok(usize::try_from(applied).unwrap_or(usize::MAX))
 }
 
 /// Brings a store up to the migration of that number.
-pub(crate) fn migrate(db: Db<'_>, up_to: usize) -> Result<(), StoreError> {
-    db.script("CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY)")?;
-    let applied = applied(db)?;
+pub(crate) fn migrate_to(db: Tx<'_>, up_to: usize) -> Result<(), StoreError> {
+    db.execute_batch("CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY)")?;
+    let applied = find_applied_version(db)?;
     if applied > MIGRATIONS.len() {
-        return Err(StoreError::Newer { found: applied, known: MIGRATIONS.len() });
+        return Err(StoreError::NewerVersion { found: applied, known: MIGRATIONS.len() });
     }
     for (version, migration) in (1..).zip(MIGRATIONS).take(up_to).skip(applied) {
-        db.script(migration)?;
-        db.run("INSERT INTO migrations (version) VALUES ($1)", &[i64::from(version).into()])?;
+        db.execute_batch(migration)?;
+        db.execute("INSERT INTO migrations (version) VALUES ($1)", &[i64::from(version).into()])?;
     }
     Ok(())
 }
 
 /// Brings a store up to the newest migration.
-pub(crate) fn migrate_fully(db: Db<'_>) -> Result<(), StoreError> {
-    migrate(db, MIGRATIONS.len())
+pub(crate) fn migrate_to_latest(db: Tx<'_>) -> Result<(), StoreError> {
+    migrate_to(db, MIGRATIONS.len())
 }

@@ -4,26 +4,26 @@
 //! says so.
 
 use jiff::SignedDuration;
-use sessionwatch_core::{duration::SECOND, instant::Instant};
+use sessionwatch_core::{duration::SECOND, timestamp::UtcTimestamp};
 
 use crate::{
     StoreError,
-    db::Db,
-    row::{Row, Value},
+    row::{Param, StoreRow},
+    transaction::Tx,
 };
 
 /// Attempts after which a message is dead: with the waits between them, almost 19 hours.
-pub const MOST_ATTEMPTS: u32 = 20;
-const FIRST_WAIT: SignedDuration = SignedDuration::from_secs(5);
-const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(2);
+pub const MAX_DELIVERY_ATTEMPTS: u32 = 20;
+const INITIAL_RETRY_DELAY: SignedDuration = SignedDuration::from_secs(5);
+const MAX_RETRY_DELAY: SignedDuration = SignedDuration::from_hours(2);
 
 /// A message to deliver.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Due {
+pub struct OutboxMessage {
     /// Its number.
     pub id: i64,
     /// The same for every attempt at the same message.
-    pub key: String,
+    pub idempotency_key: String,
     /// The channel's name.
     pub channel: String,
     /// Whom the channel tells, where it tells each by themselves.
@@ -33,18 +33,18 @@ pub struct Due {
     /// Attempts before this one.
     pub attempts: u32,
     /// It may have arrived already.
-    pub again: bool,
+    pub possible_duplicate: bool,
     /// What the last attempt failed of.
-    pub error: Option<String>,
+    pub last_error: Option<String>,
     /// When it was put in.
-    pub created_at: Instant,
+    pub created_at: UtcTimestamp,
 }
 
 /// A message to put in.
 #[derive(Clone, Copy, Debug)]
-pub struct Letter<'a> {
+pub struct NewOutboxMessage<'a> {
     /// No other message's.
-    pub key: &'a str,
+    pub idempotency_key: &'a str,
     /// The channel's name.
     pub channel: &'a str,
     /// Whom the channel tells, where it tells each by themselves.
@@ -54,29 +54,34 @@ pub struct Letter<'a> {
     /// What is told, as JSON.
     pub message: &'a str,
     /// When it may be sent.
-    pub at: Instant,
+    pub due_at: UtcTimestamp,
 }
 
-const COLUMNS: &str = "id, idempotency_key, channel, recipient, message, attempts, again, error, created_at";
+const OUTBOX_COLUMNS: &str =
+    "id, idempotency_key, channel, recipient, message, attempts, again, error, created_at";
 
 /// Puts a message in; a second one of the same key is the same message.
 ///
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn put(db: Db<'_>, letter: Letter<'_>, now: Instant) -> Result<(), StoreError> {
-    db.run(
+pub fn enqueue_message(
+    db: Tx<'_>,
+    message: NewOutboxMessage<'_>,
+    now: UtcTimestamp,
+) -> Result<(), StoreError> {
+    db.execute(
         "INSERT INTO outbox (id, idempotency_key, channel, recipient, subject, message, created_at, next_at, set_at)
          SELECT COALESCE(MAX(id), 0) + 1, $1, $2, $3, $4, $5, $6, $7, $6 FROM outbox WHERE true
          ON CONFLICT (idempotency_key) DO NOTHING",
         &[
-            letter.key.into(),
-            letter.channel.into(),
-            Value::Text(letter.recipient),
-            letter.subject.into(),
-            letter.message.into(),
+            message.idempotency_key.into(),
+            message.channel.into(),
+            Param::Text(message.recipient),
+            message.subject.into(),
+            message.message.into(),
             now.into(),
-            letter.at.into(),
+            message.due_at.into(),
         ],
     )?;
     Ok(())
@@ -88,9 +93,14 @@ pub fn put(db: Db<'_>, letter: Letter<'_>, now: Instant) -> Result<(), StoreErro
 /// # Errors
 ///
 /// If they cannot be read.
-pub fn due(db: Db<'_>, channel: &str, now: Instant, limit: u32) -> Result<Vec<Due>, StoreError> {
+pub fn list_due_messages(
+    db: Tx<'_>,
+    channel: &str,
+    now: UtcTimestamp,
+    limit: u32,
+) -> Result<Vec<OutboxMessage>, StoreError> {
     let query = format!(
-        "SELECT {COLUMNS} FROM outbox
+        "SELECT {OUTBOX_COLUMNS} FROM outbox
          WHERE channel = $1 AND state = 'due'
            AND (next_at <= $2 OR attempts = 0 AND EXISTS (
              SELECT 1 FROM outbox AS first WHERE first.channel = $1 AND first.state = 'due' AND first.next_at <= $2))
@@ -100,8 +110,8 @@ pub fn due(db: Db<'_>, channel: &str, now: Instant, limit: u32) -> Result<Vec<Du
                AND older.state IN ('due', 'sending') AND COALESCE(older.recipient, '') = COALESCE(outbox.recipient, ''))
          ORDER BY id LIMIT $3"
     );
-    let rows = db.rows(&query, &[channel.into(), now.into(), limit.into()])?;
-    rows.iter().map(letter).collect()
+    let rows = db.query_rows(&query, &[channel.into(), now.into(), limit.into()])?;
+    rows.iter().map(message_from_row).collect()
 }
 
 /// Returns `true` if messages of a channel are marked as being sent.
@@ -109,9 +119,9 @@ pub fn due(db: Db<'_>, channel: &str, now: Instant, limit: u32) -> Result<Vec<Du
 /// # Errors
 ///
 /// If they cannot be read.
-pub fn is_sending(db: Db<'_>, channel: &str) -> Result<bool, StoreError> {
+pub fn has_sending_message(db: Tx<'_>, channel: &str) -> Result<bool, StoreError> {
     let query = "SELECT 1 FROM outbox WHERE channel = $1 AND state = 'sending' LIMIT 1";
-    Ok(db.row(query, &[channel.into()])?.is_some())
+    Ok(db.query_row(query, &[channel.into()])?.is_some())
 }
 
 /// When the next message of a channel is due that is not due yet.
@@ -119,12 +129,12 @@ pub fn is_sending(db: Db<'_>, channel: &str) -> Result<bool, StoreError> {
 /// # Errors
 ///
 /// If it cannot be read.
-pub fn next_due(db: Db<'_>, channel: &str, now: Instant) -> Result<Option<Instant>, StoreError> {
-    let rows = db.rows(
+pub fn next_due_at(db: Tx<'_>, channel: &str, now: UtcTimestamp) -> Result<Option<UtcTimestamp>, StoreError> {
+    let rows = db.query_rows(
         "SELECT MIN(next_at) FROM outbox WHERE channel = $1 AND state = 'due' AND next_at > $2",
         &[channel.into(), now.into()],
     )?;
-    rows.first().map_or(Ok(None), |row| row.maybe_instant(0))
+    rows.first().map_or(Ok(None), |row| row.read_optional_timestamp(0))
 }
 
 /// Whether a message of a channel has failed so often that waits for others than that recipient.
@@ -132,16 +142,16 @@ pub fn next_due(db: Db<'_>, channel: &str, now: Instant) -> Result<Option<Instan
 /// # Errors
 ///
 /// If it cannot be read.
-pub fn is_stuck(
-    db: Db<'_>,
+pub fn has_failing_message(
+    db: Tx<'_>,
     channel: &str,
     recipient: Option<&str>,
-    attempts: u32,
+    min_attempts: u32,
 ) -> Result<bool, StoreError> {
-    let rows = db.rows(
+    let rows = db.query_rows(
         "SELECT 1 FROM outbox WHERE channel = $1 AND state IN ('due', 'sending') AND attempts >= $2
            AND COALESCE(recipient, '') <> $3 LIMIT 1",
-        &[channel.into(), attempts.into(), recipient.unwrap_or_default().into()],
+        &[channel.into(), min_attempts.into(), recipient.unwrap_or_default().into()],
     )?;
     Ok(!rows.is_empty())
 }
@@ -151,8 +161,8 @@ pub fn is_stuck(
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn hurry(db: Db<'_>, now: Instant) -> Result<(), StoreError> {
-    db.run(
+pub fn make_all_due(db: Tx<'_>, now: UtcTimestamp) -> Result<(), StoreError> {
+    db.execute(
         "UPDATE outbox SET next_at = $1, set_at = $1 WHERE state = 'due' AND next_at > $1",
         &[now.into()],
     )?;
@@ -165,8 +175,8 @@ pub fn hurry(db: Db<'_>, now: Instant) -> Result<(), StoreError> {
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn rebase(db: Db<'_>, now: Instant) -> Result<u64, StoreError> {
-    db.run(
+pub fn clamp_future_due(db: Tx<'_>, now: UtcTimestamp) -> Result<u64, StoreError> {
+    db.execute(
         "UPDATE outbox SET next_at = $1, set_at = $1 WHERE state = 'due' AND next_at > $1 AND set_at > $2",
         &[now.into(), (now + SECOND).into()],
     )
@@ -177,9 +187,9 @@ pub fn rebase(db: Db<'_>, now: Instant) -> Result<u64, StoreError> {
 /// # Errors
 ///
 /// If they cannot be read.
-pub fn channels(db: Db<'_>) -> Result<Vec<String>, StoreError> {
-    let rows = db.rows("SELECT DISTINCT channel FROM outbox WHERE state IN ('due', 'sending')", &[])?;
-    rows.iter().map(|row| row.text(0)).collect()
+pub fn list_pending_channels(db: Tx<'_>) -> Result<Vec<String>, StoreError> {
+    let rows = db.query_rows("SELECT DISTINCT channel FROM outbox WHERE state IN ('due', 'sending')", &[])?;
+    rows.iter().map(|row| row.read_text(0)).collect()
 }
 
 /// Gives up on all messages of a channel that there is no more: how many.
@@ -187,21 +197,25 @@ pub fn channels(db: Db<'_>) -> Result<Vec<String>, StoreError> {
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn abandon(db: Db<'_>, channel: &str, why: &str) -> Result<u64, StoreError> {
+pub fn discard_channel_messages(db: Tx<'_>, channel: &str, reason: &str) -> Result<u64, StoreError> {
     let query =
         "UPDATE outbox SET state = 'dead', error = $2 WHERE channel = $1 AND state IN ('due', 'sending')";
-    db.run(query, &[channel.into(), why.into()])
+    db.execute(query, &[channel.into(), reason.into()])
 }
 
 /// Messages that one statement names.
-const IDS_OF_STATEMENT: usize = 500;
+const MAX_IDS_PER_STATEMENT: usize = 500;
 
 /// Changes messages, as `set` says in SQL.
-fn change<'a>(db: Db<'_>, set: &str, messages: impl Iterator<Item = &'a Due>) -> Result<(), StoreError> {
-    let ids: Vec<Value<'_>> = messages.map(|message| message.id.into()).collect();
-    for ids in ids.chunks(IDS_OF_STATEMENT) {
+fn update_messages<'a>(
+    db: Tx<'_>,
+    set: &str,
+    messages: impl Iterator<Item = &'a OutboxMessage>,
+) -> Result<(), StoreError> {
+    let ids: Vec<Param<'_>> = messages.map(|message| message.id.into()).collect();
+    for ids in ids.chunks(MAX_IDS_PER_STATEMENT) {
         let list: Vec<String> = (1..=ids.len()).map(|number| format!("${number}")).collect();
-        db.run(&format!("UPDATE outbox SET {set} WHERE id IN ({})", list.join(", ")), ids)?;
+        db.execute(&format!("UPDATE outbox SET {set} WHERE id IN ({})", list.join(", ")), ids)?;
     }
     Ok(())
 }
@@ -211,8 +225,11 @@ fn change<'a>(db: Db<'_>, set: &str, messages: impl Iterator<Item = &'a Due>) ->
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn sending<'a>(db: Db<'_>, messages: impl Iterator<Item = &'a Due>) -> Result<(), StoreError> {
-    change(db, "state = 'sending'", messages)
+pub fn mark_sending<'a>(
+    db: Tx<'_>,
+    messages: impl Iterator<Item = &'a OutboxMessage>,
+) -> Result<(), StoreError> {
+    update_messages(db, "state = 'sending'", messages)
 }
 
 /// Makes messages due again that were being sent when whoever sent them ended: they may have arrived.
@@ -220,8 +237,8 @@ pub fn sending<'a>(db: Db<'_>, messages: impl Iterator<Item = &'a Due>) -> Resul
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn resume(db: Db<'_>) -> Result<u64, StoreError> {
-    db.run("UPDATE outbox SET state = 'due', again = 1 WHERE state = 'sending'", &[])
+pub fn requeue_in_flight(db: Tx<'_>) -> Result<u64, StoreError> {
+    db.execute("UPDATE outbox SET state = 'due', again = 1 WHERE state = 'sending'", &[])
 }
 
 /// The same for one channel, of which nothing is being sent: how it went could not be noted.
@@ -229,8 +246,8 @@ pub fn resume(db: Db<'_>) -> Result<u64, StoreError> {
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn resume_channel(db: Db<'_>, channel: &str) -> Result<u64, StoreError> {
-    db.run(
+pub fn requeue_channel_in_flight(db: Tx<'_>, channel: &str) -> Result<u64, StoreError> {
+    db.execute(
         "UPDATE outbox SET state = 'due', again = 1 WHERE state = 'sending' AND channel = $1",
         &[channel.into()],
     )
@@ -241,8 +258,11 @@ pub fn resume_channel(db: Db<'_>, channel: &str) -> Result<u64, StoreError> {
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn delivered<'a>(db: Db<'_>, messages: impl Iterator<Item = &'a Due>) -> Result<(), StoreError> {
-    change(db, "state = 'done', attempts = attempts + 1, error = NULL", messages)
+pub fn mark_delivered<'a>(
+    db: Tx<'_>,
+    messages: impl Iterator<Item = &'a OutboxMessage>,
+) -> Result<(), StoreError> {
+    update_messages(db, "state = 'done', attempts = attempts + 1, error = NULL", messages)
 }
 
 /// A message was not delivered: it is tried again after a while, which doubles, or when the channel asked for; after too
@@ -251,25 +271,25 @@ pub fn delivered<'a>(db: Db<'_>, messages: impl Iterator<Item = &'a Due>) -> Res
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn failed(
-    db: Db<'_>,
-    due: &Due,
+pub fn mark_failed(
+    db: Tx<'_>,
+    message: &OutboxMessage,
     error: &str,
     retry_after: Option<SignedDuration>,
-    now: Instant,
+    now: UtcTimestamp,
 ) -> Result<bool, StoreError> {
-    let attempts = due.attempts + 1;
-    let dead = attempts >= MOST_ATTEMPTS;
-    let next = now + retry_after.unwrap_or_default().max(wait(attempts));
-    db.run(
+    let attempts = message.attempts + 1;
+    let dead = attempts >= MAX_DELIVERY_ATTEMPTS;
+    let next = now + retry_after.unwrap_or_default().max(retry_delay(attempts));
+    db.execute(
         "UPDATE outbox SET attempts = $2, next_at = $3, state = $4, error = $5, again = $6, set_at = $7 WHERE id = $1",
         &[
-            due.id.into(),
+            message.id.into(),
             attempts.into(),
             next.into(),
             if dead { "dead" } else { "due" }.into(),
             error.into(),
-            due.again.into(),
+            message.possible_duplicate.into(),
             now.into(),
         ],
     )?;
@@ -281,13 +301,13 @@ pub fn failed(
 /// # Errors
 ///
 /// If they cannot be read.
-pub fn dead(db: Db<'_>, limit: u32) -> Result<Vec<Due>, StoreError> {
-    let query = format!("SELECT {COLUMNS} FROM outbox WHERE state = 'dead' ORDER BY id DESC LIMIT $1");
-    let dead = |row: &Row| {
-        row.json(4)?;
-        letter(row)
+pub fn list_dead_messages(db: Tx<'_>, limit: u32) -> Result<Vec<OutboxMessage>, StoreError> {
+    let query = format!("SELECT {OUTBOX_COLUMNS} FROM outbox WHERE state = 'dead' ORDER BY id DESC LIMIT $1");
+    let dead = |row: &StoreRow| {
+        row.read_json_text(4)?;
+        message_from_row(row)
     };
-    db.rows(&query, &[limit.into()])?.iter().map(dead).collect()
+    db.query_rows(&query, &[limit.into()])?.iter().map(dead).collect()
 }
 
 /// Makes dead messages of a channel due again: how many.
@@ -295,8 +315,8 @@ pub fn dead(db: Db<'_>, limit: u32) -> Result<Vec<Due>, StoreError> {
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn revive(db: Db<'_>, channel: &str, now: Instant) -> Result<u64, StoreError> {
-    db.run(
+pub fn requeue_dead(db: Tx<'_>, channel: &str, now: UtcTimestamp) -> Result<u64, StoreError> {
+    db.execute(
         "UPDATE outbox SET state = 'due', attempts = 0, next_at = $2, set_at = $2 WHERE state = 'dead' AND channel = $1",
         &[channel.into(), now.into()],
     )
@@ -307,8 +327,8 @@ pub fn revive(db: Db<'_>, channel: &str, now: Instant) -> Result<u64, StoreError
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn forget(db: Db<'_>, before: Instant) -> Result<(), StoreError> {
-    db.run("DELETE FROM outbox WHERE state IN ('done', 'dead') AND next_at < $1", &[before.into()])?;
+pub fn prune_messages(db: Tx<'_>, before: UtcTimestamp) -> Result<(), StoreError> {
+    db.execute("DELETE FROM outbox WHERE state IN ('done', 'dead') AND next_at < $1", &[before.into()])?;
     Ok(())
 }
 
@@ -317,103 +337,117 @@ pub fn forget(db: Db<'_>, before: Instant) -> Result<(), StoreError> {
 /// # Errors
 ///
 /// If they cannot be read.
-pub fn counts(db: Db<'_>) -> Result<Vec<(String, String, u64)>, StoreError> {
-    let rows = db.rows(
+pub fn count_messages(db: Tx<'_>) -> Result<Vec<(String, String, u64)>, StoreError> {
+    let rows = db.query_rows(
         "SELECT channel, state, COUNT(*) FROM outbox WHERE state <> 'done' GROUP BY channel, state ORDER BY channel, state",
         &[],
     )?;
-    let count = |row: &Row| {
-        Ok((row.text(0)?, row.name(1, |state| ["due", "sending", "dead"].contains(&state))?, row.count(2)?))
+    let count = |row: &StoreRow| {
+        Ok((
+            row.read_text(0)?,
+            row.read_known_text(1, |state| ["due", "sending", "dead"].contains(&state))?,
+            row.read_u64(2)?,
+        ))
     };
     rows.iter().map(count).collect()
 }
 
 /// What is told is read when it is delivered: a damaged message fails by itself, and holds up no other.
-fn letter(row: &Row) -> Result<Due, StoreError> {
-    Ok(Due {
-        id: row.int(0)?,
-        key: row.text(1)?,
-        channel: row.text(2)?,
-        recipient: row.maybe_text(3)?,
-        message: row.text(4)?,
-        attempts: row.small(5)?,
-        again: row.flag(6)?,
-        error: row.maybe_text(7)?,
-        created_at: row.instant(8)?,
+fn message_from_row(row: &StoreRow) -> Result<OutboxMessage, StoreError> {
+    Ok(OutboxMessage {
+        id: row.read_i64(0)?,
+        idempotency_key: row.read_text(1)?,
+        channel: row.read_text(2)?,
+        recipient: row.read_optional_text(3)?,
+        message: row.read_text(4)?,
+        attempts: row.read_u32(5)?,
+        possible_duplicate: row.read_bool(6)?,
+        last_error: row.read_optional_text(7)?,
+        created_at: row.read_timestamp(8)?,
     })
 }
 
 /// How long to wait after so many attempts.
-fn wait(attempts: u32) -> SignedDuration {
+fn retry_delay(attempts: u32) -> SignedDuration {
     let times = 2i32.checked_pow(attempts.saturating_sub(1)).unwrap_or(i32::MAX);
-    FIRST_WAIT.saturating_mul(times).min(LONGEST_WAIT)
+    INITIAL_RETRY_DELAY.saturating_mul(times).min(MAX_RETRY_DELAY)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::both;
+    use crate::tests::store_of_each_kind;
 
-    fn letter(key: &str, at: Instant) -> Letter<'_> {
-        Letter { key, channel: "chat", recipient: None, subject: "app/x", message: "{}", at }
+    fn letter(key: &str, at: UtcTimestamp) -> NewOutboxMessage<'_> {
+        NewOutboxMessage {
+            idempotency_key: key,
+            channel: "chat",
+            recipient: None,
+            subject: "app/x",
+            message: "{}",
+            due_at: at,
+        }
     }
 
     #[test]
     fn a_message_is_tried_until_it_arrives_or_dies() {
-        for store in both() {
-            let at = |seconds: i64| Instant::UNIX_EPOCH + SignedDuration::from_secs(seconds);
-            let due_at = |now| store.read(|db| due(db, "chat", now, 10)).unwrap();
-            let states = || store.read(counts).unwrap();
+        for store in store_of_each_kind() {
+            let at = |seconds: i64| UtcTimestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
+            let due_at = |now| store.read(|db| list_due_messages(db, "chat", now, 10)).unwrap();
+            let states = || store.read(count_messages).unwrap();
             for _ in 0..2 {
-                store.write(|db| put(db, letter("key", at(100)), at(100))).unwrap();
+                store.write(|db| enqueue_message(db, letter("key", at(100)), at(100))).unwrap();
             }
             assert_eq!(due_at(at(100)).len(), 1, "one key is one message");
             assert!(due_at(at(50)).is_empty());
-            store.write(|db| hurry(db, at(50))).unwrap();
+            store.write(|db| make_all_due(db, at(50))).unwrap();
             assert_eq!(due_at(at(50)).len(), 1, "the clock went back");
             let first = due_at(at(100)).remove(0);
-            store.write(|db| failed(db, &first, "no answer", None, at(100))).unwrap();
+            store.write(|db| mark_failed(db, &first, "no answer", None, at(100))).unwrap();
             assert!(due_at(at(104)).is_empty());
             let second = due_at(at(105)).remove(0);
-            assert_eq!(second.error.as_deref(), Some("no answer"));
-            let doubtful = Due { again: true, ..second };
-            store.write(|db| failed(db, &doubtful, "slow down", Some(60 * SECOND), at(105))).unwrap();
+            assert_eq!(second.last_error.as_deref(), Some("no answer"));
+            let doubtful = OutboxMessage { possible_duplicate: true, ..second };
+            store.write(|db| mark_failed(db, &doubtful, "slow down", Some(60 * SECOND), at(105))).unwrap();
             assert!(due_at(at(164)).is_empty());
             let third = due_at(at(165)).remove(0);
-            assert!(third.again, "it may have arrived");
-            store.write(|db| delivered(db, [&third].into_iter())).unwrap();
+            assert!(third.possible_duplicate, "it may have arrived");
+            store.write(|db| mark_delivered(db, [&third].into_iter())).unwrap();
             assert!(due_at(at(1_000_000)).is_empty());
-            store.write(|db| forget(db, at(165))).unwrap();
-            assert_eq!(store.read(|db| db.rows("SELECT id FROM outbox", &[])).unwrap().len(), 1);
-            store.write(|db| forget(db, at(166))).unwrap();
-            assert!(store.read(|db| db.rows("SELECT id FROM outbox", &[])).unwrap().is_empty());
-            store.write(|db| put(db, letter("key", at(170)), at(170))).unwrap();
-            let hopeless = Due { attempts: MOST_ATTEMPTS - 1, ..due_at(at(170)).remove(0) };
-            assert!(store.write(|db| failed(db, &hopeless, "gone", None, at(200))).unwrap());
+            store.write(|db| prune_messages(db, at(165))).unwrap();
+            assert_eq!(store.read(|db| db.query_rows("SELECT id FROM outbox", &[])).unwrap().len(), 1);
+            store.write(|db| prune_messages(db, at(166))).unwrap();
+            assert!(store.read(|db| db.query_rows("SELECT id FROM outbox", &[])).unwrap().is_empty());
+            store.write(|db| enqueue_message(db, letter("key", at(170)), at(170))).unwrap();
+            let hopeless = OutboxMessage { attempts: MAX_DELIVERY_ATTEMPTS - 1, ..due_at(at(170)).remove(0) };
+            assert!(store.write(|db| mark_failed(db, &hopeless, "gone", None, at(200))).unwrap());
             assert_eq!(states(), [("chat".to_owned(), "dead".to_owned(), 1)]);
-            assert_eq!(store.read(|db| dead(db, 10)).unwrap()[0].error.as_deref(), Some("gone"));
-            assert_eq!(store.write(|db| revive(db, "chat", at(300))).unwrap(), 1);
+            assert_eq!(
+                store.read(|db| list_dead_messages(db, 10)).unwrap()[0].last_error.as_deref(),
+                Some("gone")
+            );
+            assert_eq!(store.write(|db| requeue_dead(db, "chat", at(300))).unwrap(), 1);
             assert_eq!(due_at(at(300)).len(), 1);
         }
     }
 
     #[test]
     fn a_message_that_waits_by_a_clock_that_was_ahead_is_due_when_the_clock_is_right() {
-        for store in both() {
-            let at = |hours: i64| Instant::UNIX_EPOCH + SignedDuration::from_hours(hours);
+        for store in store_of_each_kind() {
+            let at = |hours: i64| UtcTimestamp::UNIX_EPOCH + SignedDuration::from_hours(hours);
             let keys = |now| -> Vec<String> {
-                let due = store.read(|db| due(db, "chat", now, 10)).unwrap();
-                due.into_iter().map(|due| due.key).collect()
+                let due = store.read(|db| list_due_messages(db, "chat", now, 10)).unwrap();
+                due.into_iter().map(|due| due.idempotency_key).collect()
             };
             for (key, put_at, asked_for) in [("before", 1, 20), ("ahead", 13, 1)] {
-                let letter = Letter { subject: key, ..letter(key, at(put_at)) };
-                store.write(|db| put(db, letter, at(put_at))).unwrap();
-                let first = store.read(|db| due(db, "chat", at(put_at), 10)).unwrap();
-                let first = first.iter().find(|due| due.key == key).unwrap();
+                let letter = NewOutboxMessage { subject: key, ..letter(key, at(put_at)) };
+                store.write(|db| enqueue_message(db, letter, at(put_at))).unwrap();
+                let first = store.read(|db| list_due_messages(db, "chat", at(put_at), 10)).unwrap();
+                let first = first.iter().find(|due| due.idempotency_key == key).unwrap();
                 let wait = Some(SignedDuration::from_hours(asked_for));
-                store.write(|db| failed(db, first, "busy", wait, at(put_at))).unwrap();
+                store.write(|db| mark_failed(db, first, "busy", wait, at(put_at))).unwrap();
             }
-            assert_eq!(store.write(|db| rebase(db, at(10))).unwrap(), 1);
+            assert_eq!(store.write(|db| clamp_future_due(db, at(10))).unwrap(), 1);
             assert_eq!(
                 keys(at(10)),
                 ["ahead"],
@@ -425,50 +459,50 @@ mod tests {
 
     #[test]
     fn what_was_being_sent_when_the_sender_ended_is_sent_again_and_says_so() {
-        for store in both() {
-            let now = Instant::from_micros(1).unwrap();
-            store.write(|db| put(db, letter("key", now), now)).unwrap();
-            let due_now = || store.read(|db| due(db, "chat", now, 10)).unwrap();
+        for store in store_of_each_kind() {
+            let now = UtcTimestamp::from_micros(1).unwrap();
+            store.write(|db| enqueue_message(db, letter("key", now), now)).unwrap();
+            let due_now = || store.read(|db| list_due_messages(db, "chat", now, 10)).unwrap();
             let first = due_now();
-            store.write(|db| sending(db, first.iter())).unwrap();
-            assert!(due_now().is_empty() && !first[0].again);
-            assert_eq!(store.read(channels).unwrap(), ["chat"]);
-            assert_eq!(store.write(|db| resume_channel(db, "other")).unwrap(), 0);
-            assert_eq!(store.write(|db| resume_channel(db, "chat")).unwrap(), 1);
-            assert!(due_now()[0].again);
+            store.write(|db| mark_sending(db, first.iter())).unwrap();
+            assert!(due_now().is_empty() && !first[0].possible_duplicate);
+            assert_eq!(store.read(list_pending_channels).unwrap(), ["chat"]);
+            assert_eq!(store.write(|db| requeue_channel_in_flight(db, "other")).unwrap(), 0);
+            assert_eq!(store.write(|db| requeue_channel_in_flight(db, "chat")).unwrap(), 1);
+            assert!(due_now()[0].possible_duplicate);
             let again = due_now();
-            store.write(|db| sending(db, again.iter())).unwrap();
-            assert_eq!(store.write(resume).unwrap(), 1);
+            store.write(|db| mark_sending(db, again.iter())).unwrap();
+            assert_eq!(store.write(requeue_in_flight).unwrap(), 1);
         }
     }
 
     #[test]
     fn what_is_older_of_an_alert_is_told_first_and_what_belongs_together_at_once() {
-        for store in both() {
-            let at = |seconds: i64| Instant::UNIX_EPOCH + SignedDuration::from_secs(seconds);
-            let other = Letter { subject: "other/x", ..letter("c", at(60)) };
+        for store in store_of_each_kind() {
+            let at = |seconds: i64| UtcTimestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
+            let other = NewOutboxMessage { subject: "other/x", ..letter("c", at(60)) };
             for letter in [letter("a", at(10)), letter("b", at(10)), other] {
-                store.write(|db| put(db, letter, at(5))).unwrap();
+                store.write(|db| enqueue_message(db, letter, at(5))).unwrap();
             }
             let keys = |now| -> Vec<String> {
-                let due = store.read(|db| due(db, "chat", now, 10)).unwrap();
-                due.into_iter().map(|due| due.key).collect()
+                let due = store.read(|db| list_due_messages(db, "chat", now, 10)).unwrap();
+                due.into_iter().map(|due| due.idempotency_key).collect()
             };
             assert!(keys(at(9)).is_empty());
             assert_eq!(keys(at(10)), ["a", "c"]);
-            let first = store.read(|db| due(db, "chat", at(10), 1)).unwrap().remove(0);
-            store.write(|db| failed(db, &first, "busy", None, at(10))).unwrap();
+            let first = store.read(|db| list_due_messages(db, "chat", at(10), 1)).unwrap().remove(0);
+            store.write(|db| mark_failed(db, &first, "busy", None, at(10))).unwrap();
             assert!(!keys(at(11)).contains(&"b".to_owned()), "its elder still waits");
-            store.write(|db| delivered(db, [&first].into_iter())).unwrap();
+            store.write(|db| mark_delivered(db, [&first].into_iter())).unwrap();
             assert_eq!(keys(at(11)), ["b", "c"]);
-            assert_eq!(store.write(|db| abandon(db, "chat", "gone")).unwrap(), 2);
+            assert_eq!(store.write(|db| discard_channel_messages(db, "chat", "gone")).unwrap(), 2);
             assert!(keys(at(100)).is_empty());
         }
     }
 
     #[test]
     fn waits_double_and_are_bounded() {
-        assert_eq!([1, 2, 3].map(wait), [5, 10, 20].map(|seconds| seconds * SECOND));
-        assert_eq!([19, 64, 1_000].map(wait), [LONGEST_WAIT; 3]);
+        assert_eq!([1, 2, 3].map(retry_delay), [5, 10, 20].map(|seconds| seconds * SECOND));
+        assert_eq!([19, 64, 1_000].map(retry_delay), [MAX_RETRY_DELAY; 3]);
     }
 }

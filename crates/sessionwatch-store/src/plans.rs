@@ -2,16 +2,16 @@
 
 use jiff::SignedDuration;
 use sessionwatch_core::{
-    instant::Instant,
     row_ref::{self, RowRef},
+    timestamp::UtcTimestamp,
 };
 
-use crate::{StoreError, confirmed_time, db::Db, row::Row};
+use crate::{StoreError, confirmed_time, row::StoreRow, transaction::Tx};
 
 /// How far a plan is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::EnumString)]
 #[strum(serialize_all = "kebab-case")]
-pub enum State {
+pub enum PlanState {
     /// Its rows are still being listed.
     Making,
     /// Nothing was touched yet.
@@ -24,7 +24,7 @@ pub enum State {
 
 /// A plan, without its rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub struct PlanRecord {
     /// Its id.
     pub id: String,
     /// The target.
@@ -32,31 +32,31 @@ pub struct Plan {
     /// Where that is, without a password.
     pub address: String,
     /// What was asked for, as JSON.
-    pub about: String,
+    pub request: String,
     /// When it was made.
-    pub made_at: Instant,
+    pub created_at: UtcTimestamp,
     /// By whom.
-    pub made_by: String,
+    pub created_by: String,
     /// When it was made or worked on last.
-    pub touched_at: Instant,
+    pub updated_at: UtcTimestamp,
     /// How far it is.
-    pub state: State,
+    pub state: PlanState,
     /// Rows that it names.
-    pub rows: u64,
+    pub row_count: u64,
     /// Active sessions among them.
-    pub active: u64,
+    pub active_sessions: u64,
     /// The rest, as JSON.
     pub summary: String,
     /// The second person who agreed to it.
     pub approved_by: Option<String>,
 }
 
-const COLUMNS: &str =
+const PLAN_COLUMNS: &str =
     "id, target, address, about, made_at, made_by, touched_at, state, named, active, summary, approved_by";
 /// How long a plan that nobody carries out is kept.
-const KEPT: SignedDuration = SignedDuration::from_hours(24);
+const UNAPPLIED_PLAN_RETENTION: SignedDuration = SignedDuration::from_hours(24);
 
-impl State {
+impl PlanState {
     /// Its name in the store.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -69,9 +69,10 @@ impl State {
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn put(db: Db<'_>, plan: &Plan) -> Result<(), StoreError> {
-    let [rows, active] = [plan.rows, plan.active].map(|count| i64::try_from(count).unwrap_or(i64::MAX));
-    db.run(
+pub fn upsert_plan(db: Tx<'_>, plan: &PlanRecord) -> Result<(), StoreError> {
+    let [rows, active] =
+        [plan.row_count, plan.active_sessions].map(|count| i64::try_from(count).unwrap_or(i64::MAX));
+    db.execute(
         "INSERT INTO plans (id, target, address, about, made_at, made_by, touched_at, state, named, active, summary, approved_by)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
          ON CONFLICT (id) DO UPDATE SET touched_at = excluded.touched_at, state = excluded.state, named = excluded.named,
@@ -80,10 +81,10 @@ pub fn put(db: Db<'_>, plan: &Plan) -> Result<(), StoreError> {
             (&plan.id).into(),
             (&plan.target).into(),
             (&plan.address).into(),
-            (&plan.about).into(),
-            plan.made_at.into(),
-            (&plan.made_by).into(),
-            plan.touched_at.into(),
+            (&plan.request).into(),
+            plan.created_at.into(),
+            (&plan.created_by).into(),
+            plan.updated_at.into(),
             plan.state.name().into(),
             rows.into(),
             active.into(),
@@ -99,11 +100,11 @@ pub fn put(db: Db<'_>, plan: &Plan) -> Result<(), StoreError> {
 /// # Errors
 ///
 /// If they cannot be written.
-pub fn put_piece(db: Db<'_>, plan: &str, piece: i64, rows: &[RowRef]) -> Result<(), StoreError> {
-    let content = row_ref::encode(rows);
-    db.run(
+pub fn insert_plan_chunk(db: Tx<'_>, plan: &str, chunk: i64, rows: &[RowRef]) -> Result<(), StoreError> {
+    let content = row_ref::encode_row_refs(rows);
+    db.execute(
         "INSERT INTO planned (plan, piece, content) VALUES ($1, $2, $3)",
-        &[plan.into(), piece.into(), content.as_slice().into()],
+        &[plan.into(), chunk.into(), content.as_slice().into()],
     )?;
     Ok(())
 }
@@ -113,12 +114,16 @@ pub fn put_piece(db: Db<'_>, plan: &str, piece: i64, rows: &[RowRef]) -> Result<
 /// # Errors
 ///
 /// If it cannot be read.
-pub fn piece(db: Db<'_>, plan: &str, behind: i64) -> Result<Option<(i64, Vec<RowRef>)>, StoreError> {
-    let row = db.row(
+pub fn find_next_plan_chunk(
+    db: Tx<'_>,
+    plan: &str,
+    after_chunk: i64,
+) -> Result<Option<(i64, Vec<RowRef>)>, StoreError> {
+    let row = db.query_row(
         "SELECT piece, content FROM planned WHERE plan = $1 AND piece > $2 ORDER BY piece LIMIT 1",
-        &[plan.into(), behind.into()],
+        &[plan.into(), after_chunk.into()],
     )?;
-    row.map(numbered).transpose()
+    row.map(plan_chunk_from_row).transpose()
 }
 
 /// The last piece of a plan before that number: its own number, and its rows.
@@ -126,17 +131,21 @@ pub fn piece(db: Db<'_>, plan: &str, behind: i64) -> Result<Option<(i64, Vec<Row
 /// # Errors
 ///
 /// If it cannot be read.
-pub fn last_piece(db: Db<'_>, plan: &str, before: i64) -> Result<Option<(i64, Vec<RowRef>)>, StoreError> {
-    let row = db.row(
+pub fn find_previous_plan_chunk(
+    db: Tx<'_>,
+    plan: &str,
+    before_chunk: i64,
+) -> Result<Option<(i64, Vec<RowRef>)>, StoreError> {
+    let row = db.query_row(
         "SELECT piece, content FROM planned WHERE plan = $1 AND piece < $2 ORDER BY piece DESC LIMIT 1",
-        &[plan.into(), before.into()],
+        &[plan.into(), before_chunk.into()],
     )?;
-    row.map(numbered).transpose()
+    row.map(plan_chunk_from_row).transpose()
 }
 
-fn numbered(row: Row) -> Result<(i64, Vec<RowRef>), StoreError> {
-    let rows = row_ref::decode(row.bytes(1)?).map_err(|_| row.unreadable(1))?;
-    Ok((row.int(0)?, rows))
+fn plan_chunk_from_row(row: StoreRow) -> Result<(i64, Vec<RowRef>), StoreError> {
+    let rows = row_ref::decode_row_refs(row.read_bytes(1)?).map_err(|_| row.undecodable_column(1))?;
+    Ok((row.read_i64(0)?, rows))
 }
 
 /// A plan.
@@ -144,9 +153,9 @@ fn numbered(row: Row) -> Result<(i64, Vec<RowRef>), StoreError> {
 /// # Errors
 ///
 /// If it cannot be read.
-pub fn get(db: Db<'_>, id: &str) -> Result<Option<Plan>, StoreError> {
-    let query = format!("SELECT {COLUMNS} FROM plans WHERE id = $1");
-    db.row(&query, &[id.into()])?.as_ref().map(plan).transpose()
+pub fn find_plan(db: Tx<'_>, id: &str) -> Result<Option<PlanRecord>, StoreError> {
+    let query = format!("SELECT {PLAN_COLUMNS} FROM plans WHERE id = $1");
+    db.query_row(&query, &[id.into()])?.as_ref().map(plan_from_row).transpose()
 }
 
 /// The plans, latest first.
@@ -154,9 +163,9 @@ pub fn get(db: Db<'_>, id: &str) -> Result<Option<Plan>, StoreError> {
 /// # Errors
 ///
 /// If they cannot be read.
-pub fn list(db: Db<'_>) -> Result<Vec<Plan>, StoreError> {
-    let query = format!("SELECT {COLUMNS} FROM plans ORDER BY made_at DESC, id");
-    db.rows(&query, &[])?.iter().map(plan).collect()
+pub fn list_plans(db: Tx<'_>) -> Result<Vec<PlanRecord>, StoreError> {
+    let query = format!("SELECT {PLAN_COLUMNS} FROM plans ORDER BY made_at DESC, id");
+    db.query_rows(&query, &[])?.iter().map(plan_from_row).collect()
 }
 
 /// The other plans of a target, by its name or its address, that were begun or ended since an instant.
@@ -164,12 +173,16 @@ pub fn list(db: Db<'_>) -> Result<Vec<Plan>, StoreError> {
 /// # Errors
 ///
 /// If they cannot be read.
-pub fn applied_since(db: Db<'_>, plan: &Plan, since: Instant) -> Result<Vec<Plan>, StoreError> {
+pub fn list_plans_applied_since(
+    db: Tx<'_>,
+    plan: &PlanRecord,
+    since: UtcTimestamp,
+) -> Result<Vec<PlanRecord>, StoreError> {
     let query = format!(
-        "SELECT {COLUMNS} FROM plans WHERE (target = $1 OR address = $2) AND id <> $3 AND state IN ('begun', 'done') AND touched_at >= $4"
+        "SELECT {PLAN_COLUMNS} FROM plans WHERE (target = $1 OR address = $2) AND id <> $3 AND state IN ('begun', 'done') AND touched_at >= $4"
     );
     let values = [(&plan.target).into(), (&plan.address).into(), (&plan.id).into(), since.into()];
-    db.rows(&query, &values)?.iter().map(self::plan).collect()
+    db.query_rows(&query, &values)?.iter().map(self::plan_from_row).collect()
 }
 
 /// Forgets the rows of what was carried out, and plans that nobody wants any more. What was begun is kept.
@@ -177,74 +190,79 @@ pub fn applied_since(db: Db<'_>, plan: &Plan, since: Instant) -> Result<Vec<Plan
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn forget(db: Db<'_>, now: Instant) -> Result<(), StoreError> {
-    let before = confirmed_time::passed(db, now)? - KEPT;
-    db.run("DELETE FROM plans WHERE state IN ('making', 'planned') AND touched_at < $1", &[before.into()])?;
-    db.run("DELETE FROM planned WHERE plan NOT IN (SELECT id FROM plans WHERE state <> 'done')", &[])?;
+pub fn prune_plans(db: Tx<'_>, now: UtcTimestamp) -> Result<(), StoreError> {
+    let before = confirmed_time::confirmed_retention_time(db, now)? - UNAPPLIED_PLAN_RETENTION;
+    db.execute(
+        "DELETE FROM plans WHERE state IN ('making', 'planned') AND touched_at < $1",
+        &[before.into()],
+    )?;
+    db.execute("DELETE FROM planned WHERE plan NOT IN (SELECT id FROM plans WHERE state <> 'done')", &[])?;
     Ok(())
 }
 
-fn plan(row: &Row) -> Result<Plan, StoreError> {
-    let state = row.parsed(7)?;
-    Ok(Plan {
-        id: row.text(0)?,
-        target: row.text(1)?,
-        address: row.text(2)?,
-        about: row.json(3)?,
-        made_at: row.instant(4)?,
-        made_by: row.text(5)?,
-        touched_at: row.instant(6)?,
+fn plan_from_row(row: &StoreRow) -> Result<PlanRecord, StoreError> {
+    let state = row.parse_text(7)?;
+    Ok(PlanRecord {
+        id: row.read_text(0)?,
+        target: row.read_text(1)?,
+        address: row.read_text(2)?,
+        request: row.read_json_text(3)?,
+        created_at: row.read_timestamp(4)?,
+        created_by: row.read_text(5)?,
+        updated_at: row.read_timestamp(6)?,
         state,
-        rows: row.count(8)?,
-        active: row.count(9)?,
+        row_count: row.read_u64(8)?,
+        active_sessions: row.read_u64(9)?,
         // While it is being made there is none yet.
-        summary: if state == State::Making { row.text(10)? } else { row.json_object(10)? },
-        approved_by: row.maybe_text(11)?,
+        summary: if state == PlanState::Making { row.read_text(10)? } else { row.read_json_object_text(10)? },
+        approved_by: row.read_optional_text(11)?,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::both;
+    use crate::tests::store_of_each_kind;
 
     #[test]
     fn a_plan_and_its_rows_are_kept_and_forgotten() {
-        let at = |hours: i64| Instant::UNIX_EPOCH + SignedDuration::from_hours(hours);
-        for store in both() {
-            let mut plan = Plan {
+        let at = |hours: i64| UtcTimestamp::UNIX_EPOCH + SignedDuration::from_hours(hours);
+        for store in store_of_each_kind() {
+            let mut plan = PlanRecord {
                 id: "p1".into(),
                 target: "app".into(),
                 address: "sqlite:app.db".into(),
-                about: "{}".into(),
-                made_at: at(1),
-                made_by: "ada".into(),
-                touched_at: at(1),
-                state: State::Planned,
-                rows: 2,
-                active: 1,
+                request: "{}".into(),
+                created_at: at(1),
+                created_by: "ada".into(),
+                updated_at: at(1),
+                state: PlanState::Planned,
+                row_count: 2,
+                active_sessions: 1,
                 summary: "{}".into(),
                 approved_by: None,
             };
-            let rows = vec![RowRef { mark: 7, id: Some("a".into()), ..RowRef::default() }; 2];
-            store.write(|db| put(db, &plan).and_then(|()| put_piece(db, "p1", 4, &rows))).unwrap();
-            assert_eq!(store.read(|db| get(db, "p1")).unwrap(), Some(plan.clone()));
-            assert_eq!(store.read(|db| get(db, "p2")).unwrap(), None);
-            assert_eq!(store.read(|db| piece(db, "p1", 3)).unwrap(), Some((4, rows.clone())));
-            assert_eq!(store.read(|db| piece(db, "p1", 4)).unwrap(), None);
-            store.write(|db| forget(db, at(25))).unwrap();
-            assert_eq!(store.read(list).unwrap(), [plan.clone()]);
+            let rows = vec![RowRef { row_hash: 7, id: Some("a".into()), ..RowRef::default() }; 2];
+            store
+                .write(|db| upsert_plan(db, &plan).and_then(|()| insert_plan_chunk(db, "p1", 4, &rows)))
+                .unwrap();
+            assert_eq!(store.read(|db| find_plan(db, "p1")).unwrap(), Some(plan.clone()));
+            assert_eq!(store.read(|db| find_plan(db, "p2")).unwrap(), None);
+            assert_eq!(store.read(|db| find_next_plan_chunk(db, "p1", 3)).unwrap(), Some((4, rows.clone())));
+            assert_eq!(store.read(|db| find_next_plan_chunk(db, "p1", 4)).unwrap(), None);
+            store.write(|db| prune_plans(db, at(25))).unwrap();
+            assert_eq!(store.read(list_plans).unwrap(), [plan.clone()]);
             // What was begun stays until it is done.
-            plan.state = State::Begun;
-            store.write(|db| put(db, &plan).and_then(|()| forget(db, at(26)))).unwrap();
-            assert_eq!(store.read(|db| piece(db, "p1", 0)).unwrap(), Some((4, rows)));
-            plan.state = State::Done;
-            store.write(|db| put(db, &plan).and_then(|()| forget(db, at(26)))).unwrap();
-            assert_eq!(store.read(|db| piece(db, "p1", 0)).unwrap(), None);
-            assert_eq!(store.read(list).unwrap(), [plan.clone()]);
-            plan.state = State::Planned;
-            store.write(|db| put(db, &plan).and_then(|()| forget(db, at(26)))).unwrap();
-            assert_eq!(store.read(list).unwrap(), []);
+            plan.state = PlanState::Begun;
+            store.write(|db| upsert_plan(db, &plan).and_then(|()| prune_plans(db, at(26)))).unwrap();
+            assert_eq!(store.read(|db| find_next_plan_chunk(db, "p1", 0)).unwrap(), Some((4, rows)));
+            plan.state = PlanState::Done;
+            store.write(|db| upsert_plan(db, &plan).and_then(|()| prune_plans(db, at(26)))).unwrap();
+            assert_eq!(store.read(|db| find_next_plan_chunk(db, "p1", 0)).unwrap(), None);
+            assert_eq!(store.read(list_plans).unwrap(), [plan.clone()]);
+            plan.state = PlanState::Planned;
+            store.write(|db| upsert_plan(db, &plan).and_then(|()| prune_plans(db, at(26)))).unwrap();
+            assert_eq!(store.read(list_plans).unwrap(), []);
         }
     }
 }

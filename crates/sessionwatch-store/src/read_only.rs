@@ -13,24 +13,24 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::{
     StoreError,
-    copies::copy_database,
-    db::Db,
-    migrations::{is_current, migrate_fully},
-    sqlite::{is_foreign, is_without_tables, transact},
+    database_copy::copy_database,
+    migrations::{is_schema_current, migrate_to_latest},
+    sqlite::{has_no_tables, is_foreign_database, with_transaction},
+    transaction::Tx,
 };
 
 /// What is written as it is in the address of a file.
-const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
+const URI_PATH_ENCODE_SET: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
 
 /// How a file is read that may not be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+enum ReadMode {
     /// With the index of its log, as somebody may work on it.
-    Indexed,
+    SharedIndex,
     /// With its log, of which an index is made in memory. Nobody else may write meanwhile.
-    Log,
+    PrivateWal,
     /// Without a log: there is none.
-    File,
+    Immutable,
 }
 
 /// Opens a store for reading, with everything that stands in its write-ahead log. A store of an older program is copied into
@@ -39,10 +39,10 @@ enum Way {
 /// # Errors
 ///
 /// If it cannot be read, or its log cannot be.
-pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
+pub(super) fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
     let mut failed = None;
-    for way in ways(path) {
-        match open_by(path, way).and_then(|connection| current(connection, path)) {
+    for way in list_read_modes(path) {
+        match open_with_mode(path, way).and_then(|connection| with_current_schema(connection, path)) {
             Ok(connection) => return Ok(connection),
             Err(error) => failed = failed.or(Some(error)),
         }
@@ -51,7 +51,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
 }
 
 /// The ways to read a file, in the order in which they are tried.
-fn ways(path: &Path) -> Vec<Way> {
+fn list_read_modes(path: &Path) -> Vec<ReadMode> {
     let file = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let beside = |end: &str| {
         let mut name = file.clone().into_os_string();
@@ -64,25 +64,26 @@ fn ways(path: &Path) -> Vec<Way> {
     let read_only = OpenOptions::new().append(true).open(&file);
     let is_still = read_only.is_err_and(|error| error.kind() == io::ErrorKind::ReadOnlyFilesystem);
     let mut ways = Vec::new();
-    ways.extend(is_indexed.then_some(Way::Indexed));
+    ways.extend(is_indexed.then_some(ReadMode::SharedIndex));
     if is_still || !is_indexed {
-        ways.push(if has_log { Way::Log } else { Way::File });
+        ways.push(if has_log { ReadMode::PrivateWal } else { ReadMode::Immutable });
     }
     ways
 }
 
-fn open_by(path: &Path, way: Way) -> Result<Connection, StoreError> {
+fn open_with_mode(path: &Path, way: ReadMode) -> Result<Connection, StoreError> {
     let options = match way {
-        Way::Indexed => "mode=ro",
-        Way::Log => "mode=ro&vfs=unix-none",
-        Way::File => "immutable=1",
+        ReadMode::SharedIndex => "mode=ro",
+        ReadMode::PrivateWal => "mode=ro&vfs=unix-none",
+        ReadMode::Immutable => "immutable=1",
     };
-    let address = format!("file:{}?{options}", percent_encode(path.as_os_str().as_bytes(), PATH));
+    let address =
+        format!("file:{}?{options}", percent_encode(path.as_os_str().as_bytes(), URI_PATH_ENCODE_SET));
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(address, flags)?;
     connection.busy_timeout(Duration::from_secs(10))?;
-    if way == Way::Log {
+    if way == ReadMode::PrivateWal {
         // The index is in the memory of this process then, and needs no file.
         connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     }
@@ -91,15 +92,15 @@ fn open_by(path: &Path, way: Way) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-fn current(connection: Connection, path: &Path) -> Result<Connection, StoreError> {
-    if is_without_tables(&connection)? {
+fn with_current_schema(connection: Connection, path: &Path) -> Result<Connection, StoreError> {
+    if has_no_tables(&connection)? {
         return Err(StoreError::Empty(path.to_owned()));
     }
-    if is_foreign(&connection)? || is_current(Db::File(&connection))? {
+    if is_foreign_database(&connection)? || is_schema_current(Tx::Sqlite(&connection))? {
         return Ok(connection);
     }
     let mut memory = Connection::open_in_memory()?;
     copy_database(&connection, &mut memory)?;
-    transact(&mut memory, migrate_fully)?;
+    with_transaction(&mut memory, migrate_to_latest)?;
     Ok(memory)
 }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::timestamp::UtcTimestamp;
 
 use crate::StoreError;
 
 /// A parameter.
 #[derive(Clone, Copy, Debug)]
-pub enum Value<'a> {
+pub enum Param<'a> {
     /// A number, or none.
     Int(Option<i64>),
     /// Text, or none.
@@ -21,7 +21,7 @@ pub enum Value<'a> {
 
 /// A value of a row.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Cell {
+pub(super) enum StoreValue {
     Null,
     Int(i64),
     Text(String),
@@ -32,25 +32,25 @@ pub(super) enum Cell {
 
 /// A row. What it holds is read strictly: a value that is missing, of another type or out of range is an error.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Row {
-    pub(super) cells: Vec<Cell>,
-    query: Arc<Query>,
+pub struct StoreRow {
+    pub(super) values: Vec<StoreValue>,
+    origin: Arc<QueryOrigin>,
 }
 
 /// Where rows come from, for what is said of one that cannot be read.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Query {
+pub(super) struct QueryOrigin {
     sql: String,
     columns: Vec<String>,
 }
 
-impl Query {
+impl QueryOrigin {
     pub(super) fn new(sql: &str, columns: Vec<String>) -> Arc<Self> {
         Arc::new(Self { sql: sql.to_owned(), columns })
     }
 
     /// The first table that the query names.
-    fn table(&self) -> String {
+    fn first_table_name(&self) -> String {
         let mut words = self.sql.split_whitespace();
         let named = |word: &str| ["FROM", "INTO", "UPDATE"].contains(&word);
         while let Some(word) = words.next() {
@@ -67,16 +67,16 @@ impl Query {
     }
 }
 
-impl Row {
-    pub(super) fn new(cells: Vec<Cell>, query: &Arc<Query>) -> Self {
-        Self { cells, query: Arc::clone(query) }
+impl StoreRow {
+    pub(super) fn new(cells: Vec<StoreValue>, query: &Arc<QueryOrigin>) -> Self {
+        Self { values: cells, origin: Arc::clone(query) }
     }
 
     /// The error of a value that cannot be read.
     #[must_use]
-    pub fn unreadable(&self, at: usize) -> StoreError {
-        let column = self.query.columns.get(at).cloned().unwrap_or_default();
-        StoreError::Undecodable { table: self.query.table(), column }
+    pub fn undecodable_column(&self, at: usize) -> StoreError {
+        let column = self.origin.columns.get(at).cloned().unwrap_or_default();
+        StoreError::Undecodable { table: self.origin.first_table_name(), column }
     }
 
     /// Returns the number in a column, or `None` for NULL.
@@ -84,11 +84,11 @@ impl Row {
     /// # Errors
     ///
     /// If something else is there.
-    pub fn maybe_int(&self, at: usize) -> Result<Option<i64>, StoreError> {
-        match self.cells.get(at) {
-            Some(Cell::Int(number)) => Ok(Some(*number)),
-            Some(Cell::Null) => Ok(None),
-            _ => Err(self.unreadable(at)),
+    pub fn read_optional_i64(&self, at: usize) -> Result<Option<i64>, StoreError> {
+        match self.values.get(at) {
+            Some(StoreValue::Int(number)) => Ok(Some(*number)),
+            Some(StoreValue::Null) => Ok(None),
+            _ => Err(self.undecodable_column(at)),
         }
     }
 
@@ -97,8 +97,8 @@ impl Row {
     /// # Errors
     ///
     /// If there is none.
-    pub fn int(&self, at: usize) -> Result<i64, StoreError> {
-        self.maybe_int(at)?.ok_or_else(|| self.unreadable(at))
+    pub fn read_i64(&self, at: usize) -> Result<i64, StoreError> {
+        self.read_optional_i64(at)?.ok_or_else(|| self.undecodable_column(at))
     }
 
     /// Returns the count in a column.
@@ -106,8 +106,8 @@ impl Row {
     /// # Errors
     ///
     /// If there is none, or it is negative.
-    pub fn count(&self, at: usize) -> Result<u64, StoreError> {
-        u64::try_from(self.int(at)?).map_err(|_| self.unreadable(at))
+    pub fn read_u64(&self, at: usize) -> Result<u64, StoreError> {
+        u64::try_from(self.read_i64(at)?).map_err(|_| self.undecodable_column(at))
     }
 
     /// Returns the count in a column, which is small.
@@ -115,8 +115,8 @@ impl Row {
     /// # Errors
     ///
     /// If there is none, or it is out of range.
-    pub fn small(&self, at: usize) -> Result<u32, StoreError> {
-        u32::try_from(self.int(at)?).map_err(|_| self.unreadable(at))
+    pub fn read_u32(&self, at: usize) -> Result<u32, StoreError> {
+        u32::try_from(self.read_i64(at)?).map_err(|_| self.undecodable_column(at))
     }
 
     /// Returns whether a column says yes (1) or no (0).
@@ -124,11 +124,11 @@ impl Row {
     /// # Errors
     ///
     /// If it says neither.
-    pub fn flag(&self, at: usize) -> Result<bool, StoreError> {
-        match self.int(at)? {
+    pub fn read_bool(&self, at: usize) -> Result<bool, StoreError> {
+        match self.read_i64(at)? {
             0 => Ok(false),
             1 => Ok(true),
-            _ => Err(self.unreadable(at)),
+            _ => Err(self.undecodable_column(at)),
         }
     }
 
@@ -137,9 +137,9 @@ impl Row {
     /// # Errors
     ///
     /// If something else is there, or it is out of range.
-    pub fn maybe_instant(&self, at: usize) -> Result<Option<Instant>, StoreError> {
-        let instant = |micros| Instant::from_micros(micros).ok_or_else(|| self.unreadable(at));
-        self.maybe_int(at)?.map(instant).transpose()
+    pub fn read_optional_timestamp(&self, at: usize) -> Result<Option<UtcTimestamp>, StoreError> {
+        let instant = |micros| UtcTimestamp::from_micros(micros).ok_or_else(|| self.undecodable_column(at));
+        self.read_optional_i64(at)?.map(instant).transpose()
     }
 
     /// Returns the instant in a column.
@@ -147,8 +147,8 @@ impl Row {
     /// # Errors
     ///
     /// If there is none.
-    pub fn instant(&self, at: usize) -> Result<Instant, StoreError> {
-        self.maybe_instant(at)?.ok_or_else(|| self.unreadable(at))
+    pub fn read_timestamp(&self, at: usize) -> Result<UtcTimestamp, StoreError> {
+        self.read_optional_timestamp(at)?.ok_or_else(|| self.undecodable_column(at))
     }
 
     /// Returns the text in a column, or `None` for NULL.
@@ -156,11 +156,11 @@ impl Row {
     /// # Errors
     ///
     /// If something else is there.
-    pub fn maybe_text(&self, at: usize) -> Result<Option<String>, StoreError> {
-        match self.cells.get(at) {
-            Some(Cell::Text(text)) => Ok(Some(text.clone())),
-            Some(Cell::Null) => Ok(None),
-            _ => Err(self.unreadable(at)),
+    pub fn read_optional_text(&self, at: usize) -> Result<Option<String>, StoreError> {
+        match self.values.get(at) {
+            Some(StoreValue::Text(text)) => Ok(Some(text.clone())),
+            Some(StoreValue::Null) => Ok(None),
+            _ => Err(self.undecodable_column(at)),
         }
     }
 
@@ -169,8 +169,8 @@ impl Row {
     /// # Errors
     ///
     /// If there is none.
-    pub fn text(&self, at: usize) -> Result<String, StoreError> {
-        self.maybe_text(at)?.ok_or_else(|| self.unreadable(at))
+    pub fn read_text(&self, at: usize) -> Result<String, StoreError> {
+        self.read_optional_text(at)?.ok_or_else(|| self.undecodable_column(at))
     }
 
     /// Returns the length of time of the microseconds in a column.
@@ -178,8 +178,8 @@ impl Row {
     /// # Errors
     ///
     /// If there is no number.
-    pub fn duration(&self, at: usize) -> Result<SignedDuration, StoreError> {
-        self.int(at).map(SignedDuration::from_micros)
+    pub fn read_duration(&self, at: usize) -> Result<SignedDuration, StoreError> {
+        self.read_i64(at).map(SignedDuration::from_micros)
     }
 
     /// Returns what the text in a column stands for.
@@ -187,8 +187,8 @@ impl Row {
     /// # Errors
     ///
     /// If there is none, or it stands for nothing that this version knows.
-    pub fn decoded<T>(&self, at: usize, decode: impl Fn(&str) -> Option<T>) -> Result<T, StoreError> {
-        decode(&self.text(at)?).ok_or_else(|| self.unreadable(at))
+    pub fn decode_text<T>(&self, at: usize, decode: impl Fn(&str) -> Option<T>) -> Result<T, StoreError> {
+        decode(&self.read_text(at)?).ok_or_else(|| self.undecodable_column(at))
     }
 
     /// Returns what the text in a column stands for.
@@ -196,8 +196,8 @@ impl Row {
     /// # Errors
     ///
     /// If it stands for nothing that is known.
-    pub fn parsed<T: std::str::FromStr>(&self, at: usize) -> Result<T, StoreError> {
-        self.decoded(at, |text| text.parse().ok())
+    pub fn parse_text<T: std::str::FromStr>(&self, at: usize) -> Result<T, StoreError> {
+        self.decode_text(at, |text| text.parse().ok())
     }
 
     /// Returns the text in a column if that is one of the known names, or `None` for NULL.
@@ -205,13 +205,13 @@ impl Row {
     /// # Errors
     ///
     /// If something else is there.
-    pub fn maybe_name(
+    pub fn read_optional_known_text(
         &self,
         at: usize,
         is_known: impl Fn(&str) -> bool,
     ) -> Result<Option<String>, StoreError> {
-        match self.maybe_text(at)? {
-            Some(name) if !is_known(&name) => Err(self.unreadable(at)),
+        match self.read_optional_text(at)? {
+            Some(name) if !is_known(&name) => Err(self.undecodable_column(at)),
             name => Ok(name),
         }
     }
@@ -221,8 +221,8 @@ impl Row {
     /// # Errors
     ///
     /// If something else is there.
-    pub fn name(&self, at: usize, is_known: impl Fn(&str) -> bool) -> Result<String, StoreError> {
-        self.maybe_name(at, is_known)?.ok_or_else(|| self.unreadable(at))
+    pub fn read_known_text(&self, at: usize, is_known: impl Fn(&str) -> bool) -> Result<String, StoreError> {
+        self.read_optional_known_text(at, is_known)?.ok_or_else(|| self.undecodable_column(at))
     }
 
     /// Returns the JSON in a column, as text, or `None` for NULL.
@@ -230,8 +230,8 @@ impl Row {
     /// # Errors
     ///
     /// If something else is there.
-    pub fn maybe_json(&self, at: usize) -> Result<Option<String>, StoreError> {
-        self.maybe_name(at, |text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok())
+    pub fn read_optional_json_text(&self, at: usize) -> Result<Option<String>, StoreError> {
+        self.read_optional_known_text(at, |text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok())
     }
 
     /// Returns the JSON in a column, or `None` for NULL.
@@ -239,9 +239,9 @@ impl Row {
     /// # Errors
     ///
     /// If something else is there.
-    pub fn maybe_document(&self, at: usize) -> Result<Option<serde_json::Value>, StoreError> {
-        let decoded = |text: String| serde_json::from_str(&text).map_err(|_| self.unreadable(at));
-        self.maybe_text(at)?.map(decoded).transpose()
+    pub fn read_optional_json(&self, at: usize) -> Result<Option<serde_json::Value>, StoreError> {
+        let decoded = |text: String| serde_json::from_str(&text).map_err(|_| self.undecodable_column(at));
+        self.read_optional_text(at)?.map(decoded).transpose()
     }
 
     /// Returns the JSON in a column, as text.
@@ -249,8 +249,8 @@ impl Row {
     /// # Errors
     ///
     /// If something else is there.
-    pub fn json(&self, at: usize) -> Result<String, StoreError> {
-        self.maybe_json(at)?.ok_or_else(|| self.unreadable(at))
+    pub fn read_json_text(&self, at: usize) -> Result<String, StoreError> {
+        self.read_optional_json_text(at)?.ok_or_else(|| self.undecodable_column(at))
     }
 
     /// Returns the JSON object in a column, as text.
@@ -258,25 +258,25 @@ impl Row {
     /// # Errors
     ///
     /// If something else is there.
-    pub fn json_object(&self, at: usize) -> Result<String, StoreError> {
-        type Object = serde_json::Map<String, serde_json::Value>;
-        self.name(at, |text| serde_json::from_str::<Object>(text).is_ok())
+    pub fn read_json_object_text(&self, at: usize) -> Result<String, StoreError> {
+        type JsonObject = serde_json::Map<String, serde_json::Value>;
+        self.read_known_text(at, |text| serde_json::from_str::<JsonObject>(text).is_ok())
     }
 
     /// Returns what is in a column, to be written elsewhere as it is.
-    pub(super) fn value(&self, at: usize) -> Result<Value<'_>, StoreError> {
-        match self.cells.get(at) {
-            Some(&Cell::Int(number)) => Ok(Value::Int(Some(number))),
-            Some(Cell::Text(text)) => Ok(Value::Text(Some(text))),
-            Some(Cell::Bytes(bytes)) => Ok(Value::Bytes(bytes)),
-            Some(Cell::Null) => Ok(Value::Text(None)),
-            Some(Cell::Other) | None => Err(self.unreadable(at)),
+    pub(super) fn read_as_param(&self, at: usize) -> Result<Param<'_>, StoreError> {
+        match self.values.get(at) {
+            Some(&StoreValue::Int(number)) => Ok(Param::Int(Some(number))),
+            Some(StoreValue::Text(text)) => Ok(Param::Text(Some(text))),
+            Some(StoreValue::Bytes(bytes)) => Ok(Param::Bytes(bytes)),
+            Some(StoreValue::Null) => Ok(Param::Text(None)),
+            Some(StoreValue::Other) | None => Err(self.undecodable_column(at)),
         }
     }
 
     /// Returns how many columns there are.
-    pub(super) fn width(&self) -> usize {
-        self.cells.len()
+    pub(super) fn column_count(&self) -> usize {
+        self.values.len()
     }
 
     /// Returns the bytes in a column.
@@ -284,12 +284,16 @@ impl Row {
     /// # Errors
     ///
     /// If there are none.
-    pub fn bytes(&self, at: usize) -> Result<&[u8], StoreError> {
-        if let Some(Cell::Bytes(bytes)) = self.cells.get(at) { Ok(bytes) } else { Err(self.unreadable(at)) }
+    pub fn read_bytes(&self, at: usize) -> Result<&[u8], StoreError> {
+        if let Some(StoreValue::Bytes(bytes)) = self.values.get(at) {
+            Ok(bytes)
+        } else {
+            Err(self.undecodable_column(at))
+        }
     }
 }
 
-impl rusqlite::ToSql for Value<'_> {
+impl rusqlite::ToSql for Param<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(ToSqlOutput::Borrowed(match self {
             Self::Int(Some(number)) => ValueRef::Integer(*number),
@@ -300,61 +304,61 @@ impl rusqlite::ToSql for Value<'_> {
     }
 }
 
-impl From<i64> for Value<'_> {
+impl From<i64> for Param<'_> {
     fn from(number: i64) -> Self {
         Self::Int(Some(number))
     }
 }
 
-impl From<Option<i64>> for Value<'_> {
+impl From<Option<i64>> for Param<'_> {
     fn from(number: Option<i64>) -> Self {
         Self::Int(number)
     }
 }
 
-impl From<u32> for Value<'_> {
+impl From<u32> for Param<'_> {
     fn from(number: u32) -> Self {
         Self::Int(Some(number.into()))
     }
 }
 
-impl From<bool> for Value<'_> {
+impl From<bool> for Param<'_> {
     fn from(flag: bool) -> Self {
         Self::Int(Some(flag.into()))
     }
 }
 
-impl From<sessionwatch_core::instant::Instant> for Value<'_> {
-    fn from(at: sessionwatch_core::instant::Instant) -> Self {
+impl From<sessionwatch_core::timestamp::UtcTimestamp> for Param<'_> {
+    fn from(at: sessionwatch_core::timestamp::UtcTimestamp) -> Self {
         Self::Int(Some(at.micros()))
     }
 }
 
-impl From<Option<sessionwatch_core::instant::Instant>> for Value<'_> {
-    fn from(at: Option<sessionwatch_core::instant::Instant>) -> Self {
-        Self::Int(at.map(sessionwatch_core::instant::Instant::micros))
+impl From<Option<sessionwatch_core::timestamp::UtcTimestamp>> for Param<'_> {
+    fn from(at: Option<sessionwatch_core::timestamp::UtcTimestamp>) -> Self {
+        Self::Int(at.map(sessionwatch_core::timestamp::UtcTimestamp::micros))
     }
 }
 
-impl<'a> From<&'a str> for Value<'a> {
+impl<'a> From<&'a str> for Param<'a> {
     fn from(text: &'a str) -> Self {
         Self::Text(Some(text))
     }
 }
 
-impl<'a> From<&'a String> for Value<'a> {
+impl<'a> From<&'a String> for Param<'a> {
     fn from(text: &'a String) -> Self {
         Self::Text(Some(text))
     }
 }
 
-impl<'a> From<&'a Option<String>> for Value<'a> {
+impl<'a> From<&'a Option<String>> for Param<'a> {
     fn from(text: &'a Option<String>) -> Self {
         Self::Text(text.as_deref())
     }
 }
 
-impl<'a> From<&'a [u8]> for Value<'a> {
+impl<'a> From<&'a [u8]> for Param<'a> {
     fn from(bytes: &'a [u8]) -> Self {
         Self::Bytes(bytes)
     }

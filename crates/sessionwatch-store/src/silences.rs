@@ -1,12 +1,12 @@
 //! Silences: what is not told for a while.
 
-use sessionwatch_core::{duration::SECOND, instant::Instant};
+use sessionwatch_core::{duration::SECOND, timestamp::UtcTimestamp};
 
-use crate::{StoreError, db::Db, row::Row};
+use crate::{StoreError, row::StoreRow, transaction::Tx};
 
 /// A silence.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Silence {
+pub struct SilenceRecord {
     /// Its number.
     pub id: i64,
     /// Of this target; nothing for all.
@@ -16,9 +16,9 @@ pub struct Silence {
     /// Of findings that are about nothing but this user or token prefix; nothing for all.
     pub subject: Option<String>,
     /// Its end.
-    pub until: Instant,
+    pub ends_at: UtcTimestamp,
     /// Who asked for it.
-    pub owner: String,
+    pub created_by: String,
     /// Why.
     pub note: String,
 }
@@ -28,17 +28,17 @@ pub struct Silence {
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn begin(db: Db<'_>, silence: &Silence, now: Instant) -> Result<i64, StoreError> {
+pub fn insert_silence(db: Tx<'_>, silence: &SilenceRecord, now: UtcTimestamp) -> Result<i64, StoreError> {
     let id = db.next_id("silences")?;
-    db.run(
+    db.execute(
         "INSERT INTO silences (id, target, check_id, subject, until, owner, note, begun_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         &[
             id.into(),
             (&silence.target).into(),
             (&silence.check).into(),
             (&silence.subject).into(),
-            silence.until.into(),
-            (&silence.owner).into(),
+            silence.ends_at.into(),
+            (&silence.created_by).into(),
             (&silence.note).into(),
             now.into(),
         ],
@@ -52,8 +52,8 @@ pub fn begin(db: Db<'_>, silence: &Silence, now: Instant) -> Result<i64, StoreEr
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn rebase(db: Db<'_>, now: Instant) -> Result<(), StoreError> {
-    db.run(
+pub fn clamp_future_starts(db: Tx<'_>, now: UtcTimestamp) -> Result<(), StoreError> {
+    db.execute(
         "UPDATE silences SET until = until - (begun_at - $1), begun_at = $1 WHERE begun_at > $2 AND ended_at IS NULL",
         &[now.into(), (now + SECOND).into()],
     )?;
@@ -65,9 +65,9 @@ pub fn rebase(db: Db<'_>, now: Instant) -> Result<(), StoreError> {
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn end(db: Db<'_>, id: i64, now: Instant) -> Result<bool, StoreError> {
+pub fn expire_silence(db: Tx<'_>, id: i64, now: UtcTimestamp) -> Result<bool, StoreError> {
     let query = "UPDATE silences SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL AND until > $2";
-    Ok(db.run(query, &[id.into(), now.into()])? > 0)
+    Ok(db.execute(query, &[id.into(), now.into()])? > 0)
 }
 
 /// The silences that hold at an instant.
@@ -75,27 +75,27 @@ pub fn end(db: Db<'_>, id: i64, now: Instant) -> Result<bool, StoreError> {
 /// # Errors
 ///
 /// If they cannot be read.
-pub fn list(db: Db<'_>, now: Instant) -> Result<Vec<Silence>, StoreError> {
-    let rows = db.rows(
+pub fn list_active_silences(db: Tx<'_>, now: UtcTimestamp) -> Result<Vec<SilenceRecord>, StoreError> {
+    let rows = db.query_rows(
         "SELECT id, target, check_id, subject, until, owner, note FROM silences
          WHERE until > $1 AND ended_at IS NULL ORDER BY until, id",
         &[now.into()],
     )?;
-    let silence = |row: &Row| {
-        Ok(Silence {
-            id: row.int(0)?,
-            target: row.maybe_text(1)?,
-            check: row.maybe_text(2)?,
-            subject: row.maybe_text(3)?,
-            until: row.instant(4)?,
-            owner: row.text(5)?,
-            note: row.text(6)?,
+    let silence = |row: &StoreRow| {
+        Ok(SilenceRecord {
+            id: row.read_i64(0)?,
+            target: row.read_optional_text(1)?,
+            check: row.read_optional_text(2)?,
+            subject: row.read_optional_text(3)?,
+            ends_at: row.read_timestamp(4)?,
+            created_by: row.read_text(5)?,
+            note: row.read_text(6)?,
         })
     };
     rows.iter().map(silence).collect()
 }
 
-impl Silence {
+impl SilenceRecord {
     /// Whether it holds for a check on a target, whomever that is about.
     #[must_use]
     pub fn covers(&self, target: &str, check: &str) -> bool {
@@ -107,28 +107,32 @@ impl Silence {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::both;
+    use crate::tests::store_of_each_kind;
     use jiff::SignedDuration;
 
     #[test]
     fn a_silence_of_a_clock_that_was_ahead_lasts_as_long_as_it_was_meant_to() {
-        for store in both() {
-            let at = |minutes: i64| Instant::UNIX_EPOCH + SignedDuration::from_mins(minutes);
+        for store in store_of_each_kind() {
+            let at = |minutes: i64| UtcTimestamp::UNIX_EPOCH + SignedDuration::from_mins(minutes);
             for begun in [10, 190] {
-                let silence = Silence {
+                let silence = SilenceRecord {
                     id: 0,
                     target: None,
                     check: None,
                     subject: None,
-                    until: at(begun + 120),
-                    owner: "ada".into(),
+                    ends_at: at(begun + 120),
+                    created_by: "ada".into(),
                     note: String::new(),
                 };
-                store.write(|db| begin(db, &silence, at(begun))).unwrap();
+                store.write(|db| insert_silence(db, &silence, at(begun))).unwrap();
             }
-            store.write(|db| rebase(db, at(20))).unwrap();
-            let ends: Vec<Instant> =
-                store.read(|db| list(db, at(20))).unwrap().iter().map(|silence| silence.until).collect();
+            store.write(|db| clamp_future_starts(db, at(20))).unwrap();
+            let ends: Vec<UtcTimestamp> = store
+                .read(|db| list_active_silences(db, at(20)))
+                .unwrap()
+                .iter()
+                .map(|silence| silence.ends_at)
+                .collect();
             assert_eq!(ends, [at(130), at(140)]);
         }
     }

@@ -5,12 +5,12 @@ use std::{collections::BTreeMap, path::Path};
 
 use proc_macro2::{TokenStream, TokenTree};
 
-use crate::{StoreError, db::Db, tests::both};
+use crate::{StoreError, tests::store_of_each_kind, transaction::Tx};
 
 /// What statements begin with.
 const FIRST_WORDS: [&str; 5] = ["SELECT ", "INSERT ", "UPDATE ", "DELETE ", "WITH "];
 /// Files with statements for one kind of store alone.
-const OF_ONE_KIND: [&str; 3] = ["copies.rs", "remote.rs", "sqlite.rs"];
+const OF_ONE_KIND: [&str; 3] = ["database_copy.rs", "postgres.rs", "sqlite.rs"];
 /// What only statements for one kind of store have in them.
 const OF_FILES: [&str; 2] = ["pragma_page_count", "sqlite_schema"];
 const OF_SERVERS: [&str; 3] = ["clock_timestamp()", "pg_total_relation_size", "to_regclass("];
@@ -18,17 +18,21 @@ const OF_SERVERS: [&str; 3] = ["clock_timestamp()", "pg_total_relation_size", "t
 const INSERTED: [(&str, &str, &[&str]); 8] = [
     ("alerts.rs", "{}", &["($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"]),
     (
-        "archived.rs",
+        "archive_batches.rs",
         "{passed}",
         &["state = 'kept' AND (($1 <> '' AND plan = $1) OR ($1 = '' AND purge_at <= $2))"],
     ),
-    ("db.rs", "{table}", &["archived", "attestations", "audit", "drills", "incident_entries", "silences"]),
+    (
+        "transaction.rs",
+        "{table}",
+        &["archived", "attestations", "audit", "drills", "incident_entries", "silences"],
+    ),
     ("events.rs", "{at}", &["at", "at + 0"]),
     ("outbox.rs", "{set}", &["state = 'sending'", "state = 'done', attempts = attempts + 1, error = NULL"]),
     ("outbox.rs", "{}", &["$1", "$1, $2"]),
-    ("signals.rs", "{}", &["$5", "$5, $6"]),
+    ("log_events.rs", "{}", &["$5", "$5, $6"]),
     (
-        "signals.rs",
+        "log_events.rs",
         "{condition}",
         &[
             "COALESCE(severity, '') IN ('high', 'critical')",
@@ -126,7 +130,7 @@ fn filled(file: &str, text: &str, constants: &BTreeMap<String, String>) -> Vec<S
 }
 
 /// The types of parameters that a server cannot tell: those that are selected to be inserted.
-fn types(db: Db<'_>, sql: &str) -> Result<String, StoreError> {
+fn types(db: Tx<'_>, sql: &str) -> Result<String, StoreError> {
     let Some((table, rest)) = sql.strip_prefix("INSERT INTO ").and_then(|rest| rest.split_once(" (")) else {
         return Ok(String::new());
     };
@@ -142,20 +146,20 @@ fn types(db: Db<'_>, sql: &str) -> Result<String, StoreError> {
         let Some(number) = value.strip_prefix('$').and_then(|number| number.parse::<usize>().ok()) else {
             continue;
         };
-        let kind = db.row(
+        let kind = db.query_row(
             "SELECT CAST(data_type AS TEXT) FROM information_schema.columns WHERE table_name = $1 AND column_name = $2",
             &[table.into(), column.into()],
         )?;
-        types.insert(number, kind.unwrap().text(0)?);
+        types.insert(number, kind.unwrap().read_text(0)?);
     }
     let last = types.keys().copied().max().unwrap_or(0);
     let named = |number| types.get(&number).map_or("unknown", String::as_str);
     Ok(format!("({})", (1..=last).map(named).collect::<Vec<_>>().join(", ")))
 }
 
-fn prepare(db: Db<'_>, sql: &str) -> Result<(), String> {
+fn prepare(db: Tx<'_>, sql: &str) -> Result<(), String> {
     match db {
-        Db::File(connection) => {
+        Tx::Sqlite(connection) => {
             let statement = connection.prepare(sql).map_err(|error| error.to_string())?;
             let mut names = (1..=statement.parameter_count()).map(|number| statement.parameter_name(number));
             // SQLite takes `$1::text` for the name of another parameter, to which nothing is ever bound.
@@ -163,8 +167,8 @@ fn prepare(db: Db<'_>, sql: &str) -> Result<(), String> {
             let other = names.find(|name| !name.is_some_and(is_number));
             other.map_or(Ok(()), |name| Err(format!("{name:?} is no parameter of ours")))
         }
-        Db::Server(_) => types(db, sql)
-            .and_then(|types| db.script(&format!("PREPARE it {types} AS {sql}; DEALLOCATE it")))
+        Tx::Postgres(_) => types(db, sql)
+            .and_then(|types| db.execute_batch(&format!("PREPARE it {types} AS {sql}; DEALLOCATE it")))
             .map_err(|error| error.to_string()),
     }
 }
@@ -174,7 +178,7 @@ fn every_statement_is_valid_on_both_kinds_of_store() {
     let statements = statements();
     assert!(statements.len() > 130, "{} statements were found", statements.len());
     let mut refused = vec![];
-    for store in both() {
+    for store in store_of_each_kind() {
         let is_server = store.is_shared();
         for Statement { file, sql } in &statements {
             let sql = &sql.replace("{like}", if is_server { "ILIKE" } else { "LIKE" });

@@ -12,21 +12,21 @@ use tokio::sync::watch;
 
 use crate::{
     StoreError,
-    db::{Db, Work},
     file_identity::FileIdentity,
-    health::Health,
-    leases::{self, Fence},
-    migrations::{is_current, migrate_fully},
+    health::ReadHealth,
+    leases::{self, LeaseFence},
+    migrations::{is_schema_current, migrate_to_latest},
+    postgres::PgStore,
     read_only,
-    readers::Readers,
-    remote::Remote,
-    sqlite::is_foreign,
-    sqlite_file::FileStore,
+    read_pool::ReadPool,
+    sqlite::is_foreign_database,
+    sqlite_store::SqliteStore,
+    transaction::{TransactionBody, Tx},
 };
 
 /// Where a store is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum StoreLocation {
     /// In a SQLite file.
     File(PathBuf),
     /// On a PostgreSQL server.
@@ -36,22 +36,22 @@ pub enum Place {
 /// The store. A clone is the same store.
 #[derive(Clone, Debug)]
 pub struct Store {
-    backend: Arc<Mutex<Backend>>,
+    backend: Arc<Mutex<StoreBackend>>,
     /// By which a file is read meanwhile.
-    readers: Option<Arc<Readers>>,
+    read_pool: Option<Arc<ReadPool>>,
     /// Until when a server is waited for; nothing for a file.
-    end: Option<watch::Sender<Option<Clock>>>,
+    server_deadline: Option<watch::Sender<Option<Clock>>>,
     /// The file that is open; `None` for a server.
     identity: Option<FileIdentity>,
-    health: Arc<Health>,
+    health: Arc<ReadHealth>,
     /// The term that every transaction that writes makes sure of; `None` for whoever writes without leading.
-    fence: Option<Arc<Fence>>,
+    fence: Option<Arc<LeaseFence>>,
 }
 
 #[derive(Debug)]
-pub(crate) enum Backend {
-    File(Box<FileStore>),
-    Server(Remote),
+pub(crate) enum StoreBackend {
+    Sqlite(Box<SqliteStore>),
+    Postgres(PgStore),
 }
 
 impl Store {
@@ -61,33 +61,33 @@ impl Store {
     /// # Errors
     ///
     /// If it cannot be opened, or was written by a newer program.
-    pub fn open(place: &Place) -> Result<Self, StoreError> {
-        let backend = match place {
-            Place::File(path) => Backend::File(Box::new(FileStore::open(path)?)),
-            Place::Server(dsn) => {
-                let remote = Remote::start(dsn.as_ref().clone())?;
+    pub fn open(location: &StoreLocation) -> Result<Self, StoreError> {
+        let backend = match location {
+            StoreLocation::File(path) => StoreBackend::Sqlite(Box::new(SqliteStore::open(path)?)),
+            StoreLocation::Server(dsn) => {
+                let remote = PgStore::start(dsn.as_ref().clone())?;
                 let schema = dsn.schema.as_deref().unwrap_or("sessionwatch");
                 let schema = pg_link::quote_identifier(schema);
-                remote.begin(true)?;
-                remote.script(&format!("CREATE SCHEMA IF NOT EXISTS {schema}; COMMIT"))?;
-                Backend::Server(remote)
+                remote.begin_transaction(true)?;
+                remote.execute_batch(&format!("CREATE SCHEMA IF NOT EXISTS {schema}; COMMIT"))?;
+                StoreBackend::Postgres(remote)
             }
         };
-        let store = Self::of(backend);
+        let store = Self::from_backend(backend);
         // Whoever only reads need not wait for those who write.
-        if !store.read(is_current)? {
-            store.write(migrate_fully)?;
+        if !store.read(is_schema_current)? {
+            store.write(migrate_to_latest)?;
         }
         Ok(store)
     }
 
-    fn of(backend: Backend) -> Self {
+    fn from_backend(backend: StoreBackend) -> Self {
         let (readers, end, identity) = match &backend {
-            Backend::File(file) => (Some(Arc::clone(&file.readers)), None, file.identity.clone()),
-            Backend::Server(remote) => (None, Some(remote.end()), None),
+            StoreBackend::Sqlite(file) => (Some(Arc::clone(&file.read_pool)), None, file.identity.clone()),
+            StoreBackend::Postgres(remote) => (None, Some(remote.deadline_sender()), None),
         };
         let (backend, health) = (Arc::new(Mutex::new(backend)), Arc::default());
-        Self { backend, readers, end, identity, health, fence: None }
+        Self { backend, read_pool: readers, server_deadline: end, identity, health, fence: None }
     }
 
     /// A store that is empty, and ends with this value.
@@ -95,10 +95,11 @@ impl Store {
     /// # Errors
     ///
     /// If SQLite refuses it.
-    pub fn in_memory() -> Result<Self, StoreError> {
-        let file = FileStore::alone(PathBuf::from(":memory:"), Connection::open_in_memory()?);
-        let store = Self::of(Backend::File(Box::new(file)));
-        store.write(migrate_fully)?;
+    pub fn open_in_memory() -> Result<Self, StoreError> {
+        let file =
+            SqliteStore::with_sole_connection(PathBuf::from(":memory:"), Connection::open_in_memory()?);
+        let store = Self::from_backend(StoreBackend::Sqlite(Box::new(file)));
+        store.write(migrate_to_latest)?;
         Ok(store)
     }
 
@@ -108,41 +109,44 @@ impl Store {
     /// # Errors
     ///
     /// If that cannot be found out, it cannot be opened, or its file is empty.
-    pub fn find(place: &Place) -> Result<Option<Self>, StoreError> {
-        let made = match place {
-            Place::File(path) => match std::fs::metadata(path) {
-                Ok(file) if file.is_file() => return Self::find_file(place, path).map(Some),
+    pub fn open_existing(location: &StoreLocation) -> Result<Option<Self>, StoreError> {
+        let made = match location {
+            StoreLocation::File(path) => match std::fs::metadata(path) {
+                Ok(file) if file.is_file() => return Self::open_existing_file(location, path).map(Some),
                 Ok(_) => false,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
                 Err(_) => return Err(StoreError::Open(path.to_owned())),
             },
-            Place::Server(dsn) => {
-                let remote = Remote::start(dsn.as_ref().clone())?;
-                remote.begin(false)?;
-                let found = remote.rows("SELECT 1 WHERE to_regclass('migrations') IS NOT NULL", &[])?;
-                remote.script("COMMIT")?;
+            StoreLocation::Server(dsn) => {
+                let remote = PgStore::start(dsn.as_ref().clone())?;
+                remote.begin_transaction(false)?;
+                let found = remote.query_rows("SELECT 1 WHERE to_regclass('migrations') IS NOT NULL", &[])?;
+                remote.execute_batch("COMMIT")?;
                 !found.is_empty()
             }
         };
-        made.then(|| Self::open(place)).transpose()
+        made.then(|| Self::open(location)).transpose()
     }
 
-    fn find_file(place: &Place, path: &Path) -> Result<Self, StoreError> {
-        match Self::open(place) {
-            Err(error) if error.may_be_of_permission() => {
+    fn open_existing_file(location: &StoreLocation, path: &Path) -> Result<Self, StoreError> {
+        match Self::open(location) {
+            Err(error) if error.may_be_permission_error() => {
                 if std::fs::metadata(path).is_ok_and(|file| file.len() == 0) {
                     return Err(StoreError::Empty(path.to_owned()));
                 }
                 // Where it cannot be read either, the first error says more.
-                let connection = match read_only::open(path) {
+                let connection = match read_only::open_read_only(path) {
                     Err(empty @ StoreError::Empty(_)) => return Err(empty),
                     opened => opened.map_err(|_| error)?,
                 };
-                if is_foreign(&connection)? {
-                    return Err(StoreError::Foreign(path.to_owned()));
+                if is_foreign_database(&connection)? {
+                    return Err(StoreError::NotAStore(path.to_owned()));
                 }
-                let file = FileStore { read_only: true, ..FileStore::alone(path.to_owned(), connection) };
-                Ok(Self::of(Backend::File(Box::new(file))))
+                let file = SqliteStore {
+                    read_only: true,
+                    ..SqliteStore::with_sole_connection(path.to_owned(), connection)
+                };
+                Ok(Self::from_backend(StoreBackend::Sqlite(Box::new(file))))
             }
             opened => opened,
         }
@@ -153,14 +157,14 @@ impl Store {
     /// # Errors
     ///
     /// If it was deleted, or another file is there.
-    pub fn check_file(&self) -> Result<(), StoreError> {
-        self.identity.as_ref().map_or(Ok(()), FileIdentity::check)
+    pub fn verify_file_identity(&self) -> Result<(), StoreError> {
+        self.identity.as_ref().map_or(Ok(()), FileIdentity::verify_unchanged)
     }
 
     /// Returns `true` if every read of the last minute succeeded, and the file is the one at its path.
     #[must_use]
-    pub fn is_sound(&self) -> bool {
-        self.health.is_sound() && self.check_file().is_ok()
+    pub fn is_healthy(&self) -> bool {
+        self.health.is_healthy() && self.verify_file_identity().is_ok()
     }
 
     /// Keeps other daemons from working on the same file. On a server they take turns instead. From then on, reads that
@@ -169,26 +173,26 @@ impl Store {
     /// # Errors
     ///
     /// If another one works on it.
-    pub fn hold(&self) -> Result<(), StoreError> {
-        self.health.watch();
-        match &mut *self.lock() {
-            Backend::File(file) => file.hold(),
-            Backend::Server(_) => Ok(()),
+    pub fn lock_exclusive(&self) -> Result<(), StoreError> {
+        self.health.start_tracking();
+        match &mut *self.lock_backend() {
+            StoreBackend::Sqlite(file) => file.lock_exclusive(),
+            StoreBackend::Postgres(_) => Ok(()),
         }
     }
 
     /// Does not wait for a server from that instant on: whoever uses the store is to end.
-    pub fn end_by(&self, at: Clock) {
-        if let Some(end) = &self.end {
+    pub fn set_deadline(&self, at: Clock) {
+        if let Some(end) = &self.server_deadline {
             end.send_replace(Some(at));
         }
     }
 
     /// Writes into the file what is in memory only, before that is gone.
-    pub fn settle(&self) {
-        if self.end.is_none()
-            && let Backend::File(file) = &mut *self.lock()
-            && !file.leave_shelter()
+    pub fn flush_memory_fallback(&self) {
+        if self.server_deadline.is_none()
+            && let StoreBackend::Sqlite(file) = &mut *self.lock_backend()
+            && !file.leave_memory_fallback()
         {
             tracing::error!("the disk is still full: what happened since it became so is lost");
         }
@@ -197,13 +201,13 @@ impl Store {
     /// Whether daemons on several machines can share it.
     #[must_use]
     pub fn is_shared(&self) -> bool {
-        matches!(&*self.lock(), Backend::Server(_))
+        matches!(&*self.lock_backend(), StoreBackend::Postgres(_))
     }
 
     /// The same store, for what is done under a term of a lease: once somebody else has taken the lease over, nothing is
     /// written through it any more.
     #[must_use]
-    pub fn fenced(&self, fence: Fence) -> Self {
+    pub fn with_fence(&self, fence: LeaseFence) -> Self {
         Self { fence: Some(Arc::new(fence)), ..self.clone() }
     }
 
@@ -213,30 +217,30 @@ impl Store {
     /// # Errors
     ///
     /// If it fails, cannot be written, or the term is over under which this store is used.
-    pub fn write<T>(&self, work: impl Fn(Db<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    pub fn write<T>(&self, work: impl Fn(Tx<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let mut done = None;
         // Only this closure is compiled for each work; the transaction around it is compiled once.
-        self.transact(&mut |db| {
+        self.write_transaction(&mut |db| {
             done = Some(work(db)?);
             Ok(())
         })?;
         Ok(done.expect("a transaction that was committed did its work"))
     }
 
-    fn transact(&self, work: &mut Work<'_>) -> Result<(), StoreError> {
-        let mut work = |db: Db<'_>| {
-            self.fence.as_deref().map_or(Ok(()), |fence| leases::guard(db, fence))?;
+    fn write_transaction(&self, work: &mut TransactionBody<'_>) -> Result<(), StoreError> {
+        let mut work = |db: Tx<'_>| {
+            self.fence.as_deref().map_or(Ok(()), |fence| leases::verify_epoch(db, fence))?;
             work(db)
         };
-        match &mut *self.lock() {
-            Backend::File(file) => file.write(&mut work),
-            Backend::Server(remote) => {
-                remote.begin(true)?;
-                match work(Db::Server(remote)) {
-                    Ok(()) => remote.script("COMMIT"),
+        match &mut *self.lock_backend() {
+            StoreBackend::Sqlite(file) => file.write_transaction(&mut work),
+            StoreBackend::Postgres(remote) => {
+                remote.begin_transaction(true)?;
+                match work(Tx::Postgres(remote)) {
+                    Ok(()) => remote.execute_batch("COMMIT"),
                     Err(error) => {
                         // Where even that fails the connection is given up, and the transaction with it.
-                        let _ = remote.script("ROLLBACK");
+                        let _ = remote.execute_batch("ROLLBACK");
                         Err(error)
                     }
                 }
@@ -249,34 +253,34 @@ impl Store {
     /// # Errors
     ///
     /// If it cannot be read.
-    pub fn read<T>(&self, work: impl FnOnce(Db<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    pub fn read<T>(&self, work: impl FnOnce(Tx<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let (mut work, mut done) = (Some(work), None);
-        let read = self.try_read(&mut |db| {
+        let read = self.read_transaction(&mut |db| {
             done = work.take().map(|work| work(db)).transpose()?;
             Ok(())
         });
-        read.inspect_err(|error| self.health.failed(error))?;
+        read.inspect_err(|error| self.health.record_failure(error))?;
         Ok(done.expect("a read that ended well did its work"))
     }
 
-    fn try_read(&self, work: &mut Work<'_>) -> Result<(), StoreError> {
+    fn read_transaction(&self, work: &mut TransactionBody<'_>) -> Result<(), StoreError> {
         if let Some((readers, mut connection)) =
-            self.readers.as_ref().and_then(|readers| Some((readers, readers.take()?)))
+            self.read_pool.as_ref().and_then(|readers| Some((readers, readers.checkout()?)))
         {
             let outcome =
-                connection.transaction().map_err(StoreError::from).and_then(|begun| work(Db::File(&begun)));
-            readers.put(connection);
+                connection.transaction().map_err(StoreError::from).and_then(|begun| work(Tx::Sqlite(&begun)));
+            readers.release(connection);
             return outcome;
         }
-        match &mut *self.lock() {
-            Backend::File(file) => {
-                let transaction = file.active().transaction()?;
-                work(Db::File(&transaction))
+        match &mut *self.lock_backend() {
+            StoreBackend::Sqlite(file) => {
+                let transaction = file.active_connection().transaction()?;
+                work(Tx::Sqlite(&transaction))
             }
-            Backend::Server(remote) => {
-                remote.begin(false)?;
-                let outcome = work(Db::Server(remote));
-                remote.script("COMMIT")?;
+            StoreBackend::Postgres(remote) => {
+                remote.begin_transaction(false)?;
+                let outcome = work(Tx::Postgres(remote));
+                remote.execute_batch("COMMIT")?;
                 outcome
             }
         }
@@ -284,8 +288,8 @@ impl Store {
 
     /// Whether the disk is full, so that what happens is in memory only.
     #[must_use]
-    pub fn is_sheltered(&self) -> bool {
-        matches!(&*self.lock(), Backend::File(file) if file.shelter.is_some())
+    pub fn is_memory_fallback(&self) -> bool {
+        matches!(&*self.lock_backend(), StoreBackend::Sqlite(file) if file.fallback.is_some())
     }
 
     /// Returns the clock that those who share the store share: that of its server, or `machine` where it is a file.
@@ -293,12 +297,15 @@ impl Store {
     /// # Errors
     ///
     /// If the server does not say what time it is.
-    pub fn clock(&self, machine: sessionwatch_clock::Clock) -> Result<sessionwatch_clock::Clock, StoreError> {
+    pub fn shared_clock(
+        &self,
+        machine: sessionwatch_clock::Clock,
+    ) -> Result<sessionwatch_clock::Clock, StoreError> {
         if !self.is_shared() {
             return Ok(machine);
         }
-        let read = self.server_time(&machine)?;
-        Ok(sessionwatch_clock::Clock::of_server(machine, read))
+        let read = self.read_server_time(&machine)?;
+        Ok(sessionwatch_clock::Clock::from_server(machine, read))
     }
 
     /// Reads the time of the server that the store is on; for a file, this machine's.
@@ -306,14 +313,14 @@ impl Store {
     /// # Errors
     ///
     /// If the server does not say what time it is.
-    pub fn server_time(
+    pub fn read_server_time(
         &self,
         clock: &sessionwatch_clock::Clock,
     ) -> Result<sessionwatch_clock::ServerReading, StoreError> {
         self.read(|db| {
             let before = clock.elapsed();
-            let at = leases::now(db)?;
-            Ok(sessionwatch_clock::ServerReading { at, before, after: clock.elapsed() })
+            let at = leases::current_timestamp(db)?;
+            Ok(sessionwatch_clock::ServerReading { server_time: at, before, after: clock.elapsed() })
         })
     }
 
@@ -322,8 +329,8 @@ impl Store {
     /// # Errors
     ///
     /// If its server does not say what time it is.
-    pub fn now(&self) -> Result<sessionwatch_core::instant::Instant, StoreError> {
-        self.clock(sessionwatch_clock::Clock::System).map(|clock| clock.now())
+    pub fn now(&self) -> Result<sessionwatch_core::timestamp::UtcTimestamp, StoreError> {
+        self.shared_clock(sessionwatch_clock::Clock::System).map(|clock| clock.now())
     }
 
     /// Bytes that it takes.
@@ -331,18 +338,20 @@ impl Store {
     /// # Errors
     ///
     /// If it does not say.
-    pub fn size(&self) -> Result<u64, StoreError> {
-        let query = match &*self.lock() {
-            Backend::File(_) => "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
-            Backend::Server(_) => {
+    pub fn size_bytes(&self) -> Result<u64, StoreError> {
+        let query = match &*self.lock_backend() {
+            StoreBackend::Sqlite(_) => {
+                "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+            }
+            StoreBackend::Postgres(_) => {
                 "SELECT CAST(SUM(pg_total_relation_size(oid)) AS BIGINT) FROM pg_class
                  WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace"
             }
         };
-        self.read(|db| db.row(query, &[]))?.map_or(Ok(0), |row| row.count(0))
+        self.read(|db| db.query_row(query, &[]))?.map_or(Ok(0), |row| row.read_u64(0))
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Backend> {
+    pub(crate) fn lock_backend(&self) -> MutexGuard<'_, StoreBackend> {
         self.backend.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,42 +5,42 @@ use std::{fmt, path::Path};
 use super::{
     backend::DatabaseAddress as _,
     capabilities::Capabilities,
-    databases::{ADDRESS_FORMS, NOT_SUPPORTED, each},
+    databases::{ADDRESS_FORMS, UNSUPPORTED_SCHEMES, each},
 };
 pub use super::{
-    backend::{AddressError, CertificateCheck, Transport},
-    databases::Address,
+    backend::{AddressError, CertificateCheck, TransportSecurity},
+    databases::TargetAddress,
 };
 
-impl Address {
+impl TargetAddress {
     /// What this kind of database can do.
     #[must_use]
     pub fn capabilities(&self) -> &'static Capabilities {
-        each!(self, Address, address => address.capabilities())
+        each!(self, TargetAddress, address => address.capabilities())
     }
 
     /// The file, if it is one.
     #[must_use]
-    pub fn file(&self) -> Option<&Path> {
-        each!(self, Address, address => address.file())
+    pub fn file_path(&self) -> Option<&Path> {
+        each!(self, TargetAddress, address => address.file_path())
     }
 
     /// How what is sent is protected on its way, as the address asks; nothing for a file.
     #[must_use]
-    pub fn transport(&self) -> Option<Transport> {
-        each!(self, Address, address => address.transport())
+    pub fn transport_security(&self) -> Option<TransportSecurity> {
+        each!(self, TargetAddress, address => address.transport_security())
     }
 
     /// Why no connection can be made whose certificate is checked as the address asks; nothing where it can.
     #[must_use]
     pub fn tls_problem(&self) -> Option<String> {
-        each!(self, Address, address => address.tls_problem())
+        each!(self, TargetAddress, address => address.tls_problem())
     }
 
     /// The same, with a file that is meant to be in a folder.
     #[must_use]
-    pub fn in_folder(mut self, folder: &Path) -> Self {
-        each!(&mut self, Address, address => address.resolve_in(folder));
+    pub fn resolved_in(mut self, folder: &Path) -> Self {
+        each!(&mut self, TargetAddress, address => address.resolve_in(folder));
         self
     }
 
@@ -51,22 +51,22 @@ impl Address {
     /// If the scheme is not known, or the rest is not an address of that scheme.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
         let text = text.trim();
-        if let Some((_, why)) = NOT_SUPPORTED.iter().find(|(scheme, _)| text.starts_with(scheme)) {
+        if let Some((_, why)) = UNSUPPORTED_SCHEMES.iter().find(|(scheme, _)| text.starts_with(scheme)) {
             return Err(AddressError::NotSupported(why));
         }
-        Self::recognize(text).unwrap_or_else(|| Err(unknown()))
+        Self::parse_known_scheme(text).unwrap_or_else(|| Err(unknown_address_error()))
     }
 }
 
 /// What is said of an address that is none, with how one is written.
-fn unknown() -> AddressError {
+fn unknown_address_error() -> AddressError {
     let [first @ .., last] = ADDRESS_FORMS;
     AddressError::Unknown(format!("{}, or {last}", first.join(", ")))
 }
 
-impl fmt::Display for Address {
+impl fmt::Display for TargetAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        each!(self, Address, address => address.write(f))
+        each!(self, TargetAddress, address => address.fmt_redacted(f))
     }
 }
 
@@ -77,24 +77,25 @@ mod tests {
     #[test]
     fn tells_the_products_apart_and_repeats_no_password() {
         assert!(
-            matches!(Address::parse("sqlite:app%20one.db"), Ok(Address::Sqlite(path)) if path.to_str() == Some("app one.db"))
+            matches!(TargetAddress::parse("sqlite:app%20one.db"), Ok(TargetAddress::Sqlite(path)) if path.to_str() == Some("app one.db"))
         );
-        assert!(matches!(Address::parse("app.sqlite3"), Ok(Address::Sqlite(_))));
-        assert!(matches!(Address::parse("mysql://u:hunter2@h/d"), Err(AddressError::NotSupported(_))));
-        let proxied =
-            Address::parse("prisma+postgres://localhost:51213/?api_key=hunter2").unwrap_err().to_string();
+        assert!(matches!(TargetAddress::parse("app.sqlite3"), Ok(TargetAddress::Sqlite(_))));
+        assert!(matches!(TargetAddress::parse("mysql://u:hunter2@h/d"), Err(AddressError::NotSupported(_))));
+        let proxied = TargetAddress::parse("prisma+postgres://localhost:51213/?api_key=hunter2")
+            .unwrap_err()
+            .to_string();
         assert!(proxied.contains("direct") && !proxied.contains("hunter2"), "{proxied}");
         // {"databaseUrl":"postgres://u:hunter2@h:51214/template1?sslmode=disable&connection_limit=1"}
         let local = "prisma+postgres://localhost:51213/?api_key=eyJkYXRhYmFzZVVybCI6InBvc3RncmVzOi8vdTpodW50ZXIyQGg6NTEyMTQvdGVtcGxhdGUxP3NzbG1vZGU9ZGlzYWJsZSZjb25uZWN0aW9uX2xpbWl0PTEifQ";
         for address in [local.to_owned(), format!("{local}==")] {
-            let direct = Address::parse(&address).unwrap().to_string();
+            let direct = TargetAddress::parse(&address).unwrap().to_string();
             assert_eq!(direct, "postgres://u:***@h:51214/template1", "{direct}");
         }
         for hostile in
             ["", "postgres://", "http://u:hunter2@h", "sqlite:", "postgres://u:hunter2@h:99999/d", "\0"]
         {
-            let message =
-                Address::parse(hostile).map_or_else(|error| error.to_string(), |address| address.to_string());
+            let message = TargetAddress::parse(hostile)
+                .map_or_else(|error| error.to_string(), |address| address.to_string());
             assert!(!message.contains("hunter2"), "{message}");
         }
     }

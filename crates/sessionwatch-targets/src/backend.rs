@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 use sessionwatch_core::{
-    instant::Instant,
     snapshot::{SessionSnapshot, SnapshotOptions},
+    timestamp::UtcTimestamp,
 };
 
 use crate::{
@@ -19,22 +19,26 @@ use crate::{
     cells::TextRow,
     error::TargetError,
     full_rows::{DependentRows, FullRows},
-    limits::Limits,
+    limits::TimeLimits,
     mapping::TableName,
     scan_progress::ScanProgress,
-    side_effects::{Catalog, Dependent},
-    sql::{Change, EndedRows, Mutation, Obstacle, ReadRows, Sql, schema::Schema, tables::Table},
+    side_effects::{CascadingTable, SideEffectCatalog},
+    sql::{
+        EndedRows, Mutation, QueryBuilder, ReadRows, RestoreObstacle, RowChange, schema::DatabaseSchema,
+        tables::TableInfo,
+    },
     unsealed_rows::{BatchHeader, ColumnDecl, UnsealedDependents, UnsealedRows},
 };
 
 pub(crate) use self::address::DatabaseAddress;
 pub use self::facts::{
-    AddressError, CertificateCheck, Changed, CustomValue, Hidden, NamedDatabase, Role, RowIdSequence,
-    RowNames, ScratchError, ServerInfo, Shadower, TransactionStatus, Transport, WriteRole,
+    AddressError, CertificateCheck, ChangeOutcome, CustomValue, DatabaseRole, HiddenRows, NamedDatabase,
+    RowIdSequence, RowKeySupport, SchemaCreator, ScratchError, ServerInfo, TransactionStatus,
+    TransportSecurity, WriteRole,
 };
 
 /// Rows of a query that are read at once.
-pub(crate) const PAGE: usize = 5_000;
+pub(crate) const ROWS_PER_PAGE: usize = 5_000;
 
 /// Archived rows that one statement restores.
 #[derive(Clone, Copy, Debug)]
@@ -42,20 +46,24 @@ pub(crate) struct RowsToRestore<'a> {
     /// The batch that they are in.
     pub(crate) batch: &'a UnsealedRows,
     /// The table that removed rows are inserted into.
-    pub(crate) into: &'a TableName,
+    pub(crate) into_table: &'a TableName,
     /// The position of each, and its mark.
-    pub(crate) wanted: &'a [(usize, i64)],
+    pub(crate) requested: &'a [(usize, i64)],
     /// As in [`EndedRows`]; nothing of rows that were removed.
-    pub(crate) nulls: &'a [usize],
+    pub(crate) null_columns: &'a [usize],
 }
 
 impl RowsToRestore<'_> {
     /// The statement.
-    pub(crate) fn statement(&self, sql: &Sql<'_>) -> String {
-        let BatchHeader { columns, change, .. } = &self.batch.about;
-        match sql.ended_by(change) {
-            None => sql.insert_removed(columns, self.into),
-            Some(ended_by) => sql.set_back(EndedRows { columns, ended_by, nulls: self.nulls }),
+    pub(crate) fn restore_statement(&self, sql: &QueryBuilder<'_>) -> String {
+        let BatchHeader { columns, change, .. } = &self.batch.header;
+        match sql.ended_by_column(change) {
+            None => sql.insert_removed_statement(columns, self.into_table),
+            Some(ended_by) => sql.restore_ended_statement(EndedRows {
+                columns,
+                ended_by_column: ended_by,
+                null_columns: self.null_columns,
+            }),
         }
     }
 }
@@ -64,27 +72,27 @@ impl RowsToRestore<'_> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ReadOptions {
     /// Time limits.
-    pub(crate) limits: Limits,
+    pub(crate) limits: TimeLimits,
     /// Indexes are distrusted.
-    pub(crate) deep: bool,
+    pub(crate) ignore_constraints: bool,
     /// The key of fingerprints.
-    pub(crate) key: i64,
+    pub(crate) fingerprint_key: i64,
 }
 
 /// Rows that are still to be given, where this program keeps them; a server keeps its own.
 #[derive(Debug, Default)]
-pub(crate) struct Pages(Vec<TextRow>);
+pub(crate) struct BufferedRows(Vec<TextRow>);
 
-impl Pages {
+impl BufferedRows {
     /// Keeps the rows of a query.
-    pub(crate) fn of(mut rows: Vec<TextRow>) -> Self {
+    pub(crate) fn from_rows(mut rows: Vec<TextRow>) -> Self {
         rows.reverse();
         Self(rows)
     }
 
     /// The next rows; none at the end.
-    pub(crate) fn take(&mut self) -> Vec<TextRow> {
-        let mut rows = self.0.split_off(self.0.len().saturating_sub(PAGE));
+    pub(crate) fn take_page(&mut self) -> Vec<TextRow> {
+        let mut rows = self.0.split_off(self.0.len().saturating_sub(ROWS_PER_PAGE));
         rows.reverse();
         rows
     }
@@ -115,30 +123,34 @@ pub(crate) trait ReadBackend: Sized {
     /// # Errors
     ///
     /// If the connection is lost, or the server refuses.
-    async fn resume(idle: Self::Idle, address: &Self::Address, limits: Limits) -> Result<Self, TargetError>;
+    async fn resume_connection(
+        idle: Self::Idle,
+        address: &Self::Address,
+        limits: TimeLimits,
+    ) -> Result<Self, TargetError>;
 
     /// Ends the transaction, and gives the connection for another one; nothing if it is lost, or there is none.
-    async fn rest(self) -> Option<Self::Idle>;
+    async fn release(self) -> Option<Self::Idle>;
 
     /// Ends the transaction and the connection.
     async fn close(self);
 
     /// Asks the database to end what runs, and drops the connection.
-    async fn abandon(self);
+    async fn cancel_and_close(self);
 
     /// What this kind of database can do.
     fn capabilities(&self) -> &'static Capabilities;
 
     /// Tells of the progress of scans.
-    fn report_to(&mut self, progress: Option<ScanProgress>);
+    fn set_progress(&mut self, progress: Option<ScanProgress>);
 
     /// The role, if it may do everything.
-    fn superuser(&self) -> Option<&str> {
+    fn superuser_role(&self) -> Option<&str> {
         None
     }
 
     /// How many questions were sent so far, each a round trip.
-    fn questions(&self) -> u32 {
+    fn query_count(&self) -> u32 {
         0
     }
 
@@ -147,14 +159,14 @@ pub(crate) trait ReadBackend: Sized {
     /// # Errors
     ///
     /// If the query fails.
-    async fn now(&self) -> Result<Instant, TargetError>;
+    async fn server_time(&self) -> Result<UtcTimestamp, TargetError>;
 
     /// How far this copy of the database has come, in bytes of its log; nothing if it does not say.
     ///
     /// # Errors
     ///
     /// If the connection is lost.
-    async fn position(&self) -> Result<Option<u64>, TargetError> {
+    async fn replication_position(&self) -> Result<Option<u64>, TargetError> {
         Ok(None)
     }
 
@@ -163,7 +175,7 @@ pub(crate) trait ReadBackend: Sized {
     /// # Errors
     ///
     /// If the connection is lost.
-    async fn lag(&self) -> Result<Option<SignedDuration>, TargetError> {
+    async fn replica_lag(&self) -> Result<Option<SignedDuration>, TargetError> {
         Ok(None)
     }
 
@@ -172,42 +184,46 @@ pub(crate) trait ReadBackend: Sized {
     /// # Errors
     ///
     /// If the catalog cannot be read.
-    async fn describe(&self) -> Result<Schema, TargetError>;
+    async fn describe_schema(&self) -> Result<DatabaseSchema, TargetError>;
 
     /// The rows of a query, as text.
     ///
     /// # Errors
     ///
     /// If the query fails.
-    async fn fetch(&self, sql: &str) -> Result<Vec<TextRow>, TargetError>;
+    async fn fetch_rows(&self, sql: &str) -> Result<Vec<TextRow>, TargetError>;
 
     /// The number in the first row of a query; `None` if the query fails, which leaves the transaction usable.
     ///
     /// # Errors
     ///
     /// If the connection is lost.
-    async fn attempt(&self, sql: &str) -> Result<Option<u64>, TargetError>;
+    async fn try_fetch_number(&self, sql: &str) -> Result<Option<u64>, TargetError>;
 
     /// Begins to read many rows.
     ///
     /// # Errors
     ///
     /// If the query fails.
-    async fn pages(&self, sql: &str) -> Result<Pages, TargetError>;
+    async fn open_cursor(&self, sql: &str) -> Result<BufferedRows, TargetError>;
 
-    /// The next [`PAGE`] rows, as text; none at the end.
+    /// The next [`ROWS_PER_PAGE`] rows, as text; none at the end.
     ///
     /// # Errors
     ///
     /// If the query fails.
-    async fn next_page(&self, pages: &mut Pages) -> Result<Vec<TextRow>, TargetError>;
+    async fn next_page(&self, pages: &mut BufferedRows) -> Result<Vec<TextRow>, TargetError>;
 
     /// Reads every session into a snapshot.
     ///
     /// # Errors
     ///
     /// If the query fails.
-    async fn scan(&self, sql: &Sql<'_>, options: SnapshotOptions) -> Result<SessionSnapshot, TargetError>;
+    async fn scan_sessions(
+        &self,
+        sql: &QueryBuilder<'_>,
+        options: SnapshotOptions,
+    ) -> Result<SessionSnapshot, TargetError>;
 
     /// The number that a query of the operator's gives; nothing if it gives none. A query that fails leaves the transaction
     /// usable.
@@ -215,7 +231,7 @@ pub(crate) trait ReadBackend: Sized {
     /// # Errors
     ///
     /// If the query fails, is more than one statement, or writes.
-    async fn custom_value(
+    async fn fetch_custom_value(
         &self,
         sql: &str,
         value: CustomValue,
@@ -227,28 +243,35 @@ pub(crate) trait ReadBackend: Sized {
     /// # Errors
     ///
     /// If the catalog cannot be read.
-    async fn row_names(&self, sessions: &TableName, found: Option<&Table>) -> Result<RowNames, TargetError>;
+    async fn find_row_key(
+        &self,
+        sessions: &TableName,
+        found: Option<&TableInfo>,
+    ) -> Result<RowKeySupport, TargetError>;
 
     /// What ending sessions does besides, by the catalog.
     ///
     /// # Errors
     ///
     /// If the catalog cannot be read.
-    async fn side_effects(&self) -> Result<Catalog, TargetError>;
+    async fn read_side_effects(&self) -> Result<SideEffectCatalog, TargetError>;
 
     /// Server, connection and role.
     ///
     /// # Errors
     ///
     /// If a query fails.
-    async fn server_info(&self, sessions: &TableName) -> Result<ServerInfo, TargetError>;
+    async fn fetch_server_info(&self, sessions: &TableName) -> Result<ServerInfo, TargetError>;
 
     /// Where the row ids stand; nothing where they are no small numbers of a sequence.
     ///
     /// # Errors
     ///
     /// If the query fails.
-    async fn row_id_sequence(&self, _sql: &Sql<'_>) -> Result<Option<RowIdSequence>, TargetError> {
+    async fn find_row_id_sequence(
+        &self,
+        _sql: &QueryBuilder<'_>,
+    ) -> Result<Option<RowIdSequence>, TargetError> {
         Ok(None)
     }
 
@@ -257,7 +280,7 @@ pub(crate) trait ReadBackend: Sized {
     /// # Errors
     ///
     /// If the query fails.
-    async fn databases(&self, _prefix: &str) -> Result<Vec<NamedDatabase>, TargetError> {
+    async fn list_databases(&self, _prefix: &str) -> Result<Vec<NamedDatabase>, TargetError> {
         Ok(vec![])
     }
 }
@@ -272,7 +295,7 @@ pub(crate) trait WriteBackend: Sized {
     /// # Errors
     ///
     /// If the database cannot be reached or refuses.
-    async fn open(address: &Self::Address, limits: Limits, key: i64) -> Result<Self, TargetError>;
+    async fn open(address: &Self::Address, limits: TimeLimits, key: i64) -> Result<Self, TargetError>;
 
     /// What this kind of database can do.
     fn capabilities(&self) -> &'static Capabilities;
@@ -282,11 +305,11 @@ pub(crate) trait WriteBackend: Sized {
     /// # Errors
     ///
     /// If the database cannot be asked, or may only be read.
-    async fn lacks(
+    async fn missing_privileges(
         &mut self,
-        sql: &Sql<'_>,
-        change: Change<'_>,
-        dependents: &[Dependent],
+        sql: &QueryBuilder<'_>,
+        change: RowChange<'_>,
+        dependents: &[CascadingTable],
     ) -> Result<Vec<String>, TargetError>;
 
     /// The tables of which this role does not see every row.
@@ -294,13 +317,13 @@ pub(crate) trait WriteBackend: Sized {
     /// # Errors
     ///
     /// If the database cannot be asked.
-    async fn hidden(
+    async fn hidden_tables(
         &mut self,
-        _sql: &Sql<'_>,
-        _change: Change<'_>,
-        _dependents: &[Dependent],
-    ) -> Result<Hidden, TargetError> {
-        Ok(Hidden::default())
+        _sql: &QueryBuilder<'_>,
+        _change: RowChange<'_>,
+        _dependents: &[CascadingTable],
+    ) -> Result<HiddenRows, TargetError> {
+        Ok(HiddenRows::default())
     }
 
     /// The role that writes; nothing where there are no roles.
@@ -308,7 +331,7 @@ pub(crate) trait WriteBackend: Sized {
     /// # Errors
     ///
     /// If the database cannot be asked.
-    async fn role(&mut self) -> Result<Option<WriteRole>, TargetError> {
+    async fn write_role(&mut self) -> Result<Option<WriteRole>, TargetError> {
         Ok(None)
     }
 
@@ -317,55 +340,59 @@ pub(crate) trait WriteBackend: Sized {
     /// # Errors
     ///
     /// If the database cannot be asked.
-    async fn columns(&mut self, table: &TableName) -> Result<Vec<ColumnDecl>, TargetError>;
+    async fn restorable_columns(&mut self, table: &TableName) -> Result<Vec<ColumnDecl>, TargetError>;
 
     /// What ending sessions does besides, by the catalog.
     ///
     /// # Errors
     ///
     /// If the catalog cannot be read.
-    async fn side_effects(&mut self) -> Result<Catalog, TargetError>;
+    async fn read_side_effects(&mut self) -> Result<SideEffectCatalog, TargetError>;
 
     /// Whether something besides a change itself may change rows of the sessions: a trigger, a rule, a foreign key.
     ///
     /// # Errors
     ///
     /// If the database cannot be asked.
-    async fn has_side_effects(&mut self, sql: &Sql<'_>, change: Change<'_>) -> Result<bool, TargetError>;
+    async fn has_side_effects(
+        &mut self,
+        sql: &QueryBuilder<'_>,
+        change: RowChange<'_>,
+    ) -> Result<bool, TargetError>;
 
     /// Begins a transaction: its number, by which its fate can be learnt later, where there are such numbers.
     ///
     /// # Errors
     ///
     /// If the connection is lost.
-    async fn begin(&mut self) -> Result<Option<i64>, TargetError>;
+    async fn begin_transaction(&mut self) -> Result<Option<i64>, TargetError>;
 
     /// The rows of a statement, as text, in the transaction if there is one.
     ///
     /// # Errors
     ///
     /// If the statement fails.
-    async fn fetch(&mut self, statement: &str) -> Result<Vec<TextRow>, TargetError>;
+    async fn fetch_rows(&mut self, statement: &str) -> Result<Vec<TextRow>, TargetError>;
 
     /// The rows of a query with every column, for the archive.
     ///
     /// # Errors
     ///
     /// If the query fails.
-    async fn full_rows(&mut self, query: &str) -> Result<FullRows, TargetError>;
+    async fn read_full_rows(&mut self, query: &str) -> Result<FullRows, TargetError>;
 
     /// Removes or changes rows that are still what was read. Without detail, it only says whether those were all of them.
     ///
     /// # Errors
     ///
     /// If the statement fails.
-    async fn change(
+    async fn change_rows(
         &mut self,
-        sql: &Sql<'_>,
+        sql: &QueryBuilder<'_>,
         mutation: Mutation<'_>,
         read: ReadRows<'_>,
         detailed: bool,
-    ) -> Result<Changed, TargetError>;
+    ) -> Result<ChangeOutcome, TargetError>;
 
     /// A counter of rows of the sessions that were changed over this connection, by whatever means: the difference between
     /// two readings in one transaction is their number.
@@ -373,14 +400,14 @@ pub(crate) trait WriteBackend: Sized {
     /// # Errors
     ///
     /// If the database cannot be asked.
-    async fn changed_so_far(&mut self, sql: &Sql<'_>) -> Result<i64, TargetError>;
+    async fn changed_row_count(&mut self, sql: &QueryBuilder<'_>) -> Result<i64, TargetError>;
 
     /// Whether the rows that a transaction deletes are counted.
     ///
     /// # Errors
     ///
     /// If the database cannot be asked.
-    async fn counts_rows(&mut self) -> Result<bool, TargetError> {
+    async fn counts_deleted_rows(&mut self) -> Result<bool, TargetError> {
         Ok(true)
     }
 
@@ -391,8 +418,8 @@ pub(crate) trait WriteBackend: Sized {
     /// If a statement fails.
     async fn delete_dependents(
         &mut self,
-        sql: &Sql<'_>,
-        dependent: &Dependent,
+        sql: &QueryBuilder<'_>,
+        dependent: &CascadingTable,
         rows: &DependentRows,
         read: ReadRows<'_>,
     ) -> Result<u64, TargetError>;
@@ -403,7 +430,10 @@ pub(crate) trait WriteBackend: Sized {
     /// # Errors
     ///
     /// If the database cannot be asked.
-    async fn dependents_deleted(&mut self, _dependents: &[Dependent]) -> Result<Option<u64>, TargetError> {
+    async fn deleted_dependent_count(
+        &mut self,
+        _dependents: &[CascadingTable],
+    ) -> Result<Option<u64>, TargetError> {
         Ok(None)
     }
 
@@ -413,7 +443,10 @@ pub(crate) trait WriteBackend: Sized {
     /// # Errors
     ///
     /// If the database cannot be asked.
-    async fn inheriting_tables(&mut self, _sql: &Sql<'_>) -> Result<BTreeMap<u64, TableName>, TargetError> {
+    async fn inheriting_tables(
+        &mut self,
+        _sql: &QueryBuilder<'_>,
+    ) -> Result<BTreeMap<u64, TableName>, TargetError> {
         Ok(BTreeMap::new())
     }
 
@@ -422,11 +455,11 @@ pub(crate) trait WriteBackend: Sized {
     /// # Errors
     ///
     /// If the statement fails.
-    async fn restore(
+    async fn restore_rows(
         &mut self,
-        sql: &Sql<'_>,
+        sql: &QueryBuilder<'_>,
         rows: RowsToRestore<'_>,
-    ) -> Result<Vec<Option<Obstacle>>, TargetError>;
+    ) -> Result<Vec<Option<RestoreObstacle>>, TargetError>;
 
     /// Restores rows of a dependent table, those at these positions: the positions of those that the table does not take.
     ///
@@ -435,9 +468,9 @@ pub(crate) trait WriteBackend: Sized {
     /// If the connection is lost, or the database cannot go on.
     async fn restore_dependents(
         &mut self,
-        sql: &Sql<'_>,
+        sql: &QueryBuilder<'_>,
         rows: &UnsealedDependents,
-        wanted: &[usize],
+        row_indexes: &[usize],
     ) -> Result<Vec<usize>, TargetError>;
 
     /// Commits the transaction.
@@ -455,12 +488,12 @@ pub(crate) trait WriteBackend: Sized {
     /// # Errors
     ///
     /// If the connection is lost.
-    async fn status(&mut self, _transaction: i64) -> Result<TransactionStatus, TargetError> {
+    async fn transaction_status(&mut self, _transaction: i64) -> Result<TransactionStatus, TargetError> {
         Ok(TransactionStatus::Unknown)
     }
 
     /// How far the replica that lags most is behind, in seconds; 0 where there is none, or the role may not see that.
-    async fn replica_lag_s(&mut self) -> f64 {
+    async fn max_replica_lag_s(&mut self) -> f64 {
         0.0
     }
 

@@ -26,19 +26,19 @@ pub enum Capability {
 pub struct Capabilities {
     /// Its name.
     pub product: &'static str,
-    pub(crate) has: &'static [Capability],
+    pub(crate) supported: &'static [Capability],
 }
 
 impl Capabilities {
     /// Whether it can do that.
     #[must_use]
     pub fn supports(&self, capability: Capability) -> bool {
-        self.has.contains(&capability)
+        self.supported.contains(&capability)
     }
 
     /// Why that cannot be done; `None` if it can.
     #[must_use]
-    pub fn lack(&self, capability: Capability) -> Option<String> {
+    pub fn unsupported_reason(&self, capability: Capability) -> Option<String> {
         (!self.supports(capability)).then(|| format!("not supported on {}", self.product))
     }
 }
@@ -49,8 +49,8 @@ mod tests {
 
     #[test]
     fn a_lack_names_the_product() {
-        let file = Capabilities { product: "SQLite", has: &[Capability::Pushdown] };
-        assert_eq!(file.lack(Capability::Pushdown), None);
-        assert_eq!(file.lack(Capability::Roles).as_deref(), Some("not supported on SQLite"));
+        let file = Capabilities { product: "SQLite", supported: &[Capability::Pushdown] };
+        assert_eq!(file.unsupported_reason(Capability::Pushdown), None);
+        assert_eq!(file.unsupported_reason(Capability::Roles).as_deref(), Some("not supported on SQLite"));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::timestamp::UtcTimestamp;
 
 use super::error::TargetError;
 
@@ -14,13 +14,13 @@ pub(crate) type TextRow = Vec<Option<String>>;
 /// # Errors
 ///
 /// If there is no such cell, or something else is in it.
-pub(crate) fn number<T: FromStr>(
+pub(crate) fn parse_number<T: FromStr>(
     row: &[Option<String>],
-    at: usize,
+    column: usize,
     what: &'static str,
 ) -> Result<Option<T>, TargetError> {
     let undecodable = || TargetError::Undecodable(what);
-    let Some(text) = row.get(at).ok_or_else(undecodable)? else { return Ok(None) };
+    let Some(text) = row.get(column).ok_or_else(undecodable)? else { return Ok(None) };
     text.parse().map(Some).map_err(|_| undecodable())
 }
 
@@ -29,12 +29,12 @@ pub(crate) fn number<T: FromStr>(
 /// # Errors
 ///
 /// If there is none.
-pub(crate) fn required<T: FromStr>(
+pub(crate) fn parse_required_number<T: FromStr>(
     row: &[Option<String>],
-    at: usize,
+    column: usize,
     what: &'static str,
 ) -> Result<T, TargetError> {
-    number(row, at, what)?.ok_or(TargetError::Undecodable(what))
+    parse_number(row, column, what)?.ok_or(TargetError::Undecodable(what))
 }
 
 /// Returns the number in the first cell of the only row.
@@ -42,8 +42,11 @@ pub(crate) fn required<T: FromStr>(
 /// # Errors
 ///
 /// If there is none.
-pub(crate) fn only<T: FromStr>(rows: &[Vec<Option<String>>], what: &'static str) -> Result<T, TargetError> {
-    required(rows.first().ok_or(TargetError::Undecodable(what))?, 0, what)
+pub(crate) fn parse_only_number<T: FromStr>(
+    rows: &[Vec<Option<String>>],
+    what: &'static str,
+) -> Result<T, TargetError> {
+    parse_required_number(rows.first().ok_or(TargetError::Undecodable(what))?, 0, what)
 }
 
 /// Returns the instant of so many microseconds in a cell; `None` for NULL, and for one that is out of range.
@@ -51,12 +54,12 @@ pub(crate) fn only<T: FromStr>(rows: &[Vec<Option<String>>], what: &'static str)
 /// # Errors
 ///
 /// If something else is there.
-pub(crate) fn instant(
+pub(crate) fn parse_timestamp(
     row: &[Option<String>],
-    at: usize,
+    column: usize,
     what: &'static str,
-) -> Result<Option<Instant>, TargetError> {
-    Ok(number(row, at, what)?.and_then(Instant::from_micros))
+) -> Result<Option<UtcTimestamp>, TargetError> {
+    Ok(parse_number(row, column, what)?.and_then(UtcTimestamp::from_micros))
 }
 
 #[cfg(test)]
@@ -66,13 +69,13 @@ mod tests {
     #[test]
     fn what_is_no_number_is_an_error_and_not_zero() {
         let row = [None, Some("7".to_owned()), Some("seven".to_owned())];
-        assert_eq!(number::<u64>(&row, 0, "a count").unwrap(), None);
-        assert_eq!(required::<u64>(&row, 1, "a count").unwrap(), 7);
+        assert_eq!(parse_number::<u64>(&row, 0, "a count").unwrap(), None);
+        assert_eq!(parse_required_number::<u64>(&row, 1, "a count").unwrap(), 7);
         for at in [0, 2, 3] {
-            let read = required::<u64>(&row, at, "a count");
+            let read = parse_required_number::<u64>(&row, at, "a count");
             assert!(matches!(read, Err(TargetError::Undecodable("a count"))), "{at}");
         }
-        assert!(only::<u64>(&[], "a count").is_err());
-        assert_eq!(instant(&[Some(i64::MAX.to_string())], 0, "an end").unwrap(), None);
+        assert!(parse_only_number::<u64>(&[], "a count").is_err());
+        assert_eq!(parse_timestamp(&[Some(i64::MAX.to_string())], 0, "an end").unwrap(), None);
     }
 }

@@ -8,21 +8,21 @@ use pg_link::Dsn;
 use crate::{
     backend::{AddressError, ReadBackend as _, ReadOptions, WriteBackend as _},
     error::TargetError,
-    limits::Limits,
-    postgres::{self, PostgresIdle, PostgresRead, PostgresWrite},
+    limits::TimeLimits,
+    postgres::{self, IdlePostgres, PostgresRead, PostgresWrite},
     sql::Dialect,
     sqlite::{self, SqliteRead, SqliteWrite},
 };
 
 /// The SQL of each.
-pub const DIALECTS: [Dialect; 2] = [Dialect::POSTGRES, Dialect::SQLITE];
+pub const ALL_DIALECTS: [Dialect; 2] = [Dialect::POSTGRES, Dialect::SQLITE];
 
 /// How addresses are written.
 pub(crate) const ADDRESS_FORMS: [&str; 3] =
     ["postgres://USER:PASSWORD@HOST:PORT/DATABASE", "sqlite:PATH", "the path of a SQLite file"];
 
 /// How addresses begin that people have of their applications, and why they cannot be used.
-pub(crate) const NOT_SUPPORTED: [(&str, &str); 10] = [
+pub(crate) const UNSUPPORTED_SCHEMES: [(&str, &str); 10] = [
     ("mysql://", "MySQL and MariaDB are not supported yet"),
     ("mariadb://", "MySQL and MariaDB are not supported yet"),
     ("redis://", "sessions in Redis are not supported yet"),
@@ -40,7 +40,7 @@ pub(crate) const NOT_SUPPORTED: [(&str, &str); 10] = [
 
 /// Where a target is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
+pub enum TargetAddress {
     /// A PostgreSQL server.
     Postgres(Box<Dsn>),
     /// A SQLite file.
@@ -60,7 +60,7 @@ pub enum ReadSession {
 #[derive(Debug)]
 pub enum PooledConnection {
     /// To a PostgreSQL server.
-    Postgres(PostgresIdle),
+    Postgres(IdlePostgres),
     /// A SQLite file needs none.
     Sqlite(Infallible),
 }
@@ -85,36 +85,40 @@ macro_rules! each {
 }
 pub(crate) use each;
 
-impl Address {
+impl TargetAddress {
     /// Of a database that is a file.
     #[must_use]
-    pub const fn of_file(path: PathBuf) -> Self {
+    pub const fn from_file_path(path: PathBuf) -> Self {
         Self::Sqlite(path)
     }
 
     /// Reads an address of a database that is known; nothing if it is none. What has no scheme may be a file.
-    pub(crate) fn recognize(text: &str) -> Option<Result<Self, AddressError>> {
+    pub(crate) fn parse_known_scheme(text: &str) -> Option<Result<Self, AddressError>> {
         let server = postgres::parse_address(text).map(|dsn| Ok(Self::Postgres(Box::new(dsn?))));
         server.or_else(|| sqlite::parse_address(text).map(|path| path.map(Self::Sqlite)))
     }
 }
 
 impl ReadSession {
-    pub(crate) async fn connect(address: &Address, options: ReadOptions) -> Result<Self, TargetError> {
+    pub(crate) async fn connect(address: &TargetAddress, options: ReadOptions) -> Result<Self, TargetError> {
         Ok(match address {
-            Address::Postgres(dsn) => Self::Postgres(PostgresRead::open(dsn, options).await?),
-            Address::Sqlite(path) => Self::Sqlite(SqliteRead::open(path, options).await?),
+            TargetAddress::Postgres(dsn) => Self::Postgres(PostgresRead::open(dsn, options).await?),
+            TargetAddress::Sqlite(path) => Self::Sqlite(SqliteRead::open(path, options).await?),
         })
     }
 
     /// Opens another transaction over a connection that is there already; nothing if that is lost, or leads elsewhere.
-    pub async fn resume(idle: PooledConnection, address: &Address, limits: Limits) -> Option<Self> {
+    pub async fn resume_connection(
+        idle: PooledConnection,
+        address: &TargetAddress,
+        limits: TimeLimits,
+    ) -> Option<Self> {
         let resumed = match (idle, address) {
-            (PooledConnection::Postgres(idle), Address::Postgres(dsn)) => {
-                PostgresRead::resume(idle, dsn, limits).await.map(Self::Postgres)
+            (PooledConnection::Postgres(idle), TargetAddress::Postgres(dsn)) => {
+                PostgresRead::resume_connection(idle, dsn, limits).await.map(Self::Postgres)
             }
-            (PooledConnection::Sqlite(idle), Address::Sqlite(path)) => {
-                SqliteRead::resume(idle, path, limits).await.map(Self::Sqlite)
+            (PooledConnection::Sqlite(idle), TargetAddress::Sqlite(path)) => {
+                SqliteRead::resume_connection(idle, path, limits).await.map(Self::Sqlite)
             }
             (PooledConnection::Postgres(_), _) | (PooledConnection::Sqlite(_), _) => return None,
         };
@@ -122,10 +126,10 @@ impl ReadSession {
     }
 
     /// Ends the transaction, and gives the connection for another one, if there is one and it is not lost.
-    pub async fn rest(self) -> Option<PooledConnection> {
+    pub async fn release(self) -> Option<PooledConnection> {
         match self {
-            Self::Postgres(session) => session.rest().await.map(PooledConnection::Postgres),
-            Self::Sqlite(session) => session.rest().await.map(PooledConnection::Sqlite),
+            Self::Postgres(session) => session.release().await.map(PooledConnection::Postgres),
+            Self::Sqlite(session) => session.release().await.map(PooledConnection::Sqlite),
         }
     }
 }
@@ -136,10 +140,10 @@ impl WriteSession {
     /// # Errors
     ///
     /// If the database cannot be reached or refuses.
-    pub async fn open(address: &Address, limits: Limits, key: i64) -> Result<Self, TargetError> {
+    pub async fn open(address: &TargetAddress, limits: TimeLimits, key: i64) -> Result<Self, TargetError> {
         Ok(match address {
-            Address::Postgres(dsn) => Self::Postgres(PostgresWrite::open(dsn, limits, key).await?),
-            Address::Sqlite(path) => Self::Sqlite(SqliteWrite::open(path, limits, key).await?),
+            TargetAddress::Postgres(dsn) => Self::Postgres(PostgresWrite::open(dsn, limits, key).await?),
+            TargetAddress::Sqlite(path) => Self::Sqlite(SqliteWrite::open(path, limits, key).await?),
         })
     }
 }

@@ -2,17 +2,17 @@
 
 use pg_link::{ConnectError, TlsError};
 
-use crate::{mapping::MappingError, quoting::identifier};
+use crate::{mapping::MappingError, quoting::quote_identifier};
 
 /// Why no table was recognised, and what would help.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Missed {
+pub struct DetectionFailure {
     /// Which profile was looked for, if one was named.
-    pub wanted: String,
+    pub searched_profile: String,
     /// Tables that were seen, and why each is none.
-    pub seen: Vec<String>,
+    pub near_misses: Vec<String>,
     /// Lines for the configuration, where a store is known by its columns.
-    pub lines: Vec<String>,
+    pub config_lines: Vec<String>,
 }
 
 /// Why a look did not succeed. Messages hold no value, no credential and no database text.
@@ -29,7 +29,7 @@ pub enum TargetError {
     Connect(&'static str),
     /// The connection broke.
     #[error("the connection was lost")]
-    Lost,
+    ConnectionLost,
     /// The look passed its time limit.
     #[error("the look passed its limit of {0} s")]
     TimedOut(u64),
@@ -59,7 +59,7 @@ pub enum TargetError {
     NoTemporarySpace,
     /// A function of the target, such as that of a trigger, failed; the code is the SQLSTATE.
     #[error("a trigger or another function of the table failed (code {0})")]
-    Function(String),
+    FunctionFailed(String),
     /// A rule of the table keeps it from being known which rows a statement changes.
     #[error("a rule of the table hides which rows were changed")]
     HiddenByRule,
@@ -75,8 +75,8 @@ pub enum TargetError {
     #[error("cannot open the SQLite file: {0}")]
     File(&'static str),
     /// No session table was recognised.
-    #[error("no session table was recognised{}{}", .0.wanted, said(&.0.seen))]
-    NotRecognised(Box<Missed>),
+    #[error("no session table was recognised{}{}", .0.searched_profile, join_near_misses(&.0.near_misses))]
+    LayoutNotDetected(Box<DetectionFailure>),
     /// Another table than before was recognised.
     #[error("the session table changed from {from} to {to}")]
     TableChanged {
@@ -92,7 +92,7 @@ pub enum TargetError {
     RunsCode(String),
     /// The store cannot say in which table the sessions were.
     #[error("it is not known in which table the sessions were: {0}")]
-    Unlocated(String),
+    KnownLayoutUnavailable(String),
     /// The table of sessions may not be read.
     #[error("the role may not read table `{table}` in column `{columns}`")]
     Unreadable {
@@ -111,16 +111,16 @@ pub enum TargetError {
     #[error("the mapping does not fit: {0}")]
     Mapping(String),
     /// Stored expiries make no sense under the decoder.
-    #[error("the stored expiries make no sense as `{written}`")]
-    Implausible {
+    #[error("the stored expiries make no sense as `{decoder}`")]
+    ImplausibleExpiries {
         /// The decoder that was to be used.
-        written: &'static str,
+        decoder: &'static str,
         /// One under which they would make sense.
-        better: Option<&'static str>,
+        better_decoder: Option<&'static str>,
     },
     /// What was named as the end is when sessions were last used.
     #[error("`{0}` says when a session was last used, and not when it ends: no session ends in the future")]
-    LastUse(String),
+    LastUseColumn(String),
     /// TLS could not be set up.
     #[error("TLS: {0}")]
     Tls(#[from] TlsError),
@@ -149,15 +149,15 @@ impl From<MappingError> for TargetError {
 }
 
 /// Near misses, after a colon.
-fn said(seen: &[String]) -> String {
+fn join_near_misses(seen: &[String]) -> String {
     if seen.is_empty() { String::new() } else { format!(": {}", seen.join("; ")) }
 }
 
 impl TargetError {
     /// The error of a check run for which the operating system refused something.
     #[must_use]
-    pub fn of_system(error: &std::io::Error) -> Self {
-        Self::too_many_files(error).unwrap_or(Self::System(match error.kind() {
+    pub fn from_io_error(error: &std::io::Error) -> Self {
+        Self::from_descriptor_error(error).unwrap_or(Self::System(match error.kind() {
             std::io::ErrorKind::WouldBlock => "another thread: too many are running",
             std::io::ErrorKind::OutOfMemory => "more memory",
             _ => "a thread, a file or a socket",
@@ -167,37 +167,37 @@ impl TargetError {
     /// The error of a connection for which this process or this machine has no file descriptor left. Returns `None` for
     /// every other error.
     #[must_use]
-    pub fn too_many_files(error: &std::io::Error) -> Option<Self> {
-        pg_link::too_many_open_files(error).then_some(TOO_MANY_OPEN_FILES)
+    pub fn from_descriptor_error(error: &std::io::Error) -> Option<Self> {
+        pg_link::is_too_many_open_files(error).then_some(TOO_MANY_OPEN_FILES)
     }
 
     /// Whether the rows of one statement may be at fault, so that others may fare better.
     #[must_use]
-    pub const fn is_of_row(&self) -> bool {
-        matches!(self, Self::Query(_) | Self::Function(_) | Self::Permission | Self::Unsupported)
+    pub const fn is_row_error(&self) -> bool {
+        matches!(self, Self::Query(_) | Self::FunctionFailed(_) | Self::Permission | Self::Unsupported)
     }
 
     /// Whether something is named, in an address or a configuration, that the database does not have.
     #[must_use]
-    pub const fn is_usage(&self) -> bool {
+    pub const fn is_usage_error(&self) -> bool {
         matches!(self, Self::NoSchema(_) | Self::Mapping(_))
     }
 
     /// How to mend it, where that depends on what was found.
-    fn particular_hint(&self) -> Option<String> {
+    fn specific_hint(&self) -> Option<String> {
         Some(match self {
-            Self::Implausible { better: Some(better), .. } => {
+            Self::ImplausibleExpiries { better_decoder: Some(better), .. } => {
                 format!("they make sense as `{better}`: write that decoder under [target.mapping]")
             }
-            Self::NotRecognised(missed) if !missed.lines.is_empty() => format!(
+            Self::LayoutNotDetected(missed) if !missed.config_lines.is_empty() => format!(
                 "if those are the sessions, write below the target in sessionwatch.toml:\n  {}",
-                missed.lines.join("\n  ")
+                missed.config_lines.join("\n  ")
             ),
             Self::TableChanged { target, .. } => format!(
                 "if that is right, `sessionwatch targets confirm {target}`; otherwise name the table with `sessions` in the configuration"
             ),
             Self::SchemaRefused(schema) => {
-                format!("as its owner: GRANT USAGE ON SCHEMA {} TO …", identifier(schema))
+                format!("as its owner: GRANT USAGE ON SCHEMA {} TO …", quote_identifier(schema))
             }
             _ => return None,
         })
@@ -206,15 +206,16 @@ impl TargetError {
     /// How to mend it.
     #[must_use]
     pub fn hint(&self) -> String {
-        if let Some(hint) = self.particular_hint() {
-            return hint;
-        }
-        let hint = match self {
+        self.specific_hint().unwrap_or_else(|| self.general_hint().to_owned())
+    }
+
+    fn general_hint(&self) -> &'static str {
+        match self {
             Self::System(_) => {
                 "raise the limits of open files, threads and memory for this process: LimitNOFILE=, TasksMax= and MemoryMax= of a systemd unit, or `ulimit`"
             }
             Self::Bug => "report it with the line of the log that names its place",
-            Self::Connect(_) | Self::Lost => {
+            Self::Connect(_) | Self::ConnectionLost => {
                 "check host, port, user, password, database and sslmode of the address"
             }
             Self::TimedOut(_) | Self::StatementTimeout => {
@@ -232,7 +233,7 @@ impl TargetError {
             Self::RunsCode(_) => {
                 "checks execute no code of the database: name the table behind a view under [target.mapping], let the role bypass row security, or remove the function from the expression"
             }
-            Self::Function(_) => {
+            Self::FunctionFailed(_) => {
                 "it looks for tables and functions along the search path of the acting role: set that for the role, or ALTER FUNCTION … SET search_path"
             }
             Self::NoTemporarySpace => {
@@ -247,24 +248,25 @@ impl TargetError {
             Self::Unsupported => "PostgreSQL 11 or later is needed, or what speaks its language as fully",
             Self::File(_) => "check the path and its permissions",
             Self::TableChanged { .. } => "confirm the new table, or name the right one in the configuration",
-            Self::Unlocated(_) => "see to the store, or confirm the table: `sessionwatch targets confirm`",
-            Self::NotRecognised(_) => {
+            Self::KnownLayoutUnavailable(_) => {
+                "see to the store, or confirm the table: `sessionwatch targets confirm`"
+            }
+            Self::LayoutNotDetected(_) => {
                 "name the table and columns under [target.mapping] in sessionwatch.toml"
             }
             Self::NoSchema(_) | Self::SchemaRefused(_) => {
                 "correct the schema in the address (schema, currentSchema or options)"
             }
             Self::Mapping(_) => "mend [target.mapping] in the configuration, or grant what is missing",
-            Self::Implausible { .. } => {
+            Self::ImplausibleExpiries { .. } => {
                 "name the column of the expiry and its decoder under [target.mapping] in sessionwatch.toml"
             }
-            Self::LastUse(_) => {
+            Self::LastUseColumn(_) => {
                 "make a view that adds the lifetime, such as `SELECT *, last_activity + 7200 AS ends FROM sessions`, and name it and its column under [target.mapping]"
             }
             Self::Tls(_) => {
                 "set sslrootcert to a PEM file with the server's certificate authority, or sslmode=require to encrypt without checking"
             }
-        };
-        hint.into()
+        }
     }
 }

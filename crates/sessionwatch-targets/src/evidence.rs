@@ -1,20 +1,20 @@
 //! Evidence: the rows that make a verdict, fetched from where an engine has seen them.
 
-use sessionwatch_core::{instant::Instant, snapshot::Notable};
+use sessionwatch_core::{snapshot::EvidenceSelector, timestamp::UtcTimestamp};
 
-pub use sessionwatch_core::snapshot::EVIDENCE_LIMIT;
+pub use sessionwatch_core::snapshot::MAX_EVIDENCE_ROWS;
 
 use super::{
-    engine::{ADDRESSES_PER_QUERY, Observation, count, instant},
+    engine::{ADDRESSES_PER_QUERY, EngineObservation, parse_count, parse_timestamp},
     error::TargetError,
     read_session::ReadSession,
-    scope::Scope,
-    sql::{Among, RowKind, Rows},
+    scope::QueryScope,
+    sql::{EvidenceQuery, EvidenceRowKind, RowSubset},
 };
 
 /// One row that made a verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Evidence {
+pub struct EvidenceRow {
     /// The first characters of the token.
     pub token_prefix: Option<String>,
     /// The row's id.
@@ -22,7 +22,7 @@ pub struct Evidence {
     /// The user's id.
     pub user: Option<String>,
     /// The end of the session.
-    pub expires_at: Option<Instant>,
+    pub expires_at: Option<UtcTimestamp>,
     /// How many rows it stands for.
     pub rows: u64,
     /// What helps a person to recognise the user.
@@ -31,7 +31,7 @@ pub struct Evidence {
 
 /// Rows of evidence.
 #[derive(Clone, Copy, Debug)]
-pub enum Wanted<'a> {
+pub enum EvidenceRequest<'a> {
     /// Rows whose tokens occur more than once.
     Duplicates,
     /// Rows on tokens of these fingerprints.
@@ -50,51 +50,58 @@ impl ReadSession {
     /// # Errors
     ///
     /// If a query fails.
-    pub async fn evidence(
+    pub async fn fetch_evidence(
         &self,
-        scope: &Scope<'_>,
-        wanted: Wanted<'_>,
-        observation: &Observation,
-    ) -> Result<Vec<Evidence>, TargetError> {
-        let sql = &scope.queries();
-        let (traces, snapshot) = (&observation.traces, observation.snapshot.as_ref());
-        let noted = |notable| snapshot.and_then(|snapshot| snapshot.addresses(notable)).unwrap_or_default();
-        let (kind, addresses) = match wanted {
-            Wanted::Duplicates => (RowKind::Duplicates, traces.addresses.clone()),
-            Wanted::Fingerprints(some) => (RowKind::Any, noted(Notable::Fingerprints(some))),
-            Wanted::Orphans => (RowKind::Orphans, noted(Notable::Orphans)),
-            Wanted::OldestExpired => (RowKind::OldestExpired, noted(Notable::OldestExpired)),
-            Wanted::BeyondPolicy => (RowKind::BeyondPolicy, noted(Notable::BeyondPolicy)),
+        scope: &QueryScope<'_>,
+        request: EvidenceRequest<'_>,
+        observation: &EngineObservation,
+    ) -> Result<Vec<EvidenceRow>, TargetError> {
+        let sql = &scope.query_builder();
+        let (traces, snapshot) = (&observation.evidence_traces, observation.snapshot.as_ref());
+        let noted =
+            |notable| snapshot.and_then(|snapshot| snapshot.evidence_addresses(notable)).unwrap_or_default();
+        let (kind, addresses) = match request {
+            EvidenceRequest::Duplicates => (EvidenceRowKind::Duplicates, traces.addresses.clone()),
+            EvidenceRequest::Fingerprints(some) => {
+                (EvidenceRowKind::Any, noted(EvidenceSelector::Fingerprints(some)))
+            }
+            EvidenceRequest::Orphans => (EvidenceRowKind::Orphans, noted(EvidenceSelector::Orphans)),
+            EvidenceRequest::OldestExpired => {
+                (EvidenceRowKind::OldestExpired, noted(EvidenceSelector::OldestExpired))
+            }
+            EvidenceRequest::BeyondPolicy => {
+                (EvidenceRowKind::BeyondPolicy, noted(EvidenceSelector::BeyondPolicy))
+            }
         };
         if (1..=ADDRESSES_PER_QUERY).contains(&addresses.len()) {
-            let among = match wanted {
-                Wanted::Fingerprints(some) => Among::Suspects(some, &addresses),
-                Wanted::Duplicates => Among::Suspects(&traces.fingerprints, &addresses),
-                _ => Among::Addresses(&addresses),
+            let among = match request {
+                EvidenceRequest::Fingerprints(some) => RowSubset::Suspects(some, &addresses),
+                EvidenceRequest::Duplicates => RowSubset::Suspects(&traces.fingerprints, &addresses),
+                _ => RowSubset::Addresses(&addresses),
             };
-            let rows = Rows { kind, among };
-            let found = self.evidence_rows(scope, rows).await?;
+            let rows = EvidenceQuery { kind, subset: among };
+            let found = self.fetch_evidence_rows(scope, rows).await?;
             // Some storage says where rows stand, but does not find them there.
-            if found.len() >= addresses.len().min(EVIDENCE_LIMIT) {
+            if found.len() >= addresses.len().min(MAX_EVIDENCE_ROWS) {
                 return Ok(found);
             }
         }
-        let among = match wanted {
-            Wanted::Fingerprints(some) => Among::Fingerprints(some),
-            Wanted::Duplicates if !traces.fingerprints.is_empty() => {
-                Among::Fingerprints(&traces.fingerprints)
+        let among = match request {
+            EvidenceRequest::Fingerprints(some) => RowSubset::Fingerprints(some),
+            EvidenceRequest::Duplicates if !traces.fingerprints.is_empty() => {
+                RowSubset::Fingerprints(&traces.fingerprints)
             }
-            Wanted::Orphans if !traces.orphans.is_empty() && sql.finds_users_by_value() => {
-                Among::Users(&traces.orphans)
+            EvidenceRequest::Orphans if !traces.orphans.is_empty() && sql.can_match_users_by_value() => {
+                RowSubset::Users(&traces.orphans)
             }
-            _ => Among::All,
+            _ => RowSubset::All,
         };
-        let mut found = self.evidence_rows(scope, Rows { kind, among }).await?;
+        let mut found = self.fetch_evidence_rows(scope, EvidenceQuery { kind, subset: among }).await?;
         // Some users are no text.
-        if let Among::Users(users) = among
-            && found.len() < users.len().min(EVIDENCE_LIMIT)
+        if let RowSubset::Users(users) = among
+            && found.len() < users.len().min(MAX_EVIDENCE_ROWS)
         {
-            found = self.evidence_rows(scope, Rows::all(kind)).await?;
+            found = self.fetch_evidence_rows(scope, EvidenceQuery::all_of_kind(kind)).await?;
         }
         Ok(found)
     }
@@ -104,25 +111,25 @@ impl ReadSession {
     /// # Errors
     ///
     /// If the query fails.
-    pub async fn evidence_rows(
+    pub async fn fetch_evidence_rows(
         &self,
-        scope: &Scope<'_>,
-        rows: Rows<'_>,
-    ) -> Result<Vec<Evidence>, TargetError> {
-        let found = self.fetch(&scope.queries().rows(rows, EVIDENCE_LIMIT)).await?;
-        Ok(found.iter().map(|row| evidence(row)).collect())
+        scope: &QueryScope<'_>,
+        rows: EvidenceQuery<'_>,
+    ) -> Result<Vec<EvidenceRow>, TargetError> {
+        let found = self.fetch_rows(&scope.query_builder().evidence_query(rows, MAX_EVIDENCE_ROWS)).await?;
+        Ok(found.iter().map(|row| parse_evidence_row(row)).collect())
     }
 }
 
-/// Reads a line of [`Sql::rows`].
-fn evidence(row: &[Option<String>]) -> Evidence {
+/// Reads a line of [`QueryBuilder::rows`].
+fn parse_evidence_row(row: &[Option<String>]) -> EvidenceRow {
     let text = |at: usize| row.get(at).cloned().flatten();
-    Evidence {
+    EvidenceRow {
         token_prefix: text(0),
         id: text(1),
         user: text(2),
-        expires_at: instant(row, 3),
-        rows: count(row, 4).unwrap_or(1),
+        expires_at: parse_timestamp(row, 3),
+        rows: parse_count(row, 4).unwrap_or(1),
         display: row.get(5..).unwrap_or_default().to_vec(),
     }
 }

@@ -16,11 +16,11 @@ pub struct FullRows(Zeroizing<Vec<u8>>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowHeader {
     /// Where the row stands, or in which heap.
-    pub place: u64,
+    pub locator: u64,
     /// Which version of it this is.
     pub version: i64,
     /// Its mark.
-    pub mark: i64,
+    pub row_hash: i64,
     /// Its columns.
     columns: Range<usize>,
 }
@@ -33,17 +33,17 @@ impl FullRows {
 
     /// What is known of each row; nothing if a line is not one.
     #[must_use]
-    pub fn headers(&self) -> Option<Vec<RowHeader>> {
+    pub fn parse_headers(&self) -> Option<Vec<RowHeader>> {
         let mut headers = Vec::new();
         let mut start = 0;
         for line in self.0.split_inclusive(|byte| *byte == b'\n') {
             let mut parts = line.splitn(4, |byte| *byte == b'\t');
             let mut text = || std::str::from_utf8(parts.next()?).ok();
-            let place = row_ref::place(text()?)?;
-            let (version, mark) = (text()?.parse().ok()?, text()?.parse().ok()?);
+            let locator = row_ref::parse_locator(text()?)?;
+            let (version, row_hash) = (text()?.parse().ok()?, text()?.parse().ok()?);
             let end = start + line.len();
             let columns = end - parts.next()?.len()..end;
-            headers.push(RowHeader { place, version, mark, columns });
+            headers.push(RowHeader { locator, version, row_hash, columns });
             start = end;
         }
         Some(headers)
@@ -55,7 +55,7 @@ impl FullRows {
     }
 
     /// The columns of a row, with the end of its line.
-    fn columns(&self, header: &RowHeader) -> &[u8] {
+    fn row_columns(&self, header: &RowHeader) -> &[u8] {
         self.0.get(header.columns.clone()).unwrap_or_default()
     }
 }
@@ -72,7 +72,7 @@ impl DependentRows {
     /// Takes rows, and finds the session of each by its place and version; nothing if a line is not one, or of no such session.
     #[must_use]
     pub fn new(full_rows: FullRows, position: impl Fn(&RowHeader) -> Option<usize>) -> Option<Self> {
-        let headers = full_rows.headers()?;
+        let headers = full_rows.parse_headers()?;
         let sessions = headers.iter().map(position).collect::<Option<Vec<usize>>>()?;
         Some(Self { full_rows, headers, sessions })
     }
@@ -91,29 +91,29 @@ impl DependentRows {
 
     /// The hash of each row.
     #[must_use]
-    pub fn hashes(&self) -> Vec<i64> {
-        self.headers.iter().map(|header| header.mark).collect()
+    pub fn row_hashes(&self) -> Vec<i64> {
+        self.headers.iter().map(|header| header.row_hash).collect()
     }
 
     /// The columns of each row, with the end of its line, and the position of its session.
-    fn rows(&self) -> impl Iterator<Item = (&[u8], usize)> {
+    fn rows_with_sessions(&self) -> impl Iterator<Item = (&[u8], usize)> {
         self.headers
             .iter()
             .zip(&self.sessions)
-            .map(|(header, session)| (self.full_rows.columns(header), *session))
+            .map(|(header, session)| (self.full_rows.row_columns(header), *session))
     }
 
     /// No fewer bytes than these rows take when they are sealed.
-    fn sealed_len(&self) -> usize {
+    fn max_plaintext_bytes(&self) -> usize {
         /// A position, a tab, and the line behind a table.
-        const MOST_PER_ROW: usize = 24;
-        self.full_rows.len() + (self.headers.len() + 1) * MOST_PER_ROW
+        const MAX_ROW_OVERHEAD_BYTES: usize = 24;
+        self.full_rows.len() + (self.headers.len() + 1) * MAX_ROW_OVERHEAD_BYTES
     }
 }
 
 /// Rows of one batch, as they go into the archive.
 #[derive(Clone, Copy, Debug)]
-pub struct ArchiveBatch<'a> {
+pub struct BatchPlaintext<'a> {
     /// What holds for all of them: the first line.
     pub header: &'a str,
     /// The rows that were read, with every column.
@@ -124,21 +124,21 @@ pub struct ArchiveBatch<'a> {
     pub dependents: &'a [DependentRows],
 }
 
-impl ArchiveBatch<'_> {
+impl BatchPlaintext<'_> {
     /// Hands over the bytes to be sealed: the header, a line for each session, and behind them the rows of other tables,
     /// table by table. They are wiped afterwards.
     pub fn with_plaintext<T>(&self, seal: impl FnOnce(&[u8]) -> T) -> T {
-        let dependents: usize = self.dependents.iter().map(DependentRows::sealed_len).sum();
+        let dependents: usize = self.dependents.iter().map(DependentRows::max_plaintext_bytes).sum();
         // It never grows, since what it grew out of would stay in memory.
         let length = self.full_rows.len() + dependents + self.header.len() + 1;
         let mut lines = Zeroizing::new(Vec::with_capacity(length));
         lines.extend_from_slice(self.header.as_bytes());
         lines.push(b'\n');
-        self.sessions.iter().for_each(|row| lines.extend_from_slice(self.full_rows.columns(row)));
+        self.sessions.iter().for_each(|row| lines.extend_from_slice(self.full_rows.row_columns(row)));
         for dependent in self.dependents {
             lines.extend_from_slice(END_OF_TABLE);
             lines.push(b'\n');
-            for (row, session) in dependent.rows() {
+            for (row, session) in dependent.rows_with_sessions() {
                 lines.extend_from_slice(format!("{session}\t").as_bytes());
                 lines.extend_from_slice(row);
             }
@@ -162,16 +162,16 @@ mod tests {
         let mut full_rows = FullRows::default();
         full_rows.push(b"(1,2)\t700\t-5\tabc\t");
         full_rows.push(b"secret\n(0,3)\t701\t6\t\\N\tx\n");
-        let headers = full_rows.headers().unwrap();
+        let headers = full_rows.parse_headers().unwrap();
         assert_eq!(headers.len(), 2);
-        assert_eq!((headers[0].place, headers[0].version, headers[0].mark), (1 << 16 | 2, 700, -5));
-        assert_eq!(full_rows.columns(&headers[0]), b"abc\tsecret\n");
-        assert_eq!(full_rows.columns(&headers[1]), b"\\N\tx\n");
+        assert_eq!((headers[0].locator, headers[0].version, headers[0].row_hash), (1 << 16 | 2, 700, -5));
+        assert_eq!(full_rows.row_columns(&headers[0]), b"abc\tsecret\n");
+        assert_eq!(full_rows.row_columns(&headers[1]), b"\\N\tx\n");
         assert_eq!(format!("{full_rows:?}"), "FullRows(41 bytes)");
         for wrong in [&b"x\t1\t1\ta\n"[..], b"(1,2)\t1\n", b"(1,2)\t1\t1", b"\n"] {
             let mut full_rows = FullRows::default();
             full_rows.push(wrong);
-            assert!(full_rows.headers().is_none());
+            assert!(full_rows.parse_headers().is_none());
         }
     }
 }

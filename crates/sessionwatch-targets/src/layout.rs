@@ -1,52 +1,52 @@
 //! The layout of a target: a profile resolved against the schema that was found, with decoders under which the stored values
 //! make sense. It is complete when it is made.
 
-pub mod background;
 mod candidates;
-pub mod catalogue;
 mod clocks;
 pub mod detect;
-pub mod doubt;
-pub mod explicit;
+pub mod explicit_mapping;
 pub mod known_layout;
-pub mod names;
-pub mod near;
-pub mod source;
+pub mod near_misses;
+pub mod profile_catalog;
+pub mod profile_source;
+pub mod table_names;
+pub mod uncertainty;
 mod verify;
+pub mod vetting;
 
-pub use self::clocks::{Clocks, Known, doubts, remedy};
+pub use self::clocks::{LayoutClocks, TableActivity, clock_fix_hint, find_clock_doubts};
 
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::timestamp::UtcTimestamp;
 
-use self::verify::Sampling;
+use self::verify::ValueSampler;
 use super::{error::TargetError, read_session::ReadSession, sql};
 use crate::{
     layout::{
-        catalogue::Profile,
-        detect::Candidate,
-        doubt::{Doubt, Weight},
+        detect::LayoutCandidate,
         known_layout::KnownLayout,
-        source::ProfileSource,
+        profile_catalog::Profile,
+        profile_source::ProfileSource,
+        uncertainty::{LayoutUncertainty, UncertaintyLevel},
     },
     mapping::{Mapping, TableName},
-    sql::schema::Schema,
+    sql::schema::DatabaseSchema,
 };
 
 /// How one target stores sessions.
 #[derive(Clone, Debug)]
 pub struct Layout {
     /// The schema as found.
-    pub schema: Schema,
+    pub schema: DatabaseSchema,
     /// The table of sessions, and how its columns are read.
-    pub candidate: Candidate,
+    pub candidate: LayoutCandidate,
     /// Other tables that could be meant, best first.
-    pub others: Vec<Candidate>,
+    pub alternatives: Vec<LayoutCandidate>,
     /// Why the table may be the wrong one.
-    pub doubt: Option<Doubt>,
+    pub uncertainty: Option<LayoutUncertainty>,
     /// The stored values spoke for another decoder than the profile.
     pub decoder_replaced: bool,
     /// What zone its instants are in.
-    pub clocks: Clocks,
+    pub clocks: LayoutClocks,
 }
 
 /// What is known of a target before its layout is.
@@ -57,9 +57,9 @@ pub struct LayoutRequest<'a> {
     /// What the configuration says of how its sessions are stored.
     pub source: &'a ProfileSource,
     /// Where its sessions are known to be: another table is not believed.
-    pub known: Option<&'a KnownLayout>,
+    pub known_layout: Option<&'a KnownLayout>,
     /// Every known profile.
-    pub catalogue: &'a [Profile],
+    pub profiles: &'a [Profile],
 }
 
 impl Layout {
@@ -71,20 +71,21 @@ impl Layout {
     pub async fn detect(
         session: &ReadSession,
         request: LayoutRequest<'_>,
-        now: Instant,
+        now: UtcTimestamp,
     ) -> Result<Self, TargetError> {
-        let schema = session.describe().await?;
-        let LayoutRequest { target, source, known, catalogue } = request;
-        let found = candidates::find(&schema, request)?;
+        let schema = session.describe_schema().await?;
+        let LayoutRequest { target, source, known_layout: known, profiles: catalogue } = request;
+        let found = candidates::find_candidates(&schema, request)?;
         let believed = verify::rule_out_signed_tokens(session, &schema, catalogue, found).await;
-        let mut candidates = believed.map_err(|error| candidates::lost(known, error))?;
+        let mut candidates = believed.map_err(|error| candidates::mention_known_layout(known, error))?;
         if let Some(known) = known {
-            candidates::require_known(target, known, &candidates)?;
+            candidates::require_known_layout(target, known, &candidates)?;
         }
         let sessions = candidates.first().map(|best| best.mapping.sessions.clone());
-        let is_reading = |candidate: &Candidate| Some(&candidate.mapping.sessions) == sessions.as_ref();
-        let readings: Vec<Candidate> = candidates.extract_if(.., |candidate| is_reading(candidate)).collect();
-        let sampling = Sampling { session, schema: &schema, now };
+        let is_reading = |candidate: &LayoutCandidate| Some(&candidate.mapping.sessions) == sessions.as_ref();
+        let readings: Vec<LayoutCandidate> =
+            candidates.extract_if(.., |candidate| is_reading(candidate)).collect();
+        let sampling = ValueSampler { session, schema: &schema, now };
         let is_detected = !matches!(source, ProfileSource::Explicit(_));
         let expiry = sampling.verify_expiry(readings, catalogue, is_detected).await?;
         let mut candidate = expiry.candidate;
@@ -92,45 +93,45 @@ impl Layout {
         candidate.notes.extend(creation.note);
         let (created, created_clock) = creation.created.unzip();
         candidate.mapping.created = created;
-        sampling.refuse_last_use(&candidate.mapping).await?;
-        let doubt = Doubt::of(&schema, &candidate, &candidates);
+        sampling.reject_last_use_column(&candidate.mapping).await?;
+        let doubt = LayoutUncertainty::assess(&schema, &candidate, &candidates);
         Ok(Self {
             candidate,
-            others: candidates,
-            doubt,
+            alternatives: candidates,
+            uncertainty: doubt,
             decoder_replaced: expiry.decoder_replaced || creation.decoder_replaced,
-            clocks: Clocks { expires: expiry.clock, created: created_clock },
+            clocks: LayoutClocks { expires: expiry.clock, created: created_clock },
             schema,
         })
     }
 
     /// Of a mapping that is not verified.
     #[must_use]
-    pub fn of_mapping(schema: Schema, mapping: Mapping) -> Self {
-        let candidate = Candidate {
+    pub fn from_mapping(schema: DatabaseSchema, mapping: Mapping) -> Self {
+        let candidate = LayoutCandidate {
             mapping,
             title: String::new(),
             score: 0,
-            why: vec![],
+            reasons: vec![],
             notes: vec![],
-            lacks: vec![],
-            elsewhere: vec![],
-            named: true,
+            missing_evidence: vec![],
+            other_login_hints: vec![],
+            is_named_in_config: true,
         };
-        let (others, doubt, clocks) = (vec![], None, Clocks::default());
-        Self { schema, candidate, others, doubt, decoder_replaced: false, clocks }
+        let (others, doubt, clocks) = (vec![], None, LayoutClocks::default());
+        Self { schema, candidate, alternatives: others, uncertainty: doubt, decoder_replaced: false, clocks }
     }
 
     /// A table as statements name it.
     #[must_use]
-    pub fn quoted(&self, table: &TableName) -> String {
-        sql::table(table)
+    pub fn quote_table(&self, table: &TableName) -> String {
+        sql::quote_table(table)
     }
 
     /// A column, a role or another object as statements name it.
     #[must_use]
-    pub fn quoted_name(&self, name: &str) -> String {
-        sql::identifier(name)
+    pub fn quote_name(&self, name: &str) -> String {
+        sql::quote_identifier(name)
     }
 
     /// The name under which a catalog of side effects knows the sessions.
@@ -142,6 +143,6 @@ impl Layout {
     /// Whether it is certain enough which table holds the sessions to hold later runs against it.
     #[must_use]
     pub fn is_certain(&self) -> bool {
-        self.doubt.as_ref().is_none_or(|doubt| doubt.weight == Weight::Aside)
+        self.uncertainty.as_ref().is_none_or(|doubt| doubt.level == UncertaintyLevel::OffSearchPath)
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Time limits of one connection.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct TimeLimits {
     /// The whole run, and each statement in it.
     pub timeout: Duration,
     /// Waiting for a lock.

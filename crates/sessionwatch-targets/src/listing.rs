@@ -1,23 +1,23 @@
 //! Lists of sessions and of users, as people read them.
 
 use sessionwatch_core::{
-    instant::Instant,
-    snapshot::{EVIDENCE_LIMIT, UserTotal},
+    snapshot::{MAX_EVIDENCE_ROWS, UserTotal},
+    timestamp::UtcTimestamp,
 };
 
 use super::{
     cells::TextRow,
-    engine::{count, instant},
+    engine::{parse_count, parse_timestamp},
     error::TargetError,
-    evidence::Evidence,
+    evidence::EvidenceRow,
     read_session::ReadSession,
-    scope::Scope,
-    sql::List,
+    scope::QueryScope,
+    sql::SessionListQuery,
 };
 
 /// A session in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
+pub struct ListedSession {
     /// The first characters of the token.
     pub token_prefix: Option<String>,
     /// The row's id.
@@ -25,9 +25,9 @@ pub struct Line {
     /// The user's id.
     pub user: Option<String>,
     /// The end of the session.
-    pub expires_at: Option<Instant>,
+    pub expires_at: Option<UtcTimestamp>,
     /// Its creation.
-    pub created_at: Option<Instant>,
+    pub created_at: Option<UtcTimestamp>,
     /// The client's address.
     pub ip: Option<String>,
     /// The client's user agent.
@@ -38,7 +38,7 @@ pub struct Line {
 
 /// By what users are ranked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rank {
+pub enum UserRankKey {
     /// Active sessions.
     Active,
     /// Rows of any status.
@@ -47,16 +47,16 @@ pub enum Rank {
     Recent,
 }
 
-impl Line {
-    /// Reads a line of [`super::sql::Sql::list`].
-    fn read(row: &TextRow) -> Self {
+impl ListedSession {
+    /// Reads a line of [`super::sql::QueryBuilder::list_sessions`].
+    fn from_row(row: &TextRow) -> Self {
         let text = |at: usize| row.get(at).cloned().flatten();
         Self {
             token_prefix: text(0),
             id: text(1),
             user: text(2),
-            expires_at: instant(row, 3),
-            created_at: instant(row, 4),
+            expires_at: parse_timestamp(row, 3),
+            created_at: parse_timestamp(row, 4),
             ip: text(5),
             agent: text(6),
             display: row.get(7..).unwrap_or_default().to_vec(),
@@ -70,9 +70,13 @@ impl ReadSession {
     /// # Errors
     ///
     /// If the query fails.
-    pub async fn list(&self, scope: &Scope<'_>, list: List<'_>) -> Result<Vec<Line>, TargetError> {
-        let rows = self.fetch(&scope.queries().list(list)).await?;
-        Ok(rows.iter().map(Line::read).collect())
+    pub async fn list_sessions(
+        &self,
+        scope: &QueryScope<'_>,
+        list: SessionListQuery<'_>,
+    ) -> Result<Vec<ListedSession>, TargetError> {
+        let rows = self.fetch_rows(&scope.query_builder().session_list_query(list)).await?;
+        Ok(rows.iter().map(ListedSession::from_row).collect())
     }
 
     /// The users with the most active sessions, where an engine may have left out those who do not stand out by themselves.
@@ -80,8 +84,11 @@ impl ReadSession {
     /// # Errors
     ///
     /// If a query fails.
-    pub async fn most_active(&self, scope: &Scope<'_>) -> Result<Vec<UserTotal>, TargetError> {
-        self.top_users(scope, Rank::Active, EVIDENCE_LIMIT).await
+    pub async fn list_most_active_users(
+        &self,
+        scope: &QueryScope<'_>,
+    ) -> Result<Vec<UserTotal>, TargetError> {
+        self.fetch_top_users(scope, UserRankKey::Active, MAX_EVIDENCE_ROWS).await
     }
 
     /// The users with the most sessions, and what helps to recognize them.
@@ -89,33 +96,33 @@ impl ReadSession {
     /// # Errors
     ///
     /// If a query fails.
-    pub async fn ranking(
+    pub async fn rank_users(
         &self,
-        scope: &Scope<'_>,
-        rank: Rank,
+        scope: &QueryScope<'_>,
+        rank: UserRankKey,
         limit: usize,
-    ) -> Result<Vec<Evidence>, TargetError> {
-        let holders = self.top_users(scope, rank, limit).await?;
-        self.name_users(scope, &holders).await
+    ) -> Result<Vec<EvidenceRow>, TargetError> {
+        let users = self.fetch_top_users(scope, rank, limit).await?;
+        self.describe_users(scope, &users).await
     }
 
-    async fn top_users(
+    async fn fetch_top_users(
         &self,
-        scope: &Scope<'_>,
-        rank: Rank,
+        scope: &QueryScope<'_>,
+        rank: UserRankKey,
         limit: usize,
     ) -> Result<Vec<UserTotal>, TargetError> {
         let tally = match rank {
-            Rank::Active => 'a',
-            Rank::Rows => 'n',
-            Rank::Recent => 'r',
+            UserRankKey::Active => 'a',
+            UserRankKey::Rows => 'n',
+            UserRankKey::Recent => 'r',
         };
-        let rows = self.fetch(&scope.queries().top_users(tally, 0, limit)).await?;
-        let holder = |row: &TextRow| {
+        let rows = self.fetch_rows(&scope.query_builder().top_users_query(tally, 0, limit)).await?;
+        let parse_user_total = |row: &TextRow| {
             let user = row.first().cloned().flatten().unwrap_or_default();
-            Ok(UserTotal { user, sessions: count(row, 1)? })
+            Ok(UserTotal { user, sessions: parse_count(row, 1)? })
         };
-        rows.iter().map(holder).collect()
+        rows.iter().map(parse_user_total).collect()
     }
 
     /// Holders, with what helps to recognize them.
@@ -123,21 +130,21 @@ impl ReadSession {
     /// # Errors
     ///
     /// If the query fails.
-    pub async fn name_users(
+    pub async fn describe_users(
         &self,
-        scope: &Scope<'_>,
-        holders: &[UserTotal],
-    ) -> Result<Vec<Evidence>, TargetError> {
-        let ids: Vec<&str> = holders.iter().map(|holder| holder.user.as_str()).collect();
-        let named = match scope.queries().users_named(&ids) {
-            Some(query) => self.fetch(&query).await?,
+        scope: &QueryScope<'_>,
+        users: &[UserTotal],
+    ) -> Result<Vec<EvidenceRow>, TargetError> {
+        let ids: Vec<&str> = users.iter().map(|holder| holder.user.as_str()).collect();
+        let named = match scope.query_builder().user_display_query(&ids) {
+            Some(query) => self.fetch_rows(&query).await?,
             None => vec![],
         };
         let display = |id: &str| {
             let row = named.iter().find(|row| row.first().is_some_and(|user| user.as_deref() == Some(id)));
             row.and_then(|row| row.get(1..)).unwrap_or_default().to_vec()
         };
-        let evidence = |holder: &UserTotal| Evidence {
+        let evidence = |holder: &UserTotal| EvidenceRow {
             token_prefix: None,
             id: None,
             user: Some(holder.user.clone()),
@@ -145,6 +152,6 @@ impl ReadSession {
             rows: holder.sessions,
             display: display(&holder.user),
         };
-        Ok(holders.iter().map(evidence).collect())
+        Ok(users.iter().map(evidence).collect())
     }
 }

@@ -23,7 +23,7 @@ impl std::fmt::Display for TableName {
 
 /// A column that holds an instant.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InstantColumn {
+pub struct TimestampColumn {
     /// The column.
     pub column: String,
     /// How to read it.
@@ -44,7 +44,7 @@ pub struct UsersMapping {
 /// How a session is ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Revoke {
+pub enum RevokeMethod {
     /// Its row is removed.
     #[default]
     Delete,
@@ -75,9 +75,9 @@ pub struct Mapping {
     /// The user.
     pub user: Option<String>,
     /// The end of the session.
-    pub expires: InstantColumn,
+    pub expires: TimestampColumn,
     /// When the session was created.
-    pub created: Option<InstantColumn>,
+    pub created: Option<TimestampColumn>,
     /// A column by which the application marks rows as deleted instead of removing them: those are no sessions any more.
     pub deleted: Option<String>,
     /// A column that names the administrator who acts for the user in this session; nothing stands there in a session of the
@@ -92,7 +92,7 @@ pub struct Mapping {
     /// A table that fills while sessions stay empty when the application uses stateless (JWT) sessions.
     pub accounts: Option<TableName>,
     /// How a session is ended.
-    pub revoke: Revoke,
+    pub revoke: RevokeMethod,
     /// The longest lifetime that the framework gives a session by default, in seconds.
     pub max_lifetime_s: Option<u64>,
 }

@@ -5,16 +5,16 @@
 
 mod address;
 mod catalog;
+mod copy_decoder;
 mod privileges;
 mod read_session;
 mod read_transaction;
-mod row_ids;
-mod row_names;
-mod scan;
+mod row_id_sequence;
+mod row_keys;
+mod row_security;
 mod search_path;
 mod server_info;
 mod side_effects;
-mod visibility;
 mod write_session;
 
 use futures_util::TryStreamExt as _;
@@ -23,20 +23,20 @@ use tokio_postgres::{SimpleQueryMessage, error::SqlState};
 
 pub(crate) use self::address::parse_address;
 pub(crate) use self::{
-    read_session::PostgresIdle, read_transaction::PostgresRead, write_session::PostgresWrite,
+    read_session::IdlePostgres, read_transaction::PostgresRead, write_session::PostgresWrite,
 };
 use crate::{
     capabilities::{Capabilities, Capability},
     cells::TextRow,
     error::TargetError,
     full_rows::FullRows,
-    sql::{Dialect, string},
+    sql::{Dialect, quote_string},
 };
 
 /// PostgreSQL, and what speaks its protocol.
-const CAPABILITIES: Capabilities = Capabilities {
+const POSTGRES_CAPABILITIES: Capabilities = Capabilities {
     product: "PostgreSQL",
-    has: &[
+    supported: &[
         Capability::CustomQueries,
         Capability::Pushdown,
         Capability::ConstraintProofs,
@@ -50,18 +50,18 @@ const CAPABILITIES: Capabilities = Capabilities {
 
 /// What takes the rows of a COPY in.
 #[derive(Debug)]
-enum RowTaker {
+enum CopyRowSink {
     /// A scan, into the ledger.
-    Scan(Box<scan::Collector>),
+    Scan(Box<copy_decoder::CopyRowDecoder>),
     /// Full rows, for the archive.
     FullRows(FullRows),
 }
 
-impl RowSink for RowTaker {
+impl RowSink for CopyRowSink {
     #[inline]
     fn push_row(&mut self, row: &[u8]) {
         match self {
-            Self::Scan(collector) => collector.row(row),
+            Self::Scan(collector) => collector.push_row(row),
             Self::FullRows(rows) => rows.push(row),
         }
     }
@@ -71,8 +71,8 @@ impl RowSink for RowTaker {
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 
 /// The query for the databases whose names begin so, and the comments on them.
-fn databases(prefix: &str) -> String {
-    let pattern = string(Dialect::POSTGRES, &format!("{}%", prefix.replace('_', "!_")));
+fn databases_query(prefix: &str) -> String {
+    let pattern = quote_string(Dialect::POSTGRES, &format!("{}%", prefix.replace('_', "!_")));
     format!(
         "SELECT datname, pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database\n\
          WHERE datname LIKE {pattern} ESCAPE '!' ORDER BY datname"
@@ -80,11 +80,11 @@ fn databases(prefix: &str) -> String {
 }
 
 /// The rows of a query, as text; an error if they are more than any query of ours has a use for.
-async fn fetch(client: &tokio_postgres::Client, sql: &str) -> Result<Vec<TextRow>, TargetError> {
-    let messages = client.simple_query_raw(sql).await.map_err(|error| query_error(&error))?;
+async fn fetch_rows(client: &tokio_postgres::Client, sql: &str) -> Result<Vec<TextRow>, TargetError> {
+    let messages = client.simple_query_raw(sql).await.map_err(|error| classify_query_error(&error))?;
     let mut messages = std::pin::pin!(messages);
     let (mut rows, mut bytes) = (Vec::new(), 0);
-    while let Some(message) = messages.try_next().await.map_err(|error| query_error(&error))? {
+    while let Some(message) = messages.try_next().await.map_err(|error| classify_query_error(&error))? {
         let SimpleQueryMessage::Row(row) = message else { continue };
         let cells: TextRow = (0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect();
         let text: usize = cells.iter().flatten().map(String::len).sum();
@@ -98,7 +98,7 @@ async fn fetch(client: &tokio_postgres::Client, sql: &str) -> Result<Vec<TextRow
 }
 
 /// Whether a function of the target, such as a trigger, failed to find something by name.
-fn is_unresolved_in_a_function(error: &tokio_postgres::Error) -> bool {
+fn is_unresolved_in_function(error: &tokio_postgres::Error) -> bool {
     let unresolved =
         [SqlState::UNDEFINED_TABLE, SqlState::UNDEFINED_FUNCTION, SqlState::UNDEFINED_OBJECT].iter();
     let inside = error.as_db_error().is_some_and(|refusal| refusal.where_().is_some());
@@ -106,31 +106,33 @@ fn is_unresolved_in_a_function(error: &tokio_postgres::Error) -> bool {
 }
 
 /// What a failed query means, if the connection ended because of a row that was too long.
-fn explain(rows: &RowSinkSlot<RowTaker>, error: TargetError) -> TargetError {
+fn explain_overflow(rows: &RowSinkSlot<CopyRowSink>, error: TargetError) -> TargetError {
     match error {
-        TargetError::Lost if rows.has_overflowed() => TargetError::AnswerTooLarge(MAX_MESSAGE_BYTES >> 20),
+        TargetError::ConnectionLost if rows.has_overflowed() => {
+            TargetError::AnswerTooLarge(MAX_MESSAGE_BYTES >> 20)
+        }
         error => error,
     }
 }
 
 /// What a failed query means, without the server's text.
-fn query_error(error: &tokio_postgres::Error) -> TargetError {
+fn classify_query_error(error: &tokio_postgres::Error) -> TargetError {
     log_refusal(error);
     match error.code() {
-        Some(code) if is_unresolved_in_a_function(error) => TargetError::Function(code.code().to_owned()),
+        Some(code) if is_unresolved_in_function(error) => TargetError::FunctionFailed(code.code().to_owned()),
         Some(code) if *code == SqlState::QUERY_CANCELED => TargetError::StatementTimeout,
         Some(code) if *code == SqlState::LOCK_NOT_AVAILABLE => TargetError::Locked,
         Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => TargetError::Permission,
         Some(code) if *code == SqlState::ADMIN_SHUTDOWN || *code == SqlState::CRASH_SHUTDOWN => {
-            TargetError::Lost
+            TargetError::ConnectionLost
         }
         // A connection exception: what PgBouncer says when its server is gone.
-        Some(code) if code.code().starts_with("08") => TargetError::Lost,
+        Some(code) if code.code().starts_with("08") => TargetError::ConnectionLost,
         // The only limit of a configuration that a query can pass is that of temporary files.
         Some(code) if *code == SqlState::CONFIGURATION_LIMIT_EXCEEDED => TargetError::NoTemporarySpace,
         Some(code) if *code == SqlState::READ_ONLY_SQL_TRANSACTION => TargetError::ReadOnly,
         Some(code) if *code == SqlState::UNDEFINED_FUNCTION => TargetError::Unsupported,
         Some(code) => TargetError::Query(code.code().to_owned()),
-        None => TargetError::Lost,
+        None => TargetError::ConnectionLost,
     }
 }

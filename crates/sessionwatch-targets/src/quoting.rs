@@ -4,15 +4,15 @@ use crate::mapping::TableName;
 
 /// Quotes an identifier.
 #[must_use]
-pub fn identifier(name: &str) -> String {
+pub fn quote_identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// Quotes a table with its schema.
 #[must_use]
-pub fn table(name: &TableName) -> String {
+pub fn quote_table(name: &TableName) -> String {
     match &name.schema {
-        Some(schema) => format!("{}.{}", identifier(schema), identifier(&name.name)),
-        None => identifier(&name.name),
+        Some(schema) => format!("{}.{}", quote_identifier(schema), quote_identifier(&name.name)),
+        None => quote_identifier(&name.name),
     }
 }

@@ -2,21 +2,21 @@
 
 use jiff::SignedDuration;
 use sessionwatch_core::{
-    instant::Instant,
     snapshot::{SessionSnapshot, SnapshotOptions},
+    timestamp::UtcTimestamp,
 };
 
 use super::{
-    address::Address,
-    backend::{IdleBackend as _, Pages, ReadBackend as _, ReadOptions},
+    address::TargetAddress,
+    backend::{BufferedRows, IdleBackend as _, ReadBackend as _, ReadOptions},
     capabilities::Capabilities,
     cells::TextRow,
     databases::each,
     error::TargetError,
-    limits::Limits,
+    limits::TimeLimits,
     mapping::TableName,
     scan_progress::ScanProgress,
-    sql::{self, Sql, schema::Schema},
+    sql::{self, QueryBuilder, schema::DatabaseSchema},
 };
 pub use super::{
     backend::CustomValue,
@@ -36,8 +36,13 @@ impl ReadSession {
     /// # Errors
     ///
     /// If it cannot be reached or refuses.
-    pub async fn open(address: &Address, limits: Limits, deep: bool, key: i64) -> Result<Self, TargetError> {
-        Self::connect(address, ReadOptions { limits, deep, key }).await
+    pub async fn open(
+        address: &TargetAddress,
+        limits: TimeLimits,
+        ignore_constraints: bool,
+        fingerprint_key: i64,
+    ) -> Result<Self, TargetError> {
+        Self::connect(address, ReadOptions { limits, ignore_constraints, fingerprint_key }).await
     }
 
     /// What this kind of database can do.
@@ -48,8 +53,8 @@ impl ReadSession {
 
     /// The role, if it may do everything.
     #[must_use]
-    pub fn superuser(&self) -> Option<&str> {
-        each!(self, ReadSession, session => session.superuser())
+    pub fn superuser_role(&self) -> Option<&str> {
+        each!(self, ReadSession, session => session.superuser_role())
     }
 
     /// Whether a table has a row. One that may not be read tells nothing.
@@ -58,13 +63,13 @@ impl ReadSession {
     ///
     /// If the connection is lost.
     pub async fn has_rows(&self, table: &TableName) -> Result<bool, TargetError> {
-        Ok(self.attempt(&sql::has_rows(table)).await? == Some(1))
+        Ok(self.try_fetch_number(&sql::has_rows_query(table)).await? == Some(1))
     }
 
     /// Tells of the progress of scans.
     #[must_use]
-    pub fn reporting(mut self, progress: Option<ScanProgress>) -> Self {
-        each!(&mut self, ReadSession, session => session.report_to(progress));
+    pub fn with_progress(mut self, progress: Option<ScanProgress>) -> Self {
+        each!(&mut self, ReadSession, session => session.set_progress(progress));
         self
     }
 
@@ -73,8 +78,8 @@ impl ReadSession {
     /// # Errors
     ///
     /// If the query fails.
-    pub async fn now(&self) -> Result<Instant, TargetError> {
-        each!(self, ReadSession, session => session.now().await)
+    pub async fn server_time(&self) -> Result<UtcTimestamp, TargetError> {
+        each!(self, ReadSession, session => session.server_time().await)
     }
 
     /// How far this copy of the database has come, in bytes of its write-ahead log; nothing if that cannot be known.
@@ -82,8 +87,8 @@ impl ReadSession {
     /// # Errors
     ///
     /// If the connection is lost.
-    pub async fn position(&self) -> Result<Option<u64>, TargetError> {
-        each!(self, ReadSession, session => session.position().await)
+    pub async fn replication_position(&self) -> Result<Option<u64>, TargetError> {
+        each!(self, ReadSession, session => session.replication_position().await)
     }
 
     /// How far a replica lags; nothing if that cannot be known.
@@ -91,18 +96,18 @@ impl ReadSession {
     /// # Errors
     ///
     /// If the connection is lost.
-    pub async fn lag(&self) -> Result<Option<SignedDuration>, TargetError> {
-        each!(self, ReadSession, session => session.lag().await)
+    pub async fn replica_lag(&self) -> Result<Option<SignedDuration>, TargetError> {
+        each!(self, ReadSession, session => session.replica_lag().await)
     }
 
     /// How many questions were sent to the database so far, each a round trip; a file is asked without any.
-    pub(crate) fn questions(&self) -> u32 {
-        each!(self, ReadSession, session => session.questions())
+    pub(crate) fn query_count(&self) -> u32 {
+        each!(self, ReadSession, session => session.query_count())
     }
 
     /// Asks for nothing, to learn how long the way there and back takes.
     pub(crate) async fn ping(&self) -> Result<(), TargetError> {
-        self.fetch("SELECT 1").await.map(drop)
+        self.fetch_rows("SELECT 1").await.map(drop)
     }
 
     /// The tables and views that can be seen.
@@ -110,13 +115,13 @@ impl ReadSession {
     /// # Errors
     ///
     /// If the catalog cannot be read.
-    pub async fn describe(&self) -> Result<Schema, TargetError> {
-        each!(self, ReadSession, session => session.describe().await)
+    pub async fn describe_schema(&self) -> Result<DatabaseSchema, TargetError> {
+        each!(self, ReadSession, session => session.describe_schema().await)
     }
 
     /// The rows of a query, as text, for the verbs of this crate only.
-    pub(crate) async fn fetch(&self, sql: &str) -> Result<Vec<TextRow>, TargetError> {
-        each!(self, ReadSession, session => session.fetch(sql).await)
+    pub(crate) async fn fetch_rows(&self, sql: &str) -> Result<Vec<TextRow>, TargetError> {
+        each!(self, ReadSession, session => session.fetch_rows(sql).await)
     }
 
     /// The number in the first row of a query; `None` if the query fails, which leaves the transaction usable.
@@ -124,28 +129,31 @@ impl ReadSession {
     /// # Errors
     ///
     /// If the connection is lost.
-    pub(crate) async fn attempt(&self, sql: &str) -> Result<Option<u64>, TargetError> {
-        each!(self, ReadSession, session => session.attempt(sql).await)
+    pub(crate) async fn try_fetch_number(&self, sql: &str) -> Result<Option<u64>, TargetError> {
+        each!(self, ReadSession, session => session.try_fetch_number(sql).await)
     }
 
     /// Begins to read many rows, of which [`Self::next_page`] gives some thousands at a time.
-    pub(crate) async fn pages(&self, sql: &str) -> Result<Pages, TargetError> {
-        each!(self, ReadSession, session => session.pages(sql).await)
+    pub(crate) async fn open_cursor(&self, sql: &str) -> Result<BufferedRows, TargetError> {
+        each!(self, ReadSession, session => session.open_cursor(sql).await)
     }
 
     /// The next rows, as text; nothing at the end.
-    pub(crate) async fn next_page(&self, pages: &mut Pages) -> Result<Option<Vec<TextRow>>, TargetError> {
+    pub(crate) async fn next_page(
+        &self,
+        pages: &mut BufferedRows,
+    ) -> Result<Option<Vec<TextRow>>, TargetError> {
         let rows = each!(self, ReadSession, session => session.next_page(pages).await)?;
         Ok((!rows.is_empty()).then_some(rows))
     }
 
     /// Reads every session into a snapshot.
-    pub(crate) async fn scan(
+    pub(crate) async fn scan_sessions(
         &self,
-        sql: &Sql<'_>,
+        sql: &QueryBuilder<'_>,
         options: SnapshotOptions,
     ) -> Result<SessionSnapshot, TargetError> {
-        each!(self, ReadSession, session => session.scan(sql, options).await)
+        each!(self, ReadSession, session => session.scan_sessions(sql, options).await)
     }
 
     /// The number that a query of the operator's gives; nothing if it gives none. A query that fails leaves the
@@ -154,18 +162,18 @@ impl ReadSession {
     /// # Errors
     ///
     /// If the query fails, is more than one statement, or writes.
-    pub async fn custom_value(
+    pub async fn fetch_custom_value(
         &self,
         sql: &str,
         value: CustomValue,
         max_rows: u64,
     ) -> Result<Option<f64>, TargetError> {
-        each!(self, ReadSession, session => session.custom_value(sql, value, max_rows).await)
+        each!(self, ReadSession, session => session.fetch_custom_value(sql, value, max_rows).await)
     }
 
     /// Asks the database to end what runs, and drops the connection.
-    pub async fn abandon(self) {
-        each!(self, ReadSession, session => session.abandon().await);
+    pub async fn cancel_and_close(self) {
+        each!(self, ReadSession, session => session.cancel_and_close().await);
     }
 
     /// Ends the transaction and the connection.

@@ -6,16 +6,16 @@ use std::{fmt, sync::Arc};
 const ROWS_PER_REPORT: u64 = 4_096;
 
 /// Takes the number of rows that were read so far; dropped when the scan is over.
-pub type OnRows = Box<dyn FnMut(u64) + Send>;
+pub type RowCountCallback = Box<dyn FnMut(u64) + Send>;
 
 /// Wants to know how far scans have come: called when one begins, with the number of rows that are expected, zero if that is
 /// not known.
 #[derive(Clone)]
-pub struct ScanProgress(Arc<dyn Fn(u64) -> OnRows + Send + Sync>);
+pub struct ScanProgress(Arc<dyn Fn(u64) -> RowCountCallback + Send + Sync>);
 
 impl ScanProgress {
     /// Calls this at the beginning of each scan.
-    pub fn new(begin: impl Fn(u64) -> OnRows + Send + Sync + 'static) -> Self {
+    pub fn new(begin: impl Fn(u64) -> RowCountCallback + Send + Sync + 'static) -> Self {
         Self(Arc::new(begin))
     }
 }
@@ -27,19 +27,19 @@ impl fmt::Debug for ScanProgress {
 }
 
 /// Counts the rows of one scan.
-pub(super) struct RowCount {
+pub(super) struct RowCounter {
     rows: u64,
-    report: Option<OnRows>,
+    report: Option<RowCountCallback>,
 }
 
-impl RowCount {
+impl RowCounter {
     pub(super) fn new(progress: Option<&ScanProgress>, expected: u64) -> Self {
         Self { rows: 0, report: progress.map(|progress| (progress.0)(expected)) }
     }
 
     /// One row more.
     #[inline]
-    pub(super) fn advance(&mut self) {
+    pub(super) fn count_row(&mut self) {
         self.rows += 1;
         if self.rows.is_multiple_of(ROWS_PER_REPORT)
             && let Some(report) = &mut self.report
@@ -49,7 +49,7 @@ impl RowCount {
     }
 }
 
-impl fmt::Debug for RowCount {
+impl fmt::Debug for RowCounter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RowCount({})", self.rows)
     }

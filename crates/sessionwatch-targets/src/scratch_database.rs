@@ -7,18 +7,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use sessionwatch_core::instant::{Instant, MICROS_PER_DAY};
+use sessionwatch_core::timestamp::{MICROS_PER_DAY, UtcTimestamp};
 
 use super::{
-    address::Address,
+    address::TargetAddress,
     backend::{DatabaseAddress as _, NamedDatabase},
     databases::each,
     layout::Layout,
-    listing::Line,
+    listing::ListedSession,
     mapping::{Mapping, TableName},
-    sql::{self, Dialect, drop_database, identifier, stored_timestamp, string, tables::ColumnKind},
+    sql::{
+        self, Dialect, drop_database_statement, encode_timestamp, quote_identifier, quote_string,
+        tables::ColumnKind,
+    },
 };
-pub use super::{backend::ScratchError, sql::drop_database as drop_statement};
+pub use super::{backend::ScratchError, sql::drop_database_statement as drop_statement};
 
 /// A sample of the sessions of a target.
 #[derive(Clone, Debug)]
@@ -26,7 +29,7 @@ pub struct SessionSample {
     /// How they are stored.
     pub layout: Layout,
     /// The sessions, without their tokens.
-    pub lines: Vec<Line>,
+    pub sessions: Vec<ListedSession>,
 }
 
 /// What fills a scratch database.
@@ -35,16 +38,16 @@ pub struct SampleScript {
     /// The statements.
     statements: String,
     /// The users whose sessions share a token in it.
-    pub affected: BTreeSet<String>,
+    pub affected_users: BTreeSet<String>,
 }
 
 /// A scratch database that is to be made.
 #[derive(Clone, Debug)]
-pub enum ScratchPlace {
+pub enum ScratchLocation {
     /// On the server of that address, under that name.
     Server {
         /// The address of a database on that server, with a role that may make others.
-        admin: Address,
+        admin: TargetAddress,
         /// The name.
         name: String,
     },
@@ -52,11 +55,11 @@ pub enum ScratchPlace {
     File(PathBuf),
 }
 
-impl ScratchPlace {
+impl ScratchLocation {
     /// Where a scratch database for that target is made: on its server, or as a file in a folder.
     #[must_use]
-    pub fn beside(target: &Address, admin: &Address, folder: &Path, name: &str) -> Self {
-        match each!(target, Address, address => address.scratch_file(folder, name)) {
+    pub fn beside_target(target: &TargetAddress, admin: &TargetAddress, folder: &Path, name: &str) -> Self {
+        match each!(target, TargetAddress, address => address.scratch_file_path(folder, name)) {
             Some(path) => Self::File(path),
             None => Self::Server { admin: admin.clone(), name: name.to_owned() },
         }
@@ -67,13 +70,17 @@ impl ScratchPlace {
     /// # Errors
     ///
     /// If it may not be made, or the statements fail.
-    pub async fn create(&self, script: &SampleScript, comment: &str) -> Result<Address, ScratchError> {
+    pub async fn create_database(
+        &self,
+        script: &SampleScript,
+        comment: &str,
+    ) -> Result<TargetAddress, ScratchError> {
         let (mut address, name) = match self {
-            Self::File(path) => (Address::of_file(path.clone()), ""),
+            Self::File(path) => (TargetAddress::from_file_path(path.clone()), ""),
             Self::Server { admin, name } => (admin.clone(), name.as_str()),
         };
-        each!(&address, Address, one => one.create_scratch(name, &script.statements, comment).await)?;
-        each!(&mut address, Address, one => one.select_database(name));
+        each!(&address, TargetAddress, one => one.create_scratch_database(name, &script.statements, comment).await)?;
+        each!(&mut address, TargetAddress, one => one.select_database(name));
         Ok(address)
     }
 
@@ -82,29 +89,29 @@ impl ScratchPlace {
         match self {
             Self::File(_) => true,
             Self::Server { admin, name } => {
-                each!(admin, Address, address => address.drop_scratch(name).await)
+                each!(admin, TargetAddress, address => address.drop_scratch_database(name).await)
             }
         }
     }
 
     /// What a person does to remove it from a server; `None` for a file.
     #[must_use]
-    pub fn by_hand(&self) -> Option<String> {
+    pub fn manual_removal(&self) -> Option<String> {
         match self {
             Self::File(_) => None,
-            Self::Server { admin, name } => Some(format!("{} on {admin}", drop_database(name))),
+            Self::Server { admin, name } => Some(format!("{} on {admin}", drop_database_statement(name))),
         }
     }
 }
 
 /// The databases on the server of an address whose names begin so; none where it is not a server, or does not answer.
-pub async fn list(admin: &Address, prefix: &str) -> Vec<NamedDatabase> {
-    each!(admin, Address, address => address.databases(prefix).await)
+pub async fn list_databases(admin: &TargetAddress, prefix: &str) -> Vec<NamedDatabase> {
+    each!(admin, TargetAddress, address => address.list_databases(prefix).await)
 }
 
 /// Removes a database that nobody is connected to: whether that was possible.
-pub async fn drop_unused(admin: &Address, name: &str) -> bool {
-    each!(admin, Address, address => address.drop_unused(name).await)
+pub async fn drop_unused_database(admin: &TargetAddress, name: &str) -> bool {
+    each!(admin, TargetAddress, address => address.drop_unused_database(name).await)
 }
 
 impl SessionSample {
@@ -119,10 +126,10 @@ impl SessionSample {
     /// The statements that make a database with the sample and with two sessions that share a token; `None` if it does not have
     /// sessions of two users.
     #[must_use]
-    pub fn script(&self, now: i64) -> Option<SampleScript> {
+    pub fn build_script(&self, now: i64) -> Option<SampleScript> {
         let mapping = self.mapping();
-        let mut users: Vec<&Line> = Vec::new();
-        for line in &self.lines {
+        let mut users: Vec<&ListedSession> = Vec::new();
+        for line in &self.sessions {
             if line.user.is_some() && users.iter().all(|other| other.user != line.user) {
                 users.push(line);
             }
@@ -133,39 +140,45 @@ impl SessionSample {
         let schemas: BTreeSet<&str> =
             tables.into_iter().flatten().filter_map(|table| table.schema.as_deref()).collect();
         for schema in schemas.into_iter().filter(|schema| *schema != "public") {
-            script.push_str(&format!("CREATE SCHEMA {};\n", identifier(schema)));
+            script.push_str(&format!("CREATE SCHEMA {};\n", quote_identifier(schema)));
         }
         if let Some(known) = &mapping.users {
             let columns: Vec<&str> =
                 [&known.key].into_iter().chain(&known.display).map(String::as_str).collect();
-            script.push_str(&self.table(&known.table, &columns, &known.key));
+            script.push_str(&self.create_table_statement(&known.table, &columns, &known.key));
             for line in &users {
-                let values =
-                    [&line.user].into_iter().chain(&line.display).map(|value| self.literal(value.as_deref()));
+                let values = [&line.user]
+                    .into_iter()
+                    .chain(&line.display)
+                    .map(|value| self.quote_value(value.as_deref()));
                 let values: Vec<String> = values.collect();
                 script.push_str(&format!(
                     "INSERT INTO {} VALUES ({});\n",
-                    sql::table(&known.table),
+                    sql::quote_table(&known.table),
                     values.join(", ")
                 ));
             }
         }
-        let columns = self.columns();
-        script.push_str(&self.table(&mapping.sessions, &columns, mapping.id.as_deref().unwrap_or_default()));
-        for line in &self.lines {
-            script.push_str(&self.insert(line, &self.token()));
+        let columns = self.session_columns();
+        script.push_str(&self.create_table_statement(
+            &mapping.sessions,
+            &columns,
+            mapping.id.as_deref().unwrap_or_default(),
+        ));
+        for line in &self.sessions {
+            script.push_str(&self.insert_statement(line, &self.random_token()));
         }
-        let end = Instant::from_micros(now + MICROS_PER_DAY);
-        let leaked = self.token();
+        let end = UtcTimestamp::from_micros(now + MICROS_PER_DAY);
+        let leaked = self.random_token();
         for (number, line) in [(1, first), (2, second)] {
-            let line = Line { id: Some(self.new_id(number)), expires_at: end, ..line.clone() };
-            script.push_str(&self.insert(&line, &leaked));
+            let line = ListedSession { id: Some(self.session_id(number)), expires_at: end, ..line.clone() };
+            script.push_str(&self.insert_statement(&line, &leaked));
         }
         let affected = [first, second].into_iter().filter_map(|line| line.user.clone()).collect();
-        Some(SampleScript { statements: script, affected })
+        Some(SampleScript { statements: script, affected_users: affected })
     }
 
-    fn columns(&self) -> Vec<&str> {
+    fn session_columns(&self) -> Vec<&str> {
         let mapping = self.mapping();
         let mut columns: Vec<&str> = mapping.id.iter().map(String::as_str).collect();
         columns.push(&mapping.token);
@@ -177,50 +190,51 @@ impl SessionSample {
         columns
     }
 
-    fn table(&self, name: &TableName, columns: &[&str], key: &str) -> String {
+    fn create_table_statement(&self, name: &TableName, columns: &[&str], key: &str) -> String {
         let declared = |column: &&str| {
             let found = self.layout.schema.table(name).and_then(|table| table.column(column));
-            let kind = found.map_or("text", |column| column.declared.as_str());
+            let kind = found.map_or("text", |column| column.declared_type.as_str());
             let key = if *column == key { " PRIMARY KEY" } else { "" };
-            format!("{} {kind}{key}", identifier(column))
+            format!("{} {kind}{key}", quote_identifier(column))
         };
         let columns: Vec<String> = columns.iter().map(declared).collect();
-        format!("CREATE TABLE {} ({});\n", sql::table(name), columns.join(", "))
+        format!("CREATE TABLE {} ({});\n", sql::quote_table(name), columns.join(", "))
     }
 
-    fn insert(&self, line: &Line, token: &str) -> String {
+    fn insert_statement(&self, line: &ListedSession, token: &str) -> String {
         let mapping = self.mapping();
-        let mut values: Vec<String> = mapping.id.iter().map(|_| self.literal(line.id.as_deref())).collect();
-        values.push(self.literal(Some(token)));
-        values.extend(mapping.user.iter().map(|_| self.literal(line.user.as_deref())));
-        let stored = |at: Option<_>, decoder| at.map(|at| stored_timestamp(decoder, at));
+        let mut values: Vec<String> =
+            mapping.id.iter().map(|_| self.quote_value(line.id.as_deref())).collect();
+        values.push(self.quote_value(Some(token)));
+        values.extend(mapping.user.iter().map(|_| self.quote_value(line.user.as_deref())));
+        let stored = |at: Option<_>, decoder| at.map(|at| encode_timestamp(decoder, at));
         let instant = |value: Option<String>| match value {
             // SQLite keeps what it is given, and numbers are numbers.
             Some(text) if self.dialect().has_dynamic_types() && text.parse::<i64>().is_ok() => text,
-            value => self.literal(value.as_deref()),
+            value => self.quote_value(value.as_deref()),
         };
         values.push(instant(stored(line.expires_at, mapping.expires.decoder)));
         values.extend(
             mapping.created.as_ref().map(|created| instant(stored(line.created_at, created.decoder))),
         );
-        values.extend(mapping.ip.iter().map(|_| self.literal(line.ip.as_deref())));
-        values.extend(mapping.agent.iter().map(|_| self.literal(line.agent.as_deref())));
-        format!("INSERT INTO {} VALUES ({});\n", sql::table(&mapping.sessions), values.join(", "))
+        values.extend(mapping.ip.iter().map(|_| self.quote_value(line.ip.as_deref())));
+        values.extend(mapping.agent.iter().map(|_| self.quote_value(line.agent.as_deref())));
+        format!("INSERT INTO {} VALUES ({});\n", sql::quote_table(&mapping.sessions), values.join(", "))
     }
 
-    fn literal(&self, value: Option<&str>) -> String {
-        value.map_or_else(|| "NULL".into(), |value| string(self.dialect(), value))
+    fn quote_value(&self, value: Option<&str>) -> String {
+        value.map_or_else(|| "NULL".into(), |value| quote_string(self.dialect(), value))
     }
 
-    fn kind(&self, column: &str) -> ColumnKind {
-        self.layout.schema.kind(&self.mapping().sessions, column)
+    fn column_kind(&self, column: &str) -> ColumnKind {
+        self.layout.schema.column_kind(&self.mapping().sessions, column)
     }
 
     /// A token that nobody was ever given.
-    fn token(&self) -> String {
+    fn random_token(&self) -> String {
         let [high, low] = [1, 2].map(|turn| RandomState::new().hash_one(turn));
         let hex = format!("{high:016x}{low:016x}");
-        match self.kind(&self.mapping().token) {
+        match self.column_kind(&self.mapping().token) {
             ColumnKind::Bytes => format!("\\x{hex}"),
             _ => {
                 format!("{}-{}-4{}-9{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32])
@@ -228,8 +242,8 @@ impl SessionSample {
         }
     }
 
-    fn new_id(&self, number: u64) -> String {
-        match self.mapping().id.as_deref().map(|id| self.kind(id)) {
+    fn session_id(&self, number: u64) -> String {
+        match self.mapping().id.as_deref().map(|id| self.column_kind(id)) {
             Some(ColumnKind::Integer) => (2_000_000_000 + number).to_string(),
             Some(ColumnKind::Uuid) => format!("00000000-0000-4000-8000-{number:012}"),
             _ => format!("drill-{number}"),

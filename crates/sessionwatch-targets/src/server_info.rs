@@ -1,6 +1,6 @@
 //! What can be asked about the server, the connection and the role, for `doctor`.
 
-pub use super::backend::{Role, ServerInfo, Shadower};
+pub use super::backend::{DatabaseRole, SchemaCreator, ServerInfo};
 use super::{
     backend::ReadBackend as _,
     databases::{ReadSession, each},
@@ -14,7 +14,7 @@ impl ReadSession {
     /// # Errors
     ///
     /// If a query fails.
-    pub async fn server_info(&self, sessions: &TableName) -> Result<ServerInfo, TargetError> {
-        each!(self, ReadSession, session => session.server_info(sessions).await)
+    pub async fn fetch_server_info(&self, sessions: &TableName) -> Result<ServerInfo, TargetError> {
+        each!(self, ReadSession, session => session.fetch_server_info(sessions).await)
     }
 }

@@ -7,19 +7,19 @@ use std::collections::{BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use crate::mapping::{Revoke, TableName};
+use crate::mapping::{RevokeMethod, TableName};
 
-pub use self::dependents::Dependent;
+pub use self::dependents::CascadingTable;
 
 /// Foreign keys that are followed behind each other.
-const DEPTH: usize = 6;
+const MAX_CASCADE_DEPTH: usize = 6;
 /// Side effects that are listed.
-const LISTED: usize = 100;
+const MAX_SIDE_EFFECTS: usize = 100;
 
 /// How something else is affected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum SideEffectKind {
     /// Rows that refer to a deleted one are deleted (`ON DELETE CASCADE`).
     Cascade,
     /// A column of rows that refer to a deleted one becomes NULL (`ON DELETE SET NULL`).
@@ -42,7 +42,7 @@ pub enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SideEffect {
     /// How.
-    pub kind: Kind,
+    pub kind: SideEffectKind,
     /// The table whose rows are deleted or changed, or to which the trigger or rule belongs.
     pub table: String,
     /// The foreign key, trigger or rule.
@@ -56,7 +56,7 @@ pub struct SideEffect {
 
 /// What a statement does to a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Event {
+pub enum RowEvent {
     /// It deletes it.
     Delete,
     /// It changes it.
@@ -65,44 +65,44 @@ pub enum Event {
 
 /// A foreign key to rows that may be deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reference {
-    kind: Kind,
+pub struct ForeignKeyEdge {
+    kind: SideEffectKind,
     name: String,
     /// The table that refers, and its columns.
-    pub(super) from: (String, Vec<String>),
+    pub(super) referencing: (String, Vec<String>),
     /// The name of that table.
-    pub(super) child: TableName,
+    pub(super) child_table: TableName,
     /// The table referred to, and its columns.
-    pub(super) to: (String, Vec<String>),
+    pub(super) referenced: (String, Vec<String>),
     /// For each column, the operator by which the database compares the one referred to with it.
-    pub(super) equals: Vec<String>,
+    pub(super) equality_operators: Vec<String>,
     /// Whether the role may read the columns that refer.
     readable: bool,
 }
 
-impl Reference {
+impl ForeignKeyEdge {
     /// The table that refers, and its columns.
     #[must_use]
-    pub fn from(&self) -> (&str, &[String]) {
-        (&self.from.0, &self.from.1)
+    pub fn referencing_columns(&self) -> (&str, &[String]) {
+        (&self.referencing.0, &self.referencing.1)
     }
 
     /// The table referred to, and its columns.
     #[must_use]
-    pub fn to(&self) -> (&str, &[String]) {
-        (&self.to.0, &self.to.1)
+    pub fn referenced_columns(&self) -> (&str, &[String]) {
+        (&self.referenced.0, &self.referenced.1)
     }
 
     /// The name of the table that refers.
     #[must_use]
-    pub fn child(&self) -> &TableName {
-        &self.child
+    pub fn child_table(&self) -> &TableName {
+        &self.child_table
     }
 }
 
 /// A column of a foreign key, as a catalog of a database lists it.
-pub(crate) struct ReferenceColumn {
-    pub(crate) kind: Kind,
+pub(crate) struct ForeignKeyColumn {
+    pub(crate) kind: SideEffectKind,
     pub(crate) name: String,
     /// The table that refers, by the name that the catalog has for it, and its column.
     pub(crate) from: String,
@@ -120,18 +120,18 @@ pub(crate) struct ReferenceColumn {
 
 /// A trigger or a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Hook {
-    pub(crate) kind: Kind,
+pub(crate) struct TriggerOrRule {
+    pub(crate) kind: SideEffectKind,
     pub(crate) table: String,
     pub(crate) name: String,
-    pub(crate) event: Event,
+    pub(crate) event: RowEvent,
 }
 
 /// The foreign keys, triggers and rules of a database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Catalog {
-    references: Vec<Reference>,
-    hooks: Vec<Hook>,
+pub struct SideEffectCatalog {
+    references: Vec<ForeignKeyEdge>,
+    triggers: Vec<TriggerOrRule>,
     /// Tables that inherit from others, or are parts of them: child, parent.
     inherits: Vec<(String, String)>,
     /// Those of the parents that are partitioned.
@@ -140,16 +140,16 @@ pub struct Catalog {
 
 /// A side effect, and the foreign keys that lead to it from the sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reached {
+pub struct ReachedSideEffect {
     /// The side effect.
     pub effect: SideEffect,
     /// Empty for a trigger or a rule.
-    pub path: Vec<Reference>,
+    pub path: Vec<ForeignKeyEdge>,
 }
 
-impl Kind {
+impl SideEffectKind {
     /// What a foreign key does with the rows that refer to a deleted one, by its action: in words, or as PostgreSQL's letter.
-    pub(crate) fn of_action(action: &str) -> Self {
+    pub(crate) fn from_action(action: &str) -> Self {
         match action.to_lowercase().as_str() {
             "c" | "cascade" => Self::Cascade,
             "n" | "set null" => Self::SetNull,
@@ -159,11 +159,11 @@ impl Kind {
     }
 }
 
-impl Event {
+impl RowEvent {
     /// What ending sessions so does to their rows.
     #[must_use]
-    pub fn of(revoke: &Revoke) -> Self {
-        if *revoke == Revoke::Delete { Self::Delete } else { Self::Update }
+    pub fn from_revoke(revoke: &RevokeMethod) -> Self {
+        if *revoke == RevokeMethod::Delete { Self::Delete } else { Self::Update }
     }
 
     /// The word of SQL.
@@ -179,8 +179,8 @@ impl Event {
 impl SideEffect {
     /// Whether it changes anything besides the sessions, or may.
     #[must_use]
-    pub fn reaches_further(&self) -> bool {
-        self.kind != Kind::Restrict
+    pub fn changes_other_rows(&self) -> bool {
+        self.kind != SideEffectKind::Restrict
     }
 
     /// Whether a plan that announced the other one announced this one: the same side effect, however many rows there are by
@@ -193,22 +193,22 @@ impl SideEffect {
 
     /// What it is, in words.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub fn describe(&self) -> String {
         let Self { kind, table, name, .. } = self;
         match kind {
-            Kind::Cascade => format!("foreign key `{name}` of {table} (ON DELETE CASCADE)"),
-            Kind::SetNull => format!("foreign key `{name}` of {table} (ON DELETE SET NULL)"),
-            Kind::SetDefault => format!("foreign key `{name}` of {table} (ON DELETE SET DEFAULT)"),
-            Kind::Restrict => format!("foreign key `{name}` of {table}"),
-            Kind::TriggerBefore => format!("trigger `{name}` of {table} (BEFORE each row)"),
-            Kind::Trigger => format!("trigger `{name}` of {table}"),
-            Kind::Rule => format!("rule `{name}` of {table}"),
-            Kind::RuleInstead => format!("rule `{name}` of {table} (DO INSTEAD)"),
+            SideEffectKind::Cascade => format!("foreign key `{name}` of {table} (ON DELETE CASCADE)"),
+            SideEffectKind::SetNull => format!("foreign key `{name}` of {table} (ON DELETE SET NULL)"),
+            SideEffectKind::SetDefault => format!("foreign key `{name}` of {table} (ON DELETE SET DEFAULT)"),
+            SideEffectKind::Restrict => format!("foreign key `{name}` of {table}"),
+            SideEffectKind::TriggerBefore => format!("trigger `{name}` of {table} (BEFORE each row)"),
+            SideEffectKind::Trigger => format!("trigger `{name}` of {table}"),
+            SideEffectKind::Rule => format!("rule `{name}` of {table}"),
+            SideEffectKind::RuleInstead => format!("rule `{name}` of {table} (DO INSTEAD)"),
         }
     }
 }
 
-impl Reached {
+impl ReachedSideEffect {
     /// Whether the role may read what has to be read to count the rows.
     #[must_use]
     pub fn is_countable(&self) -> bool {
@@ -217,41 +217,47 @@ impl Reached {
 
     /// The foreign key, if it is one by which rows of that table go with other rows of it.
     #[must_use]
-    pub fn own(&self, table: &str) -> Option<&Reference> {
+    pub fn self_reference(&self, table: &str) -> Option<&ForeignKeyEdge> {
         match self.path.as_slice() {
-            [own] if own.kind == Kind::Cascade && own.from.0 == table && own.to.0 == table => Some(own),
+            [own]
+                if own.kind == SideEffectKind::Cascade
+                    && own.referencing.0 == table
+                    && own.referenced.0 == table =>
+            {
+                Some(own)
+            }
             _ => None,
         }
     }
 }
 
-impl Catalog {
+impl SideEffectCatalog {
     /// Adds a column of a foreign key; those of one foreign key follow each other.
-    pub(crate) fn add_reference(&mut self, column: ReferenceColumn) {
-        let ReferenceColumn { kind, name, from, from_column, child, to, to_column, equals, readable } =
+    pub(crate) fn add_reference(&mut self, column: ForeignKeyColumn) {
+        let ForeignKeyColumn { kind, name, from, from_column, child, to, to_column, equals, readable } =
             column;
         match self.references.last_mut() {
-            Some(last) if (&last.from.0, &last.to.0, &last.name) == (&from, &to, &name) => {
-                last.from.1.push(from_column);
-                last.to.1.push(to_column);
-                last.equals.push(equals);
+            Some(last) if (&last.referencing.0, &last.referenced.0, &last.name) == (&from, &to, &name) => {
+                last.referencing.1.push(from_column);
+                last.referenced.1.push(to_column);
+                last.equality_operators.push(equals);
                 last.readable &= readable;
             }
-            _ => self.references.push(Reference {
+            _ => self.references.push(ForeignKeyEdge {
                 kind,
                 name,
-                from: (from, vec![from_column]),
-                child,
-                to: (to, vec![to_column]),
-                equals: vec![equals],
+                referencing: (from, vec![from_column]),
+                child_table: child,
+                referenced: (to, vec![to_column]),
+                equality_operators: vec![equals],
                 readable,
             }),
         }
     }
 
     /// Adds triggers and rules.
-    pub(crate) fn add_hooks(&mut self, hooks: impl IntoIterator<Item = Hook>) {
-        self.hooks.extend(hooks);
+    pub(crate) fn add_triggers(&mut self, hooks: impl IntoIterator<Item = TriggerOrRule>) {
+        self.triggers.extend(hooks);
     }
 
     /// Adds a table that inherits from another one, or is a part of it.
@@ -264,26 +270,28 @@ impl Catalog {
 
     /// What happens besides when rows of that table are deleted or changed.
     #[must_use]
-    pub fn reached(&self, table: &str, event: Event) -> Vec<Reached> {
-        let mut found = self.followed(table, event);
-        if event == Event::Delete {
+    pub fn list_side_effects(&self, table: &str, event: RowEvent) -> Vec<ReachedSideEffect> {
+        let mut found = self.follow_side_effects(table, event);
+        if event == RowEvent::Delete {
             let archived: BTreeSet<String> =
-                self.dependents(table, &found).into_iter().map(|dependent| dependent.name).collect();
+                self.find_dependents(table, &found).into_iter().map(|dependent| dependent.sql_name).collect();
             for reached in &mut found {
-                let is_own = reached.own(table).is_some_and(|own| own.readable);
+                let is_own = reached.self_reference(table).is_some_and(|own| own.readable);
                 let SideEffect { kind, table, .. } = &reached.effect;
-                reached.effect.archived = *kind == Kind::Cascade && (is_own || archived.contains(table));
+                reached.effect.archived =
+                    *kind == SideEffectKind::Cascade && (is_own || archived.contains(table));
             }
         }
         found
     }
 
-    fn followed(&self, table: &str, event: Event) -> Vec<Reached> {
-        let mut found: Vec<Reached> = Vec::new();
-        let mut queue = VecDeque::from([(table.to_owned(), Vec::<Reference>::new(), event)]);
+    fn follow_side_effects(&self, table: &str, event: RowEvent) -> Vec<ReachedSideEffect> {
+        let mut found: Vec<ReachedSideEffect> = Vec::new();
+        let mut queue = VecDeque::from([(table.to_owned(), Vec::<ForeignKeyEdge>::new(), event)]);
         while let Some((table, path, event)) = queue.pop_front() {
-            let below = self.family(&table, false);
-            for hook in self.hooks.iter().filter(|hook| hook.event == event && below.contains(&hook.table)) {
+            let below = self.table_family(&table, false);
+            for hook in self.triggers.iter().filter(|hook| hook.event == event && below.contains(&hook.table))
+            {
                 let effect = SideEffect {
                     kind: hook.kind,
                     // The parts of a table have copies of its triggers.
@@ -293,16 +301,18 @@ impl Catalog {
                     archived: false,
                 };
                 if !found.iter().any(|reached| reached.effect == effect) {
-                    found.push(Reached { effect, path: vec![] });
+                    found.push(ReachedSideEffect { effect, path: vec![] });
                 }
             }
-            if event != Event::Delete {
+            if event != RowEvent::Delete {
                 continue;
             }
-            let family = self.family(&table, true);
-            for reference in self.references.iter().filter(|reference| family.contains(&reference.to.0)) {
-                let path: Vec<Reference> = path.iter().cloned().chain([reference.clone()]).collect();
-                let child = &reference.from.0;
+            let family = self.table_family(&table, true);
+            for reference in
+                self.references.iter().filter(|reference| family.contains(&reference.referenced.0))
+            {
+                let path: Vec<ForeignKeyEdge> = path.iter().cloned().chain([reference.clone()]).collect();
+                let child = &reference.referencing.0;
                 let effect = SideEffect {
                     kind: reference.kind,
                     table: child.clone(),
@@ -311,17 +321,17 @@ impl Catalog {
                     archived: false,
                 };
                 let next = match reference.kind {
-                    Kind::Cascade => Some(Event::Delete),
-                    Kind::Restrict => None,
-                    _ => Some(Event::Update),
+                    SideEffectKind::Cascade => Some(RowEvent::Delete),
+                    SideEffectKind::Restrict => None,
+                    _ => Some(RowEvent::Update),
                 };
-                let circular = family.contains(child) || path.iter().any(|step| step.to.0 == *child);
-                if let (Some(next), false) = (next, circular || path.len() >= DEPTH) {
+                let circular = family.contains(child) || path.iter().any(|step| step.referenced.0 == *child);
+                if let (Some(next), false) = (next, circular || path.len() >= MAX_CASCADE_DEPTH) {
                     queue.push_back((child.clone(), path.clone(), next));
                 }
-                found.push(Reached { effect, path });
+                found.push(ReachedSideEffect { effect, path });
             }
-            if found.len() >= LISTED {
+            if found.len() >= MAX_SIDE_EFFECTS {
                 break;
             }
         }
@@ -329,7 +339,7 @@ impl Catalog {
     }
 
     /// A table with those below it, and with those above it too where that is asked.
-    fn family(&self, table: &str, above: bool) -> BTreeSet<String> {
+    fn table_family(&self, table: &str, above: bool) -> BTreeSet<String> {
         let mut family = BTreeSet::from([table.to_owned()]);
         let mut grow = |up: bool| {
             let mut next = vec![table.to_owned()];

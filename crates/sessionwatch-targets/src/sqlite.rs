@@ -21,7 +21,7 @@ use std::{hash::Hasher, time::Duration};
 
 use rusqlite::{Connection, ErrorCode, functions::FunctionFlags, types::ValueRef};
 use sessionwatch_core::{
-    decoder::{Decoded, Decoder, Raw},
+    decoder::{DecodedTime, Decoder, RawValue},
     token,
 };
 use siphasher::sip::SipHasher13;
@@ -35,58 +35,58 @@ use crate::{
 };
 
 /// SQLite files.
-const CAPABILITIES: Capabilities = Capabilities {
+const SQLITE_CAPABILITIES: Capabilities = Capabilities {
     product: "SQLite",
-    has: &[Capability::CustomQueries, Capability::Pushdown, Capability::ConstraintProofs],
+    supported: &[Capability::CustomQueries, Capability::Pushdown, Capability::ConstraintProofs],
 };
 
 /// The rows of a query, as text.
-fn rows(connection: &Connection, sql: &str) -> Result<Vec<TextRow>, TargetError> {
-    let mut statement = connection.prepare(sql).map_err(|error| query_error(&error))?;
+fn query_rows(connection: &Connection, sql: &str) -> Result<Vec<TextRow>, TargetError> {
+    let mut statement = connection.prepare(sql).map_err(|error| classify_query_error(&error))?;
     let width = statement.column_count();
-    let mut rows = statement.query([]).map_err(|error| query_error(&error))?;
+    let mut rows = statement.query([]).map_err(|error| classify_query_error(&error))?;
     let mut fetched = Vec::new();
-    while let Some(row) = rows.next().map_err(|error| query_error(&error))? {
-        let value = |at| row.get_ref(at).map(text).map_err(|error| query_error(&error));
+    while let Some(row) = rows.next().map_err(|error| classify_query_error(&error))? {
+        let value = |at| row.get_ref(at).map(value_text).map_err(|error| classify_query_error(&error));
         fetched.push((0..width).map(value).collect::<Result<_, _>>()?);
     }
     Ok(fetched)
 }
 
 /// `sw_fingerprint`, `sw_prefix` and `sw_instant`: what Postgres has built in.
-fn register(connection: &Connection, key: i64) -> rusqlite::Result<()> {
+fn register_functions(connection: &Connection, key: i64) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
     connection.create_scalar_function("sw_fingerprint", 1, flags, move |call| {
-        Ok(bytes(call.get_raw(0)).map(|token| {
+        Ok(value_bytes(call.get_raw(0)).map(|token| {
             let mut hasher = SipHasher13::new_with_keys(key.cast_unsigned(), 0);
             hasher.write(&token);
             hasher.finish().cast_signed()
         }))
     })?;
     connection.create_scalar_function("sw_prefix", 1, flags, |call| {
-        let prefix = |value: Vec<u8>| token::prefix(&String::from_utf8_lossy(&value)).to_owned();
-        Ok(bytes(call.get_raw(0)).map(prefix))
+        let prefix = |value: Vec<u8>| token::token_prefix(&String::from_utf8_lossy(&value)).to_owned();
+        Ok(value_bytes(call.get_raw(0)).map(prefix))
     })?;
     connection.create_scalar_function("sw_instant", 2, flags, |call| {
         let name: String = call.get(0)?;
         let decoded = Decoder::parse(&name)
-            .map_or(Decoded::Undecodable, |decoder| decoder.decode(raw(call.get_raw(1))));
+            .map_or(DecodedTime::Undecodable, |decoder| decoder.decode(raw_value(call.get_raw(1))));
         Ok(match decoded {
-            Decoded::At(at) => at.micros(),
-            Decoded::Never => i64::MAX,
-            Decoded::Undecodable => -i64::MAX,
+            DecodedTime::At(at) => at.micros(),
+            DecodedTime::Never => i64::MAX,
+            DecodedTime::Undecodable => -i64::MAX,
         })
     })
 }
 
 /// Interrupts whatever runs when the time is up.
-fn limit(connection: &mut Connection, timeout: Duration) -> Result<(), TargetError> {
+fn set_deadline(connection: &mut Connection, timeout: Duration) -> Result<(), TargetError> {
     let deadline = std::time::Instant::now() + timeout;
     let late = move || std::time::Instant::now() >= deadline;
-    connection.progress_handler(10_000, Some(late)).map_err(|error| query_error(&error))
+    connection.progress_handler(10_000, Some(late)).map_err(|error| classify_query_error(&error))
 }
 
-fn bytes(value: ValueRef<'_>) -> Option<Vec<u8>> {
+fn value_bytes(value: ValueRef<'_>) -> Option<Vec<u8>> {
     match value {
         ValueRef::Null => None,
         ValueRef::Integer(value) => Some(value.to_string().into_bytes()),
@@ -95,21 +95,21 @@ fn bytes(value: ValueRef<'_>) -> Option<Vec<u8>> {
     }
 }
 
-fn raw(value: ValueRef<'_>) -> Raw<'_> {
+fn raw_value(value: ValueRef<'_>) -> RawValue<'_> {
     match value {
-        ValueRef::Null => Raw::Null,
-        ValueRef::Integer(value) => Raw::Integer(value),
-        ValueRef::Real(value) => Raw::Real(value),
-        ValueRef::Text(text) => Raw::Text(text),
-        ValueRef::Blob(_) => Raw::Other,
+        ValueRef::Null => RawValue::Null,
+        ValueRef::Integer(value) => RawValue::Integer(value),
+        ValueRef::Real(value) => RawValue::Real(value),
+        ValueRef::Text(text) => RawValue::Text(text),
+        ValueRef::Blob(_) => RawValue::Other,
     }
 }
 
-fn text(value: ValueRef<'_>) -> Option<String> {
-    bytes(value).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+fn value_text(value: ValueRef<'_>) -> Option<String> {
+    value_bytes(value).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn query_error(error: &rusqlite::Error) -> TargetError {
+fn classify_query_error(error: &rusqlite::Error) -> TargetError {
     match error.sqlite_error_code() {
         Some(ErrorCode::OperationInterrupted) => TargetError::StatementTimeout,
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => TargetError::Locked,

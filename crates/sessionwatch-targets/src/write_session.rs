@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sessionwatch_core::row_ref::RowRef;
 
 pub use super::{
-    backend::{Changed, Hidden, TransactionStatus, WriteRole},
+    backend::{ChangeOutcome, HiddenRows, TransactionStatus, WriteRole},
     databases::WriteSession,
 };
 use super::{
@@ -15,11 +15,11 @@ use super::{
     databases::each,
     error::TargetError,
     full_rows::{DependentRows, FullRows},
-    mapping::{Revoke, TableName},
-    scope::Scope,
-    selecting::PresentRow,
-    side_effects::{Catalog, Dependent},
-    sql::{Change, Mutation, Named, Obstacle, ReadRows},
+    mapping::{RevokeMethod, TableName},
+    row_selection::PresentRow,
+    scope::QueryScope,
+    side_effects::{CascadingTable, SideEffectCatalog},
+    sql::{LocateBy, Mutation, ReadRows, RestoreObstacle, RowChange},
     unsealed_rows::{BatchHeader, ColumnDecl, UnsealedDependents, UnsealedRows},
 };
 
@@ -29,13 +29,13 @@ impl WriteSession {
     /// # Errors
     ///
     /// If the database cannot be asked, or may only be read.
-    pub async fn lacks(
+    pub async fn missing_privileges(
         &mut self,
-        scope: &Scope<'_>,
-        change: Change<'_>,
-        dependents: &[Dependent],
+        scope: &QueryScope<'_>,
+        change: RowChange<'_>,
+        dependents: &[CascadingTable],
     ) -> Result<Vec<String>, TargetError> {
-        each!(self, WriteSession, session => session.lacks(&scope.queries(), change, dependents).await)
+        each!(self, WriteSession, session => session.missing_privileges(&scope.query_builder(), change, dependents).await)
     }
 
     /// The tables of which this role does not see every row: those of the sessions, of the users, and of what goes with
@@ -44,13 +44,13 @@ impl WriteSession {
     /// # Errors
     ///
     /// If the database cannot be asked.
-    pub async fn hidden(
+    pub async fn hidden_tables(
         &mut self,
-        scope: &Scope<'_>,
-        change: Change<'_>,
-        dependents: &[Dependent],
-    ) -> Result<Hidden, TargetError> {
-        each!(self, WriteSession, session => session.hidden(&scope.queries(), change, dependents).await)
+        scope: &QueryScope<'_>,
+        change: RowChange<'_>,
+        dependents: &[CascadingTable],
+    ) -> Result<HiddenRows, TargetError> {
+        each!(self, WriteSession, session => session.hidden_tables(&scope.query_builder(), change, dependents).await)
     }
 
     /// Every column of the sessions that can be put back.
@@ -58,12 +58,15 @@ impl WriteSession {
     /// # Errors
     ///
     /// If the database cannot be asked.
-    pub async fn columns(&mut self, scope: &Scope<'_>) -> Result<Vec<ColumnDecl>, TargetError> {
-        self.columns_of(&scope.layout.candidate.mapping.sessions).await
+    pub async fn restorable_columns(
+        &mut self,
+        scope: &QueryScope<'_>,
+    ) -> Result<Vec<ColumnDecl>, TargetError> {
+        self.restorable_columns_of(&scope.layout.candidate.mapping.sessions).await
     }
 
-    async fn columns_of(&mut self, table: &TableName) -> Result<Vec<ColumnDecl>, TargetError> {
-        each!(self, WriteSession, session => session.columns(table).await)
+    async fn restorable_columns_of(&mut self, table: &TableName) -> Result<Vec<ColumnDecl>, TargetError> {
+        each!(self, WriteSession, session => session.restorable_columns(table).await)
     }
 
     /// The tables whose rows a change deletes with sessions, and that are archived with them; parents come first.
@@ -71,17 +74,18 @@ impl WriteSession {
     /// # Errors
     ///
     /// If the database cannot be asked.
-    pub async fn dependents(
+    pub async fn find_dependents(
         &mut self,
-        scope: &Scope<'_>,
-        change: Change<'_>,
-    ) -> Result<Vec<Dependent>, TargetError> {
-        if change != Change::Delete {
+        scope: &QueryScope<'_>,
+        change: RowChange<'_>,
+    ) -> Result<Vec<CascadingTable>, TargetError> {
+        if change != RowChange::Delete {
             return Ok(vec![]);
         }
-        let mut dependents = self.side_effects().await?.archivable(&scope.layout.catalog_name());
+        let mut dependents =
+            self.read_side_effects().await?.archivable_dependents(&scope.layout.catalog_name());
         for dependent in &mut dependents {
-            dependent.columns = self.columns_of(&dependent.table).await?;
+            dependent.columns = self.restorable_columns_of(&dependent.table).await?;
         }
         Ok(dependents)
     }
@@ -91,8 +95,8 @@ impl WriteSession {
     /// # Errors
     ///
     /// If the database cannot be asked.
-    pub async fn counts_rows(&mut self) -> Result<bool, TargetError> {
-        each!(self, WriteSession, session => session.counts_rows().await)
+    pub async fn counts_deleted_rows(&mut self) -> Result<bool, TargetError> {
+        each!(self, WriteSession, session => session.counts_deleted_rows().await)
     }
 
     /// Deletes rows of a dependent table that were read with these sessions: whether just those that are there now went.
@@ -102,12 +106,12 @@ impl WriteSession {
     /// If a statement fails.
     pub async fn delete_dependents(
         &mut self,
-        scope: &Scope<'_>,
-        dependent: &Dependent,
+        scope: &QueryScope<'_>,
+        dependent: &CascadingTable,
         rows: &DependentRows,
         read: ReadRows<'_>,
     ) -> Result<bool, TargetError> {
-        let sql = scope.queries();
+        let sql = scope.query_builder();
         let deleted = each!(self, WriteSession, session => {
             session.delete_dependents(&sql, dependent, rows, read).await?
         });
@@ -120,8 +124,11 @@ impl WriteSession {
     /// # Errors
     ///
     /// If the database cannot be asked.
-    pub async fn dependents_deleted(&mut self, dependents: &[Dependent]) -> Result<Option<u64>, TargetError> {
-        each!(self, WriteSession, session => session.dependents_deleted(dependents).await)
+    pub async fn deleted_dependent_count(
+        &mut self,
+        dependents: &[CascadingTable],
+    ) -> Result<Option<u64>, TargetError> {
+        each!(self, WriteSession, session => session.deleted_dependent_count(dependents).await)
     }
 
     /// Restores rows of a dependent table, those at these positions: the positions of those that the table does not take.
@@ -131,11 +138,11 @@ impl WriteSession {
     /// If the connection is lost, or the database cannot go on.
     pub async fn restore_dependents(
         &mut self,
-        scope: &Scope<'_>,
+        scope: &QueryScope<'_>,
         rows: &UnsealedDependents,
-        wanted: &[usize],
+        row_indexes: &[usize],
     ) -> Result<Vec<usize>, TargetError> {
-        each!(self, WriteSession, session => session.restore_dependents(&scope.queries(), rows, wanted).await)
+        each!(self, WriteSession, session => session.restore_dependents(&scope.query_builder(), rows, row_indexes).await)
     }
 
     /// Begins a transaction: its number, by which its fate can be learnt later, where there are such numbers.
@@ -143,8 +150,8 @@ impl WriteSession {
     /// # Errors
     ///
     /// If the connection is lost.
-    pub async fn begin(&mut self) -> Result<Option<i64>, TargetError> {
-        each!(self, WriteSession, session => session.begin().await)
+    pub async fn begin_transaction(&mut self) -> Result<Option<i64>, TargetError> {
+        each!(self, WriteSession, session => session.begin_transaction().await)
     }
 
     /// Reads planned rows with every column, for the archive.
@@ -152,14 +159,14 @@ impl WriteSession {
     /// # Errors
     ///
     /// If the query fails.
-    pub async fn read_full(
+    pub async fn read_full_rows(
         &mut self,
-        scope: &Scope<'_>,
+        scope: &QueryScope<'_>,
         columns: &[String],
-        named: Named,
+        locate_by: LocateBy,
         rows: &[&RowRef],
     ) -> Result<FullRows, TargetError> {
-        self.copy(&scope.queries().whole(columns, named, rows)).await
+        self.copy_full_rows(&scope.query_builder().full_rows_query(columns, locate_by, rows)).await
     }
 
     /// Reads the rows of a dependent table that go with sessions which were read, with every column, for the archive; no more
@@ -170,16 +177,16 @@ impl WriteSession {
     /// If the query fails.
     pub async fn read_dependents(
         &mut self,
-        scope: &Scope<'_>,
-        dependent: &Dependent,
+        scope: &QueryScope<'_>,
+        dependent: &CascadingTable,
         read: ReadRows<'_>,
         limit: Option<usize>,
     ) -> Result<FullRows, TargetError> {
-        self.copy(&scope.queries().dependent_rows(dependent, read, limit)).await
+        self.copy_full_rows(&scope.query_builder().dependent_rows_query(dependent, read, limit)).await
     }
 
-    async fn copy(&mut self, query: &str) -> Result<FullRows, TargetError> {
-        each!(self, WriteSession, session => session.full_rows(query).await)
+    async fn copy_full_rows(&mut self, query: &str) -> Result<FullRows, TargetError> {
+        each!(self, WriteSession, session => session.read_full_rows(query).await)
     }
 
     /// Removes or changes rows that are still what was read. Without detail, it only says whether those were all of them.
@@ -188,14 +195,14 @@ impl WriteSession {
     /// # Errors
     ///
     /// If the statement fails.
-    pub async fn change(
+    pub async fn change_rows(
         &mut self,
-        scope: &Scope<'_>,
+        scope: &QueryScope<'_>,
         mutation: Mutation<'_>,
         read: ReadRows<'_>,
         detailed: bool,
-    ) -> Result<Changed, TargetError> {
-        each!(self, WriteSession, session => session.change(&scope.queries(), mutation, read, detailed).await)
+    ) -> Result<ChangeOutcome, TargetError> {
+        each!(self, WriteSession, session => session.change_rows(&scope.query_builder(), mutation, read, detailed).await)
     }
 
     /// Whether something besides a change itself may change rows of the sessions: a trigger, a rule, a foreign key.
@@ -205,10 +212,10 @@ impl WriteSession {
     /// If the database cannot be asked.
     pub async fn has_side_effects(
         &mut self,
-        scope: &Scope<'_>,
-        change: Change<'_>,
+        scope: &QueryScope<'_>,
+        change: RowChange<'_>,
     ) -> Result<bool, TargetError> {
-        each!(self, WriteSession, session => session.has_side_effects(&scope.queries(), change).await)
+        each!(self, WriteSession, session => session.has_side_effects(&scope.query_builder(), change).await)
     }
 
     /// A counter of rows of the sessions that were changed over this connection, by whatever means: the difference between
@@ -217,8 +224,8 @@ impl WriteSession {
     /// # Errors
     ///
     /// If the database cannot be asked.
-    pub async fn changed_so_far(&mut self, scope: &Scope<'_>) -> Result<i64, TargetError> {
-        each!(self, WriteSession, session => session.changed_so_far(&scope.queries()).await)
+    pub async fn changed_row_count(&mut self, scope: &QueryScope<'_>) -> Result<i64, TargetError> {
+        each!(self, WriteSession, session => session.changed_row_count(&scope.query_builder()).await)
     }
 
     /// The names of the tables that rows are put back into, by their number in [`RowVersion::locator`], where that is another
@@ -229,9 +236,9 @@ impl WriteSession {
     /// If the database cannot be asked.
     pub async fn inheriting_tables(
         &mut self,
-        scope: &Scope<'_>,
+        scope: &QueryScope<'_>,
     ) -> Result<BTreeMap<u64, TableName>, TargetError> {
-        each!(self, WriteSession, session => session.inheriting_tables(&scope.queries()).await)
+        each!(self, WriteSession, session => session.inheriting_tables(&scope.query_builder()).await)
     }
 
     /// Restores rows into a table: for each of those positions, of rows with these row hashes, what was in the way; `None` for
@@ -240,36 +247,36 @@ impl WriteSession {
     /// # Errors
     ///
     /// If the statement fails.
-    pub async fn restore(
+    pub async fn restore_rows(
         &mut self,
-        scope: &Scope<'_>,
+        scope: &QueryScope<'_>,
         rows: &UnsealedRows,
-        into: &TableName,
-        wanted: &[(usize, i64)],
-    ) -> Result<Vec<Option<Obstacle>>, TargetError> {
-        let sql = scope.queries();
-        let BatchHeader { columns, change, .. } = &rows.about;
-        let Some(ended_by) = sql.ended_by(change) else {
-            let removed = RowsToRestore { batch: rows, into, wanted, nulls: &[] };
-            return each!(self, WriteSession, session => session.restore(&sql, removed).await);
+        into_table: &TableName,
+        requested: &[(usize, i64)],
+    ) -> Result<Vec<Option<RestoreObstacle>>, TargetError> {
+        let sql = scope.query_builder();
+        let BatchHeader { columns, change, .. } = &rows.header;
+        let Some(ended_by) = sql.ended_by_column(change) else {
+            let removed = RowsToRestore { batch: rows, into_table, requested, null_columns: &[] };
+            return each!(self, WriteSession, session => session.restore_rows(&sql, removed).await);
         };
-        let unchanged = sql.unchanged_columns(columns, ended_by);
+        let unchanged = sql.unchanged_column_indexes(columns, ended_by);
         let mut alike = BTreeMap::<Vec<usize>, Vec<usize>>::new();
-        for (turn, (at, _)) in wanted.iter().enumerate() {
-            alike.entry(rows.nulls(*at, &unchanged)).or_default().push(turn);
+        for (turn, (at, _)) in requested.iter().enumerate() {
+            alike.entry(rows.null_columns(*at, &unchanged)).or_default().push(turn);
         }
-        let mut left = vec![Some(Obstacle::Unidentified); wanted.len()];
+        let mut left = vec![Some(RestoreObstacle::Unidentified); requested.len()];
         for (nulls, turns) in alike {
-            if !sql.identifies(columns, &nulls) {
+            if !sql.can_identify_rows(columns, &nulls) {
                 continue;
             }
             let wanted: Vec<(usize, i64)> =
-                turns.iter().filter_map(|turn| wanted.get(*turn).copied()).collect();
-            let ended = RowsToRestore { batch: rows, into, wanted: &wanted, nulls: &nulls };
-            let set_back = each!(self, WriteSession, session => session.restore(&sql, ended).await?);
+                turns.iter().filter_map(|turn| requested.get(*turn).copied()).collect();
+            let ended = RowsToRestore { batch: rows, into_table, requested: &wanted, null_columns: &nulls };
+            let set_back = each!(self, WriteSession, session => session.restore_rows(&sql, ended).await?);
             for (turn, obstacle) in turns.into_iter().zip(set_back) {
                 if let Some(left) = left.get_mut(turn) {
-                    *left = obstacle.map(|_| Obstacle::Gone);
+                    *left = obstacle.map(|_| RestoreObstacle::Gone);
                 }
             }
         }
@@ -281,13 +288,17 @@ impl WriteSession {
     /// # Errors
     ///
     /// If the query fails.
-    pub async fn present_rows(
+    pub async fn find_present_rows(
         &mut self,
-        scope: &Scope<'_>,
-        named: Named,
+        scope: &QueryScope<'_>,
+        locate_by: LocateBy,
         rows: &[&RowRef],
     ) -> Result<Vec<PresentRow>, TargetError> {
-        self.fetch(&scope.queries().present(named, rows)).await?.iter().map(PresentRow::read).collect()
+        self.fetch_rows(&scope.query_builder().present_rows_query(locate_by, rows))
+            .await?
+            .iter()
+            .map(PresentRow::from_row)
+            .collect()
     }
 
     /// Which of these rows are in the table, and were not ended in place.
@@ -295,15 +306,15 @@ impl WriteSession {
     /// # Errors
     ///
     /// If the query fails.
-    pub async fn rows_not_ended(
+    pub async fn find_rows_not_ended(
         &mut self,
-        scope: &Scope<'_>,
-        named: Named,
+        scope: &QueryScope<'_>,
+        locate_by: LocateBy,
         rows: &[&RowRef],
-        revoke: &Revoke,
+        revoke: &RevokeMethod,
     ) -> Result<Vec<PresentRow>, TargetError> {
-        let query = scope.queries().unchanged(named, rows, revoke);
-        self.fetch(&query).await?.iter().map(PresentRow::read).collect()
+        let query = scope.query_builder().rows_not_ended_query(locate_by, rows, revoke);
+        self.fetch_rows(&query).await?.iter().map(PresentRow::from_row).collect()
     }
 
     /// What ending sessions does besides, by the catalog.
@@ -311,13 +322,13 @@ impl WriteSession {
     /// # Errors
     ///
     /// If the catalog cannot be read.
-    pub async fn side_effects(&mut self) -> Result<Catalog, TargetError> {
-        each!(self, WriteSession, session => session.side_effects().await)
+    pub async fn read_side_effects(&mut self) -> Result<SideEffectCatalog, TargetError> {
+        each!(self, WriteSession, session => session.read_side_effects().await)
     }
 
     /// How far the replica that lags most is behind, in seconds; 0 where there is none, or the role may not see that.
-    pub async fn replica_lag_s(&mut self) -> f64 {
-        each!(self, WriteSession, session => session.replica_lag_s().await)
+    pub async fn max_replica_lag_s(&mut self) -> f64 {
+        each!(self, WriteSession, session => session.max_replica_lag_s().await)
     }
 
     /// The role that writes; nothing where there are no roles.
@@ -325,8 +336,8 @@ impl WriteSession {
     /// # Errors
     ///
     /// If the database cannot be asked.
-    pub async fn role(&mut self) -> Result<Option<WriteRole>, TargetError> {
-        each!(self, WriteSession, session => session.role().await)
+    pub async fn write_role(&mut self) -> Result<Option<WriteRole>, TargetError> {
+        each!(self, WriteSession, session => session.write_role().await)
     }
 
     /// What this kind of database can do.
@@ -336,8 +347,8 @@ impl WriteSession {
     }
 
     /// The rows of a statement, as text, in the transaction if there is one.
-    async fn fetch(&mut self, statement: &str) -> Result<Vec<TextRow>, TargetError> {
-        each!(self, WriteSession, session => session.fetch(statement).await)
+    async fn fetch_rows(&mut self, statement: &str) -> Result<Vec<TextRow>, TargetError> {
+        each!(self, WriteSession, session => session.fetch_rows(statement).await)
     }
 
     /// Commits the transaction.
@@ -359,9 +370,14 @@ impl WriteSession {
     /// # Errors
     ///
     /// If the connection is lost.
-    pub async fn status(&mut self, transaction: Option<i64>) -> Result<TransactionStatus, TargetError> {
+    pub async fn transaction_status(
+        &mut self,
+        transaction: Option<i64>,
+    ) -> Result<TransactionStatus, TargetError> {
         match transaction {
-            Some(transaction) => each!(self, WriteSession, session => session.status(transaction).await),
+            Some(transaction) => {
+                each!(self, WriteSession, session => session.transaction_status(transaction).await)
+            }
             None => Ok(TransactionStatus::Unknown),
         }
     }

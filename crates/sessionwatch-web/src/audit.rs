@@ -19,26 +19,28 @@ use super::{
 };
 
 /// Entries on a page.
-const SHOWN: u32 = 500;
+const AUDIT_PAGE_SIZE: u32 = 500;
 
 #[derive(Clone, Copy, Debug, Deserialize)]
-pub(super) struct PeriodQuery {
+pub(super) struct AuditPeriodQuery {
     days: Option<i64>,
 }
 
-pub(super) async fn page(
+pub(super) async fn show_audit_trail(
     State(app): State<Arc<AppState>>,
-    Query(period): Query<PeriodQuery>,
+    Query(period): Query<AuditPeriodQuery>,
     LoggedIn(person): LoggedIn,
 ) -> PageResult {
     let now = app.clock.now();
     let days = period.days.unwrap_or(30).clamp(1, 4_000);
-    let entries = audit::list_entries(&app, Period::back_from(now, duration::days(days)), SHOWN).await?;
-    let trail = audit::verify(&app, None).await?.chain;
+    let entries =
+        audit::list_audit_entries(&app, Period::ending_at(now, duration::from_days(days)), AUDIT_PAGE_SIZE)
+            .await?;
+    let trail = audit::verify_audit_chain(&app, None).await?.chain;
     let body = html! {
         @match trail {
-            ChainStatus::Whole(count) => p { (layout::mark("healthy")) " " (count) " entries; each names the hash of the one before, and all agree." }
-            ChainStatus::Broken(id) => p.problem { (layout::mark("failing")) " The record was changed at entry " (id) "." }
+            ChainStatus::Intact(count) => p { (layout::render_status_badge("healthy")) " " (count) " entries; each names the hash of the one before, and all agree." }
+            ChainStatus::Broken(id) => p.problem { (layout::render_status_badge("failing")) " The record was changed at entry " (id) "." }
         }
         form.filter method="get" action="/audit" {
             label { "Days back" input name="days" type="number" min="1" max="4000" value=(days); } button { "Show" }
@@ -48,12 +50,12 @@ pub(super) async fn page(
             div.wide tabindex="0" role="group" aria-label="Table" { table {
                 thead { tr { th scope="col" { "when" } th scope="col" { "who" } th scope="col" { "what" } th scope="col" { "more" } } }
                 tbody { @for entry in entries.iter().rev() { tr {
-                    td { (clock::readable(entry.at)) } td { (layout::said(&entry.actor)) } td { (entry.action) } td { code.line { (layout::said(&entry.detail)) } }
+                    td { (clock::format_utc(entry.at)) } td { (layout::sanitize_text(&entry.actor)) } td { (entry.action) } td { code.line { (layout::sanitize_text(&entry.detail)) } }
                 } } }
             } }
         }
     };
-    Ok(layout::page(&person, PageHead { title: "Audit", path: "/audit", live: false }, &body))
+    Ok(layout::render_page(&person, PageHead { title: "Audit", path: "/audit", live: false }, &body))
 }
 
 #[cfg(test)]

@@ -23,12 +23,12 @@ pub(super) fn is_secure(app: &AppState) -> bool {
 }
 
 /// The name of the cookie. The prefix makes browsers keep it to this host and to TLS.
-fn cookie_name(app: &AppState) -> &'static str {
+fn session_cookie_name(app: &AppState) -> &'static str {
     if is_secure(app) { "__Host-sessionwatch" } else { "sessionwatch" }
 }
 
 /// The value of a cookie.
-pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+pub(super) fn find_cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     all.flat_map(|cookies| cookies.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
@@ -37,24 +37,24 @@ pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> 
 }
 
 /// Sets a cookie, or removes it with a life of 0 seconds.
-pub(super) fn set_cookie(app: &AppState, name: &str, value: &str, max_age_seconds: i64) -> String {
+pub(super) fn format_set_cookie(app: &AppState, name: &str, value: &str, max_age_seconds: i64) -> String {
     let secure = if is_secure(app) { "; Secure" } else { "" };
     format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={max_age_seconds}{secure}")
 }
 
 /// Sets the cookie of a login.
-pub(super) fn session_cookie(app: &AppState, login: &StartedLogin) -> String {
-    set_cookie(app, cookie_name(app), login.token.expose(), login.max_age_seconds)
+pub(super) fn format_session_cookie(app: &AppState, login: &StartedLogin) -> String {
+    format_set_cookie(app, session_cookie_name(app), login.token.expose(), login.max_age_seconds)
 }
 
 /// Removes the cookie of a login.
-pub(super) fn removed_session_cookie(app: &AppState) -> String {
-    set_cookie(app, cookie_name(app), "", 0)
+pub(super) fn format_expired_session_cookie(app: &AppState) -> String {
+    format_set_cookie(app, session_cookie_name(app), "", 0)
 }
 
 /// From where a request comes, and with what.
-pub(super) fn client(app: &AppState, headers: &HeaderMap, peer: SocketAddr) -> ClientInfo {
-    ClientInfo::of_request(&app.config().serve.trusted_proxies, headers, peer)
+pub(super) fn client_info(app: &AppState, headers: &HeaderMap, peer: SocketAddr) -> ClientInfo {
+    ClientInfo::from_request(&app.config().serve.trusted_proxies, headers, peer)
 }
 
 /// Who sends a request, if their login is valid.
@@ -62,8 +62,8 @@ pub(super) async fn current_user(
     app: &Arc<AppState>,
     headers: &HeaderMap,
 ) -> Result<Option<CurrentUser>, AppError> {
-    match cookie(headers, cookie_name(app)) {
-        Some(token) => login_sessions::find_user(app, token).await,
+    match find_cookie(headers, session_cookie_name(app)) {
+        Some(token) => login_sessions::find_current_user(app, token).await,
         None => Ok(None),
     }
 }

@@ -10,7 +10,7 @@ use maud::{Markup, html};
 use serde_json::Value;
 use sessionwatch_app::app::{
     AppState,
-    accounts::Role,
+    accounts::AccountRole,
     checklists::{self, NewAttestation},
 };
 
@@ -22,9 +22,9 @@ use super::{
 };
 
 /// Letters of a note.
-const NOTE_LENGTH: usize = 500;
+const MAX_NOTE_CHARS: usize = 500;
 
-pub(super) async fn page(
+pub(super) async fn show_checklist(
     State(app): State<Arc<AppState>>,
     Path(name): Path<String>,
     LoggedIn(person): LoggedIn,
@@ -35,36 +35,36 @@ pub(super) async fn page(
         Some(first) if name == "-" => first.clone(),
         _ => app.target(&name)?,
     };
-    let list = checklists::get_checklist(&app, target.clone()).await?;
-    let document = list.json();
-    let base = format!("/checklist/{}", layout::part(&target.name));
+    let list = checklists::load_weekly_checklist(&app, target.clone()).await?;
+    let document = list.to_json();
+    let base = format!("/checklist/{}", layout::percent_encode(&target.name));
     let body = html! {
         nav.periods aria-label="Target" {
-            @for one in &config.targets { a href={ "/checklist/" (layout::part(&one.name)) } aria-current=[(one.name == target.name).then_some("true")] { (one.name) } }
+            @for one in &config.targets { a href={ "/checklist/" (layout::percent_encode(&one.name)) } aria-current=[(one.name == target.name).then_some("true")] { (one.name) } }
         }
         p { (list.title()) }
         h2 { "The guide's items" }
-        (items(&document["items"]))
-        @if person.role >= Role::Responder {
+        (render_items(&document["items"]))
+        @if person.role >= AccountRole::Responder {
             form.filter method="post" action=(base) {
-                (layout::form_field(&person))
+                (layout::render_csrf_field(&person))
                 label { "Did users report anything about log-ins this week?" select name="holds" { option value="yes" { "nothing was reported" } option value="no" { "something was reported" } } }
                 label { "How do you know?" input name="note" required maxlength="500"; }
                 button { "Vouch for it" }
             }
         }
         h2 { "What standards ask for" }
-        (items(&document["requirements"]))
+        (render_items(&document["requirements"]))
     };
-    Ok(layout::page(
+    Ok(layout::render_page(
         &person,
         PageHead { title: &format!("Checklist of {}", target.name), path: "/checklist/", live: false },
         &body,
     ))
 }
 
-fn items(list: &Value) -> Markup {
-    let text = |item: &Value, key: &str| item[key].as_str().map(layout::said).unwrap_or_default();
+fn render_items(list: &Value) -> Markup {
+    let text = |item: &Value, key: &str| item[key].as_str().map(layout::sanitize_text).unwrap_or_default();
     let state = |item: &Value| match item["verdict"].as_str() {
         Some("pass") => "healthy",
         Some("fail") => "failing",
@@ -74,7 +74,7 @@ fn items(list: &Value) -> Markup {
         div.wide tabindex="0" role="group" aria-label="Table" { table {
             thead { tr { th scope="col" { "verdict" } th scope="col" { "item" } th scope="col" { "what was found" } th scope="col" { "holds at" } th scope="col" { "asked for by" } } }
             tbody { @for item in list.as_array().into_iter().flatten() { tr {
-                td { (layout::mark(state(item))) }
+                td { (layout::render_status_badge(state(item))) }
                 td { (text(item, "title")) @if item["action"].is_string() { br; span.dim { "→ " (text(item, "action")) } } }
                 td { (text(item, "evidence")) @if item["reason"].is_string() { " " (text(item, "reason")) } }
                 td { (text(item, "threshold")) } td { (text(item, "source")) }
@@ -83,7 +83,7 @@ fn items(list: &Value) -> Markup {
     }
 }
 
-pub(super) async fn attest(
+pub(super) async fn create_attestation(
     State(app): State<Arc<AppState>>,
     Path(name): Path<String>,
     LoggedIn(person): LoggedIn,
@@ -91,10 +91,10 @@ pub(super) async fn attest(
 ) -> Result<Redirect, WebError> {
     // That there is no such target is said first.
     let target = app.target(&name)?;
-    let note = form.required("note", NOTE_LENGTH, "Say how you know.")?;
+    let note = form.required_text("note", MAX_NOTE_CHARS, "Say how you know.")?;
     let new = NewAttestation { target: target.name.clone(), holds: form.text("holds") == "yes", note };
-    checklists::attest(&app, &person.actor(), new).await?;
-    Ok(Redirect::to(&format!("/checklist/{}", layout::part(&target.name))))
+    checklists::record_attestation(&app, &person.actor(), new).await?;
+    Ok(Redirect::to(&format!("/checklist/{}", layout::percent_encode(&target.name))))
 }
 
 #[cfg(test)]

@@ -12,18 +12,18 @@ use serde::Deserialize;
 use sessionwatch_app::{
     app::{
         AppError, AppState, TargetOps,
-        accounts::Role,
-        incidents::{self, CaseOps},
+        accounts::AccountRole,
+        incidents::{self, IncidentOps},
         login_sessions::CurrentUser,
         plans::{
-            self as app_plans, ApplyRequest, ArchiveSummary, Plan, PlanHistory, PlanOfTarget, PlanState,
-            RestoreRequest, RowFilter, Selection,
+            self as app_plans, ActionPlan, ApplyRequest, ArchiveSummary, PlanHistory, PlanState,
+            PlanWithTarget, RestoreRequest, RowFilter, Selection,
         },
     },
     config::Target,
 };
 use sessionwatch_clock as clock;
-use sessionwatch_core::{instant::Instant, plural::counted};
+use sessionwatch_core::{plural::format_count, timestamp::UtcTimestamp};
 
 use super::{
     PageResult, WebError,
@@ -33,11 +33,11 @@ use super::{
 };
 
 /// Plans that are listed, the latest first.
-const SHOWN: usize = 20;
+const PLAN_PAGE_SIZE: usize = 20;
 /// Letters of a reason.
-const REASON_LENGTH: usize = 2_000;
+const MAX_REASON_CHARS: usize = 2_000;
 
-pub(super) async fn page(
+pub(super) async fn show_cleanup(
     State(app): State<Arc<AppState>>,
     Path(name): Path<String>,
     LoggedIn(person): LoggedIn,
@@ -48,26 +48,27 @@ pub(super) async fn page(
         _ => app.target(&name)?,
     };
     let now = app.clock.now();
-    let PlanHistory { archived: held, plans: made } = app_plans::get_history(&app).await?;
+    let PlanHistory { archives: held, plans: made } = app_plans::load_plan_history(&app).await?;
     let mine = made.into_iter().filter(|plan| plan.target == target.name);
-    let made: Vec<Plan> = mine.map(Plan::read).filter_map(Result::transpose).collect::<Result<_, _>>()?;
+    let made: Vec<ActionPlan> =
+        mine.map(ActionPlan::from_record).filter_map(Result::transpose).collect::<Result<_, _>>()?;
     let held: Vec<&ArchiveSummary> = held.iter().filter(|holding| holding.target == target.name).collect();
     let body = html! {
         nav.periods aria-label="Target" {
-            @for one in &config.targets { a href={ "/cleanup/" (layout::part(&one.name)) } aria-current=[(one.name == target.name).then_some("true")] { (one.name) } }
+            @for one in &config.targets { a href={ "/cleanup/" (layout::percent_encode(&one.name)) } aria-current=[(one.name == target.name).then_some("true")] { (one.name) } }
         }
-        @if person.role >= Role::Responder { (wishes(&person, &target)) }
+        @if person.role >= AccountRole::Responder { (render_plan_forms(&person, &target)) }
         section aria-labelledby="plans" {
             h2 id="plans" { "Plans" }
             @if made.is_empty() { p.empty { "No plan was made. A plan names rows and touches nothing; only carrying it out does." } }
-            @else { ul.list { @for plan in made.iter().take(SHOWN) { li {
-                a href={ "/plans/" (plan.kept.id) } { (plan.selection.name()) } ": " (counted(plan.kept.rows, "row", "rows")) ", " (plan.kept.state.name())
-                span.dim { ", " (layout::said(&plan.kept.made_by)) " " (layout::when(plan.kept.made_at, now)) }
+            @else { ul.list { @for plan in made.iter().take(PLAN_PAGE_SIZE) { li {
+                a href={ "/plans/" (plan.record.id) } { (plan.selection.command_name()) } ": " (format_count(plan.record.row_count, "row", "rows")) ", " (plan.record.state.name())
+                span.dim { ", " (layout::sanitize_text(&plan.record.created_by)) " " (layout::render_relative_time(plan.record.created_at, now)) }
             } } } }
         }
-        (archive(&person, &held, now))
+        (render_archive(&person, &held, now))
     };
-    Ok(layout::page(
+    Ok(layout::render_page(
         &person,
         PageHead { title: &format!("Clean-up of {}", target.name), path: "/cleanup/", live: false },
         &body,
@@ -75,12 +76,12 @@ pub(super) async fn page(
 }
 
 /// What can be planned.
-fn wishes(person: &CurrentUser, target: &Target) -> Markup {
-    let action = format!("/cleanup/{}", layout::part(&target.name));
+fn render_plan_forms(person: &CurrentUser, target: &Target) -> Markup {
+    let action = format!("/cleanup/{}", layout::percent_encode(&target.name));
     let wish = |kind: &str, label: &str, field: Markup| {
         html! {
             form.filter method="post" action=(action) {
-                (layout::form_field(person)) input type="hidden" name="kind" value=(kind);
+                (layout::render_csrf_field(person)) input type="hidden" name="kind" value=(kind);
                 (field) button { (label) }
             }
         }
@@ -108,20 +109,20 @@ fn wishes(person: &CurrentUser, target: &Target) -> Markup {
     }
 }
 
-fn archive(person: &CurrentUser, held: &[&ArchiveSummary], now: Instant) -> Markup {
+fn render_archive(person: &CurrentUser, archives: &[&ArchiveSummary], now: UtcTimestamp) -> Markup {
     html! {
         section aria-labelledby="archive" {
             h2 id="archive" { "Archive" }
-            @if held.is_empty() { p.empty { "Nothing is archived. What a plan removes is sealed here first, and can be put back." } }
+            @if archives.is_empty() { p.empty { "Nothing is archived. What a plan removes is sealed here first, and can be put back." } }
             @else {
                 div.wide tabindex="0" role="group" aria-label="Table" { table {
                     thead { tr { th scope="col" { "plan" } th scope="col" { "rows" } th scope="col" { "put back" } th scope="col" { "removed" } th scope="col" { "kept until" } th scope="col" { "" } } }
-                    tbody { @for holding in held { tr {
+                    tbody { @for holding in archives { tr {
                         td { a href={ "/plans/" (holding.plan) } { (holding.plan) } }
-                        td.number { (holding.rows) } td.number { (holding.restored) }
-                        td { (layout::when(holding.at, now)) } td { (clock::readable(holding.purge_at)) }
-                        td { @if person.role >= Role::Responder && holding.restored < holding.rows {
-                            form.inline method="post" action={ "/archive/" (holding.plan) "/restore" } { (layout::form_field(person)) button.quiet { "Plan to put back" } }
+                        td.number { (holding.restorable_rows) } td.number { (holding.restored_rows) }
+                        td { (layout::render_relative_time(holding.first_sealed_at, now)) } td { (clock::format_utc(holding.purge_at)) }
+                        td { @if person.role >= AccountRole::Responder && holding.restored_rows < holding.restorable_rows {
+                            form.inline method="post" action={ "/archive/" (holding.plan) "/restore" } { (layout::render_csrf_field(person)) button.quiet { "Plan to put back" } }
                         } }
                     } } }
                 } }
@@ -131,7 +132,7 @@ fn archive(person: &CurrentUser, held: &[&ArchiveSummary], now: Instant) -> Mark
 }
 
 /// What a form asks for.
-fn selection(fields: &FormFields) -> Result<Selection, AppError> {
+fn parse_selection(fields: &FormFields) -> Result<Selection, AppError> {
     let number = |name: &str, most: i64| {
         let number = fields.text(name).parse::<i64>().ok().filter(|number| (1..=most).contains(number));
         number.ok_or_else(|| AppError::Invalid(format!("“{name}” is a number from 1 to {most}.")))
@@ -151,13 +152,13 @@ fn selection(fields: &FormFields) -> Result<Selection, AppError> {
         "user" => Selection::User(text("user")?),
         "session" => Selection::Session(text("session")?),
         "all" => Selection::All,
-        "where" => Selection::Where(conditions(fields)?),
+        "where" => Selection::Where(parse_row_filter(fields)?),
         other => return Err(AppError::Invalid(format!("“{other}” cannot be planned."))),
     })
 }
 
 /// The conditions of a form; there is at least one.
-fn conditions(fields: &FormFields) -> Result<RowFilter, AppError> {
+fn parse_row_filter(fields: &FormFields) -> Result<RowFilter, AppError> {
     let text = |name: &str| {
         let text: String = fields.text(name).chars().take(200).collect();
         Some(text).filter(|text| !text.is_empty())
@@ -185,29 +186,29 @@ fn conditions(fields: &FormFields) -> Result<RowFilter, AppError> {
     Ok(filter)
 }
 
-pub(super) async fn make(
+pub(super) async fn create_plan(
     State(app): State<Arc<AppState>>,
     Path(name): Path<String>,
     LoggedIn(person): LoggedIn,
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
-    let selection = selection(&form)?;
+    let selection = parse_selection(&form)?;
     let ops = TargetOps::new(&app, app.target(&name)?, &person.actor());
-    let plan = app_plans::make_plan(ops, selection).await?;
-    Ok(Redirect::to(&format!("/plans/{}", plan.kept.id)))
+    let plan = app_plans::create_plan(ops, selection).await?;
+    Ok(Redirect::to(&format!("/plans/{}", plan.record.id)))
 }
 
-pub(super) async fn restore(
+pub(super) async fn create_restore_plan(
     State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
     LoggedIn(person): LoggedIn,
     _form: CsrfForm,
 ) -> Result<Redirect, WebError> {
-    let PlanOfTarget { target, .. } = app_plans::get_plan(&app, &id).await?;
+    let PlanWithTarget { target, .. } = app_plans::load_plan(&app, &id).await?;
     let ops = TargetOps::new(&app, target, &person.actor());
-    let wanted = RestoreRequest { archive: id, user: None };
-    let plan = app_plans::make_restore_plan(ops, wanted).await?;
-    Ok(Redirect::to(&format!("/plans/{}", plan.kept.id)))
+    let wanted = RestoreRequest { plan_id: id, user: None };
+    let plan = app_plans::create_restore_plan(ops, wanted).await?;
+    Ok(Redirect::to(&format!("/plans/{}", plan.record.id)))
 }
 
 /// In the course of what a plan is looked at.
@@ -217,95 +218,99 @@ pub(super) struct IncidentRef {
     incident: String,
 }
 
-pub(super) async fn plan(
+pub(super) async fn show_plan(
     State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
     Query(course): Query<IncidentRef>,
     LoggedIn(person): LoggedIn,
 ) -> PageResult {
-    let PlanOfTarget { plan, target } = app_plans::get_plan(&app, &id).await?;
+    let PlanWithTarget { plan, target } = app_plans::load_plan(&app, &id).await?;
     let now = app.clock.now();
     let ops = TargetOps::new(&app, target.clone(), &person.actor());
-    let braked = app_plans::limit_text(&ops, &plan);
+    let limit_text = app_plans::safety_limit_text(&ops, &plan);
     let job = app.plan_jobs.get(&id);
-    let agreement = app_plans::lacks_approval(&ops, &plan);
-    let own = plan.kept.approved_by.as_deref() == Some(app_plans::approver_name(&person.actor()));
-    let stale = plan.is_stale(ops.config.actions.stale_after, now);
+    let agreement = app_plans::is_approval_missing(&ops, &plan);
+    let own = plan.record.approved_by.as_deref() == Some(app_plans::approver_name(&person.actor()));
+    let stale = plan.is_stale(ops.config.actions.plan_ttl, now);
     let goes_on = job.as_ref().is_some_and(|job| job.outcome.is_none());
-    let unfrozen = unfrozen(&ops, &plan, &course).await?;
+    let missing_evidence = find_missing_evidence(&ops, &plan, &course).await?;
     let body = html! {
-        p { "on " a href={ "/targets/" (layout::part(&target.name)) } { (target.name) } ", made by " (layout::said(&plan.kept.made_by)) " " (layout::when(plan.kept.made_at, now)) }
+        p { "on " a href={ "/targets/" (layout::percent_encode(&target.name)) } { (target.name) } ", made by " (layout::sanitize_text(&plan.record.created_by)) " " (layout::render_relative_time(plan.record.created_at, now)) }
         @match job.as_ref().map(|job| (&job.outcome, job)) {
-            Some((None, job)) => { p.notice role="status" { (layout::mark("pending")) " under way: " (job.control.done.load(Ordering::Relaxed)) " of " (counted(plan.kept.rows, "row", "rows")) } }
-            Some((Some(Ok(said)), _)) => { p.verdict.healthy role="status" { (layout::mark("healthy")) " " (said) } }
+            Some((None, job)) => { p.notice role="status" { (layout::render_status_badge("pending")) " under way: " (job.control.done.load(Ordering::Relaxed)) " of " (format_count(plan.record.row_count, "row", "rows")) } }
+            Some((Some(Ok(said)), _)) => { p.verdict.healthy role="status" { (layout::render_status_badge("healthy")) " " (said) } }
             Some((Some(Err(why)), _)) => { p.problem role="alert" { (why) } }
             None => {}
         }
         dl.facts {
-            @if let Some(place) = plan.place() { dt { "Table" } dd { (layout::said(&place)) } }
-            dt { "Rows" } dd { (plan.kept.rows) " of " (plan.summary.all_rows) }
-            dt { "Active sessions among them" } dd { (plan.kept.active) " of " (plan.summary.all_active) }
+            @if let Some(place) = plan.describe_table() { dt { "Table" } dd { (layout::sanitize_text(&place)) } }
+            dt { "Rows" } dd { (plan.record.row_count) " of " (plan.summary.all_rows) }
+            dt { "Active sessions among them" } dd { (plan.record.active_sessions) " of " (plan.summary.all_active) }
             dt { "Users" } dd { (plan.summary.users) }
-            dt { "State" } dd { (plan.kept.state.name()) }
-            @if let Some(second) = &plan.kept.approved_by { dt { "Agreed to by" } dd { (layout::said(second)) } }
+            dt { "State" } dd { (plan.record.state.name()) }
+            @if let Some(second) = &plan.record.approved_by { dt { "Agreed to by" } dd { (layout::sanitize_text(second)) } }
         }
-        @if !plan.summary.notes.is_empty() { ul.list { @for note in &plan.summary.notes { li { (layout::said(note)) } } } }
-        (sample(&plan))
-        @if person.role >= Role::Responder && !goes_on && plan.kept.state != PlanState::Done && plan.kept.rows > 0 {
+        @if !plan.summary.notes.is_empty() { ul.list { @for note in &plan.summary.notes { li { (layout::sanitize_text(note)) } } } }
+        (render_sample_rows(&plan))
+        @if person.role >= AccountRole::Responder && !goes_on && plan.record.state != PlanState::Done && plan.record.row_count > 0 {
             @if stale { p.notice { "The plan is too old to be carried out: make it anew." } }
             @else if agreement {
-                p.problem { "It " (braked.clone().unwrap_or_default()) ": a second person has to agree, and " @if own { "you have; somebody else carries it out." } @else { "nobody else has yet." } }
+                p.problem { "It " (limit_text.clone().unwrap_or_default()) ": a second person has to agree, and " @if own { "you have; somebody else carries it out." } @else { "nobody else has yet." } }
                 @if !own {
-                    form.stack method="post" action={ "/plans/" (plan.kept.id) "/approve" } {
-                        (layout::form_field(&person))
+                    form.stack method="post" action={ "/plans/" (plan.record.id) "/approve" } {
+                        (layout::render_csrf_field(&person))
                         input type="hidden" name="incident" value=(course.incident);
                         button { "I agree to this plan" }
                     }
                 }
             }
             @else {
-                (carrying_out(&person, &plan, &course, braked.as_ref(), unfrozen.as_deref()))
+                (render_apply_form(&person, &plan, &course, limit_text.as_ref(), missing_evidence.as_deref()))
             }
         }
         p.links {
-            @if !course.incident.is_empty() { a href={ "/incidents/" (layout::part(&course.incident)) } { "Back to the incident" } }
-            a href={ "/cleanup/" (layout::part(&target.name)) } { "All plans" }
+            @if !course.incident.is_empty() { a href={ "/incidents/" (layout::percent_encode(&course.incident)) } { "Back to the incident" } }
+            a href={ "/cleanup/" (layout::percent_encode(&target.name)) } { "All plans" }
         }
     };
-    Ok(layout::page(
+    Ok(layout::render_page(
         &person,
-        PageHead { title: plan.selection.name(), path: "/cleanup/", live: goes_on },
+        PageHead { title: plan.selection.command_name(), path: "/cleanup/", live: goes_on },
         &body,
     ))
 }
 
 /// Why a plan that ends sessions in the course of an incident waits for its evidence.
-async fn unfrozen(ops: &TargetOps, plan: &Plan, course: &IncidentRef) -> Result<Option<String>, AppError> {
+async fn find_missing_evidence(
+    ops: &TargetOps,
+    plan: &ActionPlan,
+    course: &IncidentRef,
+) -> Result<Option<String>, AppError> {
     if course.incident.is_empty() || matches!(plan.selection, Selection::Restore { .. }) {
         return Ok(None);
     }
-    let CaseOps { case, .. } = incidents::get_case(&ops.app, &ops.actor, &course.incident).await?;
-    Ok(case.lacks_evidence()?)
+    let IncidentOps { case, .. } = incidents::load_incident(&ops.app, &ops.actor, &course.incident).await?;
+    Ok(case.missing_evidence()?)
 }
 
 /// What carries out a plan: with the name of the target where it reaches far, and with a reason where evidence is incomplete.
-fn carrying_out(
+fn render_apply_form(
     person: &CurrentUser,
-    plan: &Plan,
+    plan: &ActionPlan,
     course: &IncidentRef,
-    braked: Option<&String>,
-    unfrozen: Option<&str>,
+    limit_text: Option<&String>,
+    missing_evidence: Option<&str>,
 ) -> Markup {
     html! {
-        form.stack method="post" action={ "/plans/" (plan.kept.id) "/apply" } {
-            (layout::form_field(person))
+        form.stack method="post" action={ "/plans/" (plan.record.id) "/apply" } {
+            (layout::render_csrf_field(person))
             input type="hidden" name="incident" value=(course.incident);
-            @if let Some(braked) = braked {
-                p.problem { "It " (braked) "." }
-                label { "Type the name of the target (" (plan.kept.target) ") to go on" input name="confirm" autocomplete="off" required; }
+            @if let Some(limit_text) = limit_text {
+                p.problem { "It " (limit_text) "." }
+                label { "Type the name of the target (" (plan.record.target) ") to go on" input name="confirm" autocomplete="off" required; }
             }
-            @if let Some(why) = unfrozen {
-                p.problem { "The evidence of the incident is not complete: " (layout::said(why)) }
+            @if let Some(why) = missing_evidence {
+                p.problem { "The evidence of the incident is not complete: " (layout::sanitize_text(why)) }
                 label { "Reason for ending sessions without complete evidence" input name="without_evidence" autocomplete="off" required maxlength="2000"; }
             }
             button { "Carry out this plan" }
@@ -314,8 +319,8 @@ fn carrying_out(
 }
 
 /// Some of the rows, for a person to recognise.
-fn sample(plan: &Plan) -> Markup {
-    let text = |text: &Option<String>| layout::said(text.as_deref().unwrap_or_default());
+fn render_sample_rows(plan: &ActionPlan) -> Markup {
+    let text = |text: &Option<String>| layout::sanitize_text(text.as_deref().unwrap_or_default());
     html! {
         @if plan.summary.sample.is_empty() { p.empty { "The plan names no row: there is nothing to do." } }
         @else {
@@ -324,41 +329,45 @@ fn sample(plan: &Plan) -> Markup {
                 thead { tr { th scope="col" { "token" } th scope="col" { "id" } th scope="col" { "user" } th scope="col" { "ends" } } }
                 tbody { @for line in &plan.summary.sample { tr {
                     td { code { (text(&line.prefix)) "…" } } td { (text(&line.id)) } td { (text(&line.user)) }
-                    td { (line.expires.and_then(Instant::from_micros).map(clock::readable).unwrap_or_default()) }
+                    td { (line.expires.and_then(UtcTimestamp::from_micros).map(clock::format_utc).unwrap_or_default()) }
                 } } }
             } }
         }
     }
 }
 
-pub(super) async fn approve(
+pub(super) async fn approve_plan(
     State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
     LoggedIn(person): LoggedIn,
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
-    app_plans::approve(&app, &person.actor(), &id).await?;
-    Ok(Redirect::to(&format!("/plans/{id}{}", in_course(form.text("incident")))))
+    app_plans::approve_plan(&app, &person.actor(), &id).await?;
+    Ok(Redirect::to(&format!("/plans/{id}{}", incident_query_string(form.text("incident")))))
 }
 
 /// The rest of an address that says in the course of which incident a plan is looked at.
-fn in_course(incident: &str) -> String {
-    if incident.is_empty() { String::new() } else { format!("?incident={}", layout::part(incident)) }
+fn incident_query_string(incident: &str) -> String {
+    if incident.is_empty() {
+        String::new()
+    } else {
+        format!("?incident={}", layout::percent_encode(incident))
+    }
 }
 
-pub(super) async fn apply(
+pub(super) async fn apply_plan(
     State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
     LoggedIn(person): LoggedIn,
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
-    let PlanOfTarget { plan, target } = app_plans::get_plan(&app, &id).await?;
-    let course = in_course(form.text("incident"));
+    let PlanWithTarget { plan, target } = app_plans::load_plan(&app, &id).await?;
+    let course = incident_query_string(form.text("incident"));
     let given = |text: String| Some(text).filter(|text| !text.is_empty());
     let request = ApplyRequest {
-        confirm: given(form.text("confirm").to_owned()),
-        incident: given(form.text("incident").to_owned()),
-        without_evidence: given(form.capped("without_evidence", REASON_LENGTH)),
+        typed_target_name: given(form.text("confirm").to_owned()),
+        incident_id: given(form.text("incident").to_owned()),
+        without_evidence_reason: given(form.capped_text("without_evidence", MAX_REASON_CHARS)),
     };
     app_plans::start_apply(TargetOps::new(&app, target, &person.actor()), plan, request).await?;
     Ok(Redirect::to(&format!("/plans/{id}{course}")))

@@ -3,15 +3,15 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use axum::extract::{FromRequest, Request};
-use credentials::{Secret, mask};
+use credentials::{Secret, mask_credentials};
 use sessionwatch_app::app::{AppError, AppState};
 
-use super::{MAX_FORM_BYTES, WebError, auth::LoggedIn};
+use super::{MAX_BODY_BYTES, WebError, auth::LoggedIn};
 
 /// How long a form may take to arrive.
 const FORM_TIMEOUT: Duration = Duration::from_secs(10);
 /// Fields of forms that hold passwords.
-const PASSWORDS: [&str; 2] = ["password", "new"];
+const PASSWORD_FIELDS: [&str; 2] = ["password", "new"];
 
 /// Whether a request that changes something comes from a page of ours, as browsers say.
 pub(super) fn is_same_origin(app: &AppState, request: &Request) -> bool {
@@ -45,7 +45,7 @@ impl std::fmt::Debug for FormFields {
 impl FormFields {
     /// Reads them from the body of a request.
     pub(super) async fn read(request: Request) -> Result<Self, AppError> {
-        let body = axum::body::to_bytes(request.into_body(), MAX_FORM_BYTES);
+        let body = axum::body::to_bytes(request.into_body(), MAX_BODY_BYTES);
         let body = tokio::time::timeout(FORM_TIMEOUT, body).await;
         let body = body.map_err(|_| AppError::Invalid("The form did not arrive in time.".into()))?;
         let body = body.map_err(|_| AppError::Invalid("The form is too large.".into()))?;
@@ -55,11 +55,11 @@ impl FormFields {
     fn parse(body: &[u8]) -> Self {
         let mut fields = Self { texts: BTreeMap::new(), passwords: BTreeMap::new() };
         for (name, value) in form_urlencoded::parse(body) {
-            if PASSWORDS.contains(&&*name) {
+            if PASSWORD_FIELDS.contains(&&*name) {
                 fields.passwords.insert(name.into_owned(), value.into_owned().into());
             } else {
                 // Text is kept and shown to others.
-                fields.texts.insert(name.into_owned(), mask(&value).into_owned());
+                fields.texts.insert(name.into_owned(), mask_credentials(&value).into_owned());
             }
         }
         fields
@@ -71,13 +71,13 @@ impl FormFields {
     }
 
     /// A field of at most so many letters; empty where there is none.
-    pub(super) fn capped(&self, name: &str, limit: usize) -> String {
+    pub(super) fn capped_text(&self, name: &str, limit: usize) -> String {
         self.text(name).chars().take(limit).collect()
     }
 
     /// A text that a person wrote; there has to be one.
-    pub(super) fn required(&self, name: &str, limit: usize, ask: &str) -> Result<String, AppError> {
-        Some(self.capped(name, limit))
+    pub(super) fn required_text(&self, name: &str, limit: usize, ask: &str) -> Result<String, AppError> {
+        Some(self.capped_text(name, limit))
             .filter(|text| !text.is_empty())
             .ok_or_else(|| AppError::Invalid(ask.to_owned()))
     }

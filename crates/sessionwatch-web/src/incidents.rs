@@ -11,18 +11,19 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use sessionwatch_app::app::{
     AppError, AppState, TargetOps,
-    accounts::Role,
+    accounts::AccountRole,
     incidents::{
-        self, Case, CaseOps, Completeness, Contained, FOUND_USERS, FoundUser, Incident, IncidentState,
-        NewIncident, SealedEvidence, StepResponse, StepUpdate, recorded,
+        self, ContainmentScope, EvidenceCompleteness, FoundUser, IncidentOps, IncidentRecord, IncidentState,
+        IncidentWorkflow, NewIncident, SealedEvidence, StepResponse, StepUpdate, USER_SEARCH_LIMIT,
+        collect_step_records,
     },
     login_sessions::CurrentUser,
 };
 use sessionwatch_clock as clock;
 use sessionwatch_core::{
-    incident::{self as rules, IncidentSeverity, Step},
-    instant::Instant,
-    plural::counted,
+    incident::{self as rules, IncidentSeverity, IncidentStep},
+    plural::format_count,
+    timestamp::UtcTimestamp,
 };
 
 use super::{
@@ -33,9 +34,12 @@ use super::{
 };
 
 /// Letters of a text that a person writes.
-const TEXT_LENGTH: usize = 2_000;
+const MAX_TEXT_CHARS: usize = 2_000;
 
-pub(super) async fn list(State(app): State<Arc<AppState>>, LoggedIn(person): LoggedIn) -> PageResult {
+pub(super) async fn show_incidents(
+    State(app): State<Arc<AppState>>,
+    LoggedIn(person): LoggedIn,
+) -> PageResult {
     let now = app.clock.now();
     let all = incidents::list_incidents(&app).await?;
     let targets: Vec<String> = app.config().targets.iter().map(|target| target.name.clone()).collect();
@@ -49,27 +53,27 @@ pub(super) async fn list(State(app): State<Arc<AppState>>, LoggedIn(person): Log
             div.wide tabindex="0" role="group" aria-label="Table" { table {
                 thead { tr { th scope="col" { "incident" } th scope="col" { "target" } th scope="col" { "severity" } th scope="col" { "state" } th scope="col" { "opened" } } }
                 tbody { @for incident in &all { tr {
-                    td { a href={ "/incidents/" (layout::part(&incident.id)) } { (incident.id) } }
-                    td { (layout::said(&incident.target)) } td { (incident.grade.name()) } td { (incident.state.name()) }
-                    td { (layout::when(incident.opened_at, now)) }
+                    td { a href={ "/incidents/" (layout::percent_encode(&incident.id)) } { (incident.id) } }
+                    td { (layout::sanitize_text(&incident.target)) } td { (incident.severity.name()) } td { (incident.state.name()) }
+                    td { (layout::render_relative_time(incident.opened_at, now)) }
                 } } }
             } }
         }
-        @if person.role >= Role::Responder {
+        @if person.role >= AccountRole::Responder {
             section aria-labelledby="open" {
                 h2 id="open" { "Open an incident" }
-                (opening(&person, &targets))
+                (render_open_form(&person, &targets))
             }
         }
     };
-    Ok(layout::page(&person, PageHead { title: "Incidents", path: "/incidents", live: true }, &body))
+    Ok(layout::render_page(&person, PageHead { title: "Incidents", path: "/incidents", live: true }, &body))
 }
 
 /// What opens an incident of one of some targets.
-pub(super) fn opening(person: &CurrentUser, targets: &[String]) -> Markup {
+pub(super) fn render_open_form(person: &CurrentUser, targets: &[String]) -> Markup {
     html! {
         form.filter method="post" action="/incidents" {
-            (layout::form_field(person))
+            (layout::render_csrf_field(person))
             @if let [only] = targets { input type="hidden" name="target" value=(only); }
             @else { label { "Target" select name="target" { @for name in targets { option value=(name) { (name) } } } } }
             label { "Severity" select name="severity" {
@@ -84,14 +88,14 @@ pub(super) fn opening(person: &CurrentUser, targets: &[String]) -> Markup {
     }
 }
 
-pub(super) async fn open(
+pub(super) async fn open_incident(
     State(app): State<Arc<AppState>>,
     LoggedIn(person): LoggedIn,
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
     let grade = form.text("severity").parse::<IncidentSeverity>().ok();
     let grade = grade.ok_or_else(|| AppError::Invalid("A severity is P0, P1, P2 or P3.".into()))?;
-    let summary = form.required("summary", TEXT_LENGTH, "Say what happened.")?;
+    let summary = form.required_text("summary", MAX_TEXT_CHARS, "Say what happened.")?;
     let ops = TargetOps::new(&app, app.target(form.text("target"))?, &person.actor());
     let opened = incidents::open_incident(ops, NewIncident { severity: grade, summary }).await?;
     Ok(redirect_to_incident(&opened.incident.id))
@@ -99,49 +103,49 @@ pub(super) async fn open(
 
 /// To the page of an incident.
 fn redirect_to_incident(id: &str) -> Redirect {
-    Redirect::to(&format!("/incidents/{}", layout::part(id)))
+    Redirect::to(&format!("/incidents/{}", layout::percent_encode(id)))
 }
 
 /// Whom one looks for.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub(super) struct UserSearch {
+pub(super) struct UserSearchQuery {
     #[serde(default)]
     find: String,
 }
 
-pub(super) async fn page(
+pub(super) async fn show_incident(
     State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
-    Query(find): Query<UserSearch>,
+    Query(find): Query<UserSearchQuery>,
     LoggedIn(person): LoggedIn,
 ) -> PageResult {
     let now = app.clock.now();
-    let CaseOps { case, ops } = incidents::get_case(&app, &person.actor(), &id).await?;
+    let IncidentOps { case, ops } = incidents::load_incident(&app, &person.actor(), &id).await?;
     let users = if find.find.is_empty() {
         None
     } else {
         let searched = ops.with_short_timeout();
-        Some(incidents::search_users(searched, find.find.clone(), FOUND_USERS).await?)
+        Some(incidents::search_users(searched, find.find.clone(), USER_SEARCH_LIMIT).await?)
     };
     let incident = &case.incident;
-    let base = format!("/incidents/{}", layout::part(&incident.id));
-    let works = person.role >= Role::Responder && incident.state != IncidentState::Closed;
+    let base = format!("/incidents/{}", layout::percent_encode(&incident.id));
+    let works = person.role >= AccountRole::Responder && incident.state != IncidentState::Closed;
     let card =
-        works.then(|| next_step_card(&person, &case, &base, &find.find, users.as_deref())).transpose()?;
+        works.then(|| render_next_step(&person, &case, &base, &find.find, users.as_deref())).transpose()?;
     let body = html! {
-        p { strong { (layout::said(&incident.field("summary").unwrap_or_default())) } }
-        p { (incident.grade.name()) " on " a href={ "/targets/" (layout::part(&incident.target)) } { (layout::said(&incident.target)) } ", " (incident.state.name())
-            ", opened " (layout::when(incident.opened_at, now)) " by " (layout::said(&incident.opened_by)) ". " (incidents::time_used(incident, now).unwrap_or_default()) }
+        p { strong { (layout::sanitize_text(&incident.report_field("summary").unwrap_or_default())) } }
+        p { (incident.severity.name()) " on " a href={ "/targets/" (layout::percent_encode(&incident.target)) } { (layout::sanitize_text(&incident.target)) } ", " (incident.state.name())
+            ", opened " (layout::render_relative_time(incident.opened_at, now)) " by " (layout::sanitize_text(&incident.opened_by)) ". " (incidents::describe_time_used(incident, now).unwrap_or_default()) }
         p.links { a href={ (base) "/report" } { "Report" } }
         @if let Some(card) = card { (card) }
-        (steps(&person, &case, &base, now))
-        @if works { (report_forms(&person, &case, &base)) }
+        (render_steps(&person, &case, &base, now))
+        @if works { (render_report_forms(&person, &case, &base)) }
         section aria-labelledby="timeline" {
             h2 id="timeline" { "Timeline" }
-            ul.list { @for entry in &case.timeline { li { (clock::readable(entry.at)) " " span.tag { (entry.kind) } " " (layout::said(&entry.actor)) ": " (layout::said(&entry.said)) } } }
+            ul.list { @for entry in &case.timeline { li { (clock::format_utc(entry.at)) " " span.tag { (entry.kind) } " " (layout::sanitize_text(&entry.actor)) ": " (layout::sanitize_text(&entry.message)) } } }
         }
     };
-    Ok(layout::page(
+    Ok(layout::render_page(
         &person,
         PageHead { title: &incident.id, path: "/incidents", live: find.find.is_empty() },
         &body,
@@ -149,49 +153,49 @@ pub(super) async fn page(
 }
 
 /// The step that is next, and what a person does about it.
-fn next_step_card(
+fn render_next_step(
     person: &CurrentUser,
-    case: &Case,
+    case: &IncidentWorkflow,
     base: &str,
     find: &str,
     users: Option<&[FoundUser]>,
 ) -> Result<Markup, AppError> {
-    let Some(step) = case.next() else {
+    let Some(step) = case.next_step() else {
         return Ok(html! {
             section.card aria-labelledby="next" {
                 h2 id="next" { "Every step was gone through" }
-                (closing(person, case, base))
+                (render_close_form(person, case, base))
             }
         });
     };
     Ok(html! {
         section.card aria-labelledby="next" {
             h2 id="next" { "Next: " (step.title) }
-            p { (todo(step)) }
-            @if let Some(found) = case.found(step) { p.notice { "So far: " (layout::said(found)) "." } }
+            p { (step_instructions(step)) }
+            @if let Some(found) = case.latest_finding(step) { p.notice { "So far: " (layout::sanitize_text(found)) "." } }
             @match step.id {
-                "affected" => (user_search_form(base, find, users)),
-                "evidence" => form.inline method="post" action={ (base) "/evidence" } { (layout::form_field(person)) button { "Write the evidence" } },
-                "contain" => (containment_forms(person, base)),
-                "users" => (draft(&case.incident)?),
+                "affected" => (render_user_search_form(base, find, users)),
+                "evidence" => form.inline method="post" action={ (base) "/evidence" } { (layout::render_csrf_field(person)) button { "Write the evidence" } },
+                "contain" => (render_containment_forms(person, base)),
+                "users" => (render_message_draft(&case.incident)?),
                 "root-cause" => form.filter method="post" action={ (base) "/set" } {
-                    (layout::form_field(person)) input type="hidden" name="name" value="root-cause";
+                    (layout::render_csrf_field(person)) input type="hidden" name="name" value="root-cause";
                     label { "What it was" input name="text" required maxlength="2000"; } button { "Keep it" }
                 },
                 _ => {}
             }
             form.filter method="post" action={ (base) "/next" } {
-                (layout::form_field(person)) input type="hidden" name="step" value=(step.id);
-                @if step.found_out { button name="said" value="" { "Find out whether it is done" } }
-                @if incidents::can_be_said(step) {
-                    label { "What there is to say of it" input name="note" required[step.needs_note() && !step.found_out] maxlength="2000"; }
+                (layout::render_csrf_field(person)) input type="hidden" name="step" value=(step.id);
+                @if step.is_automatic { button name="said" value="" { "Find out whether it is done" } }
+                @if incidents::can_confirm_step(step) {
+                    label { "What there is to say of it" input name="note" required[step.needs_note() && !step.is_automatic] maxlength="2000"; }
                     button name="said" value="done" { "It is done" }
                 }
             }
             details {
                 summary { "Pass over this step" }
                 form.filter method="post" action={ (base) "/next" } {
-                    (layout::form_field(person)) input type="hidden" name="step" value=(step.id);
+                    (layout::render_csrf_field(person)) input type="hidden" name="step" value=(step.id);
                     label { "Why" input name="note" required maxlength="2000"; }
                     button.quiet name="said" value="skip" { "Pass over it" }
                 }
@@ -201,15 +205,15 @@ fn next_step_card(
 }
 
 /// What closes an incident: with a reason where something speaks against it.
-fn closing(person: &CurrentUser, case: &Case, base: &str) -> Markup {
-    let points = rules::open_points(case.incident.grade, &recorded(&case.timeline));
+fn render_close_form(person: &CurrentUser, case: &IncidentWorkflow, base: &str) -> Markup {
+    let points = rules::unfinished_steps(case.incident.severity, &collect_step_records(&case.timeline));
     html! {
         @if !points.is_empty() {
             p { "This speaks against closing it:" }
-            ul.list { @for point in &points { li { (layout::said(point)) } } }
+            ul.list { @for point in &points { li { (layout::sanitize_text(point)) } } }
         }
         form.filter method="post" action={ (base) "/close" } {
-            (layout::form_field(person))
+            (layout::render_csrf_field(person))
             @if !points.is_empty() { label { "Why it is closed all the same" input name="reason" required maxlength="2000"; } }
             button.quiet[!points.is_empty()] { "Close the incident" }
         }
@@ -217,7 +221,7 @@ fn closing(person: &CurrentUser, case: &Case, base: &str) -> Markup {
 }
 
 /// What a person does for a step, on this page.
-fn todo(step: &Step) -> &'static str {
+fn step_instructions(step: &IncidentStep) -> &'static str {
     match step.id {
         "confirm" => {
             "A look is taken, without trust in indexes. If it finds nothing, say what else makes you sure."
@@ -241,11 +245,11 @@ fn todo(step: &Step) -> &'static str {
             "Critical log lines, the application's address, secret and cookie, the unique constraint on the token, recent changes."
         }
         "report" => "The report is filled in with what was recorded. Complete the rest, and say where it is.",
-        _ => step.todo,
+        _ => step.instructions,
     }
 }
 
-fn user_search_form(base: &str, find: &str, users: Option<&[FoundUser]>) -> Markup {
+fn render_user_search_form(base: &str, find: &str, users: Option<&[FoundUser]>) -> Markup {
     html! {
         form.filter method="get" action=(base) {
             label { "Part of an id, name or handle" input name="find" value=(find) required maxlength="200"; }
@@ -254,18 +258,18 @@ fn user_search_form(base: &str, find: &str, users: Option<&[FoundUser]>) -> Mark
         @if let Some(users) = users {
             @if users.is_empty() { p.empty { "Nobody's id, name or handle contains that." } }
             @else { ul.list { @for user in users { li {
-                (counted(user.sessions, "session", "sessions")) ": " (layout::said(&user.shown.iter().filter(|text| !text.is_empty()).cloned().collect::<Vec<_>>().join(", ")))
+                (format_count(user.sessions, "session", "sessions")) ": " (layout::sanitize_text(&user.display.iter().filter(|text| !text.is_empty()).cloned().collect::<Vec<_>>().join(", ")))
             } } } }
         }
     }
 }
 
 /// The four ways to end sessions in an emergency.
-fn containment_forms(person: &CurrentUser, base: &str) -> Markup {
+fn render_containment_forms(person: &CurrentUser, base: &str) -> Markup {
     let way = |whose: &str, label: &str, field: Markup| {
         html! {
             form.filter method="post" action={ (base) "/contain" } {
-                (layout::form_field(person)) input type="hidden" name="whose" value=(whose); (field) button { (label) }
+                (layout::render_csrf_field(person)) input type="hidden" name="whose" value=(whose); (field) button { (label) }
             }
         }
     };
@@ -277,20 +281,20 @@ fn containment_forms(person: &CurrentUser, base: &str) -> Markup {
     }
 }
 
-fn draft(incident: &Incident) -> Result<Markup, AppError> {
-    let draft = incidents::message_draft(incident, None)?;
+fn render_message_draft(incident: &IncidentRecord) -> Result<Markup, AppError> {
+    let draft = incidents::render_message_draft(incident, None)?;
     Ok(
-        html! { details { summary { "A draft of the message" } pre.draft tabindex="0" { (layout::said_lines(&draft)) } } },
+        html! { details { summary { "A draft of the message" } pre.draft tabindex="0" { (layout::sanitize_lines(&draft)) } } },
     )
 }
 
 /// Takes back that a step is done, or was passed over.
-fn reopening(person: &CurrentUser, step: &Step, base: &str) -> Markup {
+fn render_reopen_form(person: &CurrentUser, step: &IncidentStep, base: &str) -> Markup {
     html! {
         details {
             summary { "Reopen this step" }
             form.filter method="post" action={ (base) "/next" } {
-                (layout::form_field(person)) input type="hidden" name="step" value=(step.id);
+                (layout::render_csrf_field(person)) input type="hidden" name="step" value=(step.id);
                 label { "Why" input name="note" required maxlength="2000"; }
                 button.quiet name="said" value="reopen" { "Reopen it" }
             }
@@ -298,14 +302,14 @@ fn reopening(person: &CurrentUser, step: &Step, base: &str) -> Markup {
     }
 }
 
-fn steps(person: &CurrentUser, case: &Case, base: &str, now: Instant) -> Markup {
-    let may_reopen = case.incident.state != IncidentState::Closed && person.role >= Role::Responder;
-    let next = case.next().filter(|_| case.incident.state != IncidentState::Closed);
-    let done = |step: &Step| {
+fn render_steps(person: &CurrentUser, case: &IncidentWorkflow, base: &str, now: UtcTimestamp) -> Markup {
+    let may_reopen = case.incident.state != IncidentState::Closed && person.role >= AccountRole::Responder;
+    let next = case.next_step().filter(|_| case.incident.state != IncidentState::Closed);
+    let done = |step: &IncidentStep| {
         let of_step = |entry: &&incidents::TimelineEntry| {
             entry.step == step.id && matches!(entry.kind.as_str(), "done" | "skipped")
         };
-        recorded(&case.timeline)
+        collect_step_records(&case.timeline)
             .iter()
             .any(|done| done.step == step.id)
             .then(|| case.timeline.iter().rev().find(of_step))
@@ -314,13 +318,13 @@ fn steps(person: &CurrentUser, case: &Case, base: &str, now: Instant) -> Markup 
     html! {
         section aria-labelledby="steps" {
             h2 id="steps" { "Steps" }
-            ol.steps { @for step in rules::STEPS.iter().filter(|step| step.is_needed(case.incident.grade)) {
+            ol.steps { @for step in rules::INCIDENT_STEPS.iter().filter(|step| step.is_required_for(case.incident.severity)) {
                 @let is_next = next.is_some_and(|next| next.id == step.id);
                 @let done = done(step);
                 li class=[is_next.then_some("next")] aria-current=[is_next.then_some("step")] {
-                    (layout::mark(match done { Some(entry) if entry.kind == "skipped" => "skipped", Some(_) => "done", None if is_next => "pending", None => "open" }))
+                    (layout::render_status_badge(match done { Some(entry) if entry.kind == "skipped" => "skipped", Some(_) => "done", None if is_next => "pending", None => "open" }))
                     " " strong { (step.title) }
-                    @if let Some(done) = done { span.dim { ": " (layout::said(&done.said)) ", " (layout::said(&done.actor)) " " (layout::when(done.at, now)) } @if may_reopen { (reopening(person, step, base)) } }
+                    @if let Some(done) = done { span.dim { ": " (layout::sanitize_text(&done.message)) ", " (layout::sanitize_text(&done.actor)) " " (layout::render_relative_time(done.at, now)) } @if may_reopen { (render_reopen_form(person, step, base)) } }
                 }
             } }
         }
@@ -328,36 +332,36 @@ fn steps(person: &CurrentUser, case: &Case, base: &str, now: Instant) -> Markup 
 }
 
 /// What the report says besides, notes, and closing before the end.
-fn report_forms(person: &CurrentUser, case: &Case, base: &str) -> Markup {
+fn render_report_forms(person: &CurrentUser, case: &IncidentWorkflow, base: &str) -> Markup {
     html! {
         section aria-labelledby="papers" {
             h2 id="papers" { "Write down" }
             form.filter method="post" action={ (base) "/note" } {
-                (layout::form_field(person))
+                (layout::render_csrf_field(person))
                 label { "A note for the timeline" input name="note" required maxlength="2000"; }
                 button { "Add" }
             }
             form.filter method="post" action={ (base) "/set" } {
-                (layout::form_field(person))
+                (layout::render_csrf_field(person))
                 label { "Part of the report" select name="name" { @for name in incidents::REPORT_FIELDS { option value=(name) { (name) } } } }
                 label { "What it says" input name="text" required maxlength="2000"; }
                 button.quiet { "Keep it" }
             }
-            @if case.next().is_some() {
-                details { summary { "Close it before every step was gone through" } (closing(person, case, base)) }
+            @if case.next_step().is_some() {
+                details { summary { "Close it before every step was gone through" } (render_close_form(person, case, base)) }
             }
         }
     }
 }
 
-pub(super) async fn next(
+pub(super) async fn advance_incident(
     State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
     LoggedIn(person): LoggedIn,
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
-    let work = incidents::get_case(&app, &person.actor(), &id).await?;
-    let (step, note) = (form.text("step").to_owned(), form.capped("note", TEXT_LENGTH));
+    let work = incidents::load_incident(&app, &person.actor(), &id).await?;
+    let (step, note) = (form.text("step").to_owned(), form.capped_text("note", MAX_TEXT_CHARS));
     let response = match form.text("said") {
         "done" => StepResponse::Done(note),
         "skip" => StepResponse::Skip(note),
@@ -365,85 +369,86 @@ pub(super) async fn next(
             incidents::reopen_step(work, step, note).await?;
             return Ok(redirect_to_incident(&id));
         }
-        _ => StepResponse::FindOut,
+        _ => StepResponse::Check,
     };
-    incidents::advance(work, StepUpdate { step: Some(step), response }).await?;
+    incidents::advance_incident(work, StepUpdate { step: Some(step), response }).await?;
     Ok(redirect_to_incident(&id))
 }
 
-pub(super) async fn contain(
+pub(super) async fn plan_containment(
     State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
     LoggedIn(person): LoggedIn,
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
     let users: Vec<String> = form.text("users").split_whitespace().map(str::to_owned).collect();
-    let whose = Contained::parse(form.text("whose"));
+    let whose = ContainmentScope::parse(form.text("whose"));
     let selection = whose.and_then(|whose| whose.selection(&users));
     let selection = selection.ok_or_else(|| AppError::Invalid("Say whose sessions are ended.".into()))?;
-    let work = incidents::get_case(&app, &person.actor(), &id).await?;
+    let work = incidents::load_incident(&app, &person.actor(), &id).await?;
     let plan = incidents::plan_containment(work, selection).await?;
-    Ok(Redirect::to(&format!("/plans/{}?incident={}", plan.kept.id, layout::part(&id))))
+    Ok(Redirect::to(&format!("/plans/{}?incident={}", plan.record.id, layout::percent_encode(&id))))
 }
 
-pub(super) async fn evidence(
+pub(super) async fn export_evidence(
     State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
     LoggedIn(person): LoggedIn,
     _form: CsrfForm,
 ) -> Result<Response, WebError> {
     // A person reads what is missing on the page, and in the name of the file.
-    let work = incidents::get_case(&app, &person.actor(), &id).await?;
-    let SealedEvidence { name, bytes } = incidents::export_evidence(work, Completeness::Optional).await?;
+    let work = incidents::load_incident(&app, &person.actor(), &id).await?;
+    let SealedEvidence { name, bytes } =
+        incidents::export_evidence(work, EvidenceCompleteness::Optional).await?;
     let kept = format!("attachment; filename=\"{name}\"");
     let kind = "application/octet-stream".to_owned();
     Ok(([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, kept)], bytes).into_response())
 }
 
-pub(super) async fn set(
+pub(super) async fn set_report_field(
     State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
     LoggedIn(person): LoggedIn,
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
     let name = form.text("name").to_owned();
-    let text = form.required("text", TEXT_LENGTH, "Say what the report is to say.")?;
-    let work = incidents::get_case(&app, &person.actor(), &id).await?;
+    let text = form.required_text("text", MAX_TEXT_CHARS, "Say what the report is to say.")?;
+    let work = incidents::load_incident(&app, &person.actor(), &id).await?;
     incidents::set_report_field(work, name, text).await?;
     Ok(redirect_to_incident(&id))
 }
 
-pub(super) async fn close(
+pub(super) async fn close_incident(
     State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
     LoggedIn(person): LoggedIn,
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
-    let reason = form.capped("reason", TEXT_LENGTH);
-    let work = incidents::get_case(&app, &person.actor(), &id).await?;
+    let reason = form.capped_text("reason", MAX_TEXT_CHARS);
+    let work = incidents::load_incident(&app, &person.actor(), &id).await?;
     incidents::close_incident(work, Some(reason)).await?;
     Ok(redirect_to_incident(&id))
 }
 
-pub(super) async fn note(
+pub(super) async fn add_note(
     State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
     LoggedIn(person): LoggedIn,
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
-    let said = form.required("note", TEXT_LENGTH, "A note says something.")?;
-    let work = incidents::get_case(&app, &person.actor(), &id).await?;
+    let said = form.required_text("note", MAX_TEXT_CHARS, "A note says something.")?;
+    let work = incidents::load_incident(&app, &person.actor(), &id).await?;
     incidents::add_note(work, said).await?;
     Ok(redirect_to_incident(&id))
 }
 
-pub(super) async fn report(
+pub(super) async fn show_report(
     State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
     LoggedIn(person): LoggedIn,
 ) -> Result<Response, WebError> {
-    let CaseOps { case, .. } = incidents::get_case(&app, &person.actor(), &id).await?;
-    let text = incidents::report_markdown(&case)?;
+    let IncidentOps { case, .. } = incidents::load_incident(&app, &person.actor(), &id).await?;
+    let text = incidents::render_report_markdown(&case)?;
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
 }
 

@@ -11,16 +11,16 @@ use sessionwatch_app::app::{AppError, login_sessions::CurrentUser};
 use sessionwatch_clock as clock;
 use sessionwatch_core::{
     duration::{DAY, HOUR, SECOND},
-    instant::Instant,
+    timestamp::UtcTimestamp,
 };
 
 use super::WebError;
 
-const STYLE: &str = include_str!("assets/app.css");
-const SCRIPT: &str = include_str!("assets/app.js");
+const APP_STYLESHEET: &str = include_str!("assets/app.css");
+const APP_SCRIPT: &str = include_str!("assets/app.js");
 
 /// Pages that are always at hand.
-const PLACES: [(&str, &str); 8] = [
+const NAV_ITEMS: [(&str, &str); 8] = [
     ("/", "Overview"),
     ("/alerts", "Alerts"),
     ("/logs", "Logs"),
@@ -43,25 +43,25 @@ pub(super) struct PageHead<'a> {
 }
 
 /// A page for somebody who is logged in.
-pub(super) fn page(person: &CurrentUser, page: PageHead<'_>, body: &Markup) -> Markup {
+pub(super) fn render_page(person: &CurrentUser, page: PageHead<'_>, body: &Markup) -> Markup {
     let PageHead { title, path, live } = page;
     let here =
         |place: &str| place == path || place.len() > 1 && path.starts_with(place.trim_end_matches('-'));
     html! {
         (DOCTYPE)
         html lang="en" {
-            (head(title))
+            (render_head(title))
             body {
                 a.skip href="#main" { "To the content" }
                 header.top {
                     a.brand href="/" { "sessionwatch" }
                     nav aria-label="Pages" {
-                        @for (place, name) in PLACES {
+                        @for (place, name) in NAV_ITEMS {
                             a href=(place) aria-current=[here(place).then_some("page")] { (name) }
                         }
                     }
                     form.who method="post" action="/logout" {
-                        (form_field(person))
+                        (render_csrf_field(person))
                         span { (person.name) " · " (person.role.name()) }
                         button.quiet { "Log out" }
                     }
@@ -77,17 +77,17 @@ pub(super) fn page(person: &CurrentUser, page: PageHead<'_>, body: &Markup) -> M
 }
 
 /// A page for whoever is not logged in.
-pub(super) fn bare(title: &str, body: &Markup) -> Markup {
+pub(super) fn render_public_page(title: &str, body: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
-            (head(title))
+            (render_head(title))
             body.bare { main id="main" { p.brand { "sessionwatch" } h1 { (title) } (body) } }
         }
     }
 }
 
-fn head(title: &str) -> Markup {
+fn render_head(title: &str) -> Markup {
     html! {
         head {
             meta charset="utf-8";
@@ -102,17 +102,17 @@ fn head(title: &str) -> Markup {
 }
 
 /// What every form carries to show that it is ours.
-pub(super) fn form_field(person: &CurrentUser) -> Markup {
+pub(super) fn render_csrf_field(person: &CurrentUser) -> Markup {
     html! { input type="hidden" name="form" value=(person.csrf_token.expose()); }
 }
 
-const ICON: &str = r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#175e54"/><path d="M6 17h5l3-8 4 14 3-6h5" fill="none" stroke="#fff" stroke-width="2.6" stroke-linecap="round" stroke-linejoin="round"/></svg>"##;
+const ICON_SVG: &str = r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#175e54"/><path d="M6 17h5l3-8 4 14 3-6h5" fill="none" stroke="#fff" stroke-width="2.6" stroke-linecap="round" stroke-linejoin="round"/></svg>"##;
 
-pub(super) async fn asset(Path(file): Path<String>) -> Response {
+pub(super) async fn serve_asset(Path(file): Path<String>) -> Response {
     let (kind, text) = match file.as_str() {
-        "app.css" => ("text/css; charset=utf-8", STYLE),
-        "app.js" => ("text/javascript; charset=utf-8", SCRIPT),
-        "icon.svg" => ("image/svg+xml", ICON),
+        "app.css" => ("text/css; charset=utf-8", APP_STYLESHEET),
+        "app.js" => ("text/javascript; charset=utf-8", APP_SCRIPT),
+        "icon.svg" => ("image/svg+xml", ICON_SVG),
         _ => return WebError::from(AppError::NotFound("There is no such file.".into())).into_response(),
     };
     let kept = "max-age=300";
@@ -120,7 +120,7 @@ pub(super) async fn asset(Path(file): Path<String>) -> Response {
 }
 
 /// How something stands, by shape, word and colour.
-pub(super) fn mark(state: &str) -> Markup {
+pub(super) fn render_status_badge(state: &str) -> Markup {
     let shape = match state {
         "failing" | "firing" => "▲",
         "pending" | "warn" => "△",
@@ -134,7 +134,7 @@ pub(super) fn mark(state: &str) -> Markup {
 }
 
 /// How bad something is, by shape, word and colour.
-pub(super) fn severity(name: &str) -> Markup {
+pub(super) fn render_severity_badge(name: &str) -> Markup {
     let bars = match name {
         "critical" => "▮▮▮▮",
         "high" => "▮▮▮▯",
@@ -145,7 +145,7 @@ pub(super) fn severity(name: &str) -> Markup {
 }
 
 /// A page of our documentation as part of a page: without its title, headings one level deeper, links as words.
-pub(super) fn markdown(text: &str) -> Markup {
+pub(super) fn render_markdown(text: &str) -> Markup {
     let mut title = false;
     let events = Parser::new_ext(text, Options::ENABLE_TABLES).filter_map(|event| match event {
         Event::Start(Tag::Heading { level: HeadingLevel::H1, .. }) => {
@@ -173,12 +173,12 @@ pub(super) fn markdown(text: &str) -> Markup {
 }
 
 /// An instant, with how long ago it was.
-pub(super) fn when(at: Instant, now: Instant) -> Markup {
-    html! { time datetime=(clock::rfc3339(at)) title=(clock::readable(at)) { (ago(at, now)) } }
+pub(super) fn render_relative_time(at: UtcTimestamp, now: UtcTimestamp) -> Markup {
+    html! { time datetime=(clock::format_rfc3339(at)) title=(clock::format_utc(at)) { (format_relative_time(at, now)) } }
 }
 
 /// How long ago something was, or how soon it is, in words.
-pub(super) fn ago(at: Instant, now: Instant) -> String {
+pub(super) fn format_relative_time(at: UtcTimestamp, now: UtcTimestamp) -> String {
     let passed = now.duration_since(at);
     let span = passed.abs();
     let (number, unit) = match span {
@@ -192,18 +192,18 @@ pub(super) fn ago(at: Instant, now: Instant) -> String {
 }
 
 /// Part of an address, whatever stands in it.
-pub(super) fn part(text: &str) -> String {
+pub(super) fn percent_encode(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
 /// Text from a database or a log, with what could mislead taken out. Escaping is the template's.
-pub(super) fn said(text: &str) -> String {
-    sessionwatch_app::sanitize::printable(text)
+pub(super) fn sanitize_text(text: &str) -> String {
+    sessionwatch_app::sanitize::sanitize_text(text)
 }
 
 /// The same, line by line.
-pub(super) fn said_lines(text: &str) -> String {
-    text.lines().map(said).collect::<Vec<_>>().join("\n")
+pub(super) fn sanitize_lines(text: &str) -> String {
+    text.lines().map(sanitize_text).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn spans_are_written_in_the_unit_that_people_would_use() {
-        let now = Instant::UNIX_EPOCH + 100 * DAY;
+        let now = UtcTimestamp::UNIX_EPOCH + 100 * DAY;
         for (passed, said) in [
             (SignedDuration::ZERO, "now"),
             (SECOND, "now"),
@@ -224,14 +224,14 @@ mod tests {
             (3 * DAY, "3 days ago"),
             (-30 * HOUR, "in 30 h"),
         ] {
-            assert_eq!(ago(now - passed, now), said);
+            assert_eq!(format_relative_time(now - passed, now), said);
         }
     }
 
     #[test]
     fn documentation_becomes_a_part_of_a_page_without_its_title_links_and_markup() {
         let text = "# Title\n\n## Why\n\nSee [here](https://example.org). <script>x</script>\n\n```sql\nSELECT 1\n```\n";
-        let page = markdown(text).into_string();
+        let page = render_markdown(text).into_string();
         assert!(page.contains("<h3>Why</h3>") && page.contains("See here."), "{page}");
         assert!(page.contains("<pre class=\"draft\" tabindex=\"0\">SELECT 1"), "{page}");
         for part in ["Title", "href", "<script>"] {
@@ -244,10 +244,10 @@ mod tests {
         let shown = |markup: Markup| {
             scraper::Html::parse_fragment(&markup.into_string()).root_element().text().collect::<String>()
         };
-        assert_eq!(shown(mark("failing")), "▲ failing");
-        assert_eq!(shown(mark("healthy")), "● healthy");
-        assert_eq!(shown(severity("critical")), "▮▮▮▮ critical");
-        assert_eq!(part("a b/c"), "a%20b%2Fc");
-        assert_eq!(said_lines("a\u{202e}\nb").lines().count(), 2);
+        assert_eq!(shown(render_status_badge("failing")), "▲ failing");
+        assert_eq!(shown(render_status_badge("healthy")), "● healthy");
+        assert_eq!(shown(render_severity_badge("critical")), "▮▮▮▮ critical");
+        assert_eq!(percent_encode("a b/c"), "a%20b%2Fc");
+        assert_eq!(sanitize_lines("a\u{202e}\nb").lines().count(), 2);
     }
 }

@@ -15,15 +15,15 @@ mod cleanup;
 mod csrf;
 mod incidents;
 mod layout;
-mod live;
 mod login;
 mod logs;
-mod openid;
+mod oidc;
 mod overview;
 pub mod routes;
 mod sessions;
 mod settings;
 mod setup;
+mod sse;
 mod target;
 #[cfg(test)]
 mod test_dashboard;
@@ -47,28 +47,28 @@ use self::{
 };
 
 /// The largest form.
-pub(crate) const MAX_FORM_BYTES: usize = 64 << 10;
+pub(crate) const MAX_BODY_BYTES: usize = 64 << 10;
 /// Nothing is taken from anywhere else, nothing stands in the page itself, and nobody may frame it.
-const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// The dashboard and the interface for programs.
-pub fn router(app: &Arc<AppState>) -> Router {
-    pages(app)
-        .merge(api::router(app))
-        .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
+pub fn build_router(app: &Arc<AppState>) -> Router {
+    build_page_router(app)
+        .merge(api::build_api_router(app))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .fallback(not_found)
         .with_state(Arc::clone(app))
 }
 
-fn pages(app: &Arc<AppState>) -> Router<Arc<AppState>> {
+fn build_page_router(app: &Arc<AppState>) -> Router<Arc<AppState>> {
     let (router, routes) = routes::page_router();
-    let guard = Guard { app: Arc::clone(app), routes };
+    let guard = AccessGuard { app: Arc::clone(app), routes };
     router.route_layer(middleware::from_fn_with_state(guard, require_access))
 }
 
 /// What the access check goes by.
 #[derive(Clone)]
-struct Guard {
+struct AccessGuard {
     app: Arc<AppState>,
     routes: RouteTable,
 }
@@ -84,7 +84,7 @@ impl<E: Into<AppError>> From<E> for WebError {
 }
 
 /// The status that says what kind of error it is.
-pub(crate) fn status_of(error: &AppError) -> StatusCode {
+pub(crate) fn status_code(error: &AppError) -> StatusCode {
     match error.kind() {
         ErrorKind::NotLoggedIn => StatusCode::UNAUTHORIZED,
         ErrorKind::Forbidden => StatusCode::FORBIDDEN,
@@ -110,7 +110,8 @@ impl IntoResponse for WebError {
             p { (error.hint()) }
             p { a href="/" { "Overview" } " · " a href="/login" { "Log in" } }
         };
-        let mut response = (status_of(&error), layout::bare("That did not work", &body)).into_response();
+        let mut response =
+            (status_code(&error), layout::render_public_page("That did not work", &body)).into_response();
         if let Some(seconds) = retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
         }
@@ -130,7 +131,7 @@ async fn not_found(State(app): State<Arc<AppState>>) -> Response {
 }
 
 /// Lets through who may, and sees to it that browsers keep to what pages need.
-async fn require_access(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
+async fn require_access(State(guard): State<AccessGuard>, mut request: Request, next: Next) -> Response {
     let response = match authorize(&guard, &mut request).await {
         Ok(()) => next.run(request).await,
         Err(response) => response,
@@ -139,7 +140,7 @@ async fn require_access(State(guard): State<Guard>, mut request: Request, next: 
 }
 
 /// Whether a request may go on. Otherwise the answer.
-async fn authorize(guard: &Guard, request: &mut Request) -> Result<(), Response> {
+async fn authorize(guard: &AccessGuard, request: &mut Request) -> Result<(), Response> {
     let refusal = |error: AppError| WebError::from(error).into_response();
     let matched = request.extensions().get::<MatchedPath>();
     // What nobody decided about is for nobody.
@@ -166,7 +167,7 @@ async fn authorize(guard: &Guard, request: &mut Request) -> Result<(), Response>
 fn add_security_headers(app: &AppState, mut response: Response) -> Response {
     let headers = response.headers_mut();
     let set = [
-        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::REFERRER_POLICY, "same-origin"),
@@ -184,11 +185,11 @@ fn add_security_headers(app: &AppState, mut response: Response) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use sessionwatch_app::app::accounts::Role;
+    use sessionwatch_app::app::accounts::AccountRole;
 
-    use super::{access::Route, *};
+    use super::{access::RouteSpec, *};
 
-    fn every_page() -> Vec<Route> {
+    fn every_page() -> Vec<RouteSpec> {
         routes::page_router().1.iter().cloned().collect()
     }
 
@@ -196,12 +197,12 @@ mod tests {
     fn every_route_is_in_the_table_of_the_documentation() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/security.md");
         let page = std::fs::read_to_string(path).unwrap();
-        for route in routes::table().iter() {
+        for route in routes::route_table().iter() {
             let who = match route.access {
                 Access::Anyone => "anyone".to_owned(),
                 Access::LoggedIn(role) => role.name().to_owned(),
                 Access::Token(scope) => {
-                    format!("{}, with a token for `{}`", scope.role().name(), scope.name())
+                    format!("{}, with a token for `{}`", scope.required_role().name(), scope.name())
                 }
             };
             let recorded = if route.audit_action.is_empty() { "–" } else { route.audit_action };
@@ -225,7 +226,7 @@ mod tests {
             every_page().iter().filter(|route| route.method == "POST" && !own.contains(&&*route.path))
         {
             assert!(
-                matches!(route.access, Access::LoggedIn(role) if role >= Role::Responder),
+                matches!(route.access, Access::LoggedIn(role) if role >= AccountRole::Responder),
                 "{}",
                 route.path
             );

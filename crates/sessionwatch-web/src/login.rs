@@ -16,7 +16,7 @@ use sessionwatch_app::app::{
 
 use super::{
     PageResult, WebError,
-    auth::{LoggedIn, client, removed_session_cookie, session_cookie},
+    auth::{LoggedIn, client_info, format_expired_session_cookie, format_session_cookie},
     csrf::{CsrfForm, FormFields},
     layout,
 };
@@ -34,24 +34,27 @@ impl ReturnTo {
     }
 
     /// A page of ours.
-    pub(super) fn path(&self) -> &str {
-        if is_own_path(&self.next) { &self.next } else { "/" }
+    pub(super) fn safe_path(&self) -> &str {
+        if is_local_path(&self.next) { &self.next } else { "/" }
     }
 }
 
 /// Returns `true` if a browser that is sent to that text stays on this host. Browsers drop tabs and line breaks from an
 /// address, and read a backslash as a slash; of other control characters no header can be made.
-pub(super) fn is_own_path(text: &str) -> bool {
+pub(super) fn is_local_path(text: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'\\';
     text.starts_with('/') && !text.starts_with("//") && text.bytes().all(is_plain)
 }
 
-pub(super) async fn form(State(app): State<Arc<AppState>>, Query(return_to): Query<ReturnTo>) -> PageResult {
-    let notice = login_sessions::is_nobody_known(&app).await?.then(nobody_known);
-    Ok(login_form(&app, notice, return_to.path()))
+pub(super) async fn show_login(
+    State(app): State<Arc<AppState>>,
+    Query(return_to): Query<ReturnTo>,
+) -> PageResult {
+    let notice = login_sessions::is_setup_needed(&app).await?.then(render_no_accounts_notice);
+    Ok(render_login_page(&app, notice, return_to.safe_path()))
 }
 
-fn nobody_known() -> Markup {
+fn render_no_accounts_notice() -> Markup {
     html! {
         p.empty {
             "Nobody has an account yet. " code { "sessionwatch serve" }
@@ -61,7 +64,7 @@ fn nobody_known() -> Markup {
     }
 }
 
-fn login_form(app: &AppState, notice: Option<Markup>, next: &str) -> Markup {
+fn render_login_page(app: &AppState, notice: Option<Markup>, next: &str) -> Markup {
     let body = html! {
         @if let Some(notice) = notice { (notice) }
         form.stack method="post" action="/login" {
@@ -73,39 +76,39 @@ fn login_form(app: &AppState, notice: Option<Markup>, next: &str) -> Markup {
             }
             button { "Log in" }
         }
-        @if let Some(openid) = &app.config().openid {
-            p.links { a href={ "/openid/login?next=" (layout::part(next)) } { "Log in with " (openid.label) } }
+        @if let Some(openid) = &app.config().oidc {
+            p.links { a href={ "/openid/login?next=" (layout::percent_encode(next)) } { "Log in with " (openid.label) } }
         }
     };
-    layout::bare("Log in", &body)
+    layout::render_public_page("Log in", &body)
 }
 
-pub(super) async fn login(
+pub(super) async fn log_in(
     State(app): State<Arc<AppState>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Result<Response, WebError> {
-    let client = client(&app, request.headers(), peer);
+    let client = client_info(&app, request.headers(), peer);
     let fields = FormFields::read(request).await?;
     let credentials =
         Credentials { name: fields.text("name").to_owned(), password: fields.password("password") };
     let return_to = ReturnTo::new(fields.text("next").to_owned());
     let Some(login) = login_sessions::log_in(&app, credentials, &client).await? else {
         let problem = html! { p.problem role="alert" { "The name or the password is wrong." } };
-        let page = login_form(&app, Some(problem), return_to.path());
+        let page = render_login_page(&app, Some(problem), return_to.safe_path());
         return Ok((StatusCode::UNAUTHORIZED, page).into_response());
     };
-    let cookie = session_cookie(&app, &login);
-    Ok(([(header::SET_COOKIE, cookie)], Redirect::to(return_to.path())).into_response())
+    let cookie = format_session_cookie(&app, &login);
+    Ok(([(header::SET_COOKIE, cookie)], Redirect::to(return_to.safe_path())).into_response())
 }
 
-pub(super) async fn logout(
+pub(super) async fn log_out(
     State(app): State<Arc<AppState>>,
     LoggedIn(user): LoggedIn,
     _form: CsrfForm,
 ) -> Result<Response, WebError> {
     login_sessions::log_out(&app, user).await?;
-    let gone = removed_session_cookie(&app);
+    let gone = format_expired_session_cookie(&app);
     Ok(([(header::SET_COOKIE, gone)], Redirect::to("/login")).into_response())
 }
 

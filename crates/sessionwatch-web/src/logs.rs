@@ -10,7 +10,7 @@ use sessionwatch_app::app::{
     AppState, Period,
     logs::{self, LogEventQuery, LogSourceStatus},
 };
-use sessionwatch_core::{duration::DAY, instant::Instant, source_activity::SourceStatus};
+use sessionwatch_core::{duration::DAY, source_activity::SourceStatus, timestamp::UtcTimestamp};
 
 use super::{
     PageResult,
@@ -19,10 +19,10 @@ use super::{
 };
 
 /// Log events on a page.
-const SHOWN: u32 = 200;
+const LOG_EVENT_PAGE_SIZE: u32 = 200;
 
 #[derive(Clone, Debug, Default, Deserialize)]
-pub(super) struct SignalQuery {
+pub(super) struct LogEventFilter {
     #[serde(default)]
     target: String,
     #[serde(default)]
@@ -35,9 +35,9 @@ pub(super) struct SignalQuery {
     bad: String,
 }
 
-pub(super) async fn page(
+pub(super) async fn show_logs(
     State(app): State<Arc<AppState>>,
-    Query(wanted): Query<SignalQuery>,
+    Query(wanted): Query<LogEventFilter>,
     LoggedIn(person): LoggedIn,
 ) -> PageResult {
     let (config, now) = (app.config(), app.clock.now());
@@ -48,18 +48,18 @@ pub(super) async fn page(
     let query = LogEventQuery {
         targets: meant,
         kind: some(&wanted.kind),
-        prefix: some(&wanted.token),
+        token_prefix: some(&wanted.token),
         user: some(&wanted.user),
-        only_bad: !wanted.bad.is_empty(),
-        period: Period { from: now - 30 * DAY, to: Instant::MAX },
+        only_warnings: !wanted.bad.is_empty(),
+        period: Period { from: now - 30 * DAY, to: UtcTimestamp::MAX },
         before: None,
-        limit: SHOWN,
+        limit: LOG_EVENT_PAGE_SIZE,
     };
     let mut found = logs::search_log_events(&app, query).await?;
-    found.truncate(SHOWN as usize);
-    let sources = logs::list_sources(&app).await?;
+    found.truncate(LOG_EVENT_PAGE_SIZE as usize);
+    let sources = logs::list_log_sources(&app).await?;
     let body = html! {
-        (health(&sources, now))
+        (render_sources_section(&sources, now))
         section aria-labelledby="signals" {
             h2 id="signals" { "Signals" }
             form.filter method="get" action="/logs" {
@@ -75,23 +75,23 @@ pub(super) async fn page(
                 div.wide tabindex="0" role="group" aria-label="Table" { table {
                     thead { tr { th scope="col" { "when" } th scope="col" { "signal" } th scope="col" { "severity" } th scope="col" { "token" } th scope="col" { "user" } th scope="col" { "in the table" } th scope="col" { "reason" } } }
                     tbody { @for signal in &found { tr {
-                        td { (layout::when(signal.at.unwrap_or(signal.seen_at), now)) }
+                        td { (layout::render_relative_time(signal.at.unwrap_or(signal.read_at), now)) }
                         td { (signal.kind) }
-                        td { @if let Some(severity) = &signal.severity { (layout::severity(severity)) } }
-                        td { @if let Some(prefix) = &signal.prefix { code { (layout::said(prefix)) "…" } } }
-                        td { (layout::said(signal.user.as_deref().unwrap_or_default())) @if let Some(other) = &signal.other { ", " (layout::said(other)) } }
-                        td { (signal.fit.as_deref().unwrap_or("–")) }
-                        td { (layout::said(signal.reason.as_deref().unwrap_or_default())) }
+                        td { @if let Some(severity) = &signal.severity { (layout::render_severity_badge(severity)) } }
+                        td { @if let Some(prefix) = &signal.token_prefix { code { (layout::sanitize_text(prefix)) "…" } } }
+                        td { (layout::sanitize_text(signal.user.as_deref().unwrap_or_default())) @if let Some(other) = &signal.other_user { ", " (layout::sanitize_text(other)) } }
+                        td { (signal.match_kind.as_deref().unwrap_or("–")) }
+                        td { (layout::sanitize_text(signal.reason.as_deref().unwrap_or_default())) }
                     } } }
                 } }
             }
         }
     };
-    Ok(layout::page(&person, PageHead { title: "Logs", path: "/logs", live: true }, &body))
+    Ok(layout::render_page(&person, PageHead { title: "Logs", path: "/logs", live: true }, &body))
 }
 
 /// Whether each source is heard.
-fn health(sources: &[LogSourceStatus], now: Instant) -> Markup {
+fn render_sources_section(sources: &[LogSourceStatus], now: UtcTimestamp) -> Markup {
     html! {
         section aria-labelledby="sources" {
             h2 id="sources" { "Sources" }
@@ -100,26 +100,26 @@ fn health(sources: &[LogSourceStatus], now: Instant) -> Markup {
             } @else {
                 div.wide tabindex="0" role="group" aria-label="Table" { table {
                     thead { tr { th scope="col" { "source" } th scope="col" { "target" } th scope="col" { "heard last" } th scope="col" { "voice" } th scope="col" { "lines" } } }
-                    tbody { @for status in sources { (source_row(status, now)) } }
+                    tbody { @for status in sources { (render_source_row(status, now)) } }
                 } }
             }
         }
     }
 }
 
-fn source_row(status: &LogSourceStatus, now: Instant) -> Markup {
-    let LogSourceStatus { source, record: kept } = status;
-    let (state, voice) = match kept.rhythm.voice(kept.heard_at, now, source.idle_after) {
-        SourceStatus::Never => ("unknown", "never heard"),
-        SourceStatus::Usual => ("healthy", "as usual"),
-        SourceStatus::Quiet => ("failing", "gone quiet"),
+fn render_source_row(status: &LogSourceStatus, now: UtcTimestamp) -> Markup {
+    let LogSourceStatus { config: source, record: kept } = status;
+    let (state, label) = match kept.activity.status_at(kept.last_line_at, now, source.idle_after) {
+        SourceStatus::NeverActive => ("unknown", "never heard"),
+        SourceStatus::Normal => ("healthy", "as usual"),
+        SourceStatus::Idle => ("failing", "gone quiet"),
     };
     let lines = kept.counters.get("lines").and_then(Value::as_u64).unwrap_or(0);
     html! {
         tr {
             td { (source.name) } td { (source.target) }
-            td { @if let Some(at) = kept.heard_at { (layout::when(at, now)) } @else { "–" } }
-            td { (layout::mark(state)) " " (voice) }
+            td { @if let Some(at) = kept.last_line_at { (layout::render_relative_time(at, now)) } @else { "–" } }
+            td { (layout::render_status_badge(state)) " " (label) }
             td.number { (lines) }
         }
     }

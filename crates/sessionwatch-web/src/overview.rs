@@ -13,7 +13,9 @@ use sessionwatch_app::{
     config::{Config, Target},
 };
 use sessionwatch_clock as clock;
-use sessionwatch_core::{alert::State as Alerting, duration::DAY, instant::Instant, plural::counted};
+use sessionwatch_core::{
+    alert::AlertState as Alerting, duration::DAY, plural::format_count, timestamp::UtcTimestamp,
+};
 
 use super::{
     PageResult,
@@ -23,109 +25,116 @@ use super::{
 };
 
 /// Things that happened and are shown.
-const SHOWN: u32 = 12;
+const MAX_SHOWN_EVENTS: u32 = 12;
 
-pub(super) async fn page(State(app): State<Arc<AppState>>, LoggedIn(person): LoggedIn) -> PageResult {
+pub(super) async fn show_overview(
+    State(app): State<Arc<AppState>>,
+    LoggedIn(person): LoggedIn,
+) -> PageResult {
     let (config, now) = (app.config(), app.clock.now());
     let configured: Vec<Target> = config.targets.clone();
-    let known = targets::list_statuses(&app).await?;
+    let known = targets::list_target_statuses(&app).await?;
     let wrong: Vec<(&Target, &AlertRecord)> = configured
         .iter()
         .zip(&known)
-        .flat_map(|(target, known)| known.firing().into_iter().map(move |kept| (target, kept)))
+        .flat_map(|(target, known)| known.firing_alerts().into_iter().map(move |kept| (target, kept)))
         .collect();
     let open = wrong.iter().filter(|(_, kept)| kept.acknowledged_by.is_none()).count();
     let unknown = known.iter().filter(|known| known.state() == "unknown").count();
     let body = html! {
-        (verdict(open, wrong.len(), unknown))
+        (render_overall_status(open, wrong.len(), unknown))
         @if !wrong.is_empty() {
             section aria-labelledby="wrong" {
                 h2 id="wrong" { "What is wrong" }
-                ul.list { @for (_, kept) in &wrong { li { (alert_line(kept, now)) } } }
+                ul.list { @for (_, kept) in &wrong { li { (render_alert_line(kept, now)) } } }
             }
         }
-        @for (target, known) in configured.iter().zip(&known) { (card(&config, target, known, now)) }
+        @for (target, known) in configured.iter().zip(&known) { (render_target_card(&config, target, known, now)) }
         @if configured.is_empty() {
             p.empty { "No target is configured: " code { "sessionwatch init URL" } " writes a configuration that names one." }
         }
     };
-    Ok(layout::page(&person, PageHead { title: "Overview", path: "/", live: true }, &body))
+    Ok(layout::render_page(&person, PageHead { title: "Overview", path: "/", live: true }, &body))
 }
 
 /// Whether all is well, in one line.
-fn verdict(open: usize, all: usize, unknown: usize) -> Markup {
+fn render_overall_status(open: usize, all: usize, unknown: usize) -> Markup {
     let (state, said) = match (open, all, unknown) {
         (0, 0, 0) => ("healthy", "All is well.".to_owned()),
         (0, 0, _) => {
-            ("unknown", format!("Nothing is known of {}.", counted(unknown as u64, "target", "targets")))
+            ("unknown", format!("Nothing is known of {}.", format_count(unknown as u64, "target", "targets")))
         }
-        (0, ..) => ("acknowledged", format!("{}, and somebody looks after each.", firing(all))),
+        (0, ..) => ("acknowledged", format!("{}, and somebody looks after each.", format_firing_count(all))),
         _ => (
             "failing",
             if open == all {
                 format!(
                     "{}, and nobody looks after {} yet.",
-                    firing(all),
+                    format_firing_count(all),
                     if all == 1 { "it" } else { "them" }
                 )
             } else {
-                format!("{}, and nobody looks after {open} of them yet.", firing(all))
+                format!("{}, and nobody looks after {open} of them yet.", format_firing_count(all))
             },
         ),
     };
-    html! { p class={ "verdict " (state) } role="status" { (layout::mark(state)) " " strong { (said) } } }
+    html! { p class={ "verdict " (state) } role="status" { (layout::render_status_badge(state)) " " strong { (said) } } }
 }
 
-fn firing(alerts: usize) -> String {
-    counted(alerts as u64, "alert fires", "alerts fire")
+fn format_firing_count(alerts: usize) -> String {
+    format_count(alerts as u64, "alert fires", "alerts fire")
 }
 
 /// An alert in one line, with the way to it.
-pub(super) fn alert_line(kept: &AlertRecord, now: Instant) -> Markup {
-    let link = format!("/targets/{}/checks/{}", layout::part(&kept.target), layout::part(&kept.check));
-    let since = if let Alerting::Firing { since, .. } = kept.alert.state { Some(since) } else { None };
+pub(super) fn render_alert_line(record: &AlertRecord, now: UtcTimestamp) -> Markup {
+    let link = format!(
+        "/targets/{}/checks/{}",
+        layout::percent_encode(&record.target),
+        layout::percent_encode(&record.check)
+    );
+    let since = if let Alerting::Firing { since, .. } = record.alert.state { Some(since) } else { None };
     html! {
-        (layout::severity(&kept.severity)) " "
-        a href=(link) { (kept.check) } " on " (kept.target) ": " (layout::said(&kept.summary))
-        @if let Some(since) = since { span.dim { ", since " (layout::when(since, now)) } }
-        @if let Some(owner) = &kept.acknowledged_by { span.dim { ", " (layout::said(owner)) " looks after it" } }
+        (layout::render_severity_badge(&record.severity)) " "
+        a href=(link) { (record.check) } " on " (record.target) ": " (layout::sanitize_text(&record.summary))
+        @if let Some(since) = since { span.dim { ", since " (layout::render_relative_time(since, now)) } }
+        @if let Some(owner) = &record.acknowledged_by { span.dim { ", " (layout::sanitize_text(owner)) " looks after it" } }
     }
 }
 
-fn card(config: &Config, target: &Target, known: &TargetStatus, now: Instant) -> Markup {
-    let link = format!("/targets/{}", layout::part(&target.name));
-    let census = known.document().map(|report| &report["census"]);
+fn render_target_card(config: &Config, target: &Target, status: &TargetStatus, now: UtcTimestamp) -> Markup {
+    let link = format!("/targets/{}", layout::percent_encode(&target.name));
+    let census = status.report_document().map(|report| &report["census"]);
     let count = |key: &str| census.and_then(|census| census[key].as_f64());
     html! {
         section.card aria-label=(target.name) {
-            h2 { a href=(link) { (target.name) } " " (layout::mark(known.state())) }
+            h2 { a href=(link) { (target.name) } " " (layout::render_status_badge(status.state())) }
             p.dim {
-                @match &known.report {
+                @match &status.report {
                     Some(report) => {
-                        "Looked at " (layout::when(report.at, now)) ", "
+                        "Looked at " (layout::render_relative_time(report.at, now)) ", "
                         (report.document["duration_ms"].as_f64().map(|ms| format!("{ms:.0} ms")).unwrap_or_default())
-                        " · " (known.report_text("profile").unwrap_or("not recognised"))
+                        " · " (status.report_text("profile").unwrap_or("not recognised"))
                     }
                     None => "Not looked at yet.",
                 }
             }
             dl.numbers {
-                @for (name, key, to) in NUMBERS {
+                @for (name, key, to) in TARGET_FIGURES {
                     div {
                         dt { (name) }
-                        dd { a href={ (link) (to) } { (count(key).map_or("?".to_owned(), chart::number)) } }
+                        dd { a href={ (link) (to) } { (count(key).map_or("?".to_owned(), chart::format_number)) } }
                     }
                 }
             }
-            div.charts { (charts(config, known, Period { from: now - DAY, to: now })) }
-            @if known.events.is_empty() {
+            div.charts { (render_charts(config, status, Period { from: now - DAY, to: now })) }
+            @if status.events.is_empty() {
                 p.dim { "Nothing was told in the last 24 hours." }
             } @else {
                 details {
-                    summary { "The last 24 hours: " (counted(known.events.len() as u64, "message", "messages")) }
+                    summary { "The last 24 hours: " (format_count(status.events.len() as u64, "message", "messages")) }
                     ul.list {
-                        @for event in known.events.iter().rev().take(SHOWN as usize) {
-                            li { (layout::when(event.at, now)) " " (event.kind) ": " (event.check) ", " (layout::said(&event.summary)) }
+                        @for event in status.events.iter().rev().take(MAX_SHOWN_EVENTS as usize) {
+                            li { (layout::render_relative_time(event.at, now)) " " (event.kind) ": " (event.check) ", " (layout::sanitize_text(&event.summary)) }
                         }
                     }
                 }
@@ -135,7 +144,7 @@ fn card(config: &Config, target: &Target, known: &TargetStatus, now: Instant) ->
 }
 
 /// Numbers of a target, and where the sessions behind them are.
-const NUMBERS: [(&str, &str, &str); 6] = [
+const TARGET_FIGURES: [(&str, &str, &str); 6] = [
     ("active", "active", "/sessions?status=active"),
     ("expired, still stored", "expired", "/sessions?status=expired"),
     ("users with a session", "users_active", "/sessions?sort=user"),
@@ -145,17 +154,17 @@ const NUMBERS: [(&str, &str, &str); 6] = [
 ];
 
 /// The charts of a target over a period.
-pub(super) fn charts(config: &Config, known: &TargetStatus, period: Period) -> Markup {
-    let thresholds = &config.rules.thresholds;
+pub(super) fn render_charts(config: &Config, status: &TargetStatus, period: Period) -> Markup {
+    let thresholds = &config.checks.thresholds;
     #[expect(clippy::cast_precision_loss, reason = "a line in a picture")]
     let limit = |value: u64| value as f64;
     let usual =
         |label: &'static str, value: Option<u64>| value.map(limit).map(|value| (label, value)).into_iter();
-    let marks: Vec<(Instant, String)> = known
+    let marks: Vec<(UtcTimestamp, String)> = status
         .events
         .iter()
         .filter(|event| event.kind == "firing")
-        .map(|event| (event.at, format!("{} {}", clock::readable(event.at), event.check)))
+        .map(|event| (event.at, format!("{} {}", clock::format_utc(event.at), event.check)))
         .collect();
     let all = [
         (
@@ -179,7 +188,7 @@ pub(super) fn charts(config: &Config, known: &TargetStatus, period: Period) -> M
     ];
     html! {
         @for (title, gauge, limits) in all {
-            (Chart { title, period, points: known.gauge(gauge), limits, marks: marks.clone() }.draw())
+            (Chart { title, period, points: status.gauge_series(gauge), limits, alert_marks: marks.clone() }.render())
         }
     }
 }

@@ -9,31 +9,31 @@ use axum::{
     http::Method,
     routing::{self, MethodRouter},
 };
-use sessionwatch_app::app::{AppState, accounts::Role};
+use sessionwatch_app::app::{AppState, accounts::AccountRole};
 
 use super::{
-    access::{Access, Route, RouteTable},
-    alerts, audit, checklist, cleanup, incidents, layout, live, login, logs, openid, overview, sessions,
-    settings, setup, target, tokens,
+    access::{Access, RouteSpec, RouteTable},
+    alerts, audit, checklist, cleanup, incidents, layout, login, logs, oidc, overview, sessions, settings,
+    setup, sse, target, tokens,
 };
 
 /// A route, and what answers it.
 pub(super) struct PageRoute {
-    pub(super) route: Route,
+    pub(super) route: RouteSpec,
     pub(super) handler: MethodRouter<Arc<AppState>>,
 }
 
-const ANYONE: Access = Access::Anyone;
-const VIEWER: Access = Access::LoggedIn(Role::Viewer);
-const RESPONDER: Access = Access::LoggedIn(Role::Responder);
-const ADMIN: Access = Access::LoggedIn(Role::Admin);
+const PUBLIC_ACCESS: Access = Access::Anyone;
+const VIEWER_ACCESS: Access = Access::LoggedIn(AccountRole::Viewer);
+const RESPONDER_ACCESS: Access = Access::LoggedIn(AccountRole::Responder);
+const ADMIN_ACCESS: Access = Access::LoggedIn(AccountRole::Admin);
 
-fn get<T: 'static>(path: &str, access: Access, handler: impl Handler<T, Arc<AppState>>) -> PageRoute {
-    get_recorded(path, access, "", handler)
+fn get_route<T: 'static>(path: &str, access: Access, handler: impl Handler<T, Arc<AppState>>) -> PageRoute {
+    audited_get_route(path, access, "", handler)
 }
 
 /// What is read, and changes something all the same: the way back from another site.
-fn get_recorded<T: 'static>(
+fn audited_get_route<T: 'static>(
     path: &str,
     access: Access,
     audit_action: &'static str,
@@ -42,7 +42,7 @@ fn get_recorded<T: 'static>(
     page_route(Method::GET, path, access, audit_action, routing::get(handler))
 }
 
-fn post<T: 'static>(
+fn post_route<T: 'static>(
     path: &str,
     access: Access,
     audit_action: &'static str,
@@ -58,79 +58,79 @@ fn page_route(
     audit_action: &'static str,
     handler: MethodRouter<Arc<AppState>>,
 ) -> PageRoute {
-    PageRoute { route: Route { method, path: path.to_owned(), access, audit_action }, handler }
+    PageRoute { route: RouteSpec { method, path: path.to_owned(), access, audit_action }, handler }
 }
 
 /// Every page of the dashboard.
 #[rustfmt::skip]
-pub(super) fn pages() -> Vec<PageRoute> {
+pub(super) fn page_routes() -> Vec<PageRoute> {
     vec![
-        get("/assets/{file}", ANYONE, layout::asset),
-        get("/login", ANYONE, login::form),
-        post("/login", ANYONE, "login", login::login),
-        get("/openid/login", ANYONE, openid::login),
-        get_recorded("/openid/callback", ANYONE, "login", openid::callback),
-        get("/setup/{token}", ANYONE, setup::form),
-        post("/setup/{token}", ANYONE, "account-added", setup::create),
-        post("/logout", VIEWER, "logout", login::logout),
-        get("/", VIEWER, overview::page),
-        get("/live", VIEWER, live::stream),
-        get("/targets/{target}", VIEWER, target::page),
-        get("/targets/{target}/checks/{check}", VIEWER, target::check),
-        get("/targets/{target}/checks/{check}/query", VIEWER, target::query),
-        get("/targets/{target}/doctor", VIEWER, target::doctor_page),
-        get("/targets/{target}/sessions", VIEWER, sessions::page),
-        get("/targets/{target}/sessions.csv", VIEWER, sessions::csv),
-        get("/targets/{target}/sessions.json", VIEWER, sessions::json),
-        get("/targets/{target}/users/{user}", VIEWER, sessions::user),
-        get("/alerts", VIEWER, alerts::page),
-        post("/alerts/acknowledge", RESPONDER, "acknowledge", alerts::acknowledge),
-        post("/alerts/resolve", RESPONDER, "resolve", alerts::resolve),
-        post("/alerts/comment", RESPONDER, "comment", alerts::comment),
-        post("/alerts/silence", RESPONDER, "silence", alerts::silence),
-        post("/alerts/unsilence", RESPONDER, "unsilence", alerts::unsilence),
-        get("/logs", VIEWER, logs::page),
-        get("/incidents", VIEWER, incidents::list),
-        post("/incidents", RESPONDER, "incident-opened", incidents::open),
-        get("/incidents/{id}", VIEWER, incidents::page),
-        post("/incidents/{id}/next", RESPONDER, "incident-done, incident-skipped, incident-found", incidents::next),
-        post("/incidents/{id}/contain", RESPONDER, "plan-made", incidents::contain),
-        post("/incidents/{id}/evidence", RESPONDER, "incident-evidence", incidents::evidence),
-        post("/incidents/{id}/set", RESPONDER, "incident-set", incidents::set),
-        post("/incidents/{id}/close", RESPONDER, "incident-closed", incidents::close),
-        post("/incidents/{id}/note", RESPONDER, "incident-note", incidents::note),
-        get("/incidents/{id}/report", VIEWER, incidents::report),
-        get("/checklist/{target}", VIEWER, checklist::page),
-        post("/checklist/{target}", RESPONDER, "attest", checklist::attest),
-        get("/cleanup/{target}", VIEWER, cleanup::page),
-        post("/cleanup/{target}", RESPONDER, "plan-made", cleanup::make),
-        get("/plans/{id}", VIEWER, cleanup::plan),
-        post("/plans/{id}/approve", RESPONDER, "plan-approved", cleanup::approve),
-        post("/plans/{id}/apply", RESPONDER, "plan-begun", cleanup::apply),
-        post("/archive/{id}/restore", RESPONDER, "plan-made", cleanup::restore),
-        get("/audit", VIEWER, audit::page),
-        get("/settings", VIEWER, settings::page),
-        post("/settings/password", VIEWER, "password", settings::password),
-        post("/settings/logins/end", VIEWER, "login-ended", settings::end_login),
-        post("/settings/tokens", VIEWER, "token-added", tokens::create),
-        post("/settings/tokens/remove", VIEWER, "token-removed", tokens::delete),
-        post("/settings/accounts", ADMIN, "account-added", settings::add_account),
-        post("/settings/accounts/remove", ADMIN, "account-removed", settings::remove_account),
-        post("/settings/channels/test", ADMIN, "channel-tested", settings::test_channel),
+        get_route("/assets/{file}", PUBLIC_ACCESS, layout::serve_asset),
+        get_route("/login", PUBLIC_ACCESS, login::show_login),
+        post_route("/login", PUBLIC_ACCESS, "login", login::log_in),
+        get_route("/openid/login", PUBLIC_ACCESS, oidc::start_login),
+        audited_get_route("/openid/callback", PUBLIC_ACCESS, "login", oidc::complete_login),
+        get_route("/setup/{token}", PUBLIC_ACCESS, setup::show_setup),
+        post_route("/setup/{token}", PUBLIC_ACCESS, "account-added", setup::create_first_account),
+        post_route("/logout", VIEWER_ACCESS, "logout", login::log_out),
+        get_route("/", VIEWER_ACCESS, overview::show_overview),
+        get_route("/live", VIEWER_ACCESS, sse::stream_events),
+        get_route("/targets/{target}", VIEWER_ACCESS, target::show_target),
+        get_route("/targets/{target}/checks/{check}", VIEWER_ACCESS, target::show_check),
+        get_route("/targets/{target}/checks/{check}/query", VIEWER_ACCESS, target::show_check_query),
+        get_route("/targets/{target}/doctor", VIEWER_ACCESS, target::show_doctor),
+        get_route("/targets/{target}/sessions", VIEWER_ACCESS, sessions::show_sessions),
+        get_route("/targets/{target}/sessions.csv", VIEWER_ACCESS, sessions::export_csv),
+        get_route("/targets/{target}/sessions.json", VIEWER_ACCESS, sessions::export_json),
+        get_route("/targets/{target}/users/{user}", VIEWER_ACCESS, sessions::show_user),
+        get_route("/alerts", VIEWER_ACCESS, alerts::show_alerts),
+        post_route("/alerts/acknowledge", RESPONDER_ACCESS, "acknowledge", alerts::acknowledge_alert),
+        post_route("/alerts/resolve", RESPONDER_ACCESS, "resolve", alerts::resolve_alert),
+        post_route("/alerts/comment", RESPONDER_ACCESS, "comment", alerts::add_comment),
+        post_route("/alerts/silence", RESPONDER_ACCESS, "silence", alerts::create_silence),
+        post_route("/alerts/unsilence", RESPONDER_ACCESS, "unsilence", alerts::expire_silence),
+        get_route("/logs", VIEWER_ACCESS, logs::show_logs),
+        get_route("/incidents", VIEWER_ACCESS, incidents::show_incidents),
+        post_route("/incidents", RESPONDER_ACCESS, "incident-opened", incidents::open_incident),
+        get_route("/incidents/{id}", VIEWER_ACCESS, incidents::show_incident),
+        post_route("/incidents/{id}/next", RESPONDER_ACCESS, "incident-done, incident-skipped, incident-found", incidents::advance_incident),
+        post_route("/incidents/{id}/contain", RESPONDER_ACCESS, "plan-made", incidents::plan_containment),
+        post_route("/incidents/{id}/evidence", RESPONDER_ACCESS, "incident-evidence", incidents::export_evidence),
+        post_route("/incidents/{id}/set", RESPONDER_ACCESS, "incident-set", incidents::set_report_field),
+        post_route("/incidents/{id}/close", RESPONDER_ACCESS, "incident-closed", incidents::close_incident),
+        post_route("/incidents/{id}/note", RESPONDER_ACCESS, "incident-note", incidents::add_note),
+        get_route("/incidents/{id}/report", VIEWER_ACCESS, incidents::show_report),
+        get_route("/checklist/{target}", VIEWER_ACCESS, checklist::show_checklist),
+        post_route("/checklist/{target}", RESPONDER_ACCESS, "attest", checklist::create_attestation),
+        get_route("/cleanup/{target}", VIEWER_ACCESS, cleanup::show_cleanup),
+        post_route("/cleanup/{target}", RESPONDER_ACCESS, "plan-made", cleanup::create_plan),
+        get_route("/plans/{id}", VIEWER_ACCESS, cleanup::show_plan),
+        post_route("/plans/{id}/approve", RESPONDER_ACCESS, "plan-approved", cleanup::approve_plan),
+        post_route("/plans/{id}/apply", RESPONDER_ACCESS, "plan-begun", cleanup::apply_plan),
+        post_route("/archive/{id}/restore", RESPONDER_ACCESS, "plan-made", cleanup::create_restore_plan),
+        get_route("/audit", VIEWER_ACCESS, audit::show_audit_trail),
+        get_route("/settings", VIEWER_ACCESS, settings::show_settings),
+        post_route("/settings/password", VIEWER_ACCESS, "password", settings::change_password),
+        post_route("/settings/logins/end", VIEWER_ACCESS, "login-ended", settings::revoke_login_session),
+        post_route("/settings/tokens", VIEWER_ACCESS, "token-added", tokens::create_token),
+        post_route("/settings/tokens/remove", VIEWER_ACCESS, "token-removed", tokens::delete_token),
+        post_route("/settings/accounts", ADMIN_ACCESS, "account-added", settings::create_account),
+        post_route("/settings/accounts/remove", ADMIN_ACCESS, "account-removed", settings::delete_account),
+        post_route("/settings/channels/test", ADMIN_ACCESS, "channel-tested", settings::test_channel),
     ]
 }
 
 /// Every route of the dashboard and of the interface for programs.
 #[must_use]
-pub fn table() -> RouteTable {
-    let programs = super::api::routes::table();
+pub fn route_table() -> RouteTable {
+    let programs = super::api::routes::api_route_table();
     RouteTable::new(page_router().1.iter().chain(programs.iter()).cloned())
 }
 
 /// The router of the pages, and what is in it.
 pub(super) fn page_router() -> (Router<Arc<AppState>>, RouteTable) {
     let (mut router, mut routes) = (Router::new(), vec![]);
-    for PageRoute { route, handler } in pages() {
+    for PageRoute { route, handler } in page_routes() {
         router = router.route(&route.path, handler);
         routes.push(route);
     }

@@ -9,9 +9,9 @@ use axum::{
 use maud::{Markup, html};
 use sessionwatch_app::app::{
     AppError, AppState,
-    accounts::{self as app_accounts, Account, PasswordChange, Role},
+    accounts::{self as app_accounts, AccountRecord, AccountRole, PasswordChange},
     channels as app_channels,
-    login_sessions::{self, CurrentUser, Login},
+    login_sessions::{self, CurrentUser, LoginSession},
     tokens as app_tokens,
 };
 
@@ -23,24 +23,27 @@ use super::{
     setup, tokens,
 };
 
-pub(super) async fn page(State(app): State<Arc<AppState>>, LoggedIn(person): LoggedIn) -> PageResult {
-    let logins = login_sessions::list_logins(&app, &person.name).await?;
+pub(super) async fn show_settings(
+    State(app): State<Arc<AppState>>,
+    LoggedIn(person): LoggedIn,
+) -> PageResult {
+    let logins = login_sessions::list_login_sessions(&app, &person.name).await?;
     let all = app_accounts::list_accounts(&app).await?;
     let programs = app_tokens::list_tokens(&app, Some(&person.name)).await?;
     let now = app.clock.now();
     let body = html! {
-        (account_section(&person, &logins, now))
-        (tokens::section(&person, &programs, now))
-        @if person.role == Role::Admin { (accounts_section(&person, &all, now)) (channels(&app, &person)) }
-        (configuration(&app))
+        (render_account_section(&person, &logins, now))
+        (tokens::render_tokens_section(&person, &programs, now))
+        @if person.role == AccountRole::Admin { (render_accounts_section(&person, &all, now)) (render_channels_section(&app, &person)) }
+        (render_config_section(&app))
     };
-    Ok(layout::page(&person, PageHead { title: "Settings", path: "/settings", live: false }, &body))
+    Ok(layout::render_page(&person, PageHead { title: "Settings", path: "/settings", live: false }, &body))
 }
 
-fn account_section(
+fn render_account_section(
     person: &CurrentUser,
-    logins: &[Login],
-    now: sessionwatch_core::instant::Instant,
+    logins: &[LoginSession],
+    now: sessionwatch_core::timestamp::UtcTimestamp,
 ) -> Markup {
     html! {
         section aria-labelledby="own" {
@@ -48,15 +51,15 @@ fn account_section(
             div.wide tabindex="0" role="group" aria-label="Table" { table {
                 thead { tr { th scope="col" { "from" } th scope="col" { "with" } th scope="col" { "began" } th scope="col" { "used last" } th scope="col" { "" } } }
                 tbody { @for login in logins { tr {
-                    td { (layout::said(&login.address)) } td { (layout::said(&login.agent)) }
-                    td { (layout::when(login.created_at, now)) } td { (layout::when(login.seen_at, now)) }
-                    td { @if login.hash == person.login { "this one" } @else {
-                        form.inline method="post" action="/settings/logins/end" { (layout::form_field(person)) input type="hidden" name="login" value=(login.hash); button.quiet { "End it" } }
+                    td { (layout::sanitize_text(&login.client_address)) } td { (layout::sanitize_text(&login.user_agent)) }
+                    td { (layout::render_relative_time(login.created_at, now)) } td { (layout::render_relative_time(login.last_used_at, now)) }
+                    td { @if login.token_hash == person.login_hash { "this one" } @else {
+                        form.inline method="post" action="/settings/logins/end" { (layout::render_csrf_field(person)) input type="hidden" name="login" value=(login.token_hash); button.quiet { "End it" } }
                     } }
                 } } }
             } }
             form.filter method="post" action="/settings/password" {
-                (layout::form_field(person))
+                (layout::render_csrf_field(person))
                 // By this a browser knows whose password it is.
                 input type="text" name="name" value=(person.name) autocomplete="username" hidden;
                 label { "Present password" input type="password" name="password" autocomplete="current-password" required; }
@@ -68,10 +71,10 @@ fn account_section(
     }
 }
 
-fn accounts_section(
+fn render_accounts_section(
     person: &CurrentUser,
-    all: &[Account],
-    now: sessionwatch_core::instant::Instant,
+    all: &[AccountRecord],
+    now: sessionwatch_core::timestamp::UtcTimestamp,
 ) -> Markup {
     html! {
         section aria-labelledby="accounts" {
@@ -79,14 +82,14 @@ fn accounts_section(
             div.wide tabindex="0" role="group" aria-label="Table" { table {
                 thead { tr { th scope="col" { "name" } th scope="col" { "role" } th scope="col" { "since" } th scope="col" { "" } } }
                 tbody { @for account in all { tr {
-                    td { (account.name) } td { (account.role.name()) } td { (layout::when(account.created_at, now)) }
+                    td { (account.name) } td { (account.role.name()) } td { (layout::render_relative_time(account.created_at, now)) }
                     td { @if account.name != person.name {
-                        form.inline method="post" action="/settings/accounts/remove" { (layout::form_field(person)) input type="hidden" name="name" value=(account.name); button.quiet { "Remove" } }
+                        form.inline method="post" action="/settings/accounts/remove" { (layout::render_csrf_field(person)) input type="hidden" name="name" value=(account.name); button.quiet { "Remove" } }
                     } }
                 } } }
             } }
             form.filter method="post" action="/settings/accounts" {
-                (layout::form_field(person))
+                (layout::render_csrf_field(person))
                 label { "Name" input name="name" required pattern="[A-Za-z0-9._@+\\-]{1,64}" autocomplete="off"; }
                 label { "Role" select name="role" { option value="viewer" { "viewer: looks" } option value="responder" { "responder: also acts" } option value="admin" { "admin: also decides who may" } } }
                 label { "Password" input type="password" name="password" autocomplete="new-password" required minlength="15"; }
@@ -96,7 +99,7 @@ fn accounts_section(
     }
 }
 
-fn channels(app: &AppState, person: &CurrentUser) -> Markup {
+fn render_channels_section(app: &AppState, person: &CurrentUser) -> Markup {
     let config = app.config();
     html! {
         section aria-labelledby="channels" {
@@ -104,14 +107,14 @@ fn channels(app: &AppState, person: &CurrentUser) -> Markup {
             @if config.serve.channels.is_empty() { p.empty { "Nobody is told of anything yet: " code { "[[channel]]" } " in the configuration names ways to tell people." } }
             @else { ul.list { @for channel in &config.serve.channels { li {
                 (channel.name)
-                form.inline method="post" action="/settings/channels/test" { (layout::form_field(person)) input type="hidden" name="channel" value=(channel.name); button.quiet { "Send a test message" } }
+                form.inline method="post" action="/settings/channels/test" { (layout::render_csrf_field(person)) input type="hidden" name="channel" value=(channel.name); button.quiet { "Send a test message" } }
             } } } }
         }
     }
 }
 
 /// What holds, without anything secret.
-fn configuration(app: &AppState) -> Markup {
+fn render_config_section(app: &AppState) -> Markup {
     let config = app.config();
     html! {
         section aria-labelledby="configuration" {
@@ -119,50 +122,50 @@ fn configuration(app: &AppState) -> Markup {
             dl.facts {
                 dt { "File" } dd { (config.file.as_ref().map_or("the defaults".to_owned(), |file| file.display().to_string())) }
                 @for target in &config.targets { dt { "Target " (target.name) } dd { code { (target.address.to_string()) } } }
-                dt { "History" } dd { (config.serve.keep.as_hours() / 24) " days" }
-                dt { "Checks that run" } dd { (config.rules.ids().filter(|id| config.rules.enabled(id)).collect::<Vec<_>>().join(", ")) }
+                dt { "History" } dd { (config.serve.history_retention.as_hours() / 24) " days" }
+                dt { "Checks that run" } dd { (config.checks.check_ids().filter(|id| config.checks.is_enabled(id)).collect::<Vec<_>>().join(", ")) }
                 dt { "Sources of logs" } dd { (config.logs.sources.iter().map(|source| source.name.as_str()).collect::<Vec<_>>().join(", ")) }
             }
         }
     }
 }
 
-pub(super) async fn password(
+pub(super) async fn change_password(
     State(app): State<Arc<AppState>>,
     LoggedIn(person): LoggedIn,
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
     let change = PasswordChange {
         account: person.name,
-        login: person.login,
-        current: form.password("password"),
-        new: form.password("new"),
+        login_hash: person.login_hash,
+        current_password: form.password("password"),
+        new_password: form.password("new"),
     };
     app_accounts::change_password(&app, change).await?;
     Ok(Redirect::to("/settings"))
 }
 
-pub(super) async fn end_login(
+pub(super) async fn revoke_login_session(
     State(app): State<Arc<AppState>>,
     LoggedIn(person): LoggedIn,
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
-    login_sessions::revoke_login(&app, &person.actor(), form.text("login").to_owned()).await?;
+    login_sessions::revoke_login_session(&app, &person.actor(), form.text("login").to_owned()).await?;
     Ok(Redirect::to("/settings"))
 }
 
-pub(super) async fn add_account(
+pub(super) async fn create_account(
     State(app): State<Arc<AppState>>,
     LoggedIn(person): LoggedIn,
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
     let role = form.text("role").parse().map_err(|_| AppError::Invalid("There is no such role.".into()))?;
-    let new = setup::account_from_form(&app, &form, role).await?;
+    let new = setup::parse_new_account(&app, &form, role).await?;
     app_accounts::create_account(&app, &person.actor(), new).await?;
     Ok(Redirect::to("/settings"))
 }
 
-pub(super) async fn remove_account(
+pub(super) async fn delete_account(
     State(app): State<Arc<AppState>>,
     LoggedIn(person): LoggedIn,
     form: CsrfForm,
@@ -179,12 +182,16 @@ pub(super) async fn test_channel(
     let name = form.text("channel");
     let problems = app_channels::send_test_message(&app, &person.actor(), name).await?;
     let body = html! {
-        @if problems.is_empty() { p.verdict.healthy { (layout::mark("healthy")) " " (name) " accepted a test message." } }
+        @if problems.is_empty() { p.verdict.healthy { (layout::render_status_badge("healthy")) " " (name) " accepted a test message." } }
         @else { p.problem role="alert" { (name) " did not accept a test message: " (problems.join("; ")) } }
         p { a href="/settings" { "Back" } }
     };
-    Ok(layout::page(&person, PageHead { title: "A test message", path: "/settings", live: false }, &body)
-        .into_response())
+    Ok(layout::render_page(
+        &person,
+        PageHead { title: "A test message", path: "/settings", live: false },
+        &body,
+    )
+    .into_response())
 }
 
 #[cfg(test)]

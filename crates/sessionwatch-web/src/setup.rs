@@ -10,20 +10,20 @@ use axum::{
 use maud::html;
 use sessionwatch_app::app::{
     AppError, AppState, MIN_PASSWORD_LENGTH,
-    accounts::{self, AccountName, NewAccount, PasswordHash, Role, link_expired},
+    accounts::{self, AccountName, AccountRole, NewAccount, PasswordHash, setup_link_expired},
     login_sessions,
 };
 
 use super::{
     PageResult, WebError,
-    auth::{client, session_cookie},
+    auth::{client_info, format_session_cookie},
     csrf::FormFields,
     layout,
 };
 
-pub(super) async fn form(State(app): State<Arc<AppState>>, Path(token): Path<String>) -> PageResult {
+pub(super) async fn show_setup(State(app): State<Arc<AppState>>, Path(token): Path<String>) -> PageResult {
     if !accounts::is_valid_setup_link(&app, &token).await? {
-        return Err(link_expired().into());
+        return Err(setup_link_expired().into());
     }
     let body = html! {
         p { "This is the first account, with the role admin. The link holds once." }
@@ -36,33 +36,33 @@ pub(super) async fn form(State(app): State<Arc<AppState>>, Path(token): Path<Str
             button { "Make the account" }
         }
     };
-    Ok(layout::bare("Set up", &body))
+    Ok(layout::render_public_page("Set up", &body))
 }
 
-pub(super) async fn create(
+pub(super) async fn create_first_account(
     State(app): State<Arc<AppState>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Path(token): Path<String>,
     request: Request,
 ) -> Result<Response, WebError> {
     if !accounts::is_valid_setup_link(&app, &token).await? {
-        return Err(link_expired().into());
+        return Err(setup_link_expired().into());
     }
-    let client = client(&app, request.headers(), peer);
-    let new = account_from_form(&app, &FormFields::read(request).await?, Role::Admin).await?;
+    let client = client_info(&app, request.headers(), peer);
+    let new = parse_new_account(&app, &FormFields::read(request).await?, AccountRole::Admin).await?;
     let name = accounts::create_first_account(&app, &token, new).await?;
     let login = login_sessions::start_login_session(&app, name, &client).await?;
-    let cookie = session_cookie(&app, &login);
+    let cookie = format_session_cookie(&app, &login);
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response())
 }
 
 /// An account as a form says it.
-pub(super) async fn account_from_form(
+pub(super) async fn parse_new_account(
     app: &AppState,
     fields: &FormFields,
-    role: Role,
+    role: AccountRole,
 ) -> Result<NewAccount, AppError> {
     let name = AccountName::parse(fields.text("name"))?;
-    let password = PasswordHash::queued(app, fields.password("password")).await?;
+    let password = PasswordHash::from_password_queued(app, fields.password("password")).await?;
     Ok(NewAccount { name, password, role })
 }

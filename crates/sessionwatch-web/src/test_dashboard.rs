@@ -15,26 +15,26 @@ use scraper::{ElementRef, Html, Selector};
 use sessionwatch_app::{
     app::{
         Actor, AppState,
-        accounts::{Account, Role},
-        alerts::{AlertRecord, Event},
+        accounts::{AccountRecord, AccountRole},
+        alerts::{AlertRecord, EventRecord},
         client::ClientInfo,
         login_sessions,
-        tokens::{self, NewToken, Scope},
+        tokens::{self, NewToken, TokenScope},
     },
     config::Config,
 };
 use sessionwatch_core::{
-    alert::{Alert, State},
-    instant::Instant,
+    alert::{Alert, AlertState},
+    timestamp::UtcTimestamp,
 };
-use sessionwatch_store::{Store, StoreError, accounts, alerts, db::Db, events};
+use sessionwatch_store::{Store, StoreError, accounts, alerts, events, transaction::Tx};
 use tower_service::Service as _;
 
 /// A text as somebody would write it who wants to run a script in a page.
-pub(super) const HOSTILE: &str = "<script>alert(1)</script><b>x</b>";
+pub(super) const HOSTILE_TEXT: &str = "<script>alert(1)</script><b>x</b>";
 
 /// One target, whose database is not there.
-const ONE_TARGET: &str = "[[target]]\nname = \"app\"\nurl = \"sqlite:missing.db\"\n";
+const ONE_TARGET_CONFIG: &str = "[[target]]\nname = \"app\"\nurl = \"sqlite:missing.db\"\n";
 
 /// A dashboard.
 pub(super) struct TestDashboard {
@@ -45,33 +45,36 @@ pub(super) struct TestDashboard {
 impl TestDashboard {
     /// With one target, `app`.
     pub(super) fn new() -> Self {
-        Self::with_config(ONE_TARGET)
+        Self::with_config(ONE_TARGET_CONFIG)
     }
 
     /// With a configuration.
     pub(super) fn with_config(text: &str) -> Self {
         let config = Config::parse(Path::new("sessionwatch.toml"), text).unwrap();
-        let app = AppState::for_command(Store::in_memory().unwrap(), config).unwrap();
-        Self { router: super::router(&app), app }
+        let app = AppState::for_command(Store::open_in_memory().unwrap(), config).unwrap();
+        Self { router: super::build_router(&app), app }
     }
 
     /// The time of the dashboard.
-    pub(super) fn now(&self) -> Instant {
+    pub(super) fn now(&self) -> UtcTimestamp {
         self.app.clock.now()
     }
 
     /// Writes into its store.
-    pub(super) fn write<T>(&self, write: impl Fn(Db<'_>) -> Result<T, StoreError>) -> T {
+    pub(super) fn write_store<T>(&self, write: impl Fn(Tx<'_>) -> Result<T, StoreError>) -> T {
         self.app.store.write(write).unwrap()
     }
 
     /// Keeps an alert that has been firing for a minute.
-    pub(super) fn fires(&self, check: &str, severity: &str, summary: &str) -> AlertRecord {
+    pub(super) fn insert_firing_alert(&self, check: &str, severity: &str, summary: &str) -> AlertRecord {
         let since = self.now() - SignedDuration::from_mins(1);
         let kept = AlertRecord {
             target: "app".into(),
             check: check.into(),
-            alert: Alert { state: State::Firing { since, clear: 0, told: Some(since) }, ..Alert::default() },
+            alert: Alert {
+                state: AlertState::Firing { since, passing_runs: 0, notified_at: Some(since) },
+                ..Alert::default()
+            },
             severity: severity.into(),
             summary: summary.into(),
             acknowledged_by: None,
@@ -80,13 +83,13 @@ impl TestDashboard {
             finding: None,
             updated_at: since,
         };
-        self.write(|db| alerts::put(db, &kept));
+        self.write_store(|db| alerts::upsert_alert(db, &kept));
         kept
     }
 
     /// Keeps something that happened a minute ago.
-    pub(super) fn happened(&self, check: &str, kind: &str, summary: &str) {
-        let event = Event {
+    pub(super) fn insert_event(&self, check: &str, kind: &str, summary: &str) {
+        let event = EventRecord {
             id: 0,
             at: self.now() - SignedDuration::from_mins(1),
             target: "app".into(),
@@ -95,94 +98,94 @@ impl TestDashboard {
             summary: summary.into(),
             detail: "{}".into(),
         };
-        self.write(|db| events::add(db, &event));
+        self.write_store(|db| events::insert_event(db, &event));
     }
 
     /// Somebody with that role, who is logged in.
-    pub(super) async fn visitor(&self, role: Role) -> Visitor<'_> {
+    pub(super) async fn log_in_as(&self, role: AccountRole) -> TestBrowser<'_> {
         let name = role.name().to_owned();
-        let account = Account {
+        let account = AccountRecord {
             name: name.clone(),
             role,
-            password: "no hash".into(),
-            subject: String::new(),
+            password_hash: "no hash".into(),
+            oidc_subject: String::new(),
             created_at: self.now(),
         };
-        self.write(|db| accounts::put(db, &account));
-        let client = ClientInfo { address: peer().ip(), agent: "Firefox".into() };
+        self.write_store(|db| accounts::upsert_account(db, &account));
+        let client = ClientInfo { address: peer_address().ip(), user_agent: "Firefox".into() };
         let login = login_sessions::start_login_session(&self.app, name, &client).await.unwrap();
-        let user = login_sessions::find_user(&self.app, login.token.expose()).await.unwrap().unwrap();
-        Visitor {
+        let user = login_sessions::find_current_user(&self.app, login.token.expose()).await.unwrap().unwrap();
+        TestBrowser {
             dashboard: self,
             cookie: format!("sessionwatch={}", login.token.expose()),
-            form: user.csrf_token.expose().to_owned(),
+            csrf_token: user.csrf_token.expose().to_owned(),
         }
     }
 
     /// A token of a program that acts for somebody with that role.
-    pub(super) async fn program(&self, role: Role, scope: Scope) -> Secret {
-        drop(self.visitor(role).await);
+    pub(super) async fn create_token(&self, role: AccountRole, scope: TokenScope) -> Secret {
+        drop(self.log_in_as(role).await);
         let (account, label) = (role.name().to_owned(), "script".to_owned());
-        let new = NewToken { account, label, scopes: vec![scope], days: 1 };
-        let actor = Actor::of_command("ada");
+        let new = NewToken { account, label, scopes: vec![scope], valid_days: 1 };
+        let actor = Actor::from_command_line("ada");
         tokens::create_token(&self.app, &actor, new).await.unwrap().secret
     }
 
     /// Answers a request.
-    pub(super) async fn answer(&self, request: Request<Body>) -> Response {
+    pub(super) async fn send_request(&self, request: Request<Body>) -> Response {
         self.router.clone().call(request).await.unwrap()
     }
 
     /// Somebody who has just logged in, by the cookie that they were given.
-    pub(super) async fn visitor_of(&self, page: &Page) -> Visitor<'_> {
+    pub(super) async fn visitor_from_cookie(&self, page: &PageResponse) -> TestBrowser<'_> {
         let cookie = page.cookie.as_deref().unwrap();
         let cookie = cookie.split(';').next().unwrap().to_owned();
         let token = cookie.split_once('=').unwrap().1;
-        let user = login_sessions::find_user(&self.app, token).await.unwrap().unwrap();
-        Visitor { dashboard: self, form: user.csrf_token.expose().to_owned(), cookie }
+        let user = login_sessions::find_current_user(&self.app, token).await.unwrap().unwrap();
+        TestBrowser { dashboard: self, csrf_token: user.csrf_token.expose().to_owned(), cookie }
     }
 
     /// Somebody who is not logged in.
-    pub(super) fn stranger(&self) -> Visitor<'_> {
-        Visitor { dashboard: self, cookie: String::new(), form: String::new() }
+    pub(super) fn anonymous_visitor(&self) -> TestBrowser<'_> {
+        TestBrowser { dashboard: self, cookie: String::new(), csrf_token: String::new() }
     }
 }
 
-fn peer() -> SocketAddr {
+fn peer_address() -> SocketAddr {
     ([192, 0, 2, 1], 40_000).into()
 }
 
 /// Somebody with a browser.
-pub(super) struct Visitor<'a> {
+pub(super) struct TestBrowser<'a> {
     dashboard: &'a TestDashboard,
     pub(super) cookie: String,
     /// What forms carry to show that they are of this dashboard.
-    form: String,
+    csrf_token: String,
 }
 
-impl Visitor<'_> {
+impl TestBrowser<'_> {
     /// Asks for a page.
-    pub(super) async fn get(&self, path: &str) -> Page {
+    pub(super) async fn get(&self, path: &str) -> PageResponse {
         self.send(Request::get(path), Body::empty()).await
     }
 
     /// Sends a form.
-    pub(super) async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Page {
+    pub(super) async fn post(&self, path: &str, fields: &[(&str, &str)]) -> PageResponse {
         let mut form = form_urlencoded::Serializer::new(String::new());
-        form.append_pair("form", &self.form).extend_pairs(fields);
+        form.append_pair("form", &self.csrf_token).extend_pairs(fields);
         let kind = "application/x-www-form-urlencoded";
         self.send(Request::post(path).header(header::CONTENT_TYPE, kind), form.finish().into()).await
     }
 
-    async fn send(&self, request: axum::http::request::Builder, body: Body) -> Page {
+    async fn send(&self, request: axum::http::request::Builder, body: Body) -> PageResponse {
         let request = request.header(header::HOST, "127.0.0.1").header(header::COOKIE, &self.cookie);
-        let request = request.extension(ConnectInfo(peer())).body(body).unwrap();
-        let response = self.dashboard.answer(request).await;
+        let request = request.extension(ConnectInfo(peer_address())).body(body).unwrap();
+        let response = self.dashboard.send_request(request).await;
         let (parts, body) = response.into_parts();
         let text = |name| parts.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
         let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
         let body = String::from_utf8(body.to_vec()).unwrap();
-        Page {
+        PageResponse {
             status: parts.status,
             location: text(header::LOCATION),
             cookie: text(header::SET_COOKIE),
@@ -194,7 +197,7 @@ impl Visitor<'_> {
 
 /// An answer.
 #[derive(Debug)]
-pub(super) struct Page {
+pub(super) struct PageResponse {
     pub(super) status: StatusCode,
     /// Where it leads.
     pub(super) location: Option<String>,
@@ -205,43 +208,43 @@ pub(super) struct Page {
     html: Html,
 }
 
-impl Page {
+impl PageResponse {
     /// What a selector finds.
-    fn found(&self, selector: &str) -> Vec<ElementRef<'_>> {
+    fn select_elements(&self, selector: &str) -> Vec<ElementRef<'_>> {
         let selector = Selector::parse(selector).unwrap();
         // They borrow from the document, and not from the selector.
         self.html.select(&selector).collect()
     }
 
     /// How many elements there are.
-    pub(super) fn count(&self, selector: &str) -> usize {
-        self.found(selector).len()
+    pub(super) fn count_elements(&self, selector: &str) -> usize {
+        self.select_elements(selector).len()
     }
 
     /// The texts of elements, with one blank where there are several.
-    pub(super) fn texts(&self, selector: &str) -> Vec<String> {
+    pub(super) fn select_texts(&self, selector: &str) -> Vec<String> {
         let text = |element: &ElementRef<'_>| element.text().collect::<String>();
         let spaced = |text: String| text.split_whitespace().collect::<Vec<_>>().join(" ");
-        self.found(selector).iter().map(text).map(spaced).collect()
+        self.select_elements(selector).iter().map(text).map(spaced).collect()
     }
 
     /// The text of the only element.
-    pub(super) fn text(&self, selector: &str) -> String {
-        let mut texts = self.texts(selector);
+    pub(super) fn select_text(&self, selector: &str) -> String {
+        let mut texts = self.select_texts(selector);
         assert_eq!(texts.len(), 1, "{selector}: {texts:?}");
         texts.remove(0)
     }
 
     /// An attribute of elements.
-    pub(super) fn attributes(&self, selector: &str, name: &str) -> Vec<String> {
+    pub(super) fn select_attributes(&self, selector: &str, name: &str) -> Vec<String> {
         let attribute = |element: &ElementRef<'_>| element.attr(name).unwrap_or_default().to_owned();
-        self.found(selector).iter().map(attribute).collect()
+        self.select_elements(selector).iter().map(attribute).collect()
     }
 
     /// Makes sure that [`HOSTILE`] is on the page, as text.
-    pub(super) fn shows_hostile_text(&self, selector: &str) {
-        let texts = self.texts(selector);
-        assert!(texts.iter().any(|text| text.contains(HOSTILE)), "{selector}: {texts:?}");
-        assert_eq!(self.count("main script") + self.count("main b"), 0);
+    pub(super) fn assert_shows_hostile_text(&self, selector: &str) {
+        let texts = self.select_texts(selector);
+        assert!(texts.iter().any(|text| text.contains(HOSTILE_TEXT)), "{selector}: {texts:?}");
+        assert_eq!(self.count_elements("main script") + self.count_elements("main b"), 0);
     }
 }

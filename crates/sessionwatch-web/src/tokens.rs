@@ -8,11 +8,11 @@ use sessionwatch_app::app::{
     AppError, AppState,
     login_sessions::CurrentUser,
     tokens::{
-        self, CreatedToken, DEFAULT_DAYS, MAX_DAYS, NewToken, Scope, TOKEN_PREFIX, Token, TokenOwner,
-        is_valid_label,
+        self, API_TOKEN_PREFIX, ApiToken, CreatedToken, DEFAULT_TOKEN_DAYS, MAX_TOKEN_DAYS, NewToken,
+        TokenOwner, TokenScope, is_valid_label,
     },
 };
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::timestamp::UtcTimestamp;
 
 use super::{
     PageResult, WebError,
@@ -22,8 +22,9 @@ use super::{
 };
 
 /// One's own tokens.
-pub(super) fn section(person: &CurrentUser, all: &[Token], now: Instant) -> Markup {
-    let scopes = |token: &Token| token.scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(", ");
+pub(super) fn render_tokens_section(person: &CurrentUser, all: &[ApiToken], now: UtcTimestamp) -> Markup {
+    let scopes =
+        |token: &ApiToken| token.scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(", ");
     html! {
         section aria-labelledby="tokens" {
             h2 id="tokens" { "Your tokens for programs" }
@@ -32,23 +33,23 @@ pub(super) fn section(person: &CurrentUser, all: &[Token], now: Instant) -> Mark
                 div.wide tabindex="0" role="group" aria-label="Table" { table {
                     thead { tr { th scope="col" { "name" } th scope="col" { "for" } th scope="col" { "used last" } th scope="col" { "ends" } th scope="col" { "" } } }
                     tbody { @for token in all { tr {
-                        td { (layout::said(&token.label)) } td { (scopes(token)) }
-                        td { @if let Some(at) = token.seen_at { (layout::when(at, now)) } @else { "never" } }
-                        td { @if token.expires_at <= now { "has ended" } @else { (sessionwatch_clock::readable(token.expires_at)) } }
-                        td { form.inline method="post" action="/settings/tokens/remove" { (layout::form_field(person)) input type="hidden" name="token" value=(token.id); button.quiet { "Remove" } } }
+                        td { (layout::sanitize_text(&token.label)) } td { (scopes(token)) }
+                        td { @if let Some(at) = token.last_used_at { (layout::render_relative_time(at, now)) } @else { "never" } }
+                        td { @if token.expires_at <= now { "has ended" } @else { (sessionwatch_clock::format_utc(token.expires_at)) } }
+                        td { form.inline method="post" action="/settings/tokens/remove" { (layout::render_csrf_field(person)) input type="hidden" name="token" value=(token.id); button.quiet { "Remove" } } }
                     } } }
                 } }
             }
             form.filter method="post" action="/settings/tokens" {
-                (layout::form_field(person))
+                (layout::render_csrf_field(person))
                 label { "Name" input name="label" required maxlength="64" autocomplete="off"; }
                 fieldset {
                     legend { "What it is for" }
-                    @for scope in Scope::ALL.iter().copied().filter(|scope| scope.role() <= person.role) {
-                        label.check { input type="checkbox" name=(scope.name()) value="yes" checked[scope == Scope::Read]; " " (scope.name()) }
+                    @for scope in TokenScope::ALL.iter().copied().filter(|scope| scope.required_role() <= person.role) {
+                        label.check { input type="checkbox" name=(scope.name()) value="yes" checked[scope == TokenScope::Read]; " " (scope.name()) }
                     }
                 }
-                label { "Days that it holds" input name="days" type="number" min="1" max=(MAX_DAYS) value=(DEFAULT_DAYS); }
+                label { "Days that it holds" input name="days" type="number" min="1" max=(MAX_TOKEN_DAYS) value=(DEFAULT_TOKEN_DAYS); }
                 button { "Make a token" }
             }
             p.dim { "The addresses are described at " a href="/api/v1/openapi.json" { "/api/v1/openapi.json" } "." }
@@ -56,43 +57,44 @@ pub(super) fn section(person: &CurrentUser, all: &[Token], now: Instant) -> Mark
     }
 }
 
-pub(super) async fn create(
+pub(super) async fn create_token(
     State(app): State<Arc<AppState>>,
     LoggedIn(person): LoggedIn,
     form: CsrfForm,
 ) -> PageResult {
-    let new = new_token(&person, &form)?;
+    let new = parse_new_token(&person, &form)?;
     let CreatedToken { token, secret } =
         tokens::create_token(&app, &person.actor(), new).await.map_err(AppError::from)?;
     let body = html! {
-        p { "This is the token “" (layout::said(&token.label)) "”. It is shown once, now:" }
+        p { "This is the token “" (layout::sanitize_text(&token.label)) "”. It is shown once, now:" }
         pre.draft tabindex="0" { (secret.expose()) }
-        p { "Programs send it as " code { "Authorization: Bearer " (TOKEN_PREFIX) "…" } ", and can do what you may until " (sessionwatch_clock::readable(token.expires_at)) "." }
+        p { "Programs send it as " code { "Authorization: Bearer " (API_TOKEN_PREFIX) "…" } ", and can do what you may until " (sessionwatch_clock::format_utc(token.expires_at)) "." }
         p { a href="/settings" { "Back" } }
     };
-    Ok(layout::page(&person, PageHead { title: "A new token", path: "/settings", live: false }, &body))
+    Ok(layout::render_page(&person, PageHead { title: "A new token", path: "/settings", live: false }, &body))
 }
 
 /// The token that a form asks for.
-fn new_token(person: &CurrentUser, form: &CsrfForm) -> Result<NewToken, AppError> {
+fn parse_new_token(person: &CurrentUser, form: &CsrfForm) -> Result<NewToken, AppError> {
     let label = form.text("label").to_owned();
     if !is_valid_label(&label) {
         return Err(AppError::Invalid("A token has a name of up to 64 characters.".into()));
     }
-    let days = form.text("days").parse().ok().filter(|days| (1..=MAX_DAYS).contains(days));
-    let days = days.ok_or_else(|| AppError::Invalid(format!("A token holds for 1 to {MAX_DAYS} days.")))?;
-    let scopes: Vec<Scope> =
-        Scope::ALL.iter().copied().filter(|scope| !form.text(scope.name()).is_empty()).collect();
+    let days = form.text("days").parse().ok().filter(|days| (1..=MAX_TOKEN_DAYS).contains(days));
+    let days =
+        days.ok_or_else(|| AppError::Invalid(format!("A token holds for 1 to {MAX_TOKEN_DAYS} days.")))?;
+    let scopes: Vec<TokenScope> =
+        TokenScope::ALL.iter().copied().filter(|scope| !form.text(scope.name()).is_empty()).collect();
     if scopes.is_empty() {
         return Err(AppError::Invalid("Say what the token is for.".into()));
     }
-    if scopes.iter().any(|scope| scope.role() > person.role) {
+    if scopes.iter().any(|scope| scope.required_role() > person.role) {
         return Err(AppError::Forbidden);
     }
-    Ok(NewToken { account: person.name.clone(), label, scopes, days })
+    Ok(NewToken { account: person.name.clone(), label, scopes, valid_days: days })
 }
 
-pub(super) async fn delete(
+pub(super) async fn delete_token(
     State(app): State<Arc<AppState>>,
     LoggedIn(person): LoggedIn,
     form: CsrfForm,

@@ -47,7 +47,7 @@ use sessionwatch_app::{
     },
     config::{AddressError, ConfigError},
     environment,
-    output::{self, color::paint},
+    output::{self, color::colorize_statuses},
     progress,
 };
 use tracing::Level;
@@ -63,7 +63,7 @@ pub struct Cli {
     #[arg(long, global = true, value_enum, default_value = "text", env = "SESSIONWATCH_LOG_FORMAT")]
     log_format: LogFormat,
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 /// How lines on standard error are written.
@@ -74,47 +74,47 @@ enum LogFormat {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
-    Demo(demo::Args),
-    Init(init::Args),
-    Doctor(doctor::Args),
-    Check(check::Args),
+enum CliCommand {
+    Demo(demo::DemoArgs),
+    Init(init::InitArgs),
+    Doctor(doctor::DoctorArgs),
+    Check(check::CheckArgs),
     #[command(subcommand)]
-    Sessions(sessions::Args),
-    Sql(sql::Args),
-    Grants(grants::Args),
-    Serve(serve::Args),
+    Sessions(sessions::SessionsCommand),
+    Sql(sql::SqlArgs),
+    Grants(grants::GrantsArgs),
+    Serve(serve::ServeArgs),
     #[command(subcommand)]
-    Cleanup(cleanup::Args),
+    Cleanup(cleanup::CleanupCommand),
     #[command(subcommand)]
-    Revoke(revoke::Args),
+    Revoke(revoke::RevokeCommand),
     #[command(subcommand)]
-    Archive(archive::Args),
+    Archive(archive::ArchiveCommand),
     #[command(subcommand)]
-    Incident(incident::Args),
+    Incident(incident::IncidentCommand),
     #[command(subcommand)]
-    Alerts(alerts::Args),
+    Alerts(alerts::AlertsCommand),
     #[command(subcommand)]
-    Logs(logs::Args),
+    Logs(logs::LogsCommand),
     #[command(subcommand)]
-    Accounts(accounts::Args),
+    Accounts(accounts::AccountsCommand),
     #[command(subcommand)]
-    Targets(targets::Args),
+    Targets(targets::TargetsCommand),
     #[command(subcommand)]
-    Tokens(tokens::Args),
+    Tokens(tokens::TokensCommand),
     #[command(subcommand)]
-    Report(report::Args),
+    Report(report::ReportCommand),
     #[command(subcommand)]
-    Audit(audit::Args),
-    Backup(backup::Args),
+    Audit(audit::AuditCommand),
+    Backup(backup::BackupArgs),
     #[command(subcommand)]
-    Notify(notify::Args),
+    Notify(notify::NotifyCommand),
     #[command(subcommand)]
-    Integrations(integrations::Args),
+    Integrations(integrations::IntegrationsCommand),
     #[command(subcommand)]
-    Config(config::Args),
-    Completions(completions::Args),
-    Man(man::Args),
+    Config(config::ConfigCommand),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
 }
 
 /// Why a command did not do its work.
@@ -137,7 +137,7 @@ pub enum Failure {
     Store(#[from] StoreError),
     /// A plan could not be made or carried out.
     #[error(transparent)]
-    Act(#[from] sessionwatch_app::remediation::ActError),
+    Act(#[from] sessionwatch_app::remediation::ActionError),
     /// A channel did not accept a message.
     #[error("{0}")]
     Delivery(String),
@@ -172,49 +172,49 @@ impl From<AppError> for Failure {
 /// Parses the arguments of this process and runs the command. The exit code is that of [`Cli::run`].
 #[must_use]
 pub fn main() -> ExitCode {
-    arguments::parse().map_or_else(|code| code, Cli::run)
+    arguments::parse_arguments().map_or_else(|code| code, Cli::run)
 }
 
 impl Cli {
     /// Does the work; the exit code is 0 healthy, 1 a check is failing, 2 usage, 3 something could not be checked.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        let watching = matches!(self.command, Command::Serve(_));
-        let level = match watching {
+        let is_daemon = matches!(self.command, CliCommand::Serve(_));
+        let level = match is_daemon {
             _ if self.verbose => Level::DEBUG,
             true => Level::INFO,
             false => Level::WARN,
         };
-        log(level, self.log_format, watching);
-        if output::is_stderr_terminal() && !watching {
-            progress::watch();
+        init_logging(level, self.log_format, is_daemon);
+        if output::is_stderr_terminal() && !is_daemon {
+            progress::enable_progress();
         }
         let outcome = match self.command {
-            Command::Demo(args) => demo::run(&args),
-            Command::Init(args) => init::run(&args),
-            Command::Doctor(args) => doctor::run(&args),
-            Command::Check(args) => check::run(&args),
-            Command::Sessions(args) => sessions::run(&args),
-            Command::Sql(args) => sql::run(&args),
-            Command::Grants(args) => grants::run(&args),
-            Command::Serve(args) => serve::run(&args),
-            Command::Cleanup(args) => cleanup::run(&args),
-            Command::Revoke(args) => revoke::run(&args),
-            Command::Archive(args) => archive::run(&args),
-            Command::Incident(args) => incident::run(&args),
-            Command::Alerts(args) => alerts::run(&args),
-            Command::Logs(args) => logs::run(&args),
-            Command::Accounts(args) => accounts::run(&args),
-            Command::Targets(args) => targets::run(&args),
-            Command::Tokens(args) => tokens::run(&args),
-            Command::Report(args) => report::run(&args),
-            Command::Audit(args) => audit::run(&args),
-            Command::Backup(args) => backup::run(&args),
-            Command::Notify(args) => notify::run(&args),
-            Command::Integrations(args) => integrations::run(&args),
-            Command::Config(args) => config::run(&args),
-            Command::Completions(args) => completions::run(&args),
-            Command::Man(args) => man::run(&args),
+            CliCommand::Demo(args) => demo::run(&args),
+            CliCommand::Init(args) => init::run(&args),
+            CliCommand::Doctor(args) => doctor::run(&args),
+            CliCommand::Check(args) => check::run(&args),
+            CliCommand::Sessions(args) => sessions::run(&args),
+            CliCommand::Sql(args) => sql::run(&args),
+            CliCommand::Grants(args) => grants::run(&args),
+            CliCommand::Serve(args) => serve::run(&args),
+            CliCommand::Cleanup(args) => cleanup::run(&args),
+            CliCommand::Revoke(args) => revoke::run(&args),
+            CliCommand::Archive(args) => archive::run(&args),
+            CliCommand::Incident(args) => incident::run(&args),
+            CliCommand::Alerts(args) => alerts::run(&args),
+            CliCommand::Logs(args) => logs::run(&args),
+            CliCommand::Accounts(args) => accounts::run(&args),
+            CliCommand::Targets(args) => targets::run(&args),
+            CliCommand::Tokens(args) => tokens::run(&args),
+            CliCommand::Report(args) => report::run(&args),
+            CliCommand::Audit(args) => audit::run(&args),
+            CliCommand::Backup(args) => backup::run(&args),
+            CliCommand::Notify(args) => notify::run(&args),
+            CliCommand::Integrations(args) => integrations::run(&args),
+            CliCommand::Config(args) => config::run(&args),
+            CliCommand::Completions(args) => completions::run(&args),
+            CliCommand::Man(args) => man::run(&args),
         };
         match outcome {
             Ok(code) => code,
@@ -239,26 +239,28 @@ impl Failure {
         };
         let message = match self {
             // People see the lines that it is about; what programs read stays a line for each problem.
-            Self::Config(error) if output::is_stderr_terminal() && !JSON.load(Ordering::Relaxed) => {
-                error.render(may_color())
+            Self::Config(error)
+                if output::is_stderr_terminal() && !JSON_LOG_ENABLED.load(Ordering::Relaxed) =>
+            {
+                error.render(is_color_allowed())
             }
             _ => self.to_string(),
         };
-        complain(&message, hint.as_deref());
+        print_error(&message, hint.as_deref());
         if let Self::Act(error) = self {
             // With standard error closed there is nobody left to tell.
-            let _ = output::stderr().write_all(acting::choices(error).as_bytes());
+            let _ = output::masked_stderr().write_all(acting::render_choices(error).as_bytes());
         }
         match self {
             // A state of the incident, not a fault of the command.
             Self::Act(
-                sessionwatch_app::remediation::ActError::NotYet { .. }
-                | sessionwatch_app::remediation::ActError::NotFrozen { .. },
+                sessionwatch_app::remediation::ActionError::NotClosable { .. }
+                | sessionwatch_app::remediation::ActionError::EvidenceRequired { .. },
             ) => ExitCode::from(1),
-            Self::Act(error) if error.is_usage() => ExitCode::from(2),
-            Self::Target(error) if error.is_usage() => ExitCode::from(2),
+            Self::Act(error) if error.is_usage_error() => ExitCode::from(2),
+            Self::Target(error) if error.is_usage_error() => ExitCode::from(2),
             Self::Address(_) | Self::Config(_) | Self::Usage(_) => ExitCode::from(2),
-            Self::Bug(_) => ExitCode::from(BUG),
+            Self::Bug(_) => ExitCode::from(BUG_EXIT_CODE),
             Self::Target(_)
             | Self::Store(_)
             | Self::Act(_)
@@ -272,7 +274,7 @@ impl Failure {
 }
 
 /// The exit code of a bug (`EX_SOFTWARE` of `sysexits.h`).
-pub const BUG: u8 = 70;
+pub const BUG_EXIT_CODE: u8 = 70;
 
 /// Threads that run tasks. None of them computes or blocks for long: what does has threads of its own.
 const WORKER_THREADS: usize = 2;
@@ -282,7 +284,7 @@ const WORKER_THREADS: usize = 2;
 /// # Errors
 ///
 /// If the system refuses what it needs.
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+fn build_runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(WORKER_THREADS).enable_all().build()
 }
 
@@ -294,67 +296,71 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     // Boxed, so that the runtime is compiled once and not for each command.
     let future: Pin<Box<dyn Future<Output = Result<T, Failure>>>> = Box::pin(future);
-    runtime()?.block_on(future)
+    build_runtime()?.block_on(future)
 }
 
 /// Prints for a person: in colour on a terminal, unless `NO_COLOR` is set or the terminal knows none.
 fn print_readable(text: &str) -> Result<(), Failure> {
-    if output::is_stdout_terminal() && may_color() { print(&paint(text)) } else { print(text) }
+    if output::is_stdout_terminal() && is_color_allowed() {
+        print_text(&colorize_statuses(text))
+    } else {
+        print_text(text)
+    }
 }
 
 /// Returns `false` if `NO_COLOR` is set, or the terminal knows no color.
-fn may_color() -> bool {
-    let is_dumb = environment::variable("TERM").is_some_and(|term| term == "dumb");
-    environment::variable("NO_COLOR").is_none() && !is_dumb
+fn is_color_allowed() -> bool {
+    let is_dumb = environment::read_variable("TERM").is_some_and(|term| term == "dumb");
+    environment::read_variable("NO_COLOR").is_none() && !is_dumb
 }
 
-fn print(text: &str) -> Result<(), Failure> {
-    let mut stdout = output::stdout();
+fn print_text(text: &str) -> Result<(), Failure> {
+    let mut stdout = output::masked_stdout();
     stdout.write_all(text.as_bytes())?;
     Ok(stdout.flush()?)
 }
 
 /// Whether lines on standard error are JSON.
-static JSON: AtomicBool = AtomicBool::new(false);
+static JSON_LOG_ENABLED: AtomicBool = AtomicBool::new(false);
 
 /// What is logged on standard error: everything for who asks for it; of a daemon, what goes wrong, with the time.
-fn log(level: Level, format: LogFormat, watching: bool) {
+fn init_logging(level: Level, format: LogFormat, is_daemon: bool) {
     let log = tracing_subscriber::fmt().with_max_level(level).with_target(false).with_ansi(false);
-    let log = log.with_writer(output::stderr);
-    JSON.store(format == LogFormat::Json, Ordering::Relaxed);
+    let log = log.with_writer(output::masked_stderr);
+    JSON_LOG_ENABLED.store(format == LogFormat::Json, Ordering::Relaxed);
     // Somebody who embeds the command line may have a log of their own.
     let _ = match format {
         LogFormat::Json => log.json().flatten_event(true).try_init(),
-        LogFormat::Text if watching => log.try_init(),
+        LogFormat::Text if is_daemon => log.try_init(),
         LogFormat::Text => log.without_time().try_init(),
     };
 }
 
 /// Says that this program has a bug, which is at that place.
-pub fn complain_of_bug(place: &str) {
-    complain(&format!("this is a bug of sessionwatch{place}"), Some("please report it"));
+pub fn print_bug(place: &str) {
+    print_error(&format!("this is a bug of sessionwatch{place}"), Some("please report it"));
 }
 
 /// Something that the person should know, on standard error; with that closed there is nobody left to tell.
-fn complain_of(line: &str) {
-    if JSON.load(Ordering::Relaxed) {
+fn print_note(line: &str) {
+    if JSON_LOG_ENABLED.load(Ordering::Relaxed) {
         return tracing::warn!("{line}");
     }
-    let _ = writeln!(output::stderr(), "note: {line}");
+    let _ = writeln!(output::masked_stderr(), "note: {line}");
 }
 
 /// An error for the person, on standard error; with that closed there is nobody left to tell.
-fn complain(message: &str, hint: Option<&str>) {
-    if JSON.load(Ordering::Relaxed) {
+fn print_error(message: &str, hint: Option<&str>) {
+    if JSON_LOG_ENABLED.load(Ordering::Relaxed) {
         return tracing::error!(hint, "{message}");
     }
-    let _ = writeln!(output::stderr(), "error: {message}");
+    let _ = writeln!(output::masked_stderr(), "error: {message}");
     if let Some(text) = hint {
-        self::hint(text);
+        self::print_hint(text);
     }
 }
 
 /// How to mend an error that has been told, on standard error.
-fn hint(text: &str) {
-    let _ = writeln!(output::stderr(), "hint: {text}");
+fn print_hint(text: &str) {
+    let _ = writeln!(output::masked_stderr(), "hint: {text}");
 }

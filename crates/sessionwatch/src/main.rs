@@ -8,7 +8,7 @@ fn main() -> ExitCode {
         let place = panic
             .location()
             .map_or_else(String::new, |place| format!(" at {}:{}", place.file(), place.line()));
-        sessionwatch::cli::complain_of_bug(&place);
+        sessionwatch::cli::print_bug(&place);
     }));
-    panic::catch_unwind(sessionwatch::cli::main).unwrap_or(ExitCode::from(sessionwatch::cli::BUG))
+    panic::catch_unwind(sessionwatch::cli::main).unwrap_or(ExitCode::from(sessionwatch::cli::BUG_EXIT_CODE))
 }

@@ -7,17 +7,17 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 /// The files of a server with TLS.
 #[derive(Debug)]
-pub struct Certificates {
+pub struct TestCertificates {
     folder: PathBuf,
 }
 
-impl Certificates {
+impl TestCertificates {
     /// Makes them in that folder.
     ///
     /// # Errors
     ///
     /// If they cannot be made or written.
-    pub fn make(folder: &Path) -> Result<Self> {
+    pub fn generate(folder: &Path) -> Result<Self> {
         let (authority, key) = new_authority("authority")?;
         let (stranger, stranger_key) = new_authority("stranger")?;
         let server_key = KeyPair::generate()?;
@@ -43,13 +43,13 @@ impl Certificates {
 
     /// An authority that did not.
     #[must_use]
-    pub fn stranger(&self) -> PathBuf {
+    pub fn untrusted_authority(&self) -> PathBuf {
         self.folder.join("stranger.pem")
     }
 
     /// The server's certificate.
     #[must_use]
-    pub fn server(&self) -> PathBuf {
+    pub fn server_certificate(&self) -> PathBuf {
         self.folder.join("server.pem")
     }
 

@@ -7,13 +7,14 @@ use std::{
 };
 
 use crate::{
-    ProgramOutput, command,
-    http::{self, HttpResponse},
+    ProgramOutput,
+    http::{self, ClientResponse},
+    program_command,
 };
 
 /// The daemon, and the address of its pages. It ends with this value.
 #[derive(Debug)]
-pub struct Daemon {
+pub struct DaemonProcess {
     /// Its process.
     pub child: Child,
     /// Where it listens, such as `127.0.0.1:8080`.
@@ -21,7 +22,7 @@ pub struct Daemon {
     stdout: BufReader<ChildStdout>,
 }
 
-impl Daemon {
+impl DaemonProcess {
     /// Starts it with the configuration in a folder, and waits until it listens.
     ///
     /// # Panics
@@ -29,7 +30,7 @@ impl Daemon {
     /// If it does not.
     #[must_use]
     pub fn start(folder: &Path) -> Self {
-        Self::start_with(command(&["serve"]).current_dir(folder))
+        Self::start_with_command(program_command(&["serve"]).current_dir(folder))
     }
 
     /// Starts it by that command.
@@ -38,10 +39,10 @@ impl Daemon {
     ///
     /// If it does not listen.
     #[must_use]
-    pub fn start_with(command: &mut Command) -> Self {
+    pub fn start_with_command(command: &mut Command) -> Self {
         // Whatever goes wrong from here on, it ends with the story.
         let mut daemon = Self::spawn(command);
-        let line = daemon.next_line();
+        let line = daemon.read_line();
         let (_, address) =
             line.split_once("://").unwrap_or_else(|| panic!("it says where it listens: {line}"));
         daemon.address = address.trim_end_matches("/metrics").to_owned();
@@ -65,7 +66,7 @@ impl Daemon {
     /// # Panics
     ///
     /// If it prints what is no text.
-    pub fn next_line(&mut self) -> String {
+    pub fn read_line(&mut self) -> String {
         let mut line = String::new();
         self.stdout.read_line(&mut line).expect("it prints text");
         line.trim_end().to_owned()
@@ -76,7 +77,7 @@ impl Daemon {
     /// # Panics
     ///
     /// If it ends without such a line.
-    pub fn line_with(&mut self, part: &str) -> String {
+    pub fn wait_for_line(&mut self, part: &str) -> String {
         let mut line = String::new();
         while !line.contains(part) {
             line.clear();
@@ -91,8 +92,8 @@ impl Daemon {
     /// # Panics
     ///
     /// If there is no such line.
-    pub fn setup_path(&mut self) -> Option<String> {
-        let line = self.next_line();
+    pub fn read_setup_path(&mut self) -> Option<String> {
+        let line = self.read_line();
         assert!(!line.is_empty(), "it says where the dashboard is");
         let (_, token) = line.split_once("/setup/")?;
         let token = token.split_whitespace().next()?.trim_end_matches('.');
@@ -101,19 +102,19 @@ impl Daemon {
 
     /// What one of its pages answers.
     #[must_use]
-    pub fn get(&self, path: &str) -> HttpResponse {
+    pub fn get(&self, path: &str) -> ClientResponse {
         http::get(&self.address, path)
     }
 
     /// What one of its pages says.
     #[must_use]
-    pub fn page(&self, path: &str) -> String {
+    pub fn get_body(&self, path: &str) -> String {
         self.get(path).body
     }
 
     /// What is answered to something that is posted to it.
     #[must_use]
-    pub fn post(&self, path: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> HttpResponse {
+    pub fn post(&self, path: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> ClientResponse {
         http::post(&self.address, path, headers, body)
     }
 
@@ -122,7 +123,7 @@ impl Daemon {
     /// # Panics
     ///
     /// If it has ended.
-    pub fn signal(&self, name: &str) {
+    pub fn send_signal(&self, name: &str) {
         let kill = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
         assert!(kill.is_ok_and(|status| status.success()), "{name} reaches it");
     }
@@ -140,12 +141,12 @@ impl Daemon {
     /// Asks it to end: its exit code.
     #[must_use]
     pub fn stop(self) -> Option<i32> {
-        self.signal("TERM");
+        self.send_signal("TERM");
         self.wait()
     }
 }
 
-impl Drop for Daemon {
+impl Drop for DaemonProcess {
     fn drop(&mut self) {
         // It has ended where the story went well.
         let _ = self.child.kill();
@@ -159,8 +160,8 @@ impl Drop for Daemon {
 ///
 /// If it cannot be run.
 #[must_use]
-pub fn start_refused(folder: &Path) -> ProgramOutput {
-    let mut command = command(&["serve"]);
+pub fn start_expecting_refusal(folder: &Path) -> ProgramOutput {
+    let mut command = program_command(&["serve"]);
     command.current_dir(folder).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the program runs");
     let mut line = String::new();

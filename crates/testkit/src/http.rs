@@ -8,11 +8,11 @@ use serde_json::Value;
 use crate::ACCOUNT_PASSWORD;
 
 /// How long an answer may take, on a busy machine.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct HttpRequest<'a> {
+pub struct ClientRequest<'a> {
     /// The method; `GET` where it is empty.
     pub method: &'a str,
     /// The path, with its query.
@@ -25,7 +25,7 @@ pub struct HttpRequest<'a> {
 
 /// What was answered.
 #[derive(Clone, Debug, Default)]
-pub struct HttpResponse {
+pub struct ClientResponse {
     /// The status; 0 where the connection ended without an answer.
     pub status: u16,
     /// Names in small letters, and values.
@@ -34,7 +34,7 @@ pub struct HttpResponse {
     pub body: String,
 }
 
-impl HttpResponse {
+impl ClientResponse {
     /// The first header of that name, in small letters; empty where there is none.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
@@ -47,19 +47,19 @@ impl HttpResponse {
     ///
     /// If it is not.
     #[must_use]
-    pub fn json(&self) -> Value {
+    pub fn parse_json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {} {}", self.status, self.body))
     }
 
     /// The status, and headers and body.
     #[must_use]
-    pub fn parts(self) -> (u16, String) {
-        (self.status, self.text())
+    pub fn into_status_and_text(self) -> (u16, String) {
+        (self.status, self.headers_and_body())
     }
 
     /// Headers and body, for whoever looks for a text anywhere.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub fn headers_and_body(&self) -> String {
         let head: String = self.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
         format!("{head}\n{}", self.body)
     }
@@ -71,47 +71,47 @@ impl HttpResponse {
 ///
 /// If method or headers are none.
 #[must_use]
-pub fn send(address: &str, request: HttpRequest<'_>) -> HttpResponse {
+pub fn send_request(address: &str, request: ClientRequest<'_>) -> ClientResponse {
     // Stories about browsers run in a runtime of their own, in which no other one can be waited for.
     std::thread::scope(|scope| {
         let asking = scope.spawn(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let answer = runtime.expect("a runtime").block_on(exchange(address, request));
+            let answer = runtime.expect("a runtime").block_on(send_async(address, request));
             // Some stories cut connections: a test that fails shows why.
-            answer.inspect_err(|error| tell_error(address, error)).unwrap_or_default()
+            answer.inspect_err(|error| print_error(address, error)).unwrap_or_default()
         });
         asking.join().expect("a request that can be made")
     })
 }
 
 #[expect(clippy::print_stderr, reason = "the output of a test that fails")]
-fn tell_error(address: &str, error: &reqwest::Error) {
+fn print_error(address: &str, error: &reqwest::Error) {
     eprintln!("no answer from {address}: {error:?}");
 }
 
 /// What a page answers.
 #[must_use]
-pub fn get(address: &str, path: &str) -> HttpResponse {
-    send(address, HttpRequest { path, ..HttpRequest::default() })
+pub fn get(address: &str, path: &str) -> ClientResponse {
+    send_request(address, ClientRequest { path, ..ClientRequest::default() })
 }
 
 /// What a page answers to a request with these headers.
 #[must_use]
-pub fn get_with(address: &str, path: &str, headers: &[(&str, &str)]) -> HttpResponse {
-    send(address, HttpRequest { path, headers, ..HttpRequest::default() })
+pub fn get_with_headers(address: &str, path: &str, headers: &[(&str, &str)]) -> ClientResponse {
+    send_request(address, ClientRequest { path, headers, ..ClientRequest::default() })
 }
 
 /// What is answered to something that is posted.
 #[must_use]
-pub fn post(address: &str, path: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> HttpResponse {
-    send(address, HttpRequest { method: "POST", path, headers, body: body.as_ref() })
+pub fn post(address: &str, path: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> ClientResponse {
+    send_request(address, ClientRequest { method: "POST", path, headers, body: body.as_ref() })
 }
 
-async fn exchange(address: &str, request: HttpRequest<'_>) -> reqwest::Result<HttpResponse> {
+async fn send_async(address: &str, request: ClientRequest<'_>) -> reqwest::Result<ClientResponse> {
     let method = if request.method.is_empty() { "GET" } else { request.method };
     let method = Method::from_bytes(method.as_bytes()).expect("a method");
     let url = format!("http://{address}{}", request.path);
-    let mut asked = client().request(method, url).body(request.body.to_vec());
+    let mut asked = shared_client().request(method, url).body(request.body.to_vec());
     for (name, value) in request.headers {
         asked = asked.header(*name, *value);
     }
@@ -124,31 +124,31 @@ async fn exchange(address: &str, request: HttpRequest<'_>) -> reqwest::Result<Ht
         .collect();
     let status = answer.status().as_u16();
     let body = answer.bytes().await.unwrap_or_default();
-    Ok(HttpResponse { status, headers, body: String::from_utf8_lossy(&body).into_owned() })
+    Ok(ClientResponse { status, headers, body: String::from_utf8_lossy(&body).into_owned() })
 }
 
 /// One client, which keeps no connections: each belongs to the runtime that opened it.
-fn client() -> &'static Client {
-    static CLIENT: OnceLock<Client> = OnceLock::new();
-    CLIENT.get_or_init(|| {
+fn shared_client() -> &'static Client {
+    static SHARED_CLIENT: OnceLock<Client> = OnceLock::new();
+    SHARED_CLIENT.get_or_init(|| {
         // Somebody else may have chosen one already.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let client = Client::builder().no_proxy().redirect(Policy::none());
-        client.timeout(ANSWER_TIMEOUT).pool_max_idle_per_host(0).build().expect("a client")
+        client.timeout(RESPONSE_TIMEOUT).pool_max_idle_per_host(0).build().expect("a client")
     })
 }
 
 /// A log-in to the dashboard.
 #[derive(Clone, Debug)]
-pub struct Login {
+pub struct DashboardLogin {
     /// What the browser sends from then on, as the header has it.
     pub cookie: String,
     /// What forms carry.
-    pub form: String,
+    pub csrf_token: String,
 }
 
-impl Login {
-    /// Logs an account in that [`crate::add_account`] has made.
+impl DashboardLogin {
+    /// Logs an account in that [`crate::create_account`] has made.
     ///
     /// # Panics
     ///
@@ -161,20 +161,20 @@ impl Login {
         let cookie = answer.header("set-cookie").split(';').next().unwrap_or_default().to_owned();
         let is_kept = answer.header("set-cookie");
         assert!(is_kept.contains("HttpOnly") && is_kept.contains("SameSite=Lax"), "{is_kept}");
-        let page = get_with(address, "/settings", &[("cookie", &cookie)]).body;
+        let page = get_with_headers(address, "/settings", &[("cookie", &cookie)]).body;
         let (_, form) = page.split_once("name=\"form\" value=\"").expect("a page with a form");
-        Self { cookie, form: form.split('"').next().unwrap_or_default().to_owned() }
+        Self { cookie, csrf_token: form.split('"').next().unwrap_or_default().to_owned() }
     }
 
     /// What a page answers to whoever is logged in.
     #[must_use]
-    pub fn get(&self, address: &str, path: &str) -> HttpResponse {
-        get_with(address, path, &[("cookie", &self.cookie)])
+    pub fn get(&self, address: &str, path: &str) -> ClientResponse {
+        get_with_headers(address, path, &[("cookie", &self.cookie)])
     }
 
     /// What is answered to a form with these fields, besides its own.
     #[must_use]
-    pub fn submit(&self, address: &str, path: &str, fields: &str) -> HttpResponse {
-        post(address, path, &[("cookie", &self.cookie)], format!("form={}&{fields}", self.form))
+    pub fn submit_form(&self, address: &str, path: &str, fields: &str) -> ClientResponse {
+        post(address, path, &[("cookie", &self.cookie)], format!("form={}&{fields}", self.csrf_token))
     }
 }

@@ -12,7 +12,7 @@ use crate::{inbox::Inbox, tcp_server::TcpServer};
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
-pub struct Received {
+pub struct ReceivedRequest {
     /// The method, such as `POST`.
     pub method: String,
     /// The path with the query, such as `/hook`.
@@ -25,50 +25,50 @@ pub struct Received {
 
 /// An HTTP server for tests. It ends with this value.
 #[derive(Debug)]
-pub struct Sink {
+pub struct HttpSink {
     server: TcpServer,
-    shared: Arc<Shared>,
+    shared: Arc<HttpSinkState>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    received: Inbox<Received>,
-    answers: Mutex<Answers>,
-    gate: Mutex<Gate>,
-    opened: Condvar,
+struct HttpSinkState {
+    received: Inbox<ReceivedRequest>,
+    responses: Mutex<ResponsePlan>,
+    gate: Mutex<ResponseGate>,
+    gate_changed: Condvar,
 }
 
 /// Which requests are answered: so many that arrive first, and after them only as many together as the gate is wide.
 #[derive(Debug)]
-struct Gate {
+struct ResponseGate {
     arrived: usize,
-    first: usize,
-    width: usize,
+    immediate: usize,
+    batch_size: usize,
 }
 
-impl Gate {
+impl ResponseGate {
     fn is_open_for(&self, number: usize) -> bool {
-        let more = self.arrived.saturating_sub(self.first);
-        number <= self.first || number <= self.first + more - more % self.width
+        let more = self.arrived.saturating_sub(self.immediate);
+        number <= self.immediate || number <= self.immediate + more - more % self.batch_size
     }
 }
 
 #[derive(Debug)]
-enum Answers {
+enum ResponsePlan {
     /// None is given, and connections stay open.
     Never,
     /// These, the first one first; then 200.
-    These(Vec<String>),
+    Scripted(Vec<String>),
 }
 
-impl Sink {
+impl HttpSink {
     /// Starts a sink whose first answers are these status lines with headers, such as `503 Busy\r\nRetry-After: 1`.
     ///
     /// # Errors
     ///
     /// If it cannot listen.
     pub fn start(answers: &[&str]) -> Result<Self> {
-        Self::start_at(0, answers)
+        Self::start_at_port(0, answers)
     }
 
     /// Starts a sink at that port, such as one where another was stopped.
@@ -76,8 +76,11 @@ impl Sink {
     /// # Errors
     ///
     /// If it cannot listen.
-    pub fn start_at(port: u16, answers: &[&str]) -> Result<Self> {
-        Self::launch(port, Answers::These(answers.iter().map(|answer| (*answer).to_owned()).collect()))
+    pub fn start_at_port(port: u16, answers: &[&str]) -> Result<Self> {
+        Self::start_with_plan(
+            port,
+            ResponsePlan::Scripted(answers.iter().map(|answer| (*answer).to_owned()).collect()),
+        )
     }
 
     /// Starts a sink that reads what it is sent and never answers.
@@ -85,31 +88,31 @@ impl Sink {
     /// # Errors
     ///
     /// If it cannot listen.
-    pub fn start_silent() -> Result<Self> {
-        Self::launch(0, Answers::Never)
+    pub fn start_unresponsive() -> Result<Self> {
+        Self::start_with_plan(0, ResponsePlan::Never)
     }
 
-    fn launch(port: u16, answers: Answers) -> Result<Self> {
-        let gate = Mutex::new(Gate { arrived: 0, first: 0, width: 1 });
+    fn start_with_plan(port: u16, answers: ResponsePlan) -> Result<Self> {
+        let gate = Mutex::new(ResponseGate { arrived: 0, immediate: 0, batch_size: 1 });
         let (received, answers, opened) = (Inbox::new(), Mutex::new(answers), Condvar::new());
-        let shared = Arc::new(Shared { received, answers, gate, opened });
+        let shared = Arc::new(HttpSinkState { received, responses: answers, gate, gate_changed: opened });
         let serving = Arc::clone(&shared);
-        let server = TcpServer::start(port, move |stream| serve(&serving, stream))?;
+        let server = TcpServer::start(port, move |stream| serve_connection(&serving, stream))?;
         Ok(Self { server, shared })
     }
 
     /// From now on answers so many requests at once, and later ones only when as many of them wait together as `width` says.
-    pub fn answer_together(&self, at_once: usize, width: usize) {
+    pub fn respond_in_batches(&self, immediate: usize, batch_size: usize) {
         let mut gate = self.shared.lock_gate();
-        (gate.first, gate.width) = (gate.arrived + at_once, width);
-        self.shared.opened.notify_all();
+        (gate.immediate, gate.batch_size) = (gate.arrived + immediate, batch_size);
+        self.shared.gate_changed.notify_all();
     }
 
     /// Answers every request at once, those too that wait.
-    pub fn answer_all(&self) {
+    pub fn respond_immediately(&self) {
         let mut gate = self.shared.lock_gate();
-        (gate.first, gate.width) = (gate.arrived, 1);
-        self.shared.opened.notify_all();
+        (gate.immediate, gate.batch_size) = (gate.arrived, 1);
+        self.shared.gate_changed.notify_all();
     }
 
     /// Its address.
@@ -126,54 +129,54 @@ impl Sink {
 
     /// All requests that have arrived so far.
     #[must_use]
-    pub fn received(&self) -> Vec<Received> {
-        self.shared.received.all()
+    pub fn received_requests(&self) -> Vec<ReceivedRequest> {
+        self.shared.received.to_vec()
     }
 
     /// Waits until so many requests have arrived, for two minutes at most: all that have.
     #[must_use]
-    pub fn wait_for(&self, count: usize) -> Vec<Received> {
-        self.shared.received.wait_for(count)
+    pub fn wait_for_requests(&self, count: usize) -> Vec<ReceivedRequest> {
+        self.shared.received.wait_for_count(count)
     }
 
     /// Refuses connections from now on, and ends those it has: all requests that have arrived.
-    pub fn stop(self) -> Vec<Received> {
+    pub fn stop(self) -> Vec<ReceivedRequest> {
         drop(self.server);
-        self.shared.received.all()
+        self.shared.received.to_vec()
     }
 }
 
-impl Shared {
-    fn lock_gate(&self) -> MutexGuard<'_, Gate> {
+impl HttpSinkState {
+    fn lock_gate(&self) -> MutexGuard<'_, ResponseGate> {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until a request may be answered, which has just arrived.
-    fn pass_gate(&self) {
+    fn wait_for_gate(&self) {
         let mut gate = self.lock_gate();
         gate.arrived += 1;
         let number = gate.arrived;
-        self.opened.notify_all();
-        drop(self.opened.wait_while(gate, |gate| !gate.is_open_for(number)));
+        self.gate_changed.notify_all();
+        drop(self.gate_changed.wait_while(gate, |gate| !gate.is_open_for(number)));
     }
 
     /// Keeps a request: the answer to it, if there is to be one. Requests and answers come in the same order.
-    fn keep(&self, request: Received) -> Option<String> {
-        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+    fn record_request(&self, request: ReceivedRequest) -> Option<String> {
+        let mut answers = self.responses.lock().unwrap_or_else(PoisonError::into_inner);
         self.received.push(request);
         match &mut *answers {
-            Answers::Never => None,
-            Answers::These(left) if left.is_empty() => Some("200 OK".to_owned()),
-            Answers::These(left) => Some(left.remove(0)),
+            ResponsePlan::Never => None,
+            ResponsePlan::Scripted(left) if left.is_empty() => Some("200 OK".to_owned()),
+            ResponsePlan::Scripted(left) => Some(left.remove(0)),
         }
     }
 }
 
-fn serve(shared: &Shared, mut stream: &TcpStream) -> Result<()> {
+fn serve_connection(shared: &HttpSinkState, mut stream: &TcpStream) -> Result<()> {
     let mut reader = BufReader::new(stream);
     let request = read_request(&mut reader)?;
-    if let Some(status) = shared.keep(request) {
-        shared.pass_gate();
+    if let Some(status) = shared.record_request(request) {
+        shared.wait_for_gate();
         write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
     } else {
         // It lasts until the client has enough of waiting, or the sink ends.
@@ -182,7 +185,7 @@ fn serve(shared: &Shared, mut stream: &TcpStream) -> Result<()> {
     Ok(())
 }
 
-fn read_request(reader: &mut impl BufRead) -> Result<Received> {
+fn read_request(reader: &mut impl BufRead) -> Result<ReceivedRequest> {
     let mut line = String::new();
     reader.read_line(&mut line)?;
     let mut words = line.split_whitespace().map(str::to_owned);
@@ -199,7 +202,7 @@ fn read_request(reader: &mut impl BufRead) -> Result<Received> {
     let length = header("content-length").map_or(Ok(0), |length| length.parse())?;
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
-    Ok(Received { method, path, headers, body: String::from_utf8_lossy(&body).into_owned() })
+    Ok(ReceivedRequest { method, path, headers, body: String::from_utf8_lossy(&body).into_owned() })
 }
 
 #[cfg(test)]
@@ -229,11 +232,11 @@ mod tests {
 
     #[test]
     fn keeps_requests_and_answers_in_turn() {
-        let sink = Sink::start(&["503 Busy"]).unwrap();
-        assert!(sink.received().is_empty());
+        let sink = HttpSink::start(&["503 Busy"]).unwrap();
+        assert!(sink.received_requests().is_empty());
         assert_eq!(finish(&connect(sink.port()), REQUEST), "HTTP/1.1 503 Busy");
         assert_eq!(finish(&connect(sink.port()), "GET /x HTTP/1.1\r\n\r\n"), "HTTP/1.1 200 OK");
-        let [posted, got] = &sink.received()[..] else { panic!("{:?}", sink.received()) };
+        let [posted, got] = &sink.received_requests()[..] else { panic!("{:?}", sink.received_requests()) };
         assert_eq!((posted.method.as_str(), posted.path.as_str()), ("POST", "/hook?a=1"));
         assert_eq!(posted.headers[0], ("x-kind".to_owned(), "test".to_owned()));
         assert_eq!(posted.body, "hello");
@@ -242,22 +245,22 @@ mod tests {
 
     #[test]
     fn a_slow_client_holds_up_nobody() {
-        let sink = Sink::start(&[]).unwrap();
+        let sink = HttpSink::start(&[]).unwrap();
         let slow = connect(sink.port());
         let (begin, rest) = REQUEST.split_at(30);
         (&slow).write_all(begin.as_bytes()).unwrap();
         assert_eq!(finish(&connect(sink.port()), REQUEST), "HTTP/1.1 200 OK");
-        assert_eq!(sink.received().len(), 1);
+        assert_eq!(sink.received_requests().len(), 1);
         assert_eq!(finish(&slow, rest), "HTTP/1.1 200 OK");
-        assert_eq!(sink.received().len(), 2);
+        assert_eq!(sink.received_requests().len(), 2);
     }
 
     #[test]
     fn a_silent_sink_keeps_a_request_and_its_client_waiting() {
-        let sink = Sink::start_silent().unwrap();
+        let sink = HttpSink::start_unresponsive().unwrap();
         let mut client = connect(sink.port());
         client.write_all(REQUEST.as_bytes()).unwrap();
-        assert_eq!(sink.wait_for(1)[0].body, "hello");
+        assert_eq!(sink.wait_for_requests(1)[0].body, "hello");
         client.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         let waited = client.read(&mut [0; 1]).unwrap_err().kind();
         assert!(matches!(waited, ErrorKind::WouldBlock | ErrorKind::TimedOut), "{waited}");
@@ -268,34 +271,34 @@ mod tests {
 
     #[test]
     fn answers_together_those_that_come_together() {
-        let sink = Sink::start(&[]).unwrap();
-        sink.answer_together(1, 2);
+        let sink = HttpSink::start(&[]).unwrap();
+        sink.respond_in_batches(1, 2);
         assert_eq!(finish(&connect(sink.port()), REQUEST), "HTTP/1.1 200 OK");
         let mut waiting = connect(sink.port());
         waiting.write_all(REQUEST.as_bytes()).unwrap();
-        assert_eq!(sink.wait_for(2).len(), 2);
+        assert_eq!(sink.wait_for_requests(2).len(), 2);
         waiting.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         assert!(waiting.read(&mut [0; 1]).is_err(), "it waits for another one");
         assert_eq!(finish(&connect(sink.port()), REQUEST), "HTTP/1.1 200 OK");
         waiting.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         assert_eq!(finish(&waiting, ""), "HTTP/1.1 200 OK");
-        sink.answer_together(0, 2);
+        sink.respond_in_batches(0, 2);
         let held = connect(sink.port());
         (&held).write_all(REQUEST.as_bytes()).unwrap();
-        assert_eq!(sink.wait_for(4).len(), 4);
-        sink.answer_all();
+        assert_eq!(sink.wait_for_requests(4).len(), 4);
+        sink.respond_immediately();
         assert_eq!(finish(&held, ""), "HTTP/1.1 200 OK");
     }
 
     #[test]
     fn comes_back_at_the_port_where_it_was_stopped() {
-        let sink = Sink::start(&[]).unwrap();
+        let sink = HttpSink::start(&[]).unwrap();
         let port = sink.port();
         finish(&connect(port), REQUEST);
         assert_eq!(sink.stop().len(), 1);
         assert_eq!(TcpStream::connect(("127.0.0.1", port)).unwrap_err().kind(), ErrorKind::ConnectionRefused);
-        let back = Sink::start_at(port, &["503 Busy"]).unwrap();
+        let back = HttpSink::start_at_port(port, &["503 Busy"]).unwrap();
         assert_eq!(finish(&connect(port), REQUEST), "HTTP/1.1 503 Busy");
-        assert_eq!(back.received().len(), 1);
+        assert_eq!(back.received_requests().len(), 1);
     }
 }

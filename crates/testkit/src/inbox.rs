@@ -6,36 +6,37 @@ use std::{
 };
 
 /// The longest that anybody waits for something to arrive.
-const PATIENCE: Duration = Duration::from_secs(120);
+const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What has arrived, the first one first.
 #[derive(Debug)]
 pub(crate) struct Inbox<T> {
-    list: Mutex<Vec<T>>,
-    grown: Condvar,
+    items: Mutex<Vec<T>>,
+    arrived: Condvar,
 }
 
 impl<T: Clone> Inbox<T> {
     pub(crate) fn new() -> Self {
-        Self { list: Mutex::default(), grown: Condvar::new() }
+        Self { items: Mutex::default(), arrived: Condvar::new() }
     }
 
     pub(crate) fn push(&self, arrival: T) {
-        self.lock().push(arrival);
-        self.grown.notify_all();
+        self.lock_items().push(arrival);
+        self.arrived.notify_all();
     }
 
-    pub(crate) fn all(&self) -> Vec<T> {
-        self.lock().clone()
+    pub(crate) fn to_vec(&self) -> Vec<T> {
+        self.lock_items().clone()
     }
 
     /// Waits until there are so many, for two minutes at most: all that there are.
-    pub(crate) fn wait_for(&self, count: usize) -> Vec<T> {
-        let waited = self.grown.wait_timeout_while(self.lock(), PATIENCE, |list| list.len() < count);
+    pub(crate) fn wait_for_count(&self, count: usize) -> Vec<T> {
+        let waited =
+            self.arrived.wait_timeout_while(self.lock_items(), ARRIVAL_TIMEOUT, |list| list.len() < count);
         waited.unwrap_or_else(PoisonError::into_inner).0.clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<T>> {
-        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_items(&self) -> MutexGuard<'_, Vec<T>> {
+        self.items.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

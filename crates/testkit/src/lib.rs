@@ -3,36 +3,42 @@
 //! Alertmanager, and sinks that keep HTTP requests and mail); and a TCP proxy that fails as networks do.
 
 pub use self::{
-    alertmanager::Alertmanager,
-    certificates::Certificates,
-    daemon::{Daemon, start_refused},
-    http::{HttpRequest, HttpResponse, Login},
-    http_sink::{Received, Sink},
-    polling::{let_time_pass, wait_until, wait_until_none},
-    program::{ACCOUNT_PASSWORD, ProgramOutput, add_account, check, command, json, outcome, run, run_in},
-    proxy::{Fault, Proxy},
-    replica::Replica,
-    scene::{anomalous, clone_template, create_role, empty, healthy, left_behind, shared_tls_server},
-    server::{Database, Server, shared},
-    shared_versions::{shared_timescale, shared_version},
-    smtp::{Encryption, Mail, MailOptions, MailSink},
-    version::VERSIONS,
+    alertmanager::AlertmanagerServer,
+    certificates::TestCertificates,
+    daemon::{DaemonProcess, start_expecting_refusal},
+    fault_proxy::{FaultProxy, NetworkFault},
+    http::{ClientRequest, ClientResponse, DashboardLogin},
+    http_sink::{HttpSink, ReceivedRequest},
+    polling::{let_time_pass, wait_until, wait_until_none_left},
+    program::{
+        ACCOUNT_PASSWORD, ProgramOutput, create_account, find_check_result, program_command, run_check,
+        run_for_json, run_program, run_program_in,
+    },
+    replica::ReplicaServer,
+    sample_databases::{
+        anomalous_database, clone_template, create_role, empty_database, healthy_database, shared_tls_server,
+        wait_for_remaining_queries,
+    },
+    server::{Database, PostgresServer, shared_server},
+    server_binaries::POSTGRES_VERSIONS,
+    shared_servers::{shared_server_of_version, shared_timescale_server},
+    smtp::{MailEncryption, MailOptions, MailSink, ReceivedMail},
 };
 
 mod alertmanager;
 mod certificates;
 mod daemon;
+mod fault_proxy;
 pub mod http;
 mod http_sink;
 mod inbox;
 mod polling;
 mod processes;
 mod program;
-mod proxy;
 mod replica;
-pub mod scene;
+pub mod sample_databases;
 mod server;
-mod shared_versions;
+mod server_binaries;
+mod shared_servers;
 mod smtp;
 mod tcp_server;
-mod version;

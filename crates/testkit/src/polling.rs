@@ -24,7 +24,7 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 /// # Panics
 ///
 /// If they become no fewer.
-pub fn wait_until_none(what: &str, mut left: impl FnMut() -> u64) {
+pub fn wait_until_none_left(what: &str, mut left: impl FnMut() -> u64) {
     let mut before = left();
     while before > 0 {
         let mut now = before;

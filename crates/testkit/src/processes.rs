@@ -12,8 +12,8 @@ use anyhow::{Context, Result, bail};
 /// The real `psql`, of a folder of programs, at the server of that socket and port.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Psql<'a> {
-    pub(crate) bin: &'a Path,
-    pub(crate) socket: &'a Path,
+    pub(crate) bin_folder: &'a Path,
+    pub(crate) socket_folder: &'a Path,
     pub(crate) port: u16,
 }
 
@@ -21,10 +21,10 @@ impl Psql<'_> {
     /// Runs SQL as superuser.
     pub(crate) fn run(self, database: &str, sql: &str) -> Result<String> {
         let options = ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-f", "-"];
-        let mut child = Command::new(self.bin.join("psql"))
+        let mut child = Command::new(self.bin_folder.join("psql"))
             .args(options)
             .args(["-d", database])
-            .env("PGHOST", self.socket)
+            .env("PGHOST", self.socket_folder)
             .env("PGPORT", self.port.to_string())
             .env("PGTZ", "UTC")
             .stdin(Stdio::piped())
@@ -41,7 +41,7 @@ impl Psql<'_> {
     }
 }
 
-pub(crate) fn run(owner: Option<(u32, u32)>, program: &Path, arguments: &[&str]) -> Result<()> {
+pub(crate) fn run_as(owner: Option<(u32, u32)>, program: &Path, arguments: &[&str]) -> Result<()> {
     let mut command = Command::new(if owner.is_some() { Path::new("setpriv") } else { program });
     if let Some((user, group)) = owner {
         command
@@ -64,7 +64,7 @@ pub(crate) fn run(owner: Option<(u32, u32)>, program: &Path, arguments: &[&str])
 }
 
 /// Who to be when this process is root, which PostgreSQL refuses.
-pub(crate) fn unprivileged() -> Result<Option<(u32, u32)>> {
+pub(crate) fn find_unprivileged_user() -> Result<Option<(u32, u32)>> {
     let id = |arguments: &[&str]| -> Result<u32> {
         let output = Command::new("id").args(arguments).output()?;
         Ok(String::from_utf8_lossy(&output.stdout).trim().parse()?)
@@ -78,12 +78,12 @@ pub(crate) fn unprivileged() -> Result<Option<(u32, u32)>> {
     Ok(Some(user.context("there is no unprivileged user to run PostgreSQL as")?))
 }
 
-pub(crate) fn free_port() -> Result<u16> {
+pub(crate) fn find_free_port() -> Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
 /// Stops the servers and removes the folder as soon as this process lets go of the pipe.
-pub(crate) fn watch(folder: &Path, data: &Path) -> Result<Child> {
+pub(crate) fn spawn_watchdog(folder: &Path, data: &Path) -> Result<Child> {
     let script = "read -r _; for f in \"$2/postmaster.pid\" \"$1/pgbouncer.pid\"; do [ -f \"$f\" ] && kill -QUIT \"$(head -n 1 \"$f\")\"; done; \
                   while [ -f \"$2/postmaster.pid\" ] && kill -0 \"$(head -n 1 \"$2/postmaster.pid\")\" 2>/dev/null; do sleep 0.1; done; rm -rf \"$1\"";
     Command::new("setsid")

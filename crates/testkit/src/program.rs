@@ -13,13 +13,13 @@ use serde_json::Value;
 pub const ACCOUNT_PASSWORD: &str = "a sentence is a good one";
 
 /// How long a run takes on a busy machine says nothing about the program.
-const PATIENT_CONFIGURATION: &str = "[checks.slow-observation]\nbudget_ms = 3600000\n";
+const LENIENT_CONFIGURATION: &str = "[checks.slow-observation]\nbudget_ms = 3600000\n";
 
 /// What the program said.
 #[derive(Clone, Debug)]
 pub struct ProgramOutput {
     /// The exit code; -1 where a signal ended it.
-    pub code: i32,
+    pub exit_code: i32,
     /// What it wrote to standard output.
     pub stdout: String,
     /// What it wrote to standard error.
@@ -29,7 +29,7 @@ pub struct ProgramOutput {
 impl From<Output> for ProgramOutput {
     fn from(output: Output) -> Self {
         Self {
-            code: output.status.code().unwrap_or(-1),
+            exit_code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
@@ -37,7 +37,7 @@ impl From<Output> for ProgramOutput {
 }
 
 /// The program, which Cargo builds beside the tests of its package.
-fn path() -> PathBuf {
+fn program_path() -> PathBuf {
     let tests = std::env::current_exe().expect("this process has a path");
     let built = tests.parent().and_then(Path::parent).expect("tests are in a folder of their own");
     built.join("sessionwatch")
@@ -49,15 +49,15 @@ fn path() -> PathBuf {
 ///
 /// If that folder cannot be made.
 #[must_use]
-pub fn command(arguments: &[&str]) -> Command {
-    static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| {
+pub fn program_command(arguments: &[&str]) -> Command {
+    static DEFAULT_FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let folder = DEFAULT_FOLDER.get_or_init(|| {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("sessionwatch.toml");
-        std::fs::write(file, PATIENT_CONFIGURATION).expect("a file");
+        std::fs::write(file, LENIENT_CONFIGURATION).expect("a file");
         folder
     });
-    let mut command = Command::new(path());
+    let mut command = Command::new(program_path());
     command.args(arguments).env_clear().current_dir(folder.path()).stdin(Stdio::null());
     command
 }
@@ -68,8 +68,8 @@ pub fn command(arguments: &[&str]) -> Command {
 ///
 /// If it cannot be run.
 #[must_use]
-pub fn run(arguments: &[&str]) -> ProgramOutput {
-    command(arguments).output().expect("the program runs").into()
+pub fn run_program(arguments: &[&str]) -> ProgramOutput {
+    program_command(arguments).output().expect("the program runs").into()
 }
 
 /// The same in that folder, with these variables.
@@ -78,8 +78,8 @@ pub fn run(arguments: &[&str]) -> ProgramOutput {
 ///
 /// If it cannot be run.
 #[must_use]
-pub fn run_in(folder: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> ProgramOutput {
-    let output = command(arguments).current_dir(folder).envs(variables.iter().copied()).output();
+pub fn run_program_in(folder: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> ProgramOutput {
+    let output = program_command(arguments).current_dir(folder).envs(variables.iter().copied()).output();
     output.expect("the program runs").into()
 }
 
@@ -89,8 +89,8 @@ pub fn run_in(folder: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> 
 ///
 /// If that prints no JSON.
 #[must_use]
-pub fn check(url: &str, more: &[&str]) -> Value {
-    json(&[&["check", url, "--format", "json"], more].concat())
+pub fn run_check(url: &str, more: &[&str]) -> Value {
+    run_for_json(&[&["check", url, "--format", "json"], more].concat())
 }
 
 /// Whatever prints JSON.
@@ -99,8 +99,8 @@ pub fn check(url: &str, more: &[&str]) -> Value {
 ///
 /// If it prints none.
 #[must_use]
-pub fn json(arguments: &[&str]) -> Value {
-    let said = run(arguments);
+pub fn run_for_json(arguments: &[&str]) -> Value {
+    let said = run_program(arguments);
     serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("no JSON: {} {}", said.stdout, said.stderr))
 }
 
@@ -110,7 +110,7 @@ pub fn json(arguments: &[&str]) -> Value {
 ///
 /// If there is none.
 #[must_use]
-pub fn outcome<'a>(report: &'a Value, id: &str) -> &'a Value {
+pub fn find_check_result<'a>(report: &'a Value, id: &str) -> &'a Value {
     let checks = report["checks"].as_array().expect("a report has checks");
     checks.iter().find(|check| check["id"] == id).unwrap_or_else(|| panic!("no check `{id}`"))
 }
@@ -120,8 +120,8 @@ pub fn outcome<'a>(report: &'a Value, id: &str) -> &'a Value {
 /// # Panics
 ///
 /// If that is refused.
-pub fn add_account(folder: &Path, name: &str, role: &str) {
-    let mut child = command(&["accounts", "add", name, "--role", role])
+pub fn create_account(folder: &Path, name: &str, role: &str) {
+    let mut child = program_command(&["accounts", "add", name, "--role", role])
         .current_dir(folder)
         .env("USER", "root")
         .stdin(Stdio::piped())

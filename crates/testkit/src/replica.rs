@@ -5,41 +5,41 @@ use std::{fs, io::Write as _, os::unix::fs::chown, path::PathBuf, process::Child
 use anyhow::{Context, Result};
 
 use crate::{
-    Server,
+    PostgresServer,
     polling::wait_until,
-    processes::{Psql, free_port, run, unprivileged, watch},
+    processes::{Psql, find_free_port, find_unprivileged_user, run_as, spawn_watchdog},
 };
 
-/// A replica that answers queries, in a folder of its own. It is stopped and removed as a [`Server`] is.
+/// A replica that answers queries, in a folder of its own. It is stopped and removed as a [`PostgresServer`] is.
 #[derive(Debug)]
-pub struct Replica {
-    bin: PathBuf,
+pub struct ReplicaServer {
+    bin_folder: PathBuf,
     folder: PathBuf,
     port: u16,
     /// Closing its standard input stops the server.
     _watchdog: Child,
 }
 
-impl Server {
+impl PostgresServer {
     /// Starts a streaming replica of this server.
     ///
     /// # Errors
     ///
     /// If the copy cannot be made, or does not start.
-    pub fn replica(&self) -> Result<Replica> {
-        Replica::of(self)
+    pub fn start_replica(&self) -> Result<ReplicaServer> {
+        ReplicaServer::start_from(self)
     }
 }
 
-impl Replica {
-    pub(crate) fn of(server: &Server) -> Result<Self> {
+impl ReplicaServer {
+    pub(crate) fn start_from(server: &PostgresServer) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("testkit-").tempdir()?.keep();
-        let owner = unprivileged()?;
+        let owner = find_unprivileged_user()?;
         if let Some((user, group)) = owner {
             chown(&folder, Some(user), Some(group))?;
         }
-        let (port, data) = (free_port()?, folder.join("data"));
-        let (from, at) = server.socket();
+        let (port, data) = (find_free_port()?, folder.join("data"));
+        let (from, at) = server.socket_address();
         let (from, at, to) = (from.display().to_string(), at.to_string(), data.display().to_string());
         let copy = [
             "-R",
@@ -57,11 +57,11 @@ impl Replica {
             "-D",
             &to,
         ];
-        run(owner, &server.bin().join("pg_basebackup"), &copy)?;
+        run_as(owner, &server.bin_folder().join("pg_basebackup"), &copy)?;
         let mut configuration = fs::OpenOptions::new().append(true).open(data.join("postgresql.conf"))?;
         writeln!(configuration, "port = {port}\nunix_socket_directories = '{}'", folder.display())?;
-        let watchdog = watch(&folder, &data)?;
-        let replica = Self { bin: server.bin().to_owned(), folder, port, _watchdog: watchdog };
+        let watchdog = spawn_watchdog(&folder, &data)?;
+        let replica = Self { bin_folder: server.bin_folder().to_owned(), folder, port, _watchdog: watchdog };
         replica.start()?;
         Ok(replica)
     }
@@ -79,7 +79,7 @@ impl Replica {
     /// If it does not start.
     pub fn start(&self) -> Result<()> {
         let log = self.folder.join("postgres.log").display().to_string();
-        self.control(&["start", "-w", "-s", "-l", &log])
+        self.run_pg_ctl(&["start", "-w", "-s", "-l", &log])
     }
 
     /// Stops it.
@@ -88,7 +88,7 @@ impl Replica {
     ///
     /// If it does not stop.
     pub fn stop(&self) -> Result<()> {
-        self.control(&["stop", "-w", "-s", "-m", "fast"])
+        self.run_pg_ctl(&["stop", "-w", "-s", "-m", "fast"])
     }
 
     /// Stands still from now on: it receives what happens, and shows none of it.
@@ -96,9 +96,9 @@ impl Replica {
     /// # Errors
     ///
     /// If it does not.
-    pub fn pause(&self) -> Result<()> {
+    pub fn pause_replay(&self) -> Result<()> {
         self.psql("postgres", "SELECT pg_wal_replay_pause()")?;
-        self.wait_until("pg_get_wal_replay_pause_state() = 'paused'")
+        self.wait_until_true("pg_get_wal_replay_pause_state() = 'paused'")
     }
 
     /// Goes on.
@@ -106,7 +106,7 @@ impl Replica {
     /// # Errors
     ///
     /// If it does not.
-    pub fn resume(&self) -> Result<()> {
+    pub fn resume_replay(&self) -> Result<()> {
         self.psql("postgres", "SELECT pg_wal_replay_resume()").map(drop)
     }
 
@@ -115,12 +115,12 @@ impl Replica {
     /// # Errors
     ///
     /// If it does not in half a minute.
-    pub fn catch_up(&self, server: &Server) -> Result<()> {
+    pub fn wait_for_catch_up(&self, server: &PostgresServer) -> Result<()> {
         let sql = "BEGIN;\nSET LOCAL synchronous_commit = on;\nSELECT pg_logical_emit_message(true, 'testkit', '');\n\
                    COMMIT;\nSELECT pg_current_wal_flush_lsn();";
         let said = server.psql("postgres", sql)?;
         let position = said.lines().last().context("a position")?;
-        self.wait_until(&format!("pg_last_wal_replay_lsn() >= '{position}'"))
+        self.wait_until_true(&format!("pg_last_wal_replay_lsn() >= '{position}'"))
     }
 
     /// Runs SQL as superuser.
@@ -129,15 +129,19 @@ impl Replica {
     ///
     /// If `psql` fails, with what it said.
     pub fn psql(&self, database: &str, sql: &str) -> Result<String> {
-        Psql { bin: &self.bin, socket: &self.folder, port: self.port }.run(database, sql)
+        Psql { bin_folder: &self.bin_folder, socket_folder: &self.folder, port: self.port }.run(database, sql)
     }
 
-    fn control(&self, arguments: &[&str]) -> Result<()> {
+    fn run_pg_ctl(&self, arguments: &[&str]) -> Result<()> {
         let data = self.folder.join("data").display().to_string();
-        run(unprivileged()?, &self.bin.join("pg_ctl"), &[arguments, &["-D", &data]].concat())
+        run_as(
+            find_unprivileged_user()?,
+            &self.bin_folder.join("pg_ctl"),
+            &[arguments, &["-D", &data]].concat(),
+        )
     }
 
-    fn wait_until(&self, condition: &str) -> Result<()> {
+    fn wait_until_true(&self, condition: &str) -> Result<()> {
         let query = format!("SELECT {condition};");
         let mut answer = Ok(String::new());
         wait_until(condition, || {
@@ -154,17 +158,17 @@ mod tests {
 
     #[test]
     fn shows_what_happens_on_its_server_unless_it_stands_still() {
-        let server = Server::start(&[]).unwrap();
-        let replica = server.replica().unwrap();
+        let server = PostgresServer::start(&[]).unwrap();
+        let replica = server.start_replica().unwrap();
         let seen = || replica.psql("postgres", "SELECT count(*) FROM t").unwrap().trim().to_owned();
         server.psql("postgres", "CREATE TABLE t (id int)").unwrap();
-        replica.catch_up(&server).unwrap();
+        replica.wait_for_catch_up(&server).unwrap();
         assert_eq!(seen(), "0");
-        replica.pause().unwrap();
+        replica.pause_replay().unwrap();
         server.psql("postgres", "INSERT INTO t VALUES (1)").unwrap();
         assert_eq!(seen(), "0");
-        replica.resume().unwrap();
-        replica.catch_up(&server).unwrap();
+        replica.resume_replay().unwrap();
+        replica.wait_for_catch_up(&server).unwrap();
         assert_eq!(seen(), "1");
         replica.stop().unwrap();
         assert!(replica.psql("postgres", "SELECT 1").is_err());

@@ -1,6 +1,6 @@
 //! PostgreSQL servers with PgBouncer, and their databases.
 //!
-//! A [`Server`] lives in a temporary folder and never runs as root. A watchdog shell that holds a pipe from this process
+//! A [`PostgresServer`] lives in a temporary folder and never runs as root. A watchdog shell that holds a pipe from this process
 //! stops it and removes the folder when the process ends, however it ends.
 
 use std::{
@@ -18,41 +18,41 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
-    Certificates,
-    processes::{Psql, free_port, run, unprivileged, watch},
-    version,
+    TestCertificates,
+    processes::{Psql, find_free_port, find_unprivileged_user, run_as, spawn_watchdog},
+    server_binaries,
 };
 
-const PASSWORD: &str = "testkit";
+const TEST_PASSWORD: &str = "testkit";
 
 /// A PostgreSQL server with a PgBouncer in transaction mode before it.
 #[derive(Debug)]
-pub struct Server {
-    bin: PathBuf,
+pub struct PostgresServer {
+    bin_folder: PathBuf,
     /// The folder of `psql`, which not every folder of server programs has.
-    clients: PathBuf,
+    client_bin_folder: PathBuf,
     folder: PathBuf,
     port: u16,
-    bouncer_port: u16,
-    certificates: Option<Certificates>,
+    pgbouncer_port: u16,
+    certificates: Option<TestCertificates>,
     /// Closing its standard input stops the servers.
     _watchdog: Child,
 }
 
 /// What a server is started with.
 #[derive(Debug)]
-struct Launch<'a> {
+struct ServerOptions<'a> {
     /// The folder of server programs.
-    bin: PathBuf,
+    bin_folder: PathBuf,
     /// Lines of `postgresql.conf`.
     settings: &'a [&'a str],
     tls: bool,
 }
 
-/// A database of a [`Server`].
+/// A database of a [`PostgresServer`].
 #[derive(Debug)]
 pub struct Database<'a> {
-    server: &'a Server,
+    server: &'a PostgresServer,
     name: String,
 }
 
@@ -62,19 +62,19 @@ pub struct Database<'a> {
 ///
 /// If no server can be started.
 #[must_use]
-pub fn shared() -> &'static Server {
-    static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(|| Server::start(&[]).expect("a private PostgreSQL server starts"))
+pub fn shared_server() -> &'static PostgresServer {
+    static SHARED_SERVER: OnceLock<PostgresServer> = OnceLock::new();
+    SHARED_SERVER.get_or_init(|| PostgresServer::start(&[]).expect("a private PostgreSQL server starts"))
 }
 
-impl Server {
+impl PostgresServer {
     /// Starts a server, with these settings besides those for speed.
     ///
     /// # Errors
     ///
     /// If the binaries are missing or do not start.
     pub fn start(settings: &[&str]) -> Result<Self> {
-        Self::launch(Launch { bin: binaries()?, settings, tls: false })
+        Self::start_with_options(ServerOptions { bin_folder: find_newest_installed()?, settings, tls: false })
     }
 
     /// Starts a server of that major version of PostgreSQL, an installed one or one that `cargo xtask setup` has fetched,
@@ -84,7 +84,11 @@ impl Server {
     ///
     /// If there is no such version, or it does not start.
     pub fn start_version(major: u32, settings: &[&str]) -> Result<Self> {
-        Self::launch(Launch { bin: version::binaries_of(major)?, settings, tls: false })
+        Self::start_with_options(ServerOptions {
+            bin_folder: server_binaries::find_version_binaries(major)?,
+            settings,
+            tls: false,
+        })
     }
 
     /// Starts a server with TimescaleDB, which `cargo xtask setup` has fetched.
@@ -98,7 +102,11 @@ impl Server {
             "timescaledb.telemetry_level = off",
             "max_worker_processes = 16",
         ];
-        Self::launch(Launch { bin: version::timescale()?, settings: &settings, tls: false })
+        Self::start_with_options(ServerOptions {
+            bin_folder: server_binaries::find_timescale_binaries()?,
+            settings: &settings,
+            tls: false,
+        })
     }
 
     /// Starts a server that takes connections over TCP only with TLS, with a certificate for `localhost`.
@@ -108,22 +116,28 @@ impl Server {
     /// If the binaries are missing or do not start.
     pub fn start_with_tls() -> Result<Self> {
         let settings = ["ssl = on", "ssl_cert_file = '../server.pem'", "ssl_key_file = '../server.key'"];
-        Self::launch(Launch { bin: binaries()?, settings: &settings, tls: true })
+        Self::start_with_options(ServerOptions {
+            bin_folder: find_newest_installed()?,
+            settings: &settings,
+            tls: true,
+        })
     }
 
-    fn launch(Launch { bin, settings, tls }: Launch<'_>) -> Result<Self> {
+    fn start_with_options(
+        ServerOptions { bin_folder: bin, settings, tls }: ServerOptions<'_>,
+    ) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("testkit-").tempdir()?.keep();
-        let owner = unprivileged()?;
+        let owner = find_unprivileged_user()?;
         if let Some((user, group)) = owner {
             chown(&folder, Some(user), Some(group))?;
         }
-        let bin = version::within_reach(bin, &folder, owner)?;
-        let clients = if bin.join("psql").exists() { bin.clone() } else { binaries()? };
-        let (port, bouncer_port) = (free_port()?, free_port()?);
+        let bin = server_binaries::make_accessible(bin, &folder, owner)?;
+        let clients = if bin.join("psql").exists() { bin.clone() } else { find_newest_installed()? };
+        let (port, bouncer_port) = (find_free_port()?, find_free_port()?);
         let data = folder.join("data");
         let secret = folder.join("password");
-        fs::write(&secret, PASSWORD)?;
-        let run = |program: &Path, arguments: &[&str]| run(owner, program, arguments);
+        fs::write(&secret, TEST_PASSWORD)?;
+        let run = |program: &Path, arguments: &[&str]| run_as(owner, program, arguments);
         let text = |path: &Path| path.display().to_string();
         let (data_text, secret_text) = (text(&data), text(&secret));
         let initdb = [
@@ -138,7 +152,7 @@ impl Server {
             "--auth-local=trust",
         ];
         run(&bin.join("initdb"), &[&initdb[..], &["-E", "UTF8", "--locale=C", "--no-sync"]].concat())?;
-        let certificates = if tls { Some(secure(&folder, &data, owner)?) } else { None };
+        let certificates = if tls { Some(require_tls(&folder, &data, owner)?) } else { None };
         let mut configuration = fs::OpenOptions::new().append(true).open(data.join("postgresql.conf"))?;
         writeln!(
             configuration,
@@ -147,28 +161,36 @@ impl Server {
             folder.display(),
             settings.join("\n")
         )?;
-        let watchdog = watch(&folder, &data)?;
-        let server = Self { bin, clients, folder, port, bouncer_port, certificates, _watchdog: watchdog };
+        let watchdog = spawn_watchdog(&folder, &data)?;
+        let server = Self {
+            bin_folder: bin,
+            client_bin_folder: clients,
+            folder,
+            port,
+            pgbouncer_port: bouncer_port,
+            certificates,
+            _watchdog: watchdog,
+        };
         let log = text(&server.folder.join("postgres.log"));
-        run(&server.bin.join("pg_ctl"), &["start", "-w", "-s", "-D", &data_text, "-l", &log])?;
-        server.start_bouncer(owner)?;
+        run(&server.bin_folder.join("pg_ctl"), &["start", "-w", "-s", "-D", &data_text, "-l", &log])?;
+        server.start_pgbouncer(owner)?;
         Ok(server)
     }
 
-    fn start_bouncer(&self, owner: Option<(u32, u32)>) -> Result<()> {
+    fn start_pgbouncer(&self, owner: Option<(u32, u32)>) -> Result<()> {
         let configuration = self.folder.join("pgbouncer.ini");
         let folder = self.folder.display();
         let text = format!(
             "[databases]\n* = host={folder} port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {}\nunix_socket_dir =\nauth_type = scram-sha-256\n\
              auth_file = {folder}/users\nauth_user = postgres\npool_mode = transaction\nignore_startup_parameters = extra_float_digits\n\
              tcp_user_timeout = 3000\npidfile = {folder}/pgbouncer.pid\nlogfile = {folder}/pgbouncer.log\n",
-            self.port, self.bouncer_port
+            self.port, self.pgbouncer_port
         );
         fs::write(&configuration, text)?;
         // Other users and their passwords are looked up in the server, whose local socket trusts whoever connects.
-        fs::write(self.folder.join("users"), format!("\"postgres\" \"{PASSWORD}\"\n"))?;
+        fs::write(self.folder.join("users"), format!("\"postgres\" \"{TEST_PASSWORD}\"\n"))?;
         // In the background, it returns once it listens.
-        run(owner, Path::new("pgbouncer"), &["-q", "-d", &configuration.display().to_string()])
+        run_as(owner, Path::new("pgbouncer"), &["-q", "-d", &configuration.display().to_string()])
     }
 
     /// A new database, a copy of that one where one is named.
@@ -176,9 +198,9 @@ impl Server {
     /// # Errors
     ///
     /// If it cannot be created.
-    pub fn database(&self, template: Option<&Database<'_>>) -> Result<Database<'_>> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    pub fn create_database(&self, template: Option<&Database<'_>>) -> Result<Database<'_>> {
+        static NEXT_DATABASE_NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("t{}", NEXT_DATABASE_NUMBER.fetch_add(1, Ordering::Relaxed));
         let template = template.map_or("template0", |template| template.name.as_str());
         self.psql("postgres", &format!("CREATE DATABASE {name} TEMPLATE {template}"))?;
         Ok(Database { server: self, name })
@@ -190,7 +212,8 @@ impl Server {
     ///
     /// If `psql` fails, with what it said.
     pub fn psql(&self, database: &str, sql: &str) -> Result<String> {
-        Psql { bin: &self.clients, socket: &self.folder, port: self.port }.run(database, sql)
+        Psql { bin_folder: &self.client_bin_folder, socket_folder: &self.folder, port: self.port }
+            .run(database, sql)
     }
 
     /// Stops the server at once, as a crash would.
@@ -198,9 +221,13 @@ impl Server {
     /// # Errors
     ///
     /// If it cannot be stopped.
-    pub fn crash(&self) -> Result<()> {
+    pub fn stop_immediately(&self) -> Result<()> {
         let data = self.folder.join("data").display().to_string();
-        run(unprivileged()?, &self.bin.join("pg_ctl"), &["stop", "-s", "-m", "immediate", "-D", &data])
+        run_as(
+            find_unprivileged_user()?,
+            &self.bin_folder.join("pg_ctl"),
+            &["stop", "-s", "-m", "immediate", "-D", &data],
+        )
     }
 
     /// Starts a server again that was stopped.
@@ -208,10 +235,10 @@ impl Server {
     /// # Errors
     ///
     /// If it does not start.
-    pub fn start_again(&self) -> Result<()> {
+    pub fn restart_stopped(&self) -> Result<()> {
         let [data, log] = ["data", "postgres.log"].map(|name| self.folder.join(name).display().to_string());
         let start = ["start", "-w", "-s", "-D", &data, "-l", &log];
-        run(unprivileged()?, &self.bin.join("pg_ctl"), &start)
+        run_as(find_unprivileged_user()?, &self.bin_folder.join("pg_ctl"), &start)
     }
 
     /// The certificates of a server with TLS.
@@ -220,25 +247,25 @@ impl Server {
     ///
     /// If it has none.
     #[must_use]
-    pub fn certificates(&self) -> &Certificates {
+    pub fn certificates(&self) -> &TestCertificates {
         self.certificates.as_ref().expect("the server was started with TLS")
     }
 
     /// The ports of PostgreSQL and of PgBouncer.
     #[must_use]
     pub fn ports(&self) -> [u16; 2] {
-        [self.port, self.bouncer_port]
+        [self.port, self.pgbouncer_port]
     }
 
     /// The folder of server programs; of all programs, where the server is the installed one.
     #[must_use]
-    pub fn bin(&self) -> &Path {
-        &self.bin
+    pub fn bin_folder(&self) -> &Path {
+        &self.bin_folder
     }
 
     /// The folder of the socket, and the port.
     #[must_use]
-    pub fn socket(&self) -> (&Path, u16) {
+    pub fn socket_address(&self) -> (&Path, u16) {
         (&self.folder, self.port)
     }
 }
@@ -262,25 +289,25 @@ impl Database<'_> {
     /// Its address for that user.
     #[must_use]
     pub fn url(&self, user: &str) -> String {
-        self.url_at(user, self.server.port)
+        self.url_at_port(user, self.server.port)
     }
 
     /// Its addresses for that user: directly, and through PgBouncer.
     #[must_use]
     pub fn urls(&self, user: &str) -> [String; 2] {
-        self.server.ports().map(|port| self.url_at(user, port))
+        self.server.ports().map(|port| self.url_at_port(user, port))
     }
 
     /// Its address for that user at another port.
     #[must_use]
-    pub fn url_at(&self, user: &str, port: u16) -> String {
-        format!("postgres://{user}:{PASSWORD}@127.0.0.1:{port}/{}", self.name)
+    pub fn url_at_port(&self, user: &str, port: u16) -> String {
+        format!("postgres://{user}:{TEST_PASSWORD}@127.0.0.1:{port}/{}", self.name)
     }
 }
 
 /// Makes certificates, and lets nobody in over TCP without TLS.
-fn secure(folder: &Path, data: &Path, owner: Option<(u32, u32)>) -> Result<Certificates> {
-    let certificates = Certificates::make(folder)?;
+fn require_tls(folder: &Path, data: &Path, owner: Option<(u32, u32)>) -> Result<TestCertificates> {
+    let certificates = TestCertificates::generate(folder)?;
     let key = folder.join("server.key");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600))?;
     if let Some((user, group)) = owner {
@@ -291,7 +318,7 @@ fn secure(folder: &Path, data: &Path, owner: Option<(u32, u32)>) -> Result<Certi
 }
 
 /// The newest installed server.
-fn binaries() -> Result<PathBuf> {
+fn find_newest_installed() -> Result<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql")
         .context("no PostgreSQL server is installed: run `cargo xtask setup`")?;
     let mut found: Vec<(u32, PathBuf)> = versions

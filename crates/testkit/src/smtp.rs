@@ -13,35 +13,35 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 
-use self::session::{Ending, Session};
-use crate::{Certificates, inbox::Inbox, tcp_server::TcpServer};
+use self::session::{SessionEnd, SmtpSession};
+use crate::{TestCertificates, inbox::Inbox, tcp_server::TcpServer};
 
 mod session;
 
 /// How connections to a mail sink are encrypted.
 #[derive(Clone, Copy, Debug, Default)]
-pub enum Encryption<'a> {
+pub enum MailEncryption<'a> {
     /// They are not, nor is it on offer.
     #[default]
     None,
     /// After STARTTLS, without which hardly anything is allowed.
-    StartTls(&'a Certificates),
+    StartTls(&'a TestCertificates),
     /// From the first byte.
-    Tls(&'a Certificates),
+    Tls(&'a TestCertificates),
 }
 
 /// What a mail sink is like.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MailOptions<'a> {
     /// How its connections are encrypted.
-    pub encryption: Encryption<'a>,
+    pub encryption: MailEncryption<'a>,
     /// Whether it takes mail only from who has logged in, as `watch` with the password `hunter2`.
-    pub insist_on_login: bool,
+    pub require_login: bool,
 }
 
 /// A message that was accepted.
 #[derive(Clone, Debug)]
-pub struct Mail {
+pub struct ReceivedMail {
     /// The sender of the envelope.
     pub from: String,
     /// The recipients of the envelope that were accepted.
@@ -49,9 +49,9 @@ pub struct Mail {
     /// Headers and body, lines ending in `\r\n`.
     pub data: String,
     /// Whether it came over TLS.
-    pub secure: bool,
+    pub over_tls: bool,
     /// Who had logged in to send it.
-    pub login: Option<String>,
+    pub login_user: Option<String>,
 }
 
 /// An SMTP server for tests. It ends with this value.
@@ -60,20 +60,20 @@ pub struct Mail {
 #[derive(Debug)]
 pub struct MailSink {
     server: TcpServer,
-    shared: Arc<Shared>,
+    shared: Arc<MailSinkState>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    mails: Inbox<Mail>,
+struct MailSinkState {
+    mails: Inbox<ReceivedMail>,
     /// Recipients that were put off before.
-    put_off: Mutex<BTreeSet<String>>,
-    insist_on_login: bool,
-    tls: Tls,
+    deferred_recipients: Mutex<BTreeSet<String>>,
+    require_login: bool,
+    tls: TlsMode,
 }
 
 #[derive(Debug)]
-enum Tls {
+enum TlsMode {
     None,
     OnRequest(Arc<ServerConfig>),
     Always(Arc<ServerConfig>),
@@ -87,18 +87,18 @@ impl MailSink {
     /// If it cannot listen, or has no use for the certificates.
     pub fn start(options: MailOptions<'_>) -> Result<Self> {
         let tls = match options.encryption {
-            Encryption::None => Tls::None,
-            Encryption::StartTls(certificates) => Tls::OnRequest(server_config(certificates)?),
-            Encryption::Tls(certificates) => Tls::Always(server_config(certificates)?),
+            MailEncryption::None => TlsMode::None,
+            MailEncryption::StartTls(certificates) => TlsMode::OnRequest(tls_server_config(certificates)?),
+            MailEncryption::Tls(certificates) => TlsMode::Always(tls_server_config(certificates)?),
         };
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(MailSinkState {
             mails: Inbox::new(),
-            put_off: Mutex::default(),
-            insist_on_login: options.insist_on_login,
+            deferred_recipients: Mutex::default(),
+            require_login: options.require_login,
             tls,
         });
         let serving = Arc::clone(&shared);
-        let server = TcpServer::start(0, move |stream| serve(&serving, stream))?;
+        let server = TcpServer::start(0, move |stream| serve_connection(&serving, stream))?;
         Ok(Self { server, shared })
     }
 
@@ -110,19 +110,20 @@ impl MailSink {
 
     /// All messages that have been accepted so far.
     #[must_use]
-    pub fn received(&self) -> Vec<Mail> {
-        self.shared.mails.all()
+    pub fn received_mails(&self) -> Vec<ReceivedMail> {
+        self.shared.mails.to_vec()
     }
 
     /// Waits until so many messages have been accepted, for two minutes at most: all that have.
     #[must_use]
-    pub fn wait_for(&self, count: usize) -> Vec<Mail> {
-        self.shared.mails.wait_for(count)
+    pub fn wait_for_mails(&self, count: usize) -> Vec<ReceivedMail> {
+        self.shared.mails.wait_for_count(count)
     }
 }
 
-fn server_config(certificates: &Certificates) -> Result<Arc<ServerConfig>> {
-    let chain = CertificateDer::pem_file_iter(certificates.server())?.collect::<Result<Vec<_>, _>>()?;
+fn tls_server_config(certificates: &TestCertificates) -> Result<Arc<ServerConfig>> {
+    let chain =
+        CertificateDer::pem_file_iter(certificates.server_certificate())?.collect::<Result<Vec<_>, _>>()?;
     let key = PrivateKeyDer::from_pem_file(certificates.server_key())?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
@@ -132,37 +133,40 @@ fn server_config(certificates: &Certificates) -> Result<Arc<ServerConfig>> {
     Ok(Arc::new(config))
 }
 
-fn serve(shared: &Shared, mut stream: &TcpStream) -> Result<()> {
+fn serve_connection(shared: &MailSinkState, mut stream: &TcpStream) -> Result<()> {
     let greeting = "220 testkit ESMTP\r\n";
     match &shared.tls {
-        Tls::Always(config) => {
-            let mut secure = encrypt(config, stream)?;
+        TlsMode::Always(config) => {
+            let mut secure = accept_tls(config, stream)?;
             secure.write_all(greeting.as_bytes())?;
-            converse_securely(shared, secure)
+            run_tls_session(shared, secure)
         }
-        Tls::None => {
+        TlsMode::None => {
             stream.write_all(greeting.as_bytes())?;
-            Session::new(shared).converse(&mut stream).map(drop)
+            SmtpSession::new(shared).run(&mut stream).map(drop)
         }
-        Tls::OnRequest(config) => {
+        TlsMode::OnRequest(config) => {
             stream.write_all(greeting.as_bytes())?;
-            match Session::new(shared).offering_tls().converse(&mut stream)? {
-                Ending::Quit => Ok(()),
-                Ending::StartTls => converse_securely(shared, encrypt(config, stream)?),
+            match SmtpSession::new(shared).with_starttls_offered().run(&mut stream)? {
+                SessionEnd::Quit => Ok(()),
+                SessionEnd::StartTls => run_tls_session(shared, accept_tls(config, stream)?),
             }
         }
     }
 }
 
-fn encrypt<'a>(
+fn accept_tls<'a>(
     config: &Arc<ServerConfig>,
     stream: &'a TcpStream,
 ) -> Result<StreamOwned<ServerConnection, &'a TcpStream>> {
     Ok(StreamOwned::new(ServerConnection::new(Arc::clone(config))?, stream))
 }
 
-fn converse_securely(shared: &Shared, mut stream: StreamOwned<ServerConnection, &TcpStream>) -> Result<()> {
-    Session::new(shared).over_tls().converse(&mut stream)?;
+fn run_tls_session(
+    shared: &MailSinkState,
+    mut stream: StreamOwned<ServerConnection, &TcpStream>,
+) -> Result<()> {
+    SmtpSession::new(shared).with_tls_active().run(&mut stream)?;
     stream.conn.send_close_notify();
     Ok(stream.flush()?)
 }
@@ -239,7 +243,8 @@ mod tests {
     }
 
     fn plain(insist_on_login: bool) -> MailSink {
-        MailSink::start(MailOptions { encryption: Encryption::None, insist_on_login }).unwrap()
+        MailSink::start(MailOptions { encryption: MailEncryption::None, require_login: insist_on_login })
+            .unwrap()
     }
 
     #[test]
@@ -256,13 +261,13 @@ mod tests {
         ]);
         client.talk(&[("Subject: Grüße\r\n\r\n..dot\r\nend\r\n.", "250"), ("NOOP", "250"), ("QUIT", "221")]);
         assert_eq!(client.0.read(&mut [0; 1]).unwrap(), 0, "the connection ends");
-        let [mail] = &sink.wait_for(1)[..] else { panic!("{:?}", sink.received()) };
+        let [mail] = &sink.wait_for_mails(1)[..] else { panic!("{:?}", sink.received_mails()) };
         assert_eq!(
             (mail.from.as_str(), &mail.to[..]),
             ("a@here", &["b@there".to_owned(), "c@there".to_owned()][..])
         );
         assert_eq!(mail.data, "Subject: Grüße\r\n\r\n.dot\r\nend\r\n");
-        assert!(!mail.secure && mail.login.is_none());
+        assert!(!mail.over_tls && mail.login_user.is_none());
     }
 
     #[test]
@@ -272,14 +277,14 @@ mod tests {
         client.hear();
         client.talk(&BEGIN);
         client.talk(&[("RCPT TO:<nobody@there>", "550"), ("RCPT TO:<busy@there>", "451"), ("DATA", "503")]);
-        assert!(sink.received().is_empty());
+        assert!(sink.received_mails().is_empty());
         client.talk(&[
             ("RCPT TO:<busy@there>", "250"),
             ("RCPT TO:<busy2@there>", "451"),
             ("RCPT TO:<nobody@there>", "550"),
         ]);
         client.talk(&[("DATA", "354"), ("x\r\n.", "250")]);
-        assert_eq!(sink.wait_for(1)[0].to, ["busy@there"]);
+        assert_eq!(sink.wait_for_mails(1)[0].to, ["busy@there"]);
     }
 
     #[test]
@@ -317,7 +322,7 @@ mod tests {
             ("DATA", "354"),
             (".", "250"),
         ]);
-        assert_eq!(sink.wait_for(1)[0].login.as_deref(), Some("watch"));
+        assert_eq!(sink.wait_for_mails(1)[0].login_user.as_deref(), Some("watch"));
         let mut client = Client::connect(&sink);
         client.hear();
         // The questions and answers of the older way: `watch`, then `hunter3` or `hunter2`.
@@ -333,8 +338,8 @@ mod tests {
     #[test]
     fn takes_mail_only_after_starttls_where_it_is_on_offer() {
         let folder = TempDir::new().unwrap();
-        let certificates = Certificates::make(folder.path()).unwrap();
-        let encryption = Encryption::StartTls(&certificates);
+        let certificates = TestCertificates::generate(folder.path()).unwrap();
+        let encryption = MailEncryption::StartTls(&certificates);
         let sink = MailSink::start(MailOptions { encryption, ..MailOptions::default() }).unwrap();
         let mut client = Client::connect(&sink);
         client.hear();
@@ -346,23 +351,26 @@ mod tests {
         assert!(!offer.contains("STARTTLS") && offer.contains("AUTH"), "{offer}");
         client.talk(&[(LOGIN, "235"), ("MAIL FROM:<a@here>", "250"), ("RCPT TO:<b@there>", "250")]);
         client.talk(&[("DATA", "354"), ("x\r\n.", "250"), ("QUIT", "221")]);
-        let mail = &sink.wait_for(1)[0];
-        assert!(mail.secure && mail.login.as_deref() == Some("watch") && mail.data == "x\r\n", "{mail:?}");
+        let mail = &sink.wait_for_mails(1)[0];
+        assert!(
+            mail.over_tls && mail.login_user.as_deref() == Some("watch") && mail.data == "x\r\n",
+            "{mail:?}"
+        );
     }
 
     #[test]
     fn speaks_tls_from_the_first_byte_to_who_trusts_it() {
         let folder = TempDir::new().unwrap();
-        let certificates = Certificates::make(folder.path()).unwrap();
-        let encryption = Encryption::Tls(&certificates);
+        let certificates = TestCertificates::generate(folder.path()).unwrap();
+        let encryption = MailEncryption::Tls(&certificates);
         let sink = MailSink::start(MailOptions { encryption, ..MailOptions::default() }).unwrap();
         let mut client = Client::connect(&sink).encrypt(&certificates.authority());
         assert!(client.hear().starts_with("220 "));
         client.talk(&BEGIN);
         client.talk(&[("RCPT TO:<b@there>", "250"), ("DATA", "354"), ("x\r\n.", "250"), ("QUIT", "221")]);
         assert_eq!(client.0.read(&mut [0; 1]).unwrap(), 0, "TLS ends in good order");
-        assert!(sink.wait_for(1)[0].secure);
-        let mut distrustful = Client::connect(&sink).encrypt(&certificates.stranger());
+        assert!(sink.wait_for_mails(1)[0].over_tls);
+        let mut distrustful = Client::connect(&sink).encrypt(&certificates.untrusted_authority());
         let refused = distrustful.0.read_line(&mut String::new()).unwrap_err().to_string();
         assert!(refused.contains("UnknownIssuer"), "{refused}");
     }

@@ -11,45 +11,45 @@ use quote::ToTokens;
 use syn::Block;
 
 use super::{
-    Finding, Rule,
-    source::{Source, flatten},
+    TidyFinding, TidyRule,
+    source::{SourceFile, flatten},
 };
 
 /// That many lines in a row are a duplicate.
-const WINDOW: usize = 11;
+const MIN_DUPLICATE_LINES: usize = 11;
 
-struct Body<'a> {
-    source: &'a Source,
+struct FunctionBody<'a> {
+    source: &'a SourceFile,
     name: String,
-    lines: Vec<Line>,
+    lines: Vec<NumberedLine>,
 }
 
-struct Line {
+struct NumberedLine {
     number: usize,
     text: String,
 }
 
 /// A place in the bodies: which, and which of its lines.
 #[derive(Clone, Copy)]
-struct Place {
+struct BodyPosition {
     body: usize,
     line: usize,
 }
 
-pub(crate) fn check(sources: &[Source], findings: &mut Vec<Finding>) {
-    let bodies: Vec<Body<'_>> = sources.iter().flat_map(bodies_of).collect();
-    let mut seen = HashMap::<u64, Vec<Place>>::new();
+pub(crate) fn check(sources: &[SourceFile], findings: &mut Vec<TidyFinding>) {
+    let bodies: Vec<FunctionBody<'_>> = sources.iter().flat_map(bodies_of).collect();
+    let mut seen = HashMap::<u64, Vec<BodyPosition>>::new();
     for (index, body) in bodies.iter().enumerate() {
         let mut line = 0;
         let mut own = Vec::new();
-        while line + WINDOW <= body.lines.len() {
-            let here = Place { body: index, line };
-            let hash = hash_of(&body.lines[line..line + WINDOW]);
+        while line + MIN_DUPLICATE_LINES <= body.lines.len() {
+            let here = BodyPosition { body: index, line };
+            let hash = hash_of(&body.lines[line..line + MIN_DUPLICATE_LINES]);
             let longest = seen.get(&hash).into_iter().flatten().copied();
             let longest =
                 longest.map(|there| (common(&bodies, here, there), there)).max_by_key(|found| found.0);
             let step = match longest {
-                Some((length, there)) if length >= WINDOW => {
+                Some((length, there)) if length >= MIN_DUPLICATE_LINES => {
                     findings.push(finding(&bodies, here, there, length));
                     length
                 }
@@ -64,16 +64,16 @@ pub(crate) fn check(sources: &[Source], findings: &mut Vec<Finding>) {
     }
 }
 
-fn bodies_of(source: &Source) -> Vec<Body<'_>> {
+fn bodies_of(source: &SourceFile) -> Vec<FunctionBody<'_>> {
     let functions = source.functions(false);
-    let body = |name, block| Body { source, name, lines: lines_of(block) };
+    let body = |name, block| FunctionBody { source, name, lines: lines_of(block) };
     functions.into_iter().map(|function| body(function.name, function.body)).collect()
 }
 
-fn lines_of(block: &Block) -> Vec<Line> {
+fn lines_of(block: &Block) -> Vec<NumberedLine> {
     let mut tokens = Vec::new();
     flatten(block.to_token_stream(), &mut tokens);
-    let mut lines: Vec<Line> = Vec::new();
+    let mut lines: Vec<NumberedLine> = Vec::new();
     let mut counts = false;
     for token in tokens {
         let number = token.span().start().line;
@@ -81,7 +81,7 @@ fn lines_of(block: &Block) -> Vec<Line> {
             if !counts {
                 lines.pop();
             }
-            lines.push(Line { number, text: String::new() });
+            lines.push(NumberedLine { number, text: String::new() });
             counts = false;
         }
         let Some(line) = lines.last_mut() else { continue };
@@ -100,34 +100,39 @@ fn lines_of(block: &Block) -> Vec<Line> {
     lines
 }
 
-fn hash_of(lines: &[Line]) -> u64 {
+fn hash_of(lines: &[NumberedLine]) -> u64 {
     let mut hasher = DefaultHasher::new();
     lines.iter().for_each(|line| line.text.hash(&mut hasher));
     hasher.finish()
 }
 
 /// How many lines are the same from two places on.
-fn common(bodies: &[Body<'_>], one: Place, other: Place) -> usize {
+fn common(bodies: &[FunctionBody<'_>], one: BodyPosition, other: BodyPosition) -> usize {
     let one = &bodies[one.body].lines[one.line..];
     let other = &bodies[other.body].lines[other.line..];
     one.iter().zip(other).take_while(|(one, other)| one.text == other.text).count()
 }
 
-fn finding(bodies: &[Body<'_>], here: Place, there: Place, length: usize) -> Finding {
+fn finding(
+    bodies: &[FunctionBody<'_>],
+    here: BodyPosition,
+    there: BodyPosition,
+    length: usize,
+) -> TidyFinding {
     let (body, other) = (&bodies[here.body], &bodies[there.body]);
     let message = format!(
         "{length} lines of `{}` are those of `{}` ({}:{}): make one function of them",
         body.name, other.name, other.source.path, other.lines[there.line].number
     );
-    Finding::new(Rule::Duplicate, body.source, body.lines[here.line].number, message)
+    TidyFinding::new(TidyRule::Duplicate, body.source, body.lines[here.line].number, message)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Rule, findings_of};
+    use super::super::{TidyRule, findings_of};
 
     fn messages(text: &str) -> Vec<String> {
-        let found = findings_of(Rule::Duplicate, "crates/a/src/b.rs", text);
+        let found = findings_of(TidyRule::Duplicate, "crates/a/src/b.rs", text);
         found.iter().map(ToString::to_string).collect()
     }
 

@@ -11,23 +11,23 @@ use syn::{
 };
 
 use super::{
-    Finding, Rule,
-    source::{Source, attributes, flatten, is_for_tests},
+    TidyFinding, TidyRule,
+    source::{SourceFile, attributes, flatten, is_for_tests},
 };
 
 /// The path of a module from the root of its crate, which has none.
 type ModulePath = Vec<String>;
 /// Which module uses which, of those inside the same one, and where first.
-type Edges<'a> = BTreeMap<(String, String), Place<'a>>;
+type ModuleEdges<'a> = BTreeMap<(String, String), ImportSite<'a>>;
 
 #[derive(Clone, Copy)]
-struct Place<'a> {
-    source: &'a Source,
+struct ImportSite<'a> {
+    source: &'a SourceFile,
     line: usize,
 }
 
-pub(crate) fn check(sources: &[Source], findings: &mut Vec<Finding>) {
-    let mut crates = BTreeMap::<&str, Vec<&Source>>::new();
+pub(crate) fn check(sources: &[SourceFile], findings: &mut Vec<TidyFinding>) {
+    let mut crates = BTreeMap::<&str, Vec<&SourceFile>>::new();
     for source in sources {
         if let Some((folder, _)) = source.path.split_once("/src/") {
             crates.entry(folder).or_default().push(source);
@@ -38,20 +38,20 @@ pub(crate) fn check(sources: &[Source], findings: &mut Vec<Finding>) {
     }
 }
 
-fn check_crate(folder: &str, sources: &[&Source], findings: &mut Vec<Finding>) {
+fn check_crate(folder: &str, sources: &[&SourceFile], findings: &mut Vec<TidyFinding>) {
     let tests = test_modules(sources);
-    let modules = Modules::find(sources);
-    let mut groups = BTreeMap::<ModulePath, Edges<'_>>::new();
+    let modules = CrateModules::find(sources);
+    let mut groups = BTreeMap::<ModulePath, ModuleEdges<'_>>::new();
     for source in sources {
         let path = module_path(source);
         let is_for_tests = (1..=path.len()).any(|depth| tests.contains(&path[..depth]));
         if is_for_tests || source.is_test(0) {
             continue;
         }
-        let mut visitor = Imports { modules: &modules, module: path, uses: Vec::new() };
+        let mut visitor = ImportVisitor { modules: &modules, module: path, uses: Vec::new() };
         visitor.visit_file(&source.syntax);
-        for Use { inside, from, to, line } in visitor.uses {
-            groups.entry(inside).or_default().entry((from, to)).or_insert(Place { source, line });
+        for ModuleUse { inside, from, to, line } in visitor.uses {
+            groups.entry(inside).or_default().entry((from, to)).or_insert(ImportSite { source, line });
         }
     }
     for edges in groups.values() {
@@ -61,7 +61,7 @@ fn check_crate(folder: &str, sources: &[&Source], findings: &mut Vec<Finding>) {
                 "`{from}` uses `{to}`, which uses it again ({from} → {}): move what both need below them",
                 back.join(" → ")
             );
-            let mut finding = Finding::new(Rule::ImportCircle, place.source, place.line, message);
+            let mut finding = TidyFinding::new(TidyRule::ImportCircle, place.source, place.line, message);
             finding.counted_by = format!("{folder}/src");
             findings.push(finding);
         }
@@ -69,7 +69,7 @@ fn check_crate(folder: &str, sources: &[&Source], findings: &mut Vec<Finding>) {
 }
 
 /// The modules on the shortest way from one to another.
-fn way(edges: &Edges<'_>, from: &str, to: &str) -> Option<Vec<String>> {
+fn way(edges: &ModuleEdges<'_>, from: &str, to: &str) -> Option<Vec<String>> {
     let mut open = VecDeque::from([vec![from.to_owned()]]);
     let mut known = BTreeSet::from([from.to_owned()]);
     while let Some(way) = open.pop_front() {
@@ -87,7 +87,7 @@ fn way(edges: &Edges<'_>, from: &str, to: &str) -> Option<Vec<String>> {
 }
 
 /// `crates/a/src/b/c.rs` is the module `b::c`; the roots of a crate have no name.
-fn module_path(source: &Source) -> ModulePath {
+fn module_path(source: &SourceFile) -> ModulePath {
     let Some((_, inside)) = source.path.split_once("/src/") else { return Vec::new() };
     let inside = inside.strip_suffix(".rs").unwrap_or(inside);
     if matches!(inside, "lib" | "main") || inside.starts_with("bin/") {
@@ -97,7 +97,7 @@ fn module_path(source: &Source) -> ModulePath {
 }
 
 /// Modules that are files and are declared for tests alone.
-fn test_modules(sources: &[&Source]) -> BTreeSet<ModulePath> {
+fn test_modules(sources: &[&SourceFile]) -> BTreeSet<ModulePath> {
     let mut found = BTreeSet::new();
     for source in sources {
         for item in &source.syntax.items {
@@ -114,14 +114,14 @@ fn test_modules(sources: &[&Source]) -> BTreeSet<ModulePath> {
 }
 
 /// The modules of a crate.
-struct Modules {
+struct CrateModules {
     paths: BTreeSet<ModulePath>,
     /// The names that a module, or the root, knows by a `use`, and the module inside it that each comes from.
     names: BTreeMap<(ModulePath, String), String>,
 }
 
-impl Modules {
-    fn find(sources: &[&Source]) -> Self {
+impl CrateModules {
+    fn find(sources: &[&SourceFile]) -> Self {
         let paths: BTreeSet<ModulePath> = sources
             .iter()
             .flat_map(|source| {
@@ -179,19 +179,19 @@ fn absolute(module: &[String], segments: &[String]) -> Option<ModulePath> {
 }
 
 /// One path of a `use`, and the name that it is known by from there on.
-struct Import {
+struct ImportedPath {
     segments: Vec<String>,
     name: String,
 }
 
-fn paths_of(tree: &UseTree) -> Vec<Import> {
+fn paths_of(tree: &UseTree) -> Vec<ImportedPath> {
     let leaf = |name: &syn::Ident, alias: &syn::Ident| {
-        vec![Import { segments: vec![name.to_string()], name: alias.to_string() }]
+        vec![ImportedPath { segments: vec![name.to_string()], name: alias.to_string() }]
     };
     match tree {
         UseTree::Name(name) => leaf(&name.ident, &name.ident),
         UseTree::Rename(rename) => leaf(&rename.ident, &rename.rename),
-        UseTree::Glob(_) => vec![Import { segments: vec!["*".to_owned()], name: "*".to_owned() }],
+        UseTree::Glob(_) => vec![ImportedPath { segments: vec!["*".to_owned()], name: "*".to_owned() }],
         UseTree::Group(group) => group.items.iter().flat_map(paths_of).collect(),
         UseTree::Path(path) => {
             let mut inside = paths_of(&path.tree);
@@ -204,7 +204,7 @@ fn paths_of(tree: &UseTree) -> Vec<Import> {
 }
 
 /// A module uses another one beside it.
-struct Use {
+struct ModuleUse {
     /// What both are in.
     inside: ModulePath,
     from: String,
@@ -212,14 +212,14 @@ struct Use {
     line: usize,
 }
 
-struct Imports<'a> {
-    modules: &'a Modules,
+struct ImportVisitor<'a> {
+    modules: &'a CrateModules,
     /// Where in the crate the visitor is.
     module: ModulePath,
-    uses: Vec<Use>,
+    uses: Vec<ModuleUse>,
 }
 
-impl Imports<'_> {
+impl ImportVisitor<'_> {
     fn add(&mut self, segments: &[String], line: usize) {
         let Some(path) = absolute(&self.module, segments) else { return };
         let shared = self.module.iter().zip(&path).take_while(|(here, there)| here == there).count();
@@ -227,7 +227,7 @@ impl Imports<'_> {
         let is_module = self.modules.paths.contains(&self.module[..=shared]);
         if let Some(to) = self.modules.child(&path, shared).filter(|to| is_module && *to != from) {
             let (inside, from, to) = (path[..shared].to_vec(), from.clone(), to.clone());
-            self.uses.push(Use { inside, from, to, line });
+            self.uses.push(ModuleUse { inside, from, to, line });
         }
     }
 
@@ -259,7 +259,7 @@ fn is_colon(token: Option<&TokenTree>) -> bool {
     matches!(token, Some(TokenTree::Punct(punct)) if punct.as_char() == ':')
 }
 
-impl<'a> Visit<'a> for Imports<'_> {
+impl<'a> Visit<'a> for ImportVisitor<'_> {
     fn visit_item(&mut self, item: &'a Item) {
         if !is_for_tests(attributes(item)) {
             visit::visit_item(self, item);
@@ -295,8 +295,9 @@ mod tests {
     use super::*;
 
     fn messages(files: &[[&str; 2]]) -> Vec<String> {
-        let parse = |file: &[&str; 2]| Source::parse(&format!("crates/x/src/{}", file[0]), file[1]).unwrap();
-        let sources: Vec<Source> = files.iter().map(parse).collect();
+        let parse =
+            |file: &[&str; 2]| SourceFile::parse(&format!("crates/x/src/{}", file[0]), file[1]).unwrap();
+        let sources: Vec<SourceFile> = files.iter().map(parse).collect();
         let mut findings = Vec::new();
         check(&sources, &mut findings);
         findings.iter().map(ToString::to_string).collect()

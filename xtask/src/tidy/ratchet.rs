@@ -4,48 +4,48 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Finding, Rule};
+use super::{TidyFinding, TidyRule};
 
 /// One line for each rule and file, sorted: rule, file, count.
-pub(crate) const FILE: &str = "xtask/tidy-debt.txt";
+pub(crate) const DEBT_FILE: &str = "xtask/tidy-debt.txt";
 
 /// How often a rule is broken, by rule and by what it is counted by.
-pub(crate) type Counts = BTreeMap<(Rule, String), usize>;
+pub(crate) type FindingCounts = BTreeMap<(TidyRule, String), usize>;
 
-/// The lines of [`FILE`].
+/// The lines of [`DEBT_FILE`].
 #[derive(Debug)]
-pub(crate) struct Noted(String);
+pub(crate) struct NotedDebt(String);
 
 /// Reads what is noted.
 ///
 /// # Errors
 ///
 /// The file cannot be read.
-pub(crate) fn read() -> Result<Noted> {
-    Ok(Noted(std::fs::read_to_string(FILE).with_context(|| format!("{FILE} cannot be read"))?))
+pub(crate) fn read() -> Result<NotedDebt> {
+    Ok(NotedDebt(std::fs::read_to_string(DEBT_FILE).with_context(|| format!("{DEBT_FILE} cannot be read"))?))
 }
 
-impl Noted {
+impl NotedDebt {
     /// The counts.
     ///
     /// # Errors
     ///
     /// A line is of another form, or is there twice after a merge.
-    pub(crate) fn entries(&self) -> Result<Counts> {
-        let mut counts = Counts::new();
+    pub(crate) fn entries(&self) -> Result<FindingCounts> {
+        let mut counts = FindingCounts::new();
         for line in self.0.lines() {
-            let (key, count) =
-                parse(line).with_context(|| format!("{FILE}: {line:?} is not `rule file count`; {MEND}"))?;
+            let (key, count) = parse(line)
+                .with_context(|| format!("{DEBT_FILE}: {line:?} is not `rule file count`; {REWRITE_HINT}"))?;
             if counts.insert(key, count).is_some() {
-                bail!("{FILE}: {line:?} is about what another line is about as well; {MEND}");
+                bail!("{DEBT_FILE}: {line:?} is about what another line is about as well; {REWRITE_HINT}");
             }
         }
         Ok(counts)
     }
 
     /// How much of each rule is noted at most, whatever a merge left behind.
-    fn totals(&self) -> BTreeMap<Rule, usize> {
-        let mut most = Counts::new();
+    fn totals(&self) -> BTreeMap<TidyRule, usize> {
+        let mut most = FindingCounts::new();
         for (key, count) in self.0.lines().filter_map(parse) {
             let known = most.entry(key).or_default();
             *known = count.max(*known);
@@ -57,24 +57,24 @@ impl Noted {
 /// Findings of one rule in one file that are shown.
 const MAX_SHOWN: usize = 10;
 
-const MEND: &str = "`cargo xtask tidy --write` writes it anew";
+const REWRITE_HINT: &str = "`cargo xtask tidy --write` writes it anew";
 
-fn parse(line: &str) -> Option<((Rule, String), usize)> {
+fn parse(line: &str) -> Option<((TidyRule, String), usize)> {
     let mut parts = line.split(' ');
     let (rule, file, count) = (parts.next()?, parts.next()?, parts.next()?);
     let count = count.parse().ok().filter(|_| parts.next().is_none())?;
-    Some(((Rule::named(rule)?, file.to_owned()), count))
+    Some(((TidyRule::named(rule)?, file.to_owned()), count))
 }
 
-fn counts(findings: &[Finding]) -> Counts {
-    let mut counts = Counts::new();
+fn counts(findings: &[TidyFinding]) -> FindingCounts {
+    let mut counts = FindingCounts::new();
     for finding in findings {
         *counts.entry((finding.rule, finding.counted_by.clone())).or_default() += 1;
     }
     counts
 }
 
-fn totals(counts: &Counts) -> BTreeMap<Rule, usize> {
+fn totals(counts: &FindingCounts) -> BTreeMap<TidyRule, usize> {
     let mut totals = BTreeMap::new();
     for ((rule, _), count) in counts {
         *totals.entry(*rule).or_default() += count;
@@ -83,13 +83,13 @@ fn totals(counts: &Counts) -> BTreeMap<Rule, usize> {
 }
 
 /// What is to be said about findings: those of rules that are broken more often than noted, and numbers to lower.
-pub(crate) fn compare(findings: &[Finding], noted: &Counts) -> Vec<String> {
+pub(crate) fn compare(findings: &[TidyFinding], noted: &FindingCounts) -> Vec<String> {
     let counts = counts(findings);
     let mut problems = Vec::new();
     for (key, count) in &counts {
         let known = noted.get(key).copied().unwrap_or_default();
         if *count > known {
-            let of_key = |finding: &&Finding| finding.rule == key.0 && finding.counted_by == key.1;
+            let of_key = |finding: &&TidyFinding| finding.rule == key.0 && finding.counted_by == key.1;
             problems.extend(findings.iter().filter(of_key).take(MAX_SHOWN).map(ToString::to_string));
             if *count > MAX_SHOWN {
                 problems.push(format!("… and {} more: `cargo xtask tidy --list`", count - MAX_SHOWN));
@@ -107,7 +107,7 @@ pub(crate) fn compare(findings: &[Finding], noted: &Counts) -> Vec<String> {
         let count = counts.get(key).copied().unwrap_or_default();
         if count < *known {
             problems.push(format!(
-                "{FILE}: {} {} {known}: lower it to {count} (`cargo xtask tidy --write` does)",
+                "{DEBT_FILE}: {} {} {known}: lower it to {count} (`cargo xtask tidy --write` does)",
                 key.0.name(),
                 key.1
             ));
@@ -122,23 +122,24 @@ pub(crate) fn compare(findings: &[Finding], noted: &Counts) -> Vec<String> {
 /// # Errors
 ///
 /// There is more, or the file cannot be written.
-pub(crate) fn write(findings: &[Finding], noted: &Noted) -> Result<()> {
+pub(crate) fn write(findings: &[TidyFinding], noted: &NotedDebt) -> Result<()> {
     let counts = counts(findings);
     let before = noted.totals();
     for (rule, total) in totals(&counts) {
         let known = before.get(&rule).copied().unwrap_or_default();
         if total > known {
             for problem in compare(findings, &noted.entries().unwrap_or_default()) {
-                crate::say(&problem);
+                crate::print_message(&problem);
             }
             bail!("{} findings of {}, {known} are known debt: mend the new ones first", total, rule.name());
         }
     }
-    std::fs::write(FILE, render(&counts)).with_context(|| format!("{FILE} cannot be written"))
+    std::fs::write(DEBT_FILE, render(&counts)).with_context(|| format!("{DEBT_FILE} cannot be written"))
 }
 
-fn render(counts: &Counts) -> String {
-    let line = |((rule, file), count): (&(Rule, String), &usize)| format!("{} {file} {count}\n", rule.name());
+fn render(counts: &FindingCounts) -> String {
+    let line =
+        |((rule, file), count): (&(TidyRule, String), &usize)| format!("{} {file} {count}\n", rule.name());
     counts.iter().map(line).collect()
 }
 
@@ -146,13 +147,13 @@ fn render(counts: &Counts) -> String {
 mod tests {
     use super::*;
 
-    fn finding(file: &str) -> Finding {
-        let source = super::super::Source::parse(file, "").unwrap();
-        Finding::new(Rule::TupleParameter, &source, 1, "a tuple".to_owned())
+    fn finding(file: &str) -> TidyFinding {
+        let source = super::super::SourceFile::parse(file, "").unwrap();
+        TidyFinding::new(TidyRule::TupleParameter, &source, 1, "a tuple".to_owned())
     }
 
-    fn noted(text: &str) -> Counts {
-        Noted(text.to_owned()).entries().unwrap()
+    fn noted(text: &str) -> FindingCounts {
+        NotedDebt(text.to_owned()).entries().unwrap()
     }
 
     #[test]
@@ -173,7 +174,7 @@ mod tests {
         for text in
             ["tuple-parameter a.rs\n", "tuple a.rs 1\n", "tuple-parameter a.rs 1\ntuple-parameter a.rs 2\n"]
         {
-            assert!(Noted(text.to_owned()).entries().is_err(), "{text}");
+            assert!(NotedDebt(text.to_owned()).entries().is_err(), "{text}");
         }
     }
 

@@ -15,30 +15,30 @@ use syn::{
     visit::{self, Visit},
 };
 
-use super::{Finding, Rule, source::Source};
+use super::{TidyFinding, TidyRule, source::SourceFile};
 
-pub(crate) fn check(source: &Source, findings: &mut Vec<Finding>) {
+pub(crate) fn check(source: &SourceFile, findings: &mut Vec<TidyFinding>) {
     for function in source.functions(false) {
-        let mut visitor = Visitor { source, findings, deaf: BTreeSet::new(), ignored: BTreeSet::new() };
+        let mut visitor = SleepVisitor { source, findings, deaf: BTreeSet::new(), ignored: BTreeSet::new() };
         visitor.visit_block(function.body);
     }
 }
 
-struct Visitor<'a> {
-    source: &'a Source,
-    findings: &'a mut Vec<Finding>,
+struct SleepVisitor<'a> {
+    source: &'a SourceFile,
+    findings: &'a mut Vec<TidyFinding>,
     /// Receivers that nobody sends to.
     deaf: BTreeSet<String>,
     /// Lines and columns of calls whose result nobody looks at.
     ignored: BTreeSet<(usize, usize)>,
 }
 
-impl Visitor<'_> {
+impl SleepVisitor<'_> {
     fn report(&mut self, span: Span, what: &str) {
         let message = format!(
             "{what} is a sleep in disguise: wait for a condition; where only time can pass, call `sleep` and say why"
         );
-        let finding = Finding::new(Rule::DisguisedSleep, self.source, span.start().line, message);
+        let finding = TidyFinding::new(TidyRule::DisguisedSleep, self.source, span.start().line, message);
         self.findings.push(finding);
     }
 
@@ -58,7 +58,7 @@ impl Visitor<'_> {
     }
 }
 
-impl<'a> Visit<'a> for Visitor<'_> {
+impl<'a> Visit<'a> for SleepVisitor<'_> {
     fn visit_local(&mut self, local: &'a Local) {
         let value = local.init.as_ref().map(|init| &*init.expr);
         match (&local.pat, value) {
@@ -130,11 +130,11 @@ fn place(call: &ExprMethodCall) -> (usize, usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Rule, findings_of};
+    use super::super::{TidyRule, findings_of};
 
     fn lines(body: &str) -> Vec<usize> {
         let text = format!("fn f() {{\n{body}\n}}");
-        let found = findings_of(Rule::DisguisedSleep, "crates/a/tests/b.rs", &text);
+        let found = findings_of(TidyRule::DisguisedSleep, "crates/a/tests/b.rs", &text);
         found.iter().map(|finding| finding.line).collect()
     }
 

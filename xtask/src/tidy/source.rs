@@ -13,10 +13,10 @@ use syn::{
     visit::{self, Visit},
 };
 
-const FOLDERS: [&str; 3] = ["crates", "fuzz", "xtask"];
+const SOURCE_FOLDERS: [&str; 3] = ["crates", "fuzz", "xtask"];
 
 /// One Rust file.
-pub(crate) struct Source {
+pub(crate) struct SourceFile {
     /// From the root of the repository, with slashes.
     pub(crate) path: String,
     pub(crate) text: String,
@@ -27,14 +27,14 @@ pub(crate) struct Source {
 }
 
 /// A function with a body.
-pub(crate) struct Function<'a> {
+pub(crate) struct SourceFunction<'a> {
     pub(crate) name: String,
     /// Where its signature begins, from 1.
     pub(crate) line: usize,
     pub(crate) body: &'a Block,
 }
 
-impl Source {
+impl SourceFile {
     /// Parses the text of a file.
     ///
     /// # Errors
@@ -58,8 +58,8 @@ impl Source {
     }
 
     /// Every function of the file that has a body; those inside of others only if they are wanted.
-    pub(crate) fn functions(&self, nested: bool) -> Vec<Function<'_>> {
-        let mut all = Functions { found: Vec::new(), nested };
+    pub(crate) fn functions(&self, nested: bool) -> Vec<SourceFunction<'_>> {
+        let mut all = FunctionCollector { found: Vec::new(), nested };
         all.visit_file(&self.syntax);
         all.found
     }
@@ -111,9 +111,9 @@ pub(crate) fn flatten(tokens: TokenStream, into: &mut Vec<TokenTree>) {
 /// # Errors
 ///
 /// One cannot be read or parsed.
-pub(crate) fn read_all(root: &Path) -> Result<Vec<Source>> {
+pub(crate) fn read_all(root: &Path) -> Result<Vec<SourceFile>> {
     let mut paths = Vec::new();
-    for folder in FOLDERS {
+    for folder in SOURCE_FOLDERS {
         find(&root.join(folder), &mut paths)?;
     }
     paths.sort();
@@ -122,7 +122,7 @@ pub(crate) fn read_all(root: &Path) -> Result<Vec<Source>> {
         let text =
             std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
         let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().replace('\\', "/");
-        sources.push(Source::parse(&name, &text)?);
+        sources.push(SourceFile::parse(&name, &text)?);
     }
     Ok(sources)
 }
@@ -161,22 +161,22 @@ impl<'a> Visit<'a> for TestLines {
     }
 }
 
-struct Functions<'a> {
-    found: Vec<Function<'a>>,
+struct FunctionCollector<'a> {
+    found: Vec<SourceFunction<'a>>,
     nested: bool,
 }
 
-impl<'a> Functions<'a> {
+impl<'a> FunctionCollector<'a> {
     fn add(&mut self, signature: &Signature, body: &'a Block) {
         let line = signature.fn_token.span.start().line;
-        self.found.push(Function { name: signature.ident.to_string(), line, body });
+        self.found.push(SourceFunction { name: signature.ident.to_string(), line, body });
         if self.nested {
             self.visit_block(body);
         }
     }
 }
 
-impl<'a> Visit<'a> for Functions<'a> {
+impl<'a> Visit<'a> for FunctionCollector<'a> {
     fn visit_item_fn(&mut self, function: &'a ItemFn) {
         self.add(&function.sig, &function.block);
     }

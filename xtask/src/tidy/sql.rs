@@ -4,12 +4,12 @@
 use proc_macro2::{Literal, TokenTree};
 
 use super::{
-    Finding, Rule,
-    source::{Source, flatten},
+    TidyFinding, TidyRule,
+    source::{SourceFile, flatten},
 };
 
 /// Folders and files that may speak SQL; tests may as well.
-const ROOMS: [&str; 8] = [
+const SQL_FOLDERS: [&str; 8] = [
     "crates/bench/",
     "crates/pg-link/",
     "crates/sessionwatch-store/",
@@ -21,14 +21,14 @@ const ROOMS: [&str; 8] = [
 ];
 
 /// The words that statements begin with.
-const STATEMENTS: [&str; 11] = [
+const STATEMENT_KEYWORDS: [&str; 11] = [
     "SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "CREATE", "ALTER", "DROP", "TRUNCATE", "GRANT", "REVOKE",
 ];
-const DIALECTS: [&str; 4] = ["MySql", "Postgres", "Redis", "Sqlite"];
-const DRIVERS: [&str; 2] = ["rusqlite", "tokio_postgres"];
+const DIALECT_TYPES: [&str; 4] = ["MySql", "Postgres", "Redis", "Sqlite"];
+const DRIVER_CRATES: [&str; 2] = ["rusqlite", "tokio_postgres"];
 
-pub(crate) fn check(source: &Source, findings: &mut Vec<Finding>) {
-    if ROOMS.iter().any(|room| source.path.starts_with(room)) {
+pub(crate) fn check(source: &SourceFile, findings: &mut Vec<TidyFinding>) {
+    if SQL_FOLDERS.iter().any(|room| source.path.starts_with(room)) {
         return;
     }
     let mut tokens = Vec::new();
@@ -43,7 +43,7 @@ pub(crate) fn check(source: &Source, findings: &mut Vec<Finding>) {
         if let Some(what) = what.filter(|_| !source.is_test(line)) {
             let message =
                 format!("{what} outside of the targets and of the store: give them a verb that does it");
-            findings.push(Finding::new(Rule::SqlOutsideTargets, source, line, message));
+            findings.push(TidyFinding::new(TidyRule::SqlOutsideTargets, source, line, message));
         }
     }
 }
@@ -52,7 +52,7 @@ pub(crate) fn check(source: &Source, findings: &mut Vec<Finding>) {
 fn statement(literal: &Literal) -> Option<&'static str> {
     let text = literal.to_string();
     let text = text.trim_start_matches(['b', 'c', 'r', '#']).strip_prefix('"')?.trim_start();
-    STATEMENTS.into_iter().find(|word| {
+    STATEMENT_KEYWORDS.into_iter().find(|word| {
         text.strip_prefix(word).is_some_and(|rest| rest.starts_with([' ', '\n']) || rest.starts_with("\\n"))
     })
 }
@@ -64,10 +64,10 @@ fn foreign_name(name: &str, before: &[TokenTree], after: &[TokenTree]) -> Option
         is_colon() && is_colon()
     };
     let begins_path = in_path(&mut after.iter());
-    if DRIVERS.contains(&name) && begins_path {
+    if DRIVER_CRATES.contains(&name) && begins_path {
         return Some(format!("the driver `{name}`"));
     }
-    if DIALECTS.contains(&name) && in_path(&mut before.iter().rev()) {
+    if DIALECT_TYPES.contains(&name) && in_path(&mut before.iter().rev()) {
         return Some(format!("a case of its own for `{name}`"));
     }
     None
@@ -75,10 +75,10 @@ fn foreign_name(name: &str, before: &[TokenTree], after: &[TokenTree]) -> Option
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Rule, findings_of};
+    use super::super::{TidyRule, findings_of};
 
     fn count(path: &str, text: &str) -> usize {
-        findings_of(Rule::SqlOutsideTargets, path, text).len()
+        findings_of(TidyRule::SqlOutsideTargets, path, text).len()
     }
 
     #[test]

@@ -3,32 +3,32 @@
 use anyhow::{Result, bail};
 use syn::Item;
 
-use super::source::{self, Source};
+use super::source::{self, SourceFile};
 
 /// Lines of tests for each hundred lines of production, at least.
-const LEAST_PERCENT: usize = 60;
+const MIN_TEST_PERCENT: usize = 60;
 /// What tests are made of is a crate of its own.
-const KIT: &str = "crates/testkit/";
+const TESTKIT_FOLDER: &str = "crates/testkit/";
 /// Programs for developers are neither tests nor part of the product.
-const TOOLS: [&str; 3] = ["crates/bench/", "fuzz/", "xtask/"];
+const TOOL_FOLDERS: [&str; 3] = ["crates/bench/", "fuzz/", "xtask/"];
 
 /// Lines of code for tests, and of the product. Empty lines and comments do not count: the product has more of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Lines {
+pub(crate) struct LineCounts {
     pub(crate) tests: usize,
     pub(crate) production: usize,
 }
 
-impl Lines {
+impl LineCounts {
     /// Counts them.
-    pub(crate) fn count(sources: &[Source]) -> Self {
+    pub(crate) fn count(sources: &[SourceFile]) -> Self {
         let files: Vec<String> = sources.iter().flat_map(files_for_tests).collect();
         let mut lines = Self::default();
         for source in sources {
-            if TOOLS.iter().any(|tool| source.path.starts_with(tool)) {
+            if TOOL_FOLDERS.iter().any(|tool| source.path.starts_with(tool)) {
                 continue;
             }
-            let is_test_file = source.path.starts_with(KIT) || files.contains(&source.path);
+            let is_test_file = source.path.starts_with(TESTKIT_FOLDER) || files.contains(&source.path);
             for (at, line) in (1..).zip(source.text.lines()) {
                 if !is_code(line) {
                     continue;
@@ -55,15 +55,17 @@ impl Lines {
     /// There are too few tests.
     pub(crate) fn check(self) -> Result<()> {
         let percent = self.percent();
-        super::super::say(&format!(
+        super::super::print_message(&format!(
             "{} lines of tests, {} of production: {}.{:02}",
             self.tests,
             self.production,
             percent / 100,
             percent % 100
         ));
-        if percent < LEAST_PERCENT {
-            bail!("tidy: there are fewer than {LEAST_PERCENT} lines of tests for each hundred of production");
+        if percent < MIN_TEST_PERCENT {
+            bail!(
+                "tidy: there are fewer than {MIN_TEST_PERCENT} lines of tests for each hundred of production"
+            );
         }
         Ok(())
     }
@@ -75,7 +77,7 @@ fn is_code(line: &str) -> bool {
 }
 
 /// The files of modules that a file declares for tests alone.
-fn files_for_tests(source: &Source) -> Vec<String> {
+fn files_for_tests(source: &SourceFile) -> Vec<String> {
     let stem = source.path.trim_end_matches(".rs");
     let (parent, name) = stem.rsplit_once('/').unwrap_or(("", stem));
     let folder = if ["lib", "main"].contains(&name) { parent } else { stem };
@@ -115,15 +117,15 @@ mod tests {
             ("crates/testkit/src/lib.rs", 8, 0),
             ("crates/bench/src/main.rs", 0, 0),
         ] {
-            let lines = Lines::count(&[Source::parse(path, MIXED).unwrap()]);
-            assert_eq!(lines, Lines { tests, production }, "{path}");
+            let lines = LineCounts::count(&[SourceFile::parse(path, MIXED).unwrap()]);
+            assert_eq!(lines, LineCounts { tests, production }, "{path}");
         }
     }
 
     #[test]
     fn a_module_that_is_declared_for_tests_counts_as_tests() {
         let of = |declares: &str| {
-            let declaring = Source::parse(declares, "#[cfg(test)]\nmod samples;\n").unwrap();
+            let declaring = SourceFile::parse(declares, "#[cfg(test)]\nmod samples;\n").unwrap();
             files_for_tests(&declaring)
         };
         assert_eq!(of("crates/a/src/lib.rs"), ["crates/a/src/samples.rs"]);
@@ -132,7 +134,7 @@ mod tests {
 
     #[test]
     fn too_few_tests_are_refused() {
-        assert!(Lines { tests: LEAST_PERCENT, production: 100 }.check().is_ok());
-        assert!(Lines { tests: LEAST_PERCENT - 1, production: 100 }.check().is_err());
+        assert!(LineCounts { tests: MIN_TEST_PERCENT, production: 100 }.check().is_ok());
+        assert!(LineCounts { tests: MIN_TEST_PERCENT - 1, production: 100 }.check().is_err());
     }
 }

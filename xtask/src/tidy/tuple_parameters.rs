@@ -6,18 +6,18 @@ use syn::{
     visit::{self, Visit},
 };
 
-use super::{Finding, Rule, source::Source};
+use super::{TidyFinding, TidyRule, source::SourceFile};
 
-pub(crate) fn check(source: &Source, findings: &mut Vec<Finding>) {
-    Visitor { source, findings }.visit_file(&source.syntax);
+pub(crate) fn check(source: &SourceFile, findings: &mut Vec<TidyFinding>) {
+    TupleVisitor { source, findings }.visit_file(&source.syntax);
 }
 
-struct Visitor<'a> {
-    source: &'a Source,
-    findings: &'a mut Vec<Finding>,
+struct TupleVisitor<'a> {
+    source: &'a SourceFile,
+    findings: &'a mut Vec<TidyFinding>,
 }
 
-impl<'a> Visit<'a> for Visitor<'_> {
+impl<'a> Visit<'a> for TupleVisitor<'_> {
     // Closures have no signature: what they are given is decided by whoever calls them.
     fn visit_signature(&mut self, signature: &'a Signature) {
         for parameter in &signature.inputs {
@@ -28,7 +28,7 @@ impl<'a> Visit<'a> for Visitor<'_> {
                     signature.ident
                 );
                 let line = parameter.pat.span().start().line;
-                self.findings.push(Finding::new(Rule::TupleParameter, self.source, line, message));
+                self.findings.push(TidyFinding::new(TidyRule::TupleParameter, self.source, line, message));
             }
         }
         visit::visit_signature(self, signature);
@@ -55,10 +55,10 @@ fn is_tuple(kind: &Type) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Rule, findings_of};
+    use super::super::{TidyRule, findings_of};
 
     fn lines(text: &str) -> Vec<usize> {
-        let found = findings_of(Rule::TupleParameter, "crates/a/src/b.rs", text);
+        let found = findings_of(TidyRule::TupleParameter, "crates/a/src/b.rs", text);
         found.iter().map(|finding| finding.line).collect()
     }
 

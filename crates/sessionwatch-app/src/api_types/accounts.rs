@@ -1,80 +1,80 @@
 //! Accounts, tokens and the audit trail, as programs read them.
 
 use serde::Serialize;
-use sessionwatch_store::{accounts, audit, tokens};
+use sessionwatch_store::{accounts, api_tokens, audit};
 use utoipa::ToSchema;
 
-use super::At;
+use super::Rfc3339;
 use crate::access_names::{RoleName, ScopeName};
 
 /// Who may use the dashboard.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Account {
+pub struct AccountDto {
     name: String,
     #[schema(value_type = RoleName)]
-    role: accounts::Role,
-    created_at: At,
+    role: accounts::AccountRole,
+    created_at: Rfc3339,
     /// Whether a provider of identities vouches for it, and it has no password.
     external: bool,
 }
 
-impl Account {
+impl AccountDto {
     /// The document.
     #[must_use]
-    pub fn of(account: &accounts::Account) -> Self {
+    pub fn from_record(account: &accounts::AccountRecord) -> Self {
         Self {
             name: account.name.clone(),
             role: account.role,
-            created_at: At(account.created_at),
-            external: !account.subject.is_empty(),
+            created_at: Rfc3339(account.created_at),
+            external: !account.oidc_subject.is_empty(),
         }
     }
 }
 
 /// What a program may do, in whose name, and until when.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Token {
+pub struct TokenDto {
     id: String,
     account: String,
     label: String,
     #[schema(value_type = Vec<ScopeName>)]
-    scopes: Vec<tokens::Scope>,
-    created_at: At,
-    expires_at: At,
-    seen_at: Option<At>,
+    scopes: Vec<api_tokens::TokenScope>,
+    created_at: Rfc3339,
+    expires_at: Rfc3339,
+    seen_at: Option<Rfc3339>,
 }
 
-impl Token {
+impl TokenDto {
     /// The document; nothing secret is in it.
     #[must_use]
-    pub fn of(token: &tokens::Token) -> Self {
+    pub fn from_record(token: &api_tokens::ApiToken) -> Self {
         let token = token.clone();
         Self {
             id: token.id,
             account: token.account,
             label: token.label,
             scopes: token.scopes,
-            created_at: At(token.created_at),
-            expires_at: At(token.expires_at),
-            seen_at: token.seen_at.map(At),
+            created_at: Rfc3339(token.created_at),
+            expires_at: Rfc3339(token.expires_at),
+            seen_at: token.last_used_at.map(Rfc3339),
         }
     }
 }
 /// Something in the audit trail.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Deed {
-    at: At,
+pub struct AuditEntryDto {
+    at: Rfc3339,
     actor: String,
     action: String,
     /// The rest, as JSON in text: its hash is of this text.
     detail: String,
 }
 
-impl Deed {
+impl AuditEntryDto {
     /// The document.
     #[must_use]
-    pub fn of(entry: &audit::Entry) -> Self {
+    pub fn from_record(entry: &audit::AuditEntry) -> Self {
         let entry = entry.clone();
-        Self { at: At(entry.at), actor: entry.actor, action: entry.action, detail: entry.detail }
+        Self { at: Rfc3339(entry.at), actor: entry.actor, action: entry.action, detail: entry.detail }
     }
 }

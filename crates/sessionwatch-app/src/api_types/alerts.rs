@@ -2,15 +2,15 @@
 
 use serde::Serialize;
 use serde_json::Value;
-use sessionwatch_core::alert::State;
-use sessionwatch_store::{StoreError, alerts::Kept, events, silences};
+use sessionwatch_core::alert::AlertState;
+use sessionwatch_store::{StoreError, alerts::AlertRecord, events, silences};
 use utoipa::ToSchema;
 
-use super::At;
+use super::Rfc3339;
 
 /// How a check stands on a target.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Alert {
+pub struct AlertDto {
     target: String,
     check: String,
     /// `critical`, `high`, `medium` or `low`.
@@ -19,40 +19,40 @@ pub struct Alert {
     state: &'static str,
     /// Whether nothing was known at the last look.
     stale: bool,
-    since: Option<At>,
+    since: Option<Rfc3339>,
     /// What is wrong, in one sentence.
     summary: String,
     acknowledged_by: Option<String>,
     note: Option<String>,
-    updated_at: At,
+    updated_at: Rfc3339,
 }
 
-impl Alert {
+impl AlertDto {
     /// The document.
     #[must_use]
-    pub fn of(kept: &Kept) -> Self {
+    pub fn from_record(kept: &AlertRecord) -> Self {
         let since = match kept.alert.state {
-            State::Ok => None,
-            State::Pending { since, .. } | State::Firing { since, .. } => Some(At(since)),
+            AlertState::Ok => None,
+            AlertState::Pending { since, .. } | AlertState::Firing { since, .. } => Some(Rfc3339(since)),
         };
         Self {
             target: kept.target.clone(),
             check: kept.check.clone(),
             severity: kept.severity.clone(),
             state: kept.alert.state.name(),
-            stale: kept.alert.stale,
+            stale: kept.alert.is_stale,
             since,
             summary: kept.summary.clone(),
             acknowledged_by: kept.acknowledged_by.clone(),
             note: kept.note.clone(),
-            updated_at: At(kept.updated_at),
+            updated_at: Rfc3339(kept.updated_at),
         }
     }
 }
 
 /// What is kept quiet for a while.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Silence {
+pub struct SilenceDto {
     id: i64,
     /// The only target; nothing for all.
     target: Option<String>,
@@ -60,23 +60,23 @@ pub struct Silence {
     check: Option<String>,
     /// The only user or token prefix; nothing for all.
     subject: Option<String>,
-    until: At,
+    until: Rfc3339,
     owner: String,
     note: String,
 }
 
-impl Silence {
+impl SilenceDto {
     /// The document.
     #[must_use]
-    pub fn of(silence: &silences::Silence) -> Self {
+    pub fn from_record(silence: &silences::SilenceRecord) -> Self {
         let silence = silence.clone();
         Self {
             id: silence.id,
             target: silence.target,
             check: silence.check,
             subject: silence.subject,
-            until: At(silence.until),
-            owner: silence.owner,
+            until: Rfc3339(silence.ends_at),
+            owner: silence.created_by,
             note: silence.note,
         }
     }
@@ -84,9 +84,9 @@ impl Silence {
 
 /// Something that happened.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Event {
+pub struct EventDto {
     id: i64,
-    at: At,
+    at: Rfc3339,
     target: String,
     check: String,
     /// `verdict`, `firing`, `repeated`, `resolved`, `comment`, `report` or `cleanup`.
@@ -95,18 +95,18 @@ pub struct Event {
     detail: Value,
 }
 
-impl Event {
+impl EventDto {
     /// The document.
     ///
     /// # Errors
     ///
     /// If what is stored of it cannot be decoded.
-    pub fn of(event: &events::Event) -> Result<Self, StoreError> {
+    pub fn from_record(event: &events::EventRecord) -> Result<Self, StoreError> {
         let undecodable = |_| StoreError::Undecodable { table: "events".into(), column: "detail".into() };
         let detail = serde_json::from_str(&event.detail).map_err(undecodable)?;
         Ok(Self {
             id: event.id,
-            at: At(event.at),
+            at: Rfc3339(event.at),
             target: event.target.clone(),
             check: event.check.clone(),
             kind: event.kind.clone(),
@@ -122,16 +122,16 @@ mod tests {
 
     #[test]
     fn an_event_whose_detail_is_no_json_is_an_error() {
-        let event = |detail: &str| events::Event {
+        let event = |detail: &str| events::EventRecord {
             id: 1,
-            at: sessionwatch_core::instant::Instant::MIN,
+            at: sessionwatch_core::timestamp::UtcTimestamp::MIN,
             target: "app".into(),
             check: "duplicate-tokens".into(),
             kind: "firing".into(),
             summary: "2 shared tokens".into(),
             detail: detail.into(),
         };
-        assert_eq!(Event::of(&event("{\"value\":2}")).unwrap().detail["value"], 2);
-        assert!(matches!(Event::of(&event("{")), Err(StoreError::Undecodable { .. })));
+        assert_eq!(EventDto::from_record(&event("{\"value\":2}")).unwrap().detail["value"], 2);
+        assert!(matches!(EventDto::from_record(&event("{")), Err(StoreError::Undecodable { .. })));
     }
 }

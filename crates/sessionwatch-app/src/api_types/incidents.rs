@@ -4,46 +4,46 @@ use serde::Serialize;
 use sessionwatch_store::incidents;
 use utoipa::ToSchema;
 
-use super::At;
+use super::Rfc3339;
 
 /// An incident.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Incident {
+pub struct IncidentDto {
     id: String,
     target: String,
     /// `P0` to `P3`.
     severity: &'static str,
     /// `open`, `contained` or `closed`.
     state: &'static str,
-    opened_at: At,
+    opened_at: Rfc3339,
     opened_by: String,
-    contained_at: Option<At>,
-    closed_at: Option<At>,
+    contained_at: Option<Rfc3339>,
+    closed_at: Option<Rfc3339>,
     summary: String,
 }
 
-impl Incident {
+impl IncidentDto {
     /// The document.
     #[must_use]
-    pub fn of(incident: &incidents::Incident) -> Self {
+    pub fn from_record(incident: &incidents::IncidentRecord) -> Self {
         Self {
             id: incident.id.clone(),
             target: incident.target.clone(),
-            severity: incident.grade.name(),
+            severity: incident.severity.name(),
             state: incident.state.name(),
-            opened_at: At(incident.opened_at),
+            opened_at: Rfc3339(incident.opened_at),
             opened_by: incident.opened_by.clone(),
-            contained_at: incident.contained_at.map(At),
-            closed_at: incident.closed_at.map(At),
-            summary: incident.field("summary").unwrap_or_default(),
+            contained_at: incident.contained_at.map(Rfc3339),
+            closed_at: incident.closed_at.map(Rfc3339),
+            summary: incident.report_field("summary").unwrap_or_default(),
         }
     }
 }
 
 /// Something on the timeline of an incident.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Entry {
-    at: At,
+pub struct TimelineEntryDto {
+    at: Rfc3339,
     actor: String,
     kind: String,
     /// The step that it is about; may be empty.
@@ -51,11 +51,17 @@ pub struct Entry {
     said: String,
 }
 
-impl Entry {
+impl TimelineEntryDto {
     /// The document.
     #[must_use]
-    pub fn of(entry: &incidents::Entry) -> Self {
+    pub fn from_record(entry: &incidents::TimelineEntry) -> Self {
         let entry = entry.clone();
-        Self { at: At(entry.at), actor: entry.actor, kind: entry.kind, step: entry.step, said: entry.said }
+        Self {
+            at: Rfc3339(entry.at),
+            actor: entry.actor,
+            kind: entry.kind,
+            step: entry.step,
+            said: entry.message,
+        }
     }
 }

@@ -2,24 +2,24 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-use sessionwatch_core::{instant::Instant, source_activity::SourceStatus};
-use sessionwatch_store::{signals, sources};
+use sessionwatch_core::{source_activity::SourceStatus, timestamp::UtcTimestamp};
+use sessionwatch_store::{log_events, log_sources};
 use utoipa::ToSchema;
 
-use super::At;
+use super::Rfc3339;
 use crate::config::logs;
 
 /// What a line of a log says.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Signal {
+pub struct LogEventDto {
     id: i64,
     /// The kind, or the name of a pattern.
     kind: String,
     severity: Option<String>,
     /// When, by the log's clock.
-    at: Option<At>,
+    at: Option<Rfc3339>,
     /// When it was read.
-    seen_at: At,
+    seen_at: Rfc3339,
     user: Option<String>,
     other_user: Option<String>,
     token_prefix: Option<String>,
@@ -36,65 +36,69 @@ pub struct Signal {
     joined: Option<Value>,
 }
 
-impl Signal {
+impl LogEventDto {
     /// The document.
     #[must_use]
-    pub fn of(signal: &signals::Kept) -> Self {
-        let signal = signal.clone();
+    pub fn from_record(record: &log_events::LogEventRecord) -> Self {
+        let signal = record.clone();
         Self {
             id: signal.id,
             kind: signal.kind,
             severity: signal.severity,
-            at: signal.at.map(At),
-            seen_at: At(signal.seen_at),
+            at: signal.at.map(Rfc3339),
+            seen_at: Rfc3339(signal.read_at),
             user: signal.user,
-            other_user: signal.other,
-            token_prefix: signal.prefix,
+            other_user: signal.other_user,
+            token_prefix: signal.token_prefix,
             reason: signal.reason,
             request_id: signal.request,
             source: signal.source,
-            bytes: signal.bytes,
+            bytes: signal.byte_range,
             text: signal.text,
-            fit: signal.fit,
-            joined: signal.joined,
+            fit: signal.match_kind,
+            joined: signal.correlation,
         }
     }
 }
 
 /// A source of log lines.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Source {
+pub struct LogSourceDto {
     name: String,
     target: String,
     /// `never heard`, `as usual` or `gone quiet`.
     voice: &'static str,
-    heard_at: Option<At>,
+    heard_at: Option<Rfc3339>,
     /// What was read, and what was dropped and why.
     #[schema(value_type = std::collections::BTreeMap<String, u64>)]
     counters: Map<String, Value>,
 }
 
-impl Source {
+impl LogSourceDto {
     /// The document of a source that is configured, and what is known of it.
     #[must_use]
-    pub fn of<P>(source: &logs::Source, kept: sources::Source<P>, now: Instant) -> Self {
-        let voice = match kept.rhythm.voice(kept.heard_at, now, source.idle_after) {
-            SourceStatus::Never => "never heard",
-            SourceStatus::Usual => "as usual",
-            SourceStatus::Quiet => "gone quiet",
+    pub fn from_config<P>(
+        source: &logs::LogSourceConfig,
+        kept: log_sources::StoredLogSource<P>,
+        now: UtcTimestamp,
+    ) -> Self {
+        let voice = match kept.activity.status_at(kept.last_line_at, now, source.idle_after) {
+            SourceStatus::NeverActive => "never heard",
+            SourceStatus::Normal => "as usual",
+            SourceStatus::Idle => "gone quiet",
         };
         Self {
             name: source.name.clone(),
             target: source.target.clone(),
             voice,
-            heard_at: kept.heard_at.map(At),
+            heard_at: kept.last_line_at.map(Rfc3339),
             counters: kept.counters,
         }
     }
 
     /// How it speaks, in words.
     #[must_use]
-    pub fn voice(&self) -> &'static str {
+    pub fn activity(&self) -> &'static str {
         self.voice
     }
 }

@@ -2,40 +2,40 @@
 
 use serde::Serialize;
 use serde_json::Value;
-use sessionwatch_core::instant::Instant;
-use sessionwatch_store::{StoreError, archived::Holding, plans};
+use sessionwatch_core::timestamp::UtcTimestamp;
+use sessionwatch_store::{StoreError, archive_batches::ArchiveSummary, plans};
 use sessionwatch_targets::side_effects::SideEffect;
 use utoipa::ToSchema;
 
-use super::{At, json};
+use super::{Rfc3339, to_json_value};
 use crate::{config::Config, remediation};
 
 /// A row that a plan names.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Row {
+pub struct PlanRowDto {
     /// The token prefix: at most 8 characters, and a third of the token.
     token_prefix: Option<String>,
     id: Option<String>,
     user: Option<String>,
-    expires_at: Option<At>,
+    expires_at: Option<Rfc3339>,
 }
 
-impl Row {
+impl PlanRowDto {
     /// The document.
     #[must_use]
-    pub fn of(line: &remediation::Line) -> Self {
+    pub fn from_preview(preview: &remediation::RowPreview) -> Self {
         Self {
-            token_prefix: line.prefix.clone(),
-            id: line.id.clone(),
-            user: line.user.clone(),
-            expires_at: line.expires.and_then(Instant::from_micros).map(At),
+            token_prefix: preview.prefix.clone(),
+            id: preview.id.clone(),
+            user: preview.user.clone(),
+            expires_at: preview.expires.and_then(UtcTimestamp::from_micros).map(Rfc3339),
         }
     }
 }
 
 /// What an action would touch.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Plan {
+pub struct PlanDto {
     id: String,
     target: String,
     /// The command that asks for the same.
@@ -48,10 +48,10 @@ pub struct Plan {
     framework: String,
     /// How sessions are ended: `delete`, `expire`, or the column that is set.
     revoke: Value,
-    made_at: At,
+    made_at: Rfc3339,
     made_by: String,
     /// From then on it cannot be carried out.
-    stale_at: At,
+    stale_at: Rfc3339,
     rows: u64,
     /// Rows of the whole table.
     all_rows: u64,
@@ -63,7 +63,7 @@ pub struct Plan {
     /// Why it has to be confirmed with the name of the target, if it has to be.
     needs_confirmation: Option<String>,
     /// Some of the rows.
-    sample: Vec<Row>,
+    sample: Vec<PlanRowDto>,
     notes: Vec<String>,
     /// What happens besides: to other tables, or by triggers and rules.
     side_effects: Vec<SideEffect>,
@@ -71,32 +71,34 @@ pub struct Plan {
     not_ended: Vec<String>,
 }
 
-impl Plan {
+impl PlanDto {
     /// The document.
     ///
     /// # Errors
     ///
     /// If it cannot be written as JSON.
-    pub fn of(config: &Config, plan: &remediation::Plan) -> Result<Self, StoreError> {
-        let (kept, summary) = (&plan.kept, &plan.summary);
+    pub fn from_plan(config: &Config, plan: &remediation::ActionPlan) -> Result<Self, StoreError> {
+        let (kept, summary) = (&plan.record, &plan.summary);
         Ok(Self {
             id: kept.id.clone(),
             target: kept.target.clone(),
-            action: plan.selection.name(),
-            about: json(&plan.selection)?,
+            action: plan.selection.command_name(),
+            about: to_json_value(&plan.selection)?,
             table: summary.table.clone(),
             framework: summary.framework.clone(),
-            revoke: json(&summary.revoke)?,
-            made_at: At(kept.made_at),
-            made_by: kept.made_by.clone(),
-            stale_at: At(kept.touched_at + config.actions.stale_after),
-            rows: kept.rows,
+            revoke: to_json_value(&summary.revoke)?,
+            made_at: Rfc3339(kept.created_at),
+            made_by: kept.created_by.clone(),
+            stale_at: Rfc3339(kept.updated_at + config.actions.plan_ttl),
+            rows: kept.row_count,
             all_rows: summary.all_rows,
-            active: kept.active,
+            active: kept.active_sessions,
             all_active: summary.all_active,
             users: summary.users,
-            needs_confirmation: plan.braked(config.actions.brake()).map(|braked| braked.to_string()),
-            sample: summary.sample.iter().map(Row::of).collect(),
+            needs_confirmation: plan
+                .exceeded_limits(config.actions.safety_limit())
+                .map(|braked| braked.to_string()),
+            sample: summary.sample.iter().map(PlanRowDto::from_preview).collect(),
             notes: summary.notes.clone(),
             side_effects: summary.side_effects.clone(),
             not_ended: summary.not_ended.clone(),
@@ -106,7 +108,7 @@ impl Plan {
 
 /// What a plan removed and the archive holds.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Archive {
+pub struct ArchiveDto {
     plan: String,
     target: String,
     /// The command that removed it.
@@ -115,32 +117,32 @@ pub struct Archive {
     rows: u64,
     /// Rows that were.
     restored: u64,
-    at: At,
+    at: Rfc3339,
     /// When it is removed for good.
-    purge_at: At,
+    purge_at: Rfc3339,
     /// To whom it is sealed.
     recipient: String,
 }
 
-impl Archive {
+impl ArchiveDto {
     /// The document.
     ///
     /// # Errors
     ///
     /// If the plan cannot be read.
-    pub fn of(holding: &Holding, made: &[plans::Plan]) -> Result<Self, StoreError> {
-        let plan = made.iter().find(|plan| plan.id == holding.plan).cloned();
-        let plan = plan.map(remediation::Plan::read).transpose()?.flatten();
-        let action = plan.map_or("", |plan| plan.selection.name());
+    pub fn from_summary(summary: &ArchiveSummary, plans: &[plans::PlanRecord]) -> Result<Self, StoreError> {
+        let plan = plans.iter().find(|plan| plan.id == summary.plan).cloned();
+        let plan = plan.map(remediation::ActionPlan::from_record).transpose()?.flatten();
+        let action = plan.map_or("", |plan| plan.selection.command_name());
         Ok(Self {
-            plan: holding.plan.clone(),
-            target: holding.target.clone(),
+            plan: summary.plan.clone(),
+            target: summary.target.clone(),
             action,
-            rows: holding.rows,
-            restored: holding.restored,
-            at: At(holding.at),
-            purge_at: At(holding.purge_at),
-            recipient: holding.recipient.clone(),
+            rows: summary.restorable_rows,
+            restored: summary.restored_rows,
+            at: Rfc3339(summary.first_sealed_at),
+            purge_at: Rfc3339(summary.purge_at),
+            recipient: summary.recipient.clone(),
         })
     }
 

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use credentials::Secret;
 use serde_json::json;
-use sessionwatch_core::instant::Instant;
-use sessionwatch_store::{StoreError, accounts, audit, db::Db};
+use sessionwatch_core::timestamp::UtcTimestamp;
+use sessionwatch_store::{StoreError, accounts, audit, transaction::Tx};
 
 use super::{Actor, AppError, AppState, LiveEvent, hash_password};
 
-pub use sessionwatch_store::accounts::{Account, Role};
+pub use sessionwatch_store::accounts::{AccountRecord, AccountRole};
 
 /// The most letters of an account's name.
-pub const NAME_LENGTH: usize = 64;
+pub const MAX_ACCOUNT_NAME_LENGTH: usize = 64;
 
 /// What an account may be called.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl AccountName {
     ///
     /// If nothing can be called so.
     pub fn parse(name: &str) -> Result<Self, AppError> {
-        if is_account_name(name) {
+        if is_valid_account_name(name) {
             Ok(Self(name.to_owned()))
         } else {
             Err(AppError::Invalid("A name has up to 64 letters, digits, and . _ @ + -".into()))
@@ -41,10 +41,10 @@ impl AccountName {
 
 /// Returns `true` if an account may be called so.
 #[must_use]
-pub fn is_account_name(name: &str) -> bool {
+pub fn is_valid_account_name(name: &str) -> bool {
     let plain =
         |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '@' | '+' | '-');
-    (1..=NAME_LENGTH).contains(&name.len()) && name.chars().all(plain)
+    (1..=MAX_ACCOUNT_NAME_LENGTH).contains(&name.len()) && name.chars().all(plain)
 }
 
 /// The hash of a password that is good enough.
@@ -57,7 +57,7 @@ impl PasswordHash {
     /// # Errors
     ///
     /// If it is too short or too long.
-    pub fn of(password: &Secret) -> Result<Self, AppError> {
+    pub fn from_password(password: &Secret) -> Result<Self, AppError> {
         hash_password(password.expose()).map(Self).map_err(AppError::Invalid)
     }
 
@@ -66,7 +66,7 @@ impl PasswordHash {
     /// # Errors
     ///
     /// If it is too short or too long, or too many wait already.
-    pub async fn queued(app: &AppState, password: Secret) -> Result<Self, AppError> {
+    pub async fn from_password_queued(app: &AppState, password: Secret) -> Result<Self, AppError> {
         app.auth.passwords.hash(password).await.map(Self)
     }
 }
@@ -79,25 +79,31 @@ pub struct NewAccount {
     /// The hash of its password.
     pub password: PasswordHash,
     /// What it may do.
-    pub role: Role,
+    pub role: AccountRole,
 }
 
 impl NewAccount {
-    fn into_account(self, now: Instant) -> Account {
+    fn into_account(self, now: UtcTimestamp) -> AccountRecord {
         let (name, password) = (self.name.0, self.password.0);
-        Account { name, role: self.role, password, subject: String::new(), created_at: now }
+        AccountRecord {
+            name,
+            role: self.role,
+            password_hash: password,
+            oidc_subject: String::new(),
+            created_at: now,
+        }
     }
 }
 
 /// An account to make, or to change.
 #[derive(Clone, Debug)]
-pub struct AccountChange {
+pub struct AccountUpdate {
     /// What it is called.
     pub name: AccountName,
     /// The hash of its new password.
     pub password: PasswordHash,
     /// What it may do from now on; `None` for its present role, or viewer if it is new.
-    pub role: Option<Role>,
+    pub role: Option<AccountRole>,
 }
 
 /// A password to change.
@@ -106,11 +112,11 @@ pub struct PasswordChange {
     /// The account.
     pub account: String,
     /// The hash of the login that asks for it, which goes on.
-    pub login: String,
+    pub login_hash: String,
     /// The present password.
-    pub current: Secret,
+    pub current_password: Secret,
     /// The new one.
-    pub new: Secret,
+    pub new_password: Secret,
 }
 
 /// Every account, by name.
@@ -118,8 +124,8 @@ pub struct PasswordChange {
 /// # Errors
 ///
 /// If the store does not answer.
-pub async fn list_accounts(app: &Arc<AppState>) -> Result<Vec<Account>, AppError> {
-    app.read(accounts::list).await
+pub async fn list_accounts(app: &Arc<AppState>) -> Result<Vec<AccountRecord>, AppError> {
+    app.read_store(accounts::list_accounts).await
 }
 
 /// Makes an account.
@@ -131,15 +137,15 @@ pub async fn create_account(
     app: &Arc<AppState>,
     actor: &Actor,
     new: NewAccount,
-) -> Result<Account, AppError> {
+) -> Result<AccountRecord, AppError> {
     let (now, by) = (app.clock.now(), actor.name().to_owned());
     let account = new.into_account(now);
     let created = account.clone();
-    let is_new = app.write(move |db| {
-        if accounts::get(db, &account.name)?.is_some() {
+    let is_new = app.write_store(move |db| {
+        if accounts::find_account(db, &account.name)?.is_some() {
             return Ok(false);
         }
-        put_account(db, &account, &by, now)?;
+        upsert_account_audited(db, &account, &by, now)?;
         Ok(true)
     });
     if is_new.await? {
@@ -155,19 +161,19 @@ pub async fn create_account(
 /// # Errors
 ///
 /// If the store does not answer.
-pub async fn set_account(
+pub async fn upsert_account(
     app: &Arc<AppState>,
     actor: &Actor,
-    change: AccountChange,
-) -> Result<Role, AppError> {
+    change: AccountUpdate,
+) -> Result<AccountRole, AppError> {
     let (now, by) = (app.clock.now(), actor.name().to_owned());
-    app.write(move |db| {
-        let AccountChange { name, password, role } = change.clone();
-        let present = accounts::get(db, &name.0)?.map(|account| account.role);
-        let role = role.or(present).unwrap_or(Role::Viewer);
+    app.write_store(move |db| {
+        let AccountUpdate { name, password, role } = change.clone();
+        let present = accounts::find_account(db, &name.0)?.map(|account| account.role);
+        let role = role.or(present).unwrap_or(AccountRole::Viewer);
         let account = NewAccount { name, password, role }.into_account(now);
-        accounts::end_all(db, &account.name)?;
-        put_account(db, &account, &by, now)?;
+        accounts::delete_login_sessions(db, &account.name)?;
+        upsert_account_audited(db, &account, &by, now)?;
         Ok(role)
     })
     .await
@@ -183,13 +189,13 @@ pub async fn delete_account(app: &Arc<AppState>, actor: &Actor, name: String) ->
     if actor.account() == Some(name.as_str()) {
         return Err(AppError::Conflict("Another admin has to remove your account.".into()));
     }
-    let deleted = app.write(move |db| {
-        if !accounts::remove(db, &name)? {
+    let deleted = app.write_store(move |db| {
+        if !accounts::delete_account(db, &name)? {
             return Ok(false);
         }
-        audit::add(
+        audit::insert_audit_entry(
             db,
-            audit::NewEntry {
+            audit::NewAuditEntry {
                 actor: &by,
                 action: "account-removed",
                 detail: &json!({ "account": name }).to_string(),
@@ -211,23 +217,31 @@ pub async fn delete_account(app: &Arc<AppState>, actor: &Actor, name: String) ->
 ///
 /// If the present password is another one, the new one is not good enough, or too many were tried.
 pub async fn change_password(app: &Arc<AppState>, change: PasswordChange) -> Result<(), AppError> {
-    let PasswordChange { account, login, current, new } = change;
-    let account = app.read(move |db| accounts::get(db, &account)).await?.ok_or(AppError::NotLoggedIn)?;
+    let PasswordChange { account, login_hash: login, current_password: current, new_password: new } = change;
+    let account =
+        app.read_store(move |db| accounts::find_account(db, &account)).await?.ok_or(AppError::NotLoggedIn)?;
     let (now, auth) = (app.clock.now(), &app.auth);
-    let attempt = auth.attempts.change_password(&account.name, now).ok_or(AppError::TooManyAttempts)?;
-    if !auth.passwords.verify(current, account.password.clone()).await? {
+    let attempt =
+        auth.login_attempts.count_password_change(&account.name, now).ok_or(AppError::TooManyAttempts)?;
+    if !auth.passwords.verify(current, account.password_hash.clone()).await? {
         return Err(AppError::Invalid("The present password is another one.".into()));
     }
-    attempt.take_back();
+    attempt.remove_from_counts();
     let password = auth.passwords.hash(new).await?;
-    let changed = app.write(move |db| {
+    let changed = app.write_store(move |db| {
         // Somebody may have removed the account meanwhile, or changed its role.
-        let Some(account) = accounts::get(db, &account.name)? else { return Ok(false) };
-        let account = Account { password: password.clone(), ..account };
-        accounts::put(db, &account)?;
-        audit::add(db, audit::NewEntry { actor: &account.name, action: "password", detail: "{}" }, now)?;
-        for other in accounts::logins(db, &account.name)?.iter().filter(|other| other.hash != login) {
-            accounts::end(db, &account.name, &other.hash)?;
+        let Some(account) = accounts::find_account(db, &account.name)? else { return Ok(false) };
+        let account = AccountRecord { password_hash: password.clone(), ..account };
+        accounts::upsert_account(db, &account)?;
+        audit::insert_audit_entry(
+            db,
+            audit::NewAuditEntry { actor: &account.name, action: "password", detail: "{}" },
+            now,
+        )?;
+        for other in
+            accounts::list_login_sessions(db, &account.name)?.iter().filter(|other| other.token_hash != login)
+        {
+            accounts::delete_login_session(db, &account.name, &other.token_hash)?;
         }
         Ok(true)
     });
@@ -242,8 +256,8 @@ pub async fn change_password(app: &Arc<AppState>, change: PasswordChange) -> Res
 ///
 /// If the store does not answer.
 pub async fn is_valid_setup_link(app: &Arc<AppState>, token: &str) -> Result<bool, AppError> {
-    let Some(offered_at) = app.auth.setup_link_offered_at(token) else { return Ok(false) };
-    app.read(move |db| accounts::was_any(db, offered_at)).await.map(|was_any| !was_any)
+    let Some(offered_at) = app.auth.setup_link_created_at(token) else { return Ok(false) };
+    app.read_store(move |db| accounts::has_or_had_account(db, offered_at)).await.map(|was_any| !was_any)
 }
 
 /// Makes the first account, by the link that was printed: its name.
@@ -259,29 +273,38 @@ pub async fn create_first_account(
     let now = app.clock.now();
     let account = new.into_account(now);
     let name = account.name.clone();
-    let offered_at = app.auth.consume_setup_link(token).ok_or_else(link_expired)?;
-    let is_first = app.write(move |db| {
+    let offered_at = app.auth.consume_setup_link(token).ok_or_else(setup_link_expired)?;
+    let is_first = app.write_store(move |db| {
         // Another process may have made one meanwhile.
-        let is_first = !accounts::was_any(db, offered_at)?;
+        let is_first = !accounts::has_or_had_account(db, offered_at)?;
         if is_first {
-            put_account(db, &account, &account.name, now)?;
+            upsert_account_audited(db, &account, &account.name, now)?;
         }
         Ok(is_first)
     });
-    if is_first.await? { Ok(name) } else { Err(link_expired()) }
+    if is_first.await? { Ok(name) } else { Err(setup_link_expired()) }
 }
 
 /// Why a setup link does nothing any more.
 #[must_use]
-pub fn link_expired() -> AppError {
+pub fn setup_link_expired() -> AppError {
     AppError::NotFound("This link was used, or is of an earlier start: there is a new one at the next start while nobody has an account.".into())
 }
 
 /// Keeps an account, and records who made it.
-pub(super) fn put_account(db: Db<'_>, account: &Account, by: &str, now: Instant) -> Result<(), StoreError> {
-    accounts::put(db, account)?;
+pub(super) fn upsert_account_audited(
+    db: Tx<'_>,
+    account: &AccountRecord,
+    actor: &str,
+    now: UtcTimestamp,
+) -> Result<(), StoreError> {
+    accounts::upsert_account(db, account)?;
     let detail = json!({ "account": account.name, "role": account.role.name() }).to_string();
-    audit::add(db, audit::NewEntry { actor: by, action: "account-added", detail: &detail }, now)
+    audit::insert_audit_entry(
+        db,
+        audit::NewAuditEntry { actor, action: "account-added", detail: &detail },
+        now,
+    )
 }
 
 #[cfg(test)]
@@ -292,50 +315,57 @@ mod tests {
     use crate::{
         app::{
             client::ClientInfo,
-            login_sessions::{find_user, start_login_session},
-            scene::Scene,
+            login_sessions::{find_current_user, start_login_session},
+            test_app::TestApp,
         },
         config::Config,
     };
 
     fn app() -> Arc<AppState> {
-        AppState::for_command(Store::in_memory().unwrap(), Config::default()).unwrap()
+        AppState::for_command(Store::open_in_memory().unwrap(), Config::default()).unwrap()
     }
 
-    fn new_account(name: &str, role: Role) -> NewAccount {
-        let password = PasswordHash::of(&"a sentence is a good one".into()).unwrap();
+    fn new_account(name: &str, role: AccountRole) -> NewAccount {
+        let password = PasswordHash::from_password(&"a sentence is a good one".into()).unwrap();
         NewAccount { name: AccountName::parse(name).unwrap(), password, role }
     }
 
     #[test]
     fn names_are_plain_and_short() {
-        assert!(is_account_name("ada.l+2@example-1.org") && is_account_name(&"a".repeat(64)));
-        assert!(!is_account_name("") && !is_account_name("a b") && !is_account_name(&"a".repeat(65)));
+        assert!(is_valid_account_name("ada.l+2@example-1.org") && is_valid_account_name(&"a".repeat(64)));
+        assert!(
+            !is_valid_account_name("")
+                && !is_valid_account_name("a b")
+                && !is_valid_account_name(&"a".repeat(65))
+        );
     }
 
     #[tokio::test]
     async fn a_name_is_given_once_and_nobody_deletes_their_own_account() {
-        let (app, ada) = (app(), Actor::of_account("ada"));
-        create_account(&app, &ada, new_account("ada", Role::Admin)).await.unwrap();
-        let again = create_account(&app, &ada, new_account("ada", Role::Viewer)).await;
+        let (app, ada) = (app(), Actor::from_account("ada"));
+        create_account(&app, &ada, new_account("ada", AccountRole::Admin)).await.unwrap();
+        let again = create_account(&app, &ada, new_account("ada", AccountRole::Viewer)).await;
         assert!(matches!(again, Err(AppError::Conflict(_))));
         assert!(matches!(delete_account(&app, &ada, "ada".into()).await, Err(AppError::Conflict(_))));
-        let program = Actor::of_token("ada", "script");
+        let program = Actor::from_token("ada", "script");
         assert!(matches!(delete_account(&app, &program, "ada".into()).await, Err(AppError::Conflict(_))));
-        delete_account(&app, &Actor::of_command("ada"), "ada".into()).await.unwrap();
+        delete_account(&app, &Actor::from_command_line("ada"), "ada".into()).await.unwrap();
         assert!(list_accounts(&app).await.unwrap().is_empty());
     }
 
     #[tokio::test]
     async fn a_changed_account_keeps_its_role_unless_another_is_given() {
-        let (app, actor) = (app(), Actor::of_command("ada"));
+        let (app, actor) = (app(), Actor::from_command_line("ada"));
         let change = |role| {
-            let NewAccount { name, password, .. } = new_account("bob", Role::Viewer);
-            AccountChange { name, password, role }
+            let NewAccount { name, password, .. } = new_account("bob", AccountRole::Viewer);
+            AccountUpdate { name, password, role }
         };
-        assert_eq!(set_account(&app, &actor, change(None)).await.unwrap(), Role::Viewer);
-        assert_eq!(set_account(&app, &actor, change(Some(Role::Admin))).await.unwrap(), Role::Admin);
-        assert_eq!(set_account(&app, &actor, change(None)).await.unwrap(), Role::Admin);
+        assert_eq!(upsert_account(&app, &actor, change(None)).await.unwrap(), AccountRole::Viewer);
+        assert_eq!(
+            upsert_account(&app, &actor, change(Some(AccountRole::Admin))).await.unwrap(),
+            AccountRole::Admin
+        );
+        assert_eq!(upsert_account(&app, &actor, change(None)).await.unwrap(), AccountRole::Admin);
     }
 
     #[tokio::test]
@@ -343,34 +373,36 @@ mod tests {
         let app = app();
         let token = app.auth.create_setup_link(app.clock.now());
         assert!(is_valid_setup_link(&app, &token).await.unwrap());
-        let name = create_first_account(&app, &token, new_account("ada", Role::Admin)).await.unwrap();
+        let name = create_first_account(&app, &token, new_account("ada", AccountRole::Admin)).await.unwrap();
         assert_eq!(name, "ada");
         assert!(!is_valid_setup_link(&app, &token).await.unwrap());
-        let again = create_first_account(&app, &token, new_account("eve", Role::Admin)).await;
+        let again = create_first_account(&app, &token, new_account("eve", AccountRole::Admin)).await;
         assert!(matches!(again, Err(AppError::NotFound(_))));
     }
 
-    async fn logged_in(scene: &Scene, account: &str) -> String {
-        let client = ClientInfo { address: "192.0.2.7".parse().unwrap(), agent: String::new() };
+    async fn logged_in(scene: &TestApp, account: &str) -> String {
+        let client = ClientInfo { address: "192.0.2.7".parse().unwrap(), user_agent: String::new() };
         let started = start_login_session(scene, account.into(), &client).await.unwrap();
         started.token.expose().to_owned()
     }
 
-    async fn is_known(scene: &Scene, token: &str) -> bool {
-        find_user(scene, token).await.unwrap().is_some()
+    async fn is_known(scene: &TestApp, token: &str) -> bool {
+        find_current_user(scene, token).await.unwrap().is_some()
     }
 
     #[tokio::test]
     async fn a_new_password_ends_every_login_but_the_one_that_asks_for_it() {
-        let scene = Scene::of("");
-        create_account(&scene, &Actor::of_command("ops"), new_account("ada", Role::Viewer)).await.unwrap();
+        let scene = TestApp::with_config("");
+        create_account(&scene, &Actor::from_command_line("ops"), new_account("ada", AccountRole::Viewer))
+            .await
+            .unwrap();
         let (own, other) = (logged_in(&scene, "ada").await, logged_in(&scene, "ada").await);
-        let login = find_user(&scene, &own).await.unwrap().unwrap().login;
+        let login = find_current_user(&scene, &own).await.unwrap().unwrap().login_hash;
         let change = |current: &str, new: &str| PasswordChange {
             account: "ada".into(),
-            login: login.clone(),
-            current: current.into(),
-            new: new.into(),
+            login_hash: login.clone(),
+            current_password: current.into(),
+            new_password: new.into(),
         };
         let wrong = change_password(&scene, change("not that one at all", "an even better sentence")).await;
         assert!(
@@ -387,12 +419,12 @@ mod tests {
 
     #[tokio::test]
     async fn an_account_that_is_reset_or_deleted_is_logged_out() {
-        let scene = Scene::of("");
-        let ops = Actor::of_command("ops");
-        create_account(&scene, &ops, new_account("ada", Role::Viewer)).await.unwrap();
+        let scene = TestApp::with_config("");
+        let ops = Actor::from_command_line("ops");
+        create_account(&scene, &ops, new_account("ada", AccountRole::Viewer)).await.unwrap();
         let token = logged_in(&scene, "ada").await;
-        let NewAccount { name, password, .. } = new_account("ada", Role::Viewer);
-        set_account(&scene, &ops, AccountChange { name, password, role: None }).await.unwrap();
+        let NewAccount { name, password, .. } = new_account("ada", AccountRole::Viewer);
+        upsert_account(&scene, &ops, AccountUpdate { name, password, role: None }).await.unwrap();
         assert!(!is_known(&scene, &token).await);
         let token = logged_in(&scene, "ada").await;
         let mut heard = scene.events.subscribe();

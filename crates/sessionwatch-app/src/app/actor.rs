@@ -10,20 +10,20 @@ pub struct Actor {
 impl Actor {
     /// A person at the command line.
     #[must_use]
-    pub fn of_command(name: impl Into<String>) -> Self {
+    pub fn from_command_line(name: impl Into<String>) -> Self {
         Self { name: name.into(), account: None }
     }
 
     /// A person who is logged in to the dashboard.
     #[must_use]
-    pub fn of_account(account: impl Into<String>) -> Self {
+    pub fn from_account(account: impl Into<String>) -> Self {
         let account = account.into();
         Self { name: account.clone(), account: Some(account) }
     }
 
     /// A program that acts for an account, with the token of that label.
     #[must_use]
-    pub fn of_token(account: &str, label: &str) -> Self {
+    pub fn from_token(account: &str, label: &str) -> Self {
         Self { name: format!("{account} ({label})"), account: Some(account.to_owned()) }
     }
 

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use sessionwatch_core::{instant::Instant, row_ref::RowRef};
-use sessionwatch_store::{archived, audit, confirmed_time};
+use sessionwatch_core::{row_ref::RowRef, timestamp::UtcTimestamp};
+use sessionwatch_store::{archive_batches, audit, confirmed_time};
 
 use super::{Actor, AppError, AppState};
-use crate::remediation::ActError;
+use crate::remediation::ActionError;
 
-pub use sessionwatch_store::archived::Fate;
+pub use sessionwatch_store::archive_batches::ArchivedRowState;
 
 /// A row that a plan removed.
 #[derive(Clone, Debug)]
@@ -17,29 +17,29 @@ pub struct ArchivedRow {
     /// What helps a person to recognize it.
     pub row: RowRef,
     /// Where it is now.
-    pub fate: Fate,
+    pub state: ArchivedRowState,
 }
 
 /// What is removed from the archive for good.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PurgeRequest {
     /// All that this plan removed, though its time has not passed; `None` for what has passed its time.
-    pub plan: Option<String>,
+    pub plan_id: Option<String>,
     /// Go by this machine's clock, though no daemon has confirmed it.
     pub trust_clock: bool,
 }
 
 /// What was removed from the archive for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Purged {
+pub struct PurgeResult {
     /// Rows that could have been put back until then.
     pub rows: u64,
     /// Rows that have passed their time by this machine's clock, and were kept since nobody has confirmed it.
     pub unconfirmed_rows: u64,
     /// The time of this machine, or of the store's server.
-    pub now: Instant,
+    pub now: UtcTimestamp,
     /// The latest time that is confirmed: what passed its time before that was removed.
-    pub confirmed_at: Instant,
+    pub confirmed_at: UtcTimestamp,
 }
 
 /// The rows that one plan removed, in the order in which they went.
@@ -47,24 +47,24 @@ pub struct Purged {
 /// # Errors
 ///
 /// If the archive holds nothing of that plan.
-pub async fn list_rows(
+pub async fn list_archived_rows(
     app: &Arc<AppState>,
     plan: String,
     limit: usize,
 ) -> Result<Vec<ArchivedRow>, AppError> {
     let wanted = plan.clone();
-    let rows = app.read(move |db| {
+    let rows = app.read_store(move |db| {
         let (mut rows, mut behind) = (Vec::new(), 0);
         while rows.len() < limit {
-            let Some(batch) = archived::next(db, &wanted, behind)? else { break };
+            let Some(batch) = archive_batches::find_next_batch(db, &wanted, behind)? else { break };
             behind = batch.id;
-            let fates = batch.rows.into_iter().zip(batch.fates);
-            rows.extend(fates.take(limit - rows.len()).map(|(row, fate)| ArchivedRow { row, fate }));
+            let fates = batch.rows.into_iter().zip(batch.row_states);
+            rows.extend(fates.take(limit - rows.len()).map(|(row, fate)| ArchivedRow { row, state: fate }));
         }
         Ok(rows)
     });
     let rows = rows.await?;
-    if rows.is_empty() { Err(ActError::NoArchive(plan).into()) } else { Ok(rows) }
+    if rows.is_empty() { Err(ActionError::NoArchive(plan).into()) } else { Ok(rows) }
 }
 
 /// Removes from the archive for good what has passed its time, or all of one plan.
@@ -72,17 +72,21 @@ pub async fn list_rows(
 /// # Errors
 ///
 /// If it cannot be written.
-pub async fn purge(app: &Arc<AppState>, actor: &Actor, request: PurgeRequest) -> Result<Purged, AppError> {
+pub async fn purge_archive(
+    app: &Arc<AppState>,
+    actor: &Actor,
+    request: PurgeRequest,
+) -> Result<PurgeResult, AppError> {
     let (now, by) = (app.clock.now(), actor.name().to_owned());
-    let confirmed = app.read(move |db| confirmed_time::passed(db, now)).await?;
+    let confirmed = app.read_store(move |db| confirmed_time::confirmed_retention_time(db, now)).await?;
     let confirmed_at = if request.trust_clock { now } else { confirmed };
-    let purged = app.write(move |db| {
-        let plan = request.plan.as_deref();
-        let rows = archived::purge(db, plan, confirmed_at)?;
+    let purged = app.write_store(move |db| {
+        let plan = request.plan_id.as_deref();
+        let rows = archive_batches::purge_batches(db, plan, confirmed_at)?;
         if rows > 0 {
-            audit::add(
+            audit::insert_audit_entry(
                 db,
-                audit::NewEntry {
+                audit::NewAuditEntry {
                     actor: &by,
                     action: "archive-purged",
                     detail: &json!({ "plan": plan, "rows": rows }).to_string(),
@@ -90,10 +94,10 @@ pub async fn purge(app: &Arc<AppState>, actor: &Actor, request: PurgeRequest) ->
                 now,
             )?;
         }
-        let holdings = if plan.is_none() { archived::holdings(db)? } else { vec![] };
+        let holdings = if plan.is_none() { archive_batches::list_archive_summaries(db)? } else { vec![] };
         let unconfirmed = holdings.iter().filter(|holding| holding.purge_at <= now);
-        let unconfirmed_rows = unconfirmed.map(|holding| holding.rows).sum();
-        Ok(Purged { rows, unconfirmed_rows, now, confirmed_at })
+        let unconfirmed_rows = unconfirmed.map(|holding| holding.restorable_rows).sum();
+        Ok(PurgeResult { rows, unconfirmed_rows, now, confirmed_at })
     });
     purged.await
 }
@@ -103,7 +107,7 @@ mod tests {
     use sessionwatch_core::duration::DAY;
     use sessionwatch_store::{
         Store,
-        archived::{Batch, State},
+        archive_batches::{ArchivedBatch, BatchState},
     };
 
     use super::*;
@@ -111,22 +115,22 @@ mod tests {
 
     /// An archive with two rows of one plan, which pass their time a day from now.
     fn scene() -> Arc<AppState> {
-        let app = AppState::for_command(Store::in_memory().unwrap(), Config::default()).unwrap();
+        let app = AppState::for_command(Store::open_in_memory().unwrap(), Config::default()).unwrap();
         let now = app.clock.now();
         let row = RowRef { user: Some("ada".into()), ..RowRef::default() };
-        let batch = Batch {
+        let batch = ArchivedBatch {
             id: 0,
             plan: "p1".into(),
             target: "app".into(),
-            state: State::Kept,
-            txid: None,
-            at: now,
+            state: BatchState::Kept,
+            transaction_id: None,
+            sealed_at: now,
             purge_at: now + DAY,
             recipient: "age1".into(),
             rows: vec![row.clone(), row],
-            fates: vec![Fate::Archived, Fate::Restored],
+            row_states: vec![ArchivedRowState::Archived, ArchivedRowState::Restored],
         };
-        app.store.write(|db| archived::add(db, &batch, b"sealed")).unwrap();
+        app.store.write(|db| archive_batches::insert_batch(db, &batch, b"sealed")).unwrap();
         app
     }
 
@@ -134,22 +138,26 @@ mod tests {
     async fn the_rows_of_a_plan_are_listed_up_to_a_limit_and_those_of_none_are_an_error() {
         let app = scene();
         let fates = async |limit| {
-            let rows = list_rows(&app, "p1".into(), limit).await.unwrap();
-            rows.iter().map(|archived| archived.fate).collect::<Vec<_>>()
+            let rows = list_archived_rows(&app, "p1".into(), limit).await.unwrap();
+            rows.iter().map(|archived| archived.state).collect::<Vec<_>>()
         };
-        assert_eq!(fates(10).await, [Fate::Archived, Fate::Restored]);
-        assert_eq!(fates(1).await, [Fate::Archived]);
-        let none = list_rows(&app, "p2".into(), 10).await;
-        assert!(matches!(none, Err(AppError::Action(ActError::NoArchive(plan))) if plan == "p2"));
+        assert_eq!(fates(10).await, [ArchivedRowState::Archived, ArchivedRowState::Restored]);
+        assert_eq!(fates(1).await, [ArchivedRowState::Archived]);
+        let none = list_archived_rows(&app, "p2".into(), 10).await;
+        assert!(matches!(none, Err(AppError::Action(ActionError::NoArchive(plan))) if plan == "p2"));
     }
 
     #[tokio::test]
     async fn what_has_not_passed_its_time_stays_unless_its_plan_is_named() {
-        let (app, ada) = (scene(), Actor::of_command("ada"));
-        let purged = purge(&app, &ada, PurgeRequest::default()).await.unwrap();
+        let (app, ada) = (scene(), Actor::from_command_line("ada"));
+        let purged = purge_archive(&app, &ada, PurgeRequest::default()).await.unwrap();
         assert_eq!((purged.rows, purged.unconfirmed_rows), (0, 0));
-        let request = PurgeRequest { plan: Some("p1".into()), trust_clock: false };
-        assert_eq!(purge(&app, &ada, request).await.unwrap().rows, 1, "the other one is back in its table");
-        assert!(list_rows(&app, "p1".into(), 10).await.is_err());
+        let request = PurgeRequest { plan_id: Some("p1".into()), trust_clock: false };
+        assert_eq!(
+            purge_archive(&app, &ada, request).await.unwrap().rows,
+            1,
+            "the other one is back in its table"
+        );
+        assert!(list_archived_rows(&app, "p1".into(), 10).await.is_err());
     }
 }

@@ -6,19 +6,19 @@ use sessionwatch_store::audit;
 
 use super::{AppError, AppState, Period};
 
-pub use sessionwatch_store::audit::{Entry as AuditEntry, Trail as ChainStatus};
+pub use sessionwatch_store::audit::{AuditEntry, ChainStatus};
 
 /// Entries of a period, the oldest first.
 ///
 /// # Errors
 ///
 /// If the store does not answer.
-pub async fn list_entries(
+pub async fn list_audit_entries(
     app: &Arc<AppState>,
     period: Period,
     limit: u32,
 ) -> Result<Vec<AuditEntry>, AppError> {
-    app.read(move |db| audit::between(db, period, limit)).await
+    app.read_store(move |db| audit::list_audit_entries_between(db, period, limit)).await
 }
 
 /// Entries before one, the latest first.
@@ -26,21 +26,21 @@ pub async fn list_entries(
 /// # Errors
 ///
 /// If the store does not answer.
-pub async fn list_entries_before(
+pub async fn list_audit_entries_before(
     app: &Arc<AppState>,
     before: Option<i64>,
     limit: u32,
 ) -> Result<Vec<AuditEntry>, AppError> {
-    app.read(move |db| audit::page(db, before, limit)).await
+    app.read_store(move |db| audit::list_audit_entries_before(db, before, limit)).await
 }
 
 /// What an examination of the trail found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Verification {
+pub struct AuditVerification {
     /// Whether each entry fits the one before.
     pub chain: ChainStatus,
     /// Whether the trail still holds the entry that was asked for; `None` if none was.
-    pub holds_head: Option<bool>,
+    pub contains_head: Option<bool>,
 }
 
 /// Whether the trail is whole, and still holds the entry with a hash, such as one that a checklist named as its last one.
@@ -48,10 +48,13 @@ pub struct Verification {
 /// # Errors
 ///
 /// If the store does not answer.
-pub async fn verify(app: &Arc<AppState>, head: Option<String>) -> Result<Verification, AppError> {
-    app.read(move |db| {
-        let holds_head = head.as_ref().map(|head| audit::knows(db, head)).transpose()?;
-        Ok(Verification { chain: audit::verify(db)?, holds_head })
+pub async fn verify_audit_chain(
+    app: &Arc<AppState>,
+    head: Option<String>,
+) -> Result<AuditVerification, AppError> {
+    app.read_store(move |db| {
+        let holds_head = head.as_ref().map(|head| audit::contains_hash(db, head)).transpose()?;
+        Ok(AuditVerification { chain: audit::verify_chain(db)?, contains_head: holds_head })
     })
     .await
 }

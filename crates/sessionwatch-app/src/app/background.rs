@@ -13,7 +13,7 @@ pub struct BackgroundTasks {
 impl BackgroundTasks {
     /// What tells the tasks to stop.
     #[must_use]
-    pub fn token(&self) -> CancellationToken {
+    pub fn cancellation_token(&self) -> CancellationToken {
         self.stop.clone()
     }
 
@@ -43,7 +43,7 @@ mod tests {
     async fn stop_waits_for_tasks_also_for_one_that_panics_and_lets_none_begin() {
         let tasks = BackgroundTasks::default();
         let (end, ended) = tokio::sync::oneshot::channel::<()>();
-        let token = tasks.token();
+        let token = tasks.cancellation_token();
         let task = tasks.spawn(async move {
             ended.await.unwrap();
             token.is_cancelled()

@@ -3,36 +3,36 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::timestamp::UtcTimestamp;
 use sessionwatch_store::{
     StoreError, audit,
-    outbox::{self, Due},
+    outbox::{self, OutboxMessage},
 };
 
 use super::{Actor, AppError, AppState};
 use crate::notify;
 
-pub use crate::notify::{Channel, Message};
+pub use crate::notify::{NotificationChannel, NotificationMessage};
 
 /// A message that was given up on.
 #[derive(Clone, Debug)]
 pub struct FailedMessage {
     /// To whom it was to go, and why it did not.
-    pub due: Due,
+    pub outbox_entry: OutboxMessage,
     /// What it says.
-    pub message: Message,
+    pub message: NotificationMessage,
 }
 
 impl FailedMessage {
-    fn read(due: Due) -> Result<Self, StoreError> {
+    fn from_outbox(outbox_entry: OutboxMessage) -> Result<Self, StoreError> {
         let undecodable = |_| StoreError::Undecodable { table: "outbox".into(), column: "message".into() };
-        let message = serde_json::from_str(&due.message).map_err(undecodable)?;
-        Ok(Self { due, message })
+        let message = serde_json::from_str(&outbox_entry.message).map_err(undecodable)?;
+        Ok(Self { outbox_entry, message })
     }
 }
 
 /// Sends a marked test message over a channel: what went wrong, nothing if it was accepted.
-pub async fn send_test(channel: &Channel, now: Instant) -> Vec<String> {
+pub async fn send_test(channel: &NotificationChannel, now: UtcTimestamp) -> Vec<String> {
     notify::send_test(channel, now).await
 }
 
@@ -51,8 +51,12 @@ pub async fn send_test_message(
     let channel = channel.ok_or_else(|| AppError::NotFound("There is no such channel.".into()))?;
     let problems = send_test(channel, now).await;
     let detail = json!({ "channel": name, "accepted": problems.is_empty() }).to_string();
-    app.write(move |db| {
-        audit::add(db, audit::NewEntry { actor: &by, action: "channel-tested", detail: &detail }, now)
+    app.write_store(move |db| {
+        audit::insert_audit_entry(
+            db,
+            audit::NewAuditEntry { actor: &by, action: "channel-tested", detail: &detail },
+            now,
+        )
     })
     .await?;
     Ok(problems)
@@ -64,7 +68,10 @@ pub async fn send_test_message(
 ///
 /// If one of them cannot be decoded.
 pub async fn list_failed_messages(app: &Arc<AppState>, limit: u32) -> Result<Vec<FailedMessage>, AppError> {
-    app.read(move |db| outbox::dead(db, limit)?.into_iter().map(FailedMessage::read).collect()).await
+    app.read_store(move |db| {
+        outbox::list_dead_messages(db, limit)?.into_iter().map(FailedMessage::from_outbox).collect()
+    })
+    .await
 }
 
 /// Delivers the messages of a channel after all that were given up on: how many.
@@ -78,11 +85,15 @@ pub async fn retry_failed_messages(
     channel: String,
 ) -> Result<u64, AppError> {
     let (now, by) = (app.clock.now(), actor.name().to_owned());
-    app.write(move |db| {
-        let count = outbox::revive(db, &channel, now)?;
+    app.write_store(move |db| {
+        let count = outbox::requeue_dead(db, &channel, now)?;
         if count > 0 {
             let detail = json!({ "channel": channel, "messages": count }).to_string();
-            audit::add(db, audit::NewEntry { actor: &by, action: "retry", detail: &detail }, now)?;
+            audit::insert_audit_entry(
+                db,
+                audit::NewAuditEntry { actor: &by, action: "retry", detail: &detail },
+                now,
+            )?;
         }
         Ok(count)
     })

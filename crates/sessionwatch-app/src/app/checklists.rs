@@ -26,9 +26,9 @@ pub struct NewAttestation {
 /// # Errors
 ///
 /// If the store does not answer.
-pub async fn get_checklist(app: &Arc<AppState>, target: Target) -> Result<Checklist, AppError> {
+pub async fn load_weekly_checklist(app: &Arc<AppState>, target: Target) -> Result<Checklist, AppError> {
     let (config, now) = (app.config(), app.clock.now());
-    app.read(move |db| checklist::week(db, &config, &target, now)).await
+    app.read_store(move |db| checklist::build_weekly_checklist(db, &config, &target, now)).await
 }
 
 /// The checklists of targets for a period, in their order.
@@ -36,14 +36,14 @@ pub async fn get_checklist(app: &Arc<AppState>, target: Target) -> Result<Checkl
 /// # Errors
 ///
 /// If the store does not answer.
-pub async fn get_checklists(
+pub async fn load_checklists(
     app: &Arc<AppState>,
     targets: Vec<Target>,
     period: Period,
 ) -> Result<Vec<Checklist>, AppError> {
     let (config, now) = (app.config(), app.clock.now());
-    app.read(move |db| {
-        let list = |target: &Target| checklist::over(db, &config, target, period, now);
+    app.read_store(move |db| {
+        let list = |target: &Target| checklist::build_checklist(db, &config, target, period, now);
         targets.iter().map(list).collect()
     })
     .await
@@ -54,14 +54,18 @@ pub async fn get_checklists(
 /// # Errors
 ///
 /// If there is no such target.
-pub async fn attest(app: &Arc<AppState>, actor: &Actor, new: NewAttestation) -> Result<(), AppError> {
+pub async fn record_attestation(
+    app: &Arc<AppState>,
+    actor: &Actor,
+    new: NewAttestation,
+) -> Result<(), AppError> {
     let attestation = Attestation {
         at: app.clock.now(),
         target: app.target(&new.target)?.name,
-        item: checklist::USER_REPORTS.to_owned(),
+        item: checklist::USER_REPORTS_ITEM.to_owned(),
         holds: new.holds,
         owner: actor.name().to_owned(),
         note: new.note,
     };
-    app.write(move |db| checklist::attest(db, &attestation)).await
+    app.write_store(move |db| checklist::insert_attestation(db, &attestation)).await
 }

@@ -6,10 +6,10 @@ use axum::http::{HeaderMap, header};
 use ipnet::IpNet;
 
 /// Bits of an address that name its network.
-const V4_PREFIX: u8 = 24;
-const V6_PREFIX: u8 = 64;
+const IPV4_NETWORK_PREFIX_BITS: u8 = 24;
+const IPV6_NETWORK_PREFIX_BITS: u8 = 64;
 /// Letters of a user agent that are kept.
-const AGENT_LENGTH: usize = 200;
+const MAX_USER_AGENT_LENGTH: usize = 200;
 
 /// Who sends a request: the address, and the program.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,28 +17,28 @@ pub struct ClientInfo {
     /// The address of the client, as far as proxies are trusted.
     pub address: IpAddr,
     /// What the client says that it is.
-    pub agent: String,
+    pub user_agent: String,
 }
 
 impl ClientInfo {
     /// Reads it from the headers of a request that `peer` sent, through `trusted_proxies` or not.
     #[must_use]
-    pub fn of_request(trusted_proxies: &[IpNet], headers: &HeaderMap, peer: SocketAddr) -> Self {
-        Self { address: client_ip(trusted_proxies, headers, peer), agent: user_agent(headers) }
+    pub fn from_request(trusted_proxies: &[IpNet], headers: &HeaderMap, peer: SocketAddr) -> Self {
+        Self { address: client_ip(trusted_proxies, headers, peer), user_agent: user_agent(headers) }
     }
 
     /// The network of the address.
     #[must_use]
     pub fn network(&self) -> IpNet {
-        network_of(self.address)
+        network_for(self.address)
     }
 }
 
 /// The network of an address: its IPv4 /24, or its IPv6 /64.
 #[must_use]
-pub fn network_of(address: IpAddr) -> IpNet {
+pub fn network_for(address: IpAddr) -> IpNet {
     let address = address.to_canonical();
-    let prefix = if address.is_ipv4() { V4_PREFIX } else { V6_PREFIX };
+    let prefix = if address.is_ipv4() { IPV4_NETWORK_PREFIX_BITS } else { IPV6_NETWORK_PREFIX_BITS };
     IpNet::new_assert(address, prefix).trunc()
 }
 
@@ -63,7 +63,7 @@ pub fn client_ip(trusted_proxies: &[IpNet], headers: &HeaderMap, peer: SocketAdd
 
 fn user_agent(headers: &HeaderMap) -> String {
     let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    agent.chars().take(AGENT_LENGTH).collect()
+    agent.chars().take(MAX_USER_AGENT_LENGTH).collect()
 }
 
 #[cfg(test)]
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn networks_are_those_that_one_subscriber_holds() {
-        let of = |address: &str| network_of(address.parse().unwrap());
+        let of = |address: &str| network_for(address.parse().unwrap());
         assert_eq!(of("198.51.100.7").to_string(), "198.51.100.0/24");
         assert_eq!(of("::ffff:198.51.100.7"), of("198.51.100.200"));
         assert_eq!(of("2001:db8:1:2:3:4:5:6").to_string(), "2001:db8:1:2::/64");

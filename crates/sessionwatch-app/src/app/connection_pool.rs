@@ -7,16 +7,16 @@ use std::{
 };
 
 use sessionwatch_clock as clock;
-use sessionwatch_targets::{address::Address, read_session::PooledConnection};
+use sessionwatch_targets::{address::TargetAddress, read_session::PooledConnection};
 use tokio::task::JoinSet;
 
 use crate::config::Target;
 
 /// How long a connection waits for the next question.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How many connections to a target wait at most: the role of the watch may have few, and looks need one.
-const IDLE_LIMIT: usize = 2;
+const MAX_IDLE_PER_TARGET: usize = 2;
 
 /// Connections that wait for the next question. Those that are left when this is dropped end without taking leave.
 #[derive(Debug, Default)]
@@ -27,28 +27,28 @@ struct PoolState {
     /// By target; the one that waits longest is the first.
     idle: BTreeMap<String, Vec<IdleConnection>>,
     /// How many have waited so far.
-    count: u64,
+    released_count: u64,
     /// What ends those for which no question comes.
-    expiries: JoinSet<()>,
+    idle_timers: JoinSet<()>,
 }
 
 /// A connection that waits.
 #[derive(Debug)]
 struct IdleConnection {
-    address: Address,
+    address: TargetAddress,
     connection: PooledConnection,
     /// Which one it is.
-    number: u64,
+    id: u64,
 }
 
 impl ConnectionPool {
-    fn lock(&self) -> MutexGuard<'_, PoolState> {
+    fn lock_state(&self) -> MutexGuard<'_, PoolState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The connection to a target that has not waited for long.
     pub(super) async fn checkout(&self, target: &Target) -> Option<PooledConnection> {
-        let idle = self.lock().idle.get_mut(&target.name)?.pop()?;
+        let idle = self.lock_state().idle.get_mut(&target.name)?.pop()?;
         if idle.address == target.address {
             return Some(idle.connection);
         }
@@ -59,14 +59,18 @@ impl ConnectionPool {
     /// Lets a connection wait for the next question, and ends it when none comes.
     pub(super) async fn release(self: &Arc<Self>, target: &Target, connection: PooledConnection) {
         let surplus = {
-            let mut state = self.lock();
-            state.count += 1;
-            let number = state.count;
-            while state.expiries.try_join_next().is_some() {}
-            state.expiries.spawn(expire(Arc::downgrade(self), target.name.clone(), number));
+            let mut state = self.lock_state();
+            state.released_count += 1;
+            let number = state.released_count;
+            while state.idle_timers.try_join_next().is_some() {}
+            state.idle_timers.spawn(close_after_idle_timeout(
+                Arc::downgrade(self),
+                target.name.clone(),
+                number,
+            ));
             let idle = state.idle.entry(target.name.clone()).or_default();
-            idle.push(IdleConnection { address: target.address.clone(), connection, number });
-            (idle.len() > IDLE_LIMIT).then(|| idle.remove(0))
+            idle.push(IdleConnection { address: target.address.clone(), connection, id: number });
+            (idle.len() > MAX_IDLE_PER_TARGET).then(|| idle.remove(0))
         };
         if let Some(surplus) = surplus {
             surplus.connection.close().await;
@@ -74,16 +78,16 @@ impl ConnectionPool {
     }
 
     /// Takes a connection that still waits out of the pool.
-    fn remove(&self, target: &str, number: u64) -> Option<IdleConnection> {
-        let mut state = self.lock();
+    fn take_idle(&self, target: &str, id: u64) -> Option<IdleConnection> {
+        let mut state = self.lock_state();
         let idle = state.idle.get_mut(target)?;
-        let at = idle.iter().position(|idle| idle.number == number)?;
+        let at = idle.iter().position(|idle| idle.id == id)?;
         Some(idle.remove(at))
     }
 
     /// Ends all connections to a target that wait, for what needs connections of its own.
     pub(super) async fn evict_idle(&self, target: &str) {
-        let idle = self.lock().idle.remove(target);
+        let idle = self.lock_state().idle.remove(target);
         for idle in idle.into_iter().flatten() {
             idle.connection.close().await;
         }
@@ -91,9 +95,9 @@ impl ConnectionPool {
 }
 
 /// Ends a connection if it still waits after a while.
-async fn expire(pool: Weak<ConnectionPool>, target: String, number: u64) {
-    clock::sleep(IDLE_TIMEOUT).await;
-    let expired = pool.upgrade().and_then(|pool| pool.remove(&target, number));
+async fn close_after_idle_timeout(pool: Weak<ConnectionPool>, target: String, id: u64) {
+    clock::sleep(IDLE_CONNECTION_TIMEOUT).await;
+    let expired = pool.upgrade().and_then(|pool| pool.take_idle(&target, id));
     if let Some(expired) = expired {
         expired.connection.close().await;
     }

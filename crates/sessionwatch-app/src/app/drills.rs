@@ -4,10 +4,10 @@ use std::{collections::BTreeSet, path::Path, pin::pin, sync::Arc, time::Instant 
 
 use jiff::SignedDuration;
 use sessionwatch_archive::Identity;
-use sessionwatch_clock::{self as clock, Clock, length_of};
-use sessionwatch_core::checks::Verdict;
+use sessionwatch_clock::{self as clock, Clock, to_signed_duration};
+use sessionwatch_core::checks::CheckVerdict;
 use sessionwatch_store::incidents;
-use sessionwatch_targets::address::Address;
+use sessionwatch_targets::address::TargetAddress;
 
 use super::{AppError, AppState, TargetOps};
 use crate::{
@@ -16,17 +16,20 @@ use crate::{
         self,
         drill::{self, DrillDatabase},
     },
-    remediation::{self, ActError, ArchiveKeys, Consent, Context, Control, Executor, Plan, Selection},
+    remediation::{
+        self, ActionContext, ActionError, ActionPlan, ArchiveKeys, Confirmation, JobControl, PlanExecutor,
+        Selection,
+    },
 };
 
-pub use crate::incident::drill::{Demonstration, TARGET_NAME};
-pub use sessionwatch_store::incidents::Drill;
+pub use crate::incident::drill::{DrillDemoFile, TARGET_NAME};
+pub use sessionwatch_store::incidents::DrillRecord;
 
 /// The name of the target by which drills on the demonstration are kept. Its file has another name each time, and its times
 /// are compared all the same.
-pub const DEMONSTRATION_TARGET: &str = "sqlite:sessionwatch-drill-demo.db";
+pub const DEMO_TARGET_NAME: &str = "sqlite:sessionwatch-drill-demo.db";
 /// Earlier drills on the same target that are listed.
-const EARLIER_DRILLS: usize = 5;
+const MAX_EARLIER_DRILLS: usize = 5;
 
 /// Who goes through a drill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +54,7 @@ pub enum DrillEvent<'a> {
         /// The name of the target that the sample was taken of.
         target: &'a str,
         /// Where the sample is.
-        address: &'a Address,
+        address: &'a TargetAddress,
     },
     /// The answer is not right: it is asked again.
     WrongAnswer,
@@ -65,7 +68,7 @@ pub enum DrillEvent<'a> {
     /// The leak was found, and the sessions are to be ended.
     Containing,
     /// How they are ended.
-    Planned(&'a Plan),
+    Planned(&'a ActionPlan),
     /// They were ended, and that is to be verified.
     Contained {
         /// How many.
@@ -87,7 +90,7 @@ pub enum DrillQuestion {
 }
 
 /// Through whom a drill speaks with a person.
-pub trait DrillGuide {
+pub trait DrillPrompter {
     /// What ends the drill.
     type Error: From<DrillError>;
 
@@ -96,14 +99,14 @@ pub trait DrillGuide {
     /// # Errors
     ///
     /// If it cannot be told: the drill ends.
-    fn tell(&mut self, event: DrillEvent<'_>) -> Result<(), Self::Error>;
+    fn report_event(&mut self, event: DrillEvent<'_>) -> Result<(), Self::Error>;
 
     /// Asks something, and waits for one answer. In an automatic drill nothing is asked.
     ///
     /// # Errors
     ///
     /// If nobody answers: the drill ends.
-    fn ask(&mut self, question: DrillQuestion) -> impl Future<Output = Result<String, Self::Error>>;
+    fn ask_question(&mut self, question: DrillQuestion) -> impl Future<Output = Result<String, Self::Error>>;
 }
 
 /// What keeps a drill from its end.
@@ -111,7 +114,7 @@ pub trait DrillGuide {
 pub enum DrillError {
     /// An action on the target, or on its copy, failed.
     #[error(transparent)]
-    Action(#[from] ActError),
+    Action(#[from] ActionError),
     /// The drill could not be recorded.
     #[error(transparent)]
     App(Box<AppError>),
@@ -133,9 +136,9 @@ pub enum DrillError {
 #[derive(Clone, Debug)]
 pub struct FinishedDrill {
     /// The drill.
-    pub drill: Drill,
+    pub drill: DrillRecord,
     /// The last ones on the same target, the latest first.
-    pub earlier: Vec<Drill>,
+    pub earlier: Vec<DrillRecord>,
 }
 
 /// Makes the demonstration for a drill, which is removed with the value.
@@ -143,9 +146,9 @@ pub struct FinishedDrill {
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn create_demonstration() -> Result<Demonstration, DrillError> {
-    let demonstration = Demonstration::named()?;
-    demo::create(demonstration.path(), clock::now())?;
+pub fn create_demonstration() -> Result<DrillDemoFile, DrillError> {
+    let demonstration = DrillDemoFile::reserve()?;
+    demo::create_database(demonstration.path(), clock::now())?;
     Ok(demonstration)
 }
 
@@ -156,51 +159,51 @@ pub fn create_demonstration() -> Result<Demonstration, DrillError> {
 /// # Errors
 ///
 /// If the copy cannot be made, the drill does not come to its end, or it cannot be recorded.
-pub async fn run_drill<G: DrillGuide>(
+pub async fn run_drill<G: DrillPrompter>(
     ops: &TargetOps,
     mode: DrillMode,
-    guide: &mut G,
+    prompter: &mut G,
     mut stop_requested: impl AsyncFnMut(),
 ) -> Result<FinishedDrill, G::Error> {
-    let folder = drill::folder(&ops.config.serve.store);
-    for left in drill::clear(ops.context(), &folder).await {
-        guide.tell(DrillEvent::Leftover(&left))?;
+    let folder = drill::drill_folder(&ops.config.serve.store);
+    for left in drill::remove_leftovers(ops.action_context(), &folder).await {
+        prompter.report_event(DrillEvent::Leftover(&left))?;
     }
-    let database = prepare(ops, &folder, guide, &mut stop_requested).await?;
-    let by_hand = database.by_hand();
-    let used = database.use_and_remove(async |database| {
+    let database = prepare_database(ops, &folder, prompter, &mut stop_requested).await?;
+    let by_hand = database.manual_removal();
+    let used = database.run_and_remove(async |database| {
         tokio::select! {
-            took = Rehearsal { ops, mode, database, guide: &mut *guide }.run() => took,
+            took = DrillRun { ops, mode, database, prompter: &mut *prompter }.run() => took,
             () = stop_requested() => Err(DrillError::Interrupted.into()),
         }
     });
     // Nothing is left behind, whatever happened.
     let (took, left) = used.await;
     if left.is_some() {
-        guide.tell(DrillEvent::NotRemoved(&format!("remove it by hand: {by_hand}")))?;
+        prompter.report_event(DrillEvent::NotRemoved(&format!("remove it by hand: {by_hand}")))?;
     }
-    let drill = Drill {
+    let drill = DrillRecord {
         at: ops.app.clock.now(),
         target: ops.target.name.clone(),
         actor: ops.actor.name().to_owned(),
-        took: took?,
+        phase_durations: took?,
     };
-    let recorded = record(&ops.app, drill).await;
+    let recorded = record_drill(&ops.app, drill).await;
     Ok(recorded.map_err(|error| DrillError::App(Box::new(error)))?)
 }
 
 /// Makes the copy. Asked to stop, it waits until what was begun can be removed; asked again, it ends at once.
-async fn prepare<G: DrillGuide>(
+async fn prepare_database<G: DrillPrompter>(
     ops: &TargetOps,
     folder: &Path,
-    guide: &mut G,
+    prompter: &mut G,
     stop_requested: &mut impl AsyncFnMut(),
 ) -> Result<DrillDatabase, G::Error> {
-    let mut preparing = pin!(drill::prepare(ops.context(), folder));
+    let mut preparing = pin!(drill::prepare_drill(ops.action_context(), folder));
     let (database, told) = tokio::select! {
         biased;
         () = stop_requested() => {
-            let told = guide.tell(DrillEvent::Stopping);
+            let told = prompter.report_event(DrillEvent::Stopping);
             tokio::select! {
                 biased;
                 () = stop_requested() => return Err(DrillError::Interrupted.into()),
@@ -210,35 +213,36 @@ async fn prepare<G: DrillGuide>(
         made = &mut preparing => return Ok(made.map_err(DrillError::from)?),
     };
     if let Some(left) = database.remove().await {
-        guide.tell(DrillEvent::NotRemoved(&left))?;
+        prompter.report_event(DrillEvent::NotRemoved(&left))?;
     }
     told?;
     Err(DrillError::Interrupted.into())
 }
 
 /// Records a drill.
-async fn record(app: &Arc<AppState>, drill: Drill) -> Result<FinishedDrill, AppError> {
-    app.write(move |db| {
-        let is_comparable = |earlier: &Drill| earlier.target == drill.target;
-        let earlier = incidents::drills(db)?.into_iter().filter(is_comparable).take(EARLIER_DRILLS).collect();
-        incidents::add_drill(db, &drill)?;
+async fn record_drill(app: &Arc<AppState>, drill: DrillRecord) -> Result<FinishedDrill, AppError> {
+    app.write_store(move |db| {
+        let is_comparable = |earlier: &DrillRecord| earlier.target == drill.target;
+        let earlier =
+            incidents::list_drills(db)?.into_iter().filter(is_comparable).take(MAX_EARLIER_DRILLS).collect();
+        incidents::insert_drill(db, &drill)?;
         Ok(FinishedDrill { drill: drill.clone(), earlier })
     })
     .await
 }
 
 /// The three parts of a drill.
-struct Rehearsal<'a, G> {
+struct DrillRun<'a, G> {
     ops: &'a TargetOps,
     mode: DrillMode,
     database: &'a DrillDatabase,
-    guide: &'a mut G,
+    prompter: &'a mut G,
 }
 
-impl<G: DrillGuide> Rehearsal<'_, G> {
+impl<G: DrillPrompter> DrillRun<'_, G> {
     /// Goes through them: the time since the start at which each was over.
     async fn run(mut self) -> Result<[SignedDuration; 3], G::Error> {
-        let context = Context {
+        let context = ActionContext {
             config: &self.ops.config,
             target: &self.database.target,
             store: &self.database.store,
@@ -246,23 +250,23 @@ impl<G: DrillGuide> Rehearsal<'_, G> {
             actor: self.ops.actor.name(),
         };
         let started = Monotonic::now();
-        let since = || length_of(started.elapsed());
+        let since = || to_signed_duration(started.elapsed());
         let (target, address) = (self.ops.target.name.as_str(), &self.database.target.address);
-        self.guide.tell(DrillEvent::Planted { target, address })?;
-        self.detect(context).await?;
+        self.prompter.report_event(DrillEvent::Planted { target, address })?;
+        self.detect_leak(context).await?;
         let detected = since();
-        self.guide.tell(DrillEvent::Containing)?;
-        let applied = self.contain(context).await?;
+        self.prompter.report_event(DrillEvent::Containing)?;
+        let applied = self.contain_leak(context).await?;
         let contained = since();
-        self.guide.tell(DrillEvent::Contained { sessions: applied.sessions })?;
-        verify(context, &applied.plan).await?;
-        self.guide.tell(DrillEvent::Verified)?;
-        self.ask(DrillQuestion::IsOver, |answer| answer == "yes").await?;
+        self.prompter.report_event(DrillEvent::Contained { sessions: applied.ended_sessions })?;
+        verify_containment(context, &applied.plan_id).await?;
+        self.prompter.report_event(DrillEvent::Verified)?;
+        self.ask_until_correct(DrillQuestion::IsOver, |answer| answer == "yes").await?;
         Ok([detected, contained, since()])
     }
 
     /// Has the users who share a token found, by the person or by a run of the checks.
-    async fn detect(&mut self, context: Context<'_>) -> Result<(), G::Error> {
+    async fn detect_leak(&mut self, context: ActionContext<'_>) -> Result<(), G::Error> {
         let affected = &self.database.affected;
         if self.mode == DrillMode::Guided {
             let is_right = |answer: &str| {
@@ -270,30 +274,30 @@ impl<G: DrillGuide> Rehearsal<'_, G> {
                     answer.split([' ', ',']).filter(|id| !id.is_empty()).map(str::to_owned).collect();
                 named == *affected
             };
-            return self.ask(DrillQuestion::AffectedUsers, is_right).await;
+            return self.ask_until_correct(DrillQuestion::AffectedUsers, is_right).await;
         }
-        let report = incident::look(context).await;
-        let found = report.outcomes.iter().find(|outcome| outcome.id == "duplicate-tokens");
-        let Some(outcome) = found.filter(|outcome| outcome.finding.verdict == Verdict::Failing) else {
-            return Err(DrillError::NotDetected(incident::findings(&report).join("; ")).into());
+        let report = incident::run_full_check(context).await;
+        let found = report.results.iter().find(|outcome| outcome.id == "duplicate-tokens");
+        let Some(outcome) = found.filter(|outcome| outcome.outcome.verdict == CheckVerdict::Failing) else {
+            return Err(DrillError::NotDetected(incident::severe_findings(&report).join("; ")).into());
         };
         let users = outcome.evidence.iter().filter_map(|row| row.user.clone()).collect();
-        self.guide.tell(DrillEvent::Detected { summary: &outcome.finding.summary, users: &users })
+        self.prompter.report_event(DrillEvent::Detected { summary: &outcome.outcome.summary, users: &users })
     }
 
     /// Ends the sessions that share a token.
-    async fn contain(&mut self, context: Context<'_>) -> Result<AppliedPlan, G::Error> {
-        let made = remediation::make(context, &Selection::Duplicates).await;
+    async fn contain_leak(&mut self, context: ActionContext<'_>) -> Result<AppliedPlan, G::Error> {
+        let made = remediation::create_plan(context, &Selection::Duplicates).await;
         let plan = made.map_err(DrillError::from)?;
-        self.guide.tell(DrillEvent::Planned(&plan))?;
-        self.ask(DrillQuestion::Confirmation, |answer| answer == TARGET_NAME).await?;
-        let id = plan.kept.id.clone();
-        let sessions = apply(context, plan).await.map_err(DrillError::from)?;
-        Ok(AppliedPlan { plan: id, sessions })
+        self.prompter.report_event(DrillEvent::Planned(&plan))?;
+        self.ask_until_correct(DrillQuestion::Confirmation, |answer| answer == TARGET_NAME).await?;
+        let id = plan.record.id.clone();
+        let sessions = apply_drill_plan(context, plan).await.map_err(DrillError::from)?;
+        Ok(AppliedPlan { plan_id: id, ended_sessions: sessions })
     }
 
     /// Asks until the answer is right; where nobody is asked, nothing is.
-    async fn ask(
+    async fn ask_until_correct(
         &mut self,
         question: DrillQuestion,
         is_right: impl Fn(&str) -> bool,
@@ -301,8 +305,8 @@ impl<G: DrillGuide> Rehearsal<'_, G> {
         if self.mode == DrillMode::Automatic {
             return Ok(());
         }
-        while !is_right(self.guide.ask(question).await?.trim()) {
-            self.guide.tell(DrillEvent::WrongAnswer)?;
+        while !is_right(self.prompter.ask_question(question).await?.trim()) {
+            self.prompter.report_event(DrillEvent::WrongAnswer)?;
         }
         Ok(())
     }
@@ -311,26 +315,26 @@ impl<G: DrillGuide> Rehearsal<'_, G> {
 /// A plan that was carried out.
 struct AppliedPlan {
     /// Its id.
-    plan: String,
+    plan_id: String,
     /// How many sessions it ended.
-    sessions: u64,
+    ended_sessions: u64,
 }
 
 /// Carries out a plan, with an archive that nobody can open: the number of sessions that were ended.
-async fn apply(context: Context<'_>, plan: Plan) -> Result<u64, ActError> {
-    let (recipient, control) = (Identity::ephemeral()?.recipient(), Control::default());
+async fn apply_drill_plan(context: ActionContext<'_>, plan: ActionPlan) -> Result<u64, ActionError> {
+    let (recipient, control) = (Identity::generate()?.recipient(), JobControl::default());
     let keys = ArchiveKeys { recipient: Some(&recipient), ..ArchiveKeys::default() };
-    let consent = Consent { name: Some(TARGET_NAME), ..Consent::default() };
-    Ok(Executor { context, keys, consent, control: &control }.run(plan).await?.done)
+    let consent = Confirmation { typed_name: Some(TARGET_NAME), ..Confirmation::default() };
+    Ok(PlanExecutor { context, keys, confirmation: consent, control: &control }.run(plan).await?.done)
 }
 
 /// Makes sure that no token is shared any more, and that no session of the plan came back.
-async fn verify(context: Context<'_>, plan: &str) -> Result<(), DrillError> {
-    let report = incident::look(context).await;
+async fn verify_containment(context: ActionContext<'_>, plan_id: &str) -> Result<(), DrillError> {
+    let report = incident::run_full_check(context).await;
     let is_over = report
-        .seen
+        .observation
         .as_ref()
-        .is_ok_and(|seen| seen.census.duplicates.value().is_some_and(|found| found.tokens == 0));
-    let returned = remediation::returned(context, plan).await?;
+        .is_ok_and(|seen| seen.stats.duplicates.count().is_some_and(|found| found.tokens == 0));
+    let returned = remediation::count_reappeared(context, plan_id).await?;
     if is_over && returned == 0 { Ok(()) } else { Err(DrillError::NotContained) }
 }

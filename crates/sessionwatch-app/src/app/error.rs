@@ -1,6 +1,6 @@
 //! Why a use case did nothing, in words for a person.
 
-use crate::remediation::ActError;
+use crate::remediation::ActionError;
 
 pub use sessionwatch_store::StoreError;
 pub use sessionwatch_targets::error::TargetError;
@@ -39,8 +39,8 @@ pub enum AppError {
     #[error("The watch's memory does not answer: {0}.")]
     Internal(&'static str),
     /// An action on a target failed, or something speaks against it.
-    #[error("{}", action_text(.0))]
-    Action(ActError),
+    #[error("{}", action_error_text(.0))]
+    Action(ActionError),
 }
 
 /// What kind of error it is, for whoever answers by a status.
@@ -66,10 +66,10 @@ pub enum ErrorKind {
     Store,
 }
 
-impl From<ActError> for AppError {
-    fn from(error: ActError) -> Self {
+impl From<ActionError> for AppError {
+    fn from(error: ActionError) -> Self {
         match error {
-            ActError::Store(error) => Self::Store(error),
+            ActionError::Store(error) => Self::Store(error),
             error => Self::Action(error),
         }
     }
@@ -89,7 +89,7 @@ impl AppError {
             Self::Busy => ErrorKind::Busy,
             Self::Unavailable(_) => ErrorKind::Unavailable,
             Self::Store(_) | Self::Internal(_) => ErrorKind::Store,
-            Self::Action(error) => action_kind(error),
+            Self::Action(error) => action_error_kind(error),
         }
     }
 
@@ -112,28 +112,29 @@ impl AppError {
     }
 }
 
-fn action_kind(error: &ActError) -> ErrorKind {
+fn action_error_kind(error: &ActionError) -> ErrorKind {
     match error {
-        ActError::Store(_) => ErrorKind::Store,
-        ActError::Target(_) | ActError::Incomplete(_) => ErrorKind::Unavailable,
-        ActError::NoPlan(_) | ActError::NoArchive(_) | ActError::NoUser(..) | ActError::NoSession => {
-            ErrorKind::NotFound
-        }
+        ActionError::Store(_) => ErrorKind::Store,
+        ActionError::Target(_) | ActionError::EvidenceIncomplete(_) => ErrorKind::Unavailable,
+        ActionError::NoPlan(_)
+        | ActionError::NoArchive(_)
+        | ActionError::NoUser(..)
+        | ActionError::NoSession => ErrorKind::NotFound,
         // What was asked for makes sense: something here speaks against it.
         _ => ErrorKind::Conflict,
     }
 }
 
-fn action_text(error: &ActError) -> String {
-    let text = error_text(error);
+fn action_error_text(error: &ActionError) -> String {
+    let text = action_error_with_hint(error);
     match error {
-        ActError::Target(_) => format!("The database cannot be asked: {text}."),
+        ActionError::Target(_) => format!("The database cannot be asked: {text}."),
         _ => text,
     }
 }
 
 /// An error of an action, with its hint.
-pub(crate) fn error_text(error: &ActError) -> String {
+pub(crate) fn action_error_with_hint(error: &ActionError) -> String {
     let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
     format!("{error}{hint}")
 }
@@ -147,14 +148,14 @@ mod tests {
     #[test]
     fn what_speaks_against_an_action_is_told_from_what_is_missing_or_does_not_answer() {
         for (error, kind) in [
-            (ActError::NoPlan("p1".into()), ErrorKind::NotFound),
-            (ActError::NoArchive("p1".into()), ErrorKind::NotFound),
-            (ActError::NoSession, ErrorKind::NotFound),
-            (ActError::Target(TargetError::StatementTimeout), ErrorKind::Unavailable),
-            (ActError::Done("p1".into()), ErrorKind::Conflict),
-            (ActError::Stale { id: "p1".into(), minutes: 15 }, ErrorKind::Conflict),
-            (ActError::NotConfirmed("shop".into()), ErrorKind::Conflict),
-            (ActError::NoRoom, ErrorKind::Conflict),
+            (ActionError::NoPlan("p1".into()), ErrorKind::NotFound),
+            (ActionError::NoArchive("p1".into()), ErrorKind::NotFound),
+            (ActionError::NoSession, ErrorKind::NotFound),
+            (ActionError::Target(TargetError::StatementTimeout), ErrorKind::Unavailable),
+            (ActionError::Done("p1".into()), ErrorKind::Conflict),
+            (ActionError::Stale { id: "p1".into(), minutes: 15 }, ErrorKind::Conflict),
+            (ActionError::NotConfirmed("shop".into()), ErrorKind::Conflict),
+            (ActionError::DiskFull, ErrorKind::Conflict),
         ] {
             let said = format!("{error}");
             let error = AppError::from(error);
@@ -166,7 +167,7 @@ mod tests {
     #[test]
     fn a_store_that_does_not_answer_is_said_to_be_the_memory_of_the_watch_whatever_was_asked() {
         let damaged = || StoreError::Undecodable { table: "plans".into(), column: "about".into() };
-        let (direct, by_action) = (AppError::from(damaged()), AppError::from(ActError::Store(damaged())));
+        let (direct, by_action) = (AppError::from(damaged()), AppError::from(ActionError::Store(damaged())));
         assert_eq!(direct.to_string(), by_action.to_string());
         assert!(direct.to_string().starts_with("The watch's memory does not answer: "), "{direct}");
         assert_eq!((direct.kind(), by_action.kind()), (ErrorKind::Store, ErrorKind::Store));
@@ -175,9 +176,9 @@ mod tests {
 
     #[test]
     fn an_action_says_what_to_do_beside_what_is_wrong() {
-        let error = AppError::from(ActError::NoRoom).to_string();
+        let error = AppError::from(ActionError::DiskFull).to_string();
         assert!(error.ends_with(" (make room, and try again)"), "{error}");
-        let target = AppError::from(ActError::Target(TargetError::StatementTimeout)).to_string();
+        let target = AppError::from(ActionError::Target(TargetError::StatementTimeout)).to_string();
         assert!(target.starts_with("The database cannot be asked: ") && target.ends_with('.'), "{target}");
     }
 }

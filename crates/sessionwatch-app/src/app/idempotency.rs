@@ -2,35 +2,39 @@
 
 use std::sync::Arc;
 
-use sessionwatch_store::tokens::{self, Request};
+use sessionwatch_store::api_tokens::{self, KeyedRequest};
 
 use super::{AppError, AppState};
 
-pub use sessionwatch_store::tokens::Earlier;
+pub use sessionwatch_store::api_tokens::PriorRequest;
 
 /// A request by its key, hashed so that it can be compared with a later one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotentRequest {
     /// The id of the token that it came with.
-    pub token: String,
+    pub token_id: String,
     /// The key.
     pub key: String,
     /// What it asks for, hashed.
-    pub content: String,
+    pub content_hash: String,
 }
 
 /// An answer that is stored for when the request comes again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredAnswer {
+pub struct StoredResponse {
     /// The status.
     pub status: u16,
     /// The body; empty where it is kept nowhere.
-    pub content: String,
+    pub body: String,
 }
 
 impl IdempotentRequest {
-    fn as_stored(&self) -> Request<'_> {
-        Request { token: &self.token, key: &self.key, content: &self.content }
+    fn as_stored(&self) -> KeyedRequest<'_> {
+        KeyedRequest {
+            token_id: &self.token_id,
+            idempotency_key: &self.key,
+            request_hash: &self.content_hash,
+        }
     }
 }
 
@@ -39,9 +43,12 @@ impl IdempotentRequest {
 /// # Errors
 ///
 /// If the store does not answer.
-pub async fn begin(app: &Arc<AppState>, request: IdempotentRequest) -> Result<Earlier, AppError> {
+pub async fn begin_request(
+    app: &Arc<AppState>,
+    request: IdempotentRequest,
+) -> Result<PriorRequest, AppError> {
     let now = app.clock.now();
-    app.write(move |db| tokens::begin(db, request.as_stored(), now)).await
+    app.write_store(move |db| api_tokens::begin_keyed_request(db, request.as_stored(), now)).await
 }
 
 /// Stores what a request was answered; without an answer, it may be sent again.
@@ -49,14 +56,14 @@ pub async fn begin(app: &Arc<AppState>, request: IdempotentRequest) -> Result<Ea
 /// # Errors
 ///
 /// If the store does not answer.
-pub async fn store_answer(
+pub async fn store_response(
     app: &Arc<AppState>,
     request: IdempotentRequest,
-    answer: Option<StoredAnswer>,
+    response: Option<StoredResponse>,
 ) -> Result<(), AppError> {
-    app.write(move |db| {
-        let answer = answer.as_ref().map(|answer| (answer.status, answer.content.as_str()));
-        tokens::answer(db, request.as_stored(), answer)
+    app.write_store(move |db| {
+        let answer = response.as_ref().map(|answer| (answer.status, answer.body.as_str()));
+        api_tokens::finish_keyed_request(db, request.as_stored(), answer)
     })
     .await
 }

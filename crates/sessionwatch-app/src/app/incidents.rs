@@ -8,42 +8,45 @@ use sessionwatch_store::incidents;
 use super::{Actor, AppError, AppState, TargetOps, plans};
 use crate::{
     blocking,
-    incident::{self, NewEntry, message, report, work::Said},
-    remediation::{ActError, Plan, Selection, affected, keys},
+    incident::{self, NewTimelineEntry, message, report, workflow::StepAnswer},
+    remediation::{ActionError, ActionPlan, Selection, archive_keys, investigation},
 };
 
 pub use crate::incident::{
-    time_used,
-    work::{Case, Contained, FIELDS as REPORT_FIELDS, Packed, Passed, Progress, can_be_said},
+    describe_time_used,
+    workflow::{
+        AdvanceResult, ContainmentScope, IncidentWorkflow, PackedEvidence, REPORT_FIELDS, StepCompletion,
+        can_confirm_step,
+    },
 };
-pub use sessionwatch_store::incidents::{Entry as TimelineEntry, Incident, State as IncidentState, recorded};
+pub use sessionwatch_store::incidents::{IncidentRecord, IncidentState, TimelineEntry, collect_step_records};
 
 /// Users that are listed on a page when one is looked for.
-pub const FOUND_USERS: usize = 50;
+pub const USER_SEARCH_LIMIT: usize = 50;
 
 /// An incident that somebody works on.
 #[derive(Clone, Debug)]
-pub struct CaseOps {
+pub struct IncidentOps {
     /// The incident.
-    pub case: Case,
+    pub case: IncidentWorkflow,
     /// Its target, and who works on it.
     pub ops: TargetOps,
 }
 
 /// Which incident of a target is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CaseRef {
+pub enum IncidentSelector {
     /// The one with this id.
     Id(String),
     /// The one that is not closed.
-    Current,
+    Open,
     /// The last one, closed or not.
     Latest,
 }
 
 /// Why an incident of a target was not found.
 #[derive(Debug, thiserror::Error)]
-pub enum FindCaseError {
+pub enum FindIncidentError {
     /// There is none of that id.
     #[error("There is no such incident.")]
     NotFound,
@@ -71,7 +74,7 @@ pub struct NewIncident {
 #[derive(Clone, Debug)]
 pub struct OpenedIncident {
     /// The incident.
-    pub incident: Incident,
+    pub incident: IncidentRecord,
     /// What is critical or high at that moment.
     pub findings: Vec<String>,
     /// What a person should know, and what has to be done besides.
@@ -91,7 +94,7 @@ pub struct StepUpdate {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StepResponse {
     /// Nothing: it is found out whether it is done.
-    FindOut,
+    Check,
     /// It is done, with a note.
     Done(String),
     /// It is passed over, for a reason.
@@ -100,11 +103,11 @@ pub enum StepResponse {
 
 /// How far an incident came.
 #[derive(Clone, Debug)]
-pub struct Advanced {
+pub struct AdvancedIncident {
     /// The incident as it is now.
-    pub case: Case,
+    pub case: IncidentWorkflow,
     /// The steps that are behind, and the one for which a person is needed.
-    pub progress: Progress,
+    pub progress: AdvanceResult,
 }
 
 /// Evidence that is sealed.
@@ -118,7 +121,7 @@ pub struct SealedEvidence {
 
 /// Whether evidence may be incomplete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Completeness {
+pub enum EvidenceCompleteness {
     /// Anything that could not be read is an error.
     Required,
     /// What could not be read is named in the evidence.
@@ -129,7 +132,7 @@ pub enum Completeness {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundUser {
     /// The id, and what helps a person to recognize the user.
-    pub shown: Vec<String>,
+    pub display: Vec<String>,
     /// How many sessions there are.
     pub sessions: u64,
 }
@@ -139,8 +142,8 @@ pub struct FoundUser {
 /// # Errors
 ///
 /// If the store does not answer.
-pub async fn list_incidents(app: &Arc<AppState>) -> Result<Vec<Incident>, AppError> {
-    app.read(incidents::list).await
+pub async fn list_incidents(app: &Arc<AppState>) -> Result<Vec<IncidentRecord>, AppError> {
+    app.read_store(incidents::list_incidents).await
 }
 
 /// An incident of a configured target, and who works on it.
@@ -148,12 +151,12 @@ pub async fn list_incidents(app: &Arc<AppState>) -> Result<Vec<Incident>, AppErr
 /// # Errors
 ///
 /// If there is none of that id.
-pub async fn get_case(app: &Arc<AppState>, actor: &Actor, id: &str) -> Result<CaseOps, AppError> {
+pub async fn load_incident(app: &Arc<AppState>, actor: &Actor, id: &str) -> Result<IncidentOps, AppError> {
     let wanted = id.to_owned();
-    let case = app.read(move |db| Case::get(db, &wanted)).await?;
+    let case = app.read_store(move |db| IncidentWorkflow::load(db, &wanted)).await?;
     let case = case.ok_or_else(|| AppError::NotFound("There is no such incident.".into()))?;
     let target = app.target(&case.incident.target)?;
-    Ok(CaseOps { case, ops: TargetOps::new(app, target, actor) })
+    Ok(IncidentOps { case, ops: TargetOps::new(app, target, actor) })
 }
 
 /// An incident of a target.
@@ -161,24 +164,27 @@ pub async fn get_case(app: &Arc<AppState>, actor: &Actor, id: &str) -> Result<Ca
 /// # Errors
 ///
 /// If there is none that is meant, or it is about another target.
-pub async fn find_case(ops: TargetOps, wanted: CaseRef) -> Result<CaseOps, FindCaseError> {
-    let (target, by_id) = (ops.target.name.clone(), matches!(wanted, CaseRef::Id(_)));
-    let found = ops.app.read(move |db| {
-        let incident = match &wanted {
-            CaseRef::Id(id) => incidents::get(db, id)?,
-            CaseRef::Current => incidents::current(db, &target)?,
-            CaseRef::Latest => incidents::latest(db, &target)?,
+pub async fn find_incident(
+    ops: TargetOps,
+    selector: IncidentSelector,
+) -> Result<IncidentOps, FindIncidentError> {
+    let (target, by_id) = (ops.target.name.clone(), matches!(selector, IncidentSelector::Id(_)));
+    let found = ops.app.read_store(move |db| {
+        let incident = match &selector {
+            IncidentSelector::Id(id) => incidents::find_incident(db, id)?,
+            IncidentSelector::Open => incidents::find_open_incident(db, &target)?,
+            IncidentSelector::Latest => incidents::find_latest_incident(db, &target)?,
         };
         let Some(incident) = incident else { return Ok(None) };
-        Ok(Some(Case { timeline: incidents::timeline(db, &incident.id)?, incident }))
+        Ok(Some(IncidentWorkflow { timeline: incidents::list_timeline(db, &incident.id)?, incident }))
     });
     match found.await? {
-        None if by_id => Err(FindCaseError::NotFound),
-        None => Err(FindCaseError::NoneOpen),
+        None if by_id => Err(FindIncidentError::NotFound),
+        None => Err(FindIncidentError::NoneOpen),
         Some(case) if case.incident.target != ops.target.name => {
-            Err(FindCaseError::OtherTarget(case.incident.target))
+            Err(FindIncidentError::OtherTarget(case.incident.target))
         }
-        Some(case) => Ok(CaseOps { case, ops }),
+        Some(case) => Ok(IncidentOps { case, ops }),
     }
 }
 
@@ -187,8 +193,8 @@ pub async fn find_case(ops: TargetOps, wanted: CaseRef) -> Result<CaseOps, FindC
 /// # Errors
 ///
 /// If what is kept of it cannot be decoded.
-pub fn report_markdown(case: &Case) -> Result<String, AppError> {
-    Ok(report::markdown(&case.incident, &case.timeline)?)
+pub fn render_report_markdown(case: &IncidentWorkflow) -> Result<String, AppError> {
+    Ok(report::render_markdown(&case.incident, &case.timeline)?)
 }
 
 /// The same as a page.
@@ -196,8 +202,8 @@ pub fn report_markdown(case: &Case) -> Result<String, AppError> {
 /// # Errors
 ///
 /// The same.
-pub fn report_html(case: &Case) -> Result<String, AppError> {
-    Ok(report::html(&case.incident, &case.timeline)?)
+pub fn render_report_html(case: &IncidentWorkflow) -> Result<String, AppError> {
+    Ok(report::render_html(&case.incident, &case.timeline)?)
 }
 
 /// Opens an incident: how it stands now.
@@ -207,9 +213,10 @@ pub fn report_html(case: &Case) -> Result<String, AppError> {
 /// If the target has one that is open, or cannot be looked at.
 pub async fn open_incident(ops: TargetOps, new: NewIncident) -> Result<OpenedIncident, AppError> {
     let opened = ops.with_target_and_publish(async move |ops| {
-        let (incident, report) = incident::open(ops.context(), new.severity, &new.summary).await?;
-        let findings = incident::findings(&report);
-        let besides = incident::force_out(ops.context(), &report);
+        let (incident, report) =
+            incident::open_incident(ops.action_context(), new.severity, &new.summary).await?;
+        let findings = incident::severe_findings(&report);
+        let besides = incident::forced_logout_advice(ops.action_context(), &report);
         Ok(OpenedIncident { incident, findings, notes: report.notes.into_iter().chain(besides).collect() })
     });
     opened.await
@@ -221,8 +228,9 @@ pub async fn open_incident(ops: TargetOps, new: NewIncident) -> Result<OpenedInc
 ///
 /// If the database cannot be asked.
 pub async fn search_users(ops: TargetOps, part: String, limit: usize) -> Result<Vec<FoundUser>, AppError> {
-    let found = ops.with_target(async move |ops| affected::users(ops.context(), &part, limit).await);
-    Ok(found.await?.into_iter().map(|(shown, sessions)| FoundUser { shown, sessions }).collect())
+    let found = ops
+        .with_target(async move |ops| investigation::search_users(ops.action_context(), &part, limit).await);
+    Ok(found.await?.into_iter().map(|(shown, sessions)| FoundUser { display: shown, sessions }).collect())
 }
 
 /// Goes on with an incident until a person is needed.
@@ -230,25 +238,25 @@ pub async fn search_users(ops: TargetOps, part: String, limit: usize) -> Result<
 /// # Errors
 ///
 /// If it is closed, somebody else has gone on meanwhile, or what is said cannot be said of the step.
-pub async fn advance(work: CaseOps, update: StepUpdate) -> Result<Advanced, AppError> {
-    let CaseOps { mut case, ops } = work;
-    case.is_unclosed()?;
+pub async fn advance_incident(work: IncidentOps, update: StepUpdate) -> Result<AdvancedIncident, AppError> {
+    let IncidentOps { mut case, ops } = work;
+    case.require_open()?;
     let StepUpdate { step, response } = update;
     if let StepResponse::Skip(reason) = &response {
         require_reason(reason)?;
     }
     // What was said of a step is not said of another one, where somebody else was faster.
-    if step.is_some_and(|step| case.next().is_none_or(|next| next.id != step)) {
+    if step.is_some_and(|step| case.next_step().is_none_or(|next| next.id != step)) {
         return Err(AppError::Conflict("Somebody else has gone on meanwhile.".into()));
     }
     let gone_on = ops.with_target_and_publish(async move |ops| {
         let said = match &response {
-            StepResponse::Done(note) => Said::Done(note),
-            StepResponse::Skip(reason) => Said::Skip(reason),
-            StepResponse::FindOut => Said::Nothing,
+            StepResponse::Done(note) => StepAnswer::Done(note),
+            StepResponse::Skip(reason) => StepAnswer::Skipped(reason),
+            StepResponse::Check => StepAnswer::Unanswered,
         };
-        let progress = case.go_on(ops.context(), said).await?;
-        Ok(Advanced { case, progress })
+        let progress = case.advance(ops.action_context(), said).await?;
+        Ok(AdvancedIncident { case, progress })
     });
     gone_on.await
 }
@@ -258,12 +266,16 @@ pub async fn advance(work: CaseOps, update: StepUpdate) -> Result<Advanced, AppE
 /// # Errors
 ///
 /// If the incident is closed, the step is not behind, or no reason is given.
-pub async fn reopen_step(work: CaseOps, step: String, reason: String) -> Result<Case, AppError> {
-    let CaseOps { mut case, ops } = work;
-    case.is_unclosed()?;
+pub async fn reopen_step(
+    work: IncidentOps,
+    step: String,
+    reason: String,
+) -> Result<IncidentWorkflow, AppError> {
+    let IncidentOps { mut case, ops } = work;
+    case.require_open()?;
     require_reason(&reason)?;
     let reopen = move |ops: &TargetOps| {
-        case.reopen_step(ops.context(), &step, &reason)?;
+        case.reopen_step(ops.action_context(), &step, &reason)?;
         Ok(case)
     };
     ops.with_store(reopen).await
@@ -278,8 +290,9 @@ fn require_reason(reason: &str) -> Result<(), AppError> {
 /// # Errors
 ///
 /// If the template is none, or uses a name that is not there.
-pub fn message_draft(incident: &Incident, template: Option<&str>) -> Result<String, AppError> {
-    message::draft(incident, template.unwrap_or(message::DRAFT)).map_err(AppError::Invalid)
+pub fn render_message_draft(incident: &IncidentRecord, template: Option<&str>) -> Result<String, AppError> {
+    message::render_draft(incident, template.unwrap_or(message::DEFAULT_MESSAGE_TEMPLATE))
+        .map_err(AppError::Invalid)
 }
 
 /// Makes a plan to end sessions in the course of an incident.
@@ -287,9 +300,9 @@ pub fn message_draft(incident: &Incident, template: Option<&str>) -> Result<Stri
 /// # Errors
 ///
 /// If it is closed, or nothing can be planned.
-pub async fn plan_containment(work: CaseOps, selection: Selection) -> Result<Plan, AppError> {
-    work.case.is_unclosed()?;
-    plans::make_plan(work.ops, selection).await
+pub async fn plan_containment(work: IncidentOps, selection: Selection) -> Result<ActionPlan, AppError> {
+    work.case.require_open()?;
+    plans::create_plan(work.ops, selection).await
 }
 
 /// Gathers the evidence of an incident. [`record_evidence`] notes where it went.
@@ -297,10 +310,10 @@ pub async fn plan_containment(work: CaseOps, selection: Selection) -> Result<Pla
 /// # Errors
 ///
 /// If the incident is closed, or the timeline cannot be decoded.
-pub async fn pack_evidence(work: &CaseOps) -> Result<Packed, AppError> {
-    let CaseOps { case, ops } = work.clone();
-    case.is_unclosed()?;
-    ops.with_target(async move |ops| case.evidence(ops.context()).await).await
+pub async fn pack_evidence(work: &IncidentOps) -> Result<PackedEvidence, AppError> {
+    let IncidentOps { case, ops } = work.clone();
+    case.require_open()?;
+    ops.with_target(async move |ops| case.gather_evidence(ops.action_context()).await).await
 }
 
 /// Where evidence went.
@@ -309,7 +322,7 @@ pub struct EvidenceFile {
     /// The file.
     pub name: String,
     /// What was done, in words for the timeline.
-    pub said: String,
+    pub note: String,
 }
 
 /// Notes on the timeline of an incident where its evidence went, and what is missing in it.
@@ -317,9 +330,15 @@ pub struct EvidenceFile {
 /// # Errors
 ///
 /// If it cannot be written.
-pub async fn record_evidence(work: CaseOps, file: EvidenceFile, packed: Packed) -> Result<(), AppError> {
-    let CaseOps { mut case, ops } = work;
-    let record = move |ops: &TargetOps| Ok(case.froze(ops.context(), &file.said, &file.name, &packed)?);
+pub async fn record_evidence(
+    work: IncidentOps,
+    file: EvidenceFile,
+    packed: PackedEvidence,
+) -> Result<(), AppError> {
+    let IncidentOps { mut case, ops } = work;
+    let record = move |ops: &TargetOps| {
+        Ok(case.record_evidence(ops.action_context(), &file.note, &file.name, &packed)?)
+    };
     ops.with_store(record).await
 }
 
@@ -328,38 +347,43 @@ pub async fn record_evidence(work: CaseOps, file: EvidenceFile, packed: Packed) 
 /// # Errors
 ///
 /// If the incident is closed, or the evidence is incomplete and has to be complete.
-pub async fn export_evidence(work: CaseOps, completeness: Completeness) -> Result<SealedEvidence, AppError> {
+pub async fn export_evidence(
+    work: IncidentOps,
+    completeness: EvidenceCompleteness,
+) -> Result<SealedEvidence, AppError> {
     let config = Arc::clone(&work.ops.config);
     // Before anything is asked of the database, which takes a while.
-    let (recipient, _) = run_apart(move || keys::recipient(&config)).await?.map_err(ActError::from)?;
+    let (recipient, _) = run_blocking(move || archive_keys::load_or_create_recipient(&config))
+        .await?
+        .map_err(ActionError::from)?;
     let packed = pack_evidence(&work).await?;
-    if let (Some(why), Completeness::Required) = (packed.missing(), completeness) {
-        record_gaps(work, &why).await?;
-        return Err(ActError::Incomplete(why).into());
+    if let (Some(why), EvidenceCompleteness::Required) = (packed.describe_gaps(), completeness) {
+        record_evidence_gaps(work, &why).await?;
+        return Err(ActionError::EvidenceIncomplete(why).into());
     }
-    let name = work.case.evidence_name(work.ops.app.clock.now(), &packed);
+    let name = work.case.evidence_file_name(work.ops.app.clock.now(), &packed);
     let said = format!("{name} was downloaded, sealed to {recipient}");
     let plain = packed.bytes.clone();
-    let bytes = run_apart(move || recipient.seal(&plain)).await?.map_err(ActError::from)?;
-    record_evidence(work, EvidenceFile { name: name.clone(), said }, packed).await?;
+    let bytes = run_blocking(move || recipient.seal(&plain)).await?.map_err(ActionError::from)?;
+    record_evidence(work, EvidenceFile { name: name.clone(), note: said }, packed).await?;
     Ok(SealedEvidence { name, bytes })
 }
 
 /// Does what blocks.
-async fn run_apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, AppError> {
-    blocking::run_caught(work).await.ok_or(AppError::Internal("sealing ended in a panic"))
+async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, AppError> {
+    blocking::run_catching(work).await.ok_or(AppError::Internal("sealing ended in a panic"))
 }
 
 /// Notes on the timeline of an incident why its evidence would be incomplete; the same is not noted twice.
-async fn record_gaps(work: CaseOps, why: &str) -> Result<(), AppError> {
-    let CaseOps { mut case, ops } = work;
-    let found = format!("the evidence would be incomplete: {why}");
-    if case.next().and_then(|step| case.found(step)) == Some(found.as_str()) {
+async fn record_evidence_gaps(work: IncidentOps, reason: &str) -> Result<(), AppError> {
+    let IncidentOps { mut case, ops } = work;
+    let found = format!("the evidence would be incomplete: {reason}");
+    if case.next_step().and_then(|step| case.latest_finding(step)) == Some(found.as_str()) {
         return Ok(());
     }
     let record = move |ops: &TargetOps| {
-        let entry = NewEntry { kind: "found", step: "evidence", said: &found, detail: None };
-        Ok(case.add(ops.context(), entry)?)
+        let entry = NewTimelineEntry { kind: "found", step: "evidence", text: &found, detail: None };
+        Ok(case.add_entry(ops.action_context(), entry)?)
     };
     ops.with_store(record).await
 }
@@ -369,13 +393,13 @@ async fn record_gaps(work: CaseOps, why: &str) -> Result<(), AppError> {
 /// # Errors
 ///
 /// If the incident is closed, or the report has no such part.
-pub async fn set_report_field(work: CaseOps, name: String, text: String) -> Result<(), AppError> {
+pub async fn set_report_field(work: IncidentOps, name: String, text: String) -> Result<(), AppError> {
     if !REPORT_FIELDS.contains(&name.as_str()) {
         return Err(AppError::Invalid("The report has no such part.".into()));
     }
-    let CaseOps { case, ops } = work;
-    case.is_unclosed()?;
-    ops.with_store(move |ops| Ok(case.set(ops.context(), &name, &text)?)).await
+    let IncidentOps { case, ops } = work;
+    case.require_open()?;
+    ops.with_store(move |ops| Ok(case.set_report_field(ops.action_context(), &name, &text)?)).await
 }
 
 /// Puts a note on the timeline.
@@ -383,11 +407,11 @@ pub async fn set_report_field(work: CaseOps, name: String, text: String) -> Resu
 /// # Errors
 ///
 /// If it cannot be written.
-pub async fn add_note(work: CaseOps, note: String) -> Result<(), AppError> {
-    let CaseOps { mut case, ops } = work;
+pub async fn add_note(work: IncidentOps, note: String) -> Result<(), AppError> {
+    let IncidentOps { mut case, ops } = work;
     let add = move |ops: &TargetOps| {
-        let entry = NewEntry { kind: "note", step: "", said: &note, detail: None };
-        Ok(case.add(ops.context(), entry)?)
+        let entry = NewTimelineEntry { kind: "note", step: "", text: &note, detail: None };
+        Ok(case.add_entry(ops.action_context(), entry)?)
     };
     ops.with_store(add).await
 }
@@ -397,9 +421,9 @@ pub async fn add_note(work: CaseOps, note: String) -> Result<(), AppError> {
 /// # Errors
 ///
 /// If something speaks against it, and no reason is given.
-pub async fn close_incident(work: CaseOps, reason: Option<String>) -> Result<(), AppError> {
-    let CaseOps { case, ops } = work;
-    ops.with_store(move |ops| case.close(ops.context(), reason.as_deref())).await
+pub async fn close_incident(work: IncidentOps, reason: Option<String>) -> Result<(), AppError> {
+    let IncidentOps { case, ops } = work;
+    ops.with_store(move |ops| case.close(ops.action_context(), reason.as_deref())).await
 }
 
 #[cfg(test)]
@@ -416,50 +440,57 @@ mod tests {
     /// An incident of the target `app`, and somebody who works on a target.
     fn scene(state: IncidentState, target: &str) -> TargetOps {
         let config = Config::parse(Path::new("sessionwatch.toml"), TARGETS).unwrap();
-        let app = AppState::for_command(Store::in_memory().unwrap(), config).unwrap();
-        let incident = Incident {
+        let app = AppState::for_command(Store::open_in_memory().unwrap(), config).unwrap();
+        let incident = IncidentRecord {
             id: "INC-1".into(),
             target: "app".into(),
-            grade: IncidentSeverity::P1,
+            severity: IncidentSeverity::P1,
             state,
             opened_at: app.clock.now(),
             opened_by: "ada".into(),
             contained_at: None,
             closed_at: None,
-            fields: "{}".into(),
+            report_fields: "{}".into(),
         };
-        app.store.write(|db| incidents::put(db, &incident)).unwrap();
-        TargetOps::new(&app, app.target(target).unwrap(), &Actor::of_command("ada"))
+        app.store.write(|db| incidents::upsert_incident(db, &incident)).unwrap();
+        TargetOps::new(&app, app.target(target).unwrap(), &Actor::from_command_line("ada"))
     }
 
     #[tokio::test]
     async fn an_incident_is_found_by_its_id_or_its_state_and_only_for_its_target() {
-        let id = || CaseRef::Id("INC-1".into());
+        let id = || IncidentSelector::Id("INC-1".into());
         let open = scene(IncidentState::Open, "app");
-        for wanted in [id(), CaseRef::Current, CaseRef::Latest] {
-            assert_eq!(find_case(open.clone(), wanted).await.unwrap().case.incident.id, "INC-1");
+        for wanted in [id(), IncidentSelector::Open, IncidentSelector::Latest] {
+            assert_eq!(find_incident(open.clone(), wanted).await.unwrap().case.incident.id, "INC-1");
         }
-        let unknown = find_case(open, CaseRef::Id("INC-2".into())).await;
-        assert!(matches!(unknown, Err(FindCaseError::NotFound)));
+        let unknown = find_incident(open, IncidentSelector::Id("INC-2".into())).await;
+        assert!(matches!(unknown, Err(FindIncidentError::NotFound)));
         let closed = scene(IncidentState::Closed, "app");
-        assert!(find_case(closed.clone(), CaseRef::Latest).await.is_ok());
-        assert!(matches!(find_case(closed, CaseRef::Current).await, Err(FindCaseError::NoneOpen)));
+        assert!(find_incident(closed.clone(), IncidentSelector::Latest).await.is_ok());
+        assert!(matches!(
+            find_incident(closed, IncidentSelector::Open).await,
+            Err(FindIncidentError::NoneOpen)
+        ));
         let shop = scene(IncidentState::Open, "shop");
-        let other = find_case(shop.clone(), id()).await;
-        assert!(matches!(other, Err(FindCaseError::OtherTarget(target)) if target == "app"));
-        assert!(matches!(find_case(shop, CaseRef::Current).await, Err(FindCaseError::NoneOpen)));
+        let other = find_incident(shop.clone(), id()).await;
+        assert!(matches!(other, Err(FindIncidentError::OtherTarget(target)) if target == "app"));
+        assert!(matches!(
+            find_incident(shop, IncidentSelector::Open).await,
+            Err(FindIncidentError::NoneOpen)
+        ));
     }
 
     #[tokio::test]
     async fn a_closed_incident_takes_notes_and_nothing_else() {
-        let work = find_case(scene(IncidentState::Closed, "app"), CaseRef::Latest).await.unwrap();
-        let is_closed = |error| matches!(error, AppError::Action(ActError::Closed(_)));
+        let work =
+            find_incident(scene(IncidentState::Closed, "app"), IncidentSelector::Latest).await.unwrap();
+        let is_closed = |error| matches!(error, AppError::Action(ActionError::Closed(_)));
         let set = set_report_field(work.clone(), "summary".into(), "x".into()).await;
         assert!(is_closed(set.unwrap_err()));
         assert!(is_closed(pack_evidence(&work).await.unwrap_err()));
         assert!(is_closed(reopen_step(work.clone(), "confirm".into(), "x".into()).await.unwrap_err()));
-        let update = StepUpdate { step: None, response: StepResponse::FindOut };
-        assert!(is_closed(advance(work.clone(), update).await.unwrap_err()));
+        let update = StepUpdate { step: None, response: StepResponse::Check };
+        assert!(is_closed(advance_incident(work.clone(), update).await.unwrap_err()));
         add_note(work, "seen again".into()).await.unwrap();
     }
 }

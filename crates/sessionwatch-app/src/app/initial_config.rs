@@ -4,60 +4,65 @@ use std::fmt::Write as _;
 
 use sessionwatch_archive::Recipient;
 use sessionwatch_targets::{
-    layout::{catalogue::Profile, source::ProfileSource},
-    mapping::{Mapping, Revoke, TableName},
+    layout::{profile_catalog::Profile, profile_source::ProfileSource},
+    mapping::{Mapping, RevokeMethod, TableName},
 };
 
-use super::layouts::RecognizedLayout;
+use super::layouts::DetectedLayout;
 use crate::{
     config::{Target, file},
-    sanitize::printable,
+    sanitize::sanitize_text,
 };
 
 /// The text of a file that configures one target under a name, as it was recognized, with every check commented out.
 #[must_use]
-pub fn text(name: &str, target: &Target, recognized: &RecognizedLayout, catalogue: &[Profile]) -> String {
+pub fn render_initial_config(
+    name: &str,
+    target: &Target,
+    recognized: &DetectedLayout,
+    catalogue: &[Profile],
+) -> String {
     let mapping = &recognized.mapping;
     let mut text =
         String::from("# Configuration of sessionwatch: `sessionwatch config example` shows every key.\n");
     for reason in &recognized.reasons {
         // Writing to a String cannot fail, here and below.
-        let _ = writeln!(text, "#\n# Recognised: {}.", printable(reason));
+        let _ = writeln!(text, "#\n# Recognised: {}.", sanitize_text(reason));
     }
     for note in &recognized.notes {
-        let _ = writeln!(text, "# To know: {}.", printable(note));
+        let _ = writeln!(text, "# To know: {}.", sanitize_text(note));
     }
-    let url = target.address.file().map_or_else(
+    let url = target.address.file_path().map_or_else(
         || "${DATABASE_URL}".to_owned(),
         |path| {
             let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
             format!("sqlite:{}", full.display())
         },
     );
-    let _ = write!(text, "\n[[target]]\nname = {}\nurl = {}\n", quoted(name), quoted(&url));
+    let _ = write!(text, "\n[[target]]\nname = {}\nurl = {}\n", toml_string(name), toml_string(&url));
     // A profile says it all, unless the database is not quite as the profile has it. In any case it says what is to be known
     // of the framework.
     let known = catalogue.iter().any(|profile| profile.name == mapping.profile);
     if known {
-        let _ = writeln!(text, "profile = {}", quoted(&mapping.profile));
+        let _ = writeln!(text, "profile = {}", toml_string(&mapping.profile));
     }
-    if let ProfileSource::Table { table, .. } = &target.storage {
-        let _ = writeln!(text, "sessions = {}", quoted(&table.to_string()));
+    if let ProfileSource::Table { table, .. } = &target.profile_source {
+        let _ = writeln!(text, "sessions = {}", toml_string(&table.to_string()));
     }
-    text.push_str(&chosen_by_hand(recognized));
+    text.push_str(&render_table_choices(recognized));
     let by_profile = known
         && (recognized.doubt.is_some() || !recognized.decoder_replaced)
-        && !matches!(target.storage, ProfileSource::Explicit(_));
+        && !matches!(target.profile_source, ProfileSource::Explicit(_));
     if by_profile {
         text.push_str(
             "\n# What the profile comes to here; it goes before what the profile says if you remove the marks.\n",
         );
     }
     let mark = if by_profile { "# " } else { "" };
-    for line in mapping_lines(mapping) {
+    for line in render_mapping_lines(mapping) {
         let _ = writeln!(text, "{mark}{line}");
     }
-    let checks = file::example();
+    let checks = file::render_example();
     if let Some((_, checks)) = checks.split_once("\n# Tokens on more than one row.\n") {
         let _ = write!(text, "\n# Tokens on more than one row.\n{checks}");
     }
@@ -66,7 +71,7 @@ pub fn text(name: &str, target: &Target, recognized: &RecognizedLayout, catalogu
 
 /// The text of a file, with the recipient of archives in it.
 #[must_use]
-pub fn with_recipient(text: &str, recipient: &Recipient) -> String {
+pub fn config_with_recipient(text: &str, recipient: &Recipient) -> String {
     let line = |line: &str| {
         if line == "# [actions]" {
             "[actions]\n".into()
@@ -80,32 +85,32 @@ pub fn with_recipient(text: &str, recipient: &Recipient) -> String {
 }
 
 /// The tables that may be meant, for a person to choose: the file does not do that by itself.
-fn chosen_by_hand(recognized: &RecognizedLayout) -> String {
+fn render_table_choices(recognized: &DetectedLayout) -> String {
     let Some(doubt) = &recognized.doubt else { return String::new() };
     let mut text = format!(
         "# Not certain: {}.\n# Nothing is cleaned up or revoked before one of these lines is chosen, by removing its mark.\n",
-        printable(&doubt.reason)
+        sanitize_text(&doubt.reason)
     );
-    for [profile, sessions] in doubt.alternatives() {
-        let other = profile != format!("profile = {}", quoted(&recognized.mapping.profile));
+    for [profile, sessions] in doubt.config_alternatives() {
+        let other = profile != format!("profile = {}", toml_string(&recognized.mapping.profile));
         let with = if other { format!("  # with {profile}") } else { String::new() };
         let _ = writeln!(text, "# {sessions}{with}");
     }
     text
 }
 
-fn mapping_lines(mapping: &Mapping) -> Vec<String> {
-    let text = |key: &str, value: Option<&str>| value.map(|value| format!("{key} = {}", quoted(value)));
+fn render_mapping_lines(mapping: &Mapping) -> Vec<String> {
+    let text = |key: &str, value: Option<&str>| value.map(|value| format!("{key} = {}", toml_string(value)));
     let table = |name: &TableName| match &name.schema {
         Some(schema) => format!("{schema}.{}", name.name),
         None => name.name.clone(),
     };
     let users = mapping.users.as_ref();
     let display = users.filter(|users| !users.display.is_empty()).map(|users| {
-        let shown: Vec<String> = users.display.iter().map(|column| quoted(column)).collect();
+        let shown: Vec<String> = users.display.iter().map(|column| toml_string(column)).collect();
         format!("display = [{}]", shown.join(", "))
     });
-    let flag = if let Revoke::Flag { column, value } = &mapping.revoke {
+    let flag = if let RevokeMethod::Flag { column, value } = &mapping.revoke {
         Some((column.as_str(), value.as_str()))
     } else {
         None
@@ -128,9 +133,9 @@ fn mapping_lines(mapping: &Mapping) -> Vec<String> {
         display,
         text("accounts", mapping.accounts.as_ref().map(table).as_deref()),
         match &mapping.revoke {
-            Revoke::Delete => None,
-            Revoke::Expire => text("revoke", Some("expire")),
-            Revoke::Flag { .. } => text("revoke", Some("flag")),
+            RevokeMethod::Delete => None,
+            RevokeMethod::Expire => text("revoke", Some("expire")),
+            RevokeMethod::Flag { .. } => text("revoke", Some("flag")),
         },
         text("revoke_column", flag.map(|(column, _)| column)),
         text("revoke_value", flag.map(|(_, value)| value)),
@@ -140,6 +145,6 @@ fn mapping_lines(mapping: &Mapping) -> Vec<String> {
 }
 
 /// A TOML string on one line: what JSON escapes reads the same there, but for one character.
-fn quoted(text: &str) -> String {
+fn toml_string(text: &str) -> String {
     serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use sessionwatch_store::layouts;
 use sessionwatch_targets::{
-    layout::{Layout, doubt::Doubt},
+    layout::{Layout, uncertainty::LayoutUncertainty},
     mapping::Mapping,
 };
 
 use super::{Actor, AppError, AppState};
-use crate::{config::Target, remediation::ActError, target_layouts};
+use crate::{config::Target, remediation::ActionError, target_layouts};
 
-pub use crate::target_layouts::KeptLayout;
+pub use crate::target_layouts::LayoutRecord;
 pub use sessionwatch_targets::layout::known_layout::KnownLayout;
 
 /// What is known of the tables of sessions, by target.
@@ -19,15 +19,15 @@ pub use sessionwatch_targets::layout::known_layout::KnownLayout;
 /// # Errors
 ///
 /// If the store does not answer.
-pub async fn list_layouts(app: &Arc<AppState>) -> Result<Vec<KeptLayout>, AppError> {
-    app.read(layouts::list).await
+pub async fn list_layouts(app: &Arc<AppState>) -> Result<Vec<LayoutRecord>, AppError> {
+    app.read_store(layouts::list_layouts).await
 }
 
 /// What was recognized in the database of a target.
 #[derive(Clone, Debug)]
-pub struct RecognizedLayout {
+pub struct DetectedLayout {
     /// The table of sessions, and its most important columns.
-    pub known: KnownLayout,
+    pub known_layout: KnownLayout,
     /// The title of the profile that it fits.
     pub title: String,
     /// Why it was recognized.
@@ -35,28 +35,28 @@ pub struct RecognizedLayout {
     /// What this schema cannot prevent, and what to know about the table.
     pub notes: Vec<String>,
     /// Log-ins that do not end with their rows.
-    pub elsewhere: Vec<String>,
+    pub other_logins: Vec<String>,
     /// Why other tables could be meant, the best first.
     pub alternatives: Vec<String>,
     /// Why it may be the wrong one.
-    pub doubt: Option<Doubt>,
+    pub doubt: Option<LayoutUncertainty>,
     /// How its columns are read.
     pub(super) mapping: Mapping,
     /// Whether the stored values spoke for another decoder than the profile.
     pub(super) decoder_replaced: bool,
 }
 
-impl RecognizedLayout {
+impl DetectedLayout {
     /// What was recognized over a connection.
-    pub(super) fn of(layout: &Layout) -> Self {
-        let Layout { candidate, others, doubt, decoder_replaced, .. } = layout;
+    pub(super) fn from_layout(layout: &Layout) -> Self {
+        let Layout { candidate, alternatives: others, uncertainty: doubt, decoder_replaced, .. } = layout;
         Self {
-            known: KnownLayout::of(&candidate.mapping),
+            known_layout: KnownLayout::from_mapping(&candidate.mapping),
             title: candidate.title.clone(),
-            reasons: candidate.why.clone(),
+            reasons: candidate.reasons.clone(),
             notes: candidate.notes.clone(),
-            elsewhere: candidate.elsewhere.clone(),
-            alternatives: others.iter().map(|other| other.why.join("; ")).collect(),
+            other_logins: candidate.other_login_hints.clone(),
+            alternatives: others.iter().map(|other| other.reasons.join("; ")).collect(),
             doubt: doubt.clone(),
             mapping: candidate.mapping.clone(),
             decoder_replaced: *decoder_replaced,
@@ -73,15 +73,15 @@ pub async fn confirm_layout(
     app: &Arc<AppState>,
     actor: &Actor,
     target: Target,
-    recognized: RecognizedLayout,
+    detected: DetectedLayout,
 ) -> Result<Option<KnownLayout>, AppError> {
-    let RecognizedLayout { known, doubt, .. } = recognized;
+    let DetectedLayout { known_layout: known, doubt, .. } = detected;
     if let Some(doubt) = doubt {
-        return Err(ActError::Uncertain(Box::new(doubt)).into());
+        return Err(ActionError::Uncertain(Box::new(doubt)).into());
     }
     let (now, by) = (app.clock.now(), actor.name().to_owned());
-    app.write(move |db| {
-        let before = target_layouts::confirm(db, &target, &by, &known, now)?;
+    app.write_store(move |db| {
+        let before = target_layouts::confirm_layout(db, &target, &by, &known, now)?;
         Ok(before.filter(|before| *before != known))
     })
     .await

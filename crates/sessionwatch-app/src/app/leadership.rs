@@ -1,7 +1,7 @@
 //! Who does what where several daemons share a store: each target, and the delivery, has one leader.
 //!
 //! A lease holds for a few seconds and is renewed well before it runs out. Whoever takes one over gets a new term; what the
-//! old leader still wants to write is refused, since a leader writes through [`Leadership::fenced`], where every transaction
+//! old leader still wants to write is refused, since a leader writes through [`LeaseManager::fenced_store`], where every transaction
 //! makes sure of its term first.
 
 use std::{
@@ -12,72 +12,72 @@ use std::{
 
 use sessionwatch_store::{
     Store,
-    leases::{self, Fence},
+    leases::{self, LeaseFence},
 };
 use tokio::sync::watch;
 
-use super::failures::{Logged, Part};
+use super::failures::{FailureKind, FailureLog};
 
 /// How often leases are taken or renewed.
-pub(crate) const RENEWAL_INTERVAL: Duration = Duration::from_secs(2);
+pub(crate) const LEASE_RENEWAL_INTERVAL: Duration = Duration::from_secs(2);
 /// How long a lease is believed in without being renewed: less than it holds in the store.
-const BELIEVED: Duration = Duration::from_secs(5);
+const LEASE_TRUST_WINDOW: Duration = Duration::from_secs(5);
 /// The lease of the delivery.
-pub const DELIVERY: &str = "delivery";
+pub const DELIVERY_LEASE: &str = "delivery";
 
 /// What this daemon leads.
 #[derive(Debug)]
-pub struct Leadership {
+pub struct LeaseManager {
     holder: String,
     /// Terms by lease, and when they were last renewed; nothing where nobody else can lead.
-    held: Option<watch::Sender<BTreeMap<String, Held>>>,
+    held_leases: Option<watch::Sender<BTreeMap<String, HeldLease>>>,
     /// When leases were last taken or renewed, or found to be held by others.
-    renewed: Mutex<Option<Monotonic>>,
-    logged: Logged,
+    renewed_at: Mutex<Option<Monotonic>>,
+    failure_log: FailureLog,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Held {
-    term: i64,
-    renewed: Monotonic,
+struct HeldLease {
+    epoch: i64,
+    renewed_at: Monotonic,
 }
 
 /// The lease of a target.
 #[must_use]
-pub fn lease(target: &str) -> String {
+pub fn target_lease_name(target: &str) -> String {
     format!("target/{target}")
 }
 
-impl Leadership {
+impl LeaseManager {
     /// Of a store that nobody else works on, or of one that is shared, under that name.
     #[must_use]
     pub fn new(shared: bool, holder: String) -> Self {
         let held = shared.then(|| watch::Sender::new(BTreeMap::new()));
-        Self { holder, held, renewed: Mutex::new(None), logged: Logged::default() }
+        Self { holder, held_leases: held, renewed_at: Mutex::new(None), failure_log: FailureLog::default() }
     }
 
     /// Returns `true` if it is known who leads: always with a store of one's own, and with a shared one while leases can
     /// be renewed there.
     #[must_use]
-    pub fn is_known(&self) -> bool {
-        let renewed = *self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
-        self.held.is_none() || renewed.is_some_and(|renewed| renewed.elapsed() < BELIEVED)
+    pub fn is_leader_known(&self) -> bool {
+        let renewed = *self.renewed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        self.held_leases.is_none() || renewed.is_some_and(|renewed| renewed.elapsed() < LEASE_TRUST_WINDOW)
     }
 
     /// The term under which this daemon leads, if it does.
     #[must_use]
-    pub fn term(&self, lease: &str) -> Option<i64> {
-        let Some(held) = &self.held else { return Some(0) };
+    pub fn epoch(&self, lease: &str) -> Option<i64> {
+        let Some(held) = &self.held_leases else { return Some(0) };
         let held = held.borrow();
-        held.get(lease).filter(|held| held.renewed.elapsed() < BELIEVED).map(|held| held.term)
+        held.get(lease).filter(|held| held.renewed_at.elapsed() < LEASE_TRUST_WINDOW).map(|held| held.epoch)
     }
 
     /// Waits until this daemon leads: the term.
-    pub async fn lead(&self, lease: &str) -> i64 {
-        let Some(held) = &self.held else { return 0 };
+    pub async fn wait_for_lease(&self, lease: &str) -> i64 {
+        let Some(held) = &self.held_leases else { return 0 };
         let mut changes = held.subscribe();
         loop {
-            if let Some(term) = self.term(lease) {
+            if let Some(term) = self.epoch(lease) {
                 return term;
             }
             // The sender is this one.
@@ -87,40 +87,40 @@ impl Leadership {
 
     /// The store for what a leader writes: refused once somebody else has taken over.
     #[must_use]
-    pub fn fenced(&self, store: &Store, lease: &str, term: i64) -> Store {
-        if self.held.is_none() {
+    pub fn fenced_store(&self, store: &Store, lease: &str, epoch: i64) -> Store {
+        if self.held_leases.is_none() {
             return store.clone();
         }
-        store.fenced(Fence { lease: lease.to_owned(), holder: self.holder.clone(), term })
+        store.with_fence(LeaseFence { lease: lease.to_owned(), holder: self.holder.clone(), epoch })
     }
 
     /// Gives up all leases. It blocks.
-    pub fn release(&self, store: &Store) {
-        let Some(held) = &self.held else { return };
+    pub fn release_leases(&self, store: &Store) {
+        let Some(held) = &self.held_leases else { return };
         held.send_replace(BTreeMap::new());
-        if let Err(error) = store.write(|db| leases::release(db, &self.holder)) {
+        if let Err(error) = store.write(|db| leases::release_leases(db, &self.holder)) {
             tracing::warn!("leases were not given up, and run out by themselves: {error}");
         }
     }
 
     /// Takes leases, and renews those that this daemon holds. It blocks.
-    pub fn renew(&self, store: &Store, leases: &[String]) {
-        let Some(held) = &self.held else { return };
+    pub fn renew_leases(&self, store: &Store, leases: &[String]) {
+        let Some(held) = &self.held_leases else { return };
         // Counted from before it is written: the store counts from later.
         let renewed = Monotonic::now();
         let taken = store.write(|db| {
             let mut taken = BTreeMap::new();
             for lease in leases {
-                if let Some(term) = leases::take(db, lease, &self.holder)? {
-                    taken.insert(lease.clone(), Held { term, renewed });
+                if let Some(term) = leases::acquire_lease(db, lease, &self.holder)? {
+                    taken.insert(lease.clone(), HeldLease { epoch: term, renewed_at: renewed });
                 }
             }
             Ok(taken)
         });
         match taken {
             Ok(taken) => {
-                *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = Some(renewed);
-                if self.logged.end(Part::Lease, &self.holder) {
+                *self.renewed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(renewed);
+                if self.failure_log.record_success(FailureKind::LeaseRenewal, &self.holder) {
                     tracing::info!("the leases in the store can be renewed again");
                 }
                 let before = held.send_replace(taken.clone());
@@ -131,7 +131,7 @@ impl Leadership {
             }
             Err(error) => {
                 let cause = error.to_string();
-                if self.logged.begin(Part::Lease, &self.holder, &cause) {
+                if self.failure_log.record_failure(FailureKind::LeaseRenewal, &self.holder, &cause) {
                     tracing::error!("cannot renew the leases in the store: {cause}");
                 }
             }

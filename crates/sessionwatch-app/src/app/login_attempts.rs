@@ -8,21 +8,21 @@ use std::{
 
 use ipnet::IpNet;
 use jiff::SignedDuration;
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::timestamp::UtcTimestamp;
 
-/// Failed attempts within [`WINDOW`] after which no password of an account is checked any more: from one known network, and
+/// Failed attempts within [`RATE_LIMIT_WINDOW`] after which no password of an account is checked any more: from one known network, and
 /// from all other networks together.
-const PER_ACCOUNT: u32 = 10;
-/// Failed attempts within [`WINDOW`] after which nothing from a network is checked any more, except for accounts that were
+const MAX_FAILURES_PER_ACCOUNT: u32 = 10;
+/// Failed attempts within [`RATE_LIMIT_WINDOW`] after which nothing from a network is checked any more, except for accounts that were
 /// used from there.
-const PER_NETWORK: u32 = 50;
+const MAX_FAILURES_PER_NETWORK: u32 = 50;
 /// How long failed attempts are counted.
-const WINDOW: SignedDuration = SignedDuration::from_mins(15);
+const RATE_LIMIT_WINDOW: SignedDuration = SignedDuration::from_mins(15);
 /// The most accounts and networks of strangers of which attempts are counted. Beyond that, other strangers are refused.
-const MAX_COUNTED: usize = 10_000;
+const MAX_ANONYMOUS_COUNTERS: usize = 10_000;
 /// What attempts are counted by.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Counter {
+enum AttemptCounter {
     /// An account, from a network from which it was used before.
     KnownNetwork { account: String, network: IpNet },
     /// An account, from all other networks.
@@ -33,104 +33,110 @@ enum Counter {
     PasswordChange { account: String },
 }
 
-impl Counter {
-    const fn limit(&self) -> u32 {
+impl AttemptCounter {
+    const fn max_failures(&self) -> u32 {
         match self {
-            Self::KnownNetwork { .. } | Self::Account(_) | Self::PasswordChange { .. } => PER_ACCOUNT,
-            Self::Network(_) => PER_NETWORK,
+            Self::KnownNetwork { .. } | Self::Account(_) | Self::PasswordChange { .. } => {
+                MAX_FAILURES_PER_ACCOUNT
+            }
+            Self::Network(_) => MAX_FAILURES_PER_NETWORK,
         }
     }
 
     /// Returns `true` if whoever is not known can make as many of these as they like.
-    const fn is_of_strangers(&self) -> bool {
+    const fn is_anonymous(&self) -> bool {
         matches!(self, Self::Account(_) | Self::Network(_))
     }
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Count {
+struct AttemptCount {
     attempts: u32,
-    since: Instant,
+    since: UtcTimestamp,
 }
 
-impl Count {
-    fn is_current(&self, now: Instant) -> bool {
-        (SignedDuration::ZERO..WINDOW).contains(&now.duration_since(self.since))
+impl AttemptCount {
+    fn is_current(&self, now: UtcTimestamp) -> bool {
+        (SignedDuration::ZERO..RATE_LIMIT_WINDOW).contains(&now.duration_since(self.since))
     }
 }
 
 /// Who attempts to log in.
 #[derive(Debug)]
-pub(super) struct Applicant<'a> {
+pub(super) struct LoginCandidate<'a> {
     /// The account that is named, whether or not it exists.
     pub(super) account: &'a str,
     /// The network of the client.
     pub(super) network: IpNet,
     /// Whether that account was used from there before.
-    pub(super) is_known: bool,
+    pub(super) is_known_network: bool,
 }
 
 /// The attempts of the last quarter of an hour.
 #[derive(Debug, Default)]
 pub(super) struct LoginAttempts {
-    counts: Arc<Mutex<BTreeMap<Counter, Count>>>,
+    counts: Arc<Mutex<BTreeMap<AttemptCounter, AttemptCount>>>,
 }
 
 /// An attempt that was counted before anything was checked. It stays counted unless it is taken back: also if nobody waits
 /// for its outcome any more.
 #[derive(Debug)]
-pub(super) struct Attempt {
-    counters: Vec<Counter>,
-    counts: Arc<Mutex<BTreeMap<Counter, Count>>>,
+pub(super) struct CountedAttempt {
+    counters: Vec<AttemptCounter>,
+    counts: Arc<Mutex<BTreeMap<AttemptCounter, AttemptCount>>>,
 }
 
 impl LoginAttempts {
     /// Counts an attempt to log in by password. `None` where there were too many.
-    pub(super) fn log_in(&self, applicant: &Applicant<'_>, now: Instant) -> Option<Attempt> {
-        let (account, network) = (applicant.account.to_owned(), applicant.network);
-        self.count(
-            if applicant.is_known {
-                vec![Counter::KnownNetwork { account, network }]
+    pub(super) fn count_password_login(
+        &self,
+        candidate: &LoginCandidate<'_>,
+        now: UtcTimestamp,
+    ) -> Option<CountedAttempt> {
+        let (account, network) = (candidate.account.to_owned(), candidate.network);
+        self.count_attempt(
+            if candidate.is_known_network {
+                vec![AttemptCounter::KnownNetwork { account, network }]
             } else {
-                vec![Counter::Account(account), Counter::Network(network)]
+                vec![AttemptCounter::Account(account), AttemptCounter::Network(network)]
             },
             now,
         )
     }
 
     /// Counts the return from a provider of identities. `None` where there were too many.
-    pub(super) fn log_in_by_provider(&self, network: IpNet, now: Instant) -> Option<Attempt> {
-        self.count(vec![Counter::Network(network)], now)
+    pub(super) fn count_oidc_login(&self, network: IpNet, now: UtcTimestamp) -> Option<CountedAttempt> {
+        self.count_attempt(vec![AttemptCounter::Network(network)], now)
     }
 
     /// Counts an attempt to change a password. `None` where there were too many.
-    pub(super) fn change_password(&self, account: &str, now: Instant) -> Option<Attempt> {
-        self.count(vec![Counter::PasswordChange { account: account.to_owned() }], now)
+    pub(super) fn count_password_change(&self, account: &str, now: UtcTimestamp) -> Option<CountedAttempt> {
+        self.count_attempt(vec![AttemptCounter::PasswordChange { account: account.to_owned() }], now)
     }
 
-    fn count(&self, counters: Vec<Counter>, now: Instant) -> Option<Attempt> {
+    fn count_attempt(&self, counters: Vec<AttemptCounter>, now: UtcTimestamp) -> Option<CountedAttempt> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.retain(|_, count| count.attempts > 0 && count.is_current(now));
-        let of_strangers = counts.keys().filter(|counter| counter.is_of_strangers()).count();
-        let is_full = of_strangers >= MAX_COUNTED;
-        let is_refused = |counter: &Counter| match counts.get(counter) {
-            Some(count) => count.attempts >= counter.limit(),
-            None => is_full && counter.is_of_strangers(),
+        let of_strangers = counts.keys().filter(|counter| counter.is_anonymous()).count();
+        let is_full = of_strangers >= MAX_ANONYMOUS_COUNTERS;
+        let is_refused = |counter: &AttemptCounter| match counts.get(counter) {
+            Some(count) => count.attempts >= counter.max_failures(),
+            None => is_full && counter.is_anonymous(),
         };
         if counters.iter().any(is_refused) {
             return None;
         }
         for counter in &counters {
-            counts.entry(counter.clone()).or_insert(Count { attempts: 0, since: now }).attempts += 1;
+            counts.entry(counter.clone()).or_insert(AttemptCount { attempts: 0, since: now }).attempts += 1;
         }
         drop(counts);
-        Some(Attempt { counters, counts: Arc::clone(&self.counts) })
+        Some(CountedAttempt { counters, counts: Arc::clone(&self.counts) })
     }
 }
 
-impl Attempt {
+impl CountedAttempt {
     /// It succeeded, or nothing was checked: it does not count.
-    pub(super) fn take_back(self) {
+    pub(super) fn remove_from_counts(self) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         for counter in &self.counters {
             if let Some(count) = counts.get_mut(counter) {
@@ -143,18 +149,18 @@ impl Attempt {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::client::network_of;
+    use crate::app::client::network_for;
 
-    fn at(second: i64) -> Instant {
-        Instant::UNIX_EPOCH + SignedDuration::from_secs(second)
+    fn at(second: i64) -> UtcTimestamp {
+        UtcTimestamp::UNIX_EPOCH + SignedDuration::from_secs(second)
     }
 
     fn from(address: &str) -> IpNet {
-        network_of(address.parse().unwrap())
+        network_for(address.parse().unwrap())
     }
 
-    fn applicant(address: &str, is_known: bool) -> Applicant<'static> {
-        Applicant { account: "ada", network: from(address), is_known }
+    fn applicant(address: &str, is_known: bool) -> LoginCandidate<'static> {
+        LoginCandidate { account: "ada", network: from(address), is_known_network: is_known }
     }
 
     #[test]
@@ -162,25 +168,32 @@ mod tests {
         let attempts = LoginAttempts::default();
         for turn in 0..2_000 {
             let address = format!("2001:db8:0:{turn:x}::1");
-            assert_eq!(attempts.log_in(&applicant(&address, false), at(1)).is_some(), turn < 10);
+            assert_eq!(
+                attempts.count_password_login(&applicant(&address, false), at(1)).is_some(),
+                turn < 10
+            );
         }
         for turn in 0..11 {
-            assert_eq!(attempts.log_in(&applicant("198.51.100.7", true), at(2)).is_some(), turn < 10);
+            assert_eq!(
+                attempts.count_password_login(&applicant("198.51.100.7", true), at(2)).is_some(),
+                turn < 10
+            );
         }
         // Another known network has a count of its own, and so has a later quarter of an hour.
-        assert!(attempts.log_in(&applicant("203.0.113.7", true), at(2)).is_some());
-        assert!(attempts.log_in(&applicant("192.0.2.7", false), at(800)).is_none());
-        assert!(attempts.log_in(&applicant("192.0.2.7", false), at(902)).is_some());
+        assert!(attempts.count_password_login(&applicant("203.0.113.7", true), at(2)).is_some());
+        assert!(attempts.count_password_login(&applicant("192.0.2.7", false), at(800)).is_none());
+        assert!(attempts.count_password_login(&applicant("192.0.2.7", false), at(902)).is_some());
     }
 
     #[test]
     fn an_attempt_counts_from_its_start_until_it_is_taken_back() {
         let attempts = LoginAttempts::default();
-        let running: Vec<Attempt> =
-            (0..10).map(|_| attempts.log_in(&applicant("192.0.2.7", false), at(1)).unwrap()).collect();
-        assert!(attempts.log_in(&applicant("192.0.2.7", false), at(1)).is_none());
-        running.into_iter().for_each(Attempt::take_back);
-        assert!(attempts.log_in(&applicant("192.0.2.7", false), at(1)).is_some());
+        let running: Vec<CountedAttempt> = (0..10)
+            .map(|_| attempts.count_password_login(&applicant("192.0.2.7", false), at(1)).unwrap())
+            .collect();
+        assert!(attempts.count_password_login(&applicant("192.0.2.7", false), at(1)).is_none());
+        running.into_iter().for_each(CountedAttempt::remove_from_counts);
+        assert!(attempts.count_password_login(&applicant("192.0.2.7", false), at(1)).is_some());
     }
 
     #[test]
@@ -188,22 +201,26 @@ mod tests {
         let attempts = LoginAttempts::default();
         for turn in 0..60 {
             let account = format!("nobody{turn}");
-            let stranger = Applicant { account: &account, network: from("192.0.2.7"), is_known: false };
-            assert_eq!(attempts.log_in(&stranger, at(1)).is_some(), turn < 50);
+            let stranger =
+                LoginCandidate { account: &account, network: from("192.0.2.7"), is_known_network: false };
+            assert_eq!(attempts.count_password_login(&stranger, at(1)).is_some(), turn < 50);
         }
-        assert!(attempts.log_in(&applicant("192.0.2.200", true), at(1)).is_some());
+        assert!(attempts.count_password_login(&applicant("192.0.2.200", true), at(1)).is_some());
     }
 
     #[test]
     fn when_too_many_are_counted_only_strangers_are_refused() {
         let attempts = LoginAttempts::default();
-        for turn in 0..u32::try_from(MAX_COUNTED).unwrap() {
+        for turn in 0..u32::try_from(MAX_ANONYMOUS_COUNTERS).unwrap() {
             let account = format!("nobody{turn}");
-            let network = network_of(std::net::Ipv4Addr::from(turn << 8).into());
-            let _ = attempts.log_in(&Applicant { account: &account, network, is_known: false }, at(1));
+            let network = network_for(std::net::Ipv4Addr::from(turn << 8).into());
+            let _ = attempts.count_password_login(
+                &LoginCandidate { account: &account, network, is_known_network: false },
+                at(1),
+            );
         }
-        assert!(attempts.counts.lock().unwrap().len() <= MAX_COUNTED + 1);
-        assert!(attempts.log_in(&applicant("198.51.100.7", false), at(1)).is_none());
-        assert!(attempts.log_in(&applicant("198.51.100.7", true), at(1)).is_some());
+        assert!(attempts.counts.lock().unwrap().len() <= MAX_ANONYMOUS_COUNTERS + 1);
+        assert!(attempts.count_password_login(&applicant("198.51.100.7", false), at(1)).is_none());
+        assert!(attempts.count_password_login(&applicant("198.51.100.7", true), at(1)).is_some());
     }
 }

@@ -5,33 +5,33 @@ use std::sync::Arc;
 use credentials::Secret;
 use jiff::SignedDuration;
 use serde_json::json;
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::timestamp::UtcTimestamp;
 use sessionwatch_store::{
-    accounts::{self, Account, LoginNetwork, LoginUse, Role},
+    accounts::{self, AccountRecord, AccountRole, LoginNetwork, LoginSessionUse},
     audit,
 };
 
 use super::{
     Actor, AppError, AppState, LiveEvent,
-    client::{ClientInfo, network_of},
-    login_attempts::Applicant,
+    client::{ClientInfo, network_for},
+    login_attempts::LoginCandidate,
     secrets::{random_token, sha256_hex},
 };
 
-pub use sessionwatch_store::accounts::Login;
+pub use sessionwatch_store::accounts::LoginSession;
 
 /// How long a login is valid at most.
-pub(super) const MAX_AGE: SignedDuration = SignedDuration::from_hours(7 * 24);
+pub(super) const LOGIN_MAX_AGE: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// The same where a provider of identities vouches for it: then it is asked again, also about the role.
-pub(super) const EXTERNAL_MAX_AGE: SignedDuration = SignedDuration::from_hours(12);
+pub(super) const OIDC_LOGIN_MAX_AGE: SignedDuration = SignedDuration::from_hours(12);
 /// How long a login is valid without being used.
-const IDLE_TIMEOUT: SignedDuration = SignedDuration::from_hours(12);
+const LOGIN_IDLE_TIMEOUT: SignedDuration = SignedDuration::from_hours(12);
 /// How often it is noted that a login is used.
 const LAST_SEEN_UPDATE_INTERVAL: SignedDuration = SignedDuration::from_secs(60);
 /// Characters of a login's token.
-const TOKEN_LENGTH: usize = 64;
+const LOGIN_TOKEN_LENGTH: usize = 64;
 /// Letters of a name that are looked up: a longer one is nobody's, and would only fill the record.
-const NAME_LENGTH: usize = 64;
+const MAX_LOGIN_NAME_LENGTH: usize = 64;
 
 /// Who is logged in.
 #[derive(Clone, Debug)]
@@ -39,9 +39,9 @@ pub struct CurrentUser {
     /// The account.
     pub name: String,
     /// What it may do.
-    pub role: Role,
+    pub role: AccountRole,
     /// The hash of the login.
-    pub login: String,
+    pub login_hash: String,
     /// What forms carry to show that they are ours.
     pub csrf_token: Secret,
 }
@@ -50,7 +50,7 @@ impl CurrentUser {
     /// The same as whoever does something.
     #[must_use]
     pub fn actor(&self) -> Actor {
-        Actor::of_account(&self.name)
+        Actor::from_account(&self.name)
     }
 }
 
@@ -77,37 +77,40 @@ pub struct Credentials {
 /// # Errors
 ///
 /// If the store does not answer.
-pub async fn find_user(app: &Arc<AppState>, token: &str) -> Result<Option<CurrentUser>, AppError> {
-    if token.len() != TOKEN_LENGTH {
+pub async fn find_current_user(app: &Arc<AppState>, token: &str) -> Result<Option<CurrentUser>, AppError> {
+    if token.len() != LOGIN_TOKEN_LENGTH {
         return Ok(None);
     }
     let (hash, now) = (sha256_hex(token), app.clock.now());
-    let found = app.read(move |db| accounts::login_of(db, &hash)).await?;
+    let found = app.read_store(move |db| accounts::find_login_session(db, &hash)).await?;
     let Some((login, account)) = found.filter(|(login, _)| login.is_valid(now)) else { return Ok(None) };
-    if now.duration_since(login.seen_at) >= LAST_SEEN_UPDATE_INTERVAL {
-        let hash = login.hash.clone();
-        let ends_at = session_expiry(max_session_age(&account), login.created_at, now);
-        app.write(move |db| accounts::seen(db, &hash, LoginUse { at: now, ends_at })).await?;
+    if now.duration_since(login.last_used_at) >= LAST_SEEN_UPDATE_INTERVAL {
+        let hash = login.token_hash.clone();
+        let ends_at = login_expiry(max_login_age(&account), login.created_at, now);
+        app.write_store(move |db| {
+            accounts::touch_login_session(db, &hash, LoginSessionUse { used_at: now, expires_at: ends_at })
+        })
+        .await?;
     }
     let csrf_token = sha256_hex(format!("form {token}")).into();
-    Ok(Some(CurrentUser { name: account.name, role: account.role, login: login.hash, csrf_token }))
+    Ok(Some(CurrentUser { name: account.name, role: account.role, login_hash: login.token_hash, csrf_token }))
 }
 
 /// Returns `true` if the login of that hash is valid. Where the store does not answer, it is not known to be.
 pub async fn is_login_valid(app: &Arc<AppState>, hash: &str) -> bool {
     let (hash, now) = (hash.to_owned(), app.clock.now());
-    let found = app.read(move |db| accounts::login_of(db, &hash)).await;
+    let found = app.read_store(move |db| accounts::find_login_session(db, &hash)).await;
     found.is_ok_and(|found| found.is_some_and(|(login, _)| login.is_valid(now)))
 }
 
 /// When a login ends that is used for the last time.
-fn session_expiry(max_age: SignedDuration, created_at: Instant, seen_at: Instant) -> Instant {
-    (created_at + max_age).min(seen_at + IDLE_TIMEOUT)
+fn login_expiry(max_age: SignedDuration, created_at: UtcTimestamp, seen_at: UtcTimestamp) -> UtcTimestamp {
+    (created_at + max_age).min(seen_at + LOGIN_IDLE_TIMEOUT)
 }
 
 /// How long a login of an account is valid at most.
-fn max_session_age(account: &Account) -> SignedDuration {
-    if account.subject.is_empty() { MAX_AGE } else { EXTERNAL_MAX_AGE }
+fn max_login_age(account: &AccountRecord) -> SignedDuration {
+    if account.oidc_subject.is_empty() { LOGIN_MAX_AGE } else { OIDC_LOGIN_MAX_AGE }
 }
 
 /// Returns `true` if nobody can log in yet.
@@ -115,9 +118,9 @@ fn max_session_age(account: &Account) -> SignedDuration {
 /// # Errors
 ///
 /// If the store does not answer.
-pub async fn is_nobody_known(app: &Arc<AppState>) -> Result<bool, AppError> {
-    let is_empty = app.read(|db| Ok(accounts::list(db)?.is_empty())).await?;
-    Ok(is_empty && app.config().openid.is_none())
+pub async fn is_setup_needed(app: &Arc<AppState>) -> Result<bool, AppError> {
+    let is_empty = app.read_store(|db| Ok(accounts::list_accounts(db)?.is_empty())).await?;
+    Ok(is_empty && app.config().oidc.is_none())
 }
 
 /// Logs somebody in by their password. `None` if the name or the password is wrong.
@@ -130,36 +133,42 @@ pub async fn log_in(
     credentials: Credentials,
     client: &ClientInfo,
 ) -> Result<Option<StartedLogin>, AppError> {
-    let name: String = credentials.name.chars().take(NAME_LENGTH).collect();
+    let name: String = credentials.name.chars().take(MAX_LOGIN_NAME_LENGTH).collect();
     let (now, network) = (app.clock.now(), client.network());
-    let _place = app.auth.passwords.place(network)?;
+    let _place = app.auth.passwords.acquire_login_permit(network)?;
     let (wanted, from) = (name.clone(), network.to_string());
     let (account, is_known) = app
-        .read(move |db| {
-            let is_known = accounts::is_known_network(db, LoginNetwork { account: &wanted, network: &from })?;
-            Ok((accounts::get(db, &wanted)?, is_known))
+        .read_store(move |db| {
+            let is_known =
+                accounts::is_known_login_network(db, LoginNetwork { account: &wanted, network: &from })?;
+            Ok((accounts::find_account(db, &wanted)?, is_known))
         })
         .await?;
-    let applicant = Applicant { account: &name, network, is_known };
-    let attempt = app.auth.attempts.log_in(&applicant, now).ok_or(AppError::TooManyAttempts)?;
+    let applicant = LoginCandidate { account: &name, network, is_known_network: is_known };
+    let attempt =
+        app.auth.login_attempts.count_password_login(&applicant, now).ok_or(AppError::TooManyAttempts)?;
     // Whoever has no password takes as long as nobody.
-    let hash = account.as_ref().map(|account| account.password.clone()).unwrap_or_default();
+    let hash = account.as_ref().map(|account| account.password_hash.clone()).unwrap_or_default();
     let is_right = match app.auth.passwords.verify(credentials.password, hash).await {
         Ok(is_right) => is_right,
         Err(error) => {
-            attempt.take_back();
+            attempt.remove_from_counts();
             return Err(error);
         }
     };
     let Some(account) = account.filter(|_| is_right) else {
         let detail = json!({ "address": client.address.to_string() }).to_string();
-        app.write(move |db| {
-            audit::add(db, audit::NewEntry { actor: &name, action: "login-failed", detail: &detail }, now)
+        app.write_store(move |db| {
+            audit::insert_audit_entry(
+                db,
+                audit::NewAuditEntry { actor: &name, action: "login-failed", detail: &detail },
+                now,
+            )
         })
         .await?;
         return Ok(None);
     };
-    attempt.take_back();
+    attempt.remove_from_counts();
     start_login_session(app, account.name, client).await.map(Some)
 }
 
@@ -173,27 +182,39 @@ pub async fn start_login_session(
     account: String,
     client: &ClientInfo,
 ) -> Result<StartedLogin, AppError> {
-    start_for(app, account, MAX_AGE, client).await
+    start_login_with_max_age(app, account, LOGIN_MAX_AGE, client).await
 }
 
 /// Starts a login that lasts at most that long.
-pub(super) async fn start_for(
+pub(super) async fn start_login_with_max_age(
     app: &Arc<AppState>,
     account: String,
     max_age: SignedDuration,
     client: &ClientInfo,
 ) -> Result<StartedLogin, AppError> {
     let (token, now) = (random_token(), app.clock.now());
-    let (hash, ends_at) = (sha256_hex(&token), session_expiry(max_age, now, now));
-    let network = network_of(client.address).to_string();
-    let (address, agent) = (client.address.to_string(), client.agent.clone());
-    let login = Login { hash, account, created_at: now, seen_at: now, ends_at, address, agent };
-    app.write(move |db| {
-        accounts::expire(db, now)?;
-        accounts::begin(db, &login)?;
-        accounts::note_network(db, LoginNetwork { account: &login.account, network: &network }, now)?;
-        let detail = json!({ "address": login.address }).to_string();
-        audit::add(db, audit::NewEntry { actor: &login.account, action: "login", detail: &detail }, now)
+    let (hash, ends_at) = (sha256_hex(&token), login_expiry(max_age, now, now));
+    let network = network_for(client.address).to_string();
+    let (address, agent) = (client.address.to_string(), client.user_agent.clone());
+    let login = LoginSession {
+        token_hash: hash,
+        account,
+        created_at: now,
+        last_used_at: now,
+        expires_at: ends_at,
+        client_address: address,
+        user_agent: agent,
+    };
+    app.write_store(move |db| {
+        accounts::prune_login_sessions(db, now)?;
+        accounts::insert_login_session(db, &login)?;
+        accounts::upsert_login_network(db, LoginNetwork { account: &login.account, network: &network }, now)?;
+        let detail = json!({ "address": login.client_address }).to_string();
+        audit::insert_audit_entry(
+            db,
+            audit::NewAuditEntry { actor: &login.account, action: "login", detail: &detail },
+            now,
+        )
     })
     .await?;
     Ok(StartedLogin { token: token.into(), max_age_seconds: max_age.as_secs() })
@@ -204,9 +225,9 @@ pub(super) async fn start_for(
 /// # Errors
 ///
 /// If the store does not answer.
-pub async fn list_logins(app: &Arc<AppState>, account: &str) -> Result<Vec<Login>, AppError> {
+pub async fn list_login_sessions(app: &Arc<AppState>, account: &str) -> Result<Vec<LoginSession>, AppError> {
     let account = account.to_owned();
-    app.read(move |db| accounts::logins(db, &account)).await
+    app.read_store(move |db| accounts::list_login_sessions(db, &account)).await
 }
 
 /// Logs somebody out.
@@ -216,9 +237,13 @@ pub async fn list_logins(app: &Arc<AppState>, account: &str) -> Result<Vec<Login
 /// If the store does not answer.
 pub async fn log_out(app: &Arc<AppState>, user: CurrentUser) -> Result<(), AppError> {
     let now = app.clock.now();
-    app.write(move |db| {
-        if accounts::end(db, &user.name, &user.login)? {
-            audit::add(db, audit::NewEntry { actor: &user.name, action: "logout", detail: "{}" }, now)?;
+    app.write_store(move |db| {
+        if accounts::delete_login_session(db, &user.name, &user.login_hash)? {
+            audit::insert_audit_entry(
+                db,
+                audit::NewAuditEntry { actor: &user.name, action: "logout", detail: "{}" },
+                now,
+            )?;
         }
         Ok(())
     })
@@ -232,15 +257,23 @@ pub async fn log_out(app: &Arc<AppState>, user: CurrentUser) -> Result<(), AppEr
 /// # Errors
 ///
 /// If there is none.
-pub async fn revoke_login(app: &Arc<AppState>, actor: &Actor, login: String) -> Result<(), AppError> {
+pub async fn revoke_login_session(
+    app: &Arc<AppState>,
+    actor: &Actor,
+    login_hash: String,
+) -> Result<(), AppError> {
     let over = || AppError::NotFound("There is no such log-in, or it has ended already.".into());
     let account = actor.account().ok_or_else(over)?.to_owned();
     let (now, by) = (app.clock.now(), actor.name().to_owned());
-    let ended = app.write(move |db| {
-        if !accounts::end(db, &account, &login)? {
+    let ended = app.write_store(move |db| {
+        if !accounts::delete_login_session(db, &account, &login_hash)? {
             return Ok(false);
         }
-        audit::add(db, audit::NewEntry { actor: &by, action: "login-ended", detail: "{}" }, now)?;
+        audit::insert_audit_entry(
+            db,
+            audit::NewAuditEntry { actor: &by, action: "login-ended", detail: "{}" },
+            now,
+        )?;
         Ok(true)
     });
     if !ended.await? {

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use sessionwatch_store::signals::{self, Search, Window};
+use sessionwatch_store::log_events::{self, LogEventSearch, LogEventWindow};
 
 use super::{AppError, AppState, Period, sessions::SessionRow};
 use crate::{
-    config::logs::Source,
-    logs::{self, joined},
+    config::logs::LogSourceConfig,
+    logs::{self, correlation_report},
 };
 
-pub use crate::logs::{LogSource as LogSourceRecord, describe_kept as describe_log_event, joined::Fits};
-pub use sessionwatch_store::signals::Kept as LogEventRecord;
+pub use crate::logs::{LogSourceRecord, correlation_report::CorrelationReport, describe_log_event};
+pub use sessionwatch_store::log_events::LogEventRecord;
 
 /// Which log events are looked for.
 #[derive(Clone, Debug)]
@@ -21,11 +21,11 @@ pub struct LogEventQuery {
     /// Only of this kind, or of the pattern of that name.
     pub kind: Option<String>,
     /// Only about the token with this prefix.
-    pub prefix: Option<String>,
+    pub token_prefix: Option<String>,
     /// Only those that name this user.
     pub user: Option<String>,
     /// Only those that are bad.
-    pub only_bad: bool,
+    pub only_warnings: bool,
     /// Only those that were read then.
     pub period: Period,
     /// Only those before this one.
@@ -43,19 +43,19 @@ pub async fn search_log_events(
     app: &Arc<AppState>,
     query: LogEventQuery,
 ) -> Result<Vec<LogEventRecord>, AppError> {
-    app.read(move |db| {
-        let search = Search {
+    app.read_store(move |db| {
+        let search = LogEventSearch {
             kind: query.kind.as_deref(),
-            prefix: query.prefix.as_deref(),
+            token_prefix: query.token_prefix.as_deref(),
             user: query.user.as_deref(),
-            fit: None,
-            bad: query.only_bad,
-            before: query.before,
+            match_kind: None,
+            only_with_severity: query.only_warnings,
+            before_id: query.before,
             limit: query.limit,
         };
         let mut found = vec![];
         for target in &query.targets {
-            found.extend(signals::search(db, target, query.period, &search)?);
+            found.extend(log_events::search_log_events(db, target, query.period, &search)?);
         }
         found.sort_by_key(|event| std::cmp::Reverse(event.id));
         Ok(found)
@@ -67,7 +67,7 @@ pub async fn search_log_events(
 #[derive(Clone, Debug)]
 pub struct LogSourceStatus {
     /// Its configuration.
-    pub source: Source,
+    pub config: LogSourceConfig,
     /// What is known of it; blank if it was never heard.
     pub record: LogSourceRecord,
 }
@@ -77,12 +77,12 @@ pub struct LogSourceStatus {
 /// # Errors
 ///
 /// If the store does not answer.
-pub async fn list_sources(app: &Arc<AppState>) -> Result<Vec<LogSourceStatus>, AppError> {
+pub async fn list_log_sources(app: &Arc<AppState>) -> Result<Vec<LogSourceStatus>, AppError> {
     let config = app.config();
-    app.read(move |db| {
-        let status = |source: &Source| {
+    app.read_store(move |db| {
+        let status = |source: &LogSourceConfig| {
             let record = logs::find_source(db, &source.name)?.unwrap_or_default();
-            Ok(LogSourceStatus { source: source.clone(), record })
+            Ok(LogSourceStatus { config: source.clone(), record })
         };
         config.logs.sources.iter().map(status).collect()
     })
@@ -94,17 +94,17 @@ pub async fn list_sources(app: &Arc<AppState>) -> Result<Vec<LogSourceStatus>, A
 /// # Errors
 ///
 /// If the store does not answer.
-pub async fn compare_with_table(
+pub async fn correlate_with_table(
     app: &Arc<AppState>,
     target: String,
     period: Period,
     rows: Result<Vec<SessionRow>, String>,
-) -> Result<Fits, AppError> {
+) -> Result<CorrelationReport, AppError> {
     let config = app.config();
-    app.read(move |db| {
+    app.read_store(move |db| {
         let rows = rows.as_ref().map(Vec::as_slice).map_err(String::as_str);
-        let window = Window { target: &target, from: period.from, to: period.to };
-        joined::fits(db, &config, window, rows)
+        let window = LogEventWindow { target: &target, from: period.from, to: period.to };
+        correlation_report::correlate_period(db, &config, window, rows)
     })
     .await
 }

@@ -6,34 +6,34 @@ use std::sync::Arc;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use credentials::Secret;
 use serde_json::{Value, json};
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::timestamp::UtcTimestamp;
 use sessionwatch_store::{
-    accounts::{self, Account, Role},
+    accounts::{self, AccountRecord, AccountRole},
     audit,
 };
 
 use super::{
     AppError, AppState,
-    accounts::{is_account_name, put_account},
+    accounts::{is_valid_account_name, upsert_account_audited},
     client::ClientInfo,
-    login_sessions::{EXTERNAL_MAX_AGE, StartedLogin, start_for},
+    login_sessions::{OIDC_LOGIN_MAX_AGE, StartedLogin, start_login_with_max_age},
     secrets::random_token,
 };
 use crate::{
-    config::openid::OpenId,
+    config::oidc::OidcConfig,
     oidc::{
         OidcError,
         client::PendingLogin,
-        id_token::{self, Claims, claim},
+        id_token::{self, TokenClaims, find_claim},
     },
 };
 
 /// How long one may take to log in at the provider, in seconds.
 pub const LOGIN_STATE_TTL_SECONDS: i64 = 600;
 /// Letters of the address that one goes on to.
-const NEXT_LENGTH: usize = 500;
+const MAX_NEXT_PATH_LENGTH: usize = 500;
 /// Letters of an error that the provider tells.
-const ERROR_LENGTH: usize = 60;
+const MAX_PROVIDER_ERROR_LENGTH: usize = 60;
 
 impl From<OidcError> for AppError {
     fn from(error: OidcError) -> Self {
@@ -50,14 +50,14 @@ impl From<OidcError> for AppError {
 #[derive(Clone, Debug)]
 pub struct StartedOidcLogin {
     /// Where the browser is sent.
-    pub location: String,
+    pub redirect_to: String,
     /// What the browser keeps until it comes back.
-    pub state: Secret,
+    pub state_cookie: Secret,
 }
 
 /// What the provider sends people back with.
 #[derive(Clone, Debug, Default)]
-pub struct Callback {
+pub struct OidcCallback {
     /// What the tokens are exchanged for.
     pub code: String,
     /// What shows that the answer is to the question.
@@ -67,7 +67,7 @@ pub struct Callback {
     /// Who answers.
     pub issuer: Option<String>,
     /// What the browser kept.
-    pub kept: Option<Secret>,
+    pub state_cookie: Option<Secret>,
 }
 
 /// A login that came back from the provider.
@@ -76,19 +76,19 @@ pub struct CompletedOidcLogin {
     /// The login.
     pub login: StartedLogin,
     /// Where to go on to.
-    pub next: String,
+    pub next_path: String,
 }
 
 /// The account of who came back, and where they go on to.
-struct Arrived {
+struct IdentifiedUser {
     account: String,
-    next: String,
+    next_path: String,
 }
 
 /// What the store says to an account that a provider vouches for.
 enum AccountUpsert {
-    Kept(String),
-    Taken,
+    Saved(String),
+    NameTaken,
     NoRole,
 }
 
@@ -97,15 +97,16 @@ enum AccountUpsert {
 /// # Errors
 ///
 /// If no provider is configured, or it does not answer.
-pub async fn start_oidc_login(app: &AppState, next: &str) -> Result<StartedOidcLogin, AppError> {
-    let settings = configured(app)?;
-    let provider = app.auth.oidc.provider(&settings).await?;
+pub async fn start_oidc_login(app: &AppState, next_path: &str) -> Result<StartedOidcLogin, AppError> {
+    let settings = require_oidc_config(app)?;
+    let provider = app.auth.oidc.get_or_discover(&settings).await?;
     let [state, nonce, verifier] = [(); 3].map(|()| random_token());
-    let pending = PendingLogin { state, nonce, verifier, next: next.chars().take(NEXT_LENGTH).collect() };
+    let pending =
+        PendingLogin { state, nonce, verifier, next: next_path.chars().take(MAX_NEXT_PATH_LENGTH).collect() };
     let unwritable = |_| AppError::Internal("what a login has to remember cannot be written as JSON");
     let kept = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&pending).map_err(unwritable)?);
     let location = provider.authorization_url(&pending, &redirect_uri(app));
-    Ok(StartedOidcLogin { location, state: kept.into() })
+    Ok(StartedOidcLogin { redirect_to: location, state_cookie: kept.into() })
 }
 
 /// Logs in who came back from the provider.
@@ -115,27 +116,27 @@ pub async fn start_oidc_login(app: &AppState, next: &str) -> Result<StartedOidcL
 /// If the answer is not to be believed, or the provider gives no role.
 pub async fn complete_oidc_login(
     app: &Arc<AppState>,
-    callback: Callback,
+    callback: OidcCallback,
     client: &ClientInfo,
 ) -> Result<CompletedOidcLogin, AppError> {
-    let settings = configured(app)?;
+    let settings = require_oidc_config(app)?;
     let now = app.clock.now();
-    let attempt = app.auth.attempts.log_in_by_provider(client.network(), now);
+    let attempt = app.auth.login_attempts.count_oidc_login(client.network(), now);
     let attempt = attempt.ok_or(AppError::TooManyAttempts)?;
-    let arrived = match identify(app, &settings, callback).await {
+    let arrived = match identify_user(app, &settings, callback).await {
         Ok(arrived) => arrived,
         Err(error) => {
             // That the provider is away is nobody's fault.
             if matches!(error, AppError::Unavailable(_) | AppError::Store(_) | AppError::Internal(_)) {
-                attempt.take_back();
+                attempt.remove_from_counts();
             }
             let address = client.address.to_string();
             let detail = json!({ "address": address, "by": settings.issuer, "why": error.to_string() });
             let detail = detail.to_string();
-            app.write(move |db| {
-                audit::add(
+            app.write_store(move |db| {
+                audit::insert_audit_entry(
                     db,
-                    audit::NewEntry { actor: "somebody", action: "login-failed", detail: &detail },
+                    audit::NewAuditEntry { actor: "somebody", action: "login-failed", detail: &detail },
                     now,
                 )
             })
@@ -143,14 +144,14 @@ pub async fn complete_oidc_login(
             return Err(error);
         }
     };
-    attempt.take_back();
-    let login = start_for(app, arrived.account, EXTERNAL_MAX_AGE, client).await?;
-    Ok(CompletedOidcLogin { login, next: arrived.next })
+    attempt.remove_from_counts();
+    let login = start_login_with_max_age(app, arrived.account, OIDC_LOGIN_MAX_AGE, client).await?;
+    Ok(CompletedOidcLogin { login, next_path: arrived.next_path })
 }
 
 /// The provider that is configured.
-fn configured(app: &AppState) -> Result<OpenId, AppError> {
-    let found = app.config().openid.clone();
+fn require_oidc_config(app: &AppState) -> Result<OidcConfig, AppError> {
+    let found = app.config().oidc.clone();
     found.ok_or_else(|| {
         AppError::NotFound("No provider of identities is configured: log in with a password.".into())
     })
@@ -163,37 +164,45 @@ fn redirect_uri(app: &AppState) -> String {
 }
 
 /// Who came back from the provider.
-async fn identify(app: &Arc<AppState>, settings: &OpenId, callback: Callback) -> Result<Arrived, AppError> {
-    let kept = callback.kept.and_then(|kept| URL_SAFE_NO_PAD.decode(kept.expose()).ok());
+async fn identify_user(
+    app: &Arc<AppState>,
+    settings: &OidcConfig,
+    callback: OidcCallback,
+) -> Result<IdentifiedUser, AppError> {
+    let kept = callback.state_cookie.and_then(|kept| URL_SAFE_NO_PAD.decode(kept.expose()).ok());
     let pending: Option<PendingLogin> = kept.and_then(|kept| serde_json::from_slice(&kept).ok());
     let foreign = || {
         AppError::Invalid("This log-in was not begun in this browser, or took too long: begin anew.".into())
     };
     let pending = pending.filter(|pending| pending.state == callback.state && !callback.state.is_empty());
     let pending = pending.ok_or_else(foreign)?;
-    let provider = app.auth.oidc.provider(settings).await?;
+    let provider = app.auth.oidc.get_or_discover(settings).await?;
     if !provider.issuer_matches(callback.issuer.as_deref()) {
         return Err(OidcError::Untrusted("the answer is of another provider").into());
     }
     if !callback.error.is_empty() {
         let plain = |letter: &char| letter.is_ascii_alphanumeric() || *letter == '_';
-        let error: String = callback.error.chars().filter(plain).take(ERROR_LENGTH).collect();
+        let error: String = callback.error.chars().filter(plain).take(MAX_PROVIDER_ERROR_LENGTH).collect();
         return Err(AppError::Invalid(format!("The provider says: {error}.")));
     }
     let now = app.clock.now();
     let claims = provider.exchange_code(&callback.code, &redirect_uri(app), &pending, now).await?;
-    let account = account_of(settings, &claims, now)?;
-    let account = upsert_account(app, account, id_token::role(settings, &claims)).await?;
-    Ok(Arrived { account, next: pending.next })
+    let account = account_from_claims(settings, &claims, now)?;
+    let account = upsert_oidc_account(app, account, id_token::role_from_claims(settings, &claims)).await?;
+    Ok(IdentifiedUser { account, next_path: pending.next })
 }
 
 /// The account that claims are of, with the least role.
-fn account_of(settings: &OpenId, claims: &Claims, now: Instant) -> Result<Account, AppError> {
-    let text = |name: &str| claim(claims, name).and_then(Value::as_str);
+fn account_from_claims(
+    settings: &OidcConfig,
+    claims: &TokenClaims,
+    now: UtcTimestamp,
+) -> Result<AccountRecord, AppError> {
+    let text = |name: &str| find_claim(claims, name).and_then(Value::as_str);
     let subject = text("sub").filter(|subject| !subject.is_empty());
     let subject =
         subject.ok_or_else(|| AppError::Invalid("The provider does not say who that is.".into()))?;
-    let name = text(&settings.name_claim).filter(|name| is_account_name(name));
+    let name = text(&settings.name_claim).filter(|name| is_valid_account_name(name));
     let name = name.ok_or_else(|| {
         let claim = &settings.name_claim;
         AppError::Invalid(format!(
@@ -206,47 +215,53 @@ fn account_of(settings: &OpenId, claims: &Claims, now: Instant) -> Result<Accoun
     }
     let subject = format!("{} {subject}", settings.issuer);
     let (name, password) = (name.to_owned(), Secret::default());
-    Ok(Account { name, role: Role::Viewer, password, subject, created_at: now })
+    Ok(AccountRecord {
+        name,
+        role: AccountRole::Viewer,
+        password_hash: password,
+        oidc_subject: subject,
+        created_at: now,
+    })
 }
 
 /// Makes the account of who logged in, or gives it the role that the provider says: its name. Whoever has no role any more
 /// has no account any more.
-async fn upsert_account(
+async fn upsert_oidc_account(
     app: &Arc<AppState>,
-    account: Account,
-    role: Option<Role>,
+    account: AccountRecord,
+    role: Option<AccountRole>,
 ) -> Result<String, AppError> {
     let now = app.clock.now();
-    let kept = app.write(move |db| {
-        let known = accounts::of_subject(db, &account.subject)?;
+    let kept = app.write_store(move |db| {
+        let known = accounts::find_account_by_oidc_subject(db, &account.oidc_subject)?;
         let Some(role) = role else {
             if let Some(known) = known {
                 let detail =
                     json!({ "account": known.name, "why": "the provider gives no role" }).to_string();
-                accounts::remove(db, &known.name)?;
-                audit::add(
+                accounts::delete_account(db, &known.name)?;
+                audit::insert_audit_entry(
                     db,
-                    audit::NewEntry { actor: &known.name, action: "account-removed", detail: &detail },
+                    audit::NewAuditEntry { actor: &known.name, action: "account-removed", detail: &detail },
                     now,
                 )?;
             }
             return Ok(AccountUpsert::NoRole);
         };
-        if known.is_none() && accounts::get(db, &account.name)?.is_some() {
-            return Ok(AccountUpsert::Taken);
+        if known.is_none() && accounts::find_account(db, &account.name)?.is_some() {
+            return Ok(AccountUpsert::NameTaken);
         }
         let before = known.as_ref().map(|known| known.role);
         // Whoever is called otherwise now stays who they were.
-        let account = Account { role, ..known.unwrap_or_else(|| account.clone()) };
+        let account = AccountRecord { role, ..known.unwrap_or_else(|| account.clone()) };
         if before != Some(role) {
-            put_account(db, &account, &account.name, now)?;
+            upsert_account_audited(db, &account, &account.name, now)?;
         }
-        Ok(AccountUpsert::Kept(account.name))
+        Ok(AccountUpsert::Saved(account.name))
     });
     match kept.await? {
-        AccountUpsert::Kept(name) => Ok(name),
+        AccountUpsert::Saved(name) => Ok(name),
         AccountUpsert::NoRole => Err(AppError::Forbidden),
-        AccountUpsert::Taken => Err(AppError::Conflict(
+        AccountUpsert::NameTaken => Err(AppError::Conflict(
             "There is an account of that name already, which belongs to somebody else or has a password: an admin can remove it.".into(),
         )),
     }

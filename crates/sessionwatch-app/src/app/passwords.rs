@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 
 use super::{
     AppError,
-    network_places::{NetworkPlace, NetworkPlaces},
+    network_limiter::{NetworkLimiter, NetworkPermit},
     secrets::random_token,
 };
 
@@ -30,41 +30,44 @@ use super::{
 pub const MIN_PASSWORD_LENGTH: usize = 15;
 const MAX_PASSWORD_LENGTH: usize = 256;
 /// Passwords that are hashed at the same time.
-const THREADS: usize = 2;
+const HASHING_THREADS: usize = 2;
 /// People who log in at the same time, all and of one network: from where nobody floods, there is a place.
-const PLACES: usize = 32;
-const PLACES_PER_NETWORK: usize = 8;
+const MAX_CONCURRENT_LOGINS: usize = 32;
+const MAX_LOGINS_PER_NETWORK: usize = 8;
 /// Passwords that wait to be hashed, also those of people who are logged in.
-const WAITING: usize = 2 * PLACES;
+const MAX_QUEUED_HASH_JOBS: usize = 2 * MAX_CONCURRENT_LOGINS;
 
-type Job = Box<dyn FnOnce() + Send>;
+type HashJob = Box<dyn FnOnce() + Send>;
 
 /// Works on passwords. Its threads start with the first.
-pub(super) struct Passwords {
-    line: OnceLock<SyncSender<Job>>,
-    places: NetworkPlaces,
+pub(super) struct PasswordWorkers {
+    job_queue: OnceLock<SyncSender<HashJob>>,
+    login_limiter: NetworkLimiter,
 }
 
-impl std::fmt::Debug for Passwords {
+impl std::fmt::Debug for PasswordWorkers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Passwords").finish_non_exhaustive()
     }
 }
 
-impl Default for Passwords {
+impl Default for PasswordWorkers {
     fn default() -> Self {
-        Self { line: OnceLock::new(), places: NetworkPlaces::new(PLACES, PLACES_PER_NETWORK) }
+        Self {
+            job_queue: OnceLock::new(),
+            login_limiter: NetworkLimiter::new(MAX_CONCURRENT_LOGINS, MAX_LOGINS_PER_NETWORK),
+        }
     }
 }
 
-impl Passwords {
+impl PasswordWorkers {
     /// A place for somebody who logs in, to be kept until that is done.
     ///
     /// # Errors
     ///
     /// If too many do already.
-    pub(super) fn place(&self, network: IpNet) -> Result<NetworkPlace, AppError> {
-        self.places.take(network).ok_or(AppError::Busy)
+    pub(super) fn acquire_login_permit(&self, network: IpNet) -> Result<NetworkPermit, AppError> {
+        self.login_limiter.try_acquire(network).ok_or(AppError::Busy)
     }
 
     /// Returns `true` if a password is the one of a hash.
@@ -73,9 +76,9 @@ impl Passwords {
     ///
     /// If too many wait already: nothing was checked.
     pub(super) async fn verify(&self, password: Secret, hashed: Secret) -> Result<bool, AppError> {
-        self.run(move || {
+        self.run_queued(move || {
             password.expose().chars().count() <= MAX_PASSWORD_LENGTH
-                && is_password(password.expose(), &hashed)
+                && matches_hash(password.expose(), &hashed)
         })
         .await
     }
@@ -86,11 +89,14 @@ impl Passwords {
     ///
     /// If it is too short or too long, or too many wait already.
     pub(super) async fn hash(&self, password: Secret) -> Result<Secret, AppError> {
-        self.run(move || hash_password(password.expose())).await?.map_err(AppError::Invalid)
+        self.run_queued(move || hash_password(password.expose())).await?.map_err(AppError::Invalid)
     }
 
     /// Waits in the line, if there is room in it.
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, AppError> {
+    async fn run_queued<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, AppError> {
         let (answer, answered) = oneshot::channel();
         let job = Box::new(move || {
             // Where nobody waits any more, nothing is worked out.
@@ -98,18 +104,18 @@ impl Passwords {
                 let _ = answer.send(work());
             }
         });
-        self.line.get_or_init(start).try_send(job).map_err(|_| AppError::Busy)?;
+        self.job_queue.get_or_init(start_workers).try_send(job).map_err(|_| AppError::Busy)?;
         answered.await.map_err(|_| AppError::Busy)
     }
 }
 
 /// Starts the threads, which end with the line.
-fn start() -> SyncSender<Job> {
-    let (line, jobs) = sync_channel(WAITING);
+fn start_workers() -> SyncSender<HashJob> {
+    let (line, jobs) = sync_channel(MAX_QUEUED_HASH_JOBS);
     let jobs = Arc::new(Mutex::new(jobs));
-    for _ in 0..THREADS {
+    for _ in 0..HASHING_THREADS {
         let jobs = Arc::clone(&jobs);
-        let started = std::thread::Builder::new().name("password".into()).spawn(move || work(&jobs));
+        let started = std::thread::Builder::new().name("password".into()).spawn(move || run_worker(&jobs));
         if let Err(error) = started {
             tracing::error!("cannot start a thread that checks passwords: {error}");
         }
@@ -117,7 +123,7 @@ fn start() -> SyncSender<Job> {
     line
 }
 
-fn work(jobs: &Mutex<Receiver<Job>>) {
+fn run_worker(jobs: &Mutex<Receiver<HashJob>>) {
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { return };
@@ -142,49 +148,54 @@ pub fn hash_password(password: &str) -> Result<Secret, String> {
 }
 
 /// Whether a password is the one of a hash. Whoever has no hash takes as long as whoever has one.
-fn is_password(password: &str, hashed: &Secret) -> bool {
+fn matches_hash(password: &str, hashed: &Secret) -> bool {
     thread_local! {
         /// Kept from one password to the next: taken anew for each, it would be given back late, and in pieces.
-        static MEMORY: RefCell<Vec<Block>> = const { RefCell::new(vec![]) };
+        static ARGON2_MEMORY: RefCell<Vec<Block>> = const { RefCell::new(vec![]) };
     }
     let hashed = if hashed.expose().is_empty() { dummy_password_hash() } else { hashed };
     let Ok(hashed) = PasswordHash::new(hashed.expose()) else { return false };
-    MEMORY.with_borrow_mut(|memory| output(password, &hashed, memory)).is_some_and(|output| {
-        // In constant time.
-        hashed.hash.as_ref() == Some(&output)
-    })
+    ARGON2_MEMORY.with_borrow_mut(|memory| compute_hash_output(password, &hashed, memory)).is_some_and(
+        |output| {
+            // In constant time.
+            hashed.hash.as_ref() == Some(&output)
+        },
+    )
 }
 
 /// What a password is hashed to in the way in which another one was. `None` if that way is not known.
-fn output(password: &str, way: &PasswordHash, memory: &mut Vec<Block>) -> Option<Output> {
-    let algorithm = Algorithm::try_from(way.algorithm.as_str()).ok()?;
-    let version = way.version.map_or(Some(Version::default()), |version| Version::try_from(version).ok())?;
-    let params = Params::try_from(way).ok()?;
+fn compute_hash_output(password: &str, parameters: &PasswordHash, memory: &mut Vec<Block>) -> Option<Output> {
+    let algorithm = Algorithm::try_from(parameters.algorithm.as_str()).ok()?;
+    let version =
+        parameters.version.map_or(Some(Version::default()), |version| Version::try_from(version).ok())?;
+    let params = Params::try_from(parameters).ok()?;
     memory.resize(params.block_count(), Block::default());
     let mut buffer = [0; Output::MAX_LENGTH];
     let bytes = buffer.get_mut(..params.output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN))?;
     let argon2 = Argon2::new(algorithm, version, params);
-    argon2.hash_password_into_with_memory(password.as_bytes(), way.salt.as_ref()?, bytes, memory).ok()?;
+    argon2
+        .hash_password_into_with_memory(password.as_bytes(), parameters.salt.as_ref()?, bytes, memory)
+        .ok()?;
     Output::new(bytes).ok()
 }
 
 /// The hash of a password that nobody has.
 fn dummy_password_hash() -> &'static Secret {
-    static HASH: OnceLock<Secret> = OnceLock::new();
-    HASH.get_or_init(|| hash_password(&random_token()).unwrap_or_default())
+    static DUMMY_HASH: OnceLock<Secret> = OnceLock::new();
+    DUMMY_HASH.get_or_init(|| hash_password(&random_token()).unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::client::network_of;
+    use crate::app::client::network_for;
 
     #[test]
     fn passwords_are_hashed_with_argon2id_and_have_a_length() {
         let good = hash_password("a sentence is a good one").unwrap();
         assert!(good.expose().starts_with("$argon2id$") && !format!("{good:?}").contains("argon"));
-        assert!(is_password("a sentence is a good one", &good));
-        assert!(!is_password("a sentence is a bad one", &good) && !is_password("", &Secret::default()));
+        assert!(matches_hash("a sentence is a good one", &good));
+        assert!(!matches_hash("a sentence is a bad one", &good) && !matches_hash("", &Secret::default()));
         assert!(hash_password("short").is_err() && hash_password(&"x".repeat(300)).is_err());
     }
 
@@ -192,33 +203,34 @@ mod tests {
     fn hashes_of_earlier_parameters_are_verified() {
         let way = Argon2::new(Algorithm::Argon2i, Version::V0x13, Params::new(64, 3, 2, Some(16)).unwrap());
         let older = Secret::new(way.hash_password(b"a sentence is a good one").unwrap().to_string());
-        assert!(is_password("a sentence is a good one", &older) && !is_password("another one", &older));
-        assert!(!is_password("x", &"$argon2id$nonsense".into()));
+        assert!(matches_hash("a sentence is a good one", &older) && !matches_hash("another one", &older));
+        assert!(!matches_hash("x", &"$argon2id$nonsense".into()));
     }
 
     #[test]
     fn a_flood_from_one_network_leaves_places_for_others() {
-        let passwords = Passwords::default();
-        let of = |third: u8, last: u8| passwords.place(network_of([192, 0, third, last].into()));
-        let flood: Vec<NetworkPlace> = (0..100).filter_map(|last| of(2, last).ok()).collect();
-        assert_eq!(flood.len(), PLACES_PER_NETWORK);
-        let others: Vec<NetworkPlace> = (3..200).filter_map(|third| of(third, 1).ok()).collect();
-        assert_eq!(others.len(), PLACES - PLACES_PER_NETWORK);
+        let passwords = PasswordWorkers::default();
+        let of =
+            |third: u8, last: u8| passwords.acquire_login_permit(network_for([192, 0, third, last].into()));
+        let flood: Vec<NetworkPermit> = (0..100).filter_map(|last| of(2, last).ok()).collect();
+        assert_eq!(flood.len(), MAX_LOGINS_PER_NETWORK);
+        let others: Vec<NetworkPermit> = (3..200).filter_map(|third| of(third, 1).ok()).collect();
+        assert_eq!(others.len(), MAX_CONCURRENT_LOGINS - MAX_LOGINS_PER_NETWORK);
         drop(flood);
         assert!(of(2, 1).is_ok());
     }
 
     #[tokio::test]
     async fn beyond_the_line_passwords_are_refused_at_once() {
-        let passwords = Passwords::default();
+        let passwords = PasswordWorkers::default();
         // The threads are kept until they are let go.
         let (go, gate) = std::sync::mpsc::channel::<()>();
         let gate = Arc::new(Mutex::new(gate));
         let mut waiting = vec![];
         let mut refused = 0;
-        for _ in 0..2 * WAITING {
+        for _ in 0..2 * MAX_QUEUED_HASH_JOBS {
             let gate = Arc::clone(&gate);
-            let mut job = Box::pin(passwords.run(move || gate.lock().unwrap().recv().is_err()));
+            let mut job = Box::pin(passwords.run_queued(move || gate.lock().unwrap().recv().is_err()));
             match futures_util::FutureExt::now_or_never(&mut job) {
                 Some(outcome) => {
                     assert!(matches!(outcome, Err(AppError::Busy)));
@@ -227,7 +239,10 @@ mod tests {
                 None => waiting.push(job),
             }
         }
-        assert!((WAITING - THREADS..=WAITING).contains(&refused), "{refused}");
+        assert!(
+            (MAX_QUEUED_HASH_JOBS - HASHING_THREADS..=MAX_QUEUED_HASH_JOBS).contains(&refused),
+            "{refused}"
+        );
         // Then none is left that could send, and all go on.
         drop(go);
         for job in waiting {

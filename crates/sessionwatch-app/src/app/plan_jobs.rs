@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::background::BackgroundTasks;
-use crate::remediation::Control;
+use crate::remediation::JobControl;
 
 /// What is being applied, and what came of it, by plan.
 #[derive(Debug, Default)]
@@ -16,44 +16,44 @@ pub struct PlanJobs(Mutex<BTreeMap<String, PlanJob>>);
 #[derive(Clone, Debug)]
 pub struct PlanJob {
     /// How far it is.
-    pub control: Arc<Control>,
+    pub control: Arc<JobControl>,
     /// What came of it, in words; `None` while it goes on.
     pub outcome: Option<Result<String, String>>,
 }
 
 impl PlanJobs {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, PlanJob>> {
+    fn lock_jobs(&self) -> MutexGuard<'_, BTreeMap<String, PlanJob>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The job of a plan, if this process applies it or did.
     #[must_use]
     pub fn get(&self, plan: &str) -> Option<PlanJob> {
-        self.lock().get(plan).cloned()
+        self.lock_jobs().get(plan).cloned()
     }
 
     /// Starts to apply a plan, by work that gives what came of it; once that is kept, `announce` tells of it. The work ends
     /// after its present batch when the tasks are to stop. Returns `false` if the plan is applied already, or the daemon
     /// stops.
-    pub(super) fn start<F>(
+    pub(super) fn start_job<F>(
         self: &Arc<Self>,
         tasks: &BackgroundTasks,
         plan: &str,
-        work: impl FnOnce(Arc<Control>) -> F,
+        work: impl FnOnce(Arc<JobControl>) -> F,
         announce: impl FnOnce() + Send + 'static,
     ) -> bool
     where
         F: Future<Output = Result<String, String>> + Send + 'static,
     {
-        let mut jobs = self.lock();
+        let mut jobs = self.lock_jobs();
         if jobs.get(plan).is_some_and(|job| job.outcome.is_none()) {
             return false;
         }
-        let control = Arc::new(Control::stopped_by(&tasks.token()));
+        let control = Arc::new(JobControl::stopped_by(&tasks.cancellation_token()));
         let (this, name, work) = (Arc::clone(self), plan.to_owned(), work(Arc::clone(&control)));
         let started = tasks.spawn(async move {
             let outcome = work.await;
-            if let Some(job) = this.lock().get_mut(&name) {
+            if let Some(job) = this.lock_jobs().get_mut(&name) {
                 job.outcome = Some(outcome);
             }
             announce();
@@ -73,15 +73,15 @@ mod tests {
     async fn stop_waits_for_what_is_under_way_and_lets_nothing_more_begin() {
         let (jobs, tasks) = (Arc::new(PlanJobs::default()), BackgroundTasks::default());
         let (end, ended) = tokio::sync::oneshot::channel();
-        let work = async |control: Arc<Control>| {
+        let work = async |control: Arc<JobControl>| {
             ended.await.unwrap();
             Ok(format!("asked to stop: {}", control.stop.is_cancelled()))
         };
-        assert!(jobs.start(&tasks, "a", work, || {}));
-        assert!(!jobs.start(&tasks, "a", async |_| Ok(String::new()), || {}), "it is under way");
+        assert!(jobs.start_job(&tasks, "a", work, || {}));
+        assert!(!jobs.start_job(&tasks, "a", async |_| Ok(String::new()), || {}), "it is under way");
         let mut stopping = Box::pin(tasks.stop());
         assert!(futures_util::poll!(&mut stopping).is_pending());
-        assert!(!jobs.start(&tasks, "b", async |_| Ok(String::new()), || {}), "nothing more begins");
+        assert!(!jobs.start_job(&tasks, "b", async |_| Ok(String::new()), || {}), "nothing more begins");
         end.send(()).unwrap();
         stopping.await;
         assert_eq!(jobs.get("a").unwrap().outcome, Some(Ok("asked to stop: true".to_owned())));

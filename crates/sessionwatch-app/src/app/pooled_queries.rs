@@ -30,16 +30,16 @@ pub(super) async fn with_pooled_connection<T: Send + 'static>(
     let permit = acquire_query_permit(app, &name).await?;
     let (app, target) = (Arc::clone(app), target.clone());
     // A file blocks.
-    let answered = blocking::drive_caught(async move || {
+    let answered = blocking::run_async_catching(async move || {
         let _permit = permit;
-        let idle = app.connections.checkout(&target).await;
+        let idle = app.connection_pool.checkout(&target).await;
         let (config, mut located) = (app.config(), target.clone());
-        target_layouts::locate(&app.store, &mut located)?;
-        let query = query_over(&located, &config, idle, query);
+        target_layouts::set_known_layout(&app.store, &mut located)?;
+        let query = query_connection(&located, &config, idle, query);
         let limit = TargetError::TimedOut(QUERY_TIMEOUT.as_secs());
         let (answer, idle) = tokio::time::timeout(QUERY_TIMEOUT, query).await.unwrap_or(Err(limit))?;
         if let Some(connection) = idle {
-            app.connections.release(&target, connection).await;
+            app.connection_pool.release(&target, connection).await;
         }
         Ok::<_, TargetError>(answer)
     });
@@ -50,7 +50,7 @@ pub(super) async fn with_pooled_connection<T: Send + 'static>(
 }
 
 /// Queries, and gives back the connection, if it can be used again.
-async fn query_over<T>(
+async fn query_connection<T>(
     target: &Target,
     config: &Config,
     idle: Option<PooledConnection>,
@@ -58,10 +58,10 @@ async fn query_over<T>(
 ) -> Result<(T, Option<PooledConnection>), TargetError> {
     let mut target = target.clone();
     target.limits.timeout = target.limits.timeout.min(QUERY_TIMEOUT);
-    let opened = ConnectedTarget::reuse(idle, target.connect_options(&config.catalogue)).await?;
+    let opened = ConnectedTarget::reuse_connection(idle, target.connect_options(&config.catalogue)).await?;
     let answer = query(&opened, config).await;
     match answer {
-        Ok(answer) => Ok((answer, opened.session.rest().await)),
+        Ok(answer) => Ok((answer, opened.session.release().await)),
         Err(error) => {
             opened.session.close().await;
             Err(error)

@@ -1,6 +1,6 @@
 //! Queries for a person to paste into the database's own client: those behind the checks, and those of the operator's guide.
 
-use sessionwatch_targets::{connect::ConnectedTarget, printed::PrintedQueries};
+use sessionwatch_targets::{connect::ConnectedTarget, printed_queries::PrintedQueries};
 
 use crate::{
     checks::{Check, TABLE_CHECKS},
@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// What the queries of the operator's guide are about, in its order.
-const OPERATOR_GUIDE: [&str; 7] = [
+const GUIDE_QUERY_TITLES: [&str; 7] = [
     "all sessions, with their users",
     "tokens on more than one row",
     "sessions whose user does not exist",
@@ -20,10 +20,10 @@ const OPERATOR_GUIDE: [&str; 7] = [
 
 /// Which queries are printed.
 #[derive(Clone, Copy, Debug)]
-pub struct QuerySelection(Selected);
+pub struct QuerySelection(SelectedQueries);
 
 #[derive(Clone, Copy, Debug)]
-enum Selected {
+enum SelectedQueries {
     All,
     /// From 1 to 7.
     OperatorGuide(u8),
@@ -32,57 +32,60 @@ enum Selected {
 
 impl QuerySelection {
     /// Those of the operator's guide, and those behind every check.
-    pub const ALL: Self = Self(Selected::All);
+    pub const ALL: Self = Self(SelectedQueries::All);
 
     /// The query of a name: that of a check, or `query-1` to `query-7` of the operator's guide.
     #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         if let Some(number) = name.strip_prefix("query-") {
             let number: u8 = number.parse().ok()?;
-            let is_there = (1..=OPERATOR_GUIDE.len()).contains(&usize::from(number));
-            return is_there.then_some(Self(Selected::OperatorGuide(number)));
+            let is_there = (1..=GUIDE_QUERY_TITLES.len()).contains(&usize::from(number));
+            return is_there.then_some(Self(SelectedQueries::OperatorGuide(number)));
         }
-        TABLE_CHECKS.into_iter().find(|check| check.id == name).map(|check| Self(Selected::Check(check)))
+        TABLE_CHECKS
+            .into_iter()
+            .find(|check| check.id == name)
+            .map(|check| Self(SelectedQueries::Check(check)))
     }
 }
 
 /// The query behind a check.
-pub(super) fn check_query(opened: &ConnectedTarget, config: &Config, check: &Check) -> String {
-    print_for(opened, config).check(check.evidence)
+pub(super) fn render_check_query(opened: &ConnectedTarget, config: &Config, check: &Check) -> String {
+    printed_queries(opened, config).check_query(check.evidence)
 }
 
 /// Queries as one script; the sixth of the operator's guide is about `user`.
-pub(super) fn script(
+pub(super) fn render_script(
     opened: &ConnectedTarget,
     config: &Config,
     selection: QuerySelection,
     user: &str,
 ) -> String {
-    let printed = print_for(opened, config);
+    let printed = printed_queries(opened, config);
     let guide = |number: u8| {
-        let about = OPERATOR_GUIDE[usize::from(number) - 1];
-        format!("-- query-{number}: {about}\n{};\n", printed.operator_guide(number, user))
+        let about = GUIDE_QUERY_TITLES[usize::from(number) - 1];
+        format!("-- query-{number}: {about}\n{};\n", printed.operator_guide_query(number, user))
     };
-    let check = |check: Check| format!("-- {}\n{};\n", check.id, printed.check(check.evidence));
+    let check = |check: Check| format!("-- {}\n{};\n", check.id, printed.check_query(check.evidence));
     let text = match selection.0 {
-        Selected::OperatorGuide(number) => guide(number),
-        Selected::Check(one) => check(one),
-        Selected::All => {
+        SelectedQueries::OperatorGuide(number) => guide(number),
+        SelectedQueries::Check(one) => check(one),
+        SelectedQueries::All => {
             let queries: Vec<String> =
                 (1..=7).map(guide).chain(TABLE_CHECKS.into_iter().map(check)).collect();
             format!(
                 "-- For {}. The guide's queries, then what each check looks at.\n\n{}",
-                printed.client(),
+                printed.client_name(),
                 queries.join("\n")
             )
         }
     };
-    printed.script(&text)
+    printed.safe_script(&text)
 }
 
-fn print_for<'a>(opened: &'a ConnectedTarget, config: &'a Config) -> PrintedQueries<'a> {
-    let thresholds = &config.rules.thresholds;
-    PrintedQueries::new(&opened.scope(false, thresholds), thresholds)
+fn printed_queries<'a>(opened: &'a ConnectedTarget, config: &'a Config) -> PrintedQueries<'a> {
+    let thresholds = &config.checks.thresholds;
+    PrintedQueries::new(&opened.query_scope(false, thresholds), thresholds)
 }
 
 #[cfg(test)]
@@ -91,18 +94,18 @@ mod tests {
 
     #[test]
     fn queries_are_named_by_number_or_by_check() {
-        let number = |name| match QuerySelection::named(name) {
-            Some(QuerySelection(Selected::OperatorGuide(number))) => Some(number),
+        let number = |name| match QuerySelection::from_name(name) {
+            Some(QuerySelection(SelectedQueries::OperatorGuide(number))) => Some(number),
             _ => None,
         };
         assert_eq!(["query-1", "query-7"].map(number), [Some(1), Some(7)]);
         for unknown in ["query-0", "query-8", "query-", "query-x", "nonsense", ""] {
-            assert!(QuerySelection::named(unknown).is_none(), "{unknown}");
+            assert!(QuerySelection::from_name(unknown).is_none(), "{unknown}");
         }
         for check in TABLE_CHECKS {
-            let named = QuerySelection::named(check.id);
+            let named = QuerySelection::from_name(check.id);
             assert!(
-                matches!(named, Some(QuerySelection(Selected::Check(found))) if found.id == check.id),
+                matches!(named, Some(QuerySelection(SelectedQueries::Check(found))) if found.id == check.id),
                 "{}",
                 check.id
             );

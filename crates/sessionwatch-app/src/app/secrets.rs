@@ -13,12 +13,12 @@ pub fn random_token() -> String {
         tracing::error!("the system gives no random numbers");
         std::process::abort();
     }
-    hex(&bytes)
+    encode_hex(&bytes)
 }
 
 /// Bytes in hexadecimal digits.
 #[must_use]
-pub fn hex(bytes: &[u8]) -> String {
+pub fn encode_hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02x}");
@@ -29,5 +29,5 @@ pub fn hex(bytes: &[u8]) -> String {
 /// The SHA-256 of something, in hexadecimal digits.
 #[must_use]
 pub fn sha256_hex(bytes: impl AsRef<[u8]>) -> String {
-    hex(&Sha256::digest(bytes))
+    encode_hex(&Sha256::digest(bytes))
 }

@@ -3,40 +3,40 @@
 use std::sync::Arc;
 
 use jiff::SignedDuration;
-use sessionwatch_core::{instant::Instant, period::Period, plural::counted};
+use sessionwatch_core::{period::Period, plural::format_count, timestamp::UtcTimestamp};
 use sessionwatch_store::{
-    StoreError,
-    db::Db,
-    events, plans,
-    signals::{self, Kept, Search},
+    StoreError, events,
+    log_events::{self, LogEventRecord, LogEventSearch},
+    plans,
+    transaction::Tx,
 };
 use sessionwatch_targets::{
     connect::ConnectedTarget,
     error::TargetError,
-    sql::{After, List},
+    sql::{SessionListCursor, SessionListQuery},
 };
 
 use super::{AppError, AppState, with_pooled_connection};
 use crate::{
     config::{Config, Target},
-    remediation::{Plan, Selection},
+    remediation::{ActionPlan, Selection},
 };
 
 pub use sessionwatch_targets::{
-    listing::Line as SessionRow,
-    sql::{Sort as SessionSort, Status as SessionStatus},
+    listing::ListedSession as SessionRow,
+    sql::{ListedStatus as SessionStatus, SessionSort},
 };
 
 /// Sessions of a user that are listed.
-const USER_SESSIONS: usize = 100;
+const MAX_USER_SESSIONS: usize = 100;
 /// Log events about a user that are listed.
-const USER_LOG_EVENTS: u32 = 100;
+const MAX_USER_LOG_EVENTS: u32 = 100;
 /// Changes about a user that are looked through.
-const USER_EVENTS: u32 = 100;
+const MAX_USER_EVENTS: u32 = 100;
 /// How far back log events about a user are looked for.
-const LOG_EVENTS_PERIOD: SignedDuration = SignedDuration::from_hours(30 * 24);
+const LOG_EVENT_LOOKBACK: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// How far back it is looked for what happened to a user.
-const HISTORY_PERIOD: SignedDuration = SignedDuration::from_hours(90 * 24);
+const USER_HISTORY_LOOKBACK: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 /// Which sessions are asked for.
 #[derive(Clone, Debug)]
@@ -52,16 +52,16 @@ pub struct SessionQuery {
     /// Only of this user.
     pub user: Option<String>,
     /// Only the one with this row id, or those with this token prefix.
-    pub token: Option<String>,
+    pub row_id_or_prefix: Option<String>,
     /// The last one on the page before.
-    pub after: Option<PagePosition>,
+    pub after: Option<SessionPageCursor>,
     /// How many at most.
     pub limit: usize,
 }
 
 /// A place in a list of sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PagePosition {
+pub struct SessionPageCursor {
     /// What the list is sorted by, in microseconds.
     pub key: i64,
     /// The row id.
@@ -71,7 +71,7 @@ pub struct PagePosition {
 impl SessionQuery {
     /// The sessions of a user.
     #[must_use]
-    pub fn of_user(user: &str) -> Self {
+    pub fn for_user(user: &str) -> Self {
         let (status, sort) = (SessionStatus::All, Some(SessionSort::Expires));
         Self {
             status,
@@ -79,9 +79,9 @@ impl SessionQuery {
             paged: true,
             ascending: false,
             user: Some(user.to_owned()),
-            token: None,
+            row_id_or_prefix: None,
             after: None,
-            limit: USER_SESSIONS,
+            limit: MAX_USER_SESSIONS,
         }
     }
 }
@@ -98,30 +98,30 @@ pub struct SessionList {
     /// Names of what helps a person to recognize a user.
     pub display: Vec<String>,
     /// The database's time.
-    pub now: Instant,
+    pub now: UtcTimestamp,
 }
 
 /// By what a session has its place in that order, in microseconds; the largest where there is nothing.
 #[must_use]
 pub fn sort_key(row: &SessionRow, sort: SessionSort) -> i64 {
     let at = if sort == SessionSort::Created { row.created_at } else { row.expires_at };
-    at.map_or(i64::MAX, Instant::micros)
+    at.map_or(i64::MAX, UtcTimestamp::micros)
 }
 
 /// Something that happened to sessions of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserEvent {
     /// When.
-    pub at: Instant,
+    pub at: UtcTimestamp,
     /// What, in words.
     pub summary: String,
 }
 
 /// What the store knows of a user.
 #[derive(Clone, Debug)]
-pub struct UserRecords {
+pub struct UserActivity {
     /// Log events of the last 30 days.
-    pub log_events: Vec<Kept>,
+    pub log_events: Vec<LogEventRecord>,
     /// What happened in the last 90 days, the latest first.
     pub history: Vec<UserEvent>,
 }
@@ -134,10 +134,11 @@ pub struct UserRecords {
 pub async fn list_sessions(
     app: &Arc<AppState>,
     target: &Target,
-    asked: SessionQuery,
+    request: SessionQuery,
 ) -> Result<SessionList, AppError> {
-    let listed =
-        with_pooled_connection(app, target, async move |opened, config| query(opened, config, &asked).await);
+    let listed = with_pooled_connection(app, target, async move |opened, config| {
+        query_sessions(opened, config, &request).await
+    });
     listed.await
 }
 
@@ -146,34 +147,34 @@ pub async fn list_sessions(
 /// # Errors
 ///
 /// If the query fails.
-pub(super) async fn query(
+pub(super) async fn query_sessions(
     opened: &ConnectedTarget,
     config: &Config,
-    asked: &SessionQuery,
+    request: &SessionQuery,
 ) -> Result<SessionList, TargetError> {
-    let scope = opened.scope(false, &config.rules.thresholds);
+    let scope = opened.query_scope(false, &config.checks.thresholds);
     // Who looks for something finds few.
-    let is_narrow = asked.user.is_some() || asked.token.is_some();
-    let sort = match asked.sort {
-        Some(wanted) if asked.paged => scope.paged_sort(wanted),
+    let is_narrow = request.user.is_some() || request.row_id_or_prefix.is_some();
+    let sort = match request.sort {
+        Some(wanted) if request.paged => scope.paged_sort(wanted),
         Some(wanted) => wanted,
-        None if asked.paged && !is_narrow => scope.usual_sort(),
+        None if request.paged && !is_narrow => scope.default_sort(),
         None => SessionSort::Expires,
     };
-    let list = List {
-        status: asked.status,
+    let list = SessionListQuery {
+        status: request.status,
         sort,
-        ascending: asked.ascending,
-        user: asked.user.as_deref(),
-        named: asked.token.as_deref(),
-        after: asked.after.as_ref().map(|after| After { key: after.key, id: &after.id }),
-        paged: asked.paged,
+        ascending: request.ascending,
+        user: request.user.as_deref(),
+        id_or_prefix: request.row_id_or_prefix.as_deref(),
+        after: request.after.as_ref().map(|after| SessionListCursor { sort_key: after.key, id: &after.id }),
+        is_paged: request.paged,
         // One more tells whether there are more.
-        ..List::all(asked.limit + 1)
+        ..SessionListQuery::all(request.limit + 1)
     };
-    let mut rows = opened.session.list(&scope, list).await?;
-    let has_more = rows.len() > asked.limit;
-    rows.truncate(asked.limit);
+    let mut rows = opened.session.list_sessions(&scope, list).await?;
+    let has_more = rows.len() > request.limit;
+    rows.truncate(request.limit);
     Ok(SessionList { rows, has_more, sort, display: display_columns(opened), now: opened.now })
 }
 
@@ -188,46 +189,52 @@ pub(super) fn display_columns(opened: &ConnectedTarget) -> Vec<String> {
 /// # Errors
 ///
 /// If the store does not answer.
-pub async fn get_user_records(
+pub async fn load_user_activity(
     app: &Arc<AppState>,
     target: &str,
     user: &str,
-) -> Result<UserRecords, AppError> {
+) -> Result<UserActivity, AppError> {
     let (now, target, user) = (app.clock.now(), target.to_owned(), user.to_owned());
-    app.read(move |db| {
-        let search = Search { user: Some(&user), limit: USER_LOG_EVENTS, ..Search::default() };
-        let period = Period::back_from(now, LOG_EVENTS_PERIOD);
-        let log_events = signals::search(db, &target, period, &search)?;
-        Ok(UserRecords { log_events, history: user_history(db, &target, &user, now)? })
+    app.read_store(move |db| {
+        let search =
+            LogEventSearch { user: Some(&user), limit: MAX_USER_LOG_EVENTS, ..LogEventSearch::default() };
+        let period = Period::ending_at(now, LOG_EVENT_LOOKBACK);
+        let log_events = log_events::search_log_events(db, &target, period, &search)?;
+        Ok(UserActivity { log_events, history: list_user_history(db, &target, &user, now)? })
     })
     .await
 }
 
-fn user_history(db: Db<'_>, target: &str, user: &str, now: Instant) -> Result<Vec<UserEvent>, StoreError> {
-    let from = now - HISTORY_PERIOD;
+fn list_user_history(
+    db: Tx<'_>,
+    target: &str,
+    user: &str,
+    now: UtcTimestamp,
+) -> Result<Vec<UserEvent>, StoreError> {
+    let from = now - USER_HISTORY_LOOKBACK;
     let mut history: Vec<UserEvent> =
-        events::about_user(db, events::UserRef { target, user }, from, USER_EVENTS)?
+        events::list_user_events(db, events::UserRef { target, user }, from, MAX_USER_EVENTS)?
             .into_iter()
             .map(|event| UserEvent {
                 at: event.at,
                 summary: format!("{} of {}: {}", event.kind, event.check, event.summary),
             })
             .collect();
-    let applied = |plan: &plans::Plan| {
-        matches!(plan.state, plans::State::Begun | plans::State::Done) && plan.target == target
+    let applied = |plan: &plans::PlanRecord| {
+        matches!(plan.state, plans::PlanState::Begun | plans::PlanState::Done) && plan.target == target
     };
-    let made = plans::list(db)?.into_iter().filter(applied).filter(|plan| plan.touched_at >= from);
-    for plan in made.map(Plan::read) {
+    let made = plans::list_plans(db)?.into_iter().filter(applied).filter(|plan| plan.updated_at >= from);
+    for plan in made.map(ActionPlan::from_record) {
         let Some(plan) = plan? else { continue };
-        if is_about(&plan, user) {
-            history.push(plan_event(&plan));
+        if is_plan_about(&plan, user) {
+            history.push(event_from_plan(&plan));
         }
     }
     history.sort_by_key(|event| std::cmp::Reverse(event.at));
     Ok(history)
 }
 
-fn is_about(plan: &Plan, user: &str) -> bool {
+fn is_plan_about(plan: &ActionPlan, user: &str) -> bool {
     match &plan.selection {
         Selection::User(id) => id == user,
         Selection::Users(ids) => ids.iter().any(|id| id == user),
@@ -235,9 +242,9 @@ fn is_about(plan: &Plan, user: &str) -> bool {
     }
 }
 
-fn plan_event(plan: &Plan) -> UserEvent {
-    let rows = counted(plan.kept.rows, "row", "rows");
-    let (made_by, state) = (&plan.kept.made_by, plan.kept.state.name());
-    let summary = format!("{} by {made_by}: {rows} in all, {state}", plan.selection.name());
-    UserEvent { at: plan.kept.touched_at, summary }
+fn event_from_plan(plan: &ActionPlan) -> UserEvent {
+    let rows = format_count(plan.record.row_count, "row", "rows");
+    let (made_by, state) = (&plan.record.created_by, plan.record.state.name());
+    let summary = format!("{} by {made_by}: {rows} in all, {state}", plan.selection.command_name());
+    UserEvent { at: plan.record.updated_at, summary }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use serde_json::json;
 use sessionwatch_clock as clock;
-use sessionwatch_core::{instant::Instant, suggest::nearest};
+use sessionwatch_core::{suggest::did_you_mean, timestamp::UtcTimestamp};
 use sessionwatch_store::{audit, silences};
 
 use super::{Actor, AppError, AppState};
@@ -14,10 +14,10 @@ use crate::{
     config::Config,
 };
 
-pub use sessionwatch_store::silences::Silence;
+pub use sessionwatch_store::silences::SilenceRecord;
 
 /// The longest silence, in minutes.
-pub const MAX_MINUTES: i64 = 366 * 24 * 60;
+pub const MAX_SILENCE_MINUTES: i64 = 366 * 24 * 60;
 
 /// A silence to create.
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ pub struct CreatedSilence {
     /// Its number.
     pub id: i64,
     /// When it ends.
-    pub until: Instant,
+    pub until: UtcTimestamp,
 }
 
 /// The silences that have not ended.
@@ -48,9 +48,9 @@ pub struct CreatedSilence {
 /// # Errors
 ///
 /// If the store does not answer.
-pub async fn list_silences(app: &Arc<AppState>) -> Result<Vec<Silence>, AppError> {
+pub async fn list_silences(app: &Arc<AppState>) -> Result<Vec<SilenceRecord>, AppError> {
     let now = app.clock.now();
-    app.read(move |db| silences::list(db, now)).await
+    app.read_store(move |db| silences::list_active_silences(db, now)).await
 }
 
 /// Tells nothing of a target, a check or both for a while.
@@ -64,19 +64,31 @@ pub async fn create_silence(
     new: NewSilence,
 ) -> Result<CreatedSilence, AppError> {
     let (now, config) = (app.clock.now(), app.config());
-    require_known(&config, &new)?;
+    require_known_names(&config, &new)?;
     let NewSilence { target, check, subject, note, minutes } = new;
     let until = now + SignedDuration::from_mins(minutes);
-    let silence = Silence { id: 0, target, check, subject, until, owner: actor.name().to_owned(), note };
-    let id = app.write(move |db| {
+    let silence = SilenceRecord {
+        id: 0,
+        target,
+        check,
+        subject,
+        ends_at: until,
+        created_by: actor.name().to_owned(),
+        note,
+    };
+    let id = app.write_store(move |db| {
         let detail = json!({
             "target": silence.target, "check": silence.check, "subject": silence.subject,
-            "until": clock::rfc3339(silence.until), "note": silence.note,
+            "until": clock::format_rfc3339(silence.ends_at), "note": silence.note,
         });
-        let id = silences::begin(db, &silence, now)?;
-        audit::add(
+        let id = silences::insert_silence(db, &silence, now)?;
+        audit::insert_audit_entry(
             db,
-            audit::NewEntry { actor: &silence.owner, action: "silence", detail: &detail.to_string() },
+            audit::NewAuditEntry {
+                actor: &silence.created_by,
+                action: "silence",
+                detail: &detail.to_string(),
+            },
             now,
         )?;
         Ok(id)
@@ -85,18 +97,23 @@ pub async fn create_silence(
 }
 
 /// A silence of what there is not would silence nothing, and nobody would notice.
-fn require_known(config: &Config, new: &NewSilence) -> Result<(), AppError> {
+fn require_known_names(config: &Config, new: &NewSilence) -> Result<(), AppError> {
     // Alerts about a channel have its name in place of a target's.
     let channels = config.serve.channels.iter().map(|channel| channel.name.as_str());
     let targets: Vec<&str> =
         config.targets.iter().map(|target| target.name.as_str()).chain(channels).collect();
     let logs = checks::LOG_CHECKS.iter().map(|check| check.id);
-    let patterns = config.logs.patterns.iter().map(|own| own.pattern.name.as_str());
-    let checks: Vec<&str> =
-        config.rules.ids().chain(logs).chain(patterns).chain([TARGET_UNREACHABLE, CHANNEL_FAILING]).collect();
+    let patterns = config.logs.custom_checks.iter().map(|own| own.pattern.name.as_str());
+    let checks: Vec<&str> = config
+        .checks
+        .check_ids()
+        .chain(logs)
+        .chain(patterns)
+        .chain([TARGET_UNREACHABLE, CHANNEL_FAILING])
+        .collect();
     for (what, name, known) in [("target", &new.target, targets), ("check", &new.check, checks)] {
         if let Some(name) = name.as_ref().filter(|name| !known.contains(&name.as_str())) {
-            let hint = nearest(name, known.iter().copied());
+            let hint = did_you_mean(name, known.iter().copied());
             let end = if hint.is_empty() { "." } else { hint.as_str() };
             return Err(AppError::NotFound(format!("There is no {what} “{name}”{end}")));
         }
@@ -111,13 +128,13 @@ fn require_known(config: &Config, new: &NewSilence) -> Result<(), AppError> {
 /// If there is none of that number.
 pub async fn expire_silence(app: &Arc<AppState>, actor: &Actor, id: i64) -> Result<(), AppError> {
     let (now, by) = (app.clock.now(), actor.name().to_owned());
-    let ended = app.write(move |db| {
-        if !silences::end(db, id, now)? {
+    let ended = app.write_store(move |db| {
+        if !silences::expire_silence(db, id, now)? {
             return Ok(false);
         }
-        audit::add(
+        audit::insert_audit_entry(
             db,
-            audit::NewEntry {
+            audit::NewAuditEntry {
                 actor: &by,
                 action: "unsilence",
                 detail: &json!({ "silence": id }).to_string(),
@@ -135,7 +152,7 @@ mod tests {
     use sessionwatch_store::Store;
 
     use super::*;
-    use crate::app::scene::Scene;
+    use crate::app::test_app::TestApp;
 
     fn new_silence(target: Option<&str>) -> NewSilence {
         let target = target.map(str::to_owned);
@@ -144,12 +161,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_silence_of_what_is_not_configured_is_refused_and_one_ends_once() {
-        let app = AppState::for_command(Store::in_memory().unwrap(), Config::default()).unwrap();
-        let ada = Actor::of_account("ada");
+        let app = AppState::for_command(Store::open_in_memory().unwrap(), Config::default()).unwrap();
+        let ada = Actor::from_account("ada");
         let refused = create_silence(&app, &ada, new_silence(Some("nowhere"))).await;
         assert!(matches!(refused, Err(AppError::NotFound(_))));
         let created = create_silence(&app, &ada, new_silence(None)).await.unwrap();
-        assert_eq!(list_silences(&app).await.unwrap()[0].owner, "ada");
+        assert_eq!(list_silences(&app).await.unwrap()[0].created_by, "ada");
         expire_silence(&app, &ada, created.id).await.unwrap();
         assert!(list_silences(&app).await.unwrap().is_empty());
         assert!(matches!(expire_silence(&app, &ada, created.id).await, Err(AppError::NotFound(_))));
@@ -157,14 +174,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_silence_holds_until_just_before_its_end() {
-        let scene = Scene::of("");
-        let ada = Actor::of_account("ada");
+        let scene = TestApp::with_config("");
+        let ada = Actor::from_account("ada");
         let created =
             create_silence(&scene, &ada, NewSilence { minutes: 90, ..new_silence(None) }).await.unwrap();
         assert_eq!(created.until, scene.clock.now() + SignedDuration::from_mins(90));
-        scene.pass(SignedDuration::from_mins(90) - SignedDuration::from_micros(1));
+        scene.advance_clock(SignedDuration::from_mins(90) - SignedDuration::from_micros(1));
         assert_eq!(list_silences(&scene).await.unwrap().len(), 1);
-        scene.pass(SignedDuration::from_micros(1));
+        scene.advance_clock(SignedDuration::from_micros(1));
         assert!(list_silences(&scene).await.unwrap().is_empty());
         let refused = expire_silence(&scene, &ada, created.id).await;
         assert!(matches!(refused, Err(AppError::NotFound(_))), "it has ended by itself");
@@ -172,11 +189,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_silence_is_about_a_target_or_about_a_channel() {
-        let scene = Scene::of(
+        let scene = TestApp::with_config(
             "[[target]]\nname = \"main\"\nurl = \"app.db\"\n[[channel]]\nname = \"chat\"\nkind = \"slack\"\n\
              url = \"https://hooks.example.org/1\"\n",
         );
-        let ada = Actor::of_account("ada");
+        let ada = Actor::from_account("ada");
         for name in ["main", "chat"] {
             create_silence(&scene, &ada, new_silence(Some(name))).await.unwrap();
         }
@@ -193,9 +210,9 @@ mod tests {
     async fn a_silence_is_about_a_check_that_there_is() {
         let pattern =
             "[[log_pattern]]\nname = \"stale-token\"\nliteral = \"stale token\"\nseverity = \"high\"\n";
-        let scene = Scene::of(pattern);
+        let scene = TestApp::with_config(pattern);
         let about = |check: &str| NewSilence { check: Some(check.to_owned()), ..new_silence(None) };
-        let ada = Actor::of_account("ada");
+        let ada = Actor::from_account("ada");
         for check in
             ["duplicate-tokens", "log-user-mismatch", "stale-token", TARGET_UNREACHABLE, CHANNEL_FAILING]
         {
@@ -212,15 +229,15 @@ mod tests {
 
     #[tokio::test]
     async fn the_trail_says_what_was_silenced_by_whom_and_why() {
-        let scene = Scene::of("");
+        let scene = TestApp::with_config("");
         let new =
             NewSilence { check: Some("blind".into()), subject: Some("user 7".into()), ..new_silence(None) };
-        let created = create_silence(&scene, &Actor::of_token("ada", "deploys"), new).await.unwrap();
-        expire_silence(&scene, &Actor::of_command("bob"), created.id).await.unwrap();
+        let created = create_silence(&scene, &Actor::from_token("ada", "deploys"), new).await.unwrap();
+        expire_silence(&scene, &Actor::from_command_line("bob"), created.id).await.unwrap();
         let detail = r#"{"target":null,"check":"blind","subject":"user 7","until":"2024-10-04T13:00:00.000000Z","note":"maintenance"}"#;
         let ended = format!(r#"{{"silence":{}}}"#, created.id);
         assert_eq!(
-            scene.trail(),
+            scene.audit_trail(),
             [["ada (deploys)", "silence", detail], ["bob", "unsilence", ended.as_str()]]
         );
     }

@@ -6,8 +6,8 @@ use std::{
 };
 
 use sessionwatch_clock::Clock;
-use sessionwatch_core::instant::Instant;
-use sessionwatch_store::{Store, StoreError, db::Db};
+use sessionwatch_core::timestamp::UtcTimestamp;
+use sessionwatch_store::{Store, StoreError, transaction::Tx};
 use tokio::sync::{Notify, Semaphore, broadcast};
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
     auth::AuthState,
     background::BackgroundTasks,
     connection_pool::ConnectionPool,
-    leadership::{self, Leadership},
+    leadership::{self, LeaseManager},
     plan_jobs::PlanJobs,
 };
 use crate::{
@@ -24,36 +24,36 @@ use crate::{
 };
 
 /// People who may query databases at the same time.
-const QUERY_LIMIT: usize = 4;
+const MAX_CONCURRENT_QUERIES: usize = 4;
 /// Pages that read the store at the same time, or write it: each takes a thread and files, and the others wait.
-const STORE_LIMIT: usize = 8;
+const MAX_CONCURRENT_STORE_CALLS: usize = 8;
 /// Events that a listener may lag behind.
-const EVENT_CAPACITY: usize = 256;
+const LIVE_EVENT_CAPACITY: usize = 256;
 
 /// Something that listeners may want to show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LiveEvent {
     /// A look was kept.
-    Looked {
+    RunFinished {
         /// The target.
         target: String,
         /// When.
-        at: Instant,
+        at: UtcTimestamp,
     },
     /// What logs say was judged.
-    Judged {
+    LogsEvaluated {
         /// The target.
         target: String,
         /// When.
-        at: Instant,
+        at: UtcTimestamp,
     },
     /// A plan was carried out, or could not be.
-    Acted {
+    TargetChanged {
         /// The target.
         target: String,
     },
     /// A channel took messages, or did not.
-    Delivered {
+    DeliveryFinished {
         /// The channel.
         channel: String,
     },
@@ -69,7 +69,7 @@ pub struct AppState {
     /// The time: that of the store's server, where the store is on one.
     pub clock: Clock,
     /// Which targets this process leads.
-    pub leadership: Leadership,
+    pub lease_manager: LeaseManager,
     /// What logging in keeps in memory.
     pub auth: AuthState,
     /// What goes on though nobody waits for it.
@@ -79,36 +79,36 @@ pub struct AppState {
     /// What happens.
     pub events: broadcast::Sender<LiveEvent>,
     /// Connections to databases that wait for the next query.
-    pub(super) connections: Arc<ConnectionPool>,
+    pub(super) connection_pool: Arc<ConnectionPool>,
     /// How many people may query databases at the same time.
     pub(super) query_permits: Arc<Semaphore>,
-    store_reads: Arc<Semaphore>,
-    store_writes: Arc<Semaphore>,
+    read_permits: Arc<Semaphore>,
+    write_permits: Arc<Semaphore>,
     config: RwLock<Arc<Config>>,
     /// Who waits to hear that a database is awake, by target.
-    wake_ups: RwLock<BTreeMap<String, Arc<Notify>>>,
+    wake_notifiers: RwLock<BTreeMap<String, Arc<Notify>>>,
     /// When this process runs the checks of a target next.
-    next_runs: Mutex<BTreeMap<String, Instant>>,
+    next_runs: Mutex<BTreeMap<String, UtcTimestamp>>,
 }
 
 impl AppState {
     /// Puts it together.
     #[must_use]
-    pub fn new(store: Store, clock: Clock, leadership: Leadership, config: Config) -> Self {
+    pub fn new(store: Store, clock: Clock, leadership: LeaseManager, config: Config) -> Self {
         Self {
             store,
             clock,
-            leadership,
+            lease_manager: leadership,
             auth: AuthState::default(),
             background: BackgroundTasks::default(),
             plan_jobs: Arc::default(),
-            events: broadcast::Sender::new(EVENT_CAPACITY),
-            connections: Arc::default(),
-            query_permits: Arc::new(Semaphore::new(QUERY_LIMIT)),
-            store_reads: Arc::new(Semaphore::new(STORE_LIMIT)),
-            store_writes: Arc::new(Semaphore::new(STORE_LIMIT)),
+            events: broadcast::Sender::new(LIVE_EVENT_CAPACITY),
+            connection_pool: Arc::default(),
+            query_permits: Arc::new(Semaphore::new(MAX_CONCURRENT_QUERIES)),
+            read_permits: Arc::new(Semaphore::new(MAX_CONCURRENT_STORE_CALLS)),
+            write_permits: Arc::new(Semaphore::new(MAX_CONCURRENT_STORE_CALLS)),
             config: RwLock::new(Arc::new(config)),
-            wake_ups: RwLock::default(),
+            wake_notifiers: RwLock::default(),
             next_runs: Mutex::default(),
         }
     }
@@ -119,8 +119,8 @@ impl AppState {
     ///
     /// If the server that the store is on does not say what time it is.
     pub fn for_command(store: Store, config: Config) -> Result<Arc<Self>, StoreError> {
-        let clock = store.clock(Clock::System)?;
-        let leadership = Leadership::new(store.is_shared(), String::new());
+        let clock = store.shared_clock(Clock::System)?;
+        let leadership = LeaseManager::new(store.is_shared(), String::new());
         Ok(Arc::new(Self::new(store, clock, leadership, config)))
     }
 
@@ -153,38 +153,38 @@ impl AppState {
     }
 
     /// Sets whom to tell that the database of a target is awake.
-    pub(crate) fn set_wake_ups(&self, wake_ups: BTreeMap<String, Arc<Notify>>) {
-        *self.wake_ups.write().unwrap_or_else(PoisonError::into_inner) = wake_ups;
+    pub(crate) fn set_wake_notifiers(&self, notifiers: BTreeMap<String, Arc<Notify>>) {
+        *self.wake_notifiers.write().unwrap_or_else(PoisonError::into_inner) = notifiers;
     }
 
     /// Tells that the database of a target is awake, or that something has just changed in it. Returns `true` if there is
     /// such a target.
     pub(crate) fn wake_target(&self, target: &str) -> bool {
-        let wake_ups = self.wake_ups.read().unwrap_or_else(PoisonError::into_inner);
+        let wake_ups = self.wake_notifiers.read().unwrap_or_else(PoisonError::into_inner);
         wake_ups.get(target).inspect(|waiting| waiting.notify_one()).is_some()
     }
 
     /// Returns `true` if this process leads a target.
     #[must_use]
-    pub fn leads(&self, target: &str) -> bool {
-        self.leadership.term(&leadership::lease(target)).is_some()
+    pub fn leads_target(&self, target: &str) -> bool {
+        self.lease_manager.epoch(&leadership::target_lease_name(target)).is_some()
     }
 
     /// Sets when this process runs the checks of a target next.
-    pub(crate) fn set_next_run(&self, target: &str, at: Instant) {
+    pub(crate) fn set_next_run(&self, target: &str, at: UtcTimestamp) {
         self.next_runs.lock().unwrap_or_else(PoisonError::into_inner).insert(target.to_owned(), at);
     }
 
     /// Forgets when that is, for a target that this process did not lead meanwhile.
-    pub(crate) fn forget_next_run(&self, target: &str) {
+    pub(crate) fn clear_next_run(&self, target: &str) {
         self.next_runs.lock().unwrap_or_else(PoisonError::into_inner).remove(target);
     }
 
     /// When this process runs the checks of a target next; `None` if another one leads it.
     #[must_use]
-    pub fn next_run(&self, target: &str) -> Option<Instant> {
+    pub fn next_run_at(&self, target: &str) -> Option<UtcTimestamp> {
         let next = self.next_runs.lock().unwrap_or_else(PoisonError::into_inner).get(target).copied();
-        next.filter(|_| self.leads(target))
+        next.filter(|_| self.leads_target(target))
     }
 
     /// Reads from the store, which may have to be waited for.
@@ -192,18 +192,18 @@ impl AppState {
     /// # Errors
     ///
     /// If the store does not answer.
-    pub async fn read<T: Send + 'static>(
+    pub async fn read_store<T: Send + 'static>(
         self: &Arc<Self>,
-        work: impl FnOnce(Db<'_>) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnOnce(Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, AppError> {
         let app = Arc::clone(self);
         // It is given back when the work has ended, whether or not anybody still waits for it.
-        let permit = Arc::clone(&app.store_reads).acquire_owned().await;
+        let permit = Arc::clone(&app.read_permits).acquire_owned().await;
         let read = move || {
             let _permit = permit;
             app.store.read(work)
         };
-        Ok(blocking::run_caught(read).await.ok_or(AppError::Internal("a read ended in a panic"))??)
+        Ok(blocking::run_catching(read).await.ok_or(AppError::Internal("a read ended in a panic"))??)
     }
 
     /// Writes into the store, in one transaction, which may have to be waited for and begun anew.
@@ -211,17 +211,17 @@ impl AppState {
     /// # Errors
     ///
     /// If the store does not answer: nothing was written.
-    pub async fn write<T: Send + 'static>(
+    pub async fn write_store<T: Send + 'static>(
         self: &Arc<Self>,
-        work: impl Fn(Db<'_>) -> Result<T, StoreError> + Send + 'static,
+        work: impl Fn(Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, AppError> {
         let app = Arc::clone(self);
         // It is given back when the work has ended, whether or not anybody still waits for it.
-        let permit = Arc::clone(&app.store_writes).acquire_owned().await;
+        let permit = Arc::clone(&app.write_permits).acquire_owned().await;
         let write = move || {
             let _permit = permit;
             app.store.write(work)
         };
-        Ok(blocking::run_caught(write).await.ok_or(AppError::Internal("a write ended in a panic"))??)
+        Ok(blocking::run_catching(write).await.ok_or(AppError::Internal("a write ended in a panic"))??)
     }
 }

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use sessionwatch_store::{Place, Store, StoreError};
+use sessionwatch_store::{Store, StoreError, StoreLocation};
 use sessionwatch_targets::error::TargetError;
 
 use super::AppState;
@@ -16,13 +16,13 @@ use crate::{
 
 /// What a command needs of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StoreNeed {
+pub enum StoreRequirement {
     /// It reads or changes what is in there: without a store there is nothing for it to do.
     Existing,
     /// It keeps something for the first time, and may create the store.
-    OrCreated,
+    CreateIfMissing,
     /// It compares with what is in there, if there is something, and keeps nothing.
-    OrEmpty,
+    EmptyIfMissing,
 }
 
 /// A store that was opened.
@@ -31,7 +31,7 @@ pub struct OpenedStore {
     /// What use cases share.
     pub app: Arc<AppState>,
     /// What the store is called, if it was created now.
-    pub created: Option<String>,
+    pub created_label: Option<String>,
 }
 
 /// Why a store was not opened.
@@ -61,22 +61,22 @@ pub enum OpenStoreError {
 /// # Errors
 ///
 /// If there is none and none may be created, or it cannot be opened.
-pub fn open(config: Config, need: StoreNeed) -> Result<OpenedStore, OpenStoreError> {
+pub fn open_store(config: Config, requirement: StoreRequirement) -> Result<OpenedStore, OpenStoreError> {
     if let Some(problem) = &config.serve.store_unresolved {
         return Err(OpenStoreError::Unresolved(problem.clone()));
     }
     let place = &config.serve.store;
-    let found = Store::find(place).map_err(|error| match error {
+    let found = Store::open_existing(place).map_err(|error| match error {
         StoreError::Empty(path) => OpenStoreError::Empty(path),
         error => error.into(),
     })?;
-    let (store, created) = match (found, need) {
+    let (store, created) = match (found, requirement) {
         (Some(store), _) => (store, None),
-        (None, StoreNeed::Existing) => return Err(OpenStoreError::Missing(name(place))),
-        (None, StoreNeed::OrEmpty) => (Store::in_memory()?, None),
-        (None, StoreNeed::OrCreated) => (Store::open(place)?, Some(name(place))),
+        (None, StoreRequirement::Existing) => return Err(OpenStoreError::Missing(store_label(place))),
+        (None, StoreRequirement::EmptyIfMissing) => (Store::open_in_memory()?, None),
+        (None, StoreRequirement::CreateIfMissing) => (Store::open(place)?, Some(store_label(place))),
     };
-    Ok(OpenedStore { app: AppState::for_command(store, config)?, created })
+    Ok(OpenedStore { app: AppState::for_command(store, config)?, created_label: created })
 }
 
 /// Opens the store that a configuration names; `None` if there is none.
@@ -84,8 +84,8 @@ pub fn open(config: Config, need: StoreNeed) -> Result<OpenedStore, OpenStoreErr
 /// # Errors
 ///
 /// If it cannot be opened.
-pub fn find(config: &Config) -> Result<Option<Arc<AppState>>, StoreError> {
-    let store = Store::find(&config.serve.store)?;
+pub fn find_store(config: &Config) -> Result<Option<Arc<AppState>>, StoreError> {
+    let store = Store::open_existing(&config.serve.store)?;
     store.map(|store| AppState::for_command(store, config.clone())).transpose()
 }
 
@@ -95,16 +95,16 @@ pub fn find(config: &Config) -> Result<Option<Arc<AppState>>, StoreError> {
 /// # Errors
 ///
 /// If the store cannot be read.
-pub fn locate_targets(config: &Config, targets: &mut [Target]) -> Result<(), TargetError> {
-    if config.serve.store_unresolved.is_some() || targets.iter().all(|target| target.ad_hoc) {
+pub fn set_known_layouts(config: &Config, targets: &mut [Target]) -> Result<(), TargetError> {
+    if config.serve.store_unresolved.is_some() || targets.iter().all(|target| target.is_ad_hoc) {
         return Ok(());
     }
-    let found = Store::find(&config.serve.store);
-    let Some(store) = found.map_err(|error| TargetError::Unlocated(error.to_string()))? else {
+    let found = Store::open_existing(&config.serve.store);
+    let Some(store) = found.map_err(|error| TargetError::KnownLayoutUnavailable(error.to_string()))? else {
         return Ok(());
     };
-    let mut configured = targets.iter_mut().filter(|target| !target.ad_hoc);
-    configured.try_for_each(|target| target_layouts::locate(&store, target))
+    let mut configured = targets.iter_mut().filter(|target| !target.is_ad_hoc);
+    configured.try_for_each(|target| target_layouts::set_known_layout(&store, target))
 }
 
 /// Copies the store, as it stands at one instant, into a new file.
@@ -112,13 +112,13 @@ pub fn locate_targets(config: &Config, targets: &mut [Target]) -> Result<(), Tar
 /// # Errors
 ///
 /// If there is such a file, or it cannot be written.
-pub fn back_up(app: &AppState, file: &Path) -> Result<(), StoreError> {
+pub fn back_up_store(app: &AppState, file: &Path) -> Result<(), StoreError> {
     app.store.backup(file)
 }
 
-fn name(place: &Place) -> String {
-    match place {
-        Place::File(path) => format!("store {}", path.display()),
-        Place::Server(_) => "store in the database that serve.store names".to_owned(),
+fn store_label(location: &StoreLocation) -> String {
+    match location {
+        StoreLocation::File(path) => format!("store {}", path.display()),
+        StoreLocation::Server(_) => "store in the database that serve.store names".to_owned(),
     }
 }

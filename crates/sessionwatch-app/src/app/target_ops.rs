@@ -8,7 +8,7 @@ use super::{Actor, AppError, AppState, LiveEvent};
 use crate::{
     blocking,
     config::{Config, Target},
-    remediation::{ActError, Context},
+    remediation::{ActionContext, ActionError},
 };
 
 /// How long one waits for a database.
@@ -36,8 +36,8 @@ impl TargetOps {
 
     /// The same, as actions take it.
     #[must_use]
-    pub fn context(&self) -> Context<'_> {
-        Context {
+    pub fn action_context(&self) -> ActionContext<'_> {
+        ActionContext {
             config: &self.config,
             target: &self.target,
             store: &self.app.store,
@@ -56,12 +56,12 @@ impl TargetOps {
     /// Queries the database, once few enough people do.
     pub(crate) async fn with_target<T: Send + 'static>(
         self,
-        query: impl AsyncFnOnce(&Self) -> Result<T, ActError> + Send + 'static,
+        query: impl AsyncFnOnce(&Self) -> Result<T, ActionError> + Send + 'static,
     ) -> Result<T, AppError> {
         let permit = acquire_query_permit(&self.app, &self.target.name).await?;
-        let queried = blocking::drive_caught(async move || {
+        let queried = blocking::run_async_catching(async move || {
             let _permit = permit;
-            self.app.connections.evict_idle(&self.target.name).await;
+            self.app.connection_pool.evict_idle(&self.target.name).await;
             query(&self).await
         });
         Ok(queried.await.ok_or(AppError::Internal("a query ended in a panic"))??)
@@ -70,31 +70,31 @@ impl TargetOps {
     /// Does something for which the database is needed. Whoever has a page open hears of it.
     pub(crate) async fn with_target_and_publish<T: Send + 'static>(
         self,
-        work: impl AsyncFnOnce(&Self) -> Result<T, ActError> + Send + 'static,
+        work: impl AsyncFnOnce(&Self) -> Result<T, ActionError> + Send + 'static,
     ) -> Result<T, AppError> {
         let (app, target) = (Arc::clone(&self.app), self.target.name.clone());
         let done = self.with_target(work).await;
-        app.publish(LiveEvent::Acted { target });
+        app.publish(LiveEvent::TargetChanged { target });
         done
     }
 
     /// Reads something from the store, on a thread for what blocks.
     pub(crate) async fn read_store<T: Send + 'static>(
         self,
-        read: impl FnOnce(&Self) -> Result<T, ActError> + Send + 'static,
+        read: impl FnOnce(&Self) -> Result<T, ActionError> + Send + 'static,
     ) -> Result<T, AppError> {
-        let read = blocking::run_caught(move || read(&self)).await;
+        let read = blocking::run_catching(move || read(&self)).await;
         Ok(read.ok_or(AppError::Internal("a read ended in a panic"))??)
     }
 
     /// Writes something down, for which no database is waited for. Whoever has a page open hears of it.
     pub(crate) async fn with_store<T: Send + 'static>(
         self,
-        write: impl FnOnce(&Self) -> Result<T, ActError> + Send + 'static,
+        write: impl FnOnce(&Self) -> Result<T, ActionError> + Send + 'static,
     ) -> Result<T, AppError> {
         let (app, target) = (Arc::clone(&self.app), self.target.name.clone());
-        let written = blocking::run_caught(move || write(&self)).await;
-        app.publish(LiveEvent::Acted { target });
+        let written = blocking::run_catching(move || write(&self)).await;
+        app.publish(LiveEvent::TargetChanged { target });
         Ok(written.ok_or(AppError::Internal("a write ended in a panic"))??)
     }
 }

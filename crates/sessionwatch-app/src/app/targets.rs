@@ -4,31 +4,31 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use serde_json::Value;
-use sessionwatch_core::{alert::State, duration::DAY, instant::Instant, plural::counted};
-use sessionwatch_store::{StoreError, alerts, censuses, db::Db, events, reports, silences};
+use sessionwatch_core::{alert::AlertState, duration::DAY, plural::format_count, timestamp::UtcTimestamp};
+use sessionwatch_store::{StoreError, alerts, events, latest_reports, samples, silences, transaction::Tx};
 
 use super::{
     AppError, AppState, Period,
-    alerts::{AlertRecord, AlertRef, Event, EventSearch},
+    alerts::{AlertRecord, AlertRef, EventRecord, EventSearch},
     queries,
-    silences::Silence,
+    silences::SilenceRecord,
     with_pooled_connection,
 };
 use crate::{
     checks,
     config::Target,
     doctor,
-    schedule::{Entry, Schedule},
+    schedule::{Schedule, ScheduledChecks},
 };
 
-pub use crate::doctor::{Finding, Level};
-pub use sessionwatch_store::censuses::Point as Sample;
+pub use crate::doctor::{Diagnostic, DiagnosticLevel};
+pub use sessionwatch_store::samples::GaugeSample as Sample;
 
 /// Events that are read with the status of a target.
-const STATUS_EVENTS: u32 = 100;
+const MAX_STATUS_EVENTS: u32 = 100;
 /// Events that are read with a check, and how far back.
-const CHECK_EVENTS: u32 = 50;
-const CHECK_HISTORY: SignedDuration = SignedDuration::from_hours(90 * 24);
+const MAX_CHECK_EVENTS: u32 = 50;
+const CHECK_HISTORY_LOOKBACK: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 /// How a target stands, and its numbers over a period.
 #[derive(Clone, Debug)]
@@ -40,21 +40,26 @@ pub struct TargetStatus {
     /// What was counted.
     pub samples: Vec<Sample>,
     /// Alerts that fired, were repeated or resolved.
-    pub events: Vec<Event>,
+    pub events: Vec<EventRecord>,
 }
 
 /// The report of the last run.
 #[derive(Clone, Debug)]
 pub struct LastReport {
     /// When the run was.
-    pub at: Instant,
+    pub at: UtcTimestamp,
     /// The report, as `sessionwatch check --format json` writes it.
     pub document: Value,
 }
 
 impl TargetStatus {
-    fn read(db: Db<'_>, target: &str, period: Period, now: Instant) -> Result<Self, StoreError> {
-        let report = reports::document(db, target)?;
+    fn read_from_store(
+        db: Tx<'_>,
+        target: &str,
+        period: Period,
+        now: UtcTimestamp,
+    ) -> Result<Self, StoreError> {
+        let report = latest_reports::find_report(db, target)?;
         let search = EventSearch {
             from: period.from,
             to: period.to,
@@ -62,22 +67,22 @@ impl TargetStatus {
             check: None,
             text: None,
             alerts_only: true,
-            before: None,
-            limit: STATUS_EVENTS,
+            before_id: None,
+            limit: MAX_STATUS_EVENTS,
         };
         Ok(Self {
-            alerts: alerts::of_target(db, target)?,
+            alerts: alerts::list_target_alerts(db, target)?,
             report: report.map(|(at, document)| LastReport { at, document }),
-            samples: censuses::between(db, target, period, now)?,
-            events: events::search(db, &search)?,
+            samples: samples::list_samples_between(db, target, period, now)?,
+            events: events::search_events(db, &search)?,
         })
     }
 
     /// The alerts that fire, the worst first.
     #[must_use]
-    pub fn firing(&self) -> Vec<&AlertRecord> {
+    pub fn firing_alerts(&self) -> Vec<&AlertRecord> {
         let mut firing: Vec<&AlertRecord> =
-            self.alerts.iter().filter(|kept| matches!(kept.alert.state, State::Firing { .. })).collect();
+            self.alerts.iter().filter(|kept| matches!(kept.alert.state, AlertState::Firing { .. })).collect();
         firing.sort_by_key(|kept| std::cmp::Reverse(severity_rank(&kept.severity)));
         firing
     }
@@ -85,8 +90,8 @@ impl TargetStatus {
     /// How it stands, in a word.
     #[must_use]
     pub fn state(&self) -> &'static str {
-        let firing = self.firing();
-        let is_blind = self.document().is_none_or(|report| report["census"].is_null());
+        let firing = self.firing_alerts();
+        let is_blind = self.report_document().is_none_or(|report| report["census"].is_null());
         if firing.iter().any(|kept| kept.acknowledged_by.is_none()) {
             "failing"
         } else if !firing.is_empty() {
@@ -100,19 +105,19 @@ impl TargetStatus {
 
     /// The report of the last run.
     #[must_use]
-    pub fn document(&self) -> Option<&Value> {
+    pub fn report_document(&self) -> Option<&Value> {
         self.report.as_ref().map(|report| &report.document)
     }
 
     /// A text of the report of the last run.
     #[must_use]
     pub fn report_text(&self, key: &str) -> Option<&str> {
-        self.document()?[key].as_str()
+        self.report_document()?[key].as_str()
     }
 
     /// A gauge over time.
     #[must_use]
-    pub fn gauge(&self, name: &str) -> Vec<(Instant, Option<f64>)> {
+    pub fn gauge_series(&self, name: &str) -> Vec<(UtcTimestamp, Option<f64>)> {
         let value = |sample: &Sample| sample.gauges.get(name).map(|[mean, ..]| *mean);
         self.samples.iter().map(|sample| (sample.at, value(sample))).collect()
     }
@@ -137,9 +142,9 @@ pub struct CheckDetails {
     /// The last finding that failed, as JSON; null where there is none.
     pub finding: Value,
     /// What happened in the last 90 days, the oldest first.
-    pub history: Vec<Event>,
+    pub history: Vec<EventRecord>,
     /// What keeps it quiet.
-    pub silences: Vec<Silence>,
+    pub silences: Vec<SilenceRecord>,
 }
 
 /// How every target stands, in the order of the configuration, with a day of numbers.
@@ -147,12 +152,12 @@ pub struct CheckDetails {
 /// # Errors
 ///
 /// If the store does not answer.
-pub async fn list_statuses(app: &Arc<AppState>) -> Result<Vec<TargetStatus>, AppError> {
+pub async fn list_target_statuses(app: &Arc<AppState>) -> Result<Vec<TargetStatus>, AppError> {
     let (config, now) = (app.config(), app.clock.now());
-    let period = Period::back_from(now, DAY);
-    app.read(move |db| {
+    let period = Period::ending_at(now, DAY);
+    app.read_store(move |db| {
         let names = config.targets.iter().map(|target| &target.name);
-        names.map(|name| TargetStatus::read(db, name, period, now)).collect()
+        names.map(|name| TargetStatus::read_from_store(db, name, period, now)).collect()
     })
     .await
 }
@@ -162,9 +167,13 @@ pub async fn list_statuses(app: &Arc<AppState>) -> Result<Vec<TargetStatus>, App
 /// # Errors
 ///
 /// If there is no such target.
-pub async fn get_status(app: &Arc<AppState>, target: &str, period: Period) -> Result<TargetStatus, AppError> {
+pub async fn load_target_status(
+    app: &Arc<AppState>,
+    target: &str,
+    period: Period,
+) -> Result<TargetStatus, AppError> {
     let (name, now) = (app.target(target)?.name, app.clock.now());
-    app.read(move |db| TargetStatus::read(db, &name, period, now)).await
+    app.read_store(move |db| TargetStatus::read_from_store(db, &name, period, now)).await
 }
 
 /// Numbers of a target over a period.
@@ -178,7 +187,7 @@ pub async fn list_samples(
     period: Period,
 ) -> Result<Vec<Sample>, AppError> {
     let (name, now) = (app.target(target)?.name, app.clock.now());
-    app.read(move |db| censuses::between(db, &name, period, now)).await
+    app.read_store(move |db| samples::list_samples_between(db, &name, period, now)).await
 }
 
 /// A check on a target; `None` where nothing is known of it.
@@ -186,13 +195,13 @@ pub async fn list_samples(
 /// # Errors
 ///
 /// If there is no such target.
-pub async fn get_check(app: &Arc<AppState>, check: AlertRef) -> Result<Option<CheckDetails>, AppError> {
+pub async fn find_check(app: &Arc<AppState>, check: AlertRef) -> Result<Option<CheckDetails>, AppError> {
     let now = app.clock.now();
     let AlertRef { target, check } = check;
     let target = app.target(&target)?.name;
-    app.read(move |db| {
-        let Some(alert) = alerts::get(db, &target, &check)? else { return Ok(None) };
-        let Period { from, to } = Period::back_from(now, CHECK_HISTORY);
+    app.read_store(move |db| {
+        let Some(alert) = alerts::find_alert(db, &target, &check)? else { return Ok(None) };
+        let Period { from, to } = Period::ending_at(now, CHECK_HISTORY_LOOKBACK);
         let search = EventSearch {
             from,
             to,
@@ -200,14 +209,14 @@ pub async fn get_check(app: &Arc<AppState>, check: AlertRef) -> Result<Option<Ch
             check: Some(check.clone()),
             text: None,
             alerts_only: false,
-            before: None,
-            limit: CHECK_EVENTS,
+            before_id: None,
+            limit: MAX_CHECK_EVENTS,
         };
-        let covers = |silence: &Silence| silence.covers(&target, &check);
+        let covers = |silence: &SilenceRecord| silence.covers(&target, &check);
         Ok(Some(CheckDetails {
-            finding: alert.finding_document()?,
-            history: events::search(db, &search)?,
-            silences: silences::list(db, now)?.into_iter().filter(covers).collect(),
+            finding: alert.parse_finding()?,
+            history: events::search_events(db, &search)?,
+            silences: silences::list_active_silences(db, now)?.into_iter().filter(covers).collect(),
             alert,
         }))
     })
@@ -219,12 +228,12 @@ pub async fn get_check(app: &Arc<AppState>, check: AlertRef) -> Result<Option<Ch
 /// # Errors
 ///
 /// If there is none, or the database cannot be asked.
-pub async fn get_check_query(app: &Arc<AppState>, check: &AlertRef) -> Result<String, AppError> {
+pub async fn render_check_query(app: &Arc<AppState>, check: &AlertRef) -> Result<String, AppError> {
     let target = app.target(&check.target)?;
     let known = checks::TABLE_CHECKS.iter().find(|one| one.id == check.check);
     let known = known.ok_or_else(|| AppError::NotFound("There is no query behind such a check.".into()))?;
     let written = with_pooled_connection(app, &target, async move |opened, config| {
-        Ok(queries::check_query(opened, config, known))
+        Ok(queries::render_check_query(opened, config, known))
     });
     written.await
 }
@@ -232,16 +241,16 @@ pub async fn get_check_query(app: &Arc<AppState>, check: &AlertRef) -> Result<St
 /// When the checks of a target are run, in words.
 #[must_use]
 pub fn describe_schedule(app: &AppState, target: &Target) -> Vec<String> {
-    app.config().plan(target).iter().map(schedule_text).collect()
+    app.config().check_schedules(target).iter().map(schedule_text).collect()
 }
 
-fn schedule_text(entry: &Entry) -> String {
+fn schedule_text(entry: &ScheduledChecks) -> String {
     let when = match &entry.schedule {
         Schedule::Every(distance) => format!("every {} s", distance.as_secs()),
         Schedule::Cron(cron, _) => cron.pattern.to_string(),
     };
-    let deep = if entry.deep { ", without trust in indexes" } else { "" };
-    format!("{when}: {}{deep}", counted(entry.checks.len() as u64, "check", "checks"))
+    let deep = if entry.ignore_constraints { ", without trust in indexes" } else { "" };
+    format!("{when}: {}{deep}", format_count(entry.checks.len() as u64, "check", "checks"))
 }
 
 /// What the doctor finds about a target.
@@ -249,12 +258,13 @@ fn schedule_text(entry: &Entry) -> String {
 /// # Errors
 ///
 /// If there is no such target, or its database cannot be asked.
-pub async fn examine(app: &Arc<AppState>, target: &str) -> Result<Vec<Finding>, AppError> {
+pub async fn run_doctor(app: &Arc<AppState>, target: &str) -> Result<Vec<Diagnostic>, AppError> {
     let target = app.target(target)?;
     let patient = target.clone();
-    let visit =
-        with_pooled_connection(app, &target, async move |opened, _| doctor::visit(&patient, opened).await);
+    let visit = with_pooled_connection(app, &target, async move |opened, _| {
+        doctor::examine_target(&patient, opened).await
+    });
     let mut findings = visit.await?;
-    findings.extend(doctor::left_files(&app.config()));
+    findings.extend(doctor::diagnose_drill_files(&app.config()));
     Ok(findings)
 }

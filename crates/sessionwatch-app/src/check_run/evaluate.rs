@@ -1,73 +1,84 @@
 //! Evaluation: what each check finds in the facts of a run. Nothing is asked of the target any more.
 
 use sessionwatch_core::{
-    checks::{CheckInput, CheckOutcome, Verdict},
-    local_time::{Doubt, Doubts},
+    checks::{CheckInput, CheckOutcome, CheckVerdict},
+    local_time::{TimeZoneDoubt, TimeZoneDoubts},
 };
 use sessionwatch_targets::layout::{
     Layout,
-    doubt::{self, Weight},
+    uncertainty::{self, UncertaintyLevel},
 };
 
-use super::{Request, RunFacts};
+use super::{CheckRunRequest, RunFacts};
 use crate::{
-    checks::{Check, GoesBy},
-    memory,
+    checks::{Check, TimeBasis},
+    target_history,
 };
 
 /// What a check found, before the rows that show it are fetched.
-pub(super) struct Decision {
+pub(super) struct CheckDecision {
     pub(super) check: Check,
-    pub(super) finding: CheckOutcome,
+    pub(super) outcome: CheckOutcome,
 }
 
 /// Decides every built-in check that is to run.
-pub(super) fn evaluate(request: Request<'_>, layout: &Layout, facts: &RunFacts) -> Vec<Decision> {
+pub(super) fn evaluate_checks(
+    request: CheckRunRequest<'_>,
+    layout: &Layout,
+    facts: &RunFacts,
+) -> Vec<CheckDecision> {
     let stats = &facts.observation.stats;
-    let watched = request.watched.map(|(memory, _)| memory);
+    let watched = request.history.map(|(memory, _)| memory);
     let snapshot = facts.observation.snapshot.as_ref();
-    let compared = memory::compared(watched, snapshot, facts.standing, facts.changes.as_ref());
+    let compared = target_history::comparison_for(watched, snapshot, facts.position, facts.changes.as_ref());
     let duration = facts.observation.database_time;
-    let input = CheckInput { stats, thresholds: &request.rules.thresholds, duration, compared };
-    let decide = |check: Check| {
-        let mut finding = if check.about_users && layout.candidate.mapping.user.is_none() {
-            CheckOutcome::not_made("no column of the user is known")
-        } else if let Some(doubt) = doubted(&check, &facts.doubts) {
-            CheckOutcome::not_made(&doubt.reason)
-        } else {
-            (check.decide)(input)
-        };
-        if let (Some(reason), Verdict::Healthy | Verdict::Failing) = (&facts.caveat, &finding.verdict) {
-            distrust(&mut finding, reason, stats.sessions == 0);
-        }
-        question(&mut finding, layout.doubt.as_ref());
-        Decision { check, finding }
+    let input = CheckInput {
+        stats,
+        thresholds: &request.settings.thresholds,
+        read_duration: duration,
+        comparison: compared,
     };
-    request.builtin().map(decide).collect()
+    let decide = |check: Check| {
+        let mut finding = if check.is_per_user && layout.candidate.mapping.user.is_none() {
+            CheckOutcome::not_run("no column of the user is known")
+        } else if let Some(doubt) = find_timestamp_doubt(&check, &facts.doubts) {
+            CheckOutcome::not_run(&doubt.reason)
+        } else {
+            (check.evaluate)(input)
+        };
+        if let (Some(reason), CheckVerdict::Passing | CheckVerdict::Failing) =
+            (&facts.caveat, &finding.verdict)
+        {
+            downgrade_outcome(&mut finding, reason, stats.sessions == 0);
+        }
+        apply_layout_doubt(&mut finding, layout.uncertainty.as_ref());
+        CheckDecision { check, outcome: finding }
+    };
+    request.builtin_checks().map(decide).collect()
 }
 
 /// Why a check cannot be made whose instants are not believed.
-fn doubted<'a>(check: &Check, doubts: &'a Doubts) -> Option<&'a Doubt> {
-    match check.goes_by {
-        GoesBy::Neither => None,
-        GoesBy::End => doubts.expires.as_ref(),
-        GoesBy::Creation => doubts.created.as_ref(),
+fn find_timestamp_doubt<'a>(check: &Check, doubts: &'a TimeZoneDoubts) -> Option<&'a TimeZoneDoubt> {
+    match check.time_basis {
+        TimeBasis::Neither => None,
+        TimeBasis::Expiry => doubts.expires.as_ref(),
+        TimeBasis::Creation => doubts.created.as_ref(),
     }
 }
 
 /// A finding about a table that may be the wrong one says nothing about the right one.
-fn question(finding: &mut CheckOutcome, doubt: Option<&doubt::Doubt>) {
-    if let (Some(doubt), Verdict::Healthy | Verdict::Failing) = (doubt, &finding.verdict)
-        && doubt.weight != Weight::Aside
+fn apply_layout_doubt(outcome: &mut CheckOutcome, doubt: Option<&uncertainty::LayoutUncertainty>) {
+    if let (Some(doubt), CheckVerdict::Passing | CheckVerdict::Failing) = (doubt, &outcome.verdict)
+        && doubt.level != UncertaintyLevel::OffSearchPath
     {
         let reason = format!("{doubt}: name the table with `sessions` in the configuration");
-        distrust(finding, &reason, doubt.weight == Weight::Weak);
+        downgrade_outcome(outcome, &reason, doubt.level == UncertaintyLevel::Weak);
     }
 }
 
 /// Unknown is not healthy: what was found still stands, unless nothing can be said at all, but nothing else is known.
-fn distrust(finding: &mut CheckOutcome, reason: &str, nothing: bool) {
-    if nothing || finding.verdict == Verdict::Healthy {
-        finding.verdict = Verdict::Unknown(reason.to_owned());
+fn downgrade_outcome(outcome: &mut CheckOutcome, reason: &str, is_meaningless: bool) {
+    if is_meaningless || outcome.verdict == CheckVerdict::Passing {
+        outcome.verdict = CheckVerdict::Unknown(reason.to_owned());
     }
 }

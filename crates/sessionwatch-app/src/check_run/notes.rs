@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
-use sessionwatch_core::local_time::Doubts;
+use sessionwatch_core::local_time::TimeZoneDoubts;
 
 use sessionwatch_targets::{
     connect::ConnectedTarget,
-    layout::{self, doubt::Weight},
+    layout::{self, uncertainty::UncertaintyLevel},
     mapping::TableName,
     read_session::ReadSession,
 };
 
 /// Says that checks run as a role that may do everything.
 fn superuser_note(session: &ReadSession) -> Option<String> {
-    session.superuser().map(|role| {
+    session.superuser_role().map(|role| {
         format!(
             "`{role}` is a superuser: run checks as a role that can only read (`sessionwatch grants` prints the SQL)"
         )
@@ -22,20 +22,20 @@ fn superuser_note(session: &ReadSession) -> Option<String> {
 }
 
 /// What a reader should know about the target and its instants.
-pub(super) fn notes(opened: &ConnectedTarget, doubts: &Doubts) -> Vec<String> {
+pub(super) fn target_notes(opened: &ConnectedTarget, doubts: &TimeZoneDoubts) -> Vec<String> {
     let mut notes = opened.layout.candidate.notes.clone();
     notes.extend(superuser_note(&opened.session));
-    notes.extend(opened.layout.candidate.elsewhere.iter().cloned());
-    let rivals = opened.layout.doubt.as_ref().filter(|doubt| doubt.weight != Weight::Weak);
+    notes.extend(opened.layout.candidate.other_login_hints.iter().cloned());
+    let rivals = opened.layout.uncertainty.as_ref().filter(|doubt| doubt.level != UncertaintyLevel::Weak);
     notes.extend(rivals.and_then(|doubt| doubt.tables.get(1)).map(|(other, _)| {
         format!(
             "{} was chosen, but {} looks like sessions too: name one in the configuration",
-            opened.layout.quoted(&opened.layout.candidate.mapping.sessions),
-            opened.layout.quoted(other)
+            opened.layout.quote_table(&opened.layout.candidate.mapping.sessions),
+            opened.layout.quote_table(other)
         )
     }));
-    notes.extend(put_aside(opened));
-    notes.extend(layout::remedy(doubts, opened.now).map(|remedy| {
+    notes.extend(ignored_table_notes(opened));
+    notes.extend(layout::clock_fix_hint(doubts, opened.now).map(|remedy| {
         let doubt = doubts.expires.as_ref().or(doubts.created.as_ref());
         format!("{}: {remedy}", doubt.map_or("", |doubt| doubt.reason.as_str()))
     }));
@@ -43,17 +43,20 @@ pub(super) fn notes(opened: &ConnectedTarget, doubts: &Doubts) -> Vec<String> {
 }
 
 /// Names the tables that have the columns of sessions, and for which too little speaks beside the one that was recognized.
-fn put_aside(opened: &ConnectedTarget) -> Vec<String> {
+fn ignored_table_notes(opened: &ConnectedTarget) -> Vec<String> {
     /// Tables that are named.
-    const NAMED: usize = 5;
+    const MAX_NAMED_TABLES: usize = 5;
     let rivals: Vec<&TableName> =
-        opened.layout.doubt.iter().flat_map(|doubt| &doubt.tables).map(|(table, _)| table).collect();
+        opened.layout.uncertainty.iter().flat_map(|doubt| &doubt.tables).map(|(table, _)| table).collect();
     let mut tables: BTreeMap<&TableName, &[String]> = BTreeMap::new();
-    for other in
-        opened.layout.others.iter().filter(|other| !other.lacks.is_empty() && !opened.layout.candidate.named)
+    for other in opened
+        .layout
+        .alternatives
+        .iter()
+        .filter(|other| !other.missing_evidence.is_empty() && !opened.layout.candidate.is_named_in_config)
     {
         if !rivals.contains(&&other.mapping.sessions) {
-            tables.entry(&other.mapping.sessions).or_insert(&other.lacks);
+            tables.entry(&other.mapping.sessions).or_insert(&other.missing_evidence);
         }
     }
     let one = |(table, lacks): (&TableName, &[String])| {
@@ -64,10 +67,10 @@ fn put_aside(opened: &ConnectedTarget) -> Vec<String> {
             lacks.join("; ")
         )
     };
-    tables.into_iter().take(NAMED).map(one).collect()
+    tables.into_iter().take(MAX_NAMED_TABLES).map(one).collect()
 }
 
-pub(super) fn lag_note(lag: Option<SignedDuration>) -> String {
+pub(super) fn replica_lag_note(lag: Option<SignedDuration>) -> String {
     match lag {
         Some(lag) => format!("the replica was looked at, which lags by {} ms", lag.as_millis()),
         None => "the replica was looked at; by how much it lags is not known".into(),

@@ -4,19 +4,19 @@
 use sessionwatch_core::stats::SessionStats;
 use sessionwatch_targets::{connect::ConnectedTarget, error::TargetError};
 
-use crate::memory::Memory;
+use crate::target_history::TargetHistory;
 
 /// What keeps this target's numbers from being the whole truth.
-pub(super) async fn caveat(
+pub(super) async fn find_visibility_caveat(
     opened: &ConnectedTarget,
-    census: &SessionStats,
-    watched: Option<&Memory>,
+    stats: &SessionStats,
+    history: Option<&TargetHistory>,
 ) -> Result<Option<String>, TargetError> {
     let mapping = &opened.layout.candidate.mapping;
-    if let Some(why) = hidden_sessions(opened) {
+    if let Some(why) = hidden_sessions_reason(opened) {
         return Ok(Some(why));
     }
-    if census.sessions > 0 {
+    if stats.sessions > 0 {
         return Ok(None);
     }
     if let Some(accounts) = &mapping.accounts
@@ -30,29 +30,29 @@ pub(super) async fn caveat(
         return Ok(Some("the session table is empty, and there are users: either nobody is logged in, or sessions are kept somewhere else, as with JWT sessions".into()));
     }
     // A new application has none yet; one that had some before has lost them.
-    Ok(watched
-        .is_some_and(Memory::had_sessions)
+    Ok(history
+        .is_some_and(TargetHistory::had_sessions)
         .then(|| "the session table is empty, and had sessions at the last look".into()))
 }
 
 /// Why the role may not see every session; `None` if nothing hides any.
 #[must_use]
-pub fn hidden_sessions(opened: &ConnectedTarget) -> Option<String> {
+pub fn hidden_sessions_reason(opened: &ConnectedTarget) -> Option<String> {
     let sessions = &opened.layout.candidate.mapping.sessions;
-    if opened.layout.schema.table(sessions).is_some_and(|table| table.rows_hidden) {
+    if opened.layout.schema.table(sessions).is_some_and(|table| table.has_hidden_rows) {
         return Some("row-level security hides rows from this role: grant it BYPASSRLS or a policy that shows all rows".into());
     }
-    partial(opened)
+    partial_view_reason(opened)
 }
 
 /// Why a view need not show every session. A condition is part of what whoever names the view means by a session.
-fn partial(opened: &ConnectedTarget) -> Option<String> {
+fn partial_view_reason(opened: &ConnectedTarget) -> Option<String> {
     let table = opened.layout.schema.table(&opened.layout.candidate.mapping.sessions)?;
     let condition = || {
-        let behind = table.bases.join("`, `");
+        let behind = table.base_tables.join("`, `");
         format!("`{}` is a view with a condition, which may leave out rows of `{behind}`", table.name)
     };
-    let filtered = table.filtered && !opened.layout.candidate.named;
-    let why = table.doubt.clone().or_else(|| filtered.then(condition))?;
+    let filtered = table.is_filtered && !opened.layout.candidate.is_named_in_config;
+    let why = table.visibility_caveat.clone().or_else(|| filtered.then(condition))?;
     Some(format!("{why}: name a table under [target.mapping]"))
 }

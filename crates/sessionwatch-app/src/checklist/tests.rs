@@ -5,9 +5,9 @@ use sessionwatch_core::duration::{HOUR, SECOND};
 use sessionwatch_store::{
     Store,
     attestations::{self, Attestation},
-    censuses::{self, Point, Retention},
-    events::{self, Event},
-    reports,
+    events::{self, EventRecord},
+    latest_reports,
+    samples::{self, GaugeSample, SampleRetention},
 };
 
 use super::*;
@@ -17,13 +17,14 @@ const HALF_HOUR: SignedDuration = SignedDuration::from_mins(30);
 /// A store in a file of its own.
 fn store() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(&sessionwatch_store::Place::File(folder.path().join("store.db"))).unwrap();
+    let store =
+        Store::open(&sessionwatch_store::StoreLocation::File(folder.path().join("store.db"))).unwrap();
     (folder, store)
 }
 
 /// 2026-11-25T00:00:00Z.
-fn now() -> Instant {
-    Instant::UNIX_EPOCH + SignedDuration::from_secs(1_795_564_800)
+fn now() -> UtcTimestamp {
+    UtcTimestamp::UNIX_EPOCH + SignedDuration::from_secs(1_795_564_800)
 }
 
 fn config(name: &str) -> Config {
@@ -35,7 +36,7 @@ fn config(name: &str) -> Config {
 /// A week in which all is well; `change` may make a half-hour worse, or blind.
 fn fill(store: &Store, target: &str, change: fn(i64, &mut BTreeMap<&'static str, f64>) -> bool) {
     let start = now() - 7 * DAY;
-    let look = |db: Db<'_>, number: i32| {
+    let look = |db: Tx<'_>, number: i32| {
         let mut gauges = BTreeMap::from([
             ("active", 200.0),
             ("expired", 3.0),
@@ -51,10 +52,15 @@ fn fill(store: &Store, target: &str, change: fn(i64, &mut BTreeMap<&'static str,
         ]);
         let seen = change(number.into(), &mut gauges);
         let gauges: Vec<(&'static str, f64)> = gauges.into_iter().collect();
-        let point = Point::of(start + number * HALF_HOUR, seen.then_some(gauges.as_slice()));
-        censuses::put(db, target, &point, Retention { keep: 400 * DAY, passed: point.at })
+        let point = GaugeSample::from_run(start + number * HALF_HOUR, seen.then_some(gauges.as_slice()));
+        samples::record_sample(
+            db,
+            target,
+            &point,
+            SampleRetention { max_age: 400 * DAY, confirmed_now: point.at },
+        )
     };
-    let verdict = |check: &str| Event {
+    let verdict = |check: &str| EventRecord {
         id: 0,
         at: start - 30 * DAY,
         target: target.to_owned(),
@@ -70,7 +76,7 @@ fn fill(store: &Store, target: &str, change: fn(i64, &mut BTreeMap<&'static str,
     let attestation = Attestation {
         at: now() - HOUR,
         target: target.to_owned(),
-        item: USER_REPORTS.into(),
+        item: USER_REPORTS_ITEM.into(),
         holds: true,
         owner: "ada".into(),
         note: "no ticket".into(),
@@ -79,10 +85,10 @@ fn fill(store: &Store, target: &str, change: fn(i64, &mut BTreeMap<&'static str,
         .write(|db| {
             (0..336).try_for_each(|number| look(db, number))?;
             for check in crate::checks::TABLE_CHECKS {
-                events::add(db, &verdict(check.id))?;
+                events::insert_event(db, &verdict(check.id))?;
             }
-            reports::put(db, target, &report.to_string(), now() - HALF_HOUR)?;
-            attestations::add(db, &attestation)
+            latest_reports::upsert_report(db, target, &report.to_string(), now() - HALF_HOUR)?;
+            attestations::insert_attestation(db, &attestation)
         })
         .unwrap();
 }
@@ -91,7 +97,7 @@ fn made(target: &str, change: fn(i64, &mut BTreeMap<&'static str, f64>) -> bool)
     let (_folder, store) = store();
     fill(&store, target, change);
     let config = config(target);
-    store.read(|db| week(db, &config, &config.targets[0], now())).unwrap()
+    store.read(|db| build_weekly_checklist(db, &config, &config.targets[0], now())).unwrap()
 }
 
 #[test]
@@ -100,18 +106,29 @@ fn the_last_number_is_that_of_the_last_look() {
     let config = config("main");
     // Orphans that were removed a moment ago are not there any more, whatever the mean of the last minutes is.
     for (seconds, orphaned) in [(-90, 15.0), (-60, 15.0), (-15, 0.0)] {
-        let point = Point::of(now() + seconds * SECOND, Some(&[("orphaned", orphaned)]));
+        let point = GaugeSample::from_run(now() + seconds * SECOND, Some(&[("orphaned", orphaned)]));
         store
-            .write(|db| censuses::put(db, "main", &point, Retention { keep: 400 * DAY, passed: point.at }))
+            .write(|db| {
+                samples::record_sample(
+                    db,
+                    "main",
+                    &point,
+                    SampleRetention { max_age: 400 * DAY, confirmed_now: point.at },
+                )
+            })
             .unwrap();
     }
-    let list = store.read(|db| week(db, &config, &config.targets[0], now())).unwrap();
-    let document = list.json();
+    let list = store.read(|db| build_weekly_checklist(db, &config, &config.targets[0], now())).unwrap();
+    let document = list.to_json();
     let orphaned =
         document["baseline"].as_array().unwrap().iter().find(|number| number["id"] == "orphaned-sessions");
     let orphaned = orphaned.unwrap();
     assert_eq!((&orphaned["now"], &orphaned["highest"]), (&json!(0.0), &json!(15.0)), "{orphaned:#}");
-    assert!(list.text().contains("number                                  last"), "{}", list.text());
+    assert!(
+        list.render_text().contains("number                                  last"),
+        "{}",
+        list.render_text()
+    );
 }
 
 #[test]
@@ -122,7 +139,7 @@ fn one_bad_hour_of_a_week_is_found_and_named() {
         }
         true
     });
-    assert_eq!(list.text(), BAD_HOUR);
+    assert_eq!(list.render_text(), BAD_HOUR);
     let widest = BAD_HOUR.lines().map(|line| line.chars().count()).max();
     assert!(widest <= Some(100), "{widest:?}");
     assert_eq!(list.title(), "checklist of main: fail, 5 of 7 items pass, 1 fail, 1 unknown");
@@ -131,8 +148,8 @@ fn one_bad_hour_of_a_week_is_found_and_named() {
 #[test]
 fn what_too_few_looks_saw_does_not_pass_and_what_fails_fails() {
     let of = |list: &Checklist, id: &str| {
-        let item = list.items.iter().find(|item| item.subject.id == id).unwrap();
-        item.found()
+        let item = list.items.iter().find(|item| item.info.id == id).unwrap();
+        item.describe_finding()
     };
     let blind = made("main", |number, gauges| {
         gauges.insert("expired", 10.0);
@@ -140,7 +157,7 @@ fn what_too_few_looks_saw_does_not_pass_and_what_fails_fails() {
     });
     assert_eq!(of(&blind, "duplicate-tokens"), "not known: 38 of 336 looks saw nothing (highest: 0)");
     assert_eq!(of(&blind, "expired-sessions"), "highest: 10, on 2026-11-18 00:30:00 UTC");
-    assert_eq!(blind.verdict(), Verdict::Fail);
+    assert_eq!(blind.verdict(), ChecklistVerdict::Fail);
     let bearable = made("main", |number, _| number % 10 != 0 || number > 320);
     assert_eq!(of(&bearable, "duplicate-tokens"), "highest: 0");
     let gap = made("main", |number, gauges| {
@@ -158,34 +175,38 @@ fn what_too_few_looks_saw_does_not_pass_and_what_fails_fails() {
         true
     });
     assert_eq!(of(&empty, "sessions-per-user"), "not known: there was no active session in this period");
-    let place = |id: &str| gap.baseline.iter().find(|number| number.id == id).unwrap().place;
+    let place = |id: &str| gap.baseline.iter().find(|number| number.id == id).unwrap().range_position;
     assert_eq!(
         (place("orphaned-sessions"), place("expired-sessions")),
         (RangePosition::Unknown, RangePosition::In)
     );
-    let lifetime = |item: &&Item| item.subject.id == "absolute-lifetime";
+    let lifetime = |item: &&ChecklistItem| item.info.id == "absolute-lifetime";
     let lifetime = empty.requirements.iter().find(lifetime).unwrap();
-    assert!(lifetime.found().starts_with("not known: sessions are extended"), "{}", lifetime.found());
+    assert!(
+        lifetime.describe_finding().starts_with("not known: sessions are extended"),
+        "{}",
+        lifetime.describe_finding()
+    );
 }
 
 #[test]
 fn nothing_is_known_of_a_target_that_nobody_looked_at() {
     let (_folder, store) = store();
     let config = config("main");
-    let list = store.read(|db| week(db, &config, &config.targets[0], now())).unwrap();
+    let list = store.read(|db| build_weekly_checklist(db, &config, &config.targets[0], now())).unwrap();
     for item in list.items.iter().chain(&list.requirements) {
-        assert_eq!(item.verdict.name(), "unknown", "{}", item.subject.id);
+        assert_eq!(item.verdict.name(), "unknown", "{}", item.info.id);
     }
-    assert!(list.baseline.iter().all(|number| number.place == RangePosition::Unknown));
+    assert!(list.baseline.iter().all(|number| number.range_position == RangePosition::Unknown));
     assert_eq!(list.verdict().name(), "unknown");
-    assert!(list.text().contains("Nothing was seen from 2026-11-18 00:00:00 UTC to 2026-11-25"));
+    assert!(list.render_text().contains("Nothing was seen from 2026-11-18 00:00:00 UTC to 2026-11-25"));
 }
 
 #[test]
 fn numbers_are_not_trusted_while_their_check_cannot_tell() {
     let (_folder, store) = store();
     fill(&store, "main", |_, _| true);
-    let event = Event {
+    let event = EventRecord {
         id: 0,
         at: now() - DAY,
         target: "main".into(),
@@ -194,10 +215,10 @@ fn numbers_are_not_trusted_while_their_check_cannot_tell() {
         summary: String::new(),
         detail: json!({ "before": "healthy", "after": "unknown" }).to_string(),
     };
-    store.write(|db| events::add(db, &event)).unwrap();
+    store.write(|db| events::insert_event(db, &event)).unwrap();
     let mut config = config("main");
-    config.rules.disabled.insert("expired-backlog");
-    let list = store.read(|db| week(db, &config, &config.targets[0], now())).unwrap();
+    config.checks.disabled.insert("expired-backlog");
+    let list = store.read(|db| build_weekly_checklist(db, &config, &config.targets[0], now())).unwrap();
     let reason = |at: usize| list.items[at].verdict.reason().unwrap_or_default().to_owned();
     assert_eq!(
         reason(1),
@@ -210,16 +231,16 @@ fn numbers_are_not_trusted_while_their_check_cannot_tell() {
 #[test]
 fn what_people_write_is_no_markup() {
     let list = made("<script>alert('|')</script>", |_, _| true);
-    let page = html(std::slice::from_ref(&list));
+    let page = render_html(std::slice::from_ref(&list));
     assert!(!page.contains("<script") && page.contains("&lt;script&gt;"), "{page}");
     assert_eq!(page.matches("<tr>").count(), 3 + 7 + 6 + 12);
-    let markdown = list.markdown();
+    let markdown = list.render_markdown();
     assert!(!markdown.contains("<script") && markdown.contains("&lt;script>alert('\\|')"), "{markdown}");
 }
 
 #[test]
 fn programs_are_told_all_of_it() {
-    let list = made("main", |_, _| true).json();
+    let list = made("main", |_, _| true).to_json();
     let ids = |part: &str| -> Vec<String> {
         let rows = list[part].as_array().unwrap().iter();
         rows.map(|row| format!("{} {}", row["id"].as_str().unwrap(), row["verdict"].as_str().unwrap()))

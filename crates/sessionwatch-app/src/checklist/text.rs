@@ -4,29 +4,31 @@ use std::fmt::Write as _;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use sessionwatch_clock as clock;
-use sessionwatch_core::checklist::{RangePosition, Verdict, too_long};
+use sessionwatch_core::checklist::{ChecklistVerdict, RangePosition, gap_exceeding_limit};
 
 use super::{
-    Checklist, Item, Number,
-    facts::{Coverage, time},
+    BaselineMetric, Checklist, ChecklistItem,
+    inputs::{ChecklistCoverage, format_period},
 };
-use crate::sanitize::printable;
+use crate::sanitize::sanitize_text;
 
 impl Checklist {
     /// For a terminal of 100 columns.
     #[must_use]
-    pub fn text(&self) -> String {
-        let mut text = format!("Checklist of {}, {}\n", printable(&self.target), time(self.period));
+    pub fn render_text(&self) -> String {
+        let mut text =
+            format!("Checklist of {}, {}\n", sanitize_text(&self.target), format_period(self.period));
         // Writing to a String cannot fail, here and below.
-        let _ = writeln!(text, "Made on {}", clock::readable(self.made_at));
-        for line in self.coverage.said() {
+        let _ = writeln!(text, "Made on {}", clock::format_utc(self.made_at));
+        for line in self.coverage.to_sentences() {
             let _ = writeln!(text, "{line}");
         }
-        let _ = write!(text, "\nThe guide's checklist\n{}", items(&self.items));
-        todo(&mut text, &self.items);
-        let _ = write!(text, "\nThe guide's healthy numbers\n{}", numbers(&self.baseline));
-        let _ = write!(text, "\nWhat the table proves of standards\n{}", requirements(&self.requirements));
-        todo(&mut text, &self.requirements);
+        let _ = write!(text, "\nThe guide's checklist\n{}", render_items(&self.items));
+        write_actions(&mut text, &self.items);
+        let _ = write!(text, "\nThe guide's healthy numbers\n{}", render_baseline(&self.baseline));
+        let _ =
+            write!(text, "\nWhat the table proves of standards\n{}", render_requirements(&self.requirements));
+        write_actions(&mut text, &self.requirements);
         let head = self.audit_head.as_deref().unwrap_or("none yet");
         let _ = writeln!(text, "\nLast entry of the record of who did what: {head}");
         let _ = writeln!(text, "Verdict: {}", self.verdict().name());
@@ -35,40 +37,47 @@ impl Checklist {
 
     /// For issues and wikis.
     #[must_use]
-    pub fn markdown(&self) -> String {
+    pub fn render_markdown(&self) -> String {
         let mut text = format!(
             "# Checklist of {}: {}\n\nCovers the time {}. Made on {}. {}.\n",
-            cell(&self.target),
+            markdown_cell(&self.target),
             self.verdict().name(),
-            time(self.period),
-            clock::readable(self.made_at),
-            self.coverage.said().join(". ")
+            format_period(self.period),
+            clock::format_utc(self.made_at),
+            self.coverage.to_sentences().join(". ")
         );
         text.push_str(
             "\n## The guide's checklist\n\n| item | verdict | found | holds at | what to do |\n|---|---|---|---|---|\n",
         );
         for item in &self.items {
-            let cells = [item.subject.title, item.verdict.name(), &item.found(), &item.threshold];
-            row(&mut text, cells.into_iter().chain([item.action().unwrap_or_default()]));
+            let cells = [item.info.title, item.verdict.name(), &item.describe_finding(), &item.threshold];
+            write_markdown_row(&mut text, cells.into_iter().chain([item.action().unwrap_or_default()]));
         }
         text.push_str(
             "\n## The guide's healthy numbers\n\n| number | verdict | last | lowest | highest | healthy |\n|---|---|---|---|---|---|\n",
         );
         for number in &self.baseline {
-            let cells = number.cells();
-            row(
+            let cells = number.render_cells();
+            write_markdown_row(
                 &mut text,
-                [number.title, number.place.name()].into_iter().chain(cells.iter().map(String::as_str)),
+                [number.title, number.range_position.name()]
+                    .into_iter()
+                    .chain(cells.iter().map(String::as_str)),
             );
         }
         text.push_str(
             "\n## What the table proves of standards\n\n| requirement | source | looked at | verdict | found | what to do |\n|---|---|---|---|---|---|\n",
         );
         for item in &self.requirements {
-            let subject = &item.subject;
-            let cells =
-                [subject.title, subject.source, subject.looked_at, item.verdict.name(), &item.found()];
-            row(&mut text, cells.into_iter().chain([item.action().unwrap_or_default()]));
+            let subject = &item.info;
+            let cells = [
+                subject.title,
+                subject.source,
+                subject.inspected,
+                item.verdict.name(),
+                &item.describe_finding(),
+            ];
+            write_markdown_row(&mut text, cells.into_iter().chain([item.action().unwrap_or_default()]));
         }
         let head = self.audit_head.as_deref().unwrap_or("none yet");
         let _ = writeln!(text, "\nLast entry of the record of who did what: `{head}`");
@@ -76,57 +85,73 @@ impl Checklist {
     }
 }
 
-impl Coverage {
+impl ChecklistCoverage {
     /// In sentences.
-    pub(super) fn said(&self) -> Vec<String> {
-        let Self { looks, blind, hours_seen, hours, gap } = self;
+    pub(super) fn to_sentences(&self) -> Vec<String> {
+        let Self {
+            runs: looks,
+            failed_runs: blind,
+            hours_covered: hours_seen,
+            hours_total: hours,
+            longest_gap: gap,
+        } = self;
         let looks = format!("Looks: {looks}, of which {blind} saw nothing");
         let hours = format!("Hours in which something was seen: {hours_seen} of {hours}");
-        let gap = too_long(*gap).map(|gap| format!("Nothing was seen {}", time(gap)));
+        let gap = gap_exceeding_limit(*gap).map(|gap| format!("Nothing was seen {}", format_period(gap)));
         [looks, hours].into_iter().chain(gap).collect()
     }
 }
 
 /// A word of four letters at most, as in reports.
-fn mark(verdict: &Verdict) -> &'static str {
+fn verdict_mark(verdict: &ChecklistVerdict) -> &'static str {
     match verdict {
-        Verdict::Pass => "ok",
-        Verdict::Fail => "FAIL",
-        Verdict::Unknown(_) => "?",
+        ChecklistVerdict::Pass => "ok",
+        ChecklistVerdict::Fail => "FAIL",
+        ChecklistVerdict::Unknown(_) => "?",
     }
 }
 
-fn items(items: &[Item]) -> String {
-    let mut table = table(["", "item", "what was found", "holds at"]);
+fn render_items(items: &[ChecklistItem]) -> String {
+    let mut table = new_table(["", "item", "what was found", "holds at"]);
     for item in items {
-        table.add_row([mark(&item.verdict), item.subject.title, &item.found(), &item.threshold]);
+        table.add_row([
+            verdict_mark(&item.verdict),
+            item.info.title,
+            &item.describe_finding(),
+            &item.threshold,
+        ]);
     }
-    plain(&table)
+    render_trimmed(&table)
 }
 
-fn numbers(numbers: &[Number]) -> String {
-    let mut table = table(["", "number", "last", "lowest", "highest", "healthy"]);
+fn render_baseline(numbers: &[BaselineMetric]) -> String {
+    let mut table = new_table(["", "number", "last", "lowest", "highest", "healthy"]);
     for number in numbers {
-        let mark = match number.place {
+        let mark = match number.range_position {
             RangePosition::In => "ok",
             RangePosition::Out => "out",
             RangePosition::Unknown => "?",
         };
-        let [last, lowest, highest, healthy] = number.cells();
+        let [last, lowest, highest, healthy] = number.render_cells();
         table.add_row([mark, number.title, &last, &lowest, &highest, &healthy]);
     }
-    plain(&table)
+    render_trimmed(&table)
 }
 
-fn requirements(items: &[Item]) -> String {
-    let mut table = table(["", "requirement", "what was found", "source"]);
+fn render_requirements(items: &[ChecklistItem]) -> String {
+    let mut table = new_table(["", "requirement", "what was found", "source"]);
     for item in items {
-        table.add_row([mark(&item.verdict), item.subject.title, &item.found(), item.subject.source]);
+        table.add_row([
+            verdict_mark(&item.verdict),
+            item.info.title,
+            &item.describe_finding(),
+            item.info.source,
+        ]);
     }
-    plain(&table)
+    render_trimmed(&table)
 }
 
-fn table<const COLUMNS: usize>(header: [&str; COLUMNS]) -> Table {
+fn new_table<const COLUMNS: usize>(header: [&str; COLUMNS]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header);
     table.set_width(100).set_content_arrangement(ContentArrangement::Dynamic);
@@ -134,32 +159,32 @@ fn table<const COLUMNS: usize>(header: [&str; COLUMNS]) -> Table {
 }
 
 /// Without the blanks that a table has at the end of its lines.
-fn plain(table: &Table) -> String {
+fn render_trimmed(table: &Table) -> String {
     let table = table.to_string();
     table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
 /// What to do about what does not pass, one line for each thing to do.
-fn todo(text: &mut String, items: &[Item]) {
+fn write_actions(text: &mut String, items: &[ChecklistItem]) {
     let mut done: Vec<&str> = Vec::new();
-    for action in items.iter().filter_map(Item::action).filter(|action| !action.is_empty()) {
+    for action in items.iter().filter_map(ChecklistItem::action).filter(|action| !action.is_empty()) {
         if done.contains(&action) {
             continue;
         }
         done.push(action);
         let about = items.iter().filter(|item| item.action() == Some(action));
-        let about: Vec<&str> = about.map(|item| item.subject.id).collect();
+        let about: Vec<&str> = about.map(|item| item.info.id).collect();
         let _ = writeln!(text, " → {}:", about.join(", "));
         let _ = writeln!(text, "   {action}");
     }
 }
 
-fn row<'a>(text: &mut String, cells: impl Iterator<Item = &'a str>) {
-    let cells: Vec<String> = cells.map(cell).collect();
+fn write_markdown_row<'a>(text: &mut String, cells: impl Iterator<Item = &'a str>) {
+    let cells: Vec<String> = cells.map(markdown_cell).collect();
     let _ = writeln!(text, "| {} |", cells.join(" | "));
 }
 
 /// Text that ends no cell, and is no markup of a page.
-fn cell(text: &str) -> String {
-    printable(text).replace('\\', "\\\\").replace('|', "\\|").replace('<', "&lt;")
+fn markdown_cell(text: &str) -> String {
+    sanitize_text(text).replace('\\', "\\\\").replace('|', "\\|").replace('<', "&lt;")
 }

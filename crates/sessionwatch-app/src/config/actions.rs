@@ -6,10 +6,10 @@ use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use sessionwatch_archive::Recipient;
-use sessionwatch_core::safety_limit::{MOST, SafetyLimit};
+use sessionwatch_core::safety_limit::{DEFAULT_MAX_TABLE_SHARE, SafetyLimit};
 
-use super::reading::Reading;
-use crate::config_file::{Seconds, Written};
+use super::section_reader::SectionReader;
+use crate::config_file::{BoundedSeconds, WithSpan};
 
 /// How far actions may reach, and the archive of what they remove.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -24,13 +24,13 @@ pub(super) struct ActionsSection {
     /// Whether another account of the dashboard has to agree to a plan that needs to be confirmed.
     second_person: bool,
     /// How old a plan may be that is carried out.
-    stale_after: Seconds<60, 86_400>,
+    stale_after: BoundedSeconds<60, 86_400>,
     /// To whom removed rows are sealed: a public key of the age format.
     #[schemars(
         extend("x-otherwise" = "that of the identity"),
         example = &"age148uhe3yk5nth88agcmm9acyc3f7ruwds2qa7e63v2yrmhzuusdzsy2cs8l",
     )]
-    archive_recipient: Option<Written<String>>,
+    archive_recipient: Option<WithSpan<String>>,
     /// The file with the identity that opens archives; it is made where neither is there.
     #[schemars(
         extend("x-otherwise" = "sessionwatch-archive.key beside the store"),
@@ -38,7 +38,7 @@ pub(super) struct ActionsSection {
     )]
     archive_identity: Option<String>,
     /// How long removed rows can be put back, before they are removed for good.
-    archive_retention: Seconds<3_600, 315_360_000>,
+    archive_retention: BoundedSeconds<3_600, 315_360_000>,
 }
 
 impl Default for ActionsSection {
@@ -47,72 +47,76 @@ impl Default for ActionsSection {
             brake_share: 0.2,
             brake_rows: 10_000,
             second_person: false,
-            stale_after: Seconds::new(900),
+            stale_after: BoundedSeconds::new(900),
             archive_recipient: None,
             archive_identity: None,
-            archive_retention: Seconds::new(7 * 86_400),
+            archive_retention: BoundedSeconds::new(7 * 86_400),
         }
     }
 }
 
 /// How far actions may reach, and what is kept of what they remove.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Actions {
+pub struct ActionsConfig {
     /// The share of the active sessions, from 0 to 1, that a plan may end without being confirmed.
-    pub brake_share: f64,
+    pub max_active_share: f64,
     /// The rows that a plan may name without being confirmed.
-    pub brake_rows: u64,
+    pub max_rows: u64,
     /// Whether somebody else has to agree to a plan beyond that.
-    pub second_person: bool,
+    pub requires_approval: bool,
     /// How old a plan may be.
-    pub stale_after: SignedDuration,
+    pub plan_ttl: SignedDuration,
     /// How long removed rows can be put back.
-    pub retention: SignedDuration,
+    pub archive_retention: SignedDuration,
     /// To whom archives are sealed: a public key of the age format.
-    pub recipient: Option<String>,
+    pub archive_recipient: Option<String>,
     /// The file with the identity that opens them.
-    pub identity: Option<PathBuf>,
+    pub archive_identity: Option<PathBuf>,
 }
 
-impl Default for Actions {
+impl Default for ActionsConfig {
     fn default() -> Self {
         let section = ActionsSection::default();
         Self {
-            brake_share: section.brake_share,
-            brake_rows: section.brake_rows,
-            second_person: section.second_person,
-            stale_after: section.stale_after.duration(),
-            retention: section.archive_retention.duration(),
-            recipient: None,
-            identity: None,
+            max_active_share: section.brake_share,
+            max_rows: section.brake_rows,
+            requires_approval: section.second_person,
+            plan_ttl: section.stale_after.to_duration(),
+            archive_retention: section.archive_retention.to_duration(),
+            archive_recipient: None,
+            archive_identity: None,
         }
     }
 }
 
-impl Actions {
+impl ActionsConfig {
     /// How far a plan may reach without being confirmed.
     #[must_use]
-    pub fn brake(&self) -> SafetyLimit {
-        SafetyLimit { share: self.brake_share, rows: self.brake_rows, most: MOST }
+    pub fn safety_limit(&self) -> SafetyLimit {
+        SafetyLimit {
+            max_active_share: self.max_active_share,
+            max_rows: self.max_rows,
+            max_table_share: DEFAULT_MAX_TABLE_SHARE,
+        }
     }
 }
 
 impl ActionsSection {
     /// The section as used.
-    pub(super) fn validate(&self, reading: &mut Reading<'_, '_>) -> Actions {
+    pub(super) fn validate(&self, reader: &mut SectionReader<'_, '_>) -> ActionsConfig {
         if let Some(recipient) = &self.archive_recipient
             && let Err(error) = Recipient::parse(recipient)
         {
-            reading.report(recipient.span(), error.to_string());
+            reader.report_problem(recipient.span(), error.to_string());
         }
-        Actions {
-            brake_share: self.brake_share,
-            brake_rows: self.brake_rows,
-            second_person: self.second_person,
-            stale_after: self.stale_after.duration(),
-            retention: self.archive_retention.duration(),
-            recipient: self.archive_recipient.as_ref().map(|recipient| recipient.to_string()),
-            identity: self.archive_identity.as_ref().map(|path| reading.folder.join(path)),
+        ActionsConfig {
+            max_active_share: self.brake_share,
+            max_rows: self.brake_rows,
+            requires_approval: self.second_person,
+            plan_ttl: self.stale_after.to_duration(),
+            archive_retention: self.archive_retention.to_duration(),
+            archive_recipient: self.archive_recipient.as_ref().map(|recipient| recipient.to_string()),
+            archive_identity: self.archive_identity.as_ref().map(|path| reader.folder.join(path)),
         }
     }
 }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sessionwatch_core::{
-    checks::{Baseline, TABLE_CHECKS, Thresholds},
+    checks::{Baseline, CheckThresholds, TABLE_CHECKS},
     severity::Severity,
 };
 use toml::{
@@ -13,12 +13,12 @@ use toml::{
 };
 
 use super::{
-    logs::Logs,
-    reading::{Every, Reading},
+    logs::LogsConfig,
+    section_reader::{RunInterval, SectionReader},
 };
 use crate::{
-    checks::{self, Limit, LogCheck, LogCheckKind, Rules},
-    config_file::{self, Seconds, Written, fields, fields_below, schema_of},
+    checks::{self, CheckSettings, LogCheck, LogCheckKind, LogCheckLimit},
+    config_file::{self, BoundedSeconds, WithSpan, field_names, nested_field_names, schema_for},
 };
 
 /// The keys that every check of the session table has.
@@ -29,11 +29,11 @@ struct CheckSection {
     #[schemars(extend("default" = true))]
     enabled: Option<bool>,
     /// Its own rhythm in the watch.
-    #[schemars(extend("x-otherwise" = "the target's"), example = Every::new(3_600))]
-    every: Option<Every>,
+    #[schemars(extend("x-otherwise" = "the target's"), example = RunInterval::new(3_600))]
+    every: Option<RunInterval>,
     /// Instead of `every`, its own times.
     #[schemars(extend("x-otherwise" = "not used"), example = &"0 6 * * mon")]
-    cron: Option<Written<String>>,
+    cron: Option<WithSpan<String>>,
     /// How bad a finding is; decides who is told, and how fast.
     severity: Option<Severity>,
 }
@@ -57,7 +57,7 @@ struct LogLimitSection {
     #[schemars(range(max = 1_000_000_000_000_u64))]
     max: Option<u64>,
     /// Time over which they are counted, by when they were read.
-    window: Option<Seconds<60, 604_800>>,
+    window: Option<BoundedSeconds<60, 604_800>>,
 }
 
 /// The section of a check, as it is documented.
@@ -80,7 +80,7 @@ impl CheckReference {
         reference
     }
 
-    fn with(mut self, properties: &Value, order: &[&str]) -> Self {
+    fn with_properties(mut self, properties: &Value, order: &[&str]) -> Self {
         for key in order {
             let own = self.schema["properties"].get(*key).cloned();
             let mut schema = properties[*key].clone();
@@ -100,35 +100,36 @@ impl CheckReference {
 }
 
 /// The section of every check, in the order of output.
-pub(super) fn references() -> Vec<CheckReference> {
-    let common = schema_of::<CheckSection>();
-    let thresholds = schema_of::<Thresholds>();
+pub(super) fn check_references() -> Vec<CheckReference> {
+    let common = schema_for::<CheckSection>();
+    let thresholds = schema_for::<CheckThresholds>();
     let of_table = TABLE_CHECKS.iter().map(|check| {
         let reference = CheckReference::new(check.id, check.summary, check.severity)
-            .with(&common["properties"], fields::<CheckSection>());
+            .with_properties(&common["properties"], field_names::<CheckSection>());
         let own = &thresholds["properties"][check.id]["properties"];
-        reference.with(own, fields_below::<Thresholds>(check.id))
+        reference.with_properties(own, nested_field_names::<CheckThresholds>(check.id))
     });
-    of_table.chain(checks::LOG_CHECKS.iter().map(of_log_check)).collect()
+    of_table.chain(checks::LOG_CHECKS.iter().map(log_check_reference)).collect()
 }
 
-fn of_log_check(check: &LogCheck) -> CheckReference {
-    let common = schema_of::<LogCheckSection>();
+fn log_check_reference(check: &LogCheck) -> CheckReference {
+    let common = schema_for::<LogCheckSection>();
     let reference = CheckReference::new(check.id, check.summary, check.severity)
-        .with(&common["properties"], fields::<LogCheckSection>());
-    if check.finds == LogCheckKind::Silence {
+        .with_properties(&common["properties"], field_names::<LogCheckSection>());
+    if check.kind == LogCheckKind::IdleSource {
         return reference;
     }
-    let window = Seconds::<60, 604_800>::new(check.limit.window.unsigned_abs().as_secs());
+    let window = BoundedSeconds::<60, 604_800>::new(check.limit.window.unsigned_abs().as_secs());
     reference
         .with_default("max", check.limit.max.into())
         .with_default("window", serde_json::to_value(window).unwrap_or_default())
-        .with(&schema_of::<LogLimitSection>()["properties"], fields::<LogLimitSection>())
+        .with_properties(&schema_for::<LogLimitSection>()["properties"], field_names::<LogLimitSection>())
 }
 
 /// The schema of all sections together.
-pub(super) fn schema() -> Value {
-    let sections = references().into_iter().map(|reference| (reference.id.to_owned(), reference.schema));
+pub(super) fn checks_schema() -> Value {
+    let sections =
+        check_references().into_iter().map(|reference| (reference.id.to_owned(), reference.schema));
     let sections: Map<String, Value> = sections.collect();
     json!({
         "type": "object", "description": "A section for each check, by its id", "properties": sections,
@@ -137,11 +138,11 @@ pub(super) fn schema() -> Value {
 }
 
 /// Adds what is written to the rules, and what is about logs to those.
-pub(super) fn validate(
+pub(super) fn validate_checks(
     sections: Spanned<DeTable<'_>>,
-    rules: &mut Rules,
-    logs: &mut Logs,
-    reading: &mut Reading<'_, '_>,
+    settings: &mut CheckSettings,
+    logs: &mut LogsConfig,
+    reader: &mut SectionReader<'_, '_>,
 ) {
     let span = sections.span();
     let mut thresholds = DeTable::new();
@@ -150,75 +151,81 @@ pub(super) fn validate(
         let DeValue::Table(table) = value.into_inner() else { continue };
         let section = Spanned::new(span.clone(), table);
         if let Some(check) = TABLE_CHECKS.iter().find(|check| check.id == key.get_ref()) {
-            let own = config_file::without::<CheckSection>(&section).into_inner();
-            report_empty_baseline(&own, &span, reading);
+            let own = config_file::exclude_fields::<CheckSection>(&section).into_inner();
+            report_empty_baseline(&own, &span, reader);
             thresholds.insert(key, Spanned::new(span, DeValue::Table(own)));
-            table_check(check.id, &section, rules, reading);
+            validate_table_check(check.id, &section, settings, reader);
         } else if let Some(check) = checks::LOG_CHECKS.iter().find(|check| check.id == key.get_ref()) {
-            log_check(check, &section, rules, logs, reading);
+            validate_log_check(check, &section, settings, logs, reader);
         }
     }
-    if let Some(thresholds) = config_file::read(Spanned::new(span, thresholds), &mut reading.problems) {
-        rules.thresholds = thresholds;
+    if let Some(thresholds) = config_file::read_table(Spanned::new(span, thresholds), &mut reader.problems) {
+        settings.thresholds = thresholds;
     }
 }
 
-fn table_check(
+fn validate_table_check(
     id: &'static str,
     section: &Spanned<DeTable<'_>>,
-    rules: &mut Rules,
-    reading: &mut Reading<'_, '_>,
+    settings: &mut CheckSettings,
+    reader: &mut SectionReader<'_, '_>,
 ) {
-    let part = config_file::part::<CheckSection>(section);
-    let Some(section) = config_file::read::<CheckSection>(part, &mut reading.problems) else { return };
-    set(id, section.enabled, section.severity, rules);
-    if let Some(schedule) = reading.schedule(section.every, section.cron.as_ref()) {
-        rules.schedules.insert(id.to_owned(), schedule);
+    let part = config_file::select_fields::<CheckSection>(section);
+    let Some(section) = config_file::read_table::<CheckSection>(part, &mut reader.problems) else { return };
+    apply_common_keys(id, section.enabled, section.severity, settings);
+    if let Some(schedule) = reader.parse_schedule(section.every, section.cron.as_ref()) {
+        settings.schedules.insert(id.to_owned(), schedule);
     }
 }
 
-fn log_check(
+fn validate_log_check(
     check: &LogCheck,
     section: &Spanned<DeTable<'_>>,
-    rules: &mut Rules,
-    logs: &mut Logs,
-    reading: &mut Reading<'_, '_>,
+    settings: &mut CheckSettings,
+    logs: &mut LogsConfig,
+    reader: &mut SectionReader<'_, '_>,
 ) {
-    let part = config_file::part::<LogCheckSection>(section);
-    if let Some(section) = config_file::read::<LogCheckSection>(part, &mut reading.problems) {
-        set(check.id, section.enabled, section.severity, rules);
+    let part = config_file::select_fields::<LogCheckSection>(section);
+    if let Some(section) = config_file::read_table::<LogCheckSection>(part, &mut reader.problems) {
+        apply_common_keys(check.id, section.enabled, section.severity, settings);
     }
-    let part = config_file::part::<LogLimitSection>(section);
-    if let Some(section) = config_file::read::<LogLimitSection>(part, &mut reading.problems) {
-        let limit = Limit {
+    let part = config_file::select_fields::<LogLimitSection>(section);
+    if let Some(section) = config_file::read_table::<LogLimitSection>(part, &mut reader.problems) {
+        let limit = LogCheckLimit {
             max: section.max.unwrap_or(check.limit.max),
-            window: section.window.map_or(check.limit.window, Seconds::duration),
+            window: section.window.map_or(check.limit.window, BoundedSeconds::to_duration),
         };
-        logs.limits.insert(check.id, limit);
+        logs.check_limits.insert(check.id, limit);
     }
 }
 
-fn set(id: &'static str, enabled: Option<bool>, severity: Option<Severity>, rules: &mut Rules) {
+fn apply_common_keys(
+    id: &'static str,
+    enabled: Option<bool>,
+    severity: Option<Severity>,
+    settings: &mut CheckSettings,
+) {
     if enabled == Some(false) {
-        rules.disabled.insert(id);
+        settings.disabled.insert(id);
     }
-    rules.severities.extend(severity.map(|severity| (id, severity)));
+    settings.severities.extend(severity.map(|severity| (id, severity)));
 }
 
 /// Reports a range in which no number is.
 fn report_empty_baseline(
     section: &DeTable<'_>,
     span: &std::ops::Range<usize>,
-    reading: &mut Reading<'_, '_>,
+    reader: &mut SectionReader<'_, '_>,
 ) {
     let own = Spanned::new(span.clone(), section.clone());
-    let part = config_file::part::<Baseline>(&own);
+    let part = config_file::select_fields::<Baseline>(&own);
     if !(part.get_ref().contains_key("min") && part.get_ref().contains_key("max")) {
         return;
     }
-    if let Some(Baseline { min: Some(min), max: Some(max) }) = config_file::read(part, &mut reading.problems)
+    if let Some(Baseline { min: Some(min), max: Some(max) }) =
+        config_file::read_table(part, &mut reader.problems)
         && min > max
     {
-        reading.report(span.clone(), format!("min ({min}) is above max ({max})"));
+        reader.report_problem(span.clone(), format!("min ({min}) is above max ({max})"));
     }
 }

@@ -7,115 +7,115 @@ use sessionwatch_core::severity::Severity;
 
 use super::{
     actions::ActionsSection,
-    alerts::{self, AlertsSection, AlertsSections},
+    alerts::{self, AlertPolicySection, AlertPolicySections},
     checks,
     custom_check::CustomCheckSection,
-    formats::FORMATS,
-    log_patterns::LogPatternSection,
+    custom_log_check::CustomLogCheckSection,
+    formats::TEXT_FORMATS,
     logs::LogsSection,
-    openid::OpenIdSection,
-    routing::{MaintenanceSection, ReportSection, RouteSection},
+    oidc::OidcSection,
+    routing::{MaintenanceWindowSection, ReportSection, RouteSection},
     serve::ServeSection,
     target::{CleanupSection, MappingSection, TargetSection},
 };
 use crate::{
-    config_file::{self, Section, Written, schema_of},
-    notify::{Kind, channel, section::KindReference},
+    config_file::{self, SectionSpec, WithSpan, schema_for},
+    notify::{ChannelKind, channel, section::KindReference},
 };
 
 /// sessionwatch.toml. The sections of checks and channels are not here: their keys depend on which check or kind it is.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct File {
+pub(super) struct ConfigFile {
     /// Files of profiles of your own, beside those that are built in; relative to this file.
-    pub(super) profiles: Written<Vec<String>>,
+    pub(super) profiles: WithSpan<Vec<String>>,
     /// A database that holds sessions.
-    pub(super) target: Vec<Written<TargetSection>>,
+    pub(super) target: Vec<WithSpan<TargetSection>>,
     /// How alerts behave, by the severity of what was found.
-    pub(super) alerts: AlertsSections,
+    pub(super) alerts: AlertPolicySections,
     /// A check of your own, in SQL.
-    pub(super) check: Vec<Written<CustomCheckSection>>,
+    pub(super) check: Vec<WithSpan<CustomCheckSection>>,
     /// Where log lines of the application come from, for `sessionwatch serve`.
-    pub(super) logs: Vec<Written<LogsSection>>,
+    pub(super) logs: Vec<WithSpan<LogsSection>>,
     /// Log lines of your own to look for; each is a check too.
-    pub(super) log_pattern: Vec<Written<LogPatternSection>>,
+    pub(super) log_pattern: Vec<WithSpan<CustomLogCheckSection>>,
     /// The watch: `sessionwatch serve`.
-    pub(super) serve: Written<ServeSection>,
+    pub(super) serve: WithSpan<ServeSection>,
     /// A provider of identities by which people log in to the dashboard (OpenID Connect).
-    pub(super) openid: Option<Written<OpenIdSection>>,
+    pub(super) openid: Option<WithSpan<OidcSection>>,
     /// How far actions may reach, and the archive of what they remove.
     pub(super) actions: ActionsSection,
     /// The checklist, sent by itself.
-    pub(super) report: Option<Written<ReportSection>>,
+    pub(super) report: Option<WithSpan<ReportSection>>,
     /// Times at which nothing is told; what still fails afterwards is told then.
-    pub(super) maintenance: Vec<MaintenanceSection>,
+    pub(super) maintenance: Vec<MaintenanceWindowSection>,
     /// Who is told of what; without one, every channel is told of everything.
     pub(super) route: Vec<RouteSection>,
 }
 
 /// The JSON schema of the file, for editors and for the check of a file.
 #[must_use]
-pub fn schema() -> Value {
-    let mut schema = schema_of::<File>();
-    schema["properties"]["checks"] = checks::schema();
-    schema["properties"]["channel"] = json!({ "type": "array", "items": channel::schema() });
+pub fn config_schema() -> Value {
+    let mut schema = schema_for::<ConfigFile>();
+    schema["properties"]["checks"] = checks::checks_schema();
+    schema["properties"]["channel"] = json!({ "type": "array", "items": channel::channel_schema() });
     schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
     schema["title"] = json!("Configuration of sessionwatch");
     schema
 }
 
 /// Every section, in the order of the example.
-fn sections() -> Vec<Section> {
+fn documented_sections() -> Vec<SectionSpec> {
     let mut sections = vec![
-        Section::once::<File>(""),
-        Section::repeated::<TargetSection>("target").shown(&["name", "url"]),
-        Section::once::<MappingSection>("target.mapping"),
-        Section::once::<CleanupSection>("target.cleanup"),
+        SectionSpec::single::<ConfigFile>(""),
+        SectionSpec::repeated::<TargetSection>("target").with_uncommented_keys(&["name", "url"]),
+        SectionSpec::single::<MappingSection>("target.mapping"),
+        SectionSpec::single::<CleanupSection>("target.cleanup"),
     ];
     sections.extend(
-        checks::references()
-            .iter()
-            .map(|check| Section::of_schema(format!("checks.{}", check.id), &check.schema, &check.keys)),
+        checks::check_references().iter().map(|check| {
+            SectionSpec::from_schema(format!("checks.{}", check.id), &check.schema, &check.keys)
+        }),
     );
     let severities = Severity::ALL.iter().copied().rev();
     sections.extend(severities.map(|severity| {
         let name = severity.name();
-        let section = Section::once::<AlertsSection>(format!("alerts.{name}"));
-        let defaults = alerts::defaults(severity).into_iter();
+        let section = SectionSpec::single::<AlertPolicySection>(format!("alerts.{name}"));
+        let defaults = alerts::default_policy_values(severity).into_iter();
         defaults
             .fold(section, |section, (key, default)| section.with_default(key, &default))
-            .about(format!("How alerts of {name} findings behave"))
+            .with_description(format!("How alerts of {name} findings behave"))
     }));
     sections.extend([
-        Section::repeated::<CustomCheckSection>("check"),
-        Section::repeated::<LogsSection>("logs"),
-        Section::repeated::<LogPatternSection>("log_pattern"),
-        Section::once::<ServeSection>("serve"),
-        Section::once::<OpenIdSection>("openid"),
-        Section::once::<ActionsSection>("actions"),
-        Section::once::<ReportSection>("report"),
-        Section::repeated::<MaintenanceSection>("maintenance"),
+        SectionSpec::repeated::<CustomCheckSection>("check"),
+        SectionSpec::repeated::<LogsSection>("logs"),
+        SectionSpec::repeated::<CustomLogCheckSection>("log_pattern"),
+        SectionSpec::single::<ServeSection>("serve"),
+        SectionSpec::single::<OidcSection>("openid"),
+        SectionSpec::single::<ActionsSection>("actions"),
+        SectionSpec::single::<ReportSection>("report"),
+        SectionSpec::repeated::<MaintenanceWindowSection>("maintenance"),
     ]);
-    let (common, keys) = channel::common();
-    sections.push(Section::of_schema("channel", &common, keys).many());
-    let kinds = Kind::references().into_iter().filter(KindReference::has_own_keys);
-    sections.extend(
-        kinds.map(|kind| Section::of_schema("channel", &kind.schema, &kind.keys).many().of_kind(kind.kind)),
-    );
-    sections.push(Section::repeated::<RouteSection>("route"));
+    let (common, keys) = channel::common_schema();
+    sections.push(SectionSpec::from_schema("channel", &common, keys).into_repeated());
+    let kinds = ChannelKind::kind_references().into_iter().filter(KindReference::has_own_keys);
+    sections.extend(kinds.map(|kind| {
+        SectionSpec::from_schema("channel", &kind.schema, &kind.keys).into_repeated().with_kind(kind.kind)
+    }));
+    sections.push(SectionSpec::repeated::<RouteSection>("route"));
     sections
 }
 
 /// A file with every key, commented out but for one target.
 #[must_use]
-pub fn example() -> String {
-    config_file::example(&sections())
+pub fn render_example() -> String {
+    config_file::render_example(&documented_sections())
 }
 
 /// The page of all keys, as Markdown.
 #[must_use]
-pub fn reference() -> String {
-    config_file::page(&sections(), FORMATS)
+pub fn render_reference() -> String {
+    config_file::render_reference(&documented_sections(), TEXT_FORMATS)
 }
 
 #[cfg(test)]
@@ -153,7 +153,7 @@ mod tests {
             Some(rest) if is_setting(rest) => format!("{rest}\n"),
             _ => format!("{line}\n"),
         };
-        let text: String = example().lines().filter(is_meant).map(line).collect();
+        let text: String = render_example().lines().filter(is_meant).map(line).collect();
         [
             ("${DATABASE_URL}", "postgres://u@h/d"),
             ("${REPLICA_URL}", "r.db"),
@@ -168,17 +168,17 @@ mod tests {
         let text = uncommented();
         let config =
             Config::parse(Path::new("x.toml"), &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
-        let mut thresholds = config.rules.thresholds.clone();
+        let mut thresholds = config.checks.thresholds.clone();
         // Without their keys there is no policy, no baseline, and a limit that grows with the table.
         (thresholds.session_lifetime, thresholds.expired_backlog.max) = Default::default();
         (thresholds.active_sessions, thresholds.creation_rate) = Default::default();
-        assert_eq!(thresholds, sessionwatch_core::checks::Thresholds::default());
+        assert_eq!(thresholds, sessionwatch_core::checks::CheckThresholds::default());
         for check in sessionwatch_core::checks::TABLE_CHECKS {
-            assert_eq!(config.rules.severity(&check), check.severity, "{}", check.id);
+            assert_eq!(config.checks.table_check_severity(&check), check.severity, "{}", check.id);
         }
         for check in crate::checks::LOG_CHECKS {
-            assert_eq!(config.rules.log_severity(&check), check.severity, "{}", check.id);
-            assert_eq!(config.logs.limit(&check), check.limit, "{}", check.id);
+            assert_eq!(config.checks.log_check_severity(&check), check.severity, "{}", check.id);
+            assert_eq!(config.logs.check_limit(&check), check.limit, "{}", check.id);
         }
     }
 
@@ -198,9 +198,9 @@ mod tests {
     #[test]
     fn every_section_is_documented() {
         let mut found = vec![];
-        paths("", &schema(), &mut found);
+        paths("", &config_schema(), &mut found);
         found.retain(|path| !["checks", "alerts"].contains(&path.as_str()));
-        let documented = sections();
+        let documented = documented_sections();
         for path in found {
             assert!(documented.iter().any(|section| section.path() == path), "{path}");
         }
@@ -212,22 +212,22 @@ mod tests {
         let read = |path: &str| std::fs::read_to_string(format!("{root}/{path}")).unwrap_or_default();
         assert_eq!(
             read("example.toml"),
-            example(),
+            render_example(),
             "write it anew: sessionwatch config example > example.toml"
         );
         assert!(
             read("docs/configuration.md").starts_with("# Configuration\n")
-                && read("docs/configuration.md").ends_with(&reference()),
+                && read("docs/configuration.md").ends_with(&render_reference()),
             "write the end of docs/configuration.md anew: sessionwatch config reference"
         );
         for lacking in ["null", "| none | |\n"] {
-            assert!(!reference().contains(lacking), "a key lacks its documentation: {lacking}");
+            assert!(!render_reference().contains(lacking), "a key lacks its documentation: {lacking}");
         }
     }
 
     #[test]
     fn the_schema_knows_what_is_required_and_what_is_default() {
-        let schema = schema();
+        let schema = config_schema();
         assert_eq!(schema["properties"]["target"]["items"]["required"], json!(["name"]));
         let checks = &schema["properties"]["checks"]["properties"];
         assert_eq!(checks["orphaned-sessions"]["properties"]["max"]["default"], 10);

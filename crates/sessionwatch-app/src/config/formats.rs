@@ -4,17 +4,17 @@ use std::{borrow::Cow, net::SocketAddr};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
-use sessionwatch_core::{decoder::Decoder, suggest::nearest, zone::LOCAL};
+use sessionwatch_core::{decoder::Decoder, suggest::did_you_mean, time_zone::LOCAL_DECODER_PREFIX};
 
-use crate::config_file::Format;
+use crate::config_file::TextFormat;
 
-const DECODER: &str = "decoder";
-const ADDRESS: &str = "socket-address";
+const DECODER_FORMAT: &str = "decoder";
+const SOCKET_ADDRESS_FORMAT: &str = "socket-address";
 
 /// Every form of text that the file knows.
-pub const FORMATS: &[Format] = &[
-    Format { name: DECODER, expected: expected_decoder, check: check_decoder },
-    Format { name: ADDRESS, expected: expected_address, check: check_address },
+pub const TEXT_FORMATS: &[TextFormat] = &[
+    TextFormat { name: DECODER_FORMAT, describe: describe_decoder, check: check_decoder },
+    TextFormat { name: SOCKET_ADDRESS_FORMAT, describe: describe_address, check: check_address },
 ];
 
 /// How an instant is stored, as it is written.
@@ -39,9 +39,9 @@ impl JsonSchema for DecoderName {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "format": DECODER,
+            "format": DECODER_FORMAT,
             "type": "string",
-            "anyOf": [{ "enum": decoders() }, { "pattern": format!("^{LOCAL}.+$") }],
+            "anyOf": [{ "enum": decoder_names() }, { "pattern": format!("^{LOCAL_DECODER_PREFIX}.+$") }],
         })
     }
 }
@@ -72,29 +72,29 @@ impl JsonSchema for ListenAddress {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "format": ADDRESS, "type": "string" })
+        json_schema!({ "format": SOCKET_ADDRESS_FORMAT, "type": "string" })
     }
 }
 
 /// The decoders that name no zone.
-fn decoders() -> [&'static str; Decoder::ALL.len()] {
+fn decoder_names() -> [&'static str; Decoder::ALL.len()] {
     Decoder::ALL.map(Decoder::name)
 }
 
-fn expected_decoder() -> String {
-    let names = decoders().join("\", \"");
-    format!("one of \"{names}\", or \"{LOCAL}ZONE\" with a time zone such as America/New_York")
+fn describe_decoder() -> String {
+    let names = decoder_names().join("\", \"");
+    format!("one of \"{names}\", or \"{LOCAL_DECODER_PREFIX}ZONE\" with a time zone such as America/New_York")
 }
 
 fn check_decoder(text: &str) -> Result<(), String> {
     match Decoder::parse(text) {
         Some(_) => Ok(()),
-        None if text.starts_with(LOCAL) => Err("; no time zone of that name is known".into()),
-        None => Err(nearest(text, decoders().into_iter())),
+        None if text.starts_with(LOCAL_DECODER_PREFIX) => Err("; no time zone of that name is known".into()),
+        None => Err(did_you_mean(text, decoder_names().into_iter())),
     }
 }
 
-fn expected_address() -> String {
+fn describe_address() -> String {
     "an IP address and a port, such as \"127.0.0.1:9797\"".into()
 }
 

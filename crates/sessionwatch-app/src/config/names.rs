@@ -1,13 +1,13 @@
 //! Everything in a file that has a name, and complaints about names that nothing has.
 
-use sessionwatch_core::suggest::nearest;
+use sessionwatch_core::suggest::did_you_mean;
 
-use super::reading::Reading;
-use crate::{checks, config_file::Written};
+use super::section_reader::SectionReader;
+use crate::{checks, config_file::WithSpan};
 
 /// Everything that has a name.
 #[derive(Debug, Default)]
-pub(super) struct Names {
+pub(super) struct ConfigNames {
     pub(super) channels: Vec<String>,
     pub(super) targets: Vec<String>,
     /// The ids of the operator's checks in SQL.
@@ -16,56 +16,56 @@ pub(super) struct Names {
     pub(super) log_patterns: Vec<String>,
 }
 
-impl Names {
+impl ConfigNames {
     /// The names of channels in a list.
-    pub(super) fn channels(
+    pub(super) fn resolve_channels(
         &self,
-        list: Option<&Written<Vec<String>>>,
-        reading: &mut Reading<'_, '_>,
+        list: Option<&WithSpan<Vec<String>>>,
+        reader: &mut SectionReader<'_, '_>,
     ) -> Vec<String> {
         let known = self.channels.iter().map(String::as_str);
-        known_of(list, "channel", &known.collect::<Vec<_>>(), reading)
+        require_known_names(list, "channel", &known.collect::<Vec<_>>(), reader)
     }
 
     /// The names of targets in a list.
-    pub(super) fn targets(
+    pub(super) fn resolve_targets(
         &self,
-        list: Option<&Written<Vec<String>>>,
-        reading: &mut Reading<'_, '_>,
+        list: Option<&WithSpan<Vec<String>>>,
+        reader: &mut SectionReader<'_, '_>,
     ) -> Vec<String> {
         let known = self.targets.iter().map(String::as_str);
-        known_of(list, "target", &known.collect::<Vec<_>>(), reading)
+        require_known_names(list, "target", &known.collect::<Vec<_>>(), reader)
     }
 
     /// The ids of checks in a list.
-    pub(super) fn checks(
+    pub(super) fn resolve_checks(
         &self,
-        list: Option<&Written<Vec<String>>>,
-        reading: &mut Reading<'_, '_>,
+        list: Option<&WithSpan<Vec<String>>>,
+        reader: &mut SectionReader<'_, '_>,
     ) -> Vec<String> {
-        let mut known: Vec<&str> = builtin_checks().collect();
+        let mut known: Vec<&str> = builtin_check_ids().collect();
         known.extend([checks::TARGET_UNREACHABLE, checks::CHANNEL_FAILING]);
         known.extend(self.custom_checks.iter().chain(&self.log_patterns).map(String::as_str));
-        known_of(list, "check", &known, reading)
+        require_known_names(list, "check", &known, reader)
     }
 }
 
 /// The ids of the checks that are built in.
-pub(super) fn builtin_checks() -> impl Iterator<Item = &'static str> {
+pub(super) fn builtin_check_ids() -> impl Iterator<Item = &'static str> {
     checks::TABLE_CHECKS.iter().map(|check| check.id).chain(checks::LOG_CHECKS.iter().map(|check| check.id))
 }
 
 /// The names of a list, after a complaint about each that is not known.
-fn known_of(
-    list: Option<&Written<Vec<String>>>,
+fn require_known_names(
+    list: Option<&WithSpan<Vec<String>>>,
     what: &str,
     known: &[&str],
-    reading: &mut Reading<'_, '_>,
+    reader: &mut SectionReader<'_, '_>,
 ) -> Vec<String> {
     let Some(list) = list else { return vec![] };
     for name in list.iter().filter(|name| !known.contains(&name.as_str())) {
-        let message = format!("there is no {what} `{name}`{}", nearest(name, known.iter().copied()));
-        reading.report(list.span(), message);
+        let message = format!("there is no {what} `{name}`{}", did_you_mean(name, known.iter().copied()));
+        reader.report_problem(list.span(), message);
     }
     list.to_vec()
 }

@@ -7,14 +7,14 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use sessionwatch_core::severity::Severity;
 
-use super::{names::Names, reading::Reading};
+use super::{names::ConfigNames, section_reader::SectionReader};
 use crate::{
-    config_file::{Seconds, Written},
+    config_file::{BoundedSeconds, WithSpan},
     schedule::Schedule,
 };
 
 /// When the checklist is sent, unless it is written.
-const WEEKLY: &str = "0 7 * * mon";
+const DEFAULT_REPORT_CRON: &str = "0 7 * * mon";
 
 /// Who is told of what; without one, every channel is told of everything.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -22,15 +22,15 @@ const WEEKLY: &str = "0 7 * * mon";
 pub(super) struct RouteSection {
     /// Names of the channels that are told.
     #[schemars(extend("x-required" = true), example = ["chat"])]
-    channels: Option<Written<Vec<String>>>,
+    channels: Option<WithSpan<Vec<String>>>,
     /// The mildest findings that are told.
     severity: Severity,
     /// Names of the targets that it is about.
     #[schemars(extend("x-otherwise" = "all"), example = ["main"])]
-    targets: Option<Written<Vec<String>>>,
+    targets: Option<WithSpan<Vec<String>>>,
     /// Ids of the checks that it is about.
     #[schemars(extend("x-otherwise" = "all"), example = ["duplicate-tokens"])]
-    checks: Option<Written<Vec<String>>>,
+    checks: Option<WithSpan<Vec<String>>>,
 }
 
 impl Default for RouteSection {
@@ -42,19 +42,19 @@ impl Default for RouteSection {
 /// Times at which nothing is told; what still fails afterwards is told then.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct MaintenanceSection {
+pub(super) struct MaintenanceWindowSection {
     /// When it begins: minute, hour, day of month, month, day of week, in the time zone of [serve].
     #[schemars(extend("x-required" = true), example = &"0 2 * * sun")]
-    cron: Option<Written<String>>,
+    cron: Option<WithSpan<String>>,
     /// How long it lasts.
     #[schemars(extend("x-required" = true), example = &"2h")]
-    lasts: Option<Seconds<60, 604_800>>,
+    lasts: Option<BoundedSeconds<60, 604_800>>,
     /// Names of the targets that it is about.
     #[schemars(extend("x-otherwise" = "all"), example = ["main"])]
-    targets: Option<Written<Vec<String>>>,
+    targets: Option<WithSpan<Vec<String>>>,
     /// Ids of the checks that it is about.
     #[schemars(extend("x-otherwise" = "all"), example = ["blind"])]
-    checks: Option<Written<Vec<String>>>,
+    checks: Option<WithSpan<Vec<String>>>,
 }
 
 /// The checklist, sent by itself.
@@ -62,20 +62,20 @@ pub(super) struct MaintenanceSection {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct ReportSection {
     /// When: minute, hour, day of month, month, day of week, in the time zone of [serve].
-    #[schemars(extend("default" = WEEKLY))]
-    cron: Option<Written<String>>,
+    #[schemars(extend("default" = DEFAULT_REPORT_CRON))]
+    cron: Option<WithSpan<String>>,
     /// Names of the channels that get it.
     #[schemars(extend("x-required" = true), example = ["chat"])]
-    channels: Option<Written<Vec<String>>>,
+    channels: Option<WithSpan<Vec<String>>>,
 }
 
 /// Who is told of what.
 #[derive(Clone, Debug)]
-pub struct Route {
+pub struct NotificationRoute {
     /// Names of channels.
     pub channels: Vec<String>,
     /// The mildest findings.
-    pub severity: Severity,
+    pub min_severity: Severity,
     /// Names of targets; empty for all.
     pub targets: Vec<String>,
     /// Ids of checks; empty for all.
@@ -84,11 +84,11 @@ pub struct Route {
 
 /// Times at which nothing is told.
 #[derive(Clone, Debug)]
-pub struct Maintenance {
+pub struct MaintenanceWindow {
     /// When it begins.
-    pub begins: Schedule,
+    pub schedule: Schedule,
     /// How long it lasts.
-    pub lasts: SignedDuration,
+    pub duration: SignedDuration,
     /// Names of targets; empty for all.
     pub targets: Vec<String>,
     /// Ids of checks; empty for all.
@@ -97,33 +97,41 @@ pub struct Maintenance {
 
 /// The checklist that is sent by itself.
 #[derive(Clone, Debug)]
-pub struct WeeklyReport {
+pub struct ScheduledReport {
     /// When.
-    pub due: Schedule,
+    pub schedule: Schedule,
     /// Names of channels.
     pub channels: Vec<String>,
 }
 
 impl RouteSection {
-    pub(super) fn validate(&self, names: &Names, reading: &mut Reading<'_, '_>) -> Route {
-        Route {
-            channels: names.channels(self.channels.as_ref(), reading),
-            severity: self.severity,
-            targets: names.targets(self.targets.as_ref(), reading),
-            checks: names.checks(self.checks.as_ref(), reading),
+    pub(super) fn validate(
+        &self,
+        names: &ConfigNames,
+        reader: &mut SectionReader<'_, '_>,
+    ) -> NotificationRoute {
+        NotificationRoute {
+            channels: names.resolve_channels(self.channels.as_ref(), reader),
+            min_severity: self.severity,
+            targets: names.resolve_targets(self.targets.as_ref(), reader),
+            checks: names.resolve_checks(self.checks.as_ref(), reader),
         }
     }
 }
 
-impl MaintenanceSection {
+impl MaintenanceWindowSection {
     /// The section as used; nothing if it is wrong.
-    pub(super) fn validate(&self, names: &Names, reading: &mut Reading<'_, '_>) -> Option<Maintenance> {
-        let targets = names.targets(self.targets.as_ref(), reading);
-        let checks = names.checks(self.checks.as_ref(), reading);
-        let begins = reading.cron(self.cron.as_ref()?)?;
-        Some(Maintenance {
-            begins,
-            lasts: self.lasts.map(Seconds::duration).unwrap_or_default(),
+    pub(super) fn validate(
+        &self,
+        names: &ConfigNames,
+        reader: &mut SectionReader<'_, '_>,
+    ) -> Option<MaintenanceWindow> {
+        let targets = names.resolve_targets(self.targets.as_ref(), reader);
+        let checks = names.resolve_checks(self.checks.as_ref(), reader);
+        let begins = reader.parse_cron(self.cron.as_ref()?)?;
+        Some(MaintenanceWindow {
+            schedule: begins,
+            duration: self.lasts.map(BoundedSeconds::to_duration).unwrap_or_default(),
             targets,
             checks,
         })
@@ -135,15 +143,15 @@ impl ReportSection {
     pub(super) fn validate(
         &self,
         span: &Range<usize>,
-        names: &Names,
-        reading: &mut Reading<'_, '_>,
-    ) -> Option<WeeklyReport> {
-        let channels = names.channels(self.channels.as_ref(), reading);
+        names: &ConfigNames,
+        reader: &mut SectionReader<'_, '_>,
+    ) -> Option<ScheduledReport> {
+        let channels = names.resolve_channels(self.channels.as_ref(), reader);
         let due = match &self.cron {
-            Some(cron) => reading.cron(cron),
-            None if reading.problems.was_refused(span, &["cron"]) => None,
-            None => Schedule::cron(WEEKLY, &reading.zone).ok(),
+            Some(cron) => reader.parse_cron(cron),
+            None if reader.problems.has_invalid_key(span, &["cron"]) => None,
+            None => Schedule::parse_cron(DEFAULT_REPORT_CRON, &reader.zone).ok(),
         };
-        Some(WeeklyReport { due: due?, channels })
+        Some(ScheduledReport { schedule: due?, channels })
     }
 }

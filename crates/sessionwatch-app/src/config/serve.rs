@@ -11,22 +11,22 @@ use jiff::{SignedDuration, tz::TimeZone};
 use pg_link::Dsn;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use sessionwatch_core::{instant::Instant, severity::Severity};
-use sessionwatch_store::Place;
-use sessionwatch_targets::address::Address;
+use sessionwatch_core::{severity::Severity, timestamp::UtcTimestamp};
+use sessionwatch_store::StoreLocation;
+use sessionwatch_targets::address::TargetAddress;
 
 use super::{
     formats::ListenAddress,
-    reading::Reading,
-    routing::{Maintenance, Route, WeeklyReport},
+    routing::{MaintenanceWindow, NotificationRoute, ScheduledReport},
+    section_reader::SectionReader,
 };
 use crate::{
-    config_file::{Lookup, SecretKeys, SecretText, Written},
-    notify::Channel,
+    config_file::{SecretKeys, SecretLookup, SecretText, WithSpan},
+    notify::NotificationChannel,
 };
 
 /// The store, where nothing else is written.
-const STORE: &str = "sessionwatch-state.db";
+const DEFAULT_STORE_FILE: &str = "sessionwatch-state.db";
 
 /// The watch: `sessionwatch serve`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -34,11 +34,11 @@ const STORE: &str = "sessionwatch-state.db";
 pub(super) struct ServeSection {
     /// The watch's memory: a file, made where it is missing, relative to this one; or the address of a PostgreSQL database,
     /// for several that watch together.
-    #[schemars(extend("default" = STORE))]
-    store: Option<Written<SecretText>>,
+    #[schemars(extend("default" = DEFAULT_STORE_FILE))]
+    store: Option<WithSpan<SecretText>>,
     /// A file that holds nothing but the path or address of the store.
     #[schemars(extend("x-otherwise" = "store"), example = &"/run/secrets/store-url")]
-    store_file: Option<Written<String>>,
+    store_file: Option<WithSpan<String>>,
     /// Where the dashboard, /metrics, /healthz and /readyz answer; port 0 takes a free one.
     listen: ListenAddress,
     /// How people reach the dashboard through a proxy; with https:// cookies and links keep to TLS.
@@ -46,7 +46,7 @@ pub(super) struct ServeSection {
         extend("x-otherwise" = "http:// and the address of `listen`"),
         example = &"https://watch.example.org",
     )]
-    pub(super) public_url: Option<Written<String>>,
+    pub(super) public_url: Option<WithSpan<String>>,
     /// The certificate by which TLS is spoken on that address, with those above it, as PEM; read again each hour and on
     /// reload.
     #[schemars(extend("x-otherwise" = "no TLS"), example = &"/etc/sessionwatch/fullchain.pem")]
@@ -55,15 +55,15 @@ pub(super) struct ServeSection {
     #[schemars(extend("x-otherwise" = "no TLS"), example = &"/etc/sessionwatch/key.pem")]
     tls_key: Option<String>,
     /// Proxies, as addresses or networks, whose `X-Forwarded-For` is believed.
-    trusted_proxies: Written<Vec<String>>,
+    trusted_proxies: WithSpan<Vec<String>>,
     /// Host names by which the pages may be asked for, besides that of `public_url`, IP addresses, names without a dot, and
     /// names below localhost, svc, cluster.local, internal and home.arpa; "*" for any.
-    allowed_hosts: Written<Vec<String>>,
+    allowed_hosts: WithSpan<Vec<String>>,
     /// Days for which history is kept.
     #[schemars(range(min = 1, max = 36_500))]
     keep_days: u64,
     /// The zone of cron expressions, by its IANA name.
-    pub(super) timezone: Written<String>,
+    pub(super) timezone: WithSpan<String>,
     /// The name of this process among those that share a store.
     #[schemars(extend("x-otherwise" = "host name and process number"), example = &"watcher-1")]
     name: Option<String>,
@@ -89,9 +89,9 @@ impl Default for ServeSection {
 
 /// The watch.
 #[derive(Clone, Debug)]
-pub struct Serve {
+pub struct ServeConfig {
     /// Its memory.
-    pub store: Place,
+    pub store: StoreLocation,
     /// Why that cannot be had at present.
     pub store_unresolved: Option<String>,
     /// Where metrics and the dashboard are served.
@@ -105,69 +105,72 @@ pub struct Serve {
     /// Names besides that of `public_url` by which the pages may be asked for; `*` for any.
     pub allowed_hosts: Vec<String>,
     /// How long history is kept.
-    pub keep: SignedDuration,
+    pub history_retention: SignedDuration,
     /// The zone of cron expressions.
-    pub zone: TimeZone,
+    pub time_zone: TimeZone,
     /// The name of this process among those that share the store; nothing for host name and process number.
-    pub name: Option<String>,
+    pub instance_name: Option<String>,
     /// Ways to tell people.
-    pub channels: Vec<Channel>,
+    pub channels: Vec<NotificationChannel>,
     /// Who is told of what; empty: every channel of everything.
-    pub routes: Vec<Route>,
+    pub routes: Vec<NotificationRoute>,
     /// When nothing is told.
-    pub maintenance: Vec<Maintenance>,
+    pub maintenance_windows: Vec<MaintenanceWindow>,
     /// The checklist that is sent by itself.
-    pub report: Option<WeeklyReport>,
+    pub scheduled_report: Option<ScheduledReport>,
     /// Why a channel cannot be used at present, by its name.
-    pub unresolved: Vec<(String, String)>,
+    pub unresolved_channels: Vec<(String, String)>,
 }
 
-impl Default for Serve {
+impl Default for ServeConfig {
     fn default() -> Self {
         let section = ServeSection::default();
         Self {
-            store: Place::File(PathBuf::from(STORE)),
+            store: StoreLocation::File(PathBuf::from(DEFAULT_STORE_FILE)),
             store_unresolved: None,
             listen: section.listen.0,
             public_url: None,
             tls: None,
             trusted_proxies: vec![],
             allowed_hosts: vec![],
-            keep: history_retention(&section),
-            zone: TimeZone::UTC,
-            name: None,
+            history_retention: history_retention(&section),
+            time_zone: TimeZone::UTC,
+            instance_name: None,
             channels: vec![],
             routes: vec![],
-            maintenance: vec![],
-            report: None,
-            unresolved: vec![],
+            maintenance_windows: vec![],
+            scheduled_report: None,
+            unresolved_channels: vec![],
         }
     }
 }
 
 /// The section as used; who is told of what stands in other sections.
-pub(super) fn validate(section: &Written<ServeSection>, reading: &mut Reading<'_, '_>) -> Serve {
-    let mut serve = Serve {
+pub(super) fn validate_serve(
+    section: &WithSpan<ServeSection>,
+    reader: &mut SectionReader<'_, '_>,
+) -> ServeConfig {
+    let mut serve = ServeConfig {
         listen: section.listen.0,
         public_url: section.public_url.as_ref().map(|url| url.to_string()),
         allowed_hosts: section.allowed_hosts.to_vec(),
-        keep: history_retention(section),
-        zone: reading.zone.clone(),
-        name: section.name.clone(),
-        ..Serve::default()
+        history_retention: history_retention(section),
+        time_zone: reader.zone.clone(),
+        instance_name: section.name.clone(),
+        ..ServeConfig::default()
     };
-    store(section, &mut serve, reading);
+    validate_store(section, &mut serve, reader);
     if let Some(url) = &section.public_url
         && !(url.starts_with("https://") || url.starts_with("http://"))
     {
         let message = "must begin with https:// or http://, such as \"https://watch.example.org\"";
-        reading.report(url.span(), message);
+        reader.report_problem(url.span(), message);
     }
     serve.tls = match (&section.tls_certificate, &section.tls_key) {
-        (Some(certificate), Some(key)) => Some((reading.folder.join(certificate), reading.folder.join(key))),
+        (Some(certificate), Some(key)) => Some((reader.folder.join(certificate), reader.folder.join(key))),
         (None, None) => None,
         _ => {
-            reading.report(section.span(), "tls_certificate and tls_key belong together: write both");
+            reader.report_problem(section.span(), "tls_certificate and tls_key belong together: write both");
             None
         }
     };
@@ -175,10 +178,10 @@ pub(super) fn validate(section: &Written<ServeSection>, reading: &mut Reading<'_
         let is_of_name = |letter: char| letter.is_alphanumeric() || matches!(letter, '.' | '-' | '_');
         if host != "*" && (host.is_empty() || !host.chars().all(is_of_name)) {
             let message = format!("`{host}` is no host name without a port, such as \"watch.example.org\"");
-            reading.report(section.allowed_hosts.span(), message);
+            reader.report_problem(section.allowed_hosts.span(), message);
         }
     }
-    serve.trusted_proxies = reading.networks(&section.trusted_proxies);
+    serve.trusted_proxies = reader.parse_networks(&section.trusted_proxies);
     serve
 }
 
@@ -187,49 +190,54 @@ fn history_retention(section: &ServeSection) -> SignedDuration {
 }
 
 /// Where the memory is.
-fn store(section: &ServeSection, serve: &mut Serve, reading: &mut Reading<'_, '_>) {
+fn validate_store(section: &ServeSection, serve: &mut ServeConfig, reader: &mut SectionReader<'_, '_>) {
     let keys = SecretKeys { name: "store", text: section.store.as_ref(), file: section.store_file.as_ref() };
-    match keys.look_up(reading.folder, &mut reading.problems) {
-        Lookup::Found(written) => {
-            if let Some(place) = place(&written, reading) {
+    match keys.read_secret(reader.folder, &mut reader.problems) {
+        SecretLookup::Found(written) => {
+            if let Some(place) = parse_store_location(&written, reader) {
                 serve.store = place;
             }
         }
-        Lookup::Missing(missing) => serve.store_unresolved = Some(missing.into_inner()),
-        Lookup::Absent => serve.store = Place::File(reading.folder.join(STORE)),
-        Lookup::Refused => {}
+        SecretLookup::Unresolved(missing) => serve.store_unresolved = Some(missing.into_inner()),
+        SecretLookup::Absent => serve.store = StoreLocation::File(reader.folder.join(DEFAULT_STORE_FILE)),
+        SecretLookup::Invalid => {}
     }
 }
 
-fn place(written: &Written<Secret>, reading: &mut Reading<'_, '_>) -> Option<Place> {
+fn parse_store_location(
+    written: &WithSpan<Secret>,
+    reader: &mut SectionReader<'_, '_>,
+) -> Option<StoreLocation> {
     let text = written.expose();
     if ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme)) {
         let dsn = Dsn::parse(text);
         let dsn = dsn.map_err(|error| {
-            reading.report(written.span(), format!("faulty PostgreSQL address: {error}"));
+            reader.report_problem(written.span(), format!("faulty PostgreSQL address: {error}"));
         });
-        return dsn.ok().map(|dsn| Place::Server(Box::new(dsn)));
+        return dsn.ok().map(|dsn| StoreLocation::Server(Box::new(dsn)));
     }
     if text.contains("://") {
         let message = "must be the path of a file, or postgres://USER:PASSWORD@HOST/DATABASE";
-        reading.report(written.span(), message);
+        reader.report_problem(written.span(), message);
         return None;
     }
     // What is no address of a file is a path all the same.
-    let address = Address::parse(text).ok();
-    let path = address.as_ref().and_then(Address::file).unwrap_or(Path::new(text));
-    Some(Place::File(reading.folder.join(path)))
+    let address = TargetAddress::parse(text).ok();
+    let path = address.as_ref().and_then(TargetAddress::file_path).unwrap_or(Path::new(text));
+    Some(StoreLocation::File(reader.folder.join(path)))
 }
 
-impl Serve {
+impl ServeConfig {
     /// The channels that are told of a finding, each once.
     #[must_use]
-    pub fn told(&self, target: &str, check: &str, severity: Severity) -> Vec<&Channel> {
-        let about = |route: &&Route| {
-            severity >= route.severity && includes(&route.targets, target) && includes(&route.checks, check)
+    pub fn channels_for(&self, target: &str, check: &str, severity: Severity) -> Vec<&NotificationChannel> {
+        let about = |route: &&NotificationRoute| {
+            severity >= route.min_severity
+                && list_matches(&route.targets, target)
+                && list_matches(&route.checks, check)
         };
-        let routes: Vec<&Route> = self.routes.iter().filter(about).collect();
-        let meant = |channel: &&Channel| {
+        let routes: Vec<&NotificationRoute> = self.routes.iter().filter(about).collect();
+        let meant = |channel: &&NotificationChannel| {
             self.routes.is_empty() || routes.iter().any(|route| route.channels.contains(&channel.name))
         };
         self.channels.iter().filter(meant).collect()
@@ -237,17 +245,20 @@ impl Serve {
 
     /// Whether nothing is told of a check on a target because of maintenance.
     #[must_use]
-    pub fn in_maintenance(&self, target: &str, check: &str, now: Instant) -> bool {
-        let holds = |window: &Maintenance| {
-            includes(&window.targets, target)
-                && includes(&window.checks, check)
-                && window.begins.before(now).is_some_and(|begun| now.duration_since(begun) < window.lasts)
+    pub fn is_in_maintenance(&self, target: &str, check: &str, now: UtcTimestamp) -> bool {
+        let holds = |window: &MaintenanceWindow| {
+            list_matches(&window.targets, target)
+                && list_matches(&window.checks, check)
+                && window
+                    .schedule
+                    .last_at_or_before(now)
+                    .is_some_and(|begun| now.duration_since(begun) < window.duration)
         };
-        self.maintenance.iter().any(holds)
+        self.maintenance_windows.iter().any(holds)
     }
 }
 
 /// Whether a list names something; an empty one names everything.
-fn includes(list: &[String], name: &str) -> bool {
+fn list_matches(list: &[String], name: &str) -> bool {
     list.is_empty() || list.iter().any(|listed| listed == name)
 }

@@ -9,29 +9,31 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use sessionwatch_core::{decoder::Decoder, local_time::MIN_GRACE, suggest::nearest};
+use sessionwatch_core::{decoder::Decoder, local_time::MIN_GRACE, suggest::did_you_mean};
 use sessionwatch_targets::{
     connect::ConnectOptions,
-    layout::{LayoutRequest, catalogue::Profile, known_layout::KnownLayout, source::ProfileSource},
-    limits::Limits,
+    layout::{
+        LayoutRequest, known_layout::KnownLayout, profile_catalog::Profile, profile_source::ProfileSource,
+    },
+    limits::TimeLimits,
 };
 
-use super::reading::{Every, Reading};
+use super::section_reader::{RunInterval, SectionReader};
 use crate::{
-    config_file::{Problem, Seconds, SecretText, Written},
+    config_file::{BoundedSeconds, ConfigProblem, SecretText, WithSpan},
     schedule::Schedule,
 };
 
-pub use self::cleanup::Cleanup;
+pub use self::cleanup::CleanupConfig;
 pub(super) use self::{cleanup::CleanupSection, mapping::MappingSection};
 pub use sessionwatch_targets::{
-    address::{Address, AddressError},
+    address::{AddressError, TargetAddress},
     engine::EngineKind,
 };
 
 /// How long a whole run may take, and how long a lock is waited for, unless the configuration says otherwise.
-const RUN_TIMEOUT: Duration = Duration::from_secs(30);
-const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
+const DEFAULT_RUN_TIMEOUT: Duration = Duration::from_secs(30);
+const DEFAULT_LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A database that holds sessions.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -39,19 +41,19 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) struct TargetSection {
     /// Its name in reports and on the command line.
     #[schemars(extend("x-required" = true), example = &"main")]
-    pub(super) name: Option<Written<String>>,
+    pub(super) name: Option<WithSpan<String>>,
     /// Its address, as for the command line; ${NAME} stands for a variable of the environment.
     #[schemars(extend("x-otherwise" = "url_file"), example = &"${DATABASE_URL}")]
-    url: Option<Written<SecretText>>,
+    url: Option<WithSpan<SecretText>>,
     /// A file that holds nothing but the address.
     #[schemars(extend("x-otherwise" = "url"), example = &"/run/secrets/database-url")]
-    url_file: Option<Written<String>>,
+    url_file: Option<WithSpan<String>>,
     /// How its sessions are stored.
     #[schemars(extend("x-otherwise" = "recognized by the columns"), example = &"authjs-prisma")]
-    profile: Option<Written<String>>,
+    profile: Option<WithSpan<String>>,
     /// The table that holds them, where several could be meant; its columns are recognized.
     #[schemars(extend("x-otherwise" = "recognized by the columns"), example = &"public.sessions")]
-    sessions: Option<Written<String>>,
+    sessions: Option<WithSpan<String>>,
     /// Pull compact rows once, or aggregate in the database.
     engine: EngineName,
     /// Seconds that a whole run may take.
@@ -62,36 +64,36 @@ pub(super) struct TargetSection {
     lock_timeout: Option<u64>,
     /// The address of a read replica, which is asked first; its lag is stated.
     #[schemars(extend("x-otherwise" = "not used"), example = &"${REPLICA_URL}")]
-    replica_url: Option<Written<SecretText>>,
+    replica_url: Option<WithSpan<SecretText>>,
     /// When `serve` runs checks: all of them by `every`, and each night without trust in indexes; daily and weekly as in the
     /// guide; or rarely, and when told that the database is awake.
-    schedule: Preset,
+    schedule: SchedulePreset,
     /// Time between two runs of `serve`, each of which reads the table once; s, m, h and d are units.
     #[schemars(
         extend("x-otherwise" = "60s; 6h with schedule = \"scale-to-zero\""),
-        example = Every::new(60),
+        example = RunInterval::new(60),
     )]
-    every: Option<Written<Every>>,
+    every: Option<WithSpan<RunInterval>>,
     /// Instead of `every`: minute, hour, day of month, month, day of week, in the time zone of [serve].
     #[schemars(extend("x-otherwise" = "not used"), example = &"*/5 8-18 * * mon-fri")]
-    cron: Option<Written<String>>,
+    cron: Option<WithSpan<String>>,
     /// Time without a query after which the database suspends itself; for the statement of what a schedule costs.
     #[schemars(
         extend("x-otherwise" = "5m for hosts of Neon, otherwise never"),
-        example = Seconds::<1, 604_800>::new(300),
+        example = BoundedSeconds::<1, 604_800>::new(300),
     )]
-    suspends_after: Option<Seconds<1, 604_800>>,
+    suspends_after: Option<BoundedSeconds<1, 604_800>>,
     /// The address with the role that acts (cleanup, revoke, archive restore, incident); checks do not need it, a SQLite file
     /// needs none.
     #[schemars(extend("x-otherwise" = "not used: nothing can be ended"), example = &"${ACT_DATABASE_URL}")]
-    act_url: Option<Written<SecretText>>,
+    act_url: Option<WithSpan<SecretText>>,
     /// A file that holds nothing but that address.
     #[schemars(extend("x-otherwise" = "act_url"), example = &"/run/secrets/act-database-url")]
-    act_url_file: Option<Written<String>>,
+    act_url_file: Option<WithSpan<String>>,
     /// The tables and columns, where no profile fits; a `profile` beside it says which framework uses them.
-    mapping: Option<Written<MappingSection>>,
+    mapping: Option<WithSpan<MappingSection>>,
     /// Cleanup by `serve` itself; off unless switched on here.
-    cleanup: Option<Written<CleanupSection>>,
+    cleanup: Option<WithSpan<CleanupSection>>,
 }
 
 /// How facts are obtained, as it is written.
@@ -109,50 +111,50 @@ pub struct Target {
     /// Its name in reports.
     pub name: String,
     /// Where it is.
-    pub address: Address,
+    pub address: TargetAddress,
     /// How its sessions are stored.
-    pub storage: ProfileSource,
+    pub profile_source: ProfileSource,
     /// Where its sessions are known to be: another table is not believed. Nothing where no store says it.
-    pub known: Option<KnownLayout>,
+    pub known_layout: Option<KnownLayout>,
     /// How facts are obtained.
     pub engine: EngineKind,
     /// Time limits.
-    pub limits: Limits,
+    pub limits: TimeLimits,
     /// When the watch looks at it.
-    pub rhythm: Rhythm,
+    pub schedule: TargetSchedule,
     /// A replica, which is looked at first.
-    pub replica: Option<Address>,
+    pub replica_address: Option<TargetAddress>,
     /// Microseconds without a query after which it suspends itself; nothing if it never does.
-    pub suspends_after: Option<SignedDuration>,
+    pub autosuspend_after: Option<SignedDuration>,
     /// Where, and as whom, sessions are ended; nothing where that is not configured.
-    pub act: Option<Address>,
+    pub write_address: Option<TargetAddress>,
     /// Why the configured address for ending sessions cannot be had on this machine; `None` if it can, or if none is
     /// configured. Checks do not need it.
-    pub act_missing: Option<Problem>,
+    pub write_address_problem: Option<ConfigProblem>,
     /// How `serve` cleans up by itself, if it does.
-    pub cleanup: Option<Cleanup>,
+    pub auto_cleanup: Option<CleanupConfig>,
     /// No configuration names it: it was given as an address.
-    pub ad_hoc: bool,
+    pub is_ad_hoc: bool,
 }
 
 impl Target {
     /// A target that no configuration names.
     #[must_use]
-    pub fn ad_hoc(address: Address) -> Self {
+    pub fn ad_hoc(address: TargetAddress) -> Self {
         Self {
             name: address.to_string(),
             address,
-            storage: ProfileSource::Detect,
-            known: None,
+            profile_source: ProfileSource::Detect,
+            known_layout: None,
             engine: EngineKind::Scan,
-            limits: Limits { timeout: RUN_TIMEOUT, lock_timeout: LOCK_TIMEOUT },
-            rhythm: Rhythm::default(),
-            replica: None,
-            suspends_after: None,
-            act: None,
-            act_missing: None,
-            cleanup: None,
-            ad_hoc: true,
+            limits: TimeLimits { timeout: DEFAULT_RUN_TIMEOUT, lock_timeout: DEFAULT_LOCK_TIMEOUT },
+            schedule: TargetSchedule::default(),
+            replica_address: None,
+            autosuspend_after: None,
+            write_address: None,
+            write_address_problem: None,
+            auto_cleanup: None,
+            is_ad_hoc: true,
         }
     }
 
@@ -163,14 +165,14 @@ impl Target {
             address: &self.address,
             layout: LayoutRequest {
                 target: &self.name,
-                source: &self.storage,
-                known: self.known.as_ref(),
-                catalogue,
+                source: &self.profile_source,
+                known_layout: self.known_layout.as_ref(),
+                profiles: catalogue,
             },
             limits: self.limits,
-            deep: false,
-            key: None,
-            placed: false,
+            ignore_constraints: false,
+            fingerprint_key: None,
+            reads_position: false,
             progress: None,
         }
     }
@@ -178,9 +180,9 @@ impl Target {
 
 /// When the watch looks at a target.
 #[derive(Clone, Debug, Default)]
-pub struct Rhythm {
+pub struct TargetSchedule {
     /// The checks that belong together.
-    pub preset: Preset,
+    pub preset: SchedulePreset,
     /// When those are due that no preset or configuration says otherwise of.
     pub base: Option<Schedule>,
 }
@@ -188,7 +190,7 @@ pub struct Rhythm {
 /// Checks that are due together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, serde::Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Preset {
+pub enum SchedulePreset {
     /// All of them often, and each night without trust in indexes.
     #[default]
     Default,
@@ -200,30 +202,30 @@ pub enum Preset {
 
 /// A target whose address refers to a variable that is not set, or to a file that cannot be read.
 #[derive(Clone, Debug)]
-pub struct Unresolved {
+pub struct UnresolvedTarget {
     /// Its name.
     pub name: String,
     /// What is missing.
-    pub problem: Problem,
+    pub problem: ConfigProblem,
 }
 
 /// The targets as used, and those whose address cannot be had at present.
-pub(super) fn validate(
-    sections: &[Written<TargetSection>],
+pub(super) fn validate_targets(
+    sections: &[WithSpan<TargetSection>],
     catalogue: &[Profile],
-    reading: &mut Reading<'_, '_>,
-) -> (Vec<Target>, Vec<Unresolved>) {
-    let (mut targets, mut unresolved) = (Vec::<Target>::new(), Vec::<Unresolved>::new());
+    reader: &mut SectionReader<'_, '_>,
+) -> (Vec<Target>, Vec<UnresolvedTarget>) {
+    let (mut targets, mut unresolved) = (Vec::<Target>::new(), Vec::<UnresolvedTarget>::new());
     for section in sections {
         let name = section.name.as_ref();
         let is_taken = |other: &str| name.is_some_and(|name| name.as_str() == other);
         if targets.iter().any(|target| is_taken(&target.name))
             || unresolved.iter().any(|target| is_taken(&target.name))
         {
-            let span = Written::span_or(name, &section.span());
-            reading.report(span, "another target has that name");
+            let span = WithSpan::span_or(name, &section.span());
+            reader.report_problem(span, "another target has that name");
         }
-        match target(section, catalogue, reading) {
+        match validate_target(section, catalogue, reader) {
             Some(Ok(target)) => targets.push(target),
             Some(Err(missing)) => unresolved.push(missing),
             None => {}
@@ -233,71 +235,72 @@ pub(super) fn validate(
 }
 
 /// The target; nothing if its address is wrong, an error if what an address refers to is not there.
-fn target(
-    section: &Written<TargetSection>,
+fn validate_target(
+    section: &WithSpan<TargetSection>,
     catalogue: &[Profile],
-    reading: &mut Reading<'_, '_>,
-) -> Option<Result<Target, Unresolved>> {
+    reader: &mut SectionReader<'_, '_>,
+) -> Option<Result<Target, UnresolvedTarget>> {
     let name = section.name.as_ref().map(|name| name.to_string()).unwrap_or_default();
-    let storage = storage(section, catalogue, reading);
-    let unresolved = |problem| Some(Err(Unresolved { name: name.clone(), problem }));
-    let url = match address::url(section, reading)? {
+    let storage = validate_profile_source(section, catalogue, reader);
+    let unresolved = |problem| Some(Err(UnresolvedTarget { name: name.clone(), problem }));
+    let url = match address::read_target_url(section, reader)? {
         Ok(url) => url,
         Err(problem) => return unresolved(problem),
     };
-    let address = address::parse(&url, reading)?;
+    let address = address::parse_address(&url, reader)?;
     // The machine that only checks need not have the secret of the role that acts.
-    let (act, act_missing) = match address::acting(section, &address, reading) {
+    let (act, act_missing) = match address::read_write_address(section, &address, reader) {
         Ok(act) => (act, None),
         Err(problem) => (None, Some(problem)),
     };
-    let replica = match address::replica(section, reading) {
+    let replica = match address::read_replica_address(section, reader) {
         Ok(replica) => replica,
         Err(problem) => return unresolved(problem),
     };
     let acts = act.is_some() || act_missing.is_some();
-    let cleanup = section.cleanup.as_ref().and_then(|cleanup| cleanup::validate(cleanup, acts, reading));
-    check_grace(section, cleanup.as_ref(), &storage, reading);
+    let cleanup =
+        section.cleanup.as_ref().and_then(|cleanup| cleanup::validate_cleanup(cleanup, acts, reader));
+    require_min_grace(section, cleanup.as_ref(), &storage, reader);
     Some(Ok(Target {
         name,
         address,
-        storage,
-        known: None,
+        profile_source: storage,
+        known_layout: None,
         engine: match section.engine {
             EngineName::Scan => EngineKind::Scan,
             EngineName::Pushdown => EngineKind::Pushdown,
         },
-        limits: Limits {
-            timeout: section.timeout.map_or(RUN_TIMEOUT, Duration::from_secs),
-            lock_timeout: section.lock_timeout.map_or(LOCK_TIMEOUT, Duration::from_secs),
+        limits: TimeLimits {
+            timeout: section.timeout.map_or(DEFAULT_RUN_TIMEOUT, Duration::from_secs),
+            lock_timeout: section.lock_timeout.map_or(DEFAULT_LOCK_TIMEOUT, Duration::from_secs),
         },
-        rhythm: rhythm(section, reading),
-        replica,
-        suspends_after: suspends_after(section, url.expose()),
-        act,
-        act_missing,
-        cleanup,
-        ad_hoc: false,
+        schedule: validate_schedule(section, reader),
+        replica_address: replica,
+        autosuspend_after: autosuspend_after(section, url.expose()),
+        write_address: act,
+        write_address_problem: act_missing,
+        auto_cleanup: cleanup,
+        is_ad_hoc: false,
     }))
 }
 
-fn rhythm(section: &TargetSection, reading: &mut Reading<'_, '_>) -> Rhythm {
+fn validate_schedule(section: &TargetSection, reader: &mut SectionReader<'_, '_>) -> TargetSchedule {
     let cron = section.cron.as_ref().map(|cron| ("cron", cron.span()));
     let written = cron.or(section.every.as_ref().map(|every| ("every", every.span())));
-    if let (Preset::Guide, Some((key, span))) = (section.schedule, written) {
+    if let (SchedulePreset::Guide, Some((key, span))) = (section.schedule, written) {
         let message = format!("`{key}` changes nothing with schedule = \"guide\": leave one of them out");
-        reading.report(span, message);
+        reader.report_problem(span, message);
     }
     let every = section.every.as_ref().map(|every| **every);
-    Rhythm { preset: section.schedule, base: reading.schedule(every, section.cron.as_ref()) }
+    TargetSchedule { preset: section.schedule, base: reader.parse_schedule(every, section.cron.as_ref()) }
 }
 
 /// Refuses a grace that is shorter than clocks can be apart, where the mapping says that the end names no time zone.
-fn check_grace(
-    section: &Written<TargetSection>,
-    cleanup: Option<&Cleanup>,
+fn require_min_grace(
+    section: &WithSpan<TargetSection>,
+    cleanup: Option<&CleanupConfig>,
     storage: &ProfileSource,
-    reading: &mut Reading<'_, '_>,
+    reader: &mut SectionReader<'_, '_>,
 ) {
     let (Some(cleanup), ProfileSource::Explicit(mapping)) = (cleanup, storage) else { return };
     if mapping.expires.decoder == Decoder::TimestampUtc && cleanup.grace < MIN_GRACE {
@@ -306,37 +309,43 @@ fn check_grace(
             "at least 14h: `{}` names no time zone; write decoder = \"timestamp-local:ZONE\" with that of the application to allow less",
             mapping.expires.column
         );
-        reading.report(span, message);
+        reader.report_problem(span, message);
     }
 }
 
 /// Neon suspends after five minutes unless told otherwise: <https://neon.com/docs/introduction/scale-to-zero>.
-fn suspends_after(section: &TargetSection, url: &str) -> Option<SignedDuration> {
+fn autosuspend_after(section: &TargetSection, url: &str) -> Option<SignedDuration> {
     let known = url.contains(".neon.tech").then_some(SignedDuration::from_mins(5));
-    section.suspends_after.map(Seconds::duration).or(known)
+    section.suspends_after.map(BoundedSeconds::to_duration).or(known)
 }
 
-fn storage(section: &TargetSection, catalogue: &[Profile], reading: &mut Reading<'_, '_>) -> ProfileSource {
+fn validate_profile_source(
+    section: &TargetSection,
+    catalogue: &[Profile],
+    reader: &mut SectionReader<'_, '_>,
+) -> ProfileSource {
     let profile = section.profile.as_ref();
     if let Some(name) = profile
         && catalogue.iter().all(|known| known.name != **name)
     {
-        let hint = nearest(name, catalogue.iter().map(|known| known.name.as_str()));
-        reading.report(name.span(), format!("there is no profile `{}`{hint}", **name));
+        let hint = did_you_mean(name, catalogue.iter().map(|known| known.name.as_str()));
+        reader.report_problem(name.span(), format!("there is no profile `{}`{hint}", **name));
     }
     if let (Some(table), Some(mapping)) = (&section.sessions, &section.mapping)
         && mapping.sessions.as_ref().is_some_and(|other| *other != **table)
     {
         let message = "another table is written under [target.mapping]: leave this one out";
-        reading.report(table.span(), message);
+        reader.report_problem(table.span(), message);
     }
     let name = profile.map(|profile| profile.to_string());
     match (&section.sessions, &section.mapping) {
         (_, Some(mapping)) => {
             let known = catalogue.iter().find(|known| Some(&known.name) == name.as_ref());
-            ProfileSource::Explicit(Box::new(mapping::validate(mapping, known, reading)))
+            ProfileSource::Explicit(Box::new(mapping::validate_mapping(mapping, known, reader)))
         }
-        (Some(table), None) => ProfileSource::Table { table: mapping::table_name(table), profile: name },
+        (Some(table), None) => {
+            ProfileSource::Table { table: mapping::parse_table_name(table), profile: name }
+        }
         (None, None) => name.map_or(ProfileSource::Detect, ProfileSource::Profile),
     }
 }

@@ -5,15 +5,15 @@ use super::*;
 pub(super) fn problems(text: &str) -> Vec<String> {
     match Config::parse(Path::new("folder/sessionwatch.toml"), text) {
         Ok(_) => vec![],
-        Err(ConfigError::Faulty(faulty)) => faulty.problems.iter().map(ToString::to_string).collect(),
+        Err(ConfigError::Invalid(faulty)) => faulty.problems.iter().map(ToString::to_string).collect(),
         Err(other) => panic!("{other}"),
     }
 }
 
 #[test]
 fn an_empty_file_is_the_defaults() {
-    let config = Config::parse(Path::new(FILE), "").unwrap();
-    assert_eq!(config.rules, Rules::default());
+    let config = Config::parse(Path::new(DEFAULT_CONFIG_FILE), "").unwrap();
+    assert_eq!(config.checks, CheckSettings::default());
     assert!(config.targets.is_empty());
 }
 
@@ -151,7 +151,7 @@ fn no_secret_is_in_what_debug_shows() {
         [[target]]\nname = \"main\"\nurl = \"postgres://u:hunter2@h/d\"\nact_url = \"postgres://a:hunter2@h/d\"\n\
         [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"https://h/hunter2\"\nsecret = \"hunter2\"\n\
         [[logs]]\nname = \"drain\"\ntarget = \"main\"\nkind = \"vercel\"\nsecret = \"hunter2-hunter2-hunter2\"\n";
-    let config = Config::parse(Path::new(FILE), text).unwrap();
+    let config = Config::parse(Path::new(DEFAULT_CONFIG_FILE), text).unwrap();
     assert_eq!((config.targets.len(), config.serve.channels.len(), config.logs.sources.len()), (1, 1, 1));
     let shown = format!("{config:?}");
     assert!(!shown.contains("hunter2"), "{shown}");
@@ -236,17 +236,19 @@ display = ["mail"]
 id = "mine"
 sql = "SELECT 1"
 "#;
-    let config = Config::parse(Path::new(FILE), text).unwrap();
-    assert_eq!(config.rules.thresholds.sessions_per_user.max, 2.0);
-    assert_eq!(config.rules.thresholds.session_lifetime.max_days, Some(2));
-    assert!(!config.rules.enabled("active-sessions") && config.rules.enabled("sessions-per-user"));
-    assert_eq!(config.rules.custom[0].max_rows, 100_000);
+    let config = Config::parse(Path::new(DEFAULT_CONFIG_FILE), text).unwrap();
+    assert_eq!(config.checks.thresholds.sessions_per_user.max, 2.0);
+    assert_eq!(config.checks.thresholds.session_lifetime.max_days, Some(2));
+    assert!(!config.checks.is_enabled("active-sessions") && config.checks.is_enabled("sessions-per-user"));
+    assert_eq!(config.checks.custom_checks[0].max_rows, 100_000);
     let target = &config.targets[0];
     assert_eq!(
         (target.engine, target.limits.timeout.as_secs()),
         (sessionwatch_targets::engine::EngineKind::Pushdown, 5)
     );
-    let sessionwatch_targets::layout::source::ProfileSource::Explicit(mapping) = &target.storage else {
+    let sessionwatch_targets::layout::profile_source::ProfileSource::Explicit(mapping) =
+        &target.profile_source
+    else {
         panic!("{target:?}")
     };
     assert_eq!(mapping.sessions.schema.as_deref(), Some("auth"));

@@ -5,8 +5,8 @@ use std::path::Path;
 use jiff::SignedDuration;
 use sessionwatch_core::{alert::AlertPolicy, decoder::Decoder, severity::Severity};
 use sessionwatch_targets::{
-    layout::source::ProfileSource,
-    mapping::{Mapping, Revoke},
+    layout::profile_source::ProfileSource,
+    mapping::{Mapping, RevokeMethod},
     read_session::CustomValue,
 };
 
@@ -22,7 +22,9 @@ fn config(text: &str) -> Config {
 
 fn mapping(more: &str) -> Mapping {
     let config = config(&format!("{TARGET}{MAPPING}{more}\n"));
-    let ProfileSource::Explicit(mapping) = config.targets[0].storage.clone() else { panic!("{config:?}") };
+    let ProfileSource::Explicit(mapping) = config.targets[0].profile_source.clone() else {
+        panic!("{config:?}")
+    };
     *mapping
 }
 
@@ -36,11 +38,11 @@ fn a_creation_is_read_like_the_end_unless_it_is_said_otherwise() {
 
 #[test]
 fn sessions_are_ended_as_the_mapping_says() {
-    let flag = Revoke::Flag { column: "active".into(), value: "it's".into() };
+    let flag = RevokeMethod::Flag { column: "active".into(), value: "it's".into() };
     for (more, revoke) in [
-        ("", Revoke::Delete),
-        ("revoke = \"delete\"", Revoke::Delete),
-        ("revoke = \"expire\"", Revoke::Expire),
+        ("", RevokeMethod::Delete),
+        ("revoke = \"delete\"", RevokeMethod::Delete),
+        ("revoke = \"expire\"", RevokeMethod::Expire),
         ("revoke = \"flag\"\nrevoke_column = \"active\"\nrevoke_value = \"it's\"", flag),
     ] {
         assert_eq!(mapping(more).revoke, revoke, "{more}");
@@ -52,7 +54,7 @@ fn a_file_needs_no_other_role_to_act_and_a_server_does() {
     let acts = |url: &str, more: &str| {
         let target =
             config(&format!("[[target]]\nname = \"main\"\nurl = \"{url}\"\n{more}")).targets.remove(0);
-        target.act.map(|address| address.to_string())
+        target.write_address.map(|address| address.to_string())
     };
     assert_eq!(acts("app.db", "").as_deref(), Some("sqlite:folder/app.db"));
     assert_eq!(acts("postgres://u@h/d", ""), None);
@@ -65,7 +67,7 @@ fn hosts_that_suspend_themselves_are_known_and_what_is_written_goes_before() {
         config(&format!("[[target]]\nname = \"main\"\nurl = \"{url}\"\n{more}"))
             .targets
             .remove(0)
-            .suspends_after
+            .autosuspend_after
     };
     let neon = "postgres://u@ep-1.eu.aws.neon.tech/d";
     assert_eq!(suspends(neon, ""), Some(SignedDuration::from_mins(5)));
@@ -79,23 +81,26 @@ fn what_is_written_of_alerts_changes_that_severity_and_nothing_else() {
         "[alerts.critical]\nrepeat = false\nrepeat_after = \"1h\"\n[alerts.high]\npending_looks = 7\nrepeat = true\n\
          [alerts.low]\nrepeat_after = \"1h\"\npending_for = 1\n",
     )
-    .rules;
-    let usual = AlertPolicy::of;
+    .checks;
+    let usual = AlertPolicy::for_severity;
     let (critical, high, low) = (Severity::Critical, Severity::High, Severity::Low);
-    assert_eq!(rules.policy(critical), AlertPolicy { repeat_after: None, ..usual(critical) });
-    assert_eq!(rules.policy(high), AlertPolicy { pending_looks: 7, ..usual(high) });
-    assert_eq!(rules.policy(Severity::Medium), usual(Severity::Medium));
+    assert_eq!(rules.alert_policy(critical), AlertPolicy { repeat_interval: None, ..usual(critical) });
+    assert_eq!(rules.alert_policy(high), AlertPolicy { failure_threshold: 7, ..usual(high) });
+    assert_eq!(rules.alert_policy(Severity::Medium), usual(Severity::Medium));
     let repeat_after = Some(SignedDuration::from_hours(1));
     let pending_for = SignedDuration::from_secs(1);
-    assert_eq!(rules.policy(low), AlertPolicy { repeat_after, pending_for, ..usual(low) });
+    assert_eq!(
+        rules.alert_policy(low),
+        AlertPolicy { repeat_interval: repeat_after, pending_duration: pending_for, ..usual(low) }
+    );
 }
 
 #[test]
 fn a_check_of_ones_own_is_one_statement_without_its_semicolon() {
     let text = "[[check]]\nid = \"mine\"\nsql = \"\"\"\n  SELECT ';' FROM a;;\n\"\"\"\nvalue = \"first\"\nthreshold = \"!= 0\"\n";
-    let rules = config(text).rules;
-    let check = &rules.custom[0];
-    assert_eq!((check.sql.as_str(), check.value), ("SELECT ';' FROM a", CustomValue::First));
+    let rules = config(text).checks;
+    let check = &rules.custom_checks[0];
+    assert_eq!((check.sql.as_str(), check.value), ("SELECT ';' FROM a", CustomValue::FirstNumber));
     assert_eq!((check.severity, check.action.as_str()), (Severity::Medium, ""));
     assert!(check.targets.is_empty(), "it looks at all of them");
 }
@@ -105,7 +110,7 @@ fn lines_are_about_the_only_target_unless_there_are_several() {
     let logs = "[[logs]]\nname = \"app\"\nfile = \"app.log\"\n";
     let one = config(&format!("{TARGET}{logs}"));
     assert_eq!(one.logs.sources[0].target, "main");
-    assert_eq!(one.logs.of("main").count(), 1);
+    assert_eq!(one.logs.sources_for_target("main").count(), 1);
     let two = format!("{TARGET}{}{logs}", TARGET.replace("main", "other"));
     assert_eq!(
         super::tests::problems(&two),
@@ -117,7 +122,7 @@ fn lines_are_about_the_only_target_unless_there_are_several() {
 fn a_provider_is_asked_below_its_address_without_a_slash_at_the_end() {
     let text = "[serve]\npublic_url = \"https://watch.example.org\"\n[openid]\nissuer = \"https://id.example.org/realm//\"\n\
                 client_id = \"watch\"\nadmins = [\"ops\"]\nscopes = []\n";
-    let openid = config(text).openid.unwrap();
+    let openid = config(text).oidc.unwrap();
     assert_eq!(openid.issuer, "https://id.example.org/realm");
     assert_eq!(openid.scopes, ["openid", "profile", "email"]);
     assert!(openid.client_secret.is_none() && openid.viewers.is_empty());
@@ -135,7 +140,7 @@ url = \"https://hooks.example.org/2\"
 ";
 
 fn told(config: &Config, target: &str, check: &str, severity: Severity) -> Vec<String> {
-    let told = config.serve.told(target, check, severity).into_iter();
+    let told = config.serve.channels_for(target, check, severity).into_iter();
     told.map(|channel| channel.name.clone()).collect()
 }
 
@@ -176,7 +181,7 @@ fn maintenance_lasts_from_its_begin_to_just_before_its_end() {
     );
     let serve = config(&text).serve;
     let quiet = |target: &str, check: &str, at: &str| {
-        serve.in_maintenance(target, check, sessionwatch_clock::parsed(at).unwrap())
+        serve.is_in_maintenance(target, check, sessionwatch_clock::parse_rfc3339(at).unwrap())
     };
     // Two o'clock in Berlin is one o'clock in UTC, in winter.
     for (at, is_quiet) in [
@@ -197,12 +202,14 @@ fn maintenance_lasts_from_its_begin_to_just_before_its_end() {
 /// The checks of the target by their schedules: seconds or the cron expression, whether deep, and how many checks.
 fn plan(text: &str) -> Vec<(String, bool, Vec<String>)> {
     let config = config(text);
-    let entries = config.plan(&config.targets[0]).into_iter();
+    let entries = config.check_schedules(&config.targets[0]).into_iter();
     let shown = |schedule: Schedule| match schedule {
         Schedule::Every(distance) => format!("{}s", distance.as_secs()),
         Schedule::Cron(cron, _) => cron.pattern.to_string(),
     };
-    entries.map(|entry| (shown(entry.schedule), entry.deep, entry.checks.into_iter().collect())).collect()
+    entries
+        .map(|entry| (shown(entry.schedule), entry.ignore_constraints, entry.checks.into_iter().collect()))
+        .collect()
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{
 
 /// Something wrong in a configuration file. Holds no value from the file that may be a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct ConfigProblem {
     /// Line and column, from 1.
     pub position: (usize, usize),
     /// The dotted path of the key; empty for the file as a whole.
@@ -16,94 +16,100 @@ pub struct Problem {
     /// What is wrong, and how to fix it.
     pub message: String,
     /// The line that it is about; nothing where none of it may be shown.
-    pub excerpt: Option<Excerpt>,
+    pub excerpt: Option<SourceExcerpt>,
 }
 
 /// A line of a file, with every value left out that may be a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Excerpt {
+pub struct SourceExcerpt {
     /// The line.
     pub line: String,
     /// The bytes of the line that the problem is about.
-    pub marked: Range<usize>,
+    pub highlighted: Range<usize>,
 }
 
 /// Collects what is wrong with a file.
 #[derive(Debug)]
-pub struct Problems<'a> {
+pub struct ProblemCollector<'a> {
     text: &'a str,
-    found: Vec<(Range<usize>, String)>,
+    reported: Vec<(Range<usize>, String)>,
     /// The paths of keys and sections, by where their value begins.
     paths: BTreeMap<usize, String>,
     hidden: Vec<Range<usize>>,
     /// Keys that are written with a wrong value, by where their section begins.
-    refused: BTreeSet<(usize, String)>,
+    invalid_keys: BTreeSet<(usize, String)>,
 }
 
-impl<'a> Problems<'a> {
+impl<'a> ProblemCollector<'a> {
     /// Starts without a problem.
     #[must_use]
     pub const fn new(text: &'a str) -> Self {
-        Self { text, found: Vec::new(), paths: BTreeMap::new(), hidden: Vec::new(), refused: BTreeSet::new() }
+        Self {
+            text,
+            reported: Vec::new(),
+            paths: BTreeMap::new(),
+            hidden: Vec::new(),
+            invalid_keys: BTreeSet::new(),
+        }
     }
 
     /// Adds a problem of the key or section whose value, or whose name, stands there.
     pub fn report(&mut self, span: Range<usize>, message: impl Into<String>) {
-        self.found.push((span, message.into()));
+        self.reported.push((span, message.into()));
     }
 
     /// How much is wrong.
     #[must_use]
     pub const fn count(&self) -> usize {
-        self.found.len()
+        self.reported.len()
     }
 
     /// Whether any of these keys of a section is written with a wrong value, which has been reported.
     #[must_use]
-    pub fn was_refused(&self, section: &Range<usize>, keys: &[&str]) -> bool {
-        keys.iter().any(|key| self.refused.contains(&(section.start, (*key).to_owned())))
+    pub fn has_invalid_key(&self, section: &Range<usize>, keys: &[&str]) -> bool {
+        keys.iter().any(|key| self.invalid_keys.contains(&(section.start, (*key).to_owned())))
     }
 
     /// Remembers that a key of a section is written with a wrong value.
-    pub(super) fn refuse(&mut self, section: usize, key: &str) {
-        self.refused.insert((section, key.to_owned()));
+    pub(super) fn mark_invalid(&mut self, section: usize, key: &str) {
+        self.invalid_keys.insert((section, key.to_owned()));
     }
 
     /// Remembers which key or section begins there.
-    pub(super) fn name(&mut self, start: usize, path: &str) {
+    pub(super) fn record_path(&mut self, start: usize, path: &str) {
         self.paths.entry(start).or_insert_with(|| path.to_owned());
     }
 
     /// Never shows what stands there.
-    pub(super) fn hide(&mut self, span: Range<usize>) {
+    pub(super) fn hide_span(&mut self, span: Range<usize>) {
         self.hidden.push(span);
     }
 
     /// A problem, without counting it among those of the file.
     #[must_use]
-    pub fn describe(&self, span: &Range<usize>, message: &str) -> Problem {
+    pub fn build_problem(&self, span: &Range<usize>, message: &str) -> ConfigProblem {
         let before = self.text.get(..span.start).unwrap_or(self.text);
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        Problem {
+        ConfigProblem {
             position: (line, column),
             path: self.paths.get(&span.start).cloned().unwrap_or_default(),
             message: message.to_owned(),
-            excerpt: self.excerpt(span),
+            excerpt: self.build_excerpt(span),
         }
     }
 
     /// Everything that is wrong, in the order of the file.
     #[must_use]
-    pub fn into_list(self) -> Vec<Problem> {
-        let described = self.found.iter().map(|(span, message)| self.describe(span, message));
-        let mut problems: Vec<Problem> = described.collect();
+    pub fn into_problems(self) -> Vec<ConfigProblem> {
+        let described = self.reported.iter().map(|(span, message)| self.build_problem(span, message));
+        let mut problems: Vec<ConfigProblem> = described.collect();
         problems.sort_by_key(|problem| problem.position);
         problems
     }
 
     /// The line of a place, with `…` for what may be a secret.
-    fn excerpt(&self, span: &Range<usize>) -> Option<Excerpt> {
+    fn build_excerpt(&self, span: &Range<usize>) -> Option<SourceExcerpt> {
         let before = self.text.get(..span.start)?;
         let start = before.rfind('\n').map_or(0, |at| at + 1);
         let end = self.text[span.start..].find('\n').map_or(self.text.len(), |at| span.start + at);
@@ -137,11 +143,11 @@ impl<'a> Problems<'a> {
         let last = (mark..=last).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(mark);
         let marked =
             if line.is_char_boundary(mark.min(line.len())) { mark.min(line.len())..last } else { 0..0 };
-        Some(Excerpt { line, marked })
+        Some(SourceExcerpt { line, highlighted: marked })
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for ConfigProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (line, column) = self.position;
         write!(f, "{line}:{column}: ")?;

@@ -9,41 +9,41 @@ use serde::{
 use serde_json::{Map, Value, json};
 
 /// The keyword of a value that may be shown to nobody.
-pub(super) const HOLDS_SECRET: &str = "writeOnly";
+pub(super) const SECRET_KEYWORD: &str = "writeOnly";
 /// The keyword for what holds where a key is not written and there is no default, in words.
-pub(super) const OTHERWISE: &str = "x-otherwise";
+pub(super) const DEFAULT_TEXT_KEYWORD: &str = "x-otherwise";
 /// The keyword of a key that must be written. It is an `Option` all the same, so that everything else of a section can be
 /// checked where it is missing.
-const REQUIRED: &str = "x-required";
+const REQUIRED_KEYWORD: &str = "x-required";
 /// The format of a time; its bounds are those of the number of seconds.
-pub(super) const DURATION: &str = "duration";
+pub(super) const DURATION_FORMAT: &str = "duration";
 
 /// Text of a form of its own, by the schema's keyword `format`.
 #[derive(Clone, Copy, Debug)]
-pub struct Format {
+pub struct TextFormat {
     /// The keyword's value.
     pub name: &'static str,
     /// What it must be, in words.
-    pub expected: fn() -> String,
+    pub describe: fn() -> String,
     /// Returns an error that begins with a semicolon, or is empty, if the text is not of that form.
     pub check: fn(&str) -> Result<(), String>,
 }
 
 /// The schema of a struct without references, and without `null`, which TOML has not.
 #[must_use]
-pub fn schema_of<T: JsonSchema>() -> Value {
+pub fn schema_for<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.inline_subschemas = true;
         settings.meta_schema = None;
     });
     let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
-    simplify(&mut schema);
+    simplify_schema(&mut schema);
     schema
 }
 
 /// Takes out what says that a value may be null, makes an enumeration of constants a list of words, and joins lines of
 /// descriptions.
-fn simplify(schema: &mut Value) {
+fn simplify_schema(schema: &mut Value) {
     let Value::Object(object) = schema else { return };
     for keyword in ["anyOf", "oneOf"] {
         let Some(Value::Array(mut variants)) = object.remove(keyword) else { continue };
@@ -53,7 +53,7 @@ fn simplify(schema: &mut Value) {
             let missing: Map<String, Value> =
                 missing.map(|(key, value)| (key.clone(), value.clone())).collect();
             object.extend(missing);
-        } else if let Some(words) = words(&variants) {
+        } else if let Some(words) = enum_words(&variants) {
             object.insert("type".into(), json!("string"));
             object.insert("enum".into(), words);
         } else {
@@ -80,15 +80,15 @@ fn simplify(schema: &mut Value) {
     object.remove("title");
     for value in object.values_mut() {
         match value {
-            Value::Object(_) => simplify(value),
-            Value::Array(values) => values.iter_mut().for_each(simplify),
+            Value::Object(_) => simplify_schema(value),
+            Value::Array(values) => values.iter_mut().for_each(simplify_schema),
             _ => {}
         }
     }
     if let Some(Value::Object(properties)) = object.get_mut("properties") {
-        properties.values_mut().for_each(simplify);
+        properties.values_mut().for_each(simplify_schema);
         let is_required = |property: &mut Value| {
-            property.as_object_mut().and_then(|property| property.remove(REQUIRED)).is_some()
+            property.as_object_mut().and_then(|property| property.remove(REQUIRED_KEYWORD)).is_some()
         };
         let required =
             properties.iter_mut().filter_map(|(name, property)| is_required(property).then(|| json!(name)));
@@ -102,7 +102,7 @@ fn simplify(schema: &mut Value) {
 }
 
 /// The words of an enumeration whose variants are constants, or lists of them.
-fn words(variants: &[Value]) -> Option<Value> {
+fn enum_words(variants: &[Value]) -> Option<Value> {
     let words = variants.iter().map(|variant| match (&variant["const"], &variant["enum"]) {
         (Value::String(word), _) => Some(vec![json!(word)]),
         (_, Value::Array(words)) => Some(words.clone()),
@@ -116,13 +116,14 @@ fn words(variants: &[Value]) -> Option<Value> {
 
 /// What a value must be, in words.
 #[must_use]
-pub(super) fn described(schema: &Value, formats: &[Format]) -> String {
-    let bounds =
-        |schema: &Value| format!("from {} to {}", number(&schema["minimum"]), number(&schema["maximum"]));
+pub(super) fn describe_value(schema: &Value, formats: &[TextFormat]) -> String {
+    let bounds = |schema: &Value| {
+        format!("from {} to {}", format_number(&schema["minimum"]), format_number(&schema["maximum"]))
+    };
     if let Some(format) = formats.iter().find(|format| schema["format"] == format.name) {
-        return (format.expected)();
+        return (format.describe)();
     }
-    if schema["format"] == DURATION {
+    if schema["format"] == DURATION_FORMAT {
         let seconds = &schema["oneOf"][1];
         return format!("a time such as \"90s\", \"5m\", \"6h\" or \"1d\", {} seconds", bounds(seconds));
     }
@@ -140,35 +141,35 @@ pub(super) fn described(schema: &Value, formats: &[Format]) -> String {
 }
 
 /// A number without a fraction that says nothing.
-fn number(number: &Value) -> String {
+fn format_number(number: &Value) -> String {
     number.as_f64().map_or_else(|| number.to_string(), |number| number.to_string())
 }
 
 /// The names of a struct's fields as they are written, in their order.
 #[must_use]
-pub fn fields<T: DeserializeOwned>() -> &'static [&'static str] {
+pub fn field_names<T: DeserializeOwned>() -> &'static [&'static str] {
     let mut fields: &'static [&'static str] = &[];
     // The error is what ends it: there is nothing to deserialize.
-    let _ = T::deserialize(FieldNames { fields: &mut fields, below: None });
+    let _ = T::deserialize(FieldNamesDeserializer { fields: &mut fields, nested_field: None });
     fields
 }
 
 /// The names of the fields of a struct that is a field of another, in their order.
 #[must_use]
-pub fn fields_below<T: DeserializeOwned>(field: &str) -> &'static [&'static str] {
+pub fn nested_field_names<T: DeserializeOwned>(field: &str) -> &'static [&'static str] {
     let mut fields: &'static [&'static str] = &[];
-    let _ = T::deserialize(FieldNames { fields: &mut fields, below: Some(field) });
+    let _ = T::deserialize(FieldNamesDeserializer { fields: &mut fields, nested_field: Some(field) });
     fields
 }
 
 /// Learns the names of fields instead of deserializing.
-struct FieldNames<'a> {
+struct FieldNamesDeserializer<'a> {
     fields: &'a mut &'static [&'static str],
     /// The field whose own fields are asked for.
-    below: Option<&'a str>,
+    nested_field: Option<&'a str>,
 }
 
-impl<'de> Deserializer<'de> for FieldNames<'_> {
+impl<'de> Deserializer<'de> for FieldNamesDeserializer<'_> {
     type Error = de::value::Error;
 
     fn deserialize_struct<V: de::Visitor<'de>>(
@@ -177,7 +178,7 @@ impl<'de> Deserializer<'de> for FieldNames<'_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Self::Error> {
-        if self.below.is_some() {
+        if self.nested_field.is_some() {
             return visitor.visit_map(self);
         }
         *self.fields = fields;
@@ -195,18 +196,18 @@ impl<'de> Deserializer<'de> for FieldNames<'_> {
 }
 
 /// One entry: the field whose own fields are asked for.
-impl<'de> de::MapAccess<'de> for FieldNames<'_> {
+impl<'de> de::MapAccess<'de> for FieldNamesDeserializer<'_> {
     type Error = de::value::Error;
 
     fn next_key_seed<K: de::DeserializeSeed<'de>>(
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, Self::Error> {
-        self.below.take().map(|field| seed.deserialize(field.into_deserializer())).transpose()
+        self.nested_field.take().map(|field| seed.deserialize(field.into_deserializer())).transpose()
     }
 
     fn next_value_seed<V: de::DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Self::Error> {
-        seed.deserialize(FieldNames { fields: self.fields, below: None })
+        seed.deserialize(FieldNamesDeserializer { fields: self.fields, nested_field: None })
     }
 }
 
@@ -215,7 +216,7 @@ mod tests {
     use serde::Deserialize;
 
     use super::{
-        super::{Seconds, Written},
+        super::{BoundedSeconds, WithSpan},
         *,
     };
 
@@ -236,12 +237,12 @@ mod tests {
     struct About {
         /// Who.
         #[schemars(extend("x-required" = true))]
-        who: Option<Written<String>>,
+        who: Option<WithSpan<String>>,
         /// How often.
         #[schemars(range(min = 1, max = 600))]
         often: Option<u64>,
         mood: Option<Mood>,
-        every: Option<Written<Seconds<60, 3_600>>>,
+        every: Option<WithSpan<BoundedSeconds<60, 3_600>>>,
         share: f64,
     }
 
@@ -259,18 +260,18 @@ mod tests {
 
     #[test]
     fn a_schema_has_bounds_words_defaults_and_what_is_required() {
-        let schema = schema_of::<About>();
+        let schema = schema_for::<About>();
         assert_eq!(schema["description"], "What is written about it");
         assert_eq!(schema["required"], json!(["who"]));
-        let of = |key: &str| described(&schema["properties"][key], &[]);
+        let of = |key: &str| describe_value(&schema["properties"][key], &[]);
         assert_eq!(of("who"), "text in quotes");
         assert_eq!(of("often"), "a whole number from 1 to 600");
         assert_eq!(of("mood"), "one of \"good\", \"very-bad\"");
         assert_eq!(of("every"), "a time such as \"90s\", \"5m\", \"6h\" or \"1d\", from 60 to 3600 seconds");
         assert_eq!(schema["properties"]["share"]["default"], 0.5);
         assert!(schema["properties"]["often"].get("default").is_none());
-        assert_eq!(fields::<About>(), ["who", "often", "mood", "every", "share"]);
-        assert_eq!(fields_below::<Around>("about"), fields::<About>());
-        assert!(fields_below::<Around>("other").is_empty());
+        assert_eq!(field_names::<About>(), ["who", "often", "mood", "every", "share"]);
+        assert_eq!(nested_field_names::<Around>("about"), field_names::<About>());
+        assert!(nested_field_names::<Around>("other").is_empty());
     }
 }

@@ -6,7 +6,7 @@ use credentials::Secret;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer};
 
-use super::{Problems, Written, schema::HOLDS_SECRET};
+use super::{ProblemCollector, WithSpan, schema::SECRET_KEYWORD};
 use crate::environment;
 
 /// A text that may be a secret, as written: `${NAME}` stands for a variable of the environment.
@@ -43,7 +43,7 @@ impl JsonSchema for SecretText {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", HOLDS_SECRET: true })
+        json_schema!({ "type": "string", SECRET_KEYWORD: true })
     }
 }
 
@@ -53,22 +53,22 @@ pub struct SecretKeys<'a> {
     /// The name of the key that holds the text; that of the file ends in `_file`.
     pub name: &'static str,
     /// The text.
-    pub text: Option<&'a Written<SecretText>>,
+    pub text: Option<&'a WithSpan<SecretText>>,
     /// The file.
-    pub file: Option<&'a Written<String>>,
+    pub file: Option<&'a WithSpan<String>>,
 }
 
 /// What comes of [`SecretKeys`].
 #[derive(Clone, Debug)]
-pub enum Lookup {
+pub enum SecretLookup {
     /// Neither key is written.
     Absent,
     /// What is written is wrong, which has been reported.
-    Refused,
+    Invalid,
     /// The secret.
-    Found(Written<Secret>),
+    Found(WithSpan<Secret>),
     /// What it refers to is not there at present.
-    Missing(Written<String>),
+    Unresolved(WithSpan<String>),
 }
 
 impl SecretKeys<'_> {
@@ -79,21 +79,21 @@ impl SecretKeys<'_> {
     }
 
     /// The secret that is written; files are relative to the folder.
-    pub fn look_up(&self, folder: &Path, problems: &mut Problems<'_>) -> Lookup {
+    pub fn read_secret(&self, folder: &Path, problems: &mut ProblemCollector<'_>) -> SecretLookup {
         let (span, found) = match (self.text, self.file) {
             (Some(_), Some(file)) => {
                 let name = self.name;
                 problems
                     .report(file.span(), format!("{name} and {name}_file are both written: leave one out"));
-                return Lookup::Refused;
+                return SecretLookup::Invalid;
             }
-            (Some(text), None) => (text.span(), environment::secret(Ok(text.expose()))),
-            (None, Some(file)) => (file.span(), environment::secret(Err(folder.join(file.as_str())))),
-            (None, None) => return Lookup::Absent,
+            (Some(text), None) => (text.span(), environment::read_secret(Ok(text.expose()))),
+            (None, Some(file)) => (file.span(), environment::read_secret(Err(folder.join(file.as_str())))),
+            (None, None) => return SecretLookup::Absent,
         };
         match found {
-            Ok(secret) => Lookup::Found(Written::new(span, secret)),
-            Err(missing) => Lookup::Missing(Written::new(span, missing)),
+            Ok(secret) => SecretLookup::Found(WithSpan::new(span, secret)),
+            Err(missing) => SecretLookup::Unresolved(WithSpan::new(span, missing)),
         }
     }
 }
@@ -103,10 +103,10 @@ impl SecretKeys<'_> {
 /// # Errors
 ///
 /// If it cannot be read, or holds no certificate.
-pub fn certificates(path: &Path) -> Result<Vec<u8>, String> {
-    const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
+pub fn read_certificates(path: &Path) -> Result<Vec<u8>, String> {
+    const PEM_CERTIFICATE_HEADER: &[u8] = b"-----BEGIN CERTIFICATE-----";
     let pem = std::fs::read(path).map_err(|_| format!("cannot read {}", path.display()))?;
-    if pem.windows(BEGIN.len()).any(|part| part == BEGIN) {
+    if pem.windows(PEM_CERTIFICATE_HEADER.len()).any(|part| part == PEM_CERTIFICATE_HEADER) {
         Ok(pem)
     } else {
         Err(format!("{} holds no certificate in PEM form", path.display()))

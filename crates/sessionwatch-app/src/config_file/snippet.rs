@@ -4,11 +4,11 @@ use std::path::Path;
 
 use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 
-use super::Problem;
+use super::ConfigProblem;
 
 /// A problem with its line and a mark below what it is about.
 #[must_use]
-pub fn render(problem: &Problem, file: &Path, is_colored: bool) -> String {
+pub fn render_problem(problem: &ConfigProblem, file: &Path, is_colored: bool) -> String {
     let title = match problem.path.as_str() {
         "" => problem.message.clone(),
         path => format!("{path}: {}", problem.message),
@@ -21,7 +21,7 @@ pub fn render(problem: &Problem, file: &Path, is_colored: bool) -> String {
             Snippet::source(&excerpt.line)
                 .line_start(line)
                 .path(&file)
-                .annotation(AnnotationKind::Primary.span(excerpt.marked.clone())),
+                .annotation(AnnotationKind::Primary.span(excerpt.highlighted.clone())),
         ),
         None => title.element(Origin::path(&file).line(line).char_column(column)),
     }];

@@ -3,65 +3,65 @@
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::Command;
+use super::DaemonCommand;
 use crate::config::{Config, ConfigError};
 
 /// What waits to be done.
 #[derive(Debug)]
-pub(super) struct Commands {
-    received: UnboundedReceiver<Command>,
+pub(super) struct CommandQueue {
+    received: UnboundedReceiver<DaemonCommand>,
     /// How often the daemon was asked to stop, and has not been told yet.
-    stops: u64,
-    reload: Option<Box<Result<Config, ConfigError>>>,
+    pending_stops: u64,
+    pending_reload: Option<Box<Result<Config, ConfigError>>>,
 }
 
-impl Commands {
-    pub(super) const fn new(received: UnboundedReceiver<Command>) -> Self {
-        Self { received, stops: 0, reload: None }
+impl CommandQueue {
+    pub(super) const fn new(received: UnboundedReceiver<DaemonCommand>) -> Self {
+        Self { received, pending_stops: 0, pending_reload: None }
     }
 
-    fn take_in(&mut self, command: Command) {
+    fn enqueue(&mut self, command: DaemonCommand) {
         match command {
-            Command::Stop => self.stops += 1,
-            Command::Reload(config) => self.reload = Some(config),
+            DaemonCommand::Stop => self.pending_stops += 1,
+            DaemonCommand::Reload(config) => self.pending_reload = Some(config),
         }
     }
 
     /// Takes in what has been asked meanwhile.
-    fn catch_up(&mut self) {
+    fn drain_received(&mut self) {
         while let Ok(command) = self.received.try_recv() {
-            self.take_in(command);
+            self.enqueue(command);
         }
     }
 
     /// Returns `true` if the daemon is to stop.
-    pub(super) fn is_stop_asked(&mut self) -> bool {
-        self.catch_up();
-        self.stops > 0
+    pub(super) fn check_stop_requested(&mut self) -> bool {
+        self.drain_received();
+        self.pending_stops > 0
     }
 
     /// What to do next. Returns `None` once nobody is left who could ask.
-    pub(super) async fn next(&mut self) -> Option<Command> {
-        self.catch_up();
-        if self.stops == 0 && self.reload.is_none() {
+    pub(super) async fn next_command(&mut self) -> Option<DaemonCommand> {
+        self.drain_received();
+        if self.pending_stops == 0 && self.pending_reload.is_none() {
             let command = self.received.recv().await?;
-            self.take_in(command);
-            self.catch_up();
+            self.enqueue(command);
+            self.drain_received();
         }
-        if self.stops > 0 {
-            self.stops -= 1;
-            return Some(Command::Stop);
+        if self.pending_stops > 0 {
+            self.pending_stops -= 1;
+            return Some(DaemonCommand::Stop);
         }
-        self.reload.take().map(Command::Reload)
+        self.pending_reload.take().map(DaemonCommand::Reload)
     }
 
     /// Waits until the daemon, which is stopping, is asked to stop once more.
-    pub(super) async fn asked_again(&mut self) {
+    pub(super) async fn wait_for_second_stop(&mut self) {
         loop {
-            match self.next().await {
-                Some(Command::Stop) => return,
+            match self.next_command().await {
+                Some(DaemonCommand::Stop) => return,
                 // It is too late for that.
-                Some(Command::Reload(_)) => {}
+                Some(DaemonCommand::Reload(_)) => {}
                 // Nobody who could ask is nobody who asks.
                 None => std::future::pending().await,
             }
@@ -75,33 +75,33 @@ mod tests {
 
     use super::*;
 
-    fn configuration(targets: usize) -> Command {
+    fn configuration(targets: usize) -> DaemonCommand {
         let target = |number| format!("[[target]]\nname = \"t{number}\"\nurl = \"sqlite:a.db\"\n");
         let text: String = (0..targets).map(target).collect();
-        Command::Reload(Box::new(Config::parse(std::path::Path::new("/x/sessionwatch.toml"), &text)))
+        DaemonCommand::Reload(Box::new(Config::parse(std::path::Path::new("/x/sessionwatch.toml"), &text)))
     }
 
-    fn targets(command: Option<Command>) -> usize {
-        let Some(Command::Reload(config)) = command else { panic!("{command:?}") };
+    fn targets(command: Option<DaemonCommand>) -> usize {
+        let Some(DaemonCommand::Reload(config)) = command else { panic!("{command:?}") };
         config.unwrap().targets.len()
     }
 
     #[tokio::test]
     async fn the_last_configuration_is_used_and_to_stop_comes_first() {
         let (sender, received) = unbounded_channel();
-        let mut commands = Commands::new(received);
+        let mut commands = CommandQueue::new(received);
         (1..=80).for_each(|targets| sender.send(configuration(targets)).unwrap());
-        assert_eq!(targets(commands.next().await), 80);
+        assert_eq!(targets(commands.next_command().await), 80);
         (1..=80).for_each(|targets| sender.send(configuration(targets)).unwrap());
-        assert!(!commands.is_stop_asked());
-        sender.send(Command::Stop).unwrap();
+        assert!(!commands.check_stop_requested());
+        sender.send(DaemonCommand::Stop).unwrap();
         sender.send(configuration(3)).unwrap();
-        sender.send(Command::Stop).unwrap();
-        assert!(commands.is_stop_asked());
-        assert!(matches!(commands.next().await, Some(Command::Stop)));
-        commands.asked_again().await;
-        assert_eq!(targets(commands.next().await), 3);
+        sender.send(DaemonCommand::Stop).unwrap();
+        assert!(commands.check_stop_requested());
+        assert!(matches!(commands.next_command().await, Some(DaemonCommand::Stop)));
+        commands.wait_for_second_stop().await;
+        assert_eq!(targets(commands.next_command().await), 3);
         drop(sender);
-        assert!(commands.next().await.is_none());
+        assert!(commands.next_command().await.is_none());
     }
 }

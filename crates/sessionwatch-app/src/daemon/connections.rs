@@ -25,82 +25,89 @@ const MAX_CONNECTIONS: u64 = 1_024;
 /// Open files that are left to everything else.
 const RESERVED_OPEN_FILES: u64 = 256;
 /// Of few open files, the share that connections may take: one in so many.
-const SHARE: u64 = 4;
+const OPEN_FILES_DIVISOR: u64 = 4;
 
 /// Connections that are open, by when they came.
 #[derive(Clone, Debug)]
-pub(super) struct Connections {
-    open: Arc<Mutex<Open>>,
+pub(super) struct ConnectionLimiter {
+    table: Arc<Mutex<ConnectionTable>>,
     limit: usize,
 }
 
 #[derive(Debug, Default)]
-struct Open {
-    next: u64,
-    held: BTreeMap<u64, Held>,
+struct ConnectionTable {
+    next_id: u64,
+    connections: BTreeMap<u64, OpenConnection>,
 }
 
 #[derive(Debug)]
-struct Held {
-    from: Option<IpAddr>,
+struct OpenConnection {
+    client_ip: Option<IpAddr>,
     /// Requests that were begun, and those that are not answered yet.
-    begun: u64,
-    running: u64,
+    started_requests: u64,
+    running_requests: u64,
     /// Closes the connection when it is dropped.
     _close: oneshot::Sender<()>,
 }
 
-impl Connections {
+impl ConnectionLimiter {
     /// As many as the limit of open files allows.
     pub(super) fn new() -> Self {
         let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let files = files.unwrap_or(u64::MAX);
-        let limit = files.saturating_sub(RESERVED_OPEN_FILES).max(files / SHARE).clamp(1, MAX_CONNECTIONS);
-        Self { open: Arc::default(), limit: usize::try_from(limit).unwrap_or(usize::MAX) }
+        let limit = files
+            .saturating_sub(RESERVED_OPEN_FILES)
+            .max(files / OPEN_FILES_DIVISOR)
+            .clamp(1, MAX_CONNECTIONS);
+        Self { table: Arc::default(), limit: usize::try_from(limit).unwrap_or(usize::MAX) }
     }
 
     /// Takes a place, and makes room for that if need be.
-    fn take(&self, from: Option<IpAddr>) -> Place {
+    fn acquire(&self, from: Option<IpAddr>) -> ConnectionSlot {
         let (close, closed) = oneshot::channel();
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        while open.held.len() >= self.limit && open.make_room() {}
-        let number = open.next;
-        open.next += 1;
-        open.held.insert(number, Held { from, begun: 0, running: 0, _close: close });
+        let mut open = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        while open.connections.len() >= self.limit && open.evict_connection() {}
+        let number = open.next_id;
+        open.next_id += 1;
+        open.connections.insert(
+            number,
+            OpenConnection { client_ip: from, started_requests: 0, running_requests: 0, _close: close },
+        );
         drop(open);
-        Place { number, open: Arc::clone(&self.open), closed, is_closed: false }
+        ConnectionSlot { id: number, table: Arc::clone(&self.table), closed, is_closed: false }
     }
 }
 
-impl Open {
+impl ConnectionTable {
     /// Closes a connection: of the address with the most, the one that came first, and rather one without a request than
     /// one that waits for the next, and rather that than one that waits for an answer. Returns `false` if there is none.
-    fn make_room(&mut self) -> bool {
+    fn evict_connection(&mut self) -> bool {
         let mut counts = BTreeMap::<Option<IpAddr>, usize>::new();
-        for held in self.held.values() {
-            *counts.entry(held.from).or_default() += 1;
+        for held in self.connections.values() {
+            *counts.entry(held.client_ip).or_default() += 1;
         }
         let Some(crowd) = counts.into_iter().max_by_key(|(_, count)| *count).map(|(from, _)| from) else {
             return false;
         };
-        let of_crowd = self.held.iter().filter(|(_, held)| held.from == crowd);
-        let first = of_crowd.min_by_key(|(number, held)| (held.running > 0, held.begun > 0, **number));
+        let of_crowd = self.connections.iter().filter(|(_, held)| held.client_ip == crowd);
+        let first = of_crowd
+            .min_by_key(|(number, held)| (held.running_requests > 0, held.started_requests > 0, **number));
         let first = first.map(|(number, _)| *number);
-        first.is_some_and(|number| self.held.remove(&number).is_some())
+        first.is_some_and(|number| self.connections.remove(&number).is_some())
     }
 }
 
 /// A place among the connections, until it is dropped.
 #[derive(Debug)]
-struct Place {
-    number: u64,
-    open: Arc<Mutex<Open>>,
+struct ConnectionSlot {
+    id: u64,
+    table: Arc<Mutex<ConnectionTable>>,
     /// Ends when somebody else was given the place.
     closed: oneshot::Receiver<()>,
     is_closed: bool,
 }
 
-impl Place {
+impl ConnectionSlot {
     fn poll_closed(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         // Once it has ended, it is not to be asked again.
         self.is_closed = self.is_closed || Pin::new(&mut self.closed).poll(context).is_ready();
@@ -108,54 +115,57 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).held.remove(&self.number);
+        self.table.lock().unwrap_or_else(PoisonError::into_inner).connections.remove(&self.id);
     }
 }
 
 /// Accepts connections that take a place.
 #[derive(Clone, Debug)]
-pub(super) struct Acceptor(pub(super) Connections);
+pub(super) struct LimitedAcceptor(pub(super) ConnectionLimiter);
 
-impl<S: Send + 'static> Accept<TcpStream, S> for Acceptor {
-    type Stream = Connection;
-    type Service = Requests<S>;
-    type Future = std::future::Ready<io::Result<(Connection, Requests<S>)>>;
+impl<S: Send + 'static> Accept<TcpStream, S> for LimitedAcceptor {
+    type Stream = LimitedConnection;
+    type Service = RequestTracker<S>;
+    type Future = std::future::Ready<io::Result<(LimitedConnection, RequestTracker<S>)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let from = stream.peer_addr().ok().map(|peer| peer.ip().to_canonical());
-        let place = self.0.take(from);
-        let (number, open) = (place.number, Arc::clone(&place.open));
-        std::future::ready(Ok((Connection { stream, place }, Requests { service, number, open })))
+        let place = self.0.acquire(from);
+        let (number, open) = (place.id, Arc::clone(&place.table));
+        std::future::ready(Ok((
+            LimitedConnection { stream, slot: place },
+            RequestTracker { service, connection_id: number, table: open },
+        )))
     }
 }
 
 /// A connection that ends when its place is given to another one.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(super) struct LimitedConnection {
     stream: TcpStream,
-    place: Place,
+    slot: ConnectionSlot,
 }
 
-impl AsyncRead for Connection {
+impl AsyncRead for LimitedConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.place.poll_closed(context)?;
+        self.slot.poll_closed(context)?;
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
 
-impl AsyncWrite for Connection {
+impl AsyncWrite for LimitedConnection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.place.poll_closed(context)?;
+        self.slot.poll_closed(context)?;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -172,7 +182,7 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.place.poll_closed(context)?;
+        self.slot.poll_closed(context)?;
         Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
     }
 
@@ -183,28 +193,28 @@ impl AsyncWrite for Connection {
 
 /// Notes what is asked over a connection.
 #[derive(Clone, Debug)]
-pub(super) struct Requests<S> {
+pub(super) struct RequestTracker<S> {
     service: S,
-    number: u64,
-    open: Arc<Mutex<Open>>,
+    connection_id: u64,
+    table: Arc<Mutex<ConnectionTable>>,
 }
 
 /// A request that is not answered yet, until it is dropped.
-struct Running {
-    number: u64,
-    open: Arc<Mutex<Open>>,
+struct RunningRequest {
+    connection_id: u64,
+    table: Arc<Mutex<ConnectionTable>>,
 }
 
-impl Drop for Running {
+impl Drop for RunningRequest {
     fn drop(&mut self) {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(held) = open.held.get_mut(&self.number) {
-            held.running -= 1;
+        let mut open = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(held) = open.connections.get_mut(&self.connection_id) {
+            held.running_requests -= 1;
         }
     }
 }
 
-impl<S, B> Service<Request<B>> for Requests<S>
+impl<S, B> Service<Request<B>> for RequestTracker<S>
 where
     S: Service<Request<B>>,
     S::Future: Send + 'static,
@@ -221,12 +231,12 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         if let Some(held) =
-            self.open.lock().unwrap_or_else(PoisonError::into_inner).held.get_mut(&self.number)
+            self.table.lock().unwrap_or_else(PoisonError::into_inner).connections.get_mut(&self.connection_id)
         {
-            held.begun += 1;
-            held.running += 1;
+            held.started_requests += 1;
+            held.running_requests += 1;
         }
-        let running = Running { number: self.number, open: Arc::clone(&self.open) };
+        let running = RunningRequest { connection_id: self.connection_id, table: Arc::clone(&self.table) };
         let answer = self.service.call(request);
         Box::pin(async move {
             let _running = running;
@@ -241,23 +251,28 @@ mod tests {
 
     #[test]
     fn who_waits_longest_of_the_largest_crowd_makes_room() {
-        let connections = Connections { open: Arc::default(), limit: 3 };
+        let connections = ConnectionLimiter { table: Arc::default(), limit: 3 };
         let from = |last: u8| Some(IpAddr::from([192, 0, 2, last]));
         let is_closed =
-            |place: &mut Place| place.closed.try_recv() != Err(oneshot::error::TryRecvError::Empty);
+            |place: &mut ConnectionSlot| place.closed.try_recv() != Err(oneshot::error::TryRecvError::Empty);
         let (mut single, mut first, mut second) =
-            (connections.take(from(9)), connections.take(from(1)), connections.take(from(1)));
-        connections.open.lock().unwrap().held.get_mut(&first.number).unwrap().begun = 1;
-        let mut third = connections.take(from(1));
+            (connections.acquire(from(9)), connections.acquire(from(1)), connections.acquire(from(1)));
+        connections.table.lock().unwrap().connections.get_mut(&first.id).unwrap().started_requests = 1;
+        let mut third = connections.acquire(from(1));
         assert!(is_closed(&mut second) && !is_closed(&mut first) && !is_closed(&mut single));
-        let running =
-            connections.open.lock().unwrap().held.get_mut(&third.number).map(|held| held.running = 1);
+        let running = connections
+            .table
+            .lock()
+            .unwrap()
+            .connections
+            .get_mut(&third.id)
+            .map(|held| held.running_requests = 1);
         assert!(running.is_some());
-        let _fourth = connections.take(from(7));
+        let _fourth = connections.acquire(from(7));
         assert!(is_closed(&mut first) && !is_closed(&mut third) && !is_closed(&mut single));
         drop(third);
-        let mut fifth = connections.take(from(1));
+        let mut fifth = connections.acquire(from(1));
         assert!(!is_closed(&mut single) && !is_closed(&mut fifth));
-        assert_eq!(connections.open.lock().unwrap().held.len(), 3);
+        assert_eq!(connections.table.lock().unwrap().connections.len(), 3);
     }
 }

@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use sessionwatch_core::{duration::SECOND, instant::Instant};
+use sessionwatch_core::{duration::SECOND, timestamp::UtcTimestamp};
 use sessionwatch_store::{
     Store, StoreError,
-    db::Db,
-    outbox::{self, Due},
+    outbox::{self, OutboxMessage},
     silences,
+    transaction::Tx,
 };
 use tokio::time::{Instant as Monotonic, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -15,39 +15,43 @@ use tokio_util::sync::CancellationToken;
 use super::{
     DaemonState,
     metrics::DeliveryOutcome,
+    scheduled_report::{self, ReportSender},
     tasks::{TaskGroup, wait_to_retry},
-    weekly::{self, Weekly},
 };
 use crate::{
     alerts,
-    app::{LiveEvent, leadership::DELIVERY},
+    app::{LiveEvent, leadership::DELIVERY_LEASE},
     blocking,
     config::Config,
-    notify::{self, Channel, DeliveryError, Kind, Message, Sender},
+    notify::{self, ChannelKind, ChannelSender, DeliveryError, NotificationChannel, NotificationMessage},
 };
 
 /// How often the outbox is looked at without being told to.
-const PERIOD: Duration = Duration::from_secs(5);
+const OUTBOX_POLL_INTERVAL: Duration = Duration::from_secs(5);
 /// Messages that are read at once, and told together at most.
-const AT_ONCE: u32 = 1_000;
+const DELIVERY_BATCH_SIZE: u32 = 1_000;
 /// How long to wait before a store that failed is asked again.
 const STORE_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a delivery that is under way may still take when this daemon is to stop or to go on otherwise.
-const GRACE: Duration = Duration::from_secs(3);
+const DELIVERY_DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 /// Attempts that fail before others are told.
-const PATIENT: u32 = 5;
+const FAILURES_BEFORE_ALERT: u32 = 5;
 
 /// Delivers, while this daemon leads the delivery, until it is asked to stop.
 pub(super) async fn run(state: Arc<DaemonState>, config: Arc<Config>, stop: CancellationToken) {
-    while let Some(term) = stop.run_until_cancelled(state.app.leadership.lead(DELIVERY)).await {
+    while let Some(term) =
+        stop.run_until_cancelled(state.app.lease_manager.wait_for_lease(DELIVERY_LEASE)).await
+    {
         // What an earlier leader was sending may have arrived.
-        let (store, clock) =
-            (state.app.leadership.fenced(&state.app.store, DELIVERY, term), state.app.clock.clone());
-        let resumed = blocking::write(&store, move |db| {
+        let (store, clock) = (
+            state.app.lease_manager.fenced_store(&state.app.store, DELIVERY_LEASE, term),
+            state.app.clock.clone(),
+        );
+        let resumed = blocking::write_store(&store, move |db| {
             let now = clock.now();
-            outbox::rebase(db, now)?;
-            silences::rebase(db, now)?;
-            outbox::resume(db)
+            outbox::clamp_future_due(db, now)?;
+            silences::clamp_future_starts(db, now)?;
+            outbox::requeue_in_flight(db)
         });
         match resumed.await {
             Ok(0) => {}
@@ -61,50 +65,55 @@ pub(super) async fn run(state: Arc<DaemonState>, config: Arc<Config>, stop: Canc
                 continue;
             }
         }
-        lead(&state, &config, term, &stop).await;
+        run_while_leading(&state, &config, term, &stop).await;
     }
 }
 
 /// Delivers until this daemon leads no more, or is asked to stop.
-async fn lead(state: &Arc<DaemonState>, config: &Arc<Config>, term: i64, stop: &CancellationToken) {
-    let workers = TaskGroup::new(state.failures.clone());
+async fn run_while_leading(
+    state: &Arc<DaemonState>,
+    config: &Arc<Config>,
+    epoch: i64,
+    stop: &CancellationToken,
+) {
+    let workers = TaskGroup::new(state.fatal_errors.clone());
     // What is under way when its time is up is dropped, and made again later, with the same key and marked.
     let drop_all = CancellationToken::new();
     for channel in config.serve.channels.clone() {
-        let worker = Arc::new(Worker {
+        let worker = Arc::new(ChannelWorker {
             state: Arc::clone(state),
             config: Arc::clone(config),
             channel,
-            store: state.app.leadership.fenced(&state.app.store, DELIVERY, term),
-            stop: workers.token(),
+            store: state.app.lease_manager.fenced_store(&state.app.store, DELIVERY_LEASE, epoch),
+            stop: workers.stop_token(),
         });
         let dropped = drop_all.clone();
         workers.spawn("the delivery of a channel", async move {
             dropped.run_until_cancelled(worker.run()).await;
         });
     }
-    if let Some(report) = config.serve.report.clone() {
-        let (state, config, stop) = (Arc::clone(state), Arc::clone(config), workers.token());
-        let weekly = Weekly { state, config, report, term, stop };
-        workers.spawn("the sending of the checklist", weekly::run(weekly));
+    if let Some(report) = config.serve.scheduled_report.clone() {
+        let (state, config, stop) = (Arc::clone(state), Arc::clone(config), workers.stop_token());
+        let weekly = ReportSender { state, config, report, epoch, stop };
+        workers.spawn("the sending of the checklist", scheduled_report::run(weekly));
     }
-    let mut ticks = tokio::time::interval(PERIOD);
+    let mut ticks = tokio::time::interval(OUTBOX_POLL_INTERVAL);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        if state.app.leadership.term(DELIVERY) != Some(term) {
+        if state.app.lease_manager.epoch(DELIVERY_LEASE) != Some(epoch) {
             break;
         }
     }
-    if !workers.stop(GRACE).await {
+    if !workers.stop(DELIVERY_DRAIN_TIMEOUT).await {
         drop_all.cancel();
-        workers.stop(GRACE).await;
+        workers.stop(DELIVERY_DRAIN_TIMEOUT).await;
     }
 }
 
 /// Tells every channel, past the outbox, that the daemon ends because its store is gone. What a channel does not take in
 /// time is not sent again: the daemon that is started next begins with alerts of its own.
-pub(super) async fn announce_end(state: &DaemonState, why: &str) {
+pub(super) async fn announce_shutdown(state: &DaemonState, why: &str) {
     let (config, now) = (state.app.config(), state.app.clock.now());
-    let message = Message {
+    let message = NotificationMessage {
         schema: 1,
         key: format!("store-file/{}", now.micros()),
         notice: "firing".into(),
@@ -113,81 +122,81 @@ pub(super) async fn announce_end(state: &DaemonState, why: &str) {
         severity: "critical".into(),
         summary: format!("{why}; the daemon ends"),
         since: None,
-        at: sessionwatch_clock::rfc3339(now),
+        at: sessionwatch_clock::format_rfc3339(now),
         finding: None,
         again: false,
         text: None,
     };
     let sending = config.serve.channels.iter().map(async |channel| {
-        for problem in notify::send_past_outbox(channel, &message, now).await {
+        for problem in notify::send_directly(channel, &message, now).await {
             tracing::error!(channel = channel.name, "not delivered: {problem}");
         }
     });
     // A channel that does not answer holds up nothing.
-    let _ = tokio::time::timeout(GRACE, futures_util::future::join_all(sending)).await;
+    let _ = tokio::time::timeout(DELIVERY_DRAIN_TIMEOUT, futures_util::future::join_all(sending)).await;
 }
 
 /// How a channel takes what is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pace {
+enum ChannelReadiness {
     /// It takes more.
-    On,
+    Ready,
     /// Nothing more for now.
-    Stop,
+    Paused,
     /// It wants nothing before that instant.
-    RestUntil(Instant),
+    RetryAt(UtcTimestamp),
 }
 
 /// A message that is due, read.
 #[derive(Clone)]
 struct PendingMessage {
-    due: Due,
+    due: OutboxMessage,
     /// What is told; `None` if it cannot be read.
-    message: Option<Message>,
+    message: Option<NotificationMessage>,
 }
 
 impl PendingMessage {
-    fn read(due: Due) -> Self {
+    fn from_due(due: OutboxMessage) -> Self {
         let message = serde_json::from_str(&due.message).ok();
-        let message = message.map(|message| Message { again: due.again, ..message });
+        let message = message.map(|message| NotificationMessage { again: due.possible_duplicate, ..message });
         Self { due, message }
     }
 }
 
 /// Messages that were told together, and how that went.
-struct Attempt {
+struct DeliveryAttempt {
     group: Vec<PendingMessage>,
     outcome: Result<(), DeliveryError>,
 }
 
-impl Attempt {
+impl DeliveryAttempt {
     fn recipient(&self) -> Option<&str> {
         self.group.first().and_then(|pending| pending.due.recipient.as_deref())
     }
 }
 
 /// Deliveries that may be under way at the same time.
-fn concurrent_deliveries(kind: &Kind) -> usize {
+fn max_concurrent_deliveries(kind: &ChannelKind) -> usize {
     // A chat counts the messages of a second, and a mail server the connections of a sender.
     if kind.is_for_programs() { 8 } else { 4 }
 }
 
 /// What delivers to one channel.
-struct Worker {
+struct ChannelWorker {
     state: Arc<DaemonState>,
     config: Arc<Config>,
-    channel: Channel,
+    channel: NotificationChannel,
     /// The store, for what is written under the present term of the delivery.
     store: Store,
     /// Nothing more is to be sent.
     stop: CancellationToken,
 }
 
-impl Worker {
+impl ChannelWorker {
     async fn run(self: Arc<Self>) {
-        let mut sender = Sender::new(&self.channel);
-        let mut nudges = self.state.nudges.subscribe();
-        let mut ticks = tokio::time::interval(PERIOD);
+        let mut sender = ChannelSender::new(&self.channel);
+        let mut nudges = self.state.delivery_wakeups.subscribe();
+        let mut ticks = tokio::time::interval(OUTBOX_POLL_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut last, mut rest) = (self.state.app.clock.now(), None);
         loop {
@@ -195,13 +204,15 @@ impl Worker {
                 _ = ticks.tick() => {}
                 // The sender is what this worker holds.
                 _ = nudges.changed() => {}
-                () = self.next_due(last) => {}
+                () = self.wait_until_due(last) => {}
                 () = self.stop.cancelled() => return,
             }
             let now = self.state.app.clock.now();
             if now + SECOND < last {
                 rest = None;
-                self.noted(blocking::write(&self.store, move |db| outbox::hurry(db, now)).await);
+                self.log_store_error(
+                    blocking::write_store(&self.store, move |db| outbox::make_all_due(db, now)).await,
+                );
             }
             last = now;
             if rest.is_some_and(|until| now < until) {
@@ -209,45 +220,51 @@ impl Worker {
             }
             if sender.is_err() {
                 // What was missing may be there now.
-                sender = Sender::new(&self.channel);
+                sender = ChannelSender::new(&self.channel);
             }
             rest = loop {
                 match self.deliver_due(&sender).await {
-                    Pace::On => {}
-                    Pace::Stop => break None,
-                    Pace::RestUntil(until) => break Some(until),
+                    ChannelReadiness::Ready => {}
+                    ChannelReadiness::Paused => break None,
+                    ChannelReadiness::RetryAt(until) => break Some(until),
                 }
             };
         }
     }
 
     /// Waits until a message is due that was not at that instant.
-    async fn next_due(&self, last: Instant) {
+    async fn wait_until_due(&self, last: UtcTimestamp) {
         let channel = self.channel.name.clone();
         let next =
-            blocking::read(&self.state.app.store, move |db| outbox::next_due(db, &channel, last)).await;
-        match self.noted(next).flatten() {
-            Some(at) => self.state.app.clock.wait_until(at).await,
+            blocking::read_store(&self.state.app.store, move |db| outbox::next_due_at(db, &channel, last))
+                .await;
+        match self.log_store_error(next).flatten() {
+            Some(at) => self.state.app.clock.sleep_until(at).await,
             None => std::future::pending().await,
         }
     }
 
     /// Delivers what is due, until the channel takes no more.
-    async fn deliver_due(self: &Arc<Self>, sender: &Result<Sender, DeliveryError>) -> Pace {
-        let Some(due) = self.due().await else { return Pace::Stop };
-        let mut groups =
-            groups(due.into_iter().map(PendingMessage::read), self.channel.kind.is_for_programs())
-                .into_iter()
-                .peekable();
-        let end = if groups.peek().is_none() { Pace::Stop } else { Pace::On };
-        let (mut together, most) = (1, concurrent_deliveries(&self.channel.kind));
+    async fn deliver_due(
+        self: &Arc<Self>,
+        sender: &Result<ChannelSender, DeliveryError>,
+    ) -> ChannelReadiness {
+        let Some(due) = self.load_due().await else { return ChannelReadiness::Paused };
+        let mut groups = group_messages(
+            due.into_iter().map(PendingMessage::from_due),
+            self.channel.kind.is_for_programs(),
+        )
+        .into_iter()
+        .peekable();
+        let end = if groups.peek().is_none() { ChannelReadiness::Paused } else { ChannelReadiness::Ready };
+        let (mut together, most) = (1, max_concurrent_deliveries(&self.channel.kind));
         while groups.peek().is_some() {
             if self.stop.is_cancelled() {
-                return Pace::Stop;
+                return ChannelReadiness::Paused;
             }
             let next: Vec<Vec<PendingMessage>> = groups.by_ref().take(together).collect();
-            let pace = self.deliver(sender, next).await;
-            if pace != Pace::On {
+            let pace = self.deliver_groups(sender, next).await;
+            if pace != ChannelReadiness::Ready {
                 return pace;
             }
             // A channel that does not answer is asked once, and one that does takes more each time.
@@ -257,19 +274,19 @@ impl Worker {
     }
 
     /// What is due, of which nothing is being sent.
-    async fn due(self: &Arc<Self>) -> Option<Vec<Due>> {
+    async fn load_due(self: &Arc<Self>) -> Option<Vec<OutboxMessage>> {
         let (this, now) = (Arc::clone(self), self.state.app.clock.now());
         blocking::run(move || {
             let channel = this.channel.name.as_str();
             let read = || {
-                let read = this.store.read(|db| Ok((outbox::is_sending(db, channel)?, this.read_due(db, now)?)));
-                this.noted(read)
+                let read = this.store.read(|db| Ok((outbox::has_sending_message(db, channel)?, this.list_due(db, now)?)));
+                this.log_store_error(read)
             };
             let (unnoted, due) = read()?;
             if !unnoted {
                 return Some(due);
             }
-            let count = this.noted(this.store.write(|db| outbox::resume_channel(db, channel)))?;
+            let count = this.log_store_error(this.store.write(|db| outbox::requeue_channel_in_flight(db, channel)))?;
             tracing::warn!(
                 channel,
                 count,
@@ -280,65 +297,74 @@ impl Worker {
         .await
     }
 
-    fn read_due(&self, db: Db<'_>, now: Instant) -> Result<Vec<Due>, StoreError> {
-        outbox::due(db, &self.channel.name, now, AT_ONCE)
+    fn list_due(&self, db: Tx<'_>, now: UtcTimestamp) -> Result<Vec<OutboxMessage>, StoreError> {
+        outbox::list_due_messages(db, &self.channel.name, now, DELIVERY_BATCH_SIZE)
     }
 
     /// Delivers groups of messages at the same time, each of which is told together.
-    async fn deliver(
+    async fn deliver_groups(
         self: &Arc<Self>,
-        sender: &Result<Sender, DeliveryError>,
+        sender: &Result<ChannelSender, DeliveryError>,
         groups: Vec<Vec<PendingMessage>>,
-    ) -> Pace {
+    ) -> ChannelReadiness {
         let store = self.store.clone();
         let (groups, marked) = blocking::run(move || {
-            let marked =
-                store.write(|db| outbox::sending(db, groups.iter().flatten().map(|pending| &pending.due)));
+            let marked = store
+                .write(|db| outbox::mark_sending(db, groups.iter().flatten().map(|pending| &pending.due)));
             (groups, marked)
         })
         .await;
-        if self.noted(marked).is_none() {
-            return Pace::Stop;
+        if self.log_store_error(marked).is_none() {
+            return ChannelReadiness::Paused;
         }
-        let attempts = groups.into_iter().map(|group| self.attempt(sender, group));
+        let attempts = groups.into_iter().map(|group| self.deliver_group(sender, group));
         let attempts = Arc::new(futures_util::future::join_all(attempts).await);
         let now = self.state.app.clock.now();
-        let told = self.note_until_kept(&attempts, now).await;
+        let told = self.record_with_retry(&attempts, now).await;
         if told.is_some_and(|told| told > 0) {
-            self.state.nudge();
+            self.state.wake_delivery();
         }
-        self.state.app.publish(LiveEvent::Delivered { channel: self.channel.name.clone() });
+        self.state.app.publish(LiveEvent::DeliveryFinished { channel: self.channel.name.clone() });
         if told.is_none() {
             // What cannot be noted would be sent for ever.
-            return Pace::Stop;
+            return ChannelReadiness::Paused;
         }
         let failures = attempts.iter().filter_map(|attempt| attempt.outcome.as_ref().err());
         let failures: Vec<&DeliveryError> = failures.filter(|failure| !failure.is_message_error()).collect();
         match failures.iter().filter_map(|failure| failure.retry_after()).max() {
-            Some(wait) => Pace::RestUntil(now + wait),
-            None if failures.is_empty() => Pace::On,
-            None => Pace::Stop,
+            Some(wait) => ChannelReadiness::RetryAt(now + wait),
+            None if failures.is_empty() => ChannelReadiness::Ready,
+            None => ChannelReadiness::Paused,
         }
     }
 
     /// Delivers messages that are told together.
-    async fn attempt(&self, sender: &Result<Sender, DeliveryError>, group: Vec<PendingMessage>) -> Attempt {
+    async fn deliver_group(
+        &self,
+        sender: &Result<ChannelSender, DeliveryError>,
+        group: Vec<PendingMessage>,
+    ) -> DeliveryAttempt {
         let (state, channel, begun) = (&self.state, self.channel.name.as_str(), Monotonic::now());
         let outcome = match sender {
-            Ok(sender) => self.send(sender, &group).await,
+            Ok(sender) => self.send_group(sender, &group).await,
             Err(failure) => Err(failure.clone()),
         };
         let delivery = if outcome.is_ok() { DeliveryOutcome::Delivered } else { DeliveryOutcome::Failed };
-        state.latest.record_delivery(channel, begun.elapsed(), delivery);
+        state.metrics.record_delivery(channel, begun.elapsed(), delivery);
         if let Err(failure) = &outcome {
             let attempts = group.iter().map(|pending| pending.due.attempts).max().unwrap_or(0) + 1;
             tracing::warn!(channel, count = group.len(), attempts, "not delivered: {failure}");
         }
-        Attempt { group, outcome }
+        DeliveryAttempt { group, outcome }
     }
 
-    async fn send(&self, sender: &Sender, group: &[PendingMessage]) -> Result<(), DeliveryError> {
-        let messages: Option<Vec<Message>> = group.iter().map(|pending| pending.message.clone()).collect();
+    async fn send_group(
+        &self,
+        sender: &ChannelSender,
+        group: &[PendingMessage],
+    ) -> Result<(), DeliveryError> {
+        let messages: Option<Vec<NotificationMessage>> =
+            group.iter().map(|pending| pending.message.clone()).collect();
         let recipient = group.first().and_then(|pending| pending.due.recipient.as_deref());
         let messages = messages.ok_or(DeliveryError::Damaged)?;
         sender.deliver(&self.channel, &messages, recipient, self.state.app.clock.now()).await
@@ -346,14 +372,19 @@ impl Worker {
 
     /// Records how deliveries went, and tries again until the store takes it. Returns how many messages other channels are to
     /// deliver, or `None` once another daemon delivers or this one is to stop: what was sent is then sent again, and marked.
-    async fn note_until_kept(self: &Arc<Self>, attempts: &Arc<Vec<Attempt>>, now: Instant) -> Option<u32> {
+    async fn record_with_retry(
+        self: &Arc<Self>,
+        attempts: &Arc<Vec<DeliveryAttempt>>,
+        now: UtcTimestamp,
+    ) -> Option<u32> {
         loop {
             let (this, kept) = (Arc::clone(self), Arc::clone(attempts));
-            let outcome = blocking::run(move || this.store.write(|db| this.note(db, &kept, now))).await;
-            if matches!(outcome, Err(StoreError::Fenced)) || self.stop.is_cancelled() {
-                return self.noted(outcome);
+            let outcome =
+                blocking::run(move || this.store.write(|db| this.record_attempts(db, &kept, now))).await;
+            if matches!(outcome, Err(StoreError::LeaseLost)) || self.stop.is_cancelled() {
+                return self.log_store_error(outcome);
             }
-            if let Some(told) = self.noted(outcome) {
+            if let Some(told) = self.log_store_error(outcome) {
                 return Some(told);
             }
             wait_to_retry(STORE_RETRY_INTERVAL, &self.stop).await;
@@ -361,33 +392,49 @@ impl Worker {
     }
 
     /// Notes how deliveries went: how many messages are to be delivered by others.
-    fn note(&self, db: Db<'_>, attempts: &[Attempt], now: Instant) -> Result<u32, StoreError> {
+    fn record_attempts(
+        &self,
+        db: Tx<'_>,
+        attempts: &[DeliveryAttempt],
+        now: UtcTimestamp,
+    ) -> Result<u32, StoreError> {
         let (config, name, mut told) = (&self.config, self.channel.name.as_str(), 0);
         let delivered = || attempts.iter().filter(|attempt| attempt.outcome.is_ok());
-        outbox::delivered(db, delivered().flat_map(|attempt| &attempt.group).map(|pending| &pending.due))?;
-        let reached: BTreeSet<Option<&str>> = delivered().map(Attempt::recipient).collect();
+        outbox::mark_delivered(
+            db,
+            delivered().flat_map(|attempt| &attempt.group).map(|pending| &pending.due),
+        )?;
+        let reached: BTreeSet<Option<&str>> = delivered().map(DeliveryAttempt::recipient).collect();
         for recipient in reached {
             // One recipient that is reached says nothing of another that is not.
-            if !outbox::is_stuck(db, name, recipient, PATIENT)? {
+            if !outbox::has_failing_message(db, name, recipient, FAILURES_BEFORE_ALERT)? {
                 told += alerts::record_channel_health(db, config, name, None, now)?;
             }
         }
         for attempt in attempts {
-            told += self.note_failure(db, attempt, now)?;
+            told += self.record_failure(db, attempt, now)?;
         }
         Ok(told)
     }
 
-    fn note_failure(&self, db: Db<'_>, attempt: &Attempt, now: Instant) -> Result<u32, StoreError> {
+    fn record_failure(
+        &self,
+        db: Tx<'_>,
+        attempt: &DeliveryAttempt,
+        now: UtcTimestamp,
+    ) -> Result<u32, StoreError> {
         let Err(failure) = &attempt.outcome else { return Ok(0) };
         let (name, why, mut bad) = (self.channel.name.as_str(), failure.to_string(), false);
         for PendingMessage { due, .. } in &attempt.group {
-            let due = Due { again: due.again || failure.may_have_arrived(), ..due.clone() };
-            let dead = outbox::failed(db, &due, &why, failure.retry_after(), now)?;
+            let due = OutboxMessage {
+                possible_duplicate: due.possible_duplicate || failure.may_have_arrived(),
+                ..due.clone()
+            };
+            let dead = outbox::mark_failed(db, &due, &why, failure.retry_after(), now)?;
             if dead {
-                tracing::error!(channel = name, key = due.key, "given up: {why}");
+                tracing::error!(channel = name, key = due.idempotency_key, "given up: {why}");
             }
-            bad |= dead || due.attempts + 1 >= PATIENT;
+            bad |= dead || due.attempts + 1 >= FAILURES_BEFORE_ALERT;
         }
         if !bad {
             return Ok(0);
@@ -400,14 +447,14 @@ impl Worker {
     }
 
     /// What came of using the store; nothing if it failed, which is said.
-    fn noted<T>(&self, outcome: Result<T, StoreError>) -> Option<T> {
+    fn log_store_error<T>(&self, outcome: Result<T, StoreError>) -> Option<T> {
         let channel = &self.channel.name;
         outcome.inspect_err(|error| tracing::error!(channel, "the outbox cannot be used: {error}")).ok()
     }
 }
 
 /// Messages that are told together: to people those of one check and notice, to programs each by itself.
-fn groups(due: impl Iterator<Item = PendingMessage>, apart: bool) -> Vec<Vec<PendingMessage>> {
+fn group_messages(due: impl Iterator<Item = PendingMessage>, apart: bool) -> Vec<Vec<PendingMessage>> {
     let mut groups: Vec<(Option<[String; 4]>, Vec<PendingMessage>)> = vec![];
     for pending in due {
         let kind = pending.message.as_ref().filter(|_| !apart).map(|message| {

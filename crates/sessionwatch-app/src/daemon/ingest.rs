@@ -22,59 +22,59 @@ use ipnet::IpNet;
 
 use super::{
     DaemonState,
-    logs::{self, IngestRejection, LogSource},
+    logs::{self, IngestRejection, IngestSource},
 };
 use crate::{
     app::client::ClientInfo,
     blocking,
-    config::logs::Kind,
+    config::logs::LogSourceKind,
     logs::{
-        drain::{self, LARGEST, Refused},
-        intake::Batch,
+        ingest_payload::{self, IngestError, MAX_REQUEST_BYTES},
+        log_batch::LogBatch,
     },
 };
 
 /// How long a request may take to arrive.
-const PATIENCE: Duration = Duration::from_secs(10);
-const SIGNATURE: &str = "x-vercel-signature";
-const VERIFY: HeaderName = HeaderName::from_static("x-vercel-verify");
-const NAME: &str = "idempotency-key";
+const REQUEST_READ_TIMEOUT: Duration = Duration::from_secs(10);
+const VERCEL_SIGNATURE_HEADER: &str = "x-vercel-signature";
+const VERCEL_VERIFY_HEADER: HeaderName = HeaderName::from_static("x-vercel-verify");
+const IDEMPOTENCY_KEY_HEADER: &str = "idempotency-key";
 
 /// Requests that were refused because they did not show that they may send.
-static FORGED: AtomicU64 = AtomicU64::new(0);
+static FORGED_REQUEST_COUNT: AtomicU64 = AtomicU64::new(0);
 
-pub(super) fn router() -> Router<Arc<DaemonState>> {
+pub(super) fn build_router() -> Router<Arc<DaemonState>> {
     Router::new()
-        .route("/ingest/vercel", post(vercel).get(verify))
-        .route("/ingest/vercel/{source}", post(vercel).get(verify))
-        .route("/ingest/logs", post(lines))
-        .route("/ingest/logs/{source}", post(lines))
+        .route("/ingest/vercel", post(vercel_handler).get(verification_handler))
+        .route("/ingest/vercel/{source}", post(vercel_handler).get(verification_handler))
+        .route("/ingest/logs", post(lines_handler))
+        .route("/ingest/logs/{source}", post(lines_handler))
 }
 
 /// Why a request was not taken, as an answer.
-enum Answer {
-    Refused(Refused),
+enum IngestFailure {
+    Invalid(IngestError),
     Rejected(IngestRejection),
-    NoSource,
-    Slow,
+    UnknownSource,
+    TimedOut,
 }
 
-impl From<Refused> for Answer {
-    fn from(refused: Refused) -> Self {
-        Self::Refused(refused)
+impl From<IngestError> for IngestFailure {
+    fn from(refused: IngestError) -> Self {
+        Self::Invalid(refused)
     }
 }
 
-impl IntoResponse for Answer {
+impl IntoResponse for IngestFailure {
     fn into_response(self) -> Response {
         let again = [(header::RETRY_AFTER, "1")];
         match self {
-            Self::Refused(refused) => {
+            Self::Invalid(refused) => {
                 let status = match refused {
-                    Refused::Forged => StatusCode::UNAUTHORIZED,
-                    Refused::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-                    Refused::Packed => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                    Refused::Faulty => StatusCode::BAD_REQUEST,
+                    IngestError::Unauthorized => StatusCode::UNAUTHORIZED,
+                    IngestError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+                    IngestError::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                    IngestError::Malformed => StatusCode::BAD_REQUEST,
                 };
                 (status, format!("{refused}\n")).into_response()
             }
@@ -86,10 +86,10 @@ impl IntoResponse for Answer {
                 (StatusCode::SERVICE_UNAVAILABLE, again, "it cannot be kept now: send it again\n")
                     .into_response()
             }
-            Self::NoSource => {
+            Self::UnknownSource => {
                 (StatusCode::NOT_FOUND, "no such source of logs is configured\n").into_response()
             }
-            Self::Slow => {
+            Self::TimedOut => {
                 (StatusCode::REQUEST_TIMEOUT, "the request did not arrive in time\n").into_response()
             }
         }
@@ -97,158 +97,170 @@ impl IntoResponse for Answer {
 }
 
 /// The sources of a kind; only the one of that name, if one is named.
-fn meant(
+fn find_sources(
     state: &DaemonState,
     name: Option<&str>,
-    kind: impl Fn(&Kind) -> bool,
-) -> Result<Vec<LogSource>, Answer> {
-    let all = state.intake.sources();
+    kind: impl Fn(&LogSourceKind) -> bool,
+) -> Result<Vec<IngestSource>, IngestFailure> {
+    let all = state.ingest.sources();
     let meant = all.iter().filter(|one| kind(&one.source.kind));
-    let meant: Vec<LogSource> =
+    let meant: Vec<IngestSource> =
         meant.filter(|one| name.is_none_or(|name| one.source.name == name)).cloned().collect();
-    if meant.is_empty() { Err(Answer::NoSource) } else { Ok(meant) }
+    if meant.is_empty() { Err(IngestFailure::UnknownSource) } else { Ok(meant) }
 }
 
-fn is_vercel(kind: &Kind) -> bool {
-    matches!(kind, Kind::Vercel { .. })
+fn is_vercel_source(kind: &LogSourceKind) -> bool {
+    matches!(kind, LogSourceKind::Vercel { .. })
 }
 
 /// Shows a drain that the endpoint is its owner's, by the value that it was given.
-fn verified(sources: &[LogSource], response: impl IntoResponse) -> Response {
+fn add_verification_header(sources: &[IngestSource], response: impl IntoResponse) -> Response {
     let mut response = response.into_response();
     let value = sources.iter().find_map(|one| match &one.source.kind {
-        Kind::Vercel { verify, .. } => verify.as_deref(),
+        LogSourceKind::Vercel { verify, .. } => verify.as_deref(),
         _ => None,
     });
     if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
-        response.headers_mut().insert(VERIFY, value);
+        response.headers_mut().insert(VERCEL_VERIFY_HEADER, value);
     }
     response
 }
 
-async fn verify(State(state): State<Arc<DaemonState>>, name: Option<Path<String>>) -> Response {
-    match meant(&state, name.as_ref().map(|name| name.0.as_str()), is_vercel) {
-        Ok(sources) => verified(&sources, "a log drain of Vercel is taken here\n"),
+async fn verification_handler(State(state): State<Arc<DaemonState>>, name: Option<Path<String>>) -> Response {
+    match find_sources(&state, name.as_ref().map(|name| name.0.as_str()), is_vercel_source) {
+        Ok(sources) => add_verification_header(&sources, "a log drain of Vercel is taken here\n"),
         Err(answer) => answer.into_response(),
     }
 }
 
-async fn vercel(
+async fn vercel_handler(
     State(state): State<Arc<DaemonState>>,
     name: Option<Path<String>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response {
-    let sources = match meant(&state, name.as_ref().map(|name| name.0.as_str()), is_vercel) {
+    let sources = match find_sources(&state, name.as_ref().map(|name| name.0.as_str()), is_vercel_source) {
         Ok(sources) => sources,
         Err(answer) => return answer.into_response(),
     };
     let network =
-        ClientInfo::of_request(&state.app.config().serve.trusted_proxies, request.headers(), peer).network();
-    let taken = take_drain(&state, &sources, network, request).await;
-    verified(&sources, taken.map_or_else(IntoResponse::into_response, IntoResponse::into_response))
+        ClientInfo::from_request(&state.app.config().serve.trusted_proxies, request.headers(), peer)
+            .network();
+    let taken = ingest_drain(&state, &sources, network, request).await;
+    add_verification_header(
+        &sources,
+        taken.map_or_else(IntoResponse::into_response, IntoResponse::into_response),
+    )
 }
 
-async fn take_drain(
+async fn ingest_drain(
     state: &Arc<DaemonState>,
-    sources: &[LogSource],
+    sources: &[IngestSource],
     network: IpNet,
     request: Request,
-) -> Result<&'static str, Answer> {
+) -> Result<&'static str, IngestFailure> {
     // Without a signature there is no body to wait for.
-    if !request.headers().contains_key(SIGNATURE) {
-        return Err(forged());
+    if !request.headers().contains_key(VERCEL_SIGNATURE_HEADER) {
+        return Err(reject_forged());
     }
-    let _arriving = logs::arrive_unsigned(state, network).map_err(Answer::Rejected)?;
-    let (headers, body) = arrived(request).await?;
-    let signature = text(&headers, SIGNATURE).unwrap_or_default();
-    let signed = |one: &&LogSource| match &one.source.kind {
-        Kind::Vercel { secret, .. } => drain::is_signed(secret, &body, signature),
+    let _arriving = logs::try_accept_unsigned(state, network).map_err(IngestFailure::Rejected)?;
+    let (headers, body) = read_request(request).await?;
+    let signature = header_text(&headers, VERCEL_SIGNATURE_HEADER).unwrap_or_default();
+    let signed = |one: &&IngestSource| match &one.source.kind {
+        LogSourceKind::Vercel { secret, .. } => ingest_payload::is_valid_signature(secret, &body, signature),
         _ => false,
     };
-    let one = sources.iter().find(signed).cloned().ok_or_else(forged)?;
-    let packed = text(&headers, header::CONTENT_ENCODING.as_str()).map(str::to_owned);
-    let _admitted = logs::admit(state).map_err(Answer::Rejected)?;
-    let grammar = one.grammar_at(state.app.clock.now());
-    let batch = parsed(move || {
-        let digest = drain::digest(&body);
-        let body = drain::unpacked(&body, packed.as_deref())?;
-        drain::entries(&body, &digest, &one.source.name, &one.source.target, &grammar)
+    let one = sources.iter().find(signed).cloned().ok_or_else(reject_forged)?;
+    let packed = header_text(&headers, header::CONTENT_ENCODING.as_str()).map(str::to_owned);
+    let _admitted = logs::try_accept_batch(state).map_err(IngestFailure::Rejected)?;
+    let grammar = one.matchers_at(state.app.clock.now());
+    let batch = parse_batch(move || {
+        let digest = ingest_payload::body_digest(&body);
+        let body = ingest_payload::unpack_body(&body, packed.as_deref())?;
+        ingest_payload::parse_drain_entries(&body, &digest, &one.source.name, &one.source.target, &grammar)
     });
-    logs::write(state, batch.await?).await.map_err(Answer::Rejected)?;
+    logs::write_batch(state, batch.await?).await.map_err(IngestFailure::Rejected)?;
     Ok("taken\n")
 }
 
-async fn lines(
+async fn lines_handler(
     State(state): State<Arc<DaemonState>>,
     name: Option<Path<String>>,
     request: Request,
 ) -> Response {
     let name = name.as_ref().map(|name| name.0.as_str());
-    let taken = match meant(&state, name, |kind| matches!(kind, Kind::Http(_))) {
-        Ok(sources) => take_lines(&state, &sources, request).await,
+    let taken = match find_sources(&state, name, |kind| matches!(kind, LogSourceKind::Http(_))) {
+        Ok(sources) => ingest_lines(&state, &sources, request).await,
         Err(answer) => Err(answer),
     };
     taken.map_or_else(IntoResponse::into_response, IntoResponse::into_response)
 }
 
-async fn take_lines(
+async fn ingest_lines(
     state: &Arc<DaemonState>,
-    sources: &[LogSource],
+    sources: &[IngestSource],
     request: Request,
-) -> Result<&'static str, Answer> {
-    let given = text(request.headers(), header::AUTHORIZATION.as_str()).unwrap_or_default();
+) -> Result<&'static str, IngestFailure> {
+    let given = header_text(request.headers(), header::AUTHORIZATION.as_str()).unwrap_or_default();
     let token = given.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     let token = token.map_or("", |(_, token)| token.trim()).to_owned();
-    let right =
-        |one: &&LogSource| matches!(&one.source.kind, Kind::Http(secret) if drain::is_token(secret, &token));
-    let one = sources.iter().find(right).cloned().ok_or_else(forged)?;
-    let _arriving = logs::arrive(state).map_err(Answer::Rejected)?;
-    let (headers, body) = arrived(request).await?;
-    let own = |key: &str| text(&headers, key).map(str::to_owned);
-    let (packed, name) = (own(header::CONTENT_ENCODING.as_str()), own(NAME));
-    let _admitted = logs::admit(state).map_err(Answer::Rejected)?;
-    let grammar = one.grammar_at(state.app.clock.now());
-    let batch = parsed(move || {
-        let digest = drain::digest(&body);
-        let body = drain::unpacked(&body, packed.as_deref())?;
+    let right = |one: &&IngestSource| matches!(&one.source.kind, LogSourceKind::Http(secret) if ingest_payload::is_valid_token(secret, &token));
+    let one = sources.iter().find(right).cloned().ok_or_else(reject_forged)?;
+    let _arriving = logs::try_accept_request(state).map_err(IngestFailure::Rejected)?;
+    let (headers, body) = read_request(request).await?;
+    let own = |key: &str| header_text(&headers, key).map(str::to_owned);
+    let (packed, name) = (own(header::CONTENT_ENCODING.as_str()), own(IDEMPOTENCY_KEY_HEADER));
+    let _admitted = logs::try_accept_batch(state).map_err(IngestFailure::Rejected)?;
+    let grammar = one.matchers_at(state.app.clock.now());
+    let batch = parse_batch(move || {
+        let digest = ingest_payload::body_digest(&body);
+        let body = ingest_payload::unpack_body(&body, packed.as_deref())?;
         let source = &one.source;
-        let batch = drain::lines(&body, &source.name, &source.target, &grammar, name.as_deref());
-        Ok(Batch { digest: name.is_none().then_some(digest), ..batch })
+        let batch = ingest_payload::parse_posted_lines(
+            &body,
+            &source.name,
+            &source.target,
+            &grammar,
+            name.as_deref(),
+        );
+        Ok(LogBatch { digest: name.is_none().then_some(digest), ..batch })
     });
-    logs::write(state, batch.await?).await.map_err(Answer::Rejected)?;
+    logs::write_batch(state, batch.await?).await.map_err(IngestFailure::Rejected)?;
     Ok("taken\n")
 }
 
 /// Parsing takes a while: it keeps no other page waiting.
-async fn parsed(work: impl FnOnce() -> Result<Batch, Refused> + Send + 'static) -> Result<Batch, Answer> {
-    let parsed = blocking::run_caught(work).await;
-    Ok(parsed.ok_or(Answer::Refused(Refused::Faulty))??)
+async fn parse_batch(
+    work: impl FnOnce() -> Result<LogBatch, IngestError> + Send + 'static,
+) -> Result<LogBatch, IngestFailure> {
+    let parsed = blocking::run_catching(work).await;
+    Ok(parsed.ok_or(IngestFailure::Invalid(IngestError::Malformed))??)
 }
 
 /// The whole request, if it is not too large and not too slow.
-async fn arrived(request: Request) -> Result<(HeaderMap, axum::body::Bytes), Answer> {
+async fn read_request(request: Request) -> Result<(HeaderMap, axum::body::Bytes), IngestFailure> {
     let (parts, body): (_, Body) = request.into_parts();
-    let body = tokio::time::timeout(PATIENCE, axum::body::to_bytes(body, LARGEST)).await;
+    let body =
+        tokio::time::timeout(REQUEST_READ_TIMEOUT, axum::body::to_bytes(body, MAX_REQUEST_BYTES)).await;
     match body {
         Ok(Ok(body)) => Ok((parts.headers, body)),
-        Ok(Err(_)) => Err(Answer::Refused(Refused::TooLarge)),
-        Err(_) => Err(Answer::Slow),
+        Ok(Err(_)) => Err(IngestFailure::Invalid(IngestError::TooLarge)),
+        Err(_) => Err(IngestFailure::TimedOut),
     }
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
 /// Counts a request that did not show that it may send; the log says so less and less often.
-fn forged() -> Answer {
-    let count = FORGED.fetch_add(1, Ordering::Relaxed) + 1;
+fn reject_forged() -> IngestFailure {
+    let count = FORGED_REQUEST_COUNT.fetch_add(1, Ordering::Relaxed) + 1;
     if count.is_power_of_two() {
         tracing::warn!(
             count,
             "requests with log lines were refused: signature or token is not the configured one"
         );
     }
-    Answer::Refused(Refused::Forged)
+    IngestFailure::Invalid(IngestError::Unauthorized)
 }

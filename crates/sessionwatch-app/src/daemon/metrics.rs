@@ -10,42 +10,42 @@ use std::{
 
 use jiff::SignedDuration;
 use prometheus_client::metrics::histogram::Histogram;
-use sessionwatch_core::{checks::Verdict, instant::Instant};
-use sessionwatch_store::censuses::Point;
+use sessionwatch_core::{checks::CheckVerdict, timestamp::UtcTimestamp};
+use sessionwatch_store::samples::GaugeSample;
 
-use crate::{check_run::Report, config::Config};
+use crate::{check_run::CheckReport, config::Config};
 
-pub(super) use self::exposition::{Format, write};
+pub(super) use self::exposition::{ExpositionFormat, render_metrics};
 
 /// Upper bounds of the buckets for the duration of check runs, in seconds.
 const RUN_DURATION_BUCKETS: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
 /// What was seen and delivered last, and how often since the start.
 #[derive(Debug, Default)]
-pub struct RuntimeMetrics(Mutex<State>);
+pub struct RuntimeMetrics(Mutex<MetricsState>);
 
 #[derive(Clone, Debug, Default)]
-struct State {
+struct MetricsState {
     targets: BTreeMap<String, TargetMetrics>,
     channels: BTreeMap<String, ChannelMetrics>,
     /// Whether the last change of configuration was taken; nothing before one.
-    reloaded: Option<bool>,
+    reload_succeeded: Option<bool>,
 }
 
 /// A run that succeeded, and whose results are in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Success {
+pub struct RunSuccess {
     /// When it began.
-    pub at: Instant,
+    pub at: UtcTimestamp,
     /// Until when it shows that the target is watched.
-    pub until: Instant,
+    pub valid_until: UtcTimestamp,
 }
 
 /// What is known of a target.
 #[derive(Clone, Debug)]
 struct TargetMetrics {
     /// The last term under which this process led it.
-    term: Option<i64>,
+    epoch: Option<i64>,
     /// This process has run its checks under that term.
     has_run: bool,
     runs: u64,
@@ -55,19 +55,19 @@ struct TargetMetrics {
     replica_lag_seconds: Option<f64>,
     /// The last run saw something.
     is_up: bool,
-    seen_at: Option<Instant>,
+    last_seen_at: Option<UtcTimestamp>,
     /// The last success; of an earlier process until this one has run.
-    success: Option<Success>,
+    last_success: Option<RunSuccess>,
     /// Names of gauges, and values; nothing that cannot be known.
-    sessions: Vec<(String, f64)>,
+    session_gauges: Vec<(String, f64)>,
     /// Ids of checks, and whether they fail; nothing that is unknown.
-    failing: BTreeMap<String, Option<bool>>,
+    failing_checks: BTreeMap<String, Option<bool>>,
 }
 
 impl Default for TargetMetrics {
     fn default() -> Self {
         Self {
-            term: None,
+            epoch: None,
             has_run: false,
             runs: 0,
             failed_runs: 0,
@@ -75,10 +75,10 @@ impl Default for TargetMetrics {
             scheduler_lag_seconds: 0.0,
             replica_lag_seconds: None,
             is_up: false,
-            seen_at: None,
-            success: None,
-            sessions: vec![],
-            failing: BTreeMap::new(),
+            last_seen_at: None,
+            last_success: None,
+            session_gauges: vec![],
+            failing_checks: BTreeMap::new(),
         }
     }
 }
@@ -89,7 +89,7 @@ struct ChannelMetrics {
     delivered: u64,
     failed: u64,
     /// How long all attempts took.
-    seconds: f64,
+    total_seconds: f64,
 }
 
 /// How an attempt to deliver ended.
@@ -103,59 +103,60 @@ pub enum DeliveryOutcome {
 
 impl RuntimeMetrics {
     /// Takes in a run that began that late.
-    pub fn record_run(&self, report: &Report, point: &Point, lag: SignedDuration) {
+    pub fn record_run(&self, report: &CheckReport, point: &GaugeSample, lag: SignedDuration) {
         let mut state = self.lock();
         let target = state.targets.entry(report.target.clone()).or_default();
         if !target.has_run {
             // What an earlier process could do says nothing of this one any more.
-            target.success = None;
+            target.last_success = None;
         }
         target.has_run = true;
         target.runs += 1;
         target.run_duration.observe(report.duration.as_secs_f64());
         target.scheduler_lag_seconds = lag.as_secs_f64();
-        target.replica_lag_seconds = report.lag.map(|lag| lag.as_secs_f64());
-        for outcome in &report.outcomes {
-            target.failing.insert(outcome.id.clone(), is_failing(&outcome.finding.verdict));
+        target.replica_lag_seconds = report.replica_lag.map(|lag| lag.as_secs_f64());
+        for outcome in &report.results {
+            target.failing_checks.insert(outcome.id.clone(), failing_state(&outcome.outcome.verdict));
         }
-        target.is_up = report.seen.is_ok();
-        target.failed_runs += u64::from(report.seen.is_err());
-        target.sessions = point.gauges.iter().map(|(name, [value, ..])| (name.clone(), *value)).collect();
-        if report.seen.is_ok() {
-            target.seen_at = Some(point.at);
+        target.is_up = report.observation.is_ok();
+        target.failed_runs += u64::from(report.observation.is_err());
+        target.session_gauges =
+            point.gauges.iter().map(|(name, [value, ..])| (name.clone(), *value)).collect();
+        if report.observation.is_ok() {
+            target.last_seen_at = Some(point.at);
         }
     }
 
     /// A run of an earlier process succeeded then.
-    pub fn restore(&self, target: &str, success: Success) {
+    pub fn restore_success(&self, target: &str, success: RunSuccess) {
         let mut state = self.lock();
         let target = state.targets.entry(target.to_owned()).or_default();
-        target.seen_at.get_or_insert(success.at);
+        target.last_seen_at.get_or_insert(success.at);
         if !target.has_run {
-            target.success = Some(success);
+            target.last_success = Some(success);
         }
     }
 
     /// A run succeeded, and its results are in the store.
-    pub fn record_success(&self, target: &str, success: Success) {
-        self.lock().targets.entry(target.to_owned()).or_default().success = Some(success);
+    pub fn record_success(&self, target: &str, success: RunSuccess) {
+        self.lock().targets.entry(target.to_owned()).or_default().last_success = Some(success);
     }
 
     /// Returns `true` if a run on that target succeeded lately.
     #[must_use]
-    pub fn is_current(&self, target: &str, now: Instant) -> bool {
-        let success = self.lock().targets.get(target).and_then(|target| target.success);
+    pub fn has_recent_success(&self, target: &str, now: UtcTimestamp) -> bool {
+        let success = self.lock().targets.get(target).and_then(|target| target.last_success);
         // A clock that was set back makes an earlier success say nothing.
-        success.is_some_and(|success| (success.at..=success.until).contains(&now))
+        success.is_some_and(|success| (success.at..=success.valid_until).contains(&now))
     }
 
     /// This process leads a target under that term. What it saw under an earlier one is forgotten; its counters go on.
-    pub fn begin_term(&self, name: &str, term: i64) {
+    pub fn begin_epoch(&self, name: &str, epoch: i64) {
         let mut state = self.lock();
         let target = state.targets.entry(name.to_owned()).or_default();
-        if target.term != Some(term) {
+        if target.epoch != Some(epoch) {
             *target = TargetMetrics {
-                term: Some(term),
+                epoch: Some(epoch),
                 runs: target.runs,
                 failed_runs: target.failed_runs,
                 run_duration: target.run_duration.clone(),
@@ -168,7 +169,7 @@ impl RuntimeMetrics {
     pub fn record_delivery(&self, channel: &str, took: Duration, outcome: DeliveryOutcome) {
         let mut state = self.lock();
         let channel = state.channels.entry(channel.to_owned()).or_default();
-        channel.seconds += took.as_secs_f64();
+        channel.total_seconds += took.as_secs_f64();
         match outcome {
             DeliveryOutcome::Delivered => channel.delivered += 1,
             DeliveryOutcome::Failed => channel.failed += 1,
@@ -177,51 +178,51 @@ impl RuntimeMetrics {
 
     /// How many runs this process has made on a target.
     #[must_use]
-    pub fn runs(&self, target: &str) -> u64 {
+    pub fn run_count(&self, target: &str) -> u64 {
         self.lock().targets.get(target).map_or(0, |target| target.runs)
     }
 
     /// A change of configuration was taken, or not.
     pub fn record_reload(&self, taken: bool) {
-        self.lock().reloaded = Some(taken);
+        self.lock().reload_succeeded = Some(taken);
     }
 
     /// Forgets what is not configured.
-    pub fn retain(&self, config: &Config) {
+    pub fn retain_configured(&self, config: &Config) {
         let mut state = self.lock();
         state.targets.retain(|name, _| config.targets.iter().any(|target| target.name == *name));
         state.channels.retain(|name, _| config.serve.channels.iter().any(|channel| channel.name == *name));
         for target in &config.targets {
             if let Some(known) = state.targets.get_mut(&target.name) {
-                known.failing.retain(|check, _| config.makes(target, check));
+                known.failing_checks.retain(|check, _| config.runs_check(target, check));
             }
         }
     }
 
     /// All of it, as it stands.
-    fn snapshot(&self) -> State {
+    fn snapshot(&self) -> MetricsState {
         self.lock().clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, MetricsState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn is_failing(verdict: &Verdict) -> Option<bool> {
+fn failing_state(verdict: &CheckVerdict) -> Option<bool> {
     match verdict {
-        Verdict::Healthy => Some(false),
-        Verdict::Failing => Some(true),
-        Verdict::Unknown(_) => None,
+        CheckVerdict::Passing => Some(false),
+        CheckVerdict::Failing => Some(true),
+        CheckVerdict::Unknown(_) => None,
     }
 }
 
 /// What a look measured: names and values of all that is known; nothing if it saw nothing.
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "a gauge; counts stay below 2^53")]
-pub fn gauges(report: &Report) -> Option<Vec<(&'static str, f64)>> {
-    let census = &report.seen.as_ref().ok()?.census;
-    let changes = report.mirror.as_ref().and_then(|mirror| mirror.changes.as_ref());
+pub fn collect_gauges(report: &CheckReport) -> Option<Vec<(&'static str, f64)>> {
+    let census = &report.observation.as_ref().ok()?.stats;
+    let changes = report.history_update.as_ref().and_then(|mirror| mirror.changes.as_ref());
     let created = census.created_last_hour.or(changes.map(|changes| changes.created_last_hour));
     let counts = [
         ("stored", Some(census.sessions)),
@@ -230,22 +231,22 @@ pub fn gauges(report: &Report) -> Option<Vec<(&'static str, f64)>> {
         ("never_expiring", Some(census.never_expiring)),
         ("undecodable", Some(census.undecodable)),
         ("anonymous", Some(census.anonymous)),
-        ("users_active", Some(census.users_active())),
-        ("max_per_user", Some(census.max_per_user())),
-        ("duplicate_tokens", census.duplicates.value().map(|found| found.tokens)),
-        ("orphaned", census.orphaned.value()),
+        ("users_active", Some(census.active_users())),
+        ("max_per_user", Some(census.max_sessions_per_user())),
+        ("duplicate_tokens", census.duplicates.count().map(|found| found.tokens)),
+        ("orphaned", census.orphaned.count()),
         ("created_last_hour", created),
         ("created", changes.map(|changes| changes.created)),
         ("extended", changes.map(|changes| changes.extended)),
         ("ended", changes.map(|changes| changes.ended)),
-        ("rebound", changes.map(|changes| changes.rebound.len() as u64)),
-        ("revived", changes.map(|changes| changes.revived.len() as u64)),
+        ("rebound", changes.map(|changes| changes.reassigned.len() as u64)),
+        ("revived", changes.map(|changes| changes.reappeared.len() as u64)),
     ];
     let counts = counts.into_iter().filter_map(|(kind, count)| Some((kind, count? as f64)));
     Some(counts.chain([("per_user", census.sessions_per_user())]).collect())
 }
 
 /// An instant as seconds since 1970, as the format has it.
-fn unix_seconds(at: Instant) -> f64 {
-    at.duration_since(Instant::UNIX_EPOCH).as_secs_f64()
+fn unix_seconds(at: UtcTimestamp) -> f64 {
+    at.duration_since(UtcTimestamp::UNIX_EPOCH).as_secs_f64()
 }

@@ -7,48 +7,47 @@ use jiff::SignedDuration;
 use serde_json::json;
 use sessionwatch_core::{
     alert::{AlertPolicy, CheckState},
-    checks::Verdict,
-    instant::Instant,
+    checks::CheckVerdict,
     severity::Severity,
+    timestamp::UtcTimestamp,
 };
 use sessionwatch_store::{
-    StoreError,
-    censuses::{self, Point, Retention},
-    db::Db,
-    reports,
+    StoreError, latest_reports,
+    samples::{self, GaugeSample, SampleRetention},
+    transaction::Tx,
 };
-use sessionwatch_targets::evidence::EVIDENCE_LIMIT;
+use sessionwatch_targets::evidence::MAX_EVIDENCE_ROWS;
 
 use super::metrics;
 use crate::{
     alerts::{self, engine::CheckObservation},
-    check_run::{Outcome, Report},
-    checks::{self, Rules, TARGET_UNREACHABLE},
-    config::{Config, Serve},
-    logs::{judge::Judged, kept_json},
+    check_run::{CheckReport, CheckResult},
+    checks::{self, CheckSettings, TARGET_UNREACHABLE},
+    config::{Config, ServeConfig},
+    logs::{evaluate::LogCheckResult, log_event_json},
     report,
 };
 
 /// Runs in a row that see nothing before that is told.
-const UNREACHABLE_RUNS: u32 = 3;
+const UNREACHABLE_FAILURE_THRESHOLD: u32 = 3;
 
 /// A run that is to be kept.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RunRecord<'a> {
-    pub(super) report: &'a Report,
-    pub(super) sample: &'a Point,
-    pub(super) serve: &'a Serve,
-    pub(super) rules: &'a Rules,
+    pub(super) report: &'a CheckReport,
+    pub(super) sample: &'a GaugeSample,
+    pub(super) serve: &'a ServeConfig,
+    pub(super) rules: &'a CheckSettings,
     /// How far apart the runs are in which each check is made.
     pub(super) intervals: &'a BTreeMap<String, SignedDuration>,
-    pub(super) now: Instant,
+    pub(super) now: UtcTimestamp,
     /// An instant that has certainly passed, by which what is too old is removed.
-    pub(super) passed: Instant,
+    pub(super) retention_now: UtcTimestamp,
 }
 
 /// What a run measured; a sample of a blind one if it saw nothing.
-pub(super) fn to_sample(report: &Report, now: Instant) -> Point {
-    Point::of(now, metrics::gauges(report).as_deref())
+pub(super) fn to_sample(report: &CheckReport, now: UtcTimestamp) -> GaugeSample {
+    GaugeSample::from_run(now, metrics::collect_gauges(report).as_deref())
 }
 
 /// Keeps what a run changes. Returns how many messages are to be delivered.
@@ -56,15 +55,20 @@ pub(super) fn to_sample(report: &Report, now: Instant) -> Point {
 /// # Errors
 ///
 /// If it cannot be written; then nothing of it is to be kept.
-pub(super) fn record_run(db: Db<'_>, run: RunRecord<'_>) -> Result<u32, StoreError> {
-    let RunRecord { report, serve, now, passed, .. } = run;
-    censuses::put(db, &report.target, run.sample, Retention { keep: serve.keep, passed })?;
-    reports::put(db, &report.target, &report.json().to_string(), now)?;
+pub(super) fn record_run(db: Tx<'_>, run: RunRecord<'_>) -> Result<u32, StoreError> {
+    let RunRecord { report, serve, now, retention_now: passed, .. } = run;
+    samples::record_sample(
+        db,
+        &report.target,
+        run.sample,
+        SampleRetention { max_age: serve.history_retention, confirmed_now: passed },
+    )?;
+    latest_reports::upsert_report(db, &report.target, &report.to_json().to_string(), now)?;
     let interval = |check: &str| run.intervals.get(check).copied().unwrap_or_default();
-    let checks = report.outcomes.iter().map(|outcome| {
-        observation(&report.target, outcome, check_policy(run.rules, outcome, interval(&outcome.id)))
+    let checks = report.results.iter().map(|outcome| {
+        observe_check(&report.target, outcome, alert_policy(run.rules, outcome, interval(&outcome.id)))
     });
-    let observations = std::iter::once(reachability(report, run.rules)).chain(checks);
+    let observations = std::iter::once(observe_reachability(report, run.rules)).chain(checks);
     alerts::record_observations(db, &report.target, observations, serve, now)
 }
 
@@ -74,64 +78,64 @@ pub(super) fn record_run(db: Db<'_>, run: RunRecord<'_>) -> Result<u32, StoreErr
 ///
 /// If it cannot be written.
 pub(super) fn record_log_checks(
-    db: Db<'_>,
+    db: Tx<'_>,
     target: &str,
-    judged: &[Judged],
+    results: &[LogCheckResult],
     config: &Config,
-    now: Instant,
+    now: UtcTimestamp,
 ) -> Result<u32, StoreError> {
-    let mut observations = Vec::with_capacity(judged.len());
-    for Judged { outcome, signals } in judged {
-        let usual = config.rules.policy(outcome.severity);
+    let mut observations = Vec::with_capacity(results.len());
+    for LogCheckResult { outcome, events: signals } in results {
+        let usual = config.checks.alert_policy(outcome.severity);
         // A silence has lasted long enough; a line is not written again.
-        let policy = AlertPolicy { pending_looks: 1, clear_looks: 1, ..usual };
-        let mut observation = observation(target, outcome, policy);
-        observation.finding["signals"] = signals.iter().map(kept_json).collect::<Result<_, _>>()?;
+        let policy = AlertPolicy { failure_threshold: 1, success_threshold: 1, ..usual };
+        let mut observation = observe_check(target, outcome, policy);
+        observation.finding["signals"] = signals.iter().map(log_event_json).collect::<Result<_, _>>()?;
         observations.push(observation);
     }
     alerts::record_observations(db, target, observations.into_iter(), &config.serve, now)
 }
 
 /// How the alert of a check behaves that is made at such a distance.
-fn check_policy(rules: &Rules, outcome: &Outcome, interval: SignedDuration) -> AlertPolicy {
-    let policy = rules.policy(outcome.severity).between_looks(interval);
-    let momentary = checks::TABLE_CHECKS.iter().any(|check| check.id == outcome.id && check.momentary);
-    if momentary { AlertPolicy { pending_looks: 1, ..policy } } else { policy }
+fn alert_policy(rules: &CheckSettings, outcome: &CheckResult, interval: SignedDuration) -> AlertPolicy {
+    let policy = rules.alert_policy(outcome.severity).for_run_interval(interval);
+    let momentary = checks::TABLE_CHECKS.iter().any(|check| check.id == outcome.id && check.is_transient);
+    if momentary { AlertPolicy { failure_threshold: 1, ..policy } } else { policy }
 }
 
 /// Whether anything could be seen at all.
-fn reachability<'a>(report: &'a Report, rules: &Rules) -> CheckObservation<'a> {
-    let (sign, verdict, summary) = match &report.seen {
-        Ok(_) => (CheckState::Healthy, "healthy", "the target can be looked at".to_owned()),
+fn observe_reachability<'a>(report: &'a CheckReport, rules: &CheckSettings) -> CheckObservation<'a> {
+    let (sign, verdict, summary) = match &report.observation {
+        Ok(_) => (CheckState::Passing, "healthy", "the target can be looked at".to_owned()),
         Err(error) => (CheckState::Failing, "failing", format!("the target cannot be looked at: {error}")),
     };
-    let hint = report.seen.as_ref().err().map(sessionwatch_targets::error::TargetError::hint);
+    let hint = report.observation.as_ref().err().map(sessionwatch_targets::error::TargetError::hint);
     CheckObservation {
         target: &report.target,
         check: TARGET_UNREACHABLE,
         severity: Severity::High,
-        sign,
+        state: sign,
         policy: AlertPolicy {
-            pending_looks: UNREACHABLE_RUNS,
-            clear_looks: 1,
-            ..rules.policy(Severity::High)
+            failure_threshold: UNREACHABLE_FAILURE_THRESHOLD,
+            success_threshold: 1,
+            ..rules.alert_policy(Severity::High)
         },
         summary,
         verdict,
         finding: json!({ "action": hint }),
-        about: vec![],
+        subjects: vec![],
     }
 }
 
-fn observation<'a>(target: &'a str, outcome: &'a Outcome, policy: AlertPolicy) -> CheckObservation<'a> {
-    let finding = &outcome.finding;
+fn observe_check<'a>(target: &'a str, outcome: &'a CheckResult, policy: AlertPolicy) -> CheckObservation<'a> {
+    let finding = &outcome.outcome;
     let (sign, verdict) = match finding.verdict {
-        Verdict::Healthy => (CheckState::Healthy, "healthy"),
-        Verdict::Failing => (CheckState::Failing, "failing"),
-        Verdict::Unknown(_) => (CheckState::Unknown, "unknown"),
+        CheckVerdict::Passing => (CheckState::Passing, "healthy"),
+        CheckVerdict::Failing => (CheckState::Failing, "failing"),
+        CheckVerdict::Unknown(_) => (CheckState::Unknown, "unknown"),
     };
     // With more to show than is shown, nobody knows whom else it is about.
-    let shown = Some(&outcome.evidence).filter(|evidence| evidence.len() < EVIDENCE_LIMIT);
+    let shown = Some(&outcome.evidence).filter(|evidence| evidence.len() < MAX_EVIDENCE_ROWS);
     let about = shown.into_iter().flatten().map(|evidence| {
         [&evidence.user, &evidence.token_prefix].into_iter().filter_map(|name| name.as_deref()).collect()
     });
@@ -139,7 +143,7 @@ fn observation<'a>(target: &'a str, outcome: &'a Outcome, policy: AlertPolicy) -
         target,
         check: &outcome.id,
         severity: outcome.severity,
-        sign,
+        state: sign,
         policy,
         summary: finding.summary.clone(),
         verdict,
@@ -147,6 +151,6 @@ fn observation<'a>(target: &'a str, outcome: &'a Outcome, policy: AlertPolicy) -
             "value": finding.value, "threshold": finding.threshold, "action": outcome.action,
             "evidence": outcome.evidence.iter().map(report::evidence_json).collect::<Vec<_>>(),
         }),
-        about: about.collect(),
+        subjects: about.collect(),
     }
 }

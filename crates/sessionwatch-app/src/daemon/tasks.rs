@@ -13,7 +13,7 @@ use std::{
 use futures_util::FutureExt as _;
 use sessionwatch_clock as clock;
 use sessionwatch_clock::Clock;
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::timestamp::UtcTimestamp;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -23,7 +23,7 @@ pub(super) struct TaskGroup {
     tracker: TaskTracker,
     stop: CancellationToken,
     /// Hears why the daemon has to end.
-    failures: UnboundedSender<String>,
+    fatal_errors: UnboundedSender<String>,
     has_panicked: Arc<AtomicBool>,
 }
 
@@ -33,19 +33,19 @@ impl TaskGroup {
         Self {
             tracker: TaskTracker::new(),
             stop: CancellationToken::new(),
-            failures,
+            fatal_errors: failures,
             has_panicked: Arc::default(),
         }
     }
 
     /// What tells the tasks to stop.
-    pub(super) fn token(&self) -> CancellationToken {
+    pub(super) fn stop_token(&self) -> CancellationToken {
         self.stop.clone()
     }
 
     /// Begins a task. Should it panic, the daemon ends: half a watch would look like a whole one.
     pub(super) fn spawn(&self, what: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        let (failures, has_panicked) = (self.failures.clone(), Arc::clone(&self.has_panicked));
+        let (failures, has_panicked) = (self.fatal_errors.clone(), Arc::clone(&self.has_panicked));
         let task: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(task);
         self.tracker.spawn(async move {
             // What the task shares with others is behind locks that outlive a panic.
@@ -67,9 +67,9 @@ impl TaskGroup {
 }
 
 /// Waits by a clock until an instant. Returns `false` if the task is to stop.
-pub(super) async fn wait_until(clock: &Clock, at: Instant, stop: &CancellationToken) -> bool {
+pub(super) async fn wait_until(clock: &Clock, at: UtcTimestamp, stop: &CancellationToken) -> bool {
     while clock.now() < at {
-        if stop.run_until_cancelled(clock.wait_until(at)).await.is_none() {
+        if stop.run_until_cancelled(clock.sleep_until(at)).await.is_none() {
             return false;
         }
     }
@@ -93,7 +93,7 @@ mod tests {
     #[tokio::test]
     async fn a_group_waits_for_its_tasks_when_it_stops() {
         let group = TaskGroup::new(unbounded_channel().0);
-        let (token, has_ended) = (group.token(), Arc::new(AtomicBool::new(false)));
+        let (token, has_ended) = (group.stop_token(), Arc::new(AtomicBool::new(false)));
         let ended = Arc::clone(&has_ended);
         group.spawn("a task", async move {
             token.cancelled().await;
@@ -114,8 +114,8 @@ mod tests {
 
     #[tokio::test]
     async fn waits_end_early_when_the_task_is_to_stop() {
-        let now = Instant::UNIX_EPOCH;
-        let ((clock, _hand), stop) = (Clock::set(now), CancellationToken::new());
+        let now = UtcTimestamp::UNIX_EPOCH;
+        let ((clock, _hand), stop) = (Clock::manual(now), CancellationToken::new());
         assert!(wait_until(&clock, now, &stop).await, "it is due");
         let (due, retry) = (now + HOUR, Duration::from_secs(3_600));
         let mut waits =

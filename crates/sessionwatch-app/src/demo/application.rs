@@ -9,28 +9,28 @@ use std::{
 
 use rusqlite::{Connection, params};
 use sessionwatch_clock as clock;
-use sessionwatch_core::{duration::DAY, instant::Instant};
+use sessionwatch_core::{duration::DAY, timestamp::UtcTimestamp};
 use tokio_util::sync::CancellationToken;
 
-use super::{DemoError, USERS};
+use super::{DemoError, USER_COUNT};
 use crate::blocking;
 
 /// How often somebody does something.
 const STEP_INTERVAL: Duration = Duration::from_millis(1_500);
 /// Steps until the first leak, and between two of them.
-const FIRST_LEAK: u64 = 14;
-const LEAKS: u64 = 160;
+const FIRST_LEAK_STEP: u64 = 14;
+const STEPS_BETWEEN_LEAKS: u64 = 160;
 
 /// The application.
 #[derive(Debug)]
-pub struct Application {
+pub struct DemoApplication {
     connection: Connection,
     log: File,
     seed: u64,
     steps: u64,
 }
 
-impl Application {
+impl DemoApplication {
     /// Opens its database, and the log that it writes.
     ///
     /// # Errors
@@ -47,7 +47,7 @@ impl Application {
     pub async fn run(mut self, stop: CancellationToken) {
         loop {
             let step = blocking::run(move || {
-                let outcome = self.step(clock::now());
+                let outcome = self.perform_step(clock::now());
                 (self, outcome)
             });
             let outcome;
@@ -61,72 +61,81 @@ impl Application {
         }
     }
 
-    fn next(&mut self, limit: u64) -> u64 {
+    fn random_below(&mut self, limit: u64) -> u64 {
         self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.seed >> 33) % limit.max(1)
     }
 
-    fn step(&mut self, now: Instant) -> Result<(), DemoError> {
+    fn perform_step(&mut self, now: UtcTimestamp) -> Result<(), DemoError> {
         self.steps += 1;
-        if self.steps == FIRST_LEAK
-            || self.steps > FIRST_LEAK && (self.steps - FIRST_LEAK).is_multiple_of(LEAKS)
+        if self.steps == FIRST_LEAK_STEP
+            || self.steps > FIRST_LEAK_STEP
+                && (self.steps - FIRST_LEAK_STEP).is_multiple_of(STEPS_BETWEEN_LEAKS)
         {
-            return self.leak(now);
+            return self.leak_token(now);
         }
-        let user = format!("u{:04}", self.next(USERS));
-        if self.next(3) == 0 {
+        let user = format!("u{:04}", self.random_below(USER_COUNT));
+        if self.random_below(3) == 0 {
             self.log_out(now)
         } else {
-            let token = self.token();
+            let token = self.random_token();
             self.log_in(&token, &user, now)
         }
     }
 
-    fn token(&mut self) -> String {
-        let [a, b, c, d] = [self.next(1 << 31), self.next(1 << 16), self.next(1 << 16), self.next(1 << 31)];
+    fn random_token(&mut self) -> String {
+        let [a, b, c, d] = [
+            self.random_below(1 << 31),
+            self.random_below(1 << 16),
+            self.random_below(1 << 16),
+            self.random_below(1 << 31),
+        ];
         format!("{a:08x}-{b:04x}-4{:03x}-9{:03x}-{d:012x}", c & 0xfff, b & 0xfff)
     }
 
-    fn log_in(&mut self, token: &str, user: &str, now: Instant) -> Result<(), DemoError> {
+    fn log_in(&mut self, token: &str, user: &str, now: UtcTimestamp) -> Result<(), DemoError> {
         let (created, expires) = (now.micros() / 1_000, (now + 30 * DAY).micros() / 1_000);
-        let id = format!("live-{}-{}", created, self.next(1_000_000));
+        let id = format!("live-{}-{}", created, self.random_below(1_000_000));
         self.connection.execute(
             "INSERT INTO sessions VALUES (?, ?, ?, ?, ?)",
             params![id, token, user, expires, created],
         )?;
-        let ends = clock::rfc3339(now + 30 * DAY);
-        self.say(now, &format!("[AUTH-ADAPTER] Session created {{\n  sessionToken: '{}...',\n  userId: '{user}',\n  expires: {ends}\n}}", &token[..8]))
+        let ends = clock::format_rfc3339(now + 30 * DAY);
+        self.write_log_line(now, &format!("[AUTH-ADAPTER] Session created {{\n  sessionToken: '{}...',\n  userId: '{user}',\n  expires: {ends}\n}}", &token[..8]))
     }
 
     /// The longest logged in logs out. Who shares a session stays, so that a leak lasts until it is contained.
-    fn log_out(&mut self, now: Instant) -> Result<(), DemoError> {
+    fn log_out(&mut self, now: UtcTimestamp) -> Result<(), DemoError> {
         let query = "SELECT id, \"sessionToken\", \"userId\" FROM sessions AS s WHERE id LIKE 'live-%'
             AND NOT EXISTS (SELECT 1 FROM sessions AS o WHERE o.\"sessionToken\" = s.\"sessionToken\" AND o.id <> s.id) ORDER BY id LIMIT 1";
         let found = self.connection.query_row(query, [], |row| {
             Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, Option<String>>(2)?))
         });
-        let Ok((id, token, user)) = found else { return self.say(now, "GET / 200 in 3ms") };
+        let Ok((id, token, user)) = found else { return self.write_log_line(now, "GET / 200 in 3ms") };
         self.connection.execute("DELETE FROM sessions WHERE id = ?", params![id])?;
         let user = user.unwrap_or_default();
-        self.say(
+        self.write_log_line(
             now,
             &format!("event=session_destroyed reason=logout user_id={user} token_prefix={}", &token[..8]),
         )
     }
 
     /// One person's token is given to another too, and the application notices.
-    fn leak(&mut self, now: Instant) -> Result<(), DemoError> {
-        let token = self.token();
-        let (one, other) = (format!("u{:04}", self.next(USERS)), format!("u{:04}", self.next(USERS)));
+    fn leak_token(&mut self, now: UtcTimestamp) -> Result<(), DemoError> {
+        let token = self.random_token();
+        let (one, other) = (
+            format!("u{:04}", self.random_below(USER_COUNT)),
+            format!("u{:04}", self.random_below(USER_COUNT)),
+        );
         self.log_in(&token, &one, now)?;
         self.log_in(&token, &other, now)?;
         let prefix = &token[..8];
-        self.say(now, &format!("[AUTH-ADAPTER] 🚨 Duplicate session token detected {{ sessionToken: '{prefix}...', existingUserId: '{one}', newUserId: '{other}' }}"))?;
-        self.say(now, &format!("[SESSION-CALLBACK] 🚨 CRITICAL: User ID mismatch {{ sessionToken: '{prefix}...', sessionUserId: '{one}', dbUserId: '{other}' }}"))
+        self.write_log_line(now, &format!("[AUTH-ADAPTER] 🚨 Duplicate session token detected {{ sessionToken: '{prefix}...', existingUserId: '{one}', newUserId: '{other}' }}"))?;
+        self.write_log_line(now, &format!("[SESSION-CALLBACK] 🚨 CRITICAL: User ID mismatch {{ sessionToken: '{prefix}...', sessionUserId: '{one}', dbUserId: '{other}' }}"))
     }
 
-    fn say(&mut self, now: Instant, text: &str) -> Result<(), DemoError> {
-        writeln!(self.log, "{} {text}", clock::rfc3339(now)).map_err(|_| DemoError::Log)
+    fn write_log_line(&mut self, now: UtcTimestamp, text: &str) -> Result<(), DemoError> {
+        writeln!(self.log, "{} {text}", clock::format_rfc3339(now)).map_err(|_| DemoError::Log)
     }
 }
 
@@ -141,9 +150,9 @@ mod tests {
         let table = "CREATE TABLE sessions (id text, \"sessionToken\" text, \"userId\" text, expires integer, created integer)";
         connection.execute_batch(table).unwrap();
         let log = File::create(folder.path().join("app.log")).unwrap();
-        let mut application = Application { connection, log, seed: 7, steps: 0 };
+        let mut application = DemoApplication { connection, log, seed: 7, steps: 0 };
         let now = clock::now();
-        application.leak(now).unwrap();
+        application.leak_token(now).unwrap();
         for number in 0..20 {
             application.log_in(&format!("some-token-{number}"), "u0001", now).unwrap();
         }

@@ -1,35 +1,40 @@
 //! The connection, the roles and the clocks.
 
 use sessionwatch_targets::{
-    address::{Address, CertificateCheck},
+    address::{CertificateCheck, TargetAddress},
     capabilities::Capability,
-    server_info::{ServerInfo, Shadower},
+    server_info::{SchemaCreator, ServerInfo},
 };
 
-use super::{Acting, CLOCK_FAIL, CLOCK_WARN, Finding, Patient, fail, pass, warn};
+use super::{
+    CLOCK_FAIL_THRESHOLD, CLOCK_WARN_THRESHOLD, Diagnostic, DoctorInput, WriteRoleInfo, diagnostic_fail,
+    diagnostic_pass, diagnostic_warn,
+};
 
-pub(super) fn server(audit: &ServerInfo) -> String {
-    let replica = if audit.replica { ", a replica: it may lag behind" } else { "" };
+pub(super) fn describe_server(audit: &ServerInfo) -> String {
+    let replica = if audit.is_replica { ", a replica: it may lag behind" } else { "" };
     format!("{}{replica}", audit.server)
 }
 
-pub(super) fn transport(patient: Patient<'_>) -> Option<Finding> {
-    let transport = patient.address.transport()?;
+pub(super) fn diagnose_transport(patient: DoctorInput<'_>) -> Option<Diagnostic> {
+    let transport = patient.address.transport_security()?;
     let fix = "add sslmode=verify-full to the address (and sslrootcert=FILE, if the authority is your own)";
-    Some(match (patient.audit.encrypted?, transport.certificate) {
-        (_, _) if transport.is_loopback => pass("transport", "the connection stays on this machine"),
-        (false, _) => fail(
+    Some(match (patient.server_info.is_encrypted?, transport.certificate) {
+        (_, _) if transport.is_loopback => {
+            diagnostic_pass("transport", "the connection stays on this machine")
+        }
+        (false, _) => diagnostic_fail(
             "transport",
             "the connection is not encrypted: token prefixes and the password's proof cross the network in clear",
             fix,
         ),
         (true, CertificateCheck::AuthorityAndName) => {
-            pass("transport", "encrypted, and the server's certificate is checked")
+            diagnostic_pass("transport", "encrypted, and the server's certificate is checked")
         }
         (true, CertificateCheck::Authority) => {
-            warn("transport", "encrypted, but the certificate's host name is not checked", fix)
+            diagnostic_warn("transport", "encrypted, but the certificate's host name is not checked", fix)
         }
-        (true, CertificateCheck::None) => warn(
+        (true, CertificateCheck::None) => diagnostic_warn(
             "transport",
             "encrypted, but the server's certificate is not checked: somebody in between could read along",
             fix,
@@ -37,63 +42,89 @@ pub(super) fn transport(patient: Patient<'_>) -> Option<Finding> {
     })
 }
 
-pub(super) fn pooler(address: &Address) -> Option<Finding> {
-    let transport = address.transport()?;
+pub(super) fn diagnose_pooler(address: &TargetAddress) -> Option<Diagnostic> {
+    let transport = address.transport_security()?;
     let summary = "the address looks like that of a pooler: looks work through it, but a query that has to be cancelled may run on until its timeout";
     transport.is_pooled.then(|| {
-        warn("pooler", summary, "use the direct address of the database, or of a replica, where there is one")
+        diagnostic_warn(
+            "pooler",
+            summary,
+            "use the direct address of the database, or of a replica, where there is one",
+        )
     })
 }
 
-pub(super) fn role(patient: Patient<'_>) -> Option<Finding> {
-    let role = patient.audit.role.as_ref()?;
+pub(super) fn diagnose_watch_role(patient: DoctorInput<'_>) -> Option<Diagnostic> {
+    let role = patient.server_info.role.as_ref()?;
     let excess: Vec<&str> = [
-        (role.superuser, "is a superuser"),
-        (role.writes, "may change or remove sessions"),
-        (role.creates, "may create tables and functions beside them"),
+        (role.is_superuser, "is a superuser"),
+        (role.can_write, "may change or remove sessions"),
+        (role.can_create, "may create tables and functions beside them"),
     ]
     .into_iter()
     .filter_map(|(has, what)| has.then_some(what))
     .collect();
     Some(if excess.is_empty() {
-        pass("role", format!("`{}` may read what is needed, and no more", role.name))
+        diagnostic_pass("role", format!("`{}` may read what is needed, and no more", role.name))
     } else {
         let fix = "make a role that may only read: `sessionwatch grants` prints the statements";
-        warn("role", format!("`{}` {}, which watching does not need", role.name, excess.join(", ")), fix)
+        diagnostic_warn(
+            "role",
+            format!("`{}` {}, which watching does not need", role.name, excess.join(", ")),
+            fix,
+        )
     })
 }
 
-pub(super) fn acting_role(patient: Patient<'_>, acting: &Acting) -> Finding {
-    const ID: &str = "acting-role";
+pub(super) fn diagnose_write_role(patient: DoctorInput<'_>, acting: &WriteRoleInfo) -> Diagnostic {
+    const DIAGNOSTIC_ID: &str = "acting-role";
     let fix = "make a role for acting: `sessionwatch grants` prints the statements";
     let remedies = patient.remedies();
     match acting {
-        Acting::Unknown(why) => fail(ID, format!("the role that acts could not be asked: {why}"), fix),
-        Acting::Asked { name, lacks, .. } if !lacks.is_empty() => {
-            let grants: Vec<String> = lacks.iter().map(|lacking| remedies.grant(lacking, name)).collect();
-            fail(ID, format!("`{name}` may not end sessions, or not put them back"), grants.join("\n"))
+        WriteRoleInfo::Unknown(why) => {
+            diagnostic_fail(DIAGNOSTIC_ID, format!("the role that acts could not be asked: {why}"), fix)
         }
-        Acting::Asked { name, hidden, .. } if !hidden.is_empty() => {
-            let policies: Vec<String> = hidden.iter().map(|table| remedies.open_rows(table, name)).collect();
+        WriteRoleInfo::Inspected { name, missing_privileges: lacks, .. } if !lacks.is_empty() => {
+            let grants: Vec<String> =
+                lacks.iter().map(|lacking| remedies.grant_privilege(lacking, name)).collect();
+            diagnostic_fail(
+                DIAGNOSTIC_ID,
+                format!("`{name}` may not end sessions, or not put them back"),
+                grants.join("\n"),
+            )
+        }
+        WriteRoleInfo::Inspected { name, hidden_tables: hidden, .. } if !hidden.is_empty() => {
+            let policies: Vec<String> =
+                hidden.iter().map(|table| remedies.allow_all_policy(table, name)).collect();
             let summary = format!("row-level security hides rows of {} from `{name}`", hidden.join(" and "));
-            fail(ID, summary, policies.join("\n"))
+            diagnostic_fail(DIAGNOSTIC_ID, summary, policies.join("\n"))
         }
-        Acting::Asked { name, superuser: true, .. } => {
-            warn(ID, format!("`{name}` is a superuser, which acting does not need"), fix)
+        WriteRoleInfo::Inspected { name, superuser: true, .. } => diagnostic_warn(
+            DIAGNOSTIC_ID,
+            format!("`{name}` is a superuser, which acting does not need"),
+            fix,
+        ),
+        WriteRoleInfo::Inspected { name, .. }
+            if patient.server_info.role.as_ref().is_some_and(|role| role.name == *name) =>
+        {
+            diagnostic_warn(
+                DIAGNOSTIC_ID,
+                format!("`{name}` watches as well: watching should not be able to change anything"),
+                fix,
+            )
         }
-        Acting::Asked { name, .. } if patient.audit.role.as_ref().is_some_and(|role| role.name == *name) => {
-            warn(ID, format!("`{name}` watches as well: watching should not be able to change anything"), fix)
+        WriteRoleInfo::Inspected { name, .. } => {
+            diagnostic_pass(DIAGNOSTIC_ID, format!("`{name}` may end sessions and put them back"))
         }
-        Acting::Asked { name, .. } => pass(ID, format!("`{name}` may end sessions and put them back")),
     }
 }
 
-pub(super) fn search_path(patient: Patient<'_>) -> Option<Finding> {
-    let shadowers = &patient.audit.shadowers;
+pub(super) fn diagnose_search_path(patient: DoctorInput<'_>) -> Option<Diagnostic> {
+    let shadowers = &patient.server_info.schema_creators;
     let first = shadowers.first()?;
-    let who = |shadower: &Shadower| match shadower.role.as_str() {
+    let who = |shadower: &SchemaCreator| match shadower.role.as_str() {
         "PUBLIC" => "PUBLIC".to_owned(),
-        role => patient.opened.layout.quoted_name(role),
+        role => patient.connected.layout.quote_name(role),
     };
     let others = match shadowers.len() {
         1 => String::new(),
@@ -108,32 +139,32 @@ pub(super) fn search_path(patient: Patient<'_>) -> Option<Finding> {
         let role = Some(shadower.role.as_str()).filter(|role| *role != "PUBLIC");
         patient.remedies().revoke_create(&shadower.schema, role)
     });
-    Some(warn("search-path", summary, fixes.collect::<Vec<_>>().join("\n")))
+    Some(diagnostic_warn("search-path", summary, fixes.collect::<Vec<_>>().join("\n")))
 }
 
-pub(super) fn clock(patient: Patient<'_>) -> Option<Finding> {
+pub(super) fn diagnose_clock(patient: DoctorInput<'_>) -> Option<Diagnostic> {
     if !patient.address.capabilities().supports(Capability::ServerClock) {
         return None;
     }
-    let apart = patient.clocks.ahead().abs();
-    let summary = patient.clocks.said("the server");
+    let apart = patient.clocks.database_offset().abs();
+    let summary = patient.clocks.describe("the server");
     let fix = "keep both machines' clocks by NTP";
-    Some(if apart >= CLOCK_FAIL {
-        fail("clock", summary, fix)
-    } else if apart >= CLOCK_WARN {
-        warn("clock", summary, fix)
+    Some(if apart >= CLOCK_FAIL_THRESHOLD {
+        diagnostic_fail("clock", summary, fix)
+    } else if apart >= CLOCK_WARN_THRESHOLD {
+        diagnostic_warn("clock", summary, fix)
     } else {
-        pass("clock", summary)
+        diagnostic_pass("clock", summary)
     })
 }
 
-pub(super) fn journal(patient: Patient<'_>) -> Option<Finding> {
-    let journal = patient.audit.journal.as_deref()?;
+pub(super) fn diagnose_journal_mode(patient: DoctorInput<'_>) -> Option<Diagnostic> {
+    let journal = patient.server_info.journal_mode.as_deref()?;
     Some(if journal == "wal" {
-        pass("journal", "write-ahead log: a look keeps nobody from writing")
+        diagnostic_pass("journal", "write-ahead log: a look keeps nobody from writing")
     } else {
-        let fix = patient.remedies().write_ahead_log();
-        warn(
+        let fix = patient.remedies().enable_wal();
+        diagnostic_warn(
             "journal",
             format!("journal mode `{journal}`: the application cannot write while a look reads"),
             fix,

@@ -1,32 +1,42 @@
 //! What about the table of users keeps orphaned sessions from being told apart.
 
-use sessionwatch_core::plural::counted;
-use sessionwatch_targets::{layout::detect::soft_delete, mapping::UsersMapping, sql::tables::Table};
+use sessionwatch_core::plural::format_count;
+use sessionwatch_targets::{
+    layout::detect::find_soft_delete_column, mapping::UsersMapping, sql::tables::TableInfo,
+};
 
-use super::{Finding, Patient, warn};
+use super::{Diagnostic, DoctorInput, diagnostic_warn};
 
 /// Examines the users, where they are known.
-pub(super) fn examine(patient: Patient<'_>) -> Vec<Finding> {
-    let opened = patient.opened;
+pub(super) fn diagnose_users(patient: DoctorInput<'_>) -> Vec<Diagnostic> {
+    let opened = patient.connected;
     let Some(users) = &opened.layout.candidate.mapping.users else { return vec![] };
     let Some(table) = opened.layout.schema.table(&users.table) else { return vec![] };
-    [key(patient, users, table), deleted(patient, users, table), form(patient, users)]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        diagnose_users_key(patient, users, table),
+        diagnose_soft_deletion(patient, users, table),
+        diagnose_user_format(patient, users),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Says that the column that sessions refer to is only a part of the key.
-fn key(patient: Patient<'_>, users: &UsersMapping, table: &Table) -> Option<Finding> {
-    if table.unique_on(&users.key).is_some() {
+fn diagnose_users_key(
+    patient: DoctorInput<'_>,
+    users: &UsersMapping,
+    table: &TableInfo,
+) -> Option<Diagnostic> {
+    if table.unique_index_on(&users.key).is_some() {
         return None;
     }
     let holds_key = |columns: &[String]| columns.len() > 1 && columns.contains(&users.key);
     let index = table.indexes.iter().find(|index| index.unique && holds_key(&index.columns))?;
-    let layout = &patient.opened.layout;
-    let (name, column) = (layout.quoted(&users.table), layout.quoted_name(&users.key));
-    let columns: Vec<String> = index.columns.iter().map(|column| layout.quoted_name(column)).collect();
-    Some(warn(
+    let layout = &patient.connected.layout;
+    let (name, column) = (layout.quote_table(&users.table), layout.quote_name(&users.key));
+    let columns: Vec<String> = index.columns.iter().map(|column| layout.quote_name(column)).collect();
+    Some(diagnostic_warn(
         "users-key",
         format!(
             "the key of {name} is ({}), and sessions are compared by {column} alone: a session whose user exists only with another {} does not count as orphaned",
@@ -38,30 +48,34 @@ fn key(patient: Patient<'_>, users: &UsersMapping, table: &Table) -> Option<Find
 }
 
 /// Says that users whom the application marks as deleted count as users.
-fn deleted(patient: Patient<'_>, users: &UsersMapping, table: &Table) -> Option<Finding> {
-    let mark = soft_delete(table)?;
-    Some(warn(
+fn diagnose_soft_deletion(
+    patient: DoctorInput<'_>,
+    users: &UsersMapping,
+    table: &TableInfo,
+) -> Option<Diagnostic> {
+    let mark = find_soft_delete_column(table)?;
+    Some(diagnostic_warn(
         "users-deleted",
         format!(
             "`{}` marks rows of {} as deleted, and they count as users all the same: sessions of deleted users are not orphaned",
             mark.name,
-            patient.opened.layout.quoted(&users.table)
+            patient.connected.layout.quote_table(&users.table)
         ),
         "end the sessions of a user who is deleted, in the application; `sessionwatch revoke user ID` does so for one user",
     ))
 }
 
 /// Says that sessions name users in another form than their keys have.
-fn form(patient: Patient<'_>, users: &UsersMapping) -> Option<Finding> {
+fn diagnose_user_format(patient: DoctorInput<'_>, users: &UsersMapping) -> Option<Diagnostic> {
     let sessions = patient.users_in_other_form;
-    let layout = &patient.opened.layout;
-    let (name, column) = (layout.quoted(&users.table), layout.quoted_name(&users.key));
+    let layout = &patient.connected.layout;
+    let (name, column) = (layout.quote_table(&users.table), layout.quote_name(&users.key));
     (sessions > 0).then(|| {
-        warn(
+        diagnostic_warn(
             "users-form",
             format!(
                 "{} the user in a form that no {column} of {name} has, such as leading zeros or capitals: each counts as orphaned, though the application may find the user",
-                counted(sessions, "session writes", "sessions write")
+                format_count(sessions, "session writes", "sessions write")
             ),
             "write those users as their keys are written; until then, `cleanup orphaned` is refused",
         )

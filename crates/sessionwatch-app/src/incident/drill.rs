@@ -11,20 +11,20 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
-use sessionwatch_store::{Place, Store};
+use sessionwatch_store::{Store, StoreLocation};
 use sessionwatch_targets::{
-    address::Address,
+    address::TargetAddress,
     connect::ConnectedTarget,
-    layout::source::ProfileSource,
+    layout::profile_source::ProfileSource,
     mapping::Mapping,
-    scratch_database::{self, SampleScript, ScratchPlace, SessionSample},
-    sql::List,
+    scratch_database::{self, SampleScript, ScratchLocation, SessionSample},
+    sql::SessionListQuery,
 };
 
-use self::leftovers::Leftover;
+use self::leftovers::LeftoverDatabase;
 use crate::{
     config::Target,
-    remediation::{ActError, Context, view},
+    remediation::{ActionContext, ActionError, planning_session},
 };
 
 /// The name of the target that a drill runs on.
@@ -40,24 +40,24 @@ pub struct DrillDatabase {
     pub store: Store,
     /// The users who share a token.
     pub affected: BTreeSet<String>,
-    made: Made,
+    artifacts: DrillArtifacts,
 }
 
 /// What was made for a drill, and is to be removed.
 #[derive(Debug, Default)]
-struct Made {
+struct DrillArtifacts {
     files: Vec<PathBuf>,
-    database: Option<ScratchPlace>,
+    database: Option<ScratchLocation>,
     /// Locked as long as the drill runs.
     lock: Option<File>,
 }
 
 /// The folder in which the files of drills are: that of the store, or the present one where that is on a server.
 #[must_use]
-pub fn folder(store: &Place) -> PathBuf {
+pub fn drill_folder(store: &StoreLocation) -> PathBuf {
     match store {
-        Place::File(path) => path.parent().map(Path::to_owned).unwrap_or_default(),
-        Place::Server(_) => PathBuf::new(),
+        StoreLocation::File(path) => path.parent().map(Path::to_owned).unwrap_or_default(),
+        StoreLocation::Server(_) => PathBuf::new(),
     }
 }
 
@@ -66,83 +66,88 @@ pub fn folder(store: &Place) -> PathBuf {
 /// # Errors
 ///
 /// If the target cannot be looked at, has no sessions of two users, or its server lets no database be made.
-pub async fn prepare(context: Context<'_>, folder: &Path) -> Result<DrillDatabase, ActError> {
-    let sample = sample(context).await?;
-    let name = leftovers::name(number());
+pub async fn prepare_drill(context: ActionContext<'_>, folder: &Path) -> Result<DrillDatabase, ActionError> {
+    let sample = take_sample(context).await?;
+    let name = leftovers::drill_name(random_drill_number());
     let script = sample
-        .script(context.clock.now().micros())
-        .ok_or(ActError::Unexpected("a drill needs sessions of at least two users to take a sample of"))?;
+        .build_script(context.clock.now().micros())
+        .ok_or(ActionError::Unexpected("a drill needs sessions of at least two users to take a sample of"))?;
     let mapping = sample.layout.candidate.mapping;
-    let mut made = Made::default();
-    match make(context, folder, &name, &script, &mut made).await {
+    let mut made = DrillArtifacts::default();
+    match create_drill_database(context, folder, &name, &script, &mut made).await {
         Ok((address, store)) => {
             let target = Target {
                 name: TARGET_NAME.into(),
                 address,
-                storage: ProfileSource::Explicit(Box::new(Mapping { accounts: None, ..mapping })),
-                known: None,
-                replica: None,
-                act: None,
-                act_missing: None,
-                ad_hoc: true,
-                cleanup: None,
+                profile_source: ProfileSource::Explicit(Box::new(Mapping { accounts: None, ..mapping })),
+                known_layout: None,
+                replica_address: None,
+                write_address: None,
+                write_address_problem: None,
+                is_ad_hoc: true,
+                auto_cleanup: None,
                 ..context.target.clone()
             };
-            Ok(DrillDatabase { target, store, affected: script.affected, made })
+            Ok(DrillDatabase { target, store, affected: script.affected_users, artifacts: made })
         }
         Err(error) => match made.remove().await {
             None => Err(error),
-            Some(left) => Err(ActError::DrillLeft(error.to_string(), left)),
+            Some(left) => Err(ActionError::DrillLeft(error.to_string(), left)),
         },
     }
 }
 
 /// Makes the database and the store of a drill, and notes what has to be removed before it is made.
-async fn make(
-    context: Context<'_>,
+async fn create_drill_database(
+    context: ActionContext<'_>,
     folder: &Path,
     name: &str,
     script: &SampleScript,
-    made: &mut Made,
-) -> Result<(Address, Store), ActError> {
+    made: &mut DrillArtifacts,
+) -> Result<(TargetAddress, Store), ActionError> {
     let lock = leftovers::lock_path(folder, name);
     made.files.push(lock.clone());
-    made.lock = Some(leftovers::lock(&lock).map_err(|_| ActError::Unwritable(lock))?);
-    let place = ScratchPlace::beside(&context.target.address, view::address(context)?, folder, name);
-    if let ScratchPlace::File(path) = &place {
+    made.lock = Some(leftovers::create_lock_file(&lock).map_err(|_| ActionError::Unwritable(lock))?);
+    let place = ScratchLocation::beside_target(
+        &context.target.address,
+        planning_session::write_address(context)?,
+        folder,
+        name,
+    );
+    if let ScratchLocation::File(path) = &place {
         made.files.push(path.clone());
     }
     made.database = Some(place.clone());
-    let address = place.create(script, &leftovers::comment(context.clock.now())).await?;
+    let address = place.create_database(script, &leftovers::database_comment(context.clock.now())).await?;
     let state = folder.join(format!("{name}-state.db"));
     made.files.push(state.clone());
-    Ok((address, Store::open(&Place::File(state))?))
+    Ok((address, Store::open(&StoreLocation::File(state))?))
 }
 
 /// A number for a drill that no other one has.
-fn number() -> u32 {
+fn random_drill_number() -> u32 {
     rand::random()
 }
 
 /// The demonstration on which a drill runs, in the present folder: removed with this value.
 #[derive(Debug)]
-pub struct Demonstration {
+pub struct DrillDemoFile {
     path: PathBuf,
     lock: PathBuf,
-    _locked: File,
+    _lock_file: File,
 }
 
-impl Demonstration {
+impl DrillDemoFile {
     /// Names one that nobody else uses.
     ///
     /// # Errors
     ///
     /// If the folder cannot be written.
-    pub fn named() -> Result<Self, ActError> {
-        let name = leftovers::name(number());
+    pub fn reserve() -> Result<Self, ActionError> {
+        let name = leftovers::drill_name(random_drill_number());
         let lock = leftovers::lock_path(Path::new(""), &name);
-        let locked = leftovers::lock(&lock).map_err(|_| ActError::Unwritable(lock.clone()))?;
-        Ok(Self { path: PathBuf::from(format!("{name}-demo.db")), lock, _locked: locked })
+        let locked = leftovers::create_lock_file(&lock).map_err(|_| ActionError::Unwritable(lock.clone()))?;
+        Ok(Self { path: PathBuf::from(format!("{name}-demo.db")), lock, _lock_file: locked })
     }
 
     /// Its file.
@@ -152,16 +157,16 @@ impl Demonstration {
     }
 }
 
-impl Drop for Demonstration {
+impl Drop for DrillDemoFile {
     fn drop(&mut self) {
-        remove(&[self.path.clone(), self.lock.clone()]);
+        remove_files(&[self.path.clone(), self.lock.clone()]);
     }
 }
 
 impl DrillDatabase {
     /// Works with the database, and removes everything that was made for the drill, however the work ends: also by a panic,
     /// which goes on after that. Returns what the work gave, and what could not be removed, in words.
-    pub async fn use_and_remove<T>(self, work: impl AsyncFnOnce(&Self) -> T) -> (T, Option<String>) {
+    pub async fn run_and_remove<T>(self, work: impl AsyncFnOnce(&Self) -> T) -> (T, Option<String>) {
         let worked = AssertUnwindSafe(work(&self)).catch_unwind().await;
         let left = self.remove().await;
         match worked {
@@ -173,29 +178,29 @@ impl DrillDatabase {
     /// Removes everything that was made for the drill. Returns what could not be removed, in words.
     pub async fn remove(self) -> Option<String> {
         drop(self.store);
-        self.made.remove().await
+        self.artifacts.remove().await
     }
 
     /// What has to be removed by hand if this process does not come to it.
     #[must_use]
-    pub fn by_hand(&self) -> String {
-        self.made.by_hand()
+    pub fn manual_removal(&self) -> String {
+        self.artifacts.manual_removal()
     }
 }
 
-impl Made {
+impl DrillArtifacts {
     async fn remove(self) -> Option<String> {
-        let by_hand = self.by_hand();
+        let by_hand = self.manual_removal();
         let dropped = match &self.database {
             Some(place) => place.drop_database().await,
             None => true,
         };
-        remove(&self.files);
+        remove_files(&self.files);
         (!dropped).then_some(by_hand)
     }
 
-    fn by_hand(&self) -> String {
-        match self.database.as_ref().and_then(ScratchPlace::by_hand) {
+    fn manual_removal(&self) -> String {
+        match self.database.as_ref().and_then(ScratchLocation::manual_removal) {
             Some(statement) => statement,
             None => {
                 let names: Vec<String> = self.files.iter().map(|file| file.display().to_string()).collect();
@@ -205,7 +210,7 @@ impl Made {
     }
 }
 
-fn remove(files: &[PathBuf]) {
+fn remove_files(files: &[PathBuf]) {
     for file in files {
         for end in ["", "-wal", "-shm", "-journal"] {
             let mut name = file.clone().into_os_string();
@@ -217,34 +222,35 @@ fn remove(files: &[PathBuf]) {
 }
 
 /// Removes what drills left whose process is gone. Returns that, and what may be left of others, in words.
-pub async fn clear(context: Context<'_>, folder: &Path) -> Vec<String> {
+pub async fn remove_leftovers(context: ActionContext<'_>, folder: &Path) -> Vec<String> {
     let mut said = Vec::new();
-    for left in leftovers::files_of(folder) {
-        let names = left.names();
+    for left in leftovers::find_leftover_files(folder) {
+        let names = left.joined_names();
         match left.state {
-            leftovers::State::Running => {}
-            leftovers::State::Abandoned => {
-                remove(&left.files);
+            leftovers::DrillState::Running => {}
+            leftovers::DrillState::Abandoned => {
+                remove_files(&left.files);
                 said.push(format!("removed what a drill had left that was killed: {names}"));
             }
-            leftovers::State::Unknown => said.push(format!(
+            leftovers::DrillState::Unknown => said.push(format!(
                 "files may be left of a drill that was killed; if no drill is running: rm {names}"
             )),
         }
     }
-    if let Ok(admin) = view::address(context) {
-        said.extend(clear_databases(admin, context.target.address.to_string()).await);
+    if let Ok(admin) = planning_session::write_address(context) {
+        said.extend(remove_leftover_databases(admin, context.target.address.to_string()).await);
     }
     said
 }
 
-async fn clear_databases(admin: &Address, server: String) -> Vec<String> {
+async fn remove_leftover_databases(admin: &TargetAddress, server: String) -> Vec<String> {
     let mut said = Vec::new();
-    for database in scratch_database::list(admin, leftovers::PREFIX).await {
-        let left = Leftover::of(&database.name, database.comment.as_deref());
-        let Some(left) = left.filter(|left| left.state != leftovers::State::Running) else { continue };
-        let what = left.said();
-        if left.state == leftovers::State::Abandoned && scratch_database::drop_unused(admin, &left.name).await
+    for database in scratch_database::list_databases(admin, leftovers::DRILL_NAME_PREFIX).await {
+        let left = LeftoverDatabase::parse(&database.name, database.comment.as_deref());
+        let Some(left) = left.filter(|left| left.state != leftovers::DrillState::Running) else { continue };
+        let what = left.describe();
+        if left.state == leftovers::DrillState::Abandoned
+            && scratch_database::drop_unused_database(admin, &left.name).await
         {
             said.push(format!("removed {what}, which had left it when it was killed"));
         } else {
@@ -258,7 +264,7 @@ async fn clear_databases(admin: &Address, server: String) -> Vec<String> {
 }
 
 /// Some sessions of the target, and how it stores them.
-async fn sample(context: Context<'_>) -> Result<SessionSample, ActError> {
+async fn take_sample(context: ActionContext<'_>) -> Result<SessionSample, ActionError> {
     let target = context.target;
     let mut opened = ConnectedTarget::open(target.connect_options(&context.config.catalogue)).await?;
     // Whoever rehearses needs nobody's name, address or device.
@@ -267,10 +273,10 @@ async fn sample(context: Context<'_>) -> Result<SessionSample, ActError> {
         users.display.clear();
     }
     (mapping.ip, mapping.agent) = (None, None);
-    let list = List { ascending: false, ..List::all(SAMPLE_SIZE) };
-    let scope = opened.scope(false, &context.config.rules.thresholds);
-    let lines = opened.session.list(&scope, list).await;
+    let list = SessionListQuery { ascending: false, ..SessionListQuery::all(SAMPLE_SIZE) };
+    let scope = opened.query_scope(false, &context.config.checks.thresholds);
+    let lines = opened.session.list_sessions(&scope, list).await;
     let ConnectedTarget { session, layout, .. } = opened;
     session.close().await;
-    Ok(SessionSample { layout, lines: lines? })
+    Ok(SessionSample { layout, sessions: lines? })
 }

@@ -6,29 +6,31 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sessionwatch_archive::Recipient;
 use sessionwatch_clock as clock;
-use sessionwatch_core::{checks::Verdict, duration::DAY, instant::Instant, period::Period, stats::Measured};
+use sessionwatch_core::{
+    checks::CheckVerdict, duration::DAY, period::Period, stats::Measured, timestamp::UtcTimestamp,
+};
 use sessionwatch_store::{
     StoreError, audit,
-    incidents::{Entry, Incident},
-    signals::{self, Kept, Search},
+    incidents::{IncidentRecord, TimelineEntry},
+    log_events::{self, LogEventRecord, LogEventSearch},
 };
-use sessionwatch_targets::selecting::LeakRow;
+use sessionwatch_targets::row_selection::LeakRow;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     api_types,
-    logs::kept_json,
-    remediation::{self, ActError, Context},
+    logs::log_event_json,
+    remediation::{self, ActionContext, ActionError},
 };
 
 /// Rows of each kind that are evidence.
-const ROWS: usize = 100_000;
+const MAX_EVIDENCE_ROWS: usize = 100_000;
 /// Entries of the audit trail.
-const ENTRIES: u32 = 100_000;
+const MAX_EVIDENCE_ENTRIES: u32 = 100_000;
 /// The part with the rows that show a leak.
-const ROWS_PART: &str = "rows.ndjson";
+const ROWS_PART_NAME: &str = "rows.ndjson";
 /// The part that names the others.
-const MANIFEST: &str = "manifest.json";
+const MANIFEST_PART_NAME: &str = "manifest.json";
 
 /// The version of the manifest that this program writes. Files of version 1 do not say what is missing.
 const MANIFEST_VERSION: u64 = 2;
@@ -53,11 +55,11 @@ pub enum EvidenceError {
 }
 
 /// The parts of a bundle, by name.
-pub type Parts = BTreeMap<String, Vec<u8>>;
+pub type EvidenceParts = BTreeMap<String, Vec<u8>>;
 
 /// A part of the evidence that could not be read, or not in full.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Gap {
+pub struct EvidenceGap {
     /// The name of the part.
     pub part: String,
     /// Why, in words for a person.
@@ -66,27 +68,27 @@ pub struct Gap {
 
 /// What was gathered, and what could not be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Bundle {
+pub struct EvidenceBundle {
     /// The parts, the manifest among them.
-    pub parts: Parts,
+    pub parts: EvidenceParts,
     /// What is missing; empty if the evidence is complete.
-    pub gaps: Vec<Gap>,
+    pub gaps: Vec<EvidenceGap>,
 }
 
 /// What a bundle says of itself.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Verified {
+pub struct VerifiedEvidence {
     /// Its manifest.
     pub manifest: Value,
     /// What could not be read when it was written; empty if the evidence is complete.
-    pub gaps: Vec<Gap>,
+    pub gaps: Vec<EvidenceGap>,
 }
 
 /// What is missing, in words.
 #[must_use]
-pub fn missing(gaps: &[Gap]) -> String {
+pub fn describe_gaps(gaps: &[EvidenceGap]) -> String {
     let mut by_reason: Vec<(&str, Vec<&str>)> = Vec::new();
-    for Gap { part, why } in gaps {
+    for EvidenceGap { part, why } in gaps {
         match by_reason.iter_mut().find(|(reason, _)| *reason == why.as_str()) {
             Some((_, parts)) => parts.push(part),
             None => by_reason.push((why, vec![part])),
@@ -96,28 +98,28 @@ pub fn missing(gaps: &[Gap]) -> String {
     said.collect::<Vec<_>>().join("; ")
 }
 
-impl Bundle {
-    fn keep(&mut self, part: &str, bytes: Vec<u8>) {
+impl EvidenceBundle {
+    fn insert_part(&mut self, part: &str, bytes: Vec<u8>) {
         self.parts.insert(part.to_owned(), bytes);
     }
 
-    fn lacks(&mut self, part: &str, why: impl ToString) {
-        self.gaps.push(Gap { part: part.to_owned(), why: why.to_string() });
+    fn record_gap(&mut self, part: &str, why: impl ToString) {
+        self.gaps.push(EvidenceGap { part: part.to_owned(), why: why.to_string() });
     }
 
     /// Keeps what was read, as one line each, or says why nothing was. What was cut off at `most` is said too.
-    fn keep_lines(&mut self, part: &str, read: Result<Vec<Value>, StoreError>, most: u32) {
+    fn insert_lines(&mut self, part: &str, read: Result<Vec<Value>, StoreError>, most: u32) {
         match read {
             Ok(values) => {
                 if values.len() >= most as usize {
-                    self.lacks(
+                    self.record_gap(
                         part,
                         format!("only the latest {most} entries are kept, and there may be more"),
                     );
                 }
-                self.keep(part, lines(&values));
+                self.insert_part(part, encode_lines(&values));
             }
-            Err(error) => self.lacks(part, error),
+            Err(error) => self.record_gap(part, error),
         }
     }
 }
@@ -128,58 +130,59 @@ impl Bundle {
 /// # Errors
 ///
 /// If what was kept at the opening cannot be decoded.
-pub async fn gather(
-    context: Context<'_>,
-    incident: &Incident,
-    timeline: &[Entry],
-) -> Result<Bundle, ActError> {
-    let mut bundle = Bundle::default();
-    let opening = timeline.iter().find(|entry| entry.kind == "look").map(Entry::document).transpose()?;
-    let mut never_taken = Vec::new();
-    match &opening {
-        Some(opening) => bundle.keep("findings-before.json", document(opening)),
-        None => never_taken.push("findings-before.json"),
-    }
-    match opening.as_ref().map(|opening| &opening["census"]) {
-        Some(census) if !census.is_null() => bundle.keep("census-before.json", document(census)),
-        // The look at the opening failed: nothing can make up for it.
-        _ => never_taken.push("census-before.json"),
-    }
-    let unknown = look_again(context, opening.as_ref(), &mut bundle).await;
-    match remediation::affected(context, ROWS).await {
+pub async fn gather_evidence(
+    context: ActionContext<'_>,
+    incident: &IncidentRecord,
+    timeline: &[TimelineEntry],
+) -> Result<EvidenceBundle, ActionError> {
+    let mut bundle = EvidenceBundle::default();
+    let OpeningEvidence { opening, never_taken } = insert_opening(timeline, &mut bundle)?;
+    let unknown = rerun_checks(context, opening.as_ref(), &mut bundle).await;
+    match remediation::find_leaked_rows(context, MAX_EVIDENCE_ROWS).await {
         Ok(affected) => {
-            bundle.keep(ROWS_PART, lines(&affected.rows.iter().map(row).collect::<Vec<_>>()));
-            affected.gaps.iter().for_each(|why| bundle.lacks(ROWS_PART, why));
+            bundle.insert_part(
+                ROWS_PART_NAME,
+                encode_lines(&affected.rows.iter().map(leak_row_json).collect::<Vec<_>>()),
+            );
+            affected.gaps.iter().for_each(|why| bundle.record_gap(ROWS_PART_NAME, why));
         }
-        Err(error) => bundle.lacks(ROWS_PART, error),
+        Err(error) => bundle.record_gap(ROWS_PART_NAME, error),
     }
     let now = context.clock.now();
-    let happened = |entry: &Entry| api_types::json(api_types::Entry::of(entry));
-    bundle.keep("timeline.ndjson", lines(&timeline.iter().map(happened).collect::<Result<Vec<_>, _>>()?));
-    let deed = |entry: &audit::Entry| api_types::json(api_types::Deed::of(entry));
+    let happened =
+        |entry: &TimelineEntry| api_types::to_json_value(api_types::TimelineEntryDto::from_record(entry));
+    bundle.insert_part(
+        "timeline.ndjson",
+        encode_lines(&timeline.iter().map(happened).collect::<Result<Vec<_>, _>>()?),
+    );
+    let deed =
+        |entry: &audit::AuditEntry| api_types::to_json_value(api_types::AuditEntryDto::from_record(entry));
     let trail = context.store.read(|db| {
         // The clock may have been set back since: then what was done seems to come later, or the opening does.
-        let entries =
-            audit::between(db, Period { from: incident.opened_at.min(now), to: Instant::MAX }, ENTRIES)?;
-        Ok((entries.iter().map(deed).collect::<Result<Vec<_>, _>>()?, audit::head(db)?))
+        let entries = audit::list_audit_entries_between(
+            db,
+            Period { from: incident.opened_at.min(now), to: UtcTimestamp::MAX },
+            MAX_EVIDENCE_ENTRIES,
+        )?;
+        Ok((entries.iter().map(deed).collect::<Result<Vec<_>, _>>()?, audit::find_latest_hash(db)?))
     });
     let (trail, head) = match trail {
         Ok((entries, head)) => (Ok(entries), json!(head)),
         Err(error) => (Err(error), Value::Null),
     };
-    bundle.keep_lines("audit.ndjson", trail, ENTRIES);
-    let signals = signals_of(context, incident, now, &mut bundle);
+    bundle.insert_lines("audit.ndjson", trail, MAX_EVIDENCE_ENTRIES);
+    let signals = collect_log_events(context, incident, now, &mut bundle);
     let sums: Vec<Value> = bundle
         .parts
         .iter()
-        .map(|(name, bytes)| json!({ "name": name, "bytes": bytes.len(), "sha256": sum(bytes) }))
+        .map(|(name, bytes)| json!({ "name": name, "bytes": bytes.len(), "sha256": sha256_hex(bytes) }))
         .collect();
     let manifest = json!({
         "schema": MANIFEST_VERSION,
         "incident": incident.id,
         "target": incident.target,
-        "severity": incident.grade.name(),
-        "written_at": clock::rfc3339(now),
+        "severity": incident.severity.name(),
+        "written_at": clock::format_rfc3339(now),
         "written_by": context.actor,
         "complete": bundle.gaps.is_empty(),
         "missing": bundle.gaps,
@@ -189,80 +192,122 @@ pub async fn gather(
         "signals": signals,
         "parts": sums,
     });
-    bundle.keep(MANIFEST, document(&manifest));
+    bundle.insert_part(MANIFEST_PART_NAME, encode_document(&manifest));
     Ok(bundle)
 }
 
+/// What an incident kept when it was opened.
+struct OpeningEvidence {
+    /// The results of that check run.
+    opening: Option<Value>,
+    /// Names of parts that were never recorded.
+    never_taken: Vec<&'static str>,
+}
+
+/// Inserts what was recorded when the incident was opened.
+fn insert_opening(
+    timeline: &[TimelineEntry],
+    bundle: &mut EvidenceBundle,
+) -> Result<OpeningEvidence, ActionError> {
+    let entry = timeline.iter().find(|entry| entry.kind == "look");
+    let opening: Option<Value> = entry.map(TimelineEntry::parse_detail).transpose()?;
+    let mut never_taken = Vec::new();
+    match &opening {
+        Some(opening) => bundle.insert_part("findings-before.json", encode_document(opening)),
+        None => never_taken.push("findings-before.json"),
+    }
+    match opening.as_ref().map(|opening| &opening["census"]) {
+        Some(census) if !census.is_null() => {
+            bundle.insert_part("census-before.json", encode_document(census))
+        }
+        // The check run at the opening failed: nothing can make up for it.
+        _ => never_taken.push("census-before.json"),
+    }
+    Ok(OpeningEvidence { opening, never_taken })
+}
+
 /// Looks at the target again: the checks that are unknown, each with the reason.
-async fn look_again(context: Context<'_>, opening: Option<&Value>, bundle: &mut Bundle) -> Vec<Value> {
-    let report = super::look(context).await;
-    let found = report.json();
-    bundle.keep("findings-now.json", document(&found));
-    match &report.seen {
+async fn rerun_checks(
+    context: ActionContext<'_>,
+    opening: Option<&Value>,
+    bundle: &mut EvidenceBundle,
+) -> Vec<Value> {
+    let report = super::run_full_check(context).await;
+    let found = report.to_json();
+    bundle.insert_part("findings-now.json", encode_document(&found));
+    match &report.observation {
         Ok(seen) => {
-            bundle.keep("census-now.json", document(&found["census"]));
+            bundle.insert_part("census-now.json", encode_document(&found["census"]));
             // Users that could be read at the opening and cannot be now, such as those of a table that was dropped.
             let before = opening.map_or(&Value::Null, |opening| &opening["census"]["orphaned"]);
-            if let (Measured::Unknown(why), false) = (&seen.census.orphaned, before.is_null()) {
-                bundle.lacks(
+            if let (Measured::Unknown(why), false) = (&seen.stats.orphaned, before.is_null()) {
+                bundle.record_gap(
                     "census-now.json",
                     format!("sessions without a user were counted at the opening: {why}"),
                 );
             }
         }
         Err(error) => {
-            bundle.lacks("findings-now.json", error);
-            bundle.lacks("census-now.json", error);
+            bundle.record_gap("findings-now.json", error);
+            bundle.record_gap("census-now.json", error);
         }
     }
-    let unknown = report.outcomes.iter().filter_map(|outcome| match &outcome.finding.verdict {
-        Verdict::Unknown(reason) => Some(json!({ "check": outcome.id, "reason": reason })),
+    let unknown = report.results.iter().filter_map(|outcome| match &outcome.outcome.verdict {
+        CheckVerdict::Unknown(reason) => Some(json!({ "check": outcome.id, "reason": reason })),
         _ => None,
     });
     unknown.collect()
 }
 
-fn lines(values: &[Value]) -> Vec<u8> {
+fn encode_lines(values: &[Value]) -> Vec<u8> {
     values.iter().map(|value| format!("{value}\n")).collect::<String>().into_bytes()
 }
 
-fn document(value: &Value) -> Vec<u8> {
+fn encode_document(value: &Value) -> Vec<u8> {
     format!("{value:#}\n").into_bytes()
 }
 
-fn row(row: &LeakRow) -> Value {
+fn leak_row_json(row: &LeakRow) -> Value {
     json!({
-        "fingerprint": row.fingerprint, "token_prefix": row.prefix, "id": row.id, "user": row.user,
-        "expires_at": row.expires.and_then(Instant::from_micros).map(clock::rfc3339),
+        "fingerprint": row.fingerprint, "token_prefix": row.token_prefix, "id": row.id, "user": row.user,
+        "expires_at": row.expires_us.and_then(UtcTimestamp::from_micros).map(clock::format_rfc3339),
     })
 }
 
 /// Keeps the log events from the day before the incident on; returns which logs were read.
-fn signals_of(context: Context<'_>, incident: &Incident, now: Instant, bundle: &mut Bundle) -> Value {
-    const PART: &str = "signals.ndjson";
+fn collect_log_events(
+    context: ActionContext<'_>,
+    incident: &IncidentRecord,
+    now: UtcTimestamp,
+    bundle: &mut EvidenceBundle,
+) -> Value {
+    const LOG_EVENTS_PART_NAME: &str = "signals.ndjson";
     let target = &context.target.name;
-    let sources: Vec<&str> = context.config.logs.of(target).map(|source| source.name.as_str()).collect();
+    let sources: Vec<&str> =
+        context.config.logs.sources_for_target(target).map(|source| source.name.as_str()).collect();
     if sources.is_empty() {
-        bundle.keep(PART, vec![]);
+        bundle.insert_part(LOG_EVENTS_PART_NAME, vec![]);
         return json!("no source of log lines is configured");
     }
-    let period = Period { from: incident.opened_at.min(now) - DAY, to: Instant::MAX };
-    let search = Search { limit: ENTRIES, ..Search::default() };
-    let signals = context.store.read(|db| signals::search(db, target, period, &search));
-    let documents = |found: Vec<Kept>| found.iter().rev().map(kept_json).collect::<Result<Vec<_>, _>>();
+    let period = Period { from: incident.opened_at.min(now) - DAY, to: UtcTimestamp::MAX };
+    let search = LogEventSearch { limit: MAX_EVIDENCE_ENTRIES, ..LogEventSearch::default() };
+    let signals = context.store.read(|db| log_events::search_log_events(db, target, period, &search));
+    let documents =
+        |found: Vec<LogEventRecord>| found.iter().rev().map(log_event_json).collect::<Result<Vec<_>, _>>();
     let signals = signals.and_then(documents);
     let count = signals.as_ref().ok().map(Vec::len);
-    bundle.keep_lines(PART, signals, ENTRIES);
+    bundle.insert_lines(LOG_EVENTS_PART_NAME, signals, MAX_EVIDENCE_ENTRIES);
     // A source that nobody reads says nothing, which is not the same as nothing to say.
-    let unheard = super::log_sources::unheard(context).unwrap_or_else(|error| vec![error.to_string()]);
-    json!({ "sources": sources, "from": clock::rfc3339(period.from), "count": count, "unheard": unheard })
+    let unheard =
+        super::log_sources::describe_idle_sources(context).unwrap_or_else(|error| vec![error.to_string()]);
+    json!({ "sources": sources, "from": clock::format_rfc3339(period.from), "count": count, "unheard": unheard })
 }
 
 /// How far the evidence of an incident is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Frozen {
+pub enum EvidenceStatus {
     /// None was written.
-    No,
+    Missing,
     /// What was written lacks something, in words.
     Incomplete(String),
     /// Complete evidence was written, in words.
@@ -275,22 +320,23 @@ pub enum Frozen {
 /// # Errors
 ///
 /// If an entry of the timeline cannot be decoded.
-pub fn frozen(timeline: &[Entry]) -> Result<Frozen, StoreError> {
-    let reopens =
-        |entry: &Entry| entry.kind == "reopened" || entry.kind == "step-reopened" && entry.step == "evidence";
+pub fn evidence_status(timeline: &[TimelineEntry]) -> Result<EvidenceStatus, StoreError> {
+    let reopens = |entry: &TimelineEntry| {
+        entry.kind == "reopened" || entry.kind == "step-reopened" && entry.step == "evidence"
+    };
     let since = timeline.iter().rposition(reopens).unwrap_or(0);
-    let mut frozen = Frozen::No;
+    let mut frozen = EvidenceStatus::Missing;
     for entry in timeline.iter().skip(since).filter(|entry| entry.kind == "evidence") {
-        let is_complete = match &entry.document()?["complete"] {
+        let is_complete = match &entry.parse_detail()?["complete"] {
             Value::Bool(is_complete) => *is_complete,
             // An older program did not look whether it was.
             Value::Null => false,
-            _ => return Err(Entry::undecodable("detail")),
+            _ => return Err(TimelineEntry::undecodable_column("detail")),
         };
         match (is_complete, &frozen) {
-            (true, _) => frozen = Frozen::Complete(entry.said.clone()),
-            (false, Frozen::Complete(_)) => {}
-            (false, _) => frozen = Frozen::Incomplete(entry.said.clone()),
+            (true, _) => frozen = EvidenceStatus::Complete(entry.message.clone()),
+            (false, EvidenceStatus::Complete(_)) => {}
+            (false, _) => frozen = EvidenceStatus::Incomplete(entry.message.clone()),
         }
     }
     Ok(frozen)
@@ -301,7 +347,7 @@ pub fn frozen(timeline: &[Entry]) -> Result<Frozen, StoreError> {
 /// # Errors
 ///
 /// If there is no memory for it.
-pub fn pack(parts: &Parts, now: Instant) -> std::io::Result<Vec<u8>> {
+pub fn pack_evidence(parts: &EvidenceParts, now: UtcTimestamp) -> std::io::Result<Vec<u8>> {
     let mut builder = tar::Builder::new(Vec::new());
     for (name, bytes) in parts {
         let mut header = tar::Header::new_gnu();
@@ -318,11 +364,11 @@ pub fn pack(parts: &Parts, now: Instant) -> std::io::Result<Vec<u8>> {
 /// # Errors
 ///
 /// If it is there, or cannot be written.
-pub fn write(path: &Path, packed: &[u8], recipient: &Recipient) -> Result<(), ActError> {
+pub fn write_evidence(path: &Path, packed: &[u8], recipient: &Recipient) -> Result<(), ActionError> {
     use std::io::Write as _;
     let sealed = recipient.seal(packed)?;
     let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    let unwritable = |_| ActError::Unwritable(path.to_owned());
+    let unwritable = |_| ActionError::Unwritable(path.to_owned());
     let mut file = file.map_err(unwritable)?;
     file.write_all(&sealed).and_then(|()| file.sync_all()).map_err(|error| {
         // Half a file would look like evidence; that it cannot be removed either changes nothing.
@@ -336,8 +382,8 @@ pub fn write(path: &Path, packed: &[u8], recipient: &Recipient) -> Result<(), Ac
 /// # Errors
 ///
 /// If a part was changed, removed or added, or the manifest cannot be read.
-pub fn verify(packed: &[u8]) -> Result<Verified, EvidenceError> {
-    let mut parts = Parts::new();
+pub fn verify_evidence(packed: &[u8]) -> Result<VerifiedEvidence, EvidenceError> {
+    let mut parts = EvidenceParts::new();
     let mut archive = tar::Archive::new(packed);
     for entry in archive.entries().map_err(|_| EvidenceError::Unreadable)? {
         let mut entry = entry.map_err(|_| EvidenceError::Unreadable)?;
@@ -346,35 +392,35 @@ pub fn verify(packed: &[u8]) -> Result<Verified, EvidenceError> {
         entry.read_to_end(&mut bytes).map_err(|_| EvidenceError::Unreadable)?;
         parts.insert(name, bytes);
     }
-    let manifest = parts.remove(MANIFEST).ok_or(EvidenceError::Unreadable)?;
+    let manifest = parts.remove(MANIFEST_PART_NAME).ok_or(EvidenceError::Unreadable)?;
     let manifest: Value = serde_json::from_slice(&manifest).map_err(|_| EvidenceError::Unreadable)?;
-    let gaps = gaps(&manifest, &parts)?;
+    let gaps = manifest_gaps(&manifest, &parts)?;
     for named in manifest["parts"].as_array().ok_or(EvidenceError::Unreadable)? {
         let name = named["name"].as_str().ok_or(EvidenceError::Unreadable)?.to_owned();
         let bytes = parts.remove(&name).ok_or_else(|| EvidenceError::Missing(name.clone()))?;
-        if named["sha256"] != sum(&bytes) {
+        if named["sha256"] != sha256_hex(&bytes) {
             return Err(EvidenceError::Changed(name));
         }
     }
     match parts.into_keys().next() {
         Some(name) => Err(EvidenceError::Missing(name)),
-        None => Ok(Verified { manifest, gaps }),
+        None => Ok(VerifiedEvidence { manifest, gaps }),
     }
 }
 
 /// What a manifest says is missing.
-fn gaps(manifest: &Value, parts: &Parts) -> Result<Vec<Gap>, EvidenceError> {
+fn manifest_gaps(manifest: &Value, parts: &EvidenceParts) -> Result<Vec<EvidenceGap>, EvidenceError> {
     match manifest["schema"].as_u64().ok_or(EvidenceError::Unreadable)? {
         // Such a file has no census where the target could not be read, and then no rows either.
         1 => {
             let is_empty = parts.get("census-now.json").is_none_or(|census| census.trim_ascii() == b"null");
             let why =
                 "the target could not be read when this was written, by a sessionwatch that did not say so";
-            let gap = |part: &str| Gap { part: part.to_owned(), why: why.to_owned() };
-            Ok(if is_empty { ["census-now.json", ROWS_PART].map(gap).to_vec() } else { vec![] })
+            let gap = |part: &str| EvidenceGap { part: part.to_owned(), why: why.to_owned() };
+            Ok(if is_empty { ["census-now.json", ROWS_PART_NAME].map(gap).to_vec() } else { vec![] })
         }
         MANIFEST_VERSION => {
-            let missing = Vec::<Gap>::deserialize(&manifest["missing"]);
+            let missing = Vec::<EvidenceGap>::deserialize(&manifest["missing"]);
             let missing = missing.map_err(|_| EvidenceError::Unreadable)?;
             let agrees = manifest["complete"].as_bool() == Some(missing.is_empty());
             if agrees { Ok(missing) } else { Err(EvidenceError::Unreadable) }
@@ -383,7 +429,7 @@ fn gaps(manifest: &Value, parts: &Parts) -> Result<Vec<Gap>, EvidenceError> {
     }
 }
 
-fn sum(bytes: &[u8]) -> String {
+fn sha256_hex(bytes: &[u8]) -> String {
     const_hex::encode(Sha256::digest(bytes))
 }
 
@@ -395,12 +441,14 @@ mod tests {
     fn what_is_missing_is_repeated_also_of_files_that_do_not_say_it() {
         let verified = |manifest: Value, census: &str| {
             let mut manifest = manifest;
-            manifest["parts"] = json!([{ "name": "census-now.json", "sha256": sum(census.as_bytes()) }]);
-            let parts = Parts::from([
+            manifest["parts"] =
+                json!([{ "name": "census-now.json", "sha256": sha256_hex(census.as_bytes()) }]);
+            let parts = EvidenceParts::from([
                 ("census-now.json".to_owned(), census.as_bytes().to_vec()),
-                (MANIFEST.to_owned(), manifest.to_string().into_bytes()),
+                (MANIFEST_PART_NAME.to_owned(), manifest.to_string().into_bytes()),
             ]);
-            verify(&pack(&parts, Instant::MIN).unwrap()).map(|verified| missing(&verified.gaps))
+            verify_evidence(&pack_evidence(&parts, UtcTimestamp::MIN).unwrap())
+                .map(|verified| describe_gaps(&verified.gaps))
         };
         let gap = json!([{ "part": "rows.ndjson", "why": "cut" }, { "part": "a", "why": "cut" }]);
         let said = verified(json!({ "schema": 2, "complete": false, "missing": gap }), "{}").unwrap();
@@ -417,49 +465,53 @@ mod tests {
 
     #[test]
     fn complete_evidence_stays_complete_until_the_step_or_the_incident_is_reopened() {
-        let entry = |kind: &str, said: &str, detail: Value| Entry {
-            at: Instant::MIN,
+        let entry = |kind: &str, said: &str, detail: Value| TimelineEntry {
+            at: UtcTimestamp::MIN,
             actor: "ada".into(),
             kind: kind.into(),
             step: "evidence".into(),
-            said: said.into(),
+            message: said.into(),
             detail: detail.to_string(),
         };
         let written = |said: &str, complete: Value| entry("evidence", said, json!({ "complete": complete }));
         // Of a file of an older program nobody knows whether it is complete.
         let old = entry("evidence", "old", json!({ "file": "x" }));
         let mut timeline = vec![old];
-        assert_eq!(frozen(&[]).unwrap(), Frozen::No);
-        assert_eq!(frozen(&timeline).unwrap(), Frozen::Incomplete("old".into()));
+        assert_eq!(evidence_status(&[]).unwrap(), EvidenceStatus::Missing);
+        assert_eq!(evidence_status(&timeline).unwrap(), EvidenceStatus::Incomplete("old".into()));
         timeline.extend([written("whole", json!(true)), written("part", json!(false))]);
-        assert_eq!(frozen(&timeline).unwrap(), Frozen::Complete("whole".into()));
+        assert_eq!(evidence_status(&timeline).unwrap(), EvidenceStatus::Complete("whole".into()));
         timeline.push(entry("step-reopened", "by mistake", json!({})));
-        assert_eq!(frozen(&timeline).unwrap(), Frozen::No);
+        assert_eq!(evidence_status(&timeline).unwrap(), EvidenceStatus::Missing);
         timeline.push(written("odd", json!("yes")));
-        assert!(matches!(frozen(&timeline), Err(StoreError::Undecodable { .. })));
+        assert!(matches!(evidence_status(&timeline), Err(StoreError::Undecodable { .. })));
     }
 
     #[test]
     fn a_part_that_was_changed_removed_or_added_shows() {
-        let pack = |parts: &Parts| pack(parts, Instant::MIN).unwrap();
-        let manifest = json!({ "schema": 2, "complete": true, "missing": [], "parts": [{ "name": "a", "sha256": sum(b"one") }] });
-        let parts = Parts::from([
+        let pack = |parts: &EvidenceParts| pack_evidence(parts, UtcTimestamp::MIN).unwrap();
+        let manifest = json!({ "schema": 2, "complete": true, "missing": [], "parts": [{ "name": "a", "sha256": sha256_hex(b"one") }] });
+        let parts = EvidenceParts::from([
             ("a".to_owned(), b"one".to_vec()),
-            (MANIFEST.to_owned(), manifest.to_string().into_bytes()),
+            (MANIFEST_PART_NAME.to_owned(), manifest.to_string().into_bytes()),
         ]);
-        assert_eq!(verify(&pack(&parts)).unwrap(), Verified { manifest, gaps: vec![] });
+        assert_eq!(verify_evidence(&pack(&parts)).unwrap(), VerifiedEvidence { manifest, gaps: vec![] });
         let with = |name: &str, bytes: &[u8]| {
             let mut parts = parts.clone();
             parts.insert(name.into(), bytes.to_vec());
             pack(&parts)
         };
-        assert!(matches!(verify(&with("a", b"two")), Err(EvidenceError::Changed(name)) if name == "a"));
-        assert!(matches!(verify(&with("b", b"two")), Err(EvidenceError::Missing(name)) if name == "b"));
+        assert!(
+            matches!(verify_evidence(&with("a", b"two")), Err(EvidenceError::Changed(name)) if name == "a")
+        );
+        assert!(
+            matches!(verify_evidence(&with("b", b"two")), Err(EvidenceError::Missing(name)) if name == "b")
+        );
         let mut without = parts.clone();
         without.remove("a");
-        assert!(matches!(verify(&pack(&without)), Err(EvidenceError::Missing(name)) if name == "a"));
+        assert!(matches!(verify_evidence(&pack(&without)), Err(EvidenceError::Missing(name)) if name == "a"));
         for cut in [0, 100, 600, 1_030] {
-            assert!(matches!(verify(&pack(&parts)[..cut]), Err(EvidenceError::Unreadable)), "{cut}");
+            assert!(matches!(verify_evidence(&pack(&parts)[..cut]), Err(EvidenceError::Unreadable)), "{cut}");
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use minijinja::{Environment, UndefinedBehavior, context};
 use sessionwatch_clock as clock;
-use sessionwatch_store::incidents::Incident;
+use sessionwatch_store::incidents::IncidentRecord;
 
 /// The draft that is built in.
-pub const DRAFT: &str = "\
+pub const DEFAULT_MESSAGE_TEMPLATE: &str = "\
 Subject: You have been signed out of {{ application }}
 
 Hello,
@@ -26,23 +26,23 @@ We are sorry for the trouble.
 /// # Errors
 ///
 /// If the template is none, or uses a name that is not there; in words.
-pub fn draft(incident: &Incident, template: &str) -> Result<String, String> {
+pub fn render_draft(incident: &IncidentRecord, template: &str) -> Result<String, String> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    let summary = incident.field("summary").unwrap_or_default();
-    let whose = if incident.grade == sessionwatch_core::incident::IncidentSeverity::P0 {
+    let summary = incident.report_field("summary").unwrap_or_default();
+    let whose = if incident.severity == sessionwatch_core::incident::IncidentSeverity::P0 {
         "everybody's"
     } else {
         "your"
     };
-    let date: String = clock::rfc3339(incident.opened_at).chars().take(10).collect();
+    let date: String = clock::format_rfc3339(incident.opened_at).chars().take(10).collect();
     let values = context! {
         application => "[the name of the application]",
         date,
         whose,
         summary,
         id => incident.id.clone(),
-        severity => incident.grade.name(),
+        severity => incident.severity.name(),
     };
     let rendered = environment.render_str(template, values).map_err(|error| {
         format!("the template cannot be filled in: line {}: {}", error.line().unwrap_or(1), error.kind())

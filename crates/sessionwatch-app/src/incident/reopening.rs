@@ -1,19 +1,19 @@
 //! What opens an incident anew after sessions were ended.
 
-use sessionwatch_core::{checks::Verdict, incident, instant::Instant, severity::Severity};
+use sessionwatch_core::{checks::CheckVerdict, incident, severity::Severity, timestamp::UtcTimestamp};
 use sessionwatch_store::{
     StoreError, alerts,
-    db::Db,
-    incidents::{self, Entry, Incident, State},
+    incidents::{self, IncidentRecord, IncidentState, TimelineEntry},
+    transaction::Tx,
 };
 
 use crate::{
-    check_run::{Outcome as Checked, Report},
-    logs::judge::Judged,
+    check_run::{CheckReport, CheckResult as Checked},
+    logs::evaluate::LogCheckResult,
 };
 
 /// The check that finds ended sessions which are back.
-const REAPPEARED_SESSIONS: &str = "revived-sessions";
+const REAPPEARED_SESSIONS_CHECK: &str = "revived-sessions";
 
 /// Something that reopens an incident whose sessions were ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,44 +23,48 @@ pub struct ReopenReason {
     /// What it found, as a number.
     pub value: Option<f64>,
     /// In words.
-    pub said: String,
+    pub text: String,
 }
 
 /// What of a report reopens an incident: something critical, or an ended session that is back.
 #[must_use]
-pub fn reopen_reasons(report: &Report) -> Vec<ReopenReason> {
-    let failing = report.outcomes.iter().filter(|outcome| outcome.finding.verdict == Verdict::Failing);
-    let bad =
-        failing.filter(|outcome| outcome.severity == Severity::Critical || outcome.id == REAPPEARED_SESSIONS);
+pub fn reopen_reasons(report: &CheckReport) -> Vec<ReopenReason> {
+    let failing = report.results.iter().filter(|outcome| outcome.outcome.verdict == CheckVerdict::Failing);
+    let bad = failing
+        .filter(|outcome| outcome.severity == Severity::Critical || outcome.id == REAPPEARED_SESSIONS_CHECK);
     let reason = |outcome: &Checked| ReopenReason {
         check: outcome.id.clone(),
-        value: outcome.finding.value,
-        said: format!("{}: {}", outcome.id, outcome.finding.summary),
+        value: outcome.outcome.value,
+        text: format!("{}: {}", outcome.id, outcome.outcome.summary),
     };
     bad.map(reason).collect()
 }
 
 /// What of the checks of logs opens an incident anew: something critical.
 #[must_use]
-pub fn reopen_reason_from_logs(judged: &[Judged]) -> Option<String> {
-    let failing = judged.iter().map(|judged| &judged.outcome);
+pub fn reopen_reason_from_logs(results: &[LogCheckResult]) -> Option<String> {
+    let failing = results.iter().map(|judged| &judged.outcome);
     let bad = failing.filter(|outcome| {
-        outcome.finding.verdict == Verdict::Failing && outcome.severity == Severity::Critical
+        outcome.outcome.verdict == CheckVerdict::Failing && outcome.severity == Severity::Critical
     });
     let said: Vec<String> =
-        bad.map(|outcome| format!("{}: {}", outcome.id, outcome.finding.summary)).collect();
+        bad.map(|outcome| format!("{}: {}", outcome.id, outcome.outcome.summary)).collect();
     (!said.is_empty()).then(|| said.join("; "))
 }
 
 /// Returns the incident of a target whose sessions were ended within the last day, and which is not open: the one that is not
 /// closed, or else the one that was contained last.
-fn reopenable(db: Db<'_>, target: &str, now: Instant) -> Result<Option<Incident>, StoreError> {
-    let found = match incidents::current(db, target)? {
+fn find_reopenable(
+    db: Tx<'_>,
+    target: &str,
+    now: UtcTimestamp,
+) -> Result<Option<IncidentRecord>, StoreError> {
+    let found = match incidents::find_open_incident(db, target)? {
         Some(current) => Some(current),
-        None => incidents::closed_after_containment(db, target)?,
+        None => incidents::find_closed_after_containment(db, target)?,
     };
-    let may_reopen = |incident: &Incident| {
-        incident.state != State::Open && incident::is_watched(incident.contained_at, now)
+    let may_reopen = |incident: &IncidentRecord| {
+        incident.state != IncidentState::Open && incident::is_closely_monitored(incident.contained_at, now)
     };
     Ok(found.filter(may_reopen))
 }
@@ -71,12 +75,15 @@ fn reopenable(db: Db<'_>, target: &str, now: Instant) -> Result<Option<Incident>
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn reopen(db: Db<'_>, target: &str, why: &str, now: Instant) -> Result<bool, StoreError> {
-    let Some(incident) = reopenable(db, target, now)? else { return Ok(false) };
+pub fn reopen_incident(db: Tx<'_>, target: &str, why: &str, now: UtcTimestamp) -> Result<bool, StoreError> {
+    let Some(incident) = find_reopenable(db, target, now)? else { return Ok(false) };
     let [actor, kind, detail] = ["the watch", "reopened", "{}"].map(str::to_owned);
-    let entry = Entry { at: now, actor, kind, step: String::new(), said: why.to_owned(), detail };
-    incidents::put(db, &Incident { state: State::Open, closed_at: None, ..incident.clone() })?;
-    incidents::add(db, &incident.id, &entry)?;
+    let entry = TimelineEntry { at: now, actor, kind, step: String::new(), message: why.to_owned(), detail };
+    incidents::upsert_incident(
+        db,
+        &IncidentRecord { state: IncidentState::Open, closed_at: None, ..incident.clone() },
+    )?;
+    incidents::insert_timeline_entry(db, &incident.id, &entry)?;
     Ok(true)
 }
 
@@ -86,27 +93,27 @@ pub fn reopen(db: Db<'_>, target: &str, why: &str, now: Instant) -> Result<bool,
 /// # Errors
 ///
 /// If it cannot be read or written.
-pub fn reopen_by_run(
-    db: Db<'_>,
+pub fn reopen_after_run(
+    db: Tx<'_>,
     target: &str,
-    found: &[ReopenReason],
-    now: Instant,
+    reasons: &[ReopenReason],
+    now: UtcTimestamp,
 ) -> Result<bool, StoreError> {
-    let Some(incident) = reopenable(db, target, now)? else { return Ok(false) };
+    let Some(incident) = find_reopenable(db, target, now)? else { return Ok(false) };
     let mut said = Vec::new();
-    for reason in found {
-        if incident.state != State::Closed || !was_failing(db, &incident, reason)? {
-            said.push(reason.said.as_str());
+    for reason in reasons {
+        if incident.state != IncidentState::Closed || !was_failing(db, &incident, reason)? {
+            said.push(reason.text.as_str());
         }
     }
-    if said.is_empty() { Ok(false) } else { reopen(db, target, &said.join("; "), now) }
+    if said.is_empty() { Ok(false) } else { reopen_incident(db, target, &said.join("; "), now) }
 }
 
 /// Whether a check failed as badly already at its run before, and that was after the sessions were ended.
-fn was_failing(db: Db<'_>, incident: &Incident, reason: &ReopenReason) -> Result<bool, StoreError> {
-    let Some(kept) = alerts::get(db, &incident.target, &reason.check)? else { return Ok(false) };
+fn was_failing(db: Tx<'_>, incident: &IncidentRecord, reason: &ReopenReason) -> Result<bool, StoreError> {
+    let Some(kept) = alerts::find_alert(db, &incident.target, &reason.check)? else { return Ok(false) };
     let after = incident.contained_at.is_some_and(|contained| kept.updated_at > contained);
-    let before = kept.finding_document()?["value"].as_f64();
+    let before = kept.parse_finding()?["value"].as_f64();
     let has_grown = reason.value.zip(before).is_some_and(|(now, before)| now > before);
     Ok(after && kept.verdict.as_deref() == Some("failing") && !has_grown)
 }

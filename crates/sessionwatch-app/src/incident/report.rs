@@ -6,17 +6,17 @@ use sessionwatch_clock as clock;
 use sessionwatch_core::incident;
 use sessionwatch_store::{
     StoreError,
-    incidents::{Entry, Incident, State},
+    incidents::{IncidentRecord, IncidentState, TimelineEntry},
 };
 
-use super::evidence::{self, Frozen};
-use crate::sanitize::{escape_html, printable};
+use super::evidence::{self, EvidenceStatus};
+use crate::sanitize::{escape_html, sanitize_text};
 
 /// Stands where nothing was recorded.
-const BLANK: &str = "(to be completed)";
+const BLANK_PLACEHOLDER: &str = "(to be completed)";
 
 /// A part of the report.
-enum Part {
+enum ReportPart {
     Title(String),
     Heading(&'static str),
     Facts(Vec<(&'static str, String)>),
@@ -30,25 +30,27 @@ enum Part {
 /// # Errors
 ///
 /// If an entry of the timeline cannot be decoded.
-pub fn markdown(incident: &Incident, timeline: &[Entry]) -> Result<String, StoreError> {
+pub fn render_markdown(incident: &IncidentRecord, timeline: &[TimelineEntry]) -> Result<String, StoreError> {
     let mut text = String::new();
     // Writing to a String cannot fail, here and below.
-    for part in parts(incident, timeline)? {
+    for part in build_parts(incident, timeline)? {
         let _ = match part {
-            Part::Title(title) => writeln!(text, "# {}", plain(&title)),
-            Part::Heading(heading) => writeln!(text, "\n## {heading}\n"),
-            Part::Facts(facts) => {
-                facts.iter().try_for_each(|(name, value)| writeln!(text, "- {name}: {}", plain(value)))
-            }
-            Part::Table(header, rows) => {
+            ReportPart::Title(title) => writeln!(text, "# {}", escape_markdown_text(&title)),
+            ReportPart::Heading(heading) => writeln!(text, "\n## {heading}\n"),
+            ReportPart::Facts(facts) => facts
+                .iter()
+                .try_for_each(|(name, value)| writeln!(text, "- {name}: {}", escape_markdown_text(value))),
+            ReportPart::Table(header, rows) => {
                 let line = |cells: &[String; 3]| {
-                    format!("| {} |", cells.each_ref().map(|cell| plain(cell)).join(" | "))
+                    format!("| {} |", cells.each_ref().map(|cell| escape_markdown_text(cell)).join(" | "))
                 };
                 let _ = writeln!(text, "| {} |\n|---|---|---|", header.join(" | "));
                 rows.iter().try_for_each(|row| writeln!(text, "{}", line(row)))
             }
-            Part::List(items) => items.iter().try_for_each(|item| writeln!(text, "- {}", plain(item))),
-            Part::Text(words) => writeln!(text, "{}", plain(&words)),
+            ReportPart::List(items) => {
+                items.iter().try_for_each(|item| writeln!(text, "- {}", escape_markdown_text(item)))
+            }
+            ReportPart::Text(words) => writeln!(text, "{}", escape_markdown_text(&words)),
         };
     }
     Ok(text)
@@ -59,30 +61,30 @@ pub fn markdown(incident: &Incident, timeline: &[Entry]) -> Result<String, Store
 /// # Errors
 ///
 /// If an entry of the timeline cannot be decoded.
-pub fn html(incident: &Incident, timeline: &[Entry]) -> Result<String, StoreError> {
+pub fn render_html(incident: &IncidentRecord, timeline: &[TimelineEntry]) -> Result<String, StoreError> {
     let mut body = String::new();
-    for part in parts(incident, timeline)? {
+    for part in build_parts(incident, timeline)? {
         let _ = match part {
-            Part::Title(title) => writeln!(body, "<h1>{}</h1>", escape_html(&title)),
-            Part::Heading(heading) => writeln!(body, "<h2>{heading}</h2>"),
-            Part::Facts(facts) => {
+            ReportPart::Title(title) => writeln!(body, "<h1>{}</h1>", escape_html(&title)),
+            ReportPart::Heading(heading) => writeln!(body, "<h2>{heading}</h2>"),
+            ReportPart::Facts(facts) => {
                 let row = |(name, value): &(&str, String)| {
                     format!("<tr><th>{name}</th><td>{}</td></tr>", escape_html(value))
                 };
                 writeln!(body, "<table>{}</table>", facts.iter().map(row).collect::<String>())
             }
-            Part::Table(header, rows) => {
+            ReportPart::Table(header, rows) => {
                 let head: String = header.iter().map(|name| format!("<th>{name}</th>")).collect();
                 let cell = |cell: &String| format!("<td>{}</td>", escape_html(cell));
                 let row =
                     |row: &[String; 3]| format!("<tr>{}</tr>", row.iter().map(cell).collect::<String>());
                 writeln!(body, "<table><tr>{head}</tr>{}</table>", rows.iter().map(row).collect::<String>())
             }
-            Part::List(items) => {
+            ReportPart::List(items) => {
                 let item = |item: &String| format!("<li>{}</li>", escape_html(item));
                 writeln!(body, "<ul>{}</ul>", items.iter().map(item).collect::<String>())
             }
-            Part::Text(words) => writeln!(body, "<p>{}</p>", escape_html(&words)),
+            ReportPart::Text(words) => writeln!(body, "<p>{}</p>", escape_html(&words)),
         };
     }
     Ok(format!(
@@ -92,63 +94,63 @@ pub fn html(incident: &Incident, timeline: &[Entry]) -> Result<String, StoreErro
     ))
 }
 
-fn parts(incident: &Incident, timeline: &[Entry]) -> Result<Vec<Part>, StoreError> {
-    let said = |name| incident.field(name).unwrap_or_else(|| BLANK.into());
-    let (sessions, users) = ended(timeline)?;
-    let end = incident.closed_at.map_or("not closed yet".into(), clock::readable);
+fn build_parts(incident: &IncidentRecord, timeline: &[TimelineEntry]) -> Result<Vec<ReportPart>, StoreError> {
+    let said = |name| incident.report_field(name).unwrap_or_else(|| BLANK_PLACEHOLDER.into());
+    let (sessions, users) = count_ended(timeline)?;
+    let end = incident.closed_at.map_or("not closed yet".into(), clock::format_utc);
     Ok(vec![
-        Part::Title(format!("{}: {}", incident.id, said("summary"))),
-        Part::Facts(vec![
-            ("Severity", incident.grade.name().into()),
+        ReportPart::Title(format!("{}: {}", incident.id, said("summary"))),
+        ReportPart::Facts(vec![
+            ("Severity", incident.severity.name().into()),
             ("Target", incident.target.clone()),
-            ("Opened", format!("{} by {}", clock::readable(incident.opened_at), incident.opened_by)),
-            ("Sessions ended", incident.contained_at.map_or("not yet".into(), clock::readable)),
+            ("Opened", format!("{} by {}", clock::format_utc(incident.opened_at), incident.opened_by)),
+            ("Sessions ended", incident.contained_at.map_or("not yet".into(), clock::format_utc)),
             ("Closed", end),
         ]),
-        Part::Heading("Timeline"),
-        Part::Table(["When", "Who", "What"], timeline.iter().map(line).collect()),
-        Part::Heading("Impact"),
-        Part::Facts(vec![
+        ReportPart::Heading("Timeline"),
+        ReportPart::Table(["When", "Who", "What"], timeline.iter().map(timeline_row).collect()),
+        ReportPart::Heading("Impact"),
+        ReportPart::Facts(vec![
             ("Sessions that were ended", sessions.to_string()),
             ("Users whose sessions were ended", users),
-            ("From opening to containment", duration(incident)),
+            ("From opening to containment", describe_containment_time(incident)),
             ("Data leaked", said("data-leaked")),
         ]),
-        Part::Heading("Root cause"),
-        Part::Text(said("root-cause")),
-        Part::Heading("Actions, and how they were verified"),
-        Part::List(actions(timeline)),
-        Part::Heading("Prevention"),
-        Part::Text(said("prevention")),
-        Part::Heading("Lessons"),
-        Part::Text(said("lessons")),
-        Part::Heading("Open points"),
-        Part::List(open_points(incident, timeline)?),
+        ReportPart::Heading("Root cause"),
+        ReportPart::Text(said("root-cause")),
+        ReportPart::Heading("Actions, and how they were verified"),
+        ReportPart::List(list_actions(timeline)),
+        ReportPart::Heading("Prevention"),
+        ReportPart::Text(said("prevention")),
+        ReportPart::Heading("Lessons"),
+        ReportPart::Text(said("lessons")),
+        ReportPart::Heading("Open points"),
+        ReportPart::List(list_open_points(incident, timeline)?),
     ])
 }
 
-fn line(entry: &Entry) -> [String; 3] {
-    let what = match (entry.kind.as_str(), incident::find(&entry.step)) {
-        ("done", Some(step)) => format!("{}: done. {}", step.title, entry.said),
-        ("found", Some(step)) => format!("{}: {}", step.title, entry.said),
-        ("skipped", Some(step)) => format!("{}: passed over. {}", step.title, entry.said),
-        ("step-reopened", Some(step)) => format!("{}: reopened. {}", step.title, entry.said),
-        (kind, _) => format!("{}: {}", capital(kind), entry.said),
+fn timeline_row(entry: &TimelineEntry) -> [String; 3] {
+    let what = match (entry.kind.as_str(), incident::find_step(&entry.step)) {
+        ("done", Some(step)) => format!("{}: done. {}", step.title, entry.message),
+        ("found", Some(step)) => format!("{}: {}", step.title, entry.message),
+        ("skipped", Some(step)) => format!("{}: passed over. {}", step.title, entry.message),
+        ("step-reopened", Some(step)) => format!("{}: reopened. {}", step.title, entry.message),
+        (kind, _) => format!("{}: {}", capitalize_first(kind), entry.message),
     };
-    [clock::readable(entry.at), entry.actor.clone(), what.trim_end_matches([' ', ':']).to_owned()]
+    [clock::format_utc(entry.at), entry.actor.clone(), what.trim_end_matches([' ', ':']).to_owned()]
 }
 
-fn capital(word: &str) -> String {
+fn capitalize_first(word: &str) -> String {
     let mut letters = word.chars();
     letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// Sessions that were ended, and users whose they were, in words.
-fn ended(timeline: &[Entry]) -> Result<(u64, String), StoreError> {
+fn count_ended(timeline: &[TimelineEntry]) -> Result<(u64, String), StoreError> {
     let contained = timeline.iter().filter(|entry| entry.kind == "contained");
     let counts = contained.map(|entry| {
-        let detail = entry.document()?;
-        let count = |of: &str| detail[of].as_u64().ok_or_else(|| Entry::undecodable("detail"));
+        let detail = entry.parse_detail()?;
+        let count = |of: &str| detail[of].as_u64().ok_or_else(|| TimelineEntry::undecodable_column("detail"));
         Ok((count("done")?, count("users")?))
     });
     let counts: Vec<(u64, u64)> = counts.collect::<Result<_, StoreError>>()?;
@@ -159,39 +161,43 @@ fn ended(timeline: &[Entry]) -> Result<(u64, String), StoreError> {
     Ok((sessions, if several { format!("at least {users}") } else { users.to_string() }))
 }
 
-fn duration(incident: &Incident) -> String {
+fn describe_containment_time(incident: &IncidentRecord) -> String {
     match incident.contained_at {
         Some(at) => format!("{} minutes", at.duration_since(incident.opened_at).as_mins()),
         None => "not contained yet".into(),
     }
 }
 
-fn actions(timeline: &[Entry]) -> Vec<String> {
+fn list_actions(timeline: &[TimelineEntry]) -> Vec<String> {
     let done = timeline.iter().filter(|entry| {
         entry.kind == "contained"
             || entry.kind == "done" && ["verify", "sign-in"].contains(&entry.step.as_str())
     });
     let lines: Vec<String> =
-        done.map(|entry| format!("{}: {}", clock::readable(entry.at), entry.said)).collect();
-    if lines.is_empty() { vec![BLANK.into()] } else { lines }
+        done.map(|entry| format!("{}: {}", clock::format_utc(entry.at), entry.message)).collect();
+    if lines.is_empty() { vec![BLANK_PLACEHOLDER.into()] } else { lines }
 }
 
-fn open_points(incident: &Incident, timeline: &[Entry]) -> Result<Vec<String>, StoreError> {
-    let recorded = sessionwatch_store::incidents::recorded(timeline);
-    let mut points = incident::open_points(incident.grade, &recorded);
-    if incident.state == State::Closed {
-        let overridden = timeline.iter().rev().find(|entry| entry.kind == "closed" && !entry.said.is_empty());
-        points.extend(overridden.map(|entry| format!("closed all the same: {}", entry.said)));
+fn list_open_points(
+    incident: &IncidentRecord,
+    timeline: &[TimelineEntry],
+) -> Result<Vec<String>, StoreError> {
+    let recorded = sessionwatch_store::incidents::collect_step_records(timeline);
+    let mut points = incident::unfinished_steps(incident.severity, &recorded);
+    if incident.state == IncidentState::Closed {
+        let overridden =
+            timeline.iter().rev().find(|entry| entry.kind == "closed" && !entry.message.is_empty());
+        points.extend(overridden.map(|entry| format!("closed all the same: {}", entry.message)));
     }
-    if let Frozen::Incomplete(said) = evidence::frozen(timeline)? {
+    if let EvidenceStatus::Incomplete(said) = evidence::evidence_status(timeline)? {
         points.push(format!("the evidence is incomplete: {said}"));
     }
     Ok(if points.is_empty() { vec!["none".into()] } else { points })
 }
 
 /// Text from a person or a database, so that it stays text in Markdown.
-fn plain(text: &str) -> String {
-    printable(text).chars().fold(String::new(), |mut plain, letter| {
+fn escape_markdown_text(text: &str) -> String {
+    sanitize_text(text).chars().fold(String::new(), |mut plain, letter| {
         if matches!(letter, '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '#') {
             plain.push('\\');
         }
@@ -206,20 +212,20 @@ mod tests {
 
     #[test]
     fn what_people_wrote_stays_text() {
-        assert_eq!(plain("a|b <i> *x* \u{1b}"), "a\\|b \\<i\\> \\*x\\* \u{fffd}");
+        assert_eq!(escape_markdown_text("a|b <i> *x* \u{1b}"), "a\\|b \\<i\\> \\*x\\* \u{fffd}");
     }
 
     #[test]
     fn users_of_several_plans_are_at_least_those_of_the_largest() {
-        let contained = |done: u64, users: u64| Entry {
+        let contained = |done: u64, users: u64| TimelineEntry {
             kind: "contained".into(),
             detail: serde_json::json!({ "done": done, "users": users }).to_string(),
-            at: sessionwatch_core::instant::Instant::MIN,
+            at: sessionwatch_core::timestamp::UtcTimestamp::MIN,
             actor: "ada".into(),
             step: String::new(),
-            said: String::new(),
+            message: String::new(),
         };
-        let ended = |timeline: &[Entry]| super::ended(timeline).unwrap();
+        let ended = |timeline: &[TimelineEntry]| super::count_ended(timeline).unwrap();
         assert_eq!(ended(&[]), (0, "0".into()));
         assert_eq!(ended(&[contained(20, 15), contained(0, 0)]), (20, "15".into()));
         assert_eq!(ended(&[contained(5, 5), contained(15, 15)]), (20, "at least 15".into()));

@@ -13,20 +13,20 @@ use std::{
 };
 
 use sessionwatch_logs::{
+    log_event::LogEvent,
     matchers::Matchers,
-    reader::{Counters, Place, Reader},
-    signal::Signal,
+    reader::{LogExcerpt, LogReader, ReadCounters},
 };
 
-use super::{blocks::Blocks, zstd_frames::ZstdFrames};
-use crate::progress::Meter;
+use super::{block_reader::BlockReader, zstd_frames::ZstdFrameReader};
+use crate::progress::ProgressMeter;
 
 /// Bytes of a file that a processor takes at once.
-const RANGE: u64 = 16 << 20;
+const RANGE_BYTES: u64 = 16 << 20;
 /// Bytes before a range that are read to know what its first lines belong to.
-const BEFORE: u64 = 256 << 10;
+const RANGE_CONTEXT_BYTES: u64 = 256 << 10;
 /// Ranges that may wait for one that takes longer.
-const AHEAD: usize = 8;
+const MAX_RANGES_AHEAD: usize = 8;
 
 /// Why a file cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -48,15 +48,15 @@ pub enum ScanError {
 
 /// How what a file holds is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Packing {
+pub(super) enum Compression {
     Plain,
     Gzip,
     Zstd,
 }
 
-impl Packing {
+impl Compression {
     /// Returns how a file is packed that begins with these bytes.
-    pub(super) fn of(first: &[u8]) -> Self {
+    pub(super) fn detect(first: &[u8]) -> Self {
         match first {
             [0x1f, 0x8b, ..] => Self::Gzip,
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
@@ -72,26 +72,26 @@ impl Packing {
         Ok(match self {
             Self::Plain => Box::new(source),
             Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(source)),
-            Self::Zstd => Box::new(ZstdFrames::new(source)),
+            Self::Zstd => Box::new(ZstdFrameReader::new(source)),
         })
     }
 }
 
 /// What gathers the signals of a part of a file.
-pub trait Gather: Send {
+pub trait LogEventCollector: Send {
     /// A signal that was read there.
-    fn take(&mut self, signal: Signal<'_>, place: Place<'_>);
+    fn push_event(&mut self, signal: LogEvent<'_>, place: LogExcerpt<'_>);
 }
 
 /// What is looked for in a file, and how to begin to gather what is found.
 #[derive(Debug)]
-pub struct Search<'a, M> {
+pub struct ScanJob<'a, M> {
     /// The file; `-` is standard input.
     pub path: &'a Path,
     /// What is looked for.
-    pub grammar: &'a Matchers,
+    pub matchers: &'a Matchers,
     /// Makes what gathers the signals of one part.
-    pub gather: M,
+    pub new_collector: M,
 }
 
 /// Reads a file. What each part of it gathered is handed over in order, with what was read.
@@ -99,13 +99,13 @@ pub struct Search<'a, M> {
 /// # Errors
 ///
 /// If it cannot be read, or what it gathered cannot be handed over.
-pub fn scan<G: Gather, E: From<ScanError>>(
-    search: &Search<'_, impl Fn() -> G + Sync>,
-    mut hand_over: impl FnMut(G, Counters) -> Result<(), E>,
+pub fn scan_file<G: LogEventCollector, E: From<ScanError>>(
+    search: &ScanJob<'_, impl Fn() -> G + Sync>,
+    mut hand_over: impl FnMut(G, ReadCounters) -> Result<(), E>,
 ) -> Result<(), E> {
     let path = search.path;
     if path.as_os_str() == "-" {
-        return stream(search, unpacked(path, io::stdin())?, 0, &mut hand_over);
+        return scan_stream(search, unpack_stream(path, io::stdin())?, 0, &mut hand_over);
     }
     let refused = |_| ScanError::Open(path.to_owned());
     let file = File::open(path).map_err(refused)?;
@@ -115,24 +115,27 @@ pub fn scan<G: Gather, E: From<ScanError>>(
     }
     let mut first = [0; 4];
     let known = if facts.is_file() { file.read_at(&mut first, 0).map_err(refused)? } else { 0 };
-    if facts.is_file() && Packing::of(&first[..known]) == Packing::Plain {
-        ranges(search, &file, facts.len(), &mut hand_over)
+    if facts.is_file() && Compression::detect(&first[..known]) == Compression::Plain {
+        scan_ranges(search, &file, facts.len(), &mut hand_over)
     } else {
-        stream(search, unpacked(path, file)?, 0, &mut hand_over)
+        scan_stream(search, unpack_stream(path, file)?, 0, &mut hand_over)
     }
 }
 
 /// A stream, unpacked if it is packed.
-fn unpacked<'a>(path: &Path, source: impl Read + Send + 'a) -> Result<Box<dyn Read + Send + 'a>, ScanError> {
-    let broken = |why: io::Error| broken(path, 0, &why);
+fn unpack_stream<'a>(
+    path: &Path,
+    source: impl Read + Send + 'a,
+) -> Result<Box<dyn Read + Send + 'a>, ScanError> {
+    let broken = |why: io::Error| read_error(path, 0, &why);
     let mut source = BufReader::with_capacity(256 << 10, source);
     let mut first = Vec::with_capacity(4);
     (&mut source).take(4).read_to_end(&mut first).map_err(broken)?;
-    let packing = Packing::of(&first);
+    let packing = Compression::detect(&first);
     packing.unpack(io::Cursor::new(first).chain(source)).map_err(broken)
 }
 
-fn broken(path: &Path, at: u64, why: &io::Error) -> ScanError {
+fn read_error(path: &Path, at: u64, why: &io::Error) -> ScanError {
     // What unpacks says what is wrong with the packing; what the system says stays with it.
     let why = match why.kind() {
         io::ErrorKind::UnexpectedEof => "it ends too early".to_owned(),
@@ -145,22 +148,22 @@ fn broken(path: &Path, at: u64, why: &io::Error) -> ScanError {
 }
 
 /// Reads a stream.
-fn stream<G: Gather, E: From<ScanError>>(
-    search: &Search<'_, impl Fn() -> G + Sync>,
+fn scan_stream<G: LogEventCollector, E: From<ScanError>>(
+    search: &ScanJob<'_, impl Fn() -> G + Sync>,
     source: Box<dyn Read + Send + '_>,
     size: u64,
-    hand_over: &mut impl FnMut(G, Counters) -> Result<(), E>,
+    hand_over: &mut impl FnMut(G, ReadCounters) -> Result<(), E>,
 ) -> Result<(), E> {
-    let (mut blocks, mut reader) = (Blocks::new(source, 0), Reader::new(search.grammar));
-    let (mut meter, mut before) = (Meter::bytes(size), Counters::default());
+    let (mut blocks, mut reader) = (BlockReader::new(source, 0), LogReader::new(search.matchers));
+    let (mut meter, mut before) = (ProgressMeter::for_bytes(size), ReadCounters::default());
     loop {
-        let (mut gathered, at) = ((search.gather)(), blocks.position());
-        let mut sink = |signal: Signal<'_>, place: Place<'_>| gathered.take(signal, place);
+        let (mut gathered, at) = ((search.new_collector)(), blocks.position());
+        let mut sink = |signal: LogEvent<'_>, place: LogExcerpt<'_>| gathered.push_event(signal, place);
         let ended = match blocks.read_next() {
             Ok(Some(block)) => {
-                reader.read(block.bytes, block.at, false, &mut sink);
+                reader.read_block(block.bytes, block.offset, false, &mut sink);
                 if block.overlong {
-                    reader.overlong();
+                    reader.count_overlong_line();
                 }
                 false
             }
@@ -172,7 +175,7 @@ fn stream<G: Gather, E: From<ScanError>>(
                 reader.finish(&mut sink);
                 let counters = reader.counters().since(before);
                 hand_over(gathered, counters)?;
-                return Err(broken(search.path, at, &why).into());
+                return Err(read_error(search.path, at, &why).into());
             }
         };
         let counters = reader.counters();
@@ -186,17 +189,17 @@ fn stream<G: Gather, E: From<ScanError>>(
 }
 
 /// Reads a file in ranges, by every processor. Each range knows by what stands before it what its first lines belong to.
-fn ranges<G: Gather, E: From<ScanError>>(
-    search: &Search<'_, impl Fn() -> G + Sync>,
+fn scan_ranges<G: LogEventCollector, E: From<ScanError>>(
+    search: &ScanJob<'_, impl Fn() -> G + Sync>,
     file: &File,
     size: u64,
-    hand_over: &mut impl FnMut(G, Counters) -> Result<(), E>,
+    hand_over: &mut impl FnMut(G, ReadCounters) -> Result<(), E>,
 ) -> Result<(), E> {
-    let count = size.div_ceil(RANGE);
+    let count = size.div_ceil(RANGE_BYTES);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = threads.min(usize::try_from(count).unwrap_or(usize::MAX)).max(1);
-    let (next, done) = (AtomicU64::new(0), Order::default());
-    let mut meter = Meter::bytes(size);
+    let (next, done) = (AtomicU64::new(0), ReorderWindow::default());
+    let mut meter = ProgressMeter::for_bytes(size);
     std::thread::scope(|scope| {
         let (sender, receiver) = mpsc::sync_channel(threads * 2);
         for _ in 0..threads {
@@ -204,10 +207,10 @@ fn ranges<G: Gather, E: From<ScanError>>(
             scope.spawn(move || {
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= count || !done.wait_for(number) {
+                    if number >= count || !done.wait_for_turn(number) {
                         return;
                     }
-                    let read = range(search, file, size, number);
+                    let read = scan_range(search, file, size, number);
                     if sender.send((number, read)).is_err() {
                         return;
                     }
@@ -221,8 +224,8 @@ fn ranges<G: Gather, E: From<ScanError>>(
             waiting.insert(number, part);
             while let Some(part) = waiting.remove(&due) {
                 due += 1;
-                done.set(due);
-                let (gathered, counters) = part.map_err(|(at, why)| broken(search.path, at, &why))?;
+                done.advance_to(due);
+                let (gathered, counters) = part.map_err(|(at, why)| read_error(search.path, at, &why))?;
                 read += counters.bytes;
                 meter.draw(read, "");
                 hand_over(gathered, counters)?;
@@ -230,41 +233,41 @@ fn ranges<G: Gather, E: From<ScanError>>(
             Ok(())
         });
         // Whoever still waits need not.
-        done.set(u64::MAX);
+        done.advance_to(u64::MAX);
         outcome
     })
 }
 
 /// How many ranges were handed over, so that nobody runs too far ahead.
 #[derive(Debug, Default)]
-struct Order {
+struct ReorderWindow {
     done: Mutex<u64>,
-    moved: std::sync::Condvar,
+    advanced: std::sync::Condvar,
 }
 
-impl Order {
-    fn set(&self, done: u64) {
+impl ReorderWindow {
+    fn advance_to(&self, done: u64) {
         *self.done.lock().unwrap_or_else(PoisonError::into_inner) = done;
-        self.moved.notify_all();
+        self.advanced.notify_all();
     }
 
     /// Waits until a range is near enough: whether it is still wanted.
-    fn wait_for(&self, number: u64) -> bool {
+    fn wait_for_turn(&self, number: u64) -> bool {
         let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
-        let far = |done: &mut u64| number >= done.saturating_add(AHEAD as u64);
-        let done = self.moved.wait_while(done, far).unwrap_or_else(PoisonError::into_inner);
+        let far = |done: &mut u64| number >= done.saturating_add(MAX_RANGES_AHEAD as u64);
+        let done = self.advanced.wait_while(done, far).unwrap_or_else(PoisonError::into_inner);
         *done != u64::MAX
     }
 }
 
 /// A file from a place on.
-struct Onward<'f> {
+struct RangeReader<'f> {
     file: &'f File,
     at: u64,
     end: u64,
 }
 
-impl Read for Onward<'_> {
+impl Read for RangeReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.end.saturating_sub(self.at)).unwrap_or(usize::MAX);
         let wanted = buffer.len().min(left);
@@ -275,29 +278,29 @@ impl Read for Onward<'_> {
 }
 
 /// Reads the lines that begin in a range.
-fn range<G: Gather>(
-    search: &Search<'_, impl Fn() -> G + Sync>,
+fn scan_range<G: LogEventCollector>(
+    search: &ScanJob<'_, impl Fn() -> G + Sync>,
     file: &File,
     size: u64,
     number: u64,
-) -> Result<(G, Counters), (u64, io::Error)> {
-    let (begin, end) = (number * RANGE, ((number + 1) * RANGE).min(size));
-    let from = begin.saturating_sub(BEFORE);
-    let mut gathered = (search.gather)();
-    let mut reader = Reader::new(search.grammar);
-    let mut sink = |signal: Signal<'_>, place: Place<'_>| {
+) -> Result<(G, ReadCounters), (u64, io::Error)> {
+    let (begin, end) = (number * RANGE_BYTES, ((number + 1) * RANGE_BYTES).min(size));
+    let from = begin.saturating_sub(RANGE_CONTEXT_BYTES);
+    let mut gathered = (search.new_collector)();
+    let mut reader = LogReader::new(search.matchers);
+    let mut sink = |signal: LogEvent<'_>, place: LogExcerpt<'_>| {
         if place.from >= begin && place.from < end {
-            gathered.take(signal, place);
+            gathered.push_event(signal, place);
         }
     };
-    let mut blocks = Blocks::new(Onward { file, at: from, end: size }, from);
+    let mut blocks = BlockReader::new(RangeReader { file, at: from, end: size }, from);
     // Where it does not begin with a line, the rest of one is no line.
     let mut skipped = from == 0;
-    let mut before = Counters::default();
+    let mut before = ReadCounters::default();
     loop {
         let at = blocks.position();
         let Some(block) = blocks.read_next().map_err(|why| (at, why))? else { break };
-        let (mut bytes, mut at) = (block.bytes, block.at);
+        let (mut bytes, mut at) = (block.bytes, block.offset);
         if !skipped {
             let first = memchr::memchr(b'\n', bytes).map_or(bytes.len(), |first| first + 1);
             (bytes, at, skipped) = (&bytes[first..], at + first as u64, true);
@@ -309,7 +312,7 @@ fn range<G: Gather>(
                 Some(rest) => inside - 1 + memchr::memchr(b'\n', rest).map_or(rest.len(), |first| first + 1),
                 None => bytes.len(),
             };
-            reader.read(&bytes[..first], at, false, &mut sink);
+            reader.read_block(&bytes[..first], at, false, &mut sink);
             before = reader.counters();
             (bytes, at) = (&bytes[first..], at + first as u64);
         }
@@ -318,12 +321,12 @@ fn range<G: Gather>(
             Some(rest) => inside - 1 + memchr::memchr(b'\n', rest).map_or(rest.len(), |last| last + 1),
             None => 0,
         };
-        reader.read(&bytes[..own], at, false, &mut sink);
+        reader.read_block(&bytes[..own], at, false, &mut sink);
         if block.overlong && own > 0 {
-            reader.overlong();
+            reader.count_overlong_line();
         }
         let over = own < bytes.len() || at + own as u64 >= end;
-        if over && !reader.settle(&bytes[own..], at + own as u64, &mut sink) {
+        if over && !reader.drain_pending(&bytes[own..], at + own as u64, &mut sink) {
             break;
         }
     }

@@ -12,9 +12,9 @@ use std::{
 
 use ipnet::IpNet;
 use sessionwatch_logs::{
+    log_event::LogEvent,
     matchers::Matchers,
-    reader::{Counters, Place, Reader},
-    signal::Signal,
+    reader::{LogExcerpt, LogReader, ReadCounters},
 };
 use tokio::{
     io::AsyncReadExt as _,
@@ -23,35 +23,35 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Found, intake::Batch};
+use super::{LocatedLogEvent, log_batch::LogBatch};
 
 /// Bytes of a message; of a longer one the rest is passed over.
-const LONGEST: usize = 64 << 10;
+const MAX_MESSAGE_BYTES: usize = 64 << 10;
 /// Connections at the same time.
-const CONNECTIONS: usize = 64;
+const MAX_CONNECTIONS: usize = 64;
 /// How long what was read waits for more that can be kept with it.
-const GATHER: Duration = Duration::from_millis(200);
+const BATCH_DELAY: Duration = Duration::from_millis(200);
 /// Messages that are kept at once.
-const TOGETHER: usize = 2_000;
+const MAX_BATCH_MESSAGES: usize = 2_000;
 /// Datagrams that wait while others are kept.
-const WAITING: usize = 20_000;
+const MAX_QUEUED_DATAGRAMS: usize = 20_000;
 
 /// Takes what was read, and says whether it is safe.
-pub trait Keep: Clone + Send + Sync + 'static {
+pub trait LogBatchStore: Clone + Send + Sync + 'static {
     /// Keeps a batch: whether it is safe now.
-    fn keep(&self, batch: Batch) -> impl Future<Output = bool> + Send;
+    fn store_batch(&self, batch: LogBatch) -> impl Future<Output = bool> + Send;
 }
 
 /// Who may send.
 #[derive(Clone, Debug)]
-pub struct Senders {
+pub struct SenderAllowlist {
     /// Everybody, if there are none.
     networks: Arc<[IpNet]>,
     /// Datagrams and connections that were refused since this was last kept, and in all.
     refused: Arc<(AtomicU64, AtomicU64)>,
 }
 
-impl Senders {
+impl SenderAllowlist {
     /// Those of some networks, or everybody if there are none.
     #[must_use]
     pub fn new(networks: Vec<IpNet>) -> Self {
@@ -59,7 +59,7 @@ impl Senders {
     }
 
     /// Returns `true` if an address may send. One that may not is counted, and logged less and less often.
-    fn admits(&self, sender: SocketAddr, source: &str) -> bool {
+    fn check_sender(&self, sender: SocketAddr, source: &str) -> bool {
         let address = sender.ip().to_canonical();
         if self.networks.is_empty() || self.networks.iter().any(|network| network.contains(&address)) {
             return true;
@@ -74,38 +74,38 @@ impl Senders {
     }
 
     /// How many were refused since this was last asked.
-    fn take_refused(&self) -> u64 {
+    fn take_refused_count(&self) -> u64 {
         self.refused.0.swap(0, Ordering::Relaxed)
     }
 }
 
 /// A source of syslog.
 #[derive(Clone, Debug)]
-pub struct Syslog<K> {
+pub struct SyslogServer<K> {
     /// Its name, and that of the target.
     pub names: (String, String),
     /// What is looked for.
-    pub grammar: Arc<Matchers>,
+    pub matchers: Arc<Matchers>,
     /// Where it is kept.
-    pub keep: K,
+    pub batch_store: K,
     /// Who may send.
-    pub senders: Senders,
+    pub senders: SenderAllowlist,
     /// When to stop.
     pub stop: CancellationToken,
 }
 
 /// Bytes of a stream, cut into messages.
 #[derive(Debug, Default)]
-struct Messages {
+struct MessageBuffer {
     bytes: Vec<u8>,
     /// Bytes of a message that is too long, which are still to come; of one that ends with its line, all of them.
     skip: Option<u64>,
     overlong: u64,
 }
 
-impl Messages {
+impl MessageBuffer {
     /// The next whole message.
-    fn next(&mut self) -> Option<Vec<u8>> {
+    fn next_message(&mut self) -> Option<Vec<u8>> {
         loop {
             if let Some(left) = self.skip {
                 let end = if left == u64::MAX {
@@ -127,7 +127,7 @@ impl Messages {
             if counted {
                 let count = std::str::from_utf8(&self.bytes[..digits]).ok()?.parse::<usize>().ok()?;
                 let begin = digits + 1;
-                let taken = count.min(LONGEST);
+                let taken = count.min(MAX_MESSAGE_BYTES);
                 if self.bytes.len() < begin + taken {
                     return None;
                 }
@@ -141,10 +141,10 @@ impl Messages {
             }
             let (message, rest) = match memchr::memchr(b'\n', &self.bytes) {
                 Some(end) => (self.bytes[..end].to_vec(), end + 1),
-                None if self.bytes.len() >= LONGEST => {
+                None if self.bytes.len() >= MAX_MESSAGE_BYTES => {
                     self.overlong += 1;
                     self.skip = Some(u64::MAX);
-                    (self.bytes[..LONGEST].to_vec(), self.bytes.len())
+                    (self.bytes[..MAX_MESSAGE_BYTES].to_vec(), self.bytes.len())
                 }
                 None => return None,
             };
@@ -156,10 +156,10 @@ impl Messages {
     }
 }
 
-impl<K: Keep> Syslog<K> {
+impl<K: LogBatchStore> SyslogServer<K> {
     /// Listens until it is asked to stop.
     pub async fn listen(self, tcp: TcpListener, udp: UdpSocket) {
-        let connections = Arc::new(Semaphore::new(CONNECTIONS));
+        let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let accepting = async {
             loop {
                 let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
@@ -168,28 +168,30 @@ impl<K: Keep> Syslog<K> {
                     () = self.stop.cancelled() => return,
                 };
                 match accepted {
-                    Ok((_, sender)) if !self.senders.admits(sender, &self.names.0) => {}
+                    Ok((_, sender)) if !self.senders.check_sender(sender, &self.names.0) => {}
                     Ok((stream, _)) => {
                         let this = self.clone();
                         tokio::spawn(async move {
-                            this.connection(stream).await;
+                            this.serve_connection(stream).await;
                             drop(permit);
                         });
                     }
                     // Too many files are open, or a client was gone again.
-                    Err(_) => drop(self.stop.run_until_cancelled(sessionwatch_clock::sleep(GATHER)).await),
+                    Err(_) => {
+                        self.stop.run_until_cancelled(sessionwatch_clock::sleep(BATCH_DELAY)).await;
+                    }
                 }
             }
         };
-        tokio::join!(accepting, self.datagrams(udp));
+        tokio::join!(accepting, self.serve_datagrams(udp));
         // Whoever is still connected has been told to stop too.
-        let _ = connections.acquire_many(u32::try_from(CONNECTIONS).unwrap_or(1)).await;
+        let _ = connections.acquire_many(u32::try_from(MAX_CONNECTIONS).unwrap_or(1)).await;
     }
 
     /// Reads a connection until it ends. Nothing more is read while what was is not safe.
-    async fn connection(&self, mut stream: TcpStream) {
-        let (mut messages, mut reader) = (Messages::default(), Reader::new(&self.grammar));
-        let (mut buffer, mut before) = (vec![0; 64 << 10], Counters::default());
+    async fn serve_connection(&self, mut stream: TcpStream) {
+        let (mut messages, mut reader) = (MessageBuffer::default(), LogReader::new(&self.matchers));
+        let (mut buffer, mut before) = (vec![0; 64 << 10], ReadCounters::default());
         loop {
             let mut ended = tokio::select! {
                 read = stream.read(&mut buffer) => match read {
@@ -202,25 +204,25 @@ impl<K: Keep> Syslog<K> {
                 () = self.stop.cancelled() => true,
             };
             let mut found = vec![];
-            while let Some(message) = messages.next() {
-                self.read(&mut reader, &message, &mut found);
+            while let Some(message) = messages.next_message() {
+                self.read_message(&mut reader, &message, &mut found);
             }
             for _ in 0..std::mem::take(&mut messages.overlong) {
-                reader.overlong();
+                reader.count_overlong_line();
             }
             if ended {
                 let rest = std::mem::take(&mut messages.bytes);
                 if messages.skip.is_none() && !rest.is_empty() {
-                    self.read(&mut reader, &rest, &mut found);
+                    self.read_message(&mut reader, &rest, &mut found);
                 }
             }
-            if ended || !reader.is_pending() {
-                let mut sink = self.sink(&mut found);
+            if ended || !reader.has_pending_entry() {
+                let mut sink = self.event_sink(&mut found);
                 reader.finish(&mut sink);
             }
             let counters = reader.counters();
             if counters != before {
-                ended |= !self.keep(found, counters.since(before), vec![]).await;
+                ended |= !self.store_events(found, counters.since(before), vec![]).await;
             }
             before = counters;
             if ended {
@@ -230,21 +232,21 @@ impl<K: Keep> Syslog<K> {
     }
 
     /// Reads datagrams. Those that come while too many wait are dropped, and counted.
-    async fn datagrams(&self, socket: UdpSocket) {
+    async fn serve_datagrams(&self, socket: UdpSocket) {
         let (mut waiting, mut dropped) = (VecDeque::new(), 0);
-        let mut buffer = vec![0; LONGEST];
+        let mut buffer = vec![0; MAX_MESSAGE_BYTES];
         let mut keeping: Option<std::pin::Pin<Box<dyn Future<Output = bool> + Send + '_>>> = None;
         let mut due = tokio::time::Instant::now();
         loop {
             let busy = keeping.is_some();
             tokio::select! {
                 received = socket.recv_from(&mut buffer) => if let Ok((length, sender)) = received
-                    && self.senders.admits(sender, &self.names.0)
+                    && self.senders.check_sender(sender, &self.names.0)
                 {
                     if waiting.is_empty() {
-                        due = tokio::time::Instant::now() + GATHER;
+                        due = tokio::time::Instant::now() + BATCH_DELAY;
                     }
-                    if waiting.len() < WAITING {
+                    if waiting.len() < MAX_QUEUED_DATAGRAMS {
                         waiting.push_back(buffer[..length].to_vec());
                     } else {
                         dropped += 1;
@@ -257,7 +259,7 @@ impl<K: Keep> Syslog<K> {
                     }
                 }
                 () = tokio::time::sleep_until(due), if !busy && !waiting.is_empty() => {
-                    keeping = Some(self.keep_datagrams(&mut waiting, std::mem::take(&mut dropped)));
+                    keeping = Some(self.store_datagrams(&mut waiting, std::mem::take(&mut dropped)));
                 }
                 () = self.stop.cancelled() => break,
             }
@@ -266,49 +268,58 @@ impl<K: Keep> Syslog<K> {
             keeping.await;
         }
         while !waiting.is_empty() {
-            self.keep_datagrams(&mut waiting, std::mem::take(&mut dropped)).await;
+            self.store_datagrams(&mut waiting, std::mem::take(&mut dropped)).await;
         }
     }
 
     /// Keeps some of the datagrams that wait.
-    fn keep_datagrams(
+    fn store_datagrams(
         &self,
         waiting: &mut VecDeque<Vec<u8>>,
         dropped: u64,
     ) -> std::pin::Pin<Box<dyn Future<Output = bool> + Send + '_>> {
-        let (mut reader, mut found) = (Reader::new(&self.grammar), vec![]);
-        for message in waiting.drain(..waiting.len().min(TOGETHER)) {
-            self.read(&mut reader, &message, &mut found);
+        let (mut reader, mut found) = (LogReader::new(&self.matchers), vec![]);
+        for message in waiting.drain(..waiting.len().min(MAX_BATCH_MESSAGES)) {
+            self.read_message(&mut reader, &message, &mut found);
         }
-        let mut sink = self.sink(&mut found);
+        let mut sink = self.event_sink(&mut found);
         reader.finish(&mut sink);
         drop(sink);
-        Box::pin(self.keep(found, reader.counters(), vec![("datagrams", dropped)]))
+        Box::pin(self.store_events(found, reader.counters(), vec![("datagrams", dropped)]))
     }
 
-    fn sink<'a>(
+    fn event_sink<'a>(
         &'a self,
-        found: &'a mut Vec<(Option<String>, Found)>,
-    ) -> impl FnMut(Signal<'_>, Place<'_>) + 'a {
-        |signal, place| found.push((None, Found::of(signal, place, &self.names.0, self.grammar.patterns())))
+        found: &'a mut Vec<(Option<String>, LocatedLogEvent)>,
+    ) -> impl FnMut(LogEvent<'_>, LogExcerpt<'_>) + 'a {
+        |signal, place| {
+            found.push((None, LocatedLogEvent::new(signal, place, &self.names.0, self.matchers.patterns())))
+        }
     }
 
     /// Reads a message, which is a line of its own.
-    fn read(&self, reader: &mut Reader<'_>, message: &[u8], found: &mut Vec<(Option<String>, Found)>) {
-        let mut sink = self.sink(found);
+    fn read_message(
+        &self,
+        reader: &mut LogReader<'_>,
+        message: &[u8],
+        found: &mut Vec<(Option<String>, LocatedLogEvent)>,
+    ) {
+        let mut sink = self.event_sink(found);
         // A message may hold line breaks, which are of what was logged.
-        reader.read(message, 0, true, &mut sink);
+        reader.read_block(message, 0, true, &mut sink);
     }
 
-    async fn keep(
+    async fn store_events(
         &self,
-        found: Vec<(Option<String>, Found)>,
-        counters: Counters,
+        found: Vec<(Option<String>, LocatedLogEvent)>,
+        counters: ReadCounters,
         mut dropped: Vec<(&'static str, u64)>,
     ) -> bool {
-        dropped.push(("refused", self.senders.take_refused()));
+        dropped.push(("refused", self.senders.take_refused_count()));
         let (source, target) = self.names.clone();
-        self.keep.keep(Batch { source, target, counters, found, dropped, ..Batch::default() }).await
+        self.batch_store
+            .store_batch(LogBatch { source, target, counters, events: found, dropped, ..LogBatch::default() })
+            .await
     }
 }
 
@@ -317,10 +328,10 @@ mod tests {
     use super::*;
 
     fn cut(parts: &[&[u8]]) -> (Vec<String>, u64) {
-        let (mut messages, mut found) = (Messages::default(), vec![]);
+        let (mut messages, mut found) = (MessageBuffer::default(), vec![]);
         for part in parts {
             messages.bytes.extend_from_slice(part);
-            while let Some(message) = messages.next() {
+            while let Some(message) = messages.next_message() {
                 found.push(String::from_utf8_lossy(&message).chars().take(20).collect());
             }
         }

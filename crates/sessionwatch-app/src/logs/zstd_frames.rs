@@ -12,13 +12,13 @@ use ruzstd::decoding::{
 };
 
 /// What is packed in a stream, without its frames.
-pub(super) struct ZstdFrames<R> {
+pub(super) struct ZstdFrameReader<R> {
     source: R,
     decoder: FrameDecoder,
     in_frame: bool,
 }
 
-impl<R: BufRead> ZstdFrames<R> {
+impl<R: BufRead> ZstdFrameReader<R> {
     pub(super) fn new(source: R) -> Self {
         Self { source, decoder: FrameDecoder::new(), in_frame: false }
     }
@@ -32,7 +32,7 @@ impl<R: BufRead> ZstdFrames<R> {
             Ok(()) => self.in_frame = true,
             Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
                 length, ..
-            })) => skip(&mut self.source, length.into())?,
+            })) => skip_bytes(&mut self.source, length.into())?,
             Err(error) => return Err(io_error(error)),
         }
         Ok(true)
@@ -48,7 +48,7 @@ impl<R: BufRead> ZstdFrames<R> {
     }
 }
 
-impl<R: BufRead> Read for ZstdFrames<R> {
+impl<R: BufRead> Read for ZstdFrameReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.decoder.can_collect() == 0 {
             if self.in_frame && !self.decoder.is_finished() {
@@ -78,7 +78,7 @@ fn io_error(error: FrameDecoderError) -> io::Error {
     io::Error::new(kind, error)
 }
 
-fn skip(source: &mut impl Read, length: u64) -> io::Result<()> {
+fn skip_bytes(source: &mut impl Read, length: u64) -> io::Result<()> {
     let skipped = io::copy(&mut source.take(length), &mut io::sink())?;
     if skipped < length { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
 }
@@ -101,7 +101,7 @@ mod tests {
 
     fn unpack(packed: &[u8]) -> io::Result<Vec<u8>> {
         let mut plain = vec![];
-        ZstdFrames::new(io::BufReader::with_capacity(7, packed)).read_to_end(&mut plain)?;
+        ZstdFrameReader::new(io::BufReader::with_capacity(7, packed)).read_to_end(&mut plain)?;
         Ok(plain)
     }
 

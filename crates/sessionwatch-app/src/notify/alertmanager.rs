@@ -4,55 +4,55 @@ use credentials::Secret;
 use jiff::SignedDuration;
 use serde_json::json;
 use sessionwatch_clock as clock;
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::timestamp::UtcTimestamp;
 
 use super::{
     DeliveryError, HttpRequest, NotificationBatch, bounded_key,
-    service::{NoKeys, Service, Source},
+    channel_service::{ChannelService, ChannelSource, NoKeys},
     truncate_utf16,
 };
 
 /// How long an alert stands without being repeated. It is resolved by a message, long before.
-const STANDS: SignedDuration = SignedDuration::from_hours(30 * 24);
+const ALERT_LIFETIME: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// The longest value of a label and of an annotation. Alertmanager has no limit, but pages and other programs have.
-const LABEL: usize = 1_024;
-const ANNOTATION: usize = 8_192;
+const MAX_LABEL_LEN: usize = 1_024;
+const MAX_ANNOTATION_LEN: usize = 8_192;
 
 /// Alerts for Alertmanager.
 #[derive(Clone, Copy, Debug)]
 pub struct Alertmanager;
 
-impl Service for Alertmanager {
+impl ChannelService for Alertmanager {
     type Config = NoKeys;
-    const KIND: &'static str = "alertmanager";
+    const KIND_NAME: &'static str = "alertmanager";
     const IS_FOR_PROGRAMS: bool = true;
 
-    fn new(_: NoKeys, _: &mut Source<'_, '_, '_>) -> Option<Result<Self, String>> {
+    fn new(_: NoKeys, _: &mut ChannelSource<'_, '_, '_>) -> Option<Result<Self, String>> {
         Some(Ok(Self))
     }
 
-    fn post(
+    fn build_request(
         &self,
         url: &Secret,
-        told: &NotificationBatch<'_>,
-        now: Instant,
+        batch: &NotificationBatch<'_>,
+        now: UtcTimestamp,
     ) -> Result<HttpRequest, DeliveryError> {
-        let alerts: Vec<_> = told
+        let alerts: Vec<_> = batch
             .messages
             .iter()
             .map(|message| {
-                let ends = if message.is_good() { now } else { now + STANDS };
+                let ends = if message.is_benign() { now } else { now + ALERT_LIFETIME };
                 json!({
                     "labels": {
-                        "alertname": bounded_key(&message.check, LABEL), "target": bounded_key(&message.target, LABEL),
+                        "alertname": bounded_key(&message.check, MAX_LABEL_LEN), "target": bounded_key(&message.target, MAX_LABEL_LEN),
                         "severity": message.severity, "service": "sessionwatch",
                     },
                     "annotations": {
-                        "summary": truncate_utf16(&message.summary, ANNOTATION),
-                        "action": truncate_utf16(message.action().unwrap_or_default(), ANNOTATION),
+                        "summary": truncate_utf16(&message.summary, MAX_ANNOTATION_LEN),
+                        "action": truncate_utf16(message.recommended_action().unwrap_or_default(), MAX_ANNOTATION_LEN),
                     },
                     "startsAt": message.since.as_ref().unwrap_or(&message.at),
-                    "endsAt": clock::rfc3339(ends),
+                    "endsAt": clock::format_rfc3339(ends),
                 })
             })
             .collect();
@@ -64,8 +64,8 @@ impl Service for Alertmanager {
 #[cfg(test)]
 mod tests {
     use crate::notify::{
-        Message,
-        tests::{message, posted},
+        NotificationMessage,
+        tests::{message, posted_request},
     };
 
     #[test]
@@ -76,8 +76,8 @@ mod tests {
             ("repeated", "0001-01-31T00:00:00.000000Z"),
             ("resolved", "0001-01-01T00:00:00.000000Z"),
         ] {
-            let told = Message { notice: notice.into(), ..message("shop") };
-            let (url, body) = posted("alertmanager", "https://alerts.example.org/base/", &[told]);
+            let told = NotificationMessage { notice: notice.into(), ..message("shop") };
+            let (url, body) = posted_request("alertmanager", "https://alerts.example.org/base/", &[told]);
             assert_eq!(url, "https://alerts.example.org/base/api/v2/alerts");
             assert_eq!(body[0]["endsAt"], ends, "{notice}");
             assert_eq!(body[0]["startsAt"], "2026-01-01T00:00:00.000000Z");
@@ -86,9 +86,13 @@ mod tests {
 
     #[test]
     fn each_target_has_an_alert_of_its_own_labels() {
-        let plain =
-            Message { finding: None, since: None, at: "2026-02-02T00:00:00Z".into(), ..message("<b>\"x") };
-        let (_, body) = posted("alertmanager", "https://a", &[message("shop"), plain]);
+        let plain = NotificationMessage {
+            finding: None,
+            since: None,
+            at: "2026-02-02T00:00:00Z".into(),
+            ..message("<b>\"x")
+        };
+        let (_, body) = posted_request("alertmanager", "https://a", &[message("shop"), plain]);
         assert_eq!(body.as_array().map(Vec::len), Some(2));
         let labels = serde_json::json!({
             "alertname": "duplicate-tokens", "target": "<b>\"x", "severity": "critical", "service": "sessionwatch",

@@ -9,30 +9,30 @@ use lettre::{
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::timestamp::UtcTimestamp;
 use sha2::{Digest as _, Sha256};
 
 use super::{
     DELIVERY_TIMEOUT, DeliveryError, HttpRequest, NotificationBatch,
+    channel_service::{ChannelService, ChannelSource},
     delivery_error::tls_failure,
-    service::{Service, Source},
     truncate_utf16,
 };
-use crate::config_file::Written;
+use crate::config_file::WithSpan;
 
 /// The longest text of a mail.
-const MOST: usize = 100_000;
+const MAX_TEXT_LEN: usize = 100_000;
 
 /// A channel that is a mail server.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-pub(super) struct Config {
+pub(super) struct EmailConfig {
     /// The sender.
     #[schemars(extend("x-required" = true), example = &"sessionwatch <watch@example.org>")]
-    from: Option<Written<String>>,
+    from: Option<WithSpan<String>>,
     /// The recipients; each gets a message of its own.
     #[schemars(extend("x-required" = true), example = ["ops@example.org"])]
-    to: Option<Written<Vec<String>>>,
+    to: Option<WithSpan<Vec<String>>>,
 }
 
 /// A mail for each recipient.
@@ -44,12 +44,12 @@ pub struct Email {
     pub to: Vec<String>,
 }
 
-impl Service for Email {
-    type Config = Config;
-    const KIND: &'static str = "email";
-    const SCHEMES: &'static [&'static str] = &["smtps://", "smtp://"];
+impl ChannelService for Email {
+    type Config = EmailConfig;
+    const KIND_NAME: &'static str = "email";
+    const URL_SCHEMES: &'static [&'static str] = &["smtps://", "smtp://"];
 
-    fn new(config: Config, source: &mut Source<'_, '_, '_>) -> Option<Result<Self, String>> {
+    fn new(config: EmailConfig, source: &mut ChannelSource<'_, '_, '_>) -> Option<Result<Self, String>> {
         let is_address = |text: &String| text.parse::<Mailbox>().is_ok();
         let message = "must be an address such as \"ops@example.org\" or \"Ops <ops@example.org>\"";
         for from in config.from.iter().filter(|from| !is_address(from)) {
@@ -61,24 +61,32 @@ impl Service for Email {
         Some(Ok(Self { from: config.from?.into_inner(), to: config.to?.into_inner() }))
     }
 
-    fn post(&self, _: &Secret, _: &NotificationBatch<'_>, _: Instant) -> Result<HttpRequest, DeliveryError> {
+    fn build_request(
+        &self,
+        _: &Secret,
+        _: &NotificationBatch<'_>,
+        _: UtcTimestamp,
+    ) -> Result<HttpRequest, DeliveryError> {
         // It is not sent over HTTP.
         Err(DeliveryError::NoChannel)
     }
 }
 
 /// What speaks SMTP.
-pub struct Transport(AsyncSmtpTransport<Tokio1Executor>);
+pub struct SmtpTransport(AsyncSmtpTransport<Tokio1Executor>);
 
 /// What speaks to the server of that channel. Without `?tls=` in its address, `smtp://` insists on STARTTLS, except on this
 /// machine.
-pub(super) fn transport(url: &Secret, authorities: Option<&[u8]>) -> Result<Transport, DeliveryError> {
-    let url = secured(url.expose());
+pub(super) fn build_transport(
+    url: &Secret,
+    authorities: Option<&[u8]>,
+) -> Result<SmtpTransport, DeliveryError> {
+    let url = url_with_tls(url.expose());
     let mut builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(&url)
         .map_err(|_| DeliveryError::Malformed)?
         .timeout(Some(DELIVERY_TIMEOUT));
     if let Some(pem) = authorities {
-        let host = host(&url);
+        let host = url_host(&url);
         let authority = Certificate::from_pem(pem).map_err(|_| DeliveryError::Tls)?;
         let parameters = TlsParameters::builder(host.to_owned()).add_root_certificate(authority).build();
         let parameters = parameters.map_err(|_| DeliveryError::Tls)?;
@@ -88,12 +96,12 @@ pub(super) fn transport(url: &Secret, authorities: Option<&[u8]>) -> Result<Tran
             Tls::Required(parameters)
         });
     }
-    Ok(Transport(builder.build()))
+    Ok(SmtpTransport(builder.build()))
 }
 
 /// The address with a decision about TLS.
-fn secured(url: &str) -> String {
-    let here = ["127.0.0.1", "localhost", "[::1]"].contains(&host(url));
+fn url_with_tls(url: &str) -> String {
+    let here = ["127.0.0.1", "localhost", "[::1]"].contains(&url_host(url));
     if url.starts_with("smtps://") || url.contains("tls=") || here {
         return url.to_owned();
     }
@@ -101,7 +109,7 @@ fn secured(url: &str) -> String {
 }
 
 /// The host of an address.
-fn host(url: &str) -> &str {
+fn url_host(url: &str) -> &str {
     let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = authority.split(['/', '?']).next().unwrap_or_default();
     let place = authority.rsplit('@').next().unwrap_or_default();
@@ -109,34 +117,41 @@ fn host(url: &str) -> &str {
         .unwrap_or_default()
 }
 
-impl Transport {
+impl SmtpTransport {
     pub(super) async fn send(
         &self,
         email: &Email,
-        told: &NotificationBatch<'_>,
+        batch: &NotificationBatch<'_>,
         recipient: Option<&str>,
     ) -> Result<(), DeliveryError> {
         let to = recipient.or(email.to.first().map(String::as_str)).unwrap_or_default();
-        let mail = mail(email, told, to)?;
+        let mail = build_mail(email, batch, to)?;
         match self.0.send(mail).await {
             Ok(_) => Ok(()),
-            Err(error) => Err(failure(&error)),
+            Err(error) => Err(classify_error(&error)),
         }
     }
 }
 
-pub(super) fn mail(email: &Email, told: &NotificationBatch<'_>, to: &str) -> Result<Mail, DeliveryError> {
+pub(super) fn build_mail(
+    email: &Email,
+    batch: &NotificationBatch<'_>,
+    to: &str,
+) -> Result<Mail, DeliveryError> {
     let mailbox = |address: &str| address.parse::<Mailbox>().map_err(|_| DeliveryError::Damaged);
     let from = mailbox(&email.from)?;
     // The same for every attempt, so that mailboxes can drop a second copy.
     let id = format!(
         "<{}@{}>",
-        &const_hex::encode(Sha256::digest(format!("{}\n{to}", told.first.key)))[..32],
+        &const_hex::encode(Sha256::digest(format!("{}\n{to}", batch.first.key)))[..32],
         from.email.domain()
     );
-    let (title, text) = (told.title(), truncate_utf16(&told.text, MOST));
-    let html =
-        format!("<!doctype html><h2>{}</h2><p>{}</p>", escape(&title), escape(&text).replace('\n', "<br>"));
+    let (title, text) = (batch.title(), truncate_utf16(&batch.text, MAX_TEXT_LEN));
+    let html = format!(
+        "<!doctype html><h2>{}</h2><p>{}</p>",
+        escape_html_text(&title),
+        escape_html_text(&text).replace('\n', "<br>")
+    );
     Mail::builder()
         .from(from)
         .to(mailbox(to)?)
@@ -147,7 +162,7 @@ pub(super) fn mail(email: &Email, told: &NotificationBatch<'_>, to: &str) -> Res
         .map_err(|_| DeliveryError::Damaged)
 }
 
-fn failure(error: &Error) -> DeliveryError {
+fn classify_error(error: &Error) -> DeliveryError {
     if let Some(code) = error.status() {
         return DeliveryError::Refused { status: code.to_string().parse().unwrap_or(0), retry_after: None };
     }
@@ -155,13 +170,15 @@ fn failure(error: &Error) -> DeliveryError {
         Some(failure) => failure,
         // STARTTLS or a way to log in is missing.
         None if error.is_client() || error.is_tls() => DeliveryError::Unprotected,
-        None if error.is_response() || error.is_timeout() || is_broken(error) => DeliveryError::NoAnswer,
+        None if error.is_response() || error.is_timeout() || is_broken_connection(error) => {
+            DeliveryError::NoAnswer
+        }
         None => DeliveryError::Unreachable,
     }
 }
 
 /// Whether a connection ended that had been made, perhaps after the message went out.
-fn is_broken(error: &Error) -> bool {
+fn is_broken_connection(error: &Error) -> bool {
     use std::io::{
         self,
         ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof},
@@ -171,7 +188,7 @@ fn is_broken(error: &Error) -> bool {
     cause.is_some_and(|cause| kinds.contains(&cause.kind()))
 }
 
-fn escape(text: &str) -> String {
+fn escape_html_text(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
@@ -190,7 +207,7 @@ mod tests {
             ("smtp://[::1]:25", "smtp://[::1]:25"),
             ("smtp://127.0.0.1@mail.example", "smtp://127.0.0.1@mail.example?tls=required"),
         ] {
-            assert_eq!(secured(url), expected);
+            assert_eq!(url_with_tls(url), expected);
         }
     }
 
@@ -198,10 +215,10 @@ mod tests {
     fn no_line_of_a_name_becomes_a_header_and_no_markup_is_run() {
         let messages = [message("x\r\nBcc: eve@example.org")];
         let told = NotificationBatch { first: &messages[0], messages: &messages, text: "<script>".into() };
-        let written = mail(&email(), &told, "ops@example.org").unwrap();
+        let written = build_mail(&email(), &told, "ops@example.org").unwrap();
         let text = String::from_utf8(written.formatted()).unwrap();
         assert!(!text.contains("\nBcc:") && text.contains("&lt;script&gt;"), "{text}");
-        let id = |to| mail(&email(), &told, to).unwrap().formatted();
+        let id = |to| build_mail(&email(), &told, to).unwrap().formatted();
         let id = |to| {
             String::from_utf8(id(to))
                 .unwrap()

@@ -18,12 +18,16 @@ pub(super) fn truncate_utf16(text: &str, most: usize) -> String {
 
 /// A name that is no longer than that, and no other's: the start of a long one and a hash of all of it.
 pub(crate) fn bounded_key(name: &str, most: usize) -> String {
-    const HASH: usize = 17;
+    const HASH_SUFFIX_LEN: usize = 17;
     if name.encode_utf16().count() <= most {
         return name.to_owned();
     }
-    let start = truncate_utf16(name, most.saturating_sub(HASH) + 1);
-    format!("{}~{}", start.trim_end_matches('…'), &const_hex::encode(Sha256::digest(name))[..HASH - 1])
+    let start = truncate_utf16(name, most.saturating_sub(HASH_SUFFIX_LEN) + 1);
+    format!(
+        "{}~{}",
+        start.trim_end_matches('…'),
+        &const_hex::encode(Sha256::digest(name))[..HASH_SUFFIX_LEN - 1]
+    )
 }
 
 /// The body with as much of a text as fits into so many bytes.

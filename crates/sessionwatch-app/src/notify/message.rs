@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::timestamp::UtcTimestamp;
 
 use super::limits::truncate_utf16;
-use crate::sanitize::printable;
+use crate::sanitize::sanitize_text;
 
 /// Alerts that are named in one message; of more it says how many.
 const MAX_NAMED_ALERTS: usize = 20;
@@ -22,7 +22,7 @@ pub(super) const MAX_SUMMARY_LEN: usize = 2_000;
 
 /// What is told of one alert, as it lies in the outbox and as a webhook sends it. The shape is a contract: `docs/channels.md`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Message {
+pub struct NotificationMessage {
     /// The version of the shape.
     pub schema: u32,
     /// The same for every attempt.
@@ -55,17 +55,17 @@ pub struct Message {
 #[derive(Clone, Debug)]
 pub struct NotificationBatch<'a> {
     /// The first of them.
-    pub first: &'a Message,
+    pub first: &'a NotificationMessage,
     /// All of them.
-    pub messages: &'a [Message],
+    pub messages: &'a [NotificationMessage],
     /// The text for people; the usual one, or by the channel's template.
     pub text: String,
 }
 
-impl Message {
+impl NotificationMessage {
     /// What happened, in a word or two.
     #[must_use]
-    pub fn word(&self) -> &'static str {
+    pub fn status_word(&self) -> &'static str {
         match self.notice.as_str() {
             "resolved" => "Resolved",
             "repeated" => "Still failing",
@@ -76,11 +76,11 @@ impl Message {
     }
 
     /// Whether it is over, or was never bad.
-    pub(super) fn is_good(&self) -> bool {
+    pub(super) fn is_benign(&self) -> bool {
         ["resolved", "test", "report"].contains(&self.notice.as_str())
     }
 
-    pub(super) fn action(&self) -> Option<&str> {
+    pub(super) fn recommended_action(&self) -> Option<&str> {
         let action = self.finding.as_ref().and_then(|finding| finding["action"].as_str());
         action.filter(|action| !action.is_empty())
     }
@@ -90,25 +90,25 @@ impl NotificationBatch<'_> {
     /// One line that says it.
     #[must_use]
     pub fn title(&self) -> String {
-        let Message { notice, check, severity, target, summary, .. } = self.first;
+        let NotificationMessage { notice, check, severity, target, summary, .. } = self.first;
         if notice == "report" {
-            return truncate_utf16(&printable(summary), MAX_TITLE_LEN);
+            return truncate_utf16(&sanitize_text(summary), MAX_TITLE_LEN);
         }
-        let word = self.first.word();
+        let word = self.first.status_word();
         match self.messages.len() {
             1 => truncate_utf16(
-                &printable(&format!("{word}: {check} ({severity}) on {target}")),
+                &sanitize_text(&format!("{word}: {check} ({severity}) on {target}")),
                 MAX_TITLE_LEN,
             ),
             count => truncate_utf16(
-                &printable(&format!("{word}: {check} ({severity}) on {count} targets")),
+                &sanitize_text(&format!("{word}: {check} ({severity}) on {count} targets")),
                 MAX_TITLE_LEN,
             ),
         }
     }
 
     /// The usual text: what is wrong, for whom, since when, what to do.
-    pub(super) fn default_text(messages: &[Message]) -> String {
+    pub(super) fn default_text(messages: &[NotificationMessage]) -> String {
         let mut lines = Vec::new();
         let several = messages.len() > 1;
         let longest = if several { MAX_LINE_LEN } else { MAX_SUMMARY_LEN };
@@ -119,22 +119,22 @@ impl NotificationBatch<'_> {
                 String::new()
             };
             lines.push(match &message.text {
-                Some(report) => format!("{}{report}", printable(&of)),
-                None => printable(&format!("{of}{}", truncate_utf16(&message.summary, longest))),
+                Some(report) => format!("{}{report}", sanitize_text(&of)),
+                None => sanitize_text(&format!("{of}{}", truncate_utf16(&message.summary, longest))),
             });
         }
         if messages.len() > MAX_NAMED_ALERTS {
             lines.push(format!("… and {} more", messages.len() - MAX_NAMED_ALERTS));
         }
         let first = messages.first();
-        let action = first.and_then(Message::action);
+        let action = first.and_then(NotificationMessage::recommended_action);
         lines.extend(
-            action.map(|action| format!("→ {}", printable(&truncate_utf16(action, MAX_SUMMARY_LEN)))),
+            action.map(|action| format!("→ {}", sanitize_text(&truncate_utf16(action, MAX_SUMMARY_LEN)))),
         );
         if !several {
             lines.extend(first.and_then(|first| first.since.as_ref()).map(|since| {
-                let at = sessionwatch_clock::parsed(since);
-                format!("since {}", at.map_or_else(|| since.clone(), sessionwatch_clock::readable))
+                let at = sessionwatch_clock::parse_rfc3339(since);
+                format!("since {}", at.map_or_else(|| since.clone(), sessionwatch_clock::format_utc))
             }));
         }
         if messages.iter().any(|message| message.again) {
@@ -145,8 +145,8 @@ impl NotificationBatch<'_> {
 }
 
 /// A message that says that it is a test.
-pub(super) fn test_message(now: Instant) -> Message {
-    Message {
+pub(super) fn test_message(now: UtcTimestamp) -> NotificationMessage {
+    NotificationMessage {
         schema: 1,
         key: format!("test/{}", now.micros()),
         notice: "test".into(),
@@ -155,7 +155,7 @@ pub(super) fn test_message(now: Instant) -> Message {
         severity: "low".into(),
         summary: "This is a test of sessionwatch: nothing is wrong.".into(),
         since: None,
-        at: sessionwatch_clock::rfc3339(now),
+        at: sessionwatch_clock::format_rfc3339(now),
         finding: None,
         again: false,
         text: None,
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
     use crate::notify::tests::message;
 
-    fn titled(messages: &[Message]) -> String {
+    fn titled(messages: &[NotificationMessage]) -> String {
         let text = NotificationBatch::default_text(messages);
         NotificationBatch { first: &messages[0], messages, text }.title()
     }
@@ -182,7 +182,7 @@ mod tests {
             // Of a report, what it says itself.
             ("report", "2 tokens & <more>"),
         ] {
-            let told = Message { notice: notice.into(), ..message("shop") };
+            let told = NotificationMessage { notice: notice.into(), ..message("shop") };
             assert_eq!(titled(&[told]), title);
         }
         let steering = message("sh\u{1b}[31mop\r\nx");
@@ -195,11 +195,12 @@ mod tests {
 
     #[test]
     fn a_text_has_what_is_known_and_nothing_else() {
-        let bare = Message { finding: None, since: None, ..message("shop") };
+        let bare = NotificationMessage { finding: None, since: None, ..message("shop") };
         assert_eq!(NotificationBatch::default_text(std::slice::from_ref(&bare)), "2 tokens & <more>");
-        let without_action = Message { finding: Some(serde_json::json!({ "action": "" })), ..bare.clone() };
+        let without_action =
+            NotificationMessage { finding: Some(serde_json::json!({ "action": "" })), ..bare.clone() };
         assert_eq!(NotificationBatch::default_text(&[without_action]), "2 tokens & <more>");
-        let odd = Message { since: Some("some time".into()), again: true, ..bare };
+        let odd = NotificationMessage { since: Some("some time".into()), again: true, ..bare };
         assert_eq!(
             NotificationBatch::default_text(&[odd]),
             "2 tokens & <more>\nsince some time\n(this may have been told already)"
@@ -209,7 +210,8 @@ mod tests {
     #[test]
     fn alerts_that_are_told_together_have_a_line_each_up_to_a_number() {
         let named = |count: usize| {
-            let messages: Vec<Message> = (0..count).map(|number| message(&format!("t{number}"))).collect();
+            let messages: Vec<NotificationMessage> =
+                (0..count).map(|number| message(&format!("t{number}"))).collect();
             NotificationBatch::default_text(&messages)
         };
         assert_eq!(named(2), "t0: 2 tokens & <more>\nt1: 2 tokens & <more>\n→ end <them>");
@@ -219,8 +221,12 @@ mod tests {
 
     #[test]
     fn a_report_keeps_its_lines() {
-        let report =
-            Message { text: Some("one\n\ntwo".into()), finding: None, since: None, ..message("shop") };
+        let report = NotificationMessage {
+            text: Some("one\n\ntwo".into()),
+            finding: None,
+            since: None,
+            ..message("shop")
+        };
         assert_eq!(NotificationBatch::default_text(&[report]), "one\n\ntwo");
     }
 }

@@ -4,33 +4,33 @@ use credentials::Secret;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::timestamp::UtcTimestamp;
 
 use super::{
     DeliveryError, HttpRequest, NotificationBatch, bounded_key,
-    service::{Service, Source},
+    channel_service::{ChannelService, ChannelSource},
     truncate_utf16,
 };
-use crate::config_file::{SecretText, Written};
+use crate::config_file::{SecretText, WithSpan};
 
 /// The longest summary and key that PagerDuty takes.
-const SUMMARY: usize = 1_024;
-const KEY: usize = 255;
+const MAX_SUMMARY_LEN: usize = 1_024;
+const MAX_DEDUP_KEY_LEN: usize = 255;
 /// The longest name of a source.
-const SOURCE: usize = 1_024;
+const MAX_SOURCE_LEN: usize = 1_024;
 /// Bytes of an event that PagerDuty takes.
-const MOST: usize = 512 * 1_024;
+const MAX_EVENT_BYTES: usize = 512 * 1_024;
 
 /// A channel that is a service of PagerDuty
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-pub(super) struct Config {
+pub(super) struct PagerDutyConfig {
     /// The routing key of the service.
     #[schemars(extend("x-otherwise" = "secret_file"), example = &"${CHANNEL_SECRET}")]
-    secret: Option<Written<SecretText>>,
+    secret: Option<WithSpan<SecretText>>,
     /// A file that holds nothing but the secret.
     #[schemars(extend("x-otherwise" = "secret"), example = &"/run/secrets/channel")]
-    secret_file: Option<Written<String>>,
+    secret_file: Option<WithSpan<String>>,
 }
 
 /// An event of PagerDuty.
@@ -40,46 +40,46 @@ pub struct PagerDuty {
     routing_key: Secret,
 }
 
-impl Service for PagerDuty {
-    type Config = Config;
-    const KIND: &'static str = "pagerduty";
+impl ChannelService for PagerDuty {
+    type Config = PagerDutyConfig;
+    const KIND_NAME: &'static str = "pagerduty";
     const IS_FOR_PROGRAMS: bool = true;
     const DEFAULT_URL: Option<&'static str> = Some("https://events.pagerduty.com/v2/enqueue");
 
-    fn new(config: Config, source: &mut Source<'_, '_, '_>) -> Option<Result<Self, String>> {
+    fn new(config: PagerDutyConfig, source: &mut ChannelSource<'_, '_, '_>) -> Option<Result<Self, String>> {
         let key = source.required_secret(config.secret.as_ref(), config.secret_file.as_ref())?;
         Some(key.map(|routing_key| Self { routing_key }))
     }
 
-    fn post(
+    fn build_request(
         &self,
         url: &Secret,
-        told: &NotificationBatch<'_>,
-        _: Instant,
+        batch: &NotificationBatch<'_>,
+        _: UtcTimestamp,
     ) -> Result<HttpRequest, DeliveryError> {
-        let message = told.first;
+        let message = batch.first;
         let severity = match message.severity.as_str() {
-            _ if message.is_good() => "info",
+            _ if message.is_benign() => "info",
             "critical" => "critical",
             "high" => "error",
             "medium" => "warning",
             _ => "info",
         };
-        let summary = format!("{}: {}", told.title(), message.summary);
+        let summary = format!("{}: {}", batch.title(), message.summary);
         let mut body = json!({
             "routing_key": self.routing_key.expose(),
             "event_action": if message.notice == "resolved" { "resolve" } else { "trigger" },
             // The same for firing, repeated and resolved: one incident.
-            "dedup_key": bounded_key(&format!("sessionwatch/{}/{}", message.target, message.check), KEY),
+            "dedup_key": bounded_key(&format!("sessionwatch/{}/{}", message.target, message.check), MAX_DEDUP_KEY_LEN),
             "client": "sessionwatch",
             "payload": {
-                "summary": truncate_utf16(&summary, SUMMARY), "source": truncate_utf16(&message.target, SOURCE),
+                "summary": truncate_utf16(&summary, MAX_SUMMARY_LEN), "source": truncate_utf16(&message.target, MAX_SOURCE_LEN),
                 "severity": severity, "timestamp": message.at, "component": "sessions", "class": message.check,
                 "custom_details": message.finding,
             },
         });
         let mut text = body.to_string();
-        if text.len() > MOST {
+        if text.len() > MAX_EVENT_BYTES {
             // The alert matters more than its evidence, which is in the store.
             body["payload"]["custom_details"] = Value::Null;
             text = body.to_string();
@@ -91,15 +91,15 @@ impl Service for PagerDuty {
 #[cfg(test)]
 mod tests {
     use crate::notify::{
-        Message,
-        tests::{message, posted},
+        NotificationMessage,
+        tests::{message, posted_request},
     };
 
     #[test]
     fn one_incident_is_opened_and_closed() {
-        let over = Message { notice: "resolved".into(), ..message("a") };
+        let over = NotificationMessage { notice: "resolved".into(), ..message("a") };
         let [opened, closed] =
-            [message("a"), over].map(|message| posted("pagerduty", "https://x", &[message]).1);
+            [message("a"), over].map(|message| posted_request("pagerduty", "https://x", &[message]).1);
         assert_eq!(
             (&opened["event_action"], &closed["event_action"]),
             (&"trigger".into(), &"resolve".into())

@@ -3,23 +3,23 @@
 use std::time::UNIX_EPOCH;
 
 use jiff::SignedDuration;
-use sessionwatch_clock::length_of;
-use sessionwatch_core::{duration::DAY, instant::Instant};
+use sessionwatch_clock::to_signed_duration;
+use sessionwatch_core::{duration::DAY, timestamp::UtcTimestamp};
 
 /// How long to wait, a day at most; nothing if it says neither seconds nor a date.
-pub(super) fn read(value: &str, now: Instant) -> Option<SignedDuration> {
+pub(super) fn parse_retry_after(value: &str, now: UtcTimestamp) -> Option<SignedDuration> {
     let value = value.trim();
     let asked = if value.bytes().all(|byte| byte.is_ascii_digit()) && !value.is_empty() {
         SignedDuration::from_secs(value.parse().unwrap_or(i64::MAX))
     } else {
-        date(value)?.duration_since(now)
+        parse_retry_date(value)?.duration_since(now)
     };
     Some(asked.clamp(SignedDuration::ZERO, DAY))
 }
 
-fn date(value: &str) -> Option<Instant> {
+fn parse_retry_date(value: &str) -> Option<UtcTimestamp> {
     let since = httpdate::parse_http_date(value).ok()?.duration_since(UNIX_EPOCH).ok()?;
-    Some(Instant::UNIX_EPOCH + length_of(since))
+    Some(UtcTimestamp::UNIX_EPOCH + to_signed_duration(since))
 }
 
 #[cfg(test)]
@@ -31,7 +31,7 @@ mod tests {
     #[test]
     fn seconds_and_dates_of_every_form_are_read() {
         // Sunday, 6 November 1994, half a minute before the dates of RFC 9110.
-        let now = Instant::UNIX_EPOCH + SignedDuration::from_secs(784_111_777 - 30);
+        let now = UtcTimestamp::UNIX_EPOCH + SignedDuration::from_secs(784_111_777 - 30);
         for (value, expected) in [
             ("0", Some(SignedDuration::ZERO)),
             ("120", Some(120 * SECOND)),
@@ -48,7 +48,7 @@ mod tests {
             ("", None),
             ("Mon, 06 Nov 1994 08:49:37 GMT", None),
         ] {
-            assert_eq!(read(value, now), expected, "{value}");
+            assert_eq!(parse_retry_after(value, now), expected, "{value}");
         }
     }
 }

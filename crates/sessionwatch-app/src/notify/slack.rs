@@ -2,36 +2,40 @@
 
 use credentials::Secret;
 use serde_json::json;
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::timestamp::UtcTimestamp;
 
 use super::{
     DeliveryError, HttpRequest, NotificationBatch,
-    service::{NoKeys, Service, Source},
+    channel_service::{ChannelService, ChannelSource, NoKeys},
     truncate_utf16,
 };
 
 /// Characters of a message, of the 40 000 that Slack takes, so that escapes fit too.
-const MOST: usize = 6_000;
+const MAX_TEXT_LEN: usize = 6_000;
 
 /// A message for an incoming webhook of Slack.
 #[derive(Clone, Copy, Debug)]
 pub struct Slack;
 
-impl Service for Slack {
+impl ChannelService for Slack {
     type Config = NoKeys;
-    const KIND: &'static str = "slack";
+    const KIND_NAME: &'static str = "slack";
 
-    fn new(_: NoKeys, _: &mut Source<'_, '_, '_>) -> Option<Result<Self, String>> {
+    fn new(_: NoKeys, _: &mut ChannelSource<'_, '_, '_>) -> Option<Result<Self, String>> {
         Some(Ok(Self))
     }
 
-    fn post(
+    fn build_request(
         &self,
         url: &Secret,
-        told: &NotificationBatch<'_>,
-        _: Instant,
+        batch: &NotificationBatch<'_>,
+        _: UtcTimestamp,
     ) -> Result<HttpRequest, DeliveryError> {
-        let text = format!("*{}*\n{}", escape(&told.title()), escape(&truncate_utf16(&told.text, MOST)));
+        let text = format!(
+            "*{}*\n{}",
+            escape_mrkdwn(&batch.title()),
+            escape_mrkdwn(&truncate_utf16(&batch.text, MAX_TEXT_LEN))
+        );
         Ok(HttpRequest {
             url: url.clone(),
             body: json!({ "text": text, "unfurl_links": false }).to_string().into(),
@@ -41,17 +45,17 @@ impl Service for Slack {
 }
 
 /// Slack's own escapes, so that no name becomes a mention or a link.
-fn escape(text: &str) -> String {
+fn escape_mrkdwn(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::notify::tests::{message, posted};
+    use crate::notify::tests::{message, posted_request};
 
     #[test]
     fn a_message_mentions_nobody() {
-        let (_, body) = posted("slack", "https://x", &[message("<!here>")]);
+        let (_, body) = posted_request("slack", "https://x", &[message("<!here>")]);
         let text = body["text"].as_str().unwrap();
         assert!(
             text.starts_with(

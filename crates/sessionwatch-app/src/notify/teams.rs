@@ -2,44 +2,44 @@
 
 use credentials::Secret;
 use serde_json::json;
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::timestamp::UtcTimestamp;
 
 use super::{
-    DeliveryError, HttpRequest, NotificationBatch, escape_markdown, fit_to_bytes,
-    service::{NoKeys, Service, Source},
+    DeliveryError, HttpRequest, NotificationBatch,
+    channel_service::{ChannelService, ChannelSource, NoKeys},
+    escape_markdown, fit_to_bytes,
 };
 
 /// Bytes of a message, of the 28 KB that Teams takes, which it may count with two bytes a character.
-const MOST: usize = 14_000;
+const MAX_MESSAGE_BYTES: usize = 14_000;
 /// Text blocks read some Markdown: nothing that is told becomes a link or an emphasis.
-const MARKS: &str = "\\*_[]()#`";
+const ESCAPED_CHARS: &str = "\\*_[]()#`";
 
 /// A card for a workflow of Microsoft Teams.
 #[derive(Clone, Copy, Debug)]
 pub struct Teams;
 
-impl Service for Teams {
+impl ChannelService for Teams {
     type Config = NoKeys;
-    const KIND: &'static str = "teams";
+    const KIND_NAME: &'static str = "teams";
 
-    fn new(_: NoKeys, _: &mut Source<'_, '_, '_>) -> Option<Result<Self, String>> {
+    fn new(_: NoKeys, _: &mut ChannelSource<'_, '_, '_>) -> Option<Result<Self, String>> {
         Some(Ok(Self))
     }
 
-    fn post(
+    fn build_request(
         &self,
         url: &Secret,
-        told: &NotificationBatch<'_>,
-        _: Instant,
+        batch: &NotificationBatch<'_>,
+        _: UtcTimestamp,
     ) -> Result<HttpRequest, DeliveryError> {
-        let colour = match told.first.severity.as_str() {
-            _ if told.first.is_good() => "Good",
+        let colour = match batch.first.severity.as_str() {
+            _ if batch.first.is_benign() => "Good",
             "critical" | "high" => "Attention",
             _ => "Warning",
         };
-        let line =
-            |text: &str| json!({ "type": "TextBlock", "text": escape_markdown(text, MARKS), "wrap": true });
-        let mut title = line(&told.title());
+        let line = |text: &str| json!({ "type": "TextBlock", "text": escape_markdown(text, ESCAPED_CHARS), "wrap": true });
+        let mut title = line(&batch.title());
         (title["weight"], title["size"], title["color"]) = (json!("Bolder"), json!("Medium"), json!(colour));
         let message = |text: &str| {
             let blocks: Vec<_> = std::iter::once(title.clone()).chain(text.lines().map(line)).collect();
@@ -53,7 +53,7 @@ impl Service for Teams {
         };
         Ok(HttpRequest {
             url: url.clone(),
-            body: fit_to_bytes(&told.text, MOST, message).into(),
+            body: fit_to_bytes(&batch.text, MAX_MESSAGE_BYTES, message).into(),
             ..HttpRequest::default()
         })
     }
@@ -62,14 +62,14 @@ impl Service for Teams {
 #[cfg(test)]
 mod tests {
     use crate::notify::{
-        Message,
-        tests::{message, posted},
+        NotificationMessage,
+        tests::{message, posted_request},
     };
 
     #[test]
     fn a_card_has_a_line_each_and_no_link() {
-        let linked = Message { summary: "[click](http://evil)".into(), ..message("a") };
-        let (_, body) = posted("teams", "https://x", &[linked]);
+        let linked = NotificationMessage { summary: "[click](http://evil)".into(), ..message("a") };
+        let (_, body) = posted_request("teams", "https://x", &[linked]);
         let blocks = body["attachments"][0]["content"]["body"].as_array().unwrap();
         assert_eq!(blocks.len(), 4);
         assert_eq!(blocks[1]["text"], "\\[click\\]\\(http://evil\\)");

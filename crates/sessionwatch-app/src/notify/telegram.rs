@@ -4,28 +4,28 @@ use credentials::Secret;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::timestamp::UtcTimestamp;
 
 use super::{
     DeliveryError, HttpRequest, NotificationBatch,
-    service::{Service, Source},
+    channel_service::{ChannelService, ChannelSource},
     truncate_utf16,
 };
-use crate::config_file::{SecretText, Written};
+use crate::config_file::{SecretText, WithSpan};
 
 /// The longest message that Telegram takes.
-const MOST: usize = 4_096;
+const MAX_MESSAGE_LEN: usize = 4_096;
 
 /// A channel that is a bot of Telegram
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-pub(super) struct Config {
+pub(super) struct TelegramConfig {
     /// The token of the bot.
     #[schemars(extend("x-otherwise" = "secret_file"), example = &"${CHANNEL_SECRET}")]
-    secret: Option<Written<SecretText>>,
+    secret: Option<WithSpan<SecretText>>,
     /// A file that holds nothing but the secret.
     #[schemars(extend("x-otherwise" = "secret"), example = &"/run/secrets/channel")]
-    secret_file: Option<Written<String>>,
+    secret_file: Option<WithSpan<String>>,
     /// The chat, by its number.
     #[schemars(extend("x-required" = true), example = &"-1001234567890")]
     chat: Option<String>,
@@ -40,27 +40,27 @@ pub struct Telegram {
     chat: String,
 }
 
-impl Service for Telegram {
-    type Config = Config;
-    const KIND: &'static str = "telegram";
+impl ChannelService for Telegram {
+    type Config = TelegramConfig;
+    const KIND_NAME: &'static str = "telegram";
     const DEFAULT_URL: Option<&'static str> = Some("https://api.telegram.org");
 
-    fn new(config: Config, source: &mut Source<'_, '_, '_>) -> Option<Result<Self, String>> {
+    fn new(config: TelegramConfig, source: &mut ChannelSource<'_, '_, '_>) -> Option<Result<Self, String>> {
         let token = source.required_secret(config.secret.as_ref(), config.secret_file.as_ref());
         let chat = config.chat?;
         Some(token?.map(|token| Self { token, chat }))
     }
 
-    fn post(
+    fn build_request(
         &self,
         url: &Secret,
-        told: &NotificationBatch<'_>,
-        _: Instant,
+        batch: &NotificationBatch<'_>,
+        _: UtcTimestamp,
     ) -> Result<HttpRequest, DeliveryError> {
         let base = url.expose().trim_end_matches('/');
         let token = self.token.expose();
         // Without a parse mode nothing in it is read as markup.
-        let text = truncate_utf16(&format!("{}\n{}", told.title(), told.text), MOST);
+        let text = truncate_utf16(&format!("{}\n{}", batch.title(), batch.text), MAX_MESSAGE_LEN);
         let body =
             json!({ "chat_id": self.chat, "text": text, "link_preview_options": { "is_disabled": true } });
         Ok(HttpRequest {
@@ -73,11 +73,11 @@ impl Service for Telegram {
 
 #[cfg(test)]
 mod tests {
-    use crate::notify::tests::{message, posted};
+    use crate::notify::tests::{message, posted_request};
 
     #[test]
     fn the_bot_speaks_to_the_chat() {
-        let (url, body) = posted("telegram", "https://api.example/", &[message("a")]);
+        let (url, body) = posted_request("telegram", "https://api.example/", &[message("a")]);
         assert_eq!(url, "https://api.example/botkey/sendMessage");
         assert_eq!(body["chat_id"], "-1");
         assert!(

@@ -3,35 +3,35 @@
 use minijinja::{Environment, UndefinedBehavior, Value, value::Serde};
 use serde_json::{Value as Json, json};
 
-use super::Message;
-use crate::sanitize::printable;
+use super::NotificationMessage;
+use crate::sanitize::sanitize_text;
 
-const NAME: &str = "template";
+const TEMPLATE_NAME: &str = "template";
 
 /// A text with places for what is told.
 #[derive(Clone)]
-pub struct Template(Environment<'static>);
+pub struct MessageTemplate(Environment<'static>);
 
 /// What is wrong with a template.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be a Jinja template: line {0}: {1}")]
-pub struct BadTemplate(usize, String);
+pub struct TemplateError(usize, String);
 
-impl Template {
+impl MessageTemplate {
     /// Reads a template.
     ///
     /// # Errors
     ///
     /// If it is none.
-    pub fn parse(text: &str) -> Result<Self, BadTemplate> {
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
         let mut environment = Environment::new();
         // A misspelt name is found when the configuration is read, not at night.
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment
-            .add_template_owned(NAME, text.to_owned())
-            .map_err(|error| BadTemplate(error.line().unwrap_or(1), error.kind().to_string()))?;
+            .add_template_owned(TEMPLATE_NAME, text.to_owned())
+            .map_err(|error| TemplateError(error.line().unwrap_or(1), error.kind().to_string()))?;
         let template = Self(environment);
-        let sample = Message {
+        let sample = NotificationMessage {
             schema: 1,
             key: String::new(),
             notice: "test".into(),
@@ -47,7 +47,7 @@ impl Template {
         };
         match template.render(&[sample]) {
             Ok(_) => Ok(template),
-            Err(message) => Err(BadTemplate(1, message)),
+            Err(message) => Err(TemplateError(1, message)),
         }
     }
 
@@ -56,37 +56,37 @@ impl Template {
     /// # Errors
     ///
     /// If it uses what is not there.
-    pub fn render(&self, messages: &[Message]) -> Result<String, String> {
+    pub fn render(&self, messages: &[NotificationMessage]) -> Result<String, String> {
         let Some(first) = messages.first() else { return Ok(String::new()) };
         let targets: Vec<&str> = messages.iter().map(|message| message.target.as_str()).collect();
         let names = json!({
-            "notice": first.notice, "word": first.word(), "check": first.check, "severity": first.severity,
+            "notice": first.notice, "word": first.status_word(), "check": first.check, "severity": first.severity,
             "target": targets.join(", "), "targets": targets, "summary": first.summary, "since": first.since, "at": first.at,
-            "action": first.action().unwrap_or_default(), "again": messages.iter().any(|message| message.again),
+            "action": first.recommended_action().unwrap_or_default(), "again": messages.iter().any(|message| message.again),
             "text": first.text, "messages": messages,
         });
-        let names = plain(names, "");
-        let template = self.0.get_template(NAME).map_err(|error| error.kind().to_string())?;
+        let names = sanitize_json(names, "");
+        let template = self.0.get_template(TEMPLATE_NAME).map_err(|error| error.kind().to_string())?;
         template.render(Value::from(Serde(names))).map_err(|error| error.kind().to_string())
     }
 }
 
 /// The same without control characters, so that no name adds a line. The text of a report has lines of its own.
-fn plain(value: Json, name: &str) -> Json {
+fn sanitize_json(value: Json, name: &str) -> Json {
     match value {
         Json::String(text) if name == "text" => {
-            Json::String(text.split('\n').map(printable).collect::<Vec<_>>().join("\n"))
+            Json::String(text.split('\n').map(sanitize_text).collect::<Vec<_>>().join("\n"))
         }
-        Json::String(text) => Json::String(printable(&text)),
-        Json::Array(items) => items.into_iter().map(|item| plain(item, name)).collect(),
+        Json::String(text) => Json::String(sanitize_text(&text)),
+        Json::Array(items) => items.into_iter().map(|item| sanitize_json(item, name)).collect(),
         Json::Object(items) => {
-            items.into_iter().map(|(key, item)| (key.clone(), plain(item, &key))).collect()
+            items.into_iter().map(|(key, item)| (key.clone(), sanitize_json(item, &key))).collect()
         }
         other => other,
     }
 }
 
-impl std::fmt::Debug for Template {
+impl std::fmt::Debug for MessageTemplate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Template")
     }
@@ -100,11 +100,12 @@ mod tests {
     #[test]
     fn says_what_the_operator_wants_and_refuses_what_it_cannot_say() {
         let template =
-            Template::parse("{{ word }}: {{ check }} on {{ target }}{% if again %} again{% endif %}")
+            MessageTemplate::parse("{{ word }}: {{ check }} on {{ target }}{% if again %} again{% endif %}")
                 .unwrap();
-        let said = template.render(&[message("a"), Message { again: true, ..message("b") }]).unwrap();
+        let said =
+            template.render(&[message("a"), NotificationMessage { again: true, ..message("b") }]).unwrap();
         assert_eq!(said, "Failing: duplicate-tokens on a, b again");
-        assert_eq!(Template::parse("\n{{ check").unwrap_err().0, 2);
-        assert!(Template::parse("{{ chekc }}").unwrap_err().to_string().contains("undefined"));
+        assert_eq!(MessageTemplate::parse("\n{{ check").unwrap_err().0, 2);
+        assert!(MessageTemplate::parse("{{ chekc }}").unwrap_err().to_string().contains("undefined"));
     }
 }

@@ -6,25 +6,25 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::timestamp::UtcTimestamp;
 use sha2::Sha256;
 
 use super::{
     DeliveryError, HttpRequest, NotificationBatch,
-    service::{Service, Source},
+    channel_service::{ChannelService, ChannelSource},
 };
-use crate::config_file::{SecretText, Written};
+use crate::config_file::{SecretText, WithSpan};
 
 /// A channel that is an endpoint for JSON
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-pub(super) struct Config {
+pub(super) struct WebhookConfig {
     /// The key by which messages are signed.
     #[schemars(extend("x-otherwise" = "none"), example = &"${CHANNEL_SECRET}")]
-    secret: Option<Written<SecretText>>,
+    secret: Option<WithSpan<SecretText>>,
     /// A file that holds nothing but the secret.
     #[schemars(extend("x-otherwise" = "secret"), example = &"/run/secrets/channel")]
-    secret_file: Option<Written<String>>,
+    secret_file: Option<WithSpan<String>>,
 }
 
 /// The message as JSON.
@@ -34,26 +34,27 @@ pub struct Webhook {
     secret: Option<Secret>,
 }
 
-impl Service for Webhook {
-    type Config = Config;
-    const KIND: &'static str = "webhook";
+impl ChannelService for Webhook {
+    type Config = WebhookConfig;
+    const KIND_NAME: &'static str = "webhook";
     const IS_FOR_PROGRAMS: bool = true;
 
-    fn new(config: Config, source: &mut Source<'_, '_, '_>) -> Option<Result<Self, String>> {
-        let secret = source.secret(config.secret.as_ref(), config.secret_file.as_ref())?;
+    fn new(config: WebhookConfig, source: &mut ChannelSource<'_, '_, '_>) -> Option<Result<Self, String>> {
+        let secret = source.optional_secret(config.secret.as_ref(), config.secret_file.as_ref())?;
         Some(secret.map(|secret| Self { secret }))
     }
 
-    fn post(
+    fn build_request(
         &self,
         url: &Secret,
-        told: &NotificationBatch<'_>,
-        now: Instant,
+        batch: &NotificationBatch<'_>,
+        now: UtcTimestamp,
     ) -> Result<HttpRequest, DeliveryError> {
-        let body = serde_json::to_string(told.first).map_err(|_| DeliveryError::Damaged)?;
+        let body = serde_json::to_string(batch.first).map_err(|_| DeliveryError::Damaged)?;
         let timestamp = Timestamp::from(now).as_second().to_string();
-        let key = told.first.key.clone();
-        let signed = self.secret.as_ref().map(|secret| signature(secret.expose(), [&key, &timestamp, &body]));
+        let key = batch.first.key.clone();
+        let signed =
+            self.secret.as_ref().map(|secret| sign_message(secret.expose(), [&key, &timestamp, &body]));
         let mut headers = vec![("webhook-id", key), ("webhook-timestamp", timestamp)];
         headers.extend(signed.map(|signature| ("webhook-signature", signature)));
         let headers = headers.into_iter().map(|(name, value)| (name, value.into())).collect();
@@ -62,15 +63,17 @@ impl Service for Webhook {
 }
 
 /// HMAC-SHA256 over id, timestamp and body, parted by dots.
-fn signature(secret: &str, parts: [&str; 3]) -> String {
+fn sign_message(secret: &str, parts: [&str; 3]) -> String {
     // HMAC takes keys of any length.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&key(secret)) else { return String::new() };
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&decode_signing_key(secret)) else {
+        return String::new();
+    };
     mac.update(parts.join(".").as_bytes());
     format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
 }
 
 /// The bytes of a secret: those that it encodes where it is written as the specification has it, else its own.
-fn key(secret: &str) -> Vec<u8> {
+fn decode_signing_key(secret: &str) -> Vec<u8> {
     let encoded = secret.strip_prefix("whsec_").and_then(|encoded| STANDARD.decode(encoded).ok());
     encoded.unwrap_or_else(|| secret.as_bytes().to_vec())
 }
@@ -83,12 +86,12 @@ mod tests {
     fn signs_as_the_specification_does() {
         // Worked out apart, with openssl: printf 'id.1.{}' | openssl dgst -sha256 -hmac key -binary | base64
         let signed = "v1,5PVmP2AfJGwnp9flV+flrzfukNWA9zyUdqvI+IQalVs=";
-        assert_eq!(signature("key", ["id", "1", "{}"]), signed);
-        assert_eq!(signature("whsec_a2V5", ["id", "1", "{}"]), signed);
+        assert_eq!(sign_message("key", ["id", "1", "{}"]), signed);
+        assert_eq!(sign_message("whsec_a2V5", ["id", "1", "{}"]), signed);
         // An example of other implementations.
         let example = ["msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", r#"{"test": 2432232314}"#];
         let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-        assert_eq!(signature(secret, example), "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
-        assert_eq!(key("whsec_?"), b"whsec_?");
+        assert_eq!(sign_message(secret, example), "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+        assert_eq!(decode_signing_key("whsec_?"), b"whsec_?");
     }
 }

@@ -13,27 +13,27 @@ use jsonwebtoken::jwk::JwkSet;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Client, header};
 use serde::Deserialize;
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::timestamp::UtcTimestamp;
 use sha2::{Digest as _, Sha256};
 
 use super::{
     OidcError,
-    id_token::{Claims, Expected, UNKNOWN_KEY, claim, verify},
+    id_token::{ExpectedClaims, TokenClaims, UNKNOWN_KEY_ERROR, find_claim, verify_id_token},
 };
-use crate::config::openid::{OpenId, is_safe};
+use crate::config::oidc::{OidcConfig, is_secure_url};
 
 /// How long the provider may take, and the largest answer.
 const PROVIDER_TIMEOUT: Duration = Duration::from_secs(10);
-const MAX_ANSWER_BYTES: usize = 1 << 20;
+const MAX_RESPONSE_BYTES: usize = 1 << 20;
 /// How long it is believed what the provider says of itself, and how soon unknown keys are asked for again.
-const METADATA_TTL: Duration = Duration::from_secs(3_600);
+const PROVIDER_METADATA_TTL: Duration = Duration::from_secs(3_600);
 const KEY_REFRESH_INTERVAL: Duration = Duration::from_secs(60);
 /// How long a provider is left alone that could not be asked.
-const RETRY_DELAY: Duration = Duration::from_secs(5);
+const PROVIDER_RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// What a provider says of itself.
 #[derive(Clone, Debug, Deserialize)]
-struct Metadata {
+struct ProviderMetadata {
     issuer: String,
     authorization_endpoint: String,
     token_endpoint: String,
@@ -47,11 +47,11 @@ struct Metadata {
 
 /// A provider that was asked about itself.
 #[derive(Debug)]
-pub(crate) struct Provider {
-    config: OpenId,
+pub(crate) struct OidcProvider {
+    config: OidcConfig,
     client: Client,
-    metadata: Metadata,
-    asked: Monotonic,
+    metadata: ProviderMetadata,
+    fetched_at: Monotonic,
     keys: tokio::sync::Mutex<(Arc<JwkSet>, Monotonic)>,
 }
 
@@ -61,9 +61,9 @@ pub struct ProviderCache(tokio::sync::Mutex<CachedProvider>);
 
 #[derive(Debug, Default)]
 struct CachedProvider {
-    provider: Option<Arc<Provider>>,
+    provider: Option<Arc<OidcProvider>>,
     /// Why it could not be asked last, and when.
-    error: Option<(OidcError, Monotonic)>,
+    last_error: Option<(OidcError, Monotonic)>,
 }
 
 /// What a log-in keeps until the provider answers.
@@ -87,26 +87,26 @@ impl std::fmt::Debug for PendingLogin {
 
 /// The tokens that a code is exchanged for.
 #[derive(Deserialize)]
-struct Tokens {
+struct TokenResponse {
     id_token: String,
     access_token: Option<String>,
 }
 
 impl ProviderCache {
     /// The provider, asked about itself if that is too long ago.
-    pub(crate) async fn provider(&self, config: &OpenId) -> Result<Arc<Provider>, OidcError> {
+    pub(crate) async fn get_or_discover(&self, config: &OidcConfig) -> Result<Arc<OidcProvider>, OidcError> {
         let mut known = self.0.lock().await;
         if let Some(provider) = known.provider.as_ref().filter(|provider| provider.config == *config)
-            && provider.asked.elapsed() < METADATA_TTL
+            && provider.fetched_at.elapsed() < PROVIDER_METADATA_TTL
         {
             return Ok(Arc::clone(provider));
         }
         // Whoever asks again and again does not make us do so.
-        if let Some((error, _)) = known.error.filter(|(_, at)| at.elapsed() < RETRY_DELAY) {
+        if let Some((error, _)) = known.last_error.filter(|(_, at)| at.elapsed() < PROVIDER_RETRY_DELAY) {
             return Err(error);
         }
-        let asked = Provider::discover(config).await;
-        known.error = asked.as_ref().err().map(|error| (*error, Monotonic::now()));
+        let asked = OidcProvider::discover(config).await;
+        known.last_error = asked.as_ref().err().map(|error| (*error, Monotonic::now()));
         let provider = Arc::new(asked?);
         known.provider = Some(Arc::clone(&provider));
         Ok(provider)
@@ -115,21 +115,21 @@ impl ProviderCache {
 
 /// Why a provider that is configured so could not even be asked, if that is so.
 #[must_use]
-pub fn problem(config: &OpenId) -> Option<String> {
-    let asked = client(config).and_then(|client| {
-        client.get(description(config)).build().map(drop).map_err(|_| "`issuer` is not a URL")
+pub fn find_config_problem(config: &OidcConfig) -> Option<String> {
+    let asked = build_client(config).and_then(|client| {
+        client.get(discovery_url(config)).build().map(drop).map_err(|_| "`issuer` is not a URL")
     });
     asked.err().map(str::to_owned)
 }
 
 /// What speaks to a provider.
-fn client(config: &OpenId) -> Result<Client, &'static str> {
+fn build_client(config: &OidcConfig) -> Result<Client, &'static str> {
     // It fails only where one is installed already, which is as good.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let redirects = reqwest::redirect::Policy::none();
     let mut client =
         Client::builder().timeout(PROVIDER_TIMEOUT).redirect(redirects).user_agent("sessionwatch");
-    if let Some(pem) = &config.authorities {
+    if let Some(pem) = &config.ca_pem {
         let authorities = reqwest::Certificate::from_pem_bundle(pem);
         client = client.tls_certs_merge(authorities.map_err(|_| "`ca_file` holds no certificate")?);
     }
@@ -137,14 +137,14 @@ fn client(config: &OpenId) -> Result<Client, &'static str> {
 }
 
 /// Where a provider describes itself.
-fn description(config: &OpenId) -> String {
+fn discovery_url(config: &OidcConfig) -> String {
     format!("{}/.well-known/openid-configuration", config.issuer)
 }
 
-impl Provider {
-    async fn discover(config: &OpenId) -> Result<Self, OidcError> {
-        let client = client(config).map_err(OidcError::Unavailable)?;
-        let metadata: Metadata = fetch_json(client.get(description(config))).await?;
+impl OidcProvider {
+    async fn discover(config: &OidcConfig) -> Result<Self, OidcError> {
+        let client = build_client(config).map_err(OidcError::Unavailable)?;
+        let metadata: ProviderMetadata = fetch_json(client.get(discovery_url(config))).await?;
         if metadata.issuer.trim_end_matches('/') != config.issuer {
             return Err(OidcError::Untrusted("the provider calls itself otherwise than `issuer` does"));
         }
@@ -154,13 +154,13 @@ impl Provider {
             Some(&metadata.jwks_uri),
             metadata.userinfo_endpoint.as_ref(),
         ];
-        if endpoints.into_iter().flatten().any(|url| !is_safe(url)) {
+        if endpoints.into_iter().flatten().any(|url| !is_secure_url(url)) {
             return Err(OidcError::Untrusted("the provider has addresses that are not encrypted"));
         }
         let keys = fetch_json(client.get(&metadata.jwks_uri)).await?;
         let asked = Monotonic::now();
         let keys = tokio::sync::Mutex::new((Arc::new(keys), asked));
-        Ok(Self { config: config.clone(), client, metadata, asked, keys })
+        Ok(Self { config: config.clone(), client, metadata, fetched_at: asked, keys })
     }
 
     /// Where a browser is sent to log in.
@@ -179,7 +179,7 @@ impl Provider {
         ];
         let address = &self.metadata.authorization_endpoint;
         let joint = if address.contains('?') { '&' } else { '?' };
-        format!("{address}{joint}{}", form(&pairs))
+        format!("{address}{joint}{}", encode_form(&pairs))
     }
 
     /// Whether an answer may be of this provider, by the issuer that it names.
@@ -196,16 +196,16 @@ impl Provider {
         code: &str,
         redirect_uri: &str,
         pending: &PendingLogin,
-        now: Instant,
-    ) -> Result<Claims, OidcError> {
+        now: UtcTimestamp,
+    ) -> Result<TokenClaims, OidcError> {
         let tokens = self.fetch_tokens(code, redirect_uri, &pending.verifier).await?;
         let mut claims = self.verify_id_token(&tokens.id_token, &pending.nonce, now).await?;
         let wanted = [&self.config.name_claim, &self.config.role_claim];
-        let lacks = wanted.iter().any(|name| claim(&claims, name).is_none());
+        let lacks = wanted.iter().any(|name| find_claim(&claims, name).is_none());
         if let (true, Some(address), Some(token)) =
             (lacks, &self.metadata.userinfo_endpoint, &tokens.access_token)
         {
-            let more: Claims = fetch_json(self.client.get(address).bearer_auth(token)).await?;
+            let more: TokenClaims = fetch_json(self.client.get(address).bearer_auth(token)).await?;
             // OpenID Connect Core 1.0, 5.3.2: it must be about the same person.
             if more.get("sub") != claims.get("sub") {
                 return Err(OidcError::Untrusted("the provider tells of somebody else"));
@@ -222,7 +222,7 @@ impl Provider {
         code: &str,
         redirect_uri: &str,
         verifier: &str,
-    ) -> Result<Tokens, OidcError> {
+    ) -> Result<TokenResponse, OidcError> {
         let mut pairs = vec![
             ("grant_type", "authorization_code"),
             ("code", code),
@@ -235,7 +235,7 @@ impl Provider {
         match &self.config.client_secret {
             Some(secret) if !posted => {
                 // RFC 6749, 2.3.1: both are encoded as in forms first.
-                let [id, secret] = [&self.config.client_id, secret.expose()].map(encoded);
+                let [id, secret] = [&self.config.client_id, secret.expose()].map(percent_encode);
                 request = request.basic_auth(id, Some(secret));
             }
             Some(secret) => pairs
@@ -243,28 +243,38 @@ impl Provider {
             None => pairs.push(("client_id", &self.config.client_id)),
         }
         let kind = "application/x-www-form-urlencoded";
-        fetch_json(request.header(header::CONTENT_TYPE, kind).body(form(&pairs))).await
+        fetch_json(request.header(header::CONTENT_TYPE, kind).body(encode_form(&pairs))).await
     }
 
     /// What an identity token claims, if it is to be believed. Keys that are not known yet are asked for.
-    async fn verify_id_token(&self, token: &str, nonce: &str, now: Instant) -> Result<Claims, OidcError> {
-        let expected = Expected { issuer: &self.metadata.issuer, client: &self.config.client_id, nonce };
+    async fn verify_id_token(
+        &self,
+        token: &str,
+        nonce: &str,
+        now: UtcTimestamp,
+    ) -> Result<TokenClaims, OidcError> {
+        let expected =
+            ExpectedClaims { issuer: &self.metadata.issuer, client_id: &self.config.client_id, nonce };
         let mut keys = self.keys.lock().await;
-        let first = verify(token, &keys.0, expected, now);
-        if first != Err(UNKNOWN_KEY) || keys.1.elapsed() < KEY_REFRESH_INTERVAL {
+        let first = verify_id_token(token, &keys.0, expected, now);
+        if first != Err(UNKNOWN_KEY_ERROR) || keys.1.elapsed() < KEY_REFRESH_INTERVAL {
             return first;
         }
         *keys = (Arc::new(fetch_json(self.client.get(&self.metadata.jwks_uri)).await?), Monotonic::now());
-        verify(token, &keys.0, expected, now)
+        verify_id_token(token, &keys.0, expected, now)
     }
 }
 
-fn encoded(text: &str) -> String {
+fn percent_encode(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
-fn form(pairs: &[(&str, &str)]) -> String {
-    pairs.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect::<Vec<_>>().join("&")
+fn encode_form(pairs: &[(&str, &str)]) -> String {
+    pairs
+        .iter()
+        .map(|(name, value)| format!("{name}={}", percent_encode(value)))
+        .collect::<Vec<_>>()
+        .join("&")
 }
 
 /// The answer to a request, if it is a good one and not too large.
@@ -277,7 +287,7 @@ async fn fetch_json<T: for<'a> Deserialize<'a>>(request: reqwest::RequestBuilder
     let mut body = vec![];
     while let Some(piece) = response.chunk().await.map_err(away)? {
         body.extend_from_slice(&piece);
-        if body.len() > MAX_ANSWER_BYTES {
+        if body.len() > MAX_RESPONSE_BYTES {
             return Err(OidcError::Unavailable("the provider's answer is too large"));
         }
     }

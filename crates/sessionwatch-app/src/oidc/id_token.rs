@@ -6,16 +6,16 @@ use jsonwebtoken::{
     jwk::{Jwk, JwkSet, PublicKeyUse},
 };
 use serde_json::{Map, Value};
-use sessionwatch_core::instant::Instant;
-use sessionwatch_store::accounts::Role;
+use sessionwatch_core::timestamp::UtcTimestamp;
+use sessionwatch_store::accounts::AccountRole;
 
 use super::OidcError;
-use crate::config::openid::OpenId;
+use crate::config::oidc::OidcConfig;
 
 /// How far clocks may be apart.
 const CLOCK_LEEWAY: SignedDuration = SignedDuration::from_secs(60);
 /// Signatures that are believed: those that only the provider can make.
-const TRUSTED_ALGORITHMS: [Algorithm; 9] = [
+const ALLOWED_ALGORITHMS: [Algorithm; 9] = [
     Algorithm::RS256,
     Algorithm::RS384,
     Algorithm::RS512,
@@ -28,28 +28,28 @@ const TRUSTED_ALGORITHMS: [Algorithm; 9] = [
 ];
 
 /// What a token claims.
-pub(crate) type Claims = Map<String, Value>;
+pub(crate) type TokenClaims = Map<String, Value>;
 
 /// What a token must say to be one for this log-in.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Expected<'a> {
+pub(super) struct ExpectedClaims<'a> {
     pub(super) issuer: &'a str,
-    pub(super) client: &'a str,
+    pub(super) client_id: &'a str,
     pub(super) nonce: &'a str,
 }
 
-pub(super) const UNKNOWN_KEY: OidcError =
+pub(super) const UNKNOWN_KEY_ERROR: OidcError =
     OidcError::Untrusted("the token is signed with a key that the provider does not name");
 
 /// What a token claims, if everything holds that OpenID Connect Core 1.0 asks for (3.1.3.7).
-pub(super) fn verify(
+pub(super) fn verify_id_token(
     token: &str,
     keys: &JwkSet,
-    expected: Expected<'_>,
-    now: Instant,
-) -> Result<Claims, OidcError> {
+    expected: ExpectedClaims<'_>,
+    now: UtcTimestamp,
+) -> Result<TokenClaims, OidcError> {
     let header = decode_header(token).map_err(|_| OidcError::Untrusted("the token cannot be read"))?;
-    if !TRUSTED_ALGORITHMS.contains(&header.alg) {
+    if !ALLOWED_ALGORITHMS.contains(&header.alg) {
         return Err(OidcError::Untrusted("the token is signed in a way that is not believed"));
     }
     let fits = |key: &&Jwk| {
@@ -60,12 +60,12 @@ pub(super) fn verify(
     let mut validation = Validation::new(header.alg);
     validation.validate_exp = false;
     validation.set_issuer(&[expected.issuer]);
-    validation.set_audience(&[expected.client]);
+    validation.set_audience(&[expected.client_id]);
     validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
     let believed = keys.keys.iter().filter(fits).filter_map(|key| DecodingKey::from_jwk(key).ok());
-    let mut refused = UNKNOWN_KEY;
+    let mut refused = UNKNOWN_KEY_ERROR;
     for key in believed {
-        match decode::<Claims>(token, &key, &validation) {
+        match decode::<TokenClaims>(token, &key, &validation) {
             Ok(found) => return validate_claims(found.claims, expected, now),
             Err(error) => refused = jwt_error(error.kind()),
         }
@@ -80,13 +80,17 @@ fn jwt_error(kind: &jsonwebtoken::errors::ErrorKind) -> OidcError {
         ErrorKind::InvalidAudience => OidcError::Untrusted("the token is for somebody else"),
         ErrorKind::MissingRequiredClaim(_) => OidcError::Untrusted("the token lacks what it has to say"),
         ErrorKind::InvalidSignature => OidcError::Untrusted("the signature of the token is wrong"),
-        _ => UNKNOWN_KEY,
+        _ => UNKNOWN_KEY_ERROR,
     }
 }
 
 /// Claims whose signature is right, if they hold now and for this log-in.
-fn validate_claims(claims: Claims, expected: Expected<'_>, now: Instant) -> Result<Claims, OidcError> {
-    let at = |name: &str| -> Option<Instant> {
+fn validate_claims(
+    claims: TokenClaims,
+    expected: ExpectedClaims<'_>,
+    now: UtcTimestamp,
+) -> Result<TokenClaims, OidcError> {
+    let at = |name: &str| -> Option<UtcTimestamp> {
         let seconds = claims.get(name).and_then(Value::as_f64)?;
         #[expect(clippy::cast_possible_truncation, reason = "it is an instant in seconds, or refused")]
         Timestamp::from_second(seconds as i64).ok()?.try_into().ok()
@@ -104,14 +108,14 @@ fn validate_claims(claims: Claims, expected: Expected<'_>, now: Instant) -> Resu
     }
     let several = claims.get("aud").and_then(Value::as_array).is_some_and(|list| list.len() > 1);
     let party = claims.get("azp").and_then(Value::as_str);
-    if party.is_some_and(|party| party != expected.client) || several && party.is_none() {
+    if party.is_some_and(|party| party != expected.client_id) || several && party.is_none() {
         return Err(OidcError::Untrusted("the token was made for somebody else"));
     }
     Ok(claims)
 }
 
 /// A claim by its name; where there is none, dots lead into objects.
-pub(crate) fn claim<'a>(claims: &'a Claims, name: &str) -> Option<&'a Value> {
+pub(crate) fn find_claim<'a>(claims: &'a TokenClaims, name: &str) -> Option<&'a Value> {
     claims.get(name).or_else(|| {
         let (first, rest) = name.split_once('.')?;
         rest.split('.').try_fold(claims.get(first)?, |value, part| value.get(part))
@@ -119,8 +123,8 @@ pub(crate) fn claim<'a>(claims: &'a Claims, name: &str) -> Option<&'a Value> {
 }
 
 /// The role that claims give.
-pub(crate) fn role(config: &OpenId, claims: &Claims) -> Option<Role> {
-    let given = claim(claims, &config.role_claim)?;
+pub(crate) fn role_from_claims(config: &OidcConfig, claims: &TokenClaims) -> Option<AccountRole> {
+    let given = find_claim(claims, &config.role_claim)?;
     let has = |wanted: &String| match given {
         Value::String(text) => text == wanted,
         Value::Array(list) => list.iter().any(|value| value.as_str() == Some(wanted)),
@@ -128,9 +132,9 @@ pub(crate) fn role(config: &OpenId, claims: &Claims) -> Option<Role> {
     };
     // The mightiest first.
     let roles = [
-        (Role::Admin, &config.admins),
-        (Role::Responder, &config.responders),
-        (Role::Viewer, &config.viewers),
+        (AccountRole::Admin, &config.admins),
+        (AccountRole::Responder, &config.responders),
+        (AccountRole::Viewer, &config.viewers),
     ];
     roles.into_iter().find(|(_, values)| values.iter().any(has)).map(|(role, _)| role)
 }
@@ -146,7 +150,8 @@ mod tests {
 
     use super::*;
 
-    const EXPECTED: Expected<'_> = Expected { issuer: "https://id.example", client: "watch", nonce: "n" };
+    const EXPECTED: ExpectedClaims<'_> =
+        ExpectedClaims { issuer: "https://id.example", client_id: "watch", nonce: "n" };
 
     struct Signer(EcdsaKeyPair);
 
@@ -172,8 +177,8 @@ mod tests {
         }
     }
 
-    fn now() -> Instant {
-        Instant::UNIX_EPOCH + SignedDuration::from_secs(1_000_000)
+    fn now() -> UtcTimestamp {
+        UtcTimestamp::UNIX_EPOCH + SignedDuration::from_secs(1_000_000)
     }
 
     fn claims(changed: Value) -> Value {
@@ -190,7 +195,8 @@ mod tests {
     fn a_token_is_believed_only_if_everything_holds() {
         let signer = Signer::new();
         let keys = signer.keys("a");
-        let judged = |changed: Value| verify(&signer.token("a", &claims(changed)), &keys, EXPECTED, now());
+        let judged =
+            |changed: Value| verify_id_token(&signer.token("a", &claims(changed)), &keys, EXPECTED, now());
         assert!(judged(json!({})).is_ok());
         assert!(judged(json!({ "aud": ["watch", "other"], "azp": "watch" })).is_ok());
         assert!(judged(json!({ "exp": 999_941 })).is_ok());
@@ -219,8 +225,8 @@ mod tests {
     fn a_signature_is_of_a_key_of_the_provider_and_of_nobody_else() {
         let (signer, other) = (Signer::new(), Signer::new());
         let good = claims(json!({}));
-        let judged = |token: &str, keys: &JwkSet| verify(token, keys, EXPECTED, now());
-        assert_eq!(judged(&other.token("b", &good), &signer.keys("a")), Err(UNKNOWN_KEY));
+        let judged = |token: &str, keys: &JwkSet| verify_id_token(token, keys, EXPECTED, now());
+        assert_eq!(judged(&other.token("b", &good), &signer.keys("a")), Err(UNKNOWN_KEY_ERROR));
         let forged = judged(&other.token("a", &good), &signer.keys("a"));
         assert!(matches!(forged, Err(OidcError::Untrusted(why)) if why.contains("signature")), "{forged:?}");
         // Neither nothing, nor what everybody knows, signs.
@@ -239,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_role_is_the_mightiest_that_a_claim_gives() {
-        let mut config = OpenId {
+        let mut config = OidcConfig {
             issuer: String::new(),
             client_id: String::new(),
             client_secret: None,
@@ -250,11 +256,11 @@ mod tests {
             viewers: vec!["all".into()],
             scopes: vec![],
             label: String::new(),
-            authorities: None,
+            ca_pem: None,
         };
-        let of = |config: &OpenId, claims: Value| role(config, claims.as_object().unwrap());
-        assert_eq!(of(&config, json!({ "groups": ["all", "ops"] })), Some(Role::Admin));
-        assert_eq!(of(&config, json!({ "groups": "on-call" })), Some(Role::Responder));
+        let of = |config: &OidcConfig, claims: Value| role_from_claims(config, claims.as_object().unwrap());
+        assert_eq!(of(&config, json!({ "groups": ["all", "ops"] })), Some(AccountRole::Admin));
+        assert_eq!(of(&config, json!({ "groups": "on-call" })), Some(AccountRole::Responder));
         for none in [
             json!({}),
             json!({ "groups": [] }),
@@ -264,7 +270,7 @@ mod tests {
             assert_eq!(of(&config, none), None);
         }
         config.role_claim = "realm_access.roles".into();
-        assert_eq!(of(&config, json!({ "realm_access": { "roles": ["all"] } })), Some(Role::Viewer));
-        assert_eq!(of(&config, json!({ "realm_access.roles": ["ops"] })), Some(Role::Admin));
+        assert_eq!(of(&config, json!({ "realm_access": { "roles": ["all"] } })), Some(AccountRole::Viewer));
+        assert_eq!(of(&config, json!({ "realm_access.roles": ["ops"] })), Some(AccountRole::Admin));
     }
 }

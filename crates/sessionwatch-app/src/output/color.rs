@@ -2,25 +2,25 @@
 
 /// Colors the words at the start of a line that say how something is.
 #[must_use]
-pub fn paint(text: &str) -> String {
-    const GREEN: &str = "32";
-    const YELLOW: &str = "33";
-    const RED: &str = "31";
-    const WORDS: [(&str, &str); 12] = [
-        (" ok ", GREEN),
-        (" ?  ", YELLOW),
-        (" FAIL ", RED),
-        (" out ", RED),
-        ("pass ", GREEN),
-        ("warn ", YELLOW),
-        ("fail ", RED),
-        ("Verdict: healthy", GREEN),
-        ("Verdict: unknown", YELLOW),
-        ("Verdict: failing", RED),
-        ("Verdict: pass", GREEN),
-        ("Verdict: fail", RED),
+pub fn colorize_statuses(text: &str) -> String {
+    const ANSI_GREEN: &str = "32";
+    const ANSI_YELLOW: &str = "33";
+    const ANSI_RED: &str = "31";
+    const STATUS_COLORS: [(&str, &str); 12] = [
+        (" ok ", ANSI_GREEN),
+        (" ?  ", ANSI_YELLOW),
+        (" FAIL ", ANSI_RED),
+        (" out ", ANSI_RED),
+        ("pass ", ANSI_GREEN),
+        ("warn ", ANSI_YELLOW),
+        ("fail ", ANSI_RED),
+        ("Verdict: healthy", ANSI_GREEN),
+        ("Verdict: unknown", ANSI_YELLOW),
+        ("Verdict: failing", ANSI_RED),
+        ("Verdict: pass", ANSI_GREEN),
+        ("Verdict: fail", ANSI_RED),
     ];
-    let line = |line: &str| match WORDS.iter().find(|(word, _)| line.starts_with(word)) {
+    let line = |line: &str| match STATUS_COLORS.iter().find(|(word, _)| line.starts_with(word)) {
         Some((word, color)) => format!("\x1b[{color}m{word}\x1b[0m{}", &line[word.len()..]),
         None => line.to_owned(),
     };

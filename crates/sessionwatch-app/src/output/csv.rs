@@ -1,13 +1,13 @@
 //! Comma-separated values.
 
-use crate::sanitize::printable;
+use crate::sanitize::sanitize_text;
 
 /// One line of CSV; a field that a spreadsheet would run as a formula begins with an apostrophe.
 #[must_use]
-pub fn line(fields: &[&str]) -> String {
+pub fn render_csv_line(fields: &[&str]) -> String {
     let mut writer = csv::Writer::from_writer(vec![]);
     let fields = fields.iter().map(|text| {
-        let text = printable(text);
+        let text = sanitize_text(text);
         if text.starts_with(['=', '+', '-', '@']) { format!("'{text}") } else { text }
     });
     // Writing to memory cannot fail.
@@ -22,8 +22,8 @@ mod tests {
 
     #[test]
     fn fields_are_quoted_where_they_need_it_and_run_no_formula() {
-        assert_eq!(line(&["a", "", "b,c", "d\"e"]), "a,,\"b,c\",\"d\"\"e\"\n");
-        assert_eq!(line(&["=1+1", "-2", "@x", "+y"]), "'=1+1,'-2,'@x,'+y\n");
-        assert_eq!(line(&["a\nb\u{1b}"]), "a\u{fffd}b\u{fffd}\n");
+        assert_eq!(render_csv_line(&["a", "", "b,c", "d\"e"]), "a,,\"b,c\",\"d\"\"e\"\n");
+        assert_eq!(render_csv_line(&["=1+1", "-2", "@x", "+y"]), "'=1+1,'-2,'@x,'+y\n");
+        assert_eq!(render_csv_line(&["a\nb\u{1b}"]), "a\u{fffd}b\u{fffd}\n");
     }
 }

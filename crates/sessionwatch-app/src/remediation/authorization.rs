@@ -1,20 +1,20 @@
 //! Who may apply a plan: one rule for the command line, the dashboard, the API and automatic cleanup.
 
 use jiff::SignedDuration;
-use sessionwatch_core::{instant::Instant, safety_limit::SafetyLimit};
+use sessionwatch_core::{safety_limit::SafetyLimit, timestamp::UtcTimestamp};
 use sessionwatch_store::plans;
 
-use super::{ActError, Consent, Context, Plan, account};
+use super::{ActionContext, ActionError, ActionPlan, Confirmation, actor_account};
 
 /// Under what circumstances a plan is to be applied.
 #[derive(Clone, Copy, Debug)]
 pub struct ApplyCircumstances<'a> {
     /// When.
-    pub now: Instant,
+    pub now: UtcTimestamp,
     /// By whom.
     pub actor: &'a str,
     /// What was given along with the wish.
-    pub consent: Consent<'a>,
+    pub confirmation: Confirmation<'a>,
     /// How far a plan may reach without being confirmed.
     pub safety_limit: SafetyLimit,
     /// How long after it was made or touched a plan can be applied.
@@ -28,15 +28,15 @@ pub struct ApplyCircumstances<'a> {
 impl<'a> ApplyCircumstances<'a> {
     /// Those of a context.
     #[must_use]
-    pub fn of(context: Context<'a>, consent: Consent<'a>) -> Self {
+    pub fn from_context(context: ActionContext<'a>, confirmation: Confirmation<'a>) -> Self {
         Self {
             now: context.clock.now(),
             actor: context.actor,
-            consent,
-            safety_limit: context.brake(),
-            plan_ttl: context.config.actions.stale_after,
-            requires_approval: context.config.actions.second_person,
-            is_store_in_memory: context.store.is_sheltered(),
+            confirmation,
+            safety_limit: context.safety_limit(),
+            plan_ttl: context.config.actions.plan_ttl,
+            requires_approval: context.config.actions.requires_approval,
+            is_store_in_memory: context.store.is_memory_fallback(),
         }
     }
 }
@@ -47,35 +47,36 @@ impl<'a> ApplyCircumstances<'a> {
 ///
 /// Why not: it was applied already, it is too old, somebody else has to approve it, it has to be confirmed, or nothing can be
 /// archived.
-pub fn authorize_apply(plan: &Plan, circumstances: &ApplyCircumstances<'_>) -> Result<(), ActError> {
+pub fn authorize_apply(plan: &ActionPlan, circumstances: &ApplyCircumstances<'_>) -> Result<(), ActionError> {
     let ApplyCircumstances { now, plan_ttl, is_store_in_memory, .. } = *circumstances;
-    let id = || plan.kept.id.clone();
-    if plan.kept.state == plans::State::Done {
-        return Err(ActError::Done(id()));
+    let id = || plan.record.id.clone();
+    if plan.record.state == plans::PlanState::Done {
+        return Err(ActionError::Done(id()));
     }
     if plan.is_stale(plan_ttl, now) {
-        return Err(ActError::Stale { id: id(), minutes: plan_ttl.as_mins() });
+        return Err(ActionError::Stale { id: id(), minutes: plan_ttl.as_mins() });
     }
     require_confirmation(plan, circumstances)?;
-    if is_store_in_memory { Err(ActError::NoRoom) } else { Ok(()) }
+    if is_store_in_memory { Err(ActionError::DiskFull) } else { Ok(()) }
 }
 
 /// Whether a plan that reaches far was approved and confirmed.
 pub(super) fn require_confirmation(
-    plan: &Plan,
+    plan: &ActionPlan,
     circumstances: &ApplyCircumstances<'_>,
-) -> Result<(), ActError> {
-    let ApplyCircumstances { actor, consent, safety_limit, requires_approval, .. } = *circumstances;
-    let exceeded = plan.braked(safety_limit);
-    let approved = plan.kept.approved_by.as_deref().is_some_and(|second| second != account(actor));
+) -> Result<(), ActionError> {
+    let ApplyCircumstances { actor, confirmation: consent, safety_limit, requires_approval, .. } =
+        *circumstances;
+    let exceeded = plan.exceeded_limits(safety_limit);
+    let approved = plan.record.approved_by.as_deref().is_some_and(|second| second != actor_account(actor));
     if let Some(exceeded) = exceeded.clone().filter(|_| requires_approval && !approved && !consent.by_policy)
     {
-        return Err(ActError::NotAgreed(exceeded));
+        return Err(ActionError::NotApproved(exceeded));
     }
-    let name = plan.name_to_confirm();
-    match (exceeded, consent.name) {
-        (_, Some(typed)) if typed != name => Err(ActError::NotConfirmed(typed.to_owned())),
-        (Some(exceeded), None) => Err(ActError::LimitExceeded(exceeded, name.to_owned())),
+    let name = plan.confirmation_name();
+    match (exceeded, consent.typed_name) {
+        (_, Some(typed)) if typed != name => Err(ActionError::NotConfirmed(typed.to_owned())),
+        (Some(exceeded), None) => Err(ActionError::LimitExceeded(exceeded, name.to_owned())),
         _ => Ok(()),
     }
 }

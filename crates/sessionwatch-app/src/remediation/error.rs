@@ -1,23 +1,23 @@
 //! What can keep a plan from being made or carried out, in words for a person.
 
 use sessionwatch_archive::SealError;
-use sessionwatch_core::{local_time::Doubts, plural::counted, safety_limit::LimitExceeded};
+use sessionwatch_core::{local_time::TimeZoneDoubts, plural::format_count, safety_limit::LimitExceeded};
 use sessionwatch_store::StoreError;
 use sessionwatch_targets::{
     error::TargetError,
-    layout::{self, doubt::Doubt},
+    layout::{self, uncertainty::LayoutUncertainty},
     scratch_database::ScratchError,
 };
 
-use super::Line;
+use super::RowPreview;
 
 /// Why no session can be told to be an orphan where users are hidden.
-pub(super) const A_USER_MAY_EXIST: &str =
+pub(super) const ORPHANS_UNCERTAIN_REASON: &str =
     "a user who is not seen may exist, so no session is known to be orphaned";
 
 /// Why nothing was done, or no more than was said.
 #[derive(Debug, thiserror::Error)]
-pub enum ActError {
+pub enum ActionError {
     /// The target.
     #[error(transparent)]
     Target(#[from] TargetError),
@@ -29,7 +29,7 @@ pub enum ActError {
     Seal(#[from] SealError),
     /// The table that was recognised may be the wrong one.
     #[error("nothing can be planned while the session table is not certain: {0}")]
-    Uncertain(Box<Doubt>),
+    Uncertain(Box<LayoutUncertainty>),
     /// The plan is about another table.
     #[error("the plan was made for the table `{plan}`, and the sessions are in `{now}` now")]
     OtherTable {
@@ -50,12 +50,12 @@ pub enum ActError {
     #[error(
         "nothing names a row of `{0}` for certain: the role may not read its `ctid`, and no unique column but the token is known"
     )]
-    Nameless(String),
+    NoRowIdentifier(String),
     /// Too many expiries make no sense.
     #[error(
         "{odd} of {rows} stored expiries end more than 20 years ago or cannot be read: nothing is removed by a clock that may be read wrongly"
     )]
-    Implausible {
+    ImplausibleExpiry {
         /// Those that make no sense.
         odd: u64,
         /// All.
@@ -63,18 +63,18 @@ pub enum ActError {
     },
     /// An instant that it goes by is not believed.
     #[error("{reason}: nothing is decided by it")]
-    LocalTime {
+    UntrustedTimestamp {
         /// Which column, and what shows it.
         reason: String,
         /// Everything that is not believed.
-        doubts: Doubts,
+        doubts: TimeZoneDoubts,
     },
     /// It goes by an instant closer to now than clocks can be apart.
     #[error(
         "{given} within 14 hours of now is not accepted: `{column}` names no time zone and is read as `{decoder}`, \
          and in local time sessions that seem to have ended may be active"
     )]
-    TooClose {
+    TooCloseToNow {
         /// What was given.
         given: &'static str,
         /// The column.
@@ -92,13 +92,13 @@ pub enum ActError {
     },
     /// No such user.
     #[error("no user `{0}` is known, and no session is of one")]
-    NoUser(String, Vec<Line>),
+    NoUser(String, Vec<RowPreview>),
     /// No such session.
     #[error("no session has that row ID or token prefix")]
     NoSession,
     /// Several sessions fit.
     #[error("several sessions fit `{0}`")]
-    Ambiguous(String, Vec<Line>),
+    Ambiguous(String, Vec<RowPreview>),
     /// No such plan.
     #[error("there is no plan `{0}`")]
     NoPlan(String),
@@ -125,10 +125,10 @@ pub enum ActError {
     },
     /// It reaches far.
     #[error("the plan {0}: it is carried out only if the name of the target is given")]
-    LimitExceeded(Reason, String),
+    LimitExceeded(ConfirmationReasons, String),
     /// Nobody else has agreed.
     #[error("the plan {0}: somebody else has to agree to it first")]
-    NotAgreed(Reason),
+    NotApproved(ConfirmationReasons),
     /// The name that was typed is another one.
     #[error("`{0}` is not the name of the target: nothing was done")]
     NotConfirmed(String),
@@ -145,12 +145,12 @@ pub enum ActError {
     },
     /// The role may not.
     #[error("the acting role lacks {}", .0.join(", "))]
-    Lacks(Vec<String>),
+    MissingPrivileges(Vec<String>),
     /// A function of a table may not do what it does.
     #[error(
         "a trigger or a rule needs a privilege that the acting role does not have: that batch was rolled back"
     )]
-    HookLacks,
+    TriggerLacksPrivilege,
     /// The server does not say how many rows a transaction deleted.
     #[error(
         "rows of {0} go with these sessions, and the server does not count what it deletes (track_counts = off), so that \
@@ -179,7 +179,7 @@ pub enum ActError {
     },
     /// The table of users may lack rows.
     #[error("users may be missing: {doubt}: {consequence}")]
-    Doubtful {
+    UsersUncertain {
         /// Why.
         doubt: String,
         /// What could go wrong.
@@ -188,14 +188,14 @@ pub enum ActError {
     /// That many sessions write their users in another form than the keys of users have.
     #[error(
         "{} the user in a form that no key of a user has, such as leading zeros or capitals: the application may find those users, so no session is known to be orphaned",
-        counted(*.0, "session writes", "sessions write")
+        format_count(*.0, "session writes", "sessions write")
     )]
     UsersInOtherForm(u64),
     /// A rule of the table runs instead.
     #[error(
         "{table} has the rule `{rule}` (DO INSTEAD): the database runs that rule instead of ending sessions"
     )]
-    Replaced {
+    ReplacedByRule {
         /// The table of sessions.
         table: String,
         /// The rule.
@@ -203,7 +203,7 @@ pub enum ActError {
     },
     /// More would happen besides than the plan says.
     #[error("the schema has changed since the plan was made; it would also run {}", .0.join(", "))]
-    Unannounced(Vec<String>),
+    UnannouncedSideEffects(Vec<String>),
     /// Row-level security hides rows that the action depends on.
     #[error("row-level security hides rows of {table} from the {role} role: {consequence}")]
     Hidden {
@@ -216,10 +216,10 @@ pub enum ActError {
     },
     /// Somebody else works on it.
     #[error("another sessionwatch is still at work on that target, or its transaction has not ended yet")]
-    AtWork,
+    TransactionRunning,
     /// The store works in memory only.
     #[error("the disk that holds the store is full: what would be removed could not be archived")]
-    NoRoom,
+    DiskFull,
     /// There is no such archive.
     #[error("the archive holds nothing of `{0}`")]
     NoArchive(String),
@@ -237,16 +237,16 @@ pub enum ActError {
     Unwritable(std::path::PathBuf),
     /// It is found out.
     #[error("whether `{0}` is done is found out, not said")]
-    FoundOut(&'static str),
+    CheckedAutomatically(&'static str),
     /// It was not said what the step asks for.
     #[error("`{0}` is not done without a note: {1}")]
-    Unsaid(&'static str, &'static str),
+    NoteRequired(&'static str, &'static str),
     /// It is not done.
     #[error("`{0}` is neither done nor passed over, so that it cannot be reopened")]
-    NotPassed(String),
+    StepNotDone(String),
     /// Somebody else was faster.
     #[error("somebody else has gone on from `{0}` meanwhile")]
-    GoneOn(&'static str),
+    StepAlreadyDone(&'static str),
     /// An incident of that target is open.
     #[error("`{0}` of that target is still {1}")]
     StillOpen(String, &'static str),
@@ -255,7 +255,7 @@ pub enum ActError {
     Closed(String),
     /// Something speaks against closing an incident.
     #[error("{id} cannot be closed yet: {}", points.join("; "))]
-    NotYet {
+    NotClosable {
         /// The incident.
         id: String,
         /// What speaks against it.
@@ -263,7 +263,7 @@ pub enum ActError {
     },
     /// Sessions are not ended while the evidence is incomplete.
     #[error("{id}: sessions are not ended before the evidence is complete: {why}")]
-    NotFrozen {
+    EvidenceRequired {
         /// The incident.
         id: String,
         /// What is known of the evidence.
@@ -271,7 +271,7 @@ pub enum ActError {
     },
     /// Something of the evidence could not be read.
     #[error("the evidence is incomplete: {0}")]
-    Incomplete(String),
+    EvidenceIncomplete(String),
     /// Something that cannot be.
     #[error("{0}")]
     Unexpected(&'static str),
@@ -279,46 +279,49 @@ pub enum ActError {
 
 /// Why a plan has to be confirmed: at least one reason.
 #[derive(Clone, Debug)]
-pub struct Reason(pub Vec<LimitExceeded>);
+pub struct ConfirmationReasons(pub Vec<LimitExceeded>);
 
-impl std::fmt::Display for Reason {
+impl std::fmt::Display for ConfirmationReasons {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let reasons: Vec<String> = self.0.iter().map(|braked| reason(*braked)).collect();
+        let reasons: Vec<String> = self.0.iter().map(|braked| describe_limit(*braked)).collect();
         f.write_str(&reasons.join(", and "))
     }
 }
 
-fn reason(braked: LimitExceeded) -> String {
-    let others = |plans| counted(plans, "other plan", "other plans");
+fn describe_limit(braked: LimitExceeded) -> String {
+    let others = |plans| format_count(plans, "other plan", "other plans");
     match braked {
-        LimitExceeded::Share(share) => format!("ends {:.0} % of the active sessions", share * 100.0),
-        LimitExceeded::Rows(rows) => format!("names {}", counted(rows, "row", "rows")),
+        LimitExceeded::ActiveShare(share) => format!("ends {:.0} % of the active sessions", share * 100.0),
+        LimitExceeded::Rows(rows) => format!("names {}", format_count(rows, "row", "rows")),
         LimitExceeded::NoneActive(rows) => {
-            format!("names {} of a table in which no session seems active", counted(rows, "row", "rows"))
+            format!("names {} of a table in which no session seems active", format_count(rows, "row", "rows"))
         }
-        LimitExceeded::Most(share) => format!("takes {:.0} % of the rows of the table", share * 100.0),
-        LimitExceeded::ShareTogether { share, plans } => format!(
+        LimitExceeded::TableShare(share) => format!("takes {:.0} % of the rows of the table", share * 100.0),
+        LimitExceeded::CombinedActiveShare { share, plans } => format!(
             "ends, together with {} of the last hour, {:.0} % of the active sessions",
             others(plans),
             share * 100.0
         ),
-        LimitExceeded::RowsTogether { rows, plans } => {
+        LimitExceeded::CombinedRows { rows, plans } => {
             format!(
                 "ends, together with {} of the last hour, {}",
                 others(plans),
-                counted(rows, "row", "rows")
+                format_count(rows, "row", "rows")
             )
         }
         LimitExceeded::SideEffects(effects) => {
-            format!("has {} beyond the sessions", counted(effects, "side effect", "side effects"))
+            format!("has {} beyond the sessions", format_count(effects, "side effect", "side effects"))
         }
         LimitExceeded::SharedTokens(tokens) => {
-            format!("makes {} valid again that several users had shared", counted(tokens, "token", "tokens"))
+            format!(
+                "makes {} valid again that several users had shared",
+                format_count(tokens, "token", "tokens")
+            )
         }
     }
 }
 
-impl From<ScratchError> for ActError {
+impl From<ScratchError> for ActionError {
     fn from(error: ScratchError) -> Self {
         match error {
             ScratchError::Unwritable(path) => Self::Unwritable(path),
@@ -328,7 +331,7 @@ impl From<ScratchError> for ActError {
     }
 }
 
-impl ActError {
+impl ActionError {
     /// How to mend it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
@@ -336,14 +339,14 @@ impl ActError {
             Self::Target(error) => error.hint(),
             Self::Uncertain(doubt) => doubt.hint(),
             Self::NotATable { .. } => "name the table below it under [target.mapping]".into(),
-            Self::Nameless(_) => {
+            Self::NoRowIdentifier(_) => {
                 "grant SELECT (ctid, xmin, tableoid) on the table to the watch role: `sessionwatch grants` prints the statement".into()
             }
-            Self::Implausible { .. } => {
+            Self::ImplausibleExpiry { .. } => {
                 "check the column of the expiry and its decoder: `sessionwatch doctor` shows how they are read".into()
             }
-            Self::LocalTime { doubts, .. } => return layout::remedy(doubts, sessionwatch_clock::now()),
-            Self::TooClose { .. } => {
+            Self::UntrustedTimestamp { doubts, .. } => return layout::clock_fix_hint(doubts, sessionwatch_clock::now()),
+            Self::TooCloseToNow { .. } => {
                 "take 14h or more; or write `decoder = \"timestamp-local:ZONE\"` with the time zone of the application, which may be UTC, under [target.mapping]".into()
             }
             Self::NoColumn { .. } => "name the column under [target.mapping], or use another condition".into(),
@@ -358,7 +361,7 @@ impl ActError {
             }
             Self::OtherTarget { .. } => "name the target for which the plan was made".into(),
             Self::LimitExceeded(_, name) => format!("add --confirm '{name}' if that is meant"),
-            Self::NotAgreed(_) => "another account agrees on the page of the plan, or by a token of its own".into(),
+            Self::NotApproved(_) => "another account agrees on the page of the plan, or by a token of its own".into(),
             Self::NotConfirmed(_) => "the name is shown with the plan".into(),
             Self::CredentialsMissing { .. } => {
                 "set the variable or write the file on this machine, or give the address with --act-url".into()
@@ -366,28 +369,28 @@ impl ActError {
             Self::NoCredentials(_) => {
                 "write `act_url` or `act_url_file` for the target; `sessionwatch grants` prints a role for it".into()
             }
-            Self::Lacks(lacking) => {
+            Self::MissingPrivileges(lacking) => {
                 format!("as the owner of the tables, GRANT {} TO the acting role", lacking.join("; GRANT "))
             }
-            Self::HookLacks => "grant it, or make the function of the trigger SECURITY DEFINER".into(),
+            Self::TriggerLacksPrivilege => "grant it, or make the function of the trigger SECURITY DEFINER".into(),
             Self::NotCounted(_) => "as a superuser: ALTER ROLE … SET track_counts = on, for the acting role".into(),
             Self::ChangesOtherRows(_) => {
                 "end these sessions through the application, or name what ends them under `revoke` in [target.mapping]".into()
             }
             Self::MoreColumns { child, .. } => format!("name `{child}` as a target of its own under [target.mapping]"),
-            Self::Doubtful { .. } => {
+            Self::UsersUncertain { .. } => {
                 "name the table that holds every user as `users` under [target.mapping]".into()
             }
             Self::UsersInOtherForm(_) => "write those users as their keys are written".into(),
-            Self::Replaced { .. } => {
+            Self::ReplacedByRule { .. } => {
                 "end sessions as the application does: `revoke = \"expire\"` or `revoke = \"flag\"` under [target.mapping]; or drop the rule".into()
             }
-            Self::Unannounced(_) => "make a new plan: the same command without --apply".into(),
+            Self::UnannouncedSideEffects(_) => "make a new plan: the same command without --apply".into(),
             Self::Hidden { .. } => {
                 "as the owner of the table, run the CREATE POLICY statements that `sessionwatch grants` prints".into()
             }
-            Self::AtWork => "wait until it is done, and try again".into(),
-            Self::NoRoom => "make room, and try again".into(),
+            Self::TransactionRunning => "wait until it is done, and try again".into(),
+            Self::DiskFull => "make room, and try again".into(),
             Self::NoArchive(_) => "`sessionwatch archive list` shows what there is".into(),
             Self::NoIdentity(_) => "name its file with --identity".into(),
             _ => return self.incident_hint().map(str::to_owned),
@@ -400,34 +403,34 @@ impl ActError {
             Self::NoDrill => {
                 "name an address whose role may CREATE DATABASE with --act-url; or drill on the demonstration: --demo"
             }
-            Self::FoundOut(_) => "pass over it with --skip --reason TEXT if that is meant",
-            Self::Unsaid(..) => "say it with --note TEXT",
-            Self::NotPassed(_) => "`sessionwatch incident status` shows which steps are done",
-            Self::GoneOn(_) => "look at how it stands now, and go on from there",
+            Self::CheckedAutomatically(_) => "pass over it with --skip --reason TEXT if that is meant",
+            Self::NoteRequired(..) => "say it with --note TEXT",
+            Self::StepNotDone(_) => "`sessionwatch incident status` shows which steps are done",
+            Self::StepAlreadyDone(_) => "look at how it stands now, and go on from there",
             Self::StillOpen(..) => "go on with `sessionwatch incident next`, or close it first",
             Self::Closed(_) => "`sessionwatch incident open` opens another one",
-            Self::Incomplete(_) => {
+            Self::EvidenceIncomplete(_) => {
                 "ask again once that can be read; with `incomplete=true` what could be read is given out"
             }
-            Self::NotFrozen { .. } => {
+            Self::EvidenceRequired { .. } => {
                 "write it with `sessionwatch incident evidence`, or say why sessions are ended without it: --without-evidence REASON"
             }
-            Self::NotYet { .. } => "with --override REASON it is closed all the same",
+            Self::NotClosable { .. } => "with --override REASON it is closed all the same",
             _ => return None,
         })
     }
 
     /// The error of a role that lacks this, as it was asked after a statement was refused.
     #[must_use]
-    pub fn lacks(lacking: Vec<String>) -> Self {
-        if lacking.is_empty() { Self::HookLacks } else { Self::Lacks(lacking) }
+    pub fn from_missing_privileges(lacking: Vec<String>) -> Self {
+        if lacking.is_empty() { Self::TriggerLacksPrivilege } else { Self::MissingPrivileges(lacking) }
     }
 
     /// Whether the arguments are at fault, rather than what they met.
     #[must_use]
-    pub fn is_usage(&self) -> bool {
+    pub fn is_usage_error(&self) -> bool {
         if let Self::Target(error) = self {
-            return error.is_usage();
+            return error.is_usage_error();
         }
         matches!(
             self,
@@ -435,8 +438,8 @@ impl ActError {
                 | Self::OtherTable { .. }
                 | Self::NotATable { .. }
                 | Self::NoColumn { .. }
-                | Self::LocalTime { .. }
-                | Self::TooClose { .. }
+                | Self::UntrustedTimestamp { .. }
+                | Self::TooCloseToNow { .. }
                 | Self::NoUser(..)
                 | Self::NoSession
                 | Self::Ambiguous(..)
@@ -445,7 +448,7 @@ impl ActError {
                 | Self::Done(_)
                 | Self::Stale { .. }
                 | Self::LimitExceeded(..)
-                | Self::NotAgreed(_)
+                | Self::NotApproved(_)
                 | Self::NotConfirmed(_)
                 | Self::NoCredentials(_)
                 | Self::CredentialsMissing { .. }
@@ -453,19 +456,19 @@ impl ActError {
                 | Self::NoIdentity(_)
                 | Self::Seal(_)
                 | Self::Unwritable(_)
-                | Self::FoundOut(_)
-                | Self::Unsaid(..)
-                | Self::NotPassed(_)
-                | Self::GoneOn(_)
+                | Self::CheckedAutomatically(_)
+                | Self::NoteRequired(..)
+                | Self::StepNotDone(_)
+                | Self::StepAlreadyDone(_)
                 | Self::StillOpen(..)
                 | Self::Closed(_)
-                | Self::NotYet { .. }
+                | Self::NotClosable { .. }
         )
     }
 
     /// Rows that a person may choose among.
     #[must_use]
-    pub fn choices(&self) -> &[Line] {
+    pub fn similar_rows(&self) -> &[RowPreview] {
         match self {
             Self::NoUser(_, lines) | Self::Ambiguous(_, lines) => lines,
             _ => &[],

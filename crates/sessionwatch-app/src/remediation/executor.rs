@@ -2,21 +2,21 @@
 //! and a record of the begin and the end.
 
 use sessionwatch_archive::{Identity, Recipient};
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::timestamp::UtcTimestamp;
 use sessionwatch_store::{audit, plans};
 use sessionwatch_targets::{
     read_session::PooledConnection,
-    scope::Scope,
-    write_session::{Hidden, WriteSession},
+    scope::QueryScope,
+    write_session::{HiddenRows, WriteSession},
 };
 
 use super::{
-    ActError, Consent, Context, Control, Plan,
+    ActionContext, ActionError, ActionPlan, Confirmation, JobControl,
+    apply_report::ApplyReport,
     authorization::{ApplyCircumstances, require_confirmation},
-    error::A_USER_MAY_EXIST,
-    making,
-    outcome::Applied,
-    view::{Known, address},
+    error::ORPHANS_UNCERTAIN_REASON,
+    planner,
+    planning_session::{ActionTarget, write_address},
 };
 
 /// What opens and seals the archive.
@@ -30,65 +30,68 @@ pub struct ArchiveKeys<'a> {
 
 /// Carries plans out.
 #[derive(Clone, Copy, Debug)]
-pub struct Executor<'a> {
+pub struct PlanExecutor<'a> {
     /// Target, store, clock and actor.
-    pub context: Context<'a>,
+    pub context: ActionContext<'a>,
     /// What opens and seals the archive.
     pub keys: ArchiveKeys<'a>,
     /// What a person gave along with the wish.
-    pub consent: Consent<'a>,
+    pub confirmation: Confirmation<'a>,
     /// How the run is steered from outside.
-    pub control: &'a Control,
+    pub control: &'a JobControl,
 }
 
 /// A target on which a plan can be carried out.
-pub(super) struct Prepared {
-    pub(super) known: Known,
+pub(super) struct PreparedTarget {
+    pub(super) target: ActionTarget,
     /// The connection with the credentials of the watch, between two transactions.
-    pub(super) reading: Option<PooledConnection>,
-    pub(super) writing: WriteSession,
+    pub(super) idle_connection: Option<PooledConnection>,
+    pub(super) write_session: WriteSession,
 }
 
-impl<'a> Executor<'a> {
+impl<'a> PlanExecutor<'a> {
     /// To whom removed rows are sealed.
-    pub(super) fn recipient(&self) -> Result<&'a Recipient, ActError> {
-        self.keys.recipient.ok_or(ActError::Unexpected("no recipient of the archive was given"))
+    pub(super) fn recipient(&self) -> Result<&'a Recipient, ActionError> {
+        self.keys.recipient.ok_or(ActionError::Unexpected("no recipient of the archive was given"))
     }
 
     /// What opens sealed rows.
-    pub(super) fn identity(&self) -> Result<&'a Identity, ActError> {
-        self.keys.identity.ok_or(ActError::Unexpected(
+    pub(super) fn identity(&self) -> Result<&'a Identity, ActionError> {
+        self.keys.identity.ok_or(ActionError::Unexpected(
             "that plan puts rows back: `sessionwatch archive restore` carries it out",
         ))
     }
 
     /// Detects the layout, makes sure that the plan is about it, and connects to write.
-    pub(super) async fn prepare(&self, plan: &Plan, now: Option<Instant>) -> Result<Prepared, ActError> {
-        let address = address(self.context)?;
-        let (known, reading) = Known::keeping_connection(self.context, now).await?;
-        plan.is_about(&known.mapping().sessions)?;
+    pub(super) async fn prepare(
+        &self,
+        plan: &ActionPlan,
+        now: Option<UtcTimestamp>,
+    ) -> Result<PreparedTarget, ActionError> {
+        let address = write_address(self.context)?;
+        let (known, reading) = ActionTarget::load_with_connection(self.context, now).await?;
+        plan.require_table(&known.mapping().sessions)?;
         let writing = WriteSession::open(address, self.context.target.limits, known.key).await?;
-        Ok(Prepared { known, reading, writing })
+        Ok(PreparedTarget { target: known, idle_connection: reading, write_session: writing })
     }
 
     /// Marks a plan as begun, unless others that were begun meanwhile make it one that has to be confirmed.
-    pub(super) fn begin(&self, plan: &mut Plan) -> Result<(), ActError> {
-        let circumstances = ApplyCircumstances::of(self.context, self.consent);
+    pub(super) fn record_start(&self, plan: &mut ActionPlan) -> Result<(), ActionError> {
+        let circumstances = ApplyCircumstances::from_context(self.context, self.confirmation);
         let now = circumstances.now;
-        plan.summary.by_policy = self.consent.by_policy;
-        plan.kept.summary = making::text(&plan.summary)?;
-        plan.kept.state = plans::State::Begun;
-        plan.kept.touched_at = now;
-        let detail =
-            serde_json::json!({ "plan": plan.kept.id, "target": plan.kept.target, "rows": plan.kept.rows });
+        plan.summary.by_policy = self.confirmation.by_policy;
+        plan.record.summary = planner::encode_summary(&plan.summary)?;
+        plan.record.state = plans::PlanState::Begun;
+        plan.record.updated_at = now;
+        let detail = serde_json::json!({ "plan": plan.record.id, "target": plan.record.target, "rows": plan.record.row_count });
         self.context.store.write(|db| {
-            let plan = plan.clone().counted(db, now)?;
+            let plan = plan.clone().with_recent_totals(db, now)?;
             let confirmed = require_confirmation(&plan, &circumstances);
             if confirmed.is_ok() {
-                plans::put(db, &plan.kept)?;
-                audit::add(
+                plans::upsert_plan(db, &plan.record)?;
+                audit::insert_audit_entry(
                     db,
-                    audit::NewEntry {
+                    audit::NewAuditEntry {
                         actor: self.context.actor,
                         action: "plan-begun",
                         detail: &detail.to_string(),
@@ -101,29 +104,29 @@ impl<'a> Executor<'a> {
     }
 
     /// Notes what came of a plan.
-    pub(super) fn end(&self, plan: &mut Plan, applied: &Applied) -> Result<(), ActError> {
+    pub(super) fn record_end(&self, plan: &mut ActionPlan, applied: &ApplyReport) -> Result<(), ActionError> {
         let now = self.context.clock.now();
-        plan.kept.touched_at = now;
+        plan.record.updated_at = now;
         if applied.remaining == 0 {
-            plan.kept.state = plans::State::Done;
-            plan.summary.done = Some(applied.done + applied.earlier);
-            plan.kept.summary = making::text(&plan.summary)?;
+            plan.record.state = plans::PlanState::Done;
+            plan.summary.done = Some(applied.done + applied.done_earlier);
+            plan.record.summary = planner::encode_summary(&plan.summary)?;
         }
         let detail = serde_json::json!({
-            "plan": plan.kept.id,
-            "target": plan.kept.target,
-            "action": plan.selection.name(),
+            "plan": plan.record.id,
+            "target": plan.record.target,
+            "action": plan.selection.command_name(),
             "done": applied.done,
             "skipped": applied.skipped,
             "remaining": applied.remaining,
-            "left": applied.left,
+            "left": applied.still_matching,
             "dependents": applied.dependents,
         });
         self.context.store.write(|db| {
-            plans::put(db, &plan.kept)?;
-            audit::add(
+            plans::upsert_plan(db, &plan.record)?;
+            audit::insert_audit_entry(
                 db,
-                audit::NewEntry {
+                audit::NewAuditEntry {
                     actor: self.context.actor,
                     action: "plan-carried-out",
                     detail: &detail.to_string(),
@@ -136,10 +139,14 @@ impl<'a> Executor<'a> {
 }
 
 /// Refuses to write by a role that does not see every row it has to decide about.
-pub(super) fn require_visible(scope: &Scope<'_>, hidden: &Hidden, orphans: bool) -> Result<(), ActError> {
+pub(super) fn require_visible_rows(
+    scope: &QueryScope<'_>,
+    hidden: &HiddenRows,
+    orphans: bool,
+) -> Result<(), ActionError> {
     let mapping = &scope.layout.candidate.mapping;
-    let hidden_rows = |table, consequence| Err(ActError::Hidden { table, role: "write", consequence });
-    let hides = |name, consequence| hidden_rows(scope.layout.quoted(name), consequence);
+    let hidden_rows = |table, consequence| Err(ActionError::Hidden { table, role: "write", consequence });
+    let hides = |name, consequence| hidden_rows(scope.layout.quote_table(name), consequence);
     if let Some(table) = hidden.dependents.first() {
         return hidden_rows(table.clone(), "rows that go with sessions could be lost");
     }
@@ -147,7 +154,7 @@ pub(super) fn require_visible(scope: &Scope<'_>, hidden: &Hidden, orphans: bool)
         _ if hidden.sessions => {
             hides(&mapping.sessions, "rows could neither be removed nor put back for certain")
         }
-        Some(users) if hidden.users && orphans => hides(&users.table, A_USER_MAY_EXIST),
+        Some(users) if hidden.users && orphans => hides(&users.table, ORPHANS_UNCERTAIN_REASON),
         _ => Ok(()),
     }
 }

@@ -3,29 +3,29 @@
 use std::time::Instant as Monotonic;
 
 use super::{
-    ActError, Plan, Selection, applying,
+    ActionError, ActionPlan, Selection, apply,
+    apply_report::ApplyReport,
     authorization::{ApplyCircumstances, authorize_apply},
-    executor::Executor,
-    outcome::Applied,
-    restoring,
+    executor::PlanExecutor,
+    restore,
 };
 
-impl Executor<'_> {
+impl PlanExecutor<'_> {
     /// Carries out a plan, as its kind has it.
     ///
     /// # Errors
     ///
     /// If it may not be applied, is none for this target, or the target or the store fails on the way. Then everything that was
     /// removed is in the archive, the rows that are back are known, and the same plan can be resumed.
-    pub async fn run(&self, mut plan: Plan) -> Result<Applied, ActError> {
-        authorize_apply(&plan, &ApplyCircumstances::of(self.context, self.consent))?;
+    pub async fn run(&self, mut plan: ActionPlan) -> Result<ApplyReport, ActionError> {
+        authorize_apply(&plan, &ApplyCircumstances::from_context(self.context, self.confirmation))?;
         let started = Monotonic::now();
         let mut applied = match plan.selection.clone() {
-            Selection::Restore { archive, .. } => restoring::restore(self, &mut plan, &archive).await?,
-            _ => applying::apply(self, &mut plan).await?,
+            Selection::Restore { archive, .. } => restore::apply_restore(self, &mut plan, &archive).await?,
+            _ => apply::apply_plan(self, &mut plan).await?,
         };
-        applied.took = started.elapsed();
-        self.end(&mut plan, &applied)?;
+        applied.duration = started.elapsed();
+        self.record_end(&mut plan, &applied)?;
         Ok(applied)
     }
 }

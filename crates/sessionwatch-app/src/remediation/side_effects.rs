@@ -1,123 +1,126 @@
 //! What a plan does besides: counted when it is made, and compared when it is applied.
 
-use sessionwatch_core::plural::counted;
+use sessionwatch_core::plural::format_count;
 use sessionwatch_targets::{
     layout::Layout,
-    mapping::Revoke,
+    mapping::RevokeMethod,
     read_session::ReadSession,
-    scope::Scope,
-    selecting::Selected,
-    side_effects::{Event, Kind, Reached, Reference, SideEffect},
+    row_selection::SelectionQuery,
+    scope::QueryScope,
+    side_effects::{ForeignKeyEdge, ReachedSideEffect, RowEvent, SideEffect, SideEffectKind},
     write_session::WriteSession,
 };
 
-use super::{ActError, view::View};
+use super::{ActionError, planning_session::PlanningSession};
 
 /// What may happen besides, by the catalog.
-pub(super) struct Besides {
-    reached: Vec<Reached>,
+pub(super) struct ExpectedSideEffects {
+    reached: Vec<ReachedSideEffect>,
     /// Foreign keys by which sessions go with other sessions, and whose columns the watch role may read.
-    pub(super) own: Vec<Reference>,
+    pub(super) self_references: Vec<ForeignKeyEdge>,
 }
 
-impl Besides {
-    pub(super) async fn read(view: &View, revoke: &Revoke) -> Result<Self, ActError> {
-        let layout = &view.opened.layout;
-        let catalog = view.opened.session.side_effects().await?;
+impl ExpectedSideEffects {
+    pub(super) async fn load(view: &PlanningSession, revoke: &RevokeMethod) -> Result<Self, ActionError> {
+        let layout = &view.connected.layout;
+        let catalog = view.connected.session.read_side_effects().await?;
         let sessions = layout.catalog_name();
-        let reached = catalog.reached(&sessions, Event::of(revoke));
+        let reached = catalog.list_side_effects(&sessions, RowEvent::from_revoke(revoke));
         let own = reached.iter().filter(|reached| reached.is_countable());
-        let own = own.filter_map(|reached| reached.own(&sessions)).cloned().collect();
-        Ok(Self { reached, own })
+        let own = own.filter_map(|reached| reached.self_reference(&sessions)).cloned().collect();
+        Ok(Self { reached, self_references: own })
     }
 
     /// What ending the selected sessions does besides, with the rows that it concerns where the watch role can count them.
     /// `along` says how many of the sessions go only because they refer to others.
-    pub(super) async fn of(
+    pub(super) async fn count_affected(
         &self,
         session: &ReadSession,
-        scope: &Scope<'_>,
-        selected: Selected<'_>,
+        scope: &QueryScope<'_>,
+        selected: SelectionQuery<'_>,
         along: u64,
-    ) -> Result<Vec<SideEffect>, ActError> {
+    ) -> Result<Vec<SideEffect>, ActionError> {
         let sessions = scope.layout.catalog_name();
         let mut effects = Vec::new();
         for reached in &self.reached {
             let mut effect = reached.effect.clone();
             if reached.is_countable() {
-                effect.rows = match reached.own(&sessions) {
+                effect.rows = match reached.self_reference(&sessions) {
                     Some(_) => Some(along),
-                    None => session.count_referring(scope, reached, selected).await?,
+                    None => session.count_referencing_rows(scope, reached, selected).await?,
                 };
             }
             // Nothing that nobody refers to is held back.
-            if effect.kind != Kind::Restrict || effect.rows != Some(0) {
+            if effect.kind != SideEffectKind::Restrict || effect.rows != Some(0) {
                 effects.push(effect);
             }
         }
-        possible(&effects, &sessions)?;
+        require_no_instead_rule(&effects, &sessions)?;
         Ok(effects)
     }
 }
 
 /// Refuses what a rule of the sessions would do instead.
-fn possible(effects: &[SideEffect], sessions: &str) -> Result<(), ActError> {
-    let instead = |effect: &&SideEffect| effect.kind == Kind::RuleInstead && effect.table == sessions;
+fn require_no_instead_rule(effects: &[SideEffect], sessions: &str) -> Result<(), ActionError> {
+    let instead =
+        |effect: &&SideEffect| effect.kind == SideEffectKind::RuleInstead && effect.table == sessions;
     match effects.iter().find(instead) {
-        Some(effect) => Err(ActError::Replaced { table: effect.table.clone(), rule: effect.name.clone() }),
+        Some(effect) => {
+            Err(ActionError::ReplacedByRule { table: effect.table.clone(), rule: effect.name.clone() })
+        }
         None => Ok(()),
     }
 }
 
 /// Refuses a plan that would do more besides than it says, since the schema has changed.
-pub(super) async fn compare(
+pub(super) async fn require_announced(
     writing: &mut WriteSession,
     layout: &Layout,
     announced: &[SideEffect],
-    revoke: &Revoke,
-) -> Result<(), ActError> {
-    let (catalog, sessions) = (writing.side_effects().await?, layout.catalog_name());
-    let found = catalog.reached(&sessions, Event::of(revoke));
+    revoke: &RevokeMethod,
+) -> Result<(), ActionError> {
+    let (catalog, sessions) = (writing.read_side_effects().await?, layout.catalog_name());
+    let found = catalog.list_side_effects(&sessions, RowEvent::from_revoke(revoke));
     let found: Vec<SideEffect> = found.into_iter().map(|reached| reached.effect).collect();
-    possible(&found, &sessions)?;
+    require_no_instead_rule(&found, &sessions)?;
     let is_new = |effect: &&SideEffect| {
-        effect.reaches_further() && !announced.iter().any(|other| effect.is_announced_by(other))
+        effect.changes_other_rows() && !announced.iter().any(|other| effect.is_announced_by(other))
     };
-    let unannounced: Vec<String> = found.iter().filter(is_new).map(SideEffect::text).collect();
-    if unannounced.is_empty() { Ok(()) } else { Err(ActError::Unannounced(unannounced)) }
+    let unannounced: Vec<String> = found.iter().filter(is_new).map(SideEffect::describe).collect();
+    if unannounced.is_empty() { Ok(()) } else { Err(ActionError::UnannouncedSideEffects(unannounced)) }
 }
 
 /// What a person should know of them before a plan is applied.
-pub(super) fn notes(effects: &[SideEffect]) -> Vec<String> {
-    effects.iter().map(note).collect()
+pub(super) fn side_effect_notes(effects: &[SideEffect]) -> Vec<String> {
+    effects.iter().map(describe_side_effect).collect()
 }
 
-fn note(effect: &SideEffect) -> String {
+fn describe_side_effect(effect: &SideEffect) -> String {
     let SideEffect { kind, table, rows, archived, .. } = effect;
     let rows = match rows {
-        Some(rows) => counted(*rows, "row", "rows"),
+        Some(rows) => format_count(*rows, "row", "rows"),
         None => "an unknown number of rows".to_owned(),
     };
-    let by = effect.text();
+    let by = effect.describe();
     match kind {
-        Kind::Cascade if *archived => format!(
+        SideEffectKind::Cascade if *archived => format!(
             "also deletes {rows} of {table}, by {by}: they are archived, and restored with their sessions"
         ),
-        Kind::Cascade => format!(
+        SideEffectKind::Cascade => format!(
             "also deletes {rows} of {table}, by {by}: those rows are not archived and cannot be restored"
         ),
-        Kind::SetNull | Kind::SetDefault => format!(
+        SideEffectKind::SetNull | SideEffectKind::SetDefault => format!(
             "also changes {rows} of {table}, by {by}: what stood there is not archived and cannot be restored"
         ),
-        Kind::Restrict => {
+        SideEffectKind::Restrict => {
             format!(
                 "{rows} of {table} refer to these sessions, by {by}: the database refuses to delete those"
             )
         }
-        Kind::TriggerBefore => format!(
+        SideEffectKind::TriggerBefore => format!(
             "also runs {by}: it can keep rows from being ended, or change others; sessionwatch cannot undo what it does"
         ),
-        Kind::Trigger | Kind::Rule | Kind::RuleInstead => {
+        SideEffectKind::Trigger | SideEffectKind::Rule | SideEffectKind::RuleInstead => {
             format!("also runs {by}: it can change other rows; sessionwatch cannot undo what it does")
         }
     }

@@ -12,17 +12,17 @@ use jiff::{
 };
 
 /// The least time that can pass.
-const INSTANT: SignedDuration = SignedDuration::from_nanos(1);
+const MIN_TIME_STEP: SignedDuration = SignedDuration::from_nanos(1);
 
 /// Returns the first time after `last`; `None` if there is none.
-pub(super) fn next(cron: &Cron, zone: &TimeZone, last: Timestamp) -> Option<Timestamp> {
-    if goes_by_elapsed_time(cron) {
+pub(super) fn next_occurrence(cron: &Cron, zone: &TimeZone, last: Timestamp) -> Option<Timestamp> {
+    if uses_elapsed_time(cron) {
         return next_elapsed(cron, zone, last);
     }
     let mut wall = zone.to_datetime(last);
     loop {
         wall = next_wall_time(cron, wall, false)?;
-        let at = instant_of(wall, zone)?;
+        let at = timestamp_at(wall, zone)?;
         if at > last {
             return Some(at);
         }
@@ -30,8 +30,8 @@ pub(super) fn next(cron: &Cron, zone: &TimeZone, last: Timestamp) -> Option<Time
 }
 
 /// Returns the last time at or before `now`; `None` if there is none.
-pub(super) fn previous(cron: &Cron, zone: &TimeZone, now: Timestamp) -> Option<Timestamp> {
-    if goes_by_elapsed_time(cron) {
+pub(super) fn previous_occurrence(cron: &Cron, zone: &TimeZone, now: Timestamp) -> Option<Timestamp> {
+    if uses_elapsed_time(cron) {
         return previous_elapsed(cron, zone, now);
     }
     let mut wall = zone.to_datetime(now);
@@ -42,7 +42,7 @@ pub(super) fn previous(cron: &Cron, zone: &TimeZone, now: Timestamp) -> Option<T
     let mut inclusive = true;
     loop {
         wall = previous_wall_time(cron, wall, inclusive)?;
-        let at = instant_of(wall, zone)?;
+        let at = timestamp_at(wall, zone)?;
         if at <= now {
             return Some(at);
         }
@@ -51,7 +51,7 @@ pub(super) fn previous(cron: &Cron, zone: &TimeZone, now: Timestamp) -> Option<T
 }
 
 /// Returns `true` if the expression has `*` in its minutes or hours.
-fn goes_by_elapsed_time(cron: &Cron) -> bool {
+fn uses_elapsed_time(cron: &Cron) -> bool {
     cron.pattern.minutes.from_wildcard || cron.pattern.hours.from_wildcard
 }
 
@@ -76,11 +76,11 @@ fn previous_elapsed(cron: &Cron, zone: &TimeZone, now: Timestamp) -> Option<Time
     let mut until = now;
     loop {
         let offset = zone.to_offset(until);
-        let change = zone.preceding(until.checked_add(INSTANT).ok()?).next();
+        let change = zone.preceding(until.checked_add(MIN_TIME_STEP).ok()?).next();
         let at = offset.to_timestamp(previous_wall_time(cron, offset.to_datetime(until), true)?).ok()?;
         match change {
             Some(change) if at < change.timestamp() => {
-                until = change.timestamp().checked_sub(INSTANT).ok()?;
+                until = change.timestamp().checked_sub(MIN_TIME_STEP).ok()?;
             }
             _ => return Some(at),
         }
@@ -100,7 +100,7 @@ fn previous_wall_time(cron: &Cron, from: DateTime, inclusive: bool) -> Option<Da
 }
 
 /// The instant of a wall time: the first of two, and the end of the gap for one that is left out.
-fn instant_of(wall: DateTime, zone: &TimeZone) -> Option<Timestamp> {
+fn timestamp_at(wall: DateTime, zone: &TimeZone) -> Option<Timestamp> {
     match zone.to_ambiguous_timestamp(wall).offset() {
         AmbiguousOffset::Unambiguous { offset } | AmbiguousOffset::Fold { before: offset, .. } => {
             offset.to_timestamp(wall).ok()
@@ -108,7 +108,7 @@ fn instant_of(wall: DateTime, zone: &TimeZone) -> Option<Timestamp> {
         AmbiguousOffset::Gap { before, .. } => {
             // As if the clocks had not changed: that is after the change.
             let after = before.to_timestamp(wall).ok()?;
-            let changes = zone.preceding(after.checked_add(INSTANT).ok()?);
+            let changes = zone.preceding(after.checked_add(MIN_TIME_STEP).ok()?);
             changes.map(|change| change.timestamp()).next().or(Some(after))
         }
     }
@@ -126,12 +126,12 @@ mod tests {
     const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 
     fn due(text: &str, zone: &str, from: &str, to: &str) -> Vec<String> {
-        let schedule = Schedule::cron(text, &TimeZone::get(zone).unwrap()).unwrap();
+        let schedule = Schedule::parse_cron(text, &TimeZone::get(zone).unwrap()).unwrap();
         let (mut at, to, mut due) = (utc(from), utc(to), vec![]);
-        while let Some(next) = schedule.after(at).filter(|next| *next <= to) {
+        while let Some(next) = schedule.next_after(at).filter(|next| *next <= to) {
             let shown = Timestamp::from(next);
             due.push(shown.to_zoned(TimeZone::get(zone).unwrap()).strftime("%H:%M%:::z").to_string());
-            assert_eq!(schedule.before(next), Some(next), "{text}");
+            assert_eq!(schedule.last_at_or_before(next), Some(next), "{text}");
             at = next;
         }
         due
@@ -175,7 +175,7 @@ mod tests {
         while now < to {
             now += MINUTE;
             let wall = zone.to_datetime(now);
-            if goes_by_elapsed_time(cron) {
+            if uses_elapsed_time(cron) {
                 if named(wall) {
                     due.push(now);
                 }
@@ -235,11 +235,11 @@ mod tests {
             for change in changes.chain([start]) {
                 let (from, to) = (change - SignedDuration::from_hours(30), change + SignedDuration::from_hours(30));
                 let expected = model(&cron, &zone, from, to);
-                let ahead = std::iter::successors(next(&cron, &zone, from), |at| next(&cron, &zone, *at));
+                let ahead = std::iter::successors(next_occurrence(&cron, &zone, from), |at| next_occurrence(&cron, &zone, *at));
                 let ahead: Vec<Timestamp> = ahead.take_while(|at| *at <= to).collect();
                 prop_assert_eq!(&ahead, &expected, "{}", &text);
-                let back = std::iter::successors(previous(&cron, &zone, to), |at| {
-                    previous(&cron, &zone, *at - INSTANT)
+                let back = std::iter::successors(previous_occurrence(&cron, &zone, to), |at| {
+                    previous_occurrence(&cron, &zone, *at - MIN_TIME_STEP)
                 });
                 let mut back: Vec<Timestamp> = back.take_while(|at| *at > from).collect();
                 back.reverse();

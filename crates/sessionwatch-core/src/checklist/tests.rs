@@ -4,61 +4,77 @@ use super::*;
 
 const MICROSECOND: SignedDuration = SignedDuration::from_micros(1);
 
-fn signals(confirmed: u64, unconfirmed: u64) -> Verdict {
-    critical_signals(Ok(CriticalSignals { confirmed, unconfirmed }))
+fn check_events(confirmed: u64, unconfirmed: u64) -> ChecklistVerdict {
+    check_critical_events(Ok(CriticalLogEvents { confirmed, unconfirmed }))
 }
 
-fn at(hours: i64) -> Instant {
-    Instant::UNIX_EPOCH + SignedDuration::from_hours(hours)
+fn hours_after_epoch(hours: i64) -> UtcTimestamp {
+    UtcTimestamp::UNIX_EPOCH + SignedDuration::from_hours(hours)
 }
 
-fn track(low: f64, high: f64) -> Option<SeriesSummary> {
-    Some(SeriesSummary { lowest: (low, at(1)), highest: (high, at(2)), last: low })
+fn series_summary(low: f64, high: f64) -> Option<SeriesSummary> {
+    Some(SeriesSummary {
+        lowest: (low, hours_after_epoch(1)),
+        highest: (high, hours_after_epoch(2)),
+        last: low,
+    })
 }
 
-fn is_unknown(verdict: &Verdict) -> bool {
+fn is_unknown(verdict: &ChecklistVerdict) -> bool {
     verdict.reason().is_some()
 }
 
 #[test]
 fn a_track_knows_when_it_was_worst_first() {
-    let points = [(at(1), [3.0, 2.0, 4.0]), (at(2), [7.0, 1.0, 9.0]), (at(3), [5.0, 1.0, 9.0])];
-    let expected = SeriesSummary { lowest: (1.0, at(2)), highest: (9.0, at(2)), last: 5.0 };
-    assert_eq!(SeriesSummary::of(points.into_iter()), Some(expected));
-    assert_eq!(SeriesSummary::of(std::iter::empty()), None);
+    let points = [
+        (hours_after_epoch(1), [3.0, 2.0, 4.0]),
+        (hours_after_epoch(2), [7.0, 1.0, 9.0]),
+        (hours_after_epoch(3), [5.0, 1.0, 9.0]),
+    ];
+    let expected = SeriesSummary {
+        lowest: (1.0, hours_after_epoch(2)),
+        highest: (9.0, hours_after_epoch(2)),
+        last: 5.0,
+    };
+    assert_eq!(SeriesSummary::from_points(points.into_iter()), Some(expected));
+    assert_eq!(SeriesSummary::from_points(std::iter::empty()), None);
 }
 
 #[test]
 fn every_threshold_holds_at_it_and_not_beyond() {
-    let none = |high: f64| at_most(track(0.0, high).as_ref(), 0.0);
-    let orphaned = |high: f64| fewer_than(track(0.0, high).as_ref(), ORPHANED);
-    let expired = |high: f64| fewer_than(track(0.0, high).as_ref(), EXPIRED);
-    let high_ratio = |high: f64| ratio(track(1.0, high).as_ref(), 3.0);
-    let low_ratio = |low: f64| ratio(track(low, 2.0).as_ref(), 3.0);
+    let none = |high: f64| check_at_most(series_summary(0.0, high).as_ref(), 0.0);
+    let orphaned = |high: f64| check_below(series_summary(0.0, high).as_ref(), ORPHANED_SESSIONS_LIMIT);
+    let expired = |high: f64| check_below(series_summary(0.0, high).as_ref(), EXPIRED_SESSIONS_LIMIT);
+    let high_ratio = |high: f64| check_session_ratio(series_summary(1.0, high).as_ref(), 3.0);
+    let low_ratio = |low: f64| check_session_ratio(series_summary(low, 2.0).as_ref(), 3.0);
     let usual = Baseline { min: Some(10), max: Some(50) };
-    let rate = |high: f64| creation_rate(track(0.0, high).as_ref(), usual, DAY);
-    let early = |high: f64| creation_rate(track(0.0, high).as_ref(), usual, DAY - MICROSECOND);
-    assert!(is_unknown(&early(9.0)) && early(10.0) == Verdict::Pass && early(51.0) == Verdict::Fail);
+    let rate = |high: f64| check_creation_rate(series_summary(0.0, high).as_ref(), usual, DAY);
+    let early = |high: f64| check_creation_rate(series_summary(0.0, high).as_ref(), usual, DAY - MICROSECOND);
+    assert!(
+        is_unknown(&early(9.0))
+            && early(10.0) == ChecklistVerdict::Pass
+            && early(51.0) == ChecklistVerdict::Fail
+    );
     for (name, verdict, expected) in [
-        ("no token", none(0.0), Verdict::Pass),
-        ("one token", none(1.0), Verdict::Fail),
-        ("4 orphans", orphaned(4.0), Verdict::Pass),
-        ("5 orphans", orphaned(5.0), Verdict::Fail),
-        ("9 expired", expired(9.0), Verdict::Pass),
-        ("10 expired", expired(10.0), Verdict::Fail),
-        ("a ratio of 3", high_ratio(3.0), Verdict::Pass),
-        ("a ratio above 3", high_ratio(3.01), Verdict::Fail),
-        ("a ratio of 1", low_ratio(1.0), Verdict::Pass),
-        ("a ratio below 1", low_ratio(0.99), Verdict::Fail),
-        ("50 created", rate(50.0), Verdict::Pass),
-        ("51 created", rate(51.0), Verdict::Fail),
-        ("10 created", rate(10.0), Verdict::Pass),
-        ("9 created", rate(9.0), Verdict::Fail),
-        ("no signal", signals(0, 0), Verdict::Pass),
-        ("one signal", signals(1, 0), Verdict::Fail),
-        ("one signal among unconfirmed ones", signals(1, 9), Verdict::Fail),
-        ("vouched for", attested(Some(true)), Verdict::Pass),
-        ("denied", attested(Some(false)), Verdict::Fail),
+        ("no token", none(0.0), ChecklistVerdict::Pass),
+        ("one token", none(1.0), ChecklistVerdict::Fail),
+        ("4 orphans", orphaned(4.0), ChecklistVerdict::Pass),
+        ("5 orphans", orphaned(5.0), ChecklistVerdict::Fail),
+        ("9 expired", expired(9.0), ChecklistVerdict::Pass),
+        ("10 expired", expired(10.0), ChecklistVerdict::Fail),
+        ("a ratio of 3", high_ratio(3.0), ChecklistVerdict::Pass),
+        ("a ratio above 3", high_ratio(3.01), ChecklistVerdict::Fail),
+        ("a ratio of 1", low_ratio(1.0), ChecklistVerdict::Pass),
+        ("a ratio below 1", low_ratio(0.99), ChecklistVerdict::Fail),
+        ("50 created", rate(50.0), ChecklistVerdict::Pass),
+        ("51 created", rate(51.0), ChecklistVerdict::Fail),
+        ("10 created", rate(10.0), ChecklistVerdict::Pass),
+        ("9 created", rate(9.0), ChecklistVerdict::Fail),
+        ("no signal", check_events(0, 0), ChecklistVerdict::Pass),
+        ("one signal", check_events(1, 0), ChecklistVerdict::Fail),
+        ("one signal among unconfirmed ones", check_events(1, 9), ChecklistVerdict::Fail),
+        ("vouched for", check_attestation(Some(true)), ChecklistVerdict::Pass),
+        ("denied", check_attestation(Some(false)), ChecklistVerdict::Fail),
     ] {
         assert_eq!(verdict, expected, "{name}");
     }
@@ -67,109 +83,126 @@ fn every_threshold_holds_at_it_and_not_beyond() {
 #[test]
 fn what_has_no_number_is_unknown() {
     for verdict in [
-        at_most(None, 0.0),
-        fewer_than(None, ORPHANED),
-        ratio(None, 3.0),
-        creation_rate(None, Baseline { min: Some(10), max: Some(50) }, 7 * DAY),
-        creation_rate(track(10.0, 60.0).as_ref(), Baseline::default(), 7 * DAY),
-        critical_signals(Err("no log is read")),
-        signals(0, 1),
-        attested(None),
-        lifetime(false, None),
-        ends_within(None, DAY, track(0.0, 0.0).as_ref()),
+        check_at_most(None, 0.0),
+        check_below(None, ORPHANED_SESSIONS_LIMIT),
+        check_session_ratio(None, 3.0),
+        check_creation_rate(None, Baseline { min: Some(10), max: Some(50) }, 7 * DAY),
+        check_creation_rate(series_summary(10.0, 60.0).as_ref(), Baseline::default(), 7 * DAY),
+        check_critical_events(Err("no log is read")),
+        check_events(0, 1),
+        check_attestation(None),
+        check_lifetime(false, None),
+        check_expiry_horizon(None, DAY, series_summary(0.0, 0.0).as_ref()),
     ] {
         assert!(is_unknown(&verdict), "{verdict:?}");
     }
-    assert_eq!(within(None, 0.0, 1.0), RangePosition::Unknown);
-    assert_eq!(peak_within(None, 0.0, 1.0), RangePosition::Unknown);
+    assert_eq!(range_position(None, 0.0, 1.0), RangePosition::Unknown);
+    assert_eq!(peak_position(None, 0.0, 1.0), RangePosition::Unknown);
 }
 
 #[test]
 fn a_doubt_keeps_from_passing_and_not_from_failing() {
     let doubt = || Some("nobody looked".to_owned());
-    assert_eq!(Verdict::Pass.unless(doubt()), Verdict::Unknown("nobody looked".into()));
-    assert_eq!(Verdict::Fail.unless(doubt()), Verdict::Fail);
-    assert_eq!(Verdict::Unknown("x".into()).unless(doubt()), Verdict::Unknown("x".into()));
-    assert_eq!(Verdict::Pass.unless(None), Verdict::Pass);
+    assert_eq!(ChecklistVerdict::Pass.unknown_if(doubt()), ChecklistVerdict::Unknown("nobody looked".into()));
+    assert_eq!(ChecklistVerdict::Fail.unknown_if(doubt()), ChecklistVerdict::Fail);
+    assert_eq!(
+        ChecklistVerdict::Unknown("x".into()).unknown_if(doubt()),
+        ChecklistVerdict::Unknown("x".into())
+    );
+    assert_eq!(ChecklistVerdict::Pass.unknown_if(None), ChecklistVerdict::Pass);
 }
 
 #[test]
 fn one_that_fails_outweighs_all_and_one_unknown_those_that_pass() {
-    let (pass, fail, unknown) = (Verdict::Pass, Verdict::Fail, Verdict::Unknown("x".into()));
-    assert_eq!(Verdict::of_all([&pass, &unknown, &fail].into_iter()), Verdict::Fail);
-    assert!(is_unknown(&Verdict::of_all([&pass, &unknown].into_iter())));
-    assert_eq!(Verdict::of_all([&pass, &pass].into_iter()), Verdict::Pass);
-    assert!(is_unknown(&Verdict::of_all(std::iter::empty())));
+    let (pass, fail, unknown) =
+        (ChecklistVerdict::Pass, ChecklistVerdict::Fail, ChecklistVerdict::Unknown("x".into()));
+    assert_eq!(ChecklistVerdict::combine_all([&pass, &unknown, &fail].into_iter()), ChecklistVerdict::Fail);
+    assert!(is_unknown(&ChecklistVerdict::combine_all([&pass, &unknown].into_iter())));
+    assert_eq!(ChecklistVerdict::combine_all([&pass, &pass].into_iter()), ChecklistVerdict::Pass);
+    assert!(is_unknown(&ChecklistVerdict::combine_all(std::iter::empty())));
 }
 
 #[test]
 fn lifetimes_are_bounded_only_while_nothing_is_extended() {
-    let (none, some) = (track(0.0, 0.0), track(0.0, 1.0));
-    assert_eq!(lifetime(true, some.as_ref()), Verdict::Fail);
-    assert_eq!(lifetime(false, none.as_ref()), Verdict::Pass);
-    assert!(is_unknown(&lifetime(false, some.as_ref())));
-    let ends = |ahead, never, unreadable| Some(ExpiryHorizon { ahead, never, unreadable });
+    let (none, some) = (series_summary(0.0, 0.0), series_summary(0.0, 1.0));
+    assert_eq!(check_lifetime(true, some.as_ref()), ChecklistVerdict::Fail);
+    assert_eq!(check_lifetime(false, none.as_ref()), ChecklistVerdict::Pass);
+    assert!(is_unknown(&check_lifetime(false, some.as_ref())));
+    let ends = |ahead, never, unreadable| Some(ExpiryHorizon { ahead, never_expiring: never, unreadable });
     for (name, ends, expected) in [
-        ("at the limit, and clocks differ", ends(Some(DAY + SKEW), 0, 0), Some(Verdict::Pass)),
-        ("beyond it", ends(Some(DAY + SKEW + MICROSECOND), 0, 0), Some(Verdict::Fail)),
-        ("never", ends(Some(MICROSECOND), 1, 0), Some(Verdict::Fail)),
-        ("beyond it, another unreadable", ends(Some(2 * DAY), 0, 1), Some(Verdict::Fail)),
+        (
+            "at the limit, and clocks differ",
+            ends(Some(DAY + CLOCK_SKEW_TOLERANCE), 0, 0),
+            Some(ChecklistVerdict::Pass),
+        ),
+        (
+            "beyond it",
+            ends(Some(DAY + CLOCK_SKEW_TOLERANCE + MICROSECOND), 0, 0),
+            Some(ChecklistVerdict::Fail),
+        ),
+        ("never", ends(Some(MICROSECOND), 1, 0), Some(ChecklistVerdict::Fail)),
+        ("beyond it, another unreadable", ends(Some(2 * DAY), 0, 1), Some(ChecklistVerdict::Fail)),
         ("unreadable", ends(Some(MICROSECOND), 0, 1), None),
         ("no session", ends(None, 0, 0), None),
     ] {
-        let verdict = ends_within(ends, DAY, none.as_ref());
+        let verdict = check_expiry_horizon(ends, DAY, none.as_ref());
         assert_eq!(Some(&verdict).filter(|verdict| !is_unknown(verdict)), expected.as_ref(), "{name}");
     }
-    assert!(is_unknown(&ends_within(ends(Some(MICROSECOND), 0, 0), DAY, some.as_ref())));
+    assert!(is_unknown(&check_expiry_horizon(ends(Some(MICROSECOND), 0, 0), DAY, some.as_ref())));
 }
 
 #[test]
 fn a_range_holds_all_the_time_and_at_its_bounds() {
-    let place = |low, high| within(track(low, high).as_ref(), 50.0, 500.0);
+    let place = |low, high| range_position(series_summary(low, high).as_ref(), 50.0, 500.0);
     assert_eq!((place(50.0, 500.0), place(49.0, 500.0)), (RangePosition::In, RangePosition::Out));
     assert_eq!(place(50.0, 501.0), RangePosition::Out);
-    let peak = |low, high| peak_within(track(low, high).as_ref(), 10.0, 50.0);
+    let peak = |low, high| peak_position(series_summary(low, high).as_ref(), 10.0, 50.0);
     assert_eq!((peak(0.0, 10.0), peak(0.0, 50.0)), (RangePosition::In, RangePosition::In));
     assert_eq!((peak(0.0, 9.0), peak(0.0, 51.0)), (RangePosition::Out, RangePosition::Out));
 }
 
 #[test]
 fn one_blind_look_in_ten_is_borne() {
-    assert!(!is_blind(0, 0) && !is_blind(10, 1) && is_blind(10, 2) && is_blind(19, 2));
+    assert!(
+        !has_too_many_failed_runs(0, 0)
+            && !has_too_many_failed_runs(10, 1)
+            && has_too_many_failed_runs(10, 2)
+            && has_too_many_failed_runs(19, 2)
+    );
 }
 
 /// From one hour to another.
-fn stretch(from: i64, to: i64) -> Period {
-    Period { from: at(from), to: at(to) }
+fn period_of_hours(from: i64, to: i64) -> Period {
+    Period { from: hours_after_epoch(from), to: hours_after_epoch(to) }
 }
 
 #[test]
 fn gaps_at_both_ends_count() {
-    let period = stretch(0, 100);
-    let gap = |seen: &[i64]| longest_gap(seen.iter().map(|hours| at(*hours)), period);
+    let period = period_of_hours(0, 100);
+    let gap = |seen: &[i64]| longest_gap(seen.iter().map(|hours| hours_after_epoch(*hours)), period);
     assert_eq!(gap(&[]), period);
-    assert_eq!(gap(&[-1, 30, 99]), stretch(30, 99));
-    assert_eq!(gap(&[60, 99]), stretch(0, 60));
-    assert_eq!(gap(&[1, 2, 3]), stretch(3, 100));
-    assert_eq!(too_long(stretch(0, 26)), None);
-    let longer = Period { from: at(0), to: at(26) + MICROSECOND };
-    assert_eq!(too_long(longer), Some(longer));
+    assert_eq!(gap(&[-1, 30, 99]), period_of_hours(30, 99));
+    assert_eq!(gap(&[60, 99]), period_of_hours(0, 60));
+    assert_eq!(gap(&[1, 2, 3]), period_of_hours(3, 100));
+    assert_eq!(gap_exceeding_limit(period_of_hours(0, 26)), None);
+    let longer = Period { from: hours_after_epoch(0), to: hours_after_epoch(26) + MICROSECOND };
+    assert_eq!(gap_exceeding_limit(longer), Some(longer));
 }
 
 #[test]
 fn a_check_without_a_verdict_for_long_is_noticed() {
-    let period = stretch(0, 168);
+    let period = period_of_hours(0, 168);
     let undecided = |began: &[(i64, &str)]| {
-        let began: Vec<(Instant, String)> =
-            began.iter().map(|(hours, verdict)| (at(*hours), (*verdict).to_owned())).collect();
-        undecided(&spans(&began, period), period)
+        let began: Vec<(UtcTimestamp, String)> =
+            began.iter().map(|(hours, verdict)| (hours_after_epoch(*hours), (*verdict).to_owned())).collect();
+        find_undecided_gap(&verdict_spans(&began, period), period)
     };
     assert_eq!(undecided(&[]), Some(period), "never made");
     assert_eq!(undecided(&[(-400, "healthy")]), None);
     assert_eq!(undecided(&[(-400, "unknown"), (-300, "healthy")]), None, "before the period");
     assert_eq!(undecided(&[(-1, "unknown"), (16, "healthy")]), None);
-    assert_eq!(undecided(&[(-1, "unknown"), (17, "healthy")]), Some(stretch(0, 17)));
+    assert_eq!(undecided(&[(-1, "unknown"), (17, "healthy")]), Some(period_of_hours(0, 17)));
     assert_eq!(undecided(&[(26, "healthy")]), None, "begun within the first day");
-    assert_eq!(undecided(&[(27, "healthy")]), Some(stretch(0, 27)));
-    assert_eq!(undecided(&[(0, "healthy"), (150, "unknown")]), Some(stretch(150, 168)));
+    assert_eq!(undecided(&[(27, "healthy")]), Some(period_of_hours(0, 27)));
+    assert_eq!(undecided(&[(0, "healthy"), (150, "unknown")]), Some(period_of_hours(150, 168)));
 }

@@ -1,40 +1,45 @@
 //! `active-sessions`: active sessions outside the configured baseline.
 
-use super::{Baseline, Check, CheckInput, CheckOutcome, EvidenceKind, GoesBy};
-use crate::{plural::counted, severity::Severity};
+use super::{Baseline, Check, CheckInput, CheckOutcome, EvidenceKind, TimeBasis};
+use crate::{plural::format_count, severity::Severity};
 
 /// What is known about the check.
-pub const CHECK: Check = Check {
+pub const ACTIVE_SESSIONS_CHECK: Check = Check {
     id: "active-sessions",
     summary: "Active sessions outside the baseline, if one is configured",
     severity: Severity::Low,
     action: "compare with your usual number of users, and set the baseline to it",
     evidence: EvidenceKind::Value,
-    compares: false,
-    momentary: false,
-    about_users: false,
-    goes_by: GoesBy::End,
+    needs_previous_run: false,
+    is_transient: false,
+    is_per_user: false,
+    time_basis: TimeBasis::Expiry,
     documentation: include_str!("../../../../docs/checks/active-sessions.md"),
-    decide,
+    evaluate: evaluate_check,
 };
 
-fn decide(input: CheckInput<'_>) -> CheckOutcome {
+fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
     let (active, usual) = (input.stats.active, input.thresholds.active_sessions);
     let threshold = match usual {
         Baseline { min: None, max: None } => "no baseline".to_owned(),
         usual => format!("not {usual}"),
     };
-    let summary = format!("{}, baseline: {usual}", counted(active, "active session", "active sessions"));
-    CheckOutcome::counted(usual.is_above(active) || usual.is_below(active), active, threshold, summary)
+    let summary = format!("{}, baseline: {usual}", format_count(active, "active session", "active sessions"));
+    CheckOutcome::from_count(
+        usual.is_below_min(active) || usual.is_above_max(active),
+        active,
+        threshold,
+        summary,
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checks::{Verdict, samples::Sample};
+    use crate::checks::{CheckVerdict, samples::CheckSample};
 
-    fn sample(usual: Baseline, active: u64) -> Sample {
-        let mut sample = Sample::of(|stats| stats.active = active);
+    fn sample(usual: Baseline, active: u64) -> CheckSample {
+        let mut sample = CheckSample::with_stats(|stats| stats.active = active);
         sample.thresholds.active_sessions = usual;
         sample
     }
@@ -42,8 +47,10 @@ mod tests {
     #[test]
     fn numbers_outside_a_baseline_fail() {
         let usual = Baseline { min: Some(50), max: Some(500) };
-        for (active, verdict) in [(49, Verdict::Failing), (50, Verdict::Healthy), (501, Verdict::Failing)] {
-            let outcome = decide(sample(usual, active).input());
+        for (active, verdict) in
+            [(49, CheckVerdict::Failing), (50, CheckVerdict::Passing), (501, CheckVerdict::Failing)]
+        {
+            let outcome = evaluate_check(sample(usual, active).input());
             assert_eq!((outcome.verdict, outcome.threshold.as_str()), (verdict, "not 50 to 500"));
             assert!(outcome.summary.ends_with("baseline: 50 to 500"), "{}", outcome.summary);
         }
@@ -52,8 +59,8 @@ mod tests {
     #[test]
     fn without_a_baseline_every_number_is_healthy() {
         for active in [0, 1, 1_000_000] {
-            let outcome = decide(sample(Baseline::default(), active).input());
-            assert_eq!((outcome.verdict, outcome.threshold.as_str()), (Verdict::Healthy, "no baseline"));
+            let outcome = evaluate_check(sample(Baseline::default(), active).input());
+            assert_eq!((outcome.verdict, outcome.threshold.as_str()), (CheckVerdict::Passing, "no baseline"));
         }
     }
 }

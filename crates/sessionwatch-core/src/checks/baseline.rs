@@ -19,13 +19,13 @@ pub struct Baseline {
 impl Baseline {
     /// Whether a number is lower than usual.
     #[must_use]
-    pub fn is_above(self, number: u64) -> bool {
+    pub fn is_below_min(self, number: u64) -> bool {
         self.min.is_some_and(|min| number < min)
     }
 
     /// Whether a number is higher than usual.
     #[must_use]
-    pub fn is_below(self, number: u64) -> bool {
+    pub fn is_above_max(self, number: u64) -> bool {
         self.max.is_some_and(|max| number > max)
     }
 }

@@ -5,11 +5,11 @@ use std::{fmt, str::FromStr};
 use super::CheckOutcome;
 
 /// The page about such checks, in Markdown.
-pub(super) const DOCUMENTATION: &str = include_str!("../../../../docs/checks/custom.md");
+pub(super) const CUSTOM_CHECK_PAGE: &str = include_str!("../../../../docs/checks/custom.md");
 
 /// How a value is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Comparison {
+pub enum ThresholdOperator {
     /// `>`
     Above,
     /// `>=`
@@ -26,9 +26,9 @@ pub enum Comparison {
 
 /// What a value fails at, such as `> 0`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Threshold {
+pub struct CustomThreshold {
     /// How the value is compared.
-    pub comparison: Comparison,
+    pub operator: ThresholdOperator,
     /// With what.
     pub number: f64,
 }
@@ -36,9 +36,9 @@ pub struct Threshold {
 /// The text is not a comparison and a number.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("must be >, >=, <, <=, = or != and a number, such as \"> 0\"")]
-pub struct NotAThreshold;
+pub struct ThresholdParseError;
 
-impl Comparison {
+impl ThresholdOperator {
     /// Every comparison; longer signs come before those that they begin with.
     const ALL: [(Self, &'static str); 6] = [
         (Self::AtLeast, ">="),
@@ -50,63 +50,65 @@ impl Comparison {
     ];
 }
 
-impl Threshold {
+impl CustomThreshold {
     /// Whether `value` fails.
     #[must_use]
     #[expect(clippy::float_cmp, reason = "counts are whole, and the operator asked for equality")]
     pub fn is_met_by(self, value: f64) -> bool {
-        match self.comparison {
-            Comparison::Above => value > self.number,
-            Comparison::AtLeast => value >= self.number,
-            Comparison::Below => value < self.number,
-            Comparison::AtMost => value <= self.number,
-            Comparison::Equal => value == self.number,
-            Comparison::Unequal => value != self.number,
+        match self.operator {
+            ThresholdOperator::Above => value > self.number,
+            ThresholdOperator::AtLeast => value >= self.number,
+            ThresholdOperator::Below => value < self.number,
+            ThresholdOperator::AtMost => value <= self.number,
+            ThresholdOperator::Equal => value == self.number,
+            ThresholdOperator::Unequal => value != self.number,
         }
     }
 }
 
-impl FromStr for Threshold {
-    type Err = NotAThreshold;
+impl FromStr for CustomThreshold {
+    type Err = ThresholdParseError;
 
-    fn from_str(text: &str) -> Result<Self, NotAThreshold> {
+    fn from_str(text: &str) -> Result<Self, ThresholdParseError> {
         let text = text.trim();
-        let found = Comparison::ALL.iter().find_map(|(comparison, sign)| {
+        let found = ThresholdOperator::ALL.iter().find_map(|(comparison, sign)| {
             Some((*comparison, text.strip_prefix(sign)?.trim().parse::<f64>().ok()?))
         });
         match found {
-            Some((comparison, number)) if number.is_finite() => Ok(Self { comparison, number }),
-            _ => Err(NotAThreshold),
+            Some((comparison, number)) if number.is_finite() => Ok(Self { operator: comparison, number }),
+            _ => Err(ThresholdParseError),
         }
     }
 }
 
-impl fmt::Display for Threshold {
+impl fmt::Display for CustomThreshold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign =
-            Comparison::ALL.iter().find(|(known, _)| *known == self.comparison).map_or("", |(_, sign)| sign);
+        let sign = ThresholdOperator::ALL
+            .iter()
+            .find(|(known, _)| *known == self.operator)
+            .map_or("", |(_, sign)| sign);
         write!(f, "{sign} {}", self.number)
     }
 }
 
 /// Decides from the number that the query gave.
 #[must_use]
-pub fn decide(value: f64, threshold: Threshold) -> CheckOutcome {
+pub fn evaluate_value(value: f64, threshold: CustomThreshold) -> CheckOutcome {
     let summary = format!("the query gives {value}");
-    CheckOutcome::measured(threshold.is_met_by(value), value, threshold.to_string(), summary)
+    CheckOutcome::from_value(threshold.is_met_by(value), value, threshold.to_string(), summary)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checks::Verdict;
+    use crate::checks::CheckVerdict;
 
     #[test]
     fn fails_where_the_threshold_is_met() {
-        let threshold: Threshold = "> 2".parse().unwrap();
-        let outcome = decide(3.0, threshold);
-        assert_eq!((outcome.verdict, outcome.summary.as_str()), (Verdict::Failing, "the query gives 3"));
-        assert_eq!(decide(2.0, threshold).verdict, Verdict::Healthy);
+        let threshold: CustomThreshold = "> 2".parse().unwrap();
+        let outcome = evaluate_value(3.0, threshold);
+        assert_eq!((outcome.verdict, outcome.summary.as_str()), (CheckVerdict::Failing, "the query gives 3"));
+        assert_eq!(evaluate_value(2.0, threshold).verdict, CheckVerdict::Passing);
     }
 
     #[test]
@@ -119,17 +121,17 @@ mod tests {
             ("= 2", false, true, false),
             ("!= 2", true, false, true),
         ] {
-            let threshold: Threshold = text.parse().unwrap();
+            let threshold: CustomThreshold = text.parse().unwrap();
             assert_eq!([1.0, 2.0, 3.0].map(|value| threshold.is_met_by(value)), [below, at, above], "{text}");
             assert_eq!(threshold.to_string().parse(), Ok(threshold));
-            assert!(!threshold.is_met_by(f64::NAN) || threshold.comparison == Comparison::Unequal);
+            assert!(!threshold.is_met_by(f64::NAN) || threshold.operator == ThresholdOperator::Unequal);
         }
     }
 
     #[test]
     fn refuses_what_is_none() {
         for text in ["", "2", ">", "> x", "> inf", "> NaN", "=> 2", "> 2 3"] {
-            assert_eq!(text.parse::<Threshold>(), Err(NotAThreshold), "{text}");
+            assert_eq!(text.parse::<CustomThreshold>(), Err(ThresholdParseError), "{text}");
         }
     }
 }

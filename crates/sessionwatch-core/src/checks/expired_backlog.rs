@@ -3,34 +3,34 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Check, CheckInput, CheckOutcome, EvidenceKind, GoesBy};
-use crate::{duration::days, plural::counted, severity::Severity};
+use super::{Check, CheckInput, CheckOutcome, EvidenceKind, TimeBasis};
+use crate::{duration::from_days, plural::format_count, severity::Severity};
 
 /// What is known about the check.
-pub const CHECK: Check = Check {
+pub const EXPIRED_BACKLOG_CHECK: Check = Check {
     id: "expired-backlog",
     summary: "Expired sessions that are still stored",
     severity: Severity::Medium,
     action: "schedule a job that deletes expired rows; most libraries delete one only when it is presented again",
     evidence: EvidenceKind::OldestExpired,
-    compares: false,
-    momentary: false,
-    about_users: false,
-    goes_by: GoesBy::End,
+    needs_previous_run: false,
+    is_transient: false,
+    is_per_user: false,
+    time_basis: TimeBasis::Expiry,
     documentation: include_str!("../../../../docs/checks/expired-backlog.md"),
-    decide,
+    evaluate: evaluate_check,
 };
 
 /// Expired rows that are tolerated in a small table.
-pub const MAX_IN_SMALL_TABLE: u64 = 100;
+pub const MAX_EXPIRED_IN_SMALL_TABLE: u64 = 100;
 /// Of so many rows, one expired one is tolerated in a large table: a cleanup once a day leaves about as many of sessions that
 /// last a month.
-pub const ROWS_PER_EXPIRED: u64 = 20;
+pub const ROWS_PER_EXPIRED_ROW: u64 = 20;
 
 /// What is tolerated.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
-pub struct Thresholds {
+pub struct ExpiredBacklogThresholds {
     /// Expired sessions that are tolerated.
     #[schemars(
         range(max = 1_000_000_000_000_u64),
@@ -43,33 +43,33 @@ pub struct Thresholds {
     pub max_age_days: u32,
 }
 
-impl Default for Thresholds {
+impl Default for ExpiredBacklogThresholds {
     fn default() -> Self {
         Self { max: None, max_age_days: 7 }
     }
 }
 
-impl Thresholds {
+impl ExpiredBacklogThresholds {
     /// How many expired rows are tolerated among so many.
     #[must_use]
-    pub fn max_among(&self, rows: u64) -> u64 {
-        self.max.unwrap_or_else(|| MAX_IN_SMALL_TABLE.max(rows / ROWS_PER_EXPIRED))
+    pub fn max_for_rows(&self, rows: u64) -> u64 {
+        self.max.unwrap_or_else(|| MAX_EXPIRED_IN_SMALL_TABLE.max(rows / ROWS_PER_EXPIRED_ROW))
     }
 }
 
-fn decide(input: CheckInput<'_>) -> CheckOutcome {
+fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
     let (stats, thresholds) = (input.stats, &input.thresholds.expired_backlog);
     let age = stats.oldest_expired.map(|oldest| stats.taken_at.duration_since(oldest)).unwrap_or_default();
-    let is_old = age > days(thresholds.max_age_days.into());
+    let is_old = age > from_days(thresholds.max_age_days.into());
     let mut summary =
-        format!("{} still stored", counted(stats.expired, "expired session", "expired sessions"));
+        format!("{} still stored", format_count(stats.expired, "expired session", "expired sessions"));
     if stats.expired > 0 {
-        let ago = counted((age.as_hours() / 24).unsigned_abs(), "day", "days");
+        let ago = format_count((age.as_hours() / 24).unsigned_abs(), "day", "days");
         summary.push_str(&format!(", the oldest ended {ago} ago"));
     }
-    let limit = thresholds.max_among(stats.sessions);
+    let limit = thresholds.max_for_rows(stats.sessions);
     let threshold = format!("> {limit}, or older than {} days", thresholds.max_age_days);
-    CheckOutcome::counted(stats.expired > limit || is_old, stats.expired, threshold, summary)
+    CheckOutcome::from_count(stats.expired > limit || is_old, stats.expired, threshold, summary)
 }
 
 #[cfg(test)]
@@ -77,10 +77,10 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
-    use crate::{checks::samples::Sample, instant::Instant};
+    use crate::{checks::samples::CheckSample, timestamp::UtcTimestamp};
 
-    fn sample(expired: u64, sessions: u64) -> Sample {
-        Sample::of(|stats| (stats.expired, stats.sessions) = (expired, sessions))
+    fn sample(expired: u64, sessions: u64) -> CheckSample {
+        CheckSample::with_stats(|stats| (stats.expired, stats.sessions) = (expired, sessions))
     }
 
     #[test]
@@ -88,23 +88,27 @@ mod tests {
         for (expired, sessions, expected) in
             [(100, 2_000, false), (101, 2_000, true), (3_500, 70_000, false), (3_501, 70_000, true)]
         {
-            assert_eq!(sample(expired, sessions).fails(decide), expected, "{expired} of {sessions}");
+            assert_eq!(
+                sample(expired, sessions).is_failing(evaluate_check),
+                expected,
+                "{expired} of {sessions}"
+            );
         }
         // A number that is configured is meant.
         let mut configured = sample(101, 70_000);
         configured.thresholds.expired_backlog.max = Some(100);
-        assert!(configured.fails(decide));
+        assert!(configured.is_failing(evaluate_check));
     }
 
     #[test]
     fn one_old_expired_row_is_enough() {
-        let oldest = |oldest: Instant| {
-            Sample::of(|stats| {
+        let oldest = |oldest: UtcTimestamp| {
+            CheckSample::with_stats(|stats| {
                 (stats.expired, stats.oldest_expired) = (1, Some(oldest));
             })
         };
-        let week_old = Instant::UNIX_EPOCH + days(93);
-        assert!(!oldest(week_old).fails(decide));
-        assert!(oldest(week_old - SignedDuration::from_micros(1)).fails(decide));
+        let week_old = UtcTimestamp::UNIX_EPOCH + from_days(93);
+        assert!(!oldest(week_old).is_failing(evaluate_check));
+        assert!(oldest(week_old - SignedDuration::from_micros(1)).is_failing(evaluate_check));
     }
 }

@@ -3,40 +3,40 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Check, CheckInput, CheckOutcome, EvidenceKind, GoesBy};
-use crate::{plural::counted, severity::Severity, stats::Measured};
+use super::{Check, CheckInput, CheckOutcome, EvidenceKind, TimeBasis};
+use crate::{plural::format_count, severity::Severity, stats::Measured};
 
 /// What is known about the check.
-pub const CHECK: Check = Check {
+pub const ORPHANED_SESSIONS_CHECK: Check = Check {
     id: "orphaned-sessions",
     summary: "Sessions whose user does not exist",
     severity: Severity::High,
     action: "delete these rows, then add a foreign key with ON DELETE CASCADE",
     evidence: EvidenceKind::Orphans,
-    compares: false,
-    momentary: false,
-    about_users: false,
-    goes_by: GoesBy::Neither,
+    needs_previous_run: false,
+    is_transient: false,
+    is_per_user: false,
+    time_basis: TimeBasis::Neither,
     documentation: include_str!("../../../../docs/checks/orphaned-sessions.md"),
-    decide,
+    evaluate: evaluate_check,
 };
 
 /// What is tolerated.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
-pub struct Thresholds {
+pub struct OrphanedSessionsThresholds {
     /// Sessions without an existing user that are tolerated.
     #[schemars(range(max = 1_000_000_000_000_u64))]
     pub max: u64,
 }
 
-impl Default for Thresholds {
+impl Default for OrphanedSessionsThresholds {
     fn default() -> Self {
         Self { max: 10 }
     }
 }
 
-fn decide(input: CheckInput<'_>) -> CheckOutcome {
+fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
     let max = input.thresholds.orphaned_sessions.max;
     let threshold = format!("> {max}");
     match &input.stats.orphaned {
@@ -45,11 +45,14 @@ fn decide(input: CheckInput<'_>) -> CheckOutcome {
             let summary = format!(
                 "every session has an existing user, according to `{key}` (not compared; --deep does)"
             );
-            CheckOutcome { proof: Some(key.clone()), ..CheckOutcome::counted(false, 0, threshold, summary) }
+            CheckOutcome {
+                proving_constraint: Some(key.clone()),
+                ..CheckOutcome::from_count(false, 0, threshold, summary)
+            }
         }
         Measured::Counted(rows) => {
-            let summary = format!("{} whose user does not exist", counted(*rows, "session", "sessions"));
-            CheckOutcome::counted(*rows > max, *rows, threshold, summary)
+            let summary = format!("{} whose user does not exist", format_count(*rows, "session", "sessions"));
+            CheckOutcome::from_count(*rows > max, *rows, threshold, summary)
         }
     }
 }
@@ -57,18 +60,18 @@ fn decide(input: CheckInput<'_>) -> CheckOutcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checks::{Verdict, samples::Sample};
+    use crate::checks::{CheckVerdict, samples::CheckSample};
 
     #[test]
     fn more_than_ten_fail() {
-        let sample = |rows| Sample::of(|stats| stats.orphaned = Measured::Counted(rows));
-        assert!(!sample(10).fails(decide));
-        assert!(sample(11).fails(decide));
+        let sample = |rows| CheckSample::with_stats(|stats| stats.orphaned = Measured::Counted(rows));
+        assert!(!sample(10).is_failing(evaluate_check));
+        assert!(sample(11).is_failing(evaluate_check));
     }
 
     #[test]
     fn without_a_table_of_users_it_is_unknown() {
-        let sample = Sample::of(|stats| stats.orphaned = Measured::Unknown("no users".into()));
-        assert_eq!(decide(sample.input()).verdict, Verdict::Unknown("no users".into()));
+        let sample = CheckSample::with_stats(|stats| stats.orphaned = Measured::Unknown("no users".into()));
+        assert_eq!(evaluate_check(sample.input()).verdict, CheckVerdict::Unknown("no users".into()));
     }
 }

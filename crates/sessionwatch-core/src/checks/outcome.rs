@@ -3,16 +3,16 @@
 use jiff::SignedDuration;
 
 use crate::{
-    checks::Thresholds,
+    checks::CheckThresholds,
     history::{Comparison, SessionChanges},
     stats::SessionStats,
 };
 
 /// The outcome of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum CheckVerdict {
     /// Nothing wrong.
-    Healthy,
+    Passing,
     /// Something wrong.
     Failing,
     /// Not to be known, and why. Never healthy.
@@ -23,7 +23,7 @@ pub enum Verdict {
 #[derive(Clone, Debug, PartialEq)]
 pub struct CheckOutcome {
     /// The outcome.
-    pub verdict: Verdict,
+    pub verdict: CheckVerdict,
     /// The value that was compared.
     pub value: Option<f64>,
     /// What it fails at.
@@ -31,11 +31,11 @@ pub struct CheckOutcome {
     /// What is wrong, or right, in one sentence.
     pub summary: String,
     /// The constraint that proves it.
-    pub proof: Option<String>,
+    pub proving_constraint: Option<String>,
     /// Where the check is about users: the number of sessions above which one is meant.
-    pub bound: Option<u64>,
+    pub user_limit: Option<u64>,
     /// It says something about this run rather than about the sessions, and does not decide what is said of the target.
-    pub is_aside: bool,
+    pub is_informational: bool,
 }
 
 /// What a verdict is made from.
@@ -44,15 +44,15 @@ pub struct CheckInput<'a> {
     /// The aggregated facts.
     pub stats: &'a SessionStats,
     /// The thresholds of all checks.
-    pub thresholds: &'a Thresholds,
+    pub thresholds: &'a CheckThresholds,
     /// How long the database took to read the sessions.
-    pub duration: SignedDuration,
+    pub read_duration: SignedDuration,
     /// What happened since the run before.
-    pub compared: Comparison<'a>,
+    pub comparison: Comparison<'a>,
 }
 
 /// Why a first run knows nothing of changes.
-pub(super) const FIRST_RUN: &str = "first look";
+pub(super) const FIRST_RUN_REASON: &str = "first look";
 
 impl<'a> CheckInput<'a> {
     /// The changes since the run before.
@@ -61,9 +61,9 @@ impl<'a> CheckInput<'a> {
     ///
     /// Why there are none to be known.
     pub(super) fn changes(self) -> Result<&'a SessionChanges, &'static str> {
-        match self.compared {
+        match self.comparison {
             Comparison::Impossible(reason) => Err(reason),
-            Comparison::First => Err(FIRST_RUN),
+            Comparison::FirstRun => Err(FIRST_RUN_REASON),
             Comparison::Since(changes) => Ok(changes),
         }
     }
@@ -72,28 +72,44 @@ impl<'a> CheckInput<'a> {
 impl CheckOutcome {
     /// A count that was compared with a threshold.
     #[expect(clippy::cast_precision_loss, reason = "a value for people; counts stay below 2^53")]
-    pub(super) fn counted(is_failing: bool, value: u64, threshold: String, summary: String) -> Self {
-        Self::measured(is_failing, value as f64, threshold, summary)
+    pub(super) fn from_count(is_failing: bool, value: u64, threshold: String, summary: String) -> Self {
+        Self::from_value(is_failing, value as f64, threshold, summary)
     }
 
     /// A number that was compared with a threshold.
     #[must_use]
-    pub fn measured(is_failing: bool, value: f64, threshold: String, summary: String) -> Self {
-        let verdict = if is_failing { Verdict::Failing } else { Verdict::Healthy };
-        Self { verdict, value: Some(value), threshold, summary, proof: None, bound: None, is_aside: false }
+    pub fn from_value(is_failing: bool, value: f64, threshold: String, summary: String) -> Self {
+        let verdict = if is_failing { CheckVerdict::Failing } else { CheckVerdict::Passing };
+        Self {
+            verdict,
+            value: Some(value),
+            threshold,
+            summary,
+            proving_constraint: None,
+            user_limit: None,
+            is_informational: false,
+        }
     }
 
     /// A check that cannot be decided, and why.
     #[must_use]
     pub fn unknown(threshold: String, reason: &str) -> Self {
-        let verdict = Verdict::Unknown(reason.into());
+        let verdict = CheckVerdict::Unknown(reason.into());
         let summary = format!("not known: {reason}");
-        Self { verdict, value: None, threshold, summary, proof: None, bound: None, is_aside: false }
+        Self {
+            verdict,
+            value: None,
+            threshold,
+            summary,
+            proving_constraint: None,
+            user_limit: None,
+            is_informational: false,
+        }
     }
 
     /// A check that was not made, and why.
     #[must_use]
-    pub fn not_made(reason: &str) -> Self {
+    pub fn not_run(reason: &str) -> Self {
         Self::unknown(String::new(), reason)
     }
 }

@@ -2,24 +2,24 @@
 
 use jiff::SignedDuration;
 
-use super::{CheckInput, CheckOutcome, Thresholds, Verdict};
+use super::{CheckInput, CheckOutcome, CheckThresholds, CheckVerdict};
 use crate::{
     history::{Comparison, SessionChanges},
-    instant::{Instant, MICROS_PER_DAY},
-    stats::{Duplicates, Histogram, Measured, SessionStats},
+    stats::{DuplicateTokens, Histogram, Measured, SessionStats},
+    timestamp::{MICROS_PER_DAY, UtcTimestamp},
 };
 
-pub(super) struct Sample {
+pub(super) struct CheckSample {
     pub(super) stats: SessionStats,
-    pub(super) thresholds: Thresholds,
+    pub(super) thresholds: CheckThresholds,
     pub(super) duration: SignedDuration,
     pub(super) changes: Option<SessionChanges>,
 }
 
-impl Default for Sample {
+impl Default for CheckSample {
     fn default() -> Self {
         let stats = SessionStats {
-            taken_at: Instant::from_micros(100 * MICROS_PER_DAY).unwrap(),
+            taken_at: UtcTimestamp::from_micros(100 * MICROS_PER_DAY).unwrap(),
             sessions: 100,
             active: 100,
             expired: 0,
@@ -34,39 +34,39 @@ impl Default for Sample {
             rows_per_user: Histogram::from([(1, 100)]),
             created_per_user: None,
             created_last_hour: None,
-            duplicates: Measured::Counted(Duplicates::default()),
+            duplicates: Measured::Counted(DuplicateTokens::default()),
             orphaned: Measured::Counted(0),
         };
-        Self { stats, thresholds: Thresholds::default(), duration: SignedDuration::ZERO, changes: None }
+        Self { stats, thresholds: CheckThresholds::default(), duration: SignedDuration::ZERO, changes: None }
     }
 }
 
-impl Sample {
+impl CheckSample {
     pub(super) fn input(&self) -> CheckInput<'_> {
         CheckInput {
             stats: &self.stats,
             thresholds: &self.thresholds,
-            duration: self.duration,
-            compared: match &self.changes {
+            read_duration: self.duration,
+            comparison: match &self.changes {
                 Some(changes) => Comparison::Since(changes),
                 None => Comparison::Impossible("looks are not compared"),
             },
         }
     }
 
-    pub(super) fn fails(&self, decide: fn(CheckInput<'_>) -> CheckOutcome) -> bool {
-        decide(self.input()).verdict == Verdict::Failing
+    pub(super) fn is_failing(&self, decide: fn(CheckInput<'_>) -> CheckOutcome) -> bool {
+        decide(self.input()).verdict == CheckVerdict::Failing
     }
 
     /// A sample of a run after another, with those changes between them.
-    pub(super) fn since(change: impl FnOnce(&mut SessionChanges)) -> Self {
-        let mut changes = SessionChanges::none();
+    pub(super) fn with_changes(change: impl FnOnce(&mut SessionChanges)) -> Self {
+        let mut changes = SessionChanges::empty();
         change(&mut changes);
         Self { changes: Some(changes), ..Self::default() }
     }
 
     /// A sample with that stats.
-    pub(super) fn of(change: impl FnOnce(&mut SessionStats)) -> Self {
+    pub(super) fn with_stats(change: impl FnOnce(&mut SessionStats)) -> Self {
         let mut sample = Self::default();
         change(&mut sample.stats);
         sample

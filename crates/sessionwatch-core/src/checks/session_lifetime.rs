@@ -4,28 +4,28 @@ use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Check, CheckInput, CheckOutcome, EvidenceKind, GoesBy};
-use crate::{duration, plural::counted, severity::Severity};
+use super::{Check, CheckInput, CheckOutcome, EvidenceKind, TimeBasis};
+use crate::{duration, plural::format_count, severity::Severity};
 
 /// What is known about the check.
-pub const CHECK: Check = Check {
+pub const SESSION_LIFETIME_CHECK: Check = Check {
     id: "session-lifetime",
     summary: "Sessions that end too late, never, or at an unreadable time",
     severity: Severity::Medium,
     action: "find what writes these expiries, and end the sessions",
     evidence: EvidenceKind::BeyondPolicy,
-    compares: false,
-    momentary: false,
-    about_users: false,
-    goes_by: GoesBy::End,
+    needs_previous_run: false,
+    is_transient: false,
+    is_per_user: false,
+    time_basis: TimeBasis::Expiry,
     documentation: include_str!("../../../../docs/checks/session-lifetime.md"),
-    decide,
+    evaluate: evaluate_check,
 };
 
 /// What is tolerated.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
-pub struct Thresholds {
+pub struct SessionLifetimeThresholds {
     /// Days from now at which a session must have ended.
     #[schemars(
         range(min = 1, max = 36_500),
@@ -35,15 +35,15 @@ pub struct Thresholds {
     pub max_days: Option<u32>,
 }
 
-impl Thresholds {
+impl SessionLifetimeThresholds {
     /// The same as a length of time.
     #[must_use]
     pub fn max_lifetime(&self) -> Option<SignedDuration> {
-        self.max_days.map(|days| duration::days(days.into()))
+        self.max_days.map(|days| duration::from_days(days.into()))
     }
 }
 
-fn decide(input: CheckInput<'_>) -> CheckOutcome {
+fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
     let stats = input.stats;
     let Some(beyond) = stats.beyond_policy else {
         return CheckOutcome::unknown("policy".into(), "no lifetime policy is configured");
@@ -56,29 +56,29 @@ fn decide(input: CheckInput<'_>) -> CheckOutcome {
     ]
     .into_iter()
     .filter(|(count, ..)| *count > 0)
-    .map(|(count, one, many)| counted(count, one, many))
+    .map(|(count, one, many)| format_count(count, one, many))
     .collect();
     let summary =
         if wrong == 0 { "no session ends later than the policy allows".into() } else { parts.join(", ") };
-    CheckOutcome::counted(wrong > 0, wrong, "> 0".into(), summary)
+    CheckOutcome::from_count(wrong > 0, wrong, "> 0".into(), summary)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checks::{Verdict, samples::Sample};
+    use crate::checks::{CheckVerdict, samples::CheckSample};
 
     #[test]
     fn one_session_without_an_end_beyond_the_policy_or_unreadable_fails() {
-        assert!(!Sample::default().fails(decide));
-        assert!(Sample::of(|stats| stats.never_expiring = 1).fails(decide));
-        assert!(Sample::of(|stats| stats.beyond_policy = Some(1)).fails(decide));
-        assert!(Sample::of(|stats| stats.undecodable = 1).fails(decide));
+        assert!(!CheckSample::default().is_failing(evaluate_check));
+        assert!(CheckSample::with_stats(|stats| stats.never_expiring = 1).is_failing(evaluate_check));
+        assert!(CheckSample::with_stats(|stats| stats.beyond_policy = Some(1)).is_failing(evaluate_check));
+        assert!(CheckSample::with_stats(|stats| stats.undecodable = 1).is_failing(evaluate_check));
     }
 
     #[test]
     fn without_a_policy_it_is_unknown() {
-        let sample = Sample::of(|stats| stats.beyond_policy = None);
-        assert!(matches!(decide(sample.input()).verdict, Verdict::Unknown(_)));
+        let sample = CheckSample::with_stats(|stats| stats.beyond_policy = None);
+        assert!(matches!(evaluate_check(sample.input()).verdict, CheckVerdict::Unknown(_)));
     }
 }

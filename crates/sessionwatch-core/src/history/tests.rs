@@ -4,32 +4,32 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    decoder::Decoded,
-    duration::{MINUTE, days},
-    snapshot::{SessionRow, SnapshotBuilder, SnapshotOptions, User},
+    decoder::DecodedTime,
+    duration::{MINUTE, from_days},
+    snapshot::{SessionRow, SnapshotBuilder, SnapshotOptions, UserIdRef},
 };
 
 const START: SignedDuration = SignedDuration::ZERO;
 
-fn at(after: SignedDuration) -> Instant {
-    Instant::UNIX_EPOCH + days(1_000) + after
+fn time_after(after: SignedDuration) -> UtcTimestamp {
+    UtcTimestamp::UNIX_EPOCH + from_days(1_000) + after
 }
 
-fn moment(after: SignedDuration) -> Moment {
-    Moment { now: at(after), passed: at(after) }
+fn run_timestamps(after: SignedDuration) -> RunTimestamps {
+    RunTimestamps { now: time_after(after), confirmed: time_after(after) }
 }
 
-fn ledger(rows: &[(u64, &str)]) -> SessionSnapshot {
+fn build_snapshot(rows: &[(u64, &str)]) -> SessionSnapshot {
     let mut intake = SnapshotBuilder::new(
-        SnapshotOptions { now: at(START), max_lifetime_us: None, has_created: false },
+        SnapshotOptions { now: time_after(START), max_lifetime_us: None, has_created: false },
         0,
     );
     for (fingerprint, user) in rows {
         intake.insert(SessionRow {
             fingerprint: Some(*fingerprint),
-            user: Some(User::Text(user.as_bytes())),
-            expiry: Decoded::Never,
-            created: Decoded::Never,
+            user: Some(UserIdRef::Text(user.as_bytes())),
+            expiry: DecodedTime::Never,
+            created: DecodedTime::Never,
             orphan: *user == "ghost",
             address: None,
         });
@@ -38,24 +38,25 @@ fn ledger(rows: &[(u64, &str)]) -> SessionSnapshot {
 }
 
 /// What each look but the first one says.
-fn watch(looks: &[(SignedDuration, &[(u64, &str)])]) -> Vec<SessionChanges> {
-    let mut history: Option<History> = None;
+fn compare_runs(runs: &[(SignedDuration, &[(u64, &str)])]) -> Vec<SessionChanges> {
+    let mut history: Option<SessionHistory> = None;
     let mut said = vec![];
-    for (when, rows) in looks {
-        let ledger = ledger(rows);
-        let changes =
-            history.as_ref().map(|history| history.changes(&ledger, 1, moment(*when), false).unwrap());
+    for (when, rows) in runs {
+        let ledger = build_snapshot(rows);
+        let changes = history
+            .as_ref()
+            .map(|history| history.compare_snapshot(&ledger, 1, run_timestamps(*when), false).unwrap());
         said.extend(changes.clone());
-        let next = History::after(1, ledger, at(*when), changes);
+        let next = SessionHistory::from_run(1, ledger, time_after(*when), changes);
         // Over a restart each time.
-        history = Some(History::from_bytes(&next.to_bytes()).unwrap());
+        history = Some(SessionHistory::from_bytes(&next.to_bytes()).unwrap());
     }
     said
 }
 
 #[test]
 fn sessions_are_counted_by_the_hour_in_which_they_were_first_seen() {
-    let said = watch(&[
+    let said = compare_runs(&[
         (START, &[(1, "a")]),
         (MINUTE, &[(1, "a"), (2, "a"), (3, "b"), (4, "ghost")]),
         (2 * MINUTE, &[(1, "a"), (2, "a"), (3, "b"), (5, "a")]),
@@ -65,14 +66,14 @@ fn sessions_are_counted_by_the_hour_in_which_they_were_first_seen() {
     let counts: Vec<u64> = said.iter().map(|changes| changes.created_last_hour).collect();
     assert_eq!(counts, [3, 4, 1, 0]);
     assert_eq!(said[1].created_per_user, Histogram::from([(1, 1), (2, 1)]));
-    assert_eq!(said[1].creators[0], UserTotal { user: "a".into(), sessions: 2 });
+    assert_eq!(said[1].top_creators[0], UserTotal { user: "a".into(), sessions: 2 });
     assert_eq!((said[1].created, said[1].ended, said[0].busiest_hour), (1, 1, None));
 }
 
 #[test]
 fn what_was_created_in_a_day_was_not_created_in_an_hour() {
     let many: Vec<(u64, &str)> = (0..48).map(|token| (token, "a")).collect();
-    let said = watch(&[(START, &[]), (DAY, &many), (DAY + MINUTE, &many)]);
+    let said = compare_runs(&[(START, &[]), (DAY, &many), (DAY + MINUTE, &many)]);
     assert_eq!((said[0].created, said[0].created_last_hour), (48, 2));
     assert_eq!(said[0].created_per_user, Histogram::from([(2, 1)]));
     assert_eq!(said[1].busiest_hour, Some(2));
@@ -80,53 +81,62 @@ fn what_was_created_in_a_day_was_not_created_in_an_hour() {
 
 #[test]
 fn a_session_that_comes_back_is_recognised_once_and_for_a_week() {
-    let said = watch(&[
+    let said = compare_runs(&[
         (START, &[(1, "a"), (2, "a")]),
         (MINUTE, &[]),
         (6 * DAY, &[(1, "a")]),
         (6 * DAY + MINUTE, &[(1, "a")]),
         (9 * DAY, &[(1, "a"), (2, "a")]),
     ]);
-    let revived: Vec<&[u64]> = said.iter().map(|changes| changes.revived.as_slice()).collect();
+    let revived: Vec<&[u64]> = said.iter().map(|changes| changes.reappeared.as_slice()).collect();
     assert_eq!(revived, [&[] as &[u64], &[1], &[], &[]]);
 }
 
 #[test]
 fn a_clock_that_is_far_ahead_for_a_while_forgets_nothing() {
-    let after = |history: Option<History>, rows: &[(u64, &str)], moment: Moment| {
-        let ledger = ledger(rows);
-        let changes = history.as_ref().map(|history| history.changes(&ledger, 1, moment, false).unwrap());
-        (Some(History::after(1, ledger, moment.now, changes.clone())), changes)
+    let after = |history: Option<SessionHistory>, rows: &[(u64, &str)], moment: RunTimestamps| {
+        let ledger = build_snapshot(rows);
+        let changes =
+            history.as_ref().map(|history| history.compare_snapshot(&ledger, 1, moment, false).unwrap());
+        (Some(SessionHistory::from_run(1, ledger, moment.now, changes.clone())), changes)
     };
-    let (history, _) = after(None, &[(1, "a"), (2, "a")], moment(START));
+    let (history, _) = after(None, &[(1, "a"), (2, "a")], run_timestamps(START));
     let mut history = history;
     for hour in 1..=30 {
         let rows: Vec<(u64, &str)> =
             if hour < 30 { vec![(1, "a"), (2, "a"), (3, "b")] } else { vec![(1, "a")] };
-        history = after(history, &rows, moment(hour * HOUR)).0;
+        history = after(history, &rows, run_timestamps(hour * HOUR)).0;
     }
-    let ahead = Moment { now: at(500 * DAY), passed: at(30 * HOUR + MINUTE) };
+    let ahead = RunTimestamps { now: time_after(500 * DAY), confirmed: time_after(30 * HOUR + MINUTE) };
     let (history, _) = after(history, &[(1, "a")], ahead);
-    let (_, changes) = after(history, &[(1, "a"), (2, "a")], moment(30 * HOUR + 2 * MINUTE));
-    assert_eq!(changes.unwrap().revived, [2], "that it had ended is still known");
+    let (_, changes) = after(history, &[(1, "a"), (2, "a")], run_timestamps(30 * HOUR + 2 * MINUTE));
+    assert_eq!(changes.unwrap().reappeared, [2], "that it had ended is still known");
 }
 
 #[test]
 fn another_shape_begins_anew_and_a_lagging_copy_changes_nothing() {
-    let history = History::after(1, ledger(&[(1, "a"), (2, "a")]), at(START), None);
-    let less = ledger(&[(2, "b")]);
-    assert_eq!(history.changes(&less, 2, moment(SignedDuration::from_micros(1)), false), None);
-    let elsewhere = history.changes(&less, 1, moment(MINUTE), true).unwrap();
-    assert_eq!((elsewhere.ended, elsewhere.rebound.len()), (0, 0));
-    let history = History::after(1, less, at(MINUTE), Some(elsewhere));
-    let back = history.changes(&ledger(&[(1, "a"), (2, "b")]), 1, moment(2 * MINUTE), false).unwrap();
-    assert_eq!((back.created, back.revived), (1, vec![]));
+    let history = SessionHistory::from_run(1, build_snapshot(&[(1, "a"), (2, "a")]), time_after(START), None);
+    let less = build_snapshot(&[(2, "b")]);
+    assert_eq!(
+        history.compare_snapshot(&less, 2, run_timestamps(SignedDuration::from_micros(1)), false),
+        None
+    );
+    let elsewhere = history.compare_snapshot(&less, 1, run_timestamps(MINUTE), true).unwrap();
+    assert_eq!((elsewhere.ended, elsewhere.reassigned.len()), (0, 0));
+    let history = SessionHistory::from_run(1, less, time_after(MINUTE), Some(elsewhere));
+    let back = history
+        .compare_snapshot(&build_snapshot(&[(1, "a"), (2, "b")]), 1, run_timestamps(2 * MINUTE), false)
+        .unwrap();
+    assert_eq!((back.created, back.reappeared), (1, vec![]));
 }
 
 #[test]
 fn a_clock_that_jumps_changes_rates_and_nothing_else() {
-    let said =
-        watch(&[(5 * HOUR, &[(1, "a")]), (START, &[(1, "a"), (2, "a")]), (9 * HOUR, &[(2, "a"), (3, "a")])]);
+    let said = compare_runs(&[
+        (5 * HOUR, &[(1, "a")]),
+        (START, &[(1, "a"), (2, "a")]),
+        (9 * HOUR, &[(2, "a"), (3, "a")]),
+    ]);
     assert_eq!((said[0].created_last_hour, said[1].created), (1, 1));
     assert_eq!(said[1].created_last_hour, 0, "one in nine hours");
 }
@@ -145,20 +155,20 @@ fn what_earlier_versions_stored_is_gone_on_with() {
     let digits: Vec<char> = FORMAT_1.chars().filter(char::is_ascii_hexdigit).collect();
     let byte = |pair: &[char]| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap();
     let stored: Vec<u8> = digits.chunks(2).map(byte).collect();
-    let earlier = History::from_bytes(&stored).unwrap();
-    let present = History::from_bytes(&earlier.to_bytes()).unwrap();
+    let earlier = SessionHistory::from_bytes(&stored).unwrap();
+    let present = SessionHistory::from_bytes(&earlier.to_bytes()).unwrap();
     let back = u64::MAX - 7;
     for history in [earlier, present] {
-        assert_eq!(history.at(), at(HOUR));
-        let now = ledger(&[(1, "ada"), (77, "bo"), (back, "bo")]);
-        let changes = history.changes(&now, 9, moment(HOUR + MINUTE), false).unwrap();
+        assert_eq!(history.last_run_at(), time_after(HOUR));
+        let now = build_snapshot(&[(1, "ada"), (77, "bo"), (back, "bo")]);
+        let changes = history.compare_snapshot(&now, 9, run_timestamps(HOUR + MINUTE), false).unwrap();
         assert_eq!((changes.created, changes.ended, changes.extended), (1, 1, 1));
-        assert_eq!((changes.rebound, changes.revived), (vec![77], vec![back]));
+        assert_eq!((changes.reassigned, changes.reappeared), (vec![77], vec![back]));
         assert_eq!(changes.created_last_hour, 2, "one of them an hour before");
     }
-    assert_eq!(History::from_bytes(b"HISTORY3").unwrap_err(), HistoryError::UnknownFormat);
+    assert_eq!(SessionHistory::from_bytes(b"HISTORY3").unwrap_err(), HistoryError::UnknownFormat);
     for cut in 8..stored.len() {
-        assert_eq!(History::from_bytes(&stored[..cut]).unwrap_err(), HistoryError::Damaged);
+        assert_eq!(SessionHistory::from_bytes(&stored[..cut]).unwrap_err(), HistoryError::Damaged);
     }
 }
 
@@ -166,11 +176,11 @@ proptest! {
     /// Damaged bytes are refused, and never a panic.
     #[test]
     fn damaged_bytes_are_no_history(cut in 0usize..400, flip in 0usize..400) {
-        let bytes = History::after(1, ledger(&[(1, "a"), (2, "b")]), at(START), None).to_bytes();
-        prop_assert!(History::from_bytes(&bytes[..cut.min(bytes.len() - 1)]).is_err());
+        let bytes = SessionHistory::from_run(1, build_snapshot(&[(1, "a"), (2, "b")]), time_after(START), None).to_bytes();
+        prop_assert!(SessionHistory::from_bytes(&bytes[..cut.min(bytes.len() - 1)]).is_err());
         let mut flipped = bytes.clone();
         let at = flip % flipped.len();
         flipped[at] ^= 0x55;
-        prop_assert!(History::from_bytes(&flipped).is_err());
+        prop_assert!(SessionHistory::from_bytes(&flipped).is_err());
     }
 }

@@ -5,29 +5,33 @@ use proptest::prelude::*;
 use super::*;
 
 const NOW: i64 = 1_795_898_400 * MICROS_PER_SECOND;
-const EXPIRES: Column<'_> = Column { name: "expires", clock: Clock::AssumedUtc };
-const CREATED: Column<'_> = Column { name: "created", clock: Clock::AssumedUtc };
-const TOUCHED: Column<'_> = Column { name: "touched", clock: Clock::Named };
+const EXPIRES: TimeColumn<'_> = TimeColumn { name: "expires", zone: ColumnZone::AssumedUtc };
+const CREATED: TimeColumn<'_> = TimeColumn { name: "created", zone: ColumnZone::AssumedUtc };
+const TOUCHED: TimeColumn<'_> = TimeColumn { name: "touched", zone: ColumnZone::Explicit };
 
-fn now() -> Instant {
-    Instant::from_micros(NOW).unwrap()
+fn now() -> UtcTimestamp {
+    UtcTimestamp::from_micros(NOW).unwrap()
 }
 
 /// A session that was created so long ago, and lives so long, under a clock that is that far ahead of UTC.
-fn row(ago: i64, lifetime: i64, shift: i64) -> Row {
-    let created = now().plus_micros(shift - ago);
-    Row { expires: Some(created.plus_micros(lifetime)), created: Some(created), ..Row::default() }
+fn row(ago: i64, lifetime: i64, shift: i64) -> SampledRow {
+    let created = now().saturating_add_micros(shift - ago);
+    SampledRow {
+        expires: Some(created.saturating_add_micros(lifetime)),
+        created: Some(created),
+        ..SampledRow::default()
+    }
 }
 
 /// What a look at these rows knows.
-fn facts(rows: &[Row]) -> Facts<'_> {
-    let mut newest = Newest::default();
+fn local_time_input(rows: &[SampledRow]) -> LocalTimeInput<'_> {
+    let mut newest = NewestTimes::default();
     for row in rows {
-        row.created.into_iter().for_each(|at| newest.see_created(at, now()));
+        row.created.into_iter().for_each(|at| newest.observe_created(at, now()));
         newest.ended = newest.ended.max(row.expires.filter(|end| *end <= now()));
     }
     let active = rows.iter().filter(|row| row.expires > Some(now())).count() as u64;
-    Facts {
+    LocalTimeInput {
         now: now(),
         expires: EXPIRES,
         created: Some(CREATED),
@@ -40,28 +44,30 @@ fn facts(rows: &[Row]) -> Facts<'_> {
     }
 }
 
-fn reason(doubt: Option<Doubt>) -> String {
+fn reason(doubt: Option<TimeZoneDoubt>) -> String {
     doubt.map(|doubt| doubt.reason).unwrap_or_default()
 }
 
 #[test]
 fn creations_in_the_future_are_of_a_clock_in_the_east() {
-    let rows: Vec<Row> =
-        (0..20).map(|n| row(n * 20 * MINUTE + 2 * MINUTE, 7 * MICROS_PER_DAY, 9 * MICROS_PER_HOUR)).collect();
-    let doubts = facts(&rows).doubts();
+    let rows: Vec<SampledRow> = (0..20)
+        .map(|n| row(n * 20 * MINUTE_US + 2 * MINUTE_US, 7 * MICROS_PER_DAY, 9 * MICROS_PER_HOUR))
+        .collect();
+    let doubts = local_time_input(&rows).find_doubts();
     assert_eq!(
         reason(doubts.expires),
         "`expires` is stored in local time, about UTC+9: `created` is up to 9.0 h ahead of the database's clock"
     );
     assert_eq!(doubts.created.unwrap().offset_us, Some(9 * MICROS_PER_HOUR));
     // Where the end names its instant, only the creation is doubted.
-    let expires = Column { clock: Clock::Named, ..EXPIRES };
-    let doubts = Facts { expires, ..facts(&rows) }.doubts();
+    let expires = TimeColumn { zone: ColumnZone::Explicit, ..EXPIRES };
+    let doubts = LocalTimeInput { expires, ..local_time_input(&rows) }.find_doubts();
     assert!(doubts.expires.is_none() && doubts.created.is_some());
     // Clocks that differ a little, and dates that no zone explains, are something else.
-    for (ago, lifetime) in [(-4 * MINUTE, 7 * MICROS_PER_DAY), (-300 * MICROS_PER_DAY, 7 * MICROS_PER_DAY)] {
+    for (ago, lifetime) in [(-4 * MINUTE_US, 7 * MICROS_PER_DAY), (-300 * MICROS_PER_DAY, 7 * MICROS_PER_DAY)]
+    {
         let rows = [row(ago, lifetime, 0), row(MICROS_PER_HOUR, lifetime, 0)];
-        assert_eq!(facts(&rows).doubts(), Doubts::default());
+        assert_eq!(local_time_input(&rows).find_doubts(), TimeZoneDoubts::default());
     }
 }
 
@@ -69,11 +75,13 @@ fn creations_in_the_future_are_of_a_clock_in_the_east() {
 fn a_configured_zone_is_checked_like_any_reading() {
     // Written in Tokyo, read as New York: 14 hours too late.
     let zone = Zone::parse("America/New_York").unwrap();
-    let local = Clock::Local(zone);
-    let rows: Vec<Row> =
-        (0..5).map(|n| row(n * MICROS_PER_HOUR + MINUTE, 7 * MICROS_PER_DAY, 14 * MICROS_PER_HOUR)).collect();
-    let columns = (Column { clock: local, ..EXPIRES }, Some(Column { clock: local, ..CREATED }));
-    let doubts = Facts { expires: columns.0, created: columns.1, ..facts(&rows) }.doubts();
+    let local = ColumnZone::Local(zone);
+    let rows: Vec<SampledRow> = (0..5)
+        .map(|n| row(n * MICROS_PER_HOUR + MINUTE_US, 7 * MICROS_PER_DAY, 14 * MICROS_PER_HOUR))
+        .collect();
+    let columns = (TimeColumn { zone: local, ..EXPIRES }, Some(TimeColumn { zone: local, ..CREATED }));
+    let doubts =
+        LocalTimeInput { expires: columns.0, created: columns.1, ..local_time_input(&rows) }.find_doubts();
     assert!(
         reason(doubts.expires)
             .starts_with("`expires` is not the local time of America/New_York, but about UTC+9:")
@@ -83,17 +91,18 @@ fn a_configured_zone_is_checked_like_any_reading() {
 #[test]
 fn an_end_that_the_row_names_with_its_zone_is_the_truth() {
     let of = |shift: i64, touched: i64| {
-        let end = now().plus_micros(4 * MICROS_PER_HOUR);
+        let end = now().saturating_add_micros(4 * MICROS_PER_HOUR);
         // Rounded up to the second, as the store does it.
-        Row {
-            expires: Some(end.plus_micros(shift + touched + MICROS_PER_SECOND / 2)),
-            end_named: Some(end),
-            ..Row::default()
+        SampledRow {
+            expires: Some(end.saturating_add_micros(shift + touched + MICROS_PER_SECOND / 2)),
+            named_expiry: Some(end),
+            ..SampledRow::default()
         }
     };
-    let doubts = |rows: &[Row]| Facts { created: None, ..facts(rows) }.doubts();
+    let doubts =
+        |rows: &[SampledRow]| LocalTimeInput { created: None, ..local_time_input(rows) }.find_doubts();
     let west =
-        [of(-8 * MICROS_PER_HOUR, 0), of(-8 * MICROS_PER_HOUR, 0), of(-8 * MICROS_PER_HOUR, 17 * MINUTE)];
+        [of(-8 * MICROS_PER_HOUR, 0), of(-8 * MICROS_PER_HOUR, 0), of(-8 * MICROS_PER_HOUR, 17 * MINUTE_US)];
     assert_eq!(
         reason(doubts(&west).expires),
         "`expires` is stored in local time, about UTC-8: `expires` is 8.0 h before the end that the same row names with its zone"
@@ -101,30 +110,31 @@ fn an_end_that_the_row_names_with_its_zone_is_the_truth() {
     assert_eq!(doubts(&west[..1]).expires.unwrap().offset_us, Some(-8 * MICROS_PER_HOUR));
     // Every session was used since: how far exactly cannot be told, but an end does not move back.
     let used = [
-        of(-8 * MICROS_PER_HOUR, 20 * MINUTE),
-        of(-8 * MICROS_PER_HOUR, 33 * MINUTE),
-        of(-8 * MICROS_PER_HOUR, 44 * MINUTE),
+        of(-8 * MICROS_PER_HOUR, 20 * MINUTE_US),
+        of(-8 * MICROS_PER_HOUR, 33 * MINUTE_US),
+        of(-8 * MICROS_PER_HOUR, 44 * MINUTE_US),
     ];
     assert!(reason(doubts(&used).expires).contains("up to 7.7 h before the end"));
     // Some rows are of the time before the application was moved.
-    let mixed: Vec<Row> = (0..9).map(|n| of(if n < 3 { -6 * MICROS_PER_HOUR } else { 0 }, 0)).collect();
+    let mixed: Vec<SampledRow> =
+        (0..9).map(|n| of(if n < 3 { -6 * MICROS_PER_HOUR } else { 0 }, 0)).collect();
     assert_eq!(doubts(&mixed).expires.unwrap().offset_us, Some(-6 * MICROS_PER_HOUR));
-    let right = [of(0, 0), of(0, 0), of(0, 17 * MINUTE), of(0, 3 * MICROS_PER_HOUR)];
-    assert_eq!(doubts(&right), Doubts::default());
+    let right = [of(0, 0), of(0, 0), of(0, 17 * MINUTE_US), of(0, 3 * MICROS_PER_HOUR)];
+    assert_eq!(doubts(&right), TimeZoneDoubts::default());
     // Pages that ask every hour move every end by hours; with the lifetime in the row, that is no zone in the east.
-    let end = now().plus_micros(4 * MICROS_PER_HOUR);
-    let asking = |lifetime: i64| -> Vec<Row> {
+    let end = now().saturating_add_micros(4 * MICROS_PER_HOUR);
+    let asking = |lifetime: i64| -> Vec<SampledRow> {
         let lifetime_us = Some(lifetime);
         (0..9)
-            .map(|_| Row {
+            .map(|_| SampledRow {
                 lifetime_us,
-                end_named: Some(end.plus_micros(-MICROS_PER_HOUR)),
+                named_expiry: Some(end.saturating_add_micros(-MICROS_PER_HOUR)),
                 expires: Some(end),
-                ..Row::default()
+                ..SampledRow::default()
             })
             .collect()
     };
-    assert_eq!(doubts(&asking(4 * MICROS_PER_HOUR)), Doubts::default());
+    assert_eq!(doubts(&asking(4 * MICROS_PER_HOUR)), TimeZoneDoubts::default());
     assert!(
         reason(doubts(&asking(3 * MICROS_PER_HOUR)).expires)
             .contains("about UTC+1: by `expires` and the lifetime in the row")
@@ -133,62 +143,77 @@ fn an_end_that_the_row_names_with_its_zone_is_the_truth() {
 
 #[test]
 fn two_columns_of_one_event_show_the_zone() {
-    let with = |shift: i64, ago: i64, used: i64| Row {
-        others: vec![Some(now().plus_micros(used - ago))],
+    let with = |shift: i64, ago: i64, used: i64| SampledRow {
+        others: vec![Some(now().saturating_add_micros(used - ago))],
         ..row(ago, 7 * MICROS_PER_DAY, shift)
     };
     let others = [TOUCHED];
-    let doubts = |rows: &[Row]| Facts { others: &others, ..facts(rows) }.doubts();
-    let west: Vec<Row> =
-        (0..10).map(|n| with(-5 * MICROS_PER_HOUR, n * 37 * MINUTE, n % 3 * 7 * MINUTE)).collect();
-    let west: Vec<Row> = west.into_iter().step_by(3).collect();
+    let doubts =
+        |rows: &[SampledRow]| LocalTimeInput { others: &others, ..local_time_input(rows) }.find_doubts();
+    let west: Vec<SampledRow> =
+        (0..10).map(|n| with(-5 * MICROS_PER_HOUR, n * 37 * MINUTE_US, n % 3 * 7 * MINUTE_US)).collect();
+    let west: Vec<SampledRow> = west.into_iter().step_by(3).collect();
     assert_eq!(
         reason(doubts(&west).expires),
         "`expires` is stored in local time, about UTC-5: `created` is 5.0 h before `touched` of the same row, which names its time zone"
     );
     // Sessions that were used since differ by any time.
-    let right: Vec<Row> = (0..10).map(|n| with(0, n * 37 * MINUTE, n % 3 * 77 * MINUTE)).collect();
-    assert_eq!(doubts(&right), Doubts::default());
+    let right: Vec<SampledRow> =
+        (0..10).map(|n| with(0, n * 37 * MINUTE_US, n % 3 * 77 * MINUTE_US)).collect();
+    assert_eq!(doubts(&right), TimeZoneDoubts::default());
 }
 
 #[test]
 fn a_table_that_grows_by_sessions_of_hours_ago_is_behind() {
-    let rows: Vec<Row> = (0..10)
+    let rows: Vec<SampledRow> = (0..10)
         .map(|n| row(30 * MICROS_PER_SECOND + n * MICROS_PER_HOUR, 7 * MICROS_PER_DAY, -5 * MICROS_PER_HOUR))
         .collect();
     let growth = |after: i64, until: i64| {
-        Some(Growth { after: now().plus_micros(-after), until: now().plus_micros(-until) })
+        Some(GrowthWindow {
+            after: now().saturating_add_micros(-after),
+            until: now().saturating_add_micros(-until),
+        })
     };
-    let doubts = |growth| Facts { growth, ..facts(&rows) }.doubts();
+    let doubts = |growth| LocalTimeInput { growth, ..local_time_input(&rows) }.find_doubts();
     assert_eq!(
         doubts(None),
-        Doubts::default(),
+        TimeZoneDoubts::default(),
         "an application that nobody has used for hours looks the same"
     );
-    let found = doubts(growth(MINUTE, 0));
+    let found = doubts(growth(MINUTE_US, 0));
     assert_eq!(found.expires.unwrap().offset_us, Some(-5 * MICROS_PER_HOUR));
     assert!(
         reason(found.created).contains("sessions appeared lately, and the newest `created` is 5.0 h old")
     );
     // It grew when the newest was created, and not since.
-    assert_eq!(doubts(growth(5 * MICROS_PER_HOUR + MINUTE, 5 * MICROS_PER_HOUR)), Doubts::default());
+    assert_eq!(
+        doubts(growth(5 * MICROS_PER_HOUR + MINUTE_US, 5 * MICROS_PER_HOUR)),
+        TimeZoneDoubts::default()
+    );
     // Rows that were put back are as old as they say, which is no zone's clock.
-    let rows: Vec<Row> = (0..10)
-        .map(|n| row(3 * MICROS_PER_HOUR + 25 * MINUTE + n * MICROS_PER_HOUR, 7 * MICROS_PER_DAY, 0))
+    let rows: Vec<SampledRow> = (0..10)
+        .map(|n| row(3 * MICROS_PER_HOUR + 25 * MINUTE_US + n * MICROS_PER_HOUR, 7 * MICROS_PER_DAY, 0))
         .collect();
-    assert_eq!(Facts { growth: growth(MINUTE, 0), ..facts(&rows) }.doubts(), Doubts::default());
+    assert_eq!(
+        LocalTimeInput { growth: growth(MINUTE_US, 0), ..local_time_input(&rows) }.find_doubts(),
+        TimeZoneDoubts::default()
+    );
     let looks = [(1, false), (2, true), (3, true), (4, false)];
-    let at = |minute: i64| now().plus_micros(minute * MINUTE);
-    let latest = Growth::latest(looks.map(|(minute, grew)| (at(minute), grew)));
-    assert_eq!(latest, Some(Growth { after: at(2), until: at(3) }));
-    assert_eq!(Growth::latest([(at(1), true)]), None);
+    let at = |minute: i64| now().saturating_add_micros(minute * MINUTE_US);
+    let latest = GrowthWindow::find_latest(looks.map(|(minute, grew)| (at(minute), grew)));
+    assert_eq!(latest, Some(GrowthWindow { after: at(2), until: at(3) }));
+    assert_eq!(GrowthWindow::find_latest([(at(1), true)]), None);
 }
 
 #[test]
 fn lifetimes_that_clocks_explain_are_doubted_and_those_of_people_are_not() {
-    let created = Column { clock: Clock::Named, ..CREATED };
-    let of = |lifetime: i64| -> Vec<Row> { (1..9).map(|n| row(n * MICROS_PER_HOUR, lifetime, 0)).collect() };
-    let doubts = |rows: &[Row]| Facts { created: Some(created), ..facts(rows) }.doubts();
+    let created = TimeColumn { zone: ColumnZone::Explicit, ..CREATED };
+    let of = |lifetime: i64| -> Vec<SampledRow> {
+        (1..9).map(|n| row(n * MICROS_PER_HOUR, lifetime, 0)).collect()
+    };
+    let doubts = |rows: &[SampledRow]| {
+        LocalTimeInput { created: Some(created), ..local_time_input(rows) }.find_doubts()
+    };
     assert_eq!(
         reason(doubts(&of(7 * MICROS_PER_DAY - 5 * MICROS_PER_HOUR)).expires),
         "`expires` is stored in local time, about UTC-5: `expires` is 6.79 days after the creation, not 7.00 days"
@@ -203,38 +228,42 @@ fn lifetimes_that_clocks_explain_are_doubted_and_those_of_people_are_not() {
         7 * MICROS_PER_DAY + MICROS_PER_DAY / 2,
         8 * MICROS_PER_HOUR,
     ] {
-        assert_eq!(doubts(&of(usual)), Doubts::default(), "{usual}");
+        assert_eq!(doubts(&of(usual)), TimeZoneDoubts::default(), "{usual}");
     }
     // An end that names its instant shows the zone of a creation that names none.
-    let expires = Column { clock: Clock::Named, ..EXPIRES };
+    let expires = TimeColumn { zone: ColumnZone::Explicit, ..EXPIRES };
     let rows = of(7 * MICROS_PER_DAY - MICROS_PER_HOUR);
-    let doubts = Facts { expires, ..facts(&rows) }.doubts();
+    let doubts = LocalTimeInput { expires, ..local_time_input(&rows) }.find_doubts();
     assert_eq!((doubts.expires, doubts.created.unwrap().offset_us), (None, Some(MICROS_PER_HOUR)));
     // Where neither does, both are doubted, and no zone is named.
-    let doubts = facts(&rows).doubts();
+    let doubts = local_time_input(&rows).find_doubts();
     assert_eq!(doubts.expires.unwrap().offset_us, None);
 }
 
 #[test]
 fn nothing_active_is_told_apart_from_an_end_long_ago() {
     // Ninety sessions of three hours, signed in just now, in New York.
-    let rows: Vec<Row> =
+    let rows: Vec<SampledRow> =
         (0..90).map(|n| row(n * MICROS_PER_SECOND, 3 * MICROS_PER_HOUR, -5 * MICROS_PER_HOUR)).collect();
-    let found = facts(&rows).doubts();
+    let found = local_time_input(&rows).find_doubts();
     assert!(reason(found.expires).contains("no session seems active, and the last one ended 2.0 h ago"));
     // Over for longer than any zone explains; or an instant of its own; or confirmed by a sign-in of just now.
-    let over: Vec<Row> = (0..9).map(|n| row(20 * MICROS_PER_HOUR + n, 3 * MICROS_PER_HOUR, 0)).collect();
-    assert_eq!(facts(&over).doubts(), Doubts::default());
-    let expires = Column { clock: Clock::Named, ..EXPIRES };
-    assert_eq!(Facts { expires, ..facts(&rows) }.doubts(), Doubts::default());
-    let short: Vec<Row> = (5..20).map(|n| row(n * MINUTE, 3 * MINUTE, 0)).collect();
-    assert_eq!(facts(&short).doubts(), Doubts::default());
+    let over: Vec<SampledRow> =
+        (0..9).map(|n| row(20 * MICROS_PER_HOUR + n, 3 * MICROS_PER_HOUR, 0)).collect();
+    assert_eq!(local_time_input(&over).find_doubts(), TimeZoneDoubts::default());
+    let expires = TimeColumn { zone: ColumnZone::Explicit, ..EXPIRES };
+    assert_eq!(
+        LocalTimeInput { expires, ..local_time_input(&rows) }.find_doubts(),
+        TimeZoneDoubts::default()
+    );
+    let short: Vec<SampledRow> = (5..20).map(|n| row(n * MINUTE_US, 3 * MINUTE_US, 0)).collect();
+    assert_eq!(local_time_input(&short).find_doubts(), TimeZoneDoubts::default());
 }
 
 #[test]
 fn offsets_read_as_people_write_them() {
     for (minutes, text) in [(-300, "UTC-5"), (330, "UTC+5:30"), (0, "UTC+0"), (-210, "UTC-3:30")] {
-        assert_eq!(utc(minutes * MINUTE), text);
+        assert_eq!(format_utc_offset(minutes * MINUTE_US), text);
     }
 }
 
@@ -242,23 +271,23 @@ proptest! {
     /// Whatever zone an application writes in: the end that the row names shows it, and so does a table that grows.
     #[test]
     fn every_zone_is_found_out_by_the_truth_in_the_row_and_by_growth(
-        offset in proptest::sample::select(OFFSETS.to_vec()),
+        offset in proptest::sample::select(UTC_OFFSETS_MINUTES.to_vec()),
         lifetime in 1i64..60 * 24,
         ages in proptest::collection::vec(10i64..40_000, 2..40),
     ) {
-        let shift = offset * MINUTE;
+        let shift = offset * MINUTE_US;
         let with = |age: &i64| {
-            let row = row(age * MICROS_PER_SECOND, lifetime * MINUTE, shift);
-            Row { end_named: row.expires.map(|end| end.plus_micros(-shift)), ..row }
+            let row = row(age * MICROS_PER_SECOND, lifetime * MINUTE_US, shift);
+            SampledRow { named_expiry: row.expires.map(|end| end.saturating_add_micros(-shift)), ..row }
         };
-        let rows: Vec<Row> = ages.iter().map(with).collect();
-        let found = Facts { created: None, ..facts(&rows) }.doubts();
+        let rows: Vec<SampledRow> = ages.iter().map(with).collect();
+        let found = LocalTimeInput { created: None, ..local_time_input(&rows) }.find_doubts();
         prop_assert_eq!(found.expires.unwrap().offset_us, Some(shift));
-        let rows: Vec<Row> = rows.into_iter().map(|row| Row { end_named: None, ..row }).collect();
-        let newest = now().plus_micros(-ages.iter().min().unwrap() * MICROS_PER_SECOND);
-        let growth = Some(Growth { after: newest.plus_micros(-30 * MICROS_PER_SECOND), until: newest.plus_micros(30 * MICROS_PER_SECOND) });
-        let found = Facts { growth, ..facts(&rows) }.doubts();
-        if shift < 0 || newest.plus_micros(shift) > now().plus_micros(AHEAD) {
+        let rows: Vec<SampledRow> = rows.into_iter().map(|row| SampledRow { named_expiry: None, ..row }).collect();
+        let newest = now().saturating_add_micros(-ages.iter().min().unwrap() * MICROS_PER_SECOND);
+        let growth = Some(GrowthWindow { after: newest.saturating_add_micros(-30 * MICROS_PER_SECOND), until: newest.saturating_add_micros(30 * MICROS_PER_SECOND) });
+        let found = LocalTimeInput { growth, ..local_time_input(&rows) }.find_doubts();
+        if shift < 0 || newest.saturating_add_micros(shift) > now().saturating_add_micros(MAX_CLOCK_AHEAD_US) {
             prop_assert!(found.created.is_some());
             prop_assert!(found.expires.is_some());
         }
@@ -277,13 +306,13 @@ proptest! {
             let end_named = row.expires;
             let used = used.min(&(idle + age)) * MICROS_PER_SECOND;
             let lifetime_us = Some(lifetime * MICROS_PER_HOUR);
-            Row { expires: row.expires.map(|end| end.plus_micros(used)), end_named, lifetime_us, ..row }
+            SampledRow { expires: row.expires.map(|end| end.saturating_add_micros(used)), named_expiry: end_named, lifetime_us, ..row }
         };
-        let rows: Vec<Row> = ages.iter().map(with).collect();
+        let rows: Vec<SampledRow> = ages.iter().map(with).collect();
         let newest = rows.iter().filter_map(|row| row.created).max().unwrap();
-        let growth = Growth { after: newest.plus_micros(-MINUTE), until: newest.plus_micros(MINUTE) };
-        let known = Facts { growth: Some(growth).filter(|_| grown), ..facts(&rows) };
-        let found = known.doubts();
+        let growth = GrowthWindow { after: newest.saturating_add_micros(-MINUTE_US), until: newest.saturating_add_micros(MINUTE_US) };
+        let known = LocalTimeInput { growth: Some(growth).filter(|_| grown), ..local_time_input(&rows) };
+        let found = known.find_doubts();
         prop_assert_eq!(&found.created, &None);
         if known.active > 0 {
             prop_assert_eq!(&found.expires, &None);

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, btree_map::Entry};
 
 use super::{SessionRow, SessionSnapshot, SnapshotBuilder, SnapshotOptions};
 use crate::{
-    addresses::{Address, AddressRef},
-    decoder::Decoded,
+    decoder::DecodedTime,
     known_users::KnownUsers,
-    user_totals::{User, UserIdInterner},
+    row_addresses::{RowAddress, RowAddressRef},
+    user_totals::{UserIdInterner, UserIdRef},
 };
 
 /// What names a row in the stream of changes, whatever else of it changes: its primary key, or a hash of that.
@@ -28,32 +28,32 @@ pub enum SessionChange<'a> {
 
 /// A change does not fit the rows that are known: one was missed, or came twice. Only a scan puts that right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OutOfStep {
+pub enum LiveChangeError {
     /// A row was created that is known already.
     #[error("a row was created that is there already")]
-    KnownAlready,
+    RowExists,
     /// A row was updated or deleted that is not known.
     #[error("a row was changed that is not there")]
-    NotKnown,
+    RowMissing,
 }
 
 /// The sessions as they are now.
 #[derive(Debug, Default)]
 pub struct LiveSessions {
-    rows: BTreeMap<RowKey, StoredRow>,
-    names: UserIdInterner,
+    rows: BTreeMap<RowKey, LiveRow>,
+    user_ids: UserIdInterner,
 }
 
 /// A row on its own.
 #[derive(Debug)]
-struct StoredRow {
+struct LiveRow {
     fingerprint: Option<u64>,
     /// By its key among the names.
-    user: Option<u64>,
-    expiry: Decoded,
-    created: Decoded,
+    user_key: Option<u64>,
+    expiry: DecodedTime,
+    created: DecodedTime,
     orphan: bool,
-    address: Option<Address>,
+    address: Option<RowAddress>,
 }
 
 impl LiveSessions {
@@ -62,21 +62,21 @@ impl LiveSessions {
     /// # Errors
     ///
     /// The change does not fit the rows that are known. They are left as they were.
-    pub fn apply(&mut self, change: SessionChange<'_>) -> Result<(), OutOfStep> {
+    pub fn apply(&mut self, change: SessionChange<'_>) -> Result<(), LiveChangeError> {
         match change {
             SessionChange::Created(key, row) => {
-                let row = StoredRow::new(row, &mut self.names);
+                let row = LiveRow::new(row, &mut self.user_ids);
                 match self.rows.entry(key) {
-                    Entry::Occupied(_) => return Err(OutOfStep::KnownAlready),
+                    Entry::Occupied(_) => return Err(LiveChangeError::RowExists),
                     Entry::Vacant(free) => free.insert(row),
                 };
             }
             SessionChange::Updated(key, row) => {
-                let known = self.rows.get_mut(&key).ok_or(OutOfStep::NotKnown)?;
-                *known = StoredRow::new(row, &mut self.names);
+                let known = self.rows.get_mut(&key).ok_or(LiveChangeError::RowMissing)?;
+                *known = LiveRow::new(row, &mut self.user_ids);
             }
             SessionChange::Deleted(key) => {
-                self.rows.remove(&key).ok_or(OutOfStep::NotKnown)?;
+                self.rows.remove(&key).ok_or(LiveChangeError::RowMissing)?;
             }
         }
         Ok(())
@@ -84,49 +84,53 @@ impl LiveSessions {
 
     /// How many rows there are.
     #[must_use]
-    pub fn rows(&self) -> usize {
+    pub fn row_count(&self) -> usize {
         self.rows.len()
     }
 
     /// The snapshot of all rows. With `users`, the sessions of everybody else are orphans.
     #[must_use]
-    pub fn snapshot(&self, options: SnapshotOptions, users: Option<KnownUsers>) -> SessionSnapshot {
-        let mut builder = SnapshotBuilder::new(options, self.rows.len()).knowing(users);
+    pub fn to_snapshot(&self, options: SnapshotOptions, users: Option<KnownUsers>) -> SessionSnapshot {
+        let mut builder = SnapshotBuilder::new(options, self.rows.len()).with_known_users(users);
         for row in self.rows.values() {
-            builder.insert(row.as_row(&self.names));
+            builder.insert(row.as_session_row(&self.user_ids));
         }
         builder.finish()
     }
 }
 
-impl StoredRow {
+impl LiveRow {
     fn new(row: SessionRow<'_>, names: &mut UserIdInterner) -> Self {
         let SessionRow { fingerprint, user, expiry, created, orphan, address } = row;
-        let user = user.map(|user| names.key(user));
-        Self { fingerprint, user, expiry, created, orphan, address: address.map(own) }
+        let user = user.map(|user| names.user_key(user));
+        Self { fingerprint, user_key: user, expiry, created, orphan, address: address.map(to_owned_address) }
     }
 
-    fn as_row<'a>(&'a self, names: &'a UserIdInterner) -> SessionRow<'a> {
-        let user: Option<User<'a>> = self.user.map(|key| names.user(key));
-        let address = self.address.as_ref().map(borrow);
+    fn as_session_row<'a>(&'a self, names: &'a UserIdInterner) -> SessionRow<'a> {
+        let user: Option<UserIdRef<'a>> = self.user_key.map(|key| names.user_id(key));
+        let address = self.address.as_ref().map(to_address_ref);
         let Self { fingerprint, expiry, created, orphan, .. } = *self;
         SessionRow { fingerprint, user, expiry, created, orphan, address }
     }
 }
 
-fn own(address: AddressRef<'_>) -> Address {
+fn to_owned_address(address: RowAddressRef<'_>) -> RowAddress {
     match address {
-        AddressRef::Place(place) => Address::Place(place),
-        AddressRef::HeapAndPlace { heap, place } => Address::HeapAndPlace { heap, place },
-        AddressRef::Id(id) => Address::Id(String::from_utf8_lossy(id).into_owned()),
+        RowAddressRef::Position(place) => RowAddress::Position(place),
+        RowAddressRef::HeapAndPosition { heap, position: place } => {
+            RowAddress::HeapAndPosition { heap, position: place }
+        }
+        RowAddressRef::Id(id) => RowAddress::Id(String::from_utf8_lossy(id).into_owned()),
     }
 }
 
-fn borrow(address: &Address) -> AddressRef<'_> {
+fn to_address_ref(address: &RowAddress) -> RowAddressRef<'_> {
     match address {
-        Address::Place(place) => AddressRef::Place(*place),
-        Address::HeapAndPlace { heap, place } => AddressRef::HeapAndPlace { heap: *heap, place: *place },
-        Address::Id(id) => AddressRef::Id(id.as_bytes()),
+        RowAddress::Position(place) => RowAddressRef::Position(*place),
+        RowAddress::HeapAndPosition { heap, position: place } => {
+            RowAddressRef::HeapAndPosition { heap: *heap, position: *place }
+        }
+        RowAddress::Id(id) => RowAddressRef::Id(id.as_bytes()),
     }
 }
 
@@ -136,9 +140,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        instant::{Instant, MICROS_PER_HOUR},
-        snapshot::{Notable, SnapshotDiff},
-        stats::{Duplicates, Measured},
+        snapshot::{EvidenceSelector, SnapshotDiff},
+        stats::{DuplicateTokens, Measured},
+        timestamp::{MICROS_PER_HOUR, UtcTimestamp},
     };
 
     /// A row of few tokens and users, so that they meet.
@@ -170,36 +174,42 @@ mod tests {
 
     fn row(key: u8, facts: Facts, names: &[String]) -> SessionRow<'_> {
         let at = |hours: i8| match hours {
-            3 => Decoded::Never,
-            -3 => Decoded::Undecodable,
-            hours => Decoded::At(
-                Instant::from_micros(100 * MICROS_PER_HOUR + i64::from(hours) * MICROS_PER_HOUR / 2).unwrap(),
+            3 => DecodedTime::Never,
+            -3 => DecodedTime::Undecodable,
+            hours => DecodedTime::At(
+                UtcTimestamp::from_micros(100 * MICROS_PER_HOUR + i64::from(hours) * MICROS_PER_HOUR / 2)
+                    .unwrap(),
             ),
         };
         SessionRow {
             fingerprint: facts.token.map(u64::from),
-            user: facts.user.map(|user| User::Text(names[usize::from(user)].as_bytes())),
+            user: facts.user.map(|user| UserIdRef::Text(names[usize::from(user)].as_bytes())),
             expiry: at(facts.expiry),
             created: at(facts.created),
             orphan: facts.user == Some(4),
-            address: Some(AddressRef::Place(key.into())),
+            address: Some(RowAddressRef::Position(key.into())),
         }
     }
 
     /// Everything that is read from a snapshot.
     fn read(snapshot: &SessionSnapshot) -> impl PartialEq + std::fmt::Debug + use<> {
         let addresses = |notable| {
-            let mut places: Vec<String> =
-                snapshot.addresses(notable).unwrap().iter().map(|address| format!("{address:?}")).collect();
+            let mut places: Vec<String> = snapshot
+                .evidence_addresses(notable)
+                .unwrap()
+                .iter()
+                .map(|address| format!("{address:?}"))
+                .collect();
             places.sort();
             places
         };
         (
-            snapshot.census(Measured::Counted(Duplicates::default()), None),
-            snapshot.suspects().to_vec(),
-            (snapshot.top_active(9), snapshot.top_recent(9), snapshot.top_rows(9)),
-            snapshot.newest(),
-            [Notable::OldestExpired, Notable::BeyondPolicy, Notable::Orphans].map(addresses),
+            snapshot.stats(Measured::Counted(DuplicateTokens::default()), None),
+            snapshot.repeated_fingerprints().to_vec(),
+            (snapshot.top_active_users(9), snapshot.top_recent_users(9), snapshot.top_users_by_rows(9)),
+            snapshot.newest_times(),
+            [EvidenceSelector::OldestExpired, EvidenceSelector::BeyondPolicy, EvidenceSelector::Orphans]
+                .map(addresses),
         )
     }
 
@@ -223,15 +233,15 @@ mod tests {
                 };
                 prop_assert_eq!(live.apply(change).is_ok(), is_known);
             }
-            let now = Instant::from_micros(100 * MICROS_PER_HOUR).unwrap();
+            let now = UtcTimestamp::from_micros(100 * MICROS_PER_HOUR).unwrap();
             let options = SnapshotOptions { now, max_lifetime_us: Some(MICROS_PER_HOUR), has_created: true };
             let mut scan = SnapshotBuilder::new(options, 0);
             for (key, facts) in &rows {
                 scan.insert(row(*key, *facts, &names));
             }
-            let (live, scan) = (live.snapshot(options, None), scan.finish());
+            let (live, scan) = (live.to_snapshot(options, None), scan.finish());
             prop_assert_eq!(read(&live), read(&scan));
-            prop_assert_eq!(live.snapshot().differs_from(scan.snapshot()), SnapshotDiff::default());
+            prop_assert_eq!(live.entries().diff_from(scan.entries()), SnapshotDiff::default());
         }
     }
 
@@ -241,12 +251,12 @@ mod tests {
         let facts = Facts { token: Some(1), user: None, expiry: 1, created: 0 };
         let created = SessionChange::Created(RowKey(1), row(1, facts, &[]));
         assert_eq!(live.apply(created), Ok(()));
-        assert_eq!(live.apply(created), Err(OutOfStep::KnownAlready));
+        assert_eq!(live.apply(created), Err(LiveChangeError::RowExists));
         assert_eq!(
             live.apply(SessionChange::Updated(RowKey(2), row(2, facts, &[]))),
-            Err(OutOfStep::NotKnown)
+            Err(LiveChangeError::RowMissing)
         );
-        assert_eq!(live.apply(SessionChange::Deleted(RowKey(2))), Err(OutOfStep::NotKnown));
-        assert_eq!(live.rows(), 1);
+        assert_eq!(live.apply(SessionChange::Deleted(RowKey(2))), Err(LiveChangeError::RowMissing));
+        assert_eq!(live.row_count(), 1);
     }
 }

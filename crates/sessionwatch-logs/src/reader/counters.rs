@@ -2,7 +2,7 @@
 
 /// Where a signal was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place<'a> {
+pub struct LogExcerpt<'a> {
     /// The first byte, from where the source begins.
     pub from: u64,
     /// The byte after the last one.
@@ -13,7 +13,7 @@ pub struct Place<'a> {
 
 /// What was read, and what was not understood.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
+pub struct ReadCounters {
     /// Lines.
     pub lines: u64,
     /// Bytes.
@@ -21,7 +21,7 @@ pub struct Counters {
     /// Lines with a literal that is looked for.
     pub hits: u64,
     /// Hits that say nothing that is known.
-    pub meaningless: u64,
+    pub unrecognized: u64,
     /// Entries whose end is missing.
     pub truncated: u64,
     /// Hits that are not UTF-8; they are read all the same.
@@ -30,7 +30,7 @@ pub struct Counters {
     pub overlong: u64,
 }
 
-impl Counters {
+impl ReadCounters {
     /// What came after others.
     #[must_use]
     pub fn since(self, before: Self) -> Self {
@@ -38,7 +38,7 @@ impl Counters {
             lines: self.lines - before.lines,
             bytes: self.bytes - before.bytes,
             hits: self.hits - before.hits,
-            meaningless: self.meaningless - before.meaningless,
+            unrecognized: self.unrecognized - before.unrecognized,
             truncated: self.truncated - before.truncated,
             not_utf8: self.not_utf8 - before.not_utf8,
             overlong: self.overlong - before.overlong,
@@ -46,11 +46,11 @@ impl Counters {
     }
 
     /// Adds others to these.
-    pub fn add(&mut self, other: Self) {
+    pub fn merge(&mut self, other: Self) {
         self.lines += other.lines;
         self.bytes += other.bytes;
         self.hits += other.hits;
-        self.meaningless += other.meaningless;
+        self.unrecognized += other.unrecognized;
         self.truncated += other.truncated;
         self.not_utf8 += other.not_utf8;
         self.overlong += other.overlong;

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{NamedDatabase, ScratchError, Transport};
+use super::{NamedDatabase, ScratchError, TransportSecurity};
 use crate::capabilities::Capabilities;
 
 /// Where a database is.
@@ -18,10 +18,10 @@ pub(crate) trait DatabaseAddress: Clone + Debug + Eq {
     /// # Errors
     ///
     /// If the text cannot be written to.
-    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
+    fn fmt_redacted(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
 
     /// The file, if it is one.
-    fn file(&self) -> Option<&Path> {
+    fn file_path(&self) -> Option<&Path> {
         None
     }
 
@@ -29,7 +29,7 @@ pub(crate) trait DatabaseAddress: Clone + Debug + Eq {
     fn resolve_in(&mut self, _folder: &Path) {}
 
     /// How what is sent is protected on its way; nothing where nothing is sent.
-    fn transport(&self) -> Option<Transport> {
+    fn transport_security(&self) -> Option<TransportSecurity> {
         None
     }
 
@@ -39,7 +39,7 @@ pub(crate) trait DatabaseAddress: Clone + Debug + Eq {
     }
 
     /// The file that a scratch database for a target here is made in; nothing where it is made on a server.
-    fn scratch_file(&self, _folder: &Path, _name: &str) -> Option<PathBuf> {
+    fn scratch_file_path(&self, _folder: &Path, _name: &str) -> Option<PathBuf> {
         None
     }
 
@@ -48,23 +48,28 @@ pub(crate) trait DatabaseAddress: Clone + Debug + Eq {
     /// # Errors
     ///
     /// If it may not be made, or the statements fail.
-    async fn create_scratch(&self, name: &str, statements: &str, comment: &str) -> Result<(), ScratchError>;
+    async fn create_scratch_database(
+        &self,
+        name: &str,
+        statements: &str,
+        comment: &str,
+    ) -> Result<(), ScratchError>;
 
     /// Leads to the database of that name on the same server. A file is the only one.
     fn select_database(&mut self, _name: &str) {}
 
     /// Removes a scratch database of that name, whoever is connected to it. Returns `false` if it may still be there.
-    async fn drop_scratch(&self, _name: &str) -> bool {
+    async fn drop_scratch_database(&self, _name: &str) -> bool {
         true
     }
 
     /// The databases on this server whose names begin so; none where it does not answer, or is a file.
-    async fn databases(&self, _prefix: &str) -> Vec<NamedDatabase> {
+    async fn list_databases(&self, _prefix: &str) -> Vec<NamedDatabase> {
         vec![]
     }
 
     /// Removes a database of that name that nobody is connected to. Returns whether that was possible.
-    async fn drop_unused(&self, _name: &str) -> bool {
+    async fn drop_unused_database(&self, _name: &str) -> bool {
         false
     }
 }

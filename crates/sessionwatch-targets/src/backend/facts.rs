@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{cells::TextRow, error::TargetError, sql::Addressing};
+use crate::{cells::TextRow, error::TargetError, sql::RowKeyKind};
 
 /// Why an address cannot be used. No message repeats the address: it may hold a password.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +36,7 @@ pub enum CertificateCheck {
 
 /// How what is sent to a server is protected on its way, as the address asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Transport {
+pub struct TransportSecurity {
     /// The connection stays on this machine.
     pub is_loopback: bool,
     /// The address looks like that of a pooler.
@@ -49,20 +49,20 @@ pub struct Transport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CustomValue {
     /// How many rows there are.
-    Rows,
+    RowCount,
     /// The first column of the first row.
-    First,
+    FirstNumber,
 }
 
 /// Whether, and by what, rows of the sessions can be told apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RowNames {
+pub enum RowKeySupport {
     /// By this.
-    By(Addressing),
+    Unique(RowKeyKind),
     /// A table that inherits from the sessions has columns of its own, which would not be archived.
-    MoreColumns(String),
+    ExtraChildColumns(String),
     /// By nothing.
-    Nothing,
+    Unsupported,
 }
 
 /// Facts about where and as whom a target is looked at.
@@ -71,22 +71,22 @@ pub struct ServerInfo {
     /// Product and version.
     pub server: String,
     /// As whom; nothing where there are no roles.
-    pub role: Option<Role>,
+    pub role: Option<DatabaseRole>,
     /// The time zone of the server's sessions; nothing where there is none.
     pub time_zone: Option<String>,
     /// A read-only replica.
-    pub replica: bool,
+    pub is_replica: bool,
     /// Whether the connection is encrypted; nothing for a file or a local socket.
-    pub encrypted: Option<bool>,
+    pub is_encrypted: Option<bool>,
     /// How a SQLite file keeps its journal.
-    pub journal: Option<String>,
+    pub journal_mode: Option<String>,
     /// Who may create functions that a search path finds, without owning the schema or the sessions.
-    pub shadowers: Vec<Shadower>,
+    pub schema_creators: Vec<SchemaCreator>,
 }
 
 /// A role that may create objects in a schema on the search path of the role that checks run as.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shadower {
+pub struct SchemaCreator {
     /// The role, or `PUBLIC`.
     pub role: String,
     /// The schema.
@@ -95,15 +95,15 @@ pub struct Shadower {
 
 /// A role, and what it may do besides reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Role {
+pub struct DatabaseRole {
     /// Its name.
     pub name: String,
     /// May do everything.
-    pub superuser: bool,
+    pub is_superuser: bool,
     /// May change or remove sessions.
-    pub writes: bool,
+    pub can_write: bool,
     /// May create objects beside the sessions, or in a schema on its search path.
-    pub creates: bool,
+    pub can_create: bool,
 }
 
 /// The numbers that are given to rows as ids.
@@ -112,9 +112,9 @@ pub struct RowIdSequence {
     /// The sequence.
     pub name: String,
     /// The greatest number that it and the column can hold.
-    pub greatest: i64,
+    pub max_value: i64,
     /// The greatest that was given.
-    pub last: i64,
+    pub last_value: i64,
     /// Sessions that users created in the last hour; nothing where that is not stored.
     pub created_last_hour: Option<i64>,
 }
@@ -130,7 +130,7 @@ pub struct NamedDatabase {
 
 impl NamedDatabase {
     /// Reads a name and a comment.
-    pub(crate) fn read(row: TextRow) -> Option<Self> {
+    pub(crate) fn from_row(row: TextRow) -> Option<Self> {
         let mut cells = row.into_iter();
         Some(Self { name: cells.next()??, comment: cells.next().flatten() })
     }
@@ -142,7 +142,7 @@ pub enum TransactionStatus {
     /// It was committed.
     Committed,
     /// It was not, and never will be.
-    Undone,
+    RolledBack,
     /// It has not ended yet.
     Running,
     /// The database does not know.
@@ -151,11 +151,11 @@ pub enum TransactionStatus {
 
 /// What came of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Changed {
+pub enum ChangeOutcome {
     /// Whether each of the rows that were read was changed.
     Rows(Vec<bool>),
     /// Fewer than were read; it was not asked which.
-    NotAll,
+    FewerThanRead,
     /// Other rows besides those that were read.
     MoreThanRead,
     /// Rows of other tables that go with them are not, or not only, those that were read.
@@ -164,7 +164,7 @@ pub enum Changed {
 
 /// Which tables row-level security hides rows of, or may, from a role.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hidden {
+pub struct HiddenRows {
     /// That of the sessions.
     pub sessions: bool,
     /// That of the users.
@@ -179,7 +179,7 @@ pub struct WriteRole {
     /// Its name.
     pub name: String,
     /// May do everything.
-    pub superuser: bool,
+    pub is_superuser: bool,
 }
 
 /// Why there is no scratch database.

@@ -2,159 +2,161 @@
 
 use jiff::SignedDuration;
 use sessionwatch_core::{
-    addresses::Address,
-    local_time::Newest,
-    snapshot::{EVIDENCE_LIMIT, UserTotal},
-    stats::{Duplicates, Histogram, Measured, SessionStats},
+    local_time::NewestTimes,
+    row_addresses::RowAddress,
+    snapshot::{MAX_EVIDENCE_ROWS, UserTotal},
+    stats::{DuplicateTokens, Histogram, Measured, SessionStats},
 };
 
 use super::{
-    ADDRESSES_PER_QUERY, NAMED_LIMIT, Observation, Tops, Traces, UNKNOWN_COLLATION, count, duplicates,
-    duplicates_at, instant, orphans_elsewhere,
+    ADDRESSES_PER_QUERY, EngineObservation, EvidenceTraces, MAX_NAMED_SUSPECTS, REASON_UNKNOWN_COLLATION,
+    TopUsers, count_duplicates, count_duplicates_at, orphans_without_scan, parse_count, parse_timestamp,
 };
 use crate::{
     cells::{self, TextRow},
     error::TargetError,
     read_session::ReadSession,
-    sql::{Among, Sql},
+    sql::{QueryBuilder, RowSubset},
 };
 
 /// Aggregates in the database. Keeps nothing between runs.
 #[derive(Debug)]
-pub struct Pushdown;
+pub struct PushdownEngine;
 
-impl Pushdown {
+impl PushdownEngine {
     pub(super) async fn observe(
         &mut self,
         session: &ReadSession,
-        sql: &Sql<'_>,
-    ) -> Result<Observation, TargetError> {
-        let rows = session.fetch(&sql.counts()).await?;
-        let row = rows.first().ok_or(TargetError::Lost)?;
+        sql: &QueryBuilder<'_>,
+    ) -> Result<EngineObservation, TargetError> {
+        let rows = session.fetch_rows(&sql.session_stats_query()).await?;
+        let row = rows.first().ok_or(TargetError::ConnectionLost)?;
         let has_created = sql.mapping.created.is_some();
         let mut stats = SessionStats {
             taken_at: sql.now,
-            sessions: count(row, 0)?,
-            active: count(row, 1)?,
-            expired: count(row, 2)?,
-            never_expiring: count(row, 3)?,
-            undecodable: count(row, 4)?,
-            anonymous: count(row, 5)?,
-            active_with_user: count(row, 6)?,
-            oldest_expired: instant(row, 7),
-            furthest_expiry: instant(row, 8),
-            beyond_policy: sql.max_lifetime_us.map(|_| count(row, 9)).transpose()?,
-            created_last_hour: has_created.then(|| count(row, 10)).transpose()?,
+            sessions: parse_count(row, 0)?,
+            active: parse_count(row, 1)?,
+            expired: parse_count(row, 2)?,
+            never_expiring: parse_count(row, 3)?,
+            undecodable: parse_count(row, 4)?,
+            anonymous: parse_count(row, 5)?,
+            active_with_user: parse_count(row, 6)?,
+            oldest_expired: parse_timestamp(row, 7),
+            furthest_expiry: parse_timestamp(row, 8),
+            beyond_policy: sql.max_lifetime_us.map(|_| parse_count(row, 9)).transpose()?,
+            created_last_hour: has_created.then(|| parse_count(row, 10)).transpose()?,
             active_per_user: Histogram::new(),
             rows_per_user: Histogram::new(),
             created_per_user: has_created.then(Histogram::new),
-            duplicates: Measured::Counted(Duplicates::default()),
+            duplicates: Measured::Counted(DuplicateTokens::default()),
             orphaned: Measured::Counted(0),
         };
-        let users = users(session, sql, &mut stats).await?;
-        let (duplicates, mut traces) = match sql.duplicate_proof() {
-            _ if sql.compares_tokens_unknown() => {
-                (Measured::Unknown(UNKNOWN_COLLATION.into()), Traces::default())
+        let users = observe_users(session, sql, &mut stats).await?;
+        let (duplicates, mut traces) = match sql.duplicate_proof_index() {
+            _ if sql.has_unknown_token_collation() => {
+                (Measured::Unknown(REASON_UNKNOWN_COLLATION.into()), EvidenceTraces::default())
             }
-            Some(index) => (Measured::Proven(index.to_owned()), Traces::default()),
+            Some(index) => (Measured::Proven(index.to_owned()), EvidenceTraces::default()),
             None => {
-                let (duplicates, traces) = searched_duplicates(session, sql).await?;
+                let (duplicates, traces) = search_duplicates(session, sql).await?;
                 (Measured::Counted(duplicates), traces)
             }
         };
         stats.duplicates = duplicates;
         traces.orphans = users.orphans;
-        let newest = Newest { created: instant(row, 11), ended: instant(row, 12) };
-        let (tops, snapshot, changes) = (users.tops, None, None);
-        Ok(Observation {
+        let newest = NewestTimes { created: parse_timestamp(row, 11), ended: parse_timestamp(row, 12) };
+        let (tops, snapshot, changes) = (users.top_users, None, None);
+        Ok(EngineObservation {
             stats,
-            tops,
+            top_users: tops,
             snapshot,
             changes,
             newest,
-            traces,
+            evidence_traces: traces,
             database_time: SignedDuration::ZERO,
         })
     }
 }
 
 /// Who stands out among the users.
-struct Users {
-    tops: Tops,
+struct UserFindings {
+    top_users: TopUsers,
     orphans: Vec<String>,
 }
 
 /// Reads everything about users, and counts them into the census.
-async fn users(
+async fn observe_users(
     session: &ReadSession,
-    sql: &Sql<'_>,
-    census: &mut SessionStats,
-) -> Result<Users, TargetError> {
-    let (mut tops, mut orphans, mut orphaned) = (Tops::default(), vec![], 0);
-    for row in session.fetch(&sql.per_user(EVIDENCE_LIMIT, NAMED_LIMIT + 1)).await? {
-        let (held, active, recent) = (count(&row, 2)?, count(&row, 3)?, count(&row, 4)?);
-        let (is_orphan, users) = (count(&row, 5)? > 0, count(&row, 6)?);
-        let holder =
+    sql: &QueryBuilder<'_>,
+    stats: &mut SessionStats,
+) -> Result<UserFindings, TargetError> {
+    let (mut tops, mut orphans, mut orphaned) = (TopUsers::default(), vec![], 0);
+    for row in session.fetch_rows(&sql.per_user_query(MAX_EVIDENCE_ROWS, MAX_NAMED_SUSPECTS + 1)).await? {
+        let (held, active, recent) = (parse_count(&row, 2)?, parse_count(&row, 3)?, parse_count(&row, 4)?);
+        let (is_orphan, users) = (parse_count(&row, 5)? > 0, parse_count(&row, 6)?);
+        let user_total =
             |sessions| UserTotal { user: row.get(1).cloned().flatten().unwrap_or_default(), sessions };
         match row.first().and_then(Option::as_deref) {
             Some("users") if is_orphan => {
                 orphaned += held * users;
-                add(&mut census.active_per_user, active, users);
+                add_to_histogram(&mut stats.active_per_user, active, users);
             }
             Some("users") => {
-                add(&mut census.active_per_user, active, users);
-                add(&mut census.rows_per_user, held, users);
-                if let Some(histogram) = &mut census.created_per_user {
-                    add(histogram, recent, users);
+                add_to_histogram(&mut stats.active_per_user, active, users);
+                add_to_histogram(&mut stats.rows_per_user, held, users);
+                if let Some(histogram) = &mut stats.created_per_user {
+                    add_to_histogram(histogram, recent, users);
                 }
             }
-            Some("active") => tops.active.push(holder(active)),
-            Some("recent") => tops.created.push(holder(recent)),
-            Some("rows") => tops.created.push(holder(held)),
-            _ => orphans.push(holder(held).user),
+            Some("active") => tops.active.push(user_total(active)),
+            Some("recent") => tops.created_last_hour.push(user_total(recent)),
+            Some("rows") => tops.created_last_hour.push(user_total(held)),
+            _ => orphans.push(user_total(held).user),
         }
     }
-    census.orphaned = orphans_elsewhere(sql).unwrap_or(Measured::Counted(orphaned));
-    if orphans.len() > NAMED_LIMIT {
+    stats.orphaned = orphans_without_scan(sql).unwrap_or(Measured::Counted(orphaned));
+    if orphans.len() > MAX_NAMED_SUSPECTS {
         orphans.clear();
     }
-    Ok(Users { tops, orphans })
+    Ok(UserFindings { top_users: tops, orphans })
 }
 
-fn add(histogram: &mut Histogram, held: u64, users: u64) {
+fn add_to_histogram(histogram: &mut Histogram, held: u64, users: u64) {
     if held > 0 {
         *histogram.entry(held).or_default() += users;
     }
 }
 
 /// Looks for tokens that stand on several rows: by their hashes, which are sorted quickly, and then on the tokens themselves.
-async fn searched_duplicates(
+async fn search_duplicates(
     session: &ReadSession,
-    sql: &Sql<'_>,
-) -> Result<(Duplicates, Traces), TargetError> {
-    let found = session.fetch(&sql.repeated_fingerprints(NAMED_LIMIT + 1)).await?;
-    let fingerprint = |row: &TextRow| cells::required(row, 0, "a fingerprint").map(i64::cast_unsigned);
+    sql: &QueryBuilder<'_>,
+) -> Result<(DuplicateTokens, EvidenceTraces), TargetError> {
+    let found = session.fetch_rows(&sql.repeated_fingerprints_query(MAX_NAMED_SUSPECTS + 1)).await?;
+    let fingerprint =
+        |row: &TextRow| cells::parse_required_number(row, 0, "a fingerprint").map(i64::cast_unsigned);
     let suspects = found.iter().map(fingerprint).collect::<Result<Vec<u64>, TargetError>>()?;
-    let few = suspects.len() <= NAMED_LIMIT;
-    let shown = &suspects[..suspects.len().min(EVIDENCE_LIMIT)];
-    let asked = if few { &suspects[..] } else { shown };
+    let few = suspects.len() <= MAX_NAMED_SUSPECTS;
+    let shown = &suspects[..suspects.len().min(MAX_EVIDENCE_ROWS)];
+    let queried = if few { &suspects[..] } else { shown };
     let mut addressed = vec![];
-    if let Some(query) = sql.addresses_by_fingerprint(asked) {
-        addressed.extend(session.fetch(&query).await?.iter().filter_map(|row| sql.addressed(row)));
+    if let Some(query) = sql.addresses_by_fingerprint_query(queried) {
+        addressed
+            .extend(session.fetch_rows(&query).await?.iter().filter_map(|row| sql.parse_address_row(row)));
     }
-    let all: Vec<Address> = addressed.iter().map(|(_, address)| address.clone()).collect();
+    let all: Vec<RowAddress> = addressed.iter().map(|(_, address)| address.clone()).collect();
     let by_address = if few && (1..=ADDRESSES_PER_QUERY).contains(&all.len()) {
-        duplicates_at(session, sql, std::iter::once((suspects.as_slice(), all))).await?
+        count_duplicates_at(session, sql, std::iter::once((suspects.as_slice(), all))).await?
     } else {
         None
     };
     let counted = match (by_address, suspects.len()) {
         (Some(counted), _) => counted,
-        (None, 0) => Duplicates::default(),
-        (None, _) if few => duplicates(session, sql, Among::Fingerprints(&suspects)).await?.0,
-        (None, _) => duplicates(session, sql, Among::All).await?.0,
+        (None, 0) => DuplicateTokens::default(),
+        (None, _) if few => count_duplicates(session, sql, RowSubset::Fingerprints(&suspects)).await?.0,
+        (None, _) => count_duplicates(session, sql, RowSubset::All).await?.0,
     };
     let addresses = addressed.into_iter().filter(|(fingerprint, _)| shown.contains(fingerprint));
     let addresses = addresses.map(|(_, address)| address).collect();
-    Ok((counted, Traces { fingerprints: shown.to_vec(), addresses, orphans: vec![] }))
+    Ok((counted, EvidenceTraces { fingerprints: shown.to_vec(), addresses, orphans: vec![] }))
 }

@@ -22,7 +22,7 @@ impl KnownLayout {
     /// Returns the layout of a mapping. Columns without which sessions can be read are no part of it: they may come and go
     /// with what the role may read.
     #[must_use]
-    pub fn of(mapping: &Mapping) -> Self {
+    pub fn from_mapping(mapping: &Mapping) -> Self {
         Self {
             table: mapping.sessions.to_string(),
             token: mapping.token.clone(),

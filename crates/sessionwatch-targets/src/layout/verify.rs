@@ -1,26 +1,26 @@
 //! Verification: whether stored values make sense under the decoders that a profile names, and whether tokens are tokens.
 
 use sessionwatch_core::{
-    decoder::{Decoder, Raw},
-    instant::Instant,
-    local_time::Clock,
-    plausibility::{plausible_share, plausible_under},
+    decoder::{Decoder, RawValue},
+    local_time::ColumnZone,
+    plausibility::{find_plausible_decoder, plausible_share},
+    timestamp::UtcTimestamp,
 };
 
 use super::{
-    candidates::{Found, missed},
-    clocks::{clock_of, parse_sample},
+    candidates::{CandidateSearch, not_detected_error},
+    clocks::{column_clock, parse_raw_value},
 };
 use crate::{
     cells::{self, TextRow},
     error::TargetError,
     layout::{
-        catalogue::Profile,
-        detect::{self, Candidate, RuledOut},
+        detect::{self, LayoutCandidate, RuledOutTable},
+        profile_catalog::Profile,
     },
-    mapping::{InstantColumn, Mapping},
+    mapping::{Mapping, TimestampColumn},
     read_session::ReadSession,
-    sql::{self, Sql, schema::Schema, tables::ColumnKind},
+    sql::{self, QueryBuilder, schema::DatabaseSchema, tables::ColumnKind},
 };
 
 /// Rows whose expiry is read before a decoder is believed.
@@ -34,38 +34,43 @@ const CONVINCING_SHARE: f64 = 0.9;
 
 /// Where values are sampled.
 #[derive(Clone, Copy)]
-pub(super) struct Sampling<'a> {
+pub(super) struct ValueSampler<'a> {
     pub(super) session: &'a ReadSession,
-    pub(super) schema: &'a Schema,
-    pub(super) now: Instant,
+    pub(super) schema: &'a DatabaseSchema,
+    pub(super) now: UtcTimestamp,
 }
 
 /// A reading of the sessions' table whose expiries make sense.
 pub(super) struct VerifiedExpiry {
-    pub(super) candidate: Candidate,
-    pub(super) clock: Clock,
+    pub(super) candidate: LayoutCandidate,
+    pub(super) clock: ColumnZone,
     /// The stored values spoke for another decoder than the profile.
     pub(super) decoder_replaced: bool,
 }
 
 /// A reading of the creation that makes sense; nothing where none does, or it is not stored.
 pub(super) struct VerifiedCreation {
-    pub(super) created: Option<(InstantColumn, Clock)>,
+    pub(super) created: Option<(TimestampColumn, ColumnZone)>,
     pub(super) decoder_replaced: bool,
     /// What a person should know about it.
     pub(super) note: Option<String>,
 }
 
-impl<'a> Sampling<'a> {
+impl<'a> ValueSampler<'a> {
     /// Some values of a column; none where its type says what they are.
-    async fn values(&self, mapping: &'a Mapping, column: &str) -> Result<Vec<TextRow>, TargetError> {
-        let kind = self.schema.kind(&mapping.sessions, column);
+    async fn sample_values(&self, mapping: &'a Mapping, column: &str) -> Result<Vec<TextRow>, TargetError> {
+        let kind = self.schema.column_kind(&mapping.sessions, column);
         let is_sure = !self.schema.dialect.has_dynamic_types()
             && ![ColumnKind::Integer, ColumnKind::Text].contains(&kind);
         if is_sure {
             return Ok(vec![]);
         }
-        self.session.fetch(&Sql::sampling(mapping, self.schema, self.now).sample(column, SAMPLED_ROWS)).await
+        self.session
+            .fetch_rows(
+                &QueryBuilder::for_sampling(mapping, self.schema, self.now)
+                    .sample_values_query(column, SAMPLED_ROWS),
+            )
+            .await
     }
 
     /// Reads stored expiries, where their type leaves open what they mean. Of the readings of the table, best first, the one
@@ -76,20 +81,20 @@ impl<'a> Sampling<'a> {
     /// If they make no sense.
     pub(super) async fn verify_expiry(
         &self,
-        mut readings: Vec<Candidate>,
+        mut readings: Vec<LayoutCandidate>,
         catalogue: &[Profile],
         is_detected: bool,
     ) -> Result<VerifiedExpiry, TargetError> {
         let rows = {
             let mapping = &readings.first().ok_or(TargetError::Bug)?.mapping;
-            self.values(mapping, &mapping.expires.column).await?
+            self.sample_values(mapping, &mapping.expires.column).await?
         };
-        let values: Vec<Raw<'_>> = rows.iter().map(|row| parse_sample(row)).collect();
+        let values: Vec<RawValue<'_>> = rows.iter().map(|row| parse_raw_value(row)).collect();
         let share = |decoder| plausible_share(decoder, &values, self.now).unwrap_or(1.0);
-        let fit = |candidate: &Candidate| {
+        let fit = |candidate: &LayoutCandidate| {
             let profile = catalogue.iter().find(|profile| profile.name == candidate.mapping.profile);
             let ending = profile.and_then(|profile| profile.iso_ending.as_deref());
-            let ends = ending.map_or(1.0, |ending| ending_share(&values, ending));
+            let ends = ending.map_or(1.0, |ending| share_with_ending(&values, ending));
             (share(candidate.mapping.expires.decoder), ends)
         };
         // Another profile under which more of the values make sense is the better reading of the table.
@@ -102,13 +107,13 @@ impl<'a> Sampling<'a> {
         }
         let mut candidate = readings.swap_remove(best);
         let expires = &mut candidate.mapping.expires;
-        let kind = self.schema.kind(&candidate.mapping.sessions, &expires.column);
+        let kind = self.schema.column_kind(&candidate.mapping.sessions, &expires.column);
         let written = expires.decoder;
         if found.0 >= MIN_PLAUSIBLE_SHARE {
-            let clock = clock_of(kind, written, &values);
+            let clock = column_clock(kind, written, &values);
             return Ok(VerifiedExpiry { candidate, clock, decoder_replaced: false });
         }
-        match plausible_under(&values, self.now, CONVINCING_SHARE) {
+        match find_plausible_decoder(&values, self.now, CONVINCING_SHARE) {
             Some(decoder) if is_detected => {
                 expires.decoder = decoder;
                 candidate.notes.push(format!(
@@ -116,12 +121,12 @@ impl<'a> Sampling<'a> {
                     decoder.name(),
                     written.name()
                 ));
-                let clock = clock_of(kind, decoder, &values);
+                let clock = column_clock(kind, decoder, &values);
                 Ok(VerifiedExpiry { candidate, clock, decoder_replaced: true })
             }
             better => {
                 let better = better.map(Decoder::name);
-                Err(TargetError::Implausible { written: written.name(), better })
+                Err(TargetError::ImplausibleExpiries { decoder: written.name(), better_decoder: better })
             }
         }
     }
@@ -137,18 +142,18 @@ impl<'a> Sampling<'a> {
     ) -> Result<VerifiedCreation, TargetError> {
         let unchanged = |created| VerifiedCreation { created, decoder_replaced: false, note: None };
         let Some(created) = mapping.created.clone() else { return Ok(unchanged(None)) };
-        let rows = self.values(mapping, &created.column).await?;
-        let values: Vec<Raw<'_>> = rows.iter().map(|row| parse_sample(row)).collect();
-        let kind = self.schema.kind(&mapping.sessions, &created.column);
+        let rows = self.sample_values(mapping, &created.column).await?;
+        let values: Vec<RawValue<'_>> = rows.iter().map(|row| parse_raw_value(row)).collect();
+        let kind = self.schema.column_kind(&mapping.sessions, &created.column);
         let share = plausible_share(created.decoder, &values, self.now);
         if share.is_none_or(|share| share >= MIN_PLAUSIBLE_SHARE) {
-            let clock = clock_of(kind, created.decoder, &values);
+            let clock = column_clock(kind, created.decoder, &values);
             return Ok(unchanged(Some((created, clock))));
         }
-        Ok(match plausible_under(&values, self.now, CONVINCING_SHARE) {
+        Ok(match find_plausible_decoder(&values, self.now, CONVINCING_SHARE) {
             Some(decoder) => {
-                let clock = clock_of(kind, decoder, &values);
-                let created = Some((InstantColumn { decoder, ..created }, clock));
+                let clock = column_clock(kind, decoder, &values);
+                let created = Some((TimestampColumn { decoder, ..created }, clock));
                 VerifiedCreation { created, decoder_replaced: true, note: None }
             }
             None => {
@@ -164,16 +169,19 @@ impl<'a> Sampling<'a> {
     /// # Errors
     ///
     /// If it is such a column, or the query fails.
-    pub(super) async fn refuse_last_use(&self, mapping: &'a Mapping) -> Result<(), TargetError> {
+    pub(super) async fn reject_last_use_column(&self, mapping: &'a Mapping) -> Result<(), TargetError> {
         let column = &mapping.expires.column;
-        if !detect::is_last_use(column) {
+        if !detect::is_last_use_column(column) {
             return Ok(());
         }
-        let rows = self.session.fetch(&Sql::sampling(mapping, self.schema, self.now).ends_ahead()).await?;
-        let row = rows.first().ok_or(TargetError::Lost)?;
-        let count = |at: usize| cells::number::<u64>(row, at, "a count");
+        let rows = self
+            .session
+            .fetch_rows(&QueryBuilder::for_sampling(mapping, self.schema, self.now).future_expiries_query())
+            .await?;
+        let row = rows.first().ok_or(TargetError::ConnectionLost)?;
+        let count = |at: usize| cells::parse_number::<u64>(row, at, "a count");
         match (count(0)?, count(1)?) {
-            (Some(1..), Some(0)) => Err(TargetError::LastUse(column.clone())),
+            (Some(1..), Some(0)) => Err(TargetError::LastUseColumn(column.clone())),
             _ => Ok(()),
         }
     }
@@ -183,41 +191,41 @@ impl<'a> Sampling<'a> {
 /// names the table, that is only noted.
 pub(super) async fn rule_out_signed_tokens(
     session: &ReadSession,
-    schema: &Schema,
+    schema: &DatabaseSchema,
     catalogue: &[Profile],
-    found: Found,
-) -> Result<Vec<Candidate>, TargetError> {
-    let Found { mut candidates, wanted, mut ruled_out } = found;
+    found: CandidateSearch,
+) -> Result<Vec<LayoutCandidate>, TargetError> {
+    let CandidateSearch { mut candidates, searched_profile: wanted, mut ruled_out } = found;
     while let Some(best) = candidates.first() {
         let table = best.mapping.sessions.clone();
-        let rows = session.fetch(&sql::token_shapes(&best.mapping, SAMPLED_TOKENS)).await?;
-        let row = rows.first().ok_or(TargetError::Lost)?;
-        let count = |at: usize| cells::number::<u64>(row, at, "a count").map(Option::unwrap_or_default);
+        let rows = session.fetch_rows(&sql::token_shapes_query(&best.mapping, SAMPLED_TOKENS)).await?;
+        let row = rows.first().ok_or(TargetError::ConnectionLost)?;
+        let count = |at: usize| cells::parse_number::<u64>(row, at, "a count").map(Option::unwrap_or_default);
         let (tokens, jwts) = (count(0)?, count(1)?);
         if jwts == 0 || jwts < tokens.div_ceil(2) {
             break;
         }
-        if best.named {
-            candidates[0].elsewhere.push(format!(
+        if best.is_named_in_config {
+            candidates[0].other_login_hints.push(format!(
                 "the tokens of `{table}` are JWTs: whoever holds one stays logged in until it expires, whatever becomes of its row"
             ));
             break;
         }
         candidates.retain(|candidate| candidate.mapping.sessions != table);
         let why = "has the columns of a token, a user and an expiry, but its tokens are JWTs, which are no session tokens";
-        ruled_out.insert(0, RuledOut { table, why: why.into() });
+        ruled_out.insert(0, RuledOutTable { table, reason: why.into() });
     }
     if candidates.is_empty() {
-        return Err(missed(schema, catalogue, wanted, &ruled_out));
+        return Err(not_detected_error(schema, catalogue, wanted, &ruled_out));
     }
     Ok(candidates)
 }
 
 /// The share of texts among the values that end so; 1 if there is no text.
 #[expect(clippy::cast_precision_loss, reason = "a share of a sample")]
-fn ending_share(values: &[Raw<'_>], ending: &str) -> f64 {
+fn share_with_ending(values: &[RawValue<'_>], ending: &str) -> f64 {
     let texts = values.iter().filter_map(|value| match value {
-        Raw::Text(text) => Some(text.ends_with(ending.as_bytes())),
+        RawValue::Text(text) => Some(text.ends_with(ending.as_bytes())),
         _ => None,
     });
     let (mut all, mut fitting) = (0_usize, 0_usize);

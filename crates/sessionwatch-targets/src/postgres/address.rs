@@ -2,41 +2,45 @@
 
 use std::{fmt, time::Duration};
 
-use pg_link::{Connection, Dsn, NoRows, SslMode};
+use pg_link::{Dsn, NoRows, PgConnection, SslMode};
 use tokio_postgres::SimpleQueryMessage;
 
-use super::{CAPABILITIES, databases};
+use super::{POSTGRES_CAPABILITIES, databases_query};
 use crate::{
-    backend::{AddressError, CertificateCheck, DatabaseAddress, NamedDatabase, ScratchError, Transport},
+    backend::{
+        AddressError, CertificateCheck, DatabaseAddress, NamedDatabase, ScratchError, TransportSecurity,
+    },
     capabilities::Capabilities,
     error::TargetError,
-    sql::{Dialect, drop_database, identifier, string},
+    sql::{Dialect, drop_database_statement, quote_identifier, quote_string},
 };
 
 /// Reads the address of a server, also out of the key that `prisma dev` gives; nothing if it is none.
 pub(crate) fn parse_address(text: &str) -> Option<Result<Dsn, AddressError>> {
-    if is_server(text) {
-        return Some(parse(text));
+    if is_server_url(text) {
+        return Some(parse_dsn(text));
     }
     ["prisma://", "prisma+postgres://"].iter().any(|scheme| text.starts_with(scheme)).then(|| {
-        let direct = direct_address(text).ok_or(AddressError::NotSupported(
+        let direct = prisma_direct_url(text).ok_or(AddressError::NotSupported(
             "prisma+postgres:// leads to a service that speaks another protocol than PostgreSQL; give the address of the database itself, which Prisma calls the direct one (postgres://…)",
         ));
-        parse(&direct?)
+        parse_dsn(&direct?)
     })
 }
 
-fn is_server(text: &str) -> bool {
+fn is_server_url(text: &str) -> bool {
     ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme))
 }
 
-fn parse(text: &str) -> Result<Dsn, AddressError> {
-    Dsn::parse(text)
-        .map_err(|error| AddressError::Faulty { product: CAPABILITIES.product, problem: error.to_string() })
+fn parse_dsn(text: &str) -> Result<Dsn, AddressError> {
+    Dsn::parse(text).map_err(|error| AddressError::Faulty {
+        product: POSTGRES_CAPABILITIES.product,
+        problem: error.to_string(),
+    })
 }
 
 /// The address of the database itself, which `prisma dev` writes into the key: base64 of JSON.
-fn direct_address(text: &str) -> Option<String> {
+fn prisma_direct_url(text: &str) -> Option<String> {
     use base64::{Engine as _, engine::general_purpose};
     let (_, parameters) = text.split_once('?')?;
     let key = parameters.split('&').find_map(|parameter| parameter.strip_prefix("api_key="))?;
@@ -47,20 +51,20 @@ fn direct_address(text: &str) -> Option<String> {
     let key: serde_json::Value = serde_json::from_slice(&decoded).ok()?;
     let direct = key["databaseUrl"].as_str()?;
     // It leads to a server, and to no other such address.
-    is_server(direct).then(|| direct.to_owned())
+    is_server_url(direct).then(|| direct.to_owned())
 }
 
 impl DatabaseAddress for Dsn {
     fn capabilities(&self) -> &'static Capabilities {
-        &CAPABILITIES
+        &POSTGRES_CAPABILITIES
     }
 
-    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn fmt_redacted(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 
-    fn transport(&self) -> Option<Transport> {
-        Some(Transport {
+    fn transport_security(&self) -> Option<TransportSecurity> {
+        Some(TransportSecurity {
             is_loopback: self.is_loopback(),
             is_pooled: self.pooled,
             certificate: match self.ssl_mode {
@@ -78,33 +82,38 @@ impl DatabaseAddress for Dsn {
         self.check_tls().err().map(|error| format!("TLS: {error}"))
     }
 
-    async fn create_scratch(&self, name: &str, statements: &str, comment: &str) -> Result<(), ScratchError> {
-        let link = Connection::<NoRows>::open(self).await.map_err(TargetError::from)?;
-        let statement = format!("CREATE DATABASE {}", identifier(name));
+    async fn create_scratch_database(
+        &self,
+        name: &str,
+        statements: &str,
+        comment: &str,
+    ) -> Result<(), ScratchError> {
+        let link = PgConnection::<NoRows>::open(self).await.map_err(TargetError::from)?;
+        let statement = format!("CREATE DATABASE {}", quote_identifier(name));
         link.client().batch_execute(&statement).await.map_err(|_| ScratchError::Refused)?;
-        let comment = string(Dialect::POSTGRES, comment);
-        let comment = format!("COMMENT ON DATABASE {} IS {comment}", identifier(name));
+        let comment = quote_string(Dialect::POSTGRES, comment);
+        let comment = format!("COMMENT ON DATABASE {} IS {comment}", quote_identifier(name));
         link.client().batch_execute(&comment).await.map_err(|_| ScratchError::Refused)?;
         let mut scratch = self.clone();
         scratch.select_database(name);
-        Ok(fill(&scratch, statements).await?)
+        Ok(run_statements(&scratch, statements).await?)
     }
 
     fn select_database(&mut self, name: &str) {
         self.config.dbname(name);
     }
 
-    async fn drop_scratch(&self, name: &str) -> bool {
+    async fn drop_scratch_database(&self, name: &str) -> bool {
         /// How long a server is waited for.
-        const REMOVAL_TIMEOUT: Duration = Duration::from_secs(30);
-        tokio::time::timeout(REMOVAL_TIMEOUT, drop_now(self, name)).await.unwrap_or(false)
+        const DROP_DATABASE_TIMEOUT: Duration = Duration::from_secs(30);
+        tokio::time::timeout(DROP_DATABASE_TIMEOUT, drop_database_forced(self, name)).await.unwrap_or(false)
     }
 
-    async fn databases(&self, prefix: &str) -> Vec<NamedDatabase> {
-        let Ok(link) = Connection::<NoRows>::open(self).await else { return vec![] };
-        let rows = link.client().simple_query(&databases(prefix)).await;
+    async fn list_databases(&self, prefix: &str) -> Vec<NamedDatabase> {
+        let Ok(link) = PgConnection::<NoRows>::open(self).await else { return vec![] };
+        let rows = link.client().simple_query(&databases_query(prefix)).await;
         let named = |message| match message {
-            SimpleQueryMessage::Row(row) => NamedDatabase::read(vec![
+            SimpleQueryMessage::Row(row) => NamedDatabase::from_row(vec![
                 row.try_get(0).ok().flatten().map(str::to_owned),
                 row.try_get(1).ok().flatten().map(str::to_owned),
             ]),
@@ -113,27 +122,27 @@ impl DatabaseAddress for Dsn {
         rows.into_iter().flatten().filter_map(named).collect()
     }
 
-    async fn drop_unused(&self, name: &str) -> bool {
-        let Ok(link) = Connection::<NoRows>::open(self).await else { return false };
-        link.client().batch_execute(drop_database(name).trim_end_matches(';')).await.is_ok()
+    async fn drop_unused_database(&self, name: &str) -> bool {
+        let Ok(link) = PgConnection::<NoRows>::open(self).await else { return false };
+        link.client().batch_execute(drop_database_statement(name).trim_end_matches(';')).await.is_ok()
     }
 }
 
-async fn fill(dsn: &Dsn, statements: &str) -> Result<(), TargetError> {
-    let link = Connection::<NoRows>::open(dsn).await?;
+async fn run_statements(dsn: &Dsn, statements: &str) -> Result<(), TargetError> {
+    let link = PgConnection::<NoRows>::open(dsn).await?;
     let filled = link.client().batch_execute(statements).await;
     filled.map_err(|error| {
         TargetError::Query(error.code().map(|code| code.code().to_owned()).unwrap_or_default())
     })
 }
 
-async fn drop_now(dsn: &Dsn, name: &str) -> bool {
-    let Ok(link) = Connection::<NoRows>::open(dsn).await else { return false };
+async fn drop_database_forced(dsn: &Dsn, name: &str) -> bool {
+    let Ok(link) = PgConnection::<NoRows>::open(dsn).await else { return false };
     // A pooler may keep a connection to it for a while, and ends that by itself.
-    let statement = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", identifier(name));
+    let statement = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quote_identifier(name));
     if link.client().batch_execute(&statement).await.is_ok() {
         return true;
     }
     // Servers before version 13 cannot end what is connected.
-    link.client().batch_execute(&format!("DROP DATABASE IF EXISTS {}", identifier(name))).await.is_ok()
+    link.client().batch_execute(&format!("DROP DATABASE IF EXISTS {}", quote_identifier(name))).await.is_ok()
 }

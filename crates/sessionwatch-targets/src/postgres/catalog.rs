@@ -1,26 +1,26 @@
 //! Reads tables, columns, indexes and keys from `pg_catalog`, which every role may read.
 
-mod behind;
+mod view_dependencies;
 
 use super::{
     PostgresRead,
+    row_security::{PolicyCommand, hides_rows_condition},
     search_path::RoleSettings,
-    visibility::{Command, hides_rows},
 };
 use crate::{
     error::TargetError,
     mapping::TableName,
     sql::{
         Dialect,
-        schema::Schema,
-        tables::{Column, ColumnKind, Equality, ForeignKey, Index, Table, TableKind},
+        schema::DatabaseSchema,
+        tables::{ColumnInfo, ColumnKind, Equality, ForeignKey, IndexInfo, TableInfo, TableKind},
     },
 };
 
-type Row = Vec<Option<String>>;
+type CatalogRow = Vec<Option<String>>;
 
 /// The relations; `{hides_rows}` stands for the condition that the role does not see every row of `c`.
-const TABLES: &str = "
+const TABLES_QUERY: &str = "
 SELECT c.oid, n.nspname, c.relname, c.relkind, c.reltuples::bigint, {hides_rows}, c.relrowsecurity,
        c.relkind <> 'p' AND EXISTS (SELECT 1 FROM pg_catalog.pg_inherits h WHERE h.inhparent = c.oid),
        EXISTS (SELECT 1 FROM pg_catalog.pg_subscription_rel y WHERE y.srrelid = c.oid), above.nspname, above.relname,
@@ -37,7 +37,7 @@ ORDER BY n.nspname, c.relname";
 
 /// Domains are taken for the type that they are made of. Base types can be made by superusers only: `citext` is what its
 /// name says, wherever it is.
-const COLUMNS: &str = "
+const COLUMNS_QUERY: &str = "
 SELECT a.attrelid, a.attname, lower(pg_catalog.format_type(a.atttypid, a.atttypmod)),
        CASE WHEN t.typnamespace = 'pg_catalog'::regnamespace OR (t.typname = 'citext' AND t.typtype = 'b') THEN t.typname ELSE '' END,
        a.attnotnull, pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT'),
@@ -60,7 +60,7 @@ WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 
   AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_%'
 ORDER BY a.attrelid, a.attnum";
 
-const INDEXES: &str = "
+const INDEXES_QUERY: &str = "
 SELECT i.indrelid, c.relname, i.indisunique, i.indisprimary,
        i.indisvalid AND i.indisready AND i.indislive AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indimmediate, a.attname,
        c.relam = 403, f.opcdefault, f.opcnamespace = 'pg_catalog'::regnamespace, i.indcollation[k.at] = a.attcollation
@@ -74,7 +74,7 @@ ORDER BY i.indrelid, i.indexrelid, k.at";
 
 /// The triggers of a constraint of a partitioned table are those of its parts too. Roles and databases with
 /// `session_replication_role = replica` check no foreign key at all.
-const KEYS: &str = "
+const FOREIGN_KEYS_QUERY: &str = "
 SELECT o.conrelid, o.conname, n.nspname, c.relname, o.convalidated, o.confdeltype, a.attname, f.attname, o.condeferrable,
        NOT EXISTS (
          WITH RECURSIVE part(oid) AS (
@@ -94,79 +94,80 @@ WHERE o.contype = 'f'
 ORDER BY o.conrelid, o.oid, k.at";
 
 /// The tables and views that the role can see.
-pub(super) async fn read(session: &PostgresRead) -> Result<Schema, TargetError> {
-    let relations = TABLES.replace("{hides_rows}", &hides_rows("c.oid", Command::Select));
+pub(super) async fn read_schema(session: &PostgresRead) -> Result<DatabaseSchema, TargetError> {
+    let relations =
+        TABLES_QUERY.replace("{hides_rows}", &hides_rows_condition("c.oid", PolicyCommand::Select));
     // The answers travel together: one round trip, none waits for another.
     let (tables, columns, indexes, keys, backgrounds) = tokio::try_join!(
-        session.query(&relations),
-        session.query(COLUMNS),
-        session.query(INDEXES),
-        session.query(KEYS),
-        behind::read(session)
+        session.query_rows(&relations),
+        session.query_rows(COLUMNS_QUERY),
+        session.query_rows(INDEXES_QUERY),
+        session.query_rows(FOREIGN_KEYS_QUERY),
+        view_dependencies::read_dependencies(session)
     )?;
-    let mut found: Vec<(String, Table)> = tables
+    let mut found: Vec<(String, TableInfo)> = tables
         .iter()
-        .filter_map(|row| Some((text(row, 0)?.to_owned(), table(row, session.role())?)))
+        .filter_map(|row| Some((cell_text(row, 0)?.to_owned(), parse_table(row, session.role())?)))
         .collect();
-    found.sort_by_key(|(_, table)| table.search_path.unwrap_or(usize::MAX));
+    found.sort_by_key(|(_, table)| table.search_path_index.unwrap_or(usize::MAX));
     for row in &columns {
-        if let (Some(table), Some(column)) = (owner(&mut found, row), column(row)) {
+        if let (Some(table), Some(column)) = (find_owner_table(&mut found, row), parse_column(row)) {
             table.columns.push(column);
         }
     }
     for row in &indexes {
-        if let Some(table) = owner(&mut found, row) {
+        if let Some(table) = find_owner_table(&mut found, row) {
             add_index(table, row);
         }
     }
     for row in &keys {
-        if let Some(table) = owner(&mut found, row) {
-            add_key(table, row);
+        if let Some(table) = find_owner_table(&mut found, row) {
+            add_foreign_key(table, row);
         }
     }
     for (oid, table) in &mut found {
-        backgrounds.describe(oid, table);
+        backgrounds.describe_table(oid, table);
     }
-    Ok(Schema {
+    Ok(DatabaseSchema {
         dialect: Dialect::POSTGRES,
-        path_named: session.path_named,
+        has_named_search_path: session.has_named_search_path,
         tables: found.into_iter().map(|(_, table)| table).collect(),
     })
 }
 
-fn text(row: &Row, at: usize) -> Option<&str> {
+fn cell_text(row: &CatalogRow, at: usize) -> Option<&str> {
     row.get(at)?.as_deref()
 }
 
-fn flag(row: &Row, at: usize) -> bool {
-    text(row, at) == Some("t")
+fn cell_flag(row: &CatalogRow, at: usize) -> bool {
+    cell_text(row, at) == Some("t")
 }
 
-fn owner<'a>(found: &'a mut [(String, Table)], row: &Row) -> Option<&'a mut Table> {
-    let oid = text(row, 0)?;
+fn find_owner_table<'a>(found: &'a mut [(String, TableInfo)], row: &CatalogRow) -> Option<&'a mut TableInfo> {
+    let oid = cell_text(row, 0)?;
     found.iter_mut().find(|(table, _)| table == oid).map(|(_, table)| table)
 }
 
-fn table(row: &Row, role: &RoleSettings) -> Option<Table> {
-    let schema = text(row, 1)?;
-    Some(Table {
+fn parse_table(row: &CatalogRow, role: &RoleSettings) -> Option<TableInfo> {
+    let schema = cell_text(row, 1)?;
+    Some(TableInfo {
         schema: Some(schema.to_owned()),
-        name: text(row, 2)?.to_owned(),
-        kind: table_kind(text(row, 3)?),
-        search_path: role.position(schema),
-        estimated_rows: text(row, 4).and_then(|rows| rows.parse().ok()),
-        row_security: flag(row, 6),
-        rows_hidden: flag(row, 5),
-        inherited: flag(row, 7),
-        subscribed: flag(row, 8),
-        places_readable: flag(row, 11),
-        part_of: text(row, 10)
-            .map(|name| TableName { schema: text(row, 9).map(str::to_owned), name: name.to_owned() }),
-        ..Table::default()
+        name: cell_text(row, 2)?.to_owned(),
+        kind: parse_table_kind(cell_text(row, 3)?),
+        search_path_index: role.search_path_index(schema),
+        estimated_rows: cell_text(row, 4).and_then(|rows| rows.parse().ok()),
+        row_security: cell_flag(row, 6),
+        has_hidden_rows: cell_flag(row, 5),
+        has_children: cell_flag(row, 7),
+        is_subscribed: cell_flag(row, 8),
+        has_readable_positions: cell_flag(row, 11),
+        parent_table: cell_text(row, 10)
+            .map(|name| TableName { schema: cell_text(row, 9).map(str::to_owned), name: name.to_owned() }),
+        ..TableInfo::default()
     })
 }
 
-fn table_kind(relkind: &str) -> TableKind {
+fn parse_table_kind(relkind: &str) -> TableKind {
     match relkind {
         "p" => TableKind::Partitioned,
         "v" => TableKind::View,
@@ -176,8 +177,8 @@ fn table_kind(relkind: &str) -> TableKind {
     }
 }
 
-fn column(row: &Row) -> Option<Column> {
-    let kind = match text(row, 3)? {
+fn parse_column(row: &CatalogRow) -> Option<ColumnInfo> {
+    let kind = match cell_text(row, 3)? {
         "int2" | "int4" | "int8" => ColumnKind::Integer,
         "text" | "varchar" | "bpchar" | "citext" | "name" => ColumnKind::Text,
         "uuid" => ColumnKind::Uuid,
@@ -187,65 +188,69 @@ fn column(row: &Row) -> Option<Column> {
         "json" | "jsonb" => ColumnKind::Json,
         _ => ColumnKind::Other,
     };
-    Some(Column {
-        name: text(row, 1)?.to_owned(),
-        declared: text(row, 2)?.to_owned(),
+    Some(ColumnInfo {
+        name: cell_text(row, 1)?.to_owned(),
+        declared_type: cell_text(row, 2)?.to_owned(),
         kind,
-        nullable: !flag(row, 4),
-        readable: flag(row, 5),
-        equality: match text(row, 3)? {
-            "citext" => Equality::CaseBlind,
-            _ if flag(row, 7) => Equality::Collation,
-            _ if flag(row, 6) => Equality::Text,
+        nullable: !cell_flag(row, 4),
+        readable: cell_flag(row, 5),
+        equality: match cell_text(row, 3)? {
+            "citext" => Equality::CaseInsensitive,
+            _ if cell_flag(row, 7) => Equality::Collation,
+            _ if cell_flag(row, 6) => Equality::Text,
             _ => Equality::Exact,
         },
-        is_padded: text(row, 3)? == "bpchar",
-        has_many_texts: ["numeric", "float4", "float8", "interval", "jsonb"].contains(&text(row, 3)?),
-        cast: text(row, 8).map(str::to_owned),
+        is_padded: cell_text(row, 3)? == "bpchar",
+        has_many_text_forms: ["numeric", "float4", "float8", "interval", "jsonb"]
+            .contains(&cell_text(row, 3)?),
+        cast_function: cell_text(row, 8).map(str::to_owned),
     })
 }
 
 /// Whether an index tells the values of its first column apart at most as finely as the column itself does.
-fn is_exact(table: &Table, row: &Row) -> bool {
-    let (btree, default, built_in, same_collation) = (flag(row, 6), flag(row, 7), flag(row, 8), flag(row, 9));
-    let Some(column) = text(row, 5) else { return false };
+fn is_exact_index(table: &TableInfo, row: &CatalogRow) -> bool {
+    let (btree, default, built_in, same_collation) =
+        (cell_flag(row, 6), cell_flag(row, 7), cell_flag(row, 8), cell_flag(row, 9));
+    let Some(column) = cell_text(row, 5) else { return false };
     btree
-        && match table.equality(column) {
+        && match table.column_equality(column) {
             // All built-in operator classes of a type have one equality, and a collation can only make it wider.
             Equality::Exact => default || built_in,
             // Text, of which `citext` is made, has operator classes of its own, which heed case.
-            Equality::CaseBlind | Equality::SpaceBlind | Equality::Text => default && !built_in,
+            Equality::CaseInsensitive | Equality::TrailingSpaceInsensitive | Equality::Text => {
+                default && !built_in
+            }
             // Rows are spread over partitions by a collation that may be another one.
             Equality::Collation => (default || built_in) && same_collation && table.kind == TableKind::Table,
         }
 }
 
-fn add_index(table: &mut Table, row: &Row) {
-    let Some(name) = text(row, 1) else { return };
-    let exact = is_exact(table, row);
+fn add_index(table: &mut TableInfo, row: &CatalogRow) {
+    let Some(name) = cell_text(row, 1) else { return };
+    let exact = is_exact_index(table, row);
     if table.indexes.last().is_none_or(|index| index.name != name) {
-        table.indexes.push(Index {
+        table.indexes.push(IndexInfo {
             name: name.to_owned(),
             columns: Vec::new(),
-            unique: flag(row, 2),
-            primary: flag(row, 3),
-            complete: flag(row, 4),
+            unique: cell_flag(row, 2),
+            primary: cell_flag(row, 3),
+            complete: cell_flag(row, 4),
             exact,
         });
     }
-    if let (Some(index), Some(column)) = (table.indexes.last_mut(), text(row, 5)) {
+    if let (Some(index), Some(column)) = (table.indexes.last_mut(), cell_text(row, 5)) {
         index.columns.push(column.to_owned());
     }
 }
 
-fn add_key(table: &mut Table, row: &Row) {
+fn add_foreign_key(table: &mut TableInfo, row: &CatalogRow) {
     let (Some(name), Some(target), Some(from), Some(to)) =
-        (text(row, 1), text(row, 3), text(row, 6), text(row, 7))
+        (cell_text(row, 1), cell_text(row, 3), cell_text(row, 6), cell_text(row, 7))
     else {
         return;
     };
     if table.foreign_keys.last().is_none_or(|key| key.name != name) {
-        let on_delete = match text(row, 5) {
+        let on_delete = match cell_text(row, 5) {
             Some("c") => "CASCADE",
             Some("n") => "SET NULL",
             Some("d") => "SET DEFAULT",
@@ -255,12 +260,12 @@ fn add_key(table: &mut Table, row: &Row) {
         table.foreign_keys.push(ForeignKey {
             name: name.to_owned(),
             columns: Vec::new(),
-            target_schema: text(row, 2).map(str::to_owned),
+            target_schema: cell_text(row, 2).map(str::to_owned),
             target_table: target.to_owned(),
             target_columns: Vec::new(),
-            validated: flag(row, 4),
-            enabled: flag(row, 9),
-            deferrable: flag(row, 8),
+            validated: cell_flag(row, 4),
+            enabled: cell_flag(row, 9),
+            deferrable: cell_flag(row, 8),
             on_delete: on_delete.to_owned(),
         });
     }

@@ -2,31 +2,31 @@
 
 use super::{
     PostgresWrite,
-    visibility::{Command, hides_rows},
+    row_security::{PolicyCommand, hides_rows_condition},
 };
 use crate::{
-    backend::{Hidden, WriteBackend as _},
+    backend::{HiddenRows, WriteBackend as _},
     error::TargetError,
     mapping::TableName,
-    side_effects::Dependent,
-    sql::{self, Change, Dialect, Sql},
+    side_effects::CascadingTable,
+    sql::{self, Dialect, QueryBuilder, RowChange},
 };
 
 impl PostgresWrite {
-    pub(super) async fn lacks_of(
+    pub(super) async fn find_missing_privileges(
         &mut self,
-        sql: &Sql<'_>,
-        change: Change<'_>,
-        dependents: &[Dependent],
+        sql: &QueryBuilder<'_>,
+        change: RowChange<'_>,
+        dependents: &[CascadingTable],
     ) -> Result<Vec<String>, TargetError> {
-        let sessions = sql::table(&sql.mapping.sessions);
-        let quoted = sql::string(Dialect::POSTGRES, &sessions);
+        let sessions = sql::quote_table(&sql.mapping.sessions);
+        let quoted = sql::quote_string(Dialect::POSTGRES, &sessions);
         let mut needed =
             vec![(format!("has_table_privilege({quoted}, 'SELECT')"), format!("SELECT ON {sessions}"))];
         let column = match change {
-            Change::Delete => None,
-            Change::Expire(_) => Some(sql.mapping.expires.column.as_str()),
-            Change::Flag(column, _) => Some(column),
+            RowChange::Delete => None,
+            RowChange::Expire(_) => Some(sql.mapping.expires.column.as_str()),
+            RowChange::Flag(column, _) => Some(column),
         };
         match column {
             None => {
@@ -36,8 +36,8 @@ impl PostgresWrite {
                 }
                 // Rows of tables that inherit go back there.
                 for table in self.inheriting_tables(sql).await?.values() {
-                    let table = sql::table(table);
-                    let name = sql::string(Dialect::POSTGRES, &table);
+                    let table = sql::quote_table(table);
+                    let name = sql::quote_string(Dialect::POSTGRES, &table);
                     // Which of them are back is read from them.
                     for privilege in ["SELECT", "INSERT"] {
                         let held = format!("has_table_privilege({name}, '{privilege}')");
@@ -46,57 +46,63 @@ impl PostgresWrite {
                 }
             }
             Some(column) => {
-                let name = sql::string(Dialect::POSTGRES, column);
+                let name = sql::quote_string(Dialect::POSTGRES, column);
                 let held = format!("has_column_privilege({quoted}, {name}, 'UPDATE')");
-                needed.push((held, format!("UPDATE ({}) ON {sessions}", sql::identifier(column))));
+                needed.push((held, format!("UPDATE ({}) ON {sessions}", sql::quote_identifier(column))));
             }
         }
         if let Some(users) = &sql.mapping.users {
-            let table = sql::table(&users.table);
-            let (quoted, key) =
-                (sql::string(Dialect::POSTGRES, &table), sql::string(Dialect::POSTGRES, &users.key));
+            let table = sql::quote_table(&users.table);
+            let (quoted, key) = (
+                sql::quote_string(Dialect::POSTGRES, &table),
+                sql::quote_string(Dialect::POSTGRES, &users.key),
+            );
             let held = format!("has_column_privilege({quoted}, {key}, 'SELECT')");
-            needed.push((held, format!("SELECT ({}) ON {table}", sql::identifier(&users.key))));
+            needed.push((held, format!("SELECT ({}) ON {table}", sql::quote_identifier(&users.key))));
         }
-        for Dependent { name: table, .. } in dependents {
-            let name = sql::string(Dialect::POSTGRES, table);
+        for CascadingTable { sql_name: table, .. } in dependents {
+            let name = sql::quote_string(Dialect::POSTGRES, table);
             for privilege in ["SELECT", "DELETE", "INSERT"] {
                 let held = format!("has_table_privilege({name}, '{privilege}')");
                 needed.push((held, format!("{privilege} ON {table}")));
             }
         }
         let asked: Vec<&str> = needed.iter().map(|(held, _)| held.as_str()).collect();
-        let rows = self.fetch(&format!("SELECT {}", asked.join(", "))).await?;
-        let row = rows.into_iter().next().ok_or(TargetError::Lost)?;
+        let rows = self.fetch_rows(&format!("SELECT {}", asked.join(", "))).await?;
+        let row = rows.into_iter().next().ok_or(TargetError::ConnectionLost)?;
         let lacking = needed.into_iter().zip(row).filter(|(_, held)| held.as_deref() != Some("t"));
         Ok(lacking.map(|((_, what), _)| what).collect())
     }
 
-    pub(super) async fn hidden_of(
+    pub(super) async fn find_hidden_tables(
         &mut self,
-        sql: &Sql<'_>,
-        change: Change<'_>,
-        dependents: &[Dependent],
-    ) -> Result<Hidden, TargetError> {
-        let commands: &[Command] = match change {
+        sql: &QueryBuilder<'_>,
+        change: RowChange<'_>,
+        dependents: &[CascadingTable],
+    ) -> Result<HiddenRows, TargetError> {
+        let commands: &[PolicyCommand] = match change {
             // What is removed may have to be put back.
-            Change::Delete => &[Command::Select, Command::Delete, Command::Insert],
-            Change::Expire(_) | Change::Flag(..) => &[Command::Select, Command::Update],
+            RowChange::Delete => &[PolicyCommand::Select, PolicyCommand::Delete, PolicyCommand::Insert],
+            RowChange::Expire(_) | RowChange::Flag(..) => &[PolicyCommand::Select, PolicyCommand::Update],
         };
-        let hides = |name: &TableName, commands: &[Command]| {
-            let oid = format!("{}::regclass", sql::string(Dialect::POSTGRES, &sql::table(name)));
-            commands.iter().map(|command| hides_rows(&oid, *command)).collect::<Vec<_>>().join(" OR ")
+        let hides = |name: &TableName, commands: &[PolicyCommand]| {
+            let oid = format!("{}::regclass", sql::quote_string(Dialect::POSTGRES, &sql::quote_table(name)));
+            commands
+                .iter()
+                .map(|command| hides_rows_condition(&oid, *command))
+                .collect::<Vec<_>>()
+                .join(" OR ")
         };
         let sessions = hides(&sql.mapping.sessions, commands);
         let users = sql.mapping.users.as_ref();
-        let users = users.map_or("false".into(), |users| hides(&users.table, &[Command::Select]));
+        let users = users.map_or("false".into(), |users| hides(&users.table, &[PolicyCommand::Select]));
         let mut asked = vec![sessions, users];
         asked.extend(dependents.iter().map(|dependent| hides(&dependent.table, commands)));
-        let rows = self.fetch(&format!("SELECT {}", asked.join(", "))).await?;
-        let row = rows.first().ok_or(TargetError::Lost)?;
+        let rows = self.fetch_rows(&format!("SELECT {}", asked.join(", "))).await?;
+        let row = rows.first().ok_or(TargetError::ConnectionLost)?;
         let flag = |at: usize| row.get(at).and_then(Option::as_deref) == Some("t");
         let named = dependents.iter().zip(2..).filter(|(_, at)| flag(*at));
-        let dependents = named.map(|(dependent, _)| dependent.name.clone()).collect();
-        Ok(Hidden { sessions: flag(0), users: flag(1), dependents })
+        let dependents = named.map(|(dependent, _)| dependent.sql_name.clone()).collect();
+        Ok(HiddenRows { sessions: flag(0), users: flag(1), dependents })
     }
 }

@@ -3,35 +3,34 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use jiff::SignedDuration;
-use pg_link::{Connection, Dsn};
+use pg_link::{Dsn, PgConnection};
 use sessionwatch_core::{
-    instant::Instant,
     snapshot::{SessionSnapshot, SnapshotOptions},
+    timestamp::UtcTimestamp,
 };
 use tokio_postgres::SimpleQueryMessage;
 
 use super::{
-    CAPABILITIES, RowTaker, catalog, databases, query_error,
-    read_transaction::{PostgresRead, first_number},
-    row_ids, scan, server_info, side_effects,
+    CopyRowSink, POSTGRES_CAPABILITIES, catalog, classify_query_error, copy_decoder, databases_query,
+    read_transaction::{PostgresRead, first_number_query},
+    row_id_sequence, server_info, side_effects,
 };
 use crate::{
     backend::{
-        CustomValue, IdleBackend, NamedDatabase, PAGE, Pages, ReadBackend, ReadOptions, RowIdSequence,
-        RowNames, ServerInfo,
+        BufferedRows, CustomValue, IdleBackend, NamedDatabase, ROWS_PER_PAGE, ReadBackend, ReadOptions,
+        RowIdSequence, RowKeySupport, ServerInfo,
     },
     capabilities::Capabilities,
     cells::TextRow,
     error::TargetError,
-    limits::Limits,
+    limits::TimeLimits,
     mapping::TableName,
     scan_progress::ScanProgress,
-    side_effects::Catalog,
+    side_effects::SideEffectCatalog,
     sql::{
-        Addressing, Dialect, Sql,
-        schema::Schema,
-        string,
-        tables::{Table, TableKind},
+        Dialect, QueryBuilder, RowKeyKind, quote_string,
+        schema::DatabaseSchema,
+        tables::{TableInfo, TableKind},
     },
 };
 
@@ -40,28 +39,32 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A connection between two transactions.
 #[derive(Debug)]
-pub struct PostgresIdle(Box<Connection<RowTaker>>);
+pub struct IdlePostgres(Box<PgConnection<CopyRowSink>>);
 
 impl ReadBackend for PostgresRead {
     type Address = Dsn;
-    type Idle = PostgresIdle;
+    type Idle = IdlePostgres;
 
     async fn open(dsn: &Dsn, options: ReadOptions) -> Result<Self, TargetError> {
-        let connection = Connection::open(dsn).await?;
+        let connection = PgConnection::open(dsn).await?;
         if !connection.is_encrypted() {
             refuse_pglite(&connection).await?;
         }
-        Self::begin(connection, dsn, options.limits, options.deep).await
+        Self::begin_read(connection, dsn, options.limits, options.ignore_constraints).await
     }
 
-    async fn resume(idle: PostgresIdle, dsn: &Dsn, limits: Limits) -> Result<Self, TargetError> {
-        Self::begin(*idle.0, dsn, limits, false).await
+    async fn resume_connection(
+        idle: IdlePostgres,
+        dsn: &Dsn,
+        limits: TimeLimits,
+    ) -> Result<Self, TargetError> {
+        Self::begin_read(*idle.0, dsn, limits, false).await
     }
 
-    async fn rest(self) -> Option<PostgresIdle> {
+    async fn release(self) -> Option<IdlePostgres> {
         let ended =
             tokio::time::timeout(CLOSE_TIMEOUT, self.connection.client().batch_execute("ROLLBACK")).await;
-        matches!(ended, Ok(Ok(()))).then(|| PostgresIdle(Box::new(self.connection)))
+        matches!(ended, Ok(Ok(()))).then(|| IdlePostgres(Box::new(self.connection)))
     }
 
     async fn close(self) {
@@ -73,135 +76,153 @@ impl ReadBackend for PostgresRead {
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, ending).await;
     }
 
-    async fn abandon(mut self) {
+    async fn cancel_and_close(mut self) {
         // A server that cannot be asked notices by itself that nobody listens any more.
-        let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.connection.cancel()).await;
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.connection.cancel_query()).await;
         // Closing waits for the query to end: a pooler that still passes a request to cancel on should find it there.
         self.close().await;
     }
 
     fn capabilities(&self) -> &'static Capabilities {
-        &CAPABILITIES
+        &POSTGRES_CAPABILITIES
     }
 
-    fn report_to(&mut self, progress: Option<ScanProgress>) {
+    fn set_progress(&mut self, progress: Option<ScanProgress>) {
         self.progress = progress;
     }
 
-    fn superuser(&self) -> Option<&str> {
-        self.role.superuser.then_some(self.role.name.as_str())
+    fn superuser_role(&self) -> Option<&str> {
+        self.role.is_superuser.then_some(self.role.name.as_str())
     }
 
-    fn questions(&self) -> u32 {
-        self.questions.load(Ordering::Relaxed)
+    fn query_count(&self) -> u32 {
+        self.query_count.load(Ordering::Relaxed)
     }
 
-    async fn now(&self) -> Result<Instant, TargetError> {
-        let rows = self.query("SELECT (EXTRACT(EPOCH FROM now()) * 1000000)::bigint").await?;
+    async fn server_time(&self) -> Result<UtcTimestamp, TargetError> {
+        let rows = self.query_rows("SELECT (EXTRACT(EPOCH FROM now()) * 1000000)::bigint").await?;
         let micros = rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok());
-        micros.and_then(Instant::from_micros).ok_or_else(|| TargetError::Query("clock".into()))
+        micros.and_then(UtcTimestamp::from_micros).ok_or_else(|| TargetError::Query("clock".into()))
     }
 
-    async fn position(&self) -> Result<Option<u64>, TargetError> {
+    async fn replication_position(&self) -> Result<Option<u64>, TargetError> {
         let query = "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()\n\
              ELSE pg_current_wal_insert_lsn() END - '0/0'::pg_lsn";
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bytes, far below 2^53")]
-        Ok(self.told(query).await?.map(|position| position as u64))
+        Ok(self.query_optional_number(query).await?.map(|position| position as u64))
     }
 
-    async fn lag(&self) -> Result<Option<SignedDuration>, TargetError> {
+    async fn replica_lag(&self) -> Result<Option<SignedDuration>, TargetError> {
         let query = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN NULL\n\
              WHEN pg_last_wal_receive_lsn() <= pg_last_wal_replay_lsn() AND EXISTS (SELECT 1 FROM pg_stat_wal_receiver) THEN 0\n\
              ELSE EXTRACT(EPOCH FROM clock_timestamp() - pg_last_xact_replay_timestamp()) * 1000000 END";
         #[expect(clippy::cast_possible_truncation, reason = "microseconds, far below 2^53")]
-        Ok(self.told(query).await?.map(|lag| SignedDuration::from_micros(lag as i64)))
+        Ok(self.query_optional_number(query).await?.map(|lag| SignedDuration::from_micros(lag as i64)))
     }
 
-    async fn describe(&self) -> Result<Schema, TargetError> {
-        catalog::read(self).await
+    async fn describe_schema(&self) -> Result<DatabaseSchema, TargetError> {
+        catalog::read_schema(self).await
     }
 
-    async fn fetch(&self, sql: &str) -> Result<Vec<TextRow>, TargetError> {
-        self.query(sql).await
+    async fn fetch_rows(&self, sql: &str) -> Result<Vec<TextRow>, TargetError> {
+        self.query_rows(sql).await
     }
 
-    async fn attempt(&self, sql: &str) -> Result<Option<u64>, TargetError> {
-        self.query("SAVEPOINT attempt").await?;
-        let rows = self.query(sql).await;
-        self.query("ROLLBACK TO SAVEPOINT attempt").await?;
+    async fn try_fetch_number(&self, sql: &str) -> Result<Option<u64>, TargetError> {
+        self.query_rows("SAVEPOINT attempt").await?;
+        let rows = self.query_rows(sql).await;
+        self.query_rows("ROLLBACK TO SAVEPOINT attempt").await?;
         match rows {
-            Err(TargetError::Lost) => Err(TargetError::Lost),
+            Err(TargetError::ConnectionLost) => Err(TargetError::ConnectionLost),
             Err(_) => Ok(None),
             Ok(rows) => Ok(rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok())),
         }
     }
 
-    async fn pages(&self, sql: &str) -> Result<Pages, TargetError> {
-        self.query(&format!("DECLARE pages NO SCROLL CURSOR FOR {sql}")).await?;
-        Ok(Pages::default())
+    async fn open_cursor(&self, sql: &str) -> Result<BufferedRows, TargetError> {
+        self.query_rows(&format!("DECLARE pages NO SCROLL CURSOR FOR {sql}")).await?;
+        Ok(BufferedRows::default())
     }
 
-    async fn next_page(&self, _: &mut Pages) -> Result<Vec<TextRow>, TargetError> {
-        let rows = self.query(&format!("FETCH {PAGE} FROM pages")).await?;
+    async fn next_page(&self, _: &mut BufferedRows) -> Result<Vec<TextRow>, TargetError> {
+        let rows = self.query_rows(&format!("FETCH {ROWS_PER_PAGE} FROM pages")).await?;
         if rows.is_empty() {
-            self.query("CLOSE pages").await?;
+            self.query_rows("CLOSE pages").await?;
         }
         Ok(rows)
     }
 
-    async fn scan(&self, sql: &Sql<'_>, options: SnapshotOptions) -> Result<SessionSnapshot, TargetError> {
-        self.questions.fetch_add(1, Ordering::Relaxed);
+    async fn scan_sessions(
+        &self,
+        sql: &QueryBuilder<'_>,
+        options: SnapshotOptions,
+    ) -> Result<SessionSnapshot, TargetError> {
+        self.query_count.fetch_add(1, Ordering::Relaxed);
         let progress = self.progress.as_ref();
-        let source =
-            scan::Source { client: self.connection.client(), rows: self.connection.rows(), progress };
-        scan::run(source, sql, options).await
+        let source = copy_decoder::CopySource {
+            client: self.connection.client(),
+            sink_slot: self.connection.row_sink_slot(),
+            progress,
+        };
+        copy_decoder::scan_sessions(source, sql, options).await
     }
 
-    async fn custom_value(
+    async fn fetch_custom_value(
         &self,
         sql: &str,
         value: CustomValue,
         max_rows: u64,
     ) -> Result<Option<f64>, TargetError> {
         let whole = match value {
-            CustomValue::Rows => format!(
+            CustomValue::RowCount => format!(
                 "SELECT pg_catalog.count(*)::pg_catalog.float8 FROM (SELECT 1 FROM (\n{sql}\n) AS query LIMIT {max_rows}) AS counted"
             ),
-            CustomValue::First => first_number(sql),
+            CustomValue::FirstNumber => first_number_query(sql),
         };
-        let path = string(Dialect::POSTGRES, &self.role.search_path);
-        self.guarded(&format!("SELECT pg_catalog.set_config('search_path', {path}, true)"), &whole).await
+        let path = quote_string(Dialect::POSTGRES, &self.role.search_path);
+        self.query_number_guarded(
+            &format!("SELECT pg_catalog.set_config('search_path', {path}, true)"),
+            &whole,
+        )
+        .await
     }
 
-    async fn row_names(&self, sessions: &TableName, found: Option<&Table>) -> Result<RowNames, TargetError> {
+    async fn find_row_key(
+        &self,
+        sessions: &TableName,
+        found: Option<&TableInfo>,
+    ) -> Result<RowKeySupport, TargetError> {
         // Views have no places. Plans of what is no table are refused.
         match found.map(|table| table.kind) {
-            Some(TableKind::Table | TableKind::Partitioned) => self.row_names_of_table(sessions).await,
+            Some(TableKind::Table | TableKind::Partitioned) => self.find_table_row_key(sessions).await,
             Some(TableKind::View | TableKind::MaterializedView | TableKind::Foreign) | None => {
-                Ok(RowNames::By(Addressing::Id))
+                Ok(RowKeySupport::Unique(RowKeyKind::Id))
             }
         }
     }
 
-    async fn side_effects(&self) -> Result<Catalog, TargetError> {
-        side_effects::read(async |query| self.query(query).await).await
+    async fn read_side_effects(&self) -> Result<SideEffectCatalog, TargetError> {
+        side_effects::read_catalog(async |query| self.query_rows(query).await).await
     }
 
-    async fn server_info(&self, sessions: &TableName) -> Result<ServerInfo, TargetError> {
-        server_info::read(self, sessions).await
+    async fn fetch_server_info(&self, sessions: &TableName) -> Result<ServerInfo, TargetError> {
+        server_info::read_server_info(self, sessions).await
     }
 
-    async fn row_id_sequence(&self, sql: &Sql<'_>) -> Result<Option<RowIdSequence>, TargetError> {
-        row_ids::read(self, sql).await
+    async fn find_row_id_sequence(
+        &self,
+        sql: &QueryBuilder<'_>,
+    ) -> Result<Option<RowIdSequence>, TargetError> {
+        row_id_sequence::read_sequence(self, sql).await
     }
 
-    async fn databases(&self, prefix: &str) -> Result<Vec<NamedDatabase>, TargetError> {
-        let rows = self.query(&databases(prefix)).await?;
-        Ok(rows.into_iter().filter_map(NamedDatabase::read).collect())
+    async fn list_databases(&self, prefix: &str) -> Result<Vec<NamedDatabase>, TargetError> {
+        let rows = self.query_rows(&databases_query(prefix)).await?;
+        Ok(rows.into_iter().filter_map(NamedDatabase::from_row).collect())
     }
 }
 
-impl IdleBackend for PostgresIdle {
+impl IdleBackend for IdlePostgres {
     async fn close(self) {
         // A server that does not answer notices by itself that nobody is there any more.
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.0.close()).await;
@@ -210,9 +231,9 @@ impl IdleBackend for PostgresIdle {
 
 /// Refuses PGlite, where all connections share one transaction: what an application writes while it is read here fails, and
 /// `prisma dev` ends over that. It encrypts nothing, so only servers that are near have to be asked.
-async fn refuse_pglite(connection: &Connection<RowTaker>) -> Result<(), TargetError> {
+async fn refuse_pglite(connection: &PgConnection<CopyRowSink>) -> Result<(), TargetError> {
     let messages = connection.client().simple_query("SELECT pg_catalog.version()").await;
-    let messages = messages.map_err(|error| query_error(&error))?;
+    let messages = messages.map_err(|error| classify_query_error(&error))?;
     let version = messages.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => row.get(0),
         _ => None,
@@ -243,25 +264,30 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_that_is_larger_than_any_use_for_it_is_refused() {
-        let database = testkit::empty();
-        let limits = Limits { timeout: Duration::from_secs(60), lock_timeout: Duration::from_secs(2) };
+        let database = testkit::empty_database();
+        let limits = TimeLimits { timeout: Duration::from_secs(60), lock_timeout: Duration::from_secs(2) };
         for url in database.urls("postgres") {
             let dsn = Dsn::parse(&url).unwrap();
-            let open = || PostgresRead::open(&dsn, ReadOptions { limits, deep: false, key: 1 });
+            let open = || {
+                PostgresRead::open(
+                    &dsn,
+                    ReadOptions { limits, ignore_constraints: false, fingerprint_key: 1 },
+                )
+            };
             // Many rows, and wide ones.
             for query in [
                 "SELECT n FROM generate_series(1, 100000000) AS n",
                 "SELECT repeat('x', 10000000) FROM generate_series(1, 100)",
             ] {
                 let session = open().await.unwrap();
-                let answer = session.query(query).await;
+                let answer = session.query_rows(query).await;
                 assert!(matches!(answer, Err(TargetError::AnswerTooLarge(64))), "{query}");
-                session.abandon().await;
+                session.cancel_and_close().await;
             }
             // What has its use comes whole.
             let session = open().await.unwrap();
             let rows =
-                session.query("SELECT repeat('x', 1000) FROM generate_series(1, 20000)").await.unwrap();
+                session.query_rows("SELECT repeat('x', 1000) FROM generate_series(1, 20000)").await.unwrap();
             assert_eq!(rows.len(), 20_000);
             session.close().await;
         }

@@ -2,35 +2,35 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use pg_link::{Connection, Dsn};
+use pg_link::{Dsn, PgConnection};
 
 use super::{
-    RowTaker, explain, fetch, query_error,
+    CopyRowSink, classify_query_error, explain_overflow, fetch_rows,
     search_path::{self, RoleSettings},
 };
 use crate::{
-    cells::TextRow, error::TargetError, limits::Limits, scan_progress::ScanProgress, sql::without_values,
+    cells::TextRow, error::TargetError, limits::TimeLimits, scan_progress::ScanProgress, sql::redact_literals,
 };
 
 /// A connection inside its read-only transaction.
 #[derive(Debug)]
 pub struct PostgresRead {
-    pub(super) connection: Connection<RowTaker>,
+    pub(super) connection: PgConnection<CopyRowSink>,
     pub(super) role: Box<RoleSettings>,
     /// The address names the schemas that are meant.
-    pub(super) path_named: bool,
+    pub(super) has_named_search_path: bool,
     /// Questions that were sent, each a round trip.
-    pub(super) questions: AtomicU32,
+    pub(super) query_count: AtomicU32,
     pub(super) progress: Option<ScanProgress>,
 }
 
 impl PostgresRead {
     /// Begins the transaction, with its limits and what the address says inside it.
-    pub(super) async fn begin(
-        connection: Connection<RowTaker>,
+    pub(super) async fn begin_read(
+        connection: PgConnection<CopyRowSink>,
         dsn: &Dsn,
-        limits: Limits,
-        deep: bool,
+        limits: TimeLimits,
+        ignore_constraints: bool,
     ) -> Result<Self, TargetError> {
         // A server that waits for its client to take in an answer heeds no other limit than that of TCP.
         let mut opening = format!(
@@ -42,23 +42,23 @@ impl PostgresRead {
              CASE WHEN current_setting('tcp_user_timeout', true) IS NOT NULL\n\
              THEN set_config('tcp_user_timeout', '{0}', true) END",
             limits.timeout.as_millis(),
-            search_path::opening(&dsn.search_path),
+            search_path::read_role_settings_statements(&dsn.search_path),
             lock = limits.lock_timeout.as_millis(),
         );
-        if deep {
+        if ignore_constraints {
             opening.push_str(
                 ";\nSET LOCAL enable_indexscan = off;\nSET LOCAL enable_indexonlyscan = off;\nSET LOCAL enable_bitmapscan = off",
             );
         }
-        let rows = fetch(connection.client(), &opening).await?;
-        let role = rows.first().and_then(|row| RoleSettings::read(row));
+        let rows = fetch_rows(connection.client(), &opening).await?;
+        let role = rows.first().and_then(|row| RoleSettings::from_row(row));
         let role = role.ok_or_else(|| TargetError::Query("role settings".into()))?;
-        role.require(&dsn.search_path)?;
+        role.require_schemas(&dsn.search_path)?;
         Ok(Self {
             connection,
             role: Box::new(role),
-            path_named: !dsn.search_path.is_empty(),
-            questions: AtomicU32::new(0),
+            has_named_search_path: !dsn.search_path.is_empty(),
+            query_count: AtomicU32::new(0),
             progress: None,
         })
     }
@@ -70,9 +70,9 @@ impl PostgresRead {
     }
 
     /// A number that not every server tells.
-    pub(super) async fn told(&self, query: &str) -> Result<Option<f64>, TargetError> {
-        match self.guarded("", &first_number(query)).await {
-            Err(TargetError::Lost) => Err(TargetError::Lost),
+    pub(super) async fn query_optional_number(&self, query: &str) -> Result<Option<f64>, TargetError> {
+        match self.query_number_guarded("", &first_number_query(query)).await {
+            Err(TargetError::ConnectionLost) => Err(TargetError::ConnectionLost),
             told => Ok(told.ok().flatten()),
         }
     }
@@ -82,19 +82,25 @@ impl PostgresRead {
     /// # Errors
     ///
     /// If the query fails.
-    pub(super) async fn query(&self, sql: &str) -> Result<Vec<TextRow>, TargetError> {
-        tracing::debug!("query: {}", without_values(sql));
-        self.questions.fetch_add(1, Ordering::Relaxed);
-        fetch(self.connection.client(), sql).await.map_err(|error| explain(self.connection.rows(), error))
+    pub(super) async fn query_rows(&self, sql: &str) -> Result<Vec<TextRow>, TargetError> {
+        tracing::debug!("query: {}", redact_literals(sql));
+        self.query_count.fetch_add(1, Ordering::Relaxed);
+        fetch_rows(self.connection.client(), sql)
+            .await
+            .map_err(|error| explain_overflow(self.connection.row_sink_slot(), error))
     }
 
     /// The number that a query gives, after another statement.
     ///
     /// The extended protocol takes one statement only, so the query cannot leave the read-only transaction; a savepoint
     /// keeps that usable if the query fails, and undoes what the statements set.
-    pub(super) async fn guarded(&self, before: &str, query: &str) -> Result<Option<f64>, TargetError> {
+    pub(super) async fn query_number_guarded(
+        &self,
+        before: &str,
+        query: &str,
+    ) -> Result<Option<f64>, TargetError> {
         let client = self.connection.client();
-        tracing::debug!("query: {}", without_values(query));
+        tracing::debug!("query: {}", redact_literals(query));
         let guarded = async {
             client.batch_execute(&format!("SAVEPOINT custom;\n{before}")).await?;
             let rows = client.query_typed(query, &[]).await;
@@ -102,7 +108,9 @@ impl PostgresRead {
             let first = rows?.into_iter().next();
             first.map_or(Ok(None), |row| row.try_get::<_, Option<f64>>(0))
         };
-        guarded.await.map_err(|error| explain(self.connection.rows(), query_error(&error)))
+        guarded
+            .await
+            .map_err(|error| explain_overflow(self.connection.row_sink_slot(), classify_query_error(&error)))
     }
 
     /// Whether the connection is more than a local socket.
@@ -119,6 +127,6 @@ impl PostgresRead {
 }
 
 /// The query for the first column of the first row of another, as a number.
-pub(super) fn first_number(query: &str) -> String {
+pub(super) fn first_number_query(query: &str) -> String {
     format!("SELECT query.first::pg_catalog.float8 FROM (\n{query}\n) AS query(first) LIMIT 1")
 }

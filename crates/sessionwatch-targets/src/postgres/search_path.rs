@@ -1,31 +1,31 @@
 //! The search path of a target: learned when a transaction begins, and taken out of the way of our own SQL.
 //!
 //! Whoever may create objects in a schema on the path can make functions and operators that fit better than those of
-//! `pg_catalog`, and our role would execute them. So everything that stands before [`SAFE`] is qualified.
+//! `pg_catalog`, and our role would execute them. So everything that stands before [`SET_SAFE_SEARCH_PATH`] is qualified.
 
 use crate::{
     error::TargetError,
-    sql::{identifier, schema::missing_schema},
+    sql::{quote_identifier, schema::missing_schema_message},
 };
 
 /// Sets the path of the transaction to the built-in objects; temporary ones come last.
-pub(super) const SAFE: &str = "SET LOCAL search_path = pg_catalog, pg_temp";
+pub(super) const SET_SAFE_SEARCH_PATH: &str = "SET LOCAL search_path = pg_catalog, pg_temp";
 
 /// Keeps the path of the role for as long as the transaction lasts.
-const KEEP: &str = "SELECT pg_catalog.set_config('sessionwatch.search_path', pg_catalog.current_setting('search_path'), true)";
+const SAVE_ROLE_SEARCH_PATH: &str = "SELECT pg_catalog.set_config('sessionwatch.search_path', pg_catalog.current_setting('search_path'), true)";
 
 /// Sets the path to that of the role again, for what the table executes when a transaction ends.
-pub(super) const OF_ROLE: &str = "SELECT pg_catalog.set_config('search_path', \
+pub(super) const RESTORE_ROLE_SEARCH_PATH: &str = "SELECT pg_catalog.set_config('search_path', \
      pg_catalog.current_setting('sessionwatch.search_path', true), true)";
 
-/// The statements that keep the path of a role that changes rows, or that which the address names, and then set [`SAFE`].
-pub(super) fn keeping(named: &[String]) -> String {
-    format!("{}{KEEP};\n{SAFE}", setting(named))
+/// The statements that keep the path of a role that changes rows, or that which the address names, and then set [`SET_SAFE_SEARCH_PATH`].
+pub(super) fn save_search_path_statements(named_schemas: &[String]) -> String {
+    format!("{}{SAVE_ROLE_SEARCH_PATH};\n{SET_SAFE_SEARCH_PATH}", set_search_path_statement(named_schemas))
 }
 
 /// Sets the path to the schemas that an address names, if any.
-fn setting(named: &[String]) -> String {
-    let list: Vec<String> = named.iter().map(|schema| identifier(schema)).collect();
+fn set_search_path_statement(named_schemas: &[String]) -> String {
+    let list: Vec<String> = named_schemas.iter().map(|schema| quote_identifier(schema)).collect();
     if list.is_empty() { String::new() } else { format!("SET LOCAL search_path = {};\n", list.join(", ")) }
 }
 
@@ -35,40 +35,40 @@ pub(super) struct RoleSettings {
     /// The name of the role.
     pub(super) name: String,
     /// The role is a superuser.
-    pub(super) superuser: bool,
+    pub(super) is_superuser: bool,
     /// The value of the setting `search_path`.
     pub(super) search_path: String,
     /// The schemas on it that exist and that the role may use, in order.
     pub(super) schemas: Vec<String>,
     /// Every schema of the database, where the address names some.
-    existing: Vec<String>,
+    existing_schemas: Vec<String>,
 }
 
-/// The statements that tell the path, one row, and then set [`SAFE`]; schemas that the address names take the place of the
+/// The statements that tell the path, one row, and then set [`SET_SAFE_SEARCH_PATH`]; schemas that the address names take the place of the
 /// role's own path.
-pub(super) fn opening(named: &[String]) -> String {
+pub(super) fn read_role_settings_statements(named: &[String]) -> String {
     let all = if named.is_empty() {
         "NULL"
     } else {
         "(SELECT pg_catalog.json_agg(n.nspname) FROM pg_catalog.pg_namespace AS n)"
     };
-    let named = setting(named);
+    let named = set_search_path_statement(named);
     format!(
         "{named}SELECT pg_catalog.current_setting('search_path'), pg_catalog.array_to_json(pg_catalog.current_schemas(false)),\n  \
-         pg_catalog.current_setting('is_superuser'), current_user, {all};\n{SAFE}"
+         pg_catalog.current_setting('is_superuser'), current_user, {all};\n{SET_SAFE_SEARCH_PATH}"
     )
 }
 
 impl RoleSettings {
-    /// Reads the row of [`opening`].
-    pub(super) fn read(row: &[Option<String>]) -> Option<Self> {
+    /// Reads the row of [`read_role_settings_statements`].
+    pub(super) fn from_row(row: &[Option<String>]) -> Option<Self> {
         let [Some(search_path), Some(schemas), Some(superuser), Some(name), all] = row else { return None };
         Some(Self {
             name: name.clone(),
-            superuser: superuser == "on",
+            is_superuser: superuser == "on",
             search_path: search_path.clone(),
             schemas: serde_json::from_str(schemas).ok()?,
-            existing: all.as_deref().map_or(Some(vec![]), |all| serde_json::from_str(all).ok())?,
+            existing_schemas: all.as_deref().map_or(Some(vec![]), |all| serde_json::from_str(all).ok())?,
         })
     }
 
@@ -77,23 +77,24 @@ impl RoleSettings {
     /// # Errors
     ///
     /// If one is missing, or the role may not use it.
-    pub(super) fn require(&self, named: &[String]) -> Result<(), TargetError> {
+    pub(super) fn require_schemas(&self, named_schemas: &[String]) -> Result<(), TargetError> {
         // Those two need not be there: a schema of the role, and that of temporary tables.
         let optional = ["$user", "pg_temp"];
-        let missing =
-            |schema: &&String| !optional.contains(&schema.as_str()) && self.position(schema).is_none();
-        let Some(schema) = named.iter().find(missing) else { return Ok(()) };
-        if self.existing.contains(schema) {
+        let missing = |schema: &&String| {
+            !optional.contains(&schema.as_str()) && self.search_path_index(schema).is_none()
+        };
+        let Some(schema) = named_schemas.iter().find(missing) else { return Ok(()) };
+        if self.existing_schemas.contains(schema) {
             return Err(TargetError::SchemaRefused(schema.clone()));
         }
         let system = |name: &&str| !name.starts_with("pg_") && *name != "information_schema";
-        let mut others: Vec<&str> = self.existing.iter().map(String::as_str).filter(system).collect();
+        let mut others: Vec<&str> = self.existing_schemas.iter().map(String::as_str).filter(system).collect();
         others.sort_unstable();
-        Err(TargetError::NoSchema(missing_schema(schema, &others)))
+        Err(TargetError::NoSchema(missing_schema_message(schema, &others)))
     }
 
     /// Where a schema stands on the path; nothing if it is not on it.
-    pub(super) fn position(&self, schema: &str) -> Option<usize> {
+    pub(super) fn search_path_index(&self, schema: &str) -> Option<usize> {
         self.schemas.iter().position(|other| other == schema)
     }
 }
@@ -112,23 +113,23 @@ mod tests {
             r#"["say","public","pg_toast","shy"]"#,
         ]
         .map(|text| Some(text.to_owned()));
-        let role = RoleSettings::read(&row).unwrap();
-        assert_eq!((role.position("say \"hi\""), role.position("a")), (Some(1), None));
-        assert_eq!((role.search_path.as_str(), role.superuser), ("\"$user\", public", false));
-        assert_eq!(RoleSettings::read(&[Some("x".into()), None, None, None, None]), None);
-        let require = |schema: &str| role.require(&[schema.to_owned()]).unwrap_err().to_string();
+        let role = RoleSettings::from_row(&row).unwrap();
+        assert_eq!((role.search_path_index("say \"hi\""), role.search_path_index("a")), (Some(1), None));
+        assert_eq!((role.search_path.as_str(), role.is_superuser), ("\"$user\", public", false));
+        assert_eq!(RoleSettings::from_row(&[Some("x".into()), None, None, None, None]), None);
+        let require = |schema: &str| role.require_schemas(&[schema.to_owned()]).unwrap_err().to_string();
         assert_eq!(
             require("publik"),
             "there is no schema `publik`; did you mean `public`? (schemas: `public`, `say`, `shy`)"
         );
         assert_eq!(require("shy"), "the role may not use schema `shy`");
-        assert!(role.require(&["$user".into(), "a,b".into()]).is_ok());
+        assert!(role.require_schemas(&["$user".into(), "a,b".into()]).is_ok());
     }
 
     #[test]
     fn whatever_stands_before_the_safe_path_is_qualified() {
-        let opening = opening(&["a\"b".into(), "c".into()]);
-        let (before, _) = opening.split_once(SAFE).unwrap();
+        let opening = read_role_settings_statements(&["a\"b".into(), "c".into()]);
+        let (before, _) = opening.split_once(SET_SAFE_SEARCH_PATH).unwrap();
         let calls = before.matches('(').count() - before.matches("(SELECT").count();
         assert_eq!(calls + 1, before.matches("pg_catalog.").count(), "{before}");
         assert!(before.starts_with("SET LOCAL search_path = \"a\"\"b\", \"c\";"), "{before}");

@@ -2,7 +2,7 @@
 
 use super::PostgresRead;
 use crate::{
-    backend::{Role, ServerInfo, Shadower},
+    backend::{DatabaseRole, SchemaCreator, ServerInfo},
     cells::TextRow,
     error::TargetError,
     mapping::TableName,
@@ -10,13 +10,17 @@ use crate::{
 };
 
 /// A list of schemas in SQL, which no schema is in where it is empty.
-fn schemas(names: &[String]) -> String {
-    let quoted: Vec<String> = names.iter().map(|name| sql::string(Dialect::POSTGRES, name)).collect();
+fn quote_schema_list(names: &[String]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| sql::quote_string(Dialect::POSTGRES, name)).collect();
     if quoted.is_empty() { "NULL".into() } else { quoted.join(", ") }
 }
 
 /// Who may create objects in these schemas, and owns neither schema nor table, nor is a superuser.
-async fn shadowers(session: &PostgresRead, schemas: &str, table: &str) -> Result<Vec<Shadower>, TargetError> {
+async fn find_schema_creators(
+    session: &PostgresRead,
+    schemas: &str,
+    table: &str,
+) -> Result<Vec<SchemaCreator>, TargetError> {
     let query = format!(
         "SELECT CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE r.rolname END, n.nspname\n\
          FROM pg_catalog.pg_namespace AS n CROSS JOIN LATERAL aclexplode(n.nspacl) AS a\n\
@@ -27,14 +31,17 @@ async fn shadowers(session: &PostgresRead, schemas: &str, table: &str) -> Result
     );
     let read = |row: TextRow| {
         let mut cells = row.into_iter();
-        Some(Shadower { role: cells.next()??, schema: cells.next()?? })
+        Some(SchemaCreator { role: cells.next()??, schema: cells.next()?? })
     };
-    Ok(session.query(&query).await?.into_iter().filter_map(read).collect())
+    Ok(session.query_rows(&query).await?.into_iter().filter_map(read).collect())
 }
 
-pub(super) async fn read(session: &PostgresRead, sessions: &TableName) -> Result<ServerInfo, TargetError> {
-    let table = sql::string(Dialect::POSTGRES, &sql::table(sessions));
-    let schemas = schemas(&session.role().schemas);
+pub(super) async fn read_server_info(
+    session: &PostgresRead,
+    sessions: &TableName,
+) -> Result<ServerInfo, TargetError> {
+    let table = sql::quote_string(Dialect::POSTGRES, &sql::quote_table(sessions));
+    let schemas = quote_schema_list(&session.role().schemas);
     let query = format!(
         "SELECT current_setting('server_version'), current_setting('TimeZone'), pg_is_in_recovery(), current_user,\n  \
          (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user),\n  \
@@ -43,17 +50,22 @@ pub(super) async fn read(session: &PostgresRead, sessions: &TableName) -> Result
          SELECT 1 FROM pg_catalog.pg_namespace AS n WHERE n.nspname IN ({schemas}) AND has_schema_privilege(n.oid, 'CREATE'))\n\
          FROM pg_catalog.pg_class AS c WHERE c.oid = {table}::regclass"
     );
-    let rows = session.query(&query).await?;
-    let row = rows.into_iter().next().ok_or(TargetError::Lost)?;
+    let rows = session.query_rows(&query).await?;
+    let row = rows.into_iter().next().ok_or(TargetError::ConnectionLost)?;
     let text = |at: usize| row.get(at).cloned().flatten().unwrap_or_default();
     let flag = |at: usize| text(at) == "t";
     Ok(ServerInfo {
         server: format!("PostgreSQL {}", text(0)),
         time_zone: Some(text(1)),
-        replica: flag(2),
-        role: Some(Role { name: text(3), superuser: flag(4), writes: flag(5), creates: flag(6) }),
-        encrypted: session.is_remote().then(|| session.is_encrypted()),
-        journal: None,
-        shadowers: shadowers(session, &schemas, &table).await?,
+        is_replica: flag(2),
+        role: Some(DatabaseRole {
+            name: text(3),
+            is_superuser: flag(4),
+            can_write: flag(5),
+            can_create: flag(6),
+        }),
+        is_encrypted: session.is_remote().then(|| session.is_encrypted()),
+        journal_mode: None,
+        schema_creators: find_schema_creators(session, &schemas, &table).await?,
     })
 }

@@ -1,17 +1,17 @@
 //! Foreign keys, triggers and rules, as the catalog has them.
 
-use super::visibility::{Command, hides_rows};
+use super::row_security::{PolicyCommand, hides_rows_condition};
 use crate::{
     cells::{self, TextRow},
     error::TargetError,
     mapping::TableName,
-    side_effects::{Catalog, Event, Hook, Kind, ReferenceColumn},
+    side_effects::{ForeignKeyColumn, RowEvent, SideEffectCatalog, SideEffectKind, TriggerOrRule},
     sql,
 };
 
 /// Triggers and rules on `DELETE` and `UPDATE` that run for an ordinary session: schema and name of the table, name, type of
 /// the trigger or event of the rule, whether it is a rule, whether that runs instead.
-const HOOKS: &str = "
+const TRIGGERS_AND_RULES_QUERY: &str = "
 SELECT n.nspname, c.relname, t.tgname, t.tgtype::int::text, false, false
 FROM pg_catalog.pg_trigger AS t JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
@@ -26,7 +26,7 @@ ORDER BY 1, 2, 3";
 
 /// Tables that inherit from others, or are parts of them: schema and name, then those of the parent, and whether that is
 /// partitioned.
-const INHERITS: &str = "
+const INHERITANCE_QUERY: &str = "
 SELECT n.nspname, c.relname, o.nspname, p.relname, p.relkind = 'p'
 FROM pg_catalog.pg_inherits AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.inhrelid
 JOIN pg_catalog.pg_class AS p ON p.oid = i.inhparent
@@ -37,7 +37,7 @@ WHERE c.relkind IN ('r', 'p', 'f')";
 /// Foreign keys, a line a column: schema and name of the table that refers, its column, schema and name of the other, its
 /// column, name, action, whether every row of the column can be read, the operator that compares the other column with it.
 /// Copies that parts of tables have are left out.
-fn references() -> String {
+fn foreign_keys_query() -> String {
     format!(
         "SELECT n.nspname, c.relname, a.attname, m.nspname, p.relname, f.attname, o.conname, o.confdeltype::text,\n  \
          pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_column_privilege(o.conrelid, a.attnum, 'SELECT')\n  \
@@ -52,35 +52,39 @@ fn references() -> String {
          JOIN pg_catalog.pg_attribute AS f ON f.attrelid = o.confrelid AND f.attnum = o.confkey[k.at]\n\
          WHERE o.contype = 'f' AND o.conparentid = 0\n\
          ORDER BY n.nspname, c.relname, o.conname, k.at",
-        hidden = hides_rows("o.conrelid", Command::Select)
+        hidden = hides_rows_condition("o.conrelid", PolicyCommand::Select)
     )
 }
 
 /// Reads the catalog with queries that `fetch` answers.
-pub(super) async fn read(
+pub(super) async fn read_catalog(
     mut fetch: impl AsyncFnMut(&str) -> Result<Vec<TextRow>, TargetError>,
-) -> Result<Catalog, TargetError> {
-    let mut catalog = Catalog::default();
-    let columns = fetch(&references()).await?;
-    columns.iter().filter_map(reference_column).for_each(|column| catalog.add_reference(column));
-    for row in fetch(HOOKS).await? {
-        catalog.add_hooks(hooks(&row)?);
+) -> Result<SideEffectCatalog, TargetError> {
+    let mut catalog = SideEffectCatalog::default();
+    let columns = fetch(&foreign_keys_query()).await?;
+    columns.iter().filter_map(parse_foreign_key_column).for_each(|column| catalog.add_reference(column));
+    for row in fetch(TRIGGERS_AND_RULES_QUERY).await? {
+        catalog.add_triggers(parse_triggers(&row)?);
     }
-    for row in fetch(INHERITS).await? {
+    for row in fetch(INHERITANCE_QUERY).await? {
         if let [Some(schema), Some(name), Some(parents), Some(parent), partitioned] = row.as_slice() {
             let is_partitioned = partitioned.as_deref() == Some("t");
-            catalog.add_inheritance(named(schema, name), named(parents, parent), is_partitioned);
+            catalog.add_inheritance(
+                quote_qualified_name(schema, name),
+                quote_qualified_name(parents, parent),
+                is_partitioned,
+            );
         }
     }
     Ok(catalog)
 }
 
-/// Reads a row of [`references`].
-fn reference_column(row: &TextRow) -> Option<ReferenceColumn> {
+/// Reads a row of [`foreign_keys_query`].
+fn parse_foreign_key_column(row: &TextRow) -> Option<ForeignKeyColumn> {
     let text = |at: usize| row.get(at).and_then(Option::as_deref);
-    let table = |schema: usize| Some(named(text(schema)?, text(schema + 1)?));
-    Some(ReferenceColumn {
-        kind: Kind::of_action(text(7).unwrap_or_default()),
+    let table = |schema: usize| Some(quote_qualified_name(text(schema)?, text(schema + 1)?));
+    Some(ForeignKeyColumn {
+        kind: SideEffectKind::from_action(text(7).unwrap_or_default()),
         name: text(6)?.to_owned(),
         from: table(0)?,
         from_column: text(2)?.to_owned(),
@@ -92,28 +96,36 @@ fn reference_column(row: &TextRow) -> Option<ReferenceColumn> {
     })
 }
 
-fn named(schema: &str, name: &str) -> String {
-    sql::table(&TableName { schema: Some(schema.to_owned()), name: name.to_owned() })
+fn quote_qualified_name(schema: &str, name: &str) -> String {
+    sql::quote_table(&TableName { schema: Some(schema.to_owned()), name: name.to_owned() })
 }
 
-/// Reads a row of [`HOOKS`]: schema and name of the table, name, type of the trigger or event of the rule, whether it is a rule,
+/// Reads a row of [`TRIGGERS_AND_RULES_QUERY`]: schema and name of the table, name, type of the trigger or event of the rule, whether it is a rule,
 /// whether that runs instead.
-fn hooks(row: &TextRow) -> Result<Vec<Hook>, TargetError> {
-    const ROW: i64 = 1;
-    const BEFORE: i64 = 2;
-    const DELETE: i64 = 8;
-    const UPDATE: i64 = 16;
+fn parse_triggers(row: &TextRow) -> Result<Vec<TriggerOrRule>, TargetError> {
+    const TGTYPE_ROW: i64 = 1;
+    const TGTYPE_BEFORE: i64 = 2;
+    const TGTYPE_DELETE: i64 = 8;
+    const TGTYPE_UPDATE: i64 = 16;
     let text = |at: usize| row.get(at).and_then(Option::as_deref).unwrap_or_default();
-    let number: i64 = cells::required(row, 3, "the type of a trigger or rule")?;
+    let number: i64 = cells::parse_required_number(row, 3, "the type of a trigger or rule")?;
     let (events, kind) = if text(4) == "t" {
         // The numbers of commands in `pg_rewrite`.
-        let events = [(number == 4, Event::Delete), (number == 2, Event::Update)];
-        (events, if text(5) == "t" { Kind::RuleInstead } else { Kind::Rule })
+        let events = [(number == 4, RowEvent::Delete), (number == 2, RowEvent::Update)];
+        (events, if text(5) == "t" { SideEffectKind::RuleInstead } else { SideEffectKind::Rule })
     } else {
-        let events = [(number & DELETE != 0, Event::Delete), (number & UPDATE != 0, Event::Update)];
-        let keeps = number & (ROW | BEFORE) == ROW | BEFORE;
-        (events, if keeps { Kind::TriggerBefore } else { Kind::Trigger })
+        let events = [
+            (number & TGTYPE_DELETE != 0, RowEvent::Delete),
+            (number & TGTYPE_UPDATE != 0, RowEvent::Update),
+        ];
+        let keeps = number & (TGTYPE_ROW | TGTYPE_BEFORE) == TGTYPE_ROW | TGTYPE_BEFORE;
+        (events, if keeps { SideEffectKind::TriggerBefore } else { SideEffectKind::Trigger })
     };
-    let hook = |event| Hook { kind, table: named(text(0), text(1)), name: text(2).to_owned(), event };
+    let hook = |event| TriggerOrRule {
+        kind,
+        table: quote_qualified_name(text(0), text(1)),
+        name: text(2).to_owned(),
+        event,
+    };
     Ok(events.into_iter().filter(|(is_one, _)| *is_one).map(|(_, event)| hook(event)).collect())
 }

@@ -8,23 +8,23 @@ use tokio_postgres::{
 };
 
 use super::{
-    CAPABILITIES, RowTaker, explain, query_error,
-    search_path::{self, OF_ROLE, RoleSettings, SAFE},
+    CopyRowSink, POSTGRES_CAPABILITIES, classify_query_error, explain_overflow,
+    search_path::{self, RESTORE_ROLE_SEARCH_PATH, RoleSettings, SET_SAFE_SEARCH_PATH},
     side_effects,
 };
 use crate::{
-    backend::{Changed, Hidden, RowsToRestore, TransactionStatus, WriteBackend, WriteRole},
+    backend::{ChangeOutcome, HiddenRows, RowsToRestore, TransactionStatus, WriteBackend, WriteRole},
     capabilities::Capabilities,
     cells::{self, TextRow},
     error::TargetError,
     full_rows::{DependentRows, FullRows},
-    limits::Limits,
+    limits::TimeLimits,
     mapping::TableName,
-    side_effects::{Catalog, Dependent},
-    sql::{self, Change, Dialect, Mutation, Obstacle, ReadRows, RowVersion, Sql},
+    side_effects::{CascadingTable, SideEffectCatalog},
+    sql::{self, Dialect, Mutation, QueryBuilder, ReadRows, RestoreObstacle, RowChange, RowVersion},
     unsealed_rows::{ColumnDecl, UnsealedDependents},
 };
-use pg_link::{Connection, Dsn};
+use pg_link::{Dsn, PgConnection};
 
 /// How long a batch waits for a lock, in milliseconds: less than an application should ever wait for the batch.
 const LOCK_TIMEOUT_MS: u32 = 20;
@@ -32,24 +32,24 @@ const LOCK_TIMEOUT_MS: u32 = 20;
 const IDLE_TIMEOUT_MS: u32 = 10_000;
 
 /// The sessions as a literal that `::regclass` takes.
-fn quoted_table(sql: &Sql<'_>) -> String {
-    sql::string(Dialect::POSTGRES, &sql::table(&sql.mapping.sessions))
+fn quoted_sessions_table(sql: &QueryBuilder<'_>) -> String {
+    sql::quote_string(Dialect::POSTGRES, &sql::quote_table(&sql.mapping.sessions))
 }
 
 /// `WITH heaps(oid)`: the table of the sessions, and whatever inherits from it.
-fn heaps(sql: &Sql<'_>) -> String {
+fn heaps_cte(sql: &QueryBuilder<'_>) -> String {
     format!(
         "WITH RECURSIVE heaps(oid) AS (SELECT {}::regclass::oid UNION\n  \
          SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i JOIN heaps ON i.inhparent = heaps.oid)\n",
-        quoted_table(sql)
+        quoted_sessions_table(sql)
     )
 }
 
 /// A connection that changes rows.
 #[derive(Debug)]
 pub struct PostgresWrite {
-    connection: Connection<RowTaker>,
-    limits: Limits,
+    connection: PgConnection<CopyRowSink>,
+    limits: TimeLimits,
     /// The search path that the address names; empty for that of the role.
     search_path: Vec<String>,
 }
@@ -60,35 +60,42 @@ impl PostgresWrite {
         &mut self,
         statement: &str,
         rows: &UnsealedDependents,
-        wanted: &[usize],
+        row_indexes: &[usize],
     ) -> Result<bool, TargetError> {
-        let columns: Vec<Vec<Option<&str>>> = (0..rows.about.columns.len())
+        let columns: Vec<Vec<Option<&str>>> = (0..rows.table.columns.len())
             .map(|column| {
-                wanted.iter().map(|at| rows.row(*at).get(column).and_then(|cell| cell.text())).collect()
+                row_indexes
+                    .iter()
+                    .map(|at| rows.row(*at).get(column).and_then(|cell| cell.as_text()))
+                    .collect()
             })
             .collect();
         let parameters: Vec<(&(dyn ToSql + Sync), Type)> =
             columns.iter().map(|column| (column as &(dyn ToSql + Sync), Type::TEXT_ARRAY)).collect();
-        self.execute(&format!("SAVEPOINT dependents;\n{SAFE}")).await?;
+        self.execute_batch(&format!("SAVEPOINT dependents;\n{SET_SAFE_SEARCH_PATH}")).await?;
         let inserted = self.connection.client().execute_typed(statement, &parameters).await;
-        match inserted.map_err(|error| query_error(&error)) {
-            Ok(count) if count == wanted.len() as u64 => {
-                self.execute("RELEASE SAVEPOINT dependents").await?;
+        match inserted.map_err(|error| classify_query_error(&error)) {
+            Ok(count) if count == row_indexes.len() as u64 => {
+                self.execute_batch("RELEASE SAVEPOINT dependents").await?;
                 Ok(true)
             }
-            Err(error) if !error.is_of_row() => Err(error),
+            Err(error) if !error.is_row_error() => Err(error),
             _ => {
-                self.execute("ROLLBACK TO SAVEPOINT dependents").await?;
+                self.execute_batch("ROLLBACK TO SAVEPOINT dependents").await?;
                 Ok(false)
             }
         }
     }
 
     /// How many rows a statement changed.
-    async fn count(&mut self, statement: &str) -> Result<u64, TargetError> {
-        let statement = format!("{SAFE};\n{statement}");
-        let messages =
-            self.connection.client().simple_query(&statement).await.map_err(|error| query_error(&error))?;
+    async fn execute_counted(&mut self, statement: &str) -> Result<u64, TargetError> {
+        let statement = format!("{SET_SAFE_SEARCH_PATH};\n{statement}");
+        let messages = self
+            .connection
+            .client()
+            .simple_query(&statement)
+            .await
+            .map_err(|error| classify_query_error(&error))?;
         let count = |message| match message {
             SimpleQueryMessage::CommandComplete(count) => count,
             _ => 0,
@@ -96,58 +103,63 @@ impl PostgresWrite {
         Ok(messages.into_iter().map(count).sum())
     }
 
-    async fn execute(&self, statements: &str) -> Result<(), TargetError> {
-        self.connection.client().batch_execute(statements).await.map_err(|error| query_error(&error))
+    async fn execute_batch(&self, statements: &str) -> Result<(), TargetError> {
+        self.connection.client().batch_execute(statements).await.map_err(|error| classify_query_error(&error))
     }
 }
 
 impl WriteBackend for PostgresWrite {
     type Address = Dsn;
 
-    async fn open(dsn: &Dsn, limits: Limits, _: i64) -> Result<Self, TargetError> {
-        let connection = Connection::open(dsn).await?;
+    async fn open(dsn: &Dsn, limits: TimeLimits, _: i64) -> Result<Self, TargetError> {
+        let connection = PgConnection::open(dsn).await?;
         if !dsn.search_path.is_empty() {
-            let rows = super::fetch(connection.client(), &search_path::opening(&dsn.search_path)).await?;
-            let role = rows.first().and_then(|row| RoleSettings::read(row));
-            role.ok_or_else(|| TargetError::Query("role settings".into()))?.require(&dsn.search_path)?;
+            let rows = super::fetch_rows(
+                connection.client(),
+                &search_path::read_role_settings_statements(&dsn.search_path),
+            )
+            .await?;
+            let role = rows.first().and_then(|row| RoleSettings::from_row(row));
+            role.ok_or_else(|| TargetError::Query("role settings".into()))?
+                .require_schemas(&dsn.search_path)?;
         }
         Ok(Self { connection, limits, search_path: dsn.search_path.clone() })
     }
 
     fn capabilities(&self) -> &'static Capabilities {
-        &CAPABILITIES
+        &POSTGRES_CAPABILITIES
     }
 
-    async fn lacks(
+    async fn missing_privileges(
         &mut self,
-        sql: &Sql<'_>,
-        change: Change<'_>,
-        dependents: &[Dependent],
+        sql: &QueryBuilder<'_>,
+        change: RowChange<'_>,
+        dependents: &[CascadingTable],
     ) -> Result<Vec<String>, TargetError> {
-        self.lacks_of(sql, change, dependents).await
+        self.find_missing_privileges(sql, change, dependents).await
     }
 
-    async fn hidden(
+    async fn hidden_tables(
         &mut self,
-        sql: &Sql<'_>,
-        change: Change<'_>,
-        dependents: &[Dependent],
-    ) -> Result<Hidden, TargetError> {
-        self.hidden_of(sql, change, dependents).await
+        sql: &QueryBuilder<'_>,
+        change: RowChange<'_>,
+        dependents: &[CascadingTable],
+    ) -> Result<HiddenRows, TargetError> {
+        self.find_hidden_tables(sql, change, dependents).await
     }
 
-    async fn role(&mut self) -> Result<Option<WriteRole>, TargetError> {
+    async fn write_role(&mut self) -> Result<Option<WriteRole>, TargetError> {
         let query =
             "SELECT current_user, (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)";
-        let row = self.fetch(query).await?.into_iter().next().ok_or(TargetError::Lost)?;
+        let row = self.fetch_rows(query).await?.into_iter().next().ok_or(TargetError::ConnectionLost)?;
         let text = |at: usize| row.get(at).cloned().flatten().unwrap_or_default();
-        Ok(Some(WriteRole { name: text(0), superuser: text(1) == "t" }))
+        Ok(Some(WriteRole { name: text(0), is_superuser: text(1) == "t" }))
     }
 
-    async fn columns(&mut self, table: &TableName) -> Result<Vec<ColumnDecl>, TargetError> {
-        let table = sql::string(Dialect::POSTGRES, &sql::table(table));
+    async fn restorable_columns(&mut self, table: &TableName) -> Result<Vec<ColumnDecl>, TargetError> {
+        let table = sql::quote_string(Dialect::POSTGRES, &sql::quote_table(table));
         let rows = self
-            .fetch(&format!(
+            .fetch_rows(&format!(
                 "SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod) FROM pg_catalog.pg_attribute AS a\n\
                  WHERE a.attrelid = {table}::regclass AND a.attnum > 0 AND NOT a.attisdropped\n  \
                  AND COALESCE(to_jsonb(a) ->> 'attgenerated', '') = '' ORDER BY a.attnum"
@@ -160,19 +172,23 @@ impl WriteBackend for PostgresWrite {
         Ok(rows.into_iter().filter_map(column).collect())
     }
 
-    async fn side_effects(&mut self) -> Result<Catalog, TargetError> {
-        side_effects::read(async |query| self.fetch(query).await).await
+    async fn read_side_effects(&mut self) -> Result<SideEffectCatalog, TargetError> {
+        side_effects::read_catalog(async |query| self.fetch_rows(query).await).await
     }
 
-    async fn has_side_effects(&mut self, sql: &Sql<'_>, change: Change<'_>) -> Result<bool, TargetError> {
+    async fn has_side_effects(
+        &mut self,
+        sql: &QueryBuilder<'_>,
+        change: RowChange<'_>,
+    ) -> Result<bool, TargetError> {
         // `tgtype` and `ev_type` as in PostgreSQL's pg_trigger.h and parsenodes.h.
         let (trigger_bit, rule_event) = match change {
-            Change::Delete => (8, '4'),
-            Change::Expire(_) | Change::Flag(..) => (16, '2'),
+            RowChange::Delete => (8, '4'),
+            RowChange::Expire(_) | RowChange::Flag(..) => (16, '2'),
         };
-        let heaps = heaps(sql);
+        let heaps = heaps_cte(sql);
         let rows = self
-            .fetch(&format!(
+            .fetch_rows(&format!(
                 "{heaps} SELECT EXISTS (SELECT 1 FROM heaps JOIN pg_catalog.pg_trigger AS t ON t.tgrelid = heaps.oid\n  \
                  WHERE t.tgtype & {trigger_bit} <> 0 AND t.tgenabled <> 'D')\n\
                  OR EXISTS (SELECT 1 FROM heaps JOIN pg_catalog.pg_rewrite AS r ON r.ev_class = heaps.oid\n  \
@@ -182,15 +198,15 @@ impl WriteBackend for PostgresWrite {
         Ok(rows.first().and_then(|row| row.first()?.as_deref()) != Some("f"))
     }
 
-    async fn begin(&mut self) -> Result<Option<i64>, TargetError> {
-        let rows = super::fetch(
+    async fn begin_transaction(&mut self) -> Result<Option<i64>, TargetError> {
+        let rows = super::fetch_rows(
             self.connection.client(),
             &format!(
                 "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;\nSET LOCAL statement_timeout = {};\nSET LOCAL lock_timeout = {LOCK_TIMEOUT_MS};\n\
                  SET LOCAL idle_in_transaction_session_timeout = {IDLE_TIMEOUT_MS};\nSET LOCAL standard_conforming_strings = on;\n\
                  SET LOCAL DateStyle = 'ISO';\nSET LOCAL TimeZone = 'UTC';\nSET LOCAL application_name = 'sessionwatch (acting)';\n{};\nSELECT txid_current()",
                 self.limits.timeout.as_millis(),
-                search_path::keeping(&self.search_path),
+                search_path::save_search_path_statements(&self.search_path),
             ),
         )
         .await
@@ -203,42 +219,47 @@ impl WriteBackend for PostgresWrite {
         number.map(Some).ok_or_else(|| TargetError::Query("transaction".into()))
     }
 
-    async fn fetch(&mut self, statement: &str) -> Result<Vec<TextRow>, TargetError> {
-        tracing::debug!("query: {}", sql::without_values(statement.get(..400).unwrap_or(statement)));
+    async fn fetch_rows(&mut self, statement: &str) -> Result<Vec<TextRow>, TargetError> {
+        tracing::debug!("query: {}", sql::redact_literals(statement.get(..400).unwrap_or(statement)));
         // Statements that are sent together are one transaction, also where none was begun.
-        super::fetch(self.connection.client(), &format!("{SAFE};\n{statement}")).await
+        super::fetch_rows(self.connection.client(), &format!("{SET_SAFE_SEARCH_PATH};\n{statement}")).await
     }
 
-    async fn full_rows(&mut self, query: &str) -> Result<FullRows, TargetError> {
-        tracing::debug!("query: {}", sql::without_values(query));
-        self.connection.rows().put(RowTaker::FullRows(FullRows::default()));
-        let outcome =
-            self.connection.client().batch_execute(&format!("{SAFE};\nCOPY ({query}) TO STDOUT")).await;
-        let taker = self.connection.rows().take();
-        outcome.map_err(|error| explain(self.connection.rows(), query_error(&error)))?;
+    async fn read_full_rows(&mut self, query: &str) -> Result<FullRows, TargetError> {
+        tracing::debug!("query: {}", sql::redact_literals(query));
+        self.connection.row_sink_slot().put(CopyRowSink::FullRows(FullRows::default()));
+        let outcome = self
+            .connection
+            .client()
+            .batch_execute(&format!("{SET_SAFE_SEARCH_PATH};\nCOPY ({query}) TO STDOUT"))
+            .await;
+        let taker = self.connection.row_sink_slot().take();
+        outcome.map_err(|error| {
+            explain_overflow(self.connection.row_sink_slot(), classify_query_error(&error))
+        })?;
         match taker {
-            Some(RowTaker::FullRows(whole)) => Ok(whole),
-            _ => Err(TargetError::Lost),
+            Some(CopyRowSink::FullRows(whole)) => Ok(whole),
+            _ => Err(TargetError::ConnectionLost),
         }
     }
 
-    async fn change(
+    async fn change_rows(
         &mut self,
-        sql: &Sql<'_>,
+        sql: &QueryBuilder<'_>,
         mutation: Mutation<'_>,
         read: ReadRows<'_>,
         detailed: bool,
-    ) -> Result<Changed, TargetError> {
-        let statement = sql.change(mutation, read, detailed);
+    ) -> Result<ChangeOutcome, TargetError> {
+        let statement = sql.change_rows_statement(mutation, read, detailed);
         if !detailed {
-            let count = self.count(&statement).await?;
+            let count = self.execute_counted(&statement).await?;
             return Ok(match count.cmp(&(read.rows.len() as u64)) {
-                Ordering::Less => Changed::NotAll,
-                Ordering::Equal => Changed::Rows(vec![true; read.rows.len()]),
-                Ordering::Greater => Changed::MoreThanRead,
+                Ordering::Less => ChangeOutcome::FewerThanRead,
+                Ordering::Equal => ChangeOutcome::Rows(vec![true; read.rows.len()]),
+                Ordering::Greater => ChangeOutcome::MoreThanRead,
             });
         }
-        let rows = self.fetch(&statement).await.map_err(|error| match error {
+        let rows = self.fetch_rows(&statement).await.map_err(|error| match error {
             // `WITH … (DELETE … RETURNING)` is not possible where a rule adds statements to it.
             TargetError::Query(code) if code == "0A000" => TargetError::HiddenByRule,
             error => error,
@@ -247,7 +268,8 @@ impl WriteBackend for PostgresWrite {
         let mut changed = BTreeMap::<&str, usize>::new();
         locators.split_whitespace().for_each(|locator| *changed.entry(locator).or_default() += 1);
         // Rows alike in every respect have one locator, and each of them counts once.
-        let was_changed = |row: &RowVersion| match changed.get_mut(row.locator_text(read.named).as_str()) {
+        let was_changed = |row: &RowVersion| match changed.get_mut(row.locator_text(read.locate_by).as_str())
+        {
             Some(count) if *count > 0 => {
                 *count -= 1;
                 true
@@ -256,16 +278,16 @@ impl WriteBackend for PostgresWrite {
         };
         let rows = read.rows.iter().map(was_changed).collect();
         Ok(if changed.values().all(|count| *count == 0) {
-            Changed::Rows(rows)
+            ChangeOutcome::Rows(rows)
         } else {
-            Changed::MoreThanRead
+            ChangeOutcome::MoreThanRead
         })
     }
 
-    async fn changed_so_far(&mut self, sql: &Sql<'_>) -> Result<i64, TargetError> {
-        let heaps = heaps(sql);
+    async fn changed_row_count(&mut self, sql: &QueryBuilder<'_>) -> Result<i64, TargetError> {
+        let heaps = heaps_cte(sql);
         let rows = self
-            .fetch(&format!(
+            .fetch_rows(&format!(
                 "{heaps} SELECT COALESCE(SUM(pg_catalog.pg_stat_get_xact_tuples_deleted(oid)\n  \
                  + pg_catalog.pg_stat_get_xact_tuples_updated(oid)), 0)::bigint FROM heaps"
             ))
@@ -274,15 +296,15 @@ impl WriteBackend for PostgresWrite {
         count.ok_or_else(|| TargetError::Query("statistics".into()))
     }
 
-    async fn counts_rows(&mut self) -> Result<bool, TargetError> {
-        let rows = self.fetch("SELECT pg_catalog.current_setting('track_counts')").await?;
+    async fn counts_deleted_rows(&mut self) -> Result<bool, TargetError> {
+        let rows = self.fetch_rows("SELECT pg_catalog.current_setting('track_counts')").await?;
         Ok(rows.first().and_then(|row| row.first()?.as_deref()) == Some("on"))
     }
 
     async fn delete_dependents(
         &mut self,
-        sql: &Sql<'_>,
-        dependent: &Dependent,
+        sql: &QueryBuilder<'_>,
+        dependent: &CascadingTable,
         rows: &DependentRows,
         read: ReadRows<'_>,
     ) -> Result<u64, TargetError> {
@@ -290,22 +312,25 @@ impl WriteBackend for PostgresWrite {
         if rows.is_empty() {
             return Ok(deleted);
         }
-        for statement in sql.delete_dependents(dependent, &rows.hashes(), read) {
-            deleted += self.count(&statement).await?;
+        for statement in sql.delete_dependents_statements(dependent, &rows.row_hashes(), read) {
+            deleted += self.execute_counted(&statement).await?;
         }
         Ok(deleted)
     }
 
-    async fn dependents_deleted(&mut self, dependents: &[Dependent]) -> Result<Option<u64>, TargetError> {
+    async fn deleted_dependent_count(
+        &mut self,
+        dependents: &[CascadingTable],
+    ) -> Result<Option<u64>, TargetError> {
         if dependents.is_empty() {
             return Ok(None);
         }
-        let named = |dependent: &Dependent| {
-            format!("{}::regclass::oid", sql::string(Dialect::POSTGRES, &dependent.name))
+        let named = |dependent: &CascadingTable| {
+            format!("{}::regclass::oid", sql::quote_string(Dialect::POSTGRES, &dependent.sql_name))
         };
         let tables: Vec<String> = dependents.iter().map(named).collect();
         let rows = self
-            .fetch(&format!(
+            .fetch_rows(&format!(
                 "WITH RECURSIVE heaps(oid) AS (SELECT pg_catalog.unnest(ARRAY[{}]) UNION\n  \
                  SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i JOIN heaps ON i.inhparent = heaps.oid)\n\
                  SELECT COALESCE(SUM(pg_catalog.pg_stat_get_xact_tuples_deleted(oid)), 0)::bigint FROM heaps",
@@ -316,19 +341,22 @@ impl WriteBackend for PostgresWrite {
         count.map(Some).ok_or_else(|| TargetError::Query("statistics".into()))
     }
 
-    async fn inheriting_tables(&mut self, sql: &Sql<'_>) -> Result<BTreeMap<u64, TableName>, TargetError> {
-        let heaps = heaps(sql);
+    async fn inheriting_tables(
+        &mut self,
+        sql: &QueryBuilder<'_>,
+    ) -> Result<BTreeMap<u64, TableName>, TargetError> {
+        let heaps = heaps_cte(sql);
         let rows = self
-            .fetch(&format!(
+            .fetch_rows(&format!(
                 "{heaps} SELECT c.oid, n.nspname, c.relname FROM heaps JOIN pg_catalog.pg_class AS c ON c.oid = heaps.oid\n\
                  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace\n\
                  WHERE c.relkind = 'r' AND NOT c.relispartition AND c.oid <> {table}::regclass\n  \
                  AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = {table}::regclass AND t.tgname = 'ts_insert_blocker')",
-                table = quoted_table(sql),
+                table = quoted_sessions_table(sql),
             ))
             .await?;
         let named = |row: TextRow| {
-            let oid = cells::required(&row, 0, "the number of a table")?;
+            let oid = cells::parse_required_number(&row, 0, "the number of a table")?;
             let mut names = row.into_iter().skip(1);
             let (schema, name) = (names.next().flatten(), names.next().flatten());
             Ok((
@@ -339,44 +367,45 @@ impl WriteBackend for PostgresWrite {
         rows.into_iter().map(named).collect()
     }
 
-    async fn restore(
+    async fn restore_rows(
         &mut self,
-        sql: &Sql<'_>,
+        sql: &QueryBuilder<'_>,
         rows: RowsToRestore<'_>,
-    ) -> Result<Vec<Option<Obstacle>>, TargetError> {
-        let RowsToRestore { batch, wanted, .. } = rows;
+    ) -> Result<Vec<Option<RestoreObstacle>>, TargetError> {
+        let RowsToRestore { batch, requested: wanted, .. } = rows;
         // The statement's text holds no value: those are parameters, which servers do not log unless told to.
-        let statement = rows.statement(sql);
-        tracing::debug!("query: {}", sql::without_values(&statement));
-        let columns: Vec<Vec<Option<&str>>> = (0..batch.about.columns.len())
+        let statement = rows.restore_statement(sql);
+        tracing::debug!("query: {}", sql::redact_literals(&statement));
+        let columns: Vec<Vec<Option<&str>>> = (0..batch.header.columns.len())
             .map(|column| {
-                let cell = |(at, _): &(usize, i64)| batch.row(*at).get(column).and_then(|cell| cell.text());
+                let cell =
+                    |(at, _): &(usize, i64)| batch.row(*at).get(column).and_then(|cell| cell.as_text());
                 wanted.iter().map(cell).collect()
             })
             .collect();
         let parameters: Vec<(&(dyn ToSql + Sync), Type)> =
             columns.iter().map(|column| (column as &(dyn ToSql + Sync), Type::TEXT_ARRAY)).collect();
-        self.execute(SAFE).await?;
+        self.execute_batch(SET_SAFE_SEARCH_PATH).await?;
         // Unnamed, and so nothing that a pooler could lose.
         let back = self.connection.client().query_typed(&statement, &parameters).await;
-        let back = back.map_err(|error| query_error(&error))?;
+        let back = back.map_err(|error| classify_query_error(&error))?;
         let mut left = vec![None; wanted.len()];
-        let mut marks = Vec::new();
+        let mut row_hashes = Vec::new();
         for row in &back {
             let cells = row.try_get::<_, &str>(0).ok().zip(row.try_get::<_, &str>(1).ok());
             let cells = cells.and_then(|(what, number)| Some((what, number.parse::<i64>().ok()?)));
             let (what, number) = cells.ok_or_else(|| TargetError::Query("unexpected row".into()))?;
             let position = usize::try_from(number.wrapping_sub(1)).ok();
-            match (Obstacle::parse(what), position.and_then(|at| left.get_mut(at))) {
+            match (RestoreObstacle::parse(what), position.and_then(|at| left.get_mut(at))) {
                 (Some(obstacle), Some(left)) => *left = Some(obstacle),
-                _ => marks.push(number),
+                _ => row_hashes.push(number),
             }
         }
         // Rows alike in every respect have one mark, and each of them counts once.
         for (left, (_, mark)) in left.iter_mut().zip(wanted).filter(|(left, _)| left.is_none()) {
-            match marks.iter().position(|back| back == mark) {
-                Some(at) => _ = marks.swap_remove(at),
-                None => *left = Some(Obstacle::Refused),
+            match row_hashes.iter().position(|back| back == mark) {
+                Some(at) => _ = row_hashes.swap_remove(at),
+                None => *left = Some(RestoreObstacle::Refused),
             }
         }
         Ok(left)
@@ -384,17 +413,17 @@ impl WriteBackend for PostgresWrite {
 
     async fn restore_dependents(
         &mut self,
-        sql: &Sql<'_>,
+        sql: &QueryBuilder<'_>,
         rows: &UnsealedDependents,
-        wanted: &[usize],
+        row_indexes: &[usize],
     ) -> Result<Vec<usize>, TargetError> {
         /// Rows that are restored by one statement.
-        const AT_ONCE: usize = 500;
-        let statement = sql.restore_dependents(&rows.about);
+        const ROWS_PER_STATEMENT: usize = 500;
+        let statement = sql.restore_dependents_statement(&rows.table);
         // What waits for the end of the transaction would undo all of it.
-        self.execute("SET CONSTRAINTS ALL IMMEDIATE").await?;
+        self.execute_batch("SET CONSTRAINTS ALL IMMEDIATE").await?;
         let mut refused = Vec::new();
-        for some in wanted.chunks(AT_ONCE) {
+        for some in row_indexes.chunks(ROWS_PER_STATEMENT) {
             if self.insert_dependents(&statement, rows, some).await? {
                 continue;
             }
@@ -409,18 +438,18 @@ impl WriteBackend for PostgresWrite {
 
     async fn commit(&mut self) -> Result<(), TargetError> {
         // Triggers that were deferred run now.
-        self.execute(&format!("{OF_ROLE};\nCOMMIT")).await
+        self.execute_batch(&format!("{RESTORE_ROLE_SEARCH_PATH};\nCOMMIT")).await
     }
 
     async fn rollback(&mut self) {
         // A connection that cannot even undo is of no use any more, and says so.
-        _ = self.execute("ROLLBACK").await;
+        _ = self.execute_batch("ROLLBACK").await;
     }
 
-    async fn status(&mut self, transaction: i64) -> Result<TransactionStatus, TargetError> {
-        let rows = self.fetch(&format!("SELECT txid_status({transaction})")).await;
+    async fn transaction_status(&mut self, transaction: i64) -> Result<TransactionStatus, TargetError> {
+        let rows = self.fetch_rows(&format!("SELECT txid_status({transaction})")).await;
         let status = match rows {
-            Err(TargetError::Lost) => return Err(TargetError::Lost),
+            Err(TargetError::ConnectionLost) => return Err(TargetError::ConnectionLost),
             // A number that this server never gave: it is another one, or was restored from a backup.
             Err(TargetError::Query(_)) => return Ok(TransactionStatus::Unknown),
             Err(error) => return Err(error),
@@ -428,16 +457,16 @@ impl WriteBackend for PostgresWrite {
         };
         Ok(match status.as_deref() {
             Some("committed") => TransactionStatus::Committed,
-            Some("aborted") => TransactionStatus::Undone,
+            Some("aborted") => TransactionStatus::RolledBack,
             Some("in progress") => TransactionStatus::Running,
             _ => TransactionStatus::Unknown,
         })
     }
 
-    async fn replica_lag_s(&mut self) -> f64 {
+    async fn max_replica_lag_s(&mut self) -> f64 {
         let query = "SELECT COALESCE(MAX(EXTRACT(EPOCH FROM replay_lag)), 0)::text FROM pg_stat_replication";
         // A role that may not see that is told nothing, and a server without replicas none.
-        let rows = self.fetch(query).await.unwrap_or_default();
+        let rows = self.fetch_rows(query).await.unwrap_or_default();
         rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok()).unwrap_or(0.0)
     }
 

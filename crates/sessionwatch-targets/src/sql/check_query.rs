@@ -1,31 +1,43 @@
 //! The query behind a check.
 
-use sessionwatch_core::checks::{EvidenceKind, Thresholds};
+use sessionwatch_core::checks::{CheckThresholds, EvidenceKind};
 
-use super::{List, RowKind, Rows, Sql};
+use super::{EvidenceQuery, EvidenceRowKind, QueryBuilder, SessionListQuery};
 
 /// Rows of a query at most.
-const MAX_ROWS: usize = 100;
+const MAX_CHECK_QUERY_ROWS: usize = 100;
 
-impl Sql<'_> {
+impl QueryBuilder<'_> {
     /// What shows whether a check finds something, as one query.
     #[must_use]
-    pub fn check_query(&self, evidence: EvidenceKind, thresholds: &Thresholds) -> String {
+    pub fn check_query(&self, evidence: EvidenceKind, thresholds: &CheckThresholds) -> String {
         let max_active = thresholds.user_session_excess.max;
         match evidence {
-            EvidenceKind::Duplicates => self.rows(Rows::all(RowKind::Duplicates), MAX_ROWS),
+            EvidenceKind::Duplicates => self.evidence_query(
+                EvidenceQuery::all_of_kind(EvidenceRowKind::Duplicates),
+                MAX_CHECK_QUERY_ROWS,
+            ),
             // No query sees two runs: this one shows what they are compared by.
-            EvidenceKind::Rebound | EvidenceKind::Revived => self.list(List::all(MAX_ROWS)),
-            EvidenceKind::Orphans => self.rows(Rows::all(RowKind::Orphans), MAX_ROWS),
-            EvidenceKind::OldestExpired => self.rows(Rows::all(RowKind::OldestExpired), MAX_ROWS),
-            EvidenceKind::BeyondPolicy => self.rows(Rows::all(RowKind::BeyondPolicy), MAX_ROWS),
-            EvidenceKind::ActiveHolders => self.top_users('a', max_active, MAX_ROWS),
-            EvidenceKind::Creators if self.mapping.created.is_some() => {
-                self.top_users('r', thresholds.rapid_creation.max_per_hour, MAX_ROWS)
+            EvidenceKind::Reassigned | EvidenceKind::Reappeared => {
+                self.session_list_query(SessionListQuery::all(MAX_CHECK_QUERY_ROWS))
+            }
+            EvidenceKind::Orphans => self
+                .evidence_query(EvidenceQuery::all_of_kind(EvidenceRowKind::Orphans), MAX_CHECK_QUERY_ROWS),
+            EvidenceKind::OldestExpired => self.evidence_query(
+                EvidenceQuery::all_of_kind(EvidenceRowKind::OldestExpired),
+                MAX_CHECK_QUERY_ROWS,
+            ),
+            EvidenceKind::BeyondPolicy => self.evidence_query(
+                EvidenceQuery::all_of_kind(EvidenceRowKind::BeyondPolicy),
+                MAX_CHECK_QUERY_ROWS,
+            ),
+            EvidenceKind::ActiveUsers => self.top_users_query('a', max_active, MAX_CHECK_QUERY_ROWS),
+            EvidenceKind::CreatingUsers if self.mapping.created.is_some() => {
+                self.top_users_query('r', thresholds.rapid_creation.max_per_hour, MAX_CHECK_QUERY_ROWS)
             }
             // Who holds most is the nearest that one query shows.
-            EvidenceKind::Creators => self.top_users('n', max_active, MAX_ROWS),
-            EvidenceKind::Value => self.counts(),
+            EvidenceKind::CreatingUsers => self.top_users_query('n', max_active, MAX_CHECK_QUERY_ROWS),
+            EvidenceKind::Value => self.session_stats_query(),
         }
     }
 }

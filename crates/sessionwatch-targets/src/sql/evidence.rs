@@ -1,80 +1,88 @@
 //! The SQL of evidence: rows that make a verdict.
 
-use super::{RowKind, Rows, Sql, identifier, timestamps::InstantSql};
+use super::{EvidenceQuery, EvidenceRowKind, QueryBuilder, quote_identifier, timestamps::TimestampExpr};
 
-impl Sql<'_> {
+impl QueryBuilder<'_> {
     /// Rows of evidence: token prefix, row id, user, expiry in microseconds, number of rows, then the display columns.
     #[must_use]
-    pub fn rows(&self, rows: Rows<'_>, limit: usize) -> String {
-        let expiry = self.instant(&self.mapping.expires);
-        let user = self.user();
-        let (display, users) = self.display();
-        let condition = format!("{}{}", self.kind_condition(rows, &expiry), self.and_among(rows.among));
-        let by_address = self.address_order();
+    pub fn evidence_query(&self, rows: EvidenceQuery<'_>, limit: usize) -> String {
+        let expiry = self.timestamp_expr(&self.mapping.expires);
+        let user = self.user_column();
+        let (display, users) = self.display_columns_and_join();
+        let condition =
+            format!("{}{}", self.evidence_condition(rows, &expiry), self.and_subset_condition(rows.subset));
+        let by_address = self.address_order_expr();
         let order = match rows.kind {
-            RowKind::Any => format!("3, {by_address}"),
+            EvidenceRowKind::Any => format!("3, {by_address}"),
             // Rows of one token stand together.
-            RowKind::Duplicates if self.pasted => format!("{}, 3, 2", self.token()),
-            RowKind::Duplicates => format!("{}, 3, {by_address}", self.fingerprint()),
-            RowKind::Orphans if self.pasted => "4, 3, 2".into(),
-            RowKind::Orphans => format!("{}, {by_address}", expiry.place()),
-            RowKind::OldestExpired => format!("{}, {by_address}", expiry.value),
-            RowKind::BeyondPolicy if self.pasted => format!("{} DESC, 2", expiry.value),
-            RowKind::BeyondPolicy => format!("{} DESC, {by_address}", expiry.place()),
+            EvidenceRowKind::Duplicates if self.standalone => format!("{}, 3, 2", self.token_key()),
+            EvidenceRowKind::Duplicates => format!("{}, 3, {by_address}", self.fingerprint_expr()),
+            EvidenceRowKind::Orphans if self.standalone => "4, 3, 2".into(),
+            EvidenceRowKind::Orphans => format!("{}, {by_address}", expiry.sort_expr()),
+            EvidenceRowKind::OldestExpired => format!("{}, {by_address}", expiry.value),
+            EvidenceRowKind::BeyondPolicy if self.standalone => format!("{} DESC, 2", expiry.value),
+            EvidenceRowKind::BeyondPolicy => format!("{} DESC, {by_address}", expiry.sort_expr()),
         };
         format!(
             "SELECT {prefix} AS token_prefix,\n  {id} AS id,\n  {user} AS user_id,\n  {end},\n  1 AS session_rows{display}\nFROM {sessions}{users}\nWHERE {condition}\nORDER BY {order}\nLIMIT {limit}",
-            prefix = self.prefix(),
-            id = self.id_text(),
-            user = self.text(&user),
-            end = self.end(&expiry),
-            sessions = self.sessions(),
+            prefix = self.token_prefix_expr(),
+            id = self.id_text_expr(),
+            user = self.cast_to_text(&user),
+            end = self.expiry_columns(&expiry),
+            sessions = self.sessions_source(),
         )
     }
 
-    pub(super) fn kind_condition(&self, rows: Rows<'_>, expiry: &InstantSql) -> String {
+    pub(super) fn evidence_condition(&self, rows: EvidenceQuery<'_>, expiry: &TimestampExpr) -> String {
         match rows.kind {
-            RowKind::Any => "1 = 1".into(),
-            RowKind::Duplicates => format!(
+            EvidenceRowKind::Any => "1 = 1".into(),
+            EvidenceRowKind::Duplicates => format!(
                 "{token} IN (SELECT {token} FROM {sessions} WHERE {token} IS NOT NULL{among} GROUP BY {token} HAVING COUNT(*) > 1)",
-                token = self.token(),
-                sessions = self.sessions(),
-                among = self.and_among(rows.among),
+                token = self.token_key(),
+                sessions = self.sessions_source(),
+                among = self.and_subset_condition(rows.subset),
             ),
-            RowKind::Orphans => self.orphan_condition(),
-            RowKind::OldestExpired => expiry.expired(self.now),
-            RowKind::BeyondPolicy => {
-                let late = self
-                    .max_lifetime_us
-                    .map_or("1 = 0".into(), |policy| expiry.beyond(self.now.plus_micros(policy)));
-                format!("({late} OR {})", expiry.never())
+            EvidenceRowKind::Orphans => self.joined_orphan_condition(),
+            EvidenceRowKind::OldestExpired => expiry.expired_condition(self.now),
+            EvidenceRowKind::BeyondPolicy => {
+                let late = self.max_lifetime_us.map_or("1 = 0".into(), |policy| {
+                    expiry.beyond_condition(self.now.saturating_add_micros(policy))
+                });
+                format!("({late} OR {})", expiry.never_condition())
             }
         }
     }
 
     /// The columns that name a user, and the join to them.
-    pub(super) fn display(&self) -> (String, String) {
+    pub(super) fn display_columns_and_join(&self) -> (String, String) {
         match (&self.mapping.users, &self.mapping.user) {
             (Some(users), Some(user)) => {
-                let shown = users
-                    .display
-                    .iter()
-                    .map(|column| format!(", {}", self.shown(&format!("w.{}", identifier(column)))));
-                let (key, user) = if self.dialect().compares_any_types() && !self.keyed_alike(users) {
-                    (self.text(&format!("w.{}", identifier(&users.key))), self.text(&self.column(user)))
-                } else {
-                    self.user_pair(users)
-                };
-                (shown.collect(), format!("\nLEFT JOIN {} ON {key} = {user}", self.named_users(users)))
+                let shown = users.display.iter().map(|column| {
+                    format!(", {}", self.display_text(&format!("w.{}", quote_identifier(column))))
+                });
+                let (key, user) =
+                    if self.dialect().compares_any_types() && !self.has_matching_key_types(users) {
+                        (
+                            self.cast_to_text(&format!("w.{}", quote_identifier(&users.key))),
+                            self.cast_to_text(&self.session_column(user)),
+                        )
+                    } else {
+                        self.user_join_pair(users)
+                    };
+                (shown.collect(), format!("\nLEFT JOIN {} ON {key} = {user}", self.users_source(users)))
             }
             _ => (String::new(), String::new()),
         }
     }
 
-    pub(super) fn orphan_condition(&self) -> String {
+    pub(super) fn joined_orphan_condition(&self) -> String {
         match (&self.mapping.users, &self.mapping.user) {
             (Some(users), Some(user)) => {
-                format!("{} IS NOT NULL AND w.{} IS NULL", self.column(user), identifier(&users.key))
+                format!(
+                    "{} IS NOT NULL AND w.{} IS NULL",
+                    self.session_column(user),
+                    quote_identifier(&users.key)
+                )
             }
             _ => "1 = 0".into(),
         }

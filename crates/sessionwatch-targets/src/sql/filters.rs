@@ -1,58 +1,62 @@
 //! The SQL of conditions that a person names.
 
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::timestamp::UtcTimestamp;
 
-use super::{Filter, Sql, identifier, table};
+use super::{QueryBuilder, SelectionFilter, quote_identifier, quote_table};
 
-impl Sql<'_> {
-    pub(super) fn fits(&self, filter: &Filter) -> String {
+impl QueryBuilder<'_> {
+    pub(super) fn filter_condition(&self, filter: &SelectionFilter) -> String {
         let mut conditions = Vec::new();
-        let at = |micros: i64| Instant::from_micros(micros).unwrap_or(Instant::MAX);
-        let expires = self.instant(&self.mapping.expires);
+        let at = |micros: i64| UtcTimestamp::from_micros(micros).unwrap_or(UtcTimestamp::MAX);
+        let expires = self.timestamp_expr(&self.mapping.expires);
         // What never ends, ends after any instant.
-        let ends_after = |after| format!("({} OR {})", expires.after(at(after)), expires.never());
+        let ends_after =
+            |after| format!("({} OR {})", expires.after_condition(at(after)), expires.never_condition());
         conditions.extend(filter.expires_after.map(ends_after));
-        conditions.extend(filter.expires_before.map(|before| expires.expired(at(before))));
-        if let Some(created) = self.mapping.created.as_ref().map(|column| self.instant(column)) {
-            conditions.extend(filter.created_after.map(|after| created.after(at(after))));
-            conditions.extend(filter.created_before.map(|before| created.expired(at(before))));
+        conditions.extend(filter.expires_before.map(|before| expires.expired_condition(at(before))));
+        if let Some(created) = self.mapping.created.as_ref().map(|column| self.timestamp_expr(column)) {
+            conditions.extend(filter.created_after.map(|after| created.after_condition(at(after))));
+            conditions.extend(filter.created_before.map(|before| created.expired_condition(at(before))));
         }
-        conditions.extend(filter.user.as_deref().map(|user| self.of_user(user)));
-        conditions.extend(filter.user_like.as_deref().map(|part| self.user_like(part)));
+        conditions.extend(filter.user.as_deref().map(|user| self.user_condition(user)));
+        conditions.extend(filter.user_like.as_deref().map(|part| self.user_like_condition(part)));
         if let (Some(ip), Some(column)) = (&filter.ip, &self.mapping.ip) {
-            conditions.push(format!("{} = {}", self.text(&self.column(column)), self.string(ip)));
+            conditions.push(format!(
+                "{} = {}",
+                self.cast_to_text(&self.session_column(column)),
+                self.quote_string(ip)
+            ));
         }
         if let (Some(part), Some(column)) = (&filter.agent_like, &self.mapping.agent) {
-            conditions.push(self.contains(&self.text(&self.column(column)), part));
+            conditions.push(self.contains_condition(&self.cast_to_text(&self.session_column(column)), part));
         }
         if filter.impersonated {
             let is_known = |column| format!("{column} IS NOT NULL");
-            conditions.push(self.impersonator().map_or("1 = 0".into(), is_known));
+            conditions.push(self.impersonator_column().map_or("1 = 0".into(), is_known));
         }
         if conditions.is_empty() { "1 = 0".into() } else { conditions.join("\n  AND ") }
     }
 
     /// The condition that a user's id, name or handle contains a text.
-    pub(super) fn user_like(&self, part: &str) -> String {
-        let own = self.contains(&self.text(&self.user()), part);
+    pub(super) fn user_like_condition(&self, part: &str) -> String {
+        let own = self.contains_condition(&self.cast_to_text(&self.user_column()), part);
         let Some(users) = self.mapping.users.as_ref().filter(|users| !users.display.is_empty()) else {
             return own;
         };
-        let shown = users
-            .display
-            .iter()
-            .map(|column| self.contains(&self.text(&format!("w.{}", identifier(column))), part));
+        let shown = users.display.iter().map(|column| {
+            self.contains_condition(&self.cast_to_text(&format!("w.{}", quote_identifier(column))), part)
+        });
         let shown = shown.collect::<Vec<_>>().join(" OR ");
         format!(
             "({own} OR EXISTS (SELECT 1 FROM {} AS w WHERE {} AND ({shown})))",
-            table(&users.table),
-            self.is_user(users)
+            quote_table(&users.table),
+            self.user_join_condition(users)
         )
     }
 
     /// The condition that a text contains another, in upper or lower case.
     #[must_use]
-    pub fn contains(&self, expression: &str, part: &str) -> String {
+    pub fn contains_condition(&self, expression: &str, part: &str) -> String {
         let escaped: String = part
             .chars()
             .flat_map(|character| {
@@ -61,7 +65,7 @@ impl Sql<'_> {
             })
             .collect();
         // Which letters are large and small is up to the database, on both sides.
-        let pattern = self.string(&format!("%{escaped}%"));
+        let pattern = self.quote_string(&format!("%{escaped}%"));
         format!("lower({expression}) LIKE lower({pattern}) ESCAPE '!'")
     }
 }

@@ -1,10 +1,10 @@
 //! What a list of sessions is asked for: which of them, in which order, and which page.
 
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::timestamp::UtcTimestamp;
 
 /// Which sessions to list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
+pub enum ListedStatus {
     /// Not ended.
     Active,
     /// Ended.
@@ -15,7 +15,7 @@ pub enum Status {
 
 /// The order of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sort {
+pub enum SessionSort {
     /// By end.
     Expires,
     /// By creation; by end where creation is not stored.
@@ -28,24 +28,24 @@ pub enum Sort {
 
 /// A list of sessions.
 #[derive(Clone, Copy, Debug)]
-pub struct List<'a> {
+pub struct SessionListQuery<'a> {
     /// Which.
-    pub status: Status,
+    pub status: ListedStatus,
     /// Only this user's.
     pub user: Option<&'a str>,
     /// Only the one with this row id, or those whose tokens begin so (by the token prefix).
-    pub named: Option<&'a str>,
+    pub id_or_prefix: Option<&'a str>,
     /// Only those whose tokens begin with one of these; all, if there are none.
-    pub prefixes: &'a [String],
+    pub token_prefixes: &'a [String],
     /// Only those that were created since then, where the table says when.
-    pub created_since: Option<Instant>,
+    pub created_since: Option<UtcTimestamp>,
     /// In an order that pages can follow each other in: by end or creation, and then by row id, or by that alone, where
     /// every row has one.
-    pub paged: bool,
+    pub is_paged: bool,
     /// Only those that come after this one in that order.
-    pub after: Option<After<'a>>,
+    pub after: Option<SessionListCursor<'a>>,
     /// In which order.
-    pub sort: Sort,
+    pub sort: SessionSort,
     /// Smallest first.
     pub ascending: bool,
     /// At most so many.
@@ -54,26 +54,26 @@ pub struct List<'a> {
 
 /// The last session of a page.
 #[derive(Clone, Copy, Debug)]
-pub struct After<'a> {
+pub struct SessionListCursor<'a> {
     /// Its end or creation in microseconds; the largest number where it has none.
-    pub key: i64,
+    pub sort_key: i64,
     /// Its row id.
     pub id: &'a str,
 }
 
-impl List<'_> {
+impl SessionListQuery<'_> {
     /// The guide's list: every session, latest end first.
     #[must_use]
     pub const fn all(limit: usize) -> Self {
         Self {
-            status: Status::All,
+            status: ListedStatus::All,
             user: None,
-            named: None,
-            prefixes: &[],
+            id_or_prefix: None,
+            token_prefixes: &[],
             created_since: None,
-            paged: false,
+            is_paged: false,
             after: None,
-            sort: Sort::Expires,
+            sort: SessionSort::Expires,
             ascending: false,
             limit,
         }

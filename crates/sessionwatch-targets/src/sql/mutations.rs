@@ -3,58 +3,61 @@
 use sessionwatch_core::row_ref::RowRef;
 
 use super::{
-    Sql,
-    dialect::{ReadCondition, numbers},
-    identifier,
-    row_changes::{Change, Mutation, Named, ReadRows},
-    table,
+    QueryBuilder,
+    dialect::{ReadCondition, join_numbers},
+    quote_identifier, quote_table,
+    row_changes::{LocateBy, Mutation, ReadRows, RowChange},
 };
-use crate::mapping::Revoke;
+use crate::mapping::RevokeMethod;
 
-impl Sql<'_> {
+impl QueryBuilder<'_> {
     /// Planned rows, whole: locator, version, mark, and then every column.
     #[must_use]
-    pub fn whole(&self, columns: &[String], named: Named, rows: &[&RowRef]) -> String {
-        let all: Vec<String> = columns.iter().map(|column| self.column(column)).collect();
-        let [locator, version] = self.read_version(named, columns);
+    pub fn full_rows_query(&self, columns: &[String], locate_by: LocateBy, rows: &[&RowRef]) -> String {
+        let all: Vec<String> = columns.iter().map(|column| self.session_column(column)).collect();
+        let [locator, version] = self.read_version_exprs(locate_by, columns);
         // A row that is the version that was planned is what was planned.
-        let mark = if self.by_version(named) { "0".into() } else { self.mark() };
+        let mark = if self.is_known_by_version(locate_by) { "0".into() } else { self.row_hash_expr() };
         format!(
             "SELECT {locator}, {version}, {mark}, {}\nFROM {} AS s\nWHERE {}",
             all.join(", "),
-            self.heaps(named),
-            self.named_by(named, rows),
+            self.heaps_source(locate_by),
+            self.located_rows_condition(locate_by, rows),
         )
     }
 
     /// A hash of every column that is archived. It holds within one transaction, since the text of some types depends on
     /// settings.
-    pub(super) fn row_hash(&self, columns: &[String]) -> String {
-        let all: Vec<String> = columns.iter().map(|column| self.column(column)).collect();
-        self.dialect().row_hash(&all, self.key)
+    pub(super) fn full_row_hash_expr(&self, columns: &[String]) -> String {
+        let all: Vec<String> = columns.iter().map(|column| self.session_column(column)).collect();
+        self.dialect().hash_columns_expr(&all, self.fingerprint_key)
     }
 
     /// Locator and version of a session, as it is found.
-    pub(super) fn read_version(&self, named: Named, columns: &[String]) -> [String; 2] {
-        let by_place = named == Named::Place;
-        self.dialect().read_version(by_place, self.place_or_mark(), self.row_hash(columns))
+    pub(super) fn read_version_exprs(&self, locate_by: LocateBy, columns: &[String]) -> [String; 2] {
+        let by_position = locate_by == LocateBy::Position;
+        self.dialect().read_version_exprs(
+            by_position,
+            self.position_or_row_hash_expr(),
+            self.full_row_hash_expr(columns),
+        )
     }
 
     /// The table, and with it its children, but for rows that are named by their places: those are unique in one heap only.
-    pub(super) fn heaps(&self, named: Named) -> String {
-        let only = if self.by_version(named) { "ONLY " } else { "" };
-        format!("{only}{}", table(&self.mapping.sessions))
+    pub(super) fn heaps_source(&self, locate_by: LocateBy) -> String {
+        let only = if self.is_known_by_version(locate_by) { "ONLY " } else { "" };
+        format!("{only}{}", quote_table(&self.mapping.sessions))
     }
 
     /// Whether rows that are found so are known by their versions, rather than by their marks.
     #[must_use]
-    pub fn by_version(&self, named: Named) -> bool {
-        self.dialect().changes_in_bulk() && named == Named::Place
+    pub fn is_known_by_version(&self, locate_by: LocateBy) -> bool {
+        self.dialect().changes_in_bulk() && locate_by == LocateBy::Position
     }
 
     /// What names a row where rows have numbers: that, or else its mark.
-    pub(super) fn place_or_mark(&self) -> String {
-        if self.has_rowid() { "s.rowid".into() } else { self.mark() }
+    pub(super) fn position_or_row_hash_expr(&self) -> String {
+        if self.has_rowid() { "s.rowid".into() } else { self.row_hash_expr() }
     }
 
     /// Whether rows have numbers; all do but those of SQLite tables that were made without.
@@ -63,28 +66,28 @@ impl Sql<'_> {
         self.schema.table(&self.mapping.sessions).is_none_or(|table| !table.without_rowid)
     }
 
-    fn named_by(&self, named: Named, rows: &[&RowRef]) -> String {
-        match (named, &self.mapping.id) {
-            (Named::Place, _) => {
-                let places: Vec<u64> = rows.iter().map(|row| row.place).collect();
-                self.dialect().at_places(&[], &places)
+    fn located_rows_condition(&self, locate_by: LocateBy, rows: &[&RowRef]) -> String {
+        match (locate_by, &self.mapping.id) {
+            (LocateBy::Position, _) => {
+                let places: Vec<u64> = rows.iter().map(|row| row.locator).collect();
+                self.dialect().at_positions_condition(&[], &places)
             }
-            (Named::Id, Some(id)) => {
-                self.with_ids_or_marks(id, rows.iter().map(|row| (row.id.as_deref(), row.mark)))
+            (LocateBy::Id, Some(id)) => {
+                self.ids_or_row_hashes_condition(id, rows.iter().map(|row| (row.id.as_deref(), row.row_hash)))
             }
-            _ => self.marked(rows.iter().map(|row| row.mark)),
+            _ => self.row_hashes_condition(rows.iter().map(|row| row.row_hash)),
         }
     }
 
     /// The condition that a row has one of these ids.
-    pub(super) fn with_ids<'i>(&self, id: &str, ids: impl Iterator<Item = &'i str>) -> String {
-        let ids: Vec<String> = ids.map(|id| self.string(id)).collect();
-        self.dialect().id_among(&self.column(id), self.declared(id), &ids.join(", "))
+    pub(super) fn ids_condition<'i>(&self, id: &str, ids: impl Iterator<Item = &'i str>) -> String {
+        let ids: Vec<String> = ids.map(|id| self.quote_string(id)).collect();
+        self.dialect().id_in_condition(&self.session_column(id), self.declared_type(id), &ids.join(", "))
     }
 
     /// The condition that a row has one of these ids or, where it has none, its mark: a column whose values are unique may be
     /// NULL in many rows.
-    pub(super) fn with_ids_or_marks<'i>(
+    pub(super) fn ids_or_row_hashes_condition<'i>(
         &self,
         id: &str,
         rows: impl Iterator<Item = (Option<&'i str>, i64)>,
@@ -96,61 +99,74 @@ impl Sql<'_> {
                 None => marks.push(mark),
             }
         }
-        let by_id = self.with_ids(id, ids.into_iter());
+        let by_id = self.ids_condition(id, ids.into_iter());
         if marks.is_empty() {
             return by_id;
         }
-        format!("({by_id} OR ({} IS NULL AND {}))", self.column(id), self.marked(marks.into_iter()))
+        format!(
+            "({by_id} OR ({} IS NULL AND {}))",
+            self.session_column(id),
+            self.row_hashes_condition(marks.into_iter())
+        )
     }
 
     /// The condition that a row is one of those that were read.
-    pub(super) fn is_read(&self, read: ReadRows<'_>) -> String {
+    pub(super) fn read_rows_condition(&self, read: ReadRows<'_>) -> String {
         let rows = || read.rows.iter();
-        let named = match (read.named, &self.mapping.id) {
-            (Named::Place, _) => None,
-            (Named::Id, Some(id)) => {
-                Some(self.with_ids_or_marks(id, rows().map(|row| (row.id.as_deref(), row.mark))))
-            }
-            _ => Some(self.marked(rows().map(|row| row.mark))),
+        let named = match (read.locate_by, &self.mapping.id) {
+            (LocateBy::Position, _) => None,
+            (LocateBy::Id, Some(id)) => Some(
+                self.ids_or_row_hashes_condition(id, rows().map(|row| (row.id.as_deref(), row.row_hash))),
+            ),
+            _ => Some(self.row_hashes_condition(rows().map(|row| row.row_hash))),
         };
-        self.dialect().is_read(&ReadCondition {
+        self.dialect().read_rows_condition(&ReadCondition {
             rows: read.rows,
-            named,
-            row_hash: self.row_hash(read.columns),
-            place_or_mark: self.place_or_mark(),
+            key_condition: named,
+            full_row_hash: self.full_row_hash_expr(read.columns),
+            position_or_row_hash: self.position_or_row_hash_expr(),
         })
     }
 
     /// The condition that a row has one of these marks.
-    pub(super) fn marked(&self, marks: impl Iterator<Item = i64>) -> String {
-        self.dialect().number_among(&self.mark(), &numbers(marks))
+    pub(super) fn row_hashes_condition(&self, row_hashes: impl Iterator<Item = i64>) -> String {
+        self.dialect().number_in_condition(&self.row_hash_expr(), &join_numbers(row_hashes))
     }
 
-    fn declared(&self, column: &str) -> Option<&str> {
+    fn declared_type(&self, column: &str) -> Option<&str> {
         let table = self.schema.table(&self.mapping.sessions)?;
-        table.column(column).map(|column| column.declared.as_str())
+        table.column(column).map(|column| column.declared_type.as_str())
     }
 
     /// Which of these rows are there: their marks as they are now. By id, a row shows that has changed since.
     #[must_use]
-    pub fn present(&self, named: Named, rows: &[&RowRef]) -> String {
-        let id =
-            self.mapping.id.as_deref().map_or("CAST(NULL AS text)".into(), |id| self.text(&self.column(id)));
+    pub fn present_rows_query(&self, locate_by: LocateBy, rows: &[&RowRef]) -> String {
+        let id = self
+            .mapping
+            .id
+            .as_deref()
+            .map_or("CAST(NULL AS text)".into(), |id| self.cast_to_text(&self.session_column(id)));
         format!(
             "SELECT {}, {id}\nFROM {} AS s\nWHERE {}",
-            self.mark(),
-            table(&self.mapping.sessions),
-            self.named_by(named, rows)
+            self.row_hash_expr(),
+            quote_table(&self.mapping.sessions),
+            self.located_rows_condition(locate_by, rows)
         )
     }
 
     /// The same, but only those that were not ended: a row that is only marked keeps its mark.
     #[must_use]
-    pub fn unchanged(&self, named: Named, rows: &[&RowRef], revoke: &Revoke) -> String {
-        let present = self.present(named, rows);
+    pub fn rows_not_ended_query(
+        &self,
+        locate_by: LocateBy,
+        rows: &[&RowRef],
+        revoke: &RevokeMethod,
+    ) -> String {
+        let present = self.present_rows_query(locate_by, rows);
         match revoke {
-            Revoke::Flag { column, value } => {
-                let (column, value) = (self.text(&self.column(column)), self.string(value));
+            RevokeMethod::Flag { column, value } => {
+                let (column, value) =
+                    (self.cast_to_text(&self.session_column(column)), self.quote_string(value));
                 format!("{present} AND ({column} IS NULL OR {column} <> {value})")
             }
             _ => present,
@@ -160,34 +176,35 @@ impl Sql<'_> {
     /// Removes or changes one row that is still what was read. Parameters are its place, or its mark where it has none, and its
     /// version.
     #[must_use]
-    pub fn change_one(&self, mutation: Mutation<'_>, columns: &[String]) -> String {
-        let sessions = table(&self.mapping.sessions);
+    pub fn change_one_statement(&self, mutation: Mutation<'_>, columns: &[String]) -> String {
+        let sessions = quote_table(&self.mapping.sessions);
         let change = mutation.change;
-        let orphans = if mutation.orphans_only { format!(" AND {}", self.orphaned()) } else { String::new() };
-        let (name, version) = (self.place_or_mark(), self.row_hash(columns));
+        let orphans =
+            if mutation.orphans_only { format!(" AND {}", self.orphaned_condition()) } else { String::new() };
+        let (name, version) = (self.position_or_row_hash_expr(), self.full_row_hash_expr(columns));
         let still = format!("{name} = ?1 AND {version} = ?2{orphans}");
         match change {
-            Change::Delete => format!("DELETE FROM {sessions} AS s WHERE {still}"),
-            Change::Expire(now) => {
+            RowChange::Delete => format!("DELETE FROM {sessions} AS s WHERE {still}"),
+            RowChange::Expire(now) => {
                 let column = &self.mapping.expires.column;
                 format!(
                     "UPDATE {sessions} AS s SET {} = {} WHERE {still}",
-                    identifier(column),
-                    self.literal(column, now)
+                    quote_identifier(column),
+                    self.column_literal(column, now)
                 )
             }
-            Change::Flag(column, value) => {
+            RowChange::Flag(column, value) => {
                 format!(
                     "UPDATE {sessions} AS s SET {} = {} WHERE {still}",
-                    identifier(column),
-                    self.literal(column, value)
+                    quote_identifier(column),
+                    self.column_literal(column, value)
                 )
             }
         }
     }
 
     /// A value of a column, given as text.
-    pub(super) fn literal(&self, column: &str, value: &str) -> String {
-        self.dialect().literal(self.kind(&self.mapping.sessions, column), value)
+    pub(super) fn column_literal(&self, column: &str, value: &str) -> String {
+        self.dialect().typed_literal(self.column_kind(&self.mapping.sessions, column), value)
     }
 }

@@ -2,17 +2,17 @@
 
 use sessionwatch_core::row_ref;
 
-use crate::mapping::Revoke;
+use crate::mapping::RevokeMethod;
 
 /// By what planned rows are found again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Named {
+pub enum LocateBy {
     /// Where they stood.
-    Place,
+    Position,
     /// Their ids.
     Id,
     /// Their marks, which takes a look at every row.
-    Mark,
+    RowHash,
 }
 
 /// What is unique to a row of the sessions, inside one query.
@@ -20,7 +20,7 @@ pub enum Named {
 /// `ctid` alone is unique inside one heap only: rows of two partitions may share both `ctid` and `xmin`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Addressing {
+pub enum RowKeyKind {
     /// The place: `ctid` in a table that is one heap, `rowid` in SQLite.
     #[default]
     Place,
@@ -38,7 +38,7 @@ pub struct RowVersion {
     /// By place: the transaction that wrote it (`xmin`). Otherwise a hash of every column.
     pub version: i64,
     /// A hash of id, token, user and expiry.
-    pub mark: i64,
+    pub row_hash: i64,
     /// Its id, where the table has one.
     pub id: Option<String>,
 }
@@ -47,7 +47,7 @@ pub struct RowVersion {
 #[derive(Clone, Copy, Debug)]
 pub struct ReadRows<'a> {
     /// How they were found.
-    pub named: Named,
+    pub locate_by: LocateBy,
     /// Every column that is archived.
     pub columns: &'a [String],
     /// The rows.
@@ -57,17 +57,17 @@ pub struct ReadRows<'a> {
 impl RowVersion {
     /// The text by which a detailed change names this row among those that it changed.
     #[must_use]
-    pub fn locator_text(&self, named: Named) -> String {
-        match named {
-            Named::Place => row_ref::tid(self.locator),
-            Named::Id | Named::Mark => format!("{}:{}", self.locator, self.version),
+    pub fn locator_text(&self, locate_by: LocateBy) -> String {
+        match locate_by {
+            LocateBy::Position => row_ref::format_ctid(self.locator),
+            LocateBy::Id | LocateBy::RowHash => format!("{}:{}", self.locator, self.version),
         }
     }
 }
 
 /// What is done with rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change<'a> {
+pub enum RowChange<'a> {
     /// They are removed.
     Delete,
     /// Their expiry becomes this, as the database stores it.
@@ -80,19 +80,19 @@ pub enum Change<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mutation<'a> {
     /// What is done.
-    pub change: Change<'a>,
+    pub change: RowChange<'a>,
     /// Only to rows whose user still does not exist.
     pub orphans_only: bool,
 }
 
-impl<'a> Change<'a> {
+impl<'a> RowChange<'a> {
     /// How sessions are ended; `now` is that instant as the target stores it.
     #[must_use]
-    pub fn of(revoke: &'a Revoke, now: &'a str) -> Self {
+    pub fn from_revoke(revoke: &'a RevokeMethod, now: &'a str) -> Self {
         match revoke {
-            Revoke::Delete => Self::Delete,
-            Revoke::Expire => Self::Expire(now),
-            Revoke::Flag { column, value } => Self::Flag(column, value),
+            RevokeMethod::Delete => Self::Delete,
+            RevokeMethod::Expire => Self::Expire(now),
+            RevokeMethod::Flag { column, value } => Self::Flag(column, value),
         }
     }
 }

@@ -20,7 +20,7 @@ pub enum TableKind {
 
 /// A table or view.
 #[derive(Clone, Debug, Default)]
-pub struct Table {
+pub struct TableInfo {
     /// The schema; nothing on SQLite.
     pub schema: Option<String>,
     /// Its name.
@@ -28,46 +28,46 @@ pub struct Table {
     /// What kind of relation it is.
     pub kind: TableKind,
     /// Position of its schema on the search path; nothing when it is not on it.
-    pub search_path: Option<usize>,
+    pub search_path_index: Option<usize>,
     /// The planner's estimate of its rows.
     pub estimated_rows: Option<u64>,
     /// Row-level security is enabled.
     pub row_security: bool,
     /// Row-level security hides rows from this role, or may.
-    pub rows_hidden: bool,
+    pub has_hidden_rows: bool,
     /// This role may read where rows stand on PostgreSQL: `ctid` and `tableoid`.
-    pub places_readable: bool,
+    pub has_readable_positions: bool,
     /// A SQLite table whose rows have no numbers.
     pub without_rowid: bool,
     /// Other tables inherit from it: its rows include theirs, which its indexes and foreign keys do not cover.
-    pub inherited: bool,
+    pub has_children: bool,
     /// Rows arrive by logical replication, which does not check foreign keys.
-    pub subscribed: bool,
+    pub is_subscribed: bool,
     /// The tables that a view reads in the end, with their schemas.
-    pub bases: Vec<String>,
+    pub base_tables: Vec<String>,
     /// Why what can be read of it need not be every session: it drops or joins rows, or does not see them.
-    pub doubt: Option<String>,
+    pub visibility_caveat: Option<String>,
     /// A view with a condition, which leaves out rows.
-    pub filtered: bool,
+    pub is_filtered: bool,
     /// What reading it would execute of the target, each as a sentence.
-    pub code: Vec<String>,
+    pub executed_code: Vec<String>,
     /// The table whose partition or inheritance child it is: its rows are rows of that one too.
-    pub part_of: Option<TableName>,
+    pub parent_table: Option<TableName>,
     /// Columns in order.
-    pub columns: Vec<Column>,
+    pub columns: Vec<ColumnInfo>,
     /// Indexes.
-    pub indexes: Vec<Index>,
+    pub indexes: Vec<IndexInfo>,
     /// Foreign keys.
     pub foreign_keys: Vec<ForeignKey>,
 }
 
 /// A column.
 #[derive(Clone, Debug, Default)]
-pub struct Column {
+pub struct ColumnInfo {
     /// Its name.
     pub name: String,
     /// The declared type as the database prints it, lower case, e.g. `timestamp(3) without time zone`.
-    pub declared: String,
+    pub declared_type: String,
     /// What the type can hold.
     pub kind: ColumnKind,
     /// Whether it can be NULL.
@@ -79,16 +79,16 @@ pub struct Column {
     /// Its values are padded with spaces, which do not count when they are compared (`character(n)`, or a domain over it).
     pub is_padded: bool,
     /// Equal values may have different texts, such as 1 and 1.00.
-    pub has_many_texts: bool,
+    pub has_many_text_forms: bool,
     /// The function of the target that makes text of it, where none that is built in does.
-    pub cast: Option<String>,
+    pub cast_function: Option<String>,
 }
 
-impl Column {
+impl ColumnInfo {
     /// Whether it is declared as true or false.
     #[must_use]
     pub fn is_boolean(&self) -> bool {
-        self.declared.starts_with("bool")
+        self.declared_type.starts_with("bool")
     }
 }
 
@@ -99,9 +99,9 @@ pub enum Equality {
     #[default]
     Exact,
     /// Those that differ only in upper and lower case, too: `citext` on PostgreSQL, `NOCASE` on SQLite.
-    CaseBlind,
+    CaseInsensitive,
     /// Those that differ only in spaces at their ends, too: `RTRIM` on SQLite.
-    SpaceBlind,
+    TrailingSpaceInsensitive,
     /// Those that are equal under a nondeterministic collation of PostgreSQL.
     Collation,
     /// What the operators of a type say that is not built in; they are compared as text.
@@ -133,7 +133,7 @@ pub enum ColumnKind {
 
 /// An index.
 #[derive(Clone, Debug, Default)]
-pub struct Index {
+pub struct IndexInfo {
     /// Its name.
     pub name: String,
     /// Leading columns in order; empty for an index on expressions.
@@ -172,39 +172,39 @@ pub struct ForeignKey {
     pub on_delete: String,
 }
 
-impl Table {
+impl TableInfo {
     /// The column of that name.
     #[must_use]
-    pub fn column(&self, name: &str) -> Option<&Column> {
+    pub fn column(&self, name: &str) -> Option<&ColumnInfo> {
         self.columns.iter().find(|column| column.name == name)
     }
 
     /// Whether all rows are in the table itself, and none in partitions, chunks or tables that inherit from it.
     #[must_use]
     pub fn is_one_heap(&self) -> bool {
-        self.kind == TableKind::Table && !self.inherited
+        self.kind == TableKind::Table && !self.has_children
     }
 
     /// The name of a complete unique index on exactly that column: proof that no value occurs twice.
     #[must_use]
-    pub fn unique_on(&self, column: &str) -> Option<&str> {
-        let proves = |index: &&Index| {
-            index.unique && index.complete && index.exact && index.columns == [column] && !self.inherited
+    pub fn unique_index_on(&self, column: &str) -> Option<&str> {
+        let proves = |index: &&IndexInfo| {
+            index.unique && index.complete && index.exact && index.columns == [column] && !self.has_children
         };
         self.indexes.iter().find(proves).map(|index| index.name.as_str())
     }
 
     /// A complete index that begins with that column.
     #[must_use]
-    pub fn index_led_by(&self, column: &str) -> Option<&Index> {
+    pub fn index_starting_with(&self, column: &str) -> Option<&IndexInfo> {
         let led =
-            |index: &&Index| index.complete && index.columns.first().is_some_and(|first| first == column);
+            |index: &&IndexInfo| index.complete && index.columns.first().is_some_and(|first| first == column);
         self.indexes.iter().find(led)
     }
 
     /// Which values of a column are equal; those of a column that is not there are compared exactly.
     #[must_use]
-    pub fn equality(&self, column: &str) -> Equality {
+    pub fn column_equality(&self, column: &str) -> Equality {
         self.column(column).map_or(Equality::Exact, |column| column.equality)
     }
 
@@ -218,7 +218,7 @@ impl Table {
     /// Whether a foreign key of this table shows that every referring row has a row that it refers to.
     #[must_use]
     pub fn is_proved_by(&self, key: &ForeignKey) -> bool {
-        key.validated && key.enabled && !key.deferrable && !self.inherited && !self.subscribed
+        key.validated && key.enabled && !key.deferrable && !self.has_children && !self.is_subscribed
     }
 }
 

@@ -2,30 +2,32 @@
 
 use sessionwatch_core::{
     decoder::Decoder,
-    instant::{Instant, MICROS_PER_SECOND},
+    timestamp::{MICROS_PER_SECOND, UtcTimestamp},
 };
 
 use super::{
-    Sql,
-    dialect::{DecodedColumn, NEVER, SqlDialect, UNDECODABLE, other_unit},
+    QueryBuilder,
+    dialect::{DecodedColumn, NEVER_MICROS, SqlDialect, UNDECODABLE_MICROS, other_epoch_unit},
 };
-use crate::{mapping::InstantColumn, sql::tables::ColumnKind};
+use crate::{mapping::TimestampColumn, sql::tables::ColumnKind};
 
 /// An instant as a target stores it, rounded down.
 #[must_use]
-pub fn stored_timestamp(decoder: Decoder, at: Instant) -> String {
+pub fn encode_timestamp(decoder: Decoder, at: UtcTimestamp) -> String {
     match decoder {
-        Decoder::Timestamptz => format!("{}+00", sessionwatch_clock::timestamp(at)),
-        Decoder::TimestampUtc => sessionwatch_clock::timestamp(at),
-        Decoder::TimestampLocal(zone) => sessionwatch_clock::timestamp(at.plus_micros(zone.offset_at(at))),
+        Decoder::Timestamptz => format!("{}+00", sessionwatch_clock::format_timestamp(at)),
+        Decoder::TimestampUtc => sessionwatch_clock::format_timestamp(at),
+        Decoder::TimestampLocal(zone) => {
+            sessionwatch_clock::format_timestamp(at.saturating_add_micros(zone.offset_us_at(at)))
+        }
         Decoder::EpochSeconds => at.micros().div_euclid(1_000_000).to_string(),
         Decoder::EpochMillis | Decoder::EpochMillisOrIso => at.micros().div_euclid(1_000).to_string(),
-        Decoder::IsoText => sessionwatch_clock::rfc3339(at),
+        Decoder::IsoText => sessionwatch_clock::format_rfc3339(at),
     }
 }
 
 /// An instant column inside SQL, with the conditions on it.
-pub(super) struct InstantSql {
+pub(super) struct TimestampExpr {
     /// An expression: a native timestamp, or an integer of microseconds with sentinels.
     pub(super) value: String,
     native: Option<Decoder>,
@@ -33,18 +35,19 @@ pub(super) struct InstantSql {
     indexable: bool,
     dialect: &'static dyn SqlDialect,
     /// The instant of the look, where the query is to go by the database's own clock instead.
-    clock: Option<Instant>,
+    clock: Option<UtcTimestamp>,
 }
 
-impl InstantSql {
+impl TimestampExpr {
     pub(super) fn new(
         dialect: &'static dyn SqlDialect,
-        clock: Option<Instant>,
+        clock: Option<UtcTimestamp>,
         decoder: Decoder,
         value: &str,
         kind: ColumnKind,
     ) -> Self {
-        let DecodedColumn { value, native, indexable } = dialect.decode(decoder, value, kind, clock);
+        let DecodedColumn { value, native_decoder: native, is_indexable: indexable } =
+            dialect.decode_column(decoder, value, kind, clock);
         Self { value, native, indexable, dialect, clock }
     }
 
@@ -53,15 +56,15 @@ impl InstantSql {
         self.native.is_some()
     }
 
-    fn literal(&self, at: Instant) -> String {
+    fn timestamp_literal(&self, at: UtcTimestamp) -> String {
         match self.clock {
-            Some(now) if at != Instant::MIN => self.clock_moved_by(at.micros_since(now)),
-            _ => self.fixed(at),
+            Some(now) if at != UtcTimestamp::MIN => self.clock_offset_expr(at.micros_since(now)),
+            _ => self.fixed_literal(at),
         }
     }
 
-    fn fixed(&self, at: Instant) -> String {
-        let text = || sessionwatch_clock::timestamp(at);
+    fn fixed_literal(&self, at: UtcTimestamp) -> String {
+        let text = || sessionwatch_clock::format_timestamp(at);
         match self.native {
             Some(Decoder::Timestamptz) => format!("TIMESTAMPTZ '{}+00'", text()),
             Some(_) => format!("TIMESTAMP '{}'", text()),
@@ -70,8 +73,8 @@ impl InstantSql {
     }
 
     /// The database's clock, moved by that many microseconds.
-    fn clock_moved_by(&self, micros: i64) -> String {
-        let now = self.dialect.clock(self.native);
+    fn clock_offset_expr(&self, micros: i64) -> String {
+        let now = self.dialect.clock_expr(self.native);
         let seconds = micros / 1_000_000;
         match (seconds, self.native) {
             (0, _) => now.to_owned(),
@@ -81,7 +84,7 @@ impl InstantSql {
     }
 
     /// The first instant past the year 9999.
-    fn end(&self) -> &'static str {
+    fn upper_bound_literal(&self) -> &'static str {
         if self.native == Some(Decoder::Timestamptz) {
             "TIMESTAMPTZ '10000-01-01 00:00:00+00'"
         } else {
@@ -89,100 +92,103 @@ impl InstantSql {
         }
     }
 
-    pub(super) fn never(&self) -> String {
+    pub(super) fn never_condition(&self) -> String {
         let value = &self.value;
         if self.native.is_some() {
             format!("({value} IS NULL OR {value} = 'infinity')")
         } else {
-            format!("({value} = {NEVER})")
+            format!("({value} = {NEVER_MICROS})")
         }
     }
 
-    pub(super) fn undecodable(&self) -> String {
+    pub(super) fn undecodable_condition(&self) -> String {
         let value = &self.value;
         if self.native.is_some() {
-            let (start, end) = (self.literal(Instant::MIN), self.end());
+            let (start, end) = (self.timestamp_literal(UtcTimestamp::MIN), self.upper_bound_literal());
             format!("({value} < {start} OR ({value} >= {end} AND {value} < 'infinity'))")
         } else {
-            format!("({value} = {UNDECODABLE})")
+            format!("({value} = {UNDECODABLE_MICROS})")
         }
     }
 
     /// A finite instant later than `limit`.
-    pub(super) fn after(&self, limit: Instant) -> String {
-        let (value, limit) = (&self.value, self.literal(limit));
+    pub(super) fn after_condition(&self, limit: UtcTimestamp) -> String {
+        let (value, limit) = (&self.value, self.timestamp_literal(limit));
         if self.native.is_some() {
-            format!("({value} > {limit} AND {value} < {})", self.end())
+            format!("({value} > {limit} AND {value} < {})", self.upper_bound_literal())
         } else {
-            format!("({value} > {limit} AND {value} <> {NEVER})")
+            format!("({value} > {limit} AND {value} <> {NEVER_MICROS})")
         }
     }
 
-    pub(super) fn active(&self, now: Instant) -> String {
+    pub(super) fn active_condition(&self, now: UtcTimestamp) -> String {
         if self.native.is_some() {
-            format!("({} OR {})", self.never(), self.after(now))
+            format!("({} OR {})", self.never_condition(), self.after_condition(now))
         } else {
-            format!("({} > {})", self.value, self.literal(now))
+            format!("({} > {})", self.value, self.timestamp_literal(now))
         }
     }
 
-    pub(super) fn expired(&self, now: Instant) -> String {
-        let (value, now) = (&self.value, self.literal(now));
+    pub(super) fn expired_condition(&self, now: UtcTimestamp) -> String {
+        let (value, now) = (&self.value, self.timestamp_literal(now));
         if self.native.is_some() {
-            format!("({value} <= {now} AND {value} >= {})", self.literal(Instant::MIN))
+            format!("({value} <= {now} AND {value} >= {})", self.timestamp_literal(UtcTimestamp::MIN))
         } else {
-            format!("({value} <= {now} AND {value} <> {UNDECODABLE})")
+            format!("({value} <= {now} AND {value} <> {UNDECODABLE_MICROS})")
         }
     }
 
-    pub(super) fn beyond(&self, limit: Instant) -> String {
-        self.after(limit)
+    pub(super) fn beyond_condition(&self, limit: UtcTimestamp) -> String {
+        self.after_condition(limit)
     }
 
     /// The instant as a person reads it; NULL if there is none.
-    pub(super) fn readable(&self) -> String {
+    pub(super) fn readable_expr(&self) -> String {
         let value = &self.value;
-        let seconds = format!("NULLIF(NULLIF({value}, {NEVER}), {UNDECODABLE}) / 1000000");
+        let seconds = format!("NULLIF(NULLIF({value}, {NEVER_MICROS}), {UNDECODABLE_MICROS}) / 1000000");
         match self.native {
             Some(_) => value.clone(),
-            None => self.dialect.readable_seconds(&seconds),
+            None => self.dialect.readable_timestamp_expr(&seconds),
         }
     }
 
     /// Hours from `now` to a finite end, for a person.
-    pub(super) fn hours_left(&self, now: Instant) -> String {
-        let (value, now) = (&self.value, self.literal(now));
+    pub(super) fn hours_left_expr(&self, now: UtcTimestamp) -> String {
+        let (value, now) = (&self.value, self.timestamp_literal(now));
         if self.native.is_some() {
             format!(
                 "CASE WHEN isfinite({value}) THEN ROUND(CAST(EXTRACT(EPOCH FROM ({value} - {now})) / 3600 AS numeric), 1) END"
             )
         } else {
-            format!("ROUND(({} - {now}) / 3600000000.0, 1)", self.micros(value))
+            format!("ROUND(({} - {now}) / 3600000000.0, 1)", self.micros_expr(value))
         }
     }
 
     /// The conditions that a row has an instant, and that it has none, if an index on the column can serve both.
-    pub(super) fn split(&self) -> Option<(String, String)> {
+    pub(super) fn null_split_conditions(&self) -> Option<(String, String)> {
         if !self.indexable {
             return None;
         }
-        Some((self.within(&self.value), format!("({} OR {})", self.never(), self.undecodable())))
+        Some((
+            self.in_range_condition(&self.value),
+            format!("({} OR {})", self.never_condition(), self.undecodable_condition()),
+        ))
     }
 
     /// By what rows are sorted: the instant, and what has none as the largest; as cheap to compute as can be.
-    pub(super) fn place(&self) -> String {
+    pub(super) fn sort_expr(&self) -> String {
         let value = &self.value;
         if self.native.is_some() {
-            format!("CASE WHEN {} THEN {value} ELSE 'infinity' END", self.within(value))
+            format!("CASE WHEN {} THEN {value} ELSE 'infinity' END", self.in_range_condition(value))
         } else {
-            format!("COALESCE({}, {})", self.micros(value), i64::MAX)
+            format!("COALESCE({}, {})", self.micros_expr(value), i64::MAX)
         }
     }
 
     /// The place of a row that has this instant, or none.
-    pub(super) fn place_of(&self, at: Option<Instant>) -> String {
+    pub(super) fn sort_value(&self, at: Option<UtcTimestamp>) -> String {
         match (at, self.native) {
-            (Some(at), _) => self.literal(at),
+            (Some(at), _) => self.timestamp_literal(at),
             (None, Some(Decoder::Timestamptz)) => "TIMESTAMPTZ 'infinity'".into(),
             (None, Some(_)) => "TIMESTAMP 'infinity'".into(),
             (None, None) => i64::MAX.to_string(),
@@ -190,81 +196,89 @@ impl InstantSql {
     }
 
     /// Microseconds since 1970 of an expression of this column's type; NULL for an infinity or what cannot be read.
-    pub(super) fn micros(&self, expression: &str) -> String {
+    pub(super) fn micros_expr(&self, expression: &str) -> String {
         if self.native.is_some() {
             // Up to PostgreSQL 13, seconds since 1970 come as binary fractions, which do not hold the microseconds of instants
             // far away. Whole seconds, and microseconds within one, are exact in every version.
             format!(
                 "CASE WHEN {within} THEN CAST(EXTRACT(EPOCH FROM pg_catalog.date_trunc('second', {expression})) AS bigint) * 1000000 \
                  + CAST(EXTRACT(MICROSECONDS FROM {expression}) AS bigint) % 1000000 END",
-                within = self.within(expression),
+                within = self.in_range_condition(expression),
             )
         } else {
-            format!("NULLIF(NULLIF({expression}, {NEVER}), {UNDECODABLE})")
+            format!("NULLIF(NULLIF({expression}, {NEVER_MICROS}), {UNDECODABLE_MICROS})")
         }
     }
 
     /// That a native timestamp lies between the years 1 and 9999.
-    fn within(&self, expression: &str) -> String {
-        format!("({expression} >= {} AND {expression} < {})", self.literal(Instant::MIN), self.end())
+    fn in_range_condition(&self, expression: &str) -> String {
+        format!(
+            "({expression} >= {} AND {expression} < {})",
+            self.timestamp_literal(UtcTimestamp::MIN),
+            self.upper_bound_literal()
+        )
     }
 }
 
-impl Sql<'_> {
+impl QueryBuilder<'_> {
     /// How many ends are numbers of another unit than the others, seconds among milliseconds or the reverse; nothing where they
     /// are no numbers.
     #[must_use]
-    pub fn ends_in_other_unit(&self) -> Option<String> {
-        let InstantColumn { column, decoder } = &self.mapping.expires;
+    pub fn expiries_in_other_unit_query(&self) -> Option<String> {
+        let TimestampColumn { column, decoder } = &self.mapping.expires;
         if !matches!(decoder, Decoder::EpochSeconds | Decoder::EpochMillis | Decoder::EpochMillisOrIso) {
             return None;
         }
-        let value = self.column(column);
-        let number = self.dialect().whole_number(&value, self.kind(&self.mapping.sessions, column));
-        let (other, _) = other_unit(*decoder);
+        let value = self.session_column(column);
+        let number = self.dialect().integer_expr(&value, self.column_kind(&self.mapping.sessions, column));
+        let (other, _) = other_epoch_unit(*decoder);
         let (first, last) = (other.start, other.end - 1);
-        Some(format!("SELECT COUNT(*) FROM {} WHERE {number} BETWEEN {first} AND {last}", self.sessions()))
+        Some(format!(
+            "SELECT COUNT(*) FROM {} WHERE {number} BETWEEN {first} AND {last}",
+            self.sessions_source()
+        ))
     }
 
     /// Counts the sessions whose user is written in a form that no key of a user has: an integer with leading zeros beside keys
     /// that are integers, a UUID in capitals beside keys that are UUIDs. Returns `None` where there is no such difference.
     #[must_use]
-    pub fn users_in_other_form(&self) -> Option<String> {
+    pub fn users_in_other_form_query(&self) -> Option<String> {
         /// A kind of keys: how its values may be written, and how keys of it are.
-        type Form = (&'static str, &'static str);
-        const INTEGER: Form = (r"^\s*[+-]?[0-9]+\s*$", "^(0|-?[1-9][0-9]*)$");
-        const UUID: Form = (
+        type KeyForm = (&'static str, &'static str);
+        const INTEGER_FORM: KeyForm = (r"^\s*[+-]?[0-9]+\s*$", "^(0|-?[1-9][0-9]*)$");
+        const UUID_FORM: KeyForm = (
             r"^\s*[{]?[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}[}]?\s*$",
             "^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$",
         );
         let (user, users) = (self.mapping.user.as_ref()?, self.mapping.users.as_ref()?);
-        let is_text = self.kind(&self.mapping.sessions, user) == ColumnKind::Text;
+        let is_text = self.column_kind(&self.mapping.sessions, user) == ColumnKind::Text;
         if !is_text {
             return None;
         }
         let key = self.schema.table(&users.table)?.column(&users.key)?;
         let (written, canonical) = match key.kind {
-            ColumnKind::Integer => INTEGER,
-            _ if key.declared == "uuid" => UUID,
+            ColumnKind::Integer => INTEGER_FORM,
+            _ if key.declared_type == "uuid" => UUID_FORM,
             _ => return None,
         };
-        let (user, sessions) = (self.text(&self.column(user)), self.sessions());
+        let (user, sessions) = (self.cast_to_text(&self.session_column(user)), self.sessions_source());
         let dialect = self.dialect();
-        let (written, canonical) = (dialect.matches(&user, written)?, dialect.matches(&user, canonical)?);
+        let (written, canonical) =
+            (dialect.regex_condition(&user, written)?, dialect.regex_condition(&user, canonical)?);
         Some(format!("SELECT COUNT(*) FROM {sessions} WHERE {written} AND NOT ({canonical})"))
     }
 }
 
-impl Sql<'_> {
+impl QueryBuilder<'_> {
     /// One row: how many sessions have an end, and how many of those end later than the clocks of machines differ.
     #[must_use]
-    pub fn ends_ahead(&self) -> String {
-        let expiry = self.instant(&self.mapping.expires);
-        let ends = format!("NOT {}", expiry.never());
+    pub fn future_expiries_query(&self) -> String {
+        let expiry = self.timestamp_expr(&self.mapping.expires);
+        let ends = format!("NOT {}", expiry.never_condition());
         format!(
             "SELECT COUNT(*), {}\nFROM {}\nWHERE {ends}",
-            self.count_where(&expiry.after(self.now.plus_micros(60 * MICROS_PER_SECOND))),
-            self.sessions()
+            self.count_where(&expiry.after_condition(self.now.saturating_add_micros(60 * MICROS_PER_SECOND))),
+            self.sessions_source()
         )
     }
 }

@@ -2,20 +2,20 @@
 
 use std::fmt::Write as _;
 
-use super::{Sql, identifier, table};
+use super::{QueryBuilder, quote_identifier, quote_table};
 use crate::sql::tables::{ColumnKind, Equality};
 
 /// Texts are sorted quickest by their bytes.
-const BY_BYTES: &str = " COLLATE \"C\"";
+const BYTE_COLLATION: &str = " COLLATE \"C\"";
 
-impl Sql<'_> {
+impl QueryBuilder<'_> {
     /// Everything about users, with one pass over the sessions: a kind of line, a user, rows `n`, active `a`, created in the
     /// last hour `r`, whether the user does not exist, and how many users are so. Lines of the kind `users` name none; those of
     /// the kinds `active`, `rows` and `recent` are the users who stand out, most first, and `orphan` some who do not exist.
     #[must_use]
-    pub fn per_user(&self, tops: usize, orphans: usize) -> String {
-        let (mut sql, has_recent) = self.users_tallied();
-        let is_collated = self.collated_user();
+    pub fn per_user_query(&self, tops: usize, orphans: usize) -> String {
+        let (mut sql, has_recent) = self.user_tally_cte();
+        let is_collated = self.has_collated_user();
         let name = if is_collated { "name" } else { "u" };
         let named = |column: &str| format!("CASE WHEN n > {} OR o THEN {column} END", self.notable_above);
         let name_of = if is_collated { format!("{} AS name, ", named("name")) } else { String::new() };
@@ -34,7 +34,7 @@ impl Sql<'_> {
                 "\nUNION ALL SELECT * FROM (SELECT '{kind}', CAST({name} AS text), n, a, r, {missing}, 1 FROM grouped WHERE u IS NOT NULL AND {rest}) AS {kind}_users"
             );
         };
-        let order = self.user_order("grouped");
+        let order = self.user_order_expr("grouped");
         let above = self.notable_above;
         lines("active", format!("a > {above} ORDER BY a DESC, {order} LIMIT {tops}"));
         if has_recent {
@@ -42,18 +42,18 @@ impl Sql<'_> {
         } else {
             lines("rows", format!("NOT o AND n > {above} ORDER BY n DESC, {order} LIMIT {tops}"));
         }
-        if self.looks_for_orphans() {
+        if self.needs_orphan_search() {
             lines("orphan", format!("o LIMIT {orphans}"));
         }
         sql
     }
 
     /// `WITH known AS (…)`: each user `u` with rows `n`, active `a`, created in the last hour `r`, orphan `o`.
-    fn users_tallied(&self) -> (String, bool) {
-        let expiry = self.instant(&self.mapping.expires);
-        let recent = self.created_lately();
-        let (active, user) = (expiry.active(self.now), self.user_key());
-        let (sorted, sessions) = (self.sortable_user(), self.sessions());
+    fn user_tally_cte(&self) -> (String, bool) {
+        let expiry = self.timestamp_expr(&self.mapping.expires);
+        let recent = self.created_last_hour_condition();
+        let (active, user) = (expiry.active_condition(self.now), self.user_key());
+        let (sorted, sessions) = (self.sortable_user_expr(), self.sessions_source());
         let has_recent = recent.is_some();
         let counted = |condition: &str| self.count_where(condition);
         let per = if let Some(key) = &sorted {
@@ -68,7 +68,7 @@ impl Sql<'_> {
             )
         } else {
             // Of texts that are equal, one stands for all.
-            let name = if self.collated_user() {
+            let name = if self.has_collated_user() {
                 format!(", MIN(CAST({user} AS text) COLLATE \"C\") AS name")
             } else {
                 String::new()
@@ -79,13 +79,13 @@ impl Sql<'_> {
                 counted(&active),
             )
         };
-        let names = if self.collated_user() { ", name" } else { "" };
+        let names = if self.has_collated_user() { ", name" } else { "" };
         let compared = match &sorted {
-            Some(key) if key.ends_with(BY_BYTES) => format!("per.u{BY_BYTES}"),
+            Some(key) if key.ends_with(BYTE_COLLATION) => format!("per.u{BYTE_COLLATION}"),
             _ => "per.u".to_owned(),
         };
         let (join, orphan) = match &self.mapping.users {
-            Some(users) if self.looks_for_orphans() => (self.users_join(users, &compared), "(u.k IS NULL)"),
+            Some(users) if self.needs_orphan_search() => (self.join_users(users, &compared), "(u.k IS NULL)"),
             _ => (String::new(), "(1 = 0)"),
         };
         let sql = format!(
@@ -95,35 +95,40 @@ impl Sql<'_> {
     }
 
     /// The user of a session in a form that is sorted quickly, and alike for equal users only; nothing where there is none.
-    fn sortable_user(&self) -> Option<String> {
+    fn sortable_user_expr(&self) -> Option<String> {
         let user = self.mapping.user.as_deref()?;
-        let is_exact = self.equality(&self.mapping.sessions, user) == Equality::Exact;
+        let is_exact = self.column_equality(&self.mapping.sessions, user) == Equality::Exact;
         let joins_alike = self.mapping.users.as_ref().is_none_or(|users| {
-            !self.looks_for_orphans() || (self.link(users) == Equality::Exact && !self.mixes_padding(users))
+            !self.needs_orphan_search()
+                || (self.user_key_equality(users) == Equality::Exact && !self.has_mixed_padding(users))
         });
-        if self.pasted || !self.dialect().sorts_before_grouping() || !is_exact || !joins_alike {
+        if self.standalone || !self.dialect().sorts_before_grouping() || !is_exact || !joins_alike {
             return None;
         }
-        match self.kind(&self.mapping.sessions, user) {
-            ColumnKind::Integer | ColumnKind::Uuid => Some(self.column(user)),
-            ColumnKind::Text => Some(format!("{}{BY_BYTES}", self.text(&self.column(user)))),
+        match self.column_kind(&self.mapping.sessions, user) {
+            ColumnKind::Integer | ColumnKind::Uuid => Some(self.session_column(user)),
+            ColumnKind::Text => {
+                Some(format!("{}{BYTE_COLLATION}", self.cast_to_text(&self.session_column(user))))
+            }
             _ => None,
         }
     }
 
     /// The order of the users of a table.
-    fn user_order(&self, table: &str) -> String {
-        let kind = self.mapping.user.as_deref().map(|user| self.kind(&self.mapping.sessions, user));
-        if self.collated_user() { "name".into() } else { self.dialect().user_order(table, kind) }
+    fn user_order_expr(&self, table: &str) -> String {
+        let kind = self.mapping.user.as_deref().map(|user| self.column_kind(&self.mapping.sessions, user));
+        if self.has_collated_user() { "name".into() } else { self.dialect().user_order_expr(table, kind) }
     }
 
     /// The users with more than `above` of one tally (`n`, `a` or `r`), most first.
     #[must_use]
-    pub fn top_users(&self, tally: char, above: u64, limit: usize) -> String {
-        let (mut sql, _) = self.users_tallied();
+    pub fn top_users_query(&self, tally: char, above: u64, limit: usize) -> String {
+        let (mut sql, _) = self.user_tally_cte();
         let existing = if tally == 'a' { "" } else { " AND NOT o" };
-        let (shown, order) =
-            (if self.collated_user() { "name" } else { "CAST(u AS text)" }, self.user_order("known"));
+        let (shown, order) = (
+            if self.has_collated_user() { "name" } else { "CAST(u AS text)" },
+            self.user_order_expr("known"),
+        );
         // Writing to a String cannot fail.
         let _ = write!(
             sql,
@@ -134,25 +139,26 @@ impl Sql<'_> {
 
     /// The display columns of these users: id, then the columns.
     #[must_use]
-    pub fn users_named(&self, ids: &[&str]) -> Option<String> {
+    pub fn user_display_query(&self, ids: &[&str]) -> Option<String> {
         let users =
             self.mapping.users.as_ref().filter(|users| !users.display.is_empty() && !ids.is_empty())?;
-        let list: Vec<String> = ids.iter().map(|id| self.string(id)).collect();
-        let equality = self.link(users);
-        let key = self.text(&self.folded(&format!("w.{}", identifier(&users.key)), equality));
+        let list: Vec<String> = ids.iter().map(|id| self.quote_string(id)).collect();
+        let equality = self.user_key_equality(users);
+        let key =
+            self.cast_to_text(&self.fold_expr(&format!("w.{}", quote_identifier(&users.key)), equality));
         let shown: String = users
             .display
             .iter()
-            .map(|column| format!(", {}", self.shown(&format!("w.{}", identifier(column)))))
+            .map(|column| format!(", {}", self.display_text(&format!("w.{}", quote_identifier(column)))))
             .collect();
         // Compared as what it is, the key is looked up in its index.
         let indexed = self.dialect().casts_literals()
-            && self.keyed_alike(users)
+            && self.has_matching_key_types(users)
             && [Equality::Exact, Equality::Collation].contains(&equality);
-        let compared = if indexed { format!("w.{}", identifier(&users.key)) } else { key.clone() };
+        let compared = if indexed { format!("w.{}", quote_identifier(&users.key)) } else { key.clone() };
         Some(format!(
             "SELECT {key}{shown}\nFROM {} AS w\nWHERE {compared} IN ({})",
-            table(&users.table),
+            quote_table(&users.table),
             list.join(", ")
         ))
     }

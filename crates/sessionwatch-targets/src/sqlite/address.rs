@@ -5,9 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use credentials::mask;
+use credentials::mask_credentials;
 
-use super::CAPABILITIES;
+use super::SQLITE_CAPABILITIES;
 use crate::{
     backend::{AddressError, DatabaseAddress, ScratchError},
     capabilities::Capabilities,
@@ -20,7 +20,7 @@ pub(crate) fn parse_address(text: &str) -> Option<Result<PathBuf, AddressError>>
         if let Some(path) = text.strip_prefix(scheme) {
             let path = path.split_once('?').map_or(path, |(path, _)| path);
             let path = percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned();
-            return (!path.is_empty()).then(|| Ok(beside_schema(scheme, path.into())));
+            return (!path.is_empty()).then(|| Ok(resolve_prisma_path(scheme, path.into())));
         }
     }
     let path = PathBuf::from(text);
@@ -30,21 +30,21 @@ pub(crate) fn parse_address(text: &str) -> Option<Result<PathBuf, AddressError>>
 }
 
 /// The file that Prisma means: it resolves `file:` from the folder of its schema, `prisma`, if the file is there and not here.
-fn beside_schema(scheme: &str, path: PathBuf) -> PathBuf {
+fn resolve_prisma_path(scheme: &str, path: PathBuf) -> PathBuf {
     let there = Path::new("prisma").join(&path);
     if scheme == "file:" && path.is_relative() && !path.exists() && there.is_file() { there } else { path }
 }
 
 impl DatabaseAddress for PathBuf {
     fn capabilities(&self) -> &'static Capabilities {
-        &CAPABILITIES
+        &SQLITE_CAPABILITIES
     }
 
-    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&mask(&format!("sqlite:{}", self.display())))
+    fn fmt_redacted(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&mask_credentials(&format!("sqlite:{}", self.display())))
     }
 
-    fn file(&self) -> Option<&Path> {
+    fn file_path(&self) -> Option<&Path> {
         Some(self)
     }
 
@@ -52,11 +52,11 @@ impl DatabaseAddress for PathBuf {
         *self = folder.join(&self);
     }
 
-    fn scratch_file(&self, folder: &Path, name: &str) -> Option<PathBuf> {
+    fn scratch_file_path(&self, folder: &Path, name: &str) -> Option<PathBuf> {
         Some(folder.join(format!("{name}.db")))
     }
 
-    async fn create_scratch(&self, _: &str, statements: &str, _: &str) -> Result<(), ScratchError> {
+    async fn create_scratch_database(&self, _: &str, statements: &str, _: &str) -> Result<(), ScratchError> {
         let made = rusqlite::Connection::open(self);
         let filled = made.and_then(|file| file.execute_batch(statements));
         filled.map_err(|_| ScratchError::Unwritable(self.clone()))

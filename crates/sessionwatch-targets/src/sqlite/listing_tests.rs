@@ -1,49 +1,70 @@
 //! Which sessions a list has, and in which order, as SQLite finds them.
 
-use sessionwatch_core::instant::MICROS_PER_HOUR;
+use sessionwatch_core::timestamp::MICROS_PER_HOUR;
 
-use super::sample_file::{Row, SampleFile};
+use super::sample_file::{SampleFile, SampleSession};
 use crate::sql::{
-    List, RowKind, Rows, Sort, Sql, Status,
-    sample::{EXPIRES, ID, NOW},
-    tables::Index,
+    EvidenceQuery, EvidenceRowKind, ListedStatus, QueryBuilder, SessionListQuery, SessionSort,
+    sample_target::{EXPIRES_COLUMN, ID_COLUMN, SAMPLE_NOW},
+    tables::IndexInfo,
 };
 
 fn file() -> SampleFile {
-    let row = |id, user, ends, created| Row { id, user: Some(user), ends, created, ..Row::default() };
-    SampleFile::with(
+    let row = |id, user, ends, created| SampleSession {
+        id,
+        user: Some(user),
+        ends_in_h: ends,
+        created_in_h: created,
+        ..SampleSession::default()
+    };
+    SampleFile::with_sessions(
         &[
-            Row { token: Some("abcdefgh0123456789abcdef"), ..row("soon", "bob", Some(1), Some(-5)) },
-            Row { token: Some("ABCDEFGH0123456789abcdef"), ..row("late", "ada", Some(9), Some(-1)) },
-            Row { token: Some("short"), ..row("over", "ada", Some(-1), None) },
+            SampleSession {
+                token: Some("abcdefgh0123456789abcdef"),
+                ..row("soon", "bob", Some(1), Some(-5))
+            },
+            SampleSession {
+                token: Some("ABCDEFGH0123456789abcdef"),
+                ..row("late", "ada", Some(9), Some(-1))
+            },
+            SampleSession { token: Some("short"), ..row("over", "ada", Some(-1), None) },
             row("never", "o'brien", None, Some(-2)),
         ],
         &["ada"],
     )
 }
 
-fn ids(file: &SampleFile, list: List<'_>) -> Vec<String> {
-    file.values(&file.sql().list(list), 1).into_iter().map(Option::unwrap).collect()
+fn ids(file: &SampleFile, list: SessionListQuery<'_>) -> Vec<String> {
+    file.column_values(&file.query_builder().session_list_query(list), 1)
+        .into_iter()
+        .map(Option::unwrap)
+        .collect()
 }
 
 #[test]
 fn a_list_has_the_sessions_that_are_asked_for() {
     let file = file();
-    let all = List { sort: Sort::Id, ascending: true, ..List::all(10) };
+    let all = SessionListQuery { sort: SessionSort::Id, ascending: true, ..SessionListQuery::all(10) };
     let prefixes = ["abcdefgh", "s"].map(str::to_owned);
     for (list, expected) in [
         (all, vec!["late", "never", "over", "soon"]),
-        (List { status: Status::Active, ..all }, vec!["late", "never", "soon"]),
-        (List { status: Status::Expired, ..all }, vec!["over"]),
-        (List { user: Some("ada"), ..all }, vec!["late", "over"]),
-        (List { user: Some("o'brien"), ..all }, vec!["never"]),
-        (List { user: Some("' OR '1' = '1"), ..all }, vec![]),
-        (List { named: Some("never"), ..all }, vec!["never"]),
-        (List { named: Some("abcdefgh"), ..all }, vec!["soon"]),
-        (List { prefixes: &prefixes, ..all }, vec!["over", "soon"]),
+        (SessionListQuery { status: ListedStatus::Active, ..all }, vec!["late", "never", "soon"]),
+        (SessionListQuery { status: ListedStatus::Expired, ..all }, vec!["over"]),
+        (SessionListQuery { user: Some("ada"), ..all }, vec!["late", "over"]),
+        (SessionListQuery { user: Some("o'brien"), ..all }, vec!["never"]),
+        (SessionListQuery { user: Some("' OR '1' = '1"), ..all }, vec![]),
+        (SessionListQuery { id_or_prefix: Some("never"), ..all }, vec!["never"]),
+        (SessionListQuery { id_or_prefix: Some("abcdefgh"), ..all }, vec!["soon"]),
+        (SessionListQuery { token_prefixes: &prefixes, ..all }, vec!["over", "soon"]),
         // A creation that is not known is not lately.
-        (List { created_since: Some(NOW.plus_micros(-3 * MICROS_PER_HOUR)), ..all }, vec!["late", "never"]),
-        (List { limit: 2, ..all }, vec!["late", "never"]),
+        (
+            SessionListQuery {
+                created_since: Some(SAMPLE_NOW.saturating_add_micros(-3 * MICROS_PER_HOUR)),
+                ..all
+            },
+            vec!["late", "never"],
+        ),
+        (SessionListQuery { limit: 2, ..all }, vec!["late", "never"]),
     ] {
         assert_eq!(ids(&file, list), expected, "{list:?}");
     }
@@ -52,19 +73,32 @@ fn a_list_has_the_sessions_that_are_asked_for() {
 #[test]
 fn a_list_is_in_the_order_that_is_asked_for() {
     let file = file();
-    let sorted = |sort, ascending| ids(&file, List { sort, ascending, ..List::all(10) });
-    assert_eq!(sorted(Sort::Expires, false), ["never", "late", "soon", "over"], "what never ends, ends last");
-    assert_eq!(sorted(Sort::Expires, true), ["over", "soon", "late", "never"]);
-    assert_eq!(sorted(Sort::User, true), ["late", "over", "soon", "never"]);
-    assert_eq!(sorted(Sort::Id, false), ["soon", "over", "never", "late"]);
+    let sorted =
+        |sort, ascending| ids(&file, SessionListQuery { sort, ascending, ..SessionListQuery::all(10) });
+    assert_eq!(
+        sorted(SessionSort::Expires, false),
+        ["never", "late", "soon", "over"],
+        "what never ends, ends last"
+    );
+    assert_eq!(sorted(SessionSort::Expires, true), ["over", "soon", "late", "never"]);
+    assert_eq!(sorted(SessionSort::User, true), ["late", "over", "soon", "never"]);
+    assert_eq!(sorted(SessionSort::Id, false), ["soon", "over", "never", "late"]);
 }
 
 #[test]
 fn what_visitors_write_is_shown_up_to_a_limit_and_what_is_not_stored_is_empty() {
     let long = "ä".repeat(1_000);
-    let row = Row { id: "a", user: Some("ada"), agent: Some(&long), ip: Some(&long), ..Row::default() };
-    let mut file = SampleFile::with(&[row], &["ada"]);
-    let shown = |file: &SampleFile| file.query(&file.sql().list(List::all(1))).remove(0);
+    let row = SampleSession {
+        id: "a",
+        user: Some("ada"),
+        agent: Some(&long),
+        ip: Some(&long),
+        ..SampleSession::default()
+    };
+    let mut file = SampleFile::with_sessions(&[row], &["ada"]);
+    let shown = |file: &SampleFile| {
+        file.query_rows(&file.query_builder().session_list_query(SessionListQuery::all(1))).remove(0)
+    };
     let cells = shown(&file);
     assert_eq!(
         (cells[5].as_deref(), cells[6].as_deref()),
@@ -81,42 +115,54 @@ fn what_visitors_write_is_shown_up_to_a_limit_and_what_is_not_stored_is_empty() 
 fn sessions_of_the_kinds_that_checks_find_are_listed() {
     let mut file = file();
     let found = |file: &SampleFile, kind| {
-        let sql = Sql { max_lifetime_us: Some(2 * MICROS_PER_HOUR), ..file.sql() };
-        let mut ids = file.values(&sql.rows(Rows::all(kind), 10), 1);
+        let sql = QueryBuilder { max_lifetime_us: Some(2 * MICROS_PER_HOUR), ..file.query_builder() };
+        let mut ids = file.column_values(&sql.evidence_query(EvidenceQuery::all_of_kind(kind), 10), 1);
         ids.sort_unstable();
         ids.into_iter().flatten().collect::<Vec<_>>()
     };
-    assert_eq!(found(&file, RowKind::Orphans), ["never", "soon"]);
-    assert_eq!(found(&file, RowKind::OldestExpired), ["over"]);
-    assert_eq!(found(&file, RowKind::BeyondPolicy), ["late", "never"]);
-    assert!(found(&file, RowKind::Duplicates).is_empty());
+    assert_eq!(found(&file, EvidenceRowKind::Orphans), ["never", "soon"]);
+    assert_eq!(found(&file, EvidenceRowKind::OldestExpired), ["over"]);
+    assert_eq!(found(&file, EvidenceRowKind::BeyondPolicy), ["late", "never"]);
+    assert!(found(&file, EvidenceRowKind::Duplicates).is_empty());
     file.mapping.users = None;
-    assert!(found(&file, RowKind::Orphans).is_empty());
+    assert!(found(&file, EvidenceRowKind::Orphans).is_empty());
 }
 
 #[test]
 fn a_large_table_without_an_index_on_the_end_is_listed_by_row_id() {
     let mut file = file();
-    for (rows, usual) in [(None, Sort::Expires), (Some(100_000), Sort::Expires), (Some(100_001), Sort::Id)] {
-        file.sessions().estimated_rows = rows;
-        assert_eq!(file.sql().usual_sort(), usual, "{rows:?}");
+    for (rows, usual) in [
+        (None, SessionSort::Expires),
+        (Some(100_000), SessionSort::Expires),
+        (Some(100_001), SessionSort::Id),
+    ] {
+        file.sessions_table().estimated_rows = rows;
+        assert_eq!(file.query_builder().default_sort(), usual, "{rows:?}");
     }
-    let index = Index { columns: vec![EXPIRES.into(), ID.into()], complete: true, ..Index::default() };
-    file.sessions().indexes.push(index);
-    assert_eq!(file.sql().usual_sort(), Sort::Expires, "an index has them in that order");
-    file.sessions().indexes.pop();
-    file.column(ID).nullable = true;
-    assert_eq!(file.sql().usual_sort(), Sort::Expires, "not every row has an id");
+    let index = IndexInfo {
+        columns: vec![EXPIRES_COLUMN.into(), ID_COLUMN.into()],
+        complete: true,
+        ..IndexInfo::default()
+    };
+    file.sessions_table().indexes.push(index);
+    assert_eq!(file.query_builder().default_sort(), SessionSort::Expires, "an index has them in that order");
+    file.sessions_table().indexes.pop();
+    file.session_column(ID_COLUMN).nullable = true;
+    assert_eq!(file.query_builder().default_sort(), SessionSort::Expires, "not every row has an id");
 }
 
 #[test]
 fn pages_are_in_an_order_that_every_row_has_a_place_in() {
     let mut file = file();
-    for sort in [Sort::Expires, Sort::Created, Sort::User, Sort::Id] {
-        assert_eq!(file.sql().paged_sort(sort), sort);
+    for sort in [SessionSort::Expires, SessionSort::Created, SessionSort::User, SessionSort::Id] {
+        assert_eq!(file.query_builder().paged_sort(sort), sort);
     }
     file.mapping.created = None;
-    file.sessions().indexes.clear();
-    assert_eq!(file.sql().paged_sort(Sort::Created), Sort::Expires);
-    assert_eq!(file.sql().paged_sort(Sort::Id), Sort::Expires, "two rows may have one id");
+    file.sessions_table().indexes.clear();
+    assert_eq!(file.query_builder().paged_sort(SessionSort::Created), SessionSort::Expires);
+    assert_eq!(
+        file.query_builder().paged_sort(SessionSort::Id),
+        SessionSort::Expires,
+        "two rows may have one id"
+    );
 }

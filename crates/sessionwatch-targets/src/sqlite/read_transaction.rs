@@ -2,8 +2,8 @@
 
 use rusqlite::Connection;
 
-use super::rows;
-use crate::{cells::TextRow, error::TargetError, scan_progress::ScanProgress, sql::without_values};
+use super::query_rows;
+use crate::{cells::TextRow, error::TargetError, scan_progress::ScanProgress, sql::redact_literals};
 
 /// A file inside its read transaction.
 #[derive(Debug)]
@@ -18,8 +18,8 @@ impl SqliteRead {
     /// # Errors
     ///
     /// If the query fails or passes the time limit.
-    pub(super) fn query(&self, sql: &str) -> Result<Vec<TextRow>, TargetError> {
-        tracing::debug!("query: {}", without_values(sql));
-        rows(&self.connection, sql)
+    pub(super) fn query_rows(&self, sql: &str) -> Result<Vec<TextRow>, TargetError> {
+        tracing::debug!("query: {}", redact_literals(sql));
+        query_rows(&self.connection, sql)
     }
 }

@@ -3,36 +3,36 @@
 use std::ops::{Deref, DerefMut};
 
 use rusqlite::{Connection, params};
-use sessionwatch_core::{instant::MICROS_PER_HOUR, row_ref::RowRef};
+use sessionwatch_core::{row_ref::RowRef, timestamp::MICROS_PER_HOUR};
 
-use super::{register, rows};
+use super::{query_rows, register_functions};
 use crate::{
     cells::TextRow,
-    mapping::Revoke,
+    mapping::RevokeMethod,
     sql::{
-        Addressing, Chosen,
-        sample::{NOW, SampleTarget},
+        RowKeyKind, RowSelection,
+        sample_target::{SAMPLE_NOW, SampleTarget},
     },
 };
 
 /// Its tables. Names stand in quotes as SQLite has them.
-const TABLES: &str = r#"
+const CREATE_TABLES: &str = r#"
 CREATE TABLE "ses""sions; --" (
   "i""d" TEXT NOT NULL UNIQUE, "tok'en" TEXT, "user id" TEXT, "ex""pires" INTEGER, created INTEGER, ip TEXT, agent TEXT,
   "acts for" TEXT
 );
 CREATE TABLE "us'ers" (key TEXT PRIMARY KEY, "na""me" TEXT);
 "#;
-const INSERT: &str = r#"INSERT INTO "ses""sions; --" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"#;
+const INSERT_SESSION: &str = r#"INSERT INTO "ses""sions; --" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"#;
 
 /// A session. Instants are hours from now.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Row<'a> {
+pub(super) struct SampleSession<'a> {
     pub(super) id: &'a str,
     pub(super) token: Option<&'a str>,
     pub(super) user: Option<&'a str>,
-    pub(super) ends: Option<i64>,
-    pub(super) created: Option<i64>,
+    pub(super) ends_in_h: Option<i64>,
+    pub(super) created_in_h: Option<i64>,
     pub(super) ip: Option<&'a str>,
     pub(super) agent: Option<&'a str>,
     pub(super) impersonator: Option<&'a str>,
@@ -59,15 +59,25 @@ impl DerefMut for SampleFile {
 }
 
 impl SampleFile {
-    pub(super) fn with(sessions: &[Row<'_>], users: &[&str]) -> Self {
+    pub(super) fn with_sessions(sessions: &[SampleSession<'_>], users: &[&str]) -> Self {
         let connection = Connection::open_in_memory().unwrap();
-        register(&connection, 7).unwrap();
-        connection.execute_batch(TABLES).unwrap();
-        let millis = |hours: i64| NOW.plus_micros(hours * MICROS_PER_HOUR).micros() / 1_000;
-        for Row { id, token, user, ends, created, ip, agent, impersonator } in sessions {
+        register_functions(&connection, 7).unwrap();
+        connection.execute_batch(CREATE_TABLES).unwrap();
+        let millis = |hours: i64| SAMPLE_NOW.saturating_add_micros(hours * MICROS_PER_HOUR).micros() / 1_000;
+        for SampleSession {
+            id,
+            token,
+            user,
+            ends_in_h: ends,
+            created_in_h: created,
+            ip,
+            agent,
+            impersonator,
+        } in sessions
+        {
             let (ends, created) = (ends.map(millis), created.map(millis));
             let values = params![id, token, user, ends, created, ip, agent, impersonator];
-            connection.execute(INSERT, values).unwrap();
+            connection.execute(INSERT_SESSION, values).unwrap();
         }
         for user in users {
             let name = format!("Name of {user}");
@@ -76,39 +86,43 @@ impl SampleFile {
         Self { connection, target: SampleTarget::in_file() }
     }
 
-    pub(super) fn query(&self, query: &str) -> Vec<TextRow> {
-        rows(&self.connection, query).unwrap_or_else(|error| panic!("{error}: {query}"))
+    pub(super) fn query_rows(&self, query: &str) -> Vec<TextRow> {
+        query_rows(&self.connection, query).unwrap_or_else(|error| panic!("{error}: {query}"))
     }
 
     /// A column of what a query gives.
-    pub(super) fn values(&self, query: &str, at: usize) -> Vec<Option<String>> {
-        self.query(query).into_iter().map(|mut row| row.swap_remove(at)).collect()
+    pub(super) fn column_values(&self, query: &str, at: usize) -> Vec<Option<String>> {
+        self.query_rows(query).into_iter().map(|mut row| row.swap_remove(at)).collect()
     }
 
     /// The ids of the rows that an action would touch, in alphabetical order; what is counted is as many.
-    pub(super) fn chosen_to(&self, chosen: Chosen<'_>, revoke: &Revoke) -> Vec<String> {
-        let sql = self.sql();
-        let ids = self.values(&sql.planned(chosen, revoke, Addressing::Place), 2);
+    pub(super) fn selected_ids_for(&self, selection: RowSelection<'_>, revoke: &RevokeMethod) -> Vec<String> {
+        let sql = self.query_builder();
+        let ids = self.column_values(&sql.planned_rows_query(selection, revoke, RowKeyKind::Place), 2);
         let mut ids: Vec<String> = ids.into_iter().map(Option::unwrap).collect();
-        let counted = self.values(&sql.counted(chosen, revoke, Addressing::Place), 0);
-        assert_eq!(counted, [Some(ids.len().to_string())], "{chosen:?}");
+        let counted = self.column_values(&sql.count_rows_query(selection, revoke, RowKeyKind::Place), 0);
+        assert_eq!(counted, [Some(ids.len().to_string())], "{selection:?}");
         ids.sort_unstable();
         ids
     }
 
-    pub(super) fn chosen(&self, chosen: Chosen<'_>) -> Vec<String> {
-        self.chosen_to(chosen, &Revoke::Delete)
+    pub(super) fn selected_ids(&self, chosen: RowSelection<'_>) -> Vec<String> {
+        self.selected_ids_for(chosen, &RevokeMethod::Delete)
     }
 
     /// All rows as a plan names them, in the order of the table.
-    pub(super) fn planned(&self) -> Vec<RowRef> {
-        let rows = self.query(&self.sql().planned(Chosen::All, &Revoke::Delete, Addressing::Place));
+    pub(super) fn planned_rows(&self) -> Vec<RowRef> {
+        let rows = self.query_rows(&self.query_builder().planned_rows_query(
+            RowSelection::All,
+            &RevokeMethod::Delete,
+            RowKeyKind::Place,
+        ));
         let number = |cell: &Option<String>| cell.as_deref().unwrap().parse::<i64>().unwrap();
         let planned = rows.into_iter().map(|row| RowRef {
-            place: number(&row[0]).cast_unsigned(),
+            locator: number(&row[0]).cast_unsigned(),
             id: row[2].clone(),
-            mark: number(&row[3]),
-            token: row[8].as_ref().map(|token| token.parse().unwrap()),
+            row_hash: number(&row[3]),
+            token_fingerprint: row[8].as_ref().map(|token| token.parse().unwrap()),
             ..RowRef::default()
         });
         planned.collect()

@@ -5,20 +5,19 @@ use crate::{
     cells::TextRow,
     error::TargetError,
     sql::{
-        Dialect, identifier,
-        schema::Schema,
-        string,
-        tables::{Column, ColumnKind, Equality, ForeignKey, Index, Table, TableKind},
+        Dialect, quote_identifier, quote_string,
+        schema::DatabaseSchema,
+        tables::{ColumnInfo, ColumnKind, Equality, ForeignKey, IndexInfo, TableInfo, TableKind},
     },
 };
 
 /// The tables and views of the file.
-pub(super) fn read(session: &SqliteRead) -> Result<Schema, TargetError> {
-    let names = session.query("SELECT name, type, sql FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name")?;
+pub(super) fn read_schema(session: &SqliteRead) -> Result<DatabaseSchema, TargetError> {
+    let names = session.query_rows("SELECT name, type, sql FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name")?;
     let mut tables = Vec::new();
     for row in names {
         if let [Some(name), Some(kind), ..] = row.as_slice() {
-            tables.push(table(session, name, kind == "view")?);
+            tables.push(read_table(session, name, kind == "view")?);
             if let (Some(Some(definition)), Some(view), "view") =
                 (row.get(2), tables.last_mut(), kind.as_str())
             {
@@ -26,42 +25,43 @@ pub(super) fn read(session: &SqliteRead) -> Result<Schema, TargetError> {
             }
         }
     }
-    Ok(Schema { dialect: Dialect::SQLITE, path_named: false, tables })
+    Ok(DatabaseSchema { dialect: Dialect::SQLITE, has_named_search_path: false, tables })
 }
 
-fn table(session: &SqliteRead, name: &str, view: bool) -> Result<Table, TargetError> {
-    let quoted = string(Dialect::SQLITE, name);
+fn read_table(session: &SqliteRead, name: &str, view: bool) -> Result<TableInfo, TargetError> {
+    let quoted = quote_string(Dialect::SQLITE, name);
     let described = session
-        .query(&format!("SELECT name, lower(type), \"notnull\", pk FROM pragma_table_info({quoted})"))?;
-    let columns: Vec<Column> = described
+        .query_rows(&format!("SELECT name, lower(type), \"notnull\", pk FROM pragma_table_info({quoted})"))?;
+    let columns: Vec<ColumnInfo> = described
         .iter()
-        .zip(equalities(session, name, &described)?)
-        .filter_map(|(row, equality)| Some(Column { equality, ..column(row)? }))
+        .zip(probe_equalities(session, name, &described)?)
+        .filter_map(|(row, equality)| Some(ColumnInfo { equality, ..parse_column(row)? }))
         .collect();
     let mut indexes = Vec::new();
     for row in session
-        .query(&format!("SELECT name, \"unique\", origin, partial FROM pragma_index_list({quoted})"))?
+        .query_rows(&format!("SELECT name, \"unique\", origin, partial FROM pragma_index_list({quoted})"))?
     {
         let Some(Some(index)) = row.first() else { continue };
-        let parts = session.query(&format!(
+        let parts = session.query_rows(&format!(
             "SELECT name, coll FROM pragma_index_xinfo({}) WHERE key ORDER BY seqno",
-            string(Dialect::SQLITE, index)
+            quote_string(Dialect::SQLITE, index)
         ))?;
-        indexes.push(Index {
+        indexes.push(IndexInfo {
             name: index.clone(),
-            complete: parts.iter().all(|part| part.first().is_some_and(Option::is_some)) && is(&row, 3, "0"),
-            exact: parts.first().is_some_and(|part| is_exact(&columns, part)),
+            complete: parts.iter().all(|part| part.first().is_some_and(Option::is_some))
+                && cell_equals(&row, 3, "0"),
+            exact: parts.first().is_some_and(|part| is_exact_index(&columns, part)),
             columns: parts.into_iter().filter_map(|part| part.into_iter().next().flatten()).collect(),
-            unique: is(&row, 1, "1"),
-            primary: is(&row, 2, "pk"),
+            unique: cell_equals(&row, 1, "1"),
+            primary: cell_equals(&row, 2, "pk"),
         });
     }
-    let keyed: Vec<&TextRow> = described.iter().filter(|row| !is(row, 3, "0")).collect();
+    let keyed: Vec<&TextRow> = described.iter().filter(|row| !cell_equals(row, 3, "0")).collect();
     // A table keyed by its row id has no index of its own.
     if let ([key], false) = (keyed.as_slice(), indexes.iter().any(|index| index.primary))
         && let Some(Some(column)) = key.first()
     {
-        indexes.push(Index {
+        indexes.push(IndexInfo {
             name: "primary key".into(),
             columns: vec![column.clone()],
             unique: true,
@@ -70,42 +70,46 @@ fn table(session: &SqliteRead, name: &str, view: bool) -> Result<Table, TargetEr
             exact: true,
         });
     }
-    let keys = session.query(&format!(
+    let keys = session.query_rows(&format!(
         "SELECT \"from\", \"table\", COALESCE(\"to\", 'id'), on_delete FROM pragma_foreign_key_list({quoted})"
     ))?;
-    Ok(Table {
+    Ok(TableInfo {
         name: name.to_owned(),
         kind: if view { TableKind::View } else { TableKind::Table },
-        search_path: Some(0),
-        without_rowid: without_rowid(session, &quoted)?,
+        search_path_index: Some(0),
+        without_rowid: is_without_rowid(session, &quoted)?,
         columns,
         indexes,
-        foreign_keys: keys.iter().filter_map(|row| foreign_key(row)).collect(),
-        ..Table::default()
+        foreign_keys: keys.iter().filter_map(|row| parse_foreign_key(row)).collect(),
+        ..TableInfo::default()
     })
 }
 
 /// How a table or view compares the values of its columns, where anything in the file names a collation: by how it tells
 /// the letters `A` and `a` apart, and `a` and `a ` with a space.
-fn equalities(session: &SqliteRead, name: &str, columns: &[TextRow]) -> Result<Vec<Equality>, TargetError> {
+fn probe_equalities(
+    session: &SqliteRead,
+    name: &str,
+    columns: &[TextRow],
+) -> Result<Vec<Equality>, TargetError> {
     let collates = "SELECT 1 FROM sqlite_schema WHERE sql LIKE '%collate%' LIMIT 1";
-    if session.query(collates)?.is_empty() {
+    if session.query_rows(collates)?.is_empty() {
         return Ok(vec![Equality::Exact; columns.len()]);
     }
     let told_apart = |column: &str, one: &str, other: &str| {
         format!(
             "(SELECT COUNT(*) FROM (SELECT {} FROM {} WHERE 0 UNION SELECT '{one}' UNION SELECT '{other}'))",
-            identifier(column),
-            identifier(name)
+            quote_identifier(column),
+            quote_identifier(name)
         )
     };
     let equality = |row: &TextRow| {
         let column = row.first().and_then(Option::as_deref).unwrap_or_default();
         let probe = format!("SELECT {}, {}", told_apart(column, "A", "a"), told_apart(column, "a", "a "));
-        Ok(match session.query(&probe) {
+        Ok(match session.query_rows(&probe) {
             Ok(rows) => match rows.as_slice() {
-                [row] if is(row, 0, "1") => Equality::CaseBlind,
-                [row] if is(row, 1, "1") => Equality::SpaceBlind,
+                [row] if cell_equals(row, 0, "1") => Equality::CaseInsensitive,
+                [row] if cell_equals(row, 1, "1") => Equality::TrailingSpaceInsensitive,
                 _ => Equality::Exact,
             },
             // A collation that the application makes for its own connections.
@@ -117,16 +121,16 @@ fn equalities(session: &SqliteRead, name: &str, columns: &[TextRow]) -> Result<V
 }
 
 /// Whether that table was made without row numbers.
-fn without_rowid(session: &SqliteRead, quoted: &str) -> Result<bool, TargetError> {
-    let rows = session.query(&format!("SELECT wr FROM pragma_table_list WHERE name = {quoted}"))?;
-    Ok(rows.first().is_some_and(|row| is(row, 0, "1")))
+fn is_without_rowid(session: &SqliteRead, quoted: &str) -> Result<bool, TargetError> {
+    let rows = session.query_rows(&format!("SELECT wr FROM pragma_table_list WHERE name = {quoted}"))?;
+    Ok(rows.first().is_some_and(|row| cell_equals(row, 0, "1")))
 }
 
-fn is(row: &[Option<String>], at: usize, expected: &str) -> bool {
+fn cell_equals(row: &[Option<String>], at: usize, expected: &str) -> bool {
     row.get(at).is_some_and(|value| value.as_deref() == Some(expected))
 }
 
-fn column(row: &[Option<String>]) -> Option<Column> {
+fn parse_column(row: &[Option<String>]) -> Option<ColumnInfo> {
     let declared = row.get(1)?.clone().unwrap_or_default();
     let kind = if declared.contains("int") {
         ColumnKind::Integer
@@ -135,27 +139,34 @@ fn column(row: &[Option<String>]) -> Option<Column> {
     } else {
         ColumnKind::Other
     };
-    let (name, nullable) = (row.first()?.clone()?, is(row, 2, "0"));
-    Some(Column { name, declared, kind, nullable, readable: true, ..Column::default() })
+    let (name, nullable) = (row.first()?.clone()?, cell_equals(row, 2, "0"));
+    Some(ColumnInfo {
+        name,
+        declared_type: declared,
+        kind,
+        nullable,
+        readable: true,
+        ..ColumnInfo::default()
+    })
 }
 
 /// Whether an index whose first column is that one, with that collation, tells its values apart at most as finely as the
 /// column itself does. Any collation but `BINARY` makes more values equal.
-fn is_exact(columns: &[Column], part: &[Option<String>]) -> bool {
+fn is_exact_index(columns: &[ColumnInfo], part: &[Option<String>]) -> bool {
     let column = part.first().and_then(Option::as_deref);
     let equality =
         columns.iter().find(|other| Some(other.name.as_str()) == column).map(|column| column.equality);
     let collation = part.get(1).and_then(Option::as_deref).unwrap_or_default();
     match equality {
-        Some(Equality::CaseBlind) => collation.eq_ignore_ascii_case("NOCASE"),
-        Some(Equality::SpaceBlind) => collation.eq_ignore_ascii_case("RTRIM"),
+        Some(Equality::CaseInsensitive) => collation.eq_ignore_ascii_case("NOCASE"),
+        Some(Equality::TrailingSpaceInsensitive) => collation.eq_ignore_ascii_case("RTRIM"),
         Some(Equality::Collation) => false,
         _ => true,
     }
 }
 
 /// Says of a view whether it may drop or join rows, by the words of its definition.
-fn describe_view(definition: &str, view: &mut Table) {
+fn describe_view(definition: &str, view: &mut TableInfo) {
     let upper = definition.to_uppercase();
     let words: Vec<&str> = upper
         .split(|character: char| !character.is_alphanumeric() && character != '_')
@@ -166,15 +177,15 @@ fn describe_view(definition: &str, view: &mut Table) {
     let selects = words.iter().filter(|word| **word == "SELECT").count();
     let listed = upper.split_once(" FROM ").is_some_and(|(_, from)| from.contains(','));
     if selects > 1 || listed || reducing.iter().any(|word| words.contains(word)) {
-        view.doubt = Some(format!("`{}` is a view that groups, limits or joins rows", view.name));
+        view.visibility_caveat = Some(format!("`{}` is a view that groups, limits or joins rows", view.name));
     }
-    view.filtered = words.contains(&"WHERE");
+    view.is_filtered = words.contains(&"WHERE");
     if let (Some(at), true) = (words.iter().position(|word| *word == "FROM"), selects == 1) {
-        view.bases.extend(words.get(at + 1).map(|name| name.to_lowercase()));
+        view.base_tables.extend(words.get(at + 1).map(|name| name.to_lowercase()));
     }
 }
 
-fn foreign_key(row: &[Option<String>]) -> Option<ForeignKey> {
+fn parse_foreign_key(row: &[Option<String>]) -> Option<ForeignKey> {
     Some(ForeignKey {
         name: format!("foreign key on {}", row.first()?.as_deref()?),
         columns: vec![row.first()?.clone()?],

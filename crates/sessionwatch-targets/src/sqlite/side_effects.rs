@@ -4,13 +4,13 @@ use crate::{
     cells::TextRow,
     error::TargetError,
     mapping::TableName,
-    side_effects::{Catalog, Event, Hook, Kind, ReferenceColumn},
-    sql::{Dialect, identifier},
+    side_effects::{ForeignKeyColumn, RowEvent, SideEffectCatalog, SideEffectKind, TriggerOrRule},
+    sql::{Dialect, quote_identifier},
 };
 
 /// Foreign keys, a line a column: (no schema and) name of the table that refers, its column, the same of the other, name,
 /// action. Without a column, the other's primary key is meant.
-const REFERENCES: &str = "
+const FOREIGN_KEYS_QUERY: &str = "
 SELECT '', m.name, f.\"from\", '', f.\"table\",
   COALESCE(f.\"to\", (SELECT p.name FROM pragma_table_info(f.\"table\") AS p WHERE p.pk = f.seq + 1)),
   (SELECT group_concat(g.\"from\") FROM pragma_foreign_key_list(m.name) AS g WHERE g.id = f.id), f.on_delete, 't', '='
@@ -18,26 +18,29 @@ FROM sqlite_schema AS m, pragma_foreign_key_list(m.name) AS f
 WHERE m.type = 'table'
 ORDER BY m.name, f.id, f.seq";
 /// Triggers: table, name, statement.
-const TRIGGERS: &str =
+const TRIGGERS_QUERY: &str =
     "SELECT tbl_name, name, sql FROM sqlite_schema WHERE type = 'trigger' ORDER BY tbl_name, name";
 
 /// Reads the schema with queries that `fetch` answers.
-pub(super) fn read(
+pub(super) fn read_catalog(
     mut fetch: impl FnMut(&str) -> Result<Vec<TextRow>, TargetError>,
-) -> Result<Catalog, TargetError> {
-    let mut catalog = Catalog::default();
-    fetch(REFERENCES)?.iter().filter_map(reference_column).for_each(|column| catalog.add_reference(column));
-    catalog.add_hooks(fetch(TRIGGERS)?.iter().filter_map(hook));
+) -> Result<SideEffectCatalog, TargetError> {
+    let mut catalog = SideEffectCatalog::default();
+    fetch(FOREIGN_KEYS_QUERY)?
+        .iter()
+        .filter_map(parse_foreign_key_column)
+        .for_each(|column| catalog.add_reference(column));
+    catalog.add_triggers(fetch(TRIGGERS_QUERY)?.iter().filter_map(parse_trigger));
     Ok(catalog)
 }
 
-/// Reads a row of [`REFERENCES`].
-fn reference_column(row: &TextRow) -> Option<ReferenceColumn> {
+/// Reads a row of [`FOREIGN_KEYS_QUERY`].
+fn parse_foreign_key_column(row: &TextRow) -> Option<ForeignKeyColumn> {
     let text = |at: usize| row.get(at).and_then(Option::as_deref);
     let table = |at: usize| Some(TableName { schema: None, name: text(at)?.to_owned() });
     let child = table(1)?;
-    Some(ReferenceColumn {
-        kind: Kind::of_action(text(7).unwrap_or_default()),
+    Some(ForeignKeyColumn {
+        kind: SideEffectKind::from_action(text(7).unwrap_or_default()),
         name: text(6)?.to_owned(),
         from: Dialect::SQLITE.catalog_name(&child),
         from_column: text(2)?.to_owned(),
@@ -50,17 +53,17 @@ fn reference_column(row: &TextRow) -> Option<ReferenceColumn> {
 }
 
 /// A trigger of SQLite: its table, its name, and the statement that made it.
-fn hook(row: &TextRow) -> Option<Hook> {
+fn parse_trigger(row: &TextRow) -> Option<TriggerOrRule> {
     let text = |at: usize| row.get(at).and_then(Option::as_deref);
     let (table, name) = (text(0)?.to_lowercase(), text(1)?.to_owned());
-    let (before, event) = trigger(text(2)?)?;
-    let kind = if before { Kind::TriggerBefore } else { Kind::Trigger };
-    Some(Hook { kind, table: identifier(&table), name, event })
+    let (before, event) = parse_trigger_event(text(2)?)?;
+    let kind = if before { SideEffectKind::TriggerBefore } else { SideEffectKind::Trigger };
+    Some(TriggerOrRule { kind, table: quote_identifier(&table), name, event })
 }
 
 /// Whether a trigger runs before the row changes, and on what; `None` for one on `INSERT`.
-fn trigger(statement: &str) -> Option<(bool, Event)> {
-    let words = words(statement);
+fn parse_trigger_event(statement: &str) -> Option<(bool, RowEvent)> {
+    let words = split_words(statement);
     let mut words = words.iter().map(String::as_str).skip_while(|word| *word != "TRIGGER").skip(1).peekable();
     if words.peek() == Some(&"IF") {
         // IF NOT EXISTS
@@ -79,18 +82,18 @@ fn trigger(statement: &str) -> Option<(bool, Event)> {
         _ => true,
     };
     match words.next()? {
-        "DELETE" => Some((before, Event::Delete)),
-        "UPDATE" => Some((before, Event::Update)),
+        "DELETE" => Some((before, RowEvent::Delete)),
+        "UPDATE" => Some((before, RowEvent::Update)),
         _ => None,
     }
 }
 
 /// The words at the beginning of a statement of SQLite, in capitals, without comments. What is quoted is one word.
-fn words(statement: &str) -> Vec<String> {
+fn split_words(statement: &str) -> Vec<String> {
     /// No trigger has its event behind so many words.
-    const ENOUGH: usize = 16;
+    const MAX_WORDS: usize = 16;
     let (mut words, mut rest) = (Vec::new(), statement);
-    while words.len() < ENOUGH {
+    while words.len() < MAX_WORDS {
         rest = rest.trim_start();
         let Some(first) = rest.chars().next() else { break };
         let close = match first {
@@ -133,19 +136,19 @@ mod tests {
     #[test]
     fn triggers_of_sqlite_are_read_however_they_are_written() {
         for (statement, expected) in [
-            ("CREATE TRIGGER t AFTER DELETE ON s BEGIN SELECT 1; END", Some((false, Event::Delete))),
+            ("CREATE TRIGGER t AFTER DELETE ON s BEGIN SELECT 1; END", Some((false, RowEvent::Delete))),
             (
                 "create temp trigger if not exists main.\"delete\" before update of x on s begin",
-                Some((true, Event::Update)),
+                Some((true, RowEvent::Update)),
             ),
-            ("CREATE TRIGGER [my \"t] -- AFTER INSERT\n DELETE ON s BEGIN", Some((true, Event::Delete))),
+            ("CREATE TRIGGER [my \"t] -- AFTER INSERT\n DELETE ON s BEGIN", Some((true, RowEvent::Delete))),
             ("CREATE TRIGGER /* BEFORE */ 'it''s' AFTER INSERT ON s BEGIN DELETE FROM s; END", None),
-            ("CREATE TRIGGER after AFTER UPDATE ON s BEGIN", Some((false, Event::Update))),
+            ("CREATE TRIGGER after AFTER UPDATE ON s BEGIN", Some((false, RowEvent::Update))),
             ("CREATE TRIGGER v INSTEAD OF DELETE ON v BEGIN", None),
             ("CREATE TRIGGER `unfinished", None),
             ("", None),
         ] {
-            assert_eq!(trigger(statement), expected, "{statement}");
+            assert_eq!(parse_trigger_event(statement), expected, "{statement}");
         }
     }
 }

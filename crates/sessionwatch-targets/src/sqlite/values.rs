@@ -5,9 +5,9 @@ use rusqlite::{
     types::{ToSqlOutput, ValueRef},
 };
 
-use crate::unsealed_rows::Value;
+use crate::unsealed_rows::ArchivedValue;
 
-impl ToSql for Value {
+impl ToSql for ArchivedValue {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(ToSqlOutput::Borrowed(match self {
             Self::Null => ValueRef::Null,

@@ -10,17 +10,19 @@ use std::{
 use rusqlite::{Connection, OpenFlags, hooks::Action, types::ValueRef};
 use serde_json::{Value, json};
 
-use super::{CAPABILITIES, limit, query_error, register, rows, side_effects};
+use super::{
+    SQLITE_CAPABILITIES, classify_query_error, query_rows, register_functions, set_deadline, side_effects,
+};
 use crate::{
-    backend::{Changed, RowsToRestore, WriteBackend},
+    backend::{ChangeOutcome, RowsToRestore, WriteBackend},
     capabilities::Capabilities,
     cells::TextRow,
     error::TargetError,
     full_rows::{DependentRows, FullRows},
-    limits::Limits,
-    mapping::{Revoke, TableName},
-    side_effects::{Catalog, Dependent},
-    sql::{self, Change, Dialect, Mutation, Obstacle, ReadRows, Sql},
+    limits::TimeLimits,
+    mapping::{RevokeMethod, TableName},
+    side_effects::{CascadingTable, SideEffectCatalog},
+    sql::{self, Dialect, Mutation, QueryBuilder, ReadRows, RestoreObstacle, RowChange},
     unsealed_rows::{ColumnDecl, UnsealedDependents},
 };
 
@@ -28,28 +30,28 @@ use crate::{
 #[derive(Debug)]
 pub struct SqliteWrite {
     connection: Connection,
-    limits: Limits,
+    limits: TimeLimits,
     /// Rows that were changed, by the name of their table in lower case; tables without `rowid` are not counted.
-    changed: Arc<Mutex<BTreeMap<String, i64>>>,
+    changed_rows: Arc<Mutex<BTreeMap<String, i64>>>,
 }
 
 impl SqliteWrite {
     /// Takes the writers' lock.
-    fn start(&mut self) -> Result<(), TargetError> {
-        limit(&mut self.connection, self.limits.timeout)?;
-        self.connection.execute_batch("BEGIN IMMEDIATE").map_err(|error| query_error(&error))
+    fn begin_immediate(&mut self) -> Result<(), TargetError> {
+        set_deadline(&mut self.connection, self.limits.timeout)?;
+        self.connection.execute_batch("BEGIN IMMEDIATE").map_err(|error| classify_query_error(&error))
     }
 
-    fn start_if_needed(&mut self) -> Result<(), TargetError> {
-        if self.connection.is_autocommit() { self.start() } else { Ok(()) }
+    fn begin_if_needed(&mut self) -> Result<(), TargetError> {
+        if self.connection.is_autocommit() { self.begin_immediate() } else { Ok(()) }
     }
 
-    fn query(&mut self, statement: &str) -> Result<Vec<TextRow>, TargetError> {
-        limit(&mut self.connection, self.limits.timeout)?;
-        rows(&self.connection, statement)
+    fn query_rows(&mut self, statement: &str) -> Result<Vec<TextRow>, TargetError> {
+        set_deadline(&mut self.connection, self.limits.timeout)?;
+        query_rows(&self.connection, statement)
     }
 
-    fn undo(&mut self) {
+    fn rollback_if_open(&mut self) {
         if !self.connection.is_autocommit() {
             // A transaction that cannot even be undone ends with the connection.
             let _ = self.connection.execute_batch("ROLLBACK");
@@ -60,46 +62,47 @@ impl SqliteWrite {
 impl WriteBackend for SqliteWrite {
     type Address = PathBuf;
 
-    async fn open(path: &PathBuf, limits: Limits, key: i64) -> Result<Self, TargetError> {
+    async fn open(path: &PathBuf, limits: TimeLimits, key: i64) -> Result<Self, TargetError> {
         if !path.is_file() {
             return Err(TargetError::File("there is no such file"));
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = Connection::open_with_flags(path, flags).map_err(|error| query_error(&error))?;
-        register(&connection, key).map_err(|error| query_error(&error))?;
-        connection.busy_timeout(limits.lock_timeout).map_err(|error| query_error(&error))?;
+        let mut connection =
+            Connection::open_with_flags(path, flags).map_err(|error| classify_query_error(&error))?;
+        register_functions(&connection, key).map_err(|error| classify_query_error(&error))?;
+        connection.busy_timeout(limits.lock_timeout).map_err(|error| classify_query_error(&error))?;
         // What refers to a session goes with it, as the schema says.
-        connection.pragma_update(None, "foreign_keys", true).map_err(|error| query_error(&error))?;
+        connection.pragma_update(None, "foreign_keys", true).map_err(|error| classify_query_error(&error))?;
         let changed = Arc::new(Mutex::new(BTreeMap::new()));
         let counter = Arc::clone(&changed);
         let count = move |action: Action, _: &str, table: &str, _: i64| {
             if action != Action::SQLITE_INSERT {
-                *lock(&counter).entry(table.to_lowercase()).or_default() += 1;
+                *lock_mutex(&counter).entry(table.to_lowercase()).or_default() += 1;
             }
         };
-        connection.update_hook(Some(count)).map_err(|error| query_error(&error))?;
-        Ok(Self { connection, limits, changed })
+        connection.update_hook(Some(count)).map_err(|error| classify_query_error(&error))?;
+        Ok(Self { connection, limits, changed_rows: changed })
     }
 
     fn capabilities(&self) -> &'static Capabilities {
-        &CAPABILITIES
+        &SQLITE_CAPABILITIES
     }
 
-    async fn lacks(
+    async fn missing_privileges(
         &mut self,
-        _: &Sql<'_>,
-        _: Change<'_>,
-        _: &[Dependent],
+        _: &QueryBuilder<'_>,
+        _: RowChange<'_>,
+        _: &[CascadingTable],
     ) -> Result<Vec<String>, TargetError> {
-        self.start()?;
-        self.undo();
+        self.begin_immediate()?;
+        self.rollback_if_open();
         Ok(vec![])
     }
 
-    async fn columns(&mut self, table: &TableName) -> Result<Vec<ColumnDecl>, TargetError> {
-        let table = sql::string(Dialect::SQLITE, &table.name);
+    async fn restorable_columns(&mut self, table: &TableName) -> Result<Vec<ColumnDecl>, TargetError> {
+        let table = sql::quote_string(Dialect::SQLITE, &table.name);
         // Generated and hidden columns are not in that list.
-        let rows = self.query(&format!("SELECT name, type FROM pragma_table_info({table})"))?;
+        let rows = self.query_rows(&format!("SELECT name, type FROM pragma_table_info({table})"))?;
         let column = |row: TextRow| {
             let mut cells = row.into_iter();
             Some(ColumnDecl { name: cells.next()??, kind: cells.next().flatten().unwrap_or_default() })
@@ -107,42 +110,47 @@ impl WriteBackend for SqliteWrite {
         Ok(rows.into_iter().filter_map(column).collect())
     }
 
-    async fn side_effects(&mut self) -> Result<Catalog, TargetError> {
-        side_effects::read(|query| self.query(query))
+    async fn read_side_effects(&mut self) -> Result<SideEffectCatalog, TargetError> {
+        side_effects::read_catalog(|query| self.query_rows(query))
     }
 
-    async fn has_side_effects(&mut self, _: &Sql<'_>, _: Change<'_>) -> Result<bool, TargetError> {
+    async fn has_side_effects(
+        &mut self,
+        _: &QueryBuilder<'_>,
+        _: RowChange<'_>,
+    ) -> Result<bool, TargetError> {
         // Counting costs nothing here.
         Ok(true)
     }
 
-    async fn begin(&mut self) -> Result<Option<i64>, TargetError> {
+    async fn begin_transaction(&mut self) -> Result<Option<i64>, TargetError> {
         // The first statement that changes something takes the writers' lock.
         Ok(None)
     }
 
-    async fn fetch(&mut self, statement: &str) -> Result<Vec<TextRow>, TargetError> {
-        self.query(statement)
+    async fn fetch_rows(&mut self, statement: &str) -> Result<Vec<TextRow>, TargetError> {
+        self.query_rows(statement)
     }
 
-    async fn full_rows(&mut self, query: &str) -> Result<FullRows, TargetError> {
-        tracing::debug!("query: {}", sql::without_values(query));
-        limit(&mut self.connection, self.limits.timeout)?;
-        let mut statement = self.connection.prepare(query).map_err(|error| query_error(&error))?;
+    async fn read_full_rows(&mut self, query: &str) -> Result<FullRows, TargetError> {
+        tracing::debug!("query: {}", sql::redact_literals(query));
+        set_deadline(&mut self.connection, self.limits.timeout)?;
+        let mut statement = self.connection.prepare(query).map_err(|error| classify_query_error(&error))?;
         let width = statement.column_count();
-        let mut rows = statement.query([]).map_err(|error| query_error(&error))?;
+        let mut rows = statement.query([]).map_err(|error| classify_query_error(&error))?;
         let mut whole = FullRows::default();
-        while let Some(row) = rows.next().map_err(|error| query_error(&error))? {
-            let number = |at: usize| row.get::<_, i64>(at).map_err(|error| query_error(&error));
+        while let Some(row) = rows.next().map_err(|error| classify_query_error(&error))? {
+            let number = |at: usize| row.get::<_, i64>(at).map_err(|error| classify_query_error(&error));
             let mut head = String::new();
             for at in 0..3 {
                 // Writing to a String cannot fail.
                 let _ = write!(head, "{}\t", number(at)?);
             }
             whole.push(head.as_bytes());
-            let cells = (3..width).map(|at| row.get_ref(at).map(cell)).collect::<Result<Vec<Value>, _>>();
+            let cells =
+                (3..width).map(|at| row.get_ref(at).map(cell_json)).collect::<Result<Vec<Value>, _>>();
             let mut line = zeroize::Zeroizing::new(
-                serde_json::to_vec(&cells.map_err(|error| query_error(&error))?)
+                serde_json::to_vec(&cells.map_err(|error| classify_query_error(&error))?)
                     .map_err(|_| TargetError::Query("unexpected value".into()))?,
             );
             line.push(b'\n');
@@ -151,112 +159,114 @@ impl WriteBackend for SqliteWrite {
         Ok(whole)
     }
 
-    async fn change(
+    async fn change_rows(
         &mut self,
-        sql: &Sql<'_>,
+        sql: &QueryBuilder<'_>,
         mutation: Mutation<'_>,
         read: ReadRows<'_>,
         _: bool,
-    ) -> Result<Changed, TargetError> {
-        self.start_if_needed()?;
-        let statement = sql.change_one(mutation, read.columns);
+    ) -> Result<ChangeOutcome, TargetError> {
+        self.begin_if_needed()?;
+        let statement = sql.change_one_statement(mutation, read.columns);
         let mut statement =
-            self.connection.prepare_cached(&statement).map_err(|error| query_error(&error))?;
+            self.connection.prepare_cached(&statement).map_err(|error| classify_query_error(&error))?;
         let mut changed = Vec::with_capacity(read.rows.len());
         for row in read.rows {
             let count = statement.execute([row.locator.cast_signed(), row.version]);
-            match count.map_err(|error| query_error(&error))? {
+            match count.map_err(|error| classify_query_error(&error))? {
                 0 => changed.push(false),
                 1 => changed.push(true),
-                _ => return Ok(Changed::MoreThanRead),
+                _ => return Ok(ChangeOutcome::MoreThanRead),
             }
         }
-        Ok(Changed::Rows(changed))
+        Ok(ChangeOutcome::Rows(changed))
     }
 
-    async fn changed_so_far(&mut self, sql: &Sql<'_>) -> Result<i64, TargetError> {
-        self.start_if_needed()?;
+    async fn changed_row_count(&mut self, sql: &QueryBuilder<'_>) -> Result<i64, TargetError> {
+        self.begin_if_needed()?;
         let name = &sql.mapping.sessions.name;
         if sql.has_rowid() {
-            return Ok(lock(&self.changed).get(&name.to_lowercase()).copied().unwrap_or(0));
+            return Ok(lock_mutex(&self.changed_rows).get(&name.to_lowercase()).copied().unwrap_or(0));
         }
-        let rows = self.query(&format!("SELECT -COUNT(*) FROM {}", sql::table(&sql.mapping.sessions)))?;
+        let rows =
+            self.query_rows(&format!("SELECT -COUNT(*) FROM {}", sql::quote_table(&sql.mapping.sessions)))?;
         let count = rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok());
         count.ok_or_else(|| TargetError::Query("count".into()))
     }
 
     async fn delete_dependents(
         &mut self,
-        sql: &Sql<'_>,
-        dependent: &Dependent,
+        sql: &QueryBuilder<'_>,
+        dependent: &CascadingTable,
         rows: &DependentRows,
         read: ReadRows<'_>,
     ) -> Result<u64, TargetError> {
-        self.start_if_needed()?;
+        self.begin_if_needed()?;
         let mut deleted = 0;
-        for statement in sql.delete_dependents(dependent, &rows.hashes(), read) {
-            deleted += self.connection.execute(&statement, []).map_err(|error| query_error(&error))? as u64;
+        for statement in sql.delete_dependents_statements(dependent, &rows.row_hashes(), read) {
+            deleted +=
+                self.connection.execute(&statement, []).map_err(|error| classify_query_error(&error))? as u64;
         }
         // Nobody else writes from here on.
-        for query in sql.count_dependents(dependent, read) {
+        for query in sql.count_dependents_queries(dependent, read) {
             let left: i64 = self
                 .connection
                 .query_row(&query, [], |row| row.get(0))
-                .map_err(|error| query_error(&error))?;
+                .map_err(|error| classify_query_error(&error))?;
             deleted += u64::from(left > 0);
         }
         Ok(deleted)
     }
 
-    async fn restore(
+    async fn restore_rows(
         &mut self,
-        sql: &Sql<'_>,
+        sql: &QueryBuilder<'_>,
         rows: RowsToRestore<'_>,
-    ) -> Result<Vec<Option<Obstacle>>, TargetError> {
-        self.start_if_needed()?;
-        let RowsToRestore { batch, wanted, .. } = rows;
-        let (columns, change) = (&batch.about.columns, &batch.about.change);
-        let statement = rows.statement(sql);
-        let asked = (*change == Revoke::Delete).then(|| sql.obstacle_of_one(columns));
-        let prepare = |sql: &str| self.connection.prepare(sql).map_err(|error| query_error(&error));
+    ) -> Result<Vec<Option<RestoreObstacle>>, TargetError> {
+        self.begin_if_needed()?;
+        let RowsToRestore { batch, requested: wanted, .. } = rows;
+        let (columns, change) = (&batch.header.columns, &batch.header.change);
+        let statement = rows.restore_statement(sql);
+        let asked = (*change == RevokeMethod::Delete).then(|| sql.obstacle_query(columns));
+        let prepare = |sql: &str| self.connection.prepare(sql).map_err(|error| classify_query_error(&error));
         let (mut statement, mut asked) = (prepare(&statement)?, asked.as_deref().map(prepare).transpose()?);
-        let holders = statement.parameter_count();
+        let parameters = statement.parameter_count();
         // The second statement says what is in the way of a row that is not back.
         let one = |(at, _): &(usize, i64)| {
-            let values = batch.row(*at).iter().take(holders);
+            let values = batch.row(*at).iter().take(parameters);
             let back = statement.execute(rusqlite::params_from_iter(values));
-            if back.map_err(|error| query_error(&error))? > 0 {
+            if back.map_err(|error| classify_query_error(&error))? > 0 {
                 return Ok(None);
             }
-            let Some(asked) = &mut asked else { return Ok(Some(Obstacle::Refused)) };
+            let Some(asked) = &mut asked else { return Ok(Some(RestoreObstacle::Refused)) };
             let values = batch.row(*at).iter().take(asked.parameter_count());
             let found =
                 asked.query_row(rusqlite::params_from_iter(values), |row| row.get::<_, Option<String>>(0));
-            let found = found.map_err(|error| query_error(&error))?;
-            Ok(Some(found.as_deref().and_then(Obstacle::parse).unwrap_or(Obstacle::Refused)))
+            let found = found.map_err(|error| classify_query_error(&error))?;
+            Ok(Some(found.as_deref().and_then(RestoreObstacle::parse).unwrap_or(RestoreObstacle::Refused)))
         };
         wanted.iter().map(one).collect()
     }
 
     async fn restore_dependents(
         &mut self,
-        sql: &Sql<'_>,
+        sql: &QueryBuilder<'_>,
         rows: &UnsealedDependents,
-        wanted: &[usize],
+        row_indexes: &[usize],
     ) -> Result<Vec<usize>, TargetError> {
         use rusqlite::{Error::SqliteFailure, ErrorCode::ConstraintViolation};
-        self.start_if_needed()?;
+        self.begin_if_needed()?;
         let mut statement = self
             .connection
-            .prepare(&sql.restore_dependents(&rows.about))
-            .map_err(|error| query_error(&error))?;
+            .prepare(&sql.restore_dependents_statement(&rows.table))
+            .map_err(|error| classify_query_error(&error))?;
         let mut refused = Vec::new();
-        for at in wanted {
+        for at in row_indexes {
             match statement.execute(rusqlite::params_from_iter(rows.row(*at).iter())) {
                 Ok(1) => {}
                 Ok(_) => refused.push(*at),
                 Err(SqliteFailure(failure, _)) if failure.code == ConstraintViolation => refused.push(*at),
-                Err(error) => return Err(query_error(&error)),
+                Err(error) => return Err(classify_query_error(&error)),
             }
         }
         Ok(refused)
@@ -266,20 +276,20 @@ impl WriteBackend for SqliteWrite {
         if self.connection.is_autocommit() {
             return Ok(());
         }
-        self.connection.execute_batch("COMMIT").map_err(|error| query_error(&error))
+        self.connection.execute_batch("COMMIT").map_err(|error| classify_query_error(&error))
     }
 
     async fn rollback(&mut self) {
-        self.undo();
+        self.rollback_if_open();
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock_mutex<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A value with its type, which in SQLite each has for itself.
-fn cell(value: ValueRef<'_>) -> Value {
+fn cell_json(value: ValueRef<'_>) -> Value {
     match value {
         ValueRef::Null => Value::Null,
         ValueRef::Integer(number) => json!(number),

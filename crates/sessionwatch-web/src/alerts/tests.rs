@@ -1,58 +1,61 @@
 use axum::http::StatusCode;
-use sessionwatch_app::app::accounts::Role;
+use sessionwatch_app::app::accounts::AccountRole;
 
-use super::super::test_dashboard::{HOSTILE, TestDashboard};
+use super::super::test_dashboard::{HOSTILE_TEXT, TestDashboard};
 
 #[tokio::test]
 async fn an_empty_page_says_what_will_be_listed() {
     let dashboard = TestDashboard::new();
-    let page = dashboard.visitor(Role::Viewer).await.get("/alerts").await;
-    let empty = page.texts("main p.empty");
+    let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/alerts").await;
+    let empty = page.select_texts("main p.empty");
     assert_eq!(empty[0], "Nothing fires. What does is listed here, the worst first.");
     assert_eq!(empty[1], "Nothing was told in that time.");
-    assert_eq!(page.count("section[aria-labelledby=quiet]"), 0);
+    assert_eq!(page.count_elements("section[aria-labelledby=quiet]"), 0);
 }
 
 #[tokio::test]
 async fn alerts_are_listed_the_worst_first_and_what_was_told_the_latest_first() {
     let dashboard = TestDashboard::new();
-    dashboard.fires("expired-backlog", "low", "many");
-    dashboard.fires("duplicate-tokens", "critical", HOSTILE);
-    dashboard.happened("duplicate-tokens", "firing", "first");
-    dashboard.happened("duplicate-tokens", "repeated", HOSTILE);
-    let page = dashboard.visitor(Role::Viewer).await.get("/alerts").await;
-    assert_eq!(page.texts("main > ul.list li .severity"), ["▮▮▮▮ critical", "▮▯▯▯ low"]);
-    assert_eq!(page.texts("section[aria-labelledby=history] tbody td:nth-child(2)"), ["repeated", "firing"]);
-    page.shows_hostile_text("main > ul.list li");
-    page.shows_hostile_text("section[aria-labelledby=history] td");
+    dashboard.insert_firing_alert("expired-backlog", "low", "many");
+    dashboard.insert_firing_alert("duplicate-tokens", "critical", HOSTILE_TEXT);
+    dashboard.insert_event("duplicate-tokens", "firing", "first");
+    dashboard.insert_event("duplicate-tokens", "repeated", HOSTILE_TEXT);
+    let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/alerts").await;
+    assert_eq!(page.select_texts("main > ul.list li .severity"), ["▮▮▮▮ critical", "▮▯▯▯ low"]);
+    assert_eq!(
+        page.select_texts("section[aria-labelledby=history] tbody td:nth-child(2)"),
+        ["repeated", "firing"]
+    );
+    page.assert_shows_hostile_text("main > ul.list li");
+    page.assert_shows_hostile_text("section[aria-labelledby=history] td");
 }
 
 #[tokio::test]
 async fn who_may_act_ends_a_silence_and_who_looks_has_no_button_for_it() {
     let dashboard = TestDashboard::new();
-    let responder = dashboard.visitor(Role::Responder).await;
-    let fields = [("check", "duplicate-tokens"), ("minutes", "60"), ("note", HOSTILE)];
+    let responder = dashboard.log_in_as(AccountRole::Responder).await;
+    let fields = [("check", "duplicate-tokens"), ("minutes", "60"), ("note", HOSTILE_TEXT)];
     let answer = responder.post("/alerts/silence", &fields).await;
     assert_eq!((answer.status, answer.location.as_deref()), (StatusCode::SEE_OTHER, Some("/alerts")));
 
     let page = responder.get("/alerts").await;
-    assert_eq!(page.text("section[aria-labelledby=quiet] button"), "End it");
-    page.shows_hostile_text("section[aria-labelledby=quiet] li");
-    let viewer = dashboard.visitor(Role::Viewer).await;
+    assert_eq!(page.select_text("section[aria-labelledby=quiet] button"), "End it");
+    page.assert_shows_hostile_text("section[aria-labelledby=quiet] li");
+    let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
     let page = viewer.get("/alerts").await;
-    assert_eq!(page.count("section[aria-labelledby=quiet] li"), 1);
-    assert_eq!(page.count("main form[method=post]"), 0);
+    assert_eq!(page.count_elements("section[aria-labelledby=quiet] li"), 1);
+    assert_eq!(page.count_elements("main form[method=post]"), 0);
     assert_eq!(viewer.post("/alerts/silence", &fields).await.status, StatusCode::FORBIDDEN);
 
     responder.post("/alerts/unsilence", &[("silence", "1")]).await;
-    assert_eq!(responder.get("/alerts").await.count("section[aria-labelledby=quiet]"), 0);
+    assert_eq!(responder.get("/alerts").await.count_elements("section[aria-labelledby=quiet]"), 0);
 }
 
 #[tokio::test]
 async fn one_goes_back_only_to_pages_of_targets() {
     let dashboard = TestDashboard::new();
-    dashboard.fires("duplicate-tokens", "critical", "x");
-    let responder = dashboard.visitor(Role::Responder).await;
+    dashboard.insert_firing_alert("duplicate-tokens", "critical", "x");
+    let responder = dashboard.log_in_as(AccountRole::Responder).await;
     let commented = async |back: &str| {
         let fields = [("target", "app"), ("check", "duplicate-tokens"), ("note", "seen"), ("back", back)];
         responder.post("/alerts/comment", &fields).await.location.unwrap()

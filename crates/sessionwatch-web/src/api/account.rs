@@ -6,277 +6,296 @@ use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use sessionwatch_app::{
     access_names::{RoleName, ScopeName},
-    api_types::{Account, At, Deed, Token},
+    api_types::{AccountDto, AuditEntryDto, Rfc3339, TokenDto},
     app::{
         AppError, AppState,
-        accounts::{self as app_accounts, AccountName, PasswordHash, Role},
+        accounts::{self as app_accounts, AccountName, AccountRole, PasswordHash},
         audit as audit_trail, channels as app_channels,
-        login_sessions::{self, Login as StoredLogin},
-        tokens::{self as app_tokens, DEFAULT_DAYS, MAX_DAYS, Scope, TokenOwner},
+        login_sessions::{self, LoginSession as StoredLogin},
+        tokens::{self as app_tokens, DEFAULT_TOKEN_DAYS, MAX_TOKEN_DAYS, TokenOwner, TokenScope},
     },
 };
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    Answer, Caller,
-    given::{Asked, Body, Count, Cursor, In, Page, Text},
-    problem::Problem,
+    ApiCaller, ApiResult,
+    extractors::{BoundedInt, BoundedText, JsonBody, ListCursor, ListPage, PathParams, QueryParams},
+    problem::ProblemDetails,
 };
 
 /// Who asks.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Me {
+pub(super) struct CallerInfo {
     account: String,
     #[schema(value_type = RoleName)]
-    role: Role,
-    token: Token,
+    role: AccountRole,
+    token: TokenDto,
 }
 
 /// The token that is used, and its account
-#[utoipa::path(get, path = "/api/v1/me", tag = "account", responses((status = 200, description = "Who asks", body = Me)))]
-pub(super) async fn me(caller: Caller) -> Answer<Me> {
-    let token = Token::of(&caller.token);
-    Ok(Json(Me { account: caller.token.account, role: caller.role, token }))
+#[utoipa::path(get, path = "/api/v1/me", tag = "account", responses((status = 200, description = "Who asks", body = CallerInfo)))]
+pub(super) async fn get_caller(caller: ApiCaller) -> ApiResult<CallerInfo> {
+    let token = TokenDto::from_record(&caller.token);
+    Ok(Json(CallerInfo { account: caller.token.account, role: caller.role, token }))
 }
 
 /// A log-in to the dashboard.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Login {
+pub(super) struct LoginSessionInfo {
     /// Its id, which lets nobody in.
     id: String,
     address: String,
     agent: String,
-    created_at: At,
-    seen_at: At,
+    created_at: Rfc3339,
+    seen_at: Rfc3339,
     /// When it ends if it is not used any more.
-    ends_at: At,
+    ends_at: Rfc3339,
 }
 
 /// The account's log-ins to the dashboard
-#[utoipa::path(get, path = "/api/v1/logins", tag = "account", responses((status = 200, description = "The latest first", body = Page<Login>)))]
-pub(super) async fn logins(State(app): State<Arc<AppState>>, caller: Caller) -> Answer<Page<Login>> {
-    let all = login_sessions::list_logins(&app, &caller.token.account).await?;
-    let login = |login: StoredLogin| Login {
-        id: login.hash,
-        address: login.address,
-        agent: login.agent,
-        created_at: At(login.created_at),
-        seen_at: At(login.seen_at),
-        ends_at: At(login.ends_at),
+#[utoipa::path(get, path = "/api/v1/logins", tag = "account", responses((status = 200, description = "The latest first", body = ListPage<LoginSessionInfo>)))]
+pub(super) async fn list_login_sessions(
+    State(app): State<Arc<AppState>>,
+    caller: ApiCaller,
+) -> ApiResult<ListPage<LoginSessionInfo>> {
+    let all = login_sessions::list_login_sessions(&app, &caller.token.account).await?;
+    let login = |login: StoredLogin| LoginSessionInfo {
+        id: login.token_hash,
+        address: login.client_address,
+        agent: login.user_agent,
+        created_at: Rfc3339(login.created_at),
+        seen_at: Rfc3339(login.last_used_at),
+        ends_at: Rfc3339(login.expires_at),
     };
-    Ok(Json(Page::all(all.into_iter().map(login).collect())))
+    Ok(Json(ListPage::from_all(all.into_iter().map(login).collect())))
 }
 
 /// Something with an id.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
-pub(super) struct OfId {
+pub(super) struct IdPath {
     /// Its id
     #[param(inline)]
-    id: Text<100>,
+    id: BoundedText<100>,
 }
 
 /// Something with a name.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
-pub(super) struct OfName {
+pub(super) struct NamePath {
     /// Its name
     #[param(inline)]
-    name: Text<200>,
+    name: BoundedText<200>,
 }
 
 /// End a log-in of the account
-#[utoipa::path(delete, path = "/api/v1/logins/{id}", tag = "account", params(OfId), responses((status = 204, description = "It has ended")))]
-pub(super) async fn end_login(
+#[utoipa::path(delete, path = "/api/v1/logins/{id}", tag = "account", params(IdPath), responses((status = 204, description = "It has ended")))]
+pub(super) async fn revoke_login_session(
     State(app): State<Arc<AppState>>,
-    caller: Caller,
-    In(of): In<OfId>,
-) -> Result<StatusCode, Problem> {
-    login_sessions::revoke_login(&app, &caller.actor(), of.id.to_string()).await?;
+    caller: ApiCaller,
+    PathParams(of): PathParams<IdPath>,
+) -> Result<StatusCode, ProblemDetails> {
+    login_sessions::revoke_login_session(&app, &caller.actor(), of.id.to_string()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// The account's tokens
-#[utoipa::path(get, path = "/api/v1/tokens", tag = "account", responses((status = 200, description = "The latest first", body = Page<Token>)))]
-pub(super) async fn tokens(State(app): State<Arc<AppState>>, caller: Caller) -> Answer<Page<Token>> {
+#[utoipa::path(get, path = "/api/v1/tokens", tag = "account", responses((status = 200, description = "The latest first", body = ListPage<TokenDto>)))]
+pub(super) async fn list_tokens(
+    State(app): State<Arc<AppState>>,
+    caller: ApiCaller,
+) -> ApiResult<ListPage<TokenDto>> {
     let all = app_tokens::list_tokens(&app, Some(&caller.token.account)).await?;
-    Ok(Json(Page::all(all.iter().map(Token::of).collect())))
+    Ok(Json(ListPage::from_all(all.iter().map(TokenDto::from_record).collect())))
 }
 
 /// A token to make.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct NewToken {
+pub(super) struct CreateTokenRequest {
     /// What it is called.
-    label: Text<64>,
+    label: BoundedText<64>,
     /// What it is for: no more than the token that asks for it.
     #[schema(value_type = Vec<ScopeName>, min_items = 1, max_items = 6)]
-    scopes: Vec<Scope>,
+    scopes: Vec<TokenScope>,
     /// For how many days it holds; 90, unless it is given, and no longer than the token that asks for it.
-    days: Option<Count<{ MAX_DAYS }>>,
+    days: Option<BoundedInt<{ MAX_TOKEN_DAYS }>>,
 }
 
 /// A token that was made.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Secret {
+pub(super) struct CreateTokenResponse {
     #[serde(flatten)]
-    token: Token,
+    token: TokenDto,
     /// The token itself, which is not told again.
     secret: String,
 }
 
 /// Make a token for the same account
-#[utoipa::path(post, path = "/api/v1/tokens", tag = "account", request_body = NewToken, responses((status = 201, description = "The token", body = Secret)))]
-pub(super) async fn add_token(
+#[utoipa::path(post, path = "/api/v1/tokens", tag = "account", request_body = CreateTokenRequest, responses((status = 201, description = "The token", body = CreateTokenResponse)))]
+pub(super) async fn create_token(
     State(app): State<Arc<AppState>>,
-    caller: Caller,
-    Body(new): Body<NewToken>,
-) -> Result<(StatusCode, Json<Secret>), Problem> {
+    caller: ApiCaller,
+    JsonBody(new): JsonBody<CreateTokenRequest>,
+) -> Result<(StatusCode, Json<CreateTokenResponse>), ProblemDetails> {
     if new.scopes.is_empty() {
-        return Err(Problem::bad("say what the token is for"));
+        return Err(ProblemDetails::bad_request("say what the token is for"));
     }
-    if let Some(scope) = new.scopes.iter().find(|scope| !caller.may(**scope)) {
+    if let Some(scope) = new.scopes.iter().find(|scope| !caller.has_scope(**scope)) {
         let why = format!("the token that asks is not for `{}` itself", scope.name());
-        return Err(Problem::new(StatusCode::FORBIDDEN, why));
+        return Err(ProblemDetails::new(StatusCode::FORBIDDEN, why));
     }
     // A token that leaks must not be able to outlive itself.
     let left = caller.token.expires_at.duration_since(app.clock.now()).as_hours() / 24;
     let left = u32::try_from(left).unwrap_or(0);
     if left == 0 {
-        return Err(Problem::conflict("the token that asks ends within a day"));
+        return Err(ProblemDetails::conflict("the token that asks ends within a day"));
     }
-    let days = new.days.map_or(DEFAULT_DAYS, |Count(days)| days).min(left);
+    let days = new.days.map_or(DEFAULT_TOKEN_DAYS, |BoundedInt(days)| days).min(left);
     let actor = caller.actor();
     let (account, label) = (caller.token.account, new.label.trim().to_owned());
-    let new = app_tokens::NewToken { account, label, scopes: new.scopes, days };
+    let new = app_tokens::NewToken { account, label, scopes: new.scopes, valid_days: days };
     let created = app_tokens::create_token(&app, &actor, new).await.map_err(AppError::from)?;
     let secret = created.secret.expose().to_owned();
-    Ok((StatusCode::CREATED, Json(Secret { token: Token::of(&created.token), secret })))
+    Ok((
+        StatusCode::CREATED,
+        Json(CreateTokenResponse { token: TokenDto::from_record(&created.token), secret }),
+    ))
 }
 
 /// End a token of the account
-#[utoipa::path(delete, path = "/api/v1/tokens/{id}", tag = "account", params(OfId), responses((status = 204, description = "It holds no longer")))]
-pub(super) async fn remove_token(
+#[utoipa::path(delete, path = "/api/v1/tokens/{id}", tag = "account", params(IdPath), responses((status = 204, description = "It holds no longer")))]
+pub(super) async fn delete_token(
     State(app): State<Arc<AppState>>,
-    caller: Caller,
-    In(of): In<OfId>,
-) -> Result<StatusCode, Problem> {
+    caller: ApiCaller,
+    PathParams(of): PathParams<IdPath>,
+) -> Result<StatusCode, ProblemDetails> {
     let owner = TokenOwner::Account(caller.token.account.clone());
     app_tokens::delete_token(&app, &caller.actor(), of.id.to_string(), owner).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Every account
-#[utoipa::path(get, path = "/api/v1/accounts", tag = "admin", responses((status = 200, description = "By name", body = Page<Account>)))]
-pub(super) async fn accounts(State(app): State<Arc<AppState>>, _caller: Caller) -> Answer<Page<Account>> {
+#[utoipa::path(get, path = "/api/v1/accounts", tag = "admin", responses((status = 200, description = "By name", body = ListPage<AccountDto>)))]
+pub(super) async fn list_accounts(
+    State(app): State<Arc<AppState>>,
+    _caller: ApiCaller,
+) -> ApiResult<ListPage<AccountDto>> {
     let all = app_accounts::list_accounts(&app).await?;
-    Ok(Json(Page::all(all.iter().map(Account::of).collect())))
+    Ok(Json(ListPage::from_all(all.iter().map(AccountDto::from_record).collect())))
 }
 
 /// An account to make.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct NewAccount {
+pub(super) struct CreateAccountRequest {
     #[schema(pattern = "^[A-Za-z0-9._@+-]{1,64}$")]
     name: String,
     #[schema(value_type = RoleName)]
-    role: Role,
+    role: AccountRole,
     #[schema(min_length = 15, max_length = 256, format = Password)]
     password: String,
 }
 
 /// Make an account
-#[utoipa::path(post, path = "/api/v1/accounts", tag = "admin", request_body = NewAccount, responses((status = 201, description = "The account", body = Account)))]
-pub(super) async fn add_account(
+#[utoipa::path(post, path = "/api/v1/accounts", tag = "admin", request_body = CreateAccountRequest, responses((status = 201, description = "The account", body = AccountDto)))]
+pub(super) async fn create_account(
     State(app): State<Arc<AppState>>,
-    caller: Caller,
-    Body(new): Body<NewAccount>,
-) -> Result<(StatusCode, Json<Account>), Problem> {
+    caller: ApiCaller,
+    JsonBody(new): JsonBody<CreateAccountRequest>,
+) -> Result<(StatusCode, Json<AccountDto>), ProblemDetails> {
     let name = AccountName::parse(&new.name)?;
-    let password = PasswordHash::queued(&app, new.password.into()).await?;
+    let password = PasswordHash::from_password_queued(&app, new.password.into()).await?;
     let new = app_accounts::NewAccount { name, password, role: new.role };
     let account = app_accounts::create_account(&app, &caller.actor(), new).await?;
-    Ok((StatusCode::CREATED, Json(Account::of(&account))))
+    Ok((StatusCode::CREATED, Json(AccountDto::from_record(&account))))
 }
 
 /// Remove an account, its log-ins and its tokens
-#[utoipa::path(delete, path = "/api/v1/accounts/{name}", tag = "admin", params(OfName), responses((status = 204, description = "It is removed")))]
-pub(super) async fn remove_account(
+#[utoipa::path(delete, path = "/api/v1/accounts/{name}", tag = "admin", params(NamePath), responses((status = 204, description = "It is removed")))]
+pub(super) async fn delete_account(
     State(app): State<Arc<AppState>>,
-    caller: Caller,
-    In(of): In<OfName>,
-) -> Result<StatusCode, Problem> {
+    caller: ApiCaller,
+    PathParams(of): PathParams<NamePath>,
+) -> Result<StatusCode, ProblemDetails> {
     app_accounts::delete_account(&app, &caller.actor(), of.name.to_string()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// A way to tell people.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Channel {
+pub(super) struct ChannelInfo {
     name: String,
     /// What is sent.
     kind: &'static str,
 }
 
 /// The channels, without their addresses
-#[utoipa::path(get, path = "/api/v1/channels", tag = "admin", responses((status = 200, description = "The channels", body = Page<Channel>)))]
-pub(super) async fn channels(State(app): State<Arc<AppState>>, _caller: Caller) -> Answer<Page<Channel>> {
+#[utoipa::path(get, path = "/api/v1/channels", tag = "admin", responses((status = 200, description = "The channels", body = ListPage<ChannelInfo>)))]
+pub(super) async fn list_channels(
+    State(app): State<Arc<AppState>>,
+    _caller: ApiCaller,
+) -> ApiResult<ListPage<ChannelInfo>> {
     let config = app.config();
-    let channel =
-        |channel: &app_channels::Channel| Channel { name: channel.name.clone(), kind: channel.kind.name() };
-    Ok(Json(Page::all(config.serve.channels.iter().map(channel).collect())))
+    let channel = |channel: &app_channels::NotificationChannel| ChannelInfo {
+        name: channel.name.clone(),
+        kind: channel.kind.name(),
+    };
+    Ok(Json(ListPage::from_all(config.serve.channels.iter().map(channel).collect())))
 }
 
 /// What came of a test message.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Trial {
+pub(super) struct ChannelTestResult {
     accepted: bool,
     /// What went wrong.
     problems: Vec<String>,
 }
 
 /// Send a test message over a channel
-#[utoipa::path(post, path = "/api/v1/channels/{name}/test", tag = "admin", params(OfName), responses((status = 200, description = "What came of it", body = Trial)))]
+#[utoipa::path(post, path = "/api/v1/channels/{name}/test", tag = "admin", params(NamePath), responses((status = 200, description = "What came of it", body = ChannelTestResult)))]
 pub(super) async fn test_channel(
     State(app): State<Arc<AppState>>,
-    caller: Caller,
-    In(of): In<OfName>,
-) -> Answer<Trial> {
+    caller: ApiCaller,
+    PathParams(of): PathParams<NamePath>,
+) -> ApiResult<ChannelTestResult> {
     let problems = app_channels::send_test_message(&app, &caller.actor(), &of.name).await?;
-    Ok(Json(Trial { accepted: problems.is_empty(), problems }))
+    Ok(Json(ChannelTestResult { accepted: problems.is_empty(), problems }))
 }
 
 /// Which part of the trail.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Wanted {
+pub(super) struct ListAuditQuery {
     /// The most on a page; 100, unless it is given
     #[param(inline)]
-    limit: Option<Count<1_000>>,
+    limit: Option<BoundedInt<1_000>>,
     /// What `next` of the page before was
     #[param(inline)]
-    cursor: Option<Cursor>,
+    cursor: Option<ListCursor>,
 }
 
 /// Who did what, the latest first
-#[utoipa::path(get, path = "/api/v1/audit", tag = "admin", params(Wanted), responses((status = 200, description = "A page of the trail", body = Page<Deed>)))]
-pub(super) async fn audit(
+#[utoipa::path(get, path = "/api/v1/audit", tag = "admin", params(ListAuditQuery), responses((status = 200, description = "A page of the trail", body = ListPage<AuditEntryDto>)))]
+pub(super) async fn list_audit_entries(
     State(app): State<Arc<AppState>>,
-    Asked(wanted): Asked<Wanted>,
-) -> Answer<Page<Deed>> {
-    let limit = wanted.limit.map_or(100, |Count(limit)| limit);
-    let before = wanted.cursor.map(|Cursor(before)| before);
-    let found = audit_trail::list_entries_before(&app, before, limit + 1).await?;
-    Ok(Json(Page::of(found, limit as usize, Deed::of, |deed| deed.id.to_string())))
+    QueryParams(wanted): QueryParams<ListAuditQuery>,
+) -> ApiResult<ListPage<AuditEntryDto>> {
+    let limit = wanted.limit.map_or(100, |BoundedInt(limit)| limit);
+    let before = wanted.cursor.map(|ListCursor(before)| before);
+    let found = audit_trail::list_audit_entries_before(&app, before, limit + 1).await?;
+    Ok(Json(ListPage::from_rows(found, limit as usize, AuditEntryDto::from_record, |deed| {
+        deed.id.to_string()
+    })))
 }
 
 /// The configuration as it is used, without anything secret.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Configuration {
+pub(super) struct EffectiveConfig {
     /// The file; nothing where the defaults are used.
     file: Option<String>,
-    targets: Vec<Configured>,
+    targets: Vec<ConfiguredTarget>,
     /// For how many days history is kept.
     history_days: i64,
     /// Checks that are made.
@@ -287,28 +306,33 @@ pub(super) struct Configuration {
 
 /// A target, as it is configured.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Configured {
+pub(super) struct ConfiguredTarget {
     name: String,
     /// Where it is, without a password.
     address: String,
 }
 
 /// The configuration as it is used
-#[utoipa::path(get, path = "/api/v1/configuration", tag = "admin", responses((status = 200, description = "Nothing secret is in it", body = Configuration)))]
-pub(super) async fn configuration(
+#[utoipa::path(get, path = "/api/v1/configuration", tag = "admin", responses((status = 200, description = "Nothing secret is in it", body = EffectiveConfig)))]
+pub(super) async fn get_config(
     State(app): State<Arc<AppState>>,
-    _caller: Caller,
-) -> Answer<Configuration> {
+    _caller: ApiCaller,
+) -> ApiResult<EffectiveConfig> {
     let config = app.config();
-    let target = |target: &sessionwatch_app::config::Target| Configured {
+    let target = |target: &sessionwatch_app::config::Target| ConfiguredTarget {
         name: target.name.clone(),
         address: target.address.to_string(),
     };
-    Ok(Json(Configuration {
+    Ok(Json(EffectiveConfig {
         file: config.file.as_ref().map(|file| file.display().to_string()),
         targets: config.targets.iter().map(target).collect(),
-        history_days: config.serve.keep.as_hours() / 24,
-        checks: config.rules.ids().filter(|id| config.rules.enabled(id)).map(str::to_owned).collect(),
+        history_days: config.serve.history_retention.as_hours() / 24,
+        checks: config
+            .checks
+            .check_ids()
+            .filter(|id| config.checks.is_enabled(id))
+            .map(str::to_owned)
+            .collect(),
         sources: config.logs.sources.iter().map(|source| source.name.clone()).collect(),
     }))
 }

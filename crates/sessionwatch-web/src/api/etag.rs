@@ -9,10 +9,10 @@ use axum::{
 };
 use sessionwatch_app::app::secrets::sha256_hex;
 
-use super::problem::Problem;
+use super::problem::ProblemDetails;
 
 /// The largest answer that is tagged, in bytes.
-const MAX_TAGGED_BYTES: usize = 64 << 20;
+const MAX_ETAG_BODY_BYTES: usize = 64 << 20;
 
 /// Tags what is read.
 pub(super) async fn etag_middleware(request: Request, next: Next) -> Response {
@@ -23,8 +23,9 @@ pub(super) async fn etag_middleware(request: Request, next: Next) -> Response {
         return response;
     }
     let (mut parts, body) = response.into_parts();
-    let Ok(body) = axum::body::to_bytes(body, MAX_TAGGED_BYTES).await else {
-        return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the answer is too large").into_response();
+    let Ok(body) = axum::body::to_bytes(body, MAX_ETAG_BODY_BYTES).await else {
+        return ProblemDetails::new(StatusCode::INTERNAL_SERVER_ERROR, "the answer is too large")
+            .into_response();
     };
     let mut tag = sha256_hex(&body);
     tag.truncate(32);

@@ -8,14 +8,14 @@ use sessionwatch_app::app::AppError;
 
 use super::{
     super::access::Access,
-    problem::Problem,
-    routes::{api_router, table},
+    problem::ProblemDetails,
+    routes::{api_route_table, openapi_router},
 };
 
-pub(super) async fn document() -> Result<Json<&'static Value>, Problem> {
-    static MADE: OnceLock<Option<Value>> = OnceLock::new();
-    let made = MADE.get_or_init(|| {
-        let document = serde_json::to_value(api_router().into_openapi());
+pub(super) async fn get_openapi_document() -> Result<Json<&'static Value>, ProblemDetails> {
+    static OPENAPI_DOCUMENT: OnceLock<Option<Value>> = OnceLock::new();
+    let made = OPENAPI_DOCUMENT.get_or_init(|| {
+        let document = serde_json::to_value(openapi_router().into_openapi());
         document.map(finish_openapi).ok()
     });
     let unwritable = || AppError::Internal("the description of the interface cannot be written as JSON");
@@ -28,15 +28,14 @@ fn finish_openapi(mut document: Value) -> Value {
         "token": { "type": "http", "scheme": "bearer", "description": "A token of `sessionwatch tokens add`, or of Settings." }
     });
     forbid_extra_fields(&mut document);
-    for route in table().iter() {
+    for route in api_route_table().iter() {
         let operation = &mut document["paths"][&route.path][route.method.as_str().to_lowercase()];
         if operation.is_null() {
             *operation = json!({ "summary": "This document", "responses": { "200": {
                 "description": "OpenAPI 3.1", "content": { "application/json": { "schema": { "type": "object" } } }
             } } });
         }
-        let problem =
-            json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } });
+        let problem = json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/ProblemDetails" } } });
         operation["responses"]["default"] = json!({ "description": "A problem", "content": problem });
         if let Access::Token(scope) = route.access {
             operation["security"] = json!([{ "token": [scope.name()] }]);
@@ -83,7 +82,7 @@ fn forbid_extra_fields(document: &mut Value) {
 mod tests {
     use std::collections::BTreeSet;
 
-    use sessionwatch_app::app::tokens::Scope;
+    use sessionwatch_app::app::tokens::TokenScope;
 
     use super::*;
 
@@ -99,7 +98,7 @@ mod tests {
                 _ => {}
             }
         }
-        let document = serde_json::to_value(api_router().into_openapi()).unwrap();
+        let document = serde_json::to_value(openapi_router().into_openapi()).unwrap();
         let document = finish_openapi(document);
         let mut found = BTreeSet::new();
         references(&document, &mut found);
@@ -113,15 +112,19 @@ mod tests {
     #[test]
     fn every_address_is_declared_once() {
         let declared: Vec<String> =
-            table().iter().map(|route| format!("{} {}", route.method, route.path)).collect();
+            api_route_table().iter().map(|route| format!("{} {}", route.method, route.path)).collect();
         let distinct: BTreeSet<&String> = declared.iter().collect();
         assert_eq!((declared.len(), distinct.len()), (52, 52));
     }
 
     #[test]
     fn what_changes_something_is_not_for_who_only_reads_and_is_noted() {
-        for route in table().iter().filter(|route| route.method != "GET") {
-            assert!(matches!(route.access, Access::Token(scope) if scope != Scope::Read), "{}", route.path);
+        for route in api_route_table().iter().filter(|route| route.method != "GET") {
+            assert!(
+                matches!(route.access, Access::Token(scope) if scope != TokenScope::Read),
+                "{}",
+                route.path
+            );
             assert!(!route.audit_action.is_empty(), "{}", route.path);
         }
     }

@@ -8,15 +8,15 @@ use axum::{
 use serde::Serialize;
 use sessionwatch_app::{
     app::{AppError, error::StoreError},
-    remediation::ActError,
+    remediation::ActionError,
 };
 use utoipa::ToSchema;
 
-use super::super::status_of;
+use super::super::status_code;
 
 /// Why something was not done.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub(super) struct Problem {
+pub(super) struct ProblemDetails {
     /// Always `about:blank`: the status says what kind of problem it is.
     r#type: &'static str,
     /// The status in words.
@@ -30,19 +30,19 @@ pub(super) struct Problem {
 }
 
 /// The media type of problems.
-const KIND: HeaderValue = HeaderValue::from_static("application/problem+json");
+const PROBLEM_MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
 
-impl Problem {
+impl ProblemDetails {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Error");
         Self { r#type: "about:blank", title, status: status.as_u16(), detail: detail.into(), next: None }
     }
 
-    pub(super) fn bad(detail: impl Into<String>) -> Self {
+    pub(super) fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
-    pub(super) fn missing(detail: impl Into<String>) -> Self {
+    pub(super) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, detail)
     }
 
@@ -51,29 +51,29 @@ impl Problem {
     }
 }
 
-impl From<AppError> for Problem {
+impl From<AppError> for ProblemDetails {
     fn from(error: AppError) -> Self {
-        Self { next: Some(error.hint()), ..Self::new(status_of(&error), error.to_string()) }
+        Self { next: Some(error.hint()), ..Self::new(status_code(&error), error.to_string()) }
     }
 }
 
-impl From<ActError> for Problem {
-    fn from(error: ActError) -> Self {
+impl From<ActionError> for ProblemDetails {
+    fn from(error: ActionError) -> Self {
         AppError::from(error).into()
     }
 }
 
-impl From<StoreError> for Problem {
+impl From<StoreError> for ProblemDetails {
     fn from(error: StoreError) -> Self {
         AppError::from(error).into()
     }
 }
 
-impl IntoResponse for Problem {
+impl IntoResponse for ProblemDetails {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, Json(self)).into_response();
-        response.headers_mut().insert(header::CONTENT_TYPE, KIND);
+        response.headers_mut().insert(header::CONTENT_TYPE, PROBLEM_MEDIA_TYPE);
         response
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::http::Method;
-use sessionwatch_app::app::{AppState, tokens::Scope};
+use sessionwatch_app::app::{AppState, tokens::TokenScope};
 use utoipa::OpenApi as _;
 use utoipa_axum::{
     router::{OpenApiRouter, UtoipaMethodRouter},
@@ -12,19 +12,19 @@ use utoipa_axum::{
 };
 
 use super::{
-    super::access::{Access, Route, RouteTable},
+    super::access::{Access, RouteSpec, RouteTable},
     OpenApiDoc, account, alerts, incidents, logs, plans, sessions, targets,
 };
 
 /// The address of the document.
-pub(super) const DOCUMENT: &str = "/api/v1/openapi.json";
+pub(super) const OPENAPI_PATH: &str = "/api/v1/openapi.json";
 
-const READ: Access = Access::Token(Scope::Read);
-const ALERTS: Access = Access::Token(Scope::Alerts);
-const ACTIONS: Access = Access::Token(Scope::Actions);
-const INCIDENTS: Access = Access::Token(Scope::Incidents);
-const ACCOUNT: Access = Access::Token(Scope::Account);
-const ADMIN: Access = Access::Token(Scope::Admin);
+const READ_ACCESS: Access = Access::Token(TokenScope::Read);
+const ALERTS_ACCESS: Access = Access::Token(TokenScope::Alerts);
+const ACTIONS_ACCESS: Access = Access::Token(TokenScope::Actions);
+const INCIDENTS_ACCESS: Access = Access::Token(TokenScope::Incidents);
+const ACCOUNT_ACCESS: Access = Access::Token(TokenScope::Account);
+const ADMIN_ACCESS: Access = Access::Token(TokenScope::Admin);
 
 /// A handler, with who may use it and what is recorded of it.
 struct ApiRoute {
@@ -33,7 +33,7 @@ struct ApiRoute {
     handler: UtoipaMethodRouter<Arc<AppState>>,
 }
 
-fn declared(
+fn api_route(
     access: Access,
     audit_action: &'static str,
     handler: UtoipaMethodRouter<Arc<AppState>>,
@@ -43,7 +43,7 @@ fn declared(
 
 impl ApiRoute {
     /// The route, as its handler describes it.
-    fn routes(&self) -> Vec<Route> {
+    fn to_route_specs(&self) -> Vec<RouteSpec> {
         let (_, paths, _) = &self.handler;
         let mut routes = vec![];
         for (path, item) in &paths.paths {
@@ -54,7 +54,7 @@ impl ApiRoute {
             ];
             let (access, audit_action) = (self.access, self.audit_action);
             let described = methods.into_iter().filter(|(_, is_described)| *is_described);
-            routes.extend(described.map(|(method, _)| Route {
+            routes.extend(described.map(|(method, _)| RouteSpec {
                 method,
                 path: path.clone(),
                 access,
@@ -67,74 +67,74 @@ impl ApiRoute {
 
 /// Every route but that of the document itself.
 #[rustfmt::skip]
-fn declarations() -> Vec<ApiRoute> {
+fn declare_routes() -> Vec<ApiRoute> {
     vec![
-        declared(READ, "", routes!(account::me)),
-        declared(READ, "", routes!(targets::list)),
-        declared(READ, "", routes!(targets::target)),
-        declared(READ, "", routes!(targets::census)),
-        declared(READ, "", routes!(targets::check)),
-        declared(READ, "", routes!(targets::query)),
-        declared(READ, "", routes!(targets::doctor)),
-        declared(READ, "", routes!(sessions::sessions)),
-        declared(READ, "", routes!(sessions::users)),
-        declared(READ, "", routes!(sessions::user)),
-        declared(READ, "", routes!(targets::checklist)),
-        declared(ALERTS, "attest", routes!(targets::attest)),
-        declared(ACTIONS, "plan-made", routes!(plans::make)),
-        declared(ALERTS, "acknowledge", routes!(alerts::acknowledge)),
-        declared(ALERTS, "resolve", routes!(alerts::resolve)),
-        declared(ALERTS, "comment", routes!(alerts::comment)),
-        declared(READ, "", routes!(alerts::list)),
-        declared(READ, "", routes!(alerts::silences)),
-        declared(ALERTS, "silence", routes!(alerts::silence)),
-        declared(ALERTS, "unsilence", routes!(alerts::unsilence)),
-        declared(READ, "", routes!(alerts::events)),
-        declared(READ, "", routes!(logs::signals)),
-        declared(READ, "", routes!(logs::sources)),
-        declared(READ, "", routes!(incidents::list)),
-        declared(INCIDENTS, "incident-opened", routes!(incidents::open)),
-        declared(READ, "", routes!(incidents::incident)),
-        declared(READ, "", routes!(incidents::report)),
-        declared(INCIDENTS, "incident-done, incident-skipped, incident-found", routes!(incidents::next)),
-        declared(INCIDENTS, "plan-made", routes!(incidents::contain)),
-        declared(INCIDENTS, "incident-evidence", routes!(incidents::evidence)),
-        declared(INCIDENTS, "incident-set", routes!(incidents::set)),
-        declared(INCIDENTS, "incident-note", routes!(incidents::note)),
-        declared(INCIDENTS, "incident-closed", routes!(incidents::close)),
-        declared(READ, "", routes!(plans::list)),
-        declared(READ, "", routes!(plans::plan)),
-        declared(ACTIONS, "plan-approved", routes!(plans::approve)),
-        declared(ACTIONS, "plan-begun", routes!(plans::apply)),
-        declared(READ, "", routes!(plans::archive)),
-        declared(ACTIONS, "plan-made", routes!(plans::restore)),
-        declared(READ, "", routes!(account::audit)),
-        declared(READ, "", routes!(account::configuration)),
-        declared(ACCOUNT, "", routes!(account::logins)),
-        declared(ACCOUNT, "login-ended", routes!(account::end_login)),
-        declared(ACCOUNT, "", routes!(account::tokens)),
-        declared(ACCOUNT, "token-added", routes!(account::add_token)),
-        declared(ACCOUNT, "token-removed", routes!(account::remove_token)),
-        declared(ADMIN, "", routes!(account::accounts)),
-        declared(ADMIN, "account-added", routes!(account::add_account)),
-        declared(ADMIN, "account-removed", routes!(account::remove_account)),
-        declared(READ, "", routes!(account::channels)),
-        declared(ADMIN, "channel-tested", routes!(account::test_channel)),
+        api_route(READ_ACCESS, "", routes!(account::get_caller)),
+        api_route(READ_ACCESS, "", routes!(targets::list_targets)),
+        api_route(READ_ACCESS, "", routes!(targets::get_target)),
+        api_route(READ_ACCESS, "", routes!(targets::get_session_stats)),
+        api_route(READ_ACCESS, "", routes!(targets::get_check)),
+        api_route(READ_ACCESS, "", routes!(targets::get_check_query)),
+        api_route(READ_ACCESS, "", routes!(targets::run_doctor)),
+        api_route(READ_ACCESS, "", routes!(sessions::list_sessions)),
+        api_route(READ_ACCESS, "", routes!(sessions::search_users)),
+        api_route(READ_ACCESS, "", routes!(sessions::get_user)),
+        api_route(READ_ACCESS, "", routes!(targets::get_checklist)),
+        api_route(ALERTS_ACCESS, "attest", routes!(targets::create_attestation)),
+        api_route(ACTIONS_ACCESS, "plan-made", routes!(plans::create_plan)),
+        api_route(ALERTS_ACCESS, "acknowledge", routes!(alerts::acknowledge_alert)),
+        api_route(ALERTS_ACCESS, "resolve", routes!(alerts::resolve_alert)),
+        api_route(ALERTS_ACCESS, "comment", routes!(alerts::add_comment)),
+        api_route(READ_ACCESS, "", routes!(alerts::list_alerts)),
+        api_route(READ_ACCESS, "", routes!(alerts::list_silences)),
+        api_route(ALERTS_ACCESS, "silence", routes!(alerts::create_silence)),
+        api_route(ALERTS_ACCESS, "unsilence", routes!(alerts::expire_silence)),
+        api_route(READ_ACCESS, "", routes!(alerts::list_events)),
+        api_route(READ_ACCESS, "", routes!(logs::list_log_events)),
+        api_route(READ_ACCESS, "", routes!(logs::list_log_sources)),
+        api_route(READ_ACCESS, "", routes!(incidents::list_incidents)),
+        api_route(INCIDENTS_ACCESS, "incident-opened", routes!(incidents::open_incident)),
+        api_route(READ_ACCESS, "", routes!(incidents::get_incident)),
+        api_route(READ_ACCESS, "", routes!(incidents::get_incident_report)),
+        api_route(INCIDENTS_ACCESS, "incident-done, incident-skipped, incident-found", routes!(incidents::advance_incident)),
+        api_route(INCIDENTS_ACCESS, "plan-made", routes!(incidents::plan_containment)),
+        api_route(INCIDENTS_ACCESS, "incident-evidence", routes!(incidents::export_evidence)),
+        api_route(INCIDENTS_ACCESS, "incident-set", routes!(incidents::set_report_field)),
+        api_route(INCIDENTS_ACCESS, "incident-note", routes!(incidents::add_note)),
+        api_route(INCIDENTS_ACCESS, "incident-closed", routes!(incidents::close_incident)),
+        api_route(READ_ACCESS, "", routes!(plans::list_plans)),
+        api_route(READ_ACCESS, "", routes!(plans::get_plan)),
+        api_route(ACTIONS_ACCESS, "plan-approved", routes!(plans::approve_plan)),
+        api_route(ACTIONS_ACCESS, "plan-begun", routes!(plans::apply_plan)),
+        api_route(READ_ACCESS, "", routes!(plans::list_archives)),
+        api_route(ACTIONS_ACCESS, "plan-made", routes!(plans::create_restore_plan)),
+        api_route(READ_ACCESS, "", routes!(account::list_audit_entries)),
+        api_route(READ_ACCESS, "", routes!(account::get_config)),
+        api_route(ACCOUNT_ACCESS, "", routes!(account::list_login_sessions)),
+        api_route(ACCOUNT_ACCESS, "login-ended", routes!(account::revoke_login_session)),
+        api_route(ACCOUNT_ACCESS, "", routes!(account::list_tokens)),
+        api_route(ACCOUNT_ACCESS, "token-added", routes!(account::create_token)),
+        api_route(ACCOUNT_ACCESS, "token-removed", routes!(account::delete_token)),
+        api_route(ADMIN_ACCESS, "", routes!(account::list_accounts)),
+        api_route(ADMIN_ACCESS, "account-added", routes!(account::create_account)),
+        api_route(ADMIN_ACCESS, "account-removed", routes!(account::delete_account)),
+        api_route(READ_ACCESS, "", routes!(account::list_channels)),
+        api_route(ADMIN_ACCESS, "channel-tested", routes!(account::test_channel)),
     ]
 }
 
-fn document_route() -> Route {
-    Route { method: Method::GET, path: DOCUMENT.to_owned(), access: Access::Anyone, audit_action: "" }
+fn openapi_route() -> RouteSpec {
+    RouteSpec { method: Method::GET, path: OPENAPI_PATH.to_owned(), access: Access::Anyone, audit_action: "" }
 }
 
 /// Every route.
-pub(crate) fn table() -> RouteTable {
-    let described = declarations().into_iter().flat_map(|declared| declared.routes());
-    RouteTable::new(std::iter::once(document_route()).chain(described))
+pub(crate) fn api_route_table() -> RouteTable {
+    let described = declare_routes().into_iter().flat_map(|declared| declared.to_route_specs());
+    RouteTable::new(std::iter::once(openapi_route()).chain(described))
 }
 
 /// The router of every route but that of the document, and what its handlers say of themselves.
-pub(super) fn api_router() -> OpenApiRouter<Arc<AppState>> {
+pub(super) fn openapi_router() -> OpenApiRouter<Arc<AppState>> {
     let router = OpenApiRouter::with_openapi(OpenApiDoc::openapi());
-    declarations().into_iter().fold(router, |router, declared| router.routes(declared.handler))
+    declare_routes().into_iter().fold(router, |router, declared| router.routes(declared.handler))
 }

@@ -5,37 +5,37 @@ use std::sync::Arc;
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 use sessionwatch_app::{
-    api_types::{At, Session, Signal},
+    api_types::{LogEventDto, Rfc3339, SessionDto},
     app::{
         AppState, TargetOps,
-        incidents::{self, FOUND_USERS, FoundUser},
-        sessions::{self, PagePosition, SessionQuery, SessionRow, SessionSort, SessionStatus, sort_key},
+        incidents::{self, FoundUser, USER_SEARCH_LIMIT},
+        sessions::{self, SessionPageCursor, SessionQuery, SessionRow, SessionSort, SessionStatus, sort_key},
     },
 };
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    Answer, Caller,
-    given::{Asked, Count, In, Page, Text},
-    targets::OfTarget,
+    ApiCaller, ApiResult,
+    extractors::{BoundedInt, BoundedText, ListPage, PathParams, QueryParams},
+    targets::TargetPath,
 };
 
 /// A user of a target.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
-pub(super) struct OfUser {
+pub(super) struct UserPath {
     /// The name of the target
     #[param(inline)]
-    target: Text<200>,
+    target: BoundedText<200>,
     /// The id of the user
     #[param(inline)]
-    user: Text<200>,
+    user: BoundedText<200>,
 }
 
 /// Which sessions.
 #[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum Which {
+enum SessionStatusFilter {
     #[default]
     All,
     Active,
@@ -45,7 +45,7 @@ enum Which {
 /// In which order. By user there is one page.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum Order {
+enum SessionSortKey {
     Expires,
     Created,
     User,
@@ -55,7 +55,7 @@ enum Order {
 /// In which direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum Direction {
+enum SortDirection {
     /// Largest first.
     #[default]
     Down,
@@ -66,20 +66,20 @@ enum Direction {
 /// The last session of a page: a letter for the order, its end or creation in microseconds, and its row id in
 /// hexadecimal digits.
 #[derive(Clone, Debug)]
-struct Place {
+struct SessionCursor {
     sort: SessionSort,
     key: i64,
     id: String,
 }
 
-impl<'de> Deserialize<'de> for Place {
+impl<'de> Deserialize<'de> for SessionCursor {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Self::parse(&text).ok_or_else(|| serde::de::Error::custom("that is not what `next` of a page was"))
     }
 }
 
-impl utoipa::PartialSchema for Place {
+impl utoipa::PartialSchema for SessionCursor {
     fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
         let text = utoipa::openapi::schema::ObjectBuilder::new();
         let text = text.schema_type(utoipa::openapi::schema::Type::String);
@@ -87,15 +87,15 @@ impl utoipa::PartialSchema for Place {
     }
 }
 
-impl ToSchema for Place {}
+impl ToSchema for SessionCursor {}
 
-impl Place {
-    fn of(row: &SessionRow, sort: SessionSort) -> Self {
+impl SessionCursor {
+    fn from_row(row: &SessionRow, sort: SessionSort) -> Self {
         Self { sort, key: sort_key(row, sort), id: row.id.clone().unwrap_or_default() }
     }
 
     /// As text that is safe in an address.
-    fn text(&self) -> String {
+    fn encode(&self) -> String {
         let order = match self.sort {
             SessionSort::Expires | SessionSort::User => 'e',
             SessionSort::Created => 'c',
@@ -130,74 +130,74 @@ impl Place {
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Wanted {
+pub(super) struct ListSessionsQuery {
     /// Which; all, unless it is given
     #[serde(default)]
     #[param(inline)]
-    status: Which,
+    status: SessionStatusFilter,
     /// By what they are sorted; with a cursor, like the page before. Unless it is given: by their end, or by their row ids, where a
     /// table of more than 100 000 rows has no index on the end, and would be read whole for each page
     #[param(inline)]
-    sort: Option<Order>,
+    sort: Option<SessionSortKey>,
     /// Largest or smallest first
     #[serde(default)]
     #[param(inline)]
-    order: Direction,
+    order: SortDirection,
     /// Only of this user
     #[param(inline)]
-    user: Option<Text<200>>,
+    user: Option<BoundedText<200>>,
     /// Only the one with this row id, or those with this token prefix
     #[param(inline)]
-    token: Option<Text<200>>,
+    token: Option<BoundedText<200>>,
     /// The most on a page; 100, unless it is given
     #[param(inline)]
-    limit: Option<Count<1_000>>,
+    limit: Option<BoundedInt<1_000>>,
     /// What `next` of the page before was
     #[param(inline)]
-    cursor: Option<Place>,
+    cursor: Option<SessionCursor>,
 }
 
 /// Sessions of a target, by the first characters of their tokens
-#[utoipa::path(get, path = "/api/v1/targets/{target}/sessions", tag = "targets", params(OfTarget, Wanted), responses((status = 200, description = "A page of sessions", body = Page<Session>)))]
-pub(super) async fn sessions(
+#[utoipa::path(get, path = "/api/v1/targets/{target}/sessions", tag = "targets", params(TargetPath, ListSessionsQuery), responses((status = 200, description = "A page of sessions", body = ListPage<SessionDto>)))]
+pub(super) async fn list_sessions(
     State(app): State<Arc<AppState>>,
-    In(of): In<OfTarget>,
-    Asked(wanted): Asked<Wanted>,
-) -> Answer<Page<Session>> {
+    PathParams(of): PathParams<TargetPath>,
+    QueryParams(wanted): QueryParams<ListSessionsQuery>,
+) -> ApiResult<ListPage<SessionDto>> {
     let target = app.target(&of.target)?;
-    let limit = wanted.limit.map_or(100, |Count(limit)| limit as usize);
-    let text = |text: Option<Text<200>>| text.map(|text| text.to_string());
+    let limit = wanted.limit.map_or(100, |BoundedInt(limit)| limit as usize);
+    let text = |text: Option<BoundedText<200>>| text.map(|text| text.to_string());
     let sort = wanted.sort.map(|sort| match sort {
-        Order::Expires => SessionSort::Expires,
-        Order::Created => SessionSort::Created,
-        Order::User => SessionSort::User,
-        Order::Id => SessionSort::Id,
+        SessionSortKey::Expires => SessionSort::Expires,
+        SessionSortKey::Created => SessionSort::Created,
+        SessionSortKey::User => SessionSort::User,
+        SessionSortKey::Id => SessionSort::Id,
     });
     let asked = SessionQuery {
         status: match wanted.status {
-            Which::All => SessionStatus::All,
-            Which::Active => SessionStatus::Active,
-            Which::Expired => SessionStatus::Expired,
+            SessionStatusFilter::All => SessionStatus::All,
+            SessionStatusFilter::Active => SessionStatus::Active,
+            SessionStatusFilter::Expired => SessionStatus::Expired,
         },
         // What a cursor says holds in its own order only.
         sort: wanted.cursor.as_ref().map(|place| place.sort).or(sort),
         paged: true,
-        ascending: wanted.order == Direction::Up,
+        ascending: wanted.order == SortDirection::Up,
         user: text(wanted.user),
-        token: text(wanted.token),
-        after: wanted.cursor.map(|place| PagePosition { key: place.key, id: place.id }),
+        row_id_or_prefix: text(wanted.token),
+        after: wanted.cursor.map(|place| SessionPageCursor { key: place.key, id: place.id }),
         limit,
     };
     let found = sessions::list_sessions(&app, &target, asked).await?;
-    let session = |row: &SessionRow| Session::of(row, &found.display, found.now);
+    let session = |row: &SessionRow| SessionDto::from_row(row, &found.display, found.now);
     let last = found.rows.last().filter(|_| found.has_more && found.sort != SessionSort::User);
-    let next = last.map(|row| Place::of(row, found.sort).text());
-    Ok(Json(Page { items: found.rows.iter().map(session).collect(), next }))
+    let next = last.map(|row| SessionCursor::from_row(row, found.sort).encode());
+    Ok(Json(ListPage { items: found.rows.iter().map(session).collect(), next }))
 }
 
 /// A user who fits what is looked for.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Candidate {
+pub(super) struct MatchingUser {
     id: String,
     /// What helps a person to recognise the user.
     display: Vec<String>,
@@ -208,73 +208,76 @@ pub(super) struct Candidate {
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Find {
+pub(super) struct SearchUsersQuery {
     /// A part of the id, name or handle
     #[param(inline)]
-    find: Text<200>,
+    find: BoundedText<200>,
 }
 
 /// Users by a part of their id, name or handle; at most 50
-#[utoipa::path(get, path = "/api/v1/targets/{target}/users", tag = "targets", params(OfTarget, Find), responses((status = 200, description = "Users", body = Page<Candidate>)))]
-pub(super) async fn users(
+#[utoipa::path(get, path = "/api/v1/targets/{target}/users", tag = "targets", params(TargetPath, SearchUsersQuery), responses((status = 200, description = "Users", body = ListPage<MatchingUser>)))]
+pub(super) async fn search_users(
     State(app): State<Arc<AppState>>,
-    caller: Caller,
-    In(of): In<OfTarget>,
-    Asked(find): Asked<Find>,
-) -> Answer<Page<Candidate>> {
+    caller: ApiCaller,
+    PathParams(of): PathParams<TargetPath>,
+    QueryParams(find): QueryParams<SearchUsersQuery>,
+) -> ApiResult<ListPage<MatchingUser>> {
     let ops = TargetOps::new(&app, app.target(&of.target)?, &caller.actor()).with_short_timeout();
-    let found = incidents::search_users(ops, find.find.to_string(), FOUND_USERS).await?;
-    let candidate = |FoundUser { shown, sessions }: FoundUser| {
-        let mut shown = shown.into_iter();
+    let found = incidents::search_users(ops, find.find.to_string(), USER_SEARCH_LIMIT).await?;
+    let candidate = |FoundUser { display, sessions }: FoundUser| {
+        let mut shown = display.into_iter();
         let id = shown.next().unwrap_or_default();
-        Candidate { id, display: shown.filter(|text| !text.is_empty()).collect(), sessions }
+        MatchingUser { id, display: shown.filter(|text| !text.is_empty()).collect(), sessions }
     };
-    Ok(Json(Page::all(found.into_iter().map(candidate).collect())))
+    Ok(Json(ListPage::from_all(found.into_iter().map(candidate).collect())))
 }
 
 /// A user: the sessions in the table, and what is known besides.
 #[derive(Serialize, ToSchema)]
-pub(super) struct User {
+pub(super) struct UserDetails {
     id: String,
     /// Up to 100 sessions that are stored now; nothing where the database cannot be asked.
-    sessions: Option<Vec<Session>>,
+    sessions: Option<Vec<SessionDto>>,
     /// Why the database cannot be asked.
     unavailable: Option<String>,
     /// Up to 100 lines of logs of the last 30 days.
-    signals: Vec<Signal>,
+    signals: Vec<LogEventDto>,
     /// What happened to sessions of the user that the table itself does not show any more.
-    history: Vec<Happened>,
+    history: Vec<UserHistoryEntry>,
 }
 
 /// Something that happened to sessions of a user.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Happened {
-    at: At,
+pub(super) struct UserHistoryEntry {
+    at: Rfc3339,
     said: String,
 }
 
 /// A user of a target
-#[utoipa::path(get, path = "/api/v1/targets/{target}/users/{user}", tag = "targets", params(OfUser), responses((status = 200, description = "The user", body = User)))]
-pub(super) async fn user(State(app): State<Arc<AppState>>, In(of): In<OfUser>) -> Answer<User> {
+#[utoipa::path(get, path = "/api/v1/targets/{target}/users/{user}", tag = "targets", params(UserPath), responses((status = 200, description = "The user", body = UserDetails)))]
+pub(super) async fn get_user(
+    State(app): State<Arc<AppState>>,
+    PathParams(of): PathParams<UserPath>,
+) -> ApiResult<UserDetails> {
     let target = app.target(&of.target)?;
-    let records = sessions::get_user_records(&app, &target.name, &of.user).await?;
+    let records = sessions::load_user_activity(&app, &target.name, &of.user).await?;
     let (sessions, unavailable) =
-        match sessions::list_sessions(&app, &target, SessionQuery::of_user(&of.user)).await {
+        match sessions::list_sessions(&app, &target, SessionQuery::for_user(&of.user)).await {
             Ok(found) => {
-                let session = |line| Session::of(line, &found.display, found.now);
+                let session = |line| SessionDto::from_row(line, &found.display, found.now);
                 (Some(found.rows.iter().map(session).collect()), None)
             }
             Err(error) => (None, Some(error.to_string())),
         };
-    Ok(Json(User {
+    Ok(Json(UserDetails {
         id: of.user.to_string(),
         sessions,
         unavailable,
-        signals: records.log_events.iter().map(Signal::of).collect(),
+        signals: records.log_events.iter().map(LogEventDto::from_record).collect(),
         history: records
             .history
             .into_iter()
-            .map(|event| Happened { at: At(event.at), said: event.summary })
+            .map(|event| UserHistoryEntry { at: Rfc3339(event.at), said: event.summary })
             .collect(),
     }))
 }
@@ -290,13 +293,13 @@ mod tests {
             (SessionSort::Created, -5, "a"),
             (SessionSort::Id, i64::MAX, "ÄÖ 7/.?"),
         ] {
-            let place = Place::parse(&Place { sort, key, id: id.into() }.text()).unwrap();
+            let place = SessionCursor::parse(&SessionCursor { sort, key, id: id.into() }.encode()).unwrap();
             assert_eq!((place.sort, place.key, place.id.as_str()), (sort, key, id));
         }
         for faulty in
             ["", "1.61", "e1", "ex.61", "e1.6", "e1.zz", "e+1.", "e1.6A", "u1.61", "e99999999999999999999."]
         {
-            assert!(Place::parse(faulty).is_none(), "{faulty}");
+            assert!(SessionCursor::parse(faulty).is_none(), "{faulty}");
         }
     }
 }

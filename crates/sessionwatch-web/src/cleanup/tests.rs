@@ -2,40 +2,43 @@ use axum::http::StatusCode;
 use jiff::SignedDuration;
 use sessionwatch_app::{
     app::{
-        accounts::Role,
+        accounts::AccountRole,
         plans::{PlanRecord, PlanState},
     },
-    remediation::{Line, Summary},
+    remediation::{PlanSummary, RowPreview},
 };
 use sessionwatch_store::plans;
 
-use super::super::test_dashboard::{HOSTILE, TestDashboard};
+use super::super::test_dashboard::{HOSTILE_TEXT, TestDashboard};
 
 /// A plan that somebody made just now: 3 rows of 1,000.
 fn plan(dashboard: &TestDashboard, state: PlanState) -> PlanRecord {
-    let sample =
-        vec![Line { prefix: Some("abcdefgh".into()), user: Some(HOSTILE.into()), ..Line::default() }];
-    let summary = Summary {
+    let sample = vec![RowPreview {
+        prefix: Some("abcdefgh".into()),
+        user: Some(HOSTILE_TEXT.into()),
+        ..RowPreview::default()
+    }];
+    let summary = PlanSummary {
         users: 2,
         all_rows: 1_000,
         all_active: 900,
         sample,
-        notes: vec![HOSTILE.into()],
+        notes: vec![HOSTILE_TEXT.into()],
         table: "Session".into(),
         framework: "Auth.js".into(),
-        ..Summary::default()
+        ..PlanSummary::default()
     };
     PlanRecord {
         id: "p1".into(),
         target: "app".into(),
         address: "sqlite:missing.db".into(),
-        about: "\"orphaned\"".into(),
-        made_at: dashboard.now(),
-        made_by: HOSTILE.into(),
-        touched_at: dashboard.now(),
+        request: "\"orphaned\"".into(),
+        created_at: dashboard.now(),
+        created_by: HOSTILE_TEXT.into(),
+        updated_at: dashboard.now(),
         state,
-        rows: 3,
-        active: 1,
+        row_count: 3,
+        active_sessions: 1,
         summary: serde_json::to_string(&summary).unwrap(),
         approved_by: None,
     }
@@ -44,68 +47,69 @@ fn plan(dashboard: &TestDashboard, state: PlanState) -> PlanRecord {
 #[tokio::test]
 async fn an_empty_page_offers_plans_to_who_may_act_only() {
     let dashboard = TestDashboard::new();
-    let page = dashboard.visitor(Role::Viewer).await.get("/cleanup/-").await;
-    assert_eq!(page.count("main form"), 0);
-    assert_eq!(page.texts("main p.empty").len(), 2);
-    let page = dashboard.visitor(Role::Responder).await.get("/cleanup/app").await;
-    let kinds = page.attributes("section[aria-labelledby=wishes] input[name=kind]", "value");
+    let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/cleanup/-").await;
+    assert_eq!(page.count_elements("main form"), 0);
+    assert_eq!(page.select_texts("main p.empty").len(), 2);
+    let page = dashboard.log_in_as(AccountRole::Responder).await.get("/cleanup/app").await;
+    let kinds = page.select_attributes("section[aria-labelledby=wishes] input[name=kind]", "value");
     let every = ["expired", "duplicates", "orphaned", "excess", "user", "session", "where", "all"];
     assert_eq!(kinds, every);
-    assert_eq!(page.count("section[aria-labelledby=wishes] button"), every.len());
+    assert_eq!(page.count_elements("section[aria-labelledby=wishes] button"), every.len());
 }
 
 #[tokio::test]
 async fn a_plan_shows_what_it_would_touch_as_text() {
     let dashboard = TestDashboard::new();
-    dashboard.write(|db| plans::put(db, &plan(&dashboard, PlanState::Planned)));
-    let viewer = dashboard.visitor(Role::Viewer).await;
+    dashboard.write_store(|db| plans::upsert_plan(db, &plan(&dashboard, PlanState::Planned)));
+    let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
     let page = viewer.get("/cleanup/app").await;
-    assert_eq!(page.attributes("section[aria-labelledby=plans] li a", "href"), ["/plans/p1"]);
+    assert_eq!(page.select_attributes("section[aria-labelledby=plans] li a", "href"), ["/plans/p1"]);
     let page = viewer.get("/plans/p1").await;
-    assert_eq!(page.text("main h1"), "cleanup orphaned");
+    assert_eq!(page.select_text("main h1"), "cleanup orphaned");
     let facts = ["Session (Auth.js)", "3 of 1000", "1 of 900", "2", "planned"];
-    assert_eq!(page.texts("dl.facts dd"), facts);
-    assert_eq!(page.texts("main tbody code"), ["abcdefgh…"]);
-    page.shows_hostile_text("main tbody td");
-    page.shows_hostile_text("main ul.list li");
-    assert_eq!(page.count("main form"), 0, "who only looks carries nothing out");
+    assert_eq!(page.select_texts("dl.facts dd"), facts);
+    assert_eq!(page.select_texts("main tbody code"), ["abcdefgh…"]);
+    page.assert_shows_hostile_text("main tbody td");
+    page.assert_shows_hostile_text("main ul.list li");
+    assert_eq!(page.count_elements("main form"), 0, "who only looks carries nothing out");
 }
 
 #[tokio::test]
 async fn a_plan_is_carried_out_by_a_button_unless_it_is_done_or_too_old() {
     let dashboard = TestDashboard::new();
-    let responder = dashboard.visitor(Role::Responder).await;
+    let responder = dashboard.log_in_as(AccountRole::Responder).await;
     let made = plan(&dashboard, PlanState::Planned);
-    dashboard.write(|db| plans::put(db, &made));
+    dashboard.write_store(|db| plans::upsert_plan(db, &made));
     let page = responder.get("/plans/p1").await;
-    assert_eq!(page.text("form[action='/plans/p1/apply'] button"), "Carry out this plan");
-    assert_eq!(page.count("input[name=confirm]"), 0);
+    assert_eq!(page.select_text("form[action='/plans/p1/apply'] button"), "Carry out this plan");
+    assert_eq!(page.count_elements("input[name=confirm]"), 0);
 
-    let old = PlanRecord { touched_at: made.touched_at - SignedDuration::from_hours(24), ..made.clone() };
-    dashboard.write(|db| plans::put(db, &old));
+    let old = PlanRecord { updated_at: made.updated_at - SignedDuration::from_hours(24), ..made.clone() };
+    dashboard.write_store(|db| plans::upsert_plan(db, &old));
     let page = responder.get("/plans/p1").await;
-    assert_eq!(page.text("main p.notice"), "The plan is too old to be carried out: make it anew.");
-    assert_eq!(page.count("main form"), 0);
+    assert_eq!(page.select_text("main p.notice"), "The plan is too old to be carried out: make it anew.");
+    assert_eq!(page.count_elements("main form"), 0);
     let refused = responder.post("/plans/p1/apply", &[]).await;
     assert_eq!(refused.status, StatusCode::CONFLICT);
 
-    dashboard.write(|db| plans::put(db, &PlanRecord { state: PlanState::Done, ..made.clone() }));
-    assert_eq!(responder.get("/plans/p1").await.count("main form"), 0);
+    dashboard
+        .write_store(|db| plans::upsert_plan(db, &PlanRecord { state: PlanState::Done, ..made.clone() }));
+    assert_eq!(responder.get("/plans/p1").await.count_elements("main form"), 0);
 }
 
 #[tokio::test]
 async fn a_plan_that_reaches_far_asks_for_the_name_of_the_target() {
     let dashboard = TestDashboard::new();
-    let responder = dashboard.visitor(Role::Responder).await;
-    let far = PlanRecord { rows: 900, active: 800, ..plan(&dashboard, PlanState::Planned) };
-    dashboard.write(|db| plans::put(db, &far));
+    let responder = dashboard.log_in_as(AccountRole::Responder).await;
+    let far = PlanRecord { row_count: 900, active_sessions: 800, ..plan(&dashboard, PlanState::Planned) };
+    dashboard.write_store(|db| plans::upsert_plan(db, &far));
     let page = responder.get("/plans/p1").await;
-    assert_eq!(page.count("form[action='/plans/p1/apply'] input[name=confirm][required]"), 1);
-    assert!(page.text("form[action='/plans/p1/apply'] label").contains("(app)"));
+    assert_eq!(page.count_elements("form[action='/plans/p1/apply'] input[name=confirm][required]"), 1);
+    assert!(page.select_text("form[action='/plans/p1/apply'] label").contains("(app)"));
     for typed in ["", "another"] {
         let refused = responder.post("/plans/p1/apply", &[("confirm", typed)]).await;
         assert_eq!(refused.status, StatusCode::CONFLICT);
-        let why = refused.text("main p.empty");
+        let why = refused.select_text("main p.empty");
         assert_eq!(why, "The plan reaches far: type the name of the target, app, to go on.");
     }
 }
@@ -113,7 +117,7 @@ async fn a_plan_that_reaches_far_asks_for_the_name_of_the_target() {
 #[tokio::test]
 async fn what_cannot_be_planned_is_refused_before_the_database_is_asked() {
     let dashboard = TestDashboard::new();
-    let responder = dashboard.visitor(Role::Responder).await;
+    let responder = dashboard.log_in_as(AccountRole::Responder).await;
     for fields in [
         [("kind", "everything"), ("x", "")],
         [("kind", "expired"), ("hours", "0")],

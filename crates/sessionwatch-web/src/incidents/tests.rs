@@ -1,51 +1,51 @@
 use axum::http::StatusCode;
 use jiff::SignedDuration;
 use sessionwatch_app::app::{
-    accounts::Role,
-    incidents::{Incident, IncidentState, TimelineEntry},
+    accounts::AccountRole,
+    incidents::{IncidentRecord, IncidentState, TimelineEntry},
 };
 use sessionwatch_core::incident::IncidentSeverity;
 use sessionwatch_store::incidents;
 
-use super::super::test_dashboard::{HOSTILE, TestDashboard};
+use super::super::test_dashboard::{HOSTILE_TEXT, TestDashboard};
 
 /// Keeps an incident, which somebody opened a minute ago.
 fn opened(dashboard: &TestDashboard, id: &str, state: IncidentState) {
     let at = dashboard.now() - SignedDuration::from_mins(1);
-    let incident = Incident {
+    let incident = IncidentRecord {
         id: id.into(),
         target: "app".into(),
-        grade: IncidentSeverity::P1,
+        severity: IncidentSeverity::P1,
         state,
         opened_at: at,
-        opened_by: HOSTILE.into(),
+        opened_by: HOSTILE_TEXT.into(),
         contained_at: None,
         closed_at: None,
-        fields: serde_json::json!({ "summary": HOSTILE }).to_string(),
+        report_fields: serde_json::json!({ "summary": HOSTILE_TEXT }).to_string(),
     };
     let entry = TimelineEntry {
         at,
         actor: "ada".into(),
         kind: "opened".into(),
         step: String::new(),
-        said: HOSTILE.into(),
+        message: HOSTILE_TEXT.into(),
         detail: "{}".into(),
     };
-    dashboard.write(|db| incidents::put(db, &incident));
-    dashboard.write(|db| incidents::add(db, id, &entry));
+    dashboard.write_store(|db| incidents::upsert_incident(db, &incident));
+    dashboard.write_store(|db| incidents::insert_timeline_entry(db, id, &entry));
 }
 
 #[tokio::test]
 async fn the_list_is_empty_at_first_and_only_who_may_act_can_open_one() {
     let dashboard = TestDashboard::new();
-    let page = dashboard.visitor(Role::Viewer).await.get("/incidents").await;
-    assert!(page.text("main p.empty").starts_with("There was no emergency."));
-    assert_eq!(page.count("main form"), 0);
-    let page = dashboard.visitor(Role::Responder).await.get("/incidents").await;
-    assert_eq!(page.text("section[aria-labelledby=open] button"), "Open an incident");
-    assert_eq!(page.attributes("input[name=target]", "value"), ["app"]);
+    let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/incidents").await;
+    assert!(page.select_text("main p.empty").starts_with("There was no emergency."));
+    assert_eq!(page.count_elements("main form"), 0);
+    let page = dashboard.log_in_as(AccountRole::Responder).await.get("/incidents").await;
+    assert_eq!(page.select_text("section[aria-labelledby=open] button"), "Open an incident");
+    assert_eq!(page.select_attributes("input[name=target]", "value"), ["app"]);
     assert_eq!(
-        page.texts("select[name=severity] option[selected]"),
+        page.select_texts("select[name=severity] option[selected]"),
         ["P1: shared tokens, or a possible leak"]
     );
 }
@@ -54,34 +54,34 @@ async fn the_list_is_empty_at_first_and_only_who_may_act_can_open_one() {
 async fn the_list_leads_to_every_incident() {
     let dashboard = TestDashboard::new();
     opened(&dashboard, "INC-20260131-001", IncidentState::Closed);
-    let page = dashboard.visitor(Role::Viewer).await.get("/incidents").await;
-    assert_eq!(page.attributes("main tbody a", "href"), ["/incidents/INC%2D20260131%2D001"]);
-    assert_eq!(page.texts("main tbody td:nth-child(4)"), ["closed"]);
+    let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/incidents").await;
+    assert_eq!(page.select_attributes("main tbody a", "href"), ["/incidents/INC%2D20260131%2D001"]);
+    assert_eq!(page.select_texts("main tbody td:nth-child(4)"), ["closed"]);
 }
 
 #[tokio::test]
 async fn an_open_incident_shows_its_next_step_to_who_may_act() {
     let dashboard = TestDashboard::new();
     opened(&dashboard, "INC-1", IncidentState::Open);
-    let page = dashboard.visitor(Role::Responder).await.get("/incidents/INC-1").await;
-    page.shows_hostile_text("main p strong");
-    page.shows_hostile_text("section[aria-labelledby=timeline] li");
-    assert_eq!(page.count("section.card[aria-labelledby=next]"), 1);
-    assert_eq!(page.attributes("section.card input[name=step]", "value")[0], "confirm");
-    assert_eq!(page.texts("section.card button[value=done]"), ["It is done"]);
-    assert_eq!(page.texts("section.card button[value=skip]"), ["Pass over it"]);
-    assert_eq!(page.count("form[action='/incidents/INC%2D1/note']"), 1);
+    let page = dashboard.log_in_as(AccountRole::Responder).await.get("/incidents/INC-1").await;
+    page.assert_shows_hostile_text("main p strong");
+    page.assert_shows_hostile_text("section[aria-labelledby=timeline] li");
+    assert_eq!(page.count_elements("section.card[aria-labelledby=next]"), 1);
+    assert_eq!(page.select_attributes("section.card input[name=step]", "value")[0], "confirm");
+    assert_eq!(page.select_texts("section.card button[value=done]"), ["It is done"]);
+    assert_eq!(page.select_texts("section.card button[value=skip]"), ["Pass over it"]);
+    assert_eq!(page.count_elements("form[action='/incidents/INC%2D1/note']"), 1);
 
-    let page = dashboard.visitor(Role::Viewer).await.get("/incidents/INC-1").await;
-    assert_eq!(page.count("main form"), 0);
+    let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/incidents/INC-1").await;
+    assert_eq!(page.count_elements("main form"), 0);
 }
 
 #[tokio::test]
 async fn a_closed_incident_has_no_step_to_take() {
     let dashboard = TestDashboard::new();
     opened(&dashboard, "INC-1", IncidentState::Closed);
-    let responder = dashboard.visitor(Role::Responder).await;
-    assert_eq!(responder.get("/incidents/INC-1").await.count("main form"), 0);
+    let responder = dashboard.log_in_as(AccountRole::Responder).await;
+    assert_eq!(responder.get("/incidents/INC-1").await.count_elements("main form"), 0);
     let set = responder.post("/incidents/INC-1/set", &[("name", "summary"), ("text", "x")]).await;
     assert_eq!(set.status, StatusCode::CONFLICT);
 }
@@ -90,11 +90,11 @@ async fn a_closed_incident_has_no_step_to_take() {
 async fn what_is_said_of_another_step_than_the_next_one_is_refused() {
     let dashboard = TestDashboard::new();
     opened(&dashboard, "INC-1", IncidentState::Open);
-    let responder = dashboard.visitor(Role::Responder).await;
+    let responder = dashboard.log_in_as(AccountRole::Responder).await;
     let path = "/incidents/INC-1/next";
     let other = responder.post(path, &[("step", "contain"), ("said", "done"), ("note", "x")]).await;
     assert_eq!(other.status, StatusCode::CONFLICT);
-    assert_eq!(other.text("main p.empty"), "Somebody else has gone on meanwhile.");
+    assert_eq!(other.select_text("main p.empty"), "Somebody else has gone on meanwhile.");
     let unreasoned = responder.post(path, &[("step", "confirm"), ("said", "skip")]).await;
     assert_eq!(unreasoned.status, StatusCode::BAD_REQUEST);
 }
@@ -103,11 +103,13 @@ async fn what_is_said_of_another_step_than_the_next_one_is_refused() {
 async fn notes_are_put_on_the_timeline_and_the_report_is_plain_text() {
     let dashboard = TestDashboard::new();
     opened(&dashboard, "INC-1", IncidentState::Open);
-    let responder = dashboard.visitor(Role::Responder).await;
+    let responder = dashboard.log_in_as(AccountRole::Responder).await;
     let noted = responder.post("/incidents/INC-1/note", &[("note", "on the call")]).await;
     assert_eq!(noted.location.as_deref(), Some("/incidents/INC%2D1"));
     let page = responder.get("/incidents/INC-1").await;
-    assert!(page.texts("section[aria-labelledby=timeline] li").last().unwrap().ends_with("on the call"));
+    assert!(
+        page.select_texts("section[aria-labelledby=timeline] li").last().unwrap().ends_with("on the call")
+    );
     assert_eq!(responder.get("/incidents/INC-2").await.status, StatusCode::NOT_FOUND);
     assert_eq!(responder.get("/incidents/INC-1/report").await.status, StatusCode::OK);
 }

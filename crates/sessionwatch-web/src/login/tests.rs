@@ -1,14 +1,14 @@
 use axum::http::StatusCode;
-use sessionwatch_app::app::accounts::Role;
+use sessionwatch_app::app::accounts::AccountRole;
 
 use super::{
-    super::test_dashboard::{HOSTILE, TestDashboard},
+    super::test_dashboard::{HOSTILE_TEXT, TestDashboard},
     *,
 };
 
 #[test]
 fn one_goes_on_only_to_pages_of_ours() {
-    let to = |next: &str| ReturnTo::new(next.to_owned()).path().to_owned();
+    let to = |next: &str| ReturnTo::new(next.to_owned()).safe_path().to_owned();
     assert_eq!(to("/alerts?x=1"), "/alerts?x=1");
     for evil in ["//evil.example", "https://evil.example", "/\\evil.example", "", "javascript:x"] {
         assert_eq!(to(evil), "/", "{evil}");
@@ -25,34 +25,34 @@ fn one_goes_on_only_to_pages_of_ours() {
 #[tokio::test]
 async fn a_stranger_is_led_to_the_form_and_back_again() {
     let dashboard = TestDashboard::new();
-    let stranger = dashboard.stranger();
+    let stranger = dashboard.anonymous_visitor();
     let page = stranger.get("/alerts?days=30").await;
     assert_eq!(page.status, StatusCode::SEE_OTHER);
     let form = stranger.get(&page.location.unwrap()).await;
-    assert_eq!(form.attributes("input[name=next]", "value"), ["/alerts?days=30"]);
-    assert_eq!(form.count("nav"), 0, "a page for strangers leads nowhere else");
-    assert_eq!(form.count("p.empty"), 1, "nobody has an account yet");
-    dashboard.visitor(Role::Viewer).await;
-    assert_eq!(stranger.get("/login").await.count("p.empty"), 0);
+    assert_eq!(form.select_attributes("input[name=next]", "value"), ["/alerts?days=30"]);
+    assert_eq!(form.count_elements("nav"), 0, "a page for strangers leads nowhere else");
+    assert_eq!(form.count_elements("p.empty"), 1, "nobody has an account yet");
+    dashboard.log_in_as(AccountRole::Viewer).await;
+    assert_eq!(stranger.get("/login").await.count_elements("p.empty"), 0);
 }
 
 #[tokio::test]
 async fn a_wrong_password_is_told_of_and_what_was_typed_is_not_shown() {
     let dashboard = TestDashboard::new();
-    let fields = [("name", HOSTILE), ("password", "wrong"), ("next", "//evil.example")];
-    let page = dashboard.stranger().post("/login", &fields).await;
+    let fields = [("name", HOSTILE_TEXT), ("password", "wrong"), ("next", "//evil.example")];
+    let page = dashboard.anonymous_visitor().post("/login", &fields).await;
     assert_eq!(page.status, StatusCode::UNAUTHORIZED);
-    assert_eq!(page.text("p[role=alert]"), "The name or the password is wrong.");
-    assert_eq!(page.attributes("input[name=next]", "value"), ["/"]);
-    assert!(!page.text("main").contains("alert(1)"));
+    assert_eq!(page.select_text("p[role=alert]"), "The name or the password is wrong.");
+    assert_eq!(page.select_attributes("input[name=next]", "value"), ["/"]);
+    assert!(!page.select_text("main").contains("alert(1)"));
     assert!(page.cookie.is_none());
 }
 
 #[tokio::test]
 async fn who_logs_out_is_not_known_any_more() {
     let dashboard = TestDashboard::new();
-    let viewer = dashboard.visitor(Role::Viewer).await;
-    assert_eq!(viewer.get("/").await.texts("header form.who span"), ["viewer · viewer"]);
+    let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
+    assert_eq!(viewer.get("/").await.select_texts("header form.who span"), ["viewer · viewer"]);
     let gone = viewer.post("/logout", &[]).await;
     assert_eq!(gone.location.as_deref(), Some("/login"));
     assert!(gone.cookie.unwrap().contains("Max-Age=0"));
@@ -62,8 +62,8 @@ async fn who_logs_out_is_not_known_any_more() {
 #[tokio::test]
 async fn a_form_of_another_login_changes_nothing() {
     let dashboard = TestDashboard::new();
-    let viewer = dashboard.visitor(Role::Viewer).await;
-    let mut other = dashboard.visitor(Role::Responder).await;
+    let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
+    let mut other = dashboard.log_in_as(AccountRole::Responder).await;
     other.cookie.clone_from(&viewer.cookie);
     assert_eq!(other.post("/logout", &[]).await.status, StatusCode::BAD_REQUEST);
     assert_eq!(viewer.get("/").await.status, StatusCode::OK);
@@ -73,16 +73,16 @@ async fn a_form_of_another_login_changes_nothing() {
 async fn a_setup_link_shows_a_form_and_any_other_is_not_found() {
     let dashboard = TestDashboard::new();
     let token = dashboard.app.auth.create_setup_link(dashboard.now());
-    let page = dashboard.stranger().get(&format!("/setup/{token}")).await;
-    assert_eq!(page.text("form.stack button"), "Make the account");
-    assert_eq!(page.attributes("input[name=password]", "minlength"), ["15"]);
-    assert_eq!(dashboard.stranger().get("/setup/x").await.status, StatusCode::NOT_FOUND);
+    let page = dashboard.anonymous_visitor().get(&format!("/setup/{token}")).await;
+    assert_eq!(page.select_text("form.stack button"), "Make the account");
+    assert_eq!(page.select_attributes("input[name=password]", "minlength"), ["15"]);
+    assert_eq!(dashboard.anonymous_visitor().get("/setup/x").await.status, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
 async fn every_page_names_itself_and_where_it_stands() {
     let dashboard = TestDashboard::new();
-    let admin = dashboard.visitor(Role::Admin).await;
+    let admin = dashboard.log_in_as(AccountRole::Admin).await;
     for (path, place) in [
         ("/", "Overview"),
         ("/alerts", "Alerts"),
@@ -94,15 +94,15 @@ async fn every_page_names_itself_and_where_it_stands() {
         ("/settings", "Settings"),
     ] {
         let page = admin.get(path).await;
-        assert_eq!(page.text("header a[aria-current=page]"), place, "{path}");
-        assert_eq!(page.count("main h1"), 1, "{path}");
-        assert!(page.text("title").ends_with("· sessionwatch"), "{path}");
-        let unlabeled = page.count("section:not([aria-labelledby]):not([aria-label])");
+        assert_eq!(page.select_text("header a[aria-current=page]"), place, "{path}");
+        assert_eq!(page.count_elements("main h1"), 1, "{path}");
+        assert!(page.select_text("title").ends_with("· sessionwatch"), "{path}");
+        let unlabeled = page.count_elements("section:not([aria-labelledby]):not([aria-label])");
         assert_eq!(unlabeled, 0, "{path}");
     }
     let missing = admin.get("/nowhere").await;
     assert_eq!(
-        (missing.status, missing.text("main p.empty")),
+        (missing.status, missing.select_text("main p.empty")),
         (StatusCode::NOT_FOUND, "There is no such page.".into())
     );
 }
@@ -111,21 +111,21 @@ async fn every_page_names_itself_and_where_it_stands() {
 async fn the_first_account_is_made_once_and_logs_in() {
     let dashboard = TestDashboard::new();
     let path = format!("/setup/{}", dashboard.app.auth.create_setup_link(dashboard.now()));
-    let short = dashboard.stranger().post(&path, &[("name", "ada"), ("password", "short")]).await;
+    let short = dashboard.anonymous_visitor().post(&path, &[("name", "ada"), ("password", "short")]).await;
     assert_eq!(short.status, StatusCode::BAD_REQUEST);
     let fields = [("name", "ada"), ("password", "a sentence is a good one")];
-    let made = dashboard.stranger().post(&path, &fields).await;
+    let made = dashboard.anonymous_visitor().post(&path, &fields).await;
     assert_eq!((made.status, made.location.as_deref()), (StatusCode::SEE_OTHER, Some("/")));
-    let ada = dashboard.visitor_of(&made).await;
-    assert_eq!(ada.get("/").await.texts("header form.who span"), ["ada · admin"]);
-    assert_eq!(dashboard.stranger().post(&path, &fields).await.status, StatusCode::NOT_FOUND);
+    let ada = dashboard.visitor_from_cookie(&made).await;
+    assert_eq!(ada.get("/").await.select_texts("header form.who span"), ["ada · admin"]);
+    assert_eq!(dashboard.anonymous_visitor().post(&path, &fields).await.status, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
 async fn a_provider_of_identities_is_offered_where_one_is_configured() {
     let dashboard = TestDashboard::new();
-    assert_eq!(dashboard.stranger().get("/login").await.count("p.links a"), 0);
-    assert_eq!(dashboard.stranger().get("/openid/login").await.status, StatusCode::NOT_FOUND);
-    let callback = dashboard.stranger().get("/openid/callback?code=x&state=y").await;
+    assert_eq!(dashboard.anonymous_visitor().get("/login").await.count_elements("p.links a"), 0);
+    assert_eq!(dashboard.anonymous_visitor().get("/openid/login").await.status, StatusCode::NOT_FOUND);
+    let callback = dashboard.anonymous_visitor().get("/openid/callback?code=x&state=y").await;
     assert!(!callback.status.is_success() && callback.cookie.is_none(), "{callback:?}");
 }

@@ -1,7 +1,7 @@
-use sessionwatch_app::app::accounts::Role;
-use sessionwatch_store::signals::{self, NewLogEvent};
+use sessionwatch_app::app::accounts::AccountRole;
+use sessionwatch_store::log_events::{self, NewLogEvent};
 
-use super::super::test_dashboard::{HOSTILE, TestDashboard};
+use super::super::test_dashboard::{HOSTILE_TEXT, TestDashboard};
 
 const WITH_LOGS: &str = "[[target]]\nname = \"app\"\nurl = \"sqlite:missing.db\"\n
 [[logs]]\nname = \"web\"\ntarget = \"app\"\nfile = \"missing.log\"\n";
@@ -9,10 +9,10 @@ const WITH_LOGS: &str = "[[target]]\nname = \"app\"\nurl = \"sqlite:missing.db\"
 #[tokio::test]
 async fn without_sources_it_says_how_to_name_one() {
     let dashboard = TestDashboard::new();
-    let page = dashboard.visitor(Role::Viewer).await.get("/logs").await;
-    assert_eq!(page.text("section[aria-labelledby=sources] p.empty code"), "[[logs]]");
+    let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/logs").await;
+    assert_eq!(page.select_text("section[aria-labelledby=sources] p.empty code"), "[[logs]]");
     assert_eq!(
-        page.text("section[aria-labelledby=signals] p.empty"),
+        page.select_text("section[aria-labelledby=signals] p.empty"),
         "No signal of the last 30 days is like that."
     );
 }
@@ -20,8 +20,8 @@ async fn without_sources_it_says_how_to_name_one() {
 #[tokio::test]
 async fn a_source_that_was_never_read_is_never_heard() {
     let dashboard = TestDashboard::with_config(WITH_LOGS);
-    let page = dashboard.visitor(Role::Viewer).await.get("/logs").await;
-    let row = page.texts("section[aria-labelledby=sources] tbody td");
+    let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/logs").await;
+    let row = page.select_texts("section[aria-labelledby=sources] tbody td");
     assert_eq!(row, ["web", "app", "–", "? unknown never heard", "0"]);
 }
 
@@ -35,24 +35,29 @@ async fn signals_are_listed_and_filtered_and_what_they_say_is_text() {
         kind: "created",
         severity: None,
         at: None,
-        seen_at: now,
-        user: Some(HOSTILE),
-        other: None,
-        prefix: Some("abcdefgh"),
-        expires: None,
-        reason: Some(HOSTILE),
+        read_at: now,
+        user: Some(HOSTILE_TEXT),
+        other_user: None,
+        token_prefix: Some("abcdefgh"),
+        expires_at: None,
+        reason: Some(HOSTILE_TEXT),
         request: None,
-        bytes: (0, 10),
+        byte_range: (0, 10),
         text: "x",
     };
-    dashboard.write(|db| signals::put(db, &event));
-    dashboard.write(|db| signals::put(db, &NewLogEvent { prefix: Some("other"), user: None, ..event }));
-    let viewer = dashboard.visitor(Role::Viewer).await;
+    dashboard.write_store(|db| log_events::insert_log_event(db, &event));
+    dashboard.write_store(|db| {
+        log_events::insert_log_event(db, &NewLogEvent { token_prefix: Some("other"), user: None, ..event })
+    });
+    let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
     let page = viewer.get("/logs").await;
-    assert_eq!(page.texts("section[aria-labelledby=signals] tbody code"), ["other…", "abcdefgh…"]);
-    page.shows_hostile_text("section[aria-labelledby=signals] td");
+    assert_eq!(page.select_texts("section[aria-labelledby=signals] tbody code"), ["other…", "abcdefgh…"]);
+    page.assert_shows_hostile_text("section[aria-labelledby=signals] td");
     let page = viewer.get("/logs?token=abcdefgh").await;
-    assert_eq!(page.count("section[aria-labelledby=signals] tbody tr"), 1);
-    assert_eq!(page.attributes("input[name=token]", "value"), ["abcdefgh"]);
-    assert_eq!(viewer.get("/logs?bad=yes").await.count("section[aria-labelledby=signals] tbody tr"), 0);
+    assert_eq!(page.count_elements("section[aria-labelledby=signals] tbody tr"), 1);
+    assert_eq!(page.select_attributes("input[name=token]", "value"), ["abcdefgh"]);
+    assert_eq!(
+        viewer.get("/logs?bad=yes").await.count_elements("section[aria-labelledby=signals] tbody tr"),
+        0
+    );
 }

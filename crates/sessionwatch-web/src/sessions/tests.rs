@@ -1,5 +1,5 @@
 use axum::http::StatusCode;
-use sessionwatch_app::app::accounts::Role;
+use sessionwatch_app::app::accounts::AccountRole;
 
 use super::super::test_dashboard::TestDashboard;
 
@@ -7,7 +7,7 @@ use super::super::test_dashboard::TestDashboard;
 fn demonstration() -> (tempfile::TempDir, TestDashboard) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("demo.db");
-    sessionwatch_app::demo::create(&path, sessionwatch_clock::now()).unwrap();
+    sessionwatch_app::demo::create_database(&path, sessionwatch_clock::now()).unwrap();
     let url = format!("sqlite:{}", path.display());
     (folder, TestDashboard::with_config(&format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\n")))
 }
@@ -15,34 +15,38 @@ fn demonstration() -> (tempfile::TempDir, TestDashboard) {
 #[tokio::test]
 async fn sessions_are_listed_by_prefix_and_lead_to_their_users() {
     let (_folder, dashboard) = demonstration();
-    let viewer = dashboard.visitor(Role::Viewer).await;
+    let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
     let page = viewer.get("/targets/app/sessions?status=active").await;
     assert_eq!(page.status, StatusCode::OK);
-    let prefixes = page.texts("main tbody td:first-child code");
+    let prefixes = page.select_texts("main tbody td:first-child code");
     assert!(prefixes.len() > 10, "{prefixes:?}");
     assert!(prefixes.iter().all(|prefix| prefix.chars().count() <= 9), "{prefixes:?}");
-    let user = page.attributes("main tbody a", "href").remove(0);
+    let user = page.select_attributes("main tbody a", "href").remove(0);
     assert!(user.starts_with("/targets/app/users/"), "{user}");
     let page = viewer.get(&user).await;
     assert_eq!(page.status, StatusCode::OK);
-    assert!(page.count("main tbody tr") > 0);
+    assert!(page.count_elements("main tbody tr") > 0);
 }
 
 #[tokio::test]
 async fn a_status_that_there_is_not_is_refused_and_an_unreachable_database_is_said() {
     let dashboard = TestDashboard::new();
-    let viewer = dashboard.visitor(Role::Viewer).await;
+    let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
     let page = viewer.get("/targets/app/sessions?status=late").await;
     assert_eq!(page.status, StatusCode::BAD_REQUEST);
     let page = viewer.get("/targets/app/sessions").await;
     assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert!(page.text("main p.empty").starts_with("The database"), "{}", page.text("main p.empty"));
+    assert!(
+        page.select_text("main p.empty").starts_with("The database"),
+        "{}",
+        page.select_text("main p.empty")
+    );
 }
 
 #[tokio::test]
 async fn the_same_sessions_can_be_downloaded_and_hold_no_token() {
     let (_folder, dashboard) = demonstration();
-    let viewer = dashboard.visitor(Role::Viewer).await;
+    let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
     let lines = viewer.get("/targets/app/sessions.csv").await.body;
     let header = lines.lines().next().unwrap();
     assert!(header.starts_with("token,id,user,expires"), "{header}");
@@ -58,12 +62,12 @@ async fn the_same_sessions_can_be_downloaded_and_hold_no_token() {
 #[tokio::test]
 async fn a_target_is_examined_and_the_query_of_a_check_shown_for_pasting() {
     let (_folder, dashboard) = demonstration();
-    let viewer = dashboard.visitor(Role::Viewer).await;
+    let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
     let page = viewer.get("/targets/app/doctor").await;
-    assert_eq!(page.text("main h1"), "Examination of app");
-    assert_eq!(page.count("main ul.list > li"), page.count("main ul.list > li > .mark"));
-    assert!(page.count("main ul.list > li") > 5);
+    assert_eq!(page.select_text("main h1"), "Examination of app");
+    assert_eq!(page.count_elements("main ul.list > li"), page.count_elements("main ul.list > li > .mark"));
+    assert!(page.count_elements("main ul.list > li") > 5);
     let page = viewer.get("/targets/app/checks/duplicate-tokens/query").await;
-    let query = page.text("pre.draft");
+    let query = page.select_text("pre.draft");
     assert!(query.starts_with("SELECT") && query.ends_with(';'), "{query}");
 }

@@ -1,87 +1,89 @@
 use axum::http::StatusCode;
-use sessionwatch_app::app::accounts::Role;
-use sessionwatch_store::{alerts, reports};
+use sessionwatch_app::app::accounts::AccountRole;
+use sessionwatch_store::{alerts, latest_reports};
 
-use super::super::test_dashboard::{HOSTILE, TestDashboard};
+use super::super::test_dashboard::{HOSTILE_TEXT, TestDashboard};
 
 const CHECK: &str = "/targets/app/checks/duplicate-tokens";
 
 #[tokio::test]
 async fn before_the_first_run_nothing_is_known() {
     let dashboard = TestDashboard::new();
-    let page = dashboard.visitor(Role::Viewer).await.get("/targets/app").await;
+    let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/targets/app").await;
     assert_eq!(
-        page.text("section[aria-labelledby=checks] p.empty"),
+        page.select_text("section[aria-labelledby=checks] p.empty"),
         "Checks are listed after the first look."
     );
-    assert_eq!(page.texts("dl.facts dd code"), ["sqlite:missing.db"]);
-    assert_eq!(page.texts("nav.periods a[aria-current=true]"), ["a day"]);
+    assert_eq!(page.select_texts("dl.facts dd code"), ["sqlite:missing.db"]);
+    assert_eq!(page.select_texts("nav.periods a[aria-current=true]"), ["a day"]);
 }
 
 #[tokio::test]
 async fn its_checks_notes_and_table_are_listed_as_text() {
     let dashboard = TestDashboard::new();
-    dashboard.fires("duplicate-tokens", "critical", HOSTILE);
-    let report =
-        serde_json::json!({ "census": {}, "table": HOSTILE, "notes": [HOSTILE], "duration_ms": 3.0 });
-    dashboard.write(|db| reports::put(db, "app", &report.to_string(), dashboard.now()));
-    let page = dashboard.visitor(Role::Viewer).await.get("/targets/app?hours=168").await;
-    assert_eq!(page.texts("section[aria-labelledby=checks] tbody td:first-child"), ["duplicate-tokens"]);
-    page.shows_hostile_text("section[aria-labelledby=checks] td");
-    page.shows_hostile_text("section[aria-labelledby=how] li");
-    assert_eq!(page.texts("nav.periods a[aria-current=true]"), ["a week"]);
+    dashboard.insert_firing_alert("duplicate-tokens", "critical", HOSTILE_TEXT);
+    let report = serde_json::json!({ "census": {}, "table": HOSTILE_TEXT, "notes": [HOSTILE_TEXT], "duration_ms": 3.0 });
+    dashboard
+        .write_store(|db| latest_reports::upsert_report(db, "app", &report.to_string(), dashboard.now()));
+    let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/targets/app?hours=168").await;
+    assert_eq!(
+        page.select_texts("section[aria-labelledby=checks] tbody td:first-child"),
+        ["duplicate-tokens"]
+    );
+    page.assert_shows_hostile_text("section[aria-labelledby=checks] td");
+    page.assert_shows_hostile_text("section[aria-labelledby=how] li");
+    assert_eq!(page.select_texts("nav.periods a[aria-current=true]"), ["a week"]);
 }
 
 #[tokio::test]
 async fn an_unknown_target_or_check_is_not_found() {
     let dashboard = TestDashboard::new();
-    let viewer = dashboard.visitor(Role::Viewer).await;
+    let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
     let page = viewer.get("/targets/nowhere").await;
     assert_eq!(page.status, StatusCode::NOT_FOUND);
-    assert_eq!(page.text("main p.empty"), "There is no target “nowhere”.");
+    assert_eq!(page.select_text("main p.empty"), "There is no target “nowhere”.");
     assert_eq!(viewer.get(CHECK).await.status, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
 async fn the_evidence_of_a_check_is_shown_as_text() {
     let dashboard = TestDashboard::new();
-    let mut kept = dashboard.fires("duplicate-tokens", "critical", "2 shared tokens");
-    let evidence =
-        serde_json::json!([{ "token_prefix": "abcdefgh", "user": HOSTILE, "rows": 2, "display": [HOSTILE] }]);
+    let mut kept = dashboard.insert_firing_alert("duplicate-tokens", "critical", "2 shared tokens");
+    let evidence = serde_json::json!([{ "token_prefix": "abcdefgh", "user": HOSTILE_TEXT, "rows": 2, "display": [HOSTILE_TEXT] }]);
     let finding =
-        serde_json::json!({ "value": 2, "threshold": "> 0", "action": HOSTILE, "evidence": evidence });
+        serde_json::json!({ "value": 2, "threshold": "> 0", "action": HOSTILE_TEXT, "evidence": evidence });
     kept.finding = Some(finding.to_string());
-    dashboard.write(|db| alerts::put(db, &kept));
-    dashboard.happened("duplicate-tokens", "firing", HOSTILE);
-    let page = dashboard.visitor(Role::Viewer).await.get(CHECK).await;
-    assert_eq!(page.texts("main tbody td code"), ["abcdefgh…"]);
-    page.shows_hostile_text("main tbody td");
-    page.shows_hostile_text("dl.facts dd");
-    page.shows_hostile_text("section[aria-labelledby=history] li");
-    assert_eq!(page.text("main p.lead"), "2 shared tokens");
-    assert!(page.count("section.documentation h3") > 0);
+    dashboard.write_store(|db| alerts::upsert_alert(db, &kept));
+    dashboard.insert_event("duplicate-tokens", "firing", HOSTILE_TEXT);
+    let page = dashboard.log_in_as(AccountRole::Viewer).await.get(CHECK).await;
+    assert_eq!(page.select_texts("main tbody td code"), ["abcdefgh…"]);
+    page.assert_shows_hostile_text("main tbody td");
+    page.assert_shows_hostile_text("dl.facts dd");
+    page.assert_shows_hostile_text("section[aria-labelledby=history] li");
+    assert_eq!(page.select_text("main p.lead"), "2 shared tokens");
+    assert!(page.count_elements("section.documentation h3") > 0);
 }
 
 #[tokio::test]
 async fn what_one_may_do_about_an_alert_depends_on_the_role_and_its_state() {
     let dashboard = TestDashboard::new();
-    let mut kept = dashboard.fires("duplicate-tokens", "critical", "x");
+    let mut kept = dashboard.insert_firing_alert("duplicate-tokens", "critical", "x");
     let (viewer, responder) =
-        (dashboard.visitor(Role::Viewer).await, dashboard.visitor(Role::Responder).await);
-    assert_eq!(viewer.get(CHECK).await.count("main form"), 0);
+        (dashboard.log_in_as(AccountRole::Viewer).await, dashboard.log_in_as(AccountRole::Responder).await);
+    assert_eq!(viewer.get(CHECK).await.count_elements("main form"), 0);
     let page = responder.get(CHECK).await;
     let buttons = ["I look after it", "It is over", "Say it", "Keep it quiet"];
-    assert_eq!(page.texts("div.deeds button"), buttons);
-    assert_eq!(page.count("section[aria-labelledby=emergency] form[action='/incidents']"), 1);
+    assert_eq!(page.select_texts("div.deeds button"), buttons);
+    assert_eq!(page.count_elements("section[aria-labelledby=emergency] form[action='/incidents']"), 1);
 
-    let fields = [("target", "app"), ("check", "duplicate-tokens"), ("note", HOSTILE)];
+    let fields = [("target", "app"), ("check", "duplicate-tokens"), ("note", HOSTILE_TEXT)];
     responder.post("/alerts/acknowledge", &fields).await;
-    responder.get(CHECK).await.shows_hostile_text("p.notice");
+    responder.get(CHECK).await.assert_shows_hostile_text("p.notice");
 
-    kept.alert.state = sessionwatch_core::alert::State::Ok;
-    dashboard.write(|db| alerts::put(db, &kept));
+    kept.alert.state = sessionwatch_core::alert::AlertState::Ok;
+    dashboard.write_store(|db| alerts::upsert_alert(db, &kept));
     let page = responder.get(CHECK).await;
-    assert_eq!(page.texts("div.deeds button"), buttons[2..]);
-    assert_eq!(page.count("section[aria-labelledby=emergency]"), 0);
+    assert_eq!(page.select_texts("div.deeds button"), buttons[2..]);
+    assert_eq!(page.count_elements("section[aria-labelledby=emergency]"), 0);
     assert_eq!(responder.post("/alerts/acknowledge", &fields).await.status, StatusCode::CONFLICT);
 }

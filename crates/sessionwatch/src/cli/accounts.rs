@@ -11,11 +11,11 @@ use sessionwatch_app::{
     api_types,
     app::{
         AppError,
-        accounts::{self, Account, AccountChange, AccountName, PasswordHash, Role},
+        accounts::{self, AccountName, AccountRecord, AccountRole, AccountUpdate, PasswordHash},
         error::StoreError,
-        state_store::StoreNeed,
+        state_store::StoreRequirement,
     },
-    output::{Format, table::Sheet},
+    output::{OutputFormat, table::OutputTable},
     preflight,
 };
 use sessionwatch_clock as clock;
@@ -25,7 +25,7 @@ use super::{Failure, actor::ActorArgs, opening, target::ConfigArgs};
 
 /// Say who may use the dashboard
 #[derive(Debug, clap::Subcommand)]
-pub(super) enum Args {
+pub(super) enum AccountsCommand {
     /// Add an account, or change its role and password; the password is asked for, or read from standard input
     Add {
         /// Its name: letters, digits and . _ @ + -
@@ -44,7 +44,7 @@ pub(super) enum Args {
         config: ConfigArgs,
         /// How the list is written
         #[arg(long, value_enum, default_value = "table")]
-        format: Format,
+        format: OutputFormat,
     },
     /// Remove an account, and end its log-ins
     Remove {
@@ -57,27 +57,27 @@ pub(super) enum Args {
     },
 }
 
-pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: &AccountsCommand) -> Result<ExitCode, Failure> {
     let text = match args {
-        Args::Add { name, role, actor, config } => {
+        AccountsCommand::Add { name, role, actor, config } => {
             let faulty = |_| Failure::Usage("a name has up to 64 letters, digits, and . _ @ + -".into());
             let name = AccountName::parse(name).map_err(faulty)?;
-            let password = PasswordHash::of(&password()?)?;
-            let config = preflight::load(config.config.as_deref())?;
+            let password = PasswordHash::from_password(&read_password()?)?;
+            let config = preflight::load_config(config.config.as_deref())?;
             let actor = actor.actor();
-            let app = opening::open(config, StoreNeed::OrCreated)?;
-            let change = AccountChange { name: name.clone(), password, role: role.map(Role::from) };
-            let role = super::block_on(async { Ok(accounts::set_account(&app, &actor, change).await?) })?;
+            let app = opening::open_app(config, StoreRequirement::CreateIfMissing)?;
+            let change = AccountUpdate { name: name.clone(), password, role: role.map(AccountRole::from) };
+            let role = super::block_on(async { Ok(accounts::upsert_account(&app, &actor, change).await?) })?;
             format!("{} may use the dashboard as {}\n", name.as_str(), role.name())
         }
-        Args::List { config, format } => {
-            let app = opening::open_existing(config)?;
+        AccountsCommand::List { config, format } => {
+            let app = opening::open_existing_app(config)?;
             let all = super::block_on(async { Ok(accounts::list_accounts(&app).await?) })?;
-            sheet(&all)?.render(*format)
+            build_account_table(&all)?.render(*format)
         }
-        Args::Remove { name, actor, config } => {
+        AccountsCommand::Remove { name, actor, config } => {
             let actor = actor.actor();
-            let app = opening::open_existing(config)?;
+            let app = opening::open_existing_app(config)?;
             let deleted =
                 super::block_on(async { Ok(accounts::delete_account(&app, &actor, name.clone()).await) })?;
             match deleted {
@@ -89,12 +89,12 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             format!("{name} may not use the dashboard any more\n")
         }
     };
-    super::print(&text)?;
+    super::print_text(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Reads the password: twice from a terminal, which does not show it, or a line of standard input.
-fn password() -> Result<Secret, Failure> {
+fn read_password() -> Result<Secret, Failure> {
     if !std::io::stdin().is_terminal() {
         let mut line = Zeroizing::new(String::new());
         std::io::stdin().lock().read_line(&mut line)?;
@@ -107,15 +107,16 @@ fn password() -> Result<Secret, Failure> {
     Ok(typed)
 }
 
-fn sheet(all: &[Account]) -> Result<Sheet, StoreError> {
-    let row = |account: &Account| {
-        vec![account.name.clone(), account.role.name().to_owned(), clock::readable(account.created_at)]
+fn build_account_table(all: &[AccountRecord]) -> Result<OutputTable, StoreError> {
+    let row = |account: &AccountRecord| {
+        vec![account.name.clone(), account.role.name().to_owned(), clock::format_utc(account.created_at)]
     };
-    let document = |account: &Account| api_types::json(api_types::Account::of(account));
-    Ok(Sheet {
-        kind: "accounts",
+    let document =
+        |account: &AccountRecord| api_types::to_json_value(api_types::AccountDto::from_record(account));
+    Ok(OutputTable {
+        json_key: "accounts",
         header: ["name", "role", "since"].map(str::to_owned).to_vec(),
         rows: all.iter().map(row).collect(),
-        documents: all.iter().map(document).collect::<Result<_, _>>()?,
+        json_rows: all.iter().map(document).collect::<Result<_, _>>()?,
     })
 }

@@ -14,24 +14,24 @@ use credentials::Secret;
 use sessionwatch_app::{
     app::{
         Actor, TargetOps,
-        plans::{self, ApplyRequest, Plan, PlanOutcome, Selection},
-        state_store::StoreNeed,
+        plans::{self, ActionPlan, ApplyRequest, PlanOutcome, Selection},
+        state_store::StoreRequirement,
     },
-    config::{Address, Config},
+    config::{Config, TargetAddress},
     output,
-    progress::Meter,
-    remediation::{ActError, Applied, Control},
+    progress::ProgressMeter,
+    remediation::{ActionError, ApplyReport, JobControl},
 };
 use sessionwatch_clock as clock;
-use sessionwatch_core::plural::counted;
+use sessionwatch_core::plural::format_count;
 
 use super::{Failure, actor::ActorArgs, opening, target::TargetArgs};
 
-pub(super) use text::choices;
+pub(super) use text::render_choices;
 
 /// Which target, who acts, and whether.
 #[derive(Debug, clap::Args)]
-pub(super) struct ActArgs {
+pub(super) struct RemediationArgs {
     #[command(flatten)]
     pub(super) target: TargetArgs,
     /// Carry out this plan, which was made before
@@ -47,26 +47,26 @@ pub(super) struct ActArgs {
     pub(super) actor: ActorArgs,
     /// How it is written
     #[arg(long, value_enum, default_value = "table")]
-    pub(super) format: Written,
+    pub(super) format: PlanFormat,
 }
 
 /// How plans and outcomes are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Written {
+pub(super) enum PlanFormat {
     /// For people
     Table,
     /// One document
     Json,
 }
 
-impl ActArgs {
+impl RemediationArgs {
     /// Chooses the target, and opens the store.
     ///
     /// # Errors
     ///
     /// If the arguments or the configuration are faulty, or the store cannot be had.
-    pub(super) fn target_ops(&self, need: StoreNeed) -> Result<TargetOps, Failure> {
-        target_ops(&self.target, self.act_url.as_ref(), &self.actor.actor(), need)
+    pub(super) fn open_target_ops(&self, need: StoreRequirement) -> Result<TargetOps, Failure> {
+        open_target_ops(&self.target, self.act_url.as_ref(), &self.actor.actor(), need)
     }
 }
 
@@ -75,18 +75,18 @@ impl ActArgs {
 /// # Errors
 ///
 /// If the arguments or the configuration are faulty, or the store cannot be had.
-pub(super) fn target_ops(
+pub(super) fn open_target_ops(
     target: &TargetArgs,
     act_url: Option<&Secret>,
     actor: &Actor,
-    need: StoreNeed,
+    need: StoreRequirement,
 ) -> Result<TargetOps, Failure> {
     let (config, mut target) = target.choose_one()?;
     if let Some(url) = act_url {
-        target.act = Some(Address::parse(url.expose())?);
-        target.act_missing = None;
+        target.write_address = Some(TargetAddress::parse(url.expose())?);
+        target.write_address_problem = None;
     }
-    Ok(TargetOps::new(&opening::open(config, need)?, target, actor))
+    Ok(TargetOps::new(&opening::open_app(config, need)?, target, actor))
 }
 
 /// Makes the plan and shows it, or carries it out.
@@ -94,17 +94,18 @@ pub(super) fn target_ops(
 /// # Errors
 ///
 /// If that is not possible.
-pub(super) fn run(args: &ActArgs, selection: &Selection) -> Result<ExitCode, Failure> {
+pub(super) fn plan_or_apply(args: &RemediationArgs, selection: &Selection) -> Result<ExitCode, Failure> {
     // A plan that is made is kept; one that is carried out has been.
-    let need = if args.apply.is_some() { StoreNeed::Existing } else { StoreNeed::OrCreated };
-    let ops = args.target_ops(need)?;
+    let need =
+        if args.apply.is_some() { StoreRequirement::Existing } else { StoreRequirement::CreateIfMissing };
+    let ops = args.open_target_ops(need)?;
     let Some(id) = &args.apply else {
-        let plan = super::block_on(async { Ok(plans::make_plan(ops.clone(), selection.clone()).await?) })?;
-        show(&ops, &plan, args.format)?;
+        let plan = super::block_on(async { Ok(plans::create_plan(ops.clone(), selection.clone()).await?) })?;
+        print_plan(&ops, &plan, args.format)?;
         return Ok(ExitCode::SUCCESS);
     };
     let plan = find_plan(&ops, id, selection)?;
-    apply(&ops, &plan, args, ApplyOptions::default())
+    apply_plan(&ops, &plan, args, ApplyOptions::default())
 }
 
 /// The plan of an id, which was made by the same command with the same arguments.
@@ -112,8 +113,8 @@ pub(super) fn run(args: &ActArgs, selection: &Selection) -> Result<ExitCode, Fai
 /// # Errors
 ///
 /// If it was not, or there is none.
-pub(super) fn find_plan(ops: &TargetOps, id: &str, selection: &Selection) -> Result<Plan, Failure> {
-    let plan = super::block_on(async { Ok(plans::get_plan_of_target(ops, id).await?) })?;
+pub(super) fn find_plan(ops: &TargetOps, id: &str, selection: &Selection) -> Result<ActionPlan, Failure> {
+    let plan = super::block_on(async { Ok(plans::load_target_plan(ops, id).await?) })?;
     if plan.selection == *selection {
         return Ok(plan);
     }
@@ -122,7 +123,7 @@ pub(super) fn find_plan(ops: &TargetOps, id: &str, selection: &Selection) -> Res
             format!("the plan `{id}` is about something else: repeat the command that made it")
         }
         _ => {
-            let named = plan.selection.name();
+            let named = plan.selection.command_name();
             format!(
                 "the plan `{id}` was made by `{named}` with other arguments: repeat the command that made it"
             )
@@ -135,10 +136,10 @@ pub(super) fn find_plan(ops: &TargetOps, id: &str, selection: &Selection) -> Res
 /// # Errors
 ///
 /// If it cannot be written.
-pub(super) fn show(ops: &TargetOps, plan: &Plan, format: Written) -> Result<(), Failure> {
+pub(super) fn print_plan(ops: &TargetOps, plan: &ActionPlan, format: PlanFormat) -> Result<(), Failure> {
     match format {
-        Written::Table => super::print_readable(&text::plan(&ops.config, plan)),
-        Written::Json => super::print(&format!("{:#}\n", text::plan_json(&ops.config, plan)?)),
+        PlanFormat::Table => super::print_readable(&text::render_plan(&ops.config, plan)),
+        PlanFormat::Json => super::print_text(&format!("{:#}\n", text::plan_to_json(&ops.config, plan)?)),
     }
 }
 
@@ -158,29 +159,29 @@ pub(super) struct ApplyOptions<'a> {
 /// # Errors
 ///
 /// If that is not possible.
-pub(super) fn apply(
+pub(super) fn apply_plan(
     ops: &TargetOps,
-    plan: &Plan,
-    args: &ActArgs,
+    plan: &ActionPlan,
+    args: &RemediationArgs,
     options: ApplyOptions<'_>,
 ) -> Result<ExitCode, Failure> {
     let request = ApplyRequest {
-        confirm: confirmation(ops, args.confirm.as_deref(), plan)?,
-        incident: options.incident.map(str::to_owned),
-        without_evidence: options.without_evidence.map(str::to_owned),
+        typed_target_name: resolve_confirmation(ops, args.confirm.as_deref(), plan)?,
+        incident_id: options.incident.map(str::to_owned),
+        without_evidence_reason: options.without_evidence.map(str::to_owned),
     };
-    let control = Control::default();
-    let PlanOutcome { applied, noted } = super::block_on(async {
-        let keys = plans::open_keys(ops, plan, options.identity)?;
+    let control = JobControl::default();
+    let PlanOutcome { report: applied, incident_recorded: noted } = super::block_on(async {
+        let keys = plans::load_plan_keys(ops, plan, options.identity)?;
         if let Some(advice) = &keys.advice {
-            super::complain_of(advice);
+            super::print_note(advice);
         }
         plans::prepare_apply(ops, plan, &request).await?;
-        let applying = plans::apply(ops, plan, &keys, &request, &control);
-        steered(applying, &control, plan.kept.rows).await
+        let applying = plans::apply_plan(ops, plan, &keys, &request, &control);
+        run_with_signals(applying, &control, plan.record.row_count).await
     })?;
     noted?;
-    report(plan, &applied, args.format)
+    print_outcome(plan, &applied, args.format)
 }
 
 /// The name of the target, as given or typed at the terminal where a plan has to be confirmed.
@@ -188,26 +189,30 @@ pub(super) fn apply(
 /// # Errors
 ///
 /// If the terminal cannot be read.
-fn confirmation(ops: &TargetOps, confirm: Option<&str>, plan: &Plan) -> Result<Option<String>, Failure> {
+fn resolve_confirmation(
+    ops: &TargetOps,
+    confirm: Option<&str>,
+    plan: &ActionPlan,
+) -> Result<Option<String>, Failure> {
     match confirm {
         Some(name) => Ok(Some(name.to_owned())),
-        None if plans::limit_text(ops, plan).is_some() => ask(plan),
+        None if plans::safety_limit_text(ops, plan).is_some() => prompt_target_name(plan),
         None => Ok(None),
     }
 }
 
 /// Asks a person at a terminal for the name of the target.
-fn ask(plan: &Plan) -> Result<Option<String>, Failure> {
+fn prompt_target_name(plan: &ActionPlan) -> Result<Option<String>, Failure> {
     if !std::io::stdin().is_terminal() || !output::is_stderr_terminal() {
         return Ok(None);
     }
-    let mut stderr = output::stderr();
+    let mut stderr = output::masked_stderr();
     write!(
         stderr,
         "This plan names {}, {} of them active. To carry it out, type the name of the target ({}): ",
-        counted(plan.kept.rows, "row", "rows"),
-        plan.kept.active,
-        plan.name_to_confirm()
+        format_count(plan.record.row_count, "row", "rows"),
+        plan.record.active_sessions,
+        plan.confirmation_name()
     )?;
     stderr.flush()?;
     let mut line = String::new();
@@ -220,9 +225,9 @@ fn ask(plan: &Plan) -> Result<Option<String>, Failure> {
 /// # Errors
 ///
 /// If it fails, or the system refuses the signals.
-async fn steered(
-    work: impl Future<Output = Result<PlanOutcome, ActError>>,
-    control: &Control,
+async fn run_with_signals(
+    work: impl Future<Output = Result<PlanOutcome, ActionError>>,
+    control: &JobControl,
     rows: u64,
 ) -> Result<PlanOutcome, Failure> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -230,7 +235,7 @@ async fn steered(
     let mut user = signal(SignalKind::user_defined1())?;
     // What `Ctrl-Z` sends on Linux; elsewhere it has another number, and does what it always does.
     let mut suspend = cfg!(target_os = "linux").then(|| signal(SignalKind::from_raw(20))).transpose()?;
-    let mut meter = Meter::new(rows);
+    let mut meter = ProgressMeter::new(rows);
     tokio::pin!(work);
     loop {
         let suspended = async {
@@ -241,13 +246,13 @@ async fn steered(
         };
         tokio::select! {
             outcome = &mut work => return Ok(outcome?),
-            _ = interrupt.recv() => stop(control)?,
-            _ = terminate.recv() => stop(control)?,
-            _ = user.recv() => pause(control),
-            _ = suspended => pause(control),
+            _ = interrupt.recv() => request_stop(control)?,
+            _ = terminate.recv() => request_stop(control)?,
+            _ = user.recv() => toggle_pause(control),
+            _ = suspended => toggle_pause(control),
             () = clock::sleep(Duration::from_millis(200)) => {}
         }
-        let state = if control.lagging.load(Ordering::Relaxed) {
+        let state = if control.is_waiting_for_replica.load(Ordering::Relaxed) {
             ", waiting for a replica"
         } else if control.paused.load(Ordering::Relaxed) {
             ", paused: Ctrl-Z goes on"
@@ -259,18 +264,18 @@ async fn steered(
 }
 
 /// Ends after the present batch; asked again, at once.
-fn stop(control: &Control) -> Result<(), Failure> {
+fn request_stop(control: &JobControl) -> Result<(), Failure> {
     if control.stop.is_cancelled() {
         return Err(Failure::Usage(
             "stopped at once: the next run finds out what became of the last batch".into(),
         ));
     }
     control.stop.cancel();
-    super::complain_of("stopping after the present batch; once more stops at once");
+    super::print_note("stopping after the present batch; once more stops at once");
     Ok(())
 }
 
-fn pause(control: &Control) {
+fn toggle_pause(control: &JobControl) {
     control.paused.fetch_xor(true, Ordering::Relaxed);
 }
 
@@ -279,17 +284,21 @@ fn pause(control: &Control) {
 /// # Errors
 ///
 /// If it cannot be written.
-fn report(plan: &Plan, applied: &Applied, format: Written) -> Result<ExitCode, Failure> {
+fn print_outcome(plan: &ActionPlan, applied: &ApplyReport, format: PlanFormat) -> Result<ExitCode, Failure> {
     match format {
-        Written::Table => super::print(&text::applied(plan, applied))?,
-        Written::Json => super::print(&format!("{:#}\n", text::applied_json(plan, applied)?))?,
+        PlanFormat::Table => super::print_text(&text::render_outcome(plan, applied))?,
+        PlanFormat::Json => super::print_text(&format!("{:#}\n", text::outcome_to_json(plan, applied)?))?,
     }
     Ok(
         if applied.remaining > 0
-            || applied.left.is_none() && plan.selection.chosen(plan.kept.made_at).is_some()
+            || applied.still_matching.is_none()
+                && plan.selection.row_selection(plan.record.created_at).is_some()
         {
             ExitCode::from(3)
-        } else if applied.skipped > 0 || !applied.is_complete() || applied.left.is_some_and(|left| left > 0) {
+        } else if applied.skipped > 0
+            || !applied.is_complete()
+            || applied.still_matching.is_some_and(|left| left > 0)
+        {
             ExitCode::from(1)
         } else {
             ExitCode::SUCCESS
@@ -302,6 +311,6 @@ fn report(plan: &Plan, applied: &Applied, format: Written) -> Result<ExitCode, F
 /// # Errors
 ///
 /// If it cannot be written.
-pub(super) fn show_plan(config: &Config, plan: &Plan) -> Result<(), Failure> {
-    super::print_readable(&text::plan(config, plan))
+pub(super) fn print_plan_text(config: &Config, plan: &ActionPlan) -> Result<(), Failure> {
+    super::print_readable(&text::render_plan(config, plan))
 }

@@ -13,15 +13,15 @@ pub(super) struct ActorArgs {
 impl ActorArgs {
     /// Returns who runs the command, by [`ActorArgs::name`].
     pub(super) fn actor(&self) -> Actor {
-        Actor::of_command(self.name())
+        Actor::from_command_line(self.name())
     }
 
     /// Returns the name to keep. Where none is given, as in containers and cron jobs, that is the system account, which is
     /// said on standard error.
     pub(super) fn name(&self) -> String {
-        self.given().unwrap_or_else(|| {
+        self.given_name().unwrap_or_else(|| {
             let account = system_account();
-            super::complain_of(&format!(
+            super::print_note(&format!(
                 "USER is not set: what this command does is recorded as done by `{account}`; --as NAME gives another name"
             ));
             account
@@ -30,10 +30,10 @@ impl ActorArgs {
 
     /// The same for a command that only reads, and records nothing.
     pub(super) fn name_unrecorded(&self) -> String {
-        self.given().unwrap_or_else(system_account)
+        self.given_name().unwrap_or_else(system_account)
     }
 
-    fn given(&self) -> Option<String> {
+    fn given_name(&self) -> Option<String> {
         self.owner.as_deref().map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned)
     }
 }
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn a_blank_name_is_none() {
-        let given = |owner: &str| ActorArgs { owner: Some(owner.to_owned()) }.given();
+        let given = |owner: &str| ActorArgs { owner: Some(owner.to_owned()) }.given_name();
         assert_eq!((given("ada"), given(" "), given("")), (Some("ada".into()), None, None));
         assert!(!system_account().is_empty());
     }

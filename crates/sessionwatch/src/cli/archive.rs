@@ -5,38 +5,38 @@ use std::{path::PathBuf, process::ExitCode};
 use jiff::SignedDuration;
 use serde_json::json;
 use sessionwatch_app::{
-    api_types::{self, Archive},
+    api_types::{self, ArchiveDto},
     app::{
-        archives::{self, ArchivedRow, Fate, PurgeRequest, Purged},
+        archives::{self, ArchivedRow, ArchivedRowState, PurgeRequest, PurgeResult},
         plans::{self, ArchiveSummary, RestoreRequest, Selection},
-        state_store::StoreNeed,
+        state_store::StoreRequirement,
     },
-    output::{Format, table::Sheet},
+    output::{OutputFormat, table::OutputTable},
 };
 use sessionwatch_clock as clock;
-use sessionwatch_core::{instant::Instant, plural::counted, row_ref::RowRef};
+use sessionwatch_core::{plural::format_count, row_ref::RowRef, timestamp::UtcTimestamp};
 
 use super::{
     Failure,
-    acting::{self, ActArgs, ApplyOptions},
+    acting::{self, ApplyOptions, RemediationArgs},
     actor::ActorArgs,
-    opening::open_existing,
+    opening::open_existing_app,
     target::ConfigArgs,
 };
 
 /// How far this clock may be ahead of what is confirmed before that is worth a word.
-const UNCONFIRMED_LIMIT: SignedDuration = SignedDuration::from_mins(10);
+const MAX_UNCONFIRMED_CLOCK_LEAD: SignedDuration = SignedDuration::from_mins(10);
 
 /// Show what was removed, put it back, or remove it for good
 #[derive(Debug, clap::Subcommand)]
-pub(super) enum Args {
+pub(super) enum ArchiveCommand {
     /// List what can be put back
     List {
         #[command(flatten)]
         config: ConfigArgs,
         /// How the list is written
         #[arg(long, value_enum, default_value = "table")]
-        format: Format,
+        format: OutputFormat,
     },
     /// Show the rows that one plan removed
     Show {
@@ -49,7 +49,7 @@ pub(super) enum Args {
         limit: u32,
         /// How the rows are written
         #[arg(long, value_enum, default_value = "table")]
-        format: Format,
+        format: OutputFormat,
     },
     /// Put rows back that a plan removed: first as a plan, then by --apply
     Restore(RestoreArgs),
@@ -79,7 +79,7 @@ pub(super) struct RestoreArgs {
     #[arg(value_name = "PLAN")]
     archive: String,
     #[command(flatten)]
-    act: ActArgs,
+    act: RemediationArgs,
     /// Only rows of this user
     #[arg(long, value_name = "ID")]
     user: Option<String>,
@@ -88,120 +88,130 @@ pub(super) struct RestoreArgs {
     identity: Option<PathBuf>,
 }
 
-pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: &ArchiveCommand) -> Result<ExitCode, Failure> {
     match args {
-        Args::List { config, format } => list(config, *format),
-        Args::Show { plan, config, limit, format } => {
-            let app = open_existing(config)?;
+        ArchiveCommand::List { config, format } => list_archives(config, *format),
+        ArchiveCommand::Show { plan, config, limit, format } => {
+            let app = open_existing_app(config)?;
             let limit = *limit as usize;
-            let rows = super::block_on(async { Ok(archives::list_rows(&app, plan.clone(), limit).await?) })?;
-            super::print(&rows_sheet(&rows).render(*format))?;
+            let rows = super::block_on(async {
+                Ok(archives::list_archived_rows(&app, plan.clone(), limit).await?)
+            })?;
+            super::print_text(&build_row_table(&rows).render(*format))?;
             Ok(ExitCode::SUCCESS)
         }
-        Args::Restore(args) => restore(args),
-        Args::Purge(args) => purge(args),
+        ArchiveCommand::Restore(args) => restore_rows(args),
+        ArchiveCommand::Purge(args) => purge_rows(args),
     }
 }
 
-fn list(args: &ConfigArgs, format: Format) -> Result<ExitCode, Failure> {
-    let app = open_existing(args)?;
-    let history = super::block_on(async { Ok(plans::get_history(&app).await?) })?;
-    let held = &history.archived;
-    let archives: Vec<Archive> =
-        held.iter().map(|holding| Archive::of(holding, &history.plans)).collect::<Result<_, _>>()?;
-    let row = |(holding, archive): (&ArchiveSummary, &Archive)| {
+fn list_archives(args: &ConfigArgs, format: OutputFormat) -> Result<ExitCode, Failure> {
+    let app = open_existing_app(args)?;
+    let history = super::block_on(async { Ok(plans::load_plan_history(&app).await?) })?;
+    let held = &history.archives;
+    let archives: Vec<ArchiveDto> = held
+        .iter()
+        .map(|holding| ArchiveDto::from_summary(holding, &history.plans))
+        .collect::<Result<_, _>>()?;
+    let row = |(holding, archive): (&ArchiveSummary, &ArchiveDto)| {
         vec![
             holding.plan.clone(),
             holding.target.clone(),
             archive.action().to_owned(),
-            holding.rows.to_string(),
-            holding.restored.to_string(),
-            clock::readable(holding.at),
-            clock::readable(holding.purge_at),
+            holding.restorable_rows.to_string(),
+            holding.restored_rows.to_string(),
+            clock::format_utc(holding.first_sealed_at),
+            clock::format_utc(holding.purge_at),
         ]
     };
     let header = ["plan", "target", "action", "rows", "put back", "removed at", "kept until"];
-    let sheet = Sheet {
-        kind: "archives",
+    let sheet = OutputTable {
+        json_key: "archives",
         header: header.map(str::to_owned).to_vec(),
         rows: held.iter().zip(&archives).map(row).collect(),
-        documents: archives.iter().map(api_types::json).collect::<Result<_, _>>()?,
+        json_rows: archives.iter().map(api_types::to_json_value).collect::<Result<_, _>>()?,
     };
-    if held.is_empty() && format == Format::Table {
-        super::print("The archive is empty.\n")?;
+    if held.is_empty() && format == OutputFormat::Table {
+        super::print_text("The archive is empty.\n")?;
     } else {
-        super::print(&sheet.render(format))?;
+        super::print_text(&sheet.render(format))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Where a row is, in words.
-fn place(fate: Fate) -> &'static str {
+fn describe_fate(fate: ArchivedRowState) -> &'static str {
     match fate {
-        Fate::Stayed => "in the table",
-        Fate::Archived => "archived",
-        Fate::Restored => "put back",
+        ArchivedRowState::NotRemoved => "in the table",
+        ArchivedRowState::Archived => "archived",
+        ArchivedRowState::Restored => "put back",
     }
 }
 
-fn rows_sheet(archived: &[ArchivedRow]) -> Sheet {
-    let ends = |row: &RowRef| row.expires.and_then(Instant::from_micros);
+fn build_row_table(archived: &[ArchivedRow]) -> OutputTable {
+    let ends = |row: &RowRef| row.expires_us.and_then(UtcTimestamp::from_micros);
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
-    let row = |ArchivedRow { row, fate }: &ArchivedRow| {
+    let row = |ArchivedRow { row, state: fate }: &ArchivedRow| {
         vec![
-            text(&row.prefix),
+            text(&row.token_prefix),
             text(&row.id),
             text(&row.user),
-            ends(row).map(clock::readable).unwrap_or_default(),
-            place(*fate).to_owned(),
+            ends(row).map(clock::format_utc).unwrap_or_default(),
+            describe_fate(*fate).to_owned(),
         ]
     };
-    let document = |ArchivedRow { row, fate }: &ArchivedRow| {
+    let document = |ArchivedRow { row, state: fate }: &ArchivedRow| {
         json!({
-            "token_prefix": row.prefix,
+            "token_prefix": row.token_prefix,
             "id": row.id,
             "user": row.user,
-            "expires_at": ends(row).map(clock::rfc3339),
-            "state": place(*fate),
+            "expires_at": ends(row).map(clock::format_rfc3339),
+            "state": describe_fate(*fate),
         })
     };
-    Sheet {
-        kind: "rows",
+    OutputTable {
+        json_key: "rows",
         header: ["token", "id", "user", "ends", "is"].map(str::to_owned).to_vec(),
         rows: archived.iter().map(row).collect(),
-        documents: archived.iter().map(document).collect(),
+        json_rows: archived.iter().map(document).collect(),
     }
 }
 
-fn restore(args: &RestoreArgs) -> Result<ExitCode, Failure> {
-    let ops = args.act.target_ops(StoreNeed::Existing)?;
+fn restore_rows(args: &RestoreArgs) -> Result<ExitCode, Failure> {
+    let ops = args.act.open_target_ops(StoreRequirement::Existing)?;
     let RestoreArgs { archive, user, identity, act } = args;
     let Some(id) = &act.apply else {
-        let wanted = RestoreRequest { archive: archive.clone(), user: user.clone() };
-        let plan = super::block_on(async { Ok(plans::make_restore_plan(ops.clone(), wanted).await?) })?;
-        acting::show(&ops, &plan, act.format)?;
+        let wanted = RestoreRequest { plan_id: archive.clone(), user: user.clone() };
+        let plan = super::block_on(async { Ok(plans::create_restore_plan(ops.clone(), wanted).await?) })?;
+        acting::print_plan(&ops, &plan, act.format)?;
         return Ok(ExitCode::SUCCESS);
     };
     let meant = Selection::Restore { archive: archive.clone(), user: user.clone() };
     let plan = acting::find_plan(&ops, id, &meant)?;
-    acting::apply(&ops, &plan, act, ApplyOptions { identity: identity.as_deref(), ..ApplyOptions::default() })
+    acting::apply_plan(
+        &ops,
+        &plan,
+        act,
+        ApplyOptions { identity: identity.as_deref(), ..ApplyOptions::default() },
+    )
 }
 
-fn purge(args: &PurgeArgs) -> Result<ExitCode, Failure> {
-    let app = open_existing(&args.config)?;
-    let request = PurgeRequest { plan: args.plan.clone(), trust_clock: args.trust_clock };
-    let purged = super::block_on(async { Ok(archives::purge(&app, &args.actor.actor(), request).await?) })?;
-    let Purged { rows, unconfirmed_rows, now, confirmed_at } = purged;
-    super::print(&format!("{} removed for good.\n", counted(rows, "row was", "rows were")))?;
+fn purge_rows(args: &PurgeArgs) -> Result<ExitCode, Failure> {
+    let app = open_existing_app(&args.config)?;
+    let request = PurgeRequest { plan_id: args.plan.clone(), trust_clock: args.trust_clock };
+    let purged =
+        super::block_on(async { Ok(archives::purge_archive(&app, &args.actor.actor(), request).await?) })?;
+    let PurgeResult { rows, unconfirmed_rows, now, confirmed_at } = purged;
+    super::print_text(&format!("{} removed for good.\n", format_count(rows, "row was", "rows were")))?;
     // A daemon confirms its clock each minute.
-    if unconfirmed_rows > 0 && now.duration_since(confirmed_at) > UNCONFIRMED_LIMIT {
+    if unconfirmed_rows > 0 && now.duration_since(confirmed_at) > MAX_UNCONFIRMED_CLOCK_LEAD {
         let warning = format!(
             "warning: {} past the retention by this machine's clock ({}), but `serve` last confirmed the time as {}: kept",
-            counted(unconfirmed_rows, "row is", "rows are"),
-            clock::readable(now),
-            clock::readable(confirmed_at)
+            format_count(unconfirmed_rows, "row is", "rows are"),
+            clock::format_utc(now),
+            clock::format_utc(confirmed_at)
         );
-        super::complain(&warning, Some("if the clock is right, run the command again with --trust-clock"));
+        super::print_error(&warning, Some("if the clock is right, run the command again with --trust-clock"));
     }
     Ok(ExitCode::SUCCESS)
 }

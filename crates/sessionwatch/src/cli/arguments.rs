@@ -7,67 +7,73 @@ use clap::{Arg, ArgMatches, Command, CommandFactory as _, FromArgMatches as _};
 use credentials;
 use sessionwatch_app::{environment, output};
 
-use super::{Cli, complain};
+use super::{Cli, print_error};
 
 /// Arguments that take an address, by their ids.
-const ADDRESSES: [&str; 2] = ["url", "act_url"];
+const ADDRESS_ARGUMENTS: [&str; 2] = ["url", "act_url"];
 /// The check of this command may be left out before the address.
-const SQL: &str = "sql";
-const USAGE: u8 = 2;
+const SQL_COMMAND: &str = "sql";
+const USAGE_EXIT_CODE: u8 = 2;
 
 /// Parses the arguments.
 ///
 /// # Errors
 ///
 /// The exit code, after help or an error was printed.
-pub(super) fn parse() -> Result<Cli, ExitCode> {
+pub(super) fn parse_arguments() -> Result<Cli, ExitCode> {
     let given = std::env::args_os().skip(1).map(|given| given.to_string_lossy().into_owned());
-    credentials::remember(given.chain(environment::addresses()));
+    credentials::register_secrets(given.chain(environment::list_addresses()));
     let command = Cli::command();
-    let matches = command.clone().try_get_matches().map_err(|error| refuse(&error))?;
-    if let Some(argument) = misplaced(&command, &matches) {
+    let matches = command.clone().try_get_matches().map_err(|error| print_clap_error(&error))?;
+    if let Some(argument) = find_misplaced_address(&command, &matches) {
         let message = format!("{argument} takes no address: this one holds a password");
-        complain(
+        print_error(
             &message,
             Some("an address is the URL of a command, or `url` of a target in sessionwatch.toml"),
         );
-        return Err(ExitCode::from(USAGE));
+        return Err(ExitCode::from(USAGE_EXIT_CODE));
     }
-    Cli::from_arg_matches(&matches).map_err(|error| refuse(&error))
+    Cli::from_arg_matches(&matches).map_err(|error| print_clap_error(&error))
 }
 
 /// Prints help, or what is wrong with the arguments.
-fn refuse(error: &clap::Error) -> ExitCode {
+fn print_clap_error(error: &clap::Error) -> ExitCode {
     let text = error.render();
     let is_help = !error.use_stderr();
     let is_terminal = if is_help { output::is_stdout_terminal() } else { output::is_stderr_terminal() };
-    let is_colored = is_terminal && environment::variable("NO_COLOR").is_none();
+    let is_colored = is_terminal && environment::read_variable("NO_COLOR").is_none();
     let text = if is_colored { text.ansi().to_string() } else { text.to_string() };
     // With the stream closed there is nobody left to tell.
-    let mut stderr = output::stderr();
-    let _ = if is_help { super::print(&text) } else { stderr.write_all(text.as_bytes()).map_err(Into::into) };
-    u8::try_from(error.exit_code()).map_or(ExitCode::from(USAGE), ExitCode::from)
+    let mut stderr = output::masked_stderr();
+    let _ = if is_help {
+        super::print_text(&text)
+    } else {
+        stderr.write_all(text.as_bytes()).map_err(Into::into)
+    };
+    u8::try_from(error.exit_code()).map_or(ExitCode::from(USAGE_EXIT_CODE), ExitCode::from)
 }
 
 /// The argument that holds an address with a password and takes none, as help writes it.
-fn misplaced(command: &Command, matches: &ArgMatches) -> Option<String> {
+fn find_misplaced_address(command: &Command, matches: &ArgMatches) -> Option<String> {
     let takes_none = |argument: &&Arg| {
         let id = argument.get_id().as_str();
-        !(ADDRESSES.contains(&id) || command.get_name() == SQL && id == "name")
+        !(ADDRESS_ARGUMENTS.contains(&id) || command.get_name() == SQL_COMMAND && id == "name")
     };
     let holds_one = |argument: &&Arg| {
         let values = matches.try_get_raw(argument.get_id().as_str()).ok().flatten();
-        values.is_some_and(|mut values| values.any(|value| credentials::is_in(&value.to_string_lossy())))
+        values.is_some_and(|mut values| {
+            values.any(|value| credentials::contains_credential(&value.to_string_lossy()))
+        })
     };
-    let here = command.get_arguments().filter(takes_none).find(holds_one).map(written);
+    let here = command.get_arguments().filter(takes_none).find(holds_one).map(render_argument);
     here.or_else(|| {
         let (name, matches) = matches.subcommand()?;
-        misplaced(command.find_subcommand(name)?, matches)
+        find_misplaced_address(command.find_subcommand(name)?, matches)
     })
 }
 
 /// An argument as help writes it.
-fn written(argument: &Arg) -> String {
+fn render_argument(argument: &Arg) -> String {
     match argument.get_long() {
         Some(long) => format!("`--{long}`"),
         None => {
@@ -89,7 +95,7 @@ mod tests {
         let found = |arguments: &[&str]| {
             let command = Cli::command();
             let given = ["sessionwatch"].iter().chain(arguments);
-            misplaced(&command, &command.clone().try_get_matches_from(given).unwrap())
+            find_misplaced_address(&command, &command.clone().try_get_matches_from(given).unwrap())
         };
         for allowed in [&["check", URL][..], &["sql", URL], &["sql", URL, "x"], &["doctor", "--act-url", URL]]
         {

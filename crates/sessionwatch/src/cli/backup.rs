@@ -8,26 +8,26 @@ use super::{Failure, opening, target::ConfigArgs};
 
 /// Copy the store, as it stands at one instant, into a new SQLite file; the daemon may go on meanwhile
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct BackupArgs {
     /// The file to write; there must be none yet
     file: PathBuf,
     #[command(flatten)]
     config: ConfigArgs,
 }
 
-pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let app = opening::open_existing(&args.config)?;
-    state_store::back_up(&app, &args.file).map_err(|error| match error {
-        StoreError::Exists(_) => Failure::Usage(error.to_string()),
+pub(super) fn run(args: &BackupArgs) -> Result<ExitCode, Failure> {
+    let app = opening::open_existing_app(&args.config)?;
+    state_store::back_up_store(&app, &args.file).map_err(|error| match error {
+        StoreError::AlreadyExists(_) => Failure::Usage(error.to_string()),
         error => error.into(),
     })?;
     let bytes = std::fs::metadata(&args.file)?.len();
-    super::print(&format!("copied the store to {} ({})\n", args.file.display(), size(bytes)))?;
+    super::print_text(&format!("copied the store to {} ({})\n", args.file.display(), format_size(bytes)))?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Bytes, for a person.
-fn size(bytes: u64) -> String {
+fn format_size(bytes: u64) -> String {
     match bytes {
         0..1_000_000 => format!("{} kB", bytes.div_ceil(1_000)),
         _ => format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000),
@@ -42,7 +42,7 @@ mod tests {
     fn sizes_are_readable() {
         for (bytes, said) in [(1, "1 kB"), (98_304, "99 kB"), (1_250_000, "1.2 MB"), (12_000_000, "12.0 MB")]
         {
-            assert_eq!(size(bytes), said);
+            assert_eq!(format_size(bytes), said);
         }
     }
 }

@@ -4,12 +4,12 @@ use std::process::ExitCode;
 
 use sessionwatch_app::{
     app::error::TargetError,
-    check_run::{self, Report, Request},
+    check_run::{self, CheckReport, CheckRunRequest},
     checks,
-    output::{self, Format},
+    output::{self, OutputFormat},
     report,
 };
-use sessionwatch_core::suggest::nearest;
+use sessionwatch_core::suggest::did_you_mean;
 
 use super::{Failure, choices::EngineChoice, target::TargetArgs};
 
@@ -19,7 +19,7 @@ use super::{Failure, choices::EngineChoice, target::TargetArgs};
     "Address (postgres://USER:PASSWORD@HOST/DATABASE, sqlite:PATH or the path of a SQLite file), or the name of a configured \
      target; without one, every configured target, else $DATABASE_URL"
 )))]
-pub(super) struct Args {
+pub(super) struct CheckArgs {
     #[command(flatten)]
     target: TargetArgs,
     /// Run only this check; may be repeated
@@ -33,21 +33,22 @@ pub(super) struct Args {
     deep: bool,
     /// How the report is written
     #[arg(long, value_enum, default_value = "table")]
-    format: Format,
+    format: OutputFormat,
 }
 
-pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
     let (config, mut targets) = args.target.choose_located()?;
-    if let Some(unknown) = args.only.iter().find(|id| config.rules.ids().all(|known| known != **id)) {
-        let hint = nearest(unknown, config.rules.ids());
-        let known: Vec<&str> = config.rules.ids().collect();
+    if let Some(unknown) = args.only.iter().find(|id| config.checks.check_ids().all(|known| known != **id)) {
+        let hint = did_you_mean(unknown, config.checks.check_ids());
+        let known: Vec<&str> = config.checks.check_ids().collect();
         return Err(Failure::Usage(format!(
             "there is no check `{unknown}`{hint}; the checks are {}",
             known.join(", ")
         )));
     }
-    if let Some(check) =
-        checks::TABLE_CHECKS.iter().find(|check| check.compares && args.only.iter().any(|id| id == check.id))
+    if let Some(check) = checks::TABLE_CHECKS
+        .iter()
+        .find(|check| check.needs_previous_run && args.only.iter().any(|id| id == check.id))
     {
         return Err(Failure::Usage(format!(
             "`{}` compares two looks: only `sessionwatch serve` makes it",
@@ -60,38 +61,46 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let reports = super::block_on(async {
         let mut reports = Vec::new();
         for target in &targets {
-            let (catalogue, rules) = (config.catalogue.as_slice(), &config.rules);
-            let request =
-                Request { target, catalogue, rules, deep: args.deep, only: &args.only, watched: None };
+            let (catalogue, rules) = (config.catalogue.as_slice(), &config.checks);
+            let request = CheckRunRequest {
+                target,
+                catalogue,
+                settings: rules,
+                ignore_constraints: args.deep,
+                requested_ids: &args.only,
+                history: None,
+            };
             reports.push(check_run::run_checks_once(request).await);
         }
         Ok(reports)
     })?;
     // At a terminal both streams are read together, and the report names the error.
     let is_read_twice =
-        args.format == Format::Table && output::is_stdout_terminal() && output::is_stderr_terminal();
+        args.format == OutputFormat::Table && output::is_stdout_terminal() && output::is_stderr_terminal();
     for report in &reports {
-        if let Err(error) = &report.seen
+        if let Err(error) = &report.observation
             && !is_read_twice
         {
-            super::complain(&format!("{}: {error}", report.target), Some(&error.hint()));
+            super::print_error(&format!("{}: {error}", report.target), Some(&error.hint()));
         }
     }
-    let text = report::render(&reports, args.format);
-    if args.format == Format::Table {
+    let text = report::render_reports(&reports, args.format);
+    if args.format == OutputFormat::Table {
         super::print_readable(&text)?
     } else {
-        super::print(&text)?
+        super::print_text(&text)?
     }
-    for error in reports.iter().filter_map(|report| report.seen.as_ref().err()).filter(|_| is_read_twice) {
-        super::hint(&error.hint());
+    for error in
+        reports.iter().filter_map(|report| report.observation.as_ref().err()).filter(|_| is_read_twice)
+    {
+        super::print_hint(&error.hint());
     }
     Ok(exit_code(&reports))
 }
 
 /// 0 healthy, 1 failing, 2 something is named that does not exist, 3 not known.
-pub(super) fn exit_code(reports: &[Report]) -> ExitCode {
-    if reports.iter().any(|report| report.seen.as_ref().is_err_and(TargetError::is_usage)) {
+pub(super) fn exit_code(reports: &[CheckReport]) -> ExitCode {
+    if reports.iter().any(|report| report.observation.as_ref().is_err_and(TargetError::is_usage_error)) {
         return ExitCode::from(2);
     }
     let any = |verdict: &str| reports.iter().any(|report| report.verdict() == verdict);

@@ -3,7 +3,7 @@
 use sessionwatch_app::{
     app::{
         sessions::{SessionSort, SessionStatus},
-        target_reads::UserRank,
+        target_reader::UserRank,
     },
     config::EngineKind,
 };

@@ -6,56 +6,59 @@ use serde_json::{Value, json};
 use sessionwatch_app::{
     api_types,
     app::{
-        target_reads::TargetReads,
-        targets::{Finding, Level},
+        target_reader::TargetReader,
+        targets::{Diagnostic, DiagnosticLevel},
     },
-    sanitize::printable,
+    sanitize::sanitize_text,
 };
 
 use super::{Failure, target::TargetArgs};
 
 /// Examine schema, role, connection and clock, with the SQL that mends what is wrong
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct DoctorArgs {
     #[command(flatten)]
     target: TargetArgs,
     /// How the findings are written
     #[arg(long, value_enum, default_value = "table")]
-    format: Format,
+    format: DoctorFormat,
 }
 
 /// How findings are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
+enum DoctorFormat {
     /// For people.
     Table,
     /// One document.
     Json,
 }
 
-pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode, Failure> {
     let (config, target) = args.target.choose_one_located()?;
-    let reads = TargetReads::new(&config, &target);
-    let findings = super::block_on(async { Ok(reads.examine().await?) })?;
+    let reads = TargetReader::new(&config, &target);
+    let findings = super::block_on(async { Ok(reads.run_doctor().await?) })?;
     match args.format {
-        Format::Table => super::print_readable(&text(&target.name, &findings))?,
-        Format::Json => super::print(&format!("{:#}\n", document(&target.name, &findings)))?,
+        DoctorFormat::Table => super::print_readable(&render_text(&target.name, &findings))?,
+        DoctorFormat::Json => {
+            super::print_text(&format!("{:#}\n", findings_to_json(&target.name, &findings)))?
+        }
     }
-    let failing = findings.iter().any(|finding| finding.level == Level::Fail);
+    let failing = findings.iter().any(|finding| finding.level == DiagnosticLevel::Fail);
     Ok(if failing { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 
-fn text(target: &str, findings: &[Finding]) -> String {
+fn render_text(target: &str, findings: &[Diagnostic]) -> String {
     let mut text = format!("{target}\n\n");
     for finding in findings {
         // Writing to a String cannot fail, here and below.
-        let _ = writeln!(text, "{:4}  {}: {}", finding.level.name(), finding.id, printable(&finding.summary));
+        let _ =
+            writeln!(text, "{:4}  {}: {}", finding.level.name(), finding.id, sanitize_text(&finding.summary));
         for line in finding.fix.iter().flat_map(|fix| fix.lines()) {
-            let _ = writeln!(text, "        → {}", printable(line));
+            let _ = writeln!(text, "        → {}", sanitize_text(line));
         }
     }
     let count = |level| findings.iter().filter(|finding| finding.level == level).count();
-    let (fail, warn) = (count(Level::Fail), count(Level::Warn));
+    let (fail, warn) = (count(DiagnosticLevel::Fail), count(DiagnosticLevel::Warn));
     let _ = writeln!(
         text,
         "\n{} passed, {warn} could be better, {fail} must be mended",
@@ -64,7 +67,7 @@ fn text(target: &str, findings: &[Finding]) -> String {
     text
 }
 
-fn document(target: &str, findings: &[Finding]) -> Value {
-    let findings: Vec<_> = findings.iter().map(api_types::Examined::from).collect();
+fn findings_to_json(target: &str, findings: &[Diagnostic]) -> Value {
+    let findings: Vec<_> = findings.iter().map(api_types::DoctorFindingDto::from).collect();
     json!({ "schema": 1, "target": target, "findings": findings })
 }

@@ -2,13 +2,13 @@
 
 use std::process::ExitCode;
 
-use sessionwatch_app::app::target_reads::{GrantRoles, TargetReads};
+use sessionwatch_app::app::target_reader::{GrantRoles, TargetReader};
 
 use super::{Failure, target::TargetArgs};
 
 /// Print SQL that creates least-privilege roles
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct GrantsArgs {
     #[command(flatten)]
     target: TargetArgs,
     /// Name of the role that watches
@@ -22,12 +22,12 @@ pub(super) struct Args {
     watch_only: bool,
 }
 
-pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: &GrantsArgs) -> Result<ExitCode, Failure> {
     let (config, target) = args.target.choose_one_located()?;
     let roles =
-        GrantRoles { watch: &args.watch_role, act: (!args.watch_only).then_some(args.act_role.as_str()) };
-    let reads = TargetReads::new(&config, &target);
-    let sql = super::block_on(async { Ok(reads.write_grants(roles).await?) })?;
-    super::print(&sql)?;
+        GrantRoles { watch: &args.watch_role, write: (!args.watch_only).then_some(args.act_role.as_str()) };
+    let reads = TargetReader::new(&config, &target);
+    let sql = super::block_on(async { Ok(reads.render_grants(roles).await?) })?;
+    super::print_text(&sql)?;
     Ok(ExitCode::SUCCESS)
 }

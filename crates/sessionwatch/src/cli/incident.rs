@@ -12,37 +12,37 @@ use sessionwatch_app::{
     app::{
         Actor, TargetOps,
         incidents::{
-            self, CaseOps, CaseRef, Contained, FindCaseError, FoundUser, Incident, REPORT_FIELDS,
-            StepResponse,
+            self, ContainmentScope, FindIncidentError, FoundUser, IncidentOps, IncidentRecord,
+            IncidentSelector, REPORT_FIELDS, StepResponse,
         },
-        state_store::StoreNeed,
+        state_store::StoreRequirement,
     },
-    output::{Format, table::Sheet},
-    sanitize::printable,
+    output::{OutputFormat, table::OutputTable},
+    sanitize::sanitize_text,
 };
 use sessionwatch_clock as clock;
-use sessionwatch_core::{incident::IncidentSeverity, plural::counted};
+use sessionwatch_core::{incident::IncidentSeverity, plural::format_count};
 
 use super::{
     Failure,
-    acting::{self, ActArgs, ApplyOptions},
+    acting::{self, ApplyOptions, RemediationArgs},
     actor::ActorArgs,
     opening,
     target::{ConfigArgs, TargetArgs},
 };
 
 /// Users that are listed when one is looked for.
-const FOUND_USERS: usize = 100;
+const USER_SEARCH_LIMIT: usize = 100;
 
 /// Lead through an emergency: open, next, contain, evidence, report, close
 #[derive(Debug, clap::Subcommand)]
-pub(super) enum Args {
+pub(super) enum IncidentCommand {
     /// Open an incident, with a look at the target as it is now
     Open {
         #[command(flatten)]
-        whose: Whose,
+        whose: IncidentArgs,
         /// How bad it is: P0 active leakage is confirmed, P1 shared tokens or a possible leak, P2 orphans or alerts, P3 routine
-        #[arg(long, value_parser = grade)]
+        #[arg(long, value_parser = parse_severity)]
         severity: IncidentSeverity,
         /// What happened, in a sentence
         #[arg(long, default_value = "")]
@@ -51,7 +51,7 @@ pub(super) enum Args {
     /// Show the next step; find out, or say, that it is done
     Next {
         #[command(flatten)]
-        whose: Whose,
+        whose: IncidentArgs,
         /// The step is done
         #[arg(long, conflicts_with = "skip")]
         done: bool,
@@ -73,15 +73,15 @@ pub(super) enum Args {
         #[arg(long, value_name = "TEXT")]
         reason: String,
         #[command(flatten)]
-        whose: Whose,
+        whose: IncidentArgs,
     },
     /// End sessions: first as a plan, then by --apply
     Contain {
         /// Whose
         #[arg(value_enum)]
-        whose: Contained,
+        whose: ContainmentScope,
         #[command(flatten)]
-        act: ActArgs,
+        act: RemediationArgs,
         /// Ids of the users whose sessions are ended
         #[arg(long = "user", value_name = "ID")]
         users: Vec<String>,
@@ -94,12 +94,12 @@ pub(super) enum Args {
         /// The part
         part: String,
         #[command(flatten)]
-        whose: Whose,
+        whose: IncidentArgs,
     },
     /// Show where an incident stands
     Status {
         #[command(flatten)]
-        whose: Whose,
+        whose: IncidentArgs,
     },
     /// List the incidents
     List {
@@ -107,14 +107,14 @@ pub(super) enum Args {
         config: ConfigArgs,
         /// How the list is written
         #[arg(long, value_enum, default_value = "table")]
-        format: Format,
+        format: OutputFormat,
     },
     /// Put a note on the timeline
     Note {
         /// What there is to say
         text: String,
         #[command(flatten)]
-        whose: Whose,
+        whose: IncidentArgs,
     },
     /// Say what the report is to say
     Set {
@@ -124,12 +124,12 @@ pub(super) enum Args {
         /// What it says
         text: String,
         #[command(flatten)]
-        whose: Whose,
+        whose: IncidentArgs,
     },
     /// Write the evidence into one sealed file
     Evidence {
         #[command(flatten)]
-        whose: Whose,
+        whose: IncidentArgs,
         /// The file [default: named after the incident]
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
@@ -145,15 +145,15 @@ pub(super) enum Args {
     /// Write the report, filled in from what was recorded
     Report {
         #[command(flatten)]
-        whose: Whose,
+        whose: IncidentArgs,
         /// How it is written
         #[arg(long, value_enum, default_value = "markdown")]
-        format: Paper,
+        format: IncidentReportFormat,
     },
     /// Draft the message to users
     Message {
         #[command(flatten)]
-        whose: Whose,
+        whose: IncidentArgs,
         /// A template of your own, with {{ summary }} and the like
         #[arg(long, value_name = "FILE")]
         template: Option<PathBuf>,
@@ -161,7 +161,7 @@ pub(super) enum Args {
     /// Close an incident, if nothing speaks against it
     Close {
         #[command(flatten)]
-        whose: Whose,
+        whose: IncidentArgs,
         /// Close it all the same, for this reason
         #[arg(long = "override", value_name = "REASON")]
         overridden: Option<String>,
@@ -172,7 +172,7 @@ pub(super) enum Args {
 
 /// How a report is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Paper {
+pub(super) enum IncidentReportFormat {
     /// For wikis and issues
     Markdown,
     /// For a browser
@@ -181,7 +181,7 @@ pub(super) enum Paper {
 
 /// Which incident, of which target, and who works on it.
 #[derive(Debug, clap::Args)]
-pub(super) struct Whose {
+pub(super) struct IncidentArgs {
     #[command(flatten)]
     target: TargetArgs,
     /// The incident [default: the one of the target that is not closed; `status`, `report` and `message` also show the last closed one]
@@ -194,102 +194,108 @@ pub(super) struct Whose {
     actor: ActorArgs,
 }
 
-fn grade(text: &str) -> Result<IncidentSeverity, String> {
+fn parse_severity(text: &str) -> Result<IncidentSeverity, String> {
     text.parse().map_err(|_| "P0, P1, P2 or P3 is meant".into())
 }
 
-impl Whose {
-    fn target_ops(&self, need: StoreNeed) -> Result<TargetOps, Failure> {
-        acting::target_ops(&self.target, self.act_url.as_ref(), &self.actor.actor(), need)
+impl IncidentArgs {
+    fn target_ops(&self, need: StoreRequirement) -> Result<TargetOps, Failure> {
+        acting::open_target_ops(&self.target, self.act_url.as_ref(), &self.actor.actor(), need)
     }
 
     /// The same for what only reads, and records nothing.
-    fn reading_ops(&self, need: StoreNeed) -> Result<TargetOps, Failure> {
-        let actor = Actor::of_command(self.actor.name_unrecorded());
-        acting::target_ops(&self.target, self.act_url.as_ref(), &actor, need)
+    fn read_only_ops(&self, need: StoreRequirement) -> Result<TargetOps, Failure> {
+        let actor = Actor::from_command_line(self.actor.name_unrecorded());
+        acting::open_target_ops(&self.target, self.act_url.as_ref(), &actor, need)
     }
 
     /// The incident that is worked on: without an id, the one of the target that is not closed.
-    fn case(&self) -> Result<CaseOps, Failure> {
-        let ops = self.target_ops(StoreNeed::Existing)?;
-        find_case(ops, self.id.clone().map_or(CaseRef::Current, CaseRef::Id))
+    fn open_case(&self) -> Result<IncidentOps, Failure> {
+        let ops = self.target_ops(StoreRequirement::Existing)?;
+        find_case(ops, self.id.clone().map_or(IncidentSelector::Open, IncidentSelector::Id))
     }
 
     /// The same for what is read after an incident too: without an id, the last one of the target.
-    fn case_to_read(&self) -> Result<CaseOps, Failure> {
-        let ops = self.reading_ops(StoreNeed::Existing)?;
-        find_case(ops, self.id.clone().map_or(CaseRef::Latest, CaseRef::Id))
+    fn latest_case(&self) -> Result<IncidentOps, Failure> {
+        let ops = self.read_only_ops(StoreRequirement::Existing)?;
+        find_case(ops, self.id.clone().map_or(IncidentSelector::Latest, IncidentSelector::Id))
     }
 }
 
-fn find_case(ops: TargetOps, wanted: CaseRef) -> Result<CaseOps, Failure> {
-    let target = printable(&ops.target.name);
+fn find_case(ops: TargetOps, wanted: IncidentSelector) -> Result<IncidentOps, Failure> {
+    let target = sanitize_text(&ops.target.name);
     let named = match &wanted {
-        CaseRef::Id(id) => id.clone(),
-        CaseRef::Current | CaseRef::Latest => String::new(),
+        IncidentSelector::Id(id) => id.clone(),
+        IncidentSelector::Open | IncidentSelector::Latest => String::new(),
     };
-    let found = super::block_on(async { Ok(incidents::find_case(ops, wanted).await) })?;
+    let found = super::block_on(async { Ok(incidents::find_incident(ops, wanted).await) })?;
     found.map_err(|error| match error {
-        FindCaseError::NotFound => {
+        FindIncidentError::NotFound => {
             Failure::Usage(format!("there is no incident `{named}`: `sessionwatch incident list` shows them"))
         }
-        FindCaseError::NoneOpen => Failure::Usage(format!(
+        FindIncidentError::NoneOpen => Failure::Usage(format!(
             "no incident of `{target}` is open: `sessionwatch incident open --severity P1` opens one"
         )),
-        FindCaseError::OtherTarget(other) => {
+        FindIncidentError::OtherTarget(other) => {
             Failure::Usage(format!("`{named}` is about the target `{other}`"))
         }
-        FindCaseError::App(error) => error.into(),
+        FindIncidentError::App(error) => error.into(),
     })
 }
 
-pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: &IncidentCommand) -> Result<ExitCode, Failure> {
     match args {
-        Args::Open { whose, severity, summary } => steps::open(whose, *severity, summary),
-        Args::Next { whose, done, skip, reason, note } => {
+        IncidentCommand::Open { whose, severity, summary } => steps::open_incident(whose, *severity, summary),
+        IncidentCommand::Next { whose, done, skip, reason, note } => {
             let response = if *skip {
                 StepResponse::Skip(reason.clone().unwrap_or_default())
             } else if *done {
                 StepResponse::Done(note.clone())
             } else {
-                StepResponse::FindOut
+                StepResponse::Check
             };
-            steps::next(whose.case()?, response)
+            steps::advance_incident(whose.open_case()?, response)
         }
-        Args::Reopen { step, reason, whose } => steps::reopen(whose.case()?, step, reason),
-        Args::Contain { whose, act, users, without_evidence } => {
-            contain(*whose, users, act, without_evidence.as_deref())
+        IncidentCommand::Reopen { step, reason, whose } => {
+            steps::reopen_step(whose.open_case()?, step, reason)
         }
-        Args::Find { part, whose } => find(part, whose),
-        Args::Status { whose } => steps::status(&whose.case_to_read()?),
-        Args::List { config, format } => list(config, *format),
-        Args::Note { text, whose } => {
-            let work = whose.case()?;
+        IncidentCommand::Contain { whose, act, users, without_evidence } => {
+            plan_or_apply_containment(*whose, users, act, without_evidence.as_deref())
+        }
+        IncidentCommand::Find { part, whose } => search_users(part, whose),
+        IncidentCommand::Status { whose } => steps::print_status(&whose.latest_case()?),
+        IncidentCommand::List { config, format } => list_incidents(config, *format),
+        IncidentCommand::Note { text, whose } => {
+            let work = whose.open_case()?;
             super::block_on(async { Ok(incidents::add_note(work, text.clone()).await?) })?;
             Ok(ExitCode::SUCCESS)
         }
-        Args::Set { name, text, whose } => {
-            let work = whose.case()?;
+        IncidentCommand::Set { name, text, whose } => {
+            let work = whose.open_case()?;
             let set = incidents::set_report_field(work, name.clone(), text.clone());
             super::block_on(async { Ok(set.await?) })?;
             Ok(ExitCode::SUCCESS)
         }
-        Args::Evidence { whose, to } => papers::evidence(whose.case()?, to.as_deref()),
-        Args::Verify { file, identity } => papers::verify(file, identity),
-        Args::Report { whose, format } => papers::report(&whose.case_to_read()?, *format),
-        Args::Message { whose, template } => papers::message(&whose.case_to_read()?, template.as_deref()),
-        Args::Close { whose, overridden } => steps::close(whose.case()?, overridden.clone()),
-        Args::Drill(args) => drill::run(args),
+        IncidentCommand::Evidence { whose, to } => papers::write_evidence(whose.open_case()?, to.as_deref()),
+        IncidentCommand::Verify { file, identity } => papers::verify_evidence(file, identity),
+        IncidentCommand::Report { whose, format } => papers::print_report(&whose.latest_case()?, *format),
+        IncidentCommand::Message { whose, template } => {
+            papers::print_message_draft(&whose.latest_case()?, template.as_deref())
+        }
+        IncidentCommand::Close { whose, overridden } => {
+            steps::close_incident(whose.open_case()?, overridden.clone())
+        }
+        IncidentCommand::Drill(args) => drill::run(args),
     }
 }
 
-fn contain(
-    whose: Contained,
+fn plan_or_apply_containment(
+    whose: ContainmentScope,
     users: &[String],
-    act: &ActArgs,
+    act: &RemediationArgs,
     without_evidence: Option<&str>,
 ) -> Result<ExitCode, Failure> {
-    if whose != Contained::Users && !users.is_empty() {
+    if whose != ContainmentScope::Users && !users.is_empty() {
         return Err(Failure::Usage("--user goes with `contain users` only".into()));
     }
     let selection = whose.selection(users).ok_or_else(|| {
@@ -298,58 +304,66 @@ fn contain(
                 .into(),
         )
     })?;
-    let work = find_case(act.target_ops(StoreNeed::Existing)?, CaseRef::Current)?;
+    let work = find_case(act.open_target_ops(StoreRequirement::Existing)?, IncidentSelector::Open)?;
     let Some(id) = &act.apply else {
-        if let Some(why) = work.case.lacks_evidence()? {
-            super::complain_of(&format!("--apply waits for complete evidence: {why}"));
+        if let Some(why) = work.case.missing_evidence()? {
+            super::print_note(&format!("--apply waits for complete evidence: {why}"));
         }
         let ops = work.ops.clone();
         let plan = super::block_on(async { Ok(incidents::plan_containment(work, selection).await?) })?;
-        acting::show(&ops, &plan, act.format)?;
+        acting::print_plan(&ops, &plan, act.format)?;
         return Ok(ExitCode::SUCCESS);
     };
     let plan = acting::find_plan(&work.ops, id, &selection)?;
     let incident = Some(work.case.incident.id.as_str());
-    acting::apply(&work.ops, &plan, act, ApplyOptions { incident, without_evidence, identity: None })
+    acting::apply_plan(&work.ops, &plan, act, ApplyOptions { incident, without_evidence, identity: None })
 }
 
-fn find(part: &str, whose: &Whose) -> Result<ExitCode, Failure> {
-    let ops = whose.reading_ops(StoreNeed::OrEmpty)?;
-    let search = incidents::search_users(ops, part.to_owned(), FOUND_USERS);
+fn search_users(part: &str, whose: &IncidentArgs) -> Result<ExitCode, Failure> {
+    let ops = whose.read_only_ops(StoreRequirement::EmptyIfMissing)?;
+    let search = incidents::search_users(ops, part.to_owned(), USER_SEARCH_LIMIT);
     let users = super::block_on(async { Ok(search.await?) })?;
     if users.is_empty() {
-        return Err(Failure::Usage(format!("no user's id, name or handle contains `{}`", printable(part))));
+        return Err(Failure::Usage(format!(
+            "no user's id, name or handle contains `{}`",
+            sanitize_text(part)
+        )));
     }
-    for FoundUser { shown, sessions } in &users {
+    for FoundUser { display: shown, sessions } in &users {
         let shown: Vec<String> =
-            shown.iter().filter(|text| !text.is_empty()).map(|text| printable(text)).collect();
-        super::print(&format!("{}  user {}\n", counted(*sessions, "session", "sessions"), shown.join("  ")))?;
+            shown.iter().filter(|text| !text.is_empty()).map(|text| sanitize_text(text)).collect();
+        super::print_text(&format!(
+            "{}  user {}\n",
+            format_count(*sessions, "session", "sessions"),
+            shown.join("  ")
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn list(args: &ConfigArgs, format: Format) -> Result<ExitCode, Failure> {
-    let app = opening::open_existing(args)?;
+fn list_incidents(args: &ConfigArgs, format: OutputFormat) -> Result<ExitCode, Failure> {
+    let app = opening::open_existing_app(args)?;
     let found = super::block_on(async { Ok(incidents::list_incidents(&app).await?) })?;
-    let summary = |incident: &Incident| incident.field("summary").unwrap_or_default();
-    let row = |incident: &Incident| {
+    let summary = |incident: &IncidentRecord| incident.report_field("summary").unwrap_or_default();
+    let row = |incident: &IncidentRecord| {
         vec![
             incident.id.clone(),
             incident.target.clone(),
-            incident.grade.name().to_owned(),
+            incident.severity.name().to_owned(),
             incident.state.name().to_owned(),
-            clock::readable(incident.opened_at),
+            clock::format_utc(incident.opened_at),
             summary(incident),
         ]
     };
-    let document = |incident: &Incident| api_types::json(api_types::Incident::of(incident));
+    let document =
+        |incident: &IncidentRecord| api_types::to_json_value(api_types::IncidentDto::from_record(incident));
     let header = ["incident", "target", "severity", "is", "opened at", "what happened"];
-    let sheet = Sheet {
-        kind: "incidents",
+    let sheet = OutputTable {
+        json_key: "incidents",
         header: header.map(str::to_owned).to_vec(),
         rows: found.iter().map(row).collect(),
-        documents: found.iter().map(document).collect::<Result<_, _>>()?,
+        json_rows: found.iter().map(document).collect::<Result<_, _>>()?,
     };
-    super::print(&sheet.render(format))?;
+    super::print_text(&sheet.render(format))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,13 +2,13 @@
 
 use std::process::ExitCode;
 
-use sessionwatch_app::integrations::{dashboard, rules};
+use sessionwatch_app::integrations::{grafana, prometheus_rules};
 
 use super::Failure;
 
 /// Print what other programs need to work with the watch
 #[derive(Debug, clap::Subcommand)]
-pub(super) enum Args {
+pub(super) enum IntegrationsCommand {
     /// Print alerting and recording rules for Prometheus, as YAML
     PrometheusRules {
         /// Folder or address of the documentation, for the runbook of each alert
@@ -19,11 +19,13 @@ pub(super) enum Args {
     GrafanaDashboard,
 }
 
-pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: &IntegrationsCommand) -> Result<ExitCode, Failure> {
     let text = match args {
-        Args::PrometheusRules { docs } => rules::yaml(docs).map_err(std::io::Error::other)?,
-        Args::GrafanaDashboard => format!("{:#}\n", dashboard::dashboard()),
+        IntegrationsCommand::PrometheusRules { docs } => {
+            prometheus_rules::render_yaml(docs).map_err(std::io::Error::other)?
+        }
+        IntegrationsCommand::GrafanaDashboard => format!("{:#}\n", grafana::build_dashboard()),
     };
-    super::print(&text)?;
+    super::print_text(&text)?;
     Ok(ExitCode::SUCCESS)
 }

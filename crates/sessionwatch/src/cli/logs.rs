@@ -8,20 +8,20 @@ mod scan;
 use std::process::ExitCode;
 
 use serde_json::json;
-use sessionwatch_app::{config::Config, logs::Found, preflight};
+use sessionwatch_app::{config::Config, logs::LocatedLogEvent, preflight};
 use sessionwatch_clock as clock;
-use sessionwatch_logs::{explain::explain, matchers::Matchers, time::Clock};
+use sessionwatch_logs::{explain::explain_text, matchers::Matchers, timestamps::TimestampDefaults};
 
 use super::{Failure, target::ConfigArgs};
 
 /// Read the application's logs, and say what they tell about sessions
 #[derive(Debug, clap::Subcommand)]
-pub(super) enum Args {
-    Scan(scan::Args),
-    Follow(follow::Args),
-    List(kept::ListArgs),
-    Join(join::Args),
-    Sources(kept::SourcesArgs),
+pub(super) enum LogsCommand {
+    Scan(scan::LogsScanArgs),
+    Follow(follow::LogsFollowArgs),
+    List(kept::LogEventListArgs),
+    Join(join::LogsCorrelateArgs),
+    Sources(kept::LogSourcesArgs),
     Explain(ExplainArgs),
 }
 
@@ -35,72 +35,72 @@ pub(super) struct ExplainArgs {
     config: ConfigArgs,
     /// How it is written
     #[arg(long, value_enum, default_value = "text")]
-    format: Shape,
+    format: DocumentFormat,
 }
 
 /// How one thing is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Shape {
+enum DocumentFormat {
     Text,
     Json,
 }
 
 /// Bytes of standard input that are explained.
-const LONGEST: u64 = 1 << 20;
+const MAX_STDIN_BYTES: u64 = 1 << 20;
 
-pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: &LogsCommand) -> Result<ExitCode, Failure> {
     match args {
-        Args::Scan(args) => scan::run(args),
-        Args::Follow(args) => follow::run(args),
-        Args::List(args) => kept::list(args),
-        Args::Join(args) => join::run(args),
-        Args::Sources(args) => kept::sources(args),
-        Args::Explain(args) => explained(args),
+        LogsCommand::Scan(args) => scan::run(args),
+        LogsCommand::Follow(args) => follow::run(args),
+        LogsCommand::List(args) => kept::list_log_events(args),
+        LogsCommand::Join(args) => join::run(args),
+        LogsCommand::Sources(args) => kept::list_log_sources(args),
+        LogsCommand::Explain(args) => explain_line(args),
     }
 }
 
 /// What is looked for, by a configuration; times without a year are near an instant.
-fn grammar(config: &Config, near: sessionwatch_core::instant::Instant) -> Matchers {
-    Matchers::new(config.logs.looked_for(), Clock { offset_us: 0, near })
+fn build_matchers(config: &Config, near: sessionwatch_core::timestamp::UtcTimestamp) -> Matchers {
+    Matchers::new(config.logs.line_patterns(), TimestampDefaults { offset_us: 0, reference: near })
 }
 
-fn explained(args: &ExplainArgs) -> Result<ExitCode, Failure> {
+fn explain_line(args: &ExplainArgs) -> Result<ExitCode, Failure> {
     use std::io::Read as _;
-    let config = preflight::load(args.config.config.as_deref())?;
-    let grammar = grammar(&config, clock::now());
+    let config = preflight::load_config(args.config.config.as_deref())?;
+    let grammar = build_matchers(&config, clock::now());
     let mut text = args.line.clone().into_bytes();
     if args.line == "-" {
         text.clear();
-        std::io::stdin().take(LONGEST).read_to_end(&mut text)?;
+        std::io::stdin().take(MAX_STDIN_BYTES).read_to_end(&mut text)?;
     }
-    let explanation = explain(&grammar, &text);
-    let signals: Vec<Found> = explanation
-        .signals
+    let explanation = explain_text(&grammar, &text);
+    let signals: Vec<LocatedLogEvent> = explanation
+        .events
         .iter()
         .map(|signal| {
-            let place = sessionwatch_logs::reader::Place { from: 0, to: text.len() as u64, text: &text };
-            Found::of(signal.clone(), place, "argument", grammar.patterns())
+            let place = sessionwatch_logs::reader::LogExcerpt { from: 0, to: text.len() as u64, text: &text };
+            LocatedLogEvent::new(signal.clone(), place, "argument", grammar.patterns())
         })
         .collect();
-    if args.format == Shape::Json {
+    if args.format == DocumentFormat::Json {
         let stages: Vec<_> =
             explanation.stages.iter().map(|(stage, said)| json!({ "stage": stage, "said": said })).collect();
-        let signals: Vec<_> = signals.iter().map(Found::json).collect();
+        let signals: Vec<_> = signals.iter().map(LocatedLogEvent::to_json).collect();
         let document = json!({ "schema": 1, "stages": stages, "signals": signals });
-        super::print(&format!("{document:#}\n"))?;
+        super::print_text(&format!("{document:#}\n"))?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut said: String = explanation
         .stages
         .iter()
-        .map(|(stage, said)| format!("{stage:<12} {}\n", sessionwatch_app::sanitize::printable(said)))
+        .map(|(stage, said)| format!("{stage:<12} {}\n", sessionwatch_app::sanitize::sanitize_text(said)))
         .collect();
     if signals.is_empty() {
         said.push_str("signals      none\n");
     }
     for signal in signals {
-        said.push_str(&format!("signal       {}\n", signal.line()));
+        said.push_str(&format!("signal       {}\n", signal.to_line()));
     }
-    super::print(&said)?;
+    super::print_text(&said)?;
     Ok(ExitCode::SUCCESS)
 }

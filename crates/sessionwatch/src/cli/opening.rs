@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sessionwatch_app::{
     app::{
         AppState,
-        state_store::{self, OpenStoreError, StoreNeed},
+        state_store::{self, OpenStoreError, StoreRequirement},
     },
     config::Config,
     preflight,
@@ -27,10 +27,10 @@ impl From<OpenStoreError> for Failure {
 /// # Errors
 ///
 /// If there is none and none may be created, or it cannot be opened.
-pub(super) fn open(config: Config, need: StoreNeed) -> Result<Arc<AppState>, Failure> {
-    let opened = state_store::open(config, need)?;
-    if let Some(name) = opened.created {
-        super::complain_of(&format!("created {name}"));
+pub(super) fn open_app(config: Config, need: StoreRequirement) -> Result<Arc<AppState>, Failure> {
+    let opened = state_store::open_store(config, need)?;
+    if let Some(name) = opened.created_label {
+        super::print_note(&format!("created {name}"));
     }
     Ok(opened.app)
 }
@@ -40,6 +40,6 @@ pub(super) fn open(config: Config, need: StoreNeed) -> Result<Arc<AppState>, Fai
 /// # Errors
 ///
 /// If the configuration is faulty, or there is no store.
-pub(super) fn open_existing(args: &ConfigArgs) -> Result<Arc<AppState>, Failure> {
-    open(preflight::load(args.config.as_deref())?, StoreNeed::Existing)
+pub(super) fn open_existing_app(args: &ConfigArgs) -> Result<Arc<AppState>, Failure> {
+    open_app(preflight::load_config(args.config.as_deref())?, StoreRequirement::Existing)
 }

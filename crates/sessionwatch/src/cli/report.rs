@@ -5,36 +5,37 @@ use std::{path::PathBuf, process::ExitCode};
 use serde_json::Value;
 use sessionwatch_app::{
     app::checklists::{self, NewAttestation},
-    checklist::{self, Checklist, USER_REPORTS},
+    checklist::{self, Checklist, USER_REPORTS_ITEM},
     config::{Config, Target},
 };
 use sessionwatch_clock as clock;
 use sessionwatch_core::{
-    checklist::Verdict, duration::DAY, instant::Instant, period::Period, suggest::nearest,
+    checklist::ChecklistVerdict, duration::DAY, period::Period, suggest::did_you_mean,
+    timestamp::UtcTimestamp,
 };
 
 use super::{
     Failure,
     actor::ActorArgs,
-    alerts::history::{self, date},
+    alerts::history::{self, parse_date_option},
     opening,
     target::ConfigArgs,
 };
 
 /// Make the checklist of a week, see what happened in it, or vouch for what no query can say
 #[derive(Debug, clap::Subcommand)]
-pub(super) enum Args {
+pub(super) enum ReportCommand {
     /// Judge a week by what the watch saw in it: exit code 1 if an item of the guide fails, 3 if one is not known
     Checklist(ChecklistArgs),
     /// Search what happened: alerts that fired, were repeated or resolved, and verdicts that changed
-    History(history::Args),
+    History(history::AlertHistoryArgs),
     /// Say whether an item holds that only a person can know of
     Attest(AttestArgs),
 }
 
 /// How a checklist is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
+enum ChecklistFormat {
     /// For people.
     Table,
     /// For issues and wikis.
@@ -63,7 +64,7 @@ pub(super) struct ChecklistArgs {
     to: Option<String>,
     /// How the checklist is written
     #[arg(long, value_enum, default_value = "table")]
-    format: Format,
+    format: ChecklistFormat,
     /// Where it is written to [default: standard output]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -78,7 +79,7 @@ pub(super) struct AttestArgs {
     #[command(flatten)]
     config: ConfigArgs,
     /// The item of the checklist
-    #[arg(long, value_parser = [USER_REPORTS], default_value = USER_REPORTS)]
+    #[arg(long, value_parser = [USER_REPORTS_ITEM], default_value = USER_REPORTS_ITEM)]
     item: String,
     #[command(flatten)]
     actor: ActorArgs,
@@ -93,47 +94,47 @@ pub(super) struct AttestArgs {
     fails: bool,
 }
 
-pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: &ReportCommand) -> Result<ExitCode, Failure> {
     let now = clock::now();
     match args {
-        Args::Checklist(args) => make(args, now),
-        Args::History(args) => {
-            super::print(&history::run(args, now)?)?;
+        ReportCommand::Checklist(args) => write_checklists(args, now),
+        ReportCommand::History(args) => {
+            super::print_text(&history::run(args, now)?)?;
             Ok(ExitCode::SUCCESS)
         }
-        Args::Attest(args) => {
-            super::print(&attest(args)?)?;
+        ReportCommand::Attest(args) => {
+            super::print_text(&create_attestation(args)?)?;
             Ok(ExitCode::SUCCESS)
         }
     }
 }
 
-fn make(args: &ChecklistArgs, now: Instant) -> Result<ExitCode, Failure> {
-    let period = period(args, now)?;
-    let app = opening::open_existing(&args.config)?;
-    let targets = targets(&app.config(), args.target.as_deref())?;
-    let lists = super::block_on(async { Ok(checklists::get_checklists(&app, targets, period).await?) })?;
-    let text = render(&lists, args.format);
+fn write_checklists(args: &ChecklistArgs, now: UtcTimestamp) -> Result<ExitCode, Failure> {
+    let period = parse_period(args, now)?;
+    let app = opening::open_existing_app(&args.config)?;
+    let targets = select_targets(&app.config(), args.target.as_deref())?;
+    let lists = super::block_on(async { Ok(checklists::load_checklists(&app, targets, period).await?) })?;
+    let text = render_checklists(&lists, args.format);
     match &args.output {
         Some(path) => std::fs::write(path, text).map_err(|_| {
             let path = path.display();
             Failure::Usage(format!("cannot write {path}: is the folder there, and may it be written?"))
         })?,
-        None if args.format == Format::Table => super::print_readable(&text)?,
-        None => super::print(&text)?,
+        None if args.format == ChecklistFormat::Table => super::print_readable(&text)?,
+        None => super::print_text(&text)?,
     }
-    let verdicts: Vec<Verdict> = lists.iter().map(Checklist::verdict).collect();
-    Ok(match Verdict::of_all(verdicts.iter()) {
-        Verdict::Pass => ExitCode::SUCCESS,
-        Verdict::Fail => ExitCode::from(1),
-        Verdict::Unknown(_) => ExitCode::from(3),
+    let verdicts: Vec<ChecklistVerdict> = lists.iter().map(Checklist::verdict).collect();
+    Ok(match ChecklistVerdict::combine_all(verdicts.iter()) {
+        ChecklistVerdict::Pass => ExitCode::SUCCESS,
+        ChecklistVerdict::Fail => ExitCode::from(1),
+        ChecklistVerdict::Unknown(_) => ExitCode::from(3),
     })
 }
 
 /// From when until when, never beyond now.
-fn period(args: &ChecklistArgs, now: Instant) -> Result<Period, Failure> {
+fn parse_period(args: &ChecklistArgs, now: UtcTimestamp) -> Result<Period, Failure> {
     let option = args.week_ending.as_deref();
-    let (from, to) = match date("week-ending", option)? {
+    let (from, to) = match parse_date_option("week-ending", option)? {
         Some(end) => {
             // A date means all of that day.
             let day = option.is_some_and(|text| text.parse::<jiff::Timestamp>().is_err());
@@ -141,8 +142,8 @@ fn period(args: &ChecklistArgs, now: Instant) -> Result<Period, Failure> {
             (end - 7 * DAY, end)
         }
         None => {
-            let to = date("to", args.to.as_deref())?.unwrap_or(now);
-            (date("from", args.from.as_deref())?.unwrap_or(to - 7 * DAY), to)
+            let to = parse_date_option("to", args.to.as_deref())?.unwrap_or(now);
+            (parse_date_option("from", args.from.as_deref())?.unwrap_or(to - 7 * DAY), to)
         }
     };
     let to = to.min(now);
@@ -153,8 +154,8 @@ fn period(args: &ChecklistArgs, now: Instant) -> Result<Period, Failure> {
 }
 
 /// The targets that are meant, at least one.
-fn targets(config: &Config, name: Option<&str>) -> Result<Vec<Target>, Failure> {
-    config.resolved(name)?;
+fn select_targets(config: &Config, name: Option<&str>) -> Result<Vec<Target>, Failure> {
+    config.require_resolved(name)?;
     let meant = |target: &&Target| name.is_none_or(|name| target.name == name);
     let found: Vec<Target> = config.targets.iter().filter(meant).cloned().collect();
     match name {
@@ -163,31 +164,33 @@ fn targets(config: &Config, name: Option<&str>) -> Result<Vec<Target>, Failure> 
             "no target is configured: `sessionwatch init` writes a file that names one".into(),
         )),
         Some(name) => {
-            let hint = nearest(name, config.targets.iter().map(|target| target.name.as_str()));
+            let hint = did_you_mean(name, config.targets.iter().map(|target| target.name.as_str()));
             Err(Failure::Usage(format!("there is no target `{name}`{hint}")))
         }
     }
 }
 
 /// One checklist is one JSON document; several are a list of them.
-fn render(lists: &[Checklist], format: Format) -> String {
+fn render_checklists(lists: &[Checklist], format: ChecklistFormat) -> String {
     let each = |write: fn(&Checklist) -> String| lists.iter().map(write).collect::<Vec<_>>().join("\n");
     match (format, lists) {
-        (Format::Table, _) => each(Checklist::text),
-        (Format::Markdown, _) => each(Checklist::markdown),
-        (Format::Html, _) => checklist::html(lists),
-        (Format::Json, [list]) => format!("{:#}\n", list.json()),
-        (Format::Json, _) => format!("{:#}\n", Value::from_iter(lists.iter().map(Checklist::json))),
+        (ChecklistFormat::Table, _) => each(Checklist::render_text),
+        (ChecklistFormat::Markdown, _) => each(Checklist::render_markdown),
+        (ChecklistFormat::Html, _) => checklist::render_html(lists),
+        (ChecklistFormat::Json, [list]) => format!("{:#}\n", list.to_json()),
+        (ChecklistFormat::Json, _) => {
+            format!("{:#}\n", Value::from_iter(lists.iter().map(Checklist::to_json)))
+        }
     }
 }
 
-fn attest(args: &AttestArgs) -> Result<String, Failure> {
-    let app = opening::open_existing(&args.config)?;
-    targets(&app.config(), Some(&args.target))?;
+fn create_attestation(args: &AttestArgs) -> Result<String, Failure> {
+    let app = opening::open_existing_app(&args.config)?;
+    select_targets(&app.config(), Some(&args.target))?;
     let AttestArgs { target, item, note, holds, .. } = args;
     let new = NewAttestation { target: target.clone(), holds: *holds, note: note.clone() };
     let actor = args.actor.actor();
-    super::block_on(async { Ok(checklists::attest(&app, &actor, new).await?) })?;
+    super::block_on(async { Ok(checklists::record_attestation(&app, &actor, new).await?) })?;
     let says = if *holds { "holds" } else { "does not hold" };
     Ok(format!("{} says that {item} {says} on {target}\n", actor.name()))
 }

@@ -3,22 +3,22 @@
 use std::process::ExitCode;
 
 use sessionwatch_app::app::plans::{RowFilter, Selection};
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::timestamp::UtcTimestamp;
 
 use super::{
     Failure,
-    acting::{self, ActArgs},
+    acting::{self, RemediationArgs},
 };
 
 /// End sessions, as the framework ends them: first as a plan, then by --apply
 #[derive(Debug, clap::Subcommand)]
-pub(super) enum Args {
+pub(super) enum RevokeCommand {
     /// Every session of a user
     User {
         /// The user's id
         id: String,
         #[command(flatten)]
-        act: ActArgs,
+        act: RemediationArgs,
     },
     /// One session
     Session {
@@ -26,12 +26,12 @@ pub(super) enum Args {
         #[arg(value_name = "ID|PREFIX")]
         name: String,
         #[command(flatten)]
-        act: ActArgs,
+        act: RemediationArgs,
     },
     /// Every session of everybody
     All {
         #[command(flatten)]
-        act: ActArgs,
+        act: RemediationArgs,
     },
     /// Sessions that fit every condition
     Where(WhereArgs),
@@ -44,7 +44,7 @@ pub(super) enum Args {
 ]))]
 pub(super) struct WhereArgs {
     #[command(flatten)]
-    act: ActArgs,
+    act: RemediationArgs,
     /// Of the user with this id
     #[arg(long, value_name = "ID")]
     user: Option<String>,
@@ -52,17 +52,17 @@ pub(super) struct WhereArgs {
     #[arg(long, value_name = "PART")]
     user_like: Option<String>,
     /// Created after this instant, e.g. 2026-01-31T12:00:00Z
-    #[arg(long, value_parser = instant, value_name = "INSTANT")]
-    created_after: Option<Instant>,
+    #[arg(long, value_parser = parse_timestamp, value_name = "INSTANT")]
+    created_after: Option<UtcTimestamp>,
     /// Created before this instant
-    #[arg(long, value_parser = instant, value_name = "INSTANT")]
-    created_before: Option<Instant>,
+    #[arg(long, value_parser = parse_timestamp, value_name = "INSTANT")]
+    created_before: Option<UtcTimestamp>,
     /// Ending after this instant
-    #[arg(long, value_parser = instant, value_name = "INSTANT")]
-    expires_after: Option<Instant>,
+    #[arg(long, value_parser = parse_timestamp, value_name = "INSTANT")]
+    expires_after: Option<UtcTimestamp>,
     /// Ending before this instant
-    #[arg(long, value_parser = instant, value_name = "INSTANT")]
-    expires_before: Option<Instant>,
+    #[arg(long, value_parser = parse_timestamp, value_name = "INSTANT")]
+    expires_before: Option<UtcTimestamp>,
     /// From this address, as it is stored
     #[arg(long, value_name = "ADDRESS")]
     ip: Option<String>,
@@ -74,18 +74,20 @@ pub(super) struct WhereArgs {
     impersonated: bool,
 }
 
-pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: &RevokeCommand) -> Result<ExitCode, Failure> {
     match args {
-        Args::User { id, act } => acting::run(act, &Selection::User(id.clone())),
-        Args::Session { name, act } => acting::run(act, &Selection::Session(name.clone())),
-        Args::All { act } => acting::run(act, &Selection::All),
-        Args::Where(args) => acting::run(&args.act, &Selection::Where(args.filter())),
+        RevokeCommand::User { id, act } => acting::plan_or_apply(act, &Selection::User(id.clone())),
+        RevokeCommand::Session { name, act } => acting::plan_or_apply(act, &Selection::Session(name.clone())),
+        RevokeCommand::All { act } => acting::plan_or_apply(act, &Selection::All),
+        RevokeCommand::Where(args) => {
+            acting::plan_or_apply(&args.act, &Selection::Where(args.to_row_filter()))
+        }
     }
 }
 
 impl WhereArgs {
-    fn filter(&self) -> RowFilter {
-        let micros = |at: Option<Instant>| at.map(Instant::micros);
+    fn to_row_filter(&self) -> RowFilter {
+        let micros = |at: Option<UtcTimestamp>| at.map(UtcTimestamp::micros);
         RowFilter {
             user: self.user.clone(),
             user_like: self.user_like.clone(),
@@ -101,8 +103,8 @@ impl WhereArgs {
 }
 
 /// An instant that a person writes, with its zone.
-fn instant(text: &str) -> Result<Instant, String> {
+fn parse_timestamp(text: &str) -> Result<UtcTimestamp, String> {
     let parsed: Result<jiff::Timestamp, _> = text.parse();
-    let at = parsed.ok().and_then(|at| Instant::try_from(at).ok());
+    let at = parsed.ok().and_then(|at| UtcTimestamp::try_from(at).ok());
     at.ok_or_else(|| "an instant with its zone is meant, like 2026-01-31T12:00:00Z".into())
 }

@@ -10,15 +10,15 @@ use sessionwatch_app::{
         logs::{LogEventQuery, search_log_events},
         sessions::{SessionList, SessionQuery, SessionRow, SessionStatus},
         state_store,
-        target_reads::{RankedUser, TargetReads, UserRanking},
+        target_reader::{RankedUser, TargetReader, UserRanking},
     },
     config::Config,
-    logs::{describe_kept, kept_json},
-    output::{Format, table::Sheet},
+    logs::{describe_log_event, log_event_json},
+    output::{OutputFormat, table::OutputTable},
     report,
 };
 use sessionwatch_clock as clock;
-use sessionwatch_core::{instant::Instant, period::Period};
+use sessionwatch_core::{period::Period, timestamp::UtcTimestamp};
 
 use super::{
     Failure,
@@ -28,15 +28,15 @@ use super::{
 
 /// Show sessions and the users who hold them
 #[derive(Debug, clap::Subcommand)]
-pub(super) enum Args {
-    List(ListArgs),
-    Show(ShowArgs),
-    Top(TopArgs),
+pub(super) enum SessionsCommand {
+    List(SessionListArgs),
+    Show(SessionShowArgs),
+    Top(TopUsersArgs),
 }
 
 /// List sessions, latest end first
 #[derive(Debug, clap::Args)]
-pub(super) struct ListArgs {
+pub(super) struct SessionListArgs {
     #[command(flatten)]
     target: TargetArgs,
     /// Only sessions of this user
@@ -52,181 +52,192 @@ pub(super) struct ListArgs {
     #[arg(long)]
     ascending: bool,
     #[command(flatten)]
-    shown: Shown,
+    shown: ListOutputArgs,
 }
 
 /// Show one session, or those whose tokens begin so
 #[derive(Debug, clap::Args)]
-pub(super) struct ShowArgs {
+pub(super) struct SessionShowArgs {
     /// Row ID or token prefix, as `sessions list` shows them
     #[arg(value_name = "ID|PREFIX")]
     name: String,
     #[command(flatten)]
     target: TargetArgs,
     #[command(flatten)]
-    shown: Shown,
+    shown: ListOutputArgs,
 }
 
 /// Rank users by their sessions
 #[derive(Debug, clap::Args)]
-pub(super) struct TopArgs {
+pub(super) struct TopUsersArgs {
     #[command(flatten)]
     target: TargetArgs,
     /// By what users are ranked
     #[arg(long, value_enum, default_value = "active")]
     by: RankChoice,
     #[command(flatten)]
-    shown: Shown,
+    shown: ListOutputArgs,
 }
 
 /// Signals of one token that are shown.
-const SIGNALS: u32 = 100;
+const MAX_SHOWN_LOG_EVENTS: u32 = 100;
 
 /// How much is shown, and how.
 #[derive(Debug, clap::Args)]
-pub(super) struct Shown {
+pub(super) struct ListOutputArgs {
     /// The most that are shown
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     limit: u32,
     /// How the list is written
     #[arg(long, value_enum, default_value = "table")]
-    format: Format,
+    format: OutputFormat,
 }
 
-pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: &SessionsCommand) -> Result<ExitCode, Failure> {
     let text = match args {
-        Args::List(args) => {
+        SessionsCommand::List(args) => {
             let query = SessionQuery {
                 status: args.status.into(),
                 user: args.user.clone(),
                 sort: Some(args.sort.into()),
                 ascending: args.ascending,
-                ..args.shown.query()
+                ..args.shown.base_query()
             };
-            list(&args.target, &args.shown, &query)?
+            list_sessions(&args.target, &args.shown, &query)?
         }
-        Args::Show(args) => {
-            let query = SessionQuery { token: Some(args.name.clone()), ..args.shown.query() };
-            let found = find(&args.target, &query, args.shown.format)?;
+        SessionsCommand::Show(args) => {
+            let query = SessionQuery { row_id_or_prefix: Some(args.name.clone()), ..args.shown.base_query() };
+            let found = find_sessions(&args.target, &query, args.shown.format)?;
             if found.sheet.rows.is_empty() {
                 return Err(Failure::Usage(
                     "no session has that row ID or token prefix; `sessionwatch sessions list` shows both"
                         .into(),
                 ));
             }
-            with_signals(&found, args.shown.format)?
+            append_log_events(&found, args.shown.format)?
         }
-        Args::Top(args) => top(args)?,
+        SessionsCommand::Top(args) => rank_users(args)?,
     };
-    super::print(&text)?;
+    super::print_text(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-impl Shown {
+impl ListOutputArgs {
     /// Every session, the latest end first.
-    fn query(&self) -> SessionQuery {
+    fn base_query(&self) -> SessionQuery {
         SessionQuery {
             status: SessionStatus::All,
             sort: None,
             paged: false,
             ascending: false,
             user: None,
-            token: None,
+            row_id_or_prefix: None,
             after: None,
             limit: self.limit as usize,
         }
     }
 }
 
-fn list(target: &TargetArgs, shown: &Shown, query: &SessionQuery) -> Result<String, Failure> {
-    let sheet = find(target, query, shown.format)?.sheet;
-    let readable = [Format::Table, Format::Markdown].contains(&shown.format);
+fn list_sessions(
+    target: &TargetArgs,
+    shown: &ListOutputArgs,
+    query: &SessionQuery,
+) -> Result<String, Failure> {
+    let sheet = find_sessions(target, query, shown.format)?.sheet;
+    let readable = [OutputFormat::Table, OutputFormat::Markdown].contains(&shown.format);
     Ok(if sheet.rows.is_empty() && readable { "no session\n".into() } else { sheet.render(shown.format) })
 }
 
 /// Sessions that were found.
-struct Sessions {
+struct FoundSessions {
     config: Config,
     target: String,
     /// The first characters of their tokens.
     prefixes: Vec<String>,
-    sheet: Sheet,
+    sheet: OutputTable,
 }
 
-fn find(target: &TargetArgs, query: &SessionQuery, format: Format) -> Result<Sessions, Failure> {
+fn find_sessions(
+    target: &TargetArgs,
+    query: &SessionQuery,
+    format: OutputFormat,
+) -> Result<FoundSessions, Failure> {
     // What a program reads is written as in JSON.
-    let written = if format == Format::Csv { clock::rfc3339 } else { clock::readable };
+    let written = if format == OutputFormat::Csv { clock::format_rfc3339 } else { clock::format_utc };
     let (config, target) = target.choose_one_located()?;
-    let reads = TargetReads::new(&config, &target);
+    let reads = TargetReader::new(&config, &target);
     let listed = super::block_on(async { Ok(reads.list_sessions(query).await?) })?;
-    complain_of_more(listed.has_more, query.limit);
+    print_more_note(listed.has_more, query.limit);
     let prefixes = listed.rows.iter().filter_map(|row| row.token_prefix.clone()).collect();
-    let sheet = sheet(&listed, written)?;
-    Ok(Sessions { config, target: target.name, prefixes, sheet })
+    let sheet = build_session_table(&listed, written)?;
+    Ok(FoundSessions { config, target: target.name, prefixes, sheet })
 }
 
 /// Says that a list ends before what there is to list.
-fn complain_of_more(has_more: bool, limit: usize) {
+fn print_more_note(has_more: bool, limit: usize) {
     if has_more {
-        super::complain_of(&format!("{limit} shown, there are more: --limit shows them"));
+        super::print_note(&format!("{limit} shown, there are more: --limit shows them"));
     }
 }
 
 /// Sessions, and what the logs say of their tokens, where the watch reads logs.
-fn with_signals(found: &Sessions, format: Format) -> Result<String, Failure> {
+fn append_log_events(found: &FoundSessions, format: OutputFormat) -> Result<String, Failure> {
     let mut text = found.sheet.render(format);
-    if found.config.logs.of(&found.target).next().is_none() {
+    if found.config.logs.sources_for_target(&found.target).next().is_none() {
         return Ok(text);
     }
-    let Some(app) = state_store::find(&found.config)? else { return Ok(text) };
+    let Some(app) = state_store::find_store(&found.config)? else { return Ok(text) };
     let mut signals = Vec::new();
     let prefixes: std::collections::BTreeSet<&String> = found.prefixes.iter().collect();
     for prefix in prefixes {
         let query = LogEventQuery {
             targets: vec![found.target.clone()],
             kind: None,
-            prefix: Some(prefix.clone()),
+            token_prefix: Some(prefix.clone()),
             user: None,
-            only_bad: false,
-            period: Period::ALWAYS,
+            only_warnings: false,
+            period: Period::ALL_TIME,
             before: None,
-            limit: SIGNALS,
+            limit: MAX_SHOWN_LOG_EVENTS,
         };
         signals.extend(super::block_on(async { Ok(search_log_events(&app, query).await?) })?);
     }
     match format {
-        Format::Json => {
-            let unwritable = |_| StoreError::Unwritable("the list of sessions");
+        OutputFormat::Json => {
+            let unwritable = |_| StoreError::NotSerializable("the list of sessions");
             let mut document: Value = serde_json::from_str(&text).map_err(unwritable)?;
-            document["signals"] = signals.iter().map(kept_json).collect::<Result<_, _>>()?;
+            document["signals"] = signals.iter().map(log_event_json).collect::<Result<_, _>>()?;
             text = format!("{document:#}\n");
         }
-        Format::Table | Format::Markdown => {
+        OutputFormat::Table | OutputFormat::Markdown => {
             text.push_str(if signals.is_empty() {
                 "\nThe logs say nothing of it.\n"
             } else {
                 "\nIn the logs:\n"
             });
             for signal in &signals {
-                text.push_str(&format!("  {}\n", describe_kept(signal)));
+                text.push_str(&format!("  {}\n", describe_log_event(signal)));
             }
         }
         // One kind of row in each list.
-        Format::Ndjson | Format::Csv => {}
+        OutputFormat::Ndjson | OutputFormat::Csv => {}
     }
     Ok(text)
 }
 
-fn top(args: &TopArgs) -> Result<String, Failure> {
+fn rank_users(args: &TopUsersArgs) -> Result<String, Failure> {
     let (config, target) = args.target.choose_one_located()?;
-    let (reads, limit) = (TargetReads::new(&config, &target), args.shown.limit as usize);
+    let (reads, limit) = (TargetReader::new(&config, &target), args.shown.limit as usize);
     let ranking = super::block_on(async { Ok(reads.rank_users(args.by.into(), limit).await?) })?;
-    complain_of_more(ranking.has_more, limit);
-    Ok(ranks(&ranking).render(args.shown.format))
+    print_more_note(ranking.has_more, limit);
+    Ok(build_ranking_table(&ranking).render(args.shown.format))
 }
 
 /// The sessions as rows, with instants written in one way.
-fn sheet(listed: &SessionList, written: fn(Instant) -> String) -> Result<Sheet, StoreError> {
+fn build_session_table(
+    listed: &SessionList,
+    written: fn(UtcTimestamp) -> String,
+) -> Result<OutputTable, StoreError> {
     let SessionList { rows, display, now, .. } = listed;
     let now = *now;
     let mut header = vec!["token", "id", "user", "expires", "status", "hours left"];
@@ -243,7 +254,7 @@ fn sheet(listed: &SessionList, written: fn(Instant) -> String) -> Result<Sheet, 
             row.id.clone(),
             row.user.clone(),
             row.expires_at.map(written),
-            Some(report::status(row.expires_at, now).to_owned()),
+            Some(report::session_status(row.expires_at, now).to_owned()),
             report::hours_left(row.expires_at, now).map(|hours| format!("{hours:.1}")),
         ];
         let more = [(created, row.created_at.map(written)), (ip, row.ip.clone()), (agent, row.agent.clone())];
@@ -251,32 +262,33 @@ fn sheet(listed: &SessionList, written: fn(Instant) -> String) -> Result<Sheet, 
         cells.extend(row.display.iter().cloned());
         cells.into_iter().map(Option::unwrap_or_default).collect()
     };
-    let document = |row: &SessionRow| api_types::json(api_types::Session::of(row, display, now));
-    Ok(Sheet {
-        kind: "sessions",
+    let document =
+        |row: &SessionRow| api_types::to_json_value(api_types::SessionDto::from_row(row, display, now));
+    Ok(OutputTable {
+        json_key: "sessions",
         header: header.into_iter().map(str::to_owned).collect(),
         rows: rows.iter().map(cells).collect(),
-        documents: rows.iter().map(document).collect::<Result<_, _>>()?,
+        json_rows: rows.iter().map(document).collect::<Result<_, _>>()?,
     })
 }
 
-fn ranks(ranking: &UserRanking) -> Sheet {
+fn build_ranking_table(ranking: &UserRanking) -> OutputTable {
     let UserRanking { users, display, .. } = ranking;
     let row = |user: &RankedUser| {
         let mut row = vec![user.id.clone().unwrap_or_default(), user.sessions.to_string()];
         row.extend(user.display.iter().map(|text| text.clone().unwrap_or_default()));
         row
     };
-    let document = |user: &RankedUser| json!({ "user": user.id, "sessions": user.sessions, "display": columns(display, &user.display) });
+    let document = |user: &RankedUser| json!({ "user": user.id, "sessions": user.sessions, "display": display_columns(display, &user.display) });
     let header = ["user", "sessions"].into_iter().map(str::to_owned).chain(display.iter().cloned());
-    Sheet {
-        kind: "users",
+    OutputTable {
+        json_key: "users",
         header: header.collect(),
         rows: users.iter().map(row).collect(),
-        documents: users.iter().map(document).collect(),
+        json_rows: users.iter().map(document).collect(),
     }
 }
 
-fn columns(names: &[String], values: &[Option<String>]) -> Map<String, Value> {
+fn display_columns(names: &[String], values: &[Option<String>]) -> Map<String, Value> {
     names.iter().cloned().zip(values.iter().map(|value| json!(value))).collect()
 }

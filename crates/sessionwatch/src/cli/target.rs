@@ -7,10 +7,10 @@ use clap::Args;
 use credentials::Secret;
 use sessionwatch_app::{
     app::state_store,
-    config::{Address, Config, Target},
+    config::{Config, Target, TargetAddress},
     environment, preflight,
 };
-use sessionwatch_core::suggest::nearest;
+use sessionwatch_core::suggest::did_you_mean;
 
 use super::Failure;
 
@@ -46,8 +46,8 @@ impl TargetArgs {
     ///
     /// If the configuration or the address is faulty, or nothing names a target.
     pub(super) fn choose(&self) -> Result<(Config, Vec<Target>), Failure> {
-        let config = preflight::load(self.config.config.as_deref())?;
-        let mut targets = self.named(&config)?;
+        let config = preflight::load_config(self.config.config.as_deref())?;
+        let mut targets = self.resolve_targets(&config)?;
         for target in &mut targets {
             let seconds = |given: Option<u64>, otherwise| given.map_or(otherwise, Duration::from_secs);
             let limits = &mut target.limits;
@@ -78,7 +78,7 @@ impl TargetArgs {
     /// The same.
     pub(super) fn choose_located(&self) -> Result<(Config, Vec<Target>), Failure> {
         let (config, mut targets) = self.choose()?;
-        locate(&config, &mut targets);
+        locate_targets(&config, &mut targets);
         Ok((config, targets))
     }
 
@@ -89,18 +89,18 @@ impl TargetArgs {
     /// The same.
     pub(super) fn choose_one_located(&self) -> Result<(Config, Target), Failure> {
         let (config, mut target) = self.choose_one()?;
-        locate(&config, std::slice::from_mut(&mut target));
+        locate_targets(&config, std::slice::from_mut(&mut target));
         Ok((config, target))
     }
 
-    fn named(&self, config: &Config) -> Result<Vec<Target>, Failure> {
+    fn resolve_targets(&self, config: &Config) -> Result<Vec<Target>, Failure> {
         if let Some(url) = self.url.as_ref().map(Secret::expose) {
-            config.resolved(Some(url))?;
+            config.require_resolved(Some(url))?;
             if let Some(target) = config.targets.iter().find(|target| target.name == url) {
                 return Ok(vec![target.clone()]);
             }
-            let address = Address::parse(url).map_err(|error| {
-                let hint = nearest(url, config.targets.iter().map(|target| target.name.as_str()));
+            let address = TargetAddress::parse(url).map_err(|error| {
+                let hint = did_you_mean(url, config.targets.iter().map(|target| target.name.as_str()));
                 if hint.is_empty() {
                     error.into()
                 } else {
@@ -109,12 +109,12 @@ impl TargetArgs {
             })?;
             return Ok(vec![Target::ad_hoc(address)]);
         }
-        config.resolved(None)?;
+        config.require_resolved(None)?;
         if !config.targets.is_empty() {
             return Ok(config.targets.clone());
         }
-        match environment::variable("DATABASE_URL") {
-            Some(url) => Ok(vec![Target::ad_hoc(Address::parse(&url)?)]),
+        match environment::read_variable("DATABASE_URL") {
+            Some(url) => Ok(vec![Target::ad_hoc(TargetAddress::parse(&url)?)]),
             None => Err(Failure::Usage(
                 "no target: give an address, set DATABASE_URL, or name targets in sessionwatch.toml (`sessionwatch init` writes one)".into(),
             )),
@@ -123,8 +123,8 @@ impl TargetArgs {
 }
 
 /// Adds to configured targets where the store knows their sessions to be. A store that cannot be read is complained of.
-fn locate(config: &Config, targets: &mut [Target]) {
-    if let Err(error) = state_store::locate_targets(config, targets) {
-        super::complain(&format!("warning: {error}"), Some("see to the store that `serve.store` names"));
+fn locate_targets(config: &Config, targets: &mut [Target]) {
+    if let Err(error) = state_store::set_known_layouts(config, targets) {
+        super::print_error(&format!("warning: {error}"), Some("see to the store that `serve.store` names"));
     }
 }

@@ -6,26 +6,26 @@ use serde_json::json;
 use sessionwatch_app::{
     app::{
         Actor,
-        layouts::{self, KeptLayout, KnownLayout},
-        target_reads::TargetReads,
+        layouts::{self, KnownLayout, LayoutRecord},
+        target_reader::TargetReader,
     },
-    output::{Format, table::Sheet},
-    sanitize::printable,
+    output::{OutputFormat, table::OutputTable},
+    sanitize::sanitize_text,
 };
 use sessionwatch_clock as clock;
 
-use super::{Failure, actor::ActorArgs, opening::open_existing, target::TargetArgs};
+use super::{Failure, actor::ActorArgs, opening::open_existing_app, target::TargetArgs};
 
 /// List session tables, and confirm one that changed
 #[derive(Debug, clap::Subcommand)]
-pub(super) enum Args {
+pub(super) enum TargetsCommand {
     /// List the session table of each target
     List {
         #[command(flatten)]
         config: super::target::ConfigArgs,
         /// Output format
         #[arg(long, value_enum, default_value = "table")]
-        format: Format,
+        format: OutputFormat,
     },
     /// Confirm the session table that is recognized now
     Confirm {
@@ -36,34 +36,34 @@ pub(super) enum Args {
     },
 }
 
-pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: &TargetsCommand) -> Result<ExitCode, Failure> {
     let text = match args {
-        Args::List { config, format } => {
-            let app = open_existing(config)?;
+        TargetsCommand::List { config, format } => {
+            let app = open_existing_app(config)?;
             let known = super::block_on(async { Ok(layouts::list_layouts(&app).await?) })?;
-            sheet(&known).render(*format)
+            build_layout_table(&known).render(*format)
         }
-        Args::Confirm { target, actor } => confirm(target, &actor.actor())?,
+        TargetsCommand::Confirm { target, actor } => confirm_layout(target, &actor.actor())?,
     };
-    super::print(&text)?;
+    super::print_text(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn confirm(args: &TargetArgs, actor: &Actor) -> Result<String, Failure> {
+fn confirm_layout(args: &TargetArgs, actor: &Actor) -> Result<String, Failure> {
     let (config, target) = args.choose_one()?;
-    let app = open_existing(&args.config)?;
-    let reads = TargetReads::new(&config, &target);
-    let recognized = super::block_on(async { Ok(reads.recognize_layout().await?) })?;
-    let (name, layout) = (target.name.clone(), recognized.known.clone());
+    let app = open_existing_app(&args.config)?;
+    let reads = TargetReader::new(&config, &target);
+    let recognized = super::block_on(async { Ok(reads.detect_layout().await?) })?;
+    let (name, layout) = (target.name.clone(), recognized.known_layout.clone());
     let confirmed = layouts::confirm_layout(&app, actor, target, recognized);
     let before = super::block_on(async { Ok(confirmed.await?) })?;
     let was = before.map(|before| format!("; it was {before}")).unwrap_or_default();
-    Ok(printable(&format!("{name}: the session table is {layout}{was}")) + "\n")
+    Ok(sanitize_text(&format!("{name}: the session table is {layout}{was}")) + "\n")
 }
 
-fn sheet(kept: &[KeptLayout]) -> Sheet {
+fn build_layout_table(kept: &[LayoutRecord]) -> OutputTable {
     let header = ["target", "table", "token", "user", "expiry", "since", "confirmed by"];
-    let row = |kept: &KeptLayout| {
+    let row = |kept: &LayoutRecord| {
         let KnownLayout { table, token, user, expires } = kept.layout.clone();
         let by = kept.confirmed_by.clone().unwrap_or_default();
         vec![
@@ -72,20 +72,20 @@ fn sheet(kept: &[KeptLayout]) -> Sheet {
             token,
             user.unwrap_or_default(),
             expires,
-            clock::readable(kept.at),
+            clock::format_utc(kept.recognized_at),
             by,
         ]
     };
-    let document = |kept: &KeptLayout| {
+    let document = |kept: &LayoutRecord| {
         json!({
             "target": kept.target, "table": kept.layout.table, "token": kept.layout.token, "user": kept.layout.user,
-            "expires": kept.layout.expires, "since": clock::rfc3339(kept.at), "confirmed_by": kept.confirmed_by,
+            "expires": kept.layout.expires, "since": clock::format_rfc3339(kept.recognized_at), "confirmed_by": kept.confirmed_by,
         })
     };
-    Sheet {
-        kind: "targets",
+    OutputTable {
+        json_key: "targets",
         header: header.map(str::to_owned).to_vec(),
         rows: kept.iter().map(row).collect(),
-        documents: kept.iter().map(document).collect(),
+        json_rows: kept.iter().map(document).collect(),
     }
 }

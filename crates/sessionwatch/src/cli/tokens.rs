@@ -7,22 +7,22 @@ use sessionwatch_app::{
     api_types,
     app::{
         AppError,
-        accounts::Role,
+        accounts::AccountRole,
         error::StoreError,
         tokens::{
-            self, CreateTokenError, DEFAULT_DAYS, MAX_DAYS, NewToken, Scope, Token, TokenOwner,
-            is_valid_label,
+            self, ApiToken, CreateTokenError, DEFAULT_TOKEN_DAYS, MAX_TOKEN_DAYS, NewToken, TokenOwner,
+            TokenScope, is_valid_label,
         },
     },
-    output::{Format, table::Sheet},
+    output::{OutputFormat, table::OutputTable},
 };
 use sessionwatch_clock as clock;
 
-use super::{Failure, actor::ActorArgs, opening::open_existing, target::ConfigArgs};
+use super::{Failure, actor::ActorArgs, opening::open_existing_app, target::ConfigArgs};
 
 /// Say which programs may ask the dashboard
 #[derive(Debug, clap::Subcommand)]
-pub(super) enum Args {
+pub(super) enum TokensCommand {
     /// Make a token, which acts for an account; it is printed once
     Add {
         /// The account
@@ -34,7 +34,7 @@ pub(super) enum Args {
         #[arg(long, value_enum, value_delimiter = ',', default_value = "read")]
         scope: Vec<ScopeName>,
         /// For how many days it holds
-        #[arg(long, default_value_t = DEFAULT_DAYS, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_DAYS)))]
+        #[arg(long, default_value_t = DEFAULT_TOKEN_DAYS, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_TOKEN_DAYS)))]
         days: u32,
         #[command(flatten)]
         actor: ActorArgs,
@@ -47,7 +47,7 @@ pub(super) enum Args {
         config: ConfigArgs,
         /// How the list is written
         #[arg(long, value_enum, default_value = "table")]
-        format: Format,
+        format: OutputFormat,
     },
     /// Remove a token
     Remove {
@@ -60,19 +60,19 @@ pub(super) enum Args {
     },
 }
 
-pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: &TokensCommand) -> Result<ExitCode, Failure> {
     let text = match args {
-        Args::Add { account, label, scope, days, actor, config } => {
+        TokensCommand::Add { account, label, scope, days, actor, config } => {
             if !is_valid_label(label) {
                 return Err(Failure::Usage("a token has a name of up to 64 characters".into()));
             }
             let new = NewToken {
                 account: account.clone(),
                 label: label.clone(),
-                scopes: scope.iter().copied().map(Scope::from).collect(),
-                days: *days,
+                scopes: scope.iter().copied().map(TokenScope::from).collect(),
+                valid_days: *days,
             };
-            let app = open_existing(config)?;
+            let app = open_existing_app(config)?;
             let actor = actor.actor();
             let created = super::block_on(async { Ok(tokens::create_token(&app, &actor, new).await) })?;
             match created {
@@ -86,13 +86,13 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
                 Err(CreateTokenError::App(error)) => return Err(error.into()),
             }
         }
-        Args::List { config, format } => {
-            let app = open_existing(config)?;
+        TokensCommand::List { config, format } => {
+            let app = open_existing_app(config)?;
             let all = super::block_on(async { Ok(tokens::list_tokens(&app, None).await?) })?;
-            sheet(&all)?.render(*format)
+            build_token_table(&all)?.render(*format)
         }
-        Args::Remove { id, actor, config } => {
-            let app = open_existing(config)?;
+        TokensCommand::Remove { id, actor, config } => {
+            let app = open_existing_app(config)?;
             let actor = actor.actor();
             let deleted = super::block_on(async {
                 Ok(tokens::delete_token(&app, &actor, id.clone(), TokenOwner::Anybody).await)
@@ -106,39 +106,40 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             format!("{id} holds no longer\n")
         }
     };
-    super::print(&text)?;
+    super::print_text(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Says that an account may do less than a token for it should.
-fn beyond_role(account: &str, role: Role, scope: Scope) -> Failure {
+fn beyond_role(account: &str, role: AccountRole, scope: TokenScope) -> Failure {
     Failure::Usage(format!(
         "cannot add a token with the scope `{}`: it needs the role {}, and `{account}` has the role {}",
         scope.name(),
-        scope.role().name(),
+        scope.required_role().name(),
         role.name()
     ))
 }
 
-fn sheet(all: &[Token]) -> Result<Sheet, StoreError> {
-    let scopes = |token: &Token| token.scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(", ");
-    let row = |token: &Token| {
+fn build_token_table(all: &[ApiToken]) -> Result<OutputTable, StoreError> {
+    let scopes =
+        |token: &ApiToken| token.scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(", ");
+    let row = |token: &ApiToken| {
         vec![
             token.id.clone(),
             token.account.clone(),
             token.label.clone(),
             scopes(token),
-            token.seen_at.map(clock::readable).unwrap_or_default(),
-            clock::readable(token.expires_at),
+            token.last_used_at.map(clock::format_utc).unwrap_or_default(),
+            clock::format_utc(token.expires_at),
         ]
     };
-    Ok(Sheet {
-        kind: "tokens",
+    Ok(OutputTable {
+        json_key: "tokens",
         header: ["token", "account", "name", "for", "used last", "ends"].map(str::to_owned).to_vec(),
         rows: all.iter().map(row).collect(),
-        documents: all
+        json_rows: all
             .iter()
-            .map(|token| api_types::json(api_types::Token::of(token)))
+            .map(|token| api_types::to_json_value(api_types::TokenDto::from_record(token)))
             .collect::<Result<_, _>>()?,
     })
 }

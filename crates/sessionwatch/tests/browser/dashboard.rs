@@ -1,6 +1,6 @@
 //! The dashboard, as people use it: in a real browser, before a real database.
 
-use testkit::{ACCOUNT_PASSWORD, Login};
+use testkit::{ACCOUNT_PASSWORD, DashboardLogin};
 
 use crate::{
     driver::{Browser, DESK, Look},
@@ -16,12 +16,12 @@ const LEAK: &str = r#"UPDATE sessions SET "sessionToken" = (SELECT "sessionToken
 
 /// Logs in without a browser: the cookie.
 fn cookie(address: &str, name: &str) -> String {
-    Login::start(address, name).cookie
+    DashboardLogin::start(address, name).cookie
 }
 
 /// What forms of that log-in carry.
 fn form(address: &str, cookie: &str) -> String {
-    let page = testkit::http::get_with(address, "/alerts", &[("cookie", cookie)]).body;
+    let page = testkit::http::get_with_headers(address, "/alerts", &[("cookie", cookie)]).body;
     let (_, rest) = page.split_once("name=\"form\" value=\"").unwrap();
     rest[..64].to_owned()
 }
@@ -261,7 +261,9 @@ fn while_the_database_does_not_answer_pages_say_what_is_known() {
     let scene = Scene::new(&[("vera", "viewer")]);
     let address = scene.watch.address.clone();
     let cookie = cookie(&address, "vera");
-    let get = |path: &str| testkit::http::get_with(&address, path, &[("cookie", &cookie)]).parts();
+    let get = |path: &str| {
+        testkit::http::get_with_headers(&address, path, &[("cookie", &cookie)]).into_status_and_text()
+    };
     testkit::wait_until("the first look", || get("/").1.contains("Looked at"));
     scene.database.psql("ALTER TABLE sessions RENAME COLUMN expires TO gone").unwrap();
     let (status, page) = get("/targets/app/sessions");

@@ -217,8 +217,8 @@ impl Drop for Browser {
         let path = format!("/session/{}", self.page.session_id());
         let address = format!("127.0.0.1:{}", driver());
         if std::net::TcpStream::connect(&address).is_ok() {
-            let request = testkit::HttpRequest { method: "DELETE", path: &path, ..Default::default() };
-            let _ = testkit::http::send(&address, request);
+            let request = testkit::ClientRequest { method: "DELETE", path: &path, ..Default::default() };
+            let _ = testkit::http::send_request(&address, request);
         }
     }
 }

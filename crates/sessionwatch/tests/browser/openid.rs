@@ -57,8 +57,8 @@ fn scene() -> (Scene, Provider) {
         provider.issuer
     );
     std::fs::write(&file, format!("{text}{more}")).unwrap();
-    scene.watch.signal("HUP");
-    testkit::wait_until("the provider is known", || scene.watch.page("/login").contains("the company"));
+    scene.watch.send_signal("HUP");
+    testkit::wait_until("the provider is known", || scene.watch.get_body("/login").contains("the company"));
     (scene, provider)
 }
 
@@ -116,7 +116,8 @@ fn people_log_in_by_their_provider_with_the_role_that_it_says() {
 fn an_answer_that_was_not_asked_for_in_this_browser_logs_nobody_in() {
     let (scene, provider) = scene();
     let get = |path: &str, cookie: &str| {
-        testkit::http::get_with(&scene.watch.address, path, &[("cookie", cookie)]).parts()
+        testkit::http::get_with_headers(&scene.watch.address, path, &[("cookie", cookie)])
+            .into_status_and_text()
     };
     let (status, asked) = get("/openid/login", "");
     assert_eq!(status, 303, "{asked}");

@@ -2,12 +2,12 @@
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
-use testkit::{Daemon, Database};
+use testkit::{DaemonProcess, Database};
 
 pub(crate) struct Scene {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) database: Database<'static>,
-    pub(crate) watch: Daemon,
+    pub(crate) watch: DaemonProcess,
     /// The link for the first account; nothing where there is one.
     pub(crate) link: Option<String>,
 }
@@ -15,7 +15,7 @@ pub(crate) struct Scene {
 impl Scene {
     /// A watch of the guide's tables. Looks are a minute apart, so a story that needs one asks for it.
     pub(crate) fn new(accounts: &[(&str, &str)]) -> Self {
-        let (folder, database) = (tempfile::tempdir().unwrap(), testkit::healthy());
+        let (folder, database) = (tempfile::tempdir().unwrap(), testkit::healthy_database());
         let text = format!(
             "[[target]]\nname = \"app\"\nurl = \"{}\"\nact_url = \"{}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n[checks.slow-observation]\nenabled = false\n\
              [[logs]]\nname = \"lines\"\nkind = \"http\"\nsecret = \"a-token-for-lines\"\n",
@@ -24,10 +24,10 @@ impl Scene {
         );
         std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
         for (name, role) in accounts {
-            testkit::add_account(folder.path(), name, role);
+            testkit::create_account(folder.path(), name, role);
         }
-        let mut watch = Daemon::start(folder.path());
-        let link = watch.setup_path();
+        let mut watch = DaemonProcess::start(folder.path());
+        let link = watch.read_setup_path();
         Self { folder, database, watch, link }
     }
 

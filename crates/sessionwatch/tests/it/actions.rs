@@ -1,7 +1,7 @@
 //! What is found is put right, and what cannot be done is said. What every database has in common is told in `backends`.
 
 use serde_json::Value;
-use testkit::{Database, ProgramOutput, run_in};
+use testkit::{Database, ProgramOutput, run_program_in};
 
 use crate::backends::{
     remediation::{TABLE, apply, document, plan},
@@ -20,7 +20,7 @@ impl<'a> Place<'a> {
     pub(crate) fn new(database: &'a Database<'a>, port: usize) -> Self {
         let (watch, act) = (testkit::create_role(database, "watch"), testkit::create_role(database, "act"));
         let url = database.url("postgres");
-        let said = testkit::run(&["grants", &url, "--watch-role", &watch, "--act-role", &act]);
+        let said = testkit::run_program(&["grants", &url, "--watch-role", &watch, "--act-role", &act]);
         let grants: String = said
             .stdout
             .lines()
@@ -39,7 +39,7 @@ impl<'a> Place<'a> {
     }
 
     fn run(&self, arguments: &[&str]) -> ProgramOutput {
-        run_in(self.folder.path(), &[], arguments)
+        run_program_in(self.folder.path(), &[], arguments)
     }
 
     /// The plan of a command, as JSON.
@@ -68,12 +68,12 @@ fn planned(place: &Place<'_>, arguments: &[&str]) -> String {
 
 #[test]
 fn what_cannot_be_done_is_said_once_and_changes_nothing() {
-    let database = testkit::anomalous();
+    let database = testkit::anomalous_database();
     let place = Place::new(&database, 0);
     let before = database.psql(TABLE).unwrap();
     let says = |arguments: &[&str], code: i32, parts: &[&str]| {
         let said = place.run(arguments);
-        assert_eq!(said.code, code, "{arguments:?}: {} {}", said.stdout, said.stderr);
+        assert_eq!(said.exit_code, code, "{arguments:?}: {} {}", said.stdout, said.stderr);
         for part in parts {
             assert!(said.stderr.contains(part), "{arguments:?} does not say `{part}`: {}", said.stderr);
         }
@@ -99,7 +99,7 @@ fn what_cannot_be_done_is_said_once_and_changes_nothing() {
     database.psql(&format!("GRANT DELETE ON sessions TO {}", place.act)).unwrap();
     // The plan of one target is none of another.
     let text = std::fs::read_to_string(place.folder.path().join("sessionwatch.toml")).unwrap();
-    let [direct, pooled] = testkit::shared().ports().map(|port| format!(":{port}/"));
+    let [direct, pooled] = testkit::shared_server().ports().map(|port| format!(":{port}/"));
     let write = |text: &str| std::fs::write(place.folder.path().join("sessionwatch.toml"), text).unwrap();
     write(&text.replace(&direct, &pooled));
     says(&["revoke", "all", "--apply", &id, "--confirm", "app"], 2, &["another database of that name"]);
@@ -119,11 +119,11 @@ fn what_cannot_be_done_is_said_once_and_changes_nothing() {
 
 #[test]
 fn an_archive_opens_with_its_own_identity_only() {
-    let database = testkit::anomalous();
+    let database = testkit::anomalous_database();
     let place = Place::new(&database, 0);
     let says = |arguments: &[&str], code: i32, part: &str| {
         let said = place.run(arguments);
-        assert!(said.code == code && said.stderr.contains(part), "{arguments:?}: {}", said.stderr);
+        assert!(said.exit_code == code && said.stderr.contains(part), "{arguments:?}: {}", said.stderr);
     };
     let (applied, _) = place.apply(&["revoke", "user", "5"]);
     let archive = applied["plan"].as_str().unwrap();
@@ -139,7 +139,7 @@ fn an_archive_opens_with_its_own_identity_only() {
     says(&["archive", "restore", archive, "--apply", &back], 2, "cannot read an identity");
     let stranger = tempfile::tempdir().unwrap();
     let wrong = stranger.path().join("key");
-    sessionwatch_archive::Identity::create(&wrong).unwrap();
+    sessionwatch_archive::Identity::create_file(&wrong).unwrap();
     let wrong = wrong.display().to_string();
     says(
         &["archive", "restore", archive, "--apply", &back, "--identity", &wrong],
@@ -149,7 +149,7 @@ fn an_archive_opens_with_its_own_identity_only() {
     assert_eq!(place.count("\"userId\" = 5"), "0");
     let away = place.folder.path().join("away").display().to_string();
     let said = place.run(&["archive", "restore", archive, "--apply", &back, "--identity", &away]);
-    assert_eq!((said.code, place.count("\"userId\" = 5").as_str()), (0, "9"), "{}", said.stderr);
+    assert_eq!((said.exit_code, place.count("\"userId\" = 5").as_str()), (0, "9"), "{}", said.stderr);
     says(
         &["archive", "restore", archive, "--apply", &back, "--identity", &away],
         2,
@@ -192,7 +192,7 @@ fn sessions_are_ended_in_place_where_the_framework_does_so() {
 
 #[test]
 fn on_a_server_too_sessions_are_ended_in_place() {
-    let database = testkit::anomalous();
+    let database = testkit::anomalous_database();
     database.psql("ALTER TABLE sessions ADD COLUMN active boolean NOT NULL DEFAULT true").unwrap();
     let before = database.psql(TABLE).unwrap();
     for (port, revoke, ended) in [
@@ -219,7 +219,7 @@ fn on_a_server_too_sessions_are_ended_in_place() {
 
 #[test]
 fn the_doctor_says_what_the_acting_role_lacks() {
-    let database = testkit::anomalous();
+    let database = testkit::anomalous_database();
     let place = Place::new(&database, 0);
     let line = || {
         let said = place.run(&["doctor"]);
@@ -242,10 +242,10 @@ fn the_doctor_says_what_the_acting_role_lacks() {
 fn init_makes_the_identity_and_writes_its_recipient() {
     let folder = tempfile::tempdir().unwrap();
     file(&folder.path().join("app.db"), true);
-    let said = run_in(folder.path(), &[], &["init", "app.db"]);
-    assert!(said.code == 0 && said.stderr.contains("move it to a safe place"), "{}", said.stderr);
+    let said = run_program_in(folder.path(), &[], &["init", "app.db"]);
+    assert!(said.exit_code == 0 && said.stderr.contains("move it to a safe place"), "{}", said.stderr);
     let key = folder.path().join("sessionwatch-archive.key");
-    let recipient = sessionwatch_archive::Identity::read(&key).unwrap().recipient().to_string();
+    let recipient = sessionwatch_archive::Identity::read_file(&key).unwrap().recipient().to_string();
     let text = std::fs::read_to_string(folder.path().join("sessionwatch.toml")).unwrap();
     assert!(text.contains(&format!("archive_recipient = \"{recipient}\"\n")), "{text}");
     // With the identity moved away, rows are sealed to its recipient all the same.
@@ -253,28 +253,28 @@ fn init_makes_the_identity_and_writes_its_recipient() {
     let (applied, code) = apply(folder.path(), &["revoke", "user", "5"]);
     assert_eq!((code, &applied["done"]), (0, &9.into()), "{applied:#}");
     assert!(!key.exists());
-    let said = run_in(folder.path(), &[], &["archive", "list", "--format", "json"]);
+    let said = run_program_in(folder.path(), &[], &["archive", "list", "--format", "json"]);
     assert_eq!(document(&said)["archives"][0]["recipient"], recipient);
 }
 
 #[test]
 fn where_rows_are_not_enough_it_says_what_is() {
-    let database = testkit::healthy();
+    let database = testkit::healthy_database();
     let url = database.url("postgres");
     let folder = tempfile::tempdir().unwrap();
-    let run = |arguments: &[&str]| run_in(folder.path(), &[("DATABASE_URL", &url)], arguments);
+    let run = |arguments: &[&str]| run_program_in(folder.path(), &[("DATABASE_URL", &url)], arguments);
     // Log-ins that no table holds.
     database.psql("DELETE FROM sessions; INSERT INTO accounts VALUES ('a', 1)").unwrap();
     for command in [&["revoke", "all"][..], &["incident", "open", "--severity", "P0"]] {
         let said = run(command);
         assert!(
-            said.code == 0 && said.stdout.contains("a new AUTH_SECRET"),
+            said.exit_code == 0 && said.stdout.contains("a new AUTH_SECRET"),
             "{} {}",
             said.stdout,
             said.stderr
         );
     }
-    let better = testkit::shared().database(None).unwrap();
+    let better = testkit::shared_server().create_database(None).unwrap();
     better
         .psql(
             "CREATE TABLE \"user\" (id text PRIMARY KEY, name text, email text);
@@ -294,14 +294,14 @@ fn where_rows_are_not_enough_it_says_what_is() {
 
 #[test]
 fn rows_that_moved_or_are_held_need_no_more_rights_than_the_grants_give() {
-    let database = testkit::anomalous();
+    let database = testkit::anomalous_database();
     let place = Place::new(&database, 0);
     let id = planned(&place, &["cleanup", "expired"]);
     // Other versions of the same rows, which stand elsewhere; and a lock that an application holds.
     database.psql("UPDATE sessions SET expires = expires WHERE id LIKE 'x%'").unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let dsn = pg_link::Dsn::parse(&database.url("postgres")).unwrap();
-    let holder = runtime.block_on(pg_link::Connection::<pg_link::NoRows>::open(&dsn)).unwrap();
+    let holder = runtime.block_on(pg_link::PgConnection::<pg_link::NoRows>::open(&dsn)).unwrap();
     let hold = "BEGIN; SELECT 1 FROM sessions WHERE id = 'x100' FOR UPDATE";
     runtime.block_on(holder.client().batch_execute(hold)).unwrap();
     let said = place.run(&["cleanup", "expired", "--apply", &id, "--confirm", "app", "--format", "json"]);
@@ -336,10 +336,11 @@ fn no_trigger_of_a_file_takes_rows_that_no_plan_names() {
         configured(folder.path(), "");
         let before = query(&path, TABLE);
         let id = plan(folder.path(), &["revoke", "user", "5"])["id"].as_str().unwrap().to_owned();
-        let said = run_in(folder.path(), &[], &["revoke", "user", "5", "--apply", &id, "--confirm", "app"]);
+        let said =
+            run_program_in(folder.path(), &[], &["revoke", "user", "5", "--apply", &id, "--confirm", "app"]);
         let count = format!("SELECT {} - COUNT(*) FROM sessions", before.lines().count());
         assert_eq!(
-            (said.code, query(&path, &count)),
+            (said.exit_code, query(&path, &count)),
             (code, format!("{done}\n")),
             "{hook}: {} {}",
             said.stdout,
@@ -354,12 +355,12 @@ fn no_trigger_of_a_file_takes_rows_that_no_plan_names() {
 
 #[test]
 fn a_plan_is_applied_over_one_connection_to_read_and_one_to_write() {
-    let database = testkit::anomalous();
+    let database = testkit::anomalous_database();
     let place = Place::new(&database, 0);
     let id = planned(&place, &["cleanup", "expired", "--grace", "24h"]);
     let ask = |query: &str| -> u64 {
         let query = format!("{query} WHERE datname = '{}'", database.name());
-        testkit::shared().psql("postgres", &query).unwrap().trim().parse().unwrap()
+        testkit::shared_server().psql("postgres", &query).unwrap().trim().parse().unwrap()
     };
     let connections = || {
         // A connection is counted when it has ended.
@@ -370,6 +371,6 @@ fn a_plan_is_applied_over_one_connection_to_read_and_one_to_write() {
     };
     let before = connections();
     let said = place.run(&["cleanup", "expired", "--apply", &id, "--confirm", "app"]);
-    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert_eq!(said.exit_code, 0, "{}", said.stderr);
     assert_eq!(connections() - before, 2);
 }

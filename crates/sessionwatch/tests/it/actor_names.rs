@@ -8,7 +8,7 @@ use std::{
 
 use rusqlite::Connection;
 use serde_json::Value;
-use sessionwatch_store::{Place, Store, audit};
+use sessionwatch_store::{Store, StoreLocation, audit};
 use testkit::ProgramOutput;
 
 const STORE: &str = "sessionwatch-state.db";
@@ -26,7 +26,7 @@ fn folder() -> tempfile::TempDir {
         INSERT INTO users VALUES ('u1');
         INSERT INTO sessions VALUES ('s1', 'token-number-one', 'u1', '2100-01-01T00:00:00.000Z');";
     Connection::open(folder.path().join("app.db")).unwrap().execute_batch(tables).unwrap();
-    drop(Store::open(&Place::File(folder.path().join(STORE))).unwrap());
+    drop(Store::open(&StoreLocation::File(folder.path().join(STORE))).unwrap());
     let rows = "INSERT INTO alerts (target, check_id, state, looks, clear, since, told, stale, severity, summary, verdict, finding, updated_at)
           VALUES ('main', 'duplicate-tokens', 'firing', 1, 0, 5, NULL, 0, 'high', 's', 'failing', '{}', 9);
         INSERT INTO outbox (id, idempotency_key, channel, message, created_at, next_at, state) VALUES (1, 'k', 'hook', '{}', 1, 1, 'dead');
@@ -66,13 +66,13 @@ const RECORDED: [&[&str]; 12] = [
 fn all(folder: &Path, run: &dyn Fn(&[&str]) -> ProgramOutput) -> Vec<String> {
     for command in RECORDED {
         let said = run(command);
-        assert_eq!(said.code, 0, "{command:?}: {}{}", said.stdout, said.stderr);
+        assert_eq!(said.exit_code, 0, "{command:?}: {}{}", said.stdout, said.stderr);
         let told =
             said.stderr.contains("note: USER is not set: what this command does is recorded as done by `");
         assert!(told, "{command:?}: {}", said.stderr);
     }
-    let store = Store::find(&Place::File(folder.join(STORE))).unwrap().unwrap();
-    let entries = store.read(|db| audit::page(db, None, 1_000)).unwrap();
+    let store = Store::open_existing(&StoreLocation::File(folder.join(STORE))).unwrap().unwrap();
+    let entries = store.read(|db| audit::list_audit_entries_before(db, None, 1_000)).unwrap();
     let mut names: Vec<String> = entries.into_iter().map(|entry| entry.actor).collect();
     names.sort();
     names.dedup();
@@ -84,21 +84,21 @@ fn without_a_variable_the_system_account_is_who_did_it() {
     let folder = folder();
     let account = String::from_utf8(Command::new("id").arg("-un").output().unwrap().stdout).unwrap();
     for unset in [&[][..], &[("USER", "")]] {
-        let said = testkit::run_in(folder.path(), unset, &["alerts", "list", "--all"]);
-        assert!(said.code == 0 && !said.stderr.contains("USER"), "{}", said.stderr);
+        let said = testkit::run_program_in(folder.path(), unset, &["alerts", "list", "--all"]);
+        assert!(said.exit_code == 0 && !said.stderr.contains("USER"), "{}", said.stderr);
     }
-    let names = all(folder.path(), &|command| testkit::run_in(folder.path(), &[], command));
+    let names = all(folder.path(), &|command| testkit::run_program_in(folder.path(), &[], command));
     assert_eq!(names, [account.trim()]);
     // What only reads does not say who reads.
-    let status = testkit::run_in(folder.path(), &[], &["incident", "status", "main"]);
-    assert!(status.code == 0 && status.stderr.is_empty(), "{}", status.stderr);
+    let status = testkit::run_program_in(folder.path(), &[], &["incident", "status", "main"]);
+    assert!(status.exit_code == 0 && status.stderr.is_empty(), "{}", status.stderr);
     // A name that is given is kept, by either option, and nothing is said.
     for option in ["--as", "--owner"] {
         let note = ["incident", "note", "seen", "main", option, "grace"];
-        let said = testkit::run_in(folder.path(), &[], &note);
-        assert!(said.code == 0 && said.stderr.is_empty(), "{}", said.stderr);
+        let said = testkit::run_program_in(folder.path(), &[], &note);
+        assert!(said.exit_code == 0 && said.stderr.is_empty(), "{}", said.stderr);
     }
-    let status = testkit::run_in(folder.path(), &[], &["incident", "status", "main"]).stdout;
+    let status = testkit::run_program_in(folder.path(), &[], &["incident", "status", "main"]).stdout;
     assert_eq!(status.matches("grace  note").count(), 2, "{status}");
 }
 

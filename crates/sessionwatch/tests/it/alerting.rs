@@ -1,7 +1,7 @@
 //! The watch: whom it tells, how often, and what it remembers.
 
 use serde_json::Value;
-use testkit::{Daemon, Database, Received, Sink};
+use testkit::{DaemonProcess, Database, HttpSink, ReceivedRequest};
 
 use crate::fastforward::{MINUTE, Watch, monday};
 
@@ -22,7 +22,7 @@ fn told(
     more: &str,
 ) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
-    let sink = Sink::start(&[]).unwrap();
+    let sink = HttpSink::start(&[]).unwrap();
     let text = configuration(&database.url("postgres"), &sink.url(), more);
     let mut watch = Watch::start(folder.path(), &text, monday());
     for minute in 1..minutes {
@@ -38,22 +38,22 @@ fn told(
 }
 
 /// The minute of each message, what it is about, and what it says.
-fn told_by(sink: &Sink) -> Vec<String> {
-    let line = |received: Received| {
+fn told_by(sink: &HttpSink) -> Vec<String> {
+    let line = |received: ReceivedRequest| {
         let message: Value = serde_json::from_str(&received.body).unwrap();
         let text = |key: &str| message[key].as_str().unwrap().to_owned();
-        let at = sessionwatch_clock::parsed(&text("at")).unwrap();
+        let at = sessionwatch_clock::parse_rfc3339(&text("at")).unwrap();
         let minute = at.duration_since(monday()).as_mins();
         (minute, format!("{minute} {} {}", text("check"), text("notice")))
     };
-    let mut lines: Vec<(i64, String)> = sink.received().into_iter().map(line).collect();
+    let mut lines: Vec<(i64, String)> = sink.received_requests().into_iter().map(line).collect();
     lines.sort();
     lines.into_iter().map(|(_, line)| line).collect()
 }
 
 #[test]
 fn each_incident_is_told_once_and_resolved_once_and_quiet_times_are_quiet() {
-    let database = testkit::healthy();
+    let database = testkit::healthy_database();
     let orphans = r#"INSERT INTO sessions SELECT 'o' || n, 'orphan-' || n, 900 + n, now() + interval '1 day' FROM generate_series(1, 11) AS n"#;
     let script = [
         (3, r#"UPDATE sessions SET "sessionToken" = 'same-token' WHERE id IN ('s1', 's2')"#),
@@ -88,7 +88,7 @@ fn each_incident_is_told_once_and_resolved_once_and_quiet_times_are_quiet() {
 
 #[test]
 fn routes_tell_only_whom_it_concerns() {
-    let database = testkit::anomalous();
+    let database = testkit::anomalous_database();
     let route = "[[route]]\nchannels = [\"hook\"]\nseverity = \"high\"\n";
     let often = "[alerts.critical]\nrepeat_after = \"3m\"\n";
     let told = told(&database, 5, &[], &[], &format!("{route}{often}"));
@@ -98,8 +98,8 @@ fn routes_tell_only_whom_it_concerns() {
     assert!(!told.iter().any(|line| line.contains("expired-backlog")), "{told:?}");
 }
 
-fn notices(received: &[Received]) -> Vec<String> {
-    let notice = |received: &Received| {
+fn notices(received: &[ReceivedRequest]) -> Vec<String> {
+    let notice = |received: &ReceivedRequest| {
         let message: Value = serde_json::from_str(&received.body).unwrap();
         format!("{} {}", message["check"].as_str().unwrap(), message["notice"].as_str().unwrap())
     };
@@ -108,23 +108,23 @@ fn notices(received: &[Received]) -> Vec<String> {
 
 #[test]
 fn serve_tells_a_channel_serves_metrics_and_remembers_over_a_kill() {
-    let database = testkit::anomalous();
+    let database = testkit::anomalous_database();
     // Busy once: the message comes again, with the same key.
-    let sink = Sink::start(&["503 Service Unavailable\r\nRetry-After: 1"]).unwrap();
+    let sink = HttpSink::start(&["503 Service Unavailable\r\nRetry-After: 1"]).unwrap();
     let folder = tempfile::tempdir().unwrap();
     // A name that no header can hold.
     let text = configuration(&database.urls("postgres")[1], &sink.url(), "").replace("\"app\"", "\"Büro 1\"");
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-    let mut running = Daemon::start(folder.path());
-    let received = sink.wait_for(2);
+    let mut running = DaemonProcess::start(folder.path());
+    let received = sink.wait_for_requests(2);
     assert_eq!(notices(&received), ["duplicate-tokens firing"; 2]);
-    let header = |received: &Received, name: &str| {
+    let header = |received: &ReceivedRequest, name: &str| {
         received.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.clone()).unwrap()
     };
     assert_eq!(header(&received[0], "webhook-id"), header(&received[1], "webhook-id"));
     assert!(header(&received[1], "webhook-signature").starts_with("v1,"));
     assert!(!received[0].body.contains("token-c4ca4238"), "no more than a prefix: {}", received[0].body);
-    let metrics = running.page("/metrics");
+    let metrics = running.get_body("/metrics");
     for part in [
         "sessionwatch_target_up{target=\"Büro 1\"} 1\n",
         "sessionwatch_sessions{target=\"Büro 1\",kind=\"duplicate_tokens\"} 2\n",
@@ -136,40 +136,44 @@ fn serve_tells_a_channel_serves_metrics_and_remembers_over_a_kill() {
     assert!(running.get("/readyz").status == 200 && running.get("/healthz").status == 200);
     // A channel may have a message before the watch has noted it; killed in between, the next one would send it again.
     testkit::wait_until("the delivery is noted", || {
-        !running.page("/metrics").contains("sessionwatch_outbox_messages{")
+        !running.get_body("/metrics").contains("sessionwatch_outbox_messages{")
     });
     running.child.kill().unwrap();
     running.child.wait().unwrap();
     // The next one knows what was told, and that a look was taken less than a minute ago.
-    let again = Daemon::start(folder.path());
+    let again = DaemonProcess::start(folder.path());
     assert!(again.get("/readyz").status == 200);
-    let metrics = again.page("/metrics");
+    let metrics = again.get_body("/metrics");
     let firing =
         "sessionwatch_alert_firing{target=\"Büro 1\",check=\"duplicate-tokens\",severity=\"critical\"} 1\n";
     assert!(metrics.contains(firing) && !metrics.contains("sessionwatch_looks_total"), "{metrics}");
     assert_eq!(again.stop(), Some(0));
-    assert_eq!(sink.received().len(), 2);
+    assert_eq!(sink.received_requests().len(), 2);
 }
 
 #[test]
 fn people_look_after_alerts_silence_them_and_leave_a_record() {
-    let database = testkit::anomalous();
-    let sink = Sink::start(&[]).unwrap();
+    let database = testkit::anomalous_database();
+    let sink = HttpSink::start(&[]).unwrap();
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(
         folder.path().join("sessionwatch.toml"),
         configuration(&database.url("postgres"), &sink.url(), ""),
     )
     .unwrap();
-    let run = |arguments: &[&str]| testkit::run_in(folder.path(), &[("USER", "ada")], arguments);
+    let run = |arguments: &[&str]| testkit::run_program_in(folder.path(), &[("USER", "ada")], arguments);
     let early = run(&["alerts", "list"]);
-    assert!(early.code == 2 && early.stderr.contains("`sessionwatch serve` creates it"), "{}", early.stderr);
-    let running = Daemon::start(folder.path());
-    assert_eq!(notices(&sink.wait_for(1)), ["duplicate-tokens firing"]);
+    assert!(
+        early.exit_code == 2 && early.stderr.contains("`sessionwatch serve` creates it"),
+        "{}",
+        early.stderr
+    );
+    let running = DaemonProcess::start(folder.path());
+    assert_eq!(notices(&sink.wait_for_requests(1)), ["duplicate-tokens firing"]);
     let acknowledged = run(&["alerts", "ack", "app", "duplicate-tokens", "--note", "on it"]);
-    assert_eq!(acknowledged.code, 0, "{}", acknowledged.stderr);
+    assert_eq!(acknowledged.exit_code, 0, "{}", acknowledged.stderr);
     let nothing = run(&["alerts", "ack", "app", "sessions-per-user"]);
-    assert!(nothing.code == 2 && nothing.stderr.contains("alerts list"), "{}", nothing.stderr);
+    assert!(nothing.exit_code == 2 && nothing.stderr.contains("alerts list"), "{}", nothing.stderr);
     let listed = run(&["alerts", "list", "--format", "json"]);
     let listed: Value = serde_json::from_str(&listed.stdout).unwrap();
     let alert = &listed["alerts"][0];
@@ -179,34 +183,34 @@ fn people_look_after_alerts_silence_them_and_leave_a_record() {
     );
     assert_eq!(
         run(&["alerts", "silence", "--check", "orphaned-sessions", "--minutes", "60", "--note", "clean-up"])
-            .code,
+            .exit_code,
         0
     );
     assert!(run(&["alerts", "silences"]).stdout.contains("orphaned-sessions"));
     let nobody = run(&["alerts", "silence", "--check", "orphaned-session", "--minutes", "60", "--note", "x"]);
-    assert!(nobody.code == 2 && nobody.stderr.contains("did you mean"), "{}", nobody.stderr);
+    assert!(nobody.exit_code == 2 && nobody.stderr.contains("did you mean"), "{}", nobody.stderr);
     let shown = run(&["alerts", "show", "app", "duplicate-tokens"]).stdout;
     assert!(shown.contains("ada looks after it: on it") && shown.contains("what to do:"), "{shown}");
     let resolved = run(&["alerts", "resolve", "app", "duplicate-tokens", "--note", "restored"]);
-    assert_eq!(resolved.code, 0, "{}", resolved.stderr);
-    assert_eq!(notices(&sink.wait_for(2))[1], "duplicate-tokens resolved");
+    assert_eq!(resolved.exit_code, 0, "{}", resolved.stderr);
+    assert_eq!(notices(&sink.wait_for_requests(2))[1], "duplicate-tokens resolved");
     let history = run(&["alerts", "history", "--alerts-only", "--text", "RESOLVED BY ada"]).stdout;
     assert!(history.contains("resolved by ada: restored"), "{history}");
-    assert_eq!(run(&["alerts", "history", "--from", "yesterday"]).code, 2);
+    assert_eq!(run(&["alerts", "history", "--from", "yesterday"]).exit_code, 2);
     assert_eq!(running.stop(), Some(0));
-    assert_eq!(run(&["alerts", "unsilence", "1"]).code, 0);
-    assert_eq!(run(&["alerts", "unsilence", "1"]).code, 2);
+    assert_eq!(run(&["alerts", "unsilence", "1"]).exit_code, 0);
+    assert_eq!(run(&["alerts", "unsilence", "1"]).exit_code, 2);
     let verified = run(&["audit", "verify"]);
-    assert!(verified.code == 0 && verified.stdout.contains("whole"), "{}", verified.stdout);
+    assert!(verified.exit_code == 0 && verified.stdout.contains("whole"), "{}", verified.stdout);
     let store = rusqlite::Connection::open(folder.path().join("sessionwatch-state.db")).unwrap();
     let head: String =
         store.query_row("SELECT hash FROM audit ORDER BY id DESC LIMIT 1", [], |row| row.get(0)).unwrap();
-    assert_eq!(run(&["audit", "verify", "--head", &head]).code, 0);
+    assert_eq!(run(&["audit", "verify", "--head", &head]).exit_code, 0);
     store.execute("DELETE FROM audit WHERE hash = ?1", [&head]).unwrap();
     let cut = run(&["audit", "verify", "--head", &head]);
-    assert!(cut.code == 1 && cut.stdout.contains("cut off"), "{}", cut.stdout);
+    assert!(cut.exit_code == 1 && cut.stdout.contains("cut off"), "{}", cut.stdout);
     store.execute("UPDATE audit SET actor = 'eve' WHERE id = 1", []).unwrap();
-    assert_eq!(run(&["audit", "verify"]).code, 1);
+    assert_eq!(run(&["audit", "verify"]).exit_code, 1);
 }
 
 #[test]
@@ -240,26 +244,26 @@ fn a_watch_that_cannot_work_says_why() {
         ),
     ] {
         std::fs::write(folder.path().join("sessionwatch.toml"), &text).unwrap();
-        let said = testkit::run_in(folder.path(), &[], &["serve"]);
-        assert_eq!(said.code, code, "{text}: {}", said.stderr);
+        let said = testkit::run_program_in(folder.path(), &[], &["serve"]);
+        assert_eq!(said.exit_code, code, "{text}: {}", said.stderr);
         assert!(said.stderr.contains(part) && !said.stderr.contains("hunter2"), "{}", said.stderr);
     }
 }
 
 #[test]
 fn a_channel_can_be_tried() {
-    let sink = Sink::start(&["200 OK", "403 Forbidden"]).unwrap();
+    let sink = HttpSink::start(&["200 OK", "403 Forbidden"]).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let slack = configuration("postgres://u@127.0.0.1:1/d", &sink.url(), "").replace("webhook\"", "slack\"");
     std::fs::write(folder.path().join("sessionwatch.toml"), slack).unwrap();
-    let run = |channel: &str| testkit::run_in(folder.path(), &[], &["notify", "test", channel]);
-    assert_eq!(run("hook").code, 0);
-    let body: Value = serde_json::from_str(&sink.wait_for(1)[0].body).unwrap();
+    let run = |channel: &str| testkit::run_program_in(folder.path(), &[], &["notify", "test", channel]);
+    assert_eq!(run("hook").exit_code, 0);
+    let body: Value = serde_json::from_str(&sink.wait_for_requests(1)[0].body).unwrap();
     assert!(body["text"].as_str().unwrap().starts_with("*Test: test (low) on test*"), "{body}");
     let refused = run("hook");
-    assert!(refused.code == 3 && refused.stderr.contains("answered 403"), "{}", refused.stderr);
+    assert!(refused.exit_code == 3 && refused.stderr.contains("answered 403"), "{}", refused.stderr);
     let unknown = run("hok");
-    assert!(unknown.code == 2 && unknown.stderr.contains("did you mean `hook`?"), "{}", unknown.stderr);
-    let compares = testkit::run_in(folder.path(), &[], &["check", "--only", "token-rebound"]);
-    assert!(compares.code == 2 && compares.stderr.contains("serve"), "{}", compares.stderr);
+    assert!(unknown.exit_code == 2 && unknown.stderr.contains("did you mean `hook`?"), "{}", unknown.stderr);
+    let compares = testkit::run_program_in(folder.path(), &[], &["check", "--only", "token-rebound"]);
+    assert!(compares.exit_code == 2 && compares.stderr.contains("serve"), "{}", compares.stderr);
 }

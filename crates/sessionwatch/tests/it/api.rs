@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use testkit::{ACCOUNT_PASSWORD, Daemon, Database, HttpRequest, HttpResponse};
+use testkit::{ACCOUNT_PASSWORD, ClientRequest, ClientResponse, DaemonProcess, Database};
 
 mod paging;
 
@@ -16,7 +16,7 @@ const LEAK: &str = r#"UPDATE sessions SET "sessionToken" = (SELECT "sessionToken
 pub(crate) struct Scene {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) database: Database<'static>,
-    pub(crate) watch: Daemon,
+    pub(crate) watch: DaemonProcess,
 }
 
 /// A program, by its token.
@@ -28,7 +28,7 @@ pub(crate) struct Program<'a> {
 /// What a program was answered.
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    pub(crate) answer: HttpResponse,
+    pub(crate) answer: ClientResponse,
     pub(crate) body: Value,
 }
 
@@ -44,7 +44,7 @@ impl Scene {
 
     /// The same, with more about the target and besides.
     fn of(target: &str, more: &str) -> Self {
-        let (folder, database) = (tempfile::tempdir().unwrap(), testkit::healthy());
+        let (folder, database) = (tempfile::tempdir().unwrap(), testkit::healthy_database());
         database.psql(LEAK).unwrap();
         let url = database.url("postgres");
         let text = format!(
@@ -52,9 +52,9 @@ impl Scene {
              [checks.slow-observation]\nenabled = false\n{more}"
         );
         std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-        testkit::add_account(folder.path(), "ada", "admin");
-        testkit::add_account(folder.path(), "vera", "viewer");
-        let watch = testkit::Daemon::start(folder.path());
+        testkit::create_account(folder.path(), "ada", "admin");
+        testkit::create_account(folder.path(), "vera", "viewer");
+        let watch = testkit::DaemonProcess::start(folder.path());
         Self { folder, database, watch }
     }
 
@@ -66,8 +66,8 @@ impl Scene {
 /// A new token.
 pub(crate) fn token(folder: &Path, account: &str, scopes: &str) -> String {
     let arguments = ["tokens", "add", account, "--label", "bot", "--scope", scopes];
-    let said = testkit::run_in(folder, &[], &arguments);
-    assert_eq!(said.code, 0, "{}", said.stderr);
+    let said = testkit::run_program_in(folder, &[], &arguments);
+    assert_eq!(said.exit_code, 0, "{}", said.stderr);
     said.stdout.trim().to_owned()
 }
 
@@ -87,8 +87,8 @@ impl Program<'_> {
         all.extend(headers);
         let text = body.map(Value::to_string).unwrap_or_default();
         let path = format!("/api/v1{path}");
-        let request = HttpRequest { method, path: &path, headers: &all, body: text.as_bytes() };
-        let answer = testkit::http::send(self.address, request);
+        let request = ClientRequest { method, path: &path, headers: &all, body: text.as_bytes() };
+        let answer = testkit::http::send_request(self.address, request);
         Answer { status: answer.status, body: serde_json::from_str(&answer.body).unwrap_or_default(), answer }
     }
 
@@ -183,9 +183,9 @@ fn a_token_gives_what_it_is_for_as_long_as_it_and_its_account_hold() {
     let (all, reads) =
         (scene.program("ada", "read,alerts,actions,incidents,account,admin"), scene.program("ada", "read"));
     // A token from a time when its account could do more.
-    testkit::add_account(scene.folder.path(), "vera", "admin");
+    testkit::create_account(scene.folder.path(), "vera", "admin");
     let more = scene.program("vera", "read,alerts,admin");
-    testkit::add_account(scene.folder.path(), "vera", "viewer");
+    testkit::create_account(scene.folder.path(), "vera", "viewer");
     let (more, nobody) = (more, Program { token: "swt_0".into(), ..scene.program("ada", "read") });
     assert_eq!(reads.get("/me").body["account"], "ada");
     let quiet = json!({ "minutes": 5, "note": "tests" });
@@ -198,7 +198,7 @@ fn a_token_gives_what_it_is_for_as_long_as_it_and_its_account_hold() {
     assert!(nobody.get("/me").header("www-authenticate").starts_with("Bearer"));
     // A log-in of a person is not a token, and a token not a log-in.
     let headers = [("authorization", &*format!("Bearer {}", all.token))];
-    assert_eq!(testkit::http::get_with(&scene.watch.address, "/alerts", &headers).status, 303);
+    assert_eq!(testkit::http::get_with_headers(&scene.watch.address, "/alerts", &headers).status, 303);
 
     // A token makes another one that may do no more than itself, and not for longer.
     let made = all.post("/tokens", &json!({ "label": "child", "scopes": ["read", "account"], "days": 366 }));
@@ -265,7 +265,7 @@ fn what_is_sent_twice_with_a_key_is_done_once_and_what_is_known_is_not_sent_agai
 #[test]
 fn what_reaches_far_needs_a_second_person_where_that_is_configured() {
     let scene = Scene::with("[actions]\nsecond_person = true\n");
-    testkit::add_account(scene.folder.path(), "rob", "responder");
+    testkit::create_account(scene.folder.path(), "rob", "responder");
     let (ada, rob) = (scene.program("ada", "read,actions"), scene.program("rob", "read,actions"));
     let far = ada.post("/targets/app/plans", &json!({ "kind": "all" })).body;
     let path = format!("/plans/{}", far["id"].as_str().unwrap());
@@ -279,8 +279,8 @@ fn what_reaches_far_needs_a_second_person_where_that_is_configured() {
     // The command line keeps to it too.
     let id = far["id"].as_str().unwrap();
     let arguments = ["revoke", "all", "app", "--apply", id, "--confirm", "app"];
-    let said = testkit::run_in(scene.folder.path(), &[("USER", "rob")], &arguments);
-    assert!(said.code == 2 && said.stderr.contains("somebody else has to agree"), "{}", said.stderr);
+    let said = testkit::run_program_in(scene.folder.path(), &[("USER", "rob")], &arguments);
+    assert!(said.exit_code == 2 && said.stderr.contains("somebody else has to agree"), "{}", said.stderr);
     assert_eq!(apply(&ada).status, 202);
     testkit::wait_until("it is carried out", || ada.get(&path).body["state"] == "done");
     rob.post(&format!("{path}/approve"), &json!({})).is_problem(409, "has been carried out already");

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use testkit::Certificates;
+use testkit::TestCertificates;
 
 use crate::fastforward::{Apart, MINUTE, monday, program};
 
@@ -126,7 +126,7 @@ fn started(folder: &Path, more: &str) -> Apart {
     let text = format!(
         "[[target]]\nname = \"app\"\nurl = \"{}\"\n[checks.slow-observation]\nenabled = false\n\
          [serve]\nlisten = \"127.0.0.1:0\"\n{more}",
-        testkit::healthy().url("postgres")
+        testkit::healthy_database().url("postgres")
     );
     std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();
     let mut limited = Command::new("sh");
@@ -157,8 +157,8 @@ fn runs_succeed(watch: &mut Apart, metrics: impl Fn() -> String) {
 fn runs_go_on_while_handshakes_of_tls_are_held_open() {
     sessionwatch_app::daemon::raise_open_files_limit();
     let folder = tempfile::tempdir().unwrap();
-    let certificates = Certificates::make(folder.path()).unwrap();
-    let (certificate, key) = (certificates.server(), certificates.server_key());
+    let certificates = TestCertificates::generate(folder.path()).unwrap();
+    let (certificate, key) = (certificates.server_certificate(), certificates.server_key());
     let (certificate, key) = (certificate.display(), key.display());
     let more = format!("tls_certificate = \"{certificate}\"\ntls_key = \"{key}\"\n");
     let mut watch = started(folder.path(), &more);

@@ -11,9 +11,9 @@ pub(crate) mod sqlite;
 
 use sessionwatch_core::decoder::Decoder;
 use sessionwatch_targets::{
-    address::Address,
-    mapping::{InstantColumn, Mapping, Revoke, TableName, UsersMapping},
-    sql::{Dialect, RowAddressing, schema::Schema},
+    address::TargetAddress,
+    mapping::{Mapping, RevokeMethod, TableName, TimestampColumn, UsersMapping},
+    sql::{Dialect, RowAddressing, schema::DatabaseSchema},
 };
 
 use self::remediation::Site;
@@ -60,8 +60,8 @@ pub(crate) trait TestDatabase {
     fn urls(&self) -> Vec<String>;
 
     /// The same, as addresses.
-    fn addresses(&self) -> Vec<Address> {
-        self.urls().iter().map(|url| Address::parse(url).unwrap()).collect()
+    fn addresses(&self) -> Vec<TargetAddress> {
+        self.urls().iter().map(|url| TargetAddress::parse(url).unwrap()).collect()
     }
 
     /// Runs statements.
@@ -72,17 +72,17 @@ pub(crate) trait TestDatabase {
 }
 
 /// Sessions in a table `s` whose ends are seconds, and their users in a table `u`.
-fn mapping(schema: &Schema, display: &[&str]) -> Mapping {
+fn mapping(schema: &DatabaseSchema, display: &[&str]) -> Mapping {
     let named = schema.dialect.has_schemas().then(|| "public".to_owned());
     let name = |name: &str| TableName { schema: named.clone(), name: name.into() };
     Mapping {
-        revoke: Revoke::Delete,
+        revoke: RevokeMethod::Delete,
         profile: "custom".into(),
         sessions: name("s"),
         id: Some("id".into()),
         token: "t".into(),
         user: Some("u".into()),
-        expires: InstantColumn { column: "e".into(), decoder: Decoder::EpochSeconds },
+        expires: TimestampColumn { column: "e".into(), decoder: Decoder::EpochSeconds },
         created: None,
         ip: None,
         agent: None,

@@ -1,7 +1,7 @@
 //! Databases and logs that people have reported, each with the right answer.
 
 use std::path::Path;
-use testkit::{ProgramOutput, run_in};
+use testkit::{ProgramOutput, run_program_in};
 
 use serde_json::Value;
 
@@ -75,8 +75,8 @@ impl Tried<'_> {
             Value::Bool(expected) if *expected != is_recognized => {
                 return self.wrong.push(format!("recognized: {is_recognized}: {}", self.check.stderr));
             }
-            Value::String(_) if self.check.code != 3 && self.check.code != 1 => {
-                self.wrong.push(format!("not refused: {}", self.check.code));
+            Value::String(_) if self.check.exit_code != 3 && self.check.exit_code != 1 => {
+                self.wrong.push(format!("not refused: {}", self.check.exit_code));
             }
             _ => {}
         }
@@ -141,9 +141,9 @@ fn harm(case: &Value, tried: &Tried<'_>) -> Vec<String> {
 fn try_case(case: &Value) -> (Vec<String>, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
     let file = case["file"].as_str().unwrap();
-    let run = |arguments: &[&str]| run_in(folder.path(), &[], arguments);
+    let run = |arguments: &[&str]| run_program_in(folder.path(), &[], arguments);
     let (mut wrong, mut harmful) = (vec![], vec![]);
-    let database = (case["db"] == "postgres").then(testkit::empty);
+    let database = (case["db"] == "postgres").then(testkit::empty_database);
     let url = match (&database, case["db"].as_str()) {
         (Some(database), _) => {
             database.psql(&statements(file)).unwrap_or_else(|error| panic!("{file}: {error}"));

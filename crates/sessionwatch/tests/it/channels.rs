@@ -3,15 +3,15 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
-use sessionwatch_app::{config::Config, notify::Message};
+use sessionwatch_app::{config::Config, notify::NotificationMessage};
 use sessionwatch_clock as clock;
 use sessionwatch_core::duration::SECOND;
 use sessionwatch_store::{
     Store,
-    outbox::{self, Letter},
+    outbox::{self, NewOutboxMessage},
 };
 use sha2::Sha256;
-use testkit::{Alertmanager, Database, MailOptions, MailSink, Received, Sink};
+use testkit::{AlertmanagerServer, Database, HttpSink, MailOptions, MailSink, ReceivedRequest};
 
 use crate::fastforward::{Apart, MINUTE, Watch, monday};
 
@@ -47,16 +47,16 @@ pub(crate) fn leak(database: &Database<'_>, leaked: bool) {
 }
 
 /// The body of a request.
-pub(crate) fn body(received: &Received) -> Value {
+pub(crate) fn body(received: &ReceivedRequest) -> Value {
     serde_json::from_str(&received.body).unwrap()
 }
 
-pub(crate) fn header<'a>(received: &'a Received, name: &str) -> Option<&'a str> {
+pub(crate) fn header<'a>(received: &'a ReceivedRequest, name: &str) -> Option<&'a str> {
     received.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
 }
 
 /// Whether a webhook's request is signed as the specification has it.
-fn is_signed(received: &Received) -> bool {
+fn is_signed(received: &ReceivedRequest) -> bool {
     let part = |name| header(received, name).unwrap();
     let signed = format!("{}.{}.{}", part("webhook-id"), part("webhook-timestamp"), received.body);
     let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.1.as_bytes()).unwrap();
@@ -65,7 +65,7 @@ fn is_signed(received: &Received) -> bool {
 }
 
 /// The channels of every kind but e-mail: the kind, where its sink is, and more keys.
-pub(crate) fn kinds(sinks: &[Sink]) -> Vec<String> {
+pub(crate) fn kinds(sinks: &[HttpSink]) -> Vec<String> {
     let keys = [
         ("webhook", "/hook/webhook-path", format!("secret = \"{}\"", SECRET.0)),
         ("slack", "/services/T0/B0/slack-path", String::new()),
@@ -83,7 +83,7 @@ pub(crate) fn kinds(sinks: &[Sink]) -> Vec<String> {
 }
 
 /// What each kind but e-mail was sent of an alert, shortened to its essentials.
-fn essentials(kind: usize, received: &Received) -> Value {
+fn essentials(kind: usize, received: &ReceivedRequest) -> Value {
     let sent = body(received);
     let start = |text: &Value| text.as_str().unwrap().lines().next().unwrap().to_owned();
     let said = match kind {
@@ -114,8 +114,8 @@ fn expected() -> [Value; 8] {
         json!(["pagerduty-key", action, "sessionwatch/app/duplicate-tokens", severity])
     };
     let labels = json!({ "alertname": "duplicate-tokens", "service": "sessionwatch", "severity": "critical", "target": "app" });
-    let [first, second, stands] =
-        [MINUTE, 2 * MINUTE, MINUTE + 30 * 1_440 * MINUTE].map(|after| clock::rfc3339(monday() + after));
+    let [first, second, stands] = [MINUTE, 2 * MINUTE, MINUTE + 30 * 1_440 * MINUTE]
+        .map(|after| clock::format_rfc3339(monday() + after));
     let both = |path: &str, told: [Value; 2]| Value::from(told.map(|told| json!([path, told])).to_vec());
     [
         both(
@@ -146,8 +146,8 @@ fn expected() -> [Value; 8] {
 
 #[test]
 fn every_kind_is_told_that_an_alert_fires_and_is_resolved() {
-    let database = testkit::healthy();
-    let sinks: Vec<Sink> = (0..8).map(|_| Sink::start(&[]).unwrap()).collect();
+    let database = testkit::healthy_database();
+    let sinks: Vec<HttpSink> = (0..8).map(|_| HttpSink::start(&[]).unwrap()).collect();
     let mails = MailSink::start(MailOptions::default()).unwrap();
     let to = "from = \"watch@example.org\"\nto = [\"ops@example.org\"]";
     let mail = channel("mail", "email", &format!("smtp://localhost:{}", mails.port()), to);
@@ -162,7 +162,7 @@ fn every_kind_is_told_that_an_alert_fires_and_is_resolved() {
     leak(&database, false);
     watch.to(monday() + 2 * MINUTE);
     watch.delivered();
-    let all: Vec<Vec<Received>> = sinks.iter().map(|sink| sink.wait_for(2)).collect();
+    let all: Vec<Vec<ReceivedRequest>> = sinks.iter().map(|sink| sink.wait_for_requests(2)).collect();
     let told: Vec<Value> = all
         .iter()
         .enumerate()
@@ -174,7 +174,7 @@ fn every_kind_is_told_that_an_alert_fires_and_is_resolved() {
     }
     assert!(all[0].iter().all(is_signed));
     assert_ne!(header(&all[0][0], "webhook-id"), header(&all[0][1], "webhook-id"));
-    let mails = mails.wait_for(2);
+    let mails = mails.wait_for_mails(2);
     assert!(mails[0].data.contains(&format!("Subject: {FIRES}\r\n")) && mails[1].data.contains(OVER));
     let longer = database.psql(r#"SELECT DISTINCT left("sessionToken", 9) FROM sessions"#).unwrap();
     let everything: Vec<String> = all
@@ -190,10 +190,10 @@ fn every_kind_is_told_that_an_alert_fires_and_is_resolved() {
 
 #[test]
 fn alertmanager_groups_two_targets_and_knows_when_they_are_well_again() {
-    let database = testkit::healthy();
+    let database = testkit::healthy_database();
     leak(&database, true);
-    let sink = Sink::start(&[]).unwrap();
-    let alertmanager = Alertmanager::start(&sink.url()).unwrap();
+    let sink = HttpSink::start(&[]).unwrap();
+    let alertmanager = AlertmanagerServer::start(&sink.url()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let route = "[[route]]\nchannels = [\"prometheus\"]\nchecks = [\"duplicate-tokens\"]\n";
     let text = [
@@ -206,7 +206,7 @@ fn alertmanager_groups_two_targets_and_knows_when_they_are_well_again() {
     let mut watch = Watch::start(folder.path(), &configuration(&text), begin);
     let grouped = |status: &str| {
         (1..10).find_map(|count| {
-            let received = sink.wait_for(count);
+            let received = sink.wait_for_requests(count);
             received
                 .iter()
                 .map(body)
@@ -217,7 +217,7 @@ fn alertmanager_groups_two_targets_and_knows_when_they_are_well_again() {
     assert_eq!(firing["groupLabels"], json!({ "alertname": "duplicate-tokens" }));
     let (_, address) =
         alertmanager.url().split_once("://").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
-    let listed = testkit::http::get(&address, "/api/v2/alerts").json();
+    let listed = testkit::http::get(&address, "/api/v2/alerts").parse_json();
     let mut targets: Vec<&str> =
         listed.as_array().unwrap().iter().map(|alert| alert["labels"]["target"].as_str().unwrap()).collect();
     targets.sort_unstable();
@@ -233,8 +233,8 @@ fn alertmanager_groups_two_targets_and_knows_when_they_are_well_again() {
 
 #[test]
 fn what_fires_on_many_targets_at_once_is_one_message_for_people_and_one_each_for_programs() {
-    let database = testkit::healthy();
-    let (people, programs) = (Sink::start(&[]).unwrap(), Sink::start(&[]).unwrap());
+    let database = testkit::healthy_database();
+    let (people, programs) = (HttpSink::start(&[]).unwrap(), HttpSink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let route = "[[route]]\nchannels = [\"people\", \"programs\"]\nchecks = [\"orphaned-sessions\"]\n";
     let names = ["a", "b", "c", "d", "e", "f"];
@@ -249,14 +249,14 @@ fn what_fires_on_many_targets_at_once_is_one_message_for_people_and_one_each_for
     // They fire at the second look, and people are told ten seconds later.
     watch.all_to(monday() + 20 * MINUTE);
     watch.all_to(monday() + 30 * MINUTE);
-    let each = programs.wait_for(6);
+    let each = programs.wait_for_requests(6);
     watch.set(monday() + 30 * MINUTE + 10 * SECOND);
     watch.delivered();
     let mut told: Vec<String> =
         each.iter().map(|told| body(told)["target"].as_str().unwrap().to_owned()).collect();
     told.sort();
     assert_eq!(told, names);
-    let once = people.received();
+    let once = people.received_requests();
     assert_eq!(once.len(), 1);
     let text = body(&once[0])["text"].as_str().unwrap().to_owned();
     assert!(text.starts_with("*Failing: orphaned-sessions (high) on 6 targets*\n"), "{text}");
@@ -266,15 +266,15 @@ fn what_fires_on_many_targets_at_once_is_one_message_for_people_and_one_each_for
 
 #[test]
 fn ten_thousand_findings_at_once_are_a_few_short_messages() {
-    let database = testkit::healthy();
-    let sink = Sink::start(&[]).unwrap();
+    let database = testkit::healthy_database();
+    let sink = HttpSink::start(&[]).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("sessionwatch.toml");
     let text = configuration(&[target("app", &database), channel("people", "slack", &sink.url(), "")]);
     let text = text.replace("[serve]", "[serve]\nstore = \"state.db\"");
     std::fs::write(&file, text).unwrap();
     let store = Store::open(&Config::load(Some(&file)).unwrap().serve.store).unwrap();
-    let written = |number: u32| Message {
+    let written = |number: u32| NotificationMessage {
         schema: 1,
         key: format!("k{number}"),
         notice: "firing".into(),
@@ -283,30 +283,30 @@ fn ten_thousand_findings_at_once_are_a_few_short_messages() {
         severity: "high".into(),
         summary: "many sessions whose user does not exist".repeat(5),
         since: None,
-        at: clock::rfc3339(monday()),
+        at: clock::format_rfc3339(monday()),
         finding: Some(json!({ "action": "clean up", "evidence": "e".repeat(1_000) })),
         again: false,
         text: None,
     };
-    let put = |db: sessionwatch_store::db::Db<'_>| {
+    let put = |db: sessionwatch_store::transaction::Tx<'_>| {
         for message in (0..10_000).map(written) {
             let text = serde_json::to_string(&message).unwrap();
-            let letter = Letter {
-                key: &message.key,
+            let letter = NewOutboxMessage {
+                idempotency_key: &message.key,
                 channel: "people",
                 recipient: None,
                 subject: &message.target,
                 message: &text,
-                at: monday(),
+                due_at: monday(),
             };
-            outbox::put(db, letter, monday())?;
+            outbox::enqueue_message(db, letter, monday())?;
         }
         Ok(())
     };
     store.write(put).unwrap();
     let mut watch = Apart::start(folder.path(), monday());
     // One by one, they would not arrive while this waits.
-    let received = sink.wait_for(10);
+    let received = sink.wait_for_requests(10);
     assert_eq!(received.len(), 10);
     let told: Vec<String> =
         received.iter().map(|told| body(told)["text"].as_str().unwrap().to_owned()).collect();

@@ -6,7 +6,7 @@ mod watched;
 use std::time::Duration;
 
 use serde_json::Value;
-use testkit::{Fault, Proxy, outcome};
+use testkit::{FaultProxy, NetworkFault, find_check_result};
 
 /// Makes a check fail on the healthy table; some need a configuration.
 fn tripping(id: &str) -> (&'static str, &'static str) {
@@ -31,20 +31,20 @@ fn tripping(id: &str) -> (&'static str, &'static str) {
 
 /// Whether one look at the table of the guide is enough for a check; the others are tried by the watch.
 fn is_told_by_one_look(check: &sessionwatch_app::checks::Check) -> bool {
-    !check.compares && check.id != "rapid-creation"
+    !check.needs_previous_run && check.id != "rapid-creation"
 }
 
 #[test]
 fn each_check_passes_in_order_and_fails_for_its_own_reason() {
-    let healthy = testkit::healthy();
+    let healthy = testkit::healthy_database();
     let folder = tempfile::tempdir().unwrap();
     for check in sessionwatch_app::checks::TABLE_CHECKS.into_iter().filter(is_told_by_one_look) {
-        let database = testkit::shared().database(Some(&healthy)).unwrap();
+        let database = testkit::shared_server().create_database(Some(&healthy)).unwrap();
         let (sql, configuration) = tripping(check.id);
         let file = folder.path().join(format!("{}.toml", check.id));
         std::fs::write(&file, configuration).unwrap();
         for (url, engine) in database.urls("postgres").iter().zip(["scan", "pushdown"]) {
-            let passing = testkit::check(url, &["--engine", engine, "--only", check.id]);
+            let passing = testkit::run_check(url, &["--engine", engine, "--only", check.id]);
             assert_eq!(passing["verdict"], "healthy", "{}: {passing:#}", check.id);
         }
         database.psql(sql).unwrap();
@@ -54,8 +54,8 @@ fn each_check_passes_in_order_and_fails_for_its_own_reason() {
             if !configuration.is_empty() {
                 arguments.extend(["--config", &path]);
             }
-            let report = testkit::check(url, &arguments);
-            let found = outcome(&report, check.id);
+            let report = testkit::run_check(url, &arguments);
+            let found = find_check_result(&report, check.id);
             assert_eq!(found["verdict"], "failing", "{} by {engine}: {found:#}", check.id);
             assert_eq!(found["severity"], check.severity.name());
             let shown = !found["evidence"].as_array().unwrap().is_empty();
@@ -77,19 +77,19 @@ INSERT INTO session SELECT 's' || n, 'token-' || md5(n::text), 'u' || CASE WHEN 
 
 #[test]
 fn rapid_creation_is_judged_only_where_creation_is_known() {
-    let (silent, stored) = (testkit::healthy(), testkit::empty());
+    let (silent, stored) = (testkit::healthy_database(), testkit::empty_database());
     // Somebody who holds many sessions need not have created them just now.
     silent
         .psql(r#"UPDATE sessions SET "userId" = 1 WHERE id IN ('s1', 's2', 's3', 's4', 's5', 's6')"#)
         .unwrap();
     stored.psql(CREATED).unwrap();
     for engine in ["scan", "pushdown"] {
-        let report = testkit::check(&silent.url("postgres"), &["--engine", engine]);
-        let found = outcome(&report, "rapid-creation");
+        let report = testkit::run_check(&silent.url("postgres"), &["--engine", engine]);
+        let found = find_check_result(&report, "rapid-creation");
         assert_eq!((&found["verdict"], &found["decides"]), (&"unknown".into(), &false.into()), "{found:#}");
         assert_eq!(report["verdict"], "healthy", "{report:#}");
-        let report = testkit::check(&stored.url("postgres"), &["--engine", engine]);
-        let found = outcome(&report, "rapid-creation");
+        let report = testkit::run_check(&stored.url("postgres"), &["--engine", engine]);
+        let found = find_check_result(&report, "rapid-creation");
         assert_eq!((&found["verdict"], &found["value"]), (&"failing".into(), &12.0.into()), "{found:#}");
         assert_eq!(report["verdict"], "failing");
     }
@@ -98,7 +98,7 @@ fn rapid_creation_is_judged_only_where_creation_is_known() {
 #[test]
 fn a_healthy_application_of_any_size_passes_at_once() {
     for users in [50, 800, 20_000] {
-        let database = testkit::empty();
+        let database = testkit::empty_database();
         let more = format!(
             "DELETE FROM session; DELETE FROM \"user\";
              INSERT INTO \"user\" SELECT 'u' || n, 'Person ' || n, n || '@example.org' FROM generate_series(1, {users}) AS n;
@@ -108,7 +108,7 @@ fn a_healthy_application_of_any_size_passes_at_once() {
         database.psql(&format!("{CREATED}{more}")).unwrap();
         for url in database.urls("postgres") {
             for engine in ["scan", "pushdown"] {
-                let report = testkit::check(&url, &["--engine", engine]);
+                let report = testkit::run_check(&url, &["--engine", engine]);
                 assert_eq!(report["verdict"], "healthy", "{users}: {report:#}");
             }
         }
@@ -117,19 +117,27 @@ fn a_healthy_application_of_any_size_passes_at_once() {
 
 #[test]
 fn a_healthy_table_is_healthy_from_far_away() {
-    let database = testkit::healthy();
+    let database = testkit::healthy_database();
     // Each answer takes 40 ms, so that a look takes longer than any budget for so few rows.
-    let far = Proxy::start(testkit::shared().ports()[0], Fault::Delay(Duration::from_millis(40))).unwrap();
-    let url = database.url_at("postgres", far.port());
+    let far = FaultProxy::start(
+        testkit::shared_server().ports()[0],
+        NetworkFault::Delay(Duration::from_millis(40)),
+    )
+    .unwrap();
+    let url = database.url_at_port("postgres", far.port());
     for engine in ["scan", "pushdown"] {
-        let said = testkit::run(&["check", &url, "--engine", engine]);
-        assert!(said.code == 0 && said.stdout.ends_with("Verdict: healthy\n"), "{engine}: {}", said.stdout);
+        let said = testkit::run_program(&["check", &url, "--engine", engine]);
+        assert!(
+            said.exit_code == 0 && said.stdout.ends_with("Verdict: healthy\n"),
+            "{engine}: {}",
+            said.stdout
+        );
     }
 }
 
 #[test]
 fn thresholds_severities_and_switches_of_the_configuration_hold() {
-    let database = testkit::anomalous();
+    let database = testkit::anomalous_database();
     let folder = tempfile::tempdir().unwrap();
     let text = format!(
         "[[target]]\nname = \"one\"\nurl = \"{}\"\n[[target]]\nname = \"two\"\nurl = \"${{TWO}}\"\nengine = \"pushdown\"\n\
@@ -138,24 +146,24 @@ fn thresholds_severities_and_switches_of_the_configuration_hold() {
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     let two = database.urls("postgres")[1].clone();
-    let said = testkit::run_in(folder.path(), &[("TWO", &two)], &["check", "--format", "json"]);
-    assert_eq!(said.code, 1, "{}", said.stderr);
+    let said = testkit::run_program_in(folder.path(), &[("TWO", &two)], &["check", "--format", "json"]);
+    assert_eq!(said.exit_code, 1, "{}", said.stderr);
     let reports: Value = serde_json::from_str(&said.stdout).unwrap();
     for (report, (name, engine)) in
         reports.as_array().unwrap().iter().zip([("one", "scan"), ("two", "pushdown")])
     {
         assert_eq!((&report["target"], &report["engine"]), (&name.into(), &engine.into()));
-        assert_eq!(outcome(report, "orphaned-sessions")["verdict"], "healthy");
-        assert_eq!(outcome(report, "expired-backlog")["severity"], "critical");
+        assert_eq!(find_check_result(report, "orphaned-sessions")["verdict"], "healthy");
+        assert_eq!(find_check_result(report, "expired-backlog")["severity"], "critical");
         assert!(report["checks"].as_array().unwrap().iter().all(|check| check["id"] != "rapid-creation"));
     }
     // One target that cannot be reached hides nothing of the other.
-    let said = testkit::run_in(
+    let said = testkit::run_program_in(
         folder.path(),
         &[("TWO", "postgres://u@127.0.0.1:1/d")],
         &["check", "--format", "ndjson", "--only", "orphaned-sessions"],
     );
-    assert_eq!(said.code, 3);
+    assert_eq!(said.exit_code, 3);
     let verdicts: Vec<Value> = said
         .stdout
         .lines()
@@ -176,19 +184,19 @@ fn custom(url: &str, checks: &[(&str, &str)]) -> (i32, Value) {
     for (id, _) in checks {
         arguments.extend(["--only", id]);
     }
-    let said = testkit::run_in(folder.path(), &[], &arguments);
+    let said = testkit::run_program_in(folder.path(), &[], &arguments);
     let report =
         serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{} {}", said.stdout, said.stderr));
-    (said.code, report)
+    (said.exit_code, report)
 }
 
 #[test]
 fn checks_of_ones_own_give_a_number_and_nothing_else() {
-    let database = testkit::anomalous();
+    let database = testkit::anomalous_database();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("app.db").display().to_string();
-    let made = testkit::run(&["demo", "--once", "--path", &file]);
-    assert_eq!(made.code, 0, "{}", made.stderr);
+    let made = testkit::run_program(&["demo", "--once", "--path", &file]);
+    assert_eq!(made.exit_code, 0, "{}", made.stderr);
     let mut urls = database.urls("postgres").to_vec();
     urls.push(file);
     for url in &urls {
@@ -211,10 +219,10 @@ fn checks_of_ones_own_give_a_number_and_nothing_else() {
         for (id, verdict) in
             [("rows", "failing"), ("capped", "healthy"), ("first", "healthy"), ("commented", "healthy")]
         {
-            assert_eq!(outcome(&report, id)["verdict"], verdict, "{url} {id}: {report:#}");
+            assert_eq!(find_check_result(&report, id)["verdict"], verdict, "{url} {id}: {report:#}");
         }
         assert_eq!(
-            (&outcome(&report, "rows")["value"], &outcome(&report, "rows")["severity"]),
+            (&find_check_result(&report, "rows")["value"], &find_check_result(&report, "rows")["severity"]),
             (&7.0.into(), &"low".into())
         );
     }
@@ -222,7 +230,7 @@ fn checks_of_ones_own_give_a_number_and_nothing_else() {
 
 #[test]
 fn a_check_of_ones_own_can_do_no_harm() {
-    let database = testkit::healthy();
+    let database = testkit::healthy_database();
     let hostile = [
         ("two", r#"sql = "SELECT 1) AS q; COMMIT; DELETE FROM sessions; SELECT * FROM (SELECT 1""#),
         ("writes", r#"sql = "WITH gone AS (DELETE FROM sessions RETURNING 1) SELECT * FROM gone""#),
@@ -234,13 +242,13 @@ fn a_check_of_ones_own_can_do_no_harm() {
         let (code, report) = custom(&url, &hostile);
         assert_eq!(code, 3);
         for (id, _) in hostile {
-            let found = outcome(&report, id);
+            let found = find_check_result(&report, id);
             assert_eq!(found["verdict"], "unknown", "{found:#}");
         }
         assert!(!report.to_string().contains("token-"), "{report:#}");
         // What failed kept nothing else from being known.
         let (_, mixed) = custom(&url, &[hostile[2], ("fine", "sql = \"SELECT 1\"")]);
-        assert_eq!(outcome(&mixed, "fine")["verdict"], "failing");
+        assert_eq!(find_check_result(&mixed, "fine")["verdict"], "failing");
     }
     assert_eq!(database.psql("SELECT COUNT(*) FROM sessions").unwrap().trim(), "90");
 }

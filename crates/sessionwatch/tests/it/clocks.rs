@@ -16,21 +16,21 @@ use jiff::SignedDuration;
 use serde_json::Value;
 use sessionwatch_app::{
     config::Config,
-    daemon::{Command, Daemon, DaemonState},
+    daemon::{Daemon, DaemonCommand, DaemonState},
     demo,
-    logs::judge::{self, View},
-    schedule::Timetable,
+    logs::evaluate::{self, EvalInput},
+    schedule::RunScheduler,
 };
 use sessionwatch_clock as clock;
 use sessionwatch_clock::Clock;
 use sessionwatch_core::{
-    alert::State,
+    alert::AlertState,
     duration::{DAY, HOUR, SECOND},
-    instant::Instant,
     severity::Severity,
+    timestamp::UtcTimestamp,
 };
-use sessionwatch_store::{Store, alerts, confirmed_time, db::Db, outbox};
-use testkit::Sink;
+use sessionwatch_store::{Store, alerts, confirmed_time, outbox, transaction::Tx};
+use testkit::HttpSink;
 use tokio::sync::mpsc;
 
 use crate::fastforward::{self, Apart, MINUTE, Watch, monday};
@@ -38,7 +38,7 @@ use crate::fastforward::{self, Apart, MINUTE, Watch, monday};
 /// A daemon on a machine whose clock is off, and goes on.
 struct Skewed {
     shared: Arc<DaemonState>,
-    commands: mpsc::UnboundedSender<Command>,
+    commands: mpsc::UnboundedSender<DaemonCommand>,
     daemon: JoinHandle<bool>,
     _ticking: Sender<()>,
 }
@@ -48,7 +48,7 @@ impl Skewed {
     fn start(folder: &Path, text: &str, ahead: SignedDuration) -> Self {
         let config = Config::parse(&folder.join("sessionwatch.toml"), text).unwrap();
         let now = move || clock::now() + ahead;
-        let (clock, hand) = Clock::set(now());
+        let (clock, hand) = Clock::manual(now());
         let (ticking, stopped) = channel::<()>();
         std::thread::spawn(move || {
             while stopped.recv_timeout(Duration::from_millis(50)) == Err(RecvTimeoutError::Timeout) {
@@ -62,7 +62,7 @@ impl Skewed {
             runtime.block_on(async {
                 let daemon = Daemon::start(config, clock).await.unwrap();
                 started.send(Arc::clone(daemon.state())).unwrap();
-                let dashboard = sessionwatch_web::router(&daemon.state().app);
+                let dashboard = sessionwatch_web::build_router(&daemon.state().app);
                 daemon.serve(dashboard, received).await.unwrap()
             })
         });
@@ -71,22 +71,27 @@ impl Skewed {
 
     /// Messages that could not be delivered yet.
     fn tried(&self) -> usize {
-        let due = self.shared.app.store.read(|db| outbox::due(db, "hook", Instant::MAX, 10)).unwrap();
+        let due = self
+            .shared
+            .app
+            .store
+            .read(|db| outbox::list_due_messages(db, "hook", UtcTimestamp::MAX, 10))
+            .unwrap();
         due.iter().filter(|due| due.attempts > 0).count()
     }
 
     fn stop(self) {
-        self.commands.send(Command::Stop).unwrap();
+        self.commands.send(DaemonCommand::Stop).unwrap();
         assert!(self.daemon.join().unwrap());
     }
 }
 
-fn told(sink: &Sink) -> Vec<String> {
-    let line = |received: &testkit::Received| {
+fn told(sink: &HttpSink) -> Vec<String> {
+    let line = |received: &testkit::ReceivedRequest| {
         let message: Value = serde_json::from_str(&received.body).unwrap();
         format!("{} {}", message["check"].as_str().unwrap(), message["notice"].as_str().unwrap())
     };
-    sink.received().iter().map(line).collect()
+    sink.received_requests().iter().map(line).collect()
 }
 
 /// A target in that folder, and a log, of each line of which a channel is told that is at that port.
@@ -107,7 +112,7 @@ fn told_of_lines(folder: &Path, name: &str, store: &str, port: u16) -> String {
 /// The configuration of a healthy application in that folder, and of the daemon of that name on that store.
 fn application(folder: &Path, name: &str, store: &str) -> String {
     if !folder.join("app.db").exists() {
-        demo::create_healthy(&folder.join("app.db"), clock::now()).unwrap();
+        demo::create_healthy_database(&folder.join("app.db"), clock::now()).unwrap();
     }
     format!(
         "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n[serve]\nstore = \"{store}\"\nlisten = \"127.0.0.1:0\"\nname = \"{name}\"\n"
@@ -117,14 +122,14 @@ fn application(folder: &Path, name: &str, store: &str) -> String {
 /// One daemon cannot deliver and ends, another goes on, by clocks that are ahead by so much.
 fn hand_over(store: &str, first: SignedDuration, second: SignedDuration) {
     let folder = tempfile::tempdir().unwrap();
-    let port = Sink::start(&[]).unwrap().port();
+    let port = HttpSink::start(&[]).unwrap().port();
     let mut log = std::fs::File::create(folder.path().join("app.log")).unwrap();
     let text = |name: &str| told_of_lines(folder.path(), name, store, port);
     let first = Skewed::start(folder.path(), &text("one"), first);
     let is_followed = || {
         let source =
             first.shared.app.store.read(|db| sessionwatch_app::logs::find_source(db, "web")).unwrap();
-        source.is_some_and(|source| source.place.is_some())
+        source.is_some_and(|source| source.position.is_some())
     };
     testkit::wait_until("the log is followed", is_followed);
     for number in 0..3 {
@@ -133,8 +138,8 @@ fn hand_over(store: &str, first: SignedDuration, second: SignedDuration) {
     testkit::wait_until("three messages fail", || first.tried() == 3);
     first.stop();
     let second = Skewed::start(folder.path(), &text("two"), second);
-    let sink = Sink::start_at(port, &[]).unwrap();
-    testkit::wait_until("the messages arrive", || sink.received().len() >= 3);
+    let sink = HttpSink::start_at_port(port, &[]).unwrap();
+    testkit::wait_until("the messages arrive", || sink.received_requests().len() >= 3);
     writeln!(log, "2026 EVT e3;").unwrap();
     testkit::wait_until("a later message arrives", || told(&sink).contains(&"e3 firing".to_owned()));
     let mut told = told(&sink);
@@ -146,7 +151,7 @@ fn hand_over(store: &str, first: SignedDuration, second: SignedDuration) {
 #[test]
 fn a_daemon_whose_clock_is_an_hour_off_tells_in_time_what_it_takes_over() {
     for ahead in [-HOUR, HOUR] {
-        hand_over(&testkit::empty().url("postgres"), SignedDuration::ZERO, ahead);
+        hand_over(&testkit::empty_database().url("postgres"), SignedDuration::ZERO, ahead);
     }
 }
 
@@ -157,12 +162,14 @@ fn what_a_clock_that_was_ahead_wrote_is_told_when_it_is_put_right_while_nobody_r
 
 #[test]
 fn daemons_and_commands_go_by_the_clock_of_the_server_that_their_store_is_on() {
-    let (store, folder) = (testkit::empty(), tempfile::tempdir().unwrap());
+    let (store, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
     let text = application(folder.path(), "one", &store.url("postgres"));
     let ahead = Skewed::start(folder.path(), &text, 5 * DAY);
     let apart = || ahead.shared.app.clock.now().duration_since(ahead.shared.app.store.now().unwrap()).abs();
     testkit::wait_until("the clock is the server's", || apart() < 2 * SECOND);
-    assert!(ahead.shared.app.clock.machine().now().duration_since(ahead.shared.app.clock.now()) > 4 * DAY);
+    assert!(
+        ahead.shared.app.clock.machine_clock().now().duration_since(ahead.shared.app.clock.now()) > 4 * DAY
+    );
     ahead.stop();
 }
 
@@ -172,15 +179,15 @@ fn a_target_is_looked_at_as_often_in_the_night_when_the_clocks_go_back_as_in_any
     let text = "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\ncron = \"0,30 2 * * *\"\n[serve]\ntimezone = \"Europe/Berlin\"\n";
     let config = Config::parse(&folder.path().join("sessionwatch.toml"), text).unwrap();
     let looks = |evening: &str| {
-        let evening = clock::parsed(evening).unwrap();
-        let plan = config.plan(&config.targets[0]);
-        let mut table = Timetable::new("app", plan, Some(evening), evening);
+        let evening = clock::parse_rfc3339(evening).unwrap();
+        let plan = config.check_schedules(&config.targets[0]);
+        let mut table = RunScheduler::new("app", plan, Some(evening), evening);
         let (mut now, mut looks) = (evening, vec![]);
         while now < evening + 12 * HOUR {
-            now = table.next(now);
-            let due = table.due(now).unwrap();
-            table.looked(&due, now, SignedDuration::ZERO, true);
-            looks.push((now.duration_since(evening).as_mins(), due.deep));
+            now = table.next_run_at(now);
+            let due = table.due_run(now).unwrap();
+            table.record_run(&due, now, SignedDuration::ZERO, true);
+            looks.push((now.duration_since(evening).as_mins(), due.ignore_constraints));
         }
         looks.pop();
         looks
@@ -194,9 +201,10 @@ fn a_target_is_looked_at_as_often_in_the_night_when_the_clocks_go_back_as_in_any
 const AGING: [&str; 6] = ["archived", "censuses", "events", "log_entries", "outbox", "signals"];
 
 /// Puts one of each into the store that was made at that instant.
-fn put_aging(db: Db<'_>, at: Instant) -> Result<(), sessionwatch_store::StoreError> {
-    let content = sessionwatch_core::row_ref::encode(&[sessionwatch_core::row_ref::RowRef::default()]);
-    db.run(
+fn put_aging(db: Tx<'_>, at: UtcTimestamp) -> Result<(), sessionwatch_store::StoreError> {
+    let content =
+        sessionwatch_core::row_ref::encode_row_refs(&[sessionwatch_core::row_ref::RowRef::default()]);
+    db.execute(
         "INSERT INTO archived (id, plan, target, state, at, purge_at, recipient, content, fates, sealed)
          VALUES (1, 'p', 'app', 'kept', $3, $4, 'age1', $1, $2, $1)",
         &[content.as_slice().into(), [1].as_slice().into(), at.into(), (at + 7 * DAY).into()],
@@ -208,10 +216,10 @@ fn put_aging(db: Db<'_>, at: Instant) -> Result<(), sessionwatch_store::StoreErr
          VALUES (1000, 'web', 'app', 'own', 'high', $1, 0, 1, 't', 'exact', '{}')",
         "INSERT INTO log_entries (source, entry, at) VALUES ('web', 'e', $1)",
     ];
-    rows.iter().try_for_each(|row| db.run(row, &[at.into()]).map(drop))
+    rows.iter().try_for_each(|row| db.execute(row, &[at.into()]).map(drop))
 }
 
-fn counts(store: &Store, before: Instant) -> Vec<u64> {
+fn counts(store: &Store, before: UtcTimestamp) -> Vec<u64> {
     let count = |table: &&str| {
         let column = match *table {
             "signals" => "seen_at",
@@ -219,7 +227,7 @@ fn counts(store: &Store, before: Instant) -> Vec<u64> {
             _ => "at",
         };
         let query = format!("SELECT COUNT(*) FROM {table} WHERE {column} <= $1");
-        store.read(|db| db.row(&query, &[before.into()])).unwrap().unwrap().count(0).unwrap()
+        store.read(|db| db.query_row(&query, &[before.into()])).unwrap().unwrap().read_u64(0).unwrap()
     };
     AGING.iter().map(count).collect()
 }
@@ -255,16 +263,21 @@ fn nothing_is_removed_for_its_age_by_a_clock_that_jumped_until_that_is_confirmed
 
 #[test]
 fn an_alert_keeps_its_instant_when_the_clock_goes_back_for_a_minute() {
-    let (database, folder) = (testkit::anomalous(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::anomalous_database(), tempfile::tempdir().unwrap());
     let text = format!(
         "[[target]]\nname = \"app\"\nurl = \"{}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n",
         database.url("postgres")
     );
     let mut watch = Watch::start(folder.path(), &text, monday());
     let alert = |watch: &Watch| {
-        let kept =
-            watch.shared.app.store.read(|db| alerts::get(db, "app", "duplicate-tokens")).unwrap().unwrap();
-        assert!(matches!(kept.alert.state, State::Firing { since, .. } if since == monday()));
+        let kept = watch
+            .shared
+            .app
+            .store
+            .read(|db| alerts::find_alert(db, "app", "duplicate-tokens"))
+            .unwrap()
+            .unwrap();
+        assert!(matches!(kept.alert.state, AlertState::Firing { since, .. } if since == monday()));
         kept.alert
     };
     let fired = alert(&watch);
@@ -284,10 +297,10 @@ fn a_login_of_a_clock_that_was_ahead_does_not_outlast_its_time() {
     let folder = tempfile::tempdir().unwrap();
     let text = application(folder.path(), "one", "state.db");
     std::fs::write(folder.path().join("sessionwatch.toml"), &text).unwrap();
-    testkit::add_account(folder.path(), "ada", "viewer");
+    testkit::create_account(folder.path(), "ada", "viewer");
     let watch = Watch::start(folder.path(), &text, clock::now());
-    let log_in = || testkit::Login::start(&watch.address, "ada");
-    let is_logged_in = |login: &testkit::Login| login.get(&watch.address, "/settings").status == 200;
+    let log_in = || testkit::DashboardLogin::start(&watch.address, "ada");
+    let is_logged_in = |login: &testkit::DashboardLogin| login.get(&watch.address, "/settings").status == 200;
     let before = log_in();
     watch.shared.app.clock.adjust(500 * DAY);
     let ahead = log_in();
@@ -312,7 +325,7 @@ fn lines(daemon: &mut Apart) -> Receiver<String> {
 
 #[test]
 fn clocks_that_differ_and_jumps_are_logged_once() {
-    let (database, folder) = (testkit::healthy(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::healthy_database(), tempfile::tempdir().unwrap());
     let text = format!(
         "[[target]]\nname = \"app\"\nurl = \"{}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n",
         database.url("postgres")
@@ -365,14 +378,15 @@ fn the_archive_is_purged_by_a_clock_that_is_confirmed_or_trusted() {
     let now = clock::now();
     std::fs::write(folder.path().join("sessionwatch.toml"), application(folder.path(), "one", "state.db"))
         .unwrap();
-    let store = Store::open(&sessionwatch_store::Place::File(folder.path().join("state.db"))).unwrap();
+    let store =
+        Store::open(&sessionwatch_store::StoreLocation::File(folder.path().join("state.db"))).unwrap();
     store.write(|db| put_aging(db, now - 8 * DAY)).unwrap();
-    store.write(|db| confirmed_time::put(db, now - 2 * DAY)).unwrap();
+    store.write(|db| confirmed_time::upsert_confirmed_time(db, now - 2 * DAY)).unwrap();
     let purge = |more: &[&str]| {
-        testkit::run_in(folder.path(), &[("USER", "ada")], &[&["archive", "purge"], more].concat())
+        testkit::run_program_in(folder.path(), &[("USER", "ada")], &[&["archive", "purge"], more].concat())
     };
     let kept = purge(&[]);
-    assert_eq!((kept.code, kept.stdout.as_str()), (0, "0 rows were removed for good.\n"));
+    assert_eq!((kept.exit_code, kept.stdout.as_str()), (0, "0 rows were removed for good.\n"));
     assert!(kept.stderr.contains("1 row is past the retention by this machine's clock"), "{}", kept.stderr);
     assert!(kept.stderr.contains("--trust-clock"), "{}", kept.stderr);
     assert_eq!(purge(&["--trust-clock"]).stdout, "1 row was removed for good.\n");
@@ -386,15 +400,15 @@ fn a_critical_line_stays_confirmed_when_the_clock_goes_back() {
     let text =
         "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n[[logs]]\nname = \"web\"\nfile = \"web.log\"\n";
     let config = Config::parse(&folder.path().join("sessionwatch.toml"), text).unwrap();
-    let store = Store::in_memory().unwrap();
+    let store = Store::open_in_memory().unwrap();
     let seen = "INSERT INTO signals (id, source, target, kind, severity, seen_at, byte_from, byte_to, text, fit, joined)
                 VALUES (1, 'web', 'app', 'user-mismatch', 'critical', $1, 0, 1, 't', 'exact', '{}')";
-    store.write(|db| db.run(seen, &[monday().into()])).unwrap();
+    store.write(|db| db.execute(seen, &[monday().into()])).unwrap();
     for back in [SignedDuration::ZERO, HOUR] {
         let now = monday() - back;
-        let view = View { config: &config, target: "app", now };
-        let judged = store.read(|db| judge::outcomes(db, view)).unwrap();
+        let view = EvalInput { config: &config, target: "app", now };
+        let judged = store.read(|db| evaluate::evaluate_log_checks(db, view)).unwrap();
         let outcome = judged.iter().map(|judged| &judged.outcome).find(|one| one.id == "log-user-mismatch");
-        assert_eq!(outcome.unwrap().severity, Severity::Critical, "{back}: {:?}", outcome.unwrap().finding);
+        assert_eq!(outcome.unwrap().severity, Severity::Critical, "{back}: {:?}", outcome.unwrap().outcome);
     }
 }

@@ -3,17 +3,17 @@
 use jiff::SignedDuration;
 use sessionwatch_app::{
     config::Config,
-    incident::{self, work::Case},
-    remediation::{self, Consent, Context, Control, Selection},
+    incident::{self, workflow::IncidentWorkflow},
+    remediation::{self, ActionContext, Confirmation, JobControl, Selection},
 };
 use sessionwatch_archive::Identity;
 use sessionwatch_clock::Clock;
 use sessionwatch_core::{duration::DAY, incident::IncidentSeverity};
 use sessionwatch_store::{
-    Place, Store,
-    incidents::{self, Incident, State},
+    Store, StoreLocation,
+    incidents::{self, IncidentRecord, IncidentState},
 };
-use testkit::{run_in, wait_until};
+use testkit::{run_program_in, wait_until};
 
 use crate::{
     fastforward::{MINUTE, Watch, monday},
@@ -22,18 +22,18 @@ use crate::{
 };
 
 /// Ends the sessions of a user in the course of a new incident, and closes it whatever speaks against that.
-fn closed(context: Context<'_>, grade: IncidentSeverity) -> Incident {
+fn closed(context: ActionContext<'_>, grade: IncidentSeverity) -> IncidentRecord {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (opened, _) = runtime.block_on(incident::open(context, grade, "a leak")).unwrap();
-    let plan = runtime.block_on(remediation::make(context, &Selection::User("2".into()))).unwrap();
-    let recipient = Identity::ephemeral().unwrap().recipient();
-    let consent = Consent { name: Some("app"), ..Consent::default() };
-    let control = Control::default();
-    let applying = crate::execute::apply(context, &plan.kept.id, &recipient, consent, &control);
+    let (opened, _) = runtime.block_on(incident::open_incident(context, grade, "a leak")).unwrap();
+    let plan = runtime.block_on(remediation::create_plan(context, &Selection::User("2".into()))).unwrap();
+    let recipient = Identity::generate().unwrap().recipient();
+    let consent = Confirmation { typed_name: Some("app"), ..Confirmation::default() };
+    let control = JobControl::default();
+    let applying = crate::execute::apply(context, &plan.record.id, &recipient, consent, &control);
     assert_eq!(runtime.block_on(applying).unwrap().done, 2);
-    let detail = serde_json::json!({ "plan": plan.kept.id });
+    let detail = serde_json::json!({ "plan": plan.record.id });
     incident::record_containment(context, &opened, "ended", &detail).unwrap();
-    let case = context.store.read(|db| Case::get(db, &opened.id)).unwrap().unwrap();
+    let case = context.store.read(|db| IncidentWorkflow::load(db, &opened.id)).unwrap().unwrap();
     case.close(context, Some("a false alarm")).unwrap();
     opened
 }
@@ -41,11 +41,11 @@ fn closed(context: Context<'_>, grade: IncidentSeverity) -> Incident {
 #[test]
 fn sessions_that_are_back_reopen_an_incident_that_was_closed_for_a_reason_whatever_its_severity() {
     for grade in IncidentSeverity::ALL.iter().copied() {
-        let (database, folder) = (testkit::healthy(), tempfile::tempdir().unwrap());
+        let (database, folder) = (testkit::healthy_database(), tempfile::tempdir().unwrap());
         let mut watch = Watch::start(folder.path(), &rarely(&database.url("postgres"), ""), monday());
         let shared = std::sync::Arc::clone(&watch.shared);
         let config = shared.app.config();
-        let context = Context {
+        let context = ActionContext {
             config: &config,
             target: &config.targets[0],
             store: &shared.app.store,
@@ -56,53 +56,54 @@ fn sessions_that_are_back_reopen_an_incident_that_was_closed_for_a_reason_whatev
         let rows = database.psql(rows).unwrap();
         let back: Vec<&str> = rows.lines().collect();
         let id = closed(context, grade).id;
-        let incident = || shared.app.store.read(|db| incidents::get(db, &id)).unwrap().unwrap();
+        let incident = || shared.app.store.read(|db| incidents::find_incident(db, &id)).unwrap().unwrap();
         let at = |minutes: i32| monday() + minutes * MINUTE;
         // It is looked at every minute, though the incident is closed.
         watch.to(at(1));
         watch.to(at(2));
-        assert_eq!(incident().state, State::Closed, "{grade:?}");
+        assert_eq!(incident().state, IncidentState::Closed, "{grade:?}");
         database.psql(back[0]).unwrap();
         watch.to(at(3));
-        assert_eq!((incident().state, incident().closed_at), (State::Open, None), "{grade:?}");
-        let timeline = || shared.app.store.read(|db| incidents::timeline(db, &id)).unwrap();
+        assert_eq!((incident().state, incident().closed_at), (IncidentState::Open, None), "{grade:?}");
+        let timeline = || shared.app.store.read(|db| incidents::list_timeline(db, &id)).unwrap();
         let reopened = || timeline().iter().filter(|entry| entry.kind == "reopened").count();
         let last = timeline().last().unwrap().clone();
-        assert!(last.kind == "reopened" && last.said.contains("revived-sessions"), "{last:?}");
+        assert!(last.kind == "reopened" && last.message.contains("revived-sessions"), "{last:?}");
         // Closed again, it is not reopened by what was known then, but by one session more.
-        let case = shared.app.store.read(|db| Case::get(db, &id)).unwrap().unwrap();
+        let case = shared.app.store.read(|db| IncidentWorkflow::load(db, &id)).unwrap().unwrap();
         case.close(context, Some("that one was put back")).unwrap();
         watch.to(at(4));
-        assert_eq!((incident().state, reopened()), (State::Closed, 1), "{grade:?}");
+        assert_eq!((incident().state, reopened()), (IncidentState::Closed, 1), "{grade:?}");
         database.psql(back[1]).unwrap();
         watch.to(at(5));
-        assert_eq!((incident().state, reopened()), (State::Open, 2), "{grade:?}");
+        assert_eq!((incident().state, reopened()), (IncidentState::Open, 2), "{grade:?}");
         assert!(watch.stop());
     }
 }
 
 #[test]
 fn a_day_after_sessions_were_ended_a_closed_incident_stays_closed() {
-    let (database, folder) = (testkit::healthy(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::healthy_database(), tempfile::tempdir().unwrap());
     let watch = Watch::start(folder.path(), &rarely(&database.url("postgres"), ""), monday());
     let shared = std::sync::Arc::clone(&watch.shared);
     let config = shared.app.config();
     let (target, store, clock) = (&config.targets[0], &shared.app.store, &shared.app.clock);
-    let context = Context { config: &config, target, store, clock, actor: "ada" };
+    let context = ActionContext { config: &config, target, store, clock, actor: "ada" };
     let id = closed(context, IncidentSeverity::P2).id;
     let reopen = |after: SignedDuration| {
-        store.write(|db| incident::reopen(db, "app", "a leak", monday() + after)).unwrap()
+        store.write(|db| incident::reopen_incident(db, "app", "a leak", monday() + after)).unwrap()
     };
     assert!(!reopen(DAY));
     // Of two, the one that is not closed is meant; and an open one is open already.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (second, _) = runtime.block_on(incident::open(context, IncidentSeverity::P1, "another one")).unwrap();
+    let (second, _) =
+        runtime.block_on(incident::open_incident(context, IncidentSeverity::P1, "another one")).unwrap();
     assert!(!reopen(DAY - SignedDuration::from_micros(1)));
-    let case = store.read(|db| Case::get(db, &second.id)).unwrap().unwrap();
+    let case = store.read(|db| IncidentWorkflow::load(db, &second.id)).unwrap().unwrap();
     case.close(context, Some("it was the same")).unwrap();
     assert!(reopen(DAY - SignedDuration::from_micros(1)));
-    let state = |id: &str| store.read(|db| incidents::get(db, id)).unwrap().unwrap().state;
-    assert_eq!((state(&id), state(&second.id)), (State::Open, State::Closed));
+    let state = |id: &str| store.read(|db| incidents::find_incident(db, id)).unwrap().unwrap().state;
+    assert_eq!((state(&id), state(&second.id)), (IncidentState::Open, IncidentState::Closed));
     assert!(watch.stop());
 }
 
@@ -111,20 +112,21 @@ fn a_critical_line_reopens_an_incident_that_was_closed_for_a_reason_and_is_on_it
     let scene = Scene::new();
     let folder = scene.folder.path();
     let running = scene.start(&vercel());
-    let opened = run_in(folder, &[("USER", "ada")], &["incident", "open", "app", "--severity", "P1"]);
-    assert_eq!(opened.code, 0, "{}", opened.stderr);
-    let store = Store::open(&Place::File(folder.join("sessionwatch-state.db"))).unwrap();
-    let latest = || store.read(|db| incidents::latest(db, "app")).unwrap().unwrap();
+    let opened = run_program_in(folder, &[("USER", "ada")], &["incident", "open", "app", "--severity", "P1"]);
+    assert_eq!(opened.exit_code, 0, "{}", opened.stderr);
+    let store = Store::open(&StoreLocation::File(folder.join("sessionwatch-state.db"))).unwrap();
+    let latest = || store.read(|db| incidents::find_latest_incident(db, "app")).unwrap().unwrap();
     let text = std::fs::read_to_string(folder.join("sessionwatch.toml")).unwrap();
     let config = Config::parse(&folder.join("sessionwatch.toml"), &text).unwrap();
     let (target, clock) = (&config.targets[0], &Clock::System);
-    let context = Context { config: &config, target, store: &store, clock, actor: "ada" };
+    let context = ActionContext { config: &config, target, store: &store, clock, actor: "ada" };
     incident::record_containment(context, &latest(), "ended", &serde_json::json!({})).unwrap();
-    let closed = run_in(folder, &[("USER", "ada")], &["incident", "close", "app", "--override", "a drill"]);
-    assert_eq!((closed.code, latest().state), (0, State::Closed), "{}", closed.stderr);
+    let closed =
+        run_program_in(folder, &[("USER", "ada")], &["incident", "close", "app", "--override", "a drill"]);
+    assert_eq!((closed.exit_code, latest().state), (0, IncidentState::Closed), "{}", closed.stderr);
     assert_eq!(drained(&running, &[("1", DUPLICATE)]).0, 200);
-    wait_until("it is open", || latest().state == State::Open);
-    let timeline = store.read(|db| incidents::timeline(db, &latest().id)).unwrap();
+    wait_until("it is open", || latest().state == IncidentState::Open);
+    let timeline = store.read(|db| incidents::list_timeline(db, &latest().id)).unwrap();
     let kinds: Vec<&str> = timeline.iter().map(|entry| entry.kind.as_str()).rev().take(2).collect();
     assert_eq!(kinds, ["signal", "reopened"], "{timeline:#?}");
     assert_eq!(running.stop(), Some(0));

@@ -2,13 +2,13 @@
 
 #[test]
 fn init_writes_a_file_that_the_other_commands_take() {
-    let database = testkit::healthy();
+    let database = testkit::healthy_database();
     let folder = tempfile::tempdir().unwrap();
     let url = database.url("postgres");
-    let none = testkit::run_in(folder.path(), &[], &["config", "check"]);
-    assert!(none.code == 2 && none.stderr.contains("no sessionwatch.toml"), "{}", none.stderr);
-    let made = testkit::run_in(folder.path(), &[], &["init", &url]);
-    assert_eq!(made.code, 0, "{}", made.stderr);
+    let none = testkit::run_program_in(folder.path(), &[], &["config", "check"]);
+    assert!(none.exit_code == 2 && none.stderr.contains("no sessionwatch.toml"), "{}", none.stderr);
+    let made = testkit::run_program_in(folder.path(), &[], &["init", &url]);
+    assert_eq!(made.exit_code, 0, "{}", made.stderr);
     assert!(
         made.stderr.contains("Auth.js with Prisma") && made.stderr.contains("cannot prevent"),
         "{}",
@@ -16,17 +16,18 @@ fn init_writes_a_file_that_the_other_commands_take() {
     );
     let file = std::fs::read_to_string(folder.path().join("sessionwatch.toml")).unwrap();
     assert!(file.contains("profile = \"authjs-prisma\"") && !file.contains("testkit"), "{file}");
-    let again = testkit::run_in(folder.path(), &[], &["init", &url]);
-    assert!(again.code == 2 && again.stderr.contains("--force"), "{}", again.stderr);
-    let unset = testkit::run_in(folder.path(), &[], &["config", "check"]);
-    assert!(unset.code == 2 && unset.stderr.contains("DATABASE_URL is not set"), "{}", unset.stderr);
+    let again = testkit::run_program_in(folder.path(), &[], &["init", &url]);
+    assert!(again.exit_code == 2 && again.stderr.contains("--force"), "{}", again.stderr);
+    let unset = testkit::run_program_in(folder.path(), &[], &["config", "check"]);
+    assert!(unset.exit_code == 2 && unset.stderr.contains("DATABASE_URL is not set"), "{}", unset.stderr);
     let pooled = &database.urls("postgres")[1];
     let variables = [("DATABASE_URL", pooled.as_str())];
-    assert_eq!(testkit::run_in(folder.path(), &variables, &["config", "check"]).code, 0);
-    let named = testkit::run_in(folder.path(), &variables, &["check", "main", "--only", "duplicate-tokens"]);
-    assert_eq!(named.code, 0, "{}", named.stderr);
-    let near = testkit::run_in(folder.path(), &variables, &["check", "mian"]);
-    assert!(near.code == 2 && near.stderr.contains("did you mean `main`?"), "{}", near.stderr);
+    assert_eq!(testkit::run_program_in(folder.path(), &variables, &["config", "check"]).exit_code, 0);
+    let named =
+        testkit::run_program_in(folder.path(), &variables, &["check", "main", "--only", "duplicate-tokens"]);
+    assert_eq!(named.exit_code, 0, "{}", named.stderr);
+    let near = testkit::run_program_in(folder.path(), &variables, &["check", "mian"]);
+    assert!(near.exit_code == 2 && near.stderr.contains("did you mean `main`?"), "{}", near.stderr);
     // The mapping that stands there as a comment says the same as the profile.
     let explicit = file.replace("profile =", "# profile =");
     let (_, mapping) = explicit.split_once("# [target.mapping]").unwrap();
@@ -37,15 +38,15 @@ fn init_writes_a_file_that_the_other_commands_take() {
     );
     std::fs::write(folder.path().join("explicit.toml"), explicit).unwrap();
     let arguments = ["check", "--config", "explicit.toml", "--format", "json", "--only", "orphaned-sessions"];
-    let said = testkit::run_in(folder.path(), &variables, &arguments);
-    assert_eq!(said.code, 0, "{}", said.stderr);
+    let said = testkit::run_program_in(folder.path(), &variables, &arguments);
+    assert_eq!(said.exit_code, 0, "{}", said.stderr);
     let report: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
     assert_eq!((&report["profile"], &report["census"]["sessions"]), (&"custom".into(), &90.into()));
 }
 
 #[test]
 fn init_says_why_it_refuses_values_that_make_no_sense() {
-    let database = testkit::empty();
+    let database = testkit::empty_database();
     database
         .psql(
             r#"CREATE TABLE sessions (id text, "sessionToken" text, "userId" text, expires varchar);
@@ -53,8 +54,8 @@ fn init_says_why_it_refuses_values_that_make_no_sense() {
         )
         .unwrap();
     for url in database.urls("postgres") {
-        let said = testkit::run(&["init", &url, "--output", "-"]);
-        assert_eq!(said.code, 3);
+        let said = testkit::run_program(&["init", &url, "--output", "-"]);
+        assert_eq!(said.exit_code, 3);
         assert!(
             said.stderr.contains("make no sense as `epoch-ms`") && said.stdout.is_empty(),
             "{}",
@@ -62,16 +63,16 @@ fn init_says_why_it_refuses_values_that_make_no_sense() {
         );
     }
     database.psql("UPDATE sessions SET expires = '2030-01-01T00:00:00Z'").unwrap();
-    let said = testkit::run(&["init", &database.url("postgres"), "--output", "-"]);
+    let said = testkit::run_program(&["init", &database.url("postgres"), "--output", "-"]);
     assert!(said.stdout.contains("\ndecoder = \"iso-text\""), "{} {}", said.stdout, said.stderr);
     assert!(said.stderr.contains("stored as `iso-text`"), "{}", said.stderr);
 }
 
 #[test]
 fn the_doctor_prescribes_sql_that_cures() {
-    let database = testkit::healthy();
+    let database = testkit::healthy_database();
     let url = database.url("postgres");
-    let sick = testkit::json(&["doctor", &url, "--format", "json"]);
+    let sick = testkit::run_for_json(&["doctor", &url, "--format", "json"]);
     let level = |report: &serde_json::Value, id: &str| {
         let findings = report["findings"].as_array().unwrap();
         let found = findings.iter().find(|finding| finding["id"] == id);
@@ -86,20 +87,20 @@ fn the_doctor_prescribes_sql_that_cures() {
         let fix = findings.iter().find(|finding| finding["id"] == id).unwrap()["fix"].as_str().unwrap();
         database.psql(fix).unwrap_or_else(|error| panic!("{fix}: {error}"));
     }
-    let cured = testkit::json(&["doctor", &database.urls("postgres")[1], "--format", "json"]);
+    let cured = testkit::run_for_json(&["doctor", &database.urls("postgres")[1], "--format", "json"]);
     for id in ["token-unique", "user-exists", "index-user", "index-expires", "clock", "expiry", "visibility"]
     {
         assert_eq!(level(&cured, id), "pass", "{id}: {cured:#}");
     }
-    assert_eq!(testkit::run(&["doctor", &url]).code, 0);
+    assert_eq!(testkit::run_program(&["doctor", &url]).exit_code, 0);
     database.psql(r#"UPDATE pg_index SET indisvalid = false WHERE indexrelid = '"sessions_sessionToken_key"'::regclass"#).unwrap();
-    let broken = testkit::run(&["doctor", &url]);
-    assert!(broken.code == 1 && broken.stdout.contains("DROP INDEX"), "{}", broken.stdout);
+    let broken = testkit::run_program(&["doctor", &url]);
+    assert!(broken.exit_code == 1 && broken.stdout.contains("DROP INDEX"), "{}", broken.stdout);
 }
 
 #[test]
 fn the_doctor_sees_row_ids_run_out() {
-    let database = testkit::empty();
+    let database = testkit::empty_database();
     let (watch, folder) = (testkit::create_role(&database, "watch"), tempfile::tempdir().unwrap());
     let tables = r#"CREATE TABLE users (id serial PRIMARY KEY, name text, email text);
         CREATE TABLE sessions (id serial PRIMARY KEY, "userId" integer NOT NULL REFERENCES users (id), expires timestamptz NOT NULL, "sessionToken" varchar(255) NOT NULL UNIQUE);
@@ -111,7 +112,7 @@ fn the_doctor_sees_row_ids_run_out() {
     );
     database.psql(&grants).unwrap();
     let row_ids = |user: &str| {
-        let said = testkit::run_in(folder.path(), &[], &["doctor", &database.url(user)]).stdout;
+        let said = testkit::run_program_in(folder.path(), &[], &["doctor", &database.url(user)]).stdout;
         let lines: Vec<&str> = said.lines().collect();
         let at =
             lines.iter().position(|line| line.contains(" row-ids: ")).unwrap_or_else(|| panic!("{said}"));
@@ -139,24 +140,24 @@ fn the_doctor_sees_row_ids_run_out() {
     database
         .psql("ALTER TABLE sessions ALTER COLUMN id TYPE bigint; ALTER SEQUENCE sessions_id_seq AS bigint")
         .unwrap();
-    let said = testkit::run_in(folder.path(), &[], &["doctor", &database.url("postgres")]).stdout;
+    let said = testkit::run_program_in(folder.path(), &[], &["doctor", &database.url("postgres")]).stdout;
     assert!(!said.contains("row-ids"), "{said}");
 }
 
 #[test]
 fn the_roles_that_grants_makes_are_enough_and_no_more() {
-    let database = testkit::anomalous();
+    let database = testkit::anomalous_database();
     let url = database.url("postgres");
     let (watch, act) = (format!("w_{}", database.name()), format!("a_{}", database.name()));
-    let sql = testkit::run(&["grants", &url, "--watch-role", &watch, "--act-role", &act]).stdout;
+    let sql = testkit::run_program(&["grants", &url, "--watch-role", &watch, "--act-role", &act]).stdout;
     database.psql(&sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
     database.psql(&format!("ALTER ROLE {watch} PASSWORD 'testkit'")).unwrap();
     for url in database.urls(&watch) {
         for engine in ["scan", "pushdown"] {
-            let report = testkit::check(&url, &["--engine", engine]);
+            let report = testkit::run_check(&url, &["--engine", engine]);
             assert_eq!((&report["verdict"], &report["census"]["orphaned"]), (&"failing".into(), &12.into()));
         }
-        let doctor = testkit::json(&["doctor", &url, "--format", "json"]);
+        let doctor = testkit::run_for_json(&["doctor", &url, "--format", "json"]);
         let role =
             doctor["findings"].as_array().unwrap().iter().find(|finding| finding["id"] == "role").unwrap();
         assert_eq!(role["level"], "pass", "{role}");
@@ -175,10 +176,11 @@ fn the_roles_that_grants_makes_are_enough_and_no_more() {
 
 #[test]
 fn sessions_are_listed_shown_and_ranked() {
-    let database = testkit::anomalous();
+    let database = testkit::anomalous_database();
     for url in database.urls("postgres") {
         let list = |more: &[&str]| {
-            let document = testkit::json(&[&["sessions", "list", &url, "--format", "json"], more].concat());
+            let document =
+                testkit::run_for_json(&[&["sessions", "list", &url, "--format", "json"], more].concat());
             document["sessions"].as_array().unwrap().clone()
         };
         assert_eq!(list(&["--status", "expired", "--limit", "1000"]).len(), 130);
@@ -195,25 +197,30 @@ fn sessions_are_listed_shown_and_ranked() {
         let by_user = list(&["--sort", "user", "--ascending", "--limit", "1"]);
         assert_eq!(by_user[0]["user"], "1");
         for (name, count) in [("m1", 1), ("o", 9), ("orp", 3), ("ma", 7)] {
-            let said = testkit::run(&["sessions", "show", name, &url, "--format", "ndjson"]);
-            assert_eq!((said.code, said.stdout.lines().count()), (0, count), "{name} {}", said.stderr);
+            let said = testkit::run_program(&["sessions", "show", name, &url, "--format", "ndjson"]);
+            assert_eq!((said.exit_code, said.stdout.lines().count()), (0, count), "{name} {}", said.stderr);
         }
-        assert_eq!(testkit::run(&["sessions", "show", "nobody", &url]).code, 2);
-        let top =
-            testkit::json(&["sessions", "top", &url, "--limit", "1", "--format", "json", "--by", "rows"]);
+        assert_eq!(testkit::run_program(&["sessions", "show", "nobody", &url]).exit_code, 2);
+        let top = testkit::run_for_json(&[
+            "sessions", "top", &url, "--limit", "1", "--format", "json", "--by", "rows",
+        ]);
         assert_eq!((&top["users"][0]["user"], &top["users"][0]["sessions"]), (&"7".into(), &132.into()));
-        let recent = testkit::run(&["sessions", "top", &url, "--by", "recent"]);
-        assert!(recent.code == 2 && recent.stderr.contains("creation is not stored"), "{}", recent.stderr);
+        let recent = testkit::run_program(&["sessions", "top", &url, "--by", "recent"]);
+        assert!(
+            recent.exit_code == 2 && recent.stderr.contains("creation is not stored"),
+            "{}",
+            recent.stderr
+        );
     }
 }
 
 #[test]
 fn every_printed_query_runs_elsewhere_and_agrees() {
-    let database = testkit::anomalous();
+    let database = testkit::anomalous_database();
     let [direct, url] = database.urls("postgres");
-    let report = testkit::check(&direct, &[]);
+    let report = testkit::run_check(&direct, &[]);
     let rows = |name: &str| {
-        let sql = testkit::run(&["sql", name, &url, "--user", "5"]).stdout;
+        let sql = testkit::run_program(&["sql", name, &url, "--user", "5"]).stdout;
         database.psql(&sql).unwrap_or_else(|error| panic!("{sql}: {error}")).lines().count()
     };
     assert_eq!(rows("query-1"), 100);
@@ -223,10 +230,10 @@ fn every_printed_query_runs_elsewhere_and_agrees() {
     assert_eq!(rows("query-4").to_string(), database.psql(held).unwrap().trim());
     assert_eq!(rows("query-6"), 9);
     assert_eq!(rows("query-7"), 2);
-    let sql = testkit::run(&["sql", "query-5", &url]).stdout;
+    let sql = testkit::run_program(&["sql", "query-5", &url]).stdout;
     let ratio = format!("{:.2}", report["census"]["sessions_per_user"].as_f64().unwrap());
     assert!(database.psql(&sql).unwrap().trim().ends_with(&ratio), "{ratio}");
-    let all = testkit::run(&["sql", &url]).stdout;
+    let all = testkit::run_program(&["sql", &url]).stdout;
     database.psql(&all).unwrap();
     for check in report["checks"].as_array().unwrap() {
         assert!(all.contains(&format!("-- {}\n", check["id"].as_str().unwrap())), "{check}");
@@ -243,9 +250,9 @@ fn help_the_manual_and_completions_are_there() {
         (vec!["config", "schema"], "json-schema.org"),
         (vec!["config", "example"], "[[target]]"),
     ] {
-        let said = testkit::run(&arguments);
+        let said = testkit::run_program(&arguments);
         assert!(
-            said.code == 0 && said.stdout.contains(part),
+            said.exit_code == 0 && said.stdout.contains(part),
             "{arguments:?}: {} {}",
             said.stdout,
             said.stderr

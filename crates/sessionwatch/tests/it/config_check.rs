@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use testkit::Certificates;
+use testkit::TestCertificates;
 
 const TARGET: &str = "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n";
 const SERVE: &str = "[serve]\nlisten = \"127.0.0.1:0\"\n";
@@ -121,21 +121,21 @@ fn faulty_targets() -> Faulty {
 #[test]
 fn config_check_and_serve_refuse_the_same_configurations() {
     let folder = folder();
-    Certificates::make(folder.path()).unwrap();
+    TestCertificates::generate(folder.path()).unwrap();
     let other = tempfile::tempdir().unwrap();
-    let other = Certificates::make(other.path()).unwrap().server_key();
+    let other = TestCertificates::generate(other.path()).unwrap().server_key();
     fs::copy(other, folder.path().join("other.key")).unwrap();
     for (text, expected) in [faulty_channels(), faulty_daemons(), faulty_targets()].concat() {
         fs::write(folder.path().join("sessionwatch.toml"), &text).unwrap();
-        let checked = testkit::run_in(folder.path(), &[], &["config", "check"]);
-        let refused = testkit::start_refused(folder.path());
+        let checked = testkit::run_program_in(folder.path(), &[], &["config", "check"]);
+        let refused = testkit::start_expecting_refusal(folder.path());
         assert!(
-            checked.code == 2 && checked.stderr.contains(expected),
+            checked.exit_code == 2 && checked.stderr.contains(expected),
             "{text}\n{}{}",
             checked.stdout,
             checked.stderr
         );
-        assert!(refused.code == 2 && refused.stderr.contains(expected), "{text}\n{}", refused.stderr);
+        assert!(refused.exit_code == 2 && refused.stderr.contains(expected), "{text}\n{}", refused.stderr);
         assert_eq!(checked.stderr, refused.stderr, "{text}");
     }
     let sound = [
@@ -149,9 +149,9 @@ fn config_check_and_serve_refuse_the_same_configurations() {
     ];
     for text in sound {
         fs::write(folder.path().join("sessionwatch.toml"), &text).unwrap();
-        let checked = testkit::run_in(folder.path(), &[], &["config", "check"]);
-        assert_eq!(checked.code, 0, "{text}\n{}", checked.stderr);
-        assert_eq!(testkit::start_refused(folder.path()).code, -1, "{text}");
+        let checked = testkit::run_program_in(folder.path(), &[], &["config", "check"]);
+        assert_eq!(checked.exit_code, 0, "{text}\n{}", checked.stderr);
+        assert_eq!(testkit::start_expecting_refusal(folder.path()).exit_code, -1, "{text}");
     }
 }
 
@@ -168,8 +168,8 @@ fn config_check_makes_nothing_and_names_all_problems_at_once() {
         ("[[route]]\nchannels = [\"x\"]\n", vec!["there is no channel `x`"], "4 problems"),
     ] {
         fs::write(folder.path().join("sessionwatch.toml"), format!("{text}{more}")).unwrap();
-        let said = testkit::run_in(folder.path(), &[], &["config", "check"]);
-        assert!(said.code == 2 && said.stderr.contains(count), "{}", said.stderr);
+        let said = testkit::run_program_in(folder.path(), &[], &["config", "check"]);
+        assert!(said.exit_code == 2 && said.stderr.contains(count), "{}", said.stderr);
         for part in all.into_iter().chain(also) {
             assert!(said.stderr.contains(part), "{part}: {}", said.stderr);
         }

@@ -11,13 +11,13 @@ use jiff::SignedDuration;
 use serde_json::Value;
 use sessionwatch_app::{
     config::Config,
-    remediation::{self, ActError, Consent, Context, Control, Selection},
+    remediation::{self, ActionContext, ActionError, Confirmation, JobControl, Selection},
 };
 use sessionwatch_archive::Identity;
 use sessionwatch_clock::Clock;
 use sessionwatch_core::duration::MINUTE;
-use sessionwatch_store::{Place, Store, archived};
-use testkit::{Database, ProgramOutput, run_in};
+use sessionwatch_store::{Store, StoreLocation, archive_batches};
+use testkit::{Database, ProgramOutput, run_program_in};
 
 /// Enough rows for many batches.
 const MANY: &str = r#"
@@ -43,23 +43,36 @@ fn configured(folder: &Path, url: &str) -> Config {
 }
 
 fn store(folder: &Path) -> Store {
-    Store::open(&Place::File(folder.join("sessionwatch-state.db"))).unwrap()
+    Store::open(&StoreLocation::File(folder.join("sessionwatch-state.db"))).unwrap()
 }
 
 /// Rows of the archive that can be put back.
 fn archived(folder: &Path) -> u64 {
-    store(folder).read(archived::holdings).unwrap().iter().map(|held| held.rows).sum()
+    store(folder)
+        .read(archive_batches::list_archive_summaries)
+        .unwrap()
+        .iter()
+        .map(|held| held.restorable_rows)
+        .sum()
 }
 
 fn planned(folder: &Path) -> String {
-    let said = run_in(folder, &[], &["cleanup", "expired", "--format", "json"]);
+    let said = run_program_in(folder, &[], &["cleanup", "expired", "--format", "json"]);
     let plan: Value = serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{}", said.stderr));
     plan["plan"]["id"].as_str().unwrap().to_owned()
 }
 
 fn applying(folder: &Path, plan: &str) -> Command {
-    let mut command =
-        testkit::command(&["cleanup", "expired", "--apply", plan, "--confirm", "app", "--format", "json"]);
+    let mut command = testkit::program_command(&[
+        "cleanup",
+        "expired",
+        "--apply",
+        plan,
+        "--confirm",
+        "app",
+        "--format",
+        "json",
+    ]);
     command.current_dir(folder).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -83,14 +96,14 @@ fn ctrl_c_ends_after_the_present_batch_and_the_same_command_goes_on() {
     signal(child.id(), "INT");
     let first = testkit::ProgramOutput::from(child.wait_with_output().unwrap());
     let (stopped, gone) = (applied(&first), archived(folder.path()));
-    assert_eq!(first.code, 3, "{}", first.stderr);
+    assert_eq!(first.exit_code, 3, "{}", first.stderr);
     assert!(first.stderr.contains("stopping after the present batch"), "{}", first.stderr);
     assert_eq!(stopped["done"].as_u64().unwrap() + stopped["remaining"].as_u64().unwrap(), 30_000);
     assert!(gone < 30_000 && stopped["done"] == gone, "{gone}");
     let second = testkit::ProgramOutput::from(applying(folder.path(), &plan).output().unwrap());
     let went_on = applied(&second);
     assert_eq!(
-        (second.code, &went_on["earlier"], &went_on["left"]),
+        (second.exit_code, &went_on["earlier"], &went_on["left"]),
         (0, &gone.into(), &0.into()),
         "{}",
         second.stderr
@@ -111,7 +124,7 @@ fn killed_in_the_middle_nothing_is_lost_and_the_plan_is_gone_on_with() {
         child.wait().unwrap();
     }
     let said = testkit::ProgramOutput::from(applying(folder.path(), &plan).output().unwrap());
-    assert_eq!(said.code, 0, "{} {}", said.stdout, said.stderr);
+    assert_eq!(said.exit_code, 0, "{} {}", said.stdout, said.stderr);
     assert_eq!((archived(folder.path()), database.psql(EXPIRED).unwrap().trim()), (30_000, "0"));
     // No token is in any file beside the database, sealed or not.
     for file in std::fs::read_dir(folder.path()).unwrap() {
@@ -122,11 +135,16 @@ fn killed_in_the_middle_nothing_is_lost_and_the_plan_is_gone_on_with() {
         assert_eq!(leaked, None, "{}", path.display());
     }
     let restore = ["archive", "restore", &plan];
-    let said = run_in(folder.path(), &[], &[&restore[..], &["--format", "json"]].concat());
+    let said = run_program_in(folder.path(), &[], &[&restore[..], &["--format", "json"]].concat());
     let back: Value = serde_json::from_str(&said.stdout).unwrap();
     let back = back["plan"]["id"].as_str().unwrap();
-    let said = run_in(folder.path(), &[], &[&restore[..], &["--apply", back]].concat());
-    assert!(said.code == 0 && said.stdout.contains("30000 rows put back"), "{} {}", said.stdout, said.stderr);
+    let said = run_program_in(folder.path(), &[], &[&restore[..], &["--apply", back]].concat());
+    assert!(
+        said.exit_code == 0 && said.stdout.contains("30000 rows put back"),
+        "{} {}",
+        said.stdout,
+        said.stderr
+    );
     assert!(database.psql("SELECT * FROM sessions ORDER BY id").unwrap() == before);
 }
 
@@ -147,24 +165,24 @@ impl Held {
         Self { config, store, folder, runtime }
     }
 
-    fn context(&self) -> Context<'_> {
+    fn context(&self) -> ActionContext<'_> {
         let (config, store) = (&self.config, &self.store);
-        Context { config, target: &config.targets[0], store, clock: &Clock::System, actor: "ada" }
+        ActionContext { config, target: &config.targets[0], store, clock: &Clock::System, actor: "ada" }
     }
 
     /// Carries out a cleanup; as soon as that holds, does something, once.
     fn apply(
         &self,
-        control: &Control,
+        control: &JobControl,
         mut holds: impl FnMut() -> bool,
         act: impl FnOnce(),
-    ) -> Result<remediation::Applied, ActError> {
+    ) -> Result<remediation::ApplyReport, ActionError> {
         let selection = Selection::Expired { grace: jiff::SignedDuration::from_hours(14) };
-        let plan = self.runtime.block_on(remediation::make(self.context(), &selection)).unwrap();
-        let recipient = Identity::ephemeral().unwrap().recipient();
-        let consent = Consent { name: Some("app"), ..Consent::default() };
+        let plan = self.runtime.block_on(remediation::create_plan(self.context(), &selection)).unwrap();
+        let recipient = Identity::generate().unwrap().recipient();
+        let consent = Confirmation { typed_name: Some("app"), ..Confirmation::default() };
         let mut work =
-            Box::pin(crate::execute::apply(self.context(), &plan.kept.id, &recipient, consent, control));
+            Box::pin(crate::execute::apply(self.context(), &plan.record.id, &recipient, consent, control));
         let mut act = Some(act);
         self.runtime.block_on(std::future::poll_fn(|context| {
             let polled = work.as_mut().poll(context);
@@ -183,7 +201,7 @@ impl Held {
 fn a_pause_lasts_until_it_is_over() {
     let database = many();
     let held = Held::new(&database.url("postgres"));
-    let control = Control::default();
+    let control = JobControl::default();
     control.paused.store(true, Ordering::Relaxed);
     let mut turns = 0;
     let counted = || {
@@ -195,7 +213,7 @@ fn a_pause_lasts_until_it_is_over() {
         control.paused.store(false, Ordering::Relaxed);
     };
     let applied = held.apply(&control, counted, resume).unwrap();
-    assert_eq!((applied.done, applied.remaining, applied.left), (30_000, 0, Some(0)));
+    assert_eq!((applied.done, applied.remaining, applied.still_matching), (30_000, 0, Some(0)));
 }
 
 #[test]
@@ -207,14 +225,14 @@ fn a_privilege_that_goes_in_the_middle_is_named_and_what_went_before_is_archived
     );
     database.psql(&grant).unwrap();
     let held = Held::new(&database.url(&role));
-    let control = Control::default();
+    let control = JobControl::default();
     let some = || control.done.load(Ordering::Relaxed) > 500;
     let revoke = || drop(database.psql(&format!("REVOKE DELETE ON sessions FROM {role}")).unwrap());
     let failed = held.apply(&control, some, revoke).unwrap_err();
     assert_eq!(failed.to_string(), "the acting role lacks DELETE ON \"public\".\"sessions\"");
     let left: u64 = database.psql(EXPIRED).unwrap().trim().parse().unwrap();
     assert!(left > 0 && left < 30_000);
-    held.runtime.block_on(remediation::settle(held.context())).unwrap();
+    held.runtime.block_on(remediation::recover_interrupted(held.context())).unwrap();
     assert_eq!(archived(held.folder.path()), 30_000 - left);
 }
 
@@ -223,8 +241,8 @@ fn what_somebody_holds_is_waited_for_a_little_and_left() {
     let database = many();
     let held = Held::new(&database.url("postgres"));
     // Somebody at work on two rows, for as long as the pipe is open.
-    let (socket, port) = testkit::shared().socket();
-    let mut other = Command::new(testkit::shared().bin().join("psql"))
+    let (socket, port) = testkit::shared_server().socket_address();
+    let mut other = Command::new(testkit::shared_server().bin_folder().join("psql"))
         .args([
             "-X",
             "-q",
@@ -250,16 +268,16 @@ fn what_somebody_holds_is_waited_for_a_little_and_left() {
     testkit::wait_until("the lock", || {
         database.psql("SELECT COUNT(*) FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = current_database()").unwrap() == "1\n"
     });
-    let control = Control::default();
+    let control = JobControl::default();
     let applied = held.apply(&control, || false, || {}).unwrap();
     drop(input);
     other.wait().unwrap();
-    assert_eq!((applied.done, applied.skipped, applied.left), (29_998, 2, Some(2)));
+    assert_eq!((applied.done, applied.skipped, applied.still_matching), (29_998, 2, Some(2)));
     let mut held_by: Vec<_> =
-        applied.lines.iter().map(|(line, why)| (line.id.as_deref().unwrap(), *why)).collect();
+        applied.skipped_rows.iter().map(|(line, why)| (line.id.as_deref().unwrap(), *why)).collect();
     held_by.sort_unstable_by_key(|(id, _)| *id);
-    assert_eq!(held_by, [("s20000", remediation::Why::Busy), ("s7", remediation::Why::Busy)]);
-    assert!(applied.longest_hold.as_millis() < 5_000);
+    assert_eq!(held_by, [("s20000", remediation::SkipReason::Busy), ("s7", remediation::SkipReason::Busy)]);
+    assert!(applied.longest_lock.as_millis() < 5_000);
 }
 
 #[test]
@@ -293,30 +311,30 @@ fn a_full_disk_is_said_and_nothing_leaves_the_table_unarchived() {
 
 #[test]
 fn a_plan_goes_stale_and_is_carried_out_once() {
-    let database = testkit::anomalous();
+    let database = testkit::anomalous_database();
     let held = Held::new(&database.url("postgres"));
     let begun = sessionwatch_clock::now();
-    let (clock, hand) = Clock::set(begun);
-    let context = Context { clock: &clock, ..held.context() };
+    let (clock, hand) = Clock::manual(begun);
+    let context = ActionContext { clock: &clock, ..held.context() };
     let make = |user: &str| {
         let selection = Selection::User(user.into());
-        held.runtime.block_on(remediation::make(context, &selection)).unwrap().kept.id
+        held.runtime.block_on(remediation::create_plan(context, &selection)).unwrap().record.id
     };
-    let recipient = Identity::ephemeral().unwrap().recipient();
+    let recipient = Identity::generate().unwrap().recipient();
     let apply = |plan: &str| {
-        let (consent, control) = (Consent::default(), Control::default());
+        let (consent, control) = (Confirmation::default(), JobControl::default());
         held.runtime.block_on(crate::execute::apply(context, plan, &recipient, consent, &control))
     };
     let shortest = SignedDuration::from_micros(1);
     let (first, second) = (make("5"), make("6"));
     hand.send_replace(begun + 15 * MINUTE);
     assert_eq!(apply(&first).unwrap().done, 9);
-    assert!(matches!(apply(&first), Err(ActError::Done(id)) if id == first));
+    assert!(matches!(apply(&first), Err(ActionError::Done(id)) if id == first));
     hand.send_replace(begun + 15 * MINUTE + shortest);
-    assert!(matches!(apply(&second), Err(ActError::Stale { minutes: 15, .. })));
+    assert!(matches!(apply(&second), Err(ActionError::Stale { minutes: 15, .. })));
     // A clock that was set back by that much says nothing about a plan's age either.
     hand.send_replace(begun - 15 * MINUTE - shortest);
-    assert!(matches!(apply(&second), Err(ActError::Stale { .. })));
+    assert!(matches!(apply(&second), Err(ActionError::Stale { .. })));
     assert_eq!(database.psql("SELECT COUNT(*) FROM sessions WHERE \"userId\" = 6").unwrap(), "2\n");
 }
 
@@ -326,13 +344,13 @@ fn a_restore_is_resumed_by_the_same_plan_however_it_was_interrupted() {
     let before = database.psql("SELECT * FROM sessions ORDER BY id").unwrap();
     configured(folder.path(), &database.url("postgres"));
     let plan = planned(folder.path());
-    assert_eq!(testkit::ProgramOutput::from(applying(folder.path(), &plan).output().unwrap()).code, 0);
+    assert_eq!(testkit::ProgramOutput::from(applying(folder.path(), &plan).output().unwrap()).exit_code, 0);
     let restore = ["archive", "restore", &plan, "--format", "json"];
-    let said = run_in(folder.path(), &[], &restore);
+    let said = run_program_in(folder.path(), &[], &restore);
     let back: Value = serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{}", said.stderr));
     let back = back["plan"]["id"].as_str().unwrap();
     let again = || {
-        let mut command = testkit::command(&[&restore[..], &["--apply", back]].concat());
+        let mut command = testkit::program_command(&[&restore[..], &["--apply", back]].concat());
         command.current_dir(folder.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     };
@@ -351,7 +369,7 @@ fn a_restore_is_resumed_by_the_same_plan_however_it_was_interrupted() {
     let said = testkit::ProgramOutput::from(again().output().unwrap());
     let done = applied(&said);
     let sum = done["done"].as_u64().unwrap() + done["earlier"].as_u64().unwrap();
-    assert_eq!((said.code, sum, &done["skipped"]), (0, 30_000, &0.into()), "{done:#} {}", said.stderr);
+    assert_eq!((said.exit_code, sum, &done["skipped"]), (0, 30_000, &0.into()), "{done:#} {}", said.stderr);
     assert!(done["earlier"].as_u64().unwrap() > 8_000, "{done:#}");
     assert!(database.psql("SELECT * FROM sessions ORDER BY id").unwrap() == before);
 }

@@ -8,9 +8,9 @@ use std::{
 
 use serde_json::Value;
 use sessionwatch_app::config::Config;
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::timestamp::UtcTimestamp;
 use sessionwatch_store::{Store, audit, events, outbox};
-use testkit::{Database, Sink};
+use testkit::{Database, HttpSink};
 
 use crate::{
     fastforward::{Apart, MINUTE, monday},
@@ -19,7 +19,7 @@ use crate::{
 
 const KILLS: i64 = 200;
 
-fn configuration(url: &str, sink: &Sink, store: &str) -> String {
+fn configuration(url: &str, sink: &HttpSink, store: &str) -> String {
     format!(
         "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[checks.slow-observation]\nenabled = false\n\
          [checks.revived-sessions]\nenabled = false\n\
@@ -44,24 +44,24 @@ fn open(folder: &Path) -> Store {
 
 /// What happened to alerts, in the order in which it did: check and notice.
 fn happened(store: &Store) -> Vec<(String, String)> {
-    let search = events::Search {
-        from: Instant::MIN,
-        to: Instant::MAX,
+    let search = events::EventSearch {
+        from: UtcTimestamp::MIN,
+        to: UtcTimestamp::MAX,
         target: None,
         check: None,
         text: None,
         alerts_only: true,
-        before: None,
+        before_id: None,
         limit: 1_000_000,
     };
-    let found = store.read(|db| events::search(db, &search)).unwrap();
+    let found = store.read(|db| events::search_events(db, &search)).unwrap();
     found.into_iter().map(|event| (event.check, event.kind)).collect()
 }
 
 /// Messages by key, and whether each time it was told it was marked as told before.
-fn told(sink: &Sink) -> BTreeMap<String, Vec<bool>> {
+fn told(sink: &HttpSink) -> BTreeMap<String, Vec<bool>> {
     let mut told = BTreeMap::<String, Vec<bool>>::new();
-    for received in sink.received() {
+    for received in sink.received_requests() {
         let message: Value = serde_json::from_str(&received.body).unwrap();
         let key = message["key"].as_str().unwrap().to_owned();
         told.entry(key).or_default().push(message["again"].as_bool().unwrap());
@@ -95,8 +95,8 @@ fn two_hundred_kills_lose_no_alert_and_break_no_store() {
 
 /// A quarter of the kills.
 fn kill_again_and_again(mut seed: u64) {
-    let database = testkit::healthy();
-    let sink = Sink::start(&[]).unwrap();
+    let database = testkit::healthy_database();
+    let sink = HttpSink::start(&[]).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let text = configuration(&database.url("postgres"), &sink, "state.db");
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
@@ -120,13 +120,13 @@ fn kill_again_and_again(mut seed: u64) {
     let mut watch = Apart::start(folder.path(), monday() + minute * MINUTE);
     let store = open(folder.path());
     assert!(watch.looked());
-    testkit::wait_until_none("everything arrives", || {
+    testkit::wait_until_none_left("everything arrives", || {
         minute += 1;
         watch.set(monday() + minute * MINUTE);
-        store.read(outbox::counts).unwrap().iter().map(|(_, _, count)| count).sum()
+        store.read(outbox::count_messages).unwrap().iter().map(|(_, _, count)| count).sum()
     });
     assert!(watch.stop());
-    assert_eq!(store.read(outbox::counts).unwrap(), []);
+    assert_eq!(store.read(outbox::count_messages).unwrap(), []);
     let duplicates: Vec<String> = happened(&store)
         .into_iter()
         .filter(|(check, _)| check == "duplicate-tokens")
@@ -144,7 +144,7 @@ fn kill_again_and_again(mut seed: u64) {
             "{key} was told twice without saying so: {times:?}"
         );
     }
-    assert!(matches!(store.read(audit::verify).unwrap(), audit::Trail::Whole(_)));
+    assert!(matches!(store.read(audit::verify_chain).unwrap(), audit::ChainStatus::Intact(_)));
     drop(store);
     let file = rusqlite::Connection::open(folder.path().join("state.db")).unwrap();
     let sound: String = file.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
@@ -154,9 +154,9 @@ fn kill_again_and_again(mut seed: u64) {
 #[test]
 fn others_take_over_within_ten_seconds_and_no_alert_is_lost() {
     const TAKEOVERS: usize = 5;
-    let database = testkit::healthy();
-    let shared = testkit::empty();
-    let sink = Sink::start(&[]).unwrap();
+    let database = testkit::healthy_database();
+    let shared = testkit::empty_database();
+    let sink = HttpSink::start(&[]).unwrap();
     let folder = tempfile::tempdir().unwrap();
     // Through a pooler that gives each transaction another connection.
     let text = configuration(&database.url("postgres"), &sink, &shared.urls("postgres")[1]);
@@ -165,8 +165,10 @@ fn others_take_over_within_ten_seconds_and_no_alert_is_lost() {
     takeovers::note(&shared);
     let holder = || {
         let query = "SELECT holder FROM leases WHERE name = 'target/app'";
-        let row = store.read(|db| db.row(query, &[])).unwrap();
-        row.map(|row| row.text(0).unwrap().rsplit(':').next().unwrap_or_default().parse::<u32>().unwrap())
+        let row = store.read(|db| db.query_row(query, &[])).unwrap();
+        row.map(|row| {
+            row.read_text(0).unwrap().rsplit(':').next().unwrap_or_default().parse::<u32>().unwrap()
+        })
     };
     let mut minute = 0;
     let mut watches: Vec<Apart> = (0..3).map(|_| Apart::start(folder.path(), monday())).collect();
@@ -188,8 +190,8 @@ fn others_take_over_within_ten_seconds_and_no_alert_is_lost() {
         let leader = leader.unwrap();
         // Something may be told twice.
         while told(&sink).len() <= round {
-            let before = sink.received().len();
-            assert!(sink.wait_for(before + 1).len() > before, "round {round} is not told");
+            let before = sink.received_requests().len();
+            assert!(sink.wait_for_requests(before + 1).len() > before, "round {round} is not told");
         }
         leaders.insert(watches[leader].id());
         if round < TAKEOVERS {

@@ -5,13 +5,13 @@ use std::{
     net::TcpStream,
     time::Duration,
 };
-use testkit::{Daemon, Login, run_in};
+use testkit::{DaemonProcess, DashboardLogin, run_program_in};
 
 /// How long a stream may take to end.
 const STREAM_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The stream of events of a page, once it has begun.
-fn listen(watch: &Daemon, cookie: &str) -> BufReader<TcpStream> {
+fn listen(watch: &DaemonProcess, cookie: &str) -> BufReader<TcpStream> {
     let mut stream = TcpStream::connect(&watch.address).unwrap();
     write!(stream, "GET /live HTTP/1.1\r\nHost: {}\r\nCookie: {cookie}\r\n\r\n", watch.address).unwrap();
     let mut stream = BufReader::new(stream);
@@ -37,35 +37,35 @@ fn ends(mut stream: BufReader<TcpStream>) {
 
 #[test]
 fn open_pages_hear_nothing_more_once_their_login_has_ended() {
-    let (database, folder) = (testkit::healthy(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::healthy_database(), tempfile::tempdir().unwrap());
     let text = format!(
         "[[target]]\nname = \"app\"\nurl = \"{}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n",
         database.url("postgres")
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-    testkit::add_account(folder.path(), "ada", "admin");
-    testkit::add_account(folder.path(), "bob", "viewer");
-    let watch = testkit::Daemon::start(folder.path());
+    testkit::create_account(folder.path(), "ada", "admin");
+    testkit::create_account(folder.path(), "bob", "viewer");
+    let watch = testkit::DaemonProcess::start(folder.path());
     let act = |cookie: &str, path: &str, body: &str| {
         let status = testkit::http::post(&watch.address, path, &[("cookie", cookie)], body.as_bytes()).status;
         assert_eq!(status, 303, "{path}");
     };
     // By the person, who stays logged in elsewhere.
-    let log_in = |name: &str| Login::start(&watch.address, name);
+    let log_in = |name: &str| DashboardLogin::start(&watch.address, name);
     let stays = log_in("ada").cookie;
-    let Login { cookie, form } = log_in("ada");
+    let DashboardLogin { cookie, csrf_token: form } = log_in("ada");
     let (goes_on, streamed) = (listen(&watch, &stays), listen(&watch, &cookie));
     act(&cookie, "/logout", &format!("form={form}"));
     ends(streamed);
     // By an admin.
-    let Login { cookie: admin, form } = log_in("ada");
+    let DashboardLogin { cookie: admin, csrf_token: form } = log_in("ada");
     let bob = log_in("bob").cookie;
     let streamed = listen(&watch, &bob);
     act(&admin, "/settings/accounts/remove", &format!("form={form}&name=bob"));
     ends(streamed);
     // From the command line, of which the daemon is not told.
     let streamed = listen(&watch, &admin);
-    assert_eq!(run_in(folder.path(), &[], &["accounts", "remove", "ada"]).code, 0);
+    assert_eq!(run_program_in(folder.path(), &[], &["accounts", "remove", "ada"]).exit_code, 0);
     ends(streamed);
     ends(goes_on);
     assert_eq!(watch.stop(), Some(0));
@@ -76,20 +76,20 @@ fn a_token_has_no_scope_beyond_the_role_of_its_account() {
     let folder = tempfile::tempdir().unwrap();
     let text = "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n[serve]\nlisten = \"127.0.0.1:0\"\n";
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-    testkit::add_account(folder.path(), "vic", "viewer");
-    testkit::add_account(folder.path(), "rob", "responder");
+    testkit::create_account(folder.path(), "vic", "viewer");
+    testkit::create_account(folder.path(), "rob", "responder");
     let add = |account: &str, scopes: &str| {
-        run_in(folder.path(), &[], &["tokens", "add", account, "--label", "bot", "--scope", scopes])
+        run_program_in(folder.path(), &[], &["tokens", "add", account, "--label", "bot", "--scope", scopes])
     };
     for (account, scopes, lacking) in
         [("vic", "read,admin", "admin"), ("vic", "alerts", "responder"), ("rob", "actions,admin", "admin")]
     {
         let said = add(account, scopes);
-        assert_eq!(said.code, 2, "{account} {scopes}: {}", said.stdout);
+        assert_eq!(said.exit_code, 2, "{account} {scopes}: {}", said.stdout);
         assert!(said.stderr.contains(&format!("needs the role {lacking}")), "{}", said.stderr);
     }
-    assert!(!run_in(folder.path(), &[], &["tokens", "list"]).stdout.contains("bot"));
+    assert!(!run_program_in(folder.path(), &[], &["tokens", "list"]).stdout.contains("bot"));
     for (account, scopes) in [("vic", "read,account"), ("rob", "read,alerts,actions,incidents")] {
-        assert_eq!(add(account, scopes).code, 0, "{account} {scopes}");
+        assert_eq!(add(account, scopes).exit_code, 0, "{account} {scopes}");
     }
 }

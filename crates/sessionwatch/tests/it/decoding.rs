@@ -3,7 +3,7 @@
 use std::{fs, io::Read as _, path::Path, process::Stdio};
 
 use rusqlite::Connection;
-use sessionwatch_store::{Place, Store};
+use sessionwatch_store::{Store, StoreLocation};
 
 const STORE: &str = "sessionwatch-state.db";
 
@@ -38,13 +38,13 @@ fn folder() -> (tempfile::TempDir, String) {
                ('s2', 'token-number-two', 'u1', '2100-01-01T00:00:00.000Z');",
         )
         .unwrap();
-    drop(Store::open(&Place::File(folder.path().join(STORE))).unwrap());
-    let made = testkit::run_in(folder.path(), &[], &["revoke", "session", "s2", "--format", "json"]);
+    drop(Store::open(&StoreLocation::File(folder.path().join(STORE))).unwrap());
+    let made = testkit::run_program_in(folder.path(), &[], &["revoke", "session", "s2", "--format", "json"]);
     let plan: serde_json::Value = serde_json::from_str(&made.stdout).unwrap();
     let plan = plan["plan"]["id"].as_str().unwrap().to_owned();
     let applied = ["revoke", "session", "s2", "--apply", &plan, "--confirm", "app"];
-    let applied = testkit::run_in(folder.path(), &[], &applied);
-    assert_eq!(applied.code, 0, "{}", applied.stderr);
+    let applied = testkit::run_program_in(folder.path(), &[], &applied);
+    assert_eq!(applied.exit_code, 0, "{}", applied.stderr);
     sql(folder.path(), ROWS);
     (folder, plan)
 }
@@ -111,7 +111,7 @@ fn commands_refuse_what_they_cannot_read_and_name_the_way_out() {
     }
     let sound: [&[&str]; 3] = [&["alerts", "list"], &["archive", "list"], &["incident", "list"]];
     for command in sound {
-        assert_eq!(testkit::run_in(folder.path(), &[], command).code, 0, "{command:?}");
+        assert_eq!(testkit::run_program_in(folder.path(), &[], command).exit_code, 0, "{command:?}");
     }
 }
 
@@ -119,10 +119,10 @@ fn commands_refuse_what_they_cannot_read_and_name_the_way_out() {
 fn is_refused(folder: &Path, table: &str, column: &str, value: &str, commands: &[&[&str]]) {
     sql(folder, &format!("UPDATE {table} SET {column} = {value}"));
     for command in commands {
-        let said = testkit::run_in(folder, &[("USER", "ada")], command);
+        let said = testkit::run_program_in(folder, &[("USER", "ada")], command);
         let expected = format!("column `{column}` of table `{table}`");
-        let refused = said.code == 3 && said.stderr.contains(&expected) && said.stdout.is_empty();
-        assert!(refused, "{table}.{column} {command:?}: {} {}{}", said.code, said.stdout, said.stderr);
+        let refused = said.exit_code == 3 && said.stderr.contains(&expected) && said.stdout.is_empty();
+        assert!(refused, "{table}.{column} {command:?}: {} {}{}", said.exit_code, said.stdout, said.stderr);
         assert!(said.stderr.contains("restore the backup"), "{command:?}: {}", said.stderr);
     }
     for name in ["-wal", "-shm"] {
@@ -134,22 +134,26 @@ fn is_refused(folder: &Path, table: &str, column: &str, value: &str, commands: &
 #[test]
 fn pages_refuse_what_they_cannot_read_and_the_daemon_is_not_ready() {
     let (folder, _) = folder();
-    let mut watch = testkit::Daemon::start_with(
-        testkit::command(&["serve"]).current_dir(folder.path()).stderr(Stdio::piped()),
+    let mut watch = testkit::DaemonProcess::start_with_command(
+        testkit::program_command(&["serve"]).current_dir(folder.path()).stderr(Stdio::piped()),
     );
-    let page = |path: &str| testkit::http::get(&watch.address, path).parts();
+    let page = |path: &str| testkit::http::get(&watch.address, path).into_status_and_text();
     testkit::wait_until("a run succeeds", || page("/readyz").0 == 200);
     sql(folder.path(), "UPDATE alerts SET state = 'paused'");
     let (status, said) = page("/metrics");
     assert!(status == 500 && said.contains("column `state` of table `alerts`"), "{status} {said}");
     assert_eq!((page("/readyz").0, page("/healthz").0), (503, 200));
     page("/metrics");
-    watch.signal("TERM");
+    watch.send_signal("TERM");
     let mut log = String::new();
     watch.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
     assert_eq!(log.matches("cannot read the store: column `state`").count(), 1, "{log}");
     assert_eq!(watch.wait(), Some(0));
     // It does not start again on what it cannot read.
-    let said = testkit::start_refused(folder.path());
-    assert!(said.code == 3 && said.stderr.contains("column `state` of table `alerts`"), "{}", said.stderr);
+    let said = testkit::start_expecting_refusal(folder.path());
+    assert!(
+        said.exit_code == 3 && said.stderr.contains("column `state` of table `alerts`"),
+        "{}",
+        said.stderr
+    );
 }

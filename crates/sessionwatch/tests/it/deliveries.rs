@@ -10,7 +10,7 @@ use std::{
 
 use sessionwatch_core::duration::SECOND;
 use sessionwatch_store::outbox;
-use testkit::{Database, MailOptions, MailSink, Received, Sink};
+use testkit::{Database, HttpSink, MailOptions, MailSink, ReceivedRequest};
 
 use crate::{
     channels::{body, channel, configuration, header, leak, target},
@@ -18,8 +18,8 @@ use crate::{
 };
 
 /// What a webhook was told: check, notice, and whether it may have been told before.
-fn told(received: &[Received]) -> Vec<String> {
-    let line = |received: &Received| {
+fn told(received: &[ReceivedRequest]) -> Vec<String> {
+    let line = |received: &ReceivedRequest| {
         let told = body(received);
         let again = if told["again"] == true { " again" } else { "" };
         format!("{} {}{again}", told["check"].as_str().unwrap(), told["notice"].as_str().unwrap())
@@ -28,7 +28,7 @@ fn told(received: &[Received]) -> Vec<String> {
 }
 
 /// A watch of a healthy database with a channel `bad`, which may fail, and a channel `good`.
-fn watched(database: &Database<'_>, folder: &std::path::Path, bad: &Sink, good: &Sink) -> Watch {
+fn watched(database: &Database<'_>, folder: &std::path::Path, bad: &HttpSink, good: &HttpSink) -> Watch {
     let route = "[[route]]\nchannels = [\"bad\", \"good\"]\nchecks = [\"duplicate-tokens\", \"token-rebound\", \"undelivered\"]\n";
     let text = configuration(&[
         target("app", database),
@@ -40,8 +40,8 @@ fn watched(database: &Database<'_>, folder: &std::path::Path, bad: &Sink, good: 
 
 #[test]
 fn a_channel_that_is_not_there_delays_no_other_and_is_told_everything_in_order_later() {
-    let database = testkit::healthy();
-    let (bad, good) = (Sink::start(&[]).unwrap(), Sink::start(&[]).unwrap());
+    let database = testkit::healthy_database();
+    let (bad, good) = (HttpSink::start(&[]).unwrap(), HttpSink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let mut watch = watched(&database, folder.path(), &bad, &good);
     let port = bad.port();
@@ -56,39 +56,39 @@ fn a_channel_that_is_not_there_delays_no_other_and_is_told_everything_in_order_l
         leak(&database, minute % 2 == 1);
         watch.to(monday() + minute * MINUTE);
         assert_eq!(
-            told(&good.wait_for(usize::try_from(minute).unwrap())).len(),
+            told(&good.wait_for_requests(usize::try_from(minute).unwrap())).len(),
             usize::try_from(minute).unwrap()
         );
     }
-    assert_eq!(told(&good.received()), story);
+    assert_eq!(told(&good.received_requests()), story);
     watch.tried("bad", 1);
-    let back = Sink::start_at(port, &[]).unwrap();
+    let back = HttpSink::start_at_port(port, &[]).unwrap();
     watch.set(monday() + 10 * MINUTE);
     // That it could not be reached before the message went out leaves no doubt.
-    assert_eq!(told(&back.wait_for(4)), story);
+    assert_eq!(told(&back.wait_for_requests(4)), story);
     watch.delivered();
     assert!(watch.stop());
 }
 
 #[test]
 fn a_channel_that_never_answers_holds_up_nothing_and_is_told_again_with_a_mark() {
-    let database = testkit::healthy();
-    let (bad, good) = (Sink::start_silent().unwrap(), Sink::start(&[]).unwrap());
+    let database = testkit::healthy_database();
+    let (bad, good) = (HttpSink::start_unresponsive().unwrap(), HttpSink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let mut watch = watched(&database, folder.path(), &bad, &good);
     leak(&database, true);
     watch.to(monday() + MINUTE);
-    let first = bad.wait_for(1);
+    let first = bad.wait_for_requests(1);
     assert_eq!(
-        (told(&good.wait_for(1)), told(&first)),
+        (told(&good.wait_for_requests(1)), told(&first)),
         (vec!["duplicate-tokens firing".into()], vec!["duplicate-tokens firing".into()])
     );
     watch.tried("bad", 1);
     let port = bad.port();
     bad.stop();
-    let back = Sink::start_at(port, &[]).unwrap();
+    let back = HttpSink::start_at_port(port, &[]).unwrap();
     watch.set(monday() + MINUTE + 5 * SECOND);
-    let second = back.wait_for(1);
+    let second = back.wait_for_requests(1);
     assert_eq!(told(&second), ["duplicate-tokens firing again"]);
     assert_eq!(header(&first[0], "webhook-id"), header(&second[0], "webhook-id"));
     watch.delivered();
@@ -97,9 +97,9 @@ fn a_channel_that_never_answers_holds_up_nothing_and_is_told_again_with_a_mark()
 
 #[test]
 fn a_wrong_secret_is_tried_less_and_less_and_others_are_told_of_it() {
-    let database = testkit::healthy();
+    let database = testkit::healthy_database();
     let (bad, good) = (
-        Sink::start(&[
+        HttpSink::start(&[
             "401 Unauthorized",
             "403 Forbidden",
             "401 Unauthorized",
@@ -107,7 +107,7 @@ fn a_wrong_secret_is_tried_less_and_less_and_others_are_told_of_it() {
             "401 Unauthorized",
         ])
         .unwrap(),
-        Sink::start(&[]).unwrap(),
+        HttpSink::start(&[]).unwrap(),
     );
     let folder = tempfile::tempdir().unwrap();
     let mut watch = watched(&database, folder.path(), &bad, &good);
@@ -116,50 +116,50 @@ fn a_wrong_secret_is_tried_less_and_less_and_others_are_told_of_it() {
     watch.to(at);
     for attempt in 1..=5 {
         watch.tried("bad", attempt);
-        assert_eq!(bad.received().len(), usize::try_from(attempt).unwrap());
+        assert_eq!(bad.received_requests().len(), usize::try_from(attempt).unwrap());
         // Five seconds, then twice as long each time.
-        let next = watch.shared.app.store.read(|db| outbox::next_due(db, "bad", at)).unwrap().unwrap();
+        let next = watch.shared.app.store.read(|db| outbox::next_due_at(db, "bad", at)).unwrap().unwrap();
         assert_eq!(next.duration_since(at), 5 * SECOND * (1 << (attempt - 1)));
         if attempt == 5 {
-            assert_eq!(told(&good.wait_for(2)), ["duplicate-tokens firing", "undelivered firing"]);
-            let said = body(&good.received()[1]);
+            assert_eq!(told(&good.wait_for_requests(2)), ["duplicate-tokens firing", "undelivered firing"]);
+            let said = body(&good.received_requests()[1]);
             assert!(said["summary"].as_str().unwrap().contains("answered 401: is its secret"), "{said}");
             assert_eq!((said["target"].as_str(), said["severity"].as_str()), (Some("bad"), Some("high")));
         } else {
-            assert_eq!(good.wait_for(1).len(), 1, "nobody is told of it yet");
+            assert_eq!(good.wait_for_requests(1).len(), 1, "nobody is told of it yet");
         }
         at = next;
         watch.set(at);
     }
-    assert_eq!(told(&good.wait_for(3))[2], "undelivered resolved");
+    assert_eq!(told(&good.wait_for_requests(3))[2], "undelivered resolved");
     watch.delivered();
-    assert_eq!(told(&bad.received()), ["duplicate-tokens firing"; 6]);
+    assert_eq!(told(&bad.received_requests()), ["duplicate-tokens firing"; 6]);
     assert!(watch.stop());
 }
 
 #[test]
 fn a_channel_that_asks_for_time_gets_it_for_all_its_messages() {
-    let database = testkit::healthy();
+    let database = testkit::healthy_database();
     let until = monday() + 3 * MINUTE + 7 * SECOND;
     let date = jiff::Timestamp::from_microsecond(until.micros()).unwrap();
     let busy =
         format!("429 Too Many Requests\r\nRetry-After: {}", date.strftime("%a, %d %b %Y %H:%M:%S GMT"));
-    let (bad, good) = (Sink::start(&[&busy]).unwrap(), Sink::start(&[]).unwrap());
+    let (bad, good) = (HttpSink::start(&[&busy]).unwrap(), HttpSink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let mut watch = watched(&database, folder.path(), &bad, &good);
     leak(&database, true);
     watch.to(monday() + MINUTE);
     watch.tried("bad", 1);
-    let next = watch.shared.app.store.read(|db| outbox::next_due(db, "bad", monday())).unwrap();
+    let next = watch.shared.app.store.read(|db| outbox::next_due_at(db, "bad", monday())).unwrap();
     assert_eq!(next, Some(until));
     // A token of another check becomes somebody else's meanwhile.
     database.psql(r#"UPDATE sessions SET "userId" = "userId" % 60 + 1 WHERE id = 's9'"#).unwrap();
     watch.to(monday() + 2 * MINUTE);
-    assert_eq!(told(&good.wait_for(2)), ["duplicate-tokens firing", "token-rebound firing"]);
-    assert_eq!(bad.received().len(), 1);
+    assert_eq!(told(&good.wait_for_requests(2)), ["duplicate-tokens firing", "token-rebound firing"]);
+    assert_eq!(bad.received_requests().len(), 1);
     watch.set(until);
     assert_eq!(
-        told(&bad.wait_for(3)),
+        told(&bad.wait_for_requests(3)),
         ["duplicate-tokens firing", "duplicate-tokens firing", "token-rebound firing"]
     );
     watch.delivered();
@@ -188,22 +188,26 @@ fn endless(head: &'static str) -> (String, std::thread::JoinHandle<usize>) {
 
 #[test]
 fn what_a_channel_answers_is_neither_followed_nor_read() {
-    let elsewhere = Sink::start(&[]).unwrap();
+    let elsewhere = HttpSink::start(&[]).unwrap();
     let moved = format!("307 Temporary Redirect\r\nLocation: {}", elsewhere.url());
-    let sink = Sink::start(&[&moved]).unwrap();
+    let sink = HttpSink::start(&[&moved]).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let test = |url: &str| {
         let text = channel("hook", "webhook", url, "secret = \"key\"");
         std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-        testkit::run_in(folder.path(), &[], &["notify", "test", "hook"])
+        testkit::run_program_in(folder.path(), &[], &["notify", "test", "hook"])
     };
     let said = test(&sink.url());
-    assert!(said.code == 3 && said.stderr.contains("answered 307: it sends elsewhere"), "{}", said.stderr);
-    assert!(elsewhere.received().is_empty());
+    assert!(
+        said.exit_code == 3 && said.stderr.contains("answered 307: it sends elsewhere"),
+        "{}",
+        said.stderr
+    );
+    assert!(elsewhere.received_requests().is_empty());
     for (head, code) in [("200 OK", 0), ("500 Internal Server Error", 3)] {
         let (url, serving) = endless(head);
         let said = test(&url);
-        assert_eq!(said.code, code, "{}", said.stderr);
+        assert_eq!(said.exit_code, code, "{}", said.stderr);
         assert!(serving.join().unwrap() < 64 << 20);
     }
 }
@@ -215,22 +219,22 @@ fn a_test_of_each_kind_says_what_is_wrong_with_it() {
         let more = "secret = \"key\"\nchat = \"-1\"\nfrom = \"a@example.org\"\nto = [\"b@example.org\"]";
         let text = channel("hook", kind, url, more);
         std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-        testkit::run_in(folder.path(), &[], &["notify", "test", channel_name])
+        testkit::run_program_in(folder.path(), &[], &["notify", "test", channel_name])
     };
     let kinds = ["webhook", "slack", "discord", "teams", "telegram", "pagerduty", "alertmanager", "ntfy"];
     // It speaks first, and in the clear.
     let plain = MailSink::start(MailOptions::default()).unwrap();
     for kind in kinds {
-        let sink = Sink::start(&["200 OK", "401 Unauthorized", "404 Not Found", "500 Oh"]).unwrap();
+        let sink = HttpSink::start(&["200 OK", "401 Unauthorized", "404 Not Found", "500 Oh"]).unwrap();
         let url = format!("http://127.0.0.1:{}/secret-path/topic", sink.port());
         let accepted = test(kind, &url, "hook");
         assert_eq!(
-            (accepted.code, accepted.stdout.as_str()),
+            (accepted.exit_code, accepted.stdout.as_str()),
             (0, "hook accepted a test message\n"),
             "{kind}: {}",
             accepted.stderr
         );
-        assert!(sink.received()[0].body.contains("test"), "{kind}");
+        assert!(sink.received_requests()[0].body.contains("test"), "{kind}");
         let encrypted = format!("https://127.0.0.1:{}/secret-path/topic", plain.port());
         for (url, part) in [
             (&url, "channel `hook` did not accept a test message: the channel answered 401: is its secret"),
@@ -239,21 +243,21 @@ fn a_test_of_each_kind_says_what_is_wrong_with_it() {
             (&encrypted, "it does not offer the TLS"),
         ] {
             let said = test(kind, url, "hook");
-            assert!(said.code == 3 && said.stderr.contains(part), "{kind}: {}", said.stderr);
+            assert!(said.exit_code == 3 && said.stderr.contains(part), "{kind}: {}", said.stderr);
             assert!(!said.stderr.contains("secret-path"), "{}", said.stderr);
         }
         sink.stop();
         let gone = test(kind, &url, "hook");
-        assert!(gone.code == 3 && gone.stderr.contains("cannot be reached"), "{kind}: {}", gone.stderr);
+        assert!(gone.exit_code == 3 && gone.stderr.contains("cannot be reached"), "{kind}: {}", gone.stderr);
     }
     let gone = test("email", "smtp://localhost:1", "hook");
     assert!(
-        gone.code == 3 && gone.stderr.contains("cannot be reached, for b@example.org"),
+        gone.exit_code == 3 && gone.stderr.contains("cannot be reached, for b@example.org"),
         "{}",
         gone.stderr
     );
     let unknown = test("slack", "http://127.0.0.1:1/", "hok");
-    assert!(unknown.code == 2 && unknown.stderr.contains("did you mean `hook`?"), "{}", unknown.stderr);
+    assert!(unknown.exit_code == 2 && unknown.stderr.contains("did you mean `hook`?"), "{}", unknown.stderr);
 }
 
 /// The daemon's log, line by line as it comes.
@@ -266,9 +270,9 @@ fn log(child: &mut std::process::Child) -> mpsc::Receiver<String> {
 
 #[test]
 fn no_secret_of_a_channel_is_printed_anywhere() {
-    let database = testkit::anomalous();
+    let database = testkit::anomalous_database();
     let sinks = ["slack", "webhook", "ntfy", "telegram", "discord"]
-        .map(|kind| (kind, Sink::start(&["401 Unauthorized"; 20]).unwrap()));
+        .map(|kind| (kind, HttpSink::start(&["401 Unauthorized"; 20]).unwrap()));
     let mut parts = vec![target("app", &database)];
     for (kind, sink) in &sinks {
         let url = format!("http://user:hidden-password@127.0.0.1:{}/hidden-path", sink.port());
@@ -280,7 +284,7 @@ fn no_secret_of_a_channel_is_printed_anywhere() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("sessionwatch-state.db");
     std::fs::write(folder.path().join("sessionwatch.toml"), configuration(&parts)).unwrap();
-    let mut child = testkit::command(&["--verbose", "serve"])
+    let mut child = testkit::program_command(&["--verbose", "serve"])
         .current_dir(folder.path())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -310,7 +314,7 @@ fn no_secret_of_a_channel_is_printed_anywhere() {
         &["notify", "dead", "--format", "json"],
         &["alerts", "list"],
     ] {
-        let output = testkit::run_in(folder.path(), &[], arguments);
+        let output = testkit::run_program_in(folder.path(), &[], arguments);
         assert!(!output.stdout.is_empty(), "{arguments:?}: {}", output.stderr);
         said.push_str(&format!("{}{}", output.stdout, output.stderr));
     }

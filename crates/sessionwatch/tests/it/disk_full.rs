@@ -9,8 +9,8 @@ use std::{
 };
 
 use serde_json::Value;
-use sessionwatch_store::{Place, Store, audit};
-use testkit::Sink;
+use sessionwatch_store::{Store, StoreLocation, audit};
+use testkit::HttpSink;
 
 use crate::fastforward::{Apart, MINUTE, monday, program};
 
@@ -115,19 +115,24 @@ impl Crowded {
 
 /// All that happened is in a copy of the store.
 fn assert_whole(copy: &Path) {
-    let kept = Store::open(&Place::File(copy.to_owned())).unwrap();
+    let kept = Store::open(&StoreLocation::File(copy.to_owned())).unwrap();
     let told = "SELECT kind FROM events WHERE check_id = 'duplicate-tokens' AND kind IN ('firing', 'resolved') ORDER BY id";
-    let told: Vec<String> =
-        kept.read(|db| db.rows(told, &[])).unwrap().iter().map(|row| row.text(0).unwrap()).collect();
+    let told: Vec<String> = kept
+        .read(|db| db.query_rows(told, &[]))
+        .unwrap()
+        .iter()
+        .map(|row| row.read_text(0).unwrap())
+        .collect();
     assert_eq!(told, ["firing", "resolved"]);
-    let sound = kept.read(|db| db.row("PRAGMA integrity_check", &[])).unwrap().unwrap().text(0).unwrap();
+    let sound =
+        kept.read(|db| db.query_row("PRAGMA integrity_check", &[])).unwrap().unwrap().read_text(0).unwrap();
     assert_eq!(sound, "ok");
-    assert_eq!(kept.read(audit::verify).unwrap(), audit::Trail::Whole(1));
+    assert_eq!(kept.read(audit::verify_chain).unwrap(), audit::ChainStatus::Intact(1));
 }
 
 #[test]
 fn a_full_disk_stops_neither_watching_nor_telling_and_nothing_is_lost() {
-    let (database, sink) = (testkit::healthy(), Sink::start(&[]).unwrap());
+    let (database, sink) = (testkit::healthy_database(), HttpSink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let text = configuration(&database.url("postgres"), &sink.url(), &folder.path().join("disk/state.db"));
     fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
@@ -140,19 +145,19 @@ fn a_full_disk_stops_neither_watching_nor_telling_and_nothing_is_lost() {
     let silence =
         ["alerts", "silence", "--check", "blind", "--minutes", "9", "--owner", "ada", "--note", "x"];
     let said = run(&crowded.watch, &silence);
-    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert_eq!(said.exit_code, 0, "{}", said.stderr);
     let filler = crowded.disk.join("filler");
     fill(&filler);
     database.psql(r#"UPDATE sessions SET "sessionToken" = 'same-token' WHERE id IN ('s1', 's2')"#).unwrap();
     crowded.look();
-    assert_eq!(sink.wait_for(1).len(), 1, "a new alert is told");
+    assert_eq!(sink.wait_for_requests(1).len(), 1, "a new alert is told");
     assert!(crowded.is_sheltered());
     // What others wrote to the file would be lost: they may only read.
     let refused = run(&crowded.watch, &silence);
     assert!(
-        refused.code == 3 && refused.stderr.contains("while its disk is full"),
+        refused.exit_code == 3 && refused.stderr.contains("while its disk is full"),
         "{} {}",
-        refused.code,
+        refused.exit_code,
         refused.stderr
     );
     let before = size(&crowded.disk);
@@ -161,7 +166,7 @@ fn a_full_disk_stops_neither_watching_nor_telling_and_nothing_is_lost() {
         crowded.look();
     }
     assert_eq!(size(&crowded.disk), before);
-    assert_eq!(sink.wait_for(2).len(), 2, "it is told as resolved");
+    assert_eq!(sink.wait_for_requests(2).len(), 2, "it is told as resolved");
     assert_eq!(crowded.said("is full: watching and telling go on"), 1);
     fs::remove_file(&filler).unwrap();
     testkit::wait_until("the store is written again", || {
@@ -171,7 +176,7 @@ fn a_full_disk_stops_neither_watching_nor_telling_and_nothing_is_lost() {
     assert_eq!(crowded.said("can be written again"), 1);
     let copy = folder.path().join("copy.db");
     let said = run(&crowded.watch, &["backup", copy.to_str().unwrap()]);
-    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert_eq!(said.exit_code, 0, "{}", said.stderr);
     assert_whole(&copy);
     // Full again, it has room again when it is to end: what is in memory only is written then.
     fill(&filler);
@@ -183,7 +188,7 @@ fn a_full_disk_stops_neither_watching_nor_telling_and_nothing_is_lost() {
     let again = || log.lock().unwrap().iter().filter(|line| line.contains("can be written again")).count();
     testkit::wait_until("it is written in the end", || again() == 2);
     let keys: Vec<String> = sink
-        .received()
+        .received_requests()
         .iter()
         .map(|received| serde_json::from_str::<Value>(&received.body).unwrap()["key"].to_string())
         .collect();
@@ -192,14 +197,14 @@ fn a_full_disk_stops_neither_watching_nor_telling_and_nothing_is_lost() {
 
 #[test]
 fn a_start_on_a_full_disk_says_so() {
-    let (database, folder) = (testkit::healthy(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::healthy_database(), tempfile::tempdir().unwrap());
     let store = folder.path().join("state.db");
     let write = |store: &Path| {
         let text = configuration(&database.url("postgres"), "http://127.0.0.1:1/", store);
         fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     };
     write(&store);
-    assert_eq!(testkit::Daemon::start(folder.path()).stop(), Some(0));
+    assert_eq!(testkit::DaemonProcess::start(folder.path()).stop(), Some(0));
     let disk = folder.path().join("disk");
     write(&disk.join("state.db"));
     for made in [false, true] {
@@ -212,7 +217,7 @@ fn a_start_on_a_full_disk_says_so() {
             .output()
             .unwrap();
         let said = testkit::ProgramOutput::from(output);
-        assert_eq!(said.code, 3, "{made}: {}", said.stderr);
+        assert_eq!(said.exit_code, 3, "{made}: {}", said.stderr);
         assert!(said.stderr.contains("the disk that holds the store is full"), "{made}: {}", said.stderr);
     }
 }

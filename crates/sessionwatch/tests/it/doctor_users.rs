@@ -2,9 +2,9 @@
 
 /// The summaries of what `doctor` finds about the users beyond what it finds of each target.
 fn found(schema: &str) -> Vec<(String, String)> {
-    let database = testkit::empty();
+    let database = testkit::empty_database();
     database.psql(schema).unwrap();
-    let document = testkit::json(&["doctor", &database.url("postgres"), "--format", "json"]);
+    let document = testkit::run_for_json(&["doctor", &database.url("postgres"), "--format", "json"]);
     let findings = document["findings"].as_array().unwrap().iter();
     let text = |finding: &serde_json::Value, key: &str| finding[key].as_str().unwrap().to_owned();
     let about_users = findings.filter(|finding| {
@@ -33,21 +33,21 @@ fn no_session_is_removed_because_its_user_is_written_in_another_form() {
     let integers = "INSERT INTO users SELECT n, 'User ' || n FROM generate_series(1, 60) AS n;";
     let plain = "id bigint PRIMARY KEY, name text";
     let planned = |user: &str| {
-        let database = testkit::empty();
+        let database = testkit::empty_database();
         database.psql(&schema(plain, "text", &format!("{integers}{}", rows(user)))).unwrap();
-        testkit::run(&["cleanup", "orphaned", &database.url("postgres")])
+        testkit::run_program(&["cleanup", "orphaned", &database.url("postgres")])
     };
     let refused = planned("lpad(n::text, 5, '0')");
     assert!(
-        refused.code == 3 && refused.stderr.contains("60 sessions write the user in a form"),
+        refused.exit_code == 3 && refused.stderr.contains("60 sessions write the user in a form"),
         "{} {} {}",
-        refused.code,
+        refused.exit_code,
         refused.stdout,
         refused.stderr
     );
     // Users who are not there are orphans as ever.
     let plan = planned("(n + 10)::text");
-    assert!(plan.code == 0 && plan.stdout.contains("10 of 60 rows"), "{} {}", plan.stdout, plan.stderr);
+    assert!(plan.exit_code == 0 && plan.stdout.contains("10 of 60 rows"), "{} {}", plan.stdout, plan.stderr);
 }
 
 #[test]

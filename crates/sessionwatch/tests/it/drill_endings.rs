@@ -10,10 +10,10 @@ use std::{
 };
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use sessionwatch_app::{config::Config, incident::drill, remediation::Context};
+use sessionwatch_app::{config::Config, incident::drill, remediation::ActionContext};
 use sessionwatch_clock::Clock;
 use sessionwatch_store::Store;
-use testkit::{Database, ProgramOutput, Server, run_in};
+use testkit::{Database, PostgresServer, ProgramOutput, run_program_in};
 
 /// What the first question of a drill says.
 const FIRST_QUESTION: &str = "Type the ids of the users";
@@ -107,15 +107,15 @@ pub(crate) fn files(folder: &Path) -> Vec<String> {
 }
 
 /// The databases of drills.
-fn databases(server: &Server) -> String {
+fn databases(server: &PostgresServer) -> String {
     let query = "SELECT datname FROM pg_database WHERE datname LIKE 'sessionwatch_drill%' ORDER BY 1";
     server.psql("postgres", query).unwrap()
 }
 
 /// An application on a server of its own, since other stories look for what drills leave.
-fn application(server: &Server) -> Database<'_> {
-    let database = server.database(None).unwrap();
-    database.psql(testkit::scene::GUIDE_SCHEMA).unwrap();
+fn application(server: &PostgresServer) -> Database<'_> {
+    let database = server.create_database(None).unwrap();
+    database.psql(testkit::sample_databases::GUIDE_SCHEMA).unwrap();
     database.psql("UPDATE users SET name = 'Ada Abara ' || id").unwrap();
     database
 }
@@ -134,7 +134,7 @@ pub(crate) fn sqlite(folder: &Path) -> String {
 
 #[test]
 fn nothing_is_left_of_a_drill_whatever_ends_it() {
-    let server = Server::start(&[]).unwrap();
+    let server = PostgresServer::start(&[]).unwrap();
     let database = application(&server);
     let folder = tempfile::tempdir().unwrap();
     let (url, file) = (database.url("postgres"), sqlite(folder.path()));
@@ -166,7 +166,7 @@ fn nothing_is_left_of_a_drill_whatever_ends_it() {
 
 #[test]
 fn nothing_is_left_of_a_drill_that_was_answered_or_that_failed() {
-    let server = Server::start(&[]).unwrap();
+    let server = PostgresServer::start(&[]).unwrap();
     let (database, folder) = (application(&server), tempfile::tempdir().unwrap());
     let url = database.url("postgres");
     let scratch = |drill: &Rehearsal| {
@@ -197,21 +197,21 @@ fn nothing_is_left_of_a_drill_that_was_answered_or_that_failed() {
 
 #[test]
 fn nothing_is_left_of_a_drill_that_a_panic_ends() {
-    let server = Server::start(&[]).unwrap();
+    let server = PostgresServer::start(&[]).unwrap();
     let (database, folder) = (application(&server), tempfile::tempdir().unwrap());
     for url in [database.url("postgres"), sqlite(folder.path())] {
         let text = format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n");
         let text = if url.starts_with("sqlite") { text.replace("act_url", "# act_url") } else { text };
         let config = Config::parse(&folder.path().join("sessionwatch.toml"), &text).unwrap();
-        let store = Store::in_memory().unwrap();
+        let store = Store::open_in_memory().unwrap();
         let (target, clock) = (&config.targets[0], &Clock::System);
-        let context = Context { config: &config, target, store: &store, clock, actor: "ada" };
+        let context = ActionContext { config: &config, target, store: &store, clock, actor: "ada" };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let rehearsed = std::panic::catch_unwind(AssertUnwindSafe(|| {
             runtime.block_on(async {
-                let database = drill::prepare(context, folder.path()).await.unwrap();
+                let database = drill::prepare_drill(context, folder.path()).await.unwrap();
                 assert!(!files(folder.path()).is_empty());
-                database.use_and_remove(async |_| panic!("a bug")).await
+                database.run_and_remove(async |_| panic!("a bug")).await
             })
         }));
         assert_eq!(*rehearsed.unwrap_err().downcast::<&str>().unwrap(), "a bug");
@@ -221,10 +221,10 @@ fn nothing_is_left_of_a_drill_that_a_panic_ends() {
 
 #[test]
 fn what_a_drill_left_that_was_killed_holds_nobodys_name_and_the_next_one_removes_it() {
-    let server = Server::start(&[]).unwrap();
+    let server = PostgresServer::start(&[]).unwrap();
     let (database, folder) = (application(&server), tempfile::tempdir().unwrap());
     let (url, file) = (database.url("postgres"), sqlite(folder.path()));
-    let run = |arguments: &[&str]| run_in(folder.path(), &[("USER", "ada")], arguments);
+    let run = |arguments: &[&str]| run_program_in(folder.path(), &[("USER", "ada")], arguments);
     let kill = |address: &str| {
         let drill = Rehearsal::begin(folder.path(), &[address]);
         drill.signal("KILL");
@@ -246,7 +246,7 @@ fn what_a_drill_left_that_was_killed_holds_nobodys_name_and_the_next_one_removes
     let next = run(&["incident", "drill", &url, "--yes"]);
     let told = next.stderr.contains(&format!("note: removed the database `{name}` of a drill, created 2"))
         && next.stderr.contains("note: removed what a drill had left that was killed: ");
-    assert!(next.code == 0 && told, "{}{}", next.stdout, next.stderr);
+    assert!(next.exit_code == 0 && told, "{}{}", next.stdout, next.stderr);
     assert_eq!((databases(&server), files(folder.path())), (String::new(), vec![]));
     kill(&file);
     let left = files(folder.path());
@@ -256,21 +256,23 @@ fn what_a_drill_left_that_was_killed_holds_nobodys_name_and_the_next_one_removes
     assert!(!copied.contains("Ada Abara") && !copied.contains("@example.org"), "{copied}");
     assert!(run(&["doctor", &file]).stdout.contains(&format!("drill-files: drills left files: {}", left[0])));
     let next = run(&["incident", "drill", "--demo", "--yes"]);
-    assert!(next.code == 0 && next.stderr.contains(copy), "{}{}", next.stdout, next.stderr);
+    assert!(next.exit_code == 0 && next.stderr.contains(copy), "{}{}", next.stdout, next.stderr);
     assert_eq!(files(folder.path()), Vec::<String>::new());
 }
 
 #[test]
 fn what_may_belong_to_a_drill_that_runs_is_named_and_not_removed() {
-    let server = Server::start(&[]).unwrap();
+    let server = PostgresServer::start(&[]).unwrap();
     let (database, folder) = (application(&server), tempfile::tempdir().unwrap());
     let url = database.url("postgres");
-    let run = |arguments: &[&str]| -> ProgramOutput { run_in(folder.path(), &[("USER", "ada")], arguments) };
+    let run = |arguments: &[&str]| -> ProgramOutput {
+        run_program_in(folder.path(), &[("USER", "ada")], arguments)
+    };
     // One that runs here is neither named nor removed.
     let mut drill = Rehearsal::begin(folder.path(), &[&url]);
     let running = databases(&server);
     let next = run(&["incident", "drill", &url, "--yes"]);
-    assert!(next.code == 0 && next.stderr.is_empty(), "{}{}", next.stdout, next.stderr);
+    assert!(next.exit_code == 0 && next.stderr.is_empty(), "{}{}", next.stdout, next.stderr);
     assert_eq!(databases(&server), running);
     assert!(!run(&["doctor", &url]).stdout.contains("drill"), "it runs");
     drill.types("\u{3}");
@@ -286,6 +288,6 @@ fn what_may_belong_to_a_drill_that_runs_is_named_and_not_removed() {
         .contains("if that drill is not running any more: DROP DATABASE \"sessionwatch_drill_0123abcd\";")
         && next.stderr.contains("rm sessionwatch_drill_0123abcd.db")
         && !next.stderr.contains("of_mine");
-    assert!(next.code == 0 && told, "{}{}", next.stdout, next.stderr);
+    assert!(next.exit_code == 0 && told, "{}{}", next.stdout, next.stderr);
     assert_eq!(databases(&server), "sessionwatch_drill_0123abcd\nsessionwatch_drill_of_mine\n");
 }

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, future::pending, path::Path, sync::Arc};
 use sessionwatch_app::{
     app::{
         Actor, AppState, TargetOps,
-        drills::{self, DrillError, DrillEvent, DrillGuide, DrillMode, DrillQuestion, FinishedDrill},
+        drills::{self, DrillError, DrillEvent, DrillMode, DrillPrompter, DrillQuestion, FinishedDrill},
     },
     config::Config,
 };
@@ -25,17 +25,17 @@ struct Person {
     deaf_to: &'static str,
 }
 
-impl DrillGuide for Person {
+impl DrillPrompter for Person {
     type Error = DrillError;
 
-    fn tell(&mut self, event: DrillEvent<'_>) -> Result<(), DrillError> {
+    fn report_event(&mut self, event: DrillEvent<'_>) -> Result<(), DrillError> {
         let text = format!("{event:?}");
         let name = text.split([' ', '(']).next().unwrap();
         self.noted.push(name.to_owned());
         if let DrillEvent::Planted { address, .. } = event
             && let Some(answer) = self.answers.iter_mut().find(|answer| *answer == "the users")
         {
-            let database = rusqlite::Connection::open(address.file().unwrap()).unwrap();
+            let database = rusqlite::Connection::open(address.file_path().unwrap()).unwrap();
             let query = "SELECT group_concat(userId, ',') FROM sessions WHERE sessionToken IN
                 (SELECT sessionToken FROM sessions GROUP BY 1 HAVING count(*) > 1)";
             *answer = database.query_row(query, [], |row| row.get(0)).unwrap();
@@ -43,7 +43,7 @@ impl DrillGuide for Person {
         if name == self.deaf_to { Err(DrillError::NotDetected("nobody hears".into())) } else { Ok(()) }
     }
 
-    async fn ask(&mut self, question: DrillQuestion) -> Result<String, DrillError> {
+    async fn ask_question(&mut self, question: DrillQuestion) -> Result<String, DrillError> {
         self.noted.push(format!("{question:?}?"));
         self.asked.notify_one();
         match self.answers.pop_front() {
@@ -60,8 +60,8 @@ fn ops(folder: &Path) -> TargetOps {
         format!("[[target]]\nname = \"app\"\nurl = \"{app}\"\n[serve]\nstore = \"{}\"\n", store.display());
     let config = Config::parse(&folder.join("sessionwatch.toml"), &text).unwrap();
     let target = config.targets[0].clone();
-    let app = AppState::for_command(Store::in_memory().unwrap(), config).unwrap();
-    TargetOps::new(&app, target, &Actor::of_command("ada"))
+    let app = AppState::for_command(Store::open_in_memory().unwrap(), config).unwrap();
+    TargetOps::new(&app, target, &Actor::from_command_line("ada"))
 }
 
 /// Goes through a drill, of which nothing may be left.
@@ -73,7 +73,7 @@ fn rehearse(
 ) -> Result<FinishedDrill, DrillError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let finished = runtime.block_on(drills::run_drill(ops, mode, person, stop_requested));
-    let folder = ops.target.address.file().unwrap().parent().unwrap();
+    let folder = ops.target.address.file_path().unwrap().parent().unwrap();
     assert_eq!(files(folder), Vec::<String>::new(), "{:?}", person.noted);
     finished
 }
@@ -100,7 +100,7 @@ fn a_person_finds_confirms_and_verifies_and_the_program_does_so_by_itself() {
         "IsOver?",
     ];
     assert_eq!(person.noted, steps);
-    assert!(first.drill.took.is_sorted() && first.earlier.is_empty(), "{first:?}");
+    assert!(first.drill.phase_durations.is_sorted() && first.earlier.is_empty(), "{first:?}");
     let mut person = Person::default();
     let second = rehearse(&ops, DrillMode::Automatic, &mut person, async || pending().await).unwrap();
     assert_eq!(person.noted, ["Planted", "Detected", "Containing", "Planned", "Contained", "Verified"]);

@@ -4,22 +4,22 @@ use std::{collections::BTreeMap, time::Duration};
 
 use proptest::{prelude::*, test_runner::TestRunner};
 use sessionwatch_core::{
-    decoder::{Decoded, Decoder, Raw},
-    duration::{DAY, HOUR, whole_micros},
-    instant::Instant,
-    local_time::Newest,
-    stats::{Duplicates, Histogram, Measured, SessionStats},
+    decoder::{DecodedTime, Decoder, RawValue},
+    duration::{DAY, HOUR, saturating_micros},
+    local_time::NewestTimes,
+    stats::{DuplicateTokens, Histogram, Measured, SessionStats},
+    timestamp::UtcTimestamp,
 };
 use sessionwatch_targets::{
-    address::Address,
-    engine::{Engine, EngineKind, Tops},
-    evidence::{EVIDENCE_LIMIT, Evidence, Wanted},
+    address::TargetAddress,
+    engine::{Engine, EngineKind, TopUsers},
+    evidence::{EvidenceRequest, EvidenceRow, MAX_EVIDENCE_ROWS},
     layout::Layout,
-    limits::Limits,
-    mapping::{InstantColumn, Mapping, TableName, UsersMapping},
+    limits::TimeLimits,
+    mapping::{Mapping, TableName, TimestampColumn, UsersMapping},
     read_session::ReadSession,
-    scope::Scope,
-    sql::{Dialect, string},
+    scope::QueryScope,
+    sql::{Dialect, quote_string},
 };
 
 use crate::backends::{BACKENDS, Backend as _, postgres::Postgres};
@@ -148,26 +148,29 @@ fn rows(decoder: Decoder) -> impl Strategy<Value = Vec<Stored>> {
 }
 
 /// The meaning of a stored value, worked out apart from the engines for what the databases parse themselves.
-fn meaning(decoder: Decoder, value: &str) -> Decoded {
+fn meaning(decoder: Decoder, value: &str) -> DecodedTime {
     match (decoder, value) {
-        (Decoder::Timestamptz | Decoder::TimestampUtc, "infinity") => Decoded::Never,
-        (Decoder::Timestamptz | Decoder::TimestampUtc, text) if text.contains("BC") => Decoded::Undecodable,
-        (Decoder::Timestamptz | Decoder::TimestampUtc, text) => {
-            Decoder::IsoText.decode(Raw::Text(text.as_bytes()))
+        (Decoder::Timestamptz | Decoder::TimestampUtc, "infinity") => DecodedTime::Never,
+        (Decoder::Timestamptz | Decoder::TimestampUtc, text) if text.contains("BC") => {
+            DecodedTime::Undecodable
         }
-        (other, text) => other.decode(Raw::Text(text.as_bytes())),
+        (Decoder::Timestamptz | Decoder::TimestampUtc, text) => {
+            Decoder::IsoText.decode(RawValue::Text(text.as_bytes()))
+        }
+        (other, text) => other.decode(RawValue::Text(text.as_bytes())),
     }
 }
 
 /// The census, row by row.
 fn reference(rows: &[Stored], decoder: Decoder) -> SessionStats {
-    let now = Instant::from_micros(NOW).unwrap();
+    let now = UtcTimestamp::from_micros(NOW).unwrap();
     let (mut tokens, mut active, mut held, mut fresh) =
         (BTreeMap::<u8, Vec<Option<u8>>>::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-    let ends: Vec<Decoded> = rows.iter().map(|row| meaning(decoder, &row.2)).collect();
-    let is_active =
-        |end: &Decoded| matches!(end, Decoded::Never) || matches!(end, Decoded::At(at) if *at > now);
-    let recent = |row: &Stored| matches!(meaning(decoder, &row.3), Decoded::At(at) if at > now - HOUR);
+    let ends: Vec<DecodedTime> = rows.iter().map(|row| meaning(decoder, &row.2)).collect();
+    let is_active = |end: &DecodedTime| {
+        matches!(end, DecodedTime::Never) || matches!(end, DecodedTime::At(at) if *at > now)
+    };
+    let recent = |row: &Stored| matches!(meaning(decoder, &row.3), DecodedTime::At(at) if at > now - HOUR);
     for (row, end) in rows.iter().zip(&ends) {
         let (token, user, ..) = row;
         tokens.entry(*token).or_default().push(*user);
@@ -179,7 +182,7 @@ fn reference(rows: &[Stored], decoder: Decoder) -> SessionStats {
     }
     let doubled = tokens.values().filter(|users| users.len() > 1);
     let across = doubled.clone().filter(|users| users.iter().any(|user| *user != users[0]));
-    let count = |test: &dyn Fn(&Decoded) -> bool| ends.iter().filter(|end| test(end)).count() as u64;
+    let count = |test: &dyn Fn(&DecodedTime) -> bool| ends.iter().filter(|end| test(end)).count() as u64;
     let mut histograms = [Histogram::new(), Histogram::new(), Histogram::new()];
     for (user, sessions) in &held {
         if active[user] > 0 {
@@ -193,14 +196,14 @@ fn reference(rows: &[Stored], decoder: Decoder) -> SessionStats {
         }
     }
     let [active_per_user, rows_per_user, created_per_user] = histograms;
-    let at = |end: &Decoded| if let Decoded::At(at) = end { Some(*at) } else { None };
+    let at = |end: &DecodedTime| if let DecodedTime::At(at) = end { Some(*at) } else { None };
     SessionStats {
         taken_at: now,
         sessions: rows.len() as u64,
         active: count(&is_active),
         expired: count(&|end| at(end).is_some_and(|at| at <= now)),
-        never_expiring: count(&|end| *end == Decoded::Never),
-        undecodable: count(&|end| *end == Decoded::Undecodable),
+        never_expiring: count(&|end| *end == DecodedTime::Never),
+        undecodable: count(&|end| *end == DecodedTime::Undecodable),
         anonymous: rows.iter().filter(|row| row.1.is_none()).count() as u64,
         active_with_user: active.values().sum(),
         oldest_expired: ends.iter().filter_map(at).filter(|at| *at <= now).min(),
@@ -210,7 +213,7 @@ fn reference(rows: &[Stored], decoder: Decoder) -> SessionStats {
         rows_per_user,
         created_per_user: Some(created_per_user),
         created_last_hour: Some(rows.iter().filter(|row| recent(row)).count() as u64),
-        duplicates: Measured::Counted(Duplicates {
+        duplicates: Measured::Counted(DuplicateTokens {
             tokens: doubled.count() as u64,
             across_users: across.count() as u64,
         }),
@@ -229,8 +232,8 @@ fn table(kind: &str, rows: &[Stored]) -> String {
         let user = user.map_or("NULL".into(), |user| user.to_string());
         sql.push_str(&format!(
             "INSERT INTO s VALUES ('token-number-{token}', {user}, {}, {});\n",
-            string(Dialect::SQLITE, value),
-            string(Dialect::SQLITE, created)
+            quote_string(Dialect::SQLITE, value),
+            quote_string(Dialect::SQLITE, created)
         ));
     }
     sql
@@ -239,22 +242,22 @@ fn table(kind: &str, rows: &[Stored]) -> String {
 /// What an engine found.
 struct Seen {
     census: SessionStats,
-    tops: Tops,
-    newest: Newest,
-    evidence: Vec<Vec<Evidence>>,
+    tops: TopUsers,
+    newest: NewestTimes,
+    evidence: Vec<Vec<EvidenceRow>>,
 }
 
-fn looks(address: &Address, decoder: Decoder) -> Vec<Seen> {
+fn looks(address: &TargetAddress, decoder: Decoder) -> Vec<Seen> {
     let name = |schema: &Option<String>, name: &str| TableName { schema: schema.clone(), name: name.into() };
     let mapping = |schema: &Option<String>| Mapping {
-        revoke: sessionwatch_targets::mapping::Revoke::Delete,
+        revoke: sessionwatch_targets::mapping::RevokeMethod::Delete,
         profile: "custom".into(),
         sessions: name(schema, "s"),
         id: None,
         token: "t".into(),
         user: Some("u".into()),
-        expires: InstantColumn { column: "e".into(), decoder },
-        created: Some(InstantColumn { column: "c".into(), decoder }),
+        expires: TimestampColumn { column: "e".into(), decoder },
+        created: Some(TimestampColumn { column: "c".into(), decoder }),
         ip: None,
         agent: None,
         users: Some(UsersMapping { table: name(schema, "u"), key: "id".into(), display: vec![] }),
@@ -264,24 +267,31 @@ fn looks(address: &Address, decoder: Decoder) -> Vec<Seen> {
         impersonator: None,
         max_lifetime_s: None,
     };
-    let limits = Limits { timeout: Duration::from_secs(30), lock_timeout: Duration::from_secs(5) };
+    let limits = TimeLimits { timeout: Duration::from_secs(30), lock_timeout: Duration::from_secs(5) };
     let runtime = tokio_runtime();
     runtime.block_on(async {
         let session = ReadSession::open(address, limits, false, 7).await.unwrap();
-        let schema = session.describe().await.unwrap();
-        let now = Instant::from_micros(NOW).unwrap();
+        let schema = session.describe_schema().await.unwrap();
+        let now = UtcTimestamp::from_micros(NOW).unwrap();
         let named = schema.dialect.has_schemas().then(|| "public".to_owned());
-        let layout = Layout::of_mapping(schema, mapping(&named));
-        let scope =
-            Scope { max_lifetime_us: Some(whole_micros(30 * DAY)), ..Scope::of_rows(&layout, 7, now) };
+        let layout = Layout::from_mapping(schema, mapping(&named));
+        let scope = QueryScope {
+            max_lifetime_us: Some(saturating_micros(30 * DAY)),
+            ..QueryScope::without_thresholds(&layout, 7, now)
+        };
         let mut found = vec![];
         for engine in [EngineKind::Scan, EngineKind::Pushdown] {
             let observation = Engine::new(engine).observe(&session, &scope).await.unwrap();
             let mut evidence = vec![];
-            for wanted in [Wanted::Duplicates, Wanted::Orphans, Wanted::OldestExpired, Wanted::BeyondPolicy] {
-                evidence.push(session.evidence(&scope, wanted, &observation).await.unwrap());
+            for wanted in [
+                EvidenceRequest::Duplicates,
+                EvidenceRequest::Orphans,
+                EvidenceRequest::OldestExpired,
+                EvidenceRequest::BeyondPolicy,
+            ] {
+                evidence.push(session.fetch_evidence(&scope, wanted, &observation).await.unwrap());
             }
-            let (census, tops, newest) = (observation.stats, observation.tops, observation.newest);
+            let (census, tops, newest) = (observation.stats, observation.top_users, observation.newest);
             found.push(Seen { census, tops, newest, evidence });
         }
         session.close().await;
@@ -290,7 +300,7 @@ fn looks(address: &Address, decoder: Decoder) -> Vec<Seen> {
 }
 
 /// How many rows of evidence each kind has.
-fn lengths(evidence: &[Vec<Evidence>]) -> Vec<usize> {
+fn lengths(evidence: &[Vec<EvidenceRow>]) -> Vec<usize> {
     evidence.iter().map(Vec::len).collect()
 }
 
@@ -302,14 +312,14 @@ fn shown(census: &SessionStats) -> Vec<usize> {
     };
     let late = census.beyond_policy.unwrap_or(0) + census.never_expiring;
     let all = [duplicates.tokens * 2, *orphaned, census.expired, late];
-    all.into_iter().map(|rows| usize::try_from(rows).unwrap().min(EVIDENCE_LIMIT)).collect()
+    all.into_iter().map(|rows| usize::try_from(rows).unwrap().min(MAX_EVIDENCE_ROWS)).collect()
 }
 
 fn tokio_runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-fn agree(cases: u32, columns: &[(&str, &str)], address: &Address, load: &dyn Fn(&str)) {
+fn agree(cases: u32, columns: &[(&str, &str)], address: &TargetAddress, load: &dyn Fn(&str)) {
     for (kind, decoder) in columns {
         let decoder = &Decoder::parse(decoder).unwrap();
         let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
@@ -347,9 +357,9 @@ fn engines_agree_with_the_reference() {
 
 #[test]
 fn engines_agree_with_the_reference_on_every_version() {
-    for major in testkit::VERSIONS {
-        let database = testkit::shared_version(major).database(None).unwrap();
-        let address = Address::parse(&database.url("postgres")).unwrap();
+    for major in testkit::POSTGRES_VERSIONS {
+        let database = testkit::shared_server_of_version(major).create_database(None).unwrap();
+        let address = TargetAddress::parse(&database.url("postgres")).unwrap();
         agree(2, Postgres.instant_columns(), &address, &|sql| drop(database.psql(sql).unwrap()));
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use serde_json::{Value, json};
-use testkit::{Database, outcome, run_in};
+use testkit::{Database, find_check_result, run_program_in};
 
 /// Two users on tokens that differ only in case, and 25 sessions of a user whose id is written in two ways.
 const SESSIONS: &str = r#"
@@ -33,9 +33,9 @@ fn sessions(change: &str) -> Database<'static> {
 /// What both engines find, which is the same.
 fn found(database: &Database<'_>, id: &str) -> Value {
     let [direct, pooled] = database.urls("postgres");
-    let scan = testkit::check(&direct, &["--engine", "scan"]);
-    let pushdown = testkit::check(&pooled, &["--engine", "pushdown"]);
-    let (found, other) = (outcome(&scan, id), outcome(&pushdown, id));
+    let scan = testkit::run_check(&direct, &["--engine", "scan"]);
+    let pushdown = testkit::run_check(&pooled, &["--engine", "pushdown"]);
+    let (found, other) = (find_check_result(&scan, id), find_check_result(&pushdown, id));
     for key in ["verdict", "value", "summary", "proof"] {
         assert_eq!(found[key], other[key], "{id} {key}: {scan:#} {pushdown:#}");
     }
@@ -57,9 +57,9 @@ fn tokens_that_are_equal_to_the_application_are_one_token() {
         assert_eq!(prefixes.len(), 2, "{how}: {duplicates:#}");
         assert_eq!(prefixes[0]["token_prefix"], "AbCdEfGh", "{how}: {duplicates:#}");
         assert_eq!(prefixes[1]["token_prefix"], "aBcDeFgH", "{how}: {duplicates:#}");
-        let doctor = testkit::run(&["doctor", &database.url("postgres")]).stdout;
+        let doctor = testkit::run_program(&["doctor", &database.url("postgres")]).stdout;
         assert!(doctor.contains("token-comparison"), "{how}: {doctor}");
-        let sql = testkit::run(&["sql", "query-2", &database.url("postgres")]).stdout;
+        let sql = testkit::run_program(&["sql", "query-2", &database.url("postgres")]).stdout;
         assert_eq!(database.psql(&sql).unwrap().lines().count(), 2, "{how}: {sql}");
     }
     let exact = sessions("");
@@ -112,8 +112,15 @@ fn users_that_are_equal_to_the_application_are_one_user() {
     let exact = sessions("");
     assert_eq!(found(&exact, "orphaned-sessions")["value"], 13.0);
     let database = sessions(&both.replace("HOW", "citext"));
-    let listed =
-        testkit::json(&["sessions", "list", &database.url("postgres"), "--user", "BOB", "--format", "json"]);
+    let listed = testkit::run_for_json(&[
+        "sessions",
+        "list",
+        &database.url("postgres"),
+        "--user",
+        "BOB",
+        "--format",
+        "json",
+    ]);
     assert_eq!(listed["sessions"].as_array().unwrap().len(), 25, "{listed:#}");
 }
 
@@ -137,7 +144,7 @@ fn a_plan_about_duplicates_compares_as_the_check_does() {
     let url = database.url("postgres");
     let text = format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n");
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-    let said = run_in(folder.path(), &[], &["cleanup", "duplicates", "--format", "json"]);
+    let said = run_program_in(folder.path(), &[], &["cleanup", "duplicates", "--format", "json"]);
     let plan: Value = serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{}", said.stderr));
     assert_eq!(plan["plan"]["rows"], 2, "{plan:#}");
 }
@@ -175,8 +182,8 @@ fn collations_of_sqlite_are_heeded_in_columns_and_indexes() {
             lite.execute("INSERT INTO session VALUES (?1, ?2, ?3, 4000000000000)", row).unwrap();
         }
         for engine in ["scan", "pushdown"] {
-            let report = testkit::check(&format!("sqlite:{}", file.display()), &["--engine", engine]);
-            let duplicates = outcome(&report, "duplicate-tokens");
+            let report = testkit::run_check(&format!("sqlite:{}", file.display()), &["--engine", engine]);
+            let duplicates = find_check_result(&report, "duplicate-tokens");
             let found = (&duplicates["value"], &duplicates["proof"]);
             assert_eq!(
                 found,
@@ -203,8 +210,8 @@ fn a_collation_that_only_the_application_has_makes_duplicates_unknown() {
     )
     .unwrap();
     for engine in ["scan", "pushdown"] {
-        let report = testkit::check(&format!("sqlite:{}", file.display()), &["--engine", engine]);
-        let duplicates = outcome(&report, "duplicate-tokens");
+        let report = testkit::run_check(&format!("sqlite:{}", file.display()), &["--engine", engine]);
+        let duplicates = find_check_result(&report, "duplicate-tokens");
         assert_eq!(duplicates["verdict"], "unknown", "{engine}: {report:#}");
     }
 }

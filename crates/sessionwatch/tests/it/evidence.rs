@@ -5,21 +5,21 @@ use std::time::Duration;
 
 use sessionwatch_core::{
     decoder::Decoder,
-    duration::{DAY, whole_micros},
-    instant::Instant,
-    snapshot::Notable,
-    stats::{Duplicates, Measured},
+    duration::{DAY, saturating_micros},
+    snapshot::EvidenceSelector,
+    stats::{DuplicateTokens, Measured},
+    timestamp::UtcTimestamp,
 };
 use sessionwatch_targets::{
-    address::Address,
+    address::TargetAddress,
     engine::{Engine, EngineKind},
-    evidence::{EVIDENCE_LIMIT, Evidence, Wanted},
+    evidence::{EvidenceRequest, EvidenceRow, MAX_EVIDENCE_ROWS},
     layout::Layout,
-    limits::Limits,
-    mapping::{InstantColumn, Mapping, Revoke, TableName, UsersMapping},
+    limits::TimeLimits,
+    mapping::{Mapping, RevokeMethod, TableName, TimestampColumn, UsersMapping},
     read_session::ReadSession,
-    scope::Scope,
-    sql::{Among, OrphanSearch, RowAddressing, RowKind, Rows},
+    scope::QueryScope,
+    sql::{EvidenceQuery, EvidenceRowKind, OrphanSearch, RowAddressing, RowSubset},
 };
 
 const NOW: i64 = 1_800_000_000_000_000;
@@ -40,13 +40,13 @@ FROM generate_series(1, 900) AS n;";
 fn mapping(schema: Option<&str>, sessions: &str) -> Mapping {
     let name = |name: &str| TableName { schema: schema.map(str::to_owned), name: name.into() };
     Mapping {
-        revoke: Revoke::Delete,
+        revoke: RevokeMethod::Delete,
         profile: "custom".into(),
         sessions: name(sessions),
         id: Some("id".into()),
         token: "t".into(),
         user: Some("u".into()),
-        expires: InstantColumn { column: "e".into(), decoder: Decoder::Timestamptz },
+        expires: TimestampColumn { column: "e".into(), decoder: Decoder::Timestamptz },
         created: None,
         ip: None,
         agent: None,
@@ -60,16 +60,20 @@ fn mapping(schema: Option<&str>, sessions: &str) -> Mapping {
 }
 
 /// Asks with the queries of such a table.
-fn asked<T>(url: &str, mapping: &Mapping, ask: impl AsyncFnOnce(&ReadSession, &Scope<'_>) -> T) -> T {
-    let limits = Limits { timeout: Duration::from_secs(30), lock_timeout: Duration::from_secs(5) };
+fn asked<T>(url: &str, mapping: &Mapping, ask: impl AsyncFnOnce(&ReadSession, &QueryScope<'_>) -> T) -> T {
+    let limits = TimeLimits { timeout: Duration::from_secs(30), lock_timeout: Duration::from_secs(5) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let session = ReadSession::open(&Address::parse(url).unwrap(), limits, false, 7).await.unwrap();
-        let schema = session.describe().await.unwrap();
-        let now = Instant::from_micros(NOW).unwrap();
-        let max_lifetime_us = Some(whole_micros(30 * DAY));
-        let layout = Layout::of_mapping(schema, mapping.clone());
-        let scope = Scope { max_lifetime_us, notable_above: 20, ..Scope::of_rows(&layout, 7, now) };
+        let session = ReadSession::open(&TargetAddress::parse(url).unwrap(), limits, false, 7).await.unwrap();
+        let schema = session.describe_schema().await.unwrap();
+        let now = UtcTimestamp::from_micros(NOW).unwrap();
+        let max_lifetime_us = Some(saturating_micros(30 * DAY));
+        let layout = Layout::from_mapping(schema, mapping.clone());
+        let scope = QueryScope {
+            max_lifetime_us,
+            notable_above: 20,
+            ..QueryScope::without_thresholds(&layout, 7, now)
+        };
         let answer = ask(&session, &scope).await;
         session.close().await;
         answer
@@ -77,45 +81,50 @@ fn asked<T>(url: &str, mapping: &Mapping, ask: impl AsyncFnOnce(&ReadSession, &S
 }
 
 /// Evidence of every kind, as each engine finds it.
-async fn all_evidence(session: &ReadSession, scope: &Scope<'_>) -> [Vec<Vec<Evidence>>; 2] {
+async fn all_evidence(session: &ReadSession, scope: &QueryScope<'_>) -> [Vec<Vec<EvidenceRow>>; 2] {
     let mut found = [vec![], vec![]];
     for (engine, found) in [EngineKind::Scan, EngineKind::Pushdown].into_iter().zip(&mut found) {
         let observation = Engine::new(engine).observe(session, scope).await.unwrap();
-        let duplicates = Duplicates { tokens: 3, across_users: 2 };
+        let duplicates = DuplicateTokens { tokens: 3, across_users: 2 };
         assert_eq!(observation.stats.duplicates, Measured::Counted(duplicates), "{engine:?}");
         assert_eq!(observation.stats.orphaned, Measured::Counted(12), "{engine:?}");
-        let kinds = [Wanted::Duplicates, Wanted::Orphans, Wanted::OldestExpired, Wanted::BeyondPolicy];
+        let kinds = [
+            EvidenceRequest::Duplicates,
+            EvidenceRequest::Orphans,
+            EvidenceRequest::OldestExpired,
+            EvidenceRequest::BeyondPolicy,
+        ];
         for wanted in kinds {
-            found.push(session.evidence(scope, wanted, &observation).await.unwrap());
+            found.push(session.fetch_evidence(scope, wanted, &observation).await.unwrap());
         }
     }
     found
 }
 
 /// How many rows are found at the addresses that a scan has noted.
-async fn found_by_address(session: &ReadSession, scope: &Scope<'_>) -> Vec<usize> {
+async fn found_by_address(session: &ReadSession, scope: &QueryScope<'_>) -> Vec<usize> {
     let ledger = Engine::new(EngineKind::Scan).observe(session, scope).await.unwrap().snapshot.unwrap();
     let mut found = vec![];
     for (kind, notable) in [
-        (RowKind::Duplicates, Notable::Fingerprints(ledger.suspects())),
-        (RowKind::Orphans, Notable::Orphans),
-        (RowKind::OldestExpired, Notable::OldestExpired),
-        (RowKind::BeyondPolicy, Notable::BeyondPolicy),
+        (EvidenceRowKind::Duplicates, EvidenceSelector::Fingerprints(ledger.repeated_fingerprints())),
+        (EvidenceRowKind::Orphans, EvidenceSelector::Orphans),
+        (EvidenceRowKind::OldestExpired, EvidenceSelector::OldestExpired),
+        (EvidenceRowKind::BeyondPolicy, EvidenceSelector::BeyondPolicy),
     ] {
-        let addresses = ledger.addresses(notable).unwrap_or_default();
-        let rows = Rows { kind, among: Among::Addresses(&addresses) };
-        found.push(session.evidence_rows(scope, rows).await.unwrap().len());
+        let addresses = ledger.evidence_addresses(notable).unwrap_or_default();
+        let rows = EvidenceQuery { kind, subset: RowSubset::Addresses(&addresses) };
+        found.push(session.fetch_evidence_rows(scope, rows).await.unwrap().len());
     }
     found
 }
 
 fn agrees(url: &str, sessions: &str, addressing: RowAddressing) {
     asked(url, &mapping(Some("public"), sessions), async |session, scope| {
-        assert_eq!(scope.queries().row_addressing(), addressing);
+        assert_eq!(scope.query_builder().row_addressing(), addressing);
         let [scanned, searched] = all_evidence(session, scope).await;
         assert_eq!(scanned.iter().map(Vec::len).collect::<Vec<_>>(), [7, 10, 10, 10]);
         assert_eq!(scanned, searched, "{addressing:?}");
-        let by_address = if addressing == RowAddressing::Nothing { [0; 4] } else { [7, 10, 10, 10] };
+        let by_address = if addressing == RowAddressing::Unavailable { [0; 4] } else { [7, 10, 10, 10] };
         assert_eq!(found_by_address(session, scope).await, by_address, "{addressing:?}");
         let never: Vec<_> = scanned[3].iter().take_while(|row| row.expires_at.is_none()).collect();
         assert_eq!(never.len(), 2);
@@ -125,7 +134,7 @@ fn agrees(url: &str, sessions: &str, addressing: RowAddressing) {
 
 #[test]
 fn rows_of_a_table_of_partitions_of_a_view_and_of_a_role_that_reads_no_places() {
-    let database = testkit::empty();
+    let database = testkit::empty_database();
     let columns = "(id text, t text, u integer, e timestamptz";
     database
         .psql(&format!(
@@ -133,7 +142,7 @@ fn rows_of_a_table_of_partitions_of_a_view_and_of_a_role_that_reads_no_places() 
         ))
         .unwrap();
     let url = database.url("postgres");
-    agrees(&url, "s", RowAddressing::Place);
+    agrees(&url, "s", RowAddressing::Position);
     let reader = testkit::create_role(&database, "reader");
     database
         .psql(&format!(
@@ -146,17 +155,17 @@ fn rows_of_a_table_of_partitions_of_a_view_and_of_a_role_that_reads_no_places() 
              GRANT SELECT ON u TO {reader}; GRANT SELECT (id, t, u, e) ON keyed, s TO {reader}"
         ))
         .unwrap();
-    agrees(&url, "p", RowAddressing::HeapAndPlace);
+    agrees(&url, "p", RowAddressing::HeapAndPosition);
     agrees(&url, "v", RowAddressing::Id);
     let reader = database.url(&reader);
     agrees(&reader, "keyed", RowAddressing::Id);
     // Without a unique id either, rows are looked for.
-    agrees(&reader, "s", RowAddressing::Nothing);
+    agrees(&reader, "s", RowAddressing::Unavailable);
 }
 
 #[test]
 fn a_table_is_not_read_again_for_its_evidence() {
-    let database = testkit::empty();
+    let database = testkit::empty_database();
     database
         .psql(&format!(
             "CREATE TABLE u (id integer PRIMARY KEY, name text); CREATE TABLE s (id text, t text, u integer, e timestamptz); {ROWS}
@@ -168,27 +177,29 @@ fn a_table_is_not_read_again_for_its_evidence() {
         let observation = Engine::new(EngineKind::Scan).observe(session, scope).await.unwrap();
         let ledger = observation.snapshot.unwrap();
         let kinds = [
-            (RowKind::Duplicates, Notable::Fingerprints(ledger.suspects())),
-            (RowKind::Orphans, Notable::Orphans),
-            (RowKind::OldestExpired, Notable::OldestExpired),
-            (RowKind::BeyondPolicy, Notable::BeyondPolicy),
+            (EvidenceRowKind::Duplicates, EvidenceSelector::Fingerprints(ledger.repeated_fingerprints())),
+            (EvidenceRowKind::Orphans, EvidenceSelector::Orphans),
+            (EvidenceRowKind::OldestExpired, EvidenceSelector::OldestExpired),
+            (EvidenceRowKind::BeyondPolicy, EvidenceSelector::BeyondPolicy),
         ];
         let reads_all =
             |query: &str| database.psql(&format!("EXPLAIN {query}")).unwrap().contains("Seq Scan on s");
         for (kind, notable) in kinds {
-            let addresses = ledger.addresses(notable).unwrap();
-            let rows = |among| scope.queries().rows(Rows { kind, among }, EVIDENCE_LIMIT);
-            assert!(!reads_all(&rows(Among::Addresses(&addresses))), "{kind:?}");
-            assert!(reads_all(&rows(Among::All)), "{kind:?}");
-            let suspects = Among::Suspects(ledger.suspects(), &addresses);
-            assert!(!reads_all(&scope.queries().duplicates(suspects)));
+            let addresses = ledger.evidence_addresses(notable).unwrap();
+            let rows = |among| {
+                scope.query_builder().evidence_query(EvidenceQuery { kind, subset: among }, MAX_EVIDENCE_ROWS)
+            };
+            assert!(!reads_all(&rows(RowSubset::Addresses(&addresses))), "{kind:?}");
+            assert!(reads_all(&rows(RowSubset::All)), "{kind:?}");
+            let suspects = RowSubset::Suspects(ledger.repeated_fingerprints(), &addresses);
+            assert!(!reads_all(&scope.query_builder().count_duplicates_query(suspects)));
         }
     });
 }
 
 #[test]
 fn users_are_equal_where_the_database_says_so() {
-    let database = testkit::empty();
+    let database = testkit::empty_database();
     database
         .psql(
             "CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
@@ -224,7 +235,7 @@ fn users_are_equal_where_the_database_says_so() {
                 let census = Engine::new(engine).observe(session, scope).await.unwrap().stats;
                 let what = format!("{engine:?} {session_user} {key} {sessions}");
                 assert_eq!(census.orphaned, Measured::Counted(0), "{what}");
-                assert_eq!((census.users_active(), census.max_per_user()), (1, sessions), "{what}");
+                assert_eq!((census.active_users(), census.max_sessions_per_user()), (1, sessions), "{what}");
             }
         });
     }
@@ -232,7 +243,7 @@ fn users_are_equal_where_the_database_says_so() {
 
 #[test]
 fn rows_that_tie_in_several_heaps_are_the_same_for_both_engines() {
-    let database = testkit::empty();
+    let database = testkit::empty_database();
     database
         .psql(
             "CREATE TABLE u (id integer PRIMARY KEY, name text);
@@ -246,7 +257,9 @@ fn rows_that_tie_in_several_heaps_are_the_same_for_both_engines() {
         let mut found = vec![];
         for engine in [EngineKind::Scan, EngineKind::Pushdown] {
             let observation = Engine::new(engine).observe(session, scope).await.unwrap();
-            found.push(session.evidence(scope, Wanted::OldestExpired, &observation).await.unwrap());
+            found.push(
+                session.fetch_evidence(scope, EvidenceRequest::OldestExpired, &observation).await.unwrap(),
+            );
         }
         assert_eq!(found[0], found[1]);
     });
@@ -271,8 +284,8 @@ fn users_of_sqlite_that_are_no_text_are_shown_as_orphans() {
         for engine in [EngineKind::Scan, EngineKind::Pushdown] {
             let observation = Engine::new(engine).observe(session, scope).await.unwrap();
             assert_eq!(observation.stats.orphaned, Measured::Counted(30), "{engine:?}");
-            let found = session.evidence(scope, Wanted::Orphans, &observation).await.unwrap();
-            assert_eq!(found.len(), EVIDENCE_LIMIT, "{engine:?}");
+            let found = session.fetch_evidence(scope, EvidenceRequest::Orphans, &observation).await.unwrap();
+            assert_eq!(found.len(), MAX_EVIDENCE_ROWS, "{engine:?}");
         }
     });
 }
@@ -299,7 +312,7 @@ fn check_by(
     id: &str,
 ) -> serde_json::Value {
     let url = database.url("postgres");
-    let said = testkit::run_in(folder, &[], &["check", &url, "--engine", engine, "--format", "json"]);
+    let said = testkit::run_program_in(folder, &[], &["check", &url, "--engine", engine, "--format", "json"]);
     let report: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
     let checks = report["checks"].as_array().unwrap();
     checks.iter().find(|check| check["id"] == id).unwrap().clone()
@@ -307,7 +320,7 @@ fn check_by(
 
 #[test]
 fn many_sessions_for_each_user_are_shown_by_both_engines() {
-    let database = testkit::empty();
+    let database = testkit::empty_database();
     auth_js(&database, 12, 60, "1 + n % 12");
     let folder = tempfile::tempdir().unwrap();
     for engine in ["scan", "pushdown"] {
@@ -319,7 +332,7 @@ fn many_sessions_for_each_user_are_shown_by_both_engines() {
 
 #[test]
 fn a_server_without_room_for_temporary_files_is_named() {
-    let database = testkit::empty();
+    let database = testkit::empty_database();
     auth_js(&database, 40_000, 40_000, "n");
     let limit = format!(
         "ALTER DATABASE {0} SET temp_file_limit = '600kB'; ALTER DATABASE {0} SET work_mem = '64kB'",
@@ -328,8 +341,8 @@ fn a_server_without_room_for_temporary_files_is_named() {
     database.psql(&limit).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let url = database.url("postgres");
-    let said = testkit::run_in(folder.path(), &[], &["check", &url, "--engine", "pushdown"]);
-    assert_eq!(said.code, 3);
+    let said = testkit::run_program_in(folder.path(), &[], &["check", &url, "--engine", "pushdown"]);
+    assert_eq!(said.exit_code, 3);
     assert!(
         said.stderr.contains("temporary files") || said.stdout.contains("temporary files"),
         "{}",
@@ -337,13 +350,13 @@ fn a_server_without_room_for_temporary_files_is_named() {
     );
     let hint = "raise temp_file_limit or work_mem";
     assert!(said.stderr.contains(hint) || said.stdout.contains(hint), "{}", said.stdout);
-    let said = testkit::run_in(folder.path(), &[], &["check", &url, "--engine", "scan"]);
-    assert_eq!(said.code, 0, "{}", said.stdout);
+    let said = testkit::run_program_in(folder.path(), &[], &["check", &url, "--engine", "scan"]);
+    assert_eq!(said.exit_code, 0, "{}", said.stdout);
 }
 
 #[test]
 fn an_outlier_below_every_limit_is_named_by_both_engines() {
-    let database = testkit::empty();
+    let database = testkit::empty_database();
     auth_js(&database, 30, 44, "CASE WHEN n > 30 THEN 7 ELSE n END");
     let folder = tempfile::tempdir().unwrap();
     let limits = "[checks.user-session-excess]\nmax = 50\n[checks.rapid-creation]\nmax_per_hour = 60\n";
@@ -359,7 +372,7 @@ fn an_outlier_below_every_limit_is_named_by_both_engines() {
 
 #[test]
 fn users_are_compared_here_where_that_is_quicker_and_as_right() {
-    let database = testkit::empty();
+    let database = testkit::empty_database();
     for (session_user, key, compared_here) in [
         ("integer", "integer", true),
         ("bigint", "smallint", true),
@@ -387,13 +400,15 @@ fn users_are_compared_here_where_that_is_quicker_and_as_right() {
             .unwrap();
         let url = database.url("postgres");
         asked(&url, &mapping(Some("public"), "s"), async |session, scope| {
-            let search = scope.queries().orphan_search();
+            let search = scope.query_builder().plan_orphan_search();
             assert_eq!(matches!(search, OrphanSearch::UserKeys(_)), compared_here, "{session_user} {key}");
             let mut found = vec![];
             for engine in [EngineKind::Scan, EngineKind::Pushdown] {
                 let observation = Engine::new(engine).observe(session, scope).await.unwrap();
                 assert_eq!(observation.stats.orphaned, Measured::Counted(15), "{session_user} {key}");
-                found.push(session.evidence(scope, Wanted::Orphans, &observation).await.unwrap());
+                found.push(
+                    session.fetch_evidence(scope, EvidenceRequest::Orphans, &observation).await.unwrap(),
+                );
             }
             assert_eq!(found[0], found[1], "{session_user} {key}");
             assert_eq!(found[0].len(), 10);

@@ -9,8 +9,8 @@ use std::{
 use serde_json::{Value, json};
 use sessionwatch_app::incident::evidence;
 use sessionwatch_archive::Identity;
-use sessionwatch_store::{Place, Store, audit};
-use testkit::{Database, Fault, ProgramOutput, Proxy};
+use sessionwatch_store::{Store, StoreLocation, audit};
+use testkit::{Database, FaultProxy, NetworkFault, ProgramOutput};
 
 use crate::api::Scene;
 
@@ -34,7 +34,7 @@ impl Emergency {
         let folder = tempfile::tempdir().unwrap();
         let emergency = Self { folder };
         emergency.configure(url, act_url, more);
-        assert_eq!(emergency.run(&["open", "app", "--severity", "P1"]).code, 0);
+        assert_eq!(emergency.run(&["open", "app", "--severity", "P1"]).exit_code, 0);
         emergency.says(&["next", "app"], 1, "Next: Find out who is affected");
         emergency.says(&["next", "app", "--done", "--note", "2 and 3"], 1, "Next: Freeze the evidence");
         emergency
@@ -51,19 +51,19 @@ impl Emergency {
 
     fn run(&self, arguments: &[&str]) -> ProgramOutput {
         let variables = [("USER", "ada")];
-        testkit::run_in(self.folder.path(), &variables, &[&["incident"], arguments].concat())
+        testkit::run_program_in(self.folder.path(), &variables, &[&["incident"], arguments].concat())
     }
 
     fn says(&self, arguments: &[&str], code: i32, part: &str) -> String {
         let said = self.run(arguments);
         let text = format!("{}{}", said.stdout, said.stderr);
-        assert!(said.code == code && text.contains(part), "{arguments:?} ({}): {text}", said.code);
+        assert!(said.exit_code == code && text.contains(part), "{arguments:?} ({}): {text}", said.exit_code);
         text
     }
 
     /// The parts of a file of evidence.
-    fn parts(&self, file: &str) -> evidence::Parts {
-        let identity = Identity::read(&self.path("sessionwatch-archive.key")).unwrap();
+    fn parts(&self, file: &str) -> evidence::EvidenceParts {
+        let identity = Identity::read_file(&self.path("sessionwatch-archive.key")).unwrap();
         let sealed = fs::read(self.path(file)).unwrap();
         let packed = identity.open(&sealed, &identity.recipient().to_string()).unwrap();
         let mut archive = tar::Archive::new(packed.as_slice());
@@ -96,10 +96,11 @@ impl Emergency {
 
     /// What the audit trail says of evidence.
     fn trail(&self) -> String {
-        let store = Store::find(&Place::File(self.path("sessionwatch-state.db"))).unwrap().unwrap();
-        let entries = store.read(|db| audit::page(db, None, 1_000)).unwrap();
-        let of_evidence = |entry: &audit::Entry| entry.detail.contains("\"step\":\"evidence\"");
-        let said = |entry: &audit::Entry| {
+        let store =
+            Store::open_existing(&StoreLocation::File(self.path("sessionwatch-state.db"))).unwrap().unwrap();
+        let entries = store.read(|db| audit::list_audit_entries_before(db, None, 1_000)).unwrap();
+        let of_evidence = |entry: &audit::AuditEntry| entry.detail.contains("\"step\":\"evidence\"");
+        let said = |entry: &audit::AuditEntry| {
             let detail: Value = serde_json::from_str(&entry.detail).unwrap();
             format!("{} {}\n", entry.action, detail["said"].as_str().unwrap())
         };
@@ -123,13 +124,13 @@ impl Emergency {
 }
 
 /// The rows in evidence.
-fn count(parts: &evidence::Parts) -> usize {
+fn count(parts: &evidence::EvidenceParts) -> usize {
     parts["rows.ndjson"].iter().filter(|byte| **byte == b'\n').count()
 }
 
 /// A database with a leak, and a role that may only read it.
 fn leaking() -> (Database<'static>, String) {
-    let database = testkit::healthy();
+    let database = testkit::healthy_database();
     database.psql(LEAK).unwrap();
     let role = testkit::create_role(&database, "watch");
     database.psql(&format!("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")).unwrap();
@@ -139,7 +140,7 @@ fn leaking() -> (Database<'static>, String) {
 /// Lets nobody connect to a database, and ends who has; or lets everybody.
 fn away(database: &Database<'_>, away: bool) {
     let name = database.name();
-    let server = |sql: &str| testkit::shared().psql("postgres", sql).unwrap();
+    let server = |sql: &str| testkit::shared_server().psql("postgres", sql).unwrap();
     server(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {}", !away));
     if away {
         server(&format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"));
@@ -216,25 +217,29 @@ fn a_person_ends_sessions_without_complete_evidence_only_for_a_reason_that_is_ke
 #[test]
 fn a_connection_that_is_cut_anywhere_leaves_no_evidence_that_claims_to_be_complete() {
     let (database, role) = leaking();
-    let proxy = Proxy::start(testkit::shared().ports()[0], Fault::None).unwrap();
-    let (direct, cut) = (database.url(&role), database.url_at(&role, proxy.port()));
+    let proxy = FaultProxy::start(testkit::shared_server().ports()[0], NetworkFault::None).unwrap();
+    let (direct, cut) = (database.url(&role), database.url_at_port(&role, proxy.port()));
     let emergency = Emergency::of(&direct, &database.url("postgres"), "");
     emergency.configure(&cut, &database.url("postgres"), "");
-    let before = proxy.captured().len();
+    let before = proxy.captured_bytes().len();
     emergency.is_frozen("whole", 3);
-    let passed = proxy.captured().len() - before;
+    let passed = proxy.captured_bytes().len() - before;
     let mut outcomes = [0, 0];
     for part in 0..16 {
-        proxy.set(Fault::CutAfter(passed * part / 16));
+        proxy.set_fault(NetworkFault::CutAfter(passed * part / 16));
         let asked = format!("{part}.age");
         let said = emergency.run(&["evidence", "app", "--to", &asked]);
-        outcomes[usize::from(said.code == 0)] += 1;
-        if said.code == 0 {
+        outcomes[usize::from(said.exit_code == 0)] += 1;
+        if said.exit_code == 0 {
             let parts = emergency.parts(&asked);
             assert_eq!(count(&parts), 3, "{part}");
             assert!(parts["census-now.json"].starts_with(b"{"), "{part}");
         } else {
-            assert!(said.code == 3 && said.stderr.contains("the evidence is incomplete"), "{}", said.stderr);
+            assert!(
+                said.exit_code == 3 && said.stderr.contains("the evidence is incomplete"),
+                "{}",
+                said.stderr
+            );
             let written = format!("{asked}.incomplete");
             emergency.says(&["verify", &written], 3, "is incomplete");
         }
@@ -242,7 +247,7 @@ fn a_connection_that_is_cut_anywhere_leaves_no_evidence_that_claims_to_be_comple
     // What passed to the server was counted too, so that the last cuts may come too late.
     assert!(outcomes[0] > 4, "{outcomes:?}");
     // A connection that goes silent ends with the time limit.
-    proxy.set(Fault::FreezeAfter(passed / 4));
+    proxy.set_fault(NetworkFault::FreezeAfter(passed / 4));
     emergency.says(
         &["evidence", "app", "--to", "silent.age", "--timeout", "2"],
         3,
@@ -331,11 +336,12 @@ fn programs_and_pages_are_told_what_is_missing_in_evidence() {
     let name = partial.header("content-disposition").to_owned();
     assert!(partial.status == 200 && name.contains("-incomplete.tar.age"), "{:?}", partial.answer);
     // A person downloads what there is, and the page says what is missing.
-    let testkit::Login { cookie, form: token } = testkit::Login::start(&scene.watch.address, "ada");
+    let testkit::DashboardLogin { cookie, csrf_token: token } =
+        testkit::DashboardLogin::start(&scene.watch.address, "ada");
     let headers = [("cookie", cookie.as_str()), ("content-type", "application/x-www-form-urlencoded")];
     let form = |path: &str, body: &str| {
         let body = format!("form={token}&{body}");
-        scene.watch.post(path, &headers, body).parts()
+        scene.watch.post(path, &headers, body).into_status_and_text()
     };
     let (status, head) = form(&format!("/incidents/{id}/evidence"), "");
     assert!(status == 200 && head.contains("-incomplete.tar.age"), "{status} {head}");
@@ -343,7 +349,8 @@ fn programs_and_pages_are_told_what_is_missing_in_evidence() {
     let course = bot.get(&base).body;
     assert_eq!(course["next"]["id"], "evidence", "{course}");
     assert!(course["next"]["found"].as_str().unwrap().contains("INCOMPLETE: "), "{course}");
-    let page = testkit::http::get_with(&scene.watch.address, &format!("/incidents/{id}"), &headers).body;
+    let page =
+        testkit::http::get_with_headers(&scene.watch.address, &format!("/incidents/{id}"), &headers).body;
     assert!(page.contains("So far: ") && page.contains("INCOMPLETE: "), "{page}");
     let still = bot.post(&format!("{base}/next"), &json!({ "said": "nothing", "step": "evidence" })).body;
     assert_eq!(still["next"]["id"], "evidence", "{still}");
@@ -354,7 +361,7 @@ fn programs_and_pages_are_told_what_is_missing_in_evidence() {
     let consent = json!({ "incident": id });
     bot.post(&apply, &consent).is_problem(409, "before the evidence is complete");
     let plan_page = format!("/plans/{}?incident={id}", plan["id"].as_str().unwrap());
-    let page = testkit::http::get_with(&scene.watch.address, &plan_page, &headers).body;
+    let page = testkit::http::get_with_headers(&scene.watch.address, &plan_page, &headers).body;
     assert!(page.contains("name=\"without_evidence\""), "{page}");
     let (status, _) =
         form(&format!("/plans/{}/apply", plan["id"].as_str().unwrap()), &format!("incident={id}"));

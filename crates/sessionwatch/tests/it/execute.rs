@@ -1,28 +1,30 @@
 //! Plans that stories make in this process are carried out as commands and pages do it.
 
-use sessionwatch_app::remediation::{ActError, Applied, ArchiveKeys, Consent, Context, Control, Executor};
+use sessionwatch_app::remediation::{
+    ActionContext, ActionError, ApplyReport, ArchiveKeys, Confirmation, JobControl, PlanExecutor,
+};
 use sessionwatch_archive::{Identity, Recipient};
 
 /// Applies a plan that ends sessions.
 pub(crate) async fn apply(
-    context: Context<'_>,
+    context: ActionContext<'_>,
     plan: &str,
     recipient: &Recipient,
-    consent: Consent<'_>,
-    control: &Control,
-) -> Result<Applied, ActError> {
+    consent: Confirmation<'_>,
+    control: &JobControl,
+) -> Result<ApplyReport, ActionError> {
     let keys = ArchiveKeys { recipient: Some(recipient), ..ArchiveKeys::default() };
-    Executor { context, keys, consent, control }.run(context.plan(plan)?).await
+    PlanExecutor { context, keys, confirmation: consent, control }.run(context.load_plan(plan)?).await
 }
 
 /// Applies a plan that puts rows back.
 pub(crate) async fn restore(
-    context: Context<'_>,
+    context: ActionContext<'_>,
     plan: &str,
     identity: &Identity,
-    consent: Consent<'_>,
-    control: &Control,
-) -> Result<Applied, ActError> {
+    consent: Confirmation<'_>,
+    control: &JobControl,
+) -> Result<ApplyReport, ActionError> {
     let keys = ArchiveKeys { identity: Some(identity), ..ArchiveKeys::default() };
-    Executor { context, keys, consent, control }.run(context.plan(plan)?).await
+    PlanExecutor { context, keys, confirmation: consent, control }.run(context.load_plan(plan)?).await
 }

@@ -104,7 +104,7 @@ const BLIND: [&str; 4] = [
 
 #[test]
 fn runs_that_cannot_begin_for_want_of_files_count_as_failed() {
-    let (database, folder) = (testkit::healthy(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::healthy_database(), tempfile::tempdir().unwrap());
     let mut story = Story::start(folder.path(), &configuration(&database.url("postgres"), ""));
     story.is_ready(200, "1 of 1");
     story.limit_files("3");
@@ -132,16 +132,16 @@ fn runs_that_cannot_begin_for_want_of_files_count_as_failed() {
 
 #[test]
 fn a_server_that_stops_is_logged_once_and_so_is_its_return() {
-    let server = testkit::Server::start(&[]).unwrap();
-    let (database, folder) = (server.database(None).unwrap(), tempfile::tempdir().unwrap());
-    database.psql(testkit::scene::GUIDE_SCHEMA).unwrap();
+    let server = testkit::PostgresServer::start(&[]).unwrap();
+    let (database, folder) = (server.create_database(None).unwrap(), tempfile::tempdir().unwrap());
+    database.psql(testkit::sample_databases::GUIDE_SCHEMA).unwrap();
     let mut story = Story::start(folder.path(), &configuration(&database.url("postgres"), ""));
-    server.crash().unwrap();
+    server.stop_immediately().unwrap();
     (1..=3).for_each(|minute| story.run(minute));
     story.assert_metrics(&BLIND);
     let lines = story.log.wait_for("ERROR", 1);
     assert!(lines[0].contains("nothing listens at that host and port"), "{lines:?}");
-    server.start_again().unwrap();
+    server.restart_stopped().unwrap();
     story.run(6);
     story.log.wait_for("INFO", 1);
     story.is_ready(200, "1 of 1");
@@ -157,23 +157,24 @@ fn a_server_that_stops_is_logged_once_and_so_is_its_return() {
 }
 
 /// `serve`, and the lines that it logs.
-fn serve(folder: &Path, program: &mut Command) -> (testkit::Daemon, Log) {
-    let mut watch = testkit::Daemon::start_with(program.current_dir(folder).stderr(Stdio::piped()));
+fn serve(folder: &Path, program: &mut Command) -> (testkit::DaemonProcess, Log) {
+    let mut watch =
+        testkit::DaemonProcess::start_with_command(program.current_dir(folder).stderr(Stdio::piped()));
     let log = Log::of(watch.child.stderr.take().unwrap());
     (watch, log)
 }
 
 #[test]
 fn a_wrong_password_is_said_at_once_and_the_daemon_is_not_ready() {
-    let (database, folder) = (testkit::healthy(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::healthy_database(), tempfile::tempdir().unwrap());
     let url = database.url("postgres").replace(":testkit@", ":not-the-password@");
     std::fs::write(folder.path().join("sessionwatch.toml"), configuration(&url, "")).unwrap();
-    let (watch, log) = serve(folder.path(), &mut testkit::command(&["serve"]));
+    let (watch, log) = serve(folder.path(), &mut testkit::program_command(&["serve"]));
     let lines = log.wait_for("ERROR", 1);
     assert!(lines[0].contains("check run on app failed") && lines[0].contains("password"), "{lines:?}");
     assert!(lines[0].contains("hint") && !lines[0].contains("not-the-password"), "{lines:?}");
-    testkit::wait_until("the run is kept", || watch.page("/metrics").contains("sessionwatch_target_up"));
-    assert!(watch.page("/metrics").contains("sessionwatch_target_up{target=\"app\"} 0\n"));
+    testkit::wait_until("the run is kept", || watch.get_body("/metrics").contains("sessionwatch_target_up"));
+    assert!(watch.get_body("/metrics").contains("sessionwatch_target_up{target=\"app\"} 0\n"));
     let readiness = watch.get("/readyz");
     assert!(readiness.status == 503 && readiness.body.starts_with("0 of 1 targets"), "{readiness:?}");
     assert_eq!(testkit::http::get(&watch.address, "/healthz").status, 200);
@@ -183,29 +184,29 @@ fn a_wrong_password_is_said_at_once_and_the_daemon_is_not_ready() {
     std::fs::remove_file(store).unwrap();
     std::fs::write(folder.path().join("sessionwatch.toml"), configuration(&database.url("postgres"), ""))
         .unwrap();
-    let ready = |watch: &testkit::Daemon| testkit::http::get(&watch.address, "/readyz").status;
-    let watch = testkit::Daemon::start(folder.path());
+    let ready = |watch: &testkit::DaemonProcess| testkit::http::get(&watch.address, "/readyz").status;
+    let watch = testkit::DaemonProcess::start(folder.path());
     testkit::wait_until("a run succeeds", || ready(&watch) == 200);
     assert_eq!(watch.stop(), Some(0));
-    let watch = testkit::Daemon::start(folder.path());
+    let watch = testkit::DaemonProcess::start(folder.path());
     assert_eq!(ready(&watch), 200);
     assert_eq!(watch.stop(), Some(0));
 }
 
 #[test]
 fn a_daemon_whose_shared_store_is_away_is_not_ready() {
-    let (application, folder) = (testkit::healthy(), tempfile::tempdir().unwrap());
-    let server = testkit::Server::start(&[]).unwrap();
-    let store = format!("store = \"{}\"\n", server.database(None).unwrap().url("postgres"));
+    let (application, folder) = (testkit::healthy_database(), tempfile::tempdir().unwrap());
+    let server = testkit::PostgresServer::start(&[]).unwrap();
+    let store = format!("store = \"{}\"\n", server.create_database(None).unwrap().url("postgres"));
     let text = configuration(&application.url("postgres"), &store);
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-    let (watch, log) = serve(folder.path(), &mut testkit::command(&["serve"]));
+    let (watch, log) = serve(folder.path(), &mut testkit::program_command(&["serve"]));
     let status = |path: &str| testkit::http::get(&watch.address, path).status;
     testkit::wait_until("a run succeeds", || status("/readyz") == 200);
-    server.crash().unwrap();
+    server.stop_immediately().unwrap();
     testkit::wait_until("readiness ends", || status("/readyz") == 503);
     assert_eq!(status("/healthz"), 200);
-    server.start_again().unwrap();
+    server.restart_stopped().unwrap();
     testkit::wait_until("leases are renewed", || {
         log.of_level("INFO").iter().any(|line| line.contains("renewed again"))
     });
@@ -219,7 +220,7 @@ fn a_daemon_whose_shared_store_is_away_is_not_ready() {
 
 #[test]
 fn serve_raises_the_limit_of_open_files_to_what_the_system_allows() {
-    let (database, folder) = (testkit::healthy(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::healthy_database(), tempfile::tempdir().unwrap());
     let text = configuration(&database.url("postgres"), "");
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     let mut limited = Command::new("sh");

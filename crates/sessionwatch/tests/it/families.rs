@@ -1,7 +1,7 @@
 //! Sessions that refer to other sessions, and that the database deletes with them: they are rows of the plan.
 
 use std::path::Path;
-use testkit::run_in;
+use testkit::run_program_in;
 
 use serde_json::Value;
 
@@ -44,7 +44,7 @@ fn configure(folder: &Path, url: &str, decoder: &str) {
 }
 
 fn document(folder: &Path, arguments: &[&str]) -> Value {
-    let said = run_in(folder, &[], &[arguments, &["--format", "json"]].concat());
+    let said = run_program_in(folder, &[], &[arguments, &["--format", "json"]].concat());
     serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{arguments:?}: {}", said.stderr))
 }
 
@@ -81,7 +81,7 @@ fn go_along_and_come_back(folder: &Path, query: impl Fn(&str) -> String) {
 #[test]
 fn on_a_server_sessions_that_go_with_others_are_rows_of_the_plan() {
     for of in [2_000, -1] {
-        let (database, folder) = (testkit::empty(), tempfile::tempdir().unwrap());
+        let (database, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
         let sql = filled(of, "timestamptz", "now() - interval '9 days'", "now() + interval '9 days'");
         database.psql(&sql).unwrap();
         configure(folder.path(), &database.url("postgres"), "timestamptz");

@@ -17,10 +17,10 @@ use jiff::SignedDuration;
 use sessionwatch_app::{
     app::LiveEvent,
     config::Config,
-    daemon::{Command, Daemon, DaemonState},
+    daemon::{Daemon, DaemonCommand, DaemonState},
 };
 use sessionwatch_clock::Clock;
-use sessionwatch_core::{duration::SECOND, instant::Instant};
+use sessionwatch_core::{duration::SECOND, timestamp::UtcTimestamp};
 use sessionwatch_store::outbox;
 use tokio::sync::{broadcast, mpsc, watch};
 
@@ -29,15 +29,15 @@ pub(crate) use sessionwatch_core::duration::MINUTE;
 mod process;
 
 /// Where stories begin: a Monday, at six in the morning.
-pub(crate) fn monday() -> Instant {
-    Instant::from_micros(1_736_143_200_000_000).unwrap()
+pub(crate) fn monday() -> UtcTimestamp {
+    UtcTimestamp::from_micros(1_736_143_200_000_000).unwrap()
 }
 
 /// The daemon, running.
 pub(crate) struct Watch {
-    hand: Arc<watch::Sender<Instant>>,
+    hand: Arc<watch::Sender<UtcTimestamp>>,
     events: broadcast::Receiver<LiveEvent>,
-    commands: mpsc::UnboundedSender<Command>,
+    commands: mpsc::UnboundedSender<DaemonCommand>,
     thread: JoinHandle<bool>,
     pub(crate) address: String,
     pub(crate) shared: Arc<DaemonState>,
@@ -45,21 +45,21 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Starts it with that configuration, in that folder, and waits for the first look at each target.
-    pub(crate) fn start(folder: &Path, text: &str, from: Instant) -> Self {
+    pub(crate) fn start(folder: &Path, text: &str, from: UtcTimestamp) -> Self {
         let config = Config::parse(&folder.join("sessionwatch.toml"), text).unwrap();
         let targets = config.targets.len();
-        let (clock, hand) = Clock::set(from);
+        let (clock, hand) = Clock::manual(from);
         let (commands, received) = mpsc::unbounded_channel();
         let (started, shared) = sync_channel(1);
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let daemon = Daemon::start(config, clock).await.unwrap();
-                let (shared, address) = (Arc::clone(daemon.state()), daemon.address().unwrap());
+                let (shared, address) = (Arc::clone(daemon.state()), daemon.listen_address().unwrap());
                 started
                     .send((Arc::clone(&shared), shared.app.events.subscribe(), address.to_string()))
                     .unwrap();
-                let dashboard = sessionwatch_web::router(&daemon.state().app);
+                let dashboard = sessionwatch_web::build_router(&daemon.state().app);
                 daemon.serve(dashboard, received).await.unwrap()
             })
         });
@@ -67,7 +67,7 @@ impl Watch {
         let watch = Self { hand, events, commands, thread, address, shared };
         let looked = |watch: &Self| {
             let config = watch.shared.app.config();
-            config.targets.iter().all(|target| watch.shared.latest.runs(&target.name) > 0)
+            config.targets.iter().all(|target| watch.shared.metrics.run_count(&target.name) > 0)
         };
         let mut seconds = 0;
         testkit::wait_until("the first looks", || {
@@ -83,14 +83,14 @@ impl Watch {
     }
 
     /// Sets the clock, and waits for a look at each target.
-    pub(crate) fn all_to(&mut self, at: Instant) {
+    pub(crate) fn all_to(&mut self, at: UtcTimestamp) {
         let mut left: BTreeSet<String> =
             self.shared.app.config().targets.iter().map(|target| target.name.clone()).collect();
         self.set(at);
         while !left.is_empty() {
             let mut seen = None;
             self.wait_for(|event| match event {
-                LiveEvent::Looked { target, at: looked } if *looked == at => {
+                LiveEvent::RunFinished { target, at: looked } if *looked == at => {
                     seen = Some(target.clone());
                     true
                 }
@@ -105,35 +105,37 @@ impl Watch {
     /// Waits until so many attempts at a message of that channel have failed.
     pub(crate) fn tried(&mut self, channel: &str, attempts: u32) {
         let tried = |watch: &Self| {
-            let waiting = |db: sessionwatch_store::db::Db<'_>| outbox::due(db, channel, Instant::MAX, 1_000);
+            let waiting = |db: sessionwatch_store::transaction::Tx<'_>| {
+                outbox::list_due_messages(db, channel, UtcTimestamp::MAX, 1_000)
+            };
             watch.shared.app.store.read(waiting).unwrap().iter().any(|due| due.attempts >= attempts)
         };
         while !tried(self) {
-            self.wait_for(|event| matches!(event, LiveEvent::Delivered { .. }));
+            self.wait_for(|event| matches!(event, LiveEvent::DeliveryFinished { .. }));
         }
     }
 
     /// Sets the clock, and waits for a look.
-    pub(crate) fn to(&mut self, at: Instant) {
+    pub(crate) fn to(&mut self, at: UtcTimestamp) {
         while self.events.try_recv().is_ok() {}
         self.set(at);
         // An earlier look may still be being kept.
-        self.wait_for(|event| matches!(event, LiveEvent::Looked { at: looked, .. } if *looked == at));
+        self.wait_for(|event| matches!(event, LiveEvent::RunFinished { at: looked, .. } if *looked == at));
     }
 
     /// Only sets the clock.
-    pub(crate) fn set(&self, at: Instant) {
+    pub(crate) fn set(&self, at: UtcTimestamp) {
         self.hand.send_replace(at);
     }
 
     /// Sets the clock, and waits for a look at each of those targets.
-    pub(crate) fn each_to(&mut self, at: Instant, targets: &[&str]) {
+    pub(crate) fn each_to(&mut self, at: UtcTimestamp, targets: &[&str]) {
         while self.events.try_recv().is_ok() {}
         self.set(at);
         let mut left = targets.to_vec();
         while !left.is_empty() {
             self.wait_for(|event| match event {
-                LiveEvent::Looked { target, at: looked } if *looked == at => {
+                LiveEvent::RunFinished { target, at: looked } if *looked == at => {
                     let before = left.len();
                     left.retain(|name| name != target);
                     left.len() < before
@@ -144,13 +146,13 @@ impl Watch {
     }
 
     /// Sets the clock, and lets it go on in steps until there is a look: how long until then.
-    pub(crate) fn goes_on(&mut self, from: Instant) -> SignedDuration {
+    pub(crate) fn goes_on(&mut self, from: UtcTimestamp) -> SignedDuration {
         let mut heard = self.shared.app.events.subscribe();
         let mut passed = SignedDuration::ZERO;
         self.set(from);
         testkit::wait_until("a look", || {
             let looked = std::iter::from_fn(|| heard.try_recv().ok()).any(
-                |event| matches!(event, LiveEvent::Looked { at, .. } if at.duration_since(from).abs() < 10 * MINUTE),
+                |event| matches!(event, LiveEvent::RunFinished { at, .. } if at.duration_since(from).abs() < 10 * MINUTE),
             );
             if !looked {
                 passed += 4 * SECOND;
@@ -168,23 +170,24 @@ impl Watch {
 
     /// Waits until nothing waits to be delivered.
     pub(crate) fn delivered(&mut self) {
-        while !self.shared.app.store.read(outbox::counts).unwrap().is_empty() {
-            self.wait_for(|event| matches!(event, LiveEvent::Delivered { .. }));
+        while !self.shared.app.store.read(outbox::count_messages).unwrap().is_empty() {
+            self.wait_for(|event| matches!(event, LiveEvent::DeliveryFinished { .. }));
         }
     }
 
     /// Sets the clock on to each next attempt at a message of that channel, until there is none: when the last one was.
-    pub(crate) fn exhausted(&mut self, channel: &str, from: Instant) -> Instant {
+    pub(crate) fn exhausted(&mut self, channel: &str, from: UtcTimestamp) -> UtcTimestamp {
         let mut at = from;
         for _ in 0..100 {
             let next = self.shared.app.store.read(|db| {
-                let is_sent =
-                    outbox::counts(db)?.iter().any(|(name, state, _)| name == channel && state == "sending");
-                let waits = is_sent || !outbox::due(db, channel, at, 1)?.is_empty();
-                Ok((waits, outbox::next_due(db, channel, at)?))
+                let is_sent = outbox::count_messages(db)?
+                    .iter()
+                    .any(|(name, state, _)| name == channel && state == "sending");
+                let waits = is_sent || !outbox::list_due_messages(db, channel, at, 1)?.is_empty();
+                Ok((waits, outbox::next_due_at(db, channel, at)?))
             });
             match next.unwrap() {
-                (true, _) => self.wait_for(|event| matches!(event, LiveEvent::Delivered { .. })),
+                (true, _) => self.wait_for(|event| matches!(event, LiveEvent::DeliveryFinished { .. })),
                 (false, Some(next)) => {
                     at = next;
                     self.set(at);
@@ -210,13 +213,13 @@ impl Watch {
     }
 
     /// Asks something of it.
-    pub(crate) fn ask(&self, command: Command) {
+    pub(crate) fn ask(&self, command: DaemonCommand) {
         self.commands.send(command).unwrap();
     }
 
     /// Ends it: whether all parts ended well.
     pub(crate) fn stop(self) -> bool {
-        self.ask(Command::Stop);
+        self.ask(DaemonCommand::Stop);
         self.thread.join().unwrap()
     }
 }
@@ -232,12 +235,12 @@ pub(crate) struct Apart {
 
 impl Apart {
     /// Starts it with the configuration of that folder.
-    pub(crate) fn start(folder: &Path, from: Instant) -> Self {
+    pub(crate) fn start(folder: &Path, from: UtcTimestamp) -> Self {
         Self::start_by(Process::new(program()).stderr(Stdio::null()), folder, from)
     }
 
     /// Starts it by a command that runs the program of [`program`].
-    pub(crate) fn start_by(command: &mut Process, folder: &Path, from: Instant) -> Self {
+    pub(crate) fn start_by(command: &mut Process, folder: &Path, from: UtcTimestamp) -> Self {
         process::prepare(command, &folder.join("sessionwatch.toml"), from);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let said = BufReader::new(child.stdout.take().unwrap());
@@ -275,7 +278,7 @@ impl Apart {
     }
 
     /// Sets the clock.
-    pub(crate) fn set(&mut self, at: Instant) {
+    pub(crate) fn set(&mut self, at: UtcTimestamp) {
         let hand = self.hand.as_mut().unwrap();
         // One that was killed hears nothing any more.
         let _ = writeln!(hand, "{}", at.micros());

@@ -1,7 +1,7 @@
 //! What a person meets who uses the program for the first time.
 
 use std::process::Stdio;
-use testkit::run_in;
+use testkit::run_program_in;
 
 use regex::Regex;
 use rusqlite::Connection;
@@ -15,7 +15,7 @@ fn a_new_password_leaves_the_role_of_an_account() {
     let folder = tempfile::tempdir().unwrap();
     let add = |more: &[&str]| {
         let arguments = [&["accounts", "add", "ada"], more].concat();
-        let mut command = testkit::command(&arguments);
+        let mut command = testkit::program_command(&arguments);
         let child = command.current_dir(folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = child.unwrap();
         std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"correct horse battery\n").unwrap();
@@ -24,50 +24,51 @@ fn a_new_password_leaves_the_role_of_an_account() {
     assert_eq!(add(&[]), "ada may use the dashboard as viewer\n");
     assert_eq!(add(&["--role", "admin"]), "ada may use the dashboard as admin\n");
     assert_eq!(add(&[]), "ada may use the dashboard as admin\n");
-    assert!(run_in(folder.path(), &[], &["accounts", "list"]).stdout.contains("admin"));
+    assert!(run_program_in(folder.path(), &[], &["accounts", "list"]).stdout.contains("admin"));
 }
 
 #[test]
 fn a_printed_query_goes_by_the_clock_of_whoever_runs_it() {
-    let database = testkit::empty();
+    let database = testkit::empty_database();
     database.psql(IN_MILLIS).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("app.db");
     Connection::open(&path).unwrap().execute_batch(IN_MILLIS).unwrap();
     let micros = Regex::new(r"\b1[0-9]{15}\b").unwrap();
     for url in [database.url("postgres"), path.to_str().unwrap().to_owned()] {
-        let said = testkit::run(&["sql", &url]);
-        assert!(said.code == 0 && !micros.is_match(&said.stdout), "{} {}", said.stdout, said.stderr);
+        let said = testkit::run_program(&["sql", &url]);
+        assert!(said.exit_code == 0 && !micros.is_match(&said.stdout), "{} {}", said.stdout, said.stderr);
     }
-    let shown = database.psql(&testkit::run(&["sql", "duplicate-tokens", &database.url("postgres")]).stdout);
+    let shown =
+        database.psql(&testkit::run_program(&["sql", "duplicate-tokens", &database.url("postgres")]).stdout);
     assert!(shown.as_ref().unwrap().contains("2061-10-"), "{shown:?}");
 }
 
 #[test]
 fn a_password_that_is_missing_is_named() {
-    let database = testkit::healthy();
+    let database = testkit::healthy_database();
     let url = database.url("postgres").replacen(":testkit@", "@", 1);
-    let said = testkit::run(&["check", &url]);
+    let said = testkit::run_program(&["check", &url]);
     let expected = "the server asks for a password, and the address has none";
-    assert!(said.code == 3 && said.stderr.contains(expected), "{}", said.stderr);
-    let said = testkit::run(&["check", &format!("{}?port=1", database.url("postgres"))]);
+    assert!(said.exit_code == 3 && said.stderr.contains(expected), "{}", said.stderr);
+    let said = testkit::run_program(&["check", &format!("{}?port=1", database.url("postgres"))]);
     let expected = "the parameters of the address contradict each other";
-    assert!(said.code == 3 && said.stderr.contains(expected), "{}", said.stderr);
+    assert!(said.exit_code == 3 && said.stderr.contains(expected), "{}", said.stderr);
 }
 
 #[test]
 fn a_machine_that_only_checks_needs_no_secret_for_acting() {
-    let database = testkit::healthy();
+    let database = testkit::healthy_database();
     let folder = tempfile::tempdir().unwrap();
     let target = format!("[[target]]\nname = \"app\"\nurl = \"{}\"\n", database.url("postgres"));
     for missing in ["act_url = \"${ACT_URL}\"\n", "act_url_file = \"act.url\"\n"] {
         std::fs::write(folder.path().join("sessionwatch.toml"), format!("{target}{missing}")).unwrap();
-        let run = |arguments: &[&str]| run_in(folder.path(), &[], arguments);
+        let run = |arguments: &[&str]| run_program_in(folder.path(), &[], arguments);
         let checked = run(&["check", "--only", "duplicate-tokens"]);
-        assert_eq!(checked.code, 0, "{}", checked.stderr);
+        assert_eq!(checked.exit_code, 0, "{}", checked.stderr);
         let looked = run(&["config", "check"]);
         assert!(
-            looked.code == 0 && looked.stdout.contains("app: checks only"),
+            looked.exit_code == 0 && looked.stdout.contains("app: checks only"),
             "{} {}",
             looked.stdout,
             looked.stderr
@@ -77,7 +78,7 @@ fn a_machine_that_only_checks_needs_no_secret_for_acting() {
         let id = plan["plan"]["id"].as_str().unwrap();
         let refused = run(&["revoke", "all", "--apply", id, "--confirm", "app"]);
         assert!(
-            refused.code == 2 && refused.stderr.contains("target `app` cannot be acted on here"),
+            refused.exit_code == 2 && refused.stderr.contains("target `app` cannot be acted on here"),
             "{}",
             refused.stderr
         );
@@ -86,26 +87,26 @@ fn a_machine_that_only_checks_needs_no_secret_for_acting() {
 
 #[test]
 fn grants_run_again_and_can_leave_out_the_role_that_acts() {
-    let database = testkit::anomalous();
+    let database = testkit::anomalous_database();
     database.psql("ALTER TABLE sessions ENABLE ROW LEVEL SECURITY").unwrap();
     let (url, watch) = (database.url("postgres"), format!("watch_{}", database.name()));
-    let sql = testkit::run(&["grants", &url, "--watch-role", &watch, "--watch-only"]).stdout;
+    let sql = testkit::run_program(&["grants", &url, "--watch-role", &watch, "--watch-only"]).stdout;
     assert!(!sql.contains("INSERT") && !sql.contains("DELETE") && !sql.contains("_act"), "{sql}");
     database.psql(&sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
     database.psql(&format!("ALTER ROLE {watch} PASSWORD 'testkit'")).unwrap();
     let act = format!("act_{}", database.name());
-    let both = testkit::run(&["grants", &url, "--watch-role", &watch, "--act-role", &act]).stdout;
+    let both = testkit::run_program(&["grants", &url, "--watch-role", &watch, "--act-role", &act]).stdout;
     for _ in 0..2 {
         database.psql(&both).unwrap_or_else(|error| panic!("{both}: {error}"));
     }
     // The role and its password are still those of the first time.
-    let _ = testkit::check(&database.url(&watch), &[]);
+    let _ = testkit::run_check(&database.url(&watch), &[]);
 }
 
 #[test]
 fn help_says_which_target_a_command_is_about() {
     let said = |command: &[&str]| {
-        let help = testkit::run(&[command, &["--help"]].concat()).stdout;
+        let help = testkit::run_program(&[command, &["--help"]].concat()).stdout;
         help.split_whitespace().collect::<Vec<_>>().join(" ")
     };
     assert!(said(&["check"]).contains("every configured target"));
@@ -134,10 +135,10 @@ fn one_of_something_is_not_several() {
     let folder = tempfile::tempdir().unwrap();
     let rows = "INSERT INTO sessions VALUES ('far', 'far-away-far-away-far-away', 'u1', '2099-01-01T00:00:00.000Z');";
     let path = file(folder.path(), rows);
-    let said = run_in(folder.path(), &[], &["check", &path]).stdout;
+    let said = run_program_in(folder.path(), &[], &["check", &path]).stdout;
     assert!(said.contains("· 1 session looked at"), "{said}");
     assert!(said.contains(": 1 session ends later than the policy allows\n"), "{said}");
-    let planned = run_in(folder.path(), &[], &["revoke", "all", &path]).stdout;
+    let planned = run_program_in(folder.path(), &[], &["revoke", "all", &path]).stdout;
     assert!(
         planned.contains("would touch 1 of 1 row (100.0 %), 1 of 1 active session (100.0 %)"),
         "{planned}"
@@ -153,10 +154,10 @@ fn a_list_that_is_cut_says_so() {
         )
     };
     let path = file(folder.path(), &(0..15).map(ghost).collect::<String>());
-    let said = run_in(folder.path(), &[], &["check", &path, "--only", "orphaned-sessions"]).stdout;
+    let said = run_program_in(folder.path(), &[], &["check", &path, "--only", "orphaned-sessions"]).stdout;
     assert!(said.contains("\n  10 of 15 shown\n"), "{said}");
     let list = |limit: &str| {
-        run_in(folder.path(), &[], &["sessions", "list", &path, "--limit", limit, "--format", "csv"])
+        run_program_in(folder.path(), &[], &["sessions", "list", &path, "--limit", limit, "--format", "csv"])
     };
     let cut = list("5");
     assert_eq!(
@@ -172,7 +173,8 @@ fn a_list_that_is_cut_says_so() {
 fn tables_fit_the_terminal_and_end_without_blanks() {
     let folder = tempfile::tempdir().unwrap();
     let path = file(folder.path(), "");
-    let said = |columns: &str| run_in(folder.path(), &[("COLUMNS", columns)], &["check", &path]).stdout;
+    let said =
+        |columns: &str| run_program_in(folder.path(), &[("COLUMNS", columns)], &["check", &path]).stdout;
     let widest = |text: &str| {
         assert!(text.lines().all(|line| line == line.trim_end()), "{text}");
         let table = text.lines().skip(2).take_while(|line| !line.is_empty());
@@ -189,7 +191,8 @@ fn tables_fit_the_terminal_and_end_without_blanks() {
     let mapping = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\ntoken = \"sessionToken\"\nexpires = \"expires\"\ndecoder = \"iso-text\"\nuser = \"userId\"\nagent = \"user_agent\"\n";
     let text = format!("[[target]]\nname = \"app\"\nurl = \"{path}\"\n{mapping}");
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-    let list = |columns: &str| run_in(folder.path(), &[("COLUMNS", columns)], &["sessions", "list"]).stdout;
+    let list =
+        |columns: &str| run_program_in(folder.path(), &[("COLUMNS", columns)], &["sessions", "list"]).stdout;
     let longest = |text: &str| text.lines().map(|line| line.chars().count()).max().unwrap();
     let (narrow, wide) = (list("120"), list("200"));
     assert!(longest(&narrow) <= 120 && longest(&narrow) < longest(&wide), "{narrow}{wide}");
@@ -225,12 +228,12 @@ fn without_a_user_column_it_is_said_what_is_not_checked() {
     let app = rusqlite::Connection::open(folder.path().join("app.db")).unwrap();
     app.execute_batch("CREATE TABLE stored (token text, ends integer); INSERT INTO stored VALUES ('token-token-token-token', 4102444800)").unwrap();
     mapped(folder.path(), "expires = \"ends\"\ndecoder = \"epoch-s\"\n");
-    let check = run_in(folder.path(), &[], &["check"]);
+    let check = run_program_in(folder.path(), &[], &["check"]);
     let said =
         "no user column is named: orphaned sessions, sessions of one user and rapid creation are not checked";
-    assert!(check.code == 3 && check.stdout.contains(said), "{}", check.stdout);
+    assert!(check.exit_code == 3 && check.stdout.contains(said), "{}", check.stdout);
     assert!(!check.stdout.contains("only `serve`"), "{}", check.stdout);
-    let doctor = run_in(folder.path(), &[], &["doctor"]).stdout;
+    let doctor = run_program_in(folder.path(), &[], &["doctor"]).stdout;
     assert!(
         doctor.contains("warn  user: no user column is named") && !doctor.contains("ADD COLUMN"),
         "{doctor}"
@@ -240,11 +243,11 @@ fn without_a_user_column_it_is_said_what_is_not_checked() {
 /// What was measured with the Prisma adapter: an old cookie uses up the link of an email.
 #[test]
 fn a_plan_says_that_prisma_needs_a_new_link_where_somebody_is_logged_out() {
-    let (database, folder) = (testkit::empty(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
     database.psql(include_str!("../fixtures/frameworks/authjs-prisma-pg.sql")).unwrap();
     database.psql("UPDATE \"Session\" SET expires = (now() AT TIME ZONE 'UTC') + interval '9 days'").unwrap();
     let url = database.url("postgres");
-    let said = |command: &[&str]| run_in(folder.path(), &[], &[command, &[&url]].concat()).stdout;
+    let said = |command: &[&str]| run_program_in(folder.path(), &[], &[command, &[&url]].concat()).stdout;
     let revoked = said(&["revoke", "all"]);
     assert!(revoked.contains("needs a page to be loaded and a new link"), "{revoked}");
     database.psql("UPDATE \"Session\" SET expires = (now() AT TIME ZONE 'UTC') - interval '9 days'").unwrap();
@@ -262,22 +265,22 @@ fn tokens_that_all_begin_alike_are_told_apart_by_what_follows() {
     app.execute_batch(rows).unwrap();
     let mapping = "expires = \"ends\"\ndecoder = \"epoch-s\"\n";
     let prefixes = || {
-        let said = run_in(folder.path(), &[], &["sessions", "list", "--format", "csv"]).stdout;
+        let said = run_program_in(folder.path(), &[], &["sessions", "list", "--format", "csv"]).stdout;
         let lines = said.lines().skip(1).map(|line| line.split(',').next().unwrap().to_owned());
         lines.collect::<std::collections::BTreeSet<String>>()
     };
     mapped(folder.path(), mapping);
     assert_eq!(prefixes().len(), 2);
-    let several = run_in(folder.path(), &[], &["revoke", "session", "session:"]);
-    assert!(several.code == 2 && several.stderr.contains("several sessions fit"), "{}", several.stderr);
+    let several = run_program_in(folder.path(), &[], &["revoke", "session", "session:"]);
+    assert!(several.exit_code == 2 && several.stderr.contains("several sessions fit"), "{}", several.stderr);
     mapped(folder.path(), &format!("{mapping}token_prefix = \"session:\"\n"));
     let apart = prefixes();
     // No more than a third of what follows is shown, and of a token that begins otherwise, as ever.
     assert!(apart.len() == 8 && apart.contains("012345") && apart.contains("98765432"), "{apart:?}");
-    let one = run_in(folder.path(), &[], &["revoke", "session", "012345", "--format", "json"]);
+    let one = run_program_in(folder.path(), &[], &["revoke", "session", "012345", "--format", "json"]);
     assert!(one.stdout.contains("\"rows\": 1"), "{} {}", one.stdout, one.stderr);
     app.execute_batch("DELETE FROM stored WHERE id = 8").unwrap();
-    let doctor = || run_in(folder.path(), &[], &["doctor"]).stdout;
+    let doctor = || run_program_in(folder.path(), &[], &["doctor"]).stdout;
     assert!(!doctor().contains("token-prefix"), "{}", doctor());
     mapped(folder.path(), mapping);
     assert!(
@@ -296,9 +299,14 @@ fn the_last_use_of_sessions_is_not_taken_for_their_end() {
     app.execute_batch(rows).unwrap();
     mapped(folder.path(), "user = \"user_id\"\nexpires = \"last_activity\"\ndecoder = \"epoch-s\"\n");
     for command in [&["check"][..], &["cleanup", "expired"], &["doctor"]] {
-        let said = run_in(folder.path(), &[], command);
+        let said = run_program_in(folder.path(), &[], command);
         let refused = "`last_activity` says when a session was last used, and not when it ends";
-        assert!(said.code == 3 && said.stderr.contains(refused), "{command:?} {} {}", said.code, said.stderr);
+        assert!(
+            said.exit_code == 3 && said.stderr.contains(refused),
+            "{command:?} {} {}",
+            said.exit_code,
+            said.stderr
+        );
     }
     // As the hint says, a view can add the lifetime.
     app.execute_batch("CREATE VIEW lasting AS SELECT *, last_activity + 7200 AS ends FROM stored").unwrap();
@@ -306,7 +314,7 @@ fn the_last_use_of_sessions_is_not_taken_for_their_end() {
     let text = std::fs::read_to_string(folder.path().join("sessionwatch.toml")).unwrap();
     std::fs::write(folder.path().join("sessionwatch.toml"), text.replace("\"stored\"", "\"lasting\""))
         .unwrap();
-    let said = run_in(folder.path(), &[], &["check", "--format", "json"]);
+    let said = run_program_in(folder.path(), &[], &["check", "--format", "json"]);
     let report: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
     assert_eq!(
         (&report["census"]["active"], &report["census"]["expired"]),
@@ -316,7 +324,7 @@ fn the_last_use_of_sessions_is_not_taken_for_their_end() {
     // A column of that name whose values lie ahead holds ends.
     app.execute_batch("UPDATE stored SET last_activity = last_activity + 7200").unwrap();
     mapped(folder.path(), "user = \"user_id\"\nexpires = \"last_activity\"\ndecoder = \"epoch-s\"\n");
-    let said = run_in(folder.path(), &[], &["check", "--format", "json"]);
+    let said = run_program_in(folder.path(), &[], &["check", "--format", "json"]);
     assert!(said.stdout.contains("\"active\": 1"), "{}", said.stdout);
 }
 
@@ -325,7 +333,7 @@ fn an_empty_plan_promises_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let rows =
         "INSERT INTO sessions VALUES ('s', 'token-token-token-token', 'u1', '2099-01-01T00:00:00.000Z');";
-    let said = run_in(folder.path(), &[], &["cleanup", "expired", &file(folder.path(), rows)]).stdout;
+    let said = run_program_in(folder.path(), &[], &["cleanup", "expired", &file(folder.path(), rows)]).stdout;
     assert!(
         said.contains("nothing fits: there is nothing to do") && !said.contains("are removed from the table"),
         "{said}"
@@ -340,8 +348,8 @@ fn an_address_of_another_product_is_named_as_such() {
         ("libsql://app.turso.io", "a libSQL file is read as sqlite:PATH"),
         ("jdbc:postgresql://h/d", "that is an address for Java"),
     ] {
-        let said = testkit::run(&["check", address]);
-        assert!(said.code == 2 && said.stderr.contains(expected), "{address}: {}", said.stderr);
+        let said = testkit::run_program(&["check", address]);
+        assert!(said.exit_code == 2 && said.stderr.contains(expected), "{address}: {}", said.stderr);
     }
 }
 
@@ -352,30 +360,33 @@ fn the_file_of_prisma_is_found_beside_its_schema() {
     let rows =
         "INSERT INTO sessions VALUES ('s', 'token-token-token-token', 'u1', '2027-01-01T00:00:00.000Z');";
     file(&folder.path().join("prisma"), rows);
-    let said =
-        run_in(folder.path(), &[("DATABASE_URL", "file:./app.db")], &["check", "--only", "duplicate-tokens"]);
-    assert_eq!(said.code, 0, "{} {}", said.stdout, said.stderr);
+    let said = run_program_in(
+        folder.path(),
+        &[("DATABASE_URL", "file:./app.db")],
+        &["check", "--only", "duplicate-tokens"],
+    );
+    assert_eq!(said.exit_code, 0, "{} {}", said.stdout, said.stderr);
 }
 
 #[test]
 fn init_names_the_commands_that_work() {
-    let database = testkit::healthy();
+    let database = testkit::healthy_database();
     let folder = tempfile::tempdir().unwrap();
     let url = database.url("postgres");
-    let other = run_in(folder.path(), &[], &["init", &url, "-o", "other.toml"]).stdout;
+    let other = run_program_in(folder.path(), &[], &["init", &url, "-o", "other.toml"]).stdout;
     assert!(
         other.contains("export DATABASE_URL") && other.contains("  sessionwatch check --config other.toml\n"),
         "{other}"
     );
-    let set = run_in(folder.path(), &[("DATABASE_URL", &url)], &["init"]).stdout;
+    let set = run_program_in(folder.path(), &[("DATABASE_URL", &url)], &["init"]).stdout;
     assert!(!set.contains("export") && set.contains("  sessionwatch check\n"), "{set}");
 }
 
 #[test]
 fn every_command_has_a_manual_page() {
     let folder = tempfile::tempdir().unwrap();
-    let said = run_in(folder.path(), &[], &["man", "--output", "."]);
-    assert_eq!(said.code, 0, "{}", said.stderr);
+    let said = run_program_in(folder.path(), &[], &["man", "--output", "."]);
+    assert_eq!(said.exit_code, 0, "{}", said.stderr);
     for page in ["sessionwatch.1", "sessionwatch-check.1", "sessionwatch-cleanup-expired.1"] {
         assert!(folder.path().join(page).is_file(), "{page}");
     }
@@ -383,7 +394,7 @@ fn every_command_has_a_manual_page() {
 
 #[test]
 fn the_doctor_spells_columns_as_the_table_does() {
-    let database = testkit::empty();
+    let database = testkit::empty_database();
     database
         .psql(
             "CREATE TABLE users (id text PRIMARY KEY, name text, email text); CREATE TABLE accounts (id text PRIMARY KEY, user_id text);
@@ -399,7 +410,7 @@ fn the_doctor_spells_columns_as_the_table_does() {
             database.url("postgres")
         );
         std::fs::write(folder.path().join("sessionwatch.toml"), mapping).unwrap();
-        let said = run_in(folder.path(), &[], &["doctor"]);
+        let said = run_program_in(folder.path(), &[], &["doctor"]);
         format!("{}{}", said.stdout, said.stderr)
     };
     let table = said("kept");
@@ -417,24 +428,26 @@ fn an_incident_that_was_closed_all_the_same_can_be_reported() {
     file(folder.path(), "");
     let text = "[[target]]\nname = \"app\"\nurl = \"app.db\"\n[serve]\nlisten = \"127.0.0.1:0\"\n";
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-    let run = |arguments: &[&str]| run_in(folder.path(), &[], &[&["incident"], arguments, &["app"]].concat());
-    assert_eq!(run(&["open", "--severity", "P1"]).code, 0);
+    let run = |arguments: &[&str]| {
+        run_program_in(folder.path(), &[], &[&["incident"], arguments, &["app"]].concat())
+    };
+    assert_eq!(run(&["open", "--severity", "P1"]).exit_code, 0);
     let refused = run(&["close"]);
-    assert!(refused.code == 1 && refused.stderr.contains("--override"), "{}", refused.stderr);
-    assert_eq!(run(&["close", "--override", "a rehearsal"]).code, 0);
+    assert!(refused.exit_code == 1 && refused.stderr.contains("--override"), "{}", refused.stderr);
+    assert_eq!(run(&["close", "--override", "a rehearsal"]).exit_code, 0);
     let report = run(&["report"]);
     assert!(
-        report.code == 0 && report.stdout.contains("overridden, though "),
+        report.exit_code == 0 && report.stdout.contains("overridden, though "),
         "{} {}",
         report.stdout,
         report.stderr
     );
     assert!(report.stdout.contains(": a rehearsal"), "{}", report.stdout);
-    testkit::add_account(folder.path(), "ada", "viewer");
-    let watch = testkit::Daemon::start(folder.path());
+    testkit::create_account(folder.path(), "ada", "viewer");
+    let watch = testkit::DaemonProcess::start(folder.path());
     let id = report.stdout.split([' ', ':']).find(|word| word.starts_with("INC-")).unwrap();
     let path = format!("/incidents/{id}");
-    let page = testkit::Login::start(&watch.address, "ada").get(&watch.address, &path).body;
+    let page = testkit::DashboardLogin::start(&watch.address, "ada").get(&watch.address, &path).body;
     assert!(page.contains("Watch for 24 hours") && !page.contains("aria-current=\"step\""), "{page}");
     assert_eq!(watch.stop(), Some(0));
 }
@@ -452,9 +465,9 @@ fn pages_list_the_worst_first_and_write_times_in_one_way() {
     file(folder.path(), &(0..15).map(ghost).chain([old.to_owned()]).collect::<String>());
     let text = "[[target]]\nname = \"app\"\nurl = \"app.db\"\n[serve]\nlisten = \"127.0.0.1:0\"\n";
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-    testkit::add_account(folder.path(), "ada", "viewer");
-    let watch = testkit::Daemon::start(folder.path());
-    let login = testkit::Login::start(&watch.address, "ada");
+    testkit::create_account(folder.path(), "ada", "viewer");
+    let watch = testkit::DaemonProcess::start(folder.path());
+    let login = testkit::DashboardLogin::start(&watch.address, "ada");
     let page = |path: &str| login.get(&watch.address, path).body;
     testkit::wait_until("both checks fail", || {
         let page = page("/alerts");

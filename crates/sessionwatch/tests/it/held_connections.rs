@@ -6,29 +6,29 @@ use std::{
     path::Path,
 };
 
-use testkit::{Certificates, Daemon};
+use testkit::{DaemonProcess, TestCertificates};
 
 /// As the shells of most systems begin with.
 const OPEN_FILES: usize = 1_024;
 const HELD: usize = 1_100;
 
 fn configured(folder: &Path, more: &str) {
-    let url = testkit::healthy().url("postgres");
+    let url = testkit::healthy_database().url("postgres");
     let text =
         format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n{more}");
     std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();
 }
 
 /// The daemon with so few open files.
-fn started(folder: &Path) -> Daemon {
+fn started(folder: &Path) -> DaemonProcess {
     let mut command = std::process::Command::new("sh");
     let program = env!("CARGO_BIN_EXE_sessionwatch");
     command.args(["-c", &format!("ulimit -n {OPEN_FILES}; exec {program} serve")]).current_dir(folder);
-    testkit::Daemon::start_with(command.env_clear().env("PATH", "/usr/bin:/bin"))
+    testkit::DaemonProcess::start_with_command(command.env_clear().env("PATH", "/usr/bin:/bin"))
 }
 
 /// Connections that have sent something, and wait.
-fn held(watch: &Daemon, sent: &str) -> Vec<TcpStream> {
+fn held(watch: &DaemonProcess, sent: &str) -> Vec<TcpStream> {
     let connect = |_| {
         let mut stream = TcpStream::connect(&watch.address).unwrap();
         // One that makes room for others may be closed already.
@@ -47,12 +47,12 @@ fn are_ended(streams: Vec<TcpStream>) {
     }
 }
 
-fn open_files(watch: &Daemon) -> usize {
+fn open_files(watch: &DaemonProcess) -> usize {
     std::fs::read_dir(format!("/proc/{}/fd", watch.child.id())).unwrap().count()
 }
 
 /// Waits until the connections that have waited longest are closed, which takes a moment after others came.
-fn leaves_room(watch: &Daemon) {
+fn leaves_room(watch: &DaemonProcess) {
     testkit::wait_until("room for other files", || open_files(watch) < OPEN_FILES - 200);
 }
 
@@ -62,7 +62,7 @@ fn check_runs_and_metrics_go_on_while_somebody_holds_connections_open() {
     let folder = tempfile::tempdir().unwrap();
     configured(folder.path(), "");
     let watch = started(folder.path());
-    let is_up = || watch.page("/metrics").contains("sessionwatch_target_up{target=\"app\"} 1");
+    let is_up = || watch.get_body("/metrics").contains("sessionwatch_target_up{target=\"app\"} 1");
     testkit::wait_until("the first run", is_up);
     for sent in [
         "GET /login HTTP/1.1\r\nHost: x\r\nX-A: ",
@@ -88,8 +88,8 @@ fn check_runs_and_metrics_go_on_while_somebody_holds_connections_open() {
 fn half_open_handshakes_end_and_leave_room() {
     sessionwatch_app::daemon::raise_open_files_limit();
     let folder = tempfile::tempdir().unwrap();
-    let certificates = Certificates::make(folder.path()).unwrap();
-    let (certificate, key) = (certificates.server(), certificates.server_key());
+    let certificates = TestCertificates::generate(folder.path()).unwrap();
+    let (certificate, key) = (certificates.server_certificate(), certificates.server_key());
     let (certificate, key) = (certificate.display(), key.display());
     configured(folder.path(), &format!("tls_certificate = \"{certificate}\"\ntls_key = \"{key}\"\n"));
     let watch = started(folder.path());

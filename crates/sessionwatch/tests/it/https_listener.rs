@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use reqwest::{Certificate, Client, StatusCode, redirect::Policy};
-use sessionwatch_store::{Place, Store, audit};
-use testkit::{ACCOUNT_PASSWORD, Certificates};
+use sessionwatch_store::{Store, StoreLocation, audit};
+use testkit::{ACCOUNT_PASSWORD, TestCertificates};
 
 use crate::systemd::Logged;
 
 fn configured(folder: &Path, more: &str) {
-    let url = testkit::healthy().url("postgres");
+    let url = testkit::healthy_database().url("postgres");
     let text =
         format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n{more}");
     std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();
@@ -29,15 +29,15 @@ fn pages_come_by_tls_and_a_renewed_certificate_is_used_without_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let made = || {
         let kept = tempfile::tempdir().unwrap();
-        let certificates = Certificates::make(kept.path()).unwrap();
-        std::fs::copy(certificates.server(), folder.path().join("server.pem")).unwrap();
+        let certificates = TestCertificates::generate(kept.path()).unwrap();
+        std::fs::copy(certificates.server_certificate(), folder.path().join("server.pem")).unwrap();
         std::fs::copy(certificates.server_key(), folder.path().join("server.key")).unwrap();
-        (client(&certificates.authority()), client(&certificates.stranger()))
+        (client(&certificates.authority()), client(&certificates.untrusted_authority()))
     };
     let (known, stranger) = made();
     configured(folder.path(), "tls_certificate = \"server.pem\"\ntls_key = \"server.key\"\n");
-    testkit::add_account(folder.path(), "ada", "viewer");
-    let logged = Logged::start(testkit::command(&["serve"]).current_dir(folder.path()));
+    testkit::create_account(folder.path(), "ada", "viewer");
+    let logged = Logged::start(testkit::program_command(&["serve"]).current_dir(folder.path()));
     let port = logged.watch.address.rsplit(':').next().unwrap();
     let address = format!("https://localhost:{port}");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -56,15 +56,15 @@ fn pages_come_by_tls_and_a_renewed_certificate_is_used_without_a_restart() {
     assert_eq!(header("strict-transport-security"), "max-age=31536000");
     let (renewed, _) = made();
     assert!(!alive(&renewed, &address));
-    logged.watch.signal("HUP");
+    logged.watch.send_signal("HUP");
     testkit::wait_until("the new certificate is used", || alive(&renewed, &address));
     // One that cannot be read changes nothing.
     std::fs::write(folder.path().join("server.key"), "nonsense").unwrap();
     logged.reload(1, "the certificate or its key cannot be read");
     assert!(alive(&renewed, &address));
     assert_eq!(logged.watch.stop(), Some(0));
-    let said = testkit::run_in(folder.path(), &[], &["serve"]);
-    assert!(said.code != 0 && said.stderr.contains("cannot speak TLS by"), "{}", said.stderr);
+    let said = testkit::run_program_in(folder.path(), &[], &["serve"]);
+    assert!(said.exit_code != 0 && said.stderr.contains("cannot speak TLS by"), "{}", said.stderr);
 }
 
 #[test]
@@ -72,18 +72,20 @@ fn limits_and_records_are_by_the_address_that_trusted_proxies_name() {
     for (trusted, expected) in [("[]", "127.0.0.1"), ("[\"127.0.0.0/8\"]", "203.0.113.7")] {
         let folder = tempfile::tempdir().unwrap();
         configured(folder.path(), &format!("trusted_proxies = {trusted}\n"));
-        testkit::add_account(folder.path(), "ada", "viewer");
-        let watch = testkit::Daemon::start(folder.path());
+        testkit::create_account(folder.path(), "ada", "viewer");
+        let watch = testkit::DaemonProcess::start(folder.path());
         let headers = [("x-forwarded-for", "6.6.6.6, 203.0.113.7")];
         assert_eq!(watch.post("/login", &headers, "name=eve&password=wrong").status, 401);
         assert_eq!(watch.stop(), Some(0));
-        let store = Store::find(&Place::File(folder.path().join("sessionwatch-state.db"))).unwrap().unwrap();
-        let trail = store.read(|db| audit::page(db, None, 1)).unwrap();
+        let store = Store::open_existing(&StoreLocation::File(folder.path().join("sessionwatch-state.db")))
+            .unwrap()
+            .unwrap();
+        let trail = store.read(|db| audit::list_audit_entries_before(db, None, 1)).unwrap();
         assert_eq!(trail[0].detail, format!("{{\"address\":\"{expected}\"}}"));
     }
     let folder = tempfile::tempdir().unwrap();
     configured(folder.path(), "trusted_proxies = [\"everybody\"]\ntls_key = \"k\"\n");
-    let said = testkit::run_in(folder.path(), &[], &["config", "check"]);
+    let said = testkit::run_program_in(folder.path(), &[], &["config", "check"]);
     for part in ["`everybody` is no address or network", "belong together: write both"] {
         assert!(said.stderr.contains(part) || said.stdout.contains(part), "{}{}", said.stdout, said.stderr);
     }

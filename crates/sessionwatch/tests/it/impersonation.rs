@@ -1,7 +1,7 @@
 //! Sessions in which an administrator acts for a user: no log-ins of that user, and not to be forgotten.
 
 use serde_json::Value;
-use testkit::{outcome, run_in};
+use testkit::{find_check_result, run_program_in};
 
 /// Twelve sessions of one user of the last hour, and three that are older; `WHO` is who acts for the user in them.
 const ROWS: &str = r#"
@@ -24,23 +24,23 @@ fn tables(who: &str, instant: &str, [earlier, now, later]: [&str; 3]) -> String 
 /// Whether many sessions in an hour are held against the user, what the doctor says, and how many rows can be chosen.
 fn is_told(folder: &std::path::Path, url: &str, impersonated: bool) {
     for engine in ["scan", "pushdown"] {
-        let said = run_in(folder, &[], &["check", url, "--engine", engine, "--format", "json"]);
+        let said = run_program_in(folder, &[], &["check", url, "--engine", engine, "--format", "json"]);
         let report: Value = serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{}", said.stderr));
-        let rapid = outcome(&report, "rapid-creation");
+        let rapid = find_check_result(&report, "rapid-creation");
         let expected = if impersonated { "healthy" } else { "failing" };
         assert_eq!(rapid["verdict"], expected, "{engine} {rapid:#}");
         let created = if impersonated { 0 } else { 12 };
         assert_eq!(report["census"]["created_last_hour"], created, "{engine}");
         assert!(report["notes"].to_string().contains("`impersonatedBy` names who acts"), "{report:#}");
     }
-    let doctor = run_in(folder, &[], &["doctor", url]).stdout;
+    let doctor = run_program_in(folder, &[], &["doctor", url]).stdout;
     let found = if impersonated {
         "3 active sessions by which `admin1` acts for others (`impersonatedBy`) for more than an hour"
     } else {
         "nobody has acted for a user"
     };
     assert!(doctor.contains(found), "{doctor}");
-    let revoke = run_in(folder, &[], &["revoke", "where", "--impersonated", url, "--format", "json"]);
+    let revoke = run_program_in(folder, &[], &["revoke", "where", "--impersonated", url, "--format", "json"]);
     let plan: Value = serde_json::from_str(&revoke.stdout).unwrap_or_else(|_| panic!("{}", revoke.stderr));
     assert_eq!(plan["plan"]["rows"], if impersonated { 15 } else { 0 });
 }
@@ -48,7 +48,7 @@ fn is_told(folder: &std::path::Path, url: &str, impersonated: bool) {
 #[test]
 fn on_a_server_sessions_of_an_administrator_are_not_held_against_the_user() {
     for who in ["'admin1'", "NULL"] {
-        let (database, folder) = (testkit::empty(), tempfile::tempdir().unwrap());
+        let (database, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
         let at = ["now() - interval '2 days'", "now()", "now() + interval '2 days'"];
         database.psql(&tables(who, "timestamptz", at)).unwrap();
         is_told(folder.path(), &database.url("postgres"), who != "NULL");
@@ -69,7 +69,12 @@ fn in_a_file_sessions_of_an_administrator_are_not_held_against_the_user() {
 
 #[test]
 fn without_such_a_column_nothing_can_be_chosen_by_it() {
-    let (database, folder) = (testkit::healthy(), tempfile::tempdir().unwrap());
-    let said = run_in(folder.path(), &[], &["revoke", "where", "--impersonated", &database.url("postgres")]);
-    assert!(said.code == 2 && said.stderr.contains("`--impersonated` cannot be decided"), "{}", said.stderr);
+    let (database, folder) = (testkit::healthy_database(), tempfile::tempdir().unwrap());
+    let said =
+        run_program_in(folder.path(), &[], &["revoke", "where", "--impersonated", &database.url("postgres")]);
+    assert!(
+        said.exit_code == 2 && said.stderr.contains("`--impersonated` cannot be decided"),
+        "{}",
+        said.stderr
+    );
 }

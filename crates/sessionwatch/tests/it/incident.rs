@@ -6,9 +6,9 @@ use serde_json::Value;
 use sessionwatch_app::{
     incident::{
         self,
-        work::{self, Case},
+        workflow::{self, IncidentWorkflow},
     },
-    remediation::{self, ActError, Consent, Context, Control, Selection},
+    remediation::{self, ActionContext, ActionError, Confirmation, JobControl, Selection},
 };
 use sessionwatch_archive::Identity;
 use sessionwatch_core::{
@@ -16,11 +16,11 @@ use sessionwatch_core::{
     incident::IncidentSeverity,
 };
 use sessionwatch_store::{
-    Place, Store, archived, audit,
-    events::{self, Search},
-    incidents::{self, Incident, State},
+    Store, StoreLocation, archive_batches, audit,
+    events::{self, EventSearch},
+    incidents::{self, IncidentRecord, IncidentState},
 };
-use testkit::{ProgramOutput, run_in};
+use testkit::{ProgramOutput, run_program_in};
 
 use crate::fastforward::{MINUTE, Watch, monday};
 
@@ -31,7 +31,7 @@ UPDATE users SET name = 'Ada Abara' WHERE id = 7;
 "#;
 
 fn run(folder: &Path, url: &str, arguments: &[&str]) -> ProgramOutput {
-    run_in(folder, &[("DATABASE_URL", url), ("USER", "ada")], &[&["incident"], arguments].concat())
+    run_program_in(folder, &[("DATABASE_URL", url), ("USER", "ada")], &[&["incident"], arguments].concat())
 }
 
 /// Text without what differs each time.
@@ -58,18 +58,18 @@ fn normal(text: &str) -> String {
 
 #[test]
 fn the_emergency_procedure_leads_from_a_leak_to_a_closed_incident() {
-    let database = testkit::healthy();
+    let database = testkit::healthy_database();
     database.psql(LEAK).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let url = database.url("postgres");
     let says = |arguments: &[&str], code: i32, part: &str| {
         let said = run(folder.path(), &url, arguments);
         let text = format!("{}{}", said.stdout, said.stderr);
-        assert!(said.code == code && text.contains(part), "{arguments:?} ({}): {text}", said.code);
+        assert!(said.exit_code == code && text.contains(part), "{arguments:?} ({}): {text}", said.exit_code);
         text
     };
     says(&["next"], 2, "there is no store sessionwatch-state.db");
-    drop(Store::open(&Place::File(folder.path().join("sessionwatch-state.db"))).unwrap());
+    drop(Store::open(&StoreLocation::File(folder.path().join("sessionwatch-state.db"))).unwrap());
     says(&["next"], 2, "`sessionwatch incident open --severity P1` opens one");
     says(
         &["open", "--severity", "P1", "--summary", "two users see each other's data"],
@@ -149,29 +149,29 @@ fn is_reported(folder: &Path, url: &str) {
     let page = run(folder, url, &["report", "--format", "html", "--id", &latest(folder)]);
     assert!(page.stdout.contains("a shared cache &lt;of&gt; pages"), "{}", page.stdout);
     // Everything is in the audit trail, which is whole.
-    let place = sessionwatch_store::Place::File(folder.join("sessionwatch-state.db"));
+    let place = sessionwatch_store::StoreLocation::File(folder.join("sessionwatch-state.db"));
     let store = sessionwatch_store::Store::open(&place).unwrap();
-    assert!(matches!(store.read(audit::verify), Ok(audit::Trail::Whole(20..))));
+    assert!(matches!(store.read(audit::verify_chain), Ok(audit::ChainStatus::Intact(20..))));
 }
 
 /// The id of the incident that was opened last.
 fn latest(folder: &Path) -> String {
-    let said = run_in(folder, &[], &["incident", "list", "--format", "json"]);
+    let said = run_program_in(folder, &[], &["incident", "list", "--format", "json"]);
     let list: Value = serde_json::from_str(&said.stdout).unwrap();
     list["incidents"][0]["id"].as_str().unwrap().to_owned()
 }
 
 #[test]
 fn evidence_that_was_changed_shows() {
-    let (database, folder) = (testkit::anomalous(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::anomalous_database(), tempfile::tempdir().unwrap());
     let url = database.url("postgres");
     let open = run(folder.path(), &url, &["open", "--severity", "P2"]);
-    assert_eq!(open.code, 0, "{}", open.stderr);
-    assert_eq!(run(folder.path(), &url, &["evidence", "--to", "e.age"]).code, 0);
+    assert_eq!(open.exit_code, 0, "{}", open.stderr);
+    assert_eq!(run(folder.path(), &url, &["evidence", "--to", "e.age"]).exit_code, 0);
     let again = run(folder.path(), &url, &["evidence", "--to", "e.age"]);
-    assert!(again.code == 2 && again.stderr.contains("cannot write e.age"), "{}", again.stderr);
+    assert!(again.exit_code == 2 && again.stderr.contains("cannot write e.age"), "{}", again.stderr);
     let path = folder.path().join("e.age");
-    let identity = Identity::read(&folder.path().join("sessionwatch-archive.key")).unwrap();
+    let identity = Identity::read_file(&folder.path().join("sessionwatch-archive.key")).unwrap();
     let recipient = identity.recipient().to_string();
     let packed = identity.open(&std::fs::read(&path).unwrap(), &recipient).unwrap();
     // Prefixes and fingerprints are in it, and no token.
@@ -183,7 +183,7 @@ fn evidence_that_was_changed_shows() {
     std::fs::write(&path, identity.recipient().seal(&changed).unwrap()).unwrap();
     let said = run(folder.path(), &url, &["verify", "e.age"]);
     assert!(
-        said.code == 1 && said.stderr.contains("`rows.ndjson` is not what was written"),
+        said.exit_code == 1 && said.stderr.contains("`rows.ndjson` is not what was written"),
         "{}",
         said.stderr
     );
@@ -193,21 +193,21 @@ fn evidence_that_was_changed_shows() {
 fn a_drill_runs_on_the_demonstration_and_on_a_server_and_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     for turn in 0..2 {
-        let said = run_in(folder.path(), &[], &["incident", "drill", "--demo", "--yes"]);
-        assert_eq!(said.code, 0, "{} {}", said.stdout, said.stderr);
+        let said = run_program_in(folder.path(), &[], &["incident", "drill", "--demo", "--yes"]);
+        assert_eq!(said.exit_code, 0, "{} {}", said.stdout, said.stderr);
         assert!(said.stdout.contains("The drill is over: found after"), "{}", said.stdout);
         assert_eq!(said.stdout.contains("Earlier ones:"), turn == 1, "{}", said.stdout);
     }
     let left: Vec<_> =
         std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
     assert_eq!(left, ["sessionwatch-state.db"]);
-    let alone = run_in(folder.path(), &[], &["incident", "drill", "--demo"]);
-    assert!(alone.code == 2 && alone.stderr.contains("--yes"), "{}", alone.stderr);
-    let database = testkit::healthy();
+    let alone = run_program_in(folder.path(), &[], &["incident", "drill", "--demo"]);
+    assert!(alone.exit_code == 2 && alone.stderr.contains("--yes"), "{}", alone.stderr);
+    let database = testkit::healthy_database();
     let before = database.psql("SELECT * FROM sessions ORDER BY id").unwrap();
     for url in database.urls("postgres") {
         let said = run(folder.path(), &url, &["drill", "--yes"]);
-        assert_eq!(said.code, 0, "{} {}", said.stdout, said.stderr);
+        assert_eq!(said.exit_code, 0, "{} {}", said.stdout, said.stderr);
     }
     assert_eq!(database.psql("SELECT * FROM sessions ORDER BY id").unwrap(), before);
     assert_eq!(
@@ -217,7 +217,7 @@ fn a_drill_runs_on_the_demonstration_and_on_a_server_and_leaves_nothing_behind()
     let role = testkit::create_role(&database, "watch");
     database.psql(&format!("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")).unwrap();
     let refused = run(folder.path(), &database.url(&role), &["drill", "--yes"]);
-    assert!(refused.code == 3 && refused.stderr.contains("CREATE DATABASE"), "{}", refused.stderr);
+    assert!(refused.exit_code == 3 && refused.stderr.contains("CREATE DATABASE"), "{}", refused.stderr);
 }
 
 /// A target that is looked at once a day, with a role that acts.
@@ -230,11 +230,11 @@ pub(crate) fn rarely(url: &str, more: &str) -> String {
 
 #[test]
 fn what_two_people_do_at_once_to_an_incident_is_done_once_and_undoes_nothing() {
-    let (database, folder) = (testkit::healthy(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::healthy_database(), tempfile::tempdir().unwrap());
     let watch = Watch::start(folder.path(), &rarely(&database.url("postgres"), ""), monday());
     let shared = std::sync::Arc::clone(&watch.shared);
     let config = shared.app.config();
-    let [ada, bob] = ["ada", "bob"].map(|actor| Context {
+    let [ada, bob] = ["ada", "bob"].map(|actor| ActionContext {
         config: &config,
         target: &config.targets[0],
         store: &shared.app.store,
@@ -245,38 +245,38 @@ fn what_two_people_do_at_once_to_an_incident_is_done_once_and_undoes_nothing() {
     // Both press the button; the looks of both are under way.
     let (one, other) = runtime.block_on(async {
         tokio::join!(
-            incident::open(ada, IncidentSeverity::P1, "a leak"),
-            incident::open(bob, IncidentSeverity::P0, "a leak")
+            incident::open_incident(ada, IncidentSeverity::P1, "a leak"),
+            incident::open_incident(bob, IncidentSeverity::P0, "a leak")
         )
     });
     assert!(one.is_ok() != other.is_ok(), "{one:?} {other:?}");
     let refused = one.as_ref().err().or(other.as_ref().err());
-    assert!(matches!(refused, Some(ActError::StillOpen(..))), "{refused:?}");
+    assert!(matches!(refused, Some(ActionError::StillOpen(..))), "{refused:?}");
     let id = one.or(other).unwrap().0.id;
-    let case = || shared.app.store.read(|db| Case::get(db, &id)).unwrap().unwrap();
+    let case = || shared.app.store.read(|db| IncidentWorkflow::load(db, &id)).unwrap().unwrap();
     let [mut hers, mut his] = [case(), case()];
-    runtime.block_on(hers.go_on(ada, work::Said::Done("sure"))).unwrap();
-    let said = runtime.block_on(his.go_on(bob, work::Said::Skip("not needed")));
-    assert!(matches!(said, Err(ActError::GoneOn("Make sure that it is real"))), "{said:?}");
+    runtime.block_on(hers.advance(ada, workflow::StepAnswer::Done("sure"))).unwrap();
+    let said = runtime.block_on(his.advance(bob, workflow::StepAnswer::Skipped("not needed")));
+    assert!(matches!(said, Err(ActionError::StepAlreadyDone("Make sure that it is real"))), "{said:?}");
     assert_eq!(case().timeline.iter().filter(|entry| entry.step == "confirm").count(), 1);
     // What was known before the sessions were ended does not come back.
     incident::record_containment(ada, &hers.incident, "ended", &serde_json::json!({})).unwrap();
-    his.set(bob, "root-cause", "a cache").unwrap();
-    hers.set(ada, "lessons", "look sooner").unwrap();
+    his.set_report_field(bob, "root-cause", "a cache").unwrap();
+    hers.set_report_field(ada, "lessons", "look sooner").unwrap();
     let kept = case().incident;
-    assert_eq!((kept.state, kept.contained_at), (State::Contained, Some(monday())));
-    let field = |name: &str| kept.field(name);
+    assert_eq!((kept.state, kept.contained_at), (IncidentState::Contained, Some(monday())));
+    let field = |name: &str| kept.report_field(name);
     assert_eq!([field("root-cause"), field("lessons")], [Some("a cache".into()), Some("look sooner".into())]);
     assert!(watch.stop());
 }
 
 #[test]
 fn for_a_day_the_watch_looks_each_minute_and_opens_the_incident_anew_if_a_session_is_back() {
-    let (database, folder) = (testkit::healthy(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::healthy_database(), tempfile::tempdir().unwrap());
     let mut watch = Watch::start(folder.path(), &rarely(&database.url("postgres"), ""), monday());
     let shared = std::sync::Arc::clone(&watch.shared);
     let config = shared.app.config();
-    let context = Context {
+    let context = ActionContext {
         config: &config,
         target: &config.targets[0],
         store: &shared.app.store,
@@ -286,29 +286,30 @@ fn for_a_day_the_watch_looks_each_minute_and_opens_the_incident_anew_if_a_sessio
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let ended = database.psql("SELECT \"sessionToken\", expires FROM sessions WHERE id = 's1'").unwrap();
     let (token, expires) = ended.trim().split_once('|').unwrap();
-    let (opened, _) = runtime.block_on(incident::open(context, IncidentSeverity::P1, "a leak")).unwrap();
-    let plan = runtime.block_on(remediation::make(context, &Selection::User("2".into()))).unwrap();
-    let recipient = Identity::ephemeral().unwrap().recipient();
-    let consent = Consent { name: Some("app"), ..Consent::default() };
-    let control = Control::default();
+    let (opened, _) =
+        runtime.block_on(incident::open_incident(context, IncidentSeverity::P1, "a leak")).unwrap();
+    let plan = runtime.block_on(remediation::create_plan(context, &Selection::User("2".into()))).unwrap();
+    let recipient = Identity::generate().unwrap().recipient();
+    let consent = Confirmation { typed_name: Some("app"), ..Confirmation::default() };
+    let control = JobControl::default();
     let applied = runtime
-        .block_on(crate::execute::apply(context, &plan.kept.id, &recipient, consent, &control))
+        .block_on(crate::execute::apply(context, &plan.record.id, &recipient, consent, &control))
         .unwrap();
     assert_eq!((applied.done, applied.skipped), (2, 0));
-    let detail = serde_json::json!({ "plan": plan.kept.id });
+    let detail = serde_json::json!({ "plan": plan.record.id });
     incident::record_containment(context, &opened, "ended", &detail).unwrap();
     let at = |minutes: i32| monday() + minutes * MINUTE;
-    let current = || shared.app.store.read(|db| incidents::current(db, "app")).unwrap();
-    let state = || current().map(|incident: Incident| incident.state);
+    let current = || shared.app.store.read(|db| incidents::find_open_incident(db, "app")).unwrap();
+    let state = || current().map(|incident: IncidentRecord| incident.state);
     watch.to(at(1));
     watch.to(at(2));
-    assert_eq!(state(), Some(State::Contained));
+    assert_eq!(state(), Some(IncidentState::Contained));
     database.psql(&format!("INSERT INTO sessions VALUES ('s1', '{token}', 2, '{expires}')")).unwrap();
     watch.to(at(3));
-    assert_eq!(state(), Some(State::Open));
-    let timeline = shared.app.store.read(|db| incidents::timeline(db, &opened.id)).unwrap();
+    assert_eq!(state(), Some(IncidentState::Open));
+    let timeline = shared.app.store.read(|db| incidents::list_timeline(db, &opened.id)).unwrap();
     let last = timeline.last().unwrap();
-    assert!(last.kind == "reopened" && last.said.contains("revived-sessions"), "{last:?}");
+    assert!(last.kind == "reopened" && last.message.contains("revived-sessions"), "{last:?}");
     // A day later, the schedule holds again.
     watch.to(at(4) + DAY);
     let mut heard = shared.app.events.subscribe();
@@ -320,18 +321,18 @@ fn for_a_day_the_watch_looks_each_minute_and_opens_the_incident_anew_if_a_sessio
 
 #[test]
 fn where_it_is_switched_on_the_watch_cleans_up_and_what_it_removed_can_be_put_back_for_a_week() {
-    let (database, folder) = (testkit::anomalous(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::anomalous_database(), tempfile::tempdir().unwrap());
     let cleanup = "[target.cleanup]\nexpired = true\ngrace = \"24h\"\n";
     let mut watch = Watch::start(folder.path(), &rarely(&database.url("postgres"), cleanup), monday());
     let shared = std::sync::Arc::clone(&watch.shared);
     let expired =
         || database.psql("SELECT COUNT(*) FROM sessions WHERE expires < now() - interval '1 day'").unwrap();
     assert_eq!(expired(), "107\n");
-    let held = || shared.app.store.read(archived::holdings).unwrap();
+    let held = || shared.app.store.read(archive_batches::list_archive_summaries).unwrap();
     // It is due at 03:17.
     watch.to(monday() + DAY);
     testkit::wait_until("the cleanup", || expired() == "0\n");
-    testkit::wait_until("the archive", || held().first().is_some_and(|held| held.rows == 107));
+    testkit::wait_until("the archive", || held().first().is_some_and(|held| held.restorable_rows == 107));
     assert!(folder.path().join("sessionwatch-archive.key").exists());
     watch.set(monday() + DAY + 7 * DAY - HOUR);
     assert_eq!(held().len(), 1);
@@ -342,7 +343,7 @@ fn where_it_is_switched_on_the_watch_cleans_up_and_what_it_removed_can_be_put_ba
 
 #[test]
 fn a_scheduled_cleanup_reaches_other_tables_only_where_that_is_allowed() {
-    let database = testkit::anomalous();
+    let database = testkit::anomalous_database();
     let carts = "CREATE TABLE carts (session text REFERENCES sessions (id) ON DELETE CASCADE);
         INSERT INTO carts SELECT id FROM sessions WHERE expires < now() - interval '2 days'";
     database.psql(carts).unwrap();
@@ -356,18 +357,18 @@ fn a_scheduled_cleanup_reaches_other_tables_only_where_that_is_allowed() {
         let shared = std::sync::Arc::clone(&watch.shared);
         watch.to(monday() + DAY);
         let (from, to) = (monday(), monday() + 2 * DAY);
-        let wanted = Search {
+        let wanted = EventSearch {
             from,
             to,
             target: None,
             check: None,
             text: None,
             alerts_only: false,
-            before: None,
+            before_id: None,
             limit: 100,
         };
         let said = || {
-            let noted = shared.app.store.read(|db| events::search(db, &wanted)).unwrap();
+            let noted = shared.app.store.read(|db| events::search_events(db, &wanted)).unwrap();
             noted.into_iter().find(|event| event.kind == "cleanup").map(|event| event.summary)
         };
         testkit::wait_until("the cleanup", || said().is_some());

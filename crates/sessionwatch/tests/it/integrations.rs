@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 use sessionwatch_app::metric_names::{self, MetricKind};
-use testkit::Sink;
+use testkit::HttpSink;
 
 /// Runs Prometheus' own tool, with something to read: what it says, if it is content.
 fn promtool(folder: &Path, arguments: &[&str], input: &str) -> Result<String, String> {
@@ -21,14 +21,14 @@ fn promtool(folder: &Path, arguments: &[&str], input: &str) -> Result<String, St
     let output = child.wait_with_output().unwrap();
     let said = testkit::ProgramOutput::from(output);
     let all = format!("{}{}", said.stdout, said.stderr);
-    if said.code == 0 { Ok(all) } else { Err(all) }
+    if said.exit_code == 0 { Ok(all) } else { Err(all) }
 }
 
 /// A folder with the rules in it.
 fn rules() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
-    let said = testkit::run(&["integrations", "prometheus-rules", "--docs", "https://docs.example/"]);
-    assert_eq!(said.code, 0, "{}", said.stderr);
+    let said = testkit::run_program(&["integrations", "prometheus-rules", "--docs", "https://docs.example/"]);
+    assert_eq!(said.exit_code, 0, "{}", said.stderr);
     let file = folder.path().join("rules.yml");
     std::fs::write(&file, said.stdout).unwrap();
     (folder, file)
@@ -195,7 +195,7 @@ fn what_is_recorded_is_what_the_leader_says() {
 #[test]
 fn prometheus_takes_the_metrics_of_the_watch_and_all_that_there_may_be() {
     let (database, sink, folder) =
-        (testkit::anomalous(), Sink::start(&[]).unwrap(), tempfile::tempdir().unwrap());
+        (testkit::anomalous_database(), HttpSink::start(&[]).unwrap(), tempfile::tempdir().unwrap());
     let text = format!(
         "[[target]]\nname = \"app\"\nurl = \"{}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n\
          [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{}\"\n",
@@ -203,9 +203,9 @@ fn prometheus_takes_the_metrics_of_the_watch_and_all_that_there_may_be() {
         sink.url()
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-    let watch = testkit::Daemon::start(folder.path());
-    assert!(!sink.wait_for(1).is_empty());
-    let served = watch.page("/metrics");
+    let watch = testkit::DaemonProcess::start(folder.path());
+    assert!(!sink.wait_for_requests(1).is_empty());
+    let served = watch.get_body("/metrics");
     assert_eq!(watch.stop(), Some(0));
     let all: String = metric_names::ALL
         .iter()
@@ -236,7 +236,7 @@ fn prometheus_takes_the_metrics_of_the_watch_and_all_that_there_may_be() {
 
 #[test]
 fn prometheus_understands_what_the_dashboard_asks() {
-    let dashboard = testkit::json(&["integrations", "grafana-dashboard"]);
+    let dashboard = testkit::run_for_json(&["integrations", "grafana-dashboard"]);
     assert_eq!((&dashboard["uid"], &dashboard["id"]), (&"sessionwatch".into(), &Value::Null));
     let panels = dashboard["panels"].as_array().unwrap();
     let asked = panels.iter().flat_map(|panel| panel["targets"].as_array().into_iter().flatten());

@@ -3,17 +3,17 @@
 use std::path::Path;
 
 use serde_json::Value;
-use sessionwatch_core::{alert::State, duration::HOUR};
+use sessionwatch_core::{alert::AlertState, duration::HOUR};
 use sessionwatch_store::{
     alerts,
-    silences::{self, Silence},
+    silences::{self, SilenceRecord},
 };
-use testkit::{Database, Sink};
+use testkit::{Database, HttpSink};
 
 use crate::fastforward::{MINUTE, Watch, monday};
 
 /// A target that is looked at every minute, and a channel.
-fn configuration(database: &Database<'_>, sink: &Sink, more: &str) -> String {
+fn configuration(database: &Database<'_>, sink: &HttpSink, more: &str) -> String {
     format!(
         "[[target]]\nname = \"app\"\nurl = \"{}\"\n[checks.slow-observation]\nenabled = false\n\
          [serve]\nlisten = \"127.0.0.1:0\"\n[[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{}\"\n{more}",
@@ -23,23 +23,27 @@ fn configuration(database: &Database<'_>, sink: &Sink, more: &str) -> String {
 }
 
 /// What was told: check and notice.
-fn told(sink: &Sink) -> Vec<String> {
+fn told(sink: &HttpSink) -> Vec<String> {
     let line = |body: String| {
         let message: Value = serde_json::from_str(&body).unwrap();
         format!("{} {}", message["check"].as_str().unwrap(), message["notice"].as_str().unwrap())
     };
-    sink.received().into_iter().map(|received| line(received.body)).collect()
+    sink.received_requests().into_iter().map(|received| line(received.body)).collect()
 }
 
 /// Tells of nothing that it is asked to be silent about.
-fn silence(check: &str, subject: Option<&str>, until: sessionwatch_core::instant::Instant) -> Silence {
-    Silence {
+fn silence(
+    check: &str,
+    subject: Option<&str>,
+    until: sessionwatch_core::timestamp::UtcTimestamp,
+) -> SilenceRecord {
+    SilenceRecord {
         id: 0,
         target: None,
         check: Some(check.into()),
         subject: subject.map(str::to_owned),
-        until,
-        owner: "ada".into(),
+        ends_at: until,
+        created_by: "ada".into(),
         note: "known".into(),
     }
 }
@@ -58,14 +62,18 @@ fn leak(database: &Database<'_>, ids: &str, token: &str) {
 
 #[test]
 fn a_silence_about_a_user_covers_findings_about_nobody_else() {
-    let (database, sink) = (testkit::healthy(), Sink::start(&[]).unwrap());
+    let (database, sink) = (testkit::healthy_database(), HttpSink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let mut watch = Watch::start(folder.path(), &configuration(&database, &sink, ""), monday());
     let store = &watch.shared.app.store;
     for user in ["2", "3"] {
         store
             .write(|db| {
-                silences::begin(db, &silence("duplicate-tokens", Some(user), monday() + HOUR), monday())
+                silences::insert_silence(
+                    db,
+                    &silence("duplicate-tokens", Some(user), monday() + HOUR),
+                    monday(),
+                )
             })
             .unwrap();
     }
@@ -83,7 +91,7 @@ fn a_silence_about_a_user_covers_findings_about_nobody_else() {
 
 #[test]
 fn what_still_fails_after_a_silence_or_maintenance_is_told_then() {
-    let (database, sink) = (testkit::healthy(), Sink::start(&[]).unwrap());
+    let (database, sink) = (testkit::healthy_database(), HttpSink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let window = "[[maintenance]]\ncron = \"2 6 * * *\"\nlasts = \"5m\"\nchecks = [\"duplicate-tokens\"]\n";
     let mut watch = Watch::start(folder.path(), &configuration(&database, &sink, window), monday());
@@ -102,7 +110,9 @@ fn what_still_fails_after_a_silence_or_maintenance_is_told_then() {
         .shared
         .app
         .store
-        .write(|db| silences::begin(db, &silence("duplicate-tokens", None, monday() + 20 * MINUTE), monday()))
+        .write(|db| {
+            silences::insert_silence(db, &silence("duplicate-tokens", None, monday() + 20 * MINUTE), monday())
+        })
         .unwrap();
     leak(&database, "'s1', 's2'", "same-token");
     minutes(&mut watch, 10..=12);
@@ -120,7 +130,7 @@ fn what_still_fails_after_a_silence_or_maintenance_is_told_then() {
 
 #[test]
 fn a_dead_database_silences_everything_but_that_it_is_dead() {
-    let (database, sink) = (testkit::healthy(), Sink::start(&[]).unwrap());
+    let (database, sink) = (testkit::healthy_database(), HttpSink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let often = "[alerts.critical]\nrepeat_after = \"2m\"\n";
     let mut watch = Watch::start(folder.path(), &configuration(&database, &sink, often), monday());
@@ -130,8 +140,9 @@ fn a_dead_database_silences_everything_but_that_it_is_dead() {
     minutes(&mut watch, 2..=4);
     watch.delivered();
     assert_eq!(told(&sink), ["duplicate-tokens firing", "blind firing"]);
-    let kept = watch.shared.app.store.read(|db| alerts::get(db, "app", "duplicate-tokens")).unwrap().unwrap();
-    assert!(kept.alert.stale && matches!(kept.alert.state, State::Firing { .. }), "{kept:?}");
+    let kept =
+        watch.shared.app.store.read(|db| alerts::find_alert(db, "app", "duplicate-tokens")).unwrap().unwrap();
+    assert!(kept.alert.is_stale && matches!(kept.alert.state, AlertState::Firing { .. }), "{kept:?}");
     assert!(kept.summary.contains("2 tokens") || kept.summary.contains("1 token"), "{}", kept.summary);
     database.psql("ALTER TABLE sessions RENAME COLUMN gone TO expires").unwrap();
     leak(&database, "'s1', 's2'", "new-");
@@ -143,7 +154,7 @@ fn a_dead_database_silences_everything_but_that_it_is_dead() {
 
 #[test]
 fn a_restart_still_sees_what_changed_while_nobody_looked() {
-    let (database, sink) = (testkit::healthy(), Sink::start(&[]).unwrap());
+    let (database, sink) = (testkit::healthy_database(), HttpSink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let text = configuration(&database, &sink, "");
     let mut watch = Watch::start(folder.path(), &text, monday());
@@ -182,7 +193,7 @@ fn no_token_in(folder: &Path) {
 
 #[test]
 fn a_day_in_which_nobody_logs_in_is_found() {
-    let (database, sink) = (testkit::healthy(), Sink::start(&[]).unwrap());
+    let (database, sink) = (testkit::healthy_database(), HttpSink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let usual = "[checks.creation-rate]\nmin = 10\nmax = 50\n";
     let hourly =
@@ -193,7 +204,7 @@ fn a_day_in_which_nobody_logs_in_is_found() {
     }
     watch.delivered();
     assert_eq!(told(&sink), ["creation-rate firing"]);
-    let message: Value = serde_json::from_str(&sink.received()[0].body).unwrap();
+    let message: Value = serde_json::from_str(&sink.received_requests()[0].body).unwrap();
     let expected = "no hour of the last day saw more than 0 sessions created, baseline: 10 to 50";
     assert_eq!(message["summary"], expected);
     assert!(watch.stop());
@@ -201,7 +212,7 @@ fn a_day_in_which_nobody_logs_in_is_found() {
 
 #[test]
 fn the_checklist_is_sent_each_week() {
-    let (database, sink) = (testkit::healthy(), Sink::start(&[]).unwrap());
+    let (database, sink) = (testkit::healthy_database(), HttpSink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let report = "[report]\nchannels = [\"hook\"]\n[checks.creation-rate]\nmin = 0\n";
     let daily =
@@ -211,7 +222,7 @@ fn the_checklist_is_sent_each_week() {
     for quarter in 1..=30 {
         watch.to(monday() + quarter * 6 * HOUR);
     }
-    let received = sink.wait_for(2);
+    let received = sink.wait_for_requests(2);
     watch.delivered();
     assert_eq!(told(&sink), ["checklist report", "checklist report"]);
     let message: Value = serde_json::from_str(&received[1].body).unwrap();

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde_json::Value;
 use sessionwatch_clock as clock;
-use sessionwatch_core::{local_time::utc, zone::Zone};
-use testkit::{Database, ProgramOutput, outcome, run_in};
+use sessionwatch_core::{local_time::format_utc_offset, time_zone::Zone};
+use testkit::{Database, ProgramOutput, find_check_result, run_program_in};
 
 mod removal;
 mod signs;
@@ -79,7 +79,7 @@ impl Fixture {
     /// In a database of its own, as if it had been made just now in that zone, and nobody had signed in since for so many
     /// minutes.
     fn load(&self, zone: &str, idle: i64) -> Database<'static> {
-        let database = testkit::empty();
+        let database = testkit::empty_database();
         database.psql(self.script).unwrap();
         let by =
             format!("((now() AT TIME ZONE 'UTC') - TIMESTAMP '{}' - interval '{idle} minutes')", self.made);
@@ -124,7 +124,7 @@ fn configured(url: &str, mapping: &str, more: &str) -> tempfile::TempDir {
 }
 
 fn check_in(folder: &Path, engine: &str) -> Value {
-    let said = run_in(folder, &[], &["check", "--engine", engine, "--format", "json"]);
+    let said = run_program_in(folder, &[], &["check", "--engine", engine, "--format", "json"]);
     serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{} {}", said.stdout, said.stderr))
 }
 
@@ -138,12 +138,12 @@ fn doubted(report: &Value) -> Vec<String> {
 
 /// The offset of a zone at present, as it is written.
 fn offset(zone: &str) -> String {
-    utc(Zone::parse(zone).unwrap().offset_at(clock::now()))
+    format_utc_offset(Zone::parse(zone).unwrap().offset_us_at(clock::now()))
 }
 
 /// That a command is refused, and says so.
 fn refused(said: &ProgramOutput, parts: &[&str]) {
-    assert_eq!(said.code, 2, "{} {}", said.stdout, said.stderr);
+    assert_eq!(said.exit_code, 2, "{} {}", said.stdout, said.stderr);
     for part in parts {
         assert!(said.stderr.contains(part), "no `{part}`: {}", said.stderr);
     }
@@ -157,18 +157,18 @@ fn local_time_in_the_east_is_found_out_and_nothing_is_decided_by_it() {
         let stored =
             format!("`expiresAt` is stored in local time, about {}: `createdAt` is up to", offset(zone));
         for engine in ["scan", "pushdown"] {
-            let report = testkit::check(&url, &["--engine", engine]);
+            let report = testkit::run_check(&url, &["--engine", engine]);
             for id in BY_END {
-                let check = outcome(&report, id);
+                let check = find_check_result(&report, id);
                 let summary = check["summary"].as_str().unwrap();
                 assert!(check["verdict"] == "unknown" && summary.contains(&stored), "{id}: {summary}");
             }
-            assert_eq!(outcome(&report, "rapid-creation")["verdict"], "unknown");
-            assert_eq!(outcome(&report, "duplicate-tokens")["verdict"], "healthy");
+            assert_eq!(find_check_result(&report, "rapid-creation")["verdict"], "unknown");
+            assert_eq!(find_check_result(&report, "duplicate-tokens")["verdict"], "healthy");
         }
-        assert_ne!(testkit::run(&["check", &url]).code, 0);
-        let doctor = testkit::run(&["doctor", &url]);
-        assert_eq!(doctor.code, 1, "{}", doctor.stdout);
+        assert_ne!(testkit::run_program(&["check", &url]).exit_code, 0);
+        let doctor = testkit::run_program(&["doctor", &url]);
+        assert_eq!(doctor.exit_code, 1, "{}", doctor.stdout);
         for part in ["fail  expiry:", "fail  creation:", "decoder = \"timestamp-local:ZONE\""] {
             assert!(doctor.stdout.contains(part), "no `{part}`: {}", doctor.stdout);
         }
@@ -179,35 +179,36 @@ fn local_time_in_the_east_is_found_out_and_nothing_is_decided_by_it() {
             &["revoke", "where", "--expires-before", "2020-01-01T00:00:00Z"],
             &["revoke", "where", "--created-before", "2020-01-01T00:00:00Z"],
         ] {
-            let said = testkit::run(&[command, &[&url]].concat());
+            let said = testkit::run_program(&[command, &[&url]].concat());
             refused(&said, &["is stored in local time", &offset(zone), "timestamp-local:ZONE"]);
         }
         // What does not go by the clock is done as ever.
-        assert_eq!(testkit::run(&["cleanup", "orphaned", &url]).code, 0);
+        assert_eq!(testkit::run_program(&["cleanup", "orphaned", &url]).exit_code, 0);
         let user = database.psql("SELECT min(\"userId\") FROM session").unwrap();
-        assert_eq!(testkit::run(&["revoke", "user", user.trim(), &url]).code, 0);
+        assert_eq!(testkit::run_program(&["revoke", "user", user.trim(), &url]).exit_code, 0);
     }
 }
 
 #[test]
 fn sessions_that_live_too_long_by_hours_are_counted_by_nothing_until_the_zone_is_written() {
-    let database = testkit::empty();
+    let database = testkit::empty_database();
     database.psql(include_str!("../fixtures/local-time/drizzle-two-hours-ahead-pg.sql")).unwrap();
     let url = database.url("postgres");
-    let report = testkit::check(&url, &[]);
-    let said = outcome(&report, "active-sessions")["summary"].as_str().unwrap();
+    let report = testkit::run_check(&url, &[]);
+    let said = find_check_result(&report, "active-sessions")["summary"].as_str().unwrap();
     assert!(
         said.contains(
             "`expires_at` is stored in local time, about UTC+2: `created_at` is up to 2.0 h ahead of the database's clock"
         ),
         "{said}"
     );
-    assert_ne!(testkit::run(&["check", &url]).code, 0);
-    refused(&testkit::run(&["cleanup", "expired", &url]), &["about UTC+2", "timestamp-local:ZONE"]);
+    assert_ne!(testkit::run_program(&["check", &url]).exit_code, 0);
+    refused(&testkit::run_program(&["cleanup", "expired", &url]), &["about UTC+2", "timestamp-local:ZONE"]);
     let folder = BETTER_AUTH_DRIZZLE.mapped(&database, "timestamp-local:Etc/GMT-2");
     let report = check_in(folder.path(), "scan");
     assert_eq!((&report["census"]["active"], &report["census"]["expired"]), (&200.into(), &10.into()));
-    let said = run_in(folder.path(), &[], &["cleanup", "expired", "--grace", "30m", "--format", "json"]);
+    let said =
+        run_program_in(folder.path(), &[], &["cleanup", "expired", "--grace", "30m", "--format", "json"]);
     assert!(said.stdout.contains("\"rows\": 10"), "{} {}", said.stdout, said.stderr);
 }
 
@@ -215,28 +216,29 @@ fn sessions_that_live_too_long_by_hours_are_counted_by_nothing_until_the_zone_is
 fn sessions_that_seem_to_be_over_may_be_active_in_another_zone() {
     let database = BETTER_AUTH_NEW_YORK.load("UTC", 0);
     let url = database.url("postgres");
-    let report = testkit::check(&url, &[]);
+    let report = testkit::run_check(&url, &[]);
     for id in BY_END {
-        let check = outcome(&report, id);
+        let check = find_check_result(&report, id);
         assert_eq!(check["verdict"], "unknown", "{check}");
         assert!(check["summary"].as_str().unwrap().contains("no session seems active"), "{check}");
     }
-    assert_ne!(testkit::run(&["check", &url]).code, 0);
+    assert_ne!(testkit::run_program(&["check", &url]).exit_code, 0);
     for grace in ["1h", "24h"] {
-        let said = testkit::run(&["cleanup", "expired", "--grace", grace, &url]);
+        let said = testkit::run_program(&["cleanup", "expired", "--grace", grace, &url]);
         refused(
             &said,
             &["`expiresAt` names no time zone", "no session seems active", "timestamp-local:ZONE"],
         );
     }
     assert_eq!(database.psql("SELECT COUNT(*) FROM session").unwrap(), "10\n");
-    let doctor = testkit::run(&["doctor", &url]);
+    let doctor = testkit::run_program(&["doctor", &url]);
     assert!(doctor.stdout.contains("warn  expiry: `expiresAt` names no time zone"), "{}", doctor.stdout);
     // With its zone they are what they are: all active, and none of them is cleaned up.
     let folder = BETTER_AUTH_NEW_YORK.mapped(&database, "timestamp-local:Etc/GMT+5");
     assert_eq!(check_in(folder.path(), "scan")["census"]["active"], 10);
-    let said = run_in(folder.path(), &[], &["cleanup", "expired", "--grace", "1h", "--format", "json"]);
-    assert!(said.code == 0 && said.stdout.contains("\"rows\": 0"), "{} {}", said.stdout, said.stderr);
+    let said =
+        run_program_in(folder.path(), &[], &["cleanup", "expired", "--grace", "1h", "--format", "json"]);
+    assert!(said.exit_code == 0 && said.stdout.contains("\"rows\": 0"), "{} {}", said.stdout, said.stderr);
 }
 
 #[test]
@@ -263,12 +265,15 @@ fn the_zone_of_the_application_puts_every_number_right() {
                 );
                 assert_eq!(report["census"]["created_last_hour"], 10, "{report}");
             }
-            let said =
-                run_in(folder.path(), &[], &["cleanup", "expired", "--grace", "1m", "--format", "json"]);
+            let said = run_program_in(
+                folder.path(),
+                &[],
+                &["cleanup", "expired", "--grace", "1m", "--format", "json"],
+            );
             assert!(said.stdout.contains("\"rows\": 2"), "{} {}", said.stdout, said.stderr);
-            let sql = run_in(folder.path(), &[], &["sql", "query-7"]);
+            let sql = run_program_in(folder.path(), &[], &["sql", "query-7"]);
             assert_eq!(database.psql(&sql.stdout).unwrap(), "active|8\nexpired|2\n", "{}", sql.stdout);
-            let doctor = run_in(folder.path(), &[], &["doctor"]);
+            let doctor = run_program_in(folder.path(), &[], &["doctor"]);
             assert!(doctor.stdout.contains("pass  expiry:"), "{}", doctor.stdout);
         }
     }
@@ -276,7 +281,7 @@ fn the_zone_of_the_application_puts_every_number_right() {
     let database = BETTER_AUTH_UTC.load("Asia/Tokyo", 0);
     let folder = BETTER_AUTH_UTC.mapped(&database, "timestamp-local:Asia/Karachi");
     let report = check_in(folder.path(), "scan");
-    let said = outcome(&report, "active-sessions")["summary"].as_str().unwrap();
+    let said = find_check_result(&report, "active-sessions")["summary"].as_str().unwrap();
     assert!(said.contains("is not the local time of Asia/Karachi, but about UTC+9"), "{said}");
 }
 
@@ -289,15 +294,15 @@ fn applications_that_write_utc_are_read_as_ever_also_when_nobody_uses_them() {
             let database = fixture.load("UTC", idle);
             let url = database.url("postgres");
             for engine in ["scan", "pushdown"] {
-                let report = testkit::check(&url, &["--engine", engine]);
+                let report = testkit::run_check(&url, &["--engine", engine]);
                 assert_eq!(doubted(&report), Vec::<String>::new(), "{} {idle}", fixture.made);
                 assert_ne!(report["census"]["active"], 0);
             }
-            let said = testkit::run(&["cleanup", "expired", &url]);
-            assert_eq!(said.code, 0, "{}", said.stderr);
+            let said = testkit::run_program(&["cleanup", "expired", &url]);
+            assert_eq!(said.exit_code, 0, "{}", said.stderr);
         }
     }
     let database = BETTER_AUTH_UTC.load("UTC", 0);
-    let doctor = testkit::run(&["doctor", &database.url("postgres")]);
+    let doctor = testkit::run_program(&["doctor", &database.url("postgres")]);
     assert!(doctor.stdout.contains("pass  expiry:"), "{}", doctor.stdout);
 }

@@ -1,14 +1,14 @@
 //! What visitors make an application log is not taken for what the application says.
 
 use serde_json::json;
-use sessionwatch_app::{config::Config, incident, remediation::Context};
+use sessionwatch_app::{config::Config, incident, remediation::ActionContext};
 use sessionwatch_clock::Clock;
-use sessionwatch_core::incident::STEPS;
+use sessionwatch_core::incident::INCIDENT_STEPS;
 use sessionwatch_store::{
-    Place, Store,
-    incidents::{self, Incident, State},
+    Store, StoreLocation,
+    incidents::{self, IncidentRecord, IncidentState},
 };
-use testkit::{run_in, wait_until};
+use testkit::{run_program_in, wait_until};
 
 use crate::logs::{DUPLICATE, Scene, drained, post, told, vercel};
 
@@ -45,12 +45,12 @@ fn text_of_visitors_is_no_signal_and_what_no_session_confirms_is_not_critical() 
     wait_until("the token is told", || alerts("log-duplicate-token").len() == 1);
     assert_eq!(alerts("log-duplicate-token")[0]["severity"], "high");
     let ada = [("USER", "ada")];
-    let said = testkit::run_in(
+    let said = testkit::run_program_in(
         scene.folder.path(),
         &ada,
         &["alerts", "ack", "app", "log-duplicate-token", "--note", "noise"],
     );
-    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert_eq!(said.exit_code, 0, "{}", said.stderr);
     // A session confirms the next one: it is told in spite of that.
     ship(&[DUPLICATE.to_owned()]);
     wait_until("it is told anew", || alerts("log-duplicate-token").len() == 2);
@@ -70,7 +70,8 @@ fn forged_lines_neither_open_an_incident_anew_nor_keep_it_open_nor_fail_the_chec
     let folder = scene.folder.path();
     let running = scene.start(&vercel());
     let url = scene.database.url("postgres");
-    let run = |arguments: &[&str]| run_in(folder, &[("DATABASE_URL", &url), ("USER", "ada")], arguments);
+    let run =
+        |arguments: &[&str]| run_program_in(folder, &[("DATABASE_URL", &url), ("USER", "ada")], arguments);
     let item = || {
         let list = run(&["report", "checklist", "app", "--format", "json"]);
         let list: serde_json::Value =
@@ -85,31 +86,36 @@ fn forged_lines_neither_open_an_incident_anew_nor_keep_it_open_nor_fail_the_chec
     wait_until("the alert", || told(&scene.sink, "log-duplicate-token").len() == 2);
     assert_eq!(item(), "fail");
     let opened = run(&["incident", "open", "app", "--severity", "P1", "--summary", "x"]);
-    assert_eq!(opened.code, 0, "{}", opened.stderr);
-    let store = Store::open(&Place::File(folder.join("sessionwatch-state.db"))).unwrap();
-    let current = || store.read(|db| incidents::current(db, "app")).unwrap().unwrap();
+    assert_eq!(opened.exit_code, 0, "{}", opened.stderr);
+    let store = Store::open(&StoreLocation::File(folder.join("sessionwatch-state.db"))).unwrap();
+    let current = || store.read(|db| incidents::find_open_incident(db, "app")).unwrap().unwrap();
     let config = std::fs::read_to_string(folder.join("sessionwatch.toml")).unwrap();
     let config = Config::parse(&folder.join("sessionwatch.toml"), &config).unwrap();
     let clock = Clock::System;
-    let context =
-        Context { config: &config, target: &config.targets[0], store: &store, clock: &clock, actor: "ada" };
+    let context = ActionContext {
+        config: &config,
+        target: &config.targets[0],
+        store: &store,
+        clock: &clock,
+        actor: "ada",
+    };
     incident::record_containment(context, &current(), "ended", &json!({})).unwrap();
-    let timeline = || store.read(|db| incidents::timeline(db, &current().id)).unwrap();
+    let timeline = || store.read(|db| incidents::list_timeline(db, &current().id)).unwrap();
     let signals = || timeline().iter().filter(|entry| entry.kind == "signal").count();
     let before = signals();
     assert_eq!(drained(&running, &[("2", FORGED)]).0, 200);
     wait_until("the forged line is judged", || signals() == before + 1);
-    assert_eq!(current().state, State::Contained);
+    assert_eq!(current().state, IncidentState::Contained);
     let verified = || {
-        let step = STEPS.iter().find(|step| step.id == "verify").unwrap();
-        let incident: Incident = current();
+        let step = INCIDENT_STEPS.iter().find(|step| step.id == "verify").unwrap();
+        let incident: IncidentRecord = current();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(incident::check_step(context, &incident, &timeline(), step)).unwrap().said
+        runtime.block_on(incident::check_step(context, &incident, &timeline(), step)).unwrap().text
     };
     let said = verified();
     assert!(said.contains("1 unconfirmed critical log line of"), "{said}");
     assert_eq!(drained(&running, &[("3", DUPLICATE)]).0, 200);
-    wait_until("a real one opens it anew", || current().state == State::Open);
+    wait_until("a real one opens it anew", || current().state == IncidentState::Open);
     assert!(verified().contains("1 critical log lines"), "{}", verified());
     assert_eq!(running.stop(), Some(0));
 }

@@ -4,8 +4,8 @@
 use std::cell::RefCell;
 
 use proptest::{prelude::*, test_runner::RngSeed};
-use sessionwatch_logs::{matchers::Matchers, time::Clock};
-use sessionwatch_store::{Place, Store};
+use sessionwatch_logs::{matchers::Matchers, timestamps::TimestampDefaults};
+use sessionwatch_store::{Store, StoreLocation};
 
 use self::history::History;
 
@@ -95,7 +95,7 @@ fn store() -> Store {
     STORE.with_borrow_mut(|store| {
         let (_, store) = store.get_or_insert_with(|| {
             let folder = tempfile::tempdir().unwrap();
-            let store = Store::open(&Place::File(folder.path().join("state.db"))).unwrap();
+            let store = Store::open(&StoreLocation::File(folder.path().join("state.db"))).unwrap();
             (folder, store)
         });
         store.clone()
@@ -103,7 +103,7 @@ fn store() -> Store {
 }
 
 fn unfold(manner: Manner, steps: &[Step]) -> Result<(), TestCaseError> {
-    let (store, grammar) = (store(), Matchers::new(vec![], Clock::default()));
+    let (store, grammar) = (store(), Matchers::new(vec![], TimestampDefaults::default()));
     let mut history = History::new(&store, &grammar, manner);
     history.read(1);
     for step in steps {

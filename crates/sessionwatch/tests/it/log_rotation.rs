@@ -9,8 +9,8 @@ use std::{
 };
 
 use serde_json::Value;
-use sessionwatch_store::{Place, Store};
-use testkit::{Daemon, Sink, run_in, wait_until};
+use sessionwatch_store::{Store, StoreLocation};
+use testkit::{DaemonProcess, HttpSink, run_program_in, wait_until};
 
 use crate::logs::told;
 
@@ -54,12 +54,12 @@ const MAPPING: &str = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\nt
 /// A daemon that follows a log, and what it knows.
 struct Scene {
     folder: tempfile::TempDir,
-    sink: Sink,
+    sink: HttpSink,
 }
 
 impl Scene {
     fn new() -> Self {
-        let scene = Self { folder: tempfile::tempdir().unwrap(), sink: Sink::start(&[]).unwrap() };
+        let scene = Self { folder: tempfile::tempdir().unwrap(), sink: HttpSink::start(&[]).unwrap() };
         let text = format!(
             "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n{MAPPING}\
              [serve]\nlisten = \"127.0.0.1:0\"\n[[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{}\"\n\
@@ -89,26 +89,29 @@ impl Scene {
     }
 
     /// Starts the daemon, and waits until it follows the log.
-    fn start(&self) -> Daemon {
-        let running = Daemon::start(self.folder.path());
-        wait_until("the log is followed", || self.source().is_some_and(|source| source.place.is_some()));
+    fn start(&self) -> DaemonProcess {
+        let running = DaemonProcess::start(self.folder.path());
+        wait_until("the log is followed", || self.source().is_some_and(|source| source.position.is_some()));
         running
     }
 
     fn store(&self) -> Option<Store> {
         let path = self.folder.path().join("sessionwatch-state.db");
-        path.exists().then(|| Store::open(&Place::File(path)).ok()).flatten()
+        path.exists().then(|| Store::open(&StoreLocation::File(path)).ok()).flatten()
     }
 
-    fn source(&self) -> Option<sessionwatch_app::logs::LogSource> {
+    fn source(&self) -> Option<sessionwatch_app::logs::LogSourceRecord> {
         self.store()?.read(|db| sessionwatch_app::logs::find_source(db, "file")).ok()?
     }
 
     /// The users of the signals that are kept, in the order in which they were read.
     fn users(&self) -> Vec<u32> {
-        let said =
-            run_in(self.folder.path(), &[], &["logs", "list", "--format", "ndjson", "--limit", "10000"]);
-        assert_eq!(said.code, 0, "{}", said.stderr);
+        let said = run_program_in(
+            self.folder.path(),
+            &[],
+            &["logs", "list", "--format", "ndjson", "--limit", "10000"],
+        );
+        assert_eq!(said.exit_code, 0, "{}", said.stderr);
         let signals = said.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         let user = |signal: Value| signal["user"].as_str().unwrap_or("0").parse().unwrap();
         let mut users: Vec<u32> = signals.map(user).collect();
@@ -187,7 +190,7 @@ fn what_is_rotated_while_the_daemon_is_stopped_is_counted_once() {
     append(&log, line(5));
     let running = scene.start();
     scene.waits_for(&[1, 2, 3, 4, 5]);
-    running.signal("KILL");
+    running.send_signal("KILL");
     let _ = running.wait();
     append(&log, line(6));
     fs::copy(&log, scene.path("app.log-20261130")).unwrap();
@@ -226,9 +229,9 @@ fn a_loss_is_counted_and_told() {
     fs::remove_file(&log).unwrap();
     append(&log, line(3));
     let errors = scene.folder.path().join("errors");
-    let mut command = testkit::command(&["serve"]);
+    let mut command = testkit::program_command(&["serve"]);
     command.current_dir(scene.folder.path()).stderr(fs::File::create(&errors).unwrap());
-    let running = testkit::Daemon::start_with(&mut command);
+    let running = testkit::DaemonProcess::start_with_command(&mut command);
     wait_until("the alert", || !told(&scene.sink, "log-source-gap").is_empty());
     let alert = &told(&scene.sink, "log-source-gap")[0];
     assert_eq!((&alert["severity"], &alert["notice"]), (&"high".into(), &"firing".into()), "{alert:#}");
@@ -239,9 +242,9 @@ fn a_loss_is_counted_and_told() {
     assert_eq!((scene.users(), scene.gaps()), (vec![1, 3], 1));
     let said = fs::read_to_string(&errors).unwrap();
     assert!(said.contains("log lines may be missing") && said.contains("app.log"), "{said}");
-    let sources = run_in(scene.folder.path(), &[], &["logs", "sources"]).stdout;
+    let sources = run_program_in(scene.folder.path(), &[], &["logs", "sources"]).stdout;
     assert!(sources.contains("1 gap"), "{sources}");
-    let metrics = running.page("/metrics");
+    let metrics = running.get_body("/metrics");
     assert!(
         metrics.contains("sessionwatch_log_dropped_total{source=\"file\",reason=\"gaps\"} 1\n"),
         "{metrics}"
@@ -283,7 +286,7 @@ fn an_entry_of_several_lines_survives_restarts() {
         wait_until("the first line", || {
             scene.source().unwrap().counters.get("lines").and_then(Value::as_u64).unwrap_or(0) > read
         });
-        running.signal(signal);
+        running.send_signal(signal);
         let _ = running.wait();
         append(&log, format!("  userId: {user}\n"));
         let running = scene.start();
@@ -306,8 +309,8 @@ fn a_place_that_cannot_be_decoded_is_an_error() {
     let store = rusqlite::Connection::open(&database).unwrap();
     store.execute("UPDATE log_sources SET place = '{\"reading\":7}'", []).unwrap();
     append(&scene.log(), line(2));
-    let said = run_in(scene.folder.path(), &[], &["logs", "sources"]);
-    assert_eq!(said.code, 3, "{}", said.stderr);
+    let said = run_program_in(scene.folder.path(), &[], &["logs", "sources"]);
+    assert_eq!(said.exit_code, 3, "{}", said.stderr);
     assert!(said.stderr.contains("place"), "{}", said.stderr);
 }
 
@@ -346,7 +349,7 @@ fn every_line_is_counted_once_though_the_daemon_is_killed_while_logs_are_rotated
             }
         }
         write(1);
-        running.signal("KILL");
+        running.send_signal("KILL");
         let _ = running.wait();
         write(1);
     }

@@ -5,24 +5,24 @@ use std::{
     net::TcpStream,
     path::Path,
 };
-use testkit::{ACCOUNT_PASSWORD, Daemon};
+use testkit::{ACCOUNT_PASSWORD, DaemonProcess};
 
 fn configured(folder: &Path, more: &str) {
-    let url = testkit::healthy().url("postgres");
+    let url = testkit::healthy_database().url("postgres");
     let text =
         format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n{more}");
     std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();
 }
 
 /// Mebibytes of memory that a process took at most.
-fn peak_memory(watch: &Daemon) -> u64 {
+fn peak_memory(watch: &DaemonProcess) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", watch.child.id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
 }
 
 /// A log-in from an address behind a trusted proxy: the status.
-fn log_in(watch: &Daemon, name: &str, password: &str, from: &str) -> u16 {
+fn log_in(watch: &DaemonProcess, name: &str, password: &str, from: &str) -> u16 {
     let body = format!("name={name}&password={}", password.replace(' ', "+"));
     testkit::http::post(&watch.address, "/login", &[("x-forwarded-for", from)], body.as_bytes()).status
 }
@@ -32,7 +32,7 @@ fn six_hundred_log_ins_at_once_take_little_memory_and_pass_no_limit() {
     const FLOOD: usize = 600;
     let folder = tempfile::tempdir().unwrap();
     configured(folder.path(), "");
-    let watch = testkit::Daemon::start(folder.path());
+    let watch = testkit::DaemonProcess::start(folder.path());
     // Each is sent but for its last byte, so that they are complete at the same time.
     let mut waiting: Vec<TcpStream> = (0..FLOOD)
         .map(|number| {
@@ -65,8 +65,8 @@ fn six_hundred_log_ins_at_once_take_little_memory_and_pass_no_limit() {
 fn strangers_who_guess_do_not_lock_an_account_where_it_is_used() {
     let folder = tempfile::tempdir().unwrap();
     configured(folder.path(), "trusted_proxies = [\"127.0.0.0/8\"]\n");
-    testkit::add_account(folder.path(), "ada", "admin");
-    let watch = testkit::Daemon::start(folder.path());
+    testkit::create_account(folder.path(), "ada", "admin");
+    let watch = testkit::DaemonProcess::start(folder.path());
     assert_eq!(log_in(&watch, "ada", ACCOUNT_PASSWORD, "198.51.100.7"), 303);
     let guesses: Vec<u16> =
         (0..12).map(|turn| log_in(&watch, "ada", "wrong", &format!("2001:db8:{turn:x}::1"))).collect();
@@ -75,7 +75,7 @@ fn strangers_who_guess_do_not_lock_an_account_where_it_is_used() {
     assert_eq!(log_in(&watch, "ada", ACCOUNT_PASSWORD, "198.51.100.99"), 303, "the network is known");
     // A restart forgets what was counted, and not what is known.
     assert_eq!(watch.stop(), Some(0));
-    let watch = testkit::Daemon::start(folder.path());
+    let watch = testkit::DaemonProcess::start(folder.path());
     for turn in 0..12 {
         log_in(&watch, "ada", "wrong", &format!("203.0.{turn}.7"));
     }
@@ -95,8 +95,8 @@ fn strangers_who_guess_do_not_lock_an_account_where_it_is_used() {
 fn after_a_log_in_one_stays_on_this_host() {
     let folder = tempfile::tempdir().unwrap();
     configured(folder.path(), "");
-    testkit::add_account(folder.path(), "ada", "viewer");
-    let watch = testkit::Daemon::start(folder.path());
+    testkit::create_account(folder.path(), "ada", "viewer");
+    let watch = testkit::DaemonProcess::start(folder.path());
     let leads = [
         "/%09/evil.example",
         "/%0d%0a/evil.example",
@@ -123,7 +123,7 @@ fn pages_are_asked_for_by_names_of_our_own() {
         folder.path(),
         "public_url = \"https://watch.example.org\"\nallowed_hosts = [\"scrape.example.org\"]\n",
     );
-    let watch = testkit::Daemon::start(folder.path());
+    let watch = testkit::DaemonProcess::start(folder.path());
     let status = |method: &str, path: &str, host: &str| {
         let mut stream = TcpStream::connect(&watch.address).unwrap();
         write!(
@@ -164,20 +164,21 @@ fn pages_are_asked_for_by_names_of_our_own() {
 fn the_set_up_link_ends_with_the_first_account_however_that_was_made() {
     let folder = tempfile::tempdir().unwrap();
     configured(folder.path(), "");
-    let remove = |name: &str| testkit::run_in(folder.path(), &[], &["accounts", "remove", name]).code;
+    let remove =
+        |name: &str| testkit::run_program_in(folder.path(), &[], &["accounts", "remove", name]).exit_code;
     for is_removed in [false, true] {
-        let mut watch = Daemon::start(folder.path());
-        let path = watch.setup_path().unwrap();
+        let mut watch = DaemonProcess::start(folder.path());
+        let path = watch.read_setup_path().unwrap();
         let open = || watch.get(&path).status;
         assert_eq!(open(), 200);
-        testkit::add_account(folder.path(), "ada", "viewer");
+        testkit::create_account(folder.path(), "ada", "viewer");
         if is_removed {
             assert_eq!(remove("ada"), 0);
         }
         assert_eq!(open(), 404);
         let body = format!("name=eve&password={}", ACCOUNT_PASSWORD.replace(' ', "+"));
         assert_eq!(testkit::http::post(&watch.address, &path, &[], body.as_bytes()).status, 404);
-        let listed = testkit::run_in(folder.path(), &[], &["accounts", "list"]).stdout;
+        let listed = testkit::run_program_in(folder.path(), &[], &["accounts", "list"]).stdout;
         assert!(!listed.contains("eve"), "{listed}");
         assert_eq!(watch.stop(), Some(0));
         if !is_removed {

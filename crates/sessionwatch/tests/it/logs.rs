@@ -5,7 +5,7 @@ use std::path::Path;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sha1::Sha1;
-use testkit::{Daemon, Database, Sink, run_in, wait_until};
+use testkit::{DaemonProcess, Database, HttpSink, run_program_in, wait_until};
 
 mod files;
 mod intake;
@@ -32,8 +32,13 @@ pub(crate) fn vercel() -> String {
 }
 
 /// Posts something: the status, and head and body of the answer.
-pub(crate) fn post(watch: &Daemon, path: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, String) {
-    watch.post(path, headers, body).parts()
+pub(crate) fn post(
+    watch: &DaemonProcess,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> (u16, String) {
+    watch.post(path, headers, body).into_status_and_text()
 }
 
 pub(crate) fn signature(body: &[u8]) -> String {
@@ -43,7 +48,7 @@ pub(crate) fn signature(body: &[u8]) -> String {
 }
 
 /// What a drain sends.
-pub(crate) fn drained(watch: &Daemon, messages: &[(&str, &str)]) -> (u16, String) {
+pub(crate) fn drained(watch: &DaemonProcess, messages: &[(&str, &str)]) -> (u16, String) {
     let entries: Vec<Value> = messages
         .iter()
         .map(|(id, message)| json!({ "id": id, "message": message, "timestamp": 1_795_608_000_123_i64, "source": "lambda", "requestId": "iad1::abc" }))
@@ -53,15 +58,16 @@ pub(crate) fn drained(watch: &Daemon, messages: &[(&str, &str)]) -> (u16, String
 }
 
 /// What the webhook was told, by check.
-pub(crate) fn told(sink: &Sink, check: &str) -> Vec<Value> {
-    let messages = sink.received().into_iter().map(|received| serde_json::from_str(&received.body).unwrap());
+pub(crate) fn told(sink: &HttpSink, check: &str) -> Vec<Value> {
+    let messages =
+        sink.received_requests().into_iter().map(|received| serde_json::from_str(&received.body).unwrap());
     messages.filter(|message: &Value| message["check"] == check).collect()
 }
 
 /// Signals that are kept, as JSON.
 fn signals(folder: &Path) -> Vec<Value> {
-    let said = run_in(folder, &[], &["logs", "list", "--format", "ndjson"]);
-    assert_eq!(said.code, 0, "{}", said.stderr);
+    let said = run_program_in(folder, &[], &["logs", "list", "--format", "ndjson"]);
+    assert_eq!(said.exit_code, 0, "{}", said.stderr);
     said.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
@@ -76,20 +82,20 @@ pub(crate) fn kinds(folder: &Path) -> Vec<String> {
 pub(crate) struct Scene {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) database: Database<'static>,
-    pub(crate) sink: Sink,
+    pub(crate) sink: HttpSink,
 }
 
 impl Scene {
     pub(crate) fn new() -> Self {
-        let database = testkit::healthy();
+        let database = testkit::healthy_database();
         database.psql(KNOWN).unwrap();
-        Self { folder: tempfile::tempdir().unwrap(), database, sink: Sink::start(&[]).unwrap() }
+        Self { folder: tempfile::tempdir().unwrap(), database, sink: HttpSink::start(&[]).unwrap() }
     }
 
-    pub(crate) fn start(&self, sources: &str) -> Daemon {
+    pub(crate) fn start(&self, sources: &str) -> DaemonProcess {
         let text = configuration(&self.database.url("postgres"), &self.sink.url(), sources);
         std::fs::write(self.folder.path().join("sessionwatch.toml"), text).unwrap();
-        Daemon::start(self.folder.path())
+        DaemonProcess::start(self.folder.path())
     }
 }
 
@@ -126,9 +132,10 @@ fn a_leak_in_the_logs_is_told_once_with_its_session_and_is_on_the_timeline() {
     assert_eq!(again.0, 200);
     assert_eq!(kinds(folder), ["user-mismatch", "duplicate-token", "created", "token-in-log"]);
     let url = scene.database.url("postgres");
-    let run = |arguments: &[&str]| run_in(folder, &[("DATABASE_URL", &url), ("USER", "ada")], arguments);
+    let run =
+        |arguments: &[&str]| run_program_in(folder, &[("DATABASE_URL", &url), ("USER", "ada")], arguments);
     let opened = run(&["incident", "open", "app", "--severity", "P0", "--summary", "users see each other"]);
-    assert_eq!(opened.code, 0, "{}{}", opened.stdout, opened.stderr);
+    assert_eq!(opened.exit_code, 0, "{}{}", opened.stdout, opened.stderr);
     let report = run(&["incident", "report", "app"]).stdout;
     for part in ["user-mismatch token f47ac10b…", "duplicate-token token f47ac10b…", "token-in-log"] {
         assert!(report.contains(part), "{part}: {report}");
@@ -137,7 +144,7 @@ fn a_leak_in_the_logs_is_told_once_with_its_session_and_is_on_the_timeline() {
     assert!(shown.contains("user-mismatch") && shown.contains("[exact]"), "{shown}");
     assert_eq!(running.stop(), Some(0));
     assert_secret(folder);
-    let all = scene.sink.received().iter().map(|received| received.body.clone()).collect::<String>();
+    let all = scene.sink.received_requests().iter().map(|received| received.body.clone()).collect::<String>();
     assert!(!all.contains(&TOKEN[8..]), "{all}");
 }
 
@@ -180,8 +187,12 @@ fn a_source_that_goes_quiet_is_told_of_and_the_other_checks_know_nothing_then() 
     let text = configuration(&scene.database.url("postgres"), &scene.sink.url(), sources);
     let mut watch = Watch::start(scene.folder.path(), &text, monday());
     let unknown = |watch: &Watch, check: &str| {
-        let kept =
-            watch.shared.app.store.read(|db| sessionwatch_store::alerts::get(db, "app", check)).unwrap();
+        let kept = watch
+            .shared
+            .app
+            .store
+            .read(|db| sessionwatch_store::alerts::find_alert(db, "app", check))
+            .unwrap();
         kept.and_then(|kept| kept.verdict).unwrap_or_default()
     };
     wait_until("nothing is known", || unknown(&watch, "log-user-mismatch") == "unknown");
@@ -201,7 +212,7 @@ fn a_source_that_goes_quiet_is_told_of_and_the_other_checks_know_nothing_then() 
 
 #[test]
 fn log_and_table_are_compared() {
-    let database = testkit::empty();
+    let database = testkit::empty_database();
     // Better Auth says when a session was created.
     database
         .psql(
@@ -215,13 +226,13 @@ fn log_and_table_are_compared() {
         )
         .unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let sink = Sink::start(&[]).unwrap();
+    let sink = HttpSink::start(&[]).unwrap();
     std::fs::write(
         folder.path().join("sessionwatch.toml"),
         configuration(&database.url("postgres"), &sink.url(), &vercel()),
     )
     .unwrap();
-    let running = Daemon::start(folder.path());
+    let running = DaemonProcess::start(folder.path());
     let now = database.psql("SELECT (extract(epoch FROM now()) * 1000)::bigint").unwrap();
     // Three of five are told of, by a clock that is ten seconds ahead; and one that has ended.
     let at: i64 = now.trim().parse::<i64>().unwrap() + 10_000;
@@ -236,7 +247,7 @@ fn log_and_table_are_compared() {
     let body = Value::from(entries).to_string().into_bytes();
     assert_eq!(post(&running, "/ingest/vercel", &[("x-vercel-signature", &signature(&body))], &body).0, 200);
     let join = || -> Value {
-        let said = run_in(folder.path(), &[], &["logs", "join", "--format", "json"]);
+        let said = run_program_in(folder.path(), &[], &["logs", "join", "--format", "json"]);
         serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{}", said.stderr))
     };
     wait_until("they are joined", || join()["fits"]["not_joined"] == 0);
@@ -249,7 +260,7 @@ fn log_and_table_are_compared() {
     assert!((9_000_000..40_000_000).contains(&skew), "{fits:#}");
     database.psql("INSERT INTO session SELECT 'late', now() + interval '7 days', 'token009abcdefghijklmnopqrstuvw', now(), now(), NULL, NULL, '9'").unwrap();
     assert_eq!(join()["rows_without_creation"], 1);
-    let text = run_in(folder.path(), &[], &["logs", "join"]).stdout;
+    let text = run_program_in(folder.path(), &[], &["logs", "join"]).stdout;
     assert!(text.contains("ahead of the database's (median of 3 creations)"), "{text}");
     assert_eq!(running.stop(), Some(0));
 }
@@ -258,8 +269,8 @@ fn log_and_table_are_compared() {
 fn a_critical_line_opens_an_incident_anew_whose_sessions_were_ended_and_a_milder_one_does_not() {
     use sessionwatch_clock as clock;
     use sessionwatch_store::{
-        Place, Store,
-        incidents::{self, Incident, State},
+        Store, StoreLocation,
+        incidents::{self, IncidentRecord, IncidentState},
     };
     let scene = Scene::new();
     let folder = scene.folder.path();
@@ -268,20 +279,21 @@ fn a_critical_line_opens_an_incident_anew_whose_sessions_were_ended_and_a_milder
     wait_until("the alert", || !told(&scene.sink, "log-user-mismatch").is_empty());
     let url = scene.database.url("postgres");
     let arguments = ["incident", "open", "app", "--severity", "P1", "--summary", "x"];
-    assert_eq!(run_in(folder, &[("DATABASE_URL", &url), ("USER", "ada")], &arguments).code, 0);
-    let store = Store::open(&Place::File(folder.join("sessionwatch-state.db"))).unwrap();
-    let current = || store.read(|db| incidents::current(db, "app")).unwrap().unwrap();
-    let ended = Incident { state: State::Contained, contained_at: Some(clock::now()), ..current() };
-    store.write(|db| incidents::put(db, &ended)).unwrap();
+    assert_eq!(run_program_in(folder, &[("DATABASE_URL", &url), ("USER", "ada")], &arguments).exit_code, 0);
+    let store = Store::open(&StoreLocation::File(folder.join("sessionwatch-state.db"))).unwrap();
+    let current = || store.read(|db| incidents::find_open_incident(db, "app")).unwrap().unwrap();
+    let ended =
+        IncidentRecord { state: IncidentState::Contained, contained_at: Some(clock::now()), ..current() };
+    store.write(|db| incidents::upsert_incident(db, &ended)).unwrap();
     let signals_on = || {
-        let timeline = store.read(|db| incidents::timeline(db, &ended.id)).unwrap();
+        let timeline = store.read(|db| incidents::list_timeline(db, &ended.id)).unwrap();
         timeline.iter().filter(|entry| entry.kind == "signal").count()
     };
     let before = signals_on();
     assert_eq!(drained(&running, &[("2", &format!("x {{ sessionToken: '{TOKEN}' }}"))]).0, 200);
     wait_until("the milder one is on the timeline", || signals_on() == before + 1);
-    assert_eq!(current().state, State::Contained);
+    assert_eq!(current().state, IncidentState::Contained);
     assert_eq!(drained(&running, &[("3", DUPLICATE)]).0, 200);
-    wait_until("it is open anew", || current().state == State::Open);
+    wait_until("it is open anew", || current().state == IncidentState::Open);
     assert_eq!(running.stop(), Some(0));
 }

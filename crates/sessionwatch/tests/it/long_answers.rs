@@ -1,6 +1,6 @@
 //! A database that answers without end is told so, and takes no memory.
 
-use testkit::outcome;
+use testkit::find_check_result;
 
 /// Sessions of users of whom one has a name of that many characters, or an id.
 fn tables(name: u32, id: u32) -> String {
@@ -15,22 +15,27 @@ fn tables(name: u32, id: u32) -> String {
 
 #[test]
 fn a_long_name_is_shown_in_part_and_a_user_that_is_too_long_is_named_as_the_reason() {
-    let database = testkit::empty();
+    let database = testkit::empty_database();
     database.psql(&tables(40_000_000, 0)).unwrap();
     for engine in ["scan", "pushdown"] {
-        let report = testkit::check(&database.url("postgres"), &["--engine", engine]);
-        let evidence = outcome(&report, "duplicate-tokens")["evidence"].clone();
+        let report = testkit::run_check(&database.url("postgres"), &["--engine", engine]);
+        let evidence = find_check_result(&report, "duplicate-tokens")["evidence"].clone();
         let shown = evidence[0]["display"][0].as_str().unwrap_or_else(|| panic!("{report:#}"));
         assert_eq!(shown.chars().count(), 200, "{engine}");
     }
-    let listed = testkit::run(&["sessions", "list", &database.url("postgres")]);
-    assert!(listed.code == 0 && listed.stdout.len() < 10_000, "{} {}", listed.code, listed.stdout.len());
-    let database = testkit::empty();
+    let listed = testkit::run_program(&["sessions", "list", &database.url("postgres")]);
+    assert!(
+        listed.exit_code == 0 && listed.stdout.len() < 10_000,
+        "{} {}",
+        listed.exit_code,
+        listed.stdout.len()
+    );
+    let database = testkit::empty_database();
     database.psql(&tables(1, 70_000_000)).unwrap();
     for url in database.urls("postgres") {
-        let said = testkit::run(&["check", &url]);
+        let said = testkit::run_program(&["check", &url]);
         assert!(
-            said.code == 3 && said.stderr.contains("more than 64 MiB in answer to one query"),
+            said.exit_code == 3 && said.stderr.contains("more than 64 MiB in answer to one query"),
             "{} {}",
             said.stdout,
             said.stderr

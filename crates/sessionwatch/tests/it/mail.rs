@@ -1,7 +1,10 @@
 //! E-mail over real SMTP: encryption, log-in, what a mail looks like, and recipients that are refused.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use testkit::{Certificates, Encryption, Mail, MailOptions, MailSink, ProgramOutput, Received, Sink};
+use testkit::{
+    HttpSink, MailEncryption, MailOptions, MailSink, ProgramOutput, ReceivedMail, ReceivedRequest,
+    TestCertificates,
+};
 
 use crate::{
     channels::{body, channel, configuration, leak, target},
@@ -15,11 +18,11 @@ fn tried(url: &str, more: &str) -> ProgramOutput {
     let folder = tempfile::tempdir().unwrap();
     let text = channel("mail", "email", url, &format!("{ADDRESSES}{more}"));
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-    testkit::run_in(folder.path(), &[], &["notify", "test", "mail"])
+    testkit::run_program_in(folder.path(), &[], &["notify", "test", "mail"])
 }
 
 /// A part of a mail: its kind, and its text decoded.
-fn parts(mail: &Mail) -> Vec<(String, String)> {
+fn parts(mail: &ReceivedMail) -> Vec<(String, String)> {
     let (_, boundary) = mail.data.split_once("boundary=\"").unwrap();
     let boundary = format!("--{}", boundary.split('"').next().unwrap());
     let parts = mail.data.split(&boundary).skip(1).filter(|part| !part.starts_with("--"));
@@ -56,37 +59,42 @@ fn plain(text: &str) -> String {
 #[test]
 fn mail_goes_out_over_starttls_over_tls_and_in_the_clear_on_this_machine() {
     let folder = tempfile::tempdir().unwrap();
-    let certificates = Certificates::make(folder.path()).unwrap();
+    let certificates = TestCertificates::generate(folder.path()).unwrap();
     let authority = format!("ca_file = {:?}\n", certificates.authority());
     for (encryption, scheme, more, secure) in [
-        (Encryption::StartTls(&certificates), "smtp", authority.as_str(), true),
-        (Encryption::Tls(&certificates), "smtps", &authority, true),
-        (Encryption::None, "smtp", "", false),
+        (MailEncryption::StartTls(&certificates), "smtp", authority.as_str(), true),
+        (MailEncryption::Tls(&certificates), "smtps", &authority, true),
+        (MailEncryption::None, "smtp", "", false),
     ] {
-        let sink = MailSink::start(MailOptions { encryption, insist_on_login: true }).unwrap();
+        let sink = MailSink::start(MailOptions { encryption, require_login: true }).unwrap();
         let url = |password: &str| format!("{scheme}://watch:{password}@localhost:{}", sink.port());
         let said = tried(&url("hunter2"), more);
-        assert_eq!(said.code, 0, "{}", said.stderr);
-        let mail = &sink.wait_for(1)[0];
-        assert_eq!((mail.secure, mail.login.as_deref()), (secure, Some("watch")));
+        assert_eq!(said.exit_code, 0, "{}", said.stderr);
+        let mail = &sink.wait_for_mails(1)[0];
+        assert_eq!((mail.over_tls, mail.login_user.as_deref()), (secure, Some("watch")));
         assert_eq!(
             (mail.from.as_str(), mail.to.as_slice()),
             ("watch@example.org", &["ops@example.org".to_owned()][..])
         );
         let wrong = tried(&url("hunter3"), more);
-        assert!(wrong.code == 3 && wrong.stderr.contains("answered 535: is its secret"), "{}", wrong.stderr);
-        assert!(!wrong.stderr.contains("hunter") && sink.received().len() == 1, "{}", wrong.stderr);
+        assert!(
+            wrong.exit_code == 3 && wrong.stderr.contains("answered 535: is its secret"),
+            "{}",
+            wrong.stderr
+        );
+        assert!(!wrong.stderr.contains("hunter") && sink.received_mails().len() == 1, "{}", wrong.stderr);
     }
 }
 
 #[test]
 fn nothing_is_sent_to_a_server_that_is_not_trusted_or_offers_less_than_was_asked_for() {
     let folder = tempfile::tempdir().unwrap();
-    let certificates = Certificates::make(folder.path()).unwrap();
-    let stranger = format!("ca_file = {:?}\n", certificates.stranger());
+    let certificates = TestCertificates::generate(folder.path()).unwrap();
+    let stranger = format!("ca_file = {:?}\n", certificates.untrusted_authority());
     let start = |encryption| MailSink::start(MailOptions { encryption, ..MailOptions::default() }).unwrap();
     let sinks =
-        [Encryption::StartTls(&certificates), Encryption::Tls(&certificates), Encryption::None].map(start);
+        [MailEncryption::StartTls(&certificates), MailEncryption::Tls(&certificates), MailEncryption::None]
+            .map(start);
     let [starttls, tls, plain] = [0, 1, 2].map(|number| format!("localhost:{}", sinks[number].port()));
     let (untrusted, unprotected) = ("certificate is not trusted", "does not offer the TLS or the log-in");
     for (url, more, code, part) in [
@@ -102,15 +110,15 @@ fn nothing_is_sent_to_a_server_that_is_not_trusted_or_offers_less_than_was_asked
         (format!("smtp://{plain}"), "ca_file = \"missing.pem\"", 2, "cannot read"),
     ] {
         let said = tried(&url, more);
-        assert_eq!(said.code, code, "{url}: {}", said.stderr);
+        assert_eq!(said.exit_code, code, "{url}: {}", said.stderr);
         assert!(said.stderr.contains(part), "{url}: {}", said.stderr);
     }
-    assert!(sinks.iter().all(|sink| sink.received().is_empty()));
+    assert!(sinks.iter().all(|sink| sink.received_mails().is_empty()));
 }
 
 #[test]
 fn a_mail_says_it_plainly_and_in_html_to_each_recipient_once() {
-    let database = testkit::healthy();
+    let database = testkit::healthy_database();
     let sink = MailSink::start(MailOptions::default()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let more = "from = \"watch@example.org\"\nto = [\"ada@example.org\", \"Grace <grace@example.org>\"]\n\
@@ -123,7 +131,7 @@ fn a_mail_says_it_plainly_and_in_html_to_each_recipient_once() {
     leak(&database, true);
     watch.to(monday() + MINUTE);
     watch.delivered();
-    let mails = sink.wait_for(2);
+    let mails = sink.wait_for_mails(2);
     let to: Vec<&str> = mails.iter().map(|mail| mail.to[0].as_str()).collect();
     assert_eq!((mails.len(), to), (2, vec!["ada@example.org", "grace@example.org"]));
     let headers = mails[0].data.split_once("\r\n\r\n").unwrap().0;
@@ -138,16 +146,17 @@ fn a_mail_says_it_plainly_and_in_html_to_each_recipient_once() {
         "{}",
         html.1
     );
-    let id =
-        |mail: &Mail| mail.data.lines().find(|line| line.starts_with("Message-ID: ")).unwrap().to_owned();
+    let id = |mail: &ReceivedMail| {
+        mail.data.lines().find(|line| line.starts_with("Message-ID: ")).unwrap().to_owned()
+    };
     assert!(id(&mails[0]).ends_with("@example.org>") && id(&mails[0]) != id(&mails[1]), "{}", id(&mails[0]));
     assert!(watch.stop());
 }
 
 #[test]
 fn recipients_that_are_refused_hold_up_no_other_and_are_given_up_on_in_the_end() {
-    let database = testkit::healthy();
-    let (mails, hook) = (MailSink::start(MailOptions::default()).unwrap(), Sink::start(&[]).unwrap());
+    let database = testkit::healthy_database();
+    let (mails, hook) = (MailSink::start(MailOptions::default()).unwrap(), HttpSink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let more = "from = \"watch@example.org\"\nto = [\"nobody@example.org\", \"ada@example.org\", \"busy@example.org\", \
                 \"noone@example.org\", \"grace@example.org\"]\n\
@@ -164,29 +173,29 @@ fn recipients_that_are_refused_hold_up_no_other_and_are_given_up_on_in_the_end()
     let mut at = monday() + 720 * MINUTE;
     watch.to(at);
     // Those who are well are told before anybody is tried again.
-    assert_eq!(mails.wait_for(2).len(), 2);
+    assert_eq!(mails.wait_for_mails(2).len(), 2);
     at = watch.exhausted("mail", at);
     assert!(at.duration_since(monday()) > (12 + 18) * 60 * MINUTE, "attempts of more than 18 hours");
-    let to: Vec<String> = mails.received().iter().map(|mail| mail.to.join(" ")).collect();
+    let to: Vec<String> = mails.received_mails().iter().map(|mail| mail.to.join(" ")).collect();
     assert_eq!(to, ["ada@example.org", "grace@example.org", "busy@example.org"]);
     // Nobody looked after it, so it was told again every four hours.
-    let told = |received: &[Received]| -> Vec<String> {
+    let told = |received: &[ReceivedRequest]| -> Vec<String> {
         let line =
             |told: serde_json::Value| format!("{} {} {}", told["target"], told["check"], told["notice"]);
         let lines = received.iter().map(|received| line(body(received)).replace('"', ""));
         lines.filter(|line| !line.ends_with("repeated")).collect()
     };
-    let before = hook.received();
+    let before = hook.received_requests();
     assert_eq!(told(&before), ["app duplicate-tokens firing", "mail undelivered firing"]);
     assert!(before[1].body.contains("the channel answered 550, for no"), "{}", before[1].body);
-    let dead = testkit::run_in(folder.path(), &[], &["notify", "dead"]).stdout;
+    let dead = testkit::run_program_in(folder.path(), &[], &["notify", "dead"]).stdout;
     for part in ["nobody@example.org", "noone@example.org", "the channel answered 550"] {
         assert!(dead.contains(part), "{dead}");
     }
     assert!(!dead.contains("ada@") && !dead.contains("busy@"), "{dead}");
     leak(&database, false);
     watch.to(at + 720 * MINUTE);
-    let mut after = told(&hook.wait_for(before.len() + 2)[before.len()..]);
+    let mut after = told(&hook.wait_for_requests(before.len() + 2)[before.len()..]);
     after.sort();
     assert_eq!(after, ["app duplicate-tokens resolved", "mail undelivered resolved"]);
     assert!(watch.stop());

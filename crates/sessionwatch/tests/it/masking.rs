@@ -135,8 +135,8 @@ fn no_password_of_an_address_is_printed_or_kept_wherever_it_was_typed() {
         }
         for command in &tried {
             let arguments: Vec<&str> = command.iter().map(String::as_str).collect();
-            let said = testkit::run_in(folder.path(), &[("USER", "ada")], &arguments);
-            assert_ne!(said.code, 70, "{command:?}");
+            let said = testkit::run_program_in(folder.path(), &[("USER", "ada")], &arguments);
+            assert_ne!(said.exit_code, 70, "{command:?}");
             let text = format!("{}{}", said.stdout, said.stderr);
             let part = parts.iter().find(|part| text.contains(**part));
             leaks.extend(part.map(|part| format!("{part} by {command:?}: {text}")));
@@ -150,7 +150,7 @@ fn no_password_of_an_address_is_printed_or_kept_wherever_it_was_typed() {
             let variables = [(variable, url.as_str())];
             for command in [&["check"][..], &["cleanup", "expired", "main"]] {
                 let empty = tempfile::tempdir().unwrap();
-                let said = testkit::run_in(empty.path(), &variables, command);
+                let said = testkit::run_program_in(empty.path(), &variables, command);
                 let text = format!("{}{}", said.stdout, said.stderr);
                 let part = parts.iter().find(|part| text.contains(**part));
                 leaks.extend(part.map(|part| format!("{part} by {variable} and {command:?}: {text}")));
@@ -164,28 +164,28 @@ fn no_password_of_an_address_is_printed_or_kept_wherever_it_was_typed() {
 fn an_address_says_how_a_password_is_written() {
     for password in ["p@ss", "se?cret", "a@b/c"] {
         let url = format!("postgres://appuser:{password}@127.0.0.1:1/app");
-        let said = testkit::run(&["check", &url, "--format", "json"]);
-        assert_eq!(said.code, 2, "{}", said.stderr);
+        let said = testkit::run_program(&["check", &url, "--format", "json"]);
+        assert_eq!(said.exit_code, 2, "{}", said.stderr);
         assert!(said.stderr.contains("must be percent-encoded (`@` as %40)"), "{}", said.stderr);
     }
-    let misplaced = testkit::run(&["check", "--only", "postgres://appuser:pw@127.0.0.1:1/app"]);
-    assert_eq!(misplaced.code, 2);
+    let misplaced = testkit::run_program(&["check", "--only", "postgres://appuser:pw@127.0.0.1:1/app"]);
+    assert_eq!(misplaced.exit_code, 2);
     assert!(misplaced.stderr.contains("`--only` takes no address"), "{}", misplaced.stderr);
-    let unknown = testkit::run(&["postgres://appuser:pw@127.0.0.1:1/app"]);
-    assert_eq!(unknown.code, 2);
+    let unknown = testkit::run_program(&["postgres://appuser:pw@127.0.0.1:1/app"]);
+    assert_eq!(unknown.exit_code, 2);
     let shown = "unrecognized subcommand 'postgres://appuser:***@127.0.0.1:1/app'";
     assert!(unknown.stderr.contains(shown), "{}", unknown.stderr);
 }
 
 #[test]
 fn what_is_no_credential_is_printed_as_it_is() {
-    let example = testkit::run(&["config", "example"]);
+    let example = testkit::run_program(&["config", "example"]);
     assert_eq!(example.stdout, include_str!("../../../../example.toml"));
-    let help = testkit::run(&["check", "--help"]);
+    let help = testkit::run_program(&["check", "--help"]);
     assert!(help.stdout.contains("postgres://USER:PASSWORD@HOST/DATABASE"), "{}", help.stdout);
-    assert_eq!(help.code, 0);
-    let man = testkit::run(&["man"]);
-    assert!(man.code == 0 && !man.stdout.contains("***"), "{}", man.stdout);
+    assert_eq!(help.exit_code, 0);
+    let man = testkit::run_program(&["man"]);
+    assert!(man.exit_code == 0 && !man.stdout.contains("***"), "{}", man.stdout);
 }
 
 /// Adds an account at a terminal, with these answers: what the terminal showed, and whether it worked.

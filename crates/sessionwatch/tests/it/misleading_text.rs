@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use serde_json::Value;
-use testkit::{Daemon, Database, Sink, run_in};
+use testkit::{DaemonProcess, Database, HttpSink, run_program_in};
 
 /// What people run in a terminal; `ROW` and `USER` are one of each.
 const COMMANDS: [&[&str]; 12] = [
@@ -97,7 +97,7 @@ fn letters() -> String {
 
 /// Three users on one token, and 60 expired sessions of nobody, all of them with names that mislead.
 fn planted() -> Database<'static> {
-    let (database, letters) = (testkit::empty(), letters());
+    let (database, letters) = (testkit::empty_database(), letters());
     let name = format!("ad{letters}min");
     database
         .psql(&format!(
@@ -120,7 +120,7 @@ fn commands_show_none(folder: &Path) {
             part => part.to_owned(),
         };
         let arguments: Vec<String> = command.iter().map(named).collect();
-        let said = run_in(folder, &[], &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        let said = run_program_in(folder, &[], &arguments.iter().map(String::as_str).collect::<Vec<_>>());
         assert!(
             ["check", "doctor"].contains(&command[0]) || said.stdout.contains('\u{fffd}'),
             "{command:?} shows names: {} {}",
@@ -131,12 +131,12 @@ fn commands_show_none(folder: &Path) {
     }
 }
 
-fn pages_show_none(watch: &Daemon) {
-    let login = testkit::Login::start(&watch.address, "ada");
+fn pages_show_none(watch: &DaemonProcess) {
+    let login = testkit::DashboardLogin::start(&watch.address, "ada");
     let user: String = format!("u{}1", letters()).bytes().map(|byte| format!("%{byte:02X}")).collect();
     for path in PAGES {
         let path = path.replace("USER", &user);
-        let (status, page) = login.get(&watch.address, &path).parts();
+        let (status, page) = login.get(&watch.address, &path).into_status_and_text();
         assert_eq!(status, 200, "{path}: {page}");
         assert_eq!(misleading(&read_by_people(&page)), None, "{path}");
         assert!(!path.contains("/sessions") || page.contains('\u{fffd}'), "{path} shows names: {page}");
@@ -145,7 +145,7 @@ fn pages_show_none(watch: &Daemon) {
 
 #[test]
 fn no_page_line_table_or_alert_shows_letters_that_mislead() {
-    let (database, folder, sink) = (planted(), tempfile::tempdir().unwrap(), Sink::start(&[]).unwrap());
+    let (database, folder, sink) = (planted(), tempfile::tempdir().unwrap(), HttpSink::start(&[]).unwrap());
     let url = database.url("postgres");
     let text = format!(
         "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n\
@@ -154,11 +154,13 @@ fn no_page_line_table_or_alert_shows_letters_that_mislead() {
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     commands_show_none(folder.path());
-    testkit::add_account(folder.path(), "ada", "admin");
-    let watch = testkit::Daemon::start(folder.path());
+    testkit::create_account(folder.path(), "ada", "admin");
+    let watch = testkit::DaemonProcess::start(folder.path());
     let is_leak = |body: &str| body.contains("duplicate-tokens");
-    testkit::wait_until("the leak is told", || sink.received().iter().any(|message| is_leak(&message.body)));
-    for message in sink.received() {
+    testkit::wait_until("the leak is told", || {
+        sink.received_requests().iter().any(|message| is_leak(&message.body))
+    });
+    for message in sink.received_requests() {
         let message: Value = serde_json::from_str(&message.body).unwrap();
         assert_eq!(misleading(&message.to_string()), None, "{message:#}");
     }

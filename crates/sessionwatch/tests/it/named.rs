@@ -1,11 +1,11 @@
 //! What an address or a mapping names is meant: a schema, table or column that is not there is an error, never ignored.
 
 use serde_json::Value;
-use testkit::run_in;
+use testkit::run_program_in;
 
 /// The guide's tables in `public`, and a copy in `staging` in which every session is an orphan; `empty` has none.
 fn staged() -> testkit::Database<'static> {
-    let database = testkit::healthy();
+    let database = testkit::healthy_database();
     database
         .psql(
             "CREATE SCHEMA staging; CREATE SCHEMA empty;
@@ -17,7 +17,7 @@ fn staged() -> testkit::Database<'static> {
 }
 
 fn sessions(url: &str, more: &[&str]) -> Value {
-    testkit::check(url, more)["census"]["sessions"].clone()
+    testkit::run_check(url, more)["census"]["sessions"].clone()
 }
 
 #[test]
@@ -37,8 +37,8 @@ fn a_schema_that_is_named_and_not_there_is_an_error_that_lists_those_that_are() 
             }
             let url = format!("{url}?{parameter}");
             for command in [&["check"][..], &["doctor"], &["sql"], &["grants"], &["init", "--output", "-"]] {
-                let said = testkit::run(&[command, &[&url]].concat());
-                assert_eq!(said.code, 2, "{command:?} {parameter}: {} {}", said.stdout, said.stderr);
+                let said = testkit::run_program(&[command, &[&url]].concat());
+                assert_eq!(said.exit_code, 2, "{command:?} {parameter}: {} {}", said.stdout, said.stderr);
                 for part in [
                     "there is no schema `stagin`; did you mean `staging`?",
                     "(schemas: `empty`, `public`, `staging`)",
@@ -47,7 +47,7 @@ fn a_schema_that_is_named_and_not_there_is_an_error_that_lists_those_that_are() 
                     assert!(said.stderr.contains(part), "{command:?} {parameter}: {}", said.stderr);
                 }
             }
-            let report = testkit::check(&url, &[]);
+            let report = testkit::run_check(&url, &[]);
             assert!(report["error"].as_str().unwrap().contains("no schema `stagin`"), "{report:#}");
             assert_eq!(report["verdict"], "unknown", "{report:#}");
         }
@@ -64,14 +64,14 @@ fn nothing_outside_of_a_schema_that_is_named_is_chosen_or_mentioned() {
             for (parameter, expected) in
                 [("schema=public", 90), ("schema=staging", 12), ("currentSchema=staging", 12)]
             {
-                let report = testkit::check(&format!("{url}?{parameter}"), &more);
+                let report = testkit::run_check(&format!("{url}?{parameter}"), &more);
                 assert_eq!(report["census"]["sessions"], expected, "{parameter}: {report:#}");
                 let notes = report["notes"].to_string();
                 assert!(!notes.contains("looks like sessions too"), "{notes}");
             }
         }
-        let said = testkit::run(&["check", &format!("{url}?schema=empty")]);
-        assert_eq!(said.code, 3, "{}", said.stderr);
+        let said = testkit::run_program(&["check", &format!("{url}?schema=empty")]);
+        assert_eq!(said.exit_code, 3, "{}", said.stderr);
         assert!(said.stderr.contains("in the schema that the address names"), "{}", said.stderr);
     }
     let direct = database.url("postgres");
@@ -86,8 +86,8 @@ fn nothing_outside_of_a_schema_that_is_named_is_chosen_or_mentioned() {
         ))
         .unwrap();
     assert_eq!(sessions(&database.url(&role), &[]), 12);
-    let said = testkit::run(&["check", &format!("{}?schema=empty", database.url(&role))]);
-    assert_eq!(said.code, 3, "{}", said.stderr);
+    let said = testkit::run_program(&["check", &format!("{}?schema=empty", database.url(&role))]);
+    assert_eq!(said.exit_code, 3, "{}", said.stderr);
     assert!(said.stderr.contains("may not use schema `empty`"), "{}", said.stderr);
     assert!(said.stderr.contains("GRANT USAGE ON SCHEMA \"empty\""), "{}", said.stderr);
 }
@@ -95,8 +95,8 @@ fn nothing_outside_of_a_schema_that_is_named_is_chosen_or_mentioned() {
 #[test]
 fn a_parameter_without_a_name_says_what_is_missing() {
     for name in ["schema", "currentSchema"] {
-        let said = testkit::run(&["check", &format!("postgres://u@127.0.0.1:1/d?{name}=")]);
-        assert_eq!(said.code, 2, "{}", said.stderr);
+        let said = testkit::run_program(&["check", &format!("postgres://u@127.0.0.1:1/d?{name}=")]);
+        assert_eq!(said.exit_code, 2, "{}", said.stderr);
         assert!(said.stderr.contains(&format!("parameter `{name}` names no schema")), "{}", said.stderr);
     }
 }
@@ -139,8 +139,8 @@ fn a_table_or_column_that_a_mapping_names_and_is_not_there_is_an_error() {
     let says = |url: &str, keys: &[(&str, &str)], part: &str| {
         let folder = mapped(url, keys);
         for arguments in [&["check"][..], &["doctor"], &["sessions", "list"]] {
-            let said = run_in(folder.path(), &[], arguments);
-            assert_eq!(said.code, 2, "{keys:?} {arguments:?}: {} {}", said.stdout, said.stderr);
+            let said = run_program_in(folder.path(), &[], arguments);
+            assert_eq!(said.exit_code, 2, "{keys:?} {arguments:?}: {} {}", said.stdout, said.stderr);
             assert!(said.stderr.contains(part), "{keys:?} {arguments:?}: {}", said.stderr);
         }
     };
@@ -163,7 +163,7 @@ fn a_table_or_column_that_a_mapping_names_and_is_not_there_is_an_error() {
     says(&format!("{url}?schema=nope"), &[], "there is no schema `nope`");
     // What is named with its schema is meant, wherever the address points.
     let there = mapped(&format!("{url}?schema=public"), &[("sessions", "staging.sessions")]);
-    let report = run_in(there.path(), &[], &["check", "--format", "json"]).stdout;
+    let report = run_program_in(there.path(), &[], &["check", "--format", "json"]).stdout;
     let report: Value = serde_json::from_str(&report).unwrap();
     assert_eq!(report["census"]["sessions"], 12, "{report:#}");
 }
@@ -178,17 +178,17 @@ fn plans_refuse_a_schema_that_is_not_there_for_either_role() {
             "[[target]]\nname = \"app\"\nurl = \"{url}?schema={watch}\"\nact_url = \"{url}?schema={act}\"\n"
         );
         std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-        let said = run_in(folder.path(), &[], &["revoke", "all", "--format", "json"]);
+        let said = run_program_in(folder.path(), &[], &["revoke", "all", "--format", "json"]);
         let plan: Value = serde_json::from_str(&said.stdout).unwrap_or_default();
         let Some(id) = plan["plan"]["id"].as_str() else { return said };
-        run_in(folder.path(), &[], &["revoke", "all", "--apply", id, "--confirm", "app"])
+        run_program_in(folder.path(), &[], &["revoke", "all", "--apply", id, "--confirm", "app"])
     };
     for (watch, act) in [("stagin", "staging"), ("staging", "stagin")] {
         let said = says(watch, act);
-        assert_eq!(said.code, 2, "{watch} {act}: {} {}", said.stdout, said.stderr);
+        assert_eq!(said.exit_code, 2, "{watch} {act}: {} {}", said.stdout, said.stderr);
         assert!(said.stderr.contains("did you mean `staging`?"), "{watch} {act}: {}", said.stderr);
     }
     let said = says("staging", "public");
-    assert_eq!(said.code, 0, "{} {}", said.stdout, said.stderr);
+    assert_eq!(said.exit_code, 0, "{} {}", said.stdout, said.stderr);
     assert_eq!(database.psql("SELECT count(*) FROM public.sessions").unwrap().trim(), "90");
 }

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use testkit::{Database, Fault, ProgramOutput, Proxy, Server};
+use testkit::{Database, FaultProxy, NetworkFault, PostgresServer, ProgramOutput};
 
 use crate::target_failures::{ENDLESS, wait_for_scan};
 
@@ -31,16 +31,16 @@ fn wide() -> Database<'static> {
     testkit::clone_template(&TEMPLATE, &[WIDE])
 }
 
-fn frozen(database: &Database<'_>, port: u16, after: usize) -> (Proxy, String) {
-    let proxy = Proxy::start(port, Fault::FreezeAfter(after)).unwrap();
-    let url = format!("{}?sslmode=disable", database.url_at("postgres", proxy.port()));
+fn frozen(database: &Database<'_>, port: u16, after: usize) -> (FaultProxy, String) {
+    let proxy = FaultProxy::start(port, NetworkFault::FreezeAfter(after)).unwrap();
+    let url = format!("{}?sslmode=disable", database.url_at_port("postgres", proxy.port()));
     (proxy, url)
 }
 
 /// Does it directly and through PgBouncer at the same time, since a story about waiting mostly waits.
 fn both_ways(story: impl Fn(u16) + Sync) {
     std::thread::scope(|scope| {
-        for port in testkit::shared().ports() {
+        for port in testkit::shared_server().ports() {
             let story = &story;
             scope.spawn(move || story(port));
         }
@@ -48,11 +48,11 @@ fn both_ways(story: impl Fn(u16) + Sync) {
 }
 
 fn start(arguments: &[&str]) -> Child {
-    testkit::command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    testkit::program_command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 fn assert_unknown(said: &ProgramOutput, reasons: &[&str]) {
-    assert_eq!(said.code, 3, "{} {}", said.stdout, said.stderr);
+    assert_eq!(said.exit_code, 3, "{} {}", said.stdout, said.stderr);
     let given = reasons.iter().any(|reason| said.stderr.contains(reason));
     assert!(given && said.stderr.contains("hint:") && !said.stderr.contains("testkit"), "{}", said.stderr);
 }
@@ -63,11 +63,16 @@ fn a_black_hole_in_the_middle_of_a_scan_leaves_nothing_running() {
         let database = wide();
         let (proxy, url) = frozen(&database, port, MIDDLE);
         let started = Instant::now();
-        let said = testkit::run(&["check", &url, "--timeout", "1"]);
+        let said = testkit::run_program(&["check", &url, "--timeout", "1"]);
         assert!(proxy.is_frozen() && started.elapsed() < LATE, "far past the limit");
         assert_unknown(&said, &["passed its limit of 1 s"]);
         // The hole is still there.
-        assert_eq!(testkit::left_behind(&database), "", "at port {port} of {:?}", testkit::shared().ports());
+        assert_eq!(
+            testkit::wait_for_remaining_queries(&database),
+            "",
+            "at port {port} of {:?}",
+            testkit::shared_server().ports()
+        );
     });
 }
 
@@ -80,7 +85,7 @@ fn a_program_that_dies_beyond_a_black_hole_leaves_nothing_running() {
         proxy.wait_until_frozen();
         child.kill().unwrap();
         child.wait().unwrap();
-        assert_eq!(testkit::left_behind(&database), "");
+        assert_eq!(testkit::wait_for_remaining_queries(&database), "");
     });
 }
 
@@ -88,7 +93,7 @@ fn a_program_that_dies_beyond_a_black_hole_leaves_nothing_running() {
 fn every_command_gives_up_in_time_when_nothing_answers() {
     let commands = [&["check"][..], &["doctor"], &["sessions", "list"], &["sql"], &["grants"]];
     both_ways(|port| {
-        let database = testkit::healthy();
+        let database = testkit::healthy_database();
         let started = Instant::now();
         // All of them at once, each in a hole of its own.
         let lose = |after: usize, command: &'static [&str]| {
@@ -99,45 +104,45 @@ fn every_command_gives_up_in_time_when_nothing_answers() {
             EARLY.into_iter().flat_map(|after| commands.map(|command| lose(after, command))).collect();
         for (command, child, proxy) in lost {
             let said = testkit::ProgramOutput::from(child.wait_with_output().unwrap());
-            assert!(proxy.is_frozen() && said.code == 3, "{command:?}: {} {}", said.stdout, said.stderr);
+            assert!(proxy.is_frozen() && said.exit_code == 3, "{command:?}: {} {}", said.stdout, said.stderr);
             let all = format!("{}{}", said.stdout, said.stderr);
             assert!(all.contains("passed its limit of 1 s"), "{command:?}: {all}");
         }
         assert!(started.elapsed() < LATE, "far past the limit");
-        assert_eq!(testkit::left_behind(&database), "");
+        assert_eq!(testkit::wait_for_remaining_queries(&database), "");
     });
 }
 
 #[test]
 fn a_connection_that_is_cut_while_it_is_made_is_not_healthy() {
-    let database = testkit::healthy();
-    for port in testkit::shared().ports() {
+    let database = testkit::healthy_database();
+    for port in testkit::shared_server().ports() {
         for after in EARLY {
-            let proxy = Proxy::start(port, Fault::CutAfter(after)).unwrap();
-            let said = testkit::run(&["check", &database.url_at("postgres", proxy.port())]);
+            let proxy = FaultProxy::start(port, NetworkFault::CutAfter(after)).unwrap();
+            let said = testkit::run_program(&["check", &database.url_at_port("postgres", proxy.port())]);
             assert_unknown(
                 &said,
                 &["cannot connect: the server closed the connection", "connection was lost"],
             );
-            assert_eq!(testkit::left_behind(&database), "");
+            assert_eq!(testkit::wait_for_remaining_queries(&database), "");
         }
     }
 }
 
 #[test]
 fn a_server_that_dies_behind_the_pooler_is_not_healthy() {
-    let server = Server::start(&[]).unwrap();
-    let [answering, working] = [(); 2].map(|()| server.database(None).unwrap());
+    let server = PostgresServer::start(&[]).unwrap();
+    let [answering, working] = [(); 2].map(|()| server.create_database(None).unwrap());
     answering.psql(WIDE).unwrap();
-    working.psql(testkit::scene::GUIDE_SCHEMA).unwrap();
+    working.psql(testkit::sample_databases::GUIDE_SCHEMA).unwrap();
     working.psql(ENDLESS).unwrap();
     let [_, pooler] = server.ports();
     let (proxy, url) = frozen(&answering, pooler, MIDDLE);
-    let looks = [start(&["check", &url]), start(&["check", &working.url_at("postgres", pooler)])];
+    let looks = [start(&["check", &url]), start(&["check", &working.url_at_port("postgres", pooler)])];
     proxy.wait_until_frozen();
     wait_for_scan(&working);
-    server.crash().unwrap();
-    proxy.set(Fault::None);
+    server.stop_immediately().unwrap();
+    proxy.set_fault(NetworkFault::None);
     for look in looks {
         assert_unknown(
             &testkit::ProgramOutput::from(look.wait_with_output().unwrap()),
@@ -145,19 +150,19 @@ fn a_server_that_dies_behind_the_pooler_is_not_healthy() {
         );
     }
     // A pooler waits for its server to come back.
-    let said = testkit::run(&["check", &url, "--timeout", "1"]);
+    let said = testkit::run_program(&["check", &url, "--timeout", "1"]);
     assert_unknown(&said, &["cannot connect", "the connection was lost", "passed its limit of 1 s"]);
 }
 
 #[test]
 fn a_look_goes_on_once_the_hole_is_gone() {
-    let database = testkit::healthy();
-    for port in testkit::shared().ports() {
+    let database = testkit::healthy_database();
+    for port in testkit::shared_server().ports() {
         let (proxy, url) = frozen(&database, port, EARLY[2]);
         let child = start(&["check", &url, "--format", "json"]);
         proxy.wait_until_frozen();
-        proxy.set(Fault::None);
+        proxy.set_fault(NetworkFault::None);
         let said = testkit::ProgramOutput::from(child.wait_with_output().unwrap());
-        assert_eq!(said.code, 0, "{} {}", said.stdout, said.stderr);
+        assert_eq!(said.exit_code, 0, "{} {}", said.stdout, said.stderr);
     }
 }

@@ -1,6 +1,6 @@
 //! No more of a token than its prefix is ever printed or sent, and a role that may read little is enough.
 
-use testkit::{Fault, Proxy};
+use testkit::{FaultProxy, NetworkFault};
 
 /// Tokens whose prefixes differ from what follows, in rows of every kind.
 const PLANTED: &str = r#"
@@ -30,21 +30,21 @@ fn commands(url: &str) -> Vec<Vec<String>> {
 
 #[test]
 fn no_more_of_a_token_than_its_prefix_is_printed_or_sent() {
-    let database = testkit::anomalous();
+    let database = testkit::anomalous_database();
     database.psql(PLANTED).unwrap();
     let longer = database.psql(r#"SELECT DISTINCT left("sessionToken", 9) FROM sessions"#).unwrap();
     let orphan = database.psql(r#"SELECT left("sessionToken", 8) FROM sessions WHERE id = 'o1'"#).unwrap();
-    for port in testkit::shared().ports() {
-        let proxy = Proxy::start(port, Fault::None).unwrap();
-        let url = format!("{}?sslmode=disable", database.url_at("postgres", proxy.port()));
+    for port in testkit::shared_server().ports() {
+        let proxy = FaultProxy::start(port, NetworkFault::None).unwrap();
+        let url = format!("{}?sslmode=disable", database.url_at_port("postgres", proxy.port()));
         let mut said = String::new();
         for command in commands(&url) {
             let arguments: Vec<&str> = command.iter().map(String::as_str).collect();
-            let output = testkit::run(&arguments);
-            assert!([0, 1].contains(&output.code), "{command:?}: {} {}", output.stdout, output.stderr);
+            let output = testkit::run_program(&arguments);
+            assert!([0, 1].contains(&output.exit_code), "{command:?}: {} {}", output.stdout, output.stderr);
             said.push_str(&format!("{}{}", output.stdout, output.stderr));
         }
-        let sent = proxy.captured();
+        let sent = proxy.captured_bytes();
         let sent = String::from_utf8_lossy(&sent);
         assert!(
             sent.contains("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
@@ -61,11 +61,11 @@ fn no_more_of_a_token_than_its_prefix_is_printed_or_sent() {
 
 #[test]
 fn a_role_that_may_read_only_the_needed_columns_is_enough() {
-    let database = testkit::healthy();
+    let database = testkit::healthy_database();
     let role = testkit::create_role(&database, "watch");
     for url in database.urls(&role) {
-        let refused = testkit::run(&["check", &url]);
-        assert_eq!(refused.code, 3);
+        let refused = testkit::run_program(&["check", &url]);
+        assert_eq!(refused.exit_code, 3);
         assert!(refused.stderr.contains("sessionToken"), "{}", refused.stderr);
     }
     let grant = format!(
@@ -74,7 +74,7 @@ fn a_role_that_may_read_only_the_needed_columns_is_enough() {
     database.psql(&grant).unwrap();
     for url in database.urls(&role) {
         for engine in ["scan", "pushdown"] {
-            let report = testkit::check(&url, &["--engine", engine]);
+            let report = testkit::run_check(&url, &["--engine", engine]);
             assert_eq!(report["census"]["sessions"], 90);
             assert_eq!(report["census"]["orphaned"], 0);
         }

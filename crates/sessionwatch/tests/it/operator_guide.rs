@@ -1,7 +1,7 @@
 //! The operator's guide and the program agree on every number.
 
 use serde_json::json;
-use testkit::{check, outcome};
+use testkit::{find_check_result, run_check};
 
 const DUPLICATES: &str = r#"SELECT count(*) FROM (SELECT "sessionToken" FROM sessions GROUP BY "sessionToken" HAVING COUNT(*) > 1) AS d"#;
 const ORPHANS: &str =
@@ -12,11 +12,11 @@ const STATUS: &str = r#"SELECT count(*) FILTER (WHERE expires > NOW()), count(*)
 
 #[test]
 fn every_number_of_the_guide_is_the_number_of_the_report() {
-    let database = testkit::anomalous();
+    let database = testkit::anomalous_database();
     let number = |sql: &str| database.psql(sql).unwrap().trim().to_owned();
     for url in database.urls("postgres") {
         for engine in ["scan", "pushdown"] {
-            let report = check(&url, &["--engine", engine]);
+            let report = run_check(&url, &["--engine", engine]);
             let census = &report["census"];
             assert_eq!(number(DUPLICATES), census["duplicate_tokens"].to_string());
             assert_eq!(number(ORPHANS), census["orphaned"].to_string());
@@ -24,16 +24,16 @@ fn every_number_of_the_guide_is_the_number_of_the_report() {
             let ratio = census["sessions_per_user"].as_f64().unwrap();
             assert_eq!(number(RATIO), format!("{}|{}|{ratio:.2}", census["users_active"], census["active"]));
             // Creation is not stored, and one look cannot see it.
-            assert_eq!(outcome(&report, "rapid-creation")["verdict"], "unknown");
+            assert_eq!(find_check_result(&report, "rapid-creation")["verdict"], "unknown");
             assert!(
-                outcome(&report, "duplicate-tokens")["summary"]
+                find_check_result(&report, "duplicate-tokens")["summary"]
                     .as_str()
                     .unwrap()
                     .contains("1 of them shared by several users")
             );
             assert_eq!(report["profile"], "authjs-prisma");
             for id in ["duplicate-tokens", "orphaned-sessions", "expired-backlog"] {
-                assert_eq!(outcome(&report, id)["verdict"], "failing", "{id}");
+                assert_eq!(find_check_result(&report, id)["verdict"], "failing", "{id}");
             }
         }
     }
@@ -41,7 +41,7 @@ fn every_number_of_the_guide_is_the_number_of_the_report() {
 
 #[test]
 fn a_healthy_table_is_healthy_and_constraints_are_named_as_proof() {
-    let database = testkit::healthy();
+    let database = testkit::healthy_database();
     database
         .psql(
             r#"ALTER TABLE sessions ADD CONSTRAINT one_token UNIQUE ("sessionToken");
@@ -50,24 +50,24 @@ fn a_healthy_table_is_healthy_and_constraints_are_named_as_proof() {
         .unwrap();
     for url in database.urls("postgres") {
         for engine in ["scan", "pushdown"] {
-            let report = check(&url, &["--engine", engine]);
+            let report = run_check(&url, &["--engine", engine]);
             assert_eq!(report["verdict"], "healthy", "{report:#}");
-            assert_eq!(outcome(&report, "duplicate-tokens")["proof"], "one_token");
-            assert_eq!(outcome(&report, "orphaned-sessions")["proof"], "of_user");
-            let deep = check(&url, &["--engine", engine, "--deep"]);
-            assert_eq!(outcome(&deep, "duplicate-tokens")["proof"], json!(null));
+            assert_eq!(find_check_result(&report, "duplicate-tokens")["proof"], "one_token");
+            assert_eq!(find_check_result(&report, "orphaned-sessions")["proof"], "of_user");
+            let deep = run_check(&url, &["--engine", engine, "--deep"]);
+            assert_eq!(find_check_result(&deep, "duplicate-tokens")["proof"], json!(null));
         }
     }
 }
 
 #[test]
 fn the_zone_of_the_server_changes_nothing() {
-    let database = testkit::healthy();
-    let before = check(&database.url("postgres"), &[])["census"]["active"].clone();
+    let database = testkit::healthy_database();
+    let before = run_check(&database.url("postgres"), &[])["census"]["active"].clone();
     database
         .psql(&format!("ALTER DATABASE {} SET timezone = 'Pacific/Kiritimati'", database.name()))
         .unwrap();
     for url in database.urls("postgres") {
-        assert_eq!(check(&url, &["--engine", "pushdown"])["census"]["active"], before);
+        assert_eq!(run_check(&url, &["--engine", "pushdown"])["census"]["active"], before);
     }
 }

@@ -4,18 +4,18 @@
 use std::time::Duration;
 
 use sessionwatch_core::{
-    decoder::{Decoded, Decoder, Raw},
-    instant::Instant,
+    decoder::{DecodedTime, Decoder, RawValue},
+    timestamp::UtcTimestamp,
 };
 use sessionwatch_targets::{
-    address::Address,
+    address::TargetAddress,
     layout::Layout as TargetLayout,
-    limits::Limits,
-    listing::Line,
-    mapping::{InstantColumn, Mapping, Revoke, TableName},
+    limits::TimeLimits,
+    listing::ListedSession,
+    mapping::{Mapping, RevokeMethod, TableName, TimestampColumn},
     read_session::ReadSession,
-    scope::Scope,
-    sql::{After, Dialect, List, Sort, Status, string},
+    scope::QueryScope,
+    sql::{Dialect, ListedStatus, SessionListCursor, SessionListQuery, SessionSort, quote_string},
 };
 
 use crate::backends::BACKENDS;
@@ -66,7 +66,7 @@ fn table(layout: &Layout) -> String {
     if layout.index {
         sql.push_str("CREATE INDEX s_e ON s (e); CREATE INDEX s_c ON s (c);\n");
     }
-    let literal = |value: Option<&str>| value.map_or("NULL".into(), |value| string(*dialect, value));
+    let literal = |value: Option<&str>| value.map_or("NULL".into(), |value| quote_string(*dialect, value));
     for n in 0..2 * values.len() {
         let (end, created) = (values[n / 2], values[(n * 5) % values.len()]);
         // Numbers have another order than their texts.
@@ -86,14 +86,14 @@ fn table(layout: &Layout) -> String {
 
 fn mapping(decoder: Decoder) -> Mapping {
     Mapping {
-        revoke: Revoke::Delete,
+        revoke: RevokeMethod::Delete,
         profile: "custom".into(),
         sessions: TableName { schema: None, name: "s".into() },
         id: Some("id".into()),
         token: "t".into(),
         user: None,
-        expires: InstantColumn { column: "e".into(), decoder },
-        created: Some(InstantColumn { column: "c".into(), decoder }),
+        expires: TimestampColumn { column: "e".into(), decoder },
+        created: Some(TimestampColumn { column: "c".into(), decoder }),
         ip: None,
         agent: None,
         users: None,
@@ -106,35 +106,35 @@ fn mapping(decoder: Decoder) -> Mapping {
 }
 
 /// Asks with the queries of such a table.
-fn asked(address: &Address, decoder: Decoder, ask: impl AsyncFnOnce(&ReadSession, &Scope<'_>)) {
+fn asked(address: &TargetAddress, decoder: Decoder, ask: impl AsyncFnOnce(&ReadSession, &QueryScope<'_>)) {
     let mut mapping = mapping(decoder);
-    let limits = Limits { timeout: Duration::from_secs(30), lock_timeout: Duration::from_secs(5) };
+    let limits = TimeLimits { timeout: Duration::from_secs(30), lock_timeout: Duration::from_secs(5) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let session = ReadSession::open(address, limits, false, 7).await.unwrap();
-        let schema = session.describe().await.unwrap();
+        let schema = session.describe_schema().await.unwrap();
         mapping.sessions.schema = schema.dialect.has_schemas().then(|| "public".to_owned());
-        let now = Instant::from_micros(NOW).unwrap();
-        let layout = TargetLayout::of_mapping(schema, mapping);
-        ask(&session, &Scope::of_rows(&layout, 7, now)).await;
+        let now = UtcTimestamp::from_micros(NOW).unwrap();
+        let layout = TargetLayout::from_mapping(schema, mapping);
+        ask(&session, &QueryScope::without_thresholds(&layout, 7, now)).await;
         session.close().await;
     });
 }
 
-fn place(line: &Line, sort: Sort) -> i64 {
-    let at = if sort == Sort::Created { line.created_at } else { line.expires_at };
-    at.map_or(i64::MAX, Instant::micros)
+fn place(line: &ListedSession, sort: SessionSort) -> i64 {
+    let at = if sort == SessionSort::Created { line.created_at } else { line.expires_at };
+    at.map_or(i64::MAX, UtcTimestamp::micros)
 }
 
-fn ids(lines: &[Line]) -> Vec<String> {
+fn ids(lines: &[ListedSession]) -> Vec<String> {
     lines.iter().map(|line| line.id.clone().unwrap()).collect()
 }
 
 /// The rows of a list, sorted here, and as pages of three give them.
-async fn both(session: &ReadSession, scope: &Scope<'_>, list: List<'_>) -> [Vec<String>; 2] {
-    let mut all = session.list(scope, List { paged: false, ..list }).await.unwrap();
-    if scope.paged_sort(list.sort) == Sort::Id {
-        let number = |line: &Line| line.id.as_ref().unwrap().parse::<u32>().unwrap_or(0);
+async fn both(session: &ReadSession, scope: &QueryScope<'_>, list: SessionListQuery<'_>) -> [Vec<String>; 2] {
+    let mut all = session.list_sessions(scope, SessionListQuery { is_paged: false, ..list }).await.unwrap();
+    if scope.paged_sort(list.sort) == SessionSort::Id {
+        let number = |line: &ListedSession| line.id.as_ref().unwrap().parse::<u32>().unwrap_or(0);
         all.sort_by_key(|line| (number(line), line.id.clone()));
         if !list.ascending {
             all.reverse();
@@ -146,11 +146,11 @@ async fn both(session: &ReadSession, scope: &Scope<'_>, list: List<'_>) -> [Vec<
             (if list.ascending { place } else { !place }, line.id.clone())
         });
     }
-    let mut paged: Vec<Line> = vec![];
+    let mut paged: Vec<ListedSession> = vec![];
     while paged.len() <= all.len() {
         let last = paged.last().map(|line| (place(line, list.sort), line.id.clone().unwrap()));
-        let after = last.as_ref().map(|(key, id)| After { key: *key, id });
-        let page = session.list(scope, List { after, limit: 3, ..list }).await.unwrap();
+        let after = last.as_ref().map(|(key, id)| SessionListCursor { sort_key: *key, id });
+        let page = session.list_sessions(scope, SessionListQuery { after, limit: 3, ..list }).await.unwrap();
         if page.is_empty() {
             break;
         }
@@ -159,12 +159,18 @@ async fn both(session: &ReadSession, scope: &Scope<'_>, list: List<'_>) -> [Vec<
     [ids(&all), ids(&paged)]
 }
 
-fn pages_follow_each_other(address: &Address, layout: &Layout) {
+fn pages_follow_each_other(address: &TargetAddress, layout: &Layout) {
     asked(address, layout.decoder, async |session, scope| {
-        for sort in [Sort::Expires, Sort::Created, Sort::Id] {
-            for status in [Status::All, Status::Active, Status::Expired] {
+        for sort in [SessionSort::Expires, SessionSort::Created, SessionSort::Id] {
+            for status in [ListedStatus::All, ListedStatus::Active, ListedStatus::Expired] {
                 for ascending in [false, true] {
-                    let list = List { sort, status, ascending, paged: true, ..List::all(1_000) };
+                    let list = SessionListQuery {
+                        sort,
+                        status,
+                        ascending,
+                        is_paged: true,
+                        ..SessionListQuery::all(1_000)
+                    };
                     let [all, paged] = both(session, scope, list).await;
                     assert!(all.len() >= 4, "{all:?}");
                     let Layout { kind, id, index, .. } = layout;
@@ -172,8 +178,14 @@ fn pages_follow_each_other(address: &Address, layout: &Layout) {
                 }
             }
             // What no row has is no reason to fail.
-            let after = Some(After { key: i64::MIN, id: "'\\ no row" });
-            session.list(scope, List { sort, after, paged: true, ..List::all(3) }).await.unwrap();
+            let after = Some(SessionListCursor { sort_key: i64::MIN, id: "'\\ no row" });
+            session
+                .list_sessions(
+                    scope,
+                    SessionListQuery { sort, after, is_paged: true, ..SessionListQuery::all(3) },
+                )
+                .await
+                .unwrap();
         }
     });
 }
@@ -199,12 +211,12 @@ fn pages_follow_each_other_in_every_database() {
 fn pages_follow_each_other_on_every_version() {
     // Up to 13, PostgreSQL counts seconds in binary fractions, and from 14 on exactly.
     for major in [13, 14, 18] {
-        let database = testkit::shared_version(major).database(None).unwrap();
+        let database = testkit::shared_server_of_version(major).create_database(None).unwrap();
         for (kind, decoder) in [("timestamptz", Decoder::Timestamptz), ("timestamp", Decoder::TimestampUtc)] {
             for (id, index) in [("text PRIMARY KEY", true), ("text PRIMARY KEY", false), ("text", true)] {
                 let layout = Layout { kind, decoder, dialect: Dialect::POSTGRES, id, index };
                 database.psql(&format!("DROP TABLE IF EXISTS s; {}", table(&layout))).unwrap();
-                let address = Address::parse(&database.url("postgres")).unwrap();
+                let address = TargetAddress::parse(&database.url("postgres")).unwrap();
                 pages_follow_each_other(&address, &layout);
             }
         }
@@ -213,8 +225,8 @@ fn pages_follow_each_other_on_every_version() {
 
 #[test]
 fn instants_are_listed_to_the_microsecond_by_every_version() {
-    for major in testkit::VERSIONS {
-        let database = testkit::shared_version(major).database(None).unwrap();
+    for major in testkit::POSTGRES_VERSIONS {
+        let database = testkit::shared_server_of_version(major).create_database(None).unwrap();
         // Before there were zones, local times differed from UTC by seconds, too.
         database.psql(&format!("ALTER DATABASE {} SET timezone = 'Asia/Kolkata'", database.name())).unwrap();
         for (kind, decoder) in [("timestamptz", Decoder::Timestamptz), ("timestamp", Decoder::TimestampUtc)] {
@@ -228,17 +240,17 @@ fn instants_are_listed_to_the_microsecond_by_every_version() {
                 "DROP TABLE IF EXISTS s; CREATE TABLE s (id integer PRIMARY KEY, t text, e {kind}, c {kind});"
             );
             database.psql(&format!("SET timezone = 'UTC'; {made} {rows}")).unwrap();
-            let address = Address::parse(&database.url("postgres")).unwrap();
+            let address = TargetAddress::parse(&database.url("postgres")).unwrap();
             asked(&address, decoder, async |session, scope| {
-                let listed = session.list(scope, List::all(100)).await.unwrap();
+                let listed = session.list_sessions(scope, SessionListQuery::all(100)).await.unwrap();
                 assert_eq!(listed.len(), stored.len());
                 for line in listed {
                     let value = stored[line.id.as_ref().unwrap().parse::<usize>().unwrap()];
                     let meant =
                         value.filter(|value| !value.contains("BC")).and_then(|value| match Decoder::IsoText
-                            .decode(Raw::Text(value.as_bytes()))
+                            .decode(RawValue::Text(value.as_bytes()))
                         {
-                            Decoded::At(at) => Some(at),
+                            DecodedTime::At(at) => Some(at),
                             _ => None,
                         });
                     let found = (line.expires_at, line.created_at);
@@ -251,29 +263,40 @@ fn instants_are_listed_to_the_microsecond_by_every_version() {
 
 #[test]
 fn an_index_in_the_order_of_the_pages_serves_them() {
-    let database = testkit::empty();
+    let database = testkit::empty_database();
     let rows = "INSERT INTO s SELECT 'r' || n, 'token-' || n, timestamptz '2027-01-15' + (n - 10000) * interval '1 minute', \
                 timestamptz '2026-01-15' + n * interval '1 minute' FROM generate_series(1, 20000) AS n";
     let made = "CREATE TABLE s (id text PRIMARY KEY, t text, e timestamptz, c timestamptz)";
     database
         .psql(&format!("{made}; {rows}; CREATE INDEX ON s (e); CREATE INDEX ON s (c); ANALYZE s"))
         .unwrap();
-    let address = Address::parse(&database.url("postgres")).unwrap();
+    let address = TargetAddress::parse(&database.url("postgres")).unwrap();
     asked(&address, Decoder::Timestamptz, async |_, scope| {
-        let reads_all = |list: List<'_>| {
-            let plan = database.psql(&format!("EXPLAIN {}", scope.queries().list(list))).unwrap();
+        let reads_all = |list: SessionListQuery<'_>| {
+            let plan = database
+                .psql(&format!("EXPLAIN {}", scope.query_builder().session_list_query(list)))
+                .unwrap();
             plan.contains("Seq Scan on s")
         };
-        let after = Some(After { key: NOW - 3_600_000_000, id: "r9" });
-        for sort in [Sort::Expires, Sort::Created, Sort::Id] {
+        let after = Some(SessionListCursor { sort_key: NOW - 3_600_000_000, id: "r9" });
+        for sort in [SessionSort::Expires, SessionSort::Created, SessionSort::Id] {
             for ascending in [false, true] {
                 for after in [None, after] {
-                    let page = List { sort, ascending, after, paged: true, ..List::all(20) };
-                    assert!(!reads_all(page), "{}", scope.queries().list(page));
-                    if sort == Sort::Expires {
-                        assert!(!reads_all(List { status: Status::Active, ..page }), "{ascending} {after:?}");
+                    let page = SessionListQuery {
+                        sort,
+                        ascending,
+                        after,
+                        is_paged: true,
+                        ..SessionListQuery::all(20)
+                    };
+                    assert!(!reads_all(page), "{}", scope.query_builder().session_list_query(page));
+                    if sort == SessionSort::Expires {
                         assert!(
-                            !reads_all(List { status: Status::Expired, ..page }),
+                            !reads_all(SessionListQuery { status: ListedStatus::Active, ..page }),
+                            "{ascending} {after:?}"
+                        );
+                        assert!(
+                            !reads_all(SessionListQuery { status: ListedStatus::Expired, ..page }),
                             "{ascending} {after:?}"
                         );
                     }
@@ -281,30 +304,31 @@ fn an_index_in_the_order_of_the_pages_serves_them() {
             }
         }
         database.psql("DROP INDEX s_e_idx, s_c_idx").unwrap();
-        assert!(reads_all(List { paged: true, ..List::all(20) }));
+        assert!(reads_all(SessionListQuery { is_paged: true, ..SessionListQuery::all(20) }));
     });
 }
 
 #[test]
 fn rows_of_one_id_are_told_apart() {
-    let database = testkit::empty();
+    let database = testkit::empty_database();
     let rows = "('r', 'abc', '2027-02-01'), ('r', 'bcd', '2026-02-01')";
     let made = format!(
         "CREATE TABLE s (id text NOT NULL, t text, e timestamptz, c timestamptz); INSERT INTO s VALUES {rows}"
     );
     database.psql(&made).unwrap();
-    let address = Address::parse(&database.url("postgres")).unwrap();
+    let address = TargetAddress::parse(&database.url("postgres")).unwrap();
     asked(&address, Decoder::Timestamptz, async |session, scope| {
-        let list = List { status: Status::Active, paged: true, ..List::all(10) };
-        let found = session.list(scope, list).await.unwrap();
+        let list =
+            SessionListQuery { status: ListedStatus::Active, is_paged: true, ..SessionListQuery::all(10) };
+        let found = session.list_sessions(scope, list).await.unwrap();
         assert_eq!(found.iter().map(|line| line.token_prefix.as_deref()).collect::<Vec<_>>(), [Some("a")]);
     });
 }
 
 #[test]
 fn a_large_table_is_not_read_for_an_order_that_nobody_asked_for() {
-    let database = testkit::empty();
-    let address = Address::parse(&database.url("postgres")).unwrap();
+    let database = testkit::empty_database();
+    let address = TargetAddress::parse(&database.url("postgres")).unwrap();
     let layout = |id, index| Layout {
         kind: "timestamptz",
         decoder: Decoder::Timestamptz,
@@ -314,18 +338,18 @@ fn a_large_table_is_not_read_for_an_order_that_nobody_asked_for() {
     };
     let (primary, unique) = ("text PRIMARY KEY", "text UNIQUE");
     for (layout, rows, usual) in [
-        (layout(primary, false), 100_000, Sort::Expires),
-        (layout(primary, false), 100_001, Sort::Id),
-        (layout(primary, true), 100_001, Sort::Expires),
-        (layout(unique, false), 100_001, Sort::Expires),
-        (layout("text NOT NULL", false), 100_001, Sort::Expires),
+        (layout(primary, false), 100_000, SessionSort::Expires),
+        (layout(primary, false), 100_001, SessionSort::Id),
+        (layout(primary, true), 100_001, SessionSort::Expires),
+        (layout(unique, false), 100_001, SessionSort::Expires),
+        (layout("text NOT NULL", false), 100_001, SessionSort::Expires),
     ] {
         let estimate = format!("UPDATE pg_class SET reltuples = {rows} WHERE oid = 's'::regclass");
         database.psql(&format!("DROP TABLE IF EXISTS s; {} {estimate}", table(&layout))).unwrap();
         asked(&address, Decoder::Timestamptz, async |_, scope| {
-            let by_id = if layout.id == primary { Sort::Id } else { Sort::Expires };
-            assert_eq!(scope.paged_sort(Sort::Id), by_id);
-            assert_eq!(scope.usual_sort(), usual, "{} {} {rows}", layout.id, layout.index);
+            let by_id = if layout.id == primary { SessionSort::Id } else { SessionSort::Expires };
+            assert_eq!(scope.paged_sort(SessionSort::Id), by_id);
+            assert_eq!(scope.default_sort(), usual, "{} {} {rows}", layout.id, layout.index);
         });
     }
 }

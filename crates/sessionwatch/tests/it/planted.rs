@@ -5,7 +5,9 @@ use std::{path::Path, process::Stdio};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
-use testkit::{ACCOUNT_PASSWORD, Daemon, MailOptions, MailSink, ProgramOutput, Sink, run_in};
+use testkit::{
+    ACCOUNT_PASSWORD, DaemonProcess, HttpSink, MailOptions, MailSink, ProgramOutput, run_program_in,
+};
 
 use self::{
     commands::{assert_all_used, changes, commands},
@@ -60,7 +62,7 @@ const MAPPING: &str = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\nt
     expires = \"expires\"\ndecoder = \"epoch-ms\"\nusers = \"users\"\n";
 
 /// Channels of every kind; two of them cannot be reached.
-fn channels(sink: &Sink, mails: &MailSink) -> String {
+fn channels(sink: &HttpSink, mails: &MailSink) -> String {
     let (sink, mails) = (sink.url(), format!("smtp://localhost:{}", mails.port()));
     let channel = |name: &str, kind: &str, url: &str, more: &str| {
         format!("[[channel]]\nname = \"{name}\"\nkind = \"{kind}\"\nurl = \"{url}\"\n{more}\n")
@@ -128,16 +130,16 @@ fn routes() -> Vec<String> {
 }
 
 /// Looks at everything that the daemon shows.
-fn visit(watch: &Daemon, token: &str, outcome: &mut Outcome) -> String {
-    let cookie = testkit::Login::start(&watch.address, "ada").cookie;
+fn visit(watch: &DaemonProcess, token: &str, outcome: &mut Outcome) -> String {
+    let cookie = testkit::DashboardLogin::start(&watch.address, "ada").cookie;
     let bearer = format!("Bearer {token}");
     let get = |path: &str| {
         let headers = [("cookie", cookie.as_str()), ("authorization", bearer.as_str())];
         let one = if path.starts_with("/api/") { &headers[1..] } else { &headers[..1] };
-        testkit::http::get_with(&watch.address, path, one)
+        testkit::http::get_with_headers(&watch.address, path, one)
     };
     let first = |path: &str| {
-        let document = get(path).json();
+        let document = get(path).parse_json();
         document["items"][0]["id"].as_str().unwrap_or_else(|| panic!("{path}: {document}")).to_owned()
     };
     let (plan, incident) = (first("/api/v1/plans"), first("/api/v1/incidents"));
@@ -151,14 +153,14 @@ fn visit(watch: &Daemon, token: &str, outcome: &mut Outcome) -> String {
             .replace("{token}", "0000")
             .replace("{id}", id);
         let path = if path.ends_with("/users") { format!("{path}?find=User") } else { path };
-        let (status, answer) = get(&path).parts();
+        let (status, answer) = get(&path).into_status_and_text();
         let may_fail = path.starts_with("/openid") || path.starts_with("/setup");
         assert!(status < 400 || may_fail, "{path}: {answer}");
         outcome.add(path, answer);
     }
     for path in ["/metrics", "/healthz", "/readyz", "/nowhere", "/targets/nowhere", "/api/v1/targets/nowhere"]
     {
-        outcome.add(path, get(path).text());
+        outcome.add(path, get(path).headers_and_body());
     }
     cookie.split_once('=').unwrap().1.to_owned()
 }
@@ -167,7 +169,7 @@ fn visit(watch: &Daemon, token: &str, outcome: &mut Outcome) -> String {
 struct Scene<'a> {
     planted: &'a Planted,
     folder: tempfile::TempDir,
-    sink: Sink,
+    sink: HttpSink,
     mails: MailSink,
     outcome: Outcome,
     /// What channels were sent.
@@ -177,11 +179,11 @@ struct Scene<'a> {
 
 impl<'a> Scene<'a> {
     fn new(planted: &'a Planted) -> Self {
-        let (folder, sink) = (tempfile::tempdir().unwrap(), Sink::start(&[]).unwrap());
+        let (folder, sink) = (tempfile::tempdir().unwrap(), HttpSink::start(&[]).unwrap());
         let mails = MailSink::start(MailOptions::default()).unwrap();
         configure(folder.path(), planted, &channels(&sink, &mails));
         std::fs::write(folder.path().join("app.log"), lines(&planted.tokens)).unwrap();
-        testkit::add_account(folder.path(), "ada", "admin");
+        testkit::create_account(folder.path(), "ada", "admin");
         Self {
             planted,
             folder,
@@ -194,44 +196,46 @@ impl<'a> Scene<'a> {
     }
 
     fn run(&mut self, arguments: &[&str]) -> ProgramOutput {
-        let said = run_in(self.folder.path(), &[("USER", "ada")], arguments);
+        let said = run_program_in(self.folder.path(), &[("USER", "ada")], arguments);
         self.outcome.add(format!("{arguments:?}"), format!("{}{}", said.stdout, said.stderr));
         self.used.push(arguments.iter().map(|word| (*word).to_owned()).collect());
         said
     }
 
     /// Starts the daemon, and sends it lines of logs.
-    fn start(&mut self) -> Daemon {
+    fn start(&mut self) -> DaemonProcess {
         let errors = std::fs::File::create(self.folder.path().join("errors.txt")).unwrap();
-        let mut serve = testkit::command(&["--verbose", "serve"]);
-        let watch =
-            testkit::Daemon::start_with(serve.current_dir(self.folder.path()).stderr(Stdio::from(errors)));
+        let mut serve = testkit::program_command(&["--verbose", "serve"]);
+        let watch = testkit::DaemonProcess::start_with_command(
+            serve.current_dir(self.folder.path()).stderr(Stdio::from(errors)),
+        );
         let bearer = format!("Bearer {SHIPPER_SECRET}");
         let headers = [("authorization", bearer.as_str())];
         let text = lines(&self.planted.tokens);
         let sent = testkit::http::post(&watch.address, "/ingest/logs/ship", &headers, text.as_bytes());
         assert_eq!(sent.status, 200, "{sent:?}");
-        self.outcome.add("ingest", sent.text());
+        self.outcome.add("ingest", sent.headers_and_body());
         let refused = testkit::http::post(&watch.address, "/ingest/logs/ship", &[], b"x");
-        self.outcome.add("refused ingest", refused.text());
+        self.outcome.add("refused ingest", refused.headers_and_body());
         let is_about = |body: &str, check: &str| {
             serde_json::from_str::<Value>(body).is_ok_and(|told| told["check"] == check)
         };
-        let about = |check: &str| self.sink.received().iter().any(|told| is_about(&told.body, check));
+        let about =
+            |check: &str| self.sink.received_requests().iter().any(|told| is_about(&told.body, check));
         testkit::wait_until("leaks are told", || about("duplicate-tokens") && about("log-duplicate-token"));
-        let sent_to = |path: &str| self.sink.received().iter().any(|told| told.path.contains(path));
+        let sent_to = |path: &str| self.sink.received_requests().iter().any(|told| told.path.contains(path));
         for path in ["/services/", "/bot", "/api/chat", "/workflows/", "/v2/enqueue", "/prefix/", "/alerts"] {
             testkit::wait_until(path, || sent_to(path));
         }
-        assert!(!self.mails.wait_for(1).is_empty());
+        assert!(!self.mails.wait_for_mails(1).is_empty());
         watch
     }
 
     /// Ends sessions, and asks for some by whole tokens.
     fn end_sessions(&mut self) {
         let opened = self.run(&["incident", "open", "app", "--severity", "P1", "--summary", "a drill"]);
-        assert_eq!(opened.code, 0, "{}", opened.stderr);
-        assert_eq!(self.run(&["incident", "evidence", "app", "--to", "evidence.age"]).code, 0);
+        assert_eq!(opened.exit_code, 0, "{}", opened.stderr);
+        assert_eq!(self.run(&["incident", "evidence", "app", "--to", "evidence.age"]).exit_code, 0);
         for ending in [
             &["cleanup", "duplicates", "app"][..],
             &["revoke", "session", "s3", "app"],
@@ -242,21 +246,21 @@ impl<'a> Scene<'a> {
             let id = plan["plan"]["id"].as_str().unwrap();
             self.run(ending);
             let applied = self.run(&[ending, &["--apply", id, "--confirm", "app"]].concat());
-            assert_eq!(applied.code, 0, "{ending:?}: {}", applied.stderr);
+            assert_eq!(applied.exit_code, 0, "{ending:?}: {}", applied.stderr);
             self.run(&["archive", "show", id]);
             self.run(&["archive", "restore", id, "app"]);
         }
         // Whole tokens, where a prefix belongs.
         for token in self.planted.tokens.iter().take(3).chain([&"ZQ42XV".to_owned()]) {
             let refused =
-                run_in(self.folder.path(), &[("USER", "ada")], &["revoke", "session", token, "app"]);
-            assert_eq!(refused.code, 2, "{}", refused.stderr);
+                run_program_in(self.folder.path(), &[("USER", "ada")], &["revoke", "session", token, "app"]);
+            assert_eq!(refused.exit_code, 2, "{}", refused.stderr);
             self.outcome.add("revoke session TOKEN", format!("{}{}", refused.stdout, refused.stderr));
         }
     }
 
     /// Sends what holds a secret to the API.
-    fn ask(&mut self, watch: &Daemon, token: &str) {
+    fn ask(&mut self, watch: &DaemonProcess, token: &str) {
         let bearer = format!("Bearer {token}");
         let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
         let note = json!({ "note": format!("see postgres://ada:{TYPED}@db/app") }).to_string();
@@ -266,7 +270,7 @@ impl<'a> Scene<'a> {
         let plan = json!({ "kind": "session", "session": "ZQ42XV" }).to_string();
         let planned =
             testkit::http::post(&watch.address, "/api/v1/targets/app/plans", &headers, plan.as_bytes());
-        self.outcome.add("API plan", planned.text());
+        self.outcome.add("API plan", planned.headers_and_body());
     }
 
     /// Takes in what was sent to channels, and every file: what came out, and the identity that opens archives.
@@ -274,7 +278,7 @@ impl<'a> Scene<'a> {
         for told in self.sink.stop() {
             self.told.add(format!("a message to {}", told.path), format!("{:?} {}", told.headers, told.body));
         }
-        for mail in self.mails.received() {
+        for mail in self.mails.received_mails() {
             self.told.add("a mail", mail.data);
         }
         add_store(self.planted, &mut self.outcome);
@@ -319,7 +323,7 @@ fn use_everything(planted: &Planted) -> Used {
     let mut scene = Scene::new(planted);
     let scopes = "read,alerts,actions,account,admin";
     let token = ["tokens", "add", "ada", "--label", "bot", "--scope", scopes];
-    let token = run_in(scene.folder.path(), &[], &token).stdout.trim().to_owned();
+    let token = run_program_in(scene.folder.path(), &[], &token).stdout.trim().to_owned();
     let watch = scene.start();
     scene.end_sessions();
     for command in commands() {
@@ -328,7 +332,7 @@ fn use_everything(planted: &Planted) -> Used {
     let line =
         format!("[AUTH-ADAPTER] Session created {{ sessionToken: '{}', userId: 5 }}", planted.tokens[0]);
     scene.run(&["logs", "explain", &line]);
-    assert_eq!(scene.run(&["backup", "backup.db"]).code, 0);
+    assert_eq!(scene.run(&["backup", "backup.db"]).exit_code, 0);
     scene.ask(&watch, &token);
     let cookie = visit(&watch, &token, &mut scene.outcome);
     for suffix in ["", "-wal", "-shm"].into_iter().filter(|_| planted.store.is_none()) {

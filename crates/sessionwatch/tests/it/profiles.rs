@@ -1,7 +1,7 @@
 //! Session tables as the frameworks make them, and as people bend them: recognised, read, and what is odd is said.
 
 use serde_json::Value;
-use testkit::outcome;
+use testkit::find_check_result;
 
 /// Profile, tables, and the expiries of an active and of an expired session, as stored.
 type Store = (&'static str, &'static str, [&'static str; 2]);
@@ -161,7 +161,7 @@ fn fill(tables: &str, expiries: [&str; 2]) -> String {
 
 fn assert_read(url: &str, profile: &str) {
     for engine in ["scan", "pushdown"] {
-        let report = testkit::check(url, &["--engine", engine]);
+        let report = testkit::run_check(url, &["--engine", engine]);
         let census = &report["census"];
         assert_eq!(report["profile"], profile, "{report:#}");
         let numbers =
@@ -169,14 +169,14 @@ fn assert_read(url: &str, profile: &str) {
         assert_eq!(numbers, [2, 1, 1, 0, 0].map(Some), "{profile}: {report:#}");
         assert_eq!(census["oldest_expired"], "2020-01-01T00:00:00.000000Z", "{profile}");
     }
-    let list = testkit::json(&["sessions", "list", url, "--format", "json"]);
+    let list = testkit::run_for_json(&["sessions", "list", url, "--format", "json"]);
     assert_eq!(list["sessions"][0]["display"]["name"], "Ada", "{profile}: {list:#}");
 }
 
 #[test]
 fn every_store_is_recognised_and_read_on_postgres() {
     for (profile, tables, expiries) in POSTGRES {
-        let database = testkit::empty();
+        let database = testkit::empty_database();
         database.psql(tables).unwrap();
         database.psql(&fill(tables, expiries)).unwrap();
         database.urls("postgres").iter().for_each(|url| assert_read(url, profile));
@@ -197,7 +197,7 @@ fn every_store_is_recognised_and_read_on_sqlite() {
 
 #[test]
 fn tables_that_people_bent_are_read_and_described() {
-    let database = testkit::healthy();
+    let database = testkit::healthy_database();
     for (bend, note) in [
         (
             r#"ALTER TABLE sessions RENAME TO stored; ALTER TABLE stored RENAME "sessionToken" TO stored_token;
@@ -220,28 +220,28 @@ fn tables_that_people_bent_are_read_and_described() {
         database.psql(bend).unwrap();
         for url in database.urls("postgres") {
             for engine in ["scan", "pushdown"] {
-                let report = testkit::check(&url, &["--engine", engine]);
+                let report = testkit::run_check(&url, &["--engine", engine]);
                 assert_eq!(report["census"]["sessions"], 90, "{note}: {report:#}");
                 assert!(report["notes"].to_string().contains(note), "{note}: {:#}", report["notes"]);
             }
-            let doctor = testkit::run(&["doctor", &url]);
-            assert!(doctor.code <= 1, "{}", doctor.stderr);
+            let doctor = testkit::run_program(&["doctor", &url]);
+            assert!(doctor.exit_code <= 1, "{}", doctor.stderr);
         }
     }
 }
 
 #[test]
 fn two_tables_of_sessions_are_ambiguous_and_a_missing_column_is_named() {
-    let database = testkit::healthy();
+    let database = testkit::healthy_database();
     database.psql("CREATE SCHEMA old; CREATE TABLE old.sessions (LIKE sessions INCLUDING ALL)").unwrap();
     for url in database.urls("postgres") {
-        let report = testkit::check(&url, &[]);
+        let report = testkit::run_check(&url, &[]);
         assert_eq!(report["census"]["sessions"], 90);
         assert!(
             report["notes"].to_string().contains(r#"\"old\".\"sessions\" looks like sessions too"#),
             "{report:#}"
         );
-        let init = testkit::run(&["init", &url, "--output", "-"]);
+        let init = testkit::run_program(&["init", &url, "--output", "-"]);
         assert!(
             init.stderr.contains("Ambiguous") && init.stdout.contains("sessions = \"public.sessions\""),
             "{}",
@@ -256,13 +256,17 @@ fn two_tables_of_sessions_are_ambiguous_and_a_missing_column_is_named() {
             database.url("postgres")
         );
         std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-        testkit::run_in(folder.path(), &[], &["check", "--format", "json", "--only", "duplicate-tokens"])
+        testkit::run_program_in(
+            folder.path(),
+            &[],
+            &["check", "--format", "json", "--only", "duplicate-tokens"],
+        )
     };
     let missing = mapping("expire", "timestamp-utc");
-    assert!(missing.code == 2 && missing.stderr.contains("no column `expire`"), "{}", missing.stderr);
+    assert!(missing.exit_code == 2 && missing.stderr.contains("no column `expire`"), "{}", missing.stderr);
     let unfit = mapping("ends", "epoch-s");
-    assert!(unfit.code == 2 && unfit.stderr.contains("fitting: timestamp-utc"), "{}", unfit.stderr);
-    assert_eq!(mapping("ends", "timestamp-utc").code, 0);
+    assert!(unfit.exit_code == 2 && unfit.stderr.contains("fitting: timestamp-utc"), "{}", unfit.stderr);
+    assert_eq!(mapping("ends", "timestamp-utc").exit_code, 0);
 }
 
 #[test]
@@ -273,7 +277,7 @@ fn users_of_any_type_are_counted_alike() {
             "text" | "varchar(60)" => "'user ''' || n % 7",
             _ => "n % 7",
         };
-        let database = testkit::empty();
+        let database = testkit::empty_database();
         database
             .psql(&format!(
                 r#"CREATE TABLE users (id {kind} PRIMARY KEY, name text);
@@ -284,13 +288,13 @@ fn users_of_any_type_are_counted_alike() {
             ))
             .unwrap();
         for engine in ["scan", "pushdown"] {
-            let report = testkit::check(&database.url("postgres"), &["--engine", engine]);
+            let report = testkit::run_check(&database.url("postgres"), &["--engine", engine]);
             let census = &report["census"];
             let numbers = ["sessions", "anonymous", "users_active", "orphaned", "max_per_user"]
                 .map(|key| census[key].as_u64());
             assert_eq!(numbers, [75, 5, 7, 20, 10].map(Some), "{kind} by {engine}: {report:#}");
         }
-        let top = testkit::run(&["sessions", "top", &database.url("postgres"), "--format", "json"]);
+        let top = testkit::run_program(&["sessions", "top", &database.url("postgres"), "--format", "json"]);
         let top: Value = serde_json::from_str(&top.stdout).unwrap_or_else(|_| panic!("{}", top.stderr));
         assert_eq!(top.to_string().matches("\"x\"").count(), 5, "{kind}: {top:#}");
     }
@@ -298,7 +302,7 @@ fn users_of_any_type_are_counted_alike() {
 
 #[test]
 fn deep_looks_past_an_index_that_lies() {
-    let database = testkit::healthy();
+    let database = testkit::healthy_database();
     database
         .psql(
             r#"CREATE UNIQUE INDEX one_token ON sessions ("sessionToken");
@@ -311,22 +315,22 @@ fn deep_looks_past_an_index_that_lies() {
     database.psql(lie).unwrap();
     for url in database.urls("postgres") {
         for engine in ["scan", "pushdown"] {
-            let deep = testkit::check(&url, &["--engine", engine, "--deep"]);
-            let found = outcome(&deep, "duplicate-tokens");
+            let deep = testkit::run_check(&url, &["--engine", engine, "--deep"]);
+            let found = find_check_result(&deep, "duplicate-tokens");
             assert_eq!(
                 (&found["verdict"], &found["value"]),
                 (&"failing".into(), &1.0.into()),
                 "{engine}: {found:#}"
             );
         }
-        let trusting = testkit::check(&url, &["--engine", "pushdown"]);
-        assert_eq!(outcome(&trusting, "duplicate-tokens")["proof"], "one_token");
+        let trusting = testkit::run_check(&url, &["--engine", "pushdown"]);
+        assert_eq!(find_check_result(&trusting, "duplicate-tokens")["proof"], "one_token");
     }
 }
 
 #[test]
 fn names_and_values_that_try_to_be_more_than_that_are_only_names_and_values() {
-    let database = testkit::empty();
+    let database = testkit::empty_database();
     database
         .psql(
             "CREATE SCHEMA \"sch\"\"ema; DROP TABLE x; --\";
@@ -338,30 +342,37 @@ fn names_and_values_that_try_to_be_more_than_that_are_only_names_and_values() {
         .unwrap();
     for url in database.urls("postgres") {
         for engine in ["scan", "pushdown"] {
-            let said = testkit::run(&["check", &url, "--engine", engine]);
-            assert_eq!(said.code, 1, "{}", said.stderr);
+            let said = testkit::run_program(&["check", &url, "--engine", engine]);
+            assert_eq!(said.exit_code, 1, "{}", said.stderr);
             assert!(
                 !said.stdout.contains('\u{1b}') && said.stdout.contains("o'brien \\ \u{fffd}[31m"),
                 "{}",
                 said.stdout
             );
         }
-        let user =
-            testkit::json(&["sessions", "list", &url, "--user", "o'brien \\ \u{1b}[31m", "--format", "json"]);
+        let user = testkit::run_for_json(&[
+            "sessions",
+            "list",
+            &url,
+            "--user",
+            "o'brien \\ \u{1b}[31m",
+            "--format",
+            "json",
+        ]);
         assert_eq!(user["sessions"].as_array().unwrap().len(), 60);
-        let sql = testkit::run(&["sql", &url]).stdout;
+        let sql = testkit::run_program(&["sql", &url]).stdout;
         database.psql(&sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
         let folder = tempfile::tempdir().unwrap();
         let variables = [("DATABASE_URL", url.as_str())];
-        assert_eq!(testkit::run_in(folder.path(), &variables, &["init"]).code, 0);
-        let check = testkit::run_in(folder.path(), &variables, &["config", "check"]);
-        assert_eq!(check.code, 0, "{}", check.stderr);
+        assert_eq!(testkit::run_program_in(folder.path(), &variables, &["init"]).exit_code, 0);
+        let check = testkit::run_program_in(folder.path(), &variables, &["config", "check"]);
+        assert_eq!(check.exit_code, 0, "{}", check.stderr);
     }
 }
 
 #[test]
 fn without_a_column_of_the_user_nothing_is_known_about_users() {
-    let database = testkit::healthy();
+    let database = testkit::healthy_database();
     let folder = tempfile::tempdir().unwrap();
     let text = format!(
         "[[target]]\nname = \"main\"\nurl = \"{}\"\n[target.mapping]\nsessions = \"sessions\"\ntoken = \"sessionToken\"\nexpires = \"expires\"\n\
@@ -371,21 +382,21 @@ fn without_a_column_of_the_user_nothing_is_known_about_users() {
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     for engine in ["scan", "pushdown"] {
         let arguments = ["check", "--format", "json", "--engine", engine];
-        let said = testkit::run_in(folder.path(), &[], &arguments);
-        assert_eq!(said.code, 3, "{}", said.stderr);
+        let said = testkit::run_program_in(folder.path(), &[], &arguments);
+        assert_eq!(said.exit_code, 3, "{}", said.stderr);
         let report: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
         for id in ["sessions-per-user", "user-session-excess", "rapid-creation", "orphaned-sessions"] {
-            assert_eq!(outcome(&report, id)["verdict"], "unknown", "{id}");
+            assert_eq!(find_check_result(&report, id)["verdict"], "unknown", "{id}");
         }
         assert!(report["checks"].as_array().unwrap().iter().all(|check| check["id"] != "duplicate-tokens"));
     }
-    let asked = testkit::run_in(folder.path(), &[], &["check", "--only", "duplicate-tokens"]);
-    assert!(asked.code == 0 && asked.stdout.contains("duplicate-tokens"), "{}", asked.stdout);
+    let asked = testkit::run_program_in(folder.path(), &[], &["check", "--only", "duplicate-tokens"]);
+    assert!(asked.exit_code == 0 && asked.stdout.contains("duplicate-tokens"), "{}", asked.stdout);
 }
 
 #[test]
 fn a_profile_of_ones_own_is_recognised_like_the_others() {
-    let database = testkit::empty();
+    let database = testkit::empty_database();
     database
         .psql(
             "CREATE TABLE people (id bigint PRIMARY KEY, nick text); INSERT INTO people VALUES (1, 'ada');
@@ -404,13 +415,14 @@ fn a_profile_of_ones_own_is_recognised_like_the_others() {
     };
     for url in database.urls("postgres") {
         configuration("ours.toml");
-        let said = testkit::run_in(folder.path(), &[], &["sessions", "list", &url, "--format", "json"]);
+        let said =
+            testkit::run_program_in(folder.path(), &[], &["sessions", "list", &url, "--format", "json"]);
         let list: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
         assert_eq!(list["sessions"][2]["display"]["nick"], "ada", "{} {}", said.stdout, said.stderr);
         configuration("other.toml");
-        let missing = testkit::run_in(folder.path(), &[], &["check", &url]);
+        let missing = testkit::run_program_in(folder.path(), &[], &["check", &url]);
         assert!(
-            missing.code == 2 && missing.stderr.contains("cannot read the profile"),
+            missing.exit_code == 2 && missing.stderr.contains("cannot read the profile"),
             "{}",
             missing.stderr
         );

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use serde_json::json;
-use testkit::{Database, outcome, wait_until};
+use testkit::{Database, find_check_result, wait_until};
 
 /// Sessions with a unique token and a foreign key, as migrations make them.
 const CONSTRAINED: &str = r#"
@@ -30,8 +30,8 @@ fn constrained() -> Database<'static> {
 /// What a check finds by either engine, directly and through the pooler: its value, and what proves it.
 fn finds(database: &Database<'_>, id: &str, value: f64, proof: Option<&str>) {
     for (url, engine) in database.urls("postgres").iter().zip(["scan", "pushdown"]) {
-        let report = testkit::check(url, &["--engine", engine]);
-        let found = outcome(&report, id);
+        let report = testkit::run_check(url, &["--engine", engine]);
+        let found = find_check_result(&report, id);
         assert_eq!(
             (&found["value"], &found["proof"]),
             (&json!(value), &json!(proof)),
@@ -47,8 +47,8 @@ fn a_constraint_that_holds_is_believed_and_named() {
     let database = constrained();
     finds(&database, "duplicate-tokens", 0.0, Some("one_token"));
     finds(&database, "orphaned-sessions", 0.0, Some("of_user"));
-    let report = testkit::check(&database.url("postgres"), &[]);
-    let summary = outcome(&report, "orphaned-sessions")["summary"].to_string();
+    let report = testkit::run_check(&database.url("postgres"), &[]);
+    let summary = find_check_result(&report, "orphaned-sessions")["summary"].to_string();
     assert!(summary.contains("according to `of_user`") && summary.contains("--deep"), "{summary}");
 }
 
@@ -64,7 +64,7 @@ fn constraints_of_a_table_say_nothing_about_those_that_inherit_from_it() {
         .unwrap();
     finds(&database, "duplicate-tokens", 1.0, None);
     finds(&database, "orphaned-sessions", 50.0, None);
-    let doctor = testkit::run(&["doctor", &database.url("postgres")]).stdout;
+    let doctor = testkit::run_program(&["doctor", &database.url("postgres")]).stdout;
     assert!(doctor.contains("does not cover the rows of tables that inherit"), "{doctor}");
 }
 
@@ -79,9 +79,9 @@ fn users_in_a_table_that_inherits_are_neither_missing_nor_counted_twice() {
         .unwrap();
     finds(&database, "orphaned-sessions", 0.0, None);
     for engine in ["scan", "pushdown"] {
-        let report = testkit::check(&database.url("postgres"), &["--engine", engine]);
+        let report = testkit::run_check(&database.url("postgres"), &["--engine", engine]);
         assert_eq!(report["census"]["sessions"], 60, "{report:#}");
-        assert_eq!(outcome(&report, "sessions-per-user")["value"], 1.0, "{report:#}");
+        assert_eq!(find_check_result(&report, "sessions-per-user")["value"], 1.0, "{report:#}");
     }
 }
 
@@ -103,7 +103,7 @@ fn a_foreign_key_that_is_not_enforced_proves_nothing() {
 
 #[test]
 fn a_part_whose_triggers_are_disabled_takes_the_proof_from_the_whole() {
-    let database = testkit::empty();
+    let database = testkit::empty_database();
     database
         .psql(
             r#"CREATE TABLE users (id text PRIMARY KEY, name text);
@@ -127,7 +127,7 @@ fn a_part_whose_triggers_are_disabled_takes_the_proof_from_the_whole() {
 
 #[test]
 fn unique_indexes_on_the_parts_alone_prove_nothing_about_the_whole() {
-    let database = testkit::empty();
+    let database = testkit::empty_database();
     database
         .psql(
             r#"CREATE TABLE users (id text PRIMARY KEY, name text);
@@ -189,8 +189,8 @@ fn orphans_that_leave_no_trace_in_the_catalogue_are_found_by_deep_and_by_the_fir
     let database = constrained();
     database.psql(ORPHANS).unwrap();
     for engine in ["scan", "pushdown"] {
-        let deep = testkit::check(&database.url("postgres"), &["--engine", engine, "--deep"]);
-        assert_eq!(outcome(&deep, "orphaned-sessions")["value"], 20.0, "{deep:#}");
+        let deep = testkit::run_check(&database.url("postgres"), &["--engine", engine, "--deep"]);
+        assert_eq!(find_check_result(&deep, "orphaned-sessions")["value"], 20.0, "{deep:#}");
     }
     let folder = tempfile::tempdir().unwrap();
     let text = format!(
@@ -200,11 +200,11 @@ fn orphans_that_leave_no_trace_in_the_catalogue_are_found_by_deep_and_by_the_fir
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     // The process before believed the rows; what came while nobody watched is not believed.
     database.psql("DELETE FROM sessions WHERE id LIKE 'o%'").unwrap();
-    let orphans = |watch: &testkit::Daemon| {
-        let page = watch.page("/metrics");
+    let orphans = |watch: &testkit::DaemonProcess| {
+        let page = watch.get_body("/metrics");
         page.lines().find(|line| line.contains("kind=\"orphaned\"")).map(str::to_owned).unwrap_or_default()
     };
-    let first = testkit::Daemon::start(folder.path());
+    let first = testkit::DaemonProcess::start(folder.path());
     wait_until("the first look", || orphans(&first).ends_with(" 0"));
     assert_eq!(first.stop(), Some(0));
     database.psql(ORPHANS).unwrap();
@@ -213,8 +213,8 @@ fn orphans_that_leave_no_trace_in_the_catalogue_are_found_by_deep_and_by_the_fir
         .unwrap()
         .execute("UPDATE censuses SET at = at - 600000000", [])
         .unwrap();
-    let second = testkit::Daemon::start(folder.path());
+    let second = testkit::DaemonProcess::start(folder.path());
     wait_until("the first look of another process", || orphans(&second).contains("orphaned"));
-    assert!(orphans(&second).ends_with(" 20"), "{}", second.page("/metrics"));
+    assert!(orphans(&second).ends_with(" 20"), "{}", second.get_body("/metrics"));
     assert_eq!(second.stop(), Some(0));
 }

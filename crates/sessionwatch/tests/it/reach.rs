@@ -7,13 +7,13 @@ use jiff::SignedDuration;
 use serde_json::Value;
 use sessionwatch_app::{
     config::Config,
-    remediation::{self, ActError, Consent, Context, Control, Selection, restoring},
+    remediation::{self, ActionContext, ActionError, Confirmation, JobControl, Selection, restore},
 };
 use sessionwatch_archive::Identity;
 use sessionwatch_clock::Clock;
 use sessionwatch_core::duration::{HOUR, SECOND};
-use sessionwatch_store::{Place, Store};
-use testkit::{Database, ProgramOutput, run_in};
+use sessionwatch_store::{Store, StoreLocation};
+use testkit::{Database, ProgramOutput, run_program_in};
 
 mod dependents;
 mod hidden_users;
@@ -28,8 +28,8 @@ fn document(said: &ProgramOutput) -> Value {
 }
 
 fn plan(folder: &Path, arguments: &[&str]) -> Value {
-    let said = run_in(folder, &[], &[arguments, &["--format", "json"]].concat());
-    assert_eq!(said.code, 0, "{}", said.stderr);
+    let said = run_program_in(folder, &[], &[arguments, &["--format", "json"]].concat());
+    assert_eq!(said.exit_code, 0, "{}", said.stderr);
     document(&said)["plan"].clone()
 }
 
@@ -37,13 +37,13 @@ fn plan(folder: &Path, arguments: &[&str]) -> Value {
 fn apply(folder: &Path, arguments: &[&str], plan: &Value, confirmed: bool) -> ProgramOutput {
     let confirm: &[&str] = if confirmed { &["--confirm", "app"] } else { &[] };
     let id = plan["id"].as_str().unwrap();
-    run_in(folder, &[], &[arguments, &["--format", "json", "--apply", id], confirm].concat())
+    run_program_in(folder, &[], &[arguments, &["--format", "json", "--apply", id], confirm].concat())
 }
 
 fn applied(folder: &Path, arguments: &[&str]) -> Value {
     let plan = plan(folder, arguments);
     let said = apply(folder, arguments, &plan, true);
-    assert_eq!(said.code, 0, "{} {}", said.stdout, said.stderr);
+    assert_eq!(said.exit_code, 0, "{} {}", said.stdout, said.stderr);
     document(&said)["applied"].clone()
 }
 
@@ -57,7 +57,7 @@ fn roles(database: &Database<'_>, folder: &Path) -> (String, String) {
 
 fn grant(database: &Database<'_>, watch: &str, act: &str) {
     let url = database.url("postgres");
-    let said = testkit::run(&["grants", &url, "--watch-role", watch, "--act-role", act]);
+    let said = testkit::run_program(&["grants", &url, "--watch-role", watch, "--act-role", act]);
     let lines = said.stdout.lines().filter(|line| !line.starts_with("CREATE ROLE"));
     database.psql(&lines.map(|line| format!("{line}\n")).collect::<String>()).unwrap();
 }
@@ -81,10 +81,15 @@ fn puts_back_what_it_promises(folder: &Path, sql: &dyn Fn(&str)) {
     assert!(notes.contains("2 rows of the archive stay there, because their token"), "{notes}");
     assert!(back["needs_confirmation"].to_string().contains("makes 1 token valid again"), "{back:#}");
     let said = apply(folder, &restore, &back, false);
-    assert!(said.code == 2 && said.stderr.contains("--confirm 'app'"), "{} {}", said.stdout, said.stderr);
+    assert!(
+        said.exit_code == 2 && said.stderr.contains("--confirm 'app'"),
+        "{} {}",
+        said.stdout,
+        said.stderr
+    );
     let said = apply(folder, &restore, &back, true);
     let done = document(&said)["applied"].clone();
-    assert_eq!((said.code, &done["done"], &done["skipped"]), (0, &1.into(), &0.into()), "{done:#}");
+    assert_eq!((said.exit_code, &done["done"], &done["skipped"]), (0, &1.into(), &0.into()), "{done:#}");
     // A user who is gone, an id that is there again, and a token that is.
     let gone = applied(folder, &["revoke", "all"]);
     assert_eq!(gone["done"], 3, "one of a and b, d and e");
@@ -100,7 +105,7 @@ fn puts_back_what_it_promises(folder: &Path, sql: &dyn Fn(&str)) {
     sql("DELETE FROM users WHERE id IN (1, 2)");
     let said = apply(folder, &restore, &back, true);
     let done = document(&said)["applied"].clone();
-    assert_eq!((said.code, &done["done"], &done["skipped"]), (1, &0.into(), &1.into()), "{done:#}");
+    assert_eq!((said.exit_code, &done["done"], &done["skipped"]), (1, &0.into(), &1.into()), "{done:#}");
     assert_eq!(done["rows"][0]["why"], "its user does not exist any more");
 }
 
@@ -122,10 +127,10 @@ INSERT INTO orders SELECT row_number() OVER (), "sessionToken" FROM sessions;
 
 #[test]
 fn a_restore_promises_what_it_can_do_and_names_shared_tokens() {
-    let (database, folder) = (testkit::empty(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
     let live =
         |sql: &str| sql.replace("{live}", "now() + interval '5 days'").replace("{more}", "interval '1 day'");
-    let schema = testkit::scene::GUIDE_SCHEMA.split("INSERT").next().unwrap();
+    let schema = testkit::sample_databases::GUIDE_SCHEMA.split("INSERT").next().unwrap();
     database.psql(schema).unwrap();
     database.psql(&live(SHARED)).unwrap();
     configured(folder.path(), &database.url("postgres"), &database.url("postgres"), "");
@@ -170,13 +175,13 @@ impl Desk {
     fn new(folder: &Path, clock: Clock) -> Self {
         let path = folder.join("sessionwatch.toml");
         let config = Config::parse(&path, &std::fs::read_to_string(&path).unwrap()).unwrap();
-        let store = Store::open(&Place::File(folder.join("state.db"))).unwrap();
+        let store = Store::open(&StoreLocation::File(folder.join("state.db"))).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        Self { config, store, clock, runtime, identity: Identity::ephemeral().unwrap() }
+        Self { config, store, clock, runtime, identity: Identity::generate().unwrap() }
     }
 
-    fn context<'a>(&'a self, actor: &'a str) -> Context<'a> {
-        Context {
+    fn context<'a>(&'a self, actor: &'a str) -> ActionContext<'a> {
+        ActionContext {
             config: &self.config,
             target: &self.config.targets[0],
             store: &self.store,
@@ -187,12 +192,13 @@ impl Desk {
 
     fn make(&self, actor: &str, user: usize) -> String {
         let selection = Selection::User(format!("u{user}"));
-        self.runtime.block_on(remediation::make(self.context(actor), &selection)).unwrap().kept.id
+        self.runtime.block_on(remediation::create_plan(self.context(actor), &selection)).unwrap().record.id
     }
 
-    fn apply(&self, actor: &str, plan: &str) -> Result<u64, ActError> {
-        let (recipient, control) = (self.identity.recipient(), Control::default());
-        let work = crate::execute::apply(self.context(actor), plan, &recipient, Consent::default(), &control);
+    fn apply(&self, actor: &str, plan: &str) -> Result<u64, ActionError> {
+        let (recipient, control) = (self.identity.recipient(), JobControl::default());
+        let work =
+            crate::execute::apply(self.context(actor), plan, &recipient, Confirmation::default(), &control);
         Ok(self.runtime.block_on(work)?.done)
     }
 }
@@ -209,12 +215,12 @@ INSERT INTO sessions SELECT 's' || n, md5('o' || n) || md5('p' || n), 'u' || (1 
 #[test]
 fn many_small_plans_do_not_pass_the_safety_limit() {
     for (made_before, second_person) in [(false, false), (true, false), (false, true)] {
-        let (database, folder) = (testkit::empty(), tempfile::tempdir().unwrap());
+        let (database, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
         database.psql(EACH).unwrap();
         let url = database.url("postgres");
         configured(folder.path(), &url, &url, &format!("[actions]\nsecond_person = {second_person}\n"));
         let begun = sessionwatch_clock::now();
-        let (clock, hand) = Clock::set(begun);
+        let (clock, hand) = Clock::manual(begun);
         let desk = Desk::new(folder.path(), clock);
         let who = |turn: usize| ["ada", "rob (deploys)", "vic"][turn % 3];
         let mut plans: Vec<String> =
@@ -242,14 +248,17 @@ fn many_small_plans_do_not_pass_the_safety_limit() {
             continue;
         }
         // Putting back ends nothing, and counts for nothing.
-        let restored = desk.runtime.block_on(restoring::plan(desk.context("ada"), &plans[0], None)).unwrap();
-        assert!(restored.braked(desk.context("ada").brake()).is_none());
-        let (identity, control) = (&desk.identity, Control::default());
+        let restored = desk
+            .runtime
+            .block_on(restore::create_restore_plan(desk.context("ada"), &plans[0], None))
+            .unwrap();
+        assert!(restored.exceeded_limits(desk.context("ada").safety_limit()).is_none());
+        let (identity, control) = (&desk.identity, JobControl::default());
         let work = crate::execute::restore(
             desk.context("ada"),
-            &restored.kept.id,
+            &restored.record.id,
             identity,
-            Consent::default(),
+            Confirmation::default(),
             &control,
         );
         assert_eq!(desk.runtime.block_on(work).unwrap().done, 2);
@@ -262,7 +271,7 @@ fn many_small_plans_do_not_pass_the_safety_limit() {
 
 #[test]
 fn plans_that_are_applied_at_once_count_together() {
-    let (database, folder) = (testkit::empty(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
     database.psql(EACH).unwrap();
     let url = database.url("postgres");
     configured(folder.path(), &url, &url, "");
@@ -271,18 +280,18 @@ fn plans_that_are_applied_at_once_count_together() {
     let (recipient, context) = (desk.identity.recipient(), desk.context("ada"));
     let apply = |plan: &str| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let (consent, control) = (Consent::default(), Control::default());
+        let (consent, control) = (Confirmation::default(), JobControl::default());
         runtime
             .block_on(crate::execute::apply(context, plan, &recipient, consent, &control))
             .map(|applied| applied.done)
     };
-    let outcomes: Vec<Result<u64, ActError>> = std::thread::scope(|scope| {
+    let outcomes: Vec<Result<u64, ActionError>> = std::thread::scope(|scope| {
         let applying: Vec<_> = plans.iter().map(|plan| scope.spawn(|| apply(plan))).collect();
         applying.into_iter().map(|one| one.join().unwrap()).collect()
     });
     // Some may meet another one at work on the same batches.
-    let expected = |outcome: &Result<u64, ActError>| {
-        matches!(outcome, Ok(2) | Err(ActError::LimitExceeded(..) | ActError::AtWork))
+    let expected = |outcome: &Result<u64, ActionError>| {
+        matches!(outcome, Ok(2) | Err(ActionError::LimitExceeded(..) | ActionError::TransactionRunning))
     };
     assert!(outcomes.iter().all(expected), "{outcomes:?}");
     let left: u64 = database.psql("SELECT count(*) FROM sessions").unwrap().trim().parse().unwrap();
@@ -291,17 +300,18 @@ fn plans_that_are_applied_at_once_count_together() {
 
 #[test]
 fn what_a_plan_for_an_address_asks_to_be_typed_is_accepted() {
-    let (database, folder) = (testkit::empty(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
     database.psql(CARTS).unwrap();
     let url = database.url("postgres");
-    let run = |more: &[&str]| run_in(folder.path(), &[], &[&["revoke", "user", "u1", &url], more].concat());
+    let run =
+        |more: &[&str]| run_program_in(folder.path(), &[], &[&["revoke", "user", "u1", &url], more].concat());
     let said = run(&[]);
     let last = said.stdout.lines().last().unwrap().trim().to_owned();
     let options = last.strip_prefix("the same command with ").unwrap();
     let options: Vec<&str> = options.split(' ').collect();
     assert_eq!(options[2..], ["--confirm", database.name()]);
     let refused = run(&options[..2]);
-    assert!(refused.code == 2 && refused.stderr.contains(options[3]), "{}", refused.stderr);
+    assert!(refused.exit_code == 2 && refused.stderr.contains(options[3]), "{}", refused.stderr);
     let done = run(&options);
-    assert_eq!(done.code, 0, "{} {}", done.stdout, done.stderr);
+    assert_eq!(done.exit_code, 0, "{} {}", done.stdout, done.stderr);
 }

@@ -12,8 +12,8 @@ use std::{
 };
 
 use rusqlite::Connection;
-use sessionwatch_core::instant::Instant;
-use sessionwatch_store::{Place, Store, audit};
+use sessionwatch_core::timestamp::UtcTimestamp;
+use sessionwatch_store::{Store, StoreLocation, audit};
 use testkit::ProgramOutput;
 
 const STORE: &str = "sessionwatch-state.db";
@@ -73,17 +73,23 @@ fn folder(log: Option<bool>) -> tempfile::TempDir {
         INSERT INTO sessions VALUES ('s1', 'token-number-one', 'u1', '2020-01-01T00:00:00.000Z');";
     Connection::open(folder.path().join("app.db")).unwrap().execute_batch(tables).unwrap();
     let path = making.path().join(STORE);
-    drop(Store::open(&Place::File(path.clone())).unwrap());
+    drop(Store::open(&StoreLocation::File(path.clone())).unwrap());
     let rows = "INSERT INTO alerts (target, check_id, state, looks, clear, since, told, stale, severity, summary, verdict, finding, updated_at)
           VALUES ('app', 'duplicate-tokens', 'firing', 1, 0, 5, NULL, 0, 'high', 's', 'failing', '{}', 9);
         INSERT INTO incidents (id, target, severity, state, opened_at, opened_by, fields) VALUES ('i', 'app', 'P0', 'open', 1, 'ada', '{}');
         INSERT INTO accounts (name, role, password, created_at) VALUES ('ada', 'admin', '', 1);
         PRAGMA wal_checkpoint(TRUNCATE);";
     Connection::open(&path).unwrap().execute_batch(rows).unwrap();
-    let store = Store::open(&Place::File(path.clone())).unwrap();
-    let at = Instant::from_micros(7).unwrap();
+    let store = Store::open(&StoreLocation::File(path.clone())).unwrap();
+    let at = UtcTimestamp::from_micros(7).unwrap();
     store
-        .write(|db| audit::add(db, audit::NewEntry { actor: "ada", action: "noted", detail: "{}" }, at))
+        .write(|db| {
+            audit::insert_audit_entry(
+                db,
+                audit::NewAuditEntry { actor: "ada", action: "noted", detail: "{}" },
+                at,
+            )
+        })
         .unwrap();
     let ends: &[&str] = match log {
         Some(true) => &["", "-wal", "-shm"],
@@ -131,7 +137,7 @@ fn copied(folder: &Path) -> tempfile::TempDir {
 /// A command says of a store that can only be read what it says of one that can be written, before or after: ages are told
 /// in minutes, and a minute may end in between.
 fn reads_the_same(folder: &Path, writable: &Path, command: &[&str]) {
-    let expected = || testkit::run_in(writable, &[("USER", "ada")], command);
+    let expected = || testkit::run_program_in(writable, &[("USER", "ada")], command);
     let before = expected();
     let said = read_only(folder, command);
     let is_same = |expected: &ProgramOutput| {
@@ -140,13 +146,13 @@ fn reads_the_same(folder: &Path, writable: &Path, command: &[&str]) {
         } else {
             said.stdout == expected.stdout
         };
-        same && said.code == expected.code
+        same && said.exit_code == expected.exit_code
     };
     assert!(
         is_same(&before) || is_same(&expected()),
         "{command:?} ({} for {}): {}{}\nfor {}",
-        said.code,
-        before.code,
+        said.exit_code,
+        before.exit_code,
         said.stdout,
         said.stderr,
         before.stdout
@@ -166,7 +172,7 @@ fn a_store_on_a_read_only_file_system_is_read_with_what_stands_in_its_log() {
         assert!(verified.stdout.contains("whole: 1 entr"), "{log:?}: {}", verified.stdout);
         let copy = elsewhere.path().join("copy.db");
         let copied = read_only(folder.path(), &["backup", copy.to_str().unwrap()]);
-        assert_eq!(copied.code, 0, "{log:?}: {}", copied.stderr);
+        assert_eq!(copied.exit_code, 0, "{log:?}: {}", copied.stderr);
         let entries: i64 = Connection::open(&copy)
             .unwrap()
             .query_row("SELECT COUNT(*) FROM audit", [], |row| row.get(0))
@@ -175,10 +181,14 @@ fn a_store_on_a_read_only_file_system_is_read_with_what_stands_in_its_log() {
         for command in WRITE {
             let said = read_only(folder.path(), command);
             let told = said.stderr.contains(&format!("the store {STORE} can only be read: "));
-            assert!(said.code == 3 && told, "{log:?} {command:?} ({}): {}", said.code, said.stderr);
+            assert!(said.exit_code == 3 && told, "{log:?} {command:?} ({}): {}", said.exit_code, said.stderr);
         }
         let served = read_only(folder.path(), &["serve"]);
-        assert!(served.code == 3 && served.stderr.contains("cannot open the store"), "{}", served.stderr);
+        assert!(
+            served.exit_code == 3 && served.stderr.contains("cannot open the store"),
+            "{}",
+            served.stderr
+        );
         assert_eq!(contents(folder.path()), before);
     }
 }
@@ -199,9 +209,9 @@ fn a_store_of_an_older_program_on_a_read_only_file_system_is_read() {
     drop(old);
     let before = contents(folder.path());
     let listed = read_only(folder.path(), &["alerts", "list", "--all", "--format", "json"]);
-    assert!(listed.code == 0 && listed.stdout.contains("\"ada\""), "{}{}", listed.stdout, listed.stderr);
+    assert!(listed.exit_code == 0 && listed.stdout.contains("\"ada\""), "{}{}", listed.stdout, listed.stderr);
     let refused = read_only(folder.path(), &["alerts", "unsilence", "1"]);
-    assert!(refused.code == 3 && refused.stderr.contains("can only be read"), "{}", refused.stderr);
+    assert!(refused.exit_code == 3 && refused.stderr.contains("can only be read"), "{}", refused.stderr);
     assert_eq!(contents(folder.path()), before);
 }
 
@@ -229,7 +239,7 @@ fn a_store_that_belongs_to_somebody_else_is_read_by_who_may_read_it() {
         for command in READ {
             let said = run(command);
             assert!(
-                matches!(said.code, 0 | 1 | 3) && !said.stderr.contains("store"),
+                matches!(said.exit_code, 0 | 1 | 3) && !said.stderr.contains("store"),
                 "{log:?} {command:?}: {}",
                 said.stderr
             );
@@ -239,7 +249,7 @@ fn a_store_that_belongs_to_somebody_else_is_read_by_who_may_read_it() {
         for command in WRITE {
             let said = run(command);
             assert!(
-                said.code == 3 && said.stderr.contains("can only be read"),
+                said.exit_code == 3 && said.stderr.contains("can only be read"),
                 "{log:?} {command:?}: {}",
                 said.stderr
             );
@@ -249,7 +259,11 @@ fn a_store_that_belongs_to_somebody_else_is_read_by_who_may_read_it() {
         fs::set_permissions(&owner, fs::Permissions::from_mode(0o600)).unwrap();
         chown(&owner, Some(0), Some(0)).unwrap();
         let refused = run(&["alerts", "list"]);
-        assert!(refused.code == 3 && refused.stderr.contains("cannot open the store"), "{}", refused.stderr);
+        assert!(
+            refused.exit_code == 3 && refused.stderr.contains("cannot open the store"),
+            "{}",
+            refused.stderr
+        );
         fs::set_permissions(&owner, fs::Permissions::from_mode(0o444)).unwrap();
         assert_eq!(contents(folder.path()), before);
     }
@@ -271,13 +285,13 @@ fn an_empty_file_is_no_new_store() {
     fs::set_permissions(elsewhere.path(), fs::Permissions::from_mode(0o755)).unwrap();
     for content in [vec![], fs::read(&emptied).unwrap()] {
         fs::write(&path, &content).unwrap();
-        let served = testkit::start_refused(folder.path());
+        let served = testkit::start_expecting_refusal(folder.path());
         let told = served.stderr.contains("there is nothing in the store");
-        assert!(served.code == 3 && told, "{}", served.stderr);
+        assert!(served.exit_code == 3 && told, "{}", served.stderr);
         for command in READ.iter().chain(&WRITE) {
-            let said = testkit::run_in(folder.path(), &[("USER", "ada")], command);
+            let said = testkit::run_program_in(folder.path(), &[("USER", "ada")], command);
             let told = said.stderr.contains(&format!("there is no store {STORE}: nothing is in the file"));
-            assert!(said.code == 2 && told, "{command:?}: {}", said.stderr);
+            assert!(said.exit_code == 2 && told, "{command:?}: {}", said.stderr);
         }
         // Nor is it one where it may not be written, for which somebody else has to ask.
         if is_root {
@@ -291,7 +305,11 @@ fn an_empty_file_is_no_new_store() {
                 command.args(arguments).env_clear().env("USER", "ada").current_dir(folder.path());
                 let said =
                     testkit::ProgramOutput::from(command.uid(STRANGER).gid(STRANGER).output().unwrap());
-                assert!(said.code == 2 && said.stderr.contains("nothing is in the file"), "{}", said.stderr);
+                assert!(
+                    said.exit_code == 2 && said.stderr.contains("nothing is in the file"),
+                    "{}",
+                    said.stderr
+                );
             }
             modes(0o600, 0o700);
         }
@@ -315,8 +333,8 @@ fn a_crash_while_a_store_is_made_leaves_none() {
         assert!(!output.status.success(), "{blocks}");
         assert!(!path.exists(), "{blocks}");
     }
-    let made = testkit::run_in(folder.path(), &[("USER", "ada")], &["cleanup", "expired"]);
-    assert!(made.code == 0 && made.stderr.contains("created store"), "{}", made.stderr);
+    let made = testkit::run_program_in(folder.path(), &[("USER", "ada")], &["cleanup", "expired"]);
+    assert!(made.exit_code == 0 && made.stderr.contains("created store"), "{}", made.stderr);
     let others = contents(folder.path()).into_iter().filter(|(name, _)| !name.contains(STORE));
     assert_eq!(others.collect::<Vec<_>>(), before);
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use testkit::{Database, ProgramOutput, run_in};
+use testkit::{Database, ProgramOutput, run_program_in};
 
 mod ambiguity;
 mod libraries;
@@ -17,7 +17,11 @@ enum Store {
 impl Store {
     /// An empty database on a server, or a file.
     fn new(server: bool) -> Self {
-        if server { Self::Server(testkit::empty()) } else { Self::File(tempfile::tempdir().unwrap()) }
+        if server {
+            Self::Server(testkit::empty_database())
+        } else {
+            Self::File(tempfile::tempdir().unwrap())
+        }
     }
 
     fn run(&self, sql: &str) {
@@ -78,7 +82,7 @@ impl Store {
 }
 
 fn check(folder: &Path) -> (ProgramOutput, Value) {
-    let said = run_in(folder, &[], &["check", "--format", "json"]);
+    let said = run_program_in(folder, &[], &["check", "--format", "json"]);
     let report =
         serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{} {}", said.stdout, said.stderr));
     (said, report)
@@ -134,7 +138,7 @@ fn what_the_frameworks_make_is_recognised_as_what_it_is() {
         let parts: Vec<&str> = expected.split(" | ").collect();
         let folder = store.configured("");
         let (said, report) = check(folder.path());
-        let plan = run_in(folder.path(), &[], &["cleanup", "expired"]);
+        let plan = run_program_in(folder.path(), &[], &["cleanup", "expired"]);
         let name = path.file_name().unwrap().to_str().unwrap();
         if let [profile, framework, table] = parts[..] {
             assert_eq!(
@@ -144,25 +148,25 @@ fn what_the_frameworks_make_is_recognised_as_what_it_is() {
                 said.stderr
             );
             assert!(
-                said.code < 2 || report["census"]["sessions"].as_u64() > Some(0),
+                said.exit_code < 2 || report["census"]["sessions"].as_u64() > Some(0),
                 "{name}: {}",
                 said.stderr
             );
             let place = format!("Table: {table} ({framework}).");
             assert!(
-                plan.code == 0 && plan.stdout.contains(&place),
+                plan.exit_code == 0 && plan.stdout.contains(&place),
                 "{name}: {} {}",
                 plan.stdout,
                 plan.stderr
             );
-            let doctor = testkit::json(&["doctor", &store.url(), "--format", "json"]);
+            let doctor = testkit::run_for_json(&["doctor", &store.url(), "--format", "json"]);
             let recognition = finding(&doctor, "recognition");
             assert_eq!(recognition["level"], "pass", "{name}: {recognition}");
         } else {
-            assert_eq!(said.code, 3, "{name}: {report:#}");
+            assert_eq!(said.exit_code, 3, "{name}: {report:#}");
             assert!(said.stderr.contains(parts[1]), "{name}: {}", said.stderr);
             assert_eq!((&report["verdict"], &report["table"]), (&json!("unknown"), &Value::Null), "{name}");
-            assert_eq!(plan.code, 3, "{name}: {}", plan.stdout);
+            assert_eq!(plan.exit_code, 3, "{name}: {}", plan.stdout);
             let mapping: Vec<&str> = said.stderr.lines().filter_map(|line| line.strip_prefix("  ")).collect();
             if mapping.first() == Some(&"[target.mapping]") {
                 store.configure(folder.path(), &mapping.join("\n"));
@@ -190,10 +194,11 @@ fn the_role_that_grants_makes_recognises_the_same() {
         let [profile, framework, table] = parts[..] else { continue };
         let (watch, act) = (testkit::create_role(&database, "watch"), testkit::create_role(&database, "act"));
         let url = database.url("postgres");
-        let grants = testkit::run(&["grants", &url, "--watch-role", &watch, "--act-role", &act]).stdout;
+        let grants =
+            testkit::run_program(&["grants", &url, "--watch-role", &watch, "--act-role", &act]).stdout;
         let grants: Vec<&str> = grants.lines().filter(|line| !line.starts_with("CREATE ROLE")).collect();
         database.psql(&grants.join("\n")).unwrap();
-        let report = testkit::check(&database.url(&watch), &[]);
+        let report = testkit::run_check(&database.url(&watch), &[]);
         assert_eq!(
             (&report["profile"], &report["framework"], &report["table"]),
             (&json!(profile), &json!(framework), &json!(table)),
@@ -213,14 +218,14 @@ fn other_tables_of_tokens_beside_the_sessions_are_no_rivals() {
         let folder = store.configured("");
         let (said, report) = check(folder.path());
         assert!(
-            report["table"].as_str().unwrap().ends_with("session") && said.code < 3,
+            report["table"].as_str().unwrap().ends_with("session") && said.exit_code < 3,
             "{report:#} {}",
             said.stderr
         );
-        let doctor = testkit::json(&["doctor", &store.url(), "--format", "json"]);
+        let doctor = testkit::run_for_json(&["doctor", &store.url(), "--format", "json"]);
         assert_eq!(finding(&doctor, "recognition")["level"], "pass", "{doctor:#}");
-        let plan = run_in(folder.path(), &[], &["cleanup", "expired", "--format", "json"]);
-        assert_eq!(plan.code, 0, "{}", plan.stderr);
+        let plan = run_program_in(folder.path(), &[], &["cleanup", "expired", "--format", "json"]);
+        assert_eq!(plan.exit_code, 0, "{}", plan.stderr);
         let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
         assert!(plan["plan"]["table"].as_str().unwrap().ends_with("session"), "{plan:#}");
         assert_eq!(plan["plan"]["framework"], "Better Auth");
@@ -244,14 +249,14 @@ fn other_tables_of_tokens_are_no_sessions() {
                 store.tokens(table, columns, if users.is_empty() { "" } else { with_all });
                 let folder = store.configured("");
                 let (said, report) = check(folder.path());
-                assert_eq!((said.code, &report["table"]), (3, &Value::Null), "{table}: {report:#}");
+                assert_eq!((said.exit_code, &report["table"]), (3, &Value::Null), "{table}: {report:#}");
                 assert!(
                     said.stderr.contains(table) && said.stderr.contains("its name says that it holds"),
                     "{table}: {}",
                     said.stderr
                 );
                 for plan in [&["revoke", "all"][..], &["cleanup", "expired"], &["revoke", "user", "u1"]] {
-                    assert_eq!(run_in(folder.path(), &[], plan).code, 3, "{table}");
+                    assert_eq!(run_program_in(folder.path(), &[], plan).exit_code, 3, "{table}");
                 }
             }
         }
@@ -272,14 +277,18 @@ fn signed_tokens_are_no_sessions_whatever_their_table_is_called() {
         assert_eq!(check(folder.path()).1["framework"], "Better Auth, snake_case columns");
         store.run("UPDATE session SET token = 'eyJhbGciOiJIUzI1NiJ9.eyJ1IjoxfQ.sig' || user_id");
         let (said, report) = check(folder.path());
-        assert!(said.code == 3 && said.stderr.contains("its tokens are JWTs"), "{report:#} {}", said.stderr);
+        assert!(
+            said.exit_code == 3 && said.stderr.contains("its tokens are JWTs"),
+            "{report:#} {}",
+            said.stderr
+        );
         assert!(!format!("{}{}", said.stdout, said.stderr).contains("eyJ"), "{}", said.stdout);
         // Whoever names it all the same hears of it.
         store.configure(folder.path(), "sessions = \"session\"");
         let (_, report) = check(folder.path());
         assert!(report["notes"].to_string().contains("are JWTs"), "{report:#}");
-        let plan = run_in(folder.path(), &[], &["revoke", "user", "u2"]);
-        assert!(plan.code == 0 && plan.stdout.contains("are JWTs"), "{} {}", plan.stdout, plan.stderr);
+        let plan = run_program_in(folder.path(), &[], &["revoke", "user", "u2"]);
+        assert!(plan.exit_code == 0 && plan.stdout.contains("are JWTs"), "{} {}", plan.stdout, plan.stderr);
     }
 }
 
@@ -294,7 +303,7 @@ fn a_table_that_too_little_speaks_for_is_unknown_until_it_is_named() {
         for lines in ["", "profile = \"better-auth-snake-case\""] {
             store.configure(folder.path(), lines);
             let (said, report) = check(folder.path());
-            assert_eq!((said.code, &report["verdict"]), (3, &json!("unknown")), "{report:#}");
+            assert_eq!((said.exit_code, &report["verdict"]), (3, &json!("unknown")), "{report:#}");
             for check in report["checks"].as_array().unwrap() {
                 let reason = check["reason"].as_str().unwrap_or_default();
                 assert!(
@@ -305,9 +314,9 @@ fn a_table_that_too_little_speaks_for_is_unknown_until_it_is_named() {
             }
             for plan in [all, &["cleanup", "expired"], &["cleanup", "duplicates"], &["revoke", "user", "u1"]]
             {
-                let said = run_in(folder.path(), &[], plan);
+                let said = run_program_in(folder.path(), &[], plan);
                 assert!(
-                    said.code == 2
+                    said.exit_code == 2
                         && said.stderr.contains("entries")
                         && said.stderr.contains("sessions = \""),
                     "{} {}",
@@ -316,17 +325,17 @@ fn a_table_that_too_little_speaks_for_is_unknown_until_it_is_named() {
                 );
             }
         }
-        let doctor = testkit::json(&["doctor", &store.url(), "--format", "json"]);
+        let doctor = testkit::run_for_json(&["doctor", &store.url(), "--format", "json"]);
         assert_eq!(finding(&doctor, "recognition")["level"], "fail", "{doctor:#}");
         // The lines that the error shows are enough.
-        let refused = run_in(folder.path(), &[], all).stderr;
+        let refused = run_program_in(folder.path(), &[], all).stderr;
         let lines: Vec<&str> = refused.lines().filter_map(|line| line.strip_prefix("  ")).collect();
         store.configure(folder.path(), &lines.join("\n"));
         let (said, report) = check(folder.path());
-        assert!(said.code != 3 || !said.stdout.contains("too little"), "{report:#}");
-        let planned = run_in(folder.path(), &[], all);
+        assert!(said.exit_code != 3 || !said.stdout.contains("too little"), "{report:#}");
+        let planned = run_program_in(folder.path(), &[], all);
         assert!(
-            planned.code == 0 && planned.stdout.contains("entries ("),
+            planned.exit_code == 0 && planned.stdout.contains("entries ("),
             "{} {}",
             planned.stdout,
             planned.stderr
@@ -336,14 +345,14 @@ fn a_table_that_too_little_speaks_for_is_unknown_until_it_is_named() {
 
 #[test]
 fn reports_name_table_and_framework() {
-    let database = testkit::healthy();
+    let database = testkit::healthy_database();
     let url = database.url("postgres");
     for (format, part) in [
         ("table", "Auth.js with Prisma in public.sessions"),
         ("markdown", "Table `public.sessions`, Auth.js with Prisma."),
         ("json", "\"table\": \"public.sessions\""),
     ] {
-        let said = testkit::run(&["check", &url, "--format", format]);
+        let said = testkit::run_program(&["check", &url, "--format", format]);
         assert!(said.stdout.contains(part), "{format}: {}", said.stdout);
     }
 }

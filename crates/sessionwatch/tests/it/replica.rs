@@ -3,33 +3,33 @@
 use std::path::Path;
 
 use serde_json::Value;
-use testkit::{Database, Fault, Proxy, Replica, Server, Sink};
+use testkit::{Database, FaultProxy, HttpSink, NetworkFault, PostgresServer, ReplicaServer};
 
 use crate::fastforward::{MINUTE, Watch, monday};
 
 /// A server with the guide's tables, and its replica. Each is reached by a proxy.
 struct Pair<'a> {
     database: Database<'a>,
-    server: &'a Server,
-    replica: Replica,
-    before_server: Proxy,
-    before_replica: Proxy,
+    server: &'a PostgresServer,
+    replica: ReplicaServer,
+    before_server: FaultProxy,
+    before_replica: FaultProxy,
 }
 
 impl<'a> Pair<'a> {
-    fn start(server: &'a Server) -> Self {
-        let database = server.database(None).unwrap();
-        database.psql(testkit::scene::GUIDE_SCHEMA).unwrap();
-        let replica = server.replica().unwrap();
-        replica.catch_up(server).unwrap();
-        let proxy = |port| Proxy::start(port, Fault::None).unwrap();
+    fn start(server: &'a PostgresServer) -> Self {
+        let database = server.create_database(None).unwrap();
+        database.psql(testkit::sample_databases::GUIDE_SCHEMA).unwrap();
+        let replica = server.start_replica().unwrap();
+        replica.wait_for_catch_up(server).unwrap();
+        let proxy = |port| FaultProxy::start(port, NetworkFault::None).unwrap();
         let (before_server, before_replica) = (proxy(server.ports()[0]), proxy(replica.port()));
         Self { database, server, replica, before_server, before_replica }
     }
 
     /// A configuration with both, and a channel.
     fn configuration(&self, more: &str) -> String {
-        let url = |proxy: &Proxy| self.database.url_at("postgres", proxy.port());
+        let url = |proxy: &FaultProxy| self.database.url_at_port("postgres", proxy.port());
         format!(
             "[checks.slow-observation]\nenabled = false\n[serve]\nlisten = \"127.0.0.1:0\"\n\
              [[target]]\nname = \"app\"\nurl = \"{}\"\nreplica_url = \"{}\"\n{more}",
@@ -40,8 +40,8 @@ impl<'a> Pair<'a> {
 
     /// `check` with that configuration: the report.
     fn check(&self, folder: &Path) -> Value {
-        let said = testkit::run_in(folder, &[], &["check", "--format", "json"]);
-        assert_eq!(said.code, 0, "{} {}", said.stdout, said.stderr);
+        let said = testkit::run_program_in(folder, &[], &["check", "--format", "json"]);
+        assert_eq!(said.exit_code, 0, "{} {}", said.stdout, said.stderr);
         serde_json::from_str(&said.stdout).unwrap()
     }
 }
@@ -57,7 +57,7 @@ fn lag(watch: &Watch) -> f64 {
 
 #[test]
 fn the_replica_is_looked_at_and_its_lag_is_said() {
-    let server = Server::start(&[]).unwrap();
+    let server = PostgresServer::start(&[]).unwrap();
     let pair = Pair::start(&server);
     let folder = tempfile::tempdir().unwrap();
     let text = pair.configuration("");
@@ -66,7 +66,7 @@ fn the_replica_is_looked_at_and_its_lag_is_said() {
     assert!(notes.contains("the replica was looked at, which lags by 0 ms"), "{notes}");
     let mut watch = Watch::start(folder.path(), &text, monday());
     assert_eq!(lag(&watch), 0.0);
-    pair.replica.pause().unwrap();
+    pair.replica.pause_replay().unwrap();
     pair.database.psql("DELETE FROM sessions WHERE id = 's5'").unwrap();
     let received = "pg_last_wal_receive_lsn() > pg_last_wal_replay_lsn()";
     testkit::wait_until("the replica receives", || {
@@ -81,19 +81,19 @@ fn the_replica_is_looked_at_and_its_lag_is_said() {
         .shared
         .app
         .store
-        .read(|db| db.row("SELECT report FROM reports", &[]))
+        .read(|db| db.query_row("SELECT report FROM reports", &[]))
         .unwrap()
         .unwrap()
-        .text(0)
+        .read_text(0)
         .unwrap();
     assert!(stored.contains("the replica was looked at, which lags by"), "{stored}");
-    pair.replica.resume().unwrap();
-    pair.replica.catch_up(&server).unwrap();
+    pair.replica.resume_replay().unwrap();
+    pair.replica.wait_for_catch_up(&server).unwrap();
     watch.to(monday() + 3 * MINUTE);
     assert_eq!(lag(&watch), 0.0);
-    assert!(pair.before_server.captured().is_empty(), "nobody spoke to the database itself");
+    assert!(pair.before_server.captured_bytes().is_empty(), "nobody spoke to the database itself");
     // Cut off from its server it has replayed all that it received, and lags all the same.
-    server.crash().unwrap();
+    server.stop_immediately().unwrap();
     testkit::wait_until("the replica is cut off", || {
         pair.replica.psql("postgres", "SELECT count(*) FROM pg_stat_wal_receiver").unwrap().trim() == "0"
     });
@@ -104,22 +104,22 @@ fn the_replica_is_looked_at_and_its_lag_is_said() {
 
 #[test]
 fn where_the_replica_is_down_or_hangs_the_database_itself_is_looked_at_in_the_same_look() {
-    let server = Server::start(&[]).unwrap();
+    let server = PostgresServer::start(&[]).unwrap();
     let pair = Pair::start(&server);
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("sessionwatch.toml"), pair.configuration("timeout = 4\n")).unwrap();
     for (fault, why) in [
-        (Fault::CutAfter(0), "the replica was not looked at: "),
-        (Fault::FreezeAfter(0), "the replica was not looked at: the look passed its limit of 2 s"),
+        (NetworkFault::CutAfter(0), "the replica was not looked at: "),
+        (NetworkFault::FreezeAfter(0), "the replica was not looked at: the look passed its limit of 2 s"),
         // In the middle of its answers.
-        (Fault::FreezeAfter(3_000), "the replica was not looked at: the look passed its limit of 2 s"),
+        (NetworkFault::FreezeAfter(3_000), "the replica was not looked at: the look passed its limit of 2 s"),
     ] {
-        pair.before_replica.set(fault);
+        pair.before_replica.set_fault(fault);
         // Both of them have four seconds together: what hangs leaves the other its half.
         let notes = pair.check(folder.path())["notes"].to_string();
         assert!(notes.contains(why), "{fault:?}: {notes}");
     }
-    pair.before_replica.set(Fault::None);
+    pair.before_replica.set_fault(NetworkFault::None);
     pair.replica.stop().unwrap();
     let notes = pair.check(folder.path())["notes"].to_string();
     assert!(notes.contains("the replica was not looked at"), "{notes}");
@@ -129,9 +129,9 @@ fn where_the_replica_is_down_or_hangs_the_database_itself_is_looked_at_in_the_sa
 
 #[test]
 fn looks_that_alternate_between_a_lagging_replica_and_the_database_find_only_what_happened() {
-    let server = Server::start(&[]).unwrap();
+    let server = PostgresServer::start(&[]).unwrap();
     let pair = Pair::start(&server);
-    let (folder, sink) = (tempfile::tempdir().unwrap(), Sink::start(&[]).unwrap());
+    let (folder, sink) = (tempfile::tempdir().unwrap(), HttpSink::start(&[]).unwrap());
     let channel = format!(
         "[[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{}\"\n[[route]]\nchannels = [\"hook\"]\n\
          checks = [\"token-rebound\", \"revived-sessions\", \"rapid-creation\", \"blind\"]\n",
@@ -139,33 +139,33 @@ fn looks_that_alternate_between_a_lagging_replica_and_the_database_find_only_wha
     );
     let mut watch = Watch::start(folder.path(), &pair.configuration(&channel), monday());
     let mut minute = 0;
-    let mut look = |watch: &mut Watch, fault: Fault| {
-        pair.before_replica.set(fault);
+    let mut look = |watch: &mut Watch, fault: NetworkFault| {
+        pair.before_replica.set_fault(fault);
         minute += 1;
         watch.to(monday() + minute * MINUTE);
     };
-    pair.replica.pause().unwrap();
+    pair.replica.pause_replay().unwrap();
     pair.database.psql(r#"UPDATE sessions SET "userId" = "userId" % 60 + 1 WHERE id = 's9'"#).unwrap();
     let token =
         pair.database.psql(r#"DELETE FROM sessions WHERE id = 's5' RETURNING "sessionToken" "#).unwrap();
     for _ in 0..4 {
-        look(&mut watch, Fault::CutAfter(0));
-        look(&mut watch, Fault::None);
+        look(&mut watch, NetworkFault::CutAfter(0));
+        look(&mut watch, NetworkFault::None);
     }
-    pair.replica.resume().unwrap();
-    pair.replica.catch_up(pair.server).unwrap();
-    look(&mut watch, Fault::None);
-    look(&mut watch, Fault::None);
+    pair.replica.resume_replay().unwrap();
+    pair.replica.wait_for_catch_up(pair.server).unwrap();
+    look(&mut watch, NetworkFault::None);
+    look(&mut watch, NetworkFault::None);
     // What happens is found by the replica as well.
     pair.database
         .psql(&format!("INSERT INTO sessions SELECT 's5', '{}', 5, now() + interval '1 day'", token.trim()))
         .unwrap();
-    pair.replica.catch_up(pair.server).unwrap();
-    look(&mut watch, Fault::None);
+    pair.replica.wait_for_catch_up(pair.server).unwrap();
+    look(&mut watch, NetworkFault::None);
     watch.delivered();
     assert!(watch.stop());
     let told: Vec<String> = sink
-        .received()
+        .received_requests()
         .iter()
         .map(|received| {
             let message: Value = serde_json::from_str(&received.body).unwrap();
@@ -177,21 +177,21 @@ fn looks_that_alternate_between_a_lagging_replica_and_the_database_find_only_wha
 
 #[test]
 fn nothing_is_done_where_nothing_can_be_changed() {
-    let server = Server::start(&[]).unwrap();
+    let server = PostgresServer::start(&[]).unwrap();
     let pair = Pair::start(&server);
     let folder = tempfile::tempdir().unwrap();
     let [primary, replica] =
-        [server.ports()[0], pair.replica.port()].map(|port| pair.database.url_at("postgres", port));
+        [server.ports()[0], pair.replica.port()].map(|port| pair.database.url_at_port("postgres", port));
     let text = format!("[[target]]\nname = \"app\"\nurl = \"{primary}\"\nact_url = \"{replica}\"\n");
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-    let said = testkit::run_in(folder.path(), &[], &["revoke", "user", "5", "--format", "json"]);
+    let said = testkit::run_program_in(folder.path(), &[], &["revoke", "user", "5", "--format", "json"]);
     let plan: Value = serde_json::from_str(&said.stdout).unwrap();
     let plan = plan["plan"]["id"].as_str().unwrap();
-    let said = testkit::run_in(folder.path(), &[], &["revoke", "user", "5", "--apply", plan]);
-    assert!(said.code == 3 && said.stderr.contains("the database may only be read"), "{}", said.stderr);
+    let said = testkit::run_program_in(folder.path(), &[], &["revoke", "user", "5", "--apply", plan]);
+    assert!(said.exit_code == 3 && said.stderr.contains("the database may only be read"), "{}", said.stderr);
     assert!(said.stderr.contains("act on the primary"), "{}", said.stderr);
     let left = pair.database.psql("SELECT COUNT(*) FROM sessions WHERE \"userId\" = 5").unwrap();
     assert_eq!(left, "2\n");
-    let said = testkit::run_in(folder.path(), &[], &["archive", "list"]);
+    let said = testkit::run_program_in(folder.path(), &[], &["archive", "list"]);
     assert_eq!(said.stdout, "The archive is empty.\n");
 }

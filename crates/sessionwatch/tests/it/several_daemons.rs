@@ -2,26 +2,26 @@
 
 use std::{io::Write as _, path::Path};
 
-use testkit::{Daemon, Database, Sink, wait_until, wait_until_none};
+use testkit::{DaemonProcess, Database, HttpSink, wait_until, wait_until_none_left};
 
 /// A target whose log is followed, on a store that others may share, and a channel.
 struct Scene {
     folder: tempfile::TempDir,
     store: Database<'static>,
-    sink: Sink,
+    sink: HttpSink,
 }
 
 impl Scene {
     fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
-            store: testkit::empty(),
-            sink: Sink::start(&[]).unwrap(),
+            store: testkit::empty_database(),
+            sink: HttpSink::start(&[]).unwrap(),
         }
     }
 
     /// Starts a daemon, with this many patterns of which each is a check.
-    fn start(&self, patterns: usize) -> Daemon {
+    fn start(&self, patterns: usize) -> DaemonProcess {
         let database = self.folder.path().join("app.db");
         if !database.exists() {
             let connection = rusqlite::Connection::open(&database).unwrap();
@@ -56,7 +56,7 @@ impl Scene {
             log.display()
         );
         std::fs::write(self.folder.path().join("sessionwatch.toml"), text).unwrap();
-        let watch = testkit::Daemon::start(self.folder.path());
+        let watch = testkit::DaemonProcess::start(self.folder.path());
         wait_until("the log is followed", || {
             self.asked("SELECT count(*) FROM sessionwatch.log_sources WHERE place IS NOT NULL") == "1"
         });
@@ -73,7 +73,7 @@ impl Scene {
 
     /// Waits until nothing is left to deliver.
     fn wait_until_delivered(&self) {
-        wait_until_none("everything is delivered", || {
+        wait_until_none_left("everything is delivered", || {
             self.asked("SELECT count(*) FROM sessionwatch.outbox WHERE state <> 'done'").parse().unwrap()
         });
     }
@@ -81,7 +81,7 @@ impl Scene {
     /// Whether each message that was told says that it is told again.
     fn told_again(&self) -> Vec<bool> {
         let again = |body: &str| serde_json::from_str::<serde_json::Value>(body).unwrap()["again"].as_bool();
-        self.sink.received().iter().map(|received| again(&received.body).unwrap()).collect()
+        self.sink.received_requests().iter().map(|received| again(&received.body).unwrap()).collect()
     }
 }
 
@@ -115,7 +115,7 @@ fn a_former_leader_keeps_no_line_and_serves_nothing_that_it_saw() {
         "sessionwatch_check_failing{",
     ];
     wait_until("the leader has looked", || {
-        let page = watch.page("/metrics");
+        let page = watch.get_body("/metrics");
         seen.iter().all(|metric| page.contains(metric))
     });
     let lines = std::cell::Cell::new(0);
@@ -138,12 +138,12 @@ fn a_former_leader_keeps_no_line_and_serves_nothing_that_it_saw() {
     wait_until("it knows that it leads no more", || {
         write_line();
         hold(&scene.store);
-        watch.page("/metrics").contains("sessionwatch_target_leader{target=\"app\"} 0")
+        watch.get_body("/metrics").contains("sessionwatch_target_leader{target=\"app\"} 0")
     });
     let place = scene.asked("SELECT place FROM sessionwatch.log_sources");
     let after = scene.asked(kept);
     assert!(before.lines().any(|line| line == after), "{before}, {after}: lines of a former leader are kept");
-    let page = watch.page("/metrics");
+    let page = watch.get_body("/metrics");
     assert!(seen.iter().all(|metric| !page.contains(metric)), "{page}");
     assert!(page.contains("sessionwatch_looks_total{target=\"app\"}"), "{page}");
     assert_eq!(scene.asked("SELECT place FROM sessionwatch.log_sources"), place);
@@ -152,7 +152,7 @@ fn a_former_leader_keeps_no_line_and_serves_nothing_that_it_saw() {
     let once = "SELECT count(*) || '/' || count(DISTINCT user_id) FROM sessionwatch.signals";
     let all = format!("{0}/{0}", lines.get());
     wait_until("every line is kept", || scene.asked(once) == all);
-    wait_until("it looks again", || watch.page("/metrics").contains(seen[0]));
+    wait_until("it looks again", || watch.get_body("/metrics").contains(seen[0]));
     assert_eq!(watch.stop(), Some(0));
     assert_eq!(scene.asked(once), all);
 }
@@ -163,10 +163,10 @@ fn many_alerts_go_out_side_by_side() {
     let scene = Scene::new();
     let watch = scene.start(ALERTS);
     // Whoever sends one after the other waits for ever for the second answer.
-    scene.sink.answer_together(1, 2);
+    scene.sink.respond_in_batches(1, 2);
     let lines: String = (0..ALERTS).map(|number| format!("EVENT {number};\n")).collect();
     append(&scene.log(), &lines);
-    assert_eq!(scene.sink.wait_for(ALERTS).len(), ALERTS);
+    assert_eq!(scene.sink.wait_for_requests(ALERTS).len(), ALERTS);
     scene.wait_until_delivered();
     assert_eq!(scene.told_again(), [false; ALERTS]);
     assert_eq!(watch.stop(), Some(0));
@@ -176,12 +176,12 @@ fn many_alerts_go_out_side_by_side() {
 fn a_delivery_that_could_not_be_noted_at_once_is_noted_later_and_not_made_again() {
     let scene = Scene::new();
     let watch = scene.start(2);
-    scene.sink.answer_together(0, 2);
+    scene.sink.respond_in_batches(0, 2);
     append(&scene.log(), "EVENT 0;\n");
-    assert_eq!(scene.sink.wait_for(1).len(), 1);
+    assert_eq!(scene.sink.wait_for_requests(1).len(), 1);
     // The message is under way. What came of it cannot be written for a while.
     scene.asked("ALTER TABLE sessionwatch.outbox RENAME TO away");
-    scene.sink.answer_all();
+    scene.sink.respond_immediately();
     wait_until("it was tried in vain", || {
         let tried = "SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()";
         scene.asked(tried).parse::<u64>().unwrap() > 1
@@ -189,7 +189,7 @@ fn a_delivery_that_could_not_be_noted_at_once_is_noted_later_and_not_made_again(
     scene.asked("ALTER TABLE sessionwatch.away RENAME TO outbox");
     scene.wait_until_delivered();
     append(&scene.log(), "EVENT 1;\n");
-    assert_eq!(scene.sink.wait_for(2).len(), 2);
+    assert_eq!(scene.sink.wait_for_requests(2).len(), 2);
     scene.wait_until_delivered();
     assert_eq!(scene.told_again(), [false, false]);
     assert_eq!(watch.stop(), Some(0));
@@ -197,7 +197,7 @@ fn a_delivery_that_could_not_be_noted_at_once_is_noted_later_and_not_made_again(
 
 #[test]
 fn who_takes_over_does_not_clean_up_once_more() {
-    let (database, store) = (testkit::healthy(), testkit::empty());
+    let (database, store) = (testkit::healthy_database(), testkit::empty_database());
     let (url, folder) = (database.url("postgres"), tempfile::tempdir().unwrap());
     let text = format!(
         "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n[target.cleanup]\nexpired = true\nevery = \"1h\"\n\
@@ -209,7 +209,7 @@ fn who_takes_over_does_not_clean_up_once_more() {
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     let ask = |sql: &str| store.psql(sql).unwrap().trim().to_owned();
     // The store is there; a cleanup was made two hours ago, and another daemon leads.
-    testkit::add_account(folder.path(), "ada", "admin");
+    testkit::create_account(folder.path(), "ada", "admin");
     let event = |at: &str| {
         format!(
             "INSERT INTO sessionwatch.events (id, at, target, check_id, kind, summary, detail)
@@ -220,7 +220,7 @@ fn who_takes_over_does_not_clean_up_once_more() {
     ask(&format!(
         "INSERT INTO sessionwatch.leases (name, holder, term, until) VALUES ('target/app', 'second', 1, {SOON})"
     ));
-    let watch = testkit::Daemon::start(folder.path());
+    let watch = testkit::DaemonProcess::start(folder.path());
     wait_until("it holds the other lease", || {
         hold(&store);
         ask("SELECT count(*) FROM sessionwatch.leases WHERE name = 'delivery'") == "1"
@@ -229,7 +229,7 @@ fn who_takes_over_does_not_clean_up_once_more() {
     ask(&event(SOON));
     ask("UPDATE sessionwatch.leases SET until = 0 WHERE name = 'target/app'");
     let looks = || {
-        let page = watch.page("/metrics");
+        let page = watch.get_body("/metrics");
         let count =
             page.lines().find_map(|line| line.strip_prefix("sessionwatch_looks_total{target=\"app\"} "));
         count.map_or(0, |count| count.parse::<u32>().unwrap())
@@ -239,7 +239,7 @@ fn who_takes_over_does_not_clean_up_once_more() {
     ask("UPDATE sessionwatch.leases SET holder = 'second', term = term + 1 WHERE name = 'target/app'");
     wait_until("it leads no more", || {
         hold(&store);
-        watch.page("/metrics").contains("sessionwatch_target_leader{target=\"app\"} 0")
+        watch.get_body("/metrics").contains("sessionwatch_target_leader{target=\"app\"} 0")
     });
     ask("UPDATE sessionwatch.events SET at = at - 7200000000 WHERE kind = 'cleanup'");
     let due = ask(&format!("SELECT {SOON} - 6000000"));

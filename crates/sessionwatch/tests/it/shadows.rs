@@ -3,7 +3,7 @@
 use std::{os::unix::fs::PermissionsExt as _, path::Path};
 
 use serde_json::{Value, json};
-use testkit::{Database, outcome, run_in};
+use testkit::{Database, find_check_result, run_program_in};
 
 /// Every built-in function and operator again in `public`, each of which fails when it is executed.
 const SHADOWS: &str = include_str!("shadows.sql");
@@ -19,7 +19,7 @@ struct Shadowed {
 
 impl Shadowed {
     fn new() -> Self {
-        let database = testkit::anomalous();
+        let database = testkit::anomalous_database();
         database.psql(SHADOWS).unwrap();
         let (watch, act) = (testkit::create_role(&database, "watch"), testkit::create_role(&database, "act"));
         for role in [&watch, &act] {
@@ -53,11 +53,11 @@ fn said(report: &Value) -> Value {
 
 #[test]
 fn no_shadow_of_a_built_in_function_is_executed_by_a_command_that_reads() {
-    let (plain, shadowed) = (testkit::anomalous(), Shadowed::new());
+    let (plain, shadowed) = (testkit::anomalous_database(), Shadowed::new());
     for (at, url) in shadowed.database.urls(&shadowed.watch).iter().enumerate() {
         let reference = &plain.urls("postgres")[at];
         for more in [&["--engine", "scan"][..], &["--engine", "pushdown"], &["--deep"]] {
-            let (expected, found) = (testkit::check(reference, more), testkit::check(url, more));
+            let (expected, found) = (testkit::run_check(reference, more), testkit::run_check(url, more));
             assert!(found["error"].is_null(), "{more:?}: {found:#}");
             assert_eq!(said(&found), said(&expected), "{more:?}");
         }
@@ -75,10 +75,14 @@ fn no_shadow_of_a_built_in_function_is_executed_by_a_command_that_reads() {
                 let mut whole = arguments.to_vec();
                 // The address of the session comes after its name.
                 whole.push(url);
-                testkit::run(&whole)
+                testkit::run_program(&whole)
             };
             let (expected, found) = (run(reference), run(url));
-            assert_eq!(found.code, expected.code, "{arguments:?}: {} {}", found.stdout, found.stderr);
+            assert_eq!(
+                found.exit_code, expected.exit_code,
+                "{arguments:?}: {} {}",
+                found.stdout, found.stderr
+            );
             assert!(!found.stderr.contains("error"), "{arguments:?}: {}", found.stderr);
         }
     }
@@ -113,7 +117,7 @@ fn no_shadow_is_executed_by_plan_apply_and_restore() {
         for rest in ["duplicates", "orphaned"] {
             assert!(apply(folder.path(), &["cleanup", rest]).1 > 0, "{rest}");
         }
-        let doctor = run_in(folder.path(), &[], &["doctor", "--format", "json"]);
+        let doctor = run_program_in(folder.path(), &[], &["doctor", "--format", "json"]);
         assert!(doctor.stdout.contains("may end sessions and put them back"), "{}", doctor.stdout);
     }
 }
@@ -121,7 +125,7 @@ fn no_shadow_is_executed_by_plan_apply_and_restore() {
 /// Plans and applies: the plan and the rows that were dealt with.
 fn apply(folder: &Path, arguments: &[&str]) -> (String, u64) {
     let run = |more: &[&str]| {
-        let said = run_in(folder, &[], &[arguments, &["--format", "json"], more].concat());
+        let said = run_program_in(folder, &[], &[arguments, &["--format", "json"], more].concat());
         let document: Value = serde_json::from_str(&said.stdout)
             .unwrap_or_else(|_| panic!("{arguments:?} {more:?}: {} {}", said.stdout, said.stderr));
         (document, said)
@@ -151,23 +155,23 @@ BEGIN RAISE EXCEPTION 'code of the target was executed'; END $$;
 
 #[test]
 fn a_better_match_on_the_usual_search_path_neither_runs_nor_changes_a_verdict() {
-    let database = testkit::anomalous();
+    let database = testkit::anomalous_database();
     database.psql(BETTER_MATCHES).unwrap();
     let armed = database.psql(r#"SELECT 1 FROM sessions s JOIN users u ON u.id = s."userId""#).unwrap_err();
     assert!(armed.to_string().contains(EXECUTED), "{armed}");
     for url in database.urls("postgres") {
         for engine in ["scan", "pushdown"] {
-            let report = testkit::check(&url, &["--engine", engine]);
+            let report = testkit::run_check(&url, &["--engine", engine]);
             assert_eq!(report["census"]["orphaned"], 12, "{report:#}");
             assert_eq!(report["census"]["duplicate_tokens"], 2, "{report:#}");
-            assert_eq!(outcome(&report, "duplicate-tokens")["verdict"], "failing");
+            assert_eq!(find_check_result(&report, "duplicate-tokens")["verdict"], "failing");
         }
     }
 }
 
 #[test]
 fn no_program_is_started_through_the_role_of_a_superuser() {
-    let database = testkit::anomalous();
+    let database = testkit::anomalous_database();
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
     let witness = folder.path().join("executed");
@@ -187,19 +191,19 @@ fn no_program_is_started_through_the_role_of_a_superuser() {
     std::fs::remove_file(&witness).unwrap();
     for url in database.urls("postgres") {
         for engine in ["scan", "pushdown"] {
-            let report = testkit::check(&url, &["--engine", engine]);
+            let report = testkit::run_check(&url, &["--engine", engine]);
             assert_eq!(report["census"]["orphaned"], 12, "{report:#}");
             assert!(report["notes"].to_string().contains("`postgres` is a superuser"), "{report:#}");
         }
-        let _ = testkit::run(&["doctor", &url]);
-        let _ = testkit::run(&["sessions", "list", &url]);
+        let _ = testkit::run_program(&["doctor", &url]);
+        let _ = testkit::run_program(&["sessions", "list", &url]);
     }
     assert!(!witness.exists(), "a program was started by code of the target");
 }
 
 #[test]
 fn only_the_checks_of_the_operator_follow_the_search_path_of_the_role() {
-    let database = testkit::healthy();
+    let database = testkit::healthy_database();
     let watch = testkit::create_role(&database, "watch");
     database
         .psql(&format!(
@@ -233,19 +237,22 @@ threshold = "> 9"
     std::fs::write(folder.path().join("sessionwatch.toml"), checks).unwrap();
     for url in database.urls(&watch) {
         let arguments = ["check", &url, "--format", "json", "--only", "moves-the-path", "--only", "things"];
-        let said =
-            run_in(folder.path(), &[], &[&arguments[..], &["--only", "fails", "--only", "path"]].concat());
+        let said = run_program_in(
+            folder.path(),
+            &[],
+            &[&arguments[..], &["--only", "fails", "--only", "path"]].concat(),
+        );
         let report: Value = serde_json::from_str(&said.stdout).unwrap();
-        assert_eq!(outcome(&report, "things")["value"], 3.0, "{report:#}");
-        assert_eq!(outcome(&report, "path")["value"], 1.0, "{report:#}");
-        assert_eq!(outcome(&report, "fails")["verdict"], "unknown", "{report:#}");
-        assert_eq!(outcome(&report, "moves-the-path")["value"], 1.0, "{report:#}");
+        assert_eq!(find_check_result(&report, "things")["value"], 3.0, "{report:#}");
+        assert_eq!(find_check_result(&report, "path")["value"], 1.0, "{report:#}");
+        assert_eq!(find_check_result(&report, "fails")["verdict"], "unknown", "{report:#}");
+        assert_eq!(find_check_result(&report, "moves-the-path")["value"], 1.0, "{report:#}");
     }
 }
 
 #[test]
 fn doctor_names_who_may_create_what_the_search_path_finds() {
-    let database = testkit::healthy();
+    let database = testkit::healthy_database();
     let (watch, migrator) =
         (testkit::create_role(&database, "watch"), testkit::create_role(&database, "migrator"));
     let owner = testkit::create_role(&database, "owner");
@@ -258,7 +265,7 @@ fn doctor_names_who_may_create_what_the_search_path_finds() {
         .unwrap();
     for url in database.urls(&watch) {
         // The owner of the sessions needs no function to change them.
-        let doctor = || testkit::run(&["doctor", &url]).stdout;
+        let doctor = || testkit::run_program(&["doctor", &url]).stdout;
         assert!(!doctor().contains("search-path"), "{}", doctor());
         database
             .psql(&format!(
@@ -279,13 +286,13 @@ fn doctor_names_who_may_create_what_the_search_path_finds() {
             ))
             .unwrap();
     }
-    let superuser = testkit::run(&["doctor", &database.url("postgres")]).stdout;
+    let superuser = testkit::run_program(&["doctor", &database.url("postgres")]).stdout;
     assert!(superuser.contains("is a superuser"), "{superuser}");
 }
 
 #[test]
 fn triggers_find_names_along_the_path_of_the_role_as_for_any_other_program() {
-    let database = testkit::anomalous();
+    let database = testkit::anomalous_database();
     database
         .psql(
             "CREATE TABLE ended (id text); CREATE TABLE noted_late (id text);
@@ -304,12 +311,12 @@ fn triggers_find_names_along_the_path_of_the_role_as_for_any_other_program() {
     let url = database.url("postgres");
     let text = format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n");
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-    let plan = run_in(folder.path(), &[], &["cleanup", "expired", "--format", "json"]);
+    let plan = run_program_in(folder.path(), &[], &["cleanup", "expired", "--format", "json"]);
     let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
     let id = plan["plan"]["id"].as_str().unwrap();
     let arguments = ["cleanup", "expired", "--apply", id, "--confirm", "app"];
-    let said = run_in(folder.path(), &[], &arguments);
-    assert_eq!(said.code, 0, "{} {}", said.stdout, said.stderr);
+    let said = run_program_in(folder.path(), &[], &arguments);
+    assert_eq!(said.exit_code, 0, "{} {}", said.stdout, said.stderr);
     let (_, restored) = apply(folder.path(), &["archive", "restore", id]);
     assert_eq!(restored, 107);
     for table in ["ended", "noted_late", "begun"] {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use testkit::{Database, ProgramOutput, run_in};
+use testkit::{Database, ProgramOutput, run_program_in};
 
 /// Short tokens by the ids of their rows, with what may be shown of them.
 const TOKENS: [(&str, &str, &str); 4] =
@@ -13,7 +13,7 @@ const MAPPING: &str = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\nt
     expires = \"expires\"\ndecoder = \"epoch-ms\"\nusers = \"users\"\n";
 
 fn in_postgres() -> Database<'static> {
-    let database = testkit::healthy();
+    let database = testkit::healthy_database();
     for (id, token, _) in TOKENS {
         database
             .psql(&format!(r#"UPDATE sessions SET "sessionToken" = '{token}' WHERE id = '{id}'"#))
@@ -57,8 +57,8 @@ fn tried(url: &str, mapping: &str) {
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     let run = |arguments: &[&str], code: i32| -> ProgramOutput {
-        let said = run_in(folder.path(), &[("USER", "ada")], arguments);
-        assert_eq!(said.code, code, "{arguments:?}: {}{}", said.stdout, said.stderr);
+        let said = run_program_in(folder.path(), &[("USER", "ada")], arguments);
+        assert_eq!(said.exit_code, code, "{arguments:?}: {}{}", said.stdout, said.stderr);
         assert_hidden(&format!("{arguments:?}"), format!("{}{}", said.stdout, said.stderr).as_bytes());
         said
     };
@@ -75,12 +75,12 @@ fn tried(url: &str, mapping: &str) {
     }
     // What is shown names a session.
     assert!(run(&["sessions", "show", "qzx", "app"], 0).stdout.contains("s2"));
-    let said = run_in(folder.path(), &[], &["sessions", "show", "QZ42X", "app"]);
-    assert!(said.code == 2 && !said.stderr.contains("QZ42X"), "{}", said.stderr);
+    let said = run_program_in(folder.path(), &[], &["sessions", "show", "QZ42X", "app"]);
+    assert!(said.exit_code == 2 && !said.stderr.contains("QZ42X"), "{}", said.stderr);
     assert!(run(&["doctor", "app"], 1).stdout.contains("too short to be session secrets"));
     for whole in ["QZ42X", "739184625013", "739184"] {
-        let said = run_in(folder.path(), &[("USER", "ada")], &["revoke", "session", whole, "app"]);
-        assert_eq!(said.code, 2, "{}", said.stderr);
+        let said = run_program_in(folder.path(), &[("USER", "ada")], &["revoke", "session", whole, "app"]);
+        assert_eq!(said.exit_code, 2, "{}", said.stderr);
         assert!(said.stderr.contains("no session has that row ID or token prefix"), "{}", said.stderr);
         assert_hidden("standard error", said.stderr.as_bytes());
     }
@@ -104,14 +104,14 @@ fn no_more_than_a_third_of_a_short_token_is_shown_or_kept() {
 
 #[test]
 fn pasted_queries_show_no_more_than_a_third_either() {
-    let database = testkit::healthy();
+    let database = testkit::healthy_database();
     database.psql(r#"UPDATE sessions SET "sessionToken" = 'QZ42X' WHERE id IN ('s1', 's2')"#).unwrap();
-    let sql = testkit::run(&["sql", "duplicate-tokens", &database.url("postgres")]);
+    let sql = testkit::run_program(&["sql", "duplicate-tokens", &database.url("postgres")]);
     let rows = database.psql(&sql.stdout).unwrap();
     assert!(rows.contains("Q|") && !rows.contains("QZ"), "{rows}");
     let folder = tempfile::tempdir().unwrap();
     let url = in_sqlite(folder.path());
-    let sql = testkit::run(&["sql", "query-1", &url]);
+    let sql = testkit::run_program(&["sql", "query-1", &url]);
     let connection = rusqlite::Connection::open(folder.path().join("app.db")).unwrap();
     let mut query = connection.prepare(sql.stdout.trim().trim_end_matches(';')).unwrap();
     let prefixes: Vec<String> = query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();

@@ -19,7 +19,7 @@ fn signature(body: &[u8]) -> String {
 
 #[test]
 fn slow_bodies_of_strangers_stop_nobody_else() {
-    let (database, folder) = (testkit::healthy(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::healthy_database(), tempfile::tempdir().unwrap());
     let text = format!(
         "[[target]]\nname = \"app\"\nurl = \"{}\"\n[serve]\nlisten = \"127.0.0.1:0\"\ntrusted_proxies = [\"127.0.0.1\"]\n\
          [[logs]]\nname = \"drain\"\nkind = \"vercel\"\nsecret = \"{SECRET}\"\n\
@@ -27,7 +27,7 @@ fn slow_bodies_of_strangers_stop_nobody_else() {
         database.url("postgres")
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-    let watch = testkit::Daemon::start(folder.path());
+    let watch = testkit::DaemonProcess::start(folder.path());
     let slow = |signed: &str| {
         let mut stream = TcpStream::connect(&watch.address).unwrap();
         let head = format!(

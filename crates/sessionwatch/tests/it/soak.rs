@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use serde_json::Value;
 use sessionwatch_clock as clock;
 use sessionwatch_core::duration::DAY;
-use testkit::Sink;
+use testkit::HttpSink;
 
 use crate::fastforward::{Apart, monday};
 
@@ -123,8 +123,8 @@ fn life(step: i32) -> String {
     )
 }
 
-fn configuration(url: &str, sinks: [&Sink; 2]) -> String {
-    let [all, grave] = sinks.map(Sink::url);
+fn configuration(url: &str, sinks: [&HttpSink; 2]) -> String {
+    let [all, grave] = sinks.map(HttpSink::url);
     format!(
         "[[target]]\nname = \"app\"\nurl = \"{url}\"\nevery = \"10m\"\n[checks.slow-observation]\nenabled = false\n\
          [checks.user-session-excess]\noutliers = false\n[checks.creation-rate]\nmin = 10\nmax = 50\n[serve]\nlisten = \"127.0.0.1:0\"\n\
@@ -135,12 +135,12 @@ fn configuration(url: &str, sinks: [&Sink; 2]) -> String {
 }
 
 /// Notices by check, in the order in which they were told, and the look at which each was.
-fn told(sink: &Sink) -> BTreeMap<String, Vec<(String, i32)>> {
+fn told(sink: &HttpSink) -> BTreeMap<String, Vec<(String, i32)>> {
     let mut told = BTreeMap::<String, Vec<(String, i32)>>::new();
-    for received in sink.received() {
+    for received in sink.received_requests() {
         let message: Value = serde_json::from_str(&received.body).unwrap();
         let text = |key: &str| message[key].as_str().unwrap().to_owned();
-        let at = clock::parsed(&text("at")).unwrap();
+        let at = clock::parse_rfc3339(&text("at")).unwrap();
         let look = i32::try_from(at.duration_since(monday()).as_mins() / STEP.as_mins()).unwrap();
         told.entry(text("check")).or_default().push((text("notice"), look));
     }
@@ -149,8 +149,8 @@ fn told(sink: &Sink) -> BTreeMap<String, Vec<(String, i32)>> {
 
 #[test]
 fn a_fortnight_with_incidents_is_told_exactly_and_memory_stays_flat() {
-    let database = testkit::healthy();
-    let sinks = [(); 2].map(|()| Sink::start(&[]).unwrap());
+    let database = testkit::healthy_database();
+    let sinks = [(); 2].map(|()| HttpSink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let text = configuration(&database.url("postgres"), [&sinks[0], &sinks[1]]);
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
@@ -187,8 +187,8 @@ fn a_fortnight_with_incidents_is_told_exactly_and_memory_stays_flat() {
         }
     }
     let [all, grave] = &sinks;
-    let _ = all.wait_for(2 * INCIDENTS.len());
-    let _ = grave.wait_for(2 * GRAVE.len());
+    let _ = all.wait_for_requests(2 * INCIDENTS.len());
+    let _ = grave.wait_for_requests(2 * GRAVE.len());
     assert!(watch.stop());
     exactly(all, grave);
     checklists(folder.path());
@@ -197,7 +197,7 @@ fn a_fortnight_with_incidents_is_told_exactly_and_memory_stays_flat() {
 }
 
 /// Each incident was told once, and resolved once, to whom it concerns; and nothing else was.
-fn exactly(all: &Sink, grave: &Sink) {
+fn exactly(all: &HttpSink, grave: &HttpSink) {
     for incident in &INCIDENTS {
         for (sink, meant) in [(all, true), (grave, GRAVE.contains(&incident.check))] {
             let notices = told(sink).remove(incident.check).unwrap_or_default();
@@ -217,9 +217,9 @@ fn exactly(all: &Sink, grave: &Sink) {
 /// Each week's checklist knows what happened in it, and nothing of the other one.
 fn checklists(folder: &Path) {
     let week = |number: i32| -> Vec<String> {
-        let date = |day: i32| clock::rfc3339(monday() + day * DAY);
+        let date = |day: i32| clock::format_rfc3339(monday() + day * DAY);
         let (from, to) = (date(number * 7), date(number * 7 + 7));
-        let said = testkit::run_in(
+        let said = testkit::run_program_in(
             folder,
             &[],
             &["report", "checklist", "app", "--from", &from, "--to", &to, "--format", "json"],

@@ -1,7 +1,7 @@
 //! Rows that an application marks as deleted, and leaves in the table, are no sessions any more.
 
 use serde_json::Value;
-use testkit::{outcome, run_in};
+use testkit::{find_check_result, run_program_in};
 
 /// Three tokens of two live rows each, five of a live row and a deleted one, and 45 more deleted rows; 106 rows are live.
 const ROWS: &str = "
@@ -24,7 +24,7 @@ fn schema(instant: &str, column: &str, kind: &str, mark: &str) -> String {
 
 fn is_right(folder: &std::path::Path, url: &str, column: &str) {
     for engine in ["scan", "pushdown"] {
-        let said = run_in(folder, &[], &["check", url, "--engine", engine, "--format", "json"]);
+        let said = run_program_in(folder, &[], &["check", url, "--engine", engine, "--format", "json"]);
         let report: Value = serde_json::from_str(&said.stdout).unwrap();
         let census = &report["census"];
         assert_eq!(
@@ -32,7 +32,7 @@ fn is_right(folder: &std::path::Path, url: &str, column: &str) {
             (&106.into(), &106.into()),
             "{engine} {report:#}"
         );
-        let duplicates = outcome(&report, "duplicate-tokens");
+        let duplicates = find_check_result(&report, "duplicate-tokens");
         assert_eq!(
             (&duplicates["verdict"], &duplicates["value"]),
             (&"failing".into(), &3.0.into()),
@@ -41,11 +41,11 @@ fn is_right(folder: &std::path::Path, url: &str, column: &str) {
         assert!(report["notes"].to_string().contains(&format!("`{column}` marks as deleted")), "{report:#}");
     }
     for (command, rows) in [(&["cleanup", "duplicates"][..], 6), (&["revoke", "all"], 106)] {
-        let said = run_in(folder, &[], &[command, &[url, "--format", "json"]].concat());
+        let said = run_program_in(folder, &[], &[command, &[url, "--format", "json"]].concat());
         let plan: Value = serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{}", said.stderr));
         assert_eq!(plan["plan"]["rows"], rows, "{column} {command:?}");
     }
-    let said = run_in(folder, &[], &["sessions", "list", url, "--limit", "1000", "--format", "json"]);
+    let said = run_program_in(folder, &[], &["sessions", "list", url, "--limit", "1000", "--format", "json"]);
     let list: Value = serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{}", said.stderr));
     assert_eq!(list["sessions"].as_array().unwrap().len(), 106, "{column}");
 }
@@ -60,7 +60,7 @@ fn on_a_server_deleted_rows_are_left_alone() {
         ("removedAt", "text NOT NULL DEFAULT ''", "'2026-01-31'"),
     ];
     for (column, kind, mark) in columns {
-        let (database, folder) = (testkit::empty(), tempfile::tempdir().unwrap());
+        let (database, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
         let mut sql = schema("timestamptz", column, kind, mark);
         for count in ["120", "103", "45", "5", "3"] {
             sql = sql.replace(&format!("SERIES({count})"), &format!("generate_series(1, {count}) AS n"));
@@ -71,8 +71,14 @@ fn on_a_server_deleted_rows_are_left_alone() {
         is_right(folder.path(), &database.url("postgres"), column);
         // The role that may read just what is needed sees the same.
         let (watch, act) = (testkit::create_role(&database, "watch"), testkit::create_role(&database, "act"));
-        let said =
-            testkit::run(&["grants", &database.url("postgres"), "--watch-role", &watch, "--act-role", &act]);
+        let said = testkit::run_program(&[
+            "grants",
+            &database.url("postgres"),
+            "--watch-role",
+            &watch,
+            "--act-role",
+            &act,
+        ]);
         let grants = said.stdout.lines().filter(|line| !line.starts_with("CREATE ROLE")).collect::<Vec<_>>();
         database.psql(&grants.join("\n")).unwrap();
         is_right(folder.path(), &database.url(&watch), column);

@@ -4,11 +4,11 @@
 fn the_demonstration_shows_every_kind_of_anomaly_by_both_engines() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("demo.db").display().to_string();
-    let demo = testkit::run(&["demo", "--once", "--path", &path]);
-    assert_eq!(demo.code, 0, "{}", demo.stderr);
+    let demo = testkit::run_program(&["demo", "--once", "--path", &path]);
+    assert_eq!(demo.exit_code, 0, "{}", demo.stderr);
     assert!(demo.stdout.contains("Try next:"));
-    let scan = testkit::check(&path, &["--engine", "scan"]);
-    let pushdown = testkit::check(&path, &["--engine", "pushdown"]);
+    let scan = testkit::run_check(&path, &["--engine", "scan"]);
+    let pushdown = testkit::run_check(&path, &["--engine", "pushdown"]);
     assert_eq!(scan["census"]["duplicate_tokens"], 3);
     assert_eq!(scan["census"]["orphaned"], 14);
     assert_eq!(scan["census"]["expired"], 420);
@@ -20,7 +20,7 @@ fn the_demonstration_shows_every_kind_of_anomaly_by_both_engines() {
         "expired-backlog",
         "session-lifetime",
     ] {
-        let (one, other) = (testkit::outcome(&scan, id), testkit::outcome(&pushdown, id));
+        let (one, other) = (testkit::find_check_result(&scan, id), testkit::find_check_result(&pushdown, id));
         assert_eq!(one["verdict"], "failing", "{id}");
         assert_eq!(one["value"], other["value"], "{id}");
         let (one, other) = (one["evidence"].as_array().unwrap(), other["evidence"].as_array().unwrap());
@@ -40,8 +40,8 @@ fn files_that_are_no_database_are_said_to_be_none() {
     for (path, part) in
         [(text.display().to_string(), "not a SQLite database"), ("/no/such.db".into(), "no such file")]
     {
-        let said = testkit::run(&["check", &path]);
-        assert_eq!(said.code, 3, "{}", said.stderr);
+        let said = testkit::run_program(&["check", &path]);
+        assert_eq!(said.exit_code, 3, "{}", said.stderr);
         assert!(said.stderr.contains(part), "{}", said.stderr);
     }
 }
@@ -63,23 +63,27 @@ fn a_file_that_is_locked_or_endless_is_not_healthy() {
     std::fs::write(folder.path().join("sessionwatch.toml"), mapping).unwrap();
     for engine in ["scan", "pushdown"] {
         let arguments = ["check", "--engine", engine, "--timeout", "1", "--format", "json"];
-        let said = testkit::run_in(folder.path(), &[], &arguments);
-        assert!(said.code == 3 && said.stderr.contains("ended by the statement timeout"), "{}", said.stderr);
+        let said = testkit::run_program_in(folder.path(), &[], &arguments);
+        assert!(
+            said.exit_code == 3 && said.stderr.contains("ended by the statement timeout"),
+            "{}",
+            said.stderr
+        );
         assert!(said.stdout.contains("\"verdict\": \"unknown\""), "{}", said.stdout);
     }
     connection.execute_batch("BEGIN EXCLUSIVE").unwrap();
-    let said = testkit::run_in(folder.path(), &[], &["check", "--lock-timeout", "1"]);
-    assert!(said.code == 3 && said.stderr.contains("locked"), "{}", said.stderr);
+    let said = testkit::run_program_in(folder.path(), &[], &["check", "--lock-timeout", "1"]);
+    assert!(said.exit_code == 3 && said.stderr.contains("locked"), "{}", said.stderr);
 }
 
 #[test]
 fn looking_at_a_file_changes_nothing_in_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("demo.db");
-    assert_eq!(testkit::run(&["demo", "--once", "--path", &path.display().to_string()]).code, 0);
+    assert_eq!(testkit::run_program(&["demo", "--once", "--path", &path.display().to_string()]).exit_code, 0);
     let before = std::fs::read(&path).unwrap();
     for command in ["check", "doctor", "sql", "grants"] {
-        assert!(testkit::run(&[command, &path.display().to_string()]).code <= 1);
+        assert!(testkit::run_program(&[command, &path.display().to_string()]).exit_code <= 1);
     }
     assert!(
         std::fs::read(&path).unwrap() == before && std::fs::read_dir(folder.path()).unwrap().count() == 1

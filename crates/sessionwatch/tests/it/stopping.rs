@@ -1,15 +1,15 @@
 //! The daemon ends what people carry out as it ends everything else: after the present batch, and with a record of it.
 
 use serde_json::Value;
-use sessionwatch_store::{Place, Store, archived};
-use testkit::run_in;
+use sessionwatch_store::{Store, StoreLocation, archive_batches};
+use testkit::run_program_in;
 
 /// More sessions than go in the time that it takes to ask the daemon to stop.
 const ROWS: u32 = 60_000;
 
 #[test]
 fn a_plan_that_is_applied_from_a_page_ends_cleanly_with_the_daemon() {
-    let (database, folder) = (testkit::empty(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
     let sessions = format!(
         "CREATE TABLE users (id text PRIMARY KEY, name text);
          CREATE TABLE sessions (id text PRIMARY KEY, \"sessionToken\" text NOT NULL UNIQUE, \"userId\" text NOT NULL, expires timestamptz NOT NULL);
@@ -22,16 +22,16 @@ fn a_plan_that_is_applied_from_a_page_ends_cleanly_with_the_daemon() {
         "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n"
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-    testkit::add_account(folder.path(), "ada", "admin");
+    testkit::create_account(folder.path(), "ada", "admin");
     let token = ["tokens", "add", "ada", "--label", "bot", "--scope", "read,actions"];
-    let token = run_in(folder.path(), &[], &token).stdout;
-    let watch = testkit::Daemon::start(folder.path());
+    let token = run_program_in(folder.path(), &[], &token).stdout;
+    let watch = testkit::DaemonProcess::start(folder.path());
     let bearer = format!("Bearer {}", token.trim());
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
     let ask = |path: &str, body: &str| {
         let answer = watch.post(path, &headers, body);
         assert!(answer.status < 300, "{answer:?}");
-        answer.json()
+        answer.parse_json()
     };
     let plan = ask("/api/v1/targets/app/plans", "{\"kind\":\"all\"}");
     let id = plan["id"].as_str().unwrap().to_owned();
@@ -40,11 +40,16 @@ fn a_plan_that_is_applied_from_a_page_ends_cleanly_with_the_daemon() {
     testkit::wait_until("the first batch", || left() < ROWS);
     assert_eq!(watch.stop(), Some(0));
     let (left, store) =
-        (left(), Store::open(&Place::File(folder.path().join("sessionwatch-state.db"))).unwrap());
+        (left(), Store::open(&StoreLocation::File(folder.path().join("sessionwatch-state.db"))).unwrap());
     assert!(left > 0, "it was asked to stop before the end");
     // Nothing is left to be found out, and what was done is on record.
-    assert_eq!(store.read(|db| archived::unsettled(db, "app")).unwrap(), []);
-    let held: u64 = store.read(archived::holdings).unwrap().iter().map(|held| held.rows).sum();
+    assert_eq!(store.read(|db| archive_batches::list_unsettled_batches(db, "app")).unwrap(), []);
+    let held: u64 = store
+        .read(archive_batches::list_archive_summaries)
+        .unwrap()
+        .iter()
+        .map(|held| held.restorable_rows)
+        .sum();
     assert_eq!(held, u64::from(ROWS - left));
     let kept = rusqlite::Connection::open(folder.path().join("sessionwatch-state.db")).unwrap();
     let ended = "SELECT detail FROM audit WHERE action = 'plan-carried-out'";

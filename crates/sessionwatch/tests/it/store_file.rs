@@ -9,7 +9,7 @@ use std::{
     process::Stdio,
 };
 
-use testkit::{Daemon, Sink};
+use testkit::{DaemonProcess, HttpSink};
 
 const STORE: &str = "sessionwatch-state.db";
 
@@ -39,9 +39,10 @@ fn configure(folder: &Path, hook: &str, more: &str) {
 }
 
 /// The daemon, once it is ready.
-fn ready(folder: &Path) -> Daemon {
-    let watch =
-        testkit::Daemon::start_with(testkit::command(&["serve"]).current_dir(folder).stderr(Stdio::piped()));
+fn ready(folder: &Path) -> DaemonProcess {
+    let watch = testkit::DaemonProcess::start_with_command(
+        testkit::program_command(&["serve"]).current_dir(folder).stderr(Stdio::piped()),
+    );
     testkit::wait_until("a run succeeds", || testkit::http::get(&watch.address, "/readyz").status == 200);
     watch
 }
@@ -56,7 +57,7 @@ fn status(address: &str, path: &str) -> Option<u16> {
 }
 
 /// Waits for the end of a daemon: its exit code, and what it logged.
-fn ended(mut watch: Daemon) -> (Option<i32>, String) {
+fn ended(mut watch: DaemonProcess) -> (Option<i32>, String) {
     let mut log = String::new();
     watch.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
     (watch.wait(), log)
@@ -65,7 +66,7 @@ fn ended(mut watch: Daemon) -> (Option<i32>, String) {
 #[test]
 fn a_store_that_is_deleted_or_replaced_ends_the_daemon_which_says_so() {
     for (expected, replaced) in [("was deleted", false), ("was replaced", true)] {
-        let sink = Sink::start(&[]).unwrap();
+        let sink = HttpSink::start(&[]).unwrap();
         let folder = folder(&sink.url());
         let watch = ready(folder.path());
         let (store, other) = (folder.path().join(STORE), folder.path().join("other.db"));
@@ -79,7 +80,7 @@ fn a_store_that_is_deleted_or_replaced_ends_the_daemon_which_says_so() {
         let (code, log) = ended(watch);
         assert_eq!(code, Some(3), "{log}");
         assert!(log.contains(expected) && log.contains("the daemon ends"), "{log}");
-        let told = sink.wait_for(1);
+        let told = sink.wait_for_requests(1);
         assert!(told[0].body.contains("store-file") && told[0].body.contains(expected), "{}", told[0].body);
         // Started again, it works on what is there.
         assert_eq!(ready(folder.path()).stop(), Some(0));
@@ -92,9 +93,9 @@ fn a_link_to_a_store_leads_to_the_same_lock() {
     let watch = ready(folder.path());
     symlink(folder.path().join(STORE), folder.path().join("link.db")).unwrap();
     configure(folder.path(), "http://127.0.0.1:1/", "store = \"link.db\"\n");
-    let said = testkit::start_refused(folder.path());
+    let said = testkit::start_expecting_refusal(folder.path());
     assert!(
-        said.code == 3 && said.stderr.contains("another sessionwatch works on the store"),
+        said.exit_code == 3 && said.stderr.contains("another sessionwatch works on the store"),
         "{}",
         said.stderr
     );
@@ -116,8 +117,8 @@ fn a_start_on_a_damaged_store_names_the_backup() {
         assert_eq!(ready(folder.path()).stop(), Some(0));
         spoil(&folder.path().join(STORE), from);
         for command in [&["serve"][..], &["alerts", "list"], &["accounts", "list"]] {
-            let said = testkit::run_in(folder.path(), &[], command);
-            assert_eq!(said.code, 3, "{from} {command:?}: {}", said.stderr);
+            let said = testkit::run_program_in(folder.path(), &[], command);
+            assert_eq!(said.exit_code, 3, "{from} {command:?}: {}", said.stderr);
             let hint =
                 said.stderr.contains("`sessionwatch backup`") && said.stderr.contains("docs/deploy.md");
             assert!(hint, "{from} {command:?}: {}", said.stderr);
@@ -139,7 +140,7 @@ fn reads_that_fail_are_logged_and_the_daemon_is_not_ready() {
     assert_eq!(status(&watch.address, "/metrics"), Some(500));
     assert_eq!(status(&watch.address, "/readyz"), Some(503));
     assert_eq!(status(&watch.address, "/healthz"), Some(200));
-    watch.signal("KILL");
+    watch.send_signal("KILL");
     let (_, log) = ended(watch);
     assert_eq!(log.matches("cannot read the store").count(), 1, "{log}");
     assert!(log.contains("sessionwatch backup"), "{log}");

@@ -3,7 +3,7 @@
 use std::{fs, io::Write as _, path::Path, process::Stdio};
 
 use rusqlite::Connection;
-use sessionwatch_store::{Place, Store, audit};
+use sessionwatch_store::{Store, StoreLocation, audit};
 use testkit::ProgramOutput;
 
 const STORE: &str = "sessionwatch-state.db";
@@ -28,7 +28,7 @@ fn folder() -> tempfile::TempDir {
 }
 
 fn run(folder: &Path, arguments: &[&str]) -> ProgramOutput {
-    testkit::run_in(folder, &[("USER", "ada")], arguments)
+    testkit::run_program_in(folder, &[("USER", "ada")], arguments)
 }
 
 /// Commands that read or change what is in the store.
@@ -86,7 +86,7 @@ fn commands_that_only_read_create_no_store() {
         }
         for arguments in NEED_A_STORE.iter().chain(&apply) {
             let said = run(folder.path(), arguments);
-            assert_eq!(said.code, 2, "{arguments:?}: {}{}", said.stdout, said.stderr);
+            assert_eq!(said.exit_code, 2, "{arguments:?}: {}{}", said.stdout, said.stderr);
             let way_out = said.stderr.contains(&format!("there is no store {STORE}"))
                 && said.stderr.contains("`sessionwatch serve` creates it")
                 && said.stderr.contains("--config");
@@ -99,7 +99,7 @@ fn commands_that_only_read_create_no_store() {
     fs::remove_file(folder.path().join(STORE)).unwrap();
     // What is looked up in the table alone needs no store.
     let found = run(folder.path(), &["incident", "find", "u1"]);
-    assert!(found.code == 0 && names(folder.path()) == before, "{}", found.stderr);
+    assert!(found.exit_code == 0 && names(folder.path()) == before, "{}", found.stderr);
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -118,7 +118,7 @@ fn commands_that_keep_something_create_a_store_and_say_where() {
         let folder = folder();
         let said = run(folder.path(), arguments);
         assert!(
-            said.code <= 1 && said.stderr.contains(&format!("created store {STORE}")),
+            said.exit_code <= 1 && said.stderr.contains(&format!("created store {STORE}")),
             "{arguments:?}: {}",
             said.stderr
         );
@@ -133,9 +133,9 @@ fn a_database_of_something_else_is_no_store() {
     let text = format!("{CONFIGURATION}[serve]\nlisten = \"127.0.0.1:0\"\nstore = \"app.db\"\n");
     fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     let before = fs::read(folder.path().join("app.db")).unwrap();
-    let refused = testkit::start_refused(folder.path());
+    let refused = testkit::start_expecting_refusal(folder.path());
     assert!(
-        refused.code == 3 && refused.stderr.contains("is a database of something else"),
+        refused.exit_code == 3 && refused.stderr.contains("is a database of something else"),
         "{}",
         refused.stderr
     );
@@ -143,7 +143,7 @@ fn a_database_of_something_else_is_no_store() {
     for arguments in commands {
         let said = run(folder.path(), arguments);
         assert!(
-            said.code == 3 && said.stderr.contains("is a database of something else"),
+            said.exit_code == 3 && said.stderr.contains("is a database of something else"),
             "{arguments:?}: {}",
             said.stderr
         );
@@ -153,18 +153,18 @@ fn a_database_of_something_else_is_no_store() {
 
 /// The actions of the audit trail, in their order.
 fn trail(folder: &Path) -> Vec<String> {
-    let store = Store::find(&Place::File(folder.join(STORE))).unwrap().unwrap();
-    let entries = store.read(|db| audit::page(db, None, 1_000)).unwrap();
+    let store = Store::open_existing(&StoreLocation::File(folder.join(STORE))).unwrap().unwrap();
+    let entries = store.read(|db| audit::list_audit_entries_before(db, None, 1_000)).unwrap();
     entries.into_iter().rev().map(|entry| entry.action).collect()
 }
 
 #[test]
 fn an_empty_audit_trail_is_not_whole_and_what_did_not_happen_is_not_in_it() {
     let folder = folder();
-    drop(Store::open(&Place::File(folder.path().join(STORE))).unwrap());
+    drop(Store::open(&StoreLocation::File(folder.path().join(STORE))).unwrap());
     let empty = run(folder.path(), &["audit", "verify"]);
     assert!(
-        empty.code == 3 && empty.stderr.contains("nothing was verified"),
+        empty.exit_code == 3 && empty.stderr.contains("nothing was verified"),
         "{} {}",
         empty.stdout,
         empty.stderr
@@ -181,17 +181,17 @@ fn an_empty_audit_trail_is_not_whole_and_what_did_not_happen_is_not_in_it() {
     ];
     for (arguments, code) in nothing {
         let said = run(folder.path(), arguments);
-        assert_eq!(said.code, code, "{arguments:?}: {}", said.stderr);
+        assert_eq!(said.exit_code, code, "{arguments:?}: {}", said.stderr);
         assert_eq!(trail(folder.path()), Vec::<String>::new(), "{arguments:?}");
     }
     // What did happen is.
-    let mut adding = testkit::command(&["accounts", "add", "eve"]);
+    let mut adding = testkit::program_command(&["accounts", "add", "eve"]);
     let mut child =
         adding.current_dir(folder.path()).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(testkit::ACCOUNT_PASSWORD.as_bytes()).unwrap();
     assert!(child.wait().unwrap().success());
-    assert_eq!(run(folder.path(), &["accounts", "remove", "eve"]).code, 0);
+    assert_eq!(run(folder.path(), &["accounts", "remove", "eve"]).exit_code, 0);
     assert_eq!(trail(folder.path()), ["account-added", "account-removed"]);
     let whole = run(folder.path(), &["audit", "verify"]);
-    assert!(whole.code == 0 && whole.stdout.contains("2 entries"), "{}", whole.stdout);
+    assert!(whole.exit_code == 0 && whole.stdout.contains("2 entries"), "{}", whole.stdout);
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde_json::Value;
-use testkit::{Daemon, Database, Fault, Proxy, Sink};
+use testkit::{DaemonProcess, Database, FaultProxy, HttpSink, NetworkFault};
 
 /// The end of a configuration: a channel, and where metrics are served.
 fn common(hook: &str, store: &str) -> String {
@@ -30,13 +30,13 @@ fn write(folder: &Path, text: &str) {
 
 /// A daemon whose log is kept.
 pub(crate) struct Logged {
-    pub(crate) watch: Daemon,
+    pub(crate) watch: DaemonProcess,
     log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Logged {
     pub(crate) fn start(command: &mut Command) -> Self {
-        let mut watch = testkit::Daemon::start_with(command.stderr(Stdio::piped()));
+        let mut watch = testkit::DaemonProcess::start_with_command(command.stderr(Stdio::piped()));
         let said = BufReader::new(watch.child.stderr.take().unwrap());
         let log = Arc::new(Mutex::new(vec![]));
         let keeping = Arc::clone(&log);
@@ -59,7 +59,7 @@ impl Logged {
 
     /// Asks it for another configuration, and waits until it says what it makes of that for the so manieth time.
     pub(crate) fn reload(&self, count: usize, words: &str) {
-        self.watch.signal("HUP");
+        self.watch.send_signal("HUP");
         self.wait_for(count, words);
     }
 }
@@ -95,13 +95,13 @@ fn heard(socket: &UnixDatagram) -> String {
 
 #[test]
 fn a_supervisor_hears_how_the_daemon_is() {
-    let database = testkit::healthy();
-    let (folder, sink) = (tempfile::tempdir().unwrap(), Sink::start(&[]).unwrap());
+    let database = testkit::healthy_database();
+    let (folder, sink) = (tempfile::tempdir().unwrap(), HttpSink::start(&[]).unwrap());
     let good = target("app", &database.url("postgres")) + &common(&sink.url(), "state.db");
     write(folder.path(), &good);
     let (socket, place) = supervisor(folder.path());
     let start = || {
-        let mut command = testkit::command(&["serve"]);
+        let mut command = testkit::program_command(&["serve"]);
         command.current_dir(folder.path()).env("NOTIFY_SOCKET", &place).env("WATCHDOG_USEC", "400000");
         command
     };
@@ -131,70 +131,70 @@ fn a_supervisor_hears_how_the_daemon_is() {
         assert!(state == "RELOADING=1" && time > 0, "{reloading}");
         assert_eq!(heard(&socket), "READY=1");
     }
-    watch.watch.signal("TERM");
+    watch.watch.send_signal("TERM");
     assert_eq!(heard(&socket), "STOPPING=1");
     assert_eq!(watch.watch.wait(), Some(0));
 }
 
 #[test]
 fn a_good_change_is_taken_over_without_losing_what_is_known() {
-    let (one, other) = (testkit::anomalous(), testkit::healthy());
-    let (folder, sink) = (tempfile::tempdir().unwrap(), Sink::start(&[]).unwrap());
+    let (one, other) = (testkit::anomalous_database(), testkit::healthy_database());
+    let (folder, sink) = (tempfile::tempdir().unwrap(), HttpSink::start(&[]).unwrap());
     let common = common(&sink.url(), "state.db");
     let url = |database: &Database<'_>| database.url("postgres");
     write(folder.path(), &(target("one", &url(&one)) + &common));
-    let watch = Logged::start(testkit::command(&["serve"]).current_dir(folder.path()));
-    assert_eq!(notices(&sink.wait_for(1)), ["one duplicate-tokens firing"]);
+    let watch = Logged::start(testkit::program_command(&["serve"]).current_dir(folder.path()));
+    assert_eq!(notices(&sink.wait_for_requests(1)), ["one duplicate-tokens firing"]);
     // A second target, whose threshold is another one.
     let both = target("one", &url(&one)) + &target("other", &url(&other));
     write(folder.path(), &format!("{both}[checks.active-sessions]\nmin = 1\nmax = 2\n{common}"));
     watch.reload(1, USED);
     let failing = "sessionwatch_check_failing{target=\"other\",check=\"active-sessions\"} 1";
-    testkit::wait_until(failing, || watch.watch.page("/metrics").contains(failing));
-    let metrics = watch.watch.page("/metrics");
+    testkit::wait_until(failing, || watch.watch.get_body("/metrics").contains(failing));
+    let metrics = watch.watch.get_body("/metrics");
     assert!(metrics.contains("sessionwatch_looks_total{target=\"one\"} 1\n"), "{metrics}");
     assert!(metrics.contains("sessionwatch_config_reload_success 1\n"), "{metrics}");
     // Nobody watches the first one any more: whoever heard of its alert hears that.
     write(folder.path(), &(target("other", &url(&other)) + &common));
     watch.reload(2, USED);
-    let received = sink.wait_for(2);
+    let received = sink.wait_for_requests(2);
     assert_eq!(notices(&received)[1..], ["one duplicate-tokens resolved"]);
     assert!(received[1].body.contains("it is not watched any more"), "{}", received[1].body);
-    assert!(!watch.watch.page("/metrics").contains("target=\"one\""));
+    assert!(!watch.watch.get_body("/metrics").contains("target=\"one\""));
     for number in 3..13 {
         watch.reload(number, USED);
         assert_eq!(testkit::http::get(&watch.watch.address, "/healthz").status, 200, "{number}");
     }
-    let metrics = watch.watch.page("/metrics");
+    let metrics = watch.watch.get_body("/metrics");
     assert!(
         metrics.contains("sessionwatch_looks_total{target=\"other\"} 1\n"),
         "no look out of turn: {metrics}"
     );
     assert_eq!(watch.watch.stop(), Some(0));
-    assert_eq!(sink.received().len(), 2);
+    assert_eq!(sink.received_requests().len(), 2);
 }
 
 #[test]
 fn a_message_whose_answer_is_on_its_way_is_not_sent_again_after_a_reload_or_an_end() {
-    let (database, folder) = (testkit::anomalous(), tempfile::tempdir().unwrap());
-    let sink = Sink::start(&[]).unwrap();
+    let (database, folder) = (testkit::anomalous_database(), tempfile::tempdir().unwrap());
+    let sink = HttpSink::start(&[]).unwrap();
     // The message arrives at once, and its answer half a second later.
-    let slow = Proxy::start(sink.port(), Fault::Delay(Duration::from_millis(500))).unwrap();
+    let slow = FaultProxy::start(sink.port(), NetworkFault::Delay(Duration::from_millis(500))).unwrap();
     let url = format!("http://127.0.0.1:{}/hook", slow.port());
     write(folder.path(), &(target("one", &database.url("postgres")) + &common(&url, "state.db")));
-    let watch = Logged::start(testkit::command(&["serve"]).current_dir(folder.path()));
-    let _ = sink.wait_for(1);
+    let watch = Logged::start(testkit::program_command(&["serve"]).current_dir(folder.path()));
+    let _ = sink.wait_for_requests(1);
     watch.reload(1, USED);
     assert_eq!(watch.watch.stop(), Some(0));
-    assert_eq!(notices(&sink.received()), ["one duplicate-tokens firing"]);
+    assert_eq!(notices(&sink.received_requests()), ["one duplicate-tokens firing"]);
     let store = rusqlite::Connection::open(folder.path().join("state.db")).unwrap();
     let noted: String =
         store.query_row("SELECT group_concat(state) FROM outbox", [], |row| row.get(0)).unwrap();
     assert_eq!(noted, "done");
 }
 
-fn notices(received: &[testkit::Received]) -> Vec<String> {
-    let notice = |received: &testkit::Received| {
+fn notices(received: &[testkit::ReceivedRequest]) -> Vec<String> {
+    let notice = |received: &testkit::ReceivedRequest| {
         let message: Value = serde_json::from_str(&received.body).unwrap();
         let text = |key: &str| message[key].as_str().unwrap().to_owned();
         format!("{} {} {}", text("target"), text("check"), text("notice"))
@@ -204,13 +204,14 @@ fn notices(received: &[testkit::Received]) -> Vec<String> {
 
 #[test]
 fn a_broken_change_is_refused_and_everything_wrong_with_it_is_logged_once() {
-    let database = testkit::healthy();
-    let (folder, sink) = (tempfile::tempdir().unwrap(), Sink::start(&[]).unwrap());
+    let database = testkit::healthy_database();
+    let (folder, sink) = (tempfile::tempdir().unwrap(), HttpSink::start(&[]).unwrap());
     let common = common(&sink.url(), "state.db");
     let app = target("app", &database.url("postgres"));
     write(folder.path(), &(app.clone() + &common));
-    let watch =
-        Logged::start(testkit::command(&["serve", "--log-format", "json"]).current_dir(folder.path()));
+    let watch = Logged::start(
+        testkit::program_command(&["serve", "--log-format", "json"]).current_dir(folder.path()),
+    );
     let hook = |name: &str| {
         format!(
             "[[channel]]\nname = \"{name}\"\nkind = \"webhook\"\nurl = \"https://u:hunter2@${{{name}}}/x\"\n"
@@ -242,7 +243,7 @@ fn a_broken_change_is_refused_and_everything_wrong_with_it_is_logged_once() {
         let message = line["message"].as_str().unwrap();
         assert!(parts.iter().all(|part| message.matches(part).count() == 1), "{parts:?}: {message}");
         assert!(!message.contains("hunter2"), "{message}");
-        let metrics = watch.watch.page("/metrics");
+        let metrics = watch.watch.get_body("/metrics");
         assert!(metrics.contains("sessionwatch_config_reload_success 0\n"), "{metrics}");
         assert!(metrics.contains("sessionwatch_target_leader{target=\"app\"} 1\n"), "{metrics}");
     }
@@ -250,7 +251,7 @@ fn a_broken_change_is_refused_and_everything_wrong_with_it_is_logged_once() {
 }
 
 /// It ends well, and in time.
-fn assert_ends(watch: Daemon) {
+fn assert_ends(watch: DaemonProcess) {
     let begun = Instant::now();
     assert_eq!(watch.stop(), Some(0));
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
@@ -258,46 +259,47 @@ fn assert_ends(watch: Daemon) {
 
 #[test]
 fn it_ends_in_time_while_a_look_hangs_and_a_channel_does_not_answer() {
-    let (one, other) = (testkit::healthy(), testkit::anomalous());
-    let proxy = Proxy::start(testkit::shared().ports()[0], Fault::FreezeAfter(3_000)).unwrap();
-    let (folder, sink) = (tempfile::tempdir().unwrap(), Sink::start_silent().unwrap());
-    let hanging = target("hanging", &one.url_at("postgres", proxy.port()));
+    let (one, other) = (testkit::healthy_database(), testkit::anomalous_database());
+    let proxy =
+        FaultProxy::start(testkit::shared_server().ports()[0], NetworkFault::FreezeAfter(3_000)).unwrap();
+    let (folder, sink) = (tempfile::tempdir().unwrap(), HttpSink::start_unresponsive().unwrap());
+    let hanging = target("hanging", &one.url_at_port("postgres", proxy.port()));
     let targets = target("app", &other.url("postgres")) + &hanging;
     write(folder.path(), &(targets + &common(&sink.url(), "state.db")));
-    let watch = testkit::Daemon::start(folder.path());
+    let watch = testkit::DaemonProcess::start(folder.path());
     proxy.wait_until_frozen();
-    assert_eq!(sink.wait_for(1).len(), 1);
+    assert_eq!(sink.wait_for_requests(1).len(), 1);
     assert_ends(watch);
-    proxy.set(Fault::None);
-    assert_eq!(testkit::left_behind(&one), "");
+    proxy.set_fault(NetworkFault::None);
+    assert_eq!(testkit::wait_for_remaining_queries(&one), "");
 }
 
 /// A daemon with a look behind it, whose store does not answer any more.
-fn without_store(folder: &Path, database: &Database<'_>, proxy: &Proxy) -> Daemon {
-    let store = testkit::empty().url_at("postgres", proxy.port());
-    let sink = Sink::start(&[]).unwrap();
+fn without_store(folder: &Path, database: &Database<'_>, proxy: &FaultProxy) -> DaemonProcess {
+    let store = testkit::empty_database().url_at_port("postgres", proxy.port());
+    let sink = HttpSink::start(&[]).unwrap();
     let targets = ["a", "b", "c"].map(|name| target(name, &database.url("postgres"))).concat();
     write(folder, &(targets + &common(&sink.url(), &store)));
-    let watch = testkit::Daemon::start(folder);
-    testkit::wait_until("a look", || watch.page("/metrics").contains("sessionwatch_looks_total"));
-    proxy.set(Fault::FreezeAfter(0));
+    let watch = testkit::DaemonProcess::start(folder);
+    testkit::wait_until("a look", || watch.get_body("/metrics").contains("sessionwatch_looks_total"));
+    proxy.set_fault(NetworkFault::FreezeAfter(0));
     proxy.wait_until_frozen();
     watch
 }
 
 #[test]
 fn it_ends_in_time_while_the_store_hangs_and_at_once_when_asked_twice() {
-    let database = testkit::healthy();
+    let database = testkit::healthy_database();
     for twice in [false, true] {
-        let proxy = Proxy::start(testkit::shared().ports()[0], Fault::None).unwrap();
+        let proxy = FaultProxy::start(testkit::shared_server().ports()[0], NetworkFault::None).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let watch = without_store(folder.path(), &database, &proxy);
         if !twice {
             assert_ends(watch);
             continue;
         }
-        watch.signal("TERM");
-        watch.signal("INT");
+        watch.send_signal("TERM");
+        watch.send_signal("INT");
         // By itself it would end later, and well.
         assert_eq!(watch.wait(), Some(3));
     }
@@ -305,13 +307,13 @@ fn it_ends_in_time_while_the_store_hangs_and_at_once_when_asked_twice() {
 
 #[test]
 fn every_line_of_the_log_can_be_json() {
-    let database = testkit::anomalous();
+    let database = testkit::anomalous_database();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let folder = tempfile::tempdir().unwrap();
     let app = target("app", &database.url("postgres")) + "suspends_after = 300\n";
-    let nowhere = target("nowhere", &database.url_at("postgres", port));
+    let nowhere = target("nowhere", &database.url_at_port("postgres", port));
     write(folder.path(), &(app + &nowhere + &common(&format!("http://127.0.0.1:{port}/"), "state.db")));
-    let mut command = testkit::command(&["serve", "--verbose"]);
+    let mut command = testkit::program_command(&["serve", "--verbose"]);
     let watch = Logged::start(command.current_dir(folder.path()).env("SESSIONWATCH_LOG_FORMAT", "json"));
     watch.wait_for(1, "not delivered");
     write(folder.path(), "nonsense");
@@ -332,9 +334,9 @@ fn every_line_of_the_log_can_be_json() {
         |line: &Value| line["message"].as_str().unwrap().contains("looks a month keep its database awake");
     assert!(lines.iter().any(costs), "{lines:#?}");
     // What a command says to its caller too.
-    let said = testkit::run_in(folder.path(), &[], &["check", "--log-format", "json"]);
+    let said = testkit::run_program_in(folder.path(), &[], &["check", "--log-format", "json"]);
     let line: Value = serde_json::from_str(said.stderr.trim()).unwrap();
-    assert!(said.code == 2 && line["level"] == "ERROR", "{line}");
-    let help = testkit::run(&["serve", "--help"]).stdout;
+    assert!(said.exit_code == 2 && line["level"] == "ERROR", "{line}");
+    let help = testkit::run_program(&["serve", "--help"]).stdout;
     assert!(help.contains("--log-format") && help.contains("SESSIONWATCH_LOG_FORMAT"), "{help}");
 }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use testkit::{Database, Fault, ProgramOutput, Proxy, Server};
+use testkit::{Database, FaultProxy, NetworkFault, PostgresServer, ProgramOutput};
 
 /// Enough rows that a scan is under way when a fault comes.
 const LARGE: &str = r#"
@@ -25,7 +25,7 @@ CREATE VIEW sessions AS SELECT id, stored_token AS "sessionToken", "userId", exp
 
 /// Unknown, with the reason, in every output.
 fn assert_unknown(said: &ProgramOutput, reason: &str) {
-    assert_eq!(said.code, 3, "{} {}", said.stdout, said.stderr);
+    assert_eq!(said.exit_code, 3, "{} {}", said.stdout, said.stderr);
     assert!(said.stderr.contains(reason) && said.stderr.contains("hint:"), "{}", said.stderr);
     let report: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
     assert_eq!(report["verdict"], "unknown");
@@ -35,7 +35,7 @@ fn assert_unknown(said: &ProgramOutput, reason: &str) {
 }
 
 fn check(url: &str, more: &[&str]) -> ProgramOutput {
-    testkit::run(&[&["check", url, "--format", "json"], more].concat())
+    testkit::run_program(&[&["check", url, "--format", "json"], more].concat())
 }
 
 #[test]
@@ -50,8 +50,8 @@ fn bad_input_is_a_usage_error() {
         (vec!["sessions", "list", "x.db", "--limit", "0"], "--limit"),
         (vec!["check", "--config", "/no/such.toml"], "cannot read the configuration file"),
     ] {
-        let said = testkit::run(&arguments);
-        assert_eq!(said.code, 2, "{arguments:?}: {}", said.stderr);
+        let said = testkit::run_program(&arguments);
+        assert_eq!(said.exit_code, 2, "{arguments:?}: {}", said.stderr);
         assert!(said.stderr.contains(part), "{}", said.stderr);
         assert!(said.stdout.is_empty() && !said.stderr.contains("hunter2"), "{}", said.stderr);
     }
@@ -59,7 +59,7 @@ fn bad_input_is_a_usage_error() {
 
 #[test]
 fn a_database_that_cannot_be_looked_at_is_not_healthy() {
-    let database = testkit::empty();
+    let database = testkit::empty_database();
     let [wrong, wrong_at_pooler] = database.urls("postgres").map(|url| url.replace(":testkit@", ":hunter2@"));
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let nobody = format!("postgres://u:hunter2@127.0.0.1:{port}/d");
@@ -81,8 +81,8 @@ fn a_database_that_cannot_be_looked_at_is_not_healthy() {
 
 #[test]
 fn a_locked_table_is_reported_in_time() {
-    let database = testkit::healthy();
-    let (folder, port) = testkit::shared().socket();
+    let database = testkit::healthy_database();
+    let (folder, port) = testkit::shared_server().socket_address();
     for url in database.urls("postgres") {
         // psql holds the lock for as long as the program that it runs.
         let script = format!(
@@ -91,7 +91,7 @@ fn a_locked_table_is_reported_in_time() {
         );
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), script).unwrap();
-        let output = std::process::Command::new(testkit::shared().bin().join("psql"))
+        let output = std::process::Command::new(testkit::shared_server().bin_folder().join("psql"))
             .args(["-X", "-q", "-U", "postgres", "-h"])
             .arg(folder)
             .args(["-p", &port.to_string(), "-d", database.name(), "-f"])
@@ -105,44 +105,44 @@ fn a_locked_table_is_reported_in_time() {
 
 #[test]
 fn a_connection_that_is_cut_in_the_middle_of_a_scan_is_not_healthy() {
-    let database = testkit::healthy();
+    let database = testkit::healthy_database();
     database.psql(LARGE).unwrap();
-    for port in testkit::shared().ports() {
-        let proxy = Proxy::start(port, Fault::CutAfter(MIDDLE)).unwrap();
-        let url = database.url_at("postgres", proxy.port());
+    for port in testkit::shared_server().ports() {
+        let proxy = FaultProxy::start(port, NetworkFault::CutAfter(MIDDLE)).unwrap();
+        let url = database.url_at_port("postgres", proxy.port());
         assert_unknown(&check(&url, &[]), "the connection was lost");
-        assert_eq!(testkit::left_behind(&database), "");
-        proxy.set(Fault::None);
-        assert_eq!(check(&url, &["--only", "duplicate-tokens"]).code, 0, "restored");
+        assert_eq!(testkit::wait_for_remaining_queries(&database), "");
+        proxy.set_fault(NetworkFault::None);
+        assert_eq!(check(&url, &["--only", "duplicate-tokens"]).exit_code, 0, "restored");
     }
 }
 
 #[test]
 fn a_slow_line_only_takes_longer() {
-    let database = testkit::healthy();
-    for port in testkit::shared().ports() {
-        let proxy = Proxy::start(port, Fault::Delay(Duration::from_millis(20))).unwrap();
-        let said = check(&database.url_at("postgres", proxy.port()), &[]);
-        assert_eq!(said.code, 0, "{} {}", said.stdout, said.stderr);
+    let database = testkit::healthy_database();
+    for port in testkit::shared_server().ports() {
+        let proxy = FaultProxy::start(port, NetworkFault::Delay(Duration::from_millis(20))).unwrap();
+        let said = check(&database.url_at_port("postgres", proxy.port()), &[]);
+        assert_eq!(said.exit_code, 0, "{} {}", said.stdout, said.stderr);
     }
 }
 
 #[test]
 fn a_server_that_dies_in_the_middle_of_a_scan_is_not_healthy() {
-    let server = Server::start(&[]).unwrap();
-    let database = server.database(None).unwrap();
-    database.psql(testkit::scene::GUIDE_SCHEMA).unwrap();
+    let server = PostgresServer::start(&[]).unwrap();
+    let database = server.create_database(None).unwrap();
+    database.psql(testkit::sample_databases::GUIDE_SCHEMA).unwrap();
     database.psql(LARGE).unwrap();
-    let proxy = Proxy::start(server.ports()[0], Fault::FreezeAfter(MIDDLE)).unwrap();
-    let url = database.url_at("postgres", proxy.port());
-    let child = testkit::command(&["check", &url, "--format", "json"])
+    let proxy = FaultProxy::start(server.ports()[0], NetworkFault::FreezeAfter(MIDDLE)).unwrap();
+    let url = database.url_at_port("postgres", proxy.port());
+    let child = testkit::program_command(&["check", &url, "--format", "json"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     proxy.wait_until_frozen();
-    server.crash().unwrap();
-    proxy.set(Fault::None);
+    server.stop_immediately().unwrap();
+    proxy.set_fault(NetworkFault::None);
     assert_unknown(
         &testkit::ProgramOutput::from(child.wait_with_output().unwrap()),
         "the connection was lost",
@@ -161,28 +161,28 @@ fn silence_ends_within_the_time_limit() {
 
 #[test]
 fn a_query_that_runs_too_long_is_ended_in_the_database_too() {
-    let database = testkit::healthy();
+    let database = testkit::healthy_database();
     database.psql(ENDLESS).unwrap();
     for url in database.urls("postgres") {
         for engine in ["scan", "pushdown"] {
             let started = Instant::now();
             assert_unknown(&check(&url, &["--timeout", "1", "--engine", engine]), "passed its limit of 1 s");
             assert!(started.elapsed() < LATE, "far past the limit");
-            assert_eq!(testkit::left_behind(&database), "");
+            assert_eq!(testkit::wait_for_remaining_queries(&database), "");
         }
     }
 }
 
 #[test]
 fn nothing_stays_behind_when_the_program_is_killed() {
-    let database = testkit::healthy();
+    let database = testkit::healthy_database();
     database.psql(ENDLESS).unwrap();
     for url in database.urls("postgres") {
-        let mut child = testkit::command(&["check", &url]).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = testkit::program_command(&["check", &url]).stderr(Stdio::null()).spawn().unwrap();
         wait_for_scan(&database);
         child.kill().unwrap();
         child.wait().unwrap();
-        assert_eq!(testkit::left_behind(&database), "");
+        assert_eq!(testkit::wait_for_remaining_queries(&database), "");
     }
 }
 
@@ -198,30 +198,34 @@ pub(crate) fn wait_for_scan(database: &Database<'_>) {
 
 #[test]
 fn an_empty_table_beside_accounts_is_not_known_to_be_healthy() {
-    let database = testkit::healthy();
+    let database = testkit::healthy_database();
     database.psql("DELETE FROM sessions").unwrap();
     for url in database.urls("postgres") {
-        let said = testkit::run(&["check", &url]);
-        assert_eq!(said.code, 3);
+        let said = testkit::run_program(&["check", &url]);
+        assert_eq!(said.exit_code, 3);
         assert!(said.stdout.contains("the session table is empty"), "{}", said.stdout);
     }
     database.psql("INSERT INTO accounts VALUES ('a', 1)").unwrap();
     for url in database.urls("postgres") {
-        assert!(testkit::run(&["check", &url]).stdout.contains("beside accounts in use"));
+        assert!(testkit::run_program(&["check", &url]).stdout.contains("beside accounts in use"));
     }
     // Without anybody, nobody has logged in yet.
     database.psql("DELETE FROM accounts; DELETE FROM users").unwrap();
     for url in database.urls("postgres") {
         for engine in ["scan", "pushdown"] {
-            let said = testkit::run(&["check", &url, "--engine", engine]);
-            assert!(said.code == 0 && said.stdout.contains("no sessions yet"), "{engine}: {}", said.stdout);
+            let said = testkit::run_program(&["check", &url, "--engine", engine]);
+            assert!(
+                said.exit_code == 0 && said.stdout.contains("no sessions yet"),
+                "{engine}: {}",
+                said.stdout
+            );
         }
     }
 }
 
 #[test]
 fn hidden_rows_make_health_unknown() {
-    let database = testkit::healthy();
+    let database = testkit::healthy_database();
     let role = testkit::create_role(&database, "hidden");
     database
         .psql(&format!(
@@ -231,11 +235,11 @@ fn hidden_rows_make_health_unknown() {
         ))
         .unwrap();
     for url in database.urls(&role) {
-        let report = testkit::check(&url, &[]);
+        let report = testkit::run_check(&url, &[]);
         assert_eq!(report["verdict"], "unknown");
         assert!(report["notes"].to_string().contains("row-level security"));
-        let doctor = testkit::run(&["doctor", &url]);
-        assert_eq!(doctor.code, 1);
+        let doctor = testkit::run_program(&["doctor", &url]);
+        assert_eq!(doctor.exit_code, 1);
         assert!(
             doctor.stdout.contains("fail  visibility") && doctor.stdout.contains("CREATE POLICY"),
             "{}",

@@ -14,8 +14,8 @@ use std::{
 };
 
 use jiff::SignedDuration;
-use sessionwatch_core::{duration::HOUR, instant::Instant};
-use testkit::{Database, Fault, Proxy, Sink, wait_until, wait_until_none};
+use sessionwatch_core::{duration::HOUR, timestamp::UtcTimestamp};
+use testkit::{Database, FaultProxy, HttpSink, NetworkFault, wait_until, wait_until_none_left};
 
 use crate::{
     fastforward::{Apart, monday},
@@ -30,7 +30,7 @@ const PATTERNS: u32 = 1_000;
 /// A daemon that reaches the store through a proxy.
 struct Member {
     folder: PathBuf,
-    proxy: Proxy,
+    proxy: FaultProxy,
     /// By how much its clock is ahead.
     ahead: SignedDuration,
     daemon: Option<Apart>,
@@ -58,8 +58,8 @@ fn lock(members: &Mutex<Vec<Member>>) -> MutexGuard<'_, Vec<Member>> {
 }
 
 impl Member {
-    fn now(&self, began: Monotonic) -> Instant {
-        monday() + self.ahead + sessionwatch_clock::length_of(began.elapsed())
+    fn now(&self, began: Monotonic) -> UtcTimestamp {
+        monday() + self.ahead + sessionwatch_clock::to_signed_duration(began.elapsed())
     }
 
     fn start(&mut self, began: Monotonic) {
@@ -74,7 +74,7 @@ impl Member {
 
 impl Story {
     fn new(folder: &Path, hook: &str) -> Self {
-        let (database, store) = (testkit::healthy(), testkit::empty());
+        let (database, store) = (testkit::healthy_database(), testkit::empty_database());
         let log = folder.join("app.log");
         std::fs::write(&log, "").unwrap();
         let patterns: String = (0..PATTERNS)
@@ -83,7 +83,7 @@ impl Story {
             })
             .collect();
         let members = [-HOUR, SignedDuration::ZERO, HOUR].into_iter().enumerate().map(|(number, ahead)| {
-            let proxy = Proxy::start(testkit::shared().ports()[0], Fault::None).unwrap();
+            let proxy = FaultProxy::start(testkit::shared_server().ports()[0], NetworkFault::None).unwrap();
             let folder = folder.join(format!("member-{number}"));
             std::fs::create_dir(&folder).unwrap();
             let text = format!(
@@ -92,7 +92,7 @@ impl Story {
                  [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{hook}\"\n\
                  [[logs]]\nname = \"log\"\nfile = \"{}\"\n{patterns}",
                 database.url("postgres"),
-                store.url_at("postgres", proxy.port()),
+                store.url_at_port("postgres", proxy.port()),
                 log.display()
             );
             std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();
@@ -165,7 +165,7 @@ impl Story {
             match blow {
                 Blow::Kill => member.daemon.take().unwrap().kill(),
                 Blow::Stop => member.signal("STOP"),
-                Blow::Stall(after) => member.proxy.set(Fault::FreezeAfter(after)),
+                Blow::Stall(after) => member.proxy.set_fault(NetworkFault::FreezeAfter(after)),
             }
         }
         wait_until("somebody else leads", || self.leader(lease).is_some_and(|other| other != leader));
@@ -175,14 +175,14 @@ impl Story {
         match blow {
             Blow::Kill => member.start(self.began),
             Blow::Stop => member.signal("CONT"),
-            Blow::Stall(_) => member.proxy.set(Fault::None),
+            Blow::Stall(_) => member.proxy.set_fault(NetworkFault::None),
         }
     }
 }
 
 #[test]
 fn no_alert_and_no_line_is_lost_or_doubled_unmarked() {
-    let (folder, sink) = (tempfile::tempdir().unwrap(), Sink::start(&[]).unwrap());
+    let (folder, sink) = (tempfile::tempdir().unwrap(), HttpSink::start(&[]).unwrap());
     let story = Story::new(folder.path(), &sink.url());
     wait_until("the log is followed", || {
         story.leader("target/app").is_some()
@@ -208,7 +208,7 @@ fn no_alert_and_no_line_is_lost_or_doubled_unmarked() {
     takeovers::assert_in_time(&story.store, "target/app", 5);
     takeovers::assert_in_time(&story.store, "delivery", 2);
     story.ended.store(true, Ordering::Relaxed);
-    wait_until_none("every line is kept", || {
+    wait_until_none_left("every line is kept", || {
         let kept = story.counted("SELECT count(DISTINCT byte_from) FROM sessionwatch.signals");
         u64::from(story.written.load(Ordering::Relaxed)).abs_diff(kept)
     });
@@ -219,10 +219,10 @@ fn no_alert_and_no_line_is_lost_or_doubled_unmarked() {
         story.asked("SELECT max((counters::json ->> 'lines')::int) FROM sessionwatch.log_sources"),
         written.to_string()
     );
-    wait_until_none("everything is told", || story.untold());
+    wait_until_none_left("everything is told", || story.untold());
     let mut told = BTreeMap::<String, Vec<bool>>::new();
     let mut checks = BTreeMap::<String, Vec<String>>::new();
-    for received in sink.received() {
+    for received in sink.received_requests() {
         let message: serde_json::Value = serde_json::from_str(&received.body).unwrap();
         let text = |key: &str| message[key].as_str().unwrap().to_owned();
         told.entry(text("key")).or_default().push(message["again"].as_bool().unwrap());

@@ -5,14 +5,14 @@ use std::path::Path;
 use serde_json::Value;
 use sessionwatch_app::app::LiveEvent;
 use sessionwatch_core::duration::{DAY, HOUR, SECOND};
-use sessionwatch_store::silences::{self, Silence};
-use testkit::{Fault, Proxy, Sink};
+use sessionwatch_store::silences::{self, SilenceRecord};
+use testkit::{FaultProxy, HttpSink, NetworkFault};
 use tokio::sync::broadcast::Receiver;
 
 use crate::fastforward::{MINUTE, Watch, monday};
 
 /// The end of a configuration: a channel that is told of these checks.
-fn common(sink: &Sink, checks: &str) -> String {
+fn common(sink: &HttpSink, checks: &str) -> String {
     format!(
         "[checks.slow-observation]\nenabled = false\n[serve]\nlisten = \"127.0.0.1:0\"\n\
          [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{}\"\n[[route]]\nchannels = [\"hook\"]\nchecks = [{checks}]\n",
@@ -25,13 +25,13 @@ fn target(name: &str, url: &str, more: &str) -> String {
 }
 
 /// What was told, in the order in which it arrived.
-fn told(sink: &Sink) -> Vec<String> {
-    let line = |received: &testkit::Received| {
+fn told(sink: &HttpSink) -> Vec<String> {
+    let line = |received: &testkit::ReceivedRequest| {
         let message: Value = serde_json::from_str(&received.body).unwrap();
         let text = |key: &str| message[key].as_str().unwrap().to_owned();
         format!("{} {} {}", text("target"), text("check"), text("notice"))
     };
-    sink.received().iter().map(line).collect()
+    sink.received_requests().iter().map(line).collect()
 }
 
 /// Minutes at which a target was looked at since this was last asked.
@@ -39,7 +39,7 @@ fn looks(heard: &mut Receiver<LiveEvent>, name: &str) -> Vec<i32> {
     let mut looks = vec![];
     while let Ok(event) = heard.try_recv() {
         match event {
-            LiveEvent::Looked { target, at } if target == name => {
+            LiveEvent::RunFinished { target, at } if target == name => {
                 looks.push(i32::try_from(at.duration_since(monday()).as_mins()).unwrap() - 10)
             }
             _ => {}
@@ -50,11 +50,15 @@ fn looks(heard: &mut Receiver<LiveEvent>, name: &str) -> Vec<i32> {
 
 #[test]
 fn one_that_hangs_delays_no_other_and_is_looked_at_less_often_until_it_answers() {
-    let (database, sink) = (testkit::healthy(), Sink::start(&[]).unwrap());
-    let hanging = Proxy::start(testkit::shared().ports()[0], Fault::FreezeAfter(3_000)).unwrap();
-    let slow = Proxy::start(testkit::shared().ports()[0], Fault::Delay(std::time::Duration::from_millis(20)))
-        .unwrap();
-    let url = |proxy: &Proxy| database.url_at("postgres", proxy.port());
+    let (database, sink) = (testkit::healthy_database(), HttpSink::start(&[]).unwrap());
+    let hanging =
+        FaultProxy::start(testkit::shared_server().ports()[0], NetworkFault::FreezeAfter(3_000)).unwrap();
+    let slow = FaultProxy::start(
+        testkit::shared_server().ports()[0],
+        NetworkFault::Delay(std::time::Duration::from_millis(20)),
+    )
+    .unwrap();
+    let url = |proxy: &FaultProxy| database.url_at_port("postgres", proxy.port());
     let targets = target("hanging", &url(&hanging), "timeout = 1")
         + &target("slow", &url(&slow), "")
         + &target("good", &database.url("postgres"), "");
@@ -79,7 +83,7 @@ fn one_that_hangs_delays_no_other_and_is_looked_at_less_often_until_it_answers()
     minute += 17;
     watch.each_to(at(minute), &all);
     assert_eq!(looks(&mut heard, "hanging"), [minute], "it is left alone for a while");
-    hanging.set(Fault::None);
+    hanging.set_fault(NetworkFault::None);
     minute += 17;
     watch.each_to(at(minute), &all);
     watch.each_to(at(minute + 1), &all);
@@ -94,21 +98,21 @@ fn one_that_hangs_delays_no_other_and_is_looked_at_less_often_until_it_answers()
         let none = format!("sessionwatch_blind_looks_total{{target=\"{name}\"}} 0\n");
         assert!(metrics.contains(&none), "{metrics}");
     }
-    assert_eq!(testkit::left_behind(&database), "");
+    assert_eq!(testkit::wait_for_remaining_queries(&database), "");
 }
 
 #[test]
 fn a_file_that_a_writer_locks_is_blind_until_it_lets_go() {
-    let (folder, sink) = (tempfile::tempdir().unwrap(), Sink::start(&[]).unwrap());
+    let (folder, sink) = (tempfile::tempdir().unwrap(), HttpSink::start(&[]).unwrap());
     let path = folder.path().join("app.db");
-    assert_eq!(testkit::run(&["demo", "--once", "--path", path.to_str().unwrap()]).code, 0);
+    assert_eq!(testkit::run_program(&["demo", "--once", "--path", path.to_str().unwrap()]).exit_code, 0);
     let writer = rusqlite::Connection::open(&path).unwrap();
     writer.execute_batch("PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE").unwrap();
     let text = target("app", "app.db", "lock_timeout = 1") + &common(&sink, "\"blind\"");
     let mut watch = Watch::start(folder.path(), &text, monday());
     watch.to(monday() + MINUTE);
     watch.to(monday() + 2 * MINUTE);
-    assert!(sink.wait_for(1)[0].body.contains("locked by somebody else"));
+    assert!(sink.wait_for_requests(1)[0].body.contains("locked by somebody else"));
     writer.execute_batch("COMMIT").unwrap();
     watch.to(monday() + 5 * MINUTE);
     watch.delivered();
@@ -118,42 +122,42 @@ fn a_file_that_a_writer_locks_is_blind_until_it_lets_go() {
 
 #[test]
 fn a_clock_that_jumps_loses_no_alert_and_tells_none_twice() {
-    let database = testkit::anomalous();
+    let database = testkit::anomalous_database();
     // The first message is to come again in five seconds, by the clock.
-    let (folder, sink) = (tempfile::tempdir().unwrap(), Sink::start(&["503 Busy"]).unwrap());
+    let (folder, sink) = (tempfile::tempdir().unwrap(), HttpSink::start(&["503 Busy"]).unwrap());
     let checks = "\"duplicate-tokens\", \"orphaned-sessions\"";
     let text = target("app", &database.url("postgres"), "") + &common(&sink, checks);
     let mut watch = Watch::start(folder.path(), &text, monday());
-    let silence = Silence {
+    let silence = SilenceRecord {
         id: 0,
         target: None,
         check: Some("orphaned-sessions".into()),
         subject: None,
-        until: monday() + HOUR,
-        owner: "ada".into(),
+        ends_at: monday() + HOUR,
+        created_by: "ada".into(),
         note: "x".into(),
     };
-    watch.shared.app.store.write(|db| silences::begin(db, &silence, monday())).unwrap();
-    assert_eq!(sink.wait_for(1).len(), 1);
+    watch.shared.app.store.write(|db| silences::insert_silence(db, &silence, monday())).unwrap();
+    assert_eq!(sink.wait_for_requests(1).len(), 1);
     let at = |hours: i32, minutes: i32| monday() + hours * HOUR + minutes * MINUTE;
     // Five hours back: what waits for a time that had come is not delayed by hours, and looks go on within a minute.
     assert!(watch.goes_on(at(-5, 0)) <= 80 * SECOND);
-    assert_eq!(sink.wait_for(2).len(), 2);
+    assert_eq!(sink.wait_for_requests(2).len(), 2);
     watch.to(at(-5, 4));
     assert_eq!(told(&sink), ["app duplicate-tokens firing"; 2]);
     // Five hours on: it is time to tell it again, and the silence is over.
     watch.to(at(1, 0));
     let orphaned = || told(&sink).iter().filter(|line| line.contains("orphaned")).count();
-    assert_eq!(sink.wait_for(4).len(), 4);
+    assert_eq!(sink.wait_for_requests(4).len(), 4);
     assert_eq!(orphaned(), 1);
     // Thirty days on and back: each told once more, and then after the usual time again.
     watch.to(at(30 * 24, 0));
-    assert_eq!(sink.wait_for(6).len(), 6);
+    assert_eq!(sink.wait_for_requests(6).len(), 6);
     assert!(watch.goes_on(at(1, 1)) <= 80 * SECOND);
     watch.to(at(5, 0));
-    assert_eq!(sink.received().len(), 6);
+    assert_eq!(sink.received_requests().len(), 6);
     watch.to(at(5, 4));
-    assert_eq!(sink.wait_for(8).len(), 8);
+    assert_eq!(sink.wait_for_requests(8).len(), 8);
     watch.delivered();
     assert!(watch.stop());
     assert_eq!(told(&sink)[4..].iter().filter(|line| line.ends_with("repeated")).count(), 4);
@@ -169,22 +173,22 @@ fn counted(watch: &Watch) -> u64 {
 
 #[test]
 fn the_weekly_checklist_comes_each_week_after_a_clock_went_far_ahead_and_back() {
-    let (database, sink) = (testkit::healthy(), Sink::start(&[]).unwrap());
+    let (database, sink) = (testkit::healthy_database(), HttpSink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let text = target("app", &database.url("postgres"), "") + &common(&sink, "\"blind\"");
     let report = "[report]\nchannels = [\"hook\"]\n";
     let mut watch = Watch::start(folder.path(), &(text + report), monday());
     watch.to(monday() + 30 * DAY);
-    assert_eq!(sink.wait_for(1).len(), 1);
+    assert_eq!(sink.wait_for_requests(1).len(), 1);
     watch.goes_on(monday());
     watch.to(monday() + HOUR + MINUTE);
-    assert_eq!(sink.wait_for(2).len(), 2, "it is due at seven on Mondays");
+    assert_eq!(sink.wait_for_requests(2).len(), 2, "it is due at seven on Mondays");
     assert!(watch.stop());
 }
 
 #[test]
 fn a_database_that_sleeps_is_looked_at_rarely_and_when_it_is_awake() {
-    let (database, sink) = (testkit::healthy(), Sink::start(&[]).unwrap());
+    let (database, sink) = (testkit::healthy_database(), HttpSink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let more = "schedule = \"scale-to-zero\"\nsuspends_after = 300";
     let text = target("app", &database.url("postgres"), more) + &common(&sink, "\"blind\"");
@@ -211,7 +215,7 @@ fn a_database_that_sleeps_is_looked_at_rarely_and_when_it_is_awake() {
     assert!(watch.stop());
     // Never within a minute of the last.
     let looks: Vec<_> = std::iter::from_fn(|| heard.try_recv().ok())
-        .filter_map(|event| if let LiveEvent::Looked { at, .. } = event { Some(at) } else { None })
+        .filter_map(|event| if let LiveEvent::RunFinished { at, .. } = event { Some(at) } else { None })
         // The first look is counted before it is told of, and may be heard of as well.
         .filter(|at| *at > monday())
         .collect();
@@ -223,8 +227,8 @@ fn a_database_that_sleeps_is_looked_at_rarely_and_when_it_is_awake() {
 fn assert_costs(folder: &Path, text: &str) {
     for (preset, looks, hours) in [("scale-to-zero", 119, 10), ("guide", 34, 2), ("default", 43_199, 720)] {
         std::fs::write(folder.join("sessionwatch.toml"), text.replace("scale-to-zero", preset)).unwrap();
-        let said = testkit::run_in(folder, &[], &["config", "check"]);
+        let said = testkit::run_program_in(folder, &[], &["config", "check"]);
         let line = format!("app: {looks} looks a month keep its database awake for {hours} of 720 hours");
-        assert!(said.code == 0 && said.stdout.contains(&line), "{line}: {}", said.stdout);
+        assert!(said.exit_code == 0 && said.stdout.contains(&line), "{line}: {}", said.stdout);
     }
 }

@@ -9,10 +9,10 @@ fn url(database: &testkit::Database<'_>, host: &str, parameters: &str) -> String
 #[test]
 fn each_mode_checks_what_its_name_says() {
     let server = testkit::shared_tls_server();
-    let database = server.database(None).unwrap();
-    database.psql(testkit::scene::GUIDE_SCHEMA).unwrap();
+    let database = server.create_database(None).unwrap();
+    database.psql(testkit::sample_databases::GUIDE_SCHEMA).unwrap();
     let authority = format!("sslrootcert={}", server.certificates().authority().display());
-    let stranger = format!("sslrootcert={}", server.certificates().stranger().display());
+    let stranger = format!("sslrootcert={}", server.certificates().untrusted_authority().display());
     let refused = "the server refuses this user from here, or without TLS";
     for (host, mode, expected) in [
         ("localhost", "sslmode=disable".to_owned(), Err(refused)),
@@ -29,11 +29,11 @@ fn each_mode_checks_what_its_name_says() {
         ("localhost", "sslmode=verify-full&sslrootcert=/no/such/file".to_owned(), Err("sslrootcert")),
         ("localhost", "sslmode=require&channel_binding=require".to_owned(), Ok(())),
     ] {
-        let said = testkit::run(&["check", &url(&database, host, &mode)]);
+        let said = testkit::run_program(&["check", &url(&database, host, &mode)]);
         match expected {
-            Ok(()) => assert_eq!(said.code, 0, "{host} {mode}: {}", said.stderr),
+            Ok(()) => assert_eq!(said.exit_code, 0, "{host} {mode}: {}", said.stderr),
             Err(part) => {
-                assert_eq!(said.code, 3, "{host} {mode}");
+                assert_eq!(said.exit_code, 3, "{host} {mode}");
                 assert!(said.stderr.contains(part), "{host} {mode}: {}", said.stderr);
             }
         }
@@ -42,7 +42,7 @@ fn each_mode_checks_what_its_name_says() {
 
 #[test]
 fn a_server_without_tls_is_refused_by_the_modes_that_ask_for_it() {
-    let database = testkit::healthy();
+    let database = testkit::healthy_database();
     for (parameters, expected) in [
         ("sslmode=prefer", Ok(())),
         ("sslmode=allow", Ok(())),
@@ -51,11 +51,11 @@ fn a_server_without_tls_is_refused_by_the_modes_that_ask_for_it() {
         ("sslmode=verify-full", Err("offers no TLS")),
         ("sslmode=prefer&channel_binding=require", Err("channel binding")),
     ] {
-        let said = testkit::run(&["check", &format!("{}?{parameters}", database.url("postgres"))]);
+        let said = testkit::run_program(&["check", &format!("{}?{parameters}", database.url("postgres"))]);
         match expected {
-            Ok(()) => assert_eq!(said.code, 0, "{parameters}: {}", said.stderr),
+            Ok(()) => assert_eq!(said.exit_code, 0, "{parameters}: {}", said.stderr),
             Err(part) => {
-                assert!(said.code == 3 && said.stderr.contains(part), "{parameters}: {}", said.stderr)
+                assert!(said.exit_code == 3 && said.stderr.contains(part), "{parameters}: {}", said.stderr)
             }
         }
     }
@@ -63,7 +63,7 @@ fn a_server_without_tls_is_refused_by_the_modes_that_ask_for_it() {
 
 #[test]
 fn passwords_sockets_and_options_are_taken_from_the_address() {
-    let database = testkit::healthy();
+    let database = testkit::healthy_database();
     let role = testkit::create_role(&database, "odd");
     let settings = format!(
         "ALTER ROLE {role} PASSWORD 'p@ss/w:rd?#%'; GRANT SELECT ON sessions, users, accounts TO {role};
@@ -72,13 +72,13 @@ fn passwords_sockets_and_options_are_taken_from_the_address() {
     );
     database.psql(&settings).unwrap();
     let odd = database.url(&role).replace(":testkit@", ":p%40ss%2Fw%3Ard%3F%23%25@");
-    assert_eq!(testkit::run(&["check", &odd]).code, 0);
+    assert_eq!(testkit::run_program(&["check", &odd]).exit_code, 0);
     let path = format!("{odd}?options=-c%20search_path%3Delsewhere");
-    let empty = testkit::run(&["check", &path]);
-    assert!(empty.code == 3 && empty.stdout.contains("the session table is empty"), "{}", empty.stdout);
-    let (folder, port) = testkit::shared().socket();
+    let empty = testkit::run_program(&["check", &path]);
+    assert!(empty.exit_code == 3 && empty.stdout.contains("the session table is empty"), "{}", empty.stdout);
+    let (folder, port) = testkit::shared_server().socket_address();
     let folder = folder.display().to_string().replace('/', "%2F");
     let socket = format!("postgres://{role}@{folder}:{port}/{}", database.name());
-    let said = testkit::run(&["check", &socket]);
-    assert_eq!(said.code, 0, "{}", said.stderr);
+    let said = testkit::run_program(&["check", &socket]);
+    assert_eq!(said.exit_code, 0, "{}", said.stderr);
 }

@@ -1,7 +1,7 @@
 //! Seconds and milliseconds in one column: each row is read in its own unit, and no live session seems to have ended in 1970.
 
 use serde_json::Value;
-use testkit::{outcome, run_in};
+use testkit::{find_check_result, run_program_in};
 
 /// 1800 sessions of Better Auth: 60 in another unit, of which 45 are live, and 100 that ended among the others.
 const SCHEMA: &str = r#"
@@ -36,7 +36,7 @@ fn table(main: i64, other: i64) -> String {
 
 fn is_right(folder: &std::path::Path, url: &str) {
     for engine in ["scan", "pushdown"] {
-        let said = run_in(folder, &[], &["check", url, "--engine", engine, "--format", "json"]);
+        let said = run_program_in(folder, &[], &["check", url, "--engine", engine, "--format", "json"]);
         let report: Value = serde_json::from_str(&said.stdout).unwrap();
         let census = &report["census"];
         assert_eq!(
@@ -44,20 +44,20 @@ fn is_right(folder: &std::path::Path, url: &str) {
             (&1_685.into(), &115.into()),
             "{engine} {report:#}"
         );
-        let backlog = outcome(&report, "expired-backlog");
+        let backlog = find_check_result(&report, "expired-backlog");
         assert!(backlog["summary"].as_str().unwrap().contains("ended 3 days ago"), "{backlog:#}");
     }
-    let said = run_in(folder, &[], &["cleanup", "expired", url, "--format", "json"]);
+    let said = run_program_in(folder, &[], &["cleanup", "expired", url, "--format", "json"]);
     let plan: Value = serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{}", said.stderr));
     assert_eq!((&plan["plan"]["rows"], &plan["plan"]["active"]), (&115.into(), &0.into()), "{plan:#}");
-    let doctor = run_in(folder, &[], &["doctor", url]);
+    let doctor = run_program_in(folder, &[], &["doctor", url]);
     assert!(doctor.stdout.contains("warn  expiry-units: 60 ends are stored in "), "{}", doctor.stdout);
 }
 
 #[test]
 fn on_a_server_each_row_is_read_in_its_own_unit() {
     for (main, other) in [(1_000, 1), (1, 1_000)] {
-        let (database, folder) = (testkit::empty(), tempfile::tempdir().unwrap());
+        let (database, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
         let now = "EXTRACT(EPOCH FROM now())::bigint";
         let sql = SCHEMA.replace("KIND", "bigint") + &table(main, other).replace("NOW", now);
         database.psql(&format!("BEGIN;\n{sql}COMMIT")).unwrap();

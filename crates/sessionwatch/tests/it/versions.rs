@@ -3,7 +3,10 @@
 use std::path::Path;
 
 use serde_json::Value;
-use testkit::{Database, Server, outcome, run_in, shared_timescale, shared_version};
+use testkit::{
+    Database, PostgresServer, find_check_result, run_program_in, shared_server_of_version,
+    shared_timescale_server,
+};
 
 /// Better Auth's tables, with the sessions laid out as `SESSION` says.
 const USERS: &str = r#"
@@ -110,8 +113,8 @@ struct Site<'a> {
 }
 
 impl<'a> Site<'a> {
-    fn new(server: &'static Server, shape: &'a Shape, port: usize) -> Self {
-        let [database, other] = [(); 2].map(|()| server.database(None).unwrap());
+    fn new(server: &'static PostgresServer, shape: &'a Shape, port: usize) -> Self {
+        let [database, other] = [(); 2].map(|()| server.create_database(None).unwrap());
         let mut table = shape.table.replace("COLUMNS", COLUMNS);
         if shape.name == FOREIGN.name {
             other.psql(&format!("CREATE TABLE session ({COLUMNS}, PRIMARY KEY (id))")).unwrap();
@@ -121,8 +124,8 @@ impl<'a> Site<'a> {
         database.psql(&format!("{USERS}{table};\n{SESSIONS}{carts}")).unwrap();
         let (watch, act) = (testkit::create_role(&database, "watch"), testkit::create_role(&database, "act"));
         let granting = ["grants", &database.url("postgres"), "--watch-role", &watch, "--act-role", &act];
-        let said = testkit::run(&granting);
-        assert_eq!(said.code, 0, "{}", said.stderr);
+        let said = testkit::run_program(&granting);
+        assert_eq!(said.exit_code, 0, "{}", said.stderr);
         let grants = said.stdout.lines().filter(|line| !line.starts_with("CREATE ROLE"));
         database.psql(&grants.collect::<Vec<_>>().join("\n")).unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -147,7 +150,7 @@ impl<'a> Site<'a> {
     fn set_roles_right(&self) {
         let everybody = "SELECT has_schema_privilege('public', 'public', 'CREATE')";
         let everybody_creates = self.database.psql(everybody).unwrap() == "t\n";
-        let doctor = run_in(self.folder.path(), &[], &["doctor"]).stdout;
+        let doctor = run_program_in(self.folder.path(), &[], &["doctor"]).stdout;
         let statements = |verb: &str| {
             let lines = doctor.lines().filter_map(|line| line.trim().strip_prefix("→ "));
             lines.filter(|line| line.starts_with(verb)).map(str::to_owned).collect::<Vec<_>>()
@@ -191,7 +194,7 @@ impl<'a> Site<'a> {
                 (&report["engine"], &report["profile"]),
                 (&engine.into(), &"better-auth-kysely".into())
             );
-            assert_eq!(outcome(&report, "expired-backlog")["verdict"], "failing", "{report:#}");
+            assert_eq!(find_check_result(&report, "expired-backlog")["verdict"], "failing", "{report:#}");
             let mut census = report["census"].clone();
             let counts = [&census["sessions"], &census["active"], &census["expired"]];
             assert_eq!(counts, [1030, 1000, 30], "{}", self.shape.name);
@@ -202,7 +205,7 @@ impl<'a> Site<'a> {
         assert_eq!(stats[0], stats[1], "{}", self.shape.name);
         let listed = self.json(&["sessions", "list", "app", "--limit", "2000"], 0);
         assert_eq!(listed["sessions"].as_array().unwrap().len(), 1030, "{listed:#}");
-        let doctor = run_in(self.folder.path(), &[], &["doctor"]);
+        let doctor = run_program_in(self.folder.path(), &[], &["doctor"]);
         let failing: Vec<&str> = doctor.stdout.lines().filter(|line| line.starts_with("fail")).collect();
         // No constraint of several tables together can say that.
         assert!(
@@ -220,7 +223,7 @@ impl<'a> Site<'a> {
     /// What the doctor prints to be run can be run, and helps.
     fn is_mended(&self) {
         let statements = || {
-            let doctor = run_in(self.folder.path(), &[], &["doctor"]).stdout;
+            let doctor = run_program_in(self.folder.path(), &[], &["doctor"]).stdout;
             let lines = doctor.lines().filter_map(|line| line.trim().strip_prefix("→ "));
             let statements = lines.filter(|line| line.starts_with("CREATE ") || line.starts_with("ALTER "));
             statements.map(str::to_owned).collect::<Vec<_>>()
@@ -268,18 +271,18 @@ impl<'a> Site<'a> {
 }
 
 fn json(folder: &Path, arguments: &[&str], code: i32) -> Value {
-    let said = run_in(folder, &[], &[arguments, &["--format", "json"]].concat());
-    assert_eq!(said.code, code, "{arguments:?}: {} {}", said.stdout, said.stderr);
+    let said = run_program_in(folder, &[], &[arguments, &["--format", "json"]].concat());
+    assert_eq!(said.exit_code, code, "{arguments:?}: {} {}", said.stdout, said.stderr);
     serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("no JSON: {} {}", said.stdout, said.stderr))
 }
 
 fn every_story_on(major: u32) {
     for (number, shape) in [PLAIN, HASHED, RANGED, INHERITED, FOREIGN].iter().enumerate() {
-        every_story_of(shape, shared_version(major), (number + major as usize) % 2);
+        every_story_of(shape, shared_server_of_version(major), (number + major as usize) % 2);
     }
 }
 
-fn every_story_of(shape: &Shape, server: &'static Server, port: usize) {
+fn every_story_of(shape: &Shape, server: &'static PostgresServer, port: usize) {
     let site = Site::new(server, shape, port);
     site.is_examined();
     site.is_put_right_and_undone();
@@ -322,6 +325,6 @@ fn sessions_on_postgresql_18_are_put_right_and_back() {
 #[test]
 fn sessions_in_a_hypertable_are_put_right_and_back() {
     for port in [0, 1] {
-        every_story_of(&HYPERTABLE, shared_timescale(), port);
+        every_story_of(&HYPERTABLE, shared_timescale_server(), port);
     }
 }

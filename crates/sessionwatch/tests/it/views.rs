@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use serde_json::Value;
-use testkit::{Database, outcome};
+use testkit::{Database, find_check_result};
 
 /// A table that is not recognised, with a token of two users: views of it decide what is seen.
 const BEHIND: &str = r#"
@@ -26,7 +26,10 @@ fn behind(statements: &str) -> Database<'static> {
 /// The reports of both engines.
 fn reports(database: &Database<'_>, user: &str) -> [Value; 2] {
     let [direct, pooled] = database.urls(user);
-    [testkit::check(&direct, &["--engine", "scan"]), testkit::check(&pooled, &["--engine", "pushdown"])]
+    [
+        testkit::run_check(&direct, &["--engine", "scan"]),
+        testkit::run_check(&pooled, &["--engine", "pushdown"]),
+    ]
 }
 
 #[test]
@@ -83,7 +86,7 @@ fn a_view_that_may_hide_sessions_is_not_healthy_and_names_the_table_behind_it() 
         let database = behind(&view.replace("VIEWER", &format!("view_owner_{}", std::process::id())));
         for report in reports(&database, "postgres") {
             assert_eq!(report["verdict"], "unknown", "{view}: {report:#}");
-            let duplicates = outcome(&report, "duplicate-tokens");
+            let duplicates = find_check_result(&report, "duplicate-tokens");
             assert_eq!(duplicates["verdict"], "unknown", "{view}: {report:#}");
             let reason = duplicates["reason"].as_str().unwrap();
             assert!(reason.contains(why), "{view}: {reason}");
@@ -100,7 +103,7 @@ fn a_view_that_only_renames_is_judged_as_its_table_is() {
     ] {
         let database = behind(view);
         for report in reports(&database, "postgres") {
-            let duplicates = outcome(&report, "duplicate-tokens");
+            let duplicates = find_check_result(&report, "duplicate-tokens");
             assert_eq!(
                 (&duplicates["verdict"], &duplicates["value"]),
                 (&"failing".into(), &1.0.into()),
@@ -109,7 +112,7 @@ fn a_view_that_only_renames_is_judged_as_its_table_is() {
         }
         database.psql("DELETE FROM stored WHERE revoked").unwrap();
         for report in reports(&database, "postgres") {
-            assert_eq!(outcome(&report, "duplicate-tokens")["verdict"], "healthy", "{report:#}");
+            assert_eq!(find_check_result(&report, "duplicate-tokens")["verdict"], "healthy", "{report:#}");
         }
     }
 }
@@ -124,16 +127,16 @@ fn a_condition_is_part_of_what_a_mapping_means() {
         database.url("postgres")
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-    let said = testkit::run_in(folder.path(), &[], &["check", "--format", "json"]);
+    let said = testkit::run_program_in(folder.path(), &[], &["check", "--format", "json"]);
     let report: Value = serde_json::from_str(&said.stdout).unwrap();
-    assert_eq!(outcome(&report, "duplicate-tokens")["verdict"], "healthy", "{report:#}");
-    let doctor = testkit::run_in(folder.path(), &[], &["doctor"]).stdout;
+    assert_eq!(find_check_result(&report, "duplicate-tokens")["verdict"], "healthy", "{report:#}");
+    let doctor = testkit::run_program_in(folder.path(), &[], &["doctor"]).stdout;
     assert!(doctor.contains("the condition of the view `live` leaves out rows"), "{doctor}");
 }
 
 #[test]
 fn a_table_is_preferred_to_the_views_of_it() {
-    let database = testkit::anomalous();
+    let database = testkit::anomalous_database();
     database
         .psql(
             r#"ALTER TABLE sessions RENAME TO login; CREATE VIEW sessions AS SELECT DISTINCT ON ("sessionToken") * FROM login"#,
@@ -224,7 +227,7 @@ fn policies_that_call_functions_are_not_executed_either() {
     }
     // A role that the policy does not bind executes none of it, but a view of an owner whom it binds does.
     for report in reports(&database, "postgres") {
-        assert_eq!(outcome(&report, "duplicate-tokens")["value"], 1.0, "{report:#}");
+        assert_eq!(find_check_result(&report, "duplicate-tokens")["value"], 1.0, "{report:#}");
     }
     database
         .psql(&format!(
@@ -261,8 +264,8 @@ fn functions_behind_the_users_keep_only_the_users_from_being_read() {
            CREATE VIEW users AS SELECT id, trap(name) AS name FROM people WHERE trap(id) <> ''"#
     ));
     for report in reports(&database, "postgres") {
-        assert_eq!(outcome(&report, "duplicate-tokens")["value"], 1.0, "{report:#}");
-        assert_eq!(outcome(&report, "orphaned-sessions")["verdict"], "unknown", "{report:#}");
+        assert_eq!(find_check_result(&report, "duplicate-tokens")["value"], 1.0, "{report:#}");
+        assert_eq!(find_check_result(&report, "orphaned-sessions")["verdict"], "unknown", "{report:#}");
         assert!(
             report["notes"].to_string().contains("the view `public.users` calls `public.trap`"),
             "{report:#}"
@@ -272,7 +275,7 @@ fn functions_behind_the_users_keep_only_the_users_from_being_read() {
 
 #[test]
 fn an_ordinary_index_on_a_function_is_no_obstacle() {
-    let database = testkit::anomalous();
+    let database = testkit::anomalous_database();
     database
         .psql(&format!("{TRAP} CREATE INDEX ON users (trap(name)); CREATE INDEX ON sessions (trap(id))"))
         .unwrap();
@@ -309,10 +312,17 @@ fn views_of_sqlite_are_not_healthy_where_they_may_drop_rows() {
         );
         std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
         for engine in ["scan", "pushdown"] {
-            let said =
-                testkit::run_in(folder.path(), &[], &["check", "--format", "json", "--engine", engine]);
+            let said = testkit::run_program_in(
+                folder.path(),
+                &[],
+                &["check", "--format", "json", "--engine", engine],
+            );
             let report: Value = serde_json::from_str(&said.stdout).unwrap();
-            assert_eq!(outcome(&report, "duplicate-tokens")["verdict"], verdict, "{view}: {report:#}");
+            assert_eq!(
+                find_check_result(&report, "duplicate-tokens")["verdict"],
+                verdict,
+                "{view}: {report:#}"
+            );
         }
     }
 }
@@ -320,7 +330,7 @@ fn views_of_sqlite_are_not_healthy_where_they_may_drop_rows() {
 #[test]
 fn every_version_of_postgresql_shows_what_is_behind_a_view() {
     const RENAMES: &str = "CREATE VIEW sessions AS SELECT NAMED FROM stored";
-    for major in testkit::VERSIONS {
+    for major in testkit::POSTGRES_VERSIONS {
         let statistics = format!("{RENAMES}; CREATE STATISTICS st ON (id || trap('x')), t FROM stored");
         let index = format!("{RENAMES}; CREATE INDEX ON stored ((id || trap('x')))");
         let fine = format!("{RENAMES}; CREATE INDEX ON stored (trap(id))");
@@ -368,10 +378,10 @@ fn every_version_of_postgresql_shows_what_is_behind_a_view() {
             cases.push((&statistics, "unknown", "the planner evaluates `public.trap`"));
         }
         for (statements, verdict, why) in cases {
-            let database = testkit::shared_version(major).database(None).unwrap();
+            let database = testkit::shared_server_of_version(major).create_database(None).unwrap();
             database.psql(&format!("{BEHIND}{TRAP}{}", statements.replace("NAMED", NAMED))).unwrap();
             for report in reports(&database, "postgres") {
-                let duplicates = outcome(&report, "duplicate-tokens");
+                let duplicates = find_check_result(&report, "duplicate-tokens");
                 assert_eq!(duplicates["verdict"], verdict, "{major} {statements}: {report:#}");
                 assert!(duplicates["reason"].to_string().contains(why), "{major} {statements}: {report:#}");
             }

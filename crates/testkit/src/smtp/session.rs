@@ -8,115 +8,115 @@ use std::{
 use anyhow::{Result, ensure};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use super::{Mail, Shared};
+use super::{MailSinkState, ReceivedMail};
 
-const USER: &str = "watch";
-const PASSWORD: &str = "hunter2";
+const LOGIN_USER: &str = "watch";
+const LOGIN_PASSWORD: &str = "hunter2";
 
 /// Why a conversation is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ending {
+pub(super) enum SessionEnd {
     Quit,
     /// It goes on over TLS, from the beginning.
     StartTls,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum TlsState {
+enum SessionTls {
     Absent,
-    OnOffer,
+    Offered,
     Used,
 }
 
 /// A conversation.
 #[derive(Debug)]
-pub(super) struct Session<'a> {
-    shared: &'a Shared,
-    tls: TlsState,
+pub(super) struct SmtpSession<'a> {
+    shared: &'a MailSinkState,
+    tls: SessionTls,
     login: Option<String>,
     /// The message in the making.
-    envelope: Option<Envelope>,
+    envelope: Option<MailEnvelope>,
 }
 
 #[derive(Debug)]
-struct Envelope {
+struct MailEnvelope {
     from: String,
     to: Vec<String>,
 }
 
 /// A connection, line by line.
-struct Wire<S>(BufReader<S>);
+struct LineStream<S>(BufReader<S>);
 
-impl<'a> Session<'a> {
+impl<'a> SmtpSession<'a> {
     /// One without TLS.
-    pub(super) fn new(shared: &'a Shared) -> Self {
-        Self { shared, tls: TlsState::Absent, login: None, envelope: None }
+    pub(super) fn new(shared: &'a MailSinkState) -> Self {
+        Self { shared, tls: SessionTls::Absent, login: None, envelope: None }
     }
 
     /// The same, where STARTTLS has to come first.
-    pub(super) fn offering_tls(self) -> Self {
-        Self { tls: TlsState::OnOffer, ..self }
+    pub(super) fn with_starttls_offered(self) -> Self {
+        Self { tls: SessionTls::Offered, ..self }
     }
 
     /// The same, over TLS.
-    pub(super) fn over_tls(self) -> Self {
-        Self { tls: TlsState::Used, ..self }
+    pub(super) fn with_tls_active(self) -> Self {
+        Self { tls: SessionTls::Used, ..self }
     }
 
     /// Does what the client says until the conversation is over. Whatever came after a STARTTLS is lost.
-    pub(super) fn converse(mut self, stream: &mut (impl Read + Write)) -> Result<Ending> {
-        let mut wire = Wire(BufReader::new(stream));
+    pub(super) fn run(mut self, stream: &mut (impl Read + Write)) -> Result<SessionEnd> {
+        let mut wire = LineStream(BufReader::new(stream));
         loop {
-            let line = wire.hear()?;
+            let line = wire.read_line()?;
             let (verb, rest) = line.split_once(' ').unwrap_or((&line, ""));
             let reply = match verb.to_uppercase().as_str() {
                 "QUIT" => {
-                    wire.say("221 2.0.0 bye")?;
-                    return Ok(Ending::Quit);
+                    wire.write_line("221 2.0.0 bye")?;
+                    return Ok(SessionEnd::Quit);
                 }
-                "STARTTLS" if self.tls == TlsState::OnOffer => {
-                    wire.say("220 2.0.0 go ahead")?;
-                    return Ok(Ending::StartTls);
+                "STARTTLS" if self.tls == SessionTls::Offered => {
+                    wire.write_line("220 2.0.0 go ahead")?;
+                    return Ok(SessionEnd::StartTls);
                 }
-                "EHLO" => self.introduce(),
+                "EHLO" => self.handle_ehlo(),
                 "HELO" => "250 testkit",
                 "NOOP" => "250 2.0.0 nothing done",
                 "RSET" => {
                     self.envelope = None;
                     "250 2.0.0 forgotten"
                 }
-                _ if self.tls == TlsState::OnOffer => "530 5.7.0 STARTTLS comes first",
-                "AUTH" => self.log_in(&mut wire, rest)?,
-                "MAIL" => self.begin(rest),
-                "RCPT" => self.address(rest),
-                "DATA" => self.take(&mut wire)?,
+                _ if self.tls == SessionTls::Offered => "530 5.7.0 STARTTLS comes first",
+                "AUTH" => self.handle_auth(&mut wire, rest)?,
+                "MAIL" => self.handle_mail(rest),
+                "RCPT" => self.handle_rcpt(rest),
+                "DATA" => self.handle_data(&mut wire)?,
                 _ => "502 5.5.1 no such command",
             };
-            wire.say(reply)?;
+            wire.write_line(reply)?;
         }
     }
 
-    fn introduce(&mut self) -> &'static str {
+    fn handle_ehlo(&mut self) -> &'static str {
         self.envelope = None;
         match self.tls {
-            TlsState::OnOffer => "250-testkit\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 STARTTLS",
-            TlsState::Absent | TlsState::Used => {
+            SessionTls::Offered => "250-testkit\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 STARTTLS",
+            SessionTls::Absent | SessionTls::Used => {
                 "250-testkit\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 AUTH PLAIN LOGIN"
             }
         }
     }
 
-    fn log_in(&mut self, wire: &mut Wire<impl Read + Write>, rest: &str) -> Result<&'static str> {
+    fn handle_auth(&mut self, wire: &mut LineStream<impl Read + Write>, rest: &str) -> Result<&'static str> {
         if self.login.is_some() || self.envelope.is_some() {
             return Ok("503 5.5.1 not now");
         }
         let (mechanism, initial) = rest.split_once(' ').unwrap_or((rest, ""));
         let mut ask = |question: &str, known: &str| -> Result<Option<String>> {
             if known.is_empty() {
-                wire.say(&format!("334 {}", STANDARD.encode(question)))?;
-                return Ok(decode(&wire.hear()?));
+                wire.write_line(&format!("334 {}", STANDARD.encode(question)))?;
+                return Ok(decode_base64(&wire.read_line()?));
             }
-            Ok(decode(known))
+            Ok(decode_base64(known))
         };
         let given = match mechanism.to_uppercase().as_str() {
             "PLAIN" => ask("", initial)?.and_then(|given| {
@@ -131,7 +131,7 @@ impl<'a> Session<'a> {
         };
         Ok(match given {
             None => "501 5.5.2 cannot be decoded",
-            Some((user, password)) if user == USER && password == PASSWORD => {
+            Some((user, password)) if user == LOGIN_USER && password == LOGIN_PASSWORD => {
                 self.login = Some(user);
                 "235 2.7.0 welcome"
             }
@@ -139,27 +139,27 @@ impl<'a> Session<'a> {
         })
     }
 
-    fn begin(&mut self, rest: &str) -> &'static str {
-        if self.shared.insist_on_login && self.login.is_none() {
+    fn handle_mail(&mut self, rest: &str) -> &'static str {
+        if self.shared.require_login && self.login.is_none() {
             return "530 5.7.0 log in first";
         }
         if self.envelope.is_some() {
             return "503 5.5.1 one message at a time";
         }
-        let Some(from) = address_after("FROM:", rest) else { return "501 5.5.4 from whom?" };
-        self.envelope = Some(Envelope { from, to: vec![] });
+        let Some(from) = parse_address_after("FROM:", rest) else { return "501 5.5.4 from whom?" };
+        self.envelope = Some(MailEnvelope { from, to: vec![] });
         "250 2.1.0 go on"
     }
 
-    fn address(&mut self, rest: &str) -> &'static str {
+    fn handle_rcpt(&mut self, rest: &str) -> &'static str {
         let Some(envelope) = &mut self.envelope else { return "503 5.5.1 MAIL comes first" };
-        let Some(to) = address_after("TO:", rest).filter(|to| !to.is_empty()) else {
+        let Some(to) = parse_address_after("TO:", rest).filter(|to| !to.is_empty()) else {
             return "501 5.5.4 to whom?";
         };
         if to.starts_with("no") {
             return "550 5.1.1 no such mailbox";
         }
-        let mut put_off = self.shared.put_off.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut put_off = self.shared.deferred_recipients.lock().unwrap_or_else(PoisonError::into_inner);
         if to.starts_with("busy") && put_off.insert(to.clone()) {
             return "451 4.2.0 busy, come again";
         }
@@ -167,14 +167,15 @@ impl<'a> Session<'a> {
         "250 2.1.5 go on"
     }
 
-    fn take(&mut self, wire: &mut Wire<impl Read + Write>) -> Result<&'static str> {
-        let Some(Envelope { from, to }) = self.envelope.take_if(|envelope| !envelope.to.is_empty()) else {
+    fn handle_data(&mut self, wire: &mut LineStream<impl Read + Write>) -> Result<&'static str> {
+        let Some(MailEnvelope { from, to }) = self.envelope.take_if(|envelope| !envelope.to.is_empty())
+        else {
             return Ok("503 5.5.1 for nobody");
         };
-        wire.say("354 end with a dot")?;
+        wire.write_line("354 end with a dot")?;
         let mut data = String::new();
         loop {
-            let line = wire.hear()?;
+            let line = wire.read_line()?;
             if line == "." {
                 break;
             }
@@ -182,15 +183,21 @@ impl<'a> Session<'a> {
             data.push_str(line.strip_prefix('.').unwrap_or(&line));
             data.push_str("\r\n");
         }
-        let secure = self.tls == TlsState::Used;
-        self.shared.mails.push(Mail { from, to, data, secure, login: self.login.clone() });
+        let secure = self.tls == SessionTls::Used;
+        self.shared.mails.push(ReceivedMail {
+            from,
+            to,
+            data,
+            over_tls: secure,
+            login_user: self.login.clone(),
+        });
         Ok("250 2.0.0 kept")
     }
 }
 
-impl<S: Read + Write> Wire<S> {
+impl<S: Read + Write> LineStream<S> {
     /// The next line, without its end.
-    fn hear(&mut self) -> Result<String> {
+    fn read_line(&mut self) -> Result<String> {
         let mut line = Vec::new();
         self.0.read_until(b'\n', &mut line)?;
         ensure!(line.ends_with(b"\r\n"), "a line ends in CR LF, and in nothing else");
@@ -198,7 +205,7 @@ impl<S: Read + Write> Wire<S> {
         Ok(String::from_utf8_lossy(&line).into_owned())
     }
 
-    fn say(&mut self, line: &str) -> Result<()> {
+    fn write_line(&mut self, line: &str) -> Result<()> {
         let stream = self.0.get_mut();
         stream.write_all(format!("{line}\r\n").as_bytes())?;
         Ok(stream.flush()?)
@@ -206,12 +213,12 @@ impl<S: Read + Write> Wire<S> {
 }
 
 /// The address between angle brackets after that word. What follows it are wishes that this server ignores.
-fn address_after(word: &str, rest: &str) -> Option<String> {
+fn parse_address_after(word: &str, rest: &str) -> Option<String> {
     let (start, rest) = rest.split_at_checked(word.len())?;
     let (address, _) = rest.trim_start().strip_prefix('<')?.split_once('>')?;
     start.eq_ignore_ascii_case(word).then(|| address.to_owned())
 }
 
-fn decode(text: &str) -> Option<String> {
+fn decode_base64(text: &str) -> Option<String> {
     String::from_utf8(STANDARD.decode(text).ok()?).ok()
 }

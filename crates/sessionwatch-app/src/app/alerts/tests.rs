@@ -3,7 +3,7 @@ use sessionwatch_core::alert::Alert;
 use sessionwatch_store::outbox;
 
 use super::*;
-use crate::app::scene::Scene;
+use crate::app::test_app::TestApp;
 
 const CHANNEL: &str =
     "[[channel]]\nname = \"chat\"\nkind = \"slack\"\nurl = \"https://hooks.example.org/1\"\n";
@@ -12,13 +12,13 @@ fn blind() -> AlertRef {
     AlertRef { target: "shop".into(), check: "blind".into() }
 }
 
-fn firing(app: &AppState) -> State {
-    State::Firing { since: app.clock.now(), clear: 0, told: Some(app.clock.now()) }
+fn firing(app: &AppState) -> AlertState {
+    AlertState::Firing { since: app.clock.now(), passing_runs: 0, notified_at: Some(app.clock.now()) }
 }
 
 /// A scene in which the check `blind` of the shop is in that state.
-fn scene(state: impl FnOnce(&AppState) -> State) -> Scene {
-    let scene = Scene::of(CHANNEL);
+fn scene(state: impl FnOnce(&AppState) -> AlertState) -> TestApp {
+    let scene = TestApp::with_config(CHANNEL);
     let kept = AlertRecord {
         target: "shop".into(),
         check: "blind".into(),
@@ -31,24 +31,24 @@ fn scene(state: impl FnOnce(&AppState) -> State) -> Scene {
         finding: None,
         updated_at: scene.clock.now(),
     };
-    scene.store.write(|db| alerts::put(db, &kept)).unwrap();
+    scene.store.write(|db| alerts::upsert_alert(db, &kept)).unwrap();
     scene
 }
 
-async fn record(scene: &Scene) -> AlertRecord {
-    get_alert(scene, blind()).await.unwrap().unwrap()
+async fn record(scene: &TestApp) -> AlertRecord {
+    find_alert(scene, blind()).await.unwrap().unwrap()
 }
 
 /// What happened to the shop: kinds of events and what they say.
-async fn events(scene: &Scene) -> Vec<(String, String)> {
+async fn events(scene: &TestApp) -> Vec<(String, String)> {
     let search = EventSearch {
-        from: Instant::MIN,
-        to: Instant::MAX,
+        from: UtcTimestamp::MIN,
+        to: UtcTimestamp::MAX,
         target: Some("shop".into()),
         check: None,
         text: None,
         alerts_only: false,
-        before: None,
+        before_id: None,
         limit: 10,
     };
     let found = search_events(scene, search).await.unwrap().into_iter();
@@ -58,15 +58,15 @@ async fn events(scene: &Scene) -> Vec<(String, String)> {
 #[tokio::test]
 async fn an_alert_is_looked_after_by_who_acknowledged_it_last() {
     let scene = scene(firing);
-    acknowledge(&scene, &Actor::of_account("ada"), blind(), "on it".into()).await.unwrap();
+    acknowledge_alert(&scene, &Actor::from_account("ada"), blind(), "on it".into()).await.unwrap();
     let kept = record(&scene).await;
     assert_eq!((kept.acknowledged_by.as_deref(), kept.note.as_deref()), (Some("ada"), Some("on it")));
-    acknowledge(&scene, &Actor::of_token("bob", "deploys"), blind(), String::new()).await.unwrap();
+    acknowledge_alert(&scene, &Actor::from_token("bob", "deploys"), blind(), String::new()).await.unwrap();
     let kept = record(&scene).await;
     assert_eq!((kept.acknowledged_by.as_deref(), kept.note), (Some("bob (deploys)"), None));
     assert_eq!(kept.alert.state, firing(&scene), "it fires all the same");
     assert_eq!(
-        scene.trail(),
+        scene.audit_trail(),
         [
             ["ada", "acknowledge", r#"{"target":"shop","check":"blind","note":"on it"}"#],
             ["bob (deploys)", "acknowledge", r#"{"target":"shop","check":"blind","note":""}"#],
@@ -76,21 +76,21 @@ async fn an_alert_is_looked_after_by_who_acknowledged_it_last() {
 
 #[tokio::test]
 async fn an_alert_that_does_not_fire_is_neither_acknowledged_nor_resolved() {
-    let pending = scene(|app| State::Pending { looks: 1, since: app.clock.now() });
-    let healthy = scene(|_| State::Ok);
-    let unknown = Scene::of("");
+    let pending = scene(|app| AlertState::Pending { failing_runs: 1, since: app.clock.now() });
+    let healthy = scene(|_| AlertState::Ok);
+    let unknown = TestApp::with_config("");
     for scene in [&pending, &healthy, &unknown] {
-        let ada = Actor::of_account("ada");
+        let ada = Actor::from_account("ada");
         let tried = [
-            acknowledge(scene, &ada, blind(), String::new()).await,
-            resolve(scene, &ada, blind(), String::new()).await,
+            acknowledge_alert(scene, &ada, blind(), String::new()).await,
+            resolve_firing_alert(scene, &ada, blind(), String::new()).await,
         ];
         for refused in tried {
             let said = "That alert does not fire any more: somebody else may have resolved it.";
             assert!(matches!(refused, Err(AppError::Conflict(text)) if text == said));
         }
         assert!(
-            scene.trail().is_empty() && events(scene).await.is_empty(),
+            scene.audit_trail().is_empty() && events(scene).await.is_empty(),
             "what was not done is not recorded"
         );
     }
@@ -99,39 +99,42 @@ async fn an_alert_that_does_not_fire_is_neither_acknowledged_nor_resolved() {
 #[tokio::test]
 async fn a_resolved_alert_is_told_with_the_reason_and_resolved_once() {
     let scene = scene(firing);
-    scene.pass(SignedDuration::from_mins(5));
-    let ada = Actor::of_account("ada");
-    resolve(&scene, &ada, blind(), "the network is back".into()).await.unwrap();
-    assert_eq!(record(&scene).await.alert.state, State::Ok);
+    scene.advance_clock(SignedDuration::from_mins(5));
+    let ada = Actor::from_account("ada");
+    resolve_firing_alert(&scene, &ada, blind(), "the network is back".into()).await.unwrap();
+    assert_eq!(record(&scene).await.alert.state, AlertState::Ok);
     let told = events(&scene).await;
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0].0, "resolved");
     assert!(told[0].1.contains("resolved by ada: the network is back"), "{told:?}");
-    let waiting = scene.store.read(outbox::channels).unwrap();
+    let waiting = scene.store.read(outbox::list_pending_channels).unwrap();
     assert_eq!(waiting, ["chat"], "who heard of it hears that it is over");
-    assert!(matches!(resolve(&scene, &ada, blind(), String::new()).await, Err(AppError::Conflict(_))));
-    assert_eq!(scene.trail().len(), 1);
+    assert!(matches!(
+        resolve_firing_alert(&scene, &ada, blind(), String::new()).await,
+        Err(AppError::Conflict(_))
+    ));
+    assert_eq!(scene.audit_trail().len(), 1);
 }
 
 #[tokio::test]
 async fn a_comment_is_an_event_of_what_is_known_whether_or_not_it_fires() {
-    let (known, unknown) = (scene(|_| State::Ok), Scene::of(""));
-    let ada = Actor::of_account("ada");
+    let (known, unknown) = (scene(|_| AlertState::Ok), TestApp::with_config(""));
+    let ada = Actor::from_account("ada");
     add_comment(&known, &ada, blind(), "was a deployment".into()).await.unwrap();
     assert_eq!(events(&known).await, [("comment".into(), "ada: was a deployment".into())]);
-    assert_eq!(known.trail()[0][..2], ["ada", "comment"]);
+    assert_eq!(known.audit_trail()[0][..2], ["ada", "comment"]);
     let refused = add_comment(&unknown, &ada, blind(), "?".into()).await;
     let said = "Nothing is known of such a check on such a target.";
     assert!(matches!(refused, Err(AppError::NotFound(text)) if text == said));
-    assert!(unknown.trail().is_empty());
+    assert!(unknown.audit_trail().is_empty());
 }
 
 #[tokio::test]
 async fn only_what_fires_or_is_about_to_is_active() {
     for (scene, is_active) in [
         (scene(firing), true),
-        (scene(|app| State::Pending { looks: 1, since: app.clock.now() }), true),
-        (scene(|_| State::Ok), false),
+        (scene(|app| AlertState::Pending { failing_runs: 1, since: app.clock.now() }), true),
+        (scene(|_| AlertState::Ok), false),
     ] {
         let count = async |filter| list_alerts(&scene, filter).await.unwrap().len();
         assert_eq!(count(AlertFilter::Active).await, usize::from(is_active));

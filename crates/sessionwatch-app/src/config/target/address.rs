@@ -1,28 +1,30 @@
 //! The addresses of a target: of the database, of its replica, and of the role that acts.
 
 use credentials::Secret;
-use sessionwatch_targets::address::Address;
+use sessionwatch_targets::address::TargetAddress;
 
 use super::TargetSection;
 use crate::{
-    config::reading::Reading,
-    config_file::{Lookup, Problem, SecretKeys, Written},
+    config::section_reader::SectionReader,
+    config_file::{ConfigProblem, SecretKeys, SecretLookup, WithSpan},
 };
 
 /// The address as text; nothing if what is written is wrong, an error if what it refers to is not there.
-pub(super) fn url(
-    section: &Written<TargetSection>,
-    reading: &mut Reading<'_, '_>,
-) -> Option<Result<Written<Secret>, Problem>> {
+pub(super) fn read_target_url(
+    section: &WithSpan<TargetSection>,
+    reader: &mut SectionReader<'_, '_>,
+) -> Option<Result<WithSpan<Secret>, ConfigProblem>> {
     let keys = SecretKeys { name: "url", text: section.url.as_ref(), file: section.url_file.as_ref() };
-    match keys.look_up(reading.folder, &mut reading.problems) {
-        Lookup::Found(url) => Some(Ok(url)),
-        Lookup::Missing(missing) => Some(Err(reading.problems.describe(&missing.span(), &missing))),
-        Lookup::Refused => None,
-        Lookup::Absent => {
+    match keys.read_secret(reader.folder, &mut reader.problems) {
+        SecretLookup::Found(url) => Some(Ok(url)),
+        SecretLookup::Unresolved(missing) => {
+            Some(Err(reader.problems.build_problem(&missing.span(), &missing)))
+        }
+        SecretLookup::Invalid => None,
+        SecretLookup::Absent => {
             let span = section.span();
-            if !reading.problems.was_refused(&span, &["url", "url_file"]) {
-                reading.report(span, "the key `url` or `url_file` is missing");
+            if !reader.problems.has_invalid_key(&span, &["url", "url_file"]) {
+                reader.report_problem(span, "the key `url` or `url_file` is missing");
             }
             None
         }
@@ -30,38 +32,44 @@ pub(super) fn url(
 }
 
 /// Where that is; nothing if it is wrong.
-pub(super) fn parse(url: &Written<Secret>, reading: &mut Reading<'_, '_>) -> Option<Address> {
-    let address = Address::parse(url.expose()).map(|address| address.in_folder(reading.folder));
-    address.map_err(|error| reading.report(url.span(), error.to_string())).ok()
+pub(super) fn parse_address(
+    url: &WithSpan<Secret>,
+    reader: &mut SectionReader<'_, '_>,
+) -> Option<TargetAddress> {
+    let address = TargetAddress::parse(url.expose()).map(|address| address.resolved_in(reader.folder));
+    address.map_err(|error| reader.report_problem(url.span(), error.to_string())).ok()
 }
 
 /// The address of the replica; an error if what it refers to is not there.
-pub(super) fn replica(
+pub(super) fn read_replica_address(
     section: &TargetSection,
-    reading: &mut Reading<'_, '_>,
-) -> Result<Option<Address>, Problem> {
+    reader: &mut SectionReader<'_, '_>,
+) -> Result<Option<TargetAddress>, ConfigProblem> {
     let keys = SecretKeys { name: "replica_url", text: section.replica_url.as_ref(), file: None };
-    look_up(keys, reading)
+    read_optional_address(keys, reader)
 }
 
 /// Where, and as whom, sessions are ended; an error if what it refers to is not there. A file needs nobody else.
-pub(super) fn acting(
+pub(super) fn read_write_address(
     section: &TargetSection,
-    address: &Address,
-    reading: &mut Reading<'_, '_>,
-) -> Result<Option<Address>, Problem> {
+    address: &TargetAddress,
+    reader: &mut SectionReader<'_, '_>,
+) -> Result<Option<TargetAddress>, ConfigProblem> {
     let keys =
         SecretKeys { name: "act_url", text: section.act_url.as_ref(), file: section.act_url_file.as_ref() };
     if keys.is_written() {
-        return look_up(keys, reading);
+        return read_optional_address(keys, reader);
     }
-    Ok(address.file().is_some().then(|| address.clone()))
+    Ok(address.file_path().is_some().then(|| address.clone()))
 }
 
-fn look_up(keys: SecretKeys<'_>, reading: &mut Reading<'_, '_>) -> Result<Option<Address>, Problem> {
-    match keys.look_up(reading.folder, &mut reading.problems) {
-        Lookup::Found(url) => Ok(parse(&url, reading)),
-        Lookup::Missing(missing) => Err(reading.problems.describe(&missing.span(), &missing)),
-        Lookup::Absent | Lookup::Refused => Ok(None),
+fn read_optional_address(
+    keys: SecretKeys<'_>,
+    reader: &mut SectionReader<'_, '_>,
+) -> Result<Option<TargetAddress>, ConfigProblem> {
+    match keys.read_secret(reader.folder, &mut reader.problems) {
+        SecretLookup::Found(url) => Ok(parse_address(&url, reader)),
+        SecretLookup::Unresolved(missing) => Err(reader.problems.build_problem(&missing.span(), &missing)),
+        SecretLookup::Absent | SecretLookup::Invalid => Ok(None),
     }
 }

@@ -4,13 +4,13 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use sessionwatch_core::decoder::Decoder;
 use sessionwatch_targets::{
-    layout::{catalogue::Profile, explicit},
-    mapping::{InstantColumn, Mapping, Revoke, TableName, UsersMapping},
+    layout::{explicit_mapping, profile_catalog::Profile},
+    mapping::{Mapping, RevokeMethod, TableName, TimestampColumn, UsersMapping},
 };
 
 use crate::{
-    config::{formats::DecoderName, reading::Reading},
-    config_file::Written,
+    config::{formats::DecoderName, section_reader::SectionReader},
+    config_file::WithSpan,
 };
 
 const SECONDS_PER_DAY: u64 = 86_400;
@@ -55,7 +55,7 @@ pub(in crate::config) struct MappingSection {
     agent: Option<String>,
     /// The table of users.
     #[schemars(extend("x-otherwise" = "not used"), example = &"public.users")]
-    users: Option<Written<String>>,
+    users: Option<WithSpan<String>>,
     /// The column of the users that `user` refers to.
     users_key: String,
     /// Columns of the users that help a person to recognize one.
@@ -69,13 +69,13 @@ pub(in crate::config) struct MappingSection {
     lifetime_days: Option<u64>,
     /// How a session is ended: its row removed, its end set to now, or a column set to a value.
     #[schemars(extend("default" = "delete"))]
-    revoke: Option<Written<RevokeName>>,
+    revoke: Option<WithSpan<RevokeName>>,
     /// With revoke = "flag", the column.
     #[schemars(extend("x-otherwise" = "not used"), example = &"active")]
-    revoke_column: Option<Written<String>>,
+    revoke_column: Option<WithSpan<String>>,
     /// With revoke = "flag", the value.
     #[schemars(extend("x-otherwise" = "not used"), example = &"false")]
-    revoke_value: Option<Written<String>>,
+    revoke_value: Option<WithSpan<String>>,
 }
 
 /// How a session is ended, as it is written.
@@ -114,35 +114,35 @@ impl Default for MappingSection {
 }
 
 /// Missing keys have been reported; what stands here in their place is never used.
-pub(super) fn validate(
-    section: &Written<MappingSection>,
+pub(super) fn validate_mapping(
+    section: &WithSpan<MappingSection>,
     profile: Option<&Profile>,
-    reading: &mut Reading<'_, '_>,
+    reader: &mut SectionReader<'_, '_>,
 ) -> Mapping {
-    let table = |name: &Option<String>| name.as_deref().map(table_name);
+    let table = |name: &Option<String>| name.as_deref().map(parse_table_name);
     let expires = section.decoder.map_or(Decoder::Timestamptz, |decoder| decoder.0);
     if let (Some(users), None) = (&section.users, &section.user) {
-        reading.report(users.span(), "`users` needs `user`, the column that refers to them");
+        reader.report_problem(users.span(), "`users` needs `user`, the column that refers to them");
     }
     let created_decoder = section.created_decoder.map_or(expires, |decoder| decoder.0);
     let lifetime_days = section.lifetime_days.or(profile.map(|profile| profile.max_lifetime_days));
     Mapping {
-        profile: profile.map_or(explicit::PROFILE, |profile| profile.name.as_str()).to_owned(),
+        profile: profile.map_or(explicit_mapping::CUSTOM_PROFILE, |profile| profile.name.as_str()).to_owned(),
         sessions: table(&section.sessions).unwrap_or(TableName { schema: None, name: String::new() }),
         id: section.id.clone(),
         token: section.token.clone().unwrap_or_default(),
         user: section.user.clone(),
-        expires: InstantColumn { column: section.expires.clone().unwrap_or_default(), decoder: expires },
-        created: section.created.clone().map(|column| InstantColumn { column, decoder: created_decoder }),
+        expires: TimestampColumn { column: section.expires.clone().unwrap_or_default(), decoder: expires },
+        created: section.created.clone().map(|column| TimestampColumn { column, decoder: created_decoder }),
         ip: section.ip.clone(),
         agent: section.agent.clone(),
         users: section.users.as_ref().map(|users| UsersMapping {
-            table: table_name(users),
+            table: parse_table_name(users),
             key: section.users_key.clone(),
             display: section.display.clone().unwrap_or_default(),
         }),
         accounts: table(&section.accounts),
-        revoke: revoke(section, reading),
+        revoke: validate_revoke(section, reader),
         deleted: None,
         token_prefix: section.token_prefix.clone(),
         impersonator: None,
@@ -151,28 +151,29 @@ pub(super) fn validate(
 }
 
 /// How sessions are ended.
-fn revoke(section: &MappingSection, reading: &mut Reading<'_, '_>) -> Revoke {
+fn validate_revoke(section: &MappingSection, reader: &mut SectionReader<'_, '_>) -> RevokeMethod {
     let (column, value) = (section.revoke_column.as_ref(), section.revoke_value.as_ref());
     match (&section.revoke, column, value) {
         (Some(written), Some(column), Some(value)) if matches!(**written, RevokeName::Flag) => {
-            return Revoke::Flag { column: column.to_string(), value: value.to_string() };
+            return RevokeMethod::Flag { column: column.to_string(), value: value.to_string() };
         }
         (Some(written), ..) if matches!(**written, RevokeName::Flag) => {
-            reading.report(written.span(), "revoke = \"flag\" needs `revoke_column` and `revoke_value`");
+            reader
+                .report_problem(written.span(), "revoke = \"flag\" needs `revoke_column` and `revoke_value`");
         }
         (_, Some(unused), _) | (_, None, Some(unused)) => {
-            reading.report(unused.span(), "is of use only with revoke = \"flag\"");
+            reader.report_problem(unused.span(), "is of use only with revoke = \"flag\"");
         }
         (_, None, None) => {}
     }
     match section.revoke.as_deref() {
-        Some(RevokeName::Expire) => Revoke::Expire,
-        _ => Revoke::Delete,
+        Some(RevokeName::Expire) => RevokeMethod::Expire,
+        _ => RevokeMethod::Delete,
     }
 }
 
 /// `schema.table`, or a table to be found along the search path.
-pub(super) fn table_name(text: &str) -> TableName {
+pub(super) fn parse_table_name(text: &str) -> TableName {
     match text.split_once('.') {
         Some((schema, name)) => TableName { schema: Some(schema.to_owned()), name: name.to_owned() },
         None => TableName { schema: None, name: text.to_owned() },

@@ -7,19 +7,20 @@ use std::{
 };
 
 use jiff::SignedDuration;
-use sessionwatch_core::{correlation::MatchKind, instant::Instant};
+use sessionwatch_core::{correlation::MatchKind, timestamp::UtcTimestamp};
 use sessionwatch_store::{
-    StoreError,
-    db::Db,
-    incidents, reports,
-    signals::{self, Kept},
+    StoreError, incidents, latest_reports,
+    log_events::{self, LogEventRecord},
+    transaction::Tx,
 };
-use sessionwatch_targets::{connect::ConnectedTarget, error::TargetError, listing::Line, sql::List};
+use sessionwatch_targets::{
+    connect::ConnectedTarget, error::TargetError, listing::ListedSession, sql::SessionListQuery,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::RETRY_DELAY;
 use crate::{
-    app::{LiveEvent, leadership::lease},
+    app::{LiveEvent, leadership::target_lease_name},
     blocking,
     config::{Config, Target},
     daemon::{
@@ -30,27 +31,27 @@ use crate::{
     incident,
     logs::{
         self,
-        judge::{self, Table, View},
+        evaluate::{self, EvalInput, PrefixLookup},
     },
     target_layouts,
 };
 
 /// Signals that are judged at once.
-const SIGNALS_AT_ONCE: u32 = 5_000;
+const EVAL_BATCH_SIZE: u32 = 5_000;
 /// How often it is judged where nothing new was read.
-const INTERVAL: SignedDuration = SignedDuration::from_secs(60);
+const EVAL_INTERVAL: SignedDuration = SignedDuration::from_secs(60);
 /// The same where other daemons may have read something.
-const SHARED_INTERVAL: SignedDuration = SignedDuration::from_secs(2);
+const SHARED_STORE_EVAL_INTERVAL: SignedDuration = SignedDuration::from_secs(2);
 /// Sessions that begin as the signals say, of which more cannot be told apart.
-const LOOKUP_LIMIT: usize = 50_000;
+const MAX_LOOKUP_SESSIONS: usize = 50_000;
 /// How long the table may take to say what an urgent signal is about.
-const URGENT_TIMEOUT: Duration = Duration::from_millis(1_200);
+const URGENT_LOOKUP_TIMEOUT: Duration = Duration::from_millis(1_200);
 /// Times in a minute that a table may be asked at once because of signals.
-const LOOKUPS_A_MINUTE: usize = 5;
+const MAX_LOOKUPS_PER_MINUTE: usize = 5;
 /// The same where nothing is urgent, but there is more than can be judged at once.
-const BUSY_LOOKUPS_A_MINUTE: usize = 3;
+const MAX_BACKLOG_LOOKUPS_PER_MINUTE: usize = 3;
 /// Signals that an incident's timeline takes.
-const TIMELINE_SIGNALS: usize = 200;
+const MAX_TIMELINE_LOG_EVENTS: usize = 200;
 
 /// Judges the signals of a target.
 pub(super) struct LogEvaluator {
@@ -58,37 +59,39 @@ pub(super) struct LogEvaluator {
     config: Arc<Config>,
     target: Target,
     /// When the table was asked, lately.
-    lookups: VecDeque<Instant>,
+    recent_lookups: VecDeque<UtcTimestamp>,
 }
 
 impl LogEvaluator {
     pub(super) fn new(state: &Arc<DaemonState>, config: &Arc<Config>, target: Target) -> Self {
-        Self { state: Arc::clone(state), config: Arc::clone(config), target, lookups: VecDeque::new() }
+        Self { state: Arc::clone(state), config: Arc::clone(config), target, recent_lookups: VecDeque::new() }
     }
 
     /// Evaluates what is new while this daemon leads the target, until that is to stop.
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        let (state, lease) = (Arc::clone(&self.state), lease(&self.target.name));
-        let mut news = state.intake.news.subscribe();
-        while let Some(term) = stop.run_until_cancelled(state.app.leadership.lead(&lease)).await {
+        let (state, lease) = (Arc::clone(&self.state), target_lease_name(&self.target.name));
+        let mut news = state.ingest.new_events.subscribe();
+        while let Some(term) = stop.run_until_cancelled(state.app.lease_manager.wait_for_lease(&lease)).await
+        {
             news.mark_unchanged();
             let begun = state.app.clock.now();
             // The table may be in a file, and asking it blocks.
-            let evaluated = blocking::drive(async move || {
-                let outcome = self.evaluate(term, begun).await;
+            let evaluated = blocking::run_async(async move || {
+                let outcome = self.evaluate_pending(term, begun).await;
                 (self, outcome)
             });
             let outcome;
             (self, outcome) = evaluated.await;
             match outcome {
-                Ok(true) | Err(StoreError::Fenced) => continue,
+                Ok(true) | Err(StoreError::LeaseLost) => continue,
                 Ok(false) => {}
                 Err(error) => {
                     tracing::error!(target = self.target.name, "what logs say could not be judged: {error}");
                     wait_to_retry(RETRY_DELAY, &stop).await;
                 }
             }
-            let interval = if state.app.store.is_shared() { SHARED_INTERVAL } else { INTERVAL };
+            let interval =
+                if state.app.store.is_shared() { SHARED_STORE_EVAL_INTERVAL } else { EVAL_INTERVAL };
             tokio::select! {
                 _ = wait_until(&state.app.clock, begun + interval, &stop) => {}
                 _ = news.changed() => {}
@@ -97,127 +100,146 @@ impl LogEvaluator {
     }
 
     /// Judges what is new, and every check anew: whether there is more.
-    async fn evaluate(&mut self, term: i64, now: Instant) -> Result<bool, StoreError> {
+    async fn evaluate_pending(&mut self, epoch: i64, now: UtcTimestamp) -> Result<bool, StoreError> {
         let target = self.target.name.clone();
-        let waiting = self.state.app.store.read(|db| signals::unjudged(db, &target, SIGNALS_AT_ONCE))?;
-        let allowed = if waiting.iter().any(is_bad) {
-            LOOKUPS_A_MINUTE
-        } else if waiting.len() == SIGNALS_AT_ONCE as usize {
-            BUSY_LOOKUPS_A_MINUTE
+        let waiting = self
+            .state
+            .app
+            .store
+            .read(|db| log_events::list_unevaluated_log_events(db, &target, EVAL_BATCH_SIZE))?;
+        let allowed = if waiting.iter().any(is_high_severity) {
+            MAX_LOOKUPS_PER_MINUTE
+        } else if waiting.len() == EVAL_BATCH_SIZE as usize {
+            MAX_BACKLOG_LOOKUPS_PER_MINUTE
         } else {
             1
         };
-        let joined = match self.table(&waiting, allowed, now).await {
+        let joined = match self.lookup_sessions(&waiting, allowed, now).await {
             // Nothing of it is urgent: it waits until the table may be asked again.
             None => vec![],
             Some(table) => {
                 let table = table.as_ref().map_err(String::as_str);
-                waiting.iter().map(|signal| (signal, judge::joined(signal, table))).collect()
+                waiting.iter().map(|signal| (signal, evaluate::correlate_event(signal, table))).collect()
             }
         };
-        let bad: Vec<&Kept> = waiting.iter().filter(|signal| is_bad(signal)).collect();
+        let bad: Vec<&LogEventRecord> = waiting.iter().filter(|signal| is_high_severity(signal)).collect();
         // What was critical before sessions were ended is no reason to begin again.
         let critical = joined.iter().any(|(signal, (fit, _))| {
             *fit == Some(MatchKind::Contradicting)
                 || signal.severity.as_deref() == Some("critical") && logs::is_confirmed(&signal.kind, *fit)
         });
         let state = Arc::clone(&self.state);
-        let store = state.app.leadership.fenced(&state.app.store, &lease(&target), term);
+        let store =
+            state.app.lease_manager.fenced_store(&state.app.store, &target_lease_name(&target), epoch);
         let told = store.write(|db| {
             for (signal, (fit, detail)) in &joined {
                 let fit = fit.map(MatchKind::name);
-                signals::judge(db, signal.id, fit, &detail.to_string())?;
+                log_events::mark_evaluated(db, signal.id, fit, &detail.to_string())?;
             }
-            let judged = judge::outcomes(db, View { config: &self.config, target: &target, now })?;
+            let judged =
+                evaluate::evaluate_log_checks(db, EvalInput { config: &self.config, target: &target, now })?;
             let told = record_log_checks(db, &target, &judged, &self.config, now)?;
             if let Some(why) = incident::reopen_reason_from_logs(&judged).filter(|_| critical) {
-                incident::reopen(db, &target, &why, now)?;
+                incident::reopen_incident(db, &target, &why, now)?;
             }
             // After that, so that the line is on the timeline of the incident that it reopened.
             if !joined.is_empty() {
-                note(db, &target, &bad, now)?;
+                append_to_incident(db, &target, &bad, now)?;
             }
             Ok(told)
         })?;
         if told > 0 {
-            state.nudge();
+            state.wake_delivery();
         }
         if !joined.is_empty() {
-            state.app.publish(LiveEvent::Judged { target, at: now });
+            state.app.publish(LiveEvent::LogsEvaluated { target, at: now });
         }
-        Ok(!joined.is_empty() && waiting.len() == SIGNALS_AT_ONCE as usize)
+        Ok(!joined.is_empty() && waiting.len() == EVAL_BATCH_SIZE as usize)
     }
 
     /// The sessions that signals are about; nothing while the table should not be asked, or why it does not say.
-    async fn table(
+    async fn lookup_sessions(
         &mut self,
-        waiting: &[Kept],
+        waiting: &[LogEventRecord],
         allowed: usize,
-        now: Instant,
-    ) -> Option<Result<Table, String>> {
-        let urgent = allowed == LOOKUPS_A_MINUTE;
-        let prefixes: Vec<String> = waiting.iter().filter_map(|signal| signal.prefix.clone()).collect();
+        now: UtcTimestamp,
+    ) -> Option<Result<PrefixLookup, String>> {
+        let urgent = allowed == MAX_LOOKUPS_PER_MINUTE;
+        let prefixes: Vec<String> = waiting.iter().filter_map(|signal| signal.token_prefix.clone()).collect();
         if prefixes.is_empty() {
-            return Some(Ok(Table::default()));
+            return Some(Ok(PrefixLookup::default()));
         }
-        self.lookups.retain(|at| now.duration_since(*at).abs() < INTERVAL);
-        if self.lookups.len() >= allowed {
-            let why = format!("the table was asked {LOOKUPS_A_MINUTE} times in a minute because of signals");
+        self.recent_lookups.retain(|at| now.duration_since(*at).abs() < EVAL_INTERVAL);
+        if self.recent_lookups.len() >= allowed {
+            let why =
+                format!("the table was asked {MAX_LOOKUPS_PER_MINUTE} times in a minute because of signals");
             return urgent.then_some(Err(why));
         }
-        self.lookups.push_back(now);
+        self.recent_lookups.push_back(now);
         let mut target = self.target.clone();
-        if let Err(error) = target_layouts::locate(&self.state.app.store, &mut target) {
+        if let Err(error) = target_layouts::set_known_layout(&self.state.app.store, &mut target) {
             return urgent.then_some(Err(error.to_string()));
         }
         if urgent {
-            target.limits.timeout = target.limits.timeout.min(URGENT_TIMEOUT);
+            target.limits.timeout = target.limits.timeout.min(URGENT_LOOKUP_TIMEOUT);
         }
-        let asked = tokio::time::timeout(target.limits.timeout, lookup(&self.config, &target, &prefixes));
+        let asked =
+            tokio::time::timeout(target.limits.timeout, query_by_prefix(&self.config, &target, &prefixes));
         let lines = match asked.await {
-            Ok(Ok(lines)) if lines.len() >= LOOKUP_LIMIT => {
+            Ok(Ok(lines)) if lines.len() >= MAX_LOOKUP_SESSIONS => {
                 return Some(Err("too many sessions begin like that".into()));
             }
             Ok(Ok(lines)) => lines,
             Ok(Err(error)) => return Some(Err(format!("the table cannot be asked: {error}"))),
             Err(_) => return Some(Err("the table did not answer in time".into())),
         };
-        let last = match self.state.app.store.read(|db| reports::document(db, &target.name)) {
+        let last = match self.state.app.store.read(|db| latest_reports::find_report(db, &target.name)) {
             Ok(last) => last,
             Err(error) => return Some(Err(error.to_string())),
         };
         // Before the first look, and after one that failed, no more of them are known than these.
         let known = last.and_then(|(_, report)| report["census"]["sessions"].as_u64());
         let sessions = known.unwrap_or(lines.len() as u64);
-        Some(Ok(Table { lines, sessions }))
+        Some(Ok(PrefixLookup { matches: lines, total_sessions: sessions }))
     }
 }
 
-fn is_bad(signal: &Kept) -> bool {
+fn is_high_severity(signal: &LogEventRecord) -> bool {
     matches!(signal.severity.as_deref(), Some("high" | "critical"))
 }
 
 /// The sessions whose tokens begin so.
-async fn lookup(config: &Config, target: &Target, prefixes: &[String]) -> Result<Vec<Line>, TargetError> {
-    let wanted: BTreeSet<String> = prefixes.iter().flat_map(|prefix| judge::shown_as(prefix)).collect();
+async fn query_by_prefix(
+    config: &Config,
+    target: &Target,
+    prefixes: &[String],
+) -> Result<Vec<ListedSession>, TargetError> {
+    let wanted: BTreeSet<String> =
+        prefixes.iter().flat_map(|prefix| evaluate::possible_prefixes(prefix)).collect();
     let prefixes: Vec<String> = wanted.into_iter().collect();
-    let opened = ConnectedTarget::open_in_time(target.connect_options(&config.catalogue)).await?;
-    let scope = opened.scope(false, &config.rules.thresholds);
-    let list = List { prefixes: &prefixes, ..List::all(LOOKUP_LIMIT) };
-    let lines = opened.session.list(&scope, list).await;
+    let opened = ConnectedTarget::open_with_timeout(target.connect_options(&config.catalogue)).await?;
+    let scope = opened.query_scope(false, &config.checks.thresholds);
+    let list = SessionListQuery { token_prefixes: &prefixes, ..SessionListQuery::all(MAX_LOOKUP_SESSIONS) };
+    let lines = opened.session.list_sessions(&scope, list).await;
     opened.session.close().await;
     lines
 }
 
 /// Puts bad signals on the timeline of the incident that is open.
-fn note(db: Db<'_>, target: &str, bad: &[&Kept], now: Instant) -> Result<(), StoreError> {
-    let Some(current) = incidents::current(db, target)? else { return Ok(()) };
-    let before = incidents::timeline(db, &current.id)?.iter().filter(|entry| entry.kind == "signal").count();
-    for signal in bad.iter().take(TIMELINE_SIGNALS.saturating_sub(before)) {
+fn append_to_incident(
+    db: Tx<'_>,
+    target: &str,
+    bad: &[&LogEventRecord],
+    now: UtcTimestamp,
+) -> Result<(), StoreError> {
+    let Some(current) = incidents::find_open_incident(db, target)? else { return Ok(()) };
+    let before =
+        incidents::list_timeline(db, &current.id)?.iter().filter(|entry| entry.kind == "signal").count();
+    for signal in bad.iter().take(MAX_TIMELINE_LOG_EVENTS.saturating_sub(before)) {
         // What it was joined to was written a moment ago.
-        let known = signals::get(db, signal.id)?;
+        let known = log_events::find_log_event(db, signal.id)?;
         let signal = known.as_ref().unwrap_or(signal);
-        incidents::add(db, &current.id, &incident::timeline_entry(signal, now)?)?;
+        incidents::insert_timeline_entry(db, &current.id, &incident::timeline_entry(signal, now)?)?;
     }
     Ok(())
 }

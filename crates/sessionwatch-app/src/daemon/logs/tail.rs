@@ -2,21 +2,21 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use sessionwatch_core::{duration::DAY, log_gaps::Gap};
+use sessionwatch_core::{duration::DAY, log_gaps::LogGap};
 use sessionwatch_store::{Store, StoreError};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::{LogSource, RETRY_DELAY};
+use super::{IngestSource, RETRY_DELAY};
 use crate::{
-    app::leadership::lease,
+    app::leadership::target_lease_name,
     blocking,
-    config::logs::{Kind, Source},
+    config::logs::{LogSourceConfig, LogSourceKind},
     daemon::{DaemonState, tasks::wait_to_retry},
     logs::{
         self,
-        follow::{Begin, Follower, Step},
-        intake::{self, Batch},
+        log_batch::{self, LogBatch},
+        tail::{FileTailer, StartPosition, TailBatch},
     },
 };
 
@@ -24,20 +24,25 @@ use crate::{
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Follows a file while this daemon leads the target.
-pub(super) async fn run(state: Arc<DaemonState>, source: LogSource, path: PathBuf, stop: CancellationToken) {
-    let lease = lease(&source.source.target);
-    while let Some(term) = stop.run_until_cancelled(state.app.leadership.lead(&lease)).await {
-        let tail = Tail {
+pub(super) async fn run_tail(
+    state: Arc<DaemonState>,
+    source: IngestSource,
+    path: PathBuf,
+    stop: CancellationToken,
+) {
+    let lease = target_lease_name(&source.source.target);
+    while let Some(term) = stop.run_until_cancelled(state.app.lease_manager.wait_for_lease(&lease)).await {
+        let tail = TailTask {
             state: Arc::clone(&state),
-            store: state.app.leadership.fenced(&state.app.store, &lease, term),
-            term,
+            store: state.app.lease_manager.fenced_store(&state.app.store, &lease, term),
+            epoch: term,
             source: source.clone(),
             path: path.clone(),
             stop: stop.clone(),
             runtime: Handle::current(),
         };
-        let failed = match blocking::run_caught(move || tail.follow_for_a_day()).await {
-            Some(Ok(()) | Err(StoreError::Fenced)) => continue,
+        let failed = match blocking::run_catching(move || tail.tail_for_one_day()).await {
+            Some(Ok(()) | Err(StoreError::LeaseLost)) => continue,
             Some(Err(why)) => why.to_string(),
             None => "reading ended in a panic".to_owned(),
         };
@@ -47,41 +52,41 @@ pub(super) async fn run(state: Arc<DaemonState>, source: LogSource, path: PathBu
 }
 
 /// A file that is followed under one term.
-struct Tail {
+struct TailTask {
     state: Arc<DaemonState>,
     /// The store, for what is written under this term.
     store: Store,
-    term: i64,
-    source: LogSource,
+    epoch: i64,
+    source: IngestSource,
     path: PathBuf,
     stop: CancellationToken,
     runtime: Handle,
 }
 
-impl Tail {
+impl TailTask {
     /// Follows the file until something fails, the lead is lost, or a day has passed: then the year may be another one.
-    fn follow_for_a_day(&self) -> Result<(), StoreError> {
+    fn tail_for_one_day(&self) -> Result<(), StoreError> {
         let (state, source) = (&self.state, &self.source.source);
         let begun = state.app.clock.now();
-        let grammar = self.source.grammar_at(begun);
+        let grammar = self.source.matchers_at(begun);
         let kept = self.store.read(|db| logs::find_source(db, &source.name))?;
         // What was logged before anybody watched is what `logs scan` is for.
-        let begin = kept.and_then(|kept| kept.place).map_or(Begin::AtEnd, Begin::At);
+        let begin = kept.and_then(|kept| kept.position).map_or(StartPosition::AtEnd, StartPosition::Resume);
         let mut follower =
-            Follower::new(&self.path, &source.name, &grammar, begin).sparing(self.other_logs());
-        let lease = lease(&source.target);
+            FileTailer::new(&self.path, &source.name, &grammar, begin).excluding(self.other_log_paths());
+        let lease = target_lease_name(&source.target);
         let (mut missing, mut at, mut failing) = (false, None, None);
         loop {
-            let stop = self.stop.is_cancelled() || state.app.leadership.term(&lease) != Some(self.term);
+            let stop = self.stop.is_cancelled() || state.app.lease_manager.epoch(&lease) != Some(self.epoch);
             // An entry that is open is read again from its beginning by whoever goes on.
             if stop || state.app.clock.now().duration_since(begun).abs() > DAY {
                 return Ok(());
             }
-            let step = match follower.step(std::time::Instant::now()) {
+            let step = match follower.read_batch(std::time::Instant::now()) {
                 Ok(step) => step,
                 // What is open stays open: of a rotated file, it may be the only way to the rest.
                 Err(error) => {
-                    let why = Some(crate::logs::follow::cause(&error));
+                    let why = Some(crate::logs::tail::describe_read_error(&error));
                     if failing != why {
                         tracing::error!(
                             source = source.name,
@@ -91,7 +96,7 @@ impl Tail {
                         );
                         failing = why;
                     }
-                    self.wait(RETRY_DELAY);
+                    self.wait_blocking(RETRY_DELAY);
                     continue;
                 }
             };
@@ -99,71 +104,71 @@ impl Tail {
                 tracing::info!(source = source.name, "{} can be read again", self.path.display());
             }
             for gap in &step.gaps {
-                warn(source, gap);
+                warn_of_gap(source, gap);
             }
-            if step.happened == Some("missing") && !missing {
+            if step.file_change == Some("missing") && !missing {
                 tracing::warn!(source = source.name, "{} is not there yet", self.path.display());
             }
-            missing = step.happened == Some("missing");
-            let more = step.more;
-            if step.place != at || !step.found.is_empty() || !step.gaps.is_empty() {
-                at.clone_from(&step.place);
-                self.keep(step)?;
+            missing = step.file_change == Some("missing");
+            let more = step.has_more;
+            if step.position != at || !step.events.is_empty() || !step.gaps.is_empty() {
+                at.clone_from(&step.position);
+                self.store_batch(step)?;
             }
             if !more {
-                self.wait(POLL_INTERVAL);
+                self.wait_blocking(POLL_INTERVAL);
             }
         }
     }
 
     /// Waits for some time, or until this is to stop. It blocks.
-    fn wait(&self, time: Duration) {
+    fn wait_blocking(&self, time: Duration) {
         self.runtime.block_on(wait_to_retry(time, &self.stop));
     }
 
     /// The files of the other sources.
-    fn other_logs(&self) -> Vec<PathBuf> {
-        let sources = self.state.intake.sources();
+    fn other_log_paths(&self) -> Vec<PathBuf> {
+        let sources = self.state.ingest.sources();
         let files = sources.iter().filter_map(|other| match &other.source.kind {
-            Kind::File(path) if *path != self.path => Some(path.clone()),
+            LogSourceKind::File(path) if *path != self.path => Some(path.clone()),
             _ => None,
         });
         files.collect()
     }
 
     /// Keeps what a step gave.
-    fn keep(&self, step: Step) -> Result<(), StoreError> {
+    fn store_batch(&self, step: TailBatch) -> Result<(), StoreError> {
         let source = &self.source.source;
         // Entries whose end is missing are counted as `truncated`.
-        let happened = step.happened.and_then(|happened| match happened {
+        let happened = step.file_change.and_then(|happened| match happened {
             "truncated" => Some("truncations"),
             "rotated" => Some("rotated"),
             _ => None,
         });
         let dropped = happened.map(|happened| (happened, 1));
         let is_gap = !step.gaps.is_empty();
-        let batch = Batch {
+        let batch = LogBatch {
             source: source.name.clone(),
             target: source.target.clone(),
             counters: step.counters,
-            found: step.found.into_iter().map(|found| (None, found)).collect(),
+            events: step.events.into_iter().map(|found| (None, found)).collect(),
             dropped: dropped.into_iter().chain([("lost_bytes", step.lost_bytes)]).collect(),
-            place: step.place,
+            position: step.position,
             gaps: step.gaps,
             digest: None,
         };
         let now = self.state.app.clock.now();
-        let new = self.store.write(|db| intake::keep(db, &batch, now))?;
+        let new = self.store.write(|db| log_batch::record_batch(db, &batch, now))?;
         if new > 0 || is_gap {
-            self.state.intake.news.send_modify(|count| *count = count.wrapping_add(1));
+            self.state.ingest.new_events.send_modify(|count| *count = count.wrapping_add(1));
         }
         Ok(())
     }
 }
 
 /// Says that lines may be missing.
-fn warn(source: &Source, gap: &Gap) {
-    let (file, why) = (&gap.file, gap.cause.words());
+fn warn_of_gap(source: &LogSourceConfig, gap: &LogGap) {
+    let (file, why) = (&gap.file, gap.cause.description());
     match gap.bytes {
         Some(bytes) => tracing::warn!(source = source.name, bytes, "log lines may be missing: {file}: {why}"),
         None => tracing::warn!(source = source.name, "log lines may be missing: {file}: {why}"),

@@ -8,22 +8,22 @@ use prometheus_client::{
     metrics::{MetricType, histogram::Histogram},
     registry::Registry,
 };
-use sessionwatch_core::alert::{Alert, State as AlertState};
+use sessionwatch_core::alert::{Alert, AlertState};
 use sessionwatch_store::{
     StoreError,
-    alerts::{self, Kept},
+    alerts::{self, AlertRecord},
     outbox,
 };
 
-use super::{ChannelMetrics, State, TargetMetrics, unix_seconds};
+use super::{ChannelMetrics, MetricsState, TargetMetrics, unix_seconds};
 use crate::{
     daemon::DaemonState,
-    logs::{self, LogSource},
+    logs::{self, LogSourceRecord},
     metric_names::{
-        ALERT_FIRING, ALERTS, BUILD_INFO, CHECK_FAILING, CONFIG_RELOAD, DELIVERIES, DELIVERY_DURATION,
-        FAILED_RUNS, LAST_SEEN, LOG_DROPPED, LOG_LAST_READ, LOG_LINES, LOG_SIGNALS, MetricDesc, MetricKind,
-        OUTBOX_MESSAGES, REPLICA_LAG, RUN_DURATION, RUNS, SCHEDULER_LAG, SESSIONS, STORE_SHELTERED,
-        STORE_SIZE, TARGET_LEADER, TARGET_UP,
+        ALERT_COUNTS, ALERT_FIRING, BUILD_INFO, CHECK_FAILING, CHECK_RUN_DURATION, CHECK_RUN_FAILURES,
+        CHECK_RUNS, CONFIG_RELOAD_SUCCESS, DELIVERY_ATTEMPTS, DELIVERY_DURATION, LAST_SUCCESS, LOG_DROPPED,
+        LOG_EVENTS, LOG_LAST_LINE, LOG_LINES, MetricDesc, MetricKind, OUTBOX_MESSAGES, REPLICA_LAG,
+        SCHEDULER_LAG, SESSION_COUNTS, STORE_MEMORY_FALLBACK, STORE_SIZE, TARGET_LEADER, TARGET_UP,
     },
 };
 
@@ -33,16 +33,16 @@ const DROP_REASONS: [&str; 7] =
 
 /// A format of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
+pub(crate) enum ExpositionFormat {
     /// The text format of Prometheus, version 0.0.4.
     Prometheus,
     /// OpenMetrics 1.0.0.
     OpenMetrics,
 }
 
-impl Format {
+impl ExpositionFormat {
     /// The format for whoever sends that `Accept` header.
-    pub(crate) fn accepted(header: &str) -> Self {
+    pub(crate) fn from_accept_header(header: &str) -> Self {
         if header.contains("application/openmetrics-text") { Self::OpenMetrics } else { Self::Prometheus }
     }
 
@@ -56,36 +56,35 @@ impl Format {
 }
 
 /// Writes all metrics, as they stand.
-pub(crate) fn write(state: &DaemonState, format: Format) -> Result<String, StoreError> {
-    let (alerts, messages, sources) = state
-        .app
-        .store
-        .read(|db| Ok((alerts::list(db, true)?, outbox::counts(db)?, logs::list_sources(db)?)))?;
+pub(crate) fn render_metrics(state: &DaemonState, format: ExpositionFormat) -> Result<String, StoreError> {
+    let (alerts, messages, sources) = state.app.store.read(|db| {
+        Ok((alerts::list_alerts(db, true)?, outbox::count_messages(db)?, logs::list_sources(db)?))
+    })?;
     let config = state.app.config();
-    let targets = config
-        .targets
-        .iter()
-        .map(|target| Target { name: target.name.clone(), is_led: state.app.leads(&target.name) });
-    let facts = Facts {
+    let targets = config.targets.iter().map(|target| TargetLeadership {
+        name: target.name.clone(),
+        is_led: state.app.leads_target(&target.name),
+    });
+    let facts = MetricsCollector {
         format,
         targets: targets.collect(),
-        state: state.latest.snapshot(),
+        state: state.metrics.snapshot(),
         alerts,
         messages,
         sources,
-        store_bytes: state.app.store.size()?,
-        is_sheltered: state.app.store.is_sheltered(),
+        store_bytes: state.app.store.size_bytes()?,
+        is_memory_fallback: state.app.store.is_memory_fallback(),
     };
-    Ok(encode(facts))
+    Ok(encode_metrics(facts))
 }
 
-fn encode(facts: Facts) -> String {
+fn encode_metrics(facts: MetricsCollector) -> String {
     let (format, mut page) = (facts.format, String::new());
     let mut registry = Registry::default();
     registry.register_collector(Box::new(facts));
     // Writing to a String cannot fail.
     let _ = text::encode_registry(&mut page, &registry);
-    if format == Format::OpenMetrics {
+    if format == ExpositionFormat::OpenMetrics {
         let _ = text::encode_eof(&mut page);
     }
     page
@@ -93,33 +92,33 @@ fn encode(facts: Facts) -> String {
 
 /// What is served, as it was when it was asked for.
 #[derive(Debug)]
-struct Facts {
-    format: Format,
-    targets: Vec<Target>,
-    state: State,
-    alerts: Vec<Kept>,
+struct MetricsCollector {
+    format: ExpositionFormat,
+    targets: Vec<TargetLeadership>,
+    state: MetricsState,
+    alerts: Vec<AlertRecord>,
     /// Channels, states of messages, and how many there are.
     messages: Vec<(String, String, u64)>,
-    sources: Vec<LogSource>,
+    sources: Vec<LogSourceRecord>,
     store_bytes: u64,
-    is_sheltered: bool,
+    is_memory_fallback: bool,
 }
 
 #[derive(Debug)]
-struct Target {
+struct TargetLeadership {
     name: String,
     is_led: bool,
 }
 
 /// A value. A count is written as a whole number.
 #[derive(Clone, Debug)]
-enum Value {
+enum MetricValue {
     Count(u64),
     Number(f64),
     Histogram(Histogram),
 }
 
-impl From<f64> for Value {
+impl From<f64> for MetricValue {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -131,83 +130,92 @@ impl From<f64> for Value {
     }
 }
 
-impl From<bool> for Value {
+impl From<bool> for MetricValue {
     fn from(value: bool) -> Self {
         Self::Count(value.into())
     }
 }
 
 /// The values of a metric, by labels.
-type Series<'a> = Vec<(Vec<(&'static str, &'a str)>, Value)>;
+type MetricSeries<'a> = Vec<(Vec<(&'static str, &'a str)>, MetricValue)>;
 
-impl Collector for Facts {
+impl Collector for MetricsCollector {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut writer = Writer { format: self.format, encoder };
-        writer.write(BUILD_INFO, vec![(vec![("version", env!("CARGO_PKG_VERSION"))], Value::Count(1))])?;
+        let mut writer = MetricWriter { format: self.format, encoder };
+        writer.write_metric(
+            BUILD_INFO,
+            vec![(vec![("version", env!("CARGO_PKG_VERSION"))], MetricValue::Count(1))],
+        )?;
         self.write_targets(&mut writer)?;
         self.write_alerts(&mut writer)?;
         self.write_channels(&mut writer)?;
-        writer.write(STORE_SIZE, vec![(vec![], Value::Count(self.store_bytes))])?;
-        writer.write(STORE_SHELTERED, vec![(vec![], self.is_sheltered.into())])?;
+        writer.write_metric(STORE_SIZE, vec![(vec![], MetricValue::Count(self.store_bytes))])?;
+        writer.write_metric(STORE_MEMORY_FALLBACK, vec![(vec![], self.is_memory_fallback.into())])?;
         self.write_log_sources(&mut writer)?;
-        let reload = self.state.reloaded.map(|taken| (vec![], taken.into()));
-        writer.write(CONFIG_RELOAD, reload.into_iter().collect())
+        let reload = self.state.reload_succeeded.map(|taken| (vec![], taken.into()));
+        writer.write_metric(CONFIG_RELOAD_SUCCESS, reload.into_iter().collect())
     }
 }
 
-impl Facts {
+impl MetricsCollector {
     /// What was seen of a target is served by whoever looks at it: of an earlier leader it would only grow old. Counters of
     /// this process go on.
-    fn write_targets(&self, writer: &mut Writer<'_>) -> fmt::Result {
-        let of_led = |metric: MetricDesc, value: &dyn Fn(&TargetMetrics) -> Option<Value>| {
+    fn write_targets(&self, writer: &mut MetricWriter<'_>) -> fmt::Result {
+        let of_led = |metric: MetricDesc, value: &dyn Fn(&TargetMetrics) -> Option<MetricValue>| {
             // Of a target that only an earlier process looked at, no more is known than when.
-            let known = self.led().filter(|(_, target)| target.has_run || metric.name == LAST_SEEN.name);
+            let known =
+                self.led_targets().filter(|(_, target)| target.has_run || metric.name == LAST_SUCCESS.name);
             known.filter_map(|(name, target)| Some((vec![("target", name)], value(target)?))).collect()
         };
-        let of_all = |value: &dyn Fn(&TargetMetrics) -> Value| -> Series<'_> {
+        let of_all = |value: &dyn Fn(&TargetMetrics) -> MetricValue| -> MetricSeries<'_> {
             let run = self.state.targets.iter().filter(|(_, target)| target.runs > 0);
             run.map(|(name, target)| (vec![("target", name.as_str())], value(target))).collect()
         };
-        let sessions = self.led().flat_map(|(name, target)| {
-            let counts = target.sessions.iter();
+        let sessions = self.led_targets().flat_map(|(name, target)| {
+            let counts = target.session_gauges.iter();
             counts
                 .map(move |(kind, count)| (vec![("target", name), ("kind", kind.as_str())], (*count).into()))
         });
-        let checks = self.led().flat_map(|(name, target)| {
-            let known = target.failing.iter().filter_map(|(check, failing)| Some((check, (*failing)?)));
+        let checks = self.led_targets().flat_map(|(name, target)| {
+            let known =
+                target.failing_checks.iter().filter_map(|(check, failing)| Some((check, (*failing)?)));
             known.map(move |(check, failing)| {
                 (vec![("target", name), ("check", check.as_str())], failing.into())
             })
         });
         let leader = self.targets.iter();
         let leader = leader.map(|target| (vec![("target", target.name.as_str())], target.is_led.into()));
-        writer.write(TARGET_UP, of_led(TARGET_UP, &|target| Some(target.is_up.into())))?;
-        writer.write(RUNS, of_all(&|target| Value::Count(target.runs)))?;
-        writer.write(FAILED_RUNS, of_all(&|target| Value::Count(target.failed_runs)))?;
-        writer.write(RUN_DURATION, of_all(&|target| Value::Histogram(target.run_duration.clone())))?;
-        writer.write(
+        writer.write_metric(TARGET_UP, of_led(TARGET_UP, &|target| Some(target.is_up.into())))?;
+        writer.write_metric(CHECK_RUNS, of_all(&|target| MetricValue::Count(target.runs)))?;
+        writer.write_metric(CHECK_RUN_FAILURES, of_all(&|target| MetricValue::Count(target.failed_runs)))?;
+        writer.write_metric(
+            CHECK_RUN_DURATION,
+            of_all(&|target| MetricValue::Histogram(target.run_duration.clone())),
+        )?;
+        writer.write_metric(
             SCHEDULER_LAG,
-            of_led(SCHEDULER_LAG, &|target| Some(Value::Number(target.scheduler_lag_seconds))),
+            of_led(SCHEDULER_LAG, &|target| Some(MetricValue::Number(target.scheduler_lag_seconds))),
         )?;
-        writer.write(
+        writer.write_metric(
             REPLICA_LAG,
-            of_led(REPLICA_LAG, &|target| target.replica_lag_seconds.map(Value::Number)),
+            of_led(REPLICA_LAG, &|target| target.replica_lag_seconds.map(MetricValue::Number)),
         )?;
-        let seen = |target: &TargetMetrics| target.seen_at.map(|at| Value::Number(unix_seconds(at)));
-        writer.write(LAST_SEEN, of_led(LAST_SEEN, &seen))?;
-        writer.write(SESSIONS, sessions.collect())?;
-        writer.write(CHECK_FAILING, checks.collect())?;
-        writer.write(TARGET_LEADER, leader.collect())
+        let seen =
+            |target: &TargetMetrics| target.last_seen_at.map(|at| MetricValue::Number(unix_seconds(at)));
+        writer.write_metric(LAST_SUCCESS, of_led(LAST_SUCCESS, &seen))?;
+        writer.write_metric(SESSION_COUNTS, sessions.collect())?;
+        writer.write_metric(CHECK_FAILING, checks.collect())?;
+        writer.write_metric(TARGET_LEADER, leader.collect())
     }
 
     /// The targets that this process leads, and what it knows of them.
-    fn led(&self) -> impl Iterator<Item = (&str, &TargetMetrics)> {
+    fn led_targets(&self) -> impl Iterator<Item = (&str, &TargetMetrics)> {
         let leads = |name: &str| self.targets.iter().any(|target| target.is_led && target.name == name);
         let targets = self.state.targets.iter();
         targets.map(|(name, target)| (name.as_str(), target)).filter(move |(name, _)| leads(name))
     }
 
-    fn write_alerts(&self, writer: &mut Writer<'_>) -> fmt::Result {
+    fn write_alerts(&self, writer: &mut MetricWriter<'_>) -> fmt::Result {
         let firing = self.alerts.iter().map(|kept| {
             let labels = vec![
                 ("target", kept.target.as_str()),
@@ -216,78 +224,87 @@ impl Facts {
             ];
             (labels, matches!(kept.alert.state, AlertState::Firing { .. }).into())
         });
-        writer.write(ALERT_FIRING, firing.collect())?;
+        writer.write_metric(ALERT_FIRING, firing.collect())?;
         let count = |state: &'static str, is_in: &dyn Fn(&Alert) -> bool| {
             let count = self.alerts.iter().filter(|kept| is_in(&kept.alert)).count();
-            (vec![("state", state)], Value::Count(count as u64))
+            (vec![("state", state)], MetricValue::Count(count as u64))
         };
-        let mut states: Series<'_> =
+        let mut states: MetricSeries<'_> =
             ["ok", "pending", "firing"].map(|name| count(name, &|alert| alert.state.name() == name)).into();
-        states.push(count("acknowledged", &|alert| alert.acknowledged));
-        states.push(count("stale", &|alert| alert.stale));
-        writer.write(ALERTS, states)
+        states.push(count("acknowledged", &|alert| alert.is_acknowledged));
+        states.push(count("stale", &|alert| alert.is_stale));
+        writer.write_metric(ALERT_COUNTS, states)
     }
 
-    fn write_channels(&self, writer: &mut Writer<'_>) -> fmt::Result {
+    fn write_channels(&self, writer: &mut MetricWriter<'_>) -> fmt::Result {
         let messages = self.messages.iter().map(|(channel, state, count)| {
-            (vec![("channel", channel.as_str()), ("state", state.as_str())], Value::Count(*count))
+            (vec![("channel", channel.as_str()), ("state", state.as_str())], MetricValue::Count(*count))
         });
-        writer.write(OUTBOX_MESSAGES, messages.collect())?;
+        writer.write_metric(OUTBOX_MESSAGES, messages.collect())?;
         let channels = || self.state.channels.iter().map(|(name, channel)| (name.as_str(), channel));
         let outcomes = channels().flat_map(|(name, ChannelMetrics { delivered, failed, .. })| {
-            [("delivered", *delivered), ("failed", *failed)]
-                .map(|(outcome, count)| (vec![("channel", name), ("outcome", outcome)], Value::Count(count)))
+            [("delivered", *delivered), ("failed", *failed)].map(|(outcome, count)| {
+                (vec![("channel", name), ("outcome", outcome)], MetricValue::Count(count))
+            })
         });
-        writer.write(DELIVERIES, outcomes.collect())?;
-        let seconds =
-            channels().map(|(name, channel)| (vec![("channel", name)], Value::Number(channel.seconds)));
-        writer.write(DELIVERY_DURATION, seconds.collect())
+        writer.write_metric(DELIVERY_ATTEMPTS, outcomes.collect())?;
+        let seconds = channels()
+            .map(|(name, channel)| (vec![("channel", name)], MetricValue::Number(channel.total_seconds)));
+        writer.write_metric(DELIVERY_DURATION, seconds.collect())
     }
 
-    fn write_log_sources(&self, writer: &mut Writer<'_>) -> fmt::Result {
+    fn write_log_sources(&self, writer: &mut MetricWriter<'_>) -> fmt::Result {
         let read = self.sources.iter().filter_map(|source| {
-            let at = unix_seconds(source.heard_at?);
-            Some((vec![("source", source.name.as_str())], Value::Number(at)))
+            let at = unix_seconds(source.last_line_at?);
+            Some((vec![("source", source.name.as_str())], MetricValue::Number(at)))
         });
         let lines = self.sources.iter().filter_map(|source| {
             Some((
                 vec![("source", source.name.as_str())],
-                Value::Count(source.counters.get("lines")?.as_u64()?),
+                MetricValue::Count(source.counters.get("lines")?.as_u64()?),
             ))
         });
-        writer.write(LOG_LINES, lines.collect())?;
-        writer.write(LOG_SIGNALS, self.counters("kind", |counter| counter.strip_prefix("signals/")))?;
+        writer.write_metric(LOG_LINES, lines.collect())?;
+        writer.write_metric(
+            LOG_EVENTS,
+            self.log_counters("kind", |counter| counter.strip_prefix("signals/")),
+        )?;
         let dropped = |counter| DROP_REASONS.into_iter().find(|reason| *reason == counter);
-        writer.write(LOG_DROPPED, self.counters("reason", dropped))?;
-        writer.write(LOG_LAST_READ, read.collect())
+        writer.write_metric(LOG_DROPPED, self.log_counters("reason", dropped))?;
+        writer.write_metric(LOG_LAST_LINE, read.collect())
     }
 
     /// The counters of log sources to which `value` gives a value of that label.
-    fn counters<'a>(&'a self, label: &'static str, value: impl Fn(&'a str) -> Option<&'a str>) -> Series<'a> {
+    fn log_counters<'a>(
+        &'a self,
+        label: &'static str,
+        value: impl Fn(&'a str) -> Option<&'a str>,
+    ) -> MetricSeries<'a> {
         let all = self.sources.iter().flat_map(|source| {
             source.counters.iter().map(|(counter, count)| (source.name.as_str(), counter.as_str(), count))
         });
         let labelled = all.filter_map(|(source, counter, count)| {
-            Some((vec![("source", source), (label, value(counter)?)], Value::Count(count.as_u64()?)))
+            Some((vec![("source", source), (label, value(counter)?)], MetricValue::Count(count.as_u64()?)))
         });
         labelled.collect()
     }
 }
 
 /// Writes metrics in one of the formats.
-struct Writer<'a> {
-    format: Format,
+struct MetricWriter<'a> {
+    format: ExpositionFormat,
     encoder: DescriptorEncoder<'a>,
 }
 
-impl Writer<'_> {
+impl MetricWriter<'_> {
     /// Writes a metric with its values; nothing of one without values.
-    fn write(&mut self, metric: MetricDesc, series: Series<'_>) -> fmt::Result {
+    fn write_metric(&mut self, metric: MetricDesc, series: MetricSeries<'_>) -> fmt::Result {
         if series.is_empty() {
             return Ok(());
         }
         // OpenMetrics names a counter without the suffix of its series.
-        let base = metric.name.strip_suffix("_total").filter(|_| self.format == Format::OpenMetrics);
+        let base =
+            metric.name.strip_suffix("_total").filter(|_| self.format == ExpositionFormat::OpenMetrics);
         let kind = match metric.kind {
             MetricKind::Gauge => MetricType::Gauge,
             MetricKind::Counter => MetricType::Counter,
@@ -303,7 +320,7 @@ impl Writer<'_> {
             }
             let mut one = family.encode_family(&labels)?;
             match value {
-                Value::Histogram(histogram) => histogram.encode(one)?,
+                MetricValue::Histogram(histogram) => histogram.encode(one)?,
                 number => write_number(&mut one, &number, base.is_some())?,
             }
         }
@@ -312,13 +329,13 @@ impl Writer<'_> {
 }
 
 /// Writes a number, with the suffix of a counter where that is not in its name.
-fn write_number(encoder: &mut MetricEncoder<'_>, value: &Value, with_suffix: bool) -> fmt::Result {
+fn write_number(encoder: &mut MetricEncoder<'_>, value: &MetricValue, with_suffix: bool) -> fmt::Result {
     match (value, with_suffix) {
-        (Value::Count(count), true) => encoder.encode_counter::<NoLabelSet, _, u64>(count, None),
-        (Value::Count(count), false) => encoder.encode_gauge(count),
-        (Value::Number(number), true) => encoder.encode_counter::<NoLabelSet, _, u64>(number, None),
-        (Value::Number(number), false) => encoder.encode_gauge(number),
-        (Value::Histogram(_), _) => Err(fmt::Error),
+        (MetricValue::Count(count), true) => encoder.encode_counter::<NoLabelSet, _, u64>(count, None),
+        (MetricValue::Count(count), false) => encoder.encode_gauge(count),
+        (MetricValue::Number(number), true) => encoder.encode_counter::<NoLabelSet, _, u64>(number, None),
+        (MetricValue::Number(number), false) => encoder.encode_gauge(number),
+        (MetricValue::Histogram(_), _) => Err(fmt::Error),
     }
 }
 
@@ -330,14 +347,14 @@ mod tests {
     use crate::daemon::metrics::{DeliveryOutcome, RuntimeMetrics};
 
     /// What is served of a channel, and of a target whose runs took 20 ms and 90 s.
-    fn page(format: Format) -> String {
+    fn page(format: ExpositionFormat) -> String {
         let metrics = RuntimeMetrics::default();
         metrics.record_delivery("a \"b\"\n", Duration::from_millis(1_500), DeliveryOutcome::Delivered);
         let mut state = metrics.snapshot();
         let target = state.targets.entry("app".into()).or_default();
         target.runs = 2;
         [0.02, 90.0].into_iter().for_each(|seconds| target.run_duration.observe(seconds));
-        let facts = Facts {
+        let facts = MetricsCollector {
             format,
             targets: vec![],
             state,
@@ -345,9 +362,9 @@ mod tests {
             messages: vec![],
             sources: vec![],
             store_bytes: 4_096,
-            is_sheltered: false,
+            is_memory_fallback: false,
         };
-        encode(facts)
+        encode_metrics(facts)
     }
 
     #[test]
@@ -358,17 +375,17 @@ mod tests {
                  sessionwatch_deliveries_total{{channel=\"a \\\"b\\\"\\n\",outcome=\"delivered\"}} 1\n"
             )
         };
-        let prometheus = page(Format::Prometheus);
+        let prometheus = page(ExpositionFormat::Prometheus);
         assert!(prometheus.contains(&counter("sessionwatch_deliveries_total")), "{prometheus}");
         assert!(!prometheus.contains("# EOF"));
-        let openmetrics = page(Format::OpenMetrics);
+        let openmetrics = page(ExpositionFormat::OpenMetrics);
         assert!(openmetrics.contains(&counter("sessionwatch_deliveries")), "{openmetrics}");
         assert!(openmetrics.ends_with("sessionwatch_store_sheltered 0\n# EOF\n"), "{openmetrics}");
     }
 
     #[test]
     fn durations_of_runs_are_counted_by_bucket() {
-        for page in [page(Format::Prometheus), page(Format::OpenMetrics)] {
+        for page in [page(ExpositionFormat::Prometheus), page(ExpositionFormat::OpenMetrics)] {
             for line in [
                 "# TYPE sessionwatch_check_run_duration_seconds histogram",
                 "sessionwatch_check_run_duration_seconds_bucket{le=\"0.01\",target=\"app\"} 0",
@@ -386,7 +403,7 @@ mod tests {
     fn the_format_is_the_one_that_the_request_accepts() {
         let prometheus =
             "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
-        assert_eq!(Format::accepted(prometheus), Format::OpenMetrics);
-        assert_eq!(Format::accepted("*/*"), Format::Prometheus);
+        assert_eq!(ExpositionFormat::from_accept_header(prometheus), ExpositionFormat::OpenMetrics);
+        assert_eq!(ExpositionFormat::from_accept_header("*/*"), ExpositionFormat::Prometheus);
     }
 }

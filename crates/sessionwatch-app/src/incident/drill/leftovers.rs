@@ -9,23 +9,23 @@ use std::{
 };
 
 use sessionwatch_clock as clock;
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::timestamp::UtcTimestamp;
 use sessionwatch_targets::scratch_database::drop_statement;
 
 /// What the name of everything begins with that is made for a drill.
-pub const PREFIX: &str = "sessionwatch_drill_";
+pub const DRILL_NAME_PREFIX: &str = "sessionwatch_drill_";
 /// Letters of the number of a drill, in hexadecimal.
-const DIGITS: usize = 8;
+const DRILL_NUMBER_DIGITS: usize = 8;
 /// The end of the name of the file that a drill keeps locked.
-const LOCK: &str = ".lock";
+const LOCK_FILE_SUFFIX: &str = ".lock";
 /// What the comment on a database begins with.
-const COMMENT: &str = "sessionwatch drill, created ";
+const COMMENT_PREFIX: &str = "sessionwatch drill, created ";
 /// What stands between the time and the process in the comment.
-const PROCESS: &str = ", process ";
+const PROCESS_SEPARATOR: &str = ", process ";
 
 /// Whether a drill still runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum DrillState {
     /// Its process is there.
     Running,
     /// Its process is gone.
@@ -36,57 +36,58 @@ pub enum State {
 
 /// A database of a drill.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Leftover {
+pub struct LeftoverDatabase {
     /// Its name.
     pub name: String,
     /// When it was created, by RFC 3339; `None` where it does not say.
     pub created_at: Option<String>,
     /// Whether its drill still runs.
-    pub state: State,
+    pub state: DrillState,
 }
 
 /// The files of a drill.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeftFiles {
+pub struct LeftoverFiles {
     /// The files.
     pub files: Vec<PathBuf>,
     /// Whether the drill still runs.
-    pub state: State,
+    pub state: DrillState,
 }
 
 /// The name of a drill with that number.
 #[must_use]
-pub fn name(number: u32) -> String {
-    format!("{PREFIX}{number:08x}")
+pub fn drill_name(number: u32) -> String {
+    format!("{DRILL_NAME_PREFIX}{number:08x}")
 }
 
 /// The comment on the database of a drill that this process runs.
 #[must_use]
-pub fn comment(now: Instant) -> String {
-    let process = this_process().map(|process| format!("{PROCESS}{process}")).unwrap_or_default();
-    format!("{COMMENT}{}{process}", clock::rfc3339(now))
+pub fn database_comment(now: UtcTimestamp) -> String {
+    let process =
+        process_identity().map(|process| format!("{PROCESS_SEPARATOR}{process}")).unwrap_or_default();
+    format!("{COMMENT_PREFIX}{}{process}", clock::format_rfc3339(now))
 }
 
-impl Leftover {
+impl LeftoverDatabase {
     /// Reads the name of a database and its comment. Returns `None` for a database that is not of a drill.
     #[must_use]
-    pub fn of(name: &str, comment: Option<&str>) -> Option<Self> {
-        if number_of(name)?.len() != name.len() - PREFIX.len() {
+    pub fn parse(name: &str, comment: Option<&str>) -> Option<Self> {
+        if drill_number(name)?.len() != name.len() - DRILL_NAME_PREFIX.len() {
             return None;
         }
-        let said = comment.and_then(|comment| comment.strip_prefix(COMMENT));
-        let (created_at, process) = match said.map(|said| said.split_once(PROCESS)) {
+        let said = comment.and_then(|comment| comment.strip_prefix(COMMENT_PREFIX));
+        let (created_at, process) = match said.map(|said| said.split_once(PROCESS_SEPARATOR)) {
             Some(Some((created_at, process))) => (Some(created_at), Some(process)),
             Some(None) => (said, None),
             None => (None, None),
         };
-        let state = process.map_or(State::Unknown, state);
+        let state = process.map_or(DrillState::Unknown, drill_state);
         Some(Self { name: name.to_owned(), created_at: created_at.map(str::to_owned), state })
     }
 
     /// What it is, in words.
     #[must_use]
-    pub fn said(&self) -> String {
+    pub fn describe(&self) -> String {
         match &self.created_at {
             Some(at) => format!("the database `{}` of a drill, created {at}", self.name),
             None => format!("the database `{}` of a drill", self.name),
@@ -101,22 +102,22 @@ impl Leftover {
 }
 
 /// The number in the name of a database or a file of a drill, in hexadecimal.
-fn number_of(name: &str) -> Option<&str> {
-    let number = name.strip_prefix(PREFIX)?.get(..DIGITS)?;
+fn drill_number(name: &str) -> Option<&str> {
+    let number = name.strip_prefix(DRILL_NAME_PREFIX)?.get(..DRILL_NUMBER_DIGITS)?;
     number.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')).then_some(number)
 }
 
 /// This process, so that another one can tell whether it is still there: the boot, the namespace of process ids, the id, and
 /// when it started. Returns `None` where the system does not say.
-fn this_process() -> Option<String> {
+fn process_identity() -> Option<String> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let namespace = std::fs::read_link("/proc/self/ns/pid").ok()?;
     let id = std::process::id();
-    Some(format!("{} {} {id} {}", boot.trim(), namespace.display(), started(id)?))
+    Some(format!("{} {} {id} {}", boot.trim(), namespace.display(), process_start_ticks(id)?))
 }
 
 /// When a process started, in ticks since the boot; `None` if there is none.
-fn started(process: u32) -> Option<u64> {
+fn process_start_ticks(process: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     // The name of the program, in parentheses, may hold anything.
     let (_, fields) = stat.rsplit_once(") ")?;
@@ -124,19 +125,19 @@ fn started(process: u32) -> Option<u64> {
 }
 
 /// Whether a process is still there, as another one wrote itself down.
-fn state(process: &str) -> State {
+fn drill_state(process: &str) -> DrillState {
     let parts =
         |text: &str| <[String; 4]>::try_from(text.split(' ').map(str::to_owned).collect::<Vec<_>>()).ok();
-    let (Some(here), Some(there)) = (this_process().as_deref().and_then(parts), parts(process)) else {
-        return State::Unknown;
+    let (Some(here), Some(there)) = (process_identity().as_deref().and_then(parts), parts(process)) else {
+        return DrillState::Unknown;
     };
     if here[..2] != there[..2] {
-        return State::Unknown;
+        return DrillState::Unknown;
     }
-    match there[2].parse().map(started) {
-        Ok(start) if start.map(|start| start.to_string()).as_ref() == Some(&there[3]) => State::Running,
-        Ok(_) => State::Abandoned,
-        Err(_) => State::Unknown,
+    match there[2].parse().map(process_start_ticks) {
+        Ok(start) if start.map(|start| start.to_string()).as_ref() == Some(&there[3]) => DrillState::Running,
+        Ok(_) => DrillState::Abandoned,
+        Err(_) => DrillState::Unknown,
     }
 }
 
@@ -145,7 +146,7 @@ fn state(process: &str) -> State {
 /// # Errors
 ///
 /// If it cannot be made or locked.
-pub fn lock(path: &Path) -> std::io::Result<File> {
+pub fn create_lock_file(path: &Path) -> std::io::Result<File> {
     let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
     file.try_lock().map_err(std::io::Error::from)?;
     Ok(file)
@@ -154,51 +155,51 @@ pub fn lock(path: &Path) -> std::io::Result<File> {
 /// The file that the drill of that name keeps locked, in a folder.
 #[must_use]
 pub fn lock_path(folder: &Path, name: &str) -> PathBuf {
-    folder.join(format!("{name}{LOCK}"))
+    folder.join(format!("{name}{LOCK_FILE_SUFFIX}"))
 }
 
-impl LeftFiles {
+impl LeftoverFiles {
     /// The names of the files, separated by spaces.
     #[must_use]
-    pub fn names(&self) -> String {
+    pub fn joined_names(&self) -> String {
         self.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(" ")
     }
 }
 
 /// The files of drills in the folder of a store and in the present folder, by drill.
 #[must_use]
-pub fn files_of(folder: &Path) -> Vec<LeftFiles> {
+pub fn find_leftover_files(folder: &Path) -> Vec<LeftoverFiles> {
     let here = Path::new("");
     let is_here = folder.as_os_str().is_empty()
         || std::fs::canonicalize(folder).ok() == std::fs::canonicalize(".").ok();
-    let mut found = files(here);
+    let mut found = list_leftover_files(here);
     if !is_here {
-        found.extend(files(folder));
+        found.extend(list_leftover_files(folder));
     }
     found
 }
 
 /// The files of drills in a folder, by drill. A folder that cannot be read has none.
 #[must_use]
-pub fn files(folder: &Path) -> Vec<LeftFiles> {
+pub fn list_leftover_files(folder: &Path) -> Vec<LeftoverFiles> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let mut drills = BTreeMap::<String, Vec<PathBuf>>::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let file_name = entry.file_name();
-        if let Some(number) = file_name.to_str().and_then(number_of) {
+        if let Some(number) = file_name.to_str().and_then(drill_number) {
             let path = if folder == Path::new(".") { PathBuf::from(&file_name) } else { entry.path() };
-            drills.entry(format!("{PREFIX}{number}")).or_default().push(path);
+            drills.entry(format!("{DRILL_NAME_PREFIX}{number}")).or_default().push(path);
         }
     }
     let left = |(name, mut files): (String, Vec<PathBuf>)| {
         files.sort();
         let locked = OpenOptions::new().append(true).open(lock_path(folder, &name));
         let state = match locked.as_ref().map(File::try_lock) {
-            Ok(Ok(())) => State::Abandoned,
-            Ok(Err(TryLockError::WouldBlock)) => State::Running,
-            Ok(Err(TryLockError::Error(_))) | Err(_) => State::Unknown,
+            Ok(Ok(())) => DrillState::Abandoned,
+            Ok(Err(TryLockError::WouldBlock)) => DrillState::Running,
+            Ok(Err(TryLockError::Error(_))) | Err(_) => DrillState::Unknown,
         };
-        LeftFiles { files, state }
+        LeftoverFiles { files, state }
     };
     drills.into_iter().map(left).collect()
 }
@@ -209,31 +210,31 @@ mod tests {
 
     #[test]
     fn only_databases_of_drills_whose_process_is_gone_are_abandoned() {
-        let comment = comment(Instant::MIN);
-        let name = name(7);
-        let left = Leftover::of(&name, Some(&comment)).unwrap();
-        assert!(left.said().contains("created "), "{}", left.said());
+        let comment = database_comment(UtcTimestamp::MIN);
+        let name = drill_name(7);
+        let left = LeftoverDatabase::parse(&name, Some(&comment)).unwrap();
+        assert!(left.describe().contains("created "), "{}", left.describe());
         // This process runs; the one before it, of the same id, does not.
         let (before, start) = comment.rsplit_once(' ').unwrap();
         let earlier = format!("{before} {}", start.parse::<u64>().unwrap() - 1);
         let other = comment.replace("pid:[", "pid:[9");
         let states = [Some(comment.as_str()), Some(&earlier), Some(&other), Some("mine"), None]
-            .map(|comment| Leftover::of(&name, comment).unwrap().state);
-        let [running, abandoned, unknown] = [State::Running, State::Abandoned, State::Unknown];
+            .map(|comment| LeftoverDatabase::parse(&name, comment).unwrap().state);
+        let [running, abandoned, unknown] = [DrillState::Running, DrillState::Abandoned, DrillState::Unknown];
         assert_eq!(states, [running, abandoned, unknown, unknown, unknown]);
         for other in
             ["sessionwatch_drill_report", "sessionwatch_drill_0000000", "sessionwatch_drill_000000001"]
         {
-            assert_eq!(Leftover::of(other, Some(&earlier)), None, "{other}");
+            assert_eq!(LeftoverDatabase::parse(other, Some(&earlier)), None, "{other}");
         }
     }
 
     #[test]
     fn files_are_abandoned_once_nobody_holds_their_lock() {
         let folder = tempfile::tempdir().unwrap();
-        let lock_of = |number| lock_path(folder.path(), &name(number));
-        let held = lock(&lock_of(1)).unwrap();
-        drop(lock(&lock_of(2)).unwrap());
+        let lock_of = |number| lock_path(folder.path(), &drill_name(number));
+        let held = create_lock_file(&lock_of(1)).unwrap();
+        drop(create_lock_file(&lock_of(2)).unwrap());
         for file in [
             "sessionwatch_drill_00000002-state.db",
             "sessionwatch_drill_00000003.db",
@@ -241,11 +242,13 @@ mod tests {
         ] {
             std::fs::write(folder.path().join(file), "").unwrap();
         }
-        let states: Vec<_> =
-            files(folder.path()).into_iter().map(|left| (left.state, left.files.len())).collect();
-        assert_eq!(states, [(State::Running, 1), (State::Abandoned, 2), (State::Unknown, 1)]);
+        let states: Vec<_> = list_leftover_files(folder.path())
+            .into_iter()
+            .map(|left| (left.state, left.files.len()))
+            .collect();
+        assert_eq!(states, [(DrillState::Running, 1), (DrillState::Abandoned, 2), (DrillState::Unknown, 1)]);
         drop(held);
-        assert_eq!(files(folder.path())[0].state, State::Abandoned);
-        assert_eq!(files(&folder.path().join("none")), []);
+        assert_eq!(list_leftover_files(folder.path())[0].state, DrillState::Abandoned);
+        assert_eq!(list_leftover_files(&folder.path().join("none")), []);
     }
 }

@@ -1,45 +1,51 @@
 //! The one rule of who may apply a plan, at each of its limits.
 
 use sessionwatch_core::{
-    instant::Instant,
-    safety_limit::{Ended, LimitExceeded, MOST},
+    safety_limit::{DEFAULT_MAX_TABLE_SHARE, LimitExceeded, RecentImpact},
+    timestamp::UtcTimestamp,
 };
-use sessionwatch_targets::side_effects::{Kind, SideEffect};
+use sessionwatch_targets::side_effects::{SideEffect, SideEffectKind};
 
 use super::*;
-use crate::remediation::{Selection, Summary, error::Reason};
+use crate::remediation::{PlanSummary, Selection, error::ConfirmationReasons};
 
-const LIMIT: SafetyLimit = SafetyLimit { share: 0.2, rows: 10_000, most: MOST };
+const LIMIT: SafetyLimit =
+    SafetyLimit { max_active_share: 0.2, max_rows: 10_000, max_table_share: DEFAULT_MAX_TABLE_SHARE };
 const TTL: SignedDuration = SignedDuration::from_mins(15);
 
-fn now() -> Instant {
-    Instant::UNIX_EPOCH + SignedDuration::from_hours(24)
+fn now() -> UtcTimestamp {
+    UtcTimestamp::UNIX_EPOCH + SignedDuration::from_hours(24)
 }
 
 /// A plan that ends five of a hundred active sessions.
-fn small() -> Plan {
-    let kept = plans::Plan {
+fn small() -> ActionPlan {
+    let kept = plans::PlanRecord {
         id: "p1".into(),
         target: "shop".into(),
         address: "postgres://db/shop".into(),
-        about: String::new(),
-        made_at: now(),
-        made_by: "ada".into(),
-        touched_at: now(),
-        state: plans::State::Planned,
-        rows: 5,
-        active: 5,
+        request: String::new(),
+        created_at: now(),
+        created_by: "ada".into(),
+        updated_at: now(),
+        state: plans::PlanState::Planned,
+        row_count: 5,
+        active_sessions: 5,
         summary: String::new(),
         approved_by: None,
     };
-    let summary = Summary { all_active: 100, all_rows: 100, ..Summary::default() };
-    Plan { kept, selection: Selection::Duplicates, summary, ended: Ended::default() }
+    let summary = PlanSummary { all_active: 100, all_rows: 100, ..PlanSummary::default() };
+    ActionPlan {
+        record: kept,
+        selection: Selection::Duplicates,
+        summary,
+        recently_ended: RecentImpact::default(),
+    }
 }
 
 /// One that ends thirty of them, which is more than a fifth.
-fn large() -> Plan {
+fn large() -> ActionPlan {
     let mut plan = small();
-    (plan.kept.rows, plan.kept.active) = (30, 30);
+    (plan.record.row_count, plan.record.active_sessions) = (30, 30);
     plan
 }
 
@@ -47,7 +53,7 @@ fn circumstances(name: Option<&str>) -> ApplyCircumstances<'_> {
     ApplyCircumstances {
         now: now(),
         actor: "ada",
-        consent: Consent { name, by_policy: false },
+        confirmation: Confirmation { typed_name: name, by_policy: false },
         safety_limit: LIMIT,
         plan_ttl: TTL,
         requires_approval: false,
@@ -55,7 +61,7 @@ fn circumstances(name: Option<&str>) -> ApplyCircumstances<'_> {
     }
 }
 
-fn refusal(plan: &Plan, circumstances: &ApplyCircumstances<'_>) -> ActError {
+fn refusal(plan: &ActionPlan, circumstances: &ApplyCircumstances<'_>) -> ActionError {
     authorize_apply(plan, circumstances).unwrap_err()
 }
 
@@ -70,12 +76,12 @@ fn a_small_plan_needs_no_name_and_no_second_person() {
 fn a_plan_is_applied_once() {
     let mut plan = small();
     for (state, is_open) in
-        [(plans::State::Planned, true), (plans::State::Begun, true), (plans::State::Done, false)]
+        [(plans::PlanState::Planned, true), (plans::PlanState::Begun, true), (plans::PlanState::Done, false)]
     {
-        plan.kept.state = state;
+        plan.record.state = state;
         assert_eq!(authorize_apply(&plan, &circumstances(None)).is_ok(), is_open, "{state:?}");
     }
-    assert!(matches!(refusal(&plan, &circumstances(None)), ActError::Done(id) if id == "p1"));
+    assert!(matches!(refusal(&plan, &circumstances(None)), ActionError::Done(id) if id == "p1"));
 }
 
 #[test]
@@ -86,14 +92,14 @@ fn a_plan_is_too_old_after_its_time_and_so_is_one_of_the_future() {
         assert_eq!(authorize_apply(&small(), &later).is_ok(), is_fresh, "{age:?}");
     }
     let later = ApplyCircumstances { now: now() + TTL + tick, ..circumstances(None) };
-    assert!(matches!(refusal(&small(), &later), ActError::Stale { id, minutes: 15 } if id == "p1"));
+    assert!(matches!(refusal(&small(), &later), ActionError::Stale { id, minutes: 15 } if id == "p1"));
 }
 
 #[test]
 fn a_plan_beyond_the_limit_needs_the_name_of_the_target() {
-    let share = LimitExceeded::Share(0.3);
+    let share = LimitExceeded::ActiveShare(0.3);
     match refusal(&large(), &circumstances(None)) {
-        ActError::LimitExceeded(Reason(reasons), name) => {
+        ActionError::LimitExceeded(ConfirmationReasons(reasons), name) => {
             assert_eq!((reasons, name), (vec![share], "shop".into()))
         }
         other => panic!("{other}"),
@@ -101,10 +107,13 @@ fn a_plan_beyond_the_limit_needs_the_name_of_the_target() {
     assert!(authorize_apply(&large(), &circumstances(Some("shop"))).is_ok());
     for typed in ["", "Shop", "shop ", "p1"] {
         let refused = refusal(&large(), &circumstances(Some(typed)));
-        assert!(matches!(&refused, ActError::NotConfirmed(name) if name == typed), "{refused}");
+        assert!(matches!(&refused, ActionError::NotConfirmed(name) if name == typed), "{refused}");
     }
     let refused = refusal(&small(), &circumstances(Some("warehouse")));
-    assert!(matches!(refused, ActError::NotConfirmed(_)), "a small plan does not take another name either");
+    assert!(
+        matches!(refused, ActionError::NotConfirmed(_)),
+        "a small plan does not take another name either"
+    );
 }
 
 #[test]
@@ -116,7 +125,7 @@ fn of_a_target_without_a_name_the_name_of_the_database_is_typed() {
         ("sqlite.db", "sqlite.db"),
     ] {
         let mut plan = large();
-        plan.kept.target = target.into();
+        plan.record.target = target.into();
         assert!(authorize_apply(&plan, &circumstances(Some(name))).is_ok(), "{target}");
         assert!(authorize_apply(&plan, &circumstances(Some("***"))).is_err(), "{target}");
     }
@@ -127,7 +136,7 @@ fn a_second_person_is_another_account_than_the_one_who_applies() {
     let strict = |actor| ApplyCircumstances { actor, requires_approval: true, ..circumstances(Some("shop")) };
     let approved_by = |name: Option<&str>| {
         let mut plan = large();
-        plan.kept.approved_by = name.map(str::to_owned);
+        plan.record.approved_by = name.map(str::to_owned);
         plan
     };
     for (approved, actor, is_enough) in [
@@ -142,21 +151,21 @@ fn a_second_person_is_another_account_than_the_one_who_applies() {
         let decided = authorize_apply(&approved_by(approved), &strict(actor));
         assert_eq!(decided.is_ok(), is_enough, "{approved:?} {actor}");
     }
-    assert!(matches!(refusal(&large(), &strict("ada")), ActError::NotAgreed(_)));
+    assert!(matches!(refusal(&large(), &strict("ada")), ActionError::NotApproved(_)));
     // To agree does not replace to confirm.
-    let unnamed = ApplyCircumstances { consent: Consent::default(), ..strict("ada") };
-    assert!(matches!(refusal(&approved_by(Some("bob")), &unnamed), ActError::LimitExceeded(..)));
+    let unnamed = ApplyCircumstances { confirmation: Confirmation::default(), ..strict("ada") };
+    assert!(matches!(refusal(&approved_by(Some("bob")), &unnamed), ActionError::LimitExceeded(..)));
 }
 
 #[test]
 fn what_the_configuration_has_done_waits_for_no_second_person_and_is_limited_all_the_same() {
     let by_policy = |name| ApplyCircumstances {
-        consent: Consent { name, by_policy: true },
+        confirmation: Confirmation { typed_name: name, by_policy: true },
         requires_approval: true,
         ..circumstances(None)
     };
     assert!(authorize_apply(&large(), &by_policy(Some("shop"))).is_ok());
-    assert!(matches!(refusal(&large(), &by_policy(None)), ActError::LimitExceeded(..)));
+    assert!(matches!(refusal(&large(), &by_policy(None)), ActionError::LimitExceeded(..)));
 }
 
 #[test]
@@ -166,7 +175,9 @@ fn to_put_back_is_limited_by_shared_tokens_and_not_by_how_much_it_is() {
     assert!(authorize_apply(&plan, &circumstances(None)).is_ok());
     plan.summary.shared = 2;
     match refusal(&plan, &circumstances(None)) {
-        ActError::LimitExceeded(Reason(reasons), _) => assert_eq!(reasons, [LimitExceeded::SharedTokens(2)]),
+        ActionError::LimitExceeded(ConfirmationReasons(reasons), _) => {
+            assert_eq!(reasons, [LimitExceeded::SharedTokens(2)])
+        }
         other => panic!("{other}"),
     }
 }
@@ -176,10 +187,11 @@ fn every_reason_to_confirm_is_named_at_once() {
     let effect =
         |kind| SideEffect { kind, table: "cart".into(), name: "fk".into(), rows: None, archived: false };
     let mut plan = large();
-    plan.summary.side_effects = [Kind::Cascade, Kind::Restrict, Kind::Trigger].map(effect).into();
+    plan.summary.side_effects =
+        [SideEffectKind::Cascade, SideEffectKind::Restrict, SideEffectKind::Trigger].map(effect).into();
     match refusal(&plan, &circumstances(None)) {
-        ActError::LimitExceeded(Reason(reasons), _) => {
-            assert_eq!(reasons, [LimitExceeded::Share(0.3), LimitExceeded::SideEffects(2)]);
+        ActionError::LimitExceeded(ConfirmationReasons(reasons), _) => {
+            assert_eq!(reasons, [LimitExceeded::ActiveShare(0.3), LimitExceeded::SideEffects(2)]);
         }
         other => panic!("{other}"),
     }
@@ -188,19 +200,19 @@ fn every_reason_to_confirm_is_named_at_once() {
 #[test]
 fn without_room_for_the_archive_nothing_is_removed_and_other_reasons_are_said_first() {
     let full = ApplyCircumstances { is_store_in_memory: true, ..circumstances(None) };
-    assert!(matches!(refusal(&small(), &full), ActError::NoRoom));
-    assert!(matches!(refusal(&large(), &full), ActError::LimitExceeded(..)));
+    assert!(matches!(refusal(&small(), &full), ActionError::DiskFull));
+    assert!(matches!(refusal(&large(), &full), ActionError::LimitExceeded(..)));
 }
 
 #[test]
 fn what_other_plans_ended_lately_counts() {
     let mut plan = small();
-    plan.ended = Ended { plans: 3, rows: 16, active: 16, uncounted: 0 };
-    let expected = LimitExceeded::ShareTogether { share: 0.21, plans: 3 };
+    plan.recently_ended = RecentImpact { plans: 3, rows: 16, active: 16, uncounted: 0 };
+    let expected = LimitExceeded::CombinedActiveShare { share: 0.21, plans: 3 };
     match refusal(&plan, &circumstances(None)) {
-        ActError::LimitExceeded(Reason(reasons), _) => assert_eq!(reasons, [expected]),
+        ActionError::LimitExceeded(ConfirmationReasons(reasons), _) => assert_eq!(reasons, [expected]),
         other => panic!("{other}"),
     }
-    plan.ended.active = 15;
+    plan.recently_ended.active = 15;
     assert!(authorize_apply(&plan, &circumstances(None)).is_ok(), "a fifth is not more than a fifth");
 }

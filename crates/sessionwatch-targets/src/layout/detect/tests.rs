@@ -1,31 +1,34 @@
 use super::*;
-use crate::layout::catalogue;
+use crate::layout::profile_catalog;
 
-fn table(name: &str, columns: &[(&str, &str, ColumnKind)]) -> Table {
-    let column = |(name, declared, kind): &(&str, &str, ColumnKind)| Column {
+fn table(name: &str, columns: &[(&str, &str, ColumnKind)]) -> TableInfo {
+    let column = |(name, declared, kind): &(&str, &str, ColumnKind)| ColumnInfo {
         name: (*name).into(),
-        declared: (*declared).into(),
+        declared_type: (*declared).into(),
         kind: *kind,
         readable: true,
-        ..Column::default()
+        ..ColumnInfo::default()
     };
-    Table {
+    TableInfo {
         schema: Some("public".into()),
         name: name.into(),
-        search_path: Some(0),
+        search_path_index: Some(0),
         columns: columns.iter().map(column).collect(),
-        ..Table::default()
+        ..TableInfo::default()
     }
 }
 
-fn best(tables: Vec<Table>) -> Option<Candidate> {
-    let schema = Schema { dialect: Dialect::POSTGRES, path_named: false, tables };
-    detect(&schema, &catalogue::embedded(), Wanted::default()).candidates.into_iter().next()
+fn best(tables: Vec<TableInfo>) -> Option<LayoutCandidate> {
+    let schema = DatabaseSchema { dialect: Dialect::POSTGRES, has_named_search_path: false, tables };
+    detect_candidates(&schema, &profile_catalog::embedded_profiles(), DetectionConstraint::default())
+        .candidates
+        .into_iter()
+        .next()
 }
 
 /// The profile of the best candidate, if enough speaks for it.
-fn chosen(tables: Vec<Table>) -> Option<String> {
-    best(tables).filter(|best| best.lacks.is_empty()).map(|best| best.mapping.profile)
+fn chosen(tables: Vec<TableInfo>) -> Option<String> {
+    best(tables).filter(|best| best.missing_evidence.is_empty()).map(|best| best.mapping.profile)
 }
 
 const TEXT: ColumnKind = ColumnKind::Text;
@@ -102,7 +105,7 @@ fn tells_the_adapters_apart_by_columns_under_any_table_name() {
         let beside = ["user", "users"].map(|name| table(name, &[("id", "text", TEXT)]));
         assert_eq!(chosen([vec![sessions.clone()], beside.to_vec()].concat()).as_deref(), Some(profile));
         // Nothing else speaks for a table of any name.
-        assert!(!best(vec![sessions]).unwrap().lacks.is_empty(), "{profile}");
+        assert!(!best(vec![sessions]).unwrap().missing_evidence.is_empty(), "{profile}");
     }
 }
 
@@ -118,7 +121,7 @@ fn the_supabase_schema_is_recognised_off_the_search_path() {
         ],
     );
     sessions.schema = Some("next_auth".into());
-    sessions.search_path = None;
+    sessions.search_path_index = None;
     assert_eq!(chosen(vec![sessions]).as_deref(), Some("authjs-supabase"));
 }
 
@@ -133,12 +136,14 @@ fn other_tables_are_left_alone_and_unreadable_columns_are_named() {
     );
     let mut sessions = table("sessions", &[("sessionToken", "text", TEXT), ("userId", "text", TEXT), ZONED]);
     sessions.columns[0].readable = false;
-    let schema = Schema { dialect: Dialect::POSTGRES, path_named: false, tables: vec![sessions] };
-    let detection = detect(&schema, &catalogue::embedded(), Wanted::default());
+    let schema =
+        DatabaseSchema { dialect: Dialect::POSTGRES, has_named_search_path: false, tables: vec![sessions] };
+    let detection =
+        detect_candidates(&schema, &profile_catalog::embedded_profiles(), DetectionConstraint::default());
     assert!(detection.candidates.is_empty());
-    assert_eq!(detection.refused, vec![("sessions".into(), vec!["sessionToken".into()])]);
+    assert_eq!(detection.unreadable, vec![("sessions".into(), vec!["sessionToken".into()])]);
 }
-fn tokens(name: &str) -> Table {
+fn tokens(name: &str) -> TableInfo {
     let columns = [
         ("token", "text", TEXT),
         ("user_id", "text", TEXT),
@@ -152,7 +157,7 @@ fn a_token_a_user_and_an_expiry_are_not_enough() {
     let users = || vec![table("user", &[("id", "text", TEXT)]), table("account", &[("id", "text", TEXT)])];
     for name in ["session", "links_of_users", "tokens", "entries"] {
         let found = best([vec![tokens(name)], users()].concat());
-        let lacks = found.map(|best| best.lacks.join("; "));
+        let lacks = found.map(|best| best.missing_evidence.join("; "));
         assert!(
             lacks.as_deref().is_none_or(|lacks| lacks.contains("no column `created_at`, `updated_at`")),
             "{name}: {lacks:?}"
@@ -163,10 +168,10 @@ fn a_token_a_user_and_an_expiry_are_not_enough() {
     begun
         .columns
         .extend(table("", &[("created_at", "timestamp without time zone", ColumnKind::Timestamp)]).columns);
-    assert_eq!(best([vec![begun.clone()], users()].concat()).unwrap().lacks, Vec::<String>::new());
-    assert!(!best(vec![begun.clone()]).unwrap().lacks.is_empty());
+    assert_eq!(best([vec![begun.clone()], users()].concat()).unwrap().missing_evidence, Vec::<String>::new());
+    assert!(!best(vec![begun.clone()]).unwrap().missing_evidence.is_empty());
     begun.name = "entries".into();
-    assert!(!best([vec![begun], users()].concat()).unwrap().lacks.is_empty());
+    assert!(!best([vec![begun], users()].concat()).unwrap().missing_evidence.is_empty());
     for name in ["password_reset_tokens", "invitations", "apiKeys", "refresh_token"] {
         assert!(best([vec![tokens(name)], users()].concat()).is_none(), "{name}");
         let mut whole = tokens(name);
@@ -181,15 +186,16 @@ fn a_table_that_is_kept_for_the_record_is_not_enough() {
     let user = ("userId", "text", TEXT);
     let old = table("sessions_old", &[token, user, ZONED]);
     let users = || table("users", &[("id", "text", TEXT)]);
-    assert_eq!(best(vec![old.clone(), users()]).unwrap().lacks, ["its name says `old`"]);
+    assert_eq!(best(vec![old.clone(), users()]).unwrap().missing_evidence, ["its name says `old`"]);
     let both = best(vec![old, users(), table("sessions", &[token, user, ZONED])]).unwrap();
-    assert_eq!((both.mapping.sessions.name.as_str(), both.lacks.len()), ("sessions", 0));
+    assert_eq!((both.mapping.sessions.name.as_str(), both.missing_evidence.len()), ("sessions", 0));
 }
 
 #[test]
 fn columns_that_mark_rows_as_deleted_are_known() {
     let marks = |name: &str, declared: &str, kind: ColumnKind| {
-        soft_delete(&table("session", &[("token", "text", TEXT), (name, declared, kind)])).is_some()
+        find_soft_delete_column(&table("session", &[("token", "text", TEXT), (name, declared, kind)]))
+            .is_some()
     };
     for name in ["deleted_at", "deletedAt", "revoked_on", "loggedOutAt"] {
         assert!(marks(name, "timestamp without time zone", ColumnKind::Timestamp), "{name}");
@@ -210,8 +216,14 @@ fn partitions_are_no_tables_of_their_own() {
     let columns = [("sessionToken", "text", TEXT), ("userId", "text", TEXT), ZONED];
     let whole = table("sessions", &columns);
     let mut part = table("sessions_2026", &columns);
-    part.part_of = Some(TableName { schema: Some("public".into()), name: "sessions".into() });
-    let schema = Schema { dialect: Dialect::POSTGRES, path_named: false, tables: vec![part, whole] };
-    let found = detect(&schema, &catalogue::embedded(), Wanted::default()).candidates;
+    part.parent_table = Some(TableName { schema: Some("public".into()), name: "sessions".into() });
+    let schema = DatabaseSchema {
+        dialect: Dialect::POSTGRES,
+        has_named_search_path: false,
+        tables: vec![part, whole],
+    };
+    let found =
+        detect_candidates(&schema, &profile_catalog::embedded_profiles(), DetectionConstraint::default())
+            .candidates;
     assert!(found.iter().all(|found| found.mapping.sessions.name == "sessions"), "{found:#?}");
 }

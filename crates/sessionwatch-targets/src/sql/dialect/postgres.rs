@@ -1,45 +1,45 @@
 //! PostgreSQL, and what speaks its language.
 
-mod bulk;
+mod bulk_statements;
+mod fix_statements;
 mod grants;
-mod remedies;
 
 #[cfg(test)]
 mod statement_tests;
 
-use sessionwatch_core::{decoder::Decoder, instant::Instant, token, zone::Zone};
+use sessionwatch_core::{decoder::Decoder, time_zone::Zone, timestamp::UtcTimestamp, token};
 
 use super::{
-    DecodedColumn, Dialect, HashedColumns, JoinedDelete, NEVER, ReadCondition, RoleGrants, RowInsertion,
-    RowsSetBack, SqlDialect, UNDECODABLE, numbers, other_unit,
+    DecodedColumn, Dialect, EndedRowsRestore, JoinedDelete, NEVER_MICROS, ReadCondition, RoleGrants,
+    RowHashColumns, RowInsertion, SqlDialect, UNDECODABLE_MICROS, join_numbers, other_epoch_unit,
 };
 use crate::{
     sql::{
-        Addressing, PREFIX_LENGTH,
-        tables::{Column, ColumnKind, Table},
+        MAX_TOKEN_PREFIX_CHARS, RowKeyKind,
+        tables::{ColumnInfo, ColumnKind, TableInfo},
     },
     unsealed_rows::DependentTable,
 };
 
 /// Keeps functions and operators of the application from taking the place of built-in ones.
-const SAFE_PATH: &str = "-- Only built-in functions and operators, whatever the search path has.\nSET search_path = pg_catalog, pg_temp;\n";
+const SET_SAFE_SEARCH_PATH: &str = "-- Only built-in functions and operators, whatever the search path has.\nSET search_path = pg_catalog, pg_temp;\n";
 /// Characters of a stored session in which its cookie is looked for: it comes first.
-const COOKIE_WITHIN: usize = 4_096;
+const COOKIE_SEARCH_CHARS: usize = 4_096;
 
 /// A condition that always holds. It is evaluated before the first row is changed, so that triggers, rules and domains of
 /// the table run under the path of the role, as for any other program. The statement itself was parsed under a safe one.
-const TRIGGERS_UNDER_ROLE: &str = "(SELECT pg_catalog.set_config('search_path', \
+const ROLE_SEARCH_PATH_CONDITION: &str = "(SELECT pg_catalog.set_config('search_path', \
      pg_catalog.current_setting('sessionwatch.search_path', true), true)) IS NOT NULL";
 
 #[derive(Debug)]
-struct Postgres;
+struct PostgresDialect;
 
 impl Dialect {
     /// PostgreSQL's.
-    pub const POSTGRES: Self = Self(&Postgres);
+    pub const POSTGRES: Self = Self(&PostgresDialect);
 }
 
-impl SqlDialect for Postgres {
+impl SqlDialect for PostgresDialect {
     fn name(&self) -> &'static str {
         "postgres"
     }
@@ -56,25 +56,25 @@ impl SqlDialect for Postgres {
         true
     }
 
-    fn case_blind_comparison(&self) -> &'static str {
+    fn case_insensitive_comparison(&self) -> &'static str {
         "without regard to case (citext)"
     }
 
-    fn grants(&self, grants: RoleGrants<'_>) -> String {
-        grants::statements(grants)
+    fn grant_statements(&self, grants: RoleGrants<'_>) -> String {
+        grants::role_statements(grants)
     }
 
-    fn string(&self, text: &str) -> String {
+    fn quote_string(&self, text: &str) -> String {
         let quoted = format!("'{}'", text.replace('\'', "''").replace('\0', "\u{fffd}"));
         if text.contains('\\') { format!("E{}", quoted.replace('\\', "\\\\")) } else { quoted }
     }
 
-    fn client(&self) -> &'static str {
+    fn client_name(&self) -> &'static str {
         "psql"
     }
 
     fn safe_script(&self, queries: &str) -> String {
-        format!("{SAFE_PATH}{queries}RESET search_path;\n")
+        format!("{SET_SAFE_SEARCH_PATH}{queries}RESET search_path;\n")
     }
 
     fn casts_literals(&self) -> bool {
@@ -89,11 +89,11 @@ impl SqlDialect for Postgres {
         true
     }
 
-    fn one_of_equal_texts(&self, column: &str) -> String {
+    fn canonical_text_expr(&self, column: &str) -> String {
         format!("pg_catalog.min(CAST({column} AS text) COLLATE \"C\") OVER (PARTITION BY {column})")
     }
 
-    fn collations_are_of_application(&self) -> bool {
+    fn has_application_collations(&self) -> bool {
         false
     }
 
@@ -113,36 +113,36 @@ impl SqlDialect for Postgres {
         true
     }
 
-    fn is_read(&self, condition: &ReadCondition<'_>) -> String {
-        bulk::is_read(condition)
+    fn read_rows_condition(&self, condition: &ReadCondition<'_>) -> String {
+        bulk_statements::read_rows_condition(condition)
     }
 
-    fn inserted_value(&self, at: usize) -> String {
+    fn inserted_value_expr(&self, at: usize) -> String {
         format!("g.c{}", at + 1)
     }
 
-    fn set_back_value(&self, at: usize) -> String {
+    fn restored_value_expr(&self, at: usize) -> String {
         format!("v.c{}", at + 1)
     }
 
-    fn insert(&self, rows: &RowInsertion<'_>) -> String {
-        bulk::insert(rows)
+    fn insert_rows_statement(&self, rows: &RowInsertion<'_>) -> String {
+        bulk_statements::insert_rows_statement(rows)
     }
 
-    fn set_back(&self, rows: &RowsSetBack<'_>) -> String {
-        bulk::set_back(rows)
+    fn restore_ended_statement(&self, rows: &EndedRowsRestore<'_>) -> String {
+        bulk_statements::restore_ended_statement(rows)
     }
 
-    fn insert_dependents(&self, dependent: &DependentTable) -> String {
-        bulk::insert_dependents(dependent)
+    fn insert_dependents_statement(&self, dependent: &DependentTable) -> String {
+        bulk_statements::insert_dependents_statement(dependent)
     }
 
-    fn ignoring_indexes(&self) -> &'static str {
+    fn ignore_indexes_clause(&self) -> &'static str {
         // The session has switched them off.
         ""
     }
 
-    fn not_deleted(&self, column: &str, declared: &Column) -> String {
+    fn not_deleted_condition(&self, column: &str, declared: &ColumnInfo) -> String {
         match declared.kind {
             _ if declared.is_boolean() => format!("{column} IS NOT TRUE"),
             ColumnKind::Integer => format!("COALESCE({column}, 0) = 0"),
@@ -151,27 +151,27 @@ impl SqlDialect for Postgres {
         }
     }
 
-    fn fold_case(&self, expression: &str) -> String {
+    fn fold_case_expr(&self, expression: &str) -> String {
         format!("pg_catalog.lower(CAST({expression} AS text) COLLATE pg_catalog.\"default\")")
     }
 
-    fn by_bytes(&self, expression: &str) -> String {
+    fn byte_order_expr(&self, expression: &str) -> String {
         format!("{expression} COLLATE \"C\"")
     }
 
-    fn matches(&self, expression: &str, pattern: &str) -> Option<String> {
+    fn regex_condition(&self, expression: &str, pattern: &str) -> Option<String> {
         Some(format!("{expression} ~ '{pattern}'"))
     }
 
-    fn length(&self, expression: &str) -> String {
+    fn length_expr(&self, expression: &str) -> String {
         format!("pg_catalog.length({expression})")
     }
 
-    fn dynamic_type(&self, _: &str) -> Option<String> {
+    fn type_of_expr(&self, _: &str) -> Option<String> {
         None
     }
 
-    fn whole_number(&self, value: &str, kind: ColumnKind) -> String {
+    fn integer_expr(&self, value: &str, kind: ColumnKind) -> String {
         match kind {
             ColumnKind::Text => {
                 format!("CASE WHEN {value}::text ~ '^[0-9]{{1,18}}$' THEN {value}::bigint END")
@@ -180,34 +180,34 @@ impl SqlDialect for Postgres {
         }
     }
 
-    fn literal(&self, _: ColumnKind, value: &str) -> String {
-        self.string(value)
+    fn typed_literal(&self, _: ColumnKind, value: &str) -> String {
+        self.quote_string(value)
     }
 
-    fn token_text(&self, column: &str, kind: ColumnKind) -> String {
+    fn token_text_expr(&self, column: &str, kind: ColumnKind) -> String {
         match kind {
             ColumnKind::Bytes => format!("pg_catalog.encode({column}, 'hex')"),
             _ => format!("{column}::text"),
         }
     }
 
-    fn fingerprint(&self, token: &str, key: i64) -> String {
+    fn fingerprint_expr(&self, token: &str, key: i64) -> String {
         format!("pg_catalog.hashtextextended({token}, {key})")
     }
 
-    fn prefix(&self, token: &str, _: bool) -> String {
-        let parts = token::PARTS;
+    fn token_prefix_expr(&self, token: &str, _: bool) -> String {
+        let parts = token::PREFIX_DIVISOR;
         format!(
-            "pg_catalog.left({token}, LEAST({PREFIX_LENGTH}, pg_catalog.int4div(pg_catalog.length({token}), {parts})))"
+            "pg_catalog.left({token}, LEAST({MAX_TOKEN_PREFIX_CHARS}, pg_catalog.int4div(pg_catalog.length({token}), {parts})))"
         )
     }
 
-    fn row_hash(&self, columns: &[String], key: i64) -> String {
+    fn hash_columns_expr(&self, columns: &[String], key: i64) -> String {
         format!("pg_catalog.hashtextextended(ROW({})::text, {key})", columns.join(", "))
     }
 
-    fn mark(&self, columns: HashedColumns, key: i64) -> String {
-        let HashedColumns { id, token, user, expires, expires_in_zone } = columns;
+    fn row_hash_expr(&self, columns: RowHashColumns, key: i64) -> String {
+        let RowHashColumns { id, token, user, expires, expires_in_zone } = columns;
         let expires = if expires_in_zone {
             // As text, an instant depends on the zone of the session.
             format!("({expires} AT TIME ZONE 'UTC')")
@@ -220,25 +220,31 @@ impl SqlDialect for Postgres {
         format!("({})", parts.join(" # "))
     }
 
-    fn scanned_instant(&self, value: &str, kind: ColumnKind) -> String {
+    fn scanned_timestamp_expr(&self, value: &str, kind: ColumnKind) -> String {
         match kind {
             ColumnKind::Timestamptz | ColumnKind::Timestamp | ColumnKind::Integer => value.to_owned(),
             _ => format!("{value}::text"),
         }
     }
 
-    fn decode(&self, decoder: Decoder, value: &str, kind: ColumnKind, _: Option<Instant>) -> DecodedColumn {
+    fn decode_column(
+        &self,
+        decoder: Decoder,
+        value: &str,
+        kind: ColumnKind,
+        _: Option<UtcTimestamp>,
+    ) -> DecodedColumn {
         let (value, native, indexable) = match decoder {
             Decoder::Timestamptz | Decoder::TimestampUtc => (value.to_owned(), Some(decoder), true),
             Decoder::TimestampLocal(zone) if kind == ColumnKind::Timestamp => {
-                (postgres_local(zone, value), Some(Decoder::Timestamptz), false)
+                (local_timestamp_expr(zone, value), Some(Decoder::Timestamptz), false)
             }
-            _ => (postgres_micros(decoder, value, kind == ColumnKind::Text), None, false),
+            _ => (micros_expr(decoder, value, kind == ColumnKind::Text), None, false),
         };
-        DecodedColumn { value, native, indexable }
+        DecodedColumn { value, native_decoder: native, is_indexable: indexable }
     }
 
-    fn clock(&self, native: Option<Decoder>) -> &'static str {
+    fn clock_expr(&self, native: Option<Decoder>) -> &'static str {
         match native {
             Some(Decoder::Timestamptz) => "now()",
             Some(_) => "(now() AT TIME ZONE 'UTC')",
@@ -246,19 +252,19 @@ impl SqlDialect for Postgres {
         }
     }
 
-    fn readable_seconds(&self, seconds: &str) -> String {
+    fn readable_timestamp_expr(&self, seconds: &str) -> String {
         format!("to_timestamp({seconds})")
     }
 
-    fn is_naive(&self, value: &str, kind: ColumnKind) -> String {
+    fn naive_text_condition(&self, value: &str, kind: ColumnKind) -> String {
         match kind {
             ColumnKind::Text => format!("CAST({value} AS text) ~ '^.{{19}}([.][0-9]+)?$'"),
             _ => "1 = 0".into(),
         }
     }
 
-    fn cookie(&self, document: &str) -> [String; 2] {
-        let within = format!("left(CAST({document} AS text), {COOKIE_WITHIN})");
+    fn cookie_exprs(&self, document: &str) -> [String; 2] {
+        let within = format!("left(CAST({document} AS text), {COOKIE_SEARCH_CHARS})");
         let of = |key: &str, pattern: &str| {
             format!(
                 "substring({within} from '\"cookie\"[[:space:]]*:[[:space:]]*[{{][^{{}}]*\"{key}\"[[:space:]]*:[[:space:]]*{pattern}')"
@@ -267,63 +273,63 @@ impl SqlDialect for Postgres {
         [of("expires", "\"([0-9][0-9T:.+Z-]{18,35})\""), of("originalMaxAge", "([0-9]{1,15})")]
     }
 
-    fn has_places(&self, table: &Table) -> bool {
-        table.places_readable
+    fn has_row_positions(&self, table: &TableInfo) -> bool {
+        table.has_readable_positions
     }
 
-    fn place_columns(&self, several_heaps: bool) -> &'static [&'static str] {
+    fn position_columns(&self, several_heaps: bool) -> &'static [&'static str] {
         if several_heaps { &["s.tableoid", "s.ctid"] } else { &["s.ctid"] }
     }
 
-    fn at_places(&self, heaps: &[u32], places: &[u64]) -> String {
-        let places = bulk::tids(places.iter().copied());
+    fn at_positions_condition(&self, heaps: &[u32], places: &[u64]) -> String {
+        let places = bulk_statements::tid_array(places.iter().copied());
         let found = format!("s.ctid = ANY({places})");
         if heaps.is_empty() {
             return found;
         }
-        let heaps = numbers(heaps.iter().copied().map(i64::from));
+        let heaps = join_numbers(heaps.iter().copied().map(i64::from));
         format!(
             "{found} AND (s.tableoid, s.ctid) IN (SELECT * FROM ROWS FROM (pg_catalog.unnest('{{{heaps}}}'::oid[]), pg_catalog.unnest({places})))"
         )
     }
 
-    fn planned_version(&self, addressing: Addressing) -> [&'static str; 2] {
+    fn planned_version_exprs(&self, addressing: RowKeyKind) -> [&'static str; 2] {
         match addressing {
-            Addressing::Place => ["s.ctid::text", "s.xmin::text"],
-            Addressing::HeapAndPlace => ["s.tableoid::text", "0"],
-            Addressing::Id => ["CAST(NULL AS text)", "0"],
+            RowKeyKind::Place => ["s.ctid::text", "s.xmin::text"],
+            RowKeyKind::HeapAndPlace => ["s.tableoid::text", "0"],
+            RowKeyKind::Id => ["CAST(NULL AS text)", "0"],
         }
     }
 
-    fn read_version(&self, by_place: bool, _: String, row_hash: String) -> [String; 2] {
-        if by_place { ["s.ctid".into(), "s.xmin".into()] } else { ["s.tableoid".into(), row_hash] }
+    fn read_version_exprs(&self, by_position: bool, _: String, full_row_hash: String) -> [String; 2] {
+        if by_position { ["s.ctid".into(), "s.xmin".into()] } else { ["s.tableoid".into(), full_row_hash] }
     }
 
-    fn heap_and_place(&self, alias: &str, _: Option<&str>, _: &str) -> String {
+    fn heap_and_position_exprs(&self, alias: &str, _: Option<&str>, _: &str) -> String {
         format!("{alias}.tableoid AS heap, {alias}.ctid")
     }
 
-    fn distinct_places(&self) -> [&'static str; 2] {
+    fn distinct_position_clauses(&self) -> [&'static str; 2] {
         ["DISTINCT ON (r.heap, r.place) ", ""]
     }
 
-    fn delete_joined(&self, delete: &JoinedDelete<'_>) -> String {
+    fn delete_joined_statement(&self, delete: &JoinedDelete<'_>) -> String {
         let JoinedDelete { table, alias, joined, condition, hash, hashes, .. } = delete;
         format!(
-            "DELETE FROM {table} AS {alias} USING {joined}\nWHERE {TRIGGERS_UNDER_ROLE} AND {condition} \
+            "DELETE FROM {table} AS {alias} USING {joined}\nWHERE {ROLE_SEARCH_PATH_CONDITION} AND {condition} \
              AND {hash} = ANY('{{{hashes}}}'::bigint[])"
         )
     }
 
-    fn number_among(&self, expression: &str, numbers: &str) -> String {
+    fn number_in_condition(&self, expression: &str, numbers: &str) -> String {
         format!("{expression} = ANY('{{{numbers}}}'::bigint[])")
     }
 
-    fn number_list(&self, numbers: &str) -> String {
+    fn number_list_expr(&self, numbers: &str) -> String {
         format!("SELECT pg_catalog.unnest('{{{numbers}}}'::bigint[])")
     }
 
-    fn id_among(&self, column: &str, declared: Option<&str>, ids: &str) -> String {
+    fn id_in_condition(&self, column: &str, declared: Option<&str>, ids: &str) -> String {
         match declared {
             // Compared as what it is, the id is looked up in its index.
             Some(declared) => format!("{column} = ANY(CAST(ARRAY[{ids}]::text[] AS {declared}[]))"),
@@ -331,7 +337,7 @@ impl SqlDialect for Postgres {
         }
     }
 
-    fn found_in(&self, columns: &[String], tuple: &str, query: &str) -> String {
+    fn in_query_condition(&self, columns: &[String], tuple: &str, query: &str) -> String {
         match columns {
             // Found by their places at once, which a semi-join does not do.
             [one] => format!("{one} = ANY(ARRAY({query}))"),
@@ -339,26 +345,26 @@ impl SqlDialect for Postgres {
         }
     }
 
-    fn texts_as_rows(&self, texts: &[String]) -> String {
+    fn texts_as_rows_query(&self, texts: &[String]) -> String {
         format!("SELECT v.id FROM pg_catalog.unnest(ARRAY[{}]::text[]) AS v(id)", texts.join(", "))
     }
 
-    fn id_rank(&self, column: &str, kind: ColumnKind) -> String {
+    fn id_sort_expr(&self, column: &str, kind: ColumnKind) -> String {
         match kind {
             ColumnKind::Integer | ColumnKind::Uuid => column.to_owned(),
             _ => format!("CAST({column} AS text)"),
         }
     }
 
-    fn rank_of_id(&self, id: &str, kind: ColumnKind) -> String {
+    fn id_sort_value(&self, id: &str, kind: ColumnKind) -> String {
         match kind {
             ColumnKind::Integer => id.parse::<i64>().map_or("NULL".into(), |id| id.to_string()),
             ColumnKind::Uuid if !is_uuid(id) => "NULL".into(),
-            _ => self.string(id),
+            _ => self.quote_string(id),
         }
     }
 
-    fn user_order(&self, table: &str, kind: Option<ColumnKind>) -> String {
+    fn user_order_expr(&self, table: &str, kind: Option<ColumnKind>) -> String {
         match kind {
             // Qualified, for `u` alone would be the text of the first column of the result.
             Some(ColumnKind::Integer) => format!("{table}.u"),
@@ -378,7 +384,7 @@ fn is_uuid(text: &str) -> bool {
 
 /// An instant from the wall clock of a zone, on Postgres. Wall clocks near the first and the last instants there are stand
 /// for themselves, as in `sessionwatch_core::zone`: they could not be moved.
-fn postgres_local(zone: Zone, value: &str) -> String {
+fn local_timestamp_expr(zone: Zone, value: &str) -> String {
     format!(
         "(CASE WHEN {value} >= TIMESTAMP '0001-01-03' AND {value} < TIMESTAMP '9999-12-29' \
          THEN {value} AT TIME ZONE '{}' ELSE {value} AT TIME ZONE 'UTC' END)",
@@ -387,33 +393,33 @@ fn postgres_local(zone: Zone, value: &str) -> String {
 }
 
 /// An integer of microseconds from a column that is not a native timestamp, on Postgres; never raises an error.
-fn postgres_micros(decoder: Decoder, value: &str, text: bool) -> String {
+fn micros_expr(decoder: Decoder, value: &str, text: bool) -> String {
     let scale = if decoder == Decoder::EpochSeconds { 1_000_000 } else { 1_000 };
-    let (low, high) = (Instant::MIN.micros() / scale, Instant::MAX.micros() / scale);
-    let (other, other_scale) = other_unit(decoder);
+    let (low, high) = (UtcTimestamp::MIN.micros() / scale, UtcTimestamp::MAX.micros() / scale);
+    let (other, other_scale) = other_epoch_unit(decoder);
     let scaled = format!(
         "CASE WHEN {value}::bigint BETWEEN {} AND {} THEN {value}::bigint * {other_scale} \
-         WHEN {value}::bigint BETWEEN {low} AND {high} THEN {value}::bigint * {scale} ELSE {UNDECODABLE} END",
+         WHEN {value}::bigint BETWEEN {low} AND {high} THEN {value}::bigint * {scale} ELSE {UNDECODABLE_MICROS} END",
         other.start,
         other.end - 1,
     );
     match (decoder, text) {
         (Decoder::EpochSeconds | Decoder::EpochMillis, true) => format!(
-            "(CASE WHEN {value} IS NULL THEN {NEVER} WHEN {value}::text ~ '^-?[0-9]{{1,18}}$' THEN {scaled} ELSE {UNDECODABLE} END)"
+            "(CASE WHEN {value} IS NULL THEN {NEVER_MICROS} WHEN {value}::text ~ '^-?[0-9]{{1,18}}$' THEN {scaled} ELSE {UNDECODABLE_MICROS} END)"
         ),
-        (_, false) => format!("(CASE WHEN {value} IS NULL THEN {NEVER} ELSE {scaled} END)"),
+        (_, false) => format!("(CASE WHEN {value} IS NULL THEN {NEVER_MICROS} ELSE {scaled} END)"),
         _ => {
             let zone = if let Decoder::TimestampLocal(zone) = decoder { Some(zone) } else { None };
             format!(
-                "(CASE WHEN {value} IS NULL THEN {NEVER} ELSE COALESCE({}, {UNDECODABLE}) END)",
-                postgres_iso(&format!("{value}::text"), zone)
+                "(CASE WHEN {value} IS NULL THEN {NEVER_MICROS} ELSE COALESCE({}, {UNDECODABLE_MICROS}) END)",
+                iso_micros_expr(&format!("{value}::text"), zone)
             )
         }
     }
 }
 
 /// The ISO reader of `sessionwatch_core::decoder`, in SQL: NULL where the text is not an instant.
-fn postgres_iso(value: &str, local: Option<Zone>) -> String {
+fn iso_micros_expr(value: &str, local: Option<Zone>) -> String {
     let part = |from: u8, length: u8| format!("substr({value}, {from}, {length})::int");
     let (year, month, day) = (part(1, 4), part(6, 2), part(9, 2));
     let shape = "^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?( ?Z| ?[+-][0-9]{2}(:?[0-9]{2})?)?$";
@@ -428,7 +434,7 @@ fn postgres_iso(value: &str, local: Option<Zone>) -> String {
     let sign = format!("(CASE WHEN {value} ~ '^.{{19}}[^+-]*-' THEN -1 ELSE 1 END)");
     // Text that names no offset is the wall clock of the zone: whole seconds are moved.
     let read = local.map_or("m".to_owned(), |zone| {
-        let wall = postgres_local(zone, "(TIMESTAMP '1970-01-01' + (m / 1000000) * interval '1 second')");
+        let wall = local_timestamp_expr(zone, "(TIMESTAMP '1970-01-01' + (m / 1000000) * interval '1 second')");
         format!(
             "CASE WHEN {value} ~ '^.{{19}}([.][0-9]+)?$' THEN m + (CAST(EXTRACT(EPOCH FROM {wall}) AS bigint) - m / 1000000) * 1000000 ELSE m END"
         )
@@ -441,7 +447,7 @@ fn postgres_iso(value: &str, local: Option<Zone>) -> String {
         hour = part(12, 2),
         minute = part(15, 2),
         second = part(18, 2),
-        low = Instant::MIN.micros(),
-        high = Instant::MAX.micros(),
+        low = UtcTimestamp::MIN.micros(),
+        high = UtcTimestamp::MAX.micros(),
     )
 }

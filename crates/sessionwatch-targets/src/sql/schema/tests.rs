@@ -1,12 +1,17 @@
 use super::*;
-use crate::sql::tables::{Column, Equality};
+use crate::sql::tables::{ColumnInfo, Equality};
 
-fn table(schema: &str, name: &str, search_path: Option<usize>) -> Table {
-    Table { schema: Some(schema.into()), name: name.into(), search_path, ..Table::default() }
+fn table(schema: &str, name: &str, search_path: Option<usize>) -> TableInfo {
+    TableInfo {
+        schema: Some(schema.into()),
+        name: name.into(),
+        search_path_index: search_path,
+        ..TableInfo::default()
+    }
 }
 
-fn schema(tables: Vec<Table>) -> Schema {
-    Schema { dialect: Dialect::POSTGRES, path_named: false, tables }
+fn schema(tables: Vec<TableInfo>) -> DatabaseSchema {
+    DatabaseSchema { dialect: Dialect::POSTGRES, has_named_search_path: false, tables }
 }
 
 #[test]
@@ -16,7 +21,8 @@ fn a_name_without_a_schema_means_the_first_table_on_the_search_path() {
         table("first", "sessions", Some(0)),
         table("elsewhere", "sessions", None),
     ]);
-    let found = |of: Option<&str>| schema.find(of, "sessions").and_then(|table| table.schema.as_deref());
+    let found =
+        |of: Option<&str>| schema.find_table(of, "sessions").and_then(|table| table.schema.as_deref());
     assert_eq!(found(None), Some("first"));
     assert_eq!(found(Some("elsewhere")), Some("elsewhere"));
     assert_eq!(found(Some("nowhere")), None);
@@ -25,49 +31,52 @@ fn a_name_without_a_schema_means_the_first_table_on_the_search_path() {
 #[test]
 fn of_several_tables_beside_the_search_path_none_is_meant() {
     let two = schema(vec![table("a", "sessions", None), table("b", "sessions", None)]);
-    assert!(two.find(None, "sessions").is_none());
-    assert_eq!(two.meant("sessions").len(), 2);
+    assert!(two.find_table(None, "sessions").is_none());
+    assert_eq!(two.resolve_unqualified("sessions").len(), 2);
     let one = schema(vec![table("a", "sessions", None)]);
-    assert!(one.find(None, "sessions").is_some());
-    assert!(one.find(None, "Sessions").is_none(), "names differ by case");
+    assert!(one.find_table(None, "sessions").is_some());
+    assert!(one.find_table(None, "Sessions").is_none(), "names differ by case");
 }
 
 #[test]
 fn where_the_address_names_schemas_no_others_are_looked_in() {
     let tables = vec![table("a", "sessions", None)];
-    let named = Schema { dialect: Dialect::POSTGRES, path_named: true, tables };
-    assert!(named.meant("sessions").is_empty() && named.find(None, "sessions").is_none());
-    assert!(named.find(Some("a"), "sessions").is_some(), "but by its whole name it is there");
+    let named = DatabaseSchema { dialect: Dialect::POSTGRES, has_named_search_path: true, tables };
+    assert!(named.resolve_unqualified("sessions").is_empty() && named.find_table(None, "sessions").is_none());
+    assert!(named.find_table(Some("a"), "sessions").is_some(), "but by its whole name it is there");
 }
 
 #[test]
 fn columns_that_are_not_there_have_no_kind_and_are_compared_exactly() {
-    let column = Column {
+    let column = ColumnInfo {
         name: "id".into(),
         kind: ColumnKind::Uuid,
-        equality: Equality::CaseBlind,
-        ..Column::default()
+        equality: Equality::CaseInsensitive,
+        ..ColumnInfo::default()
     };
     let mut sessions = table("public", "sessions", Some(0));
     sessions.columns = vec![column];
     let name = |name: &str| TableName { schema: Some("public".into()), name: name.into() };
     let schema = schema(vec![sessions]);
     let sessions = schema.table(&name("sessions")).unwrap();
-    assert_eq!((sessions.equality("id"), sessions.equality("none")), (Equality::CaseBlind, Equality::Exact));
-    assert_eq!(schema.kind(&name("sessions"), "id"), ColumnKind::Uuid);
-    assert_eq!(schema.kind(&name("sessions"), "none"), ColumnKind::Other);
-    assert_eq!(schema.kind(&name("none"), "id"), ColumnKind::Other);
+    assert_eq!(
+        (sessions.column_equality("id"), sessions.column_equality("none")),
+        (Equality::CaseInsensitive, Equality::Exact)
+    );
+    assert_eq!(schema.column_kind(&name("sessions"), "id"), ColumnKind::Uuid);
+    assert_eq!(schema.column_kind(&name("sessions"), "none"), ColumnKind::Other);
+    assert_eq!(schema.column_kind(&name("none"), "id"), ColumnKind::Other);
 }
 
 #[test]
 fn a_schema_that_is_missing_is_told_of_with_one_that_is_like_it() {
     let schema =
         schema(vec![table("public", "a", None), table("auth", "b", None), table("public", "c", None)]);
-    assert_eq!(schema.schemas(), ["auth", "public"]);
-    let said = missing_schema("publc", &schema.schemas());
+    assert_eq!(schema.schema_names(), ["auth", "public"]);
+    let said = missing_schema_message("publc", &schema.schema_names());
     assert!(
         said.contains("`publc`") && said.contains("`public`") && said.contains("(schemas: `auth`, `public`)"),
         "{said}"
     );
-    assert!(missing_schema("x", &[]).ends_with("(schemas: none)"));
+    assert!(missing_schema_message("x", &[]).ends_with("(schemas: none)"));
 }

@@ -1,15 +1,15 @@
 use super::*;
 
 /// Takes something from what proves a fact, or from its table.
-type Change<T> = fn(&mut T, &mut Table);
+type Change<T> = fn(&mut T, &mut TableInfo);
 
 /// A table without columns.
-fn sessions() -> Table {
-    Table { name: "sessions".into(), ..Table::default() }
+fn sessions() -> TableInfo {
+    TableInfo { name: "sessions".into(), ..TableInfo::default() }
 }
 
-fn index(columns: &[&str]) -> Index {
-    Index {
+fn index(columns: &[&str]) -> IndexInfo {
+    IndexInfo {
         name: "i".into(),
         columns: columns.iter().map(|name| (*name).to_owned()).collect(),
         unique: true,
@@ -33,20 +33,20 @@ fn key(name: &str) -> ForeignKey {
 
 #[test]
 fn only_a_whole_unique_index_on_that_column_alone_proves_that_nothing_occurs_twice() {
-    let with = |change: fn(&mut Index, &mut Table)| {
+    let with = |change: fn(&mut IndexInfo, &mut TableInfo)| {
         let (mut index, mut table) = (index(&["token"]), sessions());
         change(&mut index, &mut table);
         table.indexes = vec![index];
-        table.unique_on("token").map(str::to_owned)
+        table.unique_index_on("token").map(str::to_owned)
     };
     assert_eq!(with(|_, _| ()).as_deref(), Some("i"));
-    let insufficient: [(&str, Change<Index>); 6] = [
+    let insufficient: [(&str, Change<IndexInfo>); 6] = [
         ("not unique", |index, _| index.unique = false),
         ("partial or invalid", |index, _| index.complete = false),
         ("finer than the application compares", |index, _| index.exact = false),
         ("with another column", |index, _| index.columns.push("user_id".into())),
         ("on an expression", |index, _| index.columns.clear()),
-        ("of a table that others inherit from", |_, table| table.inherited = true),
+        ("of a table that others inherit from", |_, table| table.has_children = true),
     ];
     for (why, change) in insufficient {
         assert_eq!(with(change), None, "{why}");
@@ -56,14 +56,15 @@ fn only_a_whole_unique_index_on_that_column_alone_proves_that_nothing_occurs_twi
 #[test]
 fn an_index_leads_with_its_first_column_only() {
     let mut table = sessions();
-    table.indexes = vec![Index { complete: false, ..index(&["expires"]) }, index(&["user_id", "expires"])];
-    assert!(table.index_led_by("user_id").is_some());
-    assert!(table.index_led_by("expires").is_none());
+    table.indexes =
+        vec![IndexInfo { complete: false, ..index(&["expires"]) }, index(&["user_id", "expires"])];
+    assert!(table.index_starting_with("user_id").is_some());
+    assert!(table.index_starting_with("expires").is_none());
 }
 
 #[test]
 fn a_foreign_key_proves_that_users_exist_only_while_it_is_checked_for_every_row() {
-    let with = |change: fn(&mut ForeignKey, &mut Table)| {
+    let with = |change: fn(&mut ForeignKey, &mut TableInfo)| {
         let (mut key, mut table) = (key("k"), sessions());
         change(&mut key, &mut table);
         table.is_proved_by(&key)
@@ -73,8 +74,8 @@ fn a_foreign_key_proves_that_users_exist_only_while_it_is_checked_for_every_row(
         ("not valid", |key, _| key.validated = false),
         ("with triggers that are disabled", |key, _| key.enabled = false),
         ("checked at the end of a transaction", |key, _| key.deferrable = true),
-        ("of a table that others inherit from", |_, table| table.inherited = true),
-        ("of a table that is replicated", |_, table| table.subscribed = true),
+        ("of a table that others inherit from", |_, table| table.has_children = true),
+        ("of a table that is replicated", |_, table| table.is_subscribed = true),
     ];
     for (why, change) in insufficient {
         assert!(!with(change), "{why}");
@@ -98,7 +99,7 @@ fn booleans_are_known_by_their_declared_type() {
     for (declared, is_boolean) in
         [("boolean", true), ("bool", true), ("integer", false), ("text", false), ("", false)]
     {
-        let column = Column { declared: declared.into(), ..Column::default() };
+        let column = ColumnInfo { declared_type: declared.into(), ..ColumnInfo::default() };
         assert_eq!(column.is_boolean(), is_boolean, "{declared}");
     }
 }

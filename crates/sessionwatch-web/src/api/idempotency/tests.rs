@@ -1,5 +1,5 @@
 use credentials::Secret;
-use sessionwatch_app::app::{accounts::Role, silences, tokens::Scope};
+use sessionwatch_app::app::{accounts::AccountRole, silences, tokens::TokenScope};
 
 use super::{super::super::test_dashboard::TestDashboard, *};
 
@@ -9,7 +9,7 @@ fn silence(token: &Secret, key: &str, note: &str) -> Request {
     Request::post("/api/v1/silences")
         .header(header::AUTHORIZATION, format!("Bearer {}", token.expose()))
         .header(header::CONTENT_TYPE, "application/json")
-        .header(KEY, key)
+        .header(IDEMPOTENCY_KEY_HEADER, key)
         .body(body.to_string().into())
         .unwrap()
 }
@@ -17,15 +17,18 @@ fn silence(token: &Secret, key: &str, note: &str) -> Request {
 #[tokio::test]
 async fn a_request_is_done_once_and_its_answer_sent_again() {
     let dashboard = TestDashboard::new();
-    let token = dashboard.program(Role::Responder, Scope::Alerts).await;
-    let first = dashboard.answer(silence(&token, "k1", "x")).await;
+    let token = dashboard.create_token(AccountRole::Responder, TokenScope::Alerts).await;
+    let first = dashboard.send_request(silence(&token, "k1", "x")).await;
     assert_eq!(first.status(), StatusCode::CREATED);
-    assert!(!first.headers().contains_key(REPLAYED));
-    let again = dashboard.answer(silence(&token, "k1", "x")).await;
-    assert_eq!((again.status(), &again.headers()[REPLAYED]), (StatusCode::CREATED, &"true".parse().unwrap()));
-    let other = dashboard.answer(silence(&token, "k1", "y")).await;
+    assert!(!first.headers().contains_key(IDEMPOTENCY_REPLAYED_HEADER));
+    let again = dashboard.send_request(silence(&token, "k1", "x")).await;
+    assert_eq!(
+        (again.status(), &again.headers()[IDEMPOTENCY_REPLAYED_HEADER]),
+        (StatusCode::CREATED, &"true".parse().unwrap())
+    );
+    let other = dashboard.send_request(silence(&token, "k1", "y")).await;
     assert_eq!(other.status(), StatusCode::UNPROCESSABLE_ENTITY);
-    let unreadable = dashboard.answer(silence(&token, "k 1", "x")).await;
+    let unreadable = dashboard.send_request(silence(&token, "k 1", "x")).await;
     assert_eq!(unreadable.status(), StatusCode::BAD_REQUEST);
     assert_eq!(silences::list_silences(&dashboard.app).await.unwrap().len(), 1);
 }
@@ -33,9 +36,9 @@ async fn a_request_is_done_once_and_its_answer_sent_again() {
 #[tokio::test]
 async fn once_the_daemon_stops_nothing_more_is_done() {
     let dashboard = TestDashboard::new();
-    let token = dashboard.program(Role::Responder, Scope::Alerts).await;
+    let token = dashboard.create_token(AccountRole::Responder, TokenScope::Alerts).await;
     dashboard.app.background.stop().await;
-    let refused = dashboard.answer(silence(&token, "k1", "x")).await;
+    let refused = dashboard.send_request(silence(&token, "k1", "x")).await;
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(silences::list_silences(&dashboard.app).await.unwrap().is_empty());
 }
@@ -44,7 +47,7 @@ async fn once_the_daemon_stops_nothing_more_is_done() {
 fn an_answer_is_sent_again_and_one_whose_status_is_none_is_an_error() {
     let again = replay_response(404, "{}".into()).unwrap();
     assert_eq!(again.status(), StatusCode::NOT_FOUND);
-    assert_eq!(again.headers()[REPLAYED], "true");
+    assert_eq!(again.headers()[IDEMPOTENCY_REPLAYED_HEADER], "true");
     assert_eq!(again.headers()[header::CONTENT_TYPE], "application/problem+json");
     for undecodable in [0, 99, 1_000] {
         let status = replay_response(undecodable, "{}".into()).unwrap_err().into_response().status();

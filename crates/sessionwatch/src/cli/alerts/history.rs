@@ -3,20 +3,20 @@
 use sessionwatch_app::{
     api_types,
     app::{
-        alerts::{self, Event, EventSearch},
+        alerts::{self, EventRecord, EventSearch},
         error::StoreError,
     },
-    output::{Format, table::Sheet},
-    sanitize::printable,
+    output::{OutputFormat, table::OutputTable},
+    sanitize::sanitize_text,
 };
 use sessionwatch_clock as clock;
-use sessionwatch_core::{duration::DAY, instant::Instant};
+use sessionwatch_core::{duration::DAY, timestamp::UtcTimestamp};
 
-use crate::cli::{Failure, block_on, opening::open_existing, target::ConfigArgs};
+use crate::cli::{Failure, block_on, opening::open_existing_app, target::ConfigArgs};
 
 /// What is looked for.
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
+pub(in crate::cli) struct AlertHistoryArgs {
     #[command(flatten)]
     config: ConfigArgs,
     /// From this date or instant on, such as 2026-01-31 or 2026-01-31T12:00:00Z [default: 7 days ago]
@@ -42,11 +42,12 @@ pub(in crate::cli) struct Args {
     limit: u32,
     /// How the list is written
     #[arg(long, value_enum, default_value = "table")]
-    format: Format,
+    format: OutputFormat,
 }
 
-pub(in crate::cli) fn run(args: &Args, now: Instant) -> Result<String, Failure> {
-    let (from, to) = (date("from", args.from.as_deref())?, date("to", args.to.as_deref())?);
+pub(in crate::cli) fn run(args: &AlertHistoryArgs, now: UtcTimestamp) -> Result<String, Failure> {
+    let (from, to) =
+        (parse_date_option("from", args.from.as_deref())?, parse_date_option("to", args.to.as_deref())?);
     let search = EventSearch {
         from: from.unwrap_or(now - 7 * DAY),
         to: to.unwrap_or(now),
@@ -54,47 +55,50 @@ pub(in crate::cli) fn run(args: &Args, now: Instant) -> Result<String, Failure> 
         check: args.check.clone(),
         text: args.text.clone(),
         alerts_only: args.alerts_only,
-        before: None,
+        before_id: None,
         limit: args.limit,
     };
     if search.from >= search.to {
         return Err(Failure::Usage("--from must be before --to".into()));
     }
-    let app = open_existing(&args.config)?;
+    let app = open_existing_app(&args.config)?;
     let found = block_on(async { Ok(alerts::search_events(&app, search).await?) })?;
-    if found.is_empty() && args.format == Format::Table {
+    if found.is_empty() && args.format == OutputFormat::Table {
         return Ok("nothing happened\n".into());
     }
-    Ok(sheet(&found)?.render(args.format))
+    Ok(build_event_table(&found)?.render(args.format))
 }
 
 /// A date or an instant as people write it; UTC, unless it says otherwise.
-pub(in crate::cli) fn date(option: &str, text: Option<&str>) -> Result<Option<Instant>, Failure> {
+pub(in crate::cli) fn parse_date_option(
+    option: &str,
+    text: Option<&str>,
+) -> Result<Option<UtcTimestamp>, Failure> {
     let Some(text) = text else { return Ok(None) };
     let instant = text.parse::<jiff::Timestamp>().ok();
     let day = || text.parse::<jiff::civil::Date>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok();
     let found = instant.or_else(|| day().map(|day| day.timestamp()));
-    found.and_then(|at| Instant::try_from(at).ok()).map(Some).ok_or_else(|| {
+    found.and_then(|at| UtcTimestamp::try_from(at).ok()).map(Some).ok_or_else(|| {
         Failure::Usage(format!("--{option} must be a date such as 2026-01-31 or 2026-01-31T12:00:00Z"))
     })
 }
 
-fn sheet(events: &[Event]) -> Result<Sheet, StoreError> {
-    let row = |event: &Event| {
+fn build_event_table(events: &[EventRecord]) -> Result<OutputTable, StoreError> {
+    let row = |event: &EventRecord| {
         let kind = event.kind.clone();
         vec![
-            clock::readable(event.at),
+            clock::format_utc(event.at),
             event.target.clone(),
             event.check.clone(),
             kind,
-            printable(&event.summary),
+            sanitize_text(&event.summary),
         ]
     };
-    let document = |event: &Event| api_types::json(api_types::Event::of(event)?);
-    Ok(Sheet {
-        kind: "events",
+    let document = |event: &EventRecord| api_types::to_json_value(api_types::EventDto::from_record(event)?);
+    Ok(OutputTable {
+        json_key: "events",
         header: ["at", "target", "check", "what", "summary"].map(str::to_owned).to_vec(),
         rows: events.iter().map(row).collect(),
-        documents: events.iter().map(document).collect::<Result<_, _>>()?,
+        json_rows: events.iter().map(document).collect::<Result<_, _>>()?,
     })
 }

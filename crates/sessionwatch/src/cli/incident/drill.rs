@@ -11,16 +11,16 @@ use jiff::SignedDuration;
 use sessionwatch_app::{
     app::{
         drills::{
-            self, Drill, DrillError, DrillEvent, DrillGuide, DrillMode, DrillQuestion, FinishedDrill,
-            TARGET_NAME,
+            self, DrillError, DrillEvent, DrillMode, DrillPrompter, DrillQuestion, DrillRecord,
+            FinishedDrill, TARGET_NAME,
         },
-        state_store::StoreNeed,
+        state_store::StoreRequirement,
     },
-    config::{Address, Config},
-    remediation::ActError,
-    sanitize::printable,
+    config::{Config, TargetAddress},
+    remediation::ActionError,
+    sanitize::sanitize_text,
 };
-use sessionwatch_core::plural::counted;
+use sessionwatch_core::plural::format_count;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;
@@ -51,9 +51,9 @@ pub(in crate::cli) fn run(args: &DrillArgs) -> Result<ExitCode, Failure> {
             "a drill asks a person at a terminal: give --yes to run it by itself".into(),
         ));
     }
-    let runtime = super::super::runtime()?;
+    let runtime = super::super::build_runtime()?;
     let entered = runtime.enter();
-    let mut endings = Endings::heed()?;
+    let mut endings = StopSignals::subscribe()?;
     drop(entered);
     let mut target = args.target.clone();
     // It is removed with this value: at the end, and where a panic leads past here.
@@ -62,23 +62,24 @@ pub(in crate::cli) fn run(args: &DrillArgs) -> Result<ExitCode, Failure> {
         target.url = Some(demonstration.path().display().to_string().into());
     }
     let actor = args.actor.actor();
-    let mut ops = acting::target_ops(&target, args.act_url.as_ref(), &actor, StoreNeed::OrCreated)?;
+    let mut ops =
+        acting::open_target_ops(&target, args.act_url.as_ref(), &actor, StoreRequirement::CreateIfMissing)?;
     if args.demo {
-        drills::DEMONSTRATION_TARGET.clone_into(&mut ops.target.name);
+        drills::DEMO_TARGET_NAME.clone_into(&mut ops.target.name);
     }
     let mode = if interactive { DrillMode::Guided } else { DrillMode::Automatic };
-    let mut guide = Guide { config: Arc::clone(&ops.config), mode };
-    let finished =
-        runtime.block_on(drills::run_drill(&ops, mode, &mut guide, async || endings.next().await))?;
-    crate::cli::print(&summary(&finished))?;
+    let mut guide = TerminalGuide { config: Arc::clone(&ops.config), mode };
+    let finished = runtime
+        .block_on(drills::run_drill(&ops, mode, &mut guide, async || endings.wait_for_signal().await))?;
+    crate::cli::print_text(&render_summary(&finished))?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// The signals that end a drill, once it was cleaned up after.
-struct Endings([tokio::signal::unix::Signal; 4]);
+struct StopSignals([tokio::signal::unix::Signal; 4]);
 
-impl Endings {
-    fn heed() -> Result<Self, Failure> {
+impl StopSignals {
+    fn subscribe() -> Result<Self, Failure> {
         let [interrupt, terminate, hang_up, quit] =
             [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup(), SignalKind::quit()]
                 .map(signal);
@@ -86,7 +87,7 @@ impl Endings {
     }
 
     /// Waits for the next one.
-    async fn next(&mut self) {
+    async fn wait_for_signal(&mut self) {
         let [interrupt, terminate, hang_up, quit] = &mut self.0;
         tokio::select! {
             _ = interrupt.recv() => {}
@@ -103,57 +104,60 @@ impl From<DrillError> for Failure {
             DrillError::Action(error) => error.into(),
             DrillError::App(error) => (*error).into(),
             DrillError::Demonstration(error) => error.into(),
-            DrillError::Interrupted => ActError::Unexpected("the drill was interrupted").into(),
+            DrillError::Interrupted => ActionError::Unexpected("the drill was interrupted").into(),
             error @ (DrillError::NotDetected(_) | DrillError::NotContained) => Self::Usage(error.to_string()),
         }
     }
 }
 
 /// The person at the terminal.
-struct Guide {
+struct TerminalGuide {
     config: Arc<Config>,
     mode: DrillMode,
 }
 
-impl DrillGuide for Guide {
+impl DrillPrompter for TerminalGuide {
     type Error = Failure;
 
-    fn tell(&mut self, event: DrillEvent<'_>) -> Result<(), Failure> {
+    fn report_event(&mut self, event: DrillEvent<'_>) -> Result<(), Failure> {
         let text = match event {
             DrillEvent::Leftover(left) => {
-                crate::cli::complain_of(left);
+                crate::cli::print_note(left);
                 return Ok(());
             }
             DrillEvent::Stopping => {
                 let text = "stopping once what was begun can be removed; once more stops at once";
-                crate::cli::complain_of(text);
+                crate::cli::print_note(text);
                 return Ok(());
             }
             DrillEvent::NotRemoved(by_hand) => {
-                crate::cli::complain("what was made for the drill could not be removed", Some(by_hand));
+                crate::cli::print_error("what was made for the drill could not be removed", Some(by_hand));
                 return Ok(());
             }
-            DrillEvent::Planned(plan) => return acting::show_plan(&self.config, plan),
-            DrillEvent::Planted { target, address } => self.planted(target, address),
+            DrillEvent::Planned(plan) => return acting::print_plan_text(&self.config, plan),
+            DrillEvent::Planted { target, address } => self.render_planted(target, address),
             DrillEvent::WrongAnswer => "   That is not it.\n".to_owned(),
             DrillEvent::Detected { summary, users } => {
-                let users: Vec<String> = users.iter().map(|user| printable(user)).collect();
+                let users: Vec<String> = users.iter().map(|user| sanitize_text(user)).collect();
                 format!("   {summary}: users {}.\n", users.join(", "))
             }
             DrillEvent::Containing => "\n2. End those sessions.\n".to_owned(),
             DrillEvent::Contained { sessions } => {
-                format!("{} ended.\n\n3. Verify it.\n", counted(sessions, "session was", "sessions were"))
+                format!(
+                    "{} ended.\n\n3. Verify it.\n",
+                    format_count(sessions, "session was", "sessions were")
+                )
             }
             DrillEvent::Verified => {
                 "A fresh look finds no shared token, and no ended session that is back.\n".to_owned()
             }
         };
-        crate::cli::print(&text)
+        crate::cli::print_text(&text)
     }
 
     /// A signal may come while a person thinks, so that a thread of its own waits for the line.
-    async fn ask(&mut self, question: DrillQuestion) -> Result<String, Failure> {
-        crate::cli::print(&match question {
+    async fn ask_question(&mut self, question: DrillQuestion) -> Result<String, Failure> {
+        crate::cli::print_text(&match question {
             DrillQuestion::AffectedUsers => "   Type the ids of the users who share a token: ".to_owned(),
             DrillQuestion::Confirmation => {
                 format!("To carry it out, type the name of the target ({TARGET_NAME}): ")
@@ -172,11 +176,11 @@ impl DrillGuide for Guide {
     }
 }
 
-impl Guide {
-    fn planted(&self, target: &str, address: &Address) -> String {
+impl TerminalGuide {
+    fn render_planted(&self, target: &str, address: &TargetAddress) -> String {
         let planted = format!(
             "A leak was planted in {address}, which is a sample of {} with new tokens. The clock is running.\n\n1. Find it: who shares a token?\n",
-            printable(target)
+            sanitize_text(target)
         );
         match self.mode {
             DrillMode::Guided => format!("{planted}   In another terminal: sessionwatch check {address}\n"),
@@ -186,21 +190,21 @@ impl Guide {
 }
 
 /// The times of a drill, and those of the ones before it.
-fn summary(finished: &FinishedDrill) -> String {
+fn render_summary(finished: &FinishedDrill) -> String {
     let FinishedDrill { drill, earlier } = finished;
-    let mut text = format!("\nThe drill is over: {}.\n", times(drill));
+    let mut text = format!("\nThe drill is over: {}.\n", render_times(drill));
     if !earlier.is_empty() {
         text.push_str("Earlier ones:\n");
     }
     for other in earlier {
-        let when = sessionwatch_clock::readable(other.at);
-        text.push_str(&format!("  {when}, {}: {}\n", printable(&other.actor), times(other)));
+        let when = sessionwatch_clock::format_utc(other.at);
+        text.push_str(&format!("  {when}, {}: {}\n", sanitize_text(&other.actor), render_times(other)));
     }
     text
 }
 
-fn times(drill: &Drill) -> String {
+fn render_times(drill: &DrillRecord) -> String {
     let seconds = |length: SignedDuration| format!("{:.1} s", length.as_secs_f64());
-    let [detected, contained, verified] = drill.took.map(seconds);
+    let [detected, contained, verified] = drill.phase_durations.map(seconds);
     format!("found after {detected}, ended after {contained}, verified after {verified}")
 }

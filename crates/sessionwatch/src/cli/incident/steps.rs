@@ -5,20 +5,24 @@ use std::{fmt::Write as _, process::ExitCode, sync::Arc};
 use sessionwatch_app::{
     app::{
         incidents::{
-            self, Advanced, CaseOps, Incident, NewIncident, OpenedIncident, Passed, StepResponse, StepUpdate,
-            recorded,
+            self, AdvancedIncident, IncidentOps, IncidentRecord, NewIncident, OpenedIncident, StepCompletion,
+            StepResponse, StepUpdate, collect_step_records,
         },
-        state_store::StoreNeed,
+        state_store::StoreRequirement,
     },
-    sanitize::printable,
+    sanitize::sanitize_text,
 };
 use sessionwatch_clock as clock;
 use sessionwatch_core::incident::{self as rules, IncidentSeverity};
 
-use super::{Failure, Whose};
+use super::{Failure, IncidentArgs};
 
-pub(super) fn open(whose: &Whose, severity: IncidentSeverity, summary: &str) -> Result<ExitCode, Failure> {
-    let ops = whose.target_ops(StoreNeed::OrCreated)?;
+pub(super) fn open_incident(
+    whose: &IncidentArgs,
+    severity: IncidentSeverity,
+    summary: &str,
+) -> Result<ExitCode, Failure> {
+    let ops = whose.target_ops(StoreRequirement::CreateIfMissing)?;
     let new = NewIncident { severity, summary: summary.to_owned() };
     let opened = crate::cli::block_on(async { Ok(incidents::open_incident(ops, new).await?) })?;
     let OpenedIncident { incident, findings, notes } = opened;
@@ -26,52 +30,54 @@ pub(super) fn open(whose: &Whose, severity: IncidentSeverity, summary: &str) -> 
         "Opened {} ({}) for {}. Sessions are to be ended by {}.\n",
         incident.id,
         severity.name(),
-        printable(&incident.target),
-        clock::readable(incident.opened_at + severity.contained_within())
+        sanitize_text(&incident.target),
+        clock::format_utc(incident.opened_at + severity.containment_deadline())
     );
     for line in findings.iter().chain(&notes) {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "  - {}", printable(line));
+        let _ = writeln!(text, "  - {}", sanitize_text(line));
     }
     text.push_str("\nGo on with:\n  sessionwatch incident next\n");
-    crate::cli::print(&text)?;
+    crate::cli::print_text(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Reopens a step, and goes on from there.
-pub(super) fn reopen(work: CaseOps, step: &str, reason: &str) -> Result<ExitCode, Failure> {
+pub(super) fn reopen_step(work: IncidentOps, step: &str, reason: &str) -> Result<ExitCode, Failure> {
     let ops = work.ops.clone();
     let reopened = incidents::reopen_step(work, step.to_owned(), reason.to_owned());
     let case = crate::cli::block_on(async { Ok(reopened.await?) })?;
-    next(CaseOps { case, ops }, StepResponse::FindOut)
+    advance_incident(IncidentOps { case, ops }, StepResponse::Check)
 }
 
 /// Goes on until a person is needed.
-pub(super) fn next(work: CaseOps, response: StepResponse) -> Result<ExitCode, Failure> {
+pub(super) fn advance_incident(work: IncidentOps, response: StepResponse) -> Result<ExitCode, Failure> {
     let app = Arc::clone(&work.ops.app);
     let update = StepUpdate { step: None, response };
-    let Advanced { case, progress } =
-        crate::cli::block_on(async { Ok(incidents::advance(work, update).await?) })?;
-    for (step, passed) in &progress.passed {
-        crate::cli::print(&match passed {
-            Passed::Skipped => format!("{}: passed over.\n", step.title),
-            Passed::Said => format!("{}: done.\n", step.title),
-            Passed::Found(said) => format!("{}: done. {}\n", step.title, printable(said)),
+    let AdvancedIncident { case, progress } =
+        crate::cli::block_on(async { Ok(incidents::advance_incident(work, update).await?) })?;
+    for (step, passed) in &progress.completed {
+        crate::cli::print_text(&match passed {
+            StepCompletion::Skipped => format!("{}: passed over.\n", step.title),
+            StepCompletion::Confirmed => format!("{}: done.\n", step.title),
+            StepCompletion::Checked(said) => format!("{}: done. {}\n", step.title, sanitize_text(said)),
         })?;
     }
-    let Some((step, said)) = progress.waits else {
-        crate::cli::print("Every step was gone through. Close it with:\n  sessionwatch incident close\n")?;
+    let Some((step, said)) = progress.waiting_step else {
+        crate::cli::print_text(
+            "Every step was gone through. Close it with:\n  sessionwatch incident close\n",
+        )?;
         return Ok(ExitCode::SUCCESS);
     };
-    let mut text = format!("\nNext: {}\n  {}\n", step.title, step.todo);
+    let mut text = format!("\nNext: {}\n  {}\n", step.title, step.instructions);
     if !said.is_empty() {
         // Writing to a String cannot fail, here and below.
-        let _ = writeln!(text, "  So far: {}.", printable(&said));
+        let _ = writeln!(text, "  So far: {}.", sanitize_text(&said));
     }
-    text.push_str(&time(&case.incident, app.clock.now()));
-    let go_on = if incidents::can_be_said(step) && step.needs_note() {
+    text.push_str(&render_time_used(&case.incident, app.clock.now()));
+    let go_on = if incidents::can_confirm_step(step) && step.needs_note() {
         "sessionwatch incident next --done --note TEXT"
-    } else if incidents::can_be_said(step) {
+    } else if incidents::can_confirm_step(step) {
         "sessionwatch incident next --done"
     } else {
         "sessionwatch incident next"
@@ -80,33 +86,33 @@ pub(super) fn next(work: CaseOps, response: StepResponse) -> Result<ExitCode, Fa
         text,
         "\nThen, or to pass over it:\n  {go_on}\n  sessionwatch incident next --skip --reason TEXT"
     );
-    crate::cli::print(&text)?;
+    crate::cli::print_text(&text)?;
     Ok(ExitCode::from(1))
 }
 
 /// How much time there is, until sessions are ended.
-fn time(incident: &Incident, now: sessionwatch_core::instant::Instant) -> String {
-    incidents::time_used(incident, now).map(|used| format!("  {used}\n")).unwrap_or_default()
+fn render_time_used(incident: &IncidentRecord, now: sessionwatch_core::timestamp::UtcTimestamp) -> String {
+    incidents::describe_time_used(incident, now).map(|used| format!("  {used}\n")).unwrap_or_default()
 }
 
-pub(super) fn status(work: &CaseOps) -> Result<ExitCode, Failure> {
-    let CaseOps { case, ops } = work;
+pub(super) fn print_status(work: &IncidentOps) -> Result<ExitCode, Failure> {
+    let IncidentOps { case, ops } = work;
     let incident = &case.incident;
-    let recorded = recorded(&case.timeline);
-    let summary = incident.field("summary").unwrap_or_default();
+    let recorded = collect_step_records(&case.timeline);
+    let summary = incident.report_field("summary").unwrap_or_default();
     let mut text = format!(
         "{} ({}, {}) of {}: {}\nOpened {} by {}.\n",
         incident.id,
-        incident.grade.name(),
+        incident.severity.name(),
         incident.state.name(),
-        printable(&incident.target),
-        printable(&summary),
-        clock::readable(incident.opened_at),
-        printable(&incident.opened_by),
+        sanitize_text(&incident.target),
+        sanitize_text(&summary),
+        clock::format_utc(incident.opened_at),
+        sanitize_text(&incident.opened_by),
     );
-    text.push_str(&time(incident, ops.app.clock.now()));
+    text.push_str(&render_time_used(incident, ops.app.clock.now()));
     text.push('\n');
-    for step in rules::STEPS.iter().filter(|step| step.is_needed(incident.grade)) {
+    for step in rules::INCIDENT_STEPS.iter().filter(|step| step.is_required_for(incident.severity)) {
         let mark = match recorded.iter().find(|done| done.step == step.id) {
             Some(done) if done.skipped => "passed over",
             Some(_) => "done",
@@ -118,22 +124,22 @@ pub(super) fn status(work: &CaseOps) -> Result<ExitCode, Failure> {
     text.push_str("\nTimeline:\n");
     for entry in &case.timeline {
         let about = if entry.step.is_empty() { String::new() } else { format!(" {}", entry.step) };
-        let said = printable(&entry.said);
+        let said = sanitize_text(&entry.message);
         let _ = writeln!(
             text,
             "  {}  {}  {}{about}  {said}",
-            clock::readable(entry.at),
-            printable(&entry.actor),
+            clock::format_utc(entry.at),
+            sanitize_text(&entry.actor),
             entry.kind
         );
     }
-    crate::cli::print(&text)?;
+    crate::cli::print_text(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) fn close(work: CaseOps, overridden: Option<String>) -> Result<ExitCode, Failure> {
+pub(super) fn close_incident(work: IncidentOps, overridden: Option<String>) -> Result<ExitCode, Failure> {
     let id = work.case.incident.id.clone();
     crate::cli::block_on(async { Ok(incidents::close_incident(work, overridden).await?) })?;
-    crate::cli::print(&format!("Closed {id}.\n"))?;
+    crate::cli::print_text(&format!("Closed {id}.\n"))?;
     Ok(ExitCode::SUCCESS)
 }

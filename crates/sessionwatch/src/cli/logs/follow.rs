@@ -9,8 +9,8 @@ use std::{
 
 use sessionwatch_app::{
     logs::{
-        follow::{Begin, Follower, Place, Step},
         scan::ScanError,
+        tail::{FileTailer, LogPosition, StartPosition, TailBatch},
     },
     preflight,
 };
@@ -20,11 +20,11 @@ use sessionwatch_logs::matchers::Matchers;
 use super::super::{Failure, target::ConfigArgs};
 
 /// How often files are asked whether they grew.
-const GLANCE: Duration = Duration::from_millis(250);
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Print signals as files grow, over rotation, truncation and re-creation
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
+pub(in crate::cli) struct LogsFollowArgs {
     /// Files; they need not be there yet
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
@@ -38,12 +38,12 @@ pub(in crate::cli) struct Args {
     config: ConfigArgs,
     /// How signals are written
     #[arg(long, value_enum, default_value = "text")]
-    format: Shape,
+    format: LogsFollowFormat,
 }
 
 /// How one signal is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Shape {
+enum LogsFollowFormat {
     /// A line for people
     Text,
     /// A JSON object a line
@@ -51,29 +51,29 @@ enum Shape {
 }
 
 /// How far each file was read.
-type Places = std::collections::BTreeMap<String, Place>;
+type ReadPositions = std::collections::BTreeMap<String, LogPosition>;
 
-pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let config = preflight::load(args.config.config.as_deref())?;
-    let grammar = super::grammar(&config, clock::now());
+pub(super) fn run(args: &LogsFollowArgs) -> Result<ExitCode, Failure> {
+    let config = preflight::load_config(args.config.config.as_deref())?;
+    let grammar = super::build_matchers(&config, clock::now());
     let mut places = match &args.state {
-        Some(path) => read(path)?,
-        None => Places::new(),
+        Some(path) => read_positions(path)?,
+        None => ReadPositions::new(),
     };
     super::super::block_on(async {
         let (mut stop, mut interrupt) = {
             use tokio::signal::unix::{SignalKind, signal};
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
         };
-        let mut followers = followers(args, &grammar, &places);
+        let mut followers = open_followers(args, &grammar, &places);
         loop {
             let mut more = false;
             for (name, follower) in &mut followers {
                 let step = follower
-                    .step(std::time::Instant::now())
+                    .read_batch(std::time::Instant::now())
                     .map_err(|_| ScanError::Open(PathBuf::from(&*name)))?;
-                more |= step.more;
-                take(args, name, step, &mut places)?;
+                more |= step.has_more;
+                print_step(args, name, step, &mut places)?;
             }
             if more {
                 continue;
@@ -81,60 +81,69 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             let stopped = async {
                 tokio::select! { _ = stop.recv() => {}, _ = interrupt.recv() => {} }
             };
-            if tokio::time::timeout(GLANCE, stopped).await.is_ok() {
+            if tokio::time::timeout(POLL_INTERVAL, stopped).await.is_ok() {
                 break;
             }
         }
         // With a file that says how far was read, an open entry is read again by the next run.
         if args.state.is_none() {
             for (name, follower) in &mut followers {
-                take(args, name, follower.finish(std::time::Instant::now()), &mut places)?;
+                print_step(args, name, follower.finish(std::time::Instant::now()), &mut places)?;
             }
         }
         Ok(ExitCode::SUCCESS)
     })
 }
 
-fn followers<'g>(args: &Args, grammar: &'g Matchers, places: &Places) -> Vec<(String, Follower<'g>)> {
+fn open_followers<'g>(
+    args: &LogsFollowArgs,
+    grammar: &'g Matchers,
+    places: &ReadPositions,
+) -> Vec<(String, FileTailer<'g>)> {
     let follower = |path: &PathBuf| {
         let name = path.display().to_string();
-        let otherwise = if args.from_start { Begin::AtStart } else { Begin::AtEnd };
-        let begin = places.get(&name).cloned().map_or(otherwise, Begin::At);
-        let follower = Follower::new(path, &name, grammar, begin);
+        let otherwise = if args.from_start { StartPosition::AtStart } else { StartPosition::AtEnd };
+        let begin = places.get(&name).cloned().map_or(otherwise, StartPosition::Resume);
+        let follower = FileTailer::new(path, &name, grammar, begin);
         (name, follower)
     };
     args.files.iter().map(follower).collect()
 }
 
 /// Prints what a step gave, and then keeps how far that is.
-fn take(args: &Args, name: &str, step: Step, places: &mut Places) -> Result<(), Failure> {
-    let mut output = sessionwatch_app::output::stdout();
-    for found in &step.found {
+fn print_step(
+    args: &LogsFollowArgs,
+    name: &str,
+    step: TailBatch,
+    places: &mut ReadPositions,
+) -> Result<(), Failure> {
+    let mut output = sessionwatch_app::output::masked_stdout();
+    for found in &step.events {
         match args.format {
-            Shape::Text => writeln!(output, "{}\n    {}", found.line(), found.source)?,
-            Shape::Ndjson => writeln!(output, "{}", found.json())?,
+            LogsFollowFormat::Text => writeln!(output, "{}\n    {}", found.to_line(), found.source)?,
+            LogsFollowFormat::Ndjson => writeln!(output, "{}", found.to_json())?,
         }
     }
     output.flush()?;
     for gap in &step.gaps {
         let bytes = gap.bytes.map(|bytes| format!(" ({bytes} bytes)")).unwrap_or_default();
-        let (file, why) = (&gap.file, gap.cause.words());
+        let (file, why) = (&gap.file, gap.cause.description());
         writeln!(
-            sessionwatch_app::output::stderr(),
+            sessionwatch_app::output::masked_stderr(),
             "warning: log lines may be missing: {file}: {why}{bytes}"
         )?;
     }
-    let Some(place) = step.place.filter(|place| places.get(name) != Some(place)) else { return Ok(()) };
+    let Some(place) = step.position.filter(|place| places.get(name) != Some(place)) else { return Ok(()) };
     places.insert(name.to_owned(), place);
     if let Some(path) = &args.state {
-        write(path, places)?;
+        write_positions(path, places)?;
     }
     Ok(())
 }
 
-fn read(path: &Path) -> Result<Places, Failure> {
+fn read_positions(path: &Path) -> Result<ReadPositions, Failure> {
     match std::fs::read_to_string(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Places::new()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(ReadPositions::new()),
         Err(_) => Err(Failure::Usage(format!("cannot read {}", path.display()))),
         Ok(text) => serde_json::from_str(&text).map_err(|_| {
             let path = path.display();
@@ -144,7 +153,7 @@ fn read(path: &Path) -> Result<Places, Failure> {
 }
 
 /// Written beside, and then put in its place: half a file would say nothing.
-fn write(path: &Path, places: &Places) -> Result<(), Failure> {
+fn write_positions(path: &Path, places: &ReadPositions) -> Result<(), Failure> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
     let text = serde_json::to_string(places).map_err(std::io::Error::other)?;

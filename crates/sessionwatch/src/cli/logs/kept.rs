@@ -10,17 +10,17 @@ use sessionwatch_app::{
         error::StoreError,
         logs::{self, LogEventQuery, LogEventRecord, LogSourceRecord, LogSourceStatus},
     },
-    logs::kept_json,
-    output::{Format, table::Sheet},
+    logs::log_event_json,
+    output::{OutputFormat, table::OutputTable},
 };
 use sessionwatch_clock as clock;
-use sessionwatch_core::{instant::Instant, period::Period};
+use sessionwatch_core::{period::Period, timestamp::UtcTimestamp};
 
-use super::super::{Failure, block_on, opening::open_existing, target::ConfigArgs};
+use super::super::{Failure, block_on, opening::open_existing_app, target::ConfigArgs};
 
 /// List the signals that the watch has read, the latest first
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct ListArgs {
+pub(in crate::cli) struct LogEventListArgs {
     /// Only of this target
     #[arg(value_name = "TARGET")]
     target: Option<String>,
@@ -46,26 +46,26 @@ pub(in crate::cli) struct ListArgs {
     config: ConfigArgs,
     /// How the list is written
     #[arg(long, value_enum, default_value = "table")]
-    format: Format,
+    format: OutputFormat,
 }
 
 /// Say of each source when it was heard last, what was read, and what was dropped and why
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct SourcesArgs {
+pub(in crate::cli) struct LogSourcesArgs {
     #[command(flatten)]
     config: ConfigArgs,
     /// How the list is written
     #[arg(long, value_enum, default_value = "table")]
-    format: Format,
+    format: OutputFormat,
 }
 
-pub(super) fn list(args: &ListArgs) -> Result<ExitCode, Failure> {
-    let app = open_existing(&args.config)?;
+pub(super) fn list_log_events(args: &LogEventListArgs) -> Result<ExitCode, Failure> {
+    let app = open_existing_app(&args.config)?;
     let config = app.config();
     let targets: Vec<String> = match &args.target {
         Some(name) if config.targets.iter().any(|target| target.name == *name) => vec![name.clone()],
         Some(name) => {
-            let hint = sessionwatch_core::suggest::nearest(
+            let hint = sessionwatch_core::suggest::did_you_mean(
                 name,
                 config.targets.iter().map(|target| target.name.as_str()),
             );
@@ -77,65 +77,67 @@ pub(super) fn list(args: &ListArgs) -> Result<ExitCode, Failure> {
     let query = LogEventQuery {
         targets,
         kind: args.kind.clone(),
-        prefix: args.token.clone(),
+        token_prefix: args.token.clone(),
         user: args.user.clone(),
-        only_bad: args.bad,
-        period: Period { from, to: Instant::MAX },
+        only_warnings: args.bad,
+        period: Period { from, to: UtcTimestamp::MAX },
         before: None,
         limit: args.limit,
     };
     let mut found = block_on(async { Ok(logs::search_log_events(&app, query).await?) })?;
     found.truncate(args.limit as usize);
-    if found.is_empty() && args.format == Format::Table {
-        super::super::print("no signal\n")?;
+    if found.is_empty() && args.format == OutputFormat::Table {
+        super::super::print_text("no signal\n")?;
     } else {
-        super::super::print(&sheet(&found)?.render(args.format))?;
+        super::super::print_text(&build_log_event_table(&found)?.render(args.format))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn sheet(found: &[LogEventRecord]) -> Result<Sheet, StoreError> {
+fn build_log_event_table(found: &[LogEventRecord]) -> Result<OutputTable, StoreError> {
     let row = |signal: &LogEventRecord| {
         let users: Vec<&str> =
-            [&signal.user, &signal.other].into_iter().flatten().map(String::as_str).collect();
+            [&signal.user, &signal.other_user].into_iter().flatten().map(String::as_str).collect();
         vec![
-            clock::readable(signal.at.unwrap_or(signal.seen_at)),
+            clock::format_utc(signal.at.unwrap_or(signal.read_at)),
             signal.kind.clone(),
             signal.severity.clone().unwrap_or_default(),
-            signal.prefix.clone().unwrap_or_default(),
+            signal.token_prefix.clone().unwrap_or_default(),
             users.join(", "),
             signal.reason.clone().unwrap_or_default(),
-            signal.fit.clone().unwrap_or_default(),
+            signal.match_kind.clone().unwrap_or_default(),
             signal.source.clone(),
         ]
     };
     let header = ["time", "signal", "severity", "token", "user", "reason", "in the table", "source"];
-    Ok(Sheet {
-        kind: "signals",
+    Ok(OutputTable {
+        json_key: "signals",
         header: header.map(str::to_owned).to_vec(),
         rows: found.iter().map(row).collect(),
-        documents: found.iter().map(kept_json).collect::<Result<_, _>>()?,
+        json_rows: found.iter().map(log_event_json).collect::<Result<_, _>>()?,
     })
 }
 
-pub(super) fn sources(args: &SourcesArgs) -> Result<ExitCode, Failure> {
-    let app = open_existing(&args.config)?;
+pub(super) fn list_log_sources(args: &LogSourcesArgs) -> Result<ExitCode, Failure> {
+    let app = open_existing_app(&args.config)?;
     let now = app.clock.now();
     let mut rows = Vec::new();
     let mut shown = Vec::new();
-    for LogSourceStatus { source, record } in block_on(async { Ok(logs::list_sources(&app).await?) })? {
-        let document = api_types::Source::of(&source, record.clone(), now);
-        rows.push(row(&source.name, &record, document.voice()));
-        shown.push(api_types::json(document)?);
+    for LogSourceStatus { config: source, record } in
+        block_on(async { Ok(logs::list_log_sources(&app).await?) })?
+    {
+        let document = api_types::LogSourceDto::from_config(&source, record.clone(), now);
+        rows.push(build_source_row(&source.name, &record, document.activity()));
+        shown.push(api_types::to_json_value(document)?);
     }
     let header = ["source", "target", "heard last", "voice", "lines", "signals", "dropped"];
     let header = header.map(str::to_owned).to_vec();
-    let sheet = Sheet { kind: "sources", header, rows, documents: shown };
-    super::super::print(&sheet.render(args.format))?;
+    let sheet = OutputTable { json_key: "sources", header, rows, json_rows: shown };
+    super::super::print_text(&sheet.render(args.format))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn row(name: &str, kept: &LogSourceRecord, voice: &str) -> Vec<String> {
+fn build_source_row(name: &str, kept: &LogSourceRecord, voice: &str) -> Vec<String> {
     let count = |what: &str| kept.counters.get(what).and_then(Value::as_u64).unwrap_or(0);
     let signals: u64 = kept
         .counters
@@ -160,7 +162,7 @@ fn row(name: &str, kept: &LogSourceRecord, voice: &str) -> Vec<String> {
     vec![
         name.to_owned(),
         kept.target.clone(),
-        kept.heard_at.map(clock::readable).unwrap_or_default(),
+        kept.last_line_at.map(clock::format_utc).unwrap_or_default(),
         voice.to_owned(),
         count("lines").to_string(),
         signals.to_string(),

@@ -11,29 +11,29 @@ use serde_json::{Value, json};
 use sessionwatch_app::{
     config::Config,
     logs::{
-        Found,
-        scan::{Gather, Search, scan},
-        tally::{Count, Tally},
+        LocatedLogEvent,
+        scan::{LogEventCollector, ScanJob, scan_file},
+        summary::{EventCount, LogSummary},
     },
-    output::{Format, table::Sheet},
+    output::{OutputFormat, table::OutputTable},
     preflight,
 };
 use sessionwatch_clock as clock;
-use sessionwatch_core::{instant::Instant, plural, severity::Severity};
+use sessionwatch_core::{plural, severity::Severity, timestamp::UtcTimestamp};
 use sessionwatch_logs::{
+    log_event::{LogEvent, LogEventKind},
     matchers::Matchers,
-    reader::{Counters, Place},
-    signal::{Kind, Signal},
+    reader::{LogExcerpt, ReadCounters},
 };
 
 use super::super::{Failure, target::ConfigArgs};
 
 /// Signals that are shown in full below the table.
-const SHOWN: usize = 20;
+const MAX_SHOWN_EVENTS: usize = 20;
 
 /// Read whole log files: plain, gzip or zstd, of any size
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
+pub(in crate::cli) struct LogsScanArgs {
     /// Files, or patterns such as 'logs/*.gz'; `-` is standard input
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
@@ -44,63 +44,63 @@ pub(in crate::cli) struct Args {
     config: ConfigArgs,
     /// `table`, `markdown` and `json` sum up; `ndjson` and `csv` list every signal
     #[arg(long, value_enum, default_value = "table")]
-    format: Format,
+    format: OutputFormat,
 }
 
 /// Gathers what one part of a file says.
-struct Part<'a, 'p> {
+struct ScanPart<'a, 'p> {
     source: &'a str,
-    grammar: &'a Matchers,
+    matchers: &'a Matchers,
     only: &'a [String],
     /// Every signal is wanted.
-    every: bool,
-    tally: Tally<'p>,
-    list: Vec<Found>,
+    keep_all: bool,
+    tally: LogSummary<'p>,
+    list: Vec<LocatedLogEvent>,
 }
 
-impl Gather for Part<'_, '_> {
-    fn take(&mut self, signal: Signal<'_>, place: Place<'_>) {
-        let patterns = self.grammar.patterns();
+impl LogEventCollector for ScanPart<'_, '_> {
+    fn push_event(&mut self, signal: LogEvent<'_>, place: LogExcerpt<'_>) {
+        let patterns = self.matchers.patterns();
         if !self.only.is_empty() {
-            let pattern = signal.pattern.and_then(|number| patterns.get(number));
+            let pattern = signal.pattern_index.and_then(|number| patterns.get(number));
             let name = pattern.map_or(signal.kind.name(), |pattern| &pattern.name);
             if !self.only.iter().any(|only| only == name) {
                 return;
             }
         }
-        if self.every {
-            self.list.push(Found::of(signal.clone(), place, self.source, patterns));
+        if self.keep_all {
+            self.list.push(LocatedLogEvent::new(signal.clone(), place, self.source, patterns));
         }
-        self.tally.add(signal, place);
+        self.tally.add_event(signal, place);
     }
 }
 
-pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let config = preflight::load(args.config.config.as_deref())?;
-    known(&config, &args.only)?;
-    let every = [Format::Ndjson, Format::Csv].contains(&args.format);
-    let patterns = config.logs.looked_for();
-    let (mut tally, mut output) = (Tally::new(&patterns), sessionwatch_app::output::stdout());
-    if args.format == Format::Csv {
-        output.write_all(HEADER.as_bytes())?;
+pub(super) fn run(args: &LogsScanArgs) -> Result<ExitCode, Failure> {
+    let config = preflight::load_config(args.config.config.as_deref())?;
+    require_known_kinds(&config, &args.only)?;
+    let every = [OutputFormat::Ndjson, OutputFormat::Csv].contains(&args.format);
+    let patterns = config.logs.line_patterns();
+    let (mut tally, mut output) = (LogSummary::new(&patterns), sessionwatch_app::output::masked_stdout());
+    if args.format == OutputFormat::Csv {
+        output.write_all(CSV_HEADER.as_bytes())?;
     }
-    for path in files(&args.files)? {
-        let grammar = super::grammar(&config, written(&path));
+    for path in expand_patterns(&args.files)? {
+        let grammar = super::build_matchers(&config, modified_at(&path));
         let source = path.display().to_string();
-        let gather = || Part {
+        let gather = || ScanPart {
             source: &source,
-            grammar: &grammar,
+            matchers: &grammar,
             only: &args.only,
-            every,
-            tally: Tally::new(&patterns),
+            keep_all: every,
+            tally: LogSummary::new(&patterns),
             list: vec![],
         };
-        let search = Search { path: &path, grammar: &grammar, gather };
-        scan(&search, |part: Part<'_, '_>, counters: Counters| {
+        let search = ScanJob { path: &path, matchers: &grammar, new_collector: gather };
+        scan_file(&search, |part: ScanPart<'_, '_>, counters: ReadCounters| {
             for found in &part.list {
                 let line = match args.format {
-                    Format::Csv => csv(found),
-                    _ => format!("{}\n", found.json()),
+                    OutputFormat::Csv => render_csv_line(found),
+                    _ => format!("{}\n", found.to_json()),
                 };
                 output.write_all(line.as_bytes())?;
             }
@@ -111,23 +111,26 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         })?;
     }
     match args.format {
-        Format::Ndjson | Format::Csv => {}
-        Format::Json => writeln!(output, "{:#}", document(&tally))?,
-        Format::Table | Format::Markdown => output.write_all(text(&tally, args.format).as_bytes())?,
+        OutputFormat::Ndjson | OutputFormat::Csv => {}
+        OutputFormat::Json => writeln!(output, "{:#}", summary_to_json(&tally))?,
+        OutputFormat::Table | OutputFormat::Markdown => {
+            output.write_all(render_summary(&tally, args.format).as_bytes())?
+        }
     }
     output.flush()?;
-    Ok(if tally.is_bad() { ExitCode::from(1) } else { ExitCode::SUCCESS })
+    Ok(if tally.has_severe_events() { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 
 /// Makes sure that the names of signals mean something.
-fn known(config: &Config, only: &[String]) -> Result<(), Failure> {
-    let kinds = Kind::ALL.iter().filter(|kind| **kind != Kind::Pattern).map(|kind| kind.name());
+fn require_known_kinds(config: &Config, only: &[String]) -> Result<(), Failure> {
+    let kinds =
+        LogEventKind::ALL.iter().filter(|kind| **kind != LogEventKind::Pattern).map(|kind| kind.name());
     let names: Vec<&str> =
-        kinds.chain(config.logs.patterns.iter().map(|own| own.pattern.name.as_str())).collect();
+        kinds.chain(config.logs.custom_checks.iter().map(|own| own.pattern.name.as_str())).collect();
     match only.iter().find(|only| !names.contains(&only.as_str())) {
         None => Ok(()),
         Some(only) => {
-            let hint = sessionwatch_core::suggest::nearest(only, names.iter().copied());
+            let hint = sessionwatch_core::suggest::did_you_mean(only, names.iter().copied());
             let said = if hint.is_empty() { format!(": there are {}", names.join(", ")) } else { hint };
             Err(Failure::Usage(format!("there is no signal `{only}`{said}")))
         }
@@ -135,7 +138,7 @@ fn known(config: &Config, only: &[String]) -> Result<(), Failure> {
 }
 
 /// The files that are meant.
-fn files(given: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+fn expand_patterns(given: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     let mut files = Vec::new();
     for path in given {
         let text = path.to_string_lossy();
@@ -156,30 +159,31 @@ fn files(given: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
 }
 
 /// When a file was written last: times without a year are near that.
-fn written(path: &Path) -> Instant {
+fn modified_at(path: &Path) -> UtcTimestamp {
     let modified = std::fs::metadata(path).and_then(|facts| facts.modified()).ok();
     let since = modified.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
     let micros = since.and_then(|since| i64::try_from(since.as_micros()).ok());
-    micros.and_then(Instant::from_micros).unwrap_or_else(clock::now)
+    micros.and_then(UtcTimestamp::from_micros).unwrap_or_else(clock::now)
 }
 
 /// The code under which NextAuth.js 4 says that a session could not be deleted.
-const GONE: &str = "adapter_error_deleteSession";
-const HEADER: &str = "at,kind,severity,user,other_user,token_prefix,reason,request_id,source,from,to,text\n";
+const SESSION_GONE_CODE: &str = "adapter_error_deleteSession";
+const CSV_HEADER: &str =
+    "at,kind,severity,user,other_user,token_prefix,reason,request_id,source,from,to,text\n";
 
-fn csv(found: &Found) -> String {
-    let signal = &found.signal;
+fn render_csv_line(found: &LocatedLogEvent) -> String {
+    let signal = &found.event;
     let text = |text: &Option<std::borrow::Cow<'_, str>>| text.as_deref().unwrap_or_default().to_owned();
-    let (from, to) = found.bytes;
-    sessionwatch_app::output::csv::line(&[
-        &signal.at.map(clock::rfc3339).unwrap_or_default(),
+    let (from, to) = found.byte_range;
+    sessionwatch_app::output::csv::render_csv_line(&[
+        &signal.at.map(clock::format_rfc3339).unwrap_or_default(),
         found.name(),
         found.severity.map_or("", Severity::name),
         &text(&signal.user),
-        &text(&signal.other),
-        &text(&signal.prefix),
+        &text(&signal.other_user),
+        &text(&signal.token_prefix),
         &text(&signal.reason),
-        &text(&signal.request),
+        &text(&signal.request_id),
         &found.source,
         &from.to_string(),
         &to.to_string(),
@@ -187,31 +191,33 @@ fn csv(found: &Found) -> String {
     ])
 }
 
-fn document(tally: &Tally<'_>) -> Value {
-    let counted = |(name, severity, count): (&str, Option<Severity>, Count)| {
+fn summary_to_json(tally: &LogSummary<'_>) -> Value {
+    let counted = |(name, severity, count): (&str, Option<Severity>, EventCount)| {
         json!({
-            "kind": name, "severity": severity.map(Severity::name), "signals": count.signals,
-            "first": count.first.map(clock::rfc3339), "last": count.last.map(clock::rfc3339),
+            "kind": name, "severity": severity.map(Severity::name), "signals": count.count,
+            "first": count.first.map(clock::format_rfc3339), "last": count.last.map(clock::format_rfc3339),
         })
     };
-    let Counters { lines, bytes, hits, meaningless, truncated, not_utf8, overlong } = tally.counters;
+    let ReadCounters { lines, bytes, hits, unrecognized: meaningless, truncated, not_utf8, overlong } =
+        tally.counters;
     json!({
         "schema": 1,
         "read": {
             "lines": lines, "bytes": bytes, "hits": hits, "meaningless": meaningless,
             "truncated": truncated, "not_utf8": not_utf8, "overlong": overlong,
         },
-        "kinds": tally.counts().into_iter().map(counted).collect::<Vec<_>>(),
-        "signals": tally.kept.iter().map(Found::json).collect::<Vec<_>>(),
+        "kinds": tally.sorted_counts().into_iter().map(counted).collect::<Vec<_>>(),
+        "signals": tally.kept_events.iter().map(LocatedLogEvent::to_json).collect::<Vec<_>>(),
     })
 }
 
-fn text(tally: &Tally<'_>, format: Format) -> String {
-    let Counters { lines, bytes, hits, meaningless, truncated, not_utf8, overlong } = tally.counters;
+fn render_summary(tally: &LogSummary<'_>, format: OutputFormat) -> String {
+    let ReadCounters { lines, bytes, hits, unrecognized: meaningless, truncated, not_utf8, overlong } =
+        tally.counters;
     let mut text = format!(
         "{} read ({}), {hits} with something to look for\n",
-        plural::counted(lines, "line", "lines"),
-        plural::counted(bytes, "byte", "bytes")
+        plural::format_count(lines, "line", "lines"),
+        plural::format_count(bytes, "byte", "bytes")
     );
     for (count, what) in [
         (meaningless, "say nothing that is known (`sessionwatch logs explain` says why)"),
@@ -223,35 +229,36 @@ fn text(tally: &Tally<'_>, format: Format) -> String {
             text.push_str(&format!("  {count} of them {what}\n"));
         }
     }
-    let counts = tally.counts();
+    let counts = tally.sorted_counts();
     if counts.is_empty() {
         text.push_str("\nNo signal was found.\n");
         return text;
     }
-    let when = |at: Option<Instant>| at.map(clock::readable).unwrap_or_default();
-    let row = |(name, severity, count): &(&str, Option<Severity>, Count)| {
+    let when = |at: Option<UtcTimestamp>| at.map(clock::format_utc).unwrap_or_default();
+    let row = |(name, severity, count): &(&str, Option<Severity>, EventCount)| {
         let severity = severity.map_or("", Severity::name).to_owned();
-        vec![(*name).to_owned(), severity, count.signals.to_string(), when(count.first), when(count.last)]
+        vec![(*name).to_owned(), severity, count.count.to_string(), when(count.first), when(count.last)]
     };
     let header = ["signal", "severity", "times", "first", "last"].map(str::to_owned).to_vec();
-    let sheet = Sheet { kind: "kinds", header, rows: counts.iter().map(row).collect(), documents: vec![] };
+    let sheet =
+        OutputTable { json_key: "kinds", header, rows: counts.iter().map(row).collect(), json_rows: vec![] };
     text.push_str(&format!("\n{}", sheet.render(format)));
-    let mut worst: Vec<&Found> =
-        tally.kept.iter().filter(|found| found.severity >= Some(Severity::High)).collect();
+    let mut worst: Vec<&LocatedLogEvent> =
+        tally.kept_events.iter().filter(|found| found.severity >= Some(Severity::High)).collect();
     worst.sort_by_key(|found| std::cmp::Reverse(found.severity));
     if !worst.is_empty() {
         text.push('\n');
     }
-    for found in worst.iter().take(SHOWN) {
-        let place = format!("{}, bytes {} to {}", found.source, found.bytes.0, found.bytes.1);
-        text.push_str(&format!("{}\n    {place}\n", found.line()));
+    for found in worst.iter().take(MAX_SHOWN_EVENTS) {
+        let place = format!("{}, bytes {} to {}", found.source, found.byte_range.0, found.byte_range.1);
+        text.push_str(&format!("{}\n    {place}\n", found.to_line()));
     }
-    if tally.kept.iter().any(|found| found.signal.reason.as_deref() == Some(GONE)) {
+    if tally.kept_events.iter().any(|found| found.event.reason.as_deref() == Some(SESSION_GONE_CODE)) {
         text.push_str(&format!(
-            "\n`{GONE}`: a row was gone whose cookie was still used; after a cleanup or a revocation, that is expected\n"
+            "\n`{SESSION_GONE_CODE}`: a row was gone whose cookie was still used; after a cleanup or a revocation, that is expected\n"
         ));
     }
-    if worst.len() > SHOWN {
+    if worst.len() > MAX_SHOWN_EVENTS {
         text.push_str("More: `--format ndjson` lists every signal.\n");
     }
     text

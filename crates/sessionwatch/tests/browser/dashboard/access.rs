@@ -1,6 +1,6 @@
 //! Who may see and change what.
 
-use testkit::{ACCOUNT_PASSWORD, Daemon};
+use testkit::{ACCOUNT_PASSWORD, DaemonProcess};
 
 use super::{cookie, form};
 use crate::scene::Scene;
@@ -9,8 +9,9 @@ use crate::scene::Scene;
 fn who_only_looks_changes_nothing_and_forms_of_others_are_refused() {
     let scene = Scene::new(&[("vera", "viewer"), ("rob", "responder")]);
     let address = scene.watch.address.clone();
-    let get =
-        |cookie: &str, path: &str| testkit::http::get_with(&address, path, &[("cookie", cookie)]).parts();
+    let get = |cookie: &str, path: &str| {
+        testkit::http::get_with_headers(&address, path, &[("cookie", cookie)]).into_status_and_text()
+    };
     let (vera, rob) = (cookie(&address, "vera"), cookie(&address, "rob"));
     let form = |cookie: &str| form(&address, cookie);
     let silence = |cookie: &str, form: &str, headers: &[(&str, &str)]| {
@@ -66,16 +67,16 @@ fn who_can_be_reached_from_elsewhere_offers_no_link() {
     let folder = tempfile::tempdir().unwrap();
     let text = format!(
         "[[target]]\nname = \"app\"\nurl = \"{}\"\n[serve]\nlisten = \"0.0.0.0:0\"\n",
-        testkit::healthy().url("postgres")
+        testkit::healthy_database().url("postgres")
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     let says = || {
-        let mut watch = Daemon::start(folder.path());
-        let line = watch.next_line();
+        let mut watch = DaemonProcess::start(folder.path());
+        let line = watch.read_line();
         assert_eq!(watch.stop(), Some(0));
         line
     };
     assert!(says().contains("The dashboard is closed"));
-    testkit::add_account(folder.path(), "ada", "admin");
+    testkit::create_account(folder.path(), "ada", "admin");
     assert!(says().contains("The dashboard is on http://0.0.0.0:"));
 }

@@ -1,6 +1,6 @@
 //! Pages that bring themselves up to date.
 
-use testkit::{ACCOUNT_PASSWORD, Daemon};
+use testkit::{ACCOUNT_PASSWORD, DaemonProcess};
 
 use super::LEAK;
 use crate::{
@@ -26,9 +26,9 @@ fn the_overview_goes_red_by_itself_and_green_again_after_a_cleanup_also_when_its
         let text = std::fs::read_to_string(&file).unwrap();
         let text = text.replace("127.0.0.1:0", &format!("127.0.0.1:{port}"));
         std::fs::write(&file, format!("{text}[alerts.critical]\nclear_looks = 1\n")).unwrap();
-        scene.watch.signal("TERM");
+        scene.watch.send_signal("TERM");
         assert!(scene.watch.child.wait().unwrap().success());
-        scene.watch = testkit::Daemon::start(scene.folder.path());
+        scene.watch = testkit::DaemonProcess::start(scene.folder.path());
         scene.database.psql(LEAK).unwrap();
         look_now(&scene);
         browser.shows("duplicate-tokens on app").await;
@@ -94,10 +94,11 @@ fn two_people_who_look_after_the_same_alert_at_once_both_see_who_does() {
 #[test]
 fn the_demonstration_leaks_within_a_minute_and_watches_its_own_log_ins() {
     let folder = tempfile::tempdir().unwrap();
-    let mut watch =
-        Daemon::spawn(testkit::command(&["demo", "--listen", "127.0.0.1:0"]).current_dir(folder.path()));
-    watch.line_with("duplicate-tokens");
-    let link = watch.line_with("/setup/");
+    let mut watch = DaemonProcess::spawn(
+        testkit::program_command(&["demo", "--listen", "127.0.0.1:0"]).current_dir(folder.path()),
+    );
+    watch.wait_for_line("duplicate-tokens");
+    let link = watch.wait_for_line("/setup/");
     let (address, token) = link.trim().strip_prefix("http://").unwrap().split_once("/setup/").unwrap();
     watch.address = address.to_owned();
     run(async {

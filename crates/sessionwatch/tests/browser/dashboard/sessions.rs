@@ -24,7 +24,8 @@ fn sessions_are_paged_through_without_missing_or_repeating_any() {
         let mut path = format!("/targets/app/sessions?order={order}");
         let mut ids = vec![];
         loop {
-            let (status, page) = testkit::http::get_with(&address, &path, &[("cookie", &cookie)]).parts();
+            let (status, page) = testkit::http::get_with_headers(&address, &path, &[("cookie", &cookie)])
+                .into_status_and_text();
             assert_eq!(status, 200, "{page}");
             let rows = page.split("…</code></td><td>").skip(1);
             ids.extend(rows.map(|row| row.split('<').next().unwrap().to_owned()));
@@ -49,9 +50,10 @@ fn the_conditions_of_a_form_make_a_plan_of_what_fits_and_the_latest_is_listed_fi
     let form = form(&address, &cookie);
     let post = |fields: &str| {
         let body = format!("form={form}&kind=where&{fields}");
-        testkit::http::post(&address, "/cleanup/app", &[("cookie", &cookie)], body.as_bytes()).parts()
+        testkit::http::post(&address, "/cleanup/app", &[("cookie", &cookie)], body.as_bytes())
+            .into_status_and_text()
     };
-    let get = |path: &str| testkit::http::get_with(&address, path, &[("cookie", &cookie)]).body;
+    let get = |path: &str| testkit::http::get_with_headers(&address, path, &[("cookie", &cookie)]).body;
     for (fields, refused, said) in [
         ("", 400, "Say at least one condition"),
         ("expires_before=yesterday", 400, "is a date and a time, in UTC"),

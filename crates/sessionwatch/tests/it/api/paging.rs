@@ -2,7 +2,7 @@
 
 use std::{io::Write as _, net::TcpStream};
 
-use pg_link::{Connection, Dsn, NoRows};
+use pg_link::{Dsn, NoRows, PgConnection};
 use serde_json::{Value, json};
 
 use super::Scene;
@@ -142,7 +142,7 @@ fn who_goes_away_without_waiting_for_the_answer_makes_no_room_for_more_questions
     testkit::wait_until("the first look", || !bot.get("/targets/app").body["looked_at"].is_null());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let dsn = Dsn::parse(&scene.database.url("postgres")).unwrap();
-    let locker = runtime.block_on(Connection::<NoRows>::open(&dsn)).unwrap();
+    let locker = runtime.block_on(PgConnection::<NoRows>::open(&dsn)).unwrap();
     let lock = "BEGIN; LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE";
     runtime.block_on(locker.client().batch_execute(lock)).unwrap();
     let waiting = || {

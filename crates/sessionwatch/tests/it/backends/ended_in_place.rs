@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use serde_json::Value;
-use testkit::run_in;
+use testkit::run_program_in;
 
 use super::{
     BACKENDS, TestDatabase,
@@ -26,7 +26,7 @@ const WAYS: [(&str, &str); 2] = [
 /// Carries out a plan: what came of it.
 fn carry_out(folder: &Path, plan: &Value, command: &[&str]) -> Value {
     let more = ["--format", "json", "--apply", plan["id"].as_str().unwrap(), "--confirm", "app"];
-    document(&run_in(folder, &[], &[command, &more].concat()))["applied"].clone()
+    document(&run_program_in(folder, &[], &[command, &more].concat()))["applied"].clone()
 }
 
 /// Plans a restore of an archive, of which so many rows can come back, and carries it out.

@@ -3,19 +3,19 @@
 use std::{fmt::Write as _, time::Duration};
 
 use sessionwatch_core::{
-    duration::{DAY, whole_micros},
-    instant::Instant,
-    snapshot::Notable,
+    duration::{DAY, saturating_micros},
+    snapshot::EvidenceSelector,
+    timestamp::UtcTimestamp,
 };
 use sessionwatch_targets::{
-    address::Address,
+    address::TargetAddress,
     engine::{Engine, EngineKind},
-    evidence::{Evidence, Wanted},
+    evidence::{EvidenceRequest, EvidenceRow},
     layout::Layout,
-    limits::Limits,
+    limits::TimeLimits,
     read_session::ReadSession,
-    scope::Scope,
-    sql::{Among, RowAddressing, RowKind, Rows},
+    scope::QueryScope,
+    sql::{EvidenceQuery, EvidenceRowKind, RowAddressing, RowSubset},
 };
 
 use super::{BACKENDS, mapping};
@@ -48,41 +48,51 @@ fn script(ending: &str) -> String {
 }
 
 /// Evidence of every kind, as that engine leads to it.
-async fn evidence(session: &ReadSession, scope: &Scope<'_>, engine: EngineKind) -> Vec<Vec<Evidence>> {
+async fn evidence(
+    session: &ReadSession,
+    scope: &QueryScope<'_>,
+    engine: EngineKind,
+) -> Vec<Vec<EvidenceRow>> {
     let observation = Engine::new(engine).observe(session, scope).await.unwrap();
     let mut found = vec![];
-    for wanted in [Wanted::Duplicates, Wanted::Orphans, Wanted::OldestExpired, Wanted::BeyondPolicy] {
-        found.push(session.evidence(scope, wanted, &observation).await.unwrap());
+    for wanted in [
+        EvidenceRequest::Duplicates,
+        EvidenceRequest::Orphans,
+        EvidenceRequest::OldestExpired,
+        EvidenceRequest::BeyondPolicy,
+    ] {
+        found.push(session.fetch_evidence(scope, wanted, &observation).await.unwrap());
     }
     found
 }
 
 /// How many rows stand at the addresses that a scan has noted.
-async fn found_by_address(session: &ReadSession, scope: &Scope<'_>) -> Vec<usize> {
+async fn found_by_address(session: &ReadSession, scope: &QueryScope<'_>) -> Vec<usize> {
     let snapshot = Engine::new(EngineKind::Scan).observe(session, scope).await.unwrap().snapshot.unwrap();
     let mut found = vec![];
     for (kind, notable) in [
-        (RowKind::Duplicates, Notable::Fingerprints(snapshot.suspects())),
-        (RowKind::Orphans, Notable::Orphans),
-        (RowKind::OldestExpired, Notable::OldestExpired),
-        (RowKind::BeyondPolicy, Notable::BeyondPolicy),
+        (EvidenceRowKind::Duplicates, EvidenceSelector::Fingerprints(snapshot.repeated_fingerprints())),
+        (EvidenceRowKind::Orphans, EvidenceSelector::Orphans),
+        (EvidenceRowKind::OldestExpired, EvidenceSelector::OldestExpired),
+        (EvidenceRowKind::BeyondPolicy, EvidenceSelector::BeyondPolicy),
     ] {
-        let addresses = snapshot.addresses(notable).unwrap_or_default();
-        let rows = Rows { kind, among: Among::Addresses(&addresses) };
-        found.push(session.evidence_rows(scope, rows).await.unwrap().len());
+        let addresses = snapshot.evidence_addresses(notable).unwrap_or_default();
+        let rows = EvidenceQuery { kind, subset: RowSubset::Addresses(&addresses) };
+        found.push(session.fetch_evidence_rows(scope, rows).await.unwrap().len());
     }
     found
 }
 
-async fn agrees(backend: &str, address: &Address, addressing: RowAddressing) {
-    let limits = Limits { timeout: Duration::from_secs(30), lock_timeout: Duration::from_secs(5) };
+async fn agrees(backend: &str, address: &TargetAddress, addressing: RowAddressing) {
+    let limits = TimeLimits { timeout: Duration::from_secs(30), lock_timeout: Duration::from_secs(5) };
     let session = ReadSession::open(address, limits, false, 7).await.unwrap();
-    let schema = session.describe().await.unwrap();
+    let schema = session.describe_schema().await.unwrap();
     let mapping = mapping(&schema, &["name"]);
-    let layout = Layout::of_mapping(schema, mapping);
-    let of_rows = Scope::of_rows(&layout, 7, Instant::from_micros(NOW).unwrap());
-    let scope = Scope { max_lifetime_us: Some(whole_micros(30 * DAY)), notable_above: 20, ..of_rows };
-    assert_eq!(scope.queries().row_addressing(), addressing, "{backend}");
+    let layout = Layout::from_mapping(schema, mapping);
+    let of_rows = QueryScope::without_thresholds(&layout, 7, UtcTimestamp::from_micros(NOW).unwrap());
+    let scope =
+        QueryScope { max_lifetime_us: Some(saturating_micros(30 * DAY)), notable_above: 20, ..of_rows };
+    assert_eq!(scope.query_builder().row_addressing(), addressing, "{backend}");
     let scanned = evidence(&session, &scope, EngineKind::Scan).await;
     assert_eq!(scanned.iter().map(Vec::len).collect::<Vec<_>>(), SHOWN, "{backend}");
     assert_eq!(scanned, evidence(&session, &scope, EngineKind::Pushdown).await, "{backend}");

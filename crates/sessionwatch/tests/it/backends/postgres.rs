@@ -23,13 +23,13 @@ impl Backend for Postgres {
     }
 
     fn create(&self) -> Box<dyn TestDatabase> {
-        Box::new(testkit::empty())
+        Box::new(testkit::empty_database())
     }
 
     fn visit_anomalous(&self, story: &dyn Fn(&Site<'_>)) {
-        let database = testkit::anomalous();
+        let database = testkit::anomalous_database();
         for port in [0, 1] {
-            let database = testkit::shared().database(Some(&database)).unwrap();
+            let database = testkit::shared_server().create_database(Some(&database)).unwrap();
             let place = Place::new(&database, port);
             let sql = |sql: &str| database.psql(sql).unwrap();
             story(&Site { folder: place.folder.path(), sql: &sql, live: "now() + interval '1 day'" });
@@ -60,7 +60,7 @@ impl Backend for Postgres {
     }
 
     fn table_endings(&self) -> &'static [(&'static str, RowAddressing)] {
-        &[(")", RowAddressing::Place)]
+        &[(")", RowAddressing::Position)]
     }
 
     fn id_columns(&self) -> &'static [&'static str] {

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::timestamp::UtcTimestamp;
 use sessionwatch_targets::{
-    address::Address, layout::Layout, limits::Limits, read_session::ReadSession, scope::Scope, sql::List,
+    address::TargetAddress, layout::Layout, limits::TimeLimits, read_session::ReadSession, scope::QueryScope,
+    sql::SessionListQuery,
 };
 
 use super::{BACKENDS, Backend, mapping};
@@ -39,24 +40,28 @@ fn script(backend: &dyn Backend) -> String {
     script
 }
 
-async fn texts_are_only_values(backend: &str, address: &Address) {
-    let limits = Limits { timeout: Duration::from_secs(30), lock_timeout: Duration::from_secs(5) };
+async fn texts_are_only_values(backend: &str, address: &TargetAddress) {
+    let limits = TimeLimits { timeout: Duration::from_secs(30), lock_timeout: Duration::from_secs(5) };
     let session = ReadSession::open(address, limits, false, 7).await.unwrap();
-    let schema = session.describe().await.unwrap();
+    let schema = session.describe_schema().await.unwrap();
     let mapping = mapping(&schema, &[]);
-    let layout = Layout::of_mapping(schema, mapping);
-    let scope = Scope::of_rows(&layout, 7, Instant::from_micros(1_800_000_000_000_000).unwrap());
+    let layout = Layout::from_mapping(schema, mapping);
+    let scope =
+        QueryScope::without_thresholds(&layout, 7, UtcTimestamp::from_micros(1_800_000_000_000_000).unwrap());
     for text in HOSTILE {
         assert!(session.user_exists(&scope, text).await.unwrap(), "{backend}: {text}");
         assert!(!session.user_exists(&scope, &format!("no {text}")).await.unwrap(), "{backend}: {text}");
-        let all = List::all(100);
-        for list in [List { user: Some(text), ..all }, List { named: Some(text), ..all }] {
-            let lines = session.list(&scope, list).await.unwrap();
+        let all = SessionListQuery::all(100);
+        for list in [
+            SessionListQuery { user: Some(text), ..all },
+            SessionListQuery { id_or_prefix: Some(text), ..all },
+        ] {
+            let lines = session.list_sessions(&scope, list).await.unwrap();
             let users: Vec<_> = lines.iter().map(|line| line.user.as_deref()).collect();
             assert_eq!(users, [Some(text)], "{backend}: {list:?}");
         }
     }
-    assert_eq!(session.list(&scope, List::all(100)).await.unwrap().len(), HOSTILE.len());
+    assert_eq!(session.list_sessions(&scope, SessionListQuery::all(100)).await.unwrap().len(), HOSTILE.len());
     session.close().await;
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::Value;
-use testkit::{ProgramOutput, run_in};
+use testkit::{ProgramOutput, run_program_in};
 
 use super::BACKENDS;
 
@@ -16,8 +16,8 @@ pub(crate) fn document(said: &ProgramOutput) -> Value {
 
 /// The plan of a command, as JSON.
 pub(crate) fn plan(folder: &Path, arguments: &[&str]) -> Value {
-    let said = run_in(folder, &[], &[arguments, &["--format", "json"]].concat());
-    assert_eq!(said.code, 0, "{}", said.stderr);
+    let said = run_program_in(folder, &[], &[arguments, &["--format", "json"]].concat());
+    assert_eq!(said.exit_code, 0, "{}", said.stderr);
     document(&said)["plan"].clone()
 }
 
@@ -26,8 +26,8 @@ pub(crate) fn apply(folder: &Path, arguments: &[&str]) -> (Value, i32) {
     let plan = plan(folder, arguments);
     let (id, name) = (plan["id"].as_str().unwrap(), plan["target"].as_str().unwrap());
     let more = ["--format", "json", "--apply", id, "--confirm", name];
-    let said = run_in(folder, &[], &[arguments, &more].concat());
-    (document(&said)["applied"].clone(), said.code)
+    let said = run_program_in(folder, &[], &[arguments, &more].concat());
+    (document(&said)["applied"].clone(), said.exit_code)
 }
 
 /// A target with every anomaly that is configured in a folder, and its database, by its own SQL.

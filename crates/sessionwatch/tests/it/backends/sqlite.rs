@@ -63,7 +63,7 @@ impl Backend for Sqlite {
     }
 
     fn table_endings(&self) -> &'static [(&'static str, RowAddressing)] {
-        &[(")", RowAddressing::Place), (") WITHOUT ROWID", RowAddressing::Id)]
+        &[(")", RowAddressing::Position), (") WITHOUT ROWID", RowAddressing::Id)]
     }
 
     fn id_columns(&self) -> &'static [&'static str] {

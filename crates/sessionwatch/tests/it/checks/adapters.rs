@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use testkit::{Fault, Proxy, run_in};
+use testkit::{FaultProxy, NetworkFault, run_program_in};
 
 /// People of an application.
 const SIZES: [u32; 3] = [50, 800, 50_000];
@@ -82,9 +82,9 @@ fn rows(adapter: &Adapter, users: u32, is_file: bool) -> String {
 /// Checks once, as somebody does who has heard of the program just now.
 fn passes(url: &str, about: &str) {
     let folder = tempfile::tempdir().unwrap();
-    let said = run_in(folder.path(), &[], &["check", url]);
+    let said = run_program_in(folder.path(), &[], &["check", url]);
     assert!(
-        said.code == 0 && said.stdout.ends_with("Verdict: healthy\n"),
+        said.exit_code == 0 && said.stdout.ends_with("Verdict: healthy\n"),
         "{about}: {} {}",
         said.stdout,
         said.stderr
@@ -93,13 +93,16 @@ fn passes(url: &str, about: &str) {
 
 fn passes_on_a_server(adapter: &Adapter) {
     for users in SIZES {
-        let database = testkit::empty();
+        let database = testkit::empty_database();
         database.psql(adapter.made).unwrap();
         database.psql(&rows(adapter, users, false)).unwrap();
         passes(&database.url("postgres"), &format!("{users} users"));
-        let far =
-            Proxy::start(testkit::shared().ports()[0], Fault::Delay(Duration::from_millis(40))).unwrap();
-        passes(&database.url_at("postgres", far.port()), &format!("{users} users, 40 ms away"));
+        let far = FaultProxy::start(
+            testkit::shared_server().ports()[0],
+            NetworkFault::Delay(Duration::from_millis(40)),
+        )
+        .unwrap();
+        passes(&database.url_at_port("postgres", far.port()), &format!("{users} users, 40 ms away"));
     }
 }
 

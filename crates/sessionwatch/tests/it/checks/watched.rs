@@ -7,10 +7,10 @@ use serde_json::Value;
 use sessionwatch_app::checks::{LOG_CHECKS, LogCheckKind, TABLE_CHECKS};
 use sessionwatch_core::{
     duration::{HOUR, SECOND},
-    instant::Instant,
+    timestamp::UtcTimestamp,
 };
-use sessionwatch_store::{alerts, reports};
-use testkit::Sink;
+use sessionwatch_store::{alerts, latest_reports};
+use testkit::HttpSink;
 
 use super::is_told_by_one_look;
 use crate::{
@@ -57,15 +57,16 @@ fn fixture(id: &str) -> Fixture {
 
 /// The verdict of a check in the last report.
 fn verdict(watch: &Watch, id: &str) -> Value {
-    let (_, report) = watch.shared.app.store.read(|db| reports::document(db, "app")).unwrap().unwrap();
-    testkit::outcome(&report, id)["verdict"].clone()
+    let (_, report) =
+        watch.shared.app.store.read(|db| latest_reports::find_report(db, "app")).unwrap().unwrap();
+    testkit::find_check_result(&report, id)["verdict"].clone()
 }
 
 #[test]
 fn each_check_of_two_looks_passes_at_ordinary_changes_and_fails_for_its_own_reason() {
     for check in TABLE_CHECKS.into_iter().filter(|check| !is_told_by_one_look(check)) {
         let Fixture { ordinary, tripping, configuration } = fixture(check.id);
-        let (database, folder) = (testkit::healthy(), tempfile::tempdir().unwrap());
+        let (database, folder) = (testkit::healthy_database(), tempfile::tempdir().unwrap());
         let text = format!(
             "[[target]]\nname = \"app\"\nurl = \"{}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n{configuration}",
             database.url("postgres")
@@ -88,12 +89,12 @@ fn send(watch: &Watch, lines: &str) {
 }
 
 /// Lets the clock go on from there until a check comes to that verdict.
-fn comes_to(watch: &Watch, from: Instant, check: &str, expected: &str) {
+fn comes_to(watch: &Watch, from: UtcTimestamp, check: &str, expected: &str) {
     let mut now = from;
     testkit::wait_until(&format!("{check} is {expected}"), || {
         now += 5 * SECOND;
         watch.set(now);
-        let kept = watch.shared.app.store.read(|db| alerts::get(db, "app", check)).unwrap();
+        let kept = watch.shared.app.store.read(|db| alerts::find_alert(db, "app", check)).unwrap();
         kept.and_then(|kept| kept.verdict).as_deref() == Some(expected)
     });
 }
@@ -128,11 +129,11 @@ fn trip(id: &str, watch: &Watch, folder: &Path) {
 fn each_check_of_logs_passes_at_ordinary_lines_and_fails_for_its_own_reason() {
     for check in LOG_CHECKS {
         let (database, folder, sink) =
-            (testkit::healthy(), tempfile::tempdir().unwrap(), Sink::start(&[]).unwrap());
+            (testkit::healthy_database(), tempfile::tempdir().unwrap(), HttpSink::start(&[]).unwrap());
         database.psql(crate::logs::KNOWN).unwrap();
         let log = folder.path().join("app.log");
         std::fs::write(&log, "").unwrap();
-        let is_of_file = check.finds == LogCheckKind::Gaps;
+        let is_of_file = check.kind == LogCheckKind::SourceGaps;
         let sources = if is_of_file {
             "[[logs]]\nname = \"file\"\nfile = \"app.log\"\n"
         } else {
@@ -150,7 +151,7 @@ fn each_check_of_logs_passes_at_ordinary_lines_and_fails_for_its_own_reason() {
         }
         comes_to(&watch, monday() + 5 * HOUR + 2 * MINUTE, check.id, "healthy");
         trip(check.id, &watch, folder.path());
-        let later = if check.finds == LogCheckKind::Silence { 7 } else { 6 };
+        let later = if check.kind == LogCheckKind::IdleSource { 7 } else { 6 };
         comes_to(&watch, monday() + later * HOUR, check.id, "failing");
         assert!(watch.stop());
     }

@@ -17,7 +17,7 @@ pub(super) enum App {
 
 impl App {
     pub(super) fn server(shape: Shape) -> Self {
-        let database = testkit::empty();
+        let database = testkit::empty_database();
         database
             .psql(&schema("timestamp(3)", "now() + interval '1 day'", "now() - interval '3 days'"))
             .unwrap();

@@ -10,13 +10,13 @@ use std::{
 use proptest::prelude::*;
 use sessionwatch_app::{
     config::{Config, Target},
-    remediation::{self, ActError, Consent, Context, Control, Selection, restoring},
+    remediation::{self, ActionContext, ActionError, Confirmation, JobControl, Selection, restore},
 };
 use sessionwatch_archive::Identity;
 use sessionwatch_clock::Clock;
 use sessionwatch_store::{
-    Place, Store,
-    archived::{self, Fate},
+    Store, StoreLocation,
+    archive_batches::{self, ArchivedRowState},
     plans,
 };
 use sessionwatch_targets::error::TargetError;
@@ -70,8 +70,8 @@ impl History {
         let config = Config::parse(&folder.path().join("sessionwatch.toml"), &text).unwrap();
         Self {
             target: config.targets[0].clone(),
-            store: Store::open(&Place::File(folder.path().join("store.db"))).unwrap(),
-            identity: Identity::create(&folder.path().join("key")).unwrap(),
+            store: Store::open(&StoreLocation::File(folder.path().join("store.db"))).unwrap(),
+            identity: Identity::create_file(&folder.path().join("key")).unwrap(),
             runtime: runtime(),
             first: app.rows(),
             first_full: app.full_rows(),
@@ -92,9 +92,9 @@ impl History {
         }
     }
 
-    fn context(&self) -> Context<'_> {
+    fn context(&self) -> ActionContext<'_> {
         let (config, target, store) = (&self.config, &self.target, &self.store);
-        Context { config, target, store, clock: &Clock::System, actor: "ada" }
+        ActionContext { config, target, store, clock: &Clock::System, actor: "ada" }
     }
 
     pub(super) fn write(&self, write: Write) {
@@ -164,20 +164,21 @@ impl History {
             2 => Selection::Excess { keep: 3 },
             _ => Selection::User("7".into()),
         };
-        let made = self.runtime.block_on(remediation::make(self.context(), &selection));
+        let made = self.runtime.block_on(remediation::create_plan(self.context(), &selection));
         // Nobody is there any more, or the table is empty.
         let Ok(plan) = made else { return };
         let mut named = BTreeSet::new();
         let mut behind = 0;
-        while let Some((piece, rows)) = self.store.read(|db| plans::piece(db, &plan.kept.id, behind)).unwrap()
+        while let Some((piece, rows)) =
+            self.store.read(|db| plans::find_next_plan_chunk(db, &plan.record.id, behind)).unwrap()
         {
             behind = piece;
-            named.extend(rows.into_iter().map(|row| (row.id, row.mark)));
+            named.extend(rows.into_iter().map(|row| (row.id, row.row_hash)));
         }
-        assert_eq!(named.len() as u64, plan.kept.rows);
-        self.named.insert(plan.kept.id.clone(), named);
-        self.made.insert(plan.kept.id.clone(), self.happened.get());
-        self.plan = Some(plan.kept.id);
+        assert_eq!(named.len() as u64, plan.record.row_count);
+        self.named.insert(plan.record.id.clone(), named);
+        self.made.insert(plan.record.id.clone(), self.happened.get());
+        self.plan = Some(plan.record.id);
     }
 
     /// The application changes what goes with a session; nobody can while the session is in the archive.
@@ -196,8 +197,8 @@ impl History {
     pub(super) fn run(&mut self, restore: bool, until: u8, meanwhile: Write, dies: Option<u8>) {
         let id = if restore {
             let Some(archive) = self.archive.clone() else { return };
-            match self.runtime.block_on(restoring::plan(self.context(), &archive, None)) {
-                Ok(plan) => plan.kept.id,
+            match self.runtime.block_on(restore::create_restore_plan(self.context(), &archive, None)) {
+                Ok(plan) => plan.record.id,
                 Err(_) => return,
             }
         } else {
@@ -205,11 +206,11 @@ impl History {
             self.archive = Some(plan.clone());
             plan
         };
-        let control = Control::default();
+        let control = JobControl::default();
         let this: &Self = self;
         let recipient = this.identity.recipient();
-        let consent = Consent { name: Some("app"), ..Consent::default() };
-        let mut work: Pin<Box<dyn Future<Output = Result<(), ActError>> + '_>> = if restore {
+        let consent = Confirmation { typed_name: Some("app"), ..Confirmation::default() };
+        let mut work: Pin<Box<dyn Future<Output = Result<(), ActionError>> + '_>> = if restore {
             Box::pin(async {
                 crate::execute::restore(this.context(), &id, &this.identity, consent, &control)
                     .await
@@ -240,11 +241,12 @@ impl History {
     }
 
     /// What may come of a run in the middle of all that.
-    fn expected(&self, outcome: Result<(), ActError>) {
+    fn expected(&self, outcome: Result<(), ActionError>) {
         match outcome {
-            Ok(()) | Err(ActError::Done(_) | ActError::AtWork | ActError::NoArchive(_)) => {}
+            Ok(())
+            | Err(ActionError::Done(_) | ActionError::TransactionRunning | ActionError::NoArchive(_)) => {}
             // SQLite has one writer, and the application may be it.
-            Err(ActError::Target(TargetError::Locked)) => {}
+            Err(ActionError::Target(TargetError::Locked)) => {}
             Err(error) if self.shape.may_refuse(&error) => {}
             Err(error) => panic!("{error}"),
         }
@@ -253,13 +255,14 @@ impl History {
     /// Everything goes back: what the application left alone is as it was, and where it was.
     pub(super) fn restore_all(&self) -> Result<(), TestCaseError> {
         for archive in self.named.keys() {
-            let Ok(plan) = self.runtime.block_on(restoring::plan(self.context(), archive, None)) else {
+            let Ok(plan) = self.runtime.block_on(restore::create_restore_plan(self.context(), archive, None))
+            else {
                 continue;
             };
-            let control = Control::default();
-            let consent = Consent { name: Some("app"), ..Consent::default() };
+            let control = JobControl::default();
+            let consent = Confirmation { typed_name: Some("app"), ..Confirmation::default() };
             let restored =
-                crate::execute::restore(self.context(), &plan.kept.id, &self.identity, consent, &control);
+                crate::execute::restore(self.context(), &plan.record.id, &self.identity, consent, &control);
             self.runtime.block_on(restored).unwrap();
         }
         let (now, touched) = (self.app.full_rows(), self.touched.borrow());
@@ -276,25 +279,27 @@ impl History {
     pub(super) fn check(&self) -> Result<(), TestCaseError> {
         // Whatever is begun next first finds out what became of the last batches.
         testkit::wait_until("the end of transactions that died", || {
-            let settled = self.runtime.block_on(remediation::settle(self.context()));
-            assert!(matches!(settled, Ok(()) | Err(ActError::AtWork)), "{settled:?}");
+            let settled = self.runtime.block_on(remediation::recover_interrupted(self.context()));
+            assert!(matches!(settled, Ok(()) | Err(ActionError::TransactionRunning)), "{settled:?}");
             settled.is_ok()
         });
         let table = self.app.rows();
         let mut archive = BTreeMap::<String, usize>::new();
         for plan in self.named.keys() {
             let mut behind = 0;
-            while let Some(batch) = self.store.read(|db| archived::next(db, plan, behind)).unwrap() {
+            while let Some(batch) =
+                self.store.read(|db| archive_batches::find_next_batch(db, plan, behind)).unwrap()
+            {
                 behind = batch.id;
-                prop_assert_eq!(batch.state, archived::State::Kept);
-                for (row, fate) in batch.rows.iter().zip(&batch.fates) {
+                prop_assert_eq!(batch.state, archive_batches::BatchState::Kept);
+                for (row, fate) in batch.rows.iter().zip(&batch.row_states) {
                     prop_assert!(
-                        self.named[plan].contains(&(row.id.clone(), row.mark)),
+                        self.named[plan].contains(&(row.id.clone(), row.row_hash)),
                         "{:?} was not planned",
                         row
                     );
-                    if *fate == Fate::Archived {
-                        let token = row.prefix.clone().unwrap_or_default();
+                    if *fate == ArchivedRowState::Archived {
+                        let token = row.token_prefix.clone().unwrap_or_default();
                         let changed = self.changed.borrow().get(&token).copied().unwrap_or(0);
                         prop_assert!(
                             changed <= self.made[plan],

@@ -1,6 +1,6 @@
 //! What a table of sessions on a server is made of.
 
-use sessionwatch_app::remediation::ActError;
+use sessionwatch_app::remediation::ActionError;
 
 /// What a table of sessions on a server is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,12 +114,12 @@ pub(super) const SHAPES: [(Shape, &str); 17] = [
 
 impl Shape {
     /// Whether a plan may end with that error there, and nothing changed.
-    pub(super) fn may_refuse(self, error: &ActError) -> bool {
+    pub(super) fn may_refuse(self, error: &ActionError) -> bool {
         match error {
-            ActError::ChangesOtherRows(_) => {
+            ActionError::ChangesOtherRows(_) => {
                 matches!(self, Self::RedirectTrigger | Self::SweepTrigger | Self::SelfReference)
             }
-            ActError::HiddenByRule(_) => matches!(self, Self::AlsoRule | Self::InsteadRule),
+            ActionError::HiddenByRule(_) => matches!(self, Self::AlsoRule | Self::InsteadRule),
             _ => false,
         }
     }

@@ -13,10 +13,10 @@ use std::{
 use sessionwatch_app::{
     app::LiveEvent,
     config::Config,
-    daemon::{Command, Daemon},
+    daemon::{Daemon, DaemonCommand},
 };
 use sessionwatch_clock::Clock;
-use sessionwatch_core::instant::Instant;
+use sessionwatch_core::timestamp::UtcTimestamp;
 use tokio::sync::{broadcast, mpsc};
 
 /// The variables that name the configuration, and when the clock begins.
@@ -25,7 +25,7 @@ const BEGINNING: &str = "FASTFORWARD_BEGINNING";
 const NAME: &str = "fastforward::process::a_daemon_whose_clock_is_set_from_outside";
 
 /// Has a command, which runs this program, be that process.
-pub(super) fn prepare(command: &mut Process, configuration: &Path, from: Instant) {
+pub(super) fn prepare(command: &mut Process, configuration: &Path, from: UtcTimestamp) {
     command
         .args(["--exact", NAME, "--nocapture"])
         .env_clear()
@@ -36,7 +36,7 @@ pub(super) fn prepare(command: &mut Process, configuration: &Path, from: Instant
 
 /// What that process was told, if this one is it.
 #[expect(clippy::disallowed_methods, reason = "the arguments belong to the harness")]
-fn told() -> Option<(Config, Instant)> {
+fn told() -> Option<(Config, UtcTimestamp)> {
     let configuration = std::env::var(CONFIGURATION).ok()?;
     let from = instant(&std::env::var(BEGINNING).ok()?).expect("an instant");
     Some((Config::load(Some(Path::new(&configuration))).unwrap(), from))
@@ -47,10 +47,10 @@ fn told() -> Option<(Config, Instant)> {
 fn a_daemon_whose_clock_is_set_from_outside() {
     let Some((config, from)) = told() else { return };
     tracing_subscriber::fmt()
-        .with_writer(sessionwatch_app::output::stderr)
+        .with_writer(sessionwatch_app::output::masked_stderr)
         .with_max_level(tracing::Level::INFO)
         .init();
-    let (clock, hand) = Clock::set(from);
+    let (clock, hand) = Clock::manual(from);
     let (commands, received) = mpsc::unbounded_channel();
     let adjusted = clock.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -59,10 +59,10 @@ fn a_daemon_whose_clock_is_set_from_outside() {
         let events = daemon.state().app.events.subscribe();
         // Without a reader nobody wants to know.
         let _ = writeln!(
-            sessionwatch_app::output::stdout(),
+            sessionwatch_app::output::masked_stdout(),
             "{}://{}",
-            daemon.scheme(),
-            daemon.address().unwrap()
+            daemon.url_scheme(),
+            daemon.listen_address().unwrap()
         );
         // These threads end with the process: nobody waits for them.
         std::thread::spawn(move || say(events));
@@ -75,10 +75,10 @@ fn a_daemon_whose_clock_is_set_from_outside() {
                 }
             }
             // A daemon that has ended needs no word.
-            let _ = commands.send(Command::Stop);
+            let _ = commands.send(DaemonCommand::Stop);
             drop(hand);
         });
-        let dashboard = sessionwatch_web::router(&daemon.state().app);
+        let dashboard = sessionwatch_web::build_router(&daemon.state().app);
         daemon.serve(dashboard, received).await.unwrap_or_else(|error| panic!("{error}"))
     });
     assert!(ended_well, "the daemon did not end well");
@@ -86,9 +86,9 @@ fn a_daemon_whose_clock_is_set_from_outside() {
 
 fn say(mut events: broadcast::Receiver<LiveEvent>) {
     while let Ok(event) = events.blocking_recv() {
-        if let LiveEvent::Looked { target, at } = event {
+        if let LiveEvent::RunFinished { target, at } = event {
             // Without a reader nobody wants to know.
-            let _ = writeln!(sessionwatch_app::output::stdout(), "{LOOKED}{} {target}", at.micros());
+            let _ = writeln!(sessionwatch_app::output::masked_stdout(), "{LOOKED}{} {target}", at.micros());
         }
     }
 }
@@ -96,6 +96,6 @@ fn say(mut events: broadcast::Receiver<LiveEvent>) {
 /// How a line begins that says there was a look; the harness has lines of its own.
 pub(super) const LOOKED: &str = "looked ";
 
-fn instant(text: &str) -> Option<Instant> {
-    Instant::from_micros(text.trim().parse().ok()?)
+fn instant(text: &str) -> Option<UtcTimestamp> {
+    UtcTimestamp::from_micros(text.trim().parse().ok()?)
 }

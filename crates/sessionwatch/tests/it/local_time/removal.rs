@@ -5,10 +5,10 @@ use serde_json::Value;
 use sessionwatch_clock as clock;
 use sessionwatch_core::{
     duration::{DAY, HOUR},
-    instant::Instant,
+    timestamp::UtcTimestamp,
 };
-use sessionwatch_store::events::{self, Search};
-use testkit::run_in;
+use sessionwatch_store::events::{self, EventSearch};
+use testkit::run_program_in;
 
 use super::{BETTER_AUTH, BETTER_AUTH_UTC, CONNECT_PG_SIMPLE, check_in, configured, doubted, refused};
 use crate::fastforward::{Watch, monday};
@@ -18,15 +18,15 @@ fn no_grace_is_shorter_than_clocks_can_be_apart() {
     // Written in the west: nothing in the rows says so, and an application that nobody uses looks the same.
     let database = BETTER_AUTH_UTC.load("America/Los_Angeles", 0);
     let url = database.url("postgres");
-    assert_eq!(doubted(&testkit::check(&url, &[])), Vec::<String>::new());
-    let hour_ago = clock::rfc3339(clock::now() - HOUR);
+    assert_eq!(doubted(&testkit::run_check(&url, &[])), Vec::<String>::new());
+    let hour_ago = clock::format_rfc3339(clock::now() - HOUR);
     for command in [
         &["cleanup", "expired", "--grace", "1h"][..],
         &["cleanup", "expired", "--grace", "0s"],
         &["cleanup", "expired", "--grace", "839m"],
         &["revoke", "where", "--expires-before", &hour_ago],
     ] {
-        let said = testkit::run(&[command, &[&url]].concat());
+        let said = testkit::run_program(&[command, &[&url]].concat());
         refused(&said, &["within 14 hours", "`expiresAt` names no time zone", "timestamp-local:ZONE"]);
     }
     for command in [
@@ -34,16 +34,16 @@ fn no_grace_is_shorter_than_clocks_can_be_apart() {
         &["cleanup", "expired", "--grace", "14h"],
         &["revoke", "where", "--expires-before", "2020-01-01T00:00:00Z"],
     ] {
-        let said = testkit::run(&[command, &[&url]].concat());
-        assert_eq!(said.code, 0, "{command:?}: {}", said.stderr);
+        let said = testkit::run_program(&[command, &[&url]].concat());
+        assert_eq!(said.exit_code, 0, "{command:?}: {}", said.stderr);
     }
     // A mapping that says as much lifts nothing; a zone does, be it UTC.
     for (decoder, code) in
         [("timestamp-utc", 2), ("timestamp-local:America/Los_Angeles", 0), ("timestamp-local:UTC", 0)]
     {
         let folder = BETTER_AUTH_UTC.mapped(&database, decoder);
-        let said = run_in(folder.path(), &[], &["cleanup", "expired", "--grace", "1h"]);
-        assert_eq!(said.code, code, "{decoder}: {}", said.stderr);
+        let said = run_program_in(folder.path(), &[], &["cleanup", "expired", "--grace", "1h"]);
+        assert_eq!(said.exit_code, code, "{decoder}: {}", said.stderr);
     }
     // The same for the cleanup of the daemon, before it starts.
     for (decoder, grace, code) in [
@@ -54,13 +54,13 @@ fn no_grace_is_shorter_than_clocks_can_be_apart() {
         let mapping = format!("sessions = \"session\"\n{BETTER_AUTH}decoder = \"{decoder}\"\n");
         let cleanup = format!("[target.cleanup]\nexpired = true\ngrace = \"{grace}\"\n");
         let folder = configured(&url, &mapping, &cleanup);
-        let said = run_in(folder.path(), &[], &["config", "check"]);
-        assert_eq!(said.code, code, "{decoder} {grace}: {} {}", said.stdout, said.stderr);
+        let said = run_program_in(folder.path(), &[], &["config", "check"]);
+        assert_eq!(said.exit_code, code, "{decoder} {grace}: {} {}", said.stdout, said.stderr);
         assert_eq!(said.stderr.contains("at least 14h"), code == 2, "{}", said.stderr);
     }
     let folder = BETTER_AUTH_UTC.mapped(&database, "timestamp-local:Mars/Olympus");
-    let said = run_in(folder.path(), &[], &["config", "check"]);
-    assert!(said.code == 2 && said.stderr.contains("no time zone of that name"), "{}", said.stderr);
+    let said = run_program_in(folder.path(), &[], &["config", "check"]);
+    assert!(said.exit_code == 2 && said.stderr.contains("no time zone of that name"), "{}", said.stderr);
 }
 
 #[test]
@@ -72,11 +72,11 @@ fn a_session_is_ended_at_the_present_instant_of_its_zone() {
         "sessions = \"session\"\n{BETTER_AUTH}decoder = \"timestamp-local:{zone}\"\nrevoke = \"expire\"\n"
     );
     let folder = configured(&url, &mapping, "");
-    let plan = run_in(folder.path(), &[], &["revoke", "all", "--format", "json"]);
+    let plan = run_program_in(folder.path(), &[], &["revoke", "all", "--format", "json"]);
     let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
     let apply = ["revoke", "all", "--apply", plan["plan"]["id"].as_str().unwrap(), "--confirm", "app"];
-    let said = run_in(folder.path(), &[], &apply);
-    assert_eq!(said.code, 0, "{} {}", said.stdout, said.stderr);
+    let said = run_program_in(folder.path(), &[], &apply);
+    assert_eq!(said.exit_code, 0, "{} {}", said.stdout, said.stderr);
     let ended = format!(
         "SELECT COUNT(*) FROM session WHERE \"expiresAt\" AT TIME ZONE '{zone}' BETWEEN now() - interval '5 minutes' AND now()"
     );
@@ -85,7 +85,7 @@ fn a_session_is_ended_at_the_present_instant_of_its_zone() {
 
 #[test]
 fn most_of_a_table_is_not_removed_without_a_second_thought() {
-    let database = testkit::empty();
+    let database = testkit::empty_database();
     let sessions = "CREATE TABLE session (id text PRIMARY KEY, token text NOT NULL UNIQUE, \"userId\" text NOT NULL, \"expiresAt\" timestamptz NOT NULL,\n\
         \"createdAt\" timestamptz NOT NULL, \"updatedAt\" timestamptz NOT NULL, \"ipAddress\" text, \"userAgent\" text);\n\
         CREATE TABLE \"user\" (id text PRIMARY KEY, name text, email text);";
@@ -111,17 +111,17 @@ fn most_of_a_table_is_not_removed_without_a_second_thought() {
         (5, 0, Some("in which no session seems active")),
     ] {
         fill(expired, active);
-        let plan = run_in(folder.path(), &[], &["cleanup", "expired", "--format", "json"]);
+        let plan = run_program_in(folder.path(), &[], &["cleanup", "expired", "--format", "json"]);
         let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
         let id = plan["plan"]["id"].as_str().unwrap();
-        let said = run_in(folder.path(), &[], &["cleanup", "expired", "--apply", id]);
+        let said = run_program_in(folder.path(), &[], &["cleanup", "expired", "--apply", id]);
         match part {
-            None => assert_eq!(said.code, 0, "{}", said.stderr),
+            None => assert_eq!(said.exit_code, 0, "{}", said.stderr),
             Some(part) => {
                 refused(&said, &[part]);
                 let confirmed = ["cleanup", "expired", "--apply", id, "--confirm", "app"];
-                let said = run_in(folder.path(), &[], &confirmed);
-                assert_eq!(said.code, 0, "{}", said.stderr);
+                let said = run_program_in(folder.path(), &[], &confirmed);
+                assert_eq!(said.exit_code, 0, "{}", said.stderr);
             }
         }
     }
@@ -162,10 +162,10 @@ fn every_zone_and_lifetime_is_found_out_or_leaves_live_sessions_alone() {
             prop_assert!(!doubted(&report).is_empty(), "{zone} {minutes}");
         }
         for grace in ["0s", "1h", "13h", "14h", "24h"] {
-            let said = run_in(bare.path(), &[], &["cleanup", "expired", "--grace", grace, "--format", "json"]);
+            let said = run_program_in(bare.path(), &[], &["cleanup", "expired", "--grace", grace, "--format", "json"]);
             // Every session is active, so no plan may name one.
-            let none = said.code == 0 && said.stdout.contains("\"rows\": 0");
-            prop_assert!(said.code == 2 || none && !truth, "{zone} {minutes} {grace}: {} {}", said.stdout, said.stderr);
+            let none = said.exit_code == 0 && said.stdout.contains("\"rows\": 0");
+            prop_assert!(said.exit_code == 2 || none && !truth, "{zone} {minutes} {grace}: {} {}", said.stdout, said.stderr);
         }
         Ok(())
     });
@@ -177,7 +177,7 @@ fn every_zone_and_lifetime_is_found_out_or_leaves_live_sessions_alone() {
 #[test]
 fn the_cleanup_of_the_watch_leaves_most_of_a_table_to_a_person() {
     for (more, left) in [("", "8\n"), ("max_share = 0.9\n", "3\n")] {
-        let (database, folder) = (testkit::healthy(), tempfile::tempdir().unwrap());
+        let (database, folder) = (testkit::healthy_database(), tempfile::tempdir().unwrap());
         database
             .psql(
                 "DELETE FROM sessions WHERE id NOT IN ('s88', 's89', 's90'); \
@@ -196,22 +196,27 @@ fn the_cleanup_of_the_watch_leaves_most_of_a_table_to_a_person() {
             shared
                 .app
                 .store
-                .read(|db| events::last_of(db, events::EventsOfTarget { kind: "cleanup", target: "app" }))
+                .read(|db| {
+                    events::last_target_event_at(
+                        db,
+                        events::TargetEventKind { kind: "cleanup", target: "app" },
+                    )
+                })
                 .unwrap()
         };
         testkit::wait_until("the cleanup", || last().is_some());
         assert_eq!(database.psql("SELECT COUNT(*) FROM sessions").unwrap(), left);
-        let search = Search {
-            from: Instant::MIN,
-            to: Instant::MAX,
+        let search = EventSearch {
+            from: UtcTimestamp::MIN,
+            to: UtcTimestamp::MAX,
             target: None,
             check: None,
             text: Some("takes 62 % of the rows".into()),
             alerts_only: false,
-            before: None,
+            before_id: None,
             limit: 10,
         };
-        let said = shared.app.store.read(|db| events::search(db, &search)).unwrap();
+        let said = shared.app.store.read(|db| events::search_events(db, &search)).unwrap();
         assert_eq!(said.len(), usize::from(more.is_empty()), "{said:?}");
         assert!(watch.stop());
     }

@@ -1,13 +1,13 @@
 //! What shows that a column is in local time: the cookie, columns of one row, and how a table grows.
 
 use sessionwatch_app::{
-    check_run::{self, Request},
+    check_run::{self, CheckRunRequest},
     config::Config,
-    memory::Memory,
+    target_history::TargetHistory,
 };
 use sessionwatch_clock as clock;
 use sessionwatch_targets::engine::Engine;
-use testkit::{Database, outcome, run_in};
+use testkit::{Database, find_check_result, run_program_in};
 
 use super::{BETTER_AUTH_UTC, CONNECT_PG_SIMPLE, check_in, doubted, offset, refused};
 
@@ -18,20 +18,20 @@ fn what_a_session_says_of_its_cookie_is_the_truth() {
         let folder = CONNECT_PG_SIMPLE.mapped(&database, "timestamp-utc");
         for engine in ["scan", "pushdown"] {
             let report = check_in(folder.path(), engine);
-            let said = outcome(&report, "active-sessions")["summary"].as_str().unwrap();
+            let said = find_check_result(&report, "active-sessions")["summary"].as_str().unwrap();
             let stored = format!("`expire` is stored in local time, about {}", offset(zone));
             assert!(said.contains(&stored), "{said}");
         }
         for grace in ["1h", "24h", "14h"] {
-            let said = run_in(folder.path(), &[], &["cleanup", "expired", "--grace", grace]);
+            let said = run_program_in(folder.path(), &[], &["cleanup", "expired", "--grace", grace]);
             refused(&said, &["is stored in local time", &offset(zone)]);
         }
         let right = CONNECT_PG_SIMPLE.mapped(&database, &format!("timestamp-local:{zone}"));
         let report = check_in(right.path(), "scan");
         assert_eq!(doubted(&report), Vec::<String>::new());
         assert_eq!(report["census"]["expired"], 0);
-        let said = run_in(right.path(), &[], &["cleanup", "expired", "--grace", "1h"]);
-        assert_eq!(said.code, 0, "{}", said.stderr);
+        let said = run_program_in(right.path(), &[], &["cleanup", "expired", "--grace", "1h"]);
+        assert_eq!(said.exit_code, 0, "{}", said.stderr);
     }
     let database = CONNECT_PG_SIMPLE.load("UTC", 3 * 60);
     let folder = CONNECT_PG_SIMPLE.mapped(&database, "timestamp-utc");
@@ -43,7 +43,7 @@ fn what_a_session_says_of_its_cookie_is_the_truth() {
     database
         .psql("UPDATE session SET sess = jsonb_set(sess::jsonb, '{cookie,expires}', '\"planted-secret-2026\"')::json")
         .unwrap();
-    let said = run_in(folder.path(), &[], &["check", "--format", "json", "-v"]);
+    let said = run_program_in(folder.path(), &[], &["check", "--format", "json", "-v"]);
     assert!(!said.stdout.contains("planted") && !said.stderr.contains("planted"));
 }
 
@@ -68,10 +68,10 @@ fn columns_of_one_row_that_are_hours_apart_show_a_zone() {
         ("0", "30 days", None),
         ("0", "20 hours", None),
     ] {
-        let database = testkit::empty();
+        let database = testkit::empty_database();
         database.psql(&table(shift, lifetime)).unwrap();
         let url = database.url("postgres");
-        let report = testkit::check(&url, &[]);
+        let report = testkit::run_check(&url, &[]);
         let found = doubted(&report);
         assert_eq!(
             found.iter().any(|found| found.contains("active-sessions")),
@@ -81,8 +81,8 @@ fn columns_of_one_row_that_are_hours_apart_show_a_zone() {
         assert!(part.is_none_or(|part| found.iter().all(|found| found.contains(part))), "{found:?}");
         // The creation names its zone, and is not doubted.
         assert!(found.iter().all(|found| !found.contains("rapid-creation")), "{found:?}");
-        let said = testkit::run(&["cleanup", "expired", &url]);
-        assert_eq!(said.code, if part.is_some() { 2 } else { 0 }, "{}", said.stderr);
+        let said = testkit::run_program(&["cleanup", "expired", &url]);
+        assert_eq!(said.exit_code, if part.is_some() { 2 } else { 0 }, "{}", said.stderr);
     }
 }
 
@@ -104,26 +104,26 @@ fn a_table_that_grows_by_sessions_of_hours_ago_is_found_out_by_two_looks() {
         let file = folder.path().join("sessionwatch.toml");
         std::fs::write(&file, text).unwrap();
         let config = Config::load(Some(&file)).unwrap();
-        let looked = |memory: &Memory| {
-            let request = Request {
+        let looked = |memory: &TargetHistory| {
+            let request = CheckRunRequest {
                 target: &config.targets[0],
                 catalogue: &config.catalogue,
-                rules: &config.rules,
-                deep: false,
-                only: &[],
-                watched: Some((memory, clock::now())),
+                settings: &config.checks,
+                ignore_constraints: false,
+                requested_ids: &[],
+                history: Some((memory, clock::now())),
             };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(check_run::run_checks(request, &mut Engine::new(request.target.engine)))
         };
-        let mut memory = Memory::default();
+        let mut memory = TargetHistory::default();
         for number in 0..3 {
             let mut report = looked(&memory);
             let doubted =
-                report.outcomes.iter().any(|outcome| outcome.finding.summary.contains("local time, about"));
+                report.results.iter().any(|outcome| outcome.outcome.summary.contains("local time, about"));
             // At the first look nothing is known of growth; afterwards it is remembered while nobody signs in.
             assert_eq!(doubted, found && number > 0, "{zone} {number}");
-            memory = memory.after(report.mirror.take().unwrap(), clock::now());
+            memory = memory.advance(report.history_update.take().unwrap(), clock::now());
             if number == 0 {
                 sign_in(&database, number, zone);
             }

@@ -1,8 +1,8 @@
 //! Instants as text, with and without an offset.
 
 use sessionwatch_clock as clock;
-use sessionwatch_core::zone::Zone;
-use testkit::run_in;
+use sessionwatch_core::time_zone::Zone;
+use testkit::run_program_in;
 
 use super::{check_in, configured, doubted, refused};
 
@@ -13,7 +13,7 @@ fn text_without_an_offset_is_a_column_without_a_time_zone() {
     let file = rusqlite::Connection::open(&path).unwrap();
     file.execute_batch(include_str!("../../fixtures/local-time/django.sqlite.sql")).unwrap();
     let zone = "America/New_York";
-    let ahead = Zone::parse(zone).unwrap().offset_at(clock::now()) / 1_000_000;
+    let ahead = Zone::parse(zone).unwrap().offset_us_at(clock::now()) / 1_000_000;
     let moved = format!(
         "UPDATE django_session SET expire_date = strftime('%Y-%m-%d %H:%M:%f', expire_date, \
          (strftime('%s', 'now') - strftime('%s', '2026-11-28 20:44:50') + {ahead}) || ' seconds')"
@@ -27,21 +27,21 @@ fn text_without_an_offset_is_a_column_without_a_time_zone() {
         configured(&url, &mapping, "")
     };
     let place = mapped("iso-text");
-    let said = run_in(place.path(), &[], &["cleanup", "expired", "--grace", "1h"]);
+    let said = run_program_in(place.path(), &[], &["cleanup", "expired", "--grace", "1h"]);
     refused(&said, &["within 14 hours", "`expire_date` names no time zone and is read as `iso-text`"]);
-    assert_eq!(run_in(place.path(), &[], &["cleanup", "expired"]).code, 0);
+    assert_eq!(run_program_in(place.path(), &[], &["cleanup", "expired"]).exit_code, 0);
     let place = mapped(&format!("timestamp-local:{zone}"));
     let (scan, pushdown) = (check_in(place.path(), "scan"), check_in(place.path(), "pushdown"));
     let expired = file.query_row("SELECT COUNT(*) FROM django_session WHERE strftime('%s', expire_date) - strftime('%s', 'now') < 0 + ?1", [ahead], |row| row.get::<_, i64>(0));
     for report in [&scan, &pushdown] {
         assert_eq!(report["census"]["expired"], expired.as_ref().copied().unwrap());
     }
-    let sql = run_in(place.path(), &[], &["sql", "query-7"]);
+    let sql = run_program_in(place.path(), &[], &["sql", "query-7"]);
     let mut statement = file.prepare(sql.stdout.trim().trim_end_matches(';')).unwrap();
     let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?))).unwrap();
     let counted: Vec<(String, i64)> = rows.map(Result::unwrap).collect();
     assert!(counted.contains(&("expired".into(), expired.unwrap())), "{counted:?}");
-    assert_eq!(run_in(place.path(), &[], &["cleanup", "expired", "--grace", "1h"]).code, 0);
+    assert_eq!(run_program_in(place.path(), &[], &["cleanup", "expired", "--grace", "1h"]).exit_code, 0);
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn text_with_an_offset_names_its_instant_until_a_row_does_not() {
     let url = path.display().to_string();
     let mapping = "sessions = \"sessions\"\ntoken = \"sid\"\nexpires = \"expire\"\ndecoder = \"iso-text\"\n";
     let place = configured(&url, mapping, "");
-    assert_eq!(run_in(place.path(), &[], &["cleanup", "expired", "--grace", "1h"]).code, 0);
+    assert_eq!(run_program_in(place.path(), &[], &["cleanup", "expired", "--grace", "1h"]).exit_code, 0);
     assert_eq!(doubted(&check_in(place.path(), "scan")), Vec::<String>::new());
     // The same in local time, without an offset: the cookie shows it.
     file.execute_batch("UPDATE sessions SET expire = strftime('%Y-%m-%d %H:%M:%f', expire, '-5 hours')")
@@ -75,7 +75,7 @@ fn text_with_an_offset_names_its_instant_until_a_row_does_not() {
         let found = doubted(&check_in(place.path(), engine));
         assert!(found.iter().any(|found| found.contains("stored in local time, about UTC-5")), "{found:?}");
     }
-    refused(&run_in(place.path(), &[], &["cleanup", "expired"]), &["about UTC-5"]);
+    refused(&run_program_in(place.path(), &[], &["cleanup", "expired"]), &["about UTC-5"]);
 }
 
 #[test]
@@ -93,8 +93,8 @@ fn one_text_without_an_offset_among_many_is_enough_to_keep_time() {
     let url = path.display().to_string();
     let mapping = "sessions = \"sessions\"\ntoken = \"sid\"\nexpires = \"expire\"\ndecoder = \"iso-text\"\n";
     let place = configured(&url, mapping, "");
-    let cleanup = || run_in(place.path(), &[], &["cleanup", "expired", "--grace", "1h"]);
-    assert_eq!(cleanup().code, 0);
+    let cleanup = || run_program_in(place.path(), &[], &["cleanup", "expired", "--grace", "1h"]);
+    assert_eq!(cleanup().exit_code, 0);
     file.execute_batch(
         "INSERT INTO sessions VALUES ('token-naive', strftime('%Y-%m-%d %H:%M:%S', 'now', '-2 hours'))",
     )

@@ -12,12 +12,12 @@ use std::{
 
 use serde_json::Value;
 use sessionwatch_app::logs::{
-    follow::{Begin, Follower},
-    intake::{self, Batch},
+    log_batch::{self, LogBatch},
+    tail::{FileTailer, StartPosition},
 };
 use sessionwatch_clock as clock;
 use sessionwatch_logs::matchers::Matchers;
-use sessionwatch_store::{Store, signals};
+use sessionwatch_store::{Store, log_events};
 
 use super::{Manner, Step};
 use crate::log_rotation::{BANNER, append, line, pack, time, truncate};
@@ -29,7 +29,7 @@ pub(super) struct History<'s> {
     manner: Manner,
     folder: tempfile::TempDir,
     target: String,
-    follower: Option<Follower<'s>>,
+    follower: Option<FileTailer<'s>>,
     now: Instant,
     /// The last user.
     pub(super) user: u32,
@@ -295,7 +295,7 @@ impl<'s> History<'s> {
             }
             Step::Kill { reads } => {
                 if let Some(mut follower) = self.follower.take().filter(|_| reads) {
-                    let _ = follower.step(self.now);
+                    let _ = follower.read_batch(self.now);
                 }
             }
         }
@@ -333,22 +333,23 @@ impl<'s> History<'s> {
     fn read_once(&mut self) -> bool {
         let kept = || self.store.read(|db| sessionwatch_app::logs::find_source(db, &self.target)).unwrap();
         let mut follower = self.follower.take().unwrap_or_else(|| {
-            let begin = kept().and_then(|kept| kept.place).map_or(Begin::AtStart, Begin::At);
-            Follower::new(&self.log(), &self.target, self.grammar, begin)
+            let begin =
+                kept().and_then(|kept| kept.position).map_or(StartPosition::AtStart, StartPosition::Resume);
+            FileTailer::new(&self.log(), &self.target, self.grammar, begin)
         });
         self.now += Duration::from_millis(20);
-        let step = follower.step(self.now).unwrap();
+        let step = follower.read_batch(self.now).unwrap();
         self.follower = Some(follower);
-        let batch = Batch {
+        let batch = LogBatch {
             source: self.target.clone(),
             target: self.target.clone(),
-            found: step.found.into_iter().map(|found| (None, found)).collect(),
-            place: step.place,
+            events: step.events.into_iter().map(|found| (None, found)).collect(),
+            position: step.position,
             gaps: step.gaps,
-            ..Batch::default()
+            ..LogBatch::default()
         };
-        self.store.write(|db| intake::keep(db, &batch, clock::now())).unwrap();
-        step.more
+        self.store.write(|db| log_batch::record_batch(db, &batch, clock::now())).unwrap();
+        step.has_more
     }
 
     pub(super) fn read(&mut self, steps: u32) {
@@ -384,9 +385,10 @@ impl<'s> History<'s> {
 
     /// How often each user was counted, and how many gaps were told.
     pub(super) fn outcome(&self) -> (BTreeMap<String, u32>, usize) {
-        let period = sessionwatch_core::period::Period::ALWAYS;
-        let search = signals::Search { limit: 10_000, ..signals::Search::default() };
-        let found = self.store.read(|db| signals::search(db, &self.target, period, &search)).unwrap();
+        let period = sessionwatch_core::period::Period::ALL_TIME;
+        let search = log_events::LogEventSearch { limit: 10_000, ..log_events::LogEventSearch::default() };
+        let found =
+            self.store.read(|db| log_events::search_log_events(db, &self.target, period, &search)).unwrap();
         let mut users = BTreeMap::new();
         for user in found.into_iter().filter_map(|signal| signal.user) {
             *users.entry(user).or_insert(0) += 1;

@@ -3,7 +3,7 @@
 use std::{io::Write as _, process::Stdio};
 
 use serde_json::Value;
-use testkit::{run_in, wait_until};
+use testkit::{run_program_in, wait_until};
 
 use super::{DUPLICATE, MISMATCH, Scene, TOKEN, signals};
 
@@ -25,7 +25,8 @@ fn a_file_is_followed_over_restarts_and_rotation_and_no_line_is_read_twice() {
     let running = scene.start(sources);
     wait_until("the file is found", || {
         scene.folder.path().join("sessionwatch-state.db").exists() && {
-            let said = run_in(scene.folder.path(), &[], &["logs", "sources", "--format", "json"]).stdout;
+            let said =
+                run_program_in(scene.folder.path(), &[], &["logs", "sources", "--format", "json"]).stdout;
             said.contains("\"file\"")
         }
     });
@@ -37,7 +38,7 @@ fn a_file_is_followed_over_restarts_and_rotation_and_no_line_is_read_twice() {
     append(&line(4));
     let running = scene.start(sources);
     wait_until("what was added meanwhile", || users() == ["2", "3", "4"]);
-    running.signal("KILL");
+    running.send_signal("KILL");
     let _ = running.wait();
     append(&line(5));
     let running = scene.start(sources);
@@ -56,9 +57,10 @@ fn whole_files_are_scanned_however_they_are_packed() {
     packer.write_all(lines.as_bytes()).unwrap();
     std::fs::write(path("b.log.gz"), packer.finish().unwrap()).unwrap();
     std::fs::write(path("c.log.zst"), zstd::encode_all(lines.as_bytes(), 1).unwrap()).unwrap();
-    let scan = |arguments: &[&str]| run_in(folder.path(), &[], &[&["logs", "scan"], arguments].concat());
+    let scan =
+        |arguments: &[&str]| run_program_in(folder.path(), &[], &[&["logs", "scan"], arguments].concat());
     let all = scan(&["*.log*", "--format", "json"]);
-    assert_eq!(all.code, 1, "{}", all.stderr);
+    assert_eq!(all.exit_code, 1, "{}", all.stderr);
     let document: Value = serde_json::from_str(&all.stdout).unwrap();
     assert_eq!(document["read"]["lines"], 3 * 300_006);
     let kinds: Vec<(&str, u64)> = document["kinds"]
@@ -73,26 +75,31 @@ fn whole_files_are_scanned_however_they_are_packed() {
     let (from, to) = (signal["bytes"][0].as_u64().unwrap(), signal["bytes"][1].as_u64().unwrap());
     let range = usize::try_from(from).unwrap()..usize::try_from(to).unwrap();
     assert_eq!(lines[range].trim_end(), DUPLICATE);
-    let mut piped = testkit::command(&["logs", "scan", "-", "--format", "csv"])
+    let mut piped = testkit::program_command(&["logs", "scan", "-", "--format", "csv"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     piped.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
     let piped = testkit::ProgramOutput::from(piped.wait_with_output().unwrap());
-    assert_eq!((piped.code, piped.stdout.lines().count()), (1, 3), "{}", piped.stdout);
+    assert_eq!((piped.exit_code, piped.stdout.lines().count()), (1, 3), "{}", piped.stdout);
     for (arguments, code, part) in [
         (&["missing.log"][..], 3, "cannot read missing.log"),
         (&["*.nothing"], 2, "no file matches"),
         (&["a.log", "--only", "user-mismatc"], 2, "did you mean `user-mismatch`?"),
     ] {
         let said = scan(arguments);
-        assert_eq!((said.code, said.stderr.contains(part)), (code, true), "{}", said.stderr);
+        assert_eq!((said.exit_code, said.stderr.contains(part)), (code, true), "{}", said.stderr);
     }
     let broken = std::fs::read(path("b.log.gz")).unwrap();
     std::fs::write(path("d.log.gz"), &broken[..broken.len() / 2]).unwrap();
     let said = scan(&["d.log.gz"]);
-    assert_eq!((said.code, said.stderr.contains("cannot be read beyond byte")), (3, true), "{}", said.stderr);
+    assert_eq!(
+        (said.exit_code, said.stderr.contains("cannot be read beyond byte")),
+        (3, true),
+        "{}",
+        said.stderr
+    );
 }
 
 #[test]
@@ -107,7 +114,7 @@ fn a_huge_line_and_garbage_are_borne_and_what_comes_after_is_found() {
     }
     file.write_all(&[b"\n", garbage.as_slice(), b"\n", DUPLICATE.as_bytes(), b"\r\n\0\0"].concat()).unwrap();
     drop(file);
-    let said = run_in(folder.path(), &[], &["logs", "scan", "huge.log", "--format", "json"]);
+    let said = run_program_in(folder.path(), &[], &["logs", "scan", "huge.log", "--format", "json"]);
     let document: Value = serde_json::from_str(&said.stdout).unwrap();
     assert_eq!(document["kinds"][0]["kind"], "duplicate-token", "{document:#}");
     assert_eq!(document["read"]["overlong"], 1, "{document:#}");
@@ -115,7 +122,7 @@ fn a_huge_line_and_garbage_are_borne_and_what_comes_after_is_found() {
 
 #[test]
 fn a_line_is_explained_at_every_stage() {
-    let explain = |line: &str| testkit::run(&["logs", "explain", line]).stdout;
+    let explain = |line: &str| testkit::run_program(&["logs", "explain", line]).stdout;
     let tagged = explain(DUPLICATE);
     for part in ["because of `[AUTH-ADAPTER]`", "duplicate-token", "token f47ac10b… user 8, then 9"] {
         assert!(tagged.contains(part), "{part}: {tagged}");
@@ -139,8 +146,11 @@ fn files_are_followed_by_hand_and_go_on_where_they_stopped() {
     let follow = |count: usize| -> Vec<String> {
         let arguments =
             ["logs", "follow", "app.log", "--state", "place.json", "--from-start", "--format", "ndjson"];
-        let mut child =
-            testkit::command(&arguments).current_dir(folder.path()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = testkit::program_command(&arguments)
+            .current_dir(folder.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
         let mut users = vec![];
         for line in lines.take(count) {
@@ -157,9 +167,9 @@ fn files_are_followed_by_hand_and_go_on_where_they_stopped() {
     append(&line(3));
     assert_eq!(follow(1), ["3"]);
     std::fs::write(folder.path().join("place.json"), "nonsense").unwrap();
-    let said = run_in(folder.path(), &[], &["logs", "follow", "app.log", "--state", "place.json"]);
+    let said = run_program_in(folder.path(), &[], &["logs", "follow", "app.log", "--state", "place.json"]);
     assert_eq!(
-        (said.code, said.stderr.contains("does not say how far was read")),
+        (said.exit_code, said.stderr.contains("does not say how far was read")),
         (2, true),
         "{}",
         said.stderr

@@ -3,7 +3,7 @@
 use std::{io::Write as _, path::Path};
 
 use serde_json::json;
-use testkit::{Daemon, run_in, wait_until};
+use testkit::{DaemonProcess, run_program_in, wait_until};
 
 use super::{DUPLICATE, MISMATCH, Scene, configuration, drained, kinds, post, signature, told, vercel};
 
@@ -77,7 +77,8 @@ fn what_was_acknowledged_is_kept_whatever_is_refused() {
         senders.into_iter().map(|sender| sender.join().unwrap()).sum()
     });
     assert!(acknowledged > 0);
-    let kept = run_in(scene.folder.path(), &[], &["logs", "list", "--format", "ndjson", "--limit", "1000"]);
+    let kept =
+        run_program_in(scene.folder.path(), &[], &["logs", "list", "--format", "ndjson", "--limit", "1000"]);
     assert_eq!(kept.stdout.lines().count(), acknowledged);
     assert_eq!(running.stop(), Some(0));
 }
@@ -94,7 +95,7 @@ fn on_a_full_disk_nothing_is_acknowledged_and_nothing_is_lost() {
     std::fs::write(scene.folder.path().join("sessionwatch.toml"), text).unwrap();
     let program = Path::new(env!("CARGO_BIN_EXE_sessionwatch"));
     let mut command = crate::disk_full::beside(&disk, program, "2m");
-    let running = testkit::Daemon::start_with(
+    let running = testkit::DaemonProcess::start_with_command(
         command.arg("serve").env_clear().env("PATH", "/usr/bin:/bin").current_dir(scene.folder.path()),
     );
     let invalid = "[AUTH-ADAPTER] Invalid userId";
@@ -111,17 +112,17 @@ fn on_a_full_disk_nothing_is_acknowledged_and_nothing_is_lost() {
     assert!(refused > 0);
     // Lines whose request has no name are known by their bytes while they are refused.
     let bearer = [("authorization", "Bearer a-token-for-lines")];
-    let line = |running: &Daemon| post(running, "/ingest/logs", &bearer, invalid.as_bytes()).0;
+    let line = |running: &DaemonProcess| post(running, "/ingest/logs", &bearer, invalid.as_bytes()).0;
     assert_eq!([line(&running), line(&running)], [503, 503]);
     std::fs::remove_file(&filler).unwrap();
     wait_until("room again", || drained(&running, &[("full-199", invalid)]).0 == 200);
-    let metrics = running.page("/metrics");
+    let metrics = running.get_body("/metrics");
     assert_eq!(line(&running), 200);
     let of_lines = "sessionwatch_log_signals_total{source=\"lines\",kind=\"invalid-user\"}";
-    assert!(running.page("/metrics").contains(&format!("{of_lines} 1\n")));
+    assert!(running.get_body("/metrics").contains(&format!("{of_lines} 1\n")));
     // What comes after that is another one.
     assert_eq!(line(&running), 200);
-    assert!(running.page("/metrics").contains(&format!("{of_lines} 2\n")));
+    assert!(running.get_body("/metrics").contains(&format!("{of_lines} 2\n")));
     // What was refused was sent again, and is there once.
     assert!(
         metrics.contains("sessionwatch_log_signals_total{source=\"drain\",kind=\"invalid-user\"} 201"),
@@ -158,19 +159,24 @@ fn a_signed_request_that_is_sent_again_adds_nothing_also_without_ids() {
 
 #[test]
 fn what_was_kept_before_a_crash_is_judged_after_it() {
-    use sessionwatch_app::logs::intake::{self, Batch};
+    use sessionwatch_app::logs::log_batch::{self, LogBatch};
     use sessionwatch_clock as clock;
-    use sessionwatch_logs::{matchers::Matchers, time::Clock};
-    use sessionwatch_store::{Place, Store};
+    use sessionwatch_logs::{matchers::Matchers, timestamps::TimestampDefaults};
+    use sessionwatch_store::{Store, StoreLocation};
     let scene = Scene::new();
     let path = scene.folder.path().join("sessionwatch-state.db");
     {
-        let store = Store::open(&Place::File(path)).unwrap();
-        let grammar = Matchers::new(vec![], Clock::default());
-        let batch =
-            sessionwatch_app::logs::drain::lines(DUPLICATE.as_bytes(), "drain", "app", &grammar, None);
-        assert_eq!(batch.found.len(), 1);
-        store.write(|db| intake::keep(db, &Batch { ..batch.clone() }, clock::now())).unwrap();
+        let store = Store::open(&StoreLocation::File(path)).unwrap();
+        let grammar = Matchers::new(vec![], TimestampDefaults::default());
+        let batch = sessionwatch_app::logs::ingest_payload::parse_posted_lines(
+            DUPLICATE.as_bytes(),
+            "drain",
+            "app",
+            &grammar,
+            None,
+        );
+        assert_eq!(batch.events.len(), 1);
+        store.write(|db| log_batch::record_batch(db, &LogBatch { ..batch.clone() }, clock::now())).unwrap();
     }
     let running = scene.start(&vercel());
     wait_until("the alert", || !told(&scene.sink, "log-duplicate-token").is_empty());

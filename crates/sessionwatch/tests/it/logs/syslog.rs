@@ -61,7 +61,7 @@ fn syslog_is_taken_from_those_alone_who_are_named() {
         signals(scene.folder.path()).iter().map(|signal| signal["user"].clone()).collect();
     assert_eq!(users, ["3"]);
     assert!(
-        running.page("/metrics").contains("sessionwatch_log_dropped_total"),
+        running.get_body("/metrics").contains("sessionwatch_log_dropped_total"),
         "what was refused is counted"
     );
     assert_eq!(running.stop(), Some(0));

@@ -28,7 +28,7 @@ enum Kept {
 }
 
 pub(super) fn in_postgres() -> Planted {
-    let database = testkit::anomalous();
+    let database = testkit::anomalous_database();
     database.psql(PLANT).unwrap();
     let of = |kind: &str, password: &str| {
         let role = testkit::create_role(&database, kind);
@@ -42,7 +42,7 @@ pub(super) fn in_postgres() -> Planted {
         url,
         act_url: Some(act_url),
         tokens: tokens.lines().map(str::to_owned).collect(),
-        store: Some(testkit::empty()),
+        store: Some(testkit::empty_database()),
         _kept: Kept::Database(database),
     }
 }

@@ -1,7 +1,7 @@
 //! Rows of other tables that go with sessions, and triggers and rules that stop a deletion.
 
 use serde_json::Value;
-use testkit::run_in;
+use testkit::run_program_in;
 
 use super::{CARTS, EACH, apply, configured, document, grant, plan, roles};
 
@@ -19,7 +19,7 @@ fn effect(kind: &str, table: &str, rows: Option<u64>) -> (String, String, Option
 
 #[test]
 fn what_goes_along_with_sessions_is_counted_and_confirmed() {
-    let (database, folder) = (testkit::empty(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
     database.psql(CARTS).unwrap();
     let (watch, _) = roles(&database, folder.path());
     let place = folder.path();
@@ -45,14 +45,14 @@ fn what_goes_along_with_sessions_is_counted_and_confirmed() {
     );
     assert!(counted["needs_confirmation"].to_string().contains("has 3 side effects beyond the sessions"));
     let said = apply(place, &cleanup, &counted, false);
-    assert!(said.code == 2 && said.stderr.contains("--confirm 'app'"), "{} {}", said.stdout, said.stderr);
+    assert!(said.exit_code == 2 && said.stderr.contains("--confirm 'app'"), "{said:?}");
     database.psql(&format!("GRANT SELECT (cart) ON items TO {watch}")).unwrap();
     let counted = plan(place, &cleanup);
     let items = database
         .psql("SELECT count(*) FROM items JOIN carts ON carts.id = cart WHERE session_id LIKE 's%'")
         .unwrap();
     assert_eq!(besides(&counted)[2], effect("cascade", "items", items.trim().parse().ok()));
-    let doctor = run_in(place, &[], &["doctor"]);
+    let doctor = run_program_in(place, &[], &["doctor"]);
     assert!(
         doctor.stdout.contains("warn  side-effects") && doctor.stdout.contains("ON DELETE SET NULL"),
         "{}",
@@ -63,12 +63,12 @@ fn what_goes_along_with_sessions_is_counted_and_confirmed() {
         CREATE TRIGGER forgets AFTER DELETE ON sessions FOR EACH ROW EXECUTE FUNCTION forget()";
     database.psql(trigger).unwrap();
     let said = apply(place, &cleanup, &counted, true);
-    assert!(said.code == 3 && said.stderr.contains("trigger `forgets`"), "{} {}", said.stdout, said.stderr);
+    assert!(said.exit_code == 3 && said.stderr.contains("trigger `forgets`"), "{said:?}");
     assert!(besides(&plan(place, &cleanup)).contains(&effect("trigger", "sessions", None)));
     // One that is switched off does not run.
     database.psql("ALTER TABLE sessions DISABLE TRIGGER forgets").unwrap();
     let said = apply(place, &cleanup, &counted, true);
-    assert_eq!(said.code, 0, "{} {}", said.stdout, said.stderr);
+    assert_eq!(said.exit_code, 0, "{} {}", said.stdout, said.stderr);
     assert_eq!(database.psql("SELECT count(*) FROM carts").unwrap(), "100\n");
     // Ending in place deletes nothing.
     let url = database.url("postgres");
@@ -79,7 +79,7 @@ fn what_goes_along_with_sessions_is_counted_and_confirmed() {
 
 #[test]
 fn what_goes_along_with_sessions_is_archived_and_comes_back_with_them() {
-    let (database, folder) = (testkit::empty(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
     database.psql(CARTS).unwrap();
     let (watch, act) = roles(&database, folder.path());
     let place = folder.path();
@@ -89,15 +89,15 @@ fn what_goes_along_with_sessions_is_archived_and_comes_back_with_them() {
     database.psql(&format!("REVOKE INSERT ON items FROM {act}")).unwrap();
     let said = apply(place, &cleanup, &counted, true);
     assert!(
-        said.code == 3 && said.stderr.contains("lacks INSERT ON \"public\".\"items\""),
+        said.exit_code == 3 && said.stderr.contains("lacks INSERT ON \"public\".\"items\""),
         "{}",
         said.stderr
     );
-    let doctor = run_in(place, &[], &["doctor"]);
+    let doctor = run_program_in(place, &[], &["doctor"]);
     assert!(doctor.stdout.contains("INSERT ON \"public\".\"items\""), "{}", doctor.stdout);
     grant(&database, &watch, &act);
     let said = apply(place, &cleanup, &counted, true);
-    assert_eq!(said.code, 0, "{} {}", said.stdout, said.stderr);
+    assert_eq!(said.exit_code, 0, "{} {}", said.stdout, said.stderr);
     assert_eq!(database.psql("SELECT count(*) FROM carts").unwrap(), "100\n");
     let gone = document(&said)["applied"].clone();
     assert_eq!(
@@ -115,7 +115,7 @@ fn what_goes_along_with_sessions_is_archived_and_comes_back_with_them() {
     database.psql("INSERT INTO carts VALUES (1, 'l1')").unwrap();
     let said = apply(place, &restore, &back, true);
     let back = document(&said)["applied"].clone();
-    assert_eq!((said.code, &back["done"]), (1, &50.into()), "{back:#}");
+    assert_eq!((said.exit_code, &back["done"]), (1, &50.into()), "{back:#}");
     assert_eq!(
         back["dependents"][0],
         serde_json::json!({ "table": "public.carts", "done": 499, "refused": 1 })
@@ -129,7 +129,7 @@ fn what_goes_along_with_sessions_is_archived_and_comes_back_with_them() {
 
 #[test]
 fn triggers_and_rules_that_stop_a_deletion_are_named() {
-    let (database, folder) = (testkit::empty(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
     database.psql(EACH).unwrap();
     let url = database.url("postgres");
     configured(folder.path(), &url, &url, "");
@@ -144,14 +144,14 @@ fn triggers_and_rules_that_stop_a_deletion_are_named() {
     assert_eq!(besides(&kept), [effect("trigger-before", "sessions", None)]);
     let said = apply(folder.path(), &revoke, &kept, true);
     let done = document(&said)["applied"].clone();
-    assert_eq!((said.code, &done["done"], &done["skipped"]), (1, &1.into(), &1.into()), "{done:#}");
+    assert_eq!((said.exit_code, &done["done"], &done["skipped"]), (1, &1.into(), &1.into()), "{done:#}");
     assert_eq!(done["rows"][0]["why"], "kept by a trigger of the table that runs before each row");
     database
         .psql("DROP TRIGGER keeps ON sessions; CREATE RULE stays AS ON DELETE TO sessions DO INSTEAD NOTHING")
         .unwrap();
-    let said = run_in(folder.path(), &[], &revoke);
+    let said = run_program_in(folder.path(), &[], &revoke);
     assert!(
-        said.code == 3 && said.stderr.contains("has the rule `stays` (DO INSTEAD)"),
+        said.exit_code == 3 && said.stderr.contains("has the rule `stays` (DO INSTEAD)"),
         "{} {}",
         said.stdout,
         said.stderr
@@ -162,7 +162,11 @@ fn triggers_and_rules_that_stop_a_deletion_are_named() {
     let ruled = plan(folder.path(), &["revoke", "user", "u9"]);
     assert_eq!(besides(&ruled), [effect("rule", "sessions", None)]);
     let said = apply(folder.path(), &["revoke", "user", "u9"], &ruled, false);
-    assert!(said.code == 2 && said.stderr.contains("1 side effect beyond the sessions"), "{}", said.stderr);
+    assert!(
+        said.exit_code == 2 && said.stderr.contains("1 side effect beyond the sessions"),
+        "{}",
+        said.stderr
+    );
 }
 
 #[test]
@@ -198,7 +202,7 @@ fn in_a_file_too_what_goes_along_is_counted() {
     found.sort_by_key(|(kind, table, _)| expected.iter().position(|one| (&one.0, &one.1) == (kind, table)));
     assert_eq!(found, expected);
     let said = apply(folder.path(), &revoke, &one, false);
-    assert!(said.code == 2 && said.stderr.contains("5 side effects"), "{} {}", said.stdout, said.stderr);
+    assert!(said.exit_code == 2 && said.stderr.contains("5 side effects"), "{} {}", said.stdout, said.stderr);
     let all = plan(folder.path(), &["revoke", "all"]);
     assert!(
         besides(&all).contains(&effect("cascade", "sessions", Some(0))),
@@ -219,7 +223,7 @@ fn in_a_file_too_what_goes_along_is_counted() {
 
 #[test]
 fn a_session_stays_with_what_goes_along_where_that_stays() {
-    let (database, folder) = (testkit::empty(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
     database.psql(CARTS).unwrap();
     let (_, act) = roles(&database, folder.path());
     let keeps = "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN IF OLD.id = 502 THEN RETURN NULL; END IF; RETURN OLD; END';
@@ -231,12 +235,12 @@ fn a_session_stays_with_what_goes_along_where_that_stays() {
     // Without counters, nobody would know what else went.
     database.psql(&format!("ALTER ROLE {act} SET track_counts = off")).unwrap();
     let said = apply(folder.path(), &all, &planned, true);
-    assert!(said.code == 3 && said.stderr.contains("track_counts = off"), "{}", said.stderr);
+    assert!(said.exit_code == 3 && said.stderr.contains("track_counts = off"), "{}", said.stderr);
     database.psql(&format!("ALTER ROLE {act} RESET track_counts")).unwrap();
     // More rows go along than are read at once, and one of them stays with its session.
     let said = apply(folder.path(), &all, &planned, true);
     let done = document(&said)["applied"].clone();
-    assert_eq!((said.code, &done["done"], &done["skipped"]), (1, &99.into(), &1.into()), "{done:#}");
+    assert_eq!((said.exit_code, &done["done"], &done["skipped"]), (1, &99.into(), &1.into()), "{done:#}");
     assert_eq!(
         done["rows"][0]["why"],
         "rows of other tables that go with it were changed meanwhile, or a trigger keeps them"

@@ -1,6 +1,6 @@
 //! Users whom the role may not see make nobody an orphan.
 
-use testkit::{outcome, run_in};
+use testkit::{find_check_result, run_program_in};
 
 use super::{applied, apply, document, plan, roles};
 
@@ -20,17 +20,17 @@ const HIDING: &str =
 
 #[test]
 fn users_that_are_hidden_make_nobody_an_orphan() {
-    let (database, folder) = (testkit::empty(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
     database.psql(USERS).unwrap();
     let (watch, _) = roles(&database, folder.path());
-    let (run, place) = (|arguments: &[&str]| run_in(folder.path(), &[], arguments), folder.path());
+    let (run, place) = (|arguments: &[&str]| run_program_in(folder.path(), &[], arguments), folder.path());
     let sessions = || database.psql("SELECT count(*) FROM sessions").unwrap().trim().to_owned();
     let seen = plan(place, &["cleanup", "orphaned"]);
     assert_eq!(seen["rows"], 30);
     database.psql(HIDING).unwrap();
     for engine in ["scan", "pushdown"] {
         let report = document(&run(&["check", "--engine", engine, "--format", "json"]));
-        let orphans = outcome(&report, "orphaned-sessions");
+        let orphans = find_check_result(&report, "orphaned-sessions");
         assert_eq!(orphans["verdict"], "unknown", "{engine}: {orphans:#}");
         assert!(orphans.to_string().contains("row-level security hides rows of"), "{orphans:#}");
         // Users who are not seen hold sessions as well as others.
@@ -42,7 +42,7 @@ fn users_that_are_hidden_make_nobody_an_orphan() {
     ] {
         let said = run(arguments);
         assert!(
-            said.code == 3 && said.stderr.contains("from the watch role"),
+            said.exit_code == 3 && said.stderr.contains("from the watch role"),
             "{} {}",
             said.stdout,
             said.stderr
@@ -55,11 +55,11 @@ fn users_that_are_hidden_make_nobody_an_orphan() {
     // A role that sees them plans, but one that does not see them does not delete.
     database.psql(&format!("CREATE POLICY w ON users FOR SELECT TO {watch} USING (true)")).unwrap();
     let report = document(&run(&["check", "--format", "json"]));
-    assert_eq!(outcome(&report, "orphaned-sessions")["value"], 30.0);
+    assert_eq!(find_check_result(&report, "orphaned-sessions")["value"], 30.0);
     for plan in [&seen, &plan(place, &["cleanup", "orphaned"])] {
         let said = apply(place, &["cleanup", "orphaned"], plan, true);
         assert!(
-            said.code == 3 && said.stderr.contains("from the write role"),
+            said.exit_code == 3 && said.stderr.contains("from the write role"),
             "{} {}",
             said.stdout,
             said.stderr
@@ -71,7 +71,7 @@ fn users_that_are_hidden_make_nobody_an_orphan() {
     let restore = ["archive", "restore", gone["plan"].as_str().unwrap()];
     let said = apply(place, &restore, &plan(place, &restore), true);
     assert!(
-        said.code == 1 && said.stdout.contains("its user cannot be seen"),
+        said.exit_code == 1 && said.stdout.contains("its user cannot be seen"),
         "{} {}",
         said.stdout,
         said.stderr
@@ -81,44 +81,48 @@ fn users_that_are_hidden_make_nobody_an_orphan() {
 
 #[test]
 fn the_statements_of_grants_show_every_row() {
-    let (database, folder) = (testkit::empty(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
     database.psql(USERS).unwrap();
     database.psql(HIDING).unwrap();
     database.psql("ALTER TABLE sessions ENABLE ROW LEVEL SECURITY").unwrap();
     roles(&database, folder.path());
-    let doctor = run_in(folder.path(), &[], &["doctor"]);
+    let doctor = run_program_in(folder.path(), &[], &["doctor"]);
     assert!(!doctor.stdout.contains("row-level security hides"), "{}", doctor.stdout);
     assert_eq!(applied(folder.path(), &["cleanup", "orphaned"])["done"], 30);
     // A policy that takes rows away again counts, whatever the others show.
     database.psql("CREATE POLICY less ON users AS RESTRICTIVE USING (id <> 'u7')").unwrap();
-    let said = run_in(folder.path(), &[], &["cleanup", "orphaned"]);
-    assert!(said.code == 3 && said.stderr.contains("from the watch role"), "{}", said.stderr);
+    let said = run_program_in(folder.path(), &[], &["cleanup", "orphaned"]);
+    assert!(said.exit_code == 3 && said.stderr.contains("from the watch role"), "{}", said.stderr);
     database.psql("CREATE POLICY less ON sessions AS RESTRICTIVE FOR SELECT USING (id <> 's7')").unwrap();
-    let said = run_in(folder.path(), &[], &["revoke", "all"]);
-    assert!(said.code == 3 && said.stderr.contains("the plan would leave out sessions"), "{}", said.stderr);
+    let said = run_program_in(folder.path(), &[], &["revoke", "all"]);
+    assert!(
+        said.exit_code == 3 && said.stderr.contains("the plan would leave out sessions"),
+        "{}",
+        said.stderr
+    );
 }
 
 #[test]
 fn users_that_may_not_be_read_make_nobody_an_orphan() {
-    let (database, folder) = (testkit::empty(), tempfile::tempdir().unwrap());
+    let (database, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
     database.psql(USERS).unwrap();
     let (watch, act) = roles(&database, folder.path());
-    let run = |arguments: &[&str]| run_in(folder.path(), &[], arguments);
+    let run = |arguments: &[&str]| run_program_in(folder.path(), &[], arguments);
     let seen = plan(folder.path(), &["cleanup", "orphaned"]);
     database.psql(&format!("REVOKE ALL ON users FROM {act}")).unwrap();
     let said = apply(folder.path(), &["cleanup", "orphaned"], &seen, true);
     assert!(
-        said.code == 3 && said.stderr.contains("GRANT SELECT (\"id\") ON \"public\".\"users\""),
+        said.exit_code == 3 && said.stderr.contains("GRANT SELECT (\"id\") ON \"public\".\"users\""),
         "{}",
         said.stderr
     );
     database.psql(&format!("REVOKE ALL (id, name, email) ON users FROM {watch}")).unwrap();
     for engine in ["scan", "pushdown"] {
         let report = document(&run(&["check", "--engine", engine, "--format", "json"]));
-        let orphans = outcome(&report, "orphaned-sessions");
+        let orphans = find_check_result(&report, "orphaned-sessions");
         assert!(orphans["verdict"] == "unknown" && orphans.to_string().contains("may read"), "{orphans:#}");
     }
     let said = run(&["cleanup", "orphaned"]);
-    assert!(said.code == 2 && said.stderr.contains("may read"), "{} {}", said.stdout, said.stderr);
+    assert!(said.exit_code == 2 && said.stderr.contains("may read"), "{} {}", said.stdout, said.stderr);
     assert_eq!(database.psql("SELECT count(*) FROM sessions").unwrap(), "90\n");
 }

@@ -3,26 +3,26 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use testkit::run_in;
+use testkit::run_program_in;
 
 use super::{Store, check};
 use crate::fastforward::{MINUTE, Watch};
 
 #[test]
 fn nothing_is_planned_while_two_tables_could_be_meant() {
-    let database = testkit::healthy();
+    let database = testkit::healthy_database();
     database.psql("CREATE SCHEMA auth; CREATE TABLE auth.sessions (LIKE sessions INCLUDING ALL); CREATE TABLE logins AS TABLE sessions").unwrap();
     let store = Store::Server(database);
     let folder = store.configured("[target.cleanup]\nexpired = true\n");
     let (said, report) = check(folder.path());
-    assert_eq!((said.code, &report["verdict"]), (3, &json!("unknown")), "{report:#}");
+    assert_eq!((said.exit_code, &report["verdict"]), (3, &json!("unknown")), "{report:#}");
     assert!(report["checks"].to_string().contains("`public.logins` (Auth.js with Prisma)"), "{report:#}");
     for plan in
         [&["revoke", "all"][..], &["cleanup", "expired"], &["cleanup", "orphaned"], &["revoke", "user", "3"]]
     {
-        let said = run_in(folder.path(), &[], plan);
+        let said = run_program_in(folder.path(), &[], plan);
         assert!(
-            said.code == 2
+            said.exit_code == 2
                 && ["public.sessions", "auth.sessions", "public.logins"]
                     .iter()
                     .all(|table| said.stderr.contains(&format!("sessions = \"{table}\""))),
@@ -34,7 +34,7 @@ fn nothing_is_planned_while_two_tables_could_be_meant() {
     programs_are_refused(folder.path());
     // A file of `init` does not choose by itself, and keeps what is known of the framework.
     let Store::Server(database) = &store else { unreachable!() };
-    let init = testkit::run(&["init", &database.url("postgres"), "--output", "-"]);
+    let init = testkit::run_program(&["init", &database.url("postgres"), "--output", "-"]);
     assert!(
         init.stdout.contains("\nprofile = \"authjs-prisma\"\n")
             && init.stdout.contains("\n# sessions = \"public.sessions\"\n")
@@ -45,20 +45,20 @@ fn nothing_is_planned_while_two_tables_could_be_meant() {
     assert!(init.stderr.contains("Ambiguous"), "{}", init.stderr);
     store.configure(folder.path(), "profile = \"authjs-prisma\"\nsessions = \"public.sessions\"");
     let (said, report) = check(folder.path());
-    assert_eq!((said.code, &report["table"]), (0, &json!("public.sessions")), "{report:#}");
-    let plan = run_in(folder.path(), &[], &["revoke", "user", "3"]);
+    assert_eq!((said.exit_code, &report["table"]), (0, &json!("public.sessions")), "{report:#}");
+    let plan = run_program_in(folder.path(), &[], &["revoke", "user", "3"]);
     assert!(
-        plan.code == 0 && plan.stdout.contains("Table: public.sessions (Auth.js with Prisma)."),
+        plan.exit_code == 0 && plan.stdout.contains("Table: public.sessions (Auth.js with Prisma)."),
         "{}",
         plan.stderr
     );
     store.configure(folder.path(), "sessions = \"auth.sesions\"");
     let (said, _) = check(folder.path());
-    assert!(said.code == 2 && said.stderr.contains("sesions"), "{}", said.stderr);
+    assert!(said.exit_code == 2 && said.stderr.contains("sesions"), "{}", said.stderr);
     store.configure(folder.path(), "sessions = \"public.accounts\"");
     let (said, _) = check(folder.path());
     assert!(
-        said.code == 2 && said.stderr.contains("columns of `public.accounts` are not recognised"),
+        said.exit_code == 2 && said.stderr.contains("columns of `public.accounts` are not recognised"),
         "{}",
         said.stderr
     );
@@ -66,10 +66,11 @@ fn nothing_is_planned_while_two_tables_could_be_meant() {
 
 /// Neither do programs that use the dashboard plan anything.
 fn programs_are_refused(folder: &Path) {
-    testkit::add_account(folder, "ada", "admin");
+    testkit::create_account(folder, "ada", "admin");
     let token =
-        run_in(folder, &[], &["tokens", "add", "ada", "--label", "bot", "--scope", "read,actions"]).stdout;
-    let watch = testkit::Daemon::start(folder);
+        run_program_in(folder, &[], &["tokens", "add", "ada", "--label", "bot", "--scope", "read,actions"])
+            .stdout;
+    let watch = testkit::DaemonProcess::start(folder);
     let bearer = format!("Bearer {}", token.trim());
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
     let answer =
@@ -81,7 +82,7 @@ fn programs_are_refused(folder: &Path) {
 
 #[test]
 fn partitions_and_views_do_not_make_a_table_ambiguous() {
-    let store = Store::Server(testkit::healthy());
+    let store = Store::Server(testkit::healthy_database());
     store.run(
         "ALTER TABLE sessions RENAME TO stored;
                CREATE TABLE sessions (LIKE stored) PARTITION BY HASH (id);
@@ -92,8 +93,8 @@ fn partitions_and_views_do_not_make_a_table_ambiguous() {
     );
     let folder = store.configured("");
     let (said, report) = check(folder.path());
-    assert_eq!((said.code, &report["table"]), (0, &json!("public.sessions")), "{report:#}");
-    let init = testkit::run(&["init", &store.url(), "--output", "-"]);
+    assert_eq!((said.exit_code, &report["table"]), (0, &json!("public.sessions")), "{report:#}");
+    let init = testkit::run_program(&["init", &store.url(), "--output", "-"]);
     assert!(
         init.stdout.contains("\nprofile = \"authjs-prisma\"\n") && !init.stdout.contains("Not certain"),
         "{}",
@@ -110,17 +111,17 @@ fn nothing_is_planned_on_another_table_until_somebody_confirms_it() {
         );
         store.tokens("sessions", ["sessionToken", "userId", "expires"], "");
         let folder = store.configured("");
-        let run = |arguments: &[&str]| run_in(folder.path(), &[], arguments);
+        let run = |arguments: &[&str]| run_program_in(folder.path(), &[], arguments);
         let none = run(&["targets", "confirm", "app"]);
-        assert!(none.code == 2 && none.stderr.contains("there is no store"), "{}", none.stderr);
+        assert!(none.exit_code == 2 && none.stderr.contains("there is no store"), "{}", none.stderr);
         let all = &["revoke", "all"][..];
-        assert_eq!(run(all).code, 0);
+        assert_eq!(run(all).exit_code, 0);
         let plan = run(&["cleanup", "expired", "--format", "json"]);
         let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
         // The table moves away, and another one takes its name later.
         store.run("ALTER TABLE sessions RENAME TO logins");
         let changed = run(all);
-        assert_eq!(changed.code, 3, "{}", changed.stdout);
+        assert_eq!(changed.exit_code, 3, "{}", changed.stdout);
         for part in [
             "the session table changed from `",
             "sessions` (`sessionToken`",
@@ -132,19 +133,23 @@ fn nothing_is_planned_on_another_table_until_somebody_confirms_it() {
         }
         let id = plan["plan"]["id"].as_str().unwrap();
         let applied = run(&["cleanup", "expired", "--apply", id, "--confirm", "app"]);
-        assert!(applied.code == 3 && applied.stderr.contains("changed from"), "{}", applied.stderr);
+        assert!(applied.exit_code == 3 && applied.stderr.contains("changed from"), "{}", applied.stderr);
         assert_eq!(store.count("logins"), 2);
         let confirmed = run(&["targets", "confirm", "app", "--owner", "ada"]);
         assert!(
-            confirmed.code == 0 && confirmed.stdout.contains("logins` (`sessionToken`"),
+            confirmed.exit_code == 0 && confirmed.stdout.contains("logins` (`sessionToken`"),
             "{} {}",
             confirmed.stdout,
             confirmed.stderr
         );
-        assert_eq!(run(all).code, 0);
+        assert_eq!(run(all).exit_code, 0);
         // A plan of before is about the table of before.
         let applied = run(&["cleanup", "expired", "--apply", id, "--confirm", "app"]);
-        assert!(applied.code == 2 && applied.stderr.contains("was made for the table"), "{}", applied.stderr);
+        assert!(
+            applied.exit_code == 2 && applied.stderr.contains("was made for the table"),
+            "{}",
+            applied.stderr
+        );
         columns_are_part_of_it(&store, folder.path());
     }
 }
@@ -152,25 +157,25 @@ fn nothing_is_planned_on_another_table_until_somebody_confirms_it() {
 /// Other columns of the same table are another place too; whoever writes the table down has confirmed it.
 fn columns_are_part_of_it(store: &Store, folder: &Path) {
     let all = &["revoke", "all"][..];
-    let run = |arguments: &[&str]| run_in(folder, &[], arguments);
+    let run = |arguments: &[&str]| run_program_in(folder, &[], arguments);
     store.run("ALTER TABLE logins RENAME COLUMN \"sessionToken\" TO session_token; ALTER TABLE logins RENAME COLUMN \"userId\" TO user_id");
     let changed = run(all);
     assert!(
-        changed.code == 3 && changed.stderr.contains("(`session_token`, `user_id`"),
+        changed.exit_code == 3 && changed.stderr.contains("(`session_token`, `user_id`"),
         "{}",
         changed.stderr
     );
     store.configure(folder, "sessions = \"logins\"");
-    assert_eq!(run(all).code, 0);
+    assert_eq!(run(all).exit_code, 0);
     store.run("ALTER TABLE logins RENAME TO passes");
     let gone = run(all);
-    assert!(gone.code == 2 && gone.stderr.contains("logins"), "{}", gone.stderr);
+    assert!(gone.exit_code == 2 && gone.stderr.contains("logins"), "{}", gone.stderr);
     store.configure(folder, "");
     let changed = run(all);
-    assert_eq!(changed.code, 0, "{}", changed.stderr);
+    assert_eq!(changed.exit_code, 0, "{}", changed.stderr);
     store.run("DROP TABLE passes");
     let gone = run(all);
-    assert!(gone.code == 3 && gone.stderr.contains("was the session table before"), "{}", gone.stderr);
+    assert!(gone.exit_code == 3 && gone.stderr.contains("was the session table before"), "{}", gone.stderr);
     let kept = rusqlite::Connection::open(folder.join("sessionwatch-state.db")).unwrap();
     let by = "SELECT group_concat(actor, ' ') FROM (SELECT DISTINCT actor FROM audit WHERE action = 'session-table-confirmed' ORDER BY id)";
     let by: String = kept.query_row(by, [], |row| row.get(0)).unwrap();
@@ -181,19 +186,22 @@ fn columns_are_part_of_it(store: &Store, folder: &Path) {
 
 #[test]
 fn the_watch_does_not_move_to_another_table_by_itself() {
-    let store = Store::Server(testkit::healthy());
+    let store = Store::Server(testkit::healthy_database());
     let folder = store.configured("[target.cleanup]\nexpired = true\n");
-    testkit::add_account(folder.path(), "ada", "admin");
-    let token =
-        run_in(folder.path(), &[], &["tokens", "add", "ada", "--label", "bot", "--scope", "read,actions"])
-            .stdout;
+    testkit::create_account(folder.path(), "ada", "admin");
+    let token = run_program_in(
+        folder.path(),
+        &[],
+        &["tokens", "add", "ada", "--label", "bot", "--scope", "read,actions"],
+    )
+    .stdout;
     let bearer = format!("Bearer {}", token.trim());
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
     let text = std::fs::read_to_string(folder.path().join("sessionwatch.toml")).unwrap();
     let now = sessionwatch_clock::now();
     let started = |minutes: i32| Watch::start(folder.path(), &text, now + minutes * MINUTE);
     let report = |watch: &Watch| {
-        testkit::http::get_with(&watch.address, "/api/v1/targets/app", &headers).json()["report"].clone()
+        testkit::http::get_with_headers(&watch.address, "/api/v1/targets/app", &headers).parse_json()["report"].clone()
     };
     let mut watch = started(0);
     assert_eq!(report(&watch)["table"], "public.sessions");
@@ -214,9 +222,9 @@ fn the_watch_does_not_move_to_another_table_by_itself() {
     assert!(status >= 400 && answer.contains("changed from"), "{status} {answer}");
     // By hand, nobody sees another table either.
     for command in [&["check"][..], &["doctor", "app"], &["sessions", "list"], &["sql", "query-1"]] {
-        let said = run_in(folder.path(), &[], command);
+        let said = run_program_in(folder.path(), &[], command);
         assert!(
-            said.code == 3 && said.stderr.contains("the session table changed from `public.sessions`"),
+            said.exit_code == 3 && said.stderr.contains("the session table changed from `public.sessions`"),
             "{command:?}: {} {}",
             said.stdout,
             said.stderr
@@ -227,8 +235,8 @@ fn the_watch_does_not_move_to_another_table_by_itself() {
     let mut watch = started(10);
     assert!(report(&watch)["error"].as_str().unwrap().contains("changed from"), "{:#}", report(&watch));
     store.run("DROP TABLE sessions; ALTER TABLE sessions_old RENAME TO logins");
-    let confirmed = run_in(folder.path(), &[], &["targets", "confirm", "app", "--owner", "ada"]);
-    assert_eq!(confirmed.code, 0, "{}", confirmed.stderr);
+    let confirmed = run_program_in(folder.path(), &[], &["targets", "confirm", "app", "--owner", "ada"]);
+    assert_eq!(confirmed.exit_code, 0, "{}", confirmed.stderr);
     watch.to(now + 20 * MINUTE);
     assert_eq!(report(&watch)["table"], "public.logins");
     assert!(watch.stop());

@@ -1,7 +1,7 @@
 //! Libraries are told apart by what only one of them makes.
 
 use serde_json::{Value, json};
-use testkit::run_in;
+use testkit::run_program_in;
 
 use super::{Store, check, finding, fixture};
 
@@ -35,10 +35,10 @@ fn renamed_fields_are_not_taken_for_another_library_nor_resets_for_sessions() {
         )
     );
     let resets = store.count("password_reset_tokens");
-    let plan = run_in(folder.path(), &[], &["revoke", "all", "--format", "json"]);
+    let plan = run_program_in(folder.path(), &[], &["revoke", "all", "--format", "json"]);
     let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
     let id = plan["plan"]["id"].as_str().unwrap();
-    let done = run_in(folder.path(), &[], &["revoke", "all", "--apply", id, "--confirm", "app"]);
+    let done = run_program_in(folder.path(), &[], &["revoke", "all", "--apply", id, "--confirm", "app"]);
     assert!(
         done.stdout.contains("in public.session (Better Auth, snake_case columns)"),
         "{} {}",
@@ -54,7 +54,7 @@ fn renamed_fields_are_not_taken_for_another_library_nor_resets_for_sessions() {
         let folder = store.configured("");
         let (said, report) = check(folder.path());
         assert!(
-            said.code == 3 && said.stderr.contains("it holds password resets"),
+            said.exit_code == 3 && said.stderr.contains("it holds password resets"),
             "{report:#} {}",
             said.stderr
         );
@@ -76,8 +76,8 @@ fn minimal_tables_are_recognised_under_other_names_with_corroboration() {
         let folder = store.configured("");
         let (said, report) = check(folder.path());
         let table = report["table"].as_str().unwrap_or_default();
-        assert!(table.ends_with(new) && said.code != 3, "{name}: {report:#} {}", said.stderr);
-        assert_eq!(run_in(folder.path(), &[], &["cleanup", "expired"]).code, 0, "{name}");
+        assert!(table.ends_with(new) && said.exit_code != 3, "{name}: {report:#} {}", said.stderr);
+        assert_eq!(run_program_in(folder.path(), &[], &["cleanup", "expired"]).exit_code, 0, "{name}");
     }
 }
 
@@ -90,8 +90,8 @@ fn certain_signs_tell_libraries_apart() {
              CREATE TABLE sessions (id text PRIMARY KEY, session_token text, user_id text REFERENCES users, expires {declared});
              INSERT INTO users VALUES ('u', 'x'); INSERT INTO sessions VALUES ('s', 'a-token-of-a-session', 'u', '2090-01-01')"
         ));
-        let plan = run_in(store.configured("").path(), &[], &["revoke", "all"]);
-        assert_eq!(plan.code, 0, "{}", plan.stderr);
+        let plan = run_program_in(store.configured("").path(), &[], &["revoke", "all"]);
+        assert_eq!(plan.exit_code, 0, "{}", plan.stderr);
         plan.stdout
     };
     let sure = "with the Prisma adapter";
@@ -118,15 +118,15 @@ fn sessions_that_are_kept_elsewhere_are_told_of_in_plan_and_result() {
     let sign = "there is no table of verifications";
     let (_, report) = check(folder.path());
     assert!(report["notes"].to_string().contains(sign), "{report:#}");
-    let doctor = testkit::json(&["doctor", &store.url(), "--format", "json"]);
+    let doctor = testkit::run_for_json(&["doctor", &store.url(), "--format", "json"]);
     let told = finding(&doctor, "elsewhere");
     assert!(told["level"] == "warn" && told["summary"].to_string().contains(sign), "{doctor:#}");
-    let plan = run_in(folder.path(), &[], &["revoke", "all", "--format", "json"]);
+    let plan = run_program_in(folder.path(), &[], &["revoke", "all", "--format", "json"]);
     let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
     assert!(plan["plan"]["not_ended"][0].as_str().unwrap().contains(sign), "{plan:#}");
     assert!(plan["plan"]["not_ended"].to_string().contains("cookieCache"), "{plan:#}");
     let id = plan["plan"]["id"].as_str().unwrap();
-    let done = run_in(folder.path(), &[], &["revoke", "all", "--apply", id, "--confirm", "app"]);
+    let done = run_program_in(folder.path(), &[], &["revoke", "all", "--apply", id, "--confirm", "app"]);
     assert!(
         done.stdout.contains("Not ended by this") && done.stdout.contains(sign),
         "{} {}",
@@ -142,7 +142,7 @@ fn sessions_that_are_kept_elsewhere_are_told_of_in_plan_and_result() {
     store.run("DROP TABLE session");
     let (said, _) = check(folder.path());
     assert!(
-        said.code == 3
+        said.exit_code == 3
             && ["`public.user`", "`public.account`", "secondaryStorage"]
                 .iter()
                 .all(|part| said.stderr.contains(part)),

@@ -1,7 +1,7 @@
 //! What channels of every kind are sent, whole.
 
 use sessionwatch_core::duration::SECOND;
-use testkit::{Mail, MailOptions, MailSink, Received, Sink};
+use testkit::{HttpSink, MailOptions, MailSink, ReceivedMail, ReceivedRequest};
 
 use super::Snapshots;
 use crate::{
@@ -18,13 +18,13 @@ const TRANSPORT: [&str; 4] = ["host", "content-length", "accept", "user-agent"];
 
 /// Sinks for channels of every kind.
 struct Inboxes {
-    sinks: Vec<Sink>,
+    sinks: Vec<HttpSink>,
     mails: MailSink,
 }
 
 impl Inboxes {
     fn start() -> Self {
-        let sinks = KINDS.map(|_| Sink::start(&[]).unwrap()).into();
+        let sinks = KINDS.map(|_| HttpSink::start(&[]).unwrap()).into();
         Self { sinks, mails: MailSink::start(MailOptions::default()).unwrap() }
     }
 
@@ -41,11 +41,11 @@ impl Inboxes {
     fn compare(&self, notices: &[&str], prefix: &str) {
         let mut snapshots = snapshots();
         for (kind, sink) in KINDS.iter().zip(&self.sinks) {
-            for (received, notice) in sink.wait_for(notices.len()).iter().zip(notices) {
+            for (received, notice) in sink.wait_for_requests(notices.len()).iter().zip(notices) {
                 snapshots.take(&format!("{kind}-{prefix}{notice}"), &written(received));
             }
         }
-        for (mail, notice) in self.mails.wait_for(notices.len()).iter().zip(notices) {
+        for (mail, notice) in self.mails.wait_for_mails(notices.len()).iter().zip(notices) {
             snapshots.take(&format!("email-{prefix}{notice}"), &mailed(mail));
         }
         snapshots.finish();
@@ -70,7 +70,7 @@ fn snapshots() -> Snapshots {
 }
 
 /// A request as it came, JSON spread over lines.
-fn written(received: &Received) -> String {
+fn written(received: &ReceivedRequest) -> String {
     let headers = received.headers.iter().filter(|(name, _)| !TRANSPORT.contains(&name.as_str()));
     let headers: String = headers.map(|(name, value)| format!("{name}: {value}\n")).collect();
     let body = serde_json::from_str::<serde_json::Value>(&received.body)
@@ -78,13 +78,13 @@ fn written(received: &Received) -> String {
     format!("{} {}\n{headers}\n{body}\n", received.method, received.path)
 }
 
-fn mailed(mail: &Mail) -> String {
+fn mailed(mail: &ReceivedMail) -> String {
     format!("from {} to {}\n\n{}", mail.from, mail.to.join(", "), mail.data.replace("\r\n", "\n"))
 }
 
 #[test]
 fn channels_are_sent_the_kept_messages_of_an_alert() {
-    let (database, inboxes) = (testkit::healthy(), Inboxes::start());
+    let (database, inboxes) = (testkit::healthy_database(), Inboxes::start());
     let folder = tempfile::tempdir().unwrap();
     let text = [target("app", &database), inboxes.configured("duplicate-tokens")];
     let mut watch = Watch::start(folder.path(), &configuration(&text), monday());
@@ -100,7 +100,7 @@ fn channels_are_sent_the_kept_messages_of_an_alert() {
 
 #[test]
 fn channels_are_sent_the_kept_messages_of_many_alerts_at_once() {
-    let (database, inboxes) = (testkit::healthy(), Inboxes::start());
+    let (database, inboxes) = (testkit::healthy_database(), Inboxes::start());
     let folder = tempfile::tempdir().unwrap();
     let names = ["a", "b", "c", "d", "e", "f"];
     let text = [names.map(|name| target(name, &database)).concat(), inboxes.configured("orphaned-sessions")];
@@ -112,18 +112,18 @@ fn channels_are_sent_the_kept_messages_of_many_alerts_at_once() {
     // Programs are told at once, people ten seconds later.
     for program in ["webhook", "pagerduty", "alertmanager"] {
         let at = KINDS.iter().position(|kind| *kind == program).unwrap();
-        assert_eq!(inboxes.sinks[at].wait_for(names.len()).len(), names.len());
+        assert_eq!(inboxes.sinks[at].wait_for_requests(names.len()).len(), names.len());
     }
     watch.set(monday() + 30 * MINUTE + 10 * SECOND);
     watch.delivered();
     let mut snapshots = snapshots();
     for (kind, sink) in KINDS.iter().zip(&inboxes.sinks) {
-        let mut all: Vec<String> = sink.received().iter().map(written).collect();
+        let mut all: Vec<String> = sink.received_requests().iter().map(written).collect();
         // Programs get one message a target, in no order.
         all.sort();
         snapshots.take(&format!("{kind}-many"), &all.join("\n"));
     }
-    let mails: Vec<String> = inboxes.mails.received().iter().map(mailed).collect();
+    let mails: Vec<String> = inboxes.mails.received_mails().iter().map(mailed).collect();
     snapshots.take("email-many", &mails.join("\n"));
     snapshots.finish();
     assert!(watch.stop());
@@ -140,9 +140,9 @@ fn channels_are_sent_the_kept_messages_of_a_trial() {
     )
     .unwrap();
     for name in [&KINDS[..], &["mail"]].concat() {
-        let said = testkit::run_in(folder.path(), &[], &["notify", "test", name]);
+        let said = testkit::run_program_in(folder.path(), &[], &["notify", "test", name]);
         assert_eq!(
-            (said.code, said.stdout),
+            (said.exit_code, said.stdout),
             (0, format!("{name} accepted a test message\n")),
             "{}",
             said.stderr

@@ -14,8 +14,8 @@ fn listed(help: &str) -> Vec<&str> {
 /// The help of a command and of all below it, long and short.
 fn collect(path: &[&str], texts: &mut Vec<String>) {
     let ask = |flag: &str| {
-        let said = testkit::run(&[path, &[flag]].concat());
-        assert_eq!((said.code, said.stderr.as_str()), (0, ""), "{path:?}");
+        let said = testkit::run_program(&[path, &[flag]].concat());
+        assert_eq!((said.exit_code, said.stderr.as_str()), (0, ""), "{path:?}");
         said.stdout
     };
     let (long, short) = (ask("--help"), ask("-h"));
@@ -31,9 +31,9 @@ fn collect(path: &[&str], texts: &mut Vec<String>) {
 /// Every command that does something, such as `logs scan`.
 pub(crate) fn leaves() -> Vec<String> {
     let mut leaves = vec![];
-    let first = testkit::run(&["--help"]).stdout;
+    let first = testkit::run_program(&["--help"]).stdout;
     for command in listed(&first) {
-        let help = testkit::run(&[command, "--help"]).stdout;
+        let help = testkit::run_program(&[command, "--help"]).stdout;
         let below = listed(&help);
         if below.is_empty() {
             leaves.push(command.to_owned());
@@ -46,7 +46,7 @@ pub(crate) fn leaves() -> Vec<String> {
 #[test]
 fn help_of_every_command_is_the_kept_one() {
     let mut snapshots = Snapshots::new("help");
-    let first = testkit::run(&["--help"]).stdout;
+    let first = testkit::run_program(&["--help"]).stdout;
     snapshots.take("sessionwatch", &first);
     let commands = listed(&first);
     assert!(commands.len() > 20, "{commands:?}");
@@ -55,6 +55,6 @@ fn help_of_every_command_is_the_kept_one() {
         collect(&[command], &mut texts);
         snapshots.take(command, &texts.join("\n"));
     }
-    snapshots.take("version", &testkit::run(&["--version"]).stdout);
+    snapshots.take("version", &testkit::run_program(&["--version"]).stdout);
     snapshots.finish();
 }

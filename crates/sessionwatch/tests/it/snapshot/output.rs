@@ -1,6 +1,6 @@
 //! What commands print, in every format.
 
-use testkit::{Database, Sink};
+use testkit::{Database, HttpSink};
 
 use super::{
     Snapshots,
@@ -76,7 +76,7 @@ fn output_of_commands_that_read_is_the_kept_one() {
     let line = "[AUTH-ADAPTER] Session created { sessionToken: 'token-c4...', userId: 2 }";
     for format in ["text", "json"] {
         let arguments = ["logs", "explain", line, "--format", format];
-        snapshots.take(&format!("logs-explain-{format}"), &testkit::run(&arguments).stdout);
+        snapshots.take(&format!("logs-explain-{format}"), &testkit::run_program(&arguments).stdout);
     }
     snapshots.take("logs-scan", &terminal.taken());
     terminal.run("integrations prometheus-rules");
@@ -212,18 +212,18 @@ fn output_of_an_incident_is_the_kept_one() {
 }
 
 /// Runs the daemon until it has told of everything, a line of a log too: what it measured.
-fn watch_once(folder: &std::path::Path, sink: &Sink) -> String {
-    let watch = testkit::Daemon::start(folder);
-    let metric = |part: &str| watch.page("/metrics").contains(part);
-    testkit::wait_until("what the table shows is told", || sink.received().len() >= 3);
+fn watch_once(folder: &std::path::Path, sink: &HttpSink) -> String {
+    let watch = testkit::DaemonProcess::start(folder);
+    let metric = |part: &str| watch.get_body("/metrics").contains(part);
+    testkit::wait_until("what the table shows is told", || sink.received_requests().len() >= 3);
     let headers = [("authorization", "Bearer a-token-for-lines")];
     assert_eq!(
         testkit::http::post(&watch.address, "/ingest/logs", &headers, LOG_LINES.as_bytes()).status,
         200
     );
-    testkit::wait_until("what the log says is told", || sink.received().len() >= 4);
+    testkit::wait_until("what the log says is told", || sink.received_requests().len() >= 4);
     testkit::wait_until("deliveries are noted", || !metric("sessionwatch_outbox_messages{"));
-    let metrics = watch.page("/metrics");
+    let metrics = watch.get_body("/metrics");
     assert_eq!(watch.stop(), Some(0));
     metrics
 }
@@ -231,7 +231,7 @@ fn watch_once(folder: &std::path::Path, sink: &Sink) -> String {
 #[test]
 fn output_of_commands_about_the_watch_is_the_kept_one() {
     let (database, folder) = (scene::postgresql(), tempfile::tempdir().unwrap());
-    let sink = Sink::start(&[]).unwrap();
+    let sink = HttpSink::start(&[]).unwrap();
     let mut snapshots = snapshots(&database);
     configure(folder.path(), &database, &sink.url());
     let metrics = watch_once(folder.path(), &sink);
@@ -261,7 +261,7 @@ fn output_of_commands_about_the_watch_is_the_kept_one() {
     terminal.run("logs join --format json");
     snapshots.take("logs", &terminal.taken());
     terminal.run("accounts list");
-    testkit::add_account(folder.path(), "ada", "admin");
+    testkit::create_account(folder.path(), "ada", "admin");
     terminal.run_in_all_formats("accounts list");
     terminal.run("tokens add ada --label bot --scope read,alerts");
     terminal.run_in_all_formats("tokens list");

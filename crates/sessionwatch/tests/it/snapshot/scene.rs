@@ -36,7 +36,7 @@ INSERT INTO "Session" VALUES ('x1', 'expired-long-enough-to-be-a-secret', 'u2', 
 "#;
 
 pub(super) fn postgresql() -> Database<'static> {
-    let database = testkit::empty();
+    let database = testkit::empty_database();
     database.psql(POSTGRESQL).unwrap();
     database
 }
@@ -59,12 +59,12 @@ impl<'a> Terminal<'a> {
     /// Runs a command, whose words are apart by blanks: what it said.
     pub(super) fn run(&mut self, command: &str) -> ProgramOutput {
         let words: Vec<&str> = command.split(' ').collect();
-        let said = testkit::run_in(self.folder, &[("USER", "ada")], &words);
+        let said = testkit::run_program_in(self.folder, &[("USER", "ada")], &words);
         self.said.push_str(&format!("$ sessionwatch {command}\n{}", said.stdout));
         if !said.stderr.is_empty() {
             self.said.push_str(&format!("--- standard error\n{}", said.stderr));
         }
-        self.said.push_str(&format!("--- exit code {}\n\n", said.code));
+        self.said.push_str(&format!("--- exit code {}\n\n", said.exit_code));
         said
     }
 

@@ -270,7 +270,7 @@ fn pages_and_answers_are_the_kept_ones() {
         "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\nevery = \"1m\"\n{CONFIGURATION}"
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), &text).unwrap();
-    testkit::add_account(folder.path(), "ada", "admin");
+    testkit::create_account(folder.path(), "ada", "admin");
     let scopes = "read,alerts,actions,incidents,account,admin";
     let token = crate::api::token(folder.path(), "ada", scopes);
     let mut watch = Watch::start(folder.path(), &text, monday());
@@ -286,7 +286,7 @@ fn pages_and_answers_are_the_kept_ones() {
     let mut answers = Answers { program, snapshots: snapshots("api") };
     let known = work(&mut answers, &watch);
     answers.read_all(&known);
-    let login = testkit::Login::start(&watch.address, "ada");
+    let login = testkit::DashboardLogin::start(&watch.address, "ada");
     let mut pages_kept = snapshots("pages");
     pages_kept.replace(r"\bin \d{3,} days", "in [duration]");
     pages_kept.replace(r"(?m)^(sessionwatch_\w*(?:seconds|bytes|info)\w*(?:\{[^}]*\})?) .*$", "$1 [number]");

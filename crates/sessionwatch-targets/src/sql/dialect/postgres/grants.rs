@@ -5,25 +5,25 @@ use std::{
     fmt::Write as _,
 };
 
-use super::{super::SqlDialect as _, Postgres};
+use super::{super::SqlDialect as _, PostgresDialect};
 use crate::{
-    mapping::{Mapping, Revoke, TableName},
-    side_effects::Dependent,
-    sql::{dialect::RoleGrants, identifier, table},
+    mapping::{Mapping, RevokeMethod, TableName},
+    side_effects::CascadingTable,
+    sql::{dialect::RoleGrants, quote_identifier, quote_table},
 };
 
 /// The statements, with a comment on each.
-pub(super) fn statements(grants: RoleGrants<'_>) -> String {
+pub(super) fn role_statements(grants: RoleGrants<'_>) -> String {
     let mut sql = String::from(
         "-- Run as the owner of the tables, as often as you like: roles that are there are kept, with their passwords.\n\
          -- Give each role a password of its own, or let it log in another way.\n\n",
     );
-    sql.push_str(&watching(grants));
-    if let Some(act) = grants.act {
-        sql.push_str(&acting(grants, act));
+    sql.push_str(&watch_role_statements(grants));
+    if let Some(act) = grants.write_role {
+        sql.push_str(&write_role_statements(grants, act));
     }
     sql.push_str("\n-- Then, in psql:");
-    for (number, role) in [grants.watch].into_iter().chain(grants.act).enumerate() {
+    for (number, role) in [grants.watch_role].into_iter().chain(grants.write_role).enumerate() {
         let and = if number == 0 { "" } else { " and" };
         // Writing to a String cannot fail, here and below.
         let _ = write!(sql, "{and} \\password {role}");
@@ -33,7 +33,7 @@ pub(super) fn statements(grants: RoleGrants<'_>) -> String {
 }
 
 /// Creates a role unless it is there.
-fn role(name: &str, connections: u8) -> String {
+fn create_role_statement(name: &str, connections: u8) -> String {
     let mut quote = String::from("$role$");
     while name.contains(&quote) {
         quote.insert_str(1, "a_");
@@ -44,83 +44,96 @@ fn role(name: &str, connections: u8) -> String {
     )
 }
 
-fn watching(grants: RoleGrants<'_>) -> String {
-    let RoleGrants { watch: name, mapping, .. } = grants;
-    let watch = identifier(name);
-    let sessions = table(&mapping.sessions);
+fn watch_role_statements(grants: RoleGrants<'_>) -> String {
+    let RoleGrants { watch_role: name, mapping, .. } = grants;
+    let watch = quote_identifier(name);
+    let sessions = quote_table(&mapping.sessions);
     let mut sql = format!(
         "-- Watching: may read these columns, and nothing else.\n\
          {role}\
          ALTER ROLE {watch} SET default_transaction_read_only = on;\n\
          ALTER ROLE {watch} SET statement_timeout = '60s';\n",
-        role = role(&watch, 5),
+        role = create_role_statement(&watch, 5),
     );
-    sql.push_str(&usage(grants, &watch));
-    let _ = writeln!(sql, "GRANT SELECT ({}) ON {sessions} TO {watch};", columns(&session_columns(mapping)));
+    sql.push_str(&grant_schema_usage(grants, &watch));
+    let _ = writeln!(
+        sql,
+        "GRANT SELECT ({}) ON {sessions} TO {watch};",
+        quote_columns(&session_columns(mapping))
+    );
     let _ = writeln!(
         sql,
         "GRANT SELECT (ctid, xmin, tableoid) ON {sessions} TO {watch};  -- plans name rows by where they stand"
     );
     if let Some(users) = &mapping.users {
         let shown: Vec<&str> = [&users.key].into_iter().chain(&users.display).map(String::as_str).collect();
-        let _ = writeln!(sql, "GRANT SELECT ({}) ON {} TO {watch};", columns(&shown), table(&users.table));
+        let _ = writeln!(
+            sql,
+            "GRANT SELECT ({}) ON {} TO {watch};",
+            quote_columns(&shown),
+            quote_table(&users.table)
+        );
     }
     if let (Some(accounts), Some(column)) = (&mapping.accounts, grants.account_column) {
         let _ = writeln!(
             sql,
             "GRANT SELECT ({}) ON {} TO {watch};  -- tells whether an empty table means JWT sessions",
-            identifier(column),
-            table(accounts)
+            quote_identifier(column),
+            quote_table(accounts)
         );
     }
-    sql.push_str(&referring(grants, &watch));
-    sql.push_str(&policies(grants, name, &[]));
+    sql.push_str(&grant_reference_columns(grants, &watch));
+    sql.push_str(&row_security_policies(grants, name, &[]));
     sql
 }
 
-fn acting(grants: RoleGrants<'_>, name: &str) -> String {
+fn write_role_statements(grants: RoleGrants<'_>, name: &str) -> String {
     let RoleGrants { mapping, dependents, .. } = grants;
-    let act = identifier(name);
-    let sessions = table(&mapping.sessions);
+    let act = quote_identifier(name);
+    let sessions = quote_table(&mapping.sessions);
     let mut sql = format!(
         "\n-- Acting (cleanup, revoking): may also remove sessions, and put back what it removed. Used only for that.\n\
          {role}\
          ALTER ROLE {act} SET statement_timeout = '60s';\n\
          {usage}GRANT SELECT, INSERT, DELETE ON {sessions} TO {act};\n{update}",
-        role = role(&act, 3),
-        usage = usage(grants, &act),
+        role = create_role_statement(&act, 3),
+        usage = grant_schema_usage(grants, &act),
         update = match &mapping.revoke {
-            Revoke::Delete => String::new(),
-            Revoke::Expire => update(&mapping.expires.column, &sessions, &act),
-            Revoke::Flag { column, .. } => update(column, &sessions, &act),
+            RevokeMethod::Delete => String::new(),
+            RevokeMethod::Expire => grant_update_statement(&mapping.expires.column, &sessions, &act),
+            RevokeMethod::Flag { column, .. } => grant_update_statement(column, &sessions, &act),
         },
     );
     if let Some(users) = &mapping.users {
-        let _ =
-            writeln!(sql, "GRANT SELECT ({}) ON {} TO {act};", identifier(&users.key), table(&users.table));
+        let _ = writeln!(
+            sql,
+            "GRANT SELECT ({}) ON {} TO {act};",
+            quote_identifier(&users.key),
+            quote_table(&users.table)
+        );
     }
-    for Dependent { name, .. } in dependents {
+    for CascadingTable { sql_name: name, .. } in dependents {
         let _ = writeln!(
             sql,
             "GRANT SELECT, INSERT, DELETE ON {name} TO {act};  -- its rows are deleted, archived and restored with sessions"
         );
     }
-    sql.push_str(&policies(grants, name, dependents));
+    sql.push_str(&row_security_policies(grants, name, dependents));
     sql
 }
 
 /// Ending sessions in place changes one column.
-fn update(column: &str, sessions: &str, act: &str) -> String {
-    format!("GRANT UPDATE ({}) ON {sessions} TO {act};\n", identifier(column))
+fn grant_update_statement(column: &str, sessions: &str, write_role: &str) -> String {
+    format!("GRANT UPDATE ({}) ON {sessions} TO {write_role};\n", quote_identifier(column))
 }
 
 /// The columns by which rows refer to the sessions, and to each other, so that plans can count the rows that go or change with
 /// them.
-fn referring(grants: RoleGrants<'_>, watch: &str) -> String {
-    let sessions = Postgres.catalog_name(&grants.mapping.sessions);
+fn grant_reference_columns(grants: RoleGrants<'_>, watch_role: &str) -> String {
+    let sessions = PostgresDialect.catalog_name(&grants.mapping.sessions);
     let mut tables: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for reference in grants.reached.iter().flat_map(|reached| &reached.path) {
-        for (table, columns) in [reference.from(), reference.to()] {
+    for reference in grants.side_effects.iter().flat_map(|reached| &reached.path) {
+        for (table, columns) in [reference.referencing_columns(), reference.referenced_columns()] {
             tables.entry(table).or_default().extend(columns.iter().map(String::as_str));
         }
     }
@@ -134,17 +147,17 @@ fn referring(grants: RoleGrants<'_>, watch: &str) -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(
             sql,
-            "GRANT SELECT ({}) ON {table} TO {watch};  -- plans count the rows that go or change with a session",
-            columns(&names),
+            "GRANT SELECT ({}) ON {table} TO {watch_role};  -- plans count the rows that go or change with a session",
+            quote_columns(&names),
         );
     }
     sql
 }
 
 /// A policy for each table of which row-level security would hide rows.
-fn policies(grants: RoleGrants<'_>, role: &str, dependents: &[Dependent]) -> String {
-    let RoleGrants { mapping, secured, .. } = grants;
-    let policy = identifier(&format!("{role}_sees_all"));
+fn row_security_policies(grants: RoleGrants<'_>, role: &str, dependents: &[CascadingTable]) -> String {
+    let RoleGrants { mapping, row_security_tables: secured, .. } = grants;
+    let policy = quote_identifier(&format!("{role}_sees_all"));
     let mut sql = String::new();
     // Writing to a String cannot fail, here and below.
     let changed = [&mapping.sessions].into_iter().chain(dependents.iter().map(|dependent| &dependent.table));
@@ -152,27 +165,27 @@ fn policies(grants: RoleGrants<'_>, role: &str, dependents: &[Dependent]) -> Str
         let _ = writeln!(
             sql,
             "DROP POLICY IF EXISTS {policy} ON {0};\nCREATE POLICY {policy} ON {0} TO {1} USING (true) WITH CHECK (true);",
-            table(name),
-            identifier(role)
+            quote_table(name),
+            quote_identifier(role)
         );
     }
     if let Some(users) = mapping.users.as_ref().filter(|users| secured.contains(&&users.table)) {
         let _ = writeln!(
             sql,
             "DROP POLICY IF EXISTS {policy} ON {0};\nCREATE POLICY {policy} ON {0} FOR SELECT TO {1} USING (true);  -- a user who is not seen would seem to be gone",
-            table(&users.table),
-            identifier(role)
+            quote_table(&users.table),
+            quote_identifier(role)
         );
     }
     sql
 }
 
-fn usage(grants: RoleGrants<'_>, role: &str) -> String {
-    let grant = |schema: &str| format!("GRANT USAGE ON SCHEMA {} TO {role};\n", identifier(schema));
-    schemas(grants).into_iter().map(grant).collect()
+fn grant_schema_usage(grants: RoleGrants<'_>, role: &str) -> String {
+    let grant = |schema: &str| format!("GRANT USAGE ON SCHEMA {} TO {role};\n", quote_identifier(schema));
+    schema_names(grants).into_iter().map(grant).collect()
 }
 
-fn schemas(grants: RoleGrants<'_>) -> Vec<&str> {
+fn schema_names(grants: RoleGrants<'_>) -> Vec<&str> {
     let mapping = grants.mapping;
     let tables: [Option<&TableName>; 3] = [
         Some(&mapping.sessions),
@@ -181,8 +194,8 @@ fn schemas(grants: RoleGrants<'_>) -> Vec<&str> {
     ];
     let mut schemas: Vec<&str> =
         tables.into_iter().flatten().filter_map(|name| name.schema.as_deref()).collect();
-    let referring = grants.reached.iter().flat_map(|reached| &reached.path);
-    schemas.extend(referring.filter_map(|reference| reference.child().schema.as_deref()));
+    let referring = grants.side_effects.iter().flat_map(|reached| &reached.path);
+    schemas.extend(referring.filter_map(|reference| reference.child_table().schema.as_deref()));
     schemas.sort_unstable();
     schemas.dedup();
     schemas
@@ -200,6 +213,6 @@ fn session_columns(mapping: &Mapping) -> Vec<&str> {
     columns
 }
 
-fn columns(names: &[&str]) -> String {
-    names.iter().map(|name| identifier(name)).collect::<Vec<_>>().join(", ")
+fn quote_columns(names: &[&str]) -> String {
+    names.iter().map(|name| quote_identifier(name)).collect::<Vec<_>>().join(", ")
 }

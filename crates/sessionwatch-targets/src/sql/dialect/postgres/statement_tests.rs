@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::{
-    mapping::{Revoke, TableName},
+    mapping::{RevokeMethod, TableName},
     sql::{
-        Change, Chosen, EndedRows, Mutation, Named, ReadRows, RowVersion,
-        sample::{EXPIRES, ID, SampleTarget, TOKEN, USER},
+        EndedRows, LocateBy, Mutation, ReadRows, RowChange, RowSelection, RowVersion,
+        sample_target::{EXPIRES_COLUMN, ID_COLUMN, SampleTarget, TOKEN_COLUMN, USER_COLUMN},
         tables::Equality,
     },
     unsealed_rows::ColumnDecl,
@@ -14,7 +14,7 @@ use crate::{
 const SESSIONS: &str = r#""My app"."ses""sions; --""#;
 
 fn version(locator: u64, version: i64, id: &str) -> RowVersion {
-    RowVersion { locator, version, mark: -7, id: Some(id.into()) }
+    RowVersion { locator, version, row_hash: -7, id: Some(id.into()) }
 }
 
 /// Where a query looks, without the line breaks.
@@ -22,22 +22,30 @@ fn condition(query: &str) -> String {
     query.split_once("WHERE ").unwrap().1.replace('\n', " ")
 }
 
-fn chosen(target: &SampleTarget, chosen: Chosen<'_>, addressing: Addressing) -> String {
-    condition(&target.sql().counted(chosen, &Revoke::Delete, addressing))
+fn chosen(target: &SampleTarget, chosen: RowSelection<'_>, addressing: RowKeyKind) -> String {
+    condition(&target.query_builder().count_rows_query(chosen, &RevokeMethod::Delete, addressing))
 }
 
 #[test]
 fn rows_of_one_transaction_are_changed_by_place_and_by_that_transaction() {
     let target = SampleTarget::on_server();
-    let (sql, columns) = (target.sql(), [ID.to_owned()]);
-    let delete = Mutation { change: Change::Delete, orphans_only: false };
+    let (sql, columns) = (target.query_builder(), [ID_COLUMN.to_owned()]);
+    let delete = Mutation { change: RowChange::Delete, orphans_only: false };
     let statement = |rows: &[RowVersion]| {
-        sql.change(delete, ReadRows { named: Named::Place, columns: &columns, rows }, false)
+        sql.change_rows_statement(
+            delete,
+            ReadRows { locate_by: LocateBy::Position, columns: &columns, rows },
+            false,
+        )
     };
     // Block 1, line 2, and block 70,000, line 3.
     let places = [1 << 16 | 2, 70_000 << 16 | 3];
     let same = statement(&places.map(|place| version(place, 9, "a")));
-    assert!(same.starts_with(&format!("DELETE FROM ONLY {SESSIONS} AS s WHERE {TRIGGERS_UNDER_ROLE} AND ")));
+    assert!(
+        same.starts_with(&format!(
+            "DELETE FROM ONLY {SESSIONS} AS s WHERE {ROLE_SEARCH_PATH_CONDITION} AND "
+        ))
+    );
     assert!(
         same.ends_with(r#"s.ctid = ANY('{"(1,2)","(70000,3)"}'::tid[]) AND s.xmin = '9'::xid"#),
         "{same}"
@@ -53,11 +61,11 @@ fn rows_of_one_transaction_are_changed_by_place_and_by_that_transaction() {
 #[test]
 fn rows_of_several_heaps_are_changed_by_id_or_mark_and_by_what_they_hold() {
     let target = SampleTarget::on_server();
-    let (sql, columns) = (target.sql(), [ID.to_owned(), TOKEN.to_owned()]);
-    let flag = Mutation { change: Change::Flag("agent", "o'ff\\"), orphans_only: true };
+    let (sql, columns) = (target.query_builder(), [ID_COLUMN.to_owned(), TOKEN_COLUMN.to_owned()]);
+    let flag = Mutation { change: RowChange::Flag("agent", "o'ff\\"), orphans_only: true };
     let rows = [version(16_400, 5, "o'clock"), version(16_401, -6, "b")];
-    let read = |named| ReadRows { named, columns: &columns, rows: &rows };
-    let by_id = sql.change(flag, read(Named::Id), false);
+    let read = |named| ReadRows { locate_by: named, columns: &columns, rows: &rows };
+    let by_id = sql.change_rows_statement(flag, read(LocateBy::Id), false);
     assert!(
         by_id.starts_with(&format!(r#"UPDATE {SESSIONS} AS s SET "agent" = E'o''ff\\' WHERE "#)),
         "{by_id}"
@@ -70,19 +78,19 @@ fn rows_of_several_heaps_are_changed_by_id_or_mark_and_by_what_they_hold() {
     ] {
         assert!(by_id.contains(part), "`{part}` is missing in {by_id}");
     }
-    let by_mark = sql.change(flag, read(Named::Mark), false);
+    let by_mark = sql.change_rows_statement(flag, read(LocateBy::RowHash), false);
     assert!(by_mark.contains("= ANY('{-7,-7}'::bigint[])") && !by_mark.contains("o''clock"), "{by_mark}");
 }
 
 #[test]
 fn a_detailed_change_names_the_version_that_was_read_and_not_the_new_one() {
     let target = SampleTarget::on_server();
-    let (sql, columns, rows) = (target.sql(), [ID.to_owned()], [version(2, 9, "a")]);
-    let read = ReadRows { named: Named::Place, columns: &columns, rows: &rows };
-    let change = |change| sql.change(Mutation { change, orphans_only: false }, read, true);
-    let delete = change(Change::Delete);
+    let (sql, columns, rows) = (target.query_builder(), [ID_COLUMN.to_owned()], [version(2, 9, "a")]);
+    let read = ReadRows { locate_by: LocateBy::Position, columns: &columns, rows: &rows };
+    let change = |change| sql.change_rows_statement(Mutation { change, orphans_only: false }, read, true);
+    let delete = change(RowChange::Delete);
     assert!(delete.contains("RETURNING s.ctid::text AS locator)\nSELECT string_agg(d.locator, ' ') FROM d"));
-    let expire = change(Change::Expire("2026-11-29 12:00:00+00"));
+    let expire = change(RowChange::Expire("2026-11-29 12:00:00+00"));
     for part in [
         "FOR UPDATE),\nd AS (UPDATE",
         r#"SET "ex""pires" = '2026-11-29 12:00:00+00' FROM l"#,
@@ -102,11 +110,11 @@ fn a_user_is_compared_as_what_the_column_holds() {
         (ColumnKind::Integer, "9223372036854775808", "1 = 0"),
         (ColumnKind::Uuid, "x", r#"CAST(s."user id" AS text) = 'x'"#),
     ] {
-        target.column(USER).kind = kind;
-        assert_eq!(chosen(&target, Chosen::User(id), Addressing::Place), expected, "{kind:?}");
+        target.session_column(USER_COLUMN).kind = kind;
+        assert_eq!(chosen(&target, RowSelection::User(id), RowKeyKind::Place), expected, "{kind:?}");
     }
-    target.column(USER).equality = Equality::CaseBlind;
-    let folded = chosen(&target, Chosen::User("Ada"), Addressing::Place);
+    target.session_column(USER_COLUMN).equality = Equality::CaseInsensitive;
+    let folded = chosen(&target, RowSelection::User("Ada"), RowKeyKind::Place);
     assert!(
         folded.contains(r#"pg_catalog.lower(CAST('Ada' AS text) COLLATE pg_catalog."default")"#),
         "{folded}"
@@ -117,28 +125,28 @@ fn a_user_is_compared_as_what_the_column_holds() {
 fn several_rows_of_a_user_are_told_apart_by_what_is_unique_to_each() {
     let mut target = SampleTarget::on_server();
     for (addressing, begin, end) in [
-        (Addressing::Place, "s.ctid = ANY(ARRAY(SELECT r.n0 FROM (", "s.ctid DESC) AS turn"),
+        (RowKeyKind::Place, "s.ctid = ANY(ARRAY(SELECT r.n0 FROM (", "s.ctid DESC) AS turn"),
         (
-            Addressing::HeapAndPlace,
+            RowKeyKind::HeapAndPlace,
             "(s.tableoid, s.ctid) IN (SELECT r.n0, r.n1 FROM (",
             "s.tableoid DESC, s.ctid DESC) AS turn",
         ),
-        (Addressing::Id, r#"s."i""d" = ANY(ARRAY(SELECT r.n0 FROM ("#, r#"s."i""d" DESC) AS turn"#),
+        (RowKeyKind::Id, r#"s."i""d" = ANY(ARRAY(SELECT r.n0 FROM ("#, r#"s."i""d" DESC) AS turn"#),
     ] {
-        for kind in [Chosen::Duplicates, Chosen::Excess(3)] {
+        for kind in [RowSelection::Duplicates, RowSelection::Excess(3)] {
             let condition = chosen(&target, kind, addressing);
             assert!(condition.starts_with(begin) && condition.contains(end), "{addressing:?}: {condition}");
         }
     }
     let unnamed = |target: &SampleTarget, why: &str| {
-        for kind in [Chosen::Duplicates, Chosen::Excess(3)] {
-            assert_eq!(chosen(target, kind, Addressing::Id), "1 = 0", "{why}");
+        for kind in [RowSelection::Duplicates, RowSelection::Excess(3)] {
+            assert_eq!(chosen(target, kind, RowKeyKind::Id), "1 = 0", "{why}");
         }
     };
-    target.column(ID).nullable = true;
+    target.session_column(ID_COLUMN).nullable = true;
     unnamed(&target, "a row may have no id");
-    target.column(ID).nullable = false;
-    target.sessions().indexes.clear();
+    target.session_column(ID_COLUMN).nullable = false;
+    target.sessions_table().indexes.clear();
     unnamed(&target, "two rows may have one id");
 }
 
@@ -152,10 +160,14 @@ fn the_application_marks_rows_as_deleted_in_the_way_of_the_column() {
         ("text", ColumnKind::Text, r#"COALESCE(s."agent", '') = ''"#),
         ("timestamp with time zone", ColumnKind::Timestamptz, r#"s."agent" IS NULL"#),
     ] {
-        let column = target.column("agent");
-        (column.declared, column.kind) = (declared.into(), kind);
+        let column = target.session_column("agent");
+        (column.declared_type, column.kind) = (declared.into(), kind);
         let from = format!("FROM {SESSIONS} AS s JOIN (SELECT 1) AS live ON {live}\n");
-        let counted = target.sql().counted(Chosen::All, &Revoke::Delete, Addressing::Place);
+        let counted = target.query_builder().count_rows_query(
+            RowSelection::All,
+            &RevokeMethod::Delete,
+            RowKeyKind::Place,
+        );
         assert!(counted.contains(&from), "{declared}: {counted}");
     }
 }
@@ -173,37 +185,44 @@ fn an_id_that_no_row_can_have_has_no_rank() {
         (ColumnKind::Uuid, "0b9a8c7d-1234-4abc-8def-0123456789ab0", "NULL".into()),
         (ColumnKind::Text, "o'clock", "'o''clock'".into()),
     ] {
-        assert_eq!(Postgres.rank_of_id(id, kind), rank, "{kind:?} {id}");
+        assert_eq!(PostgresDialect.id_sort_value(id, kind), rank, "{kind:?} {id}");
     }
 }
 
 #[test]
 fn a_session_is_set_back_by_what_it_has_and_by_what_it_lacks() {
     let target = SampleTarget::on_server();
-    let columns =
-        [ID, TOKEN, USER, EXPIRES, "agent"].map(|name| ColumnDecl { name: name.into(), kind: "text".into() });
+    let columns = [ID_COLUMN, TOKEN_COLUMN, USER_COLUMN, EXPIRES_COLUMN, "agent"]
+        .map(|name| ColumnDecl { name: name.into(), kind: "text".into() });
     let condition = |ended_by, nulls| {
-        let statement = target.sql().set_back(EndedRows { columns: &columns, ended_by, nulls });
+        let statement = target.query_builder().restore_ended_statement(EndedRows {
+            columns: &columns,
+            ended_by_column: ended_by,
+            null_columns: nulls,
+        });
         let condition = statement.split_once(" IS NOT NULL AND ").unwrap().1;
         condition.split_once(" RETURNING").unwrap().0.to_owned()
     };
-    assert_eq!(condition(EXPIRES, &[]), r#"s."i""d" = v.c1 AND s."tok'en" = v.c2 AND s."user id" = v.c3"#);
+    assert_eq!(
+        condition(EXPIRES_COLUMN, &[]),
+        r#"s."i""d" = v.c1 AND s."tok'en" = v.c2 AND s."user id" = v.c3"#
+    );
     assert_eq!(
         condition("agent", &[1, 3]),
         r#"s."i""d" = v.c1 AND s."tok'en" IS NULL AND s."user id" = v.c3 AND s."ex""pires" IS NULL"#
     );
-    let sql = target.sql();
-    assert!(sql.identifies(&columns, &[0]) && sql.identifies(&columns, &[1, 2]));
-    assert!(!sql.identifies(&columns, &[0, 1]));
+    let sql = target.query_builder();
+    assert!(sql.can_identify_rows(&columns, &[0]) && sql.can_identify_rows(&columns, &[1, 2]));
+    assert!(!sql.can_identify_rows(&columns, &[0, 1]));
 }
 
 #[test]
 fn of_archived_rows_on_one_token_the_first_free_one_comes_back() {
     let mut target = SampleTarget::on_server();
-    let columns = [(ID, "text"), (TOKEN, "citext"), (EXPIRES, "timestamptz")]
+    let columns = [(ID_COLUMN, "text"), (TOKEN_COLUMN, "citext"), (EXPIRES_COLUMN, "timestamptz")]
         .map(|(name, kind)| ColumnDecl { name: name.into(), kind: kind.into() });
     let into = TableName { schema: None, name: "part\"1".into() };
-    let insert = target.sql().insert_removed(&columns, &into);
+    let insert = target.query_builder().insert_removed_statement(&columns, &into);
     for part in [
         r#"INSERT INTO "part""1" AS s ("i""d", "tok'en", "ex""pires") OVERRIDING SYSTEM VALUE"#,
         "SELECT c1::text AS c1, c2::citext AS c2, c3::timestamptz AS c3, t.i FROM unnest($1, $2, $3)",
@@ -215,9 +234,9 @@ fn of_archived_rows_on_one_token_the_first_free_one_comes_back() {
         assert!(insert.contains(part), "`{part}` is missing in {insert}");
     }
     assert!(!insert.contains("THEN 'user'"), "{insert}");
-    target.column(TOKEN).equality = Equality::CaseBlind;
-    let folded = target.sql().insert_removed(&columns, &into);
+    target.session_column(TOKEN_COLUMN).equality = Equality::CaseInsensitive;
+    let folded = target.query_builder().insert_removed_statement(&columns, &into);
     assert!(folded.contains("IS NULL, pg_catalog.lower(CAST(o.c2 AS text)"), "{folded}");
-    let without_token = target.sql().insert_removed(&columns[..1], &into);
+    let without_token = target.query_builder().insert_removed_statement(&columns[..1], &into);
     assert!(without_token.contains("1 AS turn") && without_token.contains("NOT (1 = 0)"), "{without_token}");
 }

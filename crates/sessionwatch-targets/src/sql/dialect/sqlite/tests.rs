@@ -1,13 +1,13 @@
 //! What queries for other programs read is what this program reads by its functions.
 
 use rusqlite::Connection;
-use sessionwatch_core::decoder::{self, Decoded, Raw};
+use sessionwatch_core::decoder::{self, DecodedTime, RawValue};
 
 use super::*;
 
 /// A Sunday in November 2026.
-fn now() -> Instant {
-    Instant::from_micros(1_795_953_600_000_000).unwrap()
+fn now() -> UtcTimestamp {
+    UtcTimestamp::from_micros(1_795_953_600_000_000).unwrap()
 }
 
 /// What SQLite makes of an expression over the column `v` that holds a value.
@@ -18,17 +18,17 @@ fn evaluated<T: rusqlite::types::FromSql>(expression: &str, literal: &str) -> T 
 }
 
 /// What this program reads, as a query says it: to the second.
-fn expected(decoder: Decoder, raw: Raw<'_>) -> i64 {
+fn expected(decoder: Decoder, raw: RawValue<'_>) -> i64 {
     match decoder.decode(raw) {
-        Decoded::At(at) => at.micros().div_euclid(1_000_000) * 1_000_000,
-        Decoded::Never => NEVER.parse().unwrap(),
-        Decoded::Undecodable => UNDECODABLE.parse().unwrap(),
+        DecodedTime::At(at) => at.micros().div_euclid(1_000_000) * 1_000_000,
+        DecodedTime::Never => NEVER_MICROS.parse().unwrap(),
+        DecodedTime::Undecodable => UNDECODABLE_MICROS.parse().unwrap(),
     }
 }
 
 fn assert_text_is_read_alike(decoder: Decoder, text: &str) {
-    let read: i64 = evaluated(&sqlite_micros(decoder, "v", now()), &format!("'{text}'"));
-    assert_eq!(read, expected(decoder, Raw::Text(text.as_bytes())), "{} {text}", decoder.name());
+    let read: i64 = evaluated(&micros_expr(decoder, "v", now()), &format!("'{text}'"));
+    assert_eq!(read, expected(decoder, RawValue::Text(text.as_bytes())), "{} {text}", decoder.name());
 }
 
 #[test]
@@ -61,10 +61,10 @@ fn an_offset_in_text_counts() {
 fn numbers_are_read_as_by_the_decoder_in_either_unit() {
     for number in [0, 1, -1, 1_795_953_600, 1_795_953_600_000, 4_102_444_800, 4_102_444_800_000] {
         for decoder in [Decoder::EpochSeconds, Decoder::EpochMillis, Decoder::EpochMillisOrIso] {
-            let expression = sqlite_micros(decoder, "v", now());
+            let expression = micros_expr(decoder, "v", now());
             let read: i64 = evaluated(&expression, &number.to_string());
             let read = read.div_euclid(1_000_000) * 1_000_000;
-            assert_eq!(read, expected(decoder, Raw::Integer(number)), "{} {number}", decoder.name());
+            assert_eq!(read, expected(decoder, RawValue::Integer(number)), "{} {number}", decoder.name());
         }
     }
 }
@@ -72,8 +72,8 @@ fn numbers_are_read_as_by_the_decoder_in_either_unit() {
 #[test]
 fn nothing_is_a_session_without_an_end() {
     for decoder in [Decoder::TimestampUtc, Decoder::IsoText, Decoder::EpochSeconds, Decoder::EpochMillis] {
-        let read: i64 = evaluated(&sqlite_micros(decoder, "v", now()), "NULL");
-        assert_eq!(read.to_string(), NEVER, "{}", decoder.name());
+        let read: i64 = evaluated(&micros_expr(decoder, "v", now()), "NULL");
+        assert_eq!(read.to_string(), NEVER_MICROS, "{}", decoder.name());
     }
 }
 
@@ -103,8 +103,8 @@ fn the_clock_of_a_zone_is_read_before_and_after_it_is_put_forward_or_back() {
 fn a_prefix_that_is_pasted_shows_what_the_program_shows() {
     for token in ["", "a", "abcd", "0123456789ab", "0123456789abcdefghijklmnop", "äöüßéèêëîïôœ-äöüßéèêëîïôœ"]
     {
-        let shown: String = evaluated(&Sqlite.prefix("v", true), &format!("'{token}'"));
-        assert_eq!(shown, token::prefix(token), "{token}");
+        let shown: String = evaluated(&SqliteDialect.token_prefix_expr("v", true), &format!("'{token}'"));
+        assert_eq!(shown, token::token_prefix(token), "{token}");
     }
 }
 
@@ -117,11 +117,12 @@ fn text_without_a_zone_is_told_from_text_with_one() {
         "2026-11-29T12:00:00+02:00",
         "2026-11-29T12:00:00.123-0500",
     ] {
-        let naive: bool = evaluated(&Sqlite.is_naive("v", ColumnKind::Text), &format!("'{text}'"));
-        assert_eq!(naive, decoder::is_naive(text.as_bytes()), "{text}");
+        let naive: bool =
+            evaluated(&SqliteDialect.naive_text_condition("v", ColumnKind::Text), &format!("'{text}'"));
+        assert_eq!(naive, decoder::is_naive_timestamp(text.as_bytes()), "{text}");
     }
     for other in ["1795953600", "NULL", "x'00'"] {
-        let naive: bool = evaluated(&Sqlite.is_naive("v", ColumnKind::Text), other);
+        let naive: bool = evaluated(&SqliteDialect.naive_text_condition("v", ColumnKind::Text), other);
         assert!(!naive, "{other}");
     }
 }
@@ -129,31 +130,31 @@ fn text_without_a_zone_is_told_from_text_with_one() {
 #[test]
 fn strings_and_numbers_come_back_as_they_were() {
     for text in ["it's", "\"quoted\"", "a\\b", "line\nbreak", "ünï", "'; DROP TABLE x; --"] {
-        let back: String = evaluated("v", &Sqlite.string(text));
+        let back: String = evaluated("v", &SqliteDialect.quote_string(text));
         assert_eq!(back, text);
     }
-    let kind: String = evaluated("typeof(v)", &Sqlite.literal(ColumnKind::Integer, "42"));
+    let kind: String = evaluated("typeof(v)", &SqliteDialect.typed_literal(ColumnKind::Integer, "42"));
     assert_eq!(kind, "integer");
     for (kind, value) in [(ColumnKind::Text, "42"), (ColumnKind::Integer, "4x"), (ColumnKind::Integer, "")] {
-        let stored: String = evaluated("typeof(v)", &Sqlite.literal(kind, value));
+        let stored: String = evaluated("typeof(v)", &SqliteDialect.typed_literal(kind, value));
         assert_eq!(stored, "text", "{value}");
     }
 }
 
 #[test]
 fn zero_and_nothing_mark_no_row_as_deleted() {
-    let column = Column::default();
+    let column = ColumnInfo::default();
     for (value, is_left) in
         [("NULL", true), ("0", true), ("''", true), ("1", false), ("'2026-11-29'", false), ("'0x'", false)]
     {
-        let left: bool = evaluated(&Sqlite.not_deleted("v", &column), value);
+        let left: bool = evaluated(&SqliteDialect.not_deleted_condition("v", &column), value);
         assert_eq!(left, is_left, "{value}");
     }
 }
 
 #[test]
 fn the_cookie_of_a_session_in_json_is_read_and_other_text_is_none() {
-    let [end, lifetime] = Sqlite.cookie("v");
+    let [end, lifetime] = SqliteDialect.cookie_exprs("v");
     let document =
         r#"'{"cookie":{"expires":"2026-11-29T12:00:00.000Z","originalMaxAge":86400000},"user":7}'"#;
     assert_eq!(evaluated::<String>(&end, document), "2026-11-29T12:00:00.000Z");
@@ -163,5 +164,5 @@ fn the_cookie_of_a_session_in_json_is_read_and_other_text_is_none() {
         assert_eq!(evaluated::<Option<i64>>(&lifetime, other), None, "{other}");
     }
     let long = format!(r#"'{{"cookie":{{"expires":"{}"}}}}'"#, "x".repeat(100));
-    assert_eq!(evaluated::<String>(&end, &long).len(), MAX_INSTANT_LENGTH);
+    assert_eq!(evaluated::<String>(&end, &long).len(), MAX_TIMESTAMP_CHARS);
 }

@@ -1,0 +1,169 @@
+//! The pages of the dashboard: how long each takes with a large table, a long history, and many who watch. `wrk` asks.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use testkit::PostgresServer;
+
+use crate::ingest::{PROGRAM_PATH, ServeProcess};
+
+/// Rows of the table, alerts in the history, and people who have a page open.
+const SESSION_COUNT: u64 = 1_000_000;
+const ALERT_COUNT: u64 = 100_000;
+const VIEWER_COUNT: usize = 200;
+/// How many ask for pages meanwhile, at the same time.
+const CONCURRENCY_LEVELS: [u32; 2] = [1, 4];
+/// The budget of a page, in milliseconds.
+const PAGE_BUDGET_MS: f64 = 50.0;
+
+/// What is asked for.
+const PAGE_PATHS: [&str; 14] = [
+    "/",
+    "/targets/app",
+    "/targets/app/checks/duplicate-tokens",
+    "/alerts",
+    "/alerts?days=400&text=nothing",
+    "/logs",
+    "/incidents",
+    "/cleanup/app",
+    "/checklist/app",
+    "/audit",
+    "/settings",
+    "/targets/app/users/42",
+    "/targets/app/sessions",
+    "/targets/app/sessions?sort=expires",
+];
+
+/// What is asked for once the table has the index that `doctor` recommends: the first page, one in the middle, and the
+/// sessions that are about to end.
+const INDEXED_PAGE_PATHS: [&str; 3] = [
+    "/targets/app/sessions",
+    "/targets/app/sessions?after=MIDDLE&id=c",
+    "/targets/app/sessions?status=active&order=up",
+];
+
+/// Asks for each page for so many seconds, and prints how long answers took.
+#[expect(clippy::print_stdout, reason = "the table is the result")]
+pub(crate) fn run(seconds: u64) -> Result<Value> {
+    let server = PostgresServer::start(&["shared_buffers = '512MB'"])?;
+    let database = server.create_database(None)?;
+    crate::load_guide_tables(&database, SESSION_COUNT)?;
+    let folder = tempfile::tempdir()?;
+    let config = format!(
+        "[[target]]\nname = \"app\"\nurl = \"{}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n",
+        database.url("postgres")
+    );
+    std::fs::write(folder.path().join("sessionwatch.toml"), config)?;
+    create_account(folder.path())?;
+    insert_alert_history(&folder.path().join("sessionwatch-state.db"))?;
+    let (_daemon, address) = ServeProcess::start(folder.path())?;
+    let cookie = log_in(&address)?;
+    let _watching =
+        (0..VIEWER_COUNT).map(|_| open_event_stream(&address, &cookie)).collect::<Result<Vec<_>>>()?;
+    println!(
+        "\n{SESSION_COUNT} sessions, {ALERT_COUNT} alerts in the history, {VIEWER_COUNT} viewers; {seconds} s a page"
+    );
+    println!(
+        "{:<66} {:>7} {:>8} {:>8} {:>9} {:>8}",
+        "page", "at once", "p50 ms", "p99 ms", "pages/s", "budget"
+    );
+    let mut figures = vec![];
+    let mut asked = |page: &str, note: &str| {
+        for asking in CONCURRENCY_LEVELS {
+            let [p50, p99, rate] = run_wrk(&format!("http://{address}{page}"), &cookie, asking, seconds)?;
+            let kept = if p99 < PAGE_BUDGET_MS { "kept" } else { "missed" };
+            let page = format!("{page}{note}");
+            println!("{page:<66} {asking:>7} {p50:>8.1} {p99:>8.1} {rate:>9.0} {kept:>8}");
+            figures.push(json!({
+                "page": page, "at_once": asking, "p50_ms": p50, "p99_ms": p99, "pages_a_second": rate,
+            }));
+        }
+        anyhow::Ok(())
+    };
+    PAGE_PATHS.iter().try_for_each(|page| asked(page, ""))?;
+    database.psql("CREATE INDEX sessions_expires ON sessions (expires)")?;
+    let middle =
+        database.psql("SELECT (EXTRACT(EPOCH FROM now() + interval '15 days') * 1000000)::bigint")?;
+    for page in INDEXED_PAGE_PATHS {
+        asked(&page.replace("MIDDLE", middle.trim()), ", by index")?;
+    }
+    Ok(json!({ "pages": figures }))
+}
+
+fn create_account(folder: &Path) -> Result<()> {
+    let mut child = Command::new(std::fs::canonicalize(PROGRAM_PATH)?)
+        .args(["accounts", "add", "ada", "--role", "admin"])
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .context("the program cannot be run")?;
+    child.stdin.take().context("no input")?.write_all(b"a sentence is a good one")?;
+    if child.wait()?.success() { Ok(()) } else { bail!("no account could be made") }
+}
+
+/// A history of alerts over the last year, as the watch would have left it.
+fn insert_alert_history(store: &Path) -> Result<()> {
+    let connection = rusqlite::Connection::open(store)?;
+    connection.execute(
+        "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?1)
+         INSERT INTO events (id, at, target, check_id, kind, summary, detail)
+         SELECT n, (strftime('%s', 'now') - (?1 - n) * 300) * 1000000, 'app', 'duplicate-tokens',
+           CASE n % 2 WHEN 0 THEN 'resolved' ELSE 'firing' END, n || ' tokens on more than one row',
+           '{\"severity\":\"critical\",\"finding\":{\"evidence\":[{\"user\":\"' || n || '\"}]}}' FROM n",
+        [i64::try_from(ALERT_COUNT)?],
+    )?;
+    Ok(())
+}
+
+fn log_in(address: &str) -> Result<String> {
+    let body = "name=ada&password=a+sentence+is+a+good+one";
+    let length = body.len();
+    let mut stream = TcpStream::connect(address)?;
+    let head = "POST /login HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length:";
+    write!(stream, "{head} {length}\r\n\r\n{body}")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let cookie = answer.lines().find_map(|line| line.strip_prefix("set-cookie: "));
+    let cookie = cookie.and_then(|cookie| cookie.split(';').next()).context("nobody could log in")?;
+    Ok(cookie.to_owned())
+}
+
+/// Somebody who has a page open, and hears of what happens.
+fn open_event_stream(address: &str, cookie: &str) -> Result<TcpStream> {
+    let mut stream = TcpStream::connect(address)?;
+    write!(stream, "GET /live HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\n\r\n")?;
+    let mut line = String::new();
+    BufReader::new(stream.try_clone()?).read_line(&mut line)?;
+    if line.contains(" 200 ") { Ok(stream) } else { bail!("nobody hears of what happens: {line}") }
+}
+
+/// Median and 99th percentile in milliseconds, and pages a second.
+fn run_wrk(url: &str, cookie: &str, asking: u32, seconds: u64) -> Result<[f64; 3]> {
+    let asked = Command::new("wrk")
+        .args(["--threads", "1", "--latency", "--timeout", "30s"])
+        .args(["--connections", &asking.to_string(), "--duration", &format!("{seconds}s")])
+        .args(["--header", &format!("Cookie: {cookie}"), url])
+        .output()
+        .context("`wrk` cannot be run (Debian: `apt-get install wrk`)")?;
+    let said = String::from_utf8_lossy(&asked.stdout).into_owned();
+    if !asked.status.success() || said.contains("Non-2xx") {
+        bail!("{url}: {said}");
+    }
+    let after = |word: &str| said.lines().find_map(|line| line.trim().strip_prefix(word).map(str::trim));
+    let [p50, p99, rate] = ["50%", "99%", "Requests/sec:"].map(after);
+    let read = || Some([parse_millis(p50?)?, parse_millis(p99?)?, rate?.parse().ok()?]);
+    read().with_context(|| format!("`wrk` says: {said}"))
+}
+
+/// A time as `wrk` writes it, in milliseconds.
+fn parse_millis(text: &str) -> Option<f64> {
+    let units = [("us", 0.001), ("ms", 1.0), ("s", 1_000.0)];
+    units.into_iter().find_map(|(unit, factor)| Some(text.strip_suffix(unit)?.parse::<f64>().ok()? * factor))
+}

@@ -1,0 +1,213 @@
+//! The drain: how many lines a second `serve` takes from senders that sign, when every answer means that they are safe.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde_json::{Value, json};
+use sha1::Sha1;
+use testkit::PostgresServer;
+
+pub(crate) const PROGRAM_PATH: &str = "target/release/sessionwatch";
+const DRAIN_SECRET: &str = "a-secret-of-the-drain";
+/// Senders at the same time.
+const SENDER_COUNT: usize = 4;
+
+/// What one size of batches gave.
+struct IngestMeasurement {
+    lines: usize,
+    one_in: usize,
+    lines_per_sec: f64,
+    refused_batches: u64,
+    p99_ms: f64,
+}
+
+/// Sends for so many seconds with batches of each size, and prints what that gave.
+#[expect(clippy::print_stdout, reason = "the table is the result")]
+pub(crate) fn run(seconds: u64) -> Result<Value> {
+    let server = PostgresServer::start(&[])?;
+    let database = server.create_database(None)?;
+    crate::load_guide_tables(&database, 10_000)?;
+    println!("\n{SENDER_COUNT} senders, {seconds} s each; every answer 200 means that the lines are on disk");
+    println!(
+        "{:>14} {:>16} {:>12} {:>9} {:>10}",
+        "lines a batch", "about sessions", "lines/s", "refused", "p99 ms"
+    );
+    let mut figures = Vec::new();
+    for (lines, one_in) in [(10, 20), (100, 20), (1_000, 20), (1_000, 1_000)] {
+        let figure = measure_batch_shape(
+            &database.url("postgres"),
+            BatchShape { lines, one_in },
+            Duration::from_secs(seconds),
+        )?;
+        let IngestMeasurement { lines_per_sec: a_second, refused_batches: refused, p99_ms: p99, .. } = figure;
+        println!("{lines:>14} {:>16} {a_second:>12.0} {refused:>9} {p99:>10.1}", format!("1 in {one_in}"));
+        figures.push(json!({
+            "lines_a_batch": figure.lines, "one_in": figure.one_in, "lines_a_second": a_second,
+            "refused": refused, "p99_ms": p99,
+        }));
+    }
+    Ok(json!({ "drain": figures }))
+}
+
+/// A daemon that ends with this value.
+pub(crate) struct ServeProcess(Child);
+
+impl ServeProcess {
+    /// Starts it with the configuration in a folder: it, and the address of its pages.
+    pub(crate) fn start(folder: &Path) -> Result<(Self, String)> {
+        let child = Command::new(std::fs::canonicalize(PROGRAM_PATH)?)
+            .arg("serve")
+            .current_dir(folder)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn();
+        let mut daemon = Self(child.context("the program cannot be run")?);
+        let mut line = String::new();
+        BufReader::new(daemon.0.stdout.take().context("no output")?).read_line(&mut line)?;
+        let address = line.split("http://").nth(1).context("no address")?;
+        Ok((daemon, address.trim_end().trim_end_matches("/metrics").to_owned()))
+    }
+}
+
+impl Drop for ServeProcess {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What each batch is.
+#[derive(Clone, Copy)]
+struct BatchShape {
+    /// Lines of a batch.
+    lines: usize,
+    /// One line in so many is about sessions.
+    one_in: usize,
+}
+
+/// How batches were answered.
+#[derive(Default)]
+struct IngestTotals {
+    /// Lines that were taken.
+    accepted_lines: AtomicU64,
+    /// Batches that were refused.
+    refused_batches: AtomicU64,
+}
+
+fn measure_batch_shape(url: &str, load: BatchShape, lasts: Duration) -> Result<IngestMeasurement> {
+    let folder = tempfile::tempdir()?;
+    let config = format!(
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n\
+         [[logs]]\nname = \"drain\"\nkind = \"vercel\"\nsecret = \"{DRAIN_SECRET}\"\n"
+    );
+    std::fs::write(folder.path().join("sessionwatch.toml"), config)?;
+    let (_daemon, address) = ServeProcess::start(folder.path())?;
+    let answers = IngestTotals::default();
+    let began = Instant::now();
+    let mut times: Vec<f64> = std::thread::scope(|scope| {
+        let senders: Vec<_> = (0..SENDER_COUNT)
+            .map(|sender| {
+                let (address, answers) = (&address, &answers);
+                scope.spawn(move || send_batches(address, sender, load, lasts, answers))
+            })
+            .collect();
+        let all =
+            senders.into_iter().map(|sender| sender.join().unwrap_or_else(|_| bail!("a sender failed")));
+        Ok::<_, anyhow::Error>(all.collect::<Result<Vec<_>>>()?.concat())
+    })?;
+    let took = began.elapsed().as_secs_f64();
+    times.sort_by(f64::total_cmp);
+    let p99 = times.get(times.len() * 99 / 100).copied().unwrap_or(f64::NAN);
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+    let a_second = answers.accepted_lines.load(Ordering::Relaxed) as f64 / took;
+    let refused = answers.refused_batches.load(Ordering::Relaxed);
+    Ok(IngestMeasurement {
+        lines: load.lines,
+        one_in: load.one_in,
+        lines_per_sec: a_second,
+        refused_batches: refused,
+        p99_ms: p99,
+    })
+}
+
+/// Sends batches until the time is up: how long each took that was taken, in milliseconds.
+fn send_batches(
+    address: &str,
+    sender: usize,
+    load: BatchShape,
+    lasts: Duration,
+    answers: &IngestTotals,
+) -> Result<Vec<f64>> {
+    let BatchShape { lines, one_in } = load;
+    let IngestTotals { accepted_lines: taken, refused_batches: refused } = answers;
+    let stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let (mut stream, began, mut times, mut number) = (stream, Instant::now(), Vec::new(), 0);
+    while began.elapsed() < lasts {
+        let entries: Vec<Value> = (0..lines)
+            .map(|_| {
+                number += 1;
+                let message = if number % one_in == 0 {
+                    format!("[AUTH-ADAPTER] Session created {{\n  sessionToken: '{number:08x}...',\n  userId: {number}\n}}")
+                } else {
+                    format!("GET /api/posts/{number}?page=2 200 in 17ms")
+                };
+                json!({
+                    "id": format!("{sender}-{number}"), "message": message, "timestamp": 1_795_608_000_123_i64,
+                    "source": "lambda", "level": "info", "projectId": "prj_1", "requestId": format!("iad1::{number:x}"),
+                    "proxy": { "path": "/api", "statusCode": 200, "host": "app.example" },
+                })
+            })
+            .collect();
+        let body = Value::from(entries).to_string();
+        let mut mac = Hmac::<Sha1>::new_from_slice(DRAIN_SECRET.as_bytes())?;
+        mac.update(body.as_bytes());
+        let signature: String =
+            mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let sent = Instant::now();
+        let head = format!(
+            "POST /ingest/vercel HTTP/1.1\r\nHost: x\r\nx-vercel-signature: {signature}\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(&[head.as_bytes(), body.as_bytes()].concat())?;
+        match read_response_status(&mut reader)? {
+            200 => {
+                taken.fetch_add(lines as u64, Ordering::Relaxed);
+                times.push(sent.elapsed().as_secs_f64() * 1_000.0);
+            }
+            503 => drop(refused.fetch_add(1, Ordering::Relaxed)),
+            status => bail!("the answer was {status}"),
+        }
+    }
+    Ok(times)
+}
+
+/// The status of an answer, which is read to its end.
+fn read_response_status(reader: &mut BufReader<TcpStream>) -> Result<u16> {
+    let (mut status, mut length) = (0, 0);
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        if line.starts_with("HTTP/") {
+            status = line.split(' ').nth(1).context("no status")?.parse()?;
+        }
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse()?;
+        }
+        if line.trim().is_empty() {
+            break;
+        }
+    }
+    std::io::copy(&mut reader.take(length), &mut std::io::sink())?;
+    Ok(status)
+}

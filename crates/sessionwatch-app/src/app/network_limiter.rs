@@ -1,0 +1,55 @@
+//! Places that are limited in all and for each network, so that one network cannot take all of them.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use ipnet::IpNet;
+
+type PermitCounts = Arc<Mutex<BTreeMap<IpNet, usize>>>;
+
+/// A limited number of places.
+#[derive(Debug)]
+pub(crate) struct NetworkLimiter {
+    limit: usize,
+    limit_per_network: usize,
+    held_permits: PermitCounts,
+}
+
+/// A place that is taken, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct NetworkPermit {
+    network: IpNet,
+    held_permits: PermitCounts,
+}
+
+impl NetworkLimiter {
+    /// So many places in all, and for each network.
+    pub(crate) fn new(limit: usize, limit_per_network: usize) -> Self {
+        Self { limit, limit_per_network, held_permits: Arc::default() }
+    }
+
+    /// Takes a place for a network; `None` if there is none left for it.
+    pub(crate) fn try_acquire(&self, network: IpNet) -> Option<NetworkPermit> {
+        let mut taken = self.held_permits.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_network = taken.get(&network).copied().unwrap_or(0);
+        if of_network >= self.limit_per_network || taken.values().sum::<usize>() >= self.limit {
+            return None;
+        }
+        taken.insert(network, of_network + 1);
+        Some(NetworkPermit { network, held_permits: Arc::clone(&self.held_permits) })
+    }
+}
+
+impl Drop for NetworkPermit {
+    fn drop(&mut self) {
+        let mut taken = self.held_permits.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = taken.get_mut(&self.network) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&self.network);
+            }
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Checklists as one page of HTML that needs nothing else, to be read or printed.
+
+use minijinja::{Environment, Value, value::Serde};
+use serde_json::json;
+use sessionwatch_clock as clock;
+
+use super::{BaselineMetric, Checklist, inputs::format_period};
+
+/// What the name ends in is what makes every text in it be escaped.
+const TEMPLATE_NAME: &str = "page.html";
+const TEMPLATE_SOURCE: &str = include_str!("page.html");
+
+/// Checklists on one page.
+#[must_use]
+pub fn render_html(lists: &[Checklist]) -> String {
+    let lists: Vec<serde_json::Value> = lists.iter().map(template_context).collect();
+    let mut environment = Environment::new();
+    let page = environment
+        .add_template(TEMPLATE_NAME, TEMPLATE_SOURCE)
+        .and_then(|()| environment.get_template(TEMPLATE_NAME));
+    let page = page.and_then(|page| page.render(Value::from(Serde(json!({ "lists": lists })))));
+    page.expect("the page is part of the program, and a test renders it")
+}
+
+/// What the page shows of a checklist: what programs are told, and some of it in people's words.
+fn template_context(list: &Checklist) -> serde_json::Value {
+    let mut shown = list.to_json();
+    shown["period"] = format_period(list.period).into();
+    shown["made"] = clock::format_utc(list.made_at).into();
+    shown["seen"] = list.coverage.to_sentences().join(". ").into();
+    for (part, items) in [("items", &list.items), ("requirements", &list.requirements)] {
+        for (row, item) in items.iter().enumerate() {
+            shown[part][row]["found"] = item.describe_finding().into();
+        }
+    }
+    for (row, number) in list.baseline.iter().enumerate() {
+        shown["baseline"][row]["cells"] = json!(BaselineMetric::render_cells(number));
+    }
+    shown
+}

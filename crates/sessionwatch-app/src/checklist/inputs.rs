@@ -1,0 +1,271 @@
+//! What the store knows of a period: the numbers of every look, how far they can be trusted, and what people say.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::SignedDuration;
+use serde_json::Value;
+use sessionwatch_clock as clock;
+use sessionwatch_core::{
+    checklist::{
+        self as rules, ChecklistVerdict, CriticalLogEvents, ExpiryHorizon, RangePosition, SeriesSummary,
+        VerdictSpan,
+    },
+    checks::CheckThresholds,
+    period::Period,
+    timestamp::UtcTimestamp,
+};
+use sessionwatch_store::{
+    StoreError, alerts,
+    attestations::{self, Attestation},
+    events, latest_reports,
+    log_events::LogEventWindow,
+    samples::{self, GaugeSample, GaugeValues},
+    transaction::Tx,
+};
+
+use crate::{
+    config::{Config, Target},
+    logs,
+};
+
+/// The item that a person vouches for.
+pub const USER_REPORTS_ITEM: &str = "user-reports";
+/// The checks whose verdicts say how far the numbers can be trusted.
+const SUPPORTING_CHECKS: [&str; 9] = [
+    "duplicate-tokens",
+    "token-rebound",
+    "revived-sessions",
+    "orphaned-sessions",
+    "sessions-per-user",
+    "user-session-excess",
+    "creation-rate",
+    "expired-backlog",
+    "session-lifetime",
+];
+
+/// How much of a period was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ChecklistCoverage {
+    /// Looks.
+    pub(super) runs: u64,
+    /// Those among them that saw nothing.
+    pub(super) failed_runs: u64,
+    /// Hours of the period in which something was seen.
+    pub(super) hours_covered: usize,
+    /// Hours of the period, a begun one included.
+    pub(super) hours_total: usize,
+    /// The longest time in which nothing was seen.
+    pub(super) longest_gap: Period,
+}
+
+/// What the store knows of a period.
+#[derive(Clone, Debug)]
+pub(super) struct ChecklistInputs<'a> {
+    pub(super) thresholds: &'a CheckThresholds,
+    pub(super) period: Period,
+    pub(super) coverage: ChecklistCoverage,
+    /// Points at which something was seen, oldest first.
+    samples: Vec<GaugeSample>,
+    /// What the last look of the period found, where it is kept.
+    last_gauges: GaugeValues,
+    /// Verdicts over the period by check; nothing of a check that is not made.
+    verdicts: BTreeMap<&'static str, Vec<VerdictSpan>>,
+    pub(super) attestation: Option<Attestation>,
+    /// Critical signals in the logs; or why that is not known.
+    pub(super) critical_events: Result<CriticalLogEvents, String>,
+    /// How far ahead sessions ended at the last look, and when that was; nothing if it is of another time.
+    pub(super) expiry_horizon: Option<(UtcTimestamp, ExpiryHorizon)>,
+}
+
+/// A gauge, and the check that judges it: while the check does not know, the number means nothing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CheckedGauge(pub(super) &'static str, pub(super) &'static str);
+
+impl<'a> ChecklistInputs<'a> {
+    /// Reads them.
+    pub(super) fn read(
+        db: Tx<'_>,
+        config: &'a Config,
+        target: &Target,
+        period: Period,
+        now: UtcTimestamp,
+    ) -> Result<Self, StoreError> {
+        let mut points = samples::list_samples_between(db, &target.name, period, now)?;
+        let (looks, blind) = points
+            .iter()
+            .fold((0, 0), |(looks, blind), point| (looks + point.runs, blind + point.failed_runs));
+        points.retain(|point| point.runs > point.failed_runs);
+        let mut verdicts = BTreeMap::new();
+        for check in SUPPORTING_CHECKS.into_iter().filter(|check| config.runs_check(target, check)) {
+            let mut began =
+                events::list_verdicts(db, events::CheckRef { target: &target.name, check }, period)?;
+            if began.is_empty() {
+                // It has not changed for as long as history is kept.
+                let kept = alerts::find_alert(db, &target.name, check)?;
+                began.extend(kept.and_then(|kept| kept.verdict).map(|verdict| (UtcTimestamp::MIN, verdict)));
+            }
+            verdicts.insert(check, rules::verdict_spans(&began, period));
+        }
+        let last = latest_reports::find_report(db, &target.name)?
+            .filter(|(at, _)| *at >= period.from && *at < period.to);
+        Ok(Self {
+            thresholds: &config.checks.thresholds,
+            period,
+            coverage: compute_coverage(&points, looks, blind, period),
+            samples: points,
+            last_gauges: samples::find_last_successful_sample(db, &target.name, period)?
+                .map(|point| point.gauges)
+                .unwrap_or_default(),
+            verdicts,
+            attestation: attestations::find_latest_attestation(
+                db,
+                attestations::ChecklistItemRef { target: &target.name, item: USER_REPORTS_ITEM },
+                period,
+            )?,
+            critical_events: count_critical_events(db, config, target, period)?,
+            expiry_horizon: match last {
+                Some((at, report)) => parse_expiry_horizon(&report)?.map(|ends| (at, ends)),
+                None => None,
+            },
+        })
+    }
+
+    /// A gauge over the period.
+    pub(super) fn gauge_series(&self, gauge: &str) -> Option<SeriesSummary> {
+        let track = SeriesSummary::from_points(
+            self.samples.iter().filter_map(|point| Some((point.at, *point.gauges.get(gauge)?))),
+        )?;
+        // A mean of several looks is no number that anybody saw.
+        Some(match self.last_gauges.get(gauge) {
+            Some([last, ..]) => SeriesSummary { last: *last, ..track },
+            None => track,
+        })
+    }
+
+    /// Sessions for each user over the period, without the times at which nobody had one.
+    pub(super) fn sessions_per_user_series(&self) -> Option<SeriesSummary> {
+        let ratio = |point: &GaugeSample| {
+            let [mean, low, high] = *point.gauges.get("per_user")?;
+            let some = if low > 0.0 { [mean, low, high] } else { [high; 3] };
+            (high > 0.0).then_some((point.at, some))
+        };
+        SeriesSummary::from_points(self.samples.iter().filter_map(ratio))
+    }
+
+    /// How long something was seen in the period.
+    pub(super) fn observed_duration(&self) -> SignedDuration {
+        let (first, last) = (self.samples.first(), self.samples.last());
+        first.zip(last).map(|(first, last)| last.at.duration_since(first.at)).unwrap_or_default()
+    }
+
+    /// The verdict on a number, as far as it can be trusted.
+    pub(super) fn qualify_verdict(&self, gauge: CheckedGauge, verdict: ChecklistVerdict) -> ChecklistVerdict {
+        if self.samples.is_empty() {
+            return ChecklistVerdict::Unknown("no look of this period saw anything".into());
+        }
+        verdict.unknown_if(self.find_doubt(gauge))
+    }
+
+    /// The place of a number, as far as it can be trusted.
+    pub(super) fn qualify_position(&self, gauge: CheckedGauge, place: RangePosition) -> RangePosition {
+        if place == RangePosition::In && self.find_doubt(gauge).is_some() {
+            RangePosition::Unknown
+        } else {
+            place
+        }
+    }
+
+    /// When a check failed first in the period.
+    pub(super) fn first_failed_at(&self, check: &str) -> Option<UtcTimestamp> {
+        let spans = self.verdicts.get(check)?;
+        spans.iter().find(|span| span.verdict == "failing").map(|span| span.from)
+    }
+
+    /// Why a number is not the whole truth.
+    fn find_doubt(&self, CheckedGauge(gauge, check): CheckedGauge) -> Option<String> {
+        let ChecklistCoverage { runs: looks, failed_runs: blind, .. } = self.coverage;
+        if rules::has_too_many_failed_runs(looks, blind) {
+            return Some(format!("{blind} of {looks} looks saw nothing"));
+        }
+        let known = self.samples.iter().filter(|point| point.gauges.contains_key(gauge));
+        let gap = rules::longest_gap(known.map(|point| point.at), self.period);
+        if let Some(gap) = rules::gap_exceeding_limit(gap) {
+            return Some(format!("it was not measured {}", format_period(gap)));
+        }
+        match self.verdicts.get(check) {
+            None => Some(format!("the check {check} is not made")),
+            Some(spans) => rules::find_undecided_gap(spans, self.period)
+                .map(|gap| format!("the check {check} could not tell {}", format_period(gap))),
+        }
+    }
+}
+
+/// Critical signals in a target's logs; or why that is not known.
+fn count_critical_events(
+    db: Tx<'_>,
+    config: &Config,
+    target: &Target,
+    period: Period,
+) -> Result<Result<CriticalLogEvents, String>, StoreError> {
+    let mut heard = Err("no log source is configured".to_owned());
+    for source in config.logs.sources_for_target(&target.name) {
+        let known = logs::find_source(db, &source.name)?.and_then(|known| known.last_line_at);
+        if known.is_none_or(|at| at < period.from) {
+            return Ok(Err(format!("no line of `{}` was read in this period", source.name)));
+        }
+        heard = Ok(());
+    }
+    match heard {
+        Ok(()) => Ok(Ok(logs::count_critical_events(
+            db,
+            LogEventWindow { target: &target.name, from: period.from, to: period.to },
+        )?)),
+        Err(why) => Ok(Err(why)),
+    }
+}
+
+/// `from … to …`.
+pub(super) fn format_period(Period { from, to }: Period) -> String {
+    format!("from {} to {}", clock::format_utc(from), clock::format_utc(to))
+}
+
+fn compute_coverage(
+    samples: &[GaugeSample],
+    runs: u64,
+    failed_runs: u64,
+    period: Period,
+) -> ChecklistCoverage {
+    let Period { from, .. } = period;
+    let hours: BTreeSet<i64> =
+        samples.iter().map(|point| point.at.duration_since(from).as_hours().max(0)).collect();
+    let whole = period.duration().as_hours();
+    let all = if SignedDuration::from_hours(whole) < period.duration() { whole + 1 } else { whole };
+    ChecklistCoverage {
+        runs,
+        failed_runs,
+        hours_covered: hours.len(),
+        hours_total: usize::try_from(all).unwrap_or(0),
+        longest_gap: rules::longest_gap(samples.iter().map(|point| point.at), period),
+    }
+}
+
+/// How far ahead sessions ended, by a report; `None` if that saw nothing.
+fn parse_expiry_horizon(report: &Value) -> Result<Option<ExpiryHorizon>, StoreError> {
+    let undecodable = || StoreError::Undecodable { table: "reports".into(), column: "report".into() };
+    let census = match &report["census"] {
+        Value::Null => return Ok(None),
+        census => census,
+    };
+    let count = |key: &str| census[key].as_u64().ok_or_else(undecodable);
+    let instant = |value: &Value| match value {
+        Value::Null => Ok(None),
+        value => value.as_str().and_then(clock::parse_rfc3339).map(Some).ok_or_else(undecodable),
+    };
+    let furthest = instant(&census["furthest_expiry"])?;
+    let taken_at = instant(&report["taken_at"])?.ok_or_else(undecodable)?;
+    Ok(Some(ExpiryHorizon {
+        ahead: furthest.map(|furthest| furthest.duration_since(taken_at)),
+        never_expiring: count("never_expiring")?,
+        unreadable: count("undecodable")?,
+    }))
+}

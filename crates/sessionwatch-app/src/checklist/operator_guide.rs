@@ -1,0 +1,267 @@
+//! The seven items of the guide's weekly checklist, and its table of healthy numbers.
+
+use sessionwatch_clock as clock;
+use sessionwatch_core::{
+    checklist::{
+        self as rules, CriticalLogEvents, EXPIRED_SESSIONS_LIMIT, MIN_SESSIONS_PER_USER,
+        ORPHANED_SESSIONS_LIMIT, RangePosition, SeriesSummary,
+    },
+    checks::Baseline,
+};
+
+use super::{
+    BaselineMetric, ChecklistItem, ItemInfo,
+    inputs::{CheckedGauge, ChecklistInputs, USER_REPORTS_ITEM},
+};
+use crate::{checks, sanitize::sanitize_text};
+
+/// The most orphaned and expired sessions, and sessions for each user, of the guide's table.
+const GUIDE_BASELINE_MAXIMA: [f64; 3] = [5.0, 10.0, 2.5];
+/// Tokens on more than one row.
+pub(super) const DUPLICATE_TOKENS_GAUGE: CheckedGauge = CheckedGauge("duplicate_tokens", "duplicate-tokens");
+/// Sessions whose user does not exist.
+pub(super) const ORPHANED_SESSIONS_GAUGE: CheckedGauge = CheckedGauge("orphaned", "orphaned-sessions");
+/// Expired sessions that are still stored.
+pub(super) const EXPIRED_SESSIONS_GAUGE: CheckedGauge = CheckedGauge("expired", "expired-backlog");
+/// How to find out what is not known of a number.
+pub(super) const INVESTIGATION_HINT: &str =
+    "see when too little was seen, and why: `sessionwatch alerts history`; then `sessionwatch doctor`";
+
+/// The seven items.
+pub(super) fn guide_items(facts: &ChecklistInputs<'_>) -> Vec<ChecklistItem> {
+    vec![
+        duplicate_tokens_item(facts),
+        orphaned_sessions_item(facts),
+        sessions_per_user_item(facts),
+        expired_sessions_item(facts),
+        critical_log_lines_item(facts),
+        creation_rate_item(facts),
+        user_reports_item(facts),
+    ]
+}
+
+/// The table.
+pub(super) fn baseline_metrics(facts: &ChecklistInputs<'_>) -> Vec<BaselineMetric> {
+    let thresholds = facts.thresholds;
+    let [orphaned, expired, ratio] = GUIDE_BASELINE_MAXIMA;
+    let (active, rate) =
+        (baseline_range(thresholds.active_sessions), baseline_range(thresholds.creation_rate));
+    let users = BaselineRow {
+        id: "sessions-per-user",
+        title: "Sessions per user",
+        gauge: CheckedGauge("per_user", "sessions-per-user"),
+        healthy_range: (MIN_SESSIONS_PER_USER, ratio),
+    };
+    let peak = BaselineRow {
+        id: "creation-rate",
+        title: "Sessions created per hour, at the peak",
+        gauge: CheckedGauge("created_last_hour", "creation-rate"),
+        healthy_range: rate,
+    };
+    let count = |id, title, measure: CheckedGauge, range| {
+        let row = BaselineRow { id, title, gauge: measure, healthy_range: range };
+        row.to_metric(facts, facts.gauge_series(measure.0), rules::range_position)
+    };
+    vec![
+        // The check is one that knows whenever all rows were seen.
+        count("active-sessions", "Active sessions", CheckedGauge("active", "expired-backlog"), active),
+        users.to_metric(facts, facts.sessions_per_user_series(), rules::range_position),
+        count("duplicate-tokens", "Duplicate tokens", DUPLICATE_TOKENS_GAUGE, (0.0, 0.0)),
+        count("orphaned-sessions", "Orphaned sessions", ORPHANED_SESSIONS_GAUGE, (0.0, orphaned)),
+        count("expired-sessions", "Expired sessions", EXPIRED_SESSIONS_GAUGE, (0.0, expired)),
+        peak.to_metric(facts, facts.gauge_series(peak.gauge.0), rules::peak_position),
+    ]
+}
+
+/// The range of a number for which no baseline is configured.
+pub(super) const UNBOUNDED_RANGE: (f64, f64) = (0.0, f64::INFINITY);
+
+fn baseline_range(usual: Baseline) -> (f64, f64) {
+    (usual.min.map_or(UNBOUNDED_RANGE.0, count_to_f64), usual.max.map_or(UNBOUNDED_RANGE.1, count_to_f64))
+}
+
+/// A row of the table.
+#[derive(Clone, Copy, Debug)]
+struct BaselineRow {
+    id: &'static str,
+    title: &'static str,
+    gauge: CheckedGauge,
+    healthy_range: (f64, f64),
+}
+
+impl BaselineRow {
+    fn to_metric(
+        self,
+        facts: &ChecklistInputs<'_>,
+        series: Option<SeriesSummary>,
+        range_position: fn(Option<&SeriesSummary>, f64, f64) -> RangePosition,
+    ) -> BaselineMetric {
+        let Self { id, title, gauge: measure, healthy_range: range } = self;
+        let place = match range {
+            UNBOUNDED_RANGE => RangePosition::Unknown,
+            (low, high) => facts.qualify_position(measure, range_position(series.as_ref(), low, high)),
+        };
+        BaselineMetric { id, title, series, healthy_range: range, range_position: place }
+    }
+}
+
+fn duplicate_tokens_item(facts: &ChecklistInputs<'_>) -> ChecklistItem {
+    let measure = DUPLICATE_TOKENS_GAUGE;
+    let track = facts.gauge_series(measure.0);
+    let verdict = facts.qualify_verdict(measure, rules::check_at_most(track.as_ref(), 0.0));
+    let subject = ItemInfo {
+        id: "duplicate-tokens",
+        source: "guide, query 2",
+        title: "No duplicate tokens",
+        inspected: "tokens on more than one row",
+        remedy: check_action("duplicate-tokens"),
+        investigation: INVESTIGATION_HINT,
+    };
+    ChecklistItem::new(subject, "0", verdict, describe_highest(track))
+}
+
+fn orphaned_sessions_item(facts: &ChecklistInputs<'_>) -> ChecklistItem {
+    let measure = ORPHANED_SESSIONS_GAUGE;
+    let track = facts.gauge_series(measure.0);
+    let verdict = facts.qualify_verdict(measure, rules::check_below(track.as_ref(), ORPHANED_SESSIONS_LIMIT));
+    let subject = ItemInfo {
+        id: "orphaned-sessions",
+        source: "guide, query 3",
+        title: "Few orphaned sessions",
+        inspected: "sessions whose user does not exist",
+        remedy: check_action("orphaned-sessions"),
+        investigation: INVESTIGATION_HINT,
+    };
+    ChecklistItem::new(subject, &format!("< {ORPHANED_SESSIONS_LIMIT}"), verdict, describe_highest(track))
+}
+
+fn sessions_per_user_item(facts: &ChecklistInputs<'_>) -> ChecklistItem {
+    let (track, max) = (facts.sessions_per_user_series(), facts.thresholds.sessions_per_user.max);
+    let verdict = facts.qualify_verdict(
+        CheckedGauge("per_user", "sessions-per-user"),
+        rules::check_session_ratio(track.as_ref(), max),
+    );
+    let evidence = match track {
+        Some(SeriesSummary { lowest: (low, when), .. }) if low < MIN_SESSIONS_PER_USER => {
+            format!(
+                "lowest: {}, on {}; {}",
+                format_number(low),
+                clock::format_utc(when),
+                describe_highest(track)
+            )
+        }
+        _ => describe_highest(track),
+    };
+    let subject = ItemInfo {
+        id: "sessions-per-user",
+        source: "guide, query 5",
+        title: "Sessions and users in proportion",
+        inspected: "active sessions for each user that has one",
+        remedy: check_action("sessions-per-user"),
+        investigation: INVESTIGATION_HINT,
+    };
+    ChecklistItem::new(subject, &format!("{MIN_SESSIONS_PER_USER:?} to {max:?}"), verdict, evidence)
+}
+
+fn expired_sessions_item(facts: &ChecklistInputs<'_>) -> ChecklistItem {
+    let measure = EXPIRED_SESSIONS_GAUGE;
+    let track = facts.gauge_series(measure.0);
+    let verdict = facts.qualify_verdict(measure, rules::check_below(track.as_ref(), EXPIRED_SESSIONS_LIMIT));
+    let subject = ItemInfo {
+        id: "expired-sessions",
+        source: "guide, query 7",
+        title: "Few expired sessions",
+        inspected: "expired sessions that are still stored",
+        remedy: check_action("expired-backlog"),
+        investigation: INVESTIGATION_HINT,
+    };
+    ChecklistItem::new(subject, &format!("< {EXPIRED_SESSIONS_LIMIT}"), verdict, describe_highest(track))
+}
+
+fn critical_log_lines_item(facts: &ChecklistInputs<'_>) -> ChecklistItem {
+    let said = |signals: &CriticalLogEvents| match signals {
+        CriticalLogEvents { confirmed, unconfirmed: 0 } => format!("{confirmed} in this period"),
+        CriticalLogEvents { confirmed, unconfirmed } => {
+            format!("{confirmed} in this period, and {unconfirmed} unconfirmed")
+        }
+    };
+    let evidence = facts.critical_events.as_ref().map(said).unwrap_or_default();
+    let subject = ItemInfo {
+        id: "critical-log-lines",
+        source: "guide, logging",
+        title: "No critical warnings in the logs",
+        inspected: "lines of duplicated tokens and of users that do not match",
+        remedy: "find the users whom these lines name, and end their sessions",
+        investigation: "search the application's logs for `Duplicate session token detected` and `User ID mismatch`",
+    };
+    ChecklistItem::new(
+        subject,
+        "0",
+        rules::check_critical_events(facts.critical_events.as_ref().map_err(String::as_str).copied()),
+        evidence,
+    )
+}
+
+fn creation_rate_item(facts: &ChecklistInputs<'_>) -> ChecklistItem {
+    let measure = CheckedGauge("created_last_hour", "creation-rate");
+    let usual = facts.thresholds.creation_rate;
+    let track = facts.gauge_series(measure.0);
+    let verdict = rules::check_creation_rate(track.as_ref(), usual, facts.observed_duration());
+    let subject = ItemInfo {
+        id: "creation-rate",
+        source: "guide, baseline",
+        title: "Normal creation rate, no spike",
+        inspected: "sessions created in the busiest hour",
+        remedy: check_action("creation-rate"),
+        investigation: INVESTIGATION_HINT,
+    };
+    ChecklistItem::new(
+        subject,
+        &usual.to_string(),
+        facts.qualify_verdict(measure, verdict),
+        describe_highest(track),
+    )
+}
+
+fn user_reports_item(facts: &ChecklistInputs<'_>) -> ChecklistItem {
+    let said = facts.attestation.as_ref();
+    let evidence = said.map(|said| {
+        let when = clock::format_utc(said.at);
+        format!("{}, on {when}: {}", sanitize_text(&said.owner), sanitize_text(&said.note))
+    });
+    let subject = ItemInfo {
+        id: USER_REPORTS_ITEM,
+        source: "guide, checklist",
+        title: "No user reports of session issues",
+        inspected: "what a person vouches for",
+        remedy: "answer these users, and open what they report",
+        investigation: "ask support, then say so: `sessionwatch report attest`",
+    };
+    let verdict = rules::check_attestation(said.map(|said| said.holds));
+    ChecklistItem::new(subject, "vouched for", verdict, evidence.unwrap_or_default())
+}
+
+/// What to do when a check fails.
+pub(super) fn check_action(check: &str) -> &'static str {
+    checks::TABLE_CHECKS.iter().find(|known| known.id == check).map_or("", |check| check.action)
+}
+
+/// The highest value, and when it was reached first; empty without one.
+pub(super) fn describe_highest(series: Option<SeriesSummary>) -> String {
+    match series.map(|track| track.highest) {
+        None => String::new(),
+        Some((0.0, _)) => "highest: 0".into(),
+        Some((value, when)) => format!("highest: {}, on {}", format_number(value), clock::format_utc(when)),
+    }
+}
+
+/// A number for people: no more than two decimals, and none of a whole one.
+pub(super) fn format_number(value: f64) -> String {
+    let text = format!("{value:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a threshold; counts stay below 2^53")]
+pub(super) fn count_to_f64(count: u64) -> f64 {
+    count as f64
+}

@@ -1,0 +1,214 @@
+//! Values that know where they stand, and times as people write them.
+
+use std::{borrow::Cow, fmt, ops::Deref, ops::Range};
+
+use jiff::SignedDuration;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use toml::Spanned;
+
+use super::schema::DURATION_FORMAT;
+
+/// A value of a file, and where it stands.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+pub struct WithSpan<T>(Spanned<T>);
+
+impl<T> WithSpan<T> {
+    /// A value that stands there.
+    #[must_use]
+    pub fn new(span: Range<usize>, value: T) -> Self {
+        Self(Spanned::new(span, value))
+    }
+
+    /// Where it stands, in bytes of the file.
+    #[must_use]
+    pub fn span(&self) -> Range<usize> {
+        self.0.span()
+    }
+
+    /// The value.
+    #[must_use]
+    pub fn into_inner(self) -> T {
+        self.0.into_inner()
+    }
+
+    /// Where an optional value stands; where it is not written, its section.
+    #[must_use]
+    pub fn span_or(value: Option<&Self>, section: &Range<usize>) -> Range<usize> {
+        value.map_or_else(|| section.clone(), Self::span)
+    }
+}
+
+impl<T> Deref for WithSpan<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.0.get_ref()
+    }
+}
+
+impl<T: Default> Default for WithSpan<T> {
+    fn default() -> Self {
+        Self::from(T::default())
+    }
+}
+
+/// A value that stands nowhere, such as a default.
+impl<T> From<T> for WithSpan<T> {
+    fn from(value: T) -> Self {
+        Self(Spanned::new(0..0, value))
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for WithSpan<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.get_ref().fmt(f)
+    }
+}
+
+impl<T: Serialize> Serialize for WithSpan<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.get_ref().serialize(serializer)
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for WithSpan<T> {
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        T::schema_id()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
+}
+
+/// A time of whole seconds within bounds, written as `90s`, `15m`, `24h` or `7d`, or as a number of seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BoundedSeconds<const MIN: u64, const MAX: u64>(u64);
+
+impl<const MIN: u64, const MAX: u64> BoundedSeconds<MIN, MAX> {
+    /// So many seconds.
+    #[must_use]
+    pub const fn new(seconds: u64) -> Self {
+        Self(seconds)
+    }
+
+    /// As a length of time.
+    #[must_use]
+    pub fn to_duration(self) -> SignedDuration {
+        SignedDuration::from_secs(i64::try_from(self.0).unwrap_or(i64::MAX))
+    }
+}
+
+impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for BoundedSeconds<MIN, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = u64;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a time such as \"90s\"")
+            }
+
+            fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<u64, E> {
+                u64::try_from(seconds).map_err(|_| E::custom("below zero"))
+            }
+
+            fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<u64, E> {
+                Ok(seconds)
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<u64, E> {
+                parse_seconds(text).map_err(E::custom)
+            }
+        }
+        let seconds = deserializer.deserialize_any(Visitor)?;
+        if (MIN..=MAX).contains(&seconds) {
+            Ok(Self(seconds))
+        } else {
+            Err(de::Error::custom("out of bounds"))
+        }
+    }
+}
+
+/// With the largest unit that fits.
+impl<const MIN: u64, const MAX: u64> Serialize for BoundedSeconds<MIN, MAX> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let units = DURATION_UNITS.iter().rev();
+        let (unit, length) =
+            units.copied().find(|(_, length)| self.0.is_multiple_of(*length)).unwrap_or(DURATION_UNITS[0]);
+        serializer.collect_str(&format_args!("{}{unit}", self.0 / length))
+    }
+}
+
+impl<const MIN: u64, const MAX: u64> JsonSchema for BoundedSeconds<MIN, MAX> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Seconds".into()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        format!("Seconds<{MIN}, {MAX}>").into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "format": DURATION_FORMAT,
+            "oneOf": [
+                { "type": "string", "pattern": "^[0-9]+ *[smhd]$" },
+                { "type": "integer", "minimum": MIN, "maximum": MAX },
+            ],
+        })
+    }
+}
+
+/// Units of time, the shortest first, and their seconds.
+const DURATION_UNITS: [(char, u64); 4] = [('s', 1), ('m', 60), ('h', 3_600), ('d', 86_400)];
+
+/// Seconds of a time as a person writes it: `90s`, `15m`, `24h`, `7d`.
+///
+/// # Errors
+///
+/// If it is none.
+pub fn parse_seconds(text: &str) -> Result<u64, String> {
+    let mut letters = text.trim().chars();
+    let unit = letters.next_back();
+    let unit = DURATION_UNITS.iter().find(|(letter, _)| Some(*letter) == unit);
+    let number = letters.as_str().trim_end().parse::<u64>().ok();
+    let seconds = unit.zip(number).and_then(|((_, length), number)| number.checked_mul(*length));
+    seconds.ok_or_else(|| "a time is meant, like 90s, 15m, 24h or 7d".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_with_their_unit_and_written_with_the_largest() {
+        for (text, seconds, shown) in [
+            ("90s", 90, "90s"),
+            ("60s", 60, "1m"),
+            ("15 m", 900, "15m"),
+            ("24h", 86_400, "1d"),
+            (" 7d ", 604_800, "7d"),
+        ] {
+            assert_eq!(parse_seconds(text), Ok(seconds), "{text}");
+            assert_eq!(serde_json::to_value(BoundedSeconds::<0, 1_000_000>(seconds)).unwrap(), shown);
+        }
+        for text in ["", "s", "5", "5w", "-5s", "5 5s", "99999999999999999999d", "ü"] {
+            assert!(parse_seconds(text).is_err(), "{text}");
+        }
+    }
+}

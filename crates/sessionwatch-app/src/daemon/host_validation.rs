@@ -1,0 +1,114 @@
+//! By which names the pages are asked for. A page of the web whose name is made to lead to this machine (DNS rebinding) has
+//! that name as the `Host` of its requests, and is refused: it could read `/metrics` and post to `/awake` otherwise.
+
+use std::{net::IpAddr, sync::Arc};
+
+use axum::{
+    extract::{Request, State},
+    http::{StatusCode, Uri, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+
+use super::DaemonState;
+use crate::config::Config;
+
+/// Ends of names that nobody can register: of this machine, of a cluster, of a private network.
+const PRIVATE_DNS_SUFFIXES: [&str; 5] = ["localhost", "svc", "cluster.local", "internal", "home.arpa"];
+/// Pages that show nothing to whom they do not know, and are asked for by any name.
+const UNGUARDED_PATHS: [&str; 2] = ["/healthz", "/readyz"];
+/// What takes log lines: from whoever shows a signature or token, which no page of the web can.
+const INGEST_PATH_PREFIX: &str = "/ingest/";
+
+/// Refuses what is asked for by a name that is not one of ours.
+pub(super) async fn require_allowed_host(
+    State(state): State<Arc<DaemonState>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let path = request.uri().path();
+    let is_free = UNGUARDED_PATHS.contains(&path) || path.starts_with(INGEST_PATH_PREFIX);
+    // By HTTP/2 the host is part of the address; a browser always says one.
+    let authority = request.uri().authority().map(|authority| Ok(authority.as_str()));
+    let named = request.headers().get_all(header::HOST).iter().map(|value| value.to_str().map_err(drop));
+    let config = state.app.config();
+    let mut named = authority.into_iter().chain(named);
+    if is_free || named.all(|named| named.is_ok_and(|named| is_allowed_host(&config, named))) {
+        return next.run(request).await;
+    }
+    let why = "This is not served by the name that was asked for (DNS rebinding looks like that).\n\
+               If people or programs are to use that name: write it as `public_url`, or into `allowed_hosts`, in [serve].\n";
+    (StatusCode::MISDIRECTED_REQUEST, why).into_response()
+}
+
+/// Returns `true` if what follows `Host:` cannot be the name of a stranger's site.
+fn is_allowed_host(config: &Config, named: &str) -> bool {
+    let Ok(uri) = named.parse::<Uri>() else { return false };
+    // Nobody who means this host writes a user before it.
+    let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'));
+    let Some(host) = authority.map(|authority| authority.host()) else { return false };
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    // A name can be made to lead here, an address cannot; names without a dot are given by the network one is in.
+    if address.parse::<IpAddr>().is_ok() || !host.is_empty() && !host.contains('.') {
+        return true;
+    }
+    let is_below = |end: &&str| host.strip_suffix(*end).is_some_and(|rest| rest.ends_with('.'));
+    if PRIVATE_DNS_SUFFIXES.iter().any(is_below) {
+        return true;
+    }
+    let public = config.serve.public_url.as_deref().and_then(|url| url.parse::<Uri>().ok());
+    let public = public.as_ref().and_then(Uri::host).map(|host| host.trim_end_matches('.'));
+    let mut allowed = config.serve.allowed_hosts.iter().map(String::as_str);
+    public.is_some_and(|public| public.eq_ignore_ascii_case(&host))
+        || allowed.any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(&host))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_a_stranger_can_register_are_refused() {
+        let mut config = Config::default();
+        config.serve.public_url = Some("https://Watch.example.org:8443/".into());
+        config.serve.allowed_hosts = vec!["metrics.corp.example".into()];
+        for own in [
+            "127.0.0.1:9797",
+            "[::1]:9797",
+            "10.1.2.3",
+            "localhost:9797",
+            "LOCALHOST",
+            "sessionwatch:9797",
+            "app.localhost",
+            "watch.default.svc",
+            "watch.monitoring.svc.cluster.local:9797",
+            "db.internal",
+            "watch.example.org",
+            "WATCH.example.org.:443",
+            "metrics.corp.example:9797",
+            "x",
+        ] {
+            assert!(is_allowed_host(&config, own), "{own}");
+        }
+        for foreign in [
+            "evil.example",
+            "evil.example:9797",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example",
+            "watch.example.org.evil.example",
+            "xwatch.example.org",
+            "notlocalhost.example",
+            "evil-svc.com",
+            "evil.xinternal",
+            "",
+            "a b",
+            "evil.example@127.0.0.1:80x",
+            ".",
+        ] {
+            assert!(!is_allowed_host(&config, foreign), "{foreign}");
+        }
+        config.serve.allowed_hosts = vec!["*".into()];
+        assert!(is_allowed_host(&config, "evil.example"));
+    }
+}

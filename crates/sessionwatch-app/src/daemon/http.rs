@@ -1,0 +1,77 @@
+//! The pages of the daemon: metrics, whether it is alive and ready, and the place to say that a database is awake.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode, header},
+    middleware,
+    response::IntoResponse,
+    routing::{get, post},
+};
+
+use super::{DaemonState, host_validation, metrics};
+use crate::blocking;
+
+/// The pages of the daemon, and those of the dashboard.
+pub(super) fn build_router(state: Arc<DaemonState>, dashboard: Router) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics_handler))
+        .route("/healthz", get(|| std::future::ready("alive\n")))
+        .route("/readyz", get(readiness_handler))
+        .route("/awake/{target}", post(wake_handler))
+        .merge(super::ingest::build_router())
+        .with_state(Arc::clone(&state))
+        .merge(dashboard)
+        .layer(middleware::from_fn_with_state(state, host_validation::require_allowed_host))
+}
+
+async fn metrics_handler(State(state): State<Arc<DaemonState>>, headers: HeaderMap) -> impl IntoResponse {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let format = metrics::ExpositionFormat::from_accept_header(accept.unwrap_or_default());
+    let kind = [(header::CONTENT_TYPE, format.content_type())];
+    // The store may have to be waited for. Whoever asks again and again waits for their turn.
+    let permit = Arc::clone(&state.scrape_permits).acquire_owned().await;
+    let write = move || {
+        let _permit = permit;
+        metrics::render_metrics(&state, format)
+    };
+    match blocking::run_catching(write).await {
+        Some(Ok(text)) => (StatusCode::OK, kind, text),
+        Some(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, kind, format!("# {error}\n")),
+        None => (StatusCode::INTERNAL_SERVER_ERROR, kind, "# the metrics cannot be written\n".into()),
+    }
+}
+
+/// Ready while a run has succeeded lately on every target that is led here. Names no target: the page needs no login.
+async fn readiness_handler(State(state): State<Arc<DaemonState>>) -> impl IntoResponse {
+    if !state.app.store.is_healthy() {
+        let why = "the store cannot be read, or its file was deleted or replaced: the log says why\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, why.to_owned());
+    }
+    if !state.app.lease_manager.is_leader_known() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "the leases in the store cannot be renewed\n".to_owned());
+    }
+    let (config, now) = (state.app.config(), state.app.clock.now());
+    let led = config.targets.iter().filter(|target| state.app.leads_target(&target.name));
+    let (mut current, mut of) = (0, 0);
+    for target in led {
+        of += 1;
+        current += u32::from(state.metrics.has_recent_success(&target.name, now));
+    }
+    let status = if current == of { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, format!("{current} of {of} targets have a successful check run within their last 3 intervals\n"))
+}
+
+/// Whoever wakes a database that suspends itself says so here, and it is looked at while it is awake anyway.
+async fn wake_handler(
+    State(state): State<Arc<DaemonState>>,
+    Path(target): Path<String>,
+) -> impl IntoResponse {
+    if state.app.wake_target(&target) {
+        (StatusCode::ACCEPTED, "it is looked at soon\n")
+    } else {
+        (StatusCode::NOT_FOUND, "there is no target of that name\n")
+    }
+}

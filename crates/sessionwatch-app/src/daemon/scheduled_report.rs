@@ -1,0 +1,113 @@
+//! The checklist that is sent by itself.
+
+use std::{sync::Arc, time::Duration};
+
+use sessionwatch_clock as clock;
+use sessionwatch_core::timestamp::UtcTimestamp;
+use sessionwatch_store::{
+    StoreError,
+    events::{self, EventRecord},
+    transaction::Tx,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{DaemonState, tasks::wait_to_retry};
+use crate::{
+    app::leadership::DELIVERY_LEASE,
+    blocking, checklist,
+    config::{Config, ScheduledReport},
+    notify::{
+        NotificationMessage,
+        queue::{enqueue_messages, messages_for_channel},
+    },
+};
+
+/// How long to wait before a store that failed is asked again.
+const RETRY_DELAY: Duration = Duration::from_secs(60);
+/// What is noted of one that was sent.
+const REPORT_EVENT_KIND: &str = "report";
+
+/// What sends the checklist.
+pub(super) struct ReportSender {
+    pub(super) state: Arc<DaemonState>,
+    pub(super) config: Arc<Config>,
+    pub(super) report: ScheduledReport,
+    /// The term under which this daemon delivers.
+    pub(super) epoch: i64,
+    pub(super) stop: CancellationToken,
+}
+
+/// Sends it each time that it is due, until that is to stop. One that was due while nobody ran is sent once, late.
+pub(super) async fn run(weekly: ReportSender) {
+    let ReportSender { state, config, report, epoch: term, stop } = weekly;
+    let store = state.app.lease_manager.fenced_store(&state.app.store, DELIVERY_LEASE, term);
+    let mut last = match blocking::read_store(&store, |db| events::last_event_at(db, REPORT_EVENT_KIND)).await
+    {
+        Ok(last) => last.unwrap_or(state.started_at),
+        Err(error) => return tracing::error!("the checklist cannot be sent: {error}"),
+    };
+    let report = Arc::new(report);
+    while !stop.is_cancelled() {
+        let now = state.app.clock.now();
+        last = report.schedule.clamp_last_run(last, now);
+        let Some(due) = report.schedule.next_after(last) else { return };
+        if now < due {
+            stop.run_until_cancelled(state.app.clock.sleep_until(due)).await;
+            continue;
+        }
+        let (config, report) = (Arc::clone(&config), Arc::clone(&report));
+        match blocking::write_store(&store, move |db| enqueue_reports(db, &config, &report, now)).await {
+            Ok(()) => {
+                state.wake_delivery();
+                last = now;
+            }
+            Err(error) => {
+                tracing::error!("the checklist was not sent yet: {error}");
+                wait_to_retry(RETRY_DELAY, &stop).await;
+            }
+        }
+    }
+}
+
+/// Puts a checklist of each target into the outbox.
+fn enqueue_reports(
+    db: Tx<'_>,
+    config: &Config,
+    report: &ScheduledReport,
+    now: UtcTimestamp,
+) -> Result<(), StoreError> {
+    for target in &config.targets {
+        let list = checklist::build_weekly_checklist(db, config, target, now)?;
+        let message = NotificationMessage {
+            schema: 1,
+            key: String::new(),
+            notice: "report".into(),
+            target: target.name.clone(),
+            check: "checklist".into(),
+            severity: "low".into(),
+            summary: list.title(),
+            since: None,
+            at: clock::format_rfc3339(now),
+            finding: Some(list.to_json()),
+            again: false,
+            text: Some(list.render_text()),
+        };
+        for channel in config.serve.channels.iter().filter(|channel| report.channels.contains(&channel.name))
+        {
+            enqueue_messages(db, &messages_for_channel(channel, &message, "", now, now), now)?;
+        }
+    }
+    let names: Vec<&str> = config.targets.iter().map(|target| target.name.as_str()).collect();
+    events::insert_event(
+        db,
+        &EventRecord {
+            id: 0,
+            at: now,
+            target: String::new(),
+            check: "checklist".into(),
+            kind: REPORT_EVENT_KIND.into(),
+            summary: format!("the checklist of {} was sent", names.join(", ")),
+            detail: "{}".into(),
+        },
+    )
+}

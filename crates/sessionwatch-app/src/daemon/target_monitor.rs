@@ -1,0 +1,488 @@
+//! Watching one target: a look when its timetable says so, and what it changes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, mpsc::sync_channel},
+    time::Duration,
+};
+
+use jiff::SignedDuration;
+use sessionwatch_clock::to_signed_duration;
+use sessionwatch_core::{history::SessionHistory, timestamp::UtcTimestamp};
+use sessionwatch_store::{Store, StoreError, samples, snapshots};
+use sessionwatch_targets::{
+    capabilities::Capability, connect::fingerprint_key, engine::Engine, error::TargetError,
+    layout::known_layout::KnownLayout,
+};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, oneshot},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    DaemonState,
+    metrics::RunSuccess,
+    record_run::{self, RunRecord},
+    tasks::wait_to_retry,
+};
+use crate::{
+    app::{LiveEvent, failures::FailureKind, leadership::target_lease_name},
+    blocking,
+    check_run::{self, CheckReport, CheckRunRequest},
+    config::{Config, Target},
+    incident,
+    sanitize::sanitize_text,
+    schedule::{self, DueRun, RunScheduler},
+    target_history::TargetHistory,
+    target_layouts,
+};
+
+/// First looks are spread over so long, that many targets do not ask at once.
+const FIRST_RUN_SPREAD: SignedDuration = SignedDuration::from_secs(20);
+/// How long to wait before a store that failed is asked again.
+const RETRY_DELAY: Duration = Duration::from_secs(2);
+/// How often it is asked whether sessions were ended lately.
+const CONTAINMENT_CHECK_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
+/// Bytes of a ledger that may be written in a minute.
+const SNAPSHOT_BYTES_PER_MINUTE: i64 = 1 << 20;
+
+/// A target, and all that watching it needs.
+#[derive(Debug)]
+pub(super) struct TargetMonitor {
+    pub(super) state: Arc<DaemonState>,
+    pub(super) config: Arc<Config>,
+    pub(super) target: Target,
+    /// Which one it is, and of how many.
+    pub(super) position: (usize, usize),
+    /// Somebody says that the database is awake.
+    pub(super) wake: Arc<Notify>,
+    pub(super) stop: CancellationToken,
+}
+
+/// What is kept between looks while this daemon leads the target.
+#[derive(Debug)]
+struct MonitorState {
+    epoch: i64,
+    /// The store, for what is written under this term.
+    store: Store,
+    history: TargetHistory,
+    /// How facts are obtained: it lives from run to run.
+    engine: Engine,
+    /// How far apart the looks are at which each check is made.
+    intervals: BTreeMap<String, SignedDuration>,
+    /// When the memory was last written, and how long to wait from then.
+    last_save: Option<(UtcTimestamp, SignedDuration)>,
+    /// Checks for which this process has read every row once, without trust in indexes and constraints.
+    fully_checked: BTreeSet<String>,
+}
+
+/// When a run takes place.
+#[derive(Clone, Copy, Debug)]
+struct RunTiming {
+    now: UtcTimestamp,
+    /// By how much it is late.
+    lag: SignedDuration,
+}
+
+/// How a run went.
+#[derive(Clone, Copy, Debug)]
+struct RunSummary {
+    duration: SignedDuration,
+    succeeded: bool,
+}
+
+impl TargetMonitor {
+    /// Watches until it is asked to stop.
+    pub(super) async fn run(self) {
+        let this = Arc::new(self);
+        let lease = target_lease_name(&this.target.name);
+        while let Some(term) =
+            this.stop.run_until_cancelled(this.state.app.lease_manager.wait_for_lease(&lease)).await
+        {
+            let beginning = Arc::clone(&this);
+            match blocking::run(move || beginning.load_state(term)).await {
+                Ok((kept, timetable)) => {
+                    if this.state.failures_logged.record_success(FailureKind::LoadHistory, &this.target.name)
+                    {
+                        tracing::info!(target = this.target.name, "the store can be read again: runs begin");
+                    }
+                    this.run_while_leading(kept, timetable).await;
+                }
+                Err(error) => {
+                    let cause = error.to_string();
+                    if this.state.failures_logged.record_failure(
+                        FailureKind::LoadHistory,
+                        &this.target.name,
+                        &cause,
+                    ) {
+                        tracing::error!(target = this.target.name, "no check can run yet: {cause}");
+                    }
+                    wait_to_retry(RETRY_DELAY, &this.stop).await;
+                }
+            }
+        }
+    }
+
+    /// What an earlier process kept.
+    fn load_state(&self, epoch: i64) -> Result<(MonitorState, RunScheduler), StoreError> {
+        let name = &self.target.name;
+        let store =
+            self.state.app.lease_manager.fenced_store(&self.state.app.store, &target_lease_name(name), epoch);
+        let key = store.write(|db| snapshots::ensure_fingerprint_key(db, fingerprint_key()))?;
+        let now = self.state.app.clock.now();
+        let (ledger, looked, growth) = self.state.app.store.read(|db| {
+            Ok((
+                snapshots::find_snapshot(db, name)?,
+                samples::last_run_at(db, name)?,
+                samples::find_session_growth(db, name, now)?,
+            ))
+        })?;
+        self.state.metrics.begin_epoch(name, epoch);
+        self.state.app.clear_next_run(name);
+        self.state.restore_last_success(&self.config, &self.target)?;
+        let history = ledger.as_ref().map(|(_, bytes)| SessionHistory::from_bytes(bytes)).transpose();
+        let history = history.unwrap_or_else(|error| {
+            // The checks that compare are unknown then, and say so.
+            tracing::warn!(
+                target = name,
+                "what was kept of earlier runs cannot be read, so the next run has nothing to compare with: {error}"
+            );
+            None
+        });
+        let memory =
+            TargetHistory::from_stored(key, history).with_last_run(ledger.as_ref().and(looked), growth);
+        let (number, of) = self.position;
+        let share = i32::try_from(number * 1_000 / of.max(1)).unwrap_or(0);
+        let first = self.state.app.clock.now() + FIRST_RUN_SPREAD / 1_000 * share;
+        let timetable = RunScheduler::new(name, self.config.check_schedules(&self.target), looked, first);
+        Ok((
+            MonitorState {
+                epoch,
+                store,
+                history: memory,
+                engine: Engine::new(self.target.engine),
+                intervals: self.check_intervals(),
+                last_save: None,
+                fully_checked: BTreeSet::new(),
+            },
+            timetable,
+        ))
+    }
+
+    /// Watches while this daemon leads the target.
+    async fn run_while_leading(self: &Arc<Self>, mut kept: MonitorState, mut timetable: RunScheduler) {
+        let state = &self.state;
+        let lease = target_lease_name(&self.target.name);
+        let mut asked = None;
+        loop {
+            let now = state.app.clock.now();
+            if timetable.has_clock_moved_back(now) {
+                timetable.clamp_to(now);
+            }
+            if asked.is_none_or(|asked: UtcTimestamp| {
+                now.duration_since(asked).abs() >= CONTAINMENT_CHECK_INTERVAL
+            }) {
+                asked = Some(now);
+                let name = self.target.name.clone();
+                let watched = blocking::read_store(&state.app.store, move |db| {
+                    incident::is_closely_monitored(db, &name, now)
+                })
+                .await;
+                timetable.set_high_frequency(watched.unwrap_or(false));
+            }
+            let next = timetable.next_run_at(now);
+            state.app.set_next_run(&self.target.name, next);
+            tokio::select! {
+                () = state.app.clock.sleep_until(next) => {}
+                () = self.wake.notified() => timetable.request_run(),
+                () = self.stop.cancelled() => {}
+            }
+            state.record_heartbeat();
+            if self.stop.is_cancelled() || state.app.lease_manager.epoch(&lease) != Some(kept.epoch) {
+                break;
+            }
+            let now = state.app.clock.now();
+            let Some(due) = timetable.due_run(now) else { continue };
+            let occasion = RunTiming { now, lag: now.duration_since(next).max(SignedDuration::ZERO) };
+            let Some((after, ran)) = self.run_due_checks(&due, occasion, kept).await else {
+                return state.report_fatal("keeping what a run found ended in a panic");
+            };
+            kept = after;
+            let Some(ran) = ran else { break };
+            timetable.record_run(&due, now, ran.duration, ran.succeeded);
+        }
+        let this = Arc::clone(self);
+        blocking::run(move || this.save_history(&kept)).await;
+    }
+
+    /// Runs the checks that are due and keeps what they find, on a thread of their own: reading a file blocks, and a large
+    /// scan computes. A run that cannot begin is a failed one. Returns `None` if keeping the results ended in a panic.
+    async fn run_due_checks(
+        self: &Arc<Self>,
+        due: &DueRun,
+        occasion: RunTiming,
+        kept: MonitorState,
+    ) -> Option<(MonitorState, Option<RunSummary>)> {
+        let (hand_over, handed) = sync_channel(1);
+        let (answer, answered) = oneshot::channel();
+        let (this, when, runtime) = (Arc::clone(self), due.clone(), Handle::current());
+        let spawned = std::thread::Builder::new().name("run".into()).spawn(move || {
+            // Nothing comes if the other side has ended, and then nobody waits for an answer.
+            if let Ok(kept) = handed.recv() {
+                let _ = answer.send(this.run_and_record(&when, occasion, kept, &runtime));
+            }
+        });
+        match spawned {
+            Ok(_) => {
+                let _ = hand_over.send(kept);
+                answered.await.ok()
+            }
+            Err(error) => {
+                let only: Vec<String> = due.checks.iter().cloned().collect();
+                let report = check_run::failed_report(
+                    self.check_run_request(due, &only, occasion.now, &kept.history),
+                    TargetError::from_io_error(&error),
+                );
+                let this = Arc::clone(self);
+                Some(blocking::run(move || this.conclude_run(report, occasion, kept)).await)
+            }
+        }
+    }
+
+    fn check_run_request<'a>(
+        &'a self,
+        due: &DueRun,
+        only: &'a [String],
+        now: UtcTimestamp,
+        memory: &'a TargetHistory,
+    ) -> CheckRunRequest<'a> {
+        CheckRunRequest {
+            target: &self.target,
+            catalogue: &self.config.catalogue,
+            settings: &self.config.checks,
+            ignore_constraints: due.ignore_constraints,
+            requested_ids: only,
+            history: Some((memory, now)),
+        }
+    }
+
+    /// A run, and what comes of it: how it went, or `None` if it was broken off.
+    fn run_and_record(
+        &self,
+        due: &DueRun,
+        occasion: RunTiming,
+        mut kept: MonitorState,
+        runtime: &Handle,
+    ) -> (MonitorState, Option<RunSummary>) {
+        let only: Vec<String> = due.checks.iter().cloned().collect();
+        kept.history.set_confirmed_time(self.state.retention_now());
+        // What a constraint says is believed after the rows agreed with it once.
+        let due = &DueRun {
+            ignore_constraints: due.ignore_constraints || !due.checks.is_subset(&kept.fully_checked),
+            ..due.clone()
+        };
+        let mut target = self.target.clone();
+        let located = target_layouts::set_known_layout(&self.state.app.store, &mut target);
+        let request = CheckRunRequest {
+            target: &target,
+            ..self.check_run_request(due, &only, occasion.now, &kept.history)
+        };
+        if let Err(error) = located {
+            return self.conclude_run(check_run::failed_report(request, error), occasion, kept);
+        }
+        let engine = &mut kept.engine;
+        let report = catch_panic(|| self.run_interruptible(request, &mut *engine, runtime));
+        let report = report.unwrap_or_else(|bug| {
+            // What it keeps may be half of what it was to be.
+            *engine = Engine::new(self.target.engine);
+            Some(check_run::failed_report(request, bug))
+        });
+        let Some(report) = report else { return (kept, None) };
+        // A table that is too large to be read so within the time limit is read at night, or never.
+        if matches!(report.observation, Ok(_) | Err(TargetError::TimedOut(_) | TargetError::StatementTimeout))
+        {
+            kept.fully_checked.extend(only);
+        }
+        self.conclude_run(report, occasion, kept)
+    }
+
+    /// Observes the target. Returns `None` if the daemon stops meanwhile.
+    fn run_interruptible(
+        &self,
+        request: CheckRunRequest<'_>,
+        engine: &mut Engine,
+        runtime: &Handle,
+    ) -> Option<CheckReport> {
+        // A look that is under way is dropped: nothing of it is kept, and the database ends its query.
+        runtime.block_on(self.stop.run_until_cancelled(check_run::run_checks(request, engine)))
+    }
+
+    /// Logs how a run went, and keeps what it found.
+    fn conclude_run(
+        &self,
+        report: CheckReport,
+        occasion: RunTiming,
+        kept: MonitorState,
+    ) -> (MonitorState, Option<RunSummary>) {
+        let (name, logged) = (self.target.name.as_str(), &self.state.failures_logged);
+        match &report.observation {
+            Err(error) => {
+                let cause = sanitize_text(&error.to_string());
+                if logged.record_failure(FailureKind::CheckRun, name, &cause) {
+                    tracing::error!(
+                        target = name,
+                        hint = error.hint(),
+                        "check run on {name} failed: {cause}"
+                    );
+                }
+            }
+            Ok(_) if logged.record_success(FailureKind::CheckRun, name) => {
+                tracing::info!(target = name, "check runs on {name} succeed again");
+            }
+            Ok(_) => {}
+        }
+        let has_clock = self.target.address.capabilities().supports(Capability::ServerClock);
+        if let (Ok(seen), true) = (&report.observation, has_clock) {
+            self.state.compare_clock(name, seen.stats.taken_at, seen.clock_read_at);
+        }
+        let ran = RunSummary {
+            duration: to_signed_duration(report.duration),
+            succeeded: report.observation.is_ok(),
+        };
+        (self.record_results(report, occasion, ran, kept), Some(ran))
+    }
+
+    fn record_success(&self, at: UtcTimestamp, duration: SignedDuration) {
+        let schedules = self.config.check_schedules(&self.target);
+        let valid_until = schedule::fresh_until(&schedules, at, duration);
+        self.state.metrics.record_success(&self.target.name, RunSuccess { at, valid_until });
+    }
+
+    fn record_results(
+        &self,
+        mut report: CheckReport,
+        occasion: RunTiming,
+        ran: RunSummary,
+        mut kept: MonitorState,
+    ) -> MonitorState {
+        let (state, name) = (&self.state, self.target.name.as_str());
+        let RunTiming { now, lag } = occasion;
+        let sample = record_run::to_sample(&report, now);
+        let news = report.history_update.as_ref().and_then(|mirror| mirror.changes.as_ref());
+        let news =
+            news.is_some_and(|changes| !changes.reassigned.is_empty() || !changes.reappeared.is_empty());
+        let next = report.history_update.take().map(|mirror| kept.history.advance(mirror, now));
+        let bytes = next.as_ref().filter(|_| news || kept.is_save_due(now)).and_then(TargetHistory::to_bytes);
+        let reopen_reasons = incident::reopen_reasons(&report);
+        // A table in doubt is not the one that a later look is held against.
+        let certain = report.observation.as_ref().ok().filter(|seen| seen.is_layout_certain);
+        let layout = certain.map(|seen| KnownLayout::from_mapping(&seen.candidate.mapping));
+        let run = RunRecord {
+            report: &report,
+            sample: &sample,
+            serve: &self.config.serve,
+            rules: &self.config.checks,
+            intervals: &kept.intervals,
+            now,
+            retention_now: state.retention_now(),
+        };
+        let outcome = kept.store.write(|db| {
+            if let Some(bytes) = &bytes {
+                snapshots::upsert_snapshot(db, name, bytes, now)?;
+            }
+            incident::reopen_after_run(db, name, &reopen_reasons, now)?;
+            if let Some(layout) = &layout {
+                target_layouts::record_detected_layout(db, &self.target, layout, now)?;
+            }
+            record_run::record_run(db, run)
+        });
+        // Whoever sees that there was a run finds what it changed.
+        state.metrics.record_run(&report, &sample, lag);
+        match outcome {
+            Ok(told) => {
+                kept.record_save(bytes.as_deref(), now);
+                kept.history = next.unwrap_or(kept.history);
+                if ran.succeeded {
+                    self.record_success(now, ran.duration);
+                }
+                if state.failures_logged.record_success(FailureKind::RecordRun, name) {
+                    tracing::info!(target = name, "the results of check runs are kept again");
+                }
+                tracing::debug!(target = name, told, "looked");
+                if told > 0 {
+                    state.wake_delivery();
+                }
+                state.app.publish(LiveEvent::RunFinished { target: name.to_owned(), at: now });
+            }
+            // What was found was found for the new leader too.
+            Err(StoreError::LeaseLost) => tracing::warn!(target = name, "somebody else leads it now"),
+            Err(error @ (StoreError::FileDeleted(_) | StoreError::FileReplaced(_))) => {
+                state.report_store_lost(&error)
+            }
+            // Watching goes on: the next run finds the same, and tells it then.
+            Err(error) => {
+                let cause = error.to_string();
+                if state.failures_logged.record_failure(FailureKind::RecordRun, name, &cause) {
+                    tracing::error!(target = name, "the results of a check run could not be kept: {cause}");
+                }
+            }
+        }
+        kept
+    }
+
+    /// How far apart the looks are at which each check is made.
+    fn check_intervals(&self) -> BTreeMap<String, SignedDuration> {
+        let now = self.state.app.clock.now();
+        let mut distances = BTreeMap::new();
+        for entry in self.config.check_schedules(&self.target) {
+            let distance = entry.schedule.interval_at(now);
+            for check in &entry.checks {
+                let least = distances.entry(check.clone()).or_insert(distance);
+                *least = distance.min(*least);
+            }
+        }
+        distances
+    }
+
+    /// Writes what a later process needs to go on.
+    fn save_history(&self, kept: &MonitorState) {
+        let Some(bytes) = kept.history.to_bytes() else { return };
+        let (name, now) = (self.target.name.as_str(), self.state.app.clock.now());
+        if let Err(error) = kept.store.write(|db| snapshots::upsert_snapshot(db, name, &bytes, now)) {
+            tracing::warn!(target = name, "the next start compares with an older look: {error}");
+        }
+    }
+}
+
+/// What the work returns, unless it panics.
+fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, TargetError> {
+    // What the work shares with others is behind locks that outlive a panic.
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| TargetError::Bug)
+}
+
+impl MonitorState {
+    fn is_save_due(&self, now: UtcTimestamp) -> bool {
+        self.last_save.is_none_or(|(at, wait)| now.duration_since(at) >= wait || at > now)
+    }
+
+    /// A large snapshot is saved less often than a small one.
+    fn record_save(&mut self, saved: Option<&[u8]>, now: UtcTimestamp) {
+        if let Some(bytes) = saved {
+            let minutes = i64::try_from(bytes.len()).unwrap_or(i64::MAX) / SNAPSHOT_BYTES_PER_MINUTE;
+            self.last_save = Some((now, SignedDuration::from_mins(minutes)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_a_failed_run() {
+        assert_eq!(catch_panic(|| 1).ok(), Some(1));
+        assert!(matches!(catch_panic(|| panic!("a bug")), Err(TargetError::Bug)));
+    }
+}

@@ -1,0 +1,518 @@
+//! A dashboard for Grafana, in its classic JSON model:
+//! <https://grafana.com/docs/grafana/latest/dashboards/build-dashboards/view-dashboard-json-model/>.
+
+use serde_json::{Value, json};
+
+use super::leader_query;
+use crate::metric_names::{
+    ALERT_COUNTS, ALERT_FIRING, CHECK_FAILING, CHECK_RUN_DURATION, CHECK_RUN_FAILURES, CHECK_RUNS,
+    DELIVERY_ATTEMPTS, LAST_SUCCESS, MetricDesc, OUTBOX_MESSAGES, REPLICA_LAG, SCHEDULER_LAG, SESSION_COUNTS,
+    STORE_MEMORY_FALLBACK, STORE_SIZE, TARGET_LEADER, TARGET_UP,
+};
+
+/// The version of the model that Grafana 10.4 writes; newer ones bring it up to date when they read it.
+const GRAFANA_SCHEMA_VERSION: u32 = 39;
+/// Columns of the grid.
+const GRID_COLUMNS: u32 = 24;
+/// The targets that were chosen.
+const TARGET_FILTER: &str = "target=~\"$target\"";
+
+/// How a panel shows what it asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PanelKind {
+    /// One number; a colour from one on, if that is bad.
+    Stat { bad: bool },
+    /// Lines over time.
+    TimeSeries,
+    /// Stretches of time in which something holds, with the words for 0 and 1.
+    StateTimeline([(&'static str, &'static str); 2]),
+    /// A row for each of what there is now.
+    Table,
+}
+
+/// A panel.
+#[derive(Clone, Debug)]
+struct Panel {
+    title: &'static str,
+    description: &'static str,
+    kind: PanelKind,
+    /// As Grafana names it.
+    unit: &'static str,
+    /// In columns, and in lines of the grid.
+    size: (u32, u32),
+    /// Expressions, and what their series are called.
+    queries: Vec<(String, &'static str)>,
+}
+
+/// The dashboard, ready to be imported.
+#[must_use]
+pub fn build_dashboard() -> Value {
+    json!({
+        "id": null,
+        "uid": "sessionwatch",
+        "title": "sessionwatch",
+        "description": "Log-in sessions: what there is, what is wrong, and whether the watch is well",
+        "tags": ["sessionwatch", "sessions"],
+        "timezone": "browser",
+        "editable": true,
+        "graphTooltip": 1,
+        "refresh": "1m",
+        "time": { "from": "now-24h", "to": "now" },
+        "timepicker": {},
+        "schemaVersion": GRAFANA_SCHEMA_VERSION,
+        "version": 1,
+        "links": [],
+        "annotations": { "list": [] },
+        "templating": { "list": template_variables() },
+        "panels": layout_panels(),
+    })
+}
+
+fn template_variables() -> Value {
+    json!([
+        {
+            "name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus",
+            "current": {}, "options": [], "hide": 0, "includeAll": false, "multi": false, "refresh": 1, "regex": "",
+        },
+        {
+            "name": "target", "label": "Target", "type": "query", "datasource": datasource_ref(),
+            "definition": format!("label_values({}, target)", TARGET_LEADER.name),
+            "query": { "query": format!("label_values({}, target)", TARGET_LEADER.name), "refId": "target" },
+            "current": { "selected": true, "text": ["All"], "value": ["$__all"] }, "options": [],
+            "hide": 0, "includeAll": true, "allValue": ".*", "multi": true, "refresh": 2, "regex": "", "sort": 1,
+        },
+    ])
+}
+
+fn datasource_ref() -> Value {
+    json!({ "type": "prometheus", "uid": "${datasource}" })
+}
+
+/// All panels with their numbers and places: a row begins a new line, and so does a panel that finds no room.
+fn layout_panels() -> Vec<Value> {
+    let (mut panels, mut next, mut top) = (vec![], 1_u32, 0_u32);
+    for (title, row) in panel_rows() {
+        panels.push(json!({
+            "id": next, "type": "row", "title": title, "collapsed": false, "panels": [],
+            "gridPos": { "x": 0, "y": top, "w": GRID_COLUMNS, "h": 1 },
+        }));
+        (next, top) = (next + 1, top + 1);
+        let (mut left, mut height) = (0, 0);
+        for panel in row {
+            let (w, h) = panel.size;
+            if left + w > GRID_COLUMNS {
+                (left, top, height) = (0, top + height, 0);
+            }
+            panels.push(panel.to_json(next, &json!({ "x": left, "y": top, "w": w, "h": h })));
+            (next, left, height) = (next + 1, left + w, height.max(h));
+        }
+        top += height;
+    }
+    panels
+}
+
+fn panel_rows() -> [(&'static str, Vec<Panel>); 5] {
+    [
+        ("Now", overview_panels()),
+        ("Sessions", session_panels()),
+        ("Verdicts and alerts", result_panels()),
+        ("The looks", check_run_panels()),
+        ("Delivery and store", delivery_panels()),
+    ]
+}
+
+/// What the leader says of the chosen targets.
+fn target_query(metric: &MetricDesc, labels: &str) -> String {
+    leader_query(metric, &format!("{{{TARGET_FILTER}}}"), labels)
+}
+
+fn stat_panel(title: &'static str, description: &'static str, expr: String) -> Panel {
+    Panel {
+        title,
+        description,
+        kind: PanelKind::Stat { bad: true },
+        unit: "short",
+        size: (4, 4),
+        queries: vec![(expr, "")],
+    }
+}
+
+fn time_series_panel(
+    title: &'static str,
+    unit: &'static str,
+    description: &'static str,
+    queries: Vec<(String, &'static str)>,
+) -> Panel {
+    Panel { title, description, kind: PanelKind::TimeSeries, unit, size: (8, 8), queries }
+}
+
+fn overview_panels() -> Vec<Panel> {
+    let sum = |expr: String| format!("sum({expr}) or vector(0)");
+    vec![
+        Panel {
+            kind: PanelKind::Stat { bad: false },
+            ..stat_panel(
+                "Targets seen",
+                "Targets whose last look saw something",
+                sum(target_query(&TARGET_UP, "target")),
+            )
+        },
+        stat_panel(
+            "Targets not seen",
+            "Targets whose last look saw nothing: nobody knows how they are",
+            sum(format!("1 - {}", target_query(&TARGET_UP, "target"))),
+        ),
+        stat_panel(
+            "Checks that fail",
+            "At the last look, whether or not somebody was told",
+            sum(target_query(&CHECK_FAILING, "target, check")),
+        ),
+        stat_panel(
+            "Alerts that fire",
+            "What was told, and is not over",
+            sum(format!("max by (target, check) ({}{{{TARGET_FILTER}}})", ALERT_FIRING.name)),
+        ),
+        stat_panel(
+            "Dead messages",
+            "Messages that were given up on: people were not told",
+            sum(format!("max by (channel) ({}{{state=\"dead\"}})", OUTBOX_MESSAGES.name)),
+        ),
+        stat_panel(
+            "Full disks",
+            "Processes whose disk is full, so that what happens is in memory only",
+            sum(STORE_MEMORY_FALLBACK.name.to_owned()),
+        ),
+    ]
+}
+
+fn session_panels() -> Vec<Panel> {
+    let kinds = |kinds: &str| {
+        leader_query(&SESSION_COUNTS, &format!("{{{TARGET_FILTER},kind=~\"{kinds}\"}}"), "target, kind")
+    };
+    let legend = "{{target}} {{kind}}";
+    let lines =
+        |title, about, shown: &str| time_series_panel(title, "short", about, vec![(kinds(shown), legend)]);
+    vec![
+        lines("Census", "Rows stored, by what they are", "stored|active|expired|never_expiring"),
+        lines("Users", "Users with an active session", "users_active"),
+        lines("Sessions per user", "On average, and the most that one user holds", "per_user|max_per_user"),
+        lines(
+            "Out of order",
+            "What should not be there at all",
+            "duplicate_tokens|orphaned|rebound|revived|undecodable",
+        ),
+        lines("Creation", "Sessions created in the hour before the look", "created_last_hour"),
+        lines("Changes", "Sessions created, extended and ended between two looks", "created|extended|ended"),
+    ]
+}
+
+fn result_panels() -> Vec<Panel> {
+    let words = [("healthy", "green"), ("failing", "red")];
+    vec![
+        Panel {
+            title: "Verdicts",
+            description: "Each check at each look; nothing where it is unknown",
+            kind: PanelKind::StateTimeline(words),
+            unit: "short",
+            size: (GRID_COLUMNS, 10),
+            queries: vec![(target_query(&CHECK_FAILING, "target, check"), "{{target}} {{check}}")],
+        },
+        Panel {
+            title: "Alerts that fire",
+            description: "`sessionwatch alerts show TARGET CHECK` says whom each concerns",
+            kind: PanelKind::Table,
+            unit: "short",
+            size: (16, 8),
+            queries: vec![(
+                format!("max by (target, check, severity) ({}{{{TARGET_FILTER}}}) == 1", ALERT_FIRING.name),
+                "",
+            )],
+        },
+        time_series_panel(
+            "Alerts by state",
+            "short",
+            "Of all targets",
+            vec![(format!("max by (state) ({})", ALERT_COUNTS.name), "{{state}}")],
+        ),
+    ]
+}
+
+fn check_run_panels() -> Vec<Panel> {
+    let of_target = |metric: &MetricDesc| vec![(target_query(metric, "target"), "{{target}}")];
+    let blind = format!("sum by (target) (increase({}{{{TARGET_FILTER}}}[1h]))", CHECK_RUN_FAILURES.name);
+    let all = format!("sum by (target) (increase({}{{{TARGET_FILTER}}}[1h]))", CHECK_RUNS.name);
+    let leader = format!("max by (target, instance) ({}{{{TARGET_FILTER}}})", TARGET_LEADER.name);
+    let duration =
+        |part: &str| format!("increase({}_{part}{{{TARGET_FILTER}}}[1h])", CHECK_RUN_DURATION.name);
+    let mean = format!("sum by (target) ({}) / sum by (target) ({})", duration("sum"), duration("count"));
+    let slow = format!("histogram_quantile(0.95, sum by (target, le) ({}))", duration("bucket"));
+    let words = [("stands by", "transparent"), ("watches", "green")];
+    vec![
+        time_series_panel(
+            "Duration of check runs",
+            "s",
+            "From connecting to the verdicts, in the last hour",
+            vec![(mean, "{{target}}"), (slow, "{{target}} 95 %")],
+        ),
+        time_series_panel(
+            "Lateness",
+            "s",
+            "How long after its time the last look began",
+            of_target(&SCHEDULER_LAG),
+        ),
+        time_series_panel(
+            "Age of what is known",
+            "s",
+            "Time since the target was last seen",
+            vec![(format!("time() - {}", target_query(&LAST_SUCCESS, "target")), "{{target}}")],
+        ),
+        time_series_panel(
+            "Lag of the replica",
+            "s",
+            "Only where a replica was looked at",
+            of_target(&REPLICA_LAG),
+        ),
+        time_series_panel(
+            "Looks in an hour",
+            "short",
+            "And those that saw nothing",
+            vec![(all, "{{target}}"), (blind, "{{target}} blind")],
+        ),
+        Panel {
+            title: "Who watches",
+            description: "Which process leads each target, where several share a store",
+            kind: PanelKind::StateTimeline(words),
+            unit: "short",
+            size: (8, 8),
+            queries: vec![(leader, "{{target}} {{instance}}")],
+        },
+    ]
+}
+
+fn delivery_panels() -> Vec<Panel> {
+    vec![
+        time_series_panel(
+            "Outbox",
+            "short",
+            "Messages that wait to be delivered, or cannot be",
+            vec![(format!("max by (channel, state) ({})", OUTBOX_MESSAGES.name), "{{channel}} {{state}}")],
+        ),
+        time_series_panel(
+            "Attempts to deliver in an hour",
+            "short",
+            "By outcome",
+            vec![(
+                format!("sum by (channel, outcome) (increase({}[1h]))", DELIVERY_ATTEMPTS.name),
+                "{{channel}} {{outcome}}",
+            )],
+        ),
+        time_series_panel(
+            "Size of the store",
+            "bytes",
+            "Bytes that it takes",
+            vec![(format!("max by (instance) ({})", STORE_SIZE.name), "{{instance}}")],
+        ),
+    ]
+}
+
+impl Panel {
+    fn to_json(&self, id: u32, place: &Value) -> Value {
+        let now = matches!(self.kind, PanelKind::Stat { .. } | PanelKind::Table);
+        let asked = self.queries.iter().zip('A'..).map(|((expr, legend), letter)| {
+            json!({
+                "refId": letter.to_string(), "datasource": datasource_ref(), "editorMode": "code", "expr": expr,
+                "legendFormat": legend, "instant": now, "range": !now,
+                "format": if self.kind == PanelKind::Table { "table" } else { "time_series" },
+            })
+        });
+        let mut model = json!({
+            "id": id, "type": self.kind.panel_type(), "title": self.title, "description": self.description, "gridPos": place,
+            "datasource": datasource_ref(), "targets": asked.collect::<Vec<_>>(),
+            "fieldConfig": { "defaults": self.kind.field_defaults(self.unit), "overrides": [] },
+            "options": self.kind.panel_options(),
+        });
+        if self.kind == PanelKind::Table {
+            let shown = json!({ "excludeByName": { "Time": true, "Value": true }, "indexByName": {}, "renameByName": {} });
+            model["transformations"] = json!([{ "id": "organize", "options": shown }]);
+        }
+        model
+    }
+}
+
+impl PanelKind {
+    /// The type of panel.
+    const fn panel_type(self) -> &'static str {
+        match self {
+            Self::Stat { .. } => "stat",
+            Self::TimeSeries => "timeseries",
+            Self::StateTimeline(_) => "state-timeline",
+            Self::Table => "table",
+        }
+    }
+
+    /// How values are shown.
+    fn field_defaults(self, unit: &str) -> Value {
+        match self {
+            Self::Stat { bad } => {
+                let bad = bad.then(|| json!({ "color": "red", "value": 1 }));
+                let steps: Vec<Value> =
+                    [json!({ "color": "green", "value": null })].into_iter().chain(bad).collect();
+                json!({
+                    "unit": unit, "color": { "mode": "thresholds" }, "mappings": [],
+                    "thresholds": { "mode": "absolute", "steps": steps },
+                })
+            }
+            Self::TimeSeries => json!({
+                "unit": unit, "min": 0, "color": { "mode": "palette-classic" }, "mappings": [],
+                "custom": { "drawStyle": "line", "lineWidth": 1, "fillOpacity": 10, "showPoints": "never", "spanNulls": false },
+            }),
+            Self::StateTimeline([(no, pale), (yes, strong)]) => json!({
+                "unit": unit, "color": { "mode": "thresholds" },
+                "custom": { "fillOpacity": 70, "lineWidth": 0 },
+                "thresholds": { "mode": "absolute", "steps": [{ "color": pale, "value": null }, { "color": strong, "value": 1 }] },
+                "mappings": [{ "type": "value", "options": {
+                    "0": { "text": no, "color": pale, "index": 0 }, "1": { "text": yes, "color": strong, "index": 1 },
+                } }],
+            }),
+            Self::Table => json!({ "unit": unit, "custom": { "align": "auto" }, "mappings": [] }),
+        }
+    }
+
+    fn panel_options(self) -> Value {
+        let last = json!({ "calcs": ["lastNotNull"], "fields": "", "values": false });
+        let legend = json!({ "displayMode": "list", "placement": "bottom", "showLegend": true });
+        match self {
+            Self::Stat { .. } => {
+                json!({ "reduceOptions": last, "colorMode": "value", "graphMode": "none", "textMode": "auto" })
+            }
+            Self::TimeSeries => json!({ "legend": legend, "tooltip": { "mode": "multi", "sort": "desc" } }),
+            Self::StateTimeline(_) => json!({
+                "legend": legend, "tooltip": { "mode": "single" }, "mergeValues": true, "showValue": "auto",
+                "alignValue": "left", "rowHeight": 0.9,
+            }),
+            Self::Table => json!({ "showHeader": true, "cellHeight": "sm", "footer": { "show": false } }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{
+        super::tests::{foreign, metrics_of},
+        *,
+    };
+
+    /// The types of panel that the dashboard uses, of those that Grafana brings along.
+    const TYPES: [&str; 5] = ["row", "stat", "timeseries", "state-timeline", "table"];
+
+    fn panels() -> Vec<Value> {
+        build_dashboard()["panels"].as_array().unwrap().clone()
+    }
+
+    /// All texts in a document.
+    fn texts(value: &Value) -> Vec<&str> {
+        match value {
+            Value::String(text) => vec![text],
+            Value::Array(values) => values.iter().flat_map(texts).collect(),
+            Value::Object(fields) => fields.values().flat_map(texts).collect(),
+            _ => vec![],
+        }
+    }
+
+    #[test]
+    fn the_model_has_what_is_documented() {
+        let dashboard = build_dashboard();
+        let uid = dashboard["uid"].as_str().unwrap();
+        assert!((8..=40).contains(&uid.len()), "{uid}");
+        for (key, fits) in [
+            ("title", dashboard["title"].is_string()),
+            ("tags", dashboard["tags"].as_array().is_some_and(|tags| tags.iter().all(Value::is_string))),
+            ("timezone", ["utc", "browser"].contains(&dashboard["timezone"].as_str().unwrap())),
+            ("editable", dashboard["editable"].is_boolean()),
+            ("graphTooltip", dashboard["graphTooltip"].as_u64().is_some_and(|mode| mode <= 2)),
+            ("time", dashboard["time"]["from"].is_string() && dashboard["time"]["to"].is_string()),
+            ("refresh", dashboard["refresh"].is_string()),
+            ("schemaVersion", dashboard["schemaVersion"].is_u64()),
+            ("annotations", dashboard["annotations"]["list"].is_array()),
+        ] {
+            assert!(fits, "{key}: {}", dashboard[key]);
+        }
+    }
+
+    #[test]
+    fn every_panel_has_a_number_of_its_own_and_lies_within_the_grid_on_no_other() {
+        let mut taken = BTreeSet::new();
+        let mut numbers = BTreeSet::new();
+        for panel in panels() {
+            assert!(numbers.insert(panel["id"].as_u64().unwrap()), "{panel}");
+            let [x, y, w, h] = ["x", "y", "w", "h"].map(|key| panel["gridPos"][key].as_u64().unwrap());
+            assert!(w >= 1 && h >= 1 && x + w <= 24, "{panel}");
+            for place in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
+                assert!(taken.insert(place), "{panel} lies on another at {place:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_panel_asks_the_chosen_source_for_metrics_that_are_served() {
+        let mut shown = BTreeSet::new();
+        for panel in panels() {
+            let kind = panel["type"].as_str().unwrap();
+            assert!(TYPES.contains(&kind) && panel["title"].is_string(), "{panel}");
+            if kind == "row" {
+                continue;
+            }
+            assert!(panel["fieldConfig"]["defaults"].is_object() && panel["options"].is_object(), "{panel}");
+            let asked = panel["targets"].as_array().unwrap();
+            assert!(!asked.is_empty(), "{panel}");
+            for source in asked.iter().chain([&panel]).map(|from| &from["datasource"]) {
+                assert_eq!(
+                    (&source["type"], &source["uid"]),
+                    (&"prometheus".into(), &"${datasource}".into())
+                );
+            }
+            let letters: BTreeSet<&str> =
+                asked.iter().map(|asked| asked["refId"].as_str().unwrap()).collect();
+            assert_eq!(letters.len(), asked.len(), "{panel}");
+            for expr in asked.iter().map(|asked| asked["expr"].as_str().unwrap()) {
+                assert_eq!(foreign(expr), Vec::<String>::new(), "{expr}");
+                shown.extend(metrics_of(expr));
+            }
+        }
+        for metric in [
+            SESSION_COUNTS,
+            CHECK_FAILING,
+            ALERT_FIRING,
+            CHECK_RUN_DURATION,
+            SCHEDULER_LAG,
+            OUTBOX_MESSAGES,
+            STORE_SIZE,
+        ] {
+            assert!(shown.iter().any(|series| metric.owns_series(series)), "{} is not shown", metric.name);
+        }
+    }
+
+    #[test]
+    fn every_variable_that_is_used_is_declared() {
+        let dashboard = build_dashboard();
+        let declared: Vec<&str> = dashboard["templating"]["list"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|variable| variable["name"].as_str().unwrap())
+            .collect();
+        let mut used = BTreeSet::new();
+        for text in texts(&dashboard) {
+            for rest in text.split('$').skip(1) {
+                let rest = rest.trim_start_matches('{');
+                let end = rest.find(|character: char| !character.is_alphanumeric() && character != '_');
+                used.insert(rest[..end.unwrap_or(rest.len())].to_owned());
+            }
+        }
+        // Grafana's own begin with two underscores.
+        used.retain(|name| !name.starts_with("__"));
+        assert_eq!(used.iter().map(String::as_str).collect::<Vec<_>>(), declared);
+    }
+}

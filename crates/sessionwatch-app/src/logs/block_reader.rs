@@ -1,0 +1,138 @@
+//! Any stream in blocks of whole lines, in constant memory.
+
+use std::io::{self, Read};
+
+/// Bytes of a block, and so of the longest line that is looked at as a whole.
+pub const BLOCK_BYTES: usize = 1 << 20;
+
+/// A block.
+#[derive(Clone, Copy, Debug)]
+pub struct LineBlock<'a> {
+    /// Where it begins in the stream.
+    pub offset: u64,
+    /// Its bytes.
+    pub bytes: &'a [u8],
+    /// The last line of it was longer than a block; what is missing follows in no other.
+    pub overlong: bool,
+}
+
+/// A stream, cut into blocks that end where lines do.
+#[derive(Debug)]
+pub struct BlockReader<R> {
+    source: R,
+    buffer: Vec<u8>,
+    /// What of the buffer was handed out, and what is filled.
+    consumed: usize,
+    filled: usize,
+    /// Where the buffer begins in the stream.
+    buffer_offset: u64,
+    /// The rest of a line that was too long is passed over.
+    skipping: bool,
+    ended: bool,
+}
+
+impl<R: Read> BlockReader<R> {
+    /// Of a stream that begins at a place.
+    #[must_use]
+    pub fn new(source: R, at: u64) -> Self {
+        Self {
+            source,
+            buffer: vec![0; BLOCK_BYTES],
+            consumed: 0,
+            filled: 0,
+            buffer_offset: at,
+            skipping: false,
+            ended: false,
+        }
+    }
+
+    /// Where the next block begins.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.buffer_offset + self.consumed as u64
+    }
+
+    /// The next block; nothing at the end of the stream.
+    ///
+    /// # Errors
+    ///
+    /// If the stream cannot be read.
+    pub fn read_next(&mut self) -> io::Result<Option<LineBlock<'_>>> {
+        loop {
+            self.fill_buffer()?;
+            if self.filled == 0 {
+                return Ok(None);
+            }
+            let break_at = memchr::memrchr(b'\n', &self.buffer[..self.filled]);
+            if self.skipping {
+                let first = memchr::memchr(b'\n', &self.buffer[..self.filled]);
+                self.skipping = first.is_none();
+                self.consumed = first.map_or(self.filled, |first| first + 1);
+                if self.skipping && self.ended {
+                    return Ok(None);
+                }
+                continue;
+            }
+            let full = self.filled == self.buffer.len();
+            let overlong = break_at.is_none() && full;
+            self.skipping = overlong;
+            self.consumed = break_at.filter(|_| !self.ended).map_or(self.filled, |end| end + 1);
+            return Ok(Some(LineBlock {
+                offset: self.buffer_offset,
+                bytes: &self.buffer[..self.consumed],
+                overlong,
+            }));
+        }
+    }
+
+    /// Moves what was not handed out to the front, and reads on.
+    fn fill_buffer(&mut self) -> io::Result<()> {
+        self.buffer.copy_within(self.consumed..self.filled, 0);
+        self.buffer_offset += self.consumed as u64;
+        (self.consumed, self.filled) = (0, self.filled - self.consumed);
+        while self.filled < self.buffer.len() {
+            match self.source.read(&mut self.buffer[self.filled..]) {
+                Ok(0) => {
+                    self.ended = true;
+                    break;
+                }
+                Ok(read) => self.filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blocks(text: &[u8]) -> Vec<(u64, usize, bool)> {
+        let mut blocks = BlockReader::new(text, 0);
+        let mut found = vec![];
+        while let Some(block) = blocks.read_next().unwrap() {
+            assert_eq!(block.bytes, &text[usize::try_from(block.offset).unwrap()..][..block.bytes.len()]);
+            found.push((block.offset, block.bytes.len(), block.overlong));
+        }
+        found
+    }
+
+    #[test]
+    fn blocks_end_where_lines_do() {
+        assert_eq!(blocks(b""), []);
+        assert_eq!(blocks(b"a\nb"), [(0, 3, false)]);
+        let lines = b"0123456789abcde\n".repeat(BLOCK_BYTES / 16 + 10);
+        assert_eq!(blocks(&lines), [(0, BLOCK_BYTES, false), (BLOCK_BYTES as u64, 160, false)]);
+        let shifted = [b"x", lines.as_slice()].concat();
+        assert_eq!(blocks(&shifted), [(0, BLOCK_BYTES - 15, false), (BLOCK_BYTES as u64 - 15, 176, false)]);
+    }
+
+    #[test]
+    fn the_rest_of_a_line_that_is_too_long_is_passed_over() {
+        let long = [vec![b'x'; 3 * BLOCK_BYTES + 5], b"\nnext\n".to_vec()].concat();
+        assert_eq!(blocks(&long), [(0, BLOCK_BYTES, true), (3 * BLOCK_BYTES as u64 + 6, 5, false)]);
+        assert_eq!(blocks(&vec![b'x'; 2 * BLOCK_BYTES]), [(0, BLOCK_BYTES, true)]);
+    }
+}

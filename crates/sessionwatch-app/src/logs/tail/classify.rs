@@ -1,0 +1,346 @@
+//! What is done with rotated files that are not known: whether they are what is read or was read under another name, the rest of
+//! a file, or files that came and were rotated since the last look.
+
+use std::io;
+
+use super::{
+    FileTailer,
+    content::{FileContent, FileId, FileMetadata},
+    open_file::OpenFile,
+    position::{FileCheckpoint, IDENTITY_WINDOW_BYTES},
+    rotated_files::checkpoint_stored_bytes,
+    rotation_names::RotatedFile,
+};
+use sessionwatch_core::{log_gaps::GapCause, timestamp::UtcTimestamp};
+
+/// A file whose rest is looked for by what was read of it.
+pub(super) struct MissingRest<'g> {
+    pub(super) checkpoint: FileCheckpoint,
+    /// What is told if it is not found.
+    pub(super) cause: GapCause,
+    /// The file as it was read, where it was read a moment ago.
+    pub(super) before: Option<OpenFile<'g>>,
+}
+
+/// A rotated file that is not known.
+pub(super) struct UnknownFile<'a> {
+    file: &'a RotatedFile,
+    /// `None` if it cannot be read or unpacked.
+    content: Option<FileContent>,
+    /// How far it was read under another name.
+    read: u64,
+}
+
+/// What was found that remains to be read.
+#[derive(Default)]
+pub(super) struct FilesToRead<'g> {
+    /// Files that were done with and have grown.
+    pub(super) grown: Vec<OpenFile<'g>>,
+    /// Rests of files, and whole files that came and were rotated since, in the order of their time.
+    pub(super) rests: Vec<OpenFile<'g>>,
+    /// One of them is what stood in the present file before it was truncated.
+    pub(super) has_rest: bool,
+}
+
+/// What is known of the log when rotated files are judged.
+#[derive(Clone, Copy)]
+pub(super) struct RotationState {
+    /// The log was rotated or truncated, so that files may have come and been rotated since.
+    pub(super) is_rotated: bool,
+    /// The file that has the name of the log.
+    pub(super) current_file: Option<FileId>,
+}
+
+/// As what a rotated file is recognized.
+enum Recognition {
+    /// All of it is read or was read.
+    Done,
+    /// It is a copy of the present file.
+    Copy,
+    /// It is still being packed, from a file that is read or was read.
+    Partial,
+}
+
+impl<'g> FileTailer<'g> {
+    /// Puts aside what is known: files that are read, and files that are done with. Returns the others, and files that were done
+    /// with and have grown.
+    pub(super) fn separate_known<'a>(
+        &mut self,
+        siblings: &'a [RotatedFile],
+        at_path: Option<FileId>,
+        is_wanted: bool,
+    ) -> (Vec<UnknownFile<'a>>, FilesToRead<'g>) {
+        let (mut unknown, mut found) = (vec![], FilesToRead::default());
+        for sibling in siblings {
+            let is_read = |file: &OpenFile<'_>| file.metadata.file == sibling.metadata.file;
+            if Some(sibling.metadata.file) == at_path || self.files.iter().any(is_read) {
+                continue;
+            }
+            let FileMetadata { file, created_at: born, modified_at: modified, .. } = sibling.metadata;
+            let is_old = self.rotated_files.done_before.is_some_and(|before| modified <= before);
+            let mut content = match FileContent::open(&sibling.path) {
+                Ok(content) => content,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.rotated_files.is_unsettled = true;
+                    continue;
+                }
+                Err(_)
+                    if is_old || self.rotated_files.done.iter().any(|mark| mark.may_be_file(file, born)) =>
+                {
+                    continue;
+                }
+                Err(_) => {
+                    unknown.push(UnknownFile { file: sibling, content: None, read: 0 });
+                    continue;
+                }
+            };
+            let Some(at) = self.rotated_files.find_done(&content) else {
+                if !is_old {
+                    unknown.push(UnknownFile { file: sibling, content: Some(content), read: 0 });
+                }
+                continue;
+            };
+            let mark = &self.rotated_files.done[at];
+            let is_grown =
+                !content.is_packed() && content.metadata().is_ok_and(|facts| facts.length > mark.read);
+            let is_candidate = is_wanted && (mark.copy || mark.read == 0);
+            if !is_grown && !is_candidate {
+                continue;
+            }
+            let mark = self.rotated_files.done.remove(at);
+            let copied = self.files.last_mut().filter(|last| Some(last.metadata.file) == at_path);
+            let is_copy = || {
+                copied
+                    .is_some_and(|last| content.is_prefix_of(&mut last.content).is_ok_and(|is_copy| is_copy))
+            };
+            if is_candidate || mark.copy || is_copy() {
+                let read = if mark.copy { mark.read } else { 0 };
+                unknown.push(UnknownFile { file: sibling, content: Some(content), read });
+            } else if let Ok(grown) = OpenFile::resume(content, &mark, self.matchers, None) {
+                found.grown.push(grown);
+            } else {
+                unknown.push(UnknownFile { file: sibling, content: None, read: 0 });
+            }
+        }
+        (unknown, found)
+    }
+
+    /// Finds the rest of a file by what was read of it, and tells where that is missing or not certain.
+    pub(super) fn find_rest(
+        &mut self,
+        MissingRest { checkpoint: mark, cause, .. }: &MissingRest<'g>,
+        unknown: &mut Vec<UnknownFile<'_>>,
+        siblings: &[RotatedFile],
+        at_path: Option<FileId>,
+    ) -> Option<OpenFile<'g>> {
+        let fits = |content: &mut FileContent| {
+            mark.identifies_file() && mark.matches_content(content).is_ok_and(|fits| fits)
+        };
+        // What begins in all files alike says little.
+        let present = self.files.last_mut().filter(|last| Some(last.metadata.file) == at_path);
+        let is_in_present = present.is_some_and(|present| fits(&mut present.content));
+        let (mut is_certain, mut rest) = (!is_in_present, None::<FileContent>);
+        unknown.retain_mut(|one| {
+            let Some(mut content) = one.content.take() else { return true };
+            // A copy of what was read further is not the rest of a file that begins alike.
+            if one.read > mark.read || !fits(&mut content) {
+                one.content = Some(content);
+                return true;
+            }
+            let Some(mut known) = rest.take() else {
+                rest = Some(content);
+                return false;
+            };
+            // Two short files may be alike by chance.
+            let begins = |one: &mut FileContent, other: &mut FileContent| {
+                one.unpacked_length().is_ok_and(|length| length >= IDENTITY_WINDOW_BYTES as u64)
+                    && one.is_prefix_of(other).is_ok_and(|is_beginning| is_beginning)
+            };
+            if begins(&mut content, &mut known) {
+                self.rotated_files.mark_done(&content);
+                rest = Some(known);
+                return false;
+            }
+            if begins(&mut known, &mut content) {
+                self.rotated_files.mark_done(&known);
+                rest = Some(content);
+                return false;
+            }
+            (rest, one.content, is_certain) = (Some(known), Some(content), false);
+            true
+        });
+        // It may have been packed while it was still read.
+        let packed = || siblings.iter().rev().filter_map(|sibling| FileContent::open(&sibling.path).ok());
+        if rest.is_none() && is_certain && *cause == GapCause::FileGone {
+            rest = packed()
+                .filter(FileContent::is_packed)
+                .find_map(|mut content| fits(&mut content).then_some(content));
+        }
+        // A copy may be from before the file was gone.
+        is_certain &= *cause != GapCause::FileGone || rest.as_ref().is_none_or(FileContent::is_packed);
+        let found = match rest {
+            Some(rest) => OpenFile::resume(rest, mark, self.matchers, None).ok(),
+            // Its number is another one, as after a move to another disk.
+            None if is_in_present && *cause == GapCause::FileGone => {
+                self.skip_known_in_current(mark);
+                None
+            }
+            None => None,
+        };
+        // A file that was empty is one of those that came since, where there are any: all of it is read.
+        let is_empty = !mark.identifies_file() && !mark.unfinished;
+        let is_among_new = is_empty && *cause == GapCause::FileGone && !unknown.is_empty();
+        if (!is_certain || found.is_none()) && !is_among_new {
+            self.record_gap(*cause, None, None);
+        }
+        found
+    }
+
+    /// Goes on in the present file where another one was read to that begins alike.
+    fn skip_known_in_current(&mut self, mark: &FileCheckpoint) {
+        if let Some(last) = self.files.last_mut().filter(|last| last.is_unread())
+            && let Ok(file) = last.content.file.try_clone()
+            && let Ok(resumed) = OpenFile::resume(FileContent::plain(file), mark, self.matchers, None)
+        {
+            *last = resumed;
+        }
+    }
+
+    /// Takes in a rotated file that is not known and not what was looked for.
+    pub(super) fn classify_unknown(
+        &mut self,
+        mut unknown: UnknownFile<'_>,
+        evidence: RotationState,
+        found: &mut FilesToRead<'g>,
+    ) {
+        if self.set_aside_if_recognized(&mut unknown, evidence, found) {
+            return;
+        }
+        let UnknownFile { file: sibling, content, read } = unknown;
+        let Some(mut content) = content else {
+            let mut reading = self.files.iter().filter_map(|file| file.content.metadata().ok());
+            let is_packed_known =
+                self.rotated_files.done.iter().any(|mark| sibling.was_modified_at(mark.modified))
+                    || reading.any(|facts| sibling.was_modified_at(facts.modified_at));
+            if evidence.is_rotated && !is_packed_known {
+                let bytes = Some(sibling.metadata.length);
+                self.record_gap(GapCause::Unreadable, Some(&sibling.path), bytes);
+            }
+            self.mark_rotated_done(sibling);
+            return;
+        };
+        let mut mark = None;
+        if !evidence.is_rotated {
+            if self.was_in_current(&mut content, read) {
+                found.has_rest = true;
+                mark = self.files.last().map(OpenFile::checkpoint);
+            } else if read == 0 {
+                self.rotated_files.mark_done(&content);
+                return;
+            }
+        }
+        if let Some(at) = found.rests.iter_mut().position(|rest| rest.may_be_prefix_of(&mut content)) {
+            let shorter = found.rests.remove(at);
+            self.rotated_files.mark_done(&shorter.content);
+            mark = Some(shorter.checkpoint());
+        }
+        let opened = match &mark {
+            Some(mark) => OpenFile::resume(content, mark, self.matchers, None),
+            None => OpenFile::new(content, read, self.matchers),
+        };
+        match opened {
+            Ok(file) => found.rests.push(file),
+            Err(_) => {
+                self.record_gap(GapCause::Unreadable, Some(&sibling.path), Some(sibling.metadata.length));
+                self.mark_rotated_done(sibling);
+            }
+        }
+    }
+
+    /// Whether a rotated file holds what stood in the present file before that was truncated: what was read of both is alike, or
+    /// nothing was read.
+    fn was_in_current(&self, content: &mut FileContent, read: u64) -> bool {
+        let Some(present) = self.files.last() else { return false };
+        let mark = present.checkpoint();
+        let is_older = || {
+            let modified = content.metadata().map_or(UtcTimestamp::UNIX_EPOCH, |facts| facts.modified_at);
+            present.metadata.created_at.is_some_and(|born| modified < born)
+        };
+        let may_be = mark.identifies_file() || read == 0 && !is_older();
+        may_be && mark.matches_content(content).is_ok_and(|fits| fits)
+    }
+
+    /// Puts a rotated file aside that holds what is read or was read under another name. Returns `true` if it does.
+    pub(super) fn set_aside_if_recognized(
+        &mut self,
+        one: &mut UnknownFile<'_>,
+        evidence: RotationState,
+        found: &mut FilesToRead<'g>,
+    ) -> bool {
+        if one.file.is_being_packed(evidence.current_file) {
+            return true;
+        }
+        let Some(content) = &mut one.content else { return false };
+        let verdict = match self.recognize_file(content, &mut one.read, evidence, found) {
+            Ok(verdict) => verdict,
+            // One that cannot be unpacked now is told of when it is read.
+            Err(_) if evidence.is_rotated => None,
+            Err(_) => Some(Recognition::Partial),
+        };
+        match verdict {
+            None => return false,
+            Some(Recognition::Done) => self.rotated_files.mark_done(content),
+            Some(Recognition::Copy) => {
+                let mark =
+                    checkpoint_stored_bytes(&content.file).map(|mark| FileCheckpoint { copy: true, ..mark });
+                self.rotated_files.newly_done.extend(mark);
+            }
+            Some(Recognition::Partial) => {}
+        }
+        true
+    }
+
+    /// Compares a rotated file with those that are read or were read. Notes how far it was read before it grew and was packed.
+    fn recognize_file(
+        &mut self,
+        content: &mut FileContent,
+        read: &mut u64,
+        evidence: RotationState,
+        found: &mut FilesToRead<'g>,
+    ) -> io::Result<Option<Recognition>> {
+        // `None` if it breaks off.
+        let length = content.unpacked_length().ok();
+        // Two short files may be alike by chance, except that a packed file is packed from something.
+        let is_short = length.is_some_and(|length| length < IDENTITY_WINDOW_BYTES as u64);
+        let mut read_before = 0;
+        let done = self.rotated_files.done.iter().filter(|mark| mark.identifies_file() && !mark.copy);
+        for mark in done.filter(|_| content.is_packed() || !is_short).cloned().collect::<Vec<_>>() {
+            if mark.matches_content(content).is_ok_and(|fits| fits) {
+                if length == Some(mark.read) {
+                    return Ok(Some(Recognition::Done));
+                }
+                read_before = read_before.max(mark.read);
+            }
+        }
+        for file in self.files.iter_mut().chain(&mut found.rests).chain(&mut found.grown) {
+            let is_present = Some(file.metadata.file) == evidence.current_file;
+            let facts = file.content.metadata()?;
+            let may_be_equal = if content.is_packed() { !is_present } else { facts.link_count == 0 };
+            let is_equal = may_be_equal && length == Some(facts.length);
+            let may_be_copy = !is_short || is_equal || is_present && !evidence.is_rotated;
+            if !may_be_copy || !content.is_prefix_of(&mut file.content)? {
+                continue;
+            }
+            return Ok(Some(match is_present && !content.is_packed() {
+                true => Recognition::Copy,
+                // It is still being packed if it breaks off.
+                false if length.is_none() => Recognition::Partial,
+                false => Recognition::Done,
+            }));
+        }
+        if content.is_packed() {
+            *read = read_before;
+        }
+        Ok(None)
+    }
+}

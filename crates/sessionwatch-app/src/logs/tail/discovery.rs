@@ -1,0 +1,343 @@
+//! Which files remain to be read: found by what was read of them, wherever they were moved, copied or packed to.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::Path,
+    time::{Duration, Instant as Monotonic},
+};
+
+use jiff::SignedDuration;
+
+use super::{
+    FileTailer, StartPosition, TailBatch,
+    classify::{MissingRest, RotationState},
+    content::{FileContent, FileMetadata},
+    event_sink,
+    open_file::OpenFile,
+    position::{FileCheckpoint, LogPosition, compute_checksum},
+    rotated_files::checkpoint_stored_bytes,
+    rotation_names::RotatedFile,
+};
+use sessionwatch_core::{log_gaps::GapCause, timestamp::UtcTimestamp};
+
+/// How often rotated files are looked at where nothing shows that one came, changed or went.
+const SURVEY_INTERVAL: Duration = Duration::from_secs(60);
+/// Attempts at listing rotated files while the log is rotated.
+const MAX_LISTING_ATTEMPTS: usize = 8;
+
+/// The files of a log at one time.
+struct FileSurvey {
+    /// The file that has the name of the log.
+    current: Option<CurrentFile>,
+    /// Rotated files, in the order of their time.
+    rotated: Vec<RotatedFile>,
+}
+
+/// The file that has the name of the log.
+struct CurrentFile {
+    content: FileContent,
+    metadata: FileMetadata,
+}
+
+/// Where the file of a mark is.
+enum FileLocation<'a> {
+    Here(FileContent),
+    /// It is there, and cannot be opened.
+    Unreadable(&'a RotatedFile),
+    /// The file is there, and what was read of it stands there no more.
+    Replaced,
+    Nowhere,
+}
+
+fn metadata_at(path: &Path) -> io::Result<Option<FileMetadata>> {
+    match fs::metadata(path) {
+        Ok(facts) => Ok(Some(FileMetadata::from_metadata(&facts))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+impl CurrentFile {
+    fn open(path: &Path) -> io::Result<Option<Self>> {
+        // Whoever opens a pipe waits for somebody who writes to it.
+        if fs::metadata(path).is_ok_and(|facts| !facts.is_file()) {
+            return Err(io::Error::other("it is not a regular file"));
+        }
+        match File::open(path) {
+            Ok(file) => {
+                let content = FileContent::plain(file);
+                let facts = content.metadata()?;
+                Ok(Some(Self { content, metadata: facts }))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl<'g> FileTailer<'g> {
+    /// Lists the files of the log, again if it is rotated meanwhile.
+    fn survey_files(&mut self) -> io::Result<FileSurvey> {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            self.rotated_files.folders.add_log(&self.path);
+            let changed = self.rotated_files.folders.modification_times();
+            let current = CurrentFile::open(&self.path)?;
+            let siblings = self.rotated_files.folders.list_rotated_files()?;
+            let after = metadata_at(&self.path)?;
+            let file = |facts: &FileMetadata| facts.file;
+            if after.as_ref().map(file) == current.as_ref().map(|current| current.metadata.file)
+                || attempts == MAX_LISTING_ATTEMPTS
+            {
+                self.rotated_files.is_unsettled = changed != self.rotated_files.folder_times;
+                self.rotated_files.folder_times = changed;
+                return Ok(FileSurvey { current, rotated: siblings });
+            }
+        }
+    }
+
+    /// Begins to read.
+    pub(super) fn start_reading(&mut self, step: &mut TailBatch) -> io::Result<()> {
+        let survey = match self.survey_files() {
+            Ok(survey) => survey,
+            Err(error) => {
+                // What is written until it can be read is new; what is no file holds nothing.
+                let length = |facts: fs::Metadata| if facts.is_file() { facts.len() } else { 0 };
+                self.length_at_first = self.length_at_first.or(fs::metadata(&self.path).ok().map(length));
+                return Err(error);
+            }
+        };
+        let begin = self.begin.clone();
+        match begin {
+            Some(StartPosition::Resume(place)) => self.resume_from(place, survey, step)?,
+            Some(begin) => {
+                let FileSurvey { current, rotated: siblings } = survey;
+                for sibling in &siblings {
+                    self.mark_rotated_done(sibling);
+                }
+                if let Some(CurrentFile { content, metadata: facts }) = current {
+                    let end = self.length_at_first.map_or(facts.length, |length| length.min(facts.length));
+                    let offset = if begin == StartPosition::AtEnd { end } else { 0 };
+                    self.files.push(OpenFile::new(content, offset, self.matchers)?);
+                }
+                self.rotated_files.merge_newly_done(&siblings);
+            }
+            None => {}
+        }
+        self.begin = None;
+        Ok(())
+    }
+
+    pub(super) fn mark_rotated_done(&mut self, sibling: &RotatedFile) {
+        match File::open(&sibling.path).and_then(|file| checkpoint_stored_bytes(&file)) {
+            Ok(mark) => self.rotated_files.push_done(mark),
+            // Without its bytes, it is known by its number.
+            Err(_) => self.rotated_files.push_done(FileCheckpoint {
+                file: sibling.metadata.file,
+                born: sibling.metadata.created_at,
+                offset: sibling.metadata.length,
+                read: sibling.metadata.length,
+                head: compute_checksum(&[]),
+                tail: Some(compute_checksum(&[])),
+                modified: sibling.metadata.modified_at,
+                ..FileCheckpoint::default()
+            }),
+        }
+    }
+
+    /// Goes on where it was read to before.
+    fn resume_from(
+        &mut self,
+        place: LogPosition,
+        survey: FileSurvey,
+        step: &mut TailBatch,
+    ) -> io::Result<()> {
+        (self.rotated_files.done, self.rotated_files.done_before) = (place.done, place.done_before);
+        (self.files, self.gaps) = (vec![], vec![]);
+        let mut wanted = vec![];
+        for mark in place.reading {
+            match locate_file(&mark, &survey) {
+                FileLocation::Here(content) => {
+                    let before = self.files.iter_mut().rfind(|before| before.reader.has_pending_entry());
+                    let file = OpenFile::resume(content, &mark, self.matchers, before)?;
+                    self.files.push(file);
+                }
+                FileLocation::Unreadable(sibling) => {
+                    self.mark_rotated_done(sibling);
+                    let rest = sibling.metadata.length.saturating_sub(mark.read);
+                    self.record_gap(GapCause::Unreadable, Some(&sibling.path), Some(rest));
+                }
+                FileLocation::Replaced => {
+                    wanted.push(MissingRest { checkpoint: mark, cause: GapCause::Truncated, before: None })
+                }
+                FileLocation::Nowhere => {
+                    wanted.push(MissingRest { checkpoint: mark, cause: GapCause::FileGone, before: None })
+                }
+            }
+        }
+        if place.is_rotation_unknown {
+            // Rotated files from before cannot be told from those that came since but by their time.
+            let last = self.files.last().filter(|_| wanted.is_empty());
+            self.rotated_files.done_before = Some(last.map_or(UtcTimestamp::MAX, |file| {
+                file.metadata.modified_at - SignedDuration::from_micros(1)
+            }));
+        }
+        self.apply_survey(survey, wanted, step)?;
+        if place.is_rotation_unknown {
+            self.rotated_files.done_before = None;
+        }
+        Ok(())
+    }
+
+    /// Looks whether the log was rotated or truncated, and whether rotated files came or grew. Returns what happened.
+    pub(super) fn detect_changes(
+        &mut self,
+        now: Monotonic,
+        step: &mut TailBatch,
+    ) -> io::Result<Option<&'static str>> {
+        let there = metadata_at(&self.path)?;
+        if let Some(last) = self.files.last_mut() {
+            last.is_replaced |= !last.is_intact()?;
+        }
+        let is_turned = match (&there, self.files.last()) {
+            (Some(there), Some(last)) => there.file != last.metadata.file || last.is_replaced,
+            (Some(_), None) => true,
+            (None, last) => last.is_some_and(|last| last.is_replaced),
+        };
+        let is_due = |at: Monotonic| now.saturating_duration_since(at) >= SURVEY_INTERVAL;
+        let is_stale = self.rotated_files.is_unsettled
+            || self.rotated_files.surveyed_at.is_none_or(is_due)
+            || self.rotated_files.has_changed();
+        if !is_turned && !is_stale {
+            return Ok((there.is_none() && self.files.is_empty()).then_some("missing"));
+        }
+        let survey = self.survey_files()?;
+        let mut wanted = vec![];
+        if let Some(last) = self.files.last_mut().filter(|last| last.is_replaced) {
+            // What stands there now is read from its start, and what stood there is looked for.
+            let content = FileContent::plain(last.content.file.try_clone()?);
+            let before = std::mem::replace(last, OpenFile::new(content, 0, self.matchers)?);
+            wanted.push(MissingRest {
+                checkpoint: before.checkpoint(),
+                cause: GapCause::Truncated,
+                before: Some(before),
+            });
+        }
+        let happened = self.apply_survey(survey, wanted, step)?;
+        self.rotated_files.surveyed_at = Some(now);
+        Ok(happened)
+    }
+
+    /// Opens the file that has the name of the log now, and reads it after the others. One that an editor wrote in place of
+    /// the file that was read begins with what was read, and is read on from there.
+    fn open_current(&mut self, content: FileContent) -> io::Result<()> {
+        let replaced =
+            self.files.last().filter(|last| last.content.metadata().is_ok_and(|facts| facts.link_count == 0));
+        let mark = replaced.map(OpenFile::checkpoint).filter(FileCheckpoint::identifies_file);
+        let mut copy = FileContent::plain(content.file.try_clone()?);
+        if let Some(mark) = mark.filter(|mark| mark.matches_content(&mut copy).is_ok_and(|fits| fits)) {
+            let next = OpenFile::resume(content, &mark, self.matchers, None)?;
+            self.files.pop();
+            self.files.push(next);
+            return Ok(());
+        }
+        let next = OpenFile::new(content, 0, self.matchers)?;
+        if let Some(before) = self.files.last_mut() {
+            before.idle_since = None;
+        }
+        self.files.push(next);
+        Ok(())
+    }
+
+    /// Takes up what remains to be read, and tells of what cannot be found. Returns what happened to the log.
+    fn apply_survey(
+        &mut self,
+        survey: FileSurvey,
+        mut wanted: Vec<MissingRest<'g>>,
+        step: &mut TailBatch,
+    ) -> io::Result<Option<&'static str>> {
+        let FileSurvey { current, rotated: siblings } = survey;
+        self.rotated_files.merge_newly_done(&siblings);
+        let at_path = current.as_ref().map(|current| current.metadata.file);
+        let is_truncated = wanted.iter().any(|wanted| wanted.cause == GapCause::Truncated);
+        let is_same = self.files.last().map(|last| last.metadata.file) == at_path && at_path.is_some();
+        let had_file = !self.files.is_empty() || !wanted.is_empty();
+        let mut is_new = false;
+        if let Some(CurrentFile { content, .. }) = current.filter(|_| !is_same) {
+            self.open_current(content)?;
+            is_new = true;
+        }
+        let (mut unknown, mut found) = self.separate_known(&siblings, at_path, !wanted.is_empty());
+        let evidence = RotationState { is_rotated: !is_same || is_truncated, current_file: at_path };
+        unknown.retain_mut(|one| !self.set_aside_if_recognized(one, evidence, &mut found));
+        // What was read furthest is known best.
+        wanted.sort_by_key(|wanted| std::cmp::Reverse(wanted.checkpoint.read));
+        for mut wanted in wanted {
+            match self.find_rest(&wanted, &mut unknown, &siblings, at_path) {
+                Some(rest) => found.rests.push(rest),
+                None => {
+                    if let Some(before) = &mut wanted.before {
+                        before.reader.finish(&mut event_sink(&mut step.events, &self.name, self.matchers));
+                        step.counters.merge(before.take_counters());
+                    }
+                }
+            }
+        }
+        for one in unknown {
+            let is_rotated = evidence.is_rotated || found.has_rest;
+            self.classify_unknown(one, RotationState { is_rotated, current_file: at_path }, &mut found);
+        }
+        step.has_more |= is_new || is_truncated || !found.grown.is_empty() || !found.rests.is_empty();
+        let last = self.files.pop_if(|last| Some(last.metadata.file) == at_path);
+        self.files.extend(found.grown.into_iter().chain(found.rests));
+        self.files.sort_by_key(|file| {
+            file.content.metadata().map_or(UtcTimestamp::UNIX_EPOCH, |facts| facts.modified_at)
+        });
+        self.files.extend(last);
+        if is_new || is_truncated {
+            // What was copied from the file before is no copy of this one.
+            self.rotated_files.done.iter_mut().for_each(|mark| mark.copy = false);
+        }
+        self.rotated_files.merge_newly_done(&siblings);
+        Ok(match is_truncated {
+            true => Some("truncated"),
+            false => (is_new && had_file).then_some("rotated"),
+        })
+    }
+}
+
+/// Looks for the file of a mark by its number.
+fn locate_file<'a>(mark: &FileCheckpoint, survey: &'a FileSurvey) -> FileLocation<'a> {
+    let mut located = FileLocation::Nowhere;
+    if let Some(current) = survey
+        .current
+        .as_ref()
+        .filter(|current| mark.may_be_file(current.metadata.file, current.metadata.created_at))
+        && let Ok(file) = current.content.file.try_clone()
+    {
+        let mut content = FileContent::plain(file);
+        if mark.matches_content(&mut content).is_ok_and(|fits| fits) {
+            return FileLocation::Here(content);
+        }
+        located = FileLocation::Replaced;
+    }
+    for sibling in
+        survey.rotated.iter().filter(|one| mark.may_be_file(one.metadata.file, one.metadata.created_at))
+    {
+        match FileContent::open(&sibling.path) {
+            Ok(mut content) => {
+                if mark.matches_content(&mut content).is_ok_and(|fits| fits) {
+                    return FileLocation::Here(content);
+                }
+                located = FileLocation::Replaced;
+            }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return FileLocation::Unreadable(sibling);
+            }
+            Err(_) => located = FileLocation::Replaced,
+        }
+    }
+    located
+}

@@ -1,0 +1,381 @@
+//! One batch: read whole, sealed, durable in the store, and then removed or changed.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant as Monotonic},
+};
+
+use sessionwatch_clock::to_signed_duration;
+use sessionwatch_core::row_ref::RowRef;
+use sessionwatch_store::archive_batches::{self, ArchivedBatch, ArchivedRowState, BatchState};
+use sessionwatch_targets::{
+    capabilities::Capability,
+    error::TargetError,
+    full_rows::{BatchPlaintext, DependentRows, FullRows, RowHeader},
+    sql::{LocateBy, ReadRows, RowKeyKind, RowVersion},
+    write_session::{ChangeOutcome, WriteSession},
+};
+
+use super::{ActionError, ApplyRun, lock_mutex, write_batch_states};
+use crate::remediation::{planning_session, recovery};
+
+/// What is left of a batch.
+pub(super) struct RemainingRows {
+    /// Rows that have to be looked for once more.
+    pub(super) rows: Vec<RowRef>,
+    /// One of them keeps all of them from being changed, and is found by taking them apart.
+    pub(super) needs_split: bool,
+}
+
+/// Rows of one batch that were read to be archived.
+struct FullBatch {
+    full_rows: FullRows,
+    headers: Vec<RowHeader>,
+    dependents: Vec<DependentRows>,
+}
+
+/// A transaction's end, but for errors.
+enum TransactionOutcome {
+    /// It was committed, or had nothing to do: rows that have to be looked for once more.
+    Committed(Vec<RowRef>),
+    /// It was undone, since some rows were changed meanwhile, and it was not asked which.
+    Incomplete,
+    /// It was undone: what goes with one of the rows keeps all of them.
+    Blocked,
+}
+
+impl ApplyRun<'_> {
+    /// Deals with some rows. In detail, those that were changed meanwhile are told apart from the others at once.
+    pub(super) async fn process_batch(
+        &self,
+        session: &mut WriteSession,
+        rows: &[RowRef],
+        named: LocateBy,
+        detailed: bool,
+    ) -> Result<RemainingRows, ActionError> {
+        let mut done = self.run_transaction(session, rows, named, detailed).await;
+        if let Ok(TransactionOutcome::Incomplete) = done {
+            // That is rarely needed, and costs time.
+            done = self.run_transaction(session, rows, named, true).await;
+        }
+        match done {
+            Ok(TransactionOutcome::Committed(rows)) => Ok(RemainingRows { rows, needs_split: false }),
+            Ok(TransactionOutcome::Incomplete) => {
+                Ok(RemainingRows { rows: rows.to_vec(), needs_split: false })
+            }
+            Ok(TransactionOutcome::Blocked) => Ok(RemainingRows { rows: rows.to_vec(), needs_split: true }),
+            Err(error) => {
+                session.rollback().await;
+                match error {
+                    // They are tried again later.
+                    ActionError::Target(TargetError::Locked) => {
+                        lock_mutex(&self.batch_size).observe_contention();
+                        // Who holds a SQLite file holds every row of it.
+                        let taken_apart = session.capabilities().supports(Capability::RowLocks);
+                        Ok(RemainingRows { rows: rows.to_vec(), needs_split: taken_apart })
+                    }
+                    ActionError::Target(TargetError::HiddenByRule) => {
+                        Err(ActionError::HiddenByRule(self.target.mapping().sessions.name.clone()))
+                    }
+                    ActionError::Target(TargetError::Permission) => {
+                        let lacking = session
+                            .missing_privileges(&self.target.scope(), self.planned_change(), &self.dependents)
+                            .await;
+                        // Where that is not told, the refusal stands as it is.
+                        Err(lacking
+                            .map_or(TargetError::Permission.into(), ActionError::from_missing_privileges))
+                    }
+                    ActionError::Store(sessionwatch_store::StoreError::DiskFull) => {
+                        Err(ActionError::DiskFull)
+                    }
+                    error => Err(error),
+                }
+            }
+        }
+    }
+
+    /// One transaction.
+    async fn run_transaction(
+        &self,
+        session: &mut WriteSession,
+        rows: &[RowRef],
+        named: LocateBy,
+        detailed: bool,
+    ) -> Result<TransactionOutcome, ActionError> {
+        let txid = session.begin_transaction().await?;
+        let wanted: Vec<&RowRef> = rows.iter().collect();
+        let scope = self.target.scope();
+        let whole = session.read_full_rows(&scope, &self.columns, named, &wanted).await?;
+        let (found, again) = self.match_rows(rows, &whole, named)?;
+        if found.is_empty() {
+            session.rollback().await;
+            return Ok(TransactionOutcome::Committed(again));
+        }
+        let version = |(row, head): &(&RowRef, RowHeader)| RowVersion {
+            locator: head.locator,
+            version: head.version,
+            row_hash: row.row_hash,
+            id: row.id.clone(),
+        };
+        let versions: Vec<RowVersion> = found.iter().map(version).collect();
+        let (rows, heads): (Vec<RowRef>, Vec<RowHeader>) =
+            found.into_iter().map(|(row, head)| (row.clone(), head)).unzip();
+        let read = ReadRows { locate_by: named, columns: &self.columns, rows: &versions };
+        let Some(dependents) = self.read_dependents(session, read).await? else {
+            session.rollback().await;
+            return Ok(TransactionOutcome::Blocked);
+        };
+        let read_rows = FullBatch { full_rows: whole, headers: heads, dependents };
+        let (batch, dependents) = self.archive_batch(txid, rows, read_rows).await?;
+        let held = Monotonic::now();
+        let changed = match self.change_rows(session, read, &dependents, detailed).await {
+            Ok(ChangeOutcome::Rows(changed)) => changed,
+            other => {
+                session.rollback().await;
+                self.discard_batch(&batch)?;
+                return self.resolve_rollback(
+                    other,
+                    &batch.rows,
+                    dependents.iter().any(|rows| !rows.is_empty()),
+                );
+            }
+        };
+        if let Err(error) = session.commit().await {
+            // Whether the rows are gone is not known: that is learnt over another connection.
+            return self.resolve_uncertain_commit(&batch, error).await.map(TransactionOutcome::Committed);
+        }
+        self.record_batch(&batch, &changed, &dependents, held.elapsed());
+        let unmoved = batch.rows.iter().zip(&changed).filter(|(_, changed)| !**changed);
+        lock_mutex(&self.totals).unchanged_rows.extend(unmoved.map(|(row, _)| row.row_hash));
+        let left = batch.rows.into_iter().zip(changed).filter(|(_, changed)| !changed).map(|(row, _)| row);
+        Ok(TransactionOutcome::Committed(again.into_iter().chain(left).collect()))
+    }
+
+    /// What follows from a transaction that was undone.
+    fn resolve_rollback(
+        &self,
+        outcome: Result<ChangeOutcome, TargetError>,
+        rows: &[RowRef],
+        entangled: bool,
+    ) -> Result<TransactionOutcome, ActionError> {
+        match outcome {
+            Ok(ChangeOutcome::MoreThanRead) => Err(self.other_rows_error()),
+            Ok(ChangeOutcome::OtherDependents) => {
+                // Among several, it is not known which one it is.
+                if let [row] = rows {
+                    lock_mutex(&self.totals).blocked_rows.insert(row.row_hash);
+                }
+                Ok(TransactionOutcome::Blocked)
+            }
+            Ok(_) if entangled => Ok(TransactionOutcome::Blocked),
+            Ok(_) => Ok(TransactionOutcome::Incomplete),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Changes rows, and makes sure that nothing else in the table was changed with them, and nothing in other tables that was
+    /// not read. Where rows of other tables were deleted, all of the sessions go, or none.
+    async fn change_rows(
+        &self,
+        session: &mut WriteSession,
+        read: ReadRows<'_>,
+        dependents: &[DependentRows],
+        detailed: bool,
+    ) -> Result<ChangeOutcome, TargetError> {
+        let scope = self.target.scope();
+        let total: usize = dependents.iter().map(DependentRows::len).sum();
+        let deleted = session.deleted_dependent_count(&self.dependents).await?;
+        if !self.delete_dependents(session, dependents, read).await? {
+            return Ok(ChangeOutcome::OtherDependents);
+        }
+        let before = if self.has_side_effects { session.changed_row_count(&scope).await? } else { 0 };
+        let changed = session.change_rows(&scope, self.planned_mutation(), read, detailed).await?;
+        let ChangeOutcome::Rows(rows) = &changed else { return Ok(changed) };
+        if self.has_side_effects {
+            let count = rows.iter().filter(|changed| **changed).count();
+            let in_all = session.changed_row_count(&scope).await? - before;
+            if in_all > i64::try_from(count).unwrap_or(i64::MAX) {
+                return Ok(ChangeOutcome::MoreThanRead);
+            }
+        }
+        if total > 0 && rows.contains(&false) {
+            if let [row] = read.rows {
+                lock_mutex(&self.totals).unchanged_rows.insert(row.row_hash);
+            }
+            return Ok(ChangeOutcome::FewerThanRead);
+        }
+        let deleted_with = session.deleted_dependent_count(&self.dependents).await?.zip(deleted);
+        let is_as_read = deleted_with.is_none_or(|(after, before)| after - before == total as u64);
+        Ok(if is_as_read { changed } else { ChangeOutcome::OtherDependents })
+    }
+
+    fn other_rows_error(&self) -> ActionError {
+        ActionError::ChangesOtherRows(self.target.mapping().sessions.name.clone())
+    }
+
+    /// Seals rows and makes them durable, and with them what has become of the batches before. On a thread of its own, so that
+    /// the other connection can go on meanwhile.
+    async fn archive_batch(
+        &self,
+        txid: Option<i64>,
+        rows: Vec<RowRef>,
+        read: FullBatch,
+    ) -> Result<(ArchivedBatch, Vec<DependentRows>), ActionError> {
+        let FullBatch { full_rows, headers, dependents } = read;
+        let mut batch = ArchivedBatch {
+            id: 0,
+            plan: self.plan.record.id.clone(),
+            target: self.plan.record.target.clone(),
+            state: BatchState::Pending,
+            transaction_id: txid,
+            sealed_at: self.context.clock.now(),
+            purge_at: self.purge_at,
+            recipient: self.recipient.to_string(),
+            row_states: vec![ArchivedRowState::Archived; rows.len()],
+            rows,
+        };
+        let settled = std::mem::take(&mut lock_mutex(&self.totals).batch_states);
+        let (store, recipient) = (self.context.store.clone(), self.recipient.clone());
+        let about = self.header_json.clone();
+        let keeping = tokio::task::spawn_blocking(move || {
+            let rows = BatchPlaintext {
+                header: &about,
+                full_rows: &full_rows,
+                sessions: &headers,
+                dependents: &dependents,
+            };
+            let sealed = recipient.seal_rows(&rows);
+            drop(full_rows);
+            let kept = sealed.map_err(ActionError::from).and_then(|sealed| {
+                Ok(store.write(|db| {
+                    write_batch_states(db, &settled)?;
+                    archive_batches::insert_batch(db, &batch, &sealed)
+                })?)
+            });
+            match kept {
+                // In memory only, it would be gone with this program.
+                Ok(_) if store.is_memory_fallback() => (Err(ActionError::DiskFull), settled),
+                Ok(id) => {
+                    batch.id = id;
+                    (Ok((batch, dependents)), vec![])
+                }
+                Err(error) => (Err(error), settled),
+            }
+        });
+        let kept =
+            keeping.await.map_err(|_| ActionError::Unexpected("a thread that sealed rows ended in a panic"));
+        let (kept, unsettled) = kept?;
+        lock_mutex(&self.totals).batch_states.extend(unsettled);
+        kept
+    }
+
+    /// Drops a batch of which no row has left the table.
+    fn discard_batch(&self, batch: &ArchivedBatch) -> Result<(), ActionError> {
+        let fates = vec![ArchivedRowState::NotRemoved; batch.rows.len()];
+        self.context
+            .store
+            .write(|db| archive_batches::set_batch_state(db, batch.id, BatchState::Kept, None, &fates))?;
+        Ok(())
+    }
+
+    fn record_batch(
+        &self,
+        batch: &ArchivedBatch,
+        changed: &[bool],
+        dependents: &[DependentRows],
+        held: Duration,
+    ) {
+        lock_mutex(&self.batch_size).observe_batch(changed.len(), to_signed_duration(held));
+        let fate =
+            |changed: &bool| if *changed { ArchivedRowState::Archived } else { ArchivedRowState::NotRemoved };
+        let tally = &mut lock_mutex(&self.totals);
+        tally.batch_states.push((batch.id, changed.iter().map(fate).collect()));
+        tally.report.done += changed.iter().filter(|changed| **changed).count() as u64;
+        tally.report.longest_lock = tally.report.longest_lock.max(held);
+        for (dependent, rows) in self.dependents.iter().zip(dependents).filter(|(_, rows)| !rows.is_empty()) {
+            tally.report.dependents.entry(dependent.table.to_string()).or_default().done += rows.len() as u64;
+        }
+    }
+
+    /// What became of a batch whose connection broke while it was committed.
+    async fn resolve_uncertain_commit(
+        &self,
+        batch: &ArchivedBatch,
+        error: TargetError,
+    ) -> Result<Vec<RowRef>, ActionError> {
+        let address = planning_session::write_address(self.context)?;
+        let opened = WriteSession::open(address, self.context.target.limits, self.target.key).await;
+        // It stays pending, and is learnt at the next start.
+        let Ok(mut actor) = opened else { return Err(error.into()) };
+        let revoke = &self.plan.summary.revoke;
+        let fates = recovery::row_states(self.target, revoke, &mut actor, batch).await?;
+        let Some(fates) = fates else { return Err(error.into()) };
+        self.context
+            .store
+            .write(|db| archive_batches::set_batch_state(db, batch.id, BatchState::Kept, None, &fates))?;
+        lock_mutex(&self.totals).report.done +=
+            fates.iter().filter(|fate| **fate == ArchivedRowState::Archived).count() as u64;
+        // The worker's own connection is gone, and with it this run; the rest is gone on with.
+        Err(error.into())
+    }
+}
+
+/// Planned rows with what was read of them, and planned rows that were not there.
+type MatchedRows<'a> = (Vec<(&'a RowRef, RowHeader)>, Vec<RowRef>);
+
+impl ApplyRun<'_> {
+    /// The planned rows among those that were read, and the others.
+    fn match_rows<'a>(
+        &self,
+        rows: &'a [RowRef],
+        whole: &FullRows,
+        named: LocateBy,
+    ) -> Result<MatchedRows<'a>, ActionError> {
+        let heads = whole.parse_headers();
+        let heads = heads.ok_or(ActionError::Unexpected("the database sent rows that cannot be read"))?;
+        if self.target.scope().is_known_by_version(named) {
+            return Ok(match_by_version(rows, heads));
+        }
+        // In the heap that it was planned in, and in no other one.
+        let same_heap = self.plan.summary.addressing == RowKeyKind::HeapAndPlace;
+        Ok(match_by_hash(rows, heads, same_heap))
+    }
+}
+
+/// Rows that are known by their marks. Of rows alike, those that stand where the plan saw them come first.
+fn match_by_hash(rows: &[RowRef], heads: Vec<RowHeader>, same_place_only: bool) -> MatchedRows<'_> {
+    let mut wanted: BTreeMap<i64, Vec<&RowRef>> = BTreeMap::new();
+    rows.iter().for_each(|row| wanted.entry(row.row_hash).or_default().push(row));
+    let (mut found, mut elsewhere) = (Vec::new(), Vec::new());
+    for head in heads {
+        let Some(alike) = wanted.get_mut(&head.row_hash) else { continue };
+        match alike.iter().position(|row| row.locator == head.locator) {
+            Some(at) => found.push((alike.swap_remove(at), head)),
+            None => elsewhere.push(head),
+        }
+    }
+    if !same_place_only {
+        for head in elsewhere {
+            if let Some(row) = wanted.get_mut(&head.row_hash).and_then(Vec::pop) {
+                found.push((row, head));
+            }
+        }
+    }
+    // What refers to a row goes before it, as the plan has it.
+    found.sort_by_key(|(row, _)| std::ptr::from_ref::<RowRef>(row));
+    (found, wanted.into_values().flatten().cloned().collect())
+}
+
+/// The same, of rows that are known by their places and versions.
+fn match_by_version(rows: &[RowRef], heads: Vec<RowHeader>) -> MatchedRows<'_> {
+    let mut read: BTreeMap<(u64, i64), RowHeader> =
+        heads.into_iter().map(|head| ((head.locator, head.version), head)).collect();
+    let (mut found, mut again) = (Vec::with_capacity(rows.len()), Vec::new());
+    for row in rows {
+        match read.remove(&(row.locator, row.version)) {
+            Some(head) => found.push((row, head)),
+            None => again.push(row.clone()),
+        }
+    }
+    (found, again)
+}

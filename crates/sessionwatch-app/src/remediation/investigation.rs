@@ -1,0 +1,188 @@
+//! Rows that show a leak, and ended sessions that are back: read with the credentials of the watch.
+
+use sessionwatch_core::row_ref::RowRef;
+use sessionwatch_store::{
+    archive_batches::{self, ArchivedRowState},
+    plans,
+};
+use sessionwatch_targets::{
+    engine::REASON_UNKNOWN_COLLATION,
+    error::TargetError,
+    layout::detect,
+    mapping::RevokeMethod,
+    row_selection::{LeakRow, SelectionQuery},
+    sql::{LocateBy, RowSelection},
+};
+
+use super::{
+    ActionContext, ActionError, ActionPlan,
+    apply::dependents,
+    executor::require_visible_rows,
+    planning_session::{ActionTarget, PlanningSession, write_address},
+};
+use crate::check_run;
+
+/// Rows that are asked for at once.
+const ROWS_PER_QUERY: usize = 1_000;
+
+/// Rows that show a leak, and what keeps them from being all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeakedRows {
+    /// The rows, at most as many as were asked for.
+    pub rows: Vec<LeakRow>,
+    /// Why there may be more such rows; empty if these are all.
+    pub gaps: Vec<String>,
+}
+
+/// Reads the rows on tokens that occur more than once, and the rows whose user does not exist, at most `limit`.
+///
+/// # Errors
+///
+/// If the target cannot be read within its time limit.
+pub async fn find_leaked_rows(context: ActionContext<'_>, limit: usize) -> Result<LeakedRows, ActionError> {
+    let view = PlanningSession::open(context).await?;
+    let time_limit = context.target.limits.timeout;
+    let scope = view.scope(context);
+    let reading = view.connected.session.list_leak_rows(&scope, limit.saturating_add(1));
+    let Ok(found) = tokio::time::timeout(time_limit, reading).await else {
+        view.connected.session.cancel_and_close().await;
+        return Err(TargetError::TimedOut(time_limit.as_secs()).into());
+    };
+    let mut gaps = visibility_gaps(&view, context);
+    view.connected.session.close().await;
+    let mut rows = found?;
+    if rows.len() > limit {
+        rows.truncate(limit);
+        gaps.push(format!("there are more than {limit} such rows"));
+    }
+    Ok(LeakedRows { rows, gaps })
+}
+
+/// Why rows that show a leak may be missing from what the role reads.
+fn visibility_gaps(view: &PlanningSession, context: ActionContext<'_>) -> Vec<String> {
+    let (opened, scope) = (&view.connected, view.scope(context));
+    let mapping = &opened.layout.candidate.mapping;
+    let mut gaps = Vec::new();
+    gaps.extend(check_run::hidden_sessions_reason(opened));
+    if !opened.layout.is_certain() {
+        gaps.extend(opened.layout.uncertainty.as_ref().map(ToString::to_string));
+    }
+    if scope.has_unknown_token_collation() {
+        gaps.push(format!("shared tokens cannot be found: {}", REASON_UNKNOWN_COLLATION));
+    }
+    let profile = context.config.catalogue.iter().find(|profile| profile.name == mapping.profile);
+    let users = scope
+        .users_visibility_caveat()
+        .or_else(|| detect::unreadable_users_reason(&opened.layout.schema, mapping, profile));
+    gaps.extend(users.map(|why| format!("rows whose user does not exist cannot be found: {why}")));
+    gaps
+}
+
+/// Users whose id, name or handle contains a text: each with what is known of it, and with its sessions.
+///
+/// # Errors
+///
+/// If the target cannot be looked at.
+pub async fn search_users(
+    context: ActionContext<'_>,
+    part: &str,
+    limit: usize,
+) -> Result<Vec<(Vec<String>, u64)>, ActionError> {
+    let view = PlanningSession::open(context).await?;
+    let found = query_users(&view, context, part, limit).await;
+    view.connected.session.close().await;
+    found
+}
+
+async fn query_users(
+    view: &PlanningSession,
+    context: ActionContext<'_>,
+    part: &str,
+    limit: usize,
+) -> Result<Vec<(Vec<String>, u64)>, ActionError> {
+    let (session, scope) = (&view.connected.session, view.scope(context));
+    let mut users = Vec::new();
+    for user in session.search_users(&scope, part, limit).await? {
+        let id = user.id.unwrap_or_default();
+        let chosen = RowSelection::User(&id);
+        let selected =
+            SelectionQuery { selection: chosen, revoke: &RevokeMethod::Delete, row_key: view.addressing };
+        let count = session.count_selected(&scope, selected).await?;
+        let display = user.display.into_iter().map(Option::unwrap_or_default);
+        users.push((std::iter::once(id.clone()).chain(display).collect(), count));
+    }
+    Ok(users)
+}
+
+/// How many sessions that a plan ended are back, though nobody put them back.
+///
+/// # Errors
+///
+/// If the target or the store fails.
+pub async fn count_reappeared(context: ActionContext<'_>, plan: &str) -> Result<u64, ActionError> {
+    let kept = context
+        .store
+        .read(|db| plans::find_plan(db, plan))?
+        .map(ActionPlan::from_record)
+        .transpose()?
+        .flatten();
+    let revoke = kept.ok_or_else(|| ActionError::NoPlan(plan.to_owned()))?.summary.revoke;
+    let view = PlanningSession::open(context).await?;
+    let counted = count_reappeared_rows(context, &view, &revoke, plan).await;
+    view.connected.session.close().await;
+    counted
+}
+
+async fn count_reappeared_rows(
+    context: ActionContext<'_>,
+    view: &PlanningSession,
+    revoke: &RevokeMethod,
+    plan: &str,
+) -> Result<u64, ActionError> {
+    let (session, scope) = (&view.connected.session, view.scope(context));
+    let identified = scope.has_unique_id();
+    let (mut count, mut behind) = (0, 0);
+    while let Some(batch) = context.store.read(|db| archive_batches::find_next_batch(db, plan, behind))? {
+        behind = batch.id;
+        let ended =
+            batch.rows.iter().zip(&batch.row_states).filter(|(_, fate)| **fate == ArchivedRowState::Archived);
+        let ended: Vec<&RowRef> = ended.map(|(row, _)| row).collect();
+        for rows in ended.chunks(ROWS_PER_QUERY) {
+            let there = match (revoke, identified) {
+                // An id that is there again is the session that had it.
+                (RevokeMethod::Delete, true) => session.find_present_rows(&scope, LocateBy::Id, rows).await?,
+                (_, true) => session.find_rows_not_ended(&scope, LocateBy::Id, rows, revoke).await?,
+                (_, false) => session.find_rows_not_ended(&scope, LocateBy::RowHash, rows, revoke).await?,
+            };
+            let marks: Vec<i64> = there.iter().map(|row| row.row_hash).collect();
+            let back = if *revoke == RevokeMethod::Delete {
+                marks.len()
+            } else {
+                rows.iter().filter(|row| marks.contains(&row.row_hash)).count()
+            };
+            count += back as u64;
+        }
+    }
+    Ok(count)
+}
+
+/// Whether sessions could be ended and put back now; in words.
+///
+/// # Errors
+///
+/// If not.
+pub async fn check_readiness(context: ActionContext<'_>) -> Result<String, ActionError> {
+    use sessionwatch_targets::{sql::RowChange, write_session::WriteSession};
+    let known = ActionTarget::load(context, None).await?;
+    let address = write_address(context)?;
+    let mut actor = WriteSession::open(address, context.target.limits, known.key).await?;
+    let scope = known.scope();
+    let change = RowChange::from_revoke(&known.mapping().revoke, "");
+    let dependents = dependents::load_dependents(&mut actor, &scope, change).await?;
+    dependents::require_row_counts(&mut actor, &dependents).await?;
+    require_visible_rows(&scope, &actor.hidden_tables(&scope, change, &dependents).await?, false)?;
+    if context.store.is_memory_fallback() {
+        return Err(ActionError::DiskFull);
+    }
+    Ok("the acting role may end sessions and put them back, and there is room to archive them".into())
+}

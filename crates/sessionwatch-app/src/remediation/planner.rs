@@ -1,0 +1,455 @@
+//! Making a plan: its rows are listed in one read-only transaction, with the credentials of the watch, and kept.
+
+use std::{
+    collections::HashSet,
+    hash::{BuildHasher as _, RandomState},
+};
+
+use jiff::SignedDuration;
+use sessionwatch_core::{
+    local_time::{ColumnZone, MIN_GRACE, TimeZoneDoubts},
+    row_ref::RowRef,
+    safety_limit::RecentImpact,
+};
+use sessionwatch_store::{StoreError, audit, plans, samples};
+use sessionwatch_targets::{
+    connect::ConnectedTarget,
+    layout::TableActivity,
+    mapping::{Mapping, RevokeMethod, TableName},
+    read_session::{PooledConnection, ReadSession},
+    row_selection::{SelectedRowPages, SelectionQuery, TableTotals, UserMatch},
+    scope::QueryScope,
+    sql::{RowSelection, SelectionFilter, tables::TableKind},
+};
+
+use super::{
+    ActionContext, ActionError, ActionPlan, PlanSummary, RowPreview, Selection,
+    error::ORPHANS_UNCERTAIN_REASON,
+    planning_session::{self, PlanningSession},
+    side_effects,
+};
+
+/// Rows of a plan that are shown.
+const PLAN_SAMPLE_ROWS: usize = 10;
+/// No session that is still stored ended longer ago.
+const MAX_PLAUSIBLE_AGE: SignedDuration = SignedDuration::from_hours(20 * 365 * 24);
+/// One in so many stored expiries may make no sense.
+const IMPLAUSIBLE_EXPIRY_DIVISOR: u64 = 20;
+
+/// Makes a plan, and keeps it. Nothing is touched.
+///
+/// # Errors
+///
+/// If the target cannot be looked at, what was asked for cannot be decided there, or names nothing certain.
+pub async fn create_plan(
+    context: ActionContext<'_>,
+    selection: &Selection,
+) -> Result<ActionPlan, ActionError> {
+    let view = PlanningSession::open(context).await?;
+    let made = build_plan(context, selection, &view).await;
+    view.connected.session.close().await;
+    made
+}
+
+async fn build_plan(
+    context: ActionContext<'_>,
+    selection: &Selection,
+    view: &PlanningSession,
+) -> Result<ActionPlan, ActionError> {
+    let scope = view.scope(context);
+    let mapping = &view.connected.layout.candidate.mapping;
+    require_ordinary_table(&view.connected)?;
+    require_columns(selection, mapping)?;
+    require_readable_rows(selection, &scope)?;
+    require_uniform_user_ids(selection, view, &scope).await?;
+    if !scope.has_row_key(view.addressing) {
+        return Err(ActionError::NoRowIdentifier(mapping.sessions.name.clone()));
+    }
+    let chosen = selection
+        .row_selection(scope.now)
+        .ok_or(ActionError::Unexpected("what is archived is planned elsewhere"))?;
+    let revoke = selection.effective_revoke(&mapping.revoke);
+    let session = &view.connected.session;
+    let meant = SelectionQuery { selection: chosen, revoke: &revoke, row_key: view.addressing };
+    require_session_exists(selection, session, &scope, meant).await?;
+    let besides = side_effects::ExpectedSideEffects::load(view, &revoke).await?;
+    let along = if besides.self_references.is_empty() {
+        chosen
+    } else {
+        RowSelection::WithReferencing(&chosen, &besides.self_references)
+    };
+    let all = SelectionQuery { selection: along, ..meant };
+    let now = context.clock.now();
+    let growth = context.store.read(|db| samples::find_session_growth(db, &context.target.name, now))?;
+    let totals = load_totals(session, &scope).await?;
+    let known = TableActivity { newest: totals.newest, active: totals.active, last_growth: growth };
+    let doubts = view.connected.find_clock_doubts(known).await?;
+    require_trusted_timestamps(selection, &revoke, &doubts)?;
+    require_safe_cutoff(selection, view, totals.naive_expiries)?;
+    let mut plan = new_plan(context, selection, view, totals)?;
+    context
+        .store
+        .write(|db| plans::prune_plans(db, now).and_then(|()| plans::upsert_plan(db, &plan.record)))?;
+    list_rows(context, session.select_rows(&scope, all).await?, &mut plan).await?;
+    let meant = match besides.self_references.as_slice() {
+        [] => plan.record.row_count,
+        _ => session.count_selected(&scope, meant).await?,
+    };
+    require_unambiguous(session, &scope, &plan, meant).await?;
+    if plan.record.row_count > 0 {
+        let along = plan.record.row_count.saturating_sub(meant);
+        plan.summary.side_effects = besides.count_affected(session, &scope, all, along).await?;
+    }
+    plan.summary.revoke = revoke;
+    plan.summary.not_ended = super::plan_notes::surviving_logins(context, view, &plan);
+    plan.summary.notes = super::plan_notes::collect_notes(context, view, &plan);
+    plan.summary.notes.extend(doubts.expires.map(|doubt| doubt.reason));
+    plan.summary.notes.extend(assumed_utc_note(view, &plan.summary.revoke));
+    save_plan(context, &mut plan)?;
+    let now = context.clock.now();
+    Ok(context.store.read(|db| plan.with_recent_totals(db, now))?)
+}
+
+/// A plan without rows, for a table with so many active sessions and so many rows.
+fn new_plan(
+    context: ActionContext<'_>,
+    selection: &Selection,
+    view: &PlanningSession,
+    totals: TableTotals,
+) -> Result<ActionPlan, StoreError> {
+    let candidate = &view.connected.layout.candidate;
+    let now = context.clock.now();
+    Ok(ActionPlan {
+        record: plans::PlanRecord {
+            approved_by: None,
+            id: new_plan_id(),
+            target: context.target.name.clone(),
+            address: context.target.address.to_string(),
+            request: serde_json::to_string(selection).map_err(|_| StoreError::NotSerializable("the plan"))?,
+            created_at: now,
+            created_by: context.actor.to_owned(),
+            updated_at: now,
+            state: plans::PlanState::Making,
+            row_count: 0,
+            active_sessions: 0,
+            summary: String::new(),
+        },
+        selection: selection.clone(),
+        summary: PlanSummary {
+            all_active: totals.active,
+            all_rows: totals.rows,
+            now: view.connected.now,
+            addressing: view.addressing,
+            table: candidate.mapping.sessions.to_string(),
+            framework: candidate.title.clone(),
+            ..PlanSummary::default()
+        },
+        recently_ended: RecentImpact::default(),
+    })
+}
+
+/// Keeps a plan whose rows are listed.
+pub(super) fn save_plan(context: ActionContext<'_>, plan: &mut ActionPlan) -> Result<(), ActionError> {
+    plan.record.state = plans::PlanState::Planned;
+    plan.record.summary = encode_summary(&plan.summary)?;
+    let detail = serde_json::json!({
+        "plan": plan.record.id,
+        "target": plan.record.target,
+        "action": plan.selection.command_name(),
+        "about": plan.selection,
+        "table": plan.summary.table,
+        "framework": plan.summary.framework,
+        "rows": plan.record.row_count,
+        "active": plan.record.active_sessions,
+        "users": plan.summary.users,
+    });
+    context.store.write(|db| {
+        plans::upsert_plan(db, &plan.record)?;
+        audit::insert_audit_entry(
+            db,
+            audit::NewAuditEntry { actor: context.actor, action: "plan-made", detail: &detail.to_string() },
+            plan.record.created_at,
+        )
+    })?;
+    Ok(())
+}
+
+/// An id that nobody has to guess, and nobody mistypes into another one.
+pub(super) fn new_plan_id() -> String {
+    format!("p-{:010x}", rand::random::<u64>() >> 24)
+}
+
+/// Refuses what is no table, and one that may be the wrong one.
+fn require_ordinary_table(opened: &ConnectedTarget) -> Result<(), ActionError> {
+    planning_session::require_certain_table(opened)?;
+    let sessions = &opened.layout.candidate.mapping.sessions;
+    let found = opened.layout.schema.table(sessions);
+    let kind = match found.map(|table| table.kind) {
+        Some(TableKind::View) => "view",
+        Some(TableKind::MaterializedView) => "materialized view",
+        Some(TableKind::Foreign) => "foreign table",
+        _ => return Ok(()),
+    };
+    Err(ActionError::NotATable { table: sessions.name.clone(), kind })
+}
+
+/// Refuses what needs a column that is not known.
+fn require_columns(selection: &Selection, mapping: &Mapping) -> Result<(), ActionError> {
+    let needs = |condition, about, known: bool| {
+        if known { Ok(()) } else { Err(ActionError::NoColumn { condition, about }) }
+    };
+    match selection {
+        Selection::Orphaned => needs(
+            "cleanup orphaned",
+            "users that the watch role may read",
+            mapping.users.is_some() && mapping.user.is_some(),
+        ),
+        Selection::Excess { .. } => needs("cleanup excess", "the user", mapping.user.is_some()),
+        Selection::User(_) | Selection::Users(_) => needs("revoke user", "the user", mapping.user.is_some()),
+        Selection::Where(filter) => {
+            let SelectionFilter {
+                user,
+                user_like,
+                created_after,
+                created_before,
+                ip,
+                agent_like,
+                impersonated,
+                ..
+            } = filter;
+            needs("--user", "the user", user.is_none() || mapping.user.is_some())?;
+            needs("--user-like", "the user", user_like.is_none() || mapping.user.is_some())?;
+            let created = created_after.is_none() && created_before.is_none();
+            needs("--created-after", "the creation", created || mapping.created.is_some())?;
+            needs("--ip", "the address", ip.is_none() || mapping.ip.is_some())?;
+            needs("--agent-like", "the user agent", agent_like.is_none() || mapping.agent.is_some())?;
+            let known = !impersonated || mapping.impersonator.is_some();
+            needs("--impersonated", "whoever acts for a user", known)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses what cannot be decided because row-level security hides rows from the watch role.
+fn require_readable_rows(selection: &Selection, scope: &QueryScope<'_>) -> Result<(), ActionError> {
+    let hidden = |name: Option<&TableName>, consequence| match name {
+        Some(name) => {
+            Err(ActionError::Hidden { table: scope.layout.quote_table(name), role: "watch", consequence })
+        }
+        None => Ok(()),
+    };
+    hidden(scope.hidden_sessions_table(), "the plan would leave out sessions")?;
+    let consequence = match selection {
+        Selection::Orphaned => ORPHANS_UNCERTAIN_REASON,
+        Selection::Where(SelectionFilter { user_like: Some(_), .. }) => "`--user-like` would leave out users",
+        _ => return Ok(()),
+    };
+    hidden(scope.hidden_users_table(), consequence)?;
+    match scope.users_visibility_caveat() {
+        Some(doubt) => Err(ActionError::UsersUncertain { doubt, consequence }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses to take sessions for orphaned while some write their users in another form than the keys have.
+async fn require_uniform_user_ids(
+    selection: &Selection,
+    view: &PlanningSession,
+    scope: &QueryScope<'_>,
+) -> Result<(), ActionError> {
+    if *selection != Selection::Orphaned {
+        return Ok(());
+    }
+    match view.connected.session.count_users_in_other_form(scope).await? {
+        0 => Ok(()),
+        sessions => Err(ActionError::UsersInOtherForm(sessions)),
+    }
+}
+
+/// Refuses what goes by an end or a creation that is not believed.
+fn require_trusted_timestamps(
+    selection: &Selection,
+    revoke: &RevokeMethod,
+    doubts: &TimeZoneDoubts,
+) -> Result<(), ActionError> {
+    let (by_end, by_creation) = match selection {
+        Selection::Expired { .. } | Selection::Excess { .. } => (true, false),
+        Selection::Where(filter) => (
+            filter.expires_after.is_some() || filter.expires_before.is_some(),
+            filter.created_after.is_some() || filter.created_before.is_some(),
+        ),
+        _ => (false, false),
+    };
+    // What has ended by a wrong reading would not be ended, and what is ended would go on until the wrong instant.
+    let by_end = by_end || *revoke == RevokeMethod::Expire;
+    let doubt = doubts.expires.as_ref().filter(|_| by_end);
+    let doubt = doubt.or(doubts.created.as_ref().filter(|_| by_creation));
+    doubt.map_or(Ok(()), |doubt| {
+        Err(ActionError::UntrustedTimestamp { reason: doubt.reason.clone(), doubts: doubts.clone() })
+    })
+}
+
+/// Says that an end is set by a clock which nothing confirms.
+fn assumed_utc_note(view: &PlanningSession, revoke: &RevokeMethod) -> Option<String> {
+    let assumed =
+        view.connected.layout.clocks.expires == ColumnZone::AssumedUtc && *revoke == RevokeMethod::Expire;
+    let column = &view.connected.layout.candidate.mapping.expires.column;
+    assumed.then(|| {
+        format!(
+            "`{column}` names no time zone and is set to now in UTC: if the application writes local time west of UTC, these \
+             sessions go on for hours; `decoder = \"timestamp-local:ZONE\"` names its zone"
+        )
+    })
+}
+
+/// Refuses to go by an end that names no time zone closer to now than clocks can be apart.
+fn require_safe_cutoff(selection: &Selection, view: &PlanningSession, naive: u64) -> Result<(), ActionError> {
+    let assumed = view.connected.layout.clocks.expires == ColumnZone::AssumedUtc
+        || naive > 0 && view.connected.layout.clocks.expires == ColumnZone::Explicit;
+    if !assumed {
+        return Ok(());
+    }
+    let expires = &view.connected.layout.candidate.mapping.expires;
+    let given = match selection {
+        Selection::Expired { grace } if *grace < MIN_GRACE => "a grace",
+        Selection::Where(SelectionFilter { expires_before: Some(before), .. })
+            if SignedDuration::from_micros(before.saturating_sub(view.connected.now.micros())).abs()
+                < MIN_GRACE =>
+        {
+            "`--expires-before` with an instant"
+        }
+        _ => return Ok(()),
+    };
+    Err(ActionError::TooCloseToNow { given, column: expires.column.clone(), decoder: expires.decoder.name() })
+}
+
+/// Counts the table; an error if too many of its ends make no sense.
+async fn load_totals(session: &ReadSession, scope: &QueryScope<'_>) -> Result<TableTotals, ActionError> {
+    // How far a plan may reach is decided by these.
+    let totals = session.count_totals(scope, scope.now - MAX_PLAUSIBLE_AGE).await?;
+    if totals.implausible_expiries > totals.rows / IMPLAUSIBLE_EXPIRY_DIVISOR {
+        return Err(ActionError::ImplausibleExpiry { odd: totals.implausible_expiries, rows: totals.rows });
+    }
+    Ok(totals)
+}
+
+/// Lists the rows of a plan, and keeps them piece by piece.
+async fn list_rows(
+    context: ActionContext<'_>,
+    mut selected: SelectedRowPages<'_>,
+    plan: &mut ActionPlan,
+) -> Result<(), ActionError> {
+    let hasher = RandomState::new();
+    let mut users = HashSet::new();
+    let mut piece = 0;
+    while let Some(rows) = selected.next_page().await? {
+        for row in &rows {
+            users.extend(row.user.as_ref().map(|user| hasher.hash_one(user)));
+            if plan.summary.sample.len() < PLAN_SAMPLE_ROWS {
+                plan.summary.sample.push(preview_row(row));
+            }
+        }
+        plan.record.row_count += rows.len() as u64;
+        plan.record.active_sessions += rows.iter().filter(|row| row.active).count() as u64;
+        piece += 1;
+        context.store.write(|db| plans::insert_plan_chunk(db, &plan.record.id, piece, &rows))?;
+    }
+    plan.summary.users = users.len() as u64;
+    Ok(())
+}
+
+/// A summary, as it is kept.
+pub(super) fn encode_summary(summary: &PlanSummary) -> Result<String, StoreError> {
+    serde_json::to_string(summary).map_err(|_| StoreError::NotSerializable("the plan"))
+}
+
+/// A planned row for a person.
+pub(super) fn preview_row(row: &RowRef) -> RowPreview {
+    RowPreview {
+        prefix: row.token_prefix.clone(),
+        id: row.id.clone(),
+        user: row.user.clone(),
+        expires: row.expires_us,
+    }
+}
+
+/// Refuses a name that names no session before anything is kept: it may be a whole token.
+async fn require_session_exists(
+    selection: &Selection,
+    session: &ReadSession,
+    scope: &QueryScope<'_>,
+    meant: SelectionQuery<'_>,
+) -> Result<(), ActionError> {
+    if matches!(selection, Selection::Session(_)) && session.count_selected(scope, meant).await? == 0 {
+        return Err(ActionError::NoSession);
+    }
+    Ok(())
+}
+
+/// Refuses a name that names nobody, or several. So many rows are `meant` without those that go along.
+async fn require_unambiguous(
+    session: &ReadSession,
+    scope: &QueryScope<'_>,
+    plan: &ActionPlan,
+    meant: u64,
+) -> Result<(), ActionError> {
+    match &plan.selection {
+        Selection::User(id) if plan.record.row_count == 0 => {
+            // Somebody without sessions is somebody.
+            if session.user_exists(scope, id).await? {
+                return Ok(());
+            }
+            let similar = session.search_users(scope, id, PLAN_SAMPLE_ROWS).await?;
+            let similar = similar
+                .into_iter()
+                .map(|user| RowPreview { user: Some(user_label(&user)), ..RowPreview::default() });
+            Err(ActionError::NoUser(id.clone(), similar.collect()))
+        }
+        Selection::Session(_) if plan.record.row_count == 0 => Err(ActionError::NoSession),
+        Selection::Session(name) if meant > 1 => {
+            Err(ActionError::Ambiguous(name.clone(), plan.summary.sample.clone()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn user_label(user: &UserMatch) -> String {
+    let cells = user.id.iter().chain(user.display.iter().flatten());
+    cells.filter(|cell| !cell.is_empty()).cloned().collect::<Vec<_>>().join("  ")
+}
+
+/// How many rows fit now, in a new transaction over that connection, or over a new one.
+pub(super) async fn count_remaining(
+    context: ActionContext<'_>,
+    action_target: &planning_session::ActionTarget,
+    idle: Option<PooledConnection>,
+    plan: &ActionPlan,
+) -> Result<u64, ActionError> {
+    let target = context.target;
+    let resumed = match idle {
+        Some(idle) => ReadSession::resume_connection(idle, &target.address, target.limits).await,
+        None => None,
+    };
+    let session = match resumed {
+        Some(session) => session,
+        None => ReadSession::open(&target.address, target.limits, false, action_target.key).await?,
+    };
+    let now = session.server_time().await?;
+    let scope = QueryScope::without_thresholds(&action_target.layout, action_target.key, now);
+    let asked = match plan.selection {
+        // What ended since is none of this plan's business.
+        Selection::Expired { .. } => plan.summary.now,
+        _ => now,
+    };
+    let left = match plan.selection.row_selection(asked) {
+        Some(chosen) => {
+            let (revoke, addressing) = (&plan.summary.revoke, action_target.addressing);
+            session
+                .count_selected(&scope, SelectionQuery { selection: chosen, revoke, row_key: addressing })
+                .await
+        }
+        None => Ok(0),
+    };
+    session.close().await;
+    Ok(left?)
+}

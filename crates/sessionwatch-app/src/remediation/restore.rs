@@ -1,0 +1,435 @@
+//! Putting back what was removed or changed: planned like everything else, and said whom it logs in again.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::Ordering,
+};
+
+use sessionwatch_archive::{Identity, SealError};
+use sessionwatch_core::{row_ref::RowRef, safety_limit::RecentImpact, timestamp::UtcTimestamp};
+use sessionwatch_store::{
+    StoreError,
+    archive_batches::{self, ArchivedBatch, ArchivedRowState, BatchState},
+    audit, plans,
+};
+use sessionwatch_targets::{
+    mapping::{RevokeMethod, TableName},
+    scope::QueryScope,
+    side_effects::{SideEffect, SideEffectKind},
+    sql::{RestoreObstacle, RowChange},
+    unsealed_rows::UnsealedRows,
+    write_session::WriteSession,
+};
+
+use super::{
+    ActionContext, ActionError, ActionPlan, JobControl, PlanSummary, Selection,
+    apply::dependents,
+    apply_report::{ApplyReport, DependentCounts, MAX_LISTED_SKIPS, SkipReason},
+    executor::{PlanExecutor, PreparedTarget, require_visible_rows},
+    planner,
+    planning_session::{ActionTarget, PlanningSession, require_certain_table},
+    recovery,
+    restore_preview::{PresentValues, RestorePreview},
+};
+
+/// Rows of a plan that are shown.
+const PLAN_SAMPLE_ROWS: usize = 10;
+/// Rows for which the table is searched at once.
+const ROWS_PER_SEARCH: usize = 20_000;
+/// Rows that are put back by one statement.
+const ROWS_PER_RESTORE: usize = 500;
+
+/// Makes a plan of what would be put back. Nothing is touched. The plan names the rows of which nothing is in the way now;
+/// its notes name the others.
+///
+/// # Errors
+///
+/// If the archive holds nothing of that, or the target cannot be looked at.
+pub async fn create_restore_plan(
+    context: ActionContext<'_>,
+    archive: &str,
+    user: Option<&str>,
+) -> Result<ActionPlan, ActionError> {
+    let removed = context.load_plan(archive).map_err(|error| match error {
+        ActionError::NoPlan(id) => ActionError::NoArchive(id),
+        error => error,
+    })?;
+    let now = context.clock.now();
+    let selection = Selection::Restore { archive: archive.to_owned(), user: user.map(str::to_owned) };
+    let mut plan = ActionPlan {
+        record: plans::PlanRecord {
+            id: planner::new_plan_id(),
+            request: serde_json::to_string(&selection)
+                .map_err(|_| StoreError::NotSerializable("the plan"))?,
+            created_at: now,
+            updated_at: now,
+            created_by: context.actor.to_owned(),
+            state: plans::PlanState::Making,
+            row_count: 0,
+            active_sessions: 0,
+            summary: String::new(),
+            approved_by: None,
+            ..removed.record.clone()
+        },
+        selection,
+        summary: PlanSummary {
+            revoke: removed.summary.revoke.clone(),
+            now,
+            table: removed.summary.table.clone(),
+            framework: removed.summary.framework.clone(),
+            ..PlanSummary::default()
+        },
+        recently_ended: RecentImpact::default(),
+    };
+    let view = PlanningSession::open(context).await?;
+    let right = require_certain_table(&view.connected);
+    let right = right.and_then(|()| plan.require_table(&view.connected.layout.candidate.mapping.sessions));
+    if let Err(error) = right {
+        view.connected.session.close().await;
+        return Err(error);
+    }
+    context.store.write(|db| plans::upsert_plan(db, &plan.record))?;
+    let mut outlook = RestorePreview::new(context, archive)?;
+    let listed = list_restorable_rows(context, &view, &mut outlook, &mut plan).await;
+    view.connected.session.close().await;
+    listed?;
+    if plan.record.row_count == 0 && outlook.blocked.is_empty() {
+        return Err(ActionError::NoArchive(archive.to_owned()));
+    }
+    plan.summary.users = outlook.users.len() as u64;
+    plan.summary.left = outlook.blocked.values().map(|left| left.rows).sum();
+    plan.summary.shared = outlook.shared_tokens.len() as u64;
+    plan.summary.notes = outlook.build_notes(&plan);
+    plan.summary.notes.extend(removed.summary.side_effects.iter().filter_map(dependent_rows_note));
+    planner::save_plan(context, &mut plan)?;
+    Ok(plan)
+}
+
+/// Whether rows of another table, which went with the sessions, come back with them.
+fn dependent_rows_note(effect: &SideEffect) -> Option<String> {
+    let SideEffect { kind, table, rows, archived, .. } = effect;
+    let (SideEffectKind::Cascade, Some(1..) | None) = (kind, rows) else { return None };
+    let rows = rows.map(|rows| format!(" ({rows} when that plan was made)")).unwrap_or_default();
+    Some(if *archived {
+        format!("also restores the rows of {table} that were deleted with these sessions{rows}")
+    } else {
+        format!(
+            "does not restore the rows of {table} that were deleted with these sessions{rows}: they were not archived"
+        )
+    })
+}
+
+/// Lists the rows that can be put back, and keeps them piece by piece.
+async fn list_restorable_rows(
+    context: ActionContext<'_>,
+    view: &PlanningSession,
+    outlook: &mut RestorePreview,
+    plan: &mut ActionPlan,
+) -> Result<(), ActionError> {
+    let Selection::Restore { archive, user } = &plan.selection else { return Ok(()) };
+    let scope = view.scope(context);
+    outlook.users_doubt = scope.users_visibility_caveat();
+    let revoke = plan.summary.revoke.clone();
+    let (mut behind, mut ends) = (0, false);
+    while !ends {
+        let mut group = Vec::new();
+        while !ends && group.len() < ROWS_PER_SEARCH {
+            match context.store.read(|db| archive_batches::find_next_batch(db, archive, behind))? {
+                Some(batch) => {
+                    behind = batch.id;
+                    let rows = restorable_rows(&batch, user.as_deref(), plan.record.created_at);
+                    group.extend(rows.into_iter().map(|row| (batch.id, row)));
+                }
+                None => ends = true,
+            }
+        }
+        let there =
+            PresentValues::load(&view.connected.session, &scope, &revoke, group.iter().map(|(_, row)| row))
+                .await?;
+        group.retain(|(_, row)| {
+            outlook.add_row(row, there.find_obstacle(row), revoke == RevokeMethod::Delete)
+        });
+        for rows in group.chunk_by(|(batch, _), (next, _)| batch == next) {
+            let Some((batch, _)) = rows.first() else { continue };
+            let rows: Vec<RowRef> = rows.iter().map(|(_, row)| row.clone()).collect();
+            let room = PLAN_SAMPLE_ROWS.saturating_sub(plan.summary.sample.len());
+            plan.summary.sample.extend(rows.iter().take(room).map(planner::preview_row));
+            plan.record.row_count += rows.len() as u64;
+            plan.record.active_sessions += rows.iter().filter(|row| row.active).count() as u64;
+            context.store.write(|db| plans::insert_plan_chunk(db, &plan.record.id, *batch, &rows))?;
+        }
+    }
+    Ok(())
+}
+
+/// The rows of a batch that are in the archive, numbered by their position, and active if they would be now.
+fn restorable_rows(batch: &ArchivedBatch, user: Option<&str>, now: UtcTimestamp) -> Vec<RowRef> {
+    let rows = (0..).zip(batch.rows.iter().zip(&batch.row_states));
+    let meant = rows.filter(|(_, (row, fate))| {
+        **fate == ArchivedRowState::Archived && user.is_none_or(|user| row.user.as_deref() == Some(user))
+    });
+    let alive = |row: &RowRef| row.active && row.expires_us.is_none_or(|end| end > now.micros());
+    meant.map(|(place, (row, _))| RowRef { locator: place, active: alive(row), ..row.clone() }).collect()
+}
+
+/// Puts the rows of a plan back.
+pub(super) async fn apply_restore(
+    executor: &PlanExecutor<'_>,
+    plan: &mut ActionPlan,
+    archive: &str,
+) -> Result<ApplyReport, ActionError> {
+    let (context, identity) = (executor.context, executor.identity()?);
+    // Before anything is begun, so that a wrong identity changes nothing.
+    require_matching_identity(context, archive, identity)?;
+    let mut prepared = executor.prepare(plan, None).await?;
+    if let Some(reading) = prepared.idle_connection.take() {
+        reading.close().await;
+    }
+    let PreparedTarget { target: known, write_session: writing, .. } = &mut prepared;
+    let scope = known.scope();
+    let change = RowChange::from_revoke(&plan.summary.revoke, "");
+    let dependents = dependents::load_dependents(writing, &scope, change).await?;
+    let hidden = writing.hidden_tables(&scope, change, &dependents).await?;
+    require_visible_rows(&scope, &hidden, false)?;
+    recovery::recover_on(context, known, writing).await?;
+    executor.record_start(plan)?;
+    let restoring = RestoreRun { context, target: known, identity };
+    let mut applied = restoring.restore_all(writing, plan, executor.control).await?;
+    for (_, why) in &mut applied.skipped_rows {
+        if hidden.users && *why == SkipReason::UserGone {
+            *why = SkipReason::UserHidden;
+        }
+    }
+    Ok(applied)
+}
+
+/// From what, and to where, rows are put back.
+struct RestoreRun<'a> {
+    context: ActionContext<'a>,
+    target: &'a ActionTarget,
+    identity: &'a Identity,
+}
+
+impl RestoreRun<'_> {
+    /// Puts back what a plan names, batch by batch.
+    async fn restore_all(
+        &self,
+        session: &mut WriteSession,
+        plan: &ActionPlan,
+        control: &JobControl,
+    ) -> Result<ApplyReport, ActionError> {
+        let mut applied = ApplyReport::default();
+        // What went last comes back first, since sessions may refer to it.
+        let mut before = i64::MAX;
+        while let Some((id, rows)) =
+            self.context.store.read(|db| plans::find_previous_plan_chunk(db, &plan.record.id, before))?
+        {
+            before = id;
+            if control.stop.is_cancelled() {
+                applied.remaining += rows.len() as u64;
+                continue;
+            }
+            let outcome = self.restore_batch(session, id, &rows).await;
+            let restored = match outcome {
+                Ok(restored) => restored,
+                Err(error) => {
+                    session.rollback().await;
+                    return Err(error);
+                }
+            };
+            for (table, DependentCounts { done, refused }) in restored.dependents {
+                let dependents = applied.dependents.entry(table).or_default();
+                dependents.done += done;
+                dependents.refused += refused;
+            }
+            for (row, outcome) in rows.iter().zip(restored.outcomes) {
+                match outcome {
+                    RestoreOutcome::Restored => applied.done += 1,
+                    RestoreOutcome::AlreadyRestored => applied.done_earlier += 1,
+                    RestoreOutcome::Skipped(why) => {
+                        applied.skipped += 1;
+                        if applied.skipped_rows.len() < MAX_LISTED_SKIPS {
+                            applied.skipped_rows.push((planner::preview_row(row), why));
+                        }
+                    }
+                }
+            }
+            control.done.fetch_add(rows.len() as u64, Ordering::Relaxed);
+        }
+        Ok(applied)
+    }
+
+    /// Puts rows of one batch back: what became of each.
+    async fn restore_batch(
+        &self,
+        session: &mut WriteSession,
+        id: i64,
+        wanted: &[RowRef],
+    ) -> Result<RestoredBatch, ActionError> {
+        let Self { context, target: known, identity } = self;
+        let Some((batch, sealed)) = context.store.read(|db| archive_batches::find_batch(db, id))? else {
+            return Ok(RestoredBatch::uniform(RestoreOutcome::Skipped(SkipReason::Purged), wanted));
+        };
+        let position = |row: &RowRef| usize::try_from(row.locator).unwrap_or(usize::MAX);
+        // What was put back meanwhile, by an earlier run or another plan, is not put back twice.
+        let still = |row: &RowRef| batch.row_states.get(position(row)) == Some(&ArchivedRowState::Archived);
+        let wanted_now: Vec<(usize, i64)> =
+            wanted.iter().rev().filter(|row| still(row)).map(|row| (position(row), row.row_hash)).collect();
+        if wanted_now.is_empty() {
+            // Once no row of a batch can be put back any more, its sealed rows are gone.
+            return Ok(RestoredBatch::uniform(RestoreOutcome::AlreadyRestored, wanted));
+        }
+        let rows =
+            UnsealedRows::parse(&identity.open(&sealed, &batch.recipient)?).map_err(SealError::from)?;
+        let scope = known.scope();
+        let txid = session.begin_transaction().await?;
+        let mut obstacles = BTreeMap::new();
+        for (into, wanted) in group_by_heap(&wanted_now, &batch, &rows, &known.mapping().sessions) {
+            for some in wanted.chunks(ROWS_PER_RESTORE) {
+                let left = session.restore_rows(&scope, &rows, into, some).await?;
+                obstacles.extend(some.iter().zip(left).map(|((at, _), obstacle)| (*at, obstacle)));
+            }
+        }
+        let restored: BTreeSet<usize> =
+            obstacles.iter().filter(|(_, obstacle)| obstacle.is_none()).map(|(at, _)| *at).collect();
+        let dependents = restore_dependents(session, &scope, &rows, &restored).await?;
+        drop(rows);
+        context.store.write(|db| {
+            archive_batches::set_batch_state(db, id, BatchState::Restoring, txid, &batch.row_states)
+        })?;
+        // The next start finds out whether a commit without an answer went through.
+        session.commit().await?;
+        let mut fates = batch.row_states.clone();
+        for at in &restored {
+            if let Some(fate) = fates.get_mut(*at) {
+                *fate = ArchivedRowState::Restored;
+            }
+        }
+        let detail =
+            serde_json::json!({ "plan": batch.plan, "rows": restored.len(), "dependents": dependents });
+        context.store.write(|db| {
+            archive_batches::set_batch_state(db, id, BatchState::Kept, None, &fates)?;
+            if restored.is_empty() {
+                return Ok(());
+            }
+            audit::insert_audit_entry(
+                db,
+                audit::NewAuditEntry {
+                    actor: context.actor,
+                    action: "rows-restored",
+                    detail: &detail.to_string(),
+                },
+                context.clock.now(),
+            )
+        })?;
+        let outcome = |row: &RowRef| match obstacles.get(&position(row)) {
+            Some(obstacle) => RestoreOutcome::from_obstacle(*obstacle),
+            None => RestoreOutcome::AlreadyRestored,
+        };
+        Ok(RestoredBatch { outcomes: wanted.iter().map(outcome).collect(), dependents })
+    }
+}
+
+/// Whether the identity opens what is there.
+fn require_matching_identity(
+    context: ActionContext<'_>,
+    archive: &str,
+    identity: &Identity,
+) -> Result<(), ActionError> {
+    let first = context.store.read(|db| archive_batches::find_next_batch(db, archive, 0))?;
+    let Some(first) = first else { return Err(ActionError::NoArchive(archive.to_owned())) };
+    if identity.recipient().to_string() == first.recipient {
+        Ok(())
+    } else {
+        Err(SealError::WrongIdentity(first.recipient).into())
+    }
+}
+
+/// What became of the rows of a batch.
+struct RestoredBatch {
+    /// Of each session.
+    outcomes: Vec<RestoreOutcome>,
+    /// Of what went with them, by table.
+    dependents: BTreeMap<String, DependentCounts>,
+}
+
+impl RestoredBatch {
+    fn uniform(outcome: RestoreOutcome, wanted: &[RowRef]) -> Self {
+        Self { outcomes: vec![outcome; wanted.len()], dependents: BTreeMap::new() }
+    }
+}
+
+/// What became of a row that was to be put back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RestoreOutcome {
+    /// It is back.
+    Restored,
+    /// An earlier run, or another plan, had put it back.
+    AlreadyRestored,
+    /// It stays in the archive.
+    Skipped(SkipReason),
+}
+
+impl RestoreOutcome {
+    fn from_obstacle(obstacle: Option<RestoreObstacle>) -> Self {
+        Self::Skipped(match obstacle {
+            None => return Self::Restored,
+            Some(RestoreObstacle::Id) => SkipReason::IdTaken,
+            Some(RestoreObstacle::Token) => SkipReason::TokenTaken,
+            Some(RestoreObstacle::User) => SkipReason::UserGone,
+            Some(RestoreObstacle::Gone) => SkipReason::Gone,
+            Some(RestoreObstacle::Unidentified) => SkipReason::Unidentified,
+            Some(RestoreObstacle::Refused) => SkipReason::Refused,
+        })
+    }
+}
+
+/// Restores the rows of other tables that went with these sessions, by table; parents come first. What went with a row that
+/// is not back stays behind too: its key may by now belong to another row.
+async fn restore_dependents(
+    session: &mut WriteSession,
+    scope: &QueryScope<'_>,
+    rows: &UnsealedRows,
+    sessions: &BTreeSet<usize>,
+) -> Result<BTreeMap<String, DependentCounts>, ActionError> {
+    let mut restored = BTreeMap::new();
+    // For each table, the sessions of which it did not take every row.
+    let mut incomplete: Vec<BTreeSet<usize>> = Vec::new();
+    for dependents in &rows.dependents {
+        let about = &dependents.table;
+        let parents = about.parents.iter().filter_map(|at| incomplete.get(*at));
+        let without_parents: BTreeSet<usize> = parents.flatten().copied().collect();
+        let all = dependents.rows_of_sessions(sessions).len();
+        let wanted = dependents.rows_of_sessions(&(sessions - &without_parents));
+        let refused = match wanted.as_slice() {
+            [] => vec![],
+            wanted => session.restore_dependents(scope, dependents, wanted).await?,
+        };
+        let done = wanted.len() - refused.len();
+        if all > 0 {
+            let counts = DependentCounts { done: done as u64, refused: (all - done) as u64 };
+            restored.insert(about.table.to_string(), counts);
+        }
+        incomplete.push(&without_parents | &dependents.sessions_of(&refused));
+    }
+    Ok(restored)
+}
+
+/// Positions and marks of rows of a batch, by the table that they are put back into.
+fn group_by_heap<'a>(
+    wanted: &[(usize, i64)],
+    batch: &ArchivedBatch,
+    rows: &'a UnsealedRows,
+    sessions: &'a TableName,
+) -> Vec<(&'a TableName, Vec<(usize, i64)>)> {
+    let mut tables: Vec<(&TableName, Vec<(usize, i64)>)> = vec![];
+    for (at, mark) in wanted {
+        let heap = batch.rows.get(*at).and_then(|row| rows.header.heaps.get(&row.locator));
+        let into = heap.unwrap_or(sessions);
+        match tables.iter_mut().find(|(table, _)| *table == into) {
+            Some((_, wanted)) => wanted.push((*at, *mark)),
+            None => tables.push((into, vec![(*at, *mark)])),
+        }
+    }
+    tables
+}

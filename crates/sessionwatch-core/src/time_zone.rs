@@ -1,0 +1,256 @@
+//! Time zones: what a wall clock without a zone means where an application wrote its local time.
+//!
+//! Zones come from the IANA database that is built into the program, so the machine it runs on changes nothing.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, OnceLock, PoisonError},
+};
+
+use jiff::{
+    Timestamp,
+    tz::{TimeZone, TimeZoneDatabase},
+};
+
+use crate::timestamp::{MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_SECOND, UtcTimestamp};
+
+/// How decoders that name a zone begin.
+pub const LOCAL_DECODER_PREFIX: &str = "timestamp-local:";
+/// The farthest that the clock of any place is from UTC, in microseconds.
+pub const MAX_UTC_OFFSET_US: i64 = 14 * MICROS_PER_HOUR;
+/// Wall clocks outside of these are read as UTC: they are near the first and last instants there are.
+const MIN_WALL_US: i64 = UtcTimestamp::MIN.micros() + 2 * MICROS_PER_DAY;
+const MAX_WALL_US: i64 = UtcTimestamp::MAX.micros() - 3 * MICROS_PER_DAY + 1;
+
+/// Zones that many people live in, to name one for an offset.
+const WELL_KNOWN_ZONES: [&str; 32] = [
+    "America/New_York",
+    "America/Los_Angeles",
+    "America/Chicago",
+    "America/Denver",
+    "America/Sao_Paulo",
+    "America/Halifax",
+    "America/Anchorage",
+    "America/St_Johns",
+    "Pacific/Honolulu",
+    "Pacific/Pago_Pago",
+    "Europe/London",
+    "Europe/Berlin",
+    "Europe/Helsinki",
+    "Europe/Moscow",
+    "Africa/Lagos",
+    "Africa/Johannesburg",
+    "Asia/Dubai",
+    "Asia/Tehran",
+    "Asia/Kabul",
+    "Asia/Karachi",
+    "Asia/Kolkata",
+    "Asia/Kathmandu",
+    "Asia/Dhaka",
+    "Asia/Yangon",
+    "Asia/Jakarta",
+    "Asia/Shanghai",
+    "Asia/Tokyo",
+    "Australia/Adelaide",
+    "Australia/Sydney",
+    "Pacific/Auckland",
+    "Pacific/Tongatapu",
+    "Pacific/Kiritimati",
+];
+
+/// A time zone of the IANA database. There are some hundreds of them, and each is read once.
+#[derive(Clone, Copy)]
+pub struct Zone {
+    decoder_name: &'static str,
+    zone: &'static TimeZone,
+}
+
+/// From a wall clock on, a zone is ahead of UTC by that much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OffsetShift {
+    /// The wall clock, in microseconds as if it were UTC.
+    pub from_wall_us: i64,
+    /// How far ahead of UTC, in microseconds.
+    pub offset_us: i64,
+}
+
+impl Zone {
+    /// The zone of that name, such as `America/New_York`; `None` if the database has none.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        static ZONE_CACHE: OnceLock<Mutex<BTreeMap<String, Zone>>> = OnceLock::new();
+        // Longer names are not kept, so that nothing a person writes can fill the memory.
+        if name.len() > 64 {
+            return None;
+        }
+        let zones = ZONE_CACHE.get_or_init(Mutex::default);
+        let mut zones = zones.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = zones.get(name) {
+            return Some(*known);
+        }
+        let zone = Self::load_bundled(name)?;
+        zones.insert(name.to_owned(), zone);
+        Some(zone)
+    }
+
+    fn load_bundled(name: &str) -> Option<Self> {
+        let zone = TimeZoneDatabase::bundled().get(name).ok()?;
+        let decoder = format!("{LOCAL_DECODER_PREFIX}{}", zone.iana_name()?);
+        Some(Self { decoder_name: decoder.leak(), zone: Box::leak(Box::new(zone)) })
+    }
+
+    /// Its name in the IANA database.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.decoder_name.strip_prefix(LOCAL_DECODER_PREFIX).unwrap_or(self.decoder_name)
+    }
+
+    /// The name of the decoder that reads its wall clock.
+    #[must_use]
+    pub const fn decoder_name(self) -> &'static str {
+        self.decoder_name
+    }
+
+    /// The instant, in microseconds, at which its clocks show a wall clock, given in microseconds as if it were UTC. Of
+    /// two such instants it is the later one, and where clocks skip the wall clock, they are taken to go on as before:
+    /// as PostgreSQL has it, and so that no session is thought to have ended early.
+    #[must_use]
+    pub fn wall_to_utc_us(self, wall: i64) -> i64 {
+        if !(MIN_WALL_US..MAX_WALL_US).contains(&wall) {
+            return wall;
+        }
+        let civil = Timestamp::from_microsecond(wall).map(|at| TimeZone::UTC.to_datetime(at));
+        let at = civil.and_then(|civil| self.zone.to_ambiguous_timestamp(civil).later());
+        at.map_or(wall, Timestamp::as_microsecond)
+    }
+
+    /// How far its clocks are ahead of UTC at that instant, in microseconds; negative in the west.
+    #[must_use]
+    pub fn offset_us_at(self, at: UtcTimestamp) -> i64 {
+        let at = Timestamp::from_microsecond(at.micros()).unwrap_or(Timestamp::MAX);
+        i64::from(self.zone.to_offset(at).seconds()) * MICROS_PER_SECOND
+    }
+
+    /// How its clocks are set between two instants: the first shift holds from before, too.
+    #[must_use]
+    pub fn offset_shifts(self, from: UtcTimestamp, to: UtcTimestamp) -> Vec<OffsetShift> {
+        let mut shifts =
+            vec![OffsetShift { from_wall_us: from.micros(), offset_us: self.offset_us_at(from) }];
+        let Ok(start) = Timestamp::from_microsecond(from.micros()) else { return shifts };
+        for change in self.zone.following(start) {
+            let at = change.timestamp().as_microsecond();
+            if at > to.micros() {
+                break;
+            }
+            let offset = i64::from(change.offset().seconds()) * MICROS_PER_SECOND;
+            shifts.push(OffsetShift { from_wall_us: at + offset, offset_us: offset });
+        }
+        shifts
+    }
+
+    /// A well-known zone whose clocks are that far ahead of UTC at that instant.
+    #[must_use]
+    pub fn find_by_offset(offset: i64, at: UtcTimestamp) -> Option<Self> {
+        WELL_KNOWN_ZONES
+            .iter()
+            .filter_map(|name| Self::parse(name))
+            .find(|zone| zone.offset_us_at(at) == offset)
+    }
+}
+
+impl std::fmt::Debug for Zone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Zone({})", self.name())
+    }
+}
+
+impl PartialEq for Zone {
+    fn eq(&self, other: &Self) -> bool {
+        self.decoder_name == other.decoder_name
+    }
+}
+
+impl Eq for Zone {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wall(text: &str) -> i64 {
+        let civil: jiff::civil::DateTime = text.parse().unwrap();
+        TimeZone::UTC.to_timestamp(civil).unwrap().as_microsecond()
+    }
+
+    #[test]
+    fn wall_clocks_are_read_as_postgres_reads_them() {
+        for (zone, local, utc) in [
+            ("America/New_York", "2026-11-28T15:33:03.105", "2026-11-28T20:33:03.105"),
+            ("America/New_York", "2026-07-01T12:00:00", "2026-07-01T16:00:00"),
+            ("Asia/Kolkata", "2026-07-01T12:00:00", "2026-07-01T06:30:00"),
+            ("Asia/Tokyo", "2026-11-29T05:33:00", "2026-11-28T20:33:00"),
+            // Twice on a clock: the later of the two. Skipped: as if the clock had not been set yet.
+            ("Europe/Berlin", "2026-10-25T02:30:00", "2026-10-25T01:30:00"),
+            ("Europe/Berlin", "2026-03-29T02:30:00", "2026-03-29T01:30:00"),
+            ("America/New_York", "2026-11-01T01:30:00", "2026-11-01T06:30:00"),
+        ] {
+            assert_eq!(Zone::parse(zone).unwrap().wall_to_utc_us(wall(local)), wall(utc), "{zone} {local}");
+        }
+    }
+
+    #[test]
+    fn shifts_say_the_same_as_the_zone() {
+        let (from, to) = ("2025-11-28T00:00:00", "2027-11-28T00:00:00");
+        let (from, to) = (wall(from), wall(to));
+        for name in ["America/New_York", "Europe/Berlin", "Australia/Lord_Howe", "Asia/Tokyo", "UTC"] {
+            let zone = Zone::parse(name).unwrap();
+            let shifts = zone.offset_shifts(
+                UtcTimestamp::from_micros(from).unwrap(),
+                UtcTimestamp::from_micros(to).unwrap(),
+            );
+            let mut at = from + MICROS_PER_DAY;
+            while at < to - MICROS_PER_DAY {
+                let shift = shifts.iter().rfind(|shift| shift.from_wall_us <= at).unwrap();
+                assert_eq!(at - shift.offset_us, zone.wall_to_utc_us(at), "{name} {at}");
+                at += 17 * 60 * MICROS_PER_SECOND;
+            }
+        }
+    }
+
+    #[test]
+    fn extremes_do_not_panic_and_names_read_back() {
+        let zone = Zone::parse("america/new_york").unwrap();
+        assert_eq!(
+            (zone.name(), zone.decoder_name()),
+            ("America/New_York", "timestamp-local:America/New_York")
+        );
+        for wall in [
+            i64::MIN,
+            i64::MAX,
+            UtcTimestamp::MIN.micros(),
+            UtcTimestamp::MAX.micros(),
+            MIN_WALL_US,
+            MAX_WALL_US - 1,
+        ] {
+            let _ = zone.wall_to_utc_us(wall);
+        }
+        for at in [UtcTimestamp::MIN, UtcTimestamp::MAX] {
+            let _ = (zone.offset_us_at(at), zone.offset_shifts(at, at));
+        }
+        for name in ["", "Mars/Olympus", "UTC-5", "'; DROP TABLE", "../etc/passwd"] {
+            assert_eq!(Zone::parse(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_well_known_zone_is_named_for_an_offset() {
+        let at = UtcTimestamp::from_micros(wall("2026-11-28T20:33:00")).unwrap();
+        let named = |hours: i64, minutes: i64| {
+            Zone::find_by_offset(hours * MICROS_PER_HOUR + minutes * 60 * MICROS_PER_SECOND, at)
+        };
+        assert_eq!(named(-5, 0).map(Zone::name), Some("America/New_York"));
+        assert_eq!(named(5, 30).map(Zone::name), Some("Asia/Kolkata"));
+        assert_eq!(named(9, 0).map(Zone::name), Some("Asia/Tokyo"));
+        assert_eq!(named(0, 15), None);
+        assert!(WELL_KNOWN_ZONES.iter().all(|name| Zone::parse(name).is_some()));
+    }
+}

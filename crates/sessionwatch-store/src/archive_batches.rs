@@ -1,0 +1,345 @@
+//! Archived rows: batches that were sealed before they left the table.
+
+use sessionwatch_core::{
+    row_ref::{self, RowRef},
+    timestamp::UtcTimestamp,
+};
+
+use crate::{StoreError, row::StoreRow, transaction::Tx};
+
+/// How far a batch is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::EnumString)]
+#[strum(serialize_all = "kebab-case")]
+pub enum BatchState {
+    /// It is sealed; whether its rows are gone is not known yet.
+    Pending,
+    /// Its rows are gone from the table, or changed there.
+    Kept,
+    /// Some of its rows are being put back; whether they are is not known yet.
+    Restoring,
+}
+
+/// Where a row is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArchivedRowState {
+    /// It never left the table.
+    NotRemoved = 0,
+    /// It is in the archive.
+    Archived = 1,
+    /// It was put back.
+    Restored = 2,
+}
+
+/// A batch, without its sealed rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArchivedBatch {
+    /// Its number; given when it is kept.
+    pub id: i64,
+    /// The plan that it was carried out for.
+    pub plan: String,
+    /// The target.
+    pub target: String,
+    /// How far it is.
+    pub state: BatchState,
+    /// The transaction on the target, where those have numbers.
+    pub transaction_id: Option<i64>,
+    /// When it was sealed.
+    pub sealed_at: UtcTimestamp,
+    /// When it is removed for good.
+    pub purge_at: UtcTimestamp,
+    /// To whom it is sealed.
+    pub recipient: String,
+    /// Its rows, in the order in which they are sealed.
+    pub rows: Vec<RowRef>,
+    /// Where each of them is.
+    pub row_states: Vec<ArchivedRowState>,
+}
+
+/// What the archive holds of one plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArchiveSummary {
+    /// The plan.
+    pub plan: String,
+    /// The target.
+    pub target: String,
+    /// When the first row was sealed.
+    pub first_sealed_at: UtcTimestamp,
+    /// When the last row is removed for good.
+    pub purge_at: UtcTimestamp,
+    /// To whom it is sealed.
+    pub recipient: String,
+    /// Rows that can be put back.
+    pub restorable_rows: u64,
+    /// Rows that were.
+    pub restored_rows: u64,
+}
+
+const BATCH_COLUMNS: &str = "id, plan, target, state, txid, at, purge_at, recipient, content, fates";
+
+impl BatchState {
+    /// Its name in the store.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+}
+
+impl ArchivedRowState {
+    fn from_byte(byte: u8) -> Option<Self> {
+        [Self::NotRemoved, Self::Archived, Self::Restored].into_iter().find(|fate| *fate as u8 == byte)
+    }
+}
+
+impl ArchivedBatch {
+    /// How many of its rows are there.
+    #[must_use]
+    pub fn count_rows(&self, fate: ArchivedRowState) -> u64 {
+        self.row_states.iter().filter(|found| **found == fate).count() as u64
+    }
+}
+
+/// Keeps a batch: its number.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn insert_batch(db: Tx<'_>, batch: &ArchivedBatch, sealed: &[u8]) -> Result<i64, StoreError> {
+    let id = db.next_id("archived")?;
+    let content = row_ref::encode_row_refs(&batch.rows);
+    let txid = super::row::Param::Int(batch.transaction_id);
+    db.execute(
+        "INSERT INTO archived (id, plan, target, state, txid, at, purge_at, recipient, content, fates, sealed)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        &[
+            id.into(),
+            (&batch.plan).into(),
+            (&batch.target).into(),
+            batch.state.name().into(),
+            txid,
+            batch.sealed_at.into(),
+            batch.purge_at.into(),
+            (&batch.recipient).into(),
+            content.as_slice().into(),
+            encode_row_states(&batch.row_states).as_slice().into(),
+            sealed.into(),
+        ],
+    )?;
+    Ok(id)
+}
+
+/// Says what has become of a batch. One none of whose rows is in the archive, or was, is removed.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn set_batch_state(
+    db: Tx<'_>,
+    id: i64,
+    state: BatchState,
+    txid: Option<i64>,
+    fates: &[ArchivedRowState],
+) -> Result<(), StoreError> {
+    if fates.iter().all(|fate| *fate == ArchivedRowState::NotRemoved) {
+        db.execute("DELETE FROM archived WHERE id = $1", &[id.into()])?;
+        return Ok(());
+    }
+    let values = [id.into(), state.name().into(), super::row::Param::Int(txid)];
+    db.execute("UPDATE archived SET state = $2, txid = $3 WHERE id = $1", &values)?;
+    let fates_now = encode_row_states(fates);
+    db.execute("UPDATE archived SET fates = $2 WHERE id = $1", &[id.into(), fates_now.as_slice().into()])?;
+    if !fates.contains(&ArchivedRowState::Archived) {
+        // Nothing in it can be put back any more, so nobody needs the sealed rows.
+        db.execute("UPDATE archived SET sealed = $2 WHERE id = $1", &[id.into(), [].as_slice().into()])?;
+    }
+    Ok(())
+}
+
+/// The batches of a target of which it is not known what has become.
+///
+/// # Errors
+///
+/// If they cannot be read.
+pub fn list_unsettled_batches(db: Tx<'_>, target: &str) -> Result<Vec<ArchivedBatch>, StoreError> {
+    let query =
+        format!("SELECT {BATCH_COLUMNS} FROM archived WHERE state <> 'kept' AND target = $1 ORDER BY id");
+    db.query_rows(&query, &[target.into()])?.iter().map(batch_from_row).collect()
+}
+
+/// The first batch of a plan behind that number.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn find_next_batch(db: Tx<'_>, plan: &str, after_id: i64) -> Result<Option<ArchivedBatch>, StoreError> {
+    let query =
+        format!("SELECT {BATCH_COLUMNS} FROM archived WHERE plan = $1 AND id > $2 ORDER BY id LIMIT 1");
+    db.query_row(&query, &[plan.into(), after_id.into()])?.as_ref().map(batch_from_row).transpose()
+}
+
+/// A batch and its sealed rows.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn find_batch(db: Tx<'_>, id: i64) -> Result<Option<(ArchivedBatch, Vec<u8>)>, StoreError> {
+    let query = format!("SELECT {BATCH_COLUMNS}, sealed FROM archived WHERE id = $1");
+    let batch = |row: StoreRow| Ok((batch_from_row(&row)?, row.read_bytes(10)?.to_vec()));
+    db.query_row(&query, &[id.into()])?.map(batch).transpose()
+}
+
+/// What the archive holds, latest first.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn list_archive_summaries(db: Tx<'_>) -> Result<Vec<ArchiveSummary>, StoreError> {
+    let rows = db.query_rows(
+        "SELECT plan, target, at, purge_at, recipient, fates, state FROM archived ORDER BY id DESC",
+        &[],
+    )?;
+    let mut holdings: Vec<ArchiveSummary> = Vec::new();
+    for row in &rows {
+        let fates = read_row_states(row, 5)?;
+        row.parse_text::<BatchState>(6)?;
+        let count = |fate| fates.iter().filter(|found| **found == fate).count() as u64;
+        let at = row.read_timestamp(2)?;
+        let plan = row.read_text(0)?;
+        let found = holdings.iter().position(|holding| holding.plan == plan);
+        let held = found.unwrap_or(holdings.len());
+        if found.is_none() {
+            holdings.push(ArchiveSummary {
+                plan,
+                target: row.read_text(1)?,
+                first_sealed_at: at,
+                purge_at: row.read_timestamp(3)?,
+                recipient: row.read_text(4)?,
+                restorable_rows: 0,
+                restored_rows: 0,
+            });
+        }
+        let holding = &mut holdings[held];
+        holding.first_sealed_at = holding.first_sealed_at.min(at);
+        holding.restorable_rows += count(ArchivedRowState::Archived);
+        holding.restored_rows += count(ArchivedRowState::Restored);
+    }
+    Ok(holdings)
+}
+
+/// Removes for good what has passed its time, or all of one plan: how many rows could have been put back.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn purge_batches(db: Tx<'_>, plan: Option<&str>, now: UtcTimestamp) -> Result<u64, StoreError> {
+    let passed = "state = 'kept' AND (($1 <> '' AND plan = $1) OR ($1 = '' AND purge_at <= $2))";
+    let values = [plan.unwrap_or_default().into(), now.into()];
+    let rows = db.query_rows(&format!("SELECT fates FROM archived WHERE {passed}"), &values)?;
+    let mut removed = 0;
+    for row in &rows {
+        removed += read_row_states(row, 0)?.iter().filter(|fate| **fate == ArchivedRowState::Archived).count()
+            as u64;
+    }
+    if let (Tx::Sqlite(_), false) = (db, rows.is_empty()) {
+        // The freed pages are written over.
+        db.execute_batch("PRAGMA secure_delete = ON")?;
+    }
+    db.execute(&format!("DELETE FROM archived WHERE {passed}"), &values)?;
+    Ok(removed)
+}
+
+fn encode_row_states(fates: &[ArchivedRowState]) -> Vec<u8> {
+    fates.iter().map(|fate| *fate as u8).collect()
+}
+
+/// Where each row of a batch is.
+fn read_row_states(row: &StoreRow, at: usize) -> Result<Vec<ArchivedRowState>, StoreError> {
+    let fate = |byte: &u8| ArchivedRowState::from_byte(*byte).ok_or_else(|| row.undecodable_column(at));
+    row.read_bytes(at)?.iter().map(fate).collect()
+}
+
+fn batch_from_row(row: &StoreRow) -> Result<ArchivedBatch, StoreError> {
+    let (rows, fates) = (
+        row_ref::decode_row_refs(row.read_bytes(8)?).map_err(|_| row.undecodable_column(8))?,
+        read_row_states(row, 9)?,
+    );
+    if rows.len() != fates.len() {
+        return Err(row.undecodable_column(9));
+    }
+    Ok(ArchivedBatch {
+        id: row.read_i64(0)?,
+        plan: row.read_text(1)?,
+        target: row.read_text(2)?,
+        state: row.parse_text(3)?,
+        transaction_id: row.read_optional_i64(4)?,
+        sealed_at: row.read_timestamp(5)?,
+        purge_at: row.read_timestamp(6)?,
+        recipient: row.read_text(7)?,
+        rows,
+        row_states: fates,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::store_of_each_kind;
+
+    fn at(micros: i64) -> UtcTimestamp {
+        UtcTimestamp::from_micros(micros).unwrap()
+    }
+
+    #[test]
+    fn batches_are_kept_settled_and_purged() {
+        for store in store_of_each_kind() {
+            let mut expected = ArchivedBatch {
+                id: 1,
+                plan: "p".into(),
+                target: "app".into(),
+                state: BatchState::Pending,
+                transaction_id: Some(9),
+                sealed_at: at(5),
+                purge_at: at(50),
+                recipient: "age1x".into(),
+                rows: vec![
+                    RowRef { row_hash: 1, ..RowRef::default() },
+                    RowRef { row_hash: 2, ..RowRef::default() },
+                ],
+                row_states: vec![ArchivedRowState::Archived; 2],
+            };
+            let settle = |id: i64, states: &[ArchivedRowState]| {
+                store.write(|db| set_batch_state(db, id, BatchState::Kept, None, states)).unwrap();
+            };
+            assert_eq!(store.write(|db| insert_batch(db, &expected, b"sealed")).unwrap(), 1);
+            assert_eq!(store.read(|db| list_unsettled_batches(db, "app")).unwrap(), [expected.clone()]);
+            assert_eq!(store.read(|db| list_unsettled_batches(db, "other")).unwrap(), []);
+            // What is not settled is not purged either.
+            assert_eq!(store.write(|db| purge_batches(db, None, at(60))).unwrap(), 0);
+            let fates = [ArchivedRowState::Archived, ArchivedRowState::NotRemoved];
+            settle(1, &fates);
+            (expected.state, expected.transaction_id, expected.row_states) =
+                (BatchState::Kept, None, fates.to_vec());
+            assert_eq!(
+                store.read(|db| find_batch(db, 1)).unwrap(),
+                Some((expected.clone(), b"sealed".to_vec()))
+            );
+            assert_eq!(store.read(|db| find_next_batch(db, "p", 0)).unwrap(), Some(expected.clone()));
+            assert_eq!(store.read(|db| find_next_batch(db, "p", 1)).unwrap(), None);
+            let held = store.read(list_archive_summaries).unwrap();
+            assert_eq!((held.len(), held[0].restorable_rows, held[0].restored_rows), (1, 1, 0));
+            settle(1, &[ArchivedRowState::Restored, ArchivedRowState::NotRemoved]);
+            assert_eq!(store.read(|db| find_batch(db, 1)).unwrap().unwrap().1, b"");
+            assert_eq!(store.read(list_archive_summaries).unwrap()[0].restored_rows, 1);
+            assert_eq!(store.write(|db| insert_batch(db, &expected, b"sealed")).unwrap(), 2);
+            settle(2, &[ArchivedRowState::NotRemoved; 2]);
+            assert_eq!(
+                store.write(|db| insert_batch(db, &expected, b"sealed")).unwrap(),
+                2,
+                "nothing of it was left"
+            );
+            assert_eq!(store.write(|db| purge_batches(db, None, at(49))).unwrap(), 0);
+            assert_eq!(store.write(|db| purge_batches(db, Some("other"), at(49))).unwrap(), 0);
+            assert_eq!(store.write(|db| purge_batches(db, None, at(50))).unwrap(), 1);
+            assert_eq!(store.read(list_archive_summaries).unwrap(), []);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Copies the rows of one store into another.
+
+use rusqlite::{Connection, backup::Backup};
+
+use crate::{StoreError, migrations::migrate_to_latest, transaction::Tx};
+
+/// Every table, in an order in which they can be filled.
+const COPIED_TABLES: [&str; 24] = [
+    "accounts",
+    "alerts",
+    "answers",
+    "attestations",
+    "audit",
+    "censuses",
+    "confirmed_time",
+    "drills",
+    "events",
+    "incident_entries",
+    "incidents",
+    "layouts",
+    "leases",
+    "ledgers",
+    "log_entries",
+    "log_sources",
+    "login_networks",
+    "logins",
+    "outbox",
+    "reports",
+    "secrets",
+    "signals",
+    "silences",
+    "tokens",
+];
+/// Plans and what they removed. They may be large, and nothing is added to them while the disk is full.
+const PLAN_TABLES: [&str; 3] = ["archived", "planned", "plans"];
+
+/// Copies one database over another, at one instant.
+pub(crate) fn copy_database(from: &Connection, to: &mut Connection) -> Result<(), StoreError> {
+    let backup = Backup::new(from, to)?;
+    loop {
+        match backup.step(-1)? {
+            rusqlite::backup::StepResult::Done => return Ok(()),
+            // Somebody else reads or writes the other side: it is tried again, after the busy timeout.
+            _ => std::thread::yield_now(),
+        }
+    }
+}
+
+/// Copies every row over what is there, of every table but those of acting.
+pub(crate) fn copy_rows(from: Tx<'_>, to: Tx<'_>) -> Result<(), StoreError> {
+    migrate_to_latest(to)?;
+    copy_tables(&COPIED_TABLES, from, to)
+}
+
+/// Copies plans and what they removed over what is there.
+pub(crate) fn copy_plan_rows(from: Tx<'_>, to: Tx<'_>) -> Result<(), StoreError> {
+    copy_tables(&PLAN_TABLES, from, to)
+}
+
+fn copy_tables(names: &[&str], from: Tx<'_>, to: Tx<'_>) -> Result<(), StoreError> {
+    for table in names {
+        let columns = to.query_rows(&format!("SELECT name FROM pragma_table_info('{table}')"), &[])?;
+        let columns: Vec<String> = columns.iter().map(|row| row.read_text(0)).collect::<Result<_, _>>()?;
+        let holders: Vec<String> = (1..=columns.len()).map(|number| format!("${number}")).collect();
+        let (columns, holders) = (columns.join(", "), holders.join(", "));
+        to.execute(&format!("DELETE FROM {table}"), &[])?;
+        let insert = format!("INSERT INTO {table} ({columns}) VALUES ({holders})");
+        for row in from.query_rows(&format!("SELECT {columns} FROM {table}"), &[])? {
+            let values =
+                (0..row.column_count()).map(|at| row.read_as_param(at)).collect::<Result<Vec<_>, _>>()?;
+            to.execute(&insert, &values)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::open_file_store;
+
+    #[test]
+    fn no_table_is_left_out() {
+        let (_folder, store) = open_file_store();
+        let query =
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'migrations' ORDER BY name";
+        let rows = store.read(|db| db.query_rows(query, &[])).unwrap();
+        let mut copied = [&COPIED_TABLES[..], &PLAN_TABLES].concat();
+        copied.sort_unstable();
+        assert_eq!(rows.iter().map(|row| row.read_text(0).unwrap()).collect::<Vec<_>>(), copied);
+    }
+}

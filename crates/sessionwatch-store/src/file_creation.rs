@@ -1,0 +1,118 @@
+//! New files of a store: whole before they get their names, so that a crash leaves nothing that only looks like a store.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use rusqlite::Connection;
+
+use crate::{StoreError, migrations::migrate_to_latest, sqlite::with_transaction};
+
+/// A file beside the one that it is to become, which only its owner may read. It is removed with this value, unless it was
+/// given its name.
+#[derive(Debug)]
+pub(super) struct StagedFile {
+    path: PathBuf,
+}
+
+impl StagedFile {
+    /// Makes one for that path.
+    ///
+    /// # Errors
+    ///
+    /// If the folder is not there, or may not be written.
+    pub(super) fn create_for(path: &Path) -> io::Result<Self> {
+        let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy().into_owned();
+        let draft = Self { path: path.with_file_name(format!(".{name}.new-{:08x}", rand::random::<u32>())) };
+        OpenOptions::new().create_new(true).write(true).mode(0o600).open(&draft.path)?;
+        Ok(draft)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Gives the file its name, once it is on the disk. Nothing is replaced.
+    ///
+    /// # Errors
+    ///
+    /// If there is a file of that name, or it cannot be written.
+    pub(super) fn publish_as(self, path: &Path) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()?;
+        match fs::hard_link(&self.path, path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
+            // Not every file system knows links.
+            Err(_) if fs::symlink_metadata(path).is_ok() => return Err(io::ErrorKind::AlreadyExists.into()),
+            Err(_) => fs::rename(&self.path, path)?,
+            Ok(()) => {}
+        }
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    }
+}
+
+impl Drop for StagedFile {
+    fn drop(&mut self) {
+        for end in ["", "-wal", "-shm", "-journal"] {
+            let mut name = self.path.clone().into_os_string();
+            name.push(end);
+            // Not each of them was made, and one that was published has another name.
+            let _ = fs::remove_file(name);
+        }
+    }
+}
+
+/// Makes an empty store at a path where there is none, or where somebody else makes one at the same time.
+///
+/// # Errors
+///
+/// If the folder is not there, or may not be written.
+pub(super) fn create_store_file(path: &Path) -> Result<(), StoreError> {
+    let refused = |_| StoreError::Open(path.to_owned());
+    let place = resolve_symlinks(path);
+    let draft = StagedFile::create_for(&place).map_err(refused)?;
+    let mut connection = Connection::open(draft.path())?;
+    with_transaction(&mut connection, migrate_to_latest)?;
+    connection.close().map_err(|(_, error)| error)?;
+    match draft.publish_as(&place) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(refused(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Where a path leads: the file behind symbolic links, whether or not it is there.
+fn resolve_symlinks(path: &Path) -> PathBuf {
+    /// Links that are followed, as the system does.
+    const MAX_SYMLINKS: usize = 40;
+    let mut place = path.to_owned();
+    for _ in 0..MAX_SYMLINKS {
+        let Ok(target) = fs::read_link(&place) else { break };
+        place = place.parent().unwrap_or(Path::new("")).join(target);
+    }
+    place
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_draft_replaces_nothing_and_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        fs::write(&path, "mine").unwrap();
+        let draft = StagedFile::create_for(&path).unwrap();
+        assert_eq!(draft.publish_as(&path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        drop(StagedFile::create_for(&path).unwrap());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        // A link that leads nowhere is where the store is made.
+        let (link, target) = (folder.path().join("link.db"), folder.path().join("elsewhere.db"));
+        std::os::unix::fs::symlink("elsewhere.db", &link).unwrap();
+        create_store_file(&link).unwrap();
+        assert!(fs::metadata(&target).unwrap().len() > 0 && fs::read_link(&link).is_ok());
+    }
+}

@@ -1,0 +1,45 @@
+//! Reports: the last one of each target, whole.
+
+use sessionwatch_core::timestamp::UtcTimestamp;
+
+use crate::{StoreError, transaction::Tx};
+
+/// Keeps a report as JSON.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn upsert_report(db: Tx<'_>, target: &str, report: &str, now: UtcTimestamp) -> Result<(), StoreError> {
+    db.execute(
+        "INSERT INTO reports (target, at, report) VALUES ($1, $2, $3)
+         ON CONFLICT (target) DO UPDATE SET at = excluded.at, report = excluded.report",
+        &[target.into(), now.into(), report.into()],
+    )?;
+    Ok(())
+}
+
+/// The last report of a target, and when it was made.
+///
+/// # Errors
+///
+/// If it cannot be read or decoded.
+pub fn find_report(
+    db: Tx<'_>,
+    target: &str,
+) -> Result<Option<(UtcTimestamp, serde_json::Value)>, StoreError> {
+    let decoded = |(at, text): (UtcTimestamp, String)| {
+        let undecodable = |_| StoreError::Undecodable { table: "reports".into(), column: "report".into() };
+        Ok((at, serde_json::from_str(&text).map_err(undecodable)?))
+    };
+    find_report_text(db, target)?.map(decoded).transpose()
+}
+
+/// The last report of a target as JSON, and when it was made.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn find_report_text(db: Tx<'_>, target: &str) -> Result<Option<(UtcTimestamp, String)>, StoreError> {
+    let row = db.query_row("SELECT at, report FROM reports WHERE target = $1", &[target.into()])?;
+    row.map(|row| Ok((row.read_timestamp(0)?, row.read_json_text(1)?))).transpose()
+}

@@ -1,0 +1,273 @@
+//! A store on a PostgreSQL server. A thread of its own holds the connection and opens it anew when it breaks; who asks
+//! waits for the answer, as with a file.
+
+use std::{
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{
+    mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    watch,
+};
+use tokio_postgres::{
+    error::SqlState,
+    types::{ToSql, Type},
+};
+
+use crate::{
+    StoreError,
+    row::{Param, QueryOrigin, StoreRow, StoreValue},
+};
+use pg_link::{Dsn, NoRows, PgConnection};
+
+/// How long the server may take for one answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same for one statement, as the server counts it, in milliseconds.
+const STATEMENT_TIMEOUT_MS: u32 = 10_000;
+/// How long a statement may wait for a lock, in milliseconds.
+const LOCK_TIMEOUT_MS: u32 = 9_000;
+/// How long a transaction that writes may wait for its next statement, in milliseconds, and the server for a client that
+/// takes no more of an answer. Whoever froze in one, or cannot be reached, holds the lock of the writers: it must be free
+/// before the leases have run out, for others to take them over.
+const WRITER_IDLE_TIMEOUT_MS: u32 = 4_000;
+/// The same for a transaction that only reads, in milliseconds.
+const READER_IDLE_TIMEOUT_MS: u32 = 20_000;
+/// The lock that writers of the store take, so that they follow each other as they do with a file.
+const WRITERS_LOCK_KEY: i64 = 0x7365_7373_7761_7463;
+
+/// Rows changed, and rows found.
+type StatementResult = (u64, Vec<StoreRow>);
+
+/// A store on a server.
+#[derive(Debug)]
+pub struct PgStore {
+    requests: UnboundedSender<PgRequest>,
+    /// From when on nothing is waited for.
+    deadline: watch::Sender<Option<Instant>>,
+}
+
+#[derive(Debug)]
+struct PgRequest {
+    kind: PgRequestKind,
+    reply: mpsc::SyncSender<Result<StatementResult, StoreError>>,
+}
+
+#[derive(Debug)]
+enum PgRequestKind {
+    /// Begins a transaction, after the other writers where it writes.
+    Begin {
+        writes: bool,
+    },
+    Query {
+        sql: String,
+        values: Vec<OwnedParam>,
+        rows: bool,
+    },
+    Batch(String),
+}
+
+/// A parameter on its way to the thread.
+#[derive(Debug)]
+enum OwnedParam {
+    Int(Option<i64>),
+    Text(Option<String>),
+    Bytes(Vec<u8>),
+}
+
+impl PgStore {
+    /// Starts the thread; it connects when it is first asked.
+    pub(super) fn start(dsn: Dsn) -> Result<Self, StoreError> {
+        let (jobs, received) = unbounded_channel();
+        let (end, ending) = watch::channel(None);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|_| StoreError::Server("the system refuses a thread for it"))?;
+        std::thread::Builder::new()
+            .name("store".into())
+            .spawn(move || runtime.block_on(process_requests(dsn, received, ending)))
+            .map_err(|_| StoreError::Server("the system refuses a thread for it"))?;
+        Ok(Self { requests: jobs, deadline: end })
+    }
+
+    /// Says from when on nothing is to be waited for.
+    pub(super) fn deadline_sender(&self) -> watch::Sender<Option<Instant>> {
+        self.deadline.clone()
+    }
+
+    pub(super) fn execute(&self, sql: &str, values: &[Param<'_>]) -> Result<u64, StoreError> {
+        let values = values.iter().map(OwnedParam::from_param).collect();
+        Ok(self.send_request(PgRequestKind::Query { sql: sql.to_owned(), values, rows: false })?.0)
+    }
+
+    pub(super) fn query_rows(&self, sql: &str, values: &[Param<'_>]) -> Result<Vec<StoreRow>, StoreError> {
+        let values = values.iter().map(OwnedParam::from_param).collect();
+        Ok(self.send_request(PgRequestKind::Query { sql: sql.to_owned(), values, rows: true })?.1)
+    }
+
+    pub(super) fn execute_batch(&self, sql: &str) -> Result<(), StoreError> {
+        self.send_request(PgRequestKind::Batch(sql.to_owned())).map(drop)
+    }
+
+    pub(super) fn begin_transaction(&self, writes: bool) -> Result<(), StoreError> {
+        self.send_request(PgRequestKind::Begin { writes }).map(drop)
+    }
+
+    fn send_request(&self, work: PgRequestKind) -> Result<StatementResult, StoreError> {
+        let (answer, answered) = mpsc::sync_channel(1);
+        let gone = StoreError::Server("its thread has ended");
+        self.requests.send(PgRequest { kind: work, reply: answer }).map_err(|_| gone)?;
+        answered.recv().map_err(|_| StoreError::Server("its thread has ended"))?
+    }
+}
+
+async fn process_requests(
+    dsn: Dsn,
+    mut jobs: UnboundedReceiver<PgRequest>,
+    mut ending: watch::Receiver<Option<Instant>>,
+) {
+    let mut link = None;
+    while let Some(PgRequest { kind: work, reply: answer }) = jobs.recv().await {
+        let outcome = tokio::select! {
+            outcome = perform_request(&dsn, &mut link, work) => outcome,
+            () = wait_until_timeout(&mut ending) => Err(StoreError::Server("it does not answer")),
+        };
+        // Whatever went wrong, the transaction is over: the next one begins on a connection of its own.
+        if outcome.is_err() {
+            link = None;
+        }
+        // Nobody waits where the asker has died.
+        let _ = answer.send(outcome);
+    }
+}
+
+/// Waits for as long as an answer may take.
+async fn wait_until_timeout(ending: &mut watch::Receiver<Option<Instant>>) {
+    let ended = async {
+        // The sender lives as long as whoever waits for the answer.
+        let at = ending.wait_for(Option::is_some).await.ok().and_then(|at| *at);
+        sessionwatch_clock::sleep(
+            at.map_or(ANSWER_TIMEOUT, |at| at.saturating_duration_since(Instant::now())),
+        )
+        .await;
+    };
+    let _ = tokio::time::timeout(ANSWER_TIMEOUT, ended).await;
+}
+
+async fn perform_request(
+    dsn: &Dsn,
+    link: &mut Option<PgConnection<NoRows>>,
+    work: PgRequestKind,
+) -> Result<StatementResult, StoreError> {
+    const CONNECTION_LOST: StoreError = StoreError::Server("the connection was lost");
+    match work {
+        PgRequestKind::Begin { writes } => {
+            let begin = begin_statement(dsn.schema.as_deref().unwrap_or("sessionwatch"), writes);
+            if link.as_ref().is_none_or(PgConnection::is_closed) {
+                *link = Some(PgConnection::open(dsn).await.map_err(StoreError::Connect)?);
+            }
+            let client = link.as_ref().map(PgConnection::client).ok_or(CONNECTION_LOST)?;
+            client.batch_execute(&begin).await.map_err(|error| map_postgres_error(&error))?;
+            Ok((0, vec![]))
+        }
+        PgRequestKind::Batch(sql) => {
+            let client = link.as_ref().map(PgConnection::client).ok_or(CONNECTION_LOST)?;
+            client.batch_execute(&sql).await.map_err(|error| map_postgres_error(&error))?;
+            Ok((0, vec![]))
+        }
+        PgRequestKind::Query { sql, values, rows } => {
+            let client = link.as_ref().map(PgConnection::client).ok_or(CONNECTION_LOST)?;
+            let values: Vec<(&(dyn ToSql + Sync), Type)> =
+                values.iter().map(OwnedParam::as_typed_param).collect();
+            if !rows {
+                let changed =
+                    client.execute_typed(&sql, &values).await.map_err(|error| map_postgres_error(&error))?;
+                return Ok((changed, vec![]));
+            }
+            let found =
+                client.query_typed(&sql, &values).await.map_err(|error| map_postgres_error(&error))?;
+            let columns = found.first().map(tokio_postgres::Row::columns).unwrap_or_default();
+            let query =
+                QueryOrigin::new(&sql, columns.iter().map(|column| column.name().to_owned()).collect());
+            let row = |row: &tokio_postgres::Row| {
+                StoreRow::new((0..row.len()).map(|at| value_from_postgres(row, at)).collect(), &query)
+            };
+            Ok((0, found.iter().map(row).collect()))
+        }
+    }
+}
+
+/// How a transaction begins: within limits, and after the other writers where it writes.
+fn begin_statement(schema: &str, writes: bool) -> String {
+    let (mode, idle, lock) = if writes {
+        ("", WRITER_IDLE_TIMEOUT_MS, format!("SELECT pg_advisory_xact_lock({WRITERS_LOCK_KEY});"))
+    } else {
+        (" ISOLATION LEVEL REPEATABLE READ READ ONLY", READER_IDLE_TIMEOUT_MS, String::new())
+    };
+    format!(
+        "BEGIN{mode}; SET LOCAL statement_timeout = {STATEMENT_TIMEOUT_MS}; SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS};\
+         SET LOCAL idle_in_transaction_session_timeout = {idle};\
+         SELECT CASE WHEN current_setting('tcp_user_timeout', true) IS NOT NULL \
+         THEN set_config('tcp_user_timeout', '{idle}', true) END;\
+         SET LOCAL search_path = {}; {lock}",
+        pg_link::quote_identifier(schema)
+    )
+}
+
+fn value_from_postgres(row: &tokio_postgres::Row, at: usize) -> StoreValue {
+    let kind = row.columns()[at].type_();
+    let cell = if *kind == Type::INT8 {
+        row.try_get::<_, Option<i64>>(at).map(|number| number.map(StoreValue::Int))
+    } else if *kind == Type::INT4 {
+        row.try_get::<_, Option<i32>>(at).map(|number| number.map(|number| StoreValue::Int(number.into())))
+    } else if *kind == Type::BYTEA {
+        row.try_get::<_, Option<Vec<u8>>>(at).map(|bytes| bytes.map(StoreValue::Bytes))
+    } else {
+        row.try_get::<_, Option<String>>(at).map(|text| text.map(StoreValue::Text))
+    };
+    cell.map_or(StoreValue::Other, |cell| cell.unwrap_or(StoreValue::Null))
+}
+
+/// What the server says, without its text.
+fn map_postgres_error(error: &tokio_postgres::Error) -> StoreError {
+    let Some(state) = error.code() else { return StoreError::Server("the connection was lost") };
+    if *state == SqlState::DISK_FULL {
+        return StoreError::DiskFull;
+    }
+    if *state == SqlState::INSUFFICIENT_PRIVILEGE {
+        return StoreError::InsufficientPrivilege;
+    }
+    let said = if *state == SqlState::LOCK_NOT_AVAILABLE {
+        "another sessionwatch, or somebody else, kept it locked for 9 seconds; this is tried again"
+    } else if *state == SqlState::QUERY_CANCELED {
+        "it did not finish a statement within 10 seconds, or somebody canceled it; this is tried again"
+    } else if *state == SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT {
+        "it ended a transaction that waited for more than 4 seconds for this sessionwatch; this is tried again"
+    } else if *state == SqlState::READ_ONLY_SQL_TRANSACTION {
+        "it only takes reads, as a replica does: name the primary server as `store` in [serve]"
+    } else if *state == SqlState::TOO_MANY_CONNECTIONS {
+        "it has no connection left: raise `max_connections` there, or end other connections"
+    } else if state.code().starts_with("57P") {
+        "it is shutting down or starting; this is tried again"
+    } else {
+        return StoreError::StatementRefused(state.code().to_owned());
+    };
+    StoreError::Server(said)
+}
+
+impl OwnedParam {
+    fn from_param(value: &Param<'_>) -> Self {
+        match value {
+            Param::Int(number) => Self::Int(*number),
+            Param::Text(text) => Self::Text(text.map(str::to_owned)),
+            Param::Bytes(bytes) => Self::Bytes(bytes.to_vec()),
+        }
+    }
+
+    fn as_typed_param(&self) -> (&(dyn ToSql + Sync), Type) {
+        match self {
+            Self::Int(number) => (number, Type::INT8),
+            Self::Text(text) => (text, Type::TEXT),
+            Self::Bytes(bytes) => (bytes, Type::BYTEA),
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! Censuses: gauges of a target over time. Single looks for two days, five-minute means for two weeks, hourly ones for as
+//! long as history is kept.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+use serde_json::{Map, Value};
+use sessionwatch_core::{
+    duration::SECOND,
+    local_time::GrowthWindow,
+    period::Period,
+    time_zone::MAX_UTC_OFFSET_US,
+    timestamp::{MICROS_PER_SECOND, UtcTimestamp},
+};
+
+use crate::{StoreError, transaction::Tx};
+
+/// Resolutions in seconds, and how long each is kept; the coarsest is kept for as long as all history.
+const FINE_RESOLUTIONS: [(i64, SignedDuration); 2] =
+    [(0, SignedDuration::from_hours(2 * 24)), (300, SignedDuration::from_hours(14 * 24))];
+/// The coarsest resolution, in seconds.
+const HOURLY_RESOLUTION_SECS: i64 = 3_600;
+
+/// Gauges by name: the mean, the lowest and the highest.
+pub type GaugeValues = BTreeMap<String, [f64; 3]>;
+
+/// One point in time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GaugeSample {
+    /// When it begins.
+    pub at: UtcTimestamp,
+    /// Looks that are in it.
+    pub runs: u64,
+    /// Those among them that saw nothing.
+    pub failed_runs: u64,
+    /// What the others saw.
+    pub gauges: GaugeValues,
+}
+
+impl GaugeSample {
+    /// The point of a single look; nothing seen is a blind one.
+    #[must_use]
+    pub fn from_run(at: UtcTimestamp, seen: Option<&[(&'static str, f64)]>) -> Self {
+        let gauges = seen.unwrap_or_default().iter().map(|(name, value)| ((*name).to_owned(), [*value; 3]));
+        Self { at, runs: 1, failed_runs: u64::from(seen.is_none()), gauges: gauges.collect() }
+    }
+
+    /// Takes another one in.
+    #[expect(clippy::cast_precision_loss, reason = "a mean of gauges; counts stay below 2^53")]
+    pub fn merge_sample(&mut self, other: &Self) {
+        let (here, there) = ((self.runs - self.failed_runs) as f64, (other.runs - other.failed_runs) as f64);
+        for (name, [mean, low, high]) in &other.gauges {
+            let merged = self.gauges.entry(name.clone()).or_insert([*mean, *low, *high]);
+            if here > 0.0 {
+                let mean = (merged[0] * here + mean * there) / (here + there).max(1.0);
+                *merged = [mean, merged[1].min(*low), merged[2].max(*high)];
+            }
+        }
+        self.runs += other.runs;
+        self.failed_runs += other.failed_runs;
+    }
+}
+
+/// How long looks are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct SampleRetention {
+    /// How long the coarsest resolution is kept.
+    pub max_age: SignedDuration,
+    /// An instant that has certainly passed.
+    pub confirmed_now: UtcTimestamp,
+}
+
+/// Keeps a look, takes it into the coarser resolutions, and forgets what has passed its time.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn record_sample(
+    db: Tx<'_>,
+    target: &str,
+    point: &GaugeSample,
+    retention: SampleRetention,
+) -> Result<(), StoreError> {
+    for resolution in [0, 300, HOURLY_RESOLUTION_SECS] {
+        let start = bucket_start(point.at, resolution);
+        let mut merged = GaugeSample { at: start, ..point.clone() };
+        let before = db.query_row(
+            "SELECT at, looks, blind, gauges FROM censuses WHERE target = $1 AND resolution = $2 AND at = $3",
+            &[target.into(), resolution.into(), start.into()],
+        )?;
+        if let Some(row) = before {
+            let mut earlier = sample_from_row(&row)?;
+            earlier.merge_sample(&merged);
+            merged = earlier;
+        }
+        let gauges = encode_gauges(&merged.gauges);
+        let [looks, blind] =
+            [merged.runs, merged.failed_runs].map(|count| i64::try_from(count).unwrap_or(i64::MAX));
+        db.execute(
+            "INSERT INTO censuses (target, resolution, at, looks, blind, gauges) VALUES ($1, $2, $3, $4, $5, $6)
+             ON CONFLICT (target, resolution, at) DO UPDATE SET looks = excluded.looks, blind = excluded.blind, gauges = excluded.gauges",
+            &[target.into(), resolution.into(), start.into(), looks.into(), blind.into(), gauges.as_str().into()],
+        )?;
+    }
+    for (resolution, kept) in
+        FINE_RESOLUTIONS.into_iter().chain([(HOURLY_RESOLUTION_SECS, SignedDuration::MAX)])
+    {
+        let before = retention.confirmed_now - kept.min(retention.max_age);
+        db.execute(
+            "DELETE FROM censuses WHERE target = $1 AND resolution = $2 AND at < $3",
+            &[target.into(), resolution.into(), before.into()],
+        )?;
+    }
+    Ok(())
+}
+
+/// The begin of the point of a resolution in which an instant is.
+fn bucket_start(at: UtcTimestamp, resolution: i64) -> UtcTimestamp {
+    let width = (resolution * MICROS_PER_SECOND).max(1);
+    UtcTimestamp::from_micros(at.micros().div_euclid(width) * width).unwrap_or(at)
+}
+
+/// The points of a target between two instants, in the finest resolution that goes back so far.
+///
+/// # Errors
+///
+/// If they cannot be read.
+pub fn list_samples_between(
+    db: Tx<'_>,
+    target: &str,
+    Period { from, to }: Period,
+    now: UtcTimestamp,
+) -> Result<Vec<GaugeSample>, StoreError> {
+    let fine = FINE_RESOLUTIONS.into_iter().find(|(_, kept)| now.duration_since(from) <= *kept);
+    let resolution = fine.map_or(HOURLY_RESOLUTION_SECS, |(resolution, _)| resolution);
+    let rows = db.query_rows(
+        "SELECT at, looks, blind, gauges FROM censuses WHERE target = $1 AND resolution = $2 AND at >= $3 AND at < $4 ORDER BY at",
+        &[target.into(), resolution.into(), bucket_start(from, resolution).into(), to.into()],
+    )?;
+    rows.iter().map(sample_from_row).collect()
+}
+
+/// What the last look of a period found that saw something; nothing once single looks of that time are no longer kept.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn find_last_successful_sample(
+    db: Tx<'_>,
+    target: &str,
+    Period { from, to }: Period,
+) -> Result<Option<GaugeSample>, StoreError> {
+    let row = db.query_row(
+        "SELECT at, looks, blind, gauges FROM censuses WHERE target = $1 AND resolution = 0 AND at >= $2 AND at < $3 AND looks > blind
+         ORDER BY at DESC LIMIT 1",
+        &[target.into(), from.into(), to.into()],
+    )?;
+    row.map(|row| sample_from_row(&row)).transpose()
+}
+
+/// When sessions last appeared in a target, by what looks found that saw something.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn find_session_growth(
+    db: Tx<'_>,
+    target: &str,
+    now: UtcTimestamp,
+) -> Result<Option<GrowthWindow>, StoreError> {
+    let looks = list_samples_between(
+        db,
+        target,
+        Period { from: now - SignedDuration::from_micros(MAX_UTC_OFFSET_US), to: now + SECOND },
+        now,
+    )?;
+    let value = |point: &GaugeSample, name: &str| point.gauges.get(name).map(|[mean, ..]| *mean);
+    let mut before = None;
+    let looks = looks.iter().filter_map(|point| {
+        let stored = value(point, "stored")?;
+        let grew = match value(point, "created") {
+            // What came back had been there.
+            Some(created) => created > value(point, "revived").unwrap_or(0.0),
+            None => before.is_some_and(|before| stored > before),
+        };
+        before = Some(stored);
+        Some((point.at, grew))
+    });
+    Ok(GrowthWindow::find_latest(looks))
+}
+
+/// When a target was last looked at.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn last_run_at(db: Tx<'_>, target: &str) -> Result<Option<UtcTimestamp>, StoreError> {
+    let row =
+        db.query_row("SELECT MAX(at) FROM censuses WHERE target = $1 AND resolution = 0", &[target.into()])?;
+    row.map_or(Ok(None), |row| row.read_optional_timestamp(0))
+}
+
+/// When a run last succeeded on a target: exactly for two days, then to five minutes, then to the hour.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn last_success_at(db: Tx<'_>, target: &str) -> Result<Option<UtcTimestamp>, StoreError> {
+    let row =
+        db.query_row("SELECT MAX(at) FROM censuses WHERE target = $1 AND looks > blind", &[target.into()])?;
+    row.map_or(Ok(None), |row| row.read_optional_timestamp(0))
+}
+
+fn sample_from_row(row: &super::row::StoreRow) -> Result<GaugeSample, StoreError> {
+    Ok(GaugeSample {
+        at: row.read_timestamp(0)?,
+        runs: row.read_u64(1)?,
+        failed_runs: row.read_u64(2)?,
+        gauges: row.decode_text(3, decode_gauges)?,
+    })
+}
+
+/// Gauges as JSON: one number where mean, lowest and highest are the same, as they mostly are.
+fn encode_gauges(gauges: &GaugeValues) -> String {
+    #[expect(clippy::cast_possible_truncation, clippy::float_cmp, reason = "only where nothing is lost")]
+    let number = |value: f64| {
+        let whole = value as i64;
+        if whole as f64 == value { Value::from(whole) } else { Value::from(value) }
+    };
+    let gauge = |[mean, low, high]: &[f64; 3]| {
+        let same = mean.to_bits() == low.to_bits() && mean.to_bits() == high.to_bits();
+        if same { number(*mean) } else { Value::from([*mean, *low, *high].map(number).to_vec()) }
+    };
+    let gauges: Map<String, Value> =
+        gauges.iter().map(|(name, values)| (name.clone(), gauge(values))).collect();
+    Value::Object(gauges).to_string()
+}
+
+/// Gauges as written. Returns `None` for anything else.
+fn decode_gauges(text: &str) -> Option<GaugeValues> {
+    let gauge = |value: &Value| match value {
+        Value::Array(values) => {
+            let numbers: Option<Vec<f64>> = values.iter().map(Value::as_f64).collect();
+            numbers?.try_into().ok()
+        }
+        value => value.as_f64().map(|value| [value; 3]),
+    };
+    let gauges: Map<String, Value> = serde_json::from_str(text).ok()?;
+    gauges.iter().map(|(name, value)| Some((name.clone(), gauge(value)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use sessionwatch_core::duration::{DAY, HOUR};
+
+    use super::*;
+    use crate::tests::store_of_each_kind;
+
+    fn keep(passed: UtcTimestamp, keep: SignedDuration) -> SampleRetention {
+        SampleRetention { max_age: keep, confirmed_now: passed }
+    }
+
+    #[test]
+    fn the_latest_growth_is_that_of_the_last_run_that_saw_sessions_appear() {
+        for store in store_of_each_kind() {
+            let at = |minute: i64| UtcTimestamp::UNIX_EPOCH + 100 * DAY + SignedDuration::from_mins(minute);
+            let put = |minute: i64, seen: Option<&[(&'static str, f64)]>| {
+                store
+                    .write(|db| {
+                        record_sample(
+                            db,
+                            "app",
+                            &GaugeSample::from_run(at(minute), seen),
+                            keep(at(minute), 400 * DAY),
+                        )
+                    })
+                    .unwrap();
+            };
+            let growth = |minute: i64| store.read(|db| find_session_growth(db, "app", at(minute))).unwrap();
+            let grown = |after, until| Some(GrowthWindow { after: at(after), until: at(until) });
+            assert_eq!(growth(0), None);
+            put(1, Some(&[("stored", 5.0)]));
+            assert_eq!(growth(1), None, "nothing to compare with");
+            put(2, Some(&[("stored", 6.0), ("created", 1.0), ("revived", 0.0)]));
+            assert_eq!(growth(2), grown(1, 2));
+            // As many rows went as came.
+            put(3, Some(&[("stored", 6.0), ("created", 2.0), ("revived", 0.0)]));
+            assert_eq!(growth(3), grown(2, 3));
+            // What was put back had been there, and a run that saw nothing says nothing.
+            put(4, Some(&[("stored", 9.0), ("created", 3.0), ("revived", 3.0)]));
+            put(5, None);
+            assert_eq!(growth(5), grown(2, 3));
+            // An engine that does not compare counts all the same.
+            put(6, Some(&[("stored", 10.0)]));
+            assert_eq!(growth(6), grown(4, 6));
+            assert_eq!(growth(6 + 15 * 60), None, "too long ago for any zone");
+        }
+    }
+
+    #[test]
+    fn looks_are_rolled_up_and_forgotten_in_time() {
+        for store in store_of_each_kind() {
+            let at = |minute: i64| UtcTimestamp::UNIX_EPOCH + 100 * DAY + SignedDuration::from_mins(minute);
+            for minute in 0..120 {
+                let point =
+                    GaugeSample::from_run(at(minute), (minute != 7).then_some(&[("active", minute as f64)]));
+                store.write(|db| record_sample(db, "app", &point, keep(point.at, 400 * DAY))).unwrap();
+            }
+            let points = |from, to, now| {
+                store.read(|db| list_samples_between(db, "app", Period { from, to }, now)).unwrap()
+            };
+            assert_eq!(points(at(0), at(120), at(120)).len(), 120);
+            // Three days later only the coarser ones are asked for.
+            let fine = points(at(0), at(120), at(120) + 3 * DAY);
+            assert_eq!(fine.len(), 24);
+            assert_eq!((fine[1].runs, fine[1].failed_runs), (5, 1));
+            assert_eq!(fine[1].gauges["active"], [(5.0 + 6.0 + 8.0 + 9.0) / 4.0, 5.0, 9.0]);
+            let hourly = points(at(0), at(120), at(120) + 30 * DAY);
+            assert_eq!(hourly.len(), 2);
+            assert_eq!(hourly[1].gauges["active"], [89.5, 60.0, 119.0]);
+            let late = GaugeSample::from_run(at(0) + 20 * DAY, Some(&[("active", 1.0)]));
+            store.write(|db| record_sample(db, "app", &late, keep(late.at, 400 * DAY))).unwrap();
+            let left = |resolution: i64| {
+                let query = "SELECT COUNT(*) FROM censuses WHERE resolution = $1";
+                store
+                    .read(|db| db.query_row(query, &[resolution.into()]))
+                    .unwrap()
+                    .unwrap()
+                    .read_u64(0)
+                    .unwrap()
+            };
+            assert_eq!([0, 300, 3_600].map(left), [1, 1, 3]);
+            assert_eq!(store.read(|db| last_run_at(db, "app")).unwrap(), Some(late.at));
+            let end = GaugeSample::from_run(late.at + HOUR, None);
+            store.write(|db| record_sample(db, "app", &end, keep(end.at, DAY))).unwrap();
+            assert_eq!(left(3_600), 2, "no longer than history is kept");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! A store in a SQLite file, and the memory that stands in for it while its disk is full.
+
+use std::{
+    fs::{File, OpenOptions},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant as Clock},
+};
+
+use rusqlite::Connection;
+
+use crate::{
+    StoreError,
+    database_copy::copy_rows,
+    file_creation,
+    file_identity::FileIdentity,
+    read_pool::ReadPool,
+    sqlite::{has_no_tables, is_foreign_database, with_transaction},
+    transaction::{TransactionBody, Tx},
+};
+
+/// Keeps others from writing.
+const HOLD_WRITE_LOCK_SQL: &str = "BEGIN IMMEDIATE";
+/// How long to wait before a disk that was full is tried again.
+pub(crate) const DISK_RETRY_INTERVAL: Duration = Duration::from_secs(20);
+
+#[derive(Debug)]
+pub(crate) struct SqliteStore {
+    pub(crate) path: PathBuf,
+    pub(crate) connection: Connection,
+    pub(crate) read_pool: Arc<ReadPool>,
+    /// The file that is open; `None` where there is none.
+    pub(crate) identity: Option<FileIdentity>,
+    /// Stands in for the file while the disk is full.
+    pub(crate) fallback: Option<MemoryFallback>,
+    /// Locked while a daemon works on the file.
+    pub(crate) lock_file: Option<File>,
+    /// The file may not be written.
+    pub(crate) read_only: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct MemoryFallback {
+    pub(crate) connection: Connection,
+    pub(crate) last_attempt_at: Clock,
+}
+
+impl SqliteStore {
+    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+        let refused = |_| StoreError::Open(path.to_owned());
+        let open = || OpenOptions::new().append(true).open(path);
+        let file = match open() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                file_creation::create_store_file(path)?;
+                open().map_err(refused)?
+            }
+            opened => opened.map_err(refused)?,
+        };
+        let found = file.metadata().map_err(refused)?;
+        if found.is_file() && found.len() == 0 {
+            return Err(StoreError::Empty(path.to_owned()));
+        }
+        let identity = Some(FileIdentity::from_metadata(path, &found));
+        drop(file);
+        let connection = Connection::open(path).map_err(|_| StoreError::Open(path.to_owned()))?;
+        connection.busy_timeout(Duration::from_secs(10))?;
+        if is_foreign_database(&connection)? {
+            return Err(StoreError::NotAStore(path.to_owned()));
+        }
+        if has_no_tables(&connection)? {
+            return Err(StoreError::Empty(path.to_owned()));
+        }
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        // What is archived is large: written twice less often.
+        connection.pragma_update(None, "wal_autocheckpoint", 8_000)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        let readers = Arc::new(ReadPool::new(path));
+        let (path, read_only) = (path.to_owned(), false);
+        Ok(Self {
+            path,
+            connection,
+            read_pool: readers,
+            identity,
+            fallback: None,
+            lock_file: None,
+            read_only,
+        })
+    }
+
+    /// By a connection beside which no other one can read.
+    pub(crate) fn with_sole_connection(path: PathBuf, connection: Connection) -> Self {
+        let readers = Arc::new(ReadPool::new(&path));
+        readers.set_memory_fallback(true);
+        Self {
+            path,
+            connection,
+            read_pool: readers,
+            identity: None,
+            fallback: None,
+            lock_file: None,
+            read_only: false,
+        }
+    }
+
+    pub(crate) fn lock_exclusive(&mut self) -> Result<(), StoreError> {
+        if self.read_only {
+            return Err(StoreError::ReadOnly(self.path.clone()));
+        }
+        let refused = |_| StoreError::Open(self.path.clone());
+        // Not the database itself: closing a second handle of that would end SQLite's own locks. A link to the file leads
+        // to the same lock.
+        let mut name = std::fs::canonicalize(&self.path).map_err(refused)?.into_os_string();
+        name.push(".lock");
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&name).map_err(refused)?;
+        file.try_lock().map_err(|_| StoreError::AlreadyLocked(self.path.clone()))?;
+        self.lock_file = Some(file);
+        Ok(())
+    }
+
+    /// What is worked on: the file, or what stands in for it.
+    pub(crate) fn active_connection(&mut self) -> &mut Connection {
+        self.fallback.as_mut().map_or(&mut self.connection, |shelter| &mut shelter.connection)
+    }
+
+    pub(crate) fn write_transaction(&mut self, work: &mut TransactionBody<'_>) -> Result<(), StoreError> {
+        if self.read_only {
+            return Err(StoreError::ReadOnly(self.path.clone()));
+        }
+        if let Some(identity) = &self.identity {
+            identity.verify_unchanged()?;
+        }
+        if self
+            .fallback
+            .as_ref()
+            .is_some_and(|shelter| shelter.last_attempt_at.elapsed() >= DISK_RETRY_INTERVAL)
+        {
+            self.leave_memory_fallback();
+        }
+        match with_transaction(self.active_connection(), &mut *work) {
+            // Whoever does only one thing would take the memory along when it ends.
+            Err(StoreError::DiskFull) if self.fallback.is_none() && self.lock_file.is_some() => {
+                self.enter_memory_fallback()?;
+                with_transaction(self.active_connection(), &mut *work)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Goes on in memory, with all that the file holds.
+    fn enter_memory_fallback(&mut self) -> Result<(), StoreError> {
+        tracing::error!(
+            "the disk that holds the store {} is full: watching and telling go on, but what happens from now on is in memory only",
+            self.path.display()
+        );
+        let mut memory = Connection::open_in_memory()?;
+        // What others could still write there would be written over later.
+        self.connection.execute_batch(HOLD_WRITE_LOCK_SQL)?;
+        if let Err(error) = with_transaction(&mut memory, |db| copy_rows(Tx::Sqlite(&self.connection), db)) {
+            self.connection.execute_batch("ROLLBACK")?;
+            return Err(error);
+        }
+        self.fallback = Some(MemoryFallback { connection: memory, last_attempt_at: Clock::now() });
+        self.read_pool.set_memory_fallback(true);
+        Ok(())
+    }
+
+    /// Writes what happened meanwhile into the file: whether there is room again.
+    pub(crate) fn leave_memory_fallback(&mut self) -> bool {
+        let Some(shelter) = &mut self.fallback else { return true };
+        shelter.last_attempt_at = Clock::now();
+        let written = persist_fallback(&shelter.connection, &self.connection);
+        if written.is_err() {
+            // What stands in the file is kept as it is, and others from writing; the error may have ended that already.
+            let _ = self.connection.execute_batch("ROLLBACK");
+            let _ = self.connection.execute_batch(HOLD_WRITE_LOCK_SQL);
+        }
+        match written {
+            Ok(()) => {
+                tracing::warn!("the store {} can be written again", self.path.display());
+                self.fallback = None;
+                self.read_pool.set_memory_fallback(false);
+                true
+            }
+            // That the disk is full has been said.
+            Err(StoreError::DiskFull) => false,
+            Err(error) => {
+                tracing::error!("what happens is in memory only: {error}");
+                false
+            }
+        }
+    }
+}
+
+/// Ends the transaction of a shelter with all that has been kept in memory.
+fn persist_fallback(memory: &Connection, file: &Connection) -> Result<(), StoreError> {
+    if file.is_autocommit() {
+        file.execute_batch(HOLD_WRITE_LOCK_SQL)?;
+    }
+    copy_rows(Tx::Sqlite(memory), Tx::Sqlite(file))?;
+    Ok(file.execute_batch("COMMIT")?)
+}

@@ -1,0 +1,298 @@
+//! An explicit mapping, checked against the schema: everything that does not fit is said at once.
+
+use sessionwatch_core::{decoder::Decoder, suggest::did_you_mean};
+
+use super::detect::{LayoutCandidate, schema_notes};
+use crate::{
+    mapping::{Mapping, MappingError, RevokeMethod, TableName, TimestampColumn},
+    sql::{
+        Dialect,
+        schema::{DatabaseSchema, missing_schema_message},
+        tables::{ColumnInfo, ColumnKind, TableInfo},
+    },
+};
+
+/// The profile of a mapping of the configuration.
+pub const CUSTOM_PROFILE: &str = "custom";
+
+/// The candidate that the mapping describes.
+///
+/// # Errors
+///
+/// If a table or column is missing or may not be read, or a decoder does not fit its column.
+pub fn check_mapping(schema: &DatabaseSchema, mapping: &Mapping) -> Result<LayoutCandidate, MappingError> {
+    let mut problems = Vec::new();
+    let sessions = find_or_report_table(schema, &mapping.sessions, &mut problems);
+    if let Some(table) = sessions {
+        let flag = if let RevokeMethod::Flag { column, .. } = &mapping.revoke { Some(column) } else { None };
+        let named = [
+            Some(&mapping.token),
+            Some(&mapping.expires.column),
+            mapping.id.as_ref(),
+            mapping.user.as_ref(),
+            mapping.created.as_ref().map(|created| &created.column),
+            mapping.ip.as_ref(),
+            mapping.agent.as_ref(),
+            flag,
+        ];
+        for name in named.into_iter().flatten() {
+            check_column(table, name, &mut problems);
+        }
+        let instants = [Some(&mapping.expires), mapping.created.as_ref()];
+        problems.extend(
+            instants
+                .into_iter()
+                .flatten()
+                .filter_map(|instant| decoder_problem(schema.dialect, table, instant)),
+        );
+    }
+    if let Some(users) = &mapping.users
+        && let Some(table) = find_or_report_table(schema, &users.table, &mut problems)
+    {
+        for name in [&users.key].into_iter().chain(&users.display) {
+            check_column(table, name, &mut problems);
+        }
+    }
+    if let Some(accounts) = &mapping.accounts {
+        find_or_report_table(schema, accounts, &mut problems);
+    }
+    match sessions {
+        Some(table) if problems.is_empty() => Ok(build_candidate(schema, table, mapping)),
+        _ => Err(MappingError::Misfit(problems.join("; "))),
+    }
+}
+
+fn build_candidate(schema: &DatabaseSchema, table: &TableInfo, mapping: &Mapping) -> LayoutCandidate {
+    let full = |name: &TableName| match resolve_table(schema, name) {
+        Some(table) => TableName { schema: table.schema.clone(), name: table.name.clone() },
+        None => name.clone(),
+    };
+    let mut mapping = mapping.clone();
+    mapping.sessions = full(&mapping.sessions);
+    mapping.accounts = mapping.accounts.as_ref().map(full);
+    if let Some(users) = &mut mapping.users {
+        users.table = full(&users.table);
+    }
+    LayoutCandidate {
+        title: "the mapping of the configuration".into(),
+        score: 0,
+        reasons: vec!["the configuration names its tables and columns".into()],
+        notes: schema_notes(schema.dialect, table, &mapping),
+        missing_evidence: vec![],
+        other_login_hints: vec![],
+        is_named_in_config: true,
+        mapping,
+    }
+}
+
+/// Returns the table that the configuration names.
+///
+/// # Errors
+///
+/// If there is none of that name.
+pub fn find_table<'a>(schema: &'a DatabaseSchema, name: &TableName) -> Result<&'a TableInfo, MappingError> {
+    let mut problems = Vec::new();
+    find_or_report_table(schema, name, &mut problems).ok_or_else(|| MappingError::Misfit(problems.join("; ")))
+}
+
+fn find_or_report_table<'a>(
+    schema: &'a DatabaseSchema,
+    name: &TableName,
+    problems: &mut Vec<String>,
+) -> Option<&'a TableInfo> {
+    let found = resolve_table(schema, name);
+    if found.is_none() {
+        problems.push(missing_table_problem(schema, name));
+    }
+    found
+}
+
+/// Why no table is the one that is named.
+fn missing_table_problem(schema: &DatabaseSchema, name: &TableName) -> String {
+    let others = schema.resolve_unqualified(&name.name);
+    match &name.schema {
+        Some(wanted) if schema.dialect.has_schemas() && !schema.schema_names().contains(&wanted.as_str()) => {
+            format!("{}, or the role may not see it", missing_schema_message(wanted, &schema.schema_names()))
+        }
+        None if others.len() > 1 => {
+            let schemas = others.iter().filter_map(|table| table.schema.as_deref());
+            let schemas: Vec<String> = schemas.map(|schema| format!("`{schema}`")).collect();
+            format!(
+                "several schemas have a table `{}`, none of them on the search path: write it with one of {}",
+                name.name,
+                schemas.join(", ")
+            )
+        }
+        wanted => {
+            let here = |table: &&TableInfo| match wanted {
+                Some(schema) => table.schema.as_ref() == Some(schema),
+                None => !schema.has_named_search_path || table.search_path_index.is_some(),
+            };
+            let hint =
+                did_you_mean(&name.name, schema.tables.iter().filter(here).map(|table| table.name.as_str()));
+            let place = wanted.as_ref().map_or_else(String::new, |schema| format!(" in schema `{schema}`"));
+            format!("there is no table `{}`{place}, or the role may not see it{hint}", name.name)
+        }
+    }
+}
+
+/// The table of that name; what looks like a schema before a dot may be part of the name.
+fn resolve_table<'a>(schema: &'a DatabaseSchema, name: &TableName) -> Option<&'a TableInfo> {
+    let whole = || schema.find_table(None, &format!("{}.{}", name.schema.as_ref()?, name.name));
+    schema.table(name).or_else(whole)
+}
+
+fn check_column(table: &TableInfo, name: &str, problems: &mut Vec<String>) {
+    match table.column(name) {
+        Some(column) if column.readable => {}
+        Some(_) => problems.push(format!("the role may not read `{}`.`{name}`", table.name)),
+        None => {
+            let hint = did_you_mean(name, table.columns.iter().map(|column| column.name.as_str()));
+            problems.push(format!("table `{}` has no column `{name}`{hint}", table.name));
+        }
+    }
+}
+
+fn decoder_problem(dialect: Dialect, table: &TableInfo, instant: &TimestampColumn) -> Option<String> {
+    let column = table.column(&instant.column)?;
+    if decoder_fits(dialect, column, instant.decoder) {
+        return None;
+    }
+    let mut fitting: Vec<&str> = Decoder::ALL
+        .into_iter()
+        .filter(|other| decoder_fits(dialect, column, *other))
+        .map(Decoder::name)
+        .collect();
+    if fits_local_timestamp(dialect, column) {
+        fitting.push("timestamp-local:ZONE");
+    }
+    let instead = if fitting.is_empty() {
+        "no decoder fits".into()
+    } else {
+        format!("fitting: {}", fitting.join(", "))
+    };
+    Some(format!(
+        "decoder `{}` does not fit column `{}` of type {}; {instead}",
+        instant.decoder.name(),
+        column.name,
+        column.declared_type
+    ))
+}
+
+fn decoder_fits(dialect: Dialect, column: &ColumnInfo, decoder: Decoder) -> bool {
+    if dialect.has_dynamic_types() {
+        // No value has such a type.
+        return !matches!(decoder, Decoder::Timestamptz | Decoder::TimestampUtc);
+    }
+    match decoder {
+        Decoder::Timestamptz => column.kind == ColumnKind::Timestamptz,
+        Decoder::TimestampUtc => column.kind == ColumnKind::Timestamp,
+        Decoder::TimestampLocal(_) => fits_local_timestamp(dialect, column),
+        Decoder::IsoText => column.kind == ColumnKind::Text,
+        Decoder::EpochSeconds | Decoder::EpochMillis => {
+            [ColumnKind::Integer, ColumnKind::Text].contains(&column.kind)
+        }
+        Decoder::EpochMillisOrIso => false,
+    }
+}
+
+/// Whether the column can hold the wall clock of a zone.
+fn fits_local_timestamp(dialect: Dialect, column: &ColumnInfo) -> bool {
+    dialect.has_dynamic_types() || [ColumnKind::Timestamp, ColumnKind::Text].contains(&column.kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schema() -> DatabaseSchema {
+        let column = |name: &str, kind| ColumnInfo {
+            name: name.into(),
+            declared_type: format!("{kind:?}").to_lowercase(),
+            kind,
+            readable: name != "secret",
+            ..ColumnInfo::default()
+        };
+        let columns = vec![
+            column("token", ColumnKind::Text),
+            column("expires", ColumnKind::Timestamp),
+            column("secret", ColumnKind::Text),
+        ];
+        let table =
+            TableInfo { schema: Some("auth".into()), name: "login".into(), columns, ..TableInfo::default() };
+        DatabaseSchema { dialect: Dialect::POSTGRES, has_named_search_path: false, tables: vec![table] }
+    }
+
+    fn mapping(table: &str, token: &str, decoder: Decoder) -> Mapping {
+        Mapping {
+            profile: "custom".into(),
+            sessions: TableName { schema: None, name: table.into() },
+            id: None,
+            token: token.into(),
+            user: None,
+            expires: TimestampColumn { column: "expires".into(), decoder },
+            created: None,
+            ip: None,
+            agent: None,
+            users: None,
+            accounts: None,
+            revoke: RevokeMethod::Delete,
+            deleted: None,
+            token_prefix: None,
+            impersonator: None,
+            max_lifetime_s: None,
+        }
+    }
+
+    #[test]
+    fn a_mapping_that_fits_gets_the_schema_that_was_found() {
+        let candidate = check_mapping(&schema(), &mapping("login", "token", Decoder::TimestampUtc)).unwrap();
+        assert_eq!(candidate.mapping.sessions.schema.as_deref(), Some("auth"));
+    }
+
+    #[test]
+    fn a_name_in_several_schemas_off_the_search_path_is_not_guessed() {
+        let mut schema = schema();
+        let mut other = schema.tables[0].clone();
+        other.schema = Some("backup".into());
+        schema.tables.push(other);
+        let named = |schema: &DatabaseSchema, table: TableName| {
+            let mapping = Mapping { sessions: table, ..mapping("login", "token", Decoder::TimestampUtc) };
+            check_mapping(schema, &mapping).map(|candidate| candidate.mapping.sessions.schema)
+        };
+        let bare = TableName { schema: None, name: "login".into() };
+        let said = named(&schema, bare.clone()).unwrap_err().to_string();
+        assert!(said.contains("write it with one of `auth`, `backup`"), "{said}");
+        let missing = TableName { schema: Some("auht".into()), name: "login".into() };
+        let said = named(&schema, missing).unwrap_err().to_string();
+        assert!(said.contains("no schema `auht`; did you mean `auth`?"), "{said}");
+        schema.tables[1].search_path_index = Some(0);
+        assert_eq!(named(&schema, bare.clone()).unwrap().as_deref(), Some("backup"));
+        schema.tables[1].search_path_index = None;
+        schema.has_named_search_path = true;
+        assert!(named(&schema, bare).is_err(), "nothing outside of what the address names is chosen");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_said_with_what_would() {
+        for (table, token, decoder, part) in [
+            (
+                "logins",
+                "token",
+                Decoder::TimestampUtc,
+                "no table `logins`, or the role may not see it; did you mean `login`?",
+            ),
+            ("login", "tokn", Decoder::TimestampUtc, "no column `tokn`; did you mean `token`?"),
+            ("login", "secret", Decoder::TimestampUtc, "may not read `login`.`secret`"),
+            (
+                "login",
+                "token",
+                Decoder::EpochSeconds,
+                "does not fit column `expires` of type timestamp; fitting: timestamp-utc",
+            ),
+        ] {
+            let said = check_mapping(&schema(), &mapping(table, token, decoder)).unwrap_err().to_string();
+            assert!(said.contains(part), "{said}");
+        }
+    }
+}

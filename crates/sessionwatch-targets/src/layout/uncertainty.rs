@@ -1,0 +1,127 @@
+//! Doubt: why the table that was recognised may be the wrong one, and what settles it.
+
+use super::{
+    detect::LayoutCandidate,
+    table_names::{self, TableNameMeaning},
+};
+use crate::{
+    mapping::TableName,
+    sql::{schema::DatabaseSchema, tables::TableKind},
+};
+
+/// What a doubt takes away from a look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UncertaintyLevel {
+    /// Too little speaks for the table: nothing that is found in it is known to be about sessions.
+    Weak,
+    /// Another table may be meant: what fails is wrong in any case, and what passes says nothing about the other.
+    Ambiguous,
+    /// Another table may be meant, but none that the search path reaches: looks can go on, and nothing may be changed.
+    OffSearchPath,
+}
+
+/// Why the table that was recognised may be the wrong one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayoutUncertainty {
+    /// What it takes away from a look.
+    pub level: UncertaintyLevel,
+    /// Why, with the names of the tables.
+    pub reason: String,
+    /// Tables that may be meant, best first, and the profile of each.
+    pub tables: Vec<(TableName, String)>,
+}
+
+impl std::fmt::Display for LayoutUncertainty {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl LayoutUncertainty {
+    /// Returns why the chosen candidate may be the wrong one; `None` if it is certain, or named by the configuration.
+    #[must_use]
+    pub fn assess(
+        schema: &DatabaseSchema,
+        chosen: &LayoutCandidate,
+        others: &[LayoutCandidate],
+    ) -> Option<Self> {
+        if chosen.is_named_in_config {
+            return None;
+        }
+        let mut tables = vec![(chosen.mapping.sessions.clone(), chosen.mapping.profile.clone())];
+        let mut titles = vec![&chosen.title];
+        for other in others.iter().filter(|other| is_rival(schema, chosen, other)) {
+            if tables.iter().all(|(table, _)| *table != other.mapping.sessions) {
+                tables.push((other.mapping.sessions.clone(), other.mapping.profile.clone()));
+                titles.push(&other.title);
+            }
+        }
+        let on_path =
+            |table: &TableName| schema.table(table).is_some_and(|table| table.search_path_index.is_some());
+        let mut all = tables.iter().map(|(table, _)| table);
+        let weight = if !chosen.missing_evidence.is_empty() {
+            UncertaintyLevel::Weak
+        } else if tables.len() == 1 {
+            return None;
+        } else if all.next().is_some_and(on_path) && !all.any(on_path) {
+            UncertaintyLevel::OffSearchPath
+        } else {
+            UncertaintyLevel::Ambiguous
+        };
+        let named: Vec<String> =
+            tables.iter().zip(&titles).map(|((table, _), title)| format!("`{table}` ({title})")).collect();
+        let reason = match (weight, tables.len()) {
+            (UncertaintyLevel::Weak, 1) => format!(
+                "too little speaks for `{}` as the sessions of {}: {}",
+                chosen.mapping.sessions,
+                chosen.title,
+                chosen.missing_evidence.join("; ")
+            ),
+            (UncertaintyLevel::Weak, _) => format!(
+                "several tables could hold the sessions, and too little speaks for any of them: {}",
+                named.join(", ")
+            ),
+            _ => format!("several tables could hold the sessions: {}", named.join(", ")),
+        };
+        Some(Self { level: weight, reason, tables })
+    }
+
+    /// Returns the lines that settle it, an alternative for each table.
+    #[must_use]
+    pub fn config_alternatives(&self) -> Vec<[String; 2]> {
+        let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        let lines = |(table, profile): &(TableName, String)| {
+            [format!("profile = {}", quoted(profile)), format!("sessions = {}", quoted(&table.to_string()))]
+        };
+        self.tables.iter().map(lines).collect()
+    }
+
+    /// Returns what to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        let alternatives: Vec<String> = self
+            .config_alternatives()
+            .iter()
+            .map(|[profile, sessions]| format!("  {profile}\n  {sessions}"))
+            .collect();
+        format!(
+            "name the table that holds the sessions under the target, in [[target]] of sessionwatch.toml:\n{}",
+            alternatives.join("\nor\n")
+        )
+    }
+}
+
+/// Whether another table could be meant as well. A view shows the rows of a table, and is no rival of one.
+fn is_rival(schema: &DatabaseSchema, chosen: &LayoutCandidate, other: &LayoutCandidate) -> bool {
+    let is_view = |candidate: &LayoutCandidate| {
+        let kind = schema.table(&candidate.mapping.sessions).map(|table| table.kind);
+        matches!(kind, Some(TableKind::View | TableKind::MaterializedView))
+    };
+    let called = |candidate: &LayoutCandidate| {
+        table_names::classify_table_name(&candidate.mapping.sessions.name) == TableNameMeaning::Sessions
+    };
+    let plausible = other.missing_evidence.is_empty()
+        || !chosen.missing_evidence.is_empty()
+        || called(other) && !called(chosen);
+    plausible && (is_view(chosen) || !is_view(other))
+}

@@ -1,0 +1,167 @@
+//! Statements that change, delete or insert many rows at once. Triggers, rules and domains run under the path of the role.
+
+use std::fmt::Write as _;
+
+use super::{PostgresDialect, ROLE_SEARCH_PATH_CONDITION};
+use crate::{
+    sql::{
+        LocateBy, Mutation, QueryBuilder, ReadRows, RowChange, RowVersion,
+        dialect::{EndedRowsRestore, ReadCondition, RowInsertion, SqlDialect as _, join_numbers},
+        quote_identifier, quote_table,
+    },
+    unsealed_rows::{ColumnDecl, DependentTable},
+};
+
+impl QueryBuilder<'_> {
+    /// Removes or changes the rows that are still what was read: locators and versions, pairwise. In detail, it gives one
+    /// line: the [`RowVersion::locator_text`] of each row that it changed.
+    ///
+    /// The condition is checked by the statement that locks each row, against its latest version. So nothing has to be
+    /// locked while it is archived, and no privilege is needed besides that for the change.
+    #[must_use]
+    pub fn change_rows_statement(
+        &self,
+        mutation: Mutation<'_>,
+        read: ReadRows<'_>,
+        detailed: bool,
+    ) -> String {
+        let change = mutation.change;
+        let orphans =
+            if mutation.orphans_only { format!(" AND {}", self.orphaned_condition()) } else { String::new() };
+        let set = match change {
+            RowChange::Delete => None,
+            RowChange::Expire(now) => Some((self.mapping.expires.column.as_str(), now)),
+            RowChange::Flag(column, value) => Some((column, value)),
+        };
+        let set = set.map(|(column, value)| {
+            format!("{} = {}", quote_identifier(column), self.column_literal(column, value))
+        });
+        let sessions = self.heaps_source(read.locate_by);
+        let still = format!("{ROLE_SEARCH_PATH_CONDITION} AND {}{orphans}", self.read_rows_condition(read));
+        let locator = match read.locate_by {
+            LocateBy::Position => "s.ctid::text".to_owned(),
+            LocateBy::Id | LocateBy::RowHash => {
+                format!("s.tableoid::text || ':' || {}::text", self.full_row_hash_expr(read.columns))
+            }
+        };
+        let changed = match (set, detailed) {
+            (None, false) => return format!("DELETE FROM {sessions} AS s WHERE {still}"),
+            (Some(set), false) => return format!("UPDATE {sessions} AS s SET {set} WHERE {still}"),
+            (None, true) => {
+                format!("d AS (DELETE FROM {sessions} AS s WHERE {still} RETURNING {locator} AS locator)")
+            }
+            // What an update returns is the new version.
+            (Some(set), true) => format!(
+                "l AS (SELECT s.tableoid AS heap, s.ctid AS place, {locator} AS locator FROM {sessions} AS s WHERE {still} FOR UPDATE),\n\
+                 d AS (UPDATE {sessions} AS s SET {set} FROM l WHERE s.tableoid = l.heap AND s.ctid = l.place RETURNING l.locator)"
+            ),
+        };
+        format!("WITH {changed}\nSELECT string_agg(d.locator, ' ') FROM d")
+    }
+}
+
+/// The condition that a row is one of those that were read, and still that version.
+pub(super) fn read_rows_condition(condition: &ReadCondition<'_>) -> String {
+    let ReadCondition { rows, key_condition: named, full_row_hash: row_hash, .. } = condition;
+    let Some(found) = named else { return read_positions_condition(rows) };
+    let heaps = join_numbers(rows.iter().map(|row| row.locator.cast_signed()));
+    let versions = join_numbers(rows.iter().map(|row| row.version));
+    format!(
+        "{found} AND (s.tableoid, {row_hash}) IN (SELECT * FROM ROWS FROM (pg_catalog.unnest('{{{heaps}}}'::oid[]), pg_catalog.unnest('{{{versions}}}'::bigint[])))"
+    )
+}
+
+/// The same of rows that are named by their places.
+fn read_positions_condition(rows: &[RowVersion]) -> String {
+    let places = tid_array(rows.iter().map(|row| row.locator));
+    let first = rows.first().map(|row| row.version).unwrap_or_default();
+    if rows.iter().all(|row| row.version == first) {
+        return format!("s.ctid = ANY({places}) AND s.xmin = '{first}'::xid");
+    }
+    let versions = join_numbers(rows.iter().map(|row| row.version));
+    format!(
+        "s.ctid = ANY({places}) AND (s.ctid, s.xmin::text) IN (SELECT * FROM ROWS FROM (pg_catalog.unnest({places}), pg_catalog.unnest('{{{versions}}}'::text[])))"
+    )
+}
+
+/// The parameters as rows `v`, each column as what it is.
+fn parameter_rows_query(columns: &[ColumnDecl]) -> String {
+    let names = |prefix: &str| (1..=columns.len()).map(|at| format!("{prefix}{at}")).collect::<Vec<_>>();
+    let typed =
+        columns.iter().zip(names("c")).map(|(column, name)| format!("{name}::{} AS {name}", column.kind));
+    let typed: Vec<String> = typed.collect();
+    format!(
+        "SELECT {}, t.i FROM unnest({}) WITH ORDINALITY AS t({}, i)",
+        typed.join(", "),
+        names("$").join(", "),
+        names("c").join(", ")
+    )
+}
+
+/// Inserts all rows that the parameters hold, one array of texts a column. It gives two columns: `back` and the mark of a row
+/// that is back, or the name of an obstacle and the position of a row, counted from 1.
+pub(super) fn insert_rows_statement(rows: &RowInsertion<'_>) -> String {
+    let RowInsertion { into_table: into, columns, obstacle, token, token_equality, row_hash: mark, .. } =
+        rows;
+    let names: Vec<String> = columns.iter().map(|column| quote_identifier(&column.name)).collect();
+    let values: Vec<String> = (1..=columns.len()).map(|at| format!("v.c{at}")).collect();
+    // Of rows that share a token, the first that nothing is in the way of comes back.
+    let (turn, shared) = match token.map(|at| at + 1) {
+        Some(token) => {
+            let key = PostgresDialect.fold_expr(&format!("o.c{token}"), *token_equality);
+            (
+                format!("ROW_NUMBER() OVER (PARTITION BY o.obstacle IS NULL, {key} ORDER BY o.i)"),
+                format!("v.turn > 1 AND v.c{token} IS NOT NULL"),
+            )
+        }
+        None => ("1".into(), "1 = 0".into()),
+    };
+    format!(
+        "WITH o AS (SELECT g.*, {obstacle} AS obstacle FROM ({given}) AS g),\n\
+         v AS (SELECT o.*, {turn} AS turn FROM o),\n\
+         d AS (INSERT INTO {sessions} AS s ({names}) OVERRIDING SYSTEM VALUE\nSELECT {values} FROM v\n\
+         WHERE {ROLE_SEARCH_PATH_CONDITION} AND v.obstacle IS NULL AND NOT ({shared})\nON CONFLICT DO NOTHING RETURNING {mark} AS mark)\n\
+         SELECT 'back', d.mark::text FROM d\n\
+         UNION ALL SELECT COALESCE(v.obstacle, 'token'), v.i::text FROM v WHERE v.obstacle IS NOT NULL OR ({shared})",
+        given = parameter_rows_query(columns),
+        sessions = quote_table(into),
+        names = names.join(", "),
+        values = values.join(", "),
+    )
+}
+
+/// Sets the column that ended sessions back, of all rows that the parameters hold; with the same answer.
+pub(super) fn restore_ended_statement(rows: &EndedRowsRestore<'_>) -> String {
+    let EndedRowsRestore { sessions, columns, assignment: set, condition, row_hash: mark } = rows;
+    format!(
+        "WITH v AS ({given}),\nd AS (UPDATE {sessions} AS s SET {set} FROM v WHERE {ROLE_SEARCH_PATH_CONDITION} AND {condition} RETURNING {mark} AS mark)\n\
+         SELECT 'back', mark::text FROM d",
+        sessions = quote_table(sessions),
+        given = parameter_rows_query(columns),
+    )
+}
+
+/// Inserts all rows of a dependent table that the parameters hold.
+pub(super) fn insert_dependents_statement(dependent: &DependentTable) -> String {
+    let names: Vec<String> = dependent.columns.iter().map(|column| quote_identifier(&column.name)).collect();
+    let values: Vec<String> = (1..=dependent.columns.len()).map(|at| format!("v.c{at}")).collect();
+    format!(
+        "INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE\nSELECT {} FROM ({}) AS v\n\
+         WHERE {ROLE_SEARCH_PATH_CONDITION}\nON CONFLICT DO NOTHING",
+        quote_table(&dependent.table),
+        names.join(", "),
+        values.join(", "),
+        parameter_rows_query(&dependent.columns),
+    )
+}
+
+/// Places as an array.
+pub(super) fn tid_array(positions: impl Iterator<Item = u64>) -> String {
+    let mut list = String::from("'{");
+    for (number, place) in positions.enumerate() {
+        let comma = if number == 0 { "" } else { "," };
+        let _ = write!(list, "{comma}\"({},{})\"", place >> 16, place & 0xffff);
+    }
+    list.push_str("}'::tid[]");
+    list
+}

@@ -1,0 +1,44 @@
+//! The SQL that counts what goes along with sessions in other tables.
+
+use super::{QueryBuilder, SelectionQuery, quote_identifier, quote_table};
+use crate::side_effects::ForeignKeyEdge;
+
+impl QueryBuilder<'_> {
+    /// How many rows refer to the sessions that an action would touch, through foreign keys that lead from one to the next.
+    #[must_use]
+    pub fn count_referencing_rows_query(
+        &self,
+        path: &[ForeignKeyEdge],
+        selection: SelectionQuery<'_>,
+    ) -> String {
+        let SelectionQuery { selection: chosen, revoke, row_key: addressing } = selection;
+        let sessions = quote_table(&self.mapping.sessions);
+        let chosen = self.selection_condition(chosen, revoke, addressing);
+        let mut condition = String::new();
+        for (turn, reference) in path.iter().enumerate() {
+            let (from, to) =
+                (format!("c{}", turn + 1), if turn == 0 { "s".into() } else { format!("c{turn}") });
+            let joined = join_condition(reference, &from, &to);
+            condition = if turn == 0 {
+                format!("EXISTS (SELECT 1 FROM {sessions} AS s WHERE {joined} AND ({chosen}))")
+            } else {
+                format!(
+                    "EXISTS (SELECT 1 FROM {} AS {to} WHERE {joined} AND {condition})",
+                    reference.referenced.0
+                )
+            };
+        }
+        let last = path.last().map_or(sessions.as_str(), |reference| reference.referencing.0.as_str());
+        format!("SELECT COUNT(*) FROM {last} AS c{} WHERE {condition}", path.len())
+    }
+}
+
+/// The condition that a row refers to another one, as the database compares them.
+pub(super) fn join_condition(reference: &ForeignKeyEdge, from: &str, to: &str) -> String {
+    let columns =
+        reference.referencing.1.iter().zip(&reference.referenced.1).zip(&reference.equality_operators);
+    let one = |((column, other), equals): ((&String, &String), &String)| {
+        format!("{to}.{} {equals} {from}.{}", quote_identifier(other), quote_identifier(column))
+    };
+    columns.map(one).collect::<Vec<_>>().join(" AND ")
+}

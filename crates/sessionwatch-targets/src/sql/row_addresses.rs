@@ -1,0 +1,228 @@
+//! The SQL of addresses: what a scan reads to find a row again, and how rows are found by it.
+
+use sessionwatch_core::{row_addresses::RowAddress, row_ref};
+
+use super::{QueryBuilder, dialect::join_numbers};
+use crate::sql::tables::{ColumnKind, Equality, TableKind};
+
+/// By what the rows of a table are found again within one transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowAddressing {
+    /// `ctid` in a table that is one heap, or `rowid` in SQLite.
+    Position,
+    /// `tableoid` and `ctid`.
+    HeapAndPosition,
+    /// Their id, where the role may not read places or there are none.
+    Id,
+    /// Nothing.
+    Unavailable,
+}
+
+/// Which rows a query is about.
+#[derive(Clone, Copy, Debug)]
+pub enum RowSubset<'a> {
+    /// All of them.
+    All,
+    /// Those on tokens of these fingerprints, which takes a look at every row.
+    Fingerprints(&'a [u64]),
+    /// Those at these addresses.
+    Addresses(&'a [RowAddress]),
+    /// Those at these addresses, as long as they are on tokens of these fingerprints.
+    Suspects(&'a [u64], &'a [RowAddress]),
+    /// Those of these users, which takes a look at every row.
+    Users(&'a [String]),
+}
+
+/// How the users who exist are told from others in a scan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OrphanSearch {
+    /// Not at all.
+    Skipped,
+    /// By a join in the database.
+    Join,
+    /// By comparing with the keys of all users, which this query gives.
+    UserKeys(String),
+}
+
+/// Rows from which on the keys of all users are read: below, a round trip more costs more than a join.
+const MIN_ROWS_FOR_KEY_COMPARISON: u64 = 20_000;
+/// Users for each session, up to which their keys are read.
+const MAX_USERS_PER_SESSION: u64 = 4;
+
+impl QueryBuilder<'_> {
+    /// By what a scan lets rows be found again.
+    #[must_use]
+    pub fn row_addressing(&self) -> RowAddressing {
+        let Some(table) = self.schema.table(&self.mapping.sessions) else {
+            return RowAddressing::Unavailable;
+        };
+        let has_positions = self.dialect().has_row_positions(table);
+        let is_view = table.kind == TableKind::View;
+        match &self.mapping.id {
+            _ if has_positions && (table.kind == TableKind::Partitioned || table.has_children) => {
+                RowAddressing::HeapAndPosition
+            }
+            _ if has_positions => RowAddressing::Position,
+            Some(id) if is_view || self.is_unique_column(id) => RowAddressing::Id,
+            _ => RowAddressing::Unavailable,
+        }
+    }
+
+    /// The columns of the address in a scan.
+    pub(super) fn address_columns(&self) -> Vec<String> {
+        let places = |several_heaps| {
+            self.dialect().position_columns(several_heaps).iter().map(|&column| column.to_owned()).collect()
+        };
+        match self.row_addressing() {
+            RowAddressing::Position => places(false),
+            RowAddressing::HeapAndPosition => places(true),
+            RowAddressing::Id => vec![self.id_text_expr()],
+            RowAddressing::Unavailable => vec![],
+        }
+    }
+
+    /// The order of rows of evidence that are alike otherwise: as the ledger has it, by address.
+    pub(super) fn address_order_expr(&self) -> String {
+        match self.row_addressing() {
+            // Where a person pastes a query, ids are what can be read.
+            _ if self.standalone => "2".into(),
+            RowAddressing::Id => self.dialect().byte_order_expr(&self.id_text_expr()),
+            RowAddressing::Unavailable => "2".into(),
+            _ => self.address_columns().join(", "),
+        }
+    }
+
+    /// The row's id as text; NULL where there is none.
+    pub(super) fn id_text_expr(&self) -> String {
+        self.mapping
+            .id
+            .as_deref()
+            .map_or("CAST(NULL AS text)".into(), |id| self.cast_to_text(&self.session_column(id)))
+    }
+
+    /// The condition that a row is among some, after others; nothing for all.
+    pub(super) fn and_subset_condition(&self, subset: RowSubset<'_>) -> String {
+        match subset {
+            RowSubset::All => String::new(),
+            RowSubset::Fingerprints(fingerprints) => {
+                let list = join_numbers(fingerprints.iter().map(|fingerprint| fingerprint.cast_signed()));
+                if list.is_empty() {
+                    return " AND 1 = 0".into();
+                }
+                format!(" AND {} IN ({list})", self.fingerprint_expr())
+            }
+            RowSubset::Addresses(addresses) => format!(" AND {}", self.at_addresses_condition(addresses)),
+            RowSubset::Suspects(fingerprints, addresses) => {
+                let on_tokens = self.and_subset_condition(RowSubset::Fingerprints(fingerprints));
+                format!(" AND {}{on_tokens}", self.at_addresses_condition(addresses))
+            }
+            RowSubset::Users(users) => {
+                let list: Vec<String> = users.iter().map(|user| self.quote_string(user)).collect();
+                let casts = self.dialect().casts_literals();
+                let user = if casts { self.user_column() } else { self.cast_to_text(&self.user_column()) };
+                format!(" AND {user} IN ({})", list.join(", "))
+            }
+        }
+    }
+
+    /// The condition that a row stands at one of these addresses.
+    fn at_addresses_condition(&self, addresses: &[RowAddress]) -> String {
+        let (mut heaps, mut places, mut ids) = (vec![], vec![], vec![]);
+        for address in addresses {
+            match address {
+                RowAddress::Position(place) => places.push(*place),
+                RowAddress::HeapAndPosition { heap, position: place } => {
+                    heaps.push(*heap);
+                    places.push(*place);
+                }
+                RowAddress::Id(id) => ids.push(id.as_str()),
+            }
+        }
+        let id = self.mapping.id.as_deref().filter(|_| !ids.is_empty());
+        match id {
+            Some(id) => self.ids_condition(id, ids.into_iter()),
+            None if places.is_empty() => "1 = 0".into(),
+            None => self.dialect().at_positions_condition(&heaps, &places),
+        }
+    }
+
+    /// Fingerprints, and the addresses of the rows that have them.
+    #[must_use]
+    pub fn addresses_by_fingerprint_query(&self, fingerprints: &[u64]) -> Option<String> {
+        let columns = self.address_columns();
+        if columns.is_empty() || fingerprints.is_empty() {
+            return None;
+        }
+        Some(format!(
+            "SELECT {}, {}\nFROM {}\nWHERE {} IS NOT NULL{}",
+            self.fingerprint_expr(),
+            columns.join(", "),
+            self.sessions_source(),
+            self.token_key(),
+            self.and_subset_condition(RowSubset::Fingerprints(fingerprints))
+        ))
+    }
+
+    /// Reads a line of [`Self::addresses_by_fingerprint_query`].
+    #[must_use]
+    pub fn parse_address_row(&self, row: &[Option<String>]) -> Option<(u64, RowAddress)> {
+        let fingerprint: i64 = row.first()?.as_deref()?.parse().ok()?;
+        let first = row.get(1)?.as_deref()?;
+        let address = match self.row_addressing() {
+            RowAddressing::Position => RowAddress::Position(row_ref::parse_locator(first)?),
+            RowAddressing::HeapAndPosition => RowAddress::HeapAndPosition {
+                heap: first.parse().ok()?,
+                position: row_ref::parse_locator(row.get(2)?.as_deref()?)?,
+            },
+            RowAddressing::Id => RowAddress::Id(first.to_owned()),
+            RowAddressing::Unavailable => return None,
+        };
+        Some((fingerprint.cast_unsigned(), address))
+    }
+
+    /// Whether rows of some users are found by comparing the column with what stands for them.
+    #[must_use]
+    pub fn can_match_users_by_value(&self) -> bool {
+        let sessions = &self.mapping.sessions;
+        self.mapping.user.as_ref().is_some_and(|user| {
+            let kinds = [ColumnKind::Integer, ColumnKind::Text, ColumnKind::Uuid];
+            let is_exact = self.column_equality(sessions, user) == Equality::Exact;
+            is_exact
+                && (!self.dialect().casts_literals() || kinds.contains(&self.column_kind(sessions, user)))
+        })
+    }
+
+    /// How a scan finds sessions whose user does not exist. To compare the keys of large tables here takes a fraction of the
+    /// time of a join there, as long as equal keys are the same bytes and there are not many more users than sessions.
+    #[must_use]
+    pub fn plan_orphan_search(&self) -> OrphanSearch {
+        if !self.needs_orphan_search() {
+            return OrphanSearch::Skipped;
+        }
+        let (Some(users), Some(user)) = (&self.mapping.users, &self.mapping.user) else {
+            return OrphanSearch::Skipped;
+        };
+        let sessions = &self.mapping.sessions;
+        let kind = self.column_kind(sessions, user);
+        let comparable = self.dialect().scans_typed_columns()
+            && self.has_matching_key_types(users)
+            && self.user_key_equality(users) == Equality::Exact
+            && self.column_equality(sessions, user) == Equality::Exact
+            && !self.has_mixed_padding(users)
+            && matches!(kind, ColumnKind::Integer | ColumnKind::Text | ColumnKind::Uuid);
+        let rows = |table| self.schema.table(table).and_then(|table| table.estimated_rows);
+        let worthwhile = rows(sessions).zip(rows(&users.table)).is_some_and(|(sessions, users)| {
+            sessions >= MIN_ROWS_FOR_KEY_COMPARISON && users <= sessions.saturating_mul(MAX_USERS_PER_SESSION)
+        });
+        if !comparable || !worthwhile {
+            return OrphanSearch::Join;
+        }
+        let key = super::quote_identifier(&users.key);
+        let key = if kind == ColumnKind::Integer { key } else { self.cast_to_text(&key) };
+        OrphanSearch::UserKeys(format!(
+            "SELECT {key} FROM {} WHERE {} IS NOT NULL",
+            super::quote_table(&users.table),
+            super::quote_identifier(&users.key)
+        ))
+    }
+}

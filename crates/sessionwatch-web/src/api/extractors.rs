@@ -1,0 +1,263 @@
+//! What programs send: parameters and bodies, each refused with a problem where it is not as the document says.
+
+use std::{borrow::Cow, convert::Infallible, ops::Deref};
+
+use axum::{
+    extract::{FromRequest, FromRequestParts, Path, Query, Request},
+    http::{StatusCode, header, request::Parts},
+};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error as _, Unexpected, Visitor},
+};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        RefOr,
+        schema::{ObjectBuilder, Schema, Type},
+    },
+};
+
+use super::{super::MAX_BODY_BYTES, problem::ProblemDetails};
+use credentials::mask_credentials;
+
+/// Text in one line: of 1 to so many characters, none of them a control character, and not only spaces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct BoundedText<const MAX_CHARS: usize>(String);
+
+/// What [`BoundedText`] allows, as programs check it.
+const SINGLE_LINE_PATTERN: &str = r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$";
+
+impl<const MAX_CHARS: usize> Deref for BoundedText<MAX_CHARS> {
+    type Target = String;
+
+    fn deref(&self) -> &String {
+        &self.0
+    }
+}
+
+impl<'de, const MAX_CHARS: usize> Deserialize<'de> for BoundedText<MAX_CHARS> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let fits =
+            text.chars().count() <= MAX_CHARS && !text.contains(|letter: char| letter.is_ascii_control());
+        if fits && text.contains(|letter| letter != ' ') {
+            Ok(Self(mask_credentials(&text).into_owned()))
+        } else {
+            let why = format!("a text has 1 to {MAX_CHARS} characters, in one line, and not only spaces");
+            Err(D::Error::custom(why))
+        }
+    }
+}
+
+impl<const MAX_CHARS: usize> PartialSchema for BoundedText<MAX_CHARS> {
+    fn schema() -> RefOr<Schema> {
+        let text = ObjectBuilder::new().schema_type(Type::String);
+        text.min_length(Some(1)).max_length(Some(MAX_CHARS)).pattern(Some(SINGLE_LINE_PATTERN)).into()
+    }
+}
+
+impl<const MAX_CHARS: usize> ToSchema for BoundedText<MAX_CHARS> {
+    fn name() -> Cow<'static, str> {
+        format!("BoundedText{MAX_CHARS}").into()
+    }
+}
+
+/// A number from 1 to another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BoundedInt<const MAX: u32>(pub(super) u32);
+
+impl<'de, const MAX: u32> Deserialize<'de> for BoundedInt<MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_f64(BoundedIntVisitor::<MAX>)
+    }
+}
+
+/// Reads a whole number, also one that is written as `5.0`: by JSON Schema it is the same one.
+struct BoundedIntVisitor<const MAX: u32>;
+
+impl<const MAX: u32> Visitor<'_> for BoundedIntVisitor<MAX> {
+    type Value = BoundedInt<MAX>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "a whole number from 1 to {MAX}")
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<BoundedInt<MAX>, E> {
+        let fitting = u32::try_from(number).ok().filter(|number| (1..=MAX).contains(number));
+        fitting.map(BoundedInt).ok_or_else(|| E::invalid_value(Unexpected::Unsigned(number), &self))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<BoundedInt<MAX>, E> {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is whole and small")]
+        if number.fract() == 0.0 && (1.0..=f64::from(MAX)).contains(&number) {
+            return Ok(BoundedInt(number as u32));
+        }
+        Err(E::invalid_value(Unexpected::Float(number), &self))
+    }
+}
+
+impl<const MAX: u32> PartialSchema for BoundedInt<MAX> {
+    fn schema() -> RefOr<Schema> {
+        let number = ObjectBuilder::new().schema_type(Type::Integer);
+        number.minimum(Some(1)).maximum(Some(MAX)).into()
+    }
+}
+
+impl<const MAX: u32> ToSchema for BoundedInt<MAX> {
+    fn name() -> Cow<'static, str> {
+        format!("BoundedInt{MAX}").into()
+    }
+}
+
+/// Where a page of a list ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ListCursor(pub(super) i64);
+
+impl<'de> Deserialize<'de> for ListCursor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let digits = (1..=18).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = text.parse().ok().filter(|_| digits);
+        number.map(Self).ok_or_else(|| D::Error::custom("that is not what `next` of a page was"))
+    }
+}
+
+impl PartialSchema for ListCursor {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[0-9]{1,18}$")).into()
+    }
+}
+
+impl ToSchema for ListCursor {}
+
+/// A page of a list.
+#[derive(Clone, Debug, serde::Serialize, ToSchema)]
+pub(super) struct ListPage<T: ToSchema> {
+    pub(super) items: Vec<T>,
+    /// What to give as `cursor` for the next page; nothing on the last one.
+    pub(super) next: Option<String>,
+}
+
+impl<T: ToSchema> ListPage<T> {
+    /// A page of something, of which one more was looked for than is shown.
+    pub(super) fn from_rows<K>(
+        found: Vec<K>,
+        limit: usize,
+        item: impl Fn(&K) -> T,
+        cursor_of: impl Fn(&K) -> String,
+    ) -> Self {
+        let Ok(page) = Self::try_from_rows(found, limit, |one| Ok::<_, Infallible>(item(one)), cursor_of);
+        page
+    }
+
+    /// The same of items of which one may be an error.
+    pub(super) fn try_from_rows<K, E>(
+        mut found: Vec<K>,
+        limit: usize,
+        item: impl Fn(&K) -> Result<T, E>,
+        cursor_of: impl Fn(&K) -> String,
+    ) -> Result<Self, E> {
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let next = found.last().filter(|_| more).map(cursor_of);
+        Ok(Self { items: found.iter().map(item).collect::<Result<_, _>>()?, next })
+    }
+
+    /// All there is.
+    pub(super) fn from_all(items: Vec<T>) -> Self {
+        Self { items, next: None }
+    }
+}
+
+/// Parts of the path.
+pub(super) struct PathParams<T>(pub(super) T);
+
+impl<S: Sync + Send, T: DeserializeOwned + Send> FromRequestParts<S> for PathParams<T> {
+    type Rejection = ProblemDetails;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ProblemDetails> {
+        let Path(given) = Path::from_request_parts(parts, state)
+            .await
+            .map_err(|error| ProblemDetails::bad_request(error.body_text()))?;
+        Ok(Self(given))
+    }
+}
+
+/// Parameters behind the question mark.
+pub(super) struct QueryParams<T>(pub(super) T);
+
+impl<S: Sync + Send, T: DeserializeOwned> FromRequestParts<S> for QueryParams<T> {
+    type Rejection = ProblemDetails;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ProblemDetails> {
+        let given = Query::try_from_uri(&parts.uri)
+            .map_err(|error| ProblemDetails::bad_request(error.body_text()))?;
+        Ok(Self(given.0))
+    }
+}
+
+/// A body.
+pub(super) struct JsonBody<T>(pub(super) T);
+
+impl<S: Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+    type Rejection = ProblemDetails;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ProblemDetails> {
+        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let kind = kind.map(|kind| kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+        if kind.as_deref() != Some("application/json") {
+            let why = "a body comes as application/json";
+            return Err(ProblemDetails::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
+        }
+        let body = read_body(request.into_body()).await?;
+        let given = serde_json::from_slice(&body);
+        given
+            .map(Self)
+            .map_err(|error| ProblemDetails::bad_request(format!("the body does not fit: {error}")))
+    }
+}
+
+/// All bytes of a body.
+pub(super) async fn read_body(body: axum::body::Body) -> Result<axum::body::Bytes, ProblemDetails> {
+    let whole = axum::body::to_bytes(body, MAX_BODY_BYTES).await;
+    let too_large = || ProblemDetails::new(StatusCode::PAYLOAD_TOO_LARGE, "a body has at most 64 KiB");
+    whole.map_err(|_| too_large())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_one_line_and_not_empty() {
+        let read = |text: &str| serde_json::from_value::<BoundedText<4>>(text.into()).is_ok();
+        for fits in ["a", "a b", "ÄÖÜß", "   x"] {
+            assert!(read(fits), "{fits:?}");
+        }
+        for other in ["", "  ", "abcde", "a\nb", "a\0", "a\u{7f}"] {
+            assert!(!read(other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_and_places_have_bounds() {
+        let count = |text: &str| serde_urlencoded(text).is_ok();
+        assert!(count("1") && count("9") && !count("0") && !count("10") && !count("-1") && !count("x"));
+        let whole = |number: f64| serde_json::from_value::<BoundedInt<9>>(number.into()).is_ok();
+        assert!(whole(9.0) && !whole(9.5) && !whole(0.0) && !whole(-1.0) && !whole(1e300));
+        let cursor = |text: &str| serde_json::from_value::<ListCursor>(text.into()).is_ok();
+        assert!(cursor("0") && cursor(&"9".repeat(18)));
+        assert!(!cursor("") && !cursor("+1") && !cursor("-1") && !cursor(&"9".repeat(19)));
+    }
+
+    fn serde_urlencoded(number: &str) -> Result<(), ()> {
+        #[derive(Deserialize)]
+        struct Given {
+            #[expect(dead_code, reason = "only whether it can be read matters")]
+            n: BoundedInt<9>,
+        }
+        let uri = format!("http://h/?n={number}").parse().unwrap();
+        Query::<Given>::try_from_uri(&uri).map(drop).map_err(drop)
+    }
+}

@@ -1,0 +1,85 @@
+//! What happens, as it happens: server-sent events, by which open pages know that they are out of date.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{
+    extract::State,
+    response::sse::{self, KeepAlive, Sse},
+};
+use futures_util::stream::{self, Stream};
+use sessionwatch_app::app::{AppState, LiveEvent, login_sessions::is_login_valid};
+use tokio::{
+    sync::broadcast::{Receiver, error::RecvError},
+    time::{Instant as Monotonic, timeout_at},
+};
+
+use super::{auth::LoggedIn, layout::sanitize_text};
+
+/// After so long a browser asks again.
+const MAX_STREAM_DURATION: Duration = Duration::from_secs(3_600);
+/// How often something is said so that nobody on the way takes the connection for dead, and how often the login is looked up.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
+
+/// An open page that listens, for as long as its login holds.
+struct EventSubscription {
+    app: Arc<AppState>,
+    events: Receiver<LiveEvent>,
+    /// The hash of the login's token.
+    login_hash: String,
+    ends_at: Monotonic,
+    checked_at: Monotonic,
+}
+
+impl EventSubscription {
+    /// The next event. Returns `None` once the login has ended, or it is time to ask again.
+    async fn next_event(&mut self) -> Option<sse::Event> {
+        loop {
+            let check_at = self.checked_at + KEEP_ALIVE_INTERVAL;
+            let received = timeout_at(check_at.min(self.ends_at), self.events.recv()).await;
+            let now = Monotonic::now();
+            if now >= self.ends_at {
+                return None;
+            }
+            if now >= check_at || matches!(received, Ok(Ok(LiveEvent::LoginsEnded))) {
+                if !is_login_valid(&self.app, &self.login_hash).await {
+                    return None;
+                }
+                self.checked_at = now;
+            }
+            let (name, about) = match received {
+                Err(_) | Ok(Ok(LiveEvent::LoginsEnded)) => continue,
+                Ok(Ok(LiveEvent::RunFinished { target, .. })) => ("looked", target),
+                Ok(Ok(LiveEvent::LogsEvaluated { target, .. })) => ("judged", target),
+                Ok(Ok(LiveEvent::TargetChanged { target })) => ("acted", target),
+                Ok(Ok(LiveEvent::DeliveryFinished { channel })) => ("delivered", channel),
+                // Something was missed, maybe also the end of the login: the page is out of date all the same.
+                Ok(Err(RecvError::Lagged(_))) if is_login_valid(&self.app, &self.login_hash).await => {
+                    ("looked", String::new())
+                }
+                Ok(Err(RecvError::Lagged(_) | RecvError::Closed)) => return None,
+            };
+            return Some(
+                sse::Event::default().event(name).data(sanitize_text(&about)).retry(Duration::from_secs(3)),
+            );
+        }
+    }
+}
+
+pub(super) async fn stream_events(
+    State(app): State<Arc<AppState>>,
+    LoggedIn(person): LoggedIn,
+) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
+    let (events, now) = (app.events.subscribe(), Monotonic::now());
+    let listener = EventSubscription {
+        app,
+        events,
+        login_hash: person.login_hash,
+        ends_at: now + MAX_STREAM_DURATION,
+        checked_at: now,
+    };
+    let stream = stream::unfold(listener, |mut listener| async move {
+        let event = listener.next_event().await?;
+        Some((Ok(event), listener))
+    });
+    Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE_INTERVAL))
+}
