@@ -4,16 +4,21 @@ use std::{collections::BTreeMap, fmt, path::Path};
 
 use anyhow::{Context, Result, bail};
 
+mod documents;
 mod duplicates;
 mod import_circles;
 mod lengths;
+mod names;
 mod ratchet;
+mod shares;
 mod sleeps;
 mod source;
 mod sql;
 mod test_ratio;
 mod tuple_parameters;
+mod words;
 
+use documents::Document;
 use source::SourceFile;
 
 /// The root of the repository.
@@ -22,33 +27,51 @@ const REPOSITORY_ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// What a finding breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum TidyRule {
+    BracketPlural,
     DisguisedSleep,
     Duplicate,
     FileLength,
     FunctionLength,
     ImportCircle,
+    LineLength,
+    OneWordConst,
+    OneWordFunction,
+    ReplacedWord,
+    SharedTypeName,
     SqlOutsideTargets,
     TupleParameter,
 }
 
 impl TidyRule {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 13] = [
+        Self::BracketPlural,
         Self::DisguisedSleep,
         Self::Duplicate,
         Self::FileLength,
         Self::FunctionLength,
         Self::ImportCircle,
+        Self::LineLength,
+        Self::OneWordConst,
+        Self::OneWordFunction,
+        Self::ReplacedWord,
+        Self::SharedTypeName,
         Self::SqlOutsideTargets,
         Self::TupleParameter,
     ];
 
     fn name(self) -> &'static str {
         match self {
+            Self::BracketPlural => "bracket-plural",
             Self::DisguisedSleep => "disguised-sleep",
             Self::Duplicate => "duplicate",
             Self::FileLength => "file-length",
             Self::FunctionLength => "function-length",
             Self::ImportCircle => "import-circle",
+            Self::LineLength => "line-length",
+            Self::OneWordConst => "one-word-const",
+            Self::OneWordFunction => "one-word-function",
+            Self::ReplacedWord => "replaced-word",
+            Self::SharedTypeName => "shared-type-name",
             Self::SqlOutsideTargets => "sql-outside-targets",
             Self::TupleParameter => "tuple-parameter",
         }
@@ -75,7 +98,11 @@ pub(crate) struct TidyFinding {
 
 impl TidyFinding {
     fn new(rule: TidyRule, source: &SourceFile, line: usize, message: String) -> Self {
-        Self { rule, path: source.path.clone(), line, message, counted_by: source.path.clone() }
+        Self::at(rule, &source.path, line, message)
+    }
+
+    fn at(rule: TidyRule, path: &str, line: usize, message: String) -> Self {
+        Self { rule, path: path.to_owned(), line, message, counted_by: path.to_owned() }
     }
 }
 
@@ -95,7 +122,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     std::env::set_current_dir(REPOSITORY_ROOT)
         .with_context(|| format!("{REPOSITORY_ROOT} is not there any more"))?;
     let sources = source::read_all(Path::new("."))?;
-    let findings = check(&sources);
+    let findings = check(&sources, &documents::read_all(Path::new("."))?);
     let noted = ratchet::read()?;
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [] => {}
@@ -105,22 +132,30 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     }
     let problems = ratchet::compare(&findings, &noted.entries()?);
     if problems.is_empty() {
-        return test_ratio::LineCounts::count(&sources).check();
+        test_ratio::LineCounts::count(&sources).check()?;
+        return shares::Shares::count(&sources).check();
     }
     for problem in &problems {
         super::print_message(problem);
     }
-    bail!("tidy: {} problem(s)", problems.len())
+    bail!("tidy found what is not allowed")
 }
 
-fn check(sources: &[SourceFile]) -> Vec<TidyFinding> {
+fn check(sources: &[SourceFile], documents: &[Document]) -> Vec<TidyFinding> {
     let mut findings = Vec::new();
     for source in sources {
         tuple_parameters::check(source, &mut findings);
         lengths::check(source, &mut findings);
         sleeps::check(source, &mut findings);
         sql::check(source, &mut findings);
+        names::check(source, &mut findings);
+        words::check(source, &mut findings);
     }
+    for document in documents {
+        lengths::check_document(document, &mut findings);
+        words::check_document(document, &mut findings);
+    }
+    names::check_types(sources, &mut findings);
     import_circles::check(sources, &mut findings);
     duplicates::check(sources, &mut findings);
     findings.sort_by(|one, other| {
@@ -149,6 +184,6 @@ fn list(findings: &[TidyFinding]) -> Result<()> {
 /// What a rule finds in one file of that path and text.
 #[cfg(test)]
 fn findings_of(rule: TidyRule, path: &str, text: &str) -> Vec<TidyFinding> {
-    let found = check(&[SourceFile::parse(path, text).unwrap()]);
+    let found = check(&[SourceFile::parse(path, text).unwrap()], &[]);
     found.into_iter().filter(|finding| finding.rule == rule).collect()
 }

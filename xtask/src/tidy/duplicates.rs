@@ -46,11 +46,12 @@ pub(crate) fn check(sources: &[SourceFile], findings: &mut Vec<TidyFinding>) {
             let here = BodyPosition { body: index, line };
             let hash = hash_of(&body.lines[line..line + MIN_DUPLICATE_LINES]);
             let longest = seen.get(&hash).into_iter().flatten().copied();
-            let longest =
-                longest.map(|there| (common(&bodies, here, there), there)).max_by_key(|found| found.0);
+            let longest = longest
+                .map(|there| (count_common_lines(&bodies, here, there), there))
+                .max_by_key(|found| found.0);
             let step = match longest {
                 Some((length, there)) if length >= MIN_DUPLICATE_LINES => {
-                    findings.push(finding(&bodies, here, there, length));
+                    findings.push(build_finding(&bodies, here, there, length));
                     length
                 }
                 _ => 1,
@@ -107,13 +108,13 @@ fn hash_of(lines: &[NumberedLine]) -> u64 {
 }
 
 /// How many lines are the same from two places on.
-fn common(bodies: &[FunctionBody<'_>], one: BodyPosition, other: BodyPosition) -> usize {
+fn count_common_lines(bodies: &[FunctionBody<'_>], one: BodyPosition, other: BodyPosition) -> usize {
     let one = &bodies[one.body].lines[one.line..];
     let other = &bodies[other.body].lines[other.line..];
     one.iter().zip(other).take_while(|(one, other)| one.text == other.text).count()
 }
 
-fn finding(
+fn build_finding(
     bodies: &[FunctionBody<'_>],
     here: BodyPosition,
     there: BodyPosition,

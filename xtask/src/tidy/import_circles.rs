@@ -12,7 +12,7 @@ use syn::{
 
 use super::{
     TidyFinding, TidyRule,
-    source::{SourceFile, attributes, flatten, is_for_tests},
+    source::{SourceFile, flatten, is_for_tests, item_attributes},
 };
 
 /// The path of a module from the root of its crate, which has none.
@@ -56,7 +56,7 @@ fn check_crate(folder: &str, sources: &[&SourceFile], findings: &mut Vec<TidyFin
     }
     for edges in groups.values() {
         for ((from, to), place) in edges {
-            let Some(back) = way(edges, to, from) else { continue };
+            let Some(back) = find_way(edges, to, from) else { continue };
             let message = format!(
                 "`{from}` uses `{to}`, which uses it again ({from} → {}): move what both need below them",
                 back.join(" → ")
@@ -69,7 +69,7 @@ fn check_crate(folder: &str, sources: &[&SourceFile], findings: &mut Vec<TidyFin
 }
 
 /// The modules on the shortest way from one to another.
-fn way(edges: &ModuleEdges<'_>, from: &str, to: &str) -> Option<Vec<String>> {
+fn find_way(edges: &ModuleEdges<'_>, from: &str, to: &str) -> Option<Vec<String>> {
     let mut open = VecDeque::from([vec![from.to_owned()]]);
     let mut known = BTreeSet::from([from.to_owned()]);
     while let Some(way) = open.pop_front() {
@@ -135,7 +135,7 @@ impl CrateModules {
             for item in &source.syntax.items {
                 let Item::Use(item) = item else { continue };
                 for import in paths_of(&item.tree) {
-                    let path = absolute(&module, &import.segments)
+                    let path = resolve_path(&module, &import.segments)
                         .unwrap_or_else(|| module.iter().chain(&import.segments).cloned().collect());
                     if let Some(child) = path.get(module.len())
                         && path.starts_with(&module)
@@ -160,7 +160,7 @@ impl CrateModules {
 }
 
 /// The path from the root, of one that begins there, here or above.
-fn absolute(module: &[String], segments: &[String]) -> Option<ModulePath> {
+fn resolve_path(module: &[String], segments: &[String]) -> Option<ModulePath> {
     let (first, mut rest) = segments.split_first()?;
     let mut base = match first.as_str() {
         "crate" => Vec::new(),
@@ -221,7 +221,7 @@ struct ImportVisitor<'a> {
 
 impl ImportVisitor<'_> {
     fn add(&mut self, segments: &[String], line: usize) {
-        let Some(path) = absolute(&self.module, segments) else { return };
+        let Some(path) = resolve_path(&self.module, segments) else { return };
         let shared = self.module.iter().zip(&path).take_while(|(here, there)| here == there).count();
         let Some(from) = self.module.get(shared) else { return };
         let is_module = self.modules.paths.contains(&self.module[..=shared]);
@@ -261,7 +261,7 @@ fn is_colon(token: Option<&TokenTree>) -> bool {
 
 impl<'a> Visit<'a> for ImportVisitor<'_> {
     fn visit_item(&mut self, item: &'a Item) {
-        if !is_for_tests(attributes(item)) {
+        if !is_for_tests(item_attributes(item)) {
             visit::visit_item(self, item);
         }
     }

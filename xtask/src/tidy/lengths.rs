@@ -1,10 +1,12 @@
-//! Files have 500 lines at most, bodies of functions 60 lines of code.
+//! Files have 500 lines at most, bodies of functions 60 lines of code, lines 120 characters.
 
 use syn::spanned::Spanned;
 
-use super::{TidyFinding, TidyRule, source::SourceFile};
+use super::{TidyFinding, TidyRule, documents::Document, source::SourceFile};
 
 const MAX_FILE_LINES: usize = 500;
+/// In characters. A row of a table and a single word, such as an address, cannot be broken.
+const MAX_LINE_LENGTH: usize = 120;
 /// Without empty lines and comments, as Clippy counts.
 const MAX_FUNCTION_LINES: usize = 60;
 
@@ -17,6 +19,7 @@ pub(crate) fn check(source: &SourceFile, findings: &mut Vec<TidyFinding>) {
         );
         findings.push(TidyFinding::new(TidyRule::FileLength, source, MAX_FILE_LINES + 1, message));
     }
+    check_lines(&source.path, &source.text, findings);
     for function in source.functions(true) {
         let span = function.body.span();
         let inside = lines.get(span.start().line..span.end().line.saturating_sub(1)).unwrap_or_default();
@@ -31,6 +34,24 @@ pub(crate) fn check(source: &SourceFile, findings: &mut Vec<TidyFinding>) {
     }
 }
 
+/// Finds lines that are too long.
+pub(crate) fn check_lines(path: &str, text: &str, findings: &mut Vec<TidyFinding>) {
+    for (number, line) in (1..).zip(text.lines()) {
+        let length = line.chars().count();
+        let can_be_broken = line.trim().contains(' ') && !(path.ends_with(".md") && line.starts_with('|'));
+        if length > MAX_LINE_LENGTH && can_be_broken {
+            let message =
+                format!("the line has {length} characters, {MAX_LINE_LENGTH} are allowed: break it");
+            findings.push(TidyFinding::at(TidyRule::LineLength, path, number, message));
+        }
+    }
+}
+
+/// Finds lines of a text that are too long.
+pub(crate) fn check_document(document: &Document, findings: &mut Vec<TidyFinding>) {
+    check_lines(&document.path, &document.text, findings);
+}
+
 fn is_code(line: &str) -> bool {
     let line = line.trim();
     !line.is_empty() && !line.starts_with("//")
@@ -38,7 +59,10 @@ fn is_code(line: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{TidyRule, findings_of};
+    use super::{
+        super::{TidyRule, documents::Document, findings_of},
+        check_document,
+    };
 
     fn count(rule: TidyRule, text: &str) -> usize {
         findings_of(rule, "crates/a/src/b.rs", text).len()
@@ -58,5 +82,16 @@ mod tests {
             count(TidyRule::FunctionLength, &function(&"        g();\n\n        // x\n".repeat(60))),
             0
         );
+    }
+
+    #[test]
+    fn a_line_of_121_characters_is_too_long_unless_it_cannot_be_broken() {
+        let line = |length: usize| format!("// {}", "x ".repeat(length))[..length].to_owned();
+        assert_eq!(count(TidyRule::LineLength, &line(121)), 1);
+        assert_eq!(count(TidyRule::LineLength, &line(120)), 0);
+        let mut findings = Vec::new();
+        let text = format!("{}\n| {}\n", "x".repeat(200), line(200));
+        check_document(&Document { path: "docs/a.md".to_owned(), text }, &mut findings);
+        assert!(findings.is_empty(), "{findings:?}");
     }
 }

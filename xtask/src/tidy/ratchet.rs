@@ -50,7 +50,7 @@ impl NotedDebt {
             let known = most.entry(key).or_default();
             *known = count.max(*known);
         }
-        totals(&most)
+        count_by_rule(&most)
     }
 }
 
@@ -66,7 +66,7 @@ fn parse(line: &str) -> Option<((TidyRule, String), usize)> {
     Some(((TidyRule::named(rule)?, file.to_owned()), count))
 }
 
-fn counts(findings: &[TidyFinding]) -> FindingCounts {
+fn count_by_file(findings: &[TidyFinding]) -> FindingCounts {
     let mut counts = FindingCounts::new();
     for finding in findings {
         *counts.entry((finding.rule, finding.counted_by.clone())).or_default() += 1;
@@ -74,7 +74,7 @@ fn counts(findings: &[TidyFinding]) -> FindingCounts {
     counts
 }
 
-fn totals(counts: &FindingCounts) -> BTreeMap<TidyRule, usize> {
+fn count_by_rule(counts: &FindingCounts) -> BTreeMap<TidyRule, usize> {
     let mut totals = BTreeMap::new();
     for ((rule, _), count) in counts {
         *totals.entry(*rule).or_default() += count;
@@ -84,7 +84,7 @@ fn totals(counts: &FindingCounts) -> BTreeMap<TidyRule, usize> {
 
 /// What is to be said about findings: those of rules that are broken more often than noted, and numbers to lower.
 pub(crate) fn compare(findings: &[TidyFinding], noted: &FindingCounts) -> Vec<String> {
-    let counts = counts(findings);
+    let counts = count_by_file(findings);
     let mut problems = Vec::new();
     for (key, count) in &counts {
         let known = noted.get(key).copied().unwrap_or_default();
@@ -123,9 +123,9 @@ pub(crate) fn compare(findings: &[TidyFinding], noted: &FindingCounts) -> Vec<St
 ///
 /// There is more, or the file cannot be written.
 pub(crate) fn write(findings: &[TidyFinding], noted: &NotedDebt) -> Result<()> {
-    let counts = counts(findings);
+    let counts = count_by_file(findings);
     let before = noted.totals();
-    for (rule, total) in totals(&counts) {
+    for (rule, total) in count_by_rule(&counts) {
         let known = before.get(&rule).copied().unwrap_or_default();
         if total > known {
             for problem in compare(findings, &noted.entries().unwrap_or_default()) {
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_sorted_and_read_again() {
-        let counts = counts(&[finding("b.rs"), finding("a.rs"), finding("b.rs")]);
+        let counts = count_by_file(&[finding("b.rs"), finding("a.rs"), finding("b.rs")]);
         let text = render(&counts);
         assert_eq!(text, "tuple-parameter a.rs 1\ntuple-parameter b.rs 2\n");
         assert_eq!(noted(&text), counts);

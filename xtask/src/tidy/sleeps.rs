@@ -45,7 +45,7 @@ impl SleepVisitor<'_> {
     fn ignore(&mut self, expression: &Expr) {
         match expression {
             Expr::MethodCall(call) if call.method == "recv_timeout" => {
-                self.ignored.insert(place(call));
+                self.ignored.insert(find_place(call));
             }
             Expr::MethodCall(call) if call.method == "ok" || call.method == "is_err" => {
                 self.ignore(&call.receiver);
@@ -102,7 +102,7 @@ impl<'a> Visit<'a> for SleepVisitor<'_> {
                 if path.path.get_ident().is_some_and(|name| self.deaf.contains(&name.to_string())));
             if nobody_sends {
                 self.report(call.span(), "`recv_timeout` on a channel that nobody sends to");
-            } else if self.ignored.contains(&place(call)) {
+            } else if self.ignored.contains(&find_place(call)) {
                 self.report(call.span(), "`recv_timeout` whose result nobody looks at");
             }
         }
@@ -123,7 +123,7 @@ fn is_call_of(function: &Expr, name: &str) -> bool {
         if path.path.segments.last().is_some_and(|last| last.ident == name))
 }
 
-fn place(call: &ExprMethodCall) -> (usize, usize) {
+fn find_place(call: &ExprMethodCall) -> (usize, usize) {
     let start = call.method.span().start();
     (start.line, start.column)
 }

@@ -76,7 +76,7 @@ pub(crate) fn is_for_tests(attributes: &[Attribute]) -> bool {
 }
 
 /// The attributes of an item.
-pub(crate) fn attributes(item: &Item) -> &[Attribute] {
+pub(crate) fn item_attributes(item: &Item) -> &[Attribute] {
     match item {
         Item::Const(item) => &item.attrs,
         Item::Enum(item) => &item.attrs,
@@ -114,7 +114,7 @@ pub(crate) fn flatten(tokens: TokenStream, into: &mut Vec<TokenTree>) {
 pub(crate) fn read_all(root: &Path) -> Result<Vec<SourceFile>> {
     let mut paths = Vec::new();
     for folder in SOURCE_FOLDERS {
-        find(&root.join(folder), &mut paths)?;
+        find_files(&root.join(folder), &mut paths)?;
     }
     paths.sort();
     let mut sources = Vec::new();
@@ -127,7 +127,7 @@ pub(crate) fn read_all(root: &Path) -> Result<Vec<SourceFile>> {
     Ok(sources)
 }
 
-fn find(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+fn find_files(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     // Cargo marks the folders that it builds in.
     if folder.join("CACHEDIR.TAG").exists() {
         return Ok(());
@@ -137,7 +137,7 @@ fn find(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     for entry in entries {
         let path = entry?.path();
         if path.is_dir() {
-            find(&path, found)?;
+            find_files(&path, found)?;
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             found.push(path);
         }
@@ -152,7 +152,7 @@ struct TestLines {
 
 impl<'a> Visit<'a> for TestLines {
     fn visit_item(&mut self, item: &'a Item) {
-        if is_for_tests(attributes(item)) {
+        if is_for_tests(item_attributes(item)) {
             let span = item.span();
             self.lines.push(span.start().line..=span.end().line);
         } else {

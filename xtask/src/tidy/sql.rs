@@ -36,7 +36,7 @@ pub(crate) fn check(source: &SourceFile, findings: &mut Vec<TidyFinding>) {
     for (index, token) in tokens.iter().enumerate() {
         let line = token.span().start().line;
         let what = match token {
-            TokenTree::Literal(literal) => statement(literal).map(|word| format!("SQL text ({word} …)")),
+            TokenTree::Literal(literal) => find_statement(literal).map(|word| format!("SQL text ({word} …)")),
             TokenTree::Ident(name) => foreign_name(&name.to_string(), &tokens[..index], &tokens[index + 1..]),
             _ => None,
         };
@@ -49,7 +49,7 @@ pub(crate) fn check(source: &SourceFile, findings: &mut Vec<TidyFinding>) {
 }
 
 /// The word that a literal begins with, if it is the text of a statement.
-fn statement(literal: &Literal) -> Option<&'static str> {
+fn find_statement(literal: &Literal) -> Option<&'static str> {
     let text = literal.to_string();
     let text = text.trim_start_matches(['b', 'c', 'r', '#']).strip_prefix('"')?.trim_start();
     STATEMENT_KEYWORDS.into_iter().find(|word| {

@@ -1,0 +1,214 @@
+//! Words that the glossary replaced, and plurals in brackets, in code, comments, messages and documentation alike.
+
+use proc_macro2::TokenTree;
+
+use super::{
+    TidyFinding, TidyRule,
+    documents::Document,
+    source::{self, SourceFile},
+};
+
+/// The list itself names the words.
+const THIS_FILE: &str = "xtask/src/tidy/words.rs";
+
+/// What no text says, in lower case, and what it says instead.
+const REPLACED_WORDS: [Replaced; 73] = [
+    Replaced { words: "a look", by: "a check run" },
+    Replaced { words: "all the same", by: "still, anyway" },
+    Replaced { words: "anew", by: "again, new" },
+    Replaced { words: "brake", by: "safety limit" },
+    Replaced { words: "braked", by: "over the safety limit" },
+    Replaced { words: "carried out", by: "applied" },
+    Replaced { words: "carry out", by: "apply" },
+    Replaced { words: "census", by: "session stats" },
+    Replaced { words: "censuses", by: "session stats" },
+    Replaced { words: "deed", by: "action" },
+    Replaced { words: "deeds", by: "actions" },
+    Replaced { words: "each look", by: "each check run" },
+    Replaced { words: "emergency", by: "incident" },
+    Replaced { words: "every look", by: "every check run" },
+    Replaced { words: "farewell", by: "shutdown" },
+    Replaced { words: "first look", by: "first check run" },
+    Replaced { words: "ghosts", by: "missing users" },
+    Replaced { words: "goes on with", by: "resumes" },
+    Replaced { words: "gone on with", by: "resumed" },
+    Replaced { words: "holdings", by: "user totals" },
+    Replaced { words: "hush", by: "silence" },
+    Replaced { words: "intake", by: "ingest, builder" },
+    Replaced { words: "judge", by: "evaluate" },
+    Replaced { words: "judged", by: "evaluated" },
+    Replaced { words: "judges", by: "evaluates" },
+    Replaced { words: "judging", by: "evaluating" },
+    Replaced { words: "last look", by: "last check run" },
+    Replaced { words: "latest look", by: "latest check run" },
+    Replaced { words: "ledger", by: "session snapshot" },
+    Replaced { words: "ledgers", by: "session snapshots" },
+    Replaced { words: "log ins", by: "logins" },
+    Replaced { words: "look after", by: "acknowledge" },
+    Replaced { words: "look at", by: "check" },
+    Replaced { words: "looked after", by: "acknowledged" },
+    Replaced { words: "looked at", by: "checked" },
+    Replaced { words: "looks after", by: "acknowledged" },
+    Replaced { words: "looks at", by: "checks" },
+    Replaced { words: "mend", by: "fix" },
+    Replaced { words: "mended", by: "fixed" },
+    Replaced { words: "mends", by: "fixes" },
+    Replaced { words: "mightiest", by: "highest" },
+    Replaced { words: "next look", by: "next check run" },
+    Replaced { words: "one look", by: "one check run" },
+    Replaced { words: "patience", by: "timeout" },
+    Replaced { words: "provider of identities", by: "identity provider" },
+    Replaced { words: "put back", by: "restore" },
+    Replaced { words: "put right", by: "fix" },
+    Replaced { words: "puts back", by: "restores" },
+    Replaced { words: "puts right", by: "fixes" },
+    Replaced { words: "rebound", by: "reassigned" },
+    Replaced { words: "revive", by: "reappear, requeue" },
+    Replaced { words: "revived", by: "reappeared" },
+    Replaced { words: "rhythm", by: "schedule, interval" },
+    Replaced { words: "rhythms", by: "schedules" },
+    Replaced { words: "shelter", by: "memory fallback" },
+    Replaced { words: "sheltered", by: "in memory" },
+    Replaced { words: "shelves", by: "radix buckets" },
+    Replaced { words: "tell", by: "notify, report" },
+    Replaced { words: "telling", by: "notifying" },
+    Replaced { words: "tells", by: "notifies" },
+    Replaced { words: "the look", by: "the check run" },
+    Replaced { words: "the looks", by: "the check runs" },
+    Replaced { words: "the watch", by: "the daemon" },
+    Replaced { words: "this look", by: "this check run" },
+    Replaced { words: "told", by: "notified" },
+    Replaced { words: "two looks", by: "two check runs" },
+    Replaced { words: "unhush", by: "expire" },
+    Replaced { words: "vouch", by: "attest" },
+    Replaced { words: "vouched", by: "attested" },
+    Replaced { words: "vouches", by: "attests" },
+    Replaced { words: "whoever", by: "name the person or program" },
+    Replaced { words: "whole row", by: "full row" },
+    Replaced { words: "whole rows", by: "full rows" },
+];
+
+/// What stands with other words nonetheless: `the watch role` is in the glossary.
+const ALLOWED_PHRASES: [&str; 2] = ["the watch channel", "the watch role"];
+
+struct Replaced {
+    words: &'static str,
+    by: &'static str,
+}
+
+/// Finds them in a Rust file.
+pub(crate) fn check(source: &SourceFile, findings: &mut Vec<TidyFinding>) {
+    if source.path == THIS_FILE {
+        return;
+    }
+    check_words(&source.path, &source.text, findings);
+    let mut tokens = Vec::new();
+    source::flatten(source.tokens.clone(), &mut tokens);
+    // Comments of documentation are literals too.
+    for token in tokens {
+        if let TokenTree::Literal(literal) = token
+            && has_bracket_plural(&literal.to_string())
+        {
+            findings.push(bracket_plural(&source.path, literal.span().start().line));
+        }
+    }
+}
+
+/// Finds them in a text.
+pub(crate) fn check_document(document: &Document, findings: &mut Vec<TidyFinding>) {
+    check_words(&document.path, &document.text, findings);
+    for (number, line) in (1..).zip(document.text.lines()) {
+        if document.path.ends_with(".md") && has_bracket_plural(line) {
+            findings.push(bracket_plural(&document.path, number));
+        }
+    }
+}
+
+fn bracket_plural(path: &str, line: usize) -> TidyFinding {
+    let message = "`(s)` is no plural: write it for one and for many with the helper for plurals".to_owned();
+    TidyFinding::at(TidyRule::BracketPlural, path, line, message)
+}
+
+fn has_bracket_plural(text: &str) -> bool {
+    text.match_indices("(s)").any(|(at, _)| text[..at].ends_with(|before: char| before.is_ascii_lowercase()))
+}
+
+fn check_words(path: &str, text: &str, findings: &mut Vec<TidyFinding>) {
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = format!(" {} ", split_words(line).join(" "));
+        for replaced in &REPLACED_WORDS {
+            let found = line.matches(&format!(" {} ", replaced.words)).count();
+            let of_allowed = ALLOWED_PHRASES.iter().filter(|allowed| allowed.contains(replaced.words));
+            let allowed: usize =
+                of_allowed.map(|allowed| line.matches(&format!(" {allowed} ")).count()).sum();
+            if found > allowed {
+                let message = format!("`{}` was replaced in the glossary: {}", replaced.words, replaced.by);
+                findings.push(TidyFinding::at(TidyRule::ReplacedWord, path, number, message));
+            }
+        }
+    }
+}
+
+/// The words of a line in lower case, with those of identifiers taken apart.
+fn split_words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut was_lower = false;
+    for character in line.chars() {
+        if !character.is_alphabetic() || (character.is_uppercase() && was_lower) {
+            words.push(std::mem::take(&mut word));
+        }
+        if character.is_alphabetic() {
+            word.extend(character.to_lowercase());
+        }
+        was_lower = character.is_lowercase();
+    }
+    words.push(word);
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{TidyRule, findings_of},
+        *,
+    };
+
+    fn lines(rule: TidyRule, text: &str) -> Vec<usize> {
+        findings_of(rule, "crates/a/src/b.rs", text).iter().map(|finding| finding.line).collect()
+    }
+
+    #[test]
+    fn replaced_words_are_found_in_names_comments_and_texts() {
+        assert_eq!(lines(TidyRule::ReplacedWord, "struct LedgerRow;"), [1]);
+        assert_eq!(lines(TidyRule::ReplacedWord, "fn last_look() {}"), [1]);
+        assert_eq!(lines(TidyRule::ReplacedWord, "\n/// Is looked at\nconst REBOUND_ROWS: u8 = 1;"), [2, 3]);
+        assert_eq!(lines(TidyRule::ReplacedWord, "fn f() { g(\"Carry out this plan\") }"), [1]);
+        assert!(
+            lines(TidyRule::ReplacedWord, "/// Looks up the watch role, which watchdogs lack.\nfn f() {}")
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn plurals_in_brackets_are_found_in_texts_only() {
+        assert_eq!(lines(TidyRule::BracketPlural, "fn f() { g(\"1 alert(s)\") }"), [1]);
+        assert_eq!(lines(TidyRule::BracketPlural, "\n/// The row(s).\nfn f() {}"), [2]);
+        assert!(lines(TidyRule::BracketPlural, "fn f() { g(s) } // g(s)").is_empty());
+    }
+
+    #[test]
+    fn every_replaced_word_is_found_once() {
+        for replaced in &REPLACED_WORDS {
+            let mut findings = Vec::new();
+            check_words("a.md", replaced.words, &mut findings);
+            assert!(
+                findings.iter().any(|found| found.message.contains(replaced.words)),
+                "{}",
+                replaced.words
+            );
+        }
+        assert!(REPLACED_WORDS.is_sorted_by(|one, other| one.words < other.words));
+    }
+}
