@@ -11,8 +11,8 @@ pub use self::{
     http_sink::{HttpSink, ReceivedRequest},
     polling::{let_time_pass, wait_until, wait_until_none_left},
     program::{
-        ACCOUNT_PASSWORD, ProgramOutput, create_account, find_check_result, program_command, run_check,
-        run_for_json, run_program, run_program_in,
+        ACCOUNT_PASSWORD, ProgramOutput, copy_program, create_account, find_check_result, program_command,
+        run_check, run_for_json, run_program, run_program_in,
     },
     replica::ReplicaServer,
     sample_databases::{

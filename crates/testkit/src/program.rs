@@ -43,6 +43,18 @@ fn program_path() -> PathBuf {
     built.join("sessionwatch")
 }
 
+/// Copies the program to a path, for tests that run it as another user.
+///
+/// # Panics
+///
+/// If it cannot be copied.
+pub fn copy_program(to: &Path) {
+    // Another process copies it. A file that this process wrote cannot be run while a thread beside this one starts a
+    // program: that one inherits the descriptor until it becomes that program.
+    let status = Command::new("cp").arg(program_path()).arg(to).status().expect("cp runs");
+    assert!(status.success(), "the program cannot be copied to {}", to.display());
+}
+
 /// The program, in an empty environment and a folder with nothing but patience.
 ///
 /// # Panics

@@ -111,7 +111,7 @@ fn an_account_without_a_name_is_kept_by_its_number() {
     }
     let folder = folder();
     let program = folder.path().join("sessionwatch");
-    std::fs::copy(env!("CARGO_BIN_EXE_sessionwatch"), &program).unwrap();
+    testkit::copy_program(&program);
     chown(folder.path(), Some(NAMELESS), Some(NAMELESS)).unwrap();
     for file in std::fs::read_dir(folder.path()).unwrap() {
         chown(file.unwrap().path(), Some(NAMELESS), Some(NAMELESS)).unwrap();

@@ -224,7 +224,7 @@ fn a_store_that_belongs_to_somebody_else_is_read_by_who_may_read_it() {
     for log in [None, Some(false), Some(true)] {
         let folder = folder(log);
         let program = folder.path().join("sessionwatch");
-        fs::copy(env!("CARGO_BIN_EXE_sessionwatch"), &program).unwrap();
+        testkit::copy_program(&program);
         for (name, _) in contents(folder.path()) {
             let mode = if name == "sessionwatch" { 0o555 } else { 0o444 };
             fs::set_permissions(folder.path().join(name), fs::Permissions::from_mode(mode)).unwrap();
@@ -281,7 +281,7 @@ fn an_empty_file_is_no_new_store() {
     let is_root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
     let elsewhere = tempfile::tempdir().unwrap();
     let program = elsewhere.path().join("sessionwatch");
-    fs::copy(env!("CARGO_BIN_EXE_sessionwatch"), &program).unwrap();
+    testkit::copy_program(&program);
     fs::set_permissions(elsewhere.path(), fs::Permissions::from_mode(0o755)).unwrap();
     for content in [vec![], fs::read(&emptied).unwrap()] {
         fs::write(&path, &content).unwrap();
