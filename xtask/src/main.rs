@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+mod docs;
 mod groups;
 mod postgresql;
 mod tidy;
@@ -21,6 +22,7 @@ const HELP: &str = "cargo xtask COMMAND
   lint    format check and Clippy
   tidy    the rules of CONTRIBUTING.md that neither the compiler nor Clippy checks
           [--list] every finding, known debt too; [--write] lowers xtask/tidy-debt.txt
+  docs    build the book into target/book, with the help of every command; check its links
   deny    licences, bans and sources of dependencies (needs cargo-deny)
   race    time sessionwatch against psql and an exporter on a private PostgreSQL
           [--rows N,…] [--runs N] [--json FILE]; with --targets N,… [--sessions N]
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Some("fmt") => run_cargo_step(&["fmt", "--all"]),
         Some("lint") => run_lints(),
         Some("tidy") => tidy::run(&arguments[1..]),
+        Some("docs") => docs::build(),
         Some("deny") => run_cargo_step(&["deny", "check", "bans", "licenses", "sources"])
             .context("is cargo-deny installed? `cargo install --locked cargo-deny`"),
         Some("race") => run_benchmarks(&arguments[1..]),

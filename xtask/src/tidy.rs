@@ -8,6 +8,7 @@ mod documents;
 mod duplicates;
 mod import_circles;
 mod lengths;
+pub(crate) mod links;
 mod names;
 mod ratchet;
 mod shares;
@@ -22,12 +23,13 @@ use documents::Document;
 use source::SourceFile;
 
 /// The root of the repository.
-const REPOSITORY_ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+pub(crate) const REPOSITORY_ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// What a finding breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum TidyRule {
     BracketPlural,
+    BrokenLink,
     DisguisedSleep,
     Duplicate,
     FileLength,
@@ -43,8 +45,9 @@ pub(crate) enum TidyRule {
 }
 
 impl TidyRule {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::BracketPlural,
+        Self::BrokenLink,
         Self::DisguisedSleep,
         Self::Duplicate,
         Self::FileLength,
@@ -62,6 +65,7 @@ impl TidyRule {
     fn name(self) -> &'static str {
         match self {
             Self::BracketPlural => "bracket-plural",
+            Self::BrokenLink => "broken-link",
             Self::DisguisedSleep => "disguised-sleep",
             Self::Duplicate => "duplicate",
             Self::FileLength => "file-length",
@@ -155,6 +159,7 @@ fn check(sources: &[SourceFile], documents: &[Document]) -> Vec<TidyFinding> {
         lengths::check_document(document, &mut findings);
         words::check_document(document, &mut findings);
     }
+    links::check(documents, &mut findings);
     names::check_types(sources, &mut findings);
     import_circles::check(sources, &mut findings);
     duplicates::check(sources, &mut findings);
