@@ -67,6 +67,10 @@ fn install_mdbook() -> Result<PathBuf> {
         "mdbook",
         "--version",
         MDBOOK_VERSION,
+        // Without the server for authors, which needs most of the dependencies.
+        "--no-default-features",
+        "--features",
+        "search",
     ])?;
     Ok(program)
 }
