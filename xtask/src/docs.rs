@@ -29,7 +29,7 @@ const DERIVED_PAGES: [&str; 3] = ["404.html", "print.html", "toc.html"];
 /// # Errors
 ///
 /// mdBook cannot be installed or fails, the help cannot be printed, or a link of the book is broken.
-pub(crate) fn build() -> Result<()> {
+pub(crate) fn build_book() -> Result<()> {
     std::env::set_current_dir(tidy::REPOSITORY_ROOT)
         .with_context(|| format!("{} does not exist", tidy::REPOSITORY_ROOT))?;
     let mdbook = install_mdbook()?;
@@ -89,8 +89,8 @@ fn copy_sources() -> Result<()> {
         let text =
             std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let page = path.to_string_lossy().replace('\\', "/");
-        let (text, attached) = move_outside_links(&page, &text, |path| Path::new(path).is_file());
-        std::fs::write(&copy, text)?;
+        let (text, attached) = rewrite_links(&page, &text, |path| Path::new(path).is_file());
+        std::fs::write(copy.with_file_name(copy_name(&page)), text)?;
         for file in attached {
             let copy = Path::new(SOURCE_FOLDER).join("docs/files").join(&file);
             std::fs::create_dir_all(copy.parent().context("a linked file is in no folder")?)?;
@@ -100,31 +100,39 @@ fn copy_sources() -> Result<()> {
     Ok(())
 }
 
-/// Rewrites links that leave `docs/`, since the book has nothing else: those to a file lead to a copy below `files/`, and
-/// of those to a folder only the text remains. Returns the text and the files to copy.
-fn move_outside_links(page: &str, text: &str, is_file: impl Fn(&str) -> bool) -> (String, BTreeSet<String>) {
-    let (mut moved, mut attached, mut rest) = (String::new(), BTreeSet::new(), text);
+/// Returns the name of the copy of a page. mdBook makes `README.md` the index of its folder, but does not rewrite links
+/// to it.
+fn copy_name(page: &str) -> String {
+    page.rsplit('/').next().unwrap_or(page).replace("README.md", "index.md")
+}
+
+/// Rewrites the links of a page for the book, which has only `docs/`. Links to other files lead to copies below `files/`,
+/// and of links to other folders only the text remains. Returns the text and the files to copy.
+fn rewrite_links(page: &str, text: &str, is_file: impl Fn(&str) -> bool) -> (String, BTreeSet<String>) {
+    let (mut rewritten, mut attached, mut rest) = (String::new(), BTreeSet::new(), text);
     let to_book_root = "../".repeat(page.matches('/').count() - 1);
     while let Some((before, after)) = rest.split_once("](") {
         let (target, after) = after.split_once(')').unwrap_or((after, ""));
-        let outside = resolve_link(page, target).filter(|(path, _)| !path.starts_with("docs/"));
-        match (outside, before.rfind('[')) {
+        match (resolve_link(page, target), before.rfind('[')) {
+            (Some((path, _)), _) if path.starts_with("docs/") => {
+                let _ = write!(rewritten, "{before}]({})", target.replace("README.md", "index.md"));
+            }
             (Some((path, _)), _) if is_file(&path) => {
-                let _ = write!(moved, "{before}]({to_book_root}files/{path})");
+                let _ = write!(rewritten, "{before}]({to_book_root}files/{path})");
                 attached.insert(path);
             }
             (Some(_), Some(opening)) => {
-                moved.push_str(&before[..opening]);
-                moved.push_str(&before[opening + 1..]);
+                rewritten.push_str(&before[..opening]);
+                rewritten.push_str(&before[opening + 1..]);
             }
             _ => {
-                let _ = write!(moved, "{before}]({target})");
+                let _ = write!(rewritten, "{before}]({target})");
             }
         }
         rest = after;
     }
-    moved.push_str(rest);
-    (moved, attached)
+    rewritten.push_str(rest);
+    (rewritten, attached)
 }
 
 /// Writes the page with the help of every command, and puts it into the summary.
@@ -250,25 +258,30 @@ mod tests {
 
     #[test]
     fn subcommands_are_read_from_the_help() {
-        let help = "Monitor sessions\n\nUsage: sessionwatch <COMMAND>\n\nCommands:\n  check   Check the session table\n          once\n  serve   Monitor\n  help    Print help\n\nOptions:\n  -h, --help\n";
+        let help = "Monitor sessions\n\nUsage: sessionwatch <COMMAND>\n\nCommands:\n  check   Check the session table\n\
+            \x20         once\n  serve   Monitor\n  help    Print help\n\nOptions:\n  -h, --help\n";
         assert_eq!(list_subcommands(help), ["check", "serve"]);
         assert!(list_subcommands("Check\n\nOptions:\n  -h, --help\n").is_empty());
     }
 
     #[test]
-    fn links_that_leave_the_docs_lead_to_copies() {
-        let text = "[all](../../example.toml), [files](../../packaging), [page](../b.md) and [site](https://example.org)";
-        let (moved, attached) = move_outside_links("docs/checks/a.md", text, |path| path == "example.toml");
+    fn links_are_rewritten_for_the_book() {
+        let text = "[all](../../example.toml), [files](../../packaging), [page](../b.md), [index](README.md#x) \
+            and [site](https://example.org/README.md)";
+        let (rewritten, attached) = rewrite_links("docs/checks/a.md", text, |path| path == "example.toml");
         assert_eq!(
-            moved,
-            "[all](../files/example.toml), files, [page](../b.md) and [site](https://example.org)"
+            rewritten,
+            "[all](../files/example.toml), files, [page](../b.md), [index](index.md#x) \
+            and [site](https://example.org/README.md)"
         );
         assert_eq!(attached.into_iter().collect::<Vec<_>>(), ["example.toml"]);
+        assert_eq!(copy_name("docs/checks/README.md"), "index.md");
     }
 
     #[test]
     fn broken_links_of_the_book_are_found() {
-        let html = "<a href=\"b.html#there\"> <a href=\"b.html#gone\"> <img src=\"c.png\"> <a href=\"https://a.org\">";
+        let html = "<a href=\"b.html#there\"> <a href=\"b.html#gone\"> <img src=\"c.png\"> \
+            <a href=\"https://example.org\">";
         let pages = BTreeMap::from([
             ("a.html".to_owned(), html.to_owned()),
             ("b.html".to_owned(), "<h1 id=\"there\">".to_owned()),

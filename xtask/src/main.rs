@@ -60,7 +60,7 @@ fn main() -> ExitCode {
         Some("fmt") => run_cargo_step(&["fmt", "--all"]),
         Some("lint") => run_lints(),
         Some("tidy") => tidy::run(&arguments[1..]),
-        Some("docs") => docs::build(),
+        Some("docs") => docs::build_book(),
         Some("deny") => run_cargo_step(&["deny", "check", "bans", "licenses", "sources"])
             .context("is cargo-deny installed? `cargo install --locked cargo-deny`"),
         Some("race") => run_benchmarks(&arguments[1..]),

@@ -210,7 +210,8 @@ mod tests {
 
     #[test]
     fn code_and_other_sites_and_other_files_are_not_checked() {
-        let text = "`[a](gone.md)` [b](https://example.org/gone.md) [c](mailto:a@example.org) [d]()\n\n```md\n[e](gone.md)\n```\n";
+        let text = "`[a](gone.md)` [b](https://example.org/gone.md) [c](mailto:a@example.org) [d]()\n\n\
+            ```md\n[e](gone.md)\n```\n";
         assert!(findings(&[("docs/a.md", text), ("fuzz/a.md", "[a](gone.md)")]).is_empty());
     }
 }
