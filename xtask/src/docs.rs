@@ -106,8 +106,8 @@ fn copy_name(page: &str) -> String {
     page.rsplit('/').next().unwrap_or(page).replace("README.md", "index.md")
 }
 
-/// Rewrites the links of a page for the book, which has only `docs/`. Links to other files lead to copies below `files/`,
-/// and of links to other folders only the text remains. Returns the text and the files to copy.
+/// Rewrites the links of a page for the book, which has only `docs/`. Links to other files lead to copies below
+/// `files/`, and of links to other folders only the text remains. Returns the text and the files to copy.
 fn rewrite_links(page: &str, text: &str, is_file: impl Fn(&str) -> bool) -> (String, BTreeSet<String>) {
     let (mut rewritten, mut attached, mut rest) = (String::new(), BTreeSet::new(), text);
     let to_book_root = "../".repeat(page.matches('/').count() - 1);
