@@ -274,7 +274,7 @@ fn diagnose_layout(opened: &ConnectedTarget) -> Diagnostic {
 
 /// Log-ins that do not end with their rows, as far as the tables show that.
 fn diagnose_external_logins(opened: &ConnectedTarget) -> Vec<Diagnostic> {
-    let fix = "end log-ins there too, whenever rows are ended here: docs/cleanup.md explains how";
+    let fix = "end log-ins there too, whenever rows are ended here: docs/acting.md says how";
     opened
         .layout
         .candidate

@@ -20,7 +20,7 @@ const MAX_TARGET_NAME_LEN: usize = 80;
 /// The longest line of an alert that is told by itself.
 pub(super) const MAX_SUMMARY_LEN: usize = 2_000;
 
-/// What is told of one alert, as it lies in the outbox and as a webhook sends it. The shape is a contract: `docs/notifications.md`.
+/// What is told of one alert, as it lies in the outbox and as a webhook sends it. The shape is a contract: `docs/channels.md`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NotificationMessage {
     /// The version of the shape.
