@@ -153,8 +153,8 @@ pub fn find_check(id: &str) -> Option<&'static Check> {
 #[must_use]
 pub fn find_documentation(id: &str) -> Option<&'static str> {
     match id {
-        TARGET_UNREACHABLE => Some(include_str!("../../../docs/checks/blind.md")),
-        CHANNEL_FAILING => Some(include_str!("../../../docs/checks/undelivered.md")),
+        TARGET_UNREACHABLE => Some(include_str!("../../../docs/checks/target-unreachable.md")),
+        CHANNEL_FAILING => Some(include_str!("../../../docs/checks/channel-failing.md")),
         "custom" => Some(custom::CUSTOM_CHECK_PAGE),
         _ => find_check(id).map(|check| check.documentation),
     }

@@ -81,7 +81,7 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
         action: "log and table name different users for one token: end the session, and find out which of them is wrong",
         kind: LogCheckKind::UserConflicts,
         limit: LogCheckLimit::per_hour(0),
-        documentation: include_str!("../../../docs/checks/log-table-mismatch.md"),
+        documentation: include_str!("../../../docs/checks/log-user-conflict.md"),
     },
     LogCheck {
         id: "token-in-log",
@@ -108,7 +108,7 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
         action: "find out whether the application still logs, and whether what it logs still arrives",
         kind: LogCheckKind::IdleSource,
         limit: LogCheckLimit::per_hour(0),
-        documentation: include_str!("../../../docs/checks/log-silence.md"),
+        documentation: include_str!("../../../docs/checks/log-source-idle.md"),
     },
     LogCheck {
         id: "log-source-gap",

@@ -17,7 +17,7 @@ pub const REAPPEARED_SESSIONS_CHECK: Check = Check {
     is_transient: true,
     is_per_user: false,
     time_basis: TimeBasis::Neither,
-    documentation: include_str!("../../../../docs/checks/revived-sessions.md"),
+    documentation: include_str!("../../../../docs/checks/reappeared-sessions.md"),
     evaluate: evaluate_check,
 };
 

@@ -18,7 +18,7 @@ pub const SLOW_CHECK_RUN_CHECK: Check = Check {
     is_transient: false,
     is_per_user: false,
     time_basis: TimeBasis::Neither,
-    documentation: include_str!("../../../../docs/checks/slow-observation.md"),
+    documentation: include_str!("../../../../docs/checks/slow-check-run.md"),
     evaluate: evaluate_check,
 };
 

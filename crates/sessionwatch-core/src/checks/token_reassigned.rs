@@ -14,7 +14,7 @@ pub const TOKEN_REASSIGNED_CHECK: Check = Check {
     is_transient: true,
     is_per_user: true,
     time_basis: TimeBasis::Neither,
-    documentation: include_str!("../../../../docs/checks/token-rebound.md"),
+    documentation: include_str!("../../../../docs/checks/token-reassigned.md"),
     evaluate: evaluate_check,
 };
 

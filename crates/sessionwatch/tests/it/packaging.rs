@@ -128,7 +128,7 @@ fn what_is_written_beside_the_program_fits_it() {
     );
     assert!(workflow.contains("sessionwatch check --format markdown"));
     assert!(!read("packaging/docker/Dockerfile").contains("no log-in"));
-    assert!(read("docs/channels.md").contains("names, handles and email addresses"));
+    assert!(read("docs/notifications.md").contains("names, handles and email addresses"));
 }
 
 #[test]
