@@ -75,7 +75,11 @@ pub(crate) fn test_all() -> Result<()> {
     const STORY_ARGUMENTS: [&str; 5] = ["test", "--workspace", "--locked", "--test", "it"];
     const OTHER_ARGUMENTS: [&str; 9] =
         ["test", "--workspace", "--locked", "--lib", "--bins", "--test", "samples", "--test", "browser"];
-    run_both(super::install_prerequisites, || super::run_cargo_with_clippy(&BUILD_ARGUMENTS))?;
+    let prepare = || {
+        super::install_prerequisites()?;
+        super::spelling::check_spelling()
+    };
+    run_both(prepare, || super::run_cargo_with_clippy(&BUILD_ARGUMENTS))?;
     run_both(
         || super::run_cargo_with_clippy(&STORY_ARGUMENTS),
         || super::run_cargo_with_clippy(&OTHER_ARGUMENTS),

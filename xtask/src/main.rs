@@ -10,6 +10,8 @@ use anyhow::{Context, Result, bail};
 mod docs;
 mod groups;
 mod postgresql;
+mod python_tools;
+mod spelling;
 mod tidy;
 mod timescale;
 
@@ -23,8 +25,9 @@ const HELP: &str = "cargo xtask COMMAND
   tidy    the rules of CONTRIBUTING.md that neither the compiler nor Clippy checks
           [--list] every finding, known debt too; [--write] lowers xtask/tidy-debt.txt
   docs    build the book into target/book, with the help of every command; check its links
-  deny    licences, bans and sources of dependencies (needs cargo-deny)
-  race    time sessionwatch against psql and an exporter on a private PostgreSQL
+  spell   the spelling of code, messages and documentation
+  deny    licenses, bans and sources of dependencies (needs cargo-deny)
+  bench   time sessionwatch against psql and an exporter on a private PostgreSQL
           [--rows N,…] [--runs N] [--json FILE]; with --targets N,… [--sessions N]
           one `serve` over so many targets instead; with --cleanup ROWS the removal
           of expired rows while an application is at work; with --logs BYTES log files
@@ -61,9 +64,10 @@ fn main() -> ExitCode {
         Some("lint") => run_lints(),
         Some("tidy") => tidy::run(&arguments[1..]),
         Some("docs") => docs::build_book(),
+        Some("spell") => spelling::check_spelling(),
         Some("deny") => run_cargo_step(&["deny", "check", "bans", "licenses", "sources"])
             .context("is cargo-deny installed? `cargo install --locked cargo-deny`"),
-        Some("race") => run_benchmarks(&arguments[1..]),
+        Some("bench") => run_benchmarks(&arguments[1..]),
         Some("fuzz") => run_fuzz_targets(arguments.get(1).map_or("60", String::as_str)),
         _ => {
             print_message(HELP);
@@ -143,29 +147,8 @@ fn install_prerequisites() -> Result<()> {
     fetch_packages()?;
     postgresql::fetch_versions()?;
     timescale::fetch_timescale()?;
-    fetch_schemathesis()
-}
-
-/// Fetches what tries out the interface by its document, into a folder of its own.
-fn fetch_schemathesis() -> Result<()> {
-    const SCHEMATHESIS_REQUIREMENT: &str = "schemathesis==4.32.5";
-    let folder = PathBuf::from("target/tools/schemathesis");
-    if folder.join("bin/schemathesis").exists() {
-        return Ok(());
-    }
-    print_message(&format!("fetching {SCHEMATHESIS_REQUIREMENT}"));
-    let made = || {
-        Command::new("python3").args(["-m", "venv"]).arg(&folder).status().is_ok_and(|made| made.success())
-    };
-    // Debian has that part of Python in a package of its own.
-    if !(made() || is_on_path("apt-get") && install_with_apt(&["python3-venv"]) && made()) {
-        bail!("Python cannot make a virtual environment: install python3-venv and run again");
-    }
-    let fetched = Command::new(folder.join("bin/pip"))
-        .args(["install", "--quiet", "--disable-pip-version-check", SCHEMATHESIS_REQUIREMENT])
-        .status()
-        .context("pip cannot be run")?;
-    if fetched.success() { Ok(()) } else { bail!("{SCHEMATHESIS_REQUIREMENT} could not be fetched by pip") }
+    python_tools::SCHEMATHESIS.install()?;
+    python_tools::TYPOS.install()
 }
 
 /// Packages that stories use: the rules for accessibility that pages are checked with, and a provider of identities. npm

@@ -1,0 +1,62 @@
+//! Programs from PyPI that the tests run, each in a virtual environment of its own below `target/tools`.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail};
+
+/// A program from PyPI, at the version that the results were seen with.
+pub(crate) struct PythonTool {
+    /// The command, which is the name of its folder too.
+    name: &'static str,
+    requirement: &'static str,
+}
+
+/// Tries the API out by its OpenAPI document.
+pub(crate) const SCHEMATHESIS: PythonTool =
+    PythonTool { name: "schemathesis", requirement: "schemathesis==4.32.5" };
+
+/// Checks the spelling of code and documentation.
+pub(crate) const TYPOS: PythonTool = PythonTool { name: "typos", requirement: "typos==1.52.0" };
+
+impl PythonTool {
+    fn folder(&self) -> PathBuf {
+        Path::new("target/tools").join(self.name)
+    }
+
+    /// Returns the path of the program, relative to the root of the project.
+    pub(crate) fn program(&self) -> PathBuf {
+        self.folder().join("bin").join(self.name)
+    }
+
+    /// Installs the program where it is missing.
+    ///
+    /// # Errors
+    ///
+    /// If Python cannot create a virtual environment, or pip cannot install the program.
+    pub(crate) fn install(&self) -> Result<()> {
+        if self.program().exists() {
+            return Ok(());
+        }
+        super::print_message(&format!("fetching {}", self.requirement));
+        let folder = self.folder();
+        let create_environment = || {
+            Command::new("python3").args(["-m", "venv"]).arg(&folder).status().is_ok_and(|made| made.success())
+        };
+        // Debian ships the `venv` module in a package of its own.
+        if !(create_environment()
+            || super::is_on_path("apt-get")
+                && super::install_with_apt(&["python3-venv"])
+                && create_environment())
+        {
+            bail!("Python cannot create a virtual environment: install python3-venv and run again");
+        }
+        let status = Command::new(folder.join("bin/pip"))
+            .args(["install", "--quiet", "--disable-pip-version-check", self.requirement])
+            .status()
+            .context("pip cannot be run")?;
+        if status.success() { Ok(()) } else { bail!("pip could not install {}", self.requirement) }
+    }
+}
