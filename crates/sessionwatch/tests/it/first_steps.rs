@@ -49,10 +49,10 @@ fn a_password_that_is_missing_is_named() {
     let database = testkit::healthy_database();
     let url = database.url("postgres").replacen(":testkit@", "@", 1);
     let said = testkit::run_program(&["check", &url]);
-    let expected = "the server asks for a password, and the address has none";
+    let expected = "the server requires a password, but the address has none";
     assert!(said.exit_code == 3 && said.stderr.contains(expected), "{}", said.stderr);
     let said = testkit::run_program(&["check", &format!("{}?port=1", database.url("postgres"))]);
-    let expected = "the parameters of the address contradict each other";
+    let expected = "parameters of the address contradict each other";
     assert!(said.exit_code == 3 && said.stderr.contains(expected), "{}", said.stderr);
 }
 
