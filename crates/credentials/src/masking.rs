@@ -268,6 +268,7 @@ fn mask_authority<'a>(scheme: &str, run: &'a str) -> Cow<'a, str> {
     let is_host = |host: &str| {
         let port = host.rsplit_once(']').map_or(host, |(_, after)| after);
         let port = port.split_once(':').map_or("", |(_, port)| port);
+        // Numbers and `PORT` are ports; anything else in that place may be a password.
         port == "PORT" || port.bytes().all(|byte| byte.is_ascii_digit())
     };
     match authority.find(':') {

@@ -98,6 +98,7 @@ impl Clock {
     pub fn follow_server(&self, read: ServerReading) {
         let Self::Server(server) = self else { return };
         let apart = read.server_time.duration_since(server.time_at(read.midpoint().elapsed)).abs();
+        // Small differences are measurement errors; following them would make the time jitter.
         if apart > (read.after - read.before) / 2 + FOLLOW_TOLERANCE {
             *server.last_reading.write().unwrap_or_else(PoisonError::into_inner) = read.midpoint();
         }
@@ -148,6 +149,7 @@ impl Clock {
     /// Sleeps until an instant, or until the clock should be read again.
     pub async fn sleep_until(&self, at: UtcTimestamp) {
         let left = Duration::try_from(at.duration_since(self.now())).unwrap_or_default();
+        // A server clock runs on the machine's clock, which determines how to wait.
         match self.machine_clock() {
             Self::Manual(set) => {
                 let mut hand = set.sender.subscribe();

@@ -32,6 +32,7 @@ impl AdaptiveBatchSize {
     /// Adjusts the size after a batch of `rows` rows that held its locks for `held`.
     pub fn observe_batch(&mut self, rows: usize, held: SignedDuration) {
         let micros =
+            // At least 1, because the result is a divisor below.
             |length: SignedDuration| usize::try_from(length.as_micros().max(1)).unwrap_or(usize::MAX);
         let fitting = rows.saturating_mul(micros(TARGET_LOCK_TIME)) / micros(held);
         // A fast batch may be luck, so growth is limited to half. The last batch is often short and must not cause

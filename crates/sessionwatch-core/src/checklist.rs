@@ -253,6 +253,7 @@ pub fn check_expiry_horizon(
     let unknown = |reason: &str| ChecklistVerdict::Unknown(reason.into());
     match horizon {
         None => unknown("the last successful check run is outside this period"),
+        // One session beyond the policy is a failure even if another expiry cannot be read.
         Some(ExpiryHorizon { never_expiring: 1.., .. }) => ChecklistVerdict::Fail,
         Some(ExpiryHorizon { ahead: Some(ahead), .. })
             if ahead > limit.saturating_add(CLOCK_SKEW_TOLERANCE) =>
@@ -308,6 +309,7 @@ pub fn has_too_many_failed_runs(runs: u64, failed_runs: u64) -> bool {
 pub fn longest_gap(seen: impl Iterator<Item = UtcTimestamp>, period: Period) -> Period {
     let Period { from, to } = period;
     let (mut last, mut longest) = (from, Period { from, to: from });
+    // Times outside the period are moved to its bounds, so that gaps at both ends count.
     for at in seen.map(|at| at.clamp(from, to)).chain([to]) {
         if at.duration_since(last) > longest.duration() {
             longest = Period { from: last, to: at };

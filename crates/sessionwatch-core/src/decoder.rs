@@ -183,6 +183,7 @@ fn decode_integer(value: i64, micros_each: i64) -> DecodedTime {
 }
 
 fn decode_real(value: f64, micros_each: f64) -> DecodedTime {
+    // SQLite stores fractional epochs as REAL; rounding down never makes a session end later than stored.
     let micros = (value * micros_each).floor();
     // The bound keeps the cast exact and refuses NaN and the infinities.
     if micros.is_nan() || micros.abs() >= 9e18 {
@@ -212,6 +213,7 @@ fn parse_digits(digits: &[u8]) -> Option<i64> {
 /// Parses `YYYY-MM-DD`, `T` or a space, `HH:MM:SS`, optionally `.f` (1 to 9 digits, truncated to microseconds), then
 /// optionally a space and one of `Z`, `±HH`, `±HHMM`, `±HH:MM`. Without an offset, the time is in `local`, or in UTC.
 fn parse_iso8601(text: &[u8], local: Option<Zone>) -> Option<UtcTimestamp> {
+    // The format has a fixed width up to the seconds, so a byte pattern checks it faster than a general parser.
     let (head, rest) = text.split_at_checked(19)?;
     let [y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b'T' | b' ', h0, h1, b':', n0, n1, b':', s0, s1] = head
     else {
@@ -267,6 +269,7 @@ fn parse_offset_seconds(zone: &[u8]) -> Option<i64> {
         b'-' => -1,
         _ => return None,
     };
+    // PostgreSQL accepts offsets up to 15:59.
     if hours > 15 || minutes > 59 { None } else { Some(sign * (hours * 3_600 + minutes * 60)) }
 }
 

@@ -184,6 +184,7 @@ impl IncidentStep {
     /// Returns whether incidents of a severity require the step.
     #[must_use]
     pub fn is_required_for(&self, severity: IncidentSeverity) -> bool {
+        // Severities are ordered worst first, so a worse incident requires all steps of milder ones.
         severity <= self.min_severity
     }
 
@@ -225,6 +226,7 @@ pub const CLOSE_MONITORING_DURATION: SignedDuration = SignedDuration::from_hours
 /// Returns whether a target is still closely monitored.
 #[must_use]
 pub fn is_closely_monitored(contained_at: Option<UtcTimestamp>, now: UtcTimestamp) -> bool {
+    // After a clock was set back, the duration may be negative, which is outside the range.
     contained_at
         .is_some_and(|at| (SignedDuration::ZERO..CLOSE_MONITORING_DURATION).contains(&now.duration_since(at)))
 }

@@ -39,6 +39,7 @@ impl KnownUsers {
     #[inline]
     fn user_key(&self, user: UserIdRef<'_>) -> u64 {
         match user {
+            // Integers are distinct 64-bit values already, so a hash would gain nothing.
             UserIdRef::Integer(id) => id.cast_unsigned(),
             UserIdRef::Text(id) => self.hasher.hash_one(id),
         }

@@ -281,6 +281,7 @@ impl LocalTimeInput<'_> {
             let steps = OffsetSteps::from_differences(&differences, EVENT_TOLERANCE_US);
             // Sessions used since then differ by arbitrary times; unused ones by nothing or exactly by the UTC
             // offset.
+            // One row alone may be an accident.
             let agreed = steps.zero_rows == 0
                 && 2 * steps.shift_rows >= differences.len()
                 && steps.shift_rows >= MIN_AGREEING_ROWS;

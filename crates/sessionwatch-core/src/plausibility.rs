@@ -30,6 +30,7 @@ pub fn plausible_share(decoder: Decoder, values: &[RawValue<'_>], now: UtcTimest
 #[must_use]
 pub fn find_plausible_decoder(values: &[RawValue<'_>], now: UtcTimestamp, share: f64) -> Option<Decoder> {
     let fits = |decoder: &Decoder| plausible_share(*decoder, values, now).is_some_and(|found| found >= share);
+    // Decoders are tried in order, and most values are plausible under one only.
     Decoder::ALL.into_iter().find(fits)
 }
 

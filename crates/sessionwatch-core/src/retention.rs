@@ -55,6 +55,7 @@ impl RetentionClock {
         let set = now.wall.duration_since(self.last.wall) - (now.elapsed - self.last.elapsed);
         self.last = now;
         if set.abs() > MIN_CLOCK_JUMP {
+            // A jump invalidates all evidence about the clock; the confirmed time continues on the monotonic clock.
             (self.steady_since, self.agreed, self.disagreed) = (now, None, None);
             return Some(set);
         }
@@ -76,6 +77,7 @@ impl RetentionClock {
 
     /// Accepts a time that another process has confirmed, unless this clock has confirmed the time itself.
     pub fn accept_confirmed(&mut self, confirmed: UtcTimestamp) {
+        // An earlier time adds nothing.
         if !self.is_confirmed() && confirmed > self.confirmed_at(self.last.elapsed) {
             self.confirmed = ClockReading { wall: confirmed, elapsed: self.last.elapsed };
         }
@@ -97,6 +99,7 @@ impl RetentionClock {
         let since = |elapsed: SignedDuration| self.last.elapsed - elapsed;
         let steady = since(self.steady_since.elapsed);
         match (self.agreed, self.disagreed) {
+            // Recent agreement of any database outweighs disagreement of others, whose clocks may be wrong.
             (Some((first, last)), _) if since(last) <= STEADY_CONFIRMATION_TIME => {
                 since(first) >= AGREEMENT_CONFIRMATION_TIME
             }

@@ -55,6 +55,7 @@ impl RowAddressPacker {
     pub(crate) fn pack(&mut self, address: Option<RowAddressRef<'_>>) -> u64 {
         match address {
             Some(RowAddressRef::Position(place)) => place,
+            // Positions repeat across heaps, so heap and position are packed into one number.
             Some(RowAddressRef::HeapAndPosition { heap, position: place }) => {
                 self.heap_number(heap) << POSITION_BITS | place
             }
@@ -91,6 +92,7 @@ impl RowAddressPacker {
                 RowAddress::HeapAndPosition { heap: *heap, position: packed & ((1 << POSITION_BITS) - 1) }
             }
             (_, Some(id)) => RowAddress::Id(String::from_utf8_lossy(id).into_owned()),
+            // Without heaps and ids the packed number is the position itself.
             _ => RowAddress::Position(packed),
         }
     }
@@ -107,6 +109,7 @@ impl RowAddressPacker {
         let id = |packed: u64| usize::try_from(packed).ok().and_then(|number| self.ids.get(number));
         match (id(one), id(other)) {
             (Some(one), Some(other)) => one < other,
+            // SQLite row ids are signed, and negative ones sort first.
             _ => one.cast_signed() < other.cast_signed(),
         }
     }
@@ -130,6 +133,7 @@ impl FirstRows {
         let is_before = |(kept_rank, kept): (i64, u64)| {
             kept_rank < rank || (kept_rank == rank && packer.is_before(kept, packed))
         };
+        // Most rows of a scan are rejected here, so this check comes before the search.
         if self.rows.len() == self.limit && self.rows.last().is_none_or(|last| is_before(*last)) {
             return;
         }

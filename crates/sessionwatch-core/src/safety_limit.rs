@@ -61,6 +61,7 @@ impl RecentImpact {
             plans: sum.plans + 1,
             rows: sum.rows.saturating_add(plan.rows),
             active: sum.active.saturating_add(plan.active),
+            // Only sessions removed before this plan was created are missing from its count.
             uncounted: sum.uncounted + if plan.is_finished && plan.at <= made_at { plan.active } else { 0 },
         })
     }

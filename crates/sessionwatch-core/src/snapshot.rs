@@ -174,6 +174,7 @@ impl SnapshotBuilder {
     /// Adds one session.
     #[inline]
     pub fn insert(&mut self, row: SessionRow<'_>) {
+        // Every row needs an address, because duplicate tokens are only known at the end.
         let address = self.address_packer.pack(row.address);
         let (expiry, active) = self.count_expiry(row.expiry, address);
         let recent = self.count_creation(row.created);
@@ -197,6 +198,7 @@ impl SnapshotBuilder {
                 user
             }
         };
+        // Rows without a token only count in the stats: there is nothing to compare them by.
         if let Some(fingerprint) = row.fingerprint {
             self.entries.push(
                 fingerprint,
@@ -213,6 +215,7 @@ impl SnapshotBuilder {
         let (stored, active) = match expiry {
             DecodedTime::Never => {
                 stats.never_expiring += 1;
+                // The complement sorts these first: `FirstRows` keeps the lowest ranks.
                 notable.beyond_policy.offer_row(packer, !NEVER_EXPIRES_US, address);
                 (NEVER_EXPIRES_US, true)
             }
@@ -345,6 +348,7 @@ impl SessionSnapshot {
         for user in &self.user_totals {
             increment_bucket(&mut stats.active_per_user, user.active);
             orphaned += u64::from(user.orphans);
+            // Users who do not exist are left out of the histograms below.
             if user.is_missing() {
                 continue;
             }

@@ -5,6 +5,7 @@
 pub fn did_you_mean<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
     let ranked = known.map(|known| (strsim::damerau_levenshtein(word, known), known));
     match ranked.min() {
+        // One edit for every three characters, plus one, accepts typos but not other words.
         Some((distance, known)) if distance <= known.len() / 3 + 1 => format!("; did you mean `{known}`?"),
         _ => String::new(),
     }

@@ -123,6 +123,7 @@ impl Zone {
         }
         let civil = Timestamp::from_microsecond(wall).map(|at| TimeZone::UTC.to_datetime(at));
         let at = civil.and_then(|civil| self.zone.to_ambiguous_timestamp(civil).later());
+        // An invalid time is kept as UTC rather than lost.
         at.map_or(wall, Timestamp::as_microsecond)
     }
 

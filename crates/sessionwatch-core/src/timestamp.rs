@@ -86,6 +86,7 @@ impl Sub<SignedDuration> for UtcTimestamp {
     type Output = Self;
 
     fn sub(self, length: SignedDuration) -> Self {
+        // Negating the minimum would overflow.
         self.saturating_add_micros(saturating_micros(length).saturating_neg())
     }
 }

@@ -68,6 +68,7 @@ pub(crate) fn bucket_session(tallies: &mut RadixBuckets<SessionTally>, tally: Se
 pub(crate) fn aggregate_users(tallies: RadixBuckets<SessionTally>) -> Vec<UserTotals> {
     let mut totals = Vec::new();
     for mut bucket in tallies.into_buckets() {
+        // Sorting one bucket at a time stays within the CPU cache.
         bucket.sort_unstable_by_key(|tally| tally.user_key);
         totals.extend(
             bucket.chunk_by(|one, other| one.user_key == other.user_key).map(UserTotals::from_tallies),
@@ -148,6 +149,7 @@ impl UserIdInterner {
         limit: usize,
         count: impl Fn(&UserTotals) -> u32,
     ) -> Vec<UserTotal> {
+        // Only `limit` users are kept, so an insertion is cheaper than sorting all totals.
         let mut best: Vec<(u32, u64)> = Vec::with_capacity(limit + 1);
         let before = |one: &(u32, u64), other: &(u32, u64)| {
             one.0 > other.0 || (one.0 == other.0 && self.user_id(one.1).is_before(self.user_id(other.1)))

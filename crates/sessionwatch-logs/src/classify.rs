@@ -112,6 +112,7 @@ pub(crate) fn classify_from_hit(
 ) -> Option<Classification> {
     let (mut next, mut fallback) = (Some((at, which)), None::<Classification>);
     let only_a_token = Classification { is_multiline: false, ..Classification::new(None, 0) };
+    // A literal may occur several times; the first one that begins a known message wins.
     while let Some((at, which)) = next {
         let found = match Matchers::literal_kind(which) {
             LiteralKind::Adapter if is_message_start(&message[..at]) => {
@@ -125,6 +126,7 @@ pub(crate) fn classify_from_hit(
             }
             LiteralKind::Event(kind) => match_event(message, at, kind, complete),
             LiteralKind::Token => {
+                // A token alone is only a fallback, as a later literal may name the event.
                 fallback.get_or_insert(only_a_token);
                 None
             }

@@ -27,6 +27,7 @@ pub struct Explanation {
 #[must_use]
 pub fn explain_text(matchers: &Matchers, text: &[u8]) -> Explanation {
     let mut stages = vec![("pre-filter", explain_prefilter(matchers, text))];
+    // Only the first matching line is explained stage by stage; the events below come from all lines.
     let first =
         text.split(|byte| *byte == b'\n').find(|line| matchers.prefilter.find_next(line, 0).is_some());
     if let Some(line) = first {
@@ -83,6 +84,7 @@ fn explain_classification(matchers: &Matchers, envelope: &Envelope<'_>, message:
         None if own.is_empty() => format!("none: {}", explain_no_match(matchers, message)),
         None => String::new(),
     };
+    // Own patterns are listed first: they apply to a message in addition to a known event.
     own.into_iter().chain((!kind.is_empty()).then_some(kind)).collect::<Vec<_>>().join(", ")
 }
 

@@ -70,11 +70,13 @@ fn classify_key(pair: KeyValue<'_>) -> Option<FieldKind> {
     let mut plain = |key: &[u8]| -> Option<usize> {
         let mut length = 0;
         for byte in key.iter().filter(|byte| byte.is_ascii_alphanumeric()) {
+            // Longer keys cannot be known ones.
             *buffer.get_mut(length)? = byte.to_ascii_lowercase();
             length += 1;
         }
         Some(length)
     };
+    // `id` alone says nothing; its parent object tells whose id it is.
     if pair.key == b"id" {
         let length = plain(pair.parent)?;
         return match &buffer[..length] {
@@ -146,6 +148,7 @@ impl<'a> ExtractedFields<'a> {
                     continue;
                 }
                 FieldKind::SignedCookie => {
+                    // Express signs the cookie; only the part before the signature is the session id.
                     self.record_token(parse_token(strip_cookie_signature(pair.value), TokenMark::Unmarked));
                     continue;
                 }
@@ -196,6 +199,7 @@ impl<'a> ExtractedFields<'a> {
 
     fn record_token(&mut self, token: Option<LoggedToken<'a>>) {
         let Some(token) = token else { return };
+        // The first full token is reported, but a prefix seen earlier still identifies the session.
         if token.is_full && self.leaked_prefix.is_none() {
             self.leaked_prefix = Some(token.prefix.clone());
         }
@@ -236,6 +240,7 @@ impl<'a> ExtractedFields<'a> {
 
 /// Parses a value into text that is safe to store and show.
 pub(crate) fn parse_text(value: &[u8]) -> Option<Cow<'_, str>> {
+    // Long values are no ids, and would only cost memory.
     if value.is_empty()
         || value.len() > MAX_FIELD_BYTES
         || matches!(value, b"undefined" | b"null" | b"None" | b"nil")
@@ -249,6 +254,7 @@ pub(crate) fn parse_text(value: &[u8]) -> Option<Cow<'_, str>> {
         },
         Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
     };
+    // Control characters could forge lines or colors on a terminal.
     if !text.bytes().all(|byte| (b' '..0x7f).contains(&byte)) && text.contains(char::is_control) {
         return Some(Cow::Owned(text.replace(char::is_control, "\u{fffd}")));
     }
@@ -300,6 +306,7 @@ fn parse_token(value: &[u8], marked: TokenMark) -> Option<LoggedToken<'_>> {
     let bare = value.strip_suffix(b"...").or_else(|| value.strip_suffix("\u{2026}".as_bytes()));
     let (text, cut) = bare.map_or((value, marked == TokenMark::Prefix), |bare| (bare, true));
     let text = std::str::from_utf8(text).ok()?;
+    // Too short to be cut safely: a prefix might reveal most of the token.
     if text.len() < tokens::MAX_PREFIX_CHARS || !text.bytes().all(is_token_byte) {
         return None;
     }

@@ -60,6 +60,7 @@ impl LogEventKind {
     #[must_use]
     pub const fn severity(self) -> Option<Severity> {
         match self {
+            // Only these two prove that one user can act as another.
             Self::DuplicateToken | Self::UserMismatch => Some(Severity::Critical),
             Self::TokenInLog => Some(Severity::High),
             Self::AdapterError => Some(Severity::Medium),

@@ -94,6 +94,7 @@ impl Matchers {
 
     /// Returns the meaning of the literal with this number.
     pub(crate) fn literal_kind(number: usize) -> LiteralKind {
+        // Numbers beyond the built-in literals belong to custom patterns.
         KNOWN_LITERALS.get(number).map_or(LiteralKind::Pattern, |(_, what)| *what)
     }
 }

@@ -62,6 +62,7 @@ impl Pattern {
     ) -> Result<Self, PatternError> {
         let compiled = regex.map(|text| {
             RegexBuilder::new(text)
+                // Limits the memory of expressions such as nested repetitions.
                 .size_limit(MAX_REGEX_BYTES)
                 .dfa_size_limit(MAX_REGEX_BYTES)
                 .build()
@@ -85,6 +86,7 @@ impl Pattern {
 
     /// Matches a message. Returns the captures if the pattern has a regular expression.
     pub(crate) fn match_message<'a>(&self, message: &'a [u8]) -> Option<Option<Captures<'a>>> {
+        // The literals are a cheaper test than the expression, and reject most messages.
         if !self.literals.iter().any(|literal| memchr::memmem::find(message, literal).is_some()) {
             return None;
         }
@@ -109,6 +111,7 @@ fn extract_literals(regex: &str) -> Option<Vec<Vec<u8>>> {
                 && all.iter().all(|one| one.len() >= MIN_LITERAL_BYTES)
         })
     };
+    // An expression without fixed text would have to run on every line.
     [ExtractKind::Prefix, ExtractKind::Suffix]
         .into_iter()
         .map(|kind| Extractor::new().kind(kind).extract(&hir))

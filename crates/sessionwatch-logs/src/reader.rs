@@ -117,6 +117,7 @@ impl<'g> LogReader<'g> {
         self.counters.lines += memchr_iter(b'\n', block).count() as u64;
         self.counters.lines += u64::from(block.last().is_some_and(|last| *last != b'\n'));
         let mut from = 0;
+        // An entry or violation that is still open takes precedence over the pre-filter: its lines match no literal.
         while from < block.len() {
             if self.pending.is_some() {
                 let end = memchr(b'\n', &block[from..]).map_or(block.len(), |end| from + end + 1);
@@ -227,6 +228,7 @@ impl<'g> LogReader<'g> {
     ) -> bool {
         let Some(mut event) = ViolationEvent::from_first_line(envelope, byte_range) else { return false };
         self.emit_pattern_matches(envelope, byte_range, sink);
+        // A new violation ends the previous one, which can get no more lines.
         if let Some(mut before) = self.violation.take() {
             Self::emit_violation(&mut before, true, sink);
         }
@@ -303,6 +305,7 @@ impl<'g> LogReader<'g> {
         mut known: Option<(usize, usize)>,
         sink: &mut impl FnMut(LogEvent<'_>, LogExcerpt<'_>),
     ) {
+        // Colors may separate a key from its value, and removing them shifts all offsets.
         if let Cow::Owned(plain) = strip_ansi(&envelope.message) {
             (envelope.message, known) = (Cow::Owned(plain), None);
         }
@@ -395,6 +398,7 @@ impl<'g> LogReader<'g> {
                 event.token_prefix = prefix.or(event.token_prefix);
             }
             event.pattern_index = Some(number);
+            // The envelope's own timestamp is more reliable than one in the message.
             event.at = envelope.timestamp.or(event.at);
             if event.request_id.is_none() {
                 event.request_id =
@@ -488,6 +492,8 @@ impl<'g> LogReader<'g> {
             self.counters.truncated += u64::from(event.is_truncated);
             sink(event, place);
         }
+        // A message with a full token also yields an event of its own, because the token is in the log whatever
+        // happened.
         if let Some(prefix) = fields.leaked_prefix() {
             let found = complete(fields.to_event(LogEventKind::TokenInLog));
             sink(LogEvent { token_prefix: Some(prefix.clone()), ..found }, place);

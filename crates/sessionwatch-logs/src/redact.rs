@@ -110,6 +110,7 @@ pub fn redact_text(bytes: &[u8], max_chars: usize) -> String {
             write!(short, "{word}")
         };
     }
+    // Control characters are removed last, so that they still separate words above.
     let one_line =
         short.split(|letter: char| letter.is_control()).map(str::trim).collect::<Vec<_>>().join(" ");
     match one_line.char_indices().nth(max_chars) {
@@ -200,6 +201,7 @@ fn replace_values(
     keys: &LazyLock<Option<Regex>>,
     show: impl Fn(&str) -> (usize, String),
 ) -> String {
+    // A failed regex must not let secrets through.
     let Some(keys) = keys.as_ref() else { return String::new() };
     let (mut redacted, mut done) = (String::with_capacity(text.len()), 0);
     while let Some(key) = keys.find_at(text, done) {

@@ -96,6 +96,7 @@ fn is_server_prefix(text: &[u8]) -> bool {
             || is_pairs(word)
             || word.ends_with(b")") && word.contains(&b'(')
     };
+    // Quotes and other punctuation occur in messages of applications, but not in a prefix.
     let is_plain = |byte: &u8| {
         byte.is_ascii_alphanumeric() || byte.is_ascii_whitespace() || b"_.@:,()[]/+-=%".contains(byte)
     };
@@ -196,6 +197,7 @@ impl ViolationEvent {
     /// Adds a line if it belongs to the event, and returns its relation.
     pub(crate) fn take_line(&mut self, envelope: &Envelope<'_>, byte_range: ByteRange) -> LineRelation {
         let message = strip_container_prefix(envelope.message.as_ref());
+        // The limits keep a server that logs endless statements from filling the memory.
         let fits = self.lines.len() < MAX_EVENT_LINES && self.bytes + message.len() < MAX_EVENT_BYTES;
         let indented = envelope.is_indented || message.starts_with(b"\t") && !envelope.starts_line;
         // Syslog escapes the tab of a continuation line as `#011`.
@@ -279,6 +281,7 @@ fn parse_json_violation(message: &[u8], outer: &[u8]) -> Option<ViolationDetails
     let mut is_server = false;
     for pair in KeyValues::new(outer, true).filter(|pair| pair.depth == 1 && pair.is_quoted) {
         match pair.key {
+            // Only the server itself writes this field; applications may log the same message.
             b"error_severity" => is_server = pair.value == b"ERROR",
             b"detail" => details.detail = unescape_text(pair.value).into_owned(),
             b"statement" => details.statement = unescape_text(pair.value).into_owned(),

@@ -36,6 +36,7 @@ impl<'a> WriteStatement<'a> {
             let (columns, rest) = parse_list(rest.trim_ascii_start())?;
             let after =
                 find_ignore_case(rest, b"values").map(|at| rest[at + "values".len()..].trim_ascii_start());
+            // Statements in logs are often truncated, so missing values are not an error.
             let values = after.and_then(parse_list).map(|(values, _)| values).unwrap_or_default();
             return Some(Self { table, column_values: ColumnValues { columns, values } });
         }
@@ -68,6 +69,7 @@ pub(crate) fn parse_key_detail(text: &[u8]) -> Option<ColumnValues<'_>> {
         count => {
             let parts: Vec<&[u8]> =
                 values.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).take(MAX_COLUMNS).collect();
+            // A comma inside a value makes the positions ambiguous; then no value is better than a wrong one.
             if parts.len() == count { parts } else { vec![] }
         }
     };
@@ -89,6 +91,7 @@ pub(crate) fn find_column_value(text: &[u8], is: impl Fn(&[u8]) -> bool + Copy) 
     let mut rest = text;
     while let Some(at) = memchr::memchr(b'=', rest) {
         let before = rest[..at].trim_ascii_end();
+        // Spaces or quotes around the name distinguish SQL from `key=value` pairs, which are parsed elsewhere.
         let spaced = before.len() < at || before.ends_with(b"\"") || before.ends_with(b"`");
         let before = before.strip_suffix(b"\"").or_else(|| before.strip_suffix(b"`")).unwrap_or(before);
         let length = before.iter().rev().take_while(|byte| is_name_byte(**byte)).count();
@@ -171,6 +174,7 @@ fn parse_value(text: &[u8]) -> (&[u8], &[u8]) {
     while let Some(byte) = text.get(at) {
         match byte {
             b'\'' | b'"' | b'`' => {
+                // An unclosed quote means that the statement was truncated.
                 let Some(end) = memchr::memchr(*byte, &text[at + 1..]) else { return (b"", b"") };
                 if depth == 0 && inner.is_none() {
                     inner = Some((at + 1, at + 1 + end));

@@ -23,6 +23,7 @@ const MONTH_NAMES: [&[u8; 3]; 12] =
 /// Parses exactly `count` digits.
 fn parse_digits(text: &[u8], at: usize, count: usize) -> Option<i64> {
     let digits = text.get(at..at + count)?;
+    // Two digits are by far the most frequent case.
     if let [tens, ones] = digits {
         let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
         return (tens < 10 && ones < 10).then(|| i64::from(tens * 10 + ones));
@@ -56,6 +57,7 @@ fn days_since_epoch(year: i64, month: i64, day: i64) -> Option<i64> {
 fn parse_time_of_day(text: &[u8], at: usize) -> Option<(i64, usize)> {
     let (hour, minute, second) =
         (parse_digits(text, at, 2)?, parse_digits(text, at + 3, 2)?, parse_digits(text, at + 6, 2)?);
+    // A leap second is accepted and counts as the first second of the next minute.
     if text[at + 2] != b':' || text[at + 5] != b':' || hour > 23 || minute > 59 || second > 60 {
         return None;
     }
@@ -68,6 +70,7 @@ fn parse_time_of_day(text: &[u8], at: usize) -> Option<(i64, usize)> {
         let mut worth = MICROS_PER_SECOND / 10;
         while let Some(digit) = text.get(end).filter(|byte| byte.is_ascii_digit()) {
             micros += i64::from(digit - b'0') * worth;
+            // Digits beyond microseconds add nothing, because `worth` has reached zero.
             worth /= 10;
             end += 1;
         }

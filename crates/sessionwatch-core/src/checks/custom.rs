@@ -75,6 +75,7 @@ impl FromStr for CustomThreshold {
             Some((*comparison, text.strip_prefix(sign)?.trim().parse::<f64>().ok()?))
         });
         match found {
+            // An infinite threshold would never or always fail, which is surely a mistake.
             Some((comparison, number)) if number.is_finite() => Ok(Self { operator: comparison, number }),
             _ => Err(ThresholdParseError),
         }

@@ -53,6 +53,7 @@ fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
     let summary = format!("reading {sessions} took {} ms", format_number(took_ms));
     let threshold = format!("> {budget_ms} ms");
     CheckOutcome {
+        // The check concerns the run rather than the sessions.
         is_informational: true,
         ..CheckOutcome::from_count(input.read_duration > budget, took_ms, threshold, summary)
     }

@@ -46,6 +46,7 @@ fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
     let held = &input.stats.active_per_user;
     let UserSessionExcessThresholds { max, outliers } = input.thresholds.user_session_excess;
     let outlier = outliers.then(|| outlier_limit(held)).flatten();
+    // The outlier limit only tightens the configured maximum.
     let bound = outlier.map_or(max, |outlier| outlier.min(max));
     let users = count_users_above(held, bound);
     let most = input.stats.max_sessions_per_user();

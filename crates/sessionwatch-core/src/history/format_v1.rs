@@ -18,6 +18,7 @@ pub(super) const FORMAT_MAGIC: [u8; 8] = *b"1YROTSIH";
 
 /// Decodes a history of format 1; `None` if the bytes are damaged.
 pub(super) fn decode_history(bytes: &[u8]) -> Option<SessionHistory> {
+    // The checksum comes first: damaged bytes could otherwise parse by chance.
     let (body, checksum) = bytes.split_last_chunk::<8>()?;
     let mut hasher = SipHasher13::new();
     hasher.write(body);

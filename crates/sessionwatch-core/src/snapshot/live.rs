@@ -66,6 +66,8 @@ impl LiveSessions {
             SessionChange::Created(key, row) => {
                 let row = LiveRow::new(row, &mut self.user_ids);
                 match self.rows.entry(key) {
+                    // A row that is known already means that a change arrived twice, so the other rows are in doubt
+                    // as well.
                     Entry::Occupied(_) => return Err(LiveChangeError::RowExists),
                     Entry::Vacant(free) => free.insert(row),
                 };
@@ -101,6 +103,7 @@ impl LiveSessions {
 impl LiveRow {
     fn new(row: SessionRow<'_>, names: &mut UserIdInterner) -> Self {
         let SessionRow { fingerprint, user, expiry, created, orphan, address } = row;
+        // Text ids are interned, because the same user usually has several sessions.
         let user = user.map(|user| names.user_key(user));
         Self { fingerprint, user_key: user, expiry, created, orphan, address: address.map(to_owned_address) }
     }
