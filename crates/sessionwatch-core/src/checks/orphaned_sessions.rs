@@ -51,7 +51,7 @@ fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
             }
         }
         Measured::Counted(rows) => {
-            let summary = match rows {
+            let summary = match *rows {
                 0 => "every session has an existing user".to_owned(),
                 _ => format!("{} whose user does not exist", format_count(*rows, "session", "sessions")),
             };
