@@ -1,5 +1,5 @@
-//! Keeps secrets out of sight: [`Secret`] shows nothing of itself, and [`mask_credentials`] removes passwords from text that is
-//! printed.
+//! Keeps secrets out of output: [`Secret`] never prints its value, and [`mask_credentials`] removes passwords from
+//! text.
 
 mod masking;
 mod secret;

@@ -1,8 +1,8 @@
-//! Masks credentials in everything that leaves the process, whatever a person typed where.
+//! Masks credentials in all output of the process.
 //!
-//! Two sources of knowledge work together. The arguments of the process are known, so an argument that holds a password
-//! is masked as a whole, up to its last `@`. Everything else is masked by its shape: addresses with a password, keyed
-//! values such as `password=`, and the secret paths of webhooks. When in doubt, more is masked.
+//! Two methods are combined. Arguments of the process are registered, and an argument with a password is masked up to
+//! its last `@` wherever it appears. All other text is masked by pattern: addresses with a password, keyed values
+//! such as `password=`, and secret paths of webhooks. When in doubt, more is masked.
 
 use std::{
     borrow::Cow,
@@ -11,23 +11,23 @@ use std::{
 
 use regex::{Captures, Regex};
 
-/// Stands where a credential was.
+/// Replacement for a credential.
 pub const MASK_PLACEHOLDER: &str = "***";
-/// The fix for a password that makes an address ambiguous.
+/// Hint for a password that makes an address ambiguous.
 pub const PERCENT_ENCODING_HINT: &str =
     "`@`, `/`, `?` and `#` in a user name or password must be percent-encoded (`@` as %40)";
 
-/// What follows the scheme of an address: as written, escaped in JSON, or percent-encoded.
+/// Separator after the scheme of an address: plain, escaped in JSON, or percent-encoded.
 static SCHEME_SEPARATOR_REGEX: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"://|:\\/\\/|%3[Aa]%2[Ff]%2[Ff]").ok());
-/// Values whose key says that they are secret, in connection strings and query strings.
+/// Values with a secret key in connection strings and query strings.
 static KEYED_SECRET_REGEX: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let free = r"[A-Z0-9_.-]*(?:password|passwd|passphrase|pwd|client_?secret|api_?key)";
     let query = r"[?&][A-Z0-9_.-]*(?:secret|token|signature|sig|auth|key|code)";
     let value = r#"(?:\\?'(?:[^'\\]|\\.|'')*'?|[^\s&"]+)"#;
     Regex::new(&format!(r"(?i)(?P<before>(?:{free}|{query})(?:=|%3D))(?P<value>{value})")).ok()
 });
-/// The same in a connection string that is known to be one, where spaces may stand around the sign.
+/// Passwords in a key-value connection string, where spaces may surround the equals sign.
 static DSN_PASSWORD_REGEX: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let value = r#"(?:'(?:[^'\\]|\\.|'')*'?|"[^"]*"?|\S+)"#;
     Regex::new(&format!(
@@ -35,38 +35,38 @@ static DSN_PASSWORD_REGEX: LazyLock<Option<Regex>> = LazyLock::new(|| {
     ))
     .ok()
 });
-/// An address without a scheme, or with a misspelled one. The ID of a user may look similar, but names no port.
+/// Address without a scheme or with a misspelled one. User IDs may look similar, but have no port.
 static SCHEMELESS_URL_REGEX: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(
         r"(?i)^(?:(?:postgres|postgresql|mysql|mariadb|redis)[:/]\S*|[^\s:]+:\S*)@[^\s@/]*:[0-9]+(?:/|$)",
     )
     .ok()
 });
-/// Webhooks whose path is their secret.
+/// Webhooks whose path is the secret.
 static WEBHOOK_URL_REGEX: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let paths = r"hooks\.slack\.com/[a-z]+/|/api/(?:v[0-9]+/)?webhooks/[0-9]+/|api\.telegram\.org/bot[0-9]+:|webhook\.office\.com/|logic\.azure\.com(?::[0-9]+)?/workflows/";
     Regex::new(&format!(r#"(?i)(?P<before>{paths})(?P<value>[^\s"'<>]+)"#)).ok()
 });
 
-/// An argument with a credential in it, in one of the ways in which it may be printed.
+/// Printed form of a registered secret, and its masked form.
 #[derive(Debug)]
 struct KnownSecret {
     needle: String,
     masked: String,
 }
 
-/// The arguments of this process that hold credentials; the longest first.
+/// Registered secrets, longest first, so that a secret is masked before any part of it.
 static KNOWN_SECRETS: OnceLock<Vec<KnownSecret>> = OnceLock::new();
 
-/// Remembers the arguments and addresses that were given to this process, so that none is printed with its password.
+/// Registers arguments and addresses given to this process, so that none is printed with its password.
 pub fn register_secrets(given: impl IntoIterator<Item = String>) {
     let mut known: Vec<KnownSecret> = given.into_iter().flat_map(|text| secret_forms(&text)).collect();
     known.sort_by_key(|known| std::cmp::Reverse(known.needle.len()));
-    // Only the first call of a process counts: its arguments do not change.
+    // Only the first call counts, because the arguments of a process do not change.
     let _ = KNOWN_SECRETS.set(known);
 }
 
-/// The ways in which an argument, and the secret in it, may be printed.
+/// Returns all printed forms of an argument and of the secret in it.
 fn secret_forms(given: &str) -> Vec<KnownSecret> {
     let Some((masked, secret)) = mask_argument(given) else { return vec![] };
     let mut known = Vec::new();
@@ -86,14 +86,14 @@ fn secret_forms(given: &str) -> Vec<KnownSecret> {
     let decoded = percent_encoding::percent_decode_str(&secret).decode_utf8_lossy().into_owned();
     let pieces = secret.split(['@', '/', '?', '#', ',', ';', '&', '=']);
     let pieces = pieces.chain([secret.as_str(), decoded.as_str()]);
-    // What is also a name, such as that of the user, would be masked where names belong.
+    // A password that equals the user name is left out, or the name would be masked everywhere.
     for piece in pieces.filter(|piece| is_distinctive(piece) && !masked.contains(piece)) {
         add(piece, MASK_PLACEHOLDER);
     }
     known
 }
 
-/// Whether a text is found nowhere but in a secret: long, and no plain word.
+/// Returns whether a text is long and varied enough to occur only as a secret.
 fn is_distinctive(text: &str) -> bool {
     let kinds = [
         text.contains(|letter: char| letter.is_ascii_lowercase()),
@@ -104,7 +104,7 @@ fn is_distinctive(text: &str) -> bool {
     text.chars().count() >= 8 && kinds.into_iter().filter(|kind| *kind).count() >= 2
 }
 
-/// An argument without its credentials, and the secret; `None` if it holds none.
+/// Returns an argument with its credentials masked, and the secret; `None` if it has none.
 fn mask_argument(given: &str) -> Option<(String, String)> {
     if let Some(head) = SCHEME_SEPARATOR_REGEX.as_ref().and_then(|head| head.find(given)) {
         let address = &given[head.end()..];
@@ -125,7 +125,7 @@ fn mask_argument(given: &str) -> Option<(String, String)> {
         }
         return mask_by_shape(given);
     }
-    // `USER:PASSWORD@HOST:PORT/DATABASE`, with the scheme forgotten or misspelled.
+    // `USER:PASSWORD@HOST:PORT/DATABASE` with a missing or misspelled scheme.
     if let (Some(colon), Some(at)) = (given.find(':'), given.rfind('@'))
         && colon < at
         && !given.contains(char::is_whitespace)
@@ -137,7 +137,7 @@ fn mask_argument(given: &str) -> Option<(String, String)> {
     mask_by_shape(given)
 }
 
-/// What the shape of an argument says about secrets in it.
+/// Masks an argument by pattern alone.
 fn mask_by_shape(given: &str) -> Option<(String, String)> {
     if given.contains(char::is_whitespace)
         && given.contains("host")
@@ -156,7 +156,7 @@ fn mask_by_shape(given: &str) -> Option<(String, String)> {
     }
 }
 
-/// Whether a text holds an address with a password, or is one whose scheme is misspelled.
+/// Returns whether a text contains an address with a password, even with a misspelled scheme.
 #[must_use]
 pub fn contains_credential(text: &str) -> bool {
     let is_match = |expression: &LazyLock<Option<Regex>>| {
@@ -166,7 +166,7 @@ pub fn contains_credential(text: &str) -> bool {
         && mask_argument(text).is_some()
 }
 
-/// The text without the credentials in it.
+/// Returns the text with all credentials masked.
 #[must_use]
 pub fn mask_credentials(text: &str) -> Cow<'_, str> {
     let text = apply_step(Cow::Borrowed(text), mask_known_secrets);
@@ -175,7 +175,7 @@ pub fn mask_credentials(text: &str) -> Cow<'_, str> {
     apply_step(text, |text| mask_regex_matches(text, &WEBHOOK_URL_REGEX))
 }
 
-/// Applies a step that gives `None` if it changes nothing.
+/// Applies a step that returns `None` if it changes nothing.
 fn apply_step<'a>(text: Cow<'a, str>, step: impl Fn(&str) -> Option<String>) -> Cow<'a, str> {
     step(&text).map_or(text, Cow::Owned)
 }
@@ -215,7 +215,7 @@ fn mask_addresses(text: &str) -> Option<String> {
     (masked != text).then_some(masked)
 }
 
-/// What may belong to an address: up to white space, or a quote that no backslash stands before.
+/// Returns the longest prefix that may belong to an address: up to whitespace or an unescaped quote.
 fn take_address(text: &str) -> &str {
     let mut escaped = false;
     for (at, letter) in text.char_indices() {
@@ -227,14 +227,14 @@ fn take_address(text: &str) -> &str {
     text
 }
 
-/// The scheme that ends there.
 fn scheme_before(text: &str, end: usize) -> &str {
     let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'.' | b'-');
     let length = text.as_bytes()[..end].iter().rev().take_while(|byte| is_part(byte)).count();
     &text[end - length..end]
 }
 
-/// What is printed of an address behind its scheme, and how many bytes at its end are still to be looked at.
+/// Masks the part of an address after its scheme. Returns the masked text, and the number of bytes at the end of
+/// `run` that are still to be scanned.
 fn mask_after_scheme<'a>(scheme: &str, run: &'a str, is_encoded: bool) -> (Cow<'a, str>, usize) {
     let first = run.find('@').or_else(|| if is_encoded { run.find("%40") } else { None });
     let Some(first) = first else { return (mask_authority(scheme, run), 0) };
@@ -244,6 +244,7 @@ fn mask_after_scheme<'a>(scheme: &str, run: &'a str, is_encoded: bool) -> (Cow<'
     {
         return (Cow::Borrowed(&run[..=first]), run.len() - first - 1);
     }
+    // The password may contain an `@` itself, so everything up to the last one is masked.
     let end = run.rfind('@').or_else(|| run.rfind("%40")).unwrap_or(first);
     let (info, host) = run.split_at(end);
     let colon = info.find(':').or_else(|| info.find("%3A")).or_else(|| info.find("%3a"));
@@ -259,13 +260,15 @@ fn mask_after_scheme<'a>(scheme: &str, run: &'a str, is_encoded: bool) -> (Cow<'
     (Cow::Owned(format!("{user}{MASK_PLACEHOLDER}{host}")), 0)
 }
 
-/// An address of a database without `@` may have lost its host: what stands where a port should is then a password.
+/// Masks the port part of a database address without `@`, if it is no port.
 fn mask_authority<'a>(scheme: &str, run: &'a str) -> Cow<'a, str> {
+    // Such an address may have lost its host, which leaves the password in place of the port.
     let authority = run.split(['/', '?', '#']).next().unwrap_or(run);
     let authority = authority.trim_end_matches(|letter: char| !letter.is_ascii_alphanumeric());
     let is_host = |host: &str| {
         let port = host.rsplit_once(']').map_or(host, |(_, after)| after);
         let port = port.split_once(':').map_or("", |(_, port)| port);
+        // Numbers and `PORT` are ports; anything else in that place may be a password.
         port == "PORT" || port.bytes().all(|byte| byte.is_ascii_digit())
     };
     match authority.find(':') {
@@ -281,13 +284,13 @@ fn is_database_scheme(scheme: &str) -> bool {
     known.iter().any(|known| scheme.eq_ignore_ascii_case(known))
 }
 
-/// A user name as it may be shown.
+/// Returns whether a user name is plain enough to be shown.
 fn is_plain_user_name(text: &str) -> bool {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-' | b'+' | b'~');
     !text.is_empty() && text.bytes().all(is_part)
 }
 
-/// What stands for a secret in documentation, and in a configuration that names a variable.
+/// Returns whether a text stands for a secret in documentation, or is a variable in a configuration.
 fn is_placeholder(text: &str) -> bool {
     text == MASK_PLACEHOLDER
         || text == "PASSWORD"
@@ -300,7 +303,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn passwords_are_masked_wherever_an_address_stands() {
+    fn passwords_in_addresses_are_masked() {
         for (text, expected) in [
             ("to postgres://app:hunter2@db/x now", "to postgres://app:***@db/x now"),
             ("postgres://app:p@ss/w:rd@127.0.0.1:5432/app", "postgres://app:***@127.0.0.1:5432/app"),
@@ -335,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_credential_stays_as_it_is() {
+    fn text_without_credentials_is_unchanged() {
         for text in [
             "postgres://USER:PASSWORD@HOST:PORT/DATABASE or postgres://HOST:PORT/DATABASE",
             "postgres://watch:***@127.0.0.1:5432/app,duplicate-tokens,a@b.example",
@@ -385,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn every_expression_can_be_read() {
+    fn every_expression_compiles() {
         assert!(
             [
                 &SCHEME_SEPARATOR_REGEX,

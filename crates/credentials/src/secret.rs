@@ -4,24 +4,24 @@ use std::fmt;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-/// A text that is shown to nobody: it has no `Display`, its `Debug` shows nothing of it, and its memory is zeroed.
+/// Secret text: it has no `Display`, `Debug` prints `***`, and the memory is zeroed on drop.
 #[derive(Clone)]
 pub struct Secret(SecretString);
 
 impl Secret {
-    /// Keeps a text secret.
+    /// Creates a secret.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self(SecretString::from(text.into()))
     }
 
-    /// The text itself, to connect, sign or compare with.
+    /// Returns the text, to connect, sign or compare.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
 
-    /// The bytes of the text.
+    /// Returns the bytes of the text.
     #[must_use]
     pub fn expose_bytes(&self) -> &[u8] {
         self.expose().as_bytes()
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[derive(Debug)]
-    #[expect(dead_code, reason = "it is only printed")]
+    #[expect(dead_code, reason = "only printed")]
     struct Settings {
         name: &'static str,
         password: Secret,
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_holds_a_secret_prints_it() {
+    fn debug_output_never_contains_a_secret() {
         let settings = Settings {
             name: "app",
             password: "hunter2".into(),
@@ -83,12 +83,12 @@ mod tests {
         };
         for printed in [format!("{settings:?}"), format!("{settings:#?}")] {
             assert!(printed.contains("app") && !printed.contains("hunter2"), "{printed}");
-            assert_eq!(printed.matches("***").count(), 4, "an empty one looks like any other: {printed}");
+            assert_eq!(printed.matches("***").count(), 4, "an empty secret looks like any other: {printed}");
         }
     }
 
     #[test]
-    fn a_secret_is_whole_for_whoever_asks_for_it() {
+    fn expose_returns_the_whole_secret() {
         let secret = Secret::new("pass: wörd\n");
         assert_eq!((secret.expose(), secret.expose_bytes()), ("pass: wörd\n", "pass: wörd\n".as_bytes()));
         assert_eq!(secret.clone(), secret);

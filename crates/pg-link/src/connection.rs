@@ -1,7 +1,7 @@
-//! How a connection is opened and encrypted, by libpq's rules for `sslmode`.
+//! Opens connections, encrypted by libpq's rules for `sslmode`.
 //!
-//! The driver is told to start with TLS at once and is given this connector, which first asks the server, as the mode
-//! wants it. So the same interceptor lies above plain and encrypted connections.
+//! The driver is configured for direct TLS and given a connector that negotiates encryption by the mode first. This
+//! puts the same interceptor on top of plain and encrypted connections.
 
 use std::{
     io,
@@ -34,80 +34,79 @@ use crate::{
     tls,
 };
 
-/// The request to encrypt: its length, and the code that stands in place of a protocol version.
+/// `SSLRequest` message: its length, and the code in place of a protocol version.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
 type RustlsStream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
 
-/// An open connection, whose COPY rows can be taken by a sink of that type.
+/// Open connection whose COPY rows can be sent to a sink of type `K`.
 #[derive(Debug)]
 pub struct PgConnection<K> {
     client: Client,
-    /// Ends with the connection: whoever gave up waiting for an answer leaves nothing behind.
+    // Aborted with the connection, so that a cancelled query leaves no task behind.
     driver: AbortOnDropHandle<()>,
     sink_slot: RowSinkSlot<K>,
     encrypted: bool,
-    /// Opens the connection that asks to cancel; nothing for a local socket.
+    /// Opens the connection for a cancel request; `None` for a local socket.
     canceller: Option<TlsNegotiator<K>>,
 }
 
 impl<K: RowSink> PgConnection<K> {
-    /// Connects, encrypted as the address wants it.
+    /// Connects, with encryption by the address.
     ///
     /// # Errors
     ///
-    /// If the server cannot be reached or refuses, or TLS cannot be set up.
+    /// If the server cannot be reached or rejects the connection, or TLS cannot be set up.
     pub async fn open(dsn: &Dsn) -> Result<Self, ConnectError> {
         open_connection(dsn).await
     }
 
-    /// What speaks to the server.
+    /// Returns the client of the driver.
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// Where a sink for the rows of a COPY is put.
+    /// Returns the slot for a sink of COPY rows.
     #[must_use]
     pub fn row_sink_slot(&self) -> &RowSinkSlot<K> {
         &self.sink_slot
     }
 
-    /// Whether the connection is encrypted.
+    /// Returns whether the connection is encrypted.
     #[must_use]
     pub fn is_encrypted(&self) -> bool {
         self.encrypted
     }
 
-    /// Whether the connection is more than a local socket.
+    /// Returns whether the connection is over TCP rather than a local socket.
     #[must_use]
     pub fn is_remote(&self) -> bool {
         self.canceller.is_some()
     }
 
-    /// Whether the connection is known to be gone.
+    /// Returns whether the connection is known to be closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.client.is_closed()
     }
 
-    /// Asks the server, once and over a connection of its own, to end what runs. Waits until the server has closed that,
-    /// as libpq does. Over a local socket nothing is asked.
+    /// Sends a cancel request over a separate connection, at most once, and waits until the server closes that
+    /// connection, like libpq. Does nothing over a local socket.
     pub async fn cancel_query(&mut self) {
         if let Some(negotiator) = self.canceller.take() {
-            // The answer to a cancel request is nothing but the end of its connection.
+            // The server never replies to a cancel request; it only closes the connection.
             let _ = self.client.cancel_token().cancel_query(negotiator).await;
         }
     }
 
-    /// Closes the connection, and waits until that is done.
+    /// Closes the connection and waits until it is closed.
     pub async fn close(self) {
         drop(self.client);
         let _ = self.driver.await;
     }
 }
 
-/// Whether to encrypt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum EncryptionMode {
     Never,
@@ -115,25 +114,24 @@ enum EncryptionMode {
     Always,
 }
 
-/// Opens the stream of a connection.
+/// Negotiates the encryption of a connection.
 struct TlsNegotiator<K> {
     encryption: EncryptionMode,
-    /// TLS starts at once, without asking.
+    /// Start TLS without an `SSLRequest`.
     direct_tls: bool,
     rustls: Option<MakeRustlsConnect>,
     host: String,
-    /// Where rows go; nothing for the connection that asks to cancel.
+    /// Destination of rows; `None` for the connection of a cancel request.
     sink_slot: Option<RowSinkSlot<K>>,
     encrypted: Arc<AtomicBool>,
 }
 
-/// A plain or encrypted connection.
+/// Plain or encrypted connection.
 pub(crate) enum MaybeTlsStream {
     Plain(Socket),
     Encrypted(Box<RustlsStream>),
 }
 
-/// Opens a connection.
 async fn open_connection<K: RowSink>(dsn: &Dsn) -> Result<PgConnection<K>, ConnectError> {
     if let Some(Host::Unix(folder)) = dsn.config.get_hosts().first() {
         return connect_local(dsn, folder).await;
@@ -147,14 +145,14 @@ async fn open_connection<K: RowSink>(dsn: &Dsn) -> Result<PgConnection<K>, Conne
     match (connect_remote(dsn, first).await?, second) {
         (Ok(wire), _) => Ok(wire),
         (Err(error), Some(second)) if allows_encryption_fallback(&error) => {
-            // If that fails too, the first failure is the one to tell.
+            // If the fallback fails too, the first error is reported: it belongs to the preferred mode.
             connect_remote(dsn, second).await?.or(Err(classify_connect_error(&error)))
         }
         (Err(error), _) => Err(classify_connect_error(&error)),
     }
 }
 
-/// Whether the server or TLS refused this way of connecting, so that the other may succeed.
+/// Returns whether the server or TLS rejected this encryption mode, so that the other may succeed.
 fn allows_encryption_fallback(error: &tokio_postgres::Error) -> bool {
     match error.code() {
         Some(code) => *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
@@ -177,10 +175,11 @@ async fn connect_remote<K: RowSink>(
         encrypted: Arc::clone(&encrypted),
     };
     let mut config = dsn.config.clone();
+    // Makes the driver call our connector at once instead of negotiating TLS itself.
     config.ssl_mode(tokio_postgres::config::SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
     Ok(config.connect(negotiator.clone()).await.map(|(client, connection)| {
         let driver = AbortOnDropHandle::new(tokio::spawn(async move {
-            // A broken connection is reported by the query that met it.
+            // The running query reports a broken connection.
             let _ = connection.await;
         }));
         let encrypted = encrypted.load(Ordering::Relaxed);
@@ -189,7 +188,7 @@ async fn connect_remote<K: RowSink>(
     }))
 }
 
-/// A local socket, which is never encrypted.
+/// Connects over a local socket, which is never encrypted.
 async fn connect_local<K: RowSink>(dsn: &Dsn, folder: &Path) -> Result<PgConnection<K>, ConnectError> {
     let rows = RowSinkSlot::default();
     let port = dsn.config.get_ports().first().copied().unwrap_or(5432);
@@ -197,7 +196,7 @@ async fn connect_local<K: RowSink>(dsn: &Dsn, folder: &Path) -> Result<PgConnect
         if is_too_many_open_files(&error) {
             return ConnectError::TooManyOpenFiles;
         }
-        ConnectError::Failed("no server listens on that local socket")
+        ConnectError::Failed("no server is listening on the local socket")
     })?;
     let mut config = dsn.config.clone();
     config.ssl_mode(tokio_postgres::config::SslMode::Disable);
@@ -252,7 +251,8 @@ impl<K: RowSink> TlsNegotiator<K> {
 
 async fn request_tls(socket: &mut Socket) -> io::Result<bool> {
     socket.write_all(&SSL_REQUEST).await?;
-    // One byte and no more: what an attacker puts behind it would otherwise be taken for the server's.
+    // Reads exactly one byte: bytes injected behind it by an attacker would otherwise count as encrypted
+    // (CVE-2021-23222).
     let mut answer = [0];
     socket.read_exact(&mut answer).await?;
     match answer[0] {

@@ -1,8 +1,8 @@
-//! Takes the rows of a COPY out of what a server sends, before the driver sees them.
+//! Intercepts COPY rows on the wire, before the driver sees them.
 //!
-//! The driver hands over one message a row, through a queue, which costs more than reading the row. It also sends a COPY
-//! only as a named statement, which transaction poolers mix up. Here, a COPY is an ordinary simple query whose rows go
-//! straight from the receive buffer to a sink.
+//! The driver passes one message per row through a queue, which costs more than parsing the row. It also runs COPY
+//! only as a named statement, which transaction poolers mix up. Here COPY is a simple query, and its rows go straight
+//! from the receive buffer to a sink.
 
 use std::{
     io,
@@ -17,20 +17,20 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsStream};
 
-/// Bytes that are received at once.
+/// Size of a read from the socket, in bytes.
 const RECEIVE_BUFFER_BYTES: usize = 128 * 1024;
-/// Tag and length of a message.
+/// Size of the tag and length of a message, in bytes.
 const MESSAGE_HEADER_BYTES: usize = 5;
-/// The longest message that is taken in; a longer one is not this protocol, or of no use.
+/// Maximum message size in bytes. A longer message is not this protocol, or is useless.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 
-/// What takes the rows of a COPY in, one message each.
+/// Receives the rows of a COPY.
 pub trait RowSink: std::fmt::Debug + Send + 'static {
-    /// Takes the body of one `CopyData` message.
+    /// Receives the body of one `CopyData` message.
     fn push_row(&mut self, row: &[u8]);
 }
 
-/// For connections that copy nothing.
+/// Sink type of connections without COPY.
 #[derive(Clone, Copy, Debug)]
 pub enum NoRows {}
 
@@ -40,11 +40,11 @@ impl RowSink for NoRows {
     }
 }
 
-/// Where rows go: empty unless a COPY is running. A clone is the same slot.
+/// Slot for the current sink, empty unless a COPY is running. Clones share the slot.
 #[derive(Debug)]
 pub struct RowSinkSlot<K> {
     sink: Arc<Mutex<Option<K>>>,
-    /// A row was longer than any use for it, which ended the connection.
+    /// A row exceeded [`MAX_MESSAGE_BYTES`], which ended the connection.
     overflowed: Arc<AtomicBool>,
 }
 
@@ -60,34 +60,34 @@ impl<K> Default for RowSinkSlot<K> {
     }
 }
 
-/// A stream whose COPY rows go to a sink.
+/// Stream whose COPY rows go to a sink.
 #[derive(Debug)]
 pub(crate) struct CopyInterceptor<S, K> {
     stream: S,
     sink_slot: RowSinkSlot<K>,
-    /// Received, and not yet sorted, between `start` and `end`.
+    /// Receive buffer; the bytes from `start` to `end` are not routed yet.
     received: Vec<u8>,
     start: usize,
     end: usize,
-    /// Complete messages for the driver; up to `passed`, handed over.
+    /// Complete messages for the driver; those before `driver_buffer_pos` were delivered.
     driver_buffer: Vec<u8>,
     driver_buffer_pos: usize,
     lingers: bool,
 }
 
 impl<K> RowSinkSlot<K> {
-    /// Sends rows to `sink` from now on.
+    /// Sends all further rows to `sink`.
     pub fn put(&self, sink: K) {
         *self.lock_sink() = Some(sink);
     }
 
-    /// Takes the sink back, if one is there.
+    /// Removes and returns the sink; `None` if the slot is empty.
     #[must_use]
     pub fn take(&self) -> Option<K> {
         self.lock_sink().take()
     }
 
-    /// Whether the connection ended because of a row of more than [`MAX_MESSAGE_BYTES`].
+    /// Returns whether the connection ended because of a row longer than [`MAX_MESSAGE_BYTES`].
     #[must_use]
     pub fn has_overflowed(&self) -> bool {
         self.overflowed.load(Ordering::Relaxed)
@@ -99,7 +99,7 @@ impl<K> RowSinkSlot<K> {
 }
 
 impl<S, K: RowSink> CopyInterceptor<S, K> {
-    /// Intercepts a connection on which nothing but the protocol has been received yet.
+    /// Intercepts a new connection, on which no protocol message was received yet.
     pub(crate) fn new(stream: S, rows: RowSinkSlot<K>) -> Self {
         Self {
             stream,
@@ -113,13 +113,14 @@ impl<S, K: RowSink> CopyInterceptor<S, K> {
         }
     }
 
-    /// Closes only after the other side has. A pooler may still be passing on what was asked of it, and PgBouncer 1.18
-    /// ends with an error if whoever asked it to cancel a query does not wait, as libpq does.
+    /// Creates a stream that closes only after the server has.
     pub(crate) fn new_lingering(stream: S) -> Self {
+        // A pooler may still be forwarding a cancel request. PgBouncer 1.18 fails if the client does not wait, as
+        // libpq does.
         Self { lingers: true, ..Self::new(stream, RowSinkSlot::default()) }
     }
 
-    /// Sorts what was received into rows and messages for the driver.
+    /// Routes received messages to the sink or to the driver.
     fn route_messages(&mut self) -> io::Result<()> {
         let mut sink = self.sink_slot.lock_sink();
         let overflowed = &self.sink_slot.overflowed;
@@ -136,6 +137,7 @@ impl<S, K: RowSink> CopyInterceptor<S, K> {
             self.start += length;
             match (message.first(), sink.as_mut()) {
                 (Some(b'd'), Some(sink)) => sink.push_row(&message[MESSAGE_HEADER_BYTES..]),
+                // The driver did not start this COPY, so it must not see `CopyOutResponse` and `CopyDone` either.
                 (Some(b'H' | b'c'), Some(_)) => {}
                 _ => self.driver_buffer.extend_from_slice(message),
             }
@@ -143,17 +145,18 @@ impl<S, K: RowSink> CopyInterceptor<S, K> {
         Ok(())
     }
 
-    /// Room for what comes next: what is not sorted yet moves to the front, and a long message gets a longer buffer.
+    /// Moves unrouted bytes to the front and makes room for the next read.
     fn reserve_receive_space(&mut self) {
         self.received.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;
+        // Grows for long messages.
         if self.received.len() < self.end + RECEIVE_BUFFER_BYTES / 2 {
             self.received.resize(self.end + RECEIVE_BUFFER_BYTES, 0);
         }
     }
 
-    /// Hands over as much as fits; false if there was nothing.
+    /// Delivers as many bytes as fit; returns `false` if there are none.
     fn copy_to_driver(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
         let waiting = &self.driver_buffer[self.driver_buffer_pos..];
         let fitting = waiting.len().min(buffer.remaining());
@@ -167,7 +170,7 @@ impl<S, K: RowSink> CopyInterceptor<S, K> {
     }
 }
 
-/// The length of the message at the start of `bytes`, once all of it is there.
+/// Returns the length of the first message, once it is complete.
 fn message_length(bytes: &[u8]) -> io::Result<Option<usize>> {
     let Some(length) = bytes.get(1..MESSAGE_HEADER_BYTES).and_then(|length| length.try_into().ok()) else {
         return Ok(None);
@@ -183,14 +186,14 @@ fn message_length(bytes: &[u8]) -> io::Result<Option<usize>> {
 }
 
 impl<S: AsyncRead + Unpin, K: RowSink> CopyInterceptor<S, K> {
-    /// Receives what there is: how many bytes, none at the end.
+    /// Receives available bytes and returns their number, 0 at the end of the stream.
     fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.reserve_receive_space();
         let mut room = ReadBuf::new(&mut self.received[self.end..]);
         ready!(Pin::new(&mut self.stream).poll_read(context, &mut room))?;
-        let came = room.filled().len();
-        self.end += came;
-        Poll::Ready(Ok(came))
+        let count = room.filled().len();
+        self.end += count;
+        Poll::Ready(Ok(count))
     }
 }
 
@@ -202,8 +205,8 @@ impl<S: AsyncRead + Unpin, K: RowSink> AsyncRead for CopyInterceptor<S, K> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         while !this.copy_to_driver(buffer) {
-            let came = ready!(this.poll_receive(context))?;
-            if came == 0 {
+            let count = ready!(this.poll_receive(context))?;
+            if count == 0 {
                 break;
             }
             this.route_messages()?;
@@ -226,7 +229,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, K: RowSink> AsyncWrite for CopyIntercept
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Nothing is expected but the end, be it an orderly one or not.
+        // Only the end of the stream is expected, whether orderly or not.
         while self.lingers && matches!(ready!(self.poll_receive(context)), Ok(1..)) {
             self.start = self.end;
         }
@@ -251,7 +254,6 @@ mod tests {
         [&[tag][..], &length, body].concat()
     }
 
-    /// Keeps the rows that it is given.
     #[derive(Debug, Default)]
     struct KeptRows(Vec<Vec<u8>>);
 
@@ -261,7 +263,7 @@ mod tests {
         }
     }
 
-    /// What the driver sees of `sent`, which arrives in pieces of that size.
+    /// Returns the bytes that the driver sees of `sent`, which arrives in pieces of `piece` bytes.
     fn read_through(
         sent: &[u8],
         piece: usize,
@@ -280,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_leave_the_stream_and_everything_else_stays_however_it_is_cut() {
+    fn only_rows_leave_the_stream_however_it_is_split() {
         let (notice, done) = (message(b'N', b"notice"), message(b'C', b"COPY 2\0"));
         let rows = [message(b'H', &[1]), message(b'd', &[0xff; 300]), message(b'c', b"")].concat();
         let sent = [&notice[..], &rows, &done].concat();
@@ -293,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_that_cannot_be_is_an_error() {
+    fn impossible_lengths_are_errors() {
         for length in [[0xff; 4], [0, 0, 0, 3]] {
             let sent = [&[b'd'][..], &length, &[0; 20]].concat();
             assert_eq!(read_through(&sent, 25, None).0.unwrap_err().kind(), io::ErrorKind::InvalidData);
@@ -301,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_is_too_long_is_told_from_a_lost_connection() {
+    fn an_overlong_row_is_distinguished_from_a_lost_connection() {
         for (tag, is_row) in [(b'd', true), (b'D', true), (b'N', false)] {
             let sent = [&[tag][..], &[0x7f, 0, 0, 0], &[0; 20]].concat();
             let (seen, slot) = read_through(&sent, 25, None);

@@ -1,7 +1,7 @@
 //! PostgreSQL addresses as people and hosting services write them.
 //!
-//! The driver reads the URL; what it does not know is taken off first: certificate checks, and the parameters that
-//! hosting services and object mappers add.
+//! The driver parses the URL. Parts that it does not support are removed first: certificate checks, and parameters
+//! added by hosting services and object-relational mappers.
 
 use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 
@@ -10,64 +10,64 @@ use tokio_postgres::config::Host;
 
 use credentials::PERCENT_ENCODING_HINT;
 
-/// How far the connection is protected. Names and meanings are those of libpq.
+/// TLS mode, with libpq's names and meanings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SslMode {
     /// No encryption.
     Disable,
-    /// Encryption if the server insists.
+    /// Encryption only if the server requires it.
     Allow,
     /// Encryption if the server offers it.
     Prefer,
-    /// Encryption, the certificate unchecked.
+    /// Encryption without certificate checks.
     Require,
-    /// Encryption, the certificate's chain checked.
+    /// Encryption with a check of the certificate chain.
     VerifyCa,
-    /// Encryption, chain and host name checked.
+    /// Encryption with a check of the certificate chain and the host name.
     VerifyFull,
 }
 
-/// A PostgreSQL address.
+/// Parsed PostgreSQL address.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Dsn {
-    /// What the driver needs, the password among it.
+    /// Driver configuration, including the password.
     pub config: tokio_postgres::Config,
-    /// How far the connection is protected.
+    /// TLS mode.
     pub ssl_mode: SslMode,
-    /// A file of trusted certificates; nothing for those of the system.
+    /// File of trusted certificates; `None` for those of the system.
     pub root_cert: Option<PathBuf>,
-    /// The schema that object mappers put into the address.
+    /// Value of the `schema` parameter of object-relational mappers.
     pub schema: Option<String>,
-    /// The search path that the address names, by `schema`, `currentSchema` or `options`; empty if it names none.
+    /// Search path from `schema`, `currentSchema` or `options`; empty if not set.
     pub search_path: Vec<String>,
-    /// The address looks like that of a pooler.
+    /// The address looks like a connection pooler.
     pub pooled: bool,
 }
 
-/// Why a PostgreSQL address cannot be used.
+/// Reasons why a PostgreSQL address is invalid.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum DsnError {
-    /// The driver could not read it.
+    /// The driver cannot parse the address.
     #[error("expected postgres://USER:PASSWORD@HOST:PORT/DATABASE; {PERCENT_ENCODING_HINT}")]
     Unreadable,
-    /// It is not clear where the password ends.
+    /// The end of the password is ambiguous.
     #[error("cannot tell where the password ends: {PERCENT_ENCODING_HINT}")]
     Ambiguous,
-    /// No user.
-    #[error("it names no user")]
+    /// The address has no user.
+    #[error("no user name: expected postgres://USER:PASSWORD@HOST:PORT/DATABASE")]
     NoUser,
-    /// A parameter that is not known.
+    /// Unknown parameter.
     #[error("unknown parameter `{0}`")]
     UnknownParameter(String),
-    /// A parameter that names a schema, without a name.
-    #[error("parameter `{0}` names no schema: give it a name, or leave the parameter out")]
+    /// Schema parameter without a value.
+    #[error("parameter `{0}` is empty: set a schema name or remove the parameter")]
     NoSchema(String),
-    /// A value that the parameter cannot have.
-    #[error("parameter `{0}` has a value that it cannot have; possible are {1}")]
+    /// Invalid value of a parameter.
+    #[error("invalid value of parameter `{0}`: expected one of {1}")]
     InvalidValue(&'static str, &'static str),
 }
 
-/// Parameters for other programs, which change nothing here.
+/// Parameters of other programs, ignored here.
 const IGNORED_PARAMETERS: [&str; 21] = [
     "application_name",
     "fallback_application_name",
@@ -92,8 +92,8 @@ const IGNORED_PARAMETERS: [&str; 21] = [
     "ssl",
 ];
 
-/// Parameters by which other drivers and their pools are tuned, which change nothing here either: how many connections they
-/// keep, how long those may live or be waited for, and what they prepare.
+/// Tuning parameters of other drivers and their pools, ignored here: connection counts, timeouts and statement
+/// caches.
 const POOL_TUNING_PARAMETERS: [&str; 38] = [
     // Prisma
     "max_idle_connection_lifetime",
@@ -138,11 +138,11 @@ const POOL_TUNING_PARAMETERS: [&str; 38] = [
     "idle_timeout",
     "reaping_frequency",
     "prepared_statements",
-    // libpq, for what the driver leaves to the system
+    // libpq; the driver leaves this one to the operating system
     "keepalives_count",
 ];
 
-/// Parameters that the driver reads itself.
+/// Parameters passed to the driver.
 const DRIVER_PARAMETERS: [&str; 17] = [
     "user",
     "password",
@@ -164,20 +164,20 @@ const DRIVER_PARAMETERS: [&str; 17] = [
 ];
 
 impl Dsn {
-    /// Returns `true` if the server is reached over a local socket, which is never encrypted.
+    /// Returns whether the address is a local socket, which is never encrypted.
     #[must_use]
     pub fn is_local(&self) -> bool {
         matches!(self.config.get_hosts().first(), Some(tokio_postgres::config::Host::Unix(_)))
     }
 
-    /// Reads a URL.
+    /// Parses a URL.
     ///
     /// # Errors
     ///
-    /// If it is not one, names no user, or has a parameter or a value that is not known.
+    /// If it is malformed, has no user, or has an unknown parameter or an invalid value.
     pub fn parse(url: &str) -> Result<Self, DsnError> {
         let (base, query) = url.split_once('?').unwrap_or((url, ""));
-        // The part of a password behind an `@` or a `?` would be taken for a host or a parameter, and shown.
+        // The rest of a password after an `@` or `?` would be parsed as a host or parameter, and could be printed.
         if base.matches('@').count() > 1 || query.contains('@') {
             return Err(DsnError::Ambiguous);
         }
@@ -211,7 +211,7 @@ impl Dsn {
         dsn.apply_defaults()
     }
 
-    /// Whether every host is this machine.
+    /// Returns whether every host is this machine.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         self.config.get_hosts().iter().all(|host| match host {
@@ -249,12 +249,14 @@ impl Dsn {
         if self.config.get_user().is_none() {
             return Err(DsnError::NoUser);
         }
+        // As in libpq: `require` with a root certificate behaves like `verify-ca`.
         if self.root_cert.is_some() && self.ssl_mode == SslMode::Require {
             self.ssl_mode = SslMode::VerifyCa;
         }
         if self.config.get_hosts().is_empty() {
             self.config.host("localhost");
         }
+        // The usual ports of PgBouncer and of Supabase's pooler, and host names such as Neon's.
         self.pooled |= self.config.get_ports().iter().any(|port| [6432, 6543].contains(port))
             || self
                 .config
@@ -269,7 +271,7 @@ impl Dsn {
     }
 }
 
-/// The search path in what `options` passes to the server, as `-c search_path=…` or `--search_path=…`.
+/// Returns the search path set in `options`, as `-c search_path=…` or `--search_path=…`.
 fn search_path_in_options(options: &str) -> Option<Vec<String>> {
     let mut words = split_options(options).into_iter();
     let mut found = None;
@@ -288,7 +290,7 @@ fn search_path_in_options(options: &str) -> Option<Vec<String>> {
     found
 }
 
-/// The words of `options`: a backslash keeps the character that follows.
+/// Splits `options` into words; a backslash escapes the next character.
 fn split_options(options: &str) -> Vec<String> {
     let (mut words, mut word) = (Vec::new(), String::new());
     let mut characters = options.chars();
@@ -304,7 +306,7 @@ fn split_options(options: &str) -> Vec<String> {
     words
 }
 
-/// The names in a list such as `app, "Other"`; without quotes, upper case becomes lower case.
+/// Parses a list of names such as `app, "Other"`. Unquoted names are folded to lower case.
 fn parse_name_list(list: &str) -> Vec<String> {
     let (mut names, mut name, mut quoted, mut was_quoted) = (Vec::new(), String::new(), false, false);
     for character in list.chars().chain([',']) {
@@ -334,7 +336,7 @@ fn parse_name_list(list: &str) -> Vec<String> {
     names
 }
 
-/// Whether a text reads as the name of a parameter, and not as the rest of a password.
+/// Returns whether a text looks like a parameter name rather than the rest of a password.
 fn is_parameter_name(text: &str) -> bool {
     (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
@@ -378,7 +380,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_hosting_services_write() {
+    fn parses_addresses_of_hosting_services() {
         for (url, mode, pooled) in [
             (
                 "postgresql://u:p%40ss@ep-x-123-pooler.eu-central-1.aws.neon.tech/db?sslmode=require&channel_binding=require",
@@ -404,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_the_schemas_that_an_address_names() {
+    fn parses_the_search_path() {
         for (query, path) in [
             ("schema=Staging", &["Staging"][..]),
             ("schema=a,b", &["a,b"]),
@@ -427,9 +429,9 @@ mod tests {
     }
 
     #[test]
-    fn takes_what_tunes_other_programs() {
+    fn ignores_parameters_of_other_programs() {
         for query in [
-            // As `prisma dev` prints it.
+            // As printed by `prisma dev`.
             "sslmode=disable&connection_limit=10&connect_timeout=0&max_idle_connection_lifetime=0&pool_timeout=0&socket_timeout=0",
             "pool_max_conns=10&pool_max_conn_idle_time=5m&default_query_exec_mode=exec&keepalives_interval=5",
             "ApplicationName=app&reWriteBatchedInserts=true&socketTimeout=10&pool=5&reaping_frequency=10",
@@ -441,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_password_whose_end_is_not_clear() {
+    fn rejects_ambiguous_passwords() {
         for url in [
             "postgres://u:p@ss/w:rd@127.0.0.1:5432/app",
             "postgres://u:a@b@h/d",
@@ -458,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_without_repeating_values() {
+    fn errors_do_not_repeat_values() {
         assert_eq!(
             Dsn::parse("postgres://u:hunter2@h/d?sslmod=require").unwrap_err(),
             DsnError::UnknownParameter("sslmod".into())

@@ -1,7 +1,7 @@
-//! Connections to PostgreSQL by libpq's rules: addresses as people and hosting services write them, TLS by `sslmode`,
-//! cancel requests, and the rows of a COPY taken off the wire.
+//! PostgreSQL connections by libpq's rules: addresses as people and hosting services write them, TLS by `sslmode`,
+//! cancel requests, and COPY rows read directly from the wire.
 //!
-//! There is deliberately no statement here, and nothing about what is read.
+//! By design this crate contains no SQL statements and knows nothing about the data.
 
 mod connection;
 mod copy_interceptor;
@@ -17,7 +17,7 @@ pub use self::{
     tls::{TlsError, describe_certificate_error},
 };
 
-/// Quotes a name for use in a statement, as libpq's `PQescapeIdentifier` does.
+/// Quotes an identifier like libpq's `PQescapeIdentifier`.
 #[must_use]
 pub fn quote_identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))

@@ -1,4 +1,4 @@
-//! TLS to PostgreSQL by rustls, with libpq's levels of certificate checking.
+//! TLS with rustls, with libpq's levels of certificate checks.
 
 use std::{path::Path, sync::Arc};
 
@@ -16,18 +16,18 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::dsn::{Dsn, SslMode};
 
-/// Why TLS cannot be set up.
+/// Reasons why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// The file of trusted certificates cannot be used.
-    #[error("the certificate file named by `sslrootcert` cannot be read or holds no certificate")]
+    /// The file of trusted certificates is missing or unusable.
+    #[error("cannot load certificates from the file in `sslrootcert`: it is unreadable or has none")]
     RootCert,
-    /// The system's certificates cannot be used.
-    #[error("the system's trusted certificates cannot be loaded")]
+    /// The trusted certificates of the system are unusable.
+    #[error("cannot load the trusted certificates of the system")]
     System,
 }
 
-/// Checks the chain but not the host name, or neither.
+/// Verifier that checks the certificate chain but not the host name, or neither.
 #[derive(Debug)]
 struct LenientVerifier {
     chain_verifier: Option<Arc<WebPkiServerVerifier>>,
@@ -35,17 +35,17 @@ struct LenientVerifier {
 }
 
 impl Dsn {
-    /// Whether TLS can be set up as the address wants it, before a connection is opened.
+    /// Checks that TLS can be set up for the address, without opening a connection.
     ///
     /// # Errors
     ///
-    /// If the file of trusted certificates, or those of the system, cannot be used.
+    /// If trusted certificates are needed and cannot be loaded.
     pub fn check_tls(&self) -> Result<(), TlsError> {
         tls_connector(self).map(drop)
     }
 }
 
-/// A TLS connector for the address.
+/// Creates the TLS connector for an address.
 ///
 /// # Errors
 ///
@@ -77,7 +77,7 @@ pub(crate) fn tls_connector(dsn: &Dsn) -> Result<MakeRustlsConnect, TlsError> {
             builder.dangerous().with_custom_certificate_verifier(lenient).with_no_client_auth()
         }
     };
-    // Direct TLS (PostgreSQL 17) closes the connection unless the protocol is named.
+    // PostgreSQL 17 closes direct TLS connections without this ALPN protocol.
     config.alpn_protocols = vec![b"postgresql".to_vec()];
     Ok(MakeRustlsConnect::new(config))
 }
@@ -90,7 +90,7 @@ fn load_root_certs(path: &Path) -> Result<RootCertStore, TlsError> {
     if store.is_empty() { Err(TlsError::RootCert) } else { Ok(store) }
 }
 
-/// Why a certificate is not trusted.
+/// Describes why a certificate is not trusted.
 #[must_use]
 pub fn describe_certificate_error(why: &CertificateError) -> &'static str {
     match why {
@@ -119,6 +119,7 @@ impl ServerCertVerifier for LenientVerifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let Some(chain) = &self.chain_verifier else {
+            // Without certificate checks, encryption still protects against passive listeners.
             return Ok(ServerCertVerified::assertion());
         };
         match chain.verify_server_cert(certificate, intermediates, name, ocsp, now) {

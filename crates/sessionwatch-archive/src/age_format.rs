@@ -1,8 +1,8 @@
-//! The age format, version 1, with X25519 recipients (<https://age-encryption.org/v1>): a header holds the key of the file,
-//! wrapped for the recipient, and the payload is encrypted by it in chunks.
+//! The age format, version 1, with X25519 recipients (<https://age-encryption.org/v1>): a header with the file key,
+//! wrapped for the recipient, and a payload encrypted with that key in chunks.
 //!
-//! Every primitive is that of the library which TLS uses too. The crate `age` does the same with eighty more crates, most of
-//! them for translations; the tests hold what is written and read here against it.
+//! All primitives come from the library that TLS uses too. The crate `age` does the same, but adds eighty more
+//! crates, most of them for translations; tests compare both implementations.
 
 use aws_lc_rs::{
     aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
@@ -14,56 +14,56 @@ use aws_lc_rs::{
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use zeroize::Zeroizing;
 
-/// The first line of a sealed file, which names the version.
+/// First line of an encrypted file.
 const VERSION_LINE: &str = "age-encryption.org/v1\n";
-/// What derives the key that wraps the key of a file.
+/// HKDF info of the key that wraps the file key.
 const WRAP_KEY_INFO: &str = "age-encryption.org/v1/X25519";
-/// The begin of the lines of a recipient.
+/// Prefix of the first line of a recipient stanza.
 const STANZA_PREFIX: &str = "-> ";
-/// The begin of the last line of a header.
+/// Prefix of the last line of the header.
 const MAC_PREFIX: &str = "---";
-/// Characters of a line of a stanza's body; a shorter one is the last.
+/// Line length of a stanza body; a shorter line is the last.
 const BODY_LINE_LENGTH: usize = 64;
-/// Bytes of the key of a file.
+/// Length of the file key, in bytes.
 const FILE_KEY_LENGTH: usize = 16;
-/// Bytes of the salt of the payload's key.
+/// Length of the salt of the payload key, in bytes.
 const PAYLOAD_SALT_LENGTH: usize = 16;
-/// Bytes of plaintext in each chunk but the last.
+/// Plaintext bytes in each chunk but the last.
 const CHUNK_LENGTH: usize = 64 << 10;
-/// Bytes by which each chunk grows.
+/// Length of the authentication tag of each chunk, in bytes.
 const TAG_LENGTH: usize = 16;
-/// More than a header with one recipient takes.
+/// Upper bound of the length of a header with one recipient.
 const HEADER_CAPACITY: usize = 512;
 
-/// A key of X25519, public or private.
+/// Public or private X25519 key.
 pub(super) type X25519Key = [u8; 32];
-/// The key of a file.
+/// Symmetric key of one file.
 type FileKey = [u8; FILE_KEY_LENGTH];
 
-/// Why something cannot be decrypted.
+/// Reasons why a file cannot be decrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DecryptError {
-    /// It is for somebody else.
+    /// The file is encrypted for other recipients.
     NotForThisKey,
-    /// It is not what was encrypted.
+    /// The file was modified or truncated.
     Damaged,
 }
 
-/// The public key of a private one.
+/// Derives the public key of a private key.
 ///
 /// # Errors
 ///
-/// If the library refuses.
+/// If the library rejects the key.
 pub(super) fn derive_public_key(private: &X25519Key) -> Result<X25519Key, Unspecified> {
     let public = load_private_key(private)?.compute_public_key()?;
     public.as_ref().try_into().map_err(|_| Unspecified)
 }
 
-/// Makes a private key.
+/// Generates a private key.
 ///
 /// # Errors
 ///
-/// If the system has no random numbers.
+/// If the random source of the system fails.
 pub(super) fn generate_private_key() -> Result<Zeroizing<X25519Key>, Unspecified> {
     random_bytes().map(Zeroizing::new)
 }
@@ -72,10 +72,11 @@ pub(super) fn generate_private_key() -> Result<Zeroizing<X25519Key>, Unspecified
 ///
 /// # Errors
 ///
-/// If the system has no random numbers, or that is no key.
+/// If the random source of the system fails, or the public key is unusable.
 pub(super) fn encrypt(recipient: &X25519Key, plaintext: &[u8]) -> Result<Vec<u8>, Unspecified> {
     let file_key: Zeroizing<FileKey> = Zeroizing::new(random_bytes()?);
     let chunks = plaintext.len().div_ceil(CHUNK_LENGTH).max(1);
+    // Allocated once: chunks are encrypted in place, so a growing buffer would leave plaintext behind.
     let mut sealed = Vec::with_capacity(HEADER_CAPACITY + plaintext.len() + chunks * TAG_LENGTH);
     sealed.extend_from_slice(encode_header(recipient, &file_key)?.as_bytes());
     let salt = random_bytes::<PAYLOAD_SALT_LENGTH>()?;
@@ -92,11 +93,11 @@ pub(super) fn encrypt(recipient: &X25519Key, plaintext: &[u8]) -> Result<Vec<u8>
     Ok(sealed)
 }
 
-/// Decrypts what was encrypted for the public key of a private one.
+/// Decrypts a file with a private key.
 ///
 /// # Errors
 ///
-/// If it is for somebody else, or was changed since.
+/// If the file is encrypted for other recipients, or was modified.
 pub(super) fn decrypt(private: &X25519Key, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, DecryptError> {
     let (header, payload) = AgeHeader::parse(sealed).ok_or(DecryptError::Damaged)?;
     let public = derive_public_key(private).map_err(|_| DecryptError::Damaged)?;
@@ -115,7 +116,7 @@ pub(super) fn decrypt(private: &X25519Key, sealed: &[u8]) -> Result<Zeroizing<Ve
 fn decrypt_payload(file_key: &FileKey, payload: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let (salt, chunks) = payload.split_at_checked(PAYLOAD_SALT_LENGTH)?;
     let key = derive_payload_key(file_key, salt).ok()?;
-    // Room for all of it at once, so that no copies are left where it grew.
+    // Allocated once, because a growing buffer would leave copies of the plaintext in memory.
     let mut plaintext = Zeroizing::new(vec![0; chunks.len()]);
     let mut length = 0;
     let count = chunks.len().div_ceil(CHUNK_LENGTH + TAG_LENGTH);
@@ -134,12 +135,12 @@ fn decrypt_payload(file_key: &FileKey, payload: &[u8]) -> Option<Zeroizing<Vec<u
     (count > 0).then_some(plaintext)
 }
 
-/// The header of a file for one recipient.
+/// Encodes the header for one recipient.
 fn encode_header(recipient: &X25519Key, file_key: &FileKey) -> Result<String, Unspecified> {
     let ephemeral = generate_private_key()?;
     let share = derive_public_key(&ephemeral)?;
     let key = derive_wrap_key(&ephemeral, recipient, &share, recipient)?;
-    // Room for the tag too, so that the key is encrypted where it stands and no copy of it is left.
+    // Includes room for the tag: the key is encrypted in place and no copy of it is left.
     let mut wrapped = Vec::with_capacity(FILE_KEY_LENGTH + TAG_LENGTH);
     wrapped.extend_from_slice(file_key);
     key.seal_in_place_append_tag(zero_nonce(), Aad::empty(), &mut wrapped)?;
@@ -150,23 +151,23 @@ fn encode_header(recipient: &X25519Key, file_key: &FileKey) -> Result<String, Un
     Ok(header)
 }
 
-/// The header of a file that is read.
+/// Parsed header.
 struct AgeHeader<'a> {
-    /// For whom the key of the file was wrapped by X25519.
+    /// File key, wrapped for each X25519 recipient.
     wrapped_keys: Vec<WrappedKey>,
-    /// The bytes that the MAC authenticates.
+    /// Bytes authenticated by the MAC.
     authenticated_bytes: &'a [u8],
     mac: Vec<u8>,
 }
 
-/// The key of a file, for one recipient.
+/// File key wrapped for one recipient.
 struct WrappedKey {
     ephemeral_share: X25519Key,
     ciphertext: [u8; FILE_KEY_LENGTH + TAG_LENGTH],
 }
 
 impl<'a> AgeHeader<'a> {
-    /// Reads a header, and returns what follows it. Recipients of other kinds are passed over.
+    /// Parses the header and returns it with the payload. Recipients of other types are skipped.
     fn parse(sealed: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let mut lines = HeaderLines { rest: sealed.strip_prefix(VERSION_LINE.as_bytes())? };
         let mut wrapped = vec![];
@@ -208,7 +209,7 @@ impl WrappedKey {
     }
 }
 
-/// The lines of a header.
+/// Reader of header lines.
 struct HeaderLines<'a> {
     rest: &'a [u8],
 }
@@ -221,7 +222,7 @@ impl<'a> HeaderLines<'a> {
         Some(line)
     }
 
-    /// What a stanza holds below its first line.
+    /// Reads the body of a stanza.
     fn read_body(&mut self) -> Option<Vec<u8>> {
         let mut text = String::new();
         loop {
@@ -234,7 +235,7 @@ impl<'a> HeaderLines<'a> {
     }
 }
 
-/// The key that wraps the key of a file: each side has one private key, and the other's public one.
+/// Derives the key that wraps the file key, from one side's private key and the other side's public key.
 fn derive_wrap_key(
     private: &X25519Key,
     other: &X25519Key,
@@ -273,7 +274,7 @@ fn load_private_key(private: &X25519Key) -> Result<PrivateKey, Unspecified> {
     PrivateKey::from_private_key(&X25519, private).map_err(|_| Unspecified)
 }
 
-/// The nonce of a chunk: its number in eleven bytes, and whether it is the last.
+/// Creates the nonce of a chunk: its number in 11 bytes, and a flag for the last chunk.
 fn chunk_nonce(number: u64, is_last: bool) -> Nonce {
     let mut nonce = [0; NONCE_LEN];
     nonce[3..11].copy_from_slice(&number.to_be_bytes());
@@ -281,8 +282,8 @@ fn chunk_nonce(number: u64, is_last: bool) -> Nonce {
     Nonce::assume_unique_for_key(nonce)
 }
 
-/// The nonce of a key that encrypts only once.
 fn zero_nonce() -> Nonce {
+    // Safe because each wrapping key encrypts only once.
     Nonce::assume_unique_for_key([0; NONCE_LEN])
 }
 
@@ -310,7 +311,7 @@ mod tests {
     use super::*;
     use crate::Identity;
 
-    /// The same key, for both implementations.
+    /// Returns the same key for both implementations.
     fn identities() -> (x25519::Identity, Zeroizing<X25519Key>) {
         let theirs = x25519::Identity::generate();
         let ours = Identity::parse(theirs.to_string().expose_secret()).unwrap();
@@ -340,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn any_program_of_the_format_opens_what_is_encrypted_and_the_other_way_round() {
+    fn files_are_compatible_with_the_age_crate_in_both_directions() {
         let (theirs, ours) = identities();
         let public = derive_public_key(&ours).unwrap();
         for length in [0, 1, CHUNK_LENGTH - 1, CHUNK_LENGTH, CHUNK_LENGTH + 1, 2 * CHUNK_LENGTH, 200_000] {
@@ -357,14 +358,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_for_somebody_else_is_not_opened() {
+    fn files_for_other_recipients_cannot_be_decrypted() {
         let ((other, _), (_, ours)) = (identities(), identities());
         let sealed = age_encrypt(&[other], b"rows");
         assert_eq!(decrypt(&ours, &sealed), Err(DecryptError::NotForThisKey));
     }
 
     #[test]
-    fn every_byte_counts_and_so_does_the_end() {
+    fn every_modification_and_truncation_is_detected() {
         let (_, ours) = identities();
         let sealed = encrypt(&derive_public_key(&ours).unwrap(), &plaintext(2 * CHUNK_LENGTH)).unwrap();
         let ends = (0..400).chain(sealed.len() - 40..sealed.len());
@@ -386,13 +387,13 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_gives_everybody_the_same_secret_is_refused() {
+    fn a_low_order_public_key_is_rejected() {
         assert!(encrypt(&[0; 32], b"rows").is_err());
     }
 
     proptest! {
         #[test]
-        fn what_somebody_made_up_is_no_panic(bytes in any::<Vec<u8>>(), header in ".{0,200}") {
+        fn arbitrary_bytes_do_not_panic(bytes in any::<Vec<u8>>(), header in ".{0,200}") {
             let (_, ours) = identities();
             let made_up = [VERSION_LINE.as_bytes(), STANZA_PREFIX.as_bytes(), header.as_bytes(), &bytes].concat();
             prop_assert!(decrypt(&ours, &made_up).is_err());
@@ -401,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn recipients_and_identities_are_written_as_others_write_them() {
+    fn key_texts_are_compatible_with_the_age_crate() {
         let (theirs, _) = identities();
         let text = theirs.to_string();
         let ours = Identity::parse(text.expose_secret()).unwrap();

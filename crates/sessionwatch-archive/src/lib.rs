@@ -1,6 +1,6 @@
-//! Sealed copies of the rows that actions removed or changed, so that they can be undone for a while. They are encrypted in
-//! the age format (<https://age-encryption.org/v1>) to a recipient, and opened with the identity that belongs to it. Whole
-//! rows leave this crate into a seal, or back into the table.
+//! Encrypted copies of removed or changed rows, kept for restore. They use the age format
+//! (<https://age-encryption.org/v1>): encrypted for a recipient, decrypted with the matching identity. Full rows
+//! leave this crate only encrypted, or back into the table.
 
 use std::{
     io::Write as _,
@@ -16,36 +16,36 @@ mod age_format;
 
 use age_format::{DecryptError, X25519Key};
 
-/// What the text of a recipient begins with, before a `1`.
+/// Prefix of the text of a recipient, before the `1`.
 const RECIPIENT_PREFIX: Hrp = Hrp::parse_unchecked("age");
-/// What the text of an identity begins with, before a `1`; it is written in capitals.
+/// Prefix of the text of an identity, before the `1`; written in capitals.
 const IDENTITY_PREFIX: Hrp = Hrp::parse_unchecked("age-secret-key-");
 
-/// Why something cannot be sealed or opened.
+/// Errors of encryption, decryption and key files.
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
-    /// It is not a recipient.
-    #[error(
-        "`{0}` is not a recipient of the age format: one begins with `age1` and is what `age-keygen -y` prints"
-    )]
+    /// The text is not a recipient.
+    #[error("`{0}` is not an age recipient: expected `age1…`, as printed by `age-keygen -y`")]
     InvalidRecipient(String),
-    /// There is an identity already.
-    #[error("there is a file {0} already: it is left as it is")]
+    /// The identity file exists already.
+    #[error("cannot create the identity file {0}: it already exists")]
     IdentityExists(PathBuf),
-    /// The identity cannot be written.
-    #[error("cannot write the identity to {0}: is the folder there, and may it be written?")]
+    /// The identity file cannot be written.
+    #[error("cannot write the identity file {0}: check that the directory exists and is writable")]
     WriteIdentity(PathBuf),
-    /// The identity cannot be read.
-    #[error("cannot read an identity from {0}: it is a file with a line that begins with `AGE-SECRET-KEY-1`")]
+    /// The identity file cannot be read.
+    #[error(
+        "cannot read an identity from {0}: expected a file with a line that begins with `AGE-SECRET-KEY-1`"
+    )]
     ReadIdentity(PathBuf),
-    /// It is sealed to another recipient.
-    #[error("that identity does not open the archive: it was sealed to {0}")]
+    /// The archive is encrypted for another recipient.
+    #[error("the identity does not match the archive, which is encrypted for {0}")]
     WrongIdentity(String),
-    /// It was changed since.
-    #[error("the archive is damaged: what it holds is not what was sealed")]
+    /// The archive was modified or truncated.
+    #[error("the archive is damaged: integrity check failed")]
     Damaged,
-    /// The memory or the random source failed.
-    #[error("the rows cannot be sealed")]
+    /// The random source of the system or the encryption failed.
+    #[error("cannot encrypt the rows")]
     SealFailed,
 }
 
@@ -55,22 +55,22 @@ impl From<DamagedRows> for SealError {
     }
 }
 
-/// To whom archives are sealed.
+/// Public key for which archives are encrypted.
 #[derive(Clone)]
 pub struct Recipient(X25519Key);
 
-/// What opens archives.
+/// Private key that decrypts archives.
 pub struct Identity {
     private: Zeroizing<X25519Key>,
     public: X25519Key,
 }
 
 impl Recipient {
-    /// Reads `age1…`.
+    /// Parses `age1…`.
     ///
     /// # Errors
     ///
-    /// If it is not a recipient.
+    /// If the text is not a recipient.
     pub fn parse(text: &str) -> Result<Self, SealError> {
         let text = text.trim();
         let key = parse_key(text, RECIPIENT_PREFIX).filter(|_| text.starts_with("age1"));
@@ -81,7 +81,7 @@ impl Recipient {
     ///
     /// # Errors
     ///
-    /// If the system has no random numbers.
+    /// If the random source of the system fails.
     pub fn seal(&self, bytes: &[u8]) -> Result<Vec<u8>, SealError> {
         age_format::encrypt(&self.0, bytes).map_err(|_| SealError::SealFailed)
     }
@@ -90,7 +90,7 @@ impl Recipient {
     ///
     /// # Errors
     ///
-    /// If the system has no random numbers.
+    /// If the random source of the system fails.
     pub fn seal_rows(&self, batch: &BatchPlaintext<'_>) -> Result<Vec<u8>, SealError> {
         batch.with_plaintext(|plaintext| self.seal(plaintext))
     }
@@ -109,11 +109,11 @@ impl std::fmt::Debug for Recipient {
 }
 
 impl Identity {
-    /// Makes one in a file that only its owner may read; nothing that is there is written over.
+    /// Creates an identity in a new file with mode 0600. An existing file is never overwritten.
     ///
     /// # Errors
     ///
-    /// If there is such a file, it cannot be written, or the system has no random numbers.
+    /// If the file exists or cannot be written, or the random source of the system fails.
     pub fn create_file(path: &Path) -> Result<Self, SealError> {
         let identity = Self::generate()?;
         let open = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
@@ -122,7 +122,7 @@ impl Identity {
             _ => SealError::WriteIdentity(path.to_owned()),
         })?;
         let text = Zeroizing::new(format!(
-            "# Opens the archives of sessionwatch. Keep it where the archives are not.\n# public key: {}\n{}\n",
+            "# Private key for sessionwatch archives. Store it away from the archives.\n# public key: {}\n{}\n",
             identity.recipient(),
             *identity.to_text()
         ));
@@ -131,28 +131,28 @@ impl Identity {
         Ok(identity)
     }
 
-    /// One that is nowhere but here, for what need not be opened again.
+    /// Creates an identity in memory only, for archives that need not be decrypted later.
     ///
     /// # Errors
     ///
-    /// If the system has no random numbers.
+    /// If the random source of the system fails.
     pub fn generate() -> Result<Self, SealError> {
         let private = age_format::generate_private_key().map_err(|_| SealError::SealFailed)?;
         Self::from_private_key(private).ok_or(SealError::SealFailed)
     }
 
-    /// Reads one from a file, as this program or `age-keygen` writes it.
+    /// Reads an identity file written by this program or by `age-keygen`.
     ///
     /// # Errors
     ///
-    /// If there is none.
+    /// If the file cannot be read or has no identity.
     pub fn read_file(path: &Path) -> Result<Self, SealError> {
         let text = std::fs::read_to_string(path).map(Zeroizing::new);
         let text = text.map_err(|_| SealError::ReadIdentity(path.to_owned()))?;
         text.lines().find_map(Self::parse).ok_or_else(|| SealError::ReadIdentity(path.to_owned()))
     }
 
-    /// Reads `AGE-SECRET-KEY-1…`.
+    /// Parses `AGE-SECRET-KEY-1…`.
     fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         Self::from_private_key(parse_key(text, IDENTITY_PREFIX).filter(|_| text.starts_with("AGE"))?)
@@ -163,26 +163,26 @@ impl Identity {
         Some(Self { private, public })
     }
 
-    /// The text that [`Identity::parse`] reads.
+    /// Formats the identity as [`Identity::parse`] reads it.
     fn to_text(&self) -> Zeroizing<String> {
-        // Room for all of it at once, so that no copies are left where it grew.
+        // Allocated once, because a growing string would leave copies of the key in memory.
         let mut text = Zeroizing::new(String::with_capacity(128));
-        // Writing to a String cannot fail, and the length is always the same.
+        // Writing to a String cannot fail, and the length is within the limit of Bech32.
         let _ = bech32::encode_upper_to_fmt::<Bech32, _>(&mut *text, IDENTITY_PREFIX, &self.private[..]);
         text
     }
 
-    /// To whom it belongs.
+    /// Returns the recipient that matches this identity.
     #[must_use]
     pub fn recipient(&self) -> Recipient {
         Recipient(self.public)
     }
 
-    /// Decrypts what was sealed to that recipient.
+    /// Decrypts an archive. `recipient` is only used in the error message.
     ///
     /// # Errors
     ///
-    /// If it was sealed to another one, or changed since.
+    /// If the archive is encrypted for another recipient, or was modified.
     pub fn open(&self, sealed: &[u8], recipient: &str) -> Result<Zeroizing<Vec<u8>>, SealError> {
         age_format::decrypt(&self.private, sealed).map_err(|error| match error {
             DecryptError::NotForThisKey => SealError::WrongIdentity(recipient.to_owned()),
@@ -197,7 +197,6 @@ impl std::fmt::Debug for Identity {
     }
 }
 
-/// Reads a key from its text.
 fn parse_key(text: &str, prefix: Hrp) -> Option<Zeroizing<X25519Key>> {
     let checked = bech32::primitives::decode::CheckedHrpstring::new::<Bech32>(text).ok()?;
     let mut key = Zeroizing::new([0; 32]);
@@ -215,7 +214,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_sealed_opens_with_its_identity_and_no_other() {
+    fn archives_open_with_the_matching_identity_only() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
         let identity = Identity::create_file(&path).unwrap();

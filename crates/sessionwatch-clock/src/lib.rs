@@ -1,4 +1,4 @@
-//! The one place that reads the clock, and how instants are printed.
+//! The only place that reads the time, and timestamp formats.
 
 use std::{
     sync::{
@@ -12,77 +12,77 @@ use jiff::SignedDuration;
 use sessionwatch_core::{duration::saturating_micros, retention::ClockReading, timestamp::UtcTimestamp};
 use tokio::sync::watch;
 
-/// How long to wait at most before the clock is read again, which somebody may have set.
+/// Longest sleep before the clock is read again, because the clock may have been set.
 const CLOCK_RECHECK_INTERVAL: Duration = Duration::from_secs(10);
-/// The same, where nothing passes by itself.
+/// Longest real time before a manual clock is read again.
 const MANUAL_CLOCK_RECHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How far apart a clock and a server's may seem, besides what the way to the server takes, before the clock follows.
+/// Difference from the server's time, beyond half the round trip, that is tolerated before the clock follows.
 const FOLLOW_TOLERANCE: SignedDuration = SignedDuration::from_millis(50);
-/// How long the two readings of a pair may be apart.
+/// Longest time that a reading of both clocks may take.
 const MAX_READING_DURATION: SignedDuration = SignedDuration::from_millis(100);
 
-/// Where the watch takes the time from.
+/// Source of the time.
 #[derive(Clone, Debug, Default)]
 pub enum Clock {
-    /// This machine.
+    /// Clock of this machine.
     #[default]
     System,
-    /// A clock that stands still until it is set.
+    /// Clock that stands still until it is set.
     Manual(ManualClock),
-    /// A server, whose time all who use it share.
+    /// Time of a server, shared by all its clients.
     Server(Arc<ServerClock>),
 }
 
-/// A clock that stands still until it is set.
+/// Clock that stands still until it is set.
 #[derive(Clone, Debug)]
 pub struct ManualClock {
     sender: Arc<watch::Sender<UtcTimestamp>>,
-    /// By how much it was adjusted, in microseconds: no time passed meanwhile.
+    /// Sum of all adjustments in microseconds, which do not count as elapsed time.
     adjusted_us: Arc<AtomicI64>,
 }
 
-/// The time of a server, from its last reading on.
+/// Time of a server, extrapolated from its last reading.
 #[derive(Debug)]
 pub struct ServerClock {
     machine: Clock,
     last_reading: RwLock<ClockReading>,
 }
 
-/// A server's time, and the machine's count of time before and after it was asked for.
+/// Server time, and the machine's monotonic time before and after the query.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerReading {
-    /// The server's time.
+    /// Time of the server.
     pub server_time: UtcTimestamp,
-    /// The count of [`Clock::elapsed`], before.
+    /// [`Clock::elapsed`] before the query.
     pub before: SignedDuration,
-    /// The same, after.
+    /// [`Clock::elapsed`] after the query.
     pub after: SignedDuration,
 }
 
 impl ServerReading {
-    /// The middle, which is wrong by half of the way there and back at most.
+    /// Assumes that the server read its clock halfway; the error is at most half the round trip.
     fn midpoint(self) -> ClockReading {
         ClockReading { wall: self.server_time, elapsed: self.before + (self.after - self.before) / 2 }
     }
 }
 
 impl Clock {
-    /// A clock that stands still at that instant until it is set.
+    /// Creates a clock that stands still at `at` until it is set through the returned sender.
     #[must_use]
     pub fn manual(at: UtcTimestamp) -> (Self, Arc<watch::Sender<UtcTimestamp>>) {
         let hand = Arc::new(watch::Sender::new(at));
         (Self::Manual(ManualClock { sender: Arc::clone(&hand), adjusted_us: Arc::default() }), hand)
     }
 
-    /// The clock of a server that was read then, by the count of time of that machine.
+    /// Creates the clock of a server from a reading taken with the clock `machine`.
     #[must_use]
     pub fn from_server(machine: Self, read: ServerReading) -> Self {
         Self::Server(Arc::new(ServerClock { machine, last_reading: RwLock::new(read.midpoint()) }))
     }
 
-    /// Sets a clock that a story holds forward or back, as somebody does by hand: no time passes
-    /// by it. Other clocks stay as they are.
+    /// Sets a manual clock forward or back, as a person would: this does not count as elapsed time. Has no effect on
+    /// other clocks.
     pub fn adjust(&self, by: SignedDuration) {
         match self {
             Self::Manual(set) => set.sender.send_modify(|at| {
@@ -94,22 +94,23 @@ impl Clock {
         }
     }
 
-    /// Follows the server's time, if this is a server's clock.
+    /// Adopts a new reading if this is a server clock and has drifted.
     pub fn follow_server(&self, read: ServerReading) {
         let Self::Server(server) = self else { return };
         let apart = read.server_time.duration_since(server.time_at(read.midpoint().elapsed)).abs();
+        // Small differences are measurement errors; following them would make the time jitter.
         if apart > (read.after - read.before) / 2 + FOLLOW_TOLERANCE {
             *server.last_reading.write().unwrap_or_else(PoisonError::into_inner) = read.midpoint();
         }
     }
 
-    /// This machine's clock, where the time is a server's; otherwise the clock itself.
+    /// Returns the machine's clock behind a server clock, or the clock itself.
     #[must_use]
     pub fn machine_clock(&self) -> &Self {
         if let Self::Server(server) = self { &server.machine } else { self }
     }
 
-    /// The time since some instant, which goes on evenly however the clock is set.
+    /// Returns the monotonic time since an arbitrary start, unaffected by setting the clock.
     #[must_use]
     pub fn elapsed(&self) -> SignedDuration {
         static PROCESS_START: LazyLock<Monotonic> = LazyLock::new(Monotonic::now);
@@ -123,19 +124,19 @@ impl Clock {
         }
     }
 
-    /// The present instant, and the count of time with it.
+    /// Reads the wall time and the monotonic time together.
     #[must_use]
     pub fn take_reading(&self) -> ClockReading {
         loop {
             let (before, wall, after) = (self.elapsed(), self.now(), self.elapsed());
-            // This thread may have been kept from running in between.
+            // The thread may have been suspended in between; then the two do not belong together.
             if after - before < MAX_READING_DURATION {
                 return ClockReading { wall, elapsed: after };
             }
         }
     }
 
-    /// The present instant.
+    /// Returns the current time.
     #[must_use]
     pub fn now(&self) -> UtcTimestamp {
         match self {
@@ -145,15 +146,16 @@ impl Clock {
         }
     }
 
-    /// Waits until an instant, or until the clock should be read again.
+    /// Sleeps until an instant, or until the clock should be read again.
     pub async fn sleep_until(&self, at: UtcTimestamp) {
         let left = Duration::try_from(at.duration_since(self.now())).unwrap_or_default();
+        // A server clock runs on the machine's clock, which determines how to wait.
         match self.machine_clock() {
             Self::Manual(set) => {
                 let mut hand = set.sender.subscribe();
                 hand.mark_unchanged();
                 if self.now() < at {
-                    // It may also have been set back since the instant was worked out.
+                    // The clock may have been set back since the caller computed the instant, so the wait is limited.
                     let _ = tokio::time::timeout(MANUAL_CLOCK_RECHECK_INTERVAL, hand.changed()).await;
                 }
             }
@@ -163,54 +165,54 @@ impl Clock {
 }
 
 impl ServerClock {
-    /// The server's time at a count of time.
+    /// Returns the server's time at a monotonic time.
     fn time_at(&self, elapsed: SignedDuration) -> UtcTimestamp {
         let read = *self.last_reading.read().unwrap_or_else(PoisonError::into_inner);
         read.wall + (elapsed - read.elapsed)
     }
 }
 
-/// A length of time as one that has a sign; the longest there is where it is longer.
+/// Converts a duration; saturates at [`SignedDuration::MAX`].
 #[must_use]
 pub fn to_signed_duration(duration: Duration) -> SignedDuration {
     SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
 }
 
-/// Waits for so long. Whoever calls this also watches what tells it to stop.
+/// Sleeps. The caller is responsible for stopping early on shutdown.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the one place: nothing tells when a retry may succeed, or a clock was set"
+    reason = "the only place: retries and clock changes have no event to wait for"
 )]
 pub async fn sleep(duration: Duration) {
     tokio::time::sleep(duration).await;
 }
 
-/// The present instant by this machine's clock.
+/// Returns the current time of this machine.
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "this is the one place")]
+#[expect(clippy::disallowed_methods, reason = "the only place that reads the clock")]
 pub fn now() -> UtcTimestamp {
     jiff::Timestamp::now().try_into().unwrap_or(UtcTimestamp::MIN)
 }
 
-/// `2026-01-31 12:00:00.123456`, in UTC, without a zone.
+/// Formats a timestamp in UTC without a zone: `2026-01-31 12:00:00.123456`.
 #[must_use]
 pub fn format_timestamp(at: UtcTimestamp) -> String {
     to_civil(at).strftime("%Y-%m-%d %H:%M:%S%.6f").to_string()
 }
 
-/// `2026-01-31T12:00:00.123456Z`.
+/// Formats a timestamp by RFC 3339: `2026-01-31T12:00:00.123456Z`.
 #[must_use]
 pub fn format_rfc3339(at: UtcTimestamp) -> String {
     to_civil(at).strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
 }
 
-/// Reads what [`format_rfc3339`] writes; `None` if the text is something else.
+/// Parses an RFC 3339 timestamp; `None` if the text is malformed.
 #[must_use]
 pub fn parse_rfc3339(text: &str) -> Option<UtcTimestamp> {
     text.parse::<jiff::Timestamp>().ok()?.try_into().ok()
 }
 
-/// `2026-01-31 12:00:00 UTC`, for people.
+/// Formats a timestamp for people: `2026-01-31 12:00:00 UTC`.
 #[must_use]
 pub fn format_utc(at: UtcTimestamp) -> String {
     to_civil(at).strftime("%Y-%m-%d %H:%M:%S UTC").to_string()

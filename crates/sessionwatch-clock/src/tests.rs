@@ -6,13 +6,13 @@ fn at(second: i64) -> UtcTimestamp {
     UtcTimestamp::from_micros(second * 1_000_000).unwrap()
 }
 
-/// A server's time that was asked for and came back after that time.
+/// Returns a reading of server time with a round trip of `way`.
 fn reading(at: UtcTimestamp, before: SignedDuration, way: SignedDuration) -> ServerReading {
     ServerReading { server_time: at, before, after: before + way }
 }
 
 #[test]
-fn a_clock_that_is_set_stands_still_and_counts_the_time_that_it_was_moved_by() {
+fn a_manual_clock_stands_still_and_moving_it_counts_as_elapsed_time() {
     let (clock, hand) = Clock::manual(at(100));
     let begun = clock.elapsed();
     assert_eq!((clock.now(), clock.now()), (at(100), at(100)));
@@ -23,7 +23,7 @@ fn a_clock_that_is_set_stands_still_and_counts_the_time_that_it_was_moved_by() {
 }
 
 #[test]
-fn no_time_passes_while_somebody_sets_a_clock_forward_or_back() {
+fn adjusting_a_clock_does_not_count_as_elapsed_time() {
     let (clock, _hand) = Clock::manual(at(10_000));
     let begun = clock.elapsed();
     for (by, expected) in [(3_600, 13_600), (-7_200, 6_400), (0, 6_400)] {
@@ -33,7 +33,7 @@ fn no_time_passes_while_somebody_sets_a_clock_forward_or_back() {
 }
 
 #[test]
-fn the_clock_of_this_machine_cannot_be_set_and_goes_on() {
+fn the_system_clock_cannot_be_adjusted() {
     let clock = Clock::System;
     let (before, begun) = (clock.now(), clock.elapsed());
     clock.adjust(SECOND * -3_600);
@@ -42,21 +42,21 @@ fn the_clock_of_this_machine_cannot_be_set_and_goes_on() {
 }
 
 #[test]
-fn a_server_is_read_in_the_middle_of_the_way_and_counted_on_by_the_machine() {
+fn server_time_is_extrapolated_from_the_middle_of_the_round_trip() {
     let (machine, hand) = Clock::manual(at(0));
     let begun = machine.elapsed();
     let clock = Clock::from_server(machine, reading(at(5_000), begun, SECOND * 2));
-    // A second after the middle.
+    // One second after the middle.
     hand.send_replace(at(2));
     assert_eq!(clock.now(), at(5_001));
     assert_eq!(clock.machine_clock().now(), at(2));
-    // Whoever sets the machine's clock changes nothing of it.
+    // Setting the machine's clock does not affect it.
     clock.adjust(SECOND * 900);
     assert_eq!((clock.now(), clock.machine_clock().now()), (at(5_001), at(902)));
 }
 
 #[test]
-fn a_server_is_followed_where_it_is_further_off_than_the_way_explains() {
+fn a_server_is_followed_if_the_difference_exceeds_the_round_trip() {
     let (machine, _hand) = Clock::manual(at(0));
     let begun = machine.elapsed();
     let clock = Clock::from_server(machine, reading(at(5_000), begun, SignedDuration::ZERO));
@@ -76,18 +76,18 @@ fn a_server_is_followed_where_it_is_further_off_than_the_way_explains() {
 }
 
 #[test]
-fn only_the_clock_of_a_server_follows_one() {
+fn only_a_server_clock_follows_a_server() {
     let (clock, _hand) = Clock::manual(at(7));
     clock.follow_server(reading(at(9_000), SignedDuration::ZERO, SignedDuration::ZERO));
     assert_eq!(clock.now(), at(7));
 }
 
 #[test]
-fn who_waits_for_an_instant_goes_on_when_the_clock_is_set() {
+fn a_sleeping_task_wakes_when_the_clock_is_set() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (clock, hand) = Clock::manual(at(1));
-        // It is there already.
+        // The time has come already.
         clock.sleep_until(at(1)).await;
         clock.sleep_until(UtcTimestamp::MIN).await;
         let waiting = tokio::spawn({
@@ -108,7 +108,7 @@ fn who_waits_for_an_instant_goes_on_when_the_clock_is_set() {
 }
 
 #[test]
-fn instants_are_written_for_people_for_programs_and_for_databases() {
+fn formats_timestamps_for_people_programs_and_databases() {
     let instant = UtcTimestamp::from_micros(1_767_225_600_123_456).unwrap();
     assert_eq!(format_timestamp(instant), "2026-01-01 00:00:00.123456");
     assert_eq!(format_rfc3339(instant), "2026-01-01T00:00:00.123456Z");
@@ -117,7 +117,7 @@ fn instants_are_written_for_people_for_programs_and_for_databases() {
 }
 
 #[test]
-fn what_was_written_for_programs_is_read_back_and_other_text_is_not() {
+fn rfc3339_round_trips_and_other_text_is_rejected() {
     for micros in [0, -1, 1, 951_782_400_000_000, 1_767_225_600_123_456, 253_370_764_800_000_000] {
         let instant = UtcTimestamp::from_micros(micros).unwrap();
         assert_eq!(parse_rfc3339(&format_rfc3339(instant)), Some(instant), "{micros}");

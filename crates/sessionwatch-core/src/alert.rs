@@ -1,103 +1,105 @@
-//! Alerts: the life of a failing check on a target, advanced by each look. Pure: `now` is a parameter, and what is to be
-//! told comes back as a notice.
+//! Alerts: the state machine of a failing check on a target, advanced by each check run. Pure functions: `now` is a
+//! parameter, and notifications are returned.
 
 use jiff::SignedDuration;
 
 use crate::{severity::Severity, timestamp::UtcTimestamp};
 
-/// How an alert behaves.
+/// Thresholds and intervals of an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AlertPolicy {
-    /// Failing looks in a row before it fires, at least one.
+    /// Consecutive failing runs before the alert fires, at least 1.
     pub failure_threshold: u32,
-    /// How long it fails before it fires, however few looks there were.
+    /// Time after which a pending alert fires, however few runs there were.
     pub pending_duration: SignedDuration,
-    /// Healthy looks in a row before it is resolved, at least one.
+    /// Consecutive passing runs before the alert is resolved, at least 1.
     pub success_threshold: u32,
-    /// After how long one that still fires is told again; nothing for never.
+    /// Interval between reminders while the alert fires; `None` for no reminders.
     pub repeat_interval: Option<SignedDuration>,
 }
 
-/// What a look says of one check.
+/// Result of one check in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckState {
-    /// Nothing wrong.
+    /// No problem found.
     Passing,
-    /// Something wrong.
+    /// A problem was found.
     Failing,
-    /// Not to be known.
+    /// The result is unknown.
     Unknown,
 }
 
-/// Where an alert stands.
+/// State of an alert.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum AlertState {
-    /// Nothing wrong.
+    /// No alert.
     #[default]
     Ok,
-    /// Failing, not yet often enough.
+    /// Failing, but not yet often or long enough.
     Pending {
-        /// Failing looks in a row.
+        /// Consecutive failing runs.
         failing_runs: u32,
-        /// The first of them.
+        /// Time of the first of them.
         since: UtcTimestamp,
     },
-    /// Failing often enough to be told.
+    /// Failing often or long enough to notify.
     Firing {
-        /// When it began to fire.
+        /// Time of the first failing run.
         since: UtcTimestamp,
-        /// Healthy looks in a row.
+        /// Consecutive passing runs.
         passing_runs: u32,
-        /// When it was last told; nothing while it has been silenced from the start.
+        /// Time of the last notification; `None` if the alert has been silenced from the start.
         notified_at: Option<UtcTimestamp>,
     },
 }
 
-/// An alert: a state, and what lies beside it.
+/// Alert of a check on a target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Alert {
-    /// Where it stands.
+    /// State.
     pub state: AlertState,
-    /// The last look could not say: the state is that of the look before.
+    /// The last result is unknown, and the state is that of an earlier run.
     pub is_stale: bool,
-    /// Somebody looks after it: it is not told again until it is resolved.
+    /// The alert is acknowledged: no reminders are sent until it is resolved.
     pub is_acknowledged: bool,
 }
 
-/// What is to be told.
+/// Kind of notification to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Notification {
-    /// It fires.
+    /// The alert fires.
     Firing,
-    /// It still fires.
+    /// Reminder: the alert still fires.
     Repeated,
-    /// It is over.
+    /// The alert is resolved.
     Resolved,
 }
 
 impl AlertPolicy {
-    /// The policy for a severity: critical fires at once, the others at the second failing look; all clear at the second
-    /// healthy one. Critical and high are told again every four hours, the others every day.
+    /// Returns the default policy for a severity. Critical alerts fire on the first failing run, others on the
+    /// second. All are resolved by the second passing run. Reminders are sent every 4 hours for critical and high,
+    /// else every 24.
     #[must_use]
     pub const fn for_severity(severity: Severity) -> Self {
-        let (pending_looks, hours) = match severity {
+        let (failure_threshold, hours) = match severity {
             Severity::Critical => (1, 4),
             Severity::High => (2, 4),
             Severity::Medium | Severity::Low => (2, 24),
         };
         Self {
-            failure_threshold: pending_looks,
+            failure_threshold,
             pending_duration: SignedDuration::from_mins(15),
             success_threshold: 2,
             repeat_interval: Some(SignedDuration::from_hours(hours)),
         }
     }
 
-    /// The policy where looks are so far apart: to wait for a second one would be to tell too late.
+    /// Adapts the policy to the time between runs: with rare runs, a single result is enough.
     #[must_use]
     pub fn for_run_interval(self, run_interval: SignedDuration) -> Self {
+        // Waiting for a second run would exceed the pending duration.
         if run_interval < self.pending_duration {
             self
         } else {
@@ -107,7 +109,7 @@ impl AlertPolicy {
 }
 
 impl Notification {
-    /// The word for it in messages and in the store.
+    /// Returns the name used in messages and in the state store.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.into()
@@ -115,7 +117,7 @@ impl Notification {
 }
 
 impl AlertState {
-    /// The word for it in messages and in the store.
+    /// Returns the name used in messages and in the state store.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.into()
@@ -123,7 +125,8 @@ impl AlertState {
 }
 
 impl Alert {
-    /// The alert after a look, and what is to be told of it. A silenced alert lives on, and is told when the silence ends.
+    /// Returns the alert after a check run, and the notification to send. A silenced alert keeps its state and
+    /// notifies when the silence ends.
     #[must_use]
     pub fn advance(
         self,
@@ -139,17 +142,18 @@ impl Alert {
             CheckState::Passing => Self { state: state.after_success(policy), is_stale: false, ..self },
         };
         match (state, next.state) {
-            (AlertState::Firing { notified_at: told, .. }, AlertState::Ok) => {
-                (Self::default(), told.map(|_| Notification::Resolved))
+            // Nobody was notified of an alert that was silenced throughout, so its resolution is not sent either.
+            (AlertState::Firing { notified_at, .. }, AlertState::Ok) => {
+                (Self::default(), notified_at.map(|_| Notification::Resolved))
             }
-            (_, AlertState::Firing { since, passing_runs: clear, notified_at: told })
+            (_, AlertState::Firing { since, passing_runs, notified_at })
                 if check_state == CheckState::Failing && !silenced =>
             {
-                match next.due_notification(told, now, policy) {
+                match next.due_notification(notified_at, now, policy) {
                     None => (next, None),
                     due => (
                         Self {
-                            state: AlertState::Firing { since, passing_runs: clear, notified_at: Some(now) },
+                            state: AlertState::Firing { since, passing_runs, notified_at: Some(now) },
                             ..next
                         },
                         due,
@@ -166,38 +170,39 @@ impl Alert {
         now: UtcTimestamp,
         policy: AlertPolicy,
     ) -> Option<Notification> {
-        let Some(told) = notified_at else { return Some(Notification::Firing) };
-        let waited = policy.repeat_interval.is_some_and(|wait| now.duration_since(told) >= wait);
-        (waited && !self.is_acknowledged).then_some(Notification::Repeated)
+        let Some(notified_at) = notified_at else { return Some(Notification::Firing) };
+        let is_due = policy.repeat_interval.is_some_and(|wait| now.duration_since(notified_at) >= wait);
+        (is_due && !self.is_acknowledged).then_some(Notification::Repeated)
     }
 }
 
 impl AlertState {
     fn after_failure(self, now: UtcTimestamp, policy: AlertPolicy) -> Self {
-        let (looks, since) = match self {
-            Self::Firing { since, notified_at: told, .. } => {
-                return Self::Firing { since, passing_runs: 0, notified_at: told };
+        let (failing_runs, since) = match self {
+            Self::Firing { since, notified_at, .. } => {
+                return Self::Firing { since, passing_runs: 0, notified_at };
             }
-            Self::Pending { failing_runs: looks, since } => (looks.saturating_add(1), since),
+            Self::Pending { failing_runs, since } => (failing_runs.saturating_add(1), since),
             Self::Ok => (1, now),
         };
-        if looks >= policy.failure_threshold || now.duration_since(since) >= policy.pending_duration {
+        if failing_runs >= policy.failure_threshold || now.duration_since(since) >= policy.pending_duration {
             Self::Firing { since, passing_runs: 0, notified_at: None }
         } else {
-            Self::Pending { failing_runs: looks, since }
+            Self::Pending { failing_runs, since }
         }
     }
 
-    /// The clock was set back. What has happened keeps its instant, since the clock may be put right again. Only where
-    /// the next repeat would be waited for longer than twice its distance, the last one was just now.
+    /// Limits the delay of the next reminder to twice the repeat interval if the clock was set back.
     fn clamp_times(self, now: UtcTimestamp, policy: AlertPolicy) -> Self {
-        let is_far =
-            |told: &UtcTimestamp| policy.repeat_interval.is_some_and(|wait| told.duration_since(now) > wait);
+        // Other times in the future are kept, because the clock may be corrected again.
+        let is_far = |notified_at: &UtcTimestamp| {
+            policy.repeat_interval.is_some_and(|wait| notified_at.duration_since(now) > wait)
+        };
         match self {
-            Self::Firing { since, passing_runs: clear, notified_at: told } => Self::Firing {
+            Self::Firing { since, passing_runs, notified_at } => Self::Firing {
                 since,
-                passing_runs: clear,
-                notified_at: told.map(|told| if is_far(&told) { now } else { told }),
+                passing_runs,
+                notified_at: notified_at.map(|at| if is_far(&at) { now } else { at }),
             },
             Self::Ok | Self::Pending { .. } => self,
         }
@@ -205,10 +210,10 @@ impl AlertState {
 
     fn after_success(self, policy: AlertPolicy) -> Self {
         match self {
-            Self::Firing { since, passing_runs: clear, notified_at: told }
-                if clear + 1 < policy.success_threshold =>
+            Self::Firing { since, passing_runs, notified_at }
+                if passing_runs + 1 < policy.success_threshold =>
             {
-                Self::Firing { since, passing_runs: clear + 1, notified_at: told }
+                Self::Firing { since, passing_runs: passing_runs + 1, notified_at }
             }
             _ => Self::Ok,
         }
@@ -229,10 +234,10 @@ mod tests {
         repeat_interval: Some(SignedDuration::from_hours(3)),
     };
 
-    /// The notices of a sequence of looks, an hour apart.
+    /// Returns the notifications of a sequence of runs, an hour apart.
     fn notices(signs: &str, policy: AlertPolicy) -> String {
         let mut alert = Alert::default();
-        let look = |(hour, sign): (i64, char)| {
+        let run = |(hour, sign): (i64, char)| {
             let sign_of = |letter: char| match letter.to_ascii_lowercase() {
                 'f' => CheckState::Failing,
                 'u' => CheckState::Unknown,
@@ -248,14 +253,14 @@ mod tests {
                 Some(Notification::Resolved) => 'o',
             }
         };
-        (0i64..).zip(signs.chars()).map(look).collect()
+        (0i64..).zip(signs.chars()).map(run).collect()
     }
 
-    /// What people hear, by counting runs of known looks, and the hours since the first failing one.
+    /// A simpler model of the same rules: counts streaks of known results, and the hours since the first failing run.
     fn model(signs: &str, pending: u32, clear: u32, repeat: i64) -> String {
         let (mut bad, mut good, mut firing, mut told) = (0, 0, false, None);
         let (mut failing_since, pending_hours) = (0, POLICY.pending_duration.as_hours());
-        let hear = |(hour, sign): (i64, char)| {
+        let advance = |(hour, sign): (i64, char)| {
             let silent = sign.is_uppercase();
             match sign.to_ascii_lowercase() {
                 'f' => {
@@ -266,9 +271,9 @@ mod tests {
                 _ => return '.',
             }
             if good >= clear && firing || good > 0 && !firing {
-                let heard = firing && told.take().is_some();
+                let was_notified = firing && told.take().is_some();
                 firing = false;
-                return if heard { 'o' } else { '.' };
+                return if was_notified { 'o' } else { '.' };
             }
             firing |= bad >= pending || bad > 0 && hour - failing_since >= pending_hours;
             if !firing || bad == 0 || silent {
@@ -286,7 +291,7 @@ mod tests {
                 Some(_) => '.',
             }
         };
-        (0i64..).zip(signs.chars()).map(hear).collect()
+        (0i64..).zip(signs.chars()).map(advance).collect()
     }
 
     #[test]
@@ -300,7 +305,8 @@ mod tests {
             ("fuf", "..!"),
             ("uuuu", "...."),
             ("fuuuuuuuuf", ".........!"),
-            // Capitals: silenced. It is told when the silence ends, and never resolved if nobody heard of it.
+            // Capitals are silenced runs. The alert notifies when the silence ends; if it never notified, neither is
+            // its end.
             ("FFFf", "...!"),
             ("FFhh", "...."),
             ("ffHH", ".!.o"),
@@ -311,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_told_again_of_what_somebody_looks_after() {
+    fn acknowledged_alerts_send_no_reminders() {
         let now = |hour| UtcTimestamp::UNIX_EPOCH + SignedDuration::from_hours(hour);
         let (alert, _) = Alert::default().advance(
             CheckState::Failing,
@@ -328,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn where_looks_are_rare_one_is_enough_and_time_counts_too() {
+    fn one_failing_run_is_enough_if_runs_are_rare_and_long_failures_fire() {
         let daily = POLICY.for_run_interval(24 * HOUR);
         assert_eq!(notices("fh", daily), "!o");
         assert_eq!(POLICY.for_run_interval(HOUR), POLICY);
@@ -337,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_goes_back_keeps_nobody_waiting_for_longer_than_twice_the_repeat() {
+    fn a_clock_set_back_delays_reminders_by_at_most_twice_the_interval() {
         let at = |hour: i64| UtcTimestamp::UNIX_EPOCH + SignedDuration::from_hours(100 + hour);
         let (alert, told) = Alert::default().advance(
             CheckState::Failing,
@@ -354,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_happened_keeps_its_instant_when_the_clock_goes_back_for_a_while() {
+    fn a_clock_set_back_for_a_while_does_not_change_past_times() {
         let at = |minute: i64| UtcTimestamp::UNIX_EPOCH + 100 * HOUR + SignedDuration::from_mins(minute);
         let (pending, _) = Alert::default().advance(CheckState::Failing, at(0), false, POLICY);
         let (firing, _) = pending.advance(CheckState::Failing, at(-170), false, POLICY);
@@ -371,7 +377,7 @@ mod tests {
     }
 
     proptest! {
-        /// The model: a plain account of the rules, from the whole story each time, says the same.
+        /// The state machine agrees with the model.
         #[test]
         fn agrees_with_a_model(signs in "[fhuFHU]{0,40}", pending in 1u32..4, clear in 1u32..4, repeat in 1i64..5) {
             let policy = AlertPolicy {
@@ -380,7 +386,7 @@ mod tests {
             prop_assert_eq!(notices(&signs, policy), model(&signs, pending, clear, repeat));
         }
 
-        /// However looks go, firing and resolved alternate, and nothing is repeated of what does not fire.
+        /// Firing and resolved alternate, and only firing alerts send reminders, whatever the results.
         #[test]
         fn firing_and_resolved_alternate(signs in "[fhuFHU]{0,60}", pending in 1u32..4, clear in 1u32..4) {
             let policy = AlertPolicy { failure_threshold: pending, success_threshold: clear, ..POLICY };
@@ -395,7 +401,7 @@ mod tests {
             }
         }
 
-        /// Enough failing looks fire, and enough healthy ones resolve, from wherever.
+        /// Enough failing runs fire and enough passing runs resolve, from any state.
         #[test]
         fn nothing_is_missed(signs in "[fhuFHU]{0,30}") {
             let told = notices(&format!("{signs}hhfff"), POLICY);

@@ -1,8 +1,8 @@
-//! Many short texts in one piece of memory, by number.
+//! Arena of short texts in one allocation, addressed by number.
 
 use serde::{Deserialize, Serialize};
 
-/// Texts one after another.
+/// Concatenated texts and their end offsets.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Arena {
     text: Vec<u8>,
@@ -10,14 +10,13 @@ pub(crate) struct Arena {
 }
 
 impl Arena {
-    /// Adds a text, and gives its number.
+    /// Adds a text and returns its number.
     pub(crate) fn push(&mut self, text: &[u8]) -> usize {
         self.text.extend_from_slice(text);
         self.ends.push(self.text.len());
         self.ends.len() - 1
     }
 
-    /// The text of that number.
     #[inline]
     pub(crate) fn get(&self, number: usize) -> Option<&[u8]> {
         let end = *self.ends.get(number)?;
@@ -25,7 +24,6 @@ impl Arena {
         self.text.get(start..end)
     }
 
-    /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.ends.len()
     }

@@ -1,16 +1,16 @@
-//! The pace of acting: how many rows the next batch takes, so that nobody waits long for a lock.
+//! Adaptive batch size of deletions, so that the application never waits long for a lock.
 
 use jiff::SignedDuration;
 
-/// How long a batch should hold its locks: half of what an application should ever wait.
+/// Target time for which a batch holds its locks: half of the longest wait an application should notice.
 pub const TARGET_LOCK_TIME: SignedDuration = SignedDuration::from_millis(25);
-/// Rows of the first batch.
+/// Size of the first batch, in rows.
 const INITIAL_BATCH_ROWS: usize = 250;
 /// Bounds of a batch, in rows.
 const MIN_BATCH_ROWS: usize = 10;
 const MAX_BATCH_ROWS: usize = 5_000;
 
-/// How many rows a batch takes.
+/// Current batch size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdaptiveBatchSize {
     size: usize,
@@ -23,25 +23,27 @@ impl Default for AdaptiveBatchSize {
 }
 
 impl AdaptiveBatchSize {
-    /// Rows of the next batch.
+    /// Returns the size of the next batch, in rows.
     #[must_use]
     pub fn size(self) -> usize {
         self.size
     }
 
-    /// Learns from a batch of so many rows that held its locks for that long.
+    /// Adjusts the size after a batch of `rows` rows that held its locks for `held`.
     pub fn observe_batch(&mut self, rows: usize, held: SignedDuration) {
         let micros =
+            // At least 1, because the result is a divisor below.
             |length: SignedDuration| usize::try_from(length.as_micros().max(1)).unwrap_or(usize::MAX);
         let fitting = rows.saturating_mul(micros(TARGET_LOCK_TIME)) / micros(held);
-        // A short batch at the end says little, and a fast one may have been luck: growth is by half at most.
+        // A fast batch may be luck, so growth is limited to half. The last batch is often short and must not cause
+        // growth.
         let next = if fitting < self.size { fitting } else { fitting.min(self.size + self.size / 2) };
         if rows >= self.size || fitting < self.size {
             self.size = next.clamp(MIN_BATCH_ROWS, MAX_BATCH_ROWS);
         }
     }
 
-    /// Somebody else held a lock, or the database is busy.
+    /// Halves the size after a lock conflict or if the database is busy.
     pub fn observe_contention(&mut self) {
         self.size = (self.size / 2).max(MIN_BATCH_ROWS);
     }
@@ -52,11 +54,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn grows_while_there_is_time_and_shrinks_at_once() {
+    fn grows_gradually_and_shrinks_at_once() {
         let mut pace = AdaptiveBatchSize::default();
         for _ in 0..20 {
             let rows = pace.size();
-            // Ten microseconds a row.
+            // Ten microseconds per row.
             pace.observe_batch(rows, SignedDuration::from_micros(i64::try_from(rows * 10).unwrap()));
         }
         assert_eq!(pace.size(), 2_500);
@@ -73,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_last_batch_teaches_nothing() {
+    fn a_short_last_batch_causes_no_growth() {
         let mut pace = AdaptiveBatchSize::default();
         pace.observe_batch(3, SignedDuration::from_micros(10));
         assert_eq!(pace, AdaptiveBatchSize::default());

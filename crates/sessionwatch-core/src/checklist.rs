@@ -1,95 +1,96 @@
-//! The checklist: what the numbers of a period prove. What too few looks saw does not pass.
+//! Checklist items, evaluated from the recorded values of a period. An item that too few check runs covered does not
+//! pass.
 
 use jiff::SignedDuration;
 
-use crate::{checks::Baseline, duration::DAY, period::Period, timestamp::UtcTimestamp};
+use crate::{checks::Baseline, duration::DAY, period::Period, plural::format_count, timestamp::UtcTimestamp};
 
-/// Orphaned sessions at which the guide's checklist fails.
+/// Number of orphaned sessions at which the operator guide's checklist fails.
 pub const ORPHANED_SESSIONS_LIMIT: u32 = 5;
-/// Expired sessions at which the guide's checklist fails.
+/// Number of expired sessions at which the operator guide's checklist fails.
 pub const EXPIRED_SESSIONS_LIMIT: u32 = 10;
-/// Sessions for each user below which the guide's checklist fails.
+/// Sessions per user below which the operator guide's checklist fails.
 pub const MIN_SESSIONS_PER_USER: f64 = 1.0;
-/// The longest time in which nobody needs to have looked: who looks once a day is late at times, and
-/// clocks are put back.
+/// Longest gap without a check run that is tolerated: a day, plus two hours for a late daily run and for the end of
+/// daylight saving time.
 pub const MAX_OBSERVATION_GAP: SignedDuration = SignedDuration::from_hours(26);
-/// By how much the clock of an application may differ from that of its database.
+/// Tolerated difference between the clocks of the application and its database.
 const CLOCK_SKEW_TOLERANCE: SignedDuration = SignedDuration::from_secs(60);
 
-/// Why nothing is known of what has no number.
-const UNMEASURED_REASON: &str = "it was not measured in this period";
+/// Reason for a value that was never recorded.
+const UNMEASURED_REASON: &str = "no measurements in this period";
 
-/// Whether an item holds.
+/// Result of a checklist item.
 #[derive(Clone, Debug, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum ChecklistVerdict {
-    /// It holds.
+    /// The item passes.
     Pass,
-    /// It does not.
+    /// The item fails.
     Fail,
-    /// Not to be known, and why. Never a pass.
+    /// Unknown, with the reason. Never counts as passing.
     Unknown(String),
 }
 
-/// A number over a period.
+/// Summary of a value over a period.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SeriesSummary {
-    /// The lowest, and when it was so low first.
+    /// Minimum, and when it was first reached.
     pub lowest: (f64, UtcTimestamp),
-    /// The highest, and when it was so high first.
+    /// Maximum, and when it was first reached.
     pub highest: (f64, UtcTimestamp),
-    /// The last.
+    /// Last value.
     pub last: f64,
 }
 
-/// A time at which a check had the same verdict.
+/// Stretch of time with the same result of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerdictSpan {
-    /// When it begins.
+    /// Start.
     pub from: UtcTimestamp,
-    /// When it ends.
+    /// End, exclusive.
     pub to: UtcTimestamp,
-    /// The verdict by name.
+    /// Name of the result.
     pub verdict: String,
 }
 
-/// How far ahead sessions ended at a look.
+/// Expiry times found by a check run, relative to that run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExpiryHorizon {
-    /// How long it is to the furthest end; nothing if no active session has one.
+    /// Time until the latest expiry; `None` if no active session has an expiry.
     pub ahead: Option<SignedDuration>,
-    /// Sessions that never end.
+    /// Sessions that never expire.
     pub never_expiring: u64,
-    /// Sessions whose end cannot be read.
+    /// Sessions whose expiry cannot be decoded.
     pub unreadable: u64,
 }
 
-/// Where a number is, as to the range in which it is healthy.
+/// Position of a value relative to its normal range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum RangePosition {
-    /// Inside, all the time.
+    /// Always inside.
     In,
-    /// Outside, at least once.
+    /// Outside at least once.
     Out,
-    /// Not to be known.
+    /// No values.
     Unknown,
 }
 
 impl ChecklistVerdict {
-    /// Its name in reports.
+    /// Returns the name used in reports.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.into()
     }
 
-    /// Why it is unknown.
+    /// Returns the reason of an unknown result.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
         if let Self::Unknown(reason) = self { Some(reason) } else { None }
     }
 
-    /// The same in the face of a doubt: what passes is not known then, and what fails fails all the same.
+    /// Turns a pass into unknown if there is a doubt. A failure stays a failure.
     #[must_use]
     pub fn unknown_if(self, doubt: Option<String>) -> Self {
         match (self, doubt) {
@@ -98,26 +99,26 @@ impl ChecklistVerdict {
         }
     }
 
-    /// Of several: fail if one fails, else unknown if one is, else pass; of none, unknown.
+    /// Combines results: fails if one fails, else unknown if one is unknown or there are none, else passes.
     #[must_use]
     pub fn combine_all<'a>(verdicts: impl Iterator<Item = &'a Self> + Clone) -> Self {
         let unknown = verdicts.clone().filter(|verdict| verdict.reason().is_some()).count();
         if verdicts.clone().any(|verdict| *verdict == Self::Fail) {
             Self::Fail
         } else if unknown > 0 || verdicts.count() == 0 {
-            Self::Unknown(format!("{unknown} not known"))
+            Self::Unknown(format!("{unknown} unknown"))
         } else {
             Self::Pass
         }
     }
 
-    fn from_passed(holds: bool) -> Self {
-        if holds { Self::Pass } else { Self::Fail }
+    fn from_passed(passes: bool) -> Self {
+        if passes { Self::Pass } else { Self::Fail }
     }
 }
 
 impl SeriesSummary {
-    /// The track of points in time, each with its mean, lowest and highest; nothing without a point.
+    /// Summarizes points, each with its mean, minimum and maximum; `None` without a point.
     #[must_use]
     pub fn from_points(points: impl Iterator<Item = (UtcTimestamp, [f64; 3])>) -> Option<Self> {
         points.fold(None, |track: Option<Self>, (at, [mean, low, high])| {
@@ -134,20 +135,20 @@ impl SeriesSummary {
 }
 
 impl RangePosition {
-    /// Its name in reports.
+    /// Returns the name used in reports.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.into()
     }
 }
 
-/// Whether there was never more than that.
+/// Passes if the value never exceeded `limit`.
 #[must_use]
 pub fn check_at_most(track: Option<&SeriesSummary>, limit: f64) -> ChecklistVerdict {
     track.map_or_else(unmeasured_verdict, |track| ChecklistVerdict::from_passed(track.highest.0 <= limit))
 }
 
-/// Whether there were always fewer than that.
+/// Passes if the value was always below `limit`.
 #[must_use]
 pub fn check_below(track: Option<&SeriesSummary>, limit: u32) -> ChecklistVerdict {
     track.map_or_else(unmeasured_verdict, |track| {
@@ -155,19 +156,20 @@ pub fn check_below(track: Option<&SeriesSummary>, limit: u32) -> ChecklistVerdic
     })
 }
 
-/// Whether sessions for each user were in proportion. The track leaves out the times without an active session.
+/// Passes if sessions per user stayed between [`MIN_SESSIONS_PER_USER`] and `max`. The series leaves out times
+/// without an active session.
 #[must_use]
 pub fn check_session_ratio(track: Option<&SeriesSummary>, max: f64) -> ChecklistVerdict {
     match track {
-        None => ChecklistVerdict::Unknown("there was no active session in this period".into()),
+        None => ChecklistVerdict::Unknown("no active sessions in this period".into()),
         Some(track) => {
             ChecklistVerdict::from_passed(track.lowest.0 >= MIN_SESSIONS_PER_USER && track.highest.0 <= max)
         }
     }
 }
 
-/// Whether the busiest hour saw as many sessions created as is usual. Too few are known only after a day was seen: nights are
-/// quiet everywhere. `seen` says how long was seen.
+/// Passes if the number of sessions created in the busiest hour is within the baseline. `seen` is the length of time
+/// covered.
 #[must_use]
 pub fn check_creation_rate(
     track: Option<&SeriesSummary>,
@@ -181,14 +183,15 @@ pub fn check_creation_rate(
     };
     if usual == Baseline::default() {
         ChecklistVerdict::Unknown(
-            "no baseline is configured: write `min` and `max` under [checks.creation-rate]".into(),
+            "no baseline is configured; set `min` and `max` in [checks.creation-rate]".into(),
         )
     } else if is_beyond(usual.max, f64::gt) {
         ChecklistVerdict::Fail
     } else if !is_beyond(usual.min, f64::lt) {
         ChecklistVerdict::Pass
     } else if seen < DAY {
-        ChecklistVerdict::Unknown("a busier hour may come: less than a day was seen".into())
+        // Nights are quiet everywhere, so too few sessions are only meaningful after a whole day.
+        ChecklistVerdict::Unknown("less than a day of data: a busier hour may follow".into())
     } else {
         ChecklistVerdict::Fail
     }
@@ -199,48 +202,48 @@ fn count_to_f64(number: u64) -> f64 {
     number as f64
 }
 
-/// Critical log signals of a period.
+/// Critical log events of a period.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CriticalLogEvents {
-    /// Signals that a session in the table confirms.
+    /// Events confirmed by a session in the table.
     pub confirmed: u64,
-    /// Signals that no session confirms: a visitor may have written them.
+    /// Events that no session confirms. A visitor may have forged them.
     pub unconfirmed: u64,
 }
 
-/// Judges the critical log signals of a period. Returns `Unknown` if no signal is confirmed and some are not, or with the reason
-/// for which there are no counts.
+/// Passes without critical log events and fails if a session confirms one. Returns `Unknown` if all are unconfirmed,
+/// or with the reason why there are no counts.
 #[must_use]
 pub fn check_critical_events(events: Result<CriticalLogEvents, &str>) -> ChecklistVerdict {
     match events {
         Err(why) => ChecklistVerdict::Unknown(why.into()),
         Ok(CriticalLogEvents { confirmed: 0, unconfirmed: 0 }) => ChecklistVerdict::Pass,
         Ok(CriticalLogEvents { confirmed: 0, unconfirmed }) => {
-            let lines = if unconfirmed == 1 { "line" } else { "lines" };
+            let events = format_count(unconfirmed, "critical log event", "critical log events");
             ChecklistVerdict::Unknown(format!(
-                "no session confirms the {unconfirmed} critical log {lines} of this period: visitors may have written them"
+                "no session confirms the {events} of this period; a visitor may have forged the log lines"
             ))
         }
         Ok(_) => ChecklistVerdict::Fail,
     }
 }
 
-/// Whether a person says that it holds; nothing where nobody says anything.
+/// Returns the result attested by a person; unknown without an attestation.
 #[must_use]
-pub fn check_attestation(holds: Option<bool>) -> ChecklistVerdict {
-    match holds {
-        None => ChecklistVerdict::Unknown("nobody has vouched for it in this period".into()),
-        Some(holds) => ChecklistVerdict::from_passed(holds),
+pub fn check_attestation(passes: Option<bool>) -> ChecklistVerdict {
+    match passes {
+        None => ChecklistVerdict::Unknown("no attestation in this period".into()),
+        Some(passes) => ChecklistVerdict::from_passed(passes),
     }
 }
 
-/// Whether sessions have a lifetime that nothing lengthens. `failed` says whether their ends were ever beyond the policy.
+/// Passes if sessions have a fixed lifetime. `failed` says that an expiry exceeded the policy during the period.
 #[must_use]
 pub fn check_lifetime(failed: bool, extended: Option<&SeriesSummary>) -> ChecklistVerdict {
     if failed { ChecklistVerdict::Fail } else { check_not_extended(extended) }
 }
 
-/// Whether no session can last longer than that.
+/// Passes if no session can last longer than `limit`.
 #[must_use]
 pub fn check_expiry_horizon(
     horizon: Option<ExpiryHorizon>,
@@ -249,33 +252,33 @@ pub fn check_expiry_horizon(
 ) -> ChecklistVerdict {
     let unknown = |reason: &str| ChecklistVerdict::Unknown(reason.into());
     match horizon {
-        None => unknown("the last look that saw something is not of this period"),
+        None => unknown("the last successful check run is outside this period"),
+        // One session beyond the policy is a failure even if another expiry cannot be read.
         Some(ExpiryHorizon { never_expiring: 1.., .. }) => ChecklistVerdict::Fail,
         Some(ExpiryHorizon { ahead: Some(ahead), .. })
             if ahead > limit.saturating_add(CLOCK_SKEW_TOLERANCE) =>
         {
             ChecklistVerdict::Fail
         }
-        Some(ExpiryHorizon { unreadable: 1.., .. }) => unknown("not every end can be read"),
-        Some(ExpiryHorizon { ahead: None, .. }) => unknown("there was no active session at the last look"),
+        Some(ExpiryHorizon { unreadable: 1.., .. }) => unknown("some expiry times cannot be read"),
+        Some(ExpiryHorizon { ahead: None, .. }) => unknown("no active sessions in the last check run"),
         Some(ExpiryHorizon { ahead: Some(_), .. }) => check_not_extended(extended),
     }
 }
 
-/// Whether no session was extended. Where some are, that each has an end says nothing of how long it lasts.
+/// Passes if no session was extended during the period.
 fn check_not_extended(extended: Option<&SeriesSummary>) -> ChecklistVerdict {
     match extended {
-        None => {
-            ChecklistVerdict::Unknown("whether sessions are extended was not measured in this period".into())
-        }
+        None => ChecklistVerdict::Unknown("no measurements of session extensions in this period".into()),
+        // An extended session also has an expiry, which says nothing about its total lifetime.
         Some(track) if track.highest.0 > 0.0 => ChecklistVerdict::Unknown(
-            "sessions are extended while they are used, so their ends do not bound how long they last".into(),
+            "sessions are extended while in use, so their expiry does not limit their lifetime".into(),
         ),
         Some(_) => ChecklistVerdict::Pass,
     }
 }
 
-/// Whether a number was in a range all the time.
+/// Returns whether a value stayed in a range.
 #[must_use]
 pub fn range_position(track: Option<&SeriesSummary>, low: f64, high: f64) -> RangePosition {
     match track {
@@ -285,7 +288,7 @@ pub fn range_position(track: Option<&SeriesSummary>, low: f64, high: f64) -> Ran
     }
 }
 
-/// Whether the peak of a number was in a range.
+/// Returns whether the maximum of a value was in a range.
 #[must_use]
 pub fn peak_position(track: Option<&SeriesSummary>, low: f64, high: f64) -> RangePosition {
     match track {
@@ -295,17 +298,18 @@ pub fn peak_position(track: Option<&SeriesSummary>, low: f64, high: f64) -> Rang
     }
 }
 
-/// Whether too many looks saw nothing: more than one in ten.
+/// Returns whether more than one run in ten failed.
 #[must_use]
 pub fn has_too_many_failed_runs(runs: u64, failed_runs: u64) -> bool {
     failed_runs.saturating_mul(10) > runs
 }
 
-/// The longest time between two instants of a period at which something was seen, in their order.
+/// Returns the longest gap between sorted instants of a period, including the gaps at both ends.
 #[must_use]
 pub fn longest_gap(seen: impl Iterator<Item = UtcTimestamp>, period: Period) -> Period {
     let Period { from, to } = period;
     let (mut last, mut longest) = (from, Period { from, to: from });
+    // Times outside the period are moved to its bounds, so that gaps at both ends count.
     for at in seen.map(|at| at.clamp(from, to)).chain([to]) {
         if at.duration_since(last) > longest.duration() {
             longest = Period { from: last, to: at };
@@ -315,13 +319,14 @@ pub fn longest_gap(seen: impl Iterator<Item = UtcTimestamp>, period: Period) -> 
     longest
 }
 
-/// A time, if it is too long for nobody to have looked.
+/// Returns the gap if it exceeds [`MAX_OBSERVATION_GAP`].
 #[must_use]
 pub fn gap_exceeding_limit(gap: Period) -> Option<Period> {
     (gap.duration() > MAX_OBSERVATION_GAP).then_some(gap)
 }
 
-/// The verdicts of a check over a period, from when each of them began, in their order. The first may be older.
+/// Returns the results of a check over a period. `began` holds the time and name of each change of the result,
+/// sorted; the first may be before the period.
 #[must_use]
 pub fn verdict_spans(began: &[(UtcTimestamp, String)], period: Period) -> Vec<VerdictSpan> {
     let Period { from, to } = period;
@@ -334,8 +339,8 @@ pub fn verdict_spans(began: &[(UtcTimestamp, String)], period: Period) -> Vec<Ve
     began.iter().zip(ends).map(span).filter(|span| span.from < span.to).collect()
 }
 
-/// The longest time for which a check had no verdict, if that is too long, or all such times together are more than a tenth
-/// of the period. What comes before the first verdict counts.
+/// Returns the longest stretch without a result of a check, if it is too long or all such stretches exceed a tenth of
+/// the period. The time before the first result counts.
 #[must_use]
 pub fn find_undecided_gap(spans: &[VerdictSpan], period: Period) -> Option<Period> {
     let start = Period { from: period.from, to: spans.first().map_or(period.to, |span| span.from) };
@@ -343,7 +348,7 @@ pub fn find_undecided_gap(spans: &[VerdictSpan], period: Period) -> Option<Perio
     let unknown = unknown.map(|span| Period { from: span.from, to: span.to });
     let times: Vec<Period> = std::iter::once(start).chain(unknown).collect();
     let longest = times.iter().copied().max_by_key(|time| time.duration())?;
-    // Before the first verdict a watch that looks once a day has a day.
+    // The time before the first result is not summed up: a daily check run may take a day to get there.
     let unknown: SignedDuration = times.iter().skip(1).map(|time| time.duration()).sum();
     let much = unknown > period.duration() / 10;
     if much { Some(longest) } else { gap_exceeding_limit(longest) }

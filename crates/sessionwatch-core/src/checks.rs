@@ -1,5 +1,7 @@
-//! The checks on sessions: a file for each, with what is known about it, its thresholds, how it decides and its tests; and
-//! the list of all. A new check is a file here, a line in [`TABLE_CHECKS`] and one in [`CheckThresholds`], and a page in `docs/checks/`.
+//! The checks on the session table, one file each, and their list.
+//!
+//! A new check needs a file here, a line in [`TABLE_CHECKS`] and in [`CheckThresholds`], and a page in
+//! `docs/checks/`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -30,68 +32,68 @@ pub use self::{
     outcome::{CheckInput, CheckOutcome, CheckVerdict},
 };
 
-/// What shows a reader that a finding is true.
+/// Kind of evidence shown with a failing check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EvidenceKind {
-    /// Rows on tokens that occur more than once.
+    /// Rows whose token appears more than once.
     Duplicates,
     /// Rows of tokens whose user changed.
     Reassigned,
-    /// Rows of tokens that had ended.
+    /// Rows of ended tokens that reappeared.
     Reappeared,
     /// Rows without an existing user.
     Orphans,
     /// Users with the most active sessions.
     ActiveUsers,
-    /// Users that created the most sessions.
+    /// Users who created the most sessions.
     CreatingUsers,
     /// The oldest expired rows.
     OldestExpired,
-    /// The rows that end latest.
+    /// The rows with the latest expiry.
     BeyondPolicy,
-    /// The value says it all.
+    /// No rows; the value is the evidence.
     Value,
 }
 
-/// The timestamp of a session that a check goes by.
+/// Session timestamp that a check depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeBasis {
-    /// Neither.
+    /// No timestamp.
     Neither,
-    /// Its end.
+    /// The expiry.
     Expiry,
-    /// Its creation, where that is stored.
+    /// The creation time, where stored.
     Creation,
 }
 
-/// A check: what is known about it, what it needs, and how it decides.
+/// A check: its metadata, the data it needs, and the function that evaluates it.
 #[derive(Clone, Copy, Debug)]
 pub struct Check {
-    /// Its id, which never changes.
+    /// Stable id in kebab case.
     pub id: &'static str,
-    /// What it finds, in a few words.
+    /// Short description of the problem it finds.
     pub summary: &'static str,
-    /// Its severity, unless configured otherwise.
+    /// Default severity.
     pub severity: Severity,
-    /// What to do when it fails.
+    /// Recommended action if the check fails.
     pub action: &'static str,
-    /// What shows that it is true.
+    /// Evidence shown if the check fails.
     pub evidence: EvidenceKind,
-    /// It compares two runs, so that only `serve` can make it.
+    /// The check compares two runs, so only `serve` can evaluate it.
     pub needs_previous_run: bool,
-    /// What it finds happens between two runs, and is not found again: one run is enough for an alert.
+    /// The problem shows in a single run only, so one failing run is enough for an alert.
     pub is_transient: bool,
-    /// It counts by user, and can say nothing without one.
+    /// The check counts per user and needs a user column.
     pub is_per_user: bool,
-    /// The timestamp that it goes by, if it goes by one.
+    /// Timestamp that the check depends on.
     pub time_basis: TimeBasis,
-    /// Its page of documentation, in Markdown.
+    /// Documentation page in Markdown.
     pub documentation: &'static str,
-    /// How it decides.
+    /// Evaluates the check.
     pub evaluate: fn(CheckInput<'_>) -> CheckOutcome,
 }
 
-/// Every check, in the order of output.
+/// Every check, in output order.
 pub const TABLE_CHECKS: [Check; 12] = [
     duplicate_tokens::DUPLICATE_TOKENS_CHECK,
     token_reassigned::TOKEN_REASSIGNED_CHECK,
@@ -107,49 +109,49 @@ pub const TABLE_CHECKS: [Check; 12] = [
     slow_check_run::SLOW_CHECK_RUN_CHECK,
 ];
 
-/// The id of the alert that a target cannot be reached.
+/// Id of the alert for an unreachable target.
 pub const TARGET_UNREACHABLE: &str = "blind";
 
-/// The id of the alert that a channel takes no messages.
+/// Id of the alert for a channel that accepts no messages.
 pub const CHANNEL_FAILING: &str = "undelivered";
 
-/// The thresholds of every check that has some; the defaults are those of the operator's guide. In the configuration each is
-/// a section by the id of its check.
+/// Thresholds of every check that has any. The defaults follow the operator guide. In the configuration, each check
+/// has a section named by its id.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct CheckThresholds {
-    /// Those of `duplicate-tokens`.
+    /// Thresholds of `duplicate-tokens`.
     pub duplicate_tokens: duplicate_tokens::DuplicateTokensThresholds,
-    /// Those of `revived-sessions`.
+    /// Thresholds of `reappeared-sessions`.
     pub revived_sessions: reappeared_sessions::ReappearedSessionsThresholds,
-    /// Those of `orphaned-sessions`.
+    /// Thresholds of `orphaned-sessions`.
     pub orphaned_sessions: orphaned_sessions::OrphanedSessionsThresholds,
-    /// Those of `sessions-per-user`.
+    /// Thresholds of `sessions-per-user`.
     pub sessions_per_user: sessions_per_user::SessionsPerUserThresholds,
-    /// Those of `user-session-excess`.
+    /// Thresholds of `user-session-excess`.
     pub user_session_excess: user_session_excess::UserSessionExcessThresholds,
-    /// Those of `rapid-creation`.
+    /// Thresholds of `rapid-creation`.
     pub rapid_creation: rapid_creation::RapidCreationThresholds,
-    /// Those of `creation-rate`: sessions created in an hour; the lower end is that of the busiest hour of a day.
+    /// Baseline of `creation-rate`: sessions created per hour. The minimum applies to the busiest hour of a day.
     pub creation_rate: Baseline,
-    /// Those of `expired-backlog`.
+    /// Thresholds of `expired-backlog`.
     pub expired_backlog: expired_backlog::ExpiredBacklogThresholds,
-    /// Those of `active-sessions`.
+    /// Baseline of `active-sessions`.
     pub active_sessions: Baseline,
-    /// Those of `session-lifetime`.
+    /// Thresholds of `session-lifetime`.
     pub session_lifetime: session_lifetime::SessionLifetimeThresholds,
-    /// Those of `slow-observation`.
+    /// Thresholds of `slow-check-run`.
     pub slow_observation: slow_check_run::SlowCheckRunThresholds,
 }
 
-/// Finds a check by its id.
+/// Returns the check with this id.
 #[must_use]
 pub fn find_check(id: &str) -> Option<&'static Check> {
     const TABLE_CHECK_LIST: &[Check] = &TABLE_CHECKS;
     TABLE_CHECK_LIST.iter().find(|check| check.id == id)
 }
 
-/// The page about a check, or about an alert of `serve` itself, in Markdown.
+/// Returns the Markdown page about a check or about a built-in alert of `serve`.
 #[must_use]
 pub fn find_documentation(id: &str) -> Option<&'static str> {
     match id {
@@ -180,13 +182,13 @@ mod tests {
     }
 
     #[test]
-    fn every_check_that_compares_says_so_on_a_first_run() {
+    fn checks_that_compare_runs_are_unknown_on_the_first_one() {
         let sample = samples::CheckSample::default();
         let first = CheckInput { comparison: crate::history::Comparison::FirstRun, ..sample.input() };
         for check in TABLE_CHECKS.into_iter().filter(|check| check.needs_previous_run) {
             assert_eq!(
                 (check.evaluate)(first).verdict,
-                CheckVerdict::Unknown("first look".into()),
+                CheckVerdict::Unknown("first check run".into()),
                 "{}",
                 check.id
             );

@@ -1,43 +1,45 @@
-//! Which sessions of the table a line of a log is about, by the first characters of a token and by users.
+//! Correlation of log events with sessions of the table, by token prefix and user.
 
-/// Sessions that share a prefix by chance, above which one that contradicts the log may be one of those.
+/// Expected number of prefix collisions above which a session of another user may be a collision rather than a
+/// conflict.
 const MAX_EXPECTED_COLLISIONS: f64 = 0.01;
 
-/// How a signal fits the table.
+/// Relation between a log event and the sessions of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::EnumString)]
 #[strum(serialize_all = "kebab-case")]
 pub enum MatchKind {
-    /// The session is there, and its user is one whom the log names.
+    /// The session exists and belongs to a user named in the log.
     Exact,
-    /// Several sessions could be meant.
+    /// Several sessions match.
     Ambiguous,
-    /// The session is there, but the table names another user.
+    /// The session exists, but belongs to another user.
     Contradicting,
-    /// No session begins like that: it has ended.
+    /// No session has this token prefix: it has ended.
     Gone,
 }
 
 impl MatchKind {
-    /// The name used in output.
+    /// Returns the name used in output.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.into()
     }
 }
 
-/// What a signal was joined to.
+/// Result of correlating a log event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Correlation {
-    /// How it fits.
+    /// Kind of match.
     pub match_kind: MatchKind,
-    /// The places of the sessions that may be meant.
+    /// Indices of the matching sessions.
     pub rows: Vec<usize>,
-    /// How many other sessions of the table begin like that by chance.
+    /// Expected number of other sessions with the same token prefix by chance.
     pub expected_collisions: f64,
 }
 
-/// Joins a signal to the sessions whose tokens begin with its prefix, of which only the users matter. `shared` says that
-/// the log itself tells of several sessions on one token.
+/// Correlates a log event with the sessions whose tokens begin with its prefix. `session_users` holds the users of
+/// those sessions and `session_count` is the size of the table. `is_shared_token` says that the event itself reports
+/// several sessions with one token.
 #[must_use]
 pub fn correlate_sessions(
     prefix: &str,
@@ -46,27 +48,27 @@ pub fn correlate_sessions(
     session_count: u64,
     is_shared_token: bool,
 ) -> Correlation {
-    let by_chance = expected_collisions(prefix, session_count);
+    let collisions = expected_collisions(prefix, session_count);
     let meant = |user: &Option<&str>| user.is_some_and(|user| logged_users.contains(&user));
     let all: Vec<usize> = (0..session_users.len()).collect();
     let matching: Vec<usize> = all.iter().copied().filter(|at| meant(&session_users[*at])).collect();
-    let (fit, rows) = match (session_users.len(), logged_users.is_empty(), matching.len()) {
+    let (match_kind, rows) = match (session_users.len(), logged_users.is_empty(), matching.len()) {
         (0, ..) => (MatchKind::Gone, vec![]),
         (1, true, _) => (MatchKind::Exact, all),
         (_, true, _) => (MatchKind::Ambiguous, all),
         // Without a user in the table there is nothing to contradict.
         (..) if session_users.iter().all(Option::is_none) => (MatchKind::Ambiguous, all),
-        (_, false, 0) if by_chance < MAX_EXPECTED_COLLISIONS => (MatchKind::Contradicting, all),
+        (_, false, 0) if collisions < MAX_EXPECTED_COLLISIONS => (MatchKind::Contradicting, all),
         (_, false, 0) => (MatchKind::Ambiguous, all),
         (_, false, 1) => (MatchKind::Exact, matching),
         (..) if is_shared_token => (MatchKind::Exact, matching),
         (..) => (MatchKind::Ambiguous, matching),
     };
-    Correlation { match_kind: fit, rows, expected_collisions: by_chance }
+    Correlation { match_kind, rows, expected_collisions: collisions }
 }
 
-/// How many of so many sessions begin like one other by chance. Each character is taken for one of as many as its kind
-/// has: 16 where all of them are hexadecimal digits, else 62.
+/// Returns the expected number of sessions that share a token prefix by chance. Characters are assumed to be random:
+/// one of 16 if all are hexadecimal digits, else one of 62.
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "a likelihood")]
 pub fn expected_collisions(prefix: &str, sessions: u64) -> f64 {
@@ -81,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_way_to_fit() {
+    fn correlates_by_user_and_number_of_sessions() {
         let fit = |named: &[&str], users: &[&str], sessions, shared| {
             let users: Vec<Option<&str>> = users.iter().map(|user| Some(*user)).collect();
             let joined = correlate_sessions("0a1b2c3d", named, &users, sessions, shared);
@@ -96,7 +98,7 @@ mod tests {
         assert_eq!(fit(&["7", "9"], &["7", "9"], 9, true), (MatchKind::Exact, vec![0, 1]));
         assert_eq!(fit(&[], &["7"], 9, false), (MatchKind::Exact, vec![0]));
         assert_eq!(fit(&[], &["7", "9"], 9, false), (MatchKind::Ambiguous, vec![0, 1]));
-        // Among so many, one that merely begins alike is likely.
+        // In such a large table a prefix collision is likely.
         assert_eq!(fit(&["7"], &["9"], 100_000_000, false), (MatchKind::Ambiguous, vec![0]));
         assert_eq!(
             correlate_sessions("0a1b2c3d", &["7"], &[None], 9, false).match_kind,
@@ -105,8 +107,8 @@ mod tests {
     }
 
     #[test]
-    fn chance_is_that_of_the_guide_for_hexadecimal_prefixes() {
-        // Of 100 000 sessions about one pair is ambiguous: half of 100 000 times this.
+    fn collisions_of_hexadecimal_prefixes_match_the_operator_guide() {
+        // The guide expects about one ambiguous pair among 100,000 sessions: half of 100,000 times this.
         let one = expected_collisions("0a1b2c3d", 100_000);
         assert!((one * 100_000.0 / 2.0 - 1.16).abs() < 0.01, "{one}");
         assert!(expected_collisions("0a1b2c3Z", 100_000) < one / 1_000.0);

@@ -1,29 +1,31 @@
-//! Expiry decoders: how a stored value becomes an instant.
+//! Timestamp decoders: conversion of stored values to instants.
 //!
-//! The families are those of `docs/profiles.md`. No value panics: what cannot be an instant between the years 1 and
-//! 9999 is [`DecodedTime::Undecodable`], and NULL or positive infinity is [`DecodedTime::NeverActive`].
+//! The decoders are described in `docs/profiles.md`. Decoding never panics: a value that is no instant between the
+//! years 1 and 9999 is [`DecodedTime::Undecodable`], and NULL or positive infinity is [`DecodedTime::Never`].
 
 use crate::{
     time_zone::{LOCAL_DECODER_PREFIX, Zone},
     timestamp::{MICROS_PER_SECOND, UtcTimestamp},
 };
 
-/// Microseconds from 1970-01-01 to 2000-01-01, where PostgreSQL counts from.
+/// Microseconds from 1970-01-01 to 2000-01-01, the epoch of PostgreSQL.
 pub const POSTGRES_EPOCH_US: i64 = 946_684_800 * MICROS_PER_SECOND;
 
-/// Numbers that are seconds among milliseconds: of 2001-09-09 to 5138-11-16, which as milliseconds lie in 1970 to 1973.
+/// Numbers read as seconds even in a column of milliseconds: 2001-09-09 to 5138-11-16 as seconds, but 1970 to 1973 as
+/// milliseconds.
 pub const EPOCH_SECONDS_RANGE: std::ops::Range<i64> = 1_000_000_000..100_000_000_000;
-/// Numbers that are milliseconds among seconds: of 2001-09-09 to 9999-12-31, which as seconds lie past the year 9999.
+/// Numbers read as milliseconds even in a column of seconds: 2001-09-09 to 9999-12-31 as milliseconds, but past the
+/// year 9999 as seconds.
 pub const EPOCH_MILLIS_RANGE: std::ops::Range<i64> = 1_000_000_000_000..253_402_300_800_000;
 
-/// How a column stores an instant.
+/// Format in which a column stores instants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decoder {
     /// PostgreSQL `timestamp with time zone`.
     Timestamptz,
     /// `timestamp without time zone` holding the UTC wall clock.
     TimestampUtc,
-    /// A timestamp without a time zone, or ISO 8601 text without an offset, holding the wall clock of this zone.
+    /// Timestamp without a time zone, or ISO 8601 text without an offset, holding wall times of this zone.
     TimestampLocal(Zone),
     /// Seconds since 1970, as an integer or as decimal digits in text.
     EpochSeconds,
@@ -31,16 +33,16 @@ pub enum Decoder {
     EpochMillis,
     /// ISO 8601 text: `2026-01-31T12:00:00.000Z`, a space for the `T`, an offset or none (then UTC).
     IsoText,
-    /// A column that holds integers of epoch milliseconds beside ISO text (Prisma on SQLite).
+    /// Integers of epoch milliseconds mixed with ISO text (Prisma on SQLite).
     EpochMillisOrIso,
 }
 
-/// A value as the database hands it over.
+/// Value as returned by the database.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum RawValue<'a> {
     /// NULL.
     Null,
-    /// A native timestamp: microseconds since 2000, with the extremes for the infinities.
+    /// Native timestamp in microseconds since 2000; the extremes stand for the infinities.
     MicrosSince2000(i64),
     /// An integer.
     Integer(i64),
@@ -48,23 +50,23 @@ pub enum RawValue<'a> {
     Real(f64),
     /// Text, possibly not UTF-8.
     Text(&'a [u8]),
-    /// Anything else (a SQLite blob).
+    /// Any other type, such as a SQLite blob.
     Other,
 }
 
-/// What a stored value means.
+/// Decoded value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecodedTime {
     /// An instant.
     At(UtcTimestamp),
-    /// NULL or infinity: the session has no end.
+    /// NULL or infinity: the session never expires.
     Never,
-    /// Not an instant that this decoder can read, or one outside the years 1 to 9999.
+    /// Not decodable, or outside the years 1 to 9999.
     Undecodable,
 }
 
 impl Decoder {
-    /// Every decoder that names no zone, in the order of the documentation.
+    /// Every decoder without a zone, in the order of the documentation.
     pub const ALL: [Self; 6] = [
         Self::Timestamptz,
         Self::TimestampUtc,
@@ -74,7 +76,7 @@ impl Decoder {
         Self::EpochMillisOrIso,
     ];
 
-    /// The name used in profiles and configuration.
+    /// Returns the name used in profiles and configuration.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -88,7 +90,7 @@ impl Decoder {
         }
     }
 
-    /// The decoder of that name.
+    /// Returns the decoder with this name.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         match name.strip_prefix(LOCAL_DECODER_PREFIX) {
@@ -97,9 +99,8 @@ impl Decoder {
         }
     }
 
-    /// What `raw` means under this decoder. A number that makes sense only in the other unit, seconds among milliseconds or the
-    /// reverse, is read in that: an application that changes its unit leaves rows behind, and a live session must not seem to
-    /// have ended in 1970.
+    /// Decodes a value. A number that makes sense only in the other unit, seconds or milliseconds, is read in that
+    /// unit.
     #[must_use]
     pub fn decode(self, raw: RawValue<'_>) -> DecodedTime {
         let number = match raw {
@@ -107,6 +108,8 @@ impl Decoder {
             RawValue::Text(text) if self != Self::EpochMillisOrIso => parse_integer(text),
             _ => None,
         };
+        // An application that changes its unit leaves old rows behind; a live session must not seem to have expired
+        // in 1970.
         match (self, number) {
             (Self::EpochMillis | Self::EpochMillisOrIso, Some(value))
                 if EPOCH_SECONDS_RANGE.contains(&value) =>
@@ -120,7 +123,7 @@ impl Decoder {
         }
     }
 
-    /// The same without numbers of another unit, so that values show which decoder is theirs.
+    /// Decodes a value without switching units, for detecting the decoder of a column.
     #[must_use]
     pub fn decode_strict(self, raw: RawValue<'_>) -> DecodedTime {
         match (self, raw) {
@@ -154,7 +157,7 @@ impl Decoder {
     }
 }
 
-/// Whether text is an instant that names no offset: what it means depends on a zone that is not in it.
+/// Returns whether text is an instant without an offset, so its meaning depends on a time zone.
 #[must_use]
 pub fn is_naive_timestamp(text: &[u8]) -> bool {
     let zone = text.get(19..).and_then(split_fraction).map(|(_, zone)| zone);
@@ -180,6 +183,7 @@ fn decode_integer(value: i64, micros_each: i64) -> DecodedTime {
 }
 
 fn decode_real(value: f64, micros_each: f64) -> DecodedTime {
+    // SQLite stores fractional epochs as REAL; rounding down never makes a session end later than stored.
     let micros = (value * micros_each).floor();
     // The bound keeps the cast exact and refuses NaN and the infinities.
     if micros.is_nan() || micros.abs() >= 9e18 {
@@ -189,7 +193,7 @@ fn decode_real(value: f64, micros_each: f64) -> DecodedTime {
     UtcTimestamp::from_micros(micros as i64).map_or(DecodedTime::Undecodable, DecodedTime::At)
 }
 
-/// An optional minus sign and one to eighteen digits, nothing else.
+/// Parses an optional minus sign followed by 1 to 18 digits, which always fit in an `i64`.
 fn parse_integer(text: &[u8]) -> Option<i64> {
     let (sign, digits) = match text {
         [b'-', rest @ ..] => (-1, rest),
@@ -198,7 +202,7 @@ fn parse_integer(text: &[u8]) -> Option<i64> {
     if digits.len() > 18 { None } else { Some(sign * parse_digits(digits)?) }
 }
 
-/// One or more decimal digits as a number; the caller bounds their count.
+/// Parses one or more decimal digits. The caller limits their number.
 fn parse_digits(digits: &[u8]) -> Option<i64> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
@@ -206,9 +210,10 @@ fn parse_digits(digits: &[u8]) -> Option<i64> {
     Some(digits.iter().fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0')))
 }
 
-/// `YYYY-MM-DD`, `T` or space, `HH:MM:SS`, optionally `.f` (1 to 9 digits, cut to microseconds), then optionally a
-/// space and one of `Z`, `±HH`, `±HHMM`, `±HH:MM`. Without one, it is the wall clock of `local`, or of UTC.
+/// Parses `YYYY-MM-DD`, `T` or a space, `HH:MM:SS`, optionally `.f` (1 to 9 digits, truncated to microseconds), then
+/// optionally a space and one of `Z`, `±HH`, `±HHMM`, `±HH:MM`. Without an offset, the time is in `local`, or in UTC.
 fn parse_iso8601(text: &[u8], local: Option<Zone>) -> Option<UtcTimestamp> {
+    // The format has a fixed width up to the seconds, so a byte pattern checks it faster than a general parser.
     let (head, rest) = text.split_at_checked(19)?;
     let [y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b'T' | b' ', h0, h1, b':', n0, n1, b':', s0, s1] = head
     else {
@@ -229,7 +234,7 @@ fn parse_iso8601(text: &[u8], local: Option<Zone>) -> Option<UtcTimestamp> {
     UtcTimestamp::from_micros(local.map_or(micros, |zone| zone.wall_to_utc_us(micros)))
 }
 
-/// Splits a leading `.digits` off, as microseconds.
+/// Splits off a leading `.digits` as microseconds.
 fn split_fraction(text: &[u8]) -> Option<(i64, &[u8])> {
     let Some(rest) = text.strip_prefix(b".") else {
         return Some((0, text));
@@ -244,7 +249,7 @@ fn split_fraction(text: &[u8]) -> Option<(i64, &[u8])> {
     Some((micros, zone))
 }
 
-/// Seconds east of UTC; no zone is UTC.
+/// Parses an offset as seconds east of UTC; empty text is UTC.
 fn parse_offset_seconds(zone: &[u8]) -> Option<i64> {
     let zone = match zone {
         [] => return Some(0),
@@ -264,6 +269,7 @@ fn parse_offset_seconds(zone: &[u8]) -> Option<i64> {
         b'-' => -1,
         _ => return None,
     };
+    // PostgreSQL accepts offsets up to 15:59.
     if hours > 15 || minutes > 59 { None } else { Some(sign * (hours * 3_600 + minutes * 60)) }
 }
 
@@ -277,8 +283,9 @@ fn days_in_month(year: i64, month: i64) -> Option<i64> {
     }
 }
 
-/// Days from 1970-01-01 in the proleptic Gregorian calendar, counting years from March.
+/// Returns the days since 1970-01-01 in the proleptic Gregorian calendar.
 fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    // Years start in March here, so that the leap day is the last day of a year.
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
     let year_of_era = year.rem_euclid(400);
@@ -295,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_every_iso_shape() {
+    fn decodes_every_iso_format() {
         let noon = 1_769_860_800 * MICROS_PER_SECOND; // 2026-01-31T12:00:00Z
         for (text, micros) in [
             ("2026-01-31T12:00:00Z", noon),
@@ -312,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_not_an_instant() {
+    fn rejects_text_that_is_no_instant() {
         for text in [
             "",
             "now",
@@ -360,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_epochs_as_integer_and_as_text() {
+    fn decodes_epochs_as_integer_and_as_text() {
         assert_eq!(Decoder::EpochSeconds.decode(RawValue::Integer(1)), at(MICROS_PER_SECOND));
         assert_eq!(Decoder::EpochMillis.decode(RawValue::Text(b"-1500")), at(-1_500_000));
         assert_eq!(
@@ -375,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_of_another_unit_is_read_in_its_own() {
+    fn a_number_in_the_other_unit_is_read_in_that_unit() {
         let noon = at(1_769_860_800 * MICROS_PER_SECOND); // 2026-01-31T12:00:00Z
         for raw in [
             RawValue::Integer(1_769_860_800),
@@ -387,19 +394,19 @@ mod tests {
             }
         }
         assert_eq!(Decoder::EpochMillisOrIso.decode(RawValue::Integer(1_769_860_800)), noon);
-        // What makes sense in neither unit is what it was.
+        // A number that makes sense in neither unit keeps the unit of the decoder.
         assert_eq!(Decoder::EpochMillis.decode(RawValue::Integer(0)), at(0));
         assert_eq!(Decoder::EpochMillis.decode(RawValue::Integer(999_999_999)), at(999_999_999_000));
         assert_eq!(
             Decoder::EpochSeconds.decode(RawValue::Integer(999_999_999_999)),
             DecodedTime::Undecodable
         );
-        // Which decoder a column has is shown by its own unit.
+        // Strict decoding never switches the unit.
         assert_ne!(Decoder::EpochMillis.decode_strict(RawValue::Integer(1_769_860_800)), noon);
     }
 
     #[test]
-    fn local_time_is_read_in_its_zone_unless_the_text_names_another() {
+    fn local_time_is_read_in_its_zone_unless_the_text_has_an_offset() {
         let noon = 1_769_860_800 * MICROS_PER_SECOND; // 2026-01-31T12:00:00Z
         let decoder = Decoder::parse("timestamp-local:America/New_York").unwrap();
         for (text, micros) in [
@@ -421,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn text_without_an_offset_is_told_from_text_with_one() {
+    fn detects_text_without_an_offset() {
         for text in ["2026-01-31 07:00:00", "2026-01-31T07:00:00.123456"] {
             assert!(is_naive_timestamp(text.as_bytes()), "{text}");
         }
@@ -431,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn names_read_back() {
+    fn names_round_trip() {
         let local = Decoder::parse("timestamp-local:Asia/Tokyo").unwrap();
         for decoder in Decoder::ALL.into_iter().chain([local]) {
             assert_eq!(Decoder::parse(decoder.name()), Some(decoder));

@@ -1,4 +1,4 @@
-//! Lengths of time that have a name.
+//! Named durations, and conversions to microseconds.
 
 use jiff::SignedDuration;
 
@@ -11,13 +11,13 @@ pub const HOUR: SignedDuration = SignedDuration::from_hours(1);
 /// One day of 24 hours.
 pub const DAY: SignedDuration = SignedDuration::from_hours(24);
 
-/// That many days of 24 hours.
+/// Returns a duration of `number` days of 24 hours.
 #[must_use]
 pub const fn from_days(number: i64) -> SignedDuration {
     SignedDuration::from_hours(number.saturating_mul(24))
 }
 
-/// The microseconds of a length of time, as rows and columns hold them; the furthest number where it has more.
+/// Returns the duration in microseconds, the unit of rows and columns; saturates at the bounds of `i64`.
 #[must_use]
 pub const fn saturating_micros(length: SignedDuration) -> i64 {
     let micros = length.as_micros();
@@ -26,20 +26,20 @@ pub const fn saturating_micros(length: SignedDuration) -> i64 {
     } else if micros < i64::MIN as i128 {
         i64::MIN
     } else {
-        #[expect(clippy::cast_possible_truncation, reason = "it is between the bounds of i64")]
+        #[expect(clippy::cast_possible_truncation, reason = "within the bounds of i64")]
         let micros = micros as i64;
         micros
     }
 }
 
-/// A length of time as microseconds, for `#[serde(with = …)]`.
+/// Serializes a duration as microseconds, for `#[serde(with = …)]`.
 pub mod as_micros {
     use jiff::SignedDuration;
     use serde::{Deserialize as _, Deserializer, Serializer};
 
     use super::saturating_micros;
 
-    /// Writes the microseconds.
+    /// Serializes the duration as an integer of microseconds.
     ///
     /// # Errors
     ///
@@ -48,11 +48,11 @@ pub mod as_micros {
         serializer.serialize_i64(saturating_micros(*length))
     }
 
-    /// Reads the microseconds.
+    /// Deserializes an integer of microseconds.
     ///
     /// # Errors
     ///
-    /// If there are none.
+    /// If the value is not an integer.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SignedDuration, D::Error> {
         i64::deserialize(deserializer).map(SignedDuration::from_micros)
     }

@@ -1,8 +1,8 @@
-//! History: what is kept from look to look, so that the next one sees what changed.
+//! Session history: the state kept between check runs, from which the next run derives what changed.
 //!
-//! A session is first seen at the look that finds it, which is somewhere between the look before and now: sessions that
-//! were created over more than an hour count for the share of an hour. What had ended is remembered for a week, the
-//! latest half million, so that a session that comes back is recognised.
+//! A session is first seen by the run that finds it, so it was created some time since the previous run. If that is
+//! more than an hour ago, only the matching share counts toward an hour. Ended sessions are remembered for a week, at
+//! most the latest half million, to detect those that reappear.
 
 mod encoding;
 mod format_v1;
@@ -23,85 +23,83 @@ use crate::{
     timestamp::{UtcTimestamp, as_micros},
 };
 
-/// How long an ended session is remembered.
+/// Retention of ended sessions.
 const ENDED_RETENTION: SignedDuration = SignedDuration::from_hours(7 * 24);
-/// The most ended sessions that are remembered.
+/// Maximum number of ended sessions kept.
+// Half a million entries take about 8 MB in the state store.
 const MAX_ENDED_SESSIONS: usize = 500_000;
 
-/// What is kept from look to look.
+/// State kept between check runs.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct SessionHistory {
-    /// What a fingerprint depends on, besides the token: other tables or another key begin a new history.
+    /// Hash of everything besides the token that a fingerprint depends on. Other tables or another key start a new
+    /// history.
     layout_hash: u64,
     snapshot: SnapshotEntries,
     recent: RecentHistory,
 }
 
-/// What happened before the last look.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct RecentHistory {
-    /// The last look.
     #[serde(with = "as_micros")]
     last_run_at: UtcTimestamp,
-    /// The first one.
     #[serde(with = "as_micros")]
     first_run_at: UtcTimestamp,
     new_sessions: VecDeque<NewSessions>,
-    /// The most sessions created in an hour, by the hour in which they were counted.
+    /// Peak number of sessions created per hour, by the hour of the run (hours since 1970).
     hourly_peaks: BTreeMap<i64, f64>,
     /// Sorted by fingerprint.
     ended: Vec<EndedSession>,
 }
 
-/// A session that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct EndedSession {
     #[serde(with = "postcard::fixint::le")]
     fingerprint: u64,
-    /// When it ended, in microseconds since 1970: there are half a million of these.
+    // A plain integer, because half a million of these are stored.
     ended_at_us: i64,
 }
 
-/// Sessions first seen at one look.
+/// Sessions first seen in one run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct NewSessions {
     #[serde(with = "as_micros")]
     seen_at: UtcTimestamp,
-    /// Since the look before.
+    /// Time since the previous run.
     #[serde(with = "crate::duration::as_micros")]
     interval: SignedDuration,
     count: u64,
-    /// How many of each user that exists.
+    /// Number of sessions by existing user.
     users: BTreeMap<String, u64>,
 }
 
-/// What happened since the last look.
+/// Changes since the previous run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SessionChanges {
-    /// Tokens that were not there before.
+    /// Number of new tokens.
     pub created: u64,
-    /// Tokens whose expiry moved.
+    /// Number of tokens whose expiry changed.
     pub extended: u64,
-    /// Tokens that are gone.
+    /// Number of tokens that are gone.
     pub ended: u64,
     /// Fingerprints of tokens whose user changed.
     pub reassigned: Vec<u64>,
-    /// Fingerprints of tokens that had ended and are there again.
+    /// Fingerprints of ended tokens that reappeared.
     pub reappeared: Vec<u64>,
-    /// Sessions first seen in the last hour.
+    /// Number of sessions first seen in the last hour.
     pub created_last_hour: u64,
-    /// Users that exist, by sessions first seen in the last hour, from one up.
+    /// Existing users by number of sessions first seen in the last hour; users without one are left out.
     pub created_per_user: Histogram,
-    /// Those users, most first, ties by id.
+    /// The users of `created_per_user`, those with the most sessions first, ties by id.
     pub top_creators: Vec<UserTotal>,
-    /// The most sessions first seen in any hour of the last day; nothing before a day of looking.
+    /// Most sessions first seen in any hour of the last day; `None` within the first day of history.
     pub busiest_hour: Option<u64>,
     recent: RecentHistory,
 }
 
 #[cfg(test)]
 impl SessionChanges {
-    /// Nothing happened.
+    /// Returns changes without any session.
     pub(crate) fn empty() -> Self {
         Self {
             created: 0,
@@ -124,34 +122,35 @@ impl SessionChanges {
     }
 }
 
-/// When a look takes place.
+/// Timestamps of a check run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunTimestamps {
-    /// The present instant.
+    /// Wall time of the run.
     pub now: UtcTimestamp,
-    /// One that has certainly passed: what ended a week before it is forgotten.
+    /// Time that has certainly passed. Sessions that ended more than a week before it are forgotten.
     pub confirmed: UtcTimestamp,
 }
 
-/// Whether two looks can be compared.
+/// Comparison of a check run with the previous one.
 #[derive(Clone, Copy, Debug)]
 pub enum Comparison<'a> {
-    /// They cannot, for that reason.
+    /// Not possible, for this reason.
     Impossible(&'static str),
-    /// This is the first one.
+    /// Not possible, because this is the first run.
     FirstRun,
-    /// They can.
+    /// The changes since the previous run.
     Since(&'a SessionChanges),
 }
 
 impl SessionHistory {
-    /// Whether the look before saw a session.
+    /// Returns whether the previous run found any session.
     #[must_use]
     pub fn has_sessions(&self) -> bool {
-        self.snapshot.buckets.iter().any(|shelf| !shelf.is_empty())
+        self.snapshot.buckets.iter().any(|bucket| !bucket.is_empty())
     }
 
-    /// The history after a look: `changes` is what [`SessionHistory::compare_snapshot`] said of it, nothing at a first one.
+    /// Creates the history after a run. `changes` is the result of [`SessionHistory::compare_snapshot`], `None` for a
+    /// first run.
     #[must_use]
     pub fn from_run(
         layout_hash: u64,
@@ -173,9 +172,10 @@ impl SessionHistory {
         }
     }
 
-    /// What happened between the last look and that ledger; nothing if they are of different shapes. With
-    /// `elsewhere`, the two were read from different copies of the database, one of which may lag: what differs may only
-    /// differ there, and nothing is said to have happened.
+    /// Compares a snapshot with the previous run. Returns `None` if their layouts differ.
+    ///
+    /// `is_other_copy` says that the two were read from different copies of the database. One of them may lag, so no
+    /// difference is reported.
     #[must_use]
     pub fn compare_snapshot(
         &self,
@@ -191,28 +191,29 @@ impl SessionHistory {
         let snapshot = session_snapshot.entries();
         let difference =
             if is_other_copy { SnapshotDiff::default() } else { snapshot.diff_from(&self.snapshot) };
-        let mut past = self.recent.clone();
-        past.clamp_and_prune(timestamps);
+        let mut recent = self.recent.clone();
+        recent.clamp_and_prune(timestamps);
         let created: Vec<u64> = difference.created.iter().map(|(token, _)| *token).collect();
-        let revived = past.take_reappeared(&created);
-        past.record_ended(&difference.ended, now);
-        let ghosts = session_snapshot.missing_users();
+        let reappeared = recent.take_reappeared(&created);
+        recent.record_ended(&difference.ended, now);
+        let missing = session_snapshot.missing_users();
         let mut users = BTreeMap::new();
         for user in difference.created.iter().filter_map(|(_, user)| *user) {
-            if ghosts.binary_search(&user).is_err() {
+            // Users whose sessions are orphans do not exist, so they are not reported as creators.
+            if missing.binary_search(&user).is_err() {
                 *users.entry(snapshot.user_ids.user_id(user).to_text()).or_default() += 1;
             }
         }
-        past.record_new(NewSessions {
+        recent.record_new(NewSessions {
             seen_at: now,
-            interval: now.duration_since(past.last_run_at),
+            interval: now.duration_since(recent.last_run_at),
             count: created.len() as u64,
             users,
         });
-        past.last_run_at = now;
-        let (created_last_hour, per_user) = past.new_in_last_hour();
-        past.record_peak(timestamps, created_last_hour);
-        let busiest = past.peak_of_last_day(now);
+        recent.last_run_at = now;
+        let (created_last_hour, per_user) = recent.new_in_last_hour();
+        recent.record_peak(timestamps, created_last_hour);
+        let busiest = recent.peak_of_last_day(now);
         let mut creators: Vec<UserTotal> =
             per_user.into_iter().map(|(user, sessions)| UserTotal { user, sessions }).collect();
         creators
@@ -226,38 +227,37 @@ impl SessionHistory {
             extended: difference.extended,
             ended: difference.ended.len() as u64,
             reassigned: difference.reassigned,
-            reappeared: revived,
+            reappeared,
             created_last_hour: round_down(created_last_hour),
             created_per_user,
             top_creators: creators,
-            busiest_hour: (now.duration_since(past.first_run_at) >= DAY).then(|| round_down(busiest)),
-            recent: past,
+            busiest_hour: (now.duration_since(recent.first_run_at) >= DAY).then(|| round_down(busiest)),
+            recent,
         })
     }
 
-    /// The last look.
+    /// Returns the time of the last run.
     #[must_use]
     pub fn last_run_at(&self) -> UtcTimestamp {
         self.recent.last_run_at
     }
 
-    /// The history as bytes. It holds fingerprints and ids of users, and no token.
+    /// Encodes the history. It holds fingerprints and user ids, but no token.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         encoding::encode_history(self)
     }
 
-    /// The history of those bytes, also of those that earlier versions wrote.
+    /// Decodes a stored history, including those written by earlier versions.
     ///
     /// # Errors
     ///
-    /// If they are damaged, or of a format that is not known.
+    /// If the bytes are damaged, malformed or of an unsupported format.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, HistoryError> {
         encoding::decode_history(bytes)
     }
 }
 
-/// The number of an hour since 1970.
 fn hours_since_epoch(at: UtcTimestamp) -> i64 {
     at.duration_since(UtcTimestamp::UNIX_EPOCH).as_hours()
 }
@@ -268,30 +268,31 @@ fn round_down(count: f64) -> u64 {
 }
 
 impl RecentHistory {
-    /// Forgets what has passed its time. Where the clock was set back, what seems to lie ahead was just now.
-    fn clamp_and_prune(&mut self, RunTimestamps { now, confirmed: passed }: RunTimestamps) {
+    /// Prunes expired entries, and moves times in the future to `now`.
+    fn clamp_and_prune(&mut self, RunTimestamps { now, confirmed }: RunTimestamps) {
+        // Times in the future mean that the clock was set back.
         self.last_run_at = self.last_run_at.min(now);
         self.first_run_at = self.first_run_at.min(now);
         for arrivals in &mut self.new_sessions {
             arrivals.seen_at = arrivals.seen_at.min(now);
         }
         self.hourly_peaks.retain(|hour, _| *hour <= hours_since_epoch(now));
-        let oldest = (passed - ENDED_RETENTION).micros();
+        // Retention follows the confirmed time: a clock that is ahead for a while must not delete anything.
+        let oldest = (confirmed - ENDED_RETENTION).micros();
         self.ended.retain(|ended| ended.ended_at_us >= oldest);
     }
 
-    /// Forgets that these had ended, and says which had. Both sides are sorted.
+    /// Removes and returns the created sessions that had ended. Both lists are sorted.
     fn take_reappeared(&mut self, created: &[u64]) -> Vec<u64> {
         let had_ended =
             |token: &u64| self.ended.binary_search_by_key(token, |ended| ended.fingerprint).is_ok();
-        let revived: Vec<u64> = created.iter().copied().filter(had_ended).collect();
-        if !revived.is_empty() {
-            self.ended.retain(|ended| revived.binary_search(&ended.fingerprint).is_err());
+        let reappeared: Vec<u64> = created.iter().copied().filter(had_ended).collect();
+        if !reappeared.is_empty() {
+            self.ended.retain(|ended| reappeared.binary_search(&ended.fingerprint).is_err());
         }
-        revived
+        reappeared
     }
 
-    /// Remembers what ended.
     fn record_ended(&mut self, ended: &[u64], now: UtcTimestamp) {
         let at = now.micros();
         self.ended.extend(
@@ -313,11 +314,12 @@ impl RecentHistory {
         }
     }
 
-    /// Sessions first seen in the last hour, and those of each user.
+    /// Returns the number of sessions first seen in the last hour, in total and by user.
     #[expect(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
     fn new_in_last_hour(&self) -> (f64, BTreeMap<String, u64>) {
         let (mut count, mut users) = (0.0, BTreeMap::<&str, f64>::new());
         for arrivals in &self.new_sessions {
+            // After a longer interval the sessions are assumed to be spread evenly over it.
             let share = HOUR.div_duration_f64(arrivals.interval.max(HOUR));
             count += arrivals.count as f64 * share;
             for (user, created) in &arrivals.users {
@@ -328,13 +330,12 @@ impl RecentHistory {
         (count, counted.filter(|(_, created)| *created > 0).collect())
     }
 
-    fn record_peak(&mut self, RunTimestamps { now, confirmed: passed }: RunTimestamps, count: f64) {
+    fn record_peak(&mut self, RunTimestamps { now, confirmed }: RunTimestamps, count: f64) {
         let peak = self.hourly_peaks.entry(hours_since_epoch(now)).or_default();
         *peak = peak.max(count);
-        self.hourly_peaks.retain(|earlier, _| hours_since_epoch(passed) - earlier < 24);
+        self.hourly_peaks.retain(|earlier, _| hours_since_epoch(confirmed) - earlier < 24);
     }
 
-    /// The most sessions created in an hour of the last day.
     fn peak_of_last_day(&self, now: UtcTimestamp) -> f64 {
         let of_day = self.hourly_peaks.iter().filter(|(hour, _)| hours_since_epoch(now) - **hour < 24);
         of_day.fold(0.0, |most: f64, (_, peak)| most.max(*peak))

@@ -1,11 +1,11 @@
-//! The emergency procedure: which steps there are, which of them an emergency of each severity needs, what comes next,
-//! and when it may be closed.
+//! Incident response procedure: the steps, the steps required at each severity, the next step, and the conditions for
+//! closing an incident.
 
 use jiff::SignedDuration;
 
 use crate::timestamp::UtcTimestamp;
 
-/// How bad an emergency is.
+/// Severity of an incident.
 #[derive(
     Clone,
     Copy,
@@ -20,13 +20,13 @@ use crate::timestamp::UtcTimestamp;
 )]
 #[strum(ascii_case_insensitive)]
 pub enum IncidentSeverity {
-    /// Active leakage is confirmed: everybody's sessions are ended at once.
+    /// Confirmed active leak: revoke all sessions immediately.
     P0,
-    /// Shared tokens, or a possible leak: the affected users' sessions are ended within the hour.
+    /// Shared tokens or a possible leak: revoke the sessions of affected users within an hour.
     P1,
-    /// Orphans or alerts: within four hours.
+    /// Orphans or alerts: contain within four hours.
     P2,
-    /// Routine cleanup: within a day.
+    /// Routine cleanup: contain within a day.
     P3,
 }
 
@@ -34,13 +34,13 @@ impl IncidentSeverity {
     /// Every severity, worst first.
     pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
-    /// Its name.
+    /// Returns the name.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.into()
     }
 
-    /// Within what time the sessions are to be ended.
+    /// Returns the time within which the incident must be contained.
     #[must_use]
     pub fn containment_deadline(self) -> SignedDuration {
         match self {
@@ -52,18 +52,18 @@ impl IncidentSeverity {
     }
 }
 
-/// A step of the procedure.
+/// Step of the procedure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IncidentStep {
-    /// Its id.
+    /// Stable id.
     pub id: &'static str,
-    /// What it is.
+    /// Title.
     pub title: &'static str,
-    /// What a person does.
+    /// Instructions for the responder.
     pub instructions: &'static str,
-    /// Whether the program finds out by itself that it is done.
+    /// Completion is detected automatically.
     pub is_automatic: bool,
-    /// The mildest severity that needs it.
+    /// The mildest severity that requires the step.
     pub min_severity: IncidentSeverity,
 }
 
@@ -81,120 +81,122 @@ const fn incident_step(
 pub const INCIDENT_STEPS: [IncidentStep; 12] = [
     incident_step(
         "confirm",
-        "Make sure that it is real",
-        "A look is taken, without trust in indexes. If it finds nothing, say with --done what else makes you sure.",
+        "Confirm the incident",
+        "Runs every check and verifies all rows instead of trusting constraints. If nothing is found, mark the step done with a note on your evidence.",
         true,
         IncidentSeverity::P3,
     ),
     incident_step(
         "affected",
-        "Find out who is affected",
-        "Users who share a token are listed; `sessionwatch incident find PART` finds others by id, name or handle. Say with --done who it is.",
+        "Identify affected users",
+        "Users who share a token are listed. Find others by id, name or handle with `sessionwatch incident find PART`. Mark the step done with a note on who is affected.",
         false,
         IncidentSeverity::P2,
     ),
     incident_step(
         "evidence",
         "Freeze the evidence",
-        "`sessionwatch incident evidence` writes it, sealed, before anything is changed.",
+        "Before anything is changed, run `sessionwatch incident evidence` to write an encrypted evidence file.",
         true,
         IncidentSeverity::P2,
     ),
     incident_step(
         "team",
-        "Tell the team",
-        "Tell whoever has to know that sessions are about to be ended. Say with --done whom you told.",
+        "Notify the team",
+        "Tell everyone who must know that sessions are about to be revoked. Mark the step done with a note on whom you told.",
         false,
         IncidentSeverity::P1,
     ),
     incident_step(
         "way-back",
-        "Have the way back ready",
-        "The acting role is asked for its privileges, and the archive for its recipient.",
+        "Prepare the rollback",
+        "Checks the privileges of the write role and the recipient of the archive.",
         true,
         IncidentSeverity::P3,
     ),
     incident_step(
         "contain",
-        "End the sessions",
-        "`sessionwatch incident contain everybody`, `contain users --user ID`, `contain duplicates` or `contain orphans`: first a plan, then --apply.",
+        "Revoke the sessions",
+        "Run `sessionwatch incident contain everybody`, `contain users --user ID`, `contain duplicates` or `contain orphans`. Each shows a plan first; review and apply it.",
         true,
         IncidentSeverity::P3,
     ),
     incident_step(
         "verify",
-        "Verify",
-        "A look is taken: no shared tokens, no orphans, 1 to 3 active sessions a user, and no session that was ended is back.",
+        "Verify the containment",
+        "Runs every check: no shared tokens, no orphans, 1 to 3 active sessions per user, and no revoked session is back.",
         true,
         IncidentSeverity::P3,
     ),
     incident_step(
         "sign-in",
-        "Sign in and sign out",
-        "Do both in the application yourself, in a private window. Say with --done that they work.",
+        "Test login and logout",
+        "Log in to the application and out again yourself, in a private window. Mark the step done if both work.",
         false,
         IncidentSeverity::P2,
     ),
     incident_step(
         "users",
-        "Tell the users",
-        "`sessionwatch incident message` drafts it. Say with --done whom you wrote to.",
+        "Notify the users",
+        "`sessionwatch incident message` drafts the message. Mark the step done with a note on whom you wrote to.",
         false,
         IncidentSeverity::P1,
     ),
     incident_step(
         "watch",
-        "Watch for 24 hours",
-        "First hour: checks and sign-ins every few minutes. First day: reports of users, `sessionwatch alerts list`. First week: `sessionwatch report checklist`. `serve` looks every minute meanwhile, and reopens the incident if an ended session comes back.",
+        "Monitor for 24 hours",
+        "First hour: check results and logins every few minutes. First day: user reports and `sessionwatch alerts list`. First week: `sessionwatch report checklist`. Meanwhile `serve` runs the checks every minute, and reopens the incident if a revoked session reappears.",
         true,
         IncidentSeverity::P1,
     ),
     incident_step(
         "root-cause",
         "Find the root cause",
-        "Critical log lines, the application's address, secret and cookie, the unique constraint on the token (`sessionwatch doctor`), recent changes. `sessionwatch incident set root-cause TEXT` keeps what it was.",
+        "Review critical log lines, the application's address, secret and cookie, the unique constraint on the token (`sessionwatch doctor`) and recent changes. Record the cause with `sessionwatch incident field set root-cause TEXT`.",
         true,
         IncidentSeverity::P2,
     ),
     incident_step(
         "report",
         "Write the report",
-        "`sessionwatch incident report` fills in what was recorded; complete the rest, and say with --done where it is.",
+        "`sessionwatch incident report` fills in the recorded facts. Complete the rest, and mark the step done with a note on where the report is.",
         false,
         IncidentSeverity::P2,
     ),
 ];
 
-/// What is recorded of a step.
+/// Recorded completion of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StepRecord {
-    /// The step.
+    /// Step id.
     pub step: String,
-    /// It was passed over, for a reason that is on the timeline.
+    /// The step was skipped, with a reason on the timeline.
     pub skipped: bool,
 }
 
-/// The step of that id.
+/// Returns the step with this id.
 #[must_use]
 pub fn find_step(id: &str) -> Option<&'static IncidentStep> {
     INCIDENT_STEPS.iter().find(|step| step.id == id)
 }
 
 impl IncidentStep {
-    /// Whether an emergency of that severity needs it.
+    /// Returns whether incidents of a severity require the step.
     #[must_use]
     pub fn is_required_for(&self, severity: IncidentSeverity) -> bool {
+        // Severities are ordered worst first, so a worse incident requires all steps of milder ones.
         severity <= self.min_severity
     }
 
-    /// Whether it asks a person for something that has to be said: who it is, whom they told, where the report is.
+    /// Returns whether completion requires a note: the affected users, the people notified, or the place of the
+    /// report.
     #[must_use]
     pub fn needs_note(&self) -> bool {
         matches!(self.id, "confirm" | "affected" | "team" | "users" | "report")
     }
 }
 
-/// The next step that an emergency needs and that is neither done nor passed over.
+/// Returns the next required step that is neither done nor skipped.
 #[must_use]
 pub fn next_step(severity: IncidentSeverity, recorded: &[StepRecord]) -> Option<&'static IncidentStep> {
     INCIDENT_STEPS
@@ -203,7 +205,7 @@ pub fn next_step(severity: IncidentSeverity, recorded: &[StepRecord]) -> Option<
         .find(|step| recorded.iter().all(|done| done.step != step.id))
 }
 
-/// What speaks against closing.
+/// Returns the reasons why an incident cannot be closed.
 #[must_use]
 pub fn unfinished_steps(severity: IncidentSeverity, recorded: &[StepRecord]) -> Vec<String> {
     let needed = INCIDENT_STEPS.iter().filter(|step| step.is_required_for(severity));
@@ -211,24 +213,25 @@ pub fn unfinished_steps(severity: IncidentSeverity, recorded: &[StepRecord]) -> 
         .filter_map(|step| match recorded.iter().find(|done| done.step == step.id) {
             None => Some(format!("`{}` is not done: {}", step.id, step.title)),
             Some(StepRecord { skipped: true, .. }) => {
-                Some(format!("`{}` was passed over: {}", step.id, step.title))
+                Some(format!("`{}` was skipped: {}", step.id, step.title))
             }
             Some(_) => None,
         })
         .collect()
 }
 
-/// How long after containment a target is watched more closely.
+/// Time after containment during which a target is closely monitored.
 pub const CLOSE_MONITORING_DURATION: SignedDuration = SignedDuration::from_hours(24);
 
-/// Whether a target is still to be watched more closely.
+/// Returns whether a target is still closely monitored.
 #[must_use]
 pub fn is_closely_monitored(contained_at: Option<UtcTimestamp>, now: UtcTimestamp) -> bool {
+    // After a clock was set back, the duration may be negative, which is outside the range.
     contained_at
         .is_some_and(|at| (SignedDuration::ZERO..CLOSE_MONITORING_DURATION).contains(&now.duration_since(at)))
 }
 
-/// The id of the next incident of a day: `INC-YYYYMMDD-NNN`.
+/// Returns the id of the next incident of a day, `INC-YYYYMMDD-NNN`, after `taken` earlier ones.
 #[must_use]
 pub fn format_incident_id(day: &str, taken: usize) -> String {
     format!("INC-{day}-{:03}", taken + 1)
@@ -243,13 +246,13 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_needs_every_step_and_the_mildest_few() {
+    fn severe_incidents_require_more_steps() {
         let needed = |grade| INCIDENT_STEPS.iter().filter(|step| step.is_required_for(grade)).count();
         assert_eq!(IncidentSeverity::ALL.iter().copied().map(needed).collect::<Vec<_>>(), [12, 12, 9, 4]);
     }
 
     #[test]
-    fn one_step_comes_after_another_until_none_is_left() {
+    fn steps_follow_in_order_until_none_is_left() {
         let mut recorded = Vec::new();
         let mut order = Vec::new();
         while let Some(step) = next_step(IncidentSeverity::P3, &recorded) {
@@ -258,22 +261,22 @@ mod tests {
         }
         assert_eq!(order, ["confirm", "way-back", "contain", "verify"]);
         assert!(unfinished_steps(IncidentSeverity::P3, &recorded).is_empty());
-        // What was passed over does not come again, and still speaks against closing.
+        // A skipped step is not offered again, but still prevents closing.
         recorded[2].skipped = true;
         assert_eq!(next_step(IncidentSeverity::P3, &recorded), None);
         assert_eq!(
             unfinished_steps(IncidentSeverity::P3, &recorded),
-            ["`contain` was passed over: End the sessions"]
+            ["`contain` was skipped: Revoke the sessions"]
         );
         assert_eq!(unfinished_steps(IncidentSeverity::P3, &recorded[..3]).len(), 2);
-        assert_eq!(find_step("verify").map(|step| step.title), Some("Verify"));
-        // A step that asks for something cannot be done without an answer.
+        assert_eq!(find_step("verify").map(|step| step.title), Some("Verify the containment"));
+        // These steps cannot be completed without a note.
         let asked = INCIDENT_STEPS.iter().filter(|step| step.needs_note()).map(|step| step.id);
         assert_eq!(asked.collect::<Vec<_>>(), ["confirm", "affected", "team", "users", "report"]);
     }
 
     #[test]
-    fn a_target_is_watched_for_a_day() {
+    fn a_target_is_closely_monitored_for_a_day() {
         let at = |micros| UtcTimestamp::from_micros(micros).unwrap();
         assert!(!is_closely_monitored(None, at(5)));
         assert!(

@@ -1,4 +1,4 @@
-//! The users that exist, where the sessions of others are looked for outside the database.
+//! The set of existing users, for engines that detect orphaned sessions outside the database.
 
 use std::{collections::hash_map::RandomState, hash::BuildHasher};
 
@@ -6,8 +6,10 @@ use hashbrown::HashSet;
 
 use crate::user_totals::UserIdRef;
 
-/// The users that exist: an integer as itself, a text as a keyed hash of 64 bits. That two texts have the same hash happens
-/// by chance for one in 10^13 users who do not exist, beside a million who do, and nobody can bring it about without the key.
+/// The set of existing user IDs: integers as they are, text as 64-bit keyed hashes.
+///
+/// With a million existing users, about one missing user in 10^13 collides with an existing one by chance. The key is
+/// random, so nobody can craft a collision.
 #[derive(Debug, Default)]
 pub struct KnownUsers {
     keys: HashSet<u64>,
@@ -15,7 +17,7 @@ pub struct KnownUsers {
 }
 
 impl KnownUsers {
-    /// Nobody, with room for that many.
+    /// Creates an empty set with room for `expected` users.
     #[must_use]
     pub fn with_capacity(expected: usize) -> Self {
         Self { keys: HashSet::with_capacity(expected), hasher: RandomState::new() }
@@ -27,7 +29,7 @@ impl KnownUsers {
         self.keys.insert(self.user_key(user));
     }
 
-    /// Whether a user exists.
+    /// Returns whether a user exists.
     #[inline]
     #[must_use]
     pub fn contains(&self, user: UserIdRef<'_>) -> bool {
@@ -37,6 +39,7 @@ impl KnownUsers {
     #[inline]
     fn user_key(&self, user: UserIdRef<'_>) -> u64 {
         match user {
+            // Integers are distinct 64-bit values already, so a hash would gain nothing.
             UserIdRef::Integer(id) => id.cast_unsigned(),
             UserIdRef::Text(id) => self.hasher.hash_one(id),
         }
@@ -48,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn integers_and_texts_are_found_again_and_others_are_not() {
+    fn contains_inserted_users_and_no_others() {
         let mut known = KnownUsers::with_capacity(2);
         for user in
             [UserIdRef::Integer(-7), UserIdRef::Integer(0), UserIdRef::Text(b"ada"), UserIdRef::Text(b"")]

@@ -1,7 +1,7 @@
-//! What is decided about sessions: decoders, snapshots, statistics, checks.
+//! Session decoders, snapshots, statistics, checks and alerts as pure functions.
 //!
-//! Everything here is a pure function of its inputs, `now` included. There is deliberately no I/O, no async, no clock
-//! and no token: a session arrives as a fingerprint.
+//! Every function depends only on its inputs, `now` included. By design there is no I/O, no async, no clock and no
+//! token: a session arrives as a fingerprint.
 
 pub mod alert;
 pub mod batch_size;

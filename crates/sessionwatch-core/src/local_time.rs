@@ -1,8 +1,9 @@
-//! Local time: whether a column without a time zone holds the wall clock that it is read as, or that of another zone.
+//! Detection of local time: contradictions that show that a column without a time zone is read in the wrong zone.
 //!
-//! A wall clock says nothing of its zone, but it can contradict the reading: sessions that were created in the future,
-//! or hours before they were first seen; an end that differs from the one that the same row names with its zone. Where
-//! nothing contradicts and nothing confirms, a reading stays an assumption, and [`MIN_GRACE`] is what protects.
+//! A wall time does not show its zone, but other values can contradict the zone it is read in: sessions created in
+//! the future or hours before they were first seen, or an expiry that differs from one stored with its zone in the
+//! same row. If nothing contradicts or confirms the zone, it remains an assumption, and [`MIN_GRACE`] protects active
+//! sessions.
 
 mod offset_steps;
 
@@ -16,138 +17,138 @@ use crate::{
     timestamp::{MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_SECOND, UtcTimestamp},
 };
 
-/// No shorter time after its end is a row removed whose end names no zone: so far can a clock be from UTC.
+/// Minimum grace period before a row is removed if its expiry has no time zone: the largest UTC offset there is.
 pub const MIN_GRACE: SignedDuration = SignedDuration::from_micros(MAX_UTC_OFFSET_US);
 
 const MINUTE_US: i64 = 60 * MICROS_PER_SECOND;
-/// Clocks of zones differ by multiples of it.
+/// Step between UTC offsets.
 const OFFSET_STEP_US: i64 = 15 * MINUTE_US;
-/// A creation that is no farther ahead may be due to clocks that differ a little.
+/// Largest lead of a creation time that normal clock skew explains.
 const MAX_CLOCK_AHEAD_US: i64 = 5 * MINUTE_US;
-/// A creation that is no older confirms that the clock is not behind UTC: every zone in the west is an hour or more.
+/// Maximum age of a creation time that confirms the zone. Every zone west of UTC is at least an hour behind.
 const MAX_FRESH_AGE_US: i64 = 45 * MINUTE_US;
-/// How far two instants of one event may be apart that two programs wrote, and that one program wrote.
+/// Tolerance between timestamps of one event written by two programs.
 const EVENT_TOLERANCE_US: i64 = 30 * MICROS_PER_SECOND;
+/// Tolerance between timestamps of one event written by one program.
 const ROUNDING_TOLERANCE_US: i64 = 2 * MICROS_PER_SECOND;
-/// How far the clocks of the database and of the program that looks at it may be apart.
+/// Tolerated clock skew between this program and the database.
 const CLOCK_SKEW_TOLERANCE_US: i64 = 2 * MINUTE_US;
-/// Rows that have to say the same, where there are so many.
+/// Number of rows that must agree, if there are that many.
 const MIN_AGREEING_ROWS: usize = 2;
 
-/// How far clocks are from UTC, in minutes, wherever people live.
+/// UTC offsets of inhabited zones, in minutes.
 const UTC_OFFSETS_MINUTES: [i64; 37] = [
     -720, -660, -600, -570, -540, -480, -420, -360, -300, -240, -210, -180, -150, -120, -60, 60, 120, 180,
     210, 240, 270, 300, 330, 345, 360, 390, 420, 480, 525, 540, 570, 600, 630, 660, 720, 765, 780,
 ];
-/// The same, on summer time or farther east than a day is long.
+/// UTC offsets during daylight saving time or beyond UTC+13, in minutes.
 const FAR_EAST_OFFSETS_MINUTES: [i64; 2] = [825, 840];
 
-/// What zone the values of a column are in.
+/// Time zone of the values of a column.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ColumnZone {
-    /// They name an instant themselves.
+    /// The values are instants.
     #[default]
     Explicit,
-    /// They name none, and are read as UTC.
+    /// The values have no zone and are read as UTC.
     AssumedUtc,
-    /// They name none, and the configuration says that it is this one.
+    /// The values have no zone and are read in the configured one.
     Local(Zone),
 }
 
-/// The newest instants of a table.
+/// Newest timestamps of a table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NewestTimes {
-    /// The latest creation, those left out that are farther in the future than any zone explains.
+    /// Latest creation time, except those too far in the future for any zone.
     pub created: Option<UtcTimestamp>,
-    /// The latest end of a session that has ended.
+    /// Latest expiry of an expired session.
     pub ended: Option<UtcTimestamp>,
 }
 
-/// When the newest sessions that looks have seen appear came into the table: after one look, until the next.
+/// Period in which the newest sessions appeared in the table: between two consecutive check runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GrowthWindow {
-    /// They were not there yet.
+    /// Time of the last run that did not find them.
     pub after: UtcTimestamp,
-    /// They were there.
+    /// Time of the first run that found them.
     pub until: UtcTimestamp,
 }
 
-/// A row of the sample.
+/// Row of the sample.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SampledRow {
-    /// The end, as it is read.
+    /// Expiry as decoded.
     pub expires: Option<UtcTimestamp>,
-    /// The creation, as it is read.
+    /// Creation time as decoded.
     pub created: Option<UtcTimestamp>,
-    /// When the session was created, used or changed by other columns, as they are read.
+    /// Other timestamps of the session's creation, use or change, as decoded.
     pub others: Vec<Option<UtcTimestamp>>,
-    /// The end as the row names it elsewhere, with its zone. The end that is stored may have moved on since.
+    /// Expiry stored elsewhere in the row with its zone. The expiry column may have been extended since.
     pub named_expiry: Option<UtcTimestamp>,
-    /// The lifetime that the row names, in microseconds: the end was stored so long before.
+    /// Lifetime stored in the row, in microseconds: time from the last write of the expiry to the expiry.
     pub lifetime_us: Option<i64>,
 }
 
-/// What is known of a table.
+/// Facts about a table.
 #[derive(Clone, Copy, Debug)]
 pub struct LocalTimeInput<'a> {
-    /// By the clock of the database.
+    /// Time of the database's clock.
     pub now: UtcTimestamp,
-    /// The column of the end.
+    /// Expiry column.
     pub expires: TimeColumn<'a>,
-    /// The column of the creation.
+    /// Creation column.
     pub created: Option<TimeColumn<'a>>,
-    /// The other columns of the rows, in their order.
+    /// Columns of [`SampledRow::others`], in the same order.
     pub others: &'a [TimeColumn<'a>],
-    /// The newest instants of the whole table.
+    /// Newest timestamps of the whole table.
     pub newest: NewestTimes,
-    /// Sessions that seem active.
+    /// Number of sessions that seem active.
     pub active: u64,
-    /// Some rows.
+    /// Sampled rows.
     pub rows: &'a [SampledRow],
-    /// The lifetime that sessions usually have, in microseconds.
+    /// Usual lifetime of sessions, in microseconds.
     pub lifetime_us: Option<i64>,
-    /// When the table last grew.
+    /// Period in which the table last grew.
     pub growth: Option<GrowthWindow>,
 }
 
-/// A column, and how it is read.
+/// Timestamp column and its zone.
 #[derive(Clone, Copy, Debug)]
 pub struct TimeColumn<'a> {
-    /// Its name.
+    /// Column name.
     pub name: &'a str,
-    /// What zone its values are in.
+    /// Time zone of its values.
     pub zone: ColumnZone,
 }
 
-/// Why a column is not believed.
+/// Doubt about the time zone of a column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimeZoneDoubt {
-    /// How far ahead of UTC the clock is that was written, in microseconds; negative in the west; `None` if that does not
-    /// show.
+    /// UTC offset of the values as written, in microseconds, negative west of UTC; `None` if unknown.
     pub offset_us: Option<i64>,
-    /// The column, what is wrong with it, and what shows it.
+    /// Text that names the column, the problem and the evidence.
     pub reason: String,
-    /// Something contradicts the reading; otherwise nothing confirms it.
+    /// Values contradict the zone. Otherwise nothing confirms it.
     pub is_contradicted: bool,
 }
 
-/// The columns that are not believed.
+/// Doubts about the columns of a table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TimeZoneDoubts {
-    /// The end.
+    /// Doubt about the expiry column.
     pub expires: Option<TimeZoneDoubt>,
-    /// The creation.
+    /// Doubt about the creation column.
     pub created: Option<TimeZoneDoubt>,
 }
 
-/// What contradicts a reading: by how much it is ahead of the truth, if that shows, and in words.
+/// Evidence against a zone: the error of the decoded values, if known, and a text.
 struct Contradiction {
     shift_us: Option<i64>,
     reason: String,
 }
 
 impl ColumnZone {
-    /// Whether a wall clock has to be placed in a zone to be read.
+    /// Returns whether values are wall times without a zone.
     #[must_use]
     pub fn is_wall_clock(self) -> bool {
         self != Self::Explicit
@@ -155,7 +156,7 @@ impl ColumnZone {
 }
 
 impl NewestTimes {
-    /// Takes in a creation.
+    /// Records a creation time.
     #[inline]
     pub fn observe_created(&mut self, at: UtcTimestamp, now: UtcTimestamp) {
         if Some(at) > self.created && at <= now.saturating_add_micros(MAX_UTC_OFFSET_US + OFFSET_STEP_US) {
@@ -165,7 +166,8 @@ impl NewestTimes {
 }
 
 impl GrowthWindow {
-    /// The latest growth, given the looks in their order: when, and whether sessions had appeared since the look before.
+    /// Returns the period of the latest growth. `runs` holds the time of each check run, in order, and whether it
+    /// found new sessions.
     #[must_use]
     pub fn find_latest(runs: impl IntoIterator<Item = (UtcTimestamp, bool)>) -> Option<Self> {
         let (mut before, mut latest) = (None, None);
@@ -180,14 +182,14 @@ impl GrowthWindow {
 }
 
 impl LocalTimeInput<'_> {
-    /// The columns that are not believed, and why.
+    /// Finds the columns whose zone is doubtful.
     #[must_use]
     pub fn find_doubts(&self) -> TimeZoneDoubts {
         let created = self.created.filter(|column| column.zone.is_wall_clock());
         let ends = self.expires.zone.is_wall_clock();
         let of_creation = if ends || created.is_some() { self.find_activity_contradiction() } else { None };
         let of_end = if ends { self.find_expiry_contradiction() } else { None };
-        // Columns that are read alike were written alike, as far as anybody can know.
+        // Columns decoded in the same way were probably written in the same way.
         let alike = ends && created.is_none_or(|column| column.zone == self.expires.zone);
         let end = of_end.as_ref().or(of_creation.as_ref().filter(|_| alike));
         let creation = of_creation.as_ref().or(of_end.as_ref().filter(|_| alike));
@@ -198,7 +200,7 @@ impl LocalTimeInput<'_> {
         }
     }
 
-    /// When sessions were created, used or changed: the creation first, and then the other columns.
+    /// Columns with times of creation, use or change, with their numbers for [`SampledRow::activity_time`].
     fn activity_columns(&self) -> impl Iterator<Item = (usize, TimeColumn<'_>)> {
         let others = self.others.iter().enumerate().map(|(number, column)| (number + 1, *column));
         self.created.map(|column| (0, column)).into_iter().chain(others)
@@ -209,7 +211,7 @@ impl LocalTimeInput<'_> {
             .or_else(|| self.find_row_difference())
             .or_else(|| self.find_growth_lag())
             .or_else(|| {
-                // An end that names its instant shows what a creation means that names none.
+                // An expiry with a zone reveals the zone of a creation time without one.
                 if self.expires.zone.is_wall_clock() { None } else { self.find_odd_lifetime(-1) }
             })
     }
@@ -217,7 +219,7 @@ impl LocalTimeInput<'_> {
     fn find_expiry_contradiction(&self) -> Option<Contradiction> {
         let odd = || {
             if self.created?.zone.is_wall_clock() {
-                // Which of the two is wrong cannot be told.
+                // The evidence does not show which of the two columns is wrong.
                 self.find_odd_lifetime(1).map(|evidence| Contradiction { shift_us: None, ..evidence })
             } else {
                 self.find_expiry_before_creation().or_else(|| self.find_odd_lifetime(1))
@@ -226,7 +228,7 @@ impl LocalTimeInput<'_> {
         self.find_future_use().or_else(|| self.find_named_expiry_difference()).or_else(odd)
     }
 
-    /// A session cannot have been created, or used, in the future.
+    /// Creation or use in the future, which is impossible.
     fn find_future_activity(&self) -> Option<Contradiction> {
         let newest = |number: usize| {
             let mut newest = if number == 0 { self.newest } else { NewestTimes::default() };
@@ -236,7 +238,7 @@ impl LocalTimeInput<'_> {
             Some(newest.created?.micros_since(self.now))
         };
         let walls = self.activity_columns().filter(|(_, column)| column.zone.is_wall_clock());
-        // Of columns that are equally far ahead, the creation is named.
+        // If several columns are equally far ahead, the creation column is reported.
         let found = walls.filter_map(|(number, column)| Some((newest(number)?, Reverse(number), column)));
         let (ahead, _, column) = found.max_by_key(|(ahead, number, _)| (*ahead, *number))?;
         (ahead > MAX_CLOCK_AHEAD_US).then(|| Contradiction {
@@ -249,7 +251,7 @@ impl LocalTimeInput<'_> {
         })
     }
 
-    /// The same, where a row names how long before its end it was used.
+    /// Use in the future, derived from an expiry and the lifetime stored in the row.
     fn find_future_use(&self) -> Option<Contradiction> {
         let used =
             self.rows.iter().filter_map(|row| Some(row.expires?.saturating_add_micros(-row.lifetime_us?)));
@@ -260,14 +262,14 @@ impl LocalTimeInput<'_> {
         (ahead > MAX_CLOCK_AHEAD_US).then(|| Contradiction {
             shift_us: smallest_offset_from(ahead),
             reason: format!(
-                "by `{}` and the lifetime in the row, sessions were used up to {} in the future",
+                "by `{}` and the lifetime in the row, sessions were last used up to {} in the future",
                 self.expires.name,
                 format_hours(ahead)
             ),
         })
     }
 
-    /// One event, in two columns of a row, one of which names its instant.
+    /// Difference between two columns of one event, only one of which has a zone.
     fn find_row_difference(&self) -> Option<Contradiction> {
         let (walls, named): (Vec<_>, Vec<_>) =
             self.activity_columns().partition(|(_, column)| column.zone.is_wall_clock());
@@ -277,14 +279,16 @@ impl LocalTimeInput<'_> {
                 Some(row.activity_time(wall)?.micros_since(row.activity_time(other)?))
             });
             let steps = OffsetSteps::from_differences(&differences, EVENT_TOLERANCE_US);
-            // A session that was used since is apart by any time; one that was not by none, or by what clocks differ.
+            // Sessions used since then differ by arbitrary times; unused ones by nothing or exactly by the UTC
+            // offset.
+            // One row alone may be an accident.
             let agreed = steps.zero_rows == 0
                 && 2 * steps.shift_rows >= differences.len()
                 && steps.shift_rows >= MIN_AGREEING_ROWS;
             agreed.then(|| Contradiction {
                 shift_us: Some(steps.shift_us),
                 reason: format!(
-                    "`{}` is {} {} `{}` of the same row, which names its time zone",
+                    "`{}` is {} {} `{}` of the same row, which has a time zone",
                     column.name,
                     format_hours(steps.shift_us.abs()),
                     direction_word(steps.shift_us),
@@ -299,12 +303,12 @@ impl LocalTimeInput<'_> {
         self.rows.iter().filter_map(of).collect()
     }
 
-    /// Sessions were first seen hours after what they say of their creation.
+    /// Sessions first seen hours after their creation time.
     fn find_growth_lag(&self) -> Option<Contradiction> {
         let column = self.created.filter(|column| column.zone.is_wall_clock())?;
         let growth = self.growth?;
         let newest = self.newest.created?;
-        // The newest session came between the two looks.
+        // The newest session appeared between two check runs.
         let (least, most) = (
             growth.after.micros_since(newest) - CLOCK_SKEW_TOLERANCE_US,
             growth.until.micros_since(newest) + CLOCK_SKEW_TOLERANCE_US,
@@ -318,21 +322,22 @@ impl LocalTimeInput<'_> {
         Some(Contradiction {
             shift_us: Some(-behind),
             reason: format!(
-                "sessions appeared lately, and the newest `{}` is {} old by the database's clock",
+                "sessions appeared recently, but the newest `{}` is {} old by the database's clock",
                 column.name,
                 format_hours(self.now.micros_since(newest))
             ),
         })
     }
 
-    /// The end that is stored, and the one that the row names with its zone.
+    /// Difference between the expiry column and the expiry stored with its zone in the same row.
     fn find_named_expiry_difference(&self) -> Option<Contradiction> {
         let differences = self.collect_differences(|row| Some(row.expires?.micros_since(row.named_expiry?)));
         let steps = OffsetSteps::from_differences(&differences, ROUNDING_TOLERANCE_US);
         let enough = |rows: usize| rows > 0 && rows >= MIN_AGREEING_ROWS.min(differences.len());
         let name = self.expires.name;
-        // Use moves an end only further away. Some rows may be of a time when the application was set otherwise; but where
-        // an end seems too late, use at regular times explains it as well, unless it would be use in the future.
+        // Use only moves an expiry later, so a column that is earlier is a sign of another zone, even if some rows
+        // date from before the application changed its zone. A column that is later may also be due to use at regular
+        // intervals, unless that use would be in the future.
         let explained = self.rows.iter().any(|row| row.lifetime_us.is_some());
         let agreed = if steps.shift_us < 0 {
             steps.shift_rows > steps.zero_rows || 5 * steps.shift_rows >= differences.len()
@@ -341,7 +346,7 @@ impl LocalTimeInput<'_> {
         };
         if agreed && enough(steps.shift_rows) {
             let why = format!(
-                "`{name}` is {} {} the end that the same row names with its zone",
+                "`{name}` is {} {} the expiry with a time zone in the same row",
                 format_hours(steps.shift_us.abs()),
                 direction_word(steps.shift_us)
             );
@@ -352,13 +357,13 @@ impl LocalTimeInput<'_> {
         (steps.zero_rows == 0 && 2 * count >= differences.len() && enough(count)).then(|| Contradiction {
             shift_us: smallest_offset_from(most).map(|shift| -shift),
             reason: format!(
-                "`{name}` is up to {} before the end that the same row names with its zone",
+                "`{name}` is up to {} before the expiry with a time zone in the same row",
                 format_hours(most)
             ),
         })
     }
 
-    /// No session ends before it was created.
+    /// Expiry before creation, which is impossible.
     fn find_expiry_before_creation(&self) -> Option<Contradiction> {
         let lifetimes = self.collect_differences(|row| Some(row.expires?.micros_since(row.created?)));
         let negative =
@@ -375,18 +380,18 @@ impl LocalTimeInput<'_> {
         })
     }
 
-    /// Sessions live longer or shorter than they usually do, by what clocks differ; `sign` says whose clock that is: 1 for
-    /// the end's, -1 for the creation's.
+    /// Lifetimes that differ from the usual one by a UTC offset. `sign` is 1 to blame the expiry column and -1 to
+    /// blame the creation column.
     fn find_odd_lifetime(&self, sign: i64) -> Option<Contradiction> {
-        // What rows say of their own lifetimes is known better than what is usual.
+        // A lifetime stored in the row is better evidence than the usual one.
         let usual = self.lifetime_us.filter(|_| self.rows.iter().all(|row| row.lifetime_us.is_none()))?;
         let common = self.common_lifetime()?;
         let shift = exact_offset(common - usual)?;
-        // Half days and the like are lifetimes that people configure.
+        // Multiples of half a day are lifetimes that people configure.
         (common > MICROS_PER_DAY && common % (MICROS_PER_DAY / 2) != 0).then(|| Contradiction {
             shift_us: Some(sign * shift),
             reason: format!(
-                "`{}` is {} after the creation, not {}",
+                "`{}` is {} after the creation, not the usual {}",
                 self.expires.name,
                 format_hours(common),
                 format_hours(usual)
@@ -394,7 +399,7 @@ impl LocalTimeInput<'_> {
         })
     }
 
-    /// The lifetime that at least half of the rows have, to the quarter of an hour.
+    /// Lifetime shared by at least half of the rows, rounded to [`OFFSET_STEP_US`].
     fn common_lifetime(&self) -> Option<i64> {
         let lifetimes = self.collect_differences(|row| Some(row.expires?.micros_since(row.created?)));
         let mut steps: Vec<i64> =
@@ -406,7 +411,7 @@ impl LocalTimeInput<'_> {
         common.first().copied().filter(|_| agreed)
     }
 
-    /// Nothing seems active, and what ended lately would be in another zone.
+    /// Doubt if no session seems active, but recently expired ones would be active in another zone.
     fn find_idle_doubt(&self) -> Option<TimeZoneDoubt> {
         let ColumnZone::AssumedUtc = self.expires.zone else { return None };
         let ended = self.newest.ended?;
@@ -415,15 +420,15 @@ impl LocalTimeInput<'_> {
             return None;
         }
         let reason = format!(
-            "`{}` names no time zone, no session seems active, and the last one ended {} ago: \
-             whether it holds UTC or local time cannot be told",
+            "`{}` has no time zone, no session seems active, and the last one expired {} ago: \
+              the values may be UTC or local time",
             self.expires.name,
             format_hours(self.now.micros_since(ended))
         );
         Some(TimeZoneDoubt { offset_us: None, reason, is_contradicted: false })
     }
 
-    /// Whether something shows that the end is read as it was written.
+    /// Returns whether other values confirm the zone of the expiry.
     fn is_expiry_confirmed(&self) -> bool {
         let alike = |(_, column): &(usize, TimeColumn<'_>)| column.zone == self.expires.zone;
         let fresh = |(number, _): (usize, TimeColumn<'_>)| {
@@ -438,7 +443,7 @@ impl LocalTimeInput<'_> {
 }
 
 impl SampledRow {
-    /// The creation, or another column by its number from one.
+    /// Returns the creation time for number 0, or another column by its number from 1.
     fn activity_time(&self, number: usize) -> Option<UtcTimestamp> {
         match number.checked_sub(1) {
             None => self.created,
@@ -462,7 +467,7 @@ fn build_doubt(column: TimeColumn<'_>, evidence: &Contradiction, now: UtcTimesta
     TimeZoneDoubt { offset_us, reason, is_contradicted: true }
 }
 
-/// `UTC-5`, `UTC+5:45`.
+/// Formats a UTC offset: `UTC-5`, `UTC+5:45`.
 #[must_use]
 pub fn format_utc_offset(offset_us: i64) -> String {
     let minutes = offset_us.abs() / MINUTE_US;
@@ -475,7 +480,7 @@ fn direction_word(shift: i64) -> &'static str {
     if shift < 0 { "before" } else { "after" }
 }
 
-/// `2.0 h`, `6.8 days`.
+/// Formats a time span: `2.0 h`, `6.79 days`.
 #[expect(clippy::cast_precision_loss, reason = "hours for people")]
 fn format_hours(micros: i64) -> String {
     if micros.abs() > 2 * MICROS_PER_DAY {

@@ -1,76 +1,74 @@
-//! Gaps: places of a log where lines may be missing, because they could not be read.
+//! Log gaps: places where lines may be missing because they could not be read.
 
 use crate::timestamp::{UtcTimestamp, as_micros};
 use serde::{Deserialize, Serialize};
 
-/// Gaps of a source that are kept one by one.
+/// Maximum number of gaps stored per source.
 const MAX_STORED_GAPS: usize = 20;
 
-/// Why lines may be missing.
+/// Reason why lines may be missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GapCause {
-    /// The file that was read last is not there any more, and no rotated file holds the rest of it.
+    /// The file read last is gone, and no rotated file holds the rest of it.
     FileGone,
-    /// The file was truncated, and no rotated file holds the rest of what was in it.
+    /// The file was truncated, and no rotated file holds the rest of it.
     Truncated,
     /// A rotated file ends in the middle of a line.
     CutLine,
-    /// A rotated file cannot be read or unpacked.
+    /// A rotated file cannot be read or decompressed.
     Unreadable,
-    /// Text is in an encoding that is not understood.
+    /// The text is neither UTF-8 nor UTF-16.
     NotText,
 }
 
 impl GapCause {
-    /// Returns the cause in words.
+    /// Returns a description for people.
     #[must_use]
     pub const fn description(self) -> &'static str {
         match self {
-            Self::FileGone => {
-                "the file that was read last is gone, and no rotated file holds the rest of its lines"
-            }
+            Self::FileGone => "the file read last is gone, and no rotated file holds the rest of its lines",
             Self::Truncated => "the file was truncated, and no rotated file holds the rest of its lines",
             Self::CutLine => "a rotated file ends in the middle of a line",
-            Self::Unreadable => "a rotated file cannot be read or unpacked",
-            Self::NotText => "text is neither UTF-8 nor UTF-16",
+            Self::Unreadable => "a rotated file cannot be read or decompressed",
+            Self::NotText => "the text is neither UTF-8 nor UTF-16",
         }
     }
 }
 
-/// A place where lines may be missing.
+/// Place where lines may be missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogGap {
-    /// Why.
+    /// Cause.
     pub cause: GapCause,
-    /// The file.
+    /// Path of the file.
     pub file: String,
-    /// Bytes that were not read, where that is known.
+    /// Number of bytes not read; `None` if unknown.
     pub bytes: Option<u64>,
 }
 
-/// A gap of a source, as it is stored.
+/// Stored gap of a source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoredLogGap {
-    /// When it was noticed.
+    /// Time of detection.
     #[serde(rename = "at_us", with = "as_micros")]
     pub at: UtcTimestamp,
-    /// Why lines may be missing.
+    /// Cause.
     pub cause: GapCause,
-    /// Bytes that were not read, where that is known.
+    /// Number of bytes not read; `None` if unknown.
     pub bytes: Option<u64>,
 }
 
 impl StoredLogGap {
-    /// Whether it was noticed after an instant.
+    /// Returns whether the gap was detected after an instant.
     #[must_use]
     pub fn is_after(&self, timestamp: UtcTimestamp) -> bool {
         self.at > timestamp
     }
 }
 
-/// Adds gaps that were noticed now to those of a source, of which the latest ones are kept.
+/// Appends gaps detected now to the stored ones of a source, and keeps only the latest.
 pub fn append_gaps(kept: &mut Vec<StoredLogGap>, gaps: &[LogGap], now: UtcTimestamp) {
     kept.extend(gaps.iter().map(|gap| StoredLogGap { at: now, cause: gap.cause, bytes: gap.bytes }));
     kept.drain(..kept.len().saturating_sub(MAX_STORED_GAPS));
@@ -88,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_gaps_are_kept_and_the_oldest_forgotten() {
+    fn only_the_latest_gaps_are_kept() {
         let mut kept = vec![];
         for number in 0..30 {
             let gap = LogGap { cause: GapCause::Truncated, file: "app.log".into(), bytes: Some(number) };
@@ -102,13 +100,13 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_is_after_every_earlier_instant_and_not_after_its_own() {
+    fn a_gap_is_after_earlier_instants_only() {
         let gap = StoredLogGap { at: at(7), cause: GapCause::CutLine, bytes: None };
         assert!(gap.is_after(at(6)) && !gap.is_after(at(7)) && !gap.is_after(at(8)));
     }
 
     #[test]
-    fn every_cause_is_stored_by_a_name_of_its_own_and_says_something_else() {
+    fn every_cause_round_trips_and_has_its_own_description() {
         let mut words = vec![];
         for cause in CAUSES {
             let gap = StoredLogGap { at: at(1), cause, bytes: Some(2) };
@@ -120,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_version_stored_is_refused() {
+    fn malformed_gaps_are_rejected() {
         for stored in [
             r#"{"at_us":1,"cause":"stolen","bytes":2}"#,
             r#"{"at_us":1,"cause":"cut-line","bytes":-2}"#,

@@ -1,15 +1,15 @@
-//! A stretch of time.
+//! Periods of time.
 
 use jiff::SignedDuration;
 
 use crate::timestamp::UtcTimestamp;
 
-/// A stretch of time: from one instant on, before another.
+/// Half-open period between two instants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Period {
-    /// Its begin.
+    /// Start, inclusive.
     pub from: UtcTimestamp,
-    /// Its end, which is not in it.
+    /// End, exclusive.
     pub to: UtcTimestamp,
 }
 
@@ -17,13 +17,13 @@ impl Period {
     /// All of time.
     pub const ALL_TIME: Self = Self { from: UtcTimestamp::MIN, to: UtcTimestamp::MAX };
 
-    /// How long it is.
+    /// Returns the length of the period.
     #[must_use]
     pub const fn duration(self) -> SignedDuration {
         self.to.duration_since(self.from)
     }
 
-    /// That long up to now, and now too.
+    /// Creates the period of this length up to and including `now`.
     #[must_use]
     pub fn ending_at(now: UtcTimestamp, length: SignedDuration) -> Self {
         Self { from: now - length, to: now + SignedDuration::from_micros(1) }

@@ -1,19 +1,19 @@
-//! Plausibility: whether stored values make sense under a decoder.
+//! Plausibility of stored values under a decoder, for detecting the decoder of a column.
 
 use crate::{
     decoder::{DecodedTime, Decoder, RawValue},
     timestamp::{MICROS_PER_DAY, UtcTimestamp},
 };
 
-/// No session that is still stored ended longer ago. Seconds that are read as milliseconds end in January 1970.
+/// Maximum plausible age of an expiry. Seconds read as milliseconds expire in January 1970, far beyond it.
 const MAX_PLAUSIBLE_AGE_US: i64 = 20 * 365 * MICROS_PER_DAY;
 
-/// The share of the values that are not NULL which end at a believable time; nothing without such values.
+/// Returns the share of non-NULL values, from 0 to 1, with a plausible expiry; `None` without such values.
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "a share of a sample")]
 pub fn plausible_share(decoder: Decoder, values: &[RawValue<'_>], now: UtcTimestamp) -> Option<f64> {
     let present: Vec<&RawValue<'_>> = values.iter().filter(|value| **value != RawValue::Null).collect();
-    // Where text stands beside numbers, nothing else reads both, whatever the unit of the numbers is.
+    // No other decoder reads text mixed with numbers, so the numbers may be in either unit.
     let is_mixed = decoder == Decoder::EpochMillisOrIso
         && present.iter().any(|value| matches!(value, RawValue::Text(_)));
     let decode =
@@ -26,10 +26,11 @@ pub fn plausible_share(decoder: Decoder, values: &[RawValue<'_>], now: UtcTimest
     if present.is_empty() { None } else { Some(plausible.count() as f64 / present.len() as f64) }
 }
 
-/// The first decoder under which at least that share of the values is plausible.
+/// Returns the first decoder under which at least `share` of the values is plausible.
 #[must_use]
 pub fn find_plausible_decoder(values: &[RawValue<'_>], now: UtcTimestamp, share: f64) -> Option<Decoder> {
     let fits = |decoder: &Decoder| plausible_share(*decoder, values, now).is_some_and(|found| found >= share);
+    // Decoders are tried in order, and most values are plausible under one only.
     Decoder::ALL.into_iter().find(fits)
 }
 
@@ -40,7 +41,7 @@ mod tests {
     const NOW: i64 = 1_800_000_000_000_000;
 
     #[test]
-    fn tells_seconds_milliseconds_and_text_apart() {
+    fn distinguishes_seconds_milliseconds_and_text() {
         let now = UtcTimestamp::from_micros(NOW).unwrap();
         for (value, expected) in [
             (RawValue::Integer(1_790_000_000), Some(Decoder::EpochSeconds)),
@@ -64,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn seconds_beside_text_are_read_by_the_decoder_that_reads_both() {
+    fn seconds_mixed_with_text_get_the_decoder_for_both() {
         let now = UtcTimestamp::from_micros(NOW).unwrap();
         let mixed = [RawValue::Integer(1_799_990_000), RawValue::Text(b"2027-01-15 07:50:00")];
         assert_eq!(find_plausible_decoder(&mixed, now, 1.0), Some(Decoder::EpochMillisOrIso));

@@ -1,11 +1,13 @@
-//! RadixBuckets: values spread by the leading bits of a key, so that each shelf can be sorted inside the processor's cache.
+//! Values distributed to buckets by the leading bits of a key, so that each bucket can be sorted within the CPU
+//! cache.
 
-/// Values on one shelf, about: small enough for a cache, many enough that shelves stay few.
+/// Target number of values per bucket: small enough for the cache, large enough to need few buckets.
 const TARGET_BUCKET_SIZE: usize = 4_096;
-/// The most shelves, as a power of two: every one is a place that is written to in turn.
+/// Maximum number of buckets as a power of two. Every bucket is a separate place to write to, which costs cache
+/// misses.
 const MAX_BUCKET_BITS: u32 = 12;
 
-/// Values spread over shelves; all keys of one shelf are smaller than those of the next.
+/// Values in buckets. All keys of a bucket are smaller than those of the next.
 #[derive(Debug)]
 pub(crate) struct RadixBuckets<T> {
     buckets: Vec<Vec<T>>,
@@ -13,34 +15,35 @@ pub(crate) struct RadixBuckets<T> {
 }
 
 impl<T> RadixBuckets<T> {
-    /// Room for about that many values with evenly spread keys.
+    /// Creates buckets for about `expected` values with evenly distributed keys.
     pub(crate) fn new(expected: usize) -> Self {
         let bits = (expected / TARGET_BUCKET_SIZE).checked_ilog2().unwrap_or(0).min(MAX_BUCKET_BITS);
-        // Evenly spread keys still fill some shelves more than others.
+        // Evenly distributed keys still fill some buckets more than others.
         let room = (expected >> bits) / 16 * 17;
         Self { buckets: (0..1usize << bits).map(|_| Vec::with_capacity(room)).collect(), bits }
     }
 
-    /// Puts a value on the shelf of its key.
+    /// Adds a value to the bucket of its key.
     #[inline]
     pub(crate) fn push(&mut self, key: u64, value: T) {
-        // The number has `bits` bits, and there are that many shelves.
+        // Cannot be out of bounds: there are 2^bits buckets.
         self.buckets[leading_bits(key, self.bits)].push(value);
     }
 
-    /// The shelves in the order of their keys.
+    /// Returns the buckets in key order.
     pub(crate) fn into_buckets(self) -> Vec<Vec<T>> {
         self.buckets
     }
 }
 
-/// The number of the shelf of a key, among shelves as [`RadixBuckets::into_buckets`] gives them.
+/// Returns the number of the bucket of a key among the buckets of [`RadixBuckets::into_buckets`].
 pub(crate) fn bucket_index(key: u64, bucket_count: usize) -> usize {
     leading_bits(key, bucket_count.checked_ilog2().unwrap_or(0))
 }
 
 #[inline]
 fn leading_bits(key: u64, bits: u32) -> usize {
+    // With zero bits the shift would overflow; then there is a single bucket.
     let leading = key.checked_shr(u64::BITS - bits).unwrap_or(0);
     usize::try_from(leading).unwrap_or_default()
 }
@@ -50,14 +53,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_key_of_a_shelf_is_smaller_than_those_of_the_next() {
-        let mut shelves = RadixBuckets::new(5 * TARGET_BUCKET_SIZE);
+    fn every_key_of_a_bucket_is_smaller_than_those_of_the_next() {
+        let mut buckets = RadixBuckets::new(5 * TARGET_BUCKET_SIZE);
         let keys = (0u64..1_000).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).chain([0, u64::MAX]);
         for key in keys {
-            shelves.push(key, key);
+            buckets.push(key, key);
         }
-        let shelves = shelves.into_buckets();
-        assert_eq!(shelves.len(), 4);
-        assert!(shelves.windows(2).all(|pair| pair[0].iter().max() < pair[1].iter().min()));
+        let buckets = buckets.into_buckets();
+        assert_eq!(buckets.len(), 4);
+        assert!(buckets.windows(2).all(|pair| pair[0].iter().max() < pair[1].iter().min()));
     }
 }

@@ -1,24 +1,24 @@
-//! The time that retention goes by. Data removed for its age cannot be brought back, so a clock that is wrong for a minute
-//! must remove nothing.
+//! Clock for retention. Data removed for its age cannot be recovered, so a clock that is wrong for a while must not
+//! remove any.
 //!
-//! Retention uses the confirmed time: the last time that was confirmed, plus the monotonic time since then. The wall clock
-//! confirms the time after it has run steadily for hours, or for one hour in which a database's clock agreed with it. If
-//! databases only disagree, it confirms nothing.
+//! Retention uses the confirmed time: the last time that was confirmed, plus the monotonic time since then. The wall
+//! clock confirms the time after it has run steadily for six hours, or for one hour in which a database's clock
+//! agreed with it. As long as databases only disagree, the time is not confirmed.
 
 use jiff::SignedDuration;
 
 use crate::timestamp::UtcTimestamp;
 
-/// Difference between wall time and monotonic time since the last reading above which the clock jumped.
+/// Smallest difference between the advance of wall time and of monotonic time that counts as a clock jump.
 pub const MIN_CLOCK_JUMP: SignedDuration = SignedDuration::from_secs(2);
 /// Largest difference between two clocks that agree.
 pub const MAX_AGREEING_DIFFERENCE: SignedDuration = SignedDuration::from_mins(1);
-/// How long a clock must run steadily to confirm the time.
+/// Time that a clock must run steadily to confirm the time.
 pub const STEADY_CONFIRMATION_TIME: SignedDuration = SignedDuration::from_hours(6);
-/// How long a database's clock must agree with a steady clock to confirm the time.
+/// Time that a database's clock must agree with a steady clock to confirm the time.
 pub const AGREEMENT_CONFIRMATION_TIME: SignedDuration = SignedDuration::from_hours(1);
 
-/// A reading of the wall clock and of a monotonic clock.
+/// Reading of the wall clock and of a monotonic clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockReading {
     /// Wall time.
@@ -42,19 +42,20 @@ pub struct RetentionClock {
 }
 
 impl RetentionClock {
-    /// Starts with a first reading, and a time that is known to have passed.
+    /// Creates the clock from a first reading and a time known to have passed.
     #[must_use]
     pub const fn new(confirmed: UtcTimestamp, now: ClockReading) -> Self {
         let confirmed = ClockReading { wall: confirmed, elapsed: now.elapsed };
         Self { confirmed, steady_since: now, last: now, agreed: None, disagreed: None }
     }
 
-    /// Takes a reading. Returns by how much the clock jumped since the last one, negative for a jump back;
+    /// Records a reading. Returns the size of a clock jump since the last one, negative for a jump back;
     /// `None` if it did not jump.
     pub fn observe_reading(&mut self, now: ClockReading) -> Option<SignedDuration> {
         let set = now.wall.duration_since(self.last.wall) - (now.elapsed - self.last.elapsed);
         self.last = now;
         if set.abs() > MIN_CLOCK_JUMP {
+            // A jump invalidates all evidence about the clock; the confirmed time continues on the monotonic clock.
             (self.steady_since, self.agreed, self.disagreed) = (now, None, None);
             return Some(set);
         }
@@ -64,7 +65,7 @@ impl RetentionClock {
         None
     }
 
-    /// Takes by how much a database's clock is ahead of this one.
+    /// Records how far a database's clock is ahead of this one.
     pub fn observe_database_clock(&mut self, ahead: SignedDuration) {
         let now = self.last.elapsed;
         if ahead.abs() <= MAX_AGREEING_DIFFERENCE {
@@ -74,20 +75,21 @@ impl RetentionClock {
         }
     }
 
-    /// Takes a time that another process has confirmed, unless this clock is confirmed itself.
+    /// Accepts a time that another process has confirmed, unless this clock has confirmed the time itself.
     pub fn accept_confirmed(&mut self, confirmed: UtcTimestamp) {
+        // An earlier time adds nothing.
         if !self.is_confirmed() && confirmed > self.confirmed_at(self.last.elapsed) {
             self.confirmed = ClockReading { wall: confirmed, elapsed: self.last.elapsed };
         }
     }
 
-    /// Returns the confirmed time at that monotonic time. It may be ahead of a wall clock that is behind.
+    /// Returns the confirmed time at a monotonic time. It may be ahead of a wall clock that is behind.
     #[must_use]
     pub fn confirmed_at(&self, elapsed: SignedDuration) -> UtcTimestamp {
         self.confirmed.wall + (elapsed - self.confirmed.elapsed)
     }
 
-    /// Returns the confirmed time at that reading, at most its wall time.
+    /// Returns the confirmed time at a reading, at most its wall time.
     #[must_use]
     pub fn confirmed_past(&self, now: ClockReading) -> UtcTimestamp {
         self.confirmed_at(now.elapsed).min(now.wall)
@@ -97,6 +99,7 @@ impl RetentionClock {
         let since = |elapsed: SignedDuration| self.last.elapsed - elapsed;
         let steady = since(self.steady_since.elapsed);
         match (self.agreed, self.disagreed) {
+            // Recent agreement of any database outweighs disagreement of others, whose clocks may be wrong.
             (Some((first, last)), _) if since(last) <= STEADY_CONFIRMATION_TIME => {
                 since(first) >= AGREEMENT_CONFIRMATION_TIME
             }
@@ -120,12 +123,12 @@ mod tests {
         UtcTimestamp::UNIX_EPOCH + from_days(20_000) + after
     }
 
-    /// A clock that is off by so much, at a count of time.
+    /// Returns a reading of a clock that is off by `off`.
     fn reading(elapsed: SignedDuration, off: SignedDuration) -> ClockReading {
         ClockReading { wall: at(elapsed + off), elapsed }
     }
 
-    /// Reads a clock that is off by so much, each minute.
+    /// Records a reading every minute of a clock that is off by `off`.
     fn go_on(
         clock: &mut RetentionClock,
         from: SignedDuration,
@@ -142,21 +145,21 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_far_ahead_for_a_while_has_passed_nothing() {
+    fn a_clock_that_jumps_ahead_for_hours_does_not_advance_the_confirmed_time() {
         let mut clock = RetentionClock::new(at(START), reading(START, RIGHT));
         for ahead in [8 * DAY, 500 * DAY, 5 * MINUTE] {
             let passed = |clock: &RetentionClock, off| clock.confirmed_past(reading(clock.last.elapsed, off));
             let now = clock.last.elapsed + MINUTE;
             assert_eq!(clock.observe_reading(reading(now, ahead)), Some(ahead));
             go_on(&mut clock, now, now + 5 * HOUR, ahead, None);
-            assert_eq!(passed(&clock, ahead), at(now + 5 * HOUR), "time goes on");
+            assert_eq!(passed(&clock, ahead), at(now + 5 * HOUR), "the monotonic time continues");
             assert_eq!(clock.observe_reading(reading(now + 6 * HOUR, RIGHT)), Some(-ahead));
             assert_eq!(passed(&clock, RIGHT), at(now + 6 * HOUR));
         }
     }
 
     #[test]
-    fn a_start_after_a_long_time_catches_up_within_hours() {
+    fn a_start_after_a_long_downtime_catches_up_within_hours() {
         let begin = || RetentionClock::new(at(-30 * DAY), reading(START, RIGHT));
         let caught_up_after = |database: Option<SignedDuration>| {
             let mut clock = begin();
@@ -175,12 +178,12 @@ mod tests {
         assert_eq!(
             clock.confirmed_past(reading(3 * HOUR, RIGHT)),
             at(3 * HOUR),
-            "the database's clock was put right"
+            "the database's clock was corrected"
         );
     }
 
     #[test]
-    fn a_clock_that_was_confirmed_too_far_ahead_is_followed_back() {
+    fn a_wrongly_confirmed_clock_is_followed_back() {
         let mut clock = RetentionClock::new(at(START), reading(START, DAY));
         go_on(&mut clock, START, 7 * HOUR, DAY, None);
         assert_eq!(clock.confirmed_past(reading(7 * HOUR, DAY)), at(7 * HOUR + DAY));
@@ -191,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn small_steps_are_no_jumps_and_others_may_know_better() {
+    fn small_steps_are_no_jumps_and_a_later_time_of_another_process_is_accepted() {
         let mut clock = RetentionClock::new(at(-DAY), reading(START, RIGHT));
         assert_eq!(clock.observe_reading(reading(MINUTE, SECOND)), None);
         assert_eq!(clock.observe_reading(reading(2 * MINUTE, -SECOND)), None);
@@ -201,15 +204,15 @@ mod tests {
         assert_eq!(
             clock.confirmed_past(reading(3 * MINUTE, RIGHT)),
             at(MINUTE - HOUR),
-            "it has passed already"
+            "an earlier time changes nothing"
         );
     }
 
     proptest! {
-        /// However a clock is set and the program restarted: what has passed by it has passed, unless a wrong clock went
-        /// on evenly for hours that no database disagreed with.
+        /// The confirmed time never exceeds the real time, however the clock is set and the program restarted, unless
+        /// a wrong clock runs steadily for hours and no database disagrees.
         #[test]
-        fn what_has_passed_has_passed(
+        fn the_confirmed_time_never_exceeds_the_real_time(
             steps in prop::collection::vec((1i64..300, prop_oneof![Just(0), -500 * 24 * 3_600..500 * 24 * 3_600i64], any::<bool>(), any::<bool>()), 1..60),
         ) {
             let mut now = START;
@@ -217,7 +220,7 @@ mod tests {
             for (minutes, off_seconds, restarts, compares) in steps {
                 let off = SignedDuration::from_secs(off_seconds);
                 if restarts {
-                    // What was confirmed is kept, and the count begins again.
+                    // A restart keeps the confirmed time and resets the monotonic clock.
                     let confirmed = clock.confirmed_at(now);
                     now += SignedDuration::from_mins(minutes);
                     clock = RetentionClock::new(confirmed, reading(now, off));

@@ -1,30 +1,30 @@
-//! Addresses of rows: what a scan keeps of each row, so that the few that a finding shows are fetched from where they
-//! stand instead of being looked for in the whole table again.
+//! Row addresses kept by a scan, so that the few rows shown as evidence are fetched by address instead of by another
+//! full scan.
 
 use crate::arena::Arena;
 
-/// The most heaps whose rows can be told apart.
+/// Maximum number of heaps that packed addresses can distinguish.
 const MAX_HEAPS: usize = 1 << (u64::BITS - POSITION_BITS - 1);
-/// Bits of a place within a heap: 32 of the block and 16 of the line.
+/// Bits of a position within a heap: 32 for the block and 16 for the line.
 const POSITION_BITS: u32 = 48;
 
-/// What names one row within one transaction, as a scan hands it over. All rows of one scan are named in one way.
+/// Borrowed address of a row within one transaction. All rows of a scan use the same kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowAddressRef<'a> {
-    /// Its place in the only heap of the table: block and line (`ctid`), or the number of a SQLite row (`rowid`).
+    /// Position in the only heap of the table: block and line (`ctid`), or SQLite `rowid`.
     Position(u64),
-    /// Its heap (`tableoid`), and its place there.
+    /// Heap (`tableoid`) of a partitioned table, and the position in that heap.
     HeapAndPosition {
         /// The heap.
         heap: u32,
-        /// The place, of which 48 bits are used.
+        /// The position; only the low 48 bits are used.
         position: u64,
     },
-    /// Its id.
+    /// Row id.
     Id(&'a [u8]),
 }
 
-/// The same, on its own.
+/// Owned address of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RowAddress {
     /// See [`RowAddressRef::Position`].
@@ -33,28 +33,29 @@ pub enum RowAddress {
     HeapAndPosition {
         /// The heap.
         heap: u32,
-        /// The place.
+        /// The position.
         position: u64,
     },
     /// See [`RowAddressRef::Id`].
     Id(String),
 }
 
-/// Packs addresses into 64 bits each.
+/// Packs each address into 64 bits, because one is kept per row.
 #[derive(Debug, Default)]
 pub(crate) struct RowAddressPacker {
     heaps: Vec<u32>,
     ids: Arena,
-    /// Some row could not be packed, or had no address: then none counts.
+    /// A row had no address or one that does not fit, so the addresses of this scan are unusable.
     is_incomplete: bool,
 }
 
 impl RowAddressPacker {
-    /// An address, packed.
+    /// Packs an address.
     #[inline]
     pub(crate) fn pack(&mut self, address: Option<RowAddressRef<'_>>) -> u64 {
         match address {
             Some(RowAddressRef::Position(place)) => place,
+            // Positions repeat across heaps, so heap and position are packed into one number.
             Some(RowAddressRef::HeapAndPosition { heap, position: place }) => {
                 self.heap_number(heap) << POSITION_BITS | place
             }
@@ -66,8 +67,8 @@ impl RowAddressPacker {
         }
     }
 
-    /// The number of a heap. Rows of one heap come one after another.
     fn heap_number(&mut self, heap: u32) -> u64 {
+        // Rows arrive heap by heap, so the last one is the likeliest.
         let known = self.heaps.iter().rposition(|known| *known == heap);
         let number = known.unwrap_or_else(|| {
             self.heaps.push(heap);
@@ -77,12 +78,12 @@ impl RowAddressPacker {
         number as u64
     }
 
-    /// Whether every row has an address.
+    /// Returns whether every row has an address.
     pub(crate) fn is_complete(&self) -> bool {
         !self.is_incomplete
     }
 
-    /// The address that was packed so.
+    /// Unpacks an address.
     pub(crate) fn unpack(&self, packed: u64) -> RowAddress {
         let heap = usize::try_from(packed >> POSITION_BITS).ok().and_then(|number| self.heaps.get(number));
         let id = usize::try_from(packed).ok().and_then(|number| self.ids.get(number));
@@ -91,11 +92,13 @@ impl RowAddressPacker {
                 RowAddress::HeapAndPosition { heap: *heap, position: packed & ((1 << POSITION_BITS) - 1) }
             }
             (_, Some(id)) => RowAddress::Id(String::from_utf8_lossy(id).into_owned()),
+            // Without heaps and ids the packed number is the position itself.
             _ => RowAddress::Position(packed),
         }
     }
 
-    /// The order of the addresses: ids by their bytes, places by their heaps first, everything else as numbers.
+    /// Returns whether an address sorts before another: ids by bytes, positions by heap first, other values as
+    /// numbers.
     fn is_before(&self, one: u64, other: u64) -> bool {
         if !self.heaps.is_empty() {
             let heap =
@@ -106,16 +109,17 @@ impl RowAddressPacker {
         let id = |packed: u64| usize::try_from(packed).ok().and_then(|number| self.ids.get(number));
         match (id(one), id(other)) {
             (Some(one), Some(other)) => one < other,
+            // SQLite row ids are signed, and negative ones sort first.
             _ => one.cast_signed() < other.cast_signed(),
         }
     }
 }
 
-/// The first rows by a rank, ties by address.
+/// The first rows by rank; ties are ordered by address.
 #[derive(Debug)]
 pub(crate) struct FirstRows {
     limit: usize,
-    /// Ranks and packed addresses in order.
+    /// Sorted ranks and packed addresses.
     rows: Vec<(i64, u64)>,
 }
 
@@ -125,10 +129,11 @@ impl FirstRows {
     }
 
     /// Keeps the row if it is among the first so far.
-    pub(crate) fn offer_row(&mut self, book: &RowAddressPacker, rank: i64, packed: u64) {
+    pub(crate) fn offer_row(&mut self, packer: &RowAddressPacker, rank: i64, packed: u64) {
         let is_before = |(kept_rank, kept): (i64, u64)| {
-            kept_rank < rank || (kept_rank == rank && book.is_before(kept, packed))
+            kept_rank < rank || (kept_rank == rank && packer.is_before(kept, packed))
         };
+        // Most rows of a scan are rejected here, so this check comes before the search.
         if self.rows.len() == self.limit && self.rows.last().is_none_or(|last| is_before(*last)) {
             return;
         }
@@ -147,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_of_address_comes_back() {
+    fn every_kind_of_address_round_trips() {
         let (mut places, mut heaps, mut ids) =
             (RowAddressPacker::default(), RowAddressPacker::default(), RowAddressPacker::default());
         for place in [0, 1 << 16 | 1, u64::from(u32::MAX) << 16 | 0xffff, (-5i64).cast_unsigned()] {
@@ -168,36 +173,36 @@ mod tests {
     }
 
     #[test]
-    fn more_heaps_than_can_be_told_apart_are_given_up() {
-        let mut book = RowAddressPacker::default();
+    fn too_many_heaps_make_the_addresses_incomplete() {
+        let mut packer = RowAddressPacker::default();
         for heap in 0..=u32::try_from(MAX_HEAPS).unwrap() {
-            assert!(book.is_complete(), "{heap}");
-            book.pack(Some(RowAddressRef::HeapAndPosition { heap, position: 1 }));
+            assert!(packer.is_complete(), "{heap}");
+            packer.pack(Some(RowAddressRef::HeapAndPosition { heap, position: 1 }));
         }
-        assert!(!book.is_complete());
+        assert!(!packer.is_complete());
     }
 
     #[test]
-    fn the_first_rows_are_kept_in_order_and_ties_go_by_address() {
-        let book = RowAddressPacker::default();
+    fn the_first_rows_are_sorted_and_ties_are_ordered_by_address() {
+        let packer = RowAddressPacker::default();
         let mut first = FirstRows::new(3);
         for (rank, place) in [(5, 1u64), (2, 9), (2, 4), (7, 2), (2, 6), (1, 8)] {
-            first.offer_row(&book, rank, place);
+            first.offer_row(&packer, rank, place);
         }
         assert_eq!(first.packed_addresses().collect::<Vec<_>>(), [8, 4, 6]);
         let mut none = FirstRows::new(0);
-        none.offer_row(&book, 1, 1);
+        none.offer_row(&packer, 1, 1);
         assert_eq!(none.packed_addresses().count(), 0);
     }
 
     #[test]
     fn ids_are_ordered_by_their_bytes() {
-        let (mut book, mut first) = (RowAddressPacker::default(), FirstRows::new(2));
+        let (mut packer, mut first) = (RowAddressPacker::default(), FirstRows::new(2));
         for id in ["b", "a", "B"] {
-            let packed = book.pack(Some(RowAddressRef::Id(id.as_bytes())));
-            first.offer_row(&book, 0, packed);
+            let packed = packer.pack(Some(RowAddressRef::Id(id.as_bytes())));
+            first.offer_row(&packer, 0, packed);
         }
-        let ids: Vec<RowAddress> = first.packed_addresses().map(|packed| book.unpack(packed)).collect();
+        let ids: Vec<RowAddress> = first.packed_addresses().map(|packed| packer.unpack(packed)).collect();
         assert_eq!(ids, [RowAddress::Id("B".into()), RowAddress::Id("a".into())]);
     }
 }

@@ -1,40 +1,41 @@
-//! A planned row: what names it, how it looked when it was planned, and how it is kept in few bytes. No token is in it.
+//! References to planned rows: their identity, their values at planning time, and a compact encoding without tokens.
 
 mod format_v1;
 
 use serde::{Deserialize, Serialize};
 
-/// A row that a plan names.
+/// Reference to a row of a plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowRef {
-    /// Where it stood: the number of a SQLite row, or block and line of a PostgreSQL one.
+    /// Physical position of the row: SQLite `rowid`, or block and line of a PostgreSQL `ctid`.
     pub locator: u64,
-    /// Which version of the row stood there, on PostgreSQL; zero where that is not known.
+    /// Version of the row at that position on PostgreSQL; zero if unknown.
     pub version: i64,
-    /// A hash, under the key of the store, of its id, token, user and expiry as they were.
+    /// Row hash: keyed hash of id, token, user and expiry at planning time, under the key of the state store.
     #[serde(with = "postcard::fixint::le")]
     pub row_hash: i64,
-    /// Its id, where the table has one.
+    /// Row id, if the table has an id column.
     pub id: Option<String>,
-    /// The fingerprint of its token under the key of the store; nothing for a row without one, or planned before that was kept.
+    /// Token fingerprint under the key of the state store. `None` for rows without a token, and in plans made before
+    /// fingerprints were kept.
     pub token_fingerprint: Option<i64>,
-    /// The first characters of its token.
+    /// Token prefix.
     pub token_prefix: Option<String>,
-    /// Its user.
+    /// User id.
     pub user: Option<String>,
-    /// Its end in microseconds; nothing for one without an end.
+    /// Expiry in microseconds since 1970; `None` if the session never expires.
     pub expires_us: Option<i64>,
-    /// Whether it was active.
+    /// The session was active when planned.
     pub active: bool,
 }
 
-/// `(block,line)` of a place on PostgreSQL.
+/// Formats a PostgreSQL position as `(block,line)`.
 #[must_use]
-pub fn format_ctid(place: u64) -> String {
-    format!("({},{})", place >> 16, place & 0xffff)
+pub fn format_ctid(locator: u64) -> String {
+    format!("({},{})", locator >> 16, locator & 0xffff)
 }
 
-/// The place that such text, or the number of a row, names.
+/// Parses a locator from `(block,line)` or a row number.
 #[must_use]
 pub fn parse_locator(text: &str) -> Option<u64> {
     match text.strip_prefix('(').and_then(|text| text.strip_suffix(')')) {
@@ -46,35 +47,35 @@ pub fn parse_locator(text: &str) -> Option<u64> {
     }
 }
 
-/// What rows begin with as they are stored. Earlier versions began with the first byte of a row, which was less.
+// Format 1 had no version byte and starts with the flags of the first row, which are always smaller.
 const FORMAT_VERSION: u8 = 0x82;
 
-/// Why bytes are no rows.
+/// Reasons why bytes cannot be decoded as row references.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RowRefsError {
-    /// They were changed, or end too early.
-    #[error("the rows are damaged: their checksum is not that of their content")]
+    /// The bytes were modified or truncated.
+    #[error("the stored rows are damaged: checksum mismatch")]
     Damaged,
-    /// The checksum is right, and they are no rows all the same.
-    #[error("the rows do not hold what their format says")]
+    /// The checksum matches, but the content is not a list of rows.
+    #[error("the stored rows are malformed")]
     Malformed,
 }
 
-/// Rows as they are stored: the format, the rows as `postcard` encodes them, and a CRC-32 of both.
+/// Encodes rows for storage: a version byte, the rows in `postcard` encoding, and a CRC-32 of both.
 #[must_use]
 pub fn encode_row_refs(rows: &[RowRef]) -> Vec<u8> {
     let bytes = postcard::to_allocvec(&(FORMAT_VERSION, rows));
-    let mut bytes = bytes.expect("memory grows as needed, and every list knows its length");
+    let mut bytes = bytes.expect("serialization to memory cannot fail");
     let checksum = crc32fast::hash(&bytes);
     bytes.extend_from_slice(&checksum.to_le_bytes());
     bytes
 }
 
-/// The rows of those bytes, also of those that earlier versions wrote.
+/// Decodes stored rows, including those written by earlier versions.
 ///
 /// # Errors
 ///
-/// If they are damaged.
+/// If the bytes are damaged or malformed.
 pub fn decode_row_refs(bytes: &[u8]) -> Result<Vec<RowRef>, RowRefsError> {
     if bytes.first() != Some(&FORMAT_VERSION) {
         return format_v1::decode_row_refs(bytes).ok_or(RowRefsError::Damaged);
@@ -96,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_read_as_they_are_written() {
+    fn locators_round_trip() {
         for at in [0, 1, 0xffff, 1 << 16, u64::from(u32::MAX) << 16 | 7] {
             assert_eq!(parse_locator(&format_ctid(at)), Some(at));
         }
@@ -108,7 +109,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_row_comes_back_and_every_cut_is_noticed(
+        fn rows_round_trip_and_damage_is_detected(
             places in prop::collection::vec((any::<u64>(), any::<i64>(), any::<Option<i64>>(), any::<bool>()), 1..5),
             texts in prop::collection::vec(any::<Option<String>>(), 3),
         ) {

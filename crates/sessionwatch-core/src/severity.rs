@@ -1,9 +1,9 @@
-//! How bad a finding is.
+//! Severity of findings.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How bad a finding is, mildest first.
+/// Severity of a finding, mildest first.
 #[derive(
     Clone,
     Copy,
@@ -23,13 +23,13 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Severity {
-    /// Worth knowing.
+    /// Good to know.
     Low,
-    /// To be looked at this week.
+    /// Review this week.
     Medium,
-    /// To be looked at today.
+    /// Review today.
     High,
-    /// To be acted on now.
+    /// Act now.
     Critical,
 }
 
@@ -37,7 +37,7 @@ impl Severity {
     /// Every severity, mildest first.
     pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
-    /// The name used in output and configuration.
+    /// Returns the name used in output and configuration.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.into()

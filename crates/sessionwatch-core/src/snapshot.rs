@@ -1,9 +1,10 @@
-//! The snapshot: the in-memory mirror of a target's sessions, fed row by row, without tokens.
+//! Session snapshots: the compact in-memory copy of a target's sessions, built row by row, without tokens.
 //!
-//! Costs 24 bytes a session and 24 a user, besides the text of ids that are text, and until it is kept for the next look
-//! eight more a session: where its row stands. Rows are put on shelves by
-//! fingerprint as they arrive and sorted shelf by shelf at the end: a large hash table would wait for memory at every
-//! row, and sorted snapshots are compared by walking along both.
+//! A snapshot takes 24 bytes per session and 24 per user, plus the text of text ids. Until it is stored for the next
+//! check run, it also takes 8 bytes per session for the row address.
+//!
+//! Rows are distributed to buckets by fingerprint as they arrive, and each bucket is sorted at the end. A large hash
+//! table would miss the CPU cache on every row, and two sorted snapshots are compared in one pass.
 
 use serde::{Deserialize, Serialize};
 
@@ -25,68 +26,69 @@ pub use self::live::{LiveChangeError, LiveSessions, RowKey, SessionChange};
 use self::sorting::sort_entries;
 pub use crate::user_totals::{UserIdRef, UserTotal};
 
-/// Rows that a finding shows.
+/// Maximum number of rows shown as evidence.
 pub const MAX_EVIDENCE_ROWS: usize = 10;
 const NEVER_EXPIRES_US: i64 = i64::MAX;
 const UNDECODABLE_EXPIRY_US: i64 = i64::MIN;
-/// The key of sessions without a user; as an integer id, the one that no sequence reaches.
+/// User key of sessions without a user. As an integer id, it is a value that no sequence reaches.
 const NO_USER_KEY: u64 = i64::MIN.cast_unsigned();
 
-/// What a look compares every row with.
+/// Values that every row is compared with.
 #[derive(Clone, Copy, Debug)]
 pub struct SnapshotOptions {
-    /// The instant of the look.
+    /// Time of the check run.
     pub now: UtcTimestamp,
-    /// The longest lifetime that the policy allows, in microseconds.
+    /// Maximum lifetime under the policy, in microseconds.
     pub max_lifetime_us: Option<i64>,
-    /// Whether rows carry a creation time.
+    /// Rows have a creation time.
     pub has_created: bool,
 }
 
-/// One session as it arrives from a scan.
+/// One session as read by a scan.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionRow<'a> {
-    /// Keyed hash of the token; nothing for a row without a token.
+    /// Keyed hash of the token; `None` for a row without a token.
     pub fingerprint: Option<u64>,
-    /// The user; nothing for an anonymous session.
+    /// User; `None` for an anonymous session.
     pub user: Option<UserIdRef<'a>>,
-    /// Its end.
+    /// Expiry.
     pub expiry: DecodedTime,
-    /// Its creation.
+    /// Creation time.
     pub created: DecodedTime,
     /// The user does not exist.
     pub orphan: bool,
-    /// Where the row stands; nothing if the database does not say.
+    /// Row address; `None` if the database has none.
     pub address: Option<RowAddressRef<'a>>,
 }
 
-/// Rows that a finding shows.
+/// Selects the rows shown as evidence.
 #[derive(Clone, Copy, Debug)]
 pub enum EvidenceSelector<'a> {
-    /// The first [`MAX_EVIDENCE_ROWS`] expired ones, oldest first.
+    /// The first [`MAX_EVIDENCE_ROWS`] expired rows, oldest first.
     OldestExpired,
-    /// The first [`MAX_EVIDENCE_ROWS`] that end too late or never: those without an end first, then the latest.
+    /// The first [`MAX_EVIDENCE_ROWS`] rows beyond the lifetime policy: those that never expire first, then the
+    /// latest.
     BeyondPolicy,
-    /// The first [`MAX_EVIDENCE_ROWS`] whose user does not exist, by their ends.
+    /// The first [`MAX_EVIDENCE_ROWS`] rows whose user does not exist, by expiry.
     Orphans,
-    /// All that have one of these fingerprints.
+    /// All rows with one of these fingerprints.
     Fingerprints(&'a [u64]),
 }
 
-/// What differs between two looks, by fingerprint.
+/// Difference between two snapshots by fingerprint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SnapshotDiff {
-    /// Tokens that were not there before, in their order, and whose they are.
+    /// New tokens and their user keys, sorted.
     pub(crate) created: Vec<(u64, Option<u64>)>,
-    /// Tokens whose expiry moved.
+    /// Number of tokens whose expiry changed.
     pub(crate) extended: u64,
-    /// Tokens that are gone, in their order.
+    /// Tokens that are gone, sorted.
     pub(crate) ended: Vec<u64>,
     /// Tokens whose user changed.
     pub(crate) reassigned: Vec<u64>,
 }
 
-/// A snapshot in the making.
+/// Builds a snapshot row by row.
 #[derive(Debug)]
 pub struct SnapshotBuilder {
     options: SnapshotOptions,
@@ -100,13 +102,13 @@ pub struct SnapshotBuilder {
     newest: NewestTimes,
 }
 
-/// The in-memory mirror of a target's sessions at one look.
+/// Compact in-memory copy of a target's sessions in one check run.
 #[derive(Debug)]
 pub struct SessionSnapshot {
     entries: SnapshotEntries,
     address_packer: RowAddressPacker,
     notable: NotableRows,
-    /// The address of each entry of the snapshot.
+    /// Packed address of each entry, by bucket.
     addresses: Vec<Vec<u64>>,
     repeated_fingerprints: Vec<u64>,
     user_totals: Vec<UserTotals>,
@@ -114,32 +116,30 @@ pub struct SessionSnapshot {
     newest: NewestTimes,
 }
 
-/// The part of a snapshot that later ones are compared with.
+/// Part of a snapshot that is stored and compared with later ones.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct SnapshotEntries {
-    /// Sorted by fingerprint within a shelf, and from shelf to shelf.
+    /// Sorted by fingerprint, within each bucket and across buckets.
     pub(crate) buckets: Vec<Vec<SnapshotEntry>>,
     pub(crate) user_ids: UserIdInterner,
 }
 
-/// One session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SnapshotEntry {
-    // A hash: no number of fewer bytes is likelier than another.
+    // A hash rarely fits in fewer bytes, so a variable-length encoding would only cost space.
     #[serde(with = "postcard::fixint::le")]
     pub(crate) fingerprint: u64,
     pub(crate) user_key: u64,
     pub(crate) expiry: i64,
 }
 
-/// An entry, and where its row stands.
 #[derive(Clone, Copy, Debug)]
 struct AddressedEntry {
     entry: SnapshotEntry,
     address: u64,
 }
 
-/// The rows that stand out by themselves.
+/// Rows kept as evidence while the snapshot is built.
 #[derive(Debug)]
 struct NotableRows {
     oldest_expired: FirstRows,
@@ -148,7 +148,7 @@ struct NotableRows {
 }
 
 impl SnapshotBuilder {
-    /// An empty builder with room for about that many sessions.
+    /// Creates an empty builder with room for about `expected` sessions.
     #[must_use]
     pub fn new(options: SnapshotOptions, expected: usize) -> Self {
         Self {
@@ -164,16 +164,17 @@ impl SnapshotBuilder {
         }
     }
 
-    /// Takes the sessions of everybody else for orphans.
+    /// Treats sessions of all users not in this set as orphans.
     #[must_use]
     pub fn with_known_users(mut self, users: Option<KnownUsers>) -> Self {
         self.known_users = users;
         self
     }
 
-    /// Takes in one session.
+    /// Adds one session.
     #[inline]
     pub fn insert(&mut self, row: SessionRow<'_>) {
+        // Every row needs an address, because duplicate tokens are only known at the end.
         let address = self.address_packer.pack(row.address);
         let (expiry, active) = self.count_expiry(row.expiry, address);
         let recent = self.count_creation(row.created);
@@ -197,6 +198,7 @@ impl SnapshotBuilder {
                 user
             }
         };
+        // Rows without a token only count in the stats: there is nothing to compare them by.
         if let Some(fingerprint) = row.fingerprint {
             self.entries.push(
                 fingerprint,
@@ -205,46 +207,46 @@ impl SnapshotBuilder {
         }
     }
 
-    /// Counts the row under its expiry: as stored, and whether it is active.
+    /// Counts a row by its expiry. Returns the expiry as stored, and whether the session is active.
     fn count_expiry(&mut self, expiry: DecodedTime, address: u64) -> (i64, bool) {
-        let (census, notable, book) = (&mut self.stats, &mut self.notable, &self.address_packer);
+        let (stats, notable, packer) = (&mut self.stats, &mut self.notable, &self.address_packer);
         let now = self.options.now;
-        census.sessions += 1;
+        stats.sessions += 1;
         let (stored, active) = match expiry {
             DecodedTime::Never => {
-                census.never_expiring += 1;
-                notable.beyond_policy.offer_row(book, !NEVER_EXPIRES_US, address);
+                stats.never_expiring += 1;
+                // The complement sorts these first: `FirstRows` keeps the lowest ranks.
+                notable.beyond_policy.offer_row(packer, !NEVER_EXPIRES_US, address);
                 (NEVER_EXPIRES_US, true)
             }
             DecodedTime::Undecodable => {
-                census.undecodable += 1;
+                stats.undecodable += 1;
                 (UNDECODABLE_EXPIRY_US, false)
             }
             DecodedTime::At(at) if at > now => {
-                census.furthest_expiry = census.furthest_expiry.max(Some(at));
-                if let (Some(beyond), Some(policy)) =
-                    (&mut census.beyond_policy, self.options.max_lifetime_us)
+                stats.furthest_expiry = stats.furthest_expiry.max(Some(at));
+                if let (Some(beyond), Some(policy)) = (&mut stats.beyond_policy, self.options.max_lifetime_us)
                     && at > now.saturating_add_micros(policy)
                 {
                     *beyond += 1;
                     // Latest first.
-                    notable.beyond_policy.offer_row(book, !at.micros(), address);
+                    notable.beyond_policy.offer_row(packer, !at.micros(), address);
                 }
                 (at.micros(), true)
             }
             DecodedTime::At(at) => {
-                census.expired += 1;
-                notable.oldest_expired.offer_row(book, at.micros(), address);
+                stats.expired += 1;
+                notable.oldest_expired.offer_row(packer, at.micros(), address);
                 self.newest.ended = self.newest.ended.max(Some(at));
-                census.oldest_expired = Some(census.oldest_expired.map_or(at, |oldest| oldest.min(at)));
+                stats.oldest_expired = Some(stats.oldest_expired.map_or(at, |oldest| oldest.min(at)));
                 (at.micros(), false)
             }
         };
-        census.active += u64::from(active);
+        stats.active += u64::from(active);
         (stored, active)
     }
 
-    /// Counts the row under its creation; true if that was in the last hour.
+    /// Counts a row by its creation time. Returns whether it was created in the last hour.
     fn count_creation(&mut self, created: DecodedTime) -> bool {
         let Some(count) = &mut self.stats.created_last_hour else {
             return false;
@@ -256,24 +258,24 @@ impl SnapshotBuilder {
         recent
     }
 
-    /// The snapshot of all that was taken in.
+    /// Builds the snapshot from all added sessions.
     #[must_use]
     pub fn finish(self) -> SessionSnapshot {
-        // Nothing arrives any more, so there is a processor for each of them.
-        let (marks, entries) = (self.tallies, self.entries);
-        let (holdings, sorted) = std::thread::scope(|scope| {
-            let holdings = scope.spawn(|| aggregate_users(marks));
+        // The database connection is idle now, so both can use a CPU core of their own.
+        let (tallies, entries) = (self.tallies, self.entries);
+        let (totals, sorted) = std::thread::scope(|scope| {
+            let totals = scope.spawn(|| aggregate_users(tallies));
             let sorted = sort_entries(entries);
-            (holdings.join(), sorted)
+            (totals.join(), sorted)
         });
-        let holdings = holdings.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let totals = totals.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         SessionSnapshot {
             entries: SnapshotEntries { buckets: sorted.buckets, user_ids: self.user_ids },
             address_packer: self.address_packer,
             notable: self.notable,
             addresses: sorted.addresses,
             repeated_fingerprints: sorted.repeated_fingerprints,
-            user_totals: holdings,
+            user_totals: totals,
             stats: self.stats,
             newest: self.newest,
         }
@@ -288,19 +290,19 @@ impl Default for NotableRows {
 }
 
 impl SessionSnapshot {
-    /// How many rows there are.
+    /// Returns the number of rows.
     #[must_use]
     pub fn row_count(&self) -> u64 {
         self.stats.sessions
     }
 
-    /// Fingerprints seen more than once, each once: suspects, to be confirmed on the token itself.
+    /// Returns each fingerprint seen more than once. These are candidates, to be confirmed by comparing the tokens.
     #[must_use]
     pub fn repeated_fingerprints(&self) -> &[u64] {
         &self.repeated_fingerprints
     }
 
-    /// Where rows stand that a finding shows; nothing if the database did not say of every row.
+    /// Returns the addresses of evidence rows; `None` if the database did not return an address for every row.
     #[must_use]
     pub fn evidence_addresses(&self, selector: EvidenceSelector<'_>) -> Option<Vec<RowAddress>> {
         let unpack = |packed| self.address_packer.unpack(packed);
@@ -318,66 +320,67 @@ impl SessionSnapshot {
         })
     }
 
-    /// The packed addresses of the rows with that fingerprint.
     fn packed_addresses(&self, fingerprint: u64) -> &[u64] {
-        let shelf = bucket_index(fingerprint, self.addresses.len());
-        let entries = self.entries.buckets.get(shelf).map_or(&[][..], Vec::as_slice);
+        let bucket = bucket_index(fingerprint, self.addresses.len());
+        let entries = self.entries.buckets.get(bucket).map_or(&[][..], Vec::as_slice);
         let start = entries.partition_point(|entry| entry.fingerprint < fingerprint);
         let end = entries.partition_point(|entry| entry.fingerprint <= fingerprint);
-        self.addresses.get(shelf).and_then(|shelf| shelf.get(start..end)).unwrap_or_default()
+        self.addresses.get(bucket).and_then(|bucket| bucket.get(start..end)).unwrap_or_default()
     }
 
-    /// The newest instants of the table.
+    /// Returns the newest timestamps of the table.
     #[must_use]
     pub fn newest_times(&self) -> NewestTimes {
         self.newest
     }
 
-    /// The census, with what only the database can say: confirmed duplicates, and whether orphans were looked for.
+    /// Returns the session stats, completed with facts that only the database knows: confirmed duplicates, and
+    /// orphans if the database counted them.
     #[must_use]
     pub fn stats(
         &self,
         duplicates: Measured<DuplicateTokens>,
         orphans: Option<Measured<u64>>,
     ) -> SessionStats {
-        let mut census = self.stats.clone();
-        census.duplicates = duplicates;
+        let mut stats = self.stats.clone();
+        stats.duplicates = duplicates;
         let mut orphaned = 0;
-        for holding in &self.user_totals {
-            increment_bucket(&mut census.active_per_user, holding.active);
-            orphaned += u64::from(holding.orphans);
-            if holding.is_missing() {
+        for user in &self.user_totals {
+            increment_bucket(&mut stats.active_per_user, user.active);
+            orphaned += u64::from(user.orphans);
+            // Users who do not exist are left out of the histograms below.
+            if user.is_missing() {
                 continue;
             }
-            increment_bucket(&mut census.rows_per_user, holding.rows);
-            if let Some(histogram) = &mut census.created_per_user {
-                increment_bucket(histogram, holding.recent);
+            increment_bucket(&mut stats.rows_per_user, user.rows);
+            if let Some(histogram) = &mut stats.created_per_user {
+                increment_bucket(histogram, user.recent);
             }
         }
-        census.orphaned = orphans.unwrap_or(Measured::Counted(orphaned));
-        census
+        stats.orphaned = orphans.unwrap_or(Measured::Counted(orphaned));
+        stats
     }
 
-    /// The users with the most active sessions, most first.
+    /// Returns the users with the most active sessions, most first.
     #[must_use]
     pub fn top_active_users(&self, limit: usize) -> Vec<UserTotal> {
-        self.entries.user_ids.top_users(&self.user_totals, limit, |holding| holding.active)
+        self.entries.user_ids.top_users(&self.user_totals, limit, |user| user.active)
     }
 
-    /// The existing users with the most sessions created in the last hour, most first.
+    /// Returns the existing users with the most sessions created in the last hour, most first.
     #[must_use]
     pub fn top_recent_users(&self, limit: usize) -> Vec<UserTotal> {
-        self.entries.user_ids.top_users(&self.user_totals, limit, |holding| {
-            if holding.is_missing() { 0 } else { holding.recent }
-        })
+        self.entries
+            .user_ids
+            .top_users(&self.user_totals, limit, |user| if user.is_missing() { 0 } else { user.recent })
     }
 
-    /// The existing users with the most rows of any status, most first.
+    /// Returns the existing users with the most rows of any status, most first.
     #[must_use]
     pub fn top_users_by_rows(&self, limit: usize) -> Vec<UserTotal> {
-        self.entries.user_ids.top_users(&self.user_totals, limit, |holding| {
-            if holding.is_missing() { 0 } else { holding.rows }
-        })
+        self.entries
+            .user_ids
+            .top_users(&self.user_totals, limit, |user| if user.is_missing() { 0 } else { user.rows })
     }
 
     pub(crate) fn entries(&self) -> &SnapshotEntries {
@@ -388,27 +391,28 @@ impl SessionSnapshot {
         self.entries
     }
 
-    /// The keys of users who do not exist, in their order.
+    /// Returns the sorted keys of users who do not exist.
     pub(crate) fn missing_users(&self) -> Vec<u64> {
-        let ghosts = self.user_totals.iter().filter(|holding| holding.is_missing());
-        let mut keys: Vec<u64> = ghosts.map(|holding| holding.user_key).collect();
+        let missing = self.user_totals.iter().filter(|user| user.is_missing());
+        let mut keys: Vec<u64> = missing.map(|user| user.user_key).collect();
         keys.sort_unstable();
         keys
     }
 }
 
 impl SnapshotEntries {
-    /// What differs from `earlier`, of the same target under the same fingerprint key. Tokens that stand on several rows
-    /// are left out: they are findings of their own.
+    /// Compares with an earlier snapshot of the same target and fingerprint key. Duplicate tokens are left out; they
+    /// have a check of their own.
     pub(crate) fn diff_from(&self, earlier: &Self) -> SnapshotDiff {
+        // Both sides are sorted, so one pass over both is enough.
         let mut difference = SnapshotDiff::default();
-        let mut before = earlier.buckets.iter().flat_map(|shelf| fingerprint_runs(shelf)).peekable();
+        let mut before = earlier.buckets.iter().flat_map(|bucket| fingerprint_runs(bucket)).peekable();
         let mut gone = |run: &[SnapshotEntry]| {
             if let [gone] = run {
                 difference.ended.push(gone.fingerprint);
             }
         };
-        for now in self.buckets.iter().flat_map(|shelf| fingerprint_runs(shelf)) {
+        for now in self.buckets.iter().flat_map(|bucket| fingerprint_runs(bucket)) {
             while let Some(run) = before.next_if(|run| run_fingerprint(run) < run_fingerprint(now)) {
                 gone(run);
             }
@@ -429,7 +433,7 @@ impl SnapshotEntries {
         difference
     }
 
-    /// Whether every user that an entry names is among the names.
+    /// Returns whether every user key of an entry is known.
     pub(crate) fn has_known_users(&self) -> bool {
         let is_known = |entry: &SnapshotEntry| {
             entry.user_key == NO_USER_KEY || self.user_ids.contains_key(entry.user_key)
@@ -442,9 +446,9 @@ impl SnapshotEntries {
     }
 }
 
-/// The entries of a sorted shelf, those of one fingerprint together.
-fn fingerprint_runs(shelf: &[SnapshotEntry]) -> impl Iterator<Item = &[SnapshotEntry]> {
-    shelf.chunk_by(|one, other| one.fingerprint == other.fingerprint)
+/// Groups the entries of a sorted bucket by fingerprint.
+fn fingerprint_runs(bucket: &[SnapshotEntry]) -> impl Iterator<Item = &[SnapshotEntry]> {
+    bucket.chunk_by(|one, other| one.fingerprint == other.fingerprint)
 }
 
 fn run_fingerprint(run: &[SnapshotEntry]) -> Option<u64> {

@@ -1,6 +1,6 @@
-//! Time zones: what a wall clock without a zone means where an application wrote its local time.
+//! Time zones, to convert wall clock times of columns without a zone to UTC.
 //!
-//! Zones come from the IANA database that is built into the program, so the machine it runs on changes nothing.
+//! Zones come from the bundled IANA database, so results do not depend on the machine.
 
 use std::{
     collections::BTreeMap,
@@ -14,15 +14,15 @@ use jiff::{
 
 use crate::timestamp::{MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_SECOND, UtcTimestamp};
 
-/// How decoders that name a zone begin.
+/// Prefix of the names of decoders with a zone.
 pub const LOCAL_DECODER_PREFIX: &str = "timestamp-local:";
-/// The farthest that the clock of any place is from UTC, in microseconds.
+/// Largest difference between any local clock and UTC, in microseconds.
 pub const MAX_UTC_OFFSET_US: i64 = 14 * MICROS_PER_HOUR;
-/// Wall clocks outside of these are read as UTC: they are near the first and last instants there are.
+// Wall times outside these bounds are read as UTC, because a conversion could leave the supported range.
 const MIN_WALL_US: i64 = UtcTimestamp::MIN.micros() + 2 * MICROS_PER_DAY;
 const MAX_WALL_US: i64 = UtcTimestamp::MAX.micros() - 3 * MICROS_PER_DAY + 1;
 
-/// Zones that many people live in, to name one for an offset.
+/// Populous zones, for naming an example of an offset.
 const WELL_KNOWN_ZONES: [&str; 32] = [
     "America/New_York",
     "America/Los_Angeles",
@@ -58,28 +58,28 @@ const WELL_KNOWN_ZONES: [&str; 32] = [
     "Pacific/Kiritimati",
 ];
 
-/// A time zone of the IANA database. There are some hundreds of them, and each is read once.
+/// Time zone of the IANA database.
 #[derive(Clone, Copy)]
 pub struct Zone {
     decoder_name: &'static str,
     zone: &'static TimeZone,
 }
 
-/// From a wall clock on, a zone is ahead of UTC by that much.
+/// UTC offset of a zone from a wall time on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OffsetShift {
-    /// The wall clock, in microseconds as if it were UTC.
+    /// Wall time from which the offset applies, in microseconds as if it were UTC.
     pub from_wall_us: i64,
-    /// How far ahead of UTC, in microseconds.
+    /// Offset in microseconds, positive east of UTC.
     pub offset_us: i64,
 }
 
 impl Zone {
-    /// The zone of that name, such as `America/New_York`; `None` if the database has none.
+    /// Returns the zone with this name, such as `America/New_York`; `None` if the database has none.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         static ZONE_CACHE: OnceLock<Mutex<BTreeMap<String, Zone>>> = OnceLock::new();
-        // Longer names are not kept, so that nothing a person writes can fill the memory.
+        // Zones are cached forever, so arbitrary input must not be able to fill the memory.
         if name.len() > 64 {
             return None;
         }
@@ -95,25 +95,27 @@ impl Zone {
 
     fn load_bundled(name: &str) -> Option<Self> {
         let zone = TimeZoneDatabase::bundled().get(name).ok()?;
+        // Leaked at most once per zone of the database: some hundred zones, which live as long as the cache.
         let decoder = format!("{LOCAL_DECODER_PREFIX}{}", zone.iana_name()?);
         Some(Self { decoder_name: decoder.leak(), zone: Box::leak(Box::new(zone)) })
     }
 
-    /// Its name in the IANA database.
+    /// Returns the IANA name.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.decoder_name.strip_prefix(LOCAL_DECODER_PREFIX).unwrap_or(self.decoder_name)
     }
 
-    /// The name of the decoder that reads its wall clock.
+    /// Returns the name of the decoder for wall times of this zone.
     #[must_use]
     pub const fn decoder_name(self) -> &'static str {
         self.decoder_name
     }
 
-    /// The instant, in microseconds, at which its clocks show a wall clock, given in microseconds as if it were UTC. Of
-    /// two such instants it is the later one, and where clocks skip the wall clock, they are taken to go on as before:
-    /// as PostgreSQL has it, and so that no session is thought to have ended early.
+    /// Converts a wall time, in microseconds as if it were UTC, to UTC microseconds.
+    ///
+    /// An ambiguous wall time is converted to the later instant, and a skipped one as if the clocks had not changed.
+    /// This matches PostgreSQL, and never makes a session seem expired too early.
     #[must_use]
     pub fn wall_to_utc_us(self, wall: i64) -> i64 {
         if !(MIN_WALL_US..MAX_WALL_US).contains(&wall) {
@@ -121,17 +123,18 @@ impl Zone {
         }
         let civil = Timestamp::from_microsecond(wall).map(|at| TimeZone::UTC.to_datetime(at));
         let at = civil.and_then(|civil| self.zone.to_ambiguous_timestamp(civil).later());
+        // An invalid time is kept as UTC rather than lost.
         at.map_or(wall, Timestamp::as_microsecond)
     }
 
-    /// How far its clocks are ahead of UTC at that instant, in microseconds; negative in the west.
+    /// Returns the UTC offset at an instant, in microseconds; negative west of UTC.
     #[must_use]
     pub fn offset_us_at(self, at: UtcTimestamp) -> i64 {
         let at = Timestamp::from_microsecond(at.micros()).unwrap_or(Timestamp::MAX);
         i64::from(self.zone.to_offset(at).seconds()) * MICROS_PER_SECOND
     }
 
-    /// How its clocks are set between two instants: the first shift holds from before, too.
+    /// Returns the offsets between two instants. The first one also applies to earlier times.
     #[must_use]
     pub fn offset_shifts(self, from: UtcTimestamp, to: UtcTimestamp) -> Vec<OffsetShift> {
         let mut shifts =
@@ -148,7 +151,7 @@ impl Zone {
         shifts
     }
 
-    /// A well-known zone whose clocks are that far ahead of UTC at that instant.
+    /// Returns a well-known zone with this UTC offset, in microseconds, at an instant.
     #[must_use]
     pub fn find_by_offset(offset: i64, at: UtcTimestamp) -> Option<Self> {
         WELL_KNOWN_ZONES
@@ -182,13 +185,13 @@ mod tests {
     }
 
     #[test]
-    fn wall_clocks_are_read_as_postgres_reads_them() {
+    fn wall_times_are_converted_like_in_postgres() {
         for (zone, local, utc) in [
             ("America/New_York", "2026-11-28T15:33:03.105", "2026-11-28T20:33:03.105"),
             ("America/New_York", "2026-07-01T12:00:00", "2026-07-01T16:00:00"),
             ("Asia/Kolkata", "2026-07-01T12:00:00", "2026-07-01T06:30:00"),
             ("Asia/Tokyo", "2026-11-29T05:33:00", "2026-11-28T20:33:00"),
-            // Twice on a clock: the later of the two. Skipped: as if the clock had not been set yet.
+            // The first is ambiguous, the second skipped.
             ("Europe/Berlin", "2026-10-25T02:30:00", "2026-10-25T01:30:00"),
             ("Europe/Berlin", "2026-03-29T02:30:00", "2026-03-29T01:30:00"),
             ("America/New_York", "2026-11-01T01:30:00", "2026-11-01T06:30:00"),
@@ -198,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn shifts_say_the_same_as_the_zone() {
+    fn offset_shifts_agree_with_the_zone() {
         let (from, to) = ("2025-11-28T00:00:00", "2027-11-28T00:00:00");
         let (from, to) = (wall(from), wall(to));
         for name in ["America/New_York", "Europe/Berlin", "Australia/Lord_Howe", "Asia/Tokyo", "UTC"] {
@@ -217,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn extremes_do_not_panic_and_names_read_back() {
+    fn extremes_do_not_panic_and_names_round_trip() {
         let zone = Zone::parse("america/new_york").unwrap();
         assert_eq!(
             (zone.name(), zone.decoder_name()),
@@ -242,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_well_known_zone_is_named_for_an_offset() {
+    fn finds_a_well_known_zone_by_offset() {
         let at = UtcTimestamp::from_micros(wall("2026-11-28T20:33:00")).unwrap();
         let named = |hours: i64, minutes: i64| {
             Zone::find_by_offset(hours * MICROS_PER_HOUR + minutes * 60 * MICROS_PER_SECOND, at)

@@ -1,7 +1,6 @@
-//! Instants: UTC microseconds, in the years that a log-in session can plausibly name.
+//! UTC timestamps with microsecond precision, limited to the years 1 to 9999.
 //!
-//! Rows are decoded and compared as microseconds. Everywhere else an instant moves by a [`SignedDuration`], and none is
-//! reached by numbers.
+//! Rows are decoded and compared as microseconds. All other arithmetic uses [`SignedDuration`].
 
 use std::ops::{Add, AddAssign, Sub};
 
@@ -16,7 +15,7 @@ pub const MICROS_PER_HOUR: i64 = 3_600 * MICROS_PER_SECOND;
 /// Microseconds in a day.
 pub const MICROS_PER_DAY: i64 = 24 * MICROS_PER_HOUR;
 
-/// An instant in UTC, as microseconds since 1970-01-01, between the years 1 and 9999; by default, 1970-01-01.
+/// Instant in UTC as microseconds since 1970-01-01, within the years 1 to 9999. The default is 1970-01-01.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UtcTimestamp(i64);
 
@@ -29,19 +28,19 @@ impl UtcTimestamp {
     /// 1970-01-01T00:00:00Z.
     pub const UNIX_EPOCH: Self = Self(0);
 
-    /// The instant that many microseconds after 1970-01-01, or nothing outside the years 1 to 9999.
+    /// Returns the instant `micros` microseconds after 1970-01-01; `None` outside the years 1 to 9999.
     #[must_use]
     pub const fn from_micros(micros: i64) -> Option<Self> {
         if micros < Self::MIN.0 || micros > Self::MAX.0 { None } else { Some(Self(micros)) }
     }
 
-    /// Microseconds since 1970-01-01.
+    /// Returns the microseconds since 1970-01-01.
     #[must_use]
     pub const fn micros(self) -> i64 {
         self.0
     }
 
-    /// This instant moved by a number of microseconds, held inside the years 1 to 9999.
+    /// Adds microseconds, saturating at the years 1 and 9999.
     #[must_use]
     pub const fn saturating_add_micros(self, micros: i64) -> Self {
         let moved = self.0.saturating_add(micros);
@@ -54,20 +53,20 @@ impl UtcTimestamp {
         }
     }
 
-    /// Microseconds from `earlier` to this instant; negative if it is later.
+    /// Returns the microseconds from `earlier` to this instant; negative if `earlier` is later.
     #[must_use]
     pub const fn micros_since(self, earlier: Self) -> i64 {
         self.0 - earlier.0
     }
 
-    /// How long after `earlier` this instant is; negative if it is before it.
+    /// Returns the time from `earlier` to this instant; negative if `earlier` is later.
     #[must_use]
     pub const fn duration_since(self, earlier: Self) -> SignedDuration {
         SignedDuration::from_micros(self.0 - earlier.0)
     }
 }
 
-/// Held inside the years 1 to 9999.
+/// Saturates at the years 1 and 9999.
 impl Add<SignedDuration> for UtcTimestamp {
     type Output = Self;
 
@@ -82,23 +81,24 @@ impl AddAssign<SignedDuration> for UtcTimestamp {
     }
 }
 
-/// Held inside the years 1 to 9999.
+/// Saturates at the years 1 and 9999.
 impl Sub<SignedDuration> for UtcTimestamp {
     type Output = Self;
 
     fn sub(self, length: SignedDuration) -> Self {
+        // Negating the minimum would overflow.
         self.saturating_add_micros(saturating_micros(length).saturating_neg())
     }
 }
 
-/// The last timestamp that there is, for the last two days of the year 9999.
+/// Saturates at [`Timestamp::MAX`], which is almost two days before the end of the year 9999.
 impl From<UtcTimestamp> for Timestamp {
     fn from(instant: UtcTimestamp) -> Self {
         Self::from_microsecond(instant.0).unwrap_or(Self::MAX)
     }
 }
 
-/// What is shorter than a microsecond is left out.
+/// Truncates to microseconds.
 impl TryFrom<Timestamp> for UtcTimestamp {
     type Error = TimestampRangeError;
 
@@ -107,18 +107,18 @@ impl TryFrom<Timestamp> for UtcTimestamp {
     }
 }
 
-/// A time is outside the years 1 to 9999.
+/// Time outside the years 1 to 9999.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it is outside the years 1 to 9999")]
+#[error("the time is outside the years 1 to 9999")]
 pub struct TimestampRangeError;
 
-/// An instant as microseconds since 1970, for `#[serde(with = …)]`.
+/// Serializes an instant as microseconds since 1970, for `#[serde(with = …)]`.
 pub mod as_micros {
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
     use super::{TimestampRangeError, UtcTimestamp};
 
-    /// Writes the microseconds.
+    /// Serializes the instant as an integer of microseconds.
     ///
     /// # Errors
     ///
@@ -127,11 +127,11 @@ pub mod as_micros {
         serializer.serialize_i64(at.micros())
     }
 
-    /// Reads the microseconds.
+    /// Deserializes an integer of microseconds.
     ///
     /// # Errors
     ///
-    /// If there are none, or they are outside the years 1 to 9999.
+    /// If the value is not an integer, or is outside the years 1 to 9999.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<UtcTimestamp, D::Error> {
         UtcTimestamp::from_micros(i64::deserialize(deserializer)?)
             .ok_or_else(|| D::Error::custom(TimestampRangeError))
@@ -144,7 +144,7 @@ mod tests {
     use crate::duration::DAY;
 
     #[test]
-    fn instants_stay_inside_their_years_and_are_timestamps() {
+    fn instants_saturate_and_convert_to_timestamps() {
         let noon = UtcTimestamp::UNIX_EPOCH + DAY / 2;
         assert_eq!((noon + DAY).duration_since(noon), DAY);
         assert_eq!(

@@ -1,11 +1,11 @@
-//! How much of a token may be shown, logged or stored: its prefix.
+//! Token prefixes: the only part of a token that may be shown, logged or stored.
 
-/// Characters of the longest token prefix.
+/// Maximum length of a token prefix, in characters.
 pub const MAX_PREFIX_CHARS: usize = 8;
-/// A token prefix is at most one part in so many of the token.
+/// A token prefix is at most the token's length divided by this number.
 pub const PREFIX_DIVISOR: usize = 3;
 
-/// Returns the number of characters of the prefix of a token with `length` characters.
+/// Returns the length of the prefix of a token with `length` characters.
 #[must_use]
 pub const fn prefix_length(length: usize) -> usize {
     if length / PREFIX_DIVISOR < MAX_PREFIX_CHARS { length / PREFIX_DIVISOR } else { MAX_PREFIX_CHARS }

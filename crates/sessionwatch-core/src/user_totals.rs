@@ -1,4 +1,4 @@
-//! Holdings: what each user holds, and the names of users.
+//! Session counts per user, and the interned user ids.
 
 use std::hash::BuildHasher;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{arena::Arena, radix_buckets::RadixBuckets};
 
-/// A user's id as a database hands it over. All users of one ledger are of one kind.
+/// User id as returned by the database. All ids of one snapshot are of the same kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserIdRef<'a> {
     /// An integer of any width.
@@ -16,16 +16,16 @@ pub enum UserIdRef<'a> {
     Text(&'a [u8]),
 }
 
-/// A user and the sessions it holds.
+/// User and number of sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserTotal {
-    /// The user's id.
+    /// User id.
     pub user: String,
-    /// How many.
+    /// Number of sessions.
     pub sessions: u64,
 }
 
-/// What one session adds to its user.
+/// Contribution of one session to its user's totals.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SessionTally {
     pub(crate) user_key: u64,
@@ -34,71 +34,74 @@ pub(crate) struct SessionTally {
     pub(crate) is_orphan: bool,
 }
 
-/// What one user holds.
+/// Totals of one user.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct UserTotals {
     pub(crate) user_key: u64,
     pub(crate) rows: u32,
     pub(crate) active: u32,
     pub(crate) recent: u32,
-    /// Rows whose user does not exist: all of them, unless users that differ to the database look alike here.
+    /// Rows whose user does not exist. That is all rows or none, unless ids that differ in the database look the same
+    /// here.
     pub(crate) orphans: u32,
 }
 
-/// Ids that are text, each once: in one arena, found by hash.
+/// Interner of text ids, backed by an arena and a hash index.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct UserIdInterner {
     texts: Arena,
-    // What was stored is looked up by number only.
+    // Stored ids are only looked up by number, so the index is not stored.
     #[serde(skip)]
     index: HashTable<(u64, u32)>,
     #[serde(skip)]
     hasher: DefaultHashBuilder,
 }
 
-/// Users in the making: the marks of every session, spread by user.
+/// Adds the tally of a session to the bucket of its user.
 pub(crate) fn bucket_session(tallies: &mut RadixBuckets<SessionTally>, tally: SessionTally) {
-    // An odd factor gives every key another one, and carries the low bits, where integers differ, to the leading ones.
+    // Integer ids differ mostly in their low bits. Multiplying by an odd constant is bijective and carries them to
+    // the leading bits, which select the bucket.
     tallies.push(tally.user_key.wrapping_mul(0x9e37_79b9_7f4a_7c15), tally);
 }
 
-/// Adds the marks up.
+/// Sums up the tallies by user.
 pub(crate) fn aggregate_users(tallies: RadixBuckets<SessionTally>) -> Vec<UserTotals> {
-    let mut holdings = Vec::new();
-    for mut shelf in tallies.into_buckets() {
-        shelf.sort_unstable_by_key(|mark| mark.user_key);
-        holdings.extend(
-            shelf.chunk_by(|one, other| one.user_key == other.user_key).map(UserTotals::from_tallies),
+    let mut totals = Vec::new();
+    for mut bucket in tallies.into_buckets() {
+        // Sorting one bucket at a time stays within the CPU cache.
+        bucket.sort_unstable_by_key(|tally| tally.user_key);
+        totals.extend(
+            bucket.chunk_by(|one, other| one.user_key == other.user_key).map(UserTotals::from_tallies),
         );
     }
-    holdings
+    totals
 }
 
 impl UserTotals {
     fn from_tallies(tallies: &[SessionTally]) -> Self {
         let count = |test: fn(&SessionTally) -> bool| {
-            let found = tallies.iter().filter(|mark| test(mark)).count();
+            let found = tallies.iter().filter(|tally| test(tally)).count();
             u32::try_from(found).unwrap_or(u32::MAX)
         };
         Self {
-            user_key: tallies.first().map_or(0, |mark| mark.user_key),
+            user_key: tallies.first().map_or(0, |tally| tally.user_key),
             rows: count(|_| true),
-            active: count(|mark| mark.is_active),
-            recent: count(|mark| mark.is_recent),
-            orphans: count(|mark| mark.is_orphan),
+            active: count(|tally| tally.is_active),
+            recent: count(|tally| tally.is_recent),
+            orphans: count(|tally| tally.is_orphan),
         }
     }
 }
 
 impl UserTotals {
-    /// Whether the user does not exist.
+    /// Returns whether the user does not exist.
     pub(crate) fn is_missing(&self) -> bool {
         self.orphans == self.rows
     }
 }
 
 impl UserIdInterner {
-    /// The key of a user: the integer itself, or the number of its text.
+    /// Returns the key of a user: the integer itself, or the number of its text.
     #[inline]
     pub(crate) fn user_key(&mut self, user: UserIdRef<'_>) -> u64 {
         match user {
@@ -114,17 +117,17 @@ impl UserIdInterner {
         if let Some((_, user)) = self.index.find(hash, same) {
             return *user;
         }
-        let user = u32::try_from(self.texts.push(id)).expect("a table of four billion users is not scanned");
+        let user = u32::try_from(self.texts.push(id)).expect("fewer than four billion users");
         self.index.insert_unique(hash, (hash, user), |(known, _)| *known);
         user
     }
 
-    /// Whether a key names a user here.
+    /// Returns whether a key belongs to a known user.
     pub(crate) fn contains_key(&self, key: u64) -> bool {
         self.texts.is_empty() || usize::try_from(key).is_ok_and(|number| number < self.texts.len())
     }
 
-    /// Names that are looked up by key only.
+    /// Creates an interner for lookups by key only.
     pub(crate) fn from_texts(texts: &[&[u8]]) -> Self {
         let mut names = Self::default();
         for text in texts {
@@ -133,25 +136,26 @@ impl UserIdInterner {
         names
     }
 
-    /// The user of a key.
+    /// Returns the id of the user with this key.
     pub(crate) fn user_id(&self, key: u64) -> UserIdRef<'_> {
         let text = usize::try_from(key).ok().and_then(|number| self.texts.get(number));
         text.map_or(UserIdRef::Integer(key.cast_signed()), UserIdRef::Text)
     }
 
-    /// The users with the most of something, most first, ties by id (integers as numbers, text by its bytes).
+    /// Returns the users with the highest counts, highest first, ties by id (integers as numbers, text by bytes).
     pub(crate) fn top_users(
         &self,
         totals: &[UserTotals],
         limit: usize,
         count: impl Fn(&UserTotals) -> u32,
     ) -> Vec<UserTotal> {
+        // Only `limit` users are kept, so an insertion is cheaper than sorting all totals.
         let mut best: Vec<(u32, u64)> = Vec::with_capacity(limit + 1);
         let before = |one: &(u32, u64), other: &(u32, u64)| {
             one.0 > other.0 || (one.0 == other.0 && self.user_id(one.1).is_before(self.user_id(other.1)))
         };
-        for holding in totals {
-            let candidate = (count(holding), holding.user_key);
+        for user in totals {
+            let candidate = (count(user), user.user_key);
             let beaten = best.len() == limit && best.last().is_none_or(|last| !before(&candidate, last));
             if candidate.0 > 0 && !beaten {
                 let place = best.partition_point(|kept| before(kept, &candidate));
@@ -188,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_has_one_number_and_keeps_it() {
+    fn each_text_is_interned_once() {
         let mut names = UserIdInterner::default();
         let keys: Vec<u64> = [&b"ada"[..], b"", b"bo", b"ada", b""]
             .iter()
@@ -200,23 +204,23 @@ mod tests {
     }
 
     #[test]
-    fn the_most_come_first_and_ties_go_by_id() {
-        let mut marks = RadixBuckets::new(0);
+    fn the_highest_counts_come_first_and_ties_are_ordered_by_id() {
+        let mut tallies = RadixBuckets::new(0);
         for user in [10i64, 9, 9, 10, -3, 7, 7, 7, 8] {
             let user = user.cast_unsigned();
             bucket_session(
-                &mut marks,
+                &mut tallies,
                 SessionTally { user_key: user, is_active: true, is_recent: false, is_orphan: false },
             );
         }
-        let (holdings, names) = (aggregate_users(marks), UserIdInterner::default());
+        let (totals, names) = (aggregate_users(tallies), UserIdInterner::default());
         let top = |limit| {
-            let holders = names.top_users(&holdings, limit, |holding| holding.active);
-            holders.into_iter().map(|holder| holder.user).collect::<Vec<_>>()
+            let users = names.top_users(&totals, limit, |user| user.active);
+            users.into_iter().map(|user| user.user).collect::<Vec<_>>()
         };
         assert_eq!(top(9), ["7", "9", "10", "-3", "8"]);
         assert_eq!(top(2), ["7", "9"]);
         assert!(top(0).is_empty());
-        assert!(names.top_users(&holdings, 9, |holding| holding.recent).is_empty());
+        assert!(names.top_users(&totals, 9, |user| user.recent).is_empty());
     }
 }

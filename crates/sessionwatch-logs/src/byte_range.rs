@@ -1,10 +1,10 @@
-//! Where something stands in a source.
+//! Byte ranges in a log source.
 
-/// Bytes of a source, counted from where it begins.
+/// Half-open range of bytes, counted from the beginning of the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ByteRange {
-    /// The first one.
+    /// First byte.
     pub(crate) from: u64,
-    /// The one after the last.
+    /// Byte after the last one.
     pub(crate) to: u64,
 }

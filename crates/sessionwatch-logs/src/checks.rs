@@ -1,127 +1,127 @@
-//! Checks of what logs say: the list, with what each finds and at what it fails.
+//! The log checks and their default limits.
 
 use jiff::SignedDuration;
 use sessionwatch_core::severity::Severity;
 
 use crate::log_event::LogEventKind;
 
-/// At what a check of logs fails.
+/// Limit above which a log check fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogCheckLimit {
-    /// Signals that are tolerated.
+    /// Maximum number of log events.
     pub max: u64,
-    /// Over how long they are counted.
+    /// Period over which they are counted.
     pub window: SignedDuration,
 }
 
 impl LogCheckLimit {
-    /// So many signals in an hour are tolerated.
+    /// Creates a limit of log events per hour.
     #[must_use]
     pub const fn per_hour(max: u64) -> Self {
         Self { max, window: SignedDuration::from_hours(1) }
     }
 }
 
-/// What a check of logs looks at.
+/// Subject of a log check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogCheckKind {
-    /// How many signals of a kind there are.
+    /// Number of log events of a kind.
     Events(LogEventKind),
-    /// How many signals say something else than the table.
+    /// Number of log events that contradict the table.
     UserConflicts,
-    /// Whether a source that normally speaks is quiet.
+    /// A log source is idle at a time when it usually logs.
     IdleSource,
-    /// How many times lines of a source may be missing.
+    /// Number of gaps in a log source.
     SourceGaps,
 }
 
-/// A check of what logs say. Only the watch makes it.
+/// Check of log events, evaluated only by the daemon.
 #[derive(Clone, Copy, Debug)]
 pub struct LogCheck {
-    /// Its id, which never changes.
+    /// Stable id in kebab case.
     pub id: &'static str,
-    /// What it finds, in a few words.
+    /// Short description of the problem it finds.
     pub summary: &'static str,
-    /// Its severity, unless configured otherwise.
+    /// Default severity.
     pub severity: Severity,
-    /// What to do when it fails.
+    /// Recommended action if the check fails.
     pub action: &'static str,
-    /// What it looks at.
+    /// Subject.
     pub kind: LogCheckKind,
-    /// At what it fails, unless configured otherwise.
+    /// Default limit.
     pub limit: LogCheckLimit,
-    /// Its page of documentation, in Markdown.
+    /// Documentation page in Markdown.
     pub documentation: &'static str,
 }
 
-/// Every check of logs, in the order of output.
+/// Every log check, in output order.
 pub const LOG_CHECKS: [LogCheck; 7] = [
     LogCheck {
         id: "log-duplicate-token",
-        summary: "Log lines that tell of a token given twice",
+        summary: "Log lines that report a duplicate session token",
         severity: Severity::Critical,
-        action: "end every session on these tokens, and open an incident: `sessionwatch incident open --severity P0`",
+        action: "revoke every session with these tokens, and open an incident: `sessionwatch incident open --severity P0`",
         kind: LogCheckKind::Events(LogEventKind::DuplicateToken),
         limit: LogCheckLimit::per_hour(0),
         documentation: include_str!("../../../docs/checks/log-duplicate-token.md"),
     },
     LogCheck {
         id: "log-user-mismatch",
-        summary: "Log lines that tell of a session answered with another user than its own",
+        summary: "Log lines that report a session returned with another user's data",
         severity: Severity::Critical,
-        action: "somebody was answered as somebody else: end these sessions, and open an incident: `sessionwatch incident open --severity P0`",
+        action: "one user was served as another: revoke these sessions, and open an incident: `sessionwatch incident open --severity P0`",
         kind: LogCheckKind::Events(LogEventKind::UserMismatch),
         limit: LogCheckLimit::per_hour(0),
         documentation: include_str!("../../../docs/checks/log-user-mismatch.md"),
     },
     LogCheck {
         id: "log-table-mismatch",
-        summary: "Log lines that name another user for a token than the table does",
+        summary: "Log lines and table rows that name different users for the same token",
         severity: Severity::Critical,
-        action: "log and table name different users for one token: end the session, and find out which of them is wrong",
+        action: "revoke the session, and find out whether the log or the table names the wrong user",
         kind: LogCheckKind::UserConflicts,
         limit: LogCheckLimit::per_hour(0),
         documentation: include_str!("../../../docs/checks/log-user-conflict.md"),
     },
     LogCheck {
         id: "token-in-log",
-        summary: "Whole tokens in log lines",
+        summary: "Full session tokens in log lines",
         severity: Severity::High,
-        action: "whoever can read the log can take over these sessions: end them, stop logging tokens, and delete the lines",
+        action: "anyone who can read the log can take over these sessions: revoke them, stop logging tokens, and delete the lines",
         kind: LogCheckKind::Events(LogEventKind::TokenInLog),
         limit: LogCheckLimit::per_hour(0),
         documentation: include_str!("../../../docs/checks/token-in-log.md"),
     },
     LogCheck {
         id: "log-user-not-found",
-        summary: "Log lines that tell of a session whose user does not exist",
+        summary: "Log lines that report a session whose user does not exist",
         severity: Severity::Low,
-        action: "look for users who were deleted while logged in: `sessionwatch cleanup orphaned` removes their sessions",
+        action: "check for users deleted while logged in; `sessionwatch cleanup orphaned` removes their sessions",
         kind: LogCheckKind::Events(LogEventKind::UserNotFound),
         limit: LogCheckLimit::per_hour(10),
         documentation: include_str!("../../../docs/checks/log-user-not-found.md"),
     },
     LogCheck {
         id: "log-silence",
-        summary: "Log sources that normally speak and have gone quiet; how quiet is said of each source",
+        summary: "Log sources that are idle at a time when they usually log; the idle time is set per source",
         severity: Severity::Medium,
-        action: "find out whether the application still logs, and whether what it logs still arrives",
+        action: "check that the application still logs, and that its log lines still arrive",
         kind: LogCheckKind::IdleSource,
         limit: LogCheckLimit::per_hour(0),
         documentation: include_str!("../../../docs/checks/log-source-idle.md"),
     },
     LogCheck {
         id: "log-source-gap",
-        summary: "Places of a log where lines may be missing, because they could not be read",
+        summary: "Places in a log where lines may be missing because they could not be read",
         severity: Severity::High,
-        action: "look for the missing lines with `sessionwatch logs scan FILE` in rotated files and backups, and find out what truncates or removes the log",
+        action: "search rotated files and backups for the missing lines with `sessionwatch logs scan FILE`, and find out what truncates or removes the log",
         kind: LogCheckKind::SourceGaps,
         limit: LogCheckLimit::per_hour(0),
         documentation: include_str!("../../../docs/checks/log-source-gap.md"),
     },
 ];
 
-/// The page about a check of logs, in Markdown.
+/// Returns the Markdown page about a log check.
 #[must_use]
 pub fn find_documentation(id: &str) -> Option<&'static str> {
     LOG_CHECKS.iter().find(|check| check.id == id).map(|check| check.documentation)

@@ -1,4 +1,4 @@
-//! What a message says: which kind of thing happened.
+//! Classification of messages into kinds of log events.
 
 use crate::{
     key_values::find_line_end,
@@ -8,7 +8,7 @@ use crate::{
     unkeyed_token,
 };
 
-/// What the guide's application writes after its tags.
+/// Phrases that the application of the operator guide writes after its tags.
 const ADAPTER_PHRASES: [(&str, LogEventKind); 6] = [
     ("Session created", LogEventKind::Created),
     ("Duplicate session token", LogEventKind::DuplicateToken),
@@ -23,7 +23,7 @@ const CALLBACK_PHRASES: [(&str, LogEventKind); 4] = [
     ("Session refreshed", LogEventKind::Refreshed),
     ("Error fetching", LogEventKind::AdapterError),
 ];
-/// Names of Auth.js errors, and parts of the codes of NextAuth.js 4, by what they are about.
+/// Parts of Auth.js error names and NextAuth.js 4 error codes, with their kinds.
 const AUTH_ERROR_PARTS: [(&str, LogEventKind); 17] = [
     ("adapter_error", LogEventKind::AdapterError),
     ("adaptererror", LogEventKind::AdapterError),
@@ -44,7 +44,7 @@ const AUTH_ERROR_PARTS: [(&str, LogEventKind); 17] = [
     ("passkey", LogEventKind::SignInError),
 ];
 
-/// Parts of the names of errors that stores and their clients throw.
+/// Parts of error names thrown by stores and their clients.
 const STORE_ERROR_PARTS: [&str; 14] = [
     "prisma",
     "drizzle",
@@ -62,20 +62,20 @@ const STORE_ERROR_PARTS: [&str; 14] = [
     "connection",
 ];
 
-/// What a message is about.
+/// Classification of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Classification {
-    /// What happened; nothing if only a token may stand there.
+    /// Kind of event; `None` if the message may only contain a token.
     pub(crate) kind: Option<LogEventKind>,
-    /// Where the facts begin.
+    /// Offset of the fields.
     pub(crate) fields_from: usize,
-    /// Where the code of an error stands.
+    /// Range of the error code; empty without one.
     pub(crate) error_code: (usize, usize),
-    /// The facts may go on over lines.
+    /// The fields may continue on further lines.
     pub(crate) is_multiline: bool,
-    /// A call of an adapter, whose first argument may be a token.
+    /// The message is an adapter call, whose first argument may be a token.
     pub(crate) is_call: bool,
-    /// Where a token stands that has no key; nothing stands at an empty place.
+    /// Range of a token without a key; empty without one.
     pub(crate) bare_token: (usize, usize),
 }
 
@@ -92,7 +92,7 @@ impl Classification {
     }
 }
 
-/// What a message is about, if it is about anything that is known.
+/// Classifies a message; `None` if nothing in it is known.
 pub(crate) fn classify_message(
     matchers: &Matchers,
     message: &[u8],
@@ -102,7 +102,7 @@ pub(crate) fn classify_message(
     classify_from_hit(matchers, message, at, which, complete)
 }
 
-/// The same, where it is known which literal stands first, and where.
+/// Classifies a message whose first literal and its offset are known.
 pub(crate) fn classify_from_hit(
     matchers: &Matchers,
     message: &[u8],
@@ -112,6 +112,7 @@ pub(crate) fn classify_from_hit(
 ) -> Option<Classification> {
     let (mut next, mut fallback) = (Some((at, which)), None::<Classification>);
     let only_a_token = Classification { is_multiline: false, ..Classification::new(None, 0) };
+    // A literal may occur several times; the first one that begins a known message wins.
     while let Some((at, which)) = next {
         let found = match Matchers::literal_kind(which) {
             LiteralKind::Adapter if is_message_start(&message[..at]) => {
@@ -125,6 +126,7 @@ pub(crate) fn classify_from_hit(
             }
             LiteralKind::Event(kind) => match_event(message, at, kind, complete),
             LiteralKind::Token => {
+                // A token alone is only a fallback, as a later literal may name the event.
                 fallback.get_or_insert(only_a_token);
                 None
             }
@@ -159,13 +161,13 @@ pub(crate) fn classify_from_hit(
     fallback
 }
 
-/// Whether the tag `[auth]` or `[next-auth]` begins a message, given what stands before its word.
+/// Returns whether `[auth]` or `[next-auth]` begins the message. `before` is the text before the word `auth`.
 fn is_tag_start(before: &[u8]) -> bool {
     let before = before.strip_suffix(b"next-").unwrap_or(before);
     before.strip_suffix(b"[").is_some_and(is_message_start)
 }
 
-/// What is said after a tag: signs, pictures and the word CRITICAL may stand before it.
+/// Matches the phrase after a tag, which may follow punctuation, emoji and the word CRITICAL.
 fn match_phrase(message: &[u8], mut at: usize, phrases: &[(&str, LogEventKind)]) -> Option<Classification> {
     loop {
         let rest = message.get(at..)?;
@@ -175,12 +177,12 @@ fn match_phrase(message: &[u8], mut at: usize, phrases: &[(&str, LogEventKind)])
             None => break,
         }
     }
-    let said = &message[at..];
-    let (words, kind) = phrases.iter().find(|(words, _)| said.starts_with(words.as_bytes()))?;
+    let rest = &message[at..];
+    let (words, kind) = phrases.iter().find(|(words, _)| rest.starts_with(words.as_bytes()))?;
     Some(Classification::new(Some(*kind), at + words.len()))
 }
 
-/// An event by its name, where that is a value and not a key or a part of another word.
+/// Matches an event name that is a value rather than a key or a part of another word.
 fn match_event(message: &[u8], at: usize, kind: LogEventKind, complete: bool) -> Option<Classification> {
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'/');
     let rest = &message[at..];
@@ -194,7 +196,7 @@ fn match_event(message: &[u8], at: usize, kind: LogEventKind, complete: bool) ->
     let name =
         ["session_created", "session_duplicate_detected", "session_user_mismatch", "session_destroyed"];
     let name = names.iter().zip(name).find(|(named, _)| **named == kind)?.1;
-    // What follows the name in an object need not be known: it is complete with its quotes.
+    // In an object the closing quote already ends the name.
     if let Some(object) = find_message_object(message) {
         return is_named_event(object, name).then(|| Classification::new(Some(kind), 0));
     }
@@ -208,7 +210,7 @@ fn match_event(message: &[u8], at: usize, kind: LogEventKind, complete: bool) ->
     (begins && ends && length == name.len()).then(|| Classification::new(Some(kind), 0))
 }
 
-/// What Auth.js 5 (`[auth][error] Name: …`) or NextAuth.js 4 (`[next-auth][error][CODE]`) says.
+/// Matches messages of Auth.js 5 (`[auth][error] Name: …`) and NextAuth.js 4 (`[next-auth][error][CODE]`).
 fn match_authjs(message: &[u8], at: usize, complete: bool) -> Option<Classification> {
     let rest = &message[at..];
     let level = &rest[..memchr::memchr(b']', rest)?];
@@ -216,7 +218,7 @@ fn match_authjs(message: &[u8], at: usize, complete: bool) -> Option<Classificat
     let word = |from: usize| {
         let begin = from + message[from..].iter().position(|byte| !matches!(byte, b' ' | b':' | b'['))?;
         let length = message[begin..].iter().position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_');
-        // A name that the text ends in may be half of one.
+        // A name at the end of a truncated text may be cut.
         let length = length.or(complete.then(|| message.len() - begin))?;
         Some((begin, begin + length))
     };
@@ -249,9 +251,9 @@ fn match_authjs(message: &[u8], at: usize, complete: bool) -> Option<Classificat
     }
 }
 
-/// What an error is about that is none of Auth.js: the store's own ones name it, and what else was thrown kept a session
-/// from being read. `EventError` is about a handler of the application's.
+/// Classifies an error that is not one of Auth.js.
 fn classify_thrown_error(name: &[u8]) -> Option<LogEventKind> {
+    // `EventError` comes from an event handler of the application and concerns no session.
     if !name.ends_with(b"error") || name == b"eventerror" {
         return None;
     }
@@ -271,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn every_phrase_of_the_guide_is_known_after_its_own_tag_alone() {
+    fn phrases_of_the_guide_match_after_their_own_tag_only() {
         for (tag, phrases, other) in [
             ("[AUTH-ADAPTER]", &ADAPTER_PHRASES[..], "[SESSION-CALLBACK]"),
             ("[SESSION-CALLBACK]", &CALLBACK_PHRASES[..], "[AUTH-ADAPTER]"),
@@ -293,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_that_somebody_quotes_begins_no_message() {
+    fn a_quoted_tag_does_not_begin_a_message() {
         for message in [
             "user wrote: [AUTH-ADAPTER] Session created { userId: 7 }",
             "GET /?q=[SESSION-CALLBACK] User ID mismatch",
@@ -308,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_of_auth_js_are_told_apart_by_their_names() {
+    fn auth_js_errors_are_classified_by_name() {
         for (message, expected) in [
             ("[auth][error] AdapterError: Read more", Some(LogEventKind::AdapterError)),
             ("[auth][error] SessionTokenError: x", Some(LogEventKind::SessionError)),
@@ -331,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_of_an_error_that_the_text_ends_in_may_be_half_of_one() {
+    fn an_error_name_at_the_end_of_a_truncated_text_is_ignored() {
         let grammar = Matchers::new(vec![], TimestampDefaults::default());
         let of = |complete| classify_message(&grammar, b"[auth][error] AdapterError", complete);
         assert!(of(false).is_none());
@@ -340,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn events_are_values_and_neither_keys_nor_parts_of_words() {
+    fn event_names_match_as_whole_values_only() {
         for (message, expected) in [
             ("event=session_created user_id=7", Some(LogEventKind::Created)),
             ("{\"event\":\"session_destroyed\",\"user_id\":7}", Some(LogEventKind::Destroyed)),

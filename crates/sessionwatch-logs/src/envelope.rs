@@ -1,4 +1,5 @@
-//! What carries a log line: time stamps, syslog, containers, the journal, drains, JSON loggers. They may carry each other.
+//! Envelopes of log lines: timestamps, syslog, container logs, the systemd journal, log drains and JSON loggers,
+//! possibly nested.
 
 use std::borrow::Cow;
 
@@ -9,36 +10,36 @@ use crate::{
     timestamps::{self, TimestampDefaults},
 };
 
-/// Carriers inside carriers.
+/// Maximum nesting depth.
 const MAX_NESTED_ENVELOPES: usize = 4;
-/// Bytes in which a time stamp is looked for that does not stand at the beginning.
+/// Number of bytes at the start of a line that are searched for a timestamp.
 const TIMESTAMP_SEARCH_BYTES: usize = 64;
 
-/// What a line was taken out of.
+/// Format of an envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EnvelopeFormat {
-    /// A time stamp before the text.
+    /// Timestamp before the text.
     TimeStamp,
-    /// Syslog by RFC 5424.
+    /// Syslog (RFC 5424).
     Syslog,
-    /// Syslog by RFC 3164.
+    /// BSD syslog (RFC 3164).
     BsdSyslog,
-    /// A line of a container, as Docker keeps it.
+    /// Container log of Docker (`json-file`).
     Docker,
-    /// A line of a container, as CRI runtimes keep it.
+    /// Container log of CRI runtimes.
     Cri,
-    /// The journal's JSON export.
+    /// JSON export of the systemd journal.
     Journal,
-    /// A logger that writes JSON, or an entry of a drain.
+    /// JSON logger, or entry of a log drain.
     Json,
 }
 
 impl EnvelopeFormat {
-    /// Its name.
+    /// Returns the name for people.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::TimeStamp => "time stamp",
+            Self::TimeStamp => "timestamp",
             Self::Syslog => "syslog (RFC 5424)",
             Self::BsdSyslog => "syslog (RFC 3164)",
             Self::Docker => "container log (Docker)",
@@ -49,28 +50,28 @@ impl EnvelopeFormat {
     }
 }
 
-/// A line, taken out of what carried it.
+/// Line with its envelopes removed.
 #[derive(Clone, Debug)]
 pub struct Envelope<'a> {
     formats: [Option<EnvelopeFormat>; MAX_NESTED_ENVELOPES],
-    /// Something of that stands at its beginning, so that it is a line of its own.
+    /// An envelope begins at the start of the line, so the line begins a new entry.
     pub starts_line: bool,
-    /// A time stamp was taken off that a tab stands before, so that the line goes on with another one.
+    /// A tab precedes the timestamp that was removed, so the line continues another one.
     pub is_indented: bool,
-    /// When, by the innermost carrier that says.
+    /// Timestamp of the innermost envelope that has one.
     pub timestamp: Option<UtcTimestamp>,
-    /// The request.
+    /// Request id.
     pub request_id: Option<String>,
-    /// What was logged.
+    /// Message inside all envelopes.
     pub message: Cow<'a, [u8]>,
-    /// The innermost JSON object around the message.
+    /// Innermost JSON object around the message.
     pub outer_object: Option<Cow<'a, [u8]>>,
-    /// Whether the message is known to end where it does.
+    /// The message is known to be complete.
     pub is_complete: bool,
 }
 
 impl<'a> Envelope<'a> {
-    /// What a message is that nothing carries.
+    /// Creates the envelope of a bare message.
     #[must_use]
     pub fn from_message(message: &'a [u8], complete: bool) -> Self {
         Self {
@@ -85,7 +86,7 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    /// What it was taken out of, outermost first.
+    /// Returns the envelope formats, outermost first.
     pub fn formats(&self) -> impl Iterator<Item = EnvelopeFormat> {
         self.formats.iter().copied().flatten()
     }
@@ -100,22 +101,23 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    /// Takes a line out of everything that carries it. `complete` says whether the line ended, or the text did.
+    /// Removes all envelopes of a line. `complete` says that the line, or the text, ends here.
     #[must_use]
     pub fn parse(line: &'a [u8], complete: bool, defaults: TimestampDefaults) -> Self {
-        let mut frame = Self::from_message(line.trim_ascii_end(), complete);
+        let mut envelope = Self::from_message(line.trim_ascii_end(), complete);
         for _ in 0..MAX_NESTED_ENVELOPES {
-            if !frame.unwrap_layer(defaults) {
+            if !envelope.unwrap_layer(defaults) {
                 break;
             }
         }
-        frame
+        envelope
     }
 
-    /// Takes one carrier off: whether there was one.
+    /// Removes one envelope; returns `false` if there is none.
     fn unwrap_layer(&mut self, defaults: TimestampDefaults) -> bool {
         let text = self.message.as_ref();
         let begin = text.len() - text.trim_ascii_start().len();
+        // Some Windows tools write a byte order mark.
         let bare = text[begin..].strip_prefix("\u{feff}".as_bytes()).unwrap_or(&text[begin..]);
         let begin = text.len() - bare.len();
         let stamped = match bare.first() {
@@ -133,17 +135,17 @@ impl<'a> Envelope<'a> {
             }
             _ => parse_timestamp_header(bare, defaults),
         };
-        let Some(EnvelopeHeader { format: carrier, timestamp: at, end }) = stamped else { return false };
+        let Some(EnvelopeHeader { format, timestamp, end }) = stamped else { return false };
         let is_indented = text.starts_with(b"\t");
-        self.timestamp = at.or(self.timestamp);
-        self.push_format(carrier);
+        self.timestamp = timestamp.or(self.timestamp);
+        self.push_format(format);
         self.starts_line |= begin == 0 && end > 0;
         self.is_indented |= is_indented;
         self.skip_to(if end > 0 { begin + end } else { 0 });
         true
     }
 
-    /// Leaves what comes after a place.
+    /// Drops the first `begin` bytes of the message.
     fn skip_to(&mut self, begin: usize) {
         match &mut self.message {
             Cow::Borrowed(text) => self.message = Cow::Borrowed(&text[begin..]),
@@ -151,7 +153,7 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    /// Takes the message out of a JSON object, if it has one.
+    /// Extracts the message of a JSON object; returns `false` if it has none.
     fn unwrap_json(&mut self, defaults: TimestampDefaults) -> bool {
         let Some(found) = JsonEnvelope::parse(self.message.as_ref(), defaults) else { return false };
         self.push_format(found.format);
@@ -165,7 +167,7 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// What stands before a text.
+/// Header before a message.
 struct EnvelopeHeader {
     format: EnvelopeFormat,
     timestamp: Option<UtcTimestamp>,
@@ -195,12 +197,12 @@ fn parse_timestamp_header(text: &[u8], defaults: TimestampDefaults) -> Option<En
             });
         }
     }
-    // What stands before a time that is not at the beginning may be what is looked for.
+    // Text before a timestamp that is not at the beginning may be part of the message, so it is kept.
     let end = if begin <= 1 { end } else { 0 };
     Some(EnvelopeHeader { format: EnvelopeFormat::TimeStamp, timestamp: Some(at), end })
 }
 
-/// The header of a syslog message.
+/// Parses the header of a syslog message.
 fn parse_syslog_header(text: &[u8], defaults: TimestampDefaults) -> Option<EnvelopeHeader> {
     let end = 1 + text.get(1..)?.iter().take(4).position(|byte| *byte == b'>')?;
     if end == 1 || !text[1..end].iter().all(u8::is_ascii_digit) {
@@ -222,7 +224,7 @@ fn parse_syslog_header(text: &[u8], defaults: TimestampDefaults) -> Option<Envel
         });
     };
     let at = timestamps::parse_leading_timestamp(rest, defaults).map(|(at, _)| at);
-    // Time, host, application, process, kind of message.
+    // TIMESTAMP, HOSTNAME, APP-NAME, PROCID and MSGID.
     for _ in 0..5 {
         rest = &rest[memchr::memchr(b' ', rest)? + 1..];
     }
@@ -232,14 +234,14 @@ fn parse_syslog_header(text: &[u8], defaults: TimestampDefaults) -> Option<Envel
     Some(EnvelopeHeader { format: EnvelopeFormat::Syslog, timestamp: at, end: place(rest) })
 }
 
-/// How many bytes a host and a tag take: ` host app[1]: `. Nothing is taken of what does not look like that.
+/// Returns the length of a host and a tag (` host app[1]: `), 0 if there are none.
 fn syslog_tag_bytes(text: &[u8]) -> usize {
     let Some(end) = memchr::memmem::find(&text[..text.len().min(256)], b": ") else { return 0 };
     let words = text[..end].split(|byte| *byte == b' ').filter(|word| !word.is_empty());
     if words.count() <= 2 { end + 2 } else { 0 }
 }
 
-/// What comes after the structured data of RFC 5424: `-`, or elements in brackets whose values are in quotes.
+/// Skips RFC 5424 structured data: `-`, or elements in square brackets with quoted values.
 fn skip_structured_data(mut text: &[u8]) -> Option<&[u8]> {
     if let Some(rest) = text.strip_prefix(b"-") {
         return Some(rest);
@@ -260,7 +262,7 @@ fn skip_structured_data(mut text: &[u8]) -> Option<&[u8]> {
     Some(text)
 }
 
-/// The message of a JSON object.
+/// Envelope in the form of a JSON object.
 struct JsonEnvelope {
     format: EnvelopeFormat,
     timestamp: Option<UtcTimestamp>,
@@ -271,9 +273,10 @@ struct JsonEnvelope {
 impl JsonEnvelope {
     fn parse(text: &[u8], defaults: TimestampDefaults) -> Option<Self> {
         let mut pairs = KeyValues::new(text, false);
-        let (mut carrier, mut stream) = (EnvelopeFormat::Json, false);
+        let (mut format, mut stream) = (EnvelopeFormat::Json, false);
         let (mut at, mut request, mut message, mut bytes) = (None, None, None, vec![]);
         for pair in &mut pairs {
+            // The journal exports messages that are not valid UTF-8 as an array of bytes.
             if pair.depth == 2 && pair.key.is_empty() && pair.parent == b"MESSAGE" {
                 bytes.push(parse_byte(pair.value)?);
             }
@@ -284,8 +287,8 @@ impl JsonEnvelope {
                 b"stream" => stream = true,
                 b"log" | b"message" | b"msg" | b"MESSAGE" if pair.is_quoted => {
                     match pair.key {
-                        b"log" => carrier = EnvelopeFormat::Docker,
-                        b"MESSAGE" => carrier = EnvelopeFormat::Journal,
+                        b"log" => format = EnvelopeFormat::Docker,
+                        b"MESSAGE" => format = EnvelopeFormat::Journal,
                         _ => {}
                     }
                     message = Some(unescape_text(pair.value).into_owned());
@@ -300,20 +303,15 @@ impl JsonEnvelope {
             }
         }
         if !bytes.is_empty() {
-            (carrier, message) = (EnvelopeFormat::Journal, Some(bytes));
+            (format, message) = (EnvelopeFormat::Journal, Some(bytes));
         }
-        // A container's line ends with its line break; what does not was cut by the runtime.
+        // A complete container log entry ends with a line break; the runtime splits longer lines.
         let message = message?.trim_ascii_end().to_vec();
-        if carrier == EnvelopeFormat::Docker && !stream {
-            carrier = EnvelopeFormat::Json;
+        if format == EnvelopeFormat::Docker && !stream {
+            format = EnvelopeFormat::Json;
         }
-        // Half an object may have lost what counts.
-        (!pairs.is_truncated()).then_some(Self {
-            format: carrier,
-            timestamp: at,
-            request_id: request,
-            message,
-        })
+        // A truncated object may have lost the important part.
+        (!pairs.is_truncated()).then_some(Self { format, timestamp: at, request_id: request, message })
     }
 }
 
@@ -333,12 +331,12 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_taken_out_of_what_carries_them() {
+    fn removes_every_kind_of_envelope() {
         let noon = Some(1_795_608_000);
         for (line, carriers, at) in [
             ("hello", &[][..], None),
-            ("2026-11-25T12:00:00Z hello", &["time stamp"], noon),
-            ("[2026-11-25 12:00:00] hello", &["time stamp"], noon),
+            ("2026-11-25T12:00:00Z hello", &["timestamp"], noon),
+            ("[2026-11-25 12:00:00] hello", &["timestamp"], noon),
             ("2026-11-25T12:00:00.1Z stdout F hello", &["container log (CRI)"], noon),
             (
                 r#"{"log":"hello\n","stream":"stdout","time":"2026-11-25T12:00:00Z"}"#,
@@ -372,12 +370,12 @@ mod tests {
             assert_eq!((found, message.as_str()), (vec!["syslog (RFC 3164)"], "hello"));
         }
         let (found, at, message) = frame("0|app  | 2026-11-25T12:00:00: hello");
-        assert_eq!((found, at), (vec!["time stamp"], noon));
+        assert_eq!((found, at), (vec!["timestamp"], noon));
         assert!(message.starts_with("0|app"), "{message}");
     }
 
     #[test]
-    fn half_an_object_carries_nothing() {
+    fn a_truncated_object_is_no_envelope() {
         let whole = r#"{"log":"hello\n","stream":"stdout","time":"2026-11-25T12:00:00Z"}"#;
         for end in 0..whole.len() {
             assert_eq!(frame(&whole[..end]).0, Vec::<&str>::new(), "{end}");

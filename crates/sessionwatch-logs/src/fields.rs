@@ -1,4 +1,4 @@
-//! The facts that a text says beside what happened: fields by their keys, tokens, ids and reasons.
+//! Fields of a log event: users, tokens, ids, times and reasons.
 
 use std::borrow::Cow;
 
@@ -14,23 +14,23 @@ use crate::{
     timestamps::{self, TimestampDefaults},
 };
 
-/// Bytes of a fact that are kept.
+/// Maximum length of a field value, in bytes.
 const MAX_FIELD_BYTES: usize = 200;
-/// Characters of an id of a request that are kept.
+/// Maximum length of a request id, in characters.
 const MAX_REQUEST_ID_CHARS: usize = 128;
-/// The fewest characters of something that can be a whole token.
+/// Minimum length of a full token, in characters.
 const MIN_FULL_TOKEN_CHARS: usize = 16;
-/// Of what is not marked as a prefix and has fewer characters, it cannot be told whether it is a whole token.
+/// Minimum length, in characters, of a value without a prefix mark. A shorter one may be a full token or a prefix.
 const MIN_TOKEN_CHARS: usize = 12;
 
-/// A token as it stands in a text.
+/// Token found in a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct LoggedToken<'a> {
     prefix: Cow<'a, str>,
     is_full: bool,
 }
 
-/// What a text says beside what happened.
+/// Fields of a text.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ExtractedFields<'a> {
     token: Option<LoggedToken<'a>>,
@@ -47,7 +47,7 @@ pub(crate) struct ExtractedFields<'a> {
     is_truncated: bool,
 }
 
-/// What a key is about.
+/// Meaning of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FieldKind {
     Token,
@@ -64,17 +64,19 @@ enum FieldKind {
     Timestamp,
 }
 
-/// What a key is about, however its words are joined.
+/// Classifies a key, ignoring case and separators between its words.
 fn classify_key(pair: KeyValue<'_>) -> Option<FieldKind> {
     let mut buffer = [0; 32];
     let mut plain = |key: &[u8]| -> Option<usize> {
         let mut length = 0;
         for byte in key.iter().filter(|byte| byte.is_ascii_alphanumeric()) {
+            // Longer keys cannot be known ones.
             *buffer.get_mut(length)? = byte.to_ascii_lowercase();
             length += 1;
         }
         Some(length)
     };
+    // `id` alone says nothing; its parent object tells whose id it is.
     if pair.key == b"id" {
         let length = plain(pair.parent)?;
         return match &buffer[..length] {
@@ -105,12 +107,12 @@ fn classify_key(pair: KeyValue<'_>) -> Option<FieldKind> {
     })
 }
 
-/// What a text is, whose fields are read.
+/// Form of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TextForm {
-    /// A call of an adapter, whose first argument may be a token.
+    /// Adapter call, whose first argument may be a token.
     Call,
-    /// Anything else.
+    /// Any other text.
     Plain,
 }
 
@@ -121,7 +123,7 @@ impl TextForm {
 }
 
 impl<'a> ExtractedFields<'a> {
-    /// Those of a text; what is known already stays. Whether an object of it has not ended.
+    /// Collects the fields of a text; known fields are kept. Returns whether an object in the text is still open.
     pub(crate) fn collect_fields(
         &mut self,
         text: &'a [u8],
@@ -137,15 +139,16 @@ impl<'a> ExtractedFields<'a> {
                 }
                 continue;
             }
-            let Some(slot) = classify_key(pair) else { continue };
-            let place = match slot {
+            let Some(kind) = classify_key(pair) else { continue };
+            let field = match kind {
                 FieldKind::Token | FieldKind::TokenPrefix => {
                     let marked =
-                        if slot == FieldKind::TokenPrefix { TokenMark::Prefix } else { TokenMark::Unmarked };
+                        if kind == FieldKind::TokenPrefix { TokenMark::Prefix } else { TokenMark::Unmarked };
                     self.record_token(parse_token(pair.value, marked));
                     continue;
                 }
                 FieldKind::SignedCookie => {
+                    // Express signs the cookie; only the part before the signature is the session id.
                     self.record_token(parse_token(strip_cookie_signature(pair.value), TokenMark::Unmarked));
                     continue;
                 }
@@ -176,15 +179,15 @@ impl<'a> ExtractedFields<'a> {
                 FieldKind::SessionUser => &mut self.session_user,
                 FieldKind::DbUser => &mut self.db_user,
             };
-            if place.is_none() {
-                *place = parse_user_id(pair.value);
+            if field.is_none() {
+                *field = parse_user_id(pair.value);
             }
         }
         self.is_truncated |= pairs.is_truncated();
         pairs.is_open()
     }
 
-    /// Those of a text that nothing but a token may stand in: one without a key, or in a statement of SQL.
+    /// Collects a token that has no key, or that is in an SQL statement.
     pub(crate) fn collect_bare_token(&mut self, message: &'a [u8], classification: Classification) {
         if self.leaked_prefix.is_none() {
             let (from, to) = classification.bare_token;
@@ -196,6 +199,7 @@ impl<'a> ExtractedFields<'a> {
 
     fn record_token(&mut self, token: Option<LoggedToken<'a>>) {
         let Some(token) = token else { return };
+        // The first full token is reported, but a prefix seen earlier still identifies the session.
         if token.is_full && self.leaked_prefix.is_none() {
             self.leaked_prefix = Some(token.prefix.clone());
         }
@@ -204,7 +208,7 @@ impl<'a> ExtractedFields<'a> {
         }
     }
 
-    /// The signal that they make with a kind.
+    /// Builds the log event of a kind.
     pub(crate) fn to_event(&self, kind: LogEventKind) -> LogEvent<'a> {
         let (user, other) = match kind {
             LogEventKind::DuplicateToken => {
@@ -228,14 +232,15 @@ impl<'a> ExtractedFields<'a> {
         }
     }
 
-    /// The first characters of a whole token that stands in the text.
+    /// Returns the prefix of a full token in the text.
     pub(crate) fn leaked_prefix(&self) -> Option<&Cow<'a, str>> {
         self.leaked_prefix.as_ref()
     }
 }
 
-/// A value as text that may be kept and shown.
+/// Parses a value into text that is safe to store and show.
 pub(crate) fn parse_text(value: &[u8]) -> Option<Cow<'_, str>> {
+    // Long values are no ids, and would only cost memory.
     if value.is_empty()
         || value.len() > MAX_FIELD_BYTES
         || matches!(value, b"undefined" | b"null" | b"None" | b"nil")
@@ -249,10 +254,11 @@ pub(crate) fn parse_text(value: &[u8]) -> Option<Cow<'_, str>> {
         },
         Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
     };
+    // Control characters could forge lines or colors on a terminal.
     if !text.bytes().all(|byte| (b' '..0x7f).contains(&byte)) && text.contains(char::is_control) {
         return Some(Cow::Owned(text.replace(char::is_control, "\u{fffd}")));
     }
-    // A BigInt is printed with an `n`.
+    // JavaScript prints a BigInt with a trailing `n`.
     match text {
         Cow::Borrowed(number) => match number.strip_suffix('n') {
             Some(digits) if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -264,12 +270,12 @@ pub(crate) fn parse_text(value: &[u8]) -> Option<Cow<'_, str>> {
     }
 }
 
-/// The id of a user as it may be kept: neither an address nor a JWT, which would be a secret in the wrong place.
+/// Parses a user id. Addresses and JWTs are rejected, because they could be secrets in the wrong field.
 pub(crate) fn parse_user_id(value: &[u8]) -> Option<Cow<'_, str>> {
     parse_text(value).filter(|id| !(id.contains("://") || id.starts_with("eyJ") && id.contains('.')))
 }
 
-/// The id of a request as it may be kept.
+/// Returns a request id if it is safe to store.
 pub(crate) fn validate_request_id(id: Cow<'_, str>) -> Option<Cow<'_, str>> {
     let is_part = |byte: u8| {
         byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'/' | b'=' | b'+')
@@ -278,29 +284,29 @@ pub(crate) fn validate_request_id(id: Cow<'_, str>) -> Option<Cow<'_, str>> {
     (fits && !id.starts_with("eyJ")).then_some(id)
 }
 
-/// A reason in words that are known, for as long as it is needed.
 fn known_reason(text: &str) -> Option<Cow<'static, str>> {
     sanitize_reason(text).map(|reason| Cow::Owned(reason.into_owned()))
 }
 
-/// The code of an error: a name, without anything that could be a secret.
+/// Parses an error code: a name, which cannot contain a secret.
 pub(crate) fn parse_error_code(value: &[u8]) -> Option<Cow<'_, str>> {
     let is_name = value.iter().all(|byte| byte.is_ascii_alphabetic() || *byte == b'_');
     parse_text(value).filter(|code| is_name && code.len() <= 64)
 }
 
-/// Whether something says that a text is a prefix of a token, and no whole one.
+/// Mark that distinguishes a token prefix from a full token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TokenMark {
     Prefix,
     Unmarked,
 }
 
-/// A token in what stands under its key: cut, as it should be, or whole.
+/// Parses the value of a token key: a truncated token, as it should be, or a full one.
 fn parse_token(value: &[u8], marked: TokenMark) -> Option<LoggedToken<'_>> {
     let bare = value.strip_suffix(b"...").or_else(|| value.strip_suffix("\u{2026}".as_bytes()));
     let (text, cut) = bare.map_or((value, marked == TokenMark::Prefix), |bare| (bare, true));
     let text = std::str::from_utf8(text).ok()?;
+    // Too short to be cut safely: a prefix might reveal most of the token.
     if text.len() < tokens::MAX_PREFIX_CHARS || !text.bytes().all(is_token_byte) {
         return None;
     }
@@ -314,22 +320,22 @@ fn parse_token(value: &[u8], marked: TokenMark) -> Option<LoggedToken<'_>> {
     })
 }
 
-/// The session id in a signed cookie, as Express writes it: `s:ID.SIGNATURE`.
+/// Returns the session id in a signed Express cookie: `s:ID.SIGNATURE`.
 fn strip_cookie_signature(value: &[u8]) -> &[u8] {
     let id = value.strip_prefix(b"s%3A").or_else(|| value.strip_prefix(b"s:")).unwrap_or(value);
     &id[..memchr::memchr(b'.', id).unwrap_or(id.len())]
 }
 
-/// The prefix of a whole token, and of what may be one.
+/// Returns the prefix of a token, and whether it is certainly a full token.
 pub(crate) fn full_token_prefix(value: &[u8]) -> Option<(String, bool)> {
     parse_token(value, TokenMark::Unmarked).map(|token| (token.prefix.into_owned(), token.is_full))
 }
 
-/// The token prefix in what a pattern of the operator captured, and in what follows it.
+/// Returns the prefix of a token captured by a custom pattern. `after` is the text behind the capture.
 pub(crate) fn captured_prefix<'a>(captured: &'a [u8], after: &[u8]) -> Option<Cow<'a, str>> {
-    let goes_on = after.starts_with(b"...") || after.starts_with("\u{2026}".as_bytes());
-    let goes_on = goes_on || after.first().is_some_and(|byte| byte.is_ascii_alphanumeric());
-    parse_token(captured, if goes_on { TokenMark::Prefix } else { TokenMark::Unmarked })
+    let is_cut = after.starts_with(b"...") || after.starts_with("\u{2026}".as_bytes());
+    let is_cut = is_cut || after.first().is_some_and(|byte| byte.is_ascii_alphanumeric());
+    parse_token(captured, if is_cut { TokenMark::Prefix } else { TokenMark::Unmarked })
         .map(|token| token.prefix)
 }
 
@@ -343,7 +349,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cut_token_is_no_whole_one() {
+    fn truncated_tokens_are_distinguished_from_full_ones() {
         let read = |text: &str| {
             parse_token(text.as_bytes(), TokenMark::Unmarked)
                 .map(|token| (token.prefix.into_owned(), token.is_full))
@@ -353,7 +359,7 @@ mod tests {
         assert_eq!(read("abcdefgh…"), known(false));
         let marked = parse_token(b"abcdefgh", TokenMark::Prefix).map(|token| token.prefix.into_owned());
         assert_eq!(marked.as_deref(), Some("abcdefgh"));
-        // It may be a whole token.
+        // Could be a full token or a prefix.
         assert_eq!((read("abcdefgh"), read("12345678901")), (None, None));
         assert_eq!(read("123456789012"), Some(("1234".to_owned(), false)));
         assert_eq!(read("1234567890123456"), Some(("12345".to_owned(), true)));
@@ -364,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_value_is_nothing() {
+    fn missing_values_are_ignored() {
         for nothing in ["undefined", "null", ""] {
             assert_eq!(parse_text(nothing.as_bytes()), None);
         }

@@ -1,33 +1,33 @@
-//! Keys and values in text that was written for people: objects as Node prints them, JSON, and `key=value`.
+//! Parser for key-value pairs in free text: objects as printed by Node.js, JSON, and `key=value`.
 //!
-//! One pass, whatever it is. Nothing is required to be complete: a value that the text ends in is given as cut, since
-//! `12` may be what is left of `123`.
+//! Works in one pass and accepts incomplete text. A value at the end of truncated text is ignored, since `12` may be
+//! the rest of `123`.
 
 use std::borrow::Cow;
 
 use memchr::{memchr2, memchr3};
 
-/// Bytes in which a short text ends.
+/// Length up to which a byte-by-byte search beats `memchr`.
 const SHORT_TEXT_BYTES: usize = 40;
-/// Objects inside objects whose keys are remembered.
+/// Nesting depth up to which parent keys are tracked.
 const MAX_TRACKED_DEPTH: usize = 8;
 
-/// A key with its value, or an element of a list, which has no key.
+/// Key and value, or a list element, which has an empty key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct KeyValue<'a> {
-    /// The key of the object that it is in.
+    /// Key of the enclosing object.
     pub(crate) parent: &'a [u8],
     pub(crate) key: &'a [u8],
-    /// As written, without its quotes.
+    /// Raw value without its quotes.
     pub(crate) value: &'a [u8],
     pub(crate) is_quoted: bool,
-    /// How many objects it is in.
+    /// Number of enclosing objects and lists.
     pub(crate) depth: usize,
-    /// Where the value begins in the text.
+    /// Offset of the value in the text.
     pub(crate) value_offset: usize,
 }
 
-/// The pairs of a text.
+/// Iterator over the pairs of a text.
 #[derive(Debug)]
 pub(crate) struct KeyValues<'a> {
     text: &'a [u8],
@@ -35,9 +35,9 @@ pub(crate) struct KeyValues<'a> {
     parents: [&'a [u8]; MAX_TRACKED_DEPTH],
     depth: usize,
     has_opened: bool,
-    /// Whether the text ends where a line or a message does.
+    /// The text ends at the end of a line or message.
     is_complete: bool,
-    /// A value was cut.
+    /// A value is cut off by the end of the text.
     is_truncated: bool,
 }
 
@@ -54,12 +54,12 @@ impl<'a> KeyValues<'a> {
         }
     }
 
-    /// Whether an object or list has not ended; to be asked at the end.
+    /// Returns whether an object or list is still open. Valid once the iterator is exhausted.
     pub(crate) fn is_open(&self) -> bool {
         self.depth > 0 || (self.is_truncated && self.has_opened)
     }
 
-    /// Whether something was cut; to be asked at the end.
+    /// Returns whether the text is cut off. Valid once the iterator is exhausted.
     pub(crate) fn is_truncated(&self) -> bool {
         self.is_truncated || self.depth > 0
     }
@@ -85,14 +85,14 @@ impl<'a> KeyValues<'a> {
         self.depth.checked_sub(1).and_then(|at| self.parents.get(at)).copied().unwrap_or_default()
     }
 
-    /// What stands between quotes, from the first of them on.
+    /// Reads a quoted text, starting at the opening quote.
     fn read_quoted(&mut self) -> Option<&'a [u8]> {
         let quote = self.peek()?;
         let begin = self.position + 1;
         let mut at = begin;
         loop {
             let rest = self.text.get(at..)?;
-            // Most texts are short.
+            // Most texts are short, and setting up `memchr` costs more than scanning them.
             let near = &rest[..rest.len().min(SHORT_TEXT_BYTES)];
             let found = near.iter().position(|byte| *byte == quote || *byte == b'\\');
             at += match found {
@@ -107,7 +107,7 @@ impl<'a> KeyValues<'a> {
         }
     }
 
-    /// What stands there without quotes, up to what ends it.
+    /// Reads an unquoted value.
     fn read_bare(&mut self) -> &'a [u8] {
         self.read_while(|byte| BYTE_CLASSES[usize::from(byte)] & VALUE_END_BYTE == 0)
     }
@@ -117,9 +117,9 @@ impl<'a> KeyValues<'a> {
     }
 
     #[inline]
-    fn read_while(&mut self, goes_on: impl Fn(u8) -> bool) -> &'a [u8] {
+    fn read_while(&mut self, accepts: impl Fn(u8) -> bool) -> &'a [u8] {
         let rest = &self.text[self.position..];
-        let length = rest.iter().position(|byte| !goes_on(*byte)).unwrap_or(rest.len());
+        let length = rest.iter().position(|byte| !accepts(*byte)).unwrap_or(rest.len());
         self.position += length;
         &rest[..length]
     }
@@ -136,7 +136,7 @@ impl<'a> KeyValues<'a> {
         }
     }
 
-    /// The value after a key, unless it is an object or a list.
+    /// Reads the value after a key; `None` if it is an object or list.
     fn read_value(&mut self, key: &'a [u8]) -> Option<KeyValue<'a>> {
         match self.peek() {
             Some(b'{' | b'[') => {
@@ -153,14 +153,14 @@ impl<'a> KeyValues<'a> {
             _ => {
                 let begin = self.position;
                 let value = self.read_bare();
-                // `cookie: name=value`: the name is the key.
+                // In `cookie: name=value`, the name is the key.
                 let inner =
                     value.iter().position(|byte| !is_word_byte(*byte)).filter(|at| value[*at] == b'=');
                 if inner.is_some_and(|at| at > 0 && value.get(at + 1).is_some_and(|next| *next != b'=')) {
                     self.position = begin;
                     return None;
                 }
-                // Only a line of its own may end in a value.
+                // At the end of the text an unquoted value is complete only on a complete line outside of objects.
                 if self.position == self.text.len() && (self.depth > 0 || !self.is_complete) {
                     self.is_truncated = true;
                     return None;
@@ -170,7 +170,7 @@ impl<'a> KeyValues<'a> {
         }
     }
 
-    /// What follows a text in quotes: it may have been a key.
+    /// Handles a quoted text, which may be a key.
     fn read_after_quotes(&mut self, text: &'a [u8]) -> Option<KeyValue<'a>> {
         let end = self.position;
         self.skip_spaces();
@@ -183,10 +183,10 @@ impl<'a> KeyValues<'a> {
         Some(self.build_pair(b"", text, true))
     }
 
-    /// What follows a word: it may have been a key.
+    /// Handles a word, which may be a key.
     fn read_after_word(&mut self, word: &'a [u8]) -> Option<KeyValue<'a>> {
         match self.peek() {
-            // What stands in a word is an apostrophe, and what follows `http:` no value.
+            // An apostrophe inside a word is no quote, and `http:` is no key.
             Some(b'\'') if self.depth == 0 => self.position += 1,
             Some(b':') if self.text.get(self.position + 1) != Some(&b'/') => {
                 self.position += 1;
@@ -204,16 +204,15 @@ impl<'a> KeyValues<'a> {
     }
 }
 
-/// A byte of a word, and of a key.
+/// Class of bytes in words and keys.
 const WORD_BYTE: u8 = 1;
-/// A byte that ends a value without quotes.
+/// Class of bytes that end an unquoted value.
 const VALUE_END_BYTE: u8 = 2;
-/// What each byte is.
+/// Classes of each byte.
 const BYTE_CLASSES: [u8; 256] = {
     let (mut class, mut at) = ([0; 256], 0);
     while at < 256 {
-        // There is no byte beyond.
-        #[expect(clippy::cast_possible_truncation, reason = "a byte is below 256")]
+        #[expect(clippy::cast_possible_truncation, reason = "below 256")]
         let byte = at as u8;
         if byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | b'@' | b'.' | b'-') {
             class[at] |= WORD_BYTE;
@@ -274,7 +273,7 @@ impl<'a> Iterator for KeyValues<'a> {
     }
 }
 
-/// A text as it was before it was put between quotes.
+/// Resolves the escapes of a quoted text.
 pub(crate) fn unescape_text(raw: &[u8]) -> Cow<'_, [u8]> {
     let Some(first) = memchr::memchr(b'\\', raw) else { return Cow::Borrowed(raw) };
     let mut text = raw[..first].to_vec();
@@ -309,11 +308,11 @@ fn parse_hex(text: &[u8], count: usize) -> Option<u32> {
     u32::from_str_radix(text, 16).ok()
 }
 
-/// What follows `\u`: the rest after it.
+/// Resolves a `\u` escape and returns the rest of the text.
 fn unescape_unicode<'a>(text: &'a [u8], into: &mut Vec<u8>) -> &'a [u8] {
     let Some(code) = parse_hex(text, 4) else { return text };
     let rest = &text[4..];
-    // Two halves make one character.
+    // A surrogate pair encodes one character.
     if (0xD800..0xDC00).contains(&code)
         && let [b'\\', b'u', second @ ..] = rest
         && let Some(low @ 0xDC00..0xE000) = parse_hex(second, 4)
@@ -330,7 +329,7 @@ fn push_char(code: u32, into: &mut Vec<u8>) {
     into.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
 }
 
-/// Whether a text has colours, or anything else that needs cleaning before it is read.
+/// Removes ANSI escape sequences such as colors.
 pub(crate) fn strip_ansi(text: &[u8]) -> Cow<'_, [u8]> {
     let Some(first) = memchr::memchr(0x1b, text) else { return Cow::Borrowed(text) };
     let mut plain = text[..first].to_vec();
@@ -338,7 +337,7 @@ pub(crate) fn strip_ansi(text: &[u8]) -> Cow<'_, [u8]> {
     while let [0x1b, more @ ..] = rest {
         rest = more;
         if let [b'[', sequence @ ..] = rest {
-            // It ends with a letter; one that does not end was cut.
+            // A sequence ends with a final byte; one without is cut off.
             let end = sequence.iter().position(|byte| (0x40..0x7f).contains(byte));
             rest = end.map_or(&[][..], |end| &sequence[end + 1..]);
         }
@@ -349,7 +348,7 @@ pub(crate) fn strip_ansi(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(plain)
 }
 
-/// Where a text of several lines has its first end.
+/// Returns the offset of the first line end.
 pub(crate) fn find_line_end(text: &[u8]) -> usize {
     memchr3(b'\n', b'\r', 0, text).unwrap_or(text.len())
 }
@@ -371,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_node_json_and_logfmt_write() {
+    fn parses_node_objects_json_and_logfmt() {
         let all = |text| pairs(text, true);
         assert_eq!(
             all("created { a: 'x', b: 12, c: undefined }"),
@@ -388,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_is_not_read() {
+    fn values_cut_off_by_the_end_are_ignored() {
         assert_eq!(pairs("a { id: 12", true), (vec![], true));
         assert_eq!(pairs("a { id: '12", true), (vec![], true));
         assert_eq!(pairs("a { id: '12'", true), (vec![".id=12".into()], true));
@@ -397,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn undoes_quotes_and_colours() {
+    fn resolves_escapes_and_removes_colors() {
         assert_eq!(unescape_text(br#"a\n\u00e9\ud83d\ude00\x41\"\"#).as_ref(), "a\né😀A\"\\".as_bytes());
         assert_eq!(unescape_text(br"\ud83d\u12").as_ref(), "\u{fffd}12".as_bytes());
         assert_eq!(strip_ansi(b"\x1b[32m'a'\x1b[39m \x1b[3").as_ref(), b"'a' ");

@@ -1,8 +1,8 @@
-//! What log lines say about sessions.
+//! Log events about sessions, parsed from log lines.
 //!
-//! A block of bytes goes through a pre-filter for literals; only lines that hit are unwrapped from what carried them
-//! ([`envelope`]), classified ([`matchers`]), and read into a [`log_event::LogEvent`]. There is deliberately no I/O, no async and
-//! no clock here, and nothing panics whatever the bytes are.
+//! Blocks of bytes pass a pre-filter for literals. Only lines with a match are removed from their envelopes
+//! ([`envelope`]), classified ([`matchers`]) and parsed into a [`log_event::LogEvent`]. By design there is no I/O, no
+//! async and no clock, and no input causes a panic.
 
 pub mod checks;
 pub mod envelope;

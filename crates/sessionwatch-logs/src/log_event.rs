@@ -1,10 +1,10 @@
-//! Signals: what a log says happened.
+//! Log events: facts parsed from an application log.
 
 use std::borrow::Cow;
 
 use sessionwatch_core::{severity::Severity, timestamp::UtcTimestamp};
 
-/// What happened.
+/// Kind of a log event.
 #[derive(
     Clone,
     Copy,
@@ -22,27 +22,27 @@ use sessionwatch_core::{severity::Severity, timestamp::UtcTimestamp};
 pub enum LogEventKind {
     /// A session was created.
     Created,
-    /// A new session got a token that another one has.
+    /// A new session got a token that is already in use.
     DuplicateToken,
-    /// A session was answered with another user than its own.
+    /// A session was returned with another user than its own.
     UserMismatch,
     /// The user of a session does not exist.
     UserNotFound,
-    /// A session was to be created for something that is no user.
+    /// A session was requested for an invalid user id.
     InvalidUser,
-    /// A session was used, and its end moved.
+    /// A session was used and its expiry extended.
     Refreshed,
     /// A session was ended.
     Destroyed,
-    /// The store of the sessions failed.
+    /// The session store failed.
     AdapterError,
-    /// Somebody could not sign in.
+    /// A login failed.
     SignInError,
     /// A session could not be read.
     SessionError,
-    /// A whole token stands in the log.
+    /// The log contains a full token.
     TokenInLog,
-    /// A pattern of the operator's.
+    /// A custom pattern matched.
     Pattern,
 }
 
@@ -50,16 +50,17 @@ impl LogEventKind {
     /// Every kind.
     pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
-    /// The name used in output.
+    /// Returns the name used in output.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.into()
     }
 
-    /// How bad it is; that of a pattern is the operator's to say.
+    /// Returns the severity; `None` for harmless kinds and for custom patterns, whose severity is configured.
     #[must_use]
     pub const fn severity(self) -> Option<Severity> {
         match self {
+            // Only these two prove that one user can act as another.
             Self::DuplicateToken | Self::UserMismatch => Some(Severity::Critical),
             Self::TokenInLog => Some(Severity::High),
             Self::AdapterError => Some(Severity::Medium),
@@ -71,33 +72,33 @@ impl LogEventKind {
     }
 }
 
-/// Something that a log says happened.
+/// Log event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogEvent<'a> {
-    /// What.
+    /// Kind.
     pub kind: LogEventKind,
-    /// When, by the log's clock; nothing if the line does not say.
+    /// Time of the log's clock; `None` if the line has none.
     pub at: Option<UtcTimestamp>,
-    /// The user whose session it is, by the log.
+    /// Owner of the session according to the log.
     pub user: Option<Cow<'a, str>>,
-    /// The other user, where there are two.
+    /// Second user, for kinds that involve two.
     pub other_user: Option<Cow<'a, str>>,
-    /// The token prefix.
+    /// Token prefix.
     pub token_prefix: Option<Cow<'a, str>>,
-    /// The end of the session.
+    /// Expiry of the session.
     pub expires: Option<UtcTimestamp>,
-    /// Why, in known words, or the code of an error.
+    /// Reason in known words, or error code.
     pub reason: Option<Cow<'a, str>>,
-    /// The request that it happened in.
+    /// Id of the request.
     pub request_id: Option<Cow<'a, str>>,
-    /// Which pattern, by its place among those configured.
+    /// Index of the custom pattern.
     pub pattern_index: Option<usize>,
-    /// The line ends before what it says does.
+    /// The line is truncated.
     pub is_truncated: bool,
 }
 
 impl LogEvent<'_> {
-    /// One of that kind, of which nothing else is known.
+    /// Creates an event of a kind without any facts.
     #[must_use]
     pub fn new(kind: LogEventKind) -> Self {
         Self {
@@ -114,7 +115,7 @@ impl LogEvent<'_> {
         }
     }
 
-    /// The same, with nothing borrowed.
+    /// Returns an owned copy.
     #[must_use]
     pub fn into_owned(self) -> LogEvent<'static> {
         let owned = |text: Option<Cow<'_, str>>| text.map(|text| Cow::Owned(text.into_owned()));
@@ -132,7 +133,7 @@ impl LogEvent<'_> {
         }
     }
 
-    /// The users that it names.
+    /// Returns the users named by the event.
     pub fn users(&self) -> impl Iterator<Item = &str> {
         [&self.user, &self.other_user].into_iter().filter_map(|user| user.as_deref())
     }

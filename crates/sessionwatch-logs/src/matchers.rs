@@ -1,37 +1,36 @@
-//! LiteralKind is looked for, and what a time without a zone means.
+//! Known literals and custom patterns to search for, and defaults for incomplete times.
 
 use crate::{
     log_event::LogEventKind, pattern::Pattern, prefilter::Prefilter, server_log::VIOLATION_MESSAGE,
     timestamps::TimestampDefaults,
 };
 
-/// LiteralKind a literal announces.
+/// Meaning of a literal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LiteralKind {
-    /// The guide's tag of an adapter.
+    /// Adapter tag of the operator guide.
     Adapter,
-    /// The guide's tag of a callback.
+    /// Callback tag of the operator guide.
     Callback,
-    /// Auth.js itself.
+    /// Message of Auth.js.
     AuthJs,
-    /// An event by its name.
+    /// Name of an event.
     Event(LogEventKind),
-    /// A key under which a token may stand.
+    /// Key whose value may be a token.
     Token,
-    /// The name of a function that may be called with a token.
+    /// Name of a function that may be called with a token.
     Call,
-    /// A session id under a short key.
+    /// Short key of a session id.
     SessionId,
-    /// A violation of a unique constraint, as a PostgreSQL server tells of it.
+    /// Unique constraint violation in a PostgreSQL server log.
     UniqueViolation,
-    /// A message that is written as numbers, so that nothing else can be found in it.
+    /// Message exported as an array of bytes, in which no other literal can be found.
     NumericMessage,
-    /// A pattern of the operator's.
+    /// Custom pattern.
     Pattern,
 }
 
-/// The literals of what is known without configuration. How fast they are looked for depends on how they begin: after a change,
-/// the race has to be run.
+/// Built-in literals. The search speed depends on their first bytes, so run the benchmarks after a change.
 pub(crate) const KNOWN_LITERALS: [(&str, LiteralKind); 22] = [
     ("[AUTH-ADAPTER]", LiteralKind::Adapter),
     ("[SESSION-CALLBACK]", LiteralKind::Callback),
@@ -52,13 +51,13 @@ pub(crate) const KNOWN_LITERALS: [(&str, LiteralKind); 22] = [
     (" sid: ", LiteralKind::SessionId),
     (" sid=", LiteralKind::SessionId),
     ("\"sid\":", LiteralKind::SessionId),
-    // `connect.sid`: the whole name would make the search three times slower.
+    // `connect.sid`; the full name would make the search three times slower.
     ("ect.sid", LiteralKind::Token),
     (VIOLATION_MESSAGE, LiteralKind::UniqueViolation),
     ("\"MESSAGE\":[", LiteralKind::NumericMessage),
 ];
 
-/// LiteralKind is looked for in logs.
+/// Literals and patterns to search for in logs.
 #[derive(Clone, Debug)]
 pub struct Matchers {
     pub(crate) prefilter: Prefilter,
@@ -67,7 +66,7 @@ pub struct Matchers {
 }
 
 impl Matchers {
-    /// LiteralKind is always looked for, and the operator's patterns.
+    /// Creates matchers for the built-in literals and the custom patterns.
     #[must_use]
     pub fn new(patterns: Vec<Pattern>, time_defaults: TimestampDefaults) -> Self {
         let known = KNOWN_LITERALS.iter().map(|(literal, _)| literal.as_bytes());
@@ -76,25 +75,26 @@ impl Matchers {
         Self { prefilter: Prefilter::new(&literals), patterns, time_defaults }
     }
 
-    /// The same, with another reading of times that lack something.
+    /// Returns a copy with other defaults for incomplete times.
     #[must_use]
     pub fn with_time_defaults(&self, defaults: TimestampDefaults) -> Self {
         Self { time_defaults: defaults, ..self.clone() }
     }
 
-    /// The patterns, in the order in which signals name them.
+    /// Returns the custom patterns, in the order of [`pattern_index`](crate::log_event::LogEvent::pattern_index).
     #[must_use]
     pub fn patterns(&self) -> &[Pattern] {
         &self.patterns
     }
 
-    /// The literals of what is always looked for.
+    /// Returns the built-in literals.
     pub fn literals() -> impl Iterator<Item = &'static str> {
         KNOWN_LITERALS.iter().map(|(literal, _)| *literal)
     }
 
-    /// LiteralKind the literal of that number announces.
+    /// Returns the meaning of the literal with this number.
     pub(crate) fn literal_kind(number: usize) -> LiteralKind {
+        // Numbers beyond the built-in literals belong to custom patterns.
         KNOWN_LITERALS.get(number).map_or(LiteralKind::Pattern, |(_, what)| *what)
     }
 }

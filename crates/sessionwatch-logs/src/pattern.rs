@@ -1,41 +1,39 @@
-//! Patterns of the operator's.
+//! Custom log patterns.
 
 use regex::bytes::{Captures, Regex, RegexBuilder};
 use regex_syntax::hir::literal::{ExtractKind, Extractor, Seq};
 use sessionwatch_core::severity::Severity;
 
-/// The shortest literal that is looked for: shorter ones are everywhere.
+/// Minimum length of a literal, in bytes. Shorter ones match almost everywhere.
 const MIN_LITERAL_BYTES: usize = 3;
-/// Literals that one regular expression may be found by.
+/// Maximum number of literals extracted from a regular expression.
 const MAX_REGEX_LITERALS: usize = 16;
-/// Bytes that a regular expression may take.
+/// Maximum size of a compiled regular expression, in bytes.
 const MAX_REGEX_BYTES: usize = 1 << 20;
 
-/// Why a pattern cannot be used.
+/// Reasons why a pattern is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
-    /// Neither a literal nor a regular expression.
+    /// The pattern has neither a literal nor a regular expression.
     #[error("must have a literal, a regex, or both")]
     Empty,
     /// The literal is too short.
-    #[error("the literal must have at least {MIN_LITERAL_BYTES} bytes: every line would be looked at")]
+    #[error("the literal must have at least {MIN_LITERAL_BYTES} bytes: a shorter one matches too many lines")]
     LiteralTooShort,
-    /// The regular expression is none.
-    #[error("the regex cannot be read: {0}")]
+    /// The regular expression is invalid.
+    #[error("invalid regex: {0}")]
     InvalidRegex(String),
-    /// Nothing that every match contains.
-    #[error(
-        "every line would have to be matched against the regex: add a `literal` that every such line contains"
-    )]
+    /// The regular expression has no literal text to search for.
+    #[error("the regex has no fixed text to search for: add a `literal` that every matching line contains")]
     NoLiteral,
 }
 
-/// A pattern.
+/// Custom pattern.
 #[derive(Clone, Debug)]
 pub struct Pattern {
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// How bad a match is.
+    /// Severity of a match.
     pub severity: Severity,
     literals: Vec<Vec<u8>>,
     regex: Option<Regex>,
@@ -50,12 +48,12 @@ impl PartialEq for Pattern {
 }
 
 impl Pattern {
-    /// Lines with that literal, those that match the regular expression, or those that do both. Its groups `user`,
-    /// `other`, `token`, `request` and `reason` are what their names say.
+    /// Creates a pattern for lines that contain the literal, match the regular expression, or both. The named groups
+    /// `user`, `other`, `token`, `request` and `reason` become fields of the log event.
     ///
     /// # Errors
     ///
-    /// If there is nothing to look for.
+    /// If the pattern is invalid.
     pub fn new(
         name: &str,
         severity: Severity,
@@ -64,6 +62,7 @@ impl Pattern {
     ) -> Result<Self, PatternError> {
         let compiled = regex.map(|text| {
             RegexBuilder::new(text)
+                // Limits the memory of expressions such as nested repetitions.
                 .size_limit(MAX_REGEX_BYTES)
                 .dfa_size_limit(MAX_REGEX_BYTES)
                 .build()
@@ -85,8 +84,9 @@ impl Pattern {
         self.literals.iter().map(Vec::as_slice)
     }
 
-    /// Whether a message matches, and what the groups of the regular expression are in it.
+    /// Matches a message. Returns the captures if the pattern has a regular expression.
     pub(crate) fn match_message<'a>(&self, message: &'a [u8]) -> Option<Option<Captures<'a>>> {
+        // The literals are a cheaper test than the expression, and reject most messages.
         if !self.literals.iter().any(|literal| memchr::memmem::find(message, literal).is_some()) {
             return None;
         }
@@ -101,7 +101,7 @@ fn last_error_line(text: &str) -> String {
     text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
 }
 
-/// Literals of which every match has one.
+/// Extracts literals of which every match contains at least one.
 fn extract_literals(regex: &str) -> Option<Vec<Vec<u8>>> {
     let hir = regex_syntax::parse(regex).ok()?;
     let usable = |seq: &Seq| {
@@ -111,6 +111,7 @@ fn extract_literals(regex: &str) -> Option<Vec<Vec<u8>>> {
                 && all.iter().all(|one| one.len() >= MIN_LITERAL_BYTES)
         })
     };
+    // An expression without fixed text would have to run on every line.
     [ExtractKind::Prefix, ExtractKind::Suffix]
         .into_iter()
         .map(|kind| Extractor::new().kind(kind).extract(&hir))
@@ -123,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn literals_are_taken_out_of_regular_expressions() {
+    fn literals_are_extracted_from_regular_expressions() {
         let made = |literal, regex| Pattern::new("x", Severity::Low, literal, regex);
         let words = |pattern: Pattern| -> Vec<String> {
             pattern.literals.iter().map(|one| String::from_utf8_lossy(one).into_owned()).collect()

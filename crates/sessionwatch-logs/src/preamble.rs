@@ -1,21 +1,21 @@
-//! Whether something stands where a message begins: behind a time, a level, and what loggers write beside those. Whatever a
-//! visitor makes an application log stands behind other words, in quotes, or in a field of its own.
+//! Detection of the start of a message: only times, levels and text added by loggers may precede it. Text that a
+//! visitor makes an application log follows other words, or is quoted or in a field of its own.
 
 use crate::key_values::KeyValues;
 
-/// Bytes that may stand before what is looked for.
+/// Maximum length of a preamble, in bytes.
 const MAX_PREAMBLE_BYTES: usize = 256;
-/// Words for how bad something is, and for what it is.
+/// Log levels.
 const LEVEL_WORDS: [&str; 22] = [
     "trace", "debug", "dbg", "info", "inf", "notice", "log", "warn", "warning", "wrn", "error", "err",
     "fatal", "critical", "crit", "alert", "emerg", "panic", "verbose", "silly", "success", "wait",
 ];
-/// Words of times.
+/// Words in times and dates.
 const TIME_WORDS: [&str; 29] = [
     "am", "pm", "utc", "gmt", "z", "t", "cet", "cest", "est", "pst", "jan", "feb", "mar", "apr", "may",
     "jun", "jul", "aug", "sep", "oct", "nov", "dec", "mon", "tue", "wed", "thu", "fri", "sat", "sun",
 ];
-/// Keys of `key=value` that loggers write before a message.
+/// Keys of `key=value` pairs that loggers write before a message.
 const PREAMBLE_KEYS: [&[u8]; 16] = [
     b"time",
     b"ts",
@@ -34,31 +34,31 @@ const PREAMBLE_KEYS: [&[u8]; 16] = [
     b"component",
     b"module",
 ];
-/// Keys of `key=value` and of JSON whose value is a message, or the name of an event.
+/// Keys whose value is a message or an event name, in `key=value` text and in JSON.
 const MESSAGE_KEYS: [&[u8]; 3] = [b"msg", b"message", b"event"];
 const EVENT_KEYS: [&[u8]; 8] =
     [b"msg", b"message", b"event", b"event_name", b"eventName", b"event_type", b"eventType", b"eventname"];
 
-/// Returns `true` if a message that is text begins after these bytes of it.
+/// Returns whether a text message begins after these bytes.
 pub(crate) fn is_message_start(before: &[u8]) -> bool {
-    // Lambda hands over what one call logged as one message.
+    // AWS Lambda delivers all lines of an invocation as one message.
     let line = match memchr::memrchr(b'\n', before) {
         None => before,
         Some(end) if before.starts_with(b"START RequestId: ") => &before[end + 1..],
         Some(_) => return false,
     };
-    // Bytes that are no text are no words.
+    // Invalid UTF-8 becomes replacement characters, which no preamble contains.
     line.len() <= MAX_PREAMBLE_BYTES
         && (is_preamble(&String::from_utf8_lossy(line)) || is_key_value_preamble(line.trim_ascii_start()))
 }
 
-/// Where an object begins that is all of a message, behind what may stand before a message.
+/// Returns the object that makes up the whole message after its preamble.
 pub(crate) fn find_message_object(message: &[u8]) -> Option<&[u8]> {
     let at = memchr::memchr(b'{', &message[..message.len().min(MAX_PREAMBLE_BYTES)])?;
     is_preamble(&String::from_utf8_lossy(&message[..at])).then(|| &message[at..])
 }
 
-/// Returns `true` if an object says that an event of that name happened.
+/// Returns whether an object is an event with this name.
 pub(crate) fn is_named_event(object: &[u8], name: &str) -> bool {
     let (mut is_named, mut is_type, mut has_message) = (false, false, false);
     for pair in KeyValues::new(object, true).filter(|pair| pair.depth == 1 && pair.is_quoted) {
@@ -67,11 +67,12 @@ pub(crate) fn is_named_event(object: &[u8], name: &str) -> bool {
         is_type |= is_name && pair.key == b"type";
         has_message |= matches!(pair.key, b"msg" | b"message");
     }
-    // Beside a message, a type may be that of anything.
+    // In an object with a message, `type` may mean anything.
     is_named || is_type && !has_message
 }
 
-/// Times, levels and signs; what stands before them in the output of supervisors; and the name of a logger behind a level.
+/// Returns whether a text consists of times, levels and punctuation, with an optional prefix of a supervisor and a
+/// logger name after a level.
 fn is_preamble(text: &str) -> bool {
     let mut rest = strip_source(text.trim_start());
     let mut has_level = false;
@@ -94,7 +95,7 @@ fn is_preamble(text: &str) -> bool {
         {
             return false;
         } else if has_level && let Some(after) = strip_bracketed_name(rest) {
-            // One name, and no more.
+            // Only one name may follow a level.
             (rest, has_level) = (after, false);
         } else {
             rest = &rest[first.len_utf8()..];
@@ -103,13 +104,14 @@ fn is_preamble(text: &str) -> bool {
     true
 }
 
-/// A part of a time, or a number.
+/// Returns whether a word is a number or part of a time.
 fn is_time_part(word: &str) -> bool {
     let is_named = |text: &str| TIME_WORDS.iter().any(|name| text.eq_ignore_ascii_case(name));
     is_named(word) || word.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'T' | b'Z'))
 }
 
-/// Behind `web-1  | ` of Compose, `0|app  | ` of PM2, `[pod/web-1/app] ` of kubectl, `[Nest] `, and ` app[web.1]: `.
+/// Strips the source prefix of Compose (`web-1  | `), PM2 (`0|app  | `), kubectl (`[pod/web-1/app] `), NestJS
+/// (`[Nest] `) and Heroku (` app[web.1]: `).
 pub(crate) fn strip_source(text: &str) -> &str {
     let is_name = |text: &str| !text.is_empty() && text.len() <= 64 && text.bytes().all(is_name_byte);
     if let Some(rest) = text.strip_prefix("[Nest] ") {
@@ -139,7 +141,7 @@ fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'/')
 }
 
-/// Behind the name of a logger that follows a level, as Python writes it: `ERROR:auth.session:`.
+/// Strips the logger name after a level in Python's format: `ERROR:auth.session:`.
 fn strip_logger(text: &str) -> &str {
     let named = text.strip_prefix(':').and_then(|rest| rest.split_once(':'));
     named
@@ -147,7 +149,7 @@ fn strip_logger(text: &str) -> &str {
         .map_or(text, |(_, rest)| rest)
 }
 
-/// Behind a name in brackets: of a logger, or of a process.
+/// Strips the name of a logger or process in brackets.
 fn strip_bracketed_name(text: &str) -> Option<&str> {
     let (inner, rest) = match text.as_bytes().first()? {
         b'[' => text[1..].split_once(']')?,
@@ -156,11 +158,10 @@ fn strip_bracketed_name(text: &str) -> Option<&str> {
     };
     let is_name =
         inner.len() <= 64 && inner.bytes().all(|byte| is_name_byte(byte) || matches!(byte, b' ' | b':'));
-    // A tag that is looked for is no name of a logger.
     is_name.then_some(rest)
 }
 
-/// Behind the id of a request that is a UUID, as Lambda writes it between time and level.
+/// Strips a UUID request id, which AWS Lambda writes between time and level.
 fn strip_request_id(text: &str) -> Option<&str> {
     let (id, rest) = text.split_at_checked(36)?;
     let is_part =
@@ -171,7 +172,7 @@ fn strip_request_id(text: &str) -> Option<&str> {
     is_id.then_some(rest)
 }
 
-/// `key=value` for each of what loggers write before a message, and the key of the message.
+/// Returns whether a text consists of `key=value` pairs of a logger, followed by the key of the message.
 fn is_key_value_preamble(mut text: &[u8]) -> bool {
     loop {
         let Some(end) = memchr::memchr(b'=', text) else { return false };
@@ -198,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_levels_and_what_loggers_write_beside_them_stand_before_a_message() {
+    fn messages_begin_after_times_levels_and_logger_names() {
         for before in [
             "",
             "  ",
@@ -231,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_visitor_wrote_does_not_begin_a_message() {
+    fn text_of_a_visitor_does_not_begin_a_message() {
         for before in [
             "203.0.113.9 - - [28/Nov/2026:20:30:00 +0000] \"GET / HTTP/1.1\" 200 12 \"-\" \"",
             "search for ",
@@ -263,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_named_under_its_own_key() {
+    fn event_names_count_only_in_event_fields() {
         let name = "session_user_mismatch";
         for own in [
             r#"{"event":"NAME","userId":7}"#,

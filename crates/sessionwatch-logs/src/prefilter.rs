@@ -1,27 +1,27 @@
-//! The pre-filter: where any of some literals occurs in a block.
+//! Pre-filter: fast search for a set of literals.
 
 use aho_corasick::{AhoCorasick, Anchored, Input, packed};
 
-/// Literals, ready to be looked for.
+/// Search for a set of literals.
 #[derive(Clone, Debug)]
 pub(crate) struct Prefilter {
-    /// Compares several bytes of every literal at once, where the processor can.
+    /// SIMD search; `None` if the CPU does not support it.
     packed: Option<packed::Searcher>,
     automaton: Option<AhoCorasick>,
 }
 
 impl Prefilter {
-    /// Looks for these.
+    /// Creates a search for these literals.
     pub(crate) fn new(literals: &[&[u8]]) -> Self {
         let mut builder = packed::Config::new().builder();
         builder.extend(literals);
         let packed = builder.build();
-        // It fails for more literals than there can be.
+        // Building fails only for more literals than the configuration allows.
         let automaton = if packed.is_none() { AhoCorasick::new(literals).ok() } else { None };
         Self { packed, automaton }
     }
 
-    /// Where the next one begins, from a place on, and which it is.
+    /// Returns the offset and number of the next literal at or after `from`.
     pub(crate) fn find_next(&self, block: &[u8], from: usize) -> Option<(usize, usize)> {
         let found = match &self.packed {
             Some(packed) => packed.find_in(block, (from..block.len()).into()),
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_ways_find_the_same() {
+    fn both_searches_agree() {
         let literals: [&[u8]; 3] = [b"AUTH", b"auth][", b"session_created"];
         let packed = Prefilter::new(&literals);
         let slow = Prefilter { packed: None, automaton: AhoCorasick::new(literals).ok() };

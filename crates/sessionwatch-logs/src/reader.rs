@@ -1,4 +1,4 @@
-//! Lines into signals: the pre-filter, and putting together what was logged over several lines.
+//! Reader of log lines: applies the pre-filter, assembles entries of several lines, and emits log events.
 
 mod counters;
 mod pending;
@@ -25,16 +25,16 @@ use sessionwatch_core::timestamp::UtcTimestamp;
 pub use self::counters::{LogExcerpt, ReadCounters};
 use self::pending::PendingEntry;
 
-/// Whether an entry goes on.
+/// Certainty that an entry has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum EntryEnd {
-    /// If its object does not.
+    /// The entry has ended if its object is complete.
     Possible,
-    /// It does not.
+    /// The entry has ended.
     Certain,
 }
 
-/// What is known of an entry that has ended, besides its fields.
+/// Context of a complete entry, besides its fields.
 struct EntryContext<'a> {
     classification: Classification,
     timestamp: Option<UtcTimestamp>,
@@ -42,50 +42,50 @@ struct EntryContext<'a> {
     excerpt: LogExcerpt<'a>,
 }
 
-/// Where a part of a block is whose first byte is `at` so many bytes.
+/// Converts a range within a block that begins at `offset` to a range of the source.
 fn block_range(offset: u64, from: usize, to: usize) -> ByteRange {
     ByteRange { from: offset + from as u64, to: offset + to as u64 }
 }
 
-/// Reads lines.
+/// Reads log lines and emits log events.
 #[derive(Debug)]
 pub struct LogReader<'g> {
     matchers: &'g Matchers,
     pending: Option<PendingEntry>,
-    /// A violation that the log of a database server tells of over lines.
+    /// Open constraint violation of a database server log, which spans several lines.
     violation: Option<ViolationEvent>,
     counters: ReadCounters,
 }
 
 impl<'g> LogReader<'g> {
-    /// One that has read nothing.
+    /// Creates a reader.
     #[must_use]
     pub fn new(matchers: &'g Matchers) -> Self {
         Self { matchers, pending: None, violation: None, counters: ReadCounters::default() }
     }
 
-    /// What was read so far.
+    /// Returns the counters.
     #[must_use]
     pub fn counters(&self) -> ReadCounters {
         self.counters
     }
 
-    /// Whether an entry may go on in the next line.
+    /// Returns whether an entry may continue on the next line.
     #[must_use]
     pub fn has_pending_entry(&self) -> bool {
         self.pending.is_some() || self.violation.is_some()
     }
 
-    /// Returns where the entry begins that may go on in the next line, or `None` if every entry has ended. Reading again from
-    /// there brings a new reader into the same state; signals that were already given are given again then.
+    /// Returns the offset of the entry that may continue on the next line, or `None` if every entry has ended.
+    /// Reading again from this offset brings a new reader into the same state, but emits earlier events again.
     #[must_use]
     pub fn pending_offset(&self) -> Option<u64> {
         let event = self.violation.as_ref().and_then(|event| event.lines.first()).map(|line| line.from);
         self.pending.as_ref().map(|pending| pending.from).into_iter().chain(event).min()
     }
 
-    /// Hands the open entry over to the reader of the file that follows, if `line`, the first one of that file, continues
-    /// the entry. There, the entry begins at byte 0. Returns `true` if it was handed over.
+    /// Transfers the open entry to the reader of the next file if `line`, the first line of that file, continues it.
+    /// There the entry begins at byte 0. Returns whether it was transferred.
     pub fn transfer_pending(&mut self, next: &mut Self, line: &[u8]) -> bool {
         let Some(pending) = self.pending.as_mut() else { return false };
         if next.has_pending_entry()
@@ -99,13 +99,13 @@ impl<'g> LogReader<'g> {
         true
     }
 
-    /// Notes a line that was longer than a line may be.
+    /// Counts a line that exceeded the maximum length.
     pub fn count_overlong_line(&mut self) {
         self.counters.overlong += 1;
     }
 
-    /// Reads a block of whole lines, the first of which begins `at` so many bytes. `ended` says whether the last one is
-    /// known to be whole where no line break follows.
+    /// Reads a block of whole lines that begins at `offset`. `ended` says that the last line is complete even without
+    /// a line break.
     pub fn read_block(
         &mut self,
         block: &[u8],
@@ -117,6 +117,7 @@ impl<'g> LogReader<'g> {
         self.counters.lines += memchr_iter(b'\n', block).count() as u64;
         self.counters.lines += u64::from(block.last().is_some_and(|last| *last != b'\n'));
         let mut from = 0;
+        // An entry or violation that is still open takes precedence over the pre-filter: its lines match no literal.
         while from < block.len() {
             if self.pending.is_some() {
                 let end = memchr(b'\n', &block[from..]).map_or(block.len(), |end| from + end + 1);
@@ -135,7 +136,7 @@ impl<'g> LogReader<'g> {
                         from = end;
                         continue;
                     }
-                    // Such a line is read by itself, and the next one may belong to the event again.
+                    // A line of another process is read on its own; the next line may belong to the event again.
                     LineRelation::Interleaved => within = &block[..end],
                     LineRelation::Ends => {}
                 }
@@ -151,21 +152,21 @@ impl<'g> LogReader<'g> {
             let end = memchr(b'\n', &block[hit..]).map_or(block.len(), |end| hit + end + 1);
             let complete = ended || block[end - 1] == b'\n';
             let line = &block[begin..end];
-            let frame = Envelope::parse(line, complete, self.matchers.time_defaults);
-            // In what is a part of the line, its literal stands where it stood.
-            let known = match &frame.message {
+            let envelope = Envelope::parse(line, complete, self.matchers.time_defaults);
+            // If the message is a slice of the line, the literal need not be searched for again.
+            let known = match &envelope.message {
                 Cow::Borrowed(message) => {
                     let skipped = message.as_ptr().addr() - line.as_ptr().addr();
                     (hit - begin).checked_sub(skipped).map(|hit| (hit, which))
                 }
                 Cow::Owned(_) => None,
             };
-            self.process_envelope(frame, block_range(offset, begin, end), known, sink);
+            self.process_envelope(envelope, block_range(offset, begin, end), known, sink);
             from = end;
         }
     }
 
-    /// Reads what may go on with the last entry, and nothing else: whether it may still go on.
+    /// Reads only lines that continue the last entry. Returns whether it may still continue.
     pub fn drain_pending(
         &mut self,
         block: &[u8],
@@ -187,7 +188,7 @@ impl<'g> LogReader<'g> {
         self.has_pending_entry()
     }
 
-    /// Reads an entry that is known to be whole, as a drain hands it over, with what is known of it besides.
+    /// Reads a complete entry delivered by a log drain, with its timestamp and request id.
     pub fn read_entry(
         &mut self,
         message: &[u8],
@@ -201,14 +202,14 @@ impl<'g> LogReader<'g> {
         if self.matchers.prefilter.find_next(message, 0).is_none() {
             return;
         }
-        let mut frame = Envelope::parse(message, true, self.matchers.time_defaults);
-        frame.timestamp = at.or(frame.timestamp);
-        frame.request_id = request.or(frame.request_id);
-        self.process_envelope(frame, block_range(0, 0, message.len()), None, sink);
+        let mut envelope = Envelope::parse(message, true, self.matchers.time_defaults);
+        envelope.timestamp = at.or(envelope.timestamp);
+        envelope.request_id = request.or(envelope.request_id);
+        self.process_envelope(envelope, block_range(0, 0, message.len()), None, sink);
         self.finish(sink);
     }
 
-    /// Says that nothing follows.
+    /// Ends the source: emits the events of open entries.
     pub fn finish(&mut self, sink: &mut impl FnMut(LogEvent<'_>, LogExcerpt<'_>)) {
         if let Some(pending) = self.pending.take() {
             self.emit_pending(&pending, sink);
@@ -218,7 +219,7 @@ impl<'g> LogReader<'g> {
         }
     }
 
-    /// Whether a line begins to tell of a violation.
+    /// Starts a constraint violation; returns `false` if the line is not the first of one.
     fn start_violation(
         &mut self,
         envelope: &Envelope<'_>,
@@ -227,6 +228,7 @@ impl<'g> LogReader<'g> {
     ) -> bool {
         let Some(mut event) = ViolationEvent::from_first_line(envelope, byte_range) else { return false };
         self.emit_pattern_matches(envelope, byte_range, sink);
+        // A new violation ends the previous one, which can get no more lines.
         if let Some(mut before) = self.violation.take() {
             Self::emit_violation(&mut before, true, sink);
         }
@@ -238,7 +240,7 @@ impl<'g> LogReader<'g> {
         true
     }
 
-    /// What a line is to the violation that is open, which takes it in or ends.
+    /// Continues or ends the open violation, and returns the relation of the line to it.
     fn continue_violation(
         &mut self,
         line: &[u8],
@@ -246,22 +248,22 @@ impl<'g> LogReader<'g> {
         sink: &mut impl FnMut(LogEvent<'_>, LogExcerpt<'_>),
     ) -> LineRelation {
         let Some(mut event) = self.violation.take() else { return LineRelation::Ends };
-        let frame = Envelope::parse(line, true, self.matchers.time_defaults);
-        let follows = event.take_line(&frame, byte_range);
-        match follows {
+        let envelope = Envelope::parse(line, true, self.matchers.time_defaults);
+        let relation = event.take_line(&envelope, byte_range);
+        match relation {
             LineRelation::Ends => Self::emit_violation(&mut event, true, sink),
             LineRelation::Interleaved => self.violation = Some(event),
             LineRelation::Continues => {
-                self.emit_pattern_matches(&frame, byte_range, sink);
+                self.emit_pattern_matches(&envelope, byte_range, sink);
                 Self::emit_violation(&mut event, false, sink);
                 self.violation = Some(event);
             }
         }
-        follows
+        relation
     }
 
-    /// Gives what a violation says that is not given yet: a token that two sessions were to have, as soon as that is certain, and
-    /// the lines that it stands in.
+    /// Emits the events of a violation that were not emitted yet: a duplicate token as soon as it is certain, and
+    /// every line that contains the token in full.
     fn emit_violation(
         event: &mut ViolationEvent,
         is_over: bool,
@@ -274,24 +276,24 @@ impl<'g> LogReader<'g> {
         };
         let (token, at) = (token.map(<[u8]>::to_vec), event.timestamp);
         let prefix = token.as_deref().and_then(full_token_prefix);
-        let signal = |kind| LogEvent {
+        let event_of = |kind| LogEvent {
             at,
             token_prefix: prefix.as_ref().map(|(prefix, _)| Cow::Borrowed(prefix.as_str())),
             ..LogEvent::new(kind)
         };
-        let told = event.emitted_lines.unwrap_or(0);
+        let emitted = event.emitted_lines.unwrap_or(0);
         if event.emitted_lines.is_none()
             && let (Some(first), Some(last)) = (event.lines.first(), event.lines.last())
         {
-            let place = LogExcerpt { from: first.from, to: last.to, text: &first.text };
-            sink(signal(LogEventKind::DuplicateToken), place);
+            let excerpt = LogExcerpt { from: first.from, to: last.to, text: &first.text };
+            sink(event_of(LogEventKind::DuplicateToken), excerpt);
         }
         event.emitted_lines = Some(event.lines.len());
         let Some(token) = token.filter(|_| prefix.as_ref().is_some_and(|(_, whole)| *whole)) else { return };
-        for line in event.lines.iter().skip(told) {
+        for line in event.lines.iter().skip(emitted) {
             if memchr::memmem::find(&line.text, &token).is_some() {
-                let place = LogExcerpt { from: line.from, to: line.to, text: &line.text };
-                sink(signal(LogEventKind::TokenInLog), place);
+                let excerpt = LogExcerpt { from: line.from, to: line.to, text: &line.text };
+                sink(event_of(LogEventKind::TokenInLog), excerpt);
             }
         }
     }
@@ -303,6 +305,7 @@ impl<'g> LogReader<'g> {
         mut known: Option<(usize, usize)>,
         sink: &mut impl FnMut(LogEvent<'_>, LogExcerpt<'_>),
     ) {
+        // Colors may separate a key from its value, and removing them shifts all offsets.
         if let Cow::Owned(plain) = strip_ansi(&envelope.message) {
             (envelope.message, known) = (Cow::Owned(plain), None);
         }
@@ -319,50 +322,50 @@ impl<'g> LogReader<'g> {
         {
             return;
         }
-        let mut recognised = first
+        let mut classified = first
             .and_then(|(at, which)| classify_from_hit(self.matchers, &envelope.message, at, which, complete));
-        if recognised.is_none_or(|found| found.kind.is_none())
+        if classified.is_none_or(|found| found.kind.is_none())
             && let Some(outer) = envelope.outer_object.take()
         {
-            // What happened may stand beside the message.
+            // The event may be in another field of the object than the message.
             match classify_message(self.matchers, &outer, true) {
-                Some(found) => (recognised, envelope.message) = (Some(found), outer),
+                Some(found) => (classified, envelope.message) = (Some(found), outer),
                 None => envelope.outer_object = Some(outer),
             }
         }
         self.emit_pattern_matches(&envelope, byte_range, sink);
-        let Some(recognised) = recognised else {
+        let Some(classified) = classified else {
             self.counters.unrecognized += u64::from(self.matchers.patterns.is_empty());
             return;
         };
         let mut facts = ExtractedFields::default();
         let open = facts.collect_fields(
-            envelope.message.get(recognised.fields_from..).unwrap_or_default(),
+            envelope.message.get(classified.fields_from..).unwrap_or_default(),
             envelope.is_complete,
-            TextForm::from_is_call(recognised.is_call),
+            TextForm::from_is_call(classified.is_call),
             self.matchers.time_defaults,
         );
-        let goes_on = recognised.is_multiline && (recognised.kind.is_some() || recognised.is_call);
+        let goes_on = classified.is_multiline && (classified.kind.is_some() || classified.is_call);
         if open && goes_on && envelope.is_complete {
-            self.pending = Some(PendingEntry::new(envelope, recognised, byte_range));
+            self.pending = Some(PendingEntry::new(envelope, classified, byte_range));
             return;
         }
-        if recognised.kind.is_none() {
-            facts.collect_bare_token(&envelope.message, recognised);
+        if classified.kind.is_none() {
+            facts.collect_bare_token(&envelope.message, classified);
         }
         if let Some(outer) = &envelope.outer_object {
             facts.collect_fields(outer, true, TextForm::Plain, self.matchers.time_defaults);
         }
-        let said = EntryContext {
-            classification: recognised,
+        let context = EntryContext {
+            classification: classified,
             timestamp: envelope.timestamp,
             request_id: envelope.request_id.as_deref(),
             excerpt: LogExcerpt { from: byte_range.from, to: byte_range.to, text: &envelope.message },
         };
-        self.emit_events(&facts, said, sink);
+        self.emit_events(&facts, context, sink);
     }
 
-    /// The patterns of the operator's that a message matches.
+    /// Emits an event for every custom pattern that the message matches.
     fn emit_pattern_matches(
         &self,
         envelope: &Envelope<'_>,
@@ -378,33 +381,34 @@ impl<'g> LogReader<'g> {
                 TextForm::Plain,
                 self.matchers.time_defaults,
             );
-            let mut signal = facts.to_event(LogEventKind::Pattern);
+            let mut event = facts.to_event(LogEventKind::Pattern);
             if let Some(captures) = &captures {
                 let group = |name: &str| captures.name(name).map(|found| found.as_bytes());
-                signal.user = group("user").and_then(parse_user_id).or(signal.user);
-                signal.other_user = group("other").and_then(parse_user_id).or(signal.other_user);
+                event.user = group("user").and_then(parse_user_id).or(event.user);
+                event.other_user = group("other").and_then(parse_user_id).or(event.other_user);
                 let reason = group("reason").map(String::from_utf8_lossy);
                 let reason =
                     reason.and_then(|text| Some(Cow::Owned(reason::sanitize_reason(&text)?.into_owned())));
-                signal.reason = reason.or(signal.reason);
+                event.reason = reason.or(event.reason);
                 let request = group("request").map(String::from_utf8_lossy).and_then(validate_request_id);
-                signal.request_id = request.or(signal.request_id);
+                event.request_id = request.or(event.request_id);
                 let prefix = captures.name("token").and_then(|found| {
                     captured_prefix(found.as_bytes(), envelope.message.get(found.end()..).unwrap_or_default())
                 });
-                signal.token_prefix = prefix.or(signal.token_prefix);
+                event.token_prefix = prefix.or(event.token_prefix);
             }
-            signal.pattern_index = Some(number);
-            signal.at = envelope.timestamp.or(signal.at);
-            if signal.request_id.is_none() {
-                signal.request_id =
+            event.pattern_index = Some(number);
+            // The envelope's own timestamp is more reliable than one in the message.
+            event.at = envelope.timestamp.or(event.at);
+            if event.request_id.is_none() {
+                event.request_id =
                     envelope.request_id.as_deref().map(Cow::Borrowed).and_then(validate_request_id);
             }
-            sink(signal, LogExcerpt { from: byte_range.from, to: byte_range.to, text: &envelope.message });
+            sink(event, LogExcerpt { from: byte_range.from, to: byte_range.to, text: &envelope.message });
         }
     }
 
-    /// Whether a line goes on with the last entry. If not, that has ended.
+    /// Adds a line to the last entry. Returns `false` if the line does not continue the entry, which then ends.
     fn continue_entry(
         &mut self,
         line: &[u8],
@@ -419,7 +423,7 @@ impl<'g> LogReader<'g> {
         pending.text.push(b'\n');
         pending.text.extend_from_slice(&message);
         (pending.lines, pending.to) = (pending.lines + 1, byte_range.to);
-        // Only what ends something can end all of it.
+        // Without a closing bracket the entry cannot be complete, so parsing it again would be wasted.
         let ends = memchr::memchr2(b'}', b']', &message).is_some();
         if !ends || !self.emit_if_complete(&pending, EntryEnd::Possible, sink) {
             self.pending = Some(pending);
@@ -431,7 +435,7 @@ impl<'g> LogReader<'g> {
         self.emit_if_complete(pending, EntryEnd::Certain, sink);
     }
 
-    /// Gives what an entry says if it has ended: whether it has.
+    /// Emits the events of an entry if it has ended; returns whether it has.
     fn emit_if_complete(
         &mut self,
         pending: &PendingEntry,
@@ -439,12 +443,12 @@ impl<'g> LogReader<'g> {
         sink: &mut impl FnMut(LogEvent<'_>, LogExcerpt<'_>),
     ) -> bool {
         let mut facts = ExtractedFields::default();
-        let recognised = pending.classification;
-        let text = pending.text.get(recognised.fields_from..).unwrap_or_default();
+        let classified = pending.classification;
+        let text = pending.text.get(classified.fields_from..).unwrap_or_default();
         if facts.collect_fields(
             text,
             true,
-            TextForm::from_is_call(recognised.is_call),
+            TextForm::from_is_call(classified.is_call),
             self.matchers.time_defaults,
         ) && ended == EntryEnd::Possible
         {
@@ -453,45 +457,47 @@ impl<'g> LogReader<'g> {
         if let Some(outer) = &pending.outer_object {
             facts.collect_fields(outer, true, TextForm::Plain, self.matchers.time_defaults);
         }
-        let said = EntryContext {
-            classification: recognised,
+        let context = EntryContext {
+            classification: classified,
             timestamp: pending.timestamp,
             request_id: pending.request_id.as_deref(),
             excerpt: LogExcerpt { from: pending.from, to: pending.to, text: &pending.text },
         };
-        self.emit_events(&facts, said, sink);
+        self.emit_events(&facts, context, sink);
         true
     }
 
-    /// Gives what was found.
+    /// Emits the events of a complete entry.
     fn emit_events<'a>(
         &mut self,
         fields: &ExtractedFields<'a>,
         context: EntryContext<'a>,
         sink: &mut impl FnMut(LogEvent<'_>, LogExcerpt<'_>),
     ) {
-        let EntryContext { classification: recognised, timestamp: at, request_id: request, excerpt: place } =
+        let EntryContext { classification: classified, timestamp: at, request_id: request, excerpt: place } =
             context;
-        let complete = |mut signal: LogEvent<'a>| {
-            signal.at = at.or(signal.at);
-            if signal.request_id.is_none() {
-                signal.request_id = request.map(Cow::Borrowed).and_then(validate_request_id);
+        let complete = |mut event: LogEvent<'a>| {
+            event.at = at.or(event.at);
+            if event.request_id.is_none() {
+                event.request_id = request.map(Cow::Borrowed).and_then(validate_request_id);
             }
-            signal
+            event
         };
-        if let Some(kind) = recognised.kind {
-            let mut signal = complete(fields.to_event(kind));
-            let (begin, end) = recognised.error_code;
+        if let Some(kind) = classified.kind {
+            let mut event = complete(fields.to_event(kind));
+            let (begin, end) = classified.error_code;
             if begin < end {
-                signal.reason = place.text.get(begin..end).and_then(parse_error_code);
+                event.reason = place.text.get(begin..end).and_then(parse_error_code);
             }
-            self.counters.truncated += u64::from(signal.is_truncated);
-            sink(signal, place);
+            self.counters.truncated += u64::from(event.is_truncated);
+            sink(event, place);
         }
+        // A message with a full token also yields an event of its own, because the token is in the log whatever
+        // happened.
         if let Some(prefix) = fields.leaked_prefix() {
             let found = complete(fields.to_event(LogEventKind::TokenInLog));
             sink(LogEvent { token_prefix: Some(prefix.clone()), ..found }, place);
-        } else if recognised.kind.is_none() {
+        } else if classified.kind.is_none() {
             self.counters.unrecognized += 1;
         }
     }

@@ -1,13 +1,13 @@
-//! Reasons that a log gives, kept only in words that are known: whatever else stands there could be a secret.
+//! Reasons in log lines. Only known words are kept, because any other text could be a secret.
 
 use std::borrow::Cow;
 
-/// Stands for a reason in other words.
+/// Placeholder for a reason with unknown words.
 pub const OTHER_REASON: &str = "other";
-/// The most words of a reason.
+/// Maximum number of words in a reason.
 const MAX_REASON_WORDS: usize = 8;
 
-/// Words of reasons, in order.
+/// Known words, sorted for binary search.
 #[rustfmt::skip]
 const REASON_WORDS: [&str; 203] = [
     "a", "aborted", "absolute", "access", "account", "action", "active", "activity", "address", "admin",
@@ -33,7 +33,7 @@ const REASON_WORDS: [&str; 203] = [
     "user", "verified", "violation", "was", "with", "without", "write", "wrong",
 ];
 
-/// Returns a reason if all of its words are known, and [`OTHER_REASON`] if not; `None` if there is none.
+/// Returns the reason if all its words are known, else [`OTHER_REASON`]; `None` if the text has no words.
 #[must_use]
 pub fn sanitize_reason(text: &str) -> Option<Cow<'_, str>> {
     let words = || text.split(|letter: char| !letter.is_ascii_alphanumeric()).flat_map(split_camel_case);
@@ -49,7 +49,7 @@ pub fn sanitize_reason(text: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// The words of a name such as `signedOut`.
+/// Splits a name such as `signedOut` into words.
 fn split_camel_case(name: &str) -> impl Iterator<Item = &str> {
     let mut rest = name;
     std::iter::from_fn(move || {

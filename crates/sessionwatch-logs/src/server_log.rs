@@ -1,5 +1,5 @@
-//! The log of a PostgreSQL server itself: violations of unique constraints, each of which it tells of in several lines, in one
-//! of CSV, or in an object.
+//! Unique constraint violations in PostgreSQL server logs, which span several lines, one CSV record or one JSON
+//! object.
 
 use memchr::memmem;
 use sessionwatch_core::timestamp::UtcTimestamp;
@@ -12,20 +12,21 @@ use crate::{
     sql_statement::{WriteStatement, parse_key_detail},
 };
 
-/// What begins the message of a violation.
+/// Start of the message of a violation.
 pub(crate) const VIOLATION_MESSAGE: &str = "duplicate key value violates unique constraint";
-/// Bytes of what stands before a level.
+/// Maximum length of the prefix before a level, in bytes.
 const MAX_LINE_PREFIX_BYTES: usize = 256;
-/// Lines and bytes of one event.
+/// Maximum number of lines of one event.
 const MAX_EVENT_LINES: usize = 200;
+/// Maximum size of one event, in bytes.
 const MAX_EVENT_BYTES: usize = 64 << 10;
-/// Lines of other processes that may stand within an event.
+/// Maximum number of lines of other processes within an event.
 const MAX_INTERLEAVED_LINES: u32 = 32;
-/// Keys of `key=value` that are put before a level.
+/// Keys of `key=value` pairs in `log_line_prefix`.
 const PREFIX_KEYS: [&[u8]; 9] =
     [b"user", b"db", b"database", b"app", b"client", b"host", b"pid", b"line", b"xid"];
 
-/// What a line of a server's log is.
+/// Level of a server log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ServerLogLevel {
     Error,
@@ -34,22 +35,22 @@ enum ServerLogLevel {
     Other,
 }
 
-/// A line of a server's log.
+/// Server log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct ServerLogLine<'a> {
-    /// The number of the process that wrote it, where that is said.
+    /// Process id of the writer, if the line has one.
     process_id: Option<&'a [u8]>,
     level: ServerLogLevel,
     message: &'a [u8],
 }
 
-/// A line without what runs containers puts before it: `db-1  | `.
+/// Strips the prefix of a container runtime such as `db-1  | `.
 fn strip_container_prefix(message: &[u8]) -> &[u8] {
     let near = &message[..message.len().min(MAX_LINE_PREFIX_BYTES)];
     let near = near.utf8_chunks().next().map_or("", |chunk| chunk.valid());
     let skipped = near.len() - strip_source(near).len();
     let rest = &message[skipped..];
-    // One space stands behind the sign; what follows is the server's.
+    // One space belongs to the prefix; further ones are the server's.
     if skipped > 0 { rest.strip_prefix(b" ").unwrap_or(rest) } else { message }
 }
 
@@ -74,8 +75,8 @@ impl<'a> ServerLogLine<'a> {
     }
 }
 
-/// Whether a text is what a server puts before a level: times, numbers, `[process]`, `user@database`, `key=value`. What a
-/// visitor may have written has other words.
+/// Returns whether a text is a server's line prefix: times, numbers, `[process]`, `user@database`, `key=value`. Text
+/// from a visitor contains other words.
 fn is_server_prefix(text: &[u8]) -> bool {
     let is_letterless = |word: &[u8]| !word.iter().any(u8::is_ascii_alphabetic);
     let is_zone =
@@ -95,6 +96,7 @@ fn is_server_prefix(text: &[u8]) -> bool {
             || is_pairs(word)
             || word.ends_with(b")") && word.contains(&b'(')
     };
+    // Quotes and other punctuation occur in messages of applications, but not in a prefix.
     let is_plain = |byte: &u8| {
         byte.is_ascii_alphanumeric() || byte.is_ascii_whitespace() || b"_.@:,()[]/+-=%".contains(byte)
     };
@@ -103,7 +105,7 @@ fn is_server_prefix(text: &[u8]) -> bool {
         && text.split(u8::is_ascii_whitespace).flat_map(|word| word.split(|byte| *byte == b':')).all(is_one)
 }
 
-/// The number of a process in what stands before a level: `[123]`, but not the `[7-1]` of syslog.
+/// Returns the process id in a line prefix: `[123]`, but not `[7-1]` of syslog.
 fn find_process_id(text: &[u8]) -> Option<&[u8]> {
     let mut rest = text;
     while let Some(begin) = memchr::memchr(b'[', rest) {
@@ -116,7 +118,7 @@ fn find_process_id(text: &[u8]) -> Option<&[u8]> {
     None
 }
 
-/// What a violation says, in a server's words.
+/// Texts of a violation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct ViolationDetails {
     constraint: Vec<u8>,
@@ -124,7 +126,7 @@ struct ViolationDetails {
     statement: Vec<u8>,
 }
 
-/// One line of an event.
+/// Line of an event.
 #[derive(Clone, Debug)]
 pub(crate) struct ViolationLine {
     pub(crate) from: u64,
@@ -132,7 +134,7 @@ pub(crate) struct ViolationLine {
     pub(crate) text: Vec<u8>,
 }
 
-/// A violation, over the lines that tell of it.
+/// Violation and its lines.
 #[derive(Clone, Debug)]
 pub(crate) struct ViolationEvent {
     pub(crate) timestamp: Option<UtcTimestamp>,
@@ -142,65 +144,66 @@ pub(crate) struct ViolationEvent {
     level: ServerLogLevel,
     bytes: usize,
     interleaved_lines: u32,
-    /// It goes on over lines.
+    /// The event may continue on further lines.
     pub(crate) is_multiline: bool,
-    /// How many of its lines are told of; nothing as long as none of it is.
+    /// Number of lines whose events were emitted; `None` before the first event.
     pub(crate) emitted_lines: Option<usize>,
 }
 
-/// What a line is to an event that is open.
+/// Relation of a line to the open event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LineRelation {
-    /// It belongs to it.
+    /// The line belongs to the event.
     Continues,
-    /// It is one of another process.
+    /// The line is from another process.
     Interleaved,
     /// The event has ended.
     Ends,
 }
 
 impl ViolationEvent {
-    /// One that begins with a line, if that tells of a violation.
+    /// Creates an event if the line is the first of a violation.
     pub(crate) fn from_first_line(envelope: &Envelope<'_>, byte_range: ByteRange) -> Option<Self> {
         let message = envelope.message.as_ref();
-        let event = |said, (process, text): (Option<&[u8]>, &[u8]), spreads| Self {
+        let event = |details, (process, text): (Option<&[u8]>, &[u8]), is_multiline| Self {
             timestamp: envelope.timestamp,
             lines: vec![ViolationLine { from: byte_range.from, to: byte_range.to, text: text.to_vec() }],
-            details: said,
+            details,
             process_id: process.map(<[u8]>::to_vec),
             level: ServerLogLevel::Error,
             bytes: text.len(),
             interleaved_lines: 0,
-            is_multiline: spreads,
+            is_multiline,
             emitted_lines: None,
         };
         if let Some(outer) = &envelope.outer_object
-            && let Some(said) = parse_json_violation(message, outer)
+            && let Some(details) = parse_json_violation(message, outer)
         {
-            return Some(event(said, (None, outer), false));
+            return Some(event(details, (None, outer), false));
         }
-        if let Some(said) = parse_csv_violation(message) {
-            return Some(event(said, (None, message), false));
+        if let Some(details) = parse_csv_violation(message) {
+            return Some(event(details, (None, message), false));
         }
-        // What goes on with a line before it begins with a tab, whatever it looks like.
+        // PostgreSQL indents continuation lines with a tab, so an indented line never begins an event.
         let bare = strip_container_prefix(message);
         let is_own = envelope.starts_line
             || !envelope.is_indented && !bare.first().is_some_and(u8::is_ascii_whitespace);
         let line = ServerLogLine::parse(bare).filter(|line| is_own && line.level == ServerLogLevel::Error)?;
         let constraint = parse_quoted(line.message.strip_prefix(VIOLATION_MESSAGE.as_bytes())?)?;
-        let said = ViolationDetails { constraint: constraint.to_vec(), ..ViolationDetails::default() };
-        Some(event(said, (line.process_id, message), true))
+        let details = ViolationDetails { constraint: constraint.to_vec(), ..ViolationDetails::default() };
+        Some(event(details, (line.process_id, message), true))
     }
 
-    /// What a line is to it; one that belongs to it is taken in.
+    /// Adds a line if it belongs to the event, and returns its relation.
     pub(crate) fn take_line(&mut self, envelope: &Envelope<'_>, byte_range: ByteRange) -> LineRelation {
         let message = strip_container_prefix(envelope.message.as_ref());
+        // The limits keep a server that logs endless statements from filling the memory.
         let fits = self.lines.len() < MAX_EVENT_LINES && self.bytes + message.len() < MAX_EVENT_BYTES;
         let indented = envelope.is_indented || message.starts_with(b"\t") && !envelope.starts_line;
-        // Syslog writes a tab as a number.
+        // Syslog escapes the tab of a continuation line as `#011`.
         let continued =
             memmem::find(&message[..message.len().min(MAX_LINE_PREFIX_BYTES)], b"] #011").is_some();
-        let said = if indented || continued {
+        let text = if indented || continued {
             message
         } else {
             match ServerLogLine::parse(message) {
@@ -228,8 +231,8 @@ impl ViolationEvent {
             return LineRelation::Ends;
         }
         match self.level {
-            ServerLogLevel::Detail => append_text(&mut self.details.detail, said),
-            ServerLogLevel::Statement => append_text(&mut self.details.statement, said),
+            ServerLogLevel::Detail => append_text(&mut self.details.detail, text),
+            ServerLogLevel::Statement => append_text(&mut self.details.statement, text),
             ServerLogLevel::Error | ServerLogLevel::Other => {}
         }
         self.bytes += message.len();
@@ -237,18 +240,19 @@ impl ViolationEvent {
         LineRelation::Continues
     }
 
-    /// Whether its statement is known, behind which nothing follows that says more.
+    /// Returns whether the statement is known. It is the last line that matters.
     pub(crate) fn has_statement(&self) -> bool {
         !self.details.statement.is_empty()
     }
 
-    /// The token that two sessions were to have, where the violation is about log-ins; nothing inside if it is not said.
+    /// Returns the duplicate token if the violation concerns sessions. The inner `None` means that the log does not
+    /// show the token.
     pub(crate) fn duplicate_token(&self) -> Option<Option<&[u8]>> {
         self.details.duplicate_token()
     }
 }
 
-/// Whether a line is the first of another event of the same process.
+/// Returns whether a line begins another event of the same process.
 fn starts_other_event(message: &[u8]) -> bool {
     let levels: [&[u8]; 7] =
         [b"LOG:  ", b"WARNING:  ", b"NOTICE:  ", b"INFO:  ", b"FATAL:  ", b"PANIC:  ", b"ERROR:  "];
@@ -264,32 +268,33 @@ fn append_text(text: &mut Vec<u8>, more: &[u8]) {
     text.extend_from_slice(more.trim_ascii());
 }
 
-/// What stands between quotes, right behind spaces.
+/// Parses a quoted text after optional spaces.
 fn parse_quoted(text: &[u8]) -> Option<&[u8]> {
     let inner = text.trim_ascii_start().strip_prefix(b"\"")?;
     Some(&inner[..memchr::memchr(b'"', inner)?])
 }
 
-/// A violation in an object, as `jsonlog` writes it.
+/// Parses a violation in `jsonlog` format.
 fn parse_json_violation(message: &[u8], outer: &[u8]) -> Option<ViolationDetails> {
     let constraint = parse_quoted(message.strip_prefix(VIOLATION_MESSAGE.as_bytes())?)?.to_vec();
-    let mut said = ViolationDetails { constraint, ..ViolationDetails::default() };
+    let mut details = ViolationDetails { constraint, ..ViolationDetails::default() };
     let mut is_server = false;
     for pair in KeyValues::new(outer, true).filter(|pair| pair.depth == 1 && pair.is_quoted) {
         match pair.key {
+            // Only the server itself writes this field; applications may log the same message.
             b"error_severity" => is_server = pair.value == b"ERROR",
-            b"detail" => said.detail = unescape_text(pair.value).into_owned(),
-            b"statement" => said.statement = unescape_text(pair.value).into_owned(),
+            b"detail" => details.detail = unescape_text(pair.value).into_owned(),
+            b"statement" => details.statement = unescape_text(pair.value).into_owned(),
             _ => {}
         }
     }
-    is_server.then_some(said)
+    is_server.then_some(details)
 }
 
-/// A violation in a line of CSV, as `csvlog` writes it.
+/// Parses a violation in `csvlog` format.
 fn parse_csv_violation(message: &[u8]) -> Option<ViolationDetails> {
     let begin = memmem::find(message, b",ERROR,23505,\"")?;
-    // A visitor's text before it would stand in quotes of its own.
+    // CSV doubles quotes inside a field, so tripled quotes show that the match is text within a field.
     if message[..begin].windows(3).any(|part| part == b"\"\"\"") {
         return None;
     }
@@ -303,14 +308,14 @@ fn parse_csv_violation(message: &[u8]) -> Option<ViolationDetails> {
             None => break,
         }
     }
-    let [said, detail, others @ ..] = fields.as_slice() else { return None };
-    let constraint = parse_quoted(said.strip_prefix(VIOLATION_MESSAGE.as_bytes())?)?.to_vec();
+    let [text, detail, others @ ..] = fields.as_slice() else { return None };
+    let constraint = parse_quoted(text.strip_prefix(VIOLATION_MESSAGE.as_bytes())?)?.to_vec();
     let statement =
         others.iter().find(|field| WriteStatement::parse(field).is_some()).cloned().unwrap_or_default();
     Some(ViolationDetails { constraint, detail: detail.clone(), statement })
 }
 
-/// A field of CSV without its quotes, and what comes after it.
+/// Reads a CSV field without its quotes, and returns the rest.
 fn read_csv_field(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let Some(mut rest) = text.strip_prefix(b"\"") else {
         let end = memchr::memchr(b',', text).unwrap_or(text.len());
@@ -331,7 +336,7 @@ fn read_csv_field(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     }
 }
 
-/// A name in small letters and digits.
+/// Lowercases a name and keeps only letters and digits.
 fn normalize_name(name: &[u8]) -> Vec<u8> {
     name.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase).collect()
 }
@@ -340,12 +345,12 @@ fn contains_any(name: &[u8], parts: &[&str]) -> bool {
     parts.iter().any(|part| memmem::find(name, part.as_bytes()).is_some())
 }
 
-/// Whether a column is one that only session tokens stand in.
+/// Returns whether a column certainly holds session tokens.
 pub(crate) fn is_session_token_column(column: &[u8]) -> bool {
     normalize_name(column).ends_with(b"sessiontoken")
 }
 
-/// Whether a column may be one of session tokens, if the table is one of log-ins.
+/// Returns whether a column may hold session tokens, if the table holds login sessions.
 fn is_possible_token_column(column: &[u8]) -> bool {
     let column = normalize_name(column);
     let names: [&[u8]; 8] = [
@@ -361,7 +366,7 @@ fn is_possible_token_column(column: &[u8]) -> bool {
     column.ends_with(b"sessiontoken") || names.contains(&column.as_slice())
 }
 
-/// Whether a statement writes log-ins: sessions with a user, an end, or what a session store keeps.
+/// Returns whether a statement writes login sessions: rows with a user, an expiry, or the payload of a session store.
 fn is_session_write(written: &WriteStatement<'_>) -> bool {
     let belongs = ["user", "account", "identity", "member", "customer"];
     let ends = ["expir", "validuntil", "notafter", "maxage"];
@@ -369,7 +374,7 @@ fn is_session_write(written: &WriteStatement<'_>) -> bool {
     contains_any(&normalize_name(written.table), &["sess", "login", "logon"])
         && written.column_values.columns.iter().any(|column| {
             let column = normalize_name(column);
-            // The agent of a visit is no user.
+            // `user_agent` is no user.
             let is_user = contains_any(&column, &belongs) && !contains_any(&column, &["agent"]);
             is_user || contains_any(&column, &ends) || kept.contains(&column.as_slice())
         })
@@ -381,21 +386,21 @@ impl ViolationDetails {
         let written = WriteStatement::parse(&self.statement);
         let logins = written.as_ref().is_some_and(is_session_write);
         let Some(key) = parse_key_detail(&self.detail) else {
-            // Without its detail, the name of the constraint has to say what is unique.
+            // Without the detail, only the name of the constraint shows what must be unique.
             let named = contains_any(&constraint, &["sess"]) && contains_any(&constraint, &["token"]);
             let value = || written.as_ref()?.column_values.find_column(is_possible_token_column)?.1;
             return (named && (written.is_none() || logins)).then(value);
         };
         if let Some((column, value)) = key.find_column(is_possible_token_column) {
             let column = normalize_name(column);
-            // An id of a session may be one of a visit.
+            // A session id may also be that of an analytics visit.
             let is_plain = !contains_any(&column, &["sessionid", "uuid"]);
             let certain = column.ends_with(b"sessiontoken")
                 || logins
                 || self.statement.is_empty() && is_plain && contains_any(&constraint, &["sess"]);
             return certain.then_some(value);
         }
-        // The id is the token where there is no other.
+        // Without a token column, the id is the token.
         let (_, value) = key.find_column(|column| normalize_name(column) == b"id")?;
         let written = written.filter(|_| logins)?;
         let columns = &written.column_values.columns;
@@ -410,7 +415,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn servers_put_times_processes_and_users_before_a_level() {
+    fn recognizes_line_prefixes_of_servers() {
         for before in [
             "2026-08-05 16:15:11.843 UTC [231] ",
             " UTC [231] ",
@@ -435,12 +440,14 @@ mod tests {
     }
 
     #[test]
-    fn only_tokens_of_log_ins_are_shared_tokens() {
+    fn only_violations_of_login_sessions_are_duplicate_tokens() {
         let of = |constraint: &str, detail: &str, statement: &str| {
             let [constraint, detail, statement] =
                 [constraint, detail, statement].map(|text| text.as_bytes().to_vec());
-            let said = ViolationDetails { constraint, detail, statement };
-            said.duplicate_token().map(|token| token.map(|token| String::from_utf8_lossy(token).into_owned()))
+            let details = ViolationDetails { constraint, detail, statement };
+            details
+                .duplicate_token()
+                .map(|token| token.map(|token| String::from_utf8_lossy(token).into_owned()))
         };
         let token = Some(Some("abc".to_owned()));
         let exists = |column: &str| format!("Key ({column})=(abc) already exists.");

@@ -1,41 +1,42 @@
-//! SQL as logs show it: which table and columns a statement writes, and the tokens that stand in it.
+//! Parser for SQL statements in logs: the table and columns written, and tokens in the statement.
 
-/// Columns that are looked at.
+/// Maximum number of columns parsed.
 const MAX_COLUMNS: usize = 64;
 
-/// Names and values that belong together, one for each place.
+/// Columns and their values, by position.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ColumnValues<'a> {
-    /// Without their quotes.
+    /// Names without quotes.
     pub(crate) columns: Vec<&'a [u8]>,
-    /// Without their quotes; what is missing is not known.
+    /// Values without quotes; may be shorter than `columns`.
     pub(crate) values: Vec<&'a [u8]>,
 }
 
 impl<'a> ColumnValues<'a> {
-    /// The first column of which something holds, with its value.
+    /// Returns the first matching column with its value.
     pub(crate) fn find_column(&self, is: impl Fn(&[u8]) -> bool) -> Option<(&'a [u8], Option<&'a [u8]>)> {
         let at = self.columns.iter().position(|column| is(column))?;
         Some((self.columns[at], self.values.get(at).copied()))
     }
 }
 
-/// What a statement writes.
+/// `INSERT` or `UPDATE` statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WriteStatement<'a> {
-    /// The table, without its schema and its quotes.
+    /// Table name without schema and quotes.
     pub(crate) table: &'a [u8],
     pub(crate) column_values: ColumnValues<'a>,
 }
 
 impl<'a> WriteStatement<'a> {
-    /// The first `INSERT` or `UPDATE` of a text.
+    /// Parses the first `INSERT` or `UPDATE` in a text.
     pub(crate) fn parse(text: &'a [u8]) -> Option<Self> {
         if let Some(at) = find_ignore_case(text, b"insert into ") {
             let (table, rest) = parse_name(&text[at + "insert into ".len()..])?;
             let (columns, rest) = parse_list(rest.trim_ascii_start())?;
             let after =
                 find_ignore_case(rest, b"values").map(|at| rest[at + "values".len()..].trim_ascii_start());
+            // Statements in logs are often truncated, so missing values are not an error.
             let values = after.and_then(parse_list).map(|(values, _)| values).unwrap_or_default();
             return Some(Self { table, column_values: ColumnValues { columns, values } });
         }
@@ -56,25 +57,26 @@ impl<'a> WriteStatement<'a> {
     }
 }
 
-/// The columns and values of `Key (a, b)=(1, x)`, as PostgreSQL writes it under `DETAIL`.
+/// Parses `Key (a, b)=(1, x)`, as PostgreSQL writes it in `DETAIL`.
 pub(crate) fn parse_key_detail(text: &[u8]) -> Option<ColumnValues<'_>> {
     let rest = text.strip_prefix(b"Key ")?;
     let (columns, rest) = parse_list(rest)?;
     let values = rest.strip_prefix(b"=(")?;
-    // Values have no quotes, so that only their end can be told.
+    // Values are not quoted, so they may contain anything; only the last closing text ends them.
     let values = &values[..memchr::memmem::rfind(values, b") already exists")?];
     let values = match columns.len() {
         1 => vec![values],
         count => {
             let parts: Vec<&[u8]> =
                 values.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).take(MAX_COLUMNS).collect();
+            // A comma inside a value makes the positions ambiguous; then no value is better than a wrong one.
             if parts.len() == count { parts } else { vec![] }
         }
     };
     Some(ColumnValues { columns, values })
 }
 
-/// A value that a statement compares with, or writes into, a column of which something holds.
+/// Finds a value that a statement writes to, or compares with, a matching column.
 pub(crate) fn find_column_value(text: &[u8], is: impl Fn(&[u8]) -> bool + Copy) -> Option<&[u8]> {
     let begins = memchr::memmem::find(text, b"Key (");
     if let Some((_, Some(value))) =
@@ -89,6 +91,7 @@ pub(crate) fn find_column_value(text: &[u8], is: impl Fn(&[u8]) -> bool + Copy) 
     let mut rest = text;
     while let Some(at) = memchr::memchr(b'=', rest) {
         let before = rest[..at].trim_ascii_end();
+        // Spaces or quotes around the name distinguish SQL from `key=value` pairs, which are parsed elsewhere.
         let spaced = before.len() < at || before.ends_with(b"\"") || before.ends_with(b"`");
         let before = before.strip_suffix(b"\"").or_else(|| before.strip_suffix(b"`")).unwrap_or(before);
         let length = before.iter().rev().take_while(|byte| is_name_byte(**byte)).count();
@@ -101,7 +104,7 @@ pub(crate) fn find_column_value(text: &[u8], is: impl Fn(&[u8]) -> bool + Copy) 
     None
 }
 
-/// A value, or what stands for a parameter such as `$1` behind `params: [`, as query loggers write it.
+/// Returns the value, or the parameter that it refers to: `$1` with `params: […]`, as query loggers write it.
 fn resolve_parameter<'a>(text: &'a [u8], value: &'a [u8]) -> Option<&'a [u8]> {
     let Some(number) = value.strip_prefix(b"$") else { return Some(value) };
     let number: usize = std::str::from_utf8(number).ok()?.parse().ok()?;
@@ -110,7 +113,7 @@ fn resolve_parameter<'a>(text: &'a [u8], value: &'a [u8]) -> Option<&'a [u8]> {
     parameters.get(number.checked_sub(1)?).copied()
 }
 
-/// Where a text stands in another one, whatever the case of its letters.
+/// Returns the offset of `words` in a text, ignoring ASCII case.
 fn find_ignore_case(text: &[u8], words: &[u8]) -> Option<usize> {
     let first = *words.first()?;
     let begins = memchr::memchr2_iter(first.to_ascii_lowercase(), first.to_ascii_uppercase(), text);
@@ -123,7 +126,7 @@ fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$')
 }
 
-/// A name with what stands before its points, and what comes after it.
+/// Parses a name, skips its qualifiers, and returns the rest.
 fn parse_name(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut rest = text.trim_ascii_start();
     loop {
@@ -144,7 +147,7 @@ fn parse_name(text: &[u8]) -> Option<(&[u8], &[u8])> {
     }
 }
 
-/// What stands between brackets, separated by commas, and what comes after them.
+/// Parses a comma-separated list in brackets, and returns the rest.
 fn parse_list(text: &[u8]) -> Option<(Vec<&[u8]>, &[u8])> {
     let close = match text.first()? {
         b'(' => b')',
@@ -165,12 +168,13 @@ fn parse_list(text: &[u8]) -> Option<(Vec<&[u8]>, &[u8])> {
     None
 }
 
-/// A value up to the comma or bracket after it, without its quotes, and what comes after it.
+/// Parses a value without its quotes, up to a comma or closing bracket, and returns the rest.
 fn parse_value(text: &[u8]) -> (&[u8], &[u8]) {
     let (mut at, mut depth, mut inner) = (0, 0_usize, None);
     while let Some(byte) = text.get(at) {
         match byte {
             b'\'' | b'"' | b'`' => {
+                // An unclosed quote means that the statement was truncated.
                 let Some(end) = memchr::memchr(*byte, &text[at + 1..]) else { return (b"", b"") };
                 if depth == 0 && inner.is_none() {
                     inner = Some((at + 1, at + 1 + end));
@@ -193,7 +197,7 @@ fn parse_value(text: &[u8]) -> (&[u8], &[u8]) {
 mod tests {
     use super::*;
 
-    fn said(text: &str) -> Option<(String, Vec<String>)> {
+    fn parsed(text: &str) -> Option<(String, Vec<String>)> {
         let word = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let written = WriteStatement::parse(text.as_bytes())?;
         let pairs = written.column_values.columns.iter().zip(
@@ -211,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn statements_say_what_they_write() {
+    fn parses_tables_columns_and_values() {
         for (text, table, pairs) in [
             (
                 "INSERT INTO sessions (user_id, session_token) VALUES (12, 'abc')",
@@ -232,15 +236,15 @@ mod tests {
             ),
         ] {
             let pairs = pairs.iter().map(|pair| (*pair).to_owned()).collect::<Vec<_>>();
-            assert_eq!(said(text), Some((table.to_owned(), pairs)), "{text}");
+            assert_eq!(parsed(text), Some((table.to_owned(), pairs)), "{text}");
         }
         for text in ["", "INSERT INTO", "INSERT INTO t", "INSERT INTO t (a", "insert into t values (1)"] {
-            assert_eq!(said(text), None, "{text}");
+            assert_eq!(parsed(text), None, "{text}");
         }
     }
 
     #[test]
-    fn values_of_columns_are_found_wherever_they_stand() {
+    fn finds_values_in_details_and_statements() {
         let token = |text: &'static str| {
             find_column_value(text.as_bytes(), |column| column.ends_with(b"token"))
                 .map(|value| String::from_utf8_lossy(value).into_owned())

@@ -1,13 +1,13 @@
-//! Times as logs write them.
+//! Parser for timestamps in logs.
 
 use sessionwatch_core::timestamp::{MICROS_PER_DAY, MICROS_PER_SECOND, UtcTimestamp};
 
-/// What a time without a zone, or without a year, is read as.
+/// Defaults for times without a zone or a year.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimestampDefaults {
-    /// Microseconds that the zone is ahead of UTC.
+    /// UTC offset in microseconds, positive east of UTC.
     pub offset_us: i64,
-    /// An instant near which times without a year lie.
+    /// Instant close to times without a year.
     pub reference: UtcTimestamp,
 }
 
@@ -20,9 +20,10 @@ impl Default for TimestampDefaults {
 const MONTH_NAMES: [&[u8; 3]; 12] =
     [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
 
-/// A number of exactly that many digits.
+/// Parses exactly `count` digits.
 fn parse_digits(text: &[u8], at: usize, count: usize) -> Option<i64> {
     let digits = text.get(at..at + count)?;
+    // Two digits are by far the most frequent case.
     if let [tens, ones] = digits {
         let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
         return (tens < 10 && ones < 10).then(|| i64::from(tens * 10 + ones));
@@ -33,7 +34,7 @@ fn parse_digits(text: &[u8], at: usize, count: usize) -> Option<i64> {
     })
 }
 
-/// Days from 1970-01-01, by the proleptic Gregorian calendar; nothing for a day that there is not.
+/// Returns the days since 1970-01-01 in the proleptic Gregorian calendar; `None` for an invalid date.
 fn days_since_epoch(year: i64, month: i64, day: i64) -> Option<i64> {
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let length = match month {
@@ -45,17 +46,18 @@ fn days_since_epoch(year: i64, month: i64, day: i64) -> Option<i64> {
     if day < 1 || day > length {
         return None;
     }
-    // Years that begin in March, so that the day that may be missing is the last.
+    // Years start in March here, so that the leap day is the last day of a year.
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
     let of_year = (153 * month + 2) / 5 + day - 1;
     Some(era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468)
 }
 
-/// A time of day in microseconds, and where it ends: `HH:MM:SS`, then digits of a second after a point or comma.
+/// Parses `HH:MM:SS` with an optional fraction after a point or comma. Returns microseconds and the end offset.
 fn parse_time_of_day(text: &[u8], at: usize) -> Option<(i64, usize)> {
     let (hour, minute, second) =
         (parse_digits(text, at, 2)?, parse_digits(text, at + 3, 2)?, parse_digits(text, at + 6, 2)?);
+    // A leap second is accepted and counts as the first second of the next minute.
     if text[at + 2] != b':' || text[at + 5] != b':' || hour > 23 || minute > 59 || second > 60 {
         return None;
     }
@@ -68,6 +70,7 @@ fn parse_time_of_day(text: &[u8], at: usize) -> Option<(i64, usize)> {
         let mut worth = MICROS_PER_SECOND / 10;
         while let Some(digit) = text.get(end).filter(|byte| byte.is_ascii_digit()) {
             micros += i64::from(digit - b'0') * worth;
+            // Digits beyond microseconds add nothing, because `worth` has reached zero.
             worth /= 10;
             end += 1;
         }
@@ -75,7 +78,8 @@ fn parse_time_of_day(text: &[u8], at: usize) -> Option<(i64, usize)> {
     Some((micros, end))
 }
 
-/// A zone, in microseconds ahead of UTC, and where it ends: `Z`, `+HH:MM`, `+HHMM`, `+HH`, perhaps after a space.
+/// Parses `Z`, `+HH:MM`, `+HHMM` or `+HH`, optionally after a space. Returns microseconds ahead of UTC and the end
+/// offset.
 fn parse_offset(text: &[u8], at: usize) -> Option<(i64, usize)> {
     let at = at + usize::from(text.get(at) == Some(&b' ') && matches!(text.get(at + 1), Some(b'+' | b'-')));
     let sign = match text.get(at)? {
@@ -93,8 +97,8 @@ fn parse_offset(text: &[u8], at: usize) -> Option<(i64, usize)> {
     (hours < 24 && minutes < 60).then_some((sign * (hours * 60 + minutes) * 60 * MICROS_PER_SECOND, end))
 }
 
-/// The time that a text begins with, and how many bytes it takes. ISO 8601 with a `T` or a space, and the date of web
-/// servers (`25/Nov/2026:10:00:00 +0000`).
+/// Parses a timestamp at the start of a text and returns it with its length in bytes. Accepts ISO 8601 with a `T` or
+/// a space, and the format of web servers (`25/Nov/2026:10:00:00 +0000`).
 #[must_use]
 pub fn parse_leading_timestamp(text: &[u8], defaults: TimestampDefaults) -> Option<(UtcTimestamp, usize)> {
     let (day, at) = if text.get(4) == Some(&b'-') && text.get(7) == Some(&b'-') {
@@ -130,8 +134,8 @@ fn parse_month(name: &[u8]) -> Option<i64> {
     MONTH_NAMES.iter().zip(1..).find(|(month, _)| month.eq_ignore_ascii_case(name)).map(|(_, number)| number)
 }
 
-/// The time of RFC 3164 that a text begins with (`Nov 25 10:00:00`, `Nov  5 10:00:00`), and how many bytes it takes. Its
-/// year is the one that brings it nearest to what the clock says.
+/// Parses an RFC 3164 timestamp (`Nov 25 10:00:00`, `Nov  5 10:00:00`) at the start of a text and returns it with its
+/// length in bytes. The year is chosen so that the time is closest to the reference.
 #[must_use]
 pub fn parse_bsd_timestamp(text: &[u8], defaults: TimestampDefaults) -> Option<(UtcTimestamp, usize)> {
     let month = parse_month(text.get(..3)?)?;
@@ -151,14 +155,14 @@ pub fn parse_bsd_timestamp(text: &[u8], defaults: TimestampDefaults) -> Option<(
     Some((nearest, end))
 }
 
-/// Digits after a point, in microseconds.
+/// Parses the digits of a fraction as microseconds.
 fn parse_fraction(text: &[u8]) -> Option<i64> {
     let kept = text.len().min(6);
     let worth = [MICROS_PER_SECOND, 100_000, 10_000, 1_000, 100, 10, 1];
     Some(parse_digits(text, 0, kept)? * worth[kept])
 }
 
-/// A time on its own: as above, or a number of seconds, milliseconds, microseconds or nanoseconds since 1970.
+/// Parses a whole text as a timestamp, or as seconds, milliseconds, microseconds or nanoseconds since 1970.
 #[must_use]
 pub fn parse_timestamp(text: &[u8], defaults: TimestampDefaults) -> Option<UtcTimestamp> {
     if let Some((at, end)) = parse_leading_timestamp(text, defaults) {
@@ -169,6 +173,7 @@ pub fn parse_timestamp(text: &[u8], defaults: TimestampDefaults) -> Option<UtcTi
         None => (text, 0),
     };
     let number = parse_digits(whole, 0, whole.len()).filter(|_| whole.len() < 20)?;
+    // The number of digits tells the unit for all times from 1973 to 2286.
     let micros = match whole.len() {
         9 | 10 => number.checked_mul(MICROS_PER_SECOND)?.checked_add(fraction)?,
         12 | 13 => number.checked_mul(1_000)?,
@@ -184,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_times_of_every_shape() {
+    fn parses_every_timestamp_format() {
         let noon = 1_795_608_000_000_000; // 2026-11-25T12:00:00Z
         let near = UtcTimestamp::from_micros(noon).unwrap();
         let clock = TimestampDefaults { offset_us: 3_600 * MICROS_PER_SECOND, reference: near };
@@ -219,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_without_a_year_is_the_nearest() {
+    fn a_time_without_a_year_gets_the_closest_one() {
         let at = |near: i64, text: &str| {
             let clock = TimestampDefaults {
                 offset_us: 0,
@@ -229,14 +234,14 @@ mod tests {
                 .map(|(at, end)| (at.micros() / MICROS_PER_SECOND, end))
         };
         assert_eq!(at(1_795_608_000, "Nov 25 12:00:00 host"), Some((1_795_608_000, 15)));
-        // 2027-01-01T00:00:01Z, and a line of the year before.
+        // The reference is 2027-01-01T00:00:01Z, and the line is from the year before.
         assert_eq!(at(1_798_761_601, "Dec 31 23:59:59 host"), Some((1_798_761_599, 15)));
         assert_eq!(at(1_798_761_599, "Jan  1 00:00:01 host"), Some((1_798_761_601, 15)));
         assert_eq!(at(1_795_608_000, "Foo 25 12:00:00"), None);
     }
 
     #[test]
-    fn days_are_those_of_the_calendar() {
+    fn days_match_the_calendar() {
         assert_eq!(days_since_epoch(1970, 1, 1), Some(0));
         assert_eq!(days_since_epoch(2000, 3, 1), Some(11_017));
         assert_eq!(days_since_epoch(2024, 2, 29), Some(19_782));

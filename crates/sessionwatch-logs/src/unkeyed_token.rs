@@ -1,8 +1,8 @@
-//! Tokens that stand in a text without a key: behind the name of a function that takes one, or behind `sid`.
+//! Tokens without a key: arguments of functions that take a session token, and values after `sid`.
 
 use crate::redact::is_likely_random;
 
-/// Functions of adapters and libraries that take a session token first.
+/// Functions of adapters and libraries whose first argument is a session token.
 const TOKEN_FUNCTIONS: [&[u8]; 8] = [
     b"getsessionanduser",
     b"getsessionbytoken",
@@ -13,7 +13,7 @@ const TOKEN_FUNCTIONS: [&[u8]; 8] = [
     b"validatesessiontoken",
     b"invalidatesession",
 ];
-/// Words that may stand between such a name and the token.
+/// Words that may appear between the function name and the token.
 const FILLER_WORDS: [&[u8]; 11] = [
     b"args",
     b"arg",
@@ -27,10 +27,10 @@ const FILLER_WORDS: [&[u8]; 11] = [
     b"session",
     b"sid",
 ];
-/// Bytes in which a token begins.
+/// Number of bytes after the name within which the token must begin.
 const TOKEN_SEARCH_BYTES: usize = 64;
 
-/// The token that a function is called with, whose name has something at a place.
+/// Returns the token argument of a call. `at` is any offset in the function name.
 pub(crate) fn find_call_argument(message: &[u8], at: usize, complete: bool) -> Option<&[u8]> {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     let before = message[..at].iter().rev().take_while(|byte| is_name(**byte)).count();
@@ -43,7 +43,8 @@ pub(crate) fn find_call_argument(message: &[u8], at: usize, complete: bool) -> O
     find_bare_token(message, end, complete)
 }
 
-/// The session id behind a `sid` at a place, in a text that tells of a session. Elsewhere, `sid` names other things too.
+/// Returns the session id after the `sid` at offset `at`, if the text mentions a session before it. Elsewhere, `sid`
+/// may mean other things.
 pub(crate) fn find_session_id(message: &[u8], at: usize, complete: bool) -> Option<&[u8]> {
     let before = &message[..at];
     let is_word = before.last().is_none_or(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_');
@@ -54,7 +55,7 @@ pub(crate) fn find_session_id(message: &[u8], at: usize, complete: bool) -> Opti
     find_bare_token(message, at + "sid".len(), complete)
 }
 
-/// What stands behind a place, signs and words of no weight, if it looks like a whole token.
+/// Returns the next word after punctuation and filler words, if it looks like a full token.
 fn find_bare_token(message: &[u8], from: usize, complete: bool) -> Option<&[u8]> {
     let mut at = from;
     while at - from < TOKEN_SEARCH_BYTES {
@@ -70,14 +71,14 @@ fn find_bare_token(message: &[u8], from: usize, complete: bool) -> Option<&[u8]>
             at += length;
             continue;
         }
-        // Base64 may be filled up.
+        // Base64 may have padding.
         let filled = after.iter().take_while(|byte| **byte == b'=').count();
         let ends = match after.get(filled) {
             None => complete,
             Some(byte) => byte.is_ascii_whitespace() || b"'\"`)],;}".contains(byte),
         };
         let text = std::str::from_utf8(word).ok()?;
-        // What ends in points was cut.
+        // Dots at the end mean that the token was cut.
         return (ends
             && !text.ends_with("..")
             && !after.starts_with("…".as_bytes())
@@ -91,7 +92,7 @@ fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"_-+/.~%|".contains(&byte)
 }
 
-/// A name in small letters and digits.
+/// Lowercases a name and keeps only letters and digits.
 fn normalize_name(name: &[u8]) -> Vec<u8> {
     name.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase).collect()
 }
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_behind_functions_and_session_ids_are_found() {
+    fn finds_tokens_after_function_names_and_sid() {
         for text in [
             "getSessionAndUser #",
             "adapter.getSessionAndUser('#')",
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn other_things_are_no_tokens() {
+    fn ignores_other_values() {
         for text in [
             "getSessionAndUser { sessionToken: '#' }",
             "deleteSession for user #",

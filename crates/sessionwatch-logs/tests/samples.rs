@@ -1,5 +1,5 @@
-//! Every format that is known, by samples of what applications really write.
-#![expect(clippy::unwrap_used, reason = "a sample that cannot be read ends the test")]
+//! Tests of every known format with samples of real applications.
+#![expect(clippy::unwrap_used, reason = "an unreadable sample fails the test")]
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -40,7 +40,7 @@ fn samples() -> BTreeMap<String, Vec<u8>> {
 fn read(grammar: &Matchers, blocks: &[&[u8]], ended: bool) -> Vec<Found> {
     let (mut found, mut reader, mut at) = (vec![], LogReader::new(grammar), 0);
     let mut sink =
-        |signal: LogEvent<'_>, place: LogExcerpt<'_>| found.push((place.from, place.to, signal.into_owned()));
+        |event: LogEvent<'_>, place: LogExcerpt<'_>| found.push((place.from, place.to, event.into_owned()));
     for block in blocks {
         reader.read_block(block, at, ended, &mut sink);
         at += block.len() as u64;
@@ -51,40 +51,40 @@ fn read(grammar: &Matchers, blocks: &[&[u8]], ended: bool) -> Vec<Found> {
 
 fn words(found: &[Found]) -> String {
     let mut text = String::new();
-    for (from, to, signal) in found {
-        let mut facts = vec![signal.kind.name().to_owned()];
+    for (from, to, event) in found {
+        let mut facts = vec![event.kind.name().to_owned()];
         let mut fact = |name: &str, value: Option<String>| {
             facts.extend(value.map(|value| format!("{name}={value}")));
         };
-        fact("at", signal.at.map(|at| at.micros().to_string()));
-        fact("user", signal.user.as_deref().map(str::to_owned));
-        fact("other", signal.other_user.as_deref().map(str::to_owned));
-        fact("token", signal.token_prefix.as_deref().map(str::to_owned));
-        fact("expires", signal.expires.map(|at| at.micros().to_string()));
-        fact("reason", signal.reason.as_deref().map(str::to_owned));
-        fact("request", signal.request_id.as_deref().map(str::to_owned));
-        fact("cut", signal.is_truncated.then(|| "yes".to_owned()));
+        fact("at", event.at.map(|at| at.micros().to_string()));
+        fact("user", event.user.as_deref().map(str::to_owned));
+        fact("other", event.other_user.as_deref().map(str::to_owned));
+        fact("token", event.token_prefix.as_deref().map(str::to_owned));
+        fact("expires", event.expires.map(|at| at.micros().to_string()));
+        fact("reason", event.reason.as_deref().map(str::to_owned));
+        fact("request", event.request_id.as_deref().map(str::to_owned));
+        fact("cut", event.is_truncated.then(|| "yes".to_owned()));
         text.push_str(&format!("{} bytes {from} to {to}\n", facts.join(" ")));
     }
     text
 }
 
-/// What is expected stands beside each sample; for a new one it is written there once, to be looked through.
+/// Expected events are stored beside each sample. Those of a new sample are written once, for review.
 #[test]
-fn every_sample_gives_exactly_its_signals() {
+fn every_sample_yields_exactly_its_events() {
     let grammar = grammar();
     for (name, sample) in samples() {
         let path = folder().join(format!("{name}.signals"));
         let said = words(&read(&grammar, &[&sample], false));
         let Ok(expected) = std::fs::read_to_string(&path) else {
             std::fs::write(&path, &said).unwrap();
-            panic!("{name}: look through what was written to {}", path.display());
+            panic!("{name}: review the events written to {}", path.display());
         };
         assert_eq!(said, expected, "{name}");
     }
 }
 
-/// What is left of a sample says no more than the sample, and nothing else.
+/// Checks that a truncated sample yields a subset of the events of the whole sample.
 fn assert_part(name: &str, end: usize, part: &[Found], whole: &[Found]) {
     assert!(part.len() <= whole.len(), "{name} cut at {end}: {part:?}");
     for (cut, full) in part.iter().zip(whole) {
@@ -105,7 +105,7 @@ fn assert_part(name: &str, end: usize, part: &[Found], whole: &[Found]) {
 }
 
 #[test]
-fn a_sample_cut_at_any_byte_says_nothing_wrong() {
+fn a_sample_truncated_at_any_byte_yields_no_wrong_event() {
     let grammar = grammar();
     for (name, sample) in samples() {
         let whole = read(&grammar, &[&sample], false);
@@ -116,7 +116,7 @@ fn a_sample_cut_at_any_byte_says_nothing_wrong() {
 }
 
 #[test]
-fn it_does_not_matter_where_blocks_end() {
+fn block_boundaries_do_not_change_the_result() {
     let grammar = grammar();
     let all: Vec<u8> = samples().into_values().flat_map(|sample| [sample, b"\n".to_vec()].concat()).collect();
     let whole = read(&grammar, &[&all], true);
@@ -130,15 +130,15 @@ fn it_does_not_matter_where_blocks_end() {
 }
 
 #[test]
-fn a_range_of_its_own_says_what_it_says_in_the_whole() {
+fn reading_two_ranges_yields_the_same_events_as_reading_the_whole() {
     let grammar = grammar();
     let all: Vec<u8> = samples().into_values().flat_map(|sample| [sample, b"\n".to_vec()].concat()).collect();
     let whole = read(&grammar, &[&all], true);
     for (end, _) in all.iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
         let (first, second) = all.split_at(end + 1);
         let (mut found, mut reader) = (vec![], LogReader::new(&grammar));
-        let mut sink = |signal: LogEvent<'_>, place: LogExcerpt<'_>| {
-            found.push((place.from, place.to, signal.into_owned()))
+        let mut sink = |event: LogEvent<'_>, place: LogExcerpt<'_>| {
+            found.push((place.from, place.to, event.into_owned()))
         };
         reader.read_block(first, 0, true, &mut sink);
         reader.drain_pending(second, first.len() as u64, &mut sink);
@@ -146,8 +146,8 @@ fn a_range_of_its_own_says_what_it_says_in_the_whole() {
         let over = found.iter().map(|(_, to, _)| *to).max().unwrap_or(0);
         let mut reader = LogReader::new(&grammar);
         let mut later = vec![];
-        let mut sink = |signal: LogEvent<'_>, place: LogExcerpt<'_>| {
-            later.push((place.from, place.to, signal.into_owned()))
+        let mut sink = |event: LogEvent<'_>, place: LogExcerpt<'_>| {
+            later.push((place.from, place.to, event.into_owned()))
         };
         reader.read_block(second, first.len() as u64, true, &mut sink);
         reader.finish(&mut sink);
@@ -157,12 +157,12 @@ fn a_range_of_its_own_says_what_it_says_in_the_whole() {
 }
 
 #[test]
-fn no_whole_token_of_a_sample_is_left() {
+fn output_contains_no_full_token() {
     let grammar = grammar();
     for (name, sample) in samples() {
         let (mut reader, mut said) = (LogReader::new(&grammar), String::new());
-        let mut sink = |signal: LogEvent<'_>, place: LogExcerpt<'_>| {
-            said.push_str(&format!("{signal:?} {}\n", redact::redact_text(place.text, 10_000)));
+        let mut sink = |event: LogEvent<'_>, place: LogExcerpt<'_>| {
+            said.push_str(&format!("{event:?} {}\n", redact::redact_text(place.text, 10_000)));
         };
         reader.read_block(&sample, 0, true, &mut sink);
         reader.finish(&mut sink);
@@ -174,27 +174,27 @@ fn no_whole_token_of_a_sample_is_left() {
     }
 }
 
-/// Nobody waits for the next line of a quiet server.
+/// An event must not wait for the next line, which an idle server may never write.
 #[test]
-fn a_violation_is_told_as_soon_as_it_is_certain() {
+fn a_violation_is_emitted_as_soon_as_it_is_certain() {
     let grammar = grammar();
     let sample = samples().remove("postgres-server").unwrap();
     let lines: Vec<&[u8]> = sample.split_inclusive(|byte| *byte == b'\n').collect();
     let begins =
         |text: &str| lines.iter().position(|line| String::from_utf8_lossy(line).contains(text)).unwrap();
-    // A column of session tokens says enough; an id of a session may be one of a visit until the statement is read.
+    // A session token column is certain at once; a session id may be that of a visit until the statement is read.
     for (constraint, enough) in [("sessions_session_token_key", 2), ("unique_session_id", 3)] {
         let from = begins(constraint);
         let (mut reader, mut found) = (LogReader::new(&grammar), vec![]);
         for (at, line) in lines[from..from + 3].iter().enumerate() {
-            reader.read_block(line, 0, true, &mut |signal: LogEvent<'_>, _: LogExcerpt<'_>| {
-                found.push(signal.kind)
+            reader.read_block(line, 0, true, &mut |event: LogEvent<'_>, _: LogExcerpt<'_>| {
+                found.push(event.kind)
             });
             assert_eq!(found.contains(&LogEventKind::DuplicateToken), at + 1 >= enough, "{constraint} {at}");
-            // More may follow: whoever goes on after a restart reads it again, and does not tell what was told.
+            // More lines may follow, so a restart reads the entry again, without emitting its events twice.
             assert_eq!(reader.pending_offset(), Some(0), "{constraint} {at}");
         }
-        reader.finish(&mut |signal: LogEvent<'_>, _: LogExcerpt<'_>| found.push(signal.kind));
+        reader.finish(&mut |event: LogEvent<'_>, _: LogExcerpt<'_>| found.push(event.kind));
         assert_eq!(
             found,
             [LogEventKind::DuplicateToken, LogEventKind::TokenInLog, LogEventKind::TokenInLog],
@@ -212,20 +212,20 @@ fn a_token_without_a_key_is_explained_and_not_shown() {
         "DETAIL:  Key (session_token)=(f47ac10b58cc4372a5670e02b2c3d479) already exists.",
     ] {
         let explained = explain_text(&grammar, line.as_bytes());
-        let kinds: Vec<LogEventKind> = explained.events.iter().map(|signal| signal.kind).collect();
+        let kinds: Vec<LogEventKind> = explained.events.iter().map(|event| event.kind).collect();
         assert_eq!(kinds, [LogEventKind::TokenInLog], "{line}");
         let said = format!("{explained:?}");
-        assert!(!said.contains("58cc") && !said.contains("no whole"), "{said}");
+        assert!(!said.contains("58cc") && !said.contains("no full"), "{said}");
     }
 }
 
 #[test]
-fn what_does_not_end_takes_no_memory() {
+fn an_endless_entry_is_limited_in_size() {
     let grammar = grammar();
     let begin = b"[AUTH-ADAPTER] Session created {\n".to_vec();
     let endless: Vec<u8> = begin.iter().copied().chain(b"  a: 1,\n".repeat(1_000)).collect();
     let found = read(&grammar, &[&endless, b"[AUTH-ADAPTER] Session created { userId: 8 }\n"], true);
-    let users: Vec<_> = found.iter().map(|(_, _, signal)| (signal.kind, signal.user.as_deref())).collect();
+    let users: Vec<_> = found.iter().map(|(_, _, event)| (event.kind, event.user.as_deref())).collect();
     assert_eq!(users, [(LogEventKind::Created, None), (LogEventKind::Created, Some("8"))]);
     assert!(found[0].1 < 2_000, "{found:?}");
 }
@@ -233,7 +233,7 @@ fn what_does_not_end_takes_no_memory() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn nothing_panics_and_blocks_do_not_matter(
+    fn arbitrary_bytes_do_not_panic_and_block_boundaries_do_not_matter(
         which in any::<prop::sample::Index>(),
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..4_u8), 0..12),
         split in any::<prop::sample::Index>(),
@@ -262,9 +262,9 @@ proptest! {
 }
 
 #[test]
-fn a_new_entry_ends_one_that_was_cut_off_whatever_carries_both() {
-    for carrier in ["2026-11-29T10:00:00.000001Z ", "Nov 29 10:00:00 web app[7]: ", ""] {
-        let line = |text: &str| format!("{carrier}{text}\n");
+fn a_new_entry_ends_a_truncated_one_in_every_envelope() {
+    for header in ["2026-11-29T10:00:00.000001Z ", "Nov 29 10:00:00 web app[7]: ", ""] {
+        let line = |text: &str| format!("{header}{text}\n");
         let text = [
             line("[AUTH-ADAPTER] Session created {"),
             line("[AUTH-ADAPTER] Session created { userId: 2 }"),
@@ -275,6 +275,6 @@ fn a_new_entry_ends_one_that_was_cut_off_whatever_carries_both() {
         .concat();
         let found = read(&grammar(), &[text.as_bytes()], true);
         let users: Vec<&str> = found.iter().filter_map(|found| found.2.user.as_deref()).collect();
-        assert_eq!(users, ["2", "3"], "{carrier:?}");
+        assert_eq!(users, ["2", "3"], "{header:?}");
     }
 }

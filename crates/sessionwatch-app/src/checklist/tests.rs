@@ -174,7 +174,7 @@ fn what_too_few_looks_saw_does_not_pass_and_what_fails_fails() {
         gauges.insert("extended", 4.0);
         true
     });
-    assert_eq!(of(&empty, "sessions-per-user"), "not known: there was no active session in this period");
+    assert_eq!(of(&empty, "sessions-per-user"), "not known: no active sessions in this period");
     let place = |id: &str| gap.baseline.iter().find(|number| number.id == id).unwrap().range_position;
     assert_eq!(
         (place("orphaned-sessions"), place("expired-sessions")),
@@ -282,7 +282,7 @@ The guide's checklist
  ok    Normal creation rate, no spike     highest: 20, on 2026-11-18 00:00:00 UTC     10 to 50
  ok    No user reports of session issues  ada, on 2026-11-24 23:00:00 UTC: no ticket  vouched for
  → duplicate-tokens:
-   end every session on these tokens, then make the token column unique
+   revoke every session with these tokens, then add a unique constraint to the token column
  → critical-log-lines:
    search the application's logs for `Duplicate session token detected` and `User ID mismatch`
 
@@ -323,7 +323,7 @@ What the table proves of standards
        than the limit                  00:00:00 UTC                   OWASP ASVS 5.0.0 7.1.2
  ok    Every session ends by itself    highest: 0                     NIST SP 800-53 r5 AC-12
  → unique-tokens:
-   end every session on these tokens, then make the token column unique
+   revoke every session with these tokens, then add a unique constraint to the token column
  → random-tokens:
    see in the code that tokens come from a cryptographic generator, 128 bits or more
  → inactivity-timeout:

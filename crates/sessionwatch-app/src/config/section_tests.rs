@@ -175,8 +175,8 @@ fn alerts_checks_and_actions_say_which_of_their_keys_cannot_be() {
             ("[actions]\nbrake_share = 1.1", "2:15: actions.brake_share: must be a number from 0 to 1"),
             (
                 "[actions]\narchive_recipient = \"age1nobody\"",
-                "2:21: actions.archive_recipient: `age1nobody` is not a recipient of the age format: one begins with \
-                 `age1` and is what `age-keygen -y` prints",
+                "2:21: actions.archive_recipient: `age1nobody` is not an age recipient: expected `age1…`, as printed by \
+                 `age-keygen -y`",
             ),
         ],
     ));

@@ -187,7 +187,7 @@ fn everything_wrong_with_the_watch_is_said_too() {
         (63, "must be the IANA name of a time zone"),
         (68, "must be an IP address and a port"),
         (70, "a check has that name already"),
-        (71, "the regex cannot be read"),
+        (71, "invalid regex"),
         (73, "small letters, digits and hyphens"),
         (74, "add a `literal` that every such line contains"),
     ] {

@@ -1,4 +1,4 @@
-//! Tests of the module above.
+//! Checklist tests.
 
 use super::*;
 
@@ -25,7 +25,7 @@ fn is_unknown(verdict: &ChecklistVerdict) -> bool {
 }
 
 #[test]
-fn a_track_knows_when_it_was_worst_first() {
+fn a_summary_holds_the_first_time_of_its_extremes() {
     let points = [
         (hours_after_epoch(1), [3.0, 2.0, 4.0]),
         (hours_after_epoch(2), [7.0, 1.0, 9.0]),
@@ -41,7 +41,7 @@ fn a_track_knows_when_it_was_worst_first() {
 }
 
 #[test]
-fn every_threshold_holds_at_it_and_not_beyond() {
+fn every_item_passes_at_its_threshold_and_fails_beyond() {
     let none = |high: f64| check_at_most(series_summary(0.0, high).as_ref(), 0.0);
     let orphaned = |high: f64| check_below(series_summary(0.0, high).as_ref(), ORPHANED_SESSIONS_LIMIT);
     let expired = |high: f64| check_below(series_summary(0.0, high).as_ref(), EXPIRED_SESSIONS_LIMIT);
@@ -70,18 +70,18 @@ fn every_threshold_holds_at_it_and_not_beyond() {
         ("51 created", rate(51.0), ChecklistVerdict::Fail),
         ("10 created", rate(10.0), ChecklistVerdict::Pass),
         ("9 created", rate(9.0), ChecklistVerdict::Fail),
-        ("no signal", check_events(0, 0), ChecklistVerdict::Pass),
-        ("one signal", check_events(1, 0), ChecklistVerdict::Fail),
-        ("one signal among unconfirmed ones", check_events(1, 9), ChecklistVerdict::Fail),
-        ("vouched for", check_attestation(Some(true)), ChecklistVerdict::Pass),
-        ("denied", check_attestation(Some(false)), ChecklistVerdict::Fail),
+        ("no event", check_events(0, 0), ChecklistVerdict::Pass),
+        ("one event", check_events(1, 0), ChecklistVerdict::Fail),
+        ("one event among unconfirmed ones", check_events(1, 9), ChecklistVerdict::Fail),
+        ("attested as passing", check_attestation(Some(true)), ChecklistVerdict::Pass),
+        ("attested as failing", check_attestation(Some(false)), ChecklistVerdict::Fail),
     ] {
         assert_eq!(verdict, expected, "{name}");
     }
 }
 
 #[test]
-fn what_has_no_number_is_unknown() {
+fn missing_values_are_unknown() {
     for verdict in [
         check_at_most(None, 0.0),
         check_below(None, ORPHANED_SESSIONS_LIMIT),
@@ -101,9 +101,9 @@ fn what_has_no_number_is_unknown() {
 }
 
 #[test]
-fn a_doubt_keeps_from_passing_and_not_from_failing() {
-    let doubt = || Some("nobody looked".to_owned());
-    assert_eq!(ChecklistVerdict::Pass.unknown_if(doubt()), ChecklistVerdict::Unknown("nobody looked".into()));
+fn a_doubt_turns_a_pass_into_unknown_and_keeps_a_failure() {
+    let doubt = || Some("no data".to_owned());
+    assert_eq!(ChecklistVerdict::Pass.unknown_if(doubt()), ChecklistVerdict::Unknown("no data".into()));
     assert_eq!(ChecklistVerdict::Fail.unknown_if(doubt()), ChecklistVerdict::Fail);
     assert_eq!(
         ChecklistVerdict::Unknown("x".into()).unknown_if(doubt()),
@@ -113,7 +113,7 @@ fn a_doubt_keeps_from_passing_and_not_from_failing() {
 }
 
 #[test]
-fn one_that_fails_outweighs_all_and_one_unknown_those_that_pass() {
+fn a_failure_outweighs_unknown_and_unknown_outweighs_a_pass() {
     let (pass, fail, unknown) =
         (ChecklistVerdict::Pass, ChecklistVerdict::Fail, ChecklistVerdict::Unknown("x".into()));
     assert_eq!(ChecklistVerdict::combine_all([&pass, &unknown, &fail].into_iter()), ChecklistVerdict::Fail);
@@ -123,7 +123,7 @@ fn one_that_fails_outweighs_all_and_one_unknown_those_that_pass() {
 }
 
 #[test]
-fn lifetimes_are_bounded_only_while_nothing_is_extended() {
+fn lifetimes_are_limited_only_if_no_session_is_extended() {
     let (none, some) = (series_summary(0.0, 0.0), series_summary(0.0, 1.0));
     assert_eq!(check_lifetime(true, some.as_ref()), ChecklistVerdict::Fail);
     assert_eq!(check_lifetime(false, none.as_ref()), ChecklistVerdict::Pass);
@@ -152,7 +152,7 @@ fn lifetimes_are_bounded_only_while_nothing_is_extended() {
 }
 
 #[test]
-fn a_range_holds_all_the_time_and_at_its_bounds() {
+fn a_range_includes_its_bounds_and_applies_to_all_values() {
     let place = |low, high| range_position(series_summary(low, high).as_ref(), 50.0, 500.0);
     assert_eq!((place(50.0, 500.0), place(49.0, 500.0)), (RangePosition::In, RangePosition::Out));
     assert_eq!(place(50.0, 501.0), RangePosition::Out);
@@ -162,7 +162,7 @@ fn a_range_holds_all_the_time_and_at_its_bounds() {
 }
 
 #[test]
-fn one_blind_look_in_ten_is_borne() {
+fn one_failed_run_in_ten_is_tolerated() {
     assert!(
         !has_too_many_failed_runs(0, 0)
             && !has_too_many_failed_runs(10, 1)
@@ -171,13 +171,12 @@ fn one_blind_look_in_ten_is_borne() {
     );
 }
 
-/// From one hour to another.
 fn period_of_hours(from: i64, to: i64) -> Period {
     Period { from: hours_after_epoch(from), to: hours_after_epoch(to) }
 }
 
 #[test]
-fn gaps_at_both_ends_count() {
+fn gaps_at_both_ends_of_the_period_count() {
     let period = period_of_hours(0, 100);
     let gap = |seen: &[i64]| longest_gap(seen.iter().map(|hours| hours_after_epoch(*hours)), period);
     assert_eq!(gap(&[]), period);
@@ -190,14 +189,14 @@ fn gaps_at_both_ends_count() {
 }
 
 #[test]
-fn a_check_without_a_verdict_for_long_is_noticed() {
+fn a_long_time_without_a_result_is_reported() {
     let period = period_of_hours(0, 168);
     let undecided = |began: &[(i64, &str)]| {
         let began: Vec<(UtcTimestamp, String)> =
             began.iter().map(|(hours, verdict)| (hours_after_epoch(*hours), (*verdict).to_owned())).collect();
         find_undecided_gap(&verdict_spans(&began, period), period)
     };
-    assert_eq!(undecided(&[]), Some(period), "never made");
+    assert_eq!(undecided(&[]), Some(period), "never ran");
     assert_eq!(undecided(&[(-400, "healthy")]), None);
     assert_eq!(undecided(&[(-400, "unknown"), (-300, "healthy")]), None, "before the period");
     assert_eq!(undecided(&[(-1, "unknown"), (16, "healthy")]), None);

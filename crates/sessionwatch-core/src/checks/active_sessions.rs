@@ -1,14 +1,14 @@
-//! `active-sessions`: active sessions outside the configured baseline.
+//! `active-sessions`: the number of active sessions is outside the configured baseline.
 
 use super::{Baseline, Check, CheckInput, CheckOutcome, EvidenceKind, TimeBasis};
 use crate::{plural::format_count, severity::Severity};
 
-/// What is known about the check.
+/// The `active-sessions` check.
 pub const ACTIVE_SESSIONS_CHECK: Check = Check {
     id: "active-sessions",
-    summary: "Active sessions outside the baseline, if one is configured",
+    summary: "Number of active sessions outside the configured baseline",
     severity: Severity::Low,
-    action: "compare with your usual number of users, and set the baseline to it",
+    action: "compare the number with your usual number of users, and adjust the baseline",
     evidence: EvidenceKind::Value,
     needs_previous_run: false,
     is_transient: false,
@@ -22,9 +22,10 @@ fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
     let (active, usual) = (input.stats.active, input.thresholds.active_sessions);
     let threshold = match usual {
         Baseline { min: None, max: None } => "no baseline".to_owned(),
-        usual => format!("not {usual}"),
+        usual => usual.threshold_text(),
     };
-    let summary = format!("{}, baseline: {usual}", format_count(active, "active session", "active sessions"));
+    let count = format_count(active, "active session", "active sessions");
+    let summary = format!("{count} (baseline: {usual})");
     CheckOutcome::from_count(
         usual.is_below_min(active) || usual.is_above_max(active),
         active,
@@ -45,19 +46,19 @@ mod tests {
     }
 
     #[test]
-    fn numbers_outside_a_baseline_fail() {
+    fn counts_outside_the_baseline_fail() {
         let usual = Baseline { min: Some(50), max: Some(500) };
         for (active, verdict) in
             [(49, CheckVerdict::Failing), (50, CheckVerdict::Passing), (501, CheckVerdict::Failing)]
         {
             let outcome = evaluate_check(sample(usual, active).input());
-            assert_eq!((outcome.verdict, outcome.threshold.as_str()), (verdict, "not 50 to 500"));
-            assert!(outcome.summary.ends_with("baseline: 50 to 500"), "{}", outcome.summary);
+            assert_eq!((outcome.verdict, outcome.threshold.as_str()), (verdict, "< 50 or > 500"));
+            assert!(outcome.summary.ends_with("(baseline: 50 to 500)"), "{}", outcome.summary);
         }
     }
 
     #[test]
-    fn without_a_baseline_every_number_is_healthy() {
+    fn every_count_passes_without_a_baseline() {
         for active in [0, 1, 1_000_000] {
             let outcome = evaluate_check(sample(Baseline::default(), active).input());
             assert_eq!((outcome.verdict, outcome.threshold.as_str()), (CheckVerdict::Passing, "no baseline"));

@@ -1,14 +1,14 @@
-//! `creation-rate`: sessions created in an hour, outside the baseline. Too few are found only by the busiest hour of a day.
+//! `creation-rate`: the number of sessions created per hour is outside the configured baseline.
 
 use super::{Baseline, Check, CheckInput, CheckOutcome, EvidenceKind, TimeBasis, outcome::FIRST_RUN_REASON};
 use crate::{history::Comparison, plural::format_count, severity::Severity};
 
-/// What is known about the check.
+/// The `creation-rate` check.
 pub const CREATION_RATE_CHECK: Check = Check {
     id: "creation-rate",
-    summary: "Sessions created an hour, outside the baseline, if one is configured",
+    summary: "Sessions created per hour outside the configured baseline",
     severity: Severity::Medium,
-    action: "look at sign-ins and at what creates sessions; set the baseline to what is usual",
+    action: "check logins and whatever else creates sessions, and adjust the baseline",
     evidence: EvidenceKind::Value,
     needs_previous_run: true,
     is_transient: false,
@@ -22,7 +22,7 @@ fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
     let usual = input.thresholds.creation_rate;
     let threshold = match usual {
         Baseline { min: None, max: None } => "no baseline".to_owned(),
-        usual => format!("not {usual} an hour"),
+        usual => format!("{} per hour", usual.threshold_text()),
     };
     let (seen, busiest) = match input.comparison {
         Comparison::Since(changes) => (Some(changes.created_last_hour), changes.busiest_hour),
@@ -34,15 +34,16 @@ fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
         (None, None, Comparison::Impossible(reason)) => return CheckOutcome::unknown(threshold, reason),
         (None, None, _) => return CheckOutcome::unknown(threshold, FIRST_RUN_REASON),
     };
+    // Nights are quiet everywhere: too few sessions fail only if the busiest hour of a day is below the minimum.
     let quiet = busiest.map(|most| most.max(rate)).filter(|most| usual.is_below_min(*most));
     let created = format_count(rate, "session", "sessions");
     let busy = usual.is_above_max(rate);
     let summary = match quiet {
         Some(most) if !busy => format!(
-            "no hour of the last day saw more than {} created, baseline: {usual}",
+            "at most {} created in any hour of the last day (baseline: {usual})",
             format_count(most, "session", "sessions")
         ),
-        _ => format!("{created} created in the last hour, baseline: {usual}"),
+        _ => format!("{created} created in the last hour (baseline: {usual})"),
     };
     CheckOutcome::from_count(busy || quiet.is_some(), rate, threshold, summary)
 }
@@ -59,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn an_hour_above_the_baseline_fails_and_without_one_none_does() {
+    fn an_hour_above_the_baseline_fails_and_none_fails_without_one() {
         let usual = Baseline { min: None, max: Some(50) };
         assert!(!sample(usual, 50).is_failing(evaluate_check));
         assert!(sample(usual, 51).is_failing(evaluate_check));
@@ -70,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quiet_hour_alone_is_nothing_and_a_quiet_day_fails() {
+    fn a_quiet_hour_passes_and_a_quiet_day_fails() {
         let usual = Baseline { min: Some(50), max: Some(500) };
         assert!(!sample(usual, 0).is_failing(evaluate_check));
         let mut sample = CheckSample::with_changes(|changes| changes.busiest_hour = Some(49));
@@ -78,7 +79,7 @@ mod tests {
         assert!(sample.is_failing(evaluate_check));
         assert_eq!(
             evaluate_check(sample.input()).summary,
-            "no hour of the last day saw more than 49 sessions created, baseline: 50 to 500"
+            "at most 49 sessions created in any hour of the last day (baseline: 50 to 500)"
         );
     }
 }

@@ -1,13 +1,13 @@
-//! Checks in the operator's own SQL: a number that a query gives, and a comparison that it fails at.
+//! Custom checks: a number returned by the operator's SQL query, and the threshold at which the check fails.
 
 use std::{fmt, str::FromStr};
 
 use super::CheckOutcome;
 
-/// The page about such checks, in Markdown.
+/// Documentation page about custom checks, in Markdown.
 pub(super) const CUSTOM_CHECK_PAGE: &str = include_str!("../../../../docs/checks/custom.md");
 
-/// How a value is compared.
+/// Comparison operator of a threshold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ThresholdOperator {
     /// `>`
@@ -24,23 +24,23 @@ pub enum ThresholdOperator {
     Unequal,
 }
 
-/// What a value fails at, such as `> 0`.
+/// Condition under which a value fails, such as `> 0`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CustomThreshold {
-    /// How the value is compared.
+    /// Comparison operator.
     pub operator: ThresholdOperator,
-    /// With what.
+    /// Number on the right-hand side.
     pub number: f64,
 }
 
-/// The text is not a comparison and a number.
+/// The text is not a comparison operator followed by a number.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("must be >, >=, <, <=, = or != and a number, such as \"> 0\"")]
+#[error("must be a comparison (>, >=, <, <=, = or !=) and a number, such as \"> 0\"")]
 pub struct ThresholdParseError;
 
 impl ThresholdOperator {
-    /// Every comparison; longer signs come before those that they begin with.
     const ALL: [(Self, &'static str); 6] = [
+        // Longer operators come first: `>=` also begins with `>`.
         (Self::AtLeast, ">="),
         (Self::AtMost, "<="),
         (Self::Unequal, "!="),
@@ -51,9 +51,9 @@ impl ThresholdOperator {
 }
 
 impl CustomThreshold {
-    /// Whether `value` fails.
+    /// Returns whether `value` fails.
     #[must_use]
-    #[expect(clippy::float_cmp, reason = "counts are whole, and the operator asked for equality")]
+    #[expect(clippy::float_cmp, reason = "counts are integers, and the configuration asks for equality")]
     pub fn is_met_by(self, value: f64) -> bool {
         match self.operator {
             ThresholdOperator::Above => value > self.number,
@@ -75,6 +75,7 @@ impl FromStr for CustomThreshold {
             Some((*comparison, text.strip_prefix(sign)?.trim().parse::<f64>().ok()?))
         });
         match found {
+            // An infinite threshold would never or always fail, which is surely a mistake.
             Some((comparison, number)) if number.is_finite() => Ok(Self { operator: comparison, number }),
             _ => Err(ThresholdParseError),
         }
@@ -91,10 +92,10 @@ impl fmt::Display for CustomThreshold {
     }
 }
 
-/// Decides from the number that the query gave.
+/// Evaluates the number that the query returned.
 #[must_use]
 pub fn evaluate_value(value: f64, threshold: CustomThreshold) -> CheckOutcome {
-    let summary = format!("the query gives {value}");
+    let summary = format!("the query returned {value}");
     CheckOutcome::from_value(threshold.is_met_by(value), value, threshold.to_string(), summary)
 }
 
@@ -104,15 +105,18 @@ mod tests {
     use crate::checks::CheckVerdict;
 
     #[test]
-    fn fails_where_the_threshold_is_met() {
+    fn fails_if_the_threshold_is_met() {
         let threshold: CustomThreshold = "> 2".parse().unwrap();
         let outcome = evaluate_value(3.0, threshold);
-        assert_eq!((outcome.verdict, outcome.summary.as_str()), (CheckVerdict::Failing, "the query gives 3"));
+        assert_eq!(
+            (outcome.verdict, outcome.summary.as_str()),
+            (CheckVerdict::Failing, "the query returned 3")
+        );
         assert_eq!(evaluate_value(2.0, threshold).verdict, CheckVerdict::Passing);
     }
 
     #[test]
-    fn reads_writes_and_compares() {
+    fn parses_formats_and_compares() {
         for (text, below, at, above) in [
             ("> 2", false, false, true),
             (">=2", false, true, true),
@@ -129,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_none() {
+    fn rejects_malformed_thresholds() {
         for text in ["", "2", ">", "> x", "> inf", "> NaN", "=> 2", "> 2 3"] {
             assert_eq!(text.parse::<CustomThreshold>(), Err(ThresholdParseError), "{text}");
         }

@@ -1,17 +1,21 @@
-//! `duplicate-tokens`: a token on more than one row.
+//! `duplicate-tokens`: a token appears on more than one row.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Check, CheckInput, CheckOutcome, EvidenceKind, TimeBasis};
-use crate::{plural::format_count, severity::Severity, stats::Measured};
+use crate::{
+    plural::{format_count, format_number},
+    severity::Severity,
+    stats::Measured,
+};
 
-/// What is known about the check.
+/// The `duplicate-tokens` check.
 pub const DUPLICATE_TOKENS_CHECK: Check = Check {
     id: "duplicate-tokens",
     summary: "Tokens on more than one row",
     severity: Severity::Critical,
-    action: "end every session on these tokens, then make the token column unique",
+    action: "revoke every session with these tokens, then add a unique constraint to the token column",
     evidence: EvidenceKind::Duplicates,
     needs_previous_run: false,
     is_transient: false,
@@ -21,11 +25,11 @@ pub const DUPLICATE_TOKENS_CHECK: Check = Check {
     evaluate: evaluate_check,
 };
 
-/// What is tolerated.
+/// Thresholds of `duplicate-tokens`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 pub struct DuplicateTokensThresholds {
-    /// Tokens on more than one row that are tolerated.
+    /// Maximum number of duplicate tokens.
     #[schemars(range(max = 1_000_000_000_000_u64))]
     pub max: u64,
 }
@@ -36,22 +40,28 @@ fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
     match &input.stats.duplicates {
         Measured::Unknown(reason) => CheckOutcome::unknown(threshold, reason),
         Measured::Proven(index) => {
-            let summary = format!("no token is on more than one row, according to `{index}`");
+            let summary = format!("duplicates are impossible: `{index}` enforces unique tokens");
             CheckOutcome {
                 proving_constraint: Some(index.clone()),
                 ..CheckOutcome::from_count(false, 0, threshold, summary)
             }
         }
         Measured::Counted(found) if found.tokens == 0 => {
-            CheckOutcome::from_count(false, 0, threshold, "no token is on more than one row".into())
+            CheckOutcome::from_count(false, 0, threshold, "no token appears on more than one row".into())
         }
         Measured::Counted(found) => {
-            let whose = match found.across_users {
-                0 => "each of one user: a fault in session creation".to_owned(),
-                across => format!("{across} of them shared by several users: one person can act as another"),
+            let owners = match found.across_users {
+                0 => "not shared between users (a bug in session creation)".to_owned(),
+                across if across == found.tokens => {
+                    "shared by several users: one user can act as another".to_owned()
+                }
+                across => format!(
+                    "{} of them shared by several users: one user can act as another",
+                    format_number(across)
+                ),
             };
             let summary =
-                format!("{} on more than one row, {whose}", format_count(found.tokens, "token", "tokens"));
+                format!("{}, {owners}", format_count(found.tokens, "duplicate token", "duplicate tokens"));
             CheckOutcome::from_count(found.tokens > max, found.tokens, threshold, summary)
         }
     }
@@ -77,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_unique_index_proves_that_there_is_none_and_what_is_unknown_is_not_healthy() {
+    fn a_unique_index_passes_and_unknown_never_does() {
         let proved =
             CheckSample::with_stats(|stats| stats.duplicates = Measured::Proven("sessions_token_key".into()));
         let outcome = evaluate_check(proved.input());

@@ -1,4 +1,4 @@
-//! `expired-backlog`: expired rows that nobody removed.
+//! `expired-backlog`: expired rows are still stored.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 use super::{Check, CheckInput, CheckOutcome, EvidenceKind, TimeBasis};
 use crate::{duration::from_days, plural::format_count, severity::Severity};
 
-/// What is known about the check.
+/// The `expired-backlog` check.
 pub const EXPIRED_BACKLOG_CHECK: Check = Check {
     id: "expired-backlog",
     summary: "Expired sessions that are still stored",
     severity: Severity::Medium,
-    action: "schedule a job that deletes expired rows; most libraries delete one only when it is presented again",
+    action: "schedule a job that deletes expired rows; most libraries delete one only when its token is used again",
     evidence: EvidenceKind::OldestExpired,
     needs_previous_run: false,
     is_transient: false,
@@ -21,24 +21,24 @@ pub const EXPIRED_BACKLOG_CHECK: Check = Check {
     evaluate: evaluate_check,
 };
 
-/// Expired rows that are tolerated in a small table.
+/// Expired rows tolerated in a small table.
 pub const MAX_EXPIRED_IN_SMALL_TABLE: u64 = 100;
-/// Of so many rows, one expired one is tolerated in a large table: a cleanup once a day leaves about as many of sessions that
-/// last a month.
+/// One expired row is tolerated for this many rows of a large table. A daily cleanup leaves about that share of
+/// sessions that last a month.
 pub const ROWS_PER_EXPIRED_ROW: u64 = 20;
 
-/// What is tolerated.
+/// Thresholds of `expired-backlog`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 pub struct ExpiredBacklogThresholds {
-    /// Expired sessions that are tolerated.
+    /// Maximum number of expired sessions.
     #[schemars(
         range(max = 1_000_000_000_000_u64),
-        extend("x-otherwise" = "100, or one of 20 rows if that is more"),
+        extend("x-otherwise" = "100, or 1 in 20 rows if that is more"),
         example = 100,
     )]
     pub max: Option<u64>,
-    /// Days after its end that a session may still be stored.
+    /// Maximum number of days that a session may stay stored after it expired.
     #[schemars(range(min = 1, max = 36_500))]
     pub max_age_days: u32,
 }
@@ -50,7 +50,7 @@ impl Default for ExpiredBacklogThresholds {
 }
 
 impl ExpiredBacklogThresholds {
-    /// How many expired rows are tolerated among so many.
+    /// Returns the number of expired rows tolerated in a table of `rows` rows.
     #[must_use]
     pub fn max_for_rows(&self, rows: u64) -> u64 {
         self.max.unwrap_or_else(|| MAX_EXPIRED_IN_SMALL_TABLE.max(rows / ROWS_PER_EXPIRED_ROW))
@@ -61,14 +61,16 @@ fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
     let (stats, thresholds) = (input.stats, &input.thresholds.expired_backlog);
     let age = stats.oldest_expired.map(|oldest| stats.taken_at.duration_since(oldest)).unwrap_or_default();
     let is_old = age > from_days(thresholds.max_age_days.into());
-    let mut summary =
-        format!("{} still stored", format_count(stats.expired, "expired session", "expired sessions"));
-    if stats.expired > 0 {
+    let summary = if stats.expired == 0 {
+        "no expired session is stored".to_owned()
+    } else {
         let ago = format_count((age.as_hours() / 24).unsigned_abs(), "day", "days");
-        summary.push_str(&format!(", the oldest ended {ago} ago"));
-    }
+        let expired = format_count(stats.expired, "expired session", "expired sessions");
+        format!("{expired} still stored, the oldest expired {ago} ago")
+    };
     let limit = thresholds.max_for_rows(stats.sessions);
-    let threshold = format!("> {limit}, or older than {} days", thresholds.max_age_days);
+    let days = format_count(thresholds.max_age_days.into(), "day", "days");
+    let threshold = format!("> {limit}, or older than {days}");
     CheckOutcome::from_count(stats.expired > limit || is_old, stats.expired, threshold, summary)
 }
 
@@ -84,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_table_may_keep_what_a_cleanup_once_a_day_leaves() {
+    fn a_large_table_may_keep_the_rows_that_a_daily_cleanup_leaves() {
         for (expired, sessions, expected) in
             [(100, 2_000, false), (101, 2_000, true), (3_500, 70_000, false), (3_501, 70_000, true)]
         {
@@ -94,14 +96,14 @@ mod tests {
                 "{expired} of {sessions}"
             );
         }
-        // A number that is configured is meant.
+        // A configured number is not scaled with the table.
         let mut configured = sample(101, 70_000);
         configured.thresholds.expired_backlog.max = Some(100);
         assert!(configured.is_failing(evaluate_check));
     }
 
     #[test]
-    fn one_old_expired_row_is_enough() {
+    fn a_single_old_expired_row_fails() {
         let oldest = |oldest: UtcTimestamp| {
             CheckSample::with_stats(|stats| {
                 (stats.expired, stats.oldest_expired) = (1, Some(oldest));

@@ -1,4 +1,4 @@
-//! `orphaned-sessions`: sessions whose user does not exist.
+//! `orphaned-sessions`: the user of a session does not exist.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Check, CheckInput, CheckOutcome, EvidenceKind, TimeBasis};
 use crate::{plural::format_count, severity::Severity, stats::Measured};
 
-/// What is known about the check.
+/// The `orphaned-sessions` check.
 pub const ORPHANED_SESSIONS_CHECK: Check = Check {
     id: "orphaned-sessions",
     summary: "Sessions whose user does not exist",
@@ -21,11 +21,11 @@ pub const ORPHANED_SESSIONS_CHECK: Check = Check {
     evaluate: evaluate_check,
 };
 
-/// What is tolerated.
+/// Thresholds of `orphaned-sessions`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 pub struct OrphanedSessionsThresholds {
-    /// Sessions without an existing user that are tolerated.
+    /// Maximum number of sessions without an existing user.
     #[schemars(range(max = 1_000_000_000_000_u64))]
     pub max: u64,
 }
@@ -43,7 +43,7 @@ fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
         Measured::Unknown(reason) => CheckOutcome::unknown(threshold, reason),
         Measured::Proven(key) => {
             let summary = format!(
-                "every session has an existing user, according to `{key}` (not compared; --deep does)"
+                "orphans are impossible: foreign key `{key}` (trusted; --no-trust-constraints verifies the rows)"
             );
             CheckOutcome {
                 proving_constraint: Some(key.clone()),
@@ -51,7 +51,10 @@ fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
             }
         }
         Measured::Counted(rows) => {
-            let summary = format!("{} whose user does not exist", format_count(*rows, "session", "sessions"));
+            let summary = match *rows {
+                0 => "every session has an existing user".to_owned(),
+                _ => format!("{} whose user does not exist", format_count(*rows, "session", "sessions")),
+            };
             CheckOutcome::from_count(*rows > max, *rows, threshold, summary)
         }
     }
@@ -70,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_table_of_users_it_is_unknown() {
+    fn is_unknown_without_a_users_table() {
         let sample = CheckSample::with_stats(|stats| stats.orphaned = Measured::Unknown("no users".into()));
         assert_eq!(evaluate_check(sample.input()).verdict, CheckVerdict::Unknown("no users".into()));
     }

@@ -1,4 +1,4 @@
-//! What a check decides from, and what it decides.
+//! The input and the outcome of a check.
 
 use jiff::SignedDuration;
 
@@ -8,58 +8,58 @@ use crate::{
     stats::SessionStats,
 };
 
-/// The outcome of a check.
+/// Result of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckVerdict {
-    /// Nothing wrong.
+    /// No problem found.
     Passing,
-    /// Something wrong.
+    /// A problem was found.
     Failing,
-    /// Not to be known, and why. Never healthy.
+    /// Unknown, with the reason. Never counts as passing.
     Unknown(String),
 }
 
-/// A verdict with what made it.
+/// Result of a check with its value and texts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CheckOutcome {
-    /// The outcome.
+    /// Result.
     pub verdict: CheckVerdict,
-    /// The value that was compared.
+    /// Value compared with the threshold; `None` if unknown.
     pub value: Option<f64>,
-    /// What it fails at.
+    /// Condition under which the check fails, such as `> 10`.
     pub threshold: String,
-    /// What is wrong, or right, in one sentence.
+    /// Finding in one sentence.
     pub summary: String,
-    /// The constraint that proves it.
+    /// Constraint that guarantees the result.
     pub proving_constraint: Option<String>,
-    /// Where the check is about users: the number of sessions above which one is meant.
+    /// Number of sessions above which a user is reported, for checks about users.
     pub user_limit: Option<u64>,
-    /// It says something about this run rather than about the sessions, and does not decide what is said of the target.
+    /// The outcome describes the check run rather than the sessions, and does not affect the target's result.
     pub is_informational: bool,
 }
 
-/// What a verdict is made from.
+/// Input of a check.
 #[derive(Clone, Copy, Debug)]
 pub struct CheckInput<'a> {
-    /// The aggregated facts.
+    /// Session stats of the run.
     pub stats: &'a SessionStats,
-    /// The thresholds of all checks.
+    /// Thresholds of all checks.
     pub thresholds: &'a CheckThresholds,
-    /// How long the database took to read the sessions.
+    /// Time the database took to read the sessions.
     pub read_duration: SignedDuration,
-    /// What happened since the run before.
+    /// Changes since the previous run.
     pub comparison: Comparison<'a>,
 }
 
-/// Why a first run knows nothing of changes.
-pub(super) const FIRST_RUN_REASON: &str = "first look";
+/// Reason why a first run has no changes to compare.
+pub(super) const FIRST_RUN_REASON: &str = "first check run";
 
 impl<'a> CheckInput<'a> {
-    /// The changes since the run before.
+    /// Returns the changes since the previous run.
     ///
     /// # Errors
     ///
-    /// Why there are none to be known.
+    /// The reason why the runs cannot be compared.
     pub(super) fn changes(self) -> Result<&'a SessionChanges, &'static str> {
         match self.comparison {
             Comparison::Impossible(reason) => Err(reason),
@@ -70,13 +70,13 @@ impl<'a> CheckInput<'a> {
 }
 
 impl CheckOutcome {
-    /// A count that was compared with a threshold.
+    /// Creates the outcome of a count.
     #[expect(clippy::cast_precision_loss, reason = "a value for people; counts stay below 2^53")]
     pub(super) fn from_count(is_failing: bool, value: u64, threshold: String, summary: String) -> Self {
         Self::from_value(is_failing, value as f64, threshold, summary)
     }
 
-    /// A number that was compared with a threshold.
+    /// Creates the outcome of a number.
     #[must_use]
     pub fn from_value(is_failing: bool, value: f64, threshold: String, summary: String) -> Self {
         let verdict = if is_failing { CheckVerdict::Failing } else { CheckVerdict::Passing };
@@ -91,11 +91,11 @@ impl CheckOutcome {
         }
     }
 
-    /// A check that cannot be decided, and why.
+    /// Creates an unknown outcome with its reason.
     #[must_use]
     pub fn unknown(threshold: String, reason: &str) -> Self {
         let verdict = CheckVerdict::Unknown(reason.into());
-        let summary = format!("not known: {reason}");
+        let summary = format!("unknown: {reason}");
         Self {
             verdict,
             value: None,
@@ -107,7 +107,7 @@ impl CheckOutcome {
         }
     }
 
-    /// A check that was not made, and why.
+    /// Creates the outcome of a check that did not run, with the reason.
     #[must_use]
     pub fn not_run(reason: &str) -> Self {
         Self::unknown(String::new(), reason)

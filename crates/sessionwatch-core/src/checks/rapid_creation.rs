@@ -1,4 +1,4 @@
-//! `rapid-creation`: a user who created many sessions in the last hour, as stored or as first seen.
+//! `rapid-creation`: a user created many sessions in the last hour, by creation column or by first-seen time.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 use super::{Check, CheckInput, CheckOutcome, EvidenceKind, TimeBasis, outcome::FIRST_RUN_REASON};
 use crate::{history::Comparison, plural::format_count, severity::Severity, stats::count_users_above};
 
-/// What is known about the check.
+/// The `rapid-creation` check.
 pub const RAPID_CREATION_CHECK: Check = Check {
     id: "rapid-creation",
-    summary: "Users who create many sessions",
+    summary: "Users who create many sessions in an hour",
     severity: Severity::Medium,
-    action: "look for a script or a stolen password; consider a limit on sign-ins",
+    action: "look for a script or a stolen password; consider rate-limiting logins",
     evidence: EvidenceKind::CreatingUsers,
     needs_previous_run: false,
     is_transient: false,
@@ -21,11 +21,11 @@ pub const RAPID_CREATION_CHECK: Check = Check {
     evaluate: evaluate_check,
 };
 
-/// What is tolerated.
+/// Thresholds of `rapid-creation`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 pub struct RapidCreationThresholds {
-    /// Sessions that one user may create in an hour.
+    /// Maximum number of sessions that one user may create in an hour.
     #[schemars(range(max = 1_000_000_000_000_u64))]
     pub max_per_hour: u64,
 }
@@ -38,20 +38,22 @@ impl Default for RapidCreationThresholds {
 
 fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
     let limit = input.thresholds.rapid_creation.max_per_hour;
-    let threshold = format!("> {limit} in an hour");
+    let threshold = format!("> {limit} per hour");
     let (histogram, seen) = match (&input.stats.created_per_user, input.comparison) {
         (Some(stored), _) => (stored, ""),
-        (None, Comparison::Since(changes)) => (&changes.created_per_user, ", as they were first seen"),
+        (None, Comparison::Since(changes)) => (&changes.created_per_user, " (by first-seen time)"),
         (None, Comparison::FirstRun) => return CheckOutcome::unknown(threshold, FIRST_RUN_REASON),
         (None, Comparison::Impossible(_)) => {
-            let reason = "the table does not store when a session was created: only `serve` sees new ones";
+            let reason = "the table has no creation column, so only `serve` can detect new sessions";
+            // Informational, or `check` could never pass on a table without this column.
             return CheckOutcome { is_informational: true, ..CheckOutcome::unknown(threshold, reason) };
         }
     };
     let users = count_users_above(histogram, limit);
     let most = histogram.keys().next_back().copied().unwrap_or(0);
     let who = if users == 0 { "no user".to_owned() } else { format_count(users, "user", "users") };
-    let summary = format!("{who} created more than {limit} sessions in the last hour{seen}");
+    let limit_text = format_count(limit, "session", "sessions");
+    let summary = format!("{who} created more than {limit_text} in the last hour{seen}");
     CheckOutcome { user_limit: Some(limit), ..CheckOutcome::from_count(users > 0, most, threshold, summary) }
 }
 
@@ -64,7 +66,7 @@ mod tests {
     };
 
     #[test]
-    fn a_user_with_more_than_ten_new_ones_fails() {
+    fn a_user_with_more_than_ten_new_sessions_fails() {
         let sample = |most| {
             CheckSample::with_stats(|stats| stats.created_per_user = Some(Histogram::from([(most, 1)])))
         };
@@ -73,12 +75,12 @@ mod tests {
     }
 
     #[test]
-    fn creation_that_nothing_shows_is_unknown_and_decides_nothing() {
+    fn is_unknown_and_informational_without_a_creation_column() {
         let sample = CheckSample::with_stats(|stats| stats.rows_per_user = Histogram::from([(1_000, 1)]));
         let outcome = evaluate_check(sample.input());
         assert!(matches!(outcome.verdict, CheckVerdict::Unknown(reason) if reason.contains("only `serve`")));
         assert!(outcome.is_informational);
         let first = CheckInput { comparison: Comparison::FirstRun, ..sample.input() };
-        assert_eq!(evaluate_check(first).verdict, CheckVerdict::Unknown("first look".into()));
+        assert_eq!(evaluate_check(first).verdict, CheckVerdict::Unknown("first check run".into()));
     }
 }

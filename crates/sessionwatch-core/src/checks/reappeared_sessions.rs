@@ -1,4 +1,4 @@
-//! `revived-sessions`: a session that had ended and is there again.
+//! `reappeared-sessions`: an ended session is in the table again.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 use super::{Check, CheckInput, CheckOutcome, EvidenceKind, TimeBasis};
 use crate::{plural::format_count, severity::Severity};
 
-/// What is known about the check.
+/// The `reappeared-sessions` check.
 pub const REAPPEARED_SESSIONS_CHECK: Check = Check {
     id: "revived-sessions",
-    summary: "Sessions that had ended and are there again, between two runs of `serve`",
+    summary: "Ended sessions that reappeared between two check runs of `serve`",
     severity: Severity::High,
-    action: "find out who restored these rows, and end the sessions: log-ins that were over work again",
+    action: "find out who restored these rows, and revoke the sessions: logins that had ended work again",
     evidence: EvidenceKind::Reappeared,
     needs_previous_run: true,
     is_transient: true,
@@ -21,11 +21,11 @@ pub const REAPPEARED_SESSIONS_CHECK: Check = Check {
     evaluate: evaluate_check,
 };
 
-/// What is tolerated.
+/// Thresholds of `reappeared-sessions`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 pub struct ReappearedSessionsThresholds {
-    /// Sessions that came back after they had ended that are tolerated.
+    /// Maximum number of ended sessions that reappear.
     #[schemars(range(max = 1_000_000_000_000_u64))]
     pub max: u64,
 }
@@ -37,12 +37,12 @@ fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
         Ok(changes) => changes,
         Err(reason) => return CheckOutcome::unknown(threshold, reason),
     };
-    let revived = changes.reappeared.len() as u64;
-    let summary = match revived {
-        0 => "no session came back after it had ended".to_owned(),
-        count => format!("{} came back after they had ended", format_count(count, "session", "sessions")),
+    let reappeared = changes.reappeared.len() as u64;
+    let summary = match reappeared {
+        0 => "no ended session reappeared".to_owned(),
+        count => format!("{} reappeared", format_count(count, "ended session", "ended sessions")),
     };
-    CheckOutcome::from_count(revived > max, revived, threshold, summary)
+    CheckOutcome::from_count(reappeared > max, reappeared, threshold, summary)
 }
 
 #[cfg(test)]
@@ -51,7 +51,7 @@ mod tests {
     use crate::checks::samples::CheckSample;
 
     #[test]
-    fn one_session_that_is_back_fails_unless_it_is_tolerated() {
+    fn one_reappeared_session_fails_unless_tolerated() {
         let mut sample = CheckSample::with_changes(|changes| changes.reappeared = vec![7]);
         assert!(sample.is_failing(evaluate_check));
         sample.thresholds.revived_sessions.max = 1;

@@ -1,4 +1,4 @@
-//! An ordinary application's numbers, for tests to change one of.
+//! Sample check input of an ordinary application; each test changes one value.
 
 use jiff::SignedDuration;
 
@@ -49,7 +49,7 @@ impl CheckSample {
             read_duration: self.duration,
             comparison: match &self.changes {
                 Some(changes) => Comparison::Since(changes),
-                None => Comparison::Impossible("looks are not compared"),
+                None => Comparison::Impossible("runs are not compared"),
             },
         }
     }
@@ -58,14 +58,14 @@ impl CheckSample {
         decide(self.input()).verdict == CheckVerdict::Failing
     }
 
-    /// A sample of a run after another, with those changes between them.
+    /// Returns a sample with changes since the previous run.
     pub(super) fn with_changes(change: impl FnOnce(&mut SessionChanges)) -> Self {
         let mut changes = SessionChanges::empty();
         change(&mut changes);
         Self { changes: Some(changes), ..Self::default() }
     }
 
-    /// A sample with that stats.
+    /// Returns a sample with modified stats.
     pub(super) fn with_stats(change: impl FnOnce(&mut SessionStats)) -> Self {
         let mut sample = Self::default();
         change(&mut sample.stats);

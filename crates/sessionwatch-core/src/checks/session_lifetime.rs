@@ -1,4 +1,4 @@
-//! `session-lifetime`: an expiry further ahead than the policy, missing, or unreadable.
+//! `session-lifetime`: an expiry is later than the policy allows, missing, or unreadable.
 
 use jiff::SignedDuration;
 use schemars::JsonSchema;
@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use super::{Check, CheckInput, CheckOutcome, EvidenceKind, TimeBasis};
 use crate::{duration, plural::format_count, severity::Severity};
 
-/// What is known about the check.
+/// The `session-lifetime` check.
 pub const SESSION_LIFETIME_CHECK: Check = Check {
     id: "session-lifetime",
-    summary: "Sessions that end too late, never, or at an unreadable time",
+    summary: "Sessions that expire too late, never, or at an unreadable time",
     severity: Severity::Medium,
-    action: "find what writes these expiries, and end the sessions",
+    action: "find out what writes these expiry times, and revoke the sessions",
     evidence: EvidenceKind::BeyondPolicy,
     needs_previous_run: false,
     is_transient: false,
@@ -22,21 +22,21 @@ pub const SESSION_LIFETIME_CHECK: Check = Check {
     evaluate: evaluate_check,
 };
 
-/// What is tolerated.
+/// Thresholds of `session-lifetime`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 pub struct SessionLifetimeThresholds {
-    /// Days from now at which a session must have ended.
+    /// Maximum number of days until a session expires.
     #[schemars(
         range(min = 1, max = 36_500),
-        extend("x-otherwise" = "the default of the framework and one day more"),
+        extend("x-otherwise" = "the framework's default plus one day"),
         example = 31,
     )]
     pub max_days: Option<u32>,
 }
 
 impl SessionLifetimeThresholds {
-    /// The same as a length of time.
+    /// Returns `max_days` as a duration.
     #[must_use]
     pub fn max_lifetime(&self) -> Option<SignedDuration> {
         self.max_days.map(|days| duration::from_days(days.into()))
@@ -50,16 +50,15 @@ fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
     };
     let wrong = beyond + stats.never_expiring + stats.undecodable;
     let parts: Vec<String> = [
-        (beyond, "session ends later than the policy allows", "sessions end later than the policy allows"),
-        (stats.never_expiring, "session never ends", "sessions never end"),
-        (stats.undecodable, "session has an unreadable end", "sessions have an unreadable end"),
+        (beyond, "session expires later than allowed", "sessions expire later than allowed"),
+        (stats.never_expiring, "session never expires", "sessions never expire"),
+        (stats.undecodable, "session has an unreadable expiry", "sessions have an unreadable expiry"),
     ]
     .into_iter()
     .filter(|(count, ..)| *count > 0)
     .map(|(count, one, many)| format_count(count, one, many))
     .collect();
-    let summary =
-        if wrong == 0 { "no session ends later than the policy allows".into() } else { parts.join(", ") };
+    let summary = if wrong == 0 { "no session expires later than allowed".into() } else { parts.join(", ") };
     CheckOutcome::from_count(wrong > 0, wrong, "> 0".into(), summary)
 }
 
@@ -69,7 +68,7 @@ mod tests {
     use crate::checks::{CheckVerdict, samples::CheckSample};
 
     #[test]
-    fn one_session_without_an_end_beyond_the_policy_or_unreadable_fails() {
+    fn one_late_missing_or_unreadable_expiry_fails() {
         assert!(!CheckSample::default().is_failing(evaluate_check));
         assert!(CheckSample::with_stats(|stats| stats.never_expiring = 1).is_failing(evaluate_check));
         assert!(CheckSample::with_stats(|stats| stats.beyond_policy = Some(1)).is_failing(evaluate_check));
@@ -77,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_policy_it_is_unknown() {
+    fn is_unknown_without_a_policy() {
         let sample = CheckSample::with_stats(|stats| stats.beyond_policy = None);
         assert!(matches!(evaluate_check(sample.input()).verdict, CheckVerdict::Unknown(_)));
     }

@@ -1,4 +1,4 @@
-//! `sessions-per-user`: active sessions for each user that has one.
+//! `sessions-per-user`: the average number of active sessions per user is too high.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 use super::{Check, CheckInput, CheckOutcome, EvidenceKind, TimeBasis};
 use crate::{plural::format_count, severity::Severity};
 
-/// What is known about the check.
+/// The `sessions-per-user` check.
 pub const SESSIONS_PER_USER_CHECK: Check = Check {
     id: "sessions-per-user",
-    summary: "Active sessions for each user that has one",
+    summary: "Average number of active sessions per user",
     severity: Severity::High,
-    action: "review how sessions are created and ended: sign-in should not add one each time",
+    action: "review how sessions are created and ended: not every login should add one",
     evidence: EvidenceKind::ActiveUsers,
     needs_previous_run: false,
     is_transient: false,
@@ -21,11 +21,11 @@ pub const SESSIONS_PER_USER_CHECK: Check = Check {
     evaluate: evaluate_check,
 };
 
-/// What is tolerated.
+/// Thresholds of `sessions-per-user`.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 pub struct SessionsPerUserThresholds {
-    /// The ratio that is tolerated: active sessions for each user with an active session.
+    /// Maximum average number of active sessions of users who have one.
     #[schemars(range(min = 1.0, max = 1e9))]
     pub max: f64,
 }
@@ -39,7 +39,7 @@ impl Default for SessionsPerUserThresholds {
 fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
     let (ratio, max) = (input.stats.sessions_per_user(), input.thresholds.sessions_per_user.max);
     let summary = format!(
-        "{ratio:.2} active sessions a user, over {}",
+        "{ratio:.2} active sessions per user ({})",
         format_count(input.stats.active_users(), "user", "users")
     );
     CheckOutcome::from_value(ratio > max, ratio, format!("> {max:.1}"), summary)
@@ -51,7 +51,7 @@ mod tests {
     use crate::{checks::samples::CheckSample, stats::Histogram};
 
     #[test]
-    fn more_than_three_on_average_fail() {
+    fn an_average_above_three_fails() {
         let sample = |active| {
             CheckSample::with_stats(|stats| {
                 stats.active_with_user = active;

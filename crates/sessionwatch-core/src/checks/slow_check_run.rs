@@ -1,18 +1,21 @@
-//! `slow-observation`: the database took longer to read the sessions than the budget.
+//! `slow-check-run`: the database exceeded the time budget for reading the sessions.
 
 use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Check, CheckInput, CheckOutcome, EvidenceKind, TimeBasis};
-use crate::{plural::format_count, severity::Severity};
+use crate::{
+    plural::{format_count, format_number},
+    severity::Severity,
+};
 
-/// What is known about the check.
+/// The `slow-check-run` check.
 pub const SLOW_CHECK_RUN_CHECK: Check = Check {
     id: "slow-observation",
-    summary: "Runs that take long",
+    summary: "Check runs that take too long",
     severity: Severity::Low,
-    action: "look at the database's load, or use the pushdown engine",
+    action: "check the database load, or use the pushdown engine",
     evidence: EvidenceKind::Value,
     needs_previous_run: false,
     is_transient: false,
@@ -22,14 +25,14 @@ pub const SLOW_CHECK_RUN_CHECK: Check = Check {
     evaluate: evaluate_check,
 };
 
-/// Rows that a budget is for.
+/// Rows covered by one budget.
 const ROWS_PER_BUDGET: u64 = 10_000;
 
-/// What is tolerated.
+/// Thresholds of `slow-check-run`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 pub struct SlowCheckRunThresholds {
-    /// Milliseconds that reading the sessions may take for each 10 000 of them; also the least that it may take.
+    /// Time budget for every full 10,000 sessions read, in milliseconds. Smaller tables get one budget.
     #[schemars(range(min = 1, max = 3_600_000))]
     pub budget_ms: u32,
 }
@@ -47,9 +50,10 @@ fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
     let took_ms = u64::try_from(input.read_duration.as_millis()).unwrap_or(0);
     let budget_ms = budget.as_millis();
     let sessions = format_count(input.stats.sessions, "session", "sessions");
-    let summary = format!("the database took {took_ms} ms to read {sessions}");
+    let summary = format!("reading {sessions} took {} ms", format_number(took_ms));
     let threshold = format!("> {budget_ms} ms");
     CheckOutcome {
+        // The check concerns the run rather than the sessions.
         is_informational: true,
         ..CheckOutcome::from_count(input.read_duration > budget, took_ms, threshold, summary)
     }

@@ -1,14 +1,14 @@
-//! `token-rebound`: a token whose user is another than at the run before.
+//! `token-reassigned`: the user of a token changed since the previous run.
 
 use super::{Check, CheckInput, CheckOutcome, EvidenceKind, TimeBasis};
 use crate::{plural::format_count, severity::Severity};
 
-/// What is known about the check.
+/// The `token-reassigned` check.
 pub const TOKEN_REASSIGNED_CHECK: Check = Check {
     id: "token-rebound",
-    summary: "Tokens whose user changed between two runs of `serve`",
+    summary: "Tokens whose user changed between two check runs of `serve`",
     severity: Severity::Critical,
-    action: "end these sessions at once: somebody's log-in became somebody else's",
+    action: "revoke these sessions immediately: one user's login became another user's",
     evidence: EvidenceKind::Reassigned,
     needs_previous_run: true,
     is_transient: true,
@@ -24,12 +24,15 @@ fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
         Ok(changes) => changes,
         Err(reason) => return CheckOutcome::unknown(threshold, reason),
     };
-    let rebound = changes.reassigned.len() as u64;
-    let summary = match rebound {
-        0 => "no token changed its user since the last look".to_owned(),
-        count => format!("{} changed the user since the last look", format_count(count, "token", "tokens")),
+    let reassigned = changes.reassigned.len() as u64;
+    let summary = match reassigned {
+        0 => "no token changed its user since the previous run".to_owned(),
+        count => {
+            let changed = format_count(count, "token changed its user", "tokens changed their user");
+            format!("{changed} since the previous run")
+        }
     };
-    CheckOutcome::from_count(rebound > 0, rebound, threshold, summary)
+    CheckOutcome::from_count(reassigned > 0, reassigned, threshold, summary)
 }
 
 #[cfg(test)]
@@ -38,7 +41,7 @@ mod tests {
     use crate::checks::samples::CheckSample;
 
     #[test]
-    fn one_token_of_another_user_fails() {
+    fn one_reassigned_token_fails() {
         assert!(!CheckSample::with_changes(|_| {}).is_failing(evaluate_check));
         assert!(CheckSample::with_changes(|changes| changes.reassigned = vec![7]).is_failing(evaluate_check));
     }

@@ -1,21 +1,21 @@
-//! `user-session-excess`: one user with more active sessions than the limit, or than its peers by far.
+//! `user-session-excess`: a user has more active sessions than the limit, or far more than other users.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Check, CheckInput, CheckOutcome, EvidenceKind, TimeBasis};
 use crate::{
-    plural::format_count,
+    plural::{format_count, format_number},
     severity::Severity,
     stats::{count_users_above, outlier_limit},
 };
 
-/// What is known about the check.
+/// The `user-session-excess` check.
 pub const USER_SESSION_EXCESS_CHECK: Check = Check {
     id: "user-session-excess",
-    summary: "Users who hold many active sessions",
+    summary: "Users with too many active sessions",
     severity: Severity::Medium,
-    action: "ask the user whether these are theirs; end all but the most recent ones",
+    action: "ask the user whether these sessions are theirs; revoke all but the most recent",
     evidence: EvidenceKind::ActiveUsers,
     needs_previous_run: false,
     is_transient: false,
@@ -25,14 +25,14 @@ pub const USER_SESSION_EXCESS_CHECK: Check = Check {
     evaluate: evaluate_check,
 };
 
-/// What is tolerated.
+/// Thresholds of `user-session-excess`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 pub struct UserSessionExcessThresholds {
-    /// Active sessions of one user that are tolerated.
+    /// Maximum number of active sessions of one user.
     #[schemars(range(max = 1_000_000_000_000_u64))]
     pub max: u64,
-    /// Also find users below the limit who hold far more than the others.
+    /// Also report users below the limit who have far more sessions than other users.
     pub outliers: bool,
 }
 
@@ -46,17 +46,14 @@ fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
     let held = &input.stats.active_per_user;
     let UserSessionExcessThresholds { max, outliers } = input.thresholds.user_session_excess;
     let outlier = outliers.then(|| outlier_limit(held)).flatten();
+    // The outlier limit only tightens the configured maximum.
     let bound = outlier.map_or(max, |outlier| outlier.min(max));
     let users = count_users_above(held, bound);
     let most = input.stats.max_sessions_per_user();
-    let summary = if users == 0 {
-        format!("no user stands out; the most that one holds is {most}")
-    } else {
-        format!(
-            "{} with more than {bound} active sessions; the most is {most}",
-            format_count(users, "user", "users")
-        )
-    };
+    let who =
+        if users == 0 { "no user has".to_owned() } else { format_count(users, "user has", "users have") };
+    let bound_text = format_count(bound, "active session", "active sessions");
+    let summary = format!("{who} more than {bound_text} (highest: {})", format_number(most));
     let threshold = if bound < max { format!("> {bound} (outlier)") } else { format!("> {bound}") };
     CheckOutcome { user_limit: Some(bound), ..CheckOutcome::from_count(users > 0, most, threshold, summary) }
 }
@@ -67,7 +64,7 @@ mod tests {
     use crate::{checks::samples::CheckSample, stats::Histogram};
 
     #[test]
-    fn a_user_with_more_than_twenty_fails() {
+    fn a_user_with_more_than_twenty_sessions_fails() {
         let sample =
             |most| CheckSample::with_stats(|stats| stats.active_per_user = Histogram::from([(most, 1)]));
         assert!(!sample(20).is_failing(evaluate_check));

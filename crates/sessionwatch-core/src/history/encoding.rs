@@ -1,27 +1,27 @@
-//! How a history is stored: the name of the format, the history as `postcard` encodes it, and a CRC-32 of both.
+//! Stored form of a session history: a format name, the history in `postcard` encoding, and a CRC-32 of both.
 
 use super::{SessionHistory, format_v1};
 
-/// What bytes of the present format begin with.
+/// First bytes of the current format.
 const FORMAT_MAGIC: [u8; 8] = *b"HISTORY2";
 
-/// Why bytes are no history.
+/// Reasons why bytes cannot be decoded as a session history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HistoryError {
-    /// They do not begin with the name of a format.
-    #[error("its format is not one that this version reads")]
+    /// The bytes begin with no known format name.
+    #[error("unsupported format")]
     UnknownFormat,
-    /// They were changed, or end too early.
-    #[error("it is damaged: its checksum is not that of its content")]
+    /// The bytes were modified or truncated.
+    #[error("damaged: checksum mismatch")]
     Damaged,
-    /// The checksum is right, and they are no history all the same.
-    #[error("it does not hold what its format says")]
+    /// The checksum matches, but the content is not a history.
+    #[error("malformed content")]
     Malformed,
 }
 
 pub(super) fn encode_history(history: &SessionHistory) -> Vec<u8> {
     let bytes = postcard::to_allocvec(&(FORMAT_MAGIC, history));
-    let mut bytes = bytes.expect("memory grows as needed, and every list knows its length");
+    let mut bytes = bytes.expect("serialization to memory cannot fail");
     let checksum = crc32fast::hash(&bytes);
     bytes.extend_from_slice(&checksum.to_le_bytes());
     bytes
@@ -40,6 +40,7 @@ pub(super) fn decode_history(bytes: &[u8]) -> Result<SessionHistory, HistoryErro
     }
     let content = content.strip_prefix(&FORMAT_MAGIC).ok_or(HistoryError::Damaged)?;
     match postcard::take_from_bytes::<SessionHistory>(content) {
+        // An entry with an unknown user key would be read as an integer user id later.
         Ok((history, [])) if history.snapshot.has_known_users() => Ok(history),
         _ => Err(HistoryError::Malformed),
     }

@@ -1,5 +1,5 @@
-//! The format in which earlier versions stored a history: numbers of eight bytes and texts one after the other,
-//! little-endian, with a checksum at the end. It is read, and not written any more.
+//! Format 1 of stored histories, read but no longer written: 64-bit little-endian numbers and length-prefixed texts
+//! in sequence, and a checksum.
 
 use std::hash::Hasher as _;
 
@@ -13,11 +13,12 @@ use crate::{
     user_totals::UserIdInterner,
 };
 
-/// What bytes of this format begin with.
+/// First bytes of this format.
 pub(super) const FORMAT_MAGIC: [u8; 8] = *b"1YROTSIH";
 
-/// The history of those bytes; nothing if they are damaged.
+/// Decodes a history of format 1; `None` if the bytes are damaged.
 pub(super) fn decode_history(bytes: &[u8]) -> Option<SessionHistory> {
+    // The checksum comes first: damaged bytes could otherwise parse by chance.
     let (body, checksum) = bytes.split_last_chunk::<8>()?;
     let mut hasher = SipHasher13::new();
     hasher.write(body);
@@ -25,13 +26,13 @@ pub(super) fn decode_history(bytes: &[u8]) -> Option<SessionHistory> {
         return None;
     }
     let mut reader = ByteReader(body.strip_prefix(&FORMAT_MAGIC)?);
-    let shape = reader.read_u64()?;
+    let layout_hash = reader.read_u64()?;
     let snapshot = reader.read_snapshot()?;
-    let history = SessionHistory { layout_hash: shape, snapshot, recent: reader.read_recent_history()? };
+    let history = SessionHistory { layout_hash, snapshot, recent: reader.read_recent_history()? };
     history.snapshot.has_known_users().then_some(history)
 }
 
-/// Reads bytes; nothing where they end too early.
+/// Byte reader whose methods return `None` past the end.
 struct ByteReader<'a>(&'a [u8]);
 
 impl<'a> ByteReader<'a> {
@@ -57,7 +58,7 @@ impl<'a> ByteReader<'a> {
     }
 
     fn read_list<T, L: FromIterator<T>>(&mut self, read: impl Fn(&mut Self) -> Option<T>) -> Option<L> {
-        // The length alone reserves nothing: bytes that claim too much end first.
+        // Nothing is allocated from the claimed length, so a huge one fails at the end of the bytes.
         (0..self.read_u64()?).map(|_| read(self)).collect()
     }
 

@@ -1,4 +1,4 @@
-//! Tests of the module above.
+//! Session history tests.
 
 use proptest::prelude::*;
 
@@ -20,12 +20,12 @@ fn run_timestamps(after: SignedDuration) -> RunTimestamps {
 }
 
 fn build_snapshot(rows: &[(u64, &str)]) -> SessionSnapshot {
-    let mut intake = SnapshotBuilder::new(
+    let mut builder = SnapshotBuilder::new(
         SnapshotOptions { now: time_after(START), max_lifetime_us: None, has_created: false },
         0,
     );
     for (fingerprint, user) in rows {
-        intake.insert(SessionRow {
+        builder.insert(SessionRow {
             fingerprint: Some(*fingerprint),
             user: Some(UserIdRef::Text(user.as_bytes())),
             expiry: DecodedTime::Never,
@@ -34,71 +34,71 @@ fn build_snapshot(rows: &[(u64, &str)]) -> SessionSnapshot {
             address: None,
         });
     }
-    intake.finish()
+    builder.finish()
 }
 
-/// What each look but the first one says.
+/// Returns the changes of every run but the first.
 fn compare_runs(runs: &[(SignedDuration, &[(u64, &str)])]) -> Vec<SessionChanges> {
     let mut history: Option<SessionHistory> = None;
-    let mut said = vec![];
+    let mut all_changes = vec![];
     for (when, rows) in runs {
-        let ledger = build_snapshot(rows);
+        let snapshot = build_snapshot(rows);
         let changes = history
             .as_ref()
-            .map(|history| history.compare_snapshot(&ledger, 1, run_timestamps(*when), false).unwrap());
-        said.extend(changes.clone());
-        let next = SessionHistory::from_run(1, ledger, time_after(*when), changes);
-        // Over a restart each time.
+            .map(|history| history.compare_snapshot(&snapshot, 1, run_timestamps(*when), false).unwrap());
+        all_changes.extend(changes.clone());
+        let next = SessionHistory::from_run(1, snapshot, time_after(*when), changes);
+        // As if the process restarted after each run.
         history = Some(SessionHistory::from_bytes(&next.to_bytes()).unwrap());
     }
-    said
+    all_changes
 }
 
 #[test]
-fn sessions_are_counted_by_the_hour_in_which_they_were_first_seen() {
-    let said = compare_runs(&[
+fn sessions_are_counted_in_the_hour_they_were_first_seen() {
+    let all_changes = compare_runs(&[
         (START, &[(1, "a")]),
         (MINUTE, &[(1, "a"), (2, "a"), (3, "b"), (4, "ghost")]),
         (2 * MINUTE, &[(1, "a"), (2, "a"), (3, "b"), (5, "a")]),
         (HOUR + MINUTE, &[(1, "a")]),
         (HOUR + 2 * MINUTE, &[(1, "a")]),
     ]);
-    let counts: Vec<u64> = said.iter().map(|changes| changes.created_last_hour).collect();
+    let counts: Vec<u64> = all_changes.iter().map(|changes| changes.created_last_hour).collect();
     assert_eq!(counts, [3, 4, 1, 0]);
-    assert_eq!(said[1].created_per_user, Histogram::from([(1, 1), (2, 1)]));
-    assert_eq!(said[1].top_creators[0], UserTotal { user: "a".into(), sessions: 2 });
-    assert_eq!((said[1].created, said[1].ended, said[0].busiest_hour), (1, 1, None));
+    assert_eq!(all_changes[1].created_per_user, Histogram::from([(1, 1), (2, 1)]));
+    assert_eq!(all_changes[1].top_creators[0], UserTotal { user: "a".into(), sessions: 2 });
+    assert_eq!((all_changes[1].created, all_changes[1].ended, all_changes[0].busiest_hour), (1, 1, None));
 }
 
 #[test]
-fn what_was_created_in_a_day_was_not_created_in_an_hour() {
+fn sessions_created_over_a_day_count_for_an_hourly_share() {
     let many: Vec<(u64, &str)> = (0..48).map(|token| (token, "a")).collect();
-    let said = compare_runs(&[(START, &[]), (DAY, &many), (DAY + MINUTE, &many)]);
-    assert_eq!((said[0].created, said[0].created_last_hour), (48, 2));
-    assert_eq!(said[0].created_per_user, Histogram::from([(2, 1)]));
-    assert_eq!(said[1].busiest_hour, Some(2));
+    let all_changes = compare_runs(&[(START, &[]), (DAY, &many), (DAY + MINUTE, &many)]);
+    assert_eq!((all_changes[0].created, all_changes[0].created_last_hour), (48, 2));
+    assert_eq!(all_changes[0].created_per_user, Histogram::from([(2, 1)]));
+    assert_eq!(all_changes[1].busiest_hour, Some(2));
 }
 
 #[test]
-fn a_session_that_comes_back_is_recognised_once_and_for_a_week() {
-    let said = compare_runs(&[
+fn a_reappeared_session_is_reported_once_and_within_a_week() {
+    let all_changes = compare_runs(&[
         (START, &[(1, "a"), (2, "a")]),
         (MINUTE, &[]),
         (6 * DAY, &[(1, "a")]),
         (6 * DAY + MINUTE, &[(1, "a")]),
         (9 * DAY, &[(1, "a"), (2, "a")]),
     ]);
-    let revived: Vec<&[u64]> = said.iter().map(|changes| changes.reappeared.as_slice()).collect();
-    assert_eq!(revived, [&[] as &[u64], &[1], &[], &[]]);
+    let reappeared: Vec<&[u64]> = all_changes.iter().map(|changes| changes.reappeared.as_slice()).collect();
+    assert_eq!(reappeared, [&[] as &[u64], &[1], &[], &[]]);
 }
 
 #[test]
-fn a_clock_that_is_far_ahead_for_a_while_forgets_nothing() {
+fn a_clock_that_jumps_ahead_and_back_forgets_nothing() {
     let after = |history: Option<SessionHistory>, rows: &[(u64, &str)], moment: RunTimestamps| {
-        let ledger = build_snapshot(rows);
+        let snapshot = build_snapshot(rows);
         let changes =
-            history.as_ref().map(|history| history.compare_snapshot(&ledger, 1, moment, false).unwrap());
-        (Some(SessionHistory::from_run(1, ledger, moment.now, changes.clone())), changes)
+            history.as_ref().map(|history| history.compare_snapshot(&snapshot, 1, moment, false).unwrap());
+        (Some(SessionHistory::from_run(1, snapshot, moment.now, changes.clone())), changes)
     };
     let (history, _) = after(None, &[(1, "a"), (2, "a")], run_timestamps(START));
     let mut history = history;
@@ -110,11 +110,11 @@ fn a_clock_that_is_far_ahead_for_a_while_forgets_nothing() {
     let ahead = RunTimestamps { now: time_after(500 * DAY), confirmed: time_after(30 * HOUR + MINUTE) };
     let (history, _) = after(history, &[(1, "a")], ahead);
     let (_, changes) = after(history, &[(1, "a"), (2, "a")], run_timestamps(30 * HOUR + 2 * MINUTE));
-    assert_eq!(changes.unwrap().reappeared, [2], "that it had ended is still known");
+    assert_eq!(changes.unwrap().reappeared, [2], "the ended session is still known");
 }
 
 #[test]
-fn another_shape_begins_anew_and_a_lagging_copy_changes_nothing() {
+fn another_layout_starts_a_new_history_and_a_lagging_replica_changes_nothing() {
     let history = SessionHistory::from_run(1, build_snapshot(&[(1, "a"), (2, "a")]), time_after(START), None);
     let less = build_snapshot(&[(2, "b")]);
     assert_eq!(
@@ -131,17 +131,17 @@ fn another_shape_begins_anew_and_a_lagging_copy_changes_nothing() {
 }
 
 #[test]
-fn a_clock_that_jumps_changes_rates_and_nothing_else() {
-    let said = compare_runs(&[
+fn a_clock_jump_changes_only_the_rates() {
+    let all_changes = compare_runs(&[
         (5 * HOUR, &[(1, "a")]),
         (START, &[(1, "a"), (2, "a")]),
         (9 * HOUR, &[(2, "a"), (3, "a")]),
     ]);
-    assert_eq!((said[0].created_last_hour, said[1].created), (1, 1));
-    assert_eq!(said[1].created_last_hour, 0, "one in nine hours");
+    assert_eq!((all_changes[0].created_last_hour, all_changes[1].created), (1, 1));
+    assert_eq!(all_changes[1].created_last_hour, 0, "one in nine hours");
 }
 
-/// A history as earlier versions stored it: a look at a thousand days after 1970, and one an hour later.
+/// A history in format 1: a run 1,000 days after 1970, and one an hour later.
 const FORMAT_1: &str = "\
     3159524f5453494809000000000000000200000000000000030000000000000061646103000000000000006576650100\
     00000000000003000000000000000100000000000000000000000000000000d8c498994e000005000000000000000000\
@@ -151,7 +151,7 @@ const FORMAT_1: &str = "\
     00f8ffffffffffffff00a4e267954e0000011b876a7364751c";
 
 #[test]
-fn what_earlier_versions_stored_is_gone_on_with() {
+fn histories_of_earlier_versions_are_continued() {
     let digits: Vec<char> = FORMAT_1.chars().filter(char::is_ascii_hexdigit).collect();
     let byte = |pair: &[char]| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap();
     let stored: Vec<u8> = digits.chunks(2).map(byte).collect();
@@ -173,9 +173,9 @@ fn what_earlier_versions_stored_is_gone_on_with() {
 }
 
 proptest! {
-    /// Damaged bytes are refused, and never a panic.
+    /// Damaged bytes are rejected without a panic.
     #[test]
-    fn damaged_bytes_are_no_history(cut in 0usize..400, flip in 0usize..400) {
+    fn damaged_bytes_are_rejected(cut in 0usize..400, flip in 0usize..400) {
         let bytes = SessionHistory::from_run(1, build_snapshot(&[(1, "a"), (2, "b")]), time_after(START), None).to_bytes();
         prop_assert!(SessionHistory::from_bytes(&bytes[..cut.min(bytes.len() - 1)]).is_err());
         let mut flipped = bytes.clone();

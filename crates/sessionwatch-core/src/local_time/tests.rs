@@ -1,4 +1,4 @@
-//! Tests of the module above.
+//! Local time detection tests.
 
 use proptest::prelude::*;
 
@@ -13,7 +13,7 @@ fn now() -> UtcTimestamp {
     UtcTimestamp::from_micros(NOW).unwrap()
 }
 
-/// A session that was created so long ago, and lives so long, under a clock that is that far ahead of UTC.
+/// A session created `ago` microseconds ago, written in a zone `shift` microseconds ahead of UTC.
 fn row(ago: i64, lifetime: i64, shift: i64) -> SampledRow {
     let created = now().saturating_add_micros(shift - ago);
     SampledRow {
@@ -23,7 +23,6 @@ fn row(ago: i64, lifetime: i64, shift: i64) -> SampledRow {
     }
 }
 
-/// What a look at these rows knows.
 fn local_time_input(rows: &[SampledRow]) -> LocalTimeInput<'_> {
     let mut newest = NewestTimes::default();
     for row in rows {
@@ -49,7 +48,7 @@ fn reason(doubt: Option<TimeZoneDoubt>) -> String {
 }
 
 #[test]
-fn creations_in_the_future_are_of_a_clock_in_the_east() {
+fn creation_in_the_future_shows_a_zone_east_of_utc() {
     let rows: Vec<SampledRow> = (0..20)
         .map(|n| row(n * 20 * MINUTE_US + 2 * MINUTE_US, 7 * MICROS_PER_DAY, 9 * MICROS_PER_HOUR))
         .collect();
@@ -59,11 +58,11 @@ fn creations_in_the_future_are_of_a_clock_in_the_east() {
         "`expires` is stored in local time, about UTC+9: `created` is up to 9.0 h ahead of the database's clock"
     );
     assert_eq!(doubts.created.unwrap().offset_us, Some(9 * MICROS_PER_HOUR));
-    // Where the end names its instant, only the creation is doubted.
+    // If the expiry has a zone, only the creation is doubted.
     let expires = TimeColumn { zone: ColumnZone::Explicit, ..EXPIRES };
     let doubts = LocalTimeInput { expires, ..local_time_input(&rows) }.find_doubts();
     assert!(doubts.expires.is_none() && doubts.created.is_some());
-    // Clocks that differ a little, and dates that no zone explains, are something else.
+    // Neither clock skew nor dates beyond any zone are evidence.
     for (ago, lifetime) in [(-4 * MINUTE_US, 7 * MICROS_PER_DAY), (-300 * MICROS_PER_DAY, 7 * MICROS_PER_DAY)]
     {
         let rows = [row(ago, lifetime, 0), row(MICROS_PER_HOUR, lifetime, 0)];
@@ -72,7 +71,7 @@ fn creations_in_the_future_are_of_a_clock_in_the_east() {
 }
 
 #[test]
-fn a_configured_zone_is_checked_like_any_reading() {
+fn a_configured_zone_is_checked_too() {
     // Written in Tokyo, read as New York: 14 hours too late.
     let zone = Zone::parse("America/New_York").unwrap();
     let local = ColumnZone::Local(zone);
@@ -89,7 +88,7 @@ fn a_configured_zone_is_checked_like_any_reading() {
 }
 
 #[test]
-fn an_end_that_the_row_names_with_its_zone_is_the_truth() {
+fn an_expiry_with_a_zone_reveals_the_zone_of_the_column() {
     let of = |shift: i64, touched: i64| {
         let end = now().saturating_add_micros(4 * MICROS_PER_HOUR);
         // Rounded up to the second, as the store does it.
@@ -105,23 +104,23 @@ fn an_end_that_the_row_names_with_its_zone_is_the_truth() {
         [of(-8 * MICROS_PER_HOUR, 0), of(-8 * MICROS_PER_HOUR, 0), of(-8 * MICROS_PER_HOUR, 17 * MINUTE_US)];
     assert_eq!(
         reason(doubts(&west).expires),
-        "`expires` is stored in local time, about UTC-8: `expires` is 8.0 h before the end that the same row names with its zone"
+        "`expires` is stored in local time, about UTC-8: `expires` is 8.0 h before the expiry with a time zone in the same row"
     );
     assert_eq!(doubts(&west[..1]).expires.unwrap().offset_us, Some(-8 * MICROS_PER_HOUR));
-    // Every session was used since: how far exactly cannot be told, but an end does not move back.
+    // Every session was used since then, so the exact offset is unknown, but an expiry never moves back.
     let used = [
         of(-8 * MICROS_PER_HOUR, 20 * MINUTE_US),
         of(-8 * MICROS_PER_HOUR, 33 * MINUTE_US),
         of(-8 * MICROS_PER_HOUR, 44 * MINUTE_US),
     ];
-    assert!(reason(doubts(&used).expires).contains("up to 7.7 h before the end"));
-    // Some rows are of the time before the application was moved.
+    assert!(reason(doubts(&used).expires).contains("up to 7.7 h before the expiry"));
+    // Some rows date from before the application was moved.
     let mixed: Vec<SampledRow> =
         (0..9).map(|n| of(if n < 3 { -6 * MICROS_PER_HOUR } else { 0 }, 0)).collect();
     assert_eq!(doubts(&mixed).expires.unwrap().offset_us, Some(-6 * MICROS_PER_HOUR));
     let right = [of(0, 0), of(0, 0), of(0, 17 * MINUTE_US), of(0, 3 * MICROS_PER_HOUR)];
     assert_eq!(doubts(&right), TimeZoneDoubts::default());
-    // Pages that ask every hour move every end by hours; with the lifetime in the row, that is no zone in the east.
+    // Hourly use moves every expiry by hours. The lifetime in the row shows that this is no zone east of UTC.
     let end = now().saturating_add_micros(4 * MICROS_PER_HOUR);
     let asking = |lifetime: i64| -> Vec<SampledRow> {
         let lifetime_us = Some(lifetime);
@@ -142,7 +141,7 @@ fn an_end_that_the_row_names_with_its_zone_is_the_truth() {
 }
 
 #[test]
-fn two_columns_of_one_event_show_the_zone() {
+fn two_columns_of_one_event_reveal_the_zone() {
     let with = |shift: i64, ago: i64, used: i64| SampledRow {
         others: vec![Some(now().saturating_add_micros(used - ago))],
         ..row(ago, 7 * MICROS_PER_DAY, shift)
@@ -155,16 +154,16 @@ fn two_columns_of_one_event_show_the_zone() {
     let west: Vec<SampledRow> = west.into_iter().step_by(3).collect();
     assert_eq!(
         reason(doubts(&west).expires),
-        "`expires` is stored in local time, about UTC-5: `created` is 5.0 h before `touched` of the same row, which names its time zone"
+        "`expires` is stored in local time, about UTC-5: `created` is 5.0 h before `touched` of the same row, which has a time zone"
     );
-    // Sessions that were used since differ by any time.
+    // Sessions used since then differ by arbitrary times.
     let right: Vec<SampledRow> =
         (0..10).map(|n| with(0, n * 37 * MINUTE_US, n % 3 * 77 * MINUTE_US)).collect();
     assert_eq!(doubts(&right), TimeZoneDoubts::default());
 }
 
 #[test]
-fn a_table_that_grows_by_sessions_of_hours_ago_is_behind() {
+fn new_sessions_with_old_creation_times_show_a_zone_west_of_utc() {
     let rows: Vec<SampledRow> = (0..10)
         .map(|n| row(30 * MICROS_PER_SECOND + n * MICROS_PER_HOUR, 7 * MICROS_PER_DAY, -5 * MICROS_PER_HOUR))
         .collect();
@@ -175,22 +174,18 @@ fn a_table_that_grows_by_sessions_of_hours_ago_is_behind() {
         })
     };
     let doubts = |growth| LocalTimeInput { growth, ..local_time_input(&rows) }.find_doubts();
-    assert_eq!(
-        doubts(None),
-        TimeZoneDoubts::default(),
-        "an application that nobody has used for hours looks the same"
-    );
+    assert_eq!(doubts(None), TimeZoneDoubts::default(), "an application unused for hours looks the same");
     let found = doubts(growth(MINUTE_US, 0));
     assert_eq!(found.expires.unwrap().offset_us, Some(-5 * MICROS_PER_HOUR));
     assert!(
-        reason(found.created).contains("sessions appeared lately, and the newest `created` is 5.0 h old")
+        reason(found.created).contains("sessions appeared recently, but the newest `created` is 5.0 h old")
     );
-    // It grew when the newest was created, and not since.
+    // The table grew when the newest session was created, and not since.
     assert_eq!(
         doubts(growth(5 * MICROS_PER_HOUR + MINUTE_US, 5 * MICROS_PER_HOUR)),
         TimeZoneDoubts::default()
     );
-    // Rows that were put back are as old as they say, which is no zone's clock.
+    // Restored rows are really old, by a time that is no UTC offset.
     let rows: Vec<SampledRow> = (0..10)
         .map(|n| row(3 * MICROS_PER_HOUR + 25 * MINUTE_US + n * MICROS_PER_HOUR, 7 * MICROS_PER_DAY, 0))
         .collect();
@@ -206,7 +201,7 @@ fn a_table_that_grows_by_sessions_of_hours_ago_is_behind() {
 }
 
 #[test]
-fn lifetimes_that_clocks_explain_are_doubted_and_those_of_people_are_not() {
+fn lifetimes_off_by_a_utc_offset_are_doubted_and_common_ones_are_not() {
     let created = TimeColumn { zone: ColumnZone::Explicit, ..CREATED };
     let of = |lifetime: i64| -> Vec<SampledRow> {
         (1..9).map(|n| row(n * MICROS_PER_HOUR, lifetime, 0)).collect()
@@ -216,7 +211,7 @@ fn lifetimes_that_clocks_explain_are_doubted_and_those_of_people_are_not() {
     };
     assert_eq!(
         reason(doubts(&of(7 * MICROS_PER_DAY - 5 * MICROS_PER_HOUR)).expires),
-        "`expires` is stored in local time, about UTC-5: `expires` is 6.79 days after the creation, not 7.00 days"
+        "`expires` is stored in local time, about UTC-5: `expires` is 6.79 days after the creation, not the usual 7.00 days"
     );
     assert!(
         reason(doubts(&of(-2 * MICROS_PER_HOUR)).expires).contains("is before the creation of the same row")
@@ -230,24 +225,24 @@ fn lifetimes_that_clocks_explain_are_doubted_and_those_of_people_are_not() {
     ] {
         assert_eq!(doubts(&of(usual)), TimeZoneDoubts::default(), "{usual}");
     }
-    // An end that names its instant shows the zone of a creation that names none.
+    // An expiry with a zone reveals the zone of a creation time without one.
     let expires = TimeColumn { zone: ColumnZone::Explicit, ..EXPIRES };
     let rows = of(7 * MICROS_PER_DAY - MICROS_PER_HOUR);
     let doubts = LocalTimeInput { expires, ..local_time_input(&rows) }.find_doubts();
     assert_eq!((doubts.expires, doubts.created.unwrap().offset_us), (None, Some(MICROS_PER_HOUR)));
-    // Where neither does, both are doubted, and no zone is named.
+    // If neither has a zone, both are doubted and the offset is unknown.
     let doubts = local_time_input(&rows).find_doubts();
     assert_eq!(doubts.expires.unwrap().offset_us, None);
 }
 
 #[test]
-fn nothing_active_is_told_apart_from_an_end_long_ago() {
-    // Ninety sessions of three hours, signed in just now, in New York.
+fn recently_expired_sessions_without_active_ones_are_doubted() {
+    // Ninety logins in New York just now, with a lifetime of three hours.
     let rows: Vec<SampledRow> =
         (0..90).map(|n| row(n * MICROS_PER_SECOND, 3 * MICROS_PER_HOUR, -5 * MICROS_PER_HOUR)).collect();
     let found = local_time_input(&rows).find_doubts();
-    assert!(reason(found.expires).contains("no session seems active, and the last one ended 2.0 h ago"));
-    // Over for longer than any zone explains; or an instant of its own; or confirmed by a sign-in of just now.
+    assert!(reason(found.expires).contains("no session seems active, and the last one expired 2.0 h ago"));
+    // Expired for longer than any zone explains, stored with a zone, or confirmed by a recent login.
     let over: Vec<SampledRow> =
         (0..9).map(|n| row(20 * MICROS_PER_HOUR + n, 3 * MICROS_PER_HOUR, 0)).collect();
     assert_eq!(local_time_input(&over).find_doubts(), TimeZoneDoubts::default());
@@ -261,16 +256,16 @@ fn nothing_active_is_told_apart_from_an_end_long_ago() {
 }
 
 #[test]
-fn offsets_read_as_people_write_them() {
+fn formats_utc_offsets() {
     for (minutes, text) in [(-300, "UTC-5"), (330, "UTC+5:30"), (0, "UTC+0"), (-210, "UTC-3:30")] {
         assert_eq!(format_utc_offset(minutes * MINUTE_US), text);
     }
 }
 
 proptest! {
-    /// Whatever zone an application writes in: the end that the row names shows it, and so does a table that grows.
+    /// An expiry with a zone in the row reveals every zone, and so does a growing table.
     #[test]
-    fn every_zone_is_found_out_by_the_truth_in_the_row_and_by_growth(
+    fn every_zone_is_detected_by_a_named_expiry_and_by_growth(
         offset in proptest::sample::select(UTC_OFFSETS_MINUTES.to_vec()),
         lifetime in 1i64..60 * 24,
         ages in proptest::collection::vec(10i64..40_000, 2..40),
@@ -293,9 +288,9 @@ proptest! {
         }
     }
 
-    /// An application that writes UTC is believed, however long nobody has signed in, unless nothing seems active.
+    /// Values in UTC are never doubted, however long ago the last login was, unless no session seems active.
     #[test]
-    fn utc_is_believed(
+    fn utc_is_never_doubted(
         lifetime in 1i64..24 * 90,
         idle in 0i64..100_000,
         ages in proptest::collection::vec((0i64..400_000, 0i64..20_000), 1..60),

@@ -1,5 +1,5 @@
-//! The form in which earlier versions stored rows: one after the other, numbers little-endian, texts behind their length.
-//! It is read, and not written any more.
+//! Format 1 of stored rows, read but no longer written: rows in sequence, little-endian numbers, length-prefixed
+//! texts.
 
 use super::RowRef;
 
@@ -7,7 +7,7 @@ const ACTIVE_FLAG: u8 = 1;
 const EXPIRES_FLAG: u8 = 2;
 const TOKEN_FLAG: u8 = 4;
 
-/// The rows of those bytes; nothing if they are not such rows.
+/// Decodes rows of format 1; `None` if the bytes are malformed.
 pub(super) fn decode_row_refs(mut bytes: &[u8]) -> Option<Vec<RowRef>> {
     let mut rows = Vec::new();
     while !bytes.is_empty() {
@@ -18,9 +18,9 @@ pub(super) fn decode_row_refs(mut bytes: &[u8]) -> Option<Vec<RowRef>> {
 
 fn read_row(bytes: &mut &[u8]) -> Option<RowRef> {
     let flags = take_bytes(bytes, 1)?.first().copied()?;
-    let place = u64::from_le_bytes(take_bytes(bytes, 8)?.try_into().ok()?);
+    let locator = u64::from_le_bytes(take_bytes(bytes, 8)?.try_into().ok()?);
     let version = i64::from_le_bytes(take_bytes(bytes, 8)?.try_into().ok()?);
-    let mark = i64::from_le_bytes(take_bytes(bytes, 8)?.try_into().ok()?);
+    let row_hash = i64::from_le_bytes(take_bytes(bytes, 8)?.try_into().ok()?);
     let mut number = |flag: u8| {
         if flags & flag == 0 {
             return Some(None);
@@ -30,15 +30,16 @@ fn read_row(bytes: &mut &[u8]) -> Option<RowRef> {
     let (expires, token) = (number(EXPIRES_FLAG)?, number(TOKEN_FLAG)?);
     let active = flags & ACTIVE_FLAG != 0;
     let mut text = || {
+        // Zero stands for no text; any other number is the length plus one.
         let length = u16::from_le_bytes(take_bytes(bytes, 2)?.try_into().ok()?);
         let Some(length) = usize::from(length).checked_sub(1) else { return Some(None) };
         Some(Some(String::from_utf8_lossy(take_bytes(bytes, length)?).into_owned()))
     };
     let (id, prefix, user) = (text()?, text()?, text()?);
     Some(RowRef {
-        locator: place,
+        locator,
         version,
-        row_hash: mark,
+        row_hash,
         id,
         token_fingerprint: token,
         token_prefix: prefix,
@@ -66,7 +67,7 @@ mod tests {
           \x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00";
 
     #[test]
-    fn rows_of_earlier_versions_are_read_and_a_cut_is_noticed() {
+    fn rows_of_earlier_versions_are_decoded_and_truncation_is_detected() {
         let rows = super::super::decode_row_refs(STORED).unwrap();
         let first = RowRef {
             locator: 65_543,

@@ -1,5 +1,5 @@
-//! The sessions of a target, kept up to date change by change: for an engine that hears of changes as they are committed. A
-//! snapshot of them is the same as one that a scan of the changed rows would give.
+//! Live sessions of a target, updated change by change for the `stream` engine. A snapshot of them equals the
+//! snapshot of a scan.
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
@@ -11,44 +11,43 @@ use crate::{
     user_totals::{UserIdInterner, UserIdRef},
 };
 
-/// What names a row in the stream of changes, whatever else of it changes: its primary key, or a hash of that.
+/// Stable key of a row in the change stream: its primary key, or a hash of the primary key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowKey(pub u64);
 
-/// What happened to one row.
+/// Change of one row.
 #[derive(Clone, Copy, Debug)]
 pub enum SessionChange<'a> {
-    /// It is new.
+    /// The row was inserted.
     Created(RowKey, SessionRow<'a>),
-    /// It is another one now.
+    /// The row has new values.
     Updated(RowKey, SessionRow<'a>),
-    /// It is gone.
+    /// The row was deleted.
     Deleted(RowKey),
 }
 
-/// A change does not fit the rows that are known: one was missed, or came twice. Only a scan puts that right.
+/// The change contradicts the known rows, because a change was missed or arrived twice. Only a new scan recovers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LiveChangeError {
-    /// A row was created that is known already.
-    #[error("a row was created that is there already")]
+    /// The inserted row is known already.
+    #[error("the change stream inserted a row that already exists")]
     RowExists,
-    /// A row was updated or deleted that is not known.
-    #[error("a row was changed that is not there")]
+    /// The updated or deleted row is not known.
+    #[error("the change stream changed a row that does not exist")]
     RowMissing,
 }
 
-/// The sessions as they are now.
+/// The current sessions by row.
 #[derive(Debug, Default)]
 pub struct LiveSessions {
     rows: BTreeMap<RowKey, LiveRow>,
     user_ids: UserIdInterner,
 }
 
-/// A row on its own.
 #[derive(Debug)]
 struct LiveRow {
     fingerprint: Option<u64>,
-    /// By its key among the names.
+    /// Key in `user_ids`.
     user_key: Option<u64>,
     expiry: DecodedTime,
     created: DecodedTime,
@@ -57,16 +56,18 @@ struct LiveRow {
 }
 
 impl LiveSessions {
-    /// Takes in one row of the first scan, or one change after it.
+    /// Applies a row of the initial scan, or a later change.
     ///
     /// # Errors
     ///
-    /// The change does not fit the rows that are known. They are left as they were.
+    /// If the change contradicts the known rows, which then stay as they were.
     pub fn apply(&mut self, change: SessionChange<'_>) -> Result<(), LiveChangeError> {
         match change {
             SessionChange::Created(key, row) => {
                 let row = LiveRow::new(row, &mut self.user_ids);
                 match self.rows.entry(key) {
+                    // A row that is known already means that a change arrived twice, so the other rows are in doubt
+                    // as well.
                     Entry::Occupied(_) => return Err(LiveChangeError::RowExists),
                     Entry::Vacant(free) => free.insert(row),
                 };
@@ -82,13 +83,13 @@ impl LiveSessions {
         Ok(())
     }
 
-    /// How many rows there are.
+    /// Returns the number of rows.
     #[must_use]
     pub fn row_count(&self) -> usize {
         self.rows.len()
     }
 
-    /// The snapshot of all rows. With `users`, the sessions of everybody else are orphans.
+    /// Builds a snapshot of all rows. With `users`, sessions of any other user are orphans.
     #[must_use]
     pub fn to_snapshot(&self, options: SnapshotOptions, users: Option<KnownUsers>) -> SessionSnapshot {
         let mut builder = SnapshotBuilder::new(options, self.rows.len()).with_known_users(users);
@@ -102,6 +103,7 @@ impl LiveSessions {
 impl LiveRow {
     fn new(row: SessionRow<'_>, names: &mut UserIdInterner) -> Self {
         let SessionRow { fingerprint, user, expiry, created, orphan, address } = row;
+        // Text ids are interned, because the same user usually has several sessions.
         let user = user.map(|user| names.user_key(user));
         Self { fingerprint, user_key: user, expiry, created, orphan, address: address.map(to_owned_address) }
     }
@@ -145,7 +147,7 @@ mod tests {
         timestamp::{MICROS_PER_HOUR, UtcTimestamp},
     };
 
-    /// A row of few tokens and users, so that they meet.
+    /// A row with few possible tokens and users, so that they collide.
     #[derive(Clone, Copy, Debug)]
     struct Facts {
         token: Option<u8>,
@@ -191,7 +193,7 @@ mod tests {
         }
     }
 
-    /// Everything that is read from a snapshot.
+    /// Collects everything a snapshot can report.
     fn read(snapshot: &SessionSnapshot) -> impl PartialEq + std::fmt::Debug + use<> {
         let addresses = |notable| {
             let mut places: Vec<String> = snapshot
@@ -215,7 +217,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn after_any_changes_a_snapshot_is_that_of_a_scan(steps in prop::collection::vec(step(), 0..60)) {
+        fn a_snapshot_after_any_changes_equals_that_of_a_scan(steps in prop::collection::vec(step(), 0..60)) {
             let names: Vec<String> = (0..5).map(|user| format!("user-{user}")).collect();
             let (mut live, mut rows) = (LiveSessions::default(), BTreeMap::<u8, Facts>::new());
             for step in steps {
@@ -246,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_that_does_not_fit_is_refused() {
+    fn contradictory_changes_are_rejected() {
         let mut live = LiveSessions::default();
         let facts = Facts { token: Some(1), user: None, expiry: 1, created: 0 };
         let created = SessionChange::Created(RowKey(1), row(1, facts, &[]));

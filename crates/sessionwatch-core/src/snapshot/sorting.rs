@@ -1,9 +1,9 @@
-//! Sorts the entries of a snapshot by fingerprint.
+//! Sorting of snapshot entries by fingerprint.
 
 use super::{AddressedEntry, SnapshotEntry, fingerprint_runs};
 use crate::radix_buckets::RadixBuckets;
 
-/// Entries by fingerprint, their addresses, and the fingerprints that several of them have.
+/// Entries sorted by fingerprint, their addresses, and the fingerprints of more than one entry.
 #[derive(Default)]
 pub(super) struct SortedEntries {
     pub(super) buckets: Vec<Vec<SnapshotEntry>>,
@@ -13,13 +13,13 @@ pub(super) struct SortedEntries {
 
 pub(super) fn sort_entries(placed: RadixBuckets<AddressedEntry>) -> SortedEntries {
     let mut sorted = SortedEntries::default();
-    for mut shelf in placed.into_buckets() {
-        shelf.sort_unstable_by_key(|placed| placed.entry.fingerprint);
-        sorted.addresses.push(shelf.iter().map(|placed| placed.address).collect());
-        let shelf: Vec<SnapshotEntry> = shelf.iter().map(|placed| placed.entry).collect();
-        let repeated = fingerprint_runs(&shelf).filter(|run| run.len() > 1);
+    for mut bucket in placed.into_buckets() {
+        bucket.sort_unstable_by_key(|placed| placed.entry.fingerprint);
+        sorted.addresses.push(bucket.iter().map(|placed| placed.address).collect());
+        let bucket: Vec<SnapshotEntry> = bucket.iter().map(|placed| placed.entry).collect();
+        let repeated = fingerprint_runs(&bucket).filter(|run| run.len() > 1);
         sorted.repeated_fingerprints.extend(repeated.filter_map(|run| Some(run.first()?.fingerprint)));
-        sorted.buckets.push(shelf);
+        sorted.buckets.push(bucket);
     }
     sorted
 }

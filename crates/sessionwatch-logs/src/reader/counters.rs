@@ -1,37 +1,37 @@
-//! What was read, and where.
+//! Counters of a log reader, and excerpts of the log.
 
-/// Where a signal was read.
+/// Place and text of a log event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogExcerpt<'a> {
-    /// The first byte, from where the source begins.
+    /// Offset of the first byte in the source.
     pub from: u64,
-    /// The byte after the last one.
+    /// Offset after the last byte.
     pub to: u64,
-    /// What was logged, without what carried it.
+    /// Message without its envelopes.
     pub text: &'a [u8],
 }
 
-/// What was read, and what was not understood.
+/// Numbers of lines read and of problems.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReadCounters {
-    /// Lines.
+    /// Lines read.
     pub lines: u64,
-    /// Bytes.
+    /// Bytes read.
     pub bytes: u64,
-    /// Lines with a literal that is looked for.
+    /// Lines that passed the pre-filter.
     pub hits: u64,
-    /// Hits that say nothing that is known.
+    /// Hits without a known event.
     pub unrecognized: u64,
-    /// Entries whose end is missing.
+    /// Entries without an end.
     pub truncated: u64,
-    /// Hits that are not UTF-8; they are read all the same.
+    /// Hits that are not valid UTF-8; they are read anyway.
     pub not_utf8: u64,
-    /// Lines longer than a line may be; what comes after that is not looked at.
+    /// Lines that exceeded the maximum length; the rest of them is ignored.
     pub overlong: u64,
 }
 
 impl ReadCounters {
-    /// What came after others.
+    /// Returns the difference to earlier counters.
     #[must_use]
     pub fn since(self, before: Self) -> Self {
         Self {
@@ -45,7 +45,7 @@ impl ReadCounters {
         }
     }
 
-    /// Adds others to these.
+    /// Adds other counters.
     pub fn merge(&mut self, other: Self) {
         self.lines += other.lines;
         self.bytes += other.bytes;

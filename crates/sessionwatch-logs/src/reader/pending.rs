@@ -1,4 +1,4 @@
-//! An entry that may go on in the next line.
+//! Open entries, which may continue on the next line.
 
 use std::borrow::Cow;
 
@@ -9,12 +9,12 @@ use crate::{
     timestamps::TimestampDefaults,
 };
 
-/// Bytes of one entry over several lines.
+/// Maximum size of an entry, in bytes.
 const MAX_ENTRY_BYTES: usize = 64 << 10;
-/// Lines of one entry.
+/// Maximum number of lines of an entry.
 const MAX_ENTRY_LINES: u32 = 200;
 
-/// An entry that may go on in the next line.
+/// Open entry.
 #[derive(Debug)]
 pub(super) struct PendingEntry {
     pub(super) text: Vec<u8>,
@@ -25,15 +25,15 @@ pub(super) struct PendingEntry {
     pub(super) from: u64,
     pub(super) to: u64,
     pub(super) lines: u32,
-    /// Something carried its first line.
+    /// The first line has an envelope.
     pub(super) has_envelope: bool,
 }
 
 impl PendingEntry {
-    /// An entry that begins with a line.
-    pub(super) fn new(first: Envelope<'_>, recognised: Classification, byte_range: ByteRange) -> Self {
+    /// Creates an entry from its first line.
+    pub(super) fn new(first: Envelope<'_>, classified: Classification, byte_range: ByteRange) -> Self {
         Self {
-            classification: recognised,
+            classification: classified,
             outer_object: first.outer_object.map(Cow::into_owned),
             timestamp: first.timestamp,
             request_id: first.request_id,
@@ -45,9 +45,9 @@ impl PendingEntry {
         }
     }
 
-    /// Returns what a line adds to the entry, or `None` if the line does not continue it.
+    /// Returns the text that a line adds to the entry, or `None` if the line does not continue it.
     pub(super) fn continuation(&self, line: &[u8], defaults: TimestampDefaults) -> Option<Vec<u8>> {
-        // What nothing carried goes on in lines that nothing carries.
+        // If the first line has no envelope, the following lines have none either.
         let inner =
             !self.has_envelope && line.first().is_some_and(|byte| matches!(byte, b' ' | b'\t' | b'}' | b']'));
         let frame = if inner {
@@ -57,7 +57,8 @@ impl PendingEntry {
         };
         let message = strip_ansi(&frame.message);
         let fits = self.lines < MAX_ENTRY_LINES && self.text.len() + message.len() < MAX_ENTRY_BYTES;
-        // What Node and JSON print of an object is indented, but for its end. One space parts a line from what carries it.
+        // Node.js and JSON indent the lines of an object except the last. One space separates a line from its
+        // envelope.
         let own = if frame.starts_line { message.strip_prefix(b" ").unwrap_or(&message) } else { &message };
         let inside = own.first().is_none_or(|byte| matches!(byte, b' ' | b'\t' | b'}' | b']'));
         let begins = frame.starts_line && !self.has_envelope;

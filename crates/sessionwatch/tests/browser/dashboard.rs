@@ -143,10 +143,10 @@ fn an_emergency_is_led_from_a_leak_to_a_closed_incident() {
         let open = "form[action='/incidents']";
         browser.fill(open, "summary", "two people share a log-in <b>").await;
         browser.press(open).await;
-        browser.shows("Next: Make sure that it is real").await;
+        browser.shows("Next: Confirm the incident").await;
         browser.shows("two people share a log-in <b>").await;
         browser.press(NEXT).await;
-        browser.shows("Next: Find out who is affected").await;
+        browser.shows("Next: Identify affected users").await;
         let find = "form:has(input[name=find])";
         browser.fill(find, "find", "uSER 17").await;
         browser.press(find).await;
@@ -158,10 +158,10 @@ fn an_emergency_is_led_from_a_leak_to_a_closed_incident() {
         browser.shows("was downloaded, sealed to age1").await;
         browser.picture("incident").await;
         browser.press(NEXT).await;
-        browser.shows("Next: Tell the team").await;
+        browser.shows("Next: Notify the team").await;
         browser.fill(NEXT, "note", "on the call").await;
         browser.press(NEXT).await;
-        browser.shows("Next: End the sessions").await;
+        browser.shows("Next: Revoke the sessions").await;
         assert_eq!(browser.violations().await, Vec::<String>::new());
 
         // Sessions are ended: a plan first, then exactly that.
@@ -174,13 +174,13 @@ fn an_emergency_is_led_from_a_leak_to_a_closed_incident() {
         browser.follow("Back to the incident").await;
         browser.shows("contained").await;
         browser.press(NEXT).await;
-        browser.shows("Next: Sign in and sign out").await;
+        browser.shows("Next: Test login and logout").await;
         browser.fill(NEXT, "note", "both work").await;
         browser.press(NEXT).await;
-        browser.shows("Next: Tell the users").await;
+        browser.shows("Next: Notify the users").await;
         browser.fill(NEXT, "note", "mail to both").await;
         browser.press(NEXT).await;
-        browser.shows("Next: Watch for 24 hours").await;
+        browser.shows("Next: Monitor for 24 hours").await;
 
         is_closed_in_the_end(&browser).await;
     });
@@ -207,7 +207,7 @@ async fn is_closed_in_the_end(browser: &Browser) {
     browser.fill(NEXT, "note", "in the wiki").await;
     browser.press(NEXT).await;
     browser.shows("Every step was gone through").await;
-    browser.shows("`watch` was passed over").await;
+    browser.shows("`watch` was skipped").await;
     browser.fill("form[action$='/close']", "reason", "it was a rehearsal").await;
     browser.press("form[action$='/close']").await;
     browser.shows("closed, opened").await;

@@ -144,7 +144,7 @@ fn an_archive_opens_with_its_own_identity_only() {
     says(
         &["archive", "restore", archive, "--apply", &back, "--identity", &wrong],
         2,
-        "does not open the archive",
+        "does not match the archive",
     );
     assert_eq!(place.count("\"userId\" = 5"), "0");
     let away = place.folder.path().join("away").display().to_string();

@@ -105,7 +105,7 @@ fn faulty_targets() -> Faulty {
         (target(server, "profile = \"nobodys\"\n"), "there is no profile `nobodys`"),
         (target(server, cleanup), "cleaning up needs `act_url`"),
         (format!("{TARGET}{cleanup}{SERVE}{identity}"), "cannot read an identity from"),
-        (serve("[actions]\narchive_recipient = \"somebody\"\n"), "is not a recipient"),
+        (serve("[actions]\narchive_recipient = \"somebody\"\n"), "is not an age recipient"),
         (format!("profiles = [\"no.toml\"]\n{}", serve("")), "cannot read the profile"),
         (serve("[[maintenance]]\ncron = \"0 0 31 2 *\"\nlasts = \"1h\"\n"), "names no instant"),
         (

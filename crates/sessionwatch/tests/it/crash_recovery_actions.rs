@@ -140,7 +140,7 @@ fn killed_in_the_middle_nothing_is_lost_and_the_plan_is_gone_on_with() {
     let back = back["plan"]["id"].as_str().unwrap();
     let said = run_program_in(folder.path(), &[], &[&restore[..], &["--apply", back]].concat());
     assert!(
-        said.exit_code == 0 && said.stdout.contains("30000 rows put back"),
+        said.exit_code == 0 && said.stdout.contains("30,000 rows put back"),
         "{} {}",
         said.stdout,
         said.stderr

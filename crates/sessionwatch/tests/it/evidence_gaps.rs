@@ -35,7 +35,7 @@ impl Emergency {
         let emergency = Self { folder };
         emergency.configure(url, act_url, more);
         assert_eq!(emergency.run(&["open", "app", "--severity", "P1"]).exit_code, 0);
-        emergency.says(&["next", "app"], 1, "Next: Find out who is affected");
+        emergency.says(&["next", "app"], 1, "Next: Identify affected users");
         emergency.says(&["next", "app", "--done", "--note", "2 and 3"], 1, "Next: Freeze the evidence");
         emergency
     }
@@ -178,7 +178,7 @@ fn evidence_is_not_done_while_its_database_is_away_or_half_away_and_containment_
     emergency.says(&["evidence", "app", "--to", "late.age"], 3, "the evidence is incomplete: ");
     away(&database, false);
     let done = emergency.says(&["next", "app"], 1, "Freeze the evidence: done. back.age was written");
-    assert!(done.contains("Next: Tell the team"), "{done}");
+    assert!(done.contains("Next: Notify the team"), "{done}");
     assert!(!emergency.says(&["report", "app"], 0, "back.age").contains("the evidence is incomplete"));
     emergency.says(&apply, 0, "2 rows removed");
     assert_eq!(left(), "0\n");
@@ -204,7 +204,7 @@ fn a_person_ends_sessions_without_complete_evidence_only_for_a_reason_that_is_ke
     ] {
         assert!(text.contains(&format!("{said}{reason}")), "{text}");
     }
-    emergency.says(&["close", "app"], 1, "`evidence` was passed over");
+    emergency.says(&["close", "app"], 1, "`evidence` was skipped");
     // What cannot be known afterwards is not verified either.
     database.psql(&format!("REVOKE SELECT ON users FROM {role}")).unwrap();
     let said = emergency.says(&["next", "app", "--done", "--note", "the team knows"], 1, "Next: Verify");
@@ -371,6 +371,6 @@ fn programs_and_pages_are_told_what_is_missing_in_evidence() {
     testkit::wait_until("it is contained", || bot.get(&base).body["state"] == "contained");
     let course = bot.get(&base).body;
     assert!(course["timeline"].to_string().contains("the users are being robbed"), "{course}");
-    assert!(course["open_points"].to_string().contains("`evidence` was passed over"), "{course}");
+    assert!(course["open_points"].to_string().contains("`evidence` was skipped"), "{course}");
     assert_eq!(scene.watch.stop(), Some(0));
 }

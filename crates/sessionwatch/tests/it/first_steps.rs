@@ -49,10 +49,10 @@ fn a_password_that_is_missing_is_named() {
     let database = testkit::healthy_database();
     let url = database.url("postgres").replacen(":testkit@", "@", 1);
     let said = testkit::run_program(&["check", &url]);
-    let expected = "the server asks for a password, and the address has none";
+    let expected = "the server requires a password, but the address has none";
     assert!(said.exit_code == 3 && said.stderr.contains(expected), "{}", said.stderr);
     let said = testkit::run_program(&["check", &format!("{}?port=1", database.url("postgres"))]);
-    let expected = "the parameters of the address contradict each other";
+    let expected = "parameters of the address contradict each other";
     assert!(said.exit_code == 3 && said.stderr.contains(expected), "{}", said.stderr);
 }
 
@@ -137,7 +137,7 @@ fn one_of_something_is_not_several() {
     let path = file(folder.path(), rows);
     let said = run_program_in(folder.path(), &[], &["check", &path]).stdout;
     assert!(said.contains("· 1 session looked at"), "{said}");
-    assert!(said.contains(": 1 session ends later than the policy allows\n"), "{said}");
+    assert!(said.contains(": 1 session expires later than allowed\n"), "{said}");
     let planned = run_program_in(folder.path(), &[], &["revoke", "all", &path]).stdout;
     assert!(
         planned.contains("would touch 1 of 1 row (100.0 %), 1 of 1 active session (100.0 %)"),
@@ -448,7 +448,7 @@ fn an_incident_that_was_closed_all_the_same_can_be_reported() {
     let id = report.stdout.split([' ', ':']).find(|word| word.starts_with("INC-")).unwrap();
     let path = format!("/incidents/{id}");
     let page = testkit::DashboardLogin::start(&watch.address, "ada").get(&watch.address, &path).body;
-    assert!(page.contains("Watch for 24 hours") && !page.contains("aria-current=\"step\""), "{page}");
+    assert!(page.contains("Monitor for 24 hours") && !page.contains("aria-current=\"step\""), "{page}");
     assert_eq!(watch.stop(), Some(0));
 }
 

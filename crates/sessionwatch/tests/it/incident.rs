@@ -84,8 +84,8 @@ fn the_emergency_procedure_leads_from_a_leak_to_a_closed_incident() {
     is_affected_said(&says);
     says(&["next", "--done"], 2, "is found out, not said");
     says(&["evidence", "--to", "evidence.age"], 0, "evidence.age was written, sealed to age1");
-    says(&["next"], 1, "Tell the team");
-    says(&["next", "--done", "--note", "on the call"], 1, "End the sessions");
+    says(&["next"], 1, "Notify the team");
+    says(&["next", "--done", "--note", "on the call"], 1, "Revoke the sessions");
     says(&["contain", "users"], 2, "name whose sessions are to be ended");
     let contain = ["contain", "users", "--user", "2", "--user", "3"];
     let plan: Value = serde_json::from_str(
@@ -98,8 +98,8 @@ fn the_emergency_procedure_leads_from_a_leak_to_a_closed_incident() {
     database.psql(r#"INSERT INTO sessions VALUES ('s1', 'again', 2, now() + interval '1 hour')"#).unwrap();
     says(&["next"], 1, "1 ended sessions that are back");
     database.psql("DELETE FROM sessions WHERE id = 's1'").unwrap();
-    says(&["next"], 1, "Sign in and sign out");
-    says(&["next", "--done", "--note", "both work"], 1, "Tell the users");
+    says(&["next"], 1, "Test login and logout");
+    says(&["next", "--done", "--note", "both work"], 1, "Notify the users");
     is_a_draft(&says(&["message"], 0, "Please sign in again."));
     says(&["next", "--done", "--note", "mail to both"], 1, "24 hours are left");
     let state = rusqlite::Connection::open(folder.path().join("sessionwatch-state.db")).unwrap();
@@ -123,11 +123,11 @@ fn the_emergency_procedure_leads_from_a_leak_to_a_closed_incident() {
 
 /// Who is affected is said, and what was said by mistake can be taken back.
 fn is_affected_said(says: &dyn Fn(&[&str], i32, &str) -> String) {
-    says(&["next", "--done"], 2, "`Find out who is affected` is not done without a note");
+    says(&["next", "--done"], 2, "`Identify affected users` is not done without a note");
     says(&["next", "--done", "--note", " "], 2, "say it with --note TEXT");
     says(&["reopen", "affected", "--reason", "x"], 2, "is neither done nor passed over");
     says(&["next", "--done", "--note", "users 2 and 4"], 1, "Freeze the evidence");
-    says(&["reopen", "affected", "--reason", "it is 3, not 4"], 1, "Next: Find out who is affected");
+    says(&["reopen", "affected", "--reason", "it is 3, not 4"], 1, "Next: Identify affected users");
     says(&["next", "--done", "--note", "users 2 and 3"], 1, "Freeze the evidence");
 }
 
@@ -257,7 +257,7 @@ fn what_two_people_do_at_once_to_an_incident_is_done_once_and_undoes_nothing() {
     let [mut hers, mut his] = [case(), case()];
     runtime.block_on(hers.advance(ada, workflow::StepAnswer::Done("sure"))).unwrap();
     let said = runtime.block_on(his.advance(bob, workflow::StepAnswer::Skipped("not needed")));
-    assert!(matches!(said, Err(ActionError::StepAlreadyDone("Make sure that it is real"))), "{said:?}");
+    assert!(matches!(said, Err(ActionError::StepAlreadyDone("Confirm the incident"))), "{said:?}");
     assert_eq!(case().timeline.iter().filter(|entry| entry.step == "confirm").count(), 1);
     // What was known before the sessions were ended does not come back.
     incident::record_containment(ada, &hers.incident, "ended", &serde_json::json!({})).unwrap();

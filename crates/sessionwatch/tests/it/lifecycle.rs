@@ -205,7 +205,7 @@ fn a_day_in_which_nobody_logs_in_is_found() {
     watch.delivered();
     assert_eq!(told(&sink), ["creation-rate firing"]);
     let message: Value = serde_json::from_str(&sink.received_requests()[0].body).unwrap();
-    let expected = "no hour of the last day saw more than 0 sessions created, baseline: 10 to 50";
+    let expected = "at most 0 sessions created in any hour of the last day (baseline: 10 to 50)";
     assert_eq!(message["summary"], expected);
     assert!(watch.stop());
 }

@@ -140,7 +140,7 @@ fn a_mail_says_it_plainly_and_in_html_to_each_recipient_once() {
     assert!(
         plain.0.starts_with("text/plain; charset=utf-8") && html.0.starts_with("text/html; charset=utf-8")
     );
-    assert!(plain.1.starts_with("1 token on more than one row") && plain.1.contains("\n→ "), "{}", plain.1);
+    assert!(plain.1.starts_with("1 duplicate token, ") && plain.1.contains("\n→ "), "{}", plain.1);
     assert!(
         html.1.contains("&lt;b&gt;Büro&lt;/b&gt;\u{fffd}\u{fffd}Bcc: eve") && !html.1.contains("<b>"),
         "{}",

@@ -49,7 +49,10 @@ fn a_constraint_that_holds_is_believed_and_named() {
     finds(&database, "orphaned-sessions", 0.0, Some("of_user"));
     let report = testkit::run_check(&database.url("postgres"), &[]);
     let summary = find_check_result(&report, "orphaned-sessions")["summary"].to_string();
-    assert!(summary.contains("according to `of_user`") && summary.contains("--deep"), "{summary}");
+    assert!(
+        summary.contains("foreign key `of_user`") && summary.contains("--no-trust-constraints"),
+        "{summary}"
+    );
 }
 
 #[test]

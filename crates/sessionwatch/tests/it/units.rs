@@ -45,7 +45,7 @@ fn is_right(folder: &std::path::Path, url: &str) {
             "{engine} {report:#}"
         );
         let backlog = find_check_result(&report, "expired-backlog");
-        assert!(backlog["summary"].as_str().unwrap().contains("ended 3 days ago"), "{backlog:#}");
+        assert!(backlog["summary"].as_str().unwrap().contains("expired 3 days ago"), "{backlog:#}");
     }
     let said = run_program_in(folder, &[], &["cleanup", "expired", url, "--format", "json"]);
     let plan: Value = serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{}", said.stderr));

@@ -82,7 +82,7 @@ fn every_reason_to_confirm_says_how_far_the_plan_reaches() {
     for (why, said) in [
         (LimitExceeded::ActiveShare(0.5), "ends 50 % of the active sessions"),
         (LimitExceeded::Rows(1), "names 1 row"),
-        (LimitExceeded::Rows(2_000), "names 2000 rows"),
+        (LimitExceeded::Rows(2_000), "names 2,000 rows"),
         (LimitExceeded::NoneActive(3), "names 3 rows of a table in which no session seems active"),
         (LimitExceeded::TableShare(0.624), "takes 62 % of the rows of the table"),
         (
