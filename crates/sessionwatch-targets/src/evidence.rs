@@ -1,4 +1,4 @@
-//! Evidence: the rows that make a verdict, fetched from where an engine has seen them.
+//! Evidence: the rows behind a result, fetched by the addresses that an engine recorded.
 
 use sessionwatch_core::{snapshot::EvidenceSelector, timestamp::UtcTimestamp};
 
@@ -12,40 +12,40 @@ use super::{
     sql::{EvidenceQuery, EvidenceRowKind, RowSubset},
 };
 
-/// One row that made a verdict.
+/// One row behind a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EvidenceRow {
-    /// The first characters of the token.
+    /// Token prefix.
     pub token_prefix: Option<String>,
-    /// The row's id.
+    /// Row id.
     pub id: Option<String>,
-    /// The user's id.
+    /// User id.
     pub user: Option<String>,
-    /// The end of the session.
+    /// Expiry time.
     pub expires_at: Option<UtcTimestamp>,
-    /// How many rows it stands for.
+    /// Number of rows that this one stands for.
     pub rows: u64,
-    /// What helps a person to recognise the user.
+    /// Columns that help people recognize the user.
     pub display: Vec<Option<String>>,
 }
 
-/// Rows of evidence.
+/// The kind of evidence to fetch.
 #[derive(Clone, Copy, Debug)]
 pub enum EvidenceRequest<'a> {
-    /// Rows whose tokens occur more than once.
+    /// Rows whose token occurs more than once.
     Duplicates,
-    /// Rows on tokens of these fingerprints.
+    /// Rows with tokens of these fingerprints.
     Fingerprints(&'a [u64]),
-    /// Rows whose users do not exist.
+    /// Rows whose user does not exist.
     Orphans,
-    /// The expired rows, oldest first.
+    /// Expired rows, oldest first.
     OldestExpired,
-    /// Rows that end too late or never.
+    /// Rows that expire later than allowed, or never.
     BeyondPolicy,
 }
 
 impl ReadSession {
-    /// Rows of evidence: fetched from where they stand if an engine has just seen them, else looked for.
+    /// Fetches rows of evidence: by address if an engine has just recorded them, otherwise by a search.
     ///
     /// # Errors
     ///
@@ -81,7 +81,7 @@ impl ReadSession {
             };
             let rows = EvidenceQuery { kind, subset: among };
             let found = self.fetch_evidence_rows(scope, rows).await?;
-            // Some storage says where rows stand, but does not find them there.
+            // Some table storage reports row addresses that do not lead back to the rows.
             if found.len() >= addresses.len().min(MAX_EVIDENCE_ROWS) {
                 return Ok(found);
             }
@@ -97,7 +97,7 @@ impl ReadSession {
             _ => RowSubset::All,
         };
         let mut found = self.fetch_evidence_rows(scope, EvidenceQuery { kind, subset: among }).await?;
-        // Some users are no text.
+        // User columns of some types do not match their own text form, so a search by value may miss rows.
         if let RowSubset::Users(users) = among
             && found.len() < users.len().min(MAX_EVIDENCE_ROWS)
         {
@@ -106,7 +106,7 @@ impl ReadSession {
         Ok(found)
     }
 
-    /// The first rows of a kind of evidence, among some rows or all.
+    /// Fetches the first rows of a kind of evidence, within a subset of the rows.
     ///
     /// # Errors
     ///
@@ -121,7 +121,6 @@ impl ReadSession {
     }
 }
 
-/// Reads a line of [`QueryBuilder::rows`].
 fn parse_evidence_row(row: &[Option<String>]) -> EvidenceRow {
     let text = |at: usize| row.get(at).cloned().flatten();
     EvidenceRow {

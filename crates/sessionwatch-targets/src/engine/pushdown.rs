@@ -1,4 +1,4 @@
-//! The engine `pushdown`: the same facts by aggregates in the database.
+//! Engine `pushdown`: aggregates in the database.
 
 use jiff::SignedDuration;
 use sessionwatch_core::{
@@ -19,7 +19,7 @@ use crate::{
     sql::{QueryBuilder, RowSubset},
 };
 
-/// Aggregates in the database. Keeps nothing between runs.
+/// Aggregates in the database. Keeps no state between runs.
 #[derive(Debug)]
 pub struct PushdownEngine;
 
@@ -78,13 +78,12 @@ impl PushdownEngine {
     }
 }
 
-/// Who stands out among the users.
 struct UserFindings {
     top_users: TopUsers,
     orphans: Vec<String>,
 }
 
-/// Reads everything about users, and counts them into the census.
+/// Reads the facts about users into the session stats.
 async fn observe_users(
     session: &ReadSession,
     sql: &QueryBuilder<'_>,
@@ -127,11 +126,13 @@ fn add_to_histogram(histogram: &mut Histogram, held: u64, users: u64) {
     }
 }
 
-/// Looks for tokens that stand on several rows: by their hashes, which are sorted quickly, and then on the tokens themselves.
+/// Searches for tokens on several rows.
 async fn search_duplicates(
     session: &ReadSession,
     sql: &QueryBuilder<'_>,
 ) -> Result<(DuplicateTokens, EvidenceTraces), TargetError> {
+    // Fingerprints sort faster than tokens, so they find the suspects; the tokens themselves then confirm
+    // these.
     let found = session.fetch_rows(&sql.repeated_fingerprints_query(MAX_NAMED_SUSPECTS + 1)).await?;
     let fingerprint =
         |row: &TextRow| cells::parse_required_number(row, 0, "a fingerprint").map(i64::cast_unsigned);
