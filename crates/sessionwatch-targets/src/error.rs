@@ -49,6 +49,9 @@ pub enum TargetError {
     /// The database rejected a query; the code is the SQLSTATE, or SQLite's result code.
     #[error("the database rejected a query (code {0})")]
     Query(String),
+    /// A custom query has several statements.
+    #[error("a custom query must be a single statement")]
+    NotOneStatement,
     /// A result has an unexpected shape or value; the text names the value.
     #[error("cannot decode {0} returned by the database")]
     Undecodable(&'static str),
@@ -233,6 +236,7 @@ impl TargetError {
             Self::ReadOnly => {
                 "connect to the primary instead of a replica; for SQLite, make the file writable"
             }
+            Self::NotOneStatement => "remove everything after the first statement",
             Self::Undecodable(_) | Self::HiddenByRule => "report a bug, with the version of the database",
             Self::Query(_) => {
                 "look up the code in the manual of the database; if the table is an ordinary one, report a bug"

@@ -13,8 +13,8 @@ use crate::{
     capabilities::Capabilities,
 };
 
-/// Reads the address of a file: with a scheme, or a path that is named like a database, or leads to a file; nothing if it is
-/// none.
+/// Parses the address of a file: a scheme and a path, a path with the extension of a database, or the path of
+/// an existing file. Returns `None` for anything else.
 pub(crate) fn parse_address(text: &str) -> Option<Result<PathBuf, AddressError>> {
     for scheme in ["sqlite://", "sqlite:", "file://", "file:"] {
         if let Some(path) = text.strip_prefix(scheme) {
@@ -29,7 +29,8 @@ pub(crate) fn parse_address(text: &str) -> Option<Result<PathBuf, AddressError>>
     (!text.contains("://") && (named_like_one || path.is_file())).then_some(Ok(path))
 }
 
-/// The file that Prisma means: it resolves `file:` from the folder of its schema, `prisma`, if the file is there and not here.
+/// Resolves a path as Prisma does: `file:` is relative to the folder of its schema, `prisma`, if the file
+/// exists only there.
 fn resolve_prisma_path(scheme: &str, path: PathBuf) -> PathBuf {
     let there = Path::new("prisma").join(&path);
     if scheme == "file:" && path.is_relative() && !path.exists() && there.is_file() { there } else { path }

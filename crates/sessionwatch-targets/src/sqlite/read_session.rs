@@ -1,4 +1,4 @@
-//! Reading SQLite: a file opened read-only, in one transaction.
+//! Read sessions on SQLite: a file opened read-only, in one transaction.
 
 use std::{convert::Infallible, path::PathBuf};
 
@@ -26,7 +26,7 @@ use crate::{
     sql::{QueryBuilder, RowAddressing, RowKeyKind, schema::DatabaseSchema, tables::TableInfo},
 };
 
-/// A file needs no connection between two transactions.
+/// SQLite keeps no connection between two transactions.
 impl IdleBackend for Infallible {
     async fn close(self) {
         match self {}
@@ -40,7 +40,7 @@ impl ReadBackend for SqliteRead {
     async fn open(path: &PathBuf, options: ReadOptions) -> Result<Self, TargetError> {
         let ReadOptions { limits, fingerprint_key: key, .. } = options;
         if !path.is_file() {
-            return Err(TargetError::File("there is no such file"));
+            return Err(TargetError::File("no such file"));
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection =
@@ -48,6 +48,7 @@ impl ReadBackend for SqliteRead {
         register_functions(&connection, key).map_err(|error| classify_query_error(&error))?;
         connection.busy_timeout(limits.lock_timeout).map_err(|error| classify_query_error(&error))?;
         set_deadline(&mut connection, limits.timeout)?;
+        // Reading the schema starts the transaction at once and fails early if the file is no database.
         let opening = "PRAGMA query_only = ON; BEGIN; SELECT COUNT(*) FROM sqlite_schema;";
         connection.execute_batch(opening).map_err(|error| classify_query_error(&error))?;
         Ok(Self { connection, progress: None })
@@ -74,7 +75,7 @@ impl ReadBackend for SqliteRead {
     }
 
     async fn server_time(&self) -> Result<UtcTimestamp, TargetError> {
-        // A file has no clock: this machine's is the application's too.
+        // A file has no clock; the application uses the same machine's.
         Ok(sessionwatch_clock::now())
     }
 
@@ -151,9 +152,9 @@ impl ReadBackend for SqliteRead {
         };
         let mut statements = Batch::new(&self.connection, &whole);
         let mut one = || statements.next().map_err(|error| classify_query_error(&error));
-        // What stands behind a first statement would be left out silently.
+        // SQLite would silently ignore any text after the first statement.
         let (Some(mut statement), None) = (one()?, one()?) else {
-            return Err(TargetError::Query("more than one statement".into()));
+            return Err(TargetError::NotOneStatement);
         };
         let mut rows = statement.query([]).map_err(|error| classify_query_error(&error))?;
         let row = rows.next().map_err(|error| classify_query_error(&error))?;

@@ -1,4 +1,4 @@
-//! Tables, columns, indexes and keys of a file.
+//! Reads tables, columns, indexes and foreign keys of a file.
 
 use super::SqliteRead;
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-/// The tables and views of the file.
+/// Reads the tables and views of the file.
 pub(super) fn read_schema(session: &SqliteRead) -> Result<DatabaseSchema, TargetError> {
     let names = session.query_rows("SELECT name, type, sql FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name")?;
     let mut tables = Vec::new();
@@ -57,7 +57,7 @@ fn read_table(session: &SqliteRead, name: &str, view: bool) -> Result<TableInfo,
         });
     }
     let keyed: Vec<&TextRow> = described.iter().filter(|row| !cell_equals(row, 3, "0")).collect();
-    // A table keyed by its row id has no index of its own.
+    // SQLite lists no index for an INTEGER PRIMARY KEY, which is an alias of the row id.
     if let ([key], false) = (keyed.as_slice(), indexes.iter().any(|index| index.primary))
         && let Some(Some(column)) = key.first()
     {
@@ -85,8 +85,7 @@ fn read_table(session: &SqliteRead, name: &str, view: bool) -> Result<TableInfo,
     })
 }
 
-/// How a table or view compares the values of its columns, where anything in the file names a collation: by how it tells
-/// the letters `A` and `a` apart, and `a` and `a ` with a space.
+/// Determines how the values of each column are compared, if any definition in the file names a collation.
 fn probe_equalities(
     session: &SqliteRead,
     name: &str,
@@ -96,6 +95,8 @@ fn probe_equalities(
     if session.query_rows(collates)?.is_empty() {
         return Ok(vec![Equality::Exact; columns.len()]);
     }
+    // SQLite reports collations of indexes only, so each column is probed: UNION merges values that it
+    // considers equal.
     let told_apart = |column: &str, one: &str, other: &str| {
         format!(
             "(SELECT COUNT(*) FROM (SELECT {} FROM {} WHERE 0 UNION SELECT '{one}' UNION SELECT '{other}'))",
@@ -112,7 +113,7 @@ fn probe_equalities(
                 [row] if cell_equals(row, 1, "1") => Equality::TrailingSpaceInsensitive,
                 _ => Equality::Exact,
             },
-            // A collation that the application makes for its own connections.
+            // The application registers this collation on its own connections only.
             Err(TargetError::Query(_)) => Equality::Collation,
             Err(error) => return Err(error),
         })
@@ -120,7 +121,7 @@ fn probe_equalities(
     columns.iter().map(equality).collect()
 }
 
-/// Whether that table was made without row numbers.
+/// Returns `true` for a table declared WITHOUT ROWID.
 fn is_without_rowid(session: &SqliteRead, quoted: &str) -> Result<bool, TargetError> {
     let rows = session.query_rows(&format!("SELECT wr FROM pragma_table_list WHERE name = {quoted}"))?;
     Ok(rows.first().is_some_and(|row| cell_equals(row, 0, "1")))
@@ -150,9 +151,10 @@ fn parse_column(row: &[Option<String>]) -> Option<ColumnInfo> {
     })
 }
 
-/// Whether an index whose first column is that one, with that collation, tells its values apart at most as finely as the
-/// column itself does. Any collation but `BINARY` makes more values equal.
+/// Returns `true` if values that differ to an index also differ to the column, so that uniqueness in the
+/// index proves it for the column. `part` holds the first column of the index and its collation.
 fn is_exact_index(columns: &[ColumnInfo], part: &[Option<String>]) -> bool {
+    // Every collation other than `BINARY` makes more values equal.
     let column = part.first().and_then(Option::as_deref);
     let equality =
         columns.iter().find(|other| Some(other.name.as_str()) == column).map(|column| column.equality);
@@ -165,7 +167,8 @@ fn is_exact_index(columns: &[ColumnInfo], part: &[Option<String>]) -> bool {
     }
 }
 
-/// Says of a view whether it may drop or join rows, by the words of its definition.
+/// Analyzes the definition of a view by its keywords: base table, condition, and whether the view may drop or
+/// join rows.
 fn describe_view(definition: &str, view: &mut TableInfo) {
     let upper = definition.to_uppercase();
     let words: Vec<&str> = upper
