@@ -10,12 +10,82 @@ pub enum ConnectError {
     /// This process or this machine has no file descriptor left.
     #[error("the operating system refused another file or socket: too many are open")]
     TooManyOpenFiles,
-    /// The server cannot be reached, or refuses.
+    /// The server cannot be reached, or refuses the connection.
     #[error("cannot connect: {0}")]
-    Failed(&'static str),
+    Failed(ConnectFailure),
     /// TLS could not be set up.
-    #[error("TLS: {0}")]
+    #[error("cannot set up TLS: {0}")]
     Tls(#[from] TlsError),
+}
+
+/// Reason why a server cannot be reached, or refuses a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectFailure {
+    /// Wrong user or password.
+    #[error("authentication failed (wrong user or password)")]
+    AuthenticationFailed,
+    /// The server requires a password, and the address has none.
+    #[error("the server requires a password, but the address has none")]
+    PasswordMissing,
+    /// The server requires an authentication method that the driver or this connection does not support.
+    #[error(
+        "the server requires an unsupported authentication method (channel binding needs TLS and a SCRAM password)"
+    )]
+    UnsupportedAuthentication,
+    /// The role does not exist, or may not log in.
+    #[error("the server rejected this user")]
+    UserRejected,
+    /// `pg_hba.conf` allows no such connection.
+    #[error("no pg_hba.conf entry allows this user and host, or connections without TLS")]
+    HostRejected,
+    /// The database does not exist.
+    #[error("the database does not exist")]
+    UnknownDatabase,
+    /// No connection slot is free.
+    #[error("too many connections")]
+    TooManyConnections,
+    /// The server is starting up or shutting down.
+    #[error("the server is starting up or shutting down")]
+    NotReady,
+    /// The server rejected the connection for another reason.
+    #[error("the server rejected the connection")]
+    Rejected,
+    /// The address requires TLS, and the server does not offer it.
+    #[error("sslmode requires TLS, but the server does not offer it")]
+    TlsUnavailable,
+    /// The server's certificate is not trusted; the text is the reason.
+    #[error("{0}")]
+    Certificate(&'static str),
+    /// The TLS handshake failed.
+    #[error("TLS handshake failed")]
+    TlsHandshake,
+    /// No process listens on the port.
+    #[error("connection refused")]
+    Refused,
+    /// The server did not answer in time.
+    #[error("connection timed out")]
+    TimedOut,
+    /// No route to the host.
+    #[error("host unreachable")]
+    HostUnreachable,
+    /// The host name cannot be resolved, or the host cannot be reached.
+    #[error("unknown host name, or host unreachable")]
+    UnknownHost,
+    /// The server closed the connection before answering.
+    #[error("the server closed the connection immediately")]
+    Closed,
+    /// The answer does not follow the PostgreSQL protocol.
+    #[error("the server is not PostgreSQL")]
+    NotPostgres,
+    /// No server listens on the local socket.
+    #[error("no server listens on this local socket")]
+    NoSocket,
+    /// The parameters of the address contradict each other.
+    #[error("the parameters of the address contradict each other")]
+    ContradictoryParameters,
+    /// Any other failure.
+    #[error("the server cannot be reached")]
+    Other,
 }
 
 /// The server offers no TLS.
@@ -38,28 +108,28 @@ pub(crate) fn classify_connect_error(error: &tokio_postgres::Error) -> ConnectEr
         return ConnectError::TooManyOpenFiles;
     }
     ConnectError::Failed(match error.code() {
-        Some(code) if *code == SqlState::INVALID_PASSWORD => "the password was refused",
-        Some(code) if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => describe_refusal(error),
-        Some(code) if *code == SqlState::INVALID_CATALOG_NAME => "there is no database of that name",
-        Some(code) if *code == SqlState::TOO_MANY_CONNECTIONS => "the server has no connection free",
-        Some(code) if *code == SqlState::CANNOT_CONNECT_NOW => "the server is starting or stopping",
-        // PgBouncer has this one code for whatever it refuses.
+        Some(code) if *code == SqlState::INVALID_PASSWORD => ConnectFailure::AuthenticationFailed,
+        Some(code) if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => classify_rejection(error),
+        Some(code) if *code == SqlState::INVALID_CATALOG_NAME => ConnectFailure::UnknownDatabase,
+        Some(code) if *code == SqlState::TOO_MANY_CONNECTIONS => ConnectFailure::TooManyConnections,
+        Some(code) if *code == SqlState::CANNOT_CONNECT_NOW => ConnectFailure::NotReady,
+        // PgBouncer reports every rejection with this code.
         Some(code)
             if *code == SqlState::PROTOCOL_VIOLATION && message_contains(error, "authentication failed") =>
         {
-            "the password was refused"
+            ConnectFailure::AuthenticationFailed
         }
-        Some(_) => "the server refused the connection",
-        None => describe_unreachable(error),
+        Some(_) => ConnectFailure::Rejected,
+        None => classify_unreachable(error),
     })
 }
 
-/// Why a server does not let a user in. It names the file in every language.
-fn describe_refusal(error: &tokio_postgres::Error) -> &'static str {
+fn classify_rejection(error: &tokio_postgres::Error) -> ConnectFailure {
+    // The server's message is localized, but names the file in every language.
     if message_contains(error, "pg_hba.conf") {
-        "the server refuses this user from here, or without TLS: no line of its pg_hba.conf fits"
+        ConnectFailure::HostRejected
     } else {
-        "the server refuses this user"
+        ConnectFailure::UserRejected
     }
 }
 
@@ -82,37 +152,36 @@ pub fn log_refusal(error: &tokio_postgres::Error) {
     }
 }
 
-/// Why no server answered, without the system's text.
-fn describe_unreachable(error: &tokio_postgres::Error) -> &'static str {
+fn classify_unreachable(error: &tokio_postgres::Error) -> ConnectFailure {
     use std::io::ErrorKind;
     if find_cause::<NoTlsOffered>(error).is_some() {
-        return "the server offers no TLS, and sslmode asks for it";
+        return ConnectFailure::TlsUnavailable;
     }
     match find_cause::<rustls::Error>(error) {
-        Some(rustls::Error::InvalidCertificate(why)) => return describe_certificate_error(why),
-        Some(_) => return "TLS could not be agreed on with the server",
+        Some(rustls::Error::InvalidCertificate(why)) => {
+            return ConnectFailure::Certificate(describe_certificate_error(why));
+        }
+        Some(_) => return ConnectFailure::TlsHandshake,
         None => {}
     }
     match find_cause::<std::io::Error>(error).map(std::io::Error::kind) {
-        Some(ErrorKind::ConnectionRefused) => "nothing listens at that host and port",
-        Some(ErrorKind::TimedOut) => "the server did not answer in time",
-        Some(ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable) => "the host cannot be reached",
+        Some(ErrorKind::ConnectionRefused) => ConnectFailure::Refused,
+        Some(ErrorKind::TimedOut) => ConnectFailure::TimedOut,
+        Some(ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable) => ConnectFailure::HostUnreachable,
         Some(ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe) => {
-            "the server closed the connection at once"
+            ConnectFailure::Closed
         }
-        Some(ErrorKind::InvalidData) => "what answers at that host and port is not PostgreSQL",
-        Some(_) => "the host name is not known, or the host cannot be reached",
-        None if error.is_closed() => "the server closed the connection at once",
-        None if error.to_string().contains("authentication") => {
-            "the server asks for a way to log in that is not possible here (channel binding needs TLS and a SCRAM password)"
-        }
-        // The driver gives its own objections no type and no code.
+        Some(ErrorKind::InvalidData) => ConnectFailure::NotPostgres,
+        Some(_) => ConnectFailure::UnknownHost,
+        None if error.is_closed() => ConnectFailure::Closed,
+        None if error.to_string().contains("authentication") => ConnectFailure::UnsupportedAuthentication,
+        // The driver gives its own errors neither a type nor a code.
         None => match std::error::Error::source(error).map(ToString::to_string).as_deref() {
-            Some("password missing") => "the server asks for a password, and the address has none",
+            Some("password missing") => ConnectFailure::PasswordMissing,
             Some(_) if error.to_string().starts_with("invalid configuration") => {
-                "the parameters of the address contradict each other"
+                ConnectFailure::ContradictoryParameters
             }
-            _ => "the server could not be reached",
+            _ => ConnectFailure::Other,
         },
     }
 }

@@ -1,6 +1,6 @@
 //! Errors of reading and changing a target, with a hint for each.
 
-use pg_link::{ConnectError, TlsError};
+use pg_link::{ConnectError, ConnectFailure, TlsError};
 
 use crate::{mapping::MappingError, quoting::quote_identifier};
 
@@ -25,9 +25,14 @@ pub enum TargetError {
     /// The check run panicked.
     #[error("the check run crashed: a bug in sessionwatch")]
     Bug,
-    /// No connection.
-    #[error("cannot connect: {0}")]
-    Connect(&'static str),
+    /// The server cannot be reached, or refuses the connection.
+    #[error("cannot connect to {server}: {failure}")]
+    Connect {
+        /// Host and port, or the path of the local socket.
+        server: String,
+        /// Reason.
+        failure: ConnectFailure,
+    },
     /// The connection broke after it was established.
     #[error("the connection to the database was lost")]
     ConnectionLost,
@@ -136,16 +141,6 @@ pub enum TargetError {
 const TOO_MANY_OPEN_FILES: TargetError =
     TargetError::System("cannot open another file or socket: too many open files");
 
-impl From<ConnectError> for TargetError {
-    fn from(error: ConnectError) -> Self {
-        match error {
-            ConnectError::TooManyOpenFiles => TOO_MANY_OPEN_FILES,
-            ConnectError::Failed(why) => Self::Connect(why),
-            ConnectError::Tls(error) => Self::Tls(error),
-        }
-    }
-}
-
 impl From<MappingError> for TargetError {
     fn from(error: MappingError) -> Self {
         match error {
@@ -160,6 +155,16 @@ fn join_near_misses(seen: &[String]) -> String {
 }
 
 impl TargetError {
+    /// Converts the error of a connection. `server` is host and port, or the path of a local socket.
+    #[must_use]
+    pub fn from_connect_error(error: ConnectError, server: String) -> Self {
+        match error {
+            ConnectError::TooManyOpenFiles => TOO_MANY_OPEN_FILES,
+            ConnectError::Failed(failure) => Self::Connect { server, failure },
+            ConnectError::Tls(error) => Self::Tls(error),
+        }
+    }
+
     /// Converts an I/O error of a check run.
     #[must_use]
     pub fn from_io_error(error: &std::io::Error) -> Self {
@@ -223,8 +228,9 @@ impl TargetError {
                 "raise this process's limits for open files, threads and memory: LimitNOFILE=, TasksMax= and MemoryMax= in a systemd unit, or `ulimit`"
             }
             Self::Bug => "report the bug with the log line that shows its location",
-            Self::Connect(_) | Self::ConnectionLost => {
-                "check host, port, user, password, database and sslmode of the address"
+            Self::Connect { failure, .. } => connect_hint(*failure),
+            Self::ConnectionLost => {
+                "retry; if this repeats, check the network, the server log, and the timeouts of poolers and firewalls"
             }
             Self::TimedOut(_) | Self::StatementTimeout => {
                 "raise the limit with --timeout, or try the other engine (--engine scan or --engine pushdown)"
@@ -279,5 +285,48 @@ impl TargetError {
                 "set sslrootcert to a PEM file with the server's certificate authority, or sslmode=require to encrypt without verification"
             }
         }
+    }
+}
+
+fn connect_hint(failure: ConnectFailure) -> &'static str {
+    match failure {
+        ConnectFailure::AuthenticationFailed => "check the user and password in the address",
+        ConnectFailure::PasswordMissing => "add the password to the address",
+        ConnectFailure::UnsupportedAuthentication => {
+            "set a SCRAM password for the role, and connect with TLS (sslmode=require)"
+        }
+        ConnectFailure::UserRejected => "check that the role exists and may log in (ALTER ROLE … LOGIN)",
+        ConnectFailure::HostRejected => {
+            "set sslmode=require in the address, or add an entry for this user and host to pg_hba.conf"
+        }
+        ConnectFailure::UnknownDatabase => "check the database name at the end of the address",
+        ConnectFailure::TooManyConnections => {
+            "close idle connections, connect through a pooler, or raise max_connections or the role's CONNECTION LIMIT"
+        }
+        ConnectFailure::NotReady => "retry in a few seconds",
+        ConnectFailure::Rejected => "look for the reason in the server log",
+        ConnectFailure::TlsUnavailable => "enable TLS on the server, or set sslmode=prefer in the address",
+        ConnectFailure::Certificate(_) => {
+            "replace the server's certificate, set sslrootcert to a PEM file with its authority, or set sslmode=require to encrypt without verification"
+        }
+        ConnectFailure::TlsHandshake => "check the TLS versions that the server and any proxy support",
+        ConnectFailure::Refused => {
+            "check the host and port in the address, and that the server is running and listens there"
+        }
+        ConnectFailure::TimedOut | ConnectFailure::HostUnreachable => {
+            "check the host and port in the address, the network and the firewalls in between"
+        }
+        ConnectFailure::UnknownHost => "check the host name in the address, and DNS",
+        ConnectFailure::Closed => {
+            "check that the host and port belong to PostgreSQL, and look for the reason in the server log"
+        }
+        ConnectFailure::NotPostgres => "check the host and port in the address",
+        ConnectFailure::NoSocket => {
+            "check the socket directory in the address, and that the server is running"
+        }
+        ConnectFailure::ContradictoryParameters => {
+            "check the parameters of the address, such as sslmode and channel_binding"
+        }
+        ConnectFailure::Other => "check the host, port, user and sslmode in the address",
     }
 }

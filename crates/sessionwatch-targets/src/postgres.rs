@@ -19,8 +19,8 @@ mod side_effects;
 mod write_session;
 
 use futures_util::TryStreamExt as _;
-use pg_link::{MAX_MESSAGE_BYTES, RowSink, RowSinkSlot, log_refusal};
-use tokio_postgres::{SimpleQueryMessage, error::SqlState};
+use pg_link::{Dsn, MAX_MESSAGE_BYTES, PgConnection, RowSink, RowSinkSlot, log_refusal};
+use tokio_postgres::{SimpleQueryMessage, config::Host, error::SqlState};
 
 pub(crate) use self::address::parse_address;
 pub(crate) use self::{
@@ -70,6 +70,23 @@ impl RowSink for CopyRowSink {
 
 /// Maximum memory for the rows of one query; a page of 5,000 sessions takes a few MiB.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
+
+/// Opens a connection.
+async fn connect<K: RowSink>(dsn: &Dsn) -> Result<PgConnection<K>, TargetError> {
+    PgConnection::open(dsn).await.map_err(|error| TargetError::from_connect_error(error, server_name(dsn)))
+}
+
+/// Returns host and port of a server, or the path of its local socket, for messages.
+fn server_name(dsn: &Dsn) -> String {
+    let port = dsn.config.get_ports().first().copied().unwrap_or(5432);
+    match dsn.config.get_hosts().first() {
+        Some(Host::Tcp(name)) if name.contains(':') => format!("[{name}]:{port}"),
+        Some(Host::Tcp(name)) => format!("{name}:{port}"),
+        #[cfg(unix)]
+        Some(Host::Unix(folder)) => folder.join(format!(".s.PGSQL.{port}")).display().to_string(),
+        None => format!("localhost:{port}"),
+    }
+}
 
 /// Returns the query for the databases whose names start with the prefix, and their comments.
 fn databases_query(prefix: &str) -> String {
@@ -135,5 +152,21 @@ fn classify_query_error(error: &tokio_postgres::Error) -> TargetError {
         Some(code) if *code == SqlState::UNDEFINED_FUNCTION => TargetError::Unsupported,
         Some(code) => TargetError::Query(code.code().to_owned()),
         None => TargetError::ConnectionLost,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_name_host_and_port_or_the_socket() {
+        for (url, name) in [
+            ("postgres://u:hunter2@db.example.com/app", "db.example.com:5432"),
+            ("postgres://u@[::1]:5433/app", "[::1]:5433"),
+            ("postgres://u@%2Fvar%2Frun%2Fpostgresql/app", "/var/run/postgresql/.s.PGSQL.5432"),
+        ] {
+            assert_eq!(server_name(&Dsn::parse(url).unwrap()), name);
+        }
     }
 }

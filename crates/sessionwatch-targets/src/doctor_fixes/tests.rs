@@ -126,10 +126,7 @@ fn adding_a_foreign_key_locks_the_table_only_where_unavoidable() {
     let plain = added(&server(TableKind::Table));
     assert!(plain.contains("NOT VALID;\nALTER TABLE \"My app\".\"Session\" VALIDATE CONSTRAINT"), "{plain}");
     let partitioned = added(&server(TableKind::Partitioned));
-    assert!(
-        !partitioned.contains("NOT VALID") && partitioned.contains("locks both tables"),
-        "{partitioned}"
-    );
+    assert!(!partitioned.contains("NOT VALID") && partitioned.contains("locks both tables"), "{partitioned}");
     assert!(added(&file()).contains("cannot add a foreign key"));
 }
 

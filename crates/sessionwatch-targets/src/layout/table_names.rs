@@ -166,7 +166,7 @@ mod tests {
             (&["invitations", "TeamInvite", "user_invites", "OrgInvitation"], "invitations"),
             (&["refresh_tokens", "RefreshToken", "refreshtokens", "user-refresh-tokens"], "refresh tokens"),
             (&["oauthAccessToken", "personal_access_tokens", "OAuth2Token"], "access tokens"),
-            (&["token_blacklist_outstandingtoken", "revoked_tokens"], "tokens that were issued or revoked"),
+            (&["token_blacklist_outstandingtoken", "revoked_tokens"], "issued or revoked tokens"),
             (&["magic_links", "MagicLink", "login_links"], "magic links"),
             (&["api_keys", "ApiKey", "APIKey", "apikeys", "api-key"], "API keys"),
             (&["otp_codes", "user2FA_code"], "one-time codes"),

@@ -89,7 +89,7 @@ impl DatabaseAddress for Dsn {
         statements: &str,
         comment: &str,
     ) -> Result<(), ScratchError> {
-        let link = PgConnection::<NoRows>::open(self).await.map_err(TargetError::from)?;
+        let link = super::connect::<NoRows>(self).await?;
         let statement = format!("CREATE DATABASE {}", quote_identifier(name));
         link.client().batch_execute(&statement).await.map_err(|_| ScratchError::Refused)?;
         let comment = quote_string(Dialect::POSTGRES, comment);
@@ -130,7 +130,7 @@ impl DatabaseAddress for Dsn {
 }
 
 async fn run_statements(dsn: &Dsn, statements: &str) -> Result<(), TargetError> {
-    let link = PgConnection::<NoRows>::open(dsn).await?;
+    let link = super::connect::<NoRows>(dsn).await?;
     let filled = link.client().batch_execute(statements).await;
     filled.map_err(|error| {
         TargetError::Query(error.code().map(|code| code.code().to_owned()).unwrap_or_default())

@@ -47,7 +47,7 @@ impl ReadBackend for PostgresRead {
     type Idle = IdlePostgres;
 
     async fn open(dsn: &Dsn, options: ReadOptions) -> Result<Self, TargetError> {
-        let connection = PgConnection::open(dsn).await?;
+        let connection = super::connect(dsn).await?;
         // PGlite never encrypts, so an encrypted connection saves the round trip of this test.
         if !connection.is_encrypted() {
             refuse_pglite(&connection).await?;

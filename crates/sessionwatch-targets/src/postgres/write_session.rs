@@ -112,7 +112,7 @@ impl WriteBackend for PostgresWrite {
     type Address = Dsn;
 
     async fn open(dsn: &Dsn, limits: TimeLimits, _: i64) -> Result<Self, TargetError> {
-        let connection = PgConnection::open(dsn).await?;
+        let connection = super::connect(dsn).await?;
         if !dsn.search_path.is_empty() {
             let rows = super::fetch_rows(
                 connection.client(),
