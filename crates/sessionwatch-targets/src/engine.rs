@@ -189,6 +189,9 @@ pub(super) fn parse_count(row: &[Option<String>], at: usize) -> Result<u64, Targ
     cells::parse_required_number(row, at, "a count")
 }
 
-pub(super) fn parse_timestamp(row: &[Option<String>], at: usize) -> Option<UtcTimestamp> {
-    row.get(at)?.as_deref()?.parse().ok().and_then(UtcTimestamp::from_micros)
+pub(super) fn parse_timestamp(
+    row: &[Option<String>],
+    at: usize,
+) -> Result<Option<UtcTimestamp>, TargetError> {
+    cells::parse_timestamp(row, at, "a timestamp")
 }

@@ -117,18 +117,35 @@ impl ReadSession {
         rows: EvidenceQuery<'_>,
     ) -> Result<Vec<EvidenceRow>, TargetError> {
         let found = self.fetch_rows(&scope.query_builder().evidence_query(rows, MAX_EVIDENCE_ROWS)).await?;
-        Ok(found.iter().map(|row| parse_evidence_row(row)).collect())
+        found.iter().map(|row| parse_evidence_row(row)).collect()
     }
 }
 
-fn parse_evidence_row(row: &[Option<String>]) -> EvidenceRow {
+fn parse_evidence_row(row: &[Option<String>]) -> Result<EvidenceRow, TargetError> {
     let text = |at: usize| row.get(at).cloned().flatten();
-    EvidenceRow {
+    Ok(EvidenceRow {
         token_prefix: text(0),
         id: text(1),
         user: text(2),
-        expires_at: parse_timestamp(row, 3),
-        rows: parse_count(row, 4).unwrap_or(1),
+        expires_at: parse_timestamp(row, 3)?,
+        rows: parse_count(row, 4)?,
         display: row.get(5..).unwrap_or_default().to_vec(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_undecodable_cell_is_an_error() {
+        let row = |expires: &str, rows: &str| {
+            [None, None, None, Some(expires.to_owned()), Some(rows.to_owned())].to_vec()
+        };
+        assert_eq!(parse_evidence_row(&row("5", "2")).unwrap().rows, 2);
+        for (expires, rows) in [("soon", "2"), ("5", "two")] {
+            let parsed = parse_evidence_row(&row(expires, rows));
+            assert!(matches!(parsed, Err(TargetError::Undecodable(_))), "{expires} {rows}");
+        }
     }
 }

@@ -49,18 +49,18 @@ pub enum UserRankKey {
 
 impl ListedSession {
     /// Reads a row of [`super::sql::QueryBuilder::session_list_query`].
-    fn from_row(row: &TextRow) -> Self {
+    fn from_row(row: &TextRow) -> Result<Self, TargetError> {
         let text = |at: usize| row.get(at).cloned().flatten();
-        Self {
+        Ok(Self {
             token_prefix: text(0),
             id: text(1),
             user: text(2),
-            expires_at: parse_timestamp(row, 3),
-            created_at: parse_timestamp(row, 4),
+            expires_at: parse_timestamp(row, 3)?,
+            created_at: parse_timestamp(row, 4)?,
             ip: text(5),
             agent: text(6),
             display: row.get(7..).unwrap_or_default().to_vec(),
-        }
+        })
     }
 }
 
@@ -76,7 +76,7 @@ impl ReadSession {
         list: SessionListQuery<'_>,
     ) -> Result<Vec<ListedSession>, TargetError> {
         let rows = self.fetch_rows(&scope.query_builder().session_list_query(list)).await?;
-        Ok(rows.iter().map(ListedSession::from_row).collect())
+        rows.iter().map(ListedSession::from_row).collect()
     }
 
     /// Returns the users with the most active sessions, including those that an engine leaves out as

@@ -41,8 +41,8 @@ impl PushdownEngine {
             undecodable: parse_count(row, 4)?,
             anonymous: parse_count(row, 5)?,
             active_with_user: parse_count(row, 6)?,
-            oldest_expired: parse_timestamp(row, 7),
-            furthest_expiry: parse_timestamp(row, 8),
+            oldest_expired: parse_timestamp(row, 7)?,
+            furthest_expiry: parse_timestamp(row, 8)?,
             beyond_policy: sql.max_lifetime_us.map(|_| parse_count(row, 9)).transpose()?,
             created_last_hour: has_created.then(|| parse_count(row, 10)).transpose()?,
             active_per_user: Histogram::new(),
@@ -64,7 +64,7 @@ impl PushdownEngine {
         };
         stats.duplicates = duplicates;
         traces.orphans = users.orphans;
-        let newest = NewestTimes { created: parse_timestamp(row, 11), ended: parse_timestamp(row, 12) };
+        let newest = NewestTimes { created: parse_timestamp(row, 11)?, ended: parse_timestamp(row, 12)? };
         let (tops, snapshot, changes) = (users.top_users, None, None);
         Ok(EngineObservation {
             stats,
