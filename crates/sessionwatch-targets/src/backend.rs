@@ -201,7 +201,7 @@ pub(crate) trait ReadBackend: Sized {
     ///
     /// # Errors
     ///
-    /// If the connection is lost.
+    /// If the connection is lost, or the database cannot continue.
     async fn try_fetch_number(&self, sql: &str) -> Result<Option<u64>, TargetError>;
 
     /// Opens a cursor over many rows.

@@ -129,7 +129,7 @@ impl ReadSession {
     ///
     /// # Errors
     ///
-    /// If the connection is lost.
+    /// If the connection is lost, or the database cannot continue.
     pub(crate) async fn try_fetch_number(&self, sql: &str) -> Result<Option<u64>, TargetError> {
         each!(self, ReadSession, session => session.try_fetch_number(sql).await)
     }

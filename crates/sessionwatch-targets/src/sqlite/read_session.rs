@@ -17,7 +17,7 @@ use super::{
 use crate::{
     backend::{BufferedRows, CustomValue, IdleBackend, ReadBackend, ReadOptions, RowKeySupport, ServerInfo},
     capabilities::Capabilities,
-    cells::TextRow,
+    cells::{self, TextRow},
     error::TargetError,
     limits::TimeLimits,
     mapping::TableName,
@@ -88,8 +88,12 @@ impl ReadBackend for SqliteRead {
     }
 
     async fn try_fetch_number(&self, sql: &str) -> Result<Option<u64>, TargetError> {
-        let rows = self.query_rows(sql).unwrap_or_default();
-        Ok(rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok()))
+        match self.query_rows(sql) {
+            Ok(rows) => rows.first().map_or(Ok(None), |row| cells::parse_number(row, 0, "a number")),
+            Err(TargetError::Query(_)) => Ok(None),
+            // After a timeout or on a damaged file, every further query would fail as well.
+            Err(error) => Err(error),
+        }
     }
 
     async fn open_cursor(&self, sql: &str) -> Result<BufferedRows, TargetError> {
@@ -187,5 +191,26 @@ impl ReadBackend for SqliteRead {
         let version = first("SELECT sqlite_version()")?.unwrap_or_default();
         let journal = first("PRAGMA journal_mode")?;
         Ok(ServerInfo { server: format!("SQLite {version}"), journal_mode: journal, ..ServerInfo::default() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_number_that_cannot_be_fetched_is_none_only_if_the_query_is_at_fault() {
+        let connection = Connection::open_in_memory().unwrap();
+        let mut session = SqliteRead { connection, progress: None };
+        assert_eq!(session.try_fetch_number("SELECT 7").await.unwrap(), Some(7));
+        assert_eq!(session.try_fetch_number("SELECT NULL").await.unwrap(), None);
+        assert_eq!(session.try_fetch_number("SELECT n FROM missing").await.unwrap(), None);
+        let undecodable = session.try_fetch_number("SELECT 'seven'").await;
+        assert!(matches!(undecodable, Err(TargetError::Undecodable(_))), "{undecodable:?}");
+        set_deadline(&mut session.connection, std::time::Duration::ZERO).unwrap();
+        let endless =
+            "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT COUNT(*) FROM r";
+        let late = session.try_fetch_number(endless).await;
+        assert!(matches!(late, Err(TargetError::StatementTimeout)), "{late:?}");
     }
 }
