@@ -13,10 +13,10 @@ impl QueryBuilder<'_> {
         let ends_after =
             |after| format!("({} OR {})", expires.after_condition(at(after)), expires.never_condition());
         conditions.extend(filter.expires_after.map(ends_after));
-        conditions.extend(filter.expires_before.map(|before| expires.expired_condition(at(before))));
+        conditions.extend(filter.expires_before.map(|before| expires.before_condition(at(before))));
         if let Some(created) = self.mapping.created.as_ref().map(|column| self.timestamp_expr(column)) {
             conditions.extend(filter.created_after.map(|after| created.after_condition(at(after))));
-            conditions.extend(filter.created_before.map(|before| created.expired_condition(at(before))));
+            conditions.extend(filter.created_before.map(|before| created.before_condition(at(before))));
         }
         conditions.extend(filter.user.as_deref().map(|user| self.user_condition(user)));
         conditions.extend(filter.user_like.as_deref().map(|part| self.user_like_condition(part)));

@@ -138,6 +138,16 @@ impl TimestampExpr {
         }
     }
 
+    /// Returns the condition for a time earlier than `limit`.
+    pub(super) fn before_condition(&self, limit: UtcTimestamp) -> String {
+        let (value, limit) = (&self.value, self.timestamp_literal(limit));
+        if self.native.is_some() {
+            format!("({value} < {limit} AND {value} >= {})", self.timestamp_literal(UtcTimestamp::MIN))
+        } else {
+            format!("({value} < {limit} AND {value} <> {UNDECODABLE_MICROS})")
+        }
+    }
+
     pub(super) fn beyond_condition(&self, limit: UtcTimestamp) -> String {
         self.after_condition(limit)
     }

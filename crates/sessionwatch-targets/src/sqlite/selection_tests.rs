@@ -198,7 +198,7 @@ fn a_session_without_an_expiry_expires_after_every_time() {
     assert_eq!(ends(None, at(2)), ["past", "soon"]);
     assert_eq!(ends(at(0), at(2)), ["soon"]);
     assert_eq!(ends(at(1), at(1)), Vec::<String>::new());
-    assert_eq!(ends(None, at(1)), ["past", "soon"], "an end is before itself");
+    assert_eq!(ends(None, at(1)), ["past"], "the limit itself is not before");
     assert_eq!(file.selected_ids(RowSelection::Expired(SAMPLE_NOW)), ["past"]);
 }
 
@@ -218,6 +218,7 @@ fn rows_without_a_creation_time_match_no_creation_filter() {
     assert_eq!(created(at(-9), None), ["new", "old"]);
     assert_eq!(created(None, at(9)), ["new", "old"]);
     assert_eq!(created(at(-2), at(9)), ["new"]);
+    assert_eq!(created(None, at(-1)), ["old"]);
 }
 
 #[test]
