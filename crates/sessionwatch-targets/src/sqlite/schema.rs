@@ -70,9 +70,6 @@ fn read_table(session: &SqliteRead, name: &str, view: bool) -> Result<TableInfo,
             exact: true,
         });
     }
-    let keys = session.query_rows(&format!(
-        "SELECT \"from\", \"table\", COALESCE(\"to\", 'id'), on_delete FROM pragma_foreign_key_list({quoted})"
-    ))?;
     Ok(TableInfo {
         name: name.to_owned(),
         kind: if view { TableKind::View } else { TableKind::Table },
@@ -80,7 +77,7 @@ fn read_table(session: &SqliteRead, name: &str, view: bool) -> Result<TableInfo,
         without_rowid: is_without_rowid(session, &quoted)?,
         columns,
         indexes,
-        foreign_keys: keys.iter().filter_map(|row| parse_foreign_key(row)).collect(),
+        foreign_keys: read_foreign_keys(session, &quoted)?,
         ..TableInfo::default()
     })
 }
@@ -188,13 +185,66 @@ fn describe_view(definition: &str, view: &mut TableInfo) {
     }
 }
 
-fn parse_foreign_key(row: &[Option<String>]) -> Option<ForeignKey> {
+fn read_foreign_keys(session: &SqliteRead, quoted: &str) -> Result<Vec<ForeignKey>, TargetError> {
+    // Without a column list, a key refers to the primary key of the parent.
+    let rows = session.query_rows(&format!(
+        "SELECT f.id, f.\"from\", f.\"table\", COALESCE(f.\"to\", (SELECT p.name FROM pragma_table_info(f.\"table\") AS p WHERE p.pk = f.seq + 1)), f.on_delete\n\
+         FROM pragma_foreign_key_list({quoted}) AS f ORDER BY f.id, f.seq"
+    ))?;
+    let keys = rows.chunk_by(|one, next| one.first() == next.first());
+    Ok(keys.filter_map(parse_foreign_key).collect())
+}
+
+/// Reads the rows of one foreign key. Returns `None` if the key refers to a primary key that does not exist.
+fn parse_foreign_key(rows: &[TextRow]) -> Option<ForeignKey> {
+    let texts = |at: usize| rows.iter().map(|row| row.get(at)?.clone()).collect::<Option<Vec<String>>>();
+    let columns = texts(1)?;
     Some(ForeignKey {
-        name: format!("foreign key on {}", row.first()?.as_deref()?),
-        columns: vec![row.first()?.clone()?],
-        target_table: row.get(1)?.clone()?,
-        target_columns: vec![row.get(2)?.clone()?],
-        on_delete: row.get(3)?.clone()?,
+        name: format!("foreign key on {}", columns.join(", ")),
+        columns,
+        target_table: rows.first()?.get(2)?.clone()?,
+        target_columns: texts(3)?,
+        on_delete: rows.first()?.get(4)?.clone()?,
         ..ForeignKey::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+
+    fn schema(statements: &str) -> DatabaseSchema {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(statements).unwrap();
+        read_schema(&SqliteRead { connection, progress: None }).unwrap()
+    }
+
+    #[test]
+    fn a_foreign_key_without_columns_refers_to_the_primary_key() {
+        let schema = schema(
+            "CREATE TABLE users (name TEXT, key TEXT PRIMARY KEY);
+             CREATE TABLE sessions (user TEXT REFERENCES users, other TEXT REFERENCES users (name), none TEXT REFERENCES missing);",
+        );
+        let sessions = schema.find_table(None, "sessions").unwrap();
+        let target = |column: &str| sessions.foreign_key_on(column).map(|key| key.target_columns.clone());
+        assert_eq!(target("user"), Some(vec!["key".to_owned()]));
+        assert_eq!(target("other"), Some(vec!["name".to_owned()]));
+        assert_eq!(target("none"), None);
+    }
+
+    #[test]
+    fn a_composite_foreign_key_stays_whole() {
+        let schema = schema(
+            "CREATE TABLE users (tenant TEXT, id TEXT, PRIMARY KEY (tenant, id));
+             CREATE TABLE sessions (tenant TEXT, user TEXT, FOREIGN KEY (tenant, user) REFERENCES users ON DELETE CASCADE);",
+        );
+        let [key] = schema.find_table(None, "sessions").unwrap().foreign_keys.as_slice() else { panic!() };
+        assert_eq!(
+            (key.columns.as_slice(), key.target_columns.as_slice()),
+            (["tenant", "user"].map(String::from).as_slice(), ["tenant", "id"].map(String::from).as_slice())
+        );
+        assert_eq!((key.name.as_str(), key.on_delete.as_str()), ("foreign key on tenant, user", "CASCADE"));
+    }
 }
