@@ -180,8 +180,49 @@ fn describe_view(definition: &str, view: &mut TableInfo) {
         view.visibility_caveat = Some(format!("`{}` is a view that groups, limits or joins rows", view.name));
     }
     view.is_filtered = words.contains(&"WHERE");
-    if let (Some(at), true) = (words.iter().position(|word| *word == "FROM"), selects == 1) {
-        view.base_tables.extend(words.get(at + 1).map(|name| name.to_lowercase()));
+    if selects == 1 {
+        view.base_tables.extend(find_base_table(definition).map(|name| name.to_lowercase()));
+    }
+}
+
+/// Returns the name after the first `FROM` of a definition, without its schema.
+fn find_base_table(definition: &str) -> Option<String> {
+    let is_word = |character: char| character.is_alphanumeric() || character == '_';
+    let upper = definition.to_ascii_uppercase();
+    let from = upper.match_indices("FROM").find(|(at, word)| {
+        !upper[..*at].ends_with(is_word) && !upper[at + word.len()..].starts_with(is_word)
+    });
+    let (first, rest) = split_name(&definition[from?.0 + "FROM".len()..])?;
+    match rest.trim_start().strip_prefix('.') {
+        Some(qualified) => split_name(qualified).map(|(name, _)| name),
+        None => Some(first),
+    }
+}
+
+/// Splits a text after a name at its start, which may be quoted.
+fn split_name(text: &str) -> Option<(String, &str)> {
+    let text = text.trim_start();
+    let close = match text.chars().next()? {
+        '[' => ']',
+        quote @ ('"' | '\'' | '`') => quote,
+        _ => {
+            let is_word = |character: char| character.is_alphanumeric() || "_$".contains(character);
+            let (name, rest) = text.split_at(text.find(|other| !is_word(other)).unwrap_or(text.len()));
+            return (!name.is_empty()).then(|| (name.to_owned(), rest));
+        }
+    };
+    let (mut name, mut rest) = (String::new(), &text[1..]);
+    loop {
+        let (part, behind) = rest.split_once(close)?;
+        name.push_str(part);
+        match behind.strip_prefix(close) {
+            // A doubled quote is an escaped one.
+            Some(behind) if close != ']' => {
+                name.push(close);
+                rest = behind;
+            }
+            _ => return Some((name, behind)),
+        }
     }
 }
 
@@ -246,5 +287,21 @@ mod tests {
             (["tenant", "user"].map(String::from).as_slice(), ["tenant", "id"].map(String::from).as_slice())
         );
         assert_eq!((key.name.as_str(), key.on_delete.as_str()), ("foreign key on tenant, user", "CASCADE"));
+    }
+
+    #[test]
+    fn the_table_behind_a_view_is_found_in_every_notation() {
+        for (from, table) in [
+            ("sessions", "sessions"),
+            ("main.Sessions AS s WHERE id > 1", "sessions"),
+            ("\"main\" . [My Sessions]", "my sessions"),
+            ("`a``b`", "a`b"),
+        ] {
+            let definition = format!("CREATE VIEW v AS SELECT valid_from, id\nFROM {from}");
+            assert_eq!(find_base_table(&definition).unwrap().to_lowercase(), table, "{definition}");
+        }
+        let schema =
+            schema("CREATE TABLE sessions (id TEXT); CREATE VIEW v AS SELECT id FROM main.sessions;");
+        assert_eq!(schema.find_table(None, "v").unwrap().base_tables, ["sessions"]);
     }
 }
