@@ -86,6 +86,7 @@ pub(crate) struct BufferedRows(Vec<TextRow>);
 impl BufferedRows {
     /// Holds the rows of a query.
     pub(crate) fn from_rows(mut rows: Vec<TextRow>) -> Self {
+        // Reversed, so that pages can be split off the end without moving the rest.
         rows.reverse();
         Self(rows)
     }

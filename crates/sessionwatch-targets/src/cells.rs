@@ -20,6 +20,7 @@ pub(crate) fn parse_number<T: FromStr>(
     what: &'static str,
 ) -> Result<Option<T>, TargetError> {
     let undecodable = || TargetError::Undecodable(what);
+    // A missing cell is an error, unlike NULL: the query and its reader disagree.
     let Some(text) = row.get(column).ok_or_else(undecodable)? else { return Ok(None) };
     text.parse().map(Some).map_err(|_| undecodable())
 }

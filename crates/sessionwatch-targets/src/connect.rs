@@ -84,6 +84,7 @@ impl ConnectedTarget {
     ) -> Result<Self, TargetError> {
         let Some(idle) = idle else { return Self::open_with_timeout(options).await };
         match ReadSession::resume_connection(idle, options.address, options.limits).await {
+            // No time limit around this call: the limits set inside the transaction apply.
             Some(session) => Self::from_session(session, fingerprint_key(), options).await,
             None => Self::open_with_timeout(options).await,
         }
@@ -111,6 +112,7 @@ impl ConnectedTarget {
         let now = session.server_time().await?;
         let now_read = asked + asked.elapsed() / 2;
         let position = if options.reads_position { session.replication_position().await? } else { None };
+        // Detection runs in the same transaction as the checks, so both see the same tables.
         let layout = Layout::detect(&session, options.layout, now).await?;
         Ok(Self { session, layout, fingerprint_key: key, now, now_read_at: now_read, position })
     }
@@ -142,6 +144,7 @@ impl ConnectedTarget {
                 .max_lifetime()
                 .map(saturating_micros)
                 .or_else(default),
+            // The smallest of all per-user limits, so that no check misses a user.
             notable_above: thresholds
                 .user_session_excess
                 .max

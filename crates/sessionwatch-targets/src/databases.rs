@@ -118,6 +118,7 @@ impl ReadSession {
             (PooledConnection::Sqlite(idle), TargetAddress::Sqlite(path)) => {
                 SqliteRead::resume_connection(idle, path, limits).await.map(Self::Sqlite)
             }
+            // The configuration was reloaded and the target now has another kind of database.
             (PooledConnection::Postgres(_), _) | (PooledConnection::Sqlite(_), _) => return None,
         };
         resumed.ok()

@@ -69,6 +69,7 @@ impl ReadSession {
         let enough = cells::parse_required_number::<u64>(&row, 2, "a count")? >= MIN_TOKENS;
         let [first, last, _] =
             <[Option<String>; 3]>::try_from(row).map_err(|_| TargetError::ConnectionLost)?;
+        // The smallest and the largest prefix are equal only if all prefixes are.
         Ok(first.filter(|first| enough && !first.is_empty() && Some(first) == last.as_ref()))
     }
 

@@ -123,6 +123,7 @@ impl Engine {
     ) -> Result<EngineObservation, TargetError> {
         let began = Stopwatch::now();
         session.ping().await?;
+        // One sample is enough: the result only corrects a statistic.
         let round_trip = began.elapsed();
         // Network round trips are subtracted, since a distant connection says nothing about the load of the
         // database.

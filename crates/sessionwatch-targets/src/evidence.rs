@@ -73,6 +73,7 @@ impl ReadSession {
                 (EvidenceRowKind::BeyondPolicy, noted(EvidenceSelector::BeyondPolicy))
             }
         };
+        // Fetching by address avoids another pass over the table.
         if (1..=ADDRESSES_PER_QUERY).contains(&addresses.len()) {
             let among = match request {
                 EvidenceRequest::Fingerprints(some) => RowSubset::Suspects(some, &addresses),

@@ -39,6 +39,7 @@ impl FullRows {
         for line in self.0.split_inclusive(|byte| *byte == b'\n') {
             let mut parts = line.splitn(4, |byte| *byte == b'\t');
             let mut text = || std::str::from_utf8(parts.next()?).ok();
+            // The columns are the rest of the line and may contain further tabs, so only three are split off.
             let locator = row_ref::parse_locator(text()?)?;
             let (version, row_hash) = (text()?.parse().ok()?, text()?.parse().ok()?);
             let end = start + line.len();

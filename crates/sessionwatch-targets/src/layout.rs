@@ -95,10 +95,12 @@ impl Layout {
         candidate.notes.extend(creation.note);
         let (created, created_clock) = creation.created.unzip();
         candidate.mapping.created = created;
+        // Last, since the decoder must be known to compare with the current time.
         sampling.reject_last_use_column(&candidate.mapping).await?;
         let doubt = LayoutUncertainty::assess(&schema, &candidate, &candidates);
         Ok(Self {
             candidate,
+            // What is left after the candidates for the chosen table were taken out.
             alternatives: candidates,
             uncertainty: doubt,
             decoder_replaced: expiry.decoder_replaced || creation.decoder_replaced,

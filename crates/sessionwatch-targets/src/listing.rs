@@ -114,6 +114,7 @@ impl ReadSession {
         limit: usize,
     ) -> Result<Vec<UserTotal>, TargetError> {
         let tally = match rank {
+            // Column names of the per-user query.
             UserRankKey::Active => 'a',
             UserRankKey::Rows => 'n',
             UserRankKey::Recent => 'r',

@@ -33,6 +33,7 @@ impl<'a> QueryScope<'a> {
             layout,
             fingerprint_key: key,
             now,
+            // Conditions of plans need no thresholds.
             max_lifetime_us: None,
             notable_above: 0,
             ignore_constraints: false,

@@ -79,6 +79,7 @@ impl ScratchLocation {
             Self::Server { admin, name } => (admin.clone(), name.as_str()),
         };
         each!(&address, TargetAddress, one => one.create_scratch_database(name, &script.statements, comment).await)?;
+        // The statements ran in the new database; the caller connects there too.
         each!(&mut address, TargetAddress, one => one.select_database(name));
         Ok(address)
     }
@@ -171,6 +172,7 @@ impl SessionSample {
             script.push_str(&self.insert_statement(line, &self.random_token()));
         }
         let end = UtcTimestamp::from_micros(now + MICROS_PER_DAY);
+        // The simulated leak: one token on sessions of two users.
         let leaked = self.random_token();
         for (number, line) in [(1, first), (2, second)] {
             let line = ListedSession { id: Some(self.session_id(number)), expires_at: end, ..line.clone() };
@@ -237,6 +239,7 @@ impl SessionSample {
         let [high, low] = [1, 2].map(|turn| RandomState::new().hash_one(turn));
         let hex = format!("{high:016x}{low:016x}");
         match self.column_kind(&self.mapping().token) {
+            // PostgreSQL's hex format for bytea.
             ColumnKind::Bytes => format!("\\x{hex}"),
             _ => {
                 format!("{}-{}-4{}-9{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32])
@@ -246,6 +249,7 @@ impl SessionSample {
 
     fn session_id(&self, number: u64) -> String {
         match self.mapping().id.as_deref().map(|id| self.column_kind(id)) {
+            // Near the maximum of a 4-byte integer, so that sampled ids do not collide.
             Some(ColumnKind::Integer) => (2_000_000_000 + number).to_string(),
             Some(ColumnKind::Uuid) => format!("00000000-0000-4000-8000-{number:012}"),
             _ => format!("drill-{number}"),

@@ -235,6 +235,7 @@ impl SideEffectCatalog {
     pub(crate) fn add_reference(&mut self, column: ForeignKeyColumn) {
         let ForeignKeyColumn { kind, name, from, from_column, child, to, to_column, equals, readable } =
             column;
+        // Catalogs list the columns of one key in a row.
         match self.references.last_mut() {
             Some(last) if (&last.referencing.0, &last.referenced.0, &last.name) == (&from, &to, &name) => {
                 last.referencing.1.push(from_column);
@@ -322,6 +323,7 @@ impl SideEffectCatalog {
                 };
                 let next = match reference.kind {
                     SideEffectKind::Cascade => Some(RowEvent::Delete),
+                    // A restricting key stops the statement, so nothing follows from it.
                     SideEffectKind::Restrict => None,
                     _ => Some(RowEvent::Update),
                 };
@@ -345,6 +347,7 @@ impl SideEffectCatalog {
         let mut grow = |up: bool| {
             let mut next = vec![table.to_owned()];
             while let Some(one) = next.pop() {
+                // Inheritance is small, so a linear search per step is fast enough.
                 for (child, parent) in &self.inherits {
                     let (from, to) = if up { (child, parent) } else { (parent, child) };
                     if *from == one && family.insert(to.clone()) {

@@ -65,6 +65,7 @@ fn register_functions(connection: &Connection, key: i64) -> rusqlite::Result<()>
         }))
     })?;
     connection.create_scalar_function("sw_prefix", 1, flags, |call| {
+        // The function that logs use too, so that both cut tokens alike.
         let prefix = |value: Vec<u8>| token::token_prefix(&String::from_utf8_lossy(&value)).to_owned();
         Ok(value_bytes(call.get_raw(0)).map(prefix))
     })?;
@@ -74,6 +75,7 @@ fn register_functions(connection: &Connection, key: i64) -> rusqlite::Result<()>
             .map_or(DecodedTime::Undecodable, |decoder| decoder.decode(raw_value(call.get_raw(1))));
         Ok(match decoded {
             DecodedTime::At(at) => at.micros(),
+            // Sentinels sort after and before every real time, as the conditions require.
             DecodedTime::Never => i64::MAX,
             DecodedTime::Undecodable => -i64::MAX,
         })

@@ -59,7 +59,7 @@ pub struct BatchHeader {
     pub table: String,
     /// Columns, in order.
     pub columns: Vec<ColumnDecl>,
-    /// How the sessions were ended.
+    /// Method by which the sessions were ended.
     pub change: RevokeMethod,
     /// Inheriting tables, by the number in the locators of their rows. Rows are restored into the table that
     /// they came from.
@@ -104,6 +104,7 @@ impl UnsealedRows {
         let end = bytes.iter().position(|byte| *byte == b'\n').ok_or(DamagedRows)?;
         let (first, rest) = bytes.split_at(end);
         let about: BatchHeader = serde_json::from_slice(first).map_err(|_| DamagedRows)?;
+        // An archive of a newer version may hold data that this one would drop.
         if !SUPPORTED_VERSIONS.contains(&about.version) {
             return Err(DamagedRows);
         }
@@ -115,6 +116,7 @@ impl UnsealedRows {
                 // Only PostgreSQL has `COPY`. Rows of every other database are archived as JSON.
                 _ => parse_json_line(line),
             };
+            // A row of another width would shift values into the wrong columns.
             row.filter(|row| row.len() == width).ok_or(DamagedRows)
         };
         let part = lines.by_ref().take_while(|line| *line != END_OF_TABLE);
@@ -130,6 +132,7 @@ impl UnsealedRows {
             }
             dependents.push(dependent);
         }
+        // Rows of a table that the header does not announce.
         if lines.next().is_some() {
             return Err(DamagedRows);
         }
@@ -221,6 +224,7 @@ fn parse_copy_line(line: &[u8]) -> Option<Vec<ArchivedValue>> {
                     b'r' => b'\r',
                     b't' => b'\t',
                     b'v' => 11,
+                    // As in COPY: any other escaped byte stands for itself.
                     other => other,
                 },
                 byte => byte,
@@ -247,6 +251,7 @@ fn parse_json_line(line: &[u8]) -> Option<Vec<ArchivedValue>> {
             match kind.as_str() {
                 // Floats are stored as their bits, since JSON numbers may lose precision.
                 "real" => value.as_u64().map(|bits| ArchivedValue::Real(f64::from_bits(bits))),
+                // Text that is not valid UTF-8 is archived as bytes.
                 "text" | "blob" => bytes(value).map(ArchivedValue::Blob),
                 _ => None,
             }

@@ -79,6 +79,7 @@ impl WriteSession {
         scope: &QueryScope<'_>,
         change: RowChange<'_>,
     ) -> Result<Vec<CascadingTable>, TargetError> {
+        // Only deleting a row triggers ON DELETE actions.
         if change != RowChange::Delete {
             return Ok(vec![]);
         }
@@ -262,11 +263,13 @@ impl WriteSession {
     ) -> Result<Vec<Option<RestoreObstacle>>, TargetError> {
         let sql = scope.query_builder();
         let BatchHeader { columns, change, .. } = &rows.header;
+        // Deleted rows are inserted again; rows ended in place are updated.
         let Some(ended_by) = sql.ended_by_column(change) else {
             let removed = RowsToRestore { batch: rows, into_table, requested, null_columns: &[] };
             return each!(self, WriteSession, session => session.restore_rows(&sql, removed).await);
         };
         let unchanged = sql.unchanged_column_indexes(columns, ended_by);
+        // Rows with the same NULL columns share one statement, since NULL needs another comparison.
         let mut alike = BTreeMap::<Vec<usize>, Vec<usize>>::new();
         for (turn, (at, _)) in requested.iter().enumerate() {
             alike.entry(rows.null_columns(*at, &unchanged)).or_default().push(turn);
@@ -282,6 +285,7 @@ impl WriteSession {
             let set_back = each!(self, WriteSession, session => session.restore_rows(&sql, ended).await?);
             for (turn, obstacle) in turns.into_iter().zip(set_back) {
                 if let Some(left) = left.get_mut(turn) {
+                    // An update that matches no row means that the row was changed or deleted since.
                     *left = obstacle.map(|_| RestoreObstacle::Gone);
                 }
             }
@@ -385,6 +389,7 @@ impl WriteSession {
             Some(transaction) => {
                 each!(self, WriteSession, session => session.transaction_status(transaction).await)
             }
+            // Without a transaction id, the database cannot be asked.
             None => Ok(TransactionStatus::Unknown),
         }
     }

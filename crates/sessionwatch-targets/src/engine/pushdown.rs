@@ -96,6 +96,7 @@ async fn observe_users(
         let user_total =
             |sessions| UserTotal { user: row.get(1).cloned().flatten().unwrap_or_default(), sessions };
         match row.first().and_then(Option::as_deref) {
+            // Users that do not exist count in the histogram of active sessions only.
             Some("users") if is_orphan => {
                 orphaned += held * users;
                 add_to_histogram(&mut stats.active_per_user, active, users);
@@ -114,6 +115,7 @@ async fn observe_users(
         }
     }
     stats.orphaned = orphans_without_scan(sql).unwrap_or(Measured::Counted(orphaned));
+    // An incomplete list would miss evidence, so the rows are searched instead.
     if orphans.len() > MAX_NAMED_SUSPECTS {
         orphans.clear();
     }
@@ -137,6 +139,7 @@ async fn search_duplicates(
     let fingerprint =
         |row: &TextRow| cells::parse_required_number(row, 0, "a fingerprint").map(i64::cast_unsigned);
     let suspects = found.iter().map(fingerprint).collect::<Result<Vec<u64>, TargetError>>()?;
+    // The query asks for one more than the maximum, which shows whether there are more.
     let few = suspects.len() <= MAX_NAMED_SUSPECTS;
     let shown = &suspects[..suspects.len().min(MAX_EVIDENCE_ROWS)];
     let queried = if few { &suspects[..] } else { shown };
@@ -154,6 +157,7 @@ async fn search_duplicates(
     let counted = match (by_address, suspects.len()) {
         (Some(counted), _) => counted,
         (None, 0) => DuplicateTokens::default(),
+        // Without usable addresses, fingerprints narrow the search, unless there are too many to list.
         (None, _) if few => count_duplicates(session, sql, RowSubset::Fingerprints(&suspects)).await?.0,
         (None, _) => count_duplicates(session, sql, RowSubset::All).await?.0,
     };

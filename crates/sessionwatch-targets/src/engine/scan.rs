@@ -38,6 +38,7 @@ impl ScanEngine {
             (0, None) => Measured::Counted(DuplicateTokens::default()),
             _ => Measured::Counted(confirm_duplicates(session, sql, &snapshot).await?),
         };
+        // Without creation times, the users with the most rows are the best hint.
         let created = if has_created {
             snapshot.top_recent_users(MAX_EVIDENCE_ROWS)
         } else {

@@ -102,6 +102,7 @@ fn reject_code_candidates(
     schema: &DatabaseSchema,
     candidates: &mut Vec<LayoutCandidate>,
 ) -> Result<(), TargetError> {
+    // Only the best table fails detection; others are dropped silently.
     let first = candidates[0].mapping.sessions.clone();
     let mut refused = None;
     candidates.retain_mut(|candidate| match vetting::require_no_code(schema, candidate) {
@@ -142,6 +143,7 @@ pub(super) fn require_known_layout(
     let Some(best) = candidates.first() else { return Ok(()) };
     // The same table may match several profiles; their values are compared later.
     let same = candidates.iter().any(|candidate| {
+        // The known layout may match under a profile other than the best.
         candidate.mapping.sessions == best.mapping.sessions
             && KnownLayout::from_mapping(&candidate.mapping) == *known
     });
@@ -169,6 +171,7 @@ pub(super) fn mention_known_layout(known: Option<&KnownLayout>, error: TargetErr
 fn exclude_deleted_rows(schema: &DatabaseSchema, candidate: &mut LayoutCandidate) {
     let table = schema.table(&candidate.mapping.sessions);
     let Some(column) = table.and_then(detect::find_soft_delete_column) else { return };
+    // Without that column, deleted rows would count as sessions.
     if !column.readable && !candidate.is_named_in_config {
         let lack = format!("the role cannot read `{}`, which marks deleted rows", column.name);
         return candidate.missing_evidence.push(lack);

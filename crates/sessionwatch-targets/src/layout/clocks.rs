@@ -130,6 +130,7 @@ fn find_activity_columns(layout: &Layout, table: &tables::TableInfo) -> Vec<Stri
         .filter(|column| column.readable && !known.contains(&Some(&column.name)))
         .filter(|column| layout.schema.dialect.has_dynamic_types() || kinds.contains(&column.kind))
         .filter(named)
+        // More columns add cost, but hardly evidence.
         .take(MAX_OTHER_COLUMNS)
         .map(|column| column.name.clone())
         .collect()
@@ -162,6 +163,7 @@ fn parse_clock_row(row: &TextRow, documents: usize) -> SampledRow {
         created: micros(1),
         others: vec![],
         named_expiry: named,
+        // Cookies store milliseconds; a session cookie without a lifetime stores none.
         lifetime_us: lifetime.filter(|lifetime| *lifetime > 0).and_then(|millis| millis.checked_mul(1_000)),
     }
 }
@@ -187,6 +189,7 @@ fn parse_other_column(
     let text = |row: &TextRow, at: usize| row.get(at).cloned().flatten();
     if rows.iter().any(|row| text(row, at).as_deref() == Some("micros")) {
         let micros = |row: &TextRow| text(row, at + 1)?.parse().ok().and_then(UtcTimestamp::from_micros);
+        // PostgreSQL returned microseconds: only `timestamp` leaves the zone open.
         let clock = if kind == ColumnKind::Timestamp { wall } else { ColumnZone::Explicit };
         return (clock, rows.iter().map(micros).collect());
     }
@@ -218,6 +221,7 @@ pub async fn find_clock_doubts(
     known: TableActivity,
 ) -> Result<TimeZoneDoubts, TargetError> {
     let LayoutClocks { expires, created } = layout.clocks;
+    // Columns with an explicit zone leave no doubt, so the sample is saved.
     if !expires.is_wall_clock() && !created.is_some_and(ColumnZone::is_wall_clock) {
         return Ok(TimeZoneDoubts::default());
     }

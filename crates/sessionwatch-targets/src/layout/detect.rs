@@ -88,6 +88,7 @@ pub fn detect_candidates(
     for table in schema.tables.iter().filter(meant) {
         for profile in profiles {
             let Some(found) = ProfileMatch::find(schema, table, profile) else { continue };
+            // Partitions are read through their parent.
             if constraint.only_table.is_none() && found.is_child_of_match() {
                 continue;
             }
@@ -160,6 +161,7 @@ impl<'a> ProfileMatch<'a> {
             profile: profile.name.clone(),
             sessions: table_name(table),
             id: find_readable_column(table, &profile.id)
+                // The row id is shown and logged, so the token must never serve as one.
                 .filter(|id| id.name != token.name)
                 .map(|id| id.name.clone()),
             token: token.name.clone(),
@@ -204,6 +206,7 @@ impl<'a> ProfileMatch<'a> {
             + points(2, mapping.users.is_some())
             + points(1, !profile.ip.is_empty() && mapping.ip.is_some());
         let contradicting = u32::try_from(declared.len() - agreeing).unwrap_or(0);
+        // A profile tied to a schema is unlikely outside of it.
         let penalty = 5 * contradicting + points(30, !profile.schemas.is_empty() && !housed);
         Some(LayoutCandidate {
             reasons: vec![format!(
@@ -266,6 +269,7 @@ impl<'a> ProfileMatch<'a> {
             table.foreign_key_on(&user.name).is_some(),
             find_sibling_table(schema, table, &profile.accounts).is_some(),
         ];
+        // A name that suggests another content cancels one sign.
         let against = matches!(table_names::classify_table_name(&table.name), TableNameMeaning::Other { .. })
             && !self.has_known_name();
         let signs = signs.iter().filter(|sign| **sign).count();
@@ -341,6 +345,7 @@ pub fn find_soft_delete_column(table: &TableInfo) -> Option<&ColumnInfo> {
 #[must_use]
 pub fn is_last_use_column(column: &str) -> bool {
     let name = column.to_lowercase().replace(['_', '-'], "");
+    // `last_used_at` and `lastUsedTime` both mean `lastused`.
     let name = name.strip_suffix("at").or_else(|| name.strip_suffix("time")).unwrap_or(&name);
     let is_one = |name: &str| {
         let last = [
@@ -399,6 +404,7 @@ fn build_users_mapping(
             schema.find_table(key.target_schema.as_deref(), &key.target_table)?,
             key.target_columns.first()?.clone(),
         ),
+        // The supported frameworks name the key of their users `id`.
         None => (find_sibling_table(schema, table, &profile.users)?, "id".to_owned()),
     };
     users.column(&key).filter(|column| column.readable)?;

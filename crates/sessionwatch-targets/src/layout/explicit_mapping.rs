@@ -111,6 +111,7 @@ fn find_or_report_table<'a>(
 fn missing_table_problem(schema: &DatabaseSchema, name: &TableName) -> String {
     let others = schema.resolve_unqualified(&name.name);
     match &name.schema {
+        // A missing schema explains the missing table better than a similar table name.
         Some(wanted) if schema.dialect.has_schemas() && !schema.schema_names().contains(&wanted.as_str()) => {
             format!("{}, or the role cannot see it", missing_schema_message(wanted, &schema.schema_names()))
         }
@@ -163,6 +164,7 @@ fn decoder_problem(dialect: Dialect, table: &TableInfo, instant: &TimestampColum
         .filter(|other| decoder_fits(dialect, column, *other))
         .map(Decoder::name)
         .collect();
+    // Decoders with a zone are not in the list of all decoders, since the zone is a parameter.
     if fits_local_timestamp(dialect, column) {
         fitting.push("timestamp-local:ZONE");
     }

@@ -64,6 +64,7 @@ pub fn find_near_misses(
     }
     missed.near_misses.extend(ruled_out.iter().map(|table| format!("`{}` {}", table.table, table.reason)));
     missed.near_misses.extend(find_framework_without_sessions(schema, catalogue));
+    // Incomplete tables are vague evidence, so they are mentioned only if nothing better was found.
     if missed.near_misses.is_empty() {
         missed.near_misses = find_incomplete_tables(schema, catalogue);
     }
@@ -103,6 +104,7 @@ impl KnownStore {
     fn config_lines(&self, schema: &DatabaseSchema, table: &TableInfo) -> Option<Vec<String>> {
         let (token, expires) = (self.token.as_ref()?, table.column(self.expires.as_ref()?)?);
         let decoder = decoder_by_type(schema.dialect, expires)
+            // SQLite columns have no types that would reveal the format.
             .or_else(|| self.decoders.get(schema.dialect.name()).map(String::as_str))?;
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         let line = |key: &str, value: &str| format!("{key} = {}", quoted(value));
@@ -183,6 +185,7 @@ fn find_incomplete_tables(schema: &DatabaseSchema, catalogue: &[Profile]) -> Vec
                 .map(|(role, names)| (role, names.clone(), has(names)))
         };
         let nearest = catalogue.iter().map(|profile| (profile, roles(profile)));
+        // The profile with the most matching roles explains best what is missing.
         let nearest = nearest.max_by_key(|(_, roles)| roles.iter().filter(|(.., has)| *has).count());
         let Some((profile, roles)) = nearest else { continue };
         let mut text = format!("`{}` is named like a session table, but", qualified_name(table));

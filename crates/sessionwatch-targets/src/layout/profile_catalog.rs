@@ -159,6 +159,7 @@ impl Profile {
         let fail = |problem: String| ProfileError { id: id.to_owned(), problem };
         let mut table: toml::Table =
             toml::from_str(text).map_err(|error| fail(error.message().to_owned()))?;
+        // Before deserializing, which rejects unknown keys.
         migrate_legacy_keys(&mut table);
         let read = Self::deserialize(table);
         let mut profile = read.map_err(|error| fail(error.message().to_owned()))?;

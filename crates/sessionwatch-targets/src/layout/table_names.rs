@@ -51,6 +51,7 @@ pub fn classify_table_name(name: &str) -> TableNameMeaning {
     let lists = load_word_lists();
     let words = split_words(name);
     let is = |list: &[String], word: &String| list.contains(word);
+    // Another content takes precedence: `password_reset_sessions` hold no login sessions.
     let other = lists.others.iter().find(|others| words.iter().any(|word| is(&others.words, word)));
     if let Some(others) = other {
         // The last significant word is what the rows are: `login_links` are links.

@@ -53,6 +53,7 @@ impl LayoutUncertainty {
         }
         let mut tables = vec![(chosen.mapping.sessions.clone(), chosen.mapping.profile.clone())];
         let mut titles = vec![&chosen.title];
+        // Several profiles may match one table, which is listed once.
         for other in others.iter().filter(|other| is_rival(schema, chosen, other)) {
             if tables.iter().all(|(table, _)| *table != other.mapping.sessions) {
                 tables.push((other.mapping.sessions.clone(), other.mapping.profile.clone()));
@@ -125,6 +126,7 @@ fn is_rival(schema: &DatabaseSchema, chosen: &LayoutCandidate, other: &LayoutCan
     };
     let plausible = other.missing_evidence.is_empty()
         || !chosen.missing_evidence.is_empty()
+        // With little evidence, a table named like sessions still competes with one that is not.
         || called(other) && !called(chosen);
     plausible && (is_view(chosen) || !is_view(other))
 }

@@ -61,6 +61,7 @@ impl<'a> ValueSampler<'a> {
     /// Samples values of a column; none if the column's type leaves no doubt.
     async fn sample_values(&self, mapping: &'a Mapping, column: &str) -> Result<Vec<TextRow>, TargetError> {
         let kind = self.schema.column_kind(&mapping.sessions, column);
+        // Native timestamps have one meaning; numbers and text can hold several formats.
         let is_sure = !self.schema.dialect.has_dynamic_types()
             && ![ColumnKind::Integer, ColumnKind::Text].contains(&kind);
         if is_sure {
@@ -115,6 +116,7 @@ impl<'a> ValueSampler<'a> {
             let clock = column_clock(kind, written, &values);
             return Ok(VerifiedExpiry { candidate, clock, decoder_replaced: false });
         }
+        // Without a plausible decoder, every check about time would be wrong.
         match find_plausible_decoder(&values, self.now, CONVINCING_SHARE) {
             Some(decoder) if is_detected => {
                 expires.decoder = decoder;
@@ -186,6 +188,7 @@ impl<'a> ValueSampler<'a> {
         let row = rows.first().ok_or(TargetError::ConnectionLost)?;
         let count = |at: usize| cells::parse_number::<u64>(row, at, "a count");
         match (count(0)?, count(1)?) {
+            // An empty table says nothing about the column.
             (Some(1..), Some(0)) => Err(TargetError::LastUseColumn(column.clone())),
             _ => Ok(()),
         }
@@ -207,6 +210,7 @@ pub(super) async fn rule_out_signed_tokens(
         let row = rows.first().ok_or(TargetError::ConnectionLost)?;
         let count = |at: usize| cells::parse_number::<u64>(row, at, "a count").map(Option::unwrap_or_default);
         let (tokens, jwts) = (count(0)?, count(1)?);
+        // A few JWTs may be left over from a migration, so a majority is required.
         if jwts == 0 || jwts < tokens.div_ceil(2) {
             break;
         }

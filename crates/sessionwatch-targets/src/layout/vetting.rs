@@ -18,6 +18,7 @@ pub fn prefer_tables(schema: &DatabaseSchema, candidates: &mut Vec<LayoutCandida
         let behind =
             |other: &LayoutCandidate| table(other).is_some_and(|table| is_read_by_view(table, first));
         if let Some(at) = candidates.iter().position(behind) {
+            // Keeps the order of the other candidates.
             candidates[..=at].rotate_right(1);
         }
     }
@@ -29,6 +30,7 @@ pub fn prefer_tables(schema: &DatabaseSchema, candidates: &mut Vec<LayoutCandida
 fn is_read_by_view(table: &TableInfo, view: &TableInfo) -> bool {
     let full = match &table.schema {
         Some(schema) => format!("{schema}.{}", table.name),
+        // SQLite names are case-insensitive, and base tables are stored in lower case.
         None => table.name.to_lowercase(),
     };
     view.base_tables.contains(&full)
@@ -52,6 +54,7 @@ pub fn require_no_code(schema: &DatabaseSchema, candidate: &mut LayoutCandidate)
     if let Some(users) = &mut mapping.users {
         let mut code = executed_code(schema, &users.table);
         code.extend(describe_cast_code(schema, &users.table, &users.key));
+        // Display columns are optional, so only the offending ones are dropped.
         users.display.retain(|column| describe_cast_code(schema, &users.table, column).is_none());
         if !code.is_empty() {
             let why = code.join("; ");

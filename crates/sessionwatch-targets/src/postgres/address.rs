@@ -91,6 +91,7 @@ impl DatabaseAddress for Dsn {
     ) -> Result<(), ScratchError> {
         let link = super::connect::<NoRows>(self).await?;
         let statement = format!("CREATE DATABASE {}", quote_identifier(name));
+        // CREATE DATABASE cannot run in a transaction, so each statement is sent on its own.
         link.client().batch_execute(&statement).await.map_err(|_| ScratchError::Refused)?;
         let comment = quote_string(Dialect::POSTGRES, comment);
         let comment = format!("COMMENT ON DATABASE {} IS {comment}", quote_identifier(name));
@@ -133,6 +134,7 @@ async fn run_statements(dsn: &Dsn, statements: &str) -> Result<(), TargetError> 
     let link = super::connect::<NoRows>(dsn).await?;
     let filled = link.client().batch_execute(statements).await;
     filled.map_err(|error| {
+        // The server's text may quote values of the sample, so only the code is kept.
         TargetError::Query(error.code().map(|code| code.code().to_owned()).unwrap_or_default())
     })
 }

@@ -109,6 +109,7 @@ pub(super) async fn read_schema(session: &PostgresRead) -> Result<DatabaseSchema
         .iter()
         .filter_map(|row| Some((cell_text(row, 0)?.to_owned(), parse_table(row, session.role())?)))
         .collect();
+    // A stable sort: tables off the path stay in alphabetical order.
     found.sort_by_key(|(_, table)| table.search_path_index.unwrap_or(usize::MAX));
     for row in &columns {
         if let (Some(table), Some(column)) = (find_owner_table(&mut found, row), parse_column(row)) {
@@ -195,6 +196,7 @@ fn parse_column(row: &CatalogRow) -> Option<ColumnInfo> {
         nullable: !cell_flag(row, 4),
         readable: cell_flag(row, 5),
         equality: match cell_text(row, 3)? {
+            // citext ignores case under every collation, so its type is checked first.
             "citext" => Equality::CaseInsensitive,
             _ if cell_flag(row, 7) => Equality::Collation,
             _ if cell_flag(row, 6) => Equality::Text,
@@ -229,6 +231,7 @@ fn is_exact_index(table: &TableInfo, row: &CatalogRow) -> bool {
 fn add_index(table: &mut TableInfo, row: &CatalogRow) {
     let Some(name) = cell_text(row, 1) else { return };
     let exact = is_exact_index(table, row);
+    // Rows are sorted by index, so a new name starts the next one.
     if table.indexes.last().is_none_or(|index| index.name != name) {
         table.indexes.push(IndexInfo {
             name: name.to_owned(),
@@ -250,6 +253,7 @@ fn add_foreign_key(table: &mut TableInfo, row: &CatalogRow) {
     else {
         return;
     };
+    // Rows are sorted by key, so a new name starts the next one.
     if table.foreign_keys.last().is_none_or(|key| key.name != name) {
         let on_delete = match cell_text(row, 5) {
             Some("c") => "CASCADE",

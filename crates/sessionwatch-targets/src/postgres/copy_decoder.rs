@@ -95,6 +95,7 @@ pub(super) async fn scan_sessions(
     }));
     match source.copy_rows(&sql.scan_query(), sink).await? {
         DecodedRowSink::Sessions(rows) => Ok(rows.builder.finish()),
+        // The slot returns the sink that was put in, so this cannot happen.
         DecodedRowSink::Users { .. } => Err(unexpected_row_error()),
     }
 }
@@ -126,6 +127,7 @@ impl CopySource<'_> {
         self.sink_slot.put(CopyRowSink::Scan(Box::new(collector)));
         let statement = format!("COPY ({query}) TO STDOUT (FORMAT binary)");
         tracing::debug!("query: {}", crate::sql::redact_literals(&statement));
+        // The rows are decoded as they arrive and never reach the driver.
         let outcome = self.client.batch_execute(&statement).await;
         let collector = if let Some(CopyRowSink::Scan(collector)) = self.sink_slot.take() {
             Some(collector)
@@ -218,6 +220,7 @@ fn insert_user(integer: bool, fields: &mut TupleFields<'_>, known: &mut KnownUse
 #[expect(clippy::option_option, reason = "a field that cannot be read and a NULL are different situations")]
 fn parse_user(is_integer: bool, field: Option<&[u8]>) -> Option<Option<UserIdRef<'_>>> {
     Some(match field {
+        // Integers are compared as numbers, which takes less memory than their text.
         Some(bytes) if is_integer => Some(UserIdRef::Integer(parse_integer(bytes)?)),
         other => other.map(UserIdRef::Text),
     })

@@ -132,6 +132,7 @@ impl ReadBackend for PostgresRead {
     }
 
     async fn try_fetch_number(&self, sql: &str) -> Result<Option<u64>, TargetError> {
+        // A failed statement aborts the whole transaction, unless rolled back to a savepoint.
         self.query_rows("SAVEPOINT attempt").await?;
         let rows = self.query_rows(sql).await;
         self.query_rows("ROLLBACK TO SAVEPOINT attempt").await?;
@@ -143,6 +144,7 @@ impl ReadBackend for PostgresRead {
     }
 
     async fn open_cursor(&self, sql: &str) -> Result<BufferedRows, TargetError> {
+        // A cursor keeps the rows on the server, so memory use is bounded by a page.
         self.query_rows(&format!("DECLARE pages NO SCROLL CURSOR FOR {sql}")).await?;
         Ok(BufferedRows::default())
     }
@@ -150,6 +152,7 @@ impl ReadBackend for PostgresRead {
     async fn next_page(&self, _: &mut BufferedRows) -> Result<Vec<TextRow>, TargetError> {
         let rows = self.query_rows(&format!("FETCH {ROWS_PER_PAGE} FROM pages")).await?;
         if rows.is_empty() {
+            // The name is reused by the next cursor of this transaction.
             self.query_rows("CLOSE pages").await?;
         }
         Ok(rows)
@@ -182,6 +185,7 @@ impl ReadBackend for PostgresRead {
             ),
             CustomValue::FirstNumber => first_number_query(sql),
         };
+        // Custom queries may use unqualified names, so they run under the role's own search path.
         let path = quote_string(Dialect::POSTGRES, &self.role.search_path);
         self.query_number_guarded(
             &format!("SELECT pg_catalog.set_config('search_path', {path}, true)"),

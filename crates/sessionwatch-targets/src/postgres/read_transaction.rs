@@ -45,6 +45,7 @@ impl PostgresRead {
             search_path::read_role_settings_statements(&dsn.search_path),
             lock = limits.lock_timeout.as_millis(),
         );
+        // Index scans would trust an index that may be corrupt.
         if ignore_constraints {
             opening.push_str(
                 ";\nSET LOCAL enable_indexscan = off;\nSET LOCAL enable_indexonlyscan = off;\nSET LOCAL enable_bitmapscan = off",
@@ -104,6 +105,7 @@ impl PostgresRead {
         let guarded = async {
             client.batch_execute(&format!("SAVEPOINT custom;\n{before}")).await?;
             let rows = client.query_typed(query, &[]).await;
+            // Also after success, which resets the search path.
             client.batch_execute("ROLLBACK TO SAVEPOINT custom").await?;
             let first = rows?.into_iter().next();
             first.map_or(Ok(None), |row| row.try_get::<_, Option<f64>>(0))

@@ -18,6 +18,7 @@ pub(super) async fn read_sequence(
     let holds = match declared.map(|column| column.declared_type.as_str()) {
         Some("integer") => i64::from(i32::MAX),
         Some("smallint") => i64::from(i16::MAX),
+        // A bigint sequence does not run out, and other types have none.
         _ => return Ok(None),
     };
     let rows = session.query_rows(&sequence_query(sql, id)).await?;

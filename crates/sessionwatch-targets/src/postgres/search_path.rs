@@ -85,6 +85,7 @@ impl RoleSettings {
         let missing = |schema: &&String| {
             !optional.contains(&schema.as_str()) && self.search_path_index(schema).is_none()
         };
+        // PostgreSQL ignores missing schemas silently, and would read another table.
         let Some(schema) = named_schemas.iter().find(missing) else { return Ok(()) };
         if self.existing_schemas.contains(schema) {
             return Err(TargetError::SchemaRefused(schema.clone()));

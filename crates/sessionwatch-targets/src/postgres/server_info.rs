@@ -12,6 +12,7 @@ use crate::{
 /// Quotes schema names as an SQL list. An empty list becomes NULL, which matches no schema.
 fn quote_schema_list(names: &[String]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| sql::quote_string(Dialect::POSTGRES, name)).collect();
+    // `IN ()` is a syntax error.
     if quoted.is_empty() { "NULL".into() } else { quoted.join(", ") }
 }
 

@@ -75,6 +75,7 @@ impl PostgresWrite {
         self.execute_batch(&format!("SAVEPOINT dependents;\n{SET_SAFE_SEARCH_PATH}")).await?;
         let inserted = self.connection.client().execute_typed(statement, &parameters).await;
         match inserted.map_err(|error| classify_query_error(&error)) {
+            // A smaller count means that some rows exist already or were rejected by a trigger.
             Ok(count) if count == row_indexes.len() as u64 => {
                 self.execute_batch("RELEASE SAVEPOINT dependents").await?;
                 Ok(true)
@@ -113,6 +114,7 @@ impl WriteBackend for PostgresWrite {
 
     async fn open(dsn: &Dsn, limits: TimeLimits, _: i64) -> Result<Self, TargetError> {
         let connection = super::connect(dsn).await?;
+        // Without schemas in the address, there is nothing to verify before the first transaction.
         if !dsn.search_path.is_empty() {
             let rows = super::fetch_rows(
                 connection.client(),
@@ -215,6 +217,7 @@ impl WriteBackend for PostgresWrite {
             TargetError::Query(code) if code == "0A000" => TargetError::ReadOnly,
             error => error,
         })?;
+        // The last of the statements returned the transaction id.
         let number = rows.last().and_then(|row| row.first()?.as_deref()?.parse().ok());
         number.map(Some).ok_or_else(|| TargetError::Undecodable("the transaction ID"))
     }
@@ -426,6 +429,7 @@ impl WriteBackend for PostgresWrite {
             if self.insert_dependents(&statement, rows, some).await? {
                 continue;
             }
+            // Inserts row by row to find those that are rejected.
             for one in some.chunks(1) {
                 if some.len() == 1 || !self.insert_dependents(&statement, rows, one).await? {
                     refused.extend(one);

@@ -80,6 +80,7 @@ impl SideEffectCatalog {
                 .iter()
                 .any(|other| other.sql_name != dependent.sql_name && family.contains(&other.sql_name));
             let is_long = dependent.paths.iter().any(|path| path.len() >= MAX_CASCADE_DEPTH);
+            // A key that refers to a single partition is not found by joining the parent table.
             let from_part = dependent
                 .paths
                 .iter()
@@ -96,6 +97,7 @@ impl SideEffectCatalog {
             };
         let family = self.table_family(table, true);
         dependents.retain(|dependent| !behind(dependent) && !family.contains(&dependent.sql_name));
+        // By longest path, so that every table comes after all tables that it refers to.
         dependents.sort_by_key(|dependent| dependent.depth);
         dependents
     }

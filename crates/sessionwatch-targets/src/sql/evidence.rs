@@ -10,6 +10,7 @@ impl QueryBuilder<'_> {
         let expiry = self.timestamp_expr(&self.mapping.expires);
         let user = self.user_column();
         let (display, users) = self.display_columns_and_join();
+        // The subset limits both the rows shown and, for duplicates, the inner search.
         let condition =
             format!("{}{}", self.evidence_condition(rows, &expiry), self.and_subset_condition(rows.subset));
         let by_address = self.address_order_expr();

@@ -34,6 +34,7 @@ impl QueryBuilder<'_> {
             let is_known = |column| format!("{column} IS NOT NULL");
             conditions.push(self.impersonator_column().map_or("1 = 0".into(), is_known));
         }
+        // An empty filter must never select every session.
         if conditions.is_empty() { "1 = 0".into() } else { conditions.join("\n  AND ") }
     }
 

@@ -44,6 +44,7 @@ pub fn grant_statements(subject: GrantSubject<'_>, roles: GrantRoles<'_>) -> Str
         mapping,
         side_effects: reached,
         dependents,
+        // One readable column is enough to test whether the table has rows.
         account_column: accounts.and_then(|found| found.columns.first()).map(|column| column.name.as_str()),
         row_security_tables: &secured,
     })

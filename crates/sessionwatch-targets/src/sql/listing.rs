@@ -103,6 +103,7 @@ impl QueryBuilder<'_> {
     /// table.
     #[must_use]
     pub fn default_sort(&self) -> SessionSort {
+        // Sorting more rows than this delays the first page noticeably.
         const LARGE_TABLE_ROWS: u64 = 100_000;
         let read = self.schema.table(&self.mapping.sessions).is_some_and(|table| {
             let large = table.estimated_rows.is_some_and(|rows| rows > LARGE_TABLE_ROWS);
@@ -157,6 +158,7 @@ impl QueryBuilder<'_> {
             Some(ColumnKind::Text) if self.dialect().casts_literals() => {
                 format!("{} = {wanted}", self.user_column())
             }
+            // An invalid number would fail the whole statement, although no user can have it.
             Some(ColumnKind::Integer) if self.dialect().casts_literals() => match id.parse::<i64>() {
                 Ok(id) => format!("{} = {id}", self.user_column()),
                 Err(_) => "1 = 0".into(),

@@ -184,6 +184,7 @@ impl QueryBuilder<'_> {
         let orphans =
             if mutation.orphans_only { format!(" AND {}", self.orphaned_condition()) } else { String::new() };
         let (name, version) = (self.position_or_row_hash_expr(), self.full_row_hash_expr(columns));
+        // The condition is checked by the statement itself, so a concurrent change cannot slip in between.
         let still = format!("{name} = ?1 AND {version} = ?2{orphans}");
         match change {
             RowChange::Delete => format!("DELETE FROM {sessions} AS s WHERE {still}"),

@@ -38,6 +38,7 @@ impl QueryBuilder<'_> {
         let users = self.mapping.users.as_ref()?;
         let sessions = self.schema.table(&self.mapping.sessions)?;
         let key = sessions.foreign_key_on(self.mapping.user.as_deref()?)?;
+        // Rows of child tables, and replicated rows, are not covered by the foreign key.
         let whole =
             self.schema.table(&users.table).is_some_and(|table| !table.has_children && !table.is_subscribed);
         let refers = key.target_table == users.table.name

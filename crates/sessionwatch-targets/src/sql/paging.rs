@@ -112,6 +112,7 @@ impl<'a> Paging<'a> {
     fn known_branch(&self, at: &TimestampExpr, mut conditions: Vec<String>) -> Option<PageBranch> {
         let (value, row, beyond) = (&at.value, &self.row_id, self.comparison_operator());
         match &self.after {
+            // In ascending order, rows without a timestamp come last, so this branch is finished.
             Some((None, _)) if self.ascending => return None,
             Some((Some(last), id)) => {
                 let last = at.sort_value(Some(*last));
@@ -127,6 +128,7 @@ impl<'a> Paging<'a> {
     fn unknown_branch(&self, unknown: String) -> Option<PageBranch> {
         let mut conditions = vec![unknown];
         match &self.after {
+            // In descending order, rows without a timestamp come first and are finished.
             Some((Some(_), _)) if !self.ascending => return None,
             Some((None, id)) => conditions.push(format!("{} > {id}", self.row_id)),
             _ => {}

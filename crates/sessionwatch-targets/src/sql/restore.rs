@@ -100,6 +100,7 @@ impl QueryBuilder<'_> {
                 format!("s.{column} = {}", parameter(at))
             })
         });
+        // Any other change of the row since then means that it must not be overwritten.
         let condition = same.collect::<Vec<_>>().join(" AND ");
         let value = Self::column_index(columns, ended_by).map_or_else(|| "NULL".into(), parameter);
         self.dialect().restore_ended_statement(&EndedRowsRestore {

@@ -64,6 +64,7 @@ impl QueryBuilder<'_> {
                 RowAddressing::HeapAndPosition
             }
             _ if has_positions => RowAddressing::Position,
+            // Views have no indexes; duplicates among their ids are caught by counting the rows found.
             Some(id) if is_view || self.is_unique_column(id) => RowAddressing::Id,
             _ => RowAddressing::Unavailable,
         }
@@ -107,6 +108,7 @@ impl QueryBuilder<'_> {
             RowSubset::All => String::new(),
             RowSubset::Fingerprints(fingerprints) => {
                 let list = join_numbers(fingerprints.iter().map(|fingerprint| fingerprint.cast_signed()));
+                // `IN ()` is a syntax error in PostgreSQL.
                 if list.is_empty() {
                     return " AND 1 = 0".into();
                 }

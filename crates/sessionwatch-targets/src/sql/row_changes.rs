@@ -47,7 +47,7 @@ pub struct RowVersion {
 /// Rows read in this transaction.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadRows<'a> {
-    /// How they were located.
+    /// Method by which they were located.
     pub locate_by: LocateBy,
     /// Archived columns.
     pub columns: &'a [String],

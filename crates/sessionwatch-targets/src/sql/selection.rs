@@ -67,7 +67,7 @@ pub enum RowSelection<'a> {
 pub struct SelectionQuery<'a> {
     /// Property of the rows.
     pub selection: RowSelection<'a>,
-    /// How they are ended. Rows already ended that way are left out.
+    /// Method of ending them. Rows already ended that way are left out.
     pub revoke: &'a RevokeMethod,
     /// Unique key of the rows.
     pub row_key: RowKeyKind,

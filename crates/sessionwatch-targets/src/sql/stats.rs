@@ -13,6 +13,7 @@ impl QueryBuilder<'_> {
     pub fn session_stats_query(&self) -> String {
         let expiry = self.timestamp_expr(&self.mapping.expires);
         let now = self.now;
+        // Sessions that never expire would make every furthest expiry infinite.
         let finite = format!("{} AND NOT {}", expiry.active_condition(now), expiry.never_condition());
         let beyond = self.max_lifetime_us.map_or("0".into(), |policy| {
             self.count_where(&expiry.beyond_condition(now.saturating_add_micros(policy)))
@@ -92,6 +93,7 @@ impl QueryBuilder<'_> {
     #[must_use]
     pub fn count_duplicates_query(&self, subset: RowSubset<'_>) -> String {
         let user = self.user_key();
+        // Suspects are fetched by address: all groups are kept to verify the number of rows found.
         let having = if let RowSubset::Suspects(..) = subset { "" } else { "\n  HAVING COUNT(*) > 1" };
         format!(
             "SELECT COUNT(CASE WHEN d.n > 1 THEN 1 END), COUNT(CASE WHEN d.n > 1 AND d.users > 1 THEN 1 END), CAST(COALESCE(SUM(d.n), 0) AS bigint)\nFROM (\n  \

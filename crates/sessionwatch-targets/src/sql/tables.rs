@@ -75,7 +75,7 @@ pub struct ColumnInfo {
     pub nullable: bool,
     /// `true` if this role may read the column.
     pub readable: bool,
-    /// How the column compares its values.
+    /// Equality of the values.
     pub equality: Equality,
     /// `true` if values are padded with spaces that comparisons ignore (`character(n)`, or a domain over it).
     pub is_padded: bool,
@@ -216,6 +216,7 @@ impl TableInfo {
     #[must_use]
     pub fn foreign_key_on(&self, column: &str) -> Option<&ForeignKey> {
         let keys = || self.foreign_keys.iter().filter(|key| key.columns == [column]);
+        // A column may have several keys, for example one that is being replaced.
         keys().find(|key| self.is_proved_by(key)).or_else(|| keys().next())
     }
 

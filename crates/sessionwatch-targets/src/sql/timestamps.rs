@@ -58,6 +58,7 @@ impl TimestampExpr {
 
     fn timestamp_literal(&self, at: UtcTimestamp) -> String {
         match self.clock {
+            // MIN is a bound of the range, not a time relative to now.
             Some(now) if at != UtcTimestamp::MIN => self.clock_offset_expr(at.micros_since(now)),
             _ => self.fixed_literal(at),
         }
@@ -77,6 +78,7 @@ impl TimestampExpr {
         let now = self.dialect.clock_expr(self.native);
         let seconds = micros / 1_000_000;
         match (seconds, self.native) {
+            // Offsets are whole seconds for readability.
             (0, _) => now.to_owned(),
             (_, Some(_)) => format!("({now} + interval '{seconds} seconds')"),
             (_, None) => format!("({now} + {micros})"),

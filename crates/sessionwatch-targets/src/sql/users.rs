@@ -127,6 +127,7 @@ impl QueryBuilder<'_> {
     #[must_use]
     pub fn top_users_query(&self, tally: char, above: u64, limit: usize) -> String {
         let (mut sql, _) = self.user_tally_cte();
+        // Users that do not exist still count as holders of active sessions.
         let existing = if tally == 'a' { "" } else { " AND NOT o" };
         let (shown, order) = (
             if self.has_collated_user() { "name" } else { "CAST(u AS text)" },

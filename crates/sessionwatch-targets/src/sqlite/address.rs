@@ -18,6 +18,7 @@ use crate::{
 pub(crate) fn parse_address(text: &str) -> Option<Result<PathBuf, AddressError>> {
     for scheme in ["sqlite://", "sqlite:", "file://", "file:"] {
         if let Some(path) = text.strip_prefix(scheme) {
+            // Parameters such as `?mode=ro` belong to drivers.
             let path = path.split_once('?').map_or(path, |(path, _)| path);
             let path = percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned();
             return (!path.is_empty()).then(|| Ok(resolve_prisma_path(scheme, path.into())));
@@ -26,6 +27,7 @@ pub(crate) fn parse_address(text: &str) -> Option<Result<PathBuf, AddressError>>
     let path = PathBuf::from(text);
     let named_like_one =
         path.extension().is_some_and(|end| ["db", "sqlite", "sqlite3"].iter().any(|known| end == *known));
+    // A path that does not exist yet is accepted only with the extension of a database.
     (!text.contains("://") && (named_like_one || path.is_file())).then_some(Ok(path))
 }
 

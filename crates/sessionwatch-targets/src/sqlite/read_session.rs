@@ -44,6 +44,7 @@ impl ReadBackend for SqliteRead {
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection =
+            // Read-only at the file level; `query_only` also covers attached databases.
             Connection::open_with_flags(path, flags).map_err(|error| classify_query_error(&error))?;
         register_functions(&connection, key).map_err(|error| classify_query_error(&error))?;
         connection.busy_timeout(limits.lock_timeout).map_err(|error| classify_query_error(&error))?;
@@ -115,6 +116,7 @@ impl ReadBackend for SqliteRead {
             self.connection.prepare(&sql.scan_query()).map_err(|error| classify_query_error(&error))?;
         let mut rows = statement.query([]).map_err(|error| classify_query_error(&error))?;
         let created = sql.mapping.created.as_ref().map(|created| created.decoder);
+        // Column positions depend on which optional columns the query has.
         let orphan_at = 3 + usize::from(created.is_some());
         let looks_for_orphans = sql.needs_orphan_search();
         let address_at = orphan_at + usize::from(looks_for_orphans);

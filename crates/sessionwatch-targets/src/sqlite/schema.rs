@@ -89,6 +89,7 @@ fn probe_equalities(
     columns: &[TextRow],
 ) -> Result<Vec<Equality>, TargetError> {
     let collates = "SELECT 1 FROM sqlite_schema WHERE sql LIKE '%collate%' LIMIT 1";
+    // Probing every column is slow, and most schemas name no collation.
     if session.query_rows(collates)?.is_empty() {
         return Ok(vec![Equality::Exact; columns.len()]);
     }
@@ -172,6 +173,7 @@ fn describe_view(definition: &str, view: &mut TableInfo) {
         .split(|character: char| !character.is_alphanumeric() && character != '_')
         .filter(|word| !word.is_empty())
         .collect();
+    // Erring on the side of caution: a keyword inside a string or an identifier counts too.
     let reducing =
         ["DISTINCT", "GROUP", "HAVING", "LIMIT", "JOIN", "UNION", "INTERSECT", "EXCEPT", "MIN", "MAX"];
     let selects = words.iter().filter(|word| **word == "SELECT").count();

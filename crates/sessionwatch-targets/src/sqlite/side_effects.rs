@@ -55,6 +55,7 @@ fn parse_foreign_key_column(row: &TextRow) -> Option<ForeignKeyColumn> {
 /// Reads a row of [`TRIGGERS_QUERY`].
 fn parse_trigger(row: &TextRow) -> Option<TriggerOrRule> {
     let text = |at: usize| row.get(at).and_then(Option::as_deref);
+    // Catalog names of SQLite are in lower case, since names are case-insensitive.
     let (table, name) = (text(0)?.to_lowercase(), text(1)?.to_owned());
     let (before, event) = parse_trigger_event(text(2)?)?;
     let kind = if before { SideEffectKind::TriggerBefore } else { SideEffectKind::Trigger };

@@ -70,6 +70,7 @@ impl WriteBackend for SqliteWrite {
         let mut connection =
             Connection::open_with_flags(path, flags).map_err(|error| classify_query_error(&error))?;
         register_functions(&connection, key).map_err(|error| classify_query_error(&error))?;
+        // SQLite has one write lock per file, which the application holds while writing.
         connection.busy_timeout(limits.lock_timeout).map_err(|error| classify_query_error(&error))?;
         // Without this setting, SQLite ignores ON DELETE actions.
         connection.pragma_update(None, "foreign_keys", true).map_err(|error| classify_query_error(&error))?;
@@ -177,6 +178,7 @@ impl WriteBackend for SqliteWrite {
             match count.map_err(|error| classify_query_error(&error))? {
                 0 => changed.push(false),
                 1 => changed.push(true),
+                // More than one row can match only if rows are located by hash.
                 _ => return Ok(ChangeOutcome::MoreThanRead),
             }
         }
@@ -267,6 +269,7 @@ impl WriteBackend for SqliteWrite {
             match statement.execute(rusqlite::params_from_iter(rows.row(*at).iter())) {
                 Ok(1) => {}
                 Ok(_) => refused.push(*at),
+                // A violated constraint concerns this row only; the transaction goes on.
                 Err(SqliteFailure(failure, _)) if failure.code == ConstraintViolation => refused.push(*at),
                 Err(error) => return Err(classify_query_error(&error)),
             }

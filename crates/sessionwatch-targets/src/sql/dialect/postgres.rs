@@ -68,6 +68,7 @@ impl SqlDialect for PostgresDialect {
 
     fn quote_string(&self, text: &str) -> String {
         let quoted = format!("'{}'", text.replace('\'', "''").replace('\0', "\u{fffd}"));
+        // E'…' has one meaning under every setting of standard_conforming_strings.
         if text.contains('\\') { format!("E{}", quoted.replace('\\', "\\\\")) } else { quoted }
     }
 

@@ -196,6 +196,7 @@ impl SqlDialect for SqliteDialect {
     }
 
     fn typed_literal(&self, kind: ColumnKind, value: &str) -> String {
+        // A quoted number would be stored as text in a column without affinity.
         let is_number = value.parse::<i64>().is_ok();
         if kind != ColumnKind::Text && is_number { value.to_owned() } else { self.quote_string(value) }
     }
@@ -388,6 +389,7 @@ fn local_micros_expr(zone: Zone, value: &str, now: UtcTimestamp) -> String {
         now.saturating_add_micros(ZONE_SHIFT_WINDOW_US),
     );
     let mut ahead = String::from("CASE");
+    // Latest first, since the first true WHEN wins.
     for shift in shifts.iter().skip(1).rev() {
         // Writing to a String cannot fail.
         let (from, offset) = (shift.from_wall_us / 1_000_000, shift.offset_us / 1_000_000);

@@ -76,6 +76,7 @@ pub(super) fn read_rows_condition(condition: &ReadCondition<'_>) -> String {
 fn read_positions_condition(rows: &[RowVersion]) -> String {
     let places = tid_array(rows.iter().map(|row| row.locator));
     let first = rows.first().map(|row| row.version).unwrap_or_default();
+    // Usual case: all rows were written by one transaction, and a simple comparison is faster.
     if rows.iter().all(|row| row.version == first) {
         return format!("s.ctid = ANY({places}) AND s.xmin = '{first}'::xid");
     }

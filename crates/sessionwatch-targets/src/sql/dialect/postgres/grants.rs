@@ -35,6 +35,7 @@ pub(super) fn role_statements(grants: RoleGrants<'_>) -> String {
 /// Returns the statement that creates a role unless it exists.
 fn create_role_statement(name: &str, connections: u8) -> String {
     let mut quote = String::from("$role$");
+    // The role's name must not contain the dollar quote around it.
     while name.contains(&quote) {
         quote.insert_str(1, "a_");
     }
@@ -139,6 +140,7 @@ fn grant_reference_columns(grants: RoleGrants<'_>, watch_role: &str) -> String {
     }
     if let Some(columns) = tables.get_mut(sessions.as_str()) {
         let granted = session_columns(grants.mapping);
+        // Those are granted already.
         columns.retain(|column| !granted.contains(column));
     }
     let mut sql = String::new();
