@@ -97,6 +97,7 @@ pub struct SchemaCreator {
 /// A role and its privileges beyond reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatabaseRole {
+    /// Name of the role.
     pub name: String,
     /// The role is a superuser.
     pub is_superuser: bool,
@@ -122,6 +123,7 @@ pub struct RowIdSequence {
 /// A database on the server of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedDatabase {
+    /// Name of the database.
     pub name: String,
     /// Comment on the database.
     pub comment: Option<String>,
@@ -175,6 +177,7 @@ pub struct HiddenRows {
 /// Role of a write session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WriteRole {
+    /// Name of the role.
     pub name: String,
     /// The role is a superuser.
     pub is_superuser: bool,

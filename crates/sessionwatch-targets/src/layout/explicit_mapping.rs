@@ -113,7 +113,7 @@ fn missing_table_problem(schema: &DatabaseSchema, name: &TableName) -> String {
     match &name.schema {
         // A missing schema explains the missing table better than a similar table name.
         Some(wanted) if schema.dialect.has_schemas() && !schema.schema_names().contains(&wanted.as_str()) => {
-            format!("{}, or the role cannot see it", missing_schema_message(wanted, &schema.schema_names()))
+            missing_schema_message(wanted, &schema.schema_names(), true)
         }
         None if others.len() > 1 => {
             let schemas = others.iter().filter_map(|table| table.schema.as_deref());
@@ -267,7 +267,10 @@ mod tests {
         assert!(said.contains("qualify the name with one of `auth`, `backup`"), "{said}");
         let missing = TableName { schema: Some("auht".into()), name: "login".into() };
         let said = named(&schema, missing).unwrap_err().to_string();
-        assert!(said.contains("no schema `auht`; did you mean `auth`?"), "{said}");
+        assert!(
+            said.contains("schema `auht` does not exist, or the role cannot see it; did you mean `auth`?"),
+            "{said}"
+        );
         schema.tables[1].search_path_index = Some(0);
         assert_eq!(named(&schema, bare.clone()).unwrap().as_deref(), Some("backup"));
         schema.tables[1].search_path_index = None;

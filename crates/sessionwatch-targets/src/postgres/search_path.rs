@@ -93,7 +93,7 @@ impl RoleSettings {
         let system = |name: &&str| !name.starts_with("pg_") && *name != "information_schema";
         let mut others: Vec<&str> = self.existing_schemas.iter().map(String::as_str).filter(system).collect();
         others.sort_unstable();
-        Err(TargetError::NoSchema(missing_schema_message(schema, &others)))
+        Err(TargetError::NoSchema(missing_schema_message(schema, &others, false)))
     }
 
     /// Returns the position of a schema on the path, or `None` if it is not on the path.

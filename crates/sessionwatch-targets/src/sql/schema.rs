@@ -74,13 +74,14 @@ impl DatabaseSchema {
     }
 }
 
-/// Returns the message for a missing schema: its name, a similar one, and all existing ones.
+/// Returns the message for a missing schema: its name, a similar one, and all visible ones.
 #[must_use]
-pub fn missing_schema_message(schema: &str, others: &[&str]) -> String {
+pub fn missing_schema_message(schema: &str, others: &[&str], may_be_hidden: bool) -> String {
     let hint = did_you_mean(schema, others.iter().copied());
     let named: Vec<String> = others.iter().map(|name| format!("`{name}`")).collect();
     let found = if named.is_empty() { "none".into() } else { named.join(", ") };
-    format!("schema `{schema}` does not exist{hint} (schemas: {found})")
+    let hidden = if may_be_hidden { ", or the role cannot see it" } else { "" };
+    format!("schema `{schema}` does not exist{hidden}{hint} (schemas: {found})")
 }
 
 #[cfg(test)]

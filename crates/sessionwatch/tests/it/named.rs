@@ -48,7 +48,7 @@ fn a_schema_that_is_named_and_not_there_is_an_error_that_lists_those_that_are() 
                 }
             }
             let report = testkit::run_check(&url, &[]);
-            assert!(report["error"].as_str().unwrap().contains("no schema `stagin`"), "{report:#}");
+            assert!(report["error"].as_str().unwrap().contains("schema `stagin` does not exist"), "{report:#}");
             assert_eq!(report["verdict"], "unknown", "{report:#}");
         }
     }
@@ -160,7 +160,11 @@ fn a_table_or_column_that_a_mapping_names_and_is_not_there_is_an_error() {
         );
         says(url, &[("users_key", "idd")], "no column `idd`");
     }
-    says(&url, &[("sessions", "stagin.sessions")], "schema `stagin` does not exist; did you mean `staging`?");
+    says(
+        &url,
+        &[("sessions", "stagin.sessions")],
+        "`stagin` does not exist, or the role cannot see it; did you mean `staging`?",
+    );
     says(&url, &[("sessions", "staging.sesions")], "table `sesions` in schema `staging` does not exist");
     says(&url, &[("sessions", "logins")], "qualify the name with one of `backup`, `staging`");
     says(&format!("{url}?schema=public"), &[("sessions", "logins")], "table `logins` does not exist");
