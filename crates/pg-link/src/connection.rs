@@ -30,7 +30,10 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::{
     copy_interceptor::{CopyInterceptor, RowSink, RowSinkSlot},
     dsn::{Dsn, SslMode},
-    error::{ConnectError, NoTlsOffered, classify_connect_error, find_cause, is_too_many_open_files},
+    error::{
+        ConnectError, ConnectFailure, NoTlsOffered, classify_connect_error, find_cause,
+        is_too_many_open_files,
+    },
     tls,
 };
 
@@ -196,7 +199,7 @@ async fn connect_local<K: RowSink>(dsn: &Dsn, folder: &Path) -> Result<PgConnect
         if is_too_many_open_files(&error) {
             return ConnectError::TooManyOpenFiles;
         }
-        ConnectError::Failed("no server is listening on the local socket")
+        ConnectError::Failed(ConnectFailure::NoSocket)
     })?;
     let mut config = dsn.config.clone();
     config.ssl_mode(tokio_postgres::config::SslMode::Disable);

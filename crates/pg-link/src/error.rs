@@ -4,23 +4,91 @@ use tokio_postgres::error::SqlState;
 
 use crate::tls::{TlsError, describe_certificate_error};
 
-const AUTHENTICATION_FAILED: &str = "authentication failed (wrong user or password)";
-
 /// Reasons why a connection cannot be opened. Messages contain no value, no credential and no text of the server.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The process or the machine has no file descriptor left.
     #[error("too many open files: the operating system refused another socket")]
     TooManyOpenFiles,
-    /// The server cannot be reached, or rejects the connection.
+    /// The server cannot be reached, or refuses the connection.
     #[error("cannot connect: {0}")]
-    Failed(&'static str),
-    /// TLS cannot be set up.
-    #[error("TLS: {0}")]
+    Failed(ConnectFailure),
+    /// TLS could not be set up.
+    #[error("cannot set up TLS: {0}")]
     Tls(#[from] TlsError),
 }
 
-/// The server does not support TLS.
+/// Reason why a server cannot be reached, or refuses a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectFailure {
+    /// Wrong user or password.
+    #[error("authentication failed (wrong user or password)")]
+    AuthenticationFailed,
+    /// The server requires a password, and the address has none.
+    #[error("the server requires a password, but the address has none")]
+    PasswordMissing,
+    /// The server requires an authentication method that the driver or this connection does not support.
+    #[error(
+        "the server requires an unsupported authentication method (channel binding needs TLS and a SCRAM password)"
+    )]
+    UnsupportedAuthentication,
+    /// The role does not exist, or may not log in.
+    #[error("the server rejected this user")]
+    UserRejected,
+    /// `pg_hba.conf` allows no such connection.
+    #[error("no pg_hba.conf entry allows this user and host, or connections without TLS")]
+    HostRejected,
+    /// The database does not exist.
+    #[error("the database does not exist")]
+    UnknownDatabase,
+    /// No connection slot is free.
+    #[error("too many connections")]
+    TooManyConnections,
+    /// The server is starting up or shutting down.
+    #[error("the server is starting up or shutting down")]
+    NotReady,
+    /// The server rejected the connection for another reason.
+    #[error("the server rejected the connection")]
+    Rejected,
+    /// The address requires TLS, and the server does not offer it.
+    #[error("sslmode requires TLS, but the server does not offer it")]
+    TlsUnavailable,
+    /// The server's certificate is not trusted; the text is the reason.
+    #[error("{0}")]
+    Certificate(&'static str),
+    /// The TLS handshake failed.
+    #[error("TLS handshake failed")]
+    TlsHandshake,
+    /// No process listens on the port.
+    #[error("connection refused")]
+    Refused,
+    /// The server did not answer in time.
+    #[error("connection timed out")]
+    TimedOut,
+    /// No route to the host.
+    #[error("host unreachable")]
+    HostUnreachable,
+    /// The host name cannot be resolved, or the host cannot be reached.
+    #[error("unknown host name, or host unreachable")]
+    UnknownHost,
+    /// The server closed the connection before answering.
+    #[error("the server closed the connection immediately")]
+    Closed,
+    /// The answer does not follow the PostgreSQL protocol.
+    #[error("the server is not PostgreSQL")]
+    NotPostgres,
+    /// No server listens on the local socket.
+    #[error("no server listens on this local socket")]
+    NoSocket,
+    /// The parameters of the address contradict each other.
+    #[error("the parameters of the address contradict each other")]
+    ContradictoryParameters,
+    /// Any other failure.
+    #[error("the server cannot be reached")]
+    Other,
+}
+
+/// The server offers no TLS.
 #[derive(Debug, thiserror::Error)]
 #[error("the server does not support TLS")]
 pub(crate) struct NoTlsOffered;
@@ -40,28 +108,28 @@ pub(crate) fn classify_connect_error(error: &tokio_postgres::Error) -> ConnectEr
         return ConnectError::TooManyOpenFiles;
     }
     ConnectError::Failed(match error.code() {
-        Some(code) if *code == SqlState::INVALID_PASSWORD => AUTHENTICATION_FAILED,
-        Some(code) if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => describe_refusal(error),
-        Some(code) if *code == SqlState::INVALID_CATALOG_NAME => "the database does not exist",
-        Some(code) if *code == SqlState::TOO_MANY_CONNECTIONS => "the server has no free connection slots",
-        Some(code) if *code == SqlState::CANNOT_CONNECT_NOW => "the server is starting up or shutting down",
-        // PgBouncer uses this code for every rejection.
+        Some(code) if *code == SqlState::INVALID_PASSWORD => ConnectFailure::AuthenticationFailed,
+        Some(code) if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => classify_rejection(error),
+        Some(code) if *code == SqlState::INVALID_CATALOG_NAME => ConnectFailure::UnknownDatabase,
+        Some(code) if *code == SqlState::TOO_MANY_CONNECTIONS => ConnectFailure::TooManyConnections,
+        Some(code) if *code == SqlState::CANNOT_CONNECT_NOW => ConnectFailure::NotReady,
+        // PgBouncer reports every rejection with this code.
         Some(code)
             if *code == SqlState::PROTOCOL_VIOLATION && message_contains(error, "authentication failed") =>
         {
-            AUTHENTICATION_FAILED
+            ConnectFailure::AuthenticationFailed
         }
-        Some(_) => "the server rejected the connection",
-        None => describe_unreachable(error),
+        Some(_) => ConnectFailure::Rejected,
+        None => classify_unreachable(error),
     })
 }
 
-fn describe_refusal(error: &tokio_postgres::Error) -> &'static str {
-    // Servers translate the message, but not the file name.
+fn classify_rejection(error: &tokio_postgres::Error) -> ConnectFailure {
+    // The server's message is localized, but names the file in every language.
     if message_contains(error, "pg_hba.conf") {
-        "no pg_hba.conf entry allows this user from this host, or without TLS"
+        ConnectFailure::HostRejected
     } else {
-        "the server rejected this user"
+        ConnectFailure::UserRejected
     }
 }
 
@@ -84,39 +152,36 @@ pub fn log_refusal(error: &tokio_postgres::Error) {
     }
 }
 
-/// Describes a failure without a server error, in our own words.
-fn describe_unreachable(error: &tokio_postgres::Error) -> &'static str {
+fn classify_unreachable(error: &tokio_postgres::Error) -> ConnectFailure {
     use std::io::ErrorKind;
     if find_cause::<NoTlsOffered>(error).is_some() {
-        return "the server does not support TLS, but sslmode requires it";
+        return ConnectFailure::TlsUnavailable;
     }
     match find_cause::<rustls::Error>(error) {
-        Some(rustls::Error::InvalidCertificate(why)) => return describe_certificate_error(why),
-        Some(_) => return "the TLS handshake with the server failed",
+        Some(rustls::Error::InvalidCertificate(why)) => {
+            return ConnectFailure::Certificate(describe_certificate_error(why));
+        }
+        Some(_) => return ConnectFailure::TlsHandshake,
         None => {}
     }
     match find_cause::<std::io::Error>(error).map(std::io::Error::kind) {
-        Some(ErrorKind::ConnectionRefused) => {
-            "connection refused (is the server running at this host and port?)"
-        }
-        Some(ErrorKind::TimedOut) => "connection timed out",
-        Some(ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable) => "the host is unreachable",
+        Some(ErrorKind::ConnectionRefused) => ConnectFailure::Refused,
+        Some(ErrorKind::TimedOut) => ConnectFailure::TimedOut,
+        Some(ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable) => ConnectFailure::HostUnreachable,
         Some(ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe) => {
-            "the server closed the connection immediately"
+            ConnectFailure::Closed
         }
-        Some(ErrorKind::InvalidData) => "the service at this host and port is not PostgreSQL",
-        Some(_) => "the host name is unknown, or the host is unreachable",
-        None if error.is_closed() => "the server closed the connection immediately",
-        None if error.to_string().contains("authentication") => {
-            "the server requires an unsupported authentication method (channel binding needs TLS and a SCRAM password)"
-        }
-        // The driver's own errors have neither a type nor a code.
+        Some(ErrorKind::InvalidData) => ConnectFailure::NotPostgres,
+        Some(_) => ConnectFailure::UnknownHost,
+        None if error.is_closed() => ConnectFailure::Closed,
+        None if error.to_string().contains("authentication") => ConnectFailure::UnsupportedAuthentication,
+        // The driver gives its own errors neither a type nor a code.
         None => match std::error::Error::source(error).map(ToString::to_string).as_deref() {
-            Some("password missing") => "the server requires a password, but the address has none",
+            Some("password missing") => ConnectFailure::PasswordMissing,
             Some(_) if error.to_string().starts_with("invalid configuration") => {
-                "parameters of the address contradict each other"
+                ConnectFailure::ContradictoryParameters
             }
-            _ => "cannot reach the server",
+            _ => ConnectFailure::Other,
         },
     }
 }

@@ -13,7 +13,7 @@ pub use self::{
     connection::PgConnection,
     copy_interceptor::{MAX_MESSAGE_BYTES, NoRows, RowSink, RowSinkSlot},
     dsn::{Dsn, DsnError, SslMode},
-    error::{ConnectError, is_too_many_open_files, log_refusal},
+    error::{ConnectError, ConnectFailure, is_too_many_open_files, log_refusal},
     tls::{TlsError, describe_certificate_error},
 };
 

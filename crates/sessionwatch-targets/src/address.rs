@@ -13,42 +13,42 @@ pub use super::{
 };
 
 impl TargetAddress {
-    /// What this kind of database can do.
+    /// Returns the capabilities of this kind of database.
     #[must_use]
     pub fn capabilities(&self) -> &'static Capabilities {
         each!(self, TargetAddress, address => address.capabilities())
     }
 
-    /// The file, if it is one.
+    /// Returns the path, if the database is a file.
     #[must_use]
     pub fn file_path(&self) -> Option<&Path> {
         each!(self, TargetAddress, address => address.file_path())
     }
 
-    /// How what is sent is protected on its way, as the address asks; nothing for a file.
+    /// Returns how the address asks connections to be protected, or `None` for a file.
     #[must_use]
     pub fn transport_security(&self) -> Option<TransportSecurity> {
         each!(self, TargetAddress, address => address.transport_security())
     }
 
-    /// Why no connection can be made whose certificate is checked as the address asks; nothing where it can.
+    /// Returns why TLS cannot be set up as the address asks, or `None` if it can.
     #[must_use]
     pub fn tls_problem(&self) -> Option<String> {
         each!(self, TargetAddress, address => address.tls_problem())
     }
 
-    /// The same, with a file that is meant to be in a folder.
+    /// Resolves a relative file path against a folder.
     #[must_use]
     pub fn resolved_in(mut self, folder: &Path) -> Self {
         each!(&mut self, TargetAddress, address => address.resolve_in(folder));
         self
     }
 
-    /// Reads an address.
+    /// Parses an address.
     ///
     /// # Errors
     ///
-    /// If the scheme is not known, or the rest is not an address of that scheme.
+    /// If the scheme is unknown or unsupported, or the rest is not a valid address of that scheme.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
         let text = text.trim();
         if let Some((_, why)) = UNSUPPORTED_SCHEMES.iter().find(|(scheme, _)| text.starts_with(scheme)) {
@@ -58,7 +58,6 @@ impl TargetAddress {
     }
 }
 
-/// What is said of an address that is none, with how one is written.
 fn unknown_address_error() -> AddressError {
     let [first @ .., last] = ADDRESS_FORMS;
     AddressError::Unknown(format!("{}, or {last}", first.join(", ")))
@@ -75,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tells_the_products_apart_and_repeats_no_password() {
+    fn parses_each_kind_of_address_and_never_prints_the_password() {
         assert!(
             matches!(TargetAddress::parse("sqlite:app%20one.db"), Ok(TargetAddress::Sqlite(path)) if path.to_str() == Some("app one.db"))
         );

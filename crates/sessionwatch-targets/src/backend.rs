@@ -1,7 +1,8 @@
-//! What a kind of database has to do to be monitored: its addresses, reading it, and changing it. Each has a folder that
-//! implements this; [`crate::databases`] lists them.
+//! Traits that each kind of database implements: its addresses, reading, and writing. Each implementation has
+//! a folder; [`crate::databases`] lists them.
 //!
-//! What not every database has, such as roles or replicas, has an answer here that says so.
+//! Features that not every database has, such as roles or replicas, have a default implementation that
+//! reports their absence.
 
 mod address;
 mod facts;
@@ -37,24 +38,23 @@ pub use self::facts::{
     TransportSecurity, WriteRole,
 };
 
-/// Rows of a query that are read at once.
+/// Rows fetched per page.
 pub(crate) const ROWS_PER_PAGE: usize = 5_000;
 
 /// Archived rows that one statement restores.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RowsToRestore<'a> {
-    /// The batch that they are in.
+    /// Batch that holds the rows.
     pub(crate) batch: &'a UnsealedRows,
-    /// The table that removed rows are inserted into.
+    /// Table that removed rows are inserted into.
     pub(crate) into_table: &'a TableName,
-    /// The position of each, and its mark.
+    /// Position in the batch and row hash of each row.
     pub(crate) requested: &'a [(usize, i64)],
-    /// As in [`EndedRows`]; nothing of rows that were removed.
+    /// As in [`EndedRows`]; empty for removed rows.
     pub(crate) null_columns: &'a [usize],
 }
 
 impl RowsToRestore<'_> {
-    /// The statement.
     pub(crate) fn restore_statement(&self, sql: &QueryBuilder<'_>) -> String {
         let BatchHeader { columns, change, .. } = &self.batch.header;
         match sql.ended_by_column(change) {
@@ -68,29 +68,30 @@ impl RowsToRestore<'_> {
     }
 }
 
-/// How a database is opened to be read.
+/// Options for opening a database for reading.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ReadOptions {
     /// Time limits.
     pub(crate) limits: TimeLimits,
-    /// Indexes are distrusted.
+    /// Read every row instead of trusting unique indexes and foreign keys.
     pub(crate) ignore_constraints: bool,
-    /// The key of fingerprints.
+    /// Key of the fingerprints.
     pub(crate) fingerprint_key: i64,
 }
 
-/// Rows that are still to be given, where this program keeps them; a server keeps its own.
+/// Rows not yet fetched, where this program holds them; a server holds its own behind a cursor.
 #[derive(Debug, Default)]
 pub(crate) struct BufferedRows(Vec<TextRow>);
 
 impl BufferedRows {
-    /// Keeps the rows of a query.
+    /// Holds the rows of a query.
     pub(crate) fn from_rows(mut rows: Vec<TextRow>) -> Self {
+        // Reversed, so that pages can be split off the end without moving the rest.
         rows.reverse();
         Self(rows)
     }
 
-    /// The next rows; none at the end.
+    /// Returns the next rows, or an empty page at the end.
     pub(crate) fn take_page(&mut self) -> Vec<TextRow> {
         let mut rows = self.0.split_off(self.0.len().saturating_sub(ROWS_PER_PAGE));
         rows.reverse();
@@ -98,27 +99,28 @@ impl BufferedRows {
     }
 }
 
-/// A connection between two transactions.
+/// An open connection without a transaction.
 pub(crate) trait IdleBackend {
-    /// Ends the connection.
+    /// Closes the connection.
     async fn close(self);
 }
 
-/// A database inside one transaction that can only read. It executes no code of the target, and no token leaves it.
+/// A database inside one read-only transaction. No implementation executes code of the target or reads a
+/// token.
 pub(crate) trait ReadBackend: Sized {
-    /// Where it is.
+    /// Address of the database.
     type Address: DatabaseAddress;
     /// Its connection between two transactions.
     type Idle: IdleBackend;
 
-    /// Connects, and begins the transaction.
+    /// Connects and begins the transaction.
     ///
     /// # Errors
     ///
-    /// If it cannot be reached or refuses.
+    /// If the database cannot be reached or refuses.
     async fn open(address: &Self::Address, options: ReadOptions) -> Result<Self, TargetError>;
 
-    /// Begins another transaction over a connection that is there already.
+    /// Begins another transaction over an existing connection.
     ///
     /// # Errors
     ///
@@ -129,39 +131,41 @@ pub(crate) trait ReadBackend: Sized {
         limits: TimeLimits,
     ) -> Result<Self, TargetError>;
 
-    /// Ends the transaction, and gives the connection for another one; nothing if it is lost, or there is none.
+    /// Ends the transaction and returns the connection for the next one, or `None` if the connection is lost
+    /// or the database needs none.
     async fn release(self) -> Option<Self::Idle>;
 
-    /// Ends the transaction and the connection.
+    /// Ends the transaction and closes the connection.
     async fn close(self);
 
-    /// Asks the database to end what runs, and drops the connection.
+    /// Cancels the running query and drops the connection.
     async fn cancel_and_close(self);
 
-    /// What this kind of database can do.
+    /// Returns the capabilities of this kind of database.
     fn capabilities(&self) -> &'static Capabilities;
 
-    /// Tells of the progress of scans.
+    /// Sets the receiver of the progress of scans.
     fn set_progress(&mut self, progress: Option<ScanProgress>);
 
-    /// The role, if it may do everything.
+    /// Returns the name of the role, if the role is a superuser.
     fn superuser_role(&self) -> Option<&str> {
         None
     }
 
-    /// How many questions were sent so far, each a round trip.
+    /// Returns the number of round trips made so far.
     fn query_count(&self) -> u32 {
         0
     }
 
-    /// The instant at which the transaction began, by the clock of the database.
+    /// Returns the start of the transaction, by the clock of the database.
     ///
     /// # Errors
     ///
     /// If the query fails.
     async fn server_time(&self) -> Result<UtcTimestamp, TargetError>;
 
-    /// How far this copy of the database has come, in bytes of its log; nothing if it does not say.
+    /// Returns the replication position of this server in bytes of WAL, or `None` if the server does not
+    /// report one.
     ///
     /// # Errors
     ///
@@ -170,7 +174,7 @@ pub(crate) trait ReadBackend: Sized {
         Ok(None)
     }
 
-    /// How far a replica lags; nothing if it is none, or does not say.
+    /// Returns the lag of a replica, or `None` if the server is no replica or does not report one.
     ///
     /// # Errors
     ///
@@ -179,35 +183,36 @@ pub(crate) trait ReadBackend: Sized {
         Ok(None)
     }
 
-    /// The tables and views that can be seen, with indexes and foreign keys as they are enforced.
+    /// Returns the visible tables and views, with indexes and foreign keys as the database enforces them.
     ///
     /// # Errors
     ///
     /// If the catalog cannot be read.
     async fn describe_schema(&self) -> Result<DatabaseSchema, TargetError>;
 
-    /// The rows of a query, as text.
+    /// Returns the rows of a query as text.
     ///
     /// # Errors
     ///
     /// If the query fails.
     async fn fetch_rows(&self, sql: &str) -> Result<Vec<TextRow>, TargetError>;
 
-    /// The number in the first row of a query; `None` if the query fails, which leaves the transaction usable.
+    /// Returns the number in the first row of a query, or `None` if the query fails. The transaction stays
+    /// usable.
     ///
     /// # Errors
     ///
-    /// If the connection is lost.
+    /// If the connection is lost, or the database cannot continue.
     async fn try_fetch_number(&self, sql: &str) -> Result<Option<u64>, TargetError>;
 
-    /// Begins to read many rows.
+    /// Opens a cursor over many rows.
     ///
     /// # Errors
     ///
     /// If the query fails.
     async fn open_cursor(&self, sql: &str) -> Result<BufferedRows, TargetError>;
 
-    /// The next [`ROWS_PER_PAGE`] rows, as text; none at the end.
+    /// Returns the next [`ROWS_PER_PAGE`] rows as text, or an empty page at the end.
     ///
     /// # Errors
     ///
@@ -225,12 +230,12 @@ pub(crate) trait ReadBackend: Sized {
         options: SnapshotOptions,
     ) -> Result<SessionSnapshot, TargetError>;
 
-    /// The number that a query of the operator's gives; nothing if it gives none. A query that fails leaves the transaction
-    /// usable.
+    /// Returns the number that a custom query yields, or `None` for NULL or no row. The transaction stays
+    /// usable if the query fails.
     ///
     /// # Errors
     ///
-    /// If the query fails, is more than one statement, or writes.
+    /// If the query fails, consists of several statements, or writes.
     async fn fetch_custom_value(
         &self,
         sql: &str,
@@ -238,7 +243,7 @@ pub(crate) trait ReadBackend: Sized {
         max_rows: u64,
     ) -> Result<Option<f64>, TargetError>;
 
-    /// What is unique to a row of the sessions, as they were found.
+    /// Returns the unique key of the session rows.
     ///
     /// # Errors
     ///
@@ -249,21 +254,21 @@ pub(crate) trait ReadBackend: Sized {
         found: Option<&TableInfo>,
     ) -> Result<RowKeySupport, TargetError>;
 
-    /// What ending sessions does besides, by the catalog.
+    /// Reads from the catalog what else happens when sessions are ended.
     ///
     /// # Errors
     ///
     /// If the catalog cannot be read.
     async fn read_side_effects(&self) -> Result<SideEffectCatalog, TargetError>;
 
-    /// Server, connection and role.
+    /// Returns facts about the server, the connection and the role.
     ///
     /// # Errors
     ///
     /// If a query fails.
     async fn fetch_server_info(&self, sessions: &TableName) -> Result<ServerInfo, TargetError>;
 
-    /// Where the row ids stand; nothing where they are no small numbers of a sequence.
+    /// Returns the state of the row id sequence, or `None` if row ids are not small integers from a sequence.
     ///
     /// # Errors
     ///
@@ -275,7 +280,7 @@ pub(crate) trait ReadBackend: Sized {
         Ok(None)
     }
 
-    /// The databases on the server whose names begin so; none of a file.
+    /// Returns the databases on the server whose names start with the prefix; none for a file.
     ///
     /// # Errors
     ///
@@ -287,24 +292,24 @@ pub(crate) trait ReadBackend: Sized {
 
 /// A connection that changes rows, a batch at a time, in short transactions.
 pub(crate) trait WriteBackend: Sized {
-    /// Where the database is.
+    /// Address of the database.
     type Address: DatabaseAddress;
 
-    /// Connects; `key` is that of row hashes.
+    /// Connects. `key` is the key of row hashes.
     ///
     /// # Errors
     ///
     /// If the database cannot be reached or refuses.
     async fn open(address: &Self::Address, limits: TimeLimits, key: i64) -> Result<Self, TargetError>;
 
-    /// What this kind of database can do.
+    /// Returns the capabilities of this kind of database.
     fn capabilities(&self) -> &'static Capabilities;
 
-    /// What this role lacks of what is needed for a change, and for undoing it; each as `PRIVILEGE ON what`.
+    /// Returns the privileges that the role lacks to make and undo a change, each as `PRIVILEGE ON object`.
     ///
     /// # Errors
     ///
-    /// If the database cannot be asked, or may only be read.
+    /// If the query fails, or the database is read-only.
     async fn missing_privileges(
         &mut self,
         sql: &QueryBuilder<'_>,
@@ -312,11 +317,11 @@ pub(crate) trait WriteBackend: Sized {
         dependents: &[CascadingTable],
     ) -> Result<Vec<String>, TargetError>;
 
-    /// The tables of which this role does not see every row.
+    /// Returns the tables in which row-level security may hide rows from this role.
     ///
     /// # Errors
     ///
-    /// If the database cannot be asked.
+    /// If a query fails.
     async fn hidden_tables(
         &mut self,
         _sql: &QueryBuilder<'_>,
@@ -326,62 +331,63 @@ pub(crate) trait WriteBackend: Sized {
         Ok(HiddenRows::default())
     }
 
-    /// The role that writes; nothing where there are no roles.
+    /// Returns the role that writes, or `None` if the database has no roles.
     ///
     /// # Errors
     ///
-    /// If the database cannot be asked.
+    /// If a query fails.
     async fn write_role(&mut self) -> Result<Option<WriteRole>, TargetError> {
         Ok(None)
     }
 
-    /// Every column of a table that can be restored.
+    /// Returns every column of a table that can be restored.
     ///
     /// # Errors
     ///
-    /// If the database cannot be asked.
+    /// If a query fails.
     async fn restorable_columns(&mut self, table: &TableName) -> Result<Vec<ColumnDecl>, TargetError>;
 
-    /// What ending sessions does besides, by the catalog.
+    /// Reads from the catalog what else happens when sessions are ended.
     ///
     /// # Errors
     ///
     /// If the catalog cannot be read.
     async fn read_side_effects(&mut self) -> Result<SideEffectCatalog, TargetError>;
 
-    /// Whether something besides a change itself may change rows of the sessions: a trigger, a rule, a foreign key.
+    /// Returns `true` if a trigger, a rule or a foreign key may change further session rows.
     ///
     /// # Errors
     ///
-    /// If the database cannot be asked.
+    /// If a query fails.
     async fn has_side_effects(
         &mut self,
         sql: &QueryBuilder<'_>,
         change: RowChange<'_>,
     ) -> Result<bool, TargetError>;
 
-    /// Begins a transaction: its number, by which its fate can be learnt later, where there are such numbers.
+    /// Begins a transaction. Returns its id, by which [`Self::transaction_status`] finds its outcome, where
+    /// the database has such ids.
     ///
     /// # Errors
     ///
     /// If the connection is lost.
     async fn begin_transaction(&mut self) -> Result<Option<i64>, TargetError>;
 
-    /// The rows of a statement, as text, in the transaction if there is one.
+    /// Returns the rows of a statement as text, inside the transaction if one is open.
     ///
     /// # Errors
     ///
     /// If the statement fails.
     async fn fetch_rows(&mut self, statement: &str) -> Result<Vec<TextRow>, TargetError>;
 
-    /// The rows of a query with every column, for the archive.
+    /// Reads full rows for the archive.
     ///
     /// # Errors
     ///
     /// If the query fails.
     async fn read_full_rows(&mut self, query: &str) -> Result<FullRows, TargetError>;
 
-    /// Removes or changes rows that are still what was read. Without detail, it only says whether those were all of them.
+    /// Deletes or updates rows that still match what was read. Reports single rows only if `detailed` is set.
     ///
     /// # Errors
     ///
@@ -394,24 +400,25 @@ pub(crate) trait WriteBackend: Sized {
         detailed: bool,
     ) -> Result<ChangeOutcome, TargetError>;
 
-    /// A counter of rows of the sessions that were changed over this connection, by whatever means: the difference between
-    /// two readings in one transaction is their number.
+    /// Returns the count of session rows changed over this connection by any means. The difference between
+    /// two readings in one transaction is the number of rows changed between them.
     ///
     /// # Errors
     ///
-    /// If the database cannot be asked.
+    /// If a query fails.
     async fn changed_row_count(&mut self, sql: &QueryBuilder<'_>) -> Result<i64, TargetError>;
 
-    /// Whether the rows that a transaction deletes are counted.
+    /// Returns `true` if the server counts the rows that a transaction deletes.
     ///
     /// # Errors
     ///
-    /// If the database cannot be asked.
+    /// If a query fails.
     async fn counts_deleted_rows(&mut self) -> Result<bool, TargetError> {
         Ok(true)
     }
 
-    /// Deletes rows of a dependent table that were read with these sessions: how many, or one more if others are left.
+    /// Deletes rows of a dependent table that were read with these sessions. Returns their number, plus one
+    /// if other rows are left.
     ///
     /// # Errors
     ///
@@ -424,12 +431,12 @@ pub(crate) trait WriteBackend: Sized {
         read: ReadRows<'_>,
     ) -> Result<u64, TargetError>;
 
-    /// A counter of rows of these tables that were deleted over this connection, by whatever means; nothing where
-    /// [`WriteBackend::delete_dependents`] makes sure of their number.
+    /// Returns the count of rows of these tables deleted over this connection by any means, or `None` where
+    /// [`WriteBackend::delete_dependents`] verifies their number.
     ///
     /// # Errors
     ///
-    /// If the database cannot be asked.
+    /// If a query fails.
     async fn deleted_dependent_count(
         &mut self,
         _dependents: &[CascadingTable],
@@ -437,12 +444,12 @@ pub(crate) trait WriteBackend: Sized {
         Ok(None)
     }
 
-    /// The tables that rows are restored into, by their number in the archive, where that is another one than that of the
-    /// sessions.
+    /// Returns the tables that inherit from the session table, by their number in the archive. Rows are
+    /// restored into the table that they came from.
     ///
     /// # Errors
     ///
-    /// If the database cannot be asked.
+    /// If a query fails.
     async fn inheriting_tables(
         &mut self,
         _sql: &QueryBuilder<'_>,
@@ -450,7 +457,7 @@ pub(crate) trait WriteBackend: Sized {
         Ok(BTreeMap::new())
     }
 
-    /// Restores rows: for each of them what was in the way; `None` for a row that is back.
+    /// Restores rows. Returns the obstacle for each, or `None` for a restored row.
     ///
     /// # Errors
     ///
@@ -461,11 +468,12 @@ pub(crate) trait WriteBackend: Sized {
         rows: RowsToRestore<'_>,
     ) -> Result<Vec<Option<RestoreObstacle>>, TargetError>;
 
-    /// Restores rows of a dependent table, those at these positions: the positions of those that the table does not take.
+    /// Restores the rows of a dependent table at these positions. Returns the positions of rows that the
+    /// table rejects.
     ///
     /// # Errors
     ///
-    /// If the connection is lost, or the database cannot go on.
+    /// If the connection is lost, or the database cannot continue.
     async fn restore_dependents(
         &mut self,
         sql: &QueryBuilder<'_>,
@@ -477,13 +485,13 @@ pub(crate) trait WriteBackend: Sized {
     ///
     /// # Errors
     ///
-    /// If it may not have been: its fate is to be learnt.
+    /// If the outcome is unknown: ask [`Self::transaction_status`] over a new connection.
     async fn commit(&mut self) -> Result<(), TargetError>;
 
-    /// Undoes the transaction. Where even that fails, the connection is of no use any more.
+    /// Rolls the transaction back. If even that fails, the connection is unusable.
     async fn rollback(&mut self);
 
-    /// What became of a transaction.
+    /// Returns the outcome of a transaction.
     ///
     /// # Errors
     ///
@@ -492,12 +500,13 @@ pub(crate) trait WriteBackend: Sized {
         Ok(TransactionStatus::Unknown)
     }
 
-    /// How far the replica that lags most is behind, in seconds; 0 where there is none, or the role may not see that.
+    /// Returns the lag of the slowest replica in seconds, or 0 if there is none or the role may not see
+    /// replicas.
     async fn max_replica_lag_s(&mut self) -> f64 {
         0.0
     }
 
-    /// Whether the connection is known to be gone.
+    /// Returns `true` if the connection is known to be lost.
     fn is_lost(&self) -> bool {
         false
     }

@@ -1,42 +1,42 @@
-//! What a kind of database can do. Whatever needs more says so, and is unknown there.
+//! Capabilities of each kind of database. A check that needs a missing one reports `unknown`.
 
-/// Something that not every kind of database can do.
+/// A feature that not every kind of database has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Capability {
-    /// Answers queries of the operator's own.
+    /// Runs custom queries.
     CustomQueries,
-    /// Aggregates sessions by itself (`pushdown`).
+    /// Aggregates sessions in the database (engine `pushdown`).
     Pushdown,
-    /// Has constraints that prove what then need not be looked for.
+    /// Has constraints that prove a fact without reading rows.
     ConstraintProofs,
-    /// Locks single rows, so that others can write meanwhile.
+    /// Locks single rows, so that other clients can write meanwhile.
     RowLocks,
-    /// Tells what became of a transaction after the connection is lost.
+    /// Reports the outcome of a transaction after the connection is lost.
     TransactionStatus,
-    /// Has roles with privileges of their own.
+    /// Has roles with privileges.
     Roles,
     /// Has a clock of its own.
     ServerClock,
-    /// Can be a replica, and say how far it lags.
+    /// Supports replicas and reports their lag.
     Replication,
 }
 
-/// What one kind of database can do.
+/// The capabilities of one kind of database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities {
-    /// Its name.
+    /// Name of the product.
     pub product: &'static str,
     pub(crate) supported: &'static [Capability],
 }
 
 impl Capabilities {
-    /// Whether it can do that.
+    /// Returns `true` if the database has this capability.
     #[must_use]
     pub fn supports(&self, capability: Capability) -> bool {
         self.supported.contains(&capability)
     }
 
-    /// Why that cannot be done; `None` if it can.
+    /// Returns why a feature is unavailable, or `None` if it is available.
     #[must_use]
     pub fn unsupported_reason(&self, capability: Capability) -> Option<String> {
         (!self.supports(capability)).then(|| format!("not supported on {}", self.product))
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lack_names_the_product() {
+    fn the_reason_names_the_product() {
         let file = Capabilities { product: "SQLite", supported: &[Capability::Pushdown] };
         assert_eq!(file.unsupported_reason(Capability::Pushdown), None);
         assert_eq!(file.unsupported_reason(Capability::Roles).as_deref(), Some("not supported on SQLite"));

@@ -1,4 +1,4 @@
-//! Cells of what a database answers, read strictly: what cannot be read is an error, and no number of its own.
+//! Strict decoding of result cells: an undecodable cell is an error, never a default.
 
 use std::str::FromStr;
 
@@ -6,20 +6,21 @@ use sessionwatch_core::timestamp::UtcTimestamp;
 
 use super::error::TargetError;
 
-/// A row as text.
+/// A row of text cells.
 pub(crate) type TextRow = Vec<Option<String>>;
 
-/// Returns the number in a cell, or `None` for NULL. `what` names it in the error.
+/// Returns the number in a cell, or `None` for NULL. `what` names the value in the error.
 ///
 /// # Errors
 ///
-/// If there is no such cell, or something else is in it.
+/// If the cell is missing or holds no number.
 pub(crate) fn parse_number<T: FromStr>(
     row: &[Option<String>],
     column: usize,
     what: &'static str,
 ) -> Result<Option<T>, TargetError> {
     let undecodable = || TargetError::Undecodable(what);
+    // A missing cell is an error, unlike NULL: the query and its reader disagree.
     let Some(text) = row.get(column).ok_or_else(undecodable)? else { return Ok(None) };
     text.parse().map(Some).map_err(|_| undecodable())
 }
@@ -28,7 +29,7 @@ pub(crate) fn parse_number<T: FromStr>(
 ///
 /// # Errors
 ///
-/// If there is none.
+/// If the cell is missing, NULL or no number.
 pub(crate) fn parse_required_number<T: FromStr>(
     row: &[Option<String>],
     column: usize,
@@ -41,7 +42,7 @@ pub(crate) fn parse_required_number<T: FromStr>(
 ///
 /// # Errors
 ///
-/// If there is none.
+/// If there is no such row, or the cell holds no number.
 pub(crate) fn parse_only_number<T: FromStr>(
     rows: &[Vec<Option<String>>],
     what: &'static str,
@@ -49,11 +50,12 @@ pub(crate) fn parse_only_number<T: FromStr>(
     parse_required_number(rows.first().ok_or(TargetError::Undecodable(what))?, 0, what)
 }
 
-/// Returns the instant of so many microseconds in a cell; `None` for NULL, and for one that is out of range.
+/// Returns the time given in a cell as microseconds since the epoch, or `None` for NULL and for a time out of
+/// range.
 ///
 /// # Errors
 ///
-/// If something else is there.
+/// If the cell is missing or holds no number.
 pub(crate) fn parse_timestamp(
     row: &[Option<String>],
     column: usize,
@@ -67,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_number_is_an_error_and_not_zero() {
+    fn a_cell_without_a_number_is_an_error_and_not_zero() {
         let row = [None, Some("7".to_owned()), Some("seven".to_owned())];
         assert_eq!(parse_number::<u64>(&row, 0, "a count").unwrap(), None);
         assert_eq!(parse_required_number::<u64>(&row, 1, "a count").unwrap(), 7);

@@ -1,4 +1,5 @@
-//! Connecting to a target: a read-only transaction, the instant of the run, and the layout of the sessions.
+//! Connecting to a target: a read-only transaction, the time of the check run, and the layout of the
+//! sessions.
 
 use std::{sync::LazyLock, time::Instant as Monotonic};
 
@@ -20,48 +21,50 @@ use super::{
     scope::QueryScope,
 };
 
-/// An open target whose sessions were recognized.
+/// An open target whose session table was detected.
 #[derive(Debug)]
 pub struct ConnectedTarget {
-    /// The session.
+    /// Open read-only session.
     pub session: ReadSession,
-    /// How it stores sessions.
+    /// Layout of its sessions.
     pub layout: Layout,
-    /// The key of the fingerprints.
+    /// Key of the fingerprints.
     pub fingerprint_key: i64,
-    /// The instant of the run, by the clock of the database.
+    /// Time of the check run, by the clock of the database.
     pub now: UtcTimestamp,
-    /// When that was read from the database, by an even count.
+    /// Local monotonic time at which the database clock was read.
     pub now_read_at: Monotonic,
-    /// How far this copy had come; nothing if it was not asked, or does not say.
+    /// Replication position of this server in bytes of WAL; `None` if it was not requested, or the server
+    /// does not report one.
     pub position: Option<u64>,
 }
 
-/// How a target is connected to.
+/// Options for connecting to a target.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectOptions<'a> {
-    /// Which of its copies.
+    /// Address of the server to use: the primary or a replica.
     pub address: &'a TargetAddress,
-    /// What is known of how it stores sessions.
+    /// Known facts about how the target stores sessions.
     pub layout: LayoutRequest<'a>,
     /// Time limits.
     pub limits: TimeLimits,
-    /// Indexes are distrusted.
+    /// Read every row instead of trusting unique indexes and foreign keys.
     pub ignore_constraints: bool,
-    /// The key of fingerprints; nothing for that of this process.
+    /// Key of the fingerprints, or `None` for the key of this process.
     pub fingerprint_key: Option<i64>,
-    /// How far the copy has come is asked.
+    /// Read the replication position too.
     pub reads_position: bool,
-    /// Who is told how far scans have come.
+    /// Receives the progress of scans.
     pub progress: Option<&'a ScanProgress>,
 }
 
 impl ConnectedTarget {
-    /// Connects and recognizes the sessions, within the target's time limit.
+    /// Connects and detects the session table, within the target's time limit.
     ///
     /// # Errors
     ///
-    /// If it cannot be reached in time, no session table is recognized, or its expiries cannot be read.
+    /// If the target cannot be reached in time, no session table is found, or the expiry times cannot be
+    /// decoded.
     pub async fn open_with_timeout(options: ConnectOptions<'_>) -> Result<Self, TargetError> {
         let limit = options.limits.timeout;
         match tokio::time::timeout(limit, Self::open(options)).await {
@@ -70,7 +73,7 @@ impl ConnectedTarget {
         }
     }
 
-    /// The same over a connection that is there already; over a new one, if that is lost.
+    /// Works like [`Self::open_with_timeout`] over an existing connection, or over a new one if that is lost.
     ///
     /// # Errors
     ///
@@ -81,16 +84,17 @@ impl ConnectedTarget {
     ) -> Result<Self, TargetError> {
         let Some(idle) = idle else { return Self::open_with_timeout(options).await };
         match ReadSession::resume_connection(idle, options.address, options.limits).await {
+            // No time limit around this call: the limits set inside the transaction apply.
             Some(session) => Self::from_session(session, fingerprint_key(), options).await,
             None => Self::open_with_timeout(options).await,
         }
     }
 
-    /// Connects and recognizes the sessions.
+    /// Connects and detects the session table.
     ///
     /// # Errors
     ///
-    /// If it cannot be reached, no session table is recognized, or its expiries cannot be read.
+    /// If the target cannot be reached, no session table is found, or the expiry times cannot be decoded.
     pub async fn open(options: ConnectOptions<'_>) -> Result<Self, TargetError> {
         let key = options.fingerprint_key.unwrap_or_else(fingerprint_key);
         let session =
@@ -104,14 +108,16 @@ impl ConnectedTarget {
         options: ConnectOptions<'_>,
     ) -> Result<Self, TargetError> {
         let asked = Monotonic::now();
+        // The server read its clock between sending and receiving: half a round trip is the best estimate.
         let now = session.server_time().await?;
         let now_read = asked + asked.elapsed() / 2;
         let position = if options.reads_position { session.replication_position().await? } else { None };
+        // Detection runs in the same transaction as the checks, so both see the same tables.
         let layout = Layout::detect(&session, options.layout, now).await?;
         Ok(Self { session, layout, fingerprint_key: key, now, now_read_at: now_read, position })
     }
 
-    /// The columns of the end and of the creation that are not believed, and why.
+    /// Returns why the expiry and creation times may be in another time zone than assumed, for each column.
     ///
     /// # Errors
     ///
@@ -120,11 +126,12 @@ impl ConnectedTarget {
         layout::find_clock_doubts(&self.session, &self.layout, self.now, known).await
     }
 
-    /// What the verbs of the session refer to, under these thresholds.
+    /// Builds the scope of queries under these thresholds.
     #[must_use]
     pub fn query_scope(&self, ignore_constraints: bool, thresholds: &CheckThresholds) -> QueryScope<'_> {
         let mapping = &self.layout.candidate.mapping;
         let default = || {
+            // Without a configured limit, the framework's own lifetime counts, with a day of tolerance.
             let seconds = i64::try_from(mapping.max_lifetime_s?).ok()?;
             Some(seconds * MICROS_PER_SECOND + MICROS_PER_DAY)
         };
@@ -137,6 +144,7 @@ impl ConnectedTarget {
                 .max_lifetime()
                 .map(saturating_micros)
                 .or_else(default),
+            // The smallest of all per-user limits, so that no check misses a user.
             notable_above: thresholds
                 .user_session_excess
                 .max
@@ -147,7 +155,8 @@ impl ConnectedTarget {
     }
 }
 
-/// A key that no two processes share, so that fingerprints mean nothing outside this one; within it, looks compare.
+/// Returns the random key of this process. No two processes share one, so fingerprints cannot be compared
+/// outside this process, while those of all its check runs can.
 #[must_use]
 pub fn fingerprint_key() -> i64 {
     static PROCESS_KEY: LazyLock<i64> = LazyLock::new(rand::random);

@@ -1,5 +1,5 @@
-//! The databases that sessions can be in. A further one is a folder that implements [`crate::backend`], and a line in every
-//! list of this file.
+//! The supported databases. To add one, implement [`crate::backend`] in a folder and extend every list in
+//! this file.
 
 use std::{convert::Infallible, path::PathBuf};
 
@@ -14,14 +14,14 @@ use crate::{
     sqlite::{self, SqliteRead, SqliteWrite},
 };
 
-/// The SQL of each.
+/// The SQL dialect of each database.
 pub const ALL_DIALECTS: [Dialect; 2] = [Dialect::POSTGRES, Dialect::SQLITE];
 
-/// How addresses are written.
+/// The accepted forms of an address.
 pub(crate) const ADDRESS_FORMS: [&str; 3] =
     ["postgres://USER:PASSWORD@HOST:PORT/DATABASE", "sqlite:PATH", "the path of a SQLite file"];
 
-/// How addresses begin that people have of their applications, and why they cannot be used.
+/// Schemes that people copy from their applications, and why each is unsupported.
 pub(crate) const UNSUPPORTED_SCHEMES: [(&str, &str); 10] = [
     ("mysql://", "MySQL and MariaDB are not supported yet"),
     ("mariadb://", "MySQL and MariaDB are not supported yet"),
@@ -30,15 +30,12 @@ pub(crate) const UNSUPPORTED_SCHEMES: [(&str, &str); 10] = [
     ("valkey://", "sessions in Valkey are not supported yet"),
     ("mongodb://", "MongoDB is not supported"),
     ("mongodb+srv://", "MongoDB is not supported"),
-    (
-        "libsql://",
-        "libsql:// leads to a server, which is not supported; a libSQL file is read as sqlite:PATH",
-    ),
+    ("libsql://", "libsql:// servers are not supported; for a libSQL file, use sqlite:PATH"),
     ("sqlserver://", "SQL Server is not supported"),
-    ("jdbc:", "that is an address for Java; write postgres://USER:PASSWORD@HOST:PORT/DATABASE"),
+    ("jdbc:", "JDBC URLs are not supported; use postgres://USER:PASSWORD@HOST:PORT/DATABASE"),
 ];
 
-/// Where a target is.
+/// Address of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TargetAddress {
     /// A PostgreSQL server.
@@ -56,16 +53,16 @@ pub enum ReadSession {
     Sqlite(SqliteRead),
 }
 
-/// A connection between two transactions.
+/// An open connection without a transaction.
 #[derive(Debug)]
 pub enum PooledConnection {
     /// To a PostgreSQL server.
     Postgres(IdlePostgres),
-    /// A SQLite file needs none.
+    /// None: a SQLite file is reopened for each transaction.
     Sqlite(Infallible),
 }
 
-/// A connection that changes rows, with credentials of its own.
+/// A connection with write credentials.
 #[derive(Debug)]
 pub enum WriteSession {
     /// PostgreSQL.
@@ -74,7 +71,7 @@ pub enum WriteSession {
     Sqlite(SqliteWrite),
 }
 
-/// Does the same with whichever database it is.
+/// Runs the same expression on either variant.
 macro_rules! each {
     ($of:expr, $kind:ident, $one:ident => $what:expr) => {
         match $of {
@@ -86,13 +83,13 @@ macro_rules! each {
 pub(crate) use each;
 
 impl TargetAddress {
-    /// Of a database that is a file.
+    /// Creates the address of a SQLite file.
     #[must_use]
     pub const fn from_file_path(path: PathBuf) -> Self {
         Self::Sqlite(path)
     }
 
-    /// Reads an address of a database that is known; nothing if it is none. What has no scheme may be a file.
+    /// Parses an address with a supported scheme, or the path of a file. Returns `None` for anything else.
     pub(crate) fn parse_known_scheme(text: &str) -> Option<Result<Self, AddressError>> {
         let server = postgres::parse_address(text).map(|dsn| Ok(Self::Postgres(Box::new(dsn?))));
         server.or_else(|| sqlite::parse_address(text).map(|path| path.map(Self::Sqlite)))
@@ -107,7 +104,8 @@ impl ReadSession {
         })
     }
 
-    /// Opens another transaction over a connection that is there already; nothing if that is lost, or leads elsewhere.
+    /// Begins another transaction over an existing connection. Returns `None` if the connection is lost, or
+    /// leads to another address.
     pub async fn resume_connection(
         idle: PooledConnection,
         address: &TargetAddress,
@@ -120,12 +118,13 @@ impl ReadSession {
             (PooledConnection::Sqlite(idle), TargetAddress::Sqlite(path)) => {
                 SqliteRead::resume_connection(idle, path, limits).await.map(Self::Sqlite)
             }
+            // The configuration was reloaded and the target now has another kind of database.
             (PooledConnection::Postgres(_), _) | (PooledConnection::Sqlite(_), _) => return None,
         };
         resumed.ok()
     }
 
-    /// Ends the transaction, and gives the connection for another one, if there is one and it is not lost.
+    /// Ends the transaction and returns the connection for the next one, if it is still usable.
     pub async fn release(self) -> Option<PooledConnection> {
         match self {
             Self::Postgres(session) => session.release().await.map(PooledConnection::Postgres),
@@ -135,7 +134,7 @@ impl ReadSession {
 }
 
 impl WriteSession {
-    /// Connects; `key` is that of row hashes.
+    /// Connects. `key` is the key of row hashes.
     ///
     /// # Errors
     ///

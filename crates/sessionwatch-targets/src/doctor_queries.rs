@@ -1,4 +1,4 @@
-//! What `doctor` asks of a target besides its schema.
+//! Queries of `doctor` beyond the schema.
 
 use sessionwatch_core::timestamp::UtcTimestamp;
 
@@ -11,19 +11,20 @@ use super::{
     scope::QueryScope,
 };
 
-/// Sessions in which somebody acts for a user.
+/// Sessions in which an impersonator acts for users.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImpersonatorSummary {
-    /// Who acts.
+    /// ID of the impersonator.
     pub impersonator: String,
-    /// In how many active sessions.
+    /// Number of active sessions.
     pub sessions: u64,
-    /// The earliest creation among them; nothing where that is not stored.
+    /// Earliest creation time among them; `None` if the creation time is not stored.
     pub since: Option<UtcTimestamp>,
 }
 
 impl ReadSession {
-    /// Characters of the shortest of so many tokens; `None` if there is no session.
+    /// Returns the length in characters of the shortest token among up to `sample` rows, or `None` if there
+    /// is no session.
     ///
     /// # Errors
     ///
@@ -38,7 +39,7 @@ impl ReadSession {
         Ok(lengths.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().min())
     }
 
-    /// How many ends are numbers of another unit than the others, seconds among milliseconds or the reverse.
+    /// Counts expiry times in another unit than the rest: seconds among milliseconds, or the reverse.
     ///
     /// # Errors
     ///
@@ -50,7 +51,8 @@ impl ReadSession {
         }
     }
 
-    /// What every one of so many tokens begins with, as far as it is shown; `None` if they differ, or are few.
+    /// Returns the common prefix of up to `sample` tokens, cut to the shown length, or `None` if they differ
+    /// or are too few.
     ///
     /// # Errors
     ///
@@ -60,17 +62,18 @@ impl ReadSession {
         scope: &QueryScope<'_>,
         sample: usize,
     ) -> Result<Option<String>, TargetError> {
-        /// Of fewer tokens, it may be chance.
+        /// Minimum sample: fewer tokens may share a prefix by chance.
         const MIN_TOKENS: u64 = 5;
         let rows = self.fetch_rows(&scope.query_builder().token_prefix_range_query(sample)).await?;
         let row = rows.into_iter().next().ok_or(TargetError::ConnectionLost)?;
         let enough = cells::parse_required_number::<u64>(&row, 2, "a count")? >= MIN_TOKENS;
         let [first, last, _] =
             <[Option<String>; 3]>::try_from(row).map_err(|_| TargetError::ConnectionLost)?;
+        // The smallest and the largest prefix are equal only if all prefixes are.
         Ok(first.filter(|first| enough && !first.is_empty() && Some(first) == last.as_ref()))
     }
 
-    /// Who acts for users in active sessions that began more than an hour ago, most first.
+    /// Lists the impersonators in active sessions older than an hour, those with the most sessions first.
     ///
     /// # Errors
     ///
@@ -90,7 +93,7 @@ impl ReadSession {
         self.fetch_rows(&query).await?.iter().map(one).filter_map(Result::transpose).collect()
     }
 
-    /// Where the row ids stand; nothing where they are no small numbers of a sequence.
+    /// Returns the state of the row id sequence, or `None` if row ids are not small integers from a sequence.
     ///
     /// # Errors
     ///
@@ -102,7 +105,7 @@ impl ReadSession {
         each!(self, ReadSession, session => session.find_row_id_sequence(&scope.query_builder()).await)
     }
 
-    /// The databases on the server whose names begin so; none of a file.
+    /// Returns the databases on the server whose names start with the prefix; none for a file.
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! Engines: how a run gets its facts. An engine is owned by whoever monitors the target, and lives from run to run.
+//! Engines: how a check run gets its facts. An engine belongs to the monitor of one target and outlives
+//! single runs.
 
 mod pushdown;
 mod scan;
@@ -24,74 +25,75 @@ use super::{
     sql::{QueryBuilder, RowSubset},
 };
 
-/// Why duplicates cannot be known where tokens are compared by code of the application.
-pub const REASON_UNKNOWN_COLLATION: &str = "tokens are compared by a collation that only the application has";
+/// Reason for unknown duplicates where a collation of the application compares tokens.
+pub const REASON_UNKNOWN_COLLATION: &str = "tokens use a collation that only the application defines";
 
-/// Rows that are asked for by their addresses at once.
+/// Maximum number of row addresses in one query.
 pub(super) const ADDRESSES_PER_QUERY: usize = 5_000;
-/// Fingerprints and users whose rows are looked for at once.
+/// Maximum number of fingerprints or users in one query.
 const MAX_NAMED_SUSPECTS: usize = 1_000;
 
-/// Which engine a target is observed by.
+/// The kind of engine that observes a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EngineKind {
-    /// Pull compact rows once and aggregate here.
+    /// Streams compact rows and aggregates locally.
     Scan,
-    /// Aggregate in the database.
+    /// Aggregates in the database.
     Pushdown,
 }
 
-/// An engine, with what it keeps from one run to the next.
+/// An engine and the state that it keeps between runs.
 #[derive(Debug)]
 pub enum Engine {
-    /// Pulls compact rows once a run and aggregates here.
+    /// Streams compact rows and aggregates locally.
     Scan(ScanEngine),
     /// Aggregates in the database.
     Pushdown(PushdownEngine),
 }
 
-/// Users that stand out, most first.
+/// Notable users, those with the highest count first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TopUsers {
-    /// By active sessions.
+    /// Ranked by active sessions.
     pub active: Vec<UserTotal>,
-    /// By sessions created in the last hour; by rows where creation is not stored.
+    /// Ranked by sessions created in the last hour, or by rows if the creation time is not stored.
     pub created_last_hour: Vec<UserTotal>,
 }
 
-/// What an engine found.
+/// Observed facts.
 #[derive(Debug)]
 pub struct EngineObservation {
-    /// The aggregated facts.
+    /// Aggregated facts.
     pub stats: SessionStats,
-    /// The users that stand out.
+    /// Notable users.
     pub top_users: TopUsers,
-    /// All sessions, to compare the next run with; an engine that pulls no rows has none.
+    /// Snapshot of all sessions, to compare with the next run; `None` if the engine reads no rows.
     pub snapshot: Option<SessionSnapshot>,
-    /// What changed since the previous run, where the engine was told of each change; otherwise snapshots are compared.
+    /// Changes since the previous run, if the engine tracks each change; otherwise `None`, and snapshots are
+    /// compared.
     pub changes: Option<SessionChanges>,
-    /// The newest instants of the table.
+    /// Newest times in the table.
     pub newest: NewestTimes,
-    /// Where rows of evidence are to be looked for.
+    /// Hints for finding the rows of evidence.
     pub evidence_traces: EvidenceTraces,
-    /// How long the database took, without the time that questions and answers were on their way.
+    /// Time spent in the database, without network round trips.
     pub database_time: SignedDuration,
 }
 
-/// What an engine has seen of the rows that make a verdict, so that they need not be looked for in the whole table again.
+/// Traces of the rows behind a result, so that fetching evidence need not search the whole table again.
 #[derive(Debug, Default)]
 pub struct EvidenceTraces {
-    /// Fingerprints of the first tokens, in their order as signed numbers, that may stand on several rows; more of them than a
-    /// finding shows.
+    /// First fingerprints, in signed order, that may occur on several rows; at least as many as the evidence
+    /// shows.
     pub(super) fingerprints: Vec<u64>,
-    /// The addresses of their rows, where those are known.
+    /// Addresses of their rows, if known.
     pub(super) addresses: Vec<RowAddress>,
-    /// Users who do not exist, if those are all.
+    /// Users that do not exist; empty if there are too many to list.
     pub(super) orphans: Vec<String>,
 }
 
 impl Engine {
-    /// An engine that has not observed anything yet.
+    /// Creates an engine without any observation.
     #[must_use]
     pub const fn new(kind: EngineKind) -> Self {
         match kind {
@@ -100,7 +102,7 @@ impl Engine {
         }
     }
 
-    /// Which one it is.
+    /// Returns the kind of this engine.
     #[must_use]
     pub const fn kind(&self) -> EngineKind {
         match self {
@@ -109,8 +111,7 @@ impl Engine {
         }
     }
 
-    /// Observes a target, and takes the time. A connection far away costs a round trip for each question, which says nothing
-    /// of the database.
+    /// Observes a target and measures the time spent in the database.
     ///
     /// # Errors
     ///
@@ -122,7 +123,10 @@ impl Engine {
     ) -> Result<EngineObservation, TargetError> {
         let began = Stopwatch::now();
         session.ping().await?;
+        // One sample is enough: the result only corrects a statistic.
         let round_trip = began.elapsed();
+        // Network round trips are subtracted, since a distant connection says nothing about the load of the
+        // database.
         let (began, asked_before) = (Stopwatch::now(), session.query_count());
         let sql = &scope.query_builder();
         let observation = match self {
@@ -135,21 +139,20 @@ impl Engine {
     }
 }
 
-/// What is known of orphans without looking at rows.
 fn orphans_without_scan(sql: &QueryBuilder<'_>) -> Option<Measured<u64>> {
     if let Some(key) = sql.orphan_proof_key() {
         Some(Measured::Proven(key.to_owned()))
     } else if let Some(doubt) = sql.users_visibility_caveat() {
-        Some(Measured::Unknown(format!("users may be missing: {doubt}")))
+        Some(Measured::Unknown(format!("the user table may be incomplete: {doubt}")))
     } else if sql.needs_orphan_search() {
         None
     } else {
-        Some(Measured::Unknown("no table of users is known whose key this role may read".into()))
+        Some(Measured::Unknown("no user table with a readable key is known".into()))
     }
 }
 
-/// Counts the tokens that stand on several rows, among suspects at these addresses; nothing if a row is not found where it was
-/// seen, as with storage whose addresses only look like such.
+/// Counts the tokens on several rows among suspects at these addresses. Returns `None` if a row is missing at
+/// its address.
 async fn count_duplicates_at(
     session: &ReadSession,
     sql: &QueryBuilder<'_>,
@@ -159,6 +162,7 @@ async fn count_duplicates_at(
     for (suspects, rows) in parts {
         let (some, found) = count_duplicates(session, sql, RowSubset::Suspects(suspects, &rows)).await?;
         if found != rows.len() as u64 {
+            // Some table storage reports row addresses that do not lead back to the rows.
             return Ok(None);
         }
         all.tokens += some.tokens;
@@ -167,7 +171,8 @@ async fn count_duplicates_at(
     Ok(Some(all))
 }
 
-/// Counts the tokens that stand on several rows; and the rows that were found, where those were asked for by address.
+/// Counts the tokens on several rows. Also returns the number of rows found, if they were requested by
+/// address.
 async fn count_duplicates(
     session: &ReadSession,
     sql: &QueryBuilder<'_>,
@@ -185,6 +190,9 @@ pub(super) fn parse_count(row: &[Option<String>], at: usize) -> Result<u64, Targ
     cells::parse_required_number(row, at, "a count")
 }
 
-pub(super) fn parse_timestamp(row: &[Option<String>], at: usize) -> Option<UtcTimestamp> {
-    row.get(at)?.as_deref()?.parse().ok().and_then(UtcTimestamp::from_micros)
+pub(super) fn parse_timestamp(
+    row: &[Option<String>],
+    at: usize,
+) -> Result<Option<UtcTimestamp>, TargetError> {
+    cells::parse_timestamp(row, at, "a timestamp")
 }

@@ -1,143 +1,145 @@
-//! What can keep a target from being looked at, in words for a person.
+//! Errors of reading and changing a target, with a hint for each.
 
-use pg_link::{ConnectError, TlsError};
+use pg_link::{ConnectError, ConnectFailure, TlsError};
 
 use crate::{mapping::MappingError, quoting::quote_identifier};
 
-/// Why no table was recognised, and what would help.
+/// Reasons why no session table was found, and what would help.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DetectionFailure {
-    /// Which profile was looked for, if one was named.
+    /// Profile that was searched for, if one was named; ready to append to a message.
     pub searched_profile: String,
-    /// Tables that were seen, and why each is none.
+    /// Tables that look similar, each with the reason why it was rejected.
     pub near_misses: Vec<String>,
-    /// Lines for the configuration, where a store is known by its columns.
+    /// Lines for the configuration, where the columns match a known store.
     pub config_lines: Vec<String>,
 }
 
-/// Why a look did not succeed. Messages hold no value, no credential and no database text.
+/// Reason why a target could not be read or changed. No message contains a stored value, a credential or text
+/// of the database.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
-    /// The operating system refused what a check run needs.
-    #[error("the operating system refused {0}")]
+    /// The operating system refused a resource; the text is the whole message.
+    #[error("{0}")]
     System(&'static str),
-    /// A panic.
-    #[error("a bug in sessionwatch ended the check run")]
+    /// The check run panicked.
+    #[error("the check run crashed: a bug in sessionwatch")]
     Bug,
-    /// No connection.
-    #[error("cannot connect: {0}")]
-    Connect(&'static str),
-    /// The connection broke.
-    #[error("the connection was lost")]
+    /// The server cannot be reached, or refuses the connection.
+    #[error("cannot connect to {server}: {failure}")]
+    Connect {
+        /// Host and port, or the path of the local socket.
+        server: String,
+        /// Reason.
+        failure: ConnectFailure,
+    },
+    /// The connection broke after it was established.
+    #[error("the connection to the database was lost")]
     ConnectionLost,
-    /// The look passed its time limit.
-    #[error("the look passed its limit of {0} s")]
+    /// The check run exceeded its time limit, in seconds.
+    #[error("check timed out after {0} s")]
     TimedOut(u64),
-    /// The server ended a statement.
-    #[error("a query was ended by the statement timeout, or by an administrator")]
+    /// The server canceled a statement.
+    #[error("the server canceled a query (statement timeout, or an administrator)")]
     StatementTimeout,
-    /// A lock was not granted in time.
-    #[error("the session table is locked by somebody else")]
+    /// A lock was not granted within the lock timeout.
+    #[error("the session table is locked by another transaction")]
     Locked,
-    /// No permission.
-    #[error("the role may not read what is needed")]
+    /// The role lacks a privilege.
+    #[error("permission denied: the role lacks a required privilege")]
     Permission,
-    /// Nothing can be changed there.
-    #[error("the database may only be read")]
+    /// The database accepts no writes.
+    #[error("the database is read-only")]
     ReadOnly,
-    /// The database refused a query; the code is the SQLSTATE or SQLite's.
-    #[error("the database refused a query (code {0})")]
+    /// The database rejected a query; the code is the SQLSTATE, or SQLite's result code.
+    #[error("the database rejected a query (code {0})")]
     Query(String),
-    /// The answer to a query is not what was asked for.
-    #[error("the database answered with {0} that cannot be read")]
+    /// A custom query has several statements.
+    #[error("a custom query must be a single statement")]
+    NotOneStatement,
+    /// A result has an unexpected shape or value; the text names the value.
+    #[error("cannot decode {0} returned by the database")]
     Undecodable(&'static str),
-    /// The rows of a query take more memory than any query has a use for; in MiB.
-    #[error("the database sent more than {0} MiB in answer to one query")]
+    /// The rows of one query exceed the memory limit, in MiB.
+    #[error("one query returned more than {0} MiB")]
     AnswerTooLarge(usize),
-    /// Sorting or grouping took more temporary files than the server allows.
-    #[error("a query needs more temporary files than the database allows")]
+    /// Sorting or grouping exceeded the server's limit for temporary files.
+    #[error("a query exceeds the server's limit for temporary files")]
     NoTemporarySpace,
-    /// A function of the target, such as that of a trigger, failed; the code is the SQLSTATE.
+    /// A function of the target, such as a trigger function, failed; the code is the SQLSTATE.
     #[error("a trigger or another function of the table failed (code {0})")]
     FunctionFailed(String),
-    /// A rule of the table keeps it from being known which rows a statement changes.
-    #[error("a rule of the table hides which rows were changed")]
+    /// A rewrite rule of the table hides which rows a statement changes.
+    #[error("a rewrite rule of the table hides which rows were changed")]
     HiddenByRule,
-    /// A function that a look needs is missing.
-    #[error("the server lacks a function that a look needs")]
+    /// The server lacks a function that a check run needs.
+    #[error("the server lacks a function that sessionwatch needs")]
     Unsupported,
-    /// PostgreSQL as a library, behind one connection for all.
+    /// The server is PGlite: PostgreSQL as a library, with one session shared by all connections.
     #[error(
-        "this is PGlite, which runs everybody's statements in one session: reading from it would fail what the application writes meanwhile"
+        "this is PGlite, which runs all statements in one session: reading here would break concurrent writes of the application"
     )]
     PgLite,
-    /// Not a database file, or none.
+    /// The SQLite file is missing, unreadable or not a database.
     #[error("cannot open the SQLite file: {0}")]
     File(&'static str),
-    /// No session table was recognised.
-    #[error("no session table was recognised{}{}", .0.searched_profile, join_near_misses(&.0.near_misses))]
+    /// No session table was found.
+    #[error("no session table found{}{}", .0.searched_profile, join_near_misses(&.0.near_misses))]
     LayoutNotDetected(Box<DetectionFailure>),
-    /// Another table than before was recognised.
+    /// Detection found another table than before.
     #[error("the session table changed from {from} to {to}")]
     TableChanged {
-        /// The table and columns that are known.
+        /// Table and columns of the known layout.
         from: String,
-        /// Those that were recognised now.
+        /// Table and columns found now.
         to: String,
-        /// The target.
+        /// Name of the target.
         target: String,
     },
-    /// Reading would execute functions of the target.
-    #[error("reading the sessions would execute code of the database: {0}")]
+    /// Reading the sessions would execute functions of the target.
+    #[error("reading the sessions would execute code in the database: {0}")]
     RunsCode(String),
-    /// The store cannot say in which table the sessions were.
-    #[error("it is not known in which table the sessions were: {0}")]
+    /// The state store cannot tell which table held the sessions before.
+    #[error("cannot read the known session table from the state store: {0}")]
     KnownLayoutUnavailable(String),
-    /// The table of sessions may not be read.
-    #[error("the role may not read table `{table}` in column `{columns}`")]
+    /// The role may not read the session table.
+    #[error("permission denied: the role cannot read column `{columns}` of table `{table}`")]
     Unreadable {
-        /// The table.
+        /// Name of the table.
         table: String,
-        /// The columns.
+        /// Names of the columns.
         columns: String,
     },
-    /// A schema that the address names does not exist.
+    /// The schema named in the address does not exist.
     #[error("{0}")]
     NoSchema(String),
-    /// A schema that the address names may not be used.
-    #[error("the role may not use schema `{0}`")]
+    /// The role lacks USAGE on the schema named in the address.
+    #[error("permission denied for schema `{0}`")]
     SchemaRefused(String),
-    /// The mapping of the configuration does not fit the database.
-    #[error("the mapping does not fit: {0}")]
+    /// The configured mapping does not match the database.
+    #[error("[target.mapping] does not match the database: {0}")]
     Mapping(String),
-    /// Stored expiries make no sense under the decoder.
-    #[error("the stored expiries make no sense as `{decoder}`")]
+    /// Stored expiry times are implausible under the decoder.
+    #[error("the stored expiry times are implausible as `{decoder}`")]
     ImplausibleExpiries {
-        /// The decoder that was to be used.
+        /// Decoder in use.
         decoder: &'static str,
-        /// One under which they would make sense.
+        /// Decoder under which they would be plausible.
         better_decoder: Option<&'static str>,
     },
-    /// What was named as the end is when sessions were last used.
-    #[error("`{0}` says when a session was last used, and not when it ends: no session ends in the future")]
+    /// The column configured as the expiry stores the last use instead.
+    #[error(
+        "`{0}` stores when a session was last used, not when it expires: no session expires in the future"
+    )]
     LastUseColumn(String),
     /// TLS could not be set up.
-    #[error("TLS: {0}")]
+    #[error("cannot set up TLS: {0}")]
     Tls(#[from] TlsError),
 }
 
-/// What is said where no file descriptor is left.
-const TOO_MANY_OPEN_FILES: TargetError = TargetError::System("another file or socket: too many are open");
-
-impl From<ConnectError> for TargetError {
-    fn from(error: ConnectError) -> Self {
-        match error {
-            ConnectError::TooManyOpenFiles => TOO_MANY_OPEN_FILES,
-            ConnectError::Failed(why) => Self::Connect(why),
-            ConnectError::Tls(error) => Self::Tls(error),
-        }
-    }
-}
+/// The error where no file descriptor is left.
+const TOO_MANY_OPEN_FILES: TargetError =
+    TargetError::System("cannot open another file or socket: too many open files");
 
 impl From<MappingError> for TargetError {
     fn from(error: MappingError) -> Self {
@@ -148,62 +150,73 @@ impl From<MappingError> for TargetError {
     }
 }
 
-/// Near misses, after a colon.
 fn join_near_misses(seen: &[String]) -> String {
     if seen.is_empty() { String::new() } else { format!(": {}", seen.join("; ")) }
 }
 
 impl TargetError {
-    /// The error of a check run for which the operating system refused something.
+    /// Converts the error of a connection. `server` is host and port, or the path of a local socket.
+    #[must_use]
+    pub fn from_connect_error(error: ConnectError, server: String) -> Self {
+        match error {
+            ConnectError::TooManyOpenFiles => TOO_MANY_OPEN_FILES,
+            ConnectError::Failed(failure) => Self::Connect { server, failure },
+            ConnectError::Tls(error) => Self::Tls(error),
+        }
+    }
+
+    /// Converts an I/O error of a check run.
     #[must_use]
     pub fn from_io_error(error: &std::io::Error) -> Self {
         Self::from_descriptor_error(error).unwrap_or(Self::System(match error.kind() {
-            std::io::ErrorKind::WouldBlock => "another thread: too many are running",
-            std::io::ErrorKind::OutOfMemory => "more memory",
-            _ => "a thread, a file or a socket",
+            std::io::ErrorKind::WouldBlock => "cannot start another thread: thread limit reached",
+            std::io::ErrorKind::OutOfMemory => "cannot allocate memory: out of memory",
+            _ => "the operating system refused a thread, file or socket",
         }))
     }
 
-    /// The error of a connection for which this process or this machine has no file descriptor left. Returns `None` for
-    /// every other error.
+    /// Converts an error caused by a lack of file descriptors in this process or on this machine. Returns
+    /// `None` for every other error.
     #[must_use]
     pub fn from_descriptor_error(error: &std::io::Error) -> Option<Self> {
         pg_link::is_too_many_open_files(error).then_some(TOO_MANY_OPEN_FILES)
     }
 
-    /// Whether the rows of one statement may be at fault, so that others may fare better.
+    /// Returns `true` if single rows of a statement may have caused the error, so that others may succeed.
     #[must_use]
     pub const fn is_row_error(&self) -> bool {
         matches!(self, Self::Query(_) | Self::FunctionFailed(_) | Self::Permission | Self::Unsupported)
     }
 
-    /// Whether something is named, in an address or a configuration, that the database does not have.
+    /// Returns `true` if an address or the configuration names an object that the database lacks.
     #[must_use]
     pub const fn is_usage_error(&self) -> bool {
         matches!(self, Self::NoSchema(_) | Self::Mapping(_))
     }
 
-    /// How to mend it, where that depends on what was found.
     fn specific_hint(&self) -> Option<String> {
         Some(match self {
             Self::ImplausibleExpiries { better_decoder: Some(better), .. } => {
-                format!("they make sense as `{better}`: write that decoder under [target.mapping]")
+                format!("they are plausible as `{better}`: set that decoder under [target.mapping]")
             }
             Self::LayoutNotDetected(missed) if !missed.config_lines.is_empty() => format!(
-                "if those are the sessions, write below the target in sessionwatch.toml:\n  {}",
+                "if that table holds the sessions, add below the target in sessionwatch.toml:\n  {}",
                 missed.config_lines.join("\n  ")
             ),
             Self::TableChanged { target, .. } => format!(
-                "if that is right, `sessionwatch targets confirm {target}`; otherwise name the table with `sessions` in the configuration"
+                "if the change is intended, run `sessionwatch targets confirm {target}`; otherwise name the table with `sessions` in the configuration"
             ),
             Self::SchemaRefused(schema) => {
-                format!("as its owner: GRANT USAGE ON SCHEMA {} TO …", quote_identifier(schema))
+                format!(
+                    "run as the owner of the schema: GRANT USAGE ON SCHEMA {} TO …",
+                    quote_identifier(schema)
+                )
             }
             _ => return None,
         })
     }
 
-    /// How to mend it.
+    /// Returns advice on how to fix the error.
     #[must_use]
     pub fn hint(&self) -> String {
         self.specific_hint().unwrap_or_else(|| self.general_hint().to_owned())
@@ -212,44 +225,46 @@ impl TargetError {
     fn general_hint(&self) -> &'static str {
         match self {
             Self::System(_) => {
-                "raise the limits of open files, threads and memory for this process: LimitNOFILE=, TasksMax= and MemoryMax= of a systemd unit, or `ulimit`"
+                "raise this process's limits for open files, threads and memory: LimitNOFILE=, TasksMax= and MemoryMax= in a systemd unit, or `ulimit`"
             }
-            Self::Bug => "report it with the line of the log that names its place",
-            Self::Connect(_) | Self::ConnectionLost => {
-                "check host, port, user, password, database and sslmode of the address"
+            Self::Bug => "report the bug with the log line that shows its location",
+            Self::Connect { failure, .. } => connect_hint(*failure),
+            Self::ConnectionLost => {
+                "retry; if this repeats, check the network, the server log, and the timeouts of poolers and firewalls"
             }
             Self::TimedOut(_) | Self::StatementTimeout => {
-                "give it more time with --timeout, or try the other engine (--engine scan or pushdown)"
+                "raise the limit with --timeout, or try the other engine (--engine scan or --engine pushdown)"
             }
-            Self::Locked => "try again when the migration or maintenance that holds the lock is over",
+            Self::Locked => "retry when the migration or maintenance job that holds the lock has finished",
             Self::Permission | Self::Unreadable { .. } => {
-                "grant SELECT on the columns that are needed: as their owner, `sessionwatch grants` prints the statements"
+                "grant SELECT on the required columns: `sessionwatch grants` prints the statements, to be run by the owner of the tables"
             }
-            Self::ReadOnly => "act on the primary, not on a replica; a file must be one that may be written",
-            Self::Undecodable(_) | Self::HiddenByRule => "please report it, with the version of the database",
+            Self::ReadOnly => {
+                "connect to the primary instead of a replica; for SQLite, make the file writable"
+            }
+            Self::NotOneStatement => "remove everything after the first statement",
+            Self::Undecodable(_) | Self::HiddenByRule => "report a bug, with the version of the database",
             Self::Query(_) => {
-                "look the code up in the documentation of the database; if the table is an ordinary one, please report it"
+                "look up the code in the manual of the database; if the table is an ordinary one, report a bug"
             }
             Self::RunsCode(_) => {
-                "checks execute no code of the database: name the table behind a view under [target.mapping], let the role bypass row security, or remove the function from the expression"
+                "checks never execute code of the database: name the table behind the view under [target.mapping], let the role bypass row-level security, or remove the function from the expression"
             }
             Self::FunctionFailed(_) => {
-                "it looks for tables and functions along the search path of the acting role: set that for the role, or ALTER FUNCTION … SET search_path"
+                "the function may rely on a search path: set search_path for the write role, or run ALTER FUNCTION … SET search_path"
             }
             Self::NoTemporarySpace => {
-                "use --engine scan, which sorts nothing there, or raise temp_file_limit or work_mem for this role"
+                "use --engine scan, which sorts nothing on the server, or raise temp_file_limit or work_mem for this role"
             }
             Self::AnswerTooLarge(_) => {
-                "see whether that is the database you mean; if it is, look for a column with very long values"
+                "check that the address points to the right database; if so, look for a column with very long values"
             }
-            Self::PgLite => {
-                "check a PostgreSQL server, such as the one that the application is deployed with"
-            }
-            Self::Unsupported => "PostgreSQL 11 or later is needed, or what speaks its language as fully",
-            Self::File(_) => "check the path and its permissions",
+            Self::PgLite => "check a PostgreSQL server instead, such as the one of the deployed application",
+            Self::Unsupported => "use PostgreSQL 11 or later, or a fully compatible server",
+            Self::File(_) => "check the path and the permissions of the file",
             Self::TableChanged { .. } => "confirm the new table, or name the right one in the configuration",
             Self::KnownLayoutUnavailable(_) => {
-                "see to the store, or confirm the table: `sessionwatch targets confirm`"
+                "repair the state store, or confirm the table with `sessionwatch targets confirm`"
             }
             Self::LayoutNotDetected(_) => {
                 "name the table and columns under [target.mapping] in sessionwatch.toml"
@@ -257,16 +272,61 @@ impl TargetError {
             Self::NoSchema(_) | Self::SchemaRefused(_) => {
                 "correct the schema in the address (schema, currentSchema or options)"
             }
-            Self::Mapping(_) => "mend [target.mapping] in the configuration, or grant what is missing",
+            Self::Mapping(_) => {
+                "correct [target.mapping] in the configuration, or grant the missing privileges"
+            }
             Self::ImplausibleExpiries { .. } => {
-                "name the column of the expiry and its decoder under [target.mapping] in sessionwatch.toml"
+                "name the expiry column and its decoder under [target.mapping] in sessionwatch.toml"
             }
             Self::LastUseColumn(_) => {
-                "make a view that adds the lifetime, such as `SELECT *, last_activity + 7200 AS ends FROM sessions`, and name it and its column under [target.mapping]"
+                "create a view that adds the lifetime, such as `SELECT *, last_activity + 7200 AS ends FROM sessions`, and name the view and the column under [target.mapping]"
             }
             Self::Tls(_) => {
-                "set sslrootcert to a PEM file with the server's certificate authority, or sslmode=require to encrypt without checking"
+                "set sslrootcert to a PEM file with the server's certificate authority, or sslmode=require to encrypt without verification"
             }
         }
+    }
+}
+
+fn connect_hint(failure: ConnectFailure) -> &'static str {
+    match failure {
+        ConnectFailure::AuthenticationFailed => "check the user and password in the address",
+        ConnectFailure::PasswordMissing => "add the password to the address",
+        ConnectFailure::UnsupportedAuthentication => {
+            "set a SCRAM password for the role, and connect with TLS (sslmode=require)"
+        }
+        ConnectFailure::UserRejected => "check that the role exists and may log in (ALTER ROLE … LOGIN)",
+        ConnectFailure::HostRejected => {
+            "set sslmode=require in the address, or add an entry for this user and host to pg_hba.conf"
+        }
+        ConnectFailure::UnknownDatabase => "check the database name at the end of the address",
+        ConnectFailure::TooManyConnections => {
+            "close idle connections, connect through a pooler, or raise max_connections or the role's CONNECTION LIMIT"
+        }
+        ConnectFailure::NotReady => "retry in a few seconds",
+        ConnectFailure::Rejected => "look for the reason in the server log",
+        ConnectFailure::TlsUnavailable => "enable TLS on the server, or set sslmode=prefer in the address",
+        ConnectFailure::Certificate(_) => {
+            "replace the server's certificate, set sslrootcert to a PEM file with its authority, or set sslmode=require to encrypt without verification"
+        }
+        ConnectFailure::TlsHandshake => "check the TLS versions that the server and any proxy support",
+        ConnectFailure::Refused => {
+            "check the host and port in the address, and that the server is running and listens there"
+        }
+        ConnectFailure::TimedOut | ConnectFailure::HostUnreachable => {
+            "check the host and port in the address, the network and the firewalls in between"
+        }
+        ConnectFailure::UnknownHost => "check the host name in the address, and DNS",
+        ConnectFailure::Closed => {
+            "check that the host and port belong to PostgreSQL, and look for the reason in the server log"
+        }
+        ConnectFailure::NotPostgres => "check the host and port in the address",
+        ConnectFailure::NoSocket => {
+            "check the socket directory in the address, and that the server is running"
+        }
+        ConnectFailure::ContradictoryParameters => {
+            "check the parameters of the address, such as sslmode and channel_binding"
+        }
+        ConnectFailure::Other => "check the host, port, user and sslmode in the address",
     }
 }

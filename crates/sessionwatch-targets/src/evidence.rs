@@ -1,4 +1,4 @@
-//! Evidence: the rows that make a verdict, fetched from where an engine has seen them.
+//! Evidence: the rows behind a result, fetched by the addresses that an engine recorded.
 
 use sessionwatch_core::{snapshot::EvidenceSelector, timestamp::UtcTimestamp};
 
@@ -12,40 +12,40 @@ use super::{
     sql::{EvidenceQuery, EvidenceRowKind, RowSubset},
 };
 
-/// One row that made a verdict.
+/// One row behind a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EvidenceRow {
-    /// The first characters of the token.
+    /// Token prefix.
     pub token_prefix: Option<String>,
-    /// The row's id.
+    /// Row id.
     pub id: Option<String>,
-    /// The user's id.
+    /// User id.
     pub user: Option<String>,
-    /// The end of the session.
+    /// Expiry time.
     pub expires_at: Option<UtcTimestamp>,
-    /// How many rows it stands for.
+    /// Number of rows that this one stands for.
     pub rows: u64,
-    /// What helps a person to recognise the user.
+    /// Columns that help people recognize the user.
     pub display: Vec<Option<String>>,
 }
 
-/// Rows of evidence.
+/// The kind of evidence to fetch.
 #[derive(Clone, Copy, Debug)]
 pub enum EvidenceRequest<'a> {
-    /// Rows whose tokens occur more than once.
+    /// Rows whose token occurs more than once.
     Duplicates,
-    /// Rows on tokens of these fingerprints.
+    /// Rows with tokens of these fingerprints.
     Fingerprints(&'a [u64]),
-    /// Rows whose users do not exist.
+    /// Rows whose user does not exist.
     Orphans,
-    /// The expired rows, oldest first.
+    /// Expired rows, oldest first.
     OldestExpired,
-    /// Rows that end too late or never.
+    /// Rows that expire later than allowed, or never.
     BeyondPolicy,
 }
 
 impl ReadSession {
-    /// Rows of evidence: fetched from where they stand if an engine has just seen them, else looked for.
+    /// Fetches rows of evidence: by address if an engine has just recorded them, otherwise by a search.
     ///
     /// # Errors
     ///
@@ -73,6 +73,7 @@ impl ReadSession {
                 (EvidenceRowKind::BeyondPolicy, noted(EvidenceSelector::BeyondPolicy))
             }
         };
+        // Fetching by address avoids another pass over the table.
         if (1..=ADDRESSES_PER_QUERY).contains(&addresses.len()) {
             let among = match request {
                 EvidenceRequest::Fingerprints(some) => RowSubset::Suspects(some, &addresses),
@@ -81,7 +82,7 @@ impl ReadSession {
             };
             let rows = EvidenceQuery { kind, subset: among };
             let found = self.fetch_evidence_rows(scope, rows).await?;
-            // Some storage says where rows stand, but does not find them there.
+            // Some table storage reports row addresses that do not lead back to the rows.
             if found.len() >= addresses.len().min(MAX_EVIDENCE_ROWS) {
                 return Ok(found);
             }
@@ -97,7 +98,7 @@ impl ReadSession {
             _ => RowSubset::All,
         };
         let mut found = self.fetch_evidence_rows(scope, EvidenceQuery { kind, subset: among }).await?;
-        // Some users are no text.
+        // User columns of some types do not match their own text form, so a search by value may miss rows.
         if let RowSubset::Users(users) = among
             && found.len() < users.len().min(MAX_EVIDENCE_ROWS)
         {
@@ -106,7 +107,7 @@ impl ReadSession {
         Ok(found)
     }
 
-    /// The first rows of a kind of evidence, among some rows or all.
+    /// Fetches the first rows of a kind of evidence, within a subset of the rows.
     ///
     /// # Errors
     ///
@@ -117,19 +118,35 @@ impl ReadSession {
         rows: EvidenceQuery<'_>,
     ) -> Result<Vec<EvidenceRow>, TargetError> {
         let found = self.fetch_rows(&scope.query_builder().evidence_query(rows, MAX_EVIDENCE_ROWS)).await?;
-        Ok(found.iter().map(|row| parse_evidence_row(row)).collect())
+        found.iter().map(|row| parse_evidence_row(row)).collect()
     }
 }
 
-/// Reads a line of [`QueryBuilder::rows`].
-fn parse_evidence_row(row: &[Option<String>]) -> EvidenceRow {
+fn parse_evidence_row(row: &[Option<String>]) -> Result<EvidenceRow, TargetError> {
     let text = |at: usize| row.get(at).cloned().flatten();
-    EvidenceRow {
+    Ok(EvidenceRow {
         token_prefix: text(0),
         id: text(1),
         user: text(2),
-        expires_at: parse_timestamp(row, 3),
-        rows: parse_count(row, 4).unwrap_or(1),
+        expires_at: parse_timestamp(row, 3)?,
+        rows: parse_count(row, 4)?,
         display: row.get(5..).unwrap_or_default().to_vec(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_undecodable_cell_is_an_error() {
+        let row = |expires: &str, rows: &str| {
+            [None, None, None, Some(expires.to_owned()), Some(rows.to_owned())].to_vec()
+        };
+        assert_eq!(parse_evidence_row(&row("5", "2")).unwrap().rows, 2);
+        for (expires, rows) in [("soon", "2"), ("5", "two")] {
+            let parsed = parse_evidence_row(&row(expires, rows));
+            assert!(matches!(parsed, Err(TargetError::Undecodable(_))), "{expires} {rows}");
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! Full rows, on their way from the database into the archive: the one place where tokens are. What is in them can only
-//! be sealed, or be put back where it came from.
+//! Full rows between the database and the archive: the one place that handles tokens. Their content can only
+//! be sealed, or restored into its table.
 
 use std::ops::Range;
 
@@ -8,30 +8,30 @@ use zeroize::Zeroizing;
 
 use super::unsealed_rows::END_OF_TABLE;
 
-/// Rows with every column, as lines: place, version, mark, and the columns, divided by tabs.
+/// Rows with every column. Each line holds locator, version, row hash and the columns, separated by tabs.
 #[derive(Default)]
 pub struct FullRows(Zeroizing<Vec<u8>>);
 
-/// What is before the columns of a row, and where those are.
+/// The fields before the columns of a row, and the position of the columns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowHeader {
-    /// Where the row stands, or in which heap.
+    /// Locator of the row, or number of its table.
     pub locator: u64,
-    /// Which version of it this is.
+    /// Version of the row.
     pub version: i64,
-    /// Its mark.
+    /// Row hash.
     pub row_hash: i64,
-    /// Its columns.
+    /// Byte range of the columns.
     columns: Range<usize>,
 }
 
 impl FullRows {
-    /// Takes in what comes next.
+    /// Appends bytes of the stream.
     pub fn push(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
     }
 
-    /// What is known of each row; nothing if a line is not one.
+    /// Parses the fields before the columns of each row. Returns `None` if a line is malformed.
     #[must_use]
     pub fn parse_headers(&self) -> Option<Vec<RowHeader>> {
         let mut headers = Vec::new();
@@ -39,6 +39,7 @@ impl FullRows {
         for line in self.0.split_inclusive(|byte| *byte == b'\n') {
             let mut parts = line.splitn(4, |byte| *byte == b'\t');
             let mut text = || std::str::from_utf8(parts.next()?).ok();
+            // The columns are the rest of the line and may contain further tabs, so only three are split off.
             let locator = row_ref::parse_locator(text()?)?;
             let (version, row_hash) = (text()?.parse().ok()?, text()?.parse().ok()?);
             let end = start + line.len();
@@ -49,18 +50,17 @@ impl FullRows {
         Some(headers)
     }
 
-    /// How many bytes all lines have.
     fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// The columns of a row, with the end of its line.
+    /// Returns the columns of a row, including the line break.
     fn row_columns(&self, header: &RowHeader) -> &[u8] {
         self.0.get(header.columns.clone()).unwrap_or_default()
     }
 }
 
-/// Rows of another table, each with the position of the session that it goes with.
+/// Rows of a dependent table, each with the position of its session.
 #[derive(Debug, Default)]
 pub struct DependentRows {
     full_rows: FullRows,
@@ -69,7 +69,8 @@ pub struct DependentRows {
 }
 
 impl DependentRows {
-    /// Takes rows, and finds the session of each by its place and version; nothing if a line is not one, or of no such session.
+    /// Parses rows and finds the session of each by locator and version. Returns `None` if a line is
+    /// malformed or its session unknown.
     #[must_use]
     pub fn new(full_rows: FullRows, position: impl Fn(&RowHeader) -> Option<usize>) -> Option<Self> {
         let headers = full_rows.parse_headers()?;
@@ -77,25 +78,25 @@ impl DependentRows {
         Some(Self { full_rows, headers, sessions })
     }
 
-    /// How many there are.
+    /// Returns the number of rows.
     #[must_use]
     pub fn len(&self) -> usize {
         self.headers.len()
     }
 
-    /// Whether there are none.
+    /// Returns `true` if there are no rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.headers.is_empty()
     }
 
-    /// The hash of each row.
+    /// Returns the hash of each row.
     #[must_use]
     pub fn row_hashes(&self) -> Vec<i64> {
         self.headers.iter().map(|header| header.row_hash).collect()
     }
 
-    /// The columns of each row, with the end of its line, and the position of its session.
+    /// Yields the columns of each row, including the line break, and the position of its session.
     fn rows_with_sessions(&self) -> impl Iterator<Item = (&[u8], usize)> {
         self.headers
             .iter()
@@ -103,33 +104,33 @@ impl DependentRows {
             .map(|(header, session)| (self.full_rows.row_columns(header), *session))
     }
 
-    /// No fewer bytes than these rows take when they are sealed.
+    /// Returns an upper bound of the plaintext size in bytes.
     fn max_plaintext_bytes(&self) -> usize {
-        /// A position, a tab, and the line behind a table.
+        /// A position, a tab, and the line that ends a table.
         const MAX_ROW_OVERHEAD_BYTES: usize = 24;
         self.full_rows.len() + (self.headers.len() + 1) * MAX_ROW_OVERHEAD_BYTES
     }
 }
 
-/// Rows of one batch, as they go into the archive.
+/// Plaintext of one batch for the archive.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchPlaintext<'a> {
-    /// What holds for all of them: the first line.
+    /// First line, which applies to all rows.
     pub header: &'a str,
-    /// The rows that were read, with every column.
+    /// Rows with every column, as they were read.
     pub full_rows: &'a FullRows,
-    /// Which of them go into the archive.
+    /// Rows to archive.
     pub sessions: &'a [RowHeader],
-    /// Rows of other tables that go with them, parents first.
+    /// Rows of dependent tables, parents first.
     pub dependents: &'a [DependentRows],
 }
 
 impl BatchPlaintext<'_> {
-    /// Hands over the bytes to be sealed: the header, a line for each session, and behind them the rows of other tables,
-    /// table by table. They are wiped afterwards.
+    /// Passes the bytes to seal: the header, one line per session, then the dependent rows, table by table.
+    /// Wipes the bytes afterwards.
     pub fn with_plaintext<T>(&self, seal: impl FnOnce(&[u8]) -> T) -> T {
         let dependents: usize = self.dependents.iter().map(DependentRows::max_plaintext_bytes).sum();
-        // It never grows, since what it grew out of would stay in memory.
+        // The exact bound prevents reallocation, which would leave an unwiped copy in memory.
         let length = self.full_rows.len() + dependents + self.header.len() + 1;
         let mut lines = Zeroizing::new(Vec::with_capacity(length));
         lines.extend_from_slice(self.header.as_bytes());
@@ -158,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_read_and_what_is_no_line_is_not() {
+    fn headers_are_parsed_and_malformed_lines_are_rejected() {
         let mut full_rows = FullRows::default();
         full_rows.push(b"(1,2)\t700\t-5\tabc\t");
         full_rows.push(b"secret\n(0,3)\t701\t6\t\\N\tx\n");

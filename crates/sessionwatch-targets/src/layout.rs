@@ -1,5 +1,5 @@
-//! The layout of a target: a profile resolved against the schema that was found, with decoders under which the stored values
-//! make sense. It is complete when it is made.
+//! Layout of a target: a profile resolved against the target's schema, with decoders verified against stored
+//! values.
 
 mod candidates;
 mod clocks;
@@ -32,42 +32,43 @@ use crate::{
     sql::schema::DatabaseSchema,
 };
 
-/// How one target stores sessions.
+/// The tables and columns in which one target stores sessions, verified against its data.
 #[derive(Clone, Debug)]
 pub struct Layout {
-    /// The schema as found.
+    /// Schema of the database.
     pub schema: DatabaseSchema,
-    /// The table of sessions, and how its columns are read.
+    /// Session table and the mapping of its columns.
     pub candidate: LayoutCandidate,
-    /// Other tables that could be meant, best first.
+    /// Other tables that may hold the sessions, best first.
     pub alternatives: Vec<LayoutCandidate>,
-    /// Why the table may be the wrong one.
+    /// Reason why the session table may be the wrong one.
     pub uncertainty: Option<LayoutUncertainty>,
-    /// The stored values spoke for another decoder than the profile.
+    /// `true` if stored values required another decoder than the profile's.
     pub decoder_replaced: bool,
-    /// What zone its instants are in.
+    /// Time zones of the expiry and creation columns.
     pub clocks: LayoutClocks,
 }
 
-/// What is known of a target before its layout is.
+/// Facts known about a target before its layout is detected.
 #[derive(Clone, Copy, Debug)]
 pub struct LayoutRequest<'a> {
-    /// The name of the target.
+    /// Name of the target.
     pub target: &'a str,
-    /// What the configuration says of how its sessions are stored.
+    /// Storage of the sessions, as far as the configuration describes it.
     pub source: &'a ProfileSource,
-    /// Where its sessions are known to be: another table is not believed.
+    /// Layout found by earlier runs. A different one is rejected.
     pub known_layout: Option<&'a KnownLayout>,
-    /// Every known profile.
+    /// All known profiles.
     pub profiles: &'a [Profile],
 }
 
 impl Layout {
-    /// Recognizes how an open target stores its sessions.
+    /// Detects the layout of an open target.
     ///
     /// # Errors
     ///
-    /// If no session table is recognized, it is another one than is known, or its expiries cannot be read.
+    /// If no session table is found, the table differs from the known one, or its expiry times are
+    /// implausible.
     pub async fn detect(
         session: &ReadSession,
         request: LayoutRequest<'_>,
@@ -81,6 +82,7 @@ impl Layout {
         if let Some(known) = known {
             candidates::require_known_layout(target, known, &candidates)?;
         }
+        // Several profiles may match the same table; its values decide between them.
         let sessions = candidates.first().map(|best| best.mapping.sessions.clone());
         let is_reading = |candidate: &LayoutCandidate| Some(&candidate.mapping.sessions) == sessions.as_ref();
         let readings: Vec<LayoutCandidate> =
@@ -93,10 +95,12 @@ impl Layout {
         candidate.notes.extend(creation.note);
         let (created, created_clock) = creation.created.unzip();
         candidate.mapping.created = created;
+        // Last, since the decoder must be known to compare with the current time.
         sampling.reject_last_use_column(&candidate.mapping).await?;
         let doubt = LayoutUncertainty::assess(&schema, &candidate, &candidates);
         Ok(Self {
             candidate,
+            // What is left after the candidates for the chosen table were taken out.
             alternatives: candidates,
             uncertainty: doubt,
             decoder_replaced: expiry.decoder_replaced || creation.decoder_replaced,
@@ -105,7 +109,7 @@ impl Layout {
         })
     }
 
-    /// Of a mapping that is not verified.
+    /// Creates a layout from a mapping without verifying it.
     #[must_use]
     pub fn from_mapping(schema: DatabaseSchema, mapping: Mapping) -> Self {
         let candidate = LayoutCandidate {
@@ -122,25 +126,25 @@ impl Layout {
         Self { schema, candidate, alternatives: others, uncertainty: doubt, decoder_replaced: false, clocks }
     }
 
-    /// A table as statements name it.
+    /// Quotes a table name for statements.
     #[must_use]
     pub fn quote_table(&self, table: &TableName) -> String {
         sql::quote_table(table)
     }
 
-    /// A column, a role or another object as statements name it.
+    /// Quotes the name of a column, a role or another object for statements.
     #[must_use]
     pub fn quote_name(&self, name: &str) -> String {
         sql::quote_identifier(name)
     }
 
-    /// The name under which a catalog of side effects knows the sessions.
+    /// Returns the name of the session table in a [`crate::side_effects::SideEffectCatalog`].
     #[must_use]
     pub fn catalog_name(&self) -> String {
         self.schema.dialect.catalog_name(&self.candidate.mapping.sessions)
     }
 
-    /// Whether it is certain enough which table holds the sessions to hold later runs against it.
+    /// Returns `true` if the session table is certain enough to be required in later runs.
     #[must_use]
     pub fn is_certain(&self) -> bool {
         self.uncertainty.as_ref().is_none_or(|doubt| doubt.level == UncertaintyLevel::OffSearchPath)

@@ -1,9 +1,9 @@
-//! Everything that speaks to a monitored database: a target is read in one read-only snapshot, or changed through a
-//! connection of its own.
+//! Access to monitored databases: targets are read in one read-only snapshot, and changed over a separate
+//! connection.
 //!
-//! Reading order: [`databases`] lists the databases that there are, and [`backend`] says what each has to do; [`layout`]
-//! recognizes how a framework stores its sessions there; [`sql`] holds the statements about them; [`connect`] opens a target.
-//! Checks write nothing, and no token leaves a database.
+//! Reading order: [`databases`] lists the supported databases, and [`backend`] defines what each implements;
+//! [`layout`] detects how a framework stores its sessions; [`sql`] builds the statements; [`connect`] opens a
+//! target. Checks write nothing, and no token leaves a database.
 
 pub mod address;
 pub(crate) mod backend;

@@ -1,12 +1,12 @@
-//! How long a target may take.
+//! Time limits for connections to a target.
 
 use std::time::Duration;
 
 /// Time limits of one connection.
 #[derive(Clone, Copy, Debug)]
 pub struct TimeLimits {
-    /// The whole run, and each statement in it.
+    /// Limit for the whole check run, and for each statement.
     pub timeout: Duration,
-    /// Waiting for a lock.
+    /// Limit for waiting on a lock.
     pub lock_timeout: Duration,
 }

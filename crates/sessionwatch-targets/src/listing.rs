@@ -1,4 +1,4 @@
-//! Lists of sessions and of users, as people read them.
+//! Lists of sessions and users for display.
 
 use sessionwatch_core::{
     snapshot::{MAX_EVIDENCE_ROWS, UserTotal},
@@ -15,28 +15,28 @@ use super::{
     sql::SessionListQuery,
 };
 
-/// A session in a list.
+/// A session as listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedSession {
-    /// The first characters of the token.
+    /// Token prefix.
     pub token_prefix: Option<String>,
-    /// The row's id.
+    /// Row id.
     pub id: Option<String>,
-    /// The user's id.
+    /// User id.
     pub user: Option<String>,
-    /// The end of the session.
+    /// Expiry time.
     pub expires_at: Option<UtcTimestamp>,
-    /// Its creation.
+    /// Creation time.
     pub created_at: Option<UtcTimestamp>,
-    /// The client's address.
+    /// IP address of the client.
     pub ip: Option<String>,
-    /// The client's user agent.
+    /// User agent of the client.
     pub agent: Option<String>,
-    /// What helps a person to recognise the user.
+    /// Columns that help people recognize the user.
     pub display: Vec<Option<String>>,
 }
 
-/// By what users are ranked.
+/// The count by which users are ranked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserRankKey {
     /// Active sessions.
@@ -48,24 +48,24 @@ pub enum UserRankKey {
 }
 
 impl ListedSession {
-    /// Reads a line of [`super::sql::QueryBuilder::list_sessions`].
-    fn from_row(row: &TextRow) -> Self {
+    /// Reads a row of [`super::sql::QueryBuilder::session_list_query`].
+    fn from_row(row: &TextRow) -> Result<Self, TargetError> {
         let text = |at: usize| row.get(at).cloned().flatten();
-        Self {
+        Ok(Self {
             token_prefix: text(0),
             id: text(1),
             user: text(2),
-            expires_at: parse_timestamp(row, 3),
-            created_at: parse_timestamp(row, 4),
+            expires_at: parse_timestamp(row, 3)?,
+            created_at: parse_timestamp(row, 4)?,
             ip: text(5),
             agent: text(6),
             display: row.get(7..).unwrap_or_default().to_vec(),
-        }
+        })
     }
 }
 
 impl ReadSession {
-    /// The sessions of a list.
+    /// Lists sessions.
     ///
     /// # Errors
     ///
@@ -76,10 +76,11 @@ impl ReadSession {
         list: SessionListQuery<'_>,
     ) -> Result<Vec<ListedSession>, TargetError> {
         let rows = self.fetch_rows(&scope.query_builder().session_list_query(list)).await?;
-        Ok(rows.iter().map(ListedSession::from_row).collect())
+        rows.iter().map(ListedSession::from_row).collect()
     }
 
-    /// The users with the most active sessions, where an engine may have left out those who do not stand out by themselves.
+    /// Returns the users with the most active sessions, including those that an engine leaves out as
+    /// unremarkable.
     ///
     /// # Errors
     ///
@@ -91,7 +92,7 @@ impl ReadSession {
         self.fetch_top_users(scope, UserRankKey::Active, MAX_EVIDENCE_ROWS).await
     }
 
-    /// The users with the most sessions, and what helps to recognize them.
+    /// Returns the users with the highest counts, with columns that help people recognize them.
     ///
     /// # Errors
     ///
@@ -113,6 +114,7 @@ impl ReadSession {
         limit: usize,
     ) -> Result<Vec<UserTotal>, TargetError> {
         let tally = match rank {
+            // Column names of the per-user query.
             UserRankKey::Active => 'a',
             UserRankKey::Rows => 'n',
             UserRankKey::Recent => 'r',
@@ -125,7 +127,7 @@ impl ReadSession {
         rows.iter().map(parse_user_total).collect()
     }
 
-    /// Holders, with what helps to recognize them.
+    /// Adds the columns that help people recognize users.
     ///
     /// # Errors
     ///

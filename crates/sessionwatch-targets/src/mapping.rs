@@ -1,17 +1,17 @@
-//! The mapping: which table and columns hold what.
+//! Mapping of a session table: the tables and columns that hold each fact.
 
 use sessionwatch_core::decoder::Decoder;
 
-/// A possibly schema-qualified table or view.
+/// Name of a table or view, with or without a schema.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct TableName {
-    /// The schema; nothing on SQLite, or to follow the search path.
+    /// Schema; `None` on SQLite, or to follow the search path.
     pub schema: Option<String>,
-    /// The table.
+    /// Name without the schema.
     pub name: String,
 }
 
-/// As the configuration writes it: `schema.table`, or `table`.
+/// Writes the form used in the configuration: `schema.table` or `table`.
 impl std::fmt::Display for TableName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.schema {
@@ -21,89 +21,89 @@ impl std::fmt::Display for TableName {
     }
 }
 
-/// A column that holds an instant.
+/// A column that holds a timestamp.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimestampColumn {
-    /// The column.
+    /// Name of the column.
     pub column: String,
-    /// How to read it.
+    /// Decoder of its values.
     pub decoder: Decoder,
 }
 
-/// Where the users of the sessions are.
+/// The table of users.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsersMapping {
-    /// The table of users.
+    /// Name of the table.
     pub table: TableName,
-    /// The column that the session's user column refers to.
+    /// Column that the user column of the sessions refers to.
     pub key: String,
-    /// Columns that help a person to recognise a user, in order.
+    /// Columns that help people recognize a user, most useful first.
     pub display: Vec<String>,
 }
 
-/// How a session is ended.
+/// The way to end a session.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RevokeMethod {
-    /// Its row is removed.
+    /// Deletes the row.
     #[default]
     Delete,
-    /// Its expiry is set to now.
+    /// Sets the expiry to now.
     Expire,
-    /// A column is set to a value.
+    /// Sets a column to a value.
     Flag {
-        /// The column.
+        /// Name of the column.
         column: String,
-        /// The value, as text.
+        /// Value as text.
         value: String,
     },
 }
 
-/// How one target stores sessions.
+/// The tables and columns in which one target stores sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {
-    /// Id of the profile it came from, or `custom`.
+    /// Id of the profile, or `custom`.
     pub profile: String,
-    /// The table of sessions.
+    /// Session table.
     pub sessions: TableName,
-    /// A column that names a row and is not the token.
+    /// Column that identifies a row without being the token.
     pub id: Option<String>,
-    /// The token.
+    /// Token column.
     pub token: String,
-    /// What every token begins with, which is no part of what is shown of it.
+    /// Common prefix of all tokens, skipped when a token prefix is shown.
     pub token_prefix: Option<String>,
-    /// The user.
+    /// User column.
     pub user: Option<String>,
-    /// The end of the session.
+    /// Expiry column.
     pub expires: TimestampColumn,
-    /// When the session was created.
+    /// Creation column.
     pub created: Option<TimestampColumn>,
-    /// A column by which the application marks rows as deleted instead of removing them: those are no sessions any more.
+    /// Soft-delete column: rows in which it is set do not count as sessions.
     pub deleted: Option<String>,
-    /// A column that names the administrator who acts for the user in this session; nothing stands there in a session of the
-    /// user's own.
+    /// Column with the administrator who impersonates the user; NULL in the user's own sessions.
     pub impersonator: Option<String>,
-    /// The client's address.
+    /// Column with the IP address of the client.
     pub ip: Option<String>,
-    /// The client's user agent.
+    /// Column with the user agent of the client.
     pub agent: Option<String>,
-    /// The users.
+    /// User table.
     pub users: Option<UsersMapping>,
-    /// A table that fills while sessions stay empty when the application uses stateless (JWT) sessions.
+    /// Table of linked accounts. Rows in it while the session table is empty suggest stateless (JWT)
+    /// sessions.
     pub accounts: Option<TableName>,
-    /// How a session is ended.
+    /// The way to end a session.
     pub revoke: RevokeMethod,
-    /// The longest lifetime that the framework gives a session by default, in seconds.
+    /// Longest lifetime that the framework gives a session by default, in seconds.
     pub max_lifetime_s: Option<u64>,
 }
 
-/// Why a table cannot be read by a mapping. Messages hold no value of the database.
+/// Reason why a table cannot be read by a mapping. No message contains a stored value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MappingError {
-    /// It does not fit the schema: all that is wrong.
-    #[error("the mapping does not fit: {0}")]
+    /// The mapping does not match the schema; the text lists every problem.
+    #[error("the mapping does not match the database: {0}")]
     Misfit(String),
-    /// Reading would execute functions of the target: which ones.
-    #[error("reading the sessions would execute code of the database: {0}")]
+    /// Reading would execute functions of the target; the text names them.
+    #[error("reading the sessions would execute code in the database: {0}")]
     RunsCode(String),
 }

@@ -1,7 +1,8 @@
-//! PostgreSQL: one connection, one read-only transaction, and the two ways to read in it.
+//! PostgreSQL backend.
 //!
-//! Limits are set inside the transaction, since transaction poolers strip what is set outside it, and only the simple
-//! protocol and one COPY are used, since poolers do not carry named statements over.
+//! Works through transaction poolers: limits are set inside each transaction, since poolers discard what is
+//! set outside, and only the simple protocol, COPY and unnamed statements are used, since poolers do not
+//! preserve named ones.
 
 mod address;
 mod catalog;
@@ -18,8 +19,8 @@ mod side_effects;
 mod write_session;
 
 use futures_util::TryStreamExt as _;
-use pg_link::{MAX_MESSAGE_BYTES, RowSink, RowSinkSlot, log_refusal};
-use tokio_postgres::{SimpleQueryMessage, error::SqlState};
+use pg_link::{Dsn, MAX_MESSAGE_BYTES, PgConnection, RowSink, RowSinkSlot, log_refusal};
+use tokio_postgres::{SimpleQueryMessage, config::Host, error::SqlState};
 
 pub(crate) use self::address::parse_address;
 pub(crate) use self::{
@@ -33,7 +34,7 @@ use crate::{
     sql::{Dialect, quote_string},
 };
 
-/// PostgreSQL, and what speaks its protocol.
+/// Capabilities of PostgreSQL and compatible servers.
 const POSTGRES_CAPABILITIES: Capabilities = Capabilities {
     product: "PostgreSQL",
     supported: &[
@@ -48,10 +49,10 @@ const POSTGRES_CAPABILITIES: Capabilities = Capabilities {
     ],
 };
 
-/// What takes the rows of a COPY in.
+/// Receiver of the rows of a COPY.
 #[derive(Debug)]
 enum CopyRowSink {
-    /// A scan, into the ledger.
+    /// A scan into a session snapshot.
     Scan(Box<copy_decoder::CopyRowDecoder>),
     /// Full rows, for the archive.
     FullRows(FullRows),
@@ -67,10 +68,27 @@ impl RowSink for CopyRowSink {
     }
 }
 
-/// The most memory that the rows of one query may take; a page of 5 000 sessions takes a few MiB.
+/// Maximum memory for the rows of one query; a page of 5,000 sessions takes a few MiB.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 
-/// The query for the databases whose names begin so, and the comments on them.
+/// Opens a connection.
+async fn connect<K: RowSink>(dsn: &Dsn) -> Result<PgConnection<K>, TargetError> {
+    PgConnection::open(dsn).await.map_err(|error| TargetError::from_connect_error(error, server_name(dsn)))
+}
+
+/// Returns host and port of a server, or the path of its local socket, for messages.
+fn server_name(dsn: &Dsn) -> String {
+    let port = dsn.config.get_ports().first().copied().unwrap_or(5432);
+    match dsn.config.get_hosts().first() {
+        Some(Host::Tcp(name)) if name.contains(':') => format!("[{name}]:{port}"),
+        Some(Host::Tcp(name)) => format!("{name}:{port}"),
+        #[cfg(unix)]
+        Some(Host::Unix(folder)) => folder.join(format!(".s.PGSQL.{port}")).display().to_string(),
+        None => format!("localhost:{port}"),
+    }
+}
+
+/// Returns the query for the databases whose names start with the prefix, and their comments.
 fn databases_query(prefix: &str) -> String {
     let pattern = quote_string(Dialect::POSTGRES, &format!("{}%", prefix.replace('_', "!_")));
     format!(
@@ -79,7 +97,7 @@ fn databases_query(prefix: &str) -> String {
     )
 }
 
-/// The rows of a query, as text; an error if they are more than any query of ours has a use for.
+/// Returns the rows of a query as text. Fails if they exceed [`MAX_ANSWER_BYTES`].
 async fn fetch_rows(client: &tokio_postgres::Client, sql: &str) -> Result<Vec<TextRow>, TargetError> {
     let messages = client.simple_query_raw(sql).await.map_err(|error| classify_query_error(&error))?;
     let mut messages = std::pin::pin!(messages);
@@ -97,7 +115,7 @@ async fn fetch_rows(client: &tokio_postgres::Client, sql: &str) -> Result<Vec<Te
     Ok(rows)
 }
 
-/// Whether a function of the target, such as a trigger, failed to find something by name.
+/// Returns `true` if a function of the target, such as a trigger, failed to resolve a name.
 fn is_unresolved_in_function(error: &tokio_postgres::Error) -> bool {
     let unresolved =
         [SqlState::UNDEFINED_TABLE, SqlState::UNDEFINED_FUNCTION, SqlState::UNDEFINED_OBJECT].iter();
@@ -105,7 +123,7 @@ fn is_unresolved_in_function(error: &tokio_postgres::Error) -> bool {
     inside && unresolved.into_iter().any(|code| error.code() == Some(code))
 }
 
-/// What a failed query means, if the connection ended because of a row that was too long.
+/// Corrects the error of a query whose connection ended because a row was too long.
 fn explain_overflow(rows: &RowSinkSlot<CopyRowSink>, error: TargetError) -> TargetError {
     match error {
         TargetError::ConnectionLost if rows.has_overflowed() => {
@@ -115,7 +133,7 @@ fn explain_overflow(rows: &RowSinkSlot<CopyRowSink>, error: TargetError) -> Targ
     }
 }
 
-/// What a failed query means, without the server's text.
+/// Classifies a failed query, without the server's text.
 fn classify_query_error(error: &tokio_postgres::Error) -> TargetError {
     log_refusal(error);
     match error.code() {
@@ -126,13 +144,29 @@ fn classify_query_error(error: &tokio_postgres::Error) -> TargetError {
         Some(code) if *code == SqlState::ADMIN_SHUTDOWN || *code == SqlState::CRASH_SHUTDOWN => {
             TargetError::ConnectionLost
         }
-        // A connection exception: what PgBouncer says when its server is gone.
+        // PgBouncer sends a connection exception (class 08) when it has lost its server.
         Some(code) if code.code().starts_with("08") => TargetError::ConnectionLost,
-        // The only limit of a configuration that a query can pass is that of temporary files.
+        // temp_file_limit is the only configured limit that a query can exceed.
         Some(code) if *code == SqlState::CONFIGURATION_LIMIT_EXCEEDED => TargetError::NoTemporarySpace,
         Some(code) if *code == SqlState::READ_ONLY_SQL_TRANSACTION => TargetError::ReadOnly,
         Some(code) if *code == SqlState::UNDEFINED_FUNCTION => TargetError::Unsupported,
         Some(code) => TargetError::Query(code.code().to_owned()),
         None => TargetError::ConnectionLost,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_name_host_and_port_or_the_socket() {
+        for (url, name) in [
+            ("postgres://u:hunter2@db.example.com/app", "db.example.com:5432"),
+            ("postgres://u@[::1]:5433/app", "[::1]:5433"),
+            ("postgres://u@%2Fvar%2Frun%2Fpostgresql/app", "/var/run/postgresql/.s.PGSQL.5432"),
+        ] {
+            assert_eq!(server_name(&Dsn::parse(url).unwrap()), name);
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Names as statements write them. Every session sets its connection up so that names stand in double quotes.
+//! Quoting of names. Every connection is set up so that double quotes delimit names.
 
 use crate::mapping::TableName;
 
@@ -8,7 +8,7 @@ pub fn quote_identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Quotes a table with its schema.
+/// Quotes a table name, with its schema if there is one.
 #[must_use]
 pub fn quote_table(name: &TableName) -> String {
     match &name.schema {

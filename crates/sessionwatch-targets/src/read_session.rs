@@ -1,4 +1,4 @@
-//! An open target, whatever the product: one read-only transaction.
+//! Operations on an open target: one read-only transaction in any supported database.
 
 use jiff::SignedDuration;
 use sessionwatch_core::{
@@ -24,18 +24,18 @@ pub use super::{
 };
 
 impl PooledConnection {
-    /// Ends the connection.
+    /// Closes the connection.
     pub async fn close(self) {
         each!(self, PooledConnection, idle => idle.close().await);
     }
 }
 
 impl ReadSession {
-    /// Opens the target.
+    /// Opens a target.
     ///
     /// # Errors
     ///
-    /// If it cannot be reached or refuses.
+    /// If the target cannot be reached or refuses.
     pub async fn open(
         address: &TargetAddress,
         limits: TimeLimits,
@@ -45,19 +45,19 @@ impl ReadSession {
         Self::connect(address, ReadOptions { limits, ignore_constraints, fingerprint_key }).await
     }
 
-    /// What this kind of database can do.
+    /// Returns the capabilities of this kind of database.
     #[must_use]
     pub fn capabilities(&self) -> &'static Capabilities {
         each!(self, ReadSession, session => session.capabilities())
     }
 
-    /// The role, if it may do everything.
+    /// Returns the name of the role, if the role is a superuser.
     #[must_use]
     pub fn superuser_role(&self) -> Option<&str> {
         each!(self, ReadSession, session => session.superuser_role())
     }
 
-    /// Whether a table has a row. One that may not be read tells nothing.
+    /// Returns `true` if a table has rows, and `false` if the table is empty or unreadable.
     ///
     /// # Errors
     ///
@@ -66,14 +66,14 @@ impl ReadSession {
         Ok(self.try_fetch_number(&sql::has_rows_query(table)).await? == Some(1))
     }
 
-    /// Tells of the progress of scans.
+    /// Sets the receiver of the progress of scans.
     #[must_use]
     pub fn with_progress(mut self, progress: Option<ScanProgress>) -> Self {
         each!(&mut self, ReadSession, session => session.set_progress(progress));
         self
     }
 
-    /// The instant of the check run: the server's clock, or this machine's for a file.
+    /// Returns the time of the check run: by the server's clock, or by this machine's for a file.
     ///
     /// # Errors
     ///
@@ -82,7 +82,7 @@ impl ReadSession {
         each!(self, ReadSession, session => session.server_time().await)
     }
 
-    /// How far this copy of the database has come, in bytes of its write-ahead log; nothing if that cannot be known.
+    /// Returns the replication position of this server in bytes of WAL, or `None` if unknown.
     ///
     /// # Errors
     ///
@@ -91,7 +91,7 @@ impl ReadSession {
         each!(self, ReadSession, session => session.replication_position().await)
     }
 
-    /// How far a replica lags; nothing if that cannot be known.
+    /// Returns the lag of a replica, or `None` if unknown or not a replica.
     ///
     /// # Errors
     ///
@@ -100,17 +100,17 @@ impl ReadSession {
         each!(self, ReadSession, session => session.replica_lag().await)
     }
 
-    /// How many questions were sent to the database so far, each a round trip; a file is asked without any.
+    /// Returns the number of round trips made so far; zero for a file.
     pub(crate) fn query_count(&self) -> u32 {
         each!(self, ReadSession, session => session.query_count())
     }
 
-    /// Asks for nothing, to learn how long the way there and back takes.
+    /// Measures a round trip with a trivial query.
     pub(crate) async fn ping(&self) -> Result<(), TargetError> {
         self.fetch_rows("SELECT 1").await.map(drop)
     }
 
-    /// The tables and views that can be seen.
+    /// Returns the visible tables and views.
     ///
     /// # Errors
     ///
@@ -119,26 +119,27 @@ impl ReadSession {
         each!(self, ReadSession, session => session.describe_schema().await)
     }
 
-    /// The rows of a query, as text, for the verbs of this crate only.
+    /// Returns the rows of a query as text.
     pub(crate) async fn fetch_rows(&self, sql: &str) -> Result<Vec<TextRow>, TargetError> {
         each!(self, ReadSession, session => session.fetch_rows(sql).await)
     }
 
-    /// The number in the first row of a query; `None` if the query fails, which leaves the transaction usable.
+    /// Returns the number in the first row of a query, or `None` if the query fails. The transaction stays
+    /// usable.
     ///
     /// # Errors
     ///
-    /// If the connection is lost.
+    /// If the connection is lost, or the database cannot continue.
     pub(crate) async fn try_fetch_number(&self, sql: &str) -> Result<Option<u64>, TargetError> {
         each!(self, ReadSession, session => session.try_fetch_number(sql).await)
     }
 
-    /// Begins to read many rows, of which [`Self::next_page`] gives some thousands at a time.
+    /// Opens a cursor over many rows, read page by page with [`Self::next_page`].
     pub(crate) async fn open_cursor(&self, sql: &str) -> Result<BufferedRows, TargetError> {
         each!(self, ReadSession, session => session.open_cursor(sql).await)
     }
 
-    /// The next rows, as text; nothing at the end.
+    /// Returns the next rows as text, or `None` at the end.
     pub(crate) async fn next_page(
         &self,
         pages: &mut BufferedRows,
@@ -156,12 +157,12 @@ impl ReadSession {
         each!(self, ReadSession, session => session.scan_sessions(sql, options).await)
     }
 
-    /// The number that a query of the operator's gives; nothing if it gives none. A query that fails leaves the
-    /// transaction usable.
+    /// Returns the number that a custom query yields, or `None` for NULL or no row. The transaction stays
+    /// usable if the query fails.
     ///
     /// # Errors
     ///
-    /// If the query fails, is more than one statement, or writes.
+    /// If the query fails, consists of several statements, or writes.
     pub async fn fetch_custom_value(
         &self,
         sql: &str,
@@ -171,12 +172,12 @@ impl ReadSession {
         each!(self, ReadSession, session => session.fetch_custom_value(sql, value, max_rows).await)
     }
 
-    /// Asks the database to end what runs, and drops the connection.
+    /// Cancels the running query and drops the connection.
     pub async fn cancel_and_close(self) {
         each!(self, ReadSession, session => session.cancel_and_close().await);
     }
 
-    /// Ends the transaction and the connection.
+    /// Ends the transaction and closes the connection.
     pub async fn close(self) {
         each!(self, ReadSession, session => session.close().await);
     }

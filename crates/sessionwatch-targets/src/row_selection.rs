@@ -1,4 +1,4 @@
-//! Selecting: the rows that a plan is about, counted and listed without their tokens.
+//! Selection of the rows of a plan, counted and listed without their tokens.
 
 use sessionwatch_core::{
     local_time::NewestTimes,
@@ -19,67 +19,67 @@ use super::{
     sql::LocateBy,
 };
 
-/// What is counted of the whole table.
+/// Counts over the whole session table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TableTotals {
-    /// Active sessions.
+    /// Number of active sessions.
     pub active: u64,
-    /// All rows.
+    /// Number of rows.
     pub rows: u64,
-    /// Rows whose end cannot be read, or is long ago.
+    /// Number of rows whose expiry is undecodable or implausibly old.
     pub implausible_expiries: u64,
-    /// Rows whose end is text that names no time zone.
+    /// Number of rows whose expiry is text without a time zone.
     pub naive_expiries: u64,
-    /// The latest creation, and the latest end that has passed.
+    /// Latest creation time, and latest expiry time in the past.
     pub newest: NewestTimes,
 }
 
-/// A user who was found by a part of the id, name or handle.
+/// A user found by part of an id, name or handle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserMatch {
-    /// The user's id.
+    /// User id.
     pub id: Option<String>,
-    /// What helps a person to recognize the user.
+    /// Columns that help people recognize the user.
     pub display: Vec<Option<String>>,
 }
 
-/// A row that shows a leak.
+/// A row that is evidence of a leak.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeakRow {
-    /// The keyed hash of its token.
+    /// Fingerprint of the token.
     pub fingerprint: Option<String>,
-    /// The first characters of its token.
+    /// Token prefix.
     pub token_prefix: Option<String>,
-    /// Its id.
+    /// Row id.
     pub id: Option<String>,
-    /// Its user.
+    /// User id.
     pub user: Option<String>,
-    /// Its end in microseconds.
+    /// Expiry time in microseconds since the epoch.
     pub expires_us: Option<i64>,
-    /// Its user does not exist.
+    /// `true` if the user does not exist.
     pub is_orphaned: bool,
 }
 
-/// A planned row that is in the table.
+/// A planned row that is still in the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PresentRow {
-    /// Its row hash, as it is now.
+    /// Current row hash.
     pub row_hash: i64,
-    /// Its id, where rows have one.
+    /// Row id, if the table has one.
     pub id: Option<String>,
 }
 
 impl PresentRow {
-    /// Reads a line of `Sql::present`.
+    /// Reads a row of [`super::sql::QueryBuilder::present_rows_query`].
     pub(super) fn from_row(row: &TextRow) -> Result<Self, TargetError> {
         Ok(Self {
-            row_hash: cells::parse_required_number(row, 0, "a mark")?,
+            row_hash: cells::parse_required_number(row, 0, "a row hash")?,
             id: row.get(1).cloned().flatten(),
         })
     }
 }
 
-/// The rows of a selection, some thousands at a time.
+/// A cursor over selected rows, some thousands per page.
 #[derive(Debug)]
 pub struct SelectedRowPages<'a> {
     session: &'a ReadSession,
@@ -87,7 +87,7 @@ pub struct SelectedRowPages<'a> {
 }
 
 impl SelectedRowPages<'_> {
-    /// The next rows; nothing at the end.
+    /// Returns the next rows, or `None` at the end.
     ///
     /// # Errors
     ///
@@ -99,7 +99,7 @@ impl SelectedRowPages<'_> {
 }
 
 impl ReadSession {
-    /// What is unique to a row of the sessions.
+    /// Returns the unique key of the session rows.
     ///
     /// # Errors
     ///
@@ -110,7 +110,7 @@ impl ReadSession {
         each!(self, ReadSession, session => session.find_row_key(sessions, found).await)
     }
 
-    /// Counts the table. Rows that ended before `long_ago` count as implausible.
+    /// Counts the whole table. Rows that expired before `implausible_before` count as implausible.
     ///
     /// # Errors
     ///
@@ -123,7 +123,7 @@ impl ReadSession {
         let rows = self.fetch_rows(&scope.query_builder().totals_query(implausible_before)).await?;
         let row = rows.first().ok_or(TargetError::ConnectionLost)?;
         let count = |at: usize| cells::parse_required_number(row, at, "a count");
-        let instant = |at: usize| cells::parse_timestamp(row, at, "an instant");
+        let instant = |at: usize| cells::parse_timestamp(row, at, "a timestamp");
         Ok(TableTotals {
             active: count(0)?,
             rows: count(1)?,
@@ -133,7 +133,7 @@ impl ReadSession {
         })
     }
 
-    /// Begins to list the selected rows.
+    /// Opens a cursor over the selected rows.
     ///
     /// # Errors
     ///
@@ -149,7 +149,7 @@ impl ReadSession {
         Ok(SelectedRowPages { session: self, pages })
     }
 
-    /// How many rows are selected now.
+    /// Returns the number of rows selected now.
     ///
     /// # Errors
     ///
@@ -165,7 +165,7 @@ impl ReadSession {
         cells::parse_only_number(&rows, "a count")
     }
 
-    /// Whether there is a user of that id; `false` where no users are known.
+    /// Returns `true` if a user with this id exists; `false` if no user table is known.
     ///
     /// # Errors
     ///
@@ -177,7 +177,7 @@ impl ReadSession {
         }
     }
 
-    /// Users whose id, name or handle contains a text; none where no users are known.
+    /// Returns users whose id, name or handle contains a text; none if no user table is known.
     ///
     /// # Errors
     ///
@@ -196,7 +196,7 @@ impl ReadSession {
         Ok(self.fetch_rows(&query).await?.into_iter().map(found).collect())
     }
 
-    /// Counts the sessions whose user is written in a form that no key of a user has.
+    /// Counts the sessions whose user id has a different format from all keys of users.
     ///
     /// # Errors
     ///
@@ -208,7 +208,7 @@ impl ReadSession {
         }
     }
 
-    /// The rows on tokens that occur more than once, and the rows whose user does not exist, at most `limit`.
+    /// Returns up to `limit` rows with repeated tokens or a nonexistent user.
     ///
     /// # Errors
     ///
@@ -235,7 +235,7 @@ impl ReadSession {
         self.fetch_rows(&scope.query_builder().leak_rows_query(limit)).await?.into_iter().map(row).collect()
     }
 
-    /// Which of these rows are in the table.
+    /// Returns those of the rows that are in the table.
     ///
     /// # Errors
     ///
@@ -253,7 +253,7 @@ impl ReadSession {
             .collect()
     }
 
-    /// Which of these rows are in the table, and were not ended in place.
+    /// Returns those of the rows that are in the table and were not ended in place.
     ///
     /// # Errors
     ///
@@ -269,7 +269,7 @@ impl ReadSession {
         self.fetch_rows(&query).await?.iter().map(PresentRow::from_row).collect()
     }
 
-    /// Which of these fingerprints are those of tokens in the table.
+    /// Returns those of the fingerprints that belong to tokens in the table.
     ///
     /// # Errors
     ///
@@ -283,7 +283,8 @@ impl ReadSession {
         found.iter().map(|row| cells::parse_required_number(row, 0, "a fingerprint")).collect()
     }
 
-    /// Which of these users exist; `None` where no users are known, or some may be missing from what is read.
+    /// Returns those of the users that exist, or `None` if no user table is known or the table may be
+    /// incomplete.
     ///
     /// # Errors
     ///
@@ -298,7 +299,7 @@ impl ReadSession {
         Ok(Some(found.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect()))
     }
 
-    /// What ending sessions does besides, by the catalog.
+    /// Reads from the catalog what else happens when sessions are ended.
     ///
     /// # Errors
     ///
@@ -307,7 +308,7 @@ impl ReadSession {
         each!(self, ReadSession, session => session.read_side_effects().await)
     }
 
-    /// How many rows refer to the selected sessions; `None` where that cannot be counted.
+    /// Counts the rows that refer to the selected sessions. Returns `None` if they cannot be counted.
     ///
     /// # Errors
     ///
@@ -327,13 +328,13 @@ impl ReadSession {
 
 fn parse_planned_row(row: &[Option<String>]) -> Result<RowRef, TargetError> {
     let text = |at: usize| row.get(at).cloned().flatten();
-    let locator = text(0)
-        .map(|place| row_ref::parse_locator(&place).ok_or(TargetError::Undecodable("the place of a row")));
+    let locator =
+        text(0).map(|place| row_ref::parse_locator(&place).ok_or(TargetError::Undecodable("a row locator")));
     Ok(RowRef {
         locator: locator.transpose()?.unwrap_or(0),
-        version: cells::parse_required_number(row, 1, "the version of a row")?,
+        version: cells::parse_required_number(row, 1, "a row version")?,
         id: text(2),
-        row_hash: cells::parse_required_number(row, 3, "a mark")?,
+        row_hash: cells::parse_required_number(row, 3, "a row hash")?,
         token_fingerprint: cells::parse_number(row, 8, "a fingerprint")?,
         token_prefix: text(4),
         user: text(5),

@@ -1,20 +1,19 @@
-//! How far a scan has come, for whoever wants to show it.
+//! Progress of scans.
 
 use std::{fmt, sync::Arc};
 
-/// Rows between two reports.
+/// Number of rows between two reports.
 const ROWS_PER_REPORT: u64 = 4_096;
 
-/// Takes the number of rows that were read so far; dropped when the scan is over.
+/// Receives the number of rows read so far. Dropped at the end of the scan.
 pub type RowCountCallback = Box<dyn FnMut(u64) + Send>;
 
-/// Wants to know how far scans have come: called when one begins, with the number of rows that are expected, zero if that is
-/// not known.
+/// Observer of scans, called at the start of each with the expected number of rows, or 0 if unknown.
 #[derive(Clone)]
 pub struct ScanProgress(Arc<dyn Fn(u64) -> RowCountCallback + Send + Sync>);
 
 impl ScanProgress {
-    /// Calls this at the beginning of each scan.
+    /// Creates an observer from a function that is called at the start of each scan.
     pub fn new(begin: impl Fn(u64) -> RowCountCallback + Send + Sync + 'static) -> Self {
         Self(Arc::new(begin))
     }
@@ -37,7 +36,6 @@ impl RowCounter {
         Self { rows: 0, report: progress.map(|progress| (progress.0)(expected)) }
     }
 
-    /// One row more.
     #[inline]
     pub(super) fn count_row(&mut self) {
         self.rows += 1;

@@ -1,5 +1,5 @@
-//! Scratch databases: made beside a target for a while, filled with a sample of its sessions without their tokens, and
-//! removed.
+//! Scratch databases for drills: created beside a target, filled with a sample of its sessions without their
+//! tokens, and dropped afterwards.
 
 use std::{
     collections::BTreeSet,
@@ -26,37 +26,36 @@ pub use super::{backend::ScratchError, sql::drop_database_statement as drop_stat
 /// A sample of the sessions of a target.
 #[derive(Clone, Debug)]
 pub struct SessionSample {
-    /// How they are stored.
+    /// Layout of the target.
     pub layout: Layout,
     /// The sessions, without their tokens.
     pub sessions: Vec<ListedSession>,
 }
 
-/// What fills a scratch database.
+/// Script that fills a scratch database.
 #[derive(Clone, Debug)]
 pub struct SampleScript {
-    /// The statements.
     statements: String,
-    /// The users whose sessions share a token in it.
+    /// Users whose sessions share a token in the scratch database.
     pub affected_users: BTreeSet<String>,
 }
 
-/// A scratch database that is to be made.
+/// Location of a scratch database to create.
 #[derive(Clone, Debug)]
 pub enum ScratchLocation {
-    /// On the server of that address, under that name.
+    /// A new database on the server of an address.
     Server {
-        /// The address of a database on that server, with a role that may make others.
+        /// Address of a database on that server, with a role that may create databases.
         admin: TargetAddress,
-        /// The name.
+        /// Name of the new database.
         name: String,
     },
-    /// A file.
+    /// A new file.
     File(PathBuf),
 }
 
 impl ScratchLocation {
-    /// Where a scratch database for that target is made: on its server, or as a file in a folder.
+    /// Returns the location for a target: on its server, or as a file in a folder.
     #[must_use]
     pub fn beside_target(target: &TargetAddress, admin: &TargetAddress, folder: &Path, name: &str) -> Self {
         match each!(target, TargetAddress, address => address.scratch_file_path(folder, name)) {
@@ -65,11 +64,11 @@ impl ScratchLocation {
         }
     }
 
-    /// Makes the database and fills it. The comment on it is for those who find it.
+    /// Creates the database and fills it. The comment explains the database to anyone who finds it.
     ///
     /// # Errors
     ///
-    /// If it may not be made, or the statements fail.
+    /// If the database cannot be created, or the statements fail.
     pub async fn create_database(
         &self,
         script: &SampleScript,
@@ -80,11 +79,13 @@ impl ScratchLocation {
             Self::Server { admin, name } => (admin.clone(), name.as_str()),
         };
         each!(&address, TargetAddress, one => one.create_scratch_database(name, &script.statements, comment).await)?;
+        // The statements ran in the new database; the caller connects there too.
         each!(&mut address, TargetAddress, one => one.select_database(name));
         Ok(address)
     }
 
-    /// Removes a database from a server. Returns `false` if it may still be there. A file is removed by whoever made it.
+    /// Drops the database from its server. Returns `false` if the database may still exist. A file is left to
+    /// its creator.
     pub async fn drop_database(&self) -> bool {
         match self {
             Self::File(_) => true,
@@ -94,7 +95,7 @@ impl ScratchLocation {
         }
     }
 
-    /// What a person does to remove it from a server; `None` for a file.
+    /// Returns the statement that drops the database by hand, or `None` for a file.
     #[must_use]
     pub fn manual_removal(&self) -> Option<String> {
         match self {
@@ -104,12 +105,13 @@ impl ScratchLocation {
     }
 }
 
-/// The databases on the server of an address whose names begin so; none where it is not a server, or does not answer.
+/// Returns the databases on the server of an address whose names start with the prefix; none if the server is
+/// unreachable, or for a file.
 pub async fn list_databases(admin: &TargetAddress, prefix: &str) -> Vec<NamedDatabase> {
     each!(admin, TargetAddress, address => address.list_databases(prefix).await)
 }
 
-/// Removes a database that nobody is connected to: whether that was possible.
+/// Drops a database without connected clients. Returns `false` if the server refuses.
 pub async fn drop_unused_database(admin: &TargetAddress, name: &str) -> bool {
     each!(admin, TargetAddress, address => address.drop_unused_database(name).await)
 }
@@ -123,8 +125,8 @@ impl SessionSample {
         self.layout.schema.dialect
     }
 
-    /// The statements that make a database with the sample and with two sessions that share a token; `None` if it does not have
-    /// sessions of two users.
+    /// Builds the statements that create the sample and add two sessions with a shared token. Returns `None`
+    /// if the sample has sessions of fewer than two users.
     #[must_use]
     pub fn build_script(&self, now: i64) -> Option<SampleScript> {
         let mapping = self.mapping();
@@ -139,6 +141,7 @@ impl SessionSample {
         let tables = [Some(&mapping.sessions), mapping.users.as_ref().map(|users| &users.table)];
         let schemas: BTreeSet<&str> =
             tables.into_iter().flatten().filter_map(|table| table.schema.as_deref()).collect();
+        // Every new database has the schema `public` already.
         for schema in schemas.into_iter().filter(|schema| *schema != "public") {
             script.push_str(&format!("CREATE SCHEMA {};\n", quote_identifier(schema)));
         }
@@ -169,6 +172,7 @@ impl SessionSample {
             script.push_str(&self.insert_statement(line, &self.random_token()));
         }
         let end = UtcTimestamp::from_micros(now + MICROS_PER_DAY);
+        // The simulated leak: one token on sessions of two users.
         let leaked = self.random_token();
         for (number, line) in [(1, first), (2, second)] {
             let line = ListedSession { id: Some(self.session_id(number)), expires_at: end, ..line.clone() };
@@ -209,7 +213,7 @@ impl SessionSample {
         values.extend(mapping.user.iter().map(|_| self.quote_value(line.user.as_deref())));
         let stored = |at: Option<_>, decoder| at.map(|at| encode_timestamp(decoder, at));
         let instant = |value: Option<String>| match value {
-            // SQLite keeps what it is given, and numbers are numbers.
+            // SQLite stores values as given, so a number must be written without quotes.
             Some(text) if self.dialect().has_dynamic_types() && text.parse::<i64>().is_ok() => text,
             value => self.quote_value(value.as_deref()),
         };
@@ -230,11 +234,12 @@ impl SessionSample {
         self.layout.schema.column_kind(&self.mapping().sessions, column)
     }
 
-    /// A token that nobody was ever given.
+    /// Returns a token that no user was ever given.
     fn random_token(&self) -> String {
         let [high, low] = [1, 2].map(|turn| RandomState::new().hash_one(turn));
         let hex = format!("{high:016x}{low:016x}");
         match self.column_kind(&self.mapping().token) {
+            // PostgreSQL's hex format for bytea.
             ColumnKind::Bytes => format!("\\x{hex}"),
             _ => {
                 format!("{}-{}-4{}-9{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32])
@@ -244,6 +249,7 @@ impl SessionSample {
 
     fn session_id(&self, number: u64) -> String {
         match self.mapping().id.as_deref().map(|id| self.column_kind(id)) {
+            // Near the maximum of a 4-byte integer, so that sampled ids do not collide.
             Some(ColumnKind::Integer) => (2_000_000_000 + number).to_string(),
             Some(ColumnKind::Uuid) => format!("00000000-0000-4000-8000-{number:012}"),
             _ => format!("drill-{number}"),

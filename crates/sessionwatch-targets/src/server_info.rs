@@ -1,4 +1,4 @@
-//! What can be asked about the server, the connection and the role, for `doctor`.
+//! Queries of `doctor` about the server, the connection and the role.
 
 pub use super::backend::{DatabaseRole, SchemaCreator, ServerInfo};
 use super::{
@@ -9,7 +9,7 @@ use super::{
 };
 
 impl ReadSession {
-    /// Asks about server, connection and role.
+    /// Returns facts about the server, the connection and the role.
     ///
     /// # Errors
     ///

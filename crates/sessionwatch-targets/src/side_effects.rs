@@ -1,5 +1,5 @@
-//! What ending sessions does besides: rows of other tables that are deleted or changed with them, and triggers and rules that
-//! run. Read from the catalog; how they follow from each other is decided here, without the database.
+//! Side effects of ending sessions: rows of other tables that are deleted or changed with them, and triggers
+//! and rules that run. Backends read the catalog; this module follows the chains without a database.
 
 mod dependents;
 
@@ -11,12 +11,12 @@ use crate::mapping::{RevokeMethod, TableName};
 
 pub use self::dependents::CascadingTable;
 
-/// Foreign keys that are followed behind each other.
+/// Longest chain of foreign keys that is followed.
 const MAX_CASCADE_DEPTH: usize = 6;
-/// Side effects that are listed.
+/// Maximum number of side effects listed.
 const MAX_SIDE_EFFECTS: usize = 100;
 
-/// How something else is affected.
+/// The kind of a side effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SideEffectKind {
@@ -32,89 +32,88 @@ pub enum SideEffectKind {
     TriggerBefore,
     /// A trigger runs before or after the statement, or after each row.
     Trigger,
-    /// A rule runs besides.
+    /// A rule runs in addition to the statement.
     Rule,
-    /// A rule runs instead.
+    /// A rule runs instead of the statement.
     RuleInstead,
 }
 
 /// Something that happens when sessions are ended.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SideEffect {
-    /// How.
+    /// Kind of the effect.
     pub kind: SideEffectKind,
-    /// The table whose rows are deleted or changed, or to which the trigger or rule belongs.
+    /// Table whose rows are deleted or changed, or that has the trigger or rule.
     pub table: String,
-    /// The foreign key, trigger or rule.
+    /// Name of the foreign key, trigger or rule.
     pub name: String,
-    /// Rows that refer to the sessions of a plan; nothing where they were not counted.
+    /// Number of rows that refer to the sessions of a plan; `None` if they were not counted.
     pub rows: Option<u64>,
-    /// Whether those rows are archived, and restored with their sessions.
+    /// `true` if those rows are archived, and restored with their sessions.
     #[serde(default)]
     pub archived: bool,
 }
 
-/// What a statement does to a row.
+/// The effect of a statement on a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RowEvent {
-    /// It deletes it.
+    /// The row is deleted.
     Delete,
-    /// It changes it.
+    /// The row is updated.
     Update,
 }
 
-/// A foreign key to rows that may be deleted.
+/// A foreign key to rows that a cleanup may delete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForeignKeyEdge {
     kind: SideEffectKind,
     name: String,
-    /// The table that refers, and its columns.
+    /// Referencing table and its columns.
     pub(super) referencing: (String, Vec<String>),
-    /// The name of that table.
+    /// Name of the referencing table.
     pub(super) child_table: TableName,
-    /// The table referred to, and its columns.
+    /// Referenced table and its columns.
     pub(super) referenced: (String, Vec<String>),
-    /// For each column, the operator by which the database compares the one referred to with it.
+    /// Operator that compares the referenced column with the referencing one, for each pair of columns.
     pub(super) equality_operators: Vec<String>,
-    /// Whether the role may read the columns that refer.
+    /// `true` if the role may read the referencing columns.
     readable: bool,
 }
 
 impl ForeignKeyEdge {
-    /// The table that refers, and its columns.
+    /// Returns the referencing table and its columns.
     #[must_use]
     pub fn referencing_columns(&self) -> (&str, &[String]) {
         (&self.referencing.0, &self.referencing.1)
     }
 
-    /// The table referred to, and its columns.
+    /// Returns the referenced table and its columns.
     #[must_use]
     pub fn referenced_columns(&self) -> (&str, &[String]) {
         (&self.referenced.0, &self.referenced.1)
     }
 
-    /// The name of the table that refers.
+    /// Returns the name of the referencing table.
     #[must_use]
     pub fn child_table(&self) -> &TableName {
         &self.child_table
     }
 }
 
-/// A column of a foreign key, as a catalog of a database lists it.
+/// One column of a foreign key, as a catalog lists it.
 pub(crate) struct ForeignKeyColumn {
     pub(crate) kind: SideEffectKind,
     pub(crate) name: String,
-    /// The table that refers, by the name that the catalog has for it, and its column.
+    /// Referencing table, as the catalog names it, and its column.
     pub(crate) from: String,
     pub(crate) from_column: String,
-    /// The name of that table.
     pub(crate) child: TableName,
-    /// The table referred to, by the name that the catalog has for it, and its column.
+    /// Referenced table, as the catalog names it, and its column.
     pub(crate) to: String,
     pub(crate) to_column: String,
-    /// The operator by which the database compares the two.
+    /// Operator that compares the two.
     pub(crate) equals: String,
-    /// Whether the role may read the column that refers.
+    /// `true` if the role may read the referencing column.
     pub(crate) readable: bool,
 }
 
@@ -132,23 +131,23 @@ pub(crate) struct TriggerOrRule {
 pub struct SideEffectCatalog {
     references: Vec<ForeignKeyEdge>,
     triggers: Vec<TriggerOrRule>,
-    /// Tables that inherit from others, or are parts of them: child, parent.
+    /// Pairs of child and parent, for inheritance and partitions.
     inherits: Vec<(String, String)>,
-    /// Those of the parents that are partitioned.
+    /// Parents that are partitioned tables.
     partitioned: BTreeSet<String>,
 }
 
-/// A side effect, and the foreign keys that lead to it from the sessions.
+/// A side effect, and the path of foreign keys from the sessions to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReachedSideEffect {
     /// The side effect.
     pub effect: SideEffect,
-    /// Empty for a trigger or a rule.
+    /// Foreign keys on the way; empty for a trigger or a rule.
     pub path: Vec<ForeignKeyEdge>,
 }
 
 impl SideEffectKind {
-    /// What a foreign key does with the rows that refer to a deleted one, by its action: in words, or as PostgreSQL's letter.
+    /// Parses the action of a foreign key: in words, or as PostgreSQL's letter.
     pub(crate) fn from_action(action: &str) -> Self {
         match action.to_lowercase().as_str() {
             "c" | "cascade" => Self::Cascade,
@@ -160,13 +159,13 @@ impl SideEffectKind {
 }
 
 impl RowEvent {
-    /// What ending sessions so does to their rows.
+    /// Returns the effect of ending sessions in this way.
     #[must_use]
     pub fn from_revoke(revoke: &RevokeMethod) -> Self {
         if *revoke == RevokeMethod::Delete { Self::Delete } else { Self::Update }
     }
 
-    /// The word of SQL.
+    /// Returns the SQL keyword.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -177,21 +176,21 @@ impl RowEvent {
 }
 
 impl SideEffect {
-    /// Whether it changes anything besides the sessions, or may.
+    /// Returns `true` if the effect may change anything other than the sessions.
     #[must_use]
     pub fn changes_other_rows(&self) -> bool {
         self.kind != SideEffectKind::Restrict
     }
 
-    /// Whether a plan that announced the other one announced this one: the same side effect, however many rows there are by
-    /// now. What it said is archived has to be.
+    /// Returns `true` if a plan that listed the other effect also covers this one, whatever the number of
+    /// rows. Rows listed as archived must still be archivable.
     #[must_use]
     pub fn is_announced_by(&self, other: &Self) -> bool {
         (self.kind, &self.table, &self.name) == (other.kind, &other.table, &other.name)
             && (self.archived || !other.archived)
     }
 
-    /// What it is, in words.
+    /// Describes the effect in words.
     #[must_use]
     pub fn describe(&self) -> String {
         let Self { kind, table, name, .. } = self;
@@ -209,13 +208,13 @@ impl SideEffect {
 }
 
 impl ReachedSideEffect {
-    /// Whether the role may read what has to be read to count the rows.
+    /// Returns `true` if the role may read all columns needed to count the rows.
     #[must_use]
     pub fn is_countable(&self) -> bool {
         !self.path.is_empty() && self.path.iter().all(|reference| reference.readable)
     }
 
-    /// The foreign key, if it is one by which rows of that table go with other rows of it.
+    /// Returns the foreign key, if it deletes rows of this table together with other rows of the same table.
     #[must_use]
     pub fn self_reference(&self, table: &str) -> Option<&ForeignKeyEdge> {
         match self.path.as_slice() {
@@ -232,10 +231,11 @@ impl ReachedSideEffect {
 }
 
 impl SideEffectCatalog {
-    /// Adds a column of a foreign key; those of one foreign key follow each other.
+    /// Adds a column of a foreign key. The columns of one key must be added in a row.
     pub(crate) fn add_reference(&mut self, column: ForeignKeyColumn) {
         let ForeignKeyColumn { kind, name, from, from_column, child, to, to_column, equals, readable } =
             column;
+        // Catalogs list the columns of one key in a row.
         match self.references.last_mut() {
             Some(last) if (&last.referencing.0, &last.referenced.0, &last.name) == (&from, &to, &name) => {
                 last.referencing.1.push(from_column);
@@ -260,7 +260,7 @@ impl SideEffectCatalog {
         self.triggers.extend(hooks);
     }
 
-    /// Adds a table that inherits from another one, or is a part of it.
+    /// Adds a table that inherits from another table, or is a partition of it.
     pub(crate) fn add_inheritance(&mut self, child: String, parent: String, is_partitioned: bool) {
         if is_partitioned {
             self.partitioned.insert(parent.clone());
@@ -268,7 +268,7 @@ impl SideEffectCatalog {
         self.inherits.push((child, parent));
     }
 
-    /// What happens besides when rows of that table are deleted or changed.
+    /// Lists the side effects of deleting or updating rows of a table.
     #[must_use]
     pub fn list_side_effects(&self, table: &str, event: RowEvent) -> Vec<ReachedSideEffect> {
         let mut found = self.follow_side_effects(table, event);
@@ -294,7 +294,7 @@ impl SideEffectCatalog {
             {
                 let effect = SideEffect {
                     kind: hook.kind,
-                    // The parts of a table have copies of its triggers.
+                    // Partitions have copies of their table's triggers, which would be listed once for each.
                     table: table.clone(),
                     name: hook.name.clone(),
                     rows: None,
@@ -307,6 +307,7 @@ impl SideEffectCatalog {
             if event != RowEvent::Delete {
                 continue;
             }
+            // A foreign key may refer to the table, to one of its partitions, or to a parent.
             let family = self.table_family(&table, true);
             for reference in
                 self.references.iter().filter(|reference| family.contains(&reference.referenced.0))
@@ -322,9 +323,11 @@ impl SideEffectCatalog {
                 };
                 let next = match reference.kind {
                     SideEffectKind::Cascade => Some(RowEvent::Delete),
+                    // A restricting key stops the statement, so nothing follows from it.
                     SideEffectKind::Restrict => None,
                     _ => Some(RowEvent::Update),
                 };
+                // Foreign keys can form cycles.
                 let circular = family.contains(child) || path.iter().any(|step| step.referenced.0 == *child);
                 if let (Some(next), false) = (next, circular || path.len() >= MAX_CASCADE_DEPTH) {
                     queue.push_back((child.clone(), path.clone(), next));
@@ -338,12 +341,13 @@ impl SideEffectCatalog {
         found
     }
 
-    /// A table with those below it, and with those above it too where that is asked.
+    /// Returns a table with its descendants, and also with its ancestors if `above` is set.
     fn table_family(&self, table: &str, above: bool) -> BTreeSet<String> {
         let mut family = BTreeSet::from([table.to_owned()]);
         let mut grow = |up: bool| {
             let mut next = vec![table.to_owned()];
             while let Some(one) = next.pop() {
+                // Inheritance is small, so a linear search per step is fast enough.
                 for (child, parent) in &self.inherits {
                     let (from, to) = if up { (child, parent) } else { (parent, child) };
                     if *from == one && family.insert(to.clone()) {

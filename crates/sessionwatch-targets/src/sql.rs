@@ -1,4 +1,4 @@
-//! The SQL of observation, for both dialects: every query reads, selects no token, and returns text or integers.
+//! SQL for checks and plans, for all dialects. Queries select no token, and return text or integers.
 //!
 //! The token column appears only inside a fingerprint, a token prefix, a length, a grouping or a NULL test.
 
@@ -53,85 +53,87 @@ use crate::{
     },
 };
 
-/// Characters of the longest token prefix.
+/// Length of the longest token prefix, in characters.
 pub const MAX_TOKEN_PREFIX_CHARS: usize = token::MAX_PREFIX_CHARS;
-/// Characters of a name or a user agent that people are shown.
+/// Maximum number of characters shown of a name or a user agent.
 const MAX_DISPLAY_CHARS: usize = 200;
-/// A query of an operator's own, for the reference of the configuration.
+/// Example of a custom query, for the configuration reference.
 pub const EXAMPLE_CUSTOM_QUERY: &str =
     "SELECT 1 FROM sessions s JOIN users u ON u.id = s.\"userId\" WHERE u.suspended";
 
-/// What the queries of one look refer to.
+/// Builds the queries of one check run.
 #[derive(Clone, Debug)]
 pub struct QueryBuilder<'a> {
-    /// How the target stores sessions.
+    /// Mapping of the session table.
     pub mapping: &'a Mapping,
-    /// The schema as found.
+    /// Schema of the database.
     pub schema: &'a DatabaseSchema,
-    /// The key of the fingerprints.
+    /// Key of the fingerprints.
     pub fingerprint_key: i64,
-    /// The instant of the look.
+    /// Time of the check run.
     pub now: UtcTimestamp,
-    /// The longest lifetime the policy allows, in microseconds.
+    /// Longest lifetime that the policy allows, in microseconds.
     pub max_lifetime_us: Option<i64>,
-    /// Users with more sessions than that may stand out.
+    /// Users with more sessions than this are reported one by one.
     pub notable_above: u64,
-    /// Distrust indexes and constraints: read the rows.
+    /// Read every row instead of trusting unique indexes and foreign keys.
     pub ignore_constraints: bool,
-    /// For a person to paste elsewhere: by the clock of the database, and without functions of this program.
+    /// `true` for queries that people paste elsewhere: they use the clock of the database and no functions of
+    /// this program.
     pub standalone: bool,
 }
 
-/// What the rows of a list have in common.
+/// The property shared by the rows of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EvidenceRowKind {
-    /// Nothing: those that are named.
+    /// None: only the subset counts.
     Any,
-    /// Their tokens occur more than once.
+    /// Their token occurs more than once.
     Duplicates,
-    /// Their users do not exist.
+    /// Their user does not exist.
     Orphans,
-    /// They have expired, oldest first.
+    /// They are expired. Sorted by expiry, oldest first.
     OldestExpired,
-    /// They end too late or never: without an end first, then the latest.
+    /// They expire later than allowed or never. Sorted by expiry, those without one first, then the latest.
     BeyondPolicy,
 }
 
-/// A list of rows to fetch.
+/// A query for rows of evidence.
 #[derive(Clone, Copy, Debug)]
 pub struct EvidenceQuery<'a> {
-    /// What they have in common.
+    /// Property of the rows.
     pub kind: EvidenceRowKind,
-    /// Of which rows.
+    /// Rows to search.
     pub subset: RowSubset<'a>,
 }
 
 impl EvidenceQuery<'_> {
-    /// Of all rows.
+    /// Creates a query over all rows.
     #[must_use]
     pub const fn all_of_kind(kind: EvidenceRowKind) -> Self {
         Self { kind, subset: RowSubset::All }
     }
 }
 
-/// Quotes a string. No database has zero bytes in its text: one becomes the character for what cannot be read.
+/// Quotes a string. A zero byte, which no database allows in text, becomes the replacement character.
 #[must_use]
 pub fn quote_string(dialect: Dialect, text: &str) -> String {
     dialect.sql_dialect().quote_string(text)
 }
 
-/// The statement that removes a database from a server.
+/// Returns the statement that drops a database.
 #[must_use]
 pub fn drop_database_statement(name: &str) -> String {
     format!("DROP DATABASE {};", quote_identifier(name))
 }
 
-/// Whether a table has a row: 1 or 0.
+/// Returns the query for whether a table has rows: 1 or 0.
 pub(super) fn has_rows_query(name: &TableName) -> String {
     format!("SELECT COUNT(*) FROM (SELECT 1 FROM {} LIMIT 1) AS a", quote_table(name))
 }
 
-/// How many tokens some rows have, and how many of those are JWTs: no token leaves the database for that.
+/// Returns the query that counts tokens and JWTs among up to `limit` rows. Tokens are examined inside the
+/// database.
 #[must_use]
 pub fn token_shapes_query(mapping: &Mapping, limit: usize) -> String {
     let text = format!("CAST({} AS text)", quote_identifier(&mapping.token));
@@ -142,13 +144,13 @@ pub fn token_shapes_query(mapping: &Mapping, limit: usize) -> String {
     )
 }
 
-/// A query as it may be logged: without the values in quotes, which a person may have typed.
+/// Removes quoted values from a query for logging, since people may have typed them.
 #[must_use]
 pub fn redact_literals(query: &str) -> String {
     let (mut logged, mut rest) = (String::with_capacity(query.len()), query);
     while let Some(at) = rest.find(['\'', '"']) {
         let is_name = rest.as_bytes()[at] == b'"';
-        // In `E'…'` a backslash keeps a quote from closing.
+        // In `E'…'`, a backslash escapes a quote.
         let escapes = !is_name && rest[..at].ends_with(['E', 'e']);
         let inner = &rest[at + 1..];
         let end = find_closing_quote(inner, if is_name { b'"' } else { b'\'' }, escapes);
@@ -160,7 +162,7 @@ pub fn redact_literals(query: &str) -> String {
     logged + rest
 }
 
-/// Where a quote closes; two of them stand for one.
+/// Returns the position of the closing quote. A doubled quote is an escaped one.
 fn find_closing_quote(text: &str, quote: u8, escapes: bool) -> usize {
     let (bytes, mut at) = (text.as_bytes(), 0);
     while let Some(byte) = bytes.get(at) {
@@ -175,21 +177,21 @@ fn find_closing_quote(text: &str, quote: u8, escapes: bool) -> usize {
 }
 
 impl<'a> QueryBuilder<'a> {
-    /// The table of users, if row-level security hides rows of it from the role that read the schema.
+    /// Returns the user table, if row-level security hides rows from the role that read the schema.
     #[must_use]
     pub fn hidden_users_table(&self) -> Option<&'a TableName> {
         let users = self.mapping.users.as_ref()?;
         self.schema.table(&users.table).is_some_and(|found| found.has_hidden_rows).then_some(&users.table)
     }
 
-    /// The table of sessions, if row-level security hides rows of it from the role that read the schema.
+    /// Returns the session table, if row-level security hides rows from the role that read the schema.
     #[must_use]
     pub fn hidden_sessions_table(&self) -> Option<&'a TableName> {
         let sessions = &self.mapping.sessions;
         self.schema.table(sessions).is_some_and(|found| found.has_hidden_rows).then_some(sessions)
     }
 
-    /// For values of some rows, without fingerprints or thresholds.
+    /// Creates a builder for sampling values, without fingerprints or thresholds.
     pub(super) fn for_sampling(mapping: &'a Mapping, schema: &'a DatabaseSchema, now: UtcTimestamp) -> Self {
         let (key, max_lifetime_us, notable_above) = (0, None, 0);
         Self {
@@ -214,17 +216,17 @@ impl QueryBuilder<'_> {
         self.dialect().quote_string(text)
     }
 
-    /// The client that people paste queries into.
+    /// Returns the name of the client program.
     pub(super) fn client_name(&self) -> &'static str {
         self.dialect().client_name()
     }
 
-    /// Queries to paste, in which only built-in functions are called.
+    /// Wraps queries into one script that resolves names to built-in functions only.
     pub(super) fn safe_script(&self, queries: &str) -> String {
         self.dialect().safe_script(queries)
     }
 
-    /// How many rows fulfil a condition.
+    /// Returns an aggregate that counts the rows with a condition.
     fn count_where(&self, condition: &str) -> String {
         self.dialect().filtered_aggregate("COUNT", "*", condition)
     }
@@ -237,22 +239,24 @@ impl QueryBuilder<'_> {
         format!("s.{}", quote_identifier(name))
     }
 
-    /// `FROM` the sessions, under the alias `s`: without rows that the application has marked as deleted.
+    /// Returns the FROM item of the sessions under the alias `s`, without soft-deleted rows.
     pub(crate) fn sessions_source(&self) -> String {
         let hint = if self.ignore_constraints { self.dialect().ignore_indexes_clause() } else { "" };
-        // A condition of a join with one row: it holds wherever the sessions are read, and the planner takes the join away.
+        // As the condition of a join with a single row, the filter applies wherever the sessions are read,
+        // and the planner removes the join.
         let live = self
             .not_deleted_condition()
             .map_or(String::new(), |live| format!(" JOIN (SELECT 1) AS live ON {live}"));
         format!("{} AS s{hint}{live}", quote_table(&self.mapping.sessions))
     }
 
-    /// The column that names who acts for the user of a session.
+    /// Returns the column with the impersonator of a session.
     fn impersonator_column(&self) -> Option<String> {
         self.mapping.impersonator.as_deref().map(|column| self.session_column(column))
     }
 
-    /// The condition that the user created a session in the last hour; nothing where creation is not stored.
+    /// Returns the condition that the user created a session in the last hour, or `None` without a creation
+    /// column.
     pub(crate) fn created_last_hour_condition(&self) -> Option<String> {
         let lately = self
             .timestamp_expr(self.mapping.created.as_ref()?)
@@ -263,7 +267,7 @@ impl QueryBuilder<'_> {
         })
     }
 
-    /// The condition that the application has not marked a row as deleted; nothing where it removes rows.
+    /// Returns the condition that a row is not soft-deleted, or `None` without such a column.
     fn not_deleted_condition(&self) -> Option<String> {
         let deleted = self.mapping.deleted.as_deref()?;
         let declared = self.schema.table(&self.mapping.sessions)?.column(deleted)?;
@@ -274,12 +278,12 @@ impl QueryBuilder<'_> {
         self.schema.table(table).map_or(Equality::Exact, |table| table.column_equality(column))
     }
 
-    /// An expression of values that are equal exactly if those of the column are equal to the application.
+    /// Returns an expression whose values are equal exactly if the column considers them equal.
     fn fold_expr(&self, expression: &str, equality: Equality) -> String {
         self.dialect().fold_expr(expression, equality)
     }
 
-    /// What stands for the token in a hash or a group: equal where tokens are equal to the application.
+    /// Returns the expression that represents the token in a hash or a group.
     fn token_key(&self) -> String {
         let equality = self.column_equality(&self.mapping.sessions, &self.mapping.token);
         if [Equality::CaseInsensitive, Equality::TrailingSpaceInsensitive].contains(&equality) {
@@ -289,18 +293,18 @@ impl QueryBuilder<'_> {
         }
     }
 
-    /// The token as text, for use inside a hash, a prefix or a length only.
+    /// Returns the token as text, for use inside a hash, a prefix or a length only.
     fn token_text(&self) -> String {
         let kind = self.column_kind(&self.mapping.sessions, &self.mapping.token);
         self.dialect().token_text_expr(&self.session_column(&self.mapping.token), kind)
     }
 
-    /// The keyed 64-bit hash of the token.
+    /// Returns the keyed 64-bit hash of the token.
     fn fingerprint_expr(&self) -> String {
         self.dialect().fingerprint_expr(&self.token_key(), self.fingerprint_key)
     }
 
-    /// The token prefix: of a short token, no more than a third.
+    /// Returns the token prefix: at most a third of a short token.
     fn token_prefix_expr(&self) -> String {
         self.dialect().token_prefix_expr(&self.distinct_token_text(), self.standalone)
     }
@@ -309,12 +313,12 @@ impl QueryBuilder<'_> {
         format!("CAST({expression} AS text)")
     }
 
-    /// What people are shown of a text that users write themselves: no more than [`MAX_DISPLAY_CHARS`] characters of it.
+    /// Returns user-provided text for display, cut to [`MAX_DISPLAY_CHARS`] characters.
     fn display_text(&self, expression: &str) -> String {
         format!("substr({}, 1, {MAX_DISPLAY_CHARS})", self.cast_to_text(expression))
     }
 
-    /// The user of a session, NULL where the schema has none.
+    /// Returns the user of a session, or NULL without a user column.
     fn user_column(&self) -> String {
         self.mapping
             .user
@@ -322,15 +326,14 @@ impl QueryBuilder<'_> {
             .map_or_else(|| "CAST(NULL AS text)".into(), |user| self.session_column(user))
     }
 
-    /// Whether users are integers.
+    /// Returns `true` if user IDs are integers.
     #[must_use]
     pub fn has_integer_user(&self) -> bool {
         let user = self.mapping.user.as_deref();
         user.is_some_and(|user| self.column_kind(&self.mapping.sessions, user) == ColumnKind::Integer)
     }
 
-    /// What stands for the user of a session where users are grouped or counted: equal where they are equal to the
-    /// application.
+    /// Returns the expression that represents the user in groups and counts.
     fn user_key(&self) -> String {
         match &self.mapping.user {
             Some(user) => {
@@ -340,7 +343,8 @@ impl QueryBuilder<'_> {
         }
     }
 
-    /// Whether different texts may be one user on PostgreSQL: under a collation, or as values such as 1 and 1.00.
+    /// Returns `true` if users with different text can be equal in PostgreSQL: under a collation, or as
+    /// values such as 1 and 1.00.
     fn has_collated_user(&self) -> bool {
         let table = self.schema.table(&self.mapping.sessions);
         let user = self.mapping.user.as_deref().and_then(|user| table?.column(user));
@@ -356,8 +360,8 @@ impl QueryBuilder<'_> {
         TimestampExpr::new(self.dialect(), clock, column.decoder, &value, kind)
     }
 
-    /// What a scan selects: fingerprint, user, expiry, creation (where there is one), orphan (where a join looks for it), and
-    /// the columns of the address. Instants come as stored.
+    /// Returns the query of a scan: fingerprint, user, expiry, creation (if stored), orphan flag (if found by
+    /// a join), and the address columns. Timestamps are returned as stored.
     #[must_use]
     pub fn scan_query(&self) -> String {
         let mapping = self.mapping;
@@ -368,7 +372,7 @@ impl QueryBuilder<'_> {
             {
                 self.session_column(user)
             }
-            // Of texts that are equal, one stands for all.
+            // One of several equal texts represents all of them.
             Some(user) if self.has_collated_user() => {
                 self.dialect().canonical_text_expr(&self.session_column(user))
             }
@@ -376,7 +380,7 @@ impl QueryBuilder<'_> {
         };
         let mut columns = vec![self.fingerprint_expr(), user, self.scanned_timestamp_expr(&mapping.expires)];
         columns.extend(mapping.created.as_ref().map(|created| match self.impersonator_column() {
-            // Nobody but the user creates sessions of the user.
+            // Sessions of an impersonator do not count as created by the user.
             Some(impersonator) => {
                 format!("CASE WHEN {impersonator} IS NULL THEN {} END", self.scanned_timestamp_expr(created))
             }
@@ -393,14 +397,14 @@ impl QueryBuilder<'_> {
         self.dialect().scanned_timestamp_expr(&self.session_column(&column.column), kind)
     }
 
-    /// The unique index that forbids duplicates.
+    /// Returns the unique index that rules out duplicates.
     #[must_use]
     pub fn duplicate_proof_index(&self) -> Option<&str> {
         let sessions = self.schema.table(&self.mapping.sessions)?;
         if self.ignore_constraints { None } else { sessions.unique_index_on(&self.mapping.token) }
     }
 
-    /// Whether tokens are compared in a way that is not known here: by a collation that the application makes.
+    /// Returns `true` if a collation of the application compares tokens.
     #[must_use]
     pub fn has_unknown_token_collation(&self) -> bool {
         let equality = self.column_equality(&self.mapping.sessions, &self.mapping.token);
@@ -413,7 +417,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_logged_query_has_no_values_in_quotes() {
+    fn redacting_removes_quoted_values_and_keeps_names() {
         for (query, logged) in [
             ("SELECT 1", "SELECT 1"),
             (

@@ -1,4 +1,4 @@
-//! SQLite: a file, in one transaction, with the functions that keep tokens inside the database.
+//! SQLite backend: one file, one transaction, and functions that keep tokens inside the database.
 
 mod address;
 mod read_session;
@@ -34,13 +34,13 @@ use crate::{
     error::TargetError,
 };
 
-/// SQLite files.
+/// Capabilities of SQLite.
 const SQLITE_CAPABILITIES: Capabilities = Capabilities {
     product: "SQLite",
     supported: &[Capability::CustomQueries, Capability::Pushdown, Capability::ConstraintProofs],
 };
 
-/// The rows of a query, as text.
+/// Returns the rows of a query as text.
 fn query_rows(connection: &Connection, sql: &str) -> Result<Vec<TextRow>, TargetError> {
     let mut statement = connection.prepare(sql).map_err(|error| classify_query_error(&error))?;
     let width = statement.column_count();
@@ -53,7 +53,8 @@ fn query_rows(connection: &Connection, sql: &str) -> Result<Vec<TextRow>, Target
     Ok(fetched)
 }
 
-/// `sw_fingerprint`, `sw_prefix` and `sw_instant`: what Postgres has built in.
+/// Registers `sw_fingerprint`, `sw_prefix` and `sw_instant`, which correspond to built-in functions of
+/// PostgreSQL.
 fn register_functions(connection: &Connection, key: i64) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
     connection.create_scalar_function("sw_fingerprint", 1, flags, move |call| {
@@ -64,6 +65,7 @@ fn register_functions(connection: &Connection, key: i64) -> rusqlite::Result<()>
         }))
     })?;
     connection.create_scalar_function("sw_prefix", 1, flags, |call| {
+        // The function that logs use too, so that both cut tokens alike.
         let prefix = |value: Vec<u8>| token::token_prefix(&String::from_utf8_lossy(&value)).to_owned();
         Ok(value_bytes(call.get_raw(0)).map(prefix))
     })?;
@@ -73,16 +75,19 @@ fn register_functions(connection: &Connection, key: i64) -> rusqlite::Result<()>
             .map_or(DecodedTime::Undecodable, |decoder| decoder.decode(raw_value(call.get_raw(1))));
         Ok(match decoded {
             DecodedTime::At(at) => at.micros(),
+            // Sentinels sort after and before every real time, as the conditions require.
             DecodedTime::Never => i64::MAX,
             DecodedTime::Undecodable => -i64::MAX,
         })
     })
 }
 
-/// Interrupts whatever runs when the time is up.
+/// Interrupts running statements after the timeout.
 fn set_deadline(connection: &mut Connection, timeout: Duration) -> Result<(), TargetError> {
     let deadline = std::time::Instant::now() + timeout;
     let late = move || std::time::Instant::now() >= deadline;
+    // The handler runs every 10,000 instructions of SQLite's virtual machine: often enough, at no measurable
+    // cost.
     connection.progress_handler(10_000, Some(late)).map_err(|error| classify_query_error(&error))
 }
 
@@ -114,9 +119,9 @@ fn classify_query_error(error: &rusqlite::Error) -> TargetError {
         Some(ErrorCode::OperationInterrupted) => TargetError::StatementTimeout,
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => TargetError::Locked,
         Some(ErrorCode::ReadOnly) => TargetError::ReadOnly,
-        Some(ErrorCode::NotADatabase) => TargetError::File("it is not a SQLite database"),
-        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => TargetError::File("it may not be read"),
-        Some(ErrorCode::DatabaseCorrupt) => TargetError::File("the database is damaged"),
+        Some(ErrorCode::NotADatabase) => TargetError::File("not a SQLite database"),
+        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => TargetError::File("permission denied"),
+        Some(ErrorCode::DatabaseCorrupt) => TargetError::File("the database is corrupt"),
         Some(code) => TargetError::Query(format!("{code:?}")),
         None => TargetError::Query("unexpected value".into()),
     }

@@ -1,4 +1,4 @@
-//! What was sealed, read again: the values of each row, on their way back into the table.
+//! Unsealed rows: values read back from the archive, to be restored into their table.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,100 +8,103 @@ use zeroize::Zeroizing;
 
 use crate::mapping::{RevokeMethod, TableName};
 
-/// What was unsealed is not what this program seals.
+/// The unsealed bytes do not have the format of archived rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the archived rows are damaged")]
+#[error("the archived rows are corrupt")]
 pub struct DamagedRows;
 
-/// The versions of the format that are read; since the second one, rows of other tables can follow.
+/// Readable versions of the format. Version 2 added dependent rows.
 const SUPPORTED_VERSIONS: [u32; 2] = [1, 2];
-/// The line behind the rows of each table, as `COPY` ends its data: no row is written so, by `COPY` or as JSON.
+/// Line that ends the rows of each table, as in the output of `COPY`. No row has this form, neither from
+/// `COPY` nor as JSON.
 pub(super) const END_OF_TABLE: &[u8] = b"\\.";
 
-/// A column as the database declares it.
+/// A column and its declared type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ColumnDecl {
-    /// Its name.
+    /// Name of the column.
     pub name: String,
-    /// Its type.
+    /// Declared type.
     pub kind: String,
 }
 
-/// A table whose rows are archived with the sessions that they went with.
+/// A table whose rows are archived with their sessions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DependentTable {
-    /// Its name.
+    /// Name of the table.
     pub table: TableName,
-    /// The columns, in order.
+    /// Columns, in order.
     pub columns: Vec<ColumnDecl>,
-    /// The tables that its rows go with besides the sessions, by their position before this one.
+    /// Positions of earlier dependent tables that this one refers to.
     pub parents: Vec<usize>,
 }
 
-/// UnsealedRows of a [`DependentTable`].
+/// Unsealed rows of a [`DependentTable`].
 pub struct UnsealedDependents {
-    /// Their table.
+    /// Table of the rows.
     pub table: DependentTable,
-    /// The session that each of them went with, by its position.
+    /// Position of the session of each row.
     sessions: Vec<usize>,
     rows: Vec<Vec<ArchivedValue>>,
 }
 
-/// What the first line says of all rows.
+/// First line of a batch, which applies to all rows.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct BatchHeader {
-    /// The version of the format.
+    /// Version of the format.
     pub version: u32,
-    /// The database product.
+    /// Database product.
     pub dialect: String,
-    /// The table, for a person who reads the archive by hand.
+    /// Session table, for people who read the archive by hand.
     pub table: String,
-    /// The columns, in order.
+    /// Columns, in order.
     pub columns: Vec<ColumnDecl>,
-    /// How the rows were ended.
+    /// Method by which the sessions were ended.
     pub change: RevokeMethod,
-    /// Tables that inherit from that one, by the number that their rows are kept with: such rows go back there.
+    /// Inheriting tables, by the number in the locators of their rows. Rows are restored into the table that
+    /// they came from.
     #[serde(default)]
     pub heaps: BTreeMap<u64, TableName>,
-    /// Tables whose rows follow behind those of the sessions: parents before what refers to them.
+    /// Tables with rows after those of the sessions, parents first.
     #[serde(default)]
     pub dependents: Vec<DependentTable>,
 }
 
-/// A value of a row.
+/// A value of an archived row.
 #[derive(Clone, PartialEq)]
 pub enum ArchivedValue {
-    /// None.
+    /// NULL.
     Null,
-    /// Text, as PostgreSQL and SQLite both give it.
+    /// Text, the form of every PostgreSQL value.
     Text(Zeroizing<String>),
-    /// A whole number of SQLite.
+    /// Integer from SQLite.
     Integer(i64),
-    /// A number of SQLite.
+    /// Floating-point number from SQLite.
     Real(f64),
-    /// Bytes of SQLite.
+    /// Bytes from SQLite.
     Blob(Zeroizing<Vec<u8>>),
 }
 
-/// UnsealedRows that were unsealed: they can only be put back.
+/// Unsealed rows. They can only be restored.
 pub struct UnsealedRows {
-    /// What holds for all of them.
+    /// Facts that apply to all rows.
     pub header: BatchHeader,
     rows: Vec<Vec<ArchivedValue>>,
-    /// What went with them, by table.
+    /// Dependent rows, by table.
     pub dependents: Vec<UnsealedDependents>,
 }
 
 impl UnsealedRows {
-    /// Reads what was sealed.
+    /// Parses unsealed bytes.
     ///
     /// # Errors
     ///
-    /// If it is not what this program seals.
+    /// If the bytes do not have the format of archived rows.
     pub fn parse(bytes: &[u8]) -> Result<Self, DamagedRows> {
         let end = bytes.iter().position(|byte| *byte == b'\n').ok_or(DamagedRows)?;
         let (first, rest) = bytes.split_at(end);
         let about: BatchHeader = serde_json::from_slice(first).map_err(|_| DamagedRows)?;
+        // An archive of a newer version may hold data that this one would drop.
         if !SUPPORTED_VERSIONS.contains(&about.version) {
             return Err(DamagedRows);
         }
@@ -110,9 +113,10 @@ impl UnsealedRows {
         let cells = |line: &[u8], width: usize| {
             let row = match about.dialect.as_str() {
                 "postgres" => parse_copy_line(line),
-                // Only PostgreSQL has `COPY`. Every other database's rows are kept as JSON.
+                // Only PostgreSQL has `COPY`. Rows of every other database are archived as JSON.
                 _ => parse_json_line(line),
             };
+            // A row of another width would shift values into the wrong columns.
             row.filter(|row| row.len() == width).ok_or(DamagedRows)
         };
         let part = lines.by_ref().take_while(|line| *line != END_OF_TABLE);
@@ -128,30 +132,31 @@ impl UnsealedRows {
             }
             dependents.push(dependent);
         }
+        // Rows of a table that the header does not announce.
         if lines.next().is_some() {
             return Err(DamagedRows);
         }
         Ok(Self { rows, dependents, header: about })
     }
 
-    /// The values of a row; none behind the last.
+    /// Returns the values of a row, or an empty slice beyond the last row.
     pub(crate) fn row(&self, at: usize) -> &[ArchivedValue] {
         self.rows.get(at).map_or(&[], Vec::as_slice)
     }
 
-    /// Which of these columns, by their position, are NULL in a row.
+    /// Returns those of the columns, by position, that are NULL in a row.
     pub(crate) fn null_columns(&self, at: usize, columns: &[usize]) -> Vec<usize> {
         let row = self.row(at);
         columns.iter().copied().filter(|column| row.get(*column) == Some(&ArchivedValue::Null)).collect()
     }
 
-    /// How many there are.
+    /// Returns the number of rows.
     #[must_use]
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether there are none.
+    /// Returns `true` if there are no rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
@@ -159,18 +164,18 @@ impl UnsealedRows {
 }
 
 impl UnsealedDependents {
-    /// The positions of the rows that went with one of these sessions.
+    /// Returns the positions of the rows that belong to these sessions.
     pub fn rows_of_sessions(&self, sessions: &BTreeSet<usize>) -> Vec<usize> {
         let owners = self.sessions.iter().enumerate();
         owners.filter(|(_, session)| sessions.contains(session)).map(|(at, _)| at).collect()
     }
 
-    /// The sessions that these rows went with.
+    /// Returns the sessions that these rows belong to.
     pub fn sessions_of(&self, rows: &[usize]) -> BTreeSet<usize> {
         rows.iter().filter_map(|at| self.sessions.get(*at).copied()).collect()
     }
 
-    /// The values of a row; none behind the last.
+    /// Returns the values of a row, or an empty slice beyond the last row.
     pub(crate) fn row(&self, at: usize) -> &[ArchivedValue] {
         self.rows.get(at).map_or(&[], Vec::as_slice)
     }
@@ -189,20 +194,20 @@ impl std::fmt::Debug for UnsealedRows {
 }
 
 impl ArchivedValue {
-    /// As text, for PostgreSQL.
+    /// Returns the text of a PostgreSQL value.
     pub(crate) fn as_text(&self) -> Option<&str> {
         if let Self::Text(text) = self { Some(text) } else { None }
     }
 }
 
-/// A line of a dependent row: the position of its session, and the rest.
+/// Splits the line of a dependent row into the position of its session and the row.
 fn split_session_position(line: &[u8]) -> Option<(usize, &[u8])> {
     let tab = line.iter().position(|byte| *byte == b'\t')?;
     let (position, rest) = line.split_at(tab);
     Some((std::str::from_utf8(position).ok()?.parse().ok()?, rest.get(1..)?))
 }
 
-/// A line as `COPY` writes it: <https://www.postgresql.org/docs/current/sql-copy.html>, "Text Format".
+/// Parses a line in the text format of `COPY`: <https://www.postgresql.org/docs/current/sql-copy.html>.
 fn parse_copy_line(line: &[u8]) -> Option<Vec<ArchivedValue>> {
     let cell = |field: &[u8]| {
         if field == b"\\N" {
@@ -219,6 +224,7 @@ fn parse_copy_line(line: &[u8]) -> Option<Vec<ArchivedValue>> {
                     b'r' => b'\r',
                     b't' => b'\t',
                     b'v' => 11,
+                    // As in COPY: any other escaped byte stands for itself.
                     other => other,
                 },
                 byte => byte,
@@ -230,7 +236,7 @@ fn parse_copy_line(line: &[u8]) -> Option<Vec<ArchivedValue>> {
     line.split(|byte| *byte == b'\t').map(cell).collect()
 }
 
-/// A line of JSON, as rows of SQLite are kept.
+/// Parses a line of JSON, the format for rows of SQLite.
 fn parse_json_line(line: &[u8]) -> Option<Vec<ArchivedValue>> {
     let bytes = |value: &Json| {
         let bytes = value.as_array()?.iter().map(|byte| u8::try_from(byte.as_u64()?).ok());
@@ -243,7 +249,9 @@ fn parse_json_line(line: &[u8]) -> Option<Vec<ArchivedValue>> {
         Json::Object(typed) => {
             let (kind, value) = typed.iter().next()?;
             match kind.as_str() {
+                // Floats are stored as their bits, since JSON numbers may lose precision.
                 "real" => value.as_u64().map(|bits| ArchivedValue::Real(f64::from_bits(bits))),
+                // Text that is not valid UTF-8 is archived as bytes.
                 "text" | "blob" => bytes(value).map(ArchivedValue::Blob),
                 _ => None,
             }
@@ -264,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_copy_are_read_as_they_are_written() {
+    fn copy_lines_are_unescaped() {
         assert!(parse_copy_line(b"a\\tb\\\\c\\n\\x") == text("a\tb\\c\nx"));
         assert!(parse_copy_line(b"") == text(""));
         assert!(
@@ -275,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_read_and_what_is_damaged_is_not() {
+    fn rows_are_parsed_and_corrupt_input_is_rejected() {
         let rows = UnsealedRows::parse(format!("{ABOUT}\none\t\\N\ntwo\tx\n").as_bytes()).unwrap();
         assert_eq!((rows.len(), rows.row(1)[0].as_text(), rows.row(2).len()), (2, Some("two"), 0));
         assert_eq!(format!("{rows:?}"), "UnsealedRows(2 of s)");
@@ -295,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_went_with_sessions_are_read_behind_them() {
+    fn dependent_rows_are_parsed_after_the_sessions() {
         let about = ABOUT.replace(
             "\"change\"",
             "\"dependents\":[{\"table\":{\"schema\":\"public\",\"name\":\"carts\"},\"columns\":[{\"name\":\"n\",\"kind\":\"integer\"}],\"parents\":[]}],\"change\"",
@@ -307,7 +315,7 @@ mod tests {
         assert_eq!((rows.len(), carts.rows_of_sessions(&BTreeSet::from([1]))), (2, vec![0, 2]));
         assert_eq!((carts.row(2)[0].as_text(), carts.row(3).len()), (Some("9"), 0));
         assert_eq!(format!("{carts:?}"), "UnsealedDependents(3 of public.carts)");
-        // Of no session, of no column, of no table.
+        // Without a session, without a column, without a table.
         for wrong in [
             "one\tx\n\\.\n1\t7\n\\.\n",
             "one\tx\n\\.\n7\n",

@@ -1,4 +1,4 @@
-//! A connection for acting, with credentials of its own: rows are read whole into the archive, and removed or changed.
+//! Write sessions: connections with the write role that archive, delete, update and restore rows.
 
 use std::collections::BTreeMap;
 
@@ -24,11 +24,11 @@ use super::{
 };
 
 impl WriteSession {
-    /// What this role lacks of what is needed for a change, and for undoing it; each as `PRIVILEGE ON what`.
+    /// Returns the privileges that the role lacks to make and undo a change, each as `PRIVILEGE ON object`.
     ///
     /// # Errors
     ///
-    /// If the database cannot be asked, or may only be read.
+    /// If a query fails, or the database is read-only.
     pub async fn missing_privileges(
         &mut self,
         scope: &QueryScope<'_>,
@@ -38,12 +38,12 @@ impl WriteSession {
         each!(self, WriteSession, session => session.missing_privileges(&scope.query_builder(), change, dependents).await)
     }
 
-    /// The tables of which this role does not see every row: those of the sessions, of the users, and of what goes with
-    /// sessions. A file has no roles.
+    /// Returns the tables in which row-level security may hide rows from this role: session table, user table
+    /// and dependent tables. Always empty for a file.
     ///
     /// # Errors
     ///
-    /// If the database cannot be asked.
+    /// If a query fails.
     pub async fn hidden_tables(
         &mut self,
         scope: &QueryScope<'_>,
@@ -53,11 +53,11 @@ impl WriteSession {
         each!(self, WriteSession, session => session.hidden_tables(&scope.query_builder(), change, dependents).await)
     }
 
-    /// Every column of the sessions that can be put back.
+    /// Returns every column of the session table that can be restored.
     ///
     /// # Errors
     ///
-    /// If the database cannot be asked.
+    /// If a query fails.
     pub async fn restorable_columns(
         &mut self,
         scope: &QueryScope<'_>,
@@ -69,16 +69,17 @@ impl WriteSession {
         each!(self, WriteSession, session => session.restorable_columns(table).await)
     }
 
-    /// The tables whose rows a change deletes with sessions, and that are archived with them; parents come first.
+    /// Returns the tables whose rows a change deletes with sessions and archives with them, parents first.
     ///
     /// # Errors
     ///
-    /// If the database cannot be asked.
+    /// If a query fails.
     pub async fn find_dependents(
         &mut self,
         scope: &QueryScope<'_>,
         change: RowChange<'_>,
     ) -> Result<Vec<CascadingTable>, TargetError> {
+        // Only deleting a row triggers ON DELETE actions.
         if change != RowChange::Delete {
             return Ok(vec![]);
         }
@@ -90,16 +91,18 @@ impl WriteSession {
         Ok(dependents)
     }
 
-    /// Whether this server counts the rows that a transaction deletes; only then it can be known that no other rows went along.
+    /// Returns `true` if the server counts the rows that a transaction deletes. Only then can a caller verify
+    /// that no other rows were deleted.
     ///
     /// # Errors
     ///
-    /// If the database cannot be asked.
+    /// If a query fails.
     pub async fn counts_deleted_rows(&mut self) -> Result<bool, TargetError> {
         each!(self, WriteSession, session => session.counts_deleted_rows().await)
     }
 
-    /// Deletes rows of a dependent table that were read with these sessions: whether just those that are there now went.
+    /// Deletes rows of a dependent table that were read with these sessions. Returns `false` unless exactly
+    /// those rows existed.
     ///
     /// # Errors
     ///
@@ -118,12 +121,13 @@ impl WriteSession {
         Ok(deleted == rows.len() as u64)
     }
 
-    /// A counter of rows of these tables that were deleted over this connection, by whatever means: the difference between two
-    /// readings in one transaction is their number. `None` for SQLite, where [`WriteSession::delete_dependents`] makes sure of it.
+    /// Returns the count of rows of these tables deleted over this connection by any means. The difference
+    /// between two readings in one transaction is the number of rows deleted between them. `None` for SQLite,
+    /// where [`WriteSession::delete_dependents`] verifies the number.
     ///
     /// # Errors
     ///
-    /// If the database cannot be asked.
+    /// If a query fails.
     pub async fn deleted_dependent_count(
         &mut self,
         dependents: &[CascadingTable],
@@ -131,11 +135,12 @@ impl WriteSession {
         each!(self, WriteSession, session => session.deleted_dependent_count(dependents).await)
     }
 
-    /// Restores rows of a dependent table, those at these positions: the positions of those that the table does not take.
+    /// Restores the rows of a dependent table at these positions. Returns the positions of rows that the
+    /// table rejects.
     ///
     /// # Errors
     ///
-    /// If the connection is lost, or the database cannot go on.
+    /// If the connection is lost, or the database cannot continue.
     pub async fn restore_dependents(
         &mut self,
         scope: &QueryScope<'_>,
@@ -145,7 +150,8 @@ impl WriteSession {
         each!(self, WriteSession, session => session.restore_dependents(&scope.query_builder(), rows, row_indexes).await)
     }
 
-    /// Begins a transaction: its number, by which its fate can be learnt later, where there are such numbers.
+    /// Begins a transaction. Returns its id, by which [`Self::transaction_status`] finds its outcome, where
+    /// the database has such ids.
     ///
     /// # Errors
     ///
@@ -169,8 +175,8 @@ impl WriteSession {
         self.copy_full_rows(&scope.query_builder().full_rows_query(columns, locate_by, rows)).await
     }
 
-    /// Reads the rows of a dependent table that go with sessions which were read, with every column, for the archive; no more
-    /// than `limit`, if there is one.
+    /// Reads the rows of a dependent table that belong to sessions already read, with every column, for the
+    /// archive; at most `limit` rows if set.
     ///
     /// # Errors
     ///
@@ -189,8 +195,8 @@ impl WriteSession {
         each!(self, WriteSession, session => session.read_full_rows(query).await)
     }
 
-    /// Removes or changes rows that are still what was read. Without detail, it only says whether those were all of them.
-    /// Unless it was just the rows that were read, or some of them, the transaction is to be undone.
+    /// Deletes or updates rows that still match what was read. Reports single rows only if `detailed` is set.
+    /// Roll back unless the outcome covers just the rows that were read, or some of them.
     ///
     /// # Errors
     ///
@@ -205,11 +211,11 @@ impl WriteSession {
         each!(self, WriteSession, session => session.change_rows(&scope.query_builder(), mutation, read, detailed).await)
     }
 
-    /// Whether something besides a change itself may change rows of the sessions: a trigger, a rule, a foreign key.
+    /// Returns `true` if a trigger, a rule or a foreign key may change further session rows.
     ///
     /// # Errors
     ///
-    /// If the database cannot be asked.
+    /// If a query fails.
     pub async fn has_side_effects(
         &mut self,
         scope: &QueryScope<'_>,
@@ -218,22 +224,23 @@ impl WriteSession {
         each!(self, WriteSession, session => session.has_side_effects(&scope.query_builder(), change).await)
     }
 
-    /// A counter of rows of the sessions that were changed over this connection, by whatever means: the difference between
-    /// two readings in one transaction is their number. A PostgreSQL server that does not count (`track_counts`) gives zero.
+    /// Returns the count of session rows changed over this connection by any means. The difference between
+    /// two readings in one transaction is the number of rows changed between them. Always 0 on a PostgreSQL
+    /// server without `track_counts`.
     ///
     /// # Errors
     ///
-    /// If the database cannot be asked.
+    /// If a query fails.
     pub async fn changed_row_count(&mut self, scope: &QueryScope<'_>) -> Result<i64, TargetError> {
         each!(self, WriteSession, session => session.changed_row_count(&scope.query_builder()).await)
     }
 
-    /// The names of the tables that rows are put back into, by their number in [`RowVersion::locator`], where that is another
-    /// one than that of the sessions: tables that inherit from it.
+    /// Returns the tables that inherit from the session table, by their number in [`RowRef::locator`]. Rows
+    /// are restored into the table that they came from.
     ///
     /// # Errors
     ///
-    /// If the database cannot be asked.
+    /// If a query fails.
     pub async fn inheriting_tables(
         &mut self,
         scope: &QueryScope<'_>,
@@ -241,8 +248,8 @@ impl WriteSession {
         each!(self, WriteSession, session => session.inheriting_tables(&scope.query_builder()).await)
     }
 
-    /// Restores rows into a table: for each of those positions, of rows with these row hashes, what was in the way; `None` for
-    /// a row that is back.
+    /// Restores the rows with these positions and row hashes into a table. Returns the obstacle for each, or
+    /// `None` for a restored row.
     ///
     /// # Errors
     ///
@@ -256,11 +263,13 @@ impl WriteSession {
     ) -> Result<Vec<Option<RestoreObstacle>>, TargetError> {
         let sql = scope.query_builder();
         let BatchHeader { columns, change, .. } = &rows.header;
+        // Deleted rows are inserted again; rows ended in place are updated.
         let Some(ended_by) = sql.ended_by_column(change) else {
             let removed = RowsToRestore { batch: rows, into_table, requested, null_columns: &[] };
             return each!(self, WriteSession, session => session.restore_rows(&sql, removed).await);
         };
         let unchanged = sql.unchanged_column_indexes(columns, ended_by);
+        // Rows with the same NULL columns share one statement, since NULL needs another comparison.
         let mut alike = BTreeMap::<Vec<usize>, Vec<usize>>::new();
         for (turn, (at, _)) in requested.iter().enumerate() {
             alike.entry(rows.null_columns(*at, &unchanged)).or_default().push(turn);
@@ -276,6 +285,7 @@ impl WriteSession {
             let set_back = each!(self, WriteSession, session => session.restore_rows(&sql, ended).await?);
             for (turn, obstacle) in turns.into_iter().zip(set_back) {
                 if let Some(left) = left.get_mut(turn) {
+                    // An update that matches no row means that the row was changed or deleted since.
                     *left = obstacle.map(|_| RestoreObstacle::Gone);
                 }
             }
@@ -283,7 +293,7 @@ impl WriteSession {
         Ok(left)
     }
 
-    /// Which of these rows are in the table.
+    /// Returns those of the rows that are in the table.
     ///
     /// # Errors
     ///
@@ -301,7 +311,7 @@ impl WriteSession {
             .collect()
     }
 
-    /// Which of these rows are in the table, and were not ended in place.
+    /// Returns those of the rows that are in the table and were not ended in place.
     ///
     /// # Errors
     ///
@@ -317,7 +327,7 @@ impl WriteSession {
         self.fetch_rows(&query).await?.iter().map(PresentRow::from_row).collect()
     }
 
-    /// What ending sessions does besides, by the catalog.
+    /// Reads from the catalog what else happens when sessions are ended.
     ///
     /// # Errors
     ///
@@ -326,27 +336,28 @@ impl WriteSession {
         each!(self, WriteSession, session => session.read_side_effects().await)
     }
 
-    /// How far the replica that lags most is behind, in seconds; 0 where there is none, or the role may not see that.
+    /// Returns the lag of the slowest replica in seconds, or 0 if there is none or the role may not see
+    /// replicas.
     pub async fn max_replica_lag_s(&mut self) -> f64 {
         each!(self, WriteSession, session => session.max_replica_lag_s().await)
     }
 
-    /// The role that writes; nothing where there are no roles.
+    /// Returns the role that writes, or `None` if the database has no roles.
     ///
     /// # Errors
     ///
-    /// If the database cannot be asked.
+    /// If a query fails.
     pub async fn write_role(&mut self) -> Result<Option<WriteRole>, TargetError> {
         each!(self, WriteSession, session => session.write_role().await)
     }
 
-    /// What this kind of database can do.
+    /// Returns the capabilities of this kind of database.
     #[must_use]
     pub fn capabilities(&self) -> &'static Capabilities {
         each!(self, WriteSession, session => session.capabilities())
     }
 
-    /// The rows of a statement, as text, in the transaction if there is one.
+    /// Returns the rows of a statement as text, inside the transaction if one is open.
     async fn fetch_rows(&mut self, statement: &str) -> Result<Vec<TextRow>, TargetError> {
         each!(self, WriteSession, session => session.fetch_rows(statement).await)
     }
@@ -355,17 +366,17 @@ impl WriteSession {
     ///
     /// # Errors
     ///
-    /// If it may not have been: its fate is to be learnt.
+    /// If the outcome is unknown: ask [`Self::transaction_status`] over a new connection.
     pub async fn commit(&mut self) -> Result<(), TargetError> {
         each!(self, WriteSession, session => session.commit().await)
     }
 
-    /// Undoes the transaction. Where even that fails, the connection is of no use any more.
+    /// Rolls the transaction back. If even that fails, the connection is unusable.
     pub async fn rollback(&mut self) {
         each!(self, WriteSession, session => session.rollback().await)
     }
 
-    /// What became of a transaction.
+    /// Returns the outcome of a transaction.
     ///
     /// # Errors
     ///
@@ -378,11 +389,12 @@ impl WriteSession {
             Some(transaction) => {
                 each!(self, WriteSession, session => session.transaction_status(transaction).await)
             }
+            // Without a transaction id, the database cannot be asked.
             None => Ok(TransactionStatus::Unknown),
         }
     }
 
-    /// Whether the connection is known to be gone.
+    /// Returns `true` if the connection is known to be lost.
     #[must_use]
     pub fn is_lost(&self) -> bool {
         each!(self, WriteSession, session => session.is_lost())

@@ -1,4 +1,4 @@
-//! What an address of a kind of database has to tell.
+//! Trait for the address of one kind of database.
 
 use std::{
     fmt::{self, Debug},
@@ -8,46 +8,47 @@ use std::{
 use super::{NamedDatabase, ScratchError, TransportSecurity};
 use crate::capabilities::Capabilities;
 
-/// Where a database is.
+/// Address of a database.
 pub(crate) trait DatabaseAddress: Clone + Debug + Eq {
-    /// What this kind of database can do.
+    /// Returns the capabilities of this kind of database.
     fn capabilities(&self) -> &'static Capabilities;
 
-    /// Writes it without any password.
+    /// Writes the address without its password.
     ///
     /// # Errors
     ///
-    /// If the text cannot be written to.
+    /// If the formatter fails.
     fn fmt_redacted(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
 
-    /// The file, if it is one.
+    /// Returns the path, if the database is a file.
     fn file_path(&self) -> Option<&Path> {
         None
     }
 
-    /// Takes a relative path as one in this folder. A server is where it is.
+    /// Resolves a relative path against this folder. Does nothing for a server.
     fn resolve_in(&mut self, _folder: &Path) {}
 
-    /// How what is sent is protected on its way; nothing where nothing is sent.
+    /// Returns how the address asks connections to be protected, or `None` for a file.
     fn transport_security(&self) -> Option<TransportSecurity> {
         None
     }
 
-    /// Why no connection can be made whose certificate is checked as the address asks; nothing where it can.
+    /// Returns why TLS cannot be set up as the address asks, or `None` if it can.
     fn tls_problem(&self) -> Option<String> {
         None
     }
 
-    /// The file that a scratch database for a target here is made in; nothing where it is made on a server.
+    /// Returns the file to create a scratch database in, or `None` where a server holds scratch databases.
     fn scratch_file_path(&self, _folder: &Path, _name: &str) -> Option<PathBuf> {
         None
     }
 
-    /// Makes a scratch database here and fills it: on a server, one of that name. The comment on it is for those who find it.
+    /// Creates a scratch database and fills it: on a server, one of that name. The comment explains the
+    /// database to anyone who finds it.
     ///
     /// # Errors
     ///
-    /// If it may not be made, or the statements fail.
+    /// If the database cannot be created, or the statements fail.
     async fn create_scratch_database(
         &self,
         name: &str,
@@ -55,20 +56,22 @@ pub(crate) trait DatabaseAddress: Clone + Debug + Eq {
         comment: &str,
     ) -> Result<(), ScratchError>;
 
-    /// Leads to the database of that name on the same server. A file is the only one.
+    /// Selects the database of that name on the same server. Does nothing for a file.
     fn select_database(&mut self, _name: &str) {}
 
-    /// Removes a scratch database of that name, whoever is connected to it. Returns `false` if it may still be there.
+    /// Drops a scratch database, even while clients are connected. Returns `false` if the database may still
+    /// exist.
     async fn drop_scratch_database(&self, _name: &str) -> bool {
         true
     }
 
-    /// The databases on this server whose names begin so; none where it does not answer, or is a file.
+    /// Returns the databases on this server whose names start with the prefix; none if the server is
+    /// unreachable, or for a file.
     async fn list_databases(&self, _prefix: &str) -> Vec<NamedDatabase> {
         vec![]
     }
 
-    /// Removes a database of that name that nobody is connected to. Returns whether that was possible.
+    /// Drops a database without connected clients. Returns `false` if the server refuses.
     async fn drop_unused_database(&self, _name: &str) -> bool {
         false
     }

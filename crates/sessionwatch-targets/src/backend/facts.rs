@@ -1,197 +1,198 @@
-//! What databases say of themselves and of what was done, whatever their kind.
+//! Facts that databases report about themselves and about changes, independent of their kind.
 
 use std::path::PathBuf;
 
 use crate::{cells::TextRow, error::TargetError, sql::RowKeyKind};
 
-/// Why an address cannot be used. No message repeats the address: it may hold a password.
+/// Reason why an address cannot be used. No message repeats the address, which may hold a password.
 #[derive(Debug, thiserror::Error)]
 pub enum AddressError {
-    /// A product that is known and not supported, or an address that leads to something else than the database.
+    /// The scheme is known but not supported, or leads to something other than a database.
     #[error("{0}")]
     NotSupported(&'static str),
-    /// Neither a known scheme nor a file; with the forms that are accepted.
-    #[error("not the address of a database; accepted are {0}")]
+    /// Neither a known scheme nor a file; the text lists the accepted forms.
+    #[error("not a database address; accepted are {0}")]
     Unknown(String),
-    /// The scheme is known, and the rest is faulty.
-    #[error("faulty {product} address: {problem}")]
+    /// The scheme is supported, but the rest of the address is invalid.
+    #[error("invalid {product} address: {problem}")]
     Faulty {
-        /// The database product.
+        /// Name of the database product.
         product: &'static str,
-        /// What is wrong.
+        /// Reason.
         problem: String,
     },
 }
 
-/// How much of a server's certificate an address asks to be checked.
+/// Extent of the certificate verification that an address asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CertificateCheck {
-    /// Nothing.
+    /// No verification.
     None,
-    /// Who signed it.
+    /// The chain up to a trusted authority.
     Authority,
-    /// Who signed it, and the host name.
+    /// The chain, and the host name.
     AuthorityAndName,
 }
 
-/// How what is sent to a server is protected on its way, as the address asks.
+/// Protection of the connection, as the address asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TransportSecurity {
     /// The connection stays on this machine.
     pub is_loopback: bool,
-    /// The address looks like that of a pooler.
+    /// The address looks like that of a connection pooler.
     pub is_pooled: bool,
-    /// What is checked of the certificate.
+    /// Verification of the certificate.
     pub certificate: CertificateCheck,
 }
 
-/// What number a custom query gives. Nothing else of its result leaves the database.
+/// The number taken from a custom query. Nothing else of its result leaves the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CustomValue {
-    /// How many rows there are.
+    /// The number of rows.
     RowCount,
     /// The first column of the first row.
     FirstNumber,
 }
 
-/// Whether, and by what, rows of the sessions can be told apart.
+/// The key that identifies rows of the sessions, if there is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RowKeySupport {
-    /// By this.
+    /// This unique key.
     Unique(RowKeyKind),
-    /// A table that inherits from the sessions has columns of its own, which would not be archived.
+    /// Unusable: a table that inherits from the session table has columns of its own, which would not be
+    /// archived.
     ExtraChildColumns(String),
-    /// By nothing.
+    /// No key.
     Unsupported,
 }
 
-/// Facts about where and as whom a target is looked at.
+/// Facts about the server and the role of a check run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerInfo {
     /// Product and version.
     pub server: String,
-    /// As whom; nothing where there are no roles.
+    /// Role of the connection, or `None` if the database has no roles.
     pub role: Option<DatabaseRole>,
-    /// The time zone of the server's sessions; nothing where there is none.
+    /// Time zone of the connection, or `None` if the database has none.
     pub time_zone: Option<String>,
-    /// A read-only replica.
+    /// `true` on a read-only replica.
     pub is_replica: bool,
-    /// Whether the connection is encrypted; nothing for a file or a local socket.
+    /// `true` if the connection is encrypted; `None` for a file or a local socket.
     pub is_encrypted: Option<bool>,
-    /// How a SQLite file keeps its journal.
+    /// Journal mode of a SQLite file.
     pub journal_mode: Option<String>,
-    /// Who may create functions that a search path finds, without owning the schema or the sessions.
+    /// Roles that may create functions on the search path without owning the schema or the sessions.
     pub schema_creators: Vec<SchemaCreator>,
 }
 
-/// A role that may create objects in a schema on the search path of the role that checks run as.
+/// A role that may create objects in a schema on the search path of the watch role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SchemaCreator {
-    /// The role, or `PUBLIC`.
+    /// Name of the role, or `PUBLIC`.
     pub role: String,
     /// The schema.
     pub schema: String,
 }
 
-/// A role, and what it may do besides reading.
+/// A role and its privileges beyond reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatabaseRole {
-    /// Its name.
+    /// Name of the role.
     pub name: String,
-    /// May do everything.
+    /// The role is a superuser.
     pub is_superuser: bool,
-    /// May change or remove sessions.
+    /// The role may change or delete sessions.
     pub can_write: bool,
-    /// May create objects beside the sessions, or in a schema on its search path.
+    /// The role may create objects in the schema of the sessions, or in one on its search path.
     pub can_create: bool,
 }
 
-/// The numbers that are given to rows as ids.
+/// State of the sequence that numbers the rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowIdSequence {
-    /// The sequence.
+    /// Name of the sequence.
     pub name: String,
-    /// The greatest number that it and the column can hold.
+    /// Greatest number that fits both the sequence and the column.
     pub max_value: i64,
-    /// The greatest that was given.
+    /// Greatest number used so far.
     pub last_value: i64,
-    /// Sessions that users created in the last hour; nothing where that is not stored.
+    /// Sessions created in the last hour; `None` if the creation time is not stored.
     pub created_last_hour: Option<i64>,
 }
 
 /// A database on the server of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedDatabase {
-    /// Its name.
+    /// Name of the database.
     pub name: String,
-    /// The comment on it.
+    /// Comment on the database.
     pub comment: Option<String>,
 }
 
 impl NamedDatabase {
-    /// Reads a name and a comment.
+    /// Reads a row of a name and a comment.
     pub(crate) fn from_row(row: TextRow) -> Option<Self> {
         let mut cells = row.into_iter();
         Some(Self { name: cells.next()??, comment: cells.next().flatten() })
     }
 }
 
-/// What became of a transaction.
+/// Outcome of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TransactionStatus {
-    /// It was committed.
+    /// Committed.
     Committed,
-    /// It was not, and never will be.
+    /// Rolled back, for good.
     RolledBack,
-    /// It has not ended yet.
+    /// Still running.
     Running,
-    /// The database does not know.
+    /// Unknown to the database.
     Unknown,
 }
 
-/// What came of a change.
+/// Outcome of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChangeOutcome {
-    /// Whether each of the rows that were read was changed.
+    /// For each row that was read: `true` if it was changed.
     Rows(Vec<bool>),
-    /// Fewer than were read; it was not asked which.
+    /// Fewer rows than were read; which ones was not requested.
     FewerThanRead,
-    /// Other rows besides those that were read.
+    /// More rows than were read.
     MoreThanRead,
-    /// Rows of other tables that go with them are not, or not only, those that were read.
+    /// The dependent rows deleted are not exactly those that were read.
     OtherDependents,
 }
 
-/// Which tables row-level security hides rows of, or may, from a role.
+/// Tables in which row-level security hides rows from a role, or may hide them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HiddenRows {
-    /// That of the sessions.
+    /// The session table.
     pub sessions: bool,
-    /// That of the users.
+    /// The user table.
     pub users: bool,
-    /// Tables whose rows go with sessions.
+    /// Dependent tables.
     pub dependents: Vec<String>,
 }
 
-/// The role that writes.
+/// Role of a write session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WriteRole {
-    /// Its name.
+    /// Name of the role.
     pub name: String,
-    /// May do everything.
+    /// The role is a superuser.
     pub is_superuser: bool,
 }
 
-/// Why there is no scratch database.
+/// Reason why no scratch database was created.
 #[derive(Debug, thiserror::Error)]
 pub enum ScratchError {
     /// The file cannot be written.
     #[error("cannot write {0}")]
     Unwritable(PathBuf),
-    /// The server lets no database be made.
-    #[error("the server lets no database be made")]
+    /// The server does not allow creating databases.
+    #[error("the role may not create databases on the server")]
     Refused,
-    /// The server cannot be used.
+    /// The server cannot be reached or used.
     #[error(transparent)]
     Target(#[from] TargetError),
 }

@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-/// A table whose names have to be quoted.
+/// A table with names that need quoting.
 fn layout(dialect: Dialect, kind: TableKind, equality: Equality) -> Layout {
     let schema = dialect.has_schemas().then(|| "My app".to_owned());
     let sessions = TableName { schema: schema.clone(), name: "Session".into() };
@@ -70,7 +70,7 @@ fn file() -> Layout {
 }
 
 #[test]
-fn an_index_is_made_beside_the_work_of_the_application_where_that_can_be() {
+fn an_index_is_created_concurrently_where_possible() {
     let made = |layout: &Layout| DoctorFixes::new(layout).create_index(true, "sessionToken");
     assert_eq!(
         made(&server(TableKind::Table)),
@@ -85,7 +85,7 @@ fn an_index_is_made_beside_the_work_of_the_application_where_that_can_be() {
 }
 
 #[test]
-fn what_is_written_for_a_file_runs_there() {
+fn the_statements_for_sqlite_run() {
     let connection = rusqlite::Connection::open_in_memory().unwrap();
     connection.execute_batch("CREATE TABLE \"Session\" (\"sessionToken\" TEXT, \"userId\" TEXT)").unwrap();
     let layout = file();
@@ -100,7 +100,7 @@ fn what_is_written_for_a_file_runs_there() {
 }
 
 #[test]
-fn names_of_roles_and_schemas_cannot_end_their_statement() {
+fn names_of_roles_and_schemas_are_quoted() {
     let layout = server(TableKind::Table);
     let remedies = DoctorFixes::new(&layout);
     let hostile = "x\"; DROP TABLE y; --";
@@ -117,27 +117,21 @@ fn names_of_roles_and_schemas_cannot_end_their_statement() {
     ] {
         assert!(statement.contains(quoted), "{statement}");
     }
-    assert!(
-        remedies.allow_select_policy("t", None).contains(" TO ROLE USING"),
-        "a placeholder for whoever fills it in"
-    );
+    assert!(remedies.allow_select_policy("t", None).contains(" TO ROLE USING"), "a placeholder to fill in");
 }
 
 #[test]
-fn a_foreign_key_locks_a_large_table_only_where_nothing_else_can_be_done() {
+fn adding_a_foreign_key_locks_the_table_only_where_unavoidable() {
     let added = |layout: &Layout| DoctorFixes::new(layout).add_foreign_key("userId", &users());
     let plain = added(&server(TableKind::Table));
     assert!(plain.contains("NOT VALID;\nALTER TABLE \"My app\".\"Session\" VALIDATE CONSTRAINT"), "{plain}");
     let partitioned = added(&server(TableKind::Partitioned));
-    assert!(
-        !partitioned.contains("NOT VALID") && partitioned.contains("it locks both tables"),
-        "{partitioned}"
-    );
+    assert!(!partitioned.contains("NOT VALID") && partitioned.contains("locks both tables"), "{partitioned}");
     assert!(added(&file()).contains("cannot add a foreign key"));
 }
 
 #[test]
-fn tokens_are_compared_exactly_by_the_means_that_the_column_needs() {
+fn exact_comparison_is_set_as_the_column_requires() {
     let exact = |dialect, equality| {
         DoctorFixes::new(&layout(dialect, TableKind::Table, equality)).compare_tokens_exactly()
     };
@@ -155,7 +149,7 @@ fn a_column_is_added_to_a_table_and_not_to_a_view() {
         assert!(added(&server(kind)).starts_with("ALTER TABLE "), "{kind:?}");
     }
     for kind in [TableKind::View, TableKind::MaterializedView, TableKind::Foreign] {
-        assert!(added(&server(kind)).contains("to the table behind it"), "{kind:?}");
+        assert!(added(&server(kind)).contains("to the underlying table"), "{kind:?}");
     }
     assert!(added(&file()).starts_with("add a column createdAt"));
     assert_eq!(DoctorFixes::new(&file()).analyze_table(), None);

@@ -1,4 +1,4 @@
-//! The engine `pushdown`: the same facts by aggregates in the database.
+//! Engine `pushdown`: aggregates in the database.
 
 use jiff::SignedDuration;
 use sessionwatch_core::{
@@ -19,7 +19,7 @@ use crate::{
     sql::{QueryBuilder, RowSubset},
 };
 
-/// Aggregates in the database. Keeps nothing between runs.
+/// Aggregates in the database. Keeps no state between runs.
 #[derive(Debug)]
 pub struct PushdownEngine;
 
@@ -41,8 +41,8 @@ impl PushdownEngine {
             undecodable: parse_count(row, 4)?,
             anonymous: parse_count(row, 5)?,
             active_with_user: parse_count(row, 6)?,
-            oldest_expired: parse_timestamp(row, 7),
-            furthest_expiry: parse_timestamp(row, 8),
+            oldest_expired: parse_timestamp(row, 7)?,
+            furthest_expiry: parse_timestamp(row, 8)?,
             beyond_policy: sql.max_lifetime_us.map(|_| parse_count(row, 9)).transpose()?,
             created_last_hour: has_created.then(|| parse_count(row, 10)).transpose()?,
             active_per_user: Histogram::new(),
@@ -64,7 +64,7 @@ impl PushdownEngine {
         };
         stats.duplicates = duplicates;
         traces.orphans = users.orphans;
-        let newest = NewestTimes { created: parse_timestamp(row, 11), ended: parse_timestamp(row, 12) };
+        let newest = NewestTimes { created: parse_timestamp(row, 11)?, ended: parse_timestamp(row, 12)? };
         let (tops, snapshot, changes) = (users.top_users, None, None);
         Ok(EngineObservation {
             stats,
@@ -78,13 +78,12 @@ impl PushdownEngine {
     }
 }
 
-/// Who stands out among the users.
 struct UserFindings {
     top_users: TopUsers,
     orphans: Vec<String>,
 }
 
-/// Reads everything about users, and counts them into the census.
+/// Reads the facts about users into the session stats.
 async fn observe_users(
     session: &ReadSession,
     sql: &QueryBuilder<'_>,
@@ -97,6 +96,7 @@ async fn observe_users(
         let user_total =
             |sessions| UserTotal { user: row.get(1).cloned().flatten().unwrap_or_default(), sessions };
         match row.first().and_then(Option::as_deref) {
+            // Users that do not exist count in the histogram of active sessions only.
             Some("users") if is_orphan => {
                 orphaned += held * users;
                 add_to_histogram(&mut stats.active_per_user, active, users);
@@ -115,6 +115,7 @@ async fn observe_users(
         }
     }
     stats.orphaned = orphans_without_scan(sql).unwrap_or(Measured::Counted(orphaned));
+    // An incomplete list would miss evidence, so the rows are searched instead.
     if orphans.len() > MAX_NAMED_SUSPECTS {
         orphans.clear();
     }
@@ -127,15 +128,18 @@ fn add_to_histogram(histogram: &mut Histogram, held: u64, users: u64) {
     }
 }
 
-/// Looks for tokens that stand on several rows: by their hashes, which are sorted quickly, and then on the tokens themselves.
+/// Searches for tokens on several rows.
 async fn search_duplicates(
     session: &ReadSession,
     sql: &QueryBuilder<'_>,
 ) -> Result<(DuplicateTokens, EvidenceTraces), TargetError> {
+    // Fingerprints sort faster than tokens, so they find the suspects; the tokens themselves then confirm
+    // these.
     let found = session.fetch_rows(&sql.repeated_fingerprints_query(MAX_NAMED_SUSPECTS + 1)).await?;
     let fingerprint =
         |row: &TextRow| cells::parse_required_number(row, 0, "a fingerprint").map(i64::cast_unsigned);
     let suspects = found.iter().map(fingerprint).collect::<Result<Vec<u64>, TargetError>>()?;
+    // The query asks for one more than the maximum, which shows whether there are more.
     let few = suspects.len() <= MAX_NAMED_SUSPECTS;
     let shown = &suspects[..suspects.len().min(MAX_EVIDENCE_ROWS)];
     let queried = if few { &suspects[..] } else { shown };
@@ -153,6 +157,7 @@ async fn search_duplicates(
     let counted = match (by_address, suspects.len()) {
         (Some(counted), _) => counted,
         (None, 0) => DuplicateTokens::default(),
+        // Without usable addresses, fingerprints narrow the search, unless there are too many to list.
         (None, _) if few => count_duplicates(session, sql, RowSubset::Fingerprints(&suspects)).await?.0,
         (None, _) => count_duplicates(session, sql, RowSubset::All).await?.0,
     };

@@ -1,4 +1,4 @@
-//! The engine `scan`: one streaming read of a few narrow columns, aggregated here.
+//! Engine `scan`: streams a few narrow columns and aggregates locally.
 
 use jiff::SignedDuration;
 use sessionwatch_core::{
@@ -16,10 +16,10 @@ use crate::{
     sql::{QueryBuilder, RowSubset},
 };
 
-/// Of so many rows, one on a suspected token at most: with more of them, the whole table is grouped instead.
+/// Above one suspect row in this many, grouping the whole table is faster than fetching the suspects.
 const MIN_ROWS_PER_SUSPECT: u64 = 8;
 
-/// Pulls compact rows once a run and aggregates here. Keeps nothing between runs: each is compared by its snapshot.
+/// Streams compact rows and aggregates locally. Keeps no state between runs: the caller compares snapshots.
 #[derive(Debug)]
 pub struct ScanEngine;
 
@@ -38,6 +38,7 @@ impl ScanEngine {
             (0, None) => Measured::Counted(DuplicateTokens::default()),
             _ => Measured::Counted(confirm_duplicates(session, sql, &snapshot).await?),
         };
+        // Without creation times, the users with the most rows are the best hint.
         let created = if has_created {
             snapshot.top_recent_users(MAX_EVIDENCE_ROWS)
         } else {
@@ -64,21 +65,22 @@ impl ScanEngine {
     }
 }
 
-/// The first fingerprints as the database orders them, of tokens with more than enough rows for the evidence.
+/// Returns the first fingerprints in the database's order.
 fn first_fingerprints(suspects: &[u64]) -> Vec<u64> {
+    // The database stores fingerprints as signed integers and sorts them so.
     let mut first = suspects.to_vec();
     first.sort_unstable_by_key(|fingerprint| fingerprint.cast_signed());
     first.truncate(MAX_EVIDENCE_ROWS);
     first
 }
 
-/// Counts the tokens that stand on several rows, among the suspects of a scan. Two tokens can have one fingerprint by chance,
-/// so the tokens themselves are compared: of few rows where those stand, of many by grouping the whole table.
+/// Counts the tokens on several rows among the suspects of a scan.
 async fn confirm_duplicates(
     session: &ReadSession,
     sql: &QueryBuilder<'_>,
     snapshot: &SessionSnapshot,
 ) -> Result<DuplicateTokens, TargetError> {
+    // Two tokens can share a fingerprint by chance, so the tokens themselves are compared.
     let suspects = snapshot.repeated_fingerprints();
     let is_few = |count: usize| (count as u64).saturating_mul(MIN_ROWS_PER_SUSPECT) <= snapshot.row_count();
     let rows = snapshot.evidence_addresses(EvidenceSelector::Fingerprints(suspects)).unwrap_or_default();

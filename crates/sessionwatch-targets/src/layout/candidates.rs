@@ -1,4 +1,4 @@
-//! Candidates: the tables that may hold the sessions, as far as the schema, the profiles and the configuration tell.
+//! Candidates: tables that may hold the sessions, judged by schema, profiles and configuration.
 
 use super::LayoutRequest;
 use crate::{
@@ -16,16 +16,16 @@ use crate::{
     sql::schema::DatabaseSchema,
 };
 
-/// What was found in the schema.
+/// Result of searching the schema.
 pub(super) struct CandidateSearch {
-    /// The tables that may be meant, best first; at least one.
+    /// Tables that may hold the sessions, best first; at least one.
     pub(super) candidates: Vec<LayoutCandidate>,
-    /// Which profile was looked for, if one was named.
+    /// Profile that was searched for, if one was named; ready to append to a message.
     pub(super) searched_profile: String,
     pub(super) ruled_out: Vec<RuledOutTable>,
 }
 
-/// Finds the tables that may hold the sessions, as far as the schema tells. None of them would execute code of the target.
+/// Finds the tables that may hold the sessions, without those whose reading would execute code of the target.
 pub(super) fn find_candidates(
     schema: &DatabaseSchema,
     request: LayoutRequest<'_>,
@@ -53,7 +53,7 @@ fn match_candidates(
             let mut candidate = explicit_mapping::check_mapping(schema, mapping)?;
             let profile = catalogue.iter().find(|profile| profile.name == mapping.profile);
             if let (Some(profile), Some(table)) = (profile, schema.table(&candidate.mapping.sessions)) {
-                candidate.title = format!("{}, by the mapping of the configuration", profile.title);
+                candidate.title = format!("{}, as mapped in the configuration", profile.title);
                 candidate.other_login_hints = detect::find_other_login_hints(schema, table, profile);
             }
             return Ok(CandidateSearch {
@@ -77,14 +77,14 @@ fn match_candidates(
     let about = DetectionConstraint { only_table: only, is_profile_named: !wanted.is_empty() };
     let Detection { mut candidates, unreadable: mut refused, ruled_out } =
         detect::detect_candidates(schema, searched, about);
-    // Where the address says in which schemas to look, others are not meant.
+    // An address that names schemas excludes all others.
     if schema.has_named_search_path && table.is_none() {
         let meant =
             |table: &TableName| schema.table(table).is_some_and(|table| table.search_path_index.is_some());
         candidates.retain(|candidate| meant(&candidate.mapping.sessions));
         refused.retain(|(table, _)| !schema.resolve_unqualified(table).is_empty());
     }
-    let place = if schema.has_named_search_path { " in the schema that the address names" } else { "" };
+    let place = if schema.has_named_search_path { "  in the schema named in the address" } else { "" };
     match (refused.first(), table) {
         _ if !candidates.is_empty() => {
             Ok(CandidateSearch { candidates, searched_profile: wanted, ruled_out })
@@ -97,11 +97,12 @@ fn match_candidates(
     }
 }
 
-/// Nothing of what may be meant executes code of the target; what would is left out, unless it is all that there is.
+/// Removes candidates whose reading would execute code of the target. Fails if the best table is one of them.
 fn reject_code_candidates(
     schema: &DatabaseSchema,
     candidates: &mut Vec<LayoutCandidate>,
 ) -> Result<(), TargetError> {
+    // Only the best table fails detection; others are dropped silently.
     let first = candidates[0].mapping.sessions.clone();
     let mut refused = None;
     candidates.retain_mut(|candidate| match vetting::require_no_code(schema, candidate) {
@@ -115,14 +116,14 @@ fn reject_code_candidates(
     refused.map_or(Ok(()), |error| Err(error.into()))
 }
 
-/// A table was named whose columns nothing fits.
+/// Creates the error for a configured table that no profile matches.
 fn unmatched_table_error(table: &TableName, wanted: &str) -> TargetError {
     TargetError::Mapping(format!(
-        "the columns of `{table}` are not recognised{wanted}: write them under [target.mapping] instead of `sessions`"
+        "table `{table}` does not match any known layout{wanted}: list its columns under [target.mapping] instead of setting `sessions`"
     ))
 }
 
-/// Nothing was recognized: `wanted` says among what, and the near misses are named.
+/// Creates the error for a database without a session table, including near misses.
 pub(super) fn not_detected_error(
     schema: &DatabaseSchema,
     catalogue: &[Profile],
@@ -133,15 +134,16 @@ pub(super) fn not_detected_error(
     TargetError::LayoutNotDetected(Box::new(DetectionFailure { searched_profile: wanted, ..missed }))
 }
 
-/// Makes sure that the table is the one that is known, and its columns are.
+/// Fails unless the detected table and columns are those of the known layout.
 pub(super) fn require_known_layout(
     target: &str,
     known: &KnownLayout,
     candidates: &[LayoutCandidate],
 ) -> Result<(), TargetError> {
     let Some(best) = candidates.first() else { return Ok(()) };
-    // The same table may be read in several ways, which differ by its values.
+    // The same table may match several profiles; their values are compared later.
     let same = candidates.iter().any(|candidate| {
+        // The known layout may match under a profile other than the best.
         candidate.mapping.sessions == best.mapping.sessions
             && KnownLayout::from_mapping(&candidate.mapping) == *known
     });
@@ -152,40 +154,41 @@ pub(super) fn require_known_layout(
     Err(TargetError::TableChanged { from, to, target: target.to_owned() })
 }
 
-/// Where nothing is recognised any more, what was known is said.
+/// Adds the known layout to the error that no session table was found.
 pub(super) fn mention_known_layout(known: Option<&KnownLayout>, error: TargetError) -> TargetError {
     match (error, known) {
         (TargetError::LayoutNotDetected(mut missed), Some(known)) => {
             missed
                 .near_misses
-                .insert(0, format!("{known} was the session table before, and is not recognised any more"));
+                .insert(0, format!("{known} was the session table before, but no longer matches"));
             TargetError::LayoutNotDetected(missed)
         }
         (error, _) => error,
     }
 }
 
-/// Leaves rows out that the application has marked as deleted, and says so.
+/// Excludes soft-deleted rows, and adds a note about that.
 fn exclude_deleted_rows(schema: &DatabaseSchema, candidate: &mut LayoutCandidate) {
     let table = schema.table(&candidate.mapping.sessions);
     let Some(column) = table.and_then(detect::find_soft_delete_column) else { return };
+    // Without that column, deleted rows would count as sessions.
     if !column.readable && !candidate.is_named_in_config {
-        let lack = format!("the role may not read `{}`, which says whether a row was deleted", column.name);
+        let lack = format!("the role cannot read `{}`, which marks deleted rows", column.name);
         return candidate.missing_evidence.push(lack);
     }
     candidate.mapping.deleted = Some(column.name.clone());
     candidate
         .notes
-        .push(format!("rows that `{}` marks as deleted are not counted, and not touched", column.name));
+        .push(format!("rows marked as deleted in `{}` are neither counted nor changed", column.name));
 }
 
-/// Takes sessions in which somebody acts for the user for no log-ins of that user, and says so.
+/// Excludes impersonated sessions from the logins of a user, and adds a note about that.
 fn set_impersonator_column(schema: &DatabaseSchema, candidate: &mut LayoutCandidate) {
     let table = schema.table(&candidate.mapping.sessions);
     let Some(column) = table.and_then(detect::find_impersonator_column) else { return };
     candidate.mapping.impersonator = Some(column.name.clone());
     candidate.notes.push(format!(
-        "`{}` names who acts for the user in a session: such sessions count as held by the user, and not as created by the user \
+        "`{}` marks sessions of an impersonator: they count as sessions of the user, but not as logins of the user \
          (`sessionwatch doctor` counts them)",
         column.name
     ));

@@ -1,5 +1,5 @@
-//! What zone the instants of a target are in: which columns name none, and rows that show whether they are read as they were
-//! written.
+//! Time zones of timestamp columns: which columns store none, and sampled rows that show whether they are
+//! decoded correctly.
 
 use sessionwatch_core::{
     decoder::{DecodedTime, Decoder, RawValue, is_naive_timestamp},
@@ -22,52 +22,52 @@ use crate::{
     },
 };
 
-/// Rows that are compared.
+/// Number of rows sampled.
 const SAMPLE_ROWS: usize = 300;
-/// Other columns that are compared.
+/// Maximum number of other columns compared.
 const MAX_OTHER_COLUMNS: usize = 4;
-/// The share of the values under which a column is taken for one of instants.
+/// Minimum share of plausible values for a column to count as a timestamp.
 const CONVINCING_SHARE: f64 = 0.9;
 
-/// What parts of a name say that a column holds when a session was created, used or changed, and what says that it does
-/// not.
+/// Parts of column names that suggest the time of creation, use or change of a session, and parts that rule
+/// this out.
 const ACTIVITY_NAME_PARTS: [&str; 13] = [
     "creat", "updat", "modif", "last", "seen", "activ", "access", "login", "logged", "issued", "began",
     "start", "used",
 ];
 const NON_ACTIVITY_NAME_PARTS: [&str; 9] =
     ["expir", "end", "until", "valid", "next", "after", "revok", "delet", "refresh"];
-/// Columns in which sessions are stored as JSON.
+/// Columns that may store a session as JSON.
 const JSON_COLUMN_NAMES: [&str; 5] = ["sess", "session", "data", "session_data", "sess_data"];
 
-/// What zone the instants of a target are in.
+/// Time zones of the timestamp columns of a target.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LayoutClocks {
-    /// That of the end.
+    /// Zone of the expiry column.
     pub expires: ColumnZone,
-    /// That of the creation, where it is stored.
+    /// Zone of the creation column, if there is one.
     pub created: Option<ColumnZone>,
 }
 
-/// Rows to compare, and the columns of them besides end and creation.
+/// Sampled rows, and the further timestamp columns in them.
 #[derive(Clone, Debug, Default)]
 struct ClockSample {
     others: Vec<(String, ColumnZone)>,
     rows: Vec<SampledRow>,
 }
 
-/// What is known of the whole table.
+/// Facts about the whole table.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TableActivity {
-    /// Its newest instants.
+    /// Newest times.
     pub newest: NewestTimes,
-    /// Sessions that seem active.
+    /// Number of sessions that appear active.
     pub active: u64,
-    /// When it last grew.
+    /// Period in which the table last grew.
     pub last_growth: Option<GrowthWindow>,
 }
 
-/// What zone the values of a column are in, some of which are given.
+/// Returns the time zone of a column, judged by its decoder and sampled values.
 #[must_use]
 pub(super) fn column_clock(kind: ColumnKind, decoder: Decoder, values: &[RawValue<'_>]) -> ColumnZone {
     let naive =
@@ -82,7 +82,7 @@ pub(super) fn column_clock(kind: ColumnKind, decoder: Decoder, values: &[RawValu
     }
 }
 
-/// Takes rows to compare.
+/// Samples rows to compare.
 async fn sample_clock_rows(
     session: &ReadSession,
     layout: &Layout,
@@ -113,7 +113,7 @@ async fn sample_clock_rows(
     Ok(ClockSample { others: read, rows })
 }
 
-/// The columns besides end and creation that hold instants of a session's life.
+/// Returns the columns, other than expiry and creation, that hold times of a session's life.
 fn find_activity_columns(layout: &Layout, table: &tables::TableInfo) -> Vec<String> {
     let mapping = &layout.candidate.mapping;
     let created = mapping.created.as_ref().map(|created| &created.column);
@@ -130,12 +130,13 @@ fn find_activity_columns(layout: &Layout, table: &tables::TableInfo) -> Vec<Stri
         .filter(|column| column.readable && !known.contains(&Some(&column.name)))
         .filter(|column| layout.schema.dialect.has_dynamic_types() || kinds.contains(&column.kind))
         .filter(named)
+        // More columns add cost, but hardly evidence.
         .take(MAX_OTHER_COLUMNS)
         .map(|column| column.name.clone())
         .collect()
 }
 
-/// The columns that hold sessions as JSON.
+/// Returns the columns that store sessions as JSON.
 fn find_json_columns(layout: &Layout, table: &tables::TableInfo) -> Vec<String> {
     let token = &layout.candidate.mapping.token;
     let kinds = [ColumnKind::Json, ColumnKind::Text];
@@ -148,7 +149,7 @@ fn find_json_columns(layout: &Layout, table: &tables::TableInfo) -> Vec<String> 
     table.columns.iter().filter(fits).map(|column| column.name.clone()).collect()
 }
 
-/// The end and the creation of a row, and what its documents say.
+/// Parses expiry and creation of a row, and the expiry in its JSON columns.
 fn parse_clock_row(row: &TextRow, documents: usize) -> SampledRow {
     let text = |at: usize| row.get(at).and_then(Option::as_deref);
     let micros = |at: usize| text(at)?.parse().ok().and_then(UtcTimestamp::from_micros);
@@ -162,20 +163,22 @@ fn parse_clock_row(row: &TextRow, documents: usize) -> SampledRow {
         created: micros(1),
         others: vec![],
         named_expiry: named,
+        // Cookies store milliseconds; a session cookie without a lifetime stores none.
         lifetime_us: lifetime.filter(|lifetime| *lifetime > 0).and_then(|millis| millis.checked_mul(1_000)),
     }
 }
 
-/// How another column than end and creation is read.
+/// Storage of a timestamp column other than expiry and creation.
 #[derive(Clone, Copy)]
 struct OtherColumnStorage {
     kind: ColumnKind,
-    /// The zone of wall clocks, where it is known.
+    /// Time zone of wall-clock times, if known.
     zone: Option<Zone>,
     now: UtcTimestamp,
 }
 
-/// The values of another column, what it is and its text side by side, and what zone they are in.
+/// Parses the values of another column, which takes two cells per row: type and text. Returns its time zone
+/// too.
 fn parse_other_column(
     rows: &[TextRow],
     at: usize,
@@ -186,6 +189,7 @@ fn parse_other_column(
     let text = |row: &TextRow, at: usize| row.get(at).cloned().flatten();
     if rows.iter().any(|row| text(row, at).as_deref() == Some("micros")) {
         let micros = |row: &TextRow| text(row, at + 1)?.parse().ok().and_then(UtcTimestamp::from_micros);
+        // PostgreSQL returned microseconds: only `timestamp` leaves the zone open.
         let clock = if kind == ColumnKind::Timestamp { wall } else { ColumnZone::Explicit };
         return (clock, rows.iter().map(micros).collect());
     }
@@ -204,8 +208,8 @@ fn parse_other_column(
     (if clock.is_wall_clock() { wall } else { clock }, values.iter().map(read).collect())
 }
 
-/// The columns of the end and of the creation that are not believed, and why. Takes a bounded number of rows, where one
-/// of them names no time zone, and none otherwise.
+/// Returns why the expiry and creation columns may be in another time zone than assumed. Samples a bounded
+/// number of rows if one of the columns stores no zone, and none otherwise.
 ///
 /// # Errors
 ///
@@ -217,6 +221,7 @@ pub async fn find_clock_doubts(
     known: TableActivity,
 ) -> Result<TimeZoneDoubts, TargetError> {
     let LayoutClocks { expires, created } = layout.clocks;
+    // Columns with an explicit zone leave no doubt, so the sample is saved.
     if !expires.is_wall_clock() && !created.is_some_and(ColumnZone::is_wall_clock) {
         return Ok(TimeZoneDoubts::default());
     }
@@ -240,13 +245,13 @@ pub async fn find_clock_doubts(
     Ok(facts.find_doubts())
 }
 
-/// What puts doubts right: the lines of the configuration.
+/// Returns the configuration lines that resolve the doubts.
 #[must_use]
 pub fn clock_fix_hint(doubts: &TimeZoneDoubts, now: UtcTimestamp) -> Option<String> {
     let line = |key: &str, offset: Option<i64>| {
         let example = offset.and_then(|offset| Zone::find_by_offset(offset, now));
         let such = example.map(|zone| format!(", such as {}", zone.name())).unwrap_or_default();
-        format!("`{key} = \"{LOCAL_DECODER_PREFIX}ZONE\"` with the time zone of the application{such}")
+        format!("`{key} = \"{LOCAL_DECODER_PREFIX}ZONE\"` with the application's time zone{such}")
     };
     let lines: Vec<String> = [("decoder", &doubts.expires), ("created_decoder", &doubts.created)]
         .into_iter()
@@ -256,12 +261,12 @@ pub fn clock_fix_hint(doubts: &TimeZoneDoubts, now: UtcTimestamp) -> Option<Stri
         return None;
     }
     Some(format!(
-        "write {} under [target.mapping], for which `sessionwatch init` writes the other lines; UTC is a zone too",
+        "set {} under [target.mapping] (`sessionwatch init` writes the other lines); UTC is a valid zone",
         lines.join(" and ")
     ))
 }
 
-/// A line of [`QueryBuilder::sample`]: the type that the value has, and the value as text.
+/// Reads a row of [`QueryBuilder::sample_values_query`]: the type of the value, and the value as text.
 pub(super) fn parse_raw_value(row: &[Option<String>]) -> RawValue<'_> {
     match (row.first().and_then(Option::as_deref), row.get(1).and_then(Option::as_deref)) {
         (_, None) => RawValue::Null,

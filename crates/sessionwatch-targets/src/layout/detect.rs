@@ -1,5 +1,6 @@
-//! Detection: which table holds the sessions, decided by its columns and by what corroborates them. A token, a user and an
-//! expiry are in tables of password resets, invitations and refresh tokens too.
+//! Detection: finds the session table by its columns and by corroborating evidence. Columns alone are not
+//! enough, since tables of password resets, invitations and refresh tokens have a token, a user and an expiry
+//! too.
 
 use super::{
     profile_catalog::{OtherLoginSign, Profile},
@@ -14,57 +15,57 @@ use crate::{
     },
 };
 
-/// A table that can be read under a profile.
+/// A table that matches a profile.
 #[derive(Clone, Debug)]
 pub struct LayoutCandidate {
-    /// How its columns map.
+    /// Mapping of its columns.
     pub mapping: Mapping,
-    /// The profile's title.
+    /// Title of the profile.
     pub title: String,
-    /// How well it fits; higher is better.
+    /// Quality of the match; higher is better.
     pub score: u32,
-    /// Why it was chosen.
+    /// Reasons for the choice.
     pub reasons: Vec<String>,
-    /// What this schema cannot prevent, and what to know about the table.
+    /// Problems that the schema cannot prevent, and other facts worth knowing.
     pub notes: Vec<String>,
-    /// What is missing before the table is taken for the sessions; empty if enough speaks for it.
+    /// Evidence missing before the table counts as the session table; empty if there is enough.
     pub missing_evidence: Vec<String>,
-    /// What the tables beside it say about log-ins that do not end with their rows.
+    /// Signs of logins that do not end with their rows, from the tables beside this one.
     pub other_login_hints: Vec<String>,
-    /// Whether the configuration names the table.
+    /// `true` if the configuration names the table.
     pub is_named_in_config: bool,
 }
 
-/// A table that has the columns of a session table, and is none.
+/// A table with the columns of a session table that holds something else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuledOutTable {
-    /// The table.
+    /// Name of the table.
     pub table: TableName,
-    /// Why it is none.
+    /// Reason, to be read after the name.
     pub reason: String,
 }
 
-/// Tables that hold sessions, best first, and near misses.
+/// Result of detection: candidates and near misses.
 #[derive(Clone, Debug, Default)]
 pub struct Detection {
-    /// Best first.
+    /// Session tables, best first.
     pub candidates: Vec<LayoutCandidate>,
-    /// Tables that have the columns but may not be read, with the columns that lack permission.
+    /// Matching tables that the role cannot read, with the unreadable columns.
     pub unreadable: Vec<(String, Vec<String>)>,
-    /// Tables that have the columns, and hold something else.
+    /// Matching tables that hold something else.
     pub ruled_out: Vec<RuledOutTable>,
 }
 
-/// What the configuration says about the table.
+/// Constraints from the configuration.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DetectionConstraint<'a> {
-    /// The only table that is meant.
+    /// The only table to consider.
     pub only_table: Option<&'a TableInfo>,
-    /// The profile is named, and needs no certain sign.
+    /// `true` if the configuration names the profile, which then needs no certain sign.
     pub is_profile_named: bool,
 }
 
-/// A table with the columns that a profile asks for.
+/// A table with the columns of a profile.
 #[derive(Clone, Copy)]
 struct ProfileMatch<'a> {
     schema: &'a DatabaseSchema,
@@ -75,7 +76,7 @@ struct ProfileMatch<'a> {
     expires: &'a ColumnInfo,
 }
 
-/// Finds the tables of sessions.
+/// Finds session tables.
 #[must_use]
 pub fn detect_candidates(
     schema: &DatabaseSchema,
@@ -87,6 +88,7 @@ pub fn detect_candidates(
     for table in schema.tables.iter().filter(meant) {
         for profile in profiles {
             let Some(found) = ProfileMatch::find(schema, table, profile) else { continue };
+            // Partitions are read through their parent.
             if constraint.only_table.is_none() && found.is_child_of_match() {
                 continue;
             }
@@ -108,7 +110,7 @@ pub fn detect_candidates(
             }
         }
     }
-    // The sort is stable: the order of tables (search path) and of the catalogue breaks ties.
+    // The sort is stable: the order of tables (search path) and of profiles breaks ties.
     detection.candidates.sort_by_key(|candidate| {
         (!candidate.missing_evidence.is_empty(), std::cmp::Reverse(candidate.score))
     });
@@ -121,18 +123,18 @@ impl<'a> ProfileMatch<'a> {
         Some(Self { schema, table, profile, token, user, expires: find_column(table, &profile.expires)? })
     }
 
-    /// Whether its rows are those of another table that matches too.
+    /// Returns `true` if the rows are also those of a matching parent table.
     fn is_child_of_match(&self) -> bool {
         let above = self.table.parent_table.as_ref().and_then(|above| self.schema.table(above));
         above.is_some_and(|above| Self::find(self.schema, above, self.profile).is_some())
     }
 
-    /// Why the table holds something else, if its name says so and the profile does not know it by that name.
+    /// Returns why the table holds something else, judged by its name, unless the profile lists that name.
     fn rule_out_reason(&self) -> Option<String> {
         match table_names::classify_table_name(&self.table.name) {
             TableNameMeaning::Other { holds, is_session_like: false } if !self.has_known_name() => {
                 Some(format!(
-                    "has the columns of a token, a user and an expiry, but its name says that it holds {holds}"
+                    "has columns for a token, a user and an expiry, but judging by its name it holds {holds}"
                 ))
             }
             _ => None,
@@ -159,6 +161,7 @@ impl<'a> ProfileMatch<'a> {
             profile: profile.name.clone(),
             sessions: table_name(table),
             id: find_readable_column(table, &profile.id)
+                // The row id is shown and logged, so the token must never serve as one.
                 .filter(|id| id.name != token.name)
                 .map(|id| id.name.clone()),
             token: token.name.clone(),
@@ -190,6 +193,7 @@ impl<'a> ProfileMatch<'a> {
         let mapping = self.build_mapping()?;
         let lacks = if constraint.only_table.is_some() { vec![] } else { self.find_missing_evidence() };
         let identified = profile.id.is_empty() == find_readable_column(table, &profile.id).is_none();
+        // The weights rank profiles that match the same tables; only their order matters.
         let points = |points: u32, holds: bool| points * u32::from(holds);
         let score = points(100, !profile.general)
             + 60
@@ -202,10 +206,11 @@ impl<'a> ProfileMatch<'a> {
             + points(2, mapping.users.is_some())
             + points(1, !profile.ip.is_empty() && mapping.ip.is_some());
         let contradicting = u32::try_from(declared.len() - agreeing).unwrap_or(0);
+        // A profile tied to a schema is unlikely outside of it.
         let penalty = 5 * contradicting + points(30, !profile.schemas.is_empty() && !housed);
         Some(LayoutCandidate {
             reasons: vec![format!(
-                "table `{}` has a token (`{}`), a user (`{}`) and an expiry (`{}`, {}) as {} stores them",
+                "table `{}` has a token (`{}`), a user (`{}`) and an expiry (`{}`, {}), as stored by {}",
                 table.name, token.name, user.name, expires.name, expires.declared_type, profile.title
             )],
             notes: schema_notes(schema.dialect, table, &mapping),
@@ -218,7 +223,7 @@ impl<'a> ProfileMatch<'a> {
         })
     }
 
-    /// How many columns have the types that the library gives them.
+    /// Counts the columns with the declared types of the framework.
     fn count_agreeing_types(&self) -> usize {
         let roles = [
             ("id", find_readable_column(self.table, &self.profile.id)),
@@ -239,21 +244,21 @@ impl<'a> ProfileMatch<'a> {
             || table_names::classify_table_name(&self.table.name) == TableNameMeaning::Sessions
     }
 
-    /// Whether the table is called as the framework calls it, beside users whom it refers to, and says when a session began: then
-    /// an application of its own making is known too, which need not have every column of the framework.
+    /// Returns `true` if the table has the framework's name and a creation time, and a user table is beside
+    /// it. That is enough even for an application that lacks some columns of the framework.
     fn is_plainly_sessions(&self) -> bool {
         let has_users = find_sibling_table(self.schema, self.table, &self.profile.users).is_some()
             || self.table.foreign_key_on(&self.user.name).is_some();
         self.has_known_name() && has_users && find_column(self.table, &self.profile.created).is_some()
     }
 
-    /// Columns that every version of the framework has, and this table has not.
+    /// Returns the columns that every version of the framework has and this table lacks.
     fn missing_columns(&self) -> Vec<&'a String> {
         let columns = self.profile.corroboration.columns.iter();
         columns.filter(|column| self.table.column(column).is_none()).collect()
     }
 
-    /// How many signs speak for the table, less those that speak against it.
+    /// Counts the signs for the table, less those against.
     fn count_signs(&self) -> u32 {
         let Self { schema, table, profile, user, .. } = *self;
         let corroboration = &profile.corroboration;
@@ -264,13 +269,14 @@ impl<'a> ProfileMatch<'a> {
             table.foreign_key_on(&user.name).is_some(),
             find_sibling_table(schema, table, &profile.accounts).is_some(),
         ];
+        // A name that suggests another content cancels one sign.
         let against = matches!(table_names::classify_table_name(&table.name), TableNameMeaning::Other { .. })
             && !self.has_known_name();
         let signs = signs.iter().filter(|sign| **sign).count();
         (corroboration.token + u32::try_from(signs).unwrap_or(0)).saturating_sub(u32::from(against))
     }
 
-    /// What is missing before the table is taken for the sessions.
+    /// Returns the evidence still missing before the table counts as the session table.
     fn find_missing_evidence(&self) -> Vec<String> {
         let Self { schema, table, profile, user, .. } = *self;
         let corroboration = &profile.corroboration;
@@ -278,7 +284,7 @@ impl<'a> ProfileMatch<'a> {
         if let (TableNameMeaning::HistoryCopy(word), false) =
             (table_names::classify_table_name(&table.name), self.has_known_name())
         {
-            lacks.push(format!("its name says `{word}`"));
+            lacks.push(format!("its name contains `{word}`"));
         }
         let missing = self.missing_columns();
         let has_enough = corroboration.columns.len() - missing.len() >= corroboration.columns_needed;
@@ -288,22 +294,22 @@ impl<'a> ProfileMatch<'a> {
         }
         if self.count_signs() < corroboration.signs_needed {
             if !self.is_named_like_sessions() {
-                lacks.push("its name does not speak of sessions".into());
+                lacks.push("its name does not suggest sessions".into());
             }
             if find_sibling_table(schema, table, &profile.users).is_none()
                 && table.foreign_key_on(&user.name).is_none()
             {
-                lacks.push("no table of users is beside it".into());
+                lacks.push("there is no user table beside it".into());
             }
             if find_sibling_table(schema, table, &profile.accounts).is_none() {
-                lacks.push("no table of accounts is beside it".into());
+                lacks.push("there is no account table beside it".into());
             }
         }
         lacks
     }
 }
 
-/// What the tables beside the sessions say about log-ins that do not end with their rows.
+/// Returns signs of logins that do not end with their rows, from the tables beside the sessions.
 #[must_use]
 pub fn find_other_login_hints(schema: &DatabaseSchema, table: &TableInfo, profile: &Profile) -> Vec<String> {
     let beside = || schema.tables.iter().filter(|other| other.schema == table.schema);
@@ -318,14 +324,14 @@ pub fn find_other_login_hints(schema: &DatabaseSchema, table: &TableInfo, profil
     profile.elsewhere.iter().filter(says).map(|sign| sign.says.clone()).collect()
 }
 
-/// The column by which an application marks sessions as deleted or revoked instead of removing them.
+/// Returns the column in which an application marks sessions as deleted or revoked.
 #[must_use]
 pub fn find_soft_delete_column(table: &TableInfo) -> Option<&ColumnInfo> {
     const SOFT_DELETE_NAMES: [&str; 5] = ["deleted", "removed", "revoked", "invalidated", "loggedout"];
     let is_mark = |column: &&ColumnInfo| {
         let name = column.name.to_lowercase().replace('_', "");
         let name = name.strip_prefix("is").unwrap_or(&name);
-        // Text such as `N` may mean either.
+        // A text such as `N` is ambiguous, so text columns are no flags.
         let is_flag = column.is_boolean() || column.kind == ColumnKind::Integer;
         SOFT_DELETE_NAMES.iter().filter_map(|mark| name.strip_prefix(mark)).any(|rest| match rest {
             "" => is_flag,
@@ -335,10 +341,11 @@ pub fn find_soft_delete_column(table: &TableInfo) -> Option<&ColumnInfo> {
     table.columns.iter().find(is_mark)
 }
 
-/// Whether a column is called after the last use of a session, or its last change.
+/// Returns `true` if the name of a column suggests the last use or change of a session.
 #[must_use]
 pub fn is_last_use_column(column: &str) -> bool {
     let name = column.to_lowercase().replace(['_', '-'], "");
+    // `last_used_at` and `lastUsedTime` both mean `lastused`.
     let name = name.strip_suffix("at").or_else(|| name.strip_suffix("time")).unwrap_or(&name);
     let is_one = |name: &str| {
         let last = [
@@ -351,7 +358,7 @@ pub fn is_last_use_column(column: &str) -> bool {
     is_one(name)
 }
 
-/// The column that names the administrator who acts for a user in a session.
+/// Returns the column with the administrator who impersonates a user.
 #[must_use]
 pub fn find_impersonator_column(table: &TableInfo) -> Option<&ColumnInfo> {
     const IMPERSONATOR_NAMES: [&str; 4] =
@@ -374,7 +381,7 @@ fn table_name(table: &TableInfo) -> TableName {
     TableName { schema: table.schema.clone(), name: table.name.clone() }
 }
 
-/// A table of one of these names in the same schema.
+/// Returns the table with one of these names in the same schema.
 fn find_sibling_table<'a>(
     schema: &'a DatabaseSchema,
     table: &TableInfo,
@@ -385,7 +392,7 @@ fn find_sibling_table<'a>(
     })
 }
 
-/// The users: where the foreign key points, else by name.
+/// Builds the mapping of the users: by the foreign key if there is one, otherwise by name.
 fn build_users_mapping(
     schema: &DatabaseSchema,
     table: &TableInfo,
@@ -397,6 +404,7 @@ fn build_users_mapping(
             schema.find_table(key.target_schema.as_deref(), &key.target_table)?,
             key.target_columns.first()?.clone(),
         ),
+        // The supported frameworks name the key of their users `id`.
         None => (find_sibling_table(schema, table, &profile.users)?, "id".to_owned()),
     };
     users.column(&key).filter(|column| column.readable)?;
@@ -405,8 +413,8 @@ fn build_users_mapping(
     Some(UsersMapping { table: table_name(users), display: shown.cloned().collect(), key })
 }
 
-/// Why the table of users cannot be read, where the user column of the sessions refers to one, or one is beside them under
-/// the name that the framework gives it; `None` if users are read, or there is no such table.
+/// Returns why the user table cannot be read, or `None` if it can, or there is none. The user table is the
+/// one that the user column refers to, or one with the framework's name beside the sessions.
 #[must_use]
 pub fn unreadable_users_reason(
     schema: &DatabaseSchema,
@@ -424,26 +432,24 @@ pub fn unreadable_users_reason(
     };
     let column = schema.table(&name).and_then(|users| users.column(&key));
     let is_readable = column.is_some_and(|column| column.readable);
-    (!is_readable).then(|| format!("this role may not read `{key}` of `{name}`"))
+    (!is_readable).then(|| format!("the role cannot read `{key}` of `{name}`"))
 }
 
-/// What the schema cannot prevent, and what to know about the table.
+/// Returns problems that the schema cannot prevent, and other facts worth knowing about the table.
 #[must_use]
 pub fn schema_notes(dialect: Dialect, table: &TableInfo, mapping: &Mapping) -> Vec<String> {
     let mut notes = Vec::new();
     match table.kind {
         TableKind::View | TableKind::MaterializedView => {
             notes.push(format!(
-                "`{}` is a view: it has no constraints, and nothing can be proved by them",
+                "`{}` is a view: views have no constraints, so none can rule out problems",
                 table.name
             ));
         }
-        TableKind::Partitioned => notes.push(format!(
-            "`{}` is partitioned: a unique index holds only with the partition key",
-            table.name
-        )),
+        TableKind::Partitioned => notes
+            .push(format!("`{}` is partitioned: a unique index must include the partition key", table.name)),
         TableKind::Foreign => {
-            notes.push(format!("`{}` is a foreign table: reading it loads another server", table.name))
+            notes.push(format!("`{}` is a foreign table: checks put load on another server", table.name))
         }
         TableKind::Table if table.has_children => notes.push(format!(
             "other tables inherit from `{}`: its unique indexes and foreign keys do not cover their rows",
@@ -453,17 +459,17 @@ pub fn schema_notes(dialect: Dialect, table: &TableInfo, mapping: &Mapping) -> V
     }
     if table.unique_index_on(&mapping.token).is_none() {
         notes.push(format!(
-            "no unique index on `{}`: the schema cannot prevent duplicated tokens",
+            "no unique index on `{}`: the schema does not prevent duplicate tokens",
             mapping.token
         ));
     }
     if let Some(how) = dialect.describe_comparison(table.column_equality(&mapping.token)) {
-        notes.push(format!("tokens are compared {how}, as `{}` itself compares them", mapping.token));
+        notes.push(format!("tokens are compared {how}, like the column `{}` itself", mapping.token));
     }
-    // Without it, nothing else is known of users either.
+    // Without a user column, every further note would repeat this one.
     if mapping.user.is_none() {
         notes.push(
-            "no user column is named: orphaned sessions, sessions of one user and rapid creation are not checked (`user` under [target.mapping])"
+            "no user column is mapped: orphaned sessions, sessions per user and rapid creation are not checked (set `user` under [target.mapping])"
                 .into(),
         );
         return notes;
@@ -475,14 +481,14 @@ pub fn schema_notes(dialect: Dialect, table: &TableInfo, mapping: &Mapping) -> V
         .is_some_and(|key| table.is_proved_by(key) || !dialect.enforces_foreign_keys());
     if !enforced {
         notes.push(
-            "no validated foreign key to the users: the schema cannot prevent orphaned sessions".into(),
+            "no validated foreign key to the users: the schema does not prevent orphaned sessions".into(),
         );
     }
     if mapping.created.is_none() {
-        notes.push("no creation column: only `serve` can see who creates many sessions in an hour".into());
+        notes.push("no creation column: only `serve` can detect rapid creation".into());
     }
     if mapping.users.is_none() {
-        notes.push("no readable table of users: orphaned sessions cannot be found".into());
+        notes.push("no readable user table: orphaned sessions cannot be detected".into());
     }
     notes
 }

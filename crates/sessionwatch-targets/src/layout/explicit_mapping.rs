@@ -1,4 +1,4 @@
-//! An explicit mapping, checked against the schema: everything that does not fit is said at once.
+//! Explicit mappings, checked against the schema. All problems are reported at once.
 
 use sessionwatch_core::{decoder::Decoder, suggest::did_you_mean};
 
@@ -12,14 +12,14 @@ use crate::{
     },
 };
 
-/// The profile of a mapping of the configuration.
+/// Profile name of a mapping from the configuration.
 pub const CUSTOM_PROFILE: &str = "custom";
 
-/// The candidate that the mapping describes.
+/// Builds the candidate that a mapping describes.
 ///
 /// # Errors
 ///
-/// If a table or column is missing or may not be read, or a decoder does not fit its column.
+/// If a table or column is missing or unreadable, or a decoder does not fit its column.
 pub fn check_mapping(schema: &DatabaseSchema, mapping: &Mapping) -> Result<LayoutCandidate, MappingError> {
     let mut problems = Vec::new();
     let sessions = find_or_report_table(schema, &mapping.sessions, &mut problems);
@@ -74,7 +74,7 @@ fn build_candidate(schema: &DatabaseSchema, table: &TableInfo, mapping: &Mapping
         users.table = full(&users.table);
     }
     LayoutCandidate {
-        title: "the mapping of the configuration".into(),
+        title: "the configured mapping".into(),
         score: 0,
         reasons: vec!["the configuration names its tables and columns".into()],
         notes: schema_notes(schema.dialect, table, &mapping),
@@ -89,7 +89,7 @@ fn build_candidate(schema: &DatabaseSchema, table: &TableInfo, mapping: &Mapping
 ///
 /// # Errors
 ///
-/// If there is none of that name.
+/// If the table does not exist, or is invisible to the role.
 pub fn find_table<'a>(schema: &'a DatabaseSchema, name: &TableName) -> Result<&'a TableInfo, MappingError> {
     let mut problems = Vec::new();
     find_or_report_table(schema, name, &mut problems).ok_or_else(|| MappingError::Misfit(problems.join("; ")))
@@ -107,18 +107,19 @@ fn find_or_report_table<'a>(
     found
 }
 
-/// Why no table is the one that is named.
+/// Explains why a named table is not found.
 fn missing_table_problem(schema: &DatabaseSchema, name: &TableName) -> String {
     let others = schema.resolve_unqualified(&name.name);
     match &name.schema {
+        // A missing schema explains the missing table better than a similar table name.
         Some(wanted) if schema.dialect.has_schemas() && !schema.schema_names().contains(&wanted.as_str()) => {
-            format!("{}, or the role may not see it", missing_schema_message(wanted, &schema.schema_names()))
+            missing_schema_message(wanted, &schema.schema_names(), true)
         }
         None if others.len() > 1 => {
             let schemas = others.iter().filter_map(|table| table.schema.as_deref());
             let schemas: Vec<String> = schemas.map(|schema| format!("`{schema}`")).collect();
             format!(
-                "several schemas have a table `{}`, none of them on the search path: write it with one of {}",
+                "several schemas off the search path have a table `{}`: qualify the name with one of {}",
                 name.name,
                 schemas.join(", ")
             )
@@ -131,12 +132,12 @@ fn missing_table_problem(schema: &DatabaseSchema, name: &TableName) -> String {
             let hint =
                 did_you_mean(&name.name, schema.tables.iter().filter(here).map(|table| table.name.as_str()));
             let place = wanted.as_ref().map_or_else(String::new, |schema| format!(" in schema `{schema}`"));
-            format!("there is no table `{}`{place}, or the role may not see it{hint}", name.name)
+            format!("table `{}`{place} does not exist, or the role cannot see it{hint}", name.name)
         }
     }
 }
 
-/// The table of that name; what looks like a schema before a dot may be part of the name.
+/// Finds the table with this name. A dot may be part of the name rather than follow a schema.
 fn resolve_table<'a>(schema: &'a DatabaseSchema, name: &TableName) -> Option<&'a TableInfo> {
     let whole = || schema.find_table(None, &format!("{}.{}", name.schema.as_ref()?, name.name));
     schema.table(name).or_else(whole)
@@ -145,7 +146,7 @@ fn resolve_table<'a>(schema: &'a DatabaseSchema, name: &TableName) -> Option<&'a
 fn check_column(table: &TableInfo, name: &str, problems: &mut Vec<String>) {
     match table.column(name) {
         Some(column) if column.readable => {}
-        Some(_) => problems.push(format!("the role may not read `{}`.`{name}`", table.name)),
+        Some(_) => problems.push(format!("the role cannot read `{}`.`{name}`", table.name)),
         None => {
             let hint = did_you_mean(name, table.columns.iter().map(|column| column.name.as_str()));
             problems.push(format!("table `{}` has no column `{name}`{hint}", table.name));
@@ -163,13 +164,14 @@ fn decoder_problem(dialect: Dialect, table: &TableInfo, instant: &TimestampColum
         .filter(|other| decoder_fits(dialect, column, *other))
         .map(Decoder::name)
         .collect();
+    // Decoders with a zone are not in the list of all decoders, since the zone is a parameter.
     if fits_local_timestamp(dialect, column) {
         fitting.push("timestamp-local:ZONE");
     }
     let instead = if fitting.is_empty() {
-        "no decoder fits".into()
+        "no decoder fits this type".into()
     } else {
-        format!("fitting: {}", fitting.join(", "))
+        format!("use {}", fitting.join(", "))
     };
     Some(format!(
         "decoder `{}` does not fit column `{}` of type {}; {instead}",
@@ -181,7 +183,7 @@ fn decoder_problem(dialect: Dialect, table: &TableInfo, instant: &TimestampColum
 
 fn decoder_fits(dialect: Dialect, column: &ColumnInfo, decoder: Decoder) -> bool {
     if dialect.has_dynamic_types() {
-        // No value has such a type.
+        // SQLite has no column types for timestamps.
         return !matches!(decoder, Decoder::Timestamptz | Decoder::TimestampUtc);
     }
     match decoder {
@@ -196,7 +198,7 @@ fn decoder_fits(dialect: Dialect, column: &ColumnInfo, decoder: Decoder) -> bool
     }
 }
 
-/// Whether the column can hold the wall clock of a zone.
+/// Returns `true` if the column can hold wall-clock times without a zone.
 fn fits_local_timestamp(dialect: Dialect, column: &ColumnInfo) -> bool {
     dialect.has_dynamic_types() || [ColumnKind::Timestamp, ColumnKind::Text].contains(&column.kind)
 }
@@ -245,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mapping_that_fits_gets_the_schema_that_was_found() {
+    fn a_valid_mapping_gets_the_schema_of_its_table() {
         let candidate = check_mapping(&schema(), &mapping("login", "token", Decoder::TimestampUtc)).unwrap();
         assert_eq!(candidate.mapping.sessions.schema.as_deref(), Some("auth"));
     }
@@ -262,33 +264,36 @@ mod tests {
         };
         let bare = TableName { schema: None, name: "login".into() };
         let said = named(&schema, bare.clone()).unwrap_err().to_string();
-        assert!(said.contains("write it with one of `auth`, `backup`"), "{said}");
+        assert!(said.contains("qualify the name with one of `auth`, `backup`"), "{said}");
         let missing = TableName { schema: Some("auht".into()), name: "login".into() };
         let said = named(&schema, missing).unwrap_err().to_string();
-        assert!(said.contains("no schema `auht`; did you mean `auth`?"), "{said}");
+        assert!(
+            said.contains("schema `auht` does not exist, or the role cannot see it; did you mean `auth`?"),
+            "{said}"
+        );
         schema.tables[1].search_path_index = Some(0);
         assert_eq!(named(&schema, bare.clone()).unwrap().as_deref(), Some("backup"));
         schema.tables[1].search_path_index = None;
         schema.has_named_search_path = true;
-        assert!(named(&schema, bare).is_err(), "nothing outside of what the address names is chosen");
+        assert!(named(&schema, bare).is_err(), "tables outside the schemas named in the address are ignored");
     }
 
     #[test]
-    fn what_does_not_fit_is_said_with_what_would() {
+    fn each_problem_is_reported_with_a_suggestion() {
         for (table, token, decoder, part) in [
             (
                 "logins",
                 "token",
                 Decoder::TimestampUtc,
-                "no table `logins`, or the role may not see it; did you mean `login`?",
+                "table `logins` does not exist, or the role cannot see it; did you mean `login`?",
             ),
             ("login", "tokn", Decoder::TimestampUtc, "no column `tokn`; did you mean `token`?"),
-            ("login", "secret", Decoder::TimestampUtc, "may not read `login`.`secret`"),
+            ("login", "secret", Decoder::TimestampUtc, "cannot read `login`.`secret`"),
             (
                 "login",
                 "token",
                 Decoder::EpochSeconds,
-                "does not fit column `expires` of type timestamp; fitting: timestamp-utc",
+                "does not fit column `expires` of type timestamp; use timestamp-utc",
             ),
         ] {
             let said = check_mapping(&schema(), &mapping(table, token, decoder)).unwrap_err().to_string();

@@ -1,26 +1,26 @@
-//! The layout of a target's sessions: the table and the columns by which another one is told from it.
+//! Known layouts: the table and columns that identify where a target stores sessions.
 
 use serde::{Deserialize, Serialize};
 
 use crate::mapping::Mapping;
 
-/// Where the sessions of a target are.
+/// Identity of a session table across runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KnownLayout {
-    /// The table, with its schema.
+    /// Table, with its schema.
     pub table: String,
-    /// The column of the token.
+    /// Token column.
     pub token: String,
-    /// The column of the user.
+    /// User column.
     pub user: Option<String>,
-    /// The column of the expiry.
+    /// Expiry column.
     pub expires: String,
 }
 
 impl KnownLayout {
-    /// Returns the layout of a mapping. Columns without which sessions can be read are no part of it: they may come and go
-    /// with what the role may read.
+    /// Returns the identity of a mapping. Optional columns are left out, since they come and go with the
+    /// privileges of the role.
     #[must_use]
     pub fn from_mapping(mapping: &Mapping) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! Near misses: what is said where no table of sessions was recognised, and what to write for a store that is known.
+//! Near misses: tables to mention when no session table was found, and configuration lines for known stores.
 
 use std::{collections::BTreeMap, fmt::Write as _, sync::OnceLock};
 
@@ -19,7 +19,7 @@ use crate::sql::{
 pub use crate::error::DetectionFailure;
 
 const OTHER_STORES_TOML: &str = include_str!("../../profiles/lists/other-stores.toml");
-/// Tables that are named.
+/// Maximum number of tables named.
 const MAX_NAMED_TABLES: usize = 3;
 
 #[derive(Deserialize)]
@@ -41,12 +41,12 @@ struct KnownStore {
     user: Option<String>,
     expires: Option<String>,
     created: Option<String>,
-    /// How the expiry is read where the type of its column does not say it, by dialect.
+    /// Decoder of the expiry by dialect, where the type of the column does not determine it.
     #[serde(default)]
     decoders: BTreeMap<String, String>,
 }
 
-/// Returns what was seen instead of a table of sessions.
+/// Returns the tables that come close to a session table.
 #[must_use]
 pub fn find_near_misses(
     schema: &DatabaseSchema,
@@ -64,13 +64,14 @@ pub fn find_near_misses(
     }
     missed.near_misses.extend(ruled_out.iter().map(|table| format!("`{}` {}", table.table, table.reason)));
     missed.near_misses.extend(find_framework_without_sessions(schema, catalogue));
+    // Incomplete tables are vague evidence, so they are mentioned only if nothing better was found.
     if missed.near_misses.is_empty() {
         missed.near_misses = find_incomplete_tables(schema, catalogue);
     }
     if missed.near_misses.len() > MAX_NAMED_TABLES {
         let more = missed.near_misses.len() - MAX_NAMED_TABLES;
         missed.near_misses.truncate(MAX_NAMED_TABLES);
-        missed.near_misses.push(format!("{more} more tables are near misses"));
+        missed.near_misses.push(format!("{more} more near misses"));
     }
     missed
 }
@@ -93,7 +94,7 @@ impl KnownStore {
         match self.expires {
             Some(_) => format!("`{}` has the columns of {}", qualified_name(table), self.title),
             None => format!(
-                "`{}` has the columns of {}, which stores when a session was last used and not when it ends",
+                "`{}` has the columns of {}, which stores when a session was last used, not when it expires",
                 qualified_name(table),
                 self.title
             ),
@@ -103,6 +104,7 @@ impl KnownStore {
     fn config_lines(&self, schema: &DatabaseSchema, table: &TableInfo) -> Option<Vec<String>> {
         let (token, expires) = (self.token.as_ref()?, table.column(self.expires.as_ref()?)?);
         let decoder = decoder_by_type(schema.dialect, expires)
+            // SQLite columns have no types that would reveal the format.
             .or_else(|| self.decoders.get(schema.dialect.name()).map(String::as_str))?;
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         let line = |key: &str, value: &str| format!("{key} = {}", quoted(value));
@@ -128,7 +130,7 @@ impl KnownStore {
     }
 }
 
-/// How an expiry of that type is read, if the type says it.
+/// Returns the decoder that follows from the type of an expiry column.
 fn decoder_by_type(dialect: Dialect, column: &ColumnInfo) -> Option<&'static str> {
     if dialect.has_dynamic_types() {
         return None;
@@ -150,7 +152,7 @@ fn qualified_name(table: &TableInfo) -> String {
     }
 }
 
-/// A framework whose users and accounts are here, and whose sessions are not.
+/// Describes a framework whose user and account tables exist without a session table.
 fn find_framework_without_sessions(schema: &DatabaseSchema, catalogue: &[Profile]) -> Option<String> {
     let (profile, users, accounts) = catalogue.iter().find_map(|profile| {
         let named = |names: &[String], table: &TableInfo| names.contains(&table.name);
@@ -165,13 +167,13 @@ fn find_framework_without_sessions(schema: &DatabaseSchema, catalogue: &[Profile
     })?;
     let framework = profile.title.split(" with ").next().unwrap_or(&profile.title);
     Some(format!(
-        "the tables `{}` and `{}` of {framework} are here without a table of sessions, as where secondaryStorage holds the sessions: there is nothing in this database to watch",
+        "the tables `{}` and `{}` of {framework} exist without a session table, as with secondaryStorage: this database holds no sessions to monitor",
         qualified_name(users),
         qualified_name(accounts)
     ))
 }
 
-/// Tables that have a token and an expiry or a user, by the columns of some profile.
+/// Describes tables with the name of sessions that lack a token, a user or an expiry column.
 fn find_incomplete_tables(schema: &DatabaseSchema, catalogue: &[Profile]) -> Vec<String> {
     let called =
         |table: &&TableInfo| table_names::classify_table_name(&table.name) == TableNameMeaning::Sessions;
@@ -183,16 +185,17 @@ fn find_incomplete_tables(schema: &DatabaseSchema, catalogue: &[Profile]) -> Vec
                 .map(|(role, names)| (role, names.clone(), has(names)))
         };
         let nearest = catalogue.iter().map(|profile| (profile, roles(profile)));
+        // The profile with the most matching roles explains best what is missing.
         let nearest = nearest.max_by_key(|(_, roles)| roles.iter().filter(|(.., has)| *has).count());
         let Some((profile, roles)) = nearest else { continue };
-        let mut text = format!("`{}` is called like sessions, but", qualified_name(table));
+        let mut text = format!("`{}` is named like a session table, but", qualified_name(table));
         let missing: Vec<String> = roles
             .iter()
             .filter(|(.., has)| !has)
             .map(|(role, names, _)| format!("{role} (`{}`)", names.join("` or `")))
             .collect();
         // Writing to a String cannot fail.
-        let _ = write!(text, " has no column of {}, as {} would have", missing.join(" and "), profile.title);
+        let _ = write!(text, "  has no column for {}, unlike {}", missing.join(" and "), profile.title);
         seen.push(text);
     }
     seen
@@ -204,7 +207,7 @@ mod tests {
     use crate::databases::ALL_DIALECTS;
 
     #[test]
-    fn the_list_of_stores_reads_and_its_decoders_exist() {
+    fn the_list_of_stores_parses_and_its_decoders_exist() {
         for store in load_known_stores() {
             let is_known = |dialect: &String| ALL_DIALECTS.iter().any(|known| known.name() == dialect);
             assert!(store.decoders.keys().all(is_known), "{}", store.title);

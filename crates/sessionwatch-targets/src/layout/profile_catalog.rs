@@ -1,4 +1,4 @@
-//! The catalogue of session stores: one text file a profile, embedded.
+//! Catalog of profiles: one embedded text file per profile.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::sql::{
     tables::{ColumnInfo, ColumnKind, TableInfo},
 };
 
-/// Every embedded profile; the order breaks ties.
+/// Embedded profiles. Their order breaks ties.
 const PROFILE_FILES: [(&str, &str); 15] = [
     ("authjs-prisma", include_str!("../../profiles/authjs-prisma.toml")),
     ("authjs-prisma-mapped", include_str!("../../profiles/authjs-prisma-mapped.toml")),
@@ -31,117 +31,117 @@ const PROFILE_FILES: [(&str, &str); 15] = [
     ("better-auth-snake-case", include_str!("../../profiles/better-auth-snake-case.toml")),
 ];
 
-/// How one framework stores sessions: candidates for each role, first match wins.
+/// The storage of sessions by one framework. Each role lists candidate columns; the first match wins.
 #[derive(Clone, Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
-    /// Its name, from the file name.
+    /// Name, taken from the file name.
     #[serde(skip)]
     pub name: String,
-    /// For people.
+    /// Title for display.
     pub title: String,
-    /// The framework's default lifetime of a session, in days.
+    /// Default lifetime of a session, in days.
     pub max_lifetime_days: u64,
-    /// Schemas it is usually in; empty for no preference.
+    /// Usual schemas; empty for no preference.
     pub schemas: Vec<String>,
-    /// Usual names of the table.
+    /// Usual names of the session table.
     pub tables: Vec<String>,
-    /// Columns that name a row.
+    /// Columns that identify a row.
     pub id: Vec<String>,
-    /// Columns that hold the token.
+    /// Token columns.
     pub token: Vec<String>,
-    /// Columns that hold the user.
+    /// User columns.
     pub user: Vec<String>,
-    /// Columns that hold the end.
+    /// Expiry columns.
     pub expires: Vec<String>,
-    /// Columns that hold the creation.
+    /// Creation columns.
     pub created: Vec<String>,
-    /// Columns that hold the address.
+    /// IP address columns.
     #[serde(default)]
     pub ip: Vec<String>,
-    /// Columns that hold the user agent.
+    /// User agent columns.
     #[serde(default)]
     pub agent: Vec<String>,
-    /// Usual names of the table of users.
+    /// Usual names of the user table.
     pub users: Vec<String>,
-    /// Columns that help to recognise a user.
+    /// Columns that help people recognize a user.
     pub display: Vec<String>,
-    /// Usual names of the table of accounts.
+    /// Usual names of the account table.
     pub accounts: Vec<String>,
-    /// Any library may have made the tables: what is taken where no profile is known by certain signs.
+    /// `true` for a fallback profile, used if no profile with certain signs matches.
     #[serde(default)]
     pub general: bool,
-    /// Declared types, by dialect and role, that speak for this profile; alternatives are separated by `|`. All of them
-    /// together are a certain sign.
+    /// Declared types by dialect and role; `|` separates alternatives. A table that matches all of them shows
+    /// a certain sign.
     #[serde(default)]
     pub declared: BTreeMap<String, BTreeMap<String, String>>,
-    /// Other certain signs: one of them is enough.
+    /// Further certain signs; one of them is enough.
     #[serde(default)]
     pub signs: ProfileSigns,
-    /// How ISO text ends on SQLite, where this profile always writes it so.
+    /// Suffix of ISO text on SQLite, if this profile always writes the same.
     #[serde(default)]
     pub iso_ending: Option<String>,
-    /// What has to speak for a table besides a token, a user and an expiry.
+    /// Evidence required in addition to a token, a user and an expiry.
     #[serde(default)]
     pub corroboration: CorroborationRules,
-    /// Tables that say that ending rows does not end every log-in.
+    /// Signs of logins that outlive their rows.
     #[serde(default)]
     pub elsewhere: Vec<OtherLoginSign>,
-    /// Columns of the table of accounts, by which it is known also without a table of sessions.
+    /// Columns of the account table, which identify the framework even without a session table.
     #[serde(default)]
     pub account_columns: Vec<String>,
-    /// What removing a row does to the framework.
+    /// Effect of deleting a row on the framework, for display.
     #[serde(default)]
     pub effects: String,
-    /// What ends log-ins where removing rows does not.
+    /// Advice on ending logins where deleting rows is not enough.
     #[serde(default)]
     pub force_out: String,
-    /// Decoder by kind of column; by dialect for all columns of one where that is not said by their kinds.
+    /// Decoder by kind of column, or by dialect for all columns of a database without column types.
     pub decoders: BTreeMap<String, String>,
 }
 
-/// What only one library makes, in one schema with the sessions.
+/// Objects that only one library creates.
 #[derive(Clone, Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProfileSigns {
-    /// Tables, in any schema.
+    /// Table names, in any schema.
     pub tables: Vec<String>,
-    /// Indexes of the table of sessions; `{table}` and `{token}` stand for the names.
+    /// Indexes of the session table; `{table}` and `{token}` stand for the names.
     pub indexes: Vec<String>,
-    /// The same in one dialect only, such as SQLite, where a constraint gives no index a name.
+    /// Further indexes by dialect: on SQLite, for example, a constraint does not name its index.
     pub indexes_of: BTreeMap<String, Vec<String>>,
 }
 
-/// What has to speak for a table besides a token, a user and an expiry. A profile that says nothing needs nothing.
+/// Evidence required in addition to a token, a user and an expiry. By default none.
 #[derive(Clone, Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CorroborationRules {
-    /// Columns that every version of the framework has in the table.
+    /// Columns that every version of the framework has in the session table.
     pub columns: Vec<String>,
-    /// So many of those have to be there: not all, since some applications rename one.
+    /// Number of those columns that must exist; less than all, since some applications rename one.
     pub columns_needed: usize,
-    /// How many signs the name of the token's column is worth.
+    /// Number of signs that the name of the token column is worth.
     pub token: u32,
-    /// How many signs are needed: the name of the token's column, all of the columns above, a name of sessions, the table of
-    /// users, a foreign key to it, the table of accounts.
+    /// Number of signs required. Signs are: the name of the token column, all of the columns above, a name
+    /// that suggests sessions, a user table, a foreign key to it, an account table.
     pub signs_needed: u32,
 }
 
-/// Tables that say that ending rows does not end every log-in.
+/// A sign of logins that outlive their rows.
 #[derive(Clone, Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OtherLoginSign {
-    /// There is one of each of these, by its exact name in the schema of the sessions; alternatives are separated by `|`.
+    /// Tables that must exist in the schema of the sessions, by exact name; `|` separates alternatives.
     #[serde(default)]
     pub with: Vec<String>,
-    /// There is none with one of these words in its name.
+    /// Words that no table name in the schema may contain.
     #[serde(default)]
     pub without: Vec<String>,
-    /// What that means.
+    /// Conclusion, for display.
     pub says: String,
 }
 
-/// Why a profile file cannot be used.
+/// Reason why a profile file cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("profile `{id}`: {problem}")]
 pub struct ProfileError {
@@ -150,26 +150,28 @@ pub struct ProfileError {
 }
 
 impl Profile {
-    /// Reads a profile file.
+    /// Parses a profile file.
     ///
     /// # Errors
     ///
-    /// If it is not TOML, has an unknown or missing key, or names a decoder that does not exist.
+    /// If the text is not TOML, has an unknown or missing key, or names an unknown decoder.
     pub fn parse(id: &str, text: &str) -> Result<Self, ProfileError> {
         let fail = |problem: String| ProfileError { id: id.to_owned(), problem };
         let mut table: toml::Table =
             toml::from_str(text).map_err(|error| fail(error.message().to_owned()))?;
+        // Before deserializing, which rejects unknown keys.
         migrate_legacy_keys(&mut table);
         let read = Self::deserialize(table);
         let mut profile = read.map_err(|error| fail(error.message().to_owned()))?;
         if let Some(name) = profile.decoders.values().find(|name| Decoder::parse(name).is_none()) {
-            return Err(fail(format!("there is no decoder `{name}`")));
+            return Err(fail(format!("unknown decoder `{name}`")));
         }
         id.clone_into(&mut profile.name);
         Ok(profile)
     }
 
-    /// The decoder for a column of that kind, if this profile stores instants so.
+    /// Returns the decoder for a column, or `None` if this profile stores no timestamps in columns of that
+    /// type.
     #[must_use]
     pub fn decoder_for(&self, dialect: Dialect, column: &ColumnInfo) -> Option<Decoder> {
         let by_kind =
@@ -177,14 +179,14 @@ impl Profile {
         Decoder::parse(self.decoders.get(dialect.name()).or_else(by_kind)?)
     }
 
-    /// What to know before rows are ended, and what to do besides.
+    /// Returns advice to read before ending sessions.
     #[must_use]
     pub fn revoke_advice(&self) -> Vec<String> {
         [&self.effects, &self.force_out].into_iter().filter(|text| !text.is_empty()).cloned().collect()
     }
 
-    /// Whether a library is known by certain signs: the types of the columns, another table, an index, or the schema. A
-    /// profile that names no sign needs none.
+    /// Returns `true` if a certain sign identifies the library: column types, another table, an index, or the
+    /// schema. A profile without signs needs none.
     #[must_use]
     pub fn has_certain_sign(&self, schema: &DatabaseSchema, table: &TableInfo, agreeing: bool) -> bool {
         let signs = &self.signs;
@@ -200,7 +202,7 @@ impl Profile {
             || indexes.any(|name| table.indexes.iter().any(|index| index.name == name))
     }
 
-    /// Declared types that speak for this profile.
+    /// Returns the declared types that this profile expects.
     #[must_use]
     pub fn declared_types(&self, dialect: Dialect) -> &BTreeMap<String, String> {
         static NO_DECLARED_TYPES: BTreeMap<String, String> = BTreeMap::new();
@@ -208,8 +210,8 @@ impl Profile {
     }
 }
 
-/// Takes `declared_<dialect>` and `indexes_<dialect>` for the same by dialect, and types without a dialect for PostgreSQL's, as
-/// files were written before.
+/// Converts keys of older profile files: `declared_<dialect>` and `indexes_<dialect>` become tables by
+/// dialect, and types without a dialect become PostgreSQL's.
 fn migrate_legacy_keys(profile: &mut toml::Table) {
     use toml::{Table, Value};
     if let Some(Value::Table(declared)) = profile.get_mut("declared")
@@ -233,7 +235,7 @@ fn migrate_legacy_keys(profile: &mut toml::Table) {
     }
 }
 
-/// The key of a decoder for columns of that kind; nothing for those that hold no instant.
+/// Returns the key of the decoder for a kind of column, or `None` if such columns hold no timestamps.
 fn decoder_key(kind: ColumnKind) -> Option<&'static str> {
     match kind {
         ColumnKind::Timestamptz => Some("timestamptz"),
@@ -244,7 +246,7 @@ fn decoder_key(kind: ColumnKind) -> Option<&'static str> {
     }
 }
 
-/// The embedded profiles.
+/// Returns the embedded profiles.
 #[must_use]
 pub fn embedded_profiles() -> Vec<Profile> {
     PROFILE_FILES
@@ -258,12 +260,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_embedded_profile_reads() {
+    fn every_embedded_profile_parses() {
         assert_eq!(embedded_profiles().len(), PROFILE_FILES.len());
     }
 
     #[test]
-    fn a_profile_is_read_as_it_was_written_before() {
+    fn older_profile_files_still_parse() {
         let (_, text) = PROFILE_FILES[0];
         let former = text
             .replace("declared.postgres = ", "declared = ")
@@ -280,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_faulty_profile_says_what_is_wrong() {
+    fn an_invalid_profile_is_rejected_with_the_reason() {
         let (_, text) = PROFILE_FILES[0];
         assert!(
             Profile::parse("mine", &text.replace("timestamp-utc", "lunar"))

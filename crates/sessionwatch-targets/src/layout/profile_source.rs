@@ -1,21 +1,21 @@
-//! Where the profile of a target comes from: what the configuration says of how its sessions are stored.
+//! Source of a target's profile: how the configuration describes the storage of sessions.
 
 use crate::mapping::{Mapping, TableName};
 
-/// How the sessions of a target are stored, as far as the configuration says it.
+/// Storage of the sessions, as far as the configuration describes it.
 #[derive(Clone, Debug)]
 pub enum ProfileSource {
-    /// To be recognized by the columns.
+    /// Detect table and columns.
     Detect,
-    /// As this profile says.
+    /// Use this profile.
     Profile(String),
-    /// In this table, whose columns are to be recognized.
+    /// Use this table, and detect its columns.
     Table {
-        /// The table.
+        /// Name of the table.
         table: TableName,
-        /// The profile, where it is named too.
+        /// Profile, if one is named too.
         profile: Option<String>,
     },
-    /// In these tables and columns.
+    /// Use these tables and columns.
     Explicit(Box<Mapping>),
 }

@@ -1,4 +1,4 @@
-//! What the name of a table says about what it holds.
+//! Classification of tables by their names.
 
 use std::sync::OnceLock;
 
@@ -6,20 +6,20 @@ use serde::Deserialize;
 
 const WORD_LISTS_TOML: &str = include_str!("../../profiles/lists/table-names.toml");
 
-/// What a table's name says.
+/// The content of a table, judged by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TableNameMeaning {
-    /// Nothing about what its rows are.
+    /// Unknown.
     Unknown,
-    /// It holds sessions.
+    /// Sessions.
     Sessions,
-    /// Its rows are kept for the record; the word that says so.
+    /// Historical or backup copies; the word that says so.
     HistoryCopy(&'static str),
-    /// It holds something else than sessions.
+    /// Something other than sessions.
     Other {
-        /// What, in the plural.
+        /// Content, in the plural.
         holds: &'static str,
-        /// They are sessions nevertheless, as in `oauth_sessions`.
+        /// `true` if the rows are sessions of some kind nevertheless, as in `oauth_sessions`.
         is_session_like: bool,
     },
 }
@@ -45,15 +45,16 @@ fn load_word_lists() -> &'static TableNameWords {
     PARSED_WORD_LISTS.get_or_init(|| toml::from_str(WORD_LISTS_TOML).expect("the embedded lists are tested"))
 }
 
-/// Returns what a table's name says.
+/// Classifies a table by its name.
 #[must_use]
 pub fn classify_table_name(name: &str) -> TableNameMeaning {
     let lists = load_word_lists();
     let words = split_words(name);
     let is = |list: &[String], word: &String| list.contains(word);
+    // Another content takes precedence: `password_reset_sessions` hold no login sessions.
     let other = lists.others.iter().find(|others| words.iter().any(|word| is(&others.words, word)));
     if let Some(others) = other {
-        // The last word that says anything is what the rows are: `login_links` are links.
+        // The last significant word is what the rows are: `login_links` are links.
         let head = words.iter().rev().find(|word| !is(&lists.neutral, word));
         let of_sessions = head.is_some_and(|head| is(&lists.sessions, head));
         return TableNameMeaning::Other { holds: &others.holds, is_session_like: of_sessions };
@@ -66,21 +67,21 @@ pub fn classify_table_name(name: &str) -> TableNameMeaning {
     }
 }
 
-/// Returns whether the name of a table has that word in it, in the singular or the plural.
+/// Returns `true` if the name of a table contains this word, in singular or plural.
 #[must_use]
 pub fn contains_word(name: &str, word: &str) -> bool {
     split_words(name).iter().any(|part| part == word || part.strip_suffix('s') == Some(word))
 }
 
-/// Returns the words of a name, in small letters.
+/// Splits a name into words, in lower case.
 fn split_words(name: &str) -> Vec<String> {
     let mut words = vec![String::new()];
-    // One word to everybody who writes it.
+    // "OAuth" is one word in every spelling.
     let letters: Vec<char> = name.replace("OAuth", "Oauth").chars().collect();
     for (at, letter) in letters.iter().enumerate() {
         let before = at.checked_sub(1).map(|before| letters[before]);
         let after = letters.get(at + 1);
-        // `apiKey` and `APIKey` both have two words.
+        // `apiKey` and `APIKey` both consist of two words.
         let begins = letter.is_uppercase()
             && (before.is_some_and(|before| !before.is_uppercase())
                 || after.is_some_and(|after| after.is_lowercase()));
@@ -96,8 +97,7 @@ fn split_words(name: &str) -> Vec<String> {
     words.into_iter().filter(|word| !word.is_empty()).flat_map(|word| split_compound_word(&word)).collect()
 }
 
-/// Returns the words of which one is made up, if all of them are known; else the word. Words that say nothing against the
-/// table are preferred: `login` is not `log` and `in`.
+/// Splits a compound word if all parts are known, or returns the word itself.
 fn split_compound_word(word: &str) -> Vec<String> {
     let lists = load_word_lists();
     let known = |part: &str| {
@@ -106,7 +106,8 @@ fn split_compound_word(word: &str) -> Vec<String> {
         let against = has(&lists.copies) || lists.others.iter().any(|others| has(&others.words));
         (harmless || against).then_some(!harmless)
     };
-    // The cheapest way to cut what ends at each place: words against the table first, then words at all.
+    // best[end]: cheapest split of the prefix up to `end`. Parts that speak against sessions cost most, then
+    // the number of parts: `login` is not `log` and `in`.
     let mut best: Vec<Option<(usize, usize, usize)>> = vec![None; word.len() + 1];
     best[0] = Some((0, 0, 0));
     for end in (1..=word.len()).filter(|end| word.is_char_boundary(*end)) {
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn other_tables_of_tokens_are_known_by_their_names_in_any_spelling() {
+    fn other_token_tables_are_classified_in_any_spelling() {
         for (names, what) in [
             (
                 &[
@@ -166,7 +167,7 @@ mod tests {
             (&["invitations", "TeamInvite", "user_invites", "OrgInvitation"], "invitations"),
             (&["refresh_tokens", "RefreshToken", "refreshtokens", "user-refresh-tokens"], "refresh tokens"),
             (&["oauthAccessToken", "personal_access_tokens", "OAuth2Token"], "access tokens"),
-            (&["token_blacklist_outstandingtoken", "revoked_tokens"], "tokens that were issued or revoked"),
+            (&["token_blacklist_outstandingtoken", "revoked_tokens"], "issued or revoked tokens"),
             (&["magic_links", "MagicLink", "login_links"], "magic links"),
             (&["api_keys", "ApiKey", "APIKey", "apikeys", "api-key"], "API keys"),
             (&["otp_codes", "user2FA_code"], "one-time codes"),
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_whole_words() {
+    fn only_whole_words_count() {
         for name in [
             "sessions",
             "Session",

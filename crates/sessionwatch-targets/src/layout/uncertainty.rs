@@ -1,4 +1,4 @@
-//! Doubt: why the table that was recognised may be the wrong one, and what settles it.
+//! Uncertainty: why the detected session table may be the wrong one, and which configuration settles that.
 
 use super::{
     detect::LayoutCandidate,
@@ -9,25 +9,27 @@ use crate::{
     sql::{schema::DatabaseSchema, tables::TableKind},
 };
 
-/// What a doubt takes away from a look.
+/// The consequence of uncertainty for check runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UncertaintyLevel {
-    /// Too little speaks for the table: nothing that is found in it is known to be about sessions.
+    /// Too little evidence: no finding in this table is certain to be about sessions.
     Weak,
-    /// Another table may be meant: what fails is wrong in any case, and what passes says nothing about the other.
+    /// Another table may hold the sessions: failing checks are valid, but passing checks say nothing about
+    /// the other table.
     Ambiguous,
-    /// Another table may be meant, but none that the search path reaches: looks can go on, and nothing may be changed.
+    /// Another table off the search path may hold the sessions: checks run normally, but no changes are
+    /// allowed.
     OffSearchPath,
 }
 
-/// Why the table that was recognised may be the wrong one.
+/// Reason why the detected session table may be the wrong one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayoutUncertainty {
-    /// What it takes away from a look.
+    /// Consequence for check runs.
     pub level: UncertaintyLevel,
-    /// Why, with the names of the tables.
+    /// Reason, with the names of the tables.
     pub reason: String,
-    /// Tables that may be meant, best first, and the profile of each.
+    /// Tables that may hold the sessions, best first, each with its profile.
     pub tables: Vec<(TableName, String)>,
 }
 
@@ -38,7 +40,8 @@ impl std::fmt::Display for LayoutUncertainty {
 }
 
 impl LayoutUncertainty {
-    /// Returns why the chosen candidate may be the wrong one; `None` if it is certain, or named by the configuration.
+    /// Assesses the chosen candidate. Returns `None` if the choice is certain, or comes from the
+    /// configuration.
     #[must_use]
     pub fn assess(
         schema: &DatabaseSchema,
@@ -50,6 +53,7 @@ impl LayoutUncertainty {
         }
         let mut tables = vec![(chosen.mapping.sessions.clone(), chosen.mapping.profile.clone())];
         let mut titles = vec![&chosen.title];
+        // Several profiles may match one table, which is listed once.
         for other in others.iter().filter(|other| is_rival(schema, chosen, other)) {
             if tables.iter().all(|(table, _)| *table != other.mapping.sessions) {
                 tables.push((other.mapping.sessions.clone(), other.mapping.profile.clone()));
@@ -72,21 +76,21 @@ impl LayoutUncertainty {
             tables.iter().zip(&titles).map(|((table, _), title)| format!("`{table}` ({title})")).collect();
         let reason = match (weight, tables.len()) {
             (UncertaintyLevel::Weak, 1) => format!(
-                "too little speaks for `{}` as the sessions of {}: {}",
+                "too little evidence that `{}` holds the sessions of {}: {}",
                 chosen.mapping.sessions,
                 chosen.title,
                 chosen.missing_evidence.join("; ")
             ),
             (UncertaintyLevel::Weak, _) => format!(
-                "several tables could hold the sessions, and too little speaks for any of them: {}",
+                "several tables may hold the sessions, with too little evidence for any of them: {}",
                 named.join(", ")
             ),
-            _ => format!("several tables could hold the sessions: {}", named.join(", ")),
+            _ => format!("several tables may hold the sessions: {}", named.join(", ")),
         };
         Some(Self { level: weight, reason, tables })
     }
 
-    /// Returns the lines that settle it, an alternative for each table.
+    /// Returns alternative pairs of configuration lines, one for each table.
     #[must_use]
     pub fn config_alternatives(&self) -> Vec<[String; 2]> {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
@@ -96,7 +100,7 @@ impl LayoutUncertainty {
         self.tables.iter().map(lines).collect()
     }
 
-    /// Returns what to do about it.
+    /// Returns advice on how to settle the choice.
     #[must_use]
     pub fn hint(&self) -> String {
         let alternatives: Vec<String> = self
@@ -105,13 +109,13 @@ impl LayoutUncertainty {
             .map(|[profile, sessions]| format!("  {profile}\n  {sessions}"))
             .collect();
         format!(
-            "name the table that holds the sessions under the target, in [[target]] of sessionwatch.toml:\n{}",
+            "name the session table under [[target]] in sessionwatch.toml:\n{}",
             alternatives.join("\nor\n")
         )
     }
 }
 
-/// Whether another table could be meant as well. A view shows the rows of a table, and is no rival of one.
+/// Returns `true` if another table may hold the sessions as well. A view of a table does not compete with it.
 fn is_rival(schema: &DatabaseSchema, chosen: &LayoutCandidate, other: &LayoutCandidate) -> bool {
     let is_view = |candidate: &LayoutCandidate| {
         let kind = schema.table(&candidate.mapping.sessions).map(|table| table.kind);
@@ -122,6 +126,7 @@ fn is_rival(schema: &DatabaseSchema, chosen: &LayoutCandidate, other: &LayoutCan
     };
     let plausible = other.missing_evidence.is_empty()
         || !chosen.missing_evidence.is_empty()
+        // With little evidence, a table named like sessions still competes with one that is not.
         || called(other) && !called(chosen);
     plausible && (is_view(chosen) || !is_view(other))
 }

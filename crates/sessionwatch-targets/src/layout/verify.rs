@@ -1,4 +1,5 @@
-//! Verification: whether stored values make sense under the decoders that a profile names, and whether tokens are tokens.
+//! Verification: checks that stored values are plausible under the decoders of a profile, and that tokens are
+//! not JWTs.
 
 use sessionwatch_core::{
     decoder::{Decoder, RawValue},
@@ -23,16 +24,16 @@ use crate::{
     sql::{self, QueryBuilder, schema::DatabaseSchema, tables::ColumnKind},
 };
 
-/// Rows whose expiry is read before a decoder is believed.
+/// Number of expiry values sampled.
 const SAMPLED_ROWS: usize = 1_000;
-/// Rows whose token is read before a table is believed to hold sessions.
+/// Number of tokens sampled.
 const SAMPLED_TOKENS: usize = 100;
-/// Below that share of plausible values a decoder is not believed.
+/// Minimum share of plausible values for a decoder to be accepted.
 const MIN_PLAUSIBLE_SHARE: f64 = 0.5;
-/// From that share of plausible values on, another decoder may take its place.
+/// Minimum share of plausible values for another decoder to replace a rejected one.
 const CONVINCING_SHARE: f64 = 0.9;
 
-/// Where values are sampled.
+/// Session, schema and time for sampling values.
 #[derive(Clone, Copy)]
 pub(super) struct ValueSampler<'a> {
     pub(super) session: &'a ReadSession,
@@ -40,26 +41,27 @@ pub(super) struct ValueSampler<'a> {
     pub(super) now: UtcTimestamp,
 }
 
-/// A reading of the sessions' table whose expiries make sense.
+/// A candidate with plausible expiry times.
 pub(super) struct VerifiedExpiry {
     pub(super) candidate: LayoutCandidate,
     pub(super) clock: ColumnZone,
-    /// The stored values spoke for another decoder than the profile.
+    /// `true` if stored values required another decoder than the profile's.
     pub(super) decoder_replaced: bool,
 }
 
-/// A reading of the creation that makes sense; nothing where none does, or it is not stored.
+/// The verified creation column; `None` if there is none, or its values are implausible.
 pub(super) struct VerifiedCreation {
     pub(super) created: Option<(TimestampColumn, ColumnZone)>,
     pub(super) decoder_replaced: bool,
-    /// What a person should know about it.
+    /// Note for display.
     pub(super) note: Option<String>,
 }
 
 impl<'a> ValueSampler<'a> {
-    /// Some values of a column; none where its type says what they are.
+    /// Samples values of a column; none if the column's type leaves no doubt.
     async fn sample_values(&self, mapping: &'a Mapping, column: &str) -> Result<Vec<TextRow>, TargetError> {
         let kind = self.schema.column_kind(&mapping.sessions, column);
+        // Native timestamps have one meaning; numbers and text can hold several formats.
         let is_sure = !self.schema.dialect.has_dynamic_types()
             && ![ColumnKind::Integer, ColumnKind::Text].contains(&kind);
         if is_sure {
@@ -73,12 +75,13 @@ impl<'a> ValueSampler<'a> {
             .await
     }
 
-    /// Reads stored expiries, where their type leaves open what they mean. Of the readings of the table, best first, the one
-    /// under which most of them make sense is taken; a decoder that was only guessed is replaced.
+    /// Verifies stored expiry times if their type leaves the decoder open. Among the candidates for the
+    /// table, best first, the one with the largest share of plausible values wins. A detected decoder that
+    /// does not fit is replaced.
     ///
     /// # Errors
     ///
-    /// If they make no sense.
+    /// If the expiry times are implausible under every allowed decoder.
     pub(super) async fn verify_expiry(
         &self,
         mut readings: Vec<LayoutCandidate>,
@@ -97,7 +100,7 @@ impl<'a> ValueSampler<'a> {
             let ends = ending.map_or(1.0, |ending| share_with_ending(&values, ending));
             (share(candidate.mapping.expires.decoder), ends)
         };
-        // Another profile under which more of the values make sense is the better reading of the table.
+        // A profile under which more values are plausible is the better match for the table.
         let (mut best, mut found) = (0, fit(&readings[0]));
         for (at, reading) in readings.iter().enumerate().skip(1) {
             let other = fit(reading);
@@ -113,11 +116,12 @@ impl<'a> ValueSampler<'a> {
             let clock = column_clock(kind, written, &values);
             return Ok(VerifiedExpiry { candidate, clock, decoder_replaced: false });
         }
+        // Without a plausible decoder, every check about time would be wrong.
         match find_plausible_decoder(&values, self.now, CONVINCING_SHARE) {
             Some(decoder) if is_detected => {
                 expires.decoder = decoder;
                 candidate.notes.push(format!(
-                    "expiries are stored as `{}`, not as `{}`, which is usual for this profile",
+                    "expiry times are stored as `{}`, unlike `{}`, which is usual for this profile",
                     decoder.name(),
                     written.name()
                 ));
@@ -131,7 +135,7 @@ impl<'a> ValueSampler<'a> {
         }
     }
 
-    /// The same for creation, without which checks can do.
+    /// Verifies the creation column, which is optional for checks.
     ///
     /// # Errors
     ///
@@ -157,18 +161,21 @@ impl<'a> ValueSampler<'a> {
                 VerifiedCreation { created, decoder_replaced: true, note: None }
             }
             None => {
-                let note = format!("`{}` cannot be read as a time, so creation is not known", created.column);
+                let note = format!(
+                    "`{}` does not hold plausible times, so the creation time is unknown",
+                    created.column
+                );
                 VerifiedCreation { created: None, decoder_replaced: true, note: Some(note) }
             }
         })
     }
 
-    /// Refuses a column as the end that is called after the last use of a session, where no end lies ahead: every session would
-    /// count as expired.
+    /// Rejects an expiry column whose name suggests the last use and in which no time lies in the future:
+    /// every session would count as expired.
     ///
     /// # Errors
     ///
-    /// If it is such a column, or the query fails.
+    /// If the column is rejected, or the query fails.
     pub(super) async fn reject_last_use_column(&self, mapping: &'a Mapping) -> Result<(), TargetError> {
         let column = &mapping.expires.column;
         if !detect::is_last_use_column(column) {
@@ -181,14 +188,15 @@ impl<'a> ValueSampler<'a> {
         let row = rows.first().ok_or(TargetError::ConnectionLost)?;
         let count = |at: usize| cells::parse_number::<u64>(row, at, "a count");
         match (count(0)?, count(1)?) {
+            // An empty table says nothing about the column.
             (Some(1..), Some(0)) => Err(TargetError::LastUseColumn(column.clone())),
             _ => Ok(()),
         }
     }
 }
 
-/// The candidates without tables whose tokens are JWTs: those are signed, and work without any row. Where the configuration
-/// names the table, that is only noted.
+/// Removes tables whose tokens are JWTs, which are valid without any row. A table named in the configuration
+/// only gets a note.
 pub(super) async fn rule_out_signed_tokens(
     session: &ReadSession,
     schema: &DatabaseSchema,
@@ -202,17 +210,18 @@ pub(super) async fn rule_out_signed_tokens(
         let row = rows.first().ok_or(TargetError::ConnectionLost)?;
         let count = |at: usize| cells::parse_number::<u64>(row, at, "a count").map(Option::unwrap_or_default);
         let (tokens, jwts) = (count(0)?, count(1)?);
+        // A few JWTs may be left over from a migration, so a majority is required.
         if jwts == 0 || jwts < tokens.div_ceil(2) {
             break;
         }
         if best.is_named_in_config {
             candidates[0].other_login_hints.push(format!(
-                "the tokens of `{table}` are JWTs: whoever holds one stays logged in until it expires, whatever becomes of its row"
+                "the tokens of `{table}` are JWTs: a user stays logged in until the token expires, even if its row is deleted"
             ));
             break;
         }
         candidates.retain(|candidate| candidate.mapping.sessions != table);
-        let why = "has the columns of a token, a user and an expiry, but its tokens are JWTs, which are no session tokens";
+        let why = "has columns for a token, a user and an expiry, but its tokens are JWTs rather than session tokens";
         ruled_out.insert(0, RuledOutTable { table, reason: why.into() });
     }
     if candidates.is_empty() {
@@ -221,7 +230,7 @@ pub(super) async fn rule_out_signed_tokens(
     Ok(candidates)
 }
 
-/// The share of texts among the values that end so; 1 if there is no text.
+/// Returns the share of text values with this suffix, or 1 if there is no text.
 #[expect(clippy::cast_precision_loss, reason = "a share of a sample")]
 fn share_with_ending(values: &[RawValue<'_>], ending: &str) -> f64 {
     let texts = values.iter().filter_map(|value| match value {

@@ -15,14 +15,15 @@ use crate::{
     sql::{Dialect, drop_database_statement, quote_identifier, quote_string},
 };
 
-/// Reads the address of a server, also out of the key that `prisma dev` gives; nothing if it is none.
+/// Parses the address of a server, also one embedded in the key of `prisma dev`. Returns `None` for other
+/// schemes.
 pub(crate) fn parse_address(text: &str) -> Option<Result<Dsn, AddressError>> {
     if is_server_url(text) {
         return Some(parse_dsn(text));
     }
     ["prisma://", "prisma+postgres://"].iter().any(|scheme| text.starts_with(scheme)).then(|| {
         let direct = prisma_direct_url(text).ok_or(AddressError::NotSupported(
-            "prisma+postgres:// leads to a service that speaks another protocol than PostgreSQL; give the address of the database itself, which Prisma calls the direct one (postgres://…)",
+            "prisma+postgres:// is not a PostgreSQL connection; use the direct connection URL of the database (postgres://…)",
         ));
         parse_dsn(&direct?)
     })
@@ -39,7 +40,7 @@ fn parse_dsn(text: &str) -> Result<Dsn, AddressError> {
     })
 }
 
-/// The address of the database itself, which `prisma dev` writes into the key: base64 of JSON.
+/// Extracts the direct address of the database from the key of `prisma dev`: base64 of JSON.
 fn prisma_direct_url(text: &str) -> Option<String> {
     use base64::{Engine as _, engine::general_purpose};
     let (_, parameters) = text.split_once('?')?;
@@ -50,7 +51,7 @@ fn prisma_direct_url(text: &str) -> Option<String> {
     let decoded = decoded.or_else(|_| general_purpose::URL_SAFE_NO_PAD.decode(key)).ok()?;
     let key: serde_json::Value = serde_json::from_slice(&decoded).ok()?;
     let direct = key["databaseUrl"].as_str()?;
-    // It leads to a server, and to no other such address.
+    // An embedded address of the same kind could recurse without end.
     is_server_url(direct).then(|| direct.to_owned())
 }
 
@@ -79,7 +80,7 @@ impl DatabaseAddress for Dsn {
         if self.is_local() {
             return None;
         }
-        self.check_tls().err().map(|error| format!("TLS: {error}"))
+        self.check_tls().err().map(|error| format!("cannot set up TLS: {error}"))
     }
 
     async fn create_scratch_database(
@@ -88,8 +89,9 @@ impl DatabaseAddress for Dsn {
         statements: &str,
         comment: &str,
     ) -> Result<(), ScratchError> {
-        let link = PgConnection::<NoRows>::open(self).await.map_err(TargetError::from)?;
+        let link = super::connect::<NoRows>(self).await?;
         let statement = format!("CREATE DATABASE {}", quote_identifier(name));
+        // CREATE DATABASE cannot run in a transaction, so each statement is sent on its own.
         link.client().batch_execute(&statement).await.map_err(|_| ScratchError::Refused)?;
         let comment = quote_string(Dialect::POSTGRES, comment);
         let comment = format!("COMMENT ON DATABASE {} IS {comment}", quote_identifier(name));
@@ -104,7 +106,7 @@ impl DatabaseAddress for Dsn {
     }
 
     async fn drop_scratch_database(&self, name: &str) -> bool {
-        /// How long a server is waited for.
+        /// Time limit for dropping a database.
         const DROP_DATABASE_TIMEOUT: Duration = Duration::from_secs(30);
         tokio::time::timeout(DROP_DATABASE_TIMEOUT, drop_database_forced(self, name)).await.unwrap_or(false)
     }
@@ -129,20 +131,21 @@ impl DatabaseAddress for Dsn {
 }
 
 async fn run_statements(dsn: &Dsn, statements: &str) -> Result<(), TargetError> {
-    let link = PgConnection::<NoRows>::open(dsn).await?;
+    let link = super::connect::<NoRows>(dsn).await?;
     let filled = link.client().batch_execute(statements).await;
     filled.map_err(|error| {
+        // The server's text may quote values of the sample, so only the code is kept.
         TargetError::Query(error.code().map(|code| code.code().to_owned()).unwrap_or_default())
     })
 }
 
 async fn drop_database_forced(dsn: &Dsn, name: &str) -> bool {
     let Ok(link) = PgConnection::<NoRows>::open(dsn).await else { return false };
-    // A pooler may keep a connection to it for a while, and ends that by itself.
+    // A pooler may hold a connection to the database for a while; FORCE ends it.
     let statement = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quote_identifier(name));
     if link.client().batch_execute(&statement).await.is_ok() {
         return true;
     }
-    // Servers before version 13 cannot end what is connected.
+    // Servers before version 13 do not support FORCE.
     link.client().batch_execute(&format!("DROP DATABASE IF EXISTS {}", quote_identifier(name))).await.is_ok()
 }

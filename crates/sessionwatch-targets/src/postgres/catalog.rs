@@ -1,4 +1,4 @@
-//! Reads tables, columns, indexes and keys from `pg_catalog`, which every role may read.
+//! Reads tables, columns, indexes and keys from `pg_catalog`, which every role can read.
 
 mod view_dependencies;
 
@@ -19,7 +19,7 @@ use crate::{
 
 type CatalogRow = Vec<Option<String>>;
 
-/// The relations; `{hides_rows}` stands for the condition that the role does not see every row of `c`.
+/// Relations. `{hides_rows}` is replaced by the condition that row-level security may hide rows of `c`.
 const TABLES_QUERY: &str = "
 SELECT c.oid, n.nspname, c.relname, c.relkind, c.reltuples::bigint, {hides_rows}, c.relrowsecurity,
        c.relkind <> 'p' AND EXISTS (SELECT 1 FROM pg_catalog.pg_inherits h WHERE h.inhparent = c.oid),
@@ -35,8 +35,8 @@ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname NOT IN ('pg_catalog',
   AND n.nspname NOT LIKE 'pg\\_%' AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
 ORDER BY n.nspname, c.relname";
 
-/// Domains are taken for the type that they are made of. Base types can be made by superusers only: `citext` is what its
-/// name says, wherever it is.
+/// Columns. A domain counts as its base type. Only superusers can create base types, so a type named `citext`
+/// is the real one in any schema.
 const COLUMNS_QUERY: &str = "
 SELECT a.attrelid, a.attname, lower(pg_catalog.format_type(a.atttypid, a.atttypmod)),
        CASE WHEN t.typnamespace = 'pg_catalog'::regnamespace OR (t.typname = 'citext' AND t.typtype = 'b') THEN t.typname ELSE '' END,
@@ -72,8 +72,8 @@ LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.
 WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_%'
 ORDER BY i.indrelid, i.indexrelid, k.at";
 
-/// The triggers of a constraint of a partitioned table are those of its parts too. Roles and databases with
-/// `session_replication_role = replica` check no foreign key at all.
+/// Foreign keys. For a partitioned table, the triggers of every partition must be enabled. Under
+/// `session_replication_role = replica`, set for a role or database, no foreign key is enforced.
 const FOREIGN_KEYS_QUERY: &str = "
 SELECT o.conrelid, o.conname, n.nspname, c.relname, o.convalidated, o.confdeltype, a.attname, f.attname, o.condeferrable,
        NOT EXISTS (
@@ -93,11 +93,11 @@ JOIN pg_catalog.pg_attribute f ON f.attrelid = o.confrelid AND f.attnum = o.conf
 WHERE o.contype = 'f'
 ORDER BY o.conrelid, o.oid, k.at";
 
-/// The tables and views that the role can see.
+/// Reads the tables and views that the role can see.
 pub(super) async fn read_schema(session: &PostgresRead) -> Result<DatabaseSchema, TargetError> {
     let relations =
         TABLES_QUERY.replace("{hides_rows}", &hides_rows_condition("c.oid", PolicyCommand::Select));
-    // The answers travel together: one round trip, none waits for another.
+    // The queries are pipelined into one round trip.
     let (tables, columns, indexes, keys, backgrounds) = tokio::try_join!(
         session.query_rows(&relations),
         session.query_rows(COLUMNS_QUERY),
@@ -109,6 +109,7 @@ pub(super) async fn read_schema(session: &PostgresRead) -> Result<DatabaseSchema
         .iter()
         .filter_map(|row| Some((cell_text(row, 0)?.to_owned(), parse_table(row, session.role())?)))
         .collect();
+    // A stable sort: tables off the path stay in alphabetical order.
     found.sort_by_key(|(_, table)| table.search_path_index.unwrap_or(usize::MAX));
     for row in &columns {
         if let (Some(table), Some(column)) = (find_owner_table(&mut found, row), parse_column(row)) {
@@ -195,6 +196,7 @@ fn parse_column(row: &CatalogRow) -> Option<ColumnInfo> {
         nullable: !cell_flag(row, 4),
         readable: cell_flag(row, 5),
         equality: match cell_text(row, 3)? {
+            // citext ignores case under every collation, so its type is checked first.
             "citext" => Equality::CaseInsensitive,
             _ if cell_flag(row, 7) => Equality::Collation,
             _ if cell_flag(row, 6) => Equality::Text,
@@ -207,20 +209,21 @@ fn parse_column(row: &CatalogRow) -> Option<ColumnInfo> {
     })
 }
 
-/// Whether an index tells the values of its first column apart at most as finely as the column itself does.
+/// Returns `true` if values that differ to an index also differ to the column, so that uniqueness in the
+/// index proves it for the column.
 fn is_exact_index(table: &TableInfo, row: &CatalogRow) -> bool {
     let (btree, default, built_in, same_collation) =
         (cell_flag(row, 6), cell_flag(row, 7), cell_flag(row, 8), cell_flag(row, 9));
     let Some(column) = cell_text(row, 5) else { return false };
     btree
         && match table.column_equality(column) {
-            // All built-in operator classes of a type have one equality, and a collation can only make it wider.
+            // All built-in operator classes of a type share one equality, and a collation can only widen it.
             Equality::Exact => default || built_in,
-            // Text, of which `citext` is made, has operator classes of its own, which heed case.
+            // Operator classes of plain text are case-sensitive; the default one of `citext` is not.
             Equality::CaseInsensitive | Equality::TrailingSpaceInsensitive | Equality::Text => {
                 default && !built_in
             }
-            // Rows are spread over partitions by a collation that may be another one.
+            // Rows may be distributed to partitions by a different collation.
             Equality::Collation => (default || built_in) && same_collation && table.kind == TableKind::Table,
         }
 }
@@ -228,6 +231,7 @@ fn is_exact_index(table: &TableInfo, row: &CatalogRow) -> bool {
 fn add_index(table: &mut TableInfo, row: &CatalogRow) {
     let Some(name) = cell_text(row, 1) else { return };
     let exact = is_exact_index(table, row);
+    // Rows are sorted by index, so a new name starts the next one.
     if table.indexes.last().is_none_or(|index| index.name != name) {
         table.indexes.push(IndexInfo {
             name: name.to_owned(),
@@ -249,6 +253,7 @@ fn add_foreign_key(table: &mut TableInfo, row: &CatalogRow) {
     else {
         return;
     };
+    // Rows are sorted by key, so a new name starts the next one.
     if table.foreign_keys.last().is_none_or(|key| key.name != name) {
         let on_delete = match cell_text(row, 5) {
             Some("c") => "CASCADE",

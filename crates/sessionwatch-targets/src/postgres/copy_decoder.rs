@@ -1,4 +1,4 @@
-//! The scan: one binary COPY, read field by field into the ledger as it arrives.
+//! Decoder of the binary COPY of a scan, which fills the snapshot row by row as data arrives.
 
 use pg_link::RowSinkSlot;
 use sessionwatch_core::{
@@ -20,12 +20,12 @@ use crate::{
 /// Signature, flags and extension length of a binary COPY.
 const COPY_SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 const COPY_HEADER_BYTES: usize = 19;
-/// Rows for which room is made at most before they arrive.
+/// Maximum number of rows to allocate memory for in advance.
 const MAX_PREALLOCATED_ROWS: usize = 50_000_000;
-/// The same for users, whose room is written to at once.
+/// Maximum number of users to allocate for in advance. Lower, since that memory is initialized at once.
 const MAX_PREALLOCATED_USERS: usize = 1_000_000;
 
-/// How to read the columns of a scan.
+/// Columns of a scan and their decoding.
 #[derive(Debug)]
 pub(super) struct CopyLayout {
     has_integer_user: bool,
@@ -35,14 +35,14 @@ pub(super) struct CopyLayout {
     addressing: RowAddressing,
 }
 
-/// How an instant arrives.
+/// Decoding of a timestamp column.
 #[derive(Clone, Copy, Debug)]
 struct ScannedTimestamp {
     decoder: Decoder,
     kind: ColumnKind,
 }
 
-/// Takes apart the rows of a COPY as they arrive.
+/// Decodes the rows of a COPY as they arrive.
 #[derive(Debug)]
 pub(super) struct CopyRowDecoder {
     sink: DecodedRowSink,
@@ -50,14 +50,14 @@ pub(super) struct CopyRowDecoder {
     has_failed: bool,
 }
 
-/// Where rows go.
+/// Destination of decoded rows.
 #[derive(Debug)]
 enum DecodedRowSink {
     Sessions(Box<SessionRowSink>),
     Users { known: KnownUsers, integer: bool },
 }
 
-/// Sessions on their way into the ledger.
+/// Inserts sessions into the snapshot.
 #[derive(Debug)]
 struct SessionRowSink {
     layout: CopyLayout,
@@ -65,7 +65,7 @@ struct SessionRowSink {
     row_counter: RowCounter,
 }
 
-/// A connection, and where the rows of its COPY go.
+/// A connection and the slot for the receiver of its COPY.
 #[derive(Clone, Copy)]
 pub(super) struct CopySource<'a> {
     pub(super) client: &'a Client,
@@ -73,7 +73,7 @@ pub(super) struct CopySource<'a> {
     pub(super) progress: Option<&'a ScanProgress>,
 }
 
-/// Scans the sessions; first the keys of the users, where orphans are found by those.
+/// Scans the sessions, after the keys of the users if orphans are found by those.
 pub(super) async fn scan_sessions(
     source: CopySource<'_>,
     sql: &QueryBuilder<'_>,
@@ -95,6 +95,7 @@ pub(super) async fn scan_sessions(
     }));
     match source.copy_rows(&sql.scan_query(), sink).await? {
         DecodedRowSink::Sessions(rows) => Ok(rows.builder.finish()),
+        // The slot returns the sink that was put in, so this cannot happen.
         DecodedRowSink::Users { .. } => Err(unexpected_row_error()),
     }
 }
@@ -116,16 +117,17 @@ async fn read_known_users(
 }
 
 fn unexpected_row_error() -> TargetError {
-    TargetError::Query("unexpected row".into())
+    TargetError::Undecodable("a row of a scan")
 }
 
 impl CopySource<'_> {
-    /// Copies the rows of a query.
+    /// Copies the rows of a query into a sink.
     async fn copy_rows(self, query: &str, sink: DecodedRowSink) -> Result<DecodedRowSink, TargetError> {
         let collector = CopyRowDecoder { sink, has_begun: false, has_failed: false };
         self.sink_slot.put(CopyRowSink::Scan(Box::new(collector)));
         let statement = format!("COPY ({query}) TO STDOUT (FORMAT binary)");
         tracing::debug!("query: {}", crate::sql::redact_literals(&statement));
+        // The rows are decoded as they arrive and never reach the driver.
         let outcome = self.client.batch_execute(&statement).await;
         let collector = if let Some(CopyRowSink::Scan(collector)) = self.sink_slot.take() {
             Some(collector)
@@ -139,7 +141,7 @@ impl CopySource<'_> {
 }
 
 impl CopyRowDecoder {
-    /// Takes in the row of one message.
+    /// Decodes the row of one message.
     #[inline]
     pub(super) fn push_row(&mut self, message: &[u8]) {
         let mut tuple = TupleFields(message);
@@ -148,6 +150,7 @@ impl CopyRowDecoder {
             self.has_failed |=
                 !message.starts_with(COPY_SIGNATURE) || tuple.take_bytes(COPY_HEADER_BYTES).is_none();
         }
+        // The trailer of a binary COPY has the field count -1.
         if tuple.0.is_empty() || tuple.take_bytes(2) == Some(&[0xff, 0xff]) {
             return;
         }
@@ -161,7 +164,7 @@ impl CopyRowDecoder {
         self.has_failed |= taken.is_none();
     }
 
-    /// What became of the rows, unless one could not be read.
+    /// Returns the decoded rows, or `None` if one was malformed.
     fn finish(self) -> Option<DecodedRowSink> {
         (!self.has_failed).then_some(self.sink)
     }
@@ -213,16 +216,17 @@ fn insert_user(integer: bool, fields: &mut TupleFields<'_>, known: &mut KnownUse
     Some(())
 }
 
-/// A user; outer nothing if it should be an integer and is none.
+/// Parses a user ID. The outer `None` means a malformed integer.
 #[expect(clippy::option_option, reason = "a field that cannot be read and a NULL are different situations")]
 fn parse_user(is_integer: bool, field: Option<&[u8]>) -> Option<Option<UserIdRef<'_>>> {
     Some(match field {
+        // Integers are compared as numbers, which takes less memory than their text.
         Some(bytes) if is_integer => Some(UserIdRef::Integer(parse_integer(bytes)?)),
         other => other.map(UserIdRef::Text),
     })
 }
 
-/// A `tid`: four bytes of the block and two of the line.
+/// Parses a `tid`: a block number of four bytes and a line number of two.
 fn parse_tid(bytes: &[u8]) -> Option<u64> {
     let bytes: [u8; 6] = bytes.try_into().ok()?;
     Some(bytes.iter().fold(0, |place, byte| place << 8 | u64::from(*byte)))
@@ -240,7 +244,7 @@ fn decode_timestamp(stored: ScannedTimestamp, field: Option<&[u8]>) -> DecodedTi
     stored.decoder.decode(raw)
 }
 
-/// An integer of 2, 4 or 8 bytes.
+/// Parses an integer of 2, 4 or 8 bytes.
 fn parse_integer(bytes: &[u8]) -> Option<i64> {
     match *bytes {
         [a, b] => Some(i16::from_be_bytes([a, b]).into()),
@@ -249,7 +253,7 @@ fn parse_integer(bytes: &[u8]) -> Option<i64> {
     }
 }
 
-/// The fields of one tuple: each a length of four bytes, -1 for NULL, and the value.
+/// The fields of one tuple. Each has a length of four bytes, -1 for NULL, and a value.
 struct TupleFields<'a>(&'a [u8]);
 
 impl<'a> TupleFields<'a> {
@@ -259,7 +263,7 @@ impl<'a> TupleFields<'a> {
         Some(taken)
     }
 
-    /// The next field; outer nothing if the tuple is too short.
+    /// Returns the next field. The outer `None` means that the tuple is too short.
     #[expect(clippy::option_option, reason = "a missing field and a NULL are different situations")]
     fn next_field(&mut self) -> Option<Option<&'a [u8]>> {
         let length = i32::from_be_bytes(self.take_bytes(4)?.try_into().ok()?);
@@ -274,7 +278,7 @@ impl<'a> TupleFields<'a> {
 mod tests {
     use super::*;
 
-    /// A collector of sessions whose expiry is a `timestamptz`.
+    /// Creates a decoder for sessions with a `timestamptz` expiry.
     fn session_collector() -> CopyRowDecoder {
         let now = sessionwatch_core::timestamp::UtcTimestamp::MIN;
         let frame = SnapshotOptions { now, max_lifetime_us: None, has_created: false };

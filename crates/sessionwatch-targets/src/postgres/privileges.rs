@@ -1,4 +1,4 @@
-//! What a role that writes may do, and which rows are hidden from it.
+//! Privileges of the write role, and tables in which rows are hidden from it.
 
 use super::{
     PostgresWrite,
@@ -34,11 +34,11 @@ impl PostgresWrite {
                     let held = format!("has_table_privilege({quoted}, '{privilege}')");
                     needed.push((held, format!("{privilege} ON {sessions}")));
                 }
-                // Rows of tables that inherit go back there.
+                // Rows of inheriting tables are restored into those tables.
                 for table in self.inheriting_tables(sql).await?.values() {
                     let table = sql::quote_table(table);
                     let name = sql::quote_string(Dialect::POSTGRES, &table);
-                    // Which of them are back is read from them.
+                    // SELECT finds out which rows were restored.
                     for privilege in ["SELECT", "INSERT"] {
                         let held = format!("has_table_privilege({name}, '{privilege}')");
                         needed.push((held, format!("{privilege} ON {table}")));
@@ -81,7 +81,7 @@ impl PostgresWrite {
         dependents: &[CascadingTable],
     ) -> Result<HiddenRows, TargetError> {
         let commands: &[PolicyCommand] = match change {
-            // What is removed may have to be put back.
+            // Deleted rows may have to be restored.
             RowChange::Delete => &[PolicyCommand::Select, PolicyCommand::Delete, PolicyCommand::Insert],
             RowChange::Expire(_) | RowChange::Flag(..) => &[PolicyCommand::Select, PolicyCommand::Update],
         };

@@ -1,4 +1,5 @@
-//! Reading PostgreSQL: connections that are opened, lent and closed, and what is asked in their transactions.
+//! Read sessions on PostgreSQL: opening, pooling and closing connections, and queries inside their
+//! transactions.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -34,10 +35,10 @@ use crate::{
     },
 };
 
-/// How long a server may take to be told that a check run is over.
+/// Time limit for telling the server that a check run is over.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A connection between two transactions.
+/// An open connection without a transaction.
 #[derive(Debug)]
 pub struct IdlePostgres(Box<PgConnection<CopyRowSink>>);
 
@@ -46,7 +47,8 @@ impl ReadBackend for PostgresRead {
     type Idle = IdlePostgres;
 
     async fn open(dsn: &Dsn, options: ReadOptions) -> Result<Self, TargetError> {
-        let connection = PgConnection::open(dsn).await?;
+        let connection = super::connect(dsn).await?;
+        // PGlite never encrypts, so an encrypted connection saves the round trip of this test.
         if !connection.is_encrypted() {
             refuse_pglite(&connection).await?;
         }
@@ -69,7 +71,7 @@ impl ReadBackend for PostgresRead {
 
     async fn close(self) {
         let ending = async {
-            // Nothing was written: whether the rollback arrives changes nothing.
+            // Nothing was written, so a lost rollback has no effect.
             let _ = self.connection.client().batch_execute("ROLLBACK").await;
             self.connection.close().await;
         };
@@ -77,9 +79,10 @@ impl ReadBackend for PostgresRead {
     }
 
     async fn cancel_and_close(mut self) {
-        // A server that cannot be asked notices by itself that nobody listens any more.
+        // A server that cannot be reached detects the closed connection later.
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.connection.cancel_query()).await;
-        // Closing waits for the query to end: a pooler that still passes a request to cancel on should find it there.
+        // Closing waits for the end of the query, so that a cancel request forwarded late by a pooler still
+        // finds it there.
         self.close().await;
     }
 
@@ -102,7 +105,7 @@ impl ReadBackend for PostgresRead {
     async fn server_time(&self) -> Result<UtcTimestamp, TargetError> {
         let rows = self.query_rows("SELECT (EXTRACT(EPOCH FROM now()) * 1000000)::bigint").await?;
         let micros = rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok());
-        micros.and_then(UtcTimestamp::from_micros).ok_or_else(|| TargetError::Query("clock".into()))
+        micros.and_then(UtcTimestamp::from_micros).ok_or_else(|| TargetError::Undecodable("the time"))
     }
 
     async fn replication_position(&self) -> Result<Option<u64>, TargetError> {
@@ -129,6 +132,7 @@ impl ReadBackend for PostgresRead {
     }
 
     async fn try_fetch_number(&self, sql: &str) -> Result<Option<u64>, TargetError> {
+        // A failed statement aborts the whole transaction, unless rolled back to a savepoint.
         self.query_rows("SAVEPOINT attempt").await?;
         let rows = self.query_rows(sql).await;
         self.query_rows("ROLLBACK TO SAVEPOINT attempt").await?;
@@ -140,6 +144,7 @@ impl ReadBackend for PostgresRead {
     }
 
     async fn open_cursor(&self, sql: &str) -> Result<BufferedRows, TargetError> {
+        // A cursor keeps the rows on the server, so memory use is bounded by a page.
         self.query_rows(&format!("DECLARE pages NO SCROLL CURSOR FOR {sql}")).await?;
         Ok(BufferedRows::default())
     }
@@ -147,6 +152,7 @@ impl ReadBackend for PostgresRead {
     async fn next_page(&self, _: &mut BufferedRows) -> Result<Vec<TextRow>, TargetError> {
         let rows = self.query_rows(&format!("FETCH {ROWS_PER_PAGE} FROM pages")).await?;
         if rows.is_empty() {
+            // The name is reused by the next cursor of this transaction.
             self.query_rows("CLOSE pages").await?;
         }
         Ok(rows)
@@ -179,6 +185,7 @@ impl ReadBackend for PostgresRead {
             ),
             CustomValue::FirstNumber => first_number_query(sql),
         };
+        // Custom queries may use unqualified names, so they run under the role's own search path.
         let path = quote_string(Dialect::POSTGRES, &self.role.search_path);
         self.query_number_guarded(
             &format!("SELECT pg_catalog.set_config('search_path', {path}, true)"),
@@ -192,7 +199,7 @@ impl ReadBackend for PostgresRead {
         sessions: &TableName,
         found: Option<&TableInfo>,
     ) -> Result<RowKeySupport, TargetError> {
-        // Views have no places. Plans of what is no table are refused.
+        // Views have no row addresses; plans for anything but tables are rejected elsewhere.
         match found.map(|table| table.kind) {
             Some(TableKind::Table | TableKind::Partitioned) => self.find_table_row_key(sessions).await,
             Some(TableKind::View | TableKind::MaterializedView | TableKind::Foreign) | None => {
@@ -224,13 +231,13 @@ impl ReadBackend for PostgresRead {
 
 impl IdleBackend for IdlePostgres {
     async fn close(self) {
-        // A server that does not answer notices by itself that nobody is there any more.
+        // A server that does not respond detects the closed connection later.
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.0.close()).await;
     }
 }
 
-/// Refuses PGlite, where all connections share one transaction: what an application writes while it is read here fails, and
-/// `prisma dev` ends over that. It encrypts nothing, so only servers that are near have to be asked.
+/// Fails on PGlite, where all connections share one transaction: writes of the application would fail during
+/// a check run, and `prisma dev` terminates on such failures.
 async fn refuse_pglite(connection: &PgConnection<CopyRowSink>) -> Result<(), TargetError> {
     let messages = connection.client().simple_query("SELECT pg_catalog.version()").await;
     let messages = messages.map_err(|error| classify_query_error(&error))?;
@@ -250,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tells_pglite_from_a_server() {
+    fn pglite_is_detected_by_its_version() {
         for version in [
             "PostgreSQL 18.7 (PGlite 0.5.17) on wasm32-unknown-emscripten, compiled by emcc (Emscripten gcc/clang-like replacement + linker emulating GNU ld) 6.0.13, 32-bit",
             "PostgreSQL 17.5 on wasm32-unknown-linux, compiled by clang, 32-bit",
@@ -263,7 +270,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_that_is_larger_than_any_use_for_it_is_refused() {
+    async fn an_oversized_result_is_rejected() {
         let database = testkit::empty_database();
         let limits = TimeLimits { timeout: Duration::from_secs(60), lock_timeout: Duration::from_secs(2) };
         for url in database.urls("postgres") {
@@ -284,7 +291,7 @@ mod tests {
                 assert!(matches!(answer, Err(TargetError::AnswerTooLarge(64))), "{query}");
                 session.cancel_and_close().await;
             }
-            // What has its use comes whole.
+            // A large result below the limit arrives complete.
             let session = open().await.unwrap();
             let rows =
                 session.query_rows("SELECT repeat('x', 1000) FROM generate_series(1, 20000)").await.unwrap();

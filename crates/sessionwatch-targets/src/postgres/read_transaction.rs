@@ -1,4 +1,4 @@
-//! The one transaction in which PostgreSQL is read, and the two ways to ask in it.
+//! The read-only transaction on PostgreSQL, and the two ways to query in it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -17,22 +17,22 @@ use crate::{
 pub struct PostgresRead {
     pub(super) connection: PgConnection<CopyRowSink>,
     pub(super) role: Box<RoleSettings>,
-    /// The address names the schemas that are meant.
+    /// `true` if the address names schemas.
     pub(super) has_named_search_path: bool,
-    /// Questions that were sent, each a round trip.
+    /// Number of round trips so far.
     pub(super) query_count: AtomicU32,
     pub(super) progress: Option<ScanProgress>,
 }
 
 impl PostgresRead {
-    /// Begins the transaction, with its limits and what the address says inside it.
+    /// Begins the transaction and sets its limits and the search path of the address.
     pub(super) async fn begin_read(
         connection: PgConnection<CopyRowSink>,
         dsn: &Dsn,
         limits: TimeLimits,
         ignore_constraints: bool,
     ) -> Result<Self, TargetError> {
-        // A server that waits for its client to take in an answer heeds no other limit than that of TCP.
+        // While the server waits for the client to read a result, only tcp_user_timeout applies.
         let mut opening = format!(
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\nSET LOCAL statement_timeout = {0};\nSET LOCAL lock_timeout = {lock};\n\
              SET LOCAL idle_in_transaction_session_timeout = {0};\nSET LOCAL standard_conforming_strings = on;\nSET LOCAL DateStyle = 'ISO';\n\
@@ -45,6 +45,7 @@ impl PostgresRead {
             search_path::read_role_settings_statements(&dsn.search_path),
             lock = limits.lock_timeout.as_millis(),
         );
+        // Index scans would trust an index that may be corrupt.
         if ignore_constraints {
             opening.push_str(
                 ";\nSET LOCAL enable_indexscan = off;\nSET LOCAL enable_indexonlyscan = off;\nSET LOCAL enable_bitmapscan = off",
@@ -52,7 +53,7 @@ impl PostgresRead {
         }
         let rows = fetch_rows(connection.client(), &opening).await?;
         let role = rows.first().and_then(|row| RoleSettings::from_row(row));
-        let role = role.ok_or_else(|| TargetError::Query("role settings".into()))?;
+        let role = role.ok_or_else(|| TargetError::Undecodable("the role settings"))?;
         role.require_schemas(&dsn.search_path)?;
         Ok(Self {
             connection,
@@ -63,13 +64,13 @@ impl PostgresRead {
         })
     }
 
-    /// The role that checks run as, with its search path.
+    /// Returns the role of the connection, with its search path.
     #[must_use]
     pub(super) fn role(&self) -> &RoleSettings {
         &self.role
     }
 
-    /// A number that not every server tells.
+    /// Returns a number that some servers do not provide, or `None` if the query fails.
     pub(super) async fn query_optional_number(&self, query: &str) -> Result<Option<f64>, TargetError> {
         match self.query_number_guarded("", &first_number_query(query)).await {
             Err(TargetError::ConnectionLost) => Err(TargetError::ConnectionLost),
@@ -77,7 +78,7 @@ impl PostgresRead {
         }
     }
 
-    /// The rows of a query, as text.
+    /// Returns the rows of a query as text.
     ///
     /// # Errors
     ///
@@ -90,10 +91,10 @@ impl PostgresRead {
             .map_err(|error| explain_overflow(self.connection.row_sink_slot(), error))
     }
 
-    /// The number that a query gives, after another statement.
+    /// Returns the number that a query yields, after running another statement.
     ///
-    /// The extended protocol takes one statement only, so the query cannot leave the read-only transaction; a savepoint
-    /// keeps that usable if the query fails, and undoes what the statements set.
+    /// The extended protocol accepts one statement only, so the query cannot end the read-only transaction. A
+    /// savepoint keeps the transaction usable if the query fails, and undoes the first statement.
     pub(super) async fn query_number_guarded(
         &self,
         before: &str,
@@ -104,6 +105,7 @@ impl PostgresRead {
         let guarded = async {
             client.batch_execute(&format!("SAVEPOINT custom;\n{before}")).await?;
             let rows = client.query_typed(query, &[]).await;
+            // Also after success, which resets the search path.
             client.batch_execute("ROLLBACK TO SAVEPOINT custom").await?;
             let first = rows?.into_iter().next();
             first.map_or(Ok(None), |row| row.try_get::<_, Option<f64>>(0))
@@ -113,20 +115,20 @@ impl PostgresRead {
             .map_err(|error| explain_overflow(self.connection.row_sink_slot(), classify_query_error(&error)))
     }
 
-    /// Whether the connection is more than a local socket.
+    /// Returns `true` unless the connection uses a local socket.
     #[must_use]
     pub(super) fn is_remote(&self) -> bool {
         self.connection.is_remote()
     }
 
-    /// Whether the connection is encrypted.
+    /// Returns `true` if the connection is encrypted.
     #[must_use]
     pub(super) fn is_encrypted(&self) -> bool {
         self.connection.is_encrypted()
     }
 }
 
-/// The query for the first column of the first row of another, as a number.
+/// Wraps a query to return the first column of its first row as a number.
 pub(super) fn first_number_query(query: &str) -> String {
     format!("SELECT query.first::pg_catalog.float8 FROM (\n{query}\n) AS query(first) LIMIT 1")
 }

@@ -1,4 +1,4 @@
-//! The sequence that row ids are taken from.
+//! The sequence that numbers the rows.
 
 use super::PostgresRead;
 use crate::{
@@ -18,19 +18,20 @@ pub(super) async fn read_sequence(
     let holds = match declared.map(|column| column.declared_type.as_str()) {
         Some("integer") => i64::from(i32::MAX),
         Some("smallint") => i64::from(i16::MAX),
+        // A bigint sequence does not run out, and other types have none.
         _ => return Ok(None),
     };
     let rows = session.query_rows(&sequence_query(sql, id)).await?;
     let Some(row) = rows.into_iter().next() else { return Ok(None) };
-    let number = |at: usize| cells::parse_number::<i64>(&row, at, "a number of a sequence");
+    let number = |at: usize| cells::parse_number::<i64>(&row, at, "a sequence number");
     let (Some(Some(name)), Some(last)) = (row.first().cloned(), number(2)?) else { return Ok(None) };
     let greatest = number(1)?.map_or(holds, |greatest| greatest.min(holds));
     Ok(Some(RowIdSequence { name, max_value: greatest, last_value: last, created_last_hour: number(3)? }))
 }
 
-/// At most one row about the sequence that a column of row ids takes its numbers from: its name, the greatest number that it
-/// holds, the greatest that it gave (or that stands in the table, where the role may not ask the sequence), and the sessions
-/// that users created in the last hour.
+/// Returns the query for the sequence of the row id column, with at most one row: name, maximum, last value,
+/// and the number of sessions created in the last hour. Without the privilege to read the sequence, the
+/// greatest id in the table stands in for the last value.
 fn sequence_query(sql: &QueryBuilder<'_>, id: &str) -> String {
     let sessions = quote_table(&sql.mapping.sessions);
     let lately = sql.created_last_hour_condition().map_or("NULL".into(), |lately| {

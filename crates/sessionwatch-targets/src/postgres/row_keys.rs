@@ -1,4 +1,4 @@
-//! What is unique to a row of a table, which may be one heap or several.
+//! Unique keys of rows in a table with one or several heaps.
 
 use super::PostgresRead;
 use crate::{
@@ -37,7 +37,7 @@ impl PostgresRead {
         Ok(match (one_heap, places, heaps) {
             (true, true, _) => RowKeySupport::Unique(RowKeyKind::Place),
             (false, _, true) => RowKeySupport::Unique(RowKeyKind::HeapAndPlace),
-            // A unique index does not reach the tables that inherit.
+            // A unique index does not cover inheriting tables.
             (false, ..) if inherited => RowKeySupport::Unsupported,
             _ => RowKeySupport::Unique(RowKeyKind::Id),
         })

@@ -1,6 +1,6 @@
 //! Row-level security: whether the current role sees every row of a table.
 
-/// What a role does with rows, each under policies of its own.
+/// Commands with policies of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PolicyCommand {
     Select,
@@ -10,7 +10,7 @@ pub(super) enum PolicyCommand {
 }
 
 impl PolicyCommand {
-    /// The letter in `pg_policy.polcmd`, and the expressions that a policy for it restricts rows by.
+    /// Returns the letter in `pg_policy.polcmd`, and the expressions by which such a policy restricts rows.
     fn policy_parts(self) -> (char, &'static [&'static str]) {
         const CHECK_EXPRESSION: &str = "COALESCE(p.polwithcheck, p.polqual)";
         match self {
@@ -22,8 +22,9 @@ impl PolicyCommand {
     }
 }
 
-/// The SQL condition that row-level security keeps the current role from some rows of the relation with that OID, or may.
-/// A permissive policy `USING (true)` for the role, and no restrictive one, shows every row.
+/// Returns the SQL condition that row-level security may hide rows of the relation with this OID from the
+/// current role. A permissive policy `USING (true)` for the role shows every row, unless a restrictive policy
+/// exists.
 pub(super) fn hides_rows_condition(oid: &str, command: PolicyCommand) -> String {
     let (letter, expressions) = command.policy_parts();
     let is_true = |expression: &&str| {

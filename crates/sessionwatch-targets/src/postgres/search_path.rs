@@ -1,51 +1,53 @@
-//! The search path of a target: learned when a transaction begins, and taken out of the way of our own SQL.
+//! Search path of a role: read at the start of a transaction, then replaced for our own SQL.
 //!
-//! Whoever may create objects in a schema on the path can make functions and operators that fit better than those of
-//! `pg_catalog`, and our role would execute them. So everything that stands before [`SET_SAFE_SEARCH_PATH`] is qualified.
+//! Anyone who may create objects in a schema on the path can create functions and operators that match better
+//! than those of `pg_catalog`, and our role would execute them. Therefore every name before
+//! [`SET_SAFE_SEARCH_PATH`] is qualified.
 
 use crate::{
     error::TargetError,
     sql::{quote_identifier, schema::missing_schema_message},
 };
 
-/// Sets the path of the transaction to the built-in objects; temporary ones come last.
+/// Limits the search path of the transaction to built-in objects; temporary objects come last.
 pub(super) const SET_SAFE_SEARCH_PATH: &str = "SET LOCAL search_path = pg_catalog, pg_temp";
 
-/// Keeps the path of the role for as long as the transaction lasts.
+/// Saves the path of the role until the transaction ends.
 const SAVE_ROLE_SEARCH_PATH: &str = "SELECT pg_catalog.set_config('sessionwatch.search_path', pg_catalog.current_setting('search_path'), true)";
 
-/// Sets the path to that of the role again, for what the table executes when a transaction ends.
+/// Restores the path of the role, for deferred triggers that run at commit.
 pub(super) const RESTORE_ROLE_SEARCH_PATH: &str = "SELECT pg_catalog.set_config('search_path', \
      pg_catalog.current_setting('sessionwatch.search_path', true), true)";
 
-/// The statements that keep the path of a role that changes rows, or that which the address names, and then set [`SET_SAFE_SEARCH_PATH`].
+/// Returns the statements that save the role's path, or the one in the address, and then run
+/// [`SET_SAFE_SEARCH_PATH`].
 pub(super) fn save_search_path_statements(named_schemas: &[String]) -> String {
     format!("{}{SAVE_ROLE_SEARCH_PATH};\n{SET_SAFE_SEARCH_PATH}", set_search_path_statement(named_schemas))
 }
 
-/// Sets the path to the schemas that an address names, if any.
+/// Returns the statement that sets the path to the schemas in an address; empty if there are none.
 fn set_search_path_statement(named_schemas: &[String]) -> String {
     let list: Vec<String> = named_schemas.iter().map(|schema| quote_identifier(schema)).collect();
     if list.is_empty() { String::new() } else { format!("SET LOCAL search_path = {};\n", list.join(", ")) }
 }
 
-/// The role of a connection, and the search path that it came with.
+/// Role of a connection, and its original search path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct RoleSettings {
-    /// The name of the role.
+    /// Name of the role.
     pub(super) name: String,
-    /// The role is a superuser.
+    /// `true` for a superuser.
     pub(super) is_superuser: bool,
-    /// The value of the setting `search_path`.
+    /// Value of the setting `search_path`.
     pub(super) search_path: String,
-    /// The schemas on it that exist and that the role may use, in order.
+    /// Schemas on the path that exist and that the role may use, in order.
     pub(super) schemas: Vec<String>,
-    /// Every schema of the database, where the address names some.
+    /// Every schema of the database; empty unless the address names some.
     existing_schemas: Vec<String>,
 }
 
-/// The statements that tell the path, one row, and then set [`SET_SAFE_SEARCH_PATH`]; schemas that the address names take the place of the
-/// role's own path.
+/// Returns the statements that report the path in one row, and then run [`SET_SAFE_SEARCH_PATH`]. Schemas in
+/// the address replace the role's own path.
 pub(super) fn read_role_settings_statements(named: &[String]) -> String {
     let all = if named.is_empty() {
         "NULL"
@@ -72,17 +74,18 @@ impl RoleSettings {
         })
     }
 
-    /// Makes sure that the schemas that the address names are there.
+    /// Checks that the schemas in the address exist and are usable.
     ///
     /// # Errors
     ///
-    /// If one is missing, or the role may not use it.
+    /// If a schema is missing, or the role lacks USAGE on it.
     pub(super) fn require_schemas(&self, named_schemas: &[String]) -> Result<(), TargetError> {
-        // Those two need not be there: a schema of the role, and that of temporary tables.
+        // `$user` and `pg_temp` exist only if the role has such a schema or temporary tables.
         let optional = ["$user", "pg_temp"];
         let missing = |schema: &&String| {
             !optional.contains(&schema.as_str()) && self.search_path_index(schema).is_none()
         };
+        // PostgreSQL ignores missing schemas silently, and would read another table.
         let Some(schema) = named_schemas.iter().find(missing) else { return Ok(()) };
         if self.existing_schemas.contains(schema) {
             return Err(TargetError::SchemaRefused(schema.clone()));
@@ -90,10 +93,10 @@ impl RoleSettings {
         let system = |name: &&str| !name.starts_with("pg_") && *name != "information_schema";
         let mut others: Vec<&str> = self.existing_schemas.iter().map(String::as_str).filter(system).collect();
         others.sort_unstable();
-        Err(TargetError::NoSchema(missing_schema_message(schema, &others)))
+        Err(TargetError::NoSchema(missing_schema_message(schema, &others, false)))
     }
 
-    /// Where a schema stands on the path; nothing if it is not on it.
+    /// Returns the position of a schema on the path, or `None` if it is not on the path.
     pub(super) fn search_path_index(&self, schema: &str) -> Option<usize> {
         self.schemas.iter().position(|other| other == schema)
     }
@@ -120,14 +123,14 @@ mod tests {
         let require = |schema: &str| role.require_schemas(&[schema.to_owned()]).unwrap_err().to_string();
         assert_eq!(
             require("publik"),
-            "there is no schema `publik`; did you mean `public`? (schemas: `public`, `say`, `shy`)"
+            "schema `publik` does not exist; did you mean `public`? (schemas: `public`, `say`, `shy`)"
         );
-        assert_eq!(require("shy"), "the role may not use schema `shy`");
+        assert_eq!(require("shy"), "permission denied for schema `shy`");
         assert!(role.require_schemas(&["$user".into(), "a,b".into()]).is_ok());
     }
 
     #[test]
-    fn whatever_stands_before_the_safe_path_is_qualified() {
+    fn names_before_the_safe_path_are_qualified() {
         let opening = read_role_settings_statements(&["a\"b".into(), "c".into()]);
         let (before, _) = opening.split_once(SET_SAFE_SEARCH_PATH).unwrap();
         let calls = before.matches('(').count() - before.matches("(SELECT").count();

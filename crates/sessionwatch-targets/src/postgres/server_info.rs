@@ -1,4 +1,4 @@
-//! Server, connection and role, for `doctor`.
+//! Facts about the server, the connection and the role, for `doctor`.
 
 use super::PostgresRead;
 use crate::{
@@ -9,13 +9,15 @@ use crate::{
     sql::{self, Dialect},
 };
 
-/// A list of schemas in SQL, which no schema is in where it is empty.
+/// Quotes schema names as an SQL list. An empty list becomes NULL, which matches no schema.
 fn quote_schema_list(names: &[String]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| sql::quote_string(Dialect::POSTGRES, name)).collect();
+    // `IN ()` is a syntax error.
     if quoted.is_empty() { "NULL".into() } else { quoted.join(", ") }
 }
 
-/// Who may create objects in these schemas, and owns neither schema nor table, nor is a superuser.
+/// Finds the roles that may create objects in these schemas, except superusers and the owners of schema or
+/// table.
 async fn find_schema_creators(
     session: &PostgresRead,
     schemas: &str,

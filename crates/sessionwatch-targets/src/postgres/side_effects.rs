@@ -1,4 +1,4 @@
-//! Foreign keys, triggers and rules, as the catalog has them.
+//! Foreign keys, triggers and rules from the catalog.
 
 use super::row_security::{PolicyCommand, hides_rows_condition};
 use crate::{
@@ -9,8 +9,8 @@ use crate::{
     sql,
 };
 
-/// Triggers and rules on `DELETE` and `UPDATE` that run for an ordinary session: schema and name of the table, name, type of
-/// the trigger or event of the rule, whether it is a rule, whether that runs instead.
+/// Triggers and rules on `DELETE` and `UPDATE` that fire in ordinary sessions: schema and name of the table,
+/// name, type of the trigger or event of the rule, whether this is a rule, whether it is an INSTEAD rule.
 const TRIGGERS_AND_RULES_QUERY: &str = "
 SELECT n.nspname, c.relname, t.tgname, t.tgtype::int::text, false, false
 FROM pg_catalog.pg_trigger AS t JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
@@ -24,7 +24,7 @@ WHERE r.ev_type IN ('2', '4') AND r.ev_enabled IN ('O', 'A')
   AND n.nspname NOT IN ('pg_catalog', 'information_schema')
 ORDER BY 1, 2, 3";
 
-/// Tables that inherit from others, or are parts of them: schema and name, then those of the parent, and whether that is
+/// Inheriting tables and partitions: schema and name, schema and name of the parent, whether the parent is
 /// partitioned.
 const INHERITANCE_QUERY: &str = "
 SELECT n.nspname, c.relname, o.nspname, p.relname, p.relkind = 'p'
@@ -34,9 +34,9 @@ JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_namespace AS o ON o.oid = p.relnamespace
 WHERE c.relkind IN ('r', 'p', 'f')";
 
-/// Foreign keys, a line a column: schema and name of the table that refers, its column, schema and name of the other, its
-/// column, name, action, whether every row of the column can be read, the operator that compares the other column with it.
-/// Copies that parts of tables have are left out.
+/// Returns the query for foreign keys, one row per column: schema, name and column of the referencing table,
+/// schema, name and column of the referenced one, name, action, whether the role can read every value of the
+/// referencing column, and the equality operator. Copies of keys on partitions are left out.
 fn foreign_keys_query() -> String {
     format!(
         "SELECT n.nspname, c.relname, a.attname, m.nspname, p.relname, f.attname, o.conname, o.confdeltype::text,\n  \
@@ -56,7 +56,7 @@ fn foreign_keys_query() -> String {
     )
 }
 
-/// Reads the catalog with queries that `fetch` answers.
+/// Reads the catalog. `fetch` runs the queries.
 pub(super) async fn read_catalog(
     mut fetch: impl AsyncFnMut(&str) -> Result<Vec<TextRow>, TargetError>,
 ) -> Result<SideEffectCatalog, TargetError> {
@@ -100,8 +100,7 @@ fn quote_qualified_name(schema: &str, name: &str) -> String {
     sql::quote_table(&TableName { schema: Some(schema.to_owned()), name: name.to_owned() })
 }
 
-/// Reads a row of [`TRIGGERS_AND_RULES_QUERY`]: schema and name of the table, name, type of the trigger or event of the rule, whether it is a rule,
-/// whether that runs instead.
+/// Reads a row of [`TRIGGERS_AND_RULES_QUERY`].
 fn parse_triggers(row: &TextRow) -> Result<Vec<TriggerOrRule>, TargetError> {
     const TGTYPE_ROW: i64 = 1;
     const TGTYPE_BEFORE: i64 = 2;
@@ -110,7 +109,7 @@ fn parse_triggers(row: &TextRow) -> Result<Vec<TriggerOrRule>, TargetError> {
     let text = |at: usize| row.get(at).and_then(Option::as_deref).unwrap_or_default();
     let number: i64 = cells::parse_required_number(row, 3, "the type of a trigger or rule")?;
     let (events, kind) = if text(4) == "t" {
-        // The numbers of commands in `pg_rewrite`.
+        // Command numbers in `pg_rewrite`.
         let events = [(number == 4, RowEvent::Delete), (number == 2, RowEvent::Update)];
         (events, if text(5) == "t" { SideEffectKind::RuleInstead } else { SideEffectKind::Rule })
     } else {

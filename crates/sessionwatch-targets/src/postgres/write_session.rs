@@ -1,4 +1,4 @@
-//! Changing rows of PostgreSQL: short transactions, within limits set inside each, over the simple protocol.
+//! Write sessions on PostgreSQL: short transactions with limits set inside each.
 
 use std::{cmp::Ordering, collections::BTreeMap};
 
@@ -26,17 +26,17 @@ use crate::{
 };
 use pg_link::{Dsn, PgConnection};
 
-/// How long a batch waits for a lock, in milliseconds: less than an application should ever wait for the batch.
+/// Lock timeout of a batch in milliseconds: short, so that the application never waits long behind a batch.
 const LOCK_TIMEOUT_MS: u32 = 20;
-/// How long a batch may wait for this program, in milliseconds; it is undone if that is held up.
+/// Time in milliseconds that a transaction may wait for this program before the server rolls it back.
 const IDLE_TIMEOUT_MS: u32 = 10_000;
 
-/// The sessions as a literal that `::regclass` takes.
+/// Returns the session table as a literal for `::regclass`.
 fn quoted_sessions_table(sql: &QueryBuilder<'_>) -> String {
     sql::quote_string(Dialect::POSTGRES, &sql::quote_table(&sql.mapping.sessions))
 }
 
-/// `WITH heaps(oid)`: the table of the sessions, and whatever inherits from it.
+/// Returns `WITH heaps(oid)`: the session table and its descendants.
 fn heaps_cte(sql: &QueryBuilder<'_>) -> String {
     format!(
         "WITH RECURSIVE heaps(oid) AS (SELECT {}::regclass::oid UNION\n  \
@@ -45,17 +45,17 @@ fn heaps_cte(sql: &QueryBuilder<'_>) -> String {
     )
 }
 
-/// A connection that changes rows.
+/// A connection with the write role.
 #[derive(Debug)]
 pub struct PostgresWrite {
     connection: PgConnection<CopyRowSink>,
     limits: TimeLimits,
-    /// The search path that the address names; empty for that of the role.
+    /// Search path in the address; empty for that of the role.
     search_path: Vec<String>,
 }
 
 impl PostgresWrite {
-    /// Inserts all of these rows, or none of them: whether it did.
+    /// Inserts either all of these rows or none. Returns `true` if they were inserted.
     async fn insert_dependents(
         &mut self,
         statement: &str,
@@ -75,6 +75,7 @@ impl PostgresWrite {
         self.execute_batch(&format!("SAVEPOINT dependents;\n{SET_SAFE_SEARCH_PATH}")).await?;
         let inserted = self.connection.client().execute_typed(statement, &parameters).await;
         match inserted.map_err(|error| classify_query_error(&error)) {
+            // A smaller count means that some rows exist already or were rejected by a trigger.
             Ok(count) if count == row_indexes.len() as u64 => {
                 self.execute_batch("RELEASE SAVEPOINT dependents").await?;
                 Ok(true)
@@ -87,7 +88,7 @@ impl PostgresWrite {
         }
     }
 
-    /// How many rows a statement changed.
+    /// Runs a statement and returns the number of changed rows.
     async fn execute_counted(&mut self, statement: &str) -> Result<u64, TargetError> {
         let statement = format!("{SET_SAFE_SEARCH_PATH};\n{statement}");
         let messages = self
@@ -112,7 +113,8 @@ impl WriteBackend for PostgresWrite {
     type Address = Dsn;
 
     async fn open(dsn: &Dsn, limits: TimeLimits, _: i64) -> Result<Self, TargetError> {
-        let connection = PgConnection::open(dsn).await?;
+        let connection = super::connect(dsn).await?;
+        // Without schemas in the address, there is nothing to verify before the first transaction.
         if !dsn.search_path.is_empty() {
             let rows = super::fetch_rows(
                 connection.client(),
@@ -120,7 +122,7 @@ impl WriteBackend for PostgresWrite {
             )
             .await?;
             let role = rows.first().and_then(|row| RoleSettings::from_row(row));
-            role.ok_or_else(|| TargetError::Query("role settings".into()))?
+            role.ok_or_else(|| TargetError::Undecodable("the role settings"))?
                 .require_schemas(&dsn.search_path)?;
         }
         Ok(Self { connection, limits, search_path: dsn.search_path.clone() })
@@ -181,7 +183,7 @@ impl WriteBackend for PostgresWrite {
         sql: &QueryBuilder<'_>,
         change: RowChange<'_>,
     ) -> Result<bool, TargetError> {
-        // `tgtype` and `ev_type` as in PostgreSQL's pg_trigger.h and parsenodes.h.
+        // Bits of `tgtype` and values of `ev_type` as in PostgreSQL's pg_trigger.h and parsenodes.h.
         let (trigger_bit, rule_event) = match change {
             RowChange::Delete => (8, '4'),
             RowChange::Expire(_) | RowChange::Flag(..) => (16, '2'),
@@ -211,17 +213,18 @@ impl WriteBackend for PostgresWrite {
         )
         .await
         .map_err(|error| match error {
-            // A replica cannot begin such a transaction at all.
+            // A replica rejects `READ WRITE` with "feature not supported".
             TargetError::Query(code) if code == "0A000" => TargetError::ReadOnly,
             error => error,
         })?;
+        // The last of the statements returned the transaction id.
         let number = rows.last().and_then(|row| row.first()?.as_deref()?.parse().ok());
-        number.map(Some).ok_or_else(|| TargetError::Query("transaction".into()))
+        number.map(Some).ok_or_else(|| TargetError::Undecodable("the transaction ID"))
     }
 
     async fn fetch_rows(&mut self, statement: &str) -> Result<Vec<TextRow>, TargetError> {
         tracing::debug!("query: {}", sql::redact_literals(statement.get(..400).unwrap_or(statement)));
-        // Statements that are sent together are one transaction, also where none was begun.
+        // Statements sent together form one transaction, even outside an explicit one.
         super::fetch_rows(self.connection.client(), &format!("{SET_SAFE_SEARCH_PATH};\n{statement}")).await
     }
 
@@ -260,14 +263,14 @@ impl WriteBackend for PostgresWrite {
             });
         }
         let rows = self.fetch_rows(&statement).await.map_err(|error| match error {
-            // `WITH … (DELETE … RETURNING)` is not possible where a rule adds statements to it.
+            // PostgreSQL rejects `WITH … (DELETE … RETURNING)` if a rule adds statements.
             TargetError::Query(code) if code == "0A000" => TargetError::HiddenByRule,
             error => error,
         })?;
         let locators = rows.first().and_then(|row| row.first()?.as_deref()).unwrap_or_default();
         let mut changed = BTreeMap::<&str, usize>::new();
         locators.split_whitespace().for_each(|locator| *changed.entry(locator).or_default() += 1);
-        // Rows alike in every respect have one locator, and each of them counts once.
+        // Identical rows share a locator; each occurrence counts once.
         let was_changed = |row: &RowVersion| match changed.get_mut(row.locator_text(read.locate_by).as_str())
         {
             Some(count) if *count > 0 => {
@@ -293,7 +296,7 @@ impl WriteBackend for PostgresWrite {
             ))
             .await?;
         let count = rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok());
-        count.ok_or_else(|| TargetError::Query("statistics".into()))
+        count.ok_or_else(|| TargetError::Undecodable("the transaction statistics"))
     }
 
     async fn counts_deleted_rows(&mut self) -> Result<bool, TargetError> {
@@ -338,7 +341,7 @@ impl WriteBackend for PostgresWrite {
             ))
             .await?;
         let count = rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok());
-        count.map(Some).ok_or_else(|| TargetError::Query("statistics".into()))
+        count.map(Some).ok_or_else(|| TargetError::Undecodable("the transaction statistics"))
     }
 
     async fn inheriting_tables(
@@ -351,18 +354,17 @@ impl WriteBackend for PostgresWrite {
                 "{heaps} SELECT c.oid, n.nspname, c.relname FROM heaps JOIN pg_catalog.pg_class AS c ON c.oid = heaps.oid\n\
                  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace\n\
                  WHERE c.relkind = 'r' AND NOT c.relispartition AND c.oid <> {table}::regclass\n  \
+                 // TimescaleDB marks hypertables with this trigger; rows must be inserted through the parent
+                 // table.
                  AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = {table}::regclass AND t.tgname = 'ts_insert_blocker')",
                 table = quoted_sessions_table(sql),
             ))
             .await?;
         let named = |row: TextRow| {
-            let oid = cells::parse_required_number(&row, 0, "the number of a table")?;
+            let oid = cells::parse_required_number(&row, 0, "the OID of a table")?;
             let mut names = row.into_iter().skip(1);
             let (schema, name) = (names.next().flatten(), names.next().flatten());
-            Ok((
-                oid,
-                TableName { schema, name: name.ok_or(TargetError::Undecodable("the name of a table"))? },
-            ))
+            Ok((oid, TableName { schema, name: name.ok_or(TargetError::Undecodable("a table name"))? }))
         };
         rows.into_iter().map(named).collect()
     }
@@ -373,7 +375,7 @@ impl WriteBackend for PostgresWrite {
         rows: RowsToRestore<'_>,
     ) -> Result<Vec<Option<RestoreObstacle>>, TargetError> {
         let RowsToRestore { batch, requested: wanted, .. } = rows;
-        // The statement's text holds no value: those are parameters, which servers do not log unless told to.
+        // The statement contains no value: values are parameters, which servers do not log by default.
         let statement = rows.restore_statement(sql);
         tracing::debug!("query: {}", sql::redact_literals(&statement));
         let columns: Vec<Vec<Option<&str>>> = (0..batch.header.columns.len())
@@ -386,7 +388,7 @@ impl WriteBackend for PostgresWrite {
         let parameters: Vec<(&(dyn ToSql + Sync), Type)> =
             columns.iter().map(|column| (column as &(dyn ToSql + Sync), Type::TEXT_ARRAY)).collect();
         self.execute_batch(SET_SAFE_SEARCH_PATH).await?;
-        // Unnamed, and so nothing that a pooler could lose.
+        // An unnamed statement, which poolers can handle.
         let back = self.connection.client().query_typed(&statement, &parameters).await;
         let back = back.map_err(|error| classify_query_error(&error))?;
         let mut left = vec![None; wanted.len()];
@@ -394,14 +396,14 @@ impl WriteBackend for PostgresWrite {
         for row in &back {
             let cells = row.try_get::<_, &str>(0).ok().zip(row.try_get::<_, &str>(1).ok());
             let cells = cells.and_then(|(what, number)| Some((what, number.parse::<i64>().ok()?)));
-            let (what, number) = cells.ok_or_else(|| TargetError::Query("unexpected row".into()))?;
+            let (what, number) = cells.ok_or_else(|| TargetError::Undecodable("a restored row"))?;
             let position = usize::try_from(number.wrapping_sub(1)).ok();
             match (RestoreObstacle::parse(what), position.and_then(|at| left.get_mut(at))) {
                 (Some(obstacle), Some(left)) => *left = Some(obstacle),
                 _ => row_hashes.push(number),
             }
         }
-        // Rows alike in every respect have one mark, and each of them counts once.
+        // Identical rows share a row hash; each occurrence counts once.
         for (left, (_, mark)) in left.iter_mut().zip(wanted).filter(|(left, _)| left.is_none()) {
             match row_hashes.iter().position(|back| back == mark) {
                 Some(at) => _ = row_hashes.swap_remove(at),
@@ -417,16 +419,17 @@ impl WriteBackend for PostgresWrite {
         rows: &UnsealedDependents,
         row_indexes: &[usize],
     ) -> Result<Vec<usize>, TargetError> {
-        /// Rows that are restored by one statement.
+        /// Number of rows restored by one statement.
         const ROWS_PER_STATEMENT: usize = 500;
         let statement = sql.restore_dependents_statement(&rows.table);
-        // What waits for the end of the transaction would undo all of it.
+        // A constraint deferred to commit would roll back the whole transaction.
         self.execute_batch("SET CONSTRAINTS ALL IMMEDIATE").await?;
         let mut refused = Vec::new();
         for some in row_indexes.chunks(ROWS_PER_STATEMENT) {
             if self.insert_dependents(&statement, rows, some).await? {
                 continue;
             }
+            // Inserts row by row to find those that are rejected.
             for one in some.chunks(1) {
                 if some.len() == 1 || !self.insert_dependents(&statement, rows, one).await? {
                     refused.extend(one);
@@ -437,12 +440,12 @@ impl WriteBackend for PostgresWrite {
     }
 
     async fn commit(&mut self) -> Result<(), TargetError> {
-        // Triggers that were deferred run now.
+        // Deferred triggers run at commit.
         self.execute_batch(&format!("{RESTORE_ROLE_SEARCH_PATH};\nCOMMIT")).await
     }
 
     async fn rollback(&mut self) {
-        // A connection that cannot even undo is of no use any more, and says so.
+        // If even the rollback fails, `is_lost` reports the connection as unusable.
         _ = self.execute_batch("ROLLBACK").await;
     }
 
@@ -450,7 +453,7 @@ impl WriteBackend for PostgresWrite {
         let rows = self.fetch_rows(&format!("SELECT txid_status({transaction})")).await;
         let status = match rows {
             Err(TargetError::ConnectionLost) => return Err(TargetError::ConnectionLost),
-            // A number that this server never gave: it is another one, or was restored from a backup.
+            // The server never issued this ID: it is another server, or was restored from a backup.
             Err(TargetError::Query(_)) => return Ok(TransactionStatus::Unknown),
             Err(error) => return Err(error),
             Ok(rows) => rows.into_iter().next().and_then(|row| row.into_iter().next().flatten()),
@@ -465,7 +468,7 @@ impl WriteBackend for PostgresWrite {
 
     async fn max_replica_lag_s(&mut self) -> f64 {
         let query = "SELECT COALESCE(MAX(EXTRACT(EPOCH FROM replay_lag)), 0)::text FROM pg_stat_replication";
-        // A role that may not see that is told nothing, and a server without replicas none.
+        // A role without the privilege sees NULL, and a server without replicas has no row.
         let rows = self.fetch_rows(query).await.unwrap_or_default();
         rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok()).unwrap_or(0.0)
     }

@@ -1,4 +1,4 @@
-//! Which rows of other tables go with sessions in a way that lets them be archived and restored.
+//! Dependent tables: those whose rows can be archived and restored together with sessions.
 
 use std::collections::BTreeSet;
 
@@ -14,20 +14,20 @@ use crate::{
 /// A table whose rows are deleted with sessions (`ON DELETE CASCADE`), archived with them, and restored with them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CascadingTable {
-    /// Its name as SQL.
+    /// Quoted name.
     pub sql_name: String,
-    /// Its name.
+    /// Name.
     pub table: TableName,
-    /// How many foreign keys lead to it on the longest path.
+    /// Number of foreign keys on the longest path to the table.
     depth: usize,
-    /// Each way from the sessions to it.
+    /// Every path of foreign keys from the sessions to the table.
     pub(crate) paths: Vec<Vec<ForeignKeyEdge>>,
-    /// The columns that are archived; empty until the database was asked.
+    /// Archived columns; empty until read from the database.
     pub columns: Vec<ColumnDecl>,
 }
 
 impl CascadingTable {
-    /// How its rows are archived, as one of these tables.
+    /// Describes the table for the archive. Parents are positions in `dependents`.
     #[must_use]
     pub fn to_dependent_table(&self, dependents: &[Self]) -> DependentTable {
         let refers = |other: &Self| {
@@ -42,15 +42,16 @@ impl CascadingTable {
 }
 
 impl SideEffectCatalog {
-    /// The tables whose rows are deleted with those of that table, and can be archived with them: parents before what refers to
-    /// them. Left out are circles, tables that inherit outside of partitions, and what lies behind those.
+    /// Lists the tables whose rows are deleted with rows of a table and can be archived with them, parents
+    /// first. Leaves out cycles, tables with inheritance other than partitions, and whatever depends on
+    /// those.
     #[must_use]
     pub fn archivable_dependents(&self, table: &str) -> Vec<CascadingTable> {
         self.find_dependents(table, &self.follow_side_effects(table, RowEvent::Delete))
     }
 
     pub(super) fn find_dependents(&self, table: &str, found: &[ReachedSideEffect]) -> Vec<CascadingTable> {
-        // Not everything was followed to its end.
+        // At the limit, the search ended early, so some paths may be unknown.
         if found.len() >= MAX_SIDE_EFFECTS || !self.has_only_own_rows(table) {
             return vec![];
         }
@@ -79,6 +80,7 @@ impl SideEffectCatalog {
                 .iter()
                 .any(|other| other.sql_name != dependent.sql_name && family.contains(&other.sql_name));
             let is_long = dependent.paths.iter().any(|path| path.len() >= MAX_CASCADE_DEPTH);
+            // A key that refers to a single partition is not found by joining the parent table.
             let from_part = dependent
                 .paths
                 .iter()
@@ -95,11 +97,12 @@ impl SideEffectCatalog {
             };
         let family = self.table_family(table, true);
         dependents.retain(|dependent| !behind(dependent) && !family.contains(&dependent.sql_name));
+        // By longest path, so that every table comes after all tables that it refers to.
         dependents.sort_by_key(|dependent| dependent.depth);
         dependents
     }
 
-    /// The tables on paths that lead back to where they have been, or to that table.
+    /// Returns the tables on a path that returns to itself, or to the given table.
     fn tables_in_cycles(&self, table: &str, found: &[ReachedSideEffect]) -> BTreeSet<String> {
         let family = self.table_family(table, true);
         let mut circles = BTreeSet::new();
@@ -116,7 +119,7 @@ impl SideEffectCatalog {
         circles
     }
 
-    /// Whether all rows of a table are its own, or of its partitions.
+    /// Returns `true` if a table has no rows of inheriting tables other than partitions.
     fn has_only_own_rows(&self, table: &str) -> bool {
         self.table_family(table, false).iter().all(|one| {
             self.partitioned.contains(one) || !self.inherits.iter().any(|(_, parent)| parent == one)
@@ -129,7 +132,7 @@ mod tests {
     use super::{super::tests::reference, *};
 
     #[test]
-    fn what_is_deleted_along_is_archived_where_it_is_rows_of_one_table() {
+    fn dependent_rows_are_archived_unless_inheritance_or_cycles_prevent_that() {
         let names = |references: Vec<ForeignKeyEdge>, inherits: &[(&str, &str)], partitioned: &[&str]| {
             let inherits =
                 inherits.iter().map(|(child, parent)| ((*child).into(), (*parent).into())).collect();
@@ -145,14 +148,14 @@ mod tests {
             archived
         };
         let cascade = |from: &str, to: &str| reference(SideEffectKind::Cascade, from, to);
-        // A table comes after all that it refers to, on whatever way.
+        // A table comes after everything that it refers to, on every path.
         let all = || vec![cascade("item", "s"), cascade("cart", "s"), cascade("item", "cart")];
         assert_eq!(names(all(), &[], &[]), ["cart", "item"]);
         assert_eq!(names(all(), &[("part", "cart")], &["cart"]), ["cart", "item"]);
-        // Rows of tables that inherit are not found by the foreign key.
+        // A foreign key does not find rows of inheriting tables.
         assert_eq!(names(all(), &[("part", "cart")], &[]), Vec::<String>::new());
         assert_eq!(names(all(), &[("part", "s")], &[]), Vec::<String>::new());
-        // A circle, and what lies behind it.
+        // A cycle, and what depends on it.
         let circle = vec![
             cascade("cart", "s"),
             cascade("item", "cart"),
@@ -166,7 +169,7 @@ mod tests {
             names(vec![cascade("note", "s"), cascade("note", "note")], &[], &[]),
             Vec::<String>::new()
         );
-        // What refers to a part of the sessions is not found by them.
+        // Rows that refer to a partition are not found by way of the sessions.
         assert_eq!(names(vec![cascade("log", "part")], &[("part", "s")], &["s"]), Vec::<String>::new());
         assert_eq!(
             names(vec![reference(SideEffectKind::SetNull, "order", "s"), cascade("line", "order")], &[], &[]),

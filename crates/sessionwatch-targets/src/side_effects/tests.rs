@@ -29,7 +29,7 @@ fn deletions_are_followed_from_table_to_table() {
             reference(SideEffectKind::Cascade, "cart", "s"),
             reference(SideEffectKind::Cascade, "item", "cart"),
             reference(SideEffectKind::SetNull, "order", "s"),
-            // What is only changed takes nothing along.
+            // An update does not cascade.
             reference(SideEffectKind::Cascade, "line", "order"),
             reference(SideEffectKind::Restrict, "note", "item"),
             reference(SideEffectKind::Cascade, "s", "s"),

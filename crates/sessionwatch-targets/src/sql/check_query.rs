@@ -1,14 +1,14 @@
-//! The query behind a check.
+//! The query shown for a check.
 
 use sessionwatch_core::checks::{CheckThresholds, EvidenceKind};
 
 use super::{EvidenceQuery, EvidenceRowKind, QueryBuilder, SessionListQuery};
 
-/// Rows of a query at most.
+/// Maximum number of rows of such a query.
 const MAX_CHECK_QUERY_ROWS: usize = 100;
 
 impl QueryBuilder<'_> {
-    /// What shows whether a check finds something, as one query.
+    /// Returns one query that shows what a check counts.
     #[must_use]
     pub fn check_query(&self, evidence: EvidenceKind, thresholds: &CheckThresholds) -> String {
         let max_active = thresholds.user_session_excess.max;
@@ -17,7 +17,7 @@ impl QueryBuilder<'_> {
                 EvidenceQuery::all_of_kind(EvidenceRowKind::Duplicates),
                 MAX_CHECK_QUERY_ROWS,
             ),
-            // No query sees two runs: this one shows what they are compared by.
+            // No single query can compare two runs, so this one lists the sessions that are compared.
             EvidenceKind::Reassigned | EvidenceKind::Reappeared => {
                 self.session_list_query(SessionListQuery::all(MAX_CHECK_QUERY_ROWS))
             }
@@ -35,7 +35,7 @@ impl QueryBuilder<'_> {
             EvidenceKind::CreatingUsers if self.mapping.created.is_some() => {
                 self.top_users_query('r', thresholds.rapid_creation.max_per_hour, MAX_CHECK_QUERY_ROWS)
             }
-            // Who holds most is the nearest that one query shows.
+            // Without a creation column, the users with the most rows come closest.
             EvidenceKind::CreatingUsers => self.top_users_query('n', max_active, MAX_CHECK_QUERY_ROWS),
             EvidenceKind::Value => self.session_stats_query(),
         }

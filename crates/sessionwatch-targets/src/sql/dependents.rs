@@ -1,5 +1,5 @@
-//! The SQL of rows that go with sessions (`ON DELETE CASCADE`): read whole for the archive, deleted before their sessions,
-//! and put back after them.
+//! SQL for dependent rows (`ON DELETE CASCADE`): archiving them, deleting them before their sessions, and
+//! restoring them afterwards.
 
 use super::{
     QueryBuilder, ReadRows,
@@ -12,12 +12,13 @@ use crate::{
     unsealed_rows::DependentTable,
 };
 
-/// The alias of the dependent table in every statement.
+/// Alias of the dependent table in every statement.
 const DEPENDENT_ALIAS: &str = "d";
 
 impl QueryBuilder<'_> {
-    /// The rows of a dependent table that go with sessions which were read: locator and version of the session, a hash of the
-    /// row, and every column. A row that goes with several of them is read once. At most `limit` rows are read, if there is one.
+    /// Returns the query for rows of a dependent table that belong to sessions already read: locator and
+    /// version of the session, row hash and every column. A row that belongs to several sessions is returned
+    /// once. `limit` caps the number of rows.
     #[must_use]
     pub fn dependent_rows_query(
         &self,
@@ -59,8 +60,8 @@ impl QueryBuilder<'_> {
         )
     }
 
-    /// Deletes rows of a dependent table that are still what was read and still go with those sessions: a statement for each
-    /// way that leads to the table.
+    /// Returns statements that delete dependent rows which still match what was read and still belong to
+    /// those sessions: one for each path to the table.
     #[must_use]
     pub fn delete_dependents_statements(
         &self,
@@ -86,7 +87,7 @@ impl QueryBuilder<'_> {
         dependent.paths.iter().map(delete).collect()
     }
 
-    /// How many rows of a dependent table go with those sessions now: a statement for each way that leads to it.
+    /// Returns queries that count the dependent rows of those sessions: one for each path to the table.
     #[must_use]
     pub fn count_dependents_queries(&self, dependent: &CascadingTable, read: ReadRows<'_>) -> Vec<String> {
         dependent
@@ -96,14 +97,15 @@ impl QueryBuilder<'_> {
             .collect()
     }
 
-    /// `FROM` and `WHERE` of the rows at the end of a path that goes out from those sessions.
+    /// Returns `FROM` and `WHERE` for the rows at the end of a path that starts at those sessions.
     fn path_from_where(&self, path: &[ForeignKeyEdge], read: ReadRows<'_>) -> String {
         let (tables, condition) = self.join_sessions_path(path, read);
         let last = path.last().map_or("", |reference| reference.referencing.0.as_str());
         format!("FROM {tables}, {last} AS {DEPENDENT_ALIAS}\nWHERE {condition}")
     }
 
-    /// The sessions with the tables between them and the last one of a path, and the condition that joins all of them.
+    /// Returns the sessions and the tables on a path except the last, and the condition that joins all of
+    /// them.
     fn join_sessions_path(&self, path: &[ForeignKeyEdge], read: ReadRows<'_>) -> (String, String) {
         let mut tables = format!("{} AS s", self.heaps_source(read.locate_by));
         let mut conditions = vec![self.read_rows_condition(read)];
@@ -119,13 +121,14 @@ impl QueryBuilder<'_> {
         (tables, conditions.join(" AND "))
     }
 
-    /// A hash of every archived column of a dependent row.
+    /// Returns a hash of every archived column of a dependent row.
     fn dependent_hash_expr(&self, dependent: &CascadingTable) -> String {
         let columns: Vec<String> = dependent_columns(dependent).collect();
         self.dialect().hash_columns_expr(&columns, self.fingerprint_key)
     }
 
-    /// The number of a dependent row of SQLite, unless its table has none, or columns that hide it.
+    /// Returns the `rowid` of a dependent row in SQLite, unless the table has none, or columns of that name
+    /// hide it.
     fn dependent_rowid_column(&self, dependent: &CascadingTable) -> Option<String> {
         let found = self.schema.table(&dependent.table)?;
         let hidden =
@@ -134,14 +137,15 @@ impl QueryBuilder<'_> {
         (!found.without_rowid).then(|| format!("{DEPENDENT_ALIAS}.{name}"))
     }
 
-    /// Restores rows of a dependent table, as many at once as the dialect does. What the table has already is left out.
+    /// Returns the statement that restores dependent rows and skips rows that exist already. The dialect
+    /// decides how many at once.
     #[must_use]
     pub fn restore_dependents_statement(&self, dependent: &DependentTable) -> String {
         self.dialect().insert_dependents_statement(dependent)
     }
 }
 
-/// The archived columns of a dependent row.
+/// Returns the archived columns of a dependent row.
 fn dependent_columns(dependent: &CascadingTable) -> impl Iterator<Item = String> {
     dependent.columns.iter().map(|column| format!("{DEPENDENT_ALIAS}.{}", quote_identifier(&column.name)))
 }

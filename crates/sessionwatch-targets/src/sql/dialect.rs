@@ -1,6 +1,6 @@
-//! Dialects: everything in which statements about sessions differ between databases. Whatever is written elsewhere in this
-//! folder is understood by each of them. A session sets its connection up so that names stand in double quotes and a backslash
-//! in a string is only a backslash, unless [`SqlDialect::quote_string`] says otherwise.
+//! SQL dialects. They cover every difference between databases; SQL elsewhere in this folder works in all of
+//! them. Connections are set up so that names are delimited by double quotes, and a backslash in a string is
+//! a literal one unless [`SqlDialect::quote_string`] says otherwise.
 
 pub(crate) mod fix_statements;
 mod postgres;
@@ -27,172 +27,173 @@ use crate::{
     unsealed_rows::{ColumnDecl, DependentTable},
 };
 
-/// What roles of sessionwatch are granted, and to which.
+/// Roles of sessionwatch and the objects that they need.
 #[derive(Clone, Copy)]
 pub(crate) struct RoleGrants<'a> {
-    /// The role that watches, and the one that acts, if that is to have its statements.
+    /// Watch role, and the write role if its statements are requested.
     pub(crate) watch_role: &'a str,
     pub(crate) write_role: Option<&'a str>,
     pub(crate) mapping: &'a Mapping,
-    /// What happens besides when sessions are ended, and the tables whose rows are archived and restored with them.
+    /// Side effects of ending sessions, and the dependent tables that are archived and restored.
     pub(crate) side_effects: &'a [ReachedSideEffect],
     pub(crate) dependents: &'a [CascadingTable],
-    /// A column of the accounts, if those are there.
+    /// A column of the account table, if there is one.
     pub(crate) account_column: Option<&'a str>,
-    /// The tables of all these that have row-level security.
+    /// Tables among these with row-level security.
     pub(crate) row_security_tables: &'a [&'a TableName],
 }
 
-/// Rows of a dependent table that are to be deleted.
+/// Dependent rows to delete.
 pub(crate) struct JoinedDelete<'a> {
-    /// The table, and what it is called in the statement.
+    /// Table, and its alias in the statement.
     pub(crate) table: &'a str,
     pub(crate) alias: &'a str,
-    /// The tables that lead to it from the sessions, and the condition that joins all of them with it.
+    /// Tables on the path from the sessions, and the condition that joins them.
     pub(crate) joined: &'a str,
     pub(crate) condition: &'a str,
-    /// A hash of the row, and those of the rows that were read.
+    /// Hash expression of a row, and the hashes of the rows that were read.
     pub(crate) hash: &'a str,
     pub(crate) hashes: &'a str,
-    /// The number of a row, where rows have one.
+    /// Row number, if the table has them.
     pub(crate) row_number: Option<&'a str>,
 }
 
 /// The condition that a session is one of those that were read.
 pub(crate) struct ReadCondition<'a> {
     pub(crate) rows: &'a [RowVersion],
-    /// The condition that a session has the id or the mark of one of them; nothing where they are named by their places.
+    /// Condition on ids or row hashes; `None` if rows are located by position.
     pub(crate) key_condition: Option<String>,
-    /// A hash of every column that is archived.
+    /// Hash of every archived column.
     pub(crate) full_row_hash: String,
-    /// What names a session where rows have numbers: that, or else its mark.
+    /// Row number if the table has them, otherwise the row hash.
     pub(crate) position_or_row_hash: String,
 }
 
-/// Archived rows that are inserted again.
+/// Archived rows to insert again.
 pub(crate) struct RowInsertion<'a> {
-    /// The sessions, and the table for these rows: the same, or one that inherits from it.
+    /// Session table, and the target table: the same, or one that inherits from it.
     pub(crate) sessions: &'a TableName,
     pub(crate) into_table: &'a TableName,
     pub(crate) columns: &'a [ColumnDecl],
-    /// The conditions that something is in the way of a row, and what names the first that holds; NULL if none does.
+    /// Conditions under which a row cannot be inserted, and the expression that names the first that holds,
+    /// or NULL.
     pub(crate) obstacles: Vec<String>,
     pub(crate) obstacle: String,
-    /// The position of the token among the columns, and which tokens are equal.
+    /// Position of the token among the columns, and how tokens are compared.
     pub(crate) token: Option<usize>,
     pub(crate) token_equality: Equality,
-    /// The mark of a row that is back.
+    /// Row hash of a restored row.
     pub(crate) row_hash: String,
 }
 
-/// Sessions that were ended in place, and get the former value back of the column that ended them.
+/// Sessions ended in place whose former value is to be restored.
 pub(crate) struct EndedRowsRestore<'a> {
     pub(crate) sessions: &'a TableName,
     pub(crate) columns: &'a [ColumnDecl],
     pub(crate) assignment: String,
-    /// The condition that a row is otherwise as it was.
+    /// Condition that a row is otherwise unchanged.
     pub(crate) condition: String,
-    /// The mark of a row that is back.
+    /// Row hash of a restored row.
     pub(crate) row_hash: String,
 }
 
-/// What a row hash is made of.
+/// Columns covered by a row hash.
 pub(crate) struct RowHashColumns {
     pub(crate) id: String,
     pub(crate) token: String,
     pub(crate) user: String,
     pub(crate) expires: String,
-    /// The expiry is an instant whose text depends on the time zone of the connection.
+    /// `true` if the text of the expiry depends on the time zone of the connection.
     pub(crate) expires_in_zone: bool,
 }
 
-/// A row without an end, where instants are integers.
+/// Expiry of a row that never expires, in integer timestamps.
 pub(super) const NEVER_MICROS: &str = "9223372036854775807";
-/// A row whose end cannot be read, where instants are integers.
+/// Expiry of a row that cannot be decoded, in integer timestamps.
 pub(super) const UNDECODABLE_MICROS: &str = "-9223372036854775807";
 
-/// A column of instants inside a statement.
+/// A decoded timestamp column inside a statement.
 pub(crate) struct DecodedColumn {
-    /// An expression: a native timestamp, or an integer of microseconds with sentinels.
+    /// Expression: a native timestamp, or an integer of microseconds with sentinels.
     pub(crate) value: String,
-    /// How it is read, where it is a native timestamp.
+    /// Decoder, if the value is a native timestamp.
     pub(crate) native_decoder: Option<Decoder>,
-    /// An index on the column has its rows in the order of `value`.
+    /// `true` if an index on the column has the order of `value`.
     pub(crate) is_indexable: bool,
 }
 
-/// How one database writes what they all can do.
+/// The SQL of one database.
 pub(crate) trait SqlDialect: FixDialect + Debug + Sync {
-    /// Its name in what is kept, and in profiles.
+    /// Returns the name used in stored data and profiles.
     fn name(&self) -> &'static str;
-    /// Whether each value has a type of its own, whatever its column declares.
+    /// Returns `true` if each value has its own type, whatever its column declares.
     fn has_dynamic_types(&self) -> bool;
-    /// Whether a foreign key is checked whoever writes.
+    /// Returns `true` if the database enforces foreign keys for every client.
     fn enforces_foreign_keys(&self) -> bool;
-    /// Whether tables are in schemas.
+    /// Returns `true` if tables belong to schemas.
     fn has_schemas(&self) -> bool;
-    /// How a column compares its values that has no regard to case, with the word that declares it.
+    /// Describes a case-insensitive comparison, with the keyword that declares it.
     fn case_insensitive_comparison(&self) -> &'static str;
-    /// The name under which a catalog of side effects knows a table.
+    /// Returns the name of a table in a catalog of side effects.
     fn catalog_name(&self, name: &TableName) -> String {
         quote_table(name)
     }
-    /// Statements that make a role which may only read what checks need, and one that may also end sessions, with a comment
-    /// on each.
+    /// Returns commented statements that create the watch role, and the write role if requested.
     fn grant_statements(&self, grants: RoleGrants<'_>) -> String;
 
-    /// A string. No database has zero bytes in its text: one becomes the character for what cannot be read.
+    /// Quotes a string. A zero byte, which no database allows in text, becomes the replacement character.
     fn quote_string(&self, text: &str) -> String;
 
-    /// The client that people paste queries into.
+    /// Returns the name of the client program that people paste queries into.
     fn client_name(&self) -> &'static str;
-    /// Queries to paste, in which only built-in functions are called.
+    /// Wraps queries into one script that resolves names to built-in functions only.
     fn safe_script(&self, queries: &str) -> String;
 
-    /// Whether quoted literals are taken for what the column is that they are compared with, so that its index serves. Otherwise
-    /// columns are compared as text.
+    /// Returns `true` if a quoted literal takes the type of the column that it is compared with, so that
+    /// indexes apply. Otherwise columns are compared as text.
     fn casts_literals(&self) -> bool;
-    /// Whether values of any two types can be compared.
+    /// Returns `true` if values of any two types can be compared.
     fn compares_any_types(&self) -> bool;
-    /// Whether values that are equal can have different texts.
+    /// Returns `true` if equal values can have different texts.
     fn equal_values_differ_as_text(&self) -> bool;
-    /// One text for all that are equal to that of a row, where those can differ.
+    /// Returns one text for all values equal to that of a row.
     fn canonical_text_expr(&self, column: &str) -> String;
-    /// Whether collations are code of the application, which other programs do not have.
+    /// Returns `true` if collations are code of the application, unavailable to other programs.
     fn has_application_collations(&self) -> bool;
-    /// Whether a scan reads columns as what they are, and users by their keys; otherwise as text.
+    /// Returns `true` if a scan reads columns in their own types and can fetch user keys; otherwise as text.
     fn scans_typed_columns(&self) -> bool;
-    /// Whether instants are worked out by a function of this program, and not by SQL.
+    /// Returns `true` if a function of this program decodes timestamps, and `false` if SQL does.
     fn decodes_by_function(&self) -> bool;
-    /// Whether narrow rows are sorted before they are grouped.
+    /// Returns `true` if sorting narrow rows before grouping is faster.
     fn sorts_before_grouping(&self) -> bool;
-    /// Whether one statement changes many rows, each named by its locator and its version.
+    /// Returns `true` if one statement changes many rows by locator and version.
     fn changes_in_bulk(&self) -> bool;
 
-    /// The condition that a session is one of those that were read.
+    /// Returns the condition that a session is one of those that were read.
     fn read_rows_condition(&self, condition: &ReadCondition<'_>) -> String;
-    /// What stands for the value of a column, given by its position, of a row that is inserted again.
+    /// Returns the expression for the value of a column, by position, of a row to insert.
     fn inserted_value_expr(&self, at: usize) -> String;
-    /// The same for a row that is set back.
+    /// Returns the same for a row whose former value is restored.
     fn restored_value_expr(&self, at: usize) -> String;
-    /// Inserts archived rows into a table, where nothing is in their way.
+    /// Returns the statement that inserts archived rows without an obstacle.
     fn insert_rows_statement(&self, rows: &RowInsertion<'_>) -> String;
-    /// Sets the column that ended sessions back, where their rows are still there and otherwise as they were.
+    /// Returns the statement that restores the column that ended sessions, on rows that are otherwise
+    /// unchanged.
     fn restore_ended_statement(&self, rows: &EndedRowsRestore<'_>) -> String;
-    /// Inserts archived rows of a dependent table, where it does not have them already.
+    /// Returns the statement that inserts dependent rows, except those that exist already.
     fn insert_dependents_statement(&self, dependent: &DependentTable) -> String;
 
-    /// Behind a table: read it without its indexes.
+    /// Returns the clause after a table that disables its indexes.
     fn ignore_indexes_clause(&self) -> &'static str;
-    /// The rows that an aggregate is over.
+    /// Returns an aggregate over the rows with a condition.
     fn filtered_aggregate(&self, aggregate: &str, argument: &str, condition: &str) -> String {
         format!("{aggregate}({argument}) FILTER (WHERE {condition})")
     }
-    /// The condition that the application has not marked a row as deleted.
+    /// Returns the condition that a row is not soft-deleted.
     fn not_deleted_condition(&self, column: &str, declared: &ColumnInfo) -> String;
-    /// An expression that is equal for texts that are equal but for their case.
+    /// Returns an expression that is equal for texts that differ in case only.
     fn fold_case_expr(&self, expression: &str) -> String;
-    /// An expression of values that are equal exactly if those of the column are equal to the application.
+    /// Returns an expression whose values are equal exactly if the column considers them equal.
     fn fold_expr(&self, expression: &str, equality: Equality) -> String {
         match equality {
             Equality::CaseInsensitive => self.fold_case_expr(expression),
@@ -201,33 +202,34 @@ pub(crate) trait SqlDialect: FixDialect + Debug + Sync {
             Equality::Exact | Equality::Collation => expression.to_owned(),
         }
     }
-    /// A text by its bytes, to sort by.
+    /// Returns an expression that sorts text by bytes.
     fn byte_order_expr(&self, expression: &str) -> String;
-    /// Whether a text matches a regular expression; nothing where there are none.
+    /// Returns the condition that text matches a regular expression, or `None` without support for those.
     fn regex_condition(&self, expression: &str, pattern: &str) -> Option<String>;
-    /// The number of characters.
+    /// Returns the number of characters.
     fn length_expr(&self, expression: &str) -> String;
-    /// The type of each value, where that is not the type of its column.
+    /// Returns the type of each value, if that can differ from the column's.
     fn type_of_expr(&self, value: &str) -> Option<String>;
-    /// An integer, from a column of numbers or of their texts.
+    /// Returns an integer from a column of numbers or of their texts.
     fn integer_expr(&self, value: &str, kind: ColumnKind) -> String;
-    /// A value of a column, given as text.
+    /// Returns a literal of a column's type, given as text.
     fn typed_literal(&self, kind: ColumnKind, value: &str) -> String;
 
-    /// A token as text, for use inside a hash, a prefix or a length only.
+    /// Returns a token as text, for use inside a hash, a prefix or a length only.
     fn token_text_expr(&self, column: &str, kind: ColumnKind) -> String;
-    /// The keyed 64-bit hash of a token.
+    /// Returns the keyed 64-bit hash of a token.
     fn fingerprint_expr(&self, token: &str, key: i64) -> String;
-    /// The token prefix; `pasted` where functions of this program are not there.
+    /// Returns the token prefix. `standalone` avoids functions of this program.
     fn token_prefix_expr(&self, token: &str, standalone: bool) -> String;
-    /// A keyed hash of whole rows.
+    /// Returns a keyed hash of several columns.
     fn hash_columns_expr(&self, columns: &[String], key: i64) -> String;
-    /// A keyed hash of what must not have changed since a plan was made.
+    /// Returns a keyed hash of the columns that must not change between plan and apply.
     fn row_hash_expr(&self, columns: RowHashColumns, key: i64) -> String;
 
-    /// An instant as a scan reads it.
+    /// Returns a timestamp as a scan reads it.
     fn scanned_timestamp_expr(&self, value: &str, kind: ColumnKind) -> String;
-    /// A column of instants; `clock` is the instant of the run where the statement goes by the database's own clock.
+    /// Decodes a timestamp column. `clock` is the time of the run, for statements that use the database's own
+    /// clock.
     fn decode_column(
         &self,
         decoder: Decoder,
@@ -235,56 +237,59 @@ pub(crate) trait SqlDialect: FixDialect + Debug + Sync {
         kind: ColumnKind,
         clock: Option<UtcTimestamp>,
     ) -> DecodedColumn;
-    /// The database's clock, as a native timestamp or in microseconds.
+    /// Returns the database's clock, as a native timestamp or in microseconds.
     fn clock_expr(&self, native: Option<Decoder>) -> &'static str;
-    /// An instant for people, from seconds since 1970.
+    /// Returns a readable time from seconds since 1970.
     fn readable_timestamp_expr(&self, seconds: &str) -> String;
-    /// The condition that a column holds text that names no time zone.
+    /// Returns the condition that a column holds text without a time zone.
     fn naive_text_condition(&self, value: &str, kind: ColumnKind) -> String;
-    /// The end of the cookie in a session that is stored as JSON, as text, and its lifetime in milliseconds.
+    /// Returns, for a session stored as JSON, the expiry of its cookie as text, and the cookie's lifetime in
+    /// milliseconds.
     fn cookie_exprs(&self, document: &str) -> [String; 2];
 
-    /// Whether rows of a table stand at places by which they are found again.
+    /// Returns `true` if rows of a table can be found by position.
     fn has_row_positions(&self, table: &TableInfo) -> bool;
-    /// The columns of the place of a session: in one heap, or in several.
+    /// Returns the columns of a session's position, in one heap or several.
     fn position_columns(&self, several_heaps: bool) -> &'static [&'static str];
-    /// The condition that a session stands at one of these places, each in its heap where those are given.
+    /// Returns the condition that a session is at one of these positions, each in its heap if given.
     fn at_positions_condition(&self, heaps: &[u32], positions: &[u64]) -> String;
-    /// Locator and version of a session in a plan.
+    /// Returns locator and version of a session in a plan.
     fn planned_version_exprs(&self, addressing: RowKeyKind) -> [&'static str; 2];
-    /// Locator and version of a session that is read to be changed; `place_or_mark` names it where rows have no places.
+    /// Returns locator and version of a session read for a change. `position_or_row_hash` locates rows
+    /// without positions.
     fn read_version_exprs(
         &self,
         by_position: bool,
         position_or_row_hash: String,
         full_row_hash: String,
     ) -> [String; 2];
-    /// What names the heap and the place of a dependent row, as `heap` and `place`.
+    /// Returns heap and position of a dependent row, as `heap` and `place`.
     fn heap_and_position_exprs(&self, alias: &str, row_number: Option<&str>, hash: &str) -> String;
-    /// Around the columns of a query: one row for each `r.heap` and `r.place`.
+    /// Returns the clauses around a query that keep one row for each `r.heap` and `r.place`.
     fn distinct_position_clauses(&self) -> [&'static str; 2];
-    /// The statement that deletes dependent rows.
+    /// Returns the statement that deletes dependent rows.
     fn delete_joined_statement(&self, delete: &JoinedDelete<'_>) -> String;
 
-    /// The condition that a number is one of these, divided by commas.
+    /// Returns the condition that a number is one of these, separated by commas.
     fn number_in_condition(&self, expression: &str, numbers: &str) -> String;
-    /// What stands in `IN (…)` for these numbers.
+    /// Returns the content of `IN (…)` for these numbers.
     fn number_list_expr(&self, numbers: &str) -> String;
-    /// The condition that an id is one of these quoted ones.
+    /// Returns the condition that an id is one of these, given as quoted literals.
     fn id_in_condition(&self, column: &str, declared: Option<&str>, ids: &str) -> String;
-    /// The condition that columns are those of a row of a query.
+    /// Returns the condition that columns match a row of a query.
     fn in_query_condition(&self, columns: &[String], tuple: &str, query: &str) -> String;
-    /// The query for those of these quoted texts, as `v.id`, to which a condition is added.
+    /// Returns a query over quoted texts, as `v.id`, to which a condition can be appended.
     fn texts_as_rows_query(&self, texts: &[String]) -> String;
-    /// By what rows are sorted to have them in the order of the index on their ids.
+    /// Returns the sort expression that follows the index on ids.
     fn id_sort_expr(&self, column: &str, kind: ColumnKind) -> String;
-    /// The rank of the row with that id; NULL if no row can have it.
+    /// Returns the sort value of an id, or NULL if no row can have the id.
     fn id_sort_value(&self, id: &str, kind: ColumnKind) -> String;
-    /// The order of the users of a table, in its column `u`.
+    /// Returns the order of the users in column `u` of a table.
     fn user_order_expr(&self, table: &str, kind: Option<ColumnKind>) -> String;
 }
 
-/// The numbers that are of the other unit than that of a decoder, and the microseconds of one of them.
+/// Returns the range of numbers in the other epoch unit than the decoder's, and the microseconds per such
+/// unit.
 pub(super) fn other_epoch_unit(decoder: Decoder) -> (Range<i64>, i64) {
     if decoder == Decoder::EpochSeconds {
         (EPOCH_MILLIS_RANGE, 1_000)
@@ -293,7 +298,7 @@ pub(super) fn other_epoch_unit(decoder: Decoder) -> (Range<i64>, i64) {
     }
 }
 
-/// Numbers, divided by commas.
+/// Joins numbers with commas.
 pub(super) fn join_numbers(numbers: impl Iterator<Item = i64>) -> String {
     numbers.fold(String::new(), |mut list, number| {
         let comma = if list.is_empty() { "" } else { "," };
@@ -303,53 +308,53 @@ pub(super) fn join_numbers(numbers: impl Iterator<Item = i64>) -> String {
     })
 }
 
-/// The SQL of one kind of database, with what has to be known of its tables. Each dialect's file makes its own.
+/// The SQL dialect of one database. Each dialect's file defines its constant.
 #[derive(Clone, Copy, Debug)]
 pub struct Dialect(&'static dyn SqlDialect);
 
 impl Dialect {
-    /// Its name in what is kept, and in profiles.
+    /// Returns the name used in stored data and profiles.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.0.name()
     }
 
-    /// Whether each value has a type of its own, whatever its column declares.
+    /// Returns `true` if each value has its own type, whatever its column declares.
     #[must_use]
     pub fn has_dynamic_types(self) -> bool {
         self.0.has_dynamic_types()
     }
 
-    /// Whether a foreign key is checked whoever writes.
+    /// Returns `true` if the database enforces foreign keys for every client.
     #[must_use]
     pub fn enforces_foreign_keys(self) -> bool {
         self.0.enforces_foreign_keys()
     }
 
-    /// Whether tables are in schemas.
+    /// Returns `true` if tables belong to schemas.
     #[must_use]
     pub fn has_schemas(self) -> bool {
         self.0.has_schemas()
     }
 
-    /// How a column compares its values, where not byte for byte.
+    /// Describes how a column compares its values, or returns `None` if byte for byte.
     #[must_use]
     pub fn describe_comparison(self, equality: Equality) -> Option<&'static str> {
         match equality {
             Equality::Exact | Equality::Text => None,
             Equality::CaseInsensitive => Some(self.0.case_insensitive_comparison()),
-            Equality::TrailingSpaceInsensitive => Some("without regard to spaces at the end (COLLATE RTRIM)"),
+            Equality::TrailingSpaceInsensitive => Some("ignoring trailing spaces (COLLATE RTRIM)"),
             Equality::Collation => Some("by a nondeterministic collation"),
         }
     }
 
-    /// The name under which a catalog of side effects knows a table.
+    /// Returns the name of a table in a catalog of side effects.
     #[must_use]
     pub fn catalog_name(self, table: &TableName) -> String {
         self.0.catalog_name(table)
     }
 
-    /// What it writes differently from others.
+    /// Returns the implementation.
     pub(crate) fn sql_dialect(self) -> &'static dyn SqlDialect {
         self.0
     }
@@ -360,7 +365,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_text_ends_the_string_that_it_stands_in() {
+    fn no_text_can_terminate_its_literal() {
         for dialect in crate::databases::ALL_DIALECTS.map(Dialect::sql_dialect) {
             for text in ["it's", "\\' OR 1 = 1 --", "''", "\\", "a\0b"] {
                 let quoted = dialect.quote_string(text);

@@ -1,20 +1,22 @@
-//! The SQL of evidence: rows that make a verdict.
+//! SQL for evidence: the rows behind a result.
 
 use super::{EvidenceQuery, EvidenceRowKind, QueryBuilder, quote_identifier, timestamps::TimestampExpr};
 
 impl QueryBuilder<'_> {
-    /// Rows of evidence: token prefix, row id, user, expiry in microseconds, number of rows, then the display columns.
+    /// Returns the query for rows of evidence: token prefix, row id, user, expiry in microseconds, number of
+    /// rows, then the display columns.
     #[must_use]
     pub fn evidence_query(&self, rows: EvidenceQuery<'_>, limit: usize) -> String {
         let expiry = self.timestamp_expr(&self.mapping.expires);
         let user = self.user_column();
         let (display, users) = self.display_columns_and_join();
+        // The subset limits both the rows shown and, for duplicates, the inner search.
         let condition =
             format!("{}{}", self.evidence_condition(rows, &expiry), self.and_subset_condition(rows.subset));
         let by_address = self.address_order_expr();
         let order = match rows.kind {
             EvidenceRowKind::Any => format!("3, {by_address}"),
-            // Rows of one token stand together.
+            // Keeps rows with the same token together.
             EvidenceRowKind::Duplicates if self.standalone => format!("{}, 3, 2", self.token_key()),
             EvidenceRowKind::Duplicates => format!("{}, 3, {by_address}", self.fingerprint_expr()),
             EvidenceRowKind::Orphans if self.standalone => "4, 3, 2".into(),
@@ -53,7 +55,7 @@ impl QueryBuilder<'_> {
         }
     }
 
-    /// The columns that name a user, and the join to them.
+    /// Returns the display columns of a user, and the join with the user table.
     pub(super) fn display_columns_and_join(&self) -> (String, String) {
         match (&self.mapping.users, &self.mapping.user) {
             (Some(users), Some(user)) => {

@@ -1,4 +1,4 @@
-//! The SQL of conditions that a person names.
+//! SQL for the conditions of a filter.
 
 use sessionwatch_core::timestamp::UtcTimestamp;
 
@@ -9,14 +9,14 @@ impl QueryBuilder<'_> {
         let mut conditions = Vec::new();
         let at = |micros: i64| UtcTimestamp::from_micros(micros).unwrap_or(UtcTimestamp::MAX);
         let expires = self.timestamp_expr(&self.mapping.expires);
-        // What never ends, ends after any instant.
+        // A session without an expiry counts as expiring after any time.
         let ends_after =
             |after| format!("({} OR {})", expires.after_condition(at(after)), expires.never_condition());
         conditions.extend(filter.expires_after.map(ends_after));
-        conditions.extend(filter.expires_before.map(|before| expires.expired_condition(at(before))));
+        conditions.extend(filter.expires_before.map(|before| expires.before_condition(at(before))));
         if let Some(created) = self.mapping.created.as_ref().map(|column| self.timestamp_expr(column)) {
             conditions.extend(filter.created_after.map(|after| created.after_condition(at(after))));
-            conditions.extend(filter.created_before.map(|before| created.expired_condition(at(before))));
+            conditions.extend(filter.created_before.map(|before| created.before_condition(at(before))));
         }
         conditions.extend(filter.user.as_deref().map(|user| self.user_condition(user)));
         conditions.extend(filter.user_like.as_deref().map(|part| self.user_like_condition(part)));
@@ -34,10 +34,11 @@ impl QueryBuilder<'_> {
             let is_known = |column| format!("{column} IS NOT NULL");
             conditions.push(self.impersonator_column().map_or("1 = 0".into(), is_known));
         }
+        // An empty filter must never select every session.
         if conditions.is_empty() { "1 = 0".into() } else { conditions.join("\n  AND ") }
     }
 
-    /// The condition that a user's id, name or handle contains a text.
+    /// Returns the condition that a user's id, name or handle contains a text.
     pub(super) fn user_like_condition(&self, part: &str) -> String {
         let own = self.contains_condition(&self.cast_to_text(&self.user_column()), part);
         let Some(users) = self.mapping.users.as_ref().filter(|users| !users.display.is_empty()) else {
@@ -54,7 +55,7 @@ impl QueryBuilder<'_> {
         )
     }
 
-    /// The condition that a text contains another, in upper or lower case.
+    /// Returns the condition that a text contains another one, ignoring case.
     #[must_use]
     pub fn contains_condition(&self, expression: &str, part: &str) -> String {
         let escaped: String = part
@@ -64,7 +65,7 @@ impl QueryBuilder<'_> {
                 escape.into_iter().chain([character])
             })
             .collect();
-        // Which letters are large and small is up to the database, on both sides.
+        // The database folds the case of both sides, since the rules depend on its locale.
         let pattern = self.quote_string(&format!("%{escaped}%"));
         format!("lower({expression}) LIKE lower({pattern}) ESCAPE '!'")
     }

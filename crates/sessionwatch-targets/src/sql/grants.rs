@@ -1,4 +1,4 @@
-//! Grants: SQL that makes a role which may only read what checks need, and one that may also end sessions.
+//! SQL that creates the least-privilege roles: the watch role, and the write role.
 
 use super::{dialect::RoleGrants, schema::DatabaseSchema};
 use crate::{
@@ -6,29 +6,29 @@ use crate::{
     side_effects::{CascadingTable, ReachedSideEffect},
 };
 
-/// The names of the roles.
+/// Names of the roles.
 #[derive(Clone, Copy, Debug)]
 pub struct GrantRoles<'a> {
-    /// Watches.
+    /// Watch role.
     pub watch: &'a str,
-    /// Acts; `None` for the statements of the watching role alone.
+    /// Write role; `None` for the statements of the watch role alone.
     pub write: Option<&'a str>,
 }
 
-/// What the roles are for.
+/// Objects that the roles need.
 #[derive(Clone, Copy, Debug)]
 pub struct GrantSubject<'a> {
-    /// The schema.
+    /// Schema of the database.
     pub schema: &'a DatabaseSchema,
-    /// The tables and columns.
+    /// Tables and columns.
     pub mapping: &'a Mapping,
-    /// What happens besides when sessions are ended.
+    /// Side effects of ending sessions.
     pub side_effects: &'a [ReachedSideEffect],
-    /// Tables whose rows are archived and restored with sessions.
+    /// Dependent tables that are archived and restored with sessions.
     pub dependents: &'a [CascadingTable],
 }
 
-/// The statements for a target, with a comment on each.
+/// Returns commented statements for a target.
 #[must_use]
 pub fn grant_statements(subject: GrantSubject<'_>, roles: GrantRoles<'_>) -> String {
     let GrantSubject { schema, mapping, side_effects: reached, dependents } = subject;
@@ -44,6 +44,7 @@ pub fn grant_statements(subject: GrantSubject<'_>, roles: GrantRoles<'_>) -> Str
         mapping,
         side_effects: reached,
         dependents,
+        // One readable column is enough to test whether the table has rows.
         account_column: accounts.and_then(|found| found.columns.first()).map(|column| column.name.as_str()),
         row_security_tables: &secured,
     })

@@ -1,24 +1,24 @@
-//! What a list of sessions is asked for: which of them, in which order, and which page.
+//! Parameters of a list of sessions: filters, order and page.
 
 use sessionwatch_core::timestamp::UtcTimestamp;
 
-/// Which sessions to list.
+/// Filter by status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListedStatus {
-    /// Not ended.
+    /// Not expired.
     Active,
-    /// Ended.
+    /// Expired.
     Expired,
-    /// Both, and those whose end cannot be read.
+    /// All, including sessions with an undecodable expiry.
     All,
 }
 
 /// The order of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionSort {
-    /// By end.
+    /// By expiry.
     Expires,
-    /// By creation; by end where creation is not stored.
+    /// By creation, or by expiry without a creation column.
     Created,
     /// By user.
     User,
@@ -29,40 +29,40 @@ pub enum SessionSort {
 /// A list of sessions.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionListQuery<'a> {
-    /// Which.
+    /// Filter by status.
     pub status: ListedStatus,
-    /// Only this user's.
+    /// Only sessions of this user.
     pub user: Option<&'a str>,
-    /// Only the one with this row id, or those whose tokens begin so (by the token prefix).
+    /// Only the session with this row id, or those with this token prefix.
     pub id_or_prefix: Option<&'a str>,
-    /// Only those whose tokens begin with one of these; all, if there are none.
+    /// Only sessions with one of these token prefixes; all if empty.
     pub token_prefixes: &'a [String],
-    /// Only those that were created since then, where the table says when.
+    /// Only sessions created since then, if creation is stored.
     pub created_since: Option<UtcTimestamp>,
-    /// In an order that pages can follow each other in: by end or creation, and then by row id, or by that alone, where
-    /// every row has one.
+    /// Use an order that can be continued on the next page: by expiry or creation and then by row id, or by
+    /// row id alone if every row has one.
     pub is_paged: bool,
-    /// Only those that come after this one in that order.
+    /// Only sessions after this one in that order.
     pub after: Option<SessionListCursor<'a>>,
-    /// In which order.
+    /// Order.
     pub sort: SessionSort,
-    /// Smallest first.
+    /// Ascending order.
     pub ascending: bool,
-    /// At most so many.
+    /// Maximum number of sessions.
     pub limit: usize,
 }
 
 /// The last session of a page.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionListCursor<'a> {
-    /// Its end or creation in microseconds; the largest number where it has none.
+    /// Its expiry or creation in microseconds, or the largest number if it has none.
     pub sort_key: i64,
     /// Its row id.
     pub id: &'a str,
 }
 
 impl SessionListQuery<'_> {
-    /// The guide's list: every session, latest end first.
+    /// Creates the list of the operator guide: all sessions, latest expiry first.
     #[must_use]
     pub const fn all(limit: usize) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! Queries for a person to read: lists of sessions, and the guide's counts.
+//! SQL for people to read: lists of sessions, and the queries of the operator guide.
 
 use sessionwatch_core::checks::CheckThresholds;
 
@@ -11,8 +11,8 @@ use super::{
 use crate::sql::tables::{ColumnKind, Equality};
 
 impl QueryBuilder<'_> {
-    /// Sessions: token prefix, row id, user, expiry in microseconds, creation in microseconds, address, user agent, then
-    /// the display columns of the users.
+    /// Returns the query for a list of sessions: token prefix, row id, user, expiry and creation in
+    /// microseconds, IP address, user agent, then the display columns of the users.
     #[must_use]
     pub fn session_list_query(&self, list: SessionListQuery<'_>) -> String {
         let expiry = self.timestamp_expr(&self.mapping.expires);
@@ -51,11 +51,11 @@ impl QueryBuilder<'_> {
             SessionSort::Id if self.mapping.id.is_some() => format!("2{direction}"),
             _ => format!("{}{direction}, 2", by.value),
         };
-        // By user there is no next page.
+        // Lists sorted by user have no further pages.
         if list.is_paged && list.sort != SessionSort::User {
             let paging = Paging::new(self, list, by);
             if let Some(id) = self.unique_id_column() {
-                // Which rows they are is found first, and only of those everything else, with their users.
+                // The IDs of the page are found first, so that users are joined for those rows only.
                 conditions = vec![format!(
                     "{} IN (\n{}\n)",
                     self.session_column(id),
@@ -74,7 +74,7 @@ impl QueryBuilder<'_> {
         )
     }
 
-    /// Everything that is asked of the sessions.
+    /// Returns the conditions of a list.
     fn list_conditions(
         &self,
         list: SessionListQuery<'_>,
@@ -99,9 +99,11 @@ impl QueryBuilder<'_> {
         conditions
     }
 
-    /// The order for whoever asks for none: by end, or by row id where a large table would have to be read for that.
+    /// Returns the default order of lists: by expiry, or by row id if sorting by expiry would read a large
+    /// table.
     #[must_use]
     pub fn default_sort(&self) -> SessionSort {
+        // Sorting more rows than this delays the first page noticeably.
         const LARGE_TABLE_ROWS: u64 = 100_000;
         let read = self.schema.table(&self.mapping.sessions).is_some_and(|table| {
             let large = table.estimated_rows.is_some_and(|rows| rows > LARGE_TABLE_ROWS);
@@ -110,7 +112,7 @@ impl QueryBuilder<'_> {
         if read && self.unique_id_column().is_some() { SessionSort::Id } else { SessionSort::Expires }
     }
 
-    /// The order of pages for whoever asks for this one.
+    /// Returns the order in which pages can be read, as close as possible to the requested one.
     #[must_use]
     pub fn paged_sort(&self, requested: SessionSort) -> SessionSort {
         match requested {
@@ -120,7 +122,7 @@ impl QueryBuilder<'_> {
         }
     }
 
-    /// The end of a session: in microseconds, or, for a person, as a date, with the status and the hours that are left.
+    /// Returns the expiry in microseconds, or for people as a date with status and remaining hours.
     pub(super) fn expiry_columns(&self, expiry: &TimestampExpr) -> String {
         if !self.standalone {
             return expiry.micros_expr(&expiry.value);
@@ -141,7 +143,8 @@ impl QueryBuilder<'_> {
         )
     }
 
-    /// The condition that a row belongs to a user; by index, where the id can be compared as what it is.
+    /// Returns the condition that a row belongs to a user. Compares in the type of the column if possible, so
+    /// that an index applies.
     pub(super) fn user_condition(&self, id: &str) -> String {
         let wanted = self.quote_string(id);
         let user = self.mapping.user.as_deref();
@@ -155,6 +158,7 @@ impl QueryBuilder<'_> {
             Some(ColumnKind::Text) if self.dialect().casts_literals() => {
                 format!("{} = {wanted}", self.user_column())
             }
+            // An invalid number would fail the whole statement, although no user can have it.
             Some(ColumnKind::Integer) if self.dialect().casts_literals() => match id.parse::<i64>() {
                 Ok(id) => format!("{} = {id}", self.user_column()),
                 Err(_) => "1 = 0".into(),
@@ -172,7 +176,8 @@ impl QueryBuilder<'_> {
         }
     }
 
-    /// The guide's fifth query: users with an active session, active sessions, and their ratio.
+    /// Returns the fifth query of the operator guide: users with an active session, active sessions, and
+    /// their ratio.
     #[must_use]
     pub fn sessions_per_user_query(&self) -> String {
         let expiry = self.timestamp_expr(&self.mapping.expires);
@@ -186,7 +191,7 @@ impl QueryBuilder<'_> {
         )
     }
 
-    /// The guide's seventh query: sessions by status.
+    /// Returns the seventh query of the operator guide: sessions by status.
     #[must_use]
     pub fn count_by_status_query(&self) -> String {
         let expiry = self.timestamp_expr(&self.mapping.expires);
@@ -197,11 +202,11 @@ impl QueryBuilder<'_> {
         )
     }
 
-    /// The guide's queries by number, 1 to 7; the sixth is about `user`.
+    /// Returns a query of the operator guide by number, 1 to 7; the sixth is about `user`.
     #[must_use]
     pub fn operator_guide_query(&self, number: u8, user: &str, thresholds: &CheckThresholds) -> String {
         const MAX_GUIDE_ROWS: usize = 100;
-        /// What the guide asks for where creation is not stored.
+        /// The guide's limit for targets without a creation column.
         const MAX_SESSIONS_PER_USER: u64 = 5;
         match number {
             1 => self.session_list_query(SessionListQuery::all(MAX_GUIDE_ROWS)),

@@ -1,4 +1,4 @@
-//! The SQL of acting: rows are read whole for the archive, and then removed or changed if they are still what was read.
+//! SQL for remediation: reads full rows for the archive, then deletes or updates those that still match.
 
 use sessionwatch_core::row_ref::RowRef;
 
@@ -11,12 +11,12 @@ use super::{
 use crate::mapping::RevokeMethod;
 
 impl QueryBuilder<'_> {
-    /// Planned rows, whole: locator, version, mark, and then every column.
+    /// Returns the query for planned rows in full: locator, version, row hash, then every column.
     #[must_use]
     pub fn full_rows_query(&self, columns: &[String], locate_by: LocateBy, rows: &[&RowRef]) -> String {
         let all: Vec<String> = columns.iter().map(|column| self.session_column(column)).collect();
         let [locator, version] = self.read_version_exprs(locate_by, columns);
-        // A row that is the version that was planned is what was planned.
+        // A row with the planned version is unchanged, so its hash is not needed.
         let mark = if self.is_known_by_version(locate_by) { "0".into() } else { self.row_hash_expr() };
         format!(
             "SELECT {locator}, {version}, {mark}, {}\nFROM {} AS s\nWHERE {}",
@@ -26,14 +26,14 @@ impl QueryBuilder<'_> {
         )
     }
 
-    /// A hash of every column that is archived. It holds within one transaction, since the text of some types depends on
-    /// settings.
+    /// Returns a hash of every archived column. Valid within one transaction only, since the text of some
+    /// types depends on settings.
     pub(super) fn full_row_hash_expr(&self, columns: &[String]) -> String {
         let all: Vec<String> = columns.iter().map(|column| self.session_column(column)).collect();
         self.dialect().hash_columns_expr(&all, self.fingerprint_key)
     }
 
-    /// Locator and version of a session, as it is found.
+    /// Returns locator and version of a session.
     pub(super) fn read_version_exprs(&self, locate_by: LocateBy, columns: &[String]) -> [String; 2] {
         let by_position = locate_by == LocateBy::Position;
         self.dialect().read_version_exprs(
@@ -43,24 +43,25 @@ impl QueryBuilder<'_> {
         )
     }
 
-    /// The table, and with it its children, but for rows that are named by their places: those are unique in one heap only.
+    /// Returns the table for a FROM clause: with its children, unless rows are located by position, which is
+    /// unique in one heap only.
     pub(super) fn heaps_source(&self, locate_by: LocateBy) -> String {
         let only = if self.is_known_by_version(locate_by) { "ONLY " } else { "" };
         format!("{only}{}", quote_table(&self.mapping.sessions))
     }
 
-    /// Whether rows that are found so are known by their versions, rather than by their marks.
+    /// Returns `true` if rows located this way are verified by version rather than by row hash.
     #[must_use]
     pub fn is_known_by_version(&self, locate_by: LocateBy) -> bool {
         self.dialect().changes_in_bulk() && locate_by == LocateBy::Position
     }
 
-    /// What names a row where rows have numbers: that, or else its mark.
+    /// Returns the row number if the table has them, otherwise the row hash.
     pub(super) fn position_or_row_hash_expr(&self) -> String {
         if self.has_rowid() { "s.rowid".into() } else { self.row_hash_expr() }
     }
 
-    /// Whether rows have numbers; all do but those of SQLite tables that were made without.
+    /// Returns `true` unless the table is a SQLite table WITHOUT ROWID.
     #[must_use]
     pub fn has_rowid(&self) -> bool {
         self.schema.table(&self.mapping.sessions).is_none_or(|table| !table.without_rowid)
@@ -79,14 +80,14 @@ impl QueryBuilder<'_> {
         }
     }
 
-    /// The condition that a row has one of these ids.
+    /// Returns the condition that a row has one of these IDs.
     pub(super) fn ids_condition<'i>(&self, id: &str, ids: impl Iterator<Item = &'i str>) -> String {
         let ids: Vec<String> = ids.map(|id| self.quote_string(id)).collect();
         self.dialect().id_in_condition(&self.session_column(id), self.declared_type(id), &ids.join(", "))
     }
 
-    /// The condition that a row has one of these ids or, where it has none, its mark: a column whose values are unique may be
-    /// NULL in many rows.
+    /// Returns the condition that a row has one of these IDs, or one of these row hashes if its ID is NULL,
+    /// which even a unique column allows in many rows.
     pub(super) fn ids_or_row_hashes_condition<'i>(
         &self,
         id: &str,
@@ -110,7 +111,7 @@ impl QueryBuilder<'_> {
         )
     }
 
-    /// The condition that a row is one of those that were read.
+    /// Returns the condition that a row is one of those that were read.
     pub(super) fn read_rows_condition(&self, read: ReadRows<'_>) -> String {
         let rows = || read.rows.iter();
         let named = match (read.locate_by, &self.mapping.id) {
@@ -128,7 +129,7 @@ impl QueryBuilder<'_> {
         })
     }
 
-    /// The condition that a row has one of these marks.
+    /// Returns the condition that a row has one of these row hashes.
     pub(super) fn row_hashes_condition(&self, row_hashes: impl Iterator<Item = i64>) -> String {
         self.dialect().number_in_condition(&self.row_hash_expr(), &join_numbers(row_hashes))
     }
@@ -138,7 +139,8 @@ impl QueryBuilder<'_> {
         table.column(column).map(|column| column.declared_type.as_str())
     }
 
-    /// Which of these rows are there: their marks as they are now. By id, a row shows that has changed since.
+    /// Returns the query for those of the rows that exist, with their current row hashes. Located by ID,
+    /// changed rows are found too.
     #[must_use]
     pub fn present_rows_query(&self, locate_by: LocateBy, rows: &[&RowRef]) -> String {
         let id = self
@@ -154,7 +156,7 @@ impl QueryBuilder<'_> {
         )
     }
 
-    /// The same, but only those that were not ended: a row that is only marked keeps its mark.
+    /// Returns the same query without rows ended in place, since setting a flag does not change the row hash.
     #[must_use]
     pub fn rows_not_ended_query(
         &self,
@@ -173,8 +175,8 @@ impl QueryBuilder<'_> {
         }
     }
 
-    /// Removes or changes one row that is still what was read. Parameters are its place, or its mark where it has none, and its
-    /// version.
+    /// Returns the statement that deletes or updates one row if it still matches what was read. Parameters
+    /// are its row number, or row hash if there is none, and its version.
     #[must_use]
     pub fn change_one_statement(&self, mutation: Mutation<'_>, columns: &[String]) -> String {
         let sessions = quote_table(&self.mapping.sessions);
@@ -182,6 +184,7 @@ impl QueryBuilder<'_> {
         let orphans =
             if mutation.orphans_only { format!(" AND {}", self.orphaned_condition()) } else { String::new() };
         let (name, version) = (self.position_or_row_hash_expr(), self.full_row_hash_expr(columns));
+        // The condition is checked by the statement itself, so a concurrent change cannot slip in between.
         let still = format!("{name} = ?1 AND {version} = ?2{orphans}");
         match change {
             RowChange::Delete => format!("DELETE FROM {sessions} AS s WHERE {still}"),
@@ -203,7 +206,7 @@ impl QueryBuilder<'_> {
         }
     }
 
-    /// A value of a column, given as text.
+    /// Returns a literal of a column's type, given as text.
     pub(super) fn column_literal(&self, column: &str, value: &str) -> String {
         self.dialect().typed_literal(self.column_kind(&self.mapping.sessions, column), value)
     }

@@ -1,4 +1,4 @@
-//! The SQL of users who exist: how sessions are joined with them, and what proves that none is missing.
+//! SQL for joining sessions with users, and the proofs that no user is missing.
 
 use super::{OrphanSearch, QueryBuilder, quote_identifier, quote_table};
 use crate::{
@@ -7,22 +7,23 @@ use crate::{
 };
 
 impl QueryBuilder<'_> {
-    /// Whether orphans must be looked for in the rows: there are users, and nothing proves that all exist. Where the role
-    /// does not see every user, a user who is not seen may exist, so no row can be told to be an orphan.
+    /// Returns `true` if orphans must be searched for: users are known and visible, and no constraint rules
+    /// orphans out.
     #[must_use]
     pub fn needs_orphan_search(&self) -> bool {
+        // A user hidden from the role may exist, so no row can be called an orphan then.
         let known = self.mapping.user.is_some()
             && self.mapping.users.is_some()
             && self.users_visibility_caveat().is_none();
         known && self.orphan_proof_key().is_none()
     }
 
-    /// Why users may be missing from what can be read of them, although they exist.
+    /// Returns why the user table may be incomplete for this role.
     #[must_use]
     pub fn users_visibility_caveat(&self) -> Option<String> {
         if let Some(users) = self.hidden_users_table() {
             return Some(format!(
-                "row-level security hides rows of {} from this role; `sessionwatch grants` prints a policy that shows them",
+                "row-level security hides rows of {} from this role; run `sessionwatch grants` for a policy that shows them",
                 quote_table(users)
             ));
         }
@@ -30,18 +31,20 @@ impl QueryBuilder<'_> {
         self.schema.table(&users.table)?.visibility_caveat.clone()
     }
 
-    /// The foreign key that forbids orphans: validated, enabled, and for every row of both tables.
+    /// Returns the foreign key that rules out orphans: validated, enabled, and valid for every row of both
+    /// tables.
     #[must_use]
     pub fn orphan_proof_key(&self) -> Option<&str> {
         let users = self.mapping.users.as_ref()?;
         let sessions = self.schema.table(&self.mapping.sessions)?;
         let key = sessions.foreign_key_on(self.mapping.user.as_deref()?)?;
+        // Rows of child tables, and replicated rows, are not covered by the foreign key.
         let whole =
             self.schema.table(&users.table).is_some_and(|table| !table.has_children && !table.is_subscribed);
         let refers = key.target_table == users.table.name
             && key.target_columns.iter().eq([&users.key])
             && (users.table.schema.is_none() || key.target_schema == users.table.schema);
-        // SQLite checks foreign keys only where the application asked for it, so one proves nothing there.
+        // SQLite enforces foreign keys only on connections that ask for it, so a key proves nothing there.
         let proves = refers && whole && sessions.is_proved_by(key);
         (proves && !self.ignore_constraints && self.schema.dialect.enforces_foreign_keys())
             .then_some(key.name.as_str())
@@ -59,7 +62,7 @@ impl QueryBuilder<'_> {
         }
     }
 
-    /// Joins each row to at most one user, whose key is `u.k`.
+    /// Returns a join of each row with at most one user, whose key is `u.k`.
     pub(super) fn join_users(&self, users: &UsersMapping, user: &str) -> String {
         let link = self.user_key_equality(users);
         let distinct = if self.has_unique_user_keys(users) { "" } else { "DISTINCT " };
@@ -69,16 +72,16 @@ impl QueryBuilder<'_> {
         format!("\nLEFT JOIN {source} AS u ON {key} = {user}")
     }
 
-    /// Whether no two users have keys that are equal to what a session holds.
+    /// Returns `true` if no two users have keys equal to the same session value.
     pub(super) fn has_unique_user_keys(&self, users: &UsersMapping) -> bool {
         let found = self.schema.table(&users.table);
         let same = self.user_key_equality(users) == self.column_equality(&users.table, &users.key);
         same && found.is_some_and(|table| table.unique_index_on(&users.key).is_some())
     }
 
-    /// The users as `w`, one for each key: a session with two of them would be listed twice.
+    /// Returns the user table as `w` with one row per key, so that no session is listed twice.
     pub(super) fn users_source(&self, users: &UsersMapping) -> String {
-        // Of a view it is not known, and to group it costs more than a line that comes twice.
+        // A view has no indexes that prove uniqueness, and grouping it costs more than a repeated row.
         let is_view = self.schema.table(&users.table).is_some_and(|found| found.kind == TableKind::View);
         let table = quote_table(&users.table);
         if is_view || self.has_unique_user_keys(users) {
@@ -96,7 +99,7 @@ impl QueryBuilder<'_> {
         )
     }
 
-    /// How users are found by what a session holds: as either column compares, whichever makes more values equal.
+    /// Returns how session values match user keys: by the wider equality of the two columns.
     pub(super) fn user_key_equality(&self, users: &UsersMapping) -> Equality {
         let user = self.mapping.user.as_ref().map(|user| self.column_equality(&self.mapping.sessions, user));
         let both = [self.column_equality(&users.table, &users.key), user.unwrap_or_default()];
@@ -104,7 +107,7 @@ impl QueryBuilder<'_> {
         wider.into_iter().find(|equality| both.contains(equality)).unwrap_or(both[0])
     }
 
-    /// Whether the column of the session and the key of the users are of one kind, so that an index can join them.
+    /// Returns `true` if the user column and the user key have the same type, so that an index can join them.
     pub(super) fn has_matching_key_types(&self, users: &UsersMapping) -> bool {
         let column =
             |table: &TableName, name: &str| -> Option<&ColumnInfo> { self.schema.table(table)?.column(name) };
@@ -113,8 +116,8 @@ impl QueryBuilder<'_> {
         user.kind == key.kind && (user.kind != ColumnKind::Other || user.declared_type == key.declared_type)
     }
 
-    /// Whether one of the key and the user is padded with spaces (`character(n)`), and the other is not: they are compared
-    /// without those spaces, as whose texts they differ.
+    /// Returns `true` if only one of user column and user key is padded (`character(n)`). Such values compare
+    /// equal without the padding, while their texts differ.
     pub(super) fn has_mixed_padding(&self, users: &UsersMapping) -> bool {
         let is_padded = |table: &TableName, name: &str| {
             self.schema
@@ -128,7 +131,7 @@ impl QueryBuilder<'_> {
         })
     }
 
-    /// Both sides of a comparison of a key and a user, as text where they could not be compared otherwise.
+    /// Returns both sides of a comparison of key and user, cast to text if their types cannot be compared.
     pub(super) fn comparable_pair(
         &self,
         users: &UsersMapping,
@@ -143,7 +146,7 @@ impl QueryBuilder<'_> {
         }
     }
 
-    /// Both sides of the join of `w`, the users, with the user of a session.
+    /// Returns both sides of the join of the users `w` with the user of a session.
     pub(super) fn user_join_pair(&self, users: &UsersMapping) -> (String, String) {
         let link = self.user_key_equality(users);
         let key = self.fold_expr(&format!("w.{}", quote_identifier(&users.key)), link);

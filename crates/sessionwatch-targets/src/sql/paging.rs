@@ -1,4 +1,4 @@
-//! Pages of sessions that follow each other: by an instant, and then by row id.
+//! SQL for pages of sessions, sorted by a timestamp and then by row id.
 
 use sessionwatch_core::timestamp::UtcTimestamp;
 
@@ -8,28 +8,28 @@ use super::{
     timestamps::TimestampExpr,
 };
 
-/// The order of pages, and where one begins.
+/// Order of pages, and the start of the current one.
 pub(super) struct Paging<'a> {
     order: PageOrder<'a>,
-    /// The row id, as text.
+    /// Row id as text.
     row_id: String,
     ascending: bool,
     limit: usize,
-    /// The instant and the row id of the last row of the page before.
+    /// Timestamp and row id of the last row of the previous page.
     after: Option<(Option<UtcTimestamp>, String)>,
 }
 
-/// By what rows are sorted.
+/// Sort key of the rows.
 enum PageOrder<'a> {
-    /// By an instant, and then by row id. Rows without an instant count as the latest.
+    /// A timestamp, then the row id. Rows without a timestamp come last.
     Timestamp {
         at: &'a TimestampExpr,
-        /// An index that has the rows in this order can serve the conditions, too.
+        /// `true` if an index with this order can serve the conditions too.
         is_indexed: bool,
-        /// What the conditions mean for rows with an instant, in words that an index can serve.
+        /// Equivalent of the conditions for rows with a timestamp, in a form that an index can serve.
         bound: Option<String>,
     },
-    /// By row id, in the order of its index: an expression, and its value in the last row of the page before.
+    /// Row id in the order of its index: the expression, and its value in the last row of the previous page.
     Id(String, Option<String>),
 }
 
@@ -52,7 +52,7 @@ impl<'a> Paging<'a> {
         }
     }
 
-    /// How rows are sorted.
+    /// Returns the ORDER BY list.
     pub(super) fn order_clause(&self) -> String {
         match &self.order {
             PageOrder::Timestamp { at, .. } => self.order_clause_by(&at.sort_expr()),
@@ -64,7 +64,7 @@ impl<'a> Paging<'a> {
         format!("{place}{}, {}", self.sort_direction(), self.row_id)
     }
 
-    /// The condition that a row is on this page or a later one.
+    /// Returns the condition that a row is on this page or a later one.
     pub(super) fn following_condition(&self) -> Option<String> {
         let beyond = self.comparison_operator();
         let at = match &self.order {
@@ -76,7 +76,7 @@ impl<'a> Paging<'a> {
         Some(format!("({place} {beyond} {last} OR ({place} = {last} AND {row} > {id}))"))
     }
 
-    /// The query for the ids of the rows of this page; of some more, where they are found by an index.
+    /// Returns the query for the row ids of this page. Index scans may return some more.
     pub(super) fn page_ids_query(&self, sql: &QueryBuilder<'_>, conditions: Vec<String>) -> String {
         let select = |part: PageBranch| {
             let conditions: Vec<String> = part.conditions.into_iter().chain(conditions.clone()).collect();
@@ -92,6 +92,7 @@ impl<'a> Paging<'a> {
         let PageOrder::Timestamp { at, is_indexed: true, bound } = &self.order else {
             return select(self.single_branch());
         };
+        // An OR across both kinds of rows would prevent an index scan, so they are fetched separately.
         let Some((known, unknown)) = at.null_split_conditions() else { return select(self.single_branch()) };
         let known = std::iter::once(known).chain(bound.clone()).collect();
         let parts = [self.known_branch(at, known), self.unknown_branch(unknown)];
@@ -107,10 +108,11 @@ impl<'a> Paging<'a> {
         }
     }
 
-    /// The rows of this page that have an instant.
+    /// Returns the rows of this page that have a timestamp.
     fn known_branch(&self, at: &TimestampExpr, mut conditions: Vec<String>) -> Option<PageBranch> {
         let (value, row, beyond) = (&at.value, &self.row_id, self.comparison_operator());
         match &self.after {
+            // In ascending order, rows without a timestamp come last, so this branch is finished.
             Some((None, _)) if self.ascending => return None,
             Some((Some(last), id)) => {
                 let last = at.sort_value(Some(*last));
@@ -122,10 +124,11 @@ impl<'a> Paging<'a> {
         Some(PageBranch { conditions, order: self.order_clause_by(value) })
     }
 
-    /// The rows of this page that have none.
+    /// Returns the rows of this page without a timestamp.
     fn unknown_branch(&self, unknown: String) -> Option<PageBranch> {
         let mut conditions = vec![unknown];
         match &self.after {
+            // In descending order, rows without a timestamp come first and are finished.
             Some((Some(_), _)) if !self.ascending => return None,
             Some((None, id)) => conditions.push(format!("{} > {id}", self.row_id)),
             _ => {}
@@ -148,7 +151,7 @@ impl<'a> PageOrder<'a> {
         let column = created.unwrap_or(&sql.mapping.expires);
         let table = sql.schema.table(&sql.mapping.sessions);
         let led = table.and_then(|table| table.index_starting_with(&column.column));
-        // To walk along an index past rows that are not asked for can take longer than to read the whole table.
+        // Walking an index past many filtered rows can take longer than reading the whole table.
         let others = match created {
             Some(_) => list.status != ListedStatus::All,
             None => list.created_since.is_some(),
@@ -164,24 +167,24 @@ impl<'a> PageOrder<'a> {
 }
 
 impl QueryBuilder<'_> {
-    /// What rows are sorted by to have them by row id: the column where that is the order of its index, else its text.
+    /// Returns the sort expression for row ids: the column if its index has that order, otherwise its text.
     fn id_sort_expr(&self, id: &str) -> String {
         self.dialect().id_sort_expr(&self.session_column(id), self.column_kind(&self.mapping.sessions, id))
     }
 
-    /// The rank of the row with that id; NULL if no row can have it.
+    /// Returns the sort value of an id, or NULL if no row can have the id.
     fn id_sort_value(&self, id: &str, value: &str) -> String {
         self.dialect().id_sort_value(value, self.column_kind(&self.mapping.sessions, id))
     }
 }
 
-/// Rows that have one order.
+/// Rows that share one order.
 struct PageBranch {
     conditions: Vec<String>,
     order: String,
 }
 
-/// `WHERE` with all of these conditions; nothing where there are none.
+/// Returns a `WHERE` clause with all of these conditions; empty if there are none.
 pub(super) fn where_clause(conditions: &[String]) -> String {
     if conditions.is_empty() { String::new() } else { format!("\nWHERE {}", conditions.join("\n  AND ")) }
 }

@@ -1,10 +1,11 @@
-//! The SQL that counts what goes along with sessions in other tables.
+//! SQL that counts rows of other tables that refer to sessions.
 
 use super::{QueryBuilder, SelectionQuery, quote_identifier, quote_table};
 use crate::side_effects::ForeignKeyEdge;
 
 impl QueryBuilder<'_> {
-    /// How many rows refer to the sessions that an action would touch, through foreign keys that lead from one to the next.
+    /// Returns the query that counts the rows which refer to the selected sessions, through a path of foreign
+    /// keys.
     #[must_use]
     pub fn count_referencing_rows_query(
         &self,
@@ -33,7 +34,7 @@ impl QueryBuilder<'_> {
     }
 }
 
-/// The condition that a row refers to another one, as the database compares them.
+/// Returns the condition that a row refers to another one, with the operators of the foreign key.
 pub(super) fn join_condition(reference: &ForeignKeyEdge, from: &str, to: &str) -> String {
     let columns =
         reference.referencing.1.iter().zip(&reference.referenced.1).zip(&reference.equality_operators);

@@ -1,4 +1,4 @@
-//! The SQL of putting back: rows that would collide with others, or whose user is gone, stay in the archive.
+//! SQL for restoring rows. Rows that would collide with others, or whose user is gone, stay in the archive.
 
 use super::{
     QueryBuilder,
@@ -11,27 +11,27 @@ use crate::{
     unsealed_rows::ColumnDecl,
 };
 
-/// Why a row cannot be put back.
+/// Reason why a row cannot be restored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RestoreObstacle {
-    /// Its id is in the table.
+    /// Its id exists in the table.
     Id,
-    /// Its token is in the table, or another row on it comes back.
+    /// Its token exists in the table, or in another row being restored.
     Token,
-    /// No user of its id is seen.
+    /// Its user does not exist, or is hidden.
     User,
-    /// The row whose session was ended in place is not there any more, or has another token, user or end.
+    /// The row ended in place no longer exists, or has another token, user or expiry.
     Gone,
-    /// The row whose session was ended in place has neither an id nor a token by which it could be found.
+    /// The row ended in place has neither an id nor a token to find it by.
     Unidentified,
-    /// A constraint, a rule or a trigger of the table refuses it.
+    /// A constraint, a rule or a trigger of the table rejects the row.
     Refused,
 }
 
 impl RestoreObstacle {
     const STATEMENT_OBSTACLES: [Self; 3] = [Self::Id, Self::Token, Self::User];
 
-    /// Its name in what a statement gives.
+    /// Returns the name used in results of statements.
     fn name(self) -> &'static str {
         match self {
             Self::Id => "id",
@@ -43,30 +43,30 @@ impl RestoreObstacle {
         }
     }
 
-    /// The obstacle of that name.
+    /// Parses the name used in results of statements.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         Self::STATEMENT_OBSTACLES.into_iter().find(|obstacle| obstacle.name() == name)
     }
 }
 
-/// The obstacles that can be seen before a row is put back, each with the condition that it is in the way.
+/// Obstacles that can be detected before a row is restored, each with its condition.
 type ObstacleConditions = Vec<(RestoreObstacle, String)>;
 
-/// Sessions that were ended in place, as one statement sets them back.
+/// Sessions ended in place, to be restored by one statement.
 #[derive(Clone, Copy, Debug)]
 pub struct EndedRows<'a> {
-    /// The columns that are archived.
+    /// Archived columns.
     pub columns: &'a [ColumnDecl],
-    /// The column that ended them.
+    /// Column that ended them.
     pub ended_by_column: &'a str,
-    /// The positions of those [`QueryBuilder::unchanged_column_indexes`] that are NULL in all of these rows.
+    /// Positions among [`QueryBuilder::unchanged_column_indexes`] that are NULL in all of these rows.
     pub null_columns: &'a [usize],
 }
 
 impl QueryBuilder<'_> {
-    /// Inserts removed rows into the sessions, or into a table that inherits from them: as many at once, and with what in
-    /// answer, as the dialect does.
+    /// Returns the statement that inserts deleted rows into the session table or a table that inherits from
+    /// it. The dialect decides how many at once, and what the statement returns.
     #[must_use]
     pub fn insert_removed_statement(&self, columns: &[ColumnDecl], into: &TableName) -> String {
         let (sessions, token) = (&self.mapping.sessions, &self.mapping.token);
@@ -85,12 +85,13 @@ impl QueryBuilder<'_> {
         })
     }
 
-    /// Sets sessions back that were ended in place: as many at once, and with what in answer, as the dialect does.
+    /// Returns the statement that restores sessions ended in place. The dialect decides how many at once, and
+    /// what the statement returns.
     #[must_use]
     pub fn restore_ended_statement(&self, ended: EndedRows<'_>) -> String {
         let EndedRows { columns, ended_by_column: ended_by, null_columns: nulls } = ended;
         let parameter = |at: usize| self.dialect().restored_value_expr(at);
-        // Values are compared by `=`, which finds them by an index, and NULL by `IS NULL`: nothing equals it.
+        // `=` can use an index but never matches NULL, so NULL columns are compared with IS NULL.
         let same = self.unchanged_column_indexes(columns, ended_by).into_iter().filter_map(|at| {
             let column = quote_identifier(&columns.get(at)?.name);
             Some(if nulls.contains(&at) {
@@ -99,6 +100,7 @@ impl QueryBuilder<'_> {
                 format!("s.{column} = {}", parameter(at))
             })
         });
+        // Any other change of the row since then means that it must not be overwritten.
         let condition = same.collect::<Vec<_>>().join(" AND ");
         let value = Self::column_index(columns, ended_by).map_or_else(|| "NULL".into(), parameter);
         self.dialect().restore_ended_statement(&EndedRowsRestore {
@@ -110,7 +112,7 @@ impl QueryBuilder<'_> {
         })
     }
 
-    /// The column whose new value ended sessions in place; `None` where their rows were removed.
+    /// Returns the column whose new value ended sessions in place, or `None` if rows were deleted.
     #[must_use]
     pub fn ended_by_column<'a>(&'a self, change: &'a RevokeMethod) -> Option<&'a str> {
         match change {
@@ -120,8 +122,8 @@ impl QueryBuilder<'_> {
         }
     }
 
-    /// The positions of the columns that a session which was ended in place still has as they are archived, or else it is not
-    /// set back: those of its mark but for the one that ended it.
+    /// Returns the positions of the columns that must be unchanged for a session ended in place to be
+    /// restored: those of the row hash, except the one that ended the session.
     #[must_use]
     pub fn unchanged_column_indexes(&self, columns: &[ColumnDecl], ended_by: &str) -> Vec<usize> {
         let Mapping { id, token, user, expires, .. } = self.mapping;
@@ -130,7 +132,7 @@ impl QueryBuilder<'_> {
         unchanged.filter_map(|name| Self::column_index(columns, name)).collect()
     }
 
-    /// Whether sessions with NULL at those positions have an id or a token that tells their rows from others.
+    /// Returns `true` if sessions with NULL at those positions can still be identified by id or token.
     #[must_use]
     pub fn can_identify_rows(&self, columns: &[ColumnDecl], nulls: &[usize]) -> bool {
         let identifying = self.mapping.id.as_deref().into_iter().chain([self.mapping.token.as_str()]);
@@ -142,18 +144,19 @@ impl QueryBuilder<'_> {
         columns.iter().position(|column| column.name == name)
     }
 
-    /// Which of these fingerprints are those of tokens in the table.
+    /// Returns the query for those of the fingerprints whose tokens exist in the table.
     #[must_use]
     pub fn present_tokens_query(&self, fingerprints: &[i64]) -> String {
         let numbers = fingerprints.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
         let among = self.dialect().number_list_expr(&numbers);
         let fingerprint = self.fingerprint_expr();
-        // A row that is marked as deleted has its token all the same.
+        // Soft-deleted rows count too: their tokens are still in the table.
         let sessions = quote_table(&self.mapping.sessions);
         format!("SELECT DISTINCT {fingerprint}\nFROM {sessions} AS s\nWHERE {fingerprint} IN ({among})")
     }
 
-    /// Which of these users exist; `None` where no users are known, or some may be missing from what is read.
+    /// Returns the query for those of the users that exist, or `None` if no user table is known or the table
+    /// may be incomplete.
     #[must_use]
     pub fn present_users_query(&self, ids: &[&str]) -> Option<String> {
         let users = self.mapping.users.as_ref().filter(|_| self.users_visibility_caveat().is_none())?;
@@ -164,7 +167,7 @@ impl QueryBuilder<'_> {
         let key = format!("w.{}", quote_identifier(&users.key));
         let is_cast = self.dialect().casts_literals() && self.has_matching_key_types(users);
         let is = match (equality, declared) {
-            // Compared as what it is, the key is looked up in its index.
+            // Compared in its own type, the key can be looked up in its index.
             (Equality::Exact, Some(column)) if is_cast => {
                 format!("{key} = CAST(v.id AS {})", column.declared_type)
             }
@@ -173,7 +176,7 @@ impl QueryBuilder<'_> {
         Some(format!("{wanted} WHERE EXISTS (SELECT 1 FROM {} AS w WHERE {is})", quote_table(&users.table)))
     }
 
-    /// The condition that two values are the same user to the application.
+    /// Returns the condition that two values denote the same user to the application.
     fn same_user_condition(&self, key: &str, value: &str, equality: Equality) -> String {
         format!(
             "{} = {}",
@@ -182,7 +185,7 @@ impl QueryBuilder<'_> {
         )
     }
 
-    /// What can be in the way of a row whose values are written so.
+    /// Returns the possible obstacles for a row, whose values are given as expressions.
     fn obstacle_conditions(&self, value: impl Fn(&str) -> Option<String>) -> ObstacleConditions {
         let mapping = self.mapping;
         let taken = |column: &str| {
@@ -209,7 +212,8 @@ impl QueryBuilder<'_> {
         found.into_iter().filter_map(|(obstacle, condition)| Some((obstacle, condition?))).collect()
     }
 
-    /// The name of what is in the way of one row, whose values are parameters; NULL if nothing is.
+    /// Returns the query that names the obstacle of one row, whose values are parameters, or NULL if there is
+    /// none.
     #[must_use]
     pub fn obstacle_query(&self, columns: &[ColumnDecl]) -> String {
         let value = |name: &str| Self::column_index(columns, name).map(|at| format!("?{}", at + 1));
@@ -217,7 +221,7 @@ impl QueryBuilder<'_> {
     }
 }
 
-/// The name of the first obstacle whose condition holds; NULL if none does.
+/// Returns the name of the first obstacle whose condition holds, or NULL if none does.
 fn first_obstacle_expr(conditions: &ObstacleConditions) -> String {
     if conditions.is_empty() {
         return "CAST(NULL AS text)".into();

@@ -1,56 +1,57 @@
-//! The SQL of addresses: what a scan reads to find a row again, and how rows are found by it.
+//! SQL for row addresses, by which a scan lets rows be found again.
 
 use sessionwatch_core::{row_addresses::RowAddress, row_ref};
 
 use super::{QueryBuilder, dialect::join_numbers};
 use crate::sql::tables::{ColumnKind, Equality, TableKind};
 
-/// By what the rows of a table are found again within one transaction.
+/// The address of a row within one transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowAddressing {
-    /// `ctid` in a table that is one heap, or `rowid` in SQLite.
+    /// `ctid` in a table with one heap, or `rowid` in SQLite.
     Position,
     /// `tableoid` and `ctid`.
     HeapAndPosition,
-    /// Their id, where the role may not read places or there are none.
+    /// The id, if the role may not read positions or there are none.
     Id,
-    /// Nothing.
+    /// None.
     Unavailable,
 }
 
-/// Which rows a query is about.
+/// The rows that a query covers.
 #[derive(Clone, Copy, Debug)]
 pub enum RowSubset<'a> {
-    /// All of them.
+    /// All rows.
     All,
-    /// Those on tokens of these fingerprints, which takes a look at every row.
+    /// Rows with tokens of these fingerprints. Requires a full scan.
     Fingerprints(&'a [u64]),
-    /// Those at these addresses.
+    /// Rows at these addresses.
     Addresses(&'a [RowAddress]),
-    /// Those at these addresses, as long as they are on tokens of these fingerprints.
+    /// Rows at these addresses whose tokens still have these fingerprints.
     Suspects(&'a [u64], &'a [RowAddress]),
-    /// Those of these users, which takes a look at every row.
+    /// Rows of these users. Requires a full scan.
     Users(&'a [String]),
 }
 
-/// How the users who exist are told from others in a scan.
+/// The way in which a scan finds orphans.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OrphanSearch {
-    /// Not at all.
+    /// Orphans are not searched for.
     Skipped,
-    /// By a join in the database.
+    /// A join in the database.
     Join,
-    /// By comparing with the keys of all users, which this query gives.
+    /// A comparison with the keys of all users, which this query returns.
     UserKeys(String),
 }
 
-/// Rows from which on the keys of all users are read: below, a round trip more costs more than a join.
+/// Minimum number of sessions for reading all user keys. For fewer, a join costs less than another round
+/// trip.
 const MIN_ROWS_FOR_KEY_COMPARISON: u64 = 20_000;
-/// Users for each session, up to which their keys are read.
+/// Maximum number of users per session for reading all user keys.
 const MAX_USERS_PER_SESSION: u64 = 4;
 
 impl QueryBuilder<'_> {
-    /// By what a scan lets rows be found again.
+    /// Returns the kind of address that a scan reads.
     #[must_use]
     pub fn row_addressing(&self) -> RowAddressing {
         let Some(table) = self.schema.table(&self.mapping.sessions) else {
@@ -63,12 +64,13 @@ impl QueryBuilder<'_> {
                 RowAddressing::HeapAndPosition
             }
             _ if has_positions => RowAddressing::Position,
+            // Views have no indexes; duplicates among their ids are caught by counting the rows found.
             Some(id) if is_view || self.is_unique_column(id) => RowAddressing::Id,
             _ => RowAddressing::Unavailable,
         }
     }
 
-    /// The columns of the address in a scan.
+    /// Returns the address columns of a scan.
     pub(super) fn address_columns(&self) -> Vec<String> {
         let places = |several_heaps| {
             self.dialect().position_columns(several_heaps).iter().map(|&column| column.to_owned()).collect()
@@ -81,10 +83,10 @@ impl QueryBuilder<'_> {
         }
     }
 
-    /// The order of rows of evidence that are alike otherwise: as the ledger has it, by address.
+    /// Returns the order of otherwise equal rows of evidence: by address, as in a snapshot.
     pub(super) fn address_order_expr(&self) -> String {
         match self.row_addressing() {
-            // Where a person pastes a query, ids are what can be read.
+            // Positions mean little to people, so pasted queries sort by id.
             _ if self.standalone => "2".into(),
             RowAddressing::Id => self.dialect().byte_order_expr(&self.id_text_expr()),
             RowAddressing::Unavailable => "2".into(),
@@ -92,7 +94,7 @@ impl QueryBuilder<'_> {
         }
     }
 
-    /// The row's id as text; NULL where there is none.
+    /// Returns the row id as text, or NULL without an id column.
     pub(super) fn id_text_expr(&self) -> String {
         self.mapping
             .id
@@ -100,12 +102,13 @@ impl QueryBuilder<'_> {
             .map_or("CAST(NULL AS text)".into(), |id| self.cast_to_text(&self.session_column(id)))
     }
 
-    /// The condition that a row is among some, after others; nothing for all.
+    /// Returns a further condition that a row is in a subset; empty for all rows.
     pub(super) fn and_subset_condition(&self, subset: RowSubset<'_>) -> String {
         match subset {
             RowSubset::All => String::new(),
             RowSubset::Fingerprints(fingerprints) => {
                 let list = join_numbers(fingerprints.iter().map(|fingerprint| fingerprint.cast_signed()));
+                // `IN ()` is a syntax error in PostgreSQL.
                 if list.is_empty() {
                     return " AND 1 = 0".into();
                 }
@@ -125,7 +128,7 @@ impl QueryBuilder<'_> {
         }
     }
 
-    /// The condition that a row stands at one of these addresses.
+    /// Returns the condition that a row is at one of these addresses.
     fn at_addresses_condition(&self, addresses: &[RowAddress]) -> String {
         let (mut heaps, mut places, mut ids) = (vec![], vec![], vec![]);
         for address in addresses {
@@ -146,7 +149,7 @@ impl QueryBuilder<'_> {
         }
     }
 
-    /// Fingerprints, and the addresses of the rows that have them.
+    /// Returns the query for fingerprints and the addresses of their rows.
     #[must_use]
     pub fn addresses_by_fingerprint_query(&self, fingerprints: &[u64]) -> Option<String> {
         let columns = self.address_columns();
@@ -163,7 +166,7 @@ impl QueryBuilder<'_> {
         ))
     }
 
-    /// Reads a line of [`Self::addresses_by_fingerprint_query`].
+    /// Reads a row of [`Self::addresses_by_fingerprint_query`].
     #[must_use]
     pub fn parse_address_row(&self, row: &[Option<String>]) -> Option<(u64, RowAddress)> {
         let fingerprint: i64 = row.first()?.as_deref()?.parse().ok()?;
@@ -180,7 +183,7 @@ impl QueryBuilder<'_> {
         Some((fingerprint.cast_unsigned(), address))
     }
 
-    /// Whether rows of some users are found by comparing the column with what stands for them.
+    /// Returns `true` if rows of given users can be found by comparing the user column with their IDs.
     #[must_use]
     pub fn can_match_users_by_value(&self) -> bool {
         let sessions = &self.mapping.sessions;
@@ -192,8 +195,7 @@ impl QueryBuilder<'_> {
         })
     }
 
-    /// How a scan finds sessions whose user does not exist. To compare the keys of large tables here takes a fraction of the
-    /// time of a join there, as long as equal keys are the same bytes and there are not many more users than sessions.
+    /// Returns how a scan finds sessions whose user does not exist.
     #[must_use]
     pub fn plan_orphan_search(&self) -> OrphanSearch {
         if !self.needs_orphan_search() {
@@ -202,6 +204,8 @@ impl QueryBuilder<'_> {
         let (Some(users), Some(user)) = (&self.mapping.users, &self.mapping.user) else {
             return OrphanSearch::Skipped;
         };
+        // Comparing keys here takes a fraction of the time of a join in the database, as long as equal keys
+        // have equal bytes and users do not far outnumber sessions.
         let sessions = &self.mapping.sessions;
         let kind = self.column_kind(sessions, user);
         let comparable = self.dialect().scans_typed_columns()

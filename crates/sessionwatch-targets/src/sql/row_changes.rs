@@ -1,61 +1,62 @@
-//! Rows that are changed: by what they are found, what was read of them, and what is done with them.
+//! Row changes: how rows are located, what was read of them, and what is done to them.
 
 use sessionwatch_core::row_ref;
 
 use crate::mapping::RevokeMethod;
 
-/// By what planned rows are found again.
+/// The way to locate planned rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LocateBy {
-    /// Where they stood.
+    /// By position.
     Position,
-    /// Their ids.
+    /// By id.
     Id,
-    /// Their marks, which takes a look at every row.
+    /// By row hash. Requires a full scan.
     RowHash,
 }
 
-/// What is unique to a row of the sessions, inside one query.
+/// The unique key of a session row within one query.
 ///
 /// `ctid` alone is unique inside one heap only: rows of two partitions may share both `ctid` and `xmin`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RowKeyKind {
-    /// The place: `ctid` in a table that is one heap, `rowid` in SQLite.
+    /// Position: `ctid` in a table with one heap, `rowid` in SQLite.
     #[default]
     Place,
-    /// Heap and place, `(tableoid, ctid)`: partitions, inheritance, hypertables, storage that is no heap.
+    /// Heap and position, `(tableoid, ctid)`: partitions, inheritance, hypertables, or storage other than
+    /// heaps.
     HeapAndPlace,
-    /// A unique id, where the role may not read places or there are none.
+    /// A unique id, if the role may not read positions or there are none.
     Id,
 }
 
-/// A row that was read in this transaction, as the change that follows names it.
+/// A row read in this transaction, as the following change identifies it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowVersion {
-    /// By place: where it stands. Otherwise the heap it is in (`tableoid`).
+    /// Position if located by position, otherwise the row's heap (`tableoid`).
     pub locator: u64,
-    /// By place: the transaction that wrote it (`xmin`). Otherwise a hash of every column.
+    /// Writing transaction (`xmin`) if located by position, otherwise a hash of every column.
     pub version: i64,
-    /// A hash of id, token, user and expiry.
+    /// Hash of id, token, user and expiry.
     pub row_hash: i64,
-    /// Its id, where the table has one.
+    /// Row id, if the table has one.
     pub id: Option<String>,
 }
 
-/// Rows that were read in this transaction, and how they were found.
+/// Rows read in this transaction.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadRows<'a> {
-    /// How they were found.
+    /// Method by which they were located.
     pub locate_by: LocateBy,
-    /// Every column that is archived.
+    /// Archived columns.
     pub columns: &'a [String],
     /// The rows.
     pub rows: &'a [RowVersion],
 }
 
 impl RowVersion {
-    /// The text by which a detailed change names this row among those that it changed.
+    /// Returns the text by which a detailed change reports this row as changed.
     #[must_use]
     pub fn locator_text(&self, locate_by: LocateBy) -> String {
         match locate_by {
@@ -65,28 +66,28 @@ impl RowVersion {
     }
 }
 
-/// What is done with rows.
+/// A change of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowChange<'a> {
-    /// They are removed.
+    /// Deletes the row.
     Delete,
-    /// Their expiry becomes this, as the database stores it.
+    /// Sets the expiry to this value, in the form that the database stores.
     Expire(&'a str),
-    /// The column becomes the value.
+    /// Sets a column to a value.
     Flag(&'a str, &'a str),
 }
 
-/// What is done, and to which of the rows.
+/// A change, and the rows that it applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mutation<'a> {
-    /// What is done.
+    /// Change.
     pub change: RowChange<'a>,
-    /// Only to rows whose user still does not exist.
+    /// Only rows whose user still does not exist.
     pub orphans_only: bool,
 }
 
 impl<'a> RowChange<'a> {
-    /// How sessions are ended; `now` is that instant as the target stores it.
+    /// Returns the change that ends sessions this way. `now` is in the form that the target stores.
     #[must_use]
     pub fn from_revoke(revoke: &'a RevokeMethod, now: &'a str) -> Self {
         match revoke {

@@ -1,4 +1,4 @@
-//! A table of sessions for tests, with names that would end a statement that does not quote them.
+//! A sample session table for tests, with names that would break statements without quoting.
 
 use sessionwatch_core::{decoder::Decoder, timestamp::UtcTimestamp};
 
@@ -20,7 +20,7 @@ pub(crate) const EXPIRES_COLUMN: &str = "ex\"pires";
 pub(crate) const SAMPLE_NOW: UtcTimestamp =
     UtcTimestamp::UNIX_EPOCH.saturating_add_micros(1_795_953_600_000_000);
 
-/// How a target stores its sessions, and the schema that was found there. Tests change what they are about.
+/// Mapping and schema of a sample target. Tests modify what they are about.
 #[derive(Debug)]
 pub(crate) struct SampleTarget {
     pub(crate) mapping: Mapping,
@@ -74,13 +74,13 @@ impl SampleTarget {
         }
     }
 
-    /// A table whose instants are milliseconds since 1970, in a SQLite file.
+    /// Creates a target in a SQLite file with timestamps in milliseconds since 1970.
     pub(crate) fn in_file() -> Self {
         let expires = TimestampColumn { column: EXPIRES_COLUMN.into(), decoder: Decoder::EpochMillis };
         Self::new(Dialect::SQLITE, expires, ColumnKind::Integer)
     }
 
-    /// A table whose instants are timestamps, on a PostgreSQL server.
+    /// Creates a target on a PostgreSQL server with native timestamps.
     pub(crate) fn on_server() -> Self {
         let expires = TimestampColumn { column: EXPIRES_COLUMN.into(), decoder: Decoder::Timestamptz };
         Self::new(Dialect::POSTGRES, expires, ColumnKind::Timestamptz)
@@ -102,7 +102,7 @@ impl SampleTarget {
         &mut self.schema.tables[1]
     }
 
-    /// A column of the sessions.
+    /// Returns a column of the sessions.
     pub(crate) fn session_column(&mut self, name: &str) -> &mut ColumnInfo {
         self.sessions_table().columns.iter_mut().find(|column| column.name == name).unwrap()
     }

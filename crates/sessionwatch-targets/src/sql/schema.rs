@@ -1,4 +1,4 @@
-//! The schema as found in a database: what detection and `doctor` reason about. Filled by the targets, no SQL here.
+//! Database schema as read by a backend, for detection and `doctor`.
 
 use sessionwatch_core::suggest::did_you_mean;
 
@@ -8,19 +8,20 @@ use super::{
 };
 use crate::mapping::TableName;
 
-/// Every table and view that the role can see.
+/// All tables and views that the role can see.
 #[derive(Clone, Debug)]
 pub struct DatabaseSchema {
-    /// The SQL of the database.
+    /// Dialect of the database.
     pub dialect: Dialect,
-    /// The address names schemas: what has no schema is looked for in those only.
+    /// `true` if the address names schemas: unqualified names are resolved in those only.
     pub has_named_search_path: bool,
-    /// Tables, in search-path order, then the others by name.
+    /// Tables on the search path in its order, then the others by name.
     pub tables: Vec<TableInfo>,
 }
 
 impl DatabaseSchema {
-    /// The table of that name; without a schema, the first on the search path, else the only one of that name.
+    /// Finds a table by name. Without a schema, the first on the search path wins, otherwise the only one
+    /// with that name.
     #[must_use]
     pub fn find_table(&self, schema: Option<&str>, name: &str) -> Option<&TableInfo> {
         let mut named = self.tables.iter().filter(|table| table.name == name);
@@ -34,8 +35,8 @@ impl DatabaseSchema {
         }
     }
 
-    /// The tables that a name without a schema may mean: the first on the search path, else all of that name, unless the
-    /// address says where to look.
+    /// Returns the tables that an unqualified name may mean: the first on the search path, otherwise all with
+    /// that name, unless the address names schemas.
     #[must_use]
     pub fn resolve_unqualified(&self, name: &str) -> Vec<&TableInfo> {
         let named = || self.tables.iter().filter(|table| table.name == name);
@@ -49,7 +50,7 @@ impl DatabaseSchema {
         }
     }
 
-    /// The names of the schemas that have tables, in order.
+    /// Returns the sorted names of all schemas with tables.
     #[must_use]
     pub fn schema_names(&self) -> Vec<&str> {
         let mut schemas: Vec<&str> = self.tables.iter().filter_map(|table| table.schema.as_deref()).collect();
@@ -58,13 +59,13 @@ impl DatabaseSchema {
         schemas
     }
 
-    /// The same, by both at once.
+    /// Finds a table by its optionally qualified name.
     #[must_use]
     pub fn table(&self, name: &TableName) -> Option<&TableInfo> {
         self.find_table(name.schema.as_deref(), &name.name)
     }
 
-    /// What the type of a column can hold; `Other` for one that is not there.
+    /// Returns the kind of a column, or `Other` if it does not exist.
     #[must_use]
     pub fn column_kind(&self, table: &TableName, column: &str) -> ColumnKind {
         self.table(table)
@@ -73,13 +74,14 @@ impl DatabaseSchema {
     }
 }
 
-/// Says of a schema that it is not there: its name, a similar one, and all that there are.
+/// Returns the message for a missing schema: its name, a similar one, and all visible ones.
 #[must_use]
-pub fn missing_schema_message(schema: &str, others: &[&str]) -> String {
+pub fn missing_schema_message(schema: &str, others: &[&str], may_be_hidden: bool) -> String {
     let hint = did_you_mean(schema, others.iter().copied());
     let named: Vec<String> = others.iter().map(|name| format!("`{name}`")).collect();
     let found = if named.is_empty() { "none".into() } else { named.join(", ") };
-    format!("there is no schema `{schema}`{hint} (schemas: {found})")
+    let hidden = if may_be_hidden { ", or the role cannot see it" } else { "" };
+    format!("schema `{schema}` does not exist{hidden}{hint} (schemas: {found})")
 }
 
 #[cfg(test)]

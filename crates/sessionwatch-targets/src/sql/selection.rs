@@ -1,4 +1,4 @@
-//! The SQL of planning: which rows an action would touch, named without their tokens.
+//! SQL for planning: the rows that a plan covers, identified without their tokens.
 
 use sessionwatch_core::timestamp::UtcTimestamp;
 
@@ -9,110 +9,110 @@ use crate::{
     sql::tables::ColumnKind,
 };
 
-/// Sessions that refer to each other, followed behind each other.
+/// Longest chain of sessions that refer to each other.
 const MAX_REFERENCE_DEPTH: u32 = 32;
 
-/// Conditions on sessions that a person names; all that are given must hold.
+/// Filter for sessions. All given conditions must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SelectionFilter {
-    /// Of this user.
+    /// User id.
     pub user: Option<String>,
-    /// Whose id, name or handle contains this, in upper or lower case.
+    /// Part of the user's id, name or handle, ignoring case.
     pub user_like: Option<String>,
-    /// Created after that instant, in microseconds.
+    /// Creation time after this, in microseconds.
     pub created_after: Option<i64>,
-    /// Created before that instant.
+    /// Creation time before this.
     pub created_before: Option<i64>,
-    /// That end after that instant.
+    /// Expiry time after this.
     pub expires_after: Option<i64>,
-    /// That end before that instant.
+    /// Expiry time before this.
     pub expires_before: Option<i64>,
-    /// From this address.
+    /// IP address.
     pub ip: Option<String>,
-    /// Whose user agent contains this.
+    /// Part of the user agent, ignoring case.
     pub agent_like: Option<String>,
-    /// In which somebody else acts for the user.
+    /// Only sessions in which an impersonator acts for the user.
     pub impersonated: bool,
 }
 
-/// What an action is about.
+/// The rows that a plan covers.
 #[derive(Clone, Copy, Debug)]
 pub enum RowSelection<'a> {
-    /// Rows that ended before that instant.
+    /// Rows expired at this time.
     Expired(UtcTimestamp),
     /// Rows whose user does not exist.
     Orphaned,
-    /// Rows on tokens that occur more than once: all, where several users share the token; all but the newest, where it is
-    /// one user's.
+    /// Rows whose token occurs more than once: all if several users share the token, otherwise all but the
+    /// newest.
     Duplicates,
-    /// Active rows of users who hold more than so many, beyond that number; those that end last are kept.
+    /// Active rows of each user beyond this number; those that expire last are kept.
     Excess(u64),
     /// Rows of one user.
     User(&'a str),
-    /// Rows of some users.
+    /// Rows of several users.
     Users(&'a [String]),
-    /// The row of that id, or on tokens that begin so.
+    /// The row with this id, or rows with this token prefix.
     IdOrPrefix(&'a str),
     /// Every row.
     All,
-    /// Rows that fit.
+    /// Rows that match a filter.
     Matching(&'a SelectionFilter),
-    /// Those rows, and the sessions that the database deletes with them because they refer to them.
+    /// The given rows, and the sessions that the database deletes with them by foreign keys.
     WithReferencing(&'a RowSelection<'a>, &'a [ForeignKeyEdge]),
 }
 
-/// Rows that an action is about.
+/// A selection of rows.
 #[derive(Clone, Copy, Debug)]
 pub struct SelectionQuery<'a> {
-    /// What they have in common.
+    /// Property of the rows.
     pub selection: RowSelection<'a>,
-    /// How they are ended: what has ended so already is left out.
+    /// Method of ending them. Rows already ended that way are left out.
     pub revoke: &'a RevokeMethod,
-    /// What is unique to each of them.
+    /// Unique key of the rows.
     pub row_key: RowKeyKind,
 }
 
-/// Columns that together are unique to a row inside one query.
+/// Columns that identify a row within one query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowKeyColumns(Vec<String>);
 
 impl RowKeyColumns {
-    /// `(a, b)`, or `a` alone.
+    /// Returns `(a, b)`, or `a` alone.
     fn tuple_expr(&self) -> String {
         if let [one] = self.0.as_slice() { one.clone() } else { format!("({})", self.0.join(", ")) }
     }
 
-    /// `a AS n0, b AS n1`
+    /// Returns `a AS n0, b AS n1`.
     fn aliased_columns(&self) -> String {
         let names = self.0.iter().enumerate().map(|(at, column)| format!("{column} AS n{at}"));
         names.collect::<Vec<_>>().join(", ")
     }
 
-    /// `r.n0, r.n1`
+    /// Returns `r.n0, r.n1`.
     fn outer_columns(&self) -> String {
         self.columns_of("r")
     }
 
-    /// `t.n0, t.n1`
+    /// Returns `t.n0, t.n1`.
     fn columns_of(&self, table: &str) -> String {
         (0..self.0.len()).map(|at| format!("{table}.n{at}")).collect::<Vec<_>>().join(", ")
     }
 
-    /// `a = t.n0 AND b = t.n1`
+    /// Returns `a = t.n0 AND b = t.n1`.
     fn equality_condition(&self, table: &str) -> String {
         let parts = self.0.iter().enumerate().map(|(at, column)| format!("{column} = {table}.n{at}"));
         parts.collect::<Vec<_>>().join(" AND ")
     }
 
-    /// `a DESC, b DESC`
+    /// Returns `a DESC, b DESC`.
     fn descending_order(&self) -> String {
         self.0.iter().map(|column| format!("{column} DESC")).collect::<Vec<_>>().join(", ")
     }
 }
 
 impl QueryBuilder<'_> {
-    /// What every row has and no two share, inside one query; `None` if the table has nothing like that.
+    /// Returns the columns that identify a row within one query, or `None` if the table has none.
     #[must_use]
     pub fn row_key(&self, addressing: RowKeyKind) -> Option<RowKeyColumns> {
         let places = |several_heaps| {
@@ -122,25 +122,25 @@ impl QueryBuilder<'_> {
         match addressing {
             RowKeyKind::Place => places(false),
             RowKeyKind::HeapAndPlace => places(true),
-            // Rows without an id would be left out unseen.
+            // A nullable id would silently leave out rows.
             RowKeyKind::Id => self.unique_id_column().map(|id| RowKeyColumns(vec![self.session_column(id)])),
         }
     }
 
-    /// Whether no two rows have the same value there.
+    /// Returns `true` if values of a column are unique.
     #[must_use]
     pub fn is_unique_column(&self, column: &str) -> bool {
         self.schema.table(&self.mapping.sessions).is_some_and(|table| table.unique_index_on(column).is_some())
     }
 
-    /// The row id, if every row has one, and no two have the same.
+    /// Returns the row id column, if it is unique and never NULL.
     pub(super) fn unique_id_column(&self) -> Option<&str> {
         let id = self.mapping.id.as_deref().filter(|id| self.is_unique_column(id))?;
         let column = self.schema.table(&self.mapping.sessions)?.column(id)?;
         (!column.nullable).then_some(id)
     }
 
-    /// A hash, under the key of this look, of what must not have changed when a plan is carried out: id, token, user and
+    /// Returns a keyed hash of the columns that must not change between plan and apply: id, token, user and
     /// expiry.
     #[must_use]
     pub fn row_hash_expr(&self) -> String {
@@ -155,8 +155,8 @@ impl QueryBuilder<'_> {
             .row_hash_expr(RowHashColumns { id, token, user, expires, expires_in_zone }, self.fingerprint_key)
     }
 
-    /// The rows that an action would touch: locator (place, or else heap), version, id, mark, prefix, user, end in
-    /// microseconds, whether it is active, fingerprint of the token.
+    /// Returns the query for the rows of a plan: locator (position or heap), version, id, row hash, token
+    /// prefix, user, expiry in microseconds, active flag, fingerprint.
     #[must_use]
     pub fn planned_rows_query(
         &self,
@@ -189,12 +189,12 @@ impl QueryBuilder<'_> {
                 ),
                 ", gone",
                 name.equality_condition("gone"),
-                // What refers to a row goes before it, so that nothing goes with it unseen.
+                // Referencing rows are deleted first, so that no row is deleted by a cascade unnoticed.
                 Some("gone.depth DESC"),
             ),
             _ => (String::new(), "", self.selection_condition(selection, revoke, addressing), None),
         };
-        // Rows that lie together are removed together.
+        // Rows stored together are deleted together, which touches fewer pages.
         let order: Vec<&str> = first.into_iter().chain(place.as_deref()).collect();
         let order = if order.is_empty() { String::new() } else { format!("\nORDER BY {}", order.join(", ")) };
         format!(
@@ -209,7 +209,7 @@ impl QueryBuilder<'_> {
         )
     }
 
-    /// How many rows an action would touch now.
+    /// Returns the query that counts the selected rows.
     #[must_use]
     pub fn count_rows_query(
         &self,
@@ -224,8 +224,9 @@ impl QueryBuilder<'_> {
         )
     }
 
-    /// One row: active sessions, all, those whose end cannot be read or is before that instant, those whose end is text that
-    /// names no zone, and microseconds of the latest creation and of the latest end that has passed.
+    /// Returns the query for one row of totals: active sessions, all sessions, those with an undecodable
+    /// expiry or one before the given time, those whose expiry is text without a zone, and microseconds of
+    /// the latest creation and of the latest expiry in the past.
     #[must_use]
     pub fn totals_query(&self, implausible_before: UtcTimestamp) -> String {
         let expiry = self.timestamp_expr(&self.mapping.expires);
@@ -243,7 +244,7 @@ impl QueryBuilder<'_> {
         )
     }
 
-    /// One line if there is a user of that id, whatever ids are made of; nothing where no users are known.
+    /// Returns the query with one row if a user with this id exists, or `None` if no user table is known.
     #[must_use]
     pub fn user_exists_query(&self, id: &str) -> Option<String> {
         let users = self.mapping.users.as_ref()?;
@@ -254,7 +255,8 @@ impl QueryBuilder<'_> {
         Some(format!("SELECT 1 FROM {} AS w WHERE {key} = {id} LIMIT 1", quote_table(&users.table)))
     }
 
-    /// Users whose id, name or handle contains a text: id, then the display columns; nothing where no users are known.
+    /// Returns the query for users whose id, name or handle contains a text: id, then the display columns.
+    /// `None` if no user table is known.
     #[must_use]
     pub fn search_users_query(&self, part: &str, limit: usize) -> Option<String> {
         let users = self.mapping.users.as_ref()?;
@@ -270,7 +272,8 @@ impl QueryBuilder<'_> {
         ))
     }
 
-    /// One row: the first and the last token prefix of so many sessions, in alphabetical order, and how many sessions those are.
+    /// Returns the query for one row: first and last token prefix among up to `limit` sessions in
+    /// alphabetical order, and the number of sessions.
     #[must_use]
     pub fn token_prefix_range_query(&self, limit: usize) -> String {
         format!(
@@ -281,7 +284,7 @@ impl QueryBuilder<'_> {
         )
     }
 
-    /// The token as text, without what every token begins with.
+    /// Returns the token as text, without the common prefix of all tokens.
     pub(super) fn distinct_token_text(&self) -> String {
         let value = self.token_text();
         match self.mapping.token_prefix.as_deref().filter(|prefix| !prefix.is_empty()) {
@@ -296,13 +299,13 @@ impl QueryBuilder<'_> {
         }
     }
 
-    /// The condition that a row is of that id, or else on a token that begins so.
+    /// Returns the condition that a row has this id, or otherwise a token with this prefix.
     fn id_or_prefix_condition(&self, name: &str) -> String {
         let prefix: String = name.chars().take(super::MAX_TOKEN_PREFIX_CHARS).collect();
         let begins = if name.is_empty() || prefix != name {
             "1 = 0".into()
         } else {
-            // Upper and lower case differ in tokens.
+            // Tokens are case-sensitive.
             let length = prefix.chars().count();
             format!("substr({}, 1, {length}) = {}", self.token_prefix_expr(), self.quote_string(&prefix))
         };
@@ -356,7 +359,7 @@ impl QueryBuilder<'_> {
         };
         match revoke {
             RevokeMethod::Delete => condition,
-            // What has ended already need not be ended.
+            // Expired sessions need not be expired again.
             RevokeMethod::Expire => format!("{condition}\n  AND {}", expiry.active_condition(self.now)),
             RevokeMethod::Flag { column, value } => {
                 let (column, value) =
@@ -366,8 +369,8 @@ impl QueryBuilder<'_> {
         }
     }
 
-    /// The table `goes` of the rows of a choice and of what refers to them, in turn: names, what others refer to, and how many
-    /// rows away from a chosen one.
+    /// Returns the recursive table `goes` of the selected rows and the rows that refer to them: key columns,
+    /// referenced columns, and the distance from a selected row.
     fn cascade_cte(
         &self,
         roots: SelectionQuery<'_>,
@@ -401,7 +404,8 @@ impl QueryBuilder<'_> {
         )
     }
 
-    /// Rows that are evidence of a leak: fingerprint, prefix, id, user, end in microseconds, and whether the user does not exist.
+    /// Returns the query for rows that are evidence of a leak: fingerprint, token prefix, id, user, expiry in
+    /// microseconds, orphan flag.
     #[must_use]
     pub fn leak_rows_query(&self, limit: usize) -> String {
         let expiry = self.timestamp_expr(&self.mapping.expires);
@@ -426,7 +430,8 @@ impl QueryBuilder<'_> {
         )
     }
 
-    /// The condition that a row's user does not exist; it holds for no row where users may be missing from what is read.
+    /// Returns the condition that a row's user does not exist. Always false if the user table may be
+    /// incomplete.
     #[must_use]
     pub fn orphaned_condition(&self) -> String {
         let seen = self.users_visibility_caveat().is_none();
@@ -441,7 +446,7 @@ impl QueryBuilder<'_> {
         )
     }
 
-    /// The condition that `w` is the user of `s`.
+    /// Returns the condition that `w` is the user of `s`.
     pub(super) fn user_join_condition(&self, users: &UsersMapping) -> String {
         let (key, user) = self.user_join_pair(users);
         format!("{key} = {user}")
@@ -454,7 +459,7 @@ impl QueryBuilder<'_> {
         let newest = match &self.mapping.created {
             Some(created) => {
                 let created = self.timestamp_expr(created);
-                // A creation that is not known is the oldest.
+                // A row without a creation time counts as the oldest.
                 format!(
                     "CASE WHEN {0} IS NULL THEN 1 ELSE 0 END, {0} DESC",
                     created.micros_expr(&created.value)
@@ -505,7 +510,7 @@ impl QueryBuilder<'_> {
         )
     }
 
-    /// The condition that a row is among those that a query names.
+    /// Returns the condition that a row is among those that a query returns.
     fn key_in_query_condition(&self, name: &RowKeyColumns, query: &str) -> String {
         self.dialect().in_query_condition(&name.0, &name.tuple_expr(), query)
     }

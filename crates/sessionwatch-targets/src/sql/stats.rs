@@ -1,4 +1,4 @@
-//! The SQL of what is counted or sampled of all sessions.
+//! SQL for session stats and samples.
 
 use sessionwatch_core::timestamp::MICROS_PER_HOUR;
 
@@ -6,13 +6,14 @@ use super::{QueryBuilder, RowSubset, timestamps::TimestampExpr};
 use crate::sql::tables::ColumnKind;
 
 impl QueryBuilder<'_> {
-    /// One row: sessions, active, expired, never expiring, undecodable, anonymous, active with user, oldest expired,
-    /// furthest expiry, beyond policy, created in the last hour; and, unless it is pasted elsewhere, the latest creation and
-    /// the latest end that has passed.
+    /// Returns the query for one row: sessions, active, expired, never expiring, undecodable, anonymous,
+    /// active with user, oldest expired, furthest expiry, beyond policy, created in the last hour; and,
+    /// unless standalone, the latest creation and the latest expiry in the past.
     #[must_use]
     pub fn session_stats_query(&self) -> String {
         let expiry = self.timestamp_expr(&self.mapping.expires);
         let now = self.now;
+        // Sessions that never expire would make every furthest expiry infinite.
         let finite = format!("{} AND NOT {}", expiry.active_condition(now), expiry.never_condition());
         let beyond = self.max_lifetime_us.map_or("0".into(), |policy| {
             self.count_where(&expiry.beyond_condition(now.saturating_add_micros(policy)))
@@ -48,7 +49,7 @@ impl QueryBuilder<'_> {
         self.decode_timestamps_once(counts)
     }
 
-    /// A query over the sessions in which instants that have to be worked out, such as texts, are worked out once a row.
+    /// Rewrites a query so that timestamps which need decoding, such as texts, are decoded once per row.
     pub(super) fn decode_timestamps_once(&self, query: String) -> String {
         let created = self.mapping.created.as_ref().map(|created| self.timestamp_expr(created));
         let expiry = self.timestamp_expr(&self.mapping.expires);
@@ -68,14 +69,16 @@ impl QueryBuilder<'_> {
             query = query.replace(&instant.value, &format!("s.{name}"));
             columns.push(format!("{} AS {name}", instant.value));
         }
+        // OFFSET 0 keeps the planner from merging the subquery, which would decode the timestamps again in
+        // every condition.
         let decoded = format!("(SELECT {} FROM {sessions} OFFSET 0) AS s", columns.join(", "));
         query.replace(&format!("FROM {sessions}"), &format!("FROM {decoded}"))
     }
 
-    /// The fingerprints of tokens that may stand on several rows, in their order as signed numbers.
+    /// Returns the query for fingerprints that may occur on several rows, in signed order.
     #[must_use]
     pub fn repeated_fingerprints_query(&self, limit: usize) -> String {
-        // Numbers are sorted quickly, and the groups come in their order.
+        // Sorting integers is fast, and grouping keeps their order.
         let sorted = if self.dialect().sorts_before_grouping() { " ORDER BY 1 OFFSET 0" } else { "" };
         format!(
             "SELECT h\nFROM (SELECT {} AS h FROM {} WHERE {} IS NOT NULL{sorted}) AS hashed\nGROUP BY h HAVING COUNT(*) > 1\nORDER BY h\nLIMIT {limit}",
@@ -85,10 +88,12 @@ impl QueryBuilder<'_> {
         )
     }
 
-    /// One row: tokens on several rows, those over several users, and, among suspects, the rows that were found.
+    /// Returns the query for one row: tokens on several rows, those of several users, and the rows found
+    /// among suspects.
     #[must_use]
     pub fn count_duplicates_query(&self, subset: RowSubset<'_>) -> String {
         let user = self.user_key();
+        // Suspects are fetched by address: all groups are kept to verify the number of rows found.
         let having = if let RowSubset::Suspects(..) = subset { "" } else { "\n  HAVING COUNT(*) > 1" };
         format!(
             "SELECT COUNT(CASE WHEN d.n > 1 THEN 1 END), COUNT(CASE WHEN d.n > 1 AND d.users > 1 THEN 1 END), CAST(COALESCE(SUM(d.n), 0) AS bigint)\nFROM (\n  \
@@ -100,7 +105,8 @@ impl QueryBuilder<'_> {
         )
     }
 
-    /// Some values of a column of instants as stored: the type that the value has, and the value as text.
+    /// Returns the query for sample values of a timestamp column as stored: type of the value, and the value
+    /// as text.
     #[must_use]
     pub fn sample_values_query(&self, column: &str, limit: usize) -> String {
         let value = self.session_column(column);
@@ -116,7 +122,7 @@ impl QueryBuilder<'_> {
         )
     }
 
-    /// The lengths of so many tokens.
+    /// Returns the query for the lengths of up to `limit` tokens.
     #[must_use]
     pub fn token_lengths_query(&self, limit: usize) -> String {
         let (value, sessions) = (self.token_text(), self.sessions_source());
@@ -124,8 +130,8 @@ impl QueryBuilder<'_> {
         format!("SELECT {length}\nFROM {sessions}\nWHERE {value} IS NOT NULL\nLIMIT {limit}")
     }
 
-    /// Who acts for users in active sessions that began more than an hour ago: who, how many, and microseconds of the
-    /// earliest creation; nothing where no column says so.
+    /// Returns the query for impersonators in active sessions older than an hour: impersonator, number of
+    /// sessions, and microseconds of the earliest creation. `None` without an impersonator column.
     #[must_use]
     pub fn impersonators_query(&self, limit: usize) -> Option<String> {
         let who = self.cast_to_text(&self.impersonator_column()?);

@@ -1,8 +1,8 @@
-//! Tables and views as found in a database, with their columns, indexes and foreign keys: what SQL about them depends on.
+//! Tables and views of a database, with their columns, indexes and foreign keys.
 
 use crate::mapping::TableName;
 
-/// What kind of relation it is.
+/// The kind of a relation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TableKind {
     /// An ordinary table.
@@ -21,39 +21,40 @@ pub enum TableKind {
 /// A table or view.
 #[derive(Clone, Debug, Default)]
 pub struct TableInfo {
-    /// The schema; nothing on SQLite.
+    /// Schema; `None` on SQLite.
     pub schema: Option<String>,
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// What kind of relation it is.
+    /// Kind.
     pub kind: TableKind,
-    /// Position of its schema on the search path; nothing when it is not on it.
+    /// Position of its schema on the search path, or `None` if the schema is not on it.
     pub search_path_index: Option<usize>,
-    /// The planner's estimate of its rows.
+    /// Planner's estimate of the number of rows.
     pub estimated_rows: Option<u64>,
-    /// Row-level security is enabled.
+    /// `true` if row-level security is enabled.
     pub row_security: bool,
-    /// Row-level security hides rows from this role, or may.
+    /// `true` if row-level security hides rows from this role, or may.
     pub has_hidden_rows: bool,
-    /// This role may read where rows stand on PostgreSQL: `ctid` and `tableoid`.
+    /// `true` if this role may read `ctid` and `tableoid` in PostgreSQL.
     pub has_readable_positions: bool,
-    /// A SQLite table whose rows have no numbers.
+    /// `true` for a SQLite table WITHOUT ROWID.
     pub without_rowid: bool,
-    /// Other tables inherit from it: its rows include theirs, which its indexes and foreign keys do not cover.
+    /// `true` if other tables inherit from it. Its rows include theirs, which its indexes and foreign keys do
+    /// not cover.
     pub has_children: bool,
-    /// Rows arrive by logical replication, which does not check foreign keys.
+    /// `true` if rows arrive by logical replication, which does not check foreign keys.
     pub is_subscribed: bool,
-    /// The tables that a view reads in the end, with their schemas.
+    /// Tables that a view reads, directly or through other views, with their schemas.
     pub base_tables: Vec<String>,
-    /// Why what can be read of it need not be every session: it drops or joins rows, or does not see them.
+    /// Reason why not every session may be visible in a view: it drops, joins or cannot see rows.
     pub visibility_caveat: Option<String>,
-    /// A view with a condition, which leaves out rows.
+    /// `true` for a view with a condition, which leaves out rows.
     pub is_filtered: bool,
-    /// What reading it would execute of the target, each as a sentence.
+    /// Code of the target that reading executes, each as a clause for display.
     pub executed_code: Vec<String>,
-    /// The table whose partition or inheritance child it is: its rows are rows of that one too.
+    /// Parent of a partition or an inheriting table. Rows count for the parent too.
     pub parent_table: Option<TableName>,
-    /// Columns in order.
+    /// Columns, in order.
     pub columns: Vec<ColumnInfo>,
     /// Indexes.
     pub indexes: Vec<IndexInfo>,
@@ -64,52 +65,52 @@ pub struct TableInfo {
 /// A column.
 #[derive(Clone, Debug, Default)]
 pub struct ColumnInfo {
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// The declared type as the database prints it, lower case, e.g. `timestamp(3) without time zone`.
+    /// Declared type as the database prints it, in lower case, such as `timestamp(3) without time zone`.
     pub declared_type: String,
-    /// What the type can hold.
+    /// Kind of values.
     pub kind: ColumnKind,
-    /// Whether it can be NULL.
+    /// `true` if the column can be NULL.
     pub nullable: bool,
-    /// Whether this role may read it.
+    /// `true` if this role may read the column.
     pub readable: bool,
-    /// Which of its values are equal to the application.
+    /// Equality of the values.
     pub equality: Equality,
-    /// Its values are padded with spaces, which do not count when they are compared (`character(n)`, or a domain over it).
+    /// `true` if values are padded with spaces that comparisons ignore (`character(n)`, or a domain over it).
     pub is_padded: bool,
-    /// Equal values may have different texts, such as 1 and 1.00.
+    /// `true` if equal values may have different texts, such as 1 and 1.00.
     pub has_many_text_forms: bool,
-    /// The function of the target that makes text of it, where none that is built in does.
+    /// Function of the target that casts the column to text, if that cast is not built in.
     pub cast_function: Option<String>,
 }
 
 impl ColumnInfo {
-    /// Whether it is declared as true or false.
+    /// Returns `true` if the column is declared as a boolean.
     #[must_use]
     pub fn is_boolean(&self) -> bool {
         self.declared_type.starts_with("bool")
     }
 }
 
-/// Which values of a column are equal in the application's own queries.
+/// The equality of values in the application's own queries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Equality {
-    /// Those that are equal by the type's built-in operators.
+    /// Built-in equality of the type.
     #[default]
     Exact,
-    /// Those that differ only in upper and lower case, too: `citext` on PostgreSQL, `NOCASE` on SQLite.
+    /// Ignoring case: `citext` in PostgreSQL, `NOCASE` in SQLite.
     CaseInsensitive,
-    /// Those that differ only in spaces at their ends, too: `RTRIM` on SQLite.
+    /// Ignoring trailing spaces: `RTRIM` in SQLite.
     TrailingSpaceInsensitive,
-    /// Those that are equal under a nondeterministic collation of PostgreSQL.
+    /// By a nondeterministic collation in PostgreSQL, or a collation of the application in SQLite.
     Collation,
-    /// What the operators of a type say that is not built in; they are compared as text.
+    /// By the operators of a type that is not built in; such values are compared as text.
     Text,
 }
 
-/// What a column's type can hold. On SQLite the declared type is no evidence, so it is `Text`, `Integer` or `Other`
-/// by affinity.
+/// The kind of values in a column. SQLite types are no guarantee, so there the kind is `Text`, `Integer` or
+/// `Other`, by affinity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ColumnKind {
     /// A 2-, 4- or 8-byte integer.
@@ -134,58 +135,61 @@ pub enum ColumnKind {
 /// An index.
 #[derive(Clone, Debug, Default)]
 pub struct IndexInfo {
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// Leading columns in order; empty for an index on expressions.
+    /// Leading columns, in order; empty for an index on expressions.
     pub columns: Vec<String>,
-    /// Unique.
+    /// `true` for a unique index.
     pub unique: bool,
-    /// The primary key.
+    /// `true` for the primary key.
     pub primary: bool,
-    /// Covers every row (no `WHERE`), is valid and ready, and is checked at once: it can prove something.
+    /// `true` if the index covers every row (no `WHERE`), is valid and ready, and is checked immediately.
+    /// Only then can it serve as a proof.
     pub complete: bool,
-    /// Tells values apart at most as finely as its columns do by themselves: what is unique in it is unique to the
-    /// application.
+    /// `true` if values that differ to the index also differ to its columns, so that uniqueness in the index
+    /// means uniqueness to the application.
     pub exact: bool,
 }
 
 /// A foreign key.
 #[derive(Clone, Debug, Default)]
 pub struct ForeignKey {
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// Referring columns.
+    /// Referencing columns.
     pub columns: Vec<String>,
-    /// Schema of the table referred to.
+    /// Schema of the referenced table.
     pub target_schema: Option<String>,
-    /// The table referred to.
+    /// Referenced table.
     pub target_table: String,
-    /// Columns referred to.
+    /// Referenced columns.
     pub target_columns: Vec<String>,
-    /// Checked for every row (`NOT VALID` is not).
+    /// `true` if every row was checked (not `NOT VALID`).
     pub validated: bool,
-    /// The triggers that check it are enabled, on both tables and on all their partitions.
+    /// `true` if the triggers that enforce it are enabled, on both tables and on all their partitions.
     pub enabled: bool,
-    /// It may be checked as late as at the end of a transaction.
+    /// `true` if the check can be deferred to the end of a transaction.
     pub deferrable: bool,
-    /// What happens when the user goes, in SQL: `CASCADE`, `SET NULL`, `NO ACTION`, …
+    /// Action when the referenced row is deleted, in SQL: `CASCADE`, `SET NULL`, `NO ACTION`, …
     pub on_delete: String,
 }
 
 impl TableInfo {
-    /// The column of that name.
+    /// Finds a column by name.
     #[must_use]
     pub fn column(&self, name: &str) -> Option<&ColumnInfo> {
         self.columns.iter().find(|column| column.name == name)
     }
 
-    /// Whether all rows are in the table itself, and none in partitions, chunks or tables that inherit from it.
+    /// Returns `true` if all rows are in the table itself, and none in partitions, chunks or inheriting
+    /// tables.
     #[must_use]
     pub fn is_one_heap(&self) -> bool {
         self.kind == TableKind::Table && !self.has_children
     }
 
-    /// The name of a complete unique index on exactly that column: proof that no value occurs twice.
+    /// Returns the name of a complete unique index on exactly this column, which proves that no value occurs
+    /// twice.
     #[must_use]
     pub fn unique_index_on(&self, column: &str) -> Option<&str> {
         let proves = |index: &&IndexInfo| {
@@ -194,7 +198,7 @@ impl TableInfo {
         self.indexes.iter().find(proves).map(|index| index.name.as_str())
     }
 
-    /// A complete index that begins with that column.
+    /// Returns a complete index that starts with this column.
     #[must_use]
     pub fn index_starting_with(&self, column: &str) -> Option<&IndexInfo> {
         let led =
@@ -202,20 +206,21 @@ impl TableInfo {
         self.indexes.iter().find(led)
     }
 
-    /// Which values of a column are equal; those of a column that is not there are compared exactly.
+    /// Returns how a column compares its values; `Exact` for a column that does not exist.
     #[must_use]
     pub fn column_equality(&self, column: &str) -> Equality {
         self.column(column).map_or(Equality::Exact, |column| column.equality)
     }
 
-    /// A foreign key from exactly that column; where there are several, one that proves that every value exists.
+    /// Returns a foreign key on exactly this column, preferably one that proves that every value exists.
     #[must_use]
     pub fn foreign_key_on(&self, column: &str) -> Option<&ForeignKey> {
         let keys = || self.foreign_keys.iter().filter(|key| key.columns == [column]);
+        // A column may have several keys, for example one that is being replaced.
         keys().find(|key| self.is_proved_by(key)).or_else(|| keys().next())
     }
 
-    /// Whether a foreign key of this table shows that every referring row has a row that it refers to.
+    /// Returns `true` if a foreign key of this table proves that every referenced row exists.
     #[must_use]
     pub fn is_proved_by(&self, key: &ForeignKey) -> bool {
         key.validated && key.enabled && !key.deferrable && !self.has_children && !self.is_subscribed

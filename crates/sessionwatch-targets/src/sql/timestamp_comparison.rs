@@ -1,5 +1,5 @@
-//! The SQL that compares instants within a row: the end and the creation with other columns, and with what the session
-//! itself says of its end.
+//! SQL that compares timestamps within a row: expiry and creation with other columns, and with the expiry
+//! inside a session stored as JSON.
 
 use sessionwatch_core::{
     decoder::Decoder,
@@ -10,26 +10,26 @@ use sessionwatch_core::{
 use super::{QueryBuilder, timestamps::TimestampExpr};
 use crate::sql::tables::ColumnKind;
 
-/// No instant is longer as text.
+/// Maximum length of a timestamp as text.
 const MAX_TIMESTAMP_CHARS: usize = 40;
 
-/// The columns of a row that are compared.
+/// The columns of a row to compare.
 #[derive(Clone, Copy, Debug)]
 pub struct ComparedColumns<'a> {
-    /// Columns that hold an instant, near to when the session was created, used or changed.
+    /// Columns with times close to the creation, use or change of a session.
     pub timestamp_columns: &'a [String],
-    /// Columns that hold a session as JSON, with its cookie.
+    /// Columns that store a session with its cookie as JSON.
     pub json_columns: &'a [String],
-    /// The zone of wall clocks; `None` for UTC.
+    /// Zone of wall-clock times; `None` for UTC.
     pub zone: Option<Zone>,
 }
 
 impl QueryBuilder<'_> {
-    /// Some rows: end and creation in microseconds; of each document the end and the lifetime of its cookie, in
-    /// milliseconds; and of each other column what it is (`micros`, `integer`, `text`) and its value.
+    /// Returns the query for sample rows: expiry and creation in microseconds; for each JSON column the
+    /// expiry and the lifetime in milliseconds of its cookie; and for each other column its type (`micros`,
+    /// `integer`, `text`) and value.
     ///
-    /// Of a session that is stored as JSON nothing leaves the database but digits and what stands between those of an
-    /// instant.
+    /// Of a JSON column, nothing leaves the database but digits and the separators of a timestamp.
     #[must_use]
     pub fn comparison_query(&self, compared: ComparedColumns<'_>, limit: usize) -> String {
         let expiry = self.timestamp_expr(&self.mapping.expires);
@@ -55,7 +55,7 @@ impl QueryBuilder<'_> {
         let table = self.schema.table(&self.mapping.sessions);
         let newest =
             if table.is_some_and(|table| table.index_starting_with(&self.mapping.expires.column).is_some()) {
-                // Only an index makes the newest rows cheap to find.
+                // Only with an index are the newest rows cheap to find.
                 format!("\nWHERE {column} IS NOT NULL\nORDER BY {column} DESC")
             } else {
                 String::new()
@@ -82,7 +82,8 @@ impl QueryBuilder<'_> {
         }
     }
 
-    /// Microseconds of the latest creation that some zone may explain, and of the latest end that has passed.
+    /// Returns microseconds of the latest creation that a time zone can explain, and of the latest expiry in
+    /// the past.
     pub(super) fn newest_timestamp_exprs(&self) -> [String; 2] {
         let latest = |at: &TimestampExpr, limit: UtcTimestamp| {
             at.micros_expr(&self.dialect().filtered_aggregate("MAX", &at.value, &at.expired_condition(limit)))
@@ -96,7 +97,7 @@ impl QueryBuilder<'_> {
         ]
     }
 
-    /// The condition that the end is text that names no zone.
+    /// Returns the condition that the expiry is text without a time zone.
     pub(super) fn naive_expiry_condition(&self) -> String {
         let expires = &self.mapping.expires;
         if ![Decoder::IsoText, Decoder::EpochMillisOrIso].contains(&expires.decoder) {

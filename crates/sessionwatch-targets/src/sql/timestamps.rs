@@ -1,4 +1,4 @@
-//! Instants inside SQL: what a stored expiry means, and how it is compared.
+//! SQL for timestamps: decoding and comparing stored expiry times.
 
 use sessionwatch_core::{
     decoder::Decoder,
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{mapping::TimestampColumn, sql::tables::ColumnKind};
 
-/// An instant as a target stores it, rounded down.
+/// Formats a time as a target stores it, rounded down.
 #[must_use]
 pub fn encode_timestamp(decoder: Decoder, at: UtcTimestamp) -> String {
     match decoder {
@@ -26,15 +26,15 @@ pub fn encode_timestamp(decoder: Decoder, at: UtcTimestamp) -> String {
     }
 }
 
-/// An instant column inside SQL, with the conditions on it.
+/// A decoded timestamp column, with the conditions on it.
 pub(super) struct TimestampExpr {
-    /// An expression: a native timestamp, or an integer of microseconds with sentinels.
+    /// Expression: a native timestamp, or an integer of microseconds with sentinels.
     pub(super) value: String,
     native: Option<Decoder>,
-    /// An index on the column has its rows in the order of `value`.
+    /// `true` if an index on the column has the order of `value`.
     indexable: bool,
     dialect: &'static dyn SqlDialect,
-    /// The instant of the look, where the query is to go by the database's own clock instead.
+    /// Time of the check run, for queries that use the database's own clock instead.
     clock: Option<UtcTimestamp>,
 }
 
@@ -51,13 +51,14 @@ impl TimestampExpr {
         Self { value, native, indexable, dialect, clock }
     }
 
-    /// Whether the column holds instants as the database knows them.
+    /// Returns `true` if the column has a native timestamp type.
     pub(super) fn is_native(&self) -> bool {
         self.native.is_some()
     }
 
     fn timestamp_literal(&self, at: UtcTimestamp) -> String {
         match self.clock {
+            // MIN is a bound of the range, not a time relative to now.
             Some(now) if at != UtcTimestamp::MIN => self.clock_offset_expr(at.micros_since(now)),
             _ => self.fixed_literal(at),
         }
@@ -72,18 +73,19 @@ impl TimestampExpr {
         }
     }
 
-    /// The database's clock, moved by that many microseconds.
+    /// Returns the database's clock, shifted by microseconds.
     fn clock_offset_expr(&self, micros: i64) -> String {
         let now = self.dialect.clock_expr(self.native);
         let seconds = micros / 1_000_000;
         match (seconds, self.native) {
+            // Offsets are whole seconds for readability.
             (0, _) => now.to_owned(),
             (_, Some(_)) => format!("({now} + interval '{seconds} seconds')"),
             (_, None) => format!("({now} + {micros})"),
         }
     }
 
-    /// The first instant past the year 9999.
+    /// Returns the first timestamp after the year 9999.
     fn upper_bound_literal(&self) -> &'static str {
         if self.native == Some(Decoder::Timestamptz) {
             "TIMESTAMPTZ '10000-01-01 00:00:00+00'"
@@ -111,7 +113,7 @@ impl TimestampExpr {
         }
     }
 
-    /// A finite instant later than `limit`.
+    /// Returns the condition for a finite time later than `limit`.
     pub(super) fn after_condition(&self, limit: UtcTimestamp) -> String {
         let (value, limit) = (&self.value, self.timestamp_literal(limit));
         if self.native.is_some() {
@@ -138,11 +140,21 @@ impl TimestampExpr {
         }
     }
 
+    /// Returns the condition for a time earlier than `limit`.
+    pub(super) fn before_condition(&self, limit: UtcTimestamp) -> String {
+        let (value, limit) = (&self.value, self.timestamp_literal(limit));
+        if self.native.is_some() {
+            format!("({value} < {limit} AND {value} >= {})", self.timestamp_literal(UtcTimestamp::MIN))
+        } else {
+            format!("({value} < {limit} AND {value} <> {UNDECODABLE_MICROS})")
+        }
+    }
+
     pub(super) fn beyond_condition(&self, limit: UtcTimestamp) -> String {
         self.after_condition(limit)
     }
 
-    /// The instant as a person reads it; NULL if there is none.
+    /// Returns a readable time, or NULL if there is none.
     pub(super) fn readable_expr(&self) -> String {
         let value = &self.value;
         let seconds = format!("NULLIF(NULLIF({value}, {NEVER_MICROS}), {UNDECODABLE_MICROS}) / 1000000");
@@ -152,7 +164,7 @@ impl TimestampExpr {
         }
     }
 
-    /// Hours from `now` to a finite end, for a person.
+    /// Returns the hours from `now` to a finite expiry, for display.
     pub(super) fn hours_left_expr(&self, now: UtcTimestamp) -> String {
         let (value, now) = (&self.value, self.timestamp_literal(now));
         if self.native.is_some() {
@@ -164,7 +176,8 @@ impl TimestampExpr {
         }
     }
 
-    /// The conditions that a row has an instant, and that it has none, if an index on the column can serve both.
+    /// Returns the conditions that a row has a timestamp, and that it has none, if an index on the column can
+    /// serve both.
     pub(super) fn null_split_conditions(&self) -> Option<(String, String)> {
         if !self.indexable {
             return None;
@@ -175,7 +188,7 @@ impl TimestampExpr {
         ))
     }
 
-    /// By what rows are sorted: the instant, and what has none as the largest; as cheap to compute as can be.
+    /// Returns the sort key: the timestamp, with rows that have none last. Chosen to be cheap to compute.
     pub(super) fn sort_expr(&self) -> String {
         let value = &self.value;
         if self.native.is_some() {
@@ -185,7 +198,7 @@ impl TimestampExpr {
         }
     }
 
-    /// The place of a row that has this instant, or none.
+    /// Returns the sort key of a row with this timestamp, or with none.
     pub(super) fn sort_value(&self, at: Option<UtcTimestamp>) -> String {
         match (at, self.native) {
             (Some(at), _) => self.timestamp_literal(at),
@@ -195,11 +208,13 @@ impl TimestampExpr {
         }
     }
 
-    /// Microseconds since 1970 of an expression of this column's type; NULL for an infinity or what cannot be read.
+    /// Returns microseconds since 1970 of an expression of this column's type, or NULL for infinity and
+    /// undecodable values.
     pub(super) fn micros_expr(&self, expression: &str) -> String {
         if self.native.is_some() {
-            // Up to PostgreSQL 13, seconds since 1970 come as binary fractions, which do not hold the microseconds of instants
-            // far away. Whole seconds, and microseconds within one, are exact in every version.
+            // Up to PostgreSQL 13, EXTRACT(EPOCH) returns binary floating-point numbers, which lose the
+            // microseconds of distant times. Whole seconds, and microseconds within a second, are exact in
+            // every version.
             format!(
                 "CASE WHEN {within} THEN CAST(EXTRACT(EPOCH FROM pg_catalog.date_trunc('second', {expression})) AS bigint) * 1000000 \
                  + CAST(EXTRACT(MICROSECONDS FROM {expression}) AS bigint) % 1000000 END",
@@ -210,7 +225,7 @@ impl TimestampExpr {
         }
     }
 
-    /// That a native timestamp lies between the years 1 and 9999.
+    /// Returns the condition that a native timestamp lies between the years 1 and 9999.
     fn in_range_condition(&self, expression: &str) -> String {
         format!(
             "({expression} >= {} AND {expression} < {})",
@@ -221,8 +236,8 @@ impl TimestampExpr {
 }
 
 impl QueryBuilder<'_> {
-    /// How many ends are numbers of another unit than the others, seconds among milliseconds or the reverse; nothing where they
-    /// are no numbers.
+    /// Returns the query that counts expiry times in another unit than the rest: seconds among milliseconds,
+    /// or the reverse. `None` if they are not numbers.
     #[must_use]
     pub fn expiries_in_other_unit_query(&self) -> Option<String> {
         let TimestampColumn { column, decoder } = &self.mapping.expires;
@@ -239,11 +254,11 @@ impl QueryBuilder<'_> {
         ))
     }
 
-    /// Counts the sessions whose user is written in a form that no key of a user has: an integer with leading zeros beside keys
-    /// that are integers, a UUID in capitals beside keys that are UUIDs. Returns `None` where there is no such difference.
+    /// Returns the query that counts sessions whose user id has a different format from all keys of users: an
+    /// integer with leading zeros, or a UUID in upper case. `None` if the column types rule that out.
     #[must_use]
     pub fn users_in_other_form_query(&self) -> Option<String> {
-        /// A kind of keys: how its values may be written, and how keys of it are.
+        /// Accepted notations of a key type, and its canonical one.
         type KeyForm = (&'static str, &'static str);
         const INTEGER_FORM: KeyForm = (r"^\s*[+-]?[0-9]+\s*$", "^(0|-?[1-9][0-9]*)$");
         const UUID_FORM: KeyForm = (
@@ -270,7 +285,8 @@ impl QueryBuilder<'_> {
 }
 
 impl QueryBuilder<'_> {
-    /// One row: how many sessions have an end, and how many of those end later than the clocks of machines differ.
+    /// Returns the query for one row: sessions with an expiry, and those of them that expire in the future,
+    /// beyond any clock offset.
     #[must_use]
     pub fn future_expiries_query(&self) -> String {
         let expiry = self.timestamp_expr(&self.mapping.expires);

@@ -1,17 +1,18 @@
-//! The SQL of users: what each of them holds, who holds the most, and what helps a person to recognize them.
+//! SQL for users: sessions per user, top users, and display columns.
 
 use std::fmt::Write as _;
 
 use super::{QueryBuilder, quote_identifier, quote_table};
 use crate::sql::tables::{ColumnKind, Equality};
 
-/// Texts are sorted quickest by their bytes.
+/// Collation that sorts text by bytes, the fastest order.
 const BYTE_COLLATION: &str = " COLLATE \"C\"";
 
 impl QueryBuilder<'_> {
-    /// Everything about users, with one pass over the sessions: a kind of line, a user, rows `n`, active `a`, created in the
-    /// last hour `r`, whether the user does not exist, and how many users are so. Lines of the kind `users` name none; those of
-    /// the kinds `active`, `rows` and `recent` are the users who stand out, most first, and `orphan` some who do not exist.
+    /// Returns the query for all facts about users in one pass over the sessions: kind of row, user, rows
+    /// `n`, active `a`, created in the last hour `r`, orphan flag, number of such users. Rows of the kind
+    /// `users` are totals; `active`, `rows` and `recent` list notable users, those with the highest count
+    /// first; `orphan` lists users that do not exist.
     #[must_use]
     pub fn per_user_query(&self, tops: usize, orphans: usize) -> String {
         let (mut sql, has_recent) = self.user_tally_cte();
@@ -20,7 +21,7 @@ impl QueryBuilder<'_> {
         let named = |column: &str| format!("CASE WHEN n > {} OR o THEN {column} END", self.notable_above);
         let name_of = if is_collated { format!("{} AS name, ", named("name")) } else { String::new() };
         let missing = "CASE WHEN o THEN 1 ELSE 0 END";
-        // Users are named where they stand out; all the others are counted, those alike together.
+        // Only notable users are listed by name; all others are grouped by their counts.
         let _ = write!(
             sql,
             ", grouped AS MATERIALIZED (\n  SELECT {u} AS u, {name_of}n, a, r, o, COUNT(*) AS users FROM known GROUP BY {by}\n)\n\
@@ -48,7 +49,8 @@ impl QueryBuilder<'_> {
         sql
     }
 
-    /// `WITH known AS (…)`: each user `u` with rows `n`, active `a`, created in the last hour `r`, orphan `o`.
+    /// Returns `WITH known AS (…)`: each user `u` with rows `n`, active `a`, created in the last hour `r`,
+    /// orphan flag `o`.
     fn user_tally_cte(&self) -> (String, bool) {
         let expiry = self.timestamp_expr(&self.mapping.expires);
         let recent = self.created_last_hour_condition();
@@ -57,7 +59,7 @@ impl QueryBuilder<'_> {
         let has_recent = recent.is_some();
         let counted = |condition: &str| self.count_where(condition);
         let per = if let Some(key) = &sorted {
-            // Narrow rows that are sorted first are grouped, and joined with the index of the users, as they come; a hash
+            // Sorted narrow rows are grouped and merged with the index of the users in one pass, while a hash
             // table of all users waits for memory at every row.
             let recent = recent.unwrap_or_else(|| "(1 = 0)".into());
             format!(
@@ -67,7 +69,7 @@ impl QueryBuilder<'_> {
                 counted("recent"),
             )
         } else {
-            // Of texts that are equal, one stands for all.
+            // One of several equal texts represents all of them.
             let name = if self.has_collated_user() {
                 format!(", MIN(CAST({user} AS text) COLLATE \"C\") AS name")
             } else {
@@ -94,7 +96,8 @@ impl QueryBuilder<'_> {
         (sql, has_recent)
     }
 
-    /// The user of a session in a form that is sorted quickly, and alike for equal users only; nothing where there is none.
+    /// Returns the user of a session in a form that sorts fast and is equal only for equal users, or `None`
+    /// if there is none.
     fn sortable_user_expr(&self) -> Option<String> {
         let user = self.mapping.user.as_deref()?;
         let is_exact = self.column_equality(&self.mapping.sessions, user) == Equality::Exact;
@@ -114,16 +117,17 @@ impl QueryBuilder<'_> {
         }
     }
 
-    /// The order of the users of a table.
+    /// Returns the order of the users of a table.
     fn user_order_expr(&self, table: &str) -> String {
         let kind = self.mapping.user.as_deref().map(|user| self.column_kind(&self.mapping.sessions, user));
         if self.has_collated_user() { "name".into() } else { self.dialect().user_order_expr(table, kind) }
     }
 
-    /// The users with more than `above` of one tally (`n`, `a` or `r`), most first.
+    /// Returns the query for users with more than `above` of one count (`n`, `a` or `r`), highest first.
     #[must_use]
     pub fn top_users_query(&self, tally: char, above: u64, limit: usize) -> String {
         let (mut sql, _) = self.user_tally_cte();
+        // Users that do not exist still count as holders of active sessions.
         let existing = if tally == 'a' { "" } else { " AND NOT o" };
         let (shown, order) = (
             if self.has_collated_user() { "name" } else { "CAST(u AS text)" },
@@ -137,7 +141,7 @@ impl QueryBuilder<'_> {
         sql
     }
 
-    /// The display columns of these users: id, then the columns.
+    /// Returns the query for the display columns of these users: ID, then the columns.
     #[must_use]
     pub fn user_display_query(&self, ids: &[&str]) -> Option<String> {
         let users =
@@ -151,7 +155,7 @@ impl QueryBuilder<'_> {
             .iter()
             .map(|column| format!(", {}", self.display_text(&format!("w.{}", quote_identifier(column)))))
             .collect();
-        // Compared as what it is, the key is looked up in its index.
+        // Compared in its own type, the key can be looked up in its index.
         let indexed = self.dialect().casts_literals()
             && self.has_matching_key_types(users)
             && [Equality::Exact, Equality::Collation].contains(&equality);

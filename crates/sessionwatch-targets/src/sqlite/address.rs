@@ -13,11 +13,12 @@ use crate::{
     capabilities::Capabilities,
 };
 
-/// Reads the address of a file: with a scheme, or a path that is named like a database, or leads to a file; nothing if it is
-/// none.
+/// Parses the address of a file: a scheme and a path, a path with the extension of a database, or the path of
+/// an existing file. Returns `None` for anything else.
 pub(crate) fn parse_address(text: &str) -> Option<Result<PathBuf, AddressError>> {
     for scheme in ["sqlite://", "sqlite:", "file://", "file:"] {
         if let Some(path) = text.strip_prefix(scheme) {
+            // Parameters such as `?mode=ro` belong to drivers.
             let path = path.split_once('?').map_or(path, |(path, _)| path);
             let path = percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned();
             return (!path.is_empty()).then(|| Ok(resolve_prisma_path(scheme, path.into())));
@@ -26,10 +27,12 @@ pub(crate) fn parse_address(text: &str) -> Option<Result<PathBuf, AddressError>>
     let path = PathBuf::from(text);
     let named_like_one =
         path.extension().is_some_and(|end| ["db", "sqlite", "sqlite3"].iter().any(|known| end == *known));
+    // A path that does not exist yet is accepted only with the extension of a database.
     (!text.contains("://") && (named_like_one || path.is_file())).then_some(Ok(path))
 }
 
-/// The file that Prisma means: it resolves `file:` from the folder of its schema, `prisma`, if the file is there and not here.
+/// Resolves a path as Prisma does: `file:` is relative to the folder of its schema, `prisma`, if the file
+/// exists only there.
 fn resolve_prisma_path(scheme: &str, path: PathBuf) -> PathBuf {
     let there = Path::new("prisma").join(&path);
     if scheme == "file:" && path.is_relative() && !path.exists() && there.is_file() { there } else { path }

@@ -1,4 +1,4 @@
-//! Which sessions a list has, and in which order, as SQLite finds them.
+//! Tests of lists: which sessions they contain, and in which order.
 
 use sessionwatch_core::timestamp::MICROS_PER_HOUR;
 
@@ -42,7 +42,7 @@ fn ids(file: &SampleFile, list: SessionListQuery<'_>) -> Vec<String> {
 }
 
 #[test]
-fn a_list_has_the_sessions_that_are_asked_for() {
+fn lists_apply_their_filters() {
     let file = file();
     let all = SessionListQuery { sort: SessionSort::Id, ascending: true, ..SessionListQuery::all(10) };
     let prefixes = ["abcdefgh", "s"].map(str::to_owned);
@@ -56,7 +56,7 @@ fn a_list_has_the_sessions_that_are_asked_for() {
         (SessionListQuery { id_or_prefix: Some("never"), ..all }, vec!["never"]),
         (SessionListQuery { id_or_prefix: Some("abcdefgh"), ..all }, vec!["soon"]),
         (SessionListQuery { token_prefixes: &prefixes, ..all }, vec!["over", "soon"]),
-        // A creation that is not known is not lately.
+        // An unknown creation time is not recent.
         (
             SessionListQuery {
                 created_since: Some(SAMPLE_NOW.saturating_add_micros(-3 * MICROS_PER_HOUR)),
@@ -71,14 +71,14 @@ fn a_list_has_the_sessions_that_are_asked_for() {
 }
 
 #[test]
-fn a_list_is_in_the_order_that_is_asked_for() {
+fn lists_are_sorted_as_requested() {
     let file = file();
     let sorted =
         |sort, ascending| ids(&file, SessionListQuery { sort, ascending, ..SessionListQuery::all(10) });
     assert_eq!(
         sorted(SessionSort::Expires, false),
         ["never", "late", "soon", "over"],
-        "what never ends, ends last"
+        "sessions without an expiry come last"
     );
     assert_eq!(sorted(SessionSort::Expires, true), ["over", "soon", "late", "never"]);
     assert_eq!(sorted(SessionSort::User, true), ["late", "over", "soon", "never"]);
@@ -86,7 +86,7 @@ fn a_list_is_in_the_order_that_is_asked_for() {
 }
 
 #[test]
-fn what_visitors_write_is_shown_up_to_a_limit_and_what_is_not_stored_is_empty() {
+fn long_values_are_cut_and_unmapped_columns_are_empty() {
     let long = "ä".repeat(1_000);
     let row = SampleSession {
         id: "a",
@@ -108,11 +108,11 @@ fn what_visitors_write_is_shown_up_to_a_limit_and_what_is_not_stored_is_empty() 
     (file.mapping.ip, file.mapping.created, file.mapping.users, file.mapping.id) = (None, None, None, None);
     let cells = shown(&file);
     assert_eq!((cells[1].as_deref(), cells[4].as_deref(), cells[5].as_deref()), (None, None, None));
-    assert_eq!(cells.len(), 7, "without users nobody has a name");
+    assert_eq!(cells.len(), 7, "no display columns without users");
 }
 
 #[test]
-fn sessions_of_the_kinds_that_checks_find_are_listed() {
+fn evidence_queries_find_each_kind_of_row() {
     let mut file = file();
     let found = |file: &SampleFile, kind| {
         let sql = QueryBuilder { max_lifetime_us: Some(2 * MICROS_PER_HOUR), ..file.query_builder() };
@@ -129,7 +129,7 @@ fn sessions_of_the_kinds_that_checks_find_are_listed() {
 }
 
 #[test]
-fn a_large_table_without_an_index_on_the_end_is_listed_by_row_id() {
+fn a_large_table_without_an_expiry_index_is_sorted_by_row_id() {
     let mut file = file();
     for (rows, usual) in [
         (None, SessionSort::Expires),
@@ -145,14 +145,14 @@ fn a_large_table_without_an_index_on_the_end_is_listed_by_row_id() {
         ..IndexInfo::default()
     };
     file.sessions_table().indexes.push(index);
-    assert_eq!(file.query_builder().default_sort(), SessionSort::Expires, "an index has them in that order");
+    assert_eq!(file.query_builder().default_sort(), SessionSort::Expires, "an index provides the order");
     file.sessions_table().indexes.pop();
     file.session_column(ID_COLUMN).nullable = true;
-    assert_eq!(file.query_builder().default_sort(), SessionSort::Expires, "not every row has an id");
+    assert_eq!(file.query_builder().default_sort(), SessionSort::Expires, "ids may be NULL");
 }
 
 #[test]
-fn pages_are_in_an_order_that_every_row_has_a_place_in() {
+fn pages_use_a_total_order() {
     let mut file = file();
     for sort in [SessionSort::Expires, SessionSort::Created, SessionSort::User, SessionSort::Id] {
         assert_eq!(file.query_builder().paged_sort(sort), sort);
@@ -163,6 +163,6 @@ fn pages_are_in_an_order_that_every_row_has_a_place_in() {
     assert_eq!(
         file.query_builder().paged_sort(SessionSort::Id),
         SessionSort::Expires,
-        "two rows may have one id"
+        "ids may not be unique"
     );
 }

@@ -1,4 +1,4 @@
-//! What changes rows and puts them back touches those that are meant, as SQLite carries it out.
+//! Tests of statements that change and restore rows.
 
 use rusqlite::{params, params_from_iter};
 use sessionwatch_core::row_ref::RowRef;
@@ -24,7 +24,7 @@ fn columns(names: &[&str]) -> Vec<ColumnDecl> {
     names.iter().map(|name| ColumnDecl { name: (*name).to_owned(), kind: "TEXT".into() }).collect()
 }
 
-/// A row of the table with every value that may end a statement.
+/// A row whose values contain quotes and SQL.
 const HOSTILE: SampleSession<'static> = SampleSession {
     id: "o'clock",
     token: Some("tok'en\\"),
@@ -36,7 +36,7 @@ const HOSTILE: SampleSession<'static> = SampleSession {
     impersonator: None,
 };
 
-/// Locator and version of the first row, as they are read before a change.
+/// Reads locator and version of the first row.
 fn read(file: &SampleFile) -> [i64; 2] {
     let planned = file.planned_rows();
     let row = file
@@ -45,13 +45,13 @@ fn read(file: &SampleFile) -> [i64; 2] {
     [0, 1].map(|at| row[at].as_deref().unwrap().parse().unwrap())
 }
 
-/// How many rows a change reaches.
+/// Applies a change and returns the number of changed rows.
 fn changed(file: &SampleFile, mutation: Mutation<'_>, read: [i64; 2]) -> usize {
     file.connection.execute(&file.query_builder().change_one_statement(mutation, &names()), read).unwrap()
 }
 
 #[test]
-fn a_row_is_changed_only_while_it_is_what_was_read() {
+fn a_row_is_changed_only_if_it_still_matches_what_was_read() {
     for change in [RowChange::Delete, RowChange::Expire("5"), RowChange::Flag("agent", "o'ff")] {
         let file = SampleFile::with_sessions(&[HOSTILE, SampleSession { id: "other", ..HOSTILE }], &[]);
         let mutation = Mutation { change, orphans_only: false };
@@ -66,7 +66,7 @@ fn a_row_is_changed_only_while_it_is_what_was_read() {
 }
 
 #[test]
-fn what_ends_a_session_in_place_is_written_as_the_column_stores_it() {
+fn ending_in_place_writes_the_type_of_the_column() {
     let file = SampleFile::with_sessions(&[HOSTILE], &[]);
     for change in [RowChange::Expire("5"), RowChange::Flag("agent", "o'ff")] {
         assert_eq!(changed(&file, Mutation { change, ..DELETE }, read(&file)), 1);
@@ -77,7 +77,7 @@ fn what_ends_a_session_in_place_is_written_as_the_column_stores_it() {
 }
 
 #[test]
-fn an_orphan_whose_user_has_come_back_is_left_alone() {
+fn an_orphan_whose_user_exists_again_is_skipped() {
     let file = SampleFile::with_sessions(&[HOSTILE], &[]);
     let mutation = Mutation { orphans_only: true, ..DELETE };
     file.connection.execute(r#"INSERT INTO "us'ers" VALUES (?1, NULL)"#, [HOSTILE.user]).unwrap();
@@ -87,7 +87,7 @@ fn an_orphan_whose_user_has_come_back_is_left_alone() {
 }
 
 #[test]
-fn rows_are_found_again_by_place_id_and_mark() {
+fn rows_are_located_by_position_id_and_row_hash() {
     let file = SampleFile::with_sessions(
         &[HOSTILE, SampleSession { id: "b\"c", ..HOSTILE }, SampleSession { id: "last", ..HOSTILE }],
         &[],
@@ -103,7 +103,7 @@ fn rows_are_found_again_by_place_id_and_mark() {
 }
 
 #[test]
-fn the_mark_of_a_row_follows_id_token_user_and_end_and_nothing_else() {
+fn the_row_hash_covers_id_token_user_and_expiry_only() {
     for (column, value, is_kept) in [
         ("ip", "x", true),
         ("agent", "x", true),
@@ -123,7 +123,7 @@ fn the_mark_of_a_row_follows_id_token_user_and_end_and_nothing_else() {
 }
 
 #[test]
-fn a_row_that_was_marked_as_ended_is_present_and_yet_not_unchanged() {
+fn a_flagged_row_is_present_but_counts_as_ended() {
     let flag = RevokeMethod::Flag { column: "agent".into(), value: "o'ff".into() };
     let ended = SampleSession { id: "ended", agent: Some("o'ff"), ..HOSTILE };
     let file = SampleFile::with_sessions(
@@ -148,18 +148,18 @@ fn a_row_that_was_marked_as_ended_is_present_and_yet_not_unchanged() {
 }
 
 #[test]
-fn a_row_comes_back_where_nothing_is_in_its_way() {
+fn a_row_is_restored_unless_an_obstacle_exists() {
     let mut file = SampleFile::with_sessions(&[HOSTILE], &["ada\"; --"]);
     let columns = columns(&[ID_COLUMN, TOKEN_COLUMN, USER_COLUMN]);
     let sessions = file.mapping.sessions.clone();
-    // What is in the way of a row: the first of these that is, and nothing if it came back.
+    // Returns the first obstacle, or `None` for a restored row.
     let put_back = |file: &SampleFile, values: [Option<&str>; 3]| {
         let (insert, ask) = (
             file.query_builder().insert_removed_statement(&columns, &sessions),
             file.query_builder().obstacle_query(&columns),
         );
         let mut ask = file.connection.prepare(&ask).unwrap();
-        // Where no users are known, it does not ask for the last one.
+        // Without a user table, the query lacks the parameter for the user.
         let asked = params_from_iter(values.iter().take(ask.parameter_count()));
         let obstacle: Option<String> = ask.query_row(asked, |row| row.get(0)).unwrap();
         let inserted = file.connection.execute(&insert, values).unwrap();
@@ -187,12 +187,12 @@ fn a_row_comes_back_where_nothing_is_in_its_way() {
     assert_eq!(
         put_back(&file, [Some("7"), Some("t7"), gone]),
         None,
-        "where no users are known, none is gone"
+        "without a user table, no user is missing"
     );
 }
 
 #[test]
-fn an_end_is_set_back_only_on_the_row_that_still_has_the_token() {
+fn an_expiry_is_restored_only_on_a_row_with_the_same_token() {
     let file = SampleFile::with_sessions(&[HOSTILE, SampleSession { id: "other", ..HOSTILE }], &[]);
     let columns = columns(&[ID_COLUMN, TOKEN_COLUMN, EXPIRES_COLUMN]);
     let ended = EndedRows { columns: &columns, ended_by_column: EXPIRES_COLUMN, null_columns: &[] };
@@ -220,7 +220,7 @@ fn an_end_is_set_back_only_on_the_row_that_still_has_the_token() {
 }
 
 #[test]
-fn tokens_and_users_that_are_there_are_told_from_others() {
+fn existing_tokens_and_users_are_found() {
     let mut file = SampleFile::with_sessions(
         &[HOSTILE, SampleSession { id: "none", token: None, ..HOSTILE }],
         &["o'brien", "ada"],
@@ -237,11 +237,11 @@ fn tokens_and_users_that_are_there_are_told_from_others() {
     };
     assert_eq!(users(&file).unwrap(), ["ada", "o'brien"]);
     file.users_table().has_hidden_rows = true;
-    assert_eq!(users(&file), None, "one who is not seen may exist");
+    assert_eq!(users(&file), None, "a hidden user may exist");
 }
 
 #[test]
-fn users_are_found_by_a_part_of_their_id_or_name() {
+fn users_are_found_by_part_of_an_id_or_name() {
     let file = SampleFile::with_sessions(&[], &["o'brien", "ada", "adam", "100%"]);
     let found = |part: &str, limit| {
         let query = file.query_builder().search_users_query(part, limit).unwrap();

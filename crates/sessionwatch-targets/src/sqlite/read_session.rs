@@ -1,4 +1,4 @@
-//! Reading SQLite: a file opened read-only, in one transaction.
+//! Read sessions on SQLite: a file opened read-only, in one transaction.
 
 use std::{convert::Infallible, path::PathBuf};
 
@@ -17,7 +17,7 @@ use super::{
 use crate::{
     backend::{BufferedRows, CustomValue, IdleBackend, ReadBackend, ReadOptions, RowKeySupport, ServerInfo},
     capabilities::Capabilities,
-    cells::TextRow,
+    cells::{self, TextRow},
     error::TargetError,
     limits::TimeLimits,
     mapping::TableName,
@@ -26,7 +26,7 @@ use crate::{
     sql::{QueryBuilder, RowAddressing, RowKeyKind, schema::DatabaseSchema, tables::TableInfo},
 };
 
-/// A file needs no connection between two transactions.
+/// SQLite keeps no connection between two transactions.
 impl IdleBackend for Infallible {
     async fn close(self) {
         match self {}
@@ -40,14 +40,16 @@ impl ReadBackend for SqliteRead {
     async fn open(path: &PathBuf, options: ReadOptions) -> Result<Self, TargetError> {
         let ReadOptions { limits, fingerprint_key: key, .. } = options;
         if !path.is_file() {
-            return Err(TargetError::File("there is no such file"));
+            return Err(TargetError::File("no such file"));
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection =
+            // Read-only at the file level; `query_only` also covers attached databases.
             Connection::open_with_flags(path, flags).map_err(|error| classify_query_error(&error))?;
         register_functions(&connection, key).map_err(|error| classify_query_error(&error))?;
         connection.busy_timeout(limits.lock_timeout).map_err(|error| classify_query_error(&error))?;
         set_deadline(&mut connection, limits.timeout)?;
+        // Reading the schema starts the transaction at once and fails early if the file is no database.
         let opening = "PRAGMA query_only = ON; BEGIN; SELECT COUNT(*) FROM sqlite_schema;";
         connection.execute_batch(opening).map_err(|error| classify_query_error(&error))?;
         Ok(Self { connection, progress: None })
@@ -74,7 +76,7 @@ impl ReadBackend for SqliteRead {
     }
 
     async fn server_time(&self) -> Result<UtcTimestamp, TargetError> {
-        // A file has no clock: this machine's is the application's too.
+        // A file has no clock; the application uses the same machine's.
         Ok(sessionwatch_clock::now())
     }
 
@@ -87,8 +89,12 @@ impl ReadBackend for SqliteRead {
     }
 
     async fn try_fetch_number(&self, sql: &str) -> Result<Option<u64>, TargetError> {
-        let rows = self.query_rows(sql).unwrap_or_default();
-        Ok(rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok()))
+        match self.query_rows(sql) {
+            Ok(rows) => rows.first().map_or(Ok(None), |row| cells::parse_number(row, 0, "a number")),
+            Err(TargetError::Query(_)) => Ok(None),
+            // After a timeout or on a damaged file, every further query would fail as well.
+            Err(error) => Err(error),
+        }
     }
 
     async fn open_cursor(&self, sql: &str) -> Result<BufferedRows, TargetError> {
@@ -110,6 +116,7 @@ impl ReadBackend for SqliteRead {
             self.connection.prepare(&sql.scan_query()).map_err(|error| classify_query_error(&error))?;
         let mut rows = statement.query([]).map_err(|error| classify_query_error(&error))?;
         let created = sql.mapping.created.as_ref().map(|created| created.decoder);
+        // Column positions depend on which optional columns the query has.
         let orphan_at = 3 + usize::from(created.is_some());
         let looks_for_orphans = sql.needs_orphan_search();
         let address_at = orphan_at + usize::from(looks_for_orphans);
@@ -151,9 +158,9 @@ impl ReadBackend for SqliteRead {
         };
         let mut statements = Batch::new(&self.connection, &whole);
         let mut one = || statements.next().map_err(|error| classify_query_error(&error));
-        // What stands behind a first statement would be left out silently.
+        // SQLite would silently ignore any text after the first statement.
         let (Some(mut statement), None) = (one()?, one()?) else {
-            return Err(TargetError::Query("more than one statement".into()));
+            return Err(TargetError::NotOneStatement);
         };
         let mut rows = statement.query([]).map_err(|error| classify_query_error(&error))?;
         let row = rows.next().map_err(|error| classify_query_error(&error))?;
@@ -186,5 +193,26 @@ impl ReadBackend for SqliteRead {
         let version = first("SELECT sqlite_version()")?.unwrap_or_default();
         let journal = first("PRAGMA journal_mode")?;
         Ok(ServerInfo { server: format!("SQLite {version}"), journal_mode: journal, ..ServerInfo::default() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_number_that_cannot_be_fetched_is_none_only_if_the_query_is_at_fault() {
+        let connection = Connection::open_in_memory().unwrap();
+        let mut session = SqliteRead { connection, progress: None };
+        assert_eq!(session.try_fetch_number("SELECT 7").await.unwrap(), Some(7));
+        assert_eq!(session.try_fetch_number("SELECT NULL").await.unwrap(), None);
+        assert_eq!(session.try_fetch_number("SELECT n FROM missing").await.unwrap(), None);
+        let undecodable = session.try_fetch_number("SELECT 'seven'").await;
+        assert!(matches!(undecodable, Err(TargetError::Undecodable(_))), "{undecodable:?}");
+        set_deadline(&mut session.connection, std::time::Duration::ZERO).unwrap();
+        let endless =
+            "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT COUNT(*) FROM r";
+        let late = session.try_fetch_number(endless).await;
+        assert!(matches!(late, Err(TargetError::StatementTimeout)), "{late:?}");
     }
 }

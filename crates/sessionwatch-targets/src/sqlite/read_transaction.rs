@@ -1,4 +1,4 @@
-//! The one transaction in which a file is read.
+//! The read transaction on a file.
 
 use rusqlite::Connection;
 
@@ -13,11 +13,11 @@ pub struct SqliteRead {
 }
 
 impl SqliteRead {
-    /// The rows of a query, as text.
+    /// Returns the rows of a query as text.
     ///
     /// # Errors
     ///
-    /// If the query fails or passes the time limit.
+    /// If the query fails or exceeds the time limit.
     pub(super) fn query_rows(&self, sql: &str) -> Result<Vec<TextRow>, TargetError> {
         tracing::debug!("query: {}", redact_literals(sql));
         query_rows(&self.connection, sql)

@@ -1,4 +1,4 @@
-//! A database in memory that holds the sample table, for tests of what statements do to rows.
+//! An in-memory database with the sample table, for tests of statements.
 
 use std::ops::{Deref, DerefMut};
 
@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// Its tables. Names stand in quotes as SQLite has them.
+/// Tables with names that need quoting.
 const CREATE_TABLES: &str = r#"
 CREATE TABLE "ses""sions; --" (
   "i""d" TEXT NOT NULL UNIQUE, "tok'en" TEXT, "user id" TEXT, "ex""pires" INTEGER, created INTEGER, ip TEXT, agent TEXT,
@@ -25,7 +25,7 @@ CREATE TABLE "us'ers" (key TEXT PRIMARY KEY, "na""me" TEXT);
 "#;
 const INSERT_SESSION: &str = r#"INSERT INTO "ses""sions; --" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"#;
 
-/// A session. Instants are hours from now.
+/// A session. Times are hours from now.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct SampleSession<'a> {
     pub(super) id: &'a str,
@@ -38,7 +38,7 @@ pub(super) struct SampleSession<'a> {
     pub(super) impersonator: Option<&'a str>,
 }
 
-/// The database, with what is known of it.
+/// The database and its layout.
 pub(super) struct SampleFile {
     pub(super) connection: Connection,
     target: SampleTarget,
@@ -90,12 +90,13 @@ impl SampleFile {
         query_rows(&self.connection, query).unwrap_or_else(|error| panic!("{error}: {query}"))
     }
 
-    /// A column of what a query gives.
+    /// Returns one column of the result of a query.
     pub(super) fn column_values(&self, query: &str, at: usize) -> Vec<Option<String>> {
         self.query_rows(query).into_iter().map(|mut row| row.swap_remove(at)).collect()
     }
 
-    /// The ids of the rows that an action would touch, in alphabetical order; what is counted is as many.
+    /// Returns the IDs of the selected rows in alphabetical order, after checking that the count query
+    /// agrees.
     pub(super) fn selected_ids_for(&self, selection: RowSelection<'_>, revoke: &RevokeMethod) -> Vec<String> {
         let sql = self.query_builder();
         let ids = self.column_values(&sql.planned_rows_query(selection, revoke, RowKeyKind::Place), 2);
@@ -110,7 +111,7 @@ impl SampleFile {
         self.selected_ids_for(chosen, &RevokeMethod::Delete)
     }
 
-    /// All rows as a plan names them, in the order of the table.
+    /// Returns all rows as planned, in the order of the table.
     pub(super) fn planned_rows(&self) -> Vec<RowRef> {
         let rows = self.query_rows(&self.query_builder().planned_rows_query(
             RowSelection::All,

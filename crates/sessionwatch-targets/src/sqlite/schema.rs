@@ -1,4 +1,4 @@
-//! Tables, columns, indexes and keys of a file.
+//! Reads tables, columns, indexes and foreign keys of a file.
 
 use super::SqliteRead;
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-/// The tables and views of the file.
+/// Reads the tables and views of the file.
 pub(super) fn read_schema(session: &SqliteRead) -> Result<DatabaseSchema, TargetError> {
     let names = session.query_rows("SELECT name, type, sql FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name")?;
     let mut tables = Vec::new();
@@ -57,7 +57,7 @@ fn read_table(session: &SqliteRead, name: &str, view: bool) -> Result<TableInfo,
         });
     }
     let keyed: Vec<&TextRow> = described.iter().filter(|row| !cell_equals(row, 3, "0")).collect();
-    // A table keyed by its row id has no index of its own.
+    // SQLite lists no index for an INTEGER PRIMARY KEY, which is an alias of the row id.
     if let ([key], false) = (keyed.as_slice(), indexes.iter().any(|index| index.primary))
         && let Some(Some(column)) = key.first()
     {
@@ -70,9 +70,6 @@ fn read_table(session: &SqliteRead, name: &str, view: bool) -> Result<TableInfo,
             exact: true,
         });
     }
-    let keys = session.query_rows(&format!(
-        "SELECT \"from\", \"table\", COALESCE(\"to\", 'id'), on_delete FROM pragma_foreign_key_list({quoted})"
-    ))?;
     Ok(TableInfo {
         name: name.to_owned(),
         kind: if view { TableKind::View } else { TableKind::Table },
@@ -80,22 +77,24 @@ fn read_table(session: &SqliteRead, name: &str, view: bool) -> Result<TableInfo,
         without_rowid: is_without_rowid(session, &quoted)?,
         columns,
         indexes,
-        foreign_keys: keys.iter().filter_map(|row| parse_foreign_key(row)).collect(),
+        foreign_keys: read_foreign_keys(session, &quoted)?,
         ..TableInfo::default()
     })
 }
 
-/// How a table or view compares the values of its columns, where anything in the file names a collation: by how it tells
-/// the letters `A` and `a` apart, and `a` and `a ` with a space.
+/// Determines how the values of each column are compared, if any definition in the file names a collation.
 fn probe_equalities(
     session: &SqliteRead,
     name: &str,
     columns: &[TextRow],
 ) -> Result<Vec<Equality>, TargetError> {
     let collates = "SELECT 1 FROM sqlite_schema WHERE sql LIKE '%collate%' LIMIT 1";
+    // Probing every column is slow, and most schemas name no collation.
     if session.query_rows(collates)?.is_empty() {
         return Ok(vec![Equality::Exact; columns.len()]);
     }
+    // SQLite reports collations of indexes only, so each column is probed: UNION merges values that it
+    // considers equal.
     let told_apart = |column: &str, one: &str, other: &str| {
         format!(
             "(SELECT COUNT(*) FROM (SELECT {} FROM {} WHERE 0 UNION SELECT '{one}' UNION SELECT '{other}'))",
@@ -112,7 +111,7 @@ fn probe_equalities(
                 [row] if cell_equals(row, 1, "1") => Equality::TrailingSpaceInsensitive,
                 _ => Equality::Exact,
             },
-            // A collation that the application makes for its own connections.
+            // The application registers this collation on its own connections only.
             Err(TargetError::Query(_)) => Equality::Collation,
             Err(error) => return Err(error),
         })
@@ -120,7 +119,7 @@ fn probe_equalities(
     columns.iter().map(equality).collect()
 }
 
-/// Whether that table was made without row numbers.
+/// Returns `true` for a table declared WITHOUT ROWID.
 fn is_without_rowid(session: &SqliteRead, quoted: &str) -> Result<bool, TargetError> {
     let rows = session.query_rows(&format!("SELECT wr FROM pragma_table_list WHERE name = {quoted}"))?;
     Ok(rows.first().is_some_and(|row| cell_equals(row, 0, "1")))
@@ -150,9 +149,10 @@ fn parse_column(row: &[Option<String>]) -> Option<ColumnInfo> {
     })
 }
 
-/// Whether an index whose first column is that one, with that collation, tells its values apart at most as finely as the
-/// column itself does. Any collation but `BINARY` makes more values equal.
+/// Returns `true` if values that differ to an index also differ to the column, so that uniqueness in the
+/// index proves it for the column. `part` holds the first column of the index and its collation.
 fn is_exact_index(columns: &[ColumnInfo], part: &[Option<String>]) -> bool {
+    // Every collation other than `BINARY` makes more values equal.
     let column = part.first().and_then(Option::as_deref);
     let equality =
         columns.iter().find(|other| Some(other.name.as_str()) == column).map(|column| column.equality);
@@ -165,13 +165,15 @@ fn is_exact_index(columns: &[ColumnInfo], part: &[Option<String>]) -> bool {
     }
 }
 
-/// Says of a view whether it may drop or join rows, by the words of its definition.
+/// Analyzes the definition of a view by its keywords: base table, condition, and whether the view may drop or
+/// join rows.
 fn describe_view(definition: &str, view: &mut TableInfo) {
     let upper = definition.to_uppercase();
     let words: Vec<&str> = upper
         .split(|character: char| !character.is_alphanumeric() && character != '_')
         .filter(|word| !word.is_empty())
         .collect();
+    // Erring on the side of caution: a keyword inside a string or an identifier counts too.
     let reducing =
         ["DISTINCT", "GROUP", "HAVING", "LIMIT", "JOIN", "UNION", "INTERSECT", "EXCEPT", "MIN", "MAX"];
     let selects = words.iter().filter(|word| **word == "SELECT").count();
@@ -180,18 +182,128 @@ fn describe_view(definition: &str, view: &mut TableInfo) {
         view.visibility_caveat = Some(format!("`{}` is a view that groups, limits or joins rows", view.name));
     }
     view.is_filtered = words.contains(&"WHERE");
-    if let (Some(at), true) = (words.iter().position(|word| *word == "FROM"), selects == 1) {
-        view.base_tables.extend(words.get(at + 1).map(|name| name.to_lowercase()));
+    if selects == 1 {
+        view.base_tables.extend(find_base_table(definition).map(|name| name.to_lowercase()));
     }
 }
 
-fn parse_foreign_key(row: &[Option<String>]) -> Option<ForeignKey> {
+/// Returns the name after the first `FROM` of a definition, without its schema.
+fn find_base_table(definition: &str) -> Option<String> {
+    let is_word = |character: char| character.is_alphanumeric() || character == '_';
+    let upper = definition.to_ascii_uppercase();
+    let from = upper.match_indices("FROM").find(|(at, word)| {
+        !upper[..*at].ends_with(is_word) && !upper[at + word.len()..].starts_with(is_word)
+    });
+    let (first, rest) = split_name(&definition[from?.0 + "FROM".len()..])?;
+    match rest.trim_start().strip_prefix('.') {
+        Some(qualified) => split_name(qualified).map(|(name, _)| name),
+        None => Some(first),
+    }
+}
+
+/// Splits a text after a name at its start, which may be quoted.
+fn split_name(text: &str) -> Option<(String, &str)> {
+    let text = text.trim_start();
+    let close = match text.chars().next()? {
+        '[' => ']',
+        quote @ ('"' | '\'' | '`') => quote,
+        _ => {
+            let is_word = |character: char| character.is_alphanumeric() || "_$".contains(character);
+            let (name, rest) = text.split_at(text.find(|other| !is_word(other)).unwrap_or(text.len()));
+            return (!name.is_empty()).then(|| (name.to_owned(), rest));
+        }
+    };
+    let (mut name, mut rest) = (String::new(), &text[1..]);
+    loop {
+        let (part, behind) = rest.split_once(close)?;
+        name.push_str(part);
+        match behind.strip_prefix(close) {
+            // A doubled quote is an escaped one.
+            Some(behind) if close != ']' => {
+                name.push(close);
+                rest = behind;
+            }
+            _ => return Some((name, behind)),
+        }
+    }
+}
+
+fn read_foreign_keys(session: &SqliteRead, quoted: &str) -> Result<Vec<ForeignKey>, TargetError> {
+    // Without a column list, a key refers to the primary key of the parent.
+    let rows = session.query_rows(&format!(
+        "SELECT f.id, f.\"from\", f.\"table\", COALESCE(f.\"to\", (SELECT p.name FROM pragma_table_info(f.\"table\") AS p WHERE p.pk = f.seq + 1)), f.on_delete\n\
+         FROM pragma_foreign_key_list({quoted}) AS f ORDER BY f.id, f.seq"
+    ))?;
+    let keys = rows.chunk_by(|one, next| one.first() == next.first());
+    Ok(keys.filter_map(parse_foreign_key).collect())
+}
+
+/// Reads the rows of one foreign key. Returns `None` if the key refers to a primary key that does not exist.
+fn parse_foreign_key(rows: &[TextRow]) -> Option<ForeignKey> {
+    let texts = |at: usize| rows.iter().map(|row| row.get(at)?.clone()).collect::<Option<Vec<String>>>();
+    let columns = texts(1)?;
     Some(ForeignKey {
-        name: format!("foreign key on {}", row.first()?.as_deref()?),
-        columns: vec![row.first()?.clone()?],
-        target_table: row.get(1)?.clone()?,
-        target_columns: vec![row.get(2)?.clone()?],
-        on_delete: row.get(3)?.clone()?,
+        name: format!("foreign key on {}", columns.join(", ")),
+        columns,
+        target_table: rows.first()?.get(2)?.clone()?,
+        target_columns: texts(3)?,
+        on_delete: rows.first()?.get(4)?.clone()?,
         ..ForeignKey::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+
+    fn schema(statements: &str) -> DatabaseSchema {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(statements).unwrap();
+        read_schema(&SqliteRead { connection, progress: None }).unwrap()
+    }
+
+    #[test]
+    fn a_foreign_key_without_columns_refers_to_the_primary_key() {
+        let schema = schema(
+            "CREATE TABLE users (name TEXT, key TEXT PRIMARY KEY);
+             CREATE TABLE sessions (user TEXT REFERENCES users, other TEXT REFERENCES users (name), none TEXT REFERENCES missing);",
+        );
+        let sessions = schema.find_table(None, "sessions").unwrap();
+        let target = |column: &str| sessions.foreign_key_on(column).map(|key| key.target_columns.clone());
+        assert_eq!(target("user"), Some(vec!["key".to_owned()]));
+        assert_eq!(target("other"), Some(vec!["name".to_owned()]));
+        assert_eq!(target("none"), None);
+    }
+
+    #[test]
+    fn a_composite_foreign_key_stays_whole() {
+        let schema = schema(
+            "CREATE TABLE users (tenant TEXT, id TEXT, PRIMARY KEY (tenant, id));
+             CREATE TABLE sessions (tenant TEXT, user TEXT, FOREIGN KEY (tenant, user) REFERENCES users ON DELETE CASCADE);",
+        );
+        let [key] = schema.find_table(None, "sessions").unwrap().foreign_keys.as_slice() else { panic!() };
+        assert_eq!(
+            (key.columns.as_slice(), key.target_columns.as_slice()),
+            (["tenant", "user"].map(String::from).as_slice(), ["tenant", "id"].map(String::from).as_slice())
+        );
+        assert_eq!((key.name.as_str(), key.on_delete.as_str()), ("foreign key on tenant, user", "CASCADE"));
+    }
+
+    #[test]
+    fn the_table_behind_a_view_is_found_in_every_notation() {
+        for (from, table) in [
+            ("sessions", "sessions"),
+            ("main.Sessions AS s WHERE id > 1", "sessions"),
+            ("\"main\" . [My Sessions]", "my sessions"),
+            ("`a``b`", "a`b"),
+        ] {
+            let definition = format!("CREATE VIEW v AS SELECT valid_from, id\nFROM {from}");
+            assert_eq!(find_base_table(&definition).unwrap().to_lowercase(), table, "{definition}");
+        }
+        let schema =
+            schema("CREATE TABLE sessions (id TEXT); CREATE VIEW v AS SELECT id FROM main.sessions;");
+        assert_eq!(schema.find_table(None, "v").unwrap().base_tables, ["sessions"]);
+    }
 }

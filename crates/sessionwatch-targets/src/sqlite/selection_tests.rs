@@ -1,4 +1,4 @@
-//! Which rows an action is about, as SQLite finds them.
+//! Tests of row selection.
 
 use sessionwatch_core::timestamp::MICROS_PER_HOUR;
 
@@ -21,14 +21,14 @@ fn of_user<'a>(id: &'a str, user: &'a str, ends: Option<i64>) -> SampleSession<'
     SampleSession { id, user: Some(user), ends_in_h: ends, ..SampleSession::default() }
 }
 
-/// Rows of users of these names, which are their ids as well.
+/// Creates rows of users whose names serve as row ids too.
 fn of_users(users: &[&'static str]) -> SampleFile {
     let rows: Vec<SampleSession<'_>> = users.iter().map(|user| of_user(user, user, None)).collect();
     SampleFile::with_sessions(&rows, users)
 }
 
 #[test]
-fn of_a_token_of_one_user_the_newest_row_stays_and_of_several_users_none() {
+fn duplicates_keep_the_newest_row_of_one_user_and_none_of_several() {
     let without_token = |id| SampleSession { id, user: Some("ada"), ..SampleSession::default() };
     let file = SampleFile::with_sessions(
         &[
@@ -51,7 +51,7 @@ fn of_a_token_of_one_user_the_newest_row_stays_and_of_several_users_none() {
 }
 
 #[test]
-fn a_row_whose_creation_is_not_known_counts_as_the_oldest() {
+fn a_row_without_a_creation_time_counts_as_the_oldest() {
     let unknown = SampleSession { id: "unknown", created_in_h: None, ..held("", "own", "ada", 0) };
     for rows in [[unknown, held("known", "own", "ada", -9)], [held("known", "own", "ada", -9), unknown]] {
         assert_eq!(SampleFile::with_sessions(&rows, &[]).selected_ids(RowSelection::Duplicates), ["unknown"]);
@@ -59,7 +59,7 @@ fn a_row_whose_creation_is_not_known_counts_as_the_oldest() {
 }
 
 #[test]
-fn where_creation_is_not_stored_the_row_that_ends_last_stays() {
+fn without_a_creation_column_the_row_that_expires_last_is_kept() {
     let row = |id, ends| SampleSession { ends_in_h: ends, ..held(id, "own", "ada", 0) };
     let mut file =
         SampleFile::with_sessions(&[row("soon", Some(1)), row("never", None), row("late", Some(9))], &[]);
@@ -68,7 +68,7 @@ fn where_creation_is_not_stored_the_row_that_ends_last_stays() {
 }
 
 #[test]
-fn tokens_that_are_equal_to_the_application_are_duplicates() {
+fn tokens_equal_under_the_column_collation_are_duplicates() {
     let mut file =
         SampleFile::with_sessions(&[held("a", "Token", "ada", -1), held("b", "token", "bob", -1)], &[]);
     assert!(file.selected_ids(RowSelection::Duplicates).is_empty());
@@ -77,7 +77,7 @@ fn tokens_that_are_equal_to_the_application_are_duplicates() {
 }
 
 #[test]
-fn beyond_a_number_of_sessions_those_that_end_first_are_in_excess() {
+fn excess_sessions_are_those_that_expire_first() {
     let file = SampleFile::with_sessions(
         &[
             of_user("one", "ada", Some(1)),
@@ -100,7 +100,7 @@ fn beyond_a_number_of_sessions_those_that_end_first_are_in_excess() {
 }
 
 #[test]
-fn a_name_means_a_row_id_before_it_means_the_begin_of_a_token() {
+fn a_row_id_takes_precedence_over_a_token_prefix() {
     let row = |id, token| SampleSession { id, token: Some(token), ..SampleSession::default() };
     let file = SampleFile::with_sessions(
         &[
@@ -117,7 +117,7 @@ fn a_name_means_a_row_id_before_it_means_the_begin_of_a_token() {
         ("abcdefgh", vec!["small"]),
         ("ABCD", vec!["capital"]),
         ("o'clock", vec!["o'clock"]),
-        // Longer than what is shown of any token.
+        // Longer than any token prefix shown.
         ("abcdefgh0", vec![]),
         ("", vec![]),
         ("' OR 1 = 1 --", vec![]),
@@ -127,7 +127,7 @@ fn a_name_means_a_row_id_before_it_means_the_begin_of_a_token() {
 }
 
 #[test]
-fn what_a_person_types_is_text_and_never_a_pattern_or_sql() {
+fn search_terms_are_neither_patterns_nor_sql() {
     let file = of_users(&["100%", "1000", "a_b", "axb", "wow!", "O'Brien", "back\\slash", "Ünal"]);
     let like = |part: &str| {
         file.selected_ids(RowSelection::Matching(&SelectionFilter {
@@ -151,11 +151,11 @@ fn what_a_person_types_is_text_and_never_a_pattern_or_sql() {
     assert!(file.selected_ids(RowSelection::User("' OR '1' = '1")).is_empty());
     let two = ["100%".to_owned(), "O'Brien".to_owned(), "nobody".to_owned()];
     assert_eq!(file.selected_ids(RowSelection::Users(&two)), ["100%", "O'Brien"]);
-    assert!(file.selected_ids(RowSelection::Users(&[])).is_empty(), "nobody is not everybody");
+    assert!(file.selected_ids(RowSelection::Users(&[])).is_empty(), "an empty list selects no user");
 }
 
 #[test]
-fn users_who_are_equal_to_the_application_are_one() {
+fn users_equal_under_the_column_collation_are_one() {
     let mut file =
         SampleFile::with_sessions(&[of_user("a", "Ada", None), of_user("b", "ada", None)], &["ADA"]);
     assert_eq!(file.selected_ids(RowSelection::User("ada")), ["b"]);
@@ -167,7 +167,7 @@ fn users_who_are_equal_to_the_application_are_one() {
 }
 
 #[test]
-fn a_row_is_orphaned_only_if_every_user_is_seen_and_its_user_is_none_of_them() {
+fn orphans_are_selected_only_if_all_users_are_visible() {
     let nobody = SampleSession { id: "nobody", ..SampleSession::default() };
     let rows = [of_user("of ada", "ada", None), of_user("of bob", "bob", None), nobody];
     let mut file = SampleFile::with_sessions(&rows, &["ada"]);
@@ -182,7 +182,7 @@ fn a_row_is_orphaned_only_if_every_user_is_seen_and_its_user_is_none_of_them() {
 }
 
 #[test]
-fn a_session_without_an_end_ends_after_every_instant_and_before_none() {
+fn a_session_without_an_expiry_expires_after_every_time() {
     let row = |id, ends| SampleSession { id, ends_in_h: ends, ..SampleSession::default() };
     let rows = [row("past", Some(-1)), row("soon", Some(1)), row("late", Some(5)), row("never", None)];
     let file = SampleFile::with_sessions(&rows, &[]);
@@ -198,12 +198,12 @@ fn a_session_without_an_end_ends_after_every_instant_and_before_none() {
     assert_eq!(ends(None, at(2)), ["past", "soon"]);
     assert_eq!(ends(at(0), at(2)), ["soon"]);
     assert_eq!(ends(at(1), at(1)), Vec::<String>::new());
-    assert_eq!(ends(None, at(1)), ["past", "soon"], "an end is before itself");
+    assert_eq!(ends(None, at(1)), ["past"], "the limit itself is not before");
     assert_eq!(file.selected_ids(RowSelection::Expired(SAMPLE_NOW)), ["past"]);
 }
 
 #[test]
-fn rows_whose_creation_is_unknown_were_created_neither_after_nor_before_anything() {
+fn rows_without_a_creation_time_match_no_creation_filter() {
     let row = |id, created| SampleSession { id, created_in_h: created, ..SampleSession::default() };
     let file =
         SampleFile::with_sessions(&[row("old", Some(-2)), row("new", Some(-1)), row("unknown", None)], &[]);
@@ -218,10 +218,11 @@ fn rows_whose_creation_is_unknown_were_created_neither_after_nor_before_anything
     assert_eq!(created(at(-9), None), ["new", "old"]);
     assert_eq!(created(None, at(9)), ["new", "old"]);
     assert_eq!(created(at(-2), at(9)), ["new"]);
+    assert_eq!(created(None, at(-1)), ["old"]);
 }
 
 #[test]
-fn a_filter_holds_where_all_of_it_holds_and_an_empty_one_nowhere() {
+fn filters_are_combined_with_and_and_an_empty_one_matches_nothing() {
     let row =
         |id, ip, agent| SampleSession { id, ip: Some(ip), agent: Some(agent), ..SampleSession::default() };
     let acted = SampleSession { impersonator: Some("root"), ..row("acted", "10.0.0.1", "curl/8") };
@@ -241,12 +242,12 @@ fn a_filter_holds_where_all_of_it_holds_and_an_empty_one_nowhere() {
     file.mapping.impersonator = None;
     assert!(
         file.selected_ids(RowSelection::Matching(&impersonated)).is_empty(),
-        "nobody is known to act for others"
+        "impersonation is not recorded"
     );
 }
 
 #[test]
-fn what_was_ended_in_place_is_not_ended_again() {
+fn rows_ended_in_place_are_not_selected_again() {
     let row = |id, ends, agent| SampleSession { id, ends_in_h: ends, agent, ..SampleSession::default() };
     let file = SampleFile::with_sessions(
         &[row("active", Some(1), Some("on")), row("never", None, None), row("over", Some(-1), Some("o'ff"))],

@@ -1,4 +1,4 @@
-//! Foreign keys and triggers, as the schema of a file has them.
+//! Foreign keys and triggers from the schema of a file.
 
 use crate::{
     cells::TextRow,
@@ -8,8 +8,8 @@ use crate::{
     sql::{Dialect, quote_identifier},
 };
 
-/// Foreign keys, a line a column: (no schema and) name of the table that refers, its column, the same of the other, name,
-/// action. Without a column, the other's primary key is meant.
+/// Foreign keys, one row per column: schema (empty), name and column of the referencing table, schema, name
+/// and column of the referenced one, name, action. Without a column list, a key refers to the primary key.
 const FOREIGN_KEYS_QUERY: &str = "
 SELECT '', m.name, f.\"from\", '', f.\"table\",
   COALESCE(f.\"to\", (SELECT p.name FROM pragma_table_info(f.\"table\") AS p WHERE p.pk = f.seq + 1)),
@@ -17,11 +17,11 @@ SELECT '', m.name, f.\"from\", '', f.\"table\",
 FROM sqlite_schema AS m, pragma_foreign_key_list(m.name) AS f
 WHERE m.type = 'table'
 ORDER BY m.name, f.id, f.seq";
-/// Triggers: table, name, statement.
+/// Triggers: table, name and CREATE statement.
 const TRIGGERS_QUERY: &str =
     "SELECT tbl_name, name, sql FROM sqlite_schema WHERE type = 'trigger' ORDER BY tbl_name, name";
 
-/// Reads the schema with queries that `fetch` answers.
+/// Reads the schema. `fetch` runs the queries.
 pub(super) fn read_catalog(
     mut fetch: impl FnMut(&str) -> Result<Vec<TextRow>, TargetError>,
 ) -> Result<SideEffectCatalog, TargetError> {
@@ -52,16 +52,18 @@ fn parse_foreign_key_column(row: &TextRow) -> Option<ForeignKeyColumn> {
     })
 }
 
-/// A trigger of SQLite: its table, its name, and the statement that made it.
+/// Reads a row of [`TRIGGERS_QUERY`].
 fn parse_trigger(row: &TextRow) -> Option<TriggerOrRule> {
     let text = |at: usize| row.get(at).and_then(Option::as_deref);
+    // Catalog names of SQLite are in lower case, since names are case-insensitive.
     let (table, name) = (text(0)?.to_lowercase(), text(1)?.to_owned());
     let (before, event) = parse_trigger_event(text(2)?)?;
     let kind = if before { SideEffectKind::TriggerBefore } else { SideEffectKind::Trigger };
     Some(TriggerOrRule { kind, table: quote_identifier(&table), name, event })
 }
 
-/// Whether a trigger runs before the row changes, and on what; `None` for one on `INSERT`.
+/// Parses timing and event of a trigger: `true` for a BEFORE trigger. Returns `None` for triggers on INSERT
+/// or on views.
 fn parse_trigger_event(statement: &str) -> Option<(bool, RowEvent)> {
     let words = split_words(statement);
     let mut words = words.iter().map(String::as_str).skip_while(|word| *word != "TRIGGER").skip(1).peekable();
@@ -69,7 +71,7 @@ fn parse_trigger_event(statement: &str) -> Option<(bool, RowEvent)> {
         // IF NOT EXISTS
         words.nth(2);
     }
-    // Its name, with or without a schema.
+    // Name of the trigger, with or without a schema.
     words.next()?;
     if words.peek() == Some(&".") {
         words.nth(1);
@@ -77,8 +79,9 @@ fn parse_trigger_event(statement: &str) -> Option<(bool, RowEvent)> {
     let before = match *words.peek()? {
         "AFTER" => words.next().is_none(),
         "BEFORE" => words.next().is_some(),
-        // INSTEAD OF: on a view.
+        // INSTEAD OF triggers exist on views only.
         "INSTEAD" => return None,
+        // BEFORE is the default.
         _ => true,
     };
     match words.next()? {
@@ -88,9 +91,9 @@ fn parse_trigger_event(statement: &str) -> Option<(bool, RowEvent)> {
     }
 }
 
-/// The words at the beginning of a statement of SQLite, in capitals, without comments. What is quoted is one word.
+/// Splits the start of a statement into words, in upper case and without comments. Quoted text is one word.
 fn split_words(statement: &str) -> Vec<String> {
-    /// No trigger has its event behind so many words.
+    /// The event of a trigger always comes within the first words.
     const MAX_WORDS: usize = 16;
     let (mut words, mut rest) = (Vec::new(), statement);
     while words.len() < MAX_WORDS {
@@ -106,7 +109,7 @@ fn split_words(statement: &str) -> Vec<String> {
         } else if let Some(comment) = rest.strip_prefix("/*") {
             rest = comment.split_once("*/").map_or("", |(_, behind)| behind);
         } else if let Some(close) = close {
-            // Twice, a quote stands for itself.
+            // A doubled quote is an escaped one.
             let mut inner = rest.get(1..).unwrap_or_default();
             loop {
                 let Some((_, behind)) = inner.split_once(close) else { return words };
@@ -134,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn triggers_of_sqlite_are_read_however_they_are_written() {
+    fn triggers_are_parsed_in_every_notation() {
         for (statement, expected) in [
             ("CREATE TRIGGER t AFTER DELETE ON s BEGIN SELECT 1; END", Some((false, RowEvent::Delete))),
             (

@@ -1,4 +1,4 @@
-//! Archived values as parameters of statements.
+//! Archived values as statement parameters.
 
 use rusqlite::{
     ToSql,

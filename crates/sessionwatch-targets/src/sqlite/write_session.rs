@@ -1,4 +1,4 @@
-//! Changing rows of SQLite: the file is open for writing, and each batch is a transaction that takes the writers' lock at once.
+//! Write sessions on SQLite. Each batch is a transaction that takes the write lock at its start.
 
 use std::{
     collections::BTreeMap,
@@ -31,12 +31,12 @@ use crate::{
 pub struct SqliteWrite {
     connection: Connection,
     limits: TimeLimits,
-    /// Rows that were changed, by the name of their table in lower case; tables without `rowid` are not counted.
+    /// Number of rows changed, by table name in lower case. Tables WITHOUT ROWID are not counted.
     changed_rows: Arc<Mutex<BTreeMap<String, i64>>>,
 }
 
 impl SqliteWrite {
-    /// Takes the writers' lock.
+    /// Begins a transaction with the write lock.
     fn begin_immediate(&mut self) -> Result<(), TargetError> {
         set_deadline(&mut self.connection, self.limits.timeout)?;
         self.connection.execute_batch("BEGIN IMMEDIATE").map_err(|error| classify_query_error(&error))
@@ -53,7 +53,7 @@ impl SqliteWrite {
 
     fn rollback_if_open(&mut self) {
         if !self.connection.is_autocommit() {
-            // A transaction that cannot even be undone ends with the connection.
+            // Closing the connection ends a transaction that cannot be rolled back.
             let _ = self.connection.execute_batch("ROLLBACK");
         }
     }
@@ -64,14 +64,15 @@ impl WriteBackend for SqliteWrite {
 
     async fn open(path: &PathBuf, limits: TimeLimits, key: i64) -> Result<Self, TargetError> {
         if !path.is_file() {
-            return Err(TargetError::File("there is no such file"));
+            return Err(TargetError::File("no such file"));
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection =
             Connection::open_with_flags(path, flags).map_err(|error| classify_query_error(&error))?;
         register_functions(&connection, key).map_err(|error| classify_query_error(&error))?;
+        // SQLite has one write lock per file, which the application holds while writing.
         connection.busy_timeout(limits.lock_timeout).map_err(|error| classify_query_error(&error))?;
-        // What refers to a session goes with it, as the schema says.
+        // Without this setting, SQLite ignores ON DELETE actions.
         connection.pragma_update(None, "foreign_keys", true).map_err(|error| classify_query_error(&error))?;
         let changed = Arc::new(Mutex::new(BTreeMap::new()));
         let counter = Arc::clone(&changed);
@@ -94,6 +95,7 @@ impl WriteBackend for SqliteWrite {
         _: RowChange<'_>,
         _: &[CascadingTable],
     ) -> Result<Vec<String>, TargetError> {
+        // Taking the write lock proves that the file is writable.
         self.begin_immediate()?;
         self.rollback_if_open();
         Ok(vec![])
@@ -101,7 +103,7 @@ impl WriteBackend for SqliteWrite {
 
     async fn restorable_columns(&mut self, table: &TableName) -> Result<Vec<ColumnDecl>, TargetError> {
         let table = sql::quote_string(Dialect::SQLITE, &table.name);
-        // Generated and hidden columns are not in that list.
+        // pragma_table_info omits generated and hidden columns.
         let rows = self.query_rows(&format!("SELECT name, type FROM pragma_table_info({table})"))?;
         let column = |row: TextRow| {
             let mut cells = row.into_iter();
@@ -119,12 +121,12 @@ impl WriteBackend for SqliteWrite {
         _: &QueryBuilder<'_>,
         _: RowChange<'_>,
     ) -> Result<bool, TargetError> {
-        // Counting costs nothing here.
+        // Rows are counted by the update hook at no cost, so no catalog query is needed.
         Ok(true)
     }
 
     async fn begin_transaction(&mut self) -> Result<Option<i64>, TargetError> {
-        // The first statement that changes something takes the writers' lock.
+        // The transaction begins with the first statement that changes rows.
         Ok(None)
     }
 
@@ -176,6 +178,7 @@ impl WriteBackend for SqliteWrite {
             match count.map_err(|error| classify_query_error(&error))? {
                 0 => changed.push(false),
                 1 => changed.push(true),
+                // More than one row can match only if rows are located by hash.
                 _ => return Ok(ChangeOutcome::MoreThanRead),
             }
         }
@@ -188,10 +191,11 @@ impl WriteBackend for SqliteWrite {
         if sql.has_rowid() {
             return Ok(lock_mutex(&self.changed_rows).get(&name.to_lowercase()).copied().unwrap_or(0));
         }
+        // The update hook does not fire for WITHOUT ROWID tables, so the rows are counted.
         let rows =
             self.query_rows(&format!("SELECT -COUNT(*) FROM {}", sql::quote_table(&sql.mapping.sessions)))?;
         let count = rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok());
-        count.ok_or_else(|| TargetError::Query("count".into()))
+        count.ok_or_else(|| TargetError::Undecodable("a row count"))
     }
 
     async fn delete_dependents(
@@ -207,7 +211,7 @@ impl WriteBackend for SqliteWrite {
             deleted +=
                 self.connection.execute(&statement, []).map_err(|error| classify_query_error(&error))? as u64;
         }
-        // Nobody else writes from here on.
+        // This transaction holds the write lock, so no other connection can add rows.
         for query in sql.count_dependents_queries(dependent, read) {
             let left: i64 = self
                 .connection
@@ -231,7 +235,7 @@ impl WriteBackend for SqliteWrite {
         let prepare = |sql: &str| self.connection.prepare(sql).map_err(|error| classify_query_error(&error));
         let (mut statement, mut asked) = (prepare(&statement)?, asked.as_deref().map(prepare).transpose()?);
         let parameters = statement.parameter_count();
-        // The second statement says what is in the way of a row that is not back.
+        // The second statement finds the obstacle for a row that was not restored.
         let one = |(at, _): &(usize, i64)| {
             let values = batch.row(*at).iter().take(parameters);
             let back = statement.execute(rusqlite::params_from_iter(values));
@@ -265,6 +269,7 @@ impl WriteBackend for SqliteWrite {
             match statement.execute(rusqlite::params_from_iter(rows.row(*at).iter())) {
                 Ok(1) => {}
                 Ok(_) => refused.push(*at),
+                // A violated constraint concerns this row only; the transaction goes on.
                 Err(SqliteFailure(failure, _)) if failure.code == ConstraintViolation => refused.push(*at),
                 Err(error) => return Err(classify_query_error(&error)),
             }
@@ -288,12 +293,12 @@ fn lock_mutex<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A value with its type, which in SQLite each has for itself.
+/// Encodes a value as JSON with its type, since each value in SQLite has its own.
 fn cell_json(value: ValueRef<'_>) -> Value {
     match value {
         ValueRef::Null => Value::Null,
         ValueRef::Integer(number) => json!(number),
-        // Its bits, since not every number can be written exactly, and some not at all.
+        // Bits are exact: JSON numbers may lose precision and cannot express infinity.
         ValueRef::Real(number) => json!({ "real": number.to_bits() }),
         ValueRef::Text(text) => match std::str::from_utf8(text) {
             Ok(text) => json!(text),

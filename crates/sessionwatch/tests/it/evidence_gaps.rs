@@ -162,7 +162,7 @@ fn evidence_is_not_done_while_its_database_is_away_or_half_away_and_containment_
     // Half away: the sessions can be read, and not the users.
     away(&database, false);
     database.psql(&format!("REVOKE SELECT ON users FROM {role}")).unwrap();
-    let written = emergency.lacks("half", &["rows.ndjson"], "this role may not read `id` of `public.users`");
+    let written = emergency.lacks("half", &["rows.ndjson"], "the role cannot read `id` of `public.users`");
     assert_eq!(count(&emergency.parts(&written)), 2);
     let plan = emergency.plan();
     let apply = ["contain", "duplicates", "app", "--apply", &plan, "--confirm", "app"];
@@ -278,7 +278,7 @@ fn whatever_keeps_rows_from_being_seen_keeps_evidence_from_being_complete() {
         (
             format!("REVOKE SELECT ON sessions FROM {role}"),
             format!("GRANT SELECT ON sessions TO {role}"),
-            "the role may not read table",
+            "permission denied: the role cannot read",
         ),
     ];
     for (number, (hide, show, why)) in hides.iter().enumerate() {

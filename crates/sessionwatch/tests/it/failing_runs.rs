@@ -113,7 +113,7 @@ fn runs_that_cannot_begin_for_want_of_files_count_as_failed() {
     story.assert_metrics(&BLIND);
     let lines = story.log.wait_for("ERROR", 1);
     assert!(
-        lines[0].contains("check run on app failed") && lines[0].contains("too many are open"),
+        lines[0].contains("check run on app failed") && lines[0].contains("too many open files"),
         "{lines:?}"
     );
     assert!(lines[0].contains("LimitNOFILE"), "the way out is named: {lines:?}");

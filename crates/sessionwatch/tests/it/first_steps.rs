@@ -209,7 +209,7 @@ fn at_a_terminal_an_error_is_told_once_and_without_colors_that_it_lacks() {
         String::from_utf8(said.stdout).unwrap()
     };
     let (dumb, other) = (at_a_terminal("dumb"), at_a_terminal("xterm"));
-    assert_eq!(dumb.matches("there is no such file").count(), 1, "{dumb}");
+    assert_eq!(dumb.matches("no such file").count(), 1, "{dumb}");
     assert!(dumb.contains("hint: check the path"), "{dumb}");
     assert!(!dumb.contains('\u{1b}') && other.contains('\u{1b}'), "{dumb}{other}");
 }
@@ -230,7 +230,7 @@ fn without_a_user_column_it_is_said_what_is_not_checked() {
     mapped(folder.path(), "expires = \"ends\"\ndecoder = \"epoch-s\"\n");
     let check = run_program_in(folder.path(), &[], &["check"]);
     let said =
-        "no user column is named: orphaned sessions, sessions of one user and rapid creation are not checked";
+        "no user column is mapped: orphaned sessions, sessions per user and rapid creation are not checked";
     assert!(check.exit_code == 3 && check.stdout.contains(said), "{}", check.stdout);
     assert!(!check.stdout.contains("only `serve`"), "{}", check.stdout);
     let doctor = run_program_in(folder.path(), &[], &["doctor"]).stdout;
@@ -249,7 +249,7 @@ fn a_plan_says_that_prisma_needs_a_new_link_where_somebody_is_logged_out() {
     let url = database.url("postgres");
     let said = |command: &[&str]| run_program_in(folder.path(), &[], &[command, &[&url]].concat()).stdout;
     let revoked = said(&["revoke", "all"]);
-    assert!(revoked.contains("needs a page to be loaded and a new link"), "{revoked}");
+    assert!(revoked.contains("must reload the page and request a new link"), "{revoked}");
     database.psql("UPDATE \"Session\" SET expires = (now() AT TIME ZONE 'UTC') - interval '9 days'").unwrap();
     let removed = said(&["cleanup", "expired"]);
     assert!(removed.contains("nobody will notice") && !removed.contains("a new link"), "{removed}");
@@ -300,7 +300,7 @@ fn the_last_use_of_sessions_is_not_taken_for_their_end() {
     mapped(folder.path(), "user = \"user_id\"\nexpires = \"last_activity\"\ndecoder = \"epoch-s\"\n");
     for command in [&["check"][..], &["cleanup", "expired"], &["doctor"]] {
         let said = run_program_in(folder.path(), &[], command);
-        let refused = "`last_activity` says when a session was last used, and not when it ends";
+        let refused = "`last_activity` stores when a session was last used, not when it expires";
         assert!(
             said.exit_code == 3 && said.stderr.contains(refused),
             "{command:?} {} {}",
@@ -345,8 +345,8 @@ fn an_address_of_another_product_is_named_as_such() {
     for (address, expected) in [
         ("redis://:pw@h:6379/0", "sessions in Redis are not supported yet"),
         ("mongodb+srv://u:pw@h/d", "MongoDB is not supported"),
-        ("libsql://app.turso.io", "a libSQL file is read as sqlite:PATH"),
-        ("jdbc:postgresql://h/d", "that is an address for Java"),
+        ("libsql://app.turso.io", "for a libSQL file, use sqlite:PATH"),
+        ("jdbc:postgresql://h/d", "JDBC URLs are not supported"),
     ] {
         let said = testkit::run_program(&["check", address]);
         assert!(said.exit_code == 2 && said.stderr.contains(expected), "{address}: {}", said.stderr);
@@ -417,7 +417,7 @@ fn the_doctor_spells_columns_as_the_table_does() {
     assert!(table.contains(r#"ALTER TABLE "public"."kept" ADD COLUMN "created_at""#), "{table}");
     let view = said("shown");
     assert!(
-        view.contains("add a column created_at to the table behind it") && !view.contains("ADD COLUMN"),
+        view.contains("add a column created_at to the underlying table") && !view.contains("ADD COLUMN"),
         "{view}"
     );
 }

@@ -35,7 +35,7 @@ fn a_long_name_is_shown_in_part_and_a_user_that_is_too_long_is_named_as_the_reas
     for url in database.urls("postgres") {
         let said = testkit::run_program(&["check", &url]);
         assert!(
-            said.exit_code == 3 && said.stderr.contains("more than 64 MiB in answer to one query"),
+            said.exit_code == 3 && said.stderr.contains("one query returned more than 64 MiB"),
             "{} {}",
             said.stdout,
             said.stderr

@@ -40,7 +40,7 @@ fn a_schema_that_is_named_and_not_there_is_an_error_that_lists_those_that_are() 
                 let said = testkit::run_program(&[command, &[&url]].concat());
                 assert_eq!(said.exit_code, 2, "{command:?} {parameter}: {} {}", said.stdout, said.stderr);
                 for part in [
-                    "there is no schema `stagin`; did you mean `staging`?",
+                    "schema `stagin` does not exist; did you mean `staging`?",
                     "(schemas: `empty`, `public`, `staging`)",
                     "hint: correct the schema in the address",
                 ] {
@@ -48,7 +48,7 @@ fn a_schema_that_is_named_and_not_there_is_an_error_that_lists_those_that_are() 
                 }
             }
             let report = testkit::run_check(&url, &[]);
-            assert!(report["error"].as_str().unwrap().contains("no schema `stagin`"), "{report:#}");
+            assert!(report["error"].as_str().unwrap().contains("schema `stagin` does not exist"), "{report:#}");
             assert_eq!(report["verdict"], "unknown", "{report:#}");
         }
     }
@@ -72,7 +72,7 @@ fn nothing_outside_of_a_schema_that_is_named_is_chosen_or_mentioned() {
         }
         let said = testkit::run_program(&["check", &format!("{url}?schema=empty")]);
         assert_eq!(said.exit_code, 3, "{}", said.stderr);
-        assert!(said.stderr.contains("in the schema that the address names"), "{}", said.stderr);
+        assert!(said.stderr.contains("in the schema named in the address"), "{}", said.stderr);
     }
     let direct = database.url("postgres");
     assert_eq!(sessions(&format!("{direct}?options=-csearch_path%3Dstaging"), &[]), 12);
@@ -88,7 +88,7 @@ fn nothing_outside_of_a_schema_that_is_named_is_chosen_or_mentioned() {
     assert_eq!(sessions(&database.url(&role), &[]), 12);
     let said = testkit::run_program(&["check", &format!("{}?schema=empty", database.url(&role))]);
     assert_eq!(said.exit_code, 3, "{}", said.stderr);
-    assert!(said.stderr.contains("may not use schema `empty`"), "{}", said.stderr);
+    assert!(said.stderr.contains("permission denied for schema `empty`"), "{}", said.stderr);
     assert!(said.stderr.contains("GRANT USAGE ON SCHEMA \"empty\""), "{}", said.stderr);
 }
 
@@ -149,18 +149,26 @@ fn a_table_or_column_that_a_mapping_names_and_is_not_there_is_an_error() {
         says(
             url,
             &[("sessions", "sesions")],
-            "no table `sesions`, or the role may not see it; did you mean `sessions`?",
+            "table `sesions` does not exist, or the role cannot see it; did you mean `sessions`?",
         );
         says(url, &[("token", "sessionTokn")], "no column `sessionTokn`; did you mean `sessionToken`?");
         says(url, &[("user", "usrId")], "no column `usrId`; did you mean `userId`?");
-        says(url, &[("users", "usrs")], "no table `usrs`, or the role may not see it; did you mean `users`?");
+        says(
+            url,
+            &[("users", "usrs")],
+            "table `usrs` does not exist, or the role cannot see it; did you mean `users`?",
+        );
         says(url, &[("users_key", "idd")], "no column `idd`");
     }
-    says(&url, &[("sessions", "stagin.sessions")], "no schema `stagin`; did you mean `staging`?");
-    says(&url, &[("sessions", "staging.sesions")], "no table `sesions` in schema `staging`");
-    says(&url, &[("sessions", "logins")], "write it with one of `backup`, `staging`");
-    says(&format!("{url}?schema=public"), &[("sessions", "logins")], "no table `logins`");
-    says(&format!("{url}?schema=nope"), &[], "there is no schema `nope`");
+    says(
+        &url,
+        &[("sessions", "stagin.sessions")],
+        "`stagin` does not exist, or the role cannot see it; did you mean `staging`?",
+    );
+    says(&url, &[("sessions", "staging.sesions")], "table `sesions` in schema `staging` does not exist");
+    says(&url, &[("sessions", "logins")], "qualify the name with one of `backup`, `staging`");
+    says(&format!("{url}?schema=public"), &[("sessions", "logins")], "table `logins` does not exist");
+    says(&format!("{url}?schema=nope"), &[], "schema `nope` does not exist");
     // What is named with its schema is meant, wherever the address points.
     let there = mapped(&format!("{url}?schema=public"), &[("sessions", "staging.sessions")]);
     let report = run_program_in(there.path(), &[], &["check", "--format", "json"]).stdout;

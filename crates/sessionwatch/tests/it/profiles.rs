@@ -265,7 +265,7 @@ fn two_tables_of_sessions_are_ambiguous_and_a_missing_column_is_named() {
     let missing = mapping("expire", "timestamp-utc");
     assert!(missing.exit_code == 2 && missing.stderr.contains("no column `expire`"), "{}", missing.stderr);
     let unfit = mapping("ends", "epoch-s");
-    assert!(unfit.exit_code == 2 && unfit.stderr.contains("fitting: timestamp-utc"), "{}", unfit.stderr);
+    assert!(unfit.exit_code == 2 && unfit.stderr.contains("; use timestamp-utc"), "{}", unfit.stderr);
     assert_eq!(mapping("ends", "timestamp-utc").exit_code, 0);
 }
 

@@ -251,7 +251,7 @@ fn other_tables_of_tokens_are_no_sessions() {
                 let (said, report) = check(folder.path());
                 assert_eq!((said.exit_code, &report["table"]), (3, &Value::Null), "{table}: {report:#}");
                 assert!(
-                    said.stderr.contains(table) && said.stderr.contains("its name says that it holds"),
+                    said.stderr.contains(table) && said.stderr.contains("judging by its name it holds"),
                     "{table}: {}",
                     said.stderr
                 );

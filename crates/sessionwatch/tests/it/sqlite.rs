@@ -65,7 +65,7 @@ fn a_file_that_is_locked_or_endless_is_not_healthy() {
         let arguments = ["check", "--engine", engine, "--timeout", "1", "--format", "json"];
         let said = testkit::run_program_in(folder.path(), &[], &arguments);
         assert!(
-            said.exit_code == 3 && said.stderr.contains("ended by the statement timeout"),
+            said.exit_code == 3 && said.stderr.contains("canceled a query (statement timeout"),
             "{}",
             said.stderr
         );

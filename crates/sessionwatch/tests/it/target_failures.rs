@@ -42,7 +42,7 @@ fn check(url: &str, more: &[&str]) -> ProgramOutput {
 fn bad_input_is_a_usage_error() {
     for (arguments, part) in [
         (vec!["check", "postgres://u:hunter2@h/d?sslmod=require"], "sslmod"),
-        (vec!["check", "nonsense"], "not the address of a database"),
+        (vec!["check", "nonsense"], "not a database address"),
         (vec!["check", "mysql://u:hunter2@h/d"], "MySQL"),
         (vec!["check", "x.db", "--only", "duplicate-token"], "did you mean `duplicate-tokens`?"),
         (vec!["check"], "no target"),
@@ -66,12 +66,12 @@ fn a_database_that_cannot_be_looked_at_is_not_healthy() {
     let elsewhere = database.url("postgres").replace(database.name(), "no_such_database");
     let [empty, pooled] = database.urls("postgres");
     for (url, part) in [
-        (&wrong, "authentication failed"),
-        (&wrong_at_pooler, "authentication failed"),
+        (&wrong, "authentication failed (wrong user or password)"),
+        (&wrong_at_pooler, "authentication failed (wrong user or password)"),
         (&nobody, "connection refused"),
         (&elsewhere, "the database does not exist"),
-        (&empty, "no session table was recognised"),
-        (&pooled, "no session table was recognised"),
+        (&empty, "no session table found"),
+        (&pooled, "no session table found"),
     ] {
         let said = check(url, &[]);
         assert_unknown(&said, part);
@@ -99,7 +99,7 @@ fn a_locked_table_is_reported_in_time() {
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
-        assert!(said.contains("locked by somebody else") && said.contains("code 3"), "{said}");
+        assert!(said.contains("locked by another transaction") && said.contains("code 3"), "{said}");
     }
 }
 
@@ -110,7 +110,7 @@ fn a_connection_that_is_cut_in_the_middle_of_a_scan_is_not_healthy() {
     for port in testkit::shared_server().ports() {
         let proxy = FaultProxy::start(port, NetworkFault::CutAfter(MIDDLE)).unwrap();
         let url = database.url_at_port("postgres", proxy.port());
-        assert_unknown(&check(&url, &[]), "the connection was lost");
+        assert_unknown(&check(&url, &[]), "the connection to the database was lost");
         assert_eq!(testkit::wait_for_remaining_queries(&database), "");
         proxy.set_fault(NetworkFault::None);
         assert_eq!(check(&url, &["--only", "duplicate-tokens"]).exit_code, 0, "restored");
@@ -145,7 +145,7 @@ fn a_server_that_dies_in_the_middle_of_a_scan_is_not_healthy() {
     proxy.set_fault(NetworkFault::None);
     assert_unknown(
         &testkit::ProgramOutput::from(child.wait_with_output().unwrap()),
-        "the connection was lost",
+        "the connection to the database was lost",
     );
 }
 
@@ -155,7 +155,7 @@ fn silence_ends_within_the_time_limit() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let mute = format!("postgres://u@127.0.0.1:{}/d", silent.local_addr().unwrap().port());
     let started = Instant::now();
-    assert_unknown(&check(&mute, &["--timeout", "1"]), "passed its limit of 1 s");
+    assert_unknown(&check(&mute, &["--timeout", "1"]), "timed out after 1 s");
     assert!(started.elapsed() < LATE, "far past the limit");
 }
 
@@ -166,7 +166,7 @@ fn a_query_that_runs_too_long_is_ended_in_the_database_too() {
     for url in database.urls("postgres") {
         for engine in ["scan", "pushdown"] {
             let started = Instant::now();
-            assert_unknown(&check(&url, &["--timeout", "1", "--engine", engine]), "passed its limit of 1 s");
+            assert_unknown(&check(&url, &["--timeout", "1", "--engine", engine]), "timed out after 1 s");
             assert!(started.elapsed() < LATE, "far past the limit");
             assert_eq!(testkit::wait_for_remaining_queries(&database), "");
         }

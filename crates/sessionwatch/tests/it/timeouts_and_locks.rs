@@ -112,7 +112,7 @@ fn a_file_that_a_writer_locks_is_blind_until_it_lets_go() {
     let mut watch = Watch::start(folder.path(), &text, monday());
     watch.to(monday() + MINUTE);
     watch.to(monday() + 2 * MINUTE);
-    assert!(sink.wait_for_requests(1)[0].body.contains("locked by somebody else"));
+    assert!(sink.wait_for_requests(1)[0].body.contains("locked by another transaction"));
     writer.execute_batch("COMMIT").unwrap();
     watch.to(monday() + 5 * MINUTE);
     watch.delivered();

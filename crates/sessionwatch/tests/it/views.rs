@@ -1,4 +1,4 @@
-//! What is behind a view is known before it is judged, and nothing is read that would execute code of the database.
+//! What is behind a view is known before it is judged, and nothing is read that would execute code in the database.
 
 use std::sync::OnceLock;
 
@@ -206,7 +206,7 @@ fn what_would_execute_code_of_the_database_is_named_and_not_read() {
         let database = behind(&format!("{TRAP}{statements}"));
         for report in reports(&database, "postgres") {
             let error = report["error"].as_str().unwrap_or_default();
-            assert!(error.contains("would execute code of the database"), "{statements}: {report:#}");
+            assert!(error.contains("would execute code in the database"), "{statements}: {report:#}");
             assert!(error.contains(part), "{statements}: {error}");
         }
     }

@@ -26,7 +26,7 @@ fn best(tables: Vec<TableInfo>) -> Option<LayoutCandidate> {
         .next()
 }
 
-/// The profile of the best candidate, if enough speaks for it.
+/// Returns the profile of the best candidate, if there is enough evidence for it.
 fn chosen(tables: Vec<TableInfo>) -> Option<String> {
     best(tables).filter(|best| best.missing_evidence.is_empty()).map(|best| best.mapping.profile)
 }
@@ -37,7 +37,7 @@ const CAMEL: [(&str, &str, ColumnKind); 4] =
 const SNAKE: [(&str, &str, ColumnKind); 4] =
     [("created_at", "", TEXT), ("updated_at", "", TEXT), ("ip_address", "", TEXT), ("user_agent", "", TEXT)];
 
-/// What every version of Better Auth has besides.
+/// Further columns of every version of Better Auth.
 fn further(profile: &str) -> Vec<(&'static str, &'static str, ColumnKind)> {
     match profile {
         "better-auth-drizzle" => SNAKE.to_vec(),
@@ -50,7 +50,7 @@ const PRISMA: (&str, &str, ColumnKind) = ("expires", "timestamp(3) without time 
 const ZONED: (&str, &str, ColumnKind) = ("expires", "timestamp with time zone", ColumnKind::Timestamptz);
 
 #[test]
-fn tells_the_adapters_apart_by_columns_under_any_table_name() {
+fn adapters_are_distinguished_by_columns_under_any_table_name() {
     let token = ("sessionToken", "text", TEXT);
     let number = ("userId", "integer", ColumnKind::Integer);
     let uuid = ("userId", "uuid", ColumnKind::Uuid);
@@ -104,13 +104,13 @@ fn tells_the_adapters_apart_by_columns_under_any_table_name() {
         let sessions = table("anything", &[&columns[..], &further(profile)].concat());
         let beside = ["user", "users"].map(|name| table(name, &[("id", "text", TEXT)]));
         assert_eq!(chosen([vec![sessions.clone()], beside.to_vec()].concat()).as_deref(), Some(profile));
-        // Nothing else speaks for a table of any name.
+        // Without a user table, the columns alone are not enough.
         assert!(!best(vec![sessions]).unwrap().missing_evidence.is_empty(), "{profile}");
     }
 }
 
 #[test]
-fn the_supabase_schema_is_recognised_off_the_search_path() {
+fn the_supabase_schema_is_detected_off_the_search_path() {
     let mut sessions = table(
         "sessions",
         &[
@@ -126,7 +126,7 @@ fn the_supabase_schema_is_recognised_off_the_search_path() {
 }
 
 #[test]
-fn other_tables_are_left_alone_and_unreadable_columns_are_named() {
+fn other_tables_are_ignored_and_unreadable_columns_are_named() {
     assert_eq!(
         chosen(vec![table(
             "verification_token",
@@ -163,7 +163,7 @@ fn a_token_a_user_and_an_expiry_are_not_enough() {
             "{name}: {lacks:?}"
         );
     }
-    // With its beginning beside users, a table of that very name is one.
+    // With a creation column and users beside it, a table with the exact name is accepted.
     let mut begun = tokens("session");
     begun
         .columns
@@ -181,18 +181,18 @@ fn a_token_a_user_and_an_expiry_are_not_enough() {
 }
 
 #[test]
-fn a_table_that_is_kept_for_the_record_is_not_enough() {
+fn a_historical_copy_is_not_enough() {
     let token = ("sessionToken", "text", TEXT);
     let user = ("userId", "text", TEXT);
     let old = table("sessions_old", &[token, user, ZONED]);
     let users = || table("users", &[("id", "text", TEXT)]);
-    assert_eq!(best(vec![old.clone(), users()]).unwrap().missing_evidence, ["its name says `old`"]);
+    assert_eq!(best(vec![old.clone(), users()]).unwrap().missing_evidence, ["its name contains `old`"]);
     let both = best(vec![old, users(), table("sessions", &[token, user, ZONED])]).unwrap();
     assert_eq!((both.mapping.sessions.name.as_str(), both.missing_evidence.len()), ("sessions", 0));
 }
 
 #[test]
-fn columns_that_mark_rows_as_deleted_are_known() {
+fn soft_delete_columns_are_found() {
     let marks = |name: &str, declared: &str, kind: ColumnKind| {
         find_soft_delete_column(&table("session", &[("token", "text", TEXT), (name, declared, kind)]))
             .is_some()
@@ -212,7 +212,7 @@ fn columns_that_mark_rows_as_deleted_are_known() {
 }
 
 #[test]
-fn partitions_are_no_tables_of_their_own() {
+fn partitions_are_not_separate_candidates() {
     let columns = [("sessionToken", "text", TEXT), ("userId", "text", TEXT), ZONED];
     let whole = table("sessions", &columns);
     let mut part = table("sessions_2026", &columns);

@@ -1,5 +1,5 @@
-//! What a query reads and executes besides the table that it names: the tables behind views, row security there, and
-//! functions of the target in views, policies and expressions that the planner evaluates.
+//! Dependencies of tables: the tables behind views, row-level security there, and functions of the target in
+//! views, policies and expressions that the planner evaluates.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,15 @@ use crate::{
     sql::tables::{TableInfo, TableKind},
 };
 
-/// Whether anybody has made a view, and a function: the objects that come with a server have smaller numbers (PostgreSQL's
-/// `access/transam.h`, `FirstNormalObjectId`). The plans of the two queries below cost more than all others of a look.
+/// Tells whether the database has user-defined views and functions. Built-in objects have OIDs below 16384
+/// (`FirstNormalObjectId` in PostgreSQL's `access/transam.h`). Planning the two queries below costs more than
+/// the rest of a check run, so they are skipped where possible.
 const USER_OBJECTS_QUERY: &str = "
 SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite AS r WHERE r.oid >= 16384),
        EXISTS (SELECT 1 FROM pg_catalog.pg_proc AS p WHERE p.oid >= 16384)";
 
-/// The tables that each view reads, with the row security that its owner (or whoever asks) is subject to there.
+/// Tables read by each view, with the row-level security that applies there to the view's owner, or to the
+/// caller of a `security_invoker` view.
 const VIEWS_QUERY: &str = "
 SELECT v.oid, b.oid, m.nspname, b.relname, b.relkind,
        CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.unnest(v.reloptions) AS o(option)
@@ -41,9 +43,9 @@ WHERE r.ev_type = '1' AND n.nspname NOT IN ('pg_catalog', 'information_schema') 
 GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
 ORDER BY 1, 2";
 
-/// Functions that are neither built in nor written in a language that only superusers may use, where reading a table
-/// executes them, or planning does; with expressions, the tree of the expression. A permissive policy beside one that is
-/// `true` is not evaluated, and those of a part are not where the whole is read.
+/// Functions, neither built in nor written in a superuser-only language, that are executed when a table is
+/// read or a query on it is planned; for expressions with the expression tree. A permissive policy is not
+/// evaluated beside one that is `true`, and policies of a partition do not apply when the parent is read.
 const FUNCTIONS_QUERY: &str = "
 WITH RECURSIVE code AS (
   SELECT p.oid, n.nspname || '.' || p.proname AS name, g.lanname = 'sql' AND p.proconfig IS NULL AS inlined
@@ -89,37 +91,37 @@ SELECT DISTINCT w.root, w.relid = w.root, n.nspname, c.relname, w.kind, w.name, 
 FROM whole w JOIN pg_catalog.pg_class c ON c.oid = w.relid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 ORDER BY 1, 3, 4, 5, 6";
 
-/// A view, or whatever else is behind one.
+/// Definition of a view, or the relation behind one.
 #[derive(Debug, Default)]
 struct ViewDefinition {
-    /// What it reads.
+    /// Relations that the view reads.
     bases: Vec<ViewBase>,
-    /// It groups, limits or joins rows.
+    /// `true` if the view groups, limits or joins rows.
     reduces_rows: bool,
-    /// It has a condition.
+    /// `true` if the view has a condition.
     filters_rows: bool,
 }
 
-/// What a view reads.
+/// A relation that a view reads.
 #[derive(Debug)]
 struct ViewBase {
     oid: String,
     name: String,
     kind: TableKind,
-    /// Row security hides rows of it from the view.
+    /// `true` if row-level security hides rows from the view.
     has_hidden_rows: bool,
 }
 
-/// Everything that is behind the tables of a schema.
+/// Dependencies of all tables of a database.
 #[derive(Debug, Default)]
 pub(super) struct RelationDependencies {
     views: BTreeMap<String, ViewDefinition>,
     executed_code: BTreeMap<String, Vec<String>>,
-    /// What policies execute that do not concern the current role.
+    /// Functions executed by policies that do not apply to the current role.
     policy_code: BTreeMap<String, Vec<String>>,
 }
 
-/// Reads what is behind the tables.
+/// Reads the dependencies of all tables.
 pub(super) async fn read_dependencies(session: &PostgresRead) -> Result<RelationDependencies, TargetError> {
     let functions = FUNCTIONS_QUERY
         .replace("APPLIES(p)", &policy_applies_condition("p"))
@@ -152,7 +154,7 @@ pub(super) async fn read_dependencies(session: &PostgresRead) -> Result<Relation
     Ok(backgrounds)
 }
 
-/// The condition that a policy is for the current role.
+/// Returns the condition that a policy applies to the current role.
 fn policy_applies_condition(policy: &str) -> String {
     format!(
         "(0 = ANY({policy}.polroles) OR EXISTS (SELECT 1 FROM pg_catalog.unnest({policy}.polroles) AS role(oid) \
@@ -160,12 +162,12 @@ fn policy_applies_condition(policy: &str) -> String {
     )
 }
 
-/// A function that is executed when a table is read, in a sentence.
+/// A function that reading a table executes, as a clause for display.
 #[derive(Debug, PartialEq, Eq)]
 enum ExecutedFunction {
-    /// By whoever reads the table.
+    /// Executed for every reader of the table.
     Always(String),
-    /// Only where the table is read through a view of an owner whom its row security concerns.
+    /// Executed only if the table is read through a view whose owner is subject to its row-level security.
     ForOthers(String),
 }
 
@@ -178,7 +180,7 @@ fn parse_view_base(row: &CatalogRow) -> Option<ViewBase> {
     })
 }
 
-/// Says which function a row of [`FUNCTIONS_QUERY`] is about, if reading the table executes it.
+/// Describes the function in a row of [`FUNCTIONS_QUERY`], if reading the table executes it.
 fn parse_executed_function(row: &CatalogRow, role: &RoleSettings) -> Option<ExecutedFunction> {
     let (table, function) = (format!("`{}.{}`", cell_text(row, 2)?, cell_text(row, 3)?), cell_text(row, 5)?);
     let (itself, inlined) = (cell_flag(row, 1), cell_flag(row, 7));
@@ -188,7 +190,7 @@ fn parse_executed_function(row: &CatalogRow, role: &RoleSettings) -> Option<Exec
         "policy" => itself.then_some(ExecutedFunction::Always(policy)),
         "policy of others" => itself.then_some(ExecutedFunction::ForOthers(policy)),
         kind => {
-            // What is inlined may hold calls of its own; a superuser would lend them everything.
+            // An inlined function may contain further calls, which would run with a superuser's privileges.
             let planned =
                 is_constant_call(cell_text(row, 8)?, cell_text(row, 6)?) || (inlined && role.is_superuser);
             let said = format!("the planner evaluates `{function}` for the {kind} expression of {table}");
@@ -197,7 +199,8 @@ fn parse_executed_function(row: &CatalogRow, role: &RoleSettings) -> Option<Exec
     }
 }
 
-/// Whether an expression calls that function without any column in its arguments, so that planning a query executes it.
+/// Returns `true` if an expression calls a function without any column in its arguments, so that planning a
+/// query executes the function.
 fn is_constant_call(tree: &str, function: &str) -> bool {
     let called = [format!(":funcid {function} "), format!(":opfuncid {function} ")];
     let starts = called.iter().flat_map(|mark| tree.match_indices(mark.as_str()));
@@ -207,7 +210,7 @@ fn is_constant_call(tree: &str, function: &str) -> bool {
     })
 }
 
-/// The node that begins at an opening brace.
+/// Returns the node that starts with an opening brace.
 fn first_node(tree: &str) -> &str {
     let (mut depth, mut escaped) = (0_usize, false);
     for (at, byte) in tree.bytes().enumerate() {
@@ -224,19 +227,19 @@ fn first_node(tree: &str) -> &str {
 }
 
 impl RelationDependencies {
-    /// Fills in what is behind a table or view.
+    /// Adds the dependencies of a table or view.
     pub(super) fn describe_table(&self, oid: &str, table: &mut TableInfo) {
         let mut seen = vec![oid.to_owned()];
         table.executed_code = self.executed_code.get(oid).cloned().unwrap_or_default();
         if table.kind == TableKind::MaterializedView {
-            // It holds rows of its own, which are read without executing what made them.
+            // A materialized view stores its rows, so reading it does not execute its query.
             table.executed_code.retain(|code| !code.starts_with("the view "));
             table.visibility_caveat =
-                Some(format!("`{}` is a materialized view: it has the rows of its last refresh", table.name));
+                Some(format!("`{}` is a materialized view with the data of its last refresh", table.name));
         }
         self.follow_view(oid, table, &mut seen);
         if let (Some(doubt), false) = (&mut table.visibility_caveat, table.base_tables.is_empty()) {
-            doubt.push_str(&format!(" (behind it: `{}`)", table.base_tables.join("`, `")));
+            doubt.push_str(&format!("  (based on `{}`)", table.base_tables.join("`, `")));
         }
     }
 
@@ -257,7 +260,7 @@ impl RelationDependencies {
                 table.executed_code.extend(self.policy_code.get(&base.oid).into_iter().flatten().cloned());
                 table.visibility_caveat.get_or_insert_with(|| {
                     format!(
-                        "`{}` is a view, and row-level security on `{}` hides rows from it",
+                        "`{}` is a view from which row-level security on `{}` hides rows",
                         table.name, base.name
                     )
                 });
@@ -267,7 +270,7 @@ impl RelationDependencies {
                 TableKind::MaterializedView => {
                     table.visibility_caveat.get_or_insert_with(|| {
                         format!(
-                            "`{}` reads the materialized view `{}`, as of its last refresh",
+                            "`{}` reads the materialized view `{}` with the data of its last refresh",
                             table.name, base.name
                         )
                     });
@@ -289,13 +292,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_call_without_a_column_is_told_from_one_with() {
+    fn only_calls_without_columns_are_constant() {
         let constant = "({OPEXPR :opno 654 :opfuncid 1258 :args ({VAR :varno 1} {FUNCEXPR :funcid 77 :args ({CONST :constvalue 4 [ 1 \\} ]})})})";
         let column = "({FUNCEXPR :funcid 77 :args ({RELABELTYPE :arg {VAR :varno 1 :varattno 2} :resulttype 25} {CONST :constvalue 4 [ 1 ]})})";
         assert!(is_constant_call(constant, "77"));
         assert!(!is_constant_call(column, "77") && !is_constant_call(column, "7"));
         assert!(!is_constant_call(constant, "1258"));
         assert!(is_constant_call("{FUNCEXPR :funcid 77 :args <>} {VAR :varno 1}", "77"));
-        assert!(is_constant_call("{FUNCEXPR :funcid 77 :args ({CONST", "77"), "what is cut is not trusted");
+        assert!(
+            is_constant_call("{FUNCEXPR :funcid 77 :args ({CONST", "77"),
+            "a truncated tree is not trusted"
+        );
     }
 }

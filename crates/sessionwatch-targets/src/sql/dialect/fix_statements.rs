@@ -1,5 +1,5 @@
-//! Statements that mend what `doctor` finds. What is written here is understood by databases that follow the standard; a
-//! dialect replaces what it writes otherwise.
+//! Statements that fix problems found by `doctor`. Default implementations are standard SQL; dialects
+//! override them where they differ.
 
 use crate::{
     mapping::{TableName, UsersMapping},
@@ -9,35 +9,35 @@ use crate::{
     },
 };
 
-/// An index on one column.
+/// An index to create on one column.
 pub(crate) struct NewIndex<'a> {
     pub(crate) table: &'a TableName,
     pub(crate) column: &'a str,
     pub(crate) is_unique: bool,
 }
 
-/// A table as its owner mends it.
+/// A table to fix.
 #[derive(Clone, Copy)]
 pub(crate) struct TableToFix<'a> {
     pub(crate) name: &'a TableName,
-    /// As it was found; nothing if it was not.
+    /// Table as read from the schema, or `None` if it was not found.
     pub(crate) table: Option<&'a TableInfo>,
 }
 
-/// How one database writes what mends a finding.
+/// The fix statements of one database.
 pub(crate) trait FixDialect {
-    /// Grants a privilege, written as `PRIVILEGE ON what`, to a role.
+    /// Grants a privilege, written as `PRIVILEGE ON object`, to a role.
     fn grant_privilege(&self, privilege: &str, role: &str) -> String {
         format!("GRANT {privilege} TO {};", quote_identifier(role))
     }
 
-    /// Lets a role see every row of a table, given as statements name it.
+    /// Lets a role see every row of a table. `table` is quoted already.
     fn allow_select_policy(&self, table: &str, role: Option<&str>) -> String {
         let role = role.map_or("ROLE".into(), quote_identifier);
         format!("CREATE POLICY sessionwatch ON {table} FOR SELECT TO {role} USING (true);")
     }
 
-    /// Lets a role see and write every row of a table, given as statements name it.
+    /// Lets a role see and write every row of a table. `table` is quoted already.
     fn allow_all_policy(&self, table: &str, role: &str) -> String {
         format!(
             "CREATE POLICY sessionwatch ON {table} TO {} USING (true) WITH CHECK (true);",
@@ -45,7 +45,7 @@ pub(crate) trait FixDialect {
         )
     }
 
-    /// Takes from a role, or from everybody, the right to make objects in a schema.
+    /// Revokes the right to create objects in a schema from a role, or from everyone.
     fn revoke_create(&self, schema: &str, role: Option<&str>) -> String {
         format!(
             "REVOKE CREATE ON SCHEMA {} FROM {};",
@@ -54,10 +54,10 @@ pub(crate) trait FixDialect {
         )
     }
 
-    /// Whether an index of a table can be made beside the application's work.
+    /// Returns `true` if an index can be created without blocking writes of the application.
     fn supports_concurrent_index(&self, found: Option<&TableInfo>) -> bool;
 
-    /// Makes an index.
+    /// Creates an index.
     fn create_index(&self, index: &NewIndex<'_>, found: Option<&TableInfo>) -> String {
         let NewIndex { table, column, is_unique } = index;
         let concurrently = if self.supports_concurrent_index(found) { "CONCURRENTLY " } else { "" };
@@ -70,20 +70,20 @@ pub(crate) trait FixDialect {
         )
     }
 
-    /// Removes an index.
+    /// Drops an index.
     fn drop_index(&self, name: &str) -> String {
         format!("DROP INDEX {};", quote_identifier(name))
     }
 
-    /// Lets the database compare a column byte for byte.
+    /// Makes the database compare a column byte for byte.
     fn set_exact_comparison(&self, table: &TableName, column: &str, equality: Equality) -> String;
 
-    /// What to do where foreign keys are checked only on connections that ask for it; nothing where they always are.
+    /// Explains how to enforce foreign keys, where each connection decides that; `None` elsewhere.
     fn enforce_foreign_keys(&self) -> Option<&'static str> {
         None
     }
 
-    /// Lets a foreign key remove the sessions of a user who is deleted.
+    /// Makes deleting a user delete the user's sessions.
     fn set_cascade_delete(
         &self,
         sessions: &TableName,
@@ -101,54 +101,54 @@ pub(crate) trait FixDialect {
         )
     }
 
-    /// Makes a foreign key to the users.
+    /// Adds a foreign key to the users.
     fn add_foreign_key(&self, sessions: TableToFix<'_>, user: &str, users: &UsersMapping) -> String;
 
-    /// Lets the triggers of a foreign key run again.
+    /// Enables the triggers of a foreign key.
     fn enable_triggers(&self, sessions: &TableName, users: &UsersMapping) -> String {
         format!(
-            "ALTER TABLE {} ENABLE TRIGGER ALL;\nALTER TABLE {} ENABLE TRIGGER ALL;\n-- then look for orphans: `check --deep`",
+            "ALTER TABLE {} ENABLE TRIGGER ALL;\nALTER TABLE {} ENABLE TRIGGER ALL;\n-- then look for orphans: sessionwatch check --no-trust-constraints",
             quoted(sessions),
             quoted(&users.table)
         )
     }
 
-    /// Checks a foreign key for the rows that are there.
+    /// Validates a foreign key for existing rows.
     fn validate_foreign_key(&self, sessions: &TableName, key: &str) -> String {
         format!("ALTER TABLE {} VALIDATE CONSTRAINT {};", quoted(sessions), quote_identifier(key))
     }
 
-    /// Lets the planner know the size of a table; nothing where there is no such thing.
+    /// Updates the planner's statistics of a table. `None` if the database has none.
     fn analyze_table(&self, table: &TableName) -> Option<String>;
 
-    /// The statement that adds a column which says when a row was created; nothing where it cannot be given.
+    /// Returns the statement that adds a column for the creation time, or `None` if there is no general one.
     fn creation_column_statement(&self, table: TableToFix<'_>, column: &str) -> Option<String>;
 
-    /// Adds a column that says when a session was created.
+    /// Adds a column that stores when a session was created.
     fn add_creation_column(&self, sessions: TableToFix<'_>, column: &str) -> String {
         if let Some(statement) = self.creation_column_statement(sessions, column) {
             return statement;
         }
         match sessions.table.map(|table| table.kind) {
             Some(TableKind::View | TableKind::MaterializedView | TableKind::Foreign) => format!(
-                "add a column {column} to the table behind it, if the framework allows for it, and show it here"
+                "add a column {column} to the underlying table, if the framework allows that, and include it in the view"
             ),
             Some(TableKind::Table | TableKind::Partitioned) | None => {
-                format!("add a column {column}, if the framework allows for it")
+                format!("add a column {column}, if the framework allows that")
             }
         }
     }
 
-    /// Gives the row ids of a table more room.
+    /// Widens the row id column and its sequence.
     fn widen_row_ids(&self, table: &TableName, id: &str, sequence: &str) -> String {
         format!(
-            "ALTER TABLE {} ALTER COLUMN {} TYPE bigint; ALTER SEQUENCE {sequence} AS bigint;  -- rewrites the table, which nobody can use meanwhile",
+            "ALTER TABLE {} ALTER COLUMN {} TYPE bigint; ALTER SEQUENCE {sequence} AS bigint;  -- rewrites the table under an exclusive lock",
             quoted(table),
             quote_identifier(id)
         )
     }
 
-    /// Lets a file be read while it is written; nothing where readers never wait.
+    /// Allows reading a file while another process writes it; `None` if readers never wait.
     fn enable_wal(&self) -> Option<&'static str> {
         None
     }

@@ -1,4 +1,4 @@
-//! PostgreSQL, and what speaks its language.
+//! The dialect of PostgreSQL and compatible servers.
 
 mod bulk_statements;
 mod fix_statements;
@@ -21,13 +21,15 @@ use crate::{
     unsealed_rows::DependentTable,
 };
 
-/// Keeps functions and operators of the application from taking the place of built-in ones.
-const SET_SAFE_SEARCH_PATH: &str = "-- Only built-in functions and operators, whatever the search path has.\nSET search_path = pg_catalog, pg_temp;\n";
-/// Characters of a stored session in which its cookie is looked for: it comes first.
+/// Keeps functions and operators of the application from shadowing built-in ones.
+const SET_SAFE_SEARCH_PATH: &str =
+    "-- Resolve names to built-in functions and operators only.\nSET search_path = pg_catalog, pg_temp;\n";
+/// Number of characters of a stored session in which its cookie is searched for. The cookie comes first.
 const COOKIE_SEARCH_CHARS: usize = 4_096;
 
-/// A condition that always holds. It is evaluated before the first row is changed, so that triggers, rules and domains of
-/// the table run under the path of the role, as for any other program. The statement itself was parsed under a safe one.
+/// A condition that is always true. The database evaluates it before changing the first row, so that
+/// triggers, rules and domains of the table run under the role's search path, as in any other program. The
+/// statement itself was parsed under the safe path.
 const ROLE_SEARCH_PATH_CONDITION: &str = "(SELECT pg_catalog.set_config('search_path', \
      pg_catalog.current_setting('sessionwatch.search_path', true), true)) IS NOT NULL";
 
@@ -35,7 +37,7 @@ const ROLE_SEARCH_PATH_CONDITION: &str = "(SELECT pg_catalog.set_config('search_
 struct PostgresDialect;
 
 impl Dialect {
-    /// PostgreSQL's.
+    /// Dialect of PostgreSQL.
     pub const POSTGRES: Self = Self(&PostgresDialect);
 }
 
@@ -57,7 +59,7 @@ impl SqlDialect for PostgresDialect {
     }
 
     fn case_insensitive_comparison(&self) -> &'static str {
-        "without regard to case (citext)"
+        "ignoring case (citext)"
     }
 
     fn grant_statements(&self, grants: RoleGrants<'_>) -> String {
@@ -66,6 +68,7 @@ impl SqlDialect for PostgresDialect {
 
     fn quote_string(&self, text: &str) -> String {
         let quoted = format!("'{}'", text.replace('\'', "''").replace('\0', "\u{fffd}"));
+        // E'…' has one meaning under every setting of standard_conforming_strings.
         if text.contains('\\') { format!("E{}", quoted.replace('\\', "\\\\")) } else { quoted }
     }
 
@@ -138,7 +141,7 @@ impl SqlDialect for PostgresDialect {
     }
 
     fn ignore_indexes_clause(&self) -> &'static str {
-        // The session has switched them off.
+        // The connection has disabled index scans already.
         ""
     }
 
@@ -209,7 +212,7 @@ impl SqlDialect for PostgresDialect {
     fn row_hash_expr(&self, columns: RowHashColumns, key: i64) -> String {
         let RowHashColumns { id, token, user, expires, expires_in_zone } = columns;
         let expires = if expires_in_zone {
-            // As text, an instant depends on the zone of the session.
+            // The text of a timestamptz depends on the time zone of the connection.
             format!("({expires} AT TIME ZONE 'UTC')")
         } else {
             expires
@@ -331,7 +334,7 @@ impl SqlDialect for PostgresDialect {
 
     fn id_in_condition(&self, column: &str, declared: Option<&str>, ids: &str) -> String {
         match declared {
-            // Compared as what it is, the id is looked up in its index.
+            // Compared in its own type, the id can be looked up in its index.
             Some(declared) => format!("{column} = ANY(CAST(ARRAY[{ids}]::text[] AS {declared}[]))"),
             None => format!("CAST({column} AS text) IN ({ids})"),
         }
@@ -339,7 +342,7 @@ impl SqlDialect for PostgresDialect {
 
     fn in_query_condition(&self, columns: &[String], tuple: &str, query: &str) -> String {
         match columns {
-            // Found by their places at once, which a semi-join does not do.
+            // ANY(ARRAY(…)) allows a TID scan; a semi-join does not.
             [one] => format!("{one} = ANY(ARRAY({query}))"),
             _ => format!("{tuple} IN ({query})"),
         }
@@ -366,14 +369,14 @@ impl SqlDialect for PostgresDialect {
 
     fn user_order_expr(&self, table: &str, kind: Option<ColumnKind>) -> String {
         match kind {
-            // Qualified, for `u` alone would be the text of the first column of the result.
+            // An unqualified `u` would refer to the first column of the result, which is text.
             Some(ColumnKind::Integer) => format!("{table}.u"),
             _ => "CAST(u AS text) COLLATE \"C\"".into(),
         }
     }
 }
 
-/// Whether PostgreSQL writes UUIDs so.
+/// Returns `true` for the canonical form of a UUID.
 fn is_uuid(text: &str) -> bool {
     let fits = |(at, byte): (usize, u8)| match at {
         8 | 13 | 18 | 23 => byte == b'-',
@@ -382,8 +385,8 @@ fn is_uuid(text: &str) -> bool {
     text.len() == 36 && text.bytes().enumerate().all(fits)
 }
 
-/// An instant from the wall clock of a zone, on Postgres. Wall clocks near the first and the last instants there are stand
-/// for themselves, as in `sessionwatch_core::zone`: they could not be moved.
+/// Returns a timestamp from wall-clock time in a zone. Times near the limits of the range are taken as UTC,
+/// as in `sessionwatch_core::time_zone`, since shifting could exceed the range.
 fn local_timestamp_expr(zone: Zone, value: &str) -> String {
     format!(
         "(CASE WHEN {value} >= TIMESTAMP '0001-01-03' AND {value} < TIMESTAMP '9999-12-29' \
@@ -392,7 +395,7 @@ fn local_timestamp_expr(zone: Zone, value: &str) -> String {
     )
 }
 
-/// An integer of microseconds from a column that is not a native timestamp, on Postgres; never raises an error.
+/// Returns an integer of microseconds from a column without a native timestamp type. Never raises an error.
 fn micros_expr(decoder: Decoder, value: &str, text: bool) -> String {
     let scale = if decoder == Decoder::EpochSeconds { 1_000_000 } else { 1_000 };
     let (low, high) = (UtcTimestamp::MIN.micros() / scale, UtcTimestamp::MAX.micros() / scale);
@@ -418,7 +421,7 @@ fn micros_expr(decoder: Decoder, value: &str, text: bool) -> String {
     }
 }
 
-/// The ISO reader of `sessionwatch_core::decoder`, in SQL: NULL where the text is not an instant.
+/// Returns the SQL equivalent of the ISO parser in `sessionwatch_core::decoder`: NULL for invalid text.
 fn iso_micros_expr(value: &str, local: Option<Zone>) -> String {
     let part = |from: u8, length: u8| format!("substr({value}, {from}, {length})::int");
     let (year, month, day) = (part(1, 4), part(6, 2), part(9, 2));
@@ -432,7 +435,7 @@ fn iso_micros_expr(value: &str, local: Option<Zone>) -> String {
     let hours = zone("^.{19}[^+-]*[+-]([0-9]{2})");
     let minutes = zone("^.{19}[^+-]*[+-][0-9]{2}:?([0-9]{2})$");
     let sign = format!("(CASE WHEN {value} ~ '^.{{19}}[^+-]*-' THEN -1 ELSE 1 END)");
-    // Text that names no offset is the wall clock of the zone: whole seconds are moved.
+    // Text without an offset is wall-clock time of the zone; the offset is a whole number of seconds.
     let read = local.map_or("m".to_owned(), |zone| {
         let wall = local_timestamp_expr(zone, "(TIMESTAMP '1970-01-01' + (m / 1000000) * interval '1 second')");
         format!(

@@ -1,4 +1,5 @@
-//! SQLite, with the functions that keep tokens inside the file: `sw_fingerprint`, `sw_prefix` and `sw_instant`.
+//! The dialect of SQLite, with the functions that keep tokens inside the file: `sw_fingerprint`, `sw_prefix`
+//! and `sw_instant`.
 
 mod fix_statements;
 
@@ -24,16 +25,16 @@ use crate::{
     unsealed_rows::DependentTable,
 };
 
-/// No instant is longer as text.
+/// Maximum length of a timestamp as text.
 const MAX_TIMESTAMP_CHARS: usize = 40;
-/// How far a query that is pasted elsewhere knows the clocks of a zone, before and after it was written.
+/// Period before and after its creation for which a standalone query knows the offsets of a zone.
 const ZONE_SHIFT_WINDOW_US: i64 = 3 * 365 * MICROS_PER_DAY;
 
 #[derive(Debug)]
 struct SqliteDialect;
 
 impl Dialect {
-    /// SQLite's.
+    /// Dialect of SQLite.
     pub const SQLITE: Self = Self(&SqliteDialect);
 }
 
@@ -47,7 +48,7 @@ impl SqlDialect for SqliteDialect {
     }
 
     fn enforces_foreign_keys(&self) -> bool {
-        // Only on connections that ask for it.
+        // Each connection has to enable enforcement.
         false
     }
 
@@ -56,17 +57,17 @@ impl SqlDialect for SqliteDialect {
     }
 
     fn case_insensitive_comparison(&self) -> &'static str {
-        "without regard to case (COLLATE NOCASE)"
+        "ignoring case (COLLATE NOCASE)"
     }
 
     fn catalog_name(&self, name: &TableName) -> String {
-        // Names that differ in their letters only are the same there.
+        // SQLite names are case-insensitive.
         quote_identifier(&name.name.to_lowercase())
     }
 
     fn grant_statements(&self, _: RoleGrants<'_>) -> String {
-        "-- SQLite has no roles. Let the account that runs sessionwatch read the file and write the folder it is in only\n\
-         -- where the write-ahead log is used; sessionwatch opens the file read-only.\n"
+        "-- SQLite has no roles. Give the account that runs sessionwatch read access to the file. With a write-ahead log,\n\
+         -- the account also needs write access to the folder; sessionwatch opens the file read-only.\n"
             .into()
     }
 
@@ -131,7 +132,7 @@ impl SqlDialect for SqliteDialect {
         format!("?{}", at + 1)
     }
 
-    /// One row, whose values are parameters.
+    /// Inserts one row, whose values are parameters.
     fn insert_rows_statement(&self, rows: &RowInsertion<'_>) -> String {
         let names: Vec<String> = rows.columns.iter().map(|column| quote_identifier(&column.name)).collect();
         let values: Vec<String> = (0..rows.columns.len()).map(|at| self.inserted_value_expr(at)).collect();
@@ -144,7 +145,7 @@ impl SqlDialect for SqliteDialect {
         )
     }
 
-    /// One row, whose values are parameters.
+    /// Restores one row, whose values are parameters.
     fn restore_ended_statement(&self, rows: &EndedRowsRestore<'_>) -> String {
         format!("UPDATE {} AS s SET {} WHERE {}", quote_table(rows.sessions), rows.assignment, rows.condition)
     }
@@ -166,7 +167,7 @@ impl SqlDialect for SqliteDialect {
     }
 
     fn not_deleted_condition(&self, column: &str, _: &ColumnInfo) -> String {
-        // Zero and nothing mark no row as deleted, whatever the type is.
+        // Zero, NULL and the empty string mean not deleted, whatever the type.
         format!("COALESCE({column}, 0) IN (0, '')")
     }
 
@@ -195,6 +196,7 @@ impl SqlDialect for SqliteDialect {
     }
 
     fn typed_literal(&self, kind: ColumnKind, value: &str) -> String {
+        // A quoted number would be stored as text in a column without affinity.
         let is_number = value.parse::<i64>().is_ok();
         if kind != ColumnKind::Text && is_number { value.to_owned() } else { self.quote_string(value) }
     }
@@ -353,7 +355,7 @@ impl SqlDialect for SqliteDialect {
     }
 }
 
-/// Microseconds from a column on SQLite, for a query that is pasted into another program. Text is read to the second.
+/// Returns microseconds from a column, for standalone queries. Text is read to the second.
 fn micros_expr(decoder: Decoder, value: &str, now: UtcTimestamp) -> String {
     let text = match decoder {
         Decoder::TimestampLocal(zone) => local_micros_expr(zone, value, now),
@@ -378,8 +380,8 @@ fn micros_expr(decoder: Decoder, value: &str, now: UtcTimestamp) -> String {
     format!("(CASE WHEN {value} IS NULL THEN {NEVER_MICROS} ELSE COALESCE({read}, {UNDECODABLE_MICROS}) END)")
 }
 
-/// Microseconds from the wall clock of a zone, on SQLite, which has no zones: its clocks are written out, as far as they
-/// are known around `now`.
+/// Returns microseconds from wall-clock time in a zone. SQLite knows no zones, so the offsets around `now`
+/// are written out.
 fn local_micros_expr(zone: Zone, value: &str, now: UtcTimestamp) -> String {
     let seconds = format!("CAST(strftime('%s', {value}) AS integer)");
     let shifts = zone.offset_shifts(
@@ -387,6 +389,7 @@ fn local_micros_expr(zone: Zone, value: &str, now: UtcTimestamp) -> String {
         now.saturating_add_micros(ZONE_SHIFT_WINDOW_US),
     );
     let mut ahead = String::from("CASE");
+    // Latest first, since the first true WHEN wins.
     for shift in shifts.iter().skip(1).rev() {
         // Writing to a String cannot fail.
         let (from, offset) = (shift.from_wall_us / 1_000_000, shift.offset_us / 1_000_000);

@@ -15,7 +15,7 @@ fn schema(tables: Vec<TableInfo>) -> DatabaseSchema {
 }
 
 #[test]
-fn a_name_without_a_schema_means_the_first_table_on_the_search_path() {
+fn an_unqualified_name_means_the_first_table_on_the_search_path() {
     let schema = schema(vec![
         table("late", "sessions", Some(2)),
         table("first", "sessions", Some(0)),
@@ -29,25 +29,25 @@ fn a_name_without_a_schema_means_the_first_table_on_the_search_path() {
 }
 
 #[test]
-fn of_several_tables_beside_the_search_path_none_is_meant() {
+fn an_unqualified_name_is_ambiguous_off_the_search_path() {
     let two = schema(vec![table("a", "sessions", None), table("b", "sessions", None)]);
     assert!(two.find_table(None, "sessions").is_none());
     assert_eq!(two.resolve_unqualified("sessions").len(), 2);
     let one = schema(vec![table("a", "sessions", None)]);
     assert!(one.find_table(None, "sessions").is_some());
-    assert!(one.find_table(None, "Sessions").is_none(), "names differ by case");
+    assert!(one.find_table(None, "Sessions").is_none(), "names are case-sensitive");
 }
 
 #[test]
-fn where_the_address_names_schemas_no_others_are_looked_in() {
+fn schemas_named_in_the_address_exclude_others() {
     let tables = vec![table("a", "sessions", None)];
     let named = DatabaseSchema { dialect: Dialect::POSTGRES, has_named_search_path: true, tables };
     assert!(named.resolve_unqualified("sessions").is_empty() && named.find_table(None, "sessions").is_none());
-    assert!(named.find_table(Some("a"), "sessions").is_some(), "but by its whole name it is there");
+    assert!(named.find_table(Some("a"), "sessions").is_some(), "a qualified name still works");
 }
 
 #[test]
-fn columns_that_are_not_there_have_no_kind_and_are_compared_exactly() {
+fn missing_columns_have_no_kind_and_compare_exactly() {
     let column = ColumnInfo {
         name: "id".into(),
         kind: ColumnKind::Uuid,
@@ -69,14 +69,14 @@ fn columns_that_are_not_there_have_no_kind_and_are_compared_exactly() {
 }
 
 #[test]
-fn a_schema_that_is_missing_is_told_of_with_one_that_is_like_it() {
+fn a_missing_schema_is_reported_with_a_similar_one() {
     let schema =
         schema(vec![table("public", "a", None), table("auth", "b", None), table("public", "c", None)]);
     assert_eq!(schema.schema_names(), ["auth", "public"]);
-    let said = missing_schema_message("publc", &schema.schema_names());
+    let said = missing_schema_message("publc", &schema.schema_names(), false);
     assert!(
         said.contains("`publc`") && said.contains("`public`") && said.contains("(schemas: `auth`, `public`)"),
         "{said}"
     );
-    assert!(missing_schema_message("x", &[]).ends_with("(schemas: none)"));
+    assert!(missing_schema_message("x", &[], false).ends_with("(schemas: none)"));
 }

@@ -1,9 +1,8 @@
 use super::*;
 
-/// Takes something from what proves a fact, or from its table.
+/// Breaks an index or a foreign key, or its table, as a proof.
 type Change<T> = fn(&mut T, &mut TableInfo);
 
-/// A table without columns.
 fn sessions() -> TableInfo {
     TableInfo { name: "sessions".into(), ..TableInfo::default() }
 }
@@ -32,7 +31,7 @@ fn key(name: &str) -> ForeignKey {
 }
 
 #[test]
-fn only_a_whole_unique_index_on_that_column_alone_proves_that_nothing_occurs_twice() {
+fn only_a_complete_unique_index_on_exactly_that_column_proves_uniqueness() {
     let with = |change: fn(&mut IndexInfo, &mut TableInfo)| {
         let (mut index, mut table) = (index(&["token"]), sessions());
         change(&mut index, &mut table);
@@ -43,10 +42,10 @@ fn only_a_whole_unique_index_on_that_column_alone_proves_that_nothing_occurs_twi
     let insufficient: [(&str, Change<IndexInfo>); 6] = [
         ("not unique", |index, _| index.unique = false),
         ("partial or invalid", |index, _| index.complete = false),
-        ("finer than the application compares", |index, _| index.exact = false),
+        ("finer than the column's equality", |index, _| index.exact = false),
         ("with another column", |index, _| index.columns.push("user_id".into())),
         ("on an expression", |index, _| index.columns.clear()),
-        ("of a table that others inherit from", |_, table| table.has_children = true),
+        ("of a table with children", |_, table| table.has_children = true),
     ];
     for (why, change) in insufficient {
         assert_eq!(with(change), None, "{why}");
@@ -54,7 +53,7 @@ fn only_a_whole_unique_index_on_that_column_alone_proves_that_nothing_occurs_twi
 }
 
 #[test]
-fn an_index_leads_with_its_first_column_only() {
+fn only_the_first_column_of_an_index_counts() {
     let mut table = sessions();
     table.indexes =
         vec![IndexInfo { complete: false, ..index(&["expires"]) }, index(&["user_id", "expires"])];
@@ -63,7 +62,7 @@ fn an_index_leads_with_its_first_column_only() {
 }
 
 #[test]
-fn a_foreign_key_proves_that_users_exist_only_while_it_is_checked_for_every_row() {
+fn only_a_fully_enforced_foreign_key_proves_that_users_exist() {
     let with = |change: fn(&mut ForeignKey, &mut TableInfo)| {
         let (mut key, mut table) = (key("k"), sessions());
         change(&mut key, &mut table);
@@ -74,8 +73,8 @@ fn a_foreign_key_proves_that_users_exist_only_while_it_is_checked_for_every_row(
         ("not valid", |key, _| key.validated = false),
         ("with triggers that are disabled", |key, _| key.enabled = false),
         ("checked at the end of a transaction", |key, _| key.deferrable = true),
-        ("of a table that others inherit from", |_, table| table.has_children = true),
-        ("of a table that is replicated", |_, table| table.is_subscribed = true),
+        ("of a table with children", |_, table| table.has_children = true),
+        ("of a replicated table", |_, table| table.is_subscribed = true),
     ];
     for (why, change) in insufficient {
         assert!(!with(change), "{why}");
@@ -83,7 +82,7 @@ fn a_foreign_key_proves_that_users_exist_only_while_it_is_checked_for_every_row(
 }
 
 #[test]
-fn of_several_foreign_keys_the_one_that_proves_something_is_taken() {
+fn a_foreign_key_that_proves_something_is_preferred() {
     let mut table = sessions();
     let unchecked = ForeignKey { validated: false, ..key("unchecked") };
     let wide = ForeignKey { columns: vec!["tenant".into(), "user_id".into()], ..key("wide") };
@@ -95,7 +94,7 @@ fn of_several_foreign_keys_the_one_that_proves_something_is_taken() {
 }
 
 #[test]
-fn booleans_are_known_by_their_declared_type() {
+fn booleans_are_recognized_by_declared_type() {
     for (declared, is_boolean) in
         [("boolean", true), ("bool", true), ("integer", false), ("text", false), ("", false)]
     {

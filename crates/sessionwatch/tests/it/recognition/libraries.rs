@@ -115,7 +115,7 @@ fn certain_signs_tell_libraries_apart() {
 fn sessions_that_are_kept_elsewhere_are_told_of_in_plan_and_result() {
     let store = fixture("better-auth-secondary-storage-pg.sql");
     let folder = store.configured("");
-    let sign = "there is no table of verifications";
+    let sign = "there is no verification table";
     let (_, report) = check(folder.path());
     assert!(report["notes"].to_string().contains(sign), "{report:#}");
     let doctor = testkit::run_for_json(&["doctor", &store.url(), "--format", "json"]);

@@ -1,4 +1,5 @@
-//! Statements that change, delete or insert many rows at once. Triggers, rules and domains run under the path of the role.
+//! Statements that change, delete or insert many rows at once. Triggers, rules and domains run under the
+//! role's search path.
 
 use std::fmt::Write as _;
 
@@ -13,11 +14,11 @@ use crate::{
 };
 
 impl QueryBuilder<'_> {
-    /// Removes or changes the rows that are still what was read: locators and versions, pairwise. In detail, it gives one
-    /// line: the [`RowVersion::locator_text`] of each row that it changed.
+    /// Returns the statement that deletes or updates the rows that still match what was read. With
+    /// `detailed`, it returns one row: the [`RowVersion::locator_text`] of each changed row.
     ///
-    /// The condition is checked by the statement that locks each row, against its latest version. So nothing has to be
-    /// locked while it is archived, and no privilege is needed besides that for the change.
+    /// The statement checks the condition on the latest version of each row while locking it. Therefore rows
+    /// need not be locked while they are archived, and no further privilege is required.
     #[must_use]
     pub fn change_rows_statement(
         &self,
@@ -50,7 +51,7 @@ impl QueryBuilder<'_> {
             (None, true) => {
                 format!("d AS (DELETE FROM {sessions} AS s WHERE {still} RETURNING {locator} AS locator)")
             }
-            // What an update returns is the new version.
+            // RETURNING sees the new version of a row, so the old locator is saved first.
             (Some(set), true) => format!(
                 "l AS (SELECT s.tableoid AS heap, s.ctid AS place, {locator} AS locator FROM {sessions} AS s WHERE {still} FOR UPDATE),\n\
                  d AS (UPDATE {sessions} AS s SET {set} FROM l WHERE s.tableoid = l.heap AND s.ctid = l.place RETURNING l.locator)"
@@ -60,7 +61,7 @@ impl QueryBuilder<'_> {
     }
 }
 
-/// The condition that a row is one of those that were read, and still that version.
+/// Returns the condition that a row is one of those that were read, in the same version.
 pub(super) fn read_rows_condition(condition: &ReadCondition<'_>) -> String {
     let ReadCondition { rows, key_condition: named, full_row_hash: row_hash, .. } = condition;
     let Some(found) = named else { return read_positions_condition(rows) };
@@ -71,10 +72,11 @@ pub(super) fn read_rows_condition(condition: &ReadCondition<'_>) -> String {
     )
 }
 
-/// The same of rows that are named by their places.
+/// Returns the same condition for rows located by position.
 fn read_positions_condition(rows: &[RowVersion]) -> String {
     let places = tid_array(rows.iter().map(|row| row.locator));
     let first = rows.first().map(|row| row.version).unwrap_or_default();
+    // Usual case: all rows were written by one transaction, and a simple comparison is faster.
     if rows.iter().all(|row| row.version == first) {
         return format!("s.ctid = ANY({places}) AND s.xmin = '{first}'::xid");
     }
@@ -84,7 +86,7 @@ fn read_positions_condition(rows: &[RowVersion]) -> String {
     )
 }
 
-/// The parameters as rows `v`, each column as what it is.
+/// Returns the parameters as rows `v`, with each column cast to its type.
 fn parameter_rows_query(columns: &[ColumnDecl]) -> String {
     let names = |prefix: &str| (1..=columns.len()).map(|at| format!("{prefix}{at}")).collect::<Vec<_>>();
     let typed =
@@ -98,14 +100,15 @@ fn parameter_rows_query(columns: &[ColumnDecl]) -> String {
     )
 }
 
-/// Inserts all rows that the parameters hold, one array of texts a column. It gives two columns: `back` and the mark of a row
-/// that is back, or the name of an obstacle and the position of a row, counted from 1.
+/// Returns the statement that inserts all rows in the parameters, given as one text array per column. Result
+/// rows are `back` and the row hash of a restored row, or the name of an obstacle and the position of a row,
+/// counted from 1.
 pub(super) fn insert_rows_statement(rows: &RowInsertion<'_>) -> String {
     let RowInsertion { into_table: into, columns, obstacle, token, token_equality, row_hash: mark, .. } =
         rows;
     let names: Vec<String> = columns.iter().map(|column| quote_identifier(&column.name)).collect();
     let values: Vec<String> = (1..=columns.len()).map(|at| format!("v.c{at}")).collect();
-    // Of rows that share a token, the first that nothing is in the way of comes back.
+    // Of rows that share a token, the first without an obstacle is restored.
     let (turn, shared) = match token.map(|at| at + 1) {
         Some(token) => {
             let key = PostgresDialect.fold_expr(&format!("o.c{token}"), *token_equality);
@@ -130,7 +133,8 @@ pub(super) fn insert_rows_statement(rows: &RowInsertion<'_>) -> String {
     )
 }
 
-/// Sets the column that ended sessions back, of all rows that the parameters hold; with the same answer.
+/// Returns the statement that restores the column that ended sessions, for all rows in the parameters. Its
+/// result has the same form.
 pub(super) fn restore_ended_statement(rows: &EndedRowsRestore<'_>) -> String {
     let EndedRowsRestore { sessions, columns, assignment: set, condition, row_hash: mark } = rows;
     format!(
@@ -141,7 +145,7 @@ pub(super) fn restore_ended_statement(rows: &EndedRowsRestore<'_>) -> String {
     )
 }
 
-/// Inserts all rows of a dependent table that the parameters hold.
+/// Returns the statement that inserts all dependent rows in the parameters.
 pub(super) fn insert_dependents_statement(dependent: &DependentTable) -> String {
     let names: Vec<String> = dependent.columns.iter().map(|column| quote_identifier(&column.name)).collect();
     let values: Vec<String> = (1..=dependent.columns.len()).map(|at| format!("v.c{at}")).collect();
@@ -155,7 +159,7 @@ pub(super) fn insert_dependents_statement(dependent: &DependentTable) -> String 
     )
 }
 
-/// Places as an array.
+/// Returns positions as an array literal.
 pub(super) fn tid_array(positions: impl Iterator<Item = u64>) -> String {
     let mut list = String::from("'{");
     for (number, place) in positions.enumerate() {

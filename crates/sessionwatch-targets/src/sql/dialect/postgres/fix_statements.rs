@@ -1,4 +1,4 @@
-//! What mends a finding on PostgreSQL.
+//! Fix statements of PostgreSQL.
 
 use super::PostgresDialect;
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
 
 impl FixDialect for PostgresDialect {
     fn supports_concurrent_index(&self, found: Option<&TableInfo>) -> bool {
-        // Neither a partitioned table nor a hypertable can have one made so.
+        // PostgreSQL rejects CONCURRENTLY on partitioned tables and hypertables.
         found.is_some_and(TableInfo::is_one_heap)
     }
 
@@ -33,11 +33,11 @@ impl FixDialect for PostgresDialect {
         );
         if sessions.table.is_some_and(TableInfo::is_one_heap) {
             format!(
-                "{add} NOT VALID;\nALTER TABLE {table} VALIDATE CONSTRAINT {name};  -- after the orphans are gone"
+                "{add} NOT VALID;\nALTER TABLE {table} VALIDATE CONSTRAINT {name};  -- after removing the orphans"
             )
         } else {
-            // Up to version 17, a partitioned table cannot have one that is validated later.
-            format!("{add};  -- after the orphans are gone; it locks both tables while it reads the sessions")
+            // Up to version 17, partitioned tables do not support NOT VALID foreign keys.
+            format!("{add};  -- after removing the orphans; locks both tables while it reads the sessions")
         }
     }
 
@@ -49,7 +49,7 @@ impl FixDialect for PostgresDialect {
         let is_altered = |found: &TableInfo| matches!(found.kind, TableKind::Table | TableKind::Partitioned);
         table.table.is_some_and(is_altered).then(|| {
             format!(
-                "ALTER TABLE {} ADD COLUMN {} timestamptz NOT NULL DEFAULT now();  -- if the framework allows for it",
+                "ALTER TABLE {} ADD COLUMN {} timestamptz NOT NULL DEFAULT now();  -- if the framework allows that",
                 quoted(table.name),
                 quote_identifier(column)
             )

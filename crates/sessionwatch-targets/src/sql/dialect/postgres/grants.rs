@@ -1,4 +1,4 @@
-//! The roles of PostgreSQL: one that may only read what checks need, and one that may also end sessions.
+//! Least-privilege roles for PostgreSQL: the watch role, and the write role.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,11 +12,11 @@ use crate::{
     sql::{dialect::RoleGrants, quote_identifier, quote_table},
 };
 
-/// The statements, with a comment on each.
+/// Returns the statements, with comments.
 pub(super) fn role_statements(grants: RoleGrants<'_>) -> String {
     let mut sql = String::from(
-        "-- Run as the owner of the tables, as often as you like: roles that are there are kept, with their passwords.\n\
-         -- Give each role a password of its own, or let it log in another way.\n\n",
+        "-- Run as the owner of the tables. Safe to repeat: existing roles and their passwords are kept.\n\
+         -- Give each role its own password, or configure another login method.\n\n",
     );
     sql.push_str(&watch_role_statements(grants));
     if let Some(act) = grants.write_role {
@@ -32,9 +32,10 @@ pub(super) fn role_statements(grants: RoleGrants<'_>) -> String {
     sql
 }
 
-/// Creates a role unless it is there.
+/// Returns the statement that creates a role unless it exists.
 fn create_role_statement(name: &str, connections: u8) -> String {
     let mut quote = String::from("$role$");
+    // The role's name must not contain the dollar quote around it.
     while name.contains(&quote) {
         quote.insert_str(1, "a_");
     }
@@ -49,7 +50,7 @@ fn watch_role_statements(grants: RoleGrants<'_>) -> String {
     let watch = quote_identifier(name);
     let sessions = quote_table(&mapping.sessions);
     let mut sql = format!(
-        "-- Watching: may read these columns, and nothing else.\n\
+        "-- Watch role: may read these columns and nothing else.\n\
          {role}\
          ALTER ROLE {watch} SET default_transaction_read_only = on;\n\
          ALTER ROLE {watch} SET statement_timeout = '60s';\n",
@@ -63,7 +64,7 @@ fn watch_role_statements(grants: RoleGrants<'_>) -> String {
     );
     let _ = writeln!(
         sql,
-        "GRANT SELECT (ctid, xmin, tableoid) ON {sessions} TO {watch};  -- plans name rows by where they stand"
+        "GRANT SELECT (ctid, xmin, tableoid) ON {sessions} TO {watch};  -- plans identify rows by position"
     );
     if let Some(users) = &mapping.users {
         let shown: Vec<&str> = [&users.key].into_iter().chain(&users.display).map(String::as_str).collect();
@@ -77,7 +78,7 @@ fn watch_role_statements(grants: RoleGrants<'_>) -> String {
     if let (Some(accounts), Some(column)) = (&mapping.accounts, grants.account_column) {
         let _ = writeln!(
             sql,
-            "GRANT SELECT ({}) ON {} TO {watch};  -- tells whether an empty table means JWT sessions",
+            "GRANT SELECT ({}) ON {} TO {watch};  -- shows whether an empty session table means JWT sessions",
             quote_identifier(column),
             quote_table(accounts)
         );
@@ -92,7 +93,7 @@ fn write_role_statements(grants: RoleGrants<'_>, name: &str) -> String {
     let act = quote_identifier(name);
     let sessions = quote_table(&mapping.sessions);
     let mut sql = format!(
-        "\n-- Acting (cleanup, revoking): may also remove sessions, and put back what it removed. Used only for that.\n\
+        "\n-- Write role (cleanup, revoke): may also delete and restore sessions. Used for nothing else.\n\
          {role}\
          ALTER ROLE {act} SET statement_timeout = '60s';\n\
          {usage}GRANT SELECT, INSERT, DELETE ON {sessions} TO {act};\n{update}",
@@ -115,20 +116,20 @@ fn write_role_statements(grants: RoleGrants<'_>, name: &str) -> String {
     for CascadingTable { sql_name: name, .. } in dependents {
         let _ = writeln!(
             sql,
-            "GRANT SELECT, INSERT, DELETE ON {name} TO {act};  -- its rows are deleted, archived and restored with sessions"
+            "GRANT SELECT, INSERT, DELETE ON {name} TO {act};  -- rows are archived, deleted and restored with sessions"
         );
     }
     sql.push_str(&row_security_policies(grants, name, dependents));
     sql
 }
 
-/// Ending sessions in place changes one column.
+/// Grants the update of the one column that ends sessions in place.
 fn grant_update_statement(column: &str, sessions: &str, write_role: &str) -> String {
     format!("GRANT UPDATE ({}) ON {sessions} TO {write_role};\n", quote_identifier(column))
 }
 
-/// The columns by which rows refer to the sessions, and to each other, so that plans can count the rows that go or change with
-/// them.
+/// Grants the columns by which rows refer to sessions and to each other, so that plans can count the affected
+/// rows.
 fn grant_reference_columns(grants: RoleGrants<'_>, watch_role: &str) -> String {
     let sessions = PostgresDialect.catalog_name(&grants.mapping.sessions);
     let mut tables: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
@@ -139,6 +140,7 @@ fn grant_reference_columns(grants: RoleGrants<'_>, watch_role: &str) -> String {
     }
     if let Some(columns) = tables.get_mut(sessions.as_str()) {
         let granted = session_columns(grants.mapping);
+        // Those are granted already.
         columns.retain(|column| !granted.contains(column));
     }
     let mut sql = String::new();
@@ -147,14 +149,14 @@ fn grant_reference_columns(grants: RoleGrants<'_>, watch_role: &str) -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(
             sql,
-            "GRANT SELECT ({}) ON {table} TO {watch_role};  -- plans count the rows that go or change with a session",
+            "GRANT SELECT ({}) ON {table} TO {watch_role};  -- plans count the rows that change with a session",
             quote_columns(&names),
         );
     }
     sql
 }
 
-/// A policy for each table of which row-level security would hide rows.
+/// Returns a policy for each table with row-level security.
 fn row_security_policies(grants: RoleGrants<'_>, role: &str, dependents: &[CascadingTable]) -> String {
     let RoleGrants { mapping, row_security_tables: secured, .. } = grants;
     let policy = quote_identifier(&format!("{role}_sees_all"));
@@ -172,7 +174,7 @@ fn row_security_policies(grants: RoleGrants<'_>, role: &str, dependents: &[Casca
     if let Some(users) = mapping.users.as_ref().filter(|users| secured.contains(&&users.table)) {
         let _ = writeln!(
             sql,
-            "DROP POLICY IF EXISTS {policy} ON {0};\nCREATE POLICY {policy} ON {0} FOR SELECT TO {1} USING (true);  -- a user who is not seen would seem to be gone",
+            "DROP POLICY IF EXISTS {policy} ON {0};\nCREATE POLICY {policy} ON {0} FOR SELECT TO {1} USING (true);  -- a hidden user would look like a deleted one",
             quote_table(&users.table),
             quote_identifier(role)
         );
@@ -201,7 +203,7 @@ fn schema_names(grants: RoleGrants<'_>) -> Vec<&str> {
     schemas
 }
 
-/// The columns of the sessions that are read.
+/// Returns the columns of the sessions that checks read.
 fn session_columns(mapping: &Mapping) -> Vec<&str> {
     let mut columns = vec![mapping.token.as_str(), mapping.expires.column.as_str()];
     columns.extend(

@@ -1,4 +1,4 @@
-//! What statements say on PostgreSQL: names and values stand in quotes, and columns are compared as what they are.
+//! Tests of the statements for PostgreSQL: quoting, and comparisons in the type of the column.
 
 use super::*;
 use crate::{
@@ -17,7 +17,7 @@ fn version(locator: u64, version: i64, id: &str) -> RowVersion {
     RowVersion { locator, version, row_hash: -7, id: Some(id.into()) }
 }
 
-/// Where a query looks, without the line breaks.
+/// Returns the condition of a query without line breaks.
 fn condition(query: &str) -> String {
     query.split_once("WHERE ").unwrap().1.replace('\n', " ")
 }
@@ -27,7 +27,7 @@ fn chosen(target: &SampleTarget, chosen: RowSelection<'_>, addressing: RowKeyKin
 }
 
 #[test]
-fn rows_of_one_transaction_are_changed_by_place_and_by_that_transaction() {
+fn rows_of_one_heap_are_changed_by_position_and_transaction() {
     let target = SampleTarget::on_server();
     let (sql, columns) = (target.query_builder(), [ID_COLUMN.to_owned()]);
     let delete = Mutation { change: RowChange::Delete, orphans_only: false };
@@ -59,7 +59,7 @@ fn rows_of_one_transaction_are_changed_by_place_and_by_that_transaction() {
 }
 
 #[test]
-fn rows_of_several_heaps_are_changed_by_id_or_mark_and_by_what_they_hold() {
+fn rows_of_several_heaps_are_changed_by_id_or_row_hash_and_full_row_hash() {
     let target = SampleTarget::on_server();
     let (sql, columns) = (target.query_builder(), [ID_COLUMN.to_owned(), TOKEN_COLUMN.to_owned()]);
     let flag = Mutation { change: RowChange::Flag("agent", "o'ff\\"), orphans_only: true };
@@ -83,7 +83,7 @@ fn rows_of_several_heaps_are_changed_by_id_or_mark_and_by_what_they_hold() {
 }
 
 #[test]
-fn a_detailed_change_names_the_version_that_was_read_and_not_the_new_one() {
+fn a_detailed_change_reports_the_version_that_was_read() {
     let target = SampleTarget::on_server();
     let (sql, columns, rows) = (target.query_builder(), [ID_COLUMN.to_owned()], [version(2, 9, "a")]);
     let read = ReadRows { locate_by: LocateBy::Position, columns: &columns, rows: &rows };
@@ -101,7 +101,7 @@ fn a_detailed_change_names_the_version_that_was_read_and_not_the_new_one() {
 }
 
 #[test]
-fn a_user_is_compared_as_what_the_column_holds() {
+fn a_user_is_compared_in_the_type_of_the_column() {
     let mut target = SampleTarget::on_server();
     for (kind, id, expected) in [
         (ColumnKind::Text, "o'b\\", r#"s."user id" = E'o''b\\'"#),
@@ -122,7 +122,7 @@ fn a_user_is_compared_as_what_the_column_holds() {
 }
 
 #[test]
-fn several_rows_of_a_user_are_told_apart_by_what_is_unique_to_each() {
+fn rows_of_a_user_are_distinguished_by_their_row_key() {
     let mut target = SampleTarget::on_server();
     for (addressing, begin, end) in [
         (RowKeyKind::Place, "s.ctid = ANY(ARRAY(SELECT r.n0 FROM (", "s.ctid DESC) AS turn"),
@@ -144,14 +144,14 @@ fn several_rows_of_a_user_are_told_apart_by_what_is_unique_to_each() {
         }
     };
     target.session_column(ID_COLUMN).nullable = true;
-    unnamed(&target, "a row may have no id");
+    unnamed(&target, "the id may be NULL");
     target.session_column(ID_COLUMN).nullable = false;
     target.sessions_table().indexes.clear();
-    unnamed(&target, "two rows may have one id");
+    unnamed(&target, "the id may not be unique");
 }
 
 #[test]
-fn the_application_marks_rows_as_deleted_in_the_way_of_the_column() {
+fn the_soft_delete_condition_depends_on_the_type_of_the_column() {
     let mut target = SampleTarget::on_server();
     target.mapping.deleted = Some("agent".into());
     for (declared, kind, live) in [
@@ -173,7 +173,7 @@ fn the_application_marks_rows_as_deleted_in_the_way_of_the_column() {
 }
 
 #[test]
-fn an_id_that_no_row_can_have_has_no_rank() {
+fn an_impossible_id_sorts_as_null() {
     let uuid = "0b9a8c7d-1234-4abc-8def-0123456789ab";
     for (kind, id, rank) in [
         (ColumnKind::Integer, "7", "7".to_owned()),
@@ -190,7 +190,7 @@ fn an_id_that_no_row_can_have_has_no_rank() {
 }
 
 #[test]
-fn a_session_is_set_back_by_what_it_has_and_by_what_it_lacks() {
+fn a_session_is_restored_by_its_values_and_its_nulls() {
     let target = SampleTarget::on_server();
     let columns = [ID_COLUMN, TOKEN_COLUMN, USER_COLUMN, EXPIRES_COLUMN, "agent"]
         .map(|name| ColumnDecl { name: name.into(), kind: "text".into() });
@@ -217,7 +217,7 @@ fn a_session_is_set_back_by_what_it_has_and_by_what_it_lacks() {
 }
 
 #[test]
-fn of_archived_rows_on_one_token_the_first_free_one_comes_back() {
+fn of_archived_rows_with_one_token_the_first_without_obstacle_is_restored() {
     let mut target = SampleTarget::on_server();
     let columns = [(ID_COLUMN, "text"), (TOKEN_COLUMN, "citext"), (EXPIRES_COLUMN, "timestamptz")]
         .map(|(name, kind)| ColumnDecl { name: name.into(), kind: kind.into() });
@@ -228,7 +228,7 @@ fn of_archived_rows_on_one_token_the_first_free_one_comes_back() {
         "SELECT c1::text AS c1, c2::citext AS c2, c3::timestamptz AS c3, t.i FROM unnest($1, $2, $3)",
         "ROW_NUMBER() OVER (PARTITION BY o.obstacle IS NULL, o.c2 ORDER BY o.i) AS turn",
         "NOT (v.turn > 1 AND v.c2 IS NOT NULL)",
-        // What is archived of them has no user, so no user can be gone.
+        // The archived columns lack the user, so a missing user is no obstacle.
         r#"CASE WHEN EXISTS (SELECT 1 FROM "My app"."ses""sions; --" AS q WHERE q."i""d" = g.c1) THEN 'id' WHEN"#,
     ] {
         assert!(insert.contains(part), "`{part}` is missing in {insert}");

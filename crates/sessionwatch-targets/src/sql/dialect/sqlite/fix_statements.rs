@@ -1,4 +1,4 @@
-//! What mends a finding on SQLite.
+//! Fix statements of SQLite.
 
 use super::SqliteDialect;
 use crate::{
@@ -16,7 +16,7 @@ impl FixDialect for SqliteDialect {
     }
 
     fn set_exact_comparison(&self, _: &TableName, column: &str, _: Equality) -> String {
-        format!("remake the table with {} TEXT, without COLLATE", quote_identifier(column))
+        format!("recreate the table with {} TEXT, without COLLATE", quote_identifier(column))
     }
 
     fn enforce_foreign_keys(&self) -> Option<&'static str> {
@@ -24,7 +24,7 @@ impl FixDialect for SqliteDialect {
     }
 
     fn add_foreign_key(&self, _: TableToFix<'_>, _: &str, _: &UsersMapping) -> String {
-        "remake the table with REFERENCES … ON DELETE CASCADE: SQLite cannot add a foreign key".into()
+        "recreate the table with REFERENCES … ON DELETE CASCADE: SQLite cannot add a foreign key".into()
     }
 
     fn analyze_table(&self, _: &TableName) -> Option<String> {

@@ -1,4 +1,4 @@
-//! What queries for other programs read is what this program reads by its functions.
+//! Tests that standalone queries decode values like the functions of this program.
 
 use rusqlite::Connection;
 use sessionwatch_core::decoder::{self, DecodedTime, RawValue};
@@ -10,14 +10,14 @@ fn now() -> UtcTimestamp {
     UtcTimestamp::from_micros(1_795_953_600_000_000).unwrap()
 }
 
-/// What SQLite makes of an expression over the column `v` that holds a value.
+/// Evaluates an expression over a column `v` with this value.
 fn evaluated<T: rusqlite::types::FromSql>(expression: &str, literal: &str) -> T {
     let connection = Connection::open_in_memory().unwrap();
     let query = format!("SELECT {expression} FROM (SELECT {literal} AS v)");
     connection.query_row(&query, [], |row| row.get(0)).unwrap_or_else(|error| panic!("{query}: {error}"))
 }
 
-/// What this program reads, as a query says it: to the second.
+/// Returns the decoded value to the second, as standalone queries do.
 fn expected(decoder: Decoder, raw: RawValue<'_>) -> i64 {
     match decoder.decode(raw) {
         DecodedTime::At(at) => at.micros().div_euclid(1_000_000) * 1_000_000,
@@ -32,7 +32,7 @@ fn assert_text_is_read_alike(decoder: Decoder, text: &str) {
 }
 
 #[test]
-fn text_is_read_as_by_the_decoder() {
+fn text_is_decoded_like_the_decoder_does() {
     for decoder in [Decoder::IsoText, Decoder::EpochMillisOrIso] {
         for text in [
             "2026-11-29 12:00:00",
@@ -49,7 +49,7 @@ fn text_is_read_as_by_the_decoder() {
 }
 
 #[test]
-fn an_offset_in_text_counts() {
+fn an_offset_in_text_is_applied() {
     for text in ["2026-11-29T12:00:00+02:00", "2026-11-29T12:00:00-05:30"] {
         for decoder in [Decoder::IsoText, Decoder::EpochMillisOrIso] {
             assert_text_is_read_alike(decoder, text);
@@ -58,7 +58,7 @@ fn an_offset_in_text_counts() {
 }
 
 #[test]
-fn numbers_are_read_as_by_the_decoder_in_either_unit() {
+fn numbers_are_decoded_in_either_unit() {
     for number in [0, 1, -1, 1_795_953_600, 1_795_953_600_000, 4_102_444_800, 4_102_444_800_000] {
         for decoder in [Decoder::EpochSeconds, Decoder::EpochMillis, Decoder::EpochMillisOrIso] {
             let expression = micros_expr(decoder, "v", now());
@@ -70,7 +70,7 @@ fn numbers_are_read_as_by_the_decoder_in_either_unit() {
 }
 
 #[test]
-fn nothing_is_a_session_without_an_end() {
+fn null_means_that_a_session_never_expires() {
     for decoder in [Decoder::TimestampUtc, Decoder::IsoText, Decoder::EpochSeconds, Decoder::EpochMillis] {
         let read: i64 = evaluated(&micros_expr(decoder, "v", now()), "NULL");
         assert_eq!(read.to_string(), NEVER_MICROS, "{}", decoder.name());
@@ -78,7 +78,7 @@ fn nothing_is_a_session_without_an_end() {
 }
 
 #[test]
-fn the_clock_of_a_zone_is_read_before_and_after_it_is_put_forward_or_back() {
+fn wall_clock_times_are_decoded_around_offset_shifts() {
     for zone in ["America/New_York", "Europe/Berlin", "Asia/Kolkata", "Australia/Lord_Howe", "Etc/UTC"] {
         let decoder = Decoder::TimestampLocal(Zone::parse(zone).unwrap());
         for text in [
@@ -100,7 +100,7 @@ fn the_clock_of_a_zone_is_read_before_and_after_it_is_put_forward_or_back() {
 }
 
 #[test]
-fn a_prefix_that_is_pasted_shows_what_the_program_shows() {
+fn a_standalone_prefix_equals_that_of_the_program() {
     for token in ["", "a", "abcd", "0123456789ab", "0123456789abcdefghijklmnop", "äöüßéèêëîïôœ-äöüßéèêëîïôœ"]
     {
         let shown: String = evaluated(&SqliteDialect.token_prefix_expr("v", true), &format!("'{token}'"));
@@ -109,7 +109,7 @@ fn a_prefix_that_is_pasted_shows_what_the_program_shows() {
 }
 
 #[test]
-fn text_without_a_zone_is_told_from_text_with_one() {
+fn text_without_a_zone_is_detected() {
     for text in [
         "2026-11-29 12:00:00",
         "2026-11-29T12:00:00.123",
@@ -128,7 +128,7 @@ fn text_without_a_zone_is_told_from_text_with_one() {
 }
 
 #[test]
-fn strings_and_numbers_come_back_as_they_were() {
+fn literals_round_trip() {
     for text in ["it's", "\"quoted\"", "a\\b", "line\nbreak", "ünï", "'; DROP TABLE x; --"] {
         let back: String = evaluated("v", &SqliteDialect.quote_string(text));
         assert_eq!(back, text);
@@ -142,7 +142,7 @@ fn strings_and_numbers_come_back_as_they_were() {
 }
 
 #[test]
-fn zero_and_nothing_mark_no_row_as_deleted() {
+fn zero_null_and_empty_text_mean_not_deleted() {
     let column = ColumnInfo::default();
     for (value, is_left) in
         [("NULL", true), ("0", true), ("''", true), ("1", false), ("'2026-11-29'", false), ("'0x'", false)]
@@ -153,7 +153,7 @@ fn zero_and_nothing_mark_no_row_as_deleted() {
 }
 
 #[test]
-fn the_cookie_of_a_session_in_json_is_read_and_other_text_is_none() {
+fn the_cookie_of_a_json_session_is_read() {
     let [end, lifetime] = SqliteDialect.cookie_exprs("v");
     let document =
         r#"'{"cookie":{"expires":"2026-11-29T12:00:00.000Z","originalMaxAge":86400000},"user":7}'"#;
