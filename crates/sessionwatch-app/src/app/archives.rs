@@ -55,6 +55,7 @@ pub async fn list_archived_rows(
     let wanted = plan.clone();
     let rows = app.read_store(move |db| {
         let (mut rows, mut behind) = (Vec::new(), 0);
+        // Batch by batch: a plan can have removed millions of rows.
         while rows.len() < limit {
             let Some(batch) = archive_batches::find_next_batch(db, &wanted, behind)? else { break };
             behind = batch.id;

@@ -30,6 +30,7 @@ impl BackgroundTasks {
     /// Cancels all tasks and waits for their end.
     pub async fn stop(&self) {
         self.stop.cancel();
+        // A tracker completes `wait` only once it is closed.
         self.tracker.close();
         self.tracker.wait().await;
     }

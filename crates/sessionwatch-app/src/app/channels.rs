@@ -50,6 +50,7 @@ pub async fn send_test_message(
     let (now, config, by) = (app.clock.now(), app.config(), actor.name().to_owned());
     let channel = config.serve.channels.iter().find(|channel| channel.name == name);
     let channel = channel.ok_or_else(|| AppError::NotFound(format!("Channel “{name}” not found.")))?;
+    // Sent directly, not through the outbox: the user waits for the result.
     let problems = send_test(channel, now).await;
     let detail = json!({ "channel": name, "accepted": problems.is_empty() }).to_string();
     app.write_store(move |db| {

@@ -55,6 +55,7 @@ pub fn client_ip(trusted_proxies: &[IpNet], headers: &HeaderMap, peer: SocketAdd
         if !is_trusted(&client) {
             break;
         }
+        // Some proxies append the port.
         let ip = hop.parse::<IpAddr>().ok().or_else(|| Some(hop.parse::<SocketAddr>().ok()?.ip()));
         let Some(ip) = ip else { break };
         client = ip.to_canonical();

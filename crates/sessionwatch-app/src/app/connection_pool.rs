@@ -57,6 +57,7 @@ impl ConnectionPool {
 
     /// Puts a connection into the pool, and closes it after the idle timeout.
     pub(super) async fn release(self: &Arc<Self>, target: &Target, connection: PooledConnection) {
+        // Closing waits for the network, so the surplus connection leaves the lock first.
         let surplus = {
             let mut state = self.lock_state();
             state.released_count += 1;

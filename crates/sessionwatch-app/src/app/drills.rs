@@ -201,6 +201,7 @@ async fn prepare_database<G: DrillPrompter>(
     stop_requested: &mut impl AsyncFnMut(),
 ) -> Result<DrillDatabase, G::Error> {
     let mut preparing = pin!(drill::prepare_drill(ops.action_context(), folder));
+    // Biased, so that a request to stop wins over a copy that is finished at the same moment.
     let (database, reported) = tokio::select! {
         biased;
         () = stop_requested() => {

@@ -32,6 +32,7 @@ pub fn render_initial_config(
     for note in &recognized.notes {
         let _ = writeln!(text, "# Note: {}.", sanitize_text(note));
     }
+    // The address of a server may contain a password, which must not be written to the file.
     let url = target.address.file_path().map_or_else(
         || "${DATABASE_URL}".to_owned(),
         |path| {

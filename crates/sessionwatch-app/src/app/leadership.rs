@@ -128,6 +128,7 @@ impl LeaseManager {
                 let before = held.send_replace(taken.clone());
                 let new = taken.keys().filter(|lease| !before.contains_key(*lease)).count();
                 if new > 0 {
+                    // Only new leases are logged: renewals happen every two seconds.
                     tracing::info!("acquired {new} of {} leases", leases.len());
                 }
             }

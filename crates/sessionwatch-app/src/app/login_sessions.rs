@@ -206,6 +206,7 @@ pub(super) async fn start_login_with_max_age(
         user_agent: agent,
     };
     app.write_store(move |db| {
+        // Logins are rare and write anyway, so no separate job is needed.
         accounts::prune_login_sessions(db, now)?;
         accounts::insert_login_session(db, &login)?;
         accounts::upsert_login_network(db, LoginNetwork { account: &login.account, network: &network }, now)?;

@@ -179,6 +179,7 @@ async fn identify_user(
         return Err(OidcError::Untrusted("the response comes from another provider").into());
     }
     if !callback.error.is_empty() {
+        // Anyone can call this URL: only harmless characters reach the page and the audit log.
         let plain = |letter: &char| letter.is_ascii_alphanumeric() || *letter == '_';
         let error: String = callback.error.chars().filter(plain).take(MAX_PROVIDER_ERROR_LENGTH).collect();
         return Err(AppError::Invalid(format!("The identity provider returned the error {error}.")));

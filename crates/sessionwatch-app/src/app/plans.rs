@@ -254,6 +254,7 @@ pub fn load_plan_keys(
     };
     let path = identity.map_or_else(|| archive_keys::identity_path(&ops.config), Path::to_owned);
     if identity.is_none() && !path.exists() {
+        // Name the recipient, so that the user can find the matching private key.
         let batch = ops.app.store.read(|db| archive_batches::find_next_batch(db, archive, 0))?;
         let batch = batch.ok_or_else(|| ActionError::NoArchive(archive.clone()))?;
         return Err(ActionError::NoIdentity(batch.recipient));

@@ -233,6 +233,7 @@ fn is_plan_about(plan: &ActionPlan, user: &str) -> bool {
     match &plan.selection {
         Selection::User(id) => id == user,
         Selection::Users(ids) => ids.iter().any(|id| id == user),
+        // Other plans store only a sample of their rows.
         _ => plan.summary.sample.iter().any(|line| line.user.as_deref() == Some(user)),
     }
 }

@@ -170,6 +170,7 @@ impl AppState {
 
     /// Sets the time of the next check run of a target in this process.
     pub(crate) fn set_next_run(&self, target: &str, at: UtcTimestamp) {
+        // A panic elsewhere does not corrupt a map of timestamps, so poisoning is ignored.
         self.next_runs.lock().unwrap_or_else(PoisonError::into_inner).insert(target.to_owned(), at);
     }
 

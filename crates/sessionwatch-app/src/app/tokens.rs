@@ -160,6 +160,7 @@ fn generate_token(new: NewToken, now: UtcTimestamp) -> CreatedToken {
     let NewToken { account, label, mut scopes, valid_days: days } = new;
     scopes.sort_unstable();
     scopes.dedup();
+    // The id only has to be unique; twelve digits of the hash do not help to guess the token.
     let (id, expires_at) = (hash[..12].to_owned(), now + duration::from_days(days.into()));
     let token = ApiToken {
         id,

@@ -97,6 +97,7 @@ impl ActionsConfig {
         SafetyLimit {
             max_active_share: self.max_active_share,
             max_rows: self.max_rows,
+            // Not configurable for manual plans; `[target.cleanup]` has its own limit.
             max_table_share: DEFAULT_MAX_TABLE_SHARE,
         }
     }

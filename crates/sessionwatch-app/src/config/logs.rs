@@ -233,6 +233,7 @@ fn validate_kind(
     let span = section.span();
     let name = section.kind.as_deref().copied().unwrap_or_default();
     match name {
+        // Invalid keys were removed and reported; reporting them as missing too would confuse.
         _ if reader.problems.has_invalid_key(&span, &["kind", "listen", "secret", "secret_file", "file"]) => {
             None
         }

@@ -44,6 +44,7 @@ impl ConfigNames {
         reader: &mut SectionReader<'_, '_>,
     ) -> Vec<String> {
         let mut known: Vec<&str> = builtin_check_ids().collect();
+        // These alerts come from the daemon itself and have no section of their own, but routes can name them.
         known.extend([checks::TARGET_UNREACHABLE, checks::CHANNEL_FAILING]);
         known.extend(self.custom_checks.iter().chain(&self.log_patterns).map(String::as_str));
         require_known_names(list, "check", &known, reader)
@@ -66,5 +67,6 @@ fn require_known_names(
         let message = format!("unknown {what} `{name}`{}", did_you_mean(name, known.iter().copied()));
         reader.report_problem(list.span(), message);
     }
+    // With unknown names: an empty list would match everything.
     list.to_vec()
 }

@@ -136,6 +136,7 @@ pub(super) fn validate_oidc(
         admins,
         responders,
         viewers,
+        // Without the scope `openid`, a provider returns no ID token.
         scopes: if section.scopes.is_empty() {
             OidcSection::default().scopes
         } else {

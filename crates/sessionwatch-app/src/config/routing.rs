@@ -148,6 +148,7 @@ impl ReportSection {
         let channels = names.resolve_channels(self.channels.as_ref(), reader);
         let schedule = match &self.cron {
             Some(cron) => reader.parse_cron(cron),
+            // An invalid expression must not be replaced by the default.
             None if reader.problems.has_invalid_key(span, &["cron"]) => None,
             None => Schedule::parse_cron(DEFAULT_REPORT_CRON, &reader.zone).ok(),
         };

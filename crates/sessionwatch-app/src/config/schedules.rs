@@ -29,6 +29,7 @@ pub(super) fn schedule_checks(
         .filter(|custom| custom.targets.is_empty() || custom.targets.contains(&target.name));
     let builtin = checks::TABLE_CHECKS.iter().map(|check| check.id).filter(|id| settings.is_enabled(id));
     let ids: Vec<&str> = builtin.chain(own.map(|custom| custom.id.as_str())).collect();
+    // The constants above are valid, so the fallback is never used.
     let fixed = |text: &str| Schedule::parse_cron(text, zone).unwrap_or(Schedule::Every(24 * HOUR));
     let rarely = if target.schedule.preset == SchedulePreset::ScaleToZero { 6 * HOUR } else { 60 * SECOND };
     let base = target.schedule.base.clone().unwrap_or(Schedule::Every(rarely));

@@ -65,6 +65,7 @@ impl SectionReader<'_, '_> {
     pub(super) fn parse_networks(&mut self, texts: &WithSpan<Vec<String>>) -> Vec<IpNet> {
         let mut networks = vec![];
         for text in texts.iter() {
+            // A single address is a network of one host.
             let single = || text.parse::<IpAddr>().map(IpNet::from);
             match text.parse::<IpNet>().or_else(|_| single()) {
                 Ok(network) => networks.push(network),

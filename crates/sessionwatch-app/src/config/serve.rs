@@ -173,6 +173,7 @@ pub(super) fn validate_serve(
         }
     };
     for host in section.allowed_hosts.iter() {
+        // The daemon compares these names with the Host header, against DNS rebinding; a port would never match.
         let is_host_character = |letter: char| letter.is_alphanumeric() || matches!(letter, '.' | '-' | '_');
         if host != "*" && (host.is_empty() || !host.chars().all(is_host_character)) {
             let message = format!(

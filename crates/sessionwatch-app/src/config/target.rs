@@ -171,6 +171,7 @@ impl Target {
                 profiles: catalogue,
             },
             limits: self.limits,
+            // Check runs that verify every row set this to `true`.
             ignore_constraints: false,
             fingerprint_key: None,
             reads_position: false,

@@ -48,6 +48,7 @@ pub fn schema_for<T: JsonSchema>() -> Value {
 /// Removes `null` types, merges constant variants into one `enum`, and joins the lines of descriptions.
 fn simplify_schema(schema: &mut Value) {
     let Value::Object(object) = schema else { return };
+    // schemars writes an optional enum as `anyOf` with null, and documented variants as `oneOf` with constants.
     for keyword in ["anyOf", "oneOf"] {
         let Some(Value::Array(mut variants)) = object.remove(keyword) else { continue };
         variants.retain(|variant| variant["type"] != "null");

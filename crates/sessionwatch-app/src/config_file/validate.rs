@@ -213,6 +213,7 @@ fn is_group(properties: &Map<String, Value>) -> bool {
 
 fn parse_integer(value: &DeValue<'_>) -> Option<u64> {
     let number = value.as_integer()?;
+    // The text is without radix prefix and underscores; a negative number fails to parse, as no key accepts one.
     u64::from_str_radix(number.as_str(), number.radix()).ok()
 }
 
