@@ -1,35 +1,35 @@
-//! Roles and scopes as people and programs name them: the values of arguments, and those of the interface.
+//! Names of roles and scopes, as used in command line arguments and in the API.
 
 use sessionwatch_store::{accounts::AccountRole, api_tokens::TokenScope};
 use utoipa::ToSchema;
 
-/// What an account may do.
+/// Role of an account. Each role includes the ones before it.
 #[derive(Clone, Copy, Debug, clap::ValueEnum, ToSchema)]
 #[schema(as = Role, rename_all = "lowercase")]
 pub enum RoleName {
-    /// Look at everything.
+    /// Read everything
     Viewer,
-    /// Also act on alerts, sessions and incidents.
+    /// Also act on alerts, sessions and incidents
     Responder,
-    /// Also decide who may.
+    /// Also manage accounts
     Admin,
 }
 
-/// What a token is for.
+/// Scope of an API token.
 #[derive(Clone, Copy, Debug, clap::ValueEnum, ToSchema)]
 #[schema(as = Scope, rename_all = "lowercase")]
 pub enum ScopeName {
-    /// Look at everything
+    /// Read everything
     Read,
-    /// Acknowledge, resolve, comment on and silence alerts, and vouch for the checklist
+    /// Acknowledge, resolve, comment on and silence alerts; attest checklist items
     Alerts,
-    /// Make plans, carry them out, and put back
+    /// Create, apply and restore plans
     Actions,
     /// Work on incidents
     Incidents,
-    /// The account's own log-ins and tokens
+    /// Manage the account's own login sessions and tokens
     Account,
-    /// Accounts and channels
+    /// Manage accounts and channels
     Admin,
 }
 

@@ -1,4 +1,4 @@
-//! What programs read: the JSON of the command line and of the interface over HTTP, each thing in one shape.
+//! JSON types shared by the command line and the HTTP API, one per kind of object.
 
 mod accounts;
 mod alerts;
@@ -23,7 +23,7 @@ pub use self::{
     targets::{DoctorFindingDto, SessionDto},
 };
 
-/// An instant, by RFC 3339 and in UTC.
+/// UTC timestamp in RFC 3339 format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rfc3339(pub UtcTimestamp);
 
@@ -38,7 +38,9 @@ impl<'de> serde::Deserialize<'de> for Rfc3339 {
         let text = <String as serde::Deserialize>::deserialize(deserializer)?;
         let at = text.parse::<jiff::Timestamp>().ok();
         let at = at.and_then(|at| UtcTimestamp::try_from(at).ok());
-        at.map(Self).ok_or_else(|| serde::de::Error::custom("an instant is written as 2026-01-31T12:00:00Z"))
+        at.map(Self).ok_or_else(|| {
+            serde::de::Error::custom("expected an RFC 3339 timestamp such as 2026-01-31T12:00:00Z")
+        })
     }
 }
 
@@ -56,11 +58,11 @@ impl ToSchema for Rfc3339 {
     }
 }
 
-/// A document as JSON.
+/// Serializes a document as JSON.
 ///
 /// # Errors
 ///
-/// If it cannot be written as JSON.
+/// If the document cannot be represented in JSON.
 pub fn to_json_value(document: impl Serialize) -> Result<Value, StoreError> {
     serde_json::to_value(document).map_err(|_| StoreError::NotSerializable("a document"))
 }

@@ -1,7 +1,7 @@
-//! The application layer: what people and programs ask for, one file for each kind of thing that it is about.
+//! Use cases: everything that a user or a program can do, with one file per kind of object.
 //!
-//! A use case is a function `(&Arc<AppState>, &Actor, input) -> Result<T, AppError>`. The command line, the pages and the
-//! interface for programs call the same ones, and only parse and render.
+//! A use case is a function `(&Arc<AppState>, &Actor, input) -> Result<T, AppError>`. The command line, the dashboard
+//! and the API call the same functions; they only parse input and render results.
 
 pub mod accounts;
 pub mod actor;

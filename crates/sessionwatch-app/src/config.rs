@@ -1,7 +1,8 @@
-//! The configuration file: found, read and turned into what the program uses. Everything wrong is reported at once.
+//! Configuration: finds, reads and validates `sessionwatch.toml`. All problems are reported at once.
 //!
-//! Each section has a file: its struct as it is written, what that is turned into, and the checks in between. What is
-//! documented of a key is the documentation of its field. How a file is read and checked is in [`config_file`].
+//! Each section has a module: a struct for the section as written, the value built from it, and the validation between
+//! them. The doc comment of a field documents its key in `config example` and `config reference`. The generic reader is
+//! in [`config_file`].
 //!
 //! [`config_file`]: crate::config_file
 
@@ -32,6 +33,7 @@ mod value_tests;
 use std::path::{Path, PathBuf};
 
 use jiff::tz::TimeZone;
+use sessionwatch_core::plural::format_count;
 use sessionwatch_targets::layout::profile_catalog::{self, Profile};
 use toml::{
     Spanned,
@@ -56,68 +58,67 @@ use crate::{
     schedule::ScheduledChecks,
 };
 
-/// The file that is read when none is named.
+/// File in the current folder that is read if no other is given.
 pub const DEFAULT_CONFIG_FILE: &str = "sessionwatch.toml";
 
-/// A configuration, ready for use.
+/// Validated configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where it came from; nothing for the defaults.
+    /// File that was read; `None` for the defaults.
     pub file: Option<PathBuf>,
-    /// The targets, in the order of the file.
+    /// Targets, in the order of the file.
     pub targets: Vec<Target>,
-    /// Targets whose address cannot be had at present: they matter only where they are meant.
+    /// Targets whose address refers to a missing variable or file. They fail only the commands that use them.
     pub unresolved_targets: Vec<UnresolvedTarget>,
-    /// Which checks run, and their thresholds.
+    /// Enabled checks, severities, thresholds and alert policies.
     pub checks: CheckSettings,
-    /// Every profile: those built in, then the operator's.
+    /// Profiles: the built-in ones, then those of `profiles`.
     pub catalogue: Vec<Profile>,
-    /// The watch.
+    /// Settings of the daemon.
     pub serve: ServeConfig,
-    /// A provider of identities, by which people log in.
+    /// Identity provider for logins.
     pub oidc: Option<oidc::OidcConfig>,
-    /// Why that cannot be used at present.
+    /// Reason why the identity provider cannot be used, such as a missing variable.
     pub oidc_unresolved: Option<String>,
-    /// How far actions may reach.
+    /// Safety limits and archive of plans.
     pub actions: ActionsConfig,
-    /// The application's logs.
+    /// Log sources and log checks.
     pub logs: LogsConfig,
 }
 
-/// Why there is no configuration.
+/// Error of reading a configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the configuration file {0}")]
+    #[error("cannot read configuration file {0}")]
     Unreadable(PathBuf),
     /// The file has problems.
     #[error("{}{}{}", .0.summary_line(), indented_lines(&.0.problems), indented_lines(&.0.unresolved))]
     Invalid(Box<InvalidConfig>),
-    /// The file can be read, but `serve` cannot run with it.
+    /// The file is valid, but `serve` cannot run with it.
     #[error("{} in {}:{}", problem_count_text(.problems.len()), file_label(.file.as_deref()), indented_lines(.problems))]
     Unusable {
         /// The file; `None` for the defaults.
         file: Option<PathBuf>,
-        /// Everything that is missing, or cannot be used.
+        /// Missing or unusable items, one message each.
         problems: Vec<String>,
     },
 }
 
-/// A file that has problems.
+/// Configuration file with problems.
 #[derive(Debug)]
 pub struct InvalidConfig {
     /// The file.
     pub file: PathBuf,
-    /// Everything that is wrong, in the order of the file.
+    /// Problems, in the order of the file.
     pub problems: Vec<ConfigProblem>,
-    /// What the rest of the file refers to and is missing, or cannot be used.
+    /// Messages about missing or unusable items to which the valid part of the file refers.
     pub unresolved: Vec<String>,
-    /// What could be read of it.
+    /// Valid part of the file.
     pub partial: Config,
 }
 
 impl InvalidConfig {
-    /// How much is wrong, and where.
     fn summary_line(&self) -> String {
         format!(
             "{} in {}:",
@@ -128,18 +129,18 @@ impl InvalidConfig {
 }
 
 impl ConfigError {
-    /// The error with the lines that it is about, for a terminal.
+    /// Renders the error with the affected lines of the file, for a terminal.
     #[must_use]
     pub fn render(&self, is_colored: bool) -> String {
-        let Self::Invalid(faulty) = self else { return self.to_string() };
-        let problems = faulty.problems.iter();
+        let Self::Invalid(invalid) = self else { return self.to_string() };
+        let problems = invalid.problems.iter();
         let problems =
-            problems.map(|problem| config_file::render_problem(problem, &faulty.file, is_colored) + "\n\n");
+            problems.map(|problem| config_file::render_problem(problem, &invalid.file, is_colored) + "\n\n");
         format!(
             "{}\n\n{}{}",
-            faulty.summary_line(),
+            invalid.summary_line(),
             problems.collect::<String>(),
-            indented_lines(&faulty.unresolved).trim_start()
+            indented_lines(&invalid.unresolved).trim_start()
         )
     }
 }
@@ -162,11 +163,11 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads the named file; without one, `sessionwatch.toml` of the current folder if it is there, else the defaults.
+    /// Reads `file`; without one, `sessionwatch.toml` in the current folder if it exists, else the defaults.
     ///
     /// # Errors
     ///
-    /// If the file cannot be read, or anything in it is wrong.
+    /// If the file cannot be read or has problems.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
         let file = match file {
             Some(path) => path,
@@ -177,15 +178,15 @@ impl Config {
         Self::parse(file, &text)
     }
 
-    /// Makes sure that the address of every target can be had, or of the one that is named.
+    /// Checks that the addresses of all targets are resolved, or that of target `name`.
     ///
     /// # Errors
     ///
-    /// If one cannot.
+    /// If an address refers to a missing variable or file.
     pub fn require_resolved(&self, name: Option<&str>) -> Result<(), ConfigError> {
-        let meant =
+        let selected =
             self.unresolved_targets.iter().filter(|target| name.is_none_or(|name| target.name == name));
-        let problems: Vec<ConfigProblem> = meant.map(|target| target.problem.clone()).collect();
+        let problems: Vec<ConfigProblem> = selected.map(|target| target.problem.clone()).collect();
         match &self.file {
             Some(file) if !problems.is_empty() => Err(ConfigError::Invalid(Box::new(InvalidConfig {
                 file: file.clone(),
@@ -197,14 +198,14 @@ impl Config {
         }
     }
 
-    /// Whether the watch makes a check of a target.
+    /// Returns `true` if the daemon runs the check on the target.
     #[must_use]
     pub fn runs_check(&self, target: &Target, check: &str) -> bool {
         self.check_schedules(target).iter().any(|entry| entry.checks.contains(check))
             || self.runs_log_check(target, check)
     }
 
-    /// Whether the watch makes a check of what a target's logs say.
+    /// Returns `true` if the daemon runs the log check on the target, which requires a log source.
     #[must_use]
     pub fn runs_log_check(&self, target: &Target, check: &str) -> bool {
         let builtin =
@@ -213,17 +214,17 @@ impl Config {
         (builtin || own) && self.logs.sources_for_target(&target.name).next().is_some()
     }
 
-    /// The checks that the watch makes of a target, by their schedules.
+    /// Returns the checks that the daemon runs on the target, grouped by schedule.
     #[must_use]
     pub fn check_schedules(&self, target: &Target) -> Vec<ScheduledChecks> {
         schedules::schedule_checks(target, &self.checks, &self.serve.time_zone)
     }
 
-    /// Reads the text of a file; `file` names it, and is what other paths are relative to.
+    /// Parses the text of `file`. Paths in the text are relative to the folder of `file`.
     ///
     /// # Errors
     ///
-    /// If anything in it is wrong.
+    /// If the text has problems.
     pub fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
         let mut reader = SectionReader {
             folder: file.parent().unwrap_or(Path::new(".")),
@@ -239,11 +240,10 @@ impl Config {
         if problems.is_empty() {
             return Ok(config);
         }
-        let faulty = InvalidConfig { file: file.to_owned(), problems, unresolved: vec![], partial: config };
-        Err(ConfigError::Invalid(Box::new(faulty)))
+        let invalid = InvalidConfig { file: file.to_owned(), problems, unresolved: vec![], partial: config };
+        Err(ConfigError::Invalid(Box::new(invalid)))
     }
 
-    /// Reads every section that is written.
     fn read_sections(&mut self, mut document: Spanned<DeTable<'_>>, reader: &mut SectionReader<'_, '_>) {
         config_file::validate_document(
             &mut document,
@@ -251,6 +251,7 @@ impl Config {
             formats::TEXT_FORMATS,
             &mut reader.problems,
         );
+        // The keys of these two depend on the check or the kind, so no single struct can hold them.
         let checks = document.get_mut().remove("checks");
         let channels = document.get_mut().remove("channel").map(spanned_tables).unwrap_or_default();
         let Some(file) = config_file::read_table::<ConfigFile>(document, &mut reader.problems) else {
@@ -258,6 +259,7 @@ impl Config {
         };
         reader.zone = reader.parse_time_zone(&file.serve.timezone).unwrap_or(TimeZone::UTC);
         let channels = channel::read_channels(channels, reader.folder, &mut reader.problems);
+        // All names first: a section may refer to one that is defined later in the file.
         let names = collect_names(&file, &channels);
         self.read_profiles(&file.profiles, reader);
         (self.targets, self.unresolved_targets) =
@@ -301,15 +303,15 @@ impl Config {
         }
     }
 
-    /// Adds the profiles of the files that are named to those that are built in.
+    /// Adds the profiles of these files to the built-in ones.
     fn read_profiles(&mut self, files: &WithSpan<Vec<String>>, reader: &mut SectionReader<'_, '_>) {
         for file in files.iter() {
             let path = reader.folder.join(file);
             let id = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
             let profile = match std::fs::read_to_string(&path) {
-                Err(_) => Err(format!("cannot read the profile {}", path.display())),
+                Err(_) => Err(format!("cannot read profile {}", path.display())),
                 Ok(_) if self.catalogue.iter().any(|known| known.name == id) => {
-                    Err(format!("there is a profile `{id}` already: give the file another name"))
+                    Err(format!("duplicate profile `{id}`: rename the file"))
                 }
                 Ok(text) => Profile::parse(&id, &text).map_err(|error| error.to_string()),
             };
@@ -321,7 +323,6 @@ impl Config {
     }
 }
 
-/// Everything in a file that has a name.
 fn collect_names(file: &ConfigFile, channels: &channel::ConfiguredChannels) -> ConfigNames {
     let name = |name: &Option<WithSpan<String>>| name.as_ref().map(|name| name.to_string());
     ConfigNames {
@@ -332,7 +333,6 @@ fn collect_names(file: &ConfigFile, channels: &channel::ConfiguredChannels) -> C
     }
 }
 
-/// A table with its place.
 fn spanned_table(value: Spanned<DeValue<'_>>) -> Option<Spanned<DeTable<'_>>> {
     let span = value.span();
     match value.into_inner() {
@@ -341,7 +341,6 @@ fn spanned_table(value: Spanned<DeValue<'_>>) -> Option<Spanned<DeTable<'_>>> {
     }
 }
 
-/// The tables of a list, each with its place.
 fn spanned_tables(value: Spanned<DeValue<'_>>) -> Vec<Spanned<DeTable<'_>>> {
     match value.into_inner() {
         DeValue::Array(items) => items.into_iter().filter_map(spanned_table).collect(),
@@ -350,11 +349,11 @@ fn spanned_tables(value: Spanned<DeValue<'_>>) -> Vec<Spanned<DeTable<'_>>> {
 }
 
 fn problem_count_text(problems: usize) -> String {
-    if problems == 1 { "one problem".into() } else { format!("{problems} problems") }
+    format_count(u64::try_from(problems).unwrap_or(u64::MAX), "problem", "problems")
 }
 
 fn file_label(file: Option<&Path>) -> String {
-    file.map_or_else(|| "the defaults, since no file is named".into(), |file| file.display().to_string())
+    file.map_or_else(|| "the defaults (no configuration file)".into(), |file| file.display().to_string())
 }
 
 fn indented_lines(problems: &[impl std::fmt::Display]) -> String {

@@ -1,8 +1,8 @@
-//! Configuration files: TOML is read into structs, and everything that is wrong with it is reported at once.
+//! Generic reader for configuration files: parses TOML into structs and reports all problems at once.
 //!
-//! A file is parsed once into a tree with places. The tree is checked against the JSON schema that is derived from the
-//! structs; what does not fit is reported and taken out. What is left is deserialized, and later checks report with the
-//! places that [`WithSpan`] values keep. Which sections and keys there are is not known here.
+//! A file is parsed once into a tree with byte spans. The tree is validated against the JSON schema derived from the
+//! structs; invalid entries are reported and removed. The rest is deserialized, and later checks report with the spans
+//! kept by [`WithSpan`] values. This module knows nothing about the actual sections and keys.
 
 mod problem;
 mod reference;
@@ -25,7 +25,7 @@ pub use self::{
 use serde::de::DeserializeOwned;
 use toml::{Spanned, de::DeTable};
 
-/// Reads the text of a file; nothing if it is not TOML, since whatever was made of the rest would be a guess.
+/// Parses the text of a file. Returns `None` if the text is not valid TOML.
 #[must_use]
 pub fn parse_document<'a>(
     text: &'a str,
@@ -34,19 +34,17 @@ pub fn parse_document<'a>(
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         let span = error.span().unwrap_or(0..0);
-        problems.report(span, format!("this is not TOML: {}", error.message()));
+        problems.report(span, format!("invalid TOML: {}", error.message()));
     }
     if errors.is_empty() {
         return Some(document);
     }
-    // Nobody knows which of it is a secret.
+    // A recovered tree would be a guess, so it is dropped. Without a tree, secrets cannot be located: hide every line.
     problems.hide_span(0..text.len());
     None
 }
 
-/// Makes a value of a checked table.
-///
-/// A table that passed the check can be deserialized; where that fails all the same, it is reported without a value.
+/// Deserializes a validated table. Returns `None`, and reports a problem, if that fails.
 pub fn read_table<T: DeserializeOwned>(
     table: Spanned<DeTable<'_>>,
     problems: &mut ProblemCollector<'_>,
@@ -55,20 +53,21 @@ pub fn read_table<T: DeserializeOwned>(
     match T::deserialize(toml::Deserializer::from(table)) {
         Ok(value) => Some(value),
         Err(error) => {
-            problems.report(error.span().unwrap_or(span), "cannot be read");
+            // The deserializer's own message may quote the value, which may be a secret.
+            problems.report(error.span().unwrap_or(span), "invalid value");
             None
         }
     }
 }
 
-/// The keys of a table that are those of a struct, for a section that is made of several.
+/// Returns the entries of a table whose keys are fields of `T`, for a section that is split over several structs.
 #[must_use]
 pub fn select_fields<'a, T: DeserializeOwned>(table: &Spanned<DeTable<'a>>) -> Spanned<DeTable<'a>> {
     let fields = field_names::<T>();
     filter_keys(table, |key| fields.contains(&key))
 }
 
-/// The keys of a table that are not those of a struct.
+/// Returns the entries of a table whose keys are not fields of `T`.
 #[must_use]
 pub fn exclude_fields<'a, T: DeserializeOwned>(table: &Spanned<DeTable<'a>>) -> Spanned<DeTable<'a>> {
     let fields = field_names::<T>();

@@ -260,8 +260,18 @@ impl TargetError {
                 "check that the address points to the right database; if so, look for a column with very long values"
             }
             Self::PgLite => "check a PostgreSQL server instead, such as the one of the deployed application",
-            Self::Unsupported => "use PostgreSQL 11 or later, or a fully compatible server",
+            Self::Unsupported => "use PostgreSQL 13 or later, or a fully compatible server",
             Self::File(_) => "check the path and the permissions of the file",
+            Self::Tls(_) => {
+                "set sslrootcert to a PEM file with the server's certificate authority, or sslmode=require to encrypt without verification"
+            }
+            _ => self.configuration_hint(),
+        }
+    }
+
+    /// Advice on errors about what the address or the configuration names.
+    fn configuration_hint(&self) -> &'static str {
+        match self {
             Self::TableChanged { .. } => "confirm the new table, or name the right one in the configuration",
             Self::KnownLayoutUnavailable(_) => {
                 "repair the state store, or confirm the table with `sessionwatch targets confirm`"
@@ -281,9 +291,7 @@ impl TargetError {
             Self::LastUseColumn(_) => {
                 "create a view that adds the lifetime, such as `SELECT *, last_activity + 7200 AS ends FROM sessions`, and name the view and the column under [target.mapping]"
             }
-            Self::Tls(_) => {
-                "set sslrootcert to a PEM file with the server's certificate authority, or sslmode=require to encrypt without verification"
-            }
+            _ => "check the address and the configuration of the target",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Accounts, tokens and the audit trail, as programs read them.
+//! JSON types of accounts, API tokens and audit entries.
 
 use serde::Serialize;
 use sessionwatch_store::{accounts, api_tokens, audit};
@@ -7,19 +7,19 @@ use utoipa::ToSchema;
 use super::Rfc3339;
 use crate::access_names::{RoleName, ScopeName};
 
-/// Who may use the dashboard.
+/// Dashboard account.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct AccountDto {
     name: String,
     #[schema(value_type = RoleName)]
     role: accounts::AccountRole,
     created_at: Rfc3339,
-    /// Whether a provider of identities vouches for it, and it has no password.
+    /// True for an account of the identity provider, which has no password.
     external: bool,
 }
 
 impl AccountDto {
-    /// The document.
+    /// Creates the JSON type from a stored record.
     #[must_use]
     pub fn from_record(account: &accounts::AccountRecord) -> Self {
         Self {
@@ -31,7 +31,7 @@ impl AccountDto {
     }
 }
 
-/// What a program may do, in whose name, and until when.
+/// API token, without its secret.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct TokenDto {
     id: String,
@@ -45,7 +45,7 @@ pub struct TokenDto {
 }
 
 impl TokenDto {
-    /// The document; nothing secret is in it.
+    /// Creates the JSON type from a stored record.
     #[must_use]
     pub fn from_record(token: &api_tokens::ApiToken) -> Self {
         let token = token.clone();
@@ -60,18 +60,19 @@ impl TokenDto {
         }
     }
 }
-/// Something in the audit trail.
+
+/// Audit log entry.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct AuditEntryDto {
     at: Rfc3339,
     actor: String,
     action: String,
-    /// The rest, as JSON in text: its hash is of this text.
+    /// Details as a string of JSON. The hash chain covers exactly this string.
     detail: String,
 }
 
 impl AuditEntryDto {
-    /// The document.
+    /// Creates the JSON type from a stored record.
     #[must_use]
     pub fn from_record(entry: &audit::AuditEntry) -> Self {
         let entry = entry.clone();

@@ -1,4 +1,4 @@
-//! Alerts, silences and events, as programs read them.
+//! JSON types of alerts, silences and events.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::Rfc3339;
 
-/// How a check stands on a target.
+/// Alert of a check on a target.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct AlertDto {
     target: String,
@@ -17,10 +17,10 @@ pub struct AlertDto {
     severity: String,
     /// `ok`, `pending` or `firing`.
     state: &'static str,
-    /// Whether nothing was known at the last look.
+    /// True if the result of the last check run was unknown, so that the state comes from an earlier run.
     stale: bool,
     since: Option<Rfc3339>,
-    /// What is wrong, in one sentence.
+    /// Result of the check, in one sentence.
     summary: String,
     acknowledged_by: Option<String>,
     note: Option<String>,
@@ -28,7 +28,7 @@ pub struct AlertDto {
 }
 
 impl AlertDto {
-    /// The document.
+    /// Creates the JSON type from a stored record.
     #[must_use]
     pub fn from_record(kept: &AlertRecord) -> Self {
         let since = match kept.alert.state {
@@ -50,15 +50,15 @@ impl AlertDto {
     }
 }
 
-/// What is kept quiet for a while.
+/// Active silence.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct SilenceDto {
     id: i64,
-    /// The only target; nothing for all.
+    /// Silenced target; null for all.
     target: Option<String>,
-    /// The only check; nothing for all.
+    /// Silenced check; null for all.
     check: Option<String>,
-    /// The only user or token prefix; nothing for all.
+    /// Silenced user or token prefix; null for all.
     subject: Option<String>,
     until: Rfc3339,
     owner: String,
@@ -66,7 +66,7 @@ pub struct SilenceDto {
 }
 
 impl SilenceDto {
-    /// The document.
+    /// Creates the JSON type from a stored record.
     #[must_use]
     pub fn from_record(silence: &silences::SilenceRecord) -> Self {
         let silence = silence.clone();
@@ -82,7 +82,7 @@ impl SilenceDto {
     }
 }
 
-/// Something that happened.
+/// Event of a check on a target.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct EventDto {
     id: i64,
@@ -96,11 +96,11 @@ pub struct EventDto {
 }
 
 impl EventDto {
-    /// The document.
+    /// Creates the JSON type from a stored record.
     ///
     /// # Errors
     ///
-    /// If what is stored of it cannot be decoded.
+    /// If the stored detail is not valid JSON.
     pub fn from_record(event: &events::EventRecord) -> Result<Self, StoreError> {
         let undecodable = |_| StoreError::Undecodable { table: "events".into(), column: "detail".into() };
         let detail = serde_json::from_str(&event.detail).map_err(undecodable)?;
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_whose_detail_is_no_json_is_an_error() {
+    fn an_event_with_invalid_json_is_an_error() {
         let event = |detail: &str| events::EventRecord {
             id: 1,
             at: sessionwatch_core::timestamp::UtcTimestamp::MIN,

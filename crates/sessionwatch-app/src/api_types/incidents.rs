@@ -1,4 +1,4 @@
-//! Incidents, as programs read them.
+//! JSON types of incidents.
 
 use serde::Serialize;
 use sessionwatch_store::incidents;
@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::Rfc3339;
 
-/// An incident.
+/// Incident.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct IncidentDto {
     id: String,
@@ -23,7 +23,7 @@ pub struct IncidentDto {
 }
 
 impl IncidentDto {
-    /// The document.
+    /// Creates the JSON type from a stored record.
     #[must_use]
     pub fn from_record(incident: &incidents::IncidentRecord) -> Self {
         Self {
@@ -40,19 +40,19 @@ impl IncidentDto {
     }
 }
 
-/// Something on the timeline of an incident.
+/// Timeline entry of an incident.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct TimelineEntryDto {
     at: Rfc3339,
     actor: String,
     kind: String,
-    /// The step that it is about; may be empty.
+    /// Id of the step; empty for entries about the whole incident.
     step: String,
     said: String,
 }
 
 impl TimelineEntryDto {
-    /// The document.
+    /// Creates the JSON type from a stored record.
     #[must_use]
     pub fn from_record(entry: &incidents::TimelineEntry) -> Self {
         let entry = entry.clone();

@@ -1,4 +1,4 @@
-//! Log events and their sources, as programs read them.
+//! JSON types of log events and log sources.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -9,16 +9,16 @@ use utoipa::ToSchema;
 use super::Rfc3339;
 use crate::config::logs;
 
-/// What a line of a log says.
+/// Log event parsed from a log line.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct LogEventDto {
     id: i64,
-    /// The kind, or the name of a pattern.
+    /// Kind of the event, or the name of a custom log check.
     kind: String,
     severity: Option<String>,
-    /// When, by the log's clock.
+    /// Time of the event by the clock of the log.
     at: Option<Rfc3339>,
-    /// When it was read.
+    /// Time at which the line was read.
     seen_at: Rfc3339,
     user: Option<String>,
     other_user: Option<String>,
@@ -26,42 +26,42 @@ pub struct LogEventDto {
     reason: Option<String>,
     request_id: Option<String>,
     source: String,
-    /// Where it begins and ends in the source.
+    /// Start and end offset of the line in the source, in bytes.
     bytes: (u64, u64),
-    /// What the line says, made of the fields that were recognised.
+    /// Description of the event, composed of the parsed fields. Never the raw line.
     text: String,
-    /// How it fits the table; nothing where it was not joined.
+    /// Match with the session table; null if the event was not correlated.
     fit: Option<String>,
-    /// What it was joined to, or why it was not.
+    /// Correlated session, or the reason why there is none.
     joined: Option<Value>,
 }
 
 impl LogEventDto {
-    /// The document.
+    /// Creates the JSON type from a stored record.
     #[must_use]
     pub fn from_record(record: &log_events::LogEventRecord) -> Self {
-        let signal = record.clone();
+        let event = record.clone();
         Self {
-            id: signal.id,
-            kind: signal.kind,
-            severity: signal.severity,
-            at: signal.at.map(Rfc3339),
-            seen_at: Rfc3339(signal.read_at),
-            user: signal.user,
-            other_user: signal.other_user,
-            token_prefix: signal.token_prefix,
-            reason: signal.reason,
-            request_id: signal.request,
-            source: signal.source,
-            bytes: signal.byte_range,
-            text: signal.text,
-            fit: signal.match_kind,
-            joined: signal.correlation,
+            id: event.id,
+            kind: event.kind,
+            severity: event.severity,
+            at: event.at.map(Rfc3339),
+            seen_at: Rfc3339(event.read_at),
+            user: event.user,
+            other_user: event.other_user,
+            token_prefix: event.token_prefix,
+            reason: event.reason,
+            request_id: event.request,
+            source: event.source,
+            bytes: event.byte_range,
+            text: event.text,
+            fit: event.match_kind,
+            joined: event.correlation,
         }
     }
 }
 
-/// A source of log lines.
+/// Log source.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct LogSourceDto {
     name: String,
@@ -69,13 +69,13 @@ pub struct LogSourceDto {
     /// `never heard`, `as usual` or `gone quiet`.
     voice: &'static str,
     heard_at: Option<Rfc3339>,
-    /// What was read, and what was dropped and why.
+    /// Numbers of lines read, and of lines dropped by reason.
     #[schema(value_type = std::collections::BTreeMap<String, u64>)]
     counters: Map<String, Value>,
 }
 
 impl LogSourceDto {
-    /// The document of a source that is configured, and what is known of it.
+    /// Creates the JSON type from a configured source and its stored state.
     #[must_use]
     pub fn from_config<P>(
         source: &logs::LogSourceConfig,
@@ -96,7 +96,7 @@ impl LogSourceDto {
         }
     }
 
-    /// How it speaks, in words.
+    /// Returns the activity of the source, in words.
     #[must_use]
     pub fn activity(&self) -> &'static str {
         self.voice

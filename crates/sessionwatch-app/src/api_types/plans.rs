@@ -1,4 +1,4 @@
-//! Plans and what they removed, as programs read them.
+//! JSON types of plans and archives.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -10,10 +10,10 @@ use utoipa::ToSchema;
 use super::{Rfc3339, to_json_value};
 use crate::{config::Config, remediation};
 
-/// A row that a plan names.
+/// Row of a plan.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct PlanRowDto {
-    /// The token prefix: at most 8 characters, and a third of the token.
+    /// Token prefix: at most 8 characters, and at most a third of the token.
     token_prefix: Option<String>,
     id: Option<String>,
     user: Option<String>,
@@ -21,7 +21,7 @@ pub struct PlanRowDto {
 }
 
 impl PlanRowDto {
-    /// The document.
+    /// Creates the JSON type from a preview row.
     #[must_use]
     pub fn from_preview(preview: &remediation::RowPreview) -> Self {
         Self {
@@ -33,50 +33,50 @@ impl PlanRowDto {
     }
 }
 
-/// What an action would touch.
+/// Plan: the exact rows that an action would touch.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct PlanDto {
     id: String,
     target: String,
-    /// The command that asks for the same.
+    /// Command that creates the same plan.
     action: &'static str,
-    /// What was asked for.
+    /// Selection of the rows.
     about: Value,
-    /// The table of sessions, with its schema.
+    /// Session table, with its schema.
     table: String,
-    /// The title of the profile by which that table is read.
+    /// Title of the table's profile.
     framework: String,
-    /// How sessions are ended: `delete`, `expire`, or the column that is set.
+    /// Method of revoking sessions: `delete`, `expire`, or the flag column to set.
     revoke: Value,
     made_at: Rfc3339,
     made_by: String,
-    /// From then on it cannot be carried out.
+    /// Time from which the plan can no longer be applied.
     stale_at: Rfc3339,
     rows: u64,
-    /// Rows of the whole table.
+    /// Number of rows in the table.
     all_rows: u64,
-    /// Active sessions among the rows.
+    /// Number of active sessions among the rows.
     active: u64,
-    /// Active sessions of the whole table.
+    /// Number of active sessions in the table.
     all_active: u64,
     users: u64,
-    /// Why it has to be confirmed with the name of the target, if it has to be.
+    /// Reason why the plan must be confirmed with the target name; null if no confirmation is needed.
     needs_confirmation: Option<String>,
     /// Some of the rows.
     sample: Vec<PlanRowDto>,
     notes: Vec<String>,
-    /// What happens besides: to other tables, or by triggers and rules.
+    /// Effects on other tables, and triggers and rules that will run.
     side_effects: Vec<SideEffect>,
-    /// What may go on working though its row is gone.
+    /// Logins that may stay valid although their session row is gone.
     not_ended: Vec<String>,
 }
 
 impl PlanDto {
-    /// The document.
+    /// Creates the JSON type from a plan.
     ///
     /// # Errors
     ///
-    /// If it cannot be written as JSON.
+    /// If the plan cannot be represented in JSON.
     pub fn from_plan(config: &Config, plan: &remediation::ActionPlan) -> Result<Self, StoreError> {
         let (kept, summary) = (&plan.record, &plan.summary);
         Ok(Self {
@@ -97,7 +97,7 @@ impl PlanDto {
             users: summary.users,
             needs_confirmation: plan
                 .exceeded_limits(config.actions.safety_limit())
-                .map(|braked| braked.to_string()),
+                .map(|exceeded| exceeded.to_string()),
             sample: summary.sample.iter().map(PlanRowDto::from_preview).collect(),
             notes: summary.notes.clone(),
             side_effects: summary.side_effects.clone(),
@@ -106,26 +106,26 @@ impl PlanDto {
     }
 }
 
-/// What a plan removed and the archive holds.
+/// Archive of the rows that a plan removed.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ArchiveDto {
     plan: String,
     target: String,
-    /// The command that removed it.
+    /// Command that removed the rows.
     action: &'static str,
-    /// Rows that can be put back.
+    /// Number of rows that can be restored.
     rows: u64,
-    /// Rows that were.
+    /// Number of restored rows.
     restored: u64,
     at: Rfc3339,
-    /// When it is removed for good.
+    /// Time at which the archive is deleted permanently.
     purge_at: Rfc3339,
-    /// To whom it is sealed.
+    /// Public key for which the archive is encrypted.
     recipient: String,
 }
 
 impl ArchiveDto {
-    /// The document.
+    /// Creates the JSON type from a summary and the list of plans.
     ///
     /// # Errors
     ///
@@ -146,7 +146,7 @@ impl ArchiveDto {
         })
     }
 
-    /// The command that removed it.
+    /// Returns the command that removed the rows; empty if the plan is gone.
     #[must_use]
     pub fn action(&self) -> &'static str {
         self.action

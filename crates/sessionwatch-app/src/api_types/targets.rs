@@ -1,4 +1,4 @@
-//! Sessions of targets, and what the doctor finds, as programs read them.
+//! JSON types of sessions and diagnostics.
 
 use std::collections::BTreeMap;
 
@@ -10,27 +10,27 @@ use utoipa::ToSchema;
 use super::Rfc3339;
 use crate::report;
 
-/// A session, by the first characters of its token.
+/// Session, without its token.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct SessionDto {
-    /// The token prefix: at most 8 characters, and a third of the token.
+    /// Token prefix: at most 8 characters, and at most a third of the token.
     token_prefix: Option<String>,
     id: Option<String>,
     user: Option<String>,
     expires_at: Option<Rfc3339>,
     /// `active`, `expired` or `no end`.
     status: &'static str,
-    /// Hours until the end; negative after it.
+    /// Hours until the session expires; negative if it has expired.
     hours_left: Option<f64>,
     created_at: Option<Rfc3339>,
     ip: Option<String>,
     agent: Option<String>,
-    /// What helps a person to recognise the user, by column.
+    /// Values of the users table's display columns, by column.
     display: BTreeMap<String, Option<String>>,
 }
 
 impl SessionDto {
-    /// The document, by the database's clock.
+    /// Creates the JSON type from a listed row; `now` is the time of the database.
     #[must_use]
     pub fn from_row(row: &listing::ListedSession, display: &[String], now: UtcTimestamp) -> Self {
         Self {
@@ -48,13 +48,13 @@ impl SessionDto {
     }
 }
 
-/// Something that the doctor examined.
+/// Result of a diagnostic.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct DoctorFindingDto {
     pub(crate) id: &'static str,
     /// `pass`, `warn` or `fail`.
     pub(crate) level: &'static str,
     pub(crate) summary: String,
-    /// SQL, or words, that mend it.
+    /// Fix, as SQL or as instructions.
     pub(crate) fix: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Accounts of the dashboard: made, changed and deleted, with their passwords.
+//! Dashboard accounts and their passwords: create, update, delete.
 
 use std::sync::Arc;
 
@@ -11,35 +11,35 @@ use super::{Actor, AppError, AppState, LiveEvent, hash_password};
 
 pub use sessionwatch_store::accounts::{AccountRecord, AccountRole};
 
-/// The most letters of an account's name.
+/// Maximum length of an account name.
 pub const MAX_ACCOUNT_NAME_LENGTH: usize = 64;
 
-/// What an account may be called.
+/// Valid account name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountName(String);
 
 impl AccountName {
-    /// Takes a name.
+    /// Validates a name.
     ///
     /// # Errors
     ///
-    /// If nothing can be called so.
+    /// If the name is empty, too long, or contains other characters than letters, digits and `. _ @ + -`.
     pub fn parse(name: &str) -> Result<Self, AppError> {
         if is_valid_account_name(name) {
             Ok(Self(name.to_owned()))
         } else {
-            Err(AppError::Invalid("A name has up to 64 letters, digits, and . _ @ + -".into()))
+            Err(AppError::Invalid("Invalid account name: use 1 to 64 letters, digits and . _ @ + -".into()))
         }
     }
 
-    /// The name.
+    /// Returns the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Returns `true` if an account may be called so.
+/// Returns `true` if the name is valid for an account.
 #[must_use]
 pub fn is_valid_account_name(name: &str) -> bool {
     let plain =
@@ -47,38 +47,38 @@ pub fn is_valid_account_name(name: &str) -> bool {
     (1..=MAX_ACCOUNT_NAME_LENGTH).contains(&name.len()) && name.chars().all(plain)
 }
 
-/// The hash of a password that is good enough.
+/// Hash of a password of acceptable length.
 #[derive(Clone, Debug)]
 pub struct PasswordHash(Secret);
 
 impl PasswordHash {
-    /// Hashes a password, which takes a while.
+    /// Hashes a password on the calling thread, which takes tens of milliseconds.
     ///
     /// # Errors
     ///
-    /// If it is too short or too long.
+    /// If the password is too short or too long.
     pub fn from_password(password: &Secret) -> Result<Self, AppError> {
         hash_password(password.expose()).map(Self).map_err(AppError::Invalid)
     }
 
-    /// Hashes a password, once few enough others are hashed.
+    /// Hashes a password in the queue of the password workers.
     ///
     /// # Errors
     ///
-    /// If it is too short or too long, or too many wait already.
+    /// If the password is too short or too long, or the queue is full.
     pub async fn from_password_queued(app: &AppState, password: Secret) -> Result<Self, AppError> {
         app.auth.passwords.hash(password).await.map(Self)
     }
 }
 
-/// An account to make.
+/// Account to create.
 #[derive(Clone, Debug)]
 pub struct NewAccount {
-    /// What it is called.
+    /// Account name.
     pub name: AccountName,
-    /// The hash of its password.
+    /// Password hash.
     pub password: PasswordHash,
-    /// What it may do.
+    /// Role.
     pub role: AccountRole,
 }
 
@@ -95,44 +95,44 @@ impl NewAccount {
     }
 }
 
-/// An account to make, or to change.
+/// Account to create or update.
 #[derive(Clone, Debug)]
 pub struct AccountUpdate {
-    /// What it is called.
+    /// Account name.
     pub name: AccountName,
-    /// The hash of its new password.
+    /// Hash of the new password.
     pub password: PasswordHash,
-    /// What it may do from now on; `None` for its present role, or viewer if it is new.
+    /// New role; `None` keeps the current role, or means viewer for a new account.
     pub role: Option<AccountRole>,
 }
 
-/// A password to change.
+/// Password change by the owner of the account.
 #[derive(Clone, Debug)]
 pub struct PasswordChange {
-    /// The account.
+    /// Account name.
     pub account: String,
-    /// The hash of the login that asks for it, which goes on.
+    /// Token hash of the login session that requests the change and stays valid.
     pub login_hash: String,
-    /// The present password.
+    /// Current password.
     pub current_password: Secret,
-    /// The new one.
+    /// New password.
     pub new_password: Secret,
 }
 
-/// Every account, by name.
+/// Lists all accounts, by name.
 ///
 /// # Errors
 ///
-/// If the store does not answer.
+/// If the state store is unavailable.
 pub async fn list_accounts(app: &Arc<AppState>) -> Result<Vec<AccountRecord>, AppError> {
     app.read_store(accounts::list_accounts).await
 }
 
-/// Makes an account.
+/// Creates an account.
 ///
 /// # Errors
 ///
-/// If there is one of that name.
+/// If an account with that name exists.
 pub async fn create_account(
     app: &Arc<AppState>,
     actor: &Actor,
@@ -151,16 +151,15 @@ pub async fn create_account(
     if is_new.await? {
         Ok(created)
     } else {
-        Err(AppError::Conflict("There is an account of that name.".into()))
+        Err(AppError::Conflict(format!("Account “{}” already exists.", created.name)))
     }
 }
 
-/// Makes an account, or gives it another password, and a role where one is given: its role now. Whoever knew the old
-/// password is logged out.
+/// Creates an account, or sets the password and, if given, the role of an existing one. Returns the resulting role.
 ///
 /// # Errors
 ///
-/// If the store does not answer.
+/// If the state store is unavailable.
 pub async fn upsert_account(
     app: &Arc<AppState>,
     actor: &Actor,
@@ -172,6 +171,7 @@ pub async fn upsert_account(
         let present = accounts::find_account(db, &name.0)?.map(|account| account.role);
         let role = role.or(present).unwrap_or(AccountRole::Viewer);
         let account = NewAccount { name, password, role }.into_account(now);
+        // The reset may be the answer to a stolen password: log out everyone who used the old one.
         accounts::delete_login_sessions(db, &account.name)?;
         upsert_account_audited(db, &account, &by, now)?;
         Ok(role)
@@ -179,15 +179,15 @@ pub async fn upsert_account(
     .await
 }
 
-/// Deletes an account, its logins and its tokens; nobody deletes their own.
+/// Deletes an account with its login sessions and tokens.
 ///
 /// # Errors
 ///
-/// If it is the actor's own, or there is none of that name.
+/// If the account does not exist, or is the actor's own: otherwise the last admin could lock everyone out.
 pub async fn delete_account(app: &Arc<AppState>, actor: &Actor, name: String) -> Result<(), AppError> {
     let (now, by) = (app.clock.now(), actor.name().to_owned());
     if actor.account() == Some(name.as_str()) {
-        return Err(AppError::Conflict("Another admin has to remove your account.".into()));
+        return Err(AppError::Conflict("You cannot delete your own account. Ask another admin.".into()));
     }
     let deleted = app.write_store(move |db| {
         if !accounts::delete_account(db, &name)? {
@@ -205,17 +205,17 @@ pub async fn delete_account(app: &Arc<AppState>, actor: &Actor, name: String) ->
         Ok(true)
     });
     if !deleted.await? {
-        return Err(AppError::NotFound("There is no such account.".into()));
+        return Err(AppError::NotFound("Account not found.".into()));
     }
     app.publish(LiveEvent::LoginsEnded);
     Ok(())
 }
 
-/// Changes one's own password, and ends every other login.
+/// Changes the password of the current user, and revokes all other login sessions of the account.
 ///
 /// # Errors
 ///
-/// If the present password is another one, the new one is not good enough, or too many were tried.
+/// If the current password is incorrect, the new one is too short or too long, or there were too many attempts.
 pub async fn change_password(app: &Arc<AppState>, change: PasswordChange) -> Result<(), AppError> {
     let PasswordChange { account, login_hash: login, current_password: current, new_password: new } = change;
     let account =
@@ -224,12 +224,12 @@ pub async fn change_password(app: &Arc<AppState>, change: PasswordChange) -> Res
     let attempt =
         auth.login_attempts.count_password_change(&account.name, now).ok_or(AppError::TooManyAttempts)?;
     if !auth.passwords.verify(current, account.password_hash.clone()).await? {
-        return Err(AppError::Invalid("The present password is another one.".into()));
+        return Err(AppError::Invalid("The current password is incorrect.".into()));
     }
     attempt.remove_from_counts();
     let password = auth.passwords.hash(new).await?;
     let changed = app.write_store(move |db| {
-        // Somebody may have removed the account meanwhile, or changed its role.
+        // Read again: while the password was hashed, the account may have been deleted or its role changed.
         let Some(account) = accounts::find_account(db, &account.name)? else { return Ok(false) };
         let account = AccountRecord { password_hash: password.clone(), ..account };
         accounts::upsert_account(db, &account)?;
@@ -250,21 +250,22 @@ pub async fn change_password(app: &Arc<AppState>, change: PasswordChange) -> Res
     if is_changed { Ok(()) } else { Err(AppError::NotLoggedIn) }
 }
 
-/// Returns `true` while a link makes the first account: it is the one that was printed, and nobody has had an account since.
+/// Returns `true` if the token belongs to the current setup link, and no account has existed since the link was
+/// created.
 ///
 /// # Errors
 ///
-/// If the store does not answer.
+/// If the state store is unavailable.
 pub async fn is_valid_setup_link(app: &Arc<AppState>, token: &str) -> Result<bool, AppError> {
     let Some(offered_at) = app.auth.setup_link_created_at(token) else { return Ok(false) };
     app.read_store(move |db| accounts::has_or_had_account(db, offered_at)).await.map(|was_any| !was_any)
 }
 
-/// Makes the first account, by the link that was printed: its name.
+/// Creates the first account by the setup link. Returns the account name.
 ///
 /// # Errors
 ///
-/// If the link was used, or somebody has an account.
+/// If the link has been used, or there is an account already.
 pub async fn create_first_account(
     app: &Arc<AppState>,
     token: &str,
@@ -275,7 +276,7 @@ pub async fn create_first_account(
     let name = account.name.clone();
     let offered_at = app.auth.consume_setup_link(token).ok_or_else(setup_link_expired)?;
     let is_first = app.write_store(move |db| {
-        // Another process may have made one meanwhile.
+        // Checked in the transaction: another process that shares the store may have created an account.
         let is_first = !accounts::has_or_had_account(db, offered_at)?;
         if is_first {
             upsert_account_audited(db, &account, &account.name, now)?;
@@ -285,13 +286,16 @@ pub async fn create_first_account(
     if is_first.await? { Ok(name) } else { Err(setup_link_expired()) }
 }
 
-/// Why a setup link does nothing any more.
+/// Returns the error for a setup link that is no longer valid.
 #[must_use]
 pub fn setup_link_expired() -> AppError {
-    AppError::NotFound("This link was used, or is of an earlier start: there is a new one at the next start while nobody has an account.".into())
+    AppError::NotFound(
+        "This setup link has expired. Restart `sessionwatch serve` for a new one, or run `sessionwatch accounts add`."
+            .into(),
+    )
 }
 
-/// Keeps an account, and records who made it.
+/// Writes an account and an audit entry for it.
 pub(super) fn upsert_account_audited(
     db: Tx<'_>,
     account: &AccountRecord,
@@ -341,7 +345,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_is_given_once_and_nobody_deletes_their_own_account() {
+    async fn names_are_unique_and_nobody_deletes_their_own_account() {
         let (app, ada) = (app(), Actor::from_account("ada"));
         create_account(&app, &ada, new_account("ada", AccountRole::Admin)).await.unwrap();
         let again = create_account(&app, &ada, new_account("ada", AccountRole::Viewer)).await;
@@ -369,7 +373,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_setup_link_makes_one_account() {
+    async fn a_setup_link_creates_one_account() {
         let app = app();
         let token = app.auth.create_setup_link(app.clock.now());
         assert!(is_valid_setup_link(&app, &token).await.unwrap());
@@ -391,7 +395,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_new_password_ends_every_login_but_the_one_that_asks_for_it() {
+    async fn a_new_password_revokes_all_other_login_sessions() {
         let scene = TestApp::with_config("");
         create_account(&scene, &Actor::from_command_line("ops"), new_account("ada", AccountRole::Viewer))
             .await
@@ -406,7 +410,7 @@ mod tests {
         };
         let wrong = change_password(&scene, change("not that one at all", "an even better sentence")).await;
         assert!(
-            matches!(wrong, Err(AppError::Invalid(text)) if text == "The present password is another one.")
+            matches!(wrong, Err(AppError::Invalid(text)) if text == "The current password is incorrect.")
         );
         let weak = change_password(&scene, change("a sentence is a good one", "short")).await;
         assert!(matches!(weak, Err(AppError::Invalid(_))));
@@ -418,7 +422,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_account_that_is_reset_or_deleted_is_logged_out() {
+    async fn resetting_or_deleting_an_account_logs_it_out() {
         let scene = TestApp::with_config("");
         let ops = Actor::from_command_line("ops");
         create_account(&scene, &ops, new_account("ada", AccountRole::Viewer)).await.unwrap();
@@ -427,11 +431,11 @@ mod tests {
         upsert_account(&scene, &ops, AccountUpdate { name, password, role: None }).await.unwrap();
         assert!(!is_known(&scene, &token).await);
         let token = logged_in(&scene, "ada").await;
-        let mut heard = scene.events.subscribe();
+        let mut events = scene.events.subscribe();
         delete_account(&scene, &ops, "ada".into()).await.unwrap();
         assert!(!is_known(&scene, &token).await);
-        assert_eq!(heard.try_recv().unwrap(), LiveEvent::LoginsEnded);
+        assert_eq!(events.try_recv().unwrap(), LiveEvent::LoginsEnded);
         let again = delete_account(&scene, &ops, "ada".into()).await;
-        assert!(matches!(again, Err(AppError::NotFound(text)) if text == "There is no such account."));
+        assert!(matches!(again, Err(AppError::NotFound(text)) if text == "Account not found."));
     }
 }

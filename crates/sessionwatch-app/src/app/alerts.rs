@@ -1,4 +1,4 @@
-//! What people do about alerts: acknowledge one, resolve it, comment on it. Everything is recorded with who did it.
+//! Alerts: list, acknowledge, resolve and comment. Every change is recorded in the audit log.
 
 use std::sync::Arc;
 
@@ -14,25 +14,25 @@ pub use sessionwatch_store::{
     events::{EventRecord, EventSearch},
 };
 
-/// The alert of a check on a target.
+/// Identifies the alert of a check on a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlertRef {
-    /// The target.
+    /// Target name.
     pub target: String,
-    /// The check.
+    /// Check id.
     pub check: String,
 }
 
-/// Which alerts are listed.
+/// Filter for [`list_alerts`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AlertFilter {
-    /// Those that fire or are about to.
+    /// Pending and firing alerts.
     Active,
-    /// Also those that are in order.
+    /// All alerts, including those of passing checks.
     All,
 }
 
-/// Who does something about which alert, what they say, and when.
+/// Action of a user on an alert, with a note and the time.
 #[derive(Clone, Debug)]
 struct AlertCommand {
     alert: AlertRef,
@@ -46,13 +46,11 @@ impl AlertCommand {
         Self { alert, actor: actor.name().to_owned(), note, now: app.clock.now() }
     }
 
-    /// The alert, if it fires.
     fn find_firing_alert(&self, db: Tx<'_>) -> Result<Option<AlertRecord>, StoreError> {
         let fires = |kept: &AlertRecord| matches!(kept.alert.state, AlertState::Firing { .. });
         Ok(alerts::find_alert(db, &self.alert.target, &self.alert.check)?.filter(fires))
     }
 
-    /// The same as an event.
     fn comment_event(&self) -> EventRecord {
         EventRecord {
             id: 0,
@@ -70,8 +68,8 @@ impl AlertCommand {
         json!({ "target": alert.target, "check": alert.check, "note": note }).to_string()
     }
 
-    /// Changes something, and records in the audit trail who did that, in one transaction. Returns `false` if there was
-    /// nothing to change.
+    /// Applies a change and writes an audit entry in the same transaction. Returns `false`, without an audit entry, if
+    /// `change` does.
     async fn write_audited(
         self,
         app: &Arc<AppState>,
@@ -93,43 +91,42 @@ impl AlertCommand {
     }
 }
 
-/// Why nothing was done about an alert that does not fire.
 fn not_firing_error() -> AppError {
-    AppError::Conflict("That alert does not fire any more: somebody else may have resolved it.".into())
+    AppError::Conflict("This alert is no longer firing. Another user may have resolved the alert.".into())
 }
 
-/// The alerts, the worst first.
+/// Lists alerts, the most severe first.
 ///
 /// # Errors
 ///
-/// If the store does not answer.
+/// If the state store is unavailable.
 pub async fn list_alerts(app: &Arc<AppState>, filter: AlertFilter) -> Result<Vec<AlertRecord>, AppError> {
     app.read_store(move |db| alerts::list_alerts(db, filter == AlertFilter::All)).await
 }
 
-/// The alert of a check on a target, if anything is known of it.
+/// Returns the alert of a check on a target; `None` if the check has never run there.
 ///
 /// # Errors
 ///
-/// If the store does not answer.
+/// If the state store is unavailable.
 pub async fn find_alert(app: &Arc<AppState>, alert: AlertRef) -> Result<Option<AlertRecord>, AppError> {
     app.read_store(move |db| alerts::find_alert(db, &alert.target, &alert.check)).await
 }
 
-/// What happened, the oldest first.
+/// Searches the events, the oldest first.
 ///
 /// # Errors
 ///
-/// If the store does not answer.
+/// If the state store is unavailable.
 pub async fn search_events(app: &Arc<AppState>, search: EventSearch) -> Result<Vec<EventRecord>, AppError> {
     app.read_store(move |db| events::search_events(db, &search)).await
 }
 
-/// Records that somebody looks after an alert: it is not told again until it is resolved.
+/// Acknowledges a firing alert, which stops reminders until the alert is resolved.
 ///
 /// # Errors
 ///
-/// If it does not fire.
+/// If the alert is not firing.
 pub async fn acknowledge_alert(
     app: &Arc<AppState>,
     actor: &Actor,
@@ -147,11 +144,11 @@ pub async fn acknowledge_alert(
     if acknowledged.await? { Ok(()) } else { Err(not_firing_error()) }
 }
 
-/// Resolves an alert, since somebody says that it is over; it fires again if its check still fails.
+/// Resolves a firing alert; the alert fires again if its check still fails.
 ///
 /// # Errors
 ///
-/// If it does not fire.
+/// If the alert is not firing.
 pub async fn resolve_firing_alert(
     app: &Arc<AppState>,
     actor: &Actor,
@@ -170,11 +167,11 @@ pub async fn resolve_firing_alert(
     if resolved.await? { Ok(()) } else { Err(not_firing_error()) }
 }
 
-/// Records what somebody says about a check on a target.
+/// Adds a comment to the history of a check on a target.
 ///
 /// # Errors
 ///
-/// If nothing is known of it.
+/// If the check has no results on the target.
 pub async fn add_comment(
     app: &Arc<AppState>,
     actor: &Actor,
@@ -188,7 +185,7 @@ pub async fn add_comment(
         }
         Ok(is_known)
     });
-    let unknown = || AppError::NotFound("Nothing is known of such a check on such a target.".into());
+    let unknown = || AppError::NotFound("This check has no results on this target.".into());
     if added.await? { Ok(()) } else { Err(unknown()) }
 }
 

@@ -1,4 +1,4 @@
-//! The archive: rows that plans removed, for as long as they can be put back.
+//! Archive of the rows that plans removed, kept for restore.
 
 use std::sync::Arc;
 
@@ -11,42 +11,42 @@ use crate::remediation::ActionError;
 
 pub use sessionwatch_store::archive_batches::ArchivedRowState;
 
-/// A row that a plan removed.
+/// Row that a plan removed.
 #[derive(Clone, Debug)]
 pub struct ArchivedRow {
-    /// What helps a person to recognize it.
+    /// Row id, user and token prefix of the row.
     pub row: RowRef,
-    /// Where it is now.
+    /// Archived or restored.
     pub state: ArchivedRowState,
 }
 
-/// What is removed from the archive for good.
+/// Selection of archived rows to delete permanently.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PurgeRequest {
-    /// All that this plan removed, though its time has not passed; `None` for what has passed its time.
+    /// Purges all rows of this plan, even within their retention; `None` purges rows past their retention.
     pub plan_id: Option<String>,
-    /// Go by this machine's clock, though no daemon has confirmed it.
+    /// Trusts this machine's clock even if no daemon has confirmed the time.
     pub trust_clock: bool,
 }
 
-/// What was removed from the archive for good.
+/// Result of a purge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PurgeResult {
-    /// Rows that could have been put back until then.
+    /// Purged rows that could still have been restored.
     pub rows: u64,
-    /// Rows that have passed their time by this machine's clock, and were kept since nobody has confirmed it.
+    /// Rows past their retention by this machine's clock, but kept because no daemon has confirmed the time.
     pub unconfirmed_rows: u64,
-    /// The time of this machine, or of the store's server.
+    /// Time of this machine, or of the store's server.
     pub now: UtcTimestamp,
-    /// The latest time that is confirmed: what passed its time before that was removed.
+    /// Latest confirmed time; rows whose retention ended before this time were purged.
     pub confirmed_at: UtcTimestamp,
 }
 
-/// The rows that one plan removed, in the order in which they went.
+/// Lists the archived rows of a plan, in the order of their removal.
 ///
 /// # Errors
 ///
-/// If the archive holds nothing of that plan.
+/// If the archive contains no rows of the plan.
 pub async fn list_archived_rows(
     app: &Arc<AppState>,
     plan: String,
@@ -55,6 +55,7 @@ pub async fn list_archived_rows(
     let wanted = plan.clone();
     let rows = app.read_store(move |db| {
         let (mut rows, mut behind) = (Vec::new(), 0);
+        // Batch by batch: a plan can have removed millions of rows.
         while rows.len() < limit {
             let Some(batch) = archive_batches::find_next_batch(db, &wanted, behind)? else { break };
             behind = batch.id;
@@ -67,17 +68,18 @@ pub async fn list_archived_rows(
     if rows.is_empty() { Err(ActionError::NoArchive(plan).into()) } else { Ok(rows) }
 }
 
-/// Removes from the archive for good what has passed its time, or all of one plan.
+/// Permanently deletes archived rows past their retention, or all rows of one plan.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the state store is unavailable.
 pub async fn purge_archive(
     app: &Arc<AppState>,
     actor: &Actor,
     request: PurgeRequest,
 ) -> Result<PurgeResult, AppError> {
     let (now, by) = (app.clock.now(), actor.name().to_owned());
+    // A clock that jumps ahead must not destroy rows that can still be restored: only a confirmed time counts.
     let confirmed = app.read_store(move |db| confirmed_time::confirmed_retention_time(db, now)).await?;
     let confirmed_at = if request.trust_clock { now } else { confirmed };
     let purged = app.write_store(move |db| {
@@ -113,7 +115,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
-    /// An archive with two rows of one plan, which pass their time a day from now.
+    /// Returns an app with two archived rows of one plan, whose retention ends in a day.
     fn scene() -> Arc<AppState> {
         let app = AppState::for_command(Store::open_in_memory().unwrap(), Config::default()).unwrap();
         let now = app.clock.now();
@@ -135,7 +137,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_rows_of_a_plan_are_listed_up_to_a_limit_and_those_of_none_are_an_error() {
+    async fn the_rows_of_a_plan_are_listed_up_to_a_limit_and_an_unknown_plan_is_an_error() {
         let app = scene();
         let fates = async |limit| {
             let rows = list_archived_rows(&app, "p1".into(), limit).await.unwrap();
@@ -148,7 +150,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_has_not_passed_its_time_stays_unless_its_plan_is_named() {
+    async fn rows_within_their_retention_are_purged_only_by_plan() {
         let (app, ada) = (scene(), Actor::from_command_line("ada"));
         let purged = purge_archive(&app, &ada, PurgeRequest::default()).await.unwrap();
         assert_eq!((purged.rows, purged.unconfirmed_rows), (0, 0));
@@ -156,7 +158,7 @@ mod tests {
         assert_eq!(
             purge_archive(&app, &ada, request).await.unwrap().rows,
             1,
-            "the other one is back in its table"
+            "the other row is restored already"
         );
         assert!(list_archived_rows(&app, "p1".into(), 10).await.is_err());
     }

@@ -1,4 +1,4 @@
-//! The audit trail.
+//! Audit log: list and verify.
 
 use std::sync::Arc;
 
@@ -8,11 +8,11 @@ use super::{AppError, AppState, Period};
 
 pub use sessionwatch_store::audit::{AuditEntry, ChainStatus};
 
-/// Entries of a period, the oldest first.
+/// Lists the entries of a period, the oldest first.
 ///
 /// # Errors
 ///
-/// If the store does not answer.
+/// If the state store is unavailable.
 pub async fn list_audit_entries(
     app: &Arc<AppState>,
     period: Period,
@@ -21,11 +21,11 @@ pub async fn list_audit_entries(
     app.read_store(move |db| audit::list_audit_entries_between(db, period, limit)).await
 }
 
-/// Entries before one, the latest first.
+/// Lists the entries before entry `before`, the latest first.
 ///
 /// # Errors
 ///
-/// If the store does not answer.
+/// If the state store is unavailable.
 pub async fn list_audit_entries_before(
     app: &Arc<AppState>,
     before: Option<i64>,
@@ -34,20 +34,21 @@ pub async fn list_audit_entries_before(
     app.read_store(move |db| audit::list_audit_entries_before(db, before, limit)).await
 }
 
-/// What an examination of the trail found.
+/// Result of verifying the audit log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AuditVerification {
-    /// Whether each entry fits the one before.
+    /// State of the hash chain.
     pub chain: ChainStatus,
-    /// Whether the trail still holds the entry that was asked for; `None` if none was.
+    /// `true` if the log contains the requested entry; `None` if none was requested.
     pub contains_head: Option<bool>,
 }
 
-/// Whether the trail is whole, and still holds the entry with a hash, such as one that a checklist named as its last one.
+/// Verifies the hash chain of the audit log and, if `head` is given, that the log contains the entry with this hash. A
+/// checklist report names the hash of the last entry, so an older report reveals a log that was truncated.
 ///
 /// # Errors
 ///
-/// If the store does not answer.
+/// If the state store is unavailable.
 pub async fn verify_audit_chain(
     app: &Arc<AppState>,
     head: Option<String>,

@@ -1,4 +1,4 @@
-//! What logging in keeps in memory: the setup link while nobody has an account, and attempts to log in.
+//! In-memory state of authentication: setup link, login attempts, password workers and OIDC provider cache.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -11,26 +11,25 @@ use super::{
 };
 use crate::oidc;
 
-/// What logging in keeps in memory.
+/// In-memory state of authentication.
 #[derive(Debug, Default)]
 pub struct AuthState {
     setup_link: Mutex<Option<SetupLink>>,
     pub(super) login_attempts: LoginAttempts,
     pub(super) passwords: PasswordWorkers,
-    /// What is known of the provider of identities.
     pub(super) oidc: oidc::client::ProviderCache,
 }
 
-/// The link by which the first account is made.
+/// Link for creating the first account.
 #[derive(Debug)]
 struct SetupLink {
-    /// The SHA-256 of its token.
+    /// SHA-256 of the token.
     token_hash: String,
     created_at: UtcTimestamp,
 }
 
 impl AuthState {
-    /// Makes a new link for the first account: its token. The one before holds no longer.
+    /// Creates a setup link, which replaces the previous one. Returns its token.
     pub fn create_setup_link(&self, now: UtcTimestamp) -> String {
         let token = random_token();
         let link = SetupLink { token_hash: sha256_hex(&token), created_at: now };
@@ -38,13 +37,14 @@ impl AuthState {
         token
     }
 
-    /// When the link of that token was offered; `None` if it is not on offer.
+    /// Returns the creation time of the setup link with that token; `None` if the link is not valid.
     pub(super) fn setup_link_created_at(&self, token: &str) -> Option<UtcTimestamp> {
         let link = self.setup_link.lock().unwrap_or_else(PoisonError::into_inner);
         link.as_ref().filter(|link| link.token_hash == sha256_hex(token)).map(|link| link.created_at)
     }
 
-    /// Takes the offer back, since it holds once: when it was made. `None` if it is not on offer.
+    /// Invalidates the setup link with that token, which works once. Returns its creation time; `None` if the link is
+    /// not valid.
     pub(super) fn consume_setup_link(&self, token: &str) -> Option<UtcTimestamp> {
         let mut link = self.setup_link.lock().unwrap_or_else(PoisonError::into_inner);
         link.take_if(|link| link.token_hash == sha256_hex(token)).map(|link| link.created_at)
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_holds_once_and_only_the_right_one() {
+    fn only_the_current_link_works_and_only_once() {
         let (auth, at) = (AuthState::default(), UtcTimestamp::from_micros(1_000_000));
         let first = auth.create_setup_link(at.unwrap());
         assert!(auth.setup_link_created_at(&first) == at && auth.setup_link_created_at("x").is_none());

@@ -1,4 +1,4 @@
-//! Channels: tried out, and what they did not take.
+//! Notification channels: test messages and failed messages.
 
 use std::sync::Arc;
 
@@ -14,12 +14,12 @@ use crate::notify;
 
 pub use crate::notify::{NotificationChannel, NotificationMessage};
 
-/// A message that was given up on.
+/// Message that the daemon has stopped retrying.
 #[derive(Clone, Debug)]
 pub struct FailedMessage {
-    /// To whom it was to go, and why it did not.
+    /// Outbox entry with the channel and the last error.
     pub outbox_entry: OutboxMessage,
-    /// What it says.
+    /// Content of the message.
     pub message: NotificationMessage,
 }
 
@@ -31,16 +31,17 @@ impl FailedMessage {
     }
 }
 
-/// Sends a marked test message over a channel: what went wrong, nothing if it was accepted.
+/// Sends a message marked as a test over a channel. Returns the problems; empty if the message was accepted.
 pub async fn send_test(channel: &NotificationChannel, now: UtcTimestamp) -> Vec<String> {
     notify::send_test(channel, now).await
 }
 
-/// Sends a test message over a channel of that name, and records it: what went wrong, nothing if it was accepted.
+/// Sends a test message over a configured channel and writes an audit entry. Returns the problems; empty if the message
+/// was accepted.
 ///
 /// # Errors
 ///
-/// If there is no channel of that name.
+/// If no channel has that name.
 pub async fn send_test_message(
     app: &Arc<AppState>,
     actor: &Actor,
@@ -48,7 +49,8 @@ pub async fn send_test_message(
 ) -> Result<Vec<String>, AppError> {
     let (now, config, by) = (app.clock.now(), app.config(), actor.name().to_owned());
     let channel = config.serve.channels.iter().find(|channel| channel.name == name);
-    let channel = channel.ok_or_else(|| AppError::NotFound("There is no such channel.".into()))?;
+    let channel = channel.ok_or_else(|| AppError::NotFound(format!("Channel “{name}” not found.")))?;
+    // Sent directly, not through the outbox: the user waits for the result.
     let problems = send_test(channel, now).await;
     let detail = json!({ "channel": name, "accepted": problems.is_empty() }).to_string();
     app.write_store(move |db| {
@@ -62,11 +64,11 @@ pub async fn send_test_message(
     Ok(problems)
 }
 
-/// The messages that were given up on, the latest first.
+/// Lists failed messages, the latest first.
 ///
 /// # Errors
 ///
-/// If one of them cannot be decoded.
+/// If the state store is unavailable, or a message cannot be decoded.
 pub async fn list_failed_messages(app: &Arc<AppState>, limit: u32) -> Result<Vec<FailedMessage>, AppError> {
     app.read_store(move |db| {
         outbox::list_dead_messages(db, limit)?.into_iter().map(FailedMessage::from_outbox).collect()
@@ -74,11 +76,11 @@ pub async fn list_failed_messages(app: &Arc<AppState>, limit: u32) -> Result<Vec
     .await
 }
 
-/// Delivers the messages of a channel after all that were given up on: how many.
+/// Queues the failed messages of a channel again. Returns their number.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the state store is unavailable.
 pub async fn retry_failed_messages(
     app: &Arc<AppState>,
     actor: &Actor,

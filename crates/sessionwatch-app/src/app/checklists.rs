@@ -1,4 +1,4 @@
-//! The weekly checklist, and what people vouch for.
+//! Weekly checklist and attestations.
 
 use std::sync::Arc;
 
@@ -10,32 +10,32 @@ use crate::{
     config::Target,
 };
 
-/// What somebody vouches for.
+/// Attestation to record.
 #[derive(Clone, Debug)]
 pub struct NewAttestation {
-    /// The target.
+    /// Target name.
     pub target: String,
-    /// Whether users reported nothing about logins this week.
+    /// `true` if no user reported a login problem this week.
     pub holds: bool,
-    /// How one knows.
+    /// Evidence for the attestation.
     pub note: String,
 }
 
-/// The checklist of a target for this week.
+/// Builds the checklist of a target for the current week.
 ///
 /// # Errors
 ///
-/// If the store does not answer.
+/// If the state store is unavailable.
 pub async fn load_weekly_checklist(app: &Arc<AppState>, target: Target) -> Result<Checklist, AppError> {
     let (config, now) = (app.config(), app.clock.now());
     app.read_store(move |db| checklist::build_weekly_checklist(db, &config, &target, now)).await
 }
 
-/// The checklists of targets for a period, in their order.
+/// Builds the checklists of several targets for a period, in the order of `targets`.
 ///
 /// # Errors
 ///
-/// If the store does not answer.
+/// If the state store is unavailable.
 pub async fn load_checklists(
     app: &Arc<AppState>,
     targets: Vec<Target>,
@@ -49,11 +49,11 @@ pub async fn load_checklists(
     .await
 }
 
-/// Records what somebody vouches for.
+/// Records an attestation.
 ///
 /// # Errors
 ///
-/// If there is no such target.
+/// If the target does not exist.
 pub async fn record_attestation(
     app: &Arc<AppState>,
     actor: &Actor,

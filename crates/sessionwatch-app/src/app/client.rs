@@ -1,40 +1,40 @@
-//! From where a request comes, and with what.
+//! Client of a request: IP address and user agent.
 
 use std::net::{IpAddr, SocketAddr};
 
 use axum::http::{HeaderMap, header};
 use ipnet::IpNet;
 
-/// Bits of an address that name its network.
+// Typically the addresses that one subscriber can choose from: limits per address would be easy to evade.
 const IPV4_NETWORK_PREFIX_BITS: u8 = 24;
 const IPV6_NETWORK_PREFIX_BITS: u8 = 64;
-/// Letters of a user agent that are kept.
+/// Maximum number of characters stored of a user agent.
 const MAX_USER_AGENT_LENGTH: usize = 200;
 
-/// Who sends a request: the address, and the program.
+/// Client of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientInfo {
-    /// The address of the client, as far as proxies are trusted.
+    /// IP address of the client behind trusted proxies.
     pub address: IpAddr,
-    /// What the client says that it is.
+    /// User agent header; may be empty.
     pub user_agent: String,
 }
 
 impl ClientInfo {
-    /// Reads it from the headers of a request that `peer` sent, through `trusted_proxies` or not.
+    /// Reads the client from the headers of a request sent by `peer`.
     #[must_use]
     pub fn from_request(trusted_proxies: &[IpNet], headers: &HeaderMap, peer: SocketAddr) -> Self {
         Self { address: client_ip(trusted_proxies, headers, peer), user_agent: user_agent(headers) }
     }
 
-    /// The network of the address.
+    /// Returns the network of the address.
     #[must_use]
     pub fn network(&self) -> IpNet {
         network_for(self.address)
     }
 }
 
-/// The network of an address: its IPv4 /24, or its IPv6 /64.
+/// Returns the network of an address: its IPv4 /24 or IPv6 /64.
 #[must_use]
 pub fn network_for(address: IpAddr) -> IpNet {
     let address = address.to_canonical();
@@ -42,18 +42,20 @@ pub fn network_for(address: IpAddr) -> IpNet {
     IpNet::new_assert(address, prefix).trunc()
 }
 
-/// The last address of `X-Forwarded-For` that is not a trusted proxy, everything before it could be made up; otherwise the
-/// one who connected.
+/// Returns the last address in `X-Forwarded-For` that is not a trusted proxy, or the peer's address if the peer is not
+/// trusted.
 #[must_use]
 pub fn client_ip(trusted_proxies: &[IpNet], headers: &HeaderMap, peer: SocketAddr) -> IpAddr {
     let is_trusted = |ip: &IpAddr| trusted_proxies.iter().any(|net| net.contains(ip));
     let values = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
     let hops: Vec<&str> = values.flat_map(|value| value.split(',')).map(str::trim).collect();
     let mut client = peer.ip().to_canonical();
+    // Backwards: each proxy appends the address it saw, so entries before the first untrusted one can be forged.
     for hop in hops.into_iter().rev() {
         if !is_trusted(&client) {
             break;
         }
+        // Some proxies append the port.
         let ip = hop.parse::<IpAddr>().ok().or_else(|| Some(hop.parse::<SocketAddr>().ok()?.ip()));
         let Some(ip) = ip else { break };
         client = ip.to_canonical();
@@ -71,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn networks_are_those_that_one_subscriber_holds() {
+    fn networks_are_those_of_one_subscriber() {
         let of = |address: &str| network_for(address.parse().unwrap());
         assert_eq!(of("198.51.100.7").to_string(), "198.51.100.0/24");
         assert_eq!(of("::ffff:198.51.100.7"), of("198.51.100.200"));
@@ -79,17 +81,17 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_believed_as_far_as_proxies_are_trusted() {
+    fn forwarded_addresses_are_accepted_only_from_trusted_proxies() {
         let trusted: Vec<IpNet> = ["10.0.0.0/8", "::1/128"].map(|net| net.parse().unwrap()).into();
-        let from = |peer: &str, said: &str| {
+        let from = |peer: &str, forwarded: &str| {
             let mut headers = HeaderMap::new();
-            headers.insert("x-forwarded-for", said.parse().unwrap());
+            headers.insert("x-forwarded-for", forwarded.parse().unwrap());
             client_ip(&trusted, &headers, SocketAddr::new(peer.parse().unwrap(), 4711)).to_string()
         };
         assert_eq!(from("10.0.0.1", "203.0.113.7"), "203.0.113.7");
         assert_eq!(from("::ffff:10.0.0.1", "203.0.113.7:4711"), "203.0.113.7");
         assert_eq!(from("::1", "6.6.6.6, 203.0.113.7, 10.2.3.4"), "203.0.113.7");
-        // Whoever is not trusted can say what they like.
+        // The header of an untrusted peer is ignored.
         assert_eq!(from("203.0.113.9", "127.0.0.1"), "203.0.113.9");
         assert_eq!(from("10.0.0.1", "203.0.113.7, nonsense"), "10.0.0.1");
         assert_eq!(from("10.0.0.1", "10.0.0.2"), "10.0.0.2");

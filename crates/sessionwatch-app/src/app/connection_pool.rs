@@ -1,4 +1,4 @@
-//! Connections to the databases of targets that wait a little for the next query of a page.
+//! Pool of idle connections to targets, reused by the next query of a page.
 
 use std::{
     collections::BTreeMap,
@@ -12,32 +12,30 @@ use tokio::task::JoinSet;
 
 use crate::config::Target;
 
-/// How long a connection waits for the next question.
+// Long enough for the next click; short enough that a database with autosuspend can go to sleep.
 const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many connections to a target wait at most: the role of the watch may have few, and looks need one.
+// The watch role may have few connections, and check runs need one of them.
 const MAX_IDLE_PER_TARGET: usize = 2;
 
-/// Connections that wait for the next question. Those that are left when this is dropped end without taking leave.
+/// Idle connections. Dropping the pool drops them without a clean close.
 #[derive(Debug, Default)]
 pub(super) struct ConnectionPool(Mutex<PoolState>);
 
 #[derive(Debug, Default)]
 struct PoolState {
-    /// By target; the one that waits longest is the first.
+    /// Idle connections by target, the longest idle first.
     idle: BTreeMap<String, Vec<IdleConnection>>,
-    /// How many have waited so far.
+    /// Number of connections released so far, the source of ids.
     released_count: u64,
-    /// What ends those for which no question comes.
+    /// Tasks that close connections after the idle timeout.
     idle_timers: JoinSet<()>,
 }
 
-/// A connection that waits.
 #[derive(Debug)]
 struct IdleConnection {
     address: TargetAddress,
     connection: PooledConnection,
-    /// Which one it is.
     id: u64,
 }
 
@@ -46,9 +44,10 @@ impl ConnectionPool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The connection to a target that has not waited for long.
+    /// Takes the most recently released connection to a target, if there is one.
     pub(super) async fn checkout(&self, target: &Target) -> Option<PooledConnection> {
         let idle = self.lock_state().idle.get_mut(&target.name)?.pop()?;
+        // A reload may have changed the address.
         if idle.address == target.address {
             return Some(idle.connection);
         }
@@ -56,12 +55,14 @@ impl ConnectionPool {
         None
     }
 
-    /// Lets a connection wait for the next question, and ends it when none comes.
+    /// Puts a connection into the pool, and closes it after the idle timeout.
     pub(super) async fn release(self: &Arc<Self>, target: &Target, connection: PooledConnection) {
+        // Closing waits for the network, so the surplus connection leaves the lock first.
         let surplus = {
             let mut state = self.lock_state();
             state.released_count += 1;
             let number = state.released_count;
+            // Reap finished timers, which the set would keep otherwise.
             while state.idle_timers.try_join_next().is_some() {}
             state.idle_timers.spawn(close_after_idle_timeout(
                 Arc::downgrade(self),
@@ -77,7 +78,6 @@ impl ConnectionPool {
         }
     }
 
-    /// Takes a connection that still waits out of the pool.
     fn take_idle(&self, target: &str, id: u64) -> Option<IdleConnection> {
         let mut state = self.lock_state();
         let idle = state.idle.get_mut(target)?;
@@ -85,7 +85,7 @@ impl ConnectionPool {
         Some(idle.remove(at))
     }
 
-    /// Ends all connections to a target that wait, for what needs connections of its own.
+    /// Closes all idle connections to a target, to free them for an action that opens its own.
     pub(super) async fn evict_idle(&self, target: &str) {
         let idle = self.lock_state().idle.remove(target);
         for idle in idle.into_iter().flatten() {
@@ -94,7 +94,7 @@ impl ConnectionPool {
     }
 }
 
-/// Ends a connection if it still waits after a while.
+/// Waits for the idle timeout and closes the connection, unless it has been taken from the pool.
 async fn close_after_idle_timeout(pool: Weak<ConnectionPool>, target: String, id: u64) {
     clock::sleep(IDLE_CONNECTION_TIMEOUT).await;
     let expired = pool.upgrade().and_then(|pool| pool.take_idle(&target, id));

@@ -1,4 +1,4 @@
-//! Drills: a leak is planted in a copy of a target, and found, ended and verified, by the clock.
+//! Drills: a token leak is planted in a copy of a target, then detected, contained and verified against the clock.
 
 use std::{collections::BTreeSet, path::Path, pin::pin, sync::Arc, time::Instant as Monotonic};
 
@@ -25,91 +25,91 @@ use crate::{
 pub use crate::incident::drill::{DrillDemoFile, TARGET_NAME};
 pub use sessionwatch_store::incidents::DrillRecord;
 
-/// The name of the target by which drills on the demonstration are kept. Its file has another name each time, and its times
-/// are compared all the same.
+/// Target name under which drills on the sample database are recorded. The file has a new name each time, but drills
+/// with the same target name are compared.
 pub const DEMO_TARGET_NAME: &str = "sqlite:sessionwatch-drill-demo.db";
-/// Earlier drills on the same target that are listed.
+/// Number of earlier drills on the same target to list.
 const MAX_EARLIER_DRILLS: usize = 5;
 
-/// Who goes through a drill.
+/// Mode of a drill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DrillMode {
-    /// A person: what to find and to confirm is asked.
+    /// A user finds the leak and confirms the plan.
     Guided,
-    /// The program by itself: nobody is asked.
+    /// The program runs all steps unattended.
     Automatic,
 }
 
-/// A step of a drill, reported as it happens.
+/// Progress of a drill.
 #[derive(Clone, Copy, Debug)]
 pub enum DrillEvent<'a> {
-    /// What an earlier drill left behind, and what became of it, in words.
+    /// An earlier drill left something behind; holds a description and the result of its removal.
     Leftover(&'a str),
-    /// The person wants to stop, and what was begun is removed first.
+    /// The user asked to stop; the copy is removed first.
     Stopping,
-    /// What was made could not be removed: how to remove it by hand.
+    /// The copy could not be removed; holds instructions for removing it by hand.
     NotRemoved(&'a str),
-    /// The leak was planted, and is to be found.
+    /// The leak is planted; detection starts.
     Planted {
-        /// The name of the target that the sample was taken of.
+        /// Name of the target that was copied.
         target: &'a str,
-        /// Where the sample is.
+        /// Address of the copy.
         address: &'a TargetAddress,
     },
-    /// The answer is not right: it is asked again.
+    /// The answer was wrong; the question is asked again.
     WrongAnswer,
-    /// A run of the checks found the leak.
+    /// A check run detected the leak.
     Detected {
-        /// What the check says.
+        /// Summary of the failing check.
         summary: &'a str,
-        /// The users who share a token.
+        /// Users who share a token.
         users: &'a BTreeSet<String>,
     },
-    /// The leak was found, and the sessions are to be ended.
+    /// The leak is detected; containment starts.
     Containing,
-    /// How they are ended.
+    /// The plan that revokes the sessions was created.
     Planned(&'a ActionPlan),
-    /// They were ended, and that is to be verified.
+    /// The sessions are revoked; verification starts.
     Contained {
-        /// How many.
+        /// Number of revoked sessions.
         sessions: u64,
     },
-    /// No token is shared any more, and no session came back.
+    /// No token is shared, and no session has reappeared.
     Verified,
 }
 
-/// A question of a guided drill.
+/// Question of a guided drill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DrillQuestion {
-    /// The ids of the users who share a token.
+    /// Ids of the users who share a token.
     AffectedUsers,
-    /// The name of the target, [`TARGET_NAME`], to carry out the plan.
+    /// Target name, [`TARGET_NAME`], to confirm the plan.
     Confirmation,
-    /// `yes` if it is over.
+    /// `yes` if the incident is over.
     IsOver,
 }
 
-/// Through whom a drill speaks with a person.
+/// User interface of a drill.
 pub trait DrillPrompter {
-    /// What ends the drill.
+    /// Error that ends the drill.
     type Error: From<DrillError>;
 
-    /// Tells what happened, and so what is next.
+    /// Reports progress.
     ///
     /// # Errors
     ///
-    /// If it cannot be told: the drill ends.
+    /// If the output fails, which ends the drill.
     fn report_event(&mut self, event: DrillEvent<'_>) -> Result<(), Self::Error>;
 
-    /// Asks something, and waits for one answer. In an automatic drill nothing is asked.
+    /// Asks a question and waits for one answer. Not called in automatic drills.
     ///
     /// # Errors
     ///
-    /// If nobody answers: the drill ends.
+    /// If the input ends, which ends the drill.
     fn ask_question(&mut self, question: DrillQuestion) -> impl Future<Output = Result<String, Self::Error>>;
 }
 
-/// What keeps a drill from its end.
+/// Error of a drill.
 #[derive(Debug, thiserror::Error)]
 pub enum DrillError {
     /// An action on the target, or on its copy, failed.
@@ -118,47 +118,47 @@ pub enum DrillError {
     /// The drill could not be recorded.
     #[error(transparent)]
     App(Box<AppError>),
-    /// The demonstration could not be made.
+    /// The sample database could not be created.
     #[error(transparent)]
     Demonstration(#[from] DemoError),
-    /// The person wanted to stop.
+    /// The user stopped the drill.
     #[error("the drill was interrupted")]
     Interrupted,
-    /// The leak was not found: what was found instead.
-    #[error("the look did not find the leak that was planted, but: {0}")]
+    /// The check run did not detect the leak; holds what the run reported.
+    #[error("the check run missed the planted leak and reported: {0}")]
     NotDetected(String),
-    /// The sessions were not ended.
-    #[error("tokens are still shared after the sessions were ended")]
+    /// The leak persists after containment.
+    #[error("tokens are still shared after the sessions were revoked")]
     NotContained,
 }
 
-/// A drill that came to its end.
+/// Completed drill.
 #[derive(Clone, Debug)]
 pub struct FinishedDrill {
     /// The drill.
     pub drill: DrillRecord,
-    /// The last ones on the same target, the latest first.
+    /// Earlier drills on the same target, the latest first.
     pub earlier: Vec<DrillRecord>,
 }
 
-/// Makes the demonstration for a drill, which is removed with the value.
+/// Creates the sample database for a drill, which is deleted when the value is dropped.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the file cannot be written.
 pub fn create_demonstration() -> Result<DrillDemoFile, DrillError> {
     let demonstration = DrillDemoFile::reserve()?;
     demo::create_database(demonstration.path(), clock::now())?;
     Ok(demonstration)
 }
 
-/// Goes through a drill on a copy of a target, which is removed at the end, whatever happens. `stop_requested` waits for the
-/// next time that the person wants to stop; while the copy is being made, once stops when that can be removed, and twice at
-/// once.
+/// Runs a drill on a copy of a target and removes the copy in every case. `stop_requested` waits for the next request
+/// to stop. While the copy is being made, the first request stops as soon as the copy can be removed, and the second
+/// one stops immediately.
 ///
 /// # Errors
 ///
-/// If the copy cannot be made, the drill does not come to its end, or it cannot be recorded.
+/// If the copy cannot be made, the drill fails or is interrupted, or the drill cannot be recorded.
 pub async fn run_drill<G: DrillPrompter>(
     ops: &TargetOps,
     mode: DrillMode,
@@ -177,10 +177,10 @@ pub async fn run_drill<G: DrillPrompter>(
             () = stop_requested() => Err(DrillError::Interrupted.into()),
         }
     });
-    // Nothing is left behind, whatever happened.
+    // The outcome is returned only after the copy is gone: it contains a planted leak.
     let (took, left) = used.await;
     if left.is_some() {
-        prompter.report_event(DrillEvent::NotRemoved(&format!("remove it by hand: {by_hand}")))?;
+        prompter.report_event(DrillEvent::NotRemoved(&format!("remove the copy by hand: {by_hand}")))?;
     }
     let drill = DrillRecord {
         at: ops.app.clock.now(),
@@ -192,7 +192,8 @@ pub async fn run_drill<G: DrillPrompter>(
     Ok(recorded.map_err(|error| DrillError::App(Box::new(error)))?)
 }
 
-/// Makes the copy. Asked to stop, it waits until what was begun can be removed; asked again, it ends at once.
+/// Makes the copy. Waits after the first request to stop until the copy can be removed; stops immediately after the
+/// second.
 async fn prepare_database<G: DrillPrompter>(
     ops: &TargetOps,
     folder: &Path,
@@ -200,26 +201,26 @@ async fn prepare_database<G: DrillPrompter>(
     stop_requested: &mut impl AsyncFnMut(),
 ) -> Result<DrillDatabase, G::Error> {
     let mut preparing = pin!(drill::prepare_drill(ops.action_context(), folder));
-    let (database, told) = tokio::select! {
+    // Biased, so that a request to stop wins over a copy that is finished at the same moment.
+    let (database, reported) = tokio::select! {
         biased;
         () = stop_requested() => {
-            let told = prompter.report_event(DrillEvent::Stopping);
+            let reported = prompter.report_event(DrillEvent::Stopping);
             tokio::select! {
                 biased;
                 () = stop_requested() => return Err(DrillError::Interrupted.into()),
-                made = &mut preparing => (made.map_err(DrillError::from)?, told),
+                prepared = &mut preparing => (prepared.map_err(DrillError::from)?, reported),
             }
         }
-        made = &mut preparing => return Ok(made.map_err(DrillError::from)?),
+        prepared = &mut preparing => return Ok(prepared.map_err(DrillError::from)?),
     };
     if let Some(left) = database.remove().await {
         prompter.report_event(DrillEvent::NotRemoved(&left))?;
     }
-    told?;
+    reported?;
     Err(DrillError::Interrupted.into())
 }
 
-/// Records a drill.
 async fn record_drill(app: &Arc<AppState>, drill: DrillRecord) -> Result<FinishedDrill, AppError> {
     app.write_store(move |db| {
         let is_comparable = |earlier: &DrillRecord| earlier.target == drill.target;
@@ -231,7 +232,7 @@ async fn record_drill(app: &Arc<AppState>, drill: DrillRecord) -> Result<Finishe
     .await
 }
 
-/// The three parts of a drill.
+/// Detection, containment and verification of a drill.
 struct DrillRun<'a, G> {
     ops: &'a TargetOps,
     mode: DrillMode,
@@ -240,7 +241,7 @@ struct DrillRun<'a, G> {
 }
 
 impl<G: DrillPrompter> DrillRun<'_, G> {
-    /// Goes through them: the time since the start at which each was over.
+    /// Runs the three phases. Returns the time from the start to the end of each.
     async fn run(mut self) -> Result<[SignedDuration; 3], G::Error> {
         let context = ActionContext {
             config: &self.ops.config,
@@ -265,7 +266,7 @@ impl<G: DrillPrompter> DrillRun<'_, G> {
         Ok([detected, contained, since()])
     }
 
-    /// Has the users who share a token found, by the person or by a run of the checks.
+    /// Finds the users who share a token: by asking the user, or by a check run.
     async fn detect_leak(&mut self, context: ActionContext<'_>) -> Result<(), G::Error> {
         let affected = &self.database.affected;
         if self.mode == DrillMode::Guided {
@@ -285,10 +286,10 @@ impl<G: DrillPrompter> DrillRun<'_, G> {
         self.prompter.report_event(DrillEvent::Detected { summary: &outcome.outcome.summary, users: &users })
     }
 
-    /// Ends the sessions that share a token.
+    /// Revokes the sessions that share a token.
     async fn contain_leak(&mut self, context: ActionContext<'_>) -> Result<AppliedPlan, G::Error> {
-        let made = remediation::create_plan(context, &Selection::Duplicates).await;
-        let plan = made.map_err(DrillError::from)?;
+        let created = remediation::create_plan(context, &Selection::Duplicates).await;
+        let plan = created.map_err(DrillError::from)?;
         self.prompter.report_event(DrillEvent::Planned(&plan))?;
         self.ask_until_correct(DrillQuestion::Confirmation, |answer| answer == TARGET_NAME).await?;
         let id = plan.record.id.clone();
@@ -296,7 +297,7 @@ impl<G: DrillPrompter> DrillRun<'_, G> {
         Ok(AppliedPlan { plan_id: id, ended_sessions: sessions })
     }
 
-    /// Asks until the answer is right; where nobody is asked, nothing is.
+    /// Asks until the answer is correct. Does nothing in automatic drills.
     async fn ask_until_correct(
         &mut self,
         question: DrillQuestion,
@@ -312,23 +313,21 @@ impl<G: DrillPrompter> DrillRun<'_, G> {
     }
 }
 
-/// A plan that was carried out.
 struct AppliedPlan {
-    /// Its id.
     plan_id: String,
-    /// How many sessions it ended.
     ended_sessions: u64,
 }
 
-/// Carries out a plan, with an archive that nobody can open: the number of sessions that were ended.
+/// Applies a plan and returns the number of revoked sessions.
 async fn apply_drill_plan(context: ActionContext<'_>, plan: ActionPlan) -> Result<u64, ActionError> {
+    // The private key is discarded: rows of the copy are never restored.
     let (recipient, control) = (Identity::generate()?.recipient(), JobControl::default());
     let keys = ArchiveKeys { recipient: Some(&recipient), ..ArchiveKeys::default() };
     let consent = Confirmation { typed_name: Some(TARGET_NAME), ..Confirmation::default() };
     Ok(PlanExecutor { context, keys, confirmation: consent, control: &control }.run(plan).await?.done)
 }
 
-/// Makes sure that no token is shared any more, and that no session of the plan came back.
+/// Checks that no token is shared, and that no session of the plan has reappeared.
 async fn verify_containment(context: ActionContext<'_>, plan_id: &str) -> Result<(), DrillError> {
     let report = incident::run_full_check(context).await;
     let is_over = report

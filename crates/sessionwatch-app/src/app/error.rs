@@ -1,68 +1,68 @@
-//! Why a use case did nothing, in words for a person.
+//! Errors of use cases, with messages and hints for users.
 
 use crate::remediation::ActionError;
 
 pub use sessionwatch_store::StoreError;
 pub use sessionwatch_targets::error::TargetError;
 
-/// Why nothing was done.
+/// Error of a use case.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    /// Somebody has to log in first.
-    #[error("You are not logged in, or were away for too long.")]
+    /// There is no valid login session.
+    #[error("You are not logged in, or your login session has expired.")]
     NotLoggedIn,
-    /// The role is not enough.
-    #[error("Your role may not do that.")]
+    /// The role of the account does not permit the action.
+    #[error("Your role does not permit this action.")]
     Forbidden,
-    /// There is no such thing.
+    /// The requested object does not exist.
     #[error("{0}")]
     NotFound(String),
-    /// What was asked for makes no sense.
+    /// The input is invalid.
     #[error("{0}")]
     Invalid(String),
-    /// It is not so any more, or is being done already.
+    /// The object has changed, or the action is already in progress.
     #[error("{0}")]
     Conflict(String),
-    /// Too often.
-    #[error("That was tried too often.")]
+    /// A rate limit was reached.
+    #[error("Too many attempts.")]
     TooManyAttempts,
-    /// Too much at once.
-    #[error("Too many passwords are being checked at the moment: yours was not.")]
+    /// The queue of the password workers is full.
+    #[error("Too many passwords are being checked. Yours was not checked.")]
     Busy,
-    /// A database, or a provider of identities, does not answer.
+    /// A database or an identity provider is unavailable.
     #[error("{0}")]
     Unavailable(String),
-    /// The store does not answer.
-    #[error("The watch's memory does not answer: {0}.")]
+    /// The state store is unavailable.
+    #[error("The state store is unavailable: {0}.")]
     Store(#[from] StoreError),
-    /// A task ended in a panic, or the system refuses what it needs.
-    #[error("The watch's memory does not answer: {0}.")]
+    /// A task panicked, or the system denied a resource.
+    #[error("Internal error: {0}.")]
     Internal(&'static str),
-    /// An action on a target failed, or something speaks against it.
+    /// An action on a target failed or was refused.
     #[error("{}", action_error_text(.0))]
     Action(ActionError),
 }
 
-/// What kind of error it is, for whoever answers by a status.
+/// Category of an [`AppError`], which determines the HTTP status and the hint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// Somebody has to log in first.
+    /// There is no valid login session.
     NotLoggedIn,
-    /// The role is not enough.
+    /// The role of the account does not permit the action.
     Forbidden,
-    /// There is no such thing.
+    /// The requested object does not exist.
     NotFound,
-    /// What was asked for makes no sense.
+    /// The input is invalid.
     Invalid,
-    /// It is not so any more, or is being done already.
+    /// The object has changed, or the action is already in progress.
     Conflict,
-    /// Too often.
+    /// A rate limit was reached.
     TooManyAttempts,
-    /// Too much at once.
+    /// Too many concurrent requests.
     Busy,
-    /// A database, or a provider of identities, does not answer.
+    /// A database or an identity provider is unavailable.
     Unavailable,
-    /// The store does not answer.
+    /// The state store is unavailable.
     Store,
 }
 
@@ -76,7 +76,7 @@ impl From<ActionError> for AppError {
 }
 
 impl AppError {
-    /// What kind of error it is.
+    /// Returns the category of the error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -93,21 +93,23 @@ impl AppError {
         }
     }
 
-    /// What to do about it.
+    /// Returns a hint on how to resolve the error.
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self.kind() {
-            ErrorKind::NotLoggedIn => "Log in, and do it again: nothing was changed.",
-            ErrorKind::Forbidden => "Somebody with the role admin can change it under Settings.",
-            ErrorKind::NotFound => "The overview lists what there is.",
-            ErrorKind::Invalid => "Go back, and try again: nothing was changed.",
-            ErrorKind::Conflict => "Go back, and look at how it stands now: nothing was changed.",
-            ErrorKind::TooManyAttempts => "Wait for a quarter of an hour.",
+            ErrorKind::NotLoggedIn => "Log in and try again. Nothing was changed.",
+            ErrorKind::Forbidden => "An admin can change your role under Settings.",
+            ErrorKind::NotFound => "The overview lists all targets and alerts.",
+            ErrorKind::Invalid => "Go back and try again. Nothing was changed.",
+            ErrorKind::Conflict => {
+                "Go back and reload the page to see the current state. Nothing was changed."
+            }
+            ErrorKind::TooManyAttempts => "Try again in 15 minutes.",
             ErrorKind::Busy => "Try again in a few seconds.",
             ErrorKind::Unavailable => {
-                "What the watch saw last is on the page of the target; load this page again in a moment."
+                "The target page shows the results of the last check run. Reload this page in a moment."
             }
-            ErrorKind::Store => "Watching goes on as far as it can; load the page again in a moment.",
+            ErrorKind::Store => "Monitoring continues as far as possible. Reload this page in a moment.",
         }
     }
 }
@@ -120,7 +122,7 @@ fn action_error_kind(error: &ActionError) -> ErrorKind {
         | ActionError::NoArchive(_)
         | ActionError::NoUser(..)
         | ActionError::NoSession => ErrorKind::NotFound,
-        // What was asked for makes sense: something here speaks against it.
+        // All others refuse a valid request because of the current state.
         _ => ErrorKind::Conflict,
     }
 }
@@ -128,12 +130,12 @@ fn action_error_kind(error: &ActionError) -> ErrorKind {
 fn action_error_text(error: &ActionError) -> String {
     let text = action_error_with_hint(error);
     match error {
-        ActionError::Target(_) => format!("The database cannot be asked: {text}."),
+        ActionError::Target(_) => format!("Cannot query the database: {text}."),
         _ => text,
     }
 }
 
-/// An error of an action, with its hint.
+/// Formats an action error with its hint in parentheses.
 pub(crate) fn action_error_with_hint(error: &ActionError) -> String {
     let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
     format!("{error}{hint}")
@@ -146,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_speaks_against_an_action_is_told_from_what_is_missing_or_does_not_answer() {
+    fn action_errors_are_categorized_as_not_found_unavailable_or_conflict() {
         for (error, kind) in [
             (ActionError::NoPlan("p1".into()), ErrorKind::NotFound),
             (ActionError::NoArchive("p1".into()), ErrorKind::NotFound),
@@ -157,28 +159,28 @@ mod tests {
             (ActionError::NotConfirmed("shop".into()), ErrorKind::Conflict),
             (ActionError::DiskFull, ErrorKind::Conflict),
         ] {
-            let said = format!("{error}");
+            let message = format!("{error}");
             let error = AppError::from(error);
-            assert_eq!(error.kind(), kind, "{said}");
-            assert!(error.to_string().contains(&said), "{error}");
+            assert_eq!(error.kind(), kind, "{message}");
+            assert!(error.to_string().contains(&message), "{error}");
         }
     }
 
     #[test]
-    fn a_store_that_does_not_answer_is_said_to_be_the_memory_of_the_watch_whatever_was_asked() {
+    fn store_errors_read_the_same_from_any_use_case() {
         let damaged = || StoreError::Undecodable { table: "plans".into(), column: "about".into() };
         let (direct, by_action) = (AppError::from(damaged()), AppError::from(ActionError::Store(damaged())));
         assert_eq!(direct.to_string(), by_action.to_string());
-        assert!(direct.to_string().starts_with("The watch's memory does not answer: "), "{direct}");
+        assert!(direct.to_string().starts_with("The state store is unavailable: "), "{direct}");
         assert_eq!((direct.kind(), by_action.kind()), (ErrorKind::Store, ErrorKind::Store));
-        assert_eq!(AppError::Internal("a read ended in a panic").kind(), ErrorKind::Store);
+        assert_eq!(AppError::Internal("a read panicked").kind(), ErrorKind::Store);
     }
 
     #[test]
-    fn an_action_says_what_to_do_beside_what_is_wrong() {
+    fn action_errors_include_their_hint() {
         let error = AppError::from(ActionError::DiskFull).to_string();
         assert!(error.ends_with(" (make room, and try again)"), "{error}");
         let target = AppError::from(ActionError::Target(TargetError::StatementTimeout)).to_string();
-        assert!(target.starts_with("The database cannot be asked: ") && target.ends_with('.'), "{target}");
+        assert!(target.starts_with("Cannot query the database: ") && target.ends_with('.'), "{target}");
     }
 }

@@ -1,37 +1,37 @@
-//! Failures that last: each is logged when it begins and when its cause changes, not each time it happens again.
+//! Deduplicated failure logs: a failure is logged when it starts and when its cause changes, not on each repetition.
 
 use std::{
     collections::BTreeMap,
     sync::{Mutex, PoisonError},
 };
 
-/// What can fail for a while.
+/// Operation that can fail repeatedly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum FailureKind {
-    /// Reading what earlier runs left in the store.
+    /// Reading the results of earlier runs from the state store.
     LoadHistory,
     /// A check run.
     CheckRun,
-    /// Writing what a run found.
+    /// Writing the results of a run.
     RecordRun,
     /// Renewing leases.
     LeaseRenewal,
-    /// The clock of a database that differs from this machine's.
+    /// Comparing the clock of a database with this machine's.
     ClockDifference,
 }
 
-/// The failures that were logged and have not ended, by part and target.
+/// Causes of the ongoing failures, by operation and target.
 #[derive(Debug, Default)]
 pub(crate) struct FailureLog(Mutex<BTreeMap<(FailureKind, String), String>>);
 
 impl FailureLog {
-    /// Records a failure. Returns `true` if it is new, or has another cause than before: then it is to be logged.
+    /// Records a failure. Returns `true` if the failure should be logged: it is new, or its cause has changed.
     pub(crate) fn record_failure(&self, kind: FailureKind, target: &str, cause: &str) -> bool {
         let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         logged.insert((kind, target.to_owned()), cause.to_owned()).is_none_or(|before| before != cause)
     }
 
-    /// Records a success. Returns `true` if it ends a failure: then it is to be logged.
+    /// Records a success. Returns `true` if the recovery should be logged: the operation was failing.
     pub(crate) fn record_success(&self, kind: FailureKind, target: &str) -> bool {
         let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         logged.remove(&(kind, target.to_owned())).is_some()
@@ -43,11 +43,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_is_logged_once_for_each_cause_and_its_end_once() {
+    fn a_failure_is_logged_once_per_cause_and_its_recovery_once() {
         let logged = FailureLog::default();
-        let begins = ["refused", "refused", "timed out", "refused"]
-            .map(|why| logged.record_failure(FailureKind::CheckRun, "a", why));
-        assert_eq!(begins, [true, false, true, true]);
+        let is_logged = ["refused", "refused", "timed out", "refused"]
+            .map(|cause| logged.record_failure(FailureKind::CheckRun, "a", cause));
+        assert_eq!(is_logged, [true, false, true, true]);
         assert!(
             logged.record_failure(FailureKind::RecordRun, "a", "refused")
                 && logged.record_failure(FailureKind::CheckRun, "b", "refused")
@@ -59,6 +59,9 @@ mod tests {
             ],
             [true, false]
         );
-        assert!(logged.record_failure(FailureKind::CheckRun, "a", "refused"), "it begins again");
+        assert!(
+            logged.record_failure(FailureKind::CheckRun, "a", "refused"),
+            "a new failure after a recovery"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Requests of programs that are done once, however often they are sent.
+//! Idempotency keys of the API: a request is executed once, even if a program sends it again.
 
 use std::sync::Arc;
 
@@ -8,23 +8,23 @@ use super::{AppError, AppState};
 
 pub use sessionwatch_store::api_tokens::PriorRequest;
 
-/// A request by its key, hashed so that it can be compared with a later one.
+/// Request with an idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotentRequest {
-    /// The id of the token that it came with.
+    /// Id of the API token. Keys of different tokens are independent.
     pub token_id: String,
-    /// The key.
+    /// Idempotency key.
     pub key: String,
-    /// What it asks for, hashed.
+    /// Hash of method, path and body, to detect a key that is reused for another request.
     pub content_hash: String,
 }
 
-/// An answer that is stored for when the request comes again.
+/// Response to replay when the request is sent again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredResponse {
-    /// The status.
+    /// HTTP status.
     pub status: u16,
-    /// The body; empty where it is kept nowhere.
+    /// Body; empty if it must not be stored.
     pub body: String,
 }
 
@@ -38,11 +38,11 @@ impl IdempotentRequest {
     }
 }
 
-/// Begins a request: what is known of it already.
+/// Registers a request. Returns the state of an earlier request with the same key.
 ///
 /// # Errors
 ///
-/// If the store does not answer.
+/// If the state store is unavailable.
 pub async fn begin_request(
     app: &Arc<AppState>,
     request: IdempotentRequest,
@@ -51,11 +51,11 @@ pub async fn begin_request(
     app.write_store(move |db| api_tokens::begin_keyed_request(db, request.as_stored(), now)).await
 }
 
-/// Stores what a request was answered; without an answer, it may be sent again.
+/// Stores the response to a request. `None` releases the key, so that the request can be sent again.
 ///
 /// # Errors
 ///
-/// If the store does not answer.
+/// If the state store is unavailable.
 pub async fn store_response(
     app: &Arc<AppState>,
     request: IdempotentRequest,

@@ -1,4 +1,4 @@
-//! Incidents: opened, gone through step by step, and closed.
+//! Incidents: open, advance step by step, collect evidence, report and close.
 
 use std::sync::Arc;
 
@@ -21,149 +21,149 @@ pub use crate::incident::{
 };
 pub use sessionwatch_store::incidents::{IncidentRecord, IncidentState, TimelineEntry, collect_step_records};
 
-/// Users that are listed on a page when one is looked for.
+/// Maximum number of users in the results of a search.
 pub const USER_SEARCH_LIMIT: usize = 50;
 
-/// An incident that somebody works on.
+/// Incident with its target and the actor who works on it.
 #[derive(Clone, Debug)]
 pub struct IncidentOps {
     /// The incident.
     pub case: IncidentWorkflow,
-    /// Its target, and who works on it.
+    /// Target and actor.
     pub ops: TargetOps,
 }
 
-/// Which incident of a target is meant.
+/// Selects an incident of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IncidentSelector {
-    /// The one with this id.
+    /// The incident with this id.
     Id(String),
-    /// The one that is not closed.
+    /// The incident that is not closed.
     Open,
-    /// The last one, closed or not.
+    /// The latest incident, closed or not.
     Latest,
 }
 
-/// Why an incident of a target was not found.
+/// Error of [`find_incident`].
 #[derive(Debug, thiserror::Error)]
 pub enum FindIncidentError {
-    /// There is none of that id.
-    #[error("There is no such incident.")]
+    /// No incident has that id.
+    #[error("Incident not found.")]
     NotFound,
-    /// None of the target's is open.
-    #[error("No incident of that target is open.")]
+    /// The target has no open incident.
+    #[error("This target has no open incident.")]
     NoneOpen,
-    /// It is about another target, whose name this is.
-    #[error("The incident is about the target “{0}”.")]
+    /// The incident belongs to another target; holds its name.
+    #[error("The incident belongs to the target “{0}”.")]
     OtherTarget(String),
-    /// The store does not answer.
+    /// The state store is unavailable.
     #[error(transparent)]
     App(#[from] AppError),
 }
 
-/// An incident to open.
+/// Incident to open.
 #[derive(Clone, Debug)]
 pub struct NewIncident {
-    /// How bad it is.
+    /// Severity.
     pub severity: IncidentSeverity,
-    /// What happened.
+    /// Description of the incident.
     pub summary: String,
 }
 
-/// An incident that was opened.
+/// Newly opened incident.
 #[derive(Clone, Debug)]
 pub struct OpenedIncident {
     /// The incident.
     pub incident: IncidentRecord,
-    /// What is critical or high at that moment.
+    /// Failing checks of critical or high severity at the time of opening.
     pub findings: Vec<String>,
-    /// What a person should know, and what has to be done besides.
+    /// Notes of the check run, and advice on further measures.
     pub notes: Vec<String>,
 }
 
-/// What is said of the step that is next.
+/// Response to the next step of an incident.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StepUpdate {
-    /// The id of the step, so that where somebody else was faster, nothing is said of another one; `None` for whichever is next.
+    /// Id of the expected step; `None` for the next one, whichever that is.
     pub step: Option<String>,
-    /// What is said of it.
+    /// Response to the step.
     pub response: StepResponse,
 }
 
-/// What is said of a step.
+/// Response to a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StepResponse {
-    /// Nothing: it is found out whether it is done.
+    /// No answer: detect automatically whether the step is done.
     Check,
-    /// It is done, with a note.
+    /// The step is done; holds a note.
     Done(String),
-    /// It is passed over, for a reason.
+    /// The step is skipped; holds the reason.
     Skip(String),
 }
 
-/// How far an incident came.
+/// Progress of an incident.
 #[derive(Clone, Debug)]
 pub struct AdvancedIncident {
-    /// The incident as it is now.
+    /// Updated incident.
     pub case: IncidentWorkflow,
-    /// The steps that are behind, and the one for which a person is needed.
+    /// Completed steps, and the step that needs a user.
     pub progress: AdvanceResult,
 }
 
-/// Evidence that is sealed.
+/// Encrypted evidence.
 #[derive(Clone, Debug)]
 pub struct SealedEvidence {
-    /// The name of a file for it.
+    /// Suggested file name.
     pub name: String,
-    /// The file.
+    /// Content of the file.
     pub bytes: Vec<u8>,
 }
 
-/// Whether evidence may be incomplete.
+/// Handling of evidence with gaps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EvidenceCompleteness {
-    /// Anything that could not be read is an error.
+    /// Gaps are an error.
     Required,
-    /// What could not be read is named in the evidence.
+    /// Gaps are accepted and described in the evidence.
     Optional,
 }
 
-/// A user who fits what is looked for.
+/// User found by a search.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundUser {
-    /// The id, and what helps a person to recognize the user.
+    /// User ID and display columns.
     pub display: Vec<String>,
-    /// How many sessions there are.
+    /// Number of sessions.
     pub sessions: u64,
 }
 
-/// Every incident, the latest first.
+/// Lists all incidents, the latest first.
 ///
 /// # Errors
 ///
-/// If the store does not answer.
+/// If the state store is unavailable.
 pub async fn list_incidents(app: &Arc<AppState>) -> Result<Vec<IncidentRecord>, AppError> {
     app.read_store(incidents::list_incidents).await
 }
 
-/// An incident of a configured target, and who works on it.
+/// Loads an incident of a configured target.
 ///
 /// # Errors
 ///
-/// If there is none of that id.
+/// If the incident does not exist, or its target is not configured.
 pub async fn load_incident(app: &Arc<AppState>, actor: &Actor, id: &str) -> Result<IncidentOps, AppError> {
     let wanted = id.to_owned();
     let case = app.read_store(move |db| IncidentWorkflow::load(db, &wanted)).await?;
-    let case = case.ok_or_else(|| AppError::NotFound("There is no such incident.".into()))?;
+    let case = case.ok_or_else(|| AppError::NotFound("Incident not found.".into()))?;
     let target = app.target(&case.incident.target)?;
     Ok(IncidentOps { case, ops: TargetOps::new(app, target, actor) })
 }
 
-/// An incident of a target.
+/// Finds an incident of a target.
 ///
 /// # Errors
 ///
-/// If there is none that is meant, or it is about another target.
+/// If no incident matches, or the incident belongs to another target.
 pub async fn find_incident(
     ops: TargetOps,
     selector: IncidentSelector,
@@ -188,56 +188,56 @@ pub async fn find_incident(
     }
 }
 
-/// The report of an incident, in Markdown.
+/// Renders the report of an incident as Markdown.
 ///
 /// # Errors
 ///
-/// If what is kept of it cannot be decoded.
+/// If the stored incident cannot be decoded.
 pub fn render_report_markdown(case: &IncidentWorkflow) -> Result<String, AppError> {
     Ok(report::render_markdown(&case.incident, &case.timeline)?)
 }
 
-/// The same as a page.
+/// Renders the report of an incident as an HTML page.
 ///
 /// # Errors
 ///
-/// The same.
+/// If the stored incident cannot be decoded.
 pub fn render_report_html(case: &IncidentWorkflow) -> Result<String, AppError> {
     Ok(report::render_html(&case.incident, &case.timeline)?)
 }
 
-/// Opens an incident: how it stands now.
+/// Opens an incident after a full check run.
 ///
 /// # Errors
 ///
-/// If the target has one that is open, or cannot be looked at.
+/// If the target already has an open incident, or the check run fails.
 pub async fn open_incident(ops: TargetOps, new: NewIncident) -> Result<OpenedIncident, AppError> {
     let opened = ops.with_target_and_publish(async move |ops| {
         let (incident, report) =
             incident::open_incident(ops.action_context(), new.severity, &new.summary).await?;
         let findings = incident::severe_findings(&report);
-        let besides = incident::forced_logout_advice(ops.action_context(), &report);
-        Ok(OpenedIncident { incident, findings, notes: report.notes.into_iter().chain(besides).collect() })
+        let advice = incident::forced_logout_advice(ops.action_context(), &report);
+        Ok(OpenedIncident { incident, findings, notes: report.notes.into_iter().chain(advice).collect() })
     });
     opened.await
 }
 
-/// Users of a target by a part of their id, name or handle.
+/// Searches users of a target by a part of their id or display columns.
 ///
 /// # Errors
 ///
-/// If the database cannot be asked.
+/// If the database query fails.
 pub async fn search_users(ops: TargetOps, part: String, limit: usize) -> Result<Vec<FoundUser>, AppError> {
     let found = ops
         .with_target(async move |ops| investigation::search_users(ops.action_context(), &part, limit).await);
     Ok(found.await?.into_iter().map(|(shown, sessions)| FoundUser { display: shown, sessions }).collect())
 }
 
-/// Goes on with an incident until a person is needed.
+/// Advances an incident until a step needs a user.
 ///
 /// # Errors
 ///
-/// If it is closed, somebody else has gone on meanwhile, or what is said cannot be said of the step.
+/// If the incident is closed, another user has completed the step, or the step does not accept the response.
 pub async fn advance_incident(work: IncidentOps, update: StepUpdate) -> Result<AdvancedIncident, AppError> {
     let IncidentOps { mut case, ops } = work;
     case.require_open()?;
@@ -245,27 +245,27 @@ pub async fn advance_incident(work: IncidentOps, update: StepUpdate) -> Result<A
     if let StepResponse::Skip(reason) = &response {
         require_reason(reason)?;
     }
-    // What was said of a step is not said of another one, where somebody else was faster.
+    // Another user may have been faster: a response to one step must not be applied to the next.
     if step.is_some_and(|step| case.next_step().is_none_or(|next| next.id != step)) {
-        return Err(AppError::Conflict("Somebody else has gone on meanwhile.".into()));
+        return Err(AppError::Conflict("Another user has already completed this step.".into()));
     }
-    let gone_on = ops.with_target_and_publish(async move |ops| {
-        let said = match &response {
+    let advanced = ops.with_target_and_publish(async move |ops| {
+        let answer = match &response {
             StepResponse::Done(note) => StepAnswer::Done(note),
             StepResponse::Skip(reason) => StepAnswer::Skipped(reason),
             StepResponse::Check => StepAnswer::Unanswered,
         };
-        let progress = case.advance(ops.action_context(), said).await?;
+        let progress = case.advance(ops.action_context(), answer).await?;
         Ok(AdvancedIncident { case, progress })
     });
-    gone_on.await
+    advanced.await
 }
 
-/// Reopens a step that was marked as done, or passed over, by mistake: the incident as it is now.
+/// Reopens a step that was marked as done or skipped by mistake. Returns the updated incident.
 ///
 /// # Errors
 ///
-/// If the incident is closed, the step is not behind, or no reason is given.
+/// If the incident is closed, the step is not completed, or the reason is empty.
 pub async fn reopen_step(
     work: IncidentOps,
     step: String,
@@ -282,30 +282,30 @@ pub async fn reopen_step(
 }
 
 fn require_reason(reason: &str) -> Result<(), AppError> {
-    if reason.is_empty() { Err(AppError::Invalid("Say why: others will ask.".into())) } else { Ok(()) }
+    if reason.is_empty() { Err(AppError::Invalid("Enter a reason.".into())) } else { Ok(()) }
 }
 
-/// The draft of a message to the people whose sessions were ended: by a template of one's own, or by the one that is built in.
+/// Renders the draft of a message to the users whose sessions were revoked, from a custom or the built-in template.
 ///
 /// # Errors
 ///
-/// If the template is none, or uses a name that is not there.
+/// If the template is invalid, or uses an unknown variable.
 pub fn render_message_draft(incident: &IncidentRecord, template: Option<&str>) -> Result<String, AppError> {
     message::render_draft(incident, template.unwrap_or(message::DEFAULT_MESSAGE_TEMPLATE))
         .map_err(AppError::Invalid)
 }
 
-/// Makes a plan to end sessions in the course of an incident.
+/// Creates a plan to revoke sessions as part of an incident.
 ///
 /// # Errors
 ///
-/// If it is closed, or nothing can be planned.
+/// If the incident is closed, or the plan cannot be created.
 pub async fn plan_containment(work: IncidentOps, selection: Selection) -> Result<ActionPlan, AppError> {
     work.case.require_open()?;
     plans::create_plan(work.ops, selection).await
 }
 
-/// Gathers the evidence of an incident. [`record_evidence`] notes where it went.
+/// Collects the evidence of an incident. Call [`record_evidence`] once the evidence has been delivered.
 ///
 /// # Errors
 ///
@@ -316,20 +316,20 @@ pub async fn pack_evidence(work: &IncidentOps) -> Result<PackedEvidence, AppErro
     ops.with_target(async move |ops| case.gather_evidence(ops.action_context()).await).await
 }
 
-/// Where evidence went.
+/// File with delivered evidence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EvidenceFile {
-    /// The file.
+    /// File name.
     pub name: String,
-    /// What was done, in words for the timeline.
+    /// Timeline entry about the delivery.
     pub note: String,
 }
 
-/// Notes on the timeline of an incident where its evidence went, and what is missing in it.
+/// Records on the timeline of an incident to which file its evidence was written, and any gaps.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the state store is unavailable.
 pub async fn record_evidence(
     work: IncidentOps,
     file: EvidenceFile,
@@ -342,17 +342,17 @@ pub async fn record_evidence(
     ops.with_store(record).await
 }
 
-/// Seals the evidence of an incident for a download, and records that on its timeline.
+/// Collects and encrypts the evidence of an incident for download, and records the export on the timeline.
 ///
 /// # Errors
 ///
-/// If the incident is closed, or the evidence is incomplete and has to be complete.
+/// If the incident is closed, or the evidence has gaps and must be complete.
 pub async fn export_evidence(
     work: IncidentOps,
     completeness: EvidenceCompleteness,
 ) -> Result<SealedEvidence, AppError> {
     let config = Arc::clone(&work.ops.config);
-    // Before anything is asked of the database, which takes a while.
+    // First the key: without one, the queries would be in vain.
     let (recipient, _) = run_blocking(move || archive_keys::load_or_create_recipient(&config))
         .await?
         .map_err(ActionError::from)?;
@@ -362,19 +362,19 @@ pub async fn export_evidence(
         return Err(ActionError::EvidenceIncomplete(why).into());
     }
     let name = work.case.evidence_file_name(work.ops.app.clock.now(), &packed);
-    let said = format!("{name} was downloaded, sealed to {recipient}");
+    let note = format!("downloaded {name}, encrypted for {recipient}");
     let plain = packed.bytes.clone();
     let bytes = run_blocking(move || recipient.seal(&plain)).await?.map_err(ActionError::from)?;
-    record_evidence(work, EvidenceFile { name: name.clone(), note: said }, packed).await?;
+    record_evidence(work, EvidenceFile { name: name.clone(), note }, packed).await?;
     Ok(SealedEvidence { name, bytes })
 }
 
-/// Does what blocks.
 async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, AppError> {
-    blocking::run_catching(work).await.ok_or(AppError::Internal("sealing ended in a panic"))
+    blocking::run_catching(work).await.ok_or(AppError::Internal("encryption panicked"))
 }
 
-/// Notes on the timeline of an incident why its evidence would be incomplete; the same is not noted twice.
+/// Records on the timeline of an incident why its evidence would be incomplete, unless that is already the latest
+/// entry.
 async fn record_evidence_gaps(work: IncidentOps, reason: &str) -> Result<(), AppError> {
     let IncidentOps { mut case, ops } = work;
     let found = format!("the evidence would be incomplete: {reason}");
@@ -388,25 +388,25 @@ async fn record_evidence_gaps(work: IncidentOps, reason: &str) -> Result<(), App
     ops.with_store(record).await
 }
 
-/// Keeps a part of the report.
+/// Sets a field of the incident report.
 ///
 /// # Errors
 ///
-/// If the incident is closed, or the report has no such part.
+/// If the incident is closed, or the field does not exist.
 pub async fn set_report_field(work: IncidentOps, name: String, text: String) -> Result<(), AppError> {
     if !REPORT_FIELDS.contains(&name.as_str()) {
-        return Err(AppError::Invalid("The report has no such part.".into()));
+        return Err(AppError::Invalid(format!("Unknown report field “{name}”.")));
     }
     let IncidentOps { case, ops } = work;
     case.require_open()?;
     ops.with_store(move |ops| Ok(case.set_report_field(ops.action_context(), &name, &text)?)).await
 }
 
-/// Puts a note on the timeline.
+/// Adds a note to the timeline, even of a closed incident.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the state store is unavailable.
 pub async fn add_note(work: IncidentOps, note: String) -> Result<(), AppError> {
     let IncidentOps { mut case, ops } = work;
     let add = move |ops: &TargetOps| {
@@ -416,11 +416,11 @@ pub async fn add_note(work: IncidentOps, note: String) -> Result<(), AppError> {
     ops.with_store(add).await
 }
 
-/// Closes an incident, for a reason where something speaks against it.
+/// Closes an incident. A reason overrides unfinished steps.
 ///
 /// # Errors
 ///
-/// If something speaks against it, and no reason is given.
+/// If steps are unfinished and no reason is given, or the incident is closed already.
 pub async fn close_incident(work: IncidentOps, reason: Option<String>) -> Result<(), AppError> {
     let IncidentOps { case, ops } = work;
     ops.with_store(move |ops| case.close(ops.action_context(), reason.as_deref())).await
@@ -437,7 +437,7 @@ mod tests {
 
     const TARGETS: &str = "[[target]]\nname = \"app\"\nurl = \"sqlite:a.db\"\n[[target]]\nname = \"shop\"\nurl = \"sqlite:b.db\"\n";
 
-    /// An incident of the target `app`, and somebody who works on a target.
+    /// Stores an incident of the target `app` and returns the operations of an actor on `target`.
     fn scene(state: IncidentState, target: &str) -> TargetOps {
         let config = Config::parse(Path::new("sessionwatch.toml"), TARGETS).unwrap();
         let app = AppState::for_command(Store::open_in_memory().unwrap(), config).unwrap();
@@ -457,7 +457,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_incident_is_found_by_its_id_or_its_state_and_only_for_its_target() {
+    async fn an_incident_is_found_by_id_or_state_and_only_for_its_target() {
         let id = || IncidentSelector::Id("INC-1".into());
         let open = scene(IncidentState::Open, "app");
         for wanted in [id(), IncidentSelector::Open, IncidentSelector::Latest] {
@@ -481,7 +481,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_closed_incident_takes_notes_and_nothing_else() {
+    async fn a_closed_incident_accepts_only_notes() {
         let work =
             find_incident(scene(IncidentState::Closed, "app"), IncidentSelector::Latest).await.unwrap();
         let is_closed = |error| matches!(error, AppError::Action(ActionError::Closed(_)));

@@ -1,4 +1,4 @@
-//! The first configuration of a target: how its sessions were recognized, for a person to look through.
+//! Initial configuration of a target, generated from the detected layout for review by the user.
 
 use std::fmt::Write as _;
 
@@ -14,7 +14,7 @@ use crate::{
     sanitize::sanitize_text,
 };
 
-/// The text of a file that configures one target under a name, as it was recognized, with every check commented out.
+/// Renders a configuration file for one target with its detected layout; all checks are commented out.
 #[must_use]
 pub fn render_initial_config(
     name: &str,
@@ -24,14 +24,15 @@ pub fn render_initial_config(
 ) -> String {
     let mapping = &recognized.mapping;
     let mut text =
-        String::from("# Configuration of sessionwatch: `sessionwatch config example` shows every key.\n");
+        String::from("# sessionwatch configuration. `sessionwatch config example` prints every key.\n");
     for reason in &recognized.reasons {
         // Writing to a String cannot fail, here and below.
-        let _ = writeln!(text, "#\n# Recognised: {}.", sanitize_text(reason));
+        let _ = writeln!(text, "#\n# Detected: {}.", sanitize_text(reason));
     }
     for note in &recognized.notes {
-        let _ = writeln!(text, "# To know: {}.", sanitize_text(note));
+        let _ = writeln!(text, "# Note: {}.", sanitize_text(note));
     }
+    // The address of a server may contain a password, which must not be written to the file.
     let url = target.address.file_path().map_or_else(
         || "${DATABASE_URL}".to_owned(),
         |path| {
@@ -40,8 +41,7 @@ pub fn render_initial_config(
         },
     );
     let _ = write!(text, "\n[[target]]\nname = {}\nurl = {}\n", toml_string(name), toml_string(&url));
-    // A profile says it all, unless the database is not quite as the profile has it. In any case it says what is to be known
-    // of the framework.
+    // The profile is named even if the mapping below overrides it: it also carries the facts about the framework.
     let known = catalogue.iter().any(|profile| profile.name == mapping.profile);
     if known {
         let _ = writeln!(text, "profile = {}", toml_string(&mapping.profile));
@@ -55,21 +55,23 @@ pub fn render_initial_config(
         && !matches!(target.profile_source, ProfileSource::Explicit(_));
     if by_profile {
         text.push_str(
-            "\n# What the profile comes to here; it goes before what the profile says if you remove the marks.\n",
+            "\n# The profile resolves to this mapping here. Uncomment the section to override the profile.\n",
         );
     }
     let mark = if by_profile { "# " } else { "" };
     for line in render_mapping_lines(mapping) {
         let _ = writeln!(text, "{mark}{line}");
     }
-    let checks = file::render_example();
-    if let Some((_, checks)) = checks.split_once("\n# Tokens on more than one row.\n") {
-        let _ = write!(text, "\n# Tokens on more than one row.\n{checks}");
+    // The example from its first check on: the sections before describe targets, which are written above.
+    let example = file::render_example();
+    let first_check = example.find("\n# [checks.").and_then(|header| example.get(..header)?.rfind("\n\n"));
+    if let Some(checks) = first_check.and_then(|start| example.get(start + 1..)) {
+        text.push_str(checks);
     }
     text
 }
 
-/// The text of a file, with the recipient of archives in it.
+/// Sets `archive_recipient` in the text of a generated file.
 #[must_use]
 pub fn config_with_recipient(text: &str, recipient: &Recipient) -> String {
     let line = |line: &str| {
@@ -84,11 +86,11 @@ pub fn config_with_recipient(text: &str, recipient: &Recipient) -> String {
     text.lines().map(line).collect()
 }
 
-/// The tables that may be meant, for a person to choose: the file does not do that by itself.
+/// Renders the candidate tables as comments, for the user to choose one.
 fn render_table_choices(recognized: &DetectedLayout) -> String {
     let Some(doubt) = &recognized.doubt else { return String::new() };
     let mut text = format!(
-        "# Not certain: {}.\n# Nothing is cleaned up or revoked before one of these lines is chosen, by removing its mark.\n",
+        "# Ambiguous: {}.\n# Cleanup and revoke are blocked until you uncomment one of these lines.\n",
         sanitize_text(&doubt.reason)
     );
     for [profile, sessions] in doubt.config_alternatives() {
@@ -144,7 +146,7 @@ fn render_mapping_lines(mapping: &Mapping) -> Vec<String> {
     lines.into_iter().flatten().collect()
 }
 
-/// A TOML string on one line: what JSON escapes reads the same there, but for one character.
 fn toml_string(text: &str) -> String {
+    // JSON escapes are valid TOML, but JSON leaves DEL unescaped, which TOML forbids.
     serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }

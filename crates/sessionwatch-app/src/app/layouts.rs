@@ -1,4 +1,4 @@
-//! Where the sessions of targets are: the tables that were recognized, and those that a person confirmed.
+//! Layouts of targets: detected and confirmed session tables.
 
 use std::sync::Arc;
 
@@ -14,40 +14,38 @@ use crate::{config::Target, remediation::ActionError, target_layouts};
 pub use crate::target_layouts::LayoutRecord;
 pub use sessionwatch_targets::layout::known_layout::KnownLayout;
 
-/// What is known of the tables of sessions, by target.
+/// Lists the recorded layouts, by target.
 ///
 /// # Errors
 ///
-/// If the store does not answer.
+/// If the state store is unavailable.
 pub async fn list_layouts(app: &Arc<AppState>) -> Result<Vec<LayoutRecord>, AppError> {
     app.read_store(layouts::list_layouts).await
 }
 
-/// What was recognized in the database of a target.
+/// Layout detected in the database of a target.
 #[derive(Clone, Debug)]
 pub struct DetectedLayout {
-    /// The table of sessions, and its most important columns.
+    /// Session table and its key columns.
     pub known_layout: KnownLayout,
-    /// The title of the profile that it fits.
+    /// Title of the matching profile.
     pub title: String,
-    /// Why it was recognized.
+    /// Reasons for the match.
     pub reasons: Vec<String>,
-    /// What this schema cannot prevent, and what to know about the table.
+    /// Notes on the table, such as problems that its schema cannot prevent.
     pub notes: Vec<String>,
-    /// Log-ins that do not end with their rows.
+    /// Other logins, which stay valid when their session row is deleted.
     pub other_logins: Vec<String>,
-    /// Why other tables could be meant, the best first.
+    /// Reasons for other candidate tables, the best match first.
     pub alternatives: Vec<String>,
-    /// Why it may be the wrong one.
+    /// Doubt about the choice of the table; `None` if the choice is certain.
     pub doubt: Option<LayoutUncertainty>,
-    /// How its columns are read.
     pub(super) mapping: Mapping,
-    /// Whether the stored values spoke for another decoder than the profile.
+    /// `true` if the stored values required another decoder than that of the profile.
     pub(super) decoder_replaced: bool,
 }
 
 impl DetectedLayout {
-    /// What was recognized over a connection.
     pub(super) fn from_layout(layout: &Layout) -> Self {
         let Layout { candidate, alternatives: others, uncertainty: doubt, decoder_replaced, .. } = layout;
         Self {
@@ -64,11 +62,11 @@ impl DetectedLayout {
     }
 }
 
-/// Confirms the table of sessions of a target; returns the one that was known before, if that was another one.
+/// Confirms the session table of a target. Returns the previously recorded layout if it differs.
 ///
 /// # Errors
 ///
-/// If it is not certain that it is the right one, or the store does not answer.
+/// If the detected table is ambiguous, or the state store is unavailable.
 pub async fn confirm_layout(
     app: &Arc<AppState>,
     actor: &Actor,

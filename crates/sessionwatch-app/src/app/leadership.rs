@@ -1,8 +1,9 @@
-//! Who does what where several daemons share a store: each target, and the delivery, has one leader.
+//! Leader election between daemons that share a state store: each target, and the delivery of notifications, has one
+//! leader.
 //!
-//! A lease holds for a few seconds and is renewed well before it runs out. Whoever takes one over gets a new term; what the
-//! old leader still wants to write is refused, since a leader writes through [`LeaseManager::fenced_store`], where every transaction
-//! makes sure of its term first.
+//! A lease is valid for a few seconds and renewed well before it expires. A daemon that takes over a lease gets a new
+//! epoch. Late writes of the old leader are rejected: a leader writes through [`LeaseManager::fenced_store`], where
+//! every transaction checks its epoch first.
 
 use std::{
     collections::BTreeMap,
@@ -18,20 +19,20 @@ use tokio::sync::watch;
 
 use super::failures::{FailureKind, FailureLog};
 
-/// How often leases are taken or renewed.
+/// Interval at which leases are acquired and renewed.
 pub(crate) const LEASE_RENEWAL_INTERVAL: Duration = Duration::from_secs(2);
-/// How long a lease is believed in without being renewed: less than it holds in the store.
+// Shorter than the validity in the store: this daemon stops before another one can take over.
 const LEASE_TRUST_WINDOW: Duration = Duration::from_secs(5);
-/// The lease of the delivery.
+/// Lease for the delivery of notifications.
 pub const DELIVERY_LEASE: &str = "delivery";
 
-/// What this daemon leads.
+/// Leases held by this daemon.
 #[derive(Debug)]
 pub struct LeaseManager {
     holder: String,
-    /// Terms by lease, and when they were last renewed; nothing where nobody else can lead.
+    /// Held leases by name; `None` for a store that is not shared, where this daemon leads everything.
     held_leases: Option<watch::Sender<BTreeMap<String, HeldLease>>>,
-    /// When leases were last taken or renewed, or found to be held by others.
+    /// Time of the last successful exchange with the store, even if other daemons hold all leases.
     renewed_at: Mutex<Option<Monotonic>>,
     failure_log: FailureLog,
 }
@@ -42,29 +43,30 @@ struct HeldLease {
     renewed_at: Monotonic,
 }
 
-/// The lease of a target.
+/// Returns the name of the lease of a target.
 #[must_use]
 pub fn target_lease_name(target: &str) -> String {
     format!("target/{target}")
 }
 
 impl LeaseManager {
-    /// Of a store that nobody else works on, or of one that is shared, under that name.
+    /// Creates a manager for a shared or an exclusive store. `holder` names this daemon among those that share the
+    /// store.
     #[must_use]
     pub fn new(shared: bool, holder: String) -> Self {
         let held = shared.then(|| watch::Sender::new(BTreeMap::new()));
         Self { holder, held_leases: held, renewed_at: Mutex::new(None), failure_log: FailureLog::default() }
     }
 
-    /// Returns `true` if it is known who leads: always with a store of one's own, and with a shared one while leases can
-    /// be renewed there.
+    /// Returns `true` if leadership is settled: always for an exclusive store, and for a shared one while leases can be
+    /// renewed.
     #[must_use]
     pub fn is_leader_known(&self) -> bool {
         let renewed = *self.renewed_at.lock().unwrap_or_else(PoisonError::into_inner);
         self.held_leases.is_none() || renewed.is_some_and(|renewed| renewed.elapsed() < LEASE_TRUST_WINDOW)
     }
 
-    /// The term under which this daemon leads, if it does.
+    /// Returns the epoch of a lease; `None` if this daemon does not hold the lease.
     #[must_use]
     pub fn epoch(&self, lease: &str) -> Option<i64> {
         let Some(held) = &self.held_leases else { return Some(0) };
@@ -72,20 +74,20 @@ impl LeaseManager {
         held.get(lease).filter(|held| held.renewed_at.elapsed() < LEASE_TRUST_WINDOW).map(|held| held.epoch)
     }
 
-    /// Waits until this daemon leads: the term.
+    /// Waits until this daemon holds a lease. Returns its epoch.
     pub async fn wait_for_lease(&self, lease: &str) -> i64 {
         let Some(held) = &self.held_leases else { return 0 };
         let mut changes = held.subscribe();
         loop {
-            if let Some(term) = self.epoch(lease) {
-                return term;
+            if let Some(epoch) = self.epoch(lease) {
+                return epoch;
             }
-            // The sender is this one.
+            // Fails only if the sender is dropped, but `self` owns the sender.
             let _ = changes.changed().await;
         }
     }
 
-    /// The store for what a leader writes: refused once somebody else has taken over.
+    /// Returns a store whose writes fail once another daemon has taken over the lease.
     #[must_use]
     pub fn fenced_store(&self, store: &Store, lease: &str, epoch: i64) -> Store {
         if self.held_leases.is_none() {
@@ -94,25 +96,25 @@ impl LeaseManager {
         store.with_fence(LeaseFence { lease: lease.to_owned(), holder: self.holder.clone(), epoch })
     }
 
-    /// Gives up all leases. It blocks.
+    /// Releases all leases. Blocks the calling thread.
     pub fn release_leases(&self, store: &Store) {
         let Some(held) = &self.held_leases else { return };
         held.send_replace(BTreeMap::new());
         if let Err(error) = store.write(|db| leases::release_leases(db, &self.holder)) {
-            tracing::warn!("leases were not given up, and run out by themselves: {error}");
+            tracing::warn!("cannot release the leases, which expire within seconds: {error}");
         }
     }
 
-    /// Takes leases, and renews those that this daemon holds. It blocks.
+    /// Acquires free leases, and renews those that this daemon holds. Blocks the calling thread.
     pub fn renew_leases(&self, store: &Store, leases: &[String]) {
         let Some(held) = &self.held_leases else { return };
-        // Counted from before it is written: the store counts from later.
+        // Read before the write: the store starts counting later, so this daemon never trusts a lease for too long.
         let renewed = Monotonic::now();
         let taken = store.write(|db| {
             let mut taken = BTreeMap::new();
             for lease in leases {
-                if let Some(term) = leases::acquire_lease(db, lease, &self.holder)? {
-                    taken.insert(lease.clone(), HeldLease { epoch: term, renewed_at: renewed });
+                if let Some(epoch) = leases::acquire_lease(db, lease, &self.holder)? {
+                    taken.insert(lease.clone(), HeldLease { epoch, renewed_at: renewed });
                 }
             }
             Ok(taken)
@@ -121,12 +123,13 @@ impl LeaseManager {
             Ok(taken) => {
                 *self.renewed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(renewed);
                 if self.failure_log.record_success(FailureKind::LeaseRenewal, &self.holder) {
-                    tracing::info!("the leases in the store can be renewed again");
+                    tracing::info!("lease renewal in the store works again");
                 }
                 let before = held.send_replace(taken.clone());
                 let new = taken.keys().filter(|lease| !before.contains_key(*lease)).count();
                 if new > 0 {
-                    tracing::info!("now leading {new} more of {} leases", leases.len());
+                    // Only new leases are logged: renewals happen every two seconds.
+                    tracing::info!("acquired {new} of {} leases", leases.len());
                 }
             }
             Err(error) => {

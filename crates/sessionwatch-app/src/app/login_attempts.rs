@@ -1,5 +1,5 @@
-//! Limits on attempts to log in. A network from which an account was used before has a limit of its own for that account, so
-//! that strangers who guess its password cannot lock it there.
+//! Rate limits for logins and password changes. A network from which an account has logged in before has a separate
+//! limit for that account, so that strangers who guess passwords cannot lock its owner out.
 
 use std::{
     collections::BTreeMap,
@@ -10,26 +10,25 @@ use ipnet::IpNet;
 use jiff::SignedDuration;
 use sessionwatch_core::timestamp::UtcTimestamp;
 
-/// Failed attempts within [`RATE_LIMIT_WINDOW`] after which no password of an account is checked any more: from one known network, and
-/// from all other networks together.
+/// Maximum failed attempts on an account within [`RATE_LIMIT_WINDOW`]: from each known network, and from all other
+/// networks together.
 const MAX_FAILURES_PER_ACCOUNT: u32 = 10;
-/// Failed attempts within [`RATE_LIMIT_WINDOW`] after which nothing from a network is checked any more, except for accounts that were
-/// used from there.
+/// Maximum failed attempts from a network within [`RATE_LIMIT_WINDOW`], not counting accounts known there.
 const MAX_FAILURES_PER_NETWORK: u32 = 50;
-/// How long failed attempts are counted.
 const RATE_LIMIT_WINDOW: SignedDuration = SignedDuration::from_mins(15);
-/// The most accounts and networks of strangers of which attempts are counted. Beyond that, other strangers are refused.
+// Bounds the memory that a distributed attack can occupy. Beyond the limit, new strangers are refused.
 const MAX_ANONYMOUS_COUNTERS: usize = 10_000;
-/// What attempts are counted by.
+
+/// Key of a counter.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum AttemptCounter {
-    /// An account, from a network from which it was used before.
+    /// Account, from a network from which it has logged in before.
     KnownNetwork { account: String, network: IpNet },
-    /// An account, from all other networks.
+    /// Account, from all other networks.
     Account(String),
-    /// A network, whatever the account.
+    /// Network, for any account.
     Network(IpNet),
-    /// Somebody who is logged in, and names the present password to change it.
+    /// Current password entered by a logged-in user to change it.
     PasswordChange { account: String },
 }
 
@@ -43,7 +42,7 @@ impl AttemptCounter {
         }
     }
 
-    /// Returns `true` if whoever is not known can make as many of these as they like.
+    /// Returns `true` for counters that strangers can create in any number.
     const fn is_anonymous(&self) -> bool {
         matches!(self, Self::Account(_) | Self::Network(_))
     }
@@ -61,25 +60,25 @@ impl AttemptCount {
     }
 }
 
-/// Who attempts to log in.
+/// Client that attempts to log in.
 #[derive(Debug)]
 pub(super) struct LoginCandidate<'a> {
-    /// The account that is named, whether or not it exists.
+    /// Requested account, which may not exist.
     pub(super) account: &'a str,
-    /// The network of the client.
+    /// Network of the client.
     pub(super) network: IpNet,
-    /// Whether that account was used from there before.
+    /// `true` if the account has logged in from the network before.
     pub(super) is_known_network: bool,
 }
 
-/// The attempts of the last quarter of an hour.
+/// Counters of the attempts within [`RATE_LIMIT_WINDOW`].
 #[derive(Debug, Default)]
 pub(super) struct LoginAttempts {
     counts: Arc<Mutex<BTreeMap<AttemptCounter, AttemptCount>>>,
 }
 
-/// An attempt that was counted before anything was checked. It stays counted unless it is taken back: also if nobody waits
-/// for its outcome any more.
+/// Attempt that was counted before its password was checked. The attempt stays counted until
+/// [`CountedAttempt::remove_from_counts`], so that a client cannot avoid the limit by closing the connection early.
 #[derive(Debug)]
 pub(super) struct CountedAttempt {
     counters: Vec<AttemptCounter>,
@@ -87,7 +86,7 @@ pub(super) struct CountedAttempt {
 }
 
 impl LoginAttempts {
-    /// Counts an attempt to log in by password. `None` where there were too many.
+    /// Counts a login with a password. Returns `None` if a limit is reached.
     pub(super) fn count_password_login(
         &self,
         candidate: &LoginCandidate<'_>,
@@ -104,12 +103,12 @@ impl LoginAttempts {
         )
     }
 
-    /// Counts the return from a provider of identities. `None` where there were too many.
+    /// Counts a callback from the identity provider. Returns `None` if a limit is reached.
     pub(super) fn count_oidc_login(&self, network: IpNet, now: UtcTimestamp) -> Option<CountedAttempt> {
         self.count_attempt(vec![AttemptCounter::Network(network)], now)
     }
 
-    /// Counts an attempt to change a password. `None` where there were too many.
+    /// Counts a password change. Returns `None` if a limit is reached.
     pub(super) fn count_password_change(&self, account: &str, now: UtcTimestamp) -> Option<CountedAttempt> {
         self.count_attempt(vec![AttemptCounter::PasswordChange { account: account.to_owned() }], now)
     }
@@ -117,8 +116,8 @@ impl LoginAttempts {
     fn count_attempt(&self, counters: Vec<AttemptCounter>, now: UtcTimestamp) -> Option<CountedAttempt> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.retain(|_, count| count.attempts > 0 && count.is_current(now));
-        let of_strangers = counts.keys().filter(|counter| counter.is_anonymous()).count();
-        let is_full = of_strangers >= MAX_ANONYMOUS_COUNTERS;
+        let anonymous = counts.keys().filter(|counter| counter.is_anonymous()).count();
+        let is_full = anonymous >= MAX_ANONYMOUS_COUNTERS;
         let is_refused = |counter: &AttemptCounter| match counts.get(counter) {
             Some(count) => count.attempts >= counter.max_failures(),
             None => is_full && counter.is_anonymous(),
@@ -135,7 +134,7 @@ impl LoginAttempts {
 }
 
 impl CountedAttempt {
-    /// It succeeded, or nothing was checked: it does not count.
+    /// Removes an attempt that succeeded, or whose password was not checked.
     pub(super) fn remove_from_counts(self) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         for counter in &self.counters {
@@ -164,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_never_lock_an_account_where_it_was_used_before() {
+    fn strangers_cannot_lock_an_account_on_its_known_networks() {
         let attempts = LoginAttempts::default();
         for turn in 0..2_000 {
             let address = format!("2001:db8:0:{turn:x}::1");
@@ -179,14 +178,14 @@ mod tests {
                 turn < 10
             );
         }
-        // Another known network has a count of its own, and so has a later quarter of an hour.
+        // Each known network has its own counter, and counters expire after 15 minutes.
         assert!(attempts.count_password_login(&applicant("203.0.113.7", true), at(2)).is_some());
         assert!(attempts.count_password_login(&applicant("192.0.2.7", false), at(800)).is_none());
         assert!(attempts.count_password_login(&applicant("192.0.2.7", false), at(902)).is_some());
     }
 
     #[test]
-    fn an_attempt_counts_from_its_start_until_it_is_taken_back() {
+    fn an_attempt_counts_from_its_start_until_it_is_removed() {
         let attempts = LoginAttempts::default();
         let running: Vec<CountedAttempt> = (0..10)
             .map(|_| attempts.count_password_login(&applicant("192.0.2.7", false), at(1)).unwrap())
@@ -197,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_is_refused_after_many_accounts_but_not_those_that_belong_there() {
+    fn a_network_is_refused_after_many_accounts_except_for_accounts_known_there() {
         let attempts = LoginAttempts::default();
         for turn in 0..60 {
             let account = format!("nobody{turn}");
@@ -209,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn when_too_many_are_counted_only_strangers_are_refused() {
+    fn at_the_counter_limit_only_strangers_are_refused() {
         let attempts = LoginAttempts::default();
         for turn in 0..u32::try_from(MAX_ANONYMOUS_COUNTERS).unwrap() {
             let account = format!("nobody{turn}");

@@ -1,4 +1,4 @@
-//! Login sessions of the dashboard itself: started, found, and ended.
+//! Login sessions of the dashboard: start, look up, list and revoke.
 
 use std::sync::Arc;
 
@@ -20,63 +20,63 @@ use super::{
 
 pub use sessionwatch_store::accounts::LoginSession;
 
-/// How long a login is valid at most.
+/// Maximum lifetime of a login session.
 pub(super) const LOGIN_MAX_AGE: SignedDuration = SignedDuration::from_hours(7 * 24);
-/// The same where a provider of identities vouches for it: then it is asked again, also about the role.
+/// Maximum lifetime of a login session through the identity provider, after which the provider confirms the user and
+/// the role again.
 pub(super) const OIDC_LOGIN_MAX_AGE: SignedDuration = SignedDuration::from_hours(12);
-/// How long a login is valid without being used.
+/// Lifetime of a login session without activity.
 const LOGIN_IDLE_TIMEOUT: SignedDuration = SignedDuration::from_hours(12);
-/// How often it is noted that a login is used.
+// At most one write per minute and session, however many requests a page sends.
 const LAST_SEEN_UPDATE_INTERVAL: SignedDuration = SignedDuration::from_secs(60);
-/// Characters of a login's token.
 const LOGIN_TOKEN_LENGTH: usize = 64;
-/// Letters of a name that are looked up: a longer one is nobody's, and would only fill the record.
+// No account has a longer name, and the rest would only fill the audit log.
 const MAX_LOGIN_NAME_LENGTH: usize = 64;
 
-/// Who is logged in.
+/// Logged-in user.
 #[derive(Clone, Debug)]
 pub struct CurrentUser {
-    /// The account.
+    /// Account name.
     pub name: String,
-    /// What it may do.
+    /// Current role of the account.
     pub role: AccountRole,
-    /// The hash of the login.
+    /// Token hash of the login session.
     pub login_hash: String,
-    /// What forms carry to show that they are ours.
+    /// CSRF token expected in this login session's forms.
     pub csrf_token: Secret,
 }
 
 impl CurrentUser {
-    /// The same as whoever does something.
+    /// Returns the user as an actor.
     #[must_use]
     pub fn actor(&self) -> Actor {
         Actor::from_account(&self.name)
     }
 }
 
-/// A login that was started.
+/// Newly started login session.
 #[derive(Clone, Debug)]
 pub struct StartedLogin {
-    /// The token by which the browser is known.
+    /// Token for the browser's cookie.
     pub token: Secret,
-    /// For how many seconds it is valid at most.
+    /// Maximum lifetime, in seconds.
     pub max_age_seconds: i64,
 }
 
-/// A name and a password, as somebody typed them.
+/// Account name and password entered by a user.
 #[derive(Clone, Debug)]
 pub struct Credentials {
-    /// The name.
+    /// Account name.
     pub name: String,
-    /// The password.
+    /// Password.
     pub password: Secret,
 }
 
-/// Who sends a request with that token, if their login is valid.
+/// Returns the user of the login session with that token; `None` if the session does not exist or has expired.
 ///
 /// # Errors
 ///
-/// If the store does not answer.
+/// If the state store is unavailable.
 pub async fn find_current_user(app: &Arc<AppState>, token: &str) -> Result<Option<CurrentUser>, AppError> {
     if token.len() != LOGIN_TOKEN_LENGTH {
         return Ok(None);
@@ -92,42 +92,42 @@ pub async fn find_current_user(app: &Arc<AppState>, token: &str) -> Result<Optio
         })
         .await?;
     }
+    // Derived from the login token, so that nothing more has to be stored, and any daemon can verify a form.
     let csrf_token = sha256_hex(format!("form {token}")).into();
     Ok(Some(CurrentUser { name: account.name, role: account.role, login_hash: login.token_hash, csrf_token }))
 }
 
-/// Returns `true` if the login of that hash is valid. Where the store does not answer, it is not known to be.
+/// Returns `true` if the login session with that token hash is valid, and `false` if the state store is unavailable.
 pub async fn is_login_valid(app: &Arc<AppState>, hash: &str) -> bool {
     let (hash, now) = (hash.to_owned(), app.clock.now());
     let found = app.read_store(move |db| accounts::find_login_session(db, &hash)).await;
     found.is_ok_and(|found| found.is_some_and(|(login, _)| login.is_valid(now)))
 }
 
-/// When a login ends that is used for the last time.
+/// Returns the expiry of a login session: maximum lifetime or idle timeout, whichever ends first.
 fn login_expiry(max_age: SignedDuration, created_at: UtcTimestamp, seen_at: UtcTimestamp) -> UtcTimestamp {
     (created_at + max_age).min(seen_at + LOGIN_IDLE_TIMEOUT)
 }
 
-/// How long a login of an account is valid at most.
 fn max_login_age(account: &AccountRecord) -> SignedDuration {
     if account.oidc_subject.is_empty() { LOGIN_MAX_AGE } else { OIDC_LOGIN_MAX_AGE }
 }
 
-/// Returns `true` if nobody can log in yet.
+/// Returns `true` if there is no account and no identity provider, so that nobody can log in yet.
 ///
 /// # Errors
 ///
-/// If the store does not answer.
+/// If the state store is unavailable.
 pub async fn is_setup_needed(app: &Arc<AppState>) -> Result<bool, AppError> {
     let is_empty = app.read_store(|db| Ok(accounts::list_accounts(db)?.is_empty())).await?;
     Ok(is_empty && app.config().oidc.is_none())
 }
 
-/// Logs somebody in by their password. `None` if the name or the password is wrong.
+/// Logs in with a password. Returns `None` if the account name or the password is incorrect.
 ///
 /// # Errors
 ///
-/// If too many were tried, or too much is under way.
+/// If there were too many attempts, or there are too many concurrent logins.
 pub async fn log_in(
     app: &Arc<AppState>,
     credentials: Credentials,
@@ -135,7 +135,7 @@ pub async fn log_in(
 ) -> Result<Option<StartedLogin>, AppError> {
     let name: String = credentials.name.chars().take(MAX_LOGIN_NAME_LENGTH).collect();
     let (now, network) = (app.clock.now(), client.network());
-    let _place = app.auth.passwords.acquire_login_permit(network)?;
+    let _permit = app.auth.passwords.acquire_login_permit(network)?;
     let (wanted, from) = (name.clone(), network.to_string());
     let (account, is_known) = app
         .read_store(move |db| {
@@ -147,7 +147,7 @@ pub async fn log_in(
     let applicant = LoginCandidate { account: &name, network, is_known_network: is_known };
     let attempt =
         app.auth.login_attempts.count_password_login(&applicant, now).ok_or(AppError::TooManyAttempts)?;
-    // Whoever has no password takes as long as nobody.
+    // An empty hash is verified against a dummy hash, so the login time does not reveal whether the account exists.
     let hash = account.as_ref().map(|account| account.password_hash.clone()).unwrap_or_default();
     let is_right = match app.auth.passwords.verify(credentials.password, hash).await {
         Ok(is_right) => is_right,
@@ -172,11 +172,11 @@ pub async fn log_in(
     start_login_session(app, account.name, client).await.map(Some)
 }
 
-/// Starts a login of an account with a password, under a new token. What has passed its time ends.
+/// Starts a login session with [`LOGIN_MAX_AGE`] for an account. Deletes expired login sessions.
 ///
 /// # Errors
 ///
-/// If the store does not answer.
+/// If the state store is unavailable.
 pub async fn start_login_session(
     app: &Arc<AppState>,
     account: String,
@@ -185,7 +185,7 @@ pub async fn start_login_session(
     start_login_with_max_age(app, account, LOGIN_MAX_AGE, client).await
 }
 
-/// Starts a login that lasts at most that long.
+/// Starts a login session with that maximum lifetime.
 pub(super) async fn start_login_with_max_age(
     app: &Arc<AppState>,
     account: String,
@@ -206,6 +206,7 @@ pub(super) async fn start_login_with_max_age(
         user_agent: agent,
     };
     app.write_store(move |db| {
+        // Logins are rare and write anyway, so no separate job is needed.
         accounts::prune_login_sessions(db, now)?;
         accounts::insert_login_session(db, &login)?;
         accounts::upsert_login_network(db, LoginNetwork { account: &login.account, network: &network }, now)?;
@@ -220,21 +221,21 @@ pub(super) async fn start_login_with_max_age(
     Ok(StartedLogin { token: token.into(), max_age_seconds: max_age.as_secs() })
 }
 
-/// The logins of an account, the latest first.
+/// Lists the login sessions of an account, the latest first.
 ///
 /// # Errors
 ///
-/// If the store does not answer.
+/// If the state store is unavailable.
 pub async fn list_login_sessions(app: &Arc<AppState>, account: &str) -> Result<Vec<LoginSession>, AppError> {
     let account = account.to_owned();
     app.read_store(move |db| accounts::list_login_sessions(db, &account)).await
 }
 
-/// Logs somebody out.
+/// Logs a user out.
 ///
 /// # Errors
 ///
-/// If the store does not answer.
+/// If the state store is unavailable.
 pub async fn log_out(app: &Arc<AppState>, user: CurrentUser) -> Result<(), AppError> {
     let now = app.clock.now();
     app.write_store(move |db| {
@@ -252,18 +253,18 @@ pub async fn log_out(app: &Arc<AppState>, user: CurrentUser) -> Result<(), AppEr
     Ok(())
 }
 
-/// Ends a login of the actor's account, by its hash.
+/// Revokes a login session of the actor's account, by its token hash.
 ///
 /// # Errors
 ///
-/// If there is none.
+/// If the account has no such login session.
 pub async fn revoke_login_session(
     app: &Arc<AppState>,
     actor: &Actor,
     login_hash: String,
 ) -> Result<(), AppError> {
-    let over = || AppError::NotFound("There is no such log-in, or it has ended already.".into());
-    let account = actor.account().ok_or_else(over)?.to_owned();
+    let not_found = || AppError::NotFound("This login session does not exist or has already ended.".into());
+    let account = actor.account().ok_or_else(not_found)?.to_owned();
     let (now, by) = (app.clock.now(), actor.name().to_owned());
     let ended = app.write_store(move |db| {
         if !accounts::delete_login_session(db, &account, &login_hash)? {
@@ -277,7 +278,7 @@ pub async fn revoke_login_session(
         Ok(true)
     });
     if !ended.await? {
-        return Err(over());
+        return Err(not_found());
     }
     app.publish(LiveEvent::LoginsEnded);
     Ok(())

@@ -1,4 +1,4 @@
-//! What logs say, and whether their sources are heard.
+//! Log events, log sources, and their correlation with sessions.
 
 use std::sync::Arc;
 
@@ -13,32 +13,32 @@ use crate::{
 pub use crate::logs::{LogSourceRecord, correlation_report::CorrelationReport, describe_log_event};
 pub use sessionwatch_store::log_events::LogEventRecord;
 
-/// Which log events are looked for.
+/// Search for log events.
 #[derive(Clone, Debug)]
 pub struct LogEventQuery {
-    /// Of these targets.
+    /// Target names.
     pub targets: Vec<String>,
-    /// Only of this kind, or of the pattern of that name.
+    /// Only this kind, or the name of a custom log check.
     pub kind: Option<String>,
-    /// Only about the token with this prefix.
+    /// Only this token prefix.
     pub token_prefix: Option<String>,
-    /// Only those that name this user.
+    /// Only events that name this user.
     pub user: Option<String>,
-    /// Only those that are bad.
+    /// Only events with a severity.
     pub only_warnings: bool,
-    /// Only those that were read then.
+    /// Only events read in this period.
     pub period: Period,
-    /// Only those before this one.
+    /// Only events before the one with this id.
     pub before: Option<i64>,
-    /// The most of one target.
+    /// Maximum number of events per target.
     pub limit: u32,
 }
 
-/// Log events, the latest first.
+/// Searches log events, the latest first.
 ///
 /// # Errors
 ///
-/// If the store does not answer.
+/// If the state store is unavailable.
 pub async fn search_log_events(
     app: &Arc<AppState>,
     query: LogEventQuery,
@@ -63,20 +63,20 @@ pub async fn search_log_events(
     .await
 }
 
-/// A source of log lines that is configured, and what is known of it.
+/// Configured log source with its stored state.
 #[derive(Clone, Debug)]
 pub struct LogSourceStatus {
-    /// Its configuration.
+    /// Configuration.
     pub config: LogSourceConfig,
-    /// What is known of it; blank if it was never heard.
+    /// Stored state; empty before the first line.
     pub record: LogSourceRecord,
 }
 
-/// The sources of log lines that are configured, and what is known of them.
+/// Lists the configured log sources with their stored state.
 ///
 /// # Errors
 ///
-/// If the store does not answer.
+/// If the state store is unavailable.
 pub async fn list_log_sources(app: &Arc<AppState>) -> Result<Vec<LogSourceStatus>, AppError> {
     let config = app.config();
     app.read_store(move |db| {
@@ -89,11 +89,12 @@ pub async fn list_log_sources(app: &Arc<AppState>) -> Result<Vec<LogSourceStatus
     .await
 }
 
-/// How the log events of a period fit the rows of a table; without rows, why they could not be listed.
+/// Correlates the log events of a period with sessions. `rows` is an error if the sessions could not be listed; the
+/// report then contains this reason.
 ///
 /// # Errors
 ///
-/// If the store does not answer.
+/// If the state store is unavailable.
 pub async fn correlate_with_table(
     app: &Arc<AppState>,
     target: String,

@@ -1,4 +1,4 @@
-//! Places that are limited in all and for each network, so that one network cannot take all of them.
+//! Concurrency limiter with a total and a per-network limit, so that one network cannot take all permits.
 
 use std::{
     collections::BTreeMap,
@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 type PermitCounts = Arc<Mutex<BTreeMap<IpNet, usize>>>;
 
-/// A limited number of places.
+/// Concurrency limiter.
 #[derive(Debug)]
 pub(crate) struct NetworkLimiter {
     limit: usize,
@@ -17,7 +17,7 @@ pub(crate) struct NetworkLimiter {
     held_permits: PermitCounts,
 }
 
-/// A place that is taken, until it is dropped.
+/// Permit of a [`NetworkLimiter`], released on drop.
 #[derive(Debug)]
 pub(crate) struct NetworkPermit {
     network: IpNet,
@@ -25,12 +25,12 @@ pub(crate) struct NetworkPermit {
 }
 
 impl NetworkLimiter {
-    /// So many places in all, and for each network.
+    /// Creates a limiter with `limit` permits in total and `limit_per_network` for each network.
     pub(crate) fn new(limit: usize, limit_per_network: usize) -> Self {
         Self { limit, limit_per_network, held_permits: Arc::default() }
     }
 
-    /// Takes a place for a network; `None` if there is none left for it.
+    /// Acquires a permit for a network. Returns `None` if a limit is reached.
     pub(crate) fn try_acquire(&self, network: IpNet) -> Option<NetworkPermit> {
         let mut taken = self.held_permits.lock().unwrap_or_else(PoisonError::into_inner);
         let of_network = taken.get(&network).copied().unwrap_or(0);
@@ -47,6 +47,7 @@ impl Drop for NetworkPermit {
         let mut taken = self.held_permits.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = taken.get_mut(&self.network) {
             *count -= 1;
+            // Networks without permits are forgotten, or the map would grow with every client ever seen.
             if *count == 0 {
                 taken.remove(&self.network);
             }

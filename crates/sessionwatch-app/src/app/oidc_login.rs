@@ -1,5 +1,5 @@
-//! Logging in by a provider of identities (OpenID Connect): there and back. Everything that has to be known on the way
-//! back is kept by the browser that asked, so that any daemon can take the answer.
+//! Login through an identity provider (OpenID Connect): redirect and callback. The state of a pending login is kept
+//! in a cookie of the browser, so that any daemon can handle the callback.
 
 use std::sync::Arc;
 
@@ -28,92 +28,91 @@ use crate::{
     },
 };
 
-/// How long one may take to log in at the provider, in seconds.
+/// Time limit for logging in at the provider, in seconds.
 pub const LOGIN_STATE_TTL_SECONDS: i64 = 600;
-/// Letters of the address that one goes on to.
+// Leaves room for the rest of the state in a cookie of 4 KB.
 const MAX_NEXT_PATH_LENGTH: usize = 500;
-/// Letters of an error that the provider tells.
 const MAX_PROVIDER_ERROR_LENGTH: usize = 60;
 
 impl From<OidcError> for AppError {
     fn from(error: OidcError) -> Self {
         match error {
             OidcError::Unavailable(why) => {
-                Self::Unavailable(format!("Nobody can be logged in by the provider now: {why}."))
+                Self::Unavailable(format!("Login through the identity provider is unavailable: {why}."))
             }
-            OidcError::Untrusted(why) => Self::Invalid(format!("Nobody is logged in: {why}.")),
+            OidcError::Untrusted(why) => Self::Invalid(format!("Login failed: {why}.")),
         }
     }
 }
 
-/// A login that is to go on at the provider.
+/// Login that continues at the provider.
 #[derive(Clone, Debug)]
 pub struct StartedOidcLogin {
-    /// Where the browser is sent.
+    /// Authorization URL for the redirect.
     pub redirect_to: String,
-    /// What the browser keeps until it comes back.
+    /// Cookie with the state of the pending login.
     pub state_cookie: Secret,
 }
 
-/// What the provider sends people back with.
+/// Parameters of the provider's callback.
 #[derive(Clone, Debug, Default)]
 pub struct OidcCallback {
-    /// What the tokens are exchanged for.
+    /// Authorization code; empty after an error.
     pub code: String,
-    /// What shows that the answer is to the question.
+    /// State parameter, which must match the pending login.
     pub state: String,
-    /// Why there is no code; empty if there is one.
+    /// Error code of the provider; empty on success.
     pub error: String,
-    /// Who answers.
+    /// Issuer parameter (RFC 9207), if the provider sends one.
     pub issuer: Option<String>,
-    /// What the browser kept.
+    /// Cookie with the state of the pending login.
     pub state_cookie: Option<Secret>,
 }
 
-/// A login that came back from the provider.
+/// Completed login.
 #[derive(Clone, Debug)]
 pub struct CompletedOidcLogin {
-    /// The login.
+    /// Login session.
     pub login: StartedLogin,
-    /// Where to go on to.
+    /// Path of the page to open.
     pub next_path: String,
 }
 
-/// The account of who came back, and where they go on to.
 struct IdentifiedUser {
     account: String,
     next_path: String,
 }
 
-/// What the store says to an account that a provider vouches for.
+/// Result of creating or updating the account of an identity provider's user.
 enum AccountUpsert {
+    /// Holds the account name.
     Saved(String),
     NameTaken,
     NoRole,
 }
 
-/// Starts a login at the provider; afterwards one goes on to `next`.
+/// Starts a login at the provider, after which the browser opens `next_path`.
 ///
 /// # Errors
 ///
-/// If no provider is configured, or it does not answer.
+/// If no provider is configured, or the provider is unavailable.
 pub async fn start_oidc_login(app: &AppState, next_path: &str) -> Result<StartedOidcLogin, AppError> {
     let settings = require_oidc_config(app)?;
     let provider = app.auth.oidc.get_or_discover(&settings).await?;
     let [state, nonce, verifier] = [(); 3].map(|()| random_token());
     let pending =
         PendingLogin { state, nonce, verifier, next: next_path.chars().take(MAX_NEXT_PATH_LENGTH).collect() };
-    let unwritable = |_| AppError::Internal("what a login has to remember cannot be written as JSON");
+    let unwritable = |_| AppError::Internal("cannot encode the login state as JSON");
     let kept = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&pending).map_err(unwritable)?);
     let location = provider.authorization_url(&pending, &redirect_uri(app));
     Ok(StartedOidcLogin { redirect_to: location, state_cookie: kept.into() })
 }
 
-/// Logs in who came back from the provider.
+/// Completes a login after the provider's callback.
 ///
 /// # Errors
 ///
-/// If the answer is not to be believed, or the provider gives no role.
+/// If the response cannot be trusted, or the provider grants no role.
 pub async fn complete_oidc_login(
     app: &Arc<AppState>,
     callback: OidcCallback,
@@ -126,7 +125,7 @@ pub async fn complete_oidc_login(
     let arrived = match identify_user(app, &settings, callback).await {
         Ok(arrived) => arrived,
         Err(error) => {
-            // That the provider is away is nobody's fault.
+            // An outage is not a failed attempt, and must not lock out the client's network.
             if matches!(error, AppError::Unavailable(_) | AppError::Store(_) | AppError::Internal(_)) {
                 attempt.remove_from_counts();
             }
@@ -149,21 +148,19 @@ pub async fn complete_oidc_login(
     Ok(CompletedOidcLogin { login, next_path: arrived.next_path })
 }
 
-/// The provider that is configured.
 fn require_oidc_config(app: &AppState) -> Result<OidcConfig, AppError> {
     let found = app.config().oidc.clone();
     found.ok_or_else(|| {
-        AppError::NotFound("No provider of identities is configured: log in with a password.".into())
+        AppError::NotFound("No identity provider is configured. Log in with a password.".into())
     })
 }
 
-/// Where the provider sends people back to.
 fn redirect_uri(app: &AppState) -> String {
     let public = app.config().serve.public_url.clone().unwrap_or_default();
     format!("{}/openid/callback", public.trim_end_matches('/'))
 }
 
-/// Who came back from the provider.
+/// Verifies the callback and updates the account. Returns the account and the page to open.
 async fn identify_user(
     app: &Arc<AppState>,
     settings: &OidcConfig,
@@ -172,18 +169,20 @@ async fn identify_user(
     let kept = callback.state_cookie.and_then(|kept| URL_SAFE_NO_PAD.decode(kept.expose()).ok());
     let pending: Option<PendingLogin> = kept.and_then(|kept| serde_json::from_slice(&kept).ok());
     let foreign = || {
-        AppError::Invalid("This log-in was not begun in this browser, or took too long: begin anew.".into())
+        AppError::Invalid("This login was started in another browser or took too long. Start again.".into())
     };
     let pending = pending.filter(|pending| pending.state == callback.state && !callback.state.is_empty());
+    // A callback with another state is a forged request (login CSRF).
     let pending = pending.ok_or_else(foreign)?;
     let provider = app.auth.oidc.get_or_discover(settings).await?;
     if !provider.issuer_matches(callback.issuer.as_deref()) {
-        return Err(OidcError::Untrusted("the answer is of another provider").into());
+        return Err(OidcError::Untrusted("the response comes from another provider").into());
     }
     if !callback.error.is_empty() {
+        // Anyone can call this URL: only harmless characters reach the page and the audit log.
         let plain = |letter: &char| letter.is_ascii_alphanumeric() || *letter == '_';
         let error: String = callback.error.chars().filter(plain).take(MAX_PROVIDER_ERROR_LENGTH).collect();
-        return Err(AppError::Invalid(format!("The provider says: {error}.")));
+        return Err(AppError::Invalid(format!("The identity provider returned the error {error}.")));
     }
     let now = app.clock.now();
     let claims = provider.exchange_code(&callback.code, &redirect_uri(app), &pending, now).await?;
@@ -192,7 +191,7 @@ async fn identify_user(
     Ok(IdentifiedUser { account, next_path: pending.next })
 }
 
-/// The account that claims are of, with the least role.
+/// Builds an account from the claims, with the role viewer.
 fn account_from_claims(
     settings: &OidcConfig,
     claims: &TokenClaims,
@@ -201,18 +200,20 @@ fn account_from_claims(
     let text = |name: &str| find_claim(claims, name).and_then(Value::as_str);
     let subject = text("sub").filter(|subject| !subject.is_empty());
     let subject =
-        subject.ok_or_else(|| AppError::Invalid("The provider does not say who that is.".into()))?;
+        subject.ok_or_else(|| AppError::Invalid("The identity provider sent no `sub` claim.".into()))?;
     let name = text(&settings.name_claim).filter(|name| is_valid_account_name(name));
     let name = name.ok_or_else(|| {
         let claim = &settings.name_claim;
         AppError::Invalid(format!(
-            "The claim `{claim}` holds no name of up to 64 letters, digits, and . _ @ + -"
+            "The claim `{claim}` is not a valid account name (1 to 64 letters, digits and . _ @ + -)."
         ))
     })?;
-    let unsure = claims.get("email_verified") == Some(&Value::Bool(false));
-    if settings.name_claim == "email" && unsure {
-        return Err(AppError::Invalid("The provider has not verified that address.".into()));
+    // With an unverified address, anyone could claim the account name of somebody else.
+    let is_unverified = claims.get("email_verified") == Some(&Value::Bool(false));
+    if settings.name_claim == "email" && is_unverified {
+        return Err(AppError::Invalid("The identity provider has not verified this email address.".into()));
     }
+    // A subject is unique only within its issuer.
     let subject = format!("{} {subject}", settings.issuer);
     let (name, password) = (name.to_owned(), Secret::default());
     Ok(AccountRecord {
@@ -224,8 +225,7 @@ fn account_from_claims(
     })
 }
 
-/// Makes the account of who logged in, or gives it the role that the provider says: its name. Whoever has no role any more
-/// has no account any more.
+/// Creates the account, or updates its role. Returns the account name. An account without a role is deleted.
 async fn upsert_oidc_account(
     app: &Arc<AppState>,
     account: AccountRecord,
@@ -236,8 +236,8 @@ async fn upsert_oidc_account(
         let known = accounts::find_account_by_oidc_subject(db, &account.oidc_subject)?;
         let Some(role) = role else {
             if let Some(known) = known {
-                let detail =
-                    json!({ "account": known.name, "why": "the provider gives no role" }).to_string();
+                let detail = json!({ "account": known.name, "why": "the identity provider grants no role" })
+                    .to_string();
                 accounts::delete_account(db, &known.name)?;
                 audit::insert_audit_entry(
                     db,
@@ -251,7 +251,7 @@ async fn upsert_oidc_account(
             return Ok(AccountUpsert::NameTaken);
         }
         let before = known.as_ref().map(|known| known.role);
-        // Whoever is called otherwise now stays who they were.
+        // The subject identifies the account: a changed name claim does not rename the account.
         let account = AccountRecord { role, ..known.unwrap_or_else(|| account.clone()) };
         if before != Some(role) {
             upsert_account_audited(db, &account, &account.name, now)?;
@@ -262,7 +262,7 @@ async fn upsert_oidc_account(
         AccountUpsert::Saved(name) => Ok(name),
         AccountUpsert::NoRole => Err(AppError::Forbidden),
         AccountUpsert::NameTaken => Err(AppError::Conflict(
-            "There is an account of that name already, which belongs to somebody else or has a password: an admin can remove it.".into(),
+            "An account with this name already exists, for another user or with a password. An admin can delete the account.".into(),
         )),
     }
 }

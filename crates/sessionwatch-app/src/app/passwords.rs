@@ -1,5 +1,6 @@
-//! Passwords: hashed and verified by Argon2id, which takes 19 MiB and some time for each. Few are worked on at once, on
-//! threads of their own, and few wait: whoever floods the log-in takes neither the memory nor the threads of anything else.
+//! Password hashing with Argon2id, which takes 19 MiB and tens of milliseconds per password. A few dedicated threads
+//! with a bounded queue do the work, so that a flood of logins cannot exhaust the memory or the threads of the
+//! daemon.
 
 use std::{
     cell::RefCell,
@@ -26,20 +27,19 @@ use super::{
     secrets::random_token,
 };
 
-/// The fewest characters of a password, and the most (NIST SP 800-63B-4, 3.1.1.2).
+/// Minimum length of a password, in characters (NIST SP 800-63B-4, 3.1.1.2).
 pub const MIN_PASSWORD_LENGTH: usize = 15;
 const MAX_PASSWORD_LENGTH: usize = 256;
-/// Passwords that are hashed at the same time.
 const HASHING_THREADS: usize = 2;
-/// People who log in at the same time, all and of one network: from where nobody floods, there is a place.
 const MAX_CONCURRENT_LOGINS: usize = 32;
+// A flood from one network leaves permits for all others.
 const MAX_LOGINS_PER_NETWORK: usize = 8;
-/// Passwords that wait to be hashed, also those of people who are logged in.
+// Twice the logins: password changes of logged-in users share the queue.
 const MAX_QUEUED_HASH_JOBS: usize = 2 * MAX_CONCURRENT_LOGINS;
 
 type HashJob = Box<dyn FnOnce() + Send>;
 
-/// Works on passwords. Its threads start with the first.
+/// Worker threads for passwords, started on first use.
 pub(super) struct PasswordWorkers {
     job_queue: OnceLock<SyncSender<HashJob>>,
     login_limiter: NetworkLimiter,
@@ -61,20 +61,20 @@ impl Default for PasswordWorkers {
 }
 
 impl PasswordWorkers {
-    /// A place for somebody who logs in, to be kept until that is done.
+    /// Acquires a permit, to be held for the duration of a login.
     ///
     /// # Errors
     ///
-    /// If too many do already.
+    /// If there are too many concurrent logins.
     pub(super) fn acquire_login_permit(&self, network: IpNet) -> Result<NetworkPermit, AppError> {
         self.login_limiter.try_acquire(network).ok_or(AppError::Busy)
     }
 
-    /// Returns `true` if a password is the one of a hash.
+    /// Returns `true` if the password matches the hash. An empty hash matches no password.
     ///
     /// # Errors
     ///
-    /// If too many wait already: nothing was checked.
+    /// If the queue is full; the password was not checked.
     pub(super) async fn verify(&self, password: Secret, hashed: Secret) -> Result<bool, AppError> {
         self.run_queued(move || {
             password.expose().chars().count() <= MAX_PASSWORD_LENGTH
@@ -83,23 +83,23 @@ impl PasswordWorkers {
         .await
     }
 
-    /// The hash of a password.
+    /// Hashes a password.
     ///
     /// # Errors
     ///
-    /// If it is too short or too long, or too many wait already.
+    /// If the password is too short or too long, or the queue is full.
     pub(super) async fn hash(&self, password: Secret) -> Result<Secret, AppError> {
         self.run_queued(move || hash_password(password.expose())).await?.map_err(AppError::Invalid)
     }
 
-    /// Waits in the line, if there is room in it.
+    /// Runs `work` on a worker thread, or fails immediately if the queue is full.
     async fn run_queued<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, AppError> {
         let (answer, answered) = oneshot::channel();
         let job = Box::new(move || {
-            // Where nobody waits any more, nothing is worked out.
+            // The client may have gone away while the job was queued.
             if !answer.is_closed() {
                 let _ = answer.send(work());
             }
@@ -109,18 +109,18 @@ impl PasswordWorkers {
     }
 }
 
-/// Starts the threads, which end with the line.
+/// Starts the worker threads, which end when the sender is dropped.
 fn start_workers() -> SyncSender<HashJob> {
-    let (line, jobs) = sync_channel(MAX_QUEUED_HASH_JOBS);
+    let (sender, jobs) = sync_channel(MAX_QUEUED_HASH_JOBS);
     let jobs = Arc::new(Mutex::new(jobs));
     for _ in 0..HASHING_THREADS {
         let jobs = Arc::clone(&jobs);
         let started = std::thread::Builder::new().name("password".into()).spawn(move || run_worker(&jobs));
         if let Err(error) = started {
-            tracing::error!("cannot start a thread that checks passwords: {error}");
+            tracing::error!("cannot start a password thread: {error}");
         }
     }
-    line
+    sender
 }
 
 fn run_worker(jobs: &Mutex<Receiver<HashJob>>) {
@@ -131,39 +131,40 @@ fn run_worker(jobs: &Mutex<Receiver<HashJob>>) {
     }
 }
 
-/// The hash of a password, if it is a good one; or what is wrong with it.
+/// Hashes a password of acceptable length.
 ///
 /// # Errors
 ///
-/// If it is too short or too long.
+/// If the password is too short or too long.
 pub fn hash_password(password: &str) -> Result<Secret, String> {
     let length = password.chars().count();
     if !(MIN_PASSWORD_LENGTH..=MAX_PASSWORD_LENGTH).contains(&length) {
         return Err(format!(
-            "A password has at least {MIN_PASSWORD_LENGTH} characters and at most {MAX_PASSWORD_LENGTH}; a sentence is a good one."
+            "Use a password of {MIN_PASSWORD_LENGTH} to {MAX_PASSWORD_LENGTH} characters, such as a sentence."
         ));
     }
     let hashed = Argon2::default().hash_password(password.as_bytes());
-    Ok(hashed.map_err(|_| "That cannot be a password.".to_owned())?.to_string().into())
+    Ok(hashed.map_err(|_| "The password cannot be hashed.".to_owned())?.to_string().into())
 }
 
-/// Whether a password is the one of a hash. Whoever has no hash takes as long as whoever has one.
+/// Returns `true` if the password matches the hash. Takes the same time for an empty hash, which matches no password.
 fn matches_hash(password: &str, hashed: &Secret) -> bool {
     thread_local! {
-        /// Kept from one password to the next: taken anew for each, it would be given back late, and in pieces.
+        // Reused for every password: allocating 19 MiB each time would fragment the heap.
         static ARGON2_MEMORY: RefCell<Vec<Block>> = const { RefCell::new(vec![]) };
     }
     let hashed = if hashed.expose().is_empty() { dummy_password_hash() } else { hashed };
     let Ok(hashed) = PasswordHash::new(hashed.expose()) else { return false };
     ARGON2_MEMORY.with_borrow_mut(|memory| compute_hash_output(password, &hashed, memory)).is_some_and(
         |output| {
-            // In constant time.
+            // `Output` compares in constant time.
             hashed.hash.as_ref() == Some(&output)
         },
     )
 }
 
-/// What a password is hashed to in the way in which another one was. `None` if that way is not known.
+/// Hashes a password with the algorithm, parameters and salt of another hash, so that hashes made with older
+/// parameters can still be verified. Returns `None` if the algorithm or the parameters are not supported.
 fn compute_hash_output(password: &str, parameters: &PasswordHash, memory: &mut Vec<Block>) -> Option<Output> {
     let algorithm = Algorithm::try_from(parameters.algorithm.as_str()).ok()?;
     let version =
@@ -179,7 +180,7 @@ fn compute_hash_output(password: &str, parameters: &PasswordHash, memory: &mut V
     Output::new(bytes).ok()
 }
 
-/// The hash of a password that nobody has.
+/// Dummy hash, verified for unknown users so that login time does not reveal whether an account exists.
 fn dummy_password_hash() -> &'static Secret {
     static DUMMY_HASH: OnceLock<Secret> = OnceLock::new();
     DUMMY_HASH.get_or_init(|| hash_password(&random_token()).unwrap_or_default())
@@ -191,7 +192,7 @@ mod tests {
     use crate::app::client::network_for;
 
     #[test]
-    fn passwords_are_hashed_with_argon2id_and_have_a_length() {
+    fn passwords_are_hashed_with_argon2id_within_length_limits() {
         let good = hash_password("a sentence is a good one").unwrap();
         assert!(good.expose().starts_with("$argon2id$") && !format!("{good:?}").contains("argon"));
         assert!(matches_hash("a sentence is a good one", &good));
@@ -201,14 +202,15 @@ mod tests {
 
     #[test]
     fn hashes_of_earlier_parameters_are_verified() {
-        let way = Argon2::new(Algorithm::Argon2i, Version::V0x13, Params::new(64, 3, 2, Some(16)).unwrap());
-        let older = Secret::new(way.hash_password(b"a sentence is a good one").unwrap().to_string());
+        let argon2 =
+            Argon2::new(Algorithm::Argon2i, Version::V0x13, Params::new(64, 3, 2, Some(16)).unwrap());
+        let older = Secret::new(argon2.hash_password(b"a sentence is a good one").unwrap().to_string());
         assert!(matches_hash("a sentence is a good one", &older) && !matches_hash("another one", &older));
         assert!(!matches_hash("x", &"$argon2id$nonsense".into()));
     }
 
     #[test]
-    fn a_flood_from_one_network_leaves_places_for_others() {
+    fn a_flood_from_one_network_leaves_permits_for_others() {
         let passwords = PasswordWorkers::default();
         let of =
             |third: u8, last: u8| passwords.acquire_login_permit(network_for([192, 0, third, last].into()));
@@ -221,9 +223,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn beyond_the_line_passwords_are_refused_at_once() {
+    async fn a_full_queue_refuses_passwords_immediately() {
         let passwords = PasswordWorkers::default();
-        // The threads are kept until they are let go.
+        // The threads block until `go` is dropped.
         let (go, gate) = std::sync::mpsc::channel::<()>();
         let gate = Arc::new(Mutex::new(gate));
         let mut waiting = vec![];
@@ -243,7 +245,7 @@ mod tests {
             (MAX_QUEUED_HASH_JOBS - HASHING_THREADS..=MAX_QUEUED_HASH_JOBS).contains(&refused),
             "{refused}"
         );
-        // Then none is left that could send, and all go on.
+        // Without a sender, `recv` fails and all threads continue.
         drop(go);
         for job in waiting {
             assert!(job.await.unwrap());

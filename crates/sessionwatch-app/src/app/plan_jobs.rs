@@ -1,4 +1,4 @@
-//! Plans that are applied in the background, and what came of them.
+//! Background jobs that apply plans, and their outcome.
 
 use std::{
     collections::BTreeMap,
@@ -8,16 +8,16 @@ use std::{
 use super::background::BackgroundTasks;
 use crate::remediation::JobControl;
 
-/// What is being applied, and what came of it, by plan.
+/// Running and finished jobs of this process, by plan id.
 #[derive(Debug, Default)]
 pub struct PlanJobs(Mutex<BTreeMap<String, PlanJob>>);
 
-/// A plan that is applied, or was.
+/// Job that applies a plan.
 #[derive(Clone, Debug)]
 pub struct PlanJob {
-    /// How far it is.
+    /// Progress and cancellation.
     pub control: Arc<JobControl>,
-    /// What came of it, in words; `None` while it goes on.
+    /// Message about the result or the error; `None` while the job is running.
     pub outcome: Option<Result<String, String>>,
 }
 
@@ -26,15 +26,15 @@ impl PlanJobs {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The job of a plan, if this process applies it or did.
+    /// Returns the job of a plan; `None` if this process has not applied the plan.
     #[must_use]
     pub fn get(&self, plan: &str) -> Option<PlanJob> {
         self.lock_jobs().get(plan).cloned()
     }
 
-    /// Starts to apply a plan, by work that gives what came of it; once that is kept, `announce` tells of it. The work ends
-    /// after its present batch when the tasks are to stop. Returns `false` if the plan is applied already, or the daemon
-    /// stops.
+    /// Starts a job for a plan. `work` applies the plan and returns a message; `announce` is called once the outcome
+    /// is stored. When the daemon stops, the work ends after its current batch. Returns `false` if the plan is
+    /// already being applied, or the daemon is stopping.
     pub(super) fn start_job<F>(
         self: &Arc<Self>,
         tasks: &BackgroundTasks,
@@ -45,6 +45,7 @@ impl PlanJobs {
     where
         F: Future<Output = Result<String, String>> + Send + 'static,
     {
+        // Locked until the job is stored, so that a task that ends immediately still finds its entry.
         let mut jobs = self.lock_jobs();
         if jobs.get(plan).is_some_and(|job| job.outcome.is_none()) {
             return false;
@@ -70,7 +71,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn stop_waits_for_what_is_under_way_and_lets_nothing_more_begin() {
+    async fn stop_waits_for_running_jobs_and_prevents_new_ones() {
         let (jobs, tasks) = (Arc::new(PlanJobs::default()), BackgroundTasks::default());
         let (end, ended) = tokio::sync::oneshot::channel();
         let work = async |control: Arc<JobControl>| {
@@ -78,10 +79,10 @@ mod tests {
             Ok(format!("asked to stop: {}", control.stop.is_cancelled()))
         };
         assert!(jobs.start_job(&tasks, "a", work, || {}));
-        assert!(!jobs.start_job(&tasks, "a", async |_| Ok(String::new()), || {}), "it is under way");
+        assert!(!jobs.start_job(&tasks, "a", async |_| Ok(String::new()), || {}), "the job is running");
         let mut stopping = Box::pin(tasks.stop());
         assert!(futures_util::poll!(&mut stopping).is_pending());
-        assert!(!jobs.start_job(&tasks, "b", async |_| Ok(String::new()), || {}), "nothing more begins");
+        assert!(!jobs.start_job(&tasks, "b", async |_| Ok(String::new()), || {}), "no job starts after stop");
         end.send(()).unwrap();
         stopping.await;
         assert_eq!(jobs.get("a").unwrap().outcome, Some(Ok("asked to stop: true".to_owned())));

@@ -1,4 +1,4 @@
-//! Plans: made, looked at, approved, applied, and undone.
+//! Plans: create, list, approve, apply and restore.
 
 use std::{path::Path, sync::Arc};
 
@@ -24,71 +24,71 @@ pub use sessionwatch_store::{
 };
 pub use sessionwatch_targets::sql::SelectionFilter as RowFilter;
 
-/// A plan, and the target that it is about.
+/// Plan with its target.
 #[derive(Clone, Debug)]
 pub struct PlanWithTarget {
     /// The plan.
     pub plan: ActionPlan,
-    /// Its target.
+    /// Target of the plan.
     pub target: Target,
 }
 
-/// What is said along with the wish to apply a plan.
+/// Parameters for applying a plan.
 #[derive(Clone, Debug, Default)]
 pub struct ApplyRequest {
-    /// The name of the target, typed.
+    /// Target name typed by the user as confirmation.
     pub typed_target_name: Option<String>,
-    /// The incident in whose course it is applied.
+    /// Incident that the plan is part of.
     pub incident_id: Option<String>,
-    /// Why complete evidence is not waited for.
+    /// Reason for applying the plan without complete evidence.
     pub without_evidence_reason: Option<String>,
 }
 
-/// A plan and its target.
+/// Loads a plan and its target.
 ///
 /// # Errors
 ///
-/// If there is none of that id.
+/// If the plan does not exist, or its target is not configured.
 pub async fn load_plan(app: &Arc<AppState>, id: &str) -> Result<PlanWithTarget, AppError> {
     let wanted = id.to_owned();
     let now = app.clock.now();
     let plan = app.read_store(move |db| ActionPlan::load(db, &wanted, now)).await?;
     let plan = plan.ok_or_else(|| {
-        AppError::NotFound("There is no such plan: one that nobody carries out is kept for a day.".into())
+        AppError::NotFound("Plan not found. Plans that are not applied are deleted after a day.".into())
     })?;
     let target = app.target(&plan.record.target)?;
     Ok(PlanWithTarget { plan, target })
 }
 
-/// The latest plans, with how many of their rows were applied.
+/// Lists the latest plans, with the number of applied rows.
 ///
 /// # Errors
 ///
-/// If the store does not answer.
+/// If the state store is unavailable.
 pub async fn list_plans(app: &Arc<AppState>, limit: usize) -> Result<Vec<ActionPlan>, AppError> {
     let now = app.clock.now();
     app.read_store(move |db| {
-        let made =
+        let plans =
             plans::list_plans(db)?.into_iter().map(ActionPlan::from_record).filter_map(Result::transpose);
-        made.take(limit).map(|plan| plan?.with_recent_totals(db, now)).collect()
+        plans.take(limit).map(|plan| plan?.with_recent_totals(db, now)).collect()
     })
     .await
 }
 
-/// What plans removed and can be put back, and the plans that were made.
+/// Plans and the archives of the rows they removed.
 #[derive(Clone, Debug)]
 pub struct PlanHistory {
-    /// What is archived.
+    /// Archives, one per plan that removed rows.
     pub archives: Vec<ArchiveSummary>,
-    /// The plans, the latest first.
+    /// Plans, the latest first.
     pub plans: Vec<PlanRecord>,
 }
 
-/// What is archived, and the plans that were made.
+/// Loads all plans and archives.
 ///
 /// # Errors
 ///
-/// If the store does not answer.
+/// If the state store is unavailable.
 pub async fn load_plan_history(app: &Arc<AppState>) -> Result<PlanHistory, AppError> {
     app.read_store(|db| {
         Ok(PlanHistory {
@@ -99,11 +99,11 @@ pub async fn load_plan_history(app: &Arc<AppState>) -> Result<PlanHistory, AppEr
     .await
 }
 
-/// Makes a plan.
+/// Creates a plan for the selected sessions.
 ///
 /// # Errors
 ///
-/// If nothing can be planned, or the database cannot be asked.
+/// If the selection cannot be planned, or the database query fails.
 pub async fn create_plan(ops: TargetOps, selection: Selection) -> Result<ActionPlan, AppError> {
     ops.with_target_and_publish(async move |ops| {
         remediation::create_plan(ops.action_context(), &selection).await
@@ -111,42 +111,42 @@ pub async fn create_plan(ops: TargetOps, selection: Selection) -> Result<ActionP
     .await
 }
 
-/// What is put back.
+/// Selection of archived rows to restore.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RestoreRequest {
-    /// The plan that removed the rows.
+    /// Plan that removed the rows.
     pub plan_id: String,
-    /// Only rows of this user.
+    /// Restores only rows of this user.
     pub user: Option<String>,
 }
 
-/// Makes a plan to put back what another one removed.
+/// Creates a plan that restores rows removed by another plan.
 ///
 /// # Errors
 ///
-/// If nothing can be planned, or the database cannot be asked.
+/// If there is nothing to restore, or the database query fails.
 pub async fn create_restore_plan(ops: TargetOps, request: RestoreRequest) -> Result<ActionPlan, AppError> {
-    let made = ops.with_target_and_publish(async move |ops| {
+    let created = ops.with_target_and_publish(async move |ops| {
         restore::create_restore_plan(ops.action_context(), &request.plan_id, request.user.as_deref()).await
     });
-    made.await
+    created.await
 }
 
-/// The plan of an id, if it is of this target.
+/// Loads a plan of this target.
 ///
 /// # Errors
 ///
-/// If there is none, or it is of another target.
+/// If the plan does not exist, or belongs to another target.
 pub async fn load_target_plan(ops: &TargetOps, id: &str) -> Result<ActionPlan, AppError> {
     let id = id.to_owned();
     ops.clone().read_store(move |ops| ops.action_context().load_plan(&id)).await
 }
 
-/// Approves a plan, as the second person.
+/// Approves a plan created by another account.
 ///
 /// # Errors
 ///
-/// If there is no such plan, or it was applied already.
+/// If the plan does not exist, or has already been applied.
 pub async fn approve_plan(app: &Arc<AppState>, actor: &Actor, id: &str) -> Result<(), AppError> {
     let PlanWithTarget { plan, target } = load_plan(app, id).await?;
     let ops = TargetOps::new(app, target, actor);
@@ -158,42 +158,42 @@ pub async fn approve_plan(app: &Arc<AppState>, actor: &Actor, id: &str) -> Resul
     .await
 }
 
-/// Starts to apply a plan. It goes on by itself; [`super::plan_jobs::PlanJobs`] knows how far it is.
+/// Starts applying a plan in the background. [`super::plan_jobs::PlanJobs`] tracks the progress.
 ///
 /// # Errors
 ///
-/// If something speaks against it.
+/// If the plan must not be applied, or is already being applied.
 pub async fn start_apply(ops: TargetOps, plan: ActionPlan, request: ApplyRequest) -> Result<(), AppError> {
     let name = plan.record.target.clone();
     prepare_apply(&ops, &plan, &request).await.map_err(|error| match error {
         AppError::Action(ActionError::LimitExceeded(..) | ActionError::NotConfirmed(_)) => {
             AppError::Conflict(format!(
-                "The plan reaches far: type the name of the target, {name}, to go on."
+                "This plan exceeds the safety limit. Type the target name ({name}) to confirm."
             ))
         }
         AppError::Action(ActionError::Stale { .. }) => {
-            AppError::Conflict("The plan is too old to be carried out: make it anew.".into())
+            AppError::Conflict("This plan has expired. Create a new plan.".into())
         }
         error => error,
     })?;
     let (app, id) = (Arc::clone(&ops.app), plan.record.id.clone());
     let (announcing, target) = (Arc::clone(&app), ops.target.name.clone());
     let announce = move || {
-        // What has become of it is seen soon, and not only when it is time again.
+        // Trigger a check run: the dashboard should not show old numbers until the next scheduled one.
         announcing.wake_target(&target);
         announcing.publish(LiveEvent::TargetChanged { target });
     };
     let work = |control| apply_in_background(ops, plan, request, control);
     let started = app.plan_jobs.start_job(&app.background, &id, work, announce);
-    if started { Ok(()) } else { Err(AppError::Conflict("Somebody carries it out already.".into())) }
+    if started { Ok(()) } else { Err(AppError::Conflict("This plan is already being applied.".into())) }
 }
 
-/// Makes sure that a plan may be applied, in the course of an incident where one is named. Notes on that for what reason its
-/// evidence is not waited for.
+/// Checks that a plan may be applied, as part of an incident if the request names one. Records the reason for missing
+/// evidence on the incident.
 ///
 /// # Errors
 ///
-/// Why it may not.
+/// If the plan must not be applied.
 pub async fn prepare_apply(
     ops: &TargetOps,
     plan: &ActionPlan,
@@ -205,44 +205,43 @@ pub async fn prepare_apply(
     )?;
     let Some(id) = request.incident_id.clone() else { return Ok(()) };
     let case = ops.app.read_store(move |db| IncidentWorkflow::load(db, &id)).await?;
-    let mut case = case.ok_or_else(|| AppError::NotFound("There is no such incident.".into()))?;
+    let mut case = case.ok_or_else(|| AppError::NotFound("Incident not found.".into()))?;
     case.require_open()?;
     if case.incident.target != plan.record.target {
-        return Err(AppError::Conflict("The incident is about another target.".into()));
+        return Err(AppError::Conflict("The incident belongs to another target.".into()));
     }
     if is_restore(plan) {
-        // Putting back ends no session.
+        // A restore destroys no evidence.
         return Ok(());
     }
     let reason = request.without_evidence_reason.clone();
     ops.clone().with_store(move |ops| case.require_evidence(ops.action_context(), reason.as_deref())).await
 }
 
-/// What was given along with the wish.
 fn build_confirmation(request: &ApplyRequest) -> Confirmation<'_> {
     Confirmation { typed_name: request.typed_target_name.as_deref(), by_policy: false }
 }
 
-/// Whether a plan puts rows back.
 fn is_restore(plan: &ActionPlan) -> bool {
     matches!(plan.selection, Selection::Restore { .. })
 }
 
-/// What opens or seals the archive for a plan.
+/// Archive keys for a plan: the public key for removing rows, or the private key for restoring them.
 #[derive(Debug)]
 pub struct PlanKeys {
     recipient: Option<Recipient>,
     identity: Option<Identity>,
-    /// What a person should know of an identity that was made just now.
+    /// Advice on a newly created private key.
     pub advice: Option<String>,
 }
 
-/// What opens the archive for a plan that puts rows back: an identity in a file, or the configured one. For any other plan, to
-/// whom rows are sealed: as configured, else to an identity beside the store, which is made if there is none.
+/// Loads the archive keys for a plan. A restore needs the private key, from `identity` or the configuration. Any
+/// other plan needs the public key, from the configuration or the key file next to the state store, which is created
+/// if missing.
 ///
 /// # Errors
 ///
-/// If an identity or a recipient cannot be read, or none can be made.
+/// If a key cannot be read or created.
 pub fn load_plan_keys(
     ops: &TargetOps,
     plan: &ActionPlan,
@@ -255,6 +254,7 @@ pub fn load_plan_keys(
     };
     let path = identity.map_or_else(|| archive_keys::identity_path(&ops.config), Path::to_owned);
     if identity.is_none() && !path.exists() {
+        // Name the recipient, so that the user can find the matching private key.
         let batch = ops.app.store.read(|db| archive_batches::find_next_batch(db, archive, 0))?;
         let batch = batch.ok_or_else(|| ActionError::NoArchive(archive.clone()))?;
         return Err(ActionError::NoIdentity(batch.recipient));
@@ -262,20 +262,20 @@ pub fn load_plan_keys(
     Ok(PlanKeys { recipient: None, identity: Some(Identity::read_file(&path)?), advice: None })
 }
 
-/// What came of applying a plan.
+/// Result of applying a plan.
 #[derive(Debug)]
 pub struct PlanOutcome {
-    /// What was done.
+    /// Applied and skipped rows.
     pub report: ApplyReport,
-    /// Whether that could be noted on the incident in whose course it was done.
+    /// Result of recording the plan on its incident; `Ok` if there is no incident.
     pub incident_recorded: Result<(), StoreError>,
 }
 
-/// Applies a plan that was prepared, and notes it on the incident in whose course that is done.
+/// Applies a prepared plan, and records it on the incident that it is part of.
 ///
 /// # Errors
 ///
-/// If something speaks against it, or target or store fail on the way.
+/// If the plan must not be applied, or the target or the state store fails.
 pub async fn apply_plan(
     ops: &TargetOps,
     plan: &ActionPlan,
@@ -287,13 +287,14 @@ pub async fn apply_plan(
     let keys = ArchiveKeys { recipient: keys.recipient.as_ref(), identity: keys.identity.as_ref() };
     let executor = PlanExecutor { context, keys, confirmation: build_confirmation(request), control };
     let applied = executor.run(plan.clone()).await?;
-    // Putting back ends no session.
+    // A restore revokes no session, so it does not contain anything.
     let incident = request.incident_id.as_deref().filter(|_| !is_restore(plan));
-    let noted = incident.map_or(Ok(()), |incident| record_on_incident(context, incident, plan, &applied));
-    Ok(PlanOutcome { report: applied, incident_recorded: noted })
+    let recorded = incident.map_or(Ok(()), |incident| record_on_incident(context, incident, plan, &applied));
+    // The rows are gone already: an error here must not look as if the plan had failed.
+    Ok(PlanOutcome { report: applied, incident_recorded: recorded })
 }
 
-/// Applies a plan on a thread of its own: what came of it, in words.
+/// Applies a plan on a blocking thread. Returns a message about the result or the error.
 async fn apply_in_background(
     ops: TargetOps,
     plan: ActionPlan,
@@ -304,7 +305,7 @@ async fn apply_in_background(
         ops.app.connection_pool.evict_idle(&ops.target.name).await;
         apply_and_describe(&ops, &plan, &request, &control).await
     });
-    applied.await.unwrap_or_else(|| Err("applying it ended in a panic".into()))
+    applied.await.unwrap_or_else(|| Err("applying the plan panicked".into()))
 }
 
 async fn apply_and_describe(
@@ -315,37 +316,36 @@ async fn apply_and_describe(
 ) -> Result<String, String> {
     let text = |error: ActionError| action_error_with_hint(&error);
     let keys = load_plan_keys(ops, plan, None).map_err(text)?;
-    let PlanOutcome { report: applied, incident_recorded: noted } =
+    let PlanOutcome { report: applied, incident_recorded: recorded } =
         apply_plan(ops, plan, &keys, request, control).await.map_err(text)?;
     let done = describe_result(plan, &applied, is_restore(plan));
-    match noted {
+    match recorded {
         Ok(()) => Ok(done),
-        Err(error) => Err(format!("{done} It could not be noted on the incident: {error}.")),
+        Err(error) => Err(format!("{done} Cannot record the plan on the incident: {error}.")),
     }
 }
 
-/// What came of a plan, in words.
 fn describe_result(plan: &ActionPlan, applied: &ApplyReport, restores: bool) -> String {
+    let skipped = match applied.skipped {
+        0 => String::new(),
+        skipped => format!(", {skipped} skipped because of changes since the plan was created"),
+    };
     let left = match applied.still_matching {
-        Some(0) => ", and a fresh look finds none left".to_owned(),
-        Some(left) => format!(", and a fresh look still finds {left}"),
+        Some(0) => " No matching rows remain.".to_owned(),
+        Some(1) => " 1 matching row remains.".to_owned(),
+        Some(left) => format!(" {left} matching rows remain."),
         None => String::new(),
     };
-    let done = format!(
-        "{} done, {} skipped because they had changed{left}.",
-        format_count(applied.done, "row", "rows"),
-        applied.skipped
-    );
+    let done = format!("{} done{skipped}.{left}", format_count(applied.done, "row", "rows"));
     let done = [done].into_iter().chain(applied.describe_dependents(restores)).collect::<Vec<_>>().join(" ");
     match plan.summary.not_ended.as_slice() {
         lines if applied.done > 0 && !lines.is_empty() => {
-            format!("{done} Not ended by this, where it applies: {}.", lines.join("; "))
+            format!("{done} Not revoked by this plan, where applicable: {}.", lines.join("; "))
         }
         _ => done,
     }
 }
 
-/// Notes on an incident that a plan was applied in its course.
 fn record_on_incident(
     context: ActionContext<'_>,
     incident: &str,
@@ -358,20 +358,20 @@ fn record_on_incident(
     }
 }
 
-/// Returns `true` if a second person has to approve a plan, and none has.
+/// Returns `true` if a plan requires approval by another account and has none.
 #[must_use]
 pub fn is_approval_missing(ops: &TargetOps, plan: &ActionPlan) -> bool {
     ops.action_context().missing_approval(plan).is_some()
 }
 
-/// The name under which somebody approves a plan.
+/// Returns the name under which an actor approves plans.
 #[must_use]
 pub fn approver_name(actor: &Actor) -> &str {
     remediation::actor_account(actor.name())
 }
 
-/// Why a plan has to be confirmed, in words.
+/// Describes the exceeded safety limits of a plan; `None` if the plan needs no confirmation.
 #[must_use]
 pub fn safety_limit_text(ops: &TargetOps, plan: &ActionPlan) -> Option<String> {
-    plan.exceeded_limits(ops.action_context().safety_limit()).map(|braked| braked.to_string())
+    plan.exceeded_limits(ops.action_context().safety_limit()).map(|exceeded| exceeded.to_string())
 }

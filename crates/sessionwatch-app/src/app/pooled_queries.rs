@@ -1,4 +1,4 @@
-//! Queries the database of a target for a page, over a pooled connection.
+//! Queries for dashboard pages, over pooled connections.
 
 use std::sync::Arc;
 
@@ -14,23 +14,24 @@ use crate::{
     target_layouts,
 };
 
-/// Queries the database of a target, once few enough people do.
+/// Runs a query against the database of a target, within the limit on concurrent queries.
 ///
 /// # Errors
 ///
-/// If the database does not answer in time, or too many people query at once.
+/// If the query fails or times out, or there are too many concurrent queries.
 pub(super) async fn with_pooled_connection<T: Send + 'static>(
     app: &Arc<AppState>,
     target: &Target,
     query: impl AsyncFnOnce(&ConnectedTarget, &Config) -> Result<T, TargetError> + Send + 'static,
 ) -> Result<T, AppError> {
     let name = target.name.clone();
-    let unknown =
-        |why: &str| AppError::Unavailable(format!("The database of {name} cannot be asked: {why}."));
+    let unavailable =
+        |reason: &str| AppError::Unavailable(format!("Cannot query the database of {name}: {reason}."));
     let permit = acquire_query_permit(app, &name).await?;
     let (app, target) = (Arc::clone(app), target.clone());
-    // A file blocks.
+    // On a blocking thread, because SQLite queries block.
     let answered = blocking::run_async_catching(async move || {
+        // Held until the query ends, even if the client has gone: the database is still busy.
         let _permit = permit;
         let idle = app.connection_pool.checkout(&target).await;
         let (config, mut located) = (app.config(), target.clone());
@@ -44,12 +45,12 @@ pub(super) async fn with_pooled_connection<T: Send + 'static>(
         Ok::<_, TargetError>(answer)
     });
     match answered.await {
-        Some(answered) => answered.map_err(|error| unknown(&error.to_string())),
-        None => Err(unknown("the query ended in a panic")),
+        Some(answered) => answered.map_err(|error| unavailable(&error.to_string())),
+        None => Err(unavailable("the query panicked")),
     }
 }
 
-/// Queries, and gives back the connection, if it can be used again.
+/// Runs a query. Returns the connection too, if it can be reused.
 async fn query_connection<T>(
     target: &Target,
     config: &Config,

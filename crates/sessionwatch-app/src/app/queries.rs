@@ -1,4 +1,4 @@
-//! Queries for a person to paste into the database's own client: those behind the checks, and those of the operator's guide.
+//! Queries to paste into the database's own client: those behind the checks, and those of the operator guide.
 
 use sessionwatch_targets::{connect::ConnectedTarget, printed_queries::PrintedQueries};
 
@@ -7,40 +7,40 @@ use crate::{
     config::Config,
 };
 
-/// What the queries of the operator's guide are about, in its order.
+/// Titles of the operator guide's queries, in its order.
 const GUIDE_QUERY_TITLES: [&str; 7] = [
     "all sessions, with their users",
     "tokens on more than one row",
     "sessions whose user does not exist",
     "users who create many sessions",
-    "active sessions for each user that has one",
+    "active sessions per user",
     "the sessions of one user",
     "sessions by status",
 ];
 
-/// Which queries are printed.
+/// Selection of queries to print.
 #[derive(Clone, Copy, Debug)]
 pub struct QuerySelection(SelectedQueries);
 
 #[derive(Clone, Copy, Debug)]
 enum SelectedQueries {
     All,
-    /// From 1 to 7.
+    /// Number of the query, 1 to 7.
     OperatorGuide(u8),
     Check(Check),
 }
 
 impl QuerySelection {
-    /// Those of the operator's guide, and those behind every check.
+    /// Queries of the operator guide and of every check.
     pub const ALL: Self = Self(SelectedQueries::All);
 
-    /// The query of a name: that of a check, or `query-1` to `query-7` of the operator's guide.
+    /// Parses a check id, or `query-1` to `query-7` for the queries of the operator guide.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         if let Some(number) = name.strip_prefix("query-") {
             let number: u8 = number.parse().ok()?;
-            let is_there = (1..=GUIDE_QUERY_TITLES.len()).contains(&usize::from(number));
-            return is_there.then_some(Self(SelectedQueries::OperatorGuide(number)));
+            let is_known = (1..=GUIDE_QUERY_TITLES.len()).contains(&usize::from(number));
+            return is_known.then_some(Self(SelectedQueries::OperatorGuide(number)));
         }
         TABLE_CHECKS
             .into_iter()
@@ -49,12 +49,12 @@ impl QuerySelection {
     }
 }
 
-/// The query behind a check.
+/// Renders the query behind a check.
 pub(super) fn render_check_query(opened: &ConnectedTarget, config: &Config, check: &Check) -> String {
     printed_queries(opened, config).check_query(check.evidence)
 }
 
-/// Queries as one script; the sixth of the operator's guide is about `user`.
+/// Renders the selected queries as one script. `user` is the user of query 6.
 pub(super) fn render_script(
     opened: &ConnectedTarget,
     config: &Config,
@@ -63,8 +63,8 @@ pub(super) fn render_script(
 ) -> String {
     let printed = printed_queries(opened, config);
     let guide = |number: u8| {
-        let about = GUIDE_QUERY_TITLES[usize::from(number) - 1];
-        format!("-- query-{number}: {about}\n{};\n", printed.operator_guide_query(number, user))
+        let title = GUIDE_QUERY_TITLES[usize::from(number) - 1];
+        format!("-- query-{number}: {title}\n{};\n", printed.operator_guide_query(number, user))
     };
     let check = |check: Check| format!("-- {}\n{};\n", check.id, printed.check_query(check.evidence));
     let text = match selection.0 {
@@ -74,7 +74,7 @@ pub(super) fn render_script(
             let queries: Vec<String> =
                 (1..=7).map(guide).chain(TABLE_CHECKS.into_iter().map(check)).collect();
             format!(
-                "-- For {}. The guide's queries, then what each check looks at.\n\n{}",
+                "-- For {}. Queries of the operator guide, then the query behind each check.\n\n{}",
                 printed.client_name(),
                 queries.join("\n")
             )
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn queries_are_named_by_number_or_by_check() {
+    fn queries_are_selected_by_number_or_check_id() {
         let number = |name| match QuerySelection::from_name(name) {
             Some(QuerySelection(SelectedQueries::OperatorGuide(number))) => Some(number),
             _ => None,

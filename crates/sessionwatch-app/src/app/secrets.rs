@@ -1,22 +1,22 @@
-//! Names that nobody guesses, and the hashes by which the store knows them.
+//! Random tokens, and the hashes under which they are stored.
 
 use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
-/// A name that nobody guesses: 256 bits, in hexadecimal digits.
+/// Returns a random token of 256 bits, in hexadecimal. Aborts the process if the system has no random numbers.
 #[must_use]
 pub fn random_token() -> String {
     let mut bytes = [0; 32];
-    // It fails only where the system has no random numbers; then nobody may log in.
+    // A predictable token would let anyone log in, so the process must not continue.
     if aws_lc_rs::rand::fill(&mut bytes).is_err() {
-        tracing::error!("the system gives no random numbers");
+        tracing::error!("cannot read random numbers from the system");
         std::process::abort();
     }
     encode_hex(&bytes)
 }
 
-/// Bytes in hexadecimal digits.
+/// Encodes bytes in lowercase hexadecimal.
 #[must_use]
 pub fn encode_hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
@@ -26,7 +26,7 @@ pub fn encode_hex(bytes: &[u8]) -> String {
     })
 }
 
-/// The SHA-256 of something, in hexadecimal digits.
+/// Returns the SHA-256 hash of bytes, in hexadecimal.
 #[must_use]
 pub fn sha256_hex(bytes: impl AsRef<[u8]>) -> String {
     encode_hex(&Sha256::digest(bytes))

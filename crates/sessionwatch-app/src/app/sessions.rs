@@ -1,4 +1,4 @@
-//! Sessions and users of a target: the rows behind the numbers, prefixes of tokens only, and what is remembered of a user.
+//! Sessions and users of a target. Sessions show only the token prefix.
 
 use std::sync::Arc;
 
@@ -27,49 +27,44 @@ pub use sessionwatch_targets::{
     sql::{ListedStatus as SessionStatus, SessionSort},
 };
 
-/// Sessions of a user that are listed.
 const MAX_USER_SESSIONS: usize = 100;
-/// Log events about a user that are listed.
 const MAX_USER_LOG_EVENTS: u32 = 100;
-/// Changes about a user that are looked through.
 const MAX_USER_EVENTS: u32 = 100;
-/// How far back log events about a user are looked for.
 const LOG_EVENT_LOOKBACK: SignedDuration = SignedDuration::from_hours(30 * 24);
-/// How far back it is looked for what happened to a user.
 const USER_HISTORY_LOOKBACK: SignedDuration = SignedDuration::from_hours(90 * 24);
 
-/// Which sessions are asked for.
+/// Query for sessions.
 #[derive(Clone, Debug)]
 pub struct SessionQuery {
-    /// Which by their end.
+    /// Only sessions with this status.
     pub status: SessionStatus,
-    /// In which order; `None` for the usual one.
+    /// Sort order; `None` for the default.
     pub sort: Option<SessionSort>,
-    /// In an order that pages can follow each other in: what that is sorted by, the table has to have.
+    /// Restricts the sort order to those that the table supports with a stable page cursor.
     pub paged: bool,
-    /// Smallest first.
+    /// Sorts in ascending instead of descending order.
     pub ascending: bool,
-    /// Only of this user.
+    /// Only sessions of this user.
     pub user: Option<String>,
-    /// Only the one with this row id, or those with this token prefix.
+    /// Only the session with this row id, or sessions with this token prefix.
     pub row_id_or_prefix: Option<String>,
-    /// The last one on the page before.
+    /// Last session of the previous page.
     pub after: Option<SessionPageCursor>,
-    /// How many at most.
+    /// Maximum number of sessions.
     pub limit: usize,
 }
 
-/// A place in a list of sessions.
+/// Cursor into a sorted list of sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionPageCursor {
-    /// What the list is sorted by, in microseconds.
+    /// Sort key, in microseconds since the epoch.
     pub key: i64,
-    /// The row id.
+    /// Row id.
     pub id: String,
 }
 
 impl SessionQuery {
-    /// The sessions of a user.
+    /// Creates a query for all sessions of a user, the latest expiry first.
     #[must_use]
     pub fn for_user(user: &str) -> Self {
         let (status, sort) = (SessionStatus::All, Some(SessionSort::Expires));
@@ -86,51 +81,51 @@ impl SessionQuery {
     }
 }
 
-/// The sessions that were found.
+/// Result of a session query.
 #[derive(Clone, Debug)]
 pub struct SessionList {
-    /// The sessions, no more than the limit.
+    /// Sessions, up to the limit.
     pub rows: Vec<SessionRow>,
-    /// Whether there are more.
+    /// `true` if there are more sessions.
     pub has_more: bool,
-    /// The order that they are in.
+    /// Sort order of the sessions.
     pub sort: SessionSort,
-    /// Names of what helps a person to recognize a user.
+    /// Names of the users table's display columns.
     pub display: Vec<String>,
-    /// The database's time.
+    /// Time of the database.
     pub now: UtcTimestamp,
 }
 
-/// By what a session has its place in that order, in microseconds; the largest where there is nothing.
+/// Returns the sort key of a session, in microseconds since the epoch; `i64::MAX` if the session has no such time.
 #[must_use]
 pub fn sort_key(row: &SessionRow, sort: SessionSort) -> i64 {
     let at = if sort == SessionSort::Created { row.created_at } else { row.expires_at };
     at.map_or(i64::MAX, UtcTimestamp::micros)
 }
 
-/// Something that happened to sessions of a user.
+/// Event about the sessions of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserEvent {
-    /// When.
+    /// Time of the event.
     pub at: UtcTimestamp,
-    /// What, in words.
+    /// One-line description.
     pub summary: String,
 }
 
-/// What the store knows of a user.
+/// Stored activity of a user.
 #[derive(Clone, Debug)]
 pub struct UserActivity {
     /// Log events of the last 30 days.
     pub log_events: Vec<LogEventRecord>,
-    /// What happened in the last 90 days, the latest first.
+    /// Alert events and plans of the last 90 days, the latest first.
     pub history: Vec<UserEvent>,
 }
 
-/// Sessions of a target.
+/// Lists sessions of a target.
 ///
 /// # Errors
 ///
-/// If the database cannot be asked.
+/// If the database query fails.
 pub async fn list_sessions(
     app: &Arc<AppState>,
     target: &Target,
@@ -142,7 +137,7 @@ pub async fn list_sessions(
     listed.await
 }
 
-/// Queries sessions over a connection.
+/// Runs a session query over a connection.
 ///
 /// # Errors
 ///
@@ -153,7 +148,7 @@ pub(super) async fn query_sessions(
     request: &SessionQuery,
 ) -> Result<SessionList, TargetError> {
     let scope = opened.query_scope(false, &config.checks.thresholds);
-    // Who looks for something finds few.
+    // A narrow query returns few rows, so sorting without an index is cheap.
     let is_narrow = request.user.is_some() || request.row_id_or_prefix.is_some();
     let sort = match request.sort {
         Some(wanted) if request.paged => scope.paged_sort(wanted),
@@ -169,7 +164,7 @@ pub(super) async fn query_sessions(
         id_or_prefix: request.row_id_or_prefix.as_deref(),
         after: request.after.as_ref().map(|after| SessionListCursor { sort_key: after.key, id: &after.id }),
         is_paged: request.paged,
-        // One more tells whether there are more.
+        // One row more than requested shows if there are more.
         ..SessionListQuery::all(request.limit + 1)
     };
     let mut rows = opened.session.list_sessions(&scope, list).await?;
@@ -178,17 +173,17 @@ pub(super) async fn query_sessions(
     Ok(SessionList { rows, has_more, sort, display: display_columns(opened), now: opened.now })
 }
 
-/// Names of what helps a person to recognize a user.
+/// Returns the names of the users table's display columns.
 pub(super) fn display_columns(opened: &ConnectedTarget) -> Vec<String> {
     let users = opened.layout.candidate.mapping.users.as_ref();
     users.map(|users| users.display.clone()).unwrap_or_default()
 }
 
-/// What the store knows of a user: what the table shows no more, findings and plans remember.
+/// Loads the stored activity of a user, which also covers sessions that no longer exist.
 ///
 /// # Errors
 ///
-/// If the store does not answer.
+/// If the state store is unavailable.
 pub async fn load_user_activity(
     app: &Arc<AppState>,
     target: &str,
@@ -223,8 +218,8 @@ fn list_user_history(
     let applied = |plan: &plans::PlanRecord| {
         matches!(plan.state, plans::PlanState::Begun | plans::PlanState::Done) && plan.target == target
     };
-    let made = plans::list_plans(db)?.into_iter().filter(applied).filter(|plan| plan.updated_at >= from);
-    for plan in made.map(ActionPlan::from_record) {
+    let plans = plans::list_plans(db)?.into_iter().filter(applied).filter(|plan| plan.updated_at >= from);
+    for plan in plans.map(ActionPlan::from_record) {
         let Some(plan) = plan? else { continue };
         if is_plan_about(&plan, user) {
             history.push(event_from_plan(&plan));
@@ -238,6 +233,7 @@ fn is_plan_about(plan: &ActionPlan, user: &str) -> bool {
     match &plan.selection {
         Selection::User(id) => id == user,
         Selection::Users(ids) => ids.iter().any(|id| id == user),
+        // Other plans store only a sample of their rows.
         _ => plan.summary.sample.iter().any(|line| line.user.as_deref() == Some(user)),
     }
 }

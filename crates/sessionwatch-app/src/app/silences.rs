@@ -1,4 +1,4 @@
-//! Silences: what is not told for a while, and why.
+//! Silences: suppress notifications for a target, a check or both for a limited time.
 
 use std::sync::Arc;
 
@@ -16,48 +16,48 @@ use crate::{
 
 pub use sessionwatch_store::silences::SilenceRecord;
 
-/// The longest silence, in minutes.
+/// Maximum length of a silence, in minutes.
 pub const MAX_SILENCE_MINUTES: i64 = 366 * 24 * 60;
 
-/// A silence to create.
+/// Silence to create.
 #[derive(Clone, Debug)]
 pub struct NewSilence {
-    /// Only this target; `None` for all.
+    /// Only this target or channel; `None` for all.
     pub target: Option<String>,
     /// Only this check; `None` for all.
     pub check: Option<String>,
-    /// Only findings that are about nothing but this user or token prefix; `None` for all.
+    /// Only findings that concern just this user or token prefix; `None` for all.
     pub subject: Option<String>,
-    /// For how many minutes.
+    /// Length, in minutes.
     pub minutes: i64,
-    /// Why.
+    /// Reason.
     pub note: String,
 }
 
-/// A silence that was created.
+/// Newly created silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CreatedSilence {
-    /// Its number.
+    /// Silence id.
     pub id: i64,
-    /// When it ends.
+    /// Expiry time.
     pub until: UtcTimestamp,
 }
 
-/// The silences that have not ended.
+/// Lists the active silences.
 ///
 /// # Errors
 ///
-/// If the store does not answer.
+/// If the state store is unavailable.
 pub async fn list_silences(app: &Arc<AppState>) -> Result<Vec<SilenceRecord>, AppError> {
     let now = app.clock.now();
     app.read_store(move |db| silences::list_active_silences(db, now)).await
 }
 
-/// Tells nothing of a target, a check or both for a while.
+/// Silences a target, a check, or both.
 ///
 /// # Errors
 ///
-/// If there is no such target or check.
+/// If the target or the check does not exist.
 pub async fn create_silence(
     app: &Arc<AppState>,
     actor: &Actor,
@@ -96,9 +96,9 @@ pub async fn create_silence(
     Ok(CreatedSilence { id: id.await?, until })
 }
 
-/// A silence of what there is not would silence nothing, and nobody would notice.
+/// Rejects silences for unknown targets or checks: a typo would silence nothing.
 fn require_known_names(config: &Config, new: &NewSilence) -> Result<(), AppError> {
-    // Alerts about a channel have its name in place of a target's.
+    // An alert about a channel has the channel's name in place of a target name.
     let channels = config.serve.channels.iter().map(|channel| channel.name.as_str());
     let targets: Vec<&str> =
         config.targets.iter().map(|target| target.name.as_str()).chain(channels).collect();
@@ -115,7 +115,7 @@ fn require_known_names(config: &Config, new: &NewSilence) -> Result<(), AppError
         if let Some(name) = name.as_ref().filter(|name| !known.contains(&name.as_str())) {
             let hint = did_you_mean(name, known.iter().copied());
             let end = if hint.is_empty() { "." } else { hint.as_str() };
-            return Err(AppError::NotFound(format!("There is no {what} “{name}”{end}")));
+            return Err(AppError::NotFound(format!("Unknown {what} “{name}”{end}")));
         }
     }
     Ok(())
@@ -125,7 +125,7 @@ fn require_known_names(config: &Config, new: &NewSilence) -> Result<(), AppError
 ///
 /// # Errors
 ///
-/// If there is none of that number.
+/// If no active silence has that id.
 pub async fn expire_silence(app: &Arc<AppState>, actor: &Actor, id: i64) -> Result<(), AppError> {
     let (now, by) = (app.clock.now(), actor.name().to_owned());
     let ended = app.write_store(move |db| {
@@ -143,8 +143,8 @@ pub async fn expire_silence(app: &Arc<AppState>, actor: &Actor, id: i64) -> Resu
         )?;
         Ok(true)
     });
-    let over = || AppError::NotFound("There is no such silence, or it has ended already.".into());
-    if ended.await? { Ok(()) } else { Err(over()) }
+    let not_found = || AppError::NotFound("This silence does not exist or has already ended.".into());
+    if ended.await? { Ok(()) } else { Err(not_found()) }
 }
 
 #[cfg(test)]
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_silence_of_what_is_not_configured_is_refused_and_one_ends_once() {
+    async fn a_silence_needs_a_configured_target_and_ends_once() {
         let app = AppState::for_command(Store::open_in_memory().unwrap(), Config::default()).unwrap();
         let ada = Actor::from_account("ada");
         let refused = create_silence(&app, &ada, new_silence(Some("nowhere"))).await;
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_silence_holds_until_just_before_its_end() {
+    async fn a_silence_is_active_until_just_before_its_expiry() {
         let scene = TestApp::with_config("");
         let ada = Actor::from_account("ada");
         let created =
@@ -184,11 +184,11 @@ mod tests {
         scene.advance_clock(SignedDuration::from_micros(1));
         assert!(list_silences(&scene).await.unwrap().is_empty());
         let refused = expire_silence(&scene, &ada, created.id).await;
-        assert!(matches!(refused, Err(AppError::NotFound(_))), "it has ended by itself");
+        assert!(matches!(refused, Err(AppError::NotFound(_))), "the silence has expired");
     }
 
     #[tokio::test]
-    async fn a_silence_is_about_a_target_or_about_a_channel() {
+    async fn a_silence_covers_a_target_or_a_channel() {
         let scene = TestApp::with_config(
             "[[target]]\nname = \"main\"\nurl = \"app.db\"\n[[channel]]\nname = \"chat\"\nkind = \"slack\"\n\
              url = \"https://hooks.example.org/1\"\n",
@@ -198,8 +198,8 @@ mod tests {
             create_silence(&scene, &ada, new_silence(Some(name))).await.unwrap();
         }
         let refused = create_silence(&scene, &ada, new_silence(Some("Main"))).await;
-        let said = "There is no target “Main”; did you mean `main`?";
-        assert!(matches!(refused, Err(AppError::NotFound(text)) if text == said));
+        let message = "Unknown target “Main”; did you mean `main`?";
+        assert!(matches!(refused, Err(AppError::NotFound(text)) if text == message));
         let listed = list_silences(&scene).await.unwrap();
         let mut targets: Vec<&str> = listed.iter().filter_map(|silence| silence.target.as_deref()).collect();
         targets.sort_unstable();
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_silence_is_about_a_check_that_there_is() {
+    async fn a_silence_covers_any_existing_check() {
         let pattern =
             "[[log_pattern]]\nname = \"stale-token\"\nliteral = \"stale token\"\nseverity = \"high\"\n";
         let scene = TestApp::with_config(pattern);
@@ -218,17 +218,17 @@ mod tests {
         {
             create_silence(&scene, &ada, about(check)).await.unwrap();
         }
-        for (check, said) in [
-            ("duplicate-token", "There is no check “duplicate-token”; did you mean `duplicate-tokens`?"),
-            ("weather", "There is no check “weather”."),
+        for (check, message) in [
+            ("duplicate-token", "Unknown check “duplicate-token”; did you mean `duplicate-tokens`?"),
+            ("weather", "Unknown check “weather”."),
         ] {
             let refused = create_silence(&scene, &ada, about(check)).await;
-            assert!(matches!(&refused, Err(AppError::NotFound(text)) if text == said), "{refused:?}");
+            assert!(matches!(&refused, Err(AppError::NotFound(text)) if text == message), "{refused:?}");
         }
     }
 
     #[tokio::test]
-    async fn the_trail_says_what_was_silenced_by_whom_and_why() {
+    async fn silences_are_audited_with_actor_and_reason() {
         let scene = TestApp::with_config("");
         let new =
             NewSilence { check: Some("blind".into()), subject: Some("user 7".into()), ..new_silence(None) };

@@ -1,4 +1,4 @@
-//! What all use cases share.
+//! Shared state of all use cases.
 
 use std::{
     collections::BTreeMap,
@@ -23,76 +23,74 @@ use crate::{
     config::{Config, Target},
 };
 
-/// People who may query databases at the same time.
+// A dashboard with many viewers must not load the monitored databases.
 const MAX_CONCURRENT_QUERIES: usize = 4;
-/// Pages that read the store at the same time, or write it: each takes a thread and files, and the others wait.
+// Each call takes a thread and file descriptors. Reads and writes have separate permits.
 const MAX_CONCURRENT_STORE_CALLS: usize = 8;
-/// Events that a listener may lag behind.
+/// Number of events by which a receiver may lag before it loses some.
 const LIVE_EVENT_CAPACITY: usize = 256;
 
-/// Something that listeners may want to show.
+/// Event for open dashboard pages and API clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LiveEvent {
-    /// A look was kept.
+    /// The results of a check run were stored.
     RunFinished {
-        /// The target.
+        /// Target name.
         target: String,
-        /// When.
+        /// Time of the run.
         at: UtcTimestamp,
     },
-    /// What logs say was judged.
+    /// The log checks of a target were evaluated.
     LogsEvaluated {
-        /// The target.
+        /// Target name.
         target: String,
-        /// When.
+        /// Time of the evaluation.
         at: UtcTimestamp,
     },
-    /// A plan was carried out, or could not be.
+    /// An action on a target succeeded or failed.
     TargetChanged {
-        /// The target.
+        /// Target name.
         target: String,
     },
-    /// A channel took messages, or did not.
+    /// A delivery to a channel succeeded or failed.
     DeliveryFinished {
-        /// The channel.
+        /// Channel name.
         channel: String,
     },
-    /// Logins to the dashboard ended, or accounts were removed.
+    /// Login sessions ended, or accounts were deleted.
     LoginsEnded,
 }
 
-/// What all use cases share.
+/// Shared state of all use cases.
 #[derive(Debug)]
 pub struct AppState {
-    /// The store.
+    /// State store.
     pub store: Store,
-    /// The time: that of the store's server, where the store is on one.
+    /// Clock; for a shared store, that of its server, so that all daemons agree on the time.
     pub clock: Clock,
-    /// Which targets this process leads.
+    /// Leases held by this process.
     pub lease_manager: LeaseManager,
-    /// What logging in keeps in memory.
+    /// In-memory state of authentication.
     pub auth: AuthState,
-    /// What goes on though nobody waits for it.
+    /// Tasks that outlive a request.
     pub background: BackgroundTasks,
-    /// Plans that people carry out on the dashboard.
+    /// Plans that are applied from the dashboard or the API.
     pub plan_jobs: Arc<PlanJobs>,
-    /// What happens.
+    /// Sender of live events.
     pub events: broadcast::Sender<LiveEvent>,
-    /// Connections to databases that wait for the next query.
     pub(super) connection_pool: Arc<ConnectionPool>,
-    /// How many people may query databases at the same time.
     pub(super) query_permits: Arc<Semaphore>,
     read_permits: Arc<Semaphore>,
     write_permits: Arc<Semaphore>,
     config: RwLock<Arc<Config>>,
-    /// Who waits to hear that a database is awake, by target.
+    /// Wakes the monitors of targets, by target name.
     wake_notifiers: RwLock<BTreeMap<String, Arc<Notify>>>,
-    /// When this process runs the checks of a target next.
+    /// Time of the next check run in this process, by target name.
     next_runs: Mutex<BTreeMap<String, UtcTimestamp>>,
 }
 
 impl AppState {
-    /// Puts it together.
+    /// Creates the state.
     #[must_use]
     pub fn new(store: Store, clock: Clock, leadership: LeaseManager, config: Config) -> Self {
         Self {
@@ -113,115 +111,117 @@ impl AppState {
         }
     }
 
-    /// The same for one command, which leads nothing and waits for nobody.
+    /// Creates the state for a single command, which holds no leases.
     ///
     /// # Errors
     ///
-    /// If the server that the store is on does not say what time it is.
+    /// If the time of the store's server cannot be read.
     pub fn for_command(store: Store, config: Config) -> Result<Arc<Self>, StoreError> {
         let clock = store.shared_clock(Clock::System)?;
         let leadership = LeaseManager::new(store.is_shared(), String::new());
         Ok(Arc::new(Self::new(store, clock, leadership, config)))
     }
 
-    /// The present configuration.
+    /// Returns the current configuration.
     #[must_use]
     pub fn config(&self) -> Arc<Config> {
         Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Goes on with another configuration.
+    /// Replaces the configuration.
     pub(crate) fn set_config(&self, config: Config) {
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
     }
 
-    /// The target of a name.
+    /// Returns the configured target with that name.
     ///
     /// # Errors
     ///
-    /// If none is configured under that name.
+    /// If no target has that name.
     pub fn target(&self, name: &str) -> Result<Target, AppError> {
         let config = self.config();
         let found = config.targets.iter().find(|target| target.name == name);
-        found.cloned().ok_or_else(|| AppError::NotFound(format!("There is no target “{name}”.")))
+        found.cloned().ok_or_else(|| AppError::NotFound(format!("Target “{name}” not found.")))
     }
 
-    /// Tells whoever listens what happened.
+    /// Sends a live event to all receivers.
     pub(crate) fn publish(&self, event: LiveEvent) {
-        // Nobody may be listening.
+        // Fails if there is no receiver, that is, no open page.
         let _ = self.events.send(event);
     }
 
-    /// Sets whom to tell that the database of a target is awake.
+    /// Sets the notifiers that wake the monitors, by target name.
     pub(crate) fn set_wake_notifiers(&self, notifiers: BTreeMap<String, Arc<Notify>>) {
         *self.wake_notifiers.write().unwrap_or_else(PoisonError::into_inner) = notifiers;
     }
 
-    /// Tells that the database of a target is awake, or that something has just changed in it. Returns `true` if there is
-    /// such a target.
+    /// Triggers a check run, because the database of a target is awake or has just changed. Returns `false` if the
+    /// target does not exist.
     pub(crate) fn wake_target(&self, target: &str) -> bool {
-        let wake_ups = self.wake_notifiers.read().unwrap_or_else(PoisonError::into_inner);
-        wake_ups.get(target).inspect(|waiting| waiting.notify_one()).is_some()
+        let notifiers = self.wake_notifiers.read().unwrap_or_else(PoisonError::into_inner);
+        notifiers.get(target).inspect(|notifier| notifier.notify_one()).is_some()
     }
 
-    /// Returns `true` if this process leads a target.
+    /// Returns `true` if this process holds the lease of a target.
     #[must_use]
     pub fn leads_target(&self, target: &str) -> bool {
         self.lease_manager.epoch(&leadership::target_lease_name(target)).is_some()
     }
 
-    /// Sets when this process runs the checks of a target next.
+    /// Sets the time of the next check run of a target in this process.
     pub(crate) fn set_next_run(&self, target: &str, at: UtcTimestamp) {
+        // A panic elsewhere does not corrupt a map of timestamps, so poisoning is ignored.
         self.next_runs.lock().unwrap_or_else(PoisonError::into_inner).insert(target.to_owned(), at);
     }
 
-    /// Forgets when that is, for a target that this process did not lead meanwhile.
+    /// Clears the time of the next check run, for a target whose lease this process has lost.
     pub(crate) fn clear_next_run(&self, target: &str) {
         self.next_runs.lock().unwrap_or_else(PoisonError::into_inner).remove(target);
     }
 
-    /// When this process runs the checks of a target next; `None` if another one leads it.
+    /// Returns the time of the next check run of a target; `None` if another process holds its lease.
     #[must_use]
     pub fn next_run_at(&self, target: &str) -> Option<UtcTimestamp> {
         let next = self.next_runs.lock().unwrap_or_else(PoisonError::into_inner).get(target).copied();
         next.filter(|_| self.leads_target(target))
     }
 
-    /// Reads from the store, which may have to be waited for.
+    /// Reads from the state store on a blocking thread. Waits for a permit if too many calls are running.
     ///
     /// # Errors
     ///
-    /// If the store does not answer.
+    /// If the state store is unavailable.
     pub async fn read_store<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, AppError> {
         let app = Arc::clone(self);
-        // It is given back when the work has ended, whether or not anybody still waits for it.
+        // Moved into the closure: a caller that goes away must not release the permit while the thread is still
+        // working.
         let permit = Arc::clone(&app.read_permits).acquire_owned().await;
         let read = move || {
             let _permit = permit;
             app.store.read(work)
         };
-        Ok(blocking::run_catching(read).await.ok_or(AppError::Internal("a read ended in a panic"))??)
+        Ok(blocking::run_catching(read).await.ok_or(AppError::Internal("a read panicked"))??)
     }
 
-    /// Writes into the store, in one transaction, which may have to be waited for and begun anew.
+    /// Writes to the state store in one transaction on a blocking thread. Waits for a permit if too many calls are running.
+    /// `work` can run several times, because a transaction that conflicts with another one is retried.
     ///
     /// # Errors
     ///
-    /// If the store does not answer: nothing was written.
+    /// If the state store is unavailable; nothing was written.
     pub async fn write_store<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl Fn(Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, AppError> {
         let app = Arc::clone(self);
-        // It is given back when the work has ended, whether or not anybody still waits for it.
         let permit = Arc::clone(&app.write_permits).acquire_owned().await;
         let write = move || {
             let _permit = permit;
             app.store.write(work)
         };
-        Ok(blocking::run_catching(write).await.ok_or(AppError::Internal("a write ended in a panic"))??)
+        Ok(blocking::run_catching(write).await.ok_or(AppError::Internal("a write panicked"))??)
     }
 }

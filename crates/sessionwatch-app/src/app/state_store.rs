@@ -1,4 +1,4 @@
-//! The state store as a command finds it: opened, created, or copied.
+//! State store of a command: open, create and back up.
 
 use std::{
     path::{Path, PathBuf},
@@ -14,53 +14,53 @@ use crate::{
     target_layouts,
 };
 
-/// What a command needs of the store.
+/// Requirement of a command on the state store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreRequirement {
-    /// It reads or changes what is in there: without a store there is nothing for it to do.
+    /// The command needs an existing store.
     Existing,
-    /// It keeps something for the first time, and may create the store.
+    /// The command stores data, and creates a missing store.
     CreateIfMissing,
-    /// It compares with what is in there, if there is something, and keeps nothing.
+    /// The command only reads: a missing store is the same as an empty one, and is not created.
     EmptyIfMissing,
 }
 
-/// A store that was opened.
+/// Opened state store.
 #[derive(Debug)]
 pub struct OpenedStore {
-    /// What use cases share.
+    /// Shared state with the store.
     pub app: Arc<AppState>,
-    /// What the store is called, if it was created now.
+    /// Name of the store for messages, if the store was newly created.
     pub created_label: Option<String>,
 }
 
-/// Why a store was not opened.
+/// Error of opening the state store.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenStoreError {
-    /// Its address is not known.
+    /// The location refers to a missing variable or file.
     #[error("serve.store: {0}")]
     Unresolved(String),
-    /// Its file is empty.
+    /// The file is empty.
     #[error(
-        "there is no store {}: nothing is in the file; if there was a store, restore its backup, otherwise remove the file, and `sessionwatch serve` creates it; for another one, name its configuration with --config",
+        "store {} is empty: restore a backup, or remove the file and run `sessionwatch serve` to create a new store; use --config for another configuration",
         .0.display()
     )]
     Empty(PathBuf),
-    /// There is none of that name.
+    /// The store does not exist.
     #[error(
-        "there is no {0}: `sessionwatch serve` creates it; for another one, name its configuration with --config"
+        "{0} not found: run `sessionwatch serve` to create the store, or use --config for another configuration"
     )]
     Missing(String),
-    /// It cannot be used.
+    /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Opens the store that a configuration names.
+/// Opens the configured state store.
 ///
 /// # Errors
 ///
-/// If there is none and none may be created, or it cannot be opened.
+/// If a required store does not exist, or the store cannot be opened.
 pub fn open_store(config: Config, requirement: StoreRequirement) -> Result<OpenedStore, OpenStoreError> {
     if let Some(problem) = &config.serve.store_unresolved {
         return Err(OpenStoreError::Unresolved(problem.clone()));
@@ -79,22 +79,22 @@ pub fn open_store(config: Config, requirement: StoreRequirement) -> Result<Opene
     Ok(OpenedStore { app: AppState::for_command(store, config)?, created_label: created })
 }
 
-/// Opens the store that a configuration names; `None` if there is none.
+/// Opens the configured state store. Returns `None` if the store does not exist.
 ///
 /// # Errors
 ///
-/// If it cannot be opened.
+/// If the store cannot be opened.
 pub fn find_store(config: &Config) -> Result<Option<Arc<AppState>>, StoreError> {
     let store = Store::open_existing(&config.serve.store)?;
     store.map(|store| AppState::for_command(store, config.clone())).transpose()
 }
 
-/// Adds to configured targets where the store knows their sessions to be, so that a command reads the same table as the
-/// daemon. Without a store nothing is known.
+/// Sets the recorded layouts on configured targets, so that a command reads the same table as the daemon. Does
+/// nothing if the state store does not exist.
 ///
 /// # Errors
 ///
-/// If the store cannot be read.
+/// If the state store cannot be read.
 pub fn set_known_layouts(config: &Config, targets: &mut [Target]) -> Result<(), TargetError> {
     if config.serve.store_unresolved.is_some() || targets.iter().all(|target| target.is_ad_hoc) {
         return Ok(());
@@ -107,11 +107,11 @@ pub fn set_known_layouts(config: &Config, targets: &mut [Target]) -> Result<(), 
     configured.try_for_each(|target| target_layouts::set_known_layout(&store, target))
 }
 
-/// Copies the store, as it stands at one instant, into a new file.
+/// Writes a consistent copy of the state store to a new file.
 ///
 /// # Errors
 ///
-/// If there is such a file, or it cannot be written.
+/// If the file exists or cannot be written.
 pub fn back_up_store(app: &AppState, file: &Path) -> Result<(), StoreError> {
     app.store.backup(file)
 }
@@ -119,6 +119,6 @@ pub fn back_up_store(app: &AppState, file: &Path) -> Result<(), StoreError> {
 fn store_label(location: &StoreLocation) -> String {
     match location {
         StoreLocation::File(path) => format!("store {}", path.display()),
-        StoreLocation::Server(_) => "store in the database that serve.store names".to_owned(),
+        StoreLocation::Server(_) => "PostgreSQL store of serve.store".to_owned(),
     }
 }

@@ -1,4 +1,4 @@
-//! What people do to a target: each on a thread for what blocks, as looks and actions need it.
+//! Operations on a target for a user, each on a blocking thread, as check runs and actions require.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,30 +11,30 @@ use crate::{
     remediation::{ActionContext, ActionError},
 };
 
-/// How long one waits for a database.
+/// Time limit for queries while a user waits.
 pub(crate) const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Everything that it takes to do something to a target.
+/// Operations of an actor on a target.
 #[derive(Clone, Debug)]
 pub struct TargetOps {
-    /// What all use cases share.
+    /// Shared state.
     pub app: Arc<AppState>,
-    /// The configuration when it began.
+    /// Configuration at the start of the operation, which a reload does not change.
     pub config: Arc<Config>,
     /// The target.
     pub target: Target,
-    /// Who does it.
+    /// The actor.
     pub actor: Actor,
 }
 
 impl TargetOps {
-    /// Of somebody on a target.
+    /// Creates the operations of an actor on a target, with the current configuration.
     #[must_use]
     pub fn new(app: &Arc<AppState>, target: Target, actor: &Actor) -> Self {
         Self { app: Arc::clone(app), config: app.config(), target, actor: actor.clone() }
     }
 
-    /// The same, as actions take it.
+    /// Returns the context for actions.
     #[must_use]
     pub fn action_context(&self) -> ActionContext<'_> {
         ActionContext {
@@ -46,14 +46,14 @@ impl TargetOps {
         }
     }
 
-    /// The same, for what only looks and has a person waiting.
+    /// Limits the target's timeout to [`QUERY_TIMEOUT`], for read-only operations while a user waits.
     #[must_use]
     pub fn with_short_timeout(mut self) -> Self {
         self.target.limits.timeout = self.target.limits.timeout.min(QUERY_TIMEOUT);
         self
     }
 
-    /// Queries the database, once few enough people do.
+    /// Runs a query against the database, within the limit on concurrent queries.
     pub(crate) async fn with_target<T: Send + 'static>(
         self,
         query: impl AsyncFnOnce(&Self) -> Result<T, ActionError> + Send + 'static,
@@ -61,13 +61,14 @@ impl TargetOps {
         let permit = acquire_query_permit(&self.app, &self.target.name).await?;
         let queried = blocking::run_async_catching(async move || {
             let _permit = permit;
+            // The query opens its own connection, and the role may not be allowed many.
             self.app.connection_pool.evict_idle(&self.target.name).await;
             query(&self).await
         });
-        Ok(queried.await.ok_or(AppError::Internal("a query ended in a panic"))??)
+        Ok(queried.await.ok_or(AppError::Internal("a query panicked"))??)
     }
 
-    /// Does something for which the database is needed. Whoever has a page open hears of it.
+    /// Does work that needs the database, and publishes [`LiveEvent::TargetChanged`] afterwards, even after an error.
     pub(crate) async fn with_target_and_publish<T: Send + 'static>(
         self,
         work: impl AsyncFnOnce(&Self) -> Result<T, ActionError> + Send + 'static,
@@ -78,16 +79,17 @@ impl TargetOps {
         done
     }
 
-    /// Reads something from the store, on a thread for what blocks.
+    /// Reads from the state store on a blocking thread.
     pub(crate) async fn read_store<T: Send + 'static>(
         self,
         read: impl FnOnce(&Self) -> Result<T, ActionError> + Send + 'static,
     ) -> Result<T, AppError> {
         let read = blocking::run_catching(move || read(&self)).await;
-        Ok(read.ok_or(AppError::Internal("a read ended in a panic"))??)
+        Ok(read.ok_or(AppError::Internal("a read panicked"))??)
     }
 
-    /// Writes something down, for which no database is waited for. Whoever has a page open hears of it.
+    /// Does work that needs only the state store, and publishes [`LiveEvent::TargetChanged`] afterwards, even after
+    /// an error.
     pub(crate) async fn with_store<T: Send + 'static>(
         self,
         write: impl FnOnce(&Self) -> Result<T, ActionError> + Send + 'static,
@@ -95,21 +97,19 @@ impl TargetOps {
         let (app, target) = (Arc::clone(&self.app), self.target.name.clone());
         let written = blocking::run_catching(move || write(&self)).await;
         app.publish(LiveEvent::TargetChanged { target });
-        Ok(written.ok_or(AppError::Internal("a write ended in a panic"))??)
+        Ok(written.ok_or(AppError::Internal("a write panicked"))??)
     }
 }
 
-/// Waits until few enough people query databases. What is given is to be held until the database has answered, also if
-/// nobody waits for the answer any more.
+/// Waits for a query permit, for [`QUERY_TIMEOUT`] at most. Hold the permit until the database has answered, even if
+/// the client has gone.
 pub(super) async fn acquire_query_permit(
     app: &AppState,
     target: &str,
 ) -> Result<OwnedSemaphorePermit, AppError> {
     let permit = Arc::clone(&app.query_permits).acquire_owned();
     let permit = tokio::time::timeout(QUERY_TIMEOUT, permit).await;
-    let busy = || {
-        let why = "too many people ask at once";
-        AppError::Unavailable(format!("The database of {target} cannot be asked: {why}."))
-    };
+    let busy =
+        || AppError::Unavailable(format!("Too many concurrent queries for {target}. Try again in a moment."));
     permit.ok().and_then(Result::ok).ok_or_else(busy)
 }

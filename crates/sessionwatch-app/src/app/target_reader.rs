@@ -1,5 +1,5 @@
-//! What one command reads of a target: over a connection of its own, within the whole time limit of the target. What pages
-//! read as well, they read by the same functions, over a connection that waits for the next question.
+//! Reads of a target for a command, over a new connection and within the full time limit of the target. Dashboard
+//! pages use the same query functions over pooled connections.
 
 use std::time::Instant as Monotonic;
 
@@ -27,7 +27,7 @@ use crate::{
 
 pub use sessionwatch_targets::{listing::UserRankKey as UserRank, sql::grants::GrantRoles};
 
-/// Rows that are compared with a log.
+/// Maximum number of sessions to correlate with log events.
 const MAX_CORRELATED_ROWS: usize = 100_000;
 
 /// Reads of a target.
@@ -37,56 +37,56 @@ pub struct TargetReader<'a> {
     target: &'a Target,
 }
 
-/// Users by how many sessions they have, the most first.
+/// Users by number of sessions, in descending order.
 #[derive(Clone, Debug)]
 pub struct UserRanking {
-    /// The users, no more than the limit.
+    /// Users, up to the limit.
     pub users: Vec<RankedUser>,
-    /// Whether there are more.
+    /// `true` if there are more users.
     pub has_more: bool,
-    /// Names of what helps a person to recognize a user.
+    /// Names of the users table's display columns.
     pub display: Vec<String>,
 }
 
-/// A user, and how many sessions there are.
+/// User with the number of sessions.
 #[derive(Clone, Debug)]
 pub struct RankedUser {
-    /// The user's id.
+    /// User ID; `None` for sessions without a user.
     pub id: Option<String>,
-    /// How many.
+    /// Number of sessions.
     pub sessions: u64,
-    /// What helps a person to recognize the user.
+    /// Values of the display columns.
     pub display: Vec<Option<String>>,
 }
 
 impl<'a> TargetReader<'a> {
-    /// Of a target, under a configuration. Nothing is connected to yet.
+    /// Creates a reader. Does not connect yet.
     #[must_use]
     pub const fn new(config: &'a Config, target: &'a Target) -> Self {
         Self { config, target }
     }
 
-    /// Sessions.
+    /// Lists sessions.
     ///
     /// # Errors
     ///
-    /// If the target cannot be opened, does not answer in time, or the query fails.
+    /// If the connection or the query fails or times out.
     pub async fn list_sessions(self, query: &SessionQuery) -> Result<SessionList, TargetError> {
         self.with_connection(async |opened| sessions::query_sessions(opened, self.config, query).await).await
     }
 
-    /// Sessions that were created since then; or why the table cannot say which those are.
+    /// Lists sessions created since `since`. The inner error is the reason why the table does not support this query.
     ///
     /// # Errors
     ///
-    /// The same as of [`Self::list_sessions`].
+    /// The same as [`Self::list_sessions`].
     pub async fn list_sessions_created_since(
         self,
         since: UtcTimestamp,
     ) -> Result<Result<Vec<SessionRow>, String>, TargetError> {
         self.with_connection(async |opened| {
             if opened.layout.candidate.mapping.created.is_none() {
-                return Ok(Err("the table does not say when rows were created".to_owned()));
+                return Ok(Err("the table has no creation column".to_owned()));
             }
             let scope = opened.query_scope(false, &self.config.checks.thresholds);
             let list =
@@ -96,24 +96,24 @@ impl<'a> TargetReader<'a> {
         .await
     }
 
-    /// Users by how many sessions they have.
+    /// Ranks users by number of sessions.
     ///
     /// # Errors
     ///
-    /// The same as of [`Self::list_sessions`], or if the table does not say what users are ranked by.
+    /// The same as [`Self::list_sessions`], or if the table lacks a column for the ranking.
     pub async fn rank_users(self, rank: UserRank, limit: usize) -> Result<UserRanking, TargetError> {
         self.with_connection(async |opened| {
             let mapping = &opened.layout.candidate.mapping;
             if mapping.user.is_none() {
-                let why = "no column of the user is known, so users cannot be ranked";
+                let why = "cannot rank users: the table has no user column";
                 return Err(TargetError::Mapping(why.into()));
             }
             if rank == UserRank::Recent && mapping.created.is_none() {
-                let why = "creation is not stored, so recent sessions cannot be told";
+                let why = "cannot rank users by recent sessions: the table has no creation column";
                 return Err(TargetError::Mapping(why.into()));
             }
             let scope = opened.query_scope(false, &self.config.checks.thresholds);
-            // One more tells whether there are more.
+            // One user more than requested shows if there are more.
             let ranked = opened.session.rank_users(&scope, rank, limit + 1).await?;
             let has_more = ranked.len() > limit;
             let user =
@@ -124,30 +124,31 @@ impl<'a> TargetReader<'a> {
         .await
     }
 
-    /// How it stores its sessions, as that is recognized now.
+    /// Detects the layout of the target.
     ///
     /// # Errors
     ///
-    /// If the target cannot be opened in time, or no session table is recognized.
+    /// If the connection fails or times out, or no session table is detected.
     pub async fn detect_layout(self) -> Result<DetectedLayout, TargetError> {
         self.with_connection(async |opened| Ok(DetectedLayout::from_layout(&opened.layout))).await
     }
 
-    /// Queries to paste into the client of its database, as one script; the sixth of the operator's guide is about `user`.
+    /// Renders queries to paste into the database's client, as one script. `user` is the user of query 6 of the
+    /// operator guide.
     ///
     /// # Errors
     ///
-    /// The same as of [`Self::detect_layout`].
+    /// The same as [`Self::detect_layout`].
     pub async fn render_queries(self, selection: QuerySelection, user: &str) -> Result<String, TargetError> {
         self.with_connection(async |opened| Ok(queries::render_script(opened, self.config, selection, user)))
             .await
     }
 
-    /// Statements that create roles with the least privileges.
+    /// Renders SQL statements that create least-privilege roles.
     ///
     /// # Errors
     ///
-    /// The same as of [`Self::list_sessions`].
+    /// The same as [`Self::list_sessions`].
     pub async fn render_grants(self, roles: GrantRoles<'_>) -> Result<String, TargetError> {
         self.with_connection(async |opened| {
             let mapping = &opened.layout.candidate.mapping;
@@ -166,11 +167,11 @@ impl<'a> TargetReader<'a> {
         .await
     }
 
-    /// What the doctor finds about it.
+    /// Runs the diagnostics of `sessionwatch doctor`.
     ///
     /// # Errors
     ///
-    /// The same as of [`Self::list_sessions`].
+    /// The same as [`Self::list_sessions`].
     pub async fn run_doctor(self) -> Result<Vec<Diagnostic>, TargetError> {
         let visit = self.with_connection(async |opened| doctor::examine_target(self.target, opened).await);
         let mut findings = visit.await?;
@@ -178,7 +179,7 @@ impl<'a> TargetReader<'a> {
         Ok(findings)
     }
 
-    /// Opens the target, does the work within its time limit, and closes it.
+    /// Connects, does the work within the target's time limit, and closes the connection.
     async fn with_connection<T>(
         self,
         work: impl AsyncFnOnce(&ConnectedTarget) -> Result<T, TargetError>,
@@ -192,6 +193,7 @@ impl<'a> TargetReader<'a> {
                 outcome
             }
             Err(_) => {
+                // Cancel the statement, or the server would go on with it.
                 opened.session.cancel_and_close().await;
                 Err(TargetError::TimedOut(limit.as_secs()))
             }

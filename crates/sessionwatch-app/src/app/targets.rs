@@ -1,4 +1,4 @@
-//! Targets: how they stand, their numbers over time, their checks, and what the doctor finds about them.
+//! Targets: status, gauges over time, checks and diagnostics.
 
 use std::sync::Arc;
 
@@ -24,31 +24,29 @@ use crate::{
 pub use crate::doctor::{Diagnostic, DiagnosticLevel};
 pub use sessionwatch_store::samples::GaugeSample as Sample;
 
-/// Events that are read with the status of a target.
 const MAX_STATUS_EVENTS: u32 = 100;
-/// Events that are read with a check, and how far back.
 const MAX_CHECK_EVENTS: u32 = 50;
 const CHECK_HISTORY_LOOKBACK: SignedDuration = SignedDuration::from_hours(90 * 24);
 
-/// How a target stands, and its numbers over a period.
+/// Status of a target, with its gauges over a period.
 #[derive(Clone, Debug)]
 pub struct TargetStatus {
-    /// The alerts of its checks.
+    /// Alerts of the target's checks.
     pub alerts: Vec<AlertRecord>,
-    /// The report of the last run; `None` before the first one.
+    /// Report of the last check run; `None` before the first one.
     pub report: Option<LastReport>,
-    /// What was counted.
+    /// Gauge samples of the period.
     pub samples: Vec<Sample>,
-    /// Alerts that fired, were repeated or resolved.
+    /// Alert events of the period: firing, reminder, resolved.
     pub events: Vec<EventRecord>,
 }
 
-/// The report of the last run.
+/// Report of the last check run.
 #[derive(Clone, Debug)]
 pub struct LastReport {
-    /// When the run was.
+    /// Time of the run.
     pub at: UtcTimestamp,
-    /// The report, as `sessionwatch check --format json` writes it.
+    /// Report of the target, in the format of `sessionwatch check --format json`.
     pub document: Value,
 }
 
@@ -78,7 +76,7 @@ impl TargetStatus {
         })
     }
 
-    /// The alerts that fire, the worst first.
+    /// Returns the firing alerts, the most severe first.
     #[must_use]
     pub fn firing_alerts(&self) -> Vec<&AlertRecord> {
         let mut firing: Vec<&AlertRecord> =
@@ -87,7 +85,7 @@ impl TargetStatus {
         firing
     }
 
-    /// How it stands, in a word.
+    /// Returns the overall state, in one word.
     #[must_use]
     pub fn state(&self) -> &'static str {
         let firing = self.firing_alerts();
@@ -103,19 +101,19 @@ impl TargetStatus {
         }
     }
 
-    /// The report of the last run.
+    /// Returns the report of the last run.
     #[must_use]
     pub fn report_document(&self) -> Option<&Value> {
         self.report.as_ref().map(|report| &report.document)
     }
 
-    /// A text of the report of the last run.
+    /// Returns a string from the report of the last run.
     #[must_use]
     pub fn report_text(&self, key: &str) -> Option<&str> {
         self.report_document()?[key].as_str()
     }
 
-    /// A gauge over time.
+    /// Returns the mean values of a gauge over time; `None` where a sample lacks the gauge.
     #[must_use]
     pub fn gauge_series(&self, name: &str) -> Vec<(UtcTimestamp, Option<f64>)> {
         let value = |sample: &Sample| sample.gauges.get(name).map(|[mean, ..]| *mean);
@@ -123,7 +121,7 @@ impl TargetStatus {
     }
 }
 
-/// How bad a severity is; a larger number is worse.
+/// Returns the rank of a severity name; higher is more severe.
 #[must_use]
 pub fn severity_rank(severity: &str) -> u8 {
     match severity {
@@ -134,24 +132,24 @@ pub fn severity_rank(severity: &str) -> u8 {
     }
 }
 
-/// A check on a target, with what is known of it.
+/// Details of a check on a target.
 #[derive(Clone, Debug)]
 pub struct CheckDetails {
-    /// Its alert.
+    /// Alert of the check.
     pub alert: AlertRecord,
-    /// The last finding that failed, as JSON; null where there is none.
+    /// Last failing result, as JSON; null if there is none.
     pub finding: Value,
-    /// What happened in the last 90 days, the oldest first.
+    /// Events of the last 90 days, the oldest first.
     pub history: Vec<EventRecord>,
-    /// What keeps it quiet.
+    /// Active silences that cover the check.
     pub silences: Vec<SilenceRecord>,
 }
 
-/// How every target stands, in the order of the configuration, with a day of numbers.
+/// Lists the status of every target with the samples of the last day, in the order of the configuration.
 ///
 /// # Errors
 ///
-/// If the store does not answer.
+/// If the state store is unavailable.
 pub async fn list_target_statuses(app: &Arc<AppState>) -> Result<Vec<TargetStatus>, AppError> {
     let (config, now) = (app.config(), app.clock.now());
     let period = Period::ending_at(now, DAY);
@@ -162,11 +160,11 @@ pub async fn list_target_statuses(app: &Arc<AppState>) -> Result<Vec<TargetStatu
     .await
 }
 
-/// How a target stands, with its numbers over a period.
+/// Loads the status of a target, with its samples over a period.
 ///
 /// # Errors
 ///
-/// If there is no such target.
+/// If the target does not exist.
 pub async fn load_target_status(
     app: &Arc<AppState>,
     target: &str,
@@ -176,11 +174,11 @@ pub async fn load_target_status(
     app.read_store(move |db| TargetStatus::read_from_store(db, &name, period, now)).await
 }
 
-/// Numbers of a target over a period.
+/// Lists the gauge samples of a target over a period.
 ///
 /// # Errors
 ///
-/// If there is no such target.
+/// If the target does not exist.
 pub async fn list_samples(
     app: &Arc<AppState>,
     target: &str,
@@ -190,11 +188,11 @@ pub async fn list_samples(
     app.read_store(move |db| samples::list_samples_between(db, &name, period, now)).await
 }
 
-/// A check on a target; `None` where nothing is known of it.
+/// Loads the details of a check on a target. Returns `None` if the check has no results there.
 ///
 /// # Errors
 ///
-/// If there is no such target.
+/// If the target does not exist.
 pub async fn find_check(app: &Arc<AppState>, check: AlertRef) -> Result<Option<CheckDetails>, AppError> {
     let now = app.clock.now();
     let AlertRef { target, check } = check;
@@ -223,22 +221,22 @@ pub async fn find_check(app: &Arc<AppState>, check: AlertRef) -> Result<Option<C
     .await
 }
 
-/// The query behind a check on a target, for pasting.
+/// Renders the query behind a check, to paste into the database's client.
 ///
 /// # Errors
 ///
-/// If there is none, or the database cannot be asked.
+/// If the check has no query, or the database query fails.
 pub async fn render_check_query(app: &Arc<AppState>, check: &AlertRef) -> Result<String, AppError> {
     let target = app.target(&check.target)?;
     let known = checks::TABLE_CHECKS.iter().find(|one| one.id == check.check);
-    let known = known.ok_or_else(|| AppError::NotFound("There is no query behind such a check.".into()))?;
+    let known = known.ok_or_else(|| AppError::NotFound("This check has no query.".into()))?;
     let written = with_pooled_connection(app, &target, async move |opened, config| {
         Ok(queries::render_check_query(opened, config, known))
     });
     written.await
 }
 
-/// When the checks of a target are run, in words.
+/// Describes the check schedules of a target, one line per schedule.
 #[must_use]
 pub fn describe_schedule(app: &AppState, target: &Target) -> Vec<String> {
     app.config().check_schedules(target).iter().map(schedule_text).collect()
@@ -249,22 +247,22 @@ fn schedule_text(entry: &ScheduledChecks) -> String {
         Schedule::Every(distance) => format!("every {} s", distance.as_secs()),
         Schedule::Cron(cron, _) => cron.pattern.to_string(),
     };
-    let deep = if entry.ignore_constraints { ", without trust in indexes" } else { "" };
-    format!("{when}: {}{deep}", format_count(entry.checks.len() as u64, "check", "checks"))
+    let mode = if entry.ignore_constraints { ", without trusting constraints" } else { "" };
+    format!("{when}: {}{mode}", format_count(entry.checks.len() as u64, "check", "checks"))
 }
 
-/// What the doctor finds about a target.
+/// Runs the diagnostics of `sessionwatch doctor` on a target.
 ///
 /// # Errors
 ///
-/// If there is no such target, or its database cannot be asked.
+/// If the target does not exist, or the database query fails.
 pub async fn run_doctor(app: &Arc<AppState>, target: &str) -> Result<Vec<Diagnostic>, AppError> {
     let target = app.target(target)?;
-    let patient = target.clone();
-    let visit = with_pooled_connection(app, &target, async move |opened, _| {
-        doctor::examine_target(&patient, opened).await
+    let examined = target.clone();
+    let diagnostics = with_pooled_connection(app, &target, async move |opened, _| {
+        doctor::examine_target(&examined, opened).await
     });
-    let mut findings = visit.await?;
+    let mut findings = diagnostics.await?;
     findings.extend(doctor::diagnose_drill_files(&app.config()));
     Ok(findings)
 }

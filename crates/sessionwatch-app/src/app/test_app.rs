@@ -1,4 +1,4 @@
-//! What use cases are tried on: a store in memory, and a clock that stands still until the test moves it.
+//! App for tests: an in-memory store, and a clock that only the test advances.
 
 use std::{ops::Deref, path::Path, sync::Arc};
 
@@ -29,7 +29,7 @@ impl Deref for TestApp {
 }
 
 impl TestApp {
-    /// With that configuration, at noon of some day.
+    /// Creates an app with that configuration; its clock starts at noon UTC.
     pub(super) fn with_config(configuration: &str) -> Self {
         let config = Config::parse(Path::new("sessionwatch.toml"), configuration).unwrap();
         let noon = UtcTimestamp::UNIX_EPOCH + SignedDuration::from_hours(20_000 * 24 + 12);
@@ -42,7 +42,7 @@ impl TestApp {
         self.hand.send_modify(|at| *at += time);
     }
 
-    /// Keeps an account; with a subject, a provider of identities vouches for it.
+    /// Stores an account; a non-empty subject makes it an account of the identity provider.
     pub(super) fn add_account(&self, name: &str, role: AccountRole, subject: &str) {
         let account = AccountRecord {
             name: name.into(),
@@ -54,7 +54,7 @@ impl TestApp {
         self.store.write(|db| accounts::upsert_account(db, &account)).unwrap();
     }
 
-    /// What the audit trail holds, the latest last: who, what, and the rest.
+    /// Returns actor, action and detail of all audit entries, the oldest first.
     pub(super) fn audit_trail(&self) -> Vec<[String; 3]> {
         let mut entries = self.store.read(|db| audit::list_audit_entries_before(db, None, 100)).unwrap();
         entries.reverse();

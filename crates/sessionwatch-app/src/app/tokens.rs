@@ -1,4 +1,4 @@
-//! Tokens of programs: created, shown once, and deleted.
+//! API tokens: create, authenticate, list and revoke. The secret is shown once.
 
 use std::sync::Arc;
 
@@ -20,64 +20,63 @@ use super::{
 
 pub use sessionwatch_store::api_tokens::{ApiToken, TokenScope};
 
-/// The most days for which a token is valid.
+/// Maximum validity of a token, in days.
 pub const MAX_TOKEN_DAYS: u32 = 366;
-/// For how many days a token is usually valid.
+/// Default validity of a token, in days.
 pub const DEFAULT_TOKEN_DAYS: u32 = 90;
-/// How often it is noted that a token is used.
+// At most one write per minute and token, however many requests a program sends.
 const LAST_SEEN_UPDATE_INTERVAL: SignedDuration = SignedDuration::from_secs(60);
-/// The most letters of a token's label.
+/// Maximum length of a token label, in characters.
 pub const MAX_LABEL_LENGTH: usize = 64;
-/// What every token begins with, so that one that leaked is recognized.
+/// Prefix of all tokens, so that secret scanners recognize a leaked one.
 pub const API_TOKEN_PREFIX: &str = "swt_";
 
-/// A token to create.
+/// API token to create.
 #[derive(Clone, Debug)]
 pub struct NewToken {
-    /// The account that it acts for.
+    /// Account that the token acts for.
     pub account: String,
-    /// What it is called.
+    /// Label.
     pub label: String,
-    /// What it is for.
+    /// Permitted scopes.
     pub scopes: Vec<TokenScope>,
-    /// For how many days it is valid.
+    /// Validity, in days.
     pub valid_days: u32,
 }
 
-/// A token that was created.
+/// Newly created API token.
 #[derive(Clone, Debug)]
 pub struct CreatedToken {
-    /// What is known of it.
+    /// Stored token record.
     pub token: ApiToken,
-    /// The token itself, which nobody is told again.
+    /// Token itself, which is not stored and cannot be shown again.
     pub secret: Secret,
 }
 
-/// Whose token is deleted.
+/// Restricts which tokens may be revoked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenOwner {
-    /// Anybody's.
+    /// Tokens of all accounts.
     Anybody,
-    /// One of this account.
+    /// Tokens of this account.
     Account(String),
 }
 
-/// Why no token was created.
+/// Error of [`create_token`].
 #[derive(Debug, thiserror::Error)]
 pub enum CreateTokenError {
-    /// There is no such account.
-    #[error("There is no such account.")]
+    /// The account does not exist.
+    #[error("Account not found.")]
     NoAccount,
-    /// The role of the account is too low for a scope. A token that held nothing now would hold more once the role is
-    /// raised.
-    #[error("Your role may not do that.")]
+    /// The role of the account does not permit a scope. Such a token would gain rights as soon as the role is raised.
+    #[error("Your role does not permit this action.")]
     BeyondRole {
-        /// The role of the account.
+        /// Role of the account.
         role: AccountRole,
-        /// The scope that it is too low for.
+        /// Scope that the role does not permit.
         scope: TokenScope,
     },
-    /// The store does not answer.
+    /// The state store is unavailable.
     #[error(transparent)]
     App(#[from] AppError),
 }
@@ -85,14 +84,14 @@ pub enum CreateTokenError {
 impl From<CreateTokenError> for AppError {
     fn from(error: CreateTokenError) -> Self {
         match error {
-            CreateTokenError::NoAccount => Self::NotFound("There is no such account.".into()),
+            CreateTokenError::NoAccount => Self::NotFound("Account not found.".into()),
             CreateTokenError::BeyondRole { .. } => Self::Forbidden,
             CreateTokenError::App(error) => error,
         }
     }
 }
 
-/// Returns `true` if a token may be called so.
+/// Returns `true` if the label is valid for a token.
 #[must_use]
 pub fn is_valid_label(label: &str) -> bool {
     (1..=MAX_LABEL_LENGTH).contains(&label.chars().count())
@@ -100,30 +99,30 @@ pub fn is_valid_label(label: &str) -> bool {
         && label.trim() == label
 }
 
-/// The tokens of an account, or of all; the latest first.
+/// Lists the tokens of one account, or of all, the latest first.
 ///
 /// # Errors
 ///
-/// If the store does not answer.
+/// If the state store is unavailable.
 pub async fn list_tokens(app: &Arc<AppState>, account: Option<&str>) -> Result<Vec<ApiToken>, AppError> {
     let account = account.map(str::to_owned);
     app.read_store(move |db| api_tokens::list_tokens(db, account.as_deref())).await
 }
 
-/// A token that is valid, and what the account may do that it acts for.
+/// Valid token with the role of its account.
 #[derive(Clone, Debug)]
 pub struct AuthenticatedToken {
     /// The token.
     pub token: ApiToken,
-    /// The role of its account.
+    /// Current role of the account.
     pub role: AccountRole,
 }
 
-/// The token that a program sends, if it is valid.
+/// Authenticates a program by its token. Returns `None` if the token is unknown or expired.
 ///
 /// # Errors
 ///
-/// If the store does not answer.
+/// If the state store is unavailable.
 pub async fn authenticate_token(
     app: &Arc<AppState>,
     secret: &str,
@@ -138,11 +137,11 @@ pub async fn authenticate_token(
     Ok(Some(AuthenticatedToken { token, role: account.role }))
 }
 
-/// Creates a token, unless its account is missing or may do less than its scopes.
+/// Creates a token.
 ///
 /// # Errors
 ///
-/// If that is so, or the store does not answer.
+/// If the account does not exist or its role does not permit a scope, or the state store is unavailable.
 pub async fn create_token(
     app: &Arc<AppState>,
     actor: &Actor,
@@ -155,13 +154,13 @@ pub async fn create_token(
     added.map(|()| created)
 }
 
-/// A new token, and what nobody is told again.
 fn generate_token(new: NewToken, now: UtcTimestamp) -> CreatedToken {
     let secret = format!("{API_TOKEN_PREFIX}{}", random_token());
     let hash = sha256_hex(&secret);
     let NewToken { account, label, mut scopes, valid_days: days } = new;
     scopes.sort_unstable();
     scopes.dedup();
+    // The id only has to be unique; twelve digits of the hash do not help to guess the token.
     let (id, expires_at) = (hash[..12].to_owned(), now + duration::from_days(days.into()));
     let token = ApiToken {
         id,
@@ -200,11 +199,11 @@ fn insert_token(
     Ok(Ok(()))
 }
 
-/// Deletes a token.
+/// Revokes a token.
 ///
 /// # Errors
 ///
-/// If there is none of that id and owner.
+/// If no token has that id and owner.
 pub async fn delete_token(
     app: &Arc<AppState>,
     actor: &Actor,
@@ -234,7 +233,7 @@ pub async fn delete_token(
     if deleted.await? {
         Ok(())
     } else {
-        Err(AppError::NotFound("There is no such token, or it was removed already.".into()))
+        Err(AppError::NotFound("This token does not exist or was already revoked.".into()))
     }
 }
 
@@ -260,7 +259,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_token_is_valid_until_just_before_its_end() {
+    async fn a_token_is_valid_until_just_before_its_expiry() {
         let scene = TestApp::with_config("");
         scene.add_account("ada", AccountRole::Viewer, "");
         let token = created(&scene, "script").await;
@@ -273,7 +272,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_use_of_a_token_is_noted_once_a_minute() {
+    async fn the_use_of_a_token_is_recorded_once_a_minute() {
         let scene = TestApp::with_config("");
         scene.add_account("ada", AccountRole::Viewer, "");
         let (token, first) = (created(&scene, "script").await, scene.clock.now());
@@ -289,23 +288,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_token_acts_by_the_present_role_of_its_account_and_goes_with_it() {
+    async fn a_token_has_the_current_role_of_its_account_and_is_deleted_with_it() {
         let scene = TestApp::with_config("");
         scene.add_account("ada", AccountRole::Admin, "");
         let scopes = [TokenScope::Admin, TokenScope::Read, TokenScope::Admin];
         let token =
             create_token(&scene, &Actor::from_account("ada"), new_token("script", &scopes)).await.unwrap();
-        assert_eq!(token.token.scopes, [TokenScope::Read, TokenScope::Admin], "each once, the least first");
+        assert_eq!(token.token.scopes, [TokenScope::Read, TokenScope::Admin], "sorted, without duplicates");
         let found = async || authenticate_token(&scene, token.secret.expose()).await.unwrap();
         assert_eq!(found().await.unwrap().role, AccountRole::Admin);
         scene.add_account("ada", AccountRole::Viewer, "");
-        assert_eq!(found().await.unwrap().role, AccountRole::Viewer, "what it was made for does not count");
+        assert_eq!(
+            found().await.unwrap().role,
+            AccountRole::Viewer,
+            "the role at the time of creation does not matter"
+        );
         scene.store.write(|db| accounts::delete_account(db, "ada")).unwrap();
         assert!(found().await.is_none());
     }
 
     #[tokio::test]
-    async fn neither_the_store_nor_the_trail_holds_a_token() {
+    async fn neither_the_store_nor_the_audit_log_contains_a_token() {
         let scene = TestApp::with_config("");
         scene.add_account("ada", AccountRole::Viewer, "");
         let token = created(&scene, "script").await;
@@ -331,7 +334,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_token_is_valid_within_the_role_of_its_account_until_it_is_deleted() {
+    async fn a_token_is_limited_by_the_role_of_its_account_and_valid_until_deleted() {
         let app = AppState::for_command(Store::open_in_memory().unwrap(), Config::default()).unwrap();
         let ada = Actor::from_account("ada");
         let new = |scopes: &[TokenScope]| NewToken {

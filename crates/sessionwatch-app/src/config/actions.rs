@@ -1,4 +1,4 @@
-//! `[actions]`: how far plans may reach, and the archive of what they remove.
+//! `[actions]`: safety limits of plans, and the archive of removed rows.
 
 use std::path::PathBuf;
 
@@ -11,33 +11,34 @@ use sessionwatch_core::safety_limit::{DEFAULT_MAX_TABLE_SHARE, SafetyLimit};
 use super::section_reader::SectionReader;
 use crate::config_file::{BoundedSeconds, WithSpan};
 
-/// How far actions may reach, and the archive of what they remove.
+/// Safety limits of plans, and the archive of removed rows.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct ActionsSection {
-    /// The share of the active sessions that a plan may end without the name of the target being given.
+    /// Safety limit: share of active sessions above which a plan must be confirmed with the target name.
     #[schemars(range(min = 0.0, max = 1.0))]
     brake_share: f64,
-    /// The rows that a plan may name without that.
+    /// Safety limit: number of rows above which a plan must be confirmed with the target name.
     #[schemars(range(max = 1_000_000_000_000_u64))]
     brake_rows: u64,
-    /// Whether another account of the dashboard has to agree to a plan that needs to be confirmed.
+    /// Require approval by another dashboard account for plans above the safety limit.
     second_person: bool,
-    /// How old a plan may be that is carried out.
+    /// Time after which a plan expires and can no longer be applied.
     stale_after: BoundedSeconds<60, 86_400>,
-    /// To whom removed rows are sealed: a public key of the age format.
+    /// Public key (age format) that encrypts the archive of removed rows.
     #[schemars(
-        extend("x-otherwise" = "that of the identity"),
+        extend("x-otherwise" = "derived from archive_identity"),
         example = &"age148uhe3yk5nth88agcmm9acyc3f7ruwds2qa7e63v2yrmhzuusdzsy2cs8l",
     )]
     archive_recipient: Option<WithSpan<String>>,
-    /// The file with the identity that opens archives; it is made where neither is there.
+    /// File with the private key (age identity) that decrypts archives; created if there is neither a file nor a
+    /// recipient.
     #[schemars(
-        extend("x-otherwise" = "sessionwatch-archive.key beside the store"),
+        extend("x-otherwise" = "sessionwatch-archive.key next to the state store"),
         example = &"/secure/sessionwatch-archive.key",
     )]
     archive_identity: Option<String>,
-    /// How long removed rows can be put back, before they are removed for good.
+    /// Time for which removed rows can be restored, before the archive deletes them permanently.
     archive_retention: BoundedSeconds<3_600, 315_360_000>,
 }
 
@@ -55,22 +56,22 @@ impl Default for ActionsSection {
     }
 }
 
-/// How far actions may reach, and what is kept of what they remove.
+/// Safety limits of plans, and the archive of removed rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ActionsConfig {
-    /// The share of the active sessions, from 0 to 1, that a plan may end without being confirmed.
+    /// Share of active sessions, from 0 to 1, above which a plan must be confirmed.
     pub max_active_share: f64,
-    /// The rows that a plan may name without being confirmed.
+    /// Number of rows above which a plan must be confirmed.
     pub max_rows: u64,
-    /// Whether somebody else has to agree to a plan beyond that.
+    /// Requires approval by another account for plans above the safety limit.
     pub requires_approval: bool,
-    /// How old a plan may be.
+    /// Time after which a plan expires.
     pub plan_ttl: SignedDuration,
-    /// How long removed rows can be put back.
+    /// Time for which removed rows can be restored.
     pub archive_retention: SignedDuration,
-    /// To whom archives are sealed: a public key of the age format.
+    /// Public key (age format) that encrypts archives.
     pub archive_recipient: Option<String>,
-    /// The file with the identity that opens them.
+    /// File with the private key that decrypts archives.
     pub archive_identity: Option<PathBuf>,
 }
 
@@ -90,19 +91,19 @@ impl Default for ActionsConfig {
 }
 
 impl ActionsConfig {
-    /// How far a plan may reach without being confirmed.
+    /// Returns the safety limit above which a plan must be confirmed.
     #[must_use]
     pub fn safety_limit(&self) -> SafetyLimit {
         SafetyLimit {
             max_active_share: self.max_active_share,
             max_rows: self.max_rows,
+            // Not configurable for manual plans; `[target.cleanup]` has its own limit.
             max_table_share: DEFAULT_MAX_TABLE_SHARE,
         }
     }
 }
 
 impl ActionsSection {
-    /// The section as used.
     pub(super) fn validate(&self, reader: &mut SectionReader<'_, '_>) -> ActionsConfig {
         if let Some(recipient) = &self.archive_recipient
             && let Err(error) = Recipient::parse(recipient)

@@ -1,4 +1,4 @@
-//! `[alerts.*]`: how alerts of each severity behave.
+//! `[alerts.*]`: alert policies by severity.
 
 use jiff::SignedDuration;
 use schemars::JsonSchema;
@@ -7,40 +7,40 @@ use sessionwatch_core::{alert::AlertPolicy, severity::Severity};
 
 use crate::{checks::CheckSettings, config_file::BoundedSeconds};
 
-/// How alerts behave, by the severity of what was found.
+/// Alert policies by severity.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct AlertPolicySections {
-    /// How alerts of critical findings behave.
+    /// Alert policy of checks with critical severity.
     critical: Option<AlertPolicySection>,
-    /// How alerts of high findings behave.
+    /// Alert policy of checks with high severity.
     high: Option<AlertPolicySection>,
-    /// How alerts of medium findings behave.
+    /// Alert policy of checks with medium severity.
     medium: Option<AlertPolicySection>,
-    /// How alerts of low findings behave.
+    /// Alert policy of checks with low severity.
     low: Option<AlertPolicySection>,
 }
 
-/// How alerts behave.
+/// Alert policy.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct AlertPolicySection {
-    /// Failing runs in a row before it is told; one, where runs are further apart than pending_for.
+    /// Consecutive failing runs before the alert fires; one is enough if runs are further apart than `for`.
     #[schemars(range(min = 1, max = 1_000))]
     pending_looks: Option<u32>,
-    /// Time of failing after which it is told, however few runs there were.
+    /// Time of continuous failure after which the alert fires, regardless of the number of runs.
     pending_for: Option<BoundedSeconds<1, 604_800>>,
-    /// Healthy runs in a row before it is told as resolved.
+    /// Consecutive passing runs before the alert is resolved.
     #[schemars(range(min = 1, max = 1_000))]
     clear_looks: Option<u32>,
-    /// Whether it is told again while nobody looks after it.
+    /// Send reminders while the alert is unacknowledged.
     #[schemars(extend("default" = true))]
     repeat: Option<bool>,
-    /// Time after which it is told again.
+    /// Time between two reminders while the alert is unacknowledged.
     repeat_after: Option<BoundedSeconds<60, 604_800>>,
 }
 
-/// The keys whose default depends on the severity, with that default.
+/// Returns the keys whose default depends on the severity, with that default.
 pub(super) fn default_policy_values(severity: Severity) -> [(&'static str, serde_json::Value); 4] {
     let policy = AlertPolicy::for_severity(severity);
     let seconds = |length: SignedDuration| {
@@ -56,7 +56,7 @@ pub(super) fn default_policy_values(severity: Severity) -> [(&'static str, serde
 }
 
 impl AlertPolicySections {
-    /// Adds what is written to the rules.
+    /// Applies the sections to the alert policies.
     pub(super) fn validate(&self, settings: &mut CheckSettings) {
         let sections = [
             (Severity::Critical, &self.critical),

@@ -1,4 +1,4 @@
-//! `[checks.*]`: a section for each check, with the keys that all have and the thresholds of its own.
+//! `[checks.*]`: a section per check, with the common keys and the check's own thresholds.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -21,59 +21,59 @@ use crate::{
     config_file::{self, BoundedSeconds, WithSpan, field_names, nested_field_names, schema_for},
 };
 
-/// The keys that every check of the session table has.
+/// Common keys of the checks of the session table.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct CheckSection {
-    /// Whether the check runs.
+    /// Run the check.
     #[schemars(extend("default" = true))]
     enabled: Option<bool>,
-    /// Its own rhythm in the watch.
-    #[schemars(extend("x-otherwise" = "the target's"), example = RunInterval::new(3_600))]
+    /// Time between two runs of the check by `serve`.
+    #[schemars(extend("x-otherwise" = "the target's schedule"), example = RunInterval::new(3_600))]
     every: Option<RunInterval>,
-    /// Instead of `every`, its own times.
-    #[schemars(extend("x-otherwise" = "not used"), example = &"0 6 * * mon")]
+    /// Cron expression for runs of the check, instead of `interval`.
+    #[schemars(extend("x-otherwise" = "none"), example = &"0 6 * * mon")]
     cron: Option<WithSpan<String>>,
-    /// How bad a finding is; decides who is told, and how fast.
+    /// Severity of the alert; selects its alert policy and notification routes.
     severity: Option<Severity>,
 }
 
-/// The keys that every check of logs has.
+/// Common keys of the log checks.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct LogCheckSection {
-    /// Whether the check runs.
+    /// Run the check.
     #[schemars(extend("default" = true))]
     enabled: Option<bool>,
-    /// How bad a finding is; decides who is told, and how fast.
+    /// Severity of the alert; selects its alert policy and notification routes.
     severity: Option<Severity>,
 }
 
-/// The keys of checks that count log events.
+/// Keys of the checks that count log events.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct LogLimitSection {
-    /// Log events that are tolerated.
+    /// Number of log events above which the check fails.
     #[schemars(range(max = 1_000_000_000_000_u64))]
     max: Option<u64>,
-    /// Time over which they are counted, by when they were read.
+    /// Time over which log events are counted, by the time at which they were read.
     window: Option<BoundedSeconds<60, 604_800>>,
 }
 
-/// The section of a check, as it is documented.
+/// Documentation and schema of the section of a check.
 pub(super) struct CheckReference {
-    /// The id of the check.
+    /// Check id.
     pub(super) id: &'static str,
-    /// The schema of its section.
+    /// Schema of the section.
     pub(super) schema: Value,
-    /// Its keys in their order.
+    /// Keys, in the order of the documentation.
     pub(super) keys: Vec<String>,
 }
 
 impl CheckReference {
-    fn new(id: &'static str, about: &str, severity: Severity) -> Self {
+    fn new(id: &'static str, summary: &str, severity: Severity) -> Self {
         let schema = json!({
-            "type": "object", "description": about, "properties": {}, "additionalProperties": false,
+            "type": "object", "description": summary, "properties": {}, "additionalProperties": false,
         });
         let mut reference = Self { id, schema, keys: vec![] };
         reference.schema["properties"]["severity"] = json!({ "default": severity.name() });
@@ -99,7 +99,7 @@ impl CheckReference {
     }
 }
 
-/// The section of every check, in the order of output.
+/// Returns the section of every check, in the order of reports.
 pub(super) fn check_references() -> Vec<CheckReference> {
     let common = schema_for::<CheckSection>();
     let thresholds = schema_for::<CheckThresholds>();
@@ -126,18 +126,18 @@ fn log_check_reference(check: &LogCheck) -> CheckReference {
         .with_properties(&schema_for::<LogLimitSection>()["properties"], field_names::<LogLimitSection>())
 }
 
-/// The schema of all sections together.
+/// Returns the schema of `[checks]`.
 pub(super) fn checks_schema() -> Value {
     let sections =
         check_references().into_iter().map(|reference| (reference.id.to_owned(), reference.schema));
     let sections: Map<String, Value> = sections.collect();
     json!({
-        "type": "object", "description": "A section for each check, by its id", "properties": sections,
+        "type": "object", "description": "Settings of the checks, one section per check id", "properties": sections,
         "additionalProperties": false,
     })
 }
 
-/// Adds what is written to the rules, and what is about logs to those.
+/// Applies the sections to the check settings, and the limits of log checks to the log settings.
 pub(super) fn validate_checks(
     sections: Spanned<DeTable<'_>>,
     settings: &mut CheckSettings,
@@ -151,6 +151,7 @@ pub(super) fn validate_checks(
         let DeValue::Table(table) = value.into_inner() else { continue };
         let section = Spanned::new(span.clone(), table);
         if let Some(check) = TABLE_CHECKS.iter().find(|check| check.id == key.get_ref()) {
+            // The check's own keys are collected per check and deserialized together, as one `CheckThresholds`.
             let own = config_file::exclude_fields::<CheckSection>(&section).into_inner();
             report_empty_baseline(&own, &span, reader);
             thresholds.insert(key, Spanned::new(span, DeValue::Table(own)));
@@ -211,7 +212,7 @@ fn apply_common_keys(
     settings.severities.extend(severity.map(|severity| (id, severity)));
 }
 
-/// Reports a range in which no number is.
+/// Reports a baseline whose `min` is greater than its `max`.
 fn report_empty_baseline(
     section: &DeTable<'_>,
     span: &std::ops::Range<usize>,
@@ -226,6 +227,6 @@ fn report_empty_baseline(
         config_file::read_table(part, &mut reader.problems)
         && min > max
     {
-        reader.report_problem(span.clone(), format!("min ({min}) is above max ({max})"));
+        reader.report_problem(span.clone(), format!("min ({min}) is greater than max ({max})"));
     }
 }

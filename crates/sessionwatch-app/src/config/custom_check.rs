@@ -1,4 +1,4 @@
-//! `[[check]]`: checks of the operator's own, in SQL.
+//! `[[custom_check]]`: custom checks in SQL.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -17,43 +17,42 @@ use crate::{
     config_file::WithSpan,
 };
 
-/// A check of your own, in SQL.
+/// Custom check in SQL.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct CustomCheckSection {
-    /// Its id: small letters, digits and hyphens.
+    /// Check id: lowercase letters, digits and hyphens.
     #[schemars(extend("x-required" = true), example = &"sessions-of-suspended-users")]
     pub(super) id: Option<WithSpan<String>>,
-    /// One SELECT; it runs read-only, and only a number comes back.
+    /// One SELECT statement; it runs read-only, and only a number leaves the database.
     #[schemars(
         extend("x-required" = true),
         example = &EXAMPLE_CUSTOM_QUERY,
     )]
     sql: Option<String>,
-    /// The number that is judged: how many rows there are, or the first column of the first row.
+    /// Number to evaluate: the count of rows, or the first column of the first row.
     value: CustomValueName,
-    /// Fails at: >, >=, <, <=, = or != and a number.
+    /// Condition under which the check fails: >, >=, <, <=, = or != and a number.
     threshold: WithSpan<String>,
-    /// Rows at which counting stops.
+    /// Number of rows at which counting stops.
     #[schemars(range(min = 1, max = 10_000_000))]
     max_rows: u64,
-    /// How bad a finding is; decides who is told, and how fast.
+    /// Severity of the alert; selects its alert policy and notification routes.
     severity: Severity,
-    /// Its own rhythm in the watch.
-    #[schemars(extend("x-otherwise" = "the target's"), example = RunInterval::new(3_600))]
+    /// Time between two runs of the check by `serve`.
+    #[schemars(extend("x-otherwise" = "the target's schedule"), example = RunInterval::new(3_600))]
     every: Option<RunInterval>,
-    /// Instead of `every`, its own times.
-    #[schemars(extend("x-otherwise" = "not used"), example = &"0 6 * * mon")]
+    /// Cron expression for runs of the check, instead of `interval`.
+    #[schemars(extend("x-otherwise" = "none"), example = &"0 6 * * mon")]
     cron: Option<WithSpan<String>>,
-    /// What to do when it fails.
-    #[schemars(extend("x-otherwise" = "none"), example = &"end these sessions")]
+    /// Recommended action when the check fails.
+    #[schemars(extend("x-otherwise" = "none"), example = &"revoke these sessions")]
     action: Option<String>,
-    /// Names of the targets that it looks at.
+    /// Names of the targets on which the check runs.
     #[schemars(extend("x-otherwise" = "all"), example = ["main"])]
     targets: Option<WithSpan<Vec<String>>>,
 }
 
-/// The number that is judged, as it is written.
 #[derive(Clone, Copy, Debug, Deserialize, serde::Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum CustomValueName {
@@ -79,7 +78,7 @@ impl Default for CustomCheckSection {
 }
 
 impl CustomCheckSection {
-    /// Adds the check to the rules, unless it is wrong.
+    /// Adds the check to the settings. Invalid values are reported, and replaced by defaults that are never used.
     pub(super) fn validate(
         &self,
         names: &ConfigNames,
@@ -91,7 +90,7 @@ impl CustomCheckSection {
         let is_taken = |other: &str| other == id.as_str();
         if builtin_check_ids().any(is_taken) || settings.custom_checks.iter().any(|check| is_taken(&check.id))
         {
-            reader.report_problem(id.span(), "another check has that id");
+            reader.report_problem(id.span(), format!("duplicate check id `{}`", **id));
         }
         let threshold = self.threshold.parse();
         if let Err(error @ ThresholdParseError) = &threshold {
@@ -105,7 +104,7 @@ impl CustomCheckSection {
         }
         settings.custom_checks.push(CustomCheck {
             id: id.to_string(),
-            // One statement, which stands inside another: a semicolon at its end would end that.
+            // The statement is embedded in another one, which a trailing semicolon would terminate.
             sql: sql.trim().trim_end_matches(';').to_owned(),
             value: match self.value {
                 CustomValueName::Rows => CustomValue::RowCount,

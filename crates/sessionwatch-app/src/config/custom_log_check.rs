@@ -1,4 +1,4 @@
-//! `[[log_pattern]]`: log lines of the operator's own to look for.
+//! `[[log_check]]`: custom checks that count matching log lines.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -14,28 +14,28 @@ use crate::{
     config_file::{BoundedSeconds, WithSpan},
 };
 
-/// Log lines of your own to look for; each is a check too.
+/// Custom check that counts matching log lines.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct CustomLogCheckSection {
-    /// Its name, which is the id of its check: small letters, digits and hyphens.
+    /// Check id: lowercase letters, digits and hyphens.
     #[schemars(extend("x-required" = true), example = &"password-failures")]
     pub(super) name: Option<WithSpan<String>>,
-    /// Text that every such line contains.
-    #[schemars(extend("x-otherwise" = "regex"), example = &"password check failed")]
+    /// Text that every matching line contains. A `literal`, a `regex` or both are required.
+    #[schemars(extend("x-otherwise" = "none"), example = &"password check failed")]
     literal: Option<WithSpan<String>>,
-    /// What such a line matches; its groups user, other, token, request and reason are what they say.
-    #[schemars(extend("x-otherwise" = "literal"), example = &"failed for user (?P<user>[0-9]+)")]
+    /// Regular expression for matching lines; named groups user, other, token, request and reason capture these values.
+    #[schemars(extend("x-otherwise" = "none"), example = &"failed for user (?P<user>[0-9]+)")]
     regex: Option<WithSpan<String>>,
-    /// How bad a finding is; decides who is told, and how fast.
+    /// Severity of the alert; selects its alert policy and notification routes.
     severity: Severity,
-    /// Lines that are tolerated.
+    /// Number of matching lines above which the check fails.
     #[schemars(range(max = 1_000_000_000_000_u64))]
     max: u64,
-    /// Time over which they are counted, by when they were read.
+    /// Time over which lines are counted, by the time at which they were read.
     window: BoundedSeconds<60, 604_800>,
-    /// What to do when it fails.
-    #[schemars(extend("x-otherwise" = "none"), example = &"look at sign-ins")]
+    /// Recommended action when the check fails.
+    #[schemars(extend("x-otherwise" = "none"), example = &"review failed logins")]
     action: Option<String>,
 }
 
@@ -53,18 +53,18 @@ impl Default for CustomLogCheckSection {
     }
 }
 
-/// A pattern of the operator's, which is a check too.
+/// Custom log check.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CustomLogCheck {
-    /// What is looked for.
+    /// Pattern of the lines; its name is the check id.
     pub pattern: Pattern,
-    /// At what it fails.
+    /// Count above which the check fails, and the time over which lines are counted.
     pub limit: LogCheckLimit,
-    /// What to do when it fails; may be empty.
+    /// Recommended action when the check fails; may be empty.
     pub action: String,
 }
 
-/// The section as used; nothing if it is wrong. `before` are the patterns before it.
+/// Validates the section, given the checks of earlier sections. Returns `None` if it is invalid.
 pub(super) fn validate_custom_log_check(
     section: &WithSpan<CustomLogCheckSection>,
     earlier_checks: &[CustomLogCheck],
@@ -79,7 +79,7 @@ pub(super) fn validate_custom_log_check(
     if is_own
         || builtin_check_ids().chain([checks::TARGET_UNREACHABLE, checks::CHANNEL_FAILING]).any(is_taken)
     {
-        reader.report_problem(name.span(), "a check has that name already");
+        reader.report_problem(name.span(), format!("duplicate check id `{}`", **name));
     }
     let text = |key: &Option<WithSpan<String>>| key.as_ref().map(|key| key.to_string());
     let (literal, regex) = (text(&section.literal), text(&section.regex));

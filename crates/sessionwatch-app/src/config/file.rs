@@ -1,4 +1,4 @@
-//! The file as a whole: every section, and what is documented of it.
+//! Top level of the configuration file: its sections, schema, example and reference.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -23,37 +23,37 @@ use crate::{
     notify::{ChannelKind, channel, section::KindReference},
 };
 
-/// sessionwatch.toml. The sections of checks and channels are not here: their keys depend on which check or kind it is.
+/// Top level of `sessionwatch.toml`, without `[checks]` and `[[channel]]`, whose keys depend on the check or the kind.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct ConfigFile {
-    /// Files of profiles of your own, beside those that are built in; relative to this file.
+    /// Files with custom profiles, in addition to the built-in ones; relative to this file.
     pub(super) profiles: WithSpan<Vec<String>>,
-    /// A database that holds sessions.
+    /// Database to monitor.
     pub(super) target: Vec<WithSpan<TargetSection>>,
-    /// How alerts behave, by the severity of what was found.
+    /// Alert policies by severity.
     pub(super) alerts: AlertPolicySections,
-    /// A check of your own, in SQL.
+    /// Custom check in SQL.
     pub(super) check: Vec<WithSpan<CustomCheckSection>>,
-    /// Where log lines of the application come from, for `sessionwatch serve`.
+    /// Source of application logs, read by `sessionwatch serve`.
     pub(super) logs: Vec<WithSpan<LogsSection>>,
-    /// Log lines of your own to look for; each is a check too.
+    /// Custom check that counts matching log lines.
     pub(super) log_pattern: Vec<WithSpan<CustomLogCheckSection>>,
-    /// The watch: `sessionwatch serve`.
+    /// Daemon: `sessionwatch serve`.
     pub(super) serve: WithSpan<ServeSection>,
-    /// A provider of identities by which people log in to the dashboard (OpenID Connect).
+    /// Identity provider for dashboard logins (OpenID Connect).
     pub(super) openid: Option<WithSpan<OidcSection>>,
-    /// How far actions may reach, and the archive of what they remove.
+    /// Safety limits of plans, and the archive of removed rows.
     pub(super) actions: ActionsSection,
-    /// The checklist, sent by itself.
+    /// Scheduled checklist report.
     pub(super) report: Option<WithSpan<ReportSection>>,
-    /// Times at which nothing is told; what still fails afterwards is told then.
+    /// Maintenance window: notifications are held back, and sent afterwards for checks that still fail.
     pub(super) maintenance: Vec<MaintenanceWindowSection>,
-    /// Who is told of what; without one, every channel is told of everything.
+    /// Notification route; without any, every channel receives every notification.
     pub(super) route: Vec<RouteSection>,
 }
 
-/// The JSON schema of the file, for editors and for the check of a file.
+/// Returns the JSON schema of the file, for editors and for validation.
 #[must_use]
 pub fn config_schema() -> Value {
     let mut schema = schema_for::<ConfigFile>();
@@ -64,7 +64,7 @@ pub fn config_schema() -> Value {
     schema
 }
 
-/// Every section, in the order of the example.
+/// Returns all sections, in the order of the example.
 fn documented_sections() -> Vec<SectionSpec> {
     let mut sections = vec![
         SectionSpec::single::<ConfigFile>(""),
@@ -84,7 +84,7 @@ fn documented_sections() -> Vec<SectionSpec> {
         let defaults = alerts::default_policy_values(severity).into_iter();
         defaults
             .fold(section, |section, (key, default)| section.with_default(key, &default))
-            .with_description(format!("How alerts of {name} findings behave"))
+            .with_description(format!("Alert policy of checks with {name} severity"))
     }));
     sections.extend([
         SectionSpec::repeated::<CustomCheckSection>("check"),
@@ -106,13 +106,13 @@ fn documented_sections() -> Vec<SectionSpec> {
     sections
 }
 
-/// A file with every key, commented out but for one target.
+/// Renders the example file: every key, commented out except for one target.
 #[must_use]
 pub fn render_example() -> String {
     config_file::render_example(&documented_sections())
 }
 
-/// The page of all keys, as Markdown.
+/// Renders the reference of all keys as Markdown.
 #[must_use]
 pub fn render_reference() -> String {
     config_file::render_reference(&documented_sections(), TEXT_FORMATS)
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
-    /// Keys of the example that exclude others.
+    /// Keys of the example that conflict with other keys.
     const EXCLUDED: [&str; 11] = [
         "url_file",
         "act_url_file",
@@ -140,7 +140,7 @@ mod tests {
         "tls_key",
     ];
 
-    /// The example with everything switched on but what excludes something else.
+    /// Returns the example with every key uncommented, except for conflicting ones.
     fn uncommented() -> String {
         let is_meant = |line: &&str| {
             let key = line.trim_start_matches("# ").split(' ').next().unwrap_or_default();
@@ -164,12 +164,12 @@ mod tests {
     }
 
     #[test]
-    fn every_key_of_the_example_is_accepted_and_says_the_default() {
+    fn every_key_of_the_example_is_accepted_and_shows_the_default() {
         let text = uncommented();
         let config =
             Config::parse(Path::new("x.toml"), &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
         let mut thresholds = config.checks.thresholds.clone();
-        // Without their keys there is no policy, no baseline, and a limit that grows with the table.
+        // These have no fixed default: a lifetime policy, two baselines, and a limit that grows with the table.
         (thresholds.session_lifetime, thresholds.expired_backlog.max) = Default::default();
         (thresholds.active_sessions, thresholds.creation_rate) = Default::default();
         assert_eq!(thresholds, sessionwatch_core::checks::CheckThresholds::default());
@@ -182,7 +182,7 @@ mod tests {
         }
     }
 
-    /// The paths of all sections of a schema.
+    /// Collects the paths of all sections of a schema.
     fn paths(path: &str, schema: &Value, found: &mut Vec<String>) {
         let properties = schema["properties"].as_object().into_iter().flatten();
         for (name, property) in properties {
@@ -207,26 +207,26 @@ mod tests {
     }
 
     #[test]
-    fn the_example_and_the_page_in_the_repository_are_these() {
+    fn the_example_and_the_reference_in_the_repository_are_up_to_date() {
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
         let read = |path: &str| std::fs::read_to_string(format!("{root}/{path}")).unwrap_or_default();
         assert_eq!(
             read("example.toml"),
             render_example(),
-            "write it anew: sessionwatch config example > example.toml"
+            "regenerate it: sessionwatch config example > example.toml"
         );
         assert!(
             read("docs/configuration.md").starts_with("# Configuration\n")
                 && read("docs/configuration.md").ends_with(&render_reference()),
-            "write the end of docs/configuration.md anew: sessionwatch config reference"
+            "regenerate the end of docs/configuration.md: sessionwatch config reference"
         );
         for lacking in ["null", "| none | |\n"] {
-            assert!(!render_reference().contains(lacking), "a key lacks its documentation: {lacking}");
+            assert!(!render_reference().contains(lacking), "a key has no description: {lacking}");
         }
     }
 
     #[test]
-    fn the_schema_knows_what_is_required_and_what_is_default() {
+    fn the_schema_has_required_keys_and_defaults() {
         let schema = config_schema();
         assert_eq!(schema["properties"]["target"]["items"]["required"], json!(["name"]));
         let checks = &schema["properties"]["checks"]["properties"];

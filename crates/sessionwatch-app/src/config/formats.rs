@@ -1,4 +1,4 @@
-//! Texts of a form of their own.
+//! Custom string formats of the configuration: timestamp decoders and socket addresses.
 
 use std::{borrow::Cow, net::SocketAddr};
 
@@ -11,20 +11,20 @@ use crate::config_file::TextFormat;
 const DECODER_FORMAT: &str = "decoder";
 const SOCKET_ADDRESS_FORMAT: &str = "socket-address";
 
-/// Every form of text that the file knows.
+/// String formats that the configuration file uses.
 pub const TEXT_FORMATS: &[TextFormat] = &[
     TextFormat { name: DECODER_FORMAT, describe: describe_decoder, check: check_decoder },
     TextFormat { name: SOCKET_ADDRESS_FORMAT, describe: describe_address, check: check_address },
 ];
 
-/// How an instant is stored, as it is written.
+/// Timestamp decoder, parsed from its name.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DecoderName(pub(super) Decoder);
 
 impl<'de> Deserialize<'de> for DecoderName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = Cow::<str>::deserialize(deserializer)?;
-        Decoder::parse(&name).map(Self).ok_or_else(|| de::Error::custom("no such decoder"))
+        Decoder::parse(&name).map(Self).ok_or_else(|| de::Error::custom("unknown decoder"))
     }
 }
 
@@ -46,7 +46,7 @@ impl JsonSchema for DecoderName {
     }
 }
 
-/// An IP address and a port.
+/// IP address and port.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ListenAddress(pub(super) SocketAddr);
 
@@ -76,7 +76,7 @@ impl JsonSchema for ListenAddress {
     }
 }
 
-/// The decoders that name no zone.
+/// Names of the decoders that take no time zone.
 fn decoder_names() -> [&'static str; Decoder::ALL.len()] {
     Decoder::ALL.map(Decoder::name)
 }
@@ -89,13 +89,13 @@ fn describe_decoder() -> String {
 fn check_decoder(text: &str) -> Result<(), String> {
     match Decoder::parse(text) {
         Some(_) => Ok(()),
-        None if text.starts_with(LOCAL_DECODER_PREFIX) => Err("; no time zone of that name is known".into()),
+        None if text.starts_with(LOCAL_DECODER_PREFIX) => Err("; unknown time zone".into()),
         None => Err(did_you_mean(text, decoder_names().into_iter())),
     }
 }
 
 fn describe_address() -> String {
-    "an IP address and a port, such as \"127.0.0.1:9797\"".into()
+    "IP address and port, such as \"127.0.0.1:9797\"".into()
 }
 
 fn check_address(text: &str) -> Result<(), String> {

@@ -1,4 +1,4 @@
-//! `[[logs]]`: where log lines of the application come from.
+//! `[[logs]]`: sources of application logs.
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
@@ -18,55 +18,55 @@ use crate::{
 
 pub use super::custom_log_check::CustomLogCheck;
 
-/// The shortest key of a drain or of who sends lines.
+/// Minimum length of the signing secret of a drain, or of the bearer token of a sender.
 const MIN_SECRET_BYTES: usize = 16;
 
-/// Where log lines of the application come from, for `sessionwatch serve`.
+/// Source of application logs, read by `sessionwatch serve`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct LogsSection {
-    /// Its name in reports.
+    /// Name in reports.
     #[schemars(extend("x-required" = true), example = &"app")]
     name: Option<WithSpan<String>>,
-    /// A file that grows, a log drain of Vercel, whoever posts lines with a token, or syslog.
+    /// Kind of source: a log file, a Vercel log drain, HTTP requests with a bearer token, or syslog.
     #[schemars(extend("default" = "file"))]
     kind: Option<WithSpan<LogSourceKindName>>,
-    /// The target whose sessions the lines are about.
+    /// Target whose sessions the lines refer to.
     #[schemars(extend("x-otherwise" = "the only target"), example = &"main")]
     target: Option<WithSpan<String>>,
-    /// The file; it may be rotated, truncated and made anew.
+    /// Path of the log file, required with kind = "file"; the file may be rotated, truncated and recreated.
     #[schemars(
-        extend("x-otherwise" = "with kind = \"file\" it must be written"),
+        extend("x-otherwise" = "none"),
         example = &"/var/log/app/app.log",
     )]
     file: Option<String>,
-    /// What a drain signs with, or the bearer token of who posts lines: at least 16 characters.
-    #[schemars(extend("x-otherwise" = "secret_file"), example = &"${DRAIN_SECRET}")]
+    /// Signing secret of the drain (kind = "vercel") or bearer token of the sender (kind = "http"), at least 16
+    /// characters.
+    #[schemars(extend("x-otherwise" = "none"), example = &"${DRAIN_SECRET}")]
     secret: Option<WithSpan<SecretText>>,
-    /// A file that holds nothing but the secret.
-    #[schemars(extend("x-otherwise" = "secret"), example = &"/run/secrets/drain")]
+    /// File that contains only the secret, instead of `secret`.
+    #[schemars(extend("x-otherwise" = "none"), example = &"/run/secrets/drain")]
     secret_file: Option<WithSpan<String>>,
-    /// With kind = "vercel", the value of x-vercel-verify by which the drain knows the endpoint.
-    #[schemars(extend("x-otherwise" = "not used"), example = &"0123456789abcdef")]
+    /// Value of the x-vercel-verify header that proves ownership of the endpoint, with kind = "vercel".
+    #[schemars(extend("x-otherwise" = "none"), example = &"0123456789abcdef")]
     verify: Option<String>,
-    /// Where syslog is listened for, over TCP and UDP.
+    /// IP address and port of the syslog listener (TCP and UDP), required with kind = "syslog".
     #[schemars(
-        extend("x-otherwise" = "with kind = \"syslog\" it must be written"),
+        extend("x-otherwise" = "none"),
         example = &"127.0.0.1:5514",
     )]
     listen: Option<WithSpan<ListenAddress>>,
-    /// With kind = "syslog", the addresses or networks that may send; lines of others are refused.
-    #[schemars(extend("x-otherwise" = "everybody who reaches the address"), example = ["10.0.0.0/8"])]
+    /// Addresses or networks of accepted syslog senders, with kind = "syslog"; lines from others are rejected.
+    #[schemars(extend("x-otherwise" = "any"), example = ["10.0.0.0/8"])]
     senders: Option<WithSpan<Vec<String>>>,
-    /// The zone of times in the lines that name none.
+    /// Time zone of timestamps that name none.
     timezone: WithSpan<String>,
-    /// Lines may be missing, as with a drain that samples: nothing follows from one that is not there.
+    /// Lines may be missing, as with a sampling drain; a missing line is then not treated as evidence.
     sampled: bool,
-    /// Time without a line after which a source that normally speaks has gone quiet.
+    /// Time without a line after which a normally active source counts as idle.
     quiet_after: BoundedSeconds<60, 604_800>,
 }
 
-/// Where lines come from, as it is written.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum LogSourceKindName {
@@ -96,87 +96,87 @@ impl Default for LogsSection {
     }
 }
 
-/// Where lines come from.
+/// Kind of a log source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogSourceKind {
-    /// A file that grows.
+    /// Log file.
     File(PathBuf),
-    /// A log drain of Vercel.
+    /// Vercel log drain.
     Vercel {
-        /// What it signs with.
+        /// Signing secret.
         secret: Secret,
-        /// What it wants to hear before it sends.
+        /// Value of the `x-vercel-verify` header that Vercel expects before it sends lines.
         verify: Option<String>,
     },
-    /// Whoever sends lines with a token.
+    /// HTTP requests with this bearer token.
     Http(Secret),
     /// Syslog over TCP and UDP.
     Syslog {
-        /// Where it is listened for.
+        /// Address of the listener.
         listen: SocketAddr,
-        /// The networks that may send; everybody if there are none.
+        /// Networks of accepted senders; empty for any.
         senders: Vec<IpNet>,
     },
 }
 
-/// A source of log lines.
+/// Source of log lines.
 #[derive(Clone, Debug)]
 pub struct LogSourceConfig {
-    /// Its name.
+    /// Name in reports.
     pub name: String,
-    /// The target whose sessions the application logs about.
+    /// Target whose sessions the lines refer to.
     pub target: String,
-    /// Where they come from.
+    /// Kind of the source.
     pub kind: LogSourceKind,
-    /// The zone of times that name none.
+    /// Time zone of timestamps that name none.
     pub zone: TimeZone,
-    /// Lines may be missing, so that nothing follows from one that is.
+    /// Lines may be missing, so a missing line is not treated as evidence.
     pub is_sampled: bool,
-    /// How long there is no line of a source that normally speaks before it counts as idle.
+    /// Time without a line after which a normally active source counts as idle.
     pub idle_after: SignedDuration,
 }
 
-/// Everything about logs.
+/// Log sources and log checks.
 #[derive(Clone, Debug, Default)]
 pub struct LogsConfig {
-    /// Where lines come from.
+    /// Log sources that can be used.
     pub sources: Vec<LogSourceConfig>,
-    /// The operator's patterns.
+    /// Custom log checks.
     pub custom_checks: Vec<CustomLogCheck>,
-    /// At what the checks fail, where it is not as usual.
+    /// Limits of built-in checks that differ from the defaults, by check id.
     pub check_limits: BTreeMap<&'static str, LogCheckLimit>,
-    /// Why a source cannot be used at present, by its name.
+    /// Sources that cannot be used, as pairs of name and reason.
     pub unresolved_sources: Vec<(String, String)>,
 }
 
 impl LogsConfig {
-    /// At what a check fails.
+    /// Returns the limit of a check: the configured one, or its default.
     #[must_use]
     pub fn check_limit(&self, check: &LogCheck) -> LogCheckLimit {
         self.check_limits.get(check.id).copied().unwrap_or(check.limit)
     }
 
-    /// The patterns as they are looked for.
+    /// Returns the line patterns of the custom log checks.
     #[must_use]
     pub fn line_patterns(&self) -> Vec<Pattern> {
         self.custom_checks.iter().map(|own| own.pattern.clone()).collect()
     }
 
-    /// The sources of a target.
+    /// Returns the log sources of a target.
     pub fn sources_for_target<'a>(&'a self, target: &'a str) -> impl Iterator<Item = &'a LogSourceConfig> {
         self.sources.iter().filter(move |source| source.target == target)
     }
 }
 
 impl LogSourceConfig {
-    /// How far its zone is ahead of UTC at an instant.
+    /// Returns the UTC offset of the source's time zone at an instant.
     #[must_use]
     pub fn utc_offset_at(&self, at: UtcTimestamp) -> SignedDuration {
         self.zone.to_offset(at.into()).into()
     }
 }
 
-/// Adds a source to the logs, or why it cannot be used at present, unless it is wrong.
+/// Adds the source, or the reason why it cannot be used, to the log settings, unless the section is invalid.
 pub(super) fn validate_source(
     section: &WithSpan<LogsSection>,
     names: &ConfigNames,
@@ -185,7 +185,7 @@ pub(super) fn validate_source(
 ) {
     let Some(name) = section.name.as_ref() else { return };
     if logs.sources.iter().any(|other| other.name == **name) {
-        reader.report_problem(name.span(), "another source has that name");
+        reader.report_problem(name.span(), format!("duplicate log source name `{}`", **name));
     }
     let Some(target) = resolve_target(section, names, reader) else { return };
     let Some(zone) = reader.parse_time_zone(&section.timezone) else { return };
@@ -203,7 +203,7 @@ pub(super) fn validate_source(
     }
 }
 
-/// The target that is named, or the only one.
+/// Returns the named target or, without a name, the only one.
 fn resolve_target(
     section: &WithSpan<LogsSection>,
     names: &ConfigNames,
@@ -213,19 +213,19 @@ fn resolve_target(
         (Some(name), targets) if targets.contains(name) => Some(name.to_string()),
         (Some(name), targets) => {
             let hint = did_you_mean(name, targets.iter().map(String::as_str));
-            reader.report_problem(name.span(), format!("there is no target `{}`{hint}", **name));
+            reader.report_problem(name.span(), format!("unknown target `{}`{hint}", **name));
             None
         }
         (None, [only]) => Some(only.clone()),
         (None, _) => {
-            reader
-                .report_problem(section.span(), "must name the target whose sessions these lines are about");
+            let message = "missing key `target`, the target whose sessions these lines refer to";
+            reader.report_problem(section.span(), message);
             None
         }
     }
 }
 
-/// Where the lines come from; or what is missing for it at present. Nothing if it is wrong.
+/// Returns `None` if the section is invalid, and an error if a variable or file is missing.
 fn validate_kind(
     section: &WithSpan<LogsSection>,
     reader: &mut SectionReader<'_, '_>,
@@ -233,12 +233,13 @@ fn validate_kind(
     let span = section.span();
     let name = section.kind.as_deref().copied().unwrap_or_default();
     match name {
+        // Invalid keys were removed and reported; reporting them as missing too would confuse.
         _ if reader.problems.has_invalid_key(&span, &["kind", "listen", "secret", "secret_file", "file"]) => {
             None
         }
         LogSourceKindName::File => match &section.file {
             Some(path) => Some(Ok(LogSourceKind::File(reader.folder.join(path)))),
-            None => report_missing_key(section, "needs the key `file`", reader),
+            None => report_missing_key(section, "requires the key `file`", reader),
         },
         LogSourceKindName::Syslog => match &section.listen {
             Some(listen) => {
@@ -246,7 +247,8 @@ fn validate_kind(
                 Some(Ok(LogSourceKind::Syslog { listen: listen.0, senders: senders.unwrap_or_default() }))
             }
             None => {
-                let message = "must be an IP address and a port, such as \"127.0.0.1:5514\"";
+                let message =
+                    "kind = \"syslog\" requires `listen`, an IP address and port such as \"127.0.0.1:5514\"";
                 reader.report_problem(span, message);
                 None
             }
@@ -263,7 +265,8 @@ fn validate_kind(
     }
 }
 
-/// The secret of who sends lines; or what is missing for it at present. Nothing if it is wrong.
+/// Reads the secret of a drain or a sender. Returns `None` if the keys are invalid, and an error if a variable or
+/// file is missing.
 fn read_source_secret(
     section: &WithSpan<LogsSection>,
     reader: &mut SectionReader<'_, '_>,
@@ -272,19 +275,19 @@ fn read_source_secret(
         SecretKeys { name: "secret", text: section.secret.as_ref(), file: section.secret_file.as_ref() };
     match keys.read_secret(reader.folder, &mut reader.problems) {
         SecretLookup::Found(secret) if secret.expose_bytes().len() < MIN_SECRET_BYTES => {
-            reader.report_problem(secret.span(), "must have at least 16 characters, or it could be guessed");
+            reader.report_problem(secret.span(), "too short: must have at least 16 characters");
             None
         }
         SecretLookup::Found(secret) => Some(Ok(secret.into_inner())),
         SecretLookup::Unresolved(missing) => Some(Err(missing.into_inner())),
         SecretLookup::Absent => {
-            report_missing_key(section, "needs one of the keys `secret` and `secret_file`", reader)
+            report_missing_key(section, "requires the key `secret` or `secret_file`", reader)
         }
         SecretLookup::Invalid => None,
     }
 }
 
-/// Reports a key without which a source of that kind cannot be.
+/// Reports a key that the kind of the source requires, at `kind` if that is set.
 fn report_missing_key<T>(
     section: &WithSpan<LogsSection>,
     message: &str,

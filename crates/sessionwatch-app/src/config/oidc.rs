@@ -1,4 +1,4 @@
-//! `[openid]`: a provider of identities by which people log in to the dashboard.
+//! `[oidc]`: identity provider for dashboard logins.
 
 use credentials::Secret;
 use schemars::JsonSchema;
@@ -7,41 +7,42 @@ use serde::Deserialize;
 use super::section_reader::SectionReader;
 use crate::config_file::{SecretKeys, SecretLookup, SecretText, WithSpan, read_certificates};
 
-/// A provider of identities by which people log in to the dashboard (OpenID Connect).
+/// Identity provider for dashboard logins (OpenID Connect).
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct OidcSection {
-    /// Who issues identities; `/.well-known/openid-configuration` below it describes the provider.
+    /// Issuer URL; the provider's metadata is at `/.well-known/openid-configuration` under this URL.
     #[schemars(extend("x-required" = true), example = &"https://id.example.org/realms/main")]
     issuer: Option<WithSpan<String>>,
-    /// What the provider calls the dashboard.
+    /// Client ID of the dashboard at the provider.
     #[schemars(extend("x-required" = true), example = &"sessionwatch")]
     client_id: Option<String>,
-    /// What shows the provider that it is asked by the dashboard.
-    #[schemars(extend("x-otherwise" = "a public client"), example = &"${OPENID_SECRET}")]
+    /// Client secret of the dashboard at the provider.
+    #[schemars(extend("x-otherwise" = "none: public client"), example = &"${OPENID_SECRET}")]
     client_secret: Option<WithSpan<SecretText>>,
-    /// A file that holds nothing but that secret.
-    #[schemars(extend("x-otherwise" = "client_secret"), example = &"/run/secrets/openid")]
+    /// File that contains only the client secret, instead of `client_secret`.
+    #[schemars(extend("x-otherwise" = "none"), example = &"/run/secrets/openid")]
     client_secret_file: Option<WithSpan<String>>,
-    /// The claim that holds a person's name here.
+    /// Claim that becomes the account name.
     name_claim: String,
-    /// The claim that decides about the role, a text or a list of texts; dots lead into objects: `realm_access.roles`.
+    /// Claim that selects the role, a string or a list of strings; dots access nested objects, as in
+    /// `realm_access.roles`.
     role_claim: String,
-    /// Values of that claim that let people look.
-    #[schemars(extend("x-otherwise" = "nobody"), example = ["engineering"])]
+    /// Values of `role_claim` that grant the role viewer.
+    #[schemars(extend("x-otherwise" = "none"), example = ["engineering"])]
     viewers: Option<Vec<String>>,
-    /// Values that let people act.
-    #[schemars(extend("x-otherwise" = "nobody"), example = ["on-call"])]
+    /// Values of `role_claim` that grant the role responder.
+    #[schemars(extend("x-otherwise" = "none"), example = ["on-call"])]
     responders: Option<Vec<String>>,
-    /// Values that let people decide who may.
-    #[schemars(extend("x-otherwise" = "nobody"), example = ["platform"])]
+    /// Values of `role_claim` that grant the role admin.
+    #[schemars(extend("x-otherwise" = "none"), example = ["platform"])]
     admins: Option<Vec<String>>,
-    /// What the provider is asked for; some give groups only with a scope of their own.
+    /// OAuth scopes to request; some providers return groups only for an additional scope.
     scopes: Vec<String>,
-    /// What people call the provider: "Log in with …".
+    /// Provider name on the login button: "Log in with …".
     label: String,
-    /// A PEM file with certificate authorities to trust besides those of the system.
-    #[schemars(extend("x-otherwise" = "those of the system"), example = &"/etc/ssl/company-ca.pem")]
+    /// PEM file with additional certificate authorities to trust.
+    #[schemars(extend("x-otherwise" = "system CAs only"), example = &"/etc/ssl/company-ca.pem")]
     ca_file: Option<String>,
 }
 
@@ -64,34 +65,34 @@ impl Default for OidcSection {
     }
 }
 
-/// A provider of identities by which people log in (OpenID Connect Core 1.0).
+/// Identity provider for logins (OpenID Connect Core 1.0).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OidcConfig {
-    /// Who issues identities: where the provider describes itself.
+    /// Issuer URL, without a trailing slash.
     pub issuer: String,
-    /// What the provider calls the dashboard.
+    /// Client ID of the dashboard.
     pub client_id: String,
-    /// What shows the provider that it is asked by the dashboard; nothing for public clients.
+    /// Client secret; `None` for public clients.
     pub client_secret: Option<Secret>,
-    /// The claim that holds a person's name.
+    /// Claim that becomes the account name.
     pub name_claim: String,
-    /// The claim that holds what decides about the role; dots lead into objects.
+    /// Claim that selects the role; dots access nested objects.
     pub role_claim: String,
-    /// Values of that claim that let people decide who may.
+    /// Values of `role_claim` that grant the role admin.
     pub admins: Vec<String>,
-    /// Values that let people act.
+    /// Values of `role_claim` that grant the role responder.
     pub responders: Vec<String>,
-    /// Values that let people look.
+    /// Values of `role_claim` that grant the role viewer.
     pub viewers: Vec<String>,
-    /// What is asked for.
+    /// OAuth scopes to request.
     pub scopes: Vec<String>,
-    /// What people call it.
+    /// Provider name on the login button.
     pub label: String,
-    /// Certificate authorities to trust besides those of the system, as PEM.
+    /// Additional certificate authorities to trust, as PEM.
     pub ca_pem: Option<Vec<u8>>,
 }
 
-/// The section as used, or why it cannot be used at present; nothing if it is wrong.
+/// Validates the section. Returns `None` if it is invalid, and an error if a variable or file is missing.
 pub(super) fn validate_oidc(
     section: &WithSpan<OidcSection>,
     has_public_url: bool,
@@ -99,18 +100,19 @@ pub(super) fn validate_oidc(
 ) -> Option<Result<OidcConfig, String>> {
     let issuer = section.issuer.as_ref()?;
     if !is_secure_url(issuer) {
-        let message = "must begin with https://; http:// is for providers on this machine";
+        let message = "must start with https:// (http:// is allowed only for a provider on this machine)";
         reader.report_problem(issuer.span(), message);
     }
     if !has_public_url {
-        let message = "the provider has to know where to send people back to: write `public_url` in [serve]";
+        let message =
+            "requires `public_url` in [serve]: the provider redirects users to this URL after login";
         reader.report_problem(section.span(), message);
     }
     let listed = |values: &Option<Vec<String>>| values.clone().unwrap_or_default();
     let (admins, responders, viewers) =
         (listed(&section.admins), listed(&section.responders), listed(&section.viewers));
     if admins.is_empty() && responders.is_empty() && viewers.is_empty() {
-        let message = "nobody may log in: name groups under `viewers`, `responders` or `admins`";
+        let message = "no user can log in: list claim values in `viewers`, `responders` or `admins`";
         reader.report_problem(section.span(), message);
     }
     let secret = SecretKeys {
@@ -134,6 +136,7 @@ pub(super) fn validate_oidc(
         admins,
         responders,
         viewers,
+        // Without the scope `openid`, a provider returns no ID token.
         scopes: if section.scopes.is_empty() {
             OidcSection::default().scopes
         } else {
@@ -144,10 +147,11 @@ pub(super) fn validate_oidc(
     }))
 }
 
-/// Whether nobody on the way can read what is sent to an address.
+/// Returns `true` for https:// URLs, and for http:// URLs of the loopback interface, which no network carries.
 #[must_use]
 pub fn is_secure_url(url: &str) -> bool {
     let Some(rest) = url.strip_prefix("http://") else { return url.starts_with("https://") };
+    // `localhost@a.example` fails both tests below, so user information cannot disguise another host.
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let host = match authority.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
@@ -161,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_this_machine_is_asked_in_the_clear() {
+    fn http_is_secure_only_for_this_machine() {
         for safe in ["https://a.example/x", "http://127.0.0.1:80/", "http://localhost", "http://[::1]:9/x"] {
             assert!(is_secure_url(safe), "{safe}");
         }

@@ -1,4 +1,4 @@
-//! `[[route]]`, `[[maintenance]]` and `[report]`: who is told of what, and when.
+//! `[[route]]`, `[[maintenance_window]]` and `[report]`: which channel receives what, and when.
 
 use std::ops::Range;
 
@@ -13,22 +13,21 @@ use crate::{
     schedule::Schedule,
 };
 
-/// When the checklist is sent, unless it is written.
 const DEFAULT_REPORT_CRON: &str = "0 7 * * mon";
 
-/// Who is told of what; without one, every channel is told of everything.
+/// Notification route; without any, every channel receives every notification.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RouteSection {
-    /// Names of the channels that are told.
+    /// Names of the channels that receive the notifications.
     #[schemars(extend("x-required" = true), example = ["chat"])]
     channels: Option<WithSpan<Vec<String>>>,
-    /// The mildest findings that are told.
+    /// Minimum severity of the alerts.
     severity: Severity,
-    /// Names of the targets that it is about.
+    /// Names of the targets to which the route applies.
     #[schemars(extend("x-otherwise" = "all"), example = ["main"])]
     targets: Option<WithSpan<Vec<String>>>,
-    /// Ids of the checks that it is about.
+    /// Ids of the checks to which the route applies.
     #[schemars(extend("x-otherwise" = "all"), example = ["duplicate-tokens"])]
     checks: Option<WithSpan<Vec<String>>>,
 }
@@ -39,42 +38,42 @@ impl Default for RouteSection {
     }
 }
 
-/// Times at which nothing is told; what still fails afterwards is told then.
+/// Maintenance window: notifications are held back, and sent afterwards for checks that still fail.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct MaintenanceWindowSection {
-    /// When it begins: minute, hour, day of month, month, day of week, in the time zone of [serve].
+    /// Cron expression of the start (minute, hour, day of month, month, day of week), in the time zone of [serve].
     #[schemars(extend("x-required" = true), example = &"0 2 * * sun")]
     cron: Option<WithSpan<String>>,
-    /// How long it lasts.
+    /// Length of the window.
     #[schemars(extend("x-required" = true), example = &"2h")]
     lasts: Option<BoundedSeconds<60, 604_800>>,
-    /// Names of the targets that it is about.
+    /// Names of the targets to which the window applies.
     #[schemars(extend("x-otherwise" = "all"), example = ["main"])]
     targets: Option<WithSpan<Vec<String>>>,
-    /// Ids of the checks that it is about.
+    /// Ids of the checks to which the window applies.
     #[schemars(extend("x-otherwise" = "all"), example = ["blind"])]
     checks: Option<WithSpan<Vec<String>>>,
 }
 
-/// The checklist, sent by itself.
+/// Scheduled checklist report.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct ReportSection {
-    /// When: minute, hour, day of month, month, day of week, in the time zone of [serve].
+    /// Cron expression of the report (minute, hour, day of month, month, day of week), in the time zone of [serve].
     #[schemars(extend("default" = DEFAULT_REPORT_CRON))]
     cron: Option<WithSpan<String>>,
-    /// Names of the channels that get it.
+    /// Names of the channels that receive the report.
     #[schemars(extend("x-required" = true), example = ["chat"])]
     channels: Option<WithSpan<Vec<String>>>,
 }
 
-/// Who is told of what.
+/// Notification route.
 #[derive(Clone, Debug)]
 pub struct NotificationRoute {
     /// Names of channels.
     pub channels: Vec<String>,
-    /// The mildest findings.
+    /// Minimum severity of the alerts.
     pub min_severity: Severity,
     /// Names of targets; empty for all.
     pub targets: Vec<String>,
@@ -82,12 +81,12 @@ pub struct NotificationRoute {
     pub checks: Vec<String>,
 }
 
-/// Times at which nothing is told.
+/// Recurring window in which notifications are held back.
 #[derive(Clone, Debug)]
 pub struct MaintenanceWindow {
-    /// When it begins.
+    /// Start times.
     pub schedule: Schedule,
-    /// How long it lasts.
+    /// Length of the window.
     pub duration: SignedDuration,
     /// Names of targets; empty for all.
     pub targets: Vec<String>,
@@ -95,10 +94,10 @@ pub struct MaintenanceWindow {
     pub checks: Vec<String>,
 }
 
-/// The checklist that is sent by itself.
+/// Scheduled checklist report.
 #[derive(Clone, Debug)]
 pub struct ScheduledReport {
-    /// When.
+    /// Schedule of the report.
     pub schedule: Schedule,
     /// Names of channels.
     pub channels: Vec<String>,
@@ -120,7 +119,7 @@ impl RouteSection {
 }
 
 impl MaintenanceWindowSection {
-    /// The section as used; nothing if it is wrong.
+    /// Returns `None` if the section is invalid.
     pub(super) fn validate(
         &self,
         names: &ConfigNames,
@@ -128,9 +127,9 @@ impl MaintenanceWindowSection {
     ) -> Option<MaintenanceWindow> {
         let targets = names.resolve_targets(self.targets.as_ref(), reader);
         let checks = names.resolve_checks(self.checks.as_ref(), reader);
-        let begins = reader.parse_cron(self.cron.as_ref()?)?;
+        let schedule = reader.parse_cron(self.cron.as_ref()?)?;
         Some(MaintenanceWindow {
-            schedule: begins,
+            schedule,
             duration: self.lasts.map(BoundedSeconds::to_duration).unwrap_or_default(),
             targets,
             checks,
@@ -139,7 +138,7 @@ impl MaintenanceWindowSection {
 }
 
 impl ReportSection {
-    /// The section as used; nothing if it is wrong.
+    /// Returns `None` if the section is invalid.
     pub(super) fn validate(
         &self,
         span: &Range<usize>,
@@ -147,11 +146,12 @@ impl ReportSection {
         reader: &mut SectionReader<'_, '_>,
     ) -> Option<ScheduledReport> {
         let channels = names.resolve_channels(self.channels.as_ref(), reader);
-        let due = match &self.cron {
+        let schedule = match &self.cron {
             Some(cron) => reader.parse_cron(cron),
+            // An invalid expression must not be replaced by the default.
             None if reader.problems.has_invalid_key(span, &["cron"]) => None,
             None => Schedule::parse_cron(DEFAULT_REPORT_CRON, &reader.zone).ok(),
         };
-        Some(ScheduledReport { schedule: due?, channels })
+        Some(ScheduledReport { schedule: schedule?, channels })
     }
 }

@@ -1,4 +1,4 @@
-//! The checks of a target by their schedules.
+//! Grouping of a target's checks by schedule.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,13 +11,13 @@ use crate::{
     schedule::{Schedule, ScheduledChecks},
 };
 
-/// The guide looks at these every day.
+/// Checks that the operator guide runs daily; the others run weekly.
 const GUIDE_DAILY_CHECKS: [&str; 3] = ["duplicate-tokens", "orphaned-sessions", "sessions-per-user"];
 const GUIDE_DAILY_CRON: &str = "0 6 * * *";
 const GUIDE_WEEKLY_CRON: &str = "30 6 * * mon";
 const NIGHTLY_FULL_RUN_CRON: &str = "0 3 * * *";
 
-/// The checks of a target by their schedules.
+/// Returns the enabled checks of a target, grouped by schedule.
 pub(super) fn schedule_checks(
     target: &Target,
     settings: &CheckSettings,
@@ -29,9 +29,11 @@ pub(super) fn schedule_checks(
         .filter(|custom| custom.targets.is_empty() || custom.targets.contains(&target.name));
     let builtin = checks::TABLE_CHECKS.iter().map(|check| check.id).filter(|id| settings.is_enabled(id));
     let ids: Vec<&str> = builtin.chain(own.map(|custom| custom.id.as_str())).collect();
+    // The constants above are valid, so the fallback is never used.
     let fixed = |text: &str| Schedule::parse_cron(text, zone).unwrap_or(Schedule::Every(24 * HOUR));
     let rarely = if target.schedule.preset == SchedulePreset::ScaleToZero { 6 * HOUR } else { 60 * SECOND };
     let base = target.schedule.base.clone().unwrap_or(Schedule::Every(rarely));
+    // Checks that share a schedule also share a check run, and so read the table once.
     let (mut common, mut apart) = (BTreeMap::<&str, BTreeSet<String>>::new(), Vec::new());
     for id in &ids {
         if let Some(schedule) = settings.schedules.get(*id) {
@@ -57,6 +59,8 @@ pub(super) fn schedule_checks(
     let mut entries: Vec<ScheduledChecks> = together.chain(apart).collect();
     if target.schedule.preset == SchedulePreset::Default {
         let checks = ids.iter().map(|id| (*id).to_owned()).collect();
+        // A corrupt index or a disabled trigger can leave rows that violate a constraint, so one run a night verifies
+        // them.
         entries.push(ScheduledChecks {
             schedule: fixed(NIGHTLY_FULL_RUN_CRON),
             checks,

@@ -1,4 +1,4 @@
-//! What every section needs to be read: where files are, the time zone, and where problems go.
+//! Shared state and parsers of the sections: base folder, time zone and problems.
 
 use std::{net::IpAddr, ops::Range, path::Path};
 
@@ -10,21 +10,19 @@ use crate::{
     schedule::Schedule,
 };
 
-/// A week, in seconds.
 const WEEK_SECONDS: u64 = 604_800;
-/// An hour, in seconds: the time over which log events are counted, unless it is written.
 pub(super) const HOUR_SECONDS: u64 = 3_600;
 
-/// The time between two runs.
+/// Time between two runs.
 pub(super) type RunInterval = BoundedSeconds<60, WEEK_SECONDS>;
 
-/// What sections are read with.
+/// State shared by the validation of all sections.
 pub(super) struct SectionReader<'a, 't> {
-    /// What the names of files are relative to.
+    /// Folder of the configuration file, the base of relative paths.
     pub(super) folder: &'a Path,
-    /// The zone of cron expressions.
+    /// Time zone of cron expressions.
     pub(super) zone: TimeZone,
-    /// Everything that is wrong.
+    /// Problems found so far.
     pub(super) problems: ProblemCollector<'t>,
 }
 
@@ -33,7 +31,7 @@ impl SectionReader<'_, '_> {
         self.problems.report(span, message);
     }
 
-    /// What `every` or `cron` of a section says; nothing if neither is written, or what is written is wrong.
+    /// Returns the schedule from `interval` or `cron` of a section; `None` if neither is set, or the value is invalid.
     pub(super) fn parse_schedule(
         &mut self,
         every: Option<RunInterval>,
@@ -41,7 +39,7 @@ impl SectionReader<'_, '_> {
     ) -> Option<Schedule> {
         match (every, cron) {
             (Some(_), Some(cron)) => {
-                self.report_problem(cron.span(), "every and cron are both written: leave one out");
+                self.report_problem(cron.span(), "`interval` and `cron` are both set: remove one");
                 None
             }
             (Some(every), None) => Some(Schedule::Every(every.to_duration())),
@@ -50,28 +48,30 @@ impl SectionReader<'_, '_> {
         }
     }
 
-    /// When a cron expression is due; nothing if it is wrong.
+    /// Parses a cron expression; reports a problem and returns `None` if it is invalid.
     pub(super) fn parse_cron(&mut self, cron: &WithSpan<String>) -> Option<Schedule> {
         let schedule = Schedule::parse_cron(cron, &self.zone);
         schedule.map_err(|error| self.report_problem(cron.span(), error.to_string())).ok()
     }
 
-    /// The zone of that name; nothing if there is none.
+    /// Returns the time zone of that name; reports a problem and returns `None` if there is none.
     pub(super) fn parse_time_zone(&mut self, name: &WithSpan<String>) -> Option<TimeZone> {
         let zone = TimeZone::get(name);
-        let message = "must be the IANA name of a time zone, such as \"Europe/Berlin\"";
+        let message = "must be an IANA time zone name, such as \"Europe/Berlin\"";
         zone.map_err(|_| self.report_problem(name.span(), message)).ok()
     }
 
-    /// The networks of a list, each written as a network or an address.
+    /// Parses a list of networks, each in CIDR notation or as a single address.
     pub(super) fn parse_networks(&mut self, texts: &WithSpan<Vec<String>>) -> Vec<IpNet> {
         let mut networks = vec![];
         for text in texts.iter() {
+            // A single address is a network of one host.
             let single = || text.parse::<IpAddr>().map(IpNet::from);
             match text.parse::<IpNet>().or_else(|_| single()) {
                 Ok(network) => networks.push(network),
                 Err(_) => {
-                    let message = format!("`{text}` is no address or network, such as \"10.0.0.0/8\"");
+                    let message =
+                        format!("`{text}` is not an IP address or a network such as \"10.0.0.0/8\"");
                     self.report_problem(texts.span(), message);
                 }
             }
@@ -79,11 +79,12 @@ impl SectionReader<'_, '_> {
         networks
     }
 
-    /// Reports an id of a check that is not of small letters, digits and hyphens.
+    /// Reports a check id that is not made of lowercase letters, digits and hyphens.
     pub(super) fn validate_check_id(&mut self, id: &WithSpan<String>, example: &str) {
         let is_plain = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
         if id.is_empty() || !id.chars().all(is_plain) {
-            let message = format!("must be small letters, digits and hyphens, such as \"{example}\"");
+            let message =
+                format!("must contain only lowercase letters, digits and hyphens, such as \"{example}\"");
             self.report_problem(id.span(), message);
         }
     }

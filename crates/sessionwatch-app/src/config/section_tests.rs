@@ -1,113 +1,110 @@
-//! What is said of each section, word for word and with its place, and the values on both sides of each limit.
+//! Exact messages of each section with their place, and the values on both sides of each limit.
 
 use super::tests::problems;
 
 const TARGET: &str = "[[target]]\nname = \"main\"\nurl = \"app.db\"\n";
 const MAPPING: &str = "[target.mapping]\nsessions = \"s\"\ntoken = \"t\"\nexpires = \"e\"\n";
 const DECODER: &str = "decoder = \"timestamp-utc\"\n";
-const TIME: &str = "must be a time such as \"90s\", \"5m\", \"6h\" or \"1d\",";
+const DURATION: &str = "expected duration (30s, 5m, 24h, 7d),";
 
-/// What is wrong with sections, each of which has one fault.
-fn assert_said(sections: &[(String, String)]) {
-    for (text, said) in sections {
-        assert_eq!(problems(text), [said.as_str()], "{text}");
+/// Asserts the only problem of each text.
+fn assert_problems(sections: &[(String, String)]) {
+    for (text, problem) in sections {
+        assert_eq!(problems(text), [problem.as_str()], "{text}");
     }
 }
 
 fn below(before: &str, sections: &[(&str, &str)]) -> Vec<(String, String)> {
-    let below = sections.iter().map(|(text, said)| (format!("{before}{text}\n"), (*said).to_owned()));
+    let below = sections.iter().map(|(text, problem)| (format!("{before}{text}\n"), (*problem).to_owned()));
     below.collect()
 }
 
 #[test]
-fn a_target_says_which_of_its_keys_cannot_be() {
-    assert_said(&below(
+fn invalid_keys_of_a_target_are_reported() {
+    assert_problems(&below(
         TARGET,
         &[
-            ("timeout = 0", "4:11: target.timeout: must be a whole number from 1 to 600"),
-            ("lock_timeout = \"2s\"", "4:16: target.lock_timeout: must be a whole number from 1 to 600"),
+            ("timeout = 0", "4:11: target.timeout: expected integer 1 to 600"),
+            ("lock_timeout = \"2s\"", "4:16: target.lock_timeout: expected integer 1 to 600"),
             (
                 "engine = \"scna\"",
-                "4:10: target.engine: must be one of \"scan\", \"pushdown\"; did you mean `scan`?",
+                "4:10: target.engine: expected one of \"scan\", \"pushdown\"; did you mean `scan`?",
             ),
             (
                 "schedule = \"guide\"\ncron = \"0 6 * * *\"",
-                "5:8: target.cron: `cron` changes nothing with schedule = \"guide\": leave one of them out",
+                "5:8: target.cron: `cron` has no effect with schedule = \"guide\": remove one of them",
             ),
             (
                 "every = \"5m\"\nschedule = \"guide\"",
-                "4:9: target.every: `every` changes nothing with schedule = \"guide\": leave one of them out",
+                "4:9: target.every: `every` has no effect with schedule = \"guide\": remove one of them",
             ),
-            ("shedule = \"guide\"", "4:1: target.shedule: there is no such key; did you mean `schedule`?"),
-            ("act_url_file = 3", "4:16: target.act_url_file: must be text in quotes"),
-            ("[target.cleanup]\nexpired = \"yes\"", "5:11: target.cleanup.expired: must be true or false"),
+            ("shedule = \"guide\"", "4:1: unknown key `shedule` in [[target]]; did you mean `schedule`?"),
+            ("act_url_file = 3", "4:16: target.act_url_file: expected string"),
+            ("[target.cleanup]\nexpired = \"yes\"", "5:11: target.cleanup.expired: expected true or false"),
         ],
     ));
 }
 
 #[test]
-fn a_mapping_says_what_does_not_fit_together() {
-    assert_said(&below(
+fn conflicting_keys_of_a_mapping_are_reported() {
+    assert_problems(&below(
         &format!("{TARGET}{MAPPING}"),
         &[
             (
                 "decoder = \"epoch_s\"",
-                "8:11: target.mapping.decoder: must be one of \"timestamptz\", \"timestamp-utc\", \"epoch-s\", \
+                "8:11: target.mapping.decoder: expected one of \"timestamptz\", \"timestamp-utc\", \"epoch-s\", \
                  \"epoch-ms\", \"iso-text\", \"epoch-ms-or-iso\", or \"timestamp-local:ZONE\" with a time zone such as \
                  America/New_York; did you mean `epoch-s`?",
             ),
             (
                 "decoder = \"timestamp-local:Europe/Atlantis\"",
-                "8:11: target.mapping.decoder: must be one of \"timestamptz\", \"timestamp-utc\", \"epoch-s\", \
+                "8:11: target.mapping.decoder: expected one of \"timestamptz\", \"timestamp-utc\", \"epoch-s\", \
                  \"epoch-ms\", \"iso-text\", \"epoch-ms-or-iso\", or \"timestamp-local:ZONE\" with a time zone such as \
-                 America/New_York; no time zone of that name is known",
+                 America/New_York; unknown time zone",
             ),
         ],
     ));
-    assert_said(&below(
+    assert_problems(&below(
         &format!("{TARGET}{MAPPING}{DECODER}"),
         &[
             (
                 "users = \"people\"",
-                "9:9: target.mapping.users: `users` needs `user`, the column that refers to them",
+                "9:9: target.mapping.users: `users` requires `user`, the column that refers to the users table",
             ),
             (
                 "revoke = \"flag\"\nrevoke_column = \"active\"",
-                "9:10: target.mapping.revoke: revoke = \"flag\" needs `revoke_column` and `revoke_value`",
+                "9:10: target.mapping.revoke: revoke = \"flag\" requires `revoke_column` and `revoke_value`",
             ),
             (
                 "revoke = \"expire\"\nrevoke_column = \"active\"",
-                "10:17: target.mapping.revoke_column: is of use only with revoke = \"flag\"",
+                "10:17: target.mapping.revoke_column: has no effect without revoke = \"flag\"",
             ),
             (
                 "revoke_value = \"false\"",
-                "9:16: target.mapping.revoke_value: is of use only with revoke = \"flag\"",
+                "9:16: target.mapping.revoke_value: has no effect without revoke = \"flag\"",
             ),
-            (
-                "lifetime_days = 0",
-                "9:17: target.mapping.lifetime_days: must be a whole number from 1 to 36500",
-            ),
+            ("lifetime_days = 0", "9:17: target.mapping.lifetime_days: expected integer 1 to 36500"),
         ],
     ));
     let elsewhere = format!("{TARGET}sessions = \"other\"\n{MAPPING}{DECODER}");
     assert_eq!(
         problems(&elsewhere),
-        ["4:12: target.sessions: another table is written under [target.mapping]: leave this one out"]
+        ["4:12: target.sessions: conflicts with `sessions` in [target.mapping]: remove one of them"]
     );
     assert!(problems(&elsewhere.replace("\"other\"", "\"s\"")).is_empty());
 }
 
 #[test]
-fn an_end_without_a_zone_needs_a_grace_of_fourteen_hours() {
+fn an_expiry_without_a_time_zone_needs_a_grace_of_14_hours() {
     let cleanup = |decoder: &str, more: &str| {
         problems(&format!(
             "{TARGET}{MAPPING}decoder = \"{decoder}\"\n[target.cleanup]\nexpired = true\n{more}\n"
         ))
     };
-    let said = "at least 14h: `e` names no time zone; write decoder = \"timestamp-local:ZONE\" with that of the \
-                application to allow less";
+    let message = "must be at least 14h because `e` has no time zone: for a shorter grace, set \
+                   decoder = \"timestamp-local:ZONE\" with the application's time zone";
     let refused = cleanup("timestamp-utc", "grace = 50399");
-    assert_eq!(refused, [format!("11:9: target.cleanup.grace: {said}")]);
+    assert_eq!(refused, [format!("11:9: target.cleanup.grace: {message}")]);
     for (decoder, more) in [
         ("timestamp-utc", "grace = \"14h\""),
         ("timestamp-utc", ""),
@@ -119,60 +116,60 @@ fn an_end_without_a_zone_needs_a_grace_of_fourteen_hours() {
 }
 
 #[test]
-fn the_watch_says_which_of_its_keys_cannot_be() {
-    assert_said(&below(
+fn invalid_keys_of_the_daemon_are_reported() {
+    assert_problems(&below(
         "[serve]\n",
         &[
-            ("keep_days = 0", "2:13: serve.keep_days: must be a whole number from 1 to 36500"),
+            ("keep_days = 0", "2:13: serve.keep_days: expected integer 1 to 36500"),
             (
                 "listen = \"localhost:9797\"",
-                "2:10: serve.listen: must be an IP address and a port, such as \"127.0.0.1:9797\"",
+                "2:10: serve.listen: expected IP address and port, such as \"127.0.0.1:9797\"",
             ),
             (
                 "public_url = \"watch.example.org\"",
-                "2:14: serve.public_url: must begin with https:// or http://, such as \"https://watch.example.org\"",
+                "2:14: serve.public_url: must start with https:// or http://, such as \"https://watch.example.org\"",
             ),
-            ("tls_key = \"key.pem\"", "1:1: serve: tls_certificate and tls_key belong together: write both"),
+            ("tls_key = \"key.pem\"", "1:1: serve: `tls_certificate` and `tls_key` must be set together"),
             (
                 "trusted_proxies = [\"10.0.0.1\", \"10.0.0.0/33\"]",
-                "2:19: serve.trusted_proxies: `10.0.0.0/33` is no address or network, such as \"10.0.0.0/8\"",
+                "2:19: serve.trusted_proxies: `10.0.0.0/33` is not an IP address or a network such as \"10.0.0.0/8\"",
             ),
             (
                 "allowed_hosts = [\"*\", \"a_b.c-d\", \"watch:443\"]",
-                "2:17: serve.allowed_hosts: `watch:443` is no host name without a port, such as \"watch.example.org\"",
+                "2:17: serve.allowed_hosts: `watch:443` is not a host name: use one without scheme and port, such as \"watch.example.org\"",
             ),
             (
                 "timezone = \"Berlin\"",
-                "2:12: serve.timezone: must be the IANA name of a time zone, such as \"Europe/Berlin\"",
+                "2:12: serve.timezone: must be an IANA time zone name, such as \"Europe/Berlin\"",
             ),
             (
                 "store = \"mysql://u:hunter2@h/d\"",
-                "2:9: serve.store: must be the path of a file, or postgres://USER:PASSWORD@HOST/DATABASE",
+                "2:9: serve.store: must be a file path or postgres://USER:PASSWORD@HOST/DATABASE",
             ),
         ],
     ));
 }
 
 #[test]
-fn alerts_checks_and_actions_say_which_of_their_keys_cannot_be() {
-    assert_said(&below(
+fn invalid_keys_of_alerts_checks_and_actions_are_reported() {
+    assert_problems(&below(
         "",
         &[
-            ("[alerts.criticl]", "1:9: alerts.criticl: there is no such section; did you mean `critical`?"),
-            ("[alerts]\nhigh = 3", "2:8: alerts.high: write it as [alerts.high], once"),
+            ("[alerts.criticl]", "1:9: unknown section `criticl` in [alerts]; did you mean `critical`?"),
+            ("[alerts]\nhigh = 3", "2:8: alerts.high: must be a section: write [alerts.high], once"),
             (
                 "[alerts.low]\nrepeat_after = \"59s\"",
-                &format!("2:16: alerts.low.repeat_after: {TIME} from 60 to 604800 seconds"),
+                &format!("2:16: alerts.low.repeat_after: {DURATION} 1m to 7d"),
             ),
             (
                 "[checks.active-sessions]\nmin = 5\nmax = 4",
-                "1:1: checks.active-sessions: min (5) is above max (4)",
+                "1:1: checks.active-sessions: min (5) is greater than max (4)",
             ),
             (
                 "[checks.active-sessions]\nevery = \"5m\"\ncron = \"0 6 * * *\"",
-                "3:8: checks.active-sessions.cron: every and cron are both written: leave one out",
+                "3:8: checks.active-sessions.cron: `interval` and `cron` are both set: remove one",
             ),
-            ("[actions]\nbrake_share = 1.1", "2:15: actions.brake_share: must be a number from 0 to 1"),
+            ("[actions]\nbrake_share = 1.1", "2:15: actions.brake_share: expected number 0 to 1"),
             (
                 "[actions]\narchive_recipient = \"age1nobody\"",
                 "2:21: actions.archive_recipient: `age1nobody` is not an age recipient: expected `age1…`, as printed by \
@@ -183,28 +180,28 @@ fn alerts_checks_and_actions_say_which_of_their_keys_cannot_be() {
 }
 
 #[test]
-fn checks_of_ones_own_say_what_is_wrong_with_them() {
+fn invalid_custom_checks_are_reported() {
     let check = |more: &str| format!("[[check]]\nid = \"mine\"\nsql = \"SELECT 1\"\n{more}");
-    assert_said(&below(
+    assert_problems(&below(
         "",
         &[
             (
                 "[[check]]\nid = \"blind\"\nsql = \"SELECT 1\"\n[[log_pattern]]\nname = \"blind\"\nliteral = \"failed\"",
-                "5:8: log_pattern.name: a check has that name already",
+                "5:8: log_pattern.name: duplicate check id `blind`",
             ),
             (
                 "[[check]]\nid = \"active-sessions\"\nsql = \"SELECT 1\"",
-                "2:6: check.id: another check has that id",
+                "2:6: check.id: duplicate check id `active-sessions`",
             ),
-            (&check(&check("")), "5:6: check.id: another check has that id"),
+            (&check(&check("")), "5:6: check.id: duplicate check id `mine`"),
             (
                 &check("threshold = \"about 3\""),
                 "4:13: check.threshold: must be >, >=, <, <=, = or != and a number, such as \"> 0\"",
             ),
-            (&check("max_rows = 0"), "4:12: check.max_rows: must be a whole number from 1 to 10000000"),
+            (&check("max_rows = 0"), "4:12: check.max_rows: expected integer 1 to 10000000"),
             (
                 "[[check]]\nid = \"\"\nsql = \"SELECT 1\"",
-                "2:6: check.id: must be small letters, digits and hyphens, such as \"suspended-users\"",
+                "2:6: check.id: must contain only lowercase letters, digits and hyphens, such as \"suspended-users\"",
             ),
             ("[[log_pattern]]\nname = \"x\"", "1:1: log_pattern: must have a literal, a regex, or both"),
         ],
@@ -212,29 +209,29 @@ fn checks_of_ones_own_say_what_is_wrong_with_them() {
 }
 
 #[test]
-fn a_provider_of_identities_says_what_it_lacks() {
+fn an_incomplete_identity_provider_is_reported() {
     let openid = |more: &str| format!("[openid]\nclient_id = \"watch\"\n{more}");
     let public = "[serve]\npublic_url = \"https://watch.example.org\"\n";
-    assert_said(&[
+    assert_problems(&[
         (
             openid("issuer = \"https://id.example.org\"\nadmins = [\"ops\"]\n"),
-            "1:1: openid: the provider has to know where to send people back to: write `public_url` in [serve]".into(),
+            "1:1: openid: requires `public_url` in [serve]: the provider redirects users to this URL after login".into(),
         ),
         (
             format!("{public}{}", openid("issuer = \"https://id.example.org\"\nviewers = []\n")),
-            "3:1: openid: nobody may log in: name groups under `viewers`, `responders` or `admins`".into(),
+            "3:1: openid: no user can log in: list claim values in `viewers`, `responders` or `admins`".into(),
         ),
         (
             format!("{public}{}", openid("issuer = \"http://id.example.org\"\nadmins = [\"ops\"]\n")),
-            "5:10: openid.issuer: must begin with https://; http:// is for providers on this machine".into(),
+            "5:10: openid.issuer: must start with https:// (http:// is allowed only for a provider on this machine)".into(),
         ),
     ]);
 }
 
 #[test]
-fn the_values_at_each_limit_are_taken_and_those_beyond_are_not() {
+fn values_at_each_limit_are_accepted_and_values_beyond_are_rejected() {
     let cleanup = format!("{TARGET}[target.cleanup]\n");
-    for (section, key, taken, refused) in [
+    for (section, key, accepted, rejected) in [
         (TARGET, "timeout", ["1", "600"], ["0", "601"]),
         (TARGET, "lock_timeout", ["1", "600"], ["0", "601"]),
         (TARGET, "every", ["\"60s\"", "\"7d\""], ["\"59s\"", "604801"]),
@@ -252,18 +249,18 @@ fn the_values_at_each_limit_are_taken_and_those_beyond_are_not() {
         ("[actions]\n", "archive_retention", ["\"1h\"", "315360000"], ["3599", "315360001"]),
         ("[checks.active-sessions]\n", "min", ["0", "1000000000000"], ["-1", "1000000000001"]),
     ] {
-        for value in taken {
+        for value in accepted {
             assert_eq!(
                 problems(&format!("{section}{key} = {value}\n")),
                 Vec::<String>::new(),
                 "{key} = {value}"
             );
         }
-        for value in refused {
-            let said = problems(&format!("{section}{key} = {value}\n"));
+        for value in rejected {
+            let found = problems(&format!("{section}{key} = {value}\n"));
             assert!(
-                said.len() == 1 && said[0].contains(&format!(".{key}: must be ")),
-                "{key} = {value}: {said:?}"
+                found.len() == 1 && found[0].contains(&format!(".{key}: expected ")),
+                "{key} = {value}: {found:?}"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! `[serve]`: the store, the dashboard and what guards it.
+//! `[serve]`: the daemon's state store, listener, TLS, allowed hosts and retention.
 
 use std::{
     net::SocketAddr,
@@ -25,47 +25,45 @@ use crate::{
     notify::NotificationChannel,
 };
 
-/// The store, where nothing else is written.
 const DEFAULT_STORE_FILE: &str = "sessionwatch-state.db";
 
-/// The watch: `sessionwatch serve`.
+/// Daemon: `sessionwatch serve`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct ServeSection {
-    /// The watch's memory: a file, made where it is missing, relative to this one; or the address of a PostgreSQL database,
-    /// for several that watch together.
+    /// State store: an SQLite file, relative to this file and created if missing, or a PostgreSQL address, which
+    /// several daemons can share.
     #[schemars(extend("default" = DEFAULT_STORE_FILE))]
     store: Option<WithSpan<SecretText>>,
-    /// A file that holds nothing but the path or address of the store.
-    #[schemars(extend("x-otherwise" = "store"), example = &"/run/secrets/store-url")]
+    /// File that contains only the path or address of the state store, instead of `store`.
+    #[schemars(extend("x-otherwise" = "none"), example = &"/run/secrets/store-url")]
     store_file: Option<WithSpan<String>>,
-    /// Where the dashboard, /metrics, /healthz and /readyz answer; port 0 takes a free one.
+    /// IP address and port of the dashboard, /metrics, /healthz and /readyz; port 0 picks a free port.
     listen: ListenAddress,
-    /// How people reach the dashboard through a proxy; with https:// cookies and links keep to TLS.
+    /// External URL of the dashboard, such as that of a reverse proxy; https:// makes cookies secure.
     #[schemars(
         extend("x-otherwise" = "http:// and the address of `listen`"),
         example = &"https://watch.example.org",
     )]
     pub(super) public_url: Option<WithSpan<String>>,
-    /// The certificate by which TLS is spoken on that address, with those above it, as PEM; read again each hour and on
-    /// reload.
+    /// PEM file with the TLS certificate chain of the listener; reread every hour and on reload.
     #[schemars(extend("x-otherwise" = "no TLS"), example = &"/etc/sessionwatch/fullchain.pem")]
     tls_certificate: Option<String>,
-    /// The key of that certificate, as PEM.
+    /// PEM file with the private key of the TLS certificate.
     #[schemars(extend("x-otherwise" = "no TLS"), example = &"/etc/sessionwatch/key.pem")]
     tls_key: Option<String>,
-    /// Proxies, as addresses or networks, whose `X-Forwarded-For` is believed.
+    /// Addresses or networks of proxies whose `X-Forwarded-For` header is trusted.
     trusted_proxies: WithSpan<Vec<String>>,
-    /// Host names by which the pages may be asked for, besides that of `public_url`, IP addresses, names without a dot, and
-    /// names below localhost, svc, cluster.local, internal and home.arpa; "*" for any.
+    /// Additional host names accepted in requests; "*" for any. Always accepted: the host of `public_url`, IP
+    /// addresses, names without a dot, and names under localhost, svc, cluster.local, internal and home.arpa.
     allowed_hosts: WithSpan<Vec<String>>,
     /// Days for which history is kept.
     #[schemars(range(min = 1, max = 36_500))]
     keep_days: u64,
-    /// The zone of cron expressions, by its IANA name.
+    /// IANA time zone of cron expressions.
     pub(super) timezone: WithSpan<String>,
-    /// The name of this process among those that share a store.
-    #[schemars(extend("x-otherwise" = "host name and process number"), example = &"watcher-1")]
+    /// Name of this daemon among those that share a state store.
+    #[schemars(extend("x-otherwise" = "host name and process ID"), example = &"watcher-1")]
     name: Option<String>,
 }
 
@@ -87,38 +85,38 @@ impl Default for ServeSection {
     }
 }
 
-/// The watch.
+/// Settings of the daemon.
 #[derive(Clone, Debug)]
 pub struct ServeConfig {
-    /// Its memory.
+    /// Location of the state store.
     pub store: StoreLocation,
-    /// Why that cannot be had at present.
+    /// Missing variable or file to which the location refers.
     pub store_unresolved: Option<String>,
-    /// Where metrics and the dashboard are served.
+    /// Address of the dashboard and the metrics.
     pub listen: SocketAddr,
-    /// The address by which people reach the dashboard, where it is another.
+    /// External URL of the dashboard, if it differs from `listen`.
     pub public_url: Option<String>,
-    /// The certificate and the key by which TLS is spoken; nothing where it is not.
+    /// Paths of the TLS certificate chain and its private key; `None` for plain HTTP.
     pub tls: Option<(PathBuf, PathBuf)>,
-    /// Proxies that are believed where a request comes from.
+    /// Proxies whose `X-Forwarded-For` header is trusted.
     pub trusted_proxies: Vec<IpNet>,
-    /// Names besides that of `public_url` by which the pages may be asked for; `*` for any.
+    /// Additional host names accepted in requests; `*` for any.
     pub allowed_hosts: Vec<String>,
-    /// How long history is kept.
+    /// Time for which history is kept.
     pub history_retention: SignedDuration,
-    /// The zone of cron expressions.
+    /// Time zone of cron expressions.
     pub time_zone: TimeZone,
-    /// The name of this process among those that share the store; nothing for host name and process number.
+    /// Name among the daemons that share the state store; `None` for host name and process ID.
     pub instance_name: Option<String>,
-    /// Ways to tell people.
+    /// Notification channels that can be used.
     pub channels: Vec<NotificationChannel>,
-    /// Who is told of what; empty: every channel of everything.
+    /// Notification routes; if empty, every channel receives every notification.
     pub routes: Vec<NotificationRoute>,
-    /// When nothing is told.
+    /// Windows in which notifications are held back.
     pub maintenance_windows: Vec<MaintenanceWindow>,
-    /// The checklist that is sent by itself.
+    /// Scheduled checklist report.
     pub scheduled_report: Option<ScheduledReport>,
-    /// Why a channel cannot be used at present, by its name.
+    /// Channels that cannot be used, as pairs of name and reason.
     pub unresolved_channels: Vec<(String, String)>,
 }
 
@@ -145,7 +143,7 @@ impl Default for ServeConfig {
     }
 }
 
-/// The section as used; who is told of what stands in other sections.
+/// Validates the section. Channels, routes, maintenance windows and reports come from other sections.
 pub(super) fn validate_serve(
     section: &WithSpan<ServeSection>,
     reader: &mut SectionReader<'_, '_>,
@@ -163,21 +161,24 @@ pub(super) fn validate_serve(
     if let Some(url) = &section.public_url
         && !(url.starts_with("https://") || url.starts_with("http://"))
     {
-        let message = "must begin with https:// or http://, such as \"https://watch.example.org\"";
+        let message = "must start with https:// or http://, such as \"https://watch.example.org\"";
         reader.report_problem(url.span(), message);
     }
     serve.tls = match (&section.tls_certificate, &section.tls_key) {
         (Some(certificate), Some(key)) => Some((reader.folder.join(certificate), reader.folder.join(key))),
         (None, None) => None,
         _ => {
-            reader.report_problem(section.span(), "tls_certificate and tls_key belong together: write both");
+            reader.report_problem(section.span(), "`tls_certificate` and `tls_key` must be set together");
             None
         }
     };
     for host in section.allowed_hosts.iter() {
-        let is_of_name = |letter: char| letter.is_alphanumeric() || matches!(letter, '.' | '-' | '_');
-        if host != "*" && (host.is_empty() || !host.chars().all(is_of_name)) {
-            let message = format!("`{host}` is no host name without a port, such as \"watch.example.org\"");
+        // The daemon compares these names with the Host header, against DNS rebinding; a port would never match.
+        let is_host_character = |letter: char| letter.is_alphanumeric() || matches!(letter, '.' | '-' | '_');
+        if host != "*" && (host.is_empty() || !host.chars().all(is_host_character)) {
+            let message = format!(
+                "`{host}` is not a host name: use one without scheme and port, such as \"watch.example.org\""
+            );
             reader.report_problem(section.allowed_hosts.span(), message);
         }
     }
@@ -189,7 +190,6 @@ fn history_retention(section: &ServeSection) -> SignedDuration {
     SignedDuration::from_hours(i64::try_from(section.keep_days).unwrap_or(i64::MAX).saturating_mul(24))
 }
 
-/// Where the memory is.
 fn validate_store(section: &ServeSection, serve: &mut ServeConfig, reader: &mut SectionReader<'_, '_>) {
     let keys = SecretKeys { name: "store", text: section.store.as_ref(), file: section.store_file.as_ref() };
     match keys.read_secret(reader.folder, &mut reader.problems) {
@@ -212,53 +212,53 @@ fn parse_store_location(
     if ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme)) {
         let dsn = Dsn::parse(text);
         let dsn = dsn.map_err(|error| {
-            reader.report_problem(written.span(), format!("faulty PostgreSQL address: {error}"));
+            reader.report_problem(written.span(), format!("invalid PostgreSQL address: {error}"));
         });
         return dsn.ok().map(|dsn| StoreLocation::Server(Box::new(dsn)));
     }
     if text.contains("://") {
-        let message = "must be the path of a file, or postgres://USER:PASSWORD@HOST/DATABASE";
+        let message = "must be a file path or postgres://USER:PASSWORD@HOST/DATABASE";
         reader.report_problem(written.span(), message);
         return None;
     }
-    // What is no address of a file is a path all the same.
+    // Accepts `sqlite:PATH` like a target; any other text is a plain path.
     let address = TargetAddress::parse(text).ok();
     let path = address.as_ref().and_then(TargetAddress::file_path).unwrap_or(Path::new(text));
     Some(StoreLocation::File(reader.folder.join(path)))
 }
 
 impl ServeConfig {
-    /// The channels that are told of a finding, each once.
+    /// Returns the channels for an alert, each once even if several routes match.
     #[must_use]
     pub fn channels_for(&self, target: &str, check: &str, severity: Severity) -> Vec<&NotificationChannel> {
-        let about = |route: &&NotificationRoute| {
+        let matches_alert = |route: &&NotificationRoute| {
             severity >= route.min_severity
                 && list_matches(&route.targets, target)
                 && list_matches(&route.checks, check)
         };
-        let routes: Vec<&NotificationRoute> = self.routes.iter().filter(about).collect();
-        let meant = |channel: &&NotificationChannel| {
+        let routes: Vec<&NotificationRoute> = self.routes.iter().filter(matches_alert).collect();
+        let is_selected = |channel: &&NotificationChannel| {
             self.routes.is_empty() || routes.iter().any(|route| route.channels.contains(&channel.name))
         };
-        self.channels.iter().filter(meant).collect()
+        self.channels.iter().filter(is_selected).collect()
     }
 
-    /// Whether nothing is told of a check on a target because of maintenance.
+    /// Returns `true` if a maintenance window for the check and the target is open at `now`.
     #[must_use]
     pub fn is_in_maintenance(&self, target: &str, check: &str, now: UtcTimestamp) -> bool {
-        let holds = |window: &MaintenanceWindow| {
+        let is_open = |window: &MaintenanceWindow| {
             list_matches(&window.targets, target)
                 && list_matches(&window.checks, check)
                 && window
                     .schedule
                     .last_at_or_before(now)
-                    .is_some_and(|begun| now.duration_since(begun) < window.duration)
+                    .is_some_and(|started| now.duration_since(started) < window.duration)
         };
-        self.maintenance_windows.iter().any(holds)
+        self.maintenance_windows.iter().any(is_open)
     }
 }
 
-/// Whether a list names something; an empty one names everything.
+/// Returns `true` if the list is empty or contains the name.
 fn list_matches(list: &[String], name: &str) -> bool {
     list.is_empty() || list.iter().any(|listed| listed == name)
 }

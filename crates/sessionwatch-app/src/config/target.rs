@@ -1,4 +1,4 @@
-//! `[[target]]`: a database that holds sessions.
+//! `[[target]]`: a database to monitor.
 
 mod address;
 mod cleanup;
@@ -31,72 +31,73 @@ pub use sessionwatch_targets::{
     engine::EngineKind,
 };
 
-/// How long a whole run may take, and how long a lock is waited for, unless the configuration says otherwise.
 const DEFAULT_RUN_TIMEOUT: Duration = Duration::from_secs(30);
+// A table that stays locked for longer is probably being migrated; the next run reads it.
 const DEFAULT_LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A database that holds sessions.
+/// Database to monitor.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct TargetSection {
-    /// Its name in reports and on the command line.
+    /// Name in reports and on the command line.
     #[schemars(extend("x-required" = true), example = &"main")]
     pub(super) name: Option<WithSpan<String>>,
-    /// Its address, as for the command line; ${NAME} stands for a variable of the environment.
-    #[schemars(extend("x-otherwise" = "url_file"), example = &"${DATABASE_URL}")]
+    /// Address of the database; ${NAME} is replaced with the environment variable NAME. Required unless `url_file` is
+    /// set.
+    #[schemars(extend("x-otherwise" = "none"), example = &"${DATABASE_URL}")]
     url: Option<WithSpan<SecretText>>,
-    /// A file that holds nothing but the address.
-    #[schemars(extend("x-otherwise" = "url"), example = &"/run/secrets/database-url")]
+    /// File that contains only the address, instead of `url`.
+    #[schemars(extend("x-otherwise" = "none"), example = &"/run/secrets/database-url")]
     url_file: Option<WithSpan<String>>,
-    /// How its sessions are stored.
-    #[schemars(extend("x-otherwise" = "recognized by the columns"), example = &"authjs-prisma")]
+    /// Profile that describes how the framework stores sessions.
+    #[schemars(extend("x-otherwise" = "detected from the columns"), example = &"authjs-prisma")]
     profile: Option<WithSpan<String>>,
-    /// The table that holds them, where several could be meant; its columns are recognized.
-    #[schemars(extend("x-otherwise" = "recognized by the columns"), example = &"public.sessions")]
+    /// Session table, if detection finds several candidates; its columns are still detected.
+    #[schemars(extend("x-otherwise" = "detected from the columns"), example = &"public.sessions")]
     sessions: Option<WithSpan<String>>,
-    /// Pull compact rows once, or aggregate in the database.
+    /// Where to aggregate: "scan" streams compact rows and aggregates locally, "pushdown" aggregates in the database.
     engine: EngineName,
-    /// Seconds that a whole run may take.
+    /// Time limit of a check run, in seconds.
     #[schemars(range(min = 1, max = 600), extend("default" = 30))]
     timeout: Option<u64>,
-    /// Seconds to wait for a lock.
+    /// Time limit for waiting on a lock, in seconds.
     #[schemars(range(min = 1, max = 600), extend("default" = 2))]
     lock_timeout: Option<u64>,
-    /// The address of a read replica, which is asked first; its lag is stated.
-    #[schemars(extend("x-otherwise" = "not used"), example = &"${REPLICA_URL}")]
+    /// Address of a read replica, which is queried first; its lag is reported.
+    #[schemars(extend("x-otherwise" = "none"), example = &"${REPLICA_URL}")]
     replica_url: Option<WithSpan<SecretText>>,
-    /// When `serve` runs checks: all of them by `every`, and each night without trust in indexes; daily and weekly as in the
-    /// guide; or rarely, and when told that the database is awake.
+    /// Schedule of check runs: "default" runs all checks at `interval` and every night without trusting constraints;
+    /// "guide" runs them daily and weekly as in the operator guide; "scale-to-zero" runs them rarely, and when
+    /// notified that the database is awake.
     schedule: SchedulePreset,
-    /// Time between two runs of `serve`, each of which reads the table once; s, m, h and d are units.
+    /// Time between two check runs of `serve`, each of which reads the table once.
     #[schemars(
-        extend("x-otherwise" = "60s; 6h with schedule = \"scale-to-zero\""),
+        extend("x-otherwise" = "1m, or 6h with schedule = \"scale-to-zero\""),
         example = RunInterval::new(60),
     )]
     every: Option<WithSpan<RunInterval>>,
-    /// Instead of `every`: minute, hour, day of month, month, day of week, in the time zone of [serve].
-    #[schemars(extend("x-otherwise" = "not used"), example = &"*/5 8-18 * * mon-fri")]
+    /// Cron expression instead of `interval` (minute, hour, day of month, month, day of week), in the time zone of
+    /// [serve].
+    #[schemars(extend("x-otherwise" = "none"), example = &"*/5 8-18 * * mon-fri")]
     cron: Option<WithSpan<String>>,
-    /// Time without a query after which the database suspends itself; for the statement of what a schedule costs.
+    /// Idle time after which the database suspends itself, used to estimate how long a schedule keeps it awake.
     #[schemars(
-        extend("x-otherwise" = "5m for hosts of Neon, otherwise never"),
+        extend("x-otherwise" = "5m on Neon, else never"),
         example = BoundedSeconds::<1, 604_800>::new(300),
     )]
     suspends_after: Option<BoundedSeconds<1, 604_800>>,
-    /// The address with the role that acts (cleanup, revoke, archive restore, incident); checks do not need it, a SQLite file
-    /// needs none.
-    #[schemars(extend("x-otherwise" = "not used: nothing can be ended"), example = &"${ACT_DATABASE_URL}")]
+    /// Address with the write role, for cleanup, revoke, restore and incidents. Checks and SQLite files do not need it.
+    #[schemars(extend("x-otherwise" = "none: monitoring only"), example = &"${ACT_DATABASE_URL}")]
     act_url: Option<WithSpan<SecretText>>,
-    /// A file that holds nothing but that address.
-    #[schemars(extend("x-otherwise" = "act_url"), example = &"/run/secrets/act-database-url")]
+    /// File that contains only the address with the write role, instead of `write_url`.
+    #[schemars(extend("x-otherwise" = "none"), example = &"/run/secrets/act-database-url")]
     act_url_file: Option<WithSpan<String>>,
-    /// The tables and columns, where no profile fits; a `profile` beside it says which framework uses them.
+    /// Tables and columns, if no profile fits; `profile` may name the framework that uses them.
     mapping: Option<WithSpan<MappingSection>>,
-    /// Cleanup by `serve` itself; off unless switched on here.
+    /// Automatic cleanup by `serve`; off by default.
     cleanup: Option<WithSpan<CleanupSection>>,
 }
 
-/// How facts are obtained, as it is written.
 #[derive(Clone, Copy, Debug, Default, Deserialize, serde::Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum EngineName {
@@ -105,40 +106,40 @@ enum EngineName {
     Pushdown,
 }
 
-/// A target as configured.
+/// Configured target.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// Its name in reports.
+    /// Name in reports and on the command line.
     pub name: String,
-    /// Where it is.
+    /// Address with the watch role.
     pub address: TargetAddress,
-    /// How its sessions are stored.
+    /// Source of the layout: detection, a profile, a table or an explicit mapping.
     pub profile_source: ProfileSource,
-    /// Where its sessions are known to be: another table is not believed. Nothing where no store says it.
+    /// Layout recorded in the state store; a run that finds another table fails. `None` if the store has none.
     pub known_layout: Option<KnownLayout>,
-    /// How facts are obtained.
+    /// Engine that aggregates the session stats.
     pub engine: EngineKind,
-    /// Time limits.
+    /// Time limits of a check run.
     pub limits: TimeLimits,
-    /// When the watch looks at it.
+    /// Schedule of check runs in the daemon.
     pub schedule: TargetSchedule,
-    /// A replica, which is looked at first.
+    /// Read replica, which is queried first.
     pub replica_address: Option<TargetAddress>,
-    /// Microseconds without a query after which it suspends itself; nothing if it never does.
+    /// Idle time after which the database suspends itself; `None` if it never does.
     pub autosuspend_after: Option<SignedDuration>,
-    /// Where, and as whom, sessions are ended; nothing where that is not configured.
+    /// Address with the write role; `None` if none is configured.
     pub write_address: Option<TargetAddress>,
-    /// Why the configured address for ending sessions cannot be had on this machine; `None` if it can, or if none is
-    /// configured. Checks do not need it.
+    /// Problem that makes the configured write address unusable on this machine; `None` if the address is usable, or
+    /// if none is configured. Checks do not need a write address.
     pub write_address_problem: Option<ConfigProblem>,
-    /// How `serve` cleans up by itself, if it does.
+    /// Automatic cleanup by `serve`, if enabled.
     pub auto_cleanup: Option<CleanupConfig>,
-    /// No configuration names it: it was given as an address.
+    /// The target was given as an address and is not in the configuration.
     pub is_ad_hoc: bool,
 }
 
 impl Target {
-    /// A target that no configuration names.
+    /// Creates a target for an address that is not in the configuration.
     #[must_use]
     pub fn ad_hoc(address: TargetAddress) -> Self {
         Self {
@@ -158,7 +159,7 @@ impl Target {
         }
     }
 
-    /// How it is connected to, at its own address.
+    /// Returns the options for connecting to the target's own address, not to its replica.
     #[must_use]
     pub fn connect_options<'a>(&'a self, catalogue: &'a [Profile]) -> ConnectOptions<'a> {
         ConnectOptions {
@@ -170,6 +171,7 @@ impl Target {
                 profiles: catalogue,
             },
             limits: self.limits,
+            // Check runs that verify every row set this to `true`.
             ignore_constraints: false,
             fingerprint_key: None,
             reads_position: false,
@@ -178,38 +180,38 @@ impl Target {
     }
 }
 
-/// When the watch looks at a target.
+/// Schedule of check runs on a target.
 #[derive(Clone, Debug, Default)]
 pub struct TargetSchedule {
-    /// The checks that belong together.
+    /// Preset that groups the checks.
     pub preset: SchedulePreset,
-    /// When those are due that no preset or configuration says otherwise of.
+    /// Schedule of the checks that have none from the preset or their own section.
     pub base: Option<Schedule>,
 }
 
-/// Checks that are due together.
+/// Preset of check schedules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, serde::Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SchedulePreset {
-    /// All of them often, and each night without trust in indexes.
+    /// All checks often, and every night without trusting constraints.
     #[default]
     Default,
-    /// The daily and weekly ones of the operator's guide.
+    /// Daily and weekly checks, as in the operator guide.
     Guide,
-    /// All of them rarely, and when the database is said to be awake.
+    /// All checks rarely, and when the daemon is notified that the database is awake.
     ScaleToZero,
 }
 
-/// A target whose address refers to a variable that is not set, or to a file that cannot be read.
+/// Target whose address refers to a variable that is not set, or to a file that cannot be read.
 #[derive(Clone, Debug)]
 pub struct UnresolvedTarget {
-    /// Its name.
+    /// Name of the target.
     pub name: String,
-    /// What is missing.
+    /// The missing variable or file, as a problem of the configuration file.
     pub problem: ConfigProblem,
 }
 
-/// The targets as used, and those whose address cannot be had at present.
+/// Validates the targets and returns the usable and the unresolved ones.
 pub(super) fn validate_targets(
     sections: &[WithSpan<TargetSection>],
     catalogue: &[Profile],
@@ -223,7 +225,7 @@ pub(super) fn validate_targets(
             || unresolved.iter().any(|target| is_taken(&target.name))
         {
             let span = WithSpan::span_or(name, &section.span());
-            reader.report_problem(span, "another target has that name");
+            reader.report_problem(span, "duplicate target name");
         }
         match validate_target(section, catalogue, reader) {
             Some(Ok(target)) => targets.push(target),
@@ -234,7 +236,7 @@ pub(super) fn validate_targets(
     (targets, unresolved)
 }
 
-/// The target; nothing if its address is wrong, an error if what an address refers to is not there.
+/// Returns `None` if the address is invalid, and an error if an address refers to a missing variable or file.
 fn validate_target(
     section: &WithSpan<TargetSection>,
     catalogue: &[Profile],
@@ -248,18 +250,21 @@ fn validate_target(
         Err(problem) => return unresolved(problem),
     };
     let address = address::parse_address(&url, reader)?;
-    // The machine that only checks need not have the secret of the role that acts.
-    let (act, act_missing) = match address::read_write_address(section, &address, reader) {
-        Ok(act) => (act, None),
+    // A machine that only runs checks does not need the secret of the write role.
+    let (write_address, write_address_problem) = match address::read_write_address(section, &address, reader)
+    {
+        Ok(address) => (address, None),
         Err(problem) => (None, Some(problem)),
     };
     let replica = match address::read_replica_address(section, reader) {
         Ok(replica) => replica,
         Err(problem) => return unresolved(problem),
     };
-    let acts = act.is_some() || act_missing.is_some();
-    let cleanup =
-        section.cleanup.as_ref().and_then(|cleanup| cleanup::validate_cleanup(cleanup, acts, reader));
+    let has_write_address = write_address.is_some() || write_address_problem.is_some();
+    let cleanup = section
+        .cleanup
+        .as_ref()
+        .and_then(|cleanup| cleanup::validate_cleanup(cleanup, has_write_address, reader));
     require_min_grace(section, cleanup.as_ref(), &storage, reader);
     Some(Ok(Target {
         name,
@@ -277,8 +282,8 @@ fn validate_target(
         schedule: validate_schedule(section, reader),
         replica_address: replica,
         autosuspend_after: autosuspend_after(section, url.expose()),
-        write_address: act,
-        write_address_problem: act_missing,
+        write_address,
+        write_address_problem,
         auto_cleanup: cleanup,
         is_ad_hoc: false,
     }))
@@ -288,33 +293,36 @@ fn validate_schedule(section: &TargetSection, reader: &mut SectionReader<'_, '_>
     let cron = section.cron.as_ref().map(|cron| ("cron", cron.span()));
     let written = cron.or(section.every.as_ref().map(|every| ("every", every.span())));
     if let (SchedulePreset::Guide, Some((key, span))) = (section.schedule, written) {
-        let message = format!("`{key}` changes nothing with schedule = \"guide\": leave one of them out");
+        let message = format!("`{key}` has no effect with schedule = \"guide\": remove one of them");
         reader.report_problem(span, message);
     }
     let every = section.every.as_ref().map(|every| **every);
     TargetSchedule { preset: section.schedule, base: reader.parse_schedule(every, section.cron.as_ref()) }
 }
 
-/// Refuses a grace that is shorter than clocks can be apart, where the mapping says that the end names no time zone.
+/// Rejects a grace period below `MIN_GRACE` if the expiry column has no time zone.
 fn require_min_grace(
     section: &WithSpan<TargetSection>,
     cleanup: Option<&CleanupConfig>,
     storage: &ProfileSource,
     reader: &mut SectionReader<'_, '_>,
 ) {
+    // Only an explicit mapping names the decoder here; detected layouts are checked at the time of the cleanup.
     let (Some(cleanup), ProfileSource::Explicit(mapping)) = (cleanup, storage) else { return };
+    // Local times read as UTC can be wrong by as much as the largest UTC offset.
     if mapping.expires.decoder == Decoder::TimestampUtc && cleanup.grace < MIN_GRACE {
         let span = section.cleanup.as_ref().map_or(section.span(), cleanup::grace_span);
         let message = format!(
-            "at least 14h: `{}` names no time zone; write decoder = \"timestamp-local:ZONE\" with that of the application to allow less",
+            "must be at least 14h because `{}` has no time zone: for a shorter grace, set \
+             decoder = \"timestamp-local:ZONE\" with the application's time zone",
             mapping.expires.column
         );
         reader.report_problem(span, message);
     }
 }
 
-/// Neon suspends after five minutes unless told otherwise: <https://neon.com/docs/introduction/scale-to-zero>.
 fn autosuspend_after(section: &TargetSection, url: &str) -> Option<SignedDuration> {
+    // Neon's default is five minutes: <https://neon.com/docs/introduction/scale-to-zero>.
     let known = url.contains(".neon.tech").then_some(SignedDuration::from_mins(5));
     section.suspends_after.map(BoundedSeconds::to_duration).or(known)
 }
@@ -329,12 +337,12 @@ fn validate_profile_source(
         && catalogue.iter().all(|known| known.name != **name)
     {
         let hint = did_you_mean(name, catalogue.iter().map(|known| known.name.as_str()));
-        reader.report_problem(name.span(), format!("there is no profile `{}`{hint}", **name));
+        reader.report_problem(name.span(), format!("unknown profile `{}`{hint}", **name));
     }
     if let (Some(table), Some(mapping)) = (&section.sessions, &section.mapping)
         && mapping.sessions.as_ref().is_some_and(|other| *other != **table)
     {
-        let message = "another table is written under [target.mapping]: leave this one out";
+        let message = "conflicts with `sessions` in [target.mapping]: remove one of them";
         reader.report_problem(table.span(), message);
     }
     let name = profile.map(|profile| profile.to_string());

@@ -1,4 +1,4 @@
-//! The behavior of the configuration file as a whole.
+//! Tests of the configuration file as a whole.
 
 use super::*;
 
@@ -18,7 +18,7 @@ fn an_empty_file_is_the_defaults() {
 }
 
 #[test]
-fn everything_wrong_is_said_at_once_with_place_and_remedy() {
+fn all_problems_are_reported_at_once_with_place_and_fix() {
     let text = "
 profile = []
 [checks.orphaned-session]
@@ -45,30 +45,30 @@ profile = \"authjs-prism\"
 ";
     let found = problems(text);
     for (line, part) in [
-        (2, "profile: there is no such key; did you mean `profiles`?"),
-        (3, "did you mean `orphaned-sessions`?"),
-        (6, "checks.expired-backlog.max: must be a whole number from 0 to"),
-        (7, "must be a whole number from 1 to 36500"),
+        (2, "unknown key `profile`; did you mean `profiles`?"),
+        (3, "unknown section `orphaned-session` in [checks]; did you mean `orphaned-sessions`?"),
+        (6, "checks.expired-backlog.max: expected integer ≥ 0"),
+        (7, "expected integer 1 to 36500"),
         (9, "did you mean `critical`?"),
-        (10, "target: the key `name` is missing"),
+        (10, "target: missing required key `name`"),
         (11, "target.url: faulty PostgreSQL address: unknown parameter `sslmod`"),
-        (12, "target.mapping: the key `token` is missing"),
-        (12, "target.mapping: the key `decoder` is missing"),
-        (15, "small letters, digits and hyphens"),
+        (12, "target.mapping: missing required key `token`"),
+        (12, "target.mapping: missing required key `decoder`"),
+        (15, "lowercase letters, digits and hyphens"),
         (17, "must be >, >="),
-        (18, "there is no target `mian`; did you mean `main`?"),
-        (22, "url and url_file are both written"),
-        (23, "there is no profile `authjs-prism`; did you mean `authjs-prisma`?"),
+        (18, "unknown target `mian`; did you mean `main`?"),
+        (22, "`url` and `url_file` are both set"),
+        (23, "unknown profile `authjs-prism`; did you mean `authjs-prisma`?"),
     ] {
-        let said =
+        let reported =
             found.iter().any(|problem| problem.starts_with(&format!("{line}:")) && problem.contains(part));
-        assert!(said, "line {line}, `{part}` is missing in {found:#?}");
+        assert!(reported, "line {line}, `{part}` is missing in {found:#?}");
     }
     assert!(!found.concat().contains("hunter2"));
 }
 
-/// A watch with something wrong on many a line.
-const FAULTY_WATCH: &str = "
+/// Daemon configuration with many problems.
+const INVALID_DAEMON: &str = "
 [[target]]
 name = \"main\"
 url = \"app.db\"
@@ -145,7 +145,7 @@ regex = \"[0-9]+\"
 ";
 
 #[test]
-fn no_secret_is_in_what_debug_shows() {
+fn debug_output_contains_no_secret() {
     let text = "[serve]\npublic_url = \"https://watch.example.org\"\nstore = \"postgres://u:hunter2@h/d\"\n\
         [openid]\nissuer = \"https://id.example.org\"\nclient_id = \"watch\"\nclient_secret = \"hunter2\"\nadmins = [\"ops\"]\n\
         [[target]]\nname = \"main\"\nurl = \"postgres://u:hunter2@h/d\"\nact_url = \"postgres://a:hunter2@h/d\"\n\
@@ -156,61 +156,61 @@ fn no_secret_is_in_what_debug_shows() {
     let shown = format!("{config:?}");
     assert!(!shown.contains("hunter2"), "{shown}");
     let misplaced = "[[target]]\nname = \"postgres://u:hunter2@h/d\"\nurl = \"postgres://u:p@h/d\"\n";
-    let said = problems(misplaced);
-    assert!(said[0].contains("holds an address with a password"), "{said:?}");
+    let found = problems(misplaced);
+    assert!(found[0].contains("contains an address with a password"), "{found:?}");
 }
 
 #[test]
-fn everything_wrong_with_the_watch_is_said_too() {
-    let found = problems(FAULTY_WATCH);
+fn all_problems_of_the_daemon_are_reported() {
+    let found = problems(INVALID_DAEMON);
     for (line, part) in [
         (5, "must be minute, hour, day of month, month and day of week"),
-        (7, "another target has that name"),
-        (10, "must be a time such as"),
-        (15, "every and cron are both written"),
+        (7, "duplicate target name"),
+        (10, "expected duration"),
+        (15, "`interval` and `cron` are both set"),
         (17, "names no instant that ever comes"),
-        (19, "must be a whole number from 1"),
-        (21, "must be the path of a file, or postgres://"),
-        (22, "must be an IP address and a port"),
-        (23, "must be the IANA name of a time zone"),
-        (25, "there is no channel `caht`; did you mean `chat`?"),
+        (19, "expected integer 1 to 1000"),
+        (21, "must be a file path or postgres://"),
+        (22, "expected IP address and port"),
+        (23, "must be an IANA time zone name"),
+        (25, "unknown channel `caht`; did you mean `chat`?"),
         (27, "must be minute, hour"),
-        (29, "there is no check `dup`"),
+        (29, "unknown check `dup`"),
         (34, "must be a Jinja template"),
         (36, "another channel has that name"),
-        (35, "needs the key `chat`"),
+        (35, "requires the key `chat`"),
         (42, "must be an address such as"),
         (46, "did you mean `pagerduty`?"),
-        (47, "must name the target whose sessions these lines are about"),
-        (52, "there is no target `mian`; did you mean `main`?"),
-        (58, "must have at least 16 characters"),
-        (63, "must be the IANA name of a time zone"),
-        (68, "must be an IP address and a port"),
-        (70, "a check has that name already"),
-        (71, "invalid regex"),
-        (73, "small letters, digits and hyphens"),
+        (47, "missing key `target`"),
+        (52, "unknown target `mian`; did you mean `main`?"),
+        (58, "too short: must have at least 16 characters"),
+        (63, "must be an IANA time zone name"),
+        (68, "expected IP address and port"),
+        (70, "duplicate check id `blind`"),
+        (71, "the regex cannot be read"),
+        (73, "lowercase letters, digits and hyphens"),
         (74, "add a `literal` that every such line contains"),
     ] {
-        let said =
+        let reported =
             found.iter().any(|problem| problem.starts_with(&format!("{line}:")) && problem.contains(part));
-        assert!(said, "line {line}, `{part}` is missing in {found:#?}");
+        assert!(reported, "line {line}, `{part}` is missing in {found:#?}");
     }
     assert!(!found.concat().contains("hunter2"), "{found:?}");
 }
 
 #[test]
-fn what_is_not_toml_is_said_with_its_place() {
+fn invalid_toml_is_reported_with_its_place() {
     let found = problems("[[target]]\nname = \"x\nurl = 3\n");
-    assert!(found[0].starts_with("2:") && found[0].contains("not TOML"), "{found:?}");
-    assert!(problems("target = 3")[0].contains("write it as [[target]]"));
-    assert!(problems("checks = 3")[0].contains("holds sections"));
+    assert!(found[0].starts_with("2:") && found[0].contains("invalid TOML"), "{found:?}");
+    assert!(problems("target = 3")[0].contains("write [[target]] for each entry"));
+    assert!(problems("checks = 3")[0].contains("contains only sections"));
     assert!(
-        problems("[[checks.active-sessions]]\nmax = 1")[0].contains("write it as [checks.active-sessions]")
+        problems("[[checks.active-sessions]]\nmax = 1")[0].contains("write [checks.active-sessions], once")
     );
 }
 
 #[test]
-fn what_is_written_is_used() {
+fn values_of_the_file_are_used() {
     let text = r#"
 [checks.sessions-per-user]
 max = 2
@@ -260,11 +260,11 @@ fn rendered(text: &str) -> String {
 }
 
 #[test]
-fn a_terminal_shows_the_line_and_marks_what_is_meant() {
+fn the_terminal_shows_and_underlines_the_line() {
     let shown = rendered("[checks.orphaned-sessions]\nmax = -1\n");
     for part in [
-        "one problem in sessionwatch.toml:",
-        "error: checks.orphaned-sessions.max: must be a whole number from 0 to",
+        "1 problem in sessionwatch.toml:",
+        "error: checks.orphaned-sessions.max: expected integer ≥ 0",
         "--> sessionwatch.toml:2:7",
         "2 | max = -1",
         "  |       ^^",
@@ -274,23 +274,23 @@ fn a_terminal_shows_the_line_and_marks_what_is_meant() {
 }
 
 #[test]
-fn a_terminal_shows_no_secret_of_a_line() {
+fn the_terminal_shows_no_secret() {
     for text in [
-        // Of a key that holds one, on one line with another, and over several lines.
+        // In a secret key: alone, on one line with other keys, and over several lines.
         "[[target]]\nname = \"a\"\nurl = \"postgres://u:hunter2@h/d?sslmod=x\"\n",
         "target = [{ nam = \"a\", url = \"postgres://u:hunter2@h/d\", engine = \"scna\" }]\n",
         "[[logs]]\nname = \"a\"\nkind = \"http\"\nsecret = \"\"\"\nhunter2\"\"\"\n",
-        // Of a key that nobody knows, or that takes none.
+        // In an unknown key, or a key that is not secret.
         "[openid]\nclient_secrt = \"hunter2\"\n",
         "[[target]]\nname = \"postgres://u:hunter2@h/d\"\nurl = \"postgres://u:p@h/d\"\n",
         "[serve]\nstore = [\"hunter2\"]\n",
-        // Of a file that is not TOML.
+        // In a file that is not TOML.
         "[openid]\nclient_secret = \"hunter2\nadmins = []\n",
     ] {
         let shown = rendered(text);
         assert!(shown.contains("--> sessionwatch.toml:") && !shown.contains("hunter2"), "{shown}");
     }
-    // What is no secret of such a line is shown.
+    // The rest of the line is shown.
     let shown = rendered("[openid]\nclient_secrt = \"hunter2\"\n");
     assert!(shown.contains("2 | client_secrt = …"), "{shown}");
 }

@@ -1,4 +1,4 @@
-//! What becomes of what is written: defaults that follow from other keys, and who is told when.
+//! Tests of the resulting values: defaults that depend on other keys, routing and schedules.
 
 use std::path::Path;
 
@@ -29,7 +29,7 @@ fn mapping(more: &str) -> Mapping {
 }
 
 #[test]
-fn a_creation_is_read_like_the_end_unless_it_is_said_otherwise() {
+fn the_creation_time_uses_the_decoder_of_the_expiry_by_default() {
     let created = |more: &str| mapping(&format!("created = \"c\"\n{more}")).created.unwrap().decoder;
     assert_eq!(created(""), Decoder::EpochMillis);
     assert_eq!(created("created_decoder = \"iso-text\""), Decoder::IsoText);
@@ -37,7 +37,7 @@ fn a_creation_is_read_like_the_end_unless_it_is_said_otherwise() {
 }
 
 #[test]
-fn sessions_are_ended_as_the_mapping_says() {
+fn sessions_are_revoked_as_the_mapping_says() {
     let flag = RevokeMethod::Flag { column: "active".into(), value: "it's".into() };
     for (more, revoke) in [
         ("", RevokeMethod::Delete),
@@ -50,19 +50,23 @@ fn sessions_are_ended_as_the_mapping_says() {
 }
 
 #[test]
-fn a_file_needs_no_other_role_to_act_and_a_server_does() {
-    let acts = |url: &str, more: &str| {
+fn a_server_needs_a_write_address_and_a_file_does_not() {
+    let write_address = |url: &str, more: &str| {
         let target =
             config(&format!("[[target]]\nname = \"main\"\nurl = \"{url}\"\n{more}")).targets.remove(0);
         target.write_address.map(|address| address.to_string())
     };
-    assert_eq!(acts("app.db", "").as_deref(), Some("sqlite:folder/app.db"));
-    assert_eq!(acts("postgres://u@h/d", ""), None);
-    assert!(acts("postgres://u@h/d", "act_url = \"postgres://a@acting/d\"\n").unwrap().contains("acting"));
+    assert_eq!(write_address("app.db", "").as_deref(), Some("sqlite:folder/app.db"));
+    assert_eq!(write_address("postgres://u@h/d", ""), None);
+    assert!(
+        write_address("postgres://u@h/d", "act_url = \"postgres://a@acting/d\"\n")
+            .unwrap()
+            .contains("acting")
+    );
 }
 
 #[test]
-fn hosts_that_suspend_themselves_are_known_and_what_is_written_goes_before() {
+fn autosuspend_defaults_by_host_and_can_be_overridden() {
     let suspends = |url: &str, more: &str| {
         config(&format!("[[target]]\nname = \"main\"\nurl = \"{url}\"\n{more}"))
             .targets
@@ -76,7 +80,7 @@ fn hosts_that_suspend_themselves_are_known_and_what_is_written_goes_before() {
 }
 
 #[test]
-fn what_is_written_of_alerts_changes_that_severity_and_nothing_else() {
+fn an_alert_section_changes_only_its_severity() {
     let rules = config(
         "[alerts.critical]\nrepeat = false\nrepeat_after = \"1h\"\n[alerts.high]\npending_looks = 7\nrepeat = true\n\
          [alerts.low]\nrepeat_after = \"1h\"\npending_for = 1\n",
@@ -96,17 +100,17 @@ fn what_is_written_of_alerts_changes_that_severity_and_nothing_else() {
 }
 
 #[test]
-fn a_check_of_ones_own_is_one_statement_without_its_semicolon() {
+fn a_custom_check_is_one_statement_without_its_semicolon() {
     let text = "[[check]]\nid = \"mine\"\nsql = \"\"\"\n  SELECT ';' FROM a;;\n\"\"\"\nvalue = \"first\"\nthreshold = \"!= 0\"\n";
     let rules = config(text).checks;
     let check = &rules.custom_checks[0];
     assert_eq!((check.sql.as_str(), check.value), ("SELECT ';' FROM a", CustomValue::FirstNumber));
     assert_eq!((check.severity, check.action.as_str()), (Severity::Medium, ""));
-    assert!(check.targets.is_empty(), "it looks at all of them");
+    assert!(check.targets.is_empty(), "a check without targets runs on all of them");
 }
 
 #[test]
-fn lines_are_about_the_only_target_unless_there_are_several() {
+fn a_log_source_uses_the_only_target() {
     let logs = "[[logs]]\nname = \"app\"\nfile = \"app.log\"\n";
     let one = config(&format!("{TARGET}{logs}"));
     assert_eq!(one.logs.sources[0].target, "main");
@@ -114,12 +118,12 @@ fn lines_are_about_the_only_target_unless_there_are_several() {
     let two = format!("{TARGET}{}{logs}", TARGET.replace("main", "other"));
     assert_eq!(
         super::tests::problems(&two),
-        ["7:1: logs: must name the target whose sessions these lines are about"]
+        ["7:1: logs: missing key `target`, the target whose sessions these lines refer to"]
     );
 }
 
 #[test]
-fn a_provider_is_asked_below_its_address_without_a_slash_at_the_end() {
+fn the_issuer_has_no_trailing_slash() {
     let text = "[serve]\npublic_url = \"https://watch.example.org\"\n[openid]\nissuer = \"https://id.example.org/realm//\"\n\
                 client_id = \"watch\"\nadmins = [\"ops\"]\nscopes = []\n";
     let openid = config(text).oidc.unwrap();
@@ -139,15 +143,15 @@ kind = \"slack\"
 url = \"https://hooks.example.org/2\"
 ";
 
-fn told(config: &Config, target: &str, check: &str, severity: Severity) -> Vec<String> {
-    let told = config.serve.channels_for(target, check, severity).into_iter();
-    told.map(|channel| channel.name.clone()).collect()
+fn matching_channels(config: &Config, target: &str, check: &str, severity: Severity) -> Vec<String> {
+    let channels = config.serve.channels_for(target, check, severity).into_iter();
+    channels.map(|channel| channel.name.clone()).collect()
 }
 
 #[test]
-fn without_routes_every_channel_is_told_and_with_routes_those_that_fit() {
-    let everybody = config(ROUTED);
-    assert_eq!(told(&everybody, "main", "blind", Severity::Low), ["all", "pager"]);
+fn without_routes_every_channel_matches_and_with_routes_the_matching_ones() {
+    let unrouted = config(ROUTED);
+    assert_eq!(matching_channels(&unrouted, "main", "blind", Severity::Low), ["all", "pager"]);
     let routes = "
 [[route]]
 channels = [\"pager\", \"all\"]
@@ -160,7 +164,7 @@ checks = [\"active-sessions\"]
 ";
     let routed = config(&format!("{TARGET}{ROUTED}{routes}"));
     for (target, check, severity, channels) in [
-        // Each once, in the order of the channels.
+        // Each channel once, in the order of the file.
         ("main", "active-sessions", Severity::Critical, vec!["all", "pager"]),
         ("other", "orphaned-sessions", Severity::Critical, vec!["all", "pager"]),
         ("main", "active-sessions", Severity::High, vec!["all"]),
@@ -169,37 +173,41 @@ checks = [\"active-sessions\"]
         ("main", "orphaned-sessions", Severity::High, vec![]),
         ("other", "active-sessions", Severity::High, vec![]),
     ] {
-        assert_eq!(told(&routed, target, check, severity), channels, "{target} {check} {severity:?}");
+        assert_eq!(
+            matching_channels(&routed, target, check, severity),
+            channels,
+            "{target} {check} {severity:?}"
+        );
     }
 }
 
 #[test]
-fn maintenance_lasts_from_its_begin_to_just_before_its_end() {
+fn a_maintenance_window_includes_its_start_and_excludes_its_end() {
     let text = format!(
         "{TARGET}[serve]\ntimezone = \"Europe/Berlin\"\n[[maintenance]]\ncron = \"0 2 * * *\"\nlasts = \"2h\"\n\
          targets = [\"main\"]\nchecks = [\"active-sessions\"]\n"
     );
     let serve = config(&text).serve;
-    let quiet = |target: &str, check: &str, at: &str| {
+    let in_maintenance = |target: &str, check: &str, at: &str| {
         serve.is_in_maintenance(target, check, sessionwatch_clock::parse_rfc3339(at).unwrap())
     };
-    // Two o'clock in Berlin is one o'clock in UTC, in winter.
-    for (at, is_quiet) in [
+    // In winter, 02:00 in Berlin is 01:00 UTC.
+    for (at, expected) in [
         ("2026-01-10T00:59:59.999999Z", false),
         ("2026-01-10T01:00:00Z", true),
         ("2026-01-10T02:59:59.999999Z", true),
         ("2026-01-10T03:00:00Z", false),
-        // And midnight in summer.
+        // In summer, 02:00 in Berlin is 00:00 UTC.
         ("2026-07-10T00:00:00Z", true),
         ("2026-07-10T02:00:00Z", false),
     ] {
-        assert_eq!(quiet("main", "active-sessions", at), is_quiet, "{at}");
+        assert_eq!(in_maintenance("main", "active-sessions", at), expected, "{at}");
     }
-    assert!(!quiet("other", "active-sessions", "2026-01-10T01:30:00Z"));
-    assert!(!quiet("main", "orphaned-sessions", "2026-01-10T01:30:00Z"));
+    assert!(!in_maintenance("other", "active-sessions", "2026-01-10T01:30:00Z"));
+    assert!(!in_maintenance("main", "orphaned-sessions", "2026-01-10T01:30:00Z"));
 }
 
-/// The checks of the target by their schedules: seconds or the cron expression, whether deep, and how many checks.
+/// Returns the check groups of the target: interval in seconds or cron expression, `ignore_constraints`, and check ids.
 fn plan(text: &str) -> Vec<(String, bool, Vec<String>)> {
     let config = config(text);
     let entries = config.check_schedules(&config.targets[0]).into_iter();
@@ -213,7 +221,7 @@ fn plan(text: &str) -> Vec<(String, bool, Vec<String>)> {
 }
 
 #[test]
-fn all_checks_run_each_minute_and_each_night_without_trust_in_indexes() {
+fn all_checks_run_every_minute_and_every_night_without_trusting_constraints() {
     let plan = plan(TARGET);
     let [(often, false, checks), (nightly, true, deep)] = plan.as_slice() else { panic!("{plan:?}") };
     assert_eq!((often.as_str(), nightly.as_str()), ("60s", "0 3 * * *"));
@@ -222,7 +230,7 @@ fn all_checks_run_each_minute_and_each_night_without_trust_in_indexes() {
 }
 
 #[test]
-fn the_guide_looks_each_day_at_three_checks_and_each_week_at_the_others() {
+fn the_guide_runs_three_checks_daily_and_the_others_weekly() {
     let plan = plan(&format!("{TARGET}schedule = \"guide\"\n"));
     let [(daily, false, few), (weekly, false, others)] = plan.as_slice() else { panic!("{plan:?}") };
     assert_eq!((daily.as_str(), weekly.as_str()), ("0 6 * * *", "30 6 * * 1"));
@@ -233,7 +241,7 @@ fn the_guide_looks_each_day_at_three_checks_and_each_week_at_the_others() {
 }
 
 #[test]
-fn checks_have_schedules_of_their_own_and_run_only_where_they_are_meant() {
+fn checks_have_own_schedules_and_run_only_on_their_targets() {
     let text = format!(
         "{TARGET}schedule = \"scale-to-zero\"\n{}[checks.active-sessions]\nevery = \"5m\"\n[checks.orphaned-sessions]\n\
          enabled = false\n[[check]]\nid = \"mine\"\nsql = \"SELECT 1\"\ncron = \"0 1 * * *\"\n[[check]]\nid = \"others\"\n\
@@ -249,5 +257,5 @@ fn checks_have_schedules_of_their_own_and_run_only_where_they_are_meant() {
     for absent in ["active-sessions", "orphaned-sessions", "mine", "others"] {
         assert!(!rarely.contains(&absent.to_owned()), "{absent}");
     }
-    assert_eq!(plan.len(), 3, "nothing wakes the database each night");
+    assert_eq!(plan.len(), 3, "no nightly run wakes the database");
 }

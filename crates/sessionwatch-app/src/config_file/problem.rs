@@ -1,4 +1,4 @@
-//! What is wrong with a file, with the place of each problem, and without a secret.
+//! Problems of a configuration file with their position; secrets are masked.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,42 +6,42 @@ use std::{
     ops::Range,
 };
 
-/// Something wrong in a configuration file. Holds no value from the file that may be a secret.
+/// Problem in a configuration file. Contains no value of the file that may be a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigProblem {
     /// Line and column, from 1.
     pub position: (usize, usize),
-    /// The dotted path of the key; empty for the file as a whole.
+    /// Dotted path of the key; empty for the whole file, and for unknown keys, which the message names.
     pub path: String,
-    /// What is wrong, and how to fix it.
+    /// Problem and fix.
     pub message: String,
-    /// The line that it is about; nothing where none of it may be shown.
+    /// Affected line; `None` if all of it may be secret.
     pub excerpt: Option<SourceExcerpt>,
 }
 
-/// A line of a file, with every value left out that may be a secret.
+/// Line of a file, with `…` in place of every value that may be a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceExcerpt {
-    /// The line.
+    /// The line, without its line break.
     pub line: String,
-    /// The bytes of the line that the problem is about.
+    /// Bytes of `line` to underline.
     pub highlighted: Range<usize>,
 }
 
-/// Collects what is wrong with a file.
+/// Collects the problems of a file.
 #[derive(Debug)]
 pub struct ProblemCollector<'a> {
     text: &'a str,
     reported: Vec<(Range<usize>, String)>,
-    /// The paths of keys and sections, by where their value begins.
+    /// Paths of keys and sections, by the offset at which their value starts.
     paths: BTreeMap<usize, String>,
     hidden: Vec<Range<usize>>,
-    /// Keys that are written with a wrong value, by where their section begins.
+    /// Keys with an invalid value, each with the offset of its section.
     invalid_keys: BTreeSet<(usize, String)>,
 }
 
 impl<'a> ProblemCollector<'a> {
-    /// Starts without a problem.
+    /// Creates a collector for a file with that text.
     #[must_use]
     pub const fn new(text: &'a str) -> Self {
         Self {
@@ -53,39 +53,39 @@ impl<'a> ProblemCollector<'a> {
         }
     }
 
-    /// Adds a problem of the key or section whose value, or whose name, stands there.
+    /// Adds a problem of the key or section at `span`, in bytes of the file.
     pub fn report(&mut self, span: Range<usize>, message: impl Into<String>) {
         self.reported.push((span, message.into()));
     }
 
-    /// How much is wrong.
+    /// Number of reported problems.
     #[must_use]
     pub const fn count(&self) -> usize {
         self.reported.len()
     }
 
-    /// Whether any of these keys of a section is written with a wrong value, which has been reported.
+    /// Returns `true` if any of these keys of a section has an invalid value, which has been reported.
     #[must_use]
     pub fn has_invalid_key(&self, section: &Range<usize>, keys: &[&str]) -> bool {
         keys.iter().any(|key| self.invalid_keys.contains(&(section.start, (*key).to_owned())))
     }
 
-    /// Remembers that a key of a section is written with a wrong value.
+    /// Records that a key of the section at that offset has an invalid value.
     pub(super) fn mark_invalid(&mut self, section: usize, key: &str) {
         self.invalid_keys.insert((section, key.to_owned()));
     }
 
-    /// Remembers which key or section begins there.
+    /// Records the path of the key or section that starts at that offset.
     pub(super) fn record_path(&mut self, start: usize, path: &str) {
         self.paths.entry(start).or_insert_with(|| path.to_owned());
     }
 
-    /// Never shows what stands there.
+    /// Masks that part of the file in excerpts.
     pub(super) fn hide_span(&mut self, span: Range<usize>) {
         self.hidden.push(span);
     }
 
-    /// A problem, without counting it among those of the file.
+    /// Builds a problem without adding it to those of the file.
     #[must_use]
     pub fn build_problem(&self, span: &Range<usize>, message: &str) -> ConfigProblem {
         let before = self.text.get(..span.start).unwrap_or(self.text);
@@ -99,7 +99,7 @@ impl<'a> ProblemCollector<'a> {
         }
     }
 
-    /// Everything that is wrong, in the order of the file.
+    /// Returns all problems, in the order of the file.
     #[must_use]
     pub fn into_problems(self) -> Vec<ConfigProblem> {
         let described = self.reported.iter().map(|(span, message)| self.build_problem(span, message));
@@ -108,7 +108,7 @@ impl<'a> ProblemCollector<'a> {
         problems
     }
 
-    /// The line of a place, with `…` for what may be a secret.
+    /// Returns the line at `span`, with `…` for hidden parts.
     fn build_excerpt(&self, span: &Range<usize>) -> Option<SourceExcerpt> {
         let before = self.text.get(..span.start)?;
         let start = before.rfind('\n').map_or(0, |at| at + 1);
@@ -120,6 +120,7 @@ impl<'a> ProblemCollector<'a> {
             .filter(|range| range.start < range.end)
             .collect();
         hidden.sort_by_key(|range| range.start);
+        // Replacing hidden parts shifts the rest of the line, so the start of the highlight is computed along with it.
         let (mut line, mut at, mut mark) = (String::new(), start, None);
         for range in hidden {
             if range.start < at {
@@ -139,6 +140,7 @@ impl<'a> ProblemCollector<'a> {
         if line.trim_matches([' ', '…']).is_empty() {
             return None;
         }
+        // The length of the highlight is that in the file; a shorter mask can move its end into a multi-byte character.
         let last = (mark + span.end.min(end).saturating_sub(span.start)).clamp(mark, line.len());
         let last = (mark..=last).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(mark);
         let marked =

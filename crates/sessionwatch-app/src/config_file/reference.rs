@@ -1,4 +1,4 @@
-//! The example file and the reference page, made from the schemas of the structs.
+//! Example file and reference page, generated from the schemas of the structs.
 
 use std::fmt::Write as _;
 
@@ -8,24 +8,22 @@ use serde_json::Value;
 
 use super::schema::{DEFAULT_TEXT_KEYWORD, TextFormat, describe_value, field_names, schema_for};
 
-/// Columns of text in the example.
+/// Longest line on which a setting and its description share a line in the example.
 const MAX_EXAMPLE_COLUMNS: usize = 100;
 
-/// A section as it is documented.
+/// Documentation of a section.
 #[derive(Clone, Debug)]
 pub struct SectionSpec {
     path: String,
-    /// Written as `[[path]]`, any number of times.
+    /// The section is an array of tables, `[[path]]`.
     is_repeated: bool,
-    /// The value of `kind` that it is about.
+    /// Value of `kind` for which the keys are valid.
     kind: Option<&'static str>,
     description: String,
     keys: Vec<KeySpec>,
-    /// Keys that the example does not comment out.
     uncommented_keys: &'static [&'static str],
 }
 
-/// A key as it is documented.
 #[derive(Clone, Debug)]
 struct KeySpec {
     name: String,
@@ -34,67 +32,59 @@ struct KeySpec {
 }
 
 impl KeySpec {
-    /// A key of a section of that schema.
     fn from_schema(schema: &Value, name: &str) -> Self {
         let required = schema["required"].as_array();
         let is_required = required.is_some_and(|required| required.iter().any(|key| key == name));
         Self { name: name.to_owned(), schema: schema["properties"][name].clone(), is_required }
     }
 
-    /// Whether a section of its own documents it.
+    /// Returns `true` if the key is a section, which has its own documentation.
     fn is_section(&self) -> bool {
         self.schema["type"] == "object" || self.schema["items"]["type"] == "object"
     }
 }
 
 impl SectionSpec {
-    /// A section that is written once at most; what it is for is the struct's documentation.
+    /// Documents a section that occurs at most once; the doc comment of `T` is its description.
     #[must_use]
     pub fn single<T: DeserializeOwned + JsonSchema>(path: impl Into<String>) -> Self {
         Self::from_schema(path, &schema_for::<T>(), field_names::<T>())
     }
 
-    /// A section that is written as often as needed.
+    /// Documents a section that may occur several times, as `[[path]]`.
     #[must_use]
     pub fn repeated<T: DeserializeOwned + JsonSchema>(path: impl Into<String>) -> Self {
         Self::single::<T>(path).into_repeated()
     }
 
-    /// A section of that schema, with these of its keys. Sections below it are not among them.
+    /// Documents a section of that schema with the given keys, except those that are sections themselves.
     #[must_use]
     pub fn from_schema(path: impl Into<String>, schema: &Value, keys: &[impl AsRef<str>]) -> Self {
-        let about = schema["description"].as_str().unwrap_or_default().to_owned();
+        let description = schema["description"].as_str().unwrap_or_default().to_owned();
         let keys = keys.iter().map(|name| KeySpec::from_schema(schema, name.as_ref()));
         let keys = keys.filter(|key| !key.is_section()).collect();
-        Self {
-            path: path.into(),
-            is_repeated: false,
-            kind: None,
-            description: about,
-            keys,
-            uncommented_keys: &[],
-        }
+        Self { path: path.into(), is_repeated: false, kind: None, description, keys, uncommented_keys: &[] }
     }
 
-    /// Written as often as needed.
+    /// Makes the section an array of tables.
     #[must_use]
     pub fn into_repeated(self) -> Self {
         Self { is_repeated: true, ..self }
     }
 
-    /// Where `kind` has that value.
+    /// Restricts the section to that value of `kind`.
     #[must_use]
     pub fn with_kind(self, kind: &'static str) -> Self {
         Self { kind: Some(kind), ..self }
     }
 
-    /// With another text on what it is for.
+    /// Replaces the description.
     #[must_use]
-    pub fn with_description(self, about: impl Into<String>) -> Self {
-        Self { description: about.into(), ..self }
+    pub fn with_description(self, description: impl Into<String>) -> Self {
+        Self { description: description.into(), ..self }
     }
 
-    /// With another default of a key.
+    /// Replaces the default of a key.
     #[must_use]
     pub fn with_default(mut self, key: &str, default: &Value) -> Self {
         for key in self.keys.iter_mut().filter(|known| known.name == key) {
@@ -103,13 +93,13 @@ impl SectionSpec {
         self
     }
 
-    /// With keys that the example does not comment out.
+    /// Sets the keys that the example does not comment out.
     #[must_use]
-    pub fn with_uncommented_keys(self, shown: &'static [&'static str]) -> Self {
-        Self { uncommented_keys: shown, ..self }
+    pub fn with_uncommented_keys(self, keys: &'static [&'static str]) -> Self {
+        Self { uncommented_keys: keys, ..self }
     }
 
-    /// Its dotted path; empty for the top of the file.
+    /// Dotted path; empty for the top level of the file.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
@@ -119,21 +109,21 @@ impl SectionSpec {
         if self.is_repeated { format!("[[{}]]", self.path) } else { format!("[{}]", self.path) }
     }
 
-    /// Its heading on the page.
     fn markdown_heading(&self) -> String {
         match self.kind {
-            _ if self.path.is_empty() => "Top of the file".to_owned(),
+            _ if self.path.is_empty() => "Top level".to_owned(),
             Some(kind) => format!("`{}` with `kind = \"{kind}\"`", self.toml_header()),
             None => format!("`{}`", self.toml_header()),
         }
     }
 }
 
-/// A file with every key, commented out but for those that are shown.
+/// Renders a configuration file with every key, commented out except for the sections' uncommented keys.
 #[must_use]
 pub fn render_example(sections: &[SectionSpec]) -> String {
     let mut text = String::from(
-        "# Configuration of sessionwatch. Every key is optional unless marked; what is commented out is the default.\n",
+        "# sessionwatch configuration. Keys are optional unless marked (required). Commented-out values\n\
+         # are the defaults, or examples where the comment names the default.\n",
     );
     for section in sections {
         text.push('\n');
@@ -153,42 +143,44 @@ fn write_example_key(text: &mut String, key: &KeySpec, is_uncommented: bool) {
     let value = key.schema.get("default").unwrap_or(&key.schema["examples"][0]);
     let note = match key.schema[DEFAULT_TEXT_KEYWORD].as_str() {
         _ if key.is_required => " (required)".to_owned(),
-        Some(words) => format!(" (otherwise: {words})"),
+        Some(words) => format!(" (default: {words})"),
         None => String::new(),
     };
     let comment = if is_uncommented { "" } else { "# " };
     let setting = format!("{comment}{} = {}", key.name, toml_literal(value));
-    let about = format!("{}{note}", key.schema["description"].as_str().unwrap_or_default());
-    if setting.len() + about.len() + 4 <= MAX_EXAMPLE_COLUMNS {
-        let _ = writeln!(text, "{setting:<32}  # {about}");
+    let description = format!("{}{note}", key.schema["description"].as_str().unwrap_or_default());
+    if setting.len() + description.len() + 4 <= MAX_EXAMPLE_COLUMNS {
+        let _ = writeln!(text, "{setting:<32}  # {description}");
     } else {
-        let _ = writeln!(text, "# {about}:\n{setting}");
+        let _ = writeln!(text, "# {description}:\n{setting}");
     }
 }
 
-/// A value as TOML.
 fn toml_literal(value: &Value) -> String {
     toml::Value::try_from(value).map_or_else(|_| "\"\"".to_owned(), |value| value.to_string())
 }
 
-/// The page of all keys.
+/// Renders the reference of all keys as Markdown.
 #[must_use]
 pub fn render_reference(sections: &[SectionSpec], formats: &[TextFormat]) -> String {
     let mut text = String::new();
     for section in sections {
         let title = section.markdown_heading();
-        let about =
+        let description =
             if section.path.is_empty() { String::new() } else { format!("{}.\n\n", section.description) };
-        let _ = write!(text, "\n### {title}\n\n{about}| key | value | otherwise | |\n|---|---|---|---|\n");
+        let _ = write!(
+            text,
+            "\n### {title}\n\n{description}| Key | Value | Default | Description |\n|---|---|---|---|\n"
+        );
         for key in &section.keys {
-            let otherwise = match (key.schema.get("default"), key.schema[DEFAULT_TEXT_KEYWORD].as_str()) {
+            let default = match (key.schema.get("default"), key.schema[DEFAULT_TEXT_KEYWORD].as_str()) {
                 _ if key.is_required => "required".to_owned(),
                 (Some(value), _) => format!("`{}`", toml_literal(value)),
                 (None, words) => words.unwrap_or("none").to_owned(),
             };
-            let about = key.schema["description"].as_str().unwrap_or_default();
+            let description = key.schema["description"].as_str().unwrap_or_default();
             let value = describe_value(&key.schema, formats);
-            let _ = writeln!(text, "| `{}` | {value} | {otherwise} | {about} |", key.name);
+            let _ = writeln!(text, "| `{}` | {value} | {default} | {description} |", key.name);
         }
     }
     text

@@ -1,4 +1,4 @@
-//! The JSON schema of a struct, in the few forms that TOML needs, and what it says in words.
+//! JSON schemas derived from structs, reduced to the forms that TOML needs, and their description in words.
 
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::{
@@ -8,28 +8,32 @@ use serde::{
 };
 use serde_json::{Map, Value, json};
 
-/// The keyword of a value that may be shown to nobody.
-pub(super) const SECRET_KEYWORD: &str = "writeOnly";
-/// The keyword for what holds where a key is not written and there is no default, in words.
-pub(super) const DEFAULT_TEXT_KEYWORD: &str = "x-otherwise";
-/// The keyword of a key that must be written. It is an `Option` all the same, so that everything else of a section can be
-/// checked where it is missing.
-const REQUIRED_KEYWORD: &str = "x-required";
-/// The format of a time; its bounds are those of the number of seconds.
-pub(super) const DURATION_FORMAT: &str = "duration";
+use super::values::format_seconds;
 
-/// Text of a form of its own, by the schema's keyword `format`.
+/// Schema keyword of a secret value, which is never displayed.
+pub(super) const SECRET_KEYWORD: &str = "writeOnly";
+/// Schema keyword for a default that is described in words, because it is not a fixed value.
+pub(super) const DEFAULT_TEXT_KEYWORD: &str = "x-otherwise";
+/// Schema keyword of a required key. Its field is an `Option` nevertheless: if the key is missing, the rest of the
+/// section can still be checked.
+const REQUIRED_KEYWORD: &str = "x-required";
+/// `format` of a duration; its bounds are in seconds.
+pub(super) const DURATION_FORMAT: &str = "duration";
+/// Upper bound from which a number counts as unlimited in descriptions.
+const UNLIMITED: f64 = 1e12;
+
+/// Custom string format, selected by the schema keyword `format`.
 #[derive(Clone, Copy, Debug)]
 pub struct TextFormat {
-    /// The keyword's value.
+    /// Value of the keyword.
     pub name: &'static str,
-    /// What it must be, in words.
+    /// Describes the expected value as a noun phrase.
     pub describe: fn() -> String,
-    /// Returns an error that begins with a semicolon, or is empty, if the text is not of that form.
+    /// Returns an error if the text does not match: a hint that begins with a semicolon, or an empty string.
     pub check: fn(&str) -> Result<(), String>,
 }
 
-/// The schema of a struct without references, and without `null`, which TOML has not.
+/// Returns the schema of a struct without references and without `null`, which TOML does not have.
 #[must_use]
 pub fn schema_for<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
@@ -41,10 +45,10 @@ pub fn schema_for<T: JsonSchema>() -> Value {
     schema
 }
 
-/// Takes out what says that a value may be null, makes an enumeration of constants a list of words, and joins lines of
-/// descriptions.
+/// Removes `null` types, merges constant variants into one `enum`, and joins the lines of descriptions.
 fn simplify_schema(schema: &mut Value) {
     let Value::Object(object) = schema else { return };
+    // schemars writes an optional enum as `anyOf` with null, and documented variants as `oneOf` with constants.
     for keyword in ["anyOf", "oneOf"] {
         let Some(Value::Array(mut variants)) = object.remove(keyword) else { continue };
         variants.retain(|variant| variant["type"] != "null");
@@ -93,7 +97,8 @@ fn simplify_schema(schema: &mut Value) {
         let required =
             properties.iter_mut().filter_map(|(name, property)| is_required(property).then(|| json!(name)));
         let mut required: Vec<Value> = required.collect();
-        // Whether objects keep their order depends on what else is built.
+        // Sorted, because a cargo feature of serde_json decides whether objects keep their order, and any crate in the
+        // build can enable that feature.
         required.sort_by_key(Value::to_string);
         if !required.is_empty() {
             object.insert("required".into(), Value::Array(required));
@@ -101,7 +106,7 @@ fn simplify_schema(schema: &mut Value) {
     }
 }
 
-/// The words of an enumeration whose variants are constants, or lists of them.
+/// Returns the words of an enumeration if every variant is a constant or a list of constants.
 fn enum_words(variants: &[Value]) -> Option<Value> {
     let words = variants.iter().map(|variant| match (&variant["const"], &variant["enum"]) {
         (Value::String(word), _) => Some(vec![json!(word)]),
@@ -114,18 +119,16 @@ fn enum_words(variants: &[Value]) -> Option<Value> {
         .map(|words| Value::Array(words.concat()))
 }
 
-/// What a value must be, in words.
+/// Describes the values that a key accepts, as a noun phrase without an article.
 #[must_use]
 pub(super) fn describe_value(schema: &Value, formats: &[TextFormat]) -> String {
-    let bounds = |schema: &Value| {
-        format!("from {} to {}", format_number(&schema["minimum"]), format_number(&schema["maximum"]))
-    };
     if let Some(format) = formats.iter().find(|format| schema["format"] == format.name) {
         return (format.describe)();
     }
     if schema["format"] == DURATION_FORMAT {
         let seconds = &schema["oneOf"][1];
-        return format!("a time such as \"90s\", \"5m\", \"6h\" or \"1d\", {} seconds", bounds(seconds));
+        let bound = |keyword: &str| format_seconds(seconds[keyword].as_u64().unwrap_or_default());
+        return format!("duration (30s, 5m, 24h, 7d), {} to {}", bound("minimum"), bound("maximum"));
     }
     if let Value::Array(words) = &schema["enum"] {
         let words: Vec<&str> = words.iter().filter_map(Value::as_str).collect();
@@ -133,28 +136,38 @@ pub(super) fn describe_value(schema: &Value, formats: &[TextFormat]) -> String {
     }
     match schema["type"].as_str() {
         Some("boolean") => "true or false".into(),
-        Some("integer") => format!("a whole number {}", bounds(schema)),
-        Some("number") => format!("a number {}", bounds(schema)),
-        Some("array") => "a list of texts, such as [\"one\", \"other\"]".into(),
-        _ => "text in quotes".into(),
+        Some("integer") => format!("integer {}", format_bounds(schema)),
+        Some("number") => format!("number {}", format_bounds(schema)),
+        Some("array") => "list of strings".into(),
+        _ => "string".into(),
     }
 }
 
-/// A number without a fraction that says nothing.
+/// Formats the bounds of a number: `1 to 600`, or `≥ 0` if the upper bound is only there to catch typing errors.
+fn format_bounds(schema: &Value) -> String {
+    let minimum = format_number(&schema["minimum"]);
+    match schema["maximum"].as_f64() {
+        Some(maximum) if maximum < UNLIMITED => format!("{minimum} to {maximum}"),
+        _ => format!("≥ {minimum}"),
+    }
+}
+
+/// Formats a number without a trailing `.0`.
 fn format_number(number: &Value) -> String {
     number.as_f64().map_or_else(|| number.to_string(), |number| number.to_string())
 }
 
-/// The names of a struct's fields as they are written, in their order.
+/// Returns the serialized names of a struct's fields, in declaration order.
 #[must_use]
 pub fn field_names<T: DeserializeOwned>() -> &'static [&'static str] {
     let mut fields: &'static [&'static str] = &[];
-    // The error is what ends it: there is nothing to deserialize.
+    // Always an error: the deserializer stops as soon as it has the names.
     let _ = T::deserialize(FieldNamesDeserializer { fields: &mut fields, nested_field: None });
     fields
 }
 
-/// The names of the fields of a struct that is a field of another, in their order.
+/// Returns the field names of the struct in field `field` of `T`, in declaration order; empty if there is no such
+/// field.
 #[must_use]
 pub fn nested_field_names<T: DeserializeOwned>(field: &str) -> &'static [&'static str] {
     let mut fields: &'static [&'static str] = &[];
@@ -162,10 +175,11 @@ pub fn nested_field_names<T: DeserializeOwned>(field: &str) -> &'static [&'stati
     fields
 }
 
-/// Learns the names of fields instead of deserializing.
+/// Deserializer that records the field names of a struct and then fails. Serde passes them to `deserialize_struct`,
+/// so no second list of keys has to be kept in sync with the structs.
 struct FieldNamesDeserializer<'a> {
     fields: &'a mut &'static [&'static str],
-    /// The field whose own fields are asked for.
+    /// Field to descend into before recording.
     nested_field: Option<&'a str>,
 }
 
@@ -182,7 +196,7 @@ impl<'de> Deserializer<'de> for FieldNamesDeserializer<'_> {
             return visitor.visit_map(self);
         }
         *self.fields = fields;
-        Err(de::Error::custom("only the names are asked for"))
+        Err(de::Error::custom("field names recorded"))
     }
 
     fn deserialize_any<V: de::Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
@@ -195,7 +209,7 @@ impl<'de> Deserializer<'de> for FieldNamesDeserializer<'_> {
     }
 }
 
-/// One entry: the field whose own fields are asked for.
+/// Map with one entry, the field to descend into.
 impl<'de> de::MapAccess<'de> for FieldNamesDeserializer<'_> {
     type Error = de::value::Error;
 
@@ -220,58 +234,62 @@ mod tests {
         *,
     };
 
-    /// How it is.
+    /// Log level.
     #[derive(Deserialize, JsonSchema)]
     #[serde(rename_all = "kebab-case")]
-    enum Mood {
-        /// It is well.
-        Good,
-        /// It is not.
-        VeryBad,
+    enum Level {
+        /// Warnings.
+        Warn,
+        /// Everything.
+        VeryVerbose,
     }
 
-    /// What is written
-    /// about it.
+    /// Settings of
+    /// a sample.
     #[derive(Deserialize, JsonSchema)]
     #[serde(default)]
-    struct About {
-        /// Who.
+    struct Sample {
+        /// Name.
         #[schemars(extend("x-required" = true))]
-        who: Option<WithSpan<String>>,
-        /// How often.
+        name: Option<WithSpan<String>>,
+        /// Number of attempts.
         #[schemars(range(min = 1, max = 600))]
-        often: Option<u64>,
-        mood: Option<Mood>,
-        every: Option<WithSpan<BoundedSeconds<60, 3_600>>>,
+        attempts: Option<u64>,
+        /// Number of rows.
+        #[schemars(range(max = 1_000_000_000_000_u64))]
+        rows: Option<u64>,
+        level: Option<Level>,
+        delay: Option<WithSpan<BoundedSeconds<60, 3_600>>>,
         share: f64,
     }
 
-    impl Default for About {
+    impl Default for Sample {
         fn default() -> Self {
-            Self { who: None, often: None, mood: None, every: None, share: 0.5 }
+            Self { name: None, attempts: None, rows: None, level: None, delay: None, share: 0.5 }
         }
     }
 
     #[derive(Deserialize)]
-    struct Around {
-        #[expect(dead_code, reason = "only its fields are asked for")]
-        about: About,
+    struct Outer {
+        #[expect(dead_code, reason = "only its field names are used")]
+        sample: Sample,
     }
 
     #[test]
-    fn a_schema_has_bounds_words_defaults_and_what_is_required() {
-        let schema = schema_for::<About>();
-        assert_eq!(schema["description"], "What is written about it");
-        assert_eq!(schema["required"], json!(["who"]));
-        let of = |key: &str| describe_value(&schema["properties"][key], &[]);
-        assert_eq!(of("who"), "text in quotes");
-        assert_eq!(of("often"), "a whole number from 1 to 600");
-        assert_eq!(of("mood"), "one of \"good\", \"very-bad\"");
-        assert_eq!(of("every"), "a time such as \"90s\", \"5m\", \"6h\" or \"1d\", from 60 to 3600 seconds");
+    fn a_schema_has_bounds_words_defaults_and_required_keys() {
+        let schema = schema_for::<Sample>();
+        assert_eq!(schema["description"], "Settings of a sample");
+        assert_eq!(schema["required"], json!(["name"]));
+        let kind = |key: &str| describe_value(&schema["properties"][key], &[]);
+        assert_eq!(kind("name"), "string");
+        assert_eq!(kind("attempts"), "integer 1 to 600");
+        assert_eq!(kind("rows"), "integer ≥ 0");
+        assert_eq!(kind("level"), "one of \"warn\", \"very-verbose\"");
+        assert_eq!(kind("delay"), "duration (30s, 5m, 24h, 7d), 1m to 1h");
         assert_eq!(schema["properties"]["share"]["default"], 0.5);
-        assert!(schema["properties"]["often"].get("default").is_none());
-        assert_eq!(field_names::<About>(), ["who", "often", "mood", "every", "share"]);
-        assert_eq!(nested_field_names::<Around>("about"), field_names::<About>());
-        assert!(nested_field_names::<Around>("other").is_empty());
+        assert!(schema["properties"]["attempts"].get("default").is_none());
+        assert_eq!(field_names::<Sample>(), ["name", "attempts", "rows", "level", "delay", "share"]);
+        assert_eq!(nested_field_names::<Outer>("sample"), field_names::<Sample>());
+        assert!(nested_field_names::<Outer>("other").is_empty());
     }
 }

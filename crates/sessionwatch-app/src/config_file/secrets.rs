@@ -1,4 +1,4 @@
-//! Secrets that are written in a file, each as a text with variables or as the name of a file that holds nothing else.
+//! Secrets of a configuration file: a string with `${NAME}` variables, or the path of a file that contains the secret.
 
 use std::{borrow::Cow, fmt, path::Path};
 
@@ -9,12 +9,12 @@ use serde::{Deserialize, Deserializer};
 use super::{ProblemCollector, WithSpan, schema::SECRET_KEYWORD};
 use crate::environment;
 
-/// A text that may be a secret, as written: `${NAME}` stands for a variable of the environment.
+/// String that may be a secret, as written in the file: `${NAME}` variables are not expanded yet.
 #[derive(Clone)]
 pub struct SecretText(Secret);
 
 impl SecretText {
-    /// The text.
+    /// Returns the text, which may be a secret.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.0.expose()
@@ -47,44 +47,44 @@ impl JsonSchema for SecretText {
     }
 }
 
-/// The two keys in which a secret may be written.
+/// The two alternative keys of a secret, `NAME` and `NAME_file`.
 #[derive(Clone, Copy, Debug)]
 pub struct SecretKeys<'a> {
-    /// The name of the key that holds the text; that of the file ends in `_file`.
+    /// Key of the text; the key of the file has the suffix `_file`.
     pub name: &'static str,
-    /// The text.
+    /// Value of `NAME`.
     pub text: Option<&'a WithSpan<SecretText>>,
-    /// The file.
+    /// Value of `NAME_file`, a path.
     pub file: Option<&'a WithSpan<String>>,
 }
 
-/// What comes of [`SecretKeys`].
+/// Result of reading [`SecretKeys`].
 #[derive(Clone, Debug)]
 pub enum SecretLookup {
-    /// Neither key is written.
+    /// Neither key is set.
     Absent,
-    /// What is written is wrong, which has been reported.
+    /// The keys are invalid, and the problem has been reported.
     Invalid,
     /// The secret.
     Found(WithSpan<Secret>),
-    /// What it refers to is not there at present.
+    /// A variable is not set, or the file cannot be read; holds the message. Kept apart from [`SecretLookup::Invalid`],
+    /// because a command that does not need the secret can still run.
     Unresolved(WithSpan<String>),
 }
 
 impl SecretKeys<'_> {
-    /// Whether either key is written, with a good value.
+    /// Returns `true` if either key is set to a valid value.
     #[must_use]
     pub fn is_written(&self) -> bool {
         self.text.is_some() || self.file.is_some()
     }
 
-    /// The secret that is written; files are relative to the folder.
+    /// Reads the secret; paths are relative to `folder`. Reports a problem if both keys are set.
     pub fn read_secret(&self, folder: &Path, problems: &mut ProblemCollector<'_>) -> SecretLookup {
         let (span, found) = match (self.text, self.file) {
             (Some(_), Some(file)) => {
                 let name = self.name;
-                problems
-                    .report(file.span(), format!("{name} and {name}_file are both written: leave one out"));
+                problems.report(file.span(), format!("`{name}` and `{name}_file` are both set: remove one"));
                 return SecretLookup::Invalid;
             }
             (Some(text), None) => (text.span(), environment::read_secret(Ok(text.expose()))),
@@ -98,17 +98,17 @@ impl SecretKeys<'_> {
     }
 }
 
-/// A file of certificates in PEM form.
+/// Reads a PEM file of certificates.
 ///
 /// # Errors
 ///
-/// If it cannot be read, or holds no certificate.
+/// If the file cannot be read, or contains no certificate.
 pub fn read_certificates(path: &Path) -> Result<Vec<u8>, String> {
     const PEM_CERTIFICATE_HEADER: &[u8] = b"-----BEGIN CERTIFICATE-----";
     let pem = std::fs::read(path).map_err(|_| format!("cannot read {}", path.display()))?;
     if pem.windows(PEM_CERTIFICATE_HEADER.len()).any(|part| part == PEM_CERTIFICATE_HEADER) {
         Ok(pem)
     } else {
-        Err(format!("{} holds no certificate in PEM form", path.display()))
+        Err(format!("{} contains no PEM certificate", path.display()))
     }
 }

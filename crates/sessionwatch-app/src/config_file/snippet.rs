@@ -1,4 +1,4 @@
-//! Problems as they are shown at a terminal: with the line that each is about.
+//! Terminal output of problems, each with the affected line.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 
 use super::ConfigProblem;
 
-/// A problem with its line and a mark below what it is about.
+/// Renders a problem with its line, underlined at the affected part.
 #[must_use]
 pub fn render_problem(problem: &ConfigProblem, file: &Path, is_colored: bool) -> String {
     let title = match problem.path.as_str() {

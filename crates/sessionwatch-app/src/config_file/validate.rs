@@ -1,4 +1,4 @@
-//! Checks a file against its schema. What does not fit is reported and taken out, so that the rest can be read.
+//! Validates a file against its schema. Invalid entries are reported and removed, so that the rest can be read.
 
 use std::{borrow::Cow, ops::Range, sync::LazyLock};
 
@@ -15,7 +15,7 @@ use super::{
     values::parse_seconds,
 };
 
-/// Reports everything in a file that does not fit its schema, and takes it out.
+/// Reports and removes every entry of a file that does not match the schema.
 pub fn validate_document(
     document: &mut Spanned<DeTable<'_>>,
     schema: &Value,
@@ -23,7 +23,7 @@ pub fn validate_document(
     problems: &mut ProblemCollector<'_>,
 ) {
     let start = document.span().start;
-    SchemaValidator { formats, problems }.check_table("", schema, start..start, document.get_mut());
+    SchemaValidator { formats, problems }.check_table("", "", schema, start..start, document.get_mut());
 }
 
 struct SchemaValidator<'a, 'p> {
@@ -32,32 +32,42 @@ struct SchemaValidator<'a, 'p> {
 }
 
 impl SchemaValidator<'_, '_> {
-    fn check_table(&mut self, path: &str, schema: &Value, span: Range<usize>, table: &mut DeTable<'_>) {
+    /// Validates the entries of a table. `header` names the table in messages, such as `[[target]]`; empty at the top
+    /// level.
+    fn check_table(
+        &mut self,
+        path: &str,
+        header: &str,
+        schema: &Value,
+        span: Range<usize>,
+        table: &mut DeTable<'_>,
+    ) {
         let written: Vec<String> = table.keys().map(|key| key.get_ref().to_string()).collect();
         let TableShape { properties, required, kind } = TableShape::for_table(schema, table);
         for (key, mut value) in std::mem::take(table) {
             let name = key.get_ref().as_ref();
             let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
-            // A key of another kind is of no use, but known.
+            // Keys of other kinds have no effect but are accepted, so that changing `kind` needs no other edit.
             match properties.get(name).or_else(|| schema["properties"].get(name)) {
                 Some(schema) if self.check_value(&path, schema, &mut value) => drop(table.insert(key, value)),
                 Some(_) => self.problems.mark_invalid(span.start, name),
                 None => {
-                    self.report_unknown_key(&path, schema, &key);
+                    self.report_unknown_key(header, schema, &key);
+                    // Possibly a misspelled secret key: hide the value.
                     self.problems.hide_span(value.span());
                 }
             }
         }
         for key in required.iter().filter(|key| !written.iter().any(|written| written == *key)) {
-            let about = properties.get(*key).and_then(|key| key["description"].as_str());
-            let about = lowercase_first(about.unwrap_or_default());
+            let description = properties.get(*key).and_then(|key| key["description"].as_str());
+            let description = lowercase_first(description.unwrap_or_default());
             let is_always_required =
                 schema["required"].as_array().is_some_and(|all| all.iter().any(|one| one == key));
             let message = match &kind {
                 Some(kind) if !is_always_required => {
-                    format!("with kind = \"{kind}\" it needs the key `{key}` ({about})")
+                    format!("kind = \"{kind}\" requires the key `{key}` ({description})")
                 }
-                _ => format!("the key `{key}` is missing ({about})"),
+                _ => format!("missing required key `{key}` ({description})"),
             };
             self.problems.report(span.clone(), message);
         }
@@ -69,15 +79,15 @@ impl SchemaValidator<'_, '_> {
         self.problems.record_path(span.start, path);
         if schema["type"] == "object" {
             if let DeValue::Table(table) = value.get_mut() {
-                self.check_table(path, schema, span, table);
+                self.check_table(path, &format!("[{path}]"), schema, span, table);
                 return true;
             }
             let message = match schema["properties"].as_object().filter(|properties| is_group(properties)) {
                 Some(properties) => {
                     let name = properties.keys().min().map(String::as_str).unwrap_or_default();
-                    format!("`{path}` holds sections, such as [{path}.{name}]")
+                    format!("`{path}` contains only sections, such as [{path}.{name}]")
                 }
-                None => format!("write it as [{path}], once"),
+                None => format!("must be a section: write [{path}], once"),
             };
             return self.report_mismatch(span, message);
         }
@@ -90,12 +100,13 @@ impl SchemaValidator<'_, '_> {
         }
         match self.check_scalar(schema, value.get_ref()) {
             Err(hint) => {
-                self.report_mismatch(span, format!("must be {}{hint}", describe_value(schema, self.formats)))
+                self.report_mismatch(span, format!("expected {}{hint}", describe_value(schema, self.formats)))
             }
+            // Only secret keys are masked in output, so a password in any other key would be printed.
             Ok(()) if !holds_secret && contains_password(value.get_ref()) => {
                 self.problems.hide_span(span.clone());
-                let message =
-                    "holds an address with a password, and would be shown: only `url` keys take addresses";
+                let message = "contains an address with a password, and this key is not kept secret: \
+                               use a `url` key for addresses";
                 self.report_mismatch(span, message.into())
             }
             Ok(()) => true,
@@ -111,15 +122,15 @@ impl SchemaValidator<'_, '_> {
                 let span = item.span();
                 self.problems.record_path(span.start, path);
                 if let DeValue::Table(table) = item.get_mut() {
-                    self.check_table(path, schema, span, table);
+                    self.check_table(path, &format!("[[{path}]]"), schema, span, table);
                 }
             }
             return true;
         }
-        self.report_mismatch(span, format!("write it as [[{path}]], once for each"))
+        self.report_mismatch(span, format!("must be a list of sections: write [[{path}]] for each entry"))
     }
 
-    /// An error is a hint: empty, or it begins with a semicolon.
+    /// Checks a value that is not a table. The error is a hint: empty, or text that begins with a semicolon.
     fn check_scalar(&self, schema: &Value, value: &DeValue<'_>) -> Result<(), String> {
         if schema["format"] == DURATION_FORMAT {
             let seconds = match value {
@@ -154,15 +165,14 @@ impl SchemaValidator<'_, '_> {
         }
     }
 
-    /// Reports a key that there is not.
-    fn report_unknown_key(&mut self, path: &str, schema: &Value, key: &Spanned<Cow<'_, str>>) {
+    /// Reports an unknown key or section. The message names the table, so no path is recorded for the place.
+    fn report_unknown_key(&mut self, header: &str, schema: &Value, key: &Spanned<Cow<'_, str>>) {
         let name = key.get_ref().as_ref();
-        self.problems.record_path(key.span().start, path);
         let Some(properties) = schema["properties"].as_object() else { return };
         let what = if is_group(properties) { "section" } else { "key" };
         let hint = did_you_mean(name, properties.keys().map(String::as_str));
-        let message = format!("there is no such {what}{hint}");
-        self.problems.report(key.span(), message);
+        let place = if header.is_empty() { String::new() } else { format!(" in {header}") };
+        self.problems.report(key.span(), format!("unknown {what} `{name}`{place}{hint}"));
     }
 
     fn report_mismatch(&mut self, span: Range<usize>, message: String) -> bool {
@@ -171,7 +181,7 @@ impl SchemaValidator<'_, '_> {
     }
 }
 
-/// The keys that a table may have and must have; where it has a `kind`, those of its kind.
+/// Allowed and required keys of a table; for a table with a known `kind`, those of that kind.
 struct TableShape<'s> {
     properties: &'s Map<String, Value>,
     required: Vec<&'s str>,
@@ -196,13 +206,14 @@ impl<'s> TableShape<'s> {
     }
 }
 
-/// Whether it holds nothing but sections.
+/// Returns `true` if all properties are sections.
 fn is_group(properties: &Map<String, Value>) -> bool {
     properties.values().all(|property| property["type"] == "object")
 }
 
 fn parse_integer(value: &DeValue<'_>) -> Option<u64> {
     let number = value.as_integer()?;
+    // The text is without radix prefix and underscores; a negative number fails to parse, as no key accepts one.
     u64::from_str_radix(number.as_str(), number.radix()).ok()
 }
 
@@ -214,7 +225,7 @@ fn parse_decimal(value: &DeValue<'_>) -> Option<f64> {
     }
 }
 
-/// Whether there is a number within the bounds of the schema.
+/// Returns an empty error if there is no number, or it is outside the bounds of the schema.
 fn require_within_bounds<N: PartialOrd + serde::de::DeserializeOwned>(
     number: Option<N>,
     schema: &Value,
@@ -226,7 +237,6 @@ fn require_within_bounds<N: PartialOrd + serde::de::DeserializeOwned>(
     if is_within { Ok(()) } else { Err(String::new()) }
 }
 
-/// Whether somebody wrote an address with a password where it would be shown.
 fn contains_password(value: &DeValue<'_>) -> bool {
     match value {
         DeValue::String(text) => credentials::contains_credential(text),
@@ -235,7 +245,7 @@ fn contains_password(value: &DeValue<'_>) -> bool {
     }
 }
 
-fn lowercase_first(about: &str) -> String {
-    let mut letters = about.chars();
+fn lowercase_first(text: &str) -> String {
+    let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }

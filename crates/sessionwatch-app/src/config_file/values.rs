@@ -1,4 +1,4 @@
-//! Values that know where they stand, and times as people write them.
+//! Values with their byte span in the file, and durations such as `15m`.
 
 use std::{borrow::Cow, fmt, ops::Deref, ops::Range};
 
@@ -9,31 +9,31 @@ use toml::Spanned;
 
 use super::schema::DURATION_FORMAT;
 
-/// A value of a file, and where it stands.
+/// Value of a file with its byte span.
 #[derive(Clone, Deserialize)]
 #[serde(transparent)]
 pub struct WithSpan<T>(Spanned<T>);
 
 impl<T> WithSpan<T> {
-    /// A value that stands there.
+    /// Creates a value with that span.
     #[must_use]
     pub fn new(span: Range<usize>, value: T) -> Self {
         Self(Spanned::new(span, value))
     }
 
-    /// Where it stands, in bytes of the file.
+    /// Returns the span in the file, in bytes; empty for a default.
     #[must_use]
     pub fn span(&self) -> Range<usize> {
         self.0.span()
     }
 
-    /// The value.
+    /// Returns the value without its span.
     #[must_use]
     pub fn into_inner(self) -> T {
         self.0.into_inner()
     }
 
-    /// Where an optional value stands; where it is not written, its section.
+    /// Returns the span of an optional value, or that of its section if the key is missing.
     #[must_use]
     pub fn span_or(value: Option<&Self>, section: &Range<usize>) -> Range<usize> {
         value.map_or_else(|| section.clone(), Self::span)
@@ -54,7 +54,7 @@ impl<T: Default> Default for WithSpan<T> {
     }
 }
 
-/// A value that stands nowhere, such as a default.
+/// A value that is not in the file, such as a default, gets an empty span.
 impl<T> From<T> for WithSpan<T> {
     fn from(value: T) -> Self {
         Self(Spanned::new(0..0, value))
@@ -91,18 +91,18 @@ impl<T: JsonSchema> JsonSchema for WithSpan<T> {
     }
 }
 
-/// A time of whole seconds within bounds, written as `90s`, `15m`, `24h` or `7d`, or as a number of seconds.
+/// Duration in whole seconds from `MIN` to `MAX`, written as `90s`, `15m`, `24h` or `7d`, or as a number of seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BoundedSeconds<const MIN: u64, const MAX: u64>(u64);
 
 impl<const MIN: u64, const MAX: u64> BoundedSeconds<MIN, MAX> {
-    /// So many seconds.
+    /// Creates a duration without checking the bounds.
     #[must_use]
     pub const fn new(seconds: u64) -> Self {
         Self(seconds)
     }
 
-    /// As a length of time.
+    /// Converts the seconds to a [`SignedDuration`].
     #[must_use]
     pub fn to_duration(self) -> SignedDuration {
         SignedDuration::from_secs(i64::try_from(self.0).unwrap_or(i64::MAX))
@@ -116,7 +116,7 @@ impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for BoundedSeconds<MI
             type Value = u64;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a time such as \"90s\"")
+                f.write_str("a duration such as \"90s\"")
             }
 
             fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<u64, E> {
@@ -140,13 +140,9 @@ impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for BoundedSeconds<MI
     }
 }
 
-/// With the largest unit that fits.
 impl<const MIN: u64, const MAX: u64> Serialize for BoundedSeconds<MIN, MAX> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let units = DURATION_UNITS.iter().rev();
-        let (unit, length) =
-            units.copied().find(|(_, length)| self.0.is_multiple_of(*length)).unwrap_or(DURATION_UNITS[0]);
-        serializer.collect_str(&format_args!("{}{unit}", self.0 / length))
+        serializer.serialize_str(&format_seconds(self.0))
     }
 }
 
@@ -174,21 +170,29 @@ impl<const MIN: u64, const MAX: u64> JsonSchema for BoundedSeconds<MIN, MAX> {
     }
 }
 
-/// Units of time, the shortest first, and their seconds.
+/// Units of durations and their length in seconds, shortest first.
 const DURATION_UNITS: [(char, u64); 4] = [('s', 1), ('m', 60), ('h', 3_600), ('d', 86_400)];
 
-/// Seconds of a time as a person writes it: `90s`, `15m`, `24h`, `7d`.
+/// Formats seconds with the largest unit that divides them: `90s`, `15m`, `1d`.
+pub(super) fn format_seconds(seconds: u64) -> String {
+    let units = DURATION_UNITS.iter().rev();
+    let (unit, length) =
+        units.copied().find(|(_, length)| seconds.is_multiple_of(*length)).unwrap_or(DURATION_UNITS[0]);
+    format!("{}{unit}", seconds / length)
+}
+
+/// Parses a duration such as `90s`, `15m`, `24h` or `7d` into seconds.
 ///
 /// # Errors
 ///
-/// If it is none.
+/// If the text is not a duration, or its seconds exceed `u64`.
 pub fn parse_seconds(text: &str) -> Result<u64, String> {
     let mut letters = text.trim().chars();
     let unit = letters.next_back();
     let unit = DURATION_UNITS.iter().find(|(letter, _)| Some(*letter) == unit);
     let number = letters.as_str().trim_end().parse::<u64>().ok();
     let seconds = unit.zip(number).and_then(|((_, length), number)| number.checked_mul(*length));
-    seconds.ok_or_else(|| "a time is meant, like 90s, 15m, 24h or 7d".into())
+    seconds.ok_or_else(|| "expected a duration such as 30s, 5m, 24h or 7d".into())
 }
 
 #[cfg(test)]
@@ -196,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_read_with_their_unit_and_written_with_the_largest() {
+    fn durations_are_parsed_with_any_unit_and_formatted_with_the_largest() {
         for (text, seconds, shown) in [
             ("90s", 90, "90s"),
             ("60s", 60, "1m"),

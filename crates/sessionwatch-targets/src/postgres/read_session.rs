@@ -105,7 +105,7 @@ impl ReadBackend for PostgresRead {
     async fn server_time(&self) -> Result<UtcTimestamp, TargetError> {
         let rows = self.query_rows("SELECT (EXTRACT(EPOCH FROM now()) * 1000000)::bigint").await?;
         let micros = rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok());
-        micros.and_then(UtcTimestamp::from_micros).ok_or_else(|| TargetError::Undecodable("the time"))
+        micros.and_then(UtcTimestamp::from_micros).ok_or(TargetError::Undecodable("the time"))
     }
 
     async fn replication_position(&self) -> Result<Option<u64>, TargetError> {

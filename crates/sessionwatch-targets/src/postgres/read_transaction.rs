@@ -53,7 +53,7 @@ impl PostgresRead {
         }
         let rows = fetch_rows(connection.client(), &opening).await?;
         let role = rows.first().and_then(|row| RoleSettings::from_row(row));
-        let role = role.ok_or_else(|| TargetError::Undecodable("the role settings"))?;
+        let role = role.ok_or(TargetError::Undecodable("the role settings"))?;
         role.require_schemas(&dsn.search_path)?;
         Ok(Self {
             connection,

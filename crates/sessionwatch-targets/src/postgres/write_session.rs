@@ -122,7 +122,7 @@ impl WriteBackend for PostgresWrite {
             )
             .await?;
             let role = rows.first().and_then(|row| RoleSettings::from_row(row));
-            role.ok_or_else(|| TargetError::Undecodable("the role settings"))?
+            role.ok_or(TargetError::Undecodable("the role settings"))?
                 .require_schemas(&dsn.search_path)?;
         }
         Ok(Self { connection, limits, search_path: dsn.search_path.clone() })
@@ -219,7 +219,7 @@ impl WriteBackend for PostgresWrite {
         })?;
         // The last of the statements returned the transaction id.
         let number = rows.last().and_then(|row| row.first()?.as_deref()?.parse().ok());
-        number.map(Some).ok_or_else(|| TargetError::Undecodable("the transaction ID"))
+        number.map(Some).ok_or(TargetError::Undecodable("the transaction ID"))
     }
 
     async fn fetch_rows(&mut self, statement: &str) -> Result<Vec<TextRow>, TargetError> {
@@ -296,7 +296,7 @@ impl WriteBackend for PostgresWrite {
             ))
             .await?;
         let count = rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok());
-        count.ok_or_else(|| TargetError::Undecodable("the transaction statistics"))
+        count.ok_or(TargetError::Undecodable("the transaction statistics"))
     }
 
     async fn counts_deleted_rows(&mut self) -> Result<bool, TargetError> {
@@ -341,7 +341,7 @@ impl WriteBackend for PostgresWrite {
             ))
             .await?;
         let count = rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok());
-        count.map(Some).ok_or_else(|| TargetError::Undecodable("the transaction statistics"))
+        count.map(Some).ok_or(TargetError::Undecodable("the transaction statistics"))
     }
 
     async fn inheriting_tables(
@@ -396,7 +396,7 @@ impl WriteBackend for PostgresWrite {
         for row in &back {
             let cells = row.try_get::<_, &str>(0).ok().zip(row.try_get::<_, &str>(1).ok());
             let cells = cells.and_then(|(what, number)| Some((what, number.parse::<i64>().ok()?)));
-            let (what, number) = cells.ok_or_else(|| TargetError::Undecodable("a restored row"))?;
+            let (what, number) = cells.ok_or(TargetError::Undecodable("a restored row"))?;
             let position = usize::try_from(number.wrapping_sub(1)).ok();
             match (RestoreObstacle::parse(what), position.and_then(|at| left.get_mut(at))) {
                 (Some(obstacle), Some(left)) => *left = Some(obstacle),

@@ -195,7 +195,7 @@ impl WriteBackend for SqliteWrite {
         let rows =
             self.query_rows(&format!("SELECT -COUNT(*) FROM {}", sql::quote_table(&sql.mapping.sessions)))?;
         let count = rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok());
-        count.ok_or_else(|| TargetError::Undecodable("a row count"))
+        count.ok_or(TargetError::Undecodable("a row count"))
     }
 
     async fn delete_dependents(

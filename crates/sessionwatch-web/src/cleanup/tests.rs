@@ -110,7 +110,7 @@ async fn a_plan_that_reaches_far_asks_for_the_name_of_the_target() {
         let refused = responder.post("/plans/p1/apply", &[("confirm", typed)]).await;
         assert_eq!(refused.status, StatusCode::CONFLICT);
         let why = refused.select_text("main p.empty");
-        assert_eq!(why, "The plan reaches far: type the name of the target, app, to go on.");
+        assert_eq!(why, "This plan exceeds the safety limit. Type the target name (app) to confirm.");
     }
 }
 

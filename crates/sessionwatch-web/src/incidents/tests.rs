@@ -94,7 +94,7 @@ async fn what_is_said_of_another_step_than_the_next_one_is_refused() {
     let path = "/incidents/INC-1/next";
     let other = responder.post(path, &[("step", "contain"), ("said", "done"), ("note", "x")]).await;
     assert_eq!(other.status, StatusCode::CONFLICT);
-    assert_eq!(other.select_text("main p.empty"), "Somebody else has gone on meanwhile.");
+    assert_eq!(other.select_text("main p.empty"), "Another user has already completed this step.");
     let unreasoned = responder.post(path, &[("step", "confirm"), ("said", "skip")]).await;
     assert_eq!(unreasoned.status, StatusCode::BAD_REQUEST);
 }

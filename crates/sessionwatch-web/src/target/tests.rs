@@ -41,7 +41,7 @@ async fn an_unknown_target_or_check_is_not_found() {
     let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
     let page = viewer.get("/targets/nowhere").await;
     assert_eq!(page.status, StatusCode::NOT_FOUND);
-    assert_eq!(page.select_text("main p.empty"), "There is no target “nowhere”.");
+    assert_eq!(page.select_text("main p.empty"), "Target “nowhere” not found.");
     assert_eq!(viewer.get(CHECK).await.status, StatusCode::NOT_FOUND);
 }
 

@@ -71,7 +71,7 @@ fn the_first_account_is_made_by_a_link_that_holds_once_and_a_leak_is_seen_contai
         browser.press("form").await;
         browser.shows("ada · admin").await;
         browser.goto(&link).await;
-        browser.shows("This link was used").await;
+        browser.shows("This setup link has expired").await;
 
         // A leak appears while the page is open.
         browser.goto("/").await;
@@ -99,7 +99,7 @@ fn the_first_account_is_made_by_a_link_that_holds_once_and_a_leak_is_seen_contai
         let count = || count_sessions(&scene, "true");
         let before = count();
         browser.press("form.stack").await;
-        browser.shows("2 rows done, 0 skipped").await;
+        browser.shows("2 rows done.").await;
         assert_eq!(count(), before - 2);
 
         // A wrong step is undone.
@@ -155,7 +155,7 @@ fn an_emergency_is_led_from_a_leak_to_a_closed_incident() {
         browser.press(NEXT).await;
         browser.shows("Next: Freeze the evidence").await;
         browser.press("form[action$='/evidence']").await;
-        browser.shows("was downloaded, sealed to age1").await;
+        browser.shows("encrypted for age1").await;
         browser.picture("incident").await;
         browser.press(NEXT).await;
         browser.shows("Next: Notify the team").await;
@@ -170,7 +170,7 @@ fn an_emergency_is_led_from_a_leak_to_a_closed_incident() {
         browser.press(users).await;
         browser.shows("Carry out this plan").await;
         browser.press("form.stack").await;
-        browser.shows("4 rows done, 0 skipped").await;
+        browser.shows("4 rows done.").await;
         browser.follow("Back to the incident").await;
         browser.shows("contained").await;
         browser.press(NEXT).await;
@@ -267,7 +267,7 @@ fn while_the_database_does_not_answer_pages_say_what_is_known() {
     testkit::wait_until("the first look", || get("/").1.contains("Looked at"));
     scene.database.psql("ALTER TABLE sessions RENAME COLUMN expires TO gone").unwrap();
     let (status, page) = get("/targets/app/sessions");
-    assert_eq!((status, page.contains("The database of app cannot be asked")), (503, true), "{page}");
+    assert_eq!((status, page.contains("Cannot query the database of app")), (503, true), "{page}");
     let (status, page) = get("/targets/app/users/8");
     assert_eq!((status, page.contains("What the logs say is below")), (200, true), "{page}");
     assert!(get("/").1.contains("Looked at") && get("/targets/app").0 == 200);

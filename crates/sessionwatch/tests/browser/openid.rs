@@ -81,10 +81,10 @@ fn people_log_in_by_their_provider_with_the_role_that_it_says() {
             ("olga", "olga@example.org · admin"),
             ("rita", "rita@example.org · responder"),
             // The name is that of somebody with a password.
-            ("victor", "There is an account of that name already"),
-            ("stranger", "Your role may not do that"),
-            ("unsure", "has not verified that address"),
-            ("", "The provider says: access_denied"),
+            ("victor", "An account with this name already exists"),
+            ("stranger", "Your role does not permit this action"),
+            ("unsure", "has not verified this email address"),
+            ("", "returned the error access_denied"),
         ] {
             let browser = Browser::open(&scene.watch.address, DESK).await;
             log_in(&browser, name).await;
@@ -99,7 +99,7 @@ fn people_log_in_by_their_provider_with_the_role_that_it_says() {
         before.shows("leaver@example.org · viewer").await;
         let after = Browser::open(&scene.watch.address, DESK).await;
         log_in(&after, "leaver").await;
-        after.shows("Your role may not do that").await;
+        after.shows("Your role does not permit this action").await;
         before.goto("/").await;
         before.shows("Password").await;
         let browser = Browser::open(&scene.watch.address, DESK).await;
@@ -107,7 +107,7 @@ fn people_log_in_by_their_provider_with_the_role_that_it_says() {
         browser.shows("Your log-ins").await;
         assert!(!browser.text().await.contains("leaver"));
         browser.goto("/audit").await;
-        browser.shows("the provider gives no role").await;
+        browser.shows("the identity provider grants no role").await;
     });
     assert_eq!(scene.watch.stop(), Some(0));
 }
@@ -142,7 +142,7 @@ fn an_answer_that_was_not_asked_for_in_this_browser_logs_nobody_in() {
             cookie.as_str(),
             "was not begun in this browser",
         ),
-        (format!("code=x&state={state}"), cookie.as_str(), "the answer is of another provider"),
+        (format!("code=x&state={state}"), cookie.as_str(), "the response comes from another provider"),
         (
             format!("code=x&state={state}&iss=https%3A%2F%2Fevil.example"),
             cookie.as_str(),
@@ -152,7 +152,7 @@ fn an_answer_that_was_not_asked_for_in_this_browser_logs_nobody_in() {
         (
             format!("error=%3Cscript%3E&state={state}&iss={issuer}"),
             cookie.as_str(),
-            "The provider says: script.",
+            "returned the error script.",
         ),
     ] {
         let (status, page) = get(&format!("/openid/callback?{query}"), cookie);

@@ -220,11 +220,7 @@ fn a_watch_that_cannot_work_says_why() {
     let target = "[[target]]\nname = \"app\"\nurl = \"postgres://u@127.0.0.1:1/d\"\n";
     for (text, code, part) in [
         (String::new(), 2, "no target is configured"),
-        (
-            format!("{target}[serve]\nlisten = \"nowhere\""),
-            2,
-            "serve.listen: must be an IP address and a port",
-        ),
+        (format!("{target}[serve]\nlisten = \"nowhere\""), 2, "serve.listen: expected IP address and port"),
         (format!("{target}[serve]\nlisten = \"{}\"", taken.local_addr().unwrap()), 3, "cannot listen on"),
         (format!("{target}[serve]\nstore = \"no/such/folder/s.db\""), 2, "cannot open the store"),
         (

@@ -35,14 +35,14 @@ fn faulty_channels() -> Faulty {
     vec![
         (
             channel(&format!("{URL}secret = \"${{UNSET}}\"\n")),
-            "channel `hook`: the environment variable UNSET is not set",
+            "channel `hook`: environment variable UNSET is not set",
         ),
         (channel("url_file = \"no.txt\"\n"), "cannot read"),
         (channel("url = \"ftp://hook.example\"\n"), "must begin with https://"),
         (channel("url = \"https://\"\n"), "channel `hook`: its url or secret"),
         (channel("url = \"https://hook example/\"\n"), "channel `hook`: its url or secret"),
         (channel(&format!("{URL}ca_file = \"no.pem\"\n")), "cannot read"),
-        (channel(&format!("{URL}ca_file = \"none.pem\"\n")), "holds no certificate"),
+        (channel(&format!("{URL}ca_file = \"none.pem\"\n")), "contains no PEM certificate"),
         (channel(&format!("{URL}ca_file = \"bad.pem\"\n")), "channel `hook`: TLS cannot be set up"),
         (channel(&format!("{URL}template = \"{{{{ nobody\"\n")), "must be a Jinja template"),
         (channel(&format!("{URL}template = \"{{{{ nobody }}}}\"\n")), "must be a Jinja template"),
@@ -51,8 +51,8 @@ fn faulty_channels() -> Faulty {
             "channel `c`: its url or secret",
         ),
         (kind("email", mail), "channel `c`: its url or secret"),
-        (serve("[[route]]\nchannels = [\"nobody\"]\n"), "there is no channel `nobody`"),
-        (serve("[report]\nchannels = [\"nobody\"]\n"), "there is no channel `nobody`"),
+        (serve("[[route]]\nchannels = [\"nobody\"]\n"), "unknown channel `nobody`"),
+        (serve("[report]\nchannels = [\"nobody\"]\n"), "unknown channel `nobody`"),
     ]
 }
 
@@ -64,18 +64,18 @@ fn faulty_daemons() -> Faulty {
     };
     let authority = "postgres://u:p@127.0.0.1:1/d?sslmode=verify-full&sslrootcert=no.pem";
     vec![
-        (format!("{TARGET}[serve]\nlisten = \"localhost\"\n"), "must be an IP address and a port"),
-        (serve("public_url = \"watch.example\"\n"), "must begin with https://"),
+        (format!("{TARGET}[serve]\nlisten = \"localhost\"\n"), "expected IP address and port"),
+        (serve("public_url = \"watch.example\"\n"), "must start with https://"),
         (serve("tls_certificate = \"no.pem\"\ntls_key = \"no.key\"\n"), "cannot speak TLS"),
         (serve("tls_certificate = \"bad.pem\"\ntls_key = \"none.key\"\n"), "cannot speak TLS"),
         (serve("tls_certificate = \"server.pem\"\ntls_key = \"other.key\"\n"), "cannot speak TLS"),
-        (serve("store = \"${UNSET}\"\n"), "serve.store: the environment variable UNSET is not set"),
+        (serve("store = \"${UNSET}\"\n"), "serve.store: environment variable UNSET is not set"),
         (serve("store_file = \"no.txt\"\n"), "serve.store: cannot read"),
         (serve("store = \"no/state.db\"\n"), "serve.store: cannot open the store"),
         (serve("store = \"folder\"\n"), "serve.store: cannot open the store"),
-        (serve("store = \"mysql://a/b\"\n"), "must be the path of a file"),
+        (serve("store = \"mysql://a/b\"\n"), "must be a file path"),
         (serve(&format!("store = \"{authority}\"\n")), "serve.store: TLS: the certificate file"),
-        (openid("client_secret = \"${UNSET}\"\n"), "openid: the environment variable UNSET is not set"),
+        (openid("client_secret = \"${UNSET}\"\n"), "openid: environment variable UNSET is not set"),
         (openid("ca_file = \"bad.pem\"\n"), "openid: "),
         (openid("").replace("https://id.example", "https://id example"), "openid: `issuer` is not a URL"),
         (SERVE.to_owned(), "no target is configured"),
@@ -90,31 +90,31 @@ fn faulty_targets() -> Faulty {
     let cleanup = "[target.cleanup]\ngrace = 86400\nexpired = true\n";
     let identity = "[actions]\narchive_identity = \"none.key\"\n";
     vec![
-        (target("${UNSET}", ""), "the environment variable UNSET is not set"),
+        (target("${UNSET}", ""), "environment variable UNSET is not set"),
         (target("mysql://a/b", ""), "not supported yet"),
         (
             target(server, &format!("act_url = \"${{UNSET}}\"\n{cleanup}")),
-            "the environment variable UNSET is not set",
+            "environment variable UNSET is not set",
         ),
-        (target(server, "replica_url = \"${UNSET}\"\n"), "the environment variable UNSET is not set"),
+        (target(server, "replica_url = \"${UNSET}\"\n"), "environment variable UNSET is not set"),
         (
             target(&format!("{server}?sslmode=verify-ca&sslrootcert=none.pem"), ""),
             "target `app`: url: TLS: the certificate file",
         ),
         (target(server, "cron = \"whenever\"\n"), "minute, hour, day of month"),
-        (target(server, "profile = \"nobodys\"\n"), "there is no profile `nobodys`"),
-        (target(server, cleanup), "cleaning up needs `act_url`"),
+        (target(server, "profile = \"nobodys\"\n"), "unknown profile `nobodys`"),
+        (target(server, cleanup), "cleanup requires `write_url`"),
         (format!("{TARGET}{cleanup}{SERVE}{identity}"), "cannot read an identity from"),
-        (serve("[actions]\narchive_recipient = \"somebody\"\n"), "is not an age recipient"),
-        (format!("profiles = [\"no.toml\"]\n{}", serve("")), "cannot read the profile"),
+        (serve("[actions]\narchive_recipient = \"somebody\"\n"), "is not a recipient"),
+        (format!("profiles = [\"no.toml\"]\n{}", serve("")), "cannot read profile"),
         (serve("[[maintenance]]\ncron = \"0 0 31 2 *\"\nlasts = \"1h\"\n"), "names no instant"),
         (
             logs("kind = \"http\"\nsecret = \"${UNSET}\"\n"),
-            "logs `web`: the environment variable UNSET is not set",
+            "logs `web`: environment variable UNSET is not set",
         ),
         (logs("kind = \"http\"\nsecret = \"short\"\n"), "must have at least 16 characters"),
-        (logs("kind = \"syslog\"\nlisten = \"here\"\n"), "must be an IP address and a port"),
-        (logs("kind = \"file\"\n"), "needs the key `file`"),
+        (logs("kind = \"syslog\"\nlisten = \"here\"\n"), "expected IP address and port"),
+        (logs("kind = \"file\"\n"), "requires the key `file`"),
     ]
 }
 
@@ -165,7 +165,7 @@ fn config_check_makes_nothing_and_names_all_problems_at_once() {
     let all = ["cannot speak TLS", "UNSET is not set", "channel `other`: its url or secret"];
     for (more, also, count) in [
         ("", vec![], "3 problems"),
-        ("[[route]]\nchannels = [\"x\"]\n", vec!["there is no channel `x`"], "4 problems"),
+        ("[[route]]\nchannels = [\"x\"]\n", vec!["unknown channel `x`"], "4 problems"),
     ] {
         fs::write(folder.path().join("sessionwatch.toml"), format!("{text}{more}")).unwrap();
         let said = testkit::run_program_in(folder.path(), &[], &["config", "check"]);

@@ -86,7 +86,7 @@ fn limits_and_records_are_by_the_address_that_trusted_proxies_name() {
     let folder = tempfile::tempdir().unwrap();
     configured(folder.path(), "trusted_proxies = [\"everybody\"]\ntls_key = \"k\"\n");
     let said = testkit::run_program_in(folder.path(), &[], &["config", "check"]);
-    for part in ["`everybody` is no address or network", "belong together: write both"] {
+    for part in ["`everybody` is not an IP address or a network", "must be set together"] {
         assert!(said.stderr.contains(part) || said.stdout.contains(part), "{}{}", said.stdout, said.stderr);
     }
 }

@@ -68,7 +68,7 @@ fn the_emergency_procedure_leads_from_a_leak_to_a_closed_incident() {
         assert!(said.exit_code == code && text.contains(part), "{arguments:?} ({}): {text}", said.exit_code);
         text
     };
-    says(&["next"], 2, "there is no store sessionwatch-state.db");
+    says(&["next"], 2, "store sessionwatch-state.db not found");
     drop(Store::open(&StoreLocation::File(folder.path().join("sessionwatch-state.db"))).unwrap());
     says(&["next"], 2, "`sessionwatch incident open --severity P1` opens one");
     says(

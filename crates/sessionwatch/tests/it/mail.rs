@@ -106,7 +106,7 @@ fn nothing_is_sent_to_a_server_that_is_not_trusted_or_offers_less_than_was_asked
         (format!("smtps://{plain}"), "", 3, unprotected),
         (format!("smtp://{starttls}"), "", 3, "answered 530"),
         (format!("smtp://{plain}?tls=sometimes"), "", 3, "not of a form that can be used"),
-        (format!("smtp://{plain}"), "ca_file = \"sessionwatch.toml\"", 2, "holds no certificate"),
+        (format!("smtp://{plain}"), "ca_file = \"sessionwatch.toml\"", 2, "contains no PEM certificate"),
         (format!("smtp://{plain}"), "ca_file = \"missing.pem\"", 2, "cannot read"),
     ] {
         let said = tried(&url, more);

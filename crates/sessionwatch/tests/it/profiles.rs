@@ -422,7 +422,7 @@ fn a_profile_of_ones_own_is_recognised_like_the_others() {
         configuration("other.toml");
         let missing = testkit::run_program_in(folder.path(), &[], &["check", &url]);
         assert!(
-            missing.exit_code == 2 && missing.stderr.contains("cannot read the profile"),
+            missing.exit_code == 2 && missing.stderr.contains("cannot read profile"),
             "{}",
             missing.stderr
         );

@@ -290,7 +290,7 @@ fn an_empty_file_is_no_new_store() {
         assert!(served.exit_code == 3 && told, "{}", served.stderr);
         for command in READ.iter().chain(&WRITE) {
             let said = testkit::run_program_in(folder.path(), &[("USER", "ada")], command);
-            let told = said.stderr.contains(&format!("there is no store {STORE}: nothing is in the file"));
+            let told = said.stderr.contains(&format!("store {STORE} is empty"));
             assert!(said.exit_code == 2 && told, "{command:?}: {}", said.stderr);
         }
         // Nor is it one where it may not be written, for which somebody else has to ask.
@@ -306,7 +306,7 @@ fn an_empty_file_is_no_new_store() {
                 let said =
                     testkit::ProgramOutput::from(command.uid(STRANGER).gid(STRANGER).output().unwrap());
                 assert!(
-                    said.exit_code == 2 && said.stderr.contains("nothing is in the file"),
+                    said.exit_code == 2 && said.stderr.contains("is empty: restore a backup"),
                     "{}",
                     said.stderr
                 );

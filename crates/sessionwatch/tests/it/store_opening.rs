@@ -87,8 +87,8 @@ fn commands_that_only_read_create_no_store() {
         for arguments in NEED_A_STORE.iter().chain(&apply) {
             let said = run(folder.path(), arguments);
             assert_eq!(said.exit_code, 2, "{arguments:?}: {}{}", said.stdout, said.stderr);
-            let way_out = said.stderr.contains(&format!("there is no store {STORE}"))
-                && said.stderr.contains("`sessionwatch serve` creates it")
+            let way_out = said.stderr.contains(&format!("store {STORE} not found"))
+                && said.stderr.contains("run `sessionwatch serve` to create the store")
                 && said.stderr.contains("--config");
             assert!(way_out, "{arguments:?}: {}", said.stderr);
         }

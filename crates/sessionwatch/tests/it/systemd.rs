@@ -221,10 +221,10 @@ fn a_broken_change_is_refused_and_everything_wrong_with_it_is_logged_once() {
     for (number, (text, parts)) in [
         (
             format!("wrong = 1\n{app}evry = 60\n{common}"),
-            &["wrong: there is no such key", "evry: there is no such key"][..],
+            &["unknown key `wrong`", "unknown key `evry` in [[target]]"][..],
         ),
         (format!("{app}cron = \"61 * * * *\"\n{common}"), &["target.cron: must be minute"]),
-        (format!("{app}{app}{common}"), &["another target has that name"]),
+        (format!("{app}{app}{common}"), &["duplicate target name"]),
         (common.clone(), &["no target is configured"]),
         (
             format!("{app}{nowhere}{common}{}{}", hook("NO_ONE"), hook("NO_OTHER")),

@@ -48,7 +48,7 @@ fn bad_input_is_a_usage_error() {
         (vec!["check"], "no target"),
         (vec!["sql", "query-8", "x.db"], "query-1 to query-7"),
         (vec!["sessions", "list", "x.db", "--limit", "0"], "--limit"),
-        (vec!["check", "--config", "/no/such.toml"], "cannot read the configuration file"),
+        (vec!["check", "--config", "/no/such.toml"], "cannot read configuration file"),
     ] {
         let said = testkit::run_program(&arguments);
         assert_eq!(said.exit_code, 2, "{arguments:?}: {}", said.stderr);

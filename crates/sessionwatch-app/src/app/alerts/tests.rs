@@ -16,7 +16,7 @@ fn firing(app: &AppState) -> AlertState {
     AlertState::Firing { since: app.clock.now(), passing_runs: 0, notified_at: Some(app.clock.now()) }
 }
 
-/// A scene in which the check `blind` of the shop is in that state.
+/// Returns an app in which the alert of the target `shop` has that state.
 fn scene(state: impl FnOnce(&AppState) -> AlertState) -> TestApp {
     let scene = TestApp::with_config(CHANNEL);
     let kept = AlertRecord {
@@ -39,7 +39,7 @@ async fn record(scene: &TestApp) -> AlertRecord {
     find_alert(scene, blind()).await.unwrap().unwrap()
 }
 
-/// What happened to the shop: kinds of events and what they say.
+/// Returns kind and summary of each event of the target `shop`.
 async fn events(scene: &TestApp) -> Vec<(String, String)> {
     let search = EventSearch {
         from: UtcTimestamp::MIN,
@@ -56,7 +56,7 @@ async fn events(scene: &TestApp) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn an_alert_is_looked_after_by_who_acknowledged_it_last() {
+async fn the_last_acknowledgment_of_an_alert_counts() {
     let scene = scene(firing);
     acknowledge_alert(&scene, &Actor::from_account("ada"), blind(), "on it".into()).await.unwrap();
     let kept = record(&scene).await;
@@ -64,7 +64,7 @@ async fn an_alert_is_looked_after_by_who_acknowledged_it_last() {
     acknowledge_alert(&scene, &Actor::from_token("bob", "deploys"), blind(), String::new()).await.unwrap();
     let kept = record(&scene).await;
     assert_eq!((kept.acknowledged_by.as_deref(), kept.note), (Some("bob (deploys)"), None));
-    assert_eq!(kept.alert.state, firing(&scene), "it fires all the same");
+    assert_eq!(kept.alert.state, firing(&scene), "the alert keeps firing");
     assert_eq!(
         scene.audit_trail(),
         [
@@ -75,7 +75,7 @@ async fn an_alert_is_looked_after_by_who_acknowledged_it_last() {
 }
 
 #[tokio::test]
-async fn an_alert_that_does_not_fire_is_neither_acknowledged_nor_resolved() {
+async fn only_a_firing_alert_can_be_acknowledged_or_resolved() {
     let pending = scene(|app| AlertState::Pending { failing_runs: 1, since: app.clock.now() });
     let healthy = scene(|_| AlertState::Ok);
     let unknown = TestApp::with_config("");
@@ -86,29 +86,29 @@ async fn an_alert_that_does_not_fire_is_neither_acknowledged_nor_resolved() {
             resolve_firing_alert(scene, &ada, blind(), String::new()).await,
         ];
         for refused in tried {
-            let said = "That alert does not fire any more: somebody else may have resolved it.";
-            assert!(matches!(refused, Err(AppError::Conflict(text)) if text == said));
+            let message = "This alert is no longer firing. Another user may have resolved the alert.";
+            assert!(matches!(refused, Err(AppError::Conflict(text)) if text == message));
         }
         assert!(
             scene.audit_trail().is_empty() && events(scene).await.is_empty(),
-            "what was not done is not recorded"
+            "a rejected action leaves no record"
         );
     }
 }
 
 #[tokio::test]
-async fn a_resolved_alert_is_told_with_the_reason_and_resolved_once() {
+async fn a_resolved_alert_is_notified_with_the_reason_and_resolved_once() {
     let scene = scene(firing);
     scene.advance_clock(SignedDuration::from_mins(5));
     let ada = Actor::from_account("ada");
     resolve_firing_alert(&scene, &ada, blind(), "the network is back".into()).await.unwrap();
     assert_eq!(record(&scene).await.alert.state, AlertState::Ok);
-    let told = events(&scene).await;
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert_eq!(told[0].0, "resolved");
-    assert!(told[0].1.contains("resolved by ada: the network is back"), "{told:?}");
-    let waiting = scene.store.read(outbox::list_pending_channels).unwrap();
-    assert_eq!(waiting, ["chat"], "who heard of it hears that it is over");
+    let recorded = events(&scene).await;
+    assert_eq!(recorded.len(), 1, "{recorded:?}");
+    assert_eq!(recorded[0].0, "resolved");
+    assert!(recorded[0].1.contains("resolved by ada: the network is back"), "{recorded:?}");
+    let pending = scene.store.read(outbox::list_pending_channels).unwrap();
+    assert_eq!(pending, ["chat"], "a channel that was notified of the alert is notified of its end");
     assert!(matches!(
         resolve_firing_alert(&scene, &ada, blind(), String::new()).await,
         Err(AppError::Conflict(_))
@@ -117,20 +117,20 @@ async fn a_resolved_alert_is_told_with_the_reason_and_resolved_once() {
 }
 
 #[tokio::test]
-async fn a_comment_is_an_event_of_what_is_known_whether_or_not_it_fires() {
+async fn a_comment_needs_a_known_check_but_not_a_firing_alert() {
     let (known, unknown) = (scene(|_| AlertState::Ok), TestApp::with_config(""));
     let ada = Actor::from_account("ada");
     add_comment(&known, &ada, blind(), "was a deployment".into()).await.unwrap();
     assert_eq!(events(&known).await, [("comment".into(), "ada: was a deployment".into())]);
     assert_eq!(known.audit_trail()[0][..2], ["ada", "comment"]);
     let refused = add_comment(&unknown, &ada, blind(), "?".into()).await;
-    let said = "Nothing is known of such a check on such a target.";
-    assert!(matches!(refused, Err(AppError::NotFound(text)) if text == said));
+    let message = "This check has no results on this target.";
+    assert!(matches!(refused, Err(AppError::NotFound(text)) if text == message));
     assert!(unknown.audit_trail().is_empty());
 }
 
 #[tokio::test]
-async fn only_what_fires_or_is_about_to_is_active() {
+async fn pending_and_firing_alerts_are_active() {
     for (scene, is_active) in [
         (scene(firing), true),
         (scene(|app| AlertState::Pending { failing_runs: 1, since: app.clock.now() }), true),

@@ -2,14 +2,14 @@ use super::*;
 use crate::app::test_app::TestApp;
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
-/// Ends are kept to the millisecond.
+/// Expiry times are stored with millisecond precision.
 const TICK: SignedDuration = SignedDuration::from_millis(1);
 
 fn client() -> ClientInfo {
     ClientInfo { address: "192.0.2.7".parse().unwrap(), user_agent: "Browser".into() }
 }
 
-/// Ada, an admin, logged in: the token.
+/// Logs in the admin Ada and returns her token.
 async fn logged_in(scene: &TestApp) -> String {
     scene.add_account("ada", AccountRole::Admin, "");
     start(scene, LOGIN_MAX_AGE).await
@@ -26,7 +26,7 @@ async fn is_known(scene: &TestApp, token: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_login_that_nobody_uses_ends_after_twelve_hours() {
+async fn an_idle_login_session_ends_after_twelve_hours() {
     let scene = TestApp::with_config("");
     let token = logged_in(&scene).await;
     let hash = sha256_hex(&token);
@@ -37,7 +37,7 @@ async fn a_login_that_nobody_uses_ends_after_twelve_hours() {
 }
 
 #[tokio::test]
-async fn a_login_that_is_used_goes_on_for_a_week_and_no_longer() {
+async fn an_active_login_session_ends_after_a_week() {
     let scene = TestApp::with_config("");
     let token = logged_in(&scene).await;
     for _ in 0..15 {
@@ -51,18 +51,18 @@ async fn a_login_that_is_used_goes_on_for_a_week_and_no_longer() {
 }
 
 #[tokio::test]
-async fn a_provider_that_vouches_for_somebody_is_asked_again_after_twelve_hours() {
+async fn a_login_session_through_the_identity_provider_ends_after_twelve_hours() {
     let scene = TestApp::with_config("");
     scene.add_account("ada", AccountRole::Viewer, "https://id.example.org 42");
     let token = start(&scene, OIDC_LOGIN_MAX_AGE).await;
     scene.advance_clock(11 * HOUR);
     assert!(is_known(&scene, &token).await);
     scene.advance_clock(HOUR);
-    assert!(!is_known(&scene, &token).await, "however often it is used");
+    assert!(!is_known(&scene, &token).await, "even if it is active");
 }
 
 #[tokio::test]
-async fn a_login_that_was_used_in_the_future_is_not_believed() {
+async fn a_login_session_last_used_in_the_future_is_invalid() {
     let scene = TestApp::with_config("");
     let token = logged_in(&scene).await;
     scene.advance_clock(SignedDuration::from_secs(-60));
@@ -72,7 +72,7 @@ async fn a_login_that_was_used_in_the_future_is_not_believed() {
 }
 
 #[tokio::test]
-async fn whoever_is_logged_in_has_the_present_role_of_the_account() {
+async fn a_user_has_the_current_role_of_the_account() {
     let scene = TestApp::with_config("");
     let token = logged_in(&scene).await;
     assert_eq!(find_current_user(&scene, &token).await.unwrap().unwrap().role, AccountRole::Admin);
@@ -80,29 +80,29 @@ async fn whoever_is_logged_in_has_the_present_role_of_the_account() {
     let user = find_current_user(&scene, &token).await.unwrap().unwrap();
     assert_eq!((user.name.as_str(), user.role), ("ada", AccountRole::Viewer));
     assert_eq!(user.actor(), Actor::from_account("ada"));
-    assert_ne!(user.csrf_token.expose(), token, "what forms carry is not what the browser is known by");
+    assert_ne!(user.csrf_token.expose(), token, "the CSRF token is not the login token");
     for other in ["", "x", &token[1..], &format!("{token}0"), &"0".repeat(64)] {
         assert!(!is_known(&scene, other).await, "{other}");
     }
 }
 
 #[tokio::test]
-async fn to_log_out_ends_one_login_and_leaves_a_record() {
+async fn logging_out_ends_one_login_session_and_is_audited() {
     let scene = TestApp::with_config("");
     let (first, second) = (logged_in(&scene).await, start(&scene, LOGIN_MAX_AGE).await);
     let user = find_current_user(&scene, &first).await.unwrap().unwrap();
-    let mut heard = scene.events.subscribe();
+    let mut events = scene.events.subscribe();
     log_out(&scene, user.clone()).await.unwrap();
     assert!(!is_known(&scene, &first).await && is_known(&scene, &second).await);
-    assert_eq!(heard.try_recv().unwrap(), LiveEvent::LoginsEnded, "open pages close");
+    assert_eq!(events.try_recv().unwrap(), LiveEvent::LoginsEnded, "open pages close");
     log_out(&scene, user).await.unwrap();
     let actions: Vec<String> = scene.audit_trail().into_iter().map(|[_, action, _]| action).collect();
-    assert_eq!(actions, ["login", "login", "logout"], "what had ended is not recorded again");
+    assert_eq!(actions, ["login", "login", "logout"], "a second logout is not recorded");
     assert_eq!(scene.audit_trail()[0][2], r#"{"address":"192.0.2.7"}"#);
 }
 
 #[tokio::test]
-async fn people_end_logins_of_their_own_account_only() {
+async fn users_revoke_login_sessions_of_their_own_account_only() {
     let scene = TestApp::with_config("");
     let token = logged_in(&scene).await;
     let hash = sha256_hex(&token);
@@ -115,12 +115,12 @@ async fn people_end_logins_of_their_own_account_only() {
     assert!(!is_known(&scene, &token).await && list_login_sessions(&scene, "ada").await.unwrap().is_empty());
     assert!(
         revoke_login_session(&scene, &Actor::from_account("ada"), hash).await.is_err(),
-        "it has ended already"
+        "the session has ended already"
     );
 }
 
 #[tokio::test]
-async fn nobody_is_known_until_there_is_an_account_or_a_provider() {
+async fn setup_is_needed_until_there_is_an_account_or_an_identity_provider() {
     let provider = "[serve]\npublic_url = \"https://watch.example.org\"\n[openid]\nissuer = \"https://id.example.org\"\n\
                     client_id = \"watch\"\nadmins = [\"ops\"]\n";
     let (empty, external) = (TestApp::with_config(""), TestApp::with_config(provider));
@@ -131,7 +131,7 @@ async fn nobody_is_known_until_there_is_an_account_or_a_provider() {
 }
 
 #[tokio::test]
-async fn a_login_that_failed_leaves_a_short_name_and_the_address() {
+async fn a_failed_login_is_audited_with_a_truncated_name_and_the_ip_address() {
     let scene = TestApp::with_config("");
     let credentials = Credentials { name: "n".repeat(1_000), password: "a sentence is a good one".into() };
     assert!(log_in(&scene, credentials, &client()).await.unwrap().is_none());
@@ -140,7 +140,7 @@ async fn a_login_that_failed_leaves_a_short_name_and_the_address() {
 }
 
 #[tokio::test]
-async fn somebody_without_a_password_does_not_log_in_by_one() {
+async fn an_account_of_the_identity_provider_cannot_log_in_with_a_password() {
     let scene = TestApp::with_config("");
     scene.add_account("ada", AccountRole::Admin, "https://id.example.org 42");
     for password in ["", "a sentence is a good one"] {

@@ -1,4 +1,4 @@
-//! The addresses of a target: of the database, of its replica, and of the role that acts.
+//! Addresses of a target: of the database, of its replica, and with the write role.
 
 use credentials::Secret;
 use sessionwatch_targets::address::TargetAddress;
@@ -9,7 +9,7 @@ use crate::{
     config_file::{ConfigProblem, SecretKeys, SecretLookup, WithSpan},
 };
 
-/// The address as text; nothing if what is written is wrong, an error if what it refers to is not there.
+/// Returns the address as text; `None` if the keys are invalid, an error if a variable or file is missing.
 pub(super) fn read_target_url(
     section: &WithSpan<TargetSection>,
     reader: &mut SectionReader<'_, '_>,
@@ -23,15 +23,16 @@ pub(super) fn read_target_url(
         SecretLookup::Invalid => None,
         SecretLookup::Absent => {
             let span = section.span();
+            // An invalid key was removed by the validation; reporting it as missing too would confuse.
             if !reader.problems.has_invalid_key(&span, &["url", "url_file"]) {
-                reader.report_problem(span, "the key `url` or `url_file` is missing");
+                reader.report_problem(span, "missing required key `url` or `url_file`");
             }
             None
         }
     }
 }
 
-/// Where that is; nothing if it is wrong.
+/// Parses an address; reports a problem and returns `None` if it is invalid.
 pub(super) fn parse_address(
     url: &WithSpan<Secret>,
     reader: &mut SectionReader<'_, '_>,
@@ -40,7 +41,7 @@ pub(super) fn parse_address(
     address.map_err(|error| reader.report_problem(url.span(), error.to_string())).ok()
 }
 
-/// The address of the replica; an error if what it refers to is not there.
+/// Returns the address of the replica, or an error if a variable or file is missing.
 pub(super) fn read_replica_address(
     section: &TargetSection,
     reader: &mut SectionReader<'_, '_>,
@@ -49,7 +50,7 @@ pub(super) fn read_replica_address(
     read_optional_address(keys, reader)
 }
 
-/// Where, and as whom, sessions are ended; an error if what it refers to is not there. A file needs nobody else.
+/// Returns the address with the write role, or an error if a variable or file is missing.
 pub(super) fn read_write_address(
     section: &TargetSection,
     address: &TargetAddress,
@@ -60,6 +61,7 @@ pub(super) fn read_write_address(
     if keys.is_written() {
         return read_optional_address(keys, reader);
     }
+    // SQLite has no roles: the address of a file also serves for writing.
     Ok(address.file_path().is_some().then(|| address.clone()))
 }
 

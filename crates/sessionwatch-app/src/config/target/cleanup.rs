@@ -1,4 +1,4 @@
-//! `[target.cleanup]`: cleanup by `serve` itself.
+//! `[target.cleanup]`: automatic cleanup by `serve`.
 
 use std::ops::Range;
 
@@ -13,30 +13,30 @@ use crate::{
     schedule::Schedule,
 };
 
-/// When the watch cleans up, where it does and nothing else is said.
+// Not on the hour, when most other jobs of a server start.
 const DEFAULT_CLEANUP_CRON: &str = "17 3 * * *";
 
-/// Cleanup by `serve` itself; off unless switched on here.
+/// Automatic cleanup by `serve`; off by default.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct CleanupSection {
-    /// Whether `serve` removes expired rows by itself.
+    /// Delete expired rows automatically.
     expired: WithSpan<bool>,
-    /// How long ago a row must have ended; at least 14h where its end names no time zone.
+    /// Minimum time since the expiry of a row; at least 14h if the expiry column has no time zone.
     grace: WithSpan<BoundedSeconds<3_600, 7_776_000>>,
-    /// Time between two cleanups.
-    #[schemars(extend("x-otherwise" = "cron"), example = RunInterval::new(86_400))]
+    /// Time between two cleanups, instead of `cron`.
+    #[schemars(extend("x-otherwise" = "none"), example = RunInterval::new(86_400))]
     every: Option<RunInterval>,
-    /// Instead of `every`: minute, hour, day of month, month, day of week, in the time zone of [serve].
+    /// Cron expression for cleanups (minute, hour, day of month, month, day of week), in the time zone of [serve].
     #[schemars(extend("default" = DEFAULT_CLEANUP_CRON))]
     cron: Option<WithSpan<String>>,
-    /// Rows above which a cleanup is not carried out, but left to a person.
+    /// Maximum number of rows that a cleanup deletes; a larger plan is left for manual review.
     #[schemars(range(min = 1, max = 1_000_000_000))]
     max_rows: u64,
-    /// The share of the table above which a cleanup is not carried out, but left to a person.
+    /// Maximum share of the table that a cleanup deletes; a larger plan is left for manual review.
     #[schemars(range(min = 0.0, max = 1.0))]
     max_share: f64,
-    /// Whether a cleanup may also change other tables (ON DELETE CASCADE, SET NULL) and run triggers and rules.
+    /// Allow cleanups that change other tables (ON DELETE CASCADE, SET NULL) or run triggers and rules.
     side_effects: bool,
 }
 
@@ -54,22 +54,22 @@ impl Default for CleanupSection {
     }
 }
 
-/// How the watch removes expired rows by itself.
+/// Automatic cleanup of expired rows.
 #[derive(Clone, Debug)]
 pub struct CleanupConfig {
-    /// How long ago a row must have ended.
+    /// Minimum time since the expiry of a row.
     pub grace: SignedDuration,
-    /// When.
+    /// Schedule of cleanups.
     pub schedule: Schedule,
-    /// Above so many rows it is left to a person.
+    /// Maximum number of rows of an automatic cleanup; a larger plan needs a user.
     pub max_rows: u64,
-    /// Above this share of the table, from 0 to 1, it is left to a person.
+    /// Maximum share of the table, from 0 to 1, of an automatic cleanup; a larger plan needs a user.
     pub max_share: f64,
-    /// Whether it may change other tables, and run triggers and rules.
+    /// Allows changes to other tables, and triggers and rules.
     pub allows_side_effects: bool,
 }
 
-/// How the watch cleans up by itself; nothing unless it is switched on.
+/// Returns the settings of the automatic cleanup; `None` if it is off.
 pub(super) fn validate_cleanup(
     section: &CleanupSection,
     has_write_address: bool,
@@ -80,7 +80,7 @@ pub(super) fn validate_cleanup(
         return None;
     }
     if !has_write_address {
-        let message = "cleaning up needs `act_url` or `act_url_file`, the address with the role that acts";
+        let message = "cleanup requires `write_url` or `write_url_file`, the address with the write role";
         reader.report_problem(section.expired.span(), message);
     }
     let nightly = || Schedule::parse_cron(DEFAULT_CLEANUP_CRON, &reader.zone).unwrap_or(Schedule::Every(DAY));
@@ -93,7 +93,7 @@ pub(super) fn validate_cleanup(
     })
 }
 
-/// Where the grace is written, or else the section.
+/// Returns the span of `grace`, or that of the section if the key is missing.
 pub(super) fn grace_span(section: &WithSpan<CleanupSection>) -> Range<usize> {
     if section.grace.span().is_empty() { section.span() } else { section.grace.span() }
 }

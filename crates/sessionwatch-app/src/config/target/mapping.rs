@@ -1,4 +1,4 @@
-//! `[target.mapping]`: the tables and columns, where no profile fits.
+//! `[target.mapping]`: tables and columns of a target that no profile fits.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -15,70 +15,69 @@ use crate::{
 
 const SECONDS_PER_DAY: u64 = 86_400;
 
-/// The tables and columns, where no profile fits; a `profile` beside it says which framework uses them.
+/// Tables and columns, if no profile fits; `profile` may name the framework that uses them.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct MappingSection {
-    /// The table or view of sessions, with its schema or found along the search path.
+    /// Session table or view; without a schema, found on the search path.
     #[schemars(extend("x-required" = true), example = &"public.sessions")]
     pub(super) sessions: Option<String>,
-    /// The column of the token.
+    /// Column of the token.
     #[schemars(extend("x-required" = true), example = &"sessionToken")]
     token: Option<String>,
-    /// The column of the session's end.
+    /// Column of the expiry time.
     #[schemars(extend("x-required" = true), example = &"expires")]
     expires: Option<String>,
-    /// How the end is stored.
+    /// Storage format of the expiry time.
     #[schemars(extend("x-required" = true), example = &"timestamp-utc")]
     decoder: Option<DecoderName>,
-    /// A column that names a row and is not the token.
-    #[schemars(extend("x-otherwise" = "not used"), example = &"id")]
+    /// Column that identifies a row and is not the token.
+    #[schemars(extend("x-otherwise" = "none"), example = &"id")]
     id: Option<String>,
-    /// What every token begins with, as Flask-Session stores it: what is shown of a token, and looked for in logs, is what
-    /// follows.
-    #[schemars(extend("x-otherwise" = "not used"), example = &"session:")]
+    /// Prefix of every stored token, such as that of Flask-Session; removed before tokens are displayed or searched
+    /// in logs.
+    #[schemars(extend("x-otherwise" = "none"), example = &"session:")]
     token_prefix: Option<String>,
-    /// The column of the user.
-    #[schemars(extend("x-otherwise" = "not used"), example = &"userId")]
+    /// Column of the user ID.
+    #[schemars(extend("x-otherwise" = "none"), example = &"userId")]
     user: Option<String>,
-    /// The column of the session's creation.
-    #[schemars(extend("x-otherwise" = "not used"), example = &"createdAt")]
+    /// Column of the creation time.
+    #[schemars(extend("x-otherwise" = "none"), example = &"createdAt")]
     created: Option<String>,
-    /// How the creation is stored.
-    #[schemars(extend("x-otherwise" = "the decoder of the end"), example = &"timestamp-utc")]
+    /// Storage format of the creation time.
+    #[schemars(extend("x-otherwise" = "same as decoder"), example = &"timestamp-utc")]
     created_decoder: Option<DecoderName>,
-    /// The column of the client's address.
-    #[schemars(extend("x-otherwise" = "not used"), example = &"ipAddress")]
+    /// Column of the client's IP address.
+    #[schemars(extend("x-otherwise" = "none"), example = &"ipAddress")]
     ip: Option<String>,
-    /// The column of the client's user agent.
-    #[schemars(extend("x-otherwise" = "not used"), example = &"userAgent")]
+    /// Column of the client's user agent.
+    #[schemars(extend("x-otherwise" = "none"), example = &"userAgent")]
     agent: Option<String>,
-    /// The table of users.
-    #[schemars(extend("x-otherwise" = "not used"), example = &"public.users")]
+    /// Users table.
+    #[schemars(extend("x-otherwise" = "none"), example = &"public.users")]
     users: Option<WithSpan<String>>,
-    /// The column of the users that `user` refers to.
+    /// Column of the users table that `user` refers to.
     users_key: String,
-    /// Columns of the users that help a person to recognize one.
+    /// Columns of the users table that identify a user to a human.
     #[schemars(extend("x-otherwise" = "[]"), example = ["name", "email"])]
     display: Option<Vec<String>>,
-    /// A table that fills while sessions stay empty when the application uses JWT sessions.
-    #[schemars(extend("x-otherwise" = "not used"), example = &"public.accounts")]
+    /// Table that grows while the session table stays empty if the application uses JWT sessions.
+    #[schemars(extend("x-otherwise" = "none"), example = &"public.accounts")]
     accounts: Option<String>,
-    /// The longest lifetime that the application gives a session, in days.
-    #[schemars(range(min = 1, max = 36_500), extend("x-otherwise" = "no policy"), example = 30)]
+    /// Longest lifetime that the application gives a session, in days.
+    #[schemars(range(min = 1, max = 36_500), extend("x-otherwise" = "no limit"), example = 30)]
     lifetime_days: Option<u64>,
-    /// How a session is ended: its row removed, its end set to now, or a column set to a value.
+    /// Revocation method: delete the row, set the expiry to now, or set a flag column.
     #[schemars(extend("default" = "delete"))]
     revoke: Option<WithSpan<RevokeName>>,
-    /// With revoke = "flag", the column.
-    #[schemars(extend("x-otherwise" = "not used"), example = &"active")]
+    /// Flag column, required with revoke = "flag".
+    #[schemars(extend("x-otherwise" = "none"), example = &"active")]
     revoke_column: Option<WithSpan<String>>,
-    /// With revoke = "flag", the value.
-    #[schemars(extend("x-otherwise" = "not used"), example = &"false")]
+    /// Value of the flag column in revoked sessions, required with revoke = "flag".
+    #[schemars(extend("x-otherwise" = "none"), example = &"false")]
     revoke_value: Option<WithSpan<String>>,
 }
 
-/// How a session is ended, as it is written.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum RevokeName {
@@ -113,7 +112,7 @@ impl Default for MappingSection {
     }
 }
 
-/// Missing keys have been reported; what stands here in their place is never used.
+/// Builds the mapping. Missing required keys have been reported already and get placeholders, which are never used.
 pub(super) fn validate_mapping(
     section: &WithSpan<MappingSection>,
     profile: Option<&Profile>,
@@ -122,7 +121,10 @@ pub(super) fn validate_mapping(
     let table = |name: &Option<String>| name.as_deref().map(parse_table_name);
     let expires = section.decoder.map_or(Decoder::Timestamptz, |decoder| decoder.0);
     if let (Some(users), None) = (&section.users, &section.user) {
-        reader.report_problem(users.span(), "`users` needs `user`, the column that refers to them");
+        reader.report_problem(
+            users.span(),
+            "`users` requires `user`, the column that refers to the users table",
+        );
     }
     let created_decoder = section.created_decoder.map_or(expires, |decoder| decoder.0);
     let lifetime_days = section.lifetime_days.or(profile.map(|profile| profile.max_lifetime_days));
@@ -150,7 +152,6 @@ pub(super) fn validate_mapping(
     }
 }
 
-/// How sessions are ended.
 fn validate_revoke(section: &MappingSection, reader: &mut SectionReader<'_, '_>) -> RevokeMethod {
     let (column, value) = (section.revoke_column.as_ref(), section.revoke_value.as_ref());
     match (&section.revoke, column, value) {
@@ -158,11 +159,13 @@ fn validate_revoke(section: &MappingSection, reader: &mut SectionReader<'_, '_>)
             return RevokeMethod::Flag { column: column.to_string(), value: value.to_string() };
         }
         (Some(written), ..) if matches!(**written, RevokeName::Flag) => {
-            reader
-                .report_problem(written.span(), "revoke = \"flag\" needs `revoke_column` and `revoke_value`");
+            reader.report_problem(
+                written.span(),
+                "revoke = \"flag\" requires `revoke_column` and `revoke_value`",
+            );
         }
         (_, Some(unused), _) | (_, None, Some(unused)) => {
-            reader.report_problem(unused.span(), "is of use only with revoke = \"flag\"");
+            reader.report_problem(unused.span(), "has no effect without revoke = \"flag\"");
         }
         (_, None, None) => {}
     }
@@ -172,7 +175,7 @@ fn validate_revoke(section: &MappingSection, reader: &mut SectionReader<'_, '_>)
     }
 }
 
-/// `schema.table`, or a table to be found along the search path.
+/// Parses `schema.table`, or a table name to be found on the search path.
 pub(super) fn parse_table_name(text: &str) -> TableName {
     match text.split_once('.') {
         Some((schema, name)) => TableName { schema: Some(schema.to_owned()), name: name.to_owned() },

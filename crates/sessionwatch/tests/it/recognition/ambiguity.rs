@@ -113,7 +113,11 @@ fn nothing_is_planned_on_another_table_until_somebody_confirms_it() {
         let folder = store.configured("");
         let run = |arguments: &[&str]| run_program_in(folder.path(), &[], arguments);
         let none = run(&["targets", "confirm", "app"]);
-        assert!(none.exit_code == 2 && none.stderr.contains("there is no store"), "{}", none.stderr);
+        assert!(
+            none.exit_code == 2 && none.stderr.contains("not found: run `sessionwatch serve`"),
+            "{}",
+            none.stderr
+        );
         let all = &["revoke", "all"][..];
         assert_eq!(run(all).exit_code, 0);
         let plan = run(&["cleanup", "expired", "--format", "json"]);
