@@ -187,7 +187,7 @@ fn all_problems_of_the_daemon_are_reported() {
         (63, "must be an IANA time zone name"),
         (68, "expected IP address and port"),
         (70, "duplicate check id `blind`"),
-        (71, "the regex cannot be read"),
+        (71, "invalid regex"),
         (73, "lowercase letters, digits and hyphens"),
         (74, "add a `literal` that every such line contains"),
     ] {

@@ -23,7 +23,12 @@ pub fn validate_document(
     problems: &mut ProblemCollector<'_>,
 ) {
     let start = document.span().start;
-    SchemaValidator { formats, problems }.check_table("", "", schema, start..start, document.get_mut());
+    SchemaValidator { formats, problems }.check_table(
+        TableName { path: "", header: "" },
+        schema,
+        start..start,
+        document.get_mut(),
+    );
 }
 
 struct SchemaValidator<'a, 'p> {
@@ -31,17 +36,25 @@ struct SchemaValidator<'a, 'p> {
     problems: &'a mut ProblemCollector<'p>,
 }
 
+/// Names of one table in a file; empty at the top level.
+#[derive(Clone, Copy)]
+struct TableName<'a> {
+    /// Dotted keys, such as `target.mapping`.
+    path: &'a str,
+    /// The line that opens the table, such as `[[target]]`, for messages.
+    header: &'a str,
+}
+
 impl SchemaValidator<'_, '_> {
-    /// Validates the entries of a table. `header` names the table in messages, such as `[[target]]`; empty at the top
-    /// level.
+    /// Validates the entries of a table.
     fn check_table(
         &mut self,
-        path: &str,
-        header: &str,
+        name: TableName<'_>,
         schema: &Value,
         span: Range<usize>,
         table: &mut DeTable<'_>,
     ) {
+        let TableName { path, header } = name;
         let written: Vec<String> = table.keys().map(|key| key.get_ref().to_string()).collect();
         let TableShape { properties, required, kind } = TableShape::for_table(schema, table);
         for (key, mut value) in std::mem::take(table) {
@@ -79,7 +92,8 @@ impl SchemaValidator<'_, '_> {
         self.problems.record_path(span.start, path);
         if schema["type"] == "object" {
             if let DeValue::Table(table) = value.get_mut() {
-                self.check_table(path, &format!("[{path}]"), schema, span, table);
+                let name = TableName { path, header: &format!("[{path}]") };
+                self.check_table(name, schema, span, table);
                 return true;
             }
             let message = match schema["properties"].as_object().filter(|properties| is_group(properties)) {
@@ -122,7 +136,8 @@ impl SchemaValidator<'_, '_> {
                 let span = item.span();
                 self.problems.record_path(span.start, path);
                 if let DeValue::Table(table) = item.get_mut() {
-                    self.check_table(path, &format!("[[{path}]]"), schema, span, table);
+                    let name = TableName { path, header: &format!("[[{path}]]") };
+                    self.check_table(name, schema, span, table);
                 }
             }
             return true;
