@@ -51,7 +51,7 @@ profile = \"authjs-prism\"
         (7, "expected integer 1 to 36500"),
         (9, "did you mean `critical`?"),
         (10, "target: missing required key `name`"),
-        (11, "target.url: faulty PostgreSQL address: unknown parameter `sslmod`"),
+        (11, "target.url: invalid PostgreSQL address: unknown parameter `sslmod`"),
         (12, "target.mapping: missing required key `token`"),
         (12, "target.mapping: missing required key `decoder`"),
         (15, "lowercase letters, digits and hyphens"),
@@ -189,7 +189,7 @@ fn all_problems_of_the_daemon_are_reported() {
         (70, "duplicate check id `blind`"),
         (71, "invalid regex"),
         (73, "lowercase letters, digits and hyphens"),
-        (74, "add a `literal` that every such line contains"),
+        (74, "add a `literal` that every matching line contains"),
     ] {
         let reported =
             found.iter().any(|problem| problem.starts_with(&format!("{line}:")) && problem.contains(part));
