@@ -231,10 +231,10 @@ mod tests {
     async fn the_trail_says_what_was_silenced_by_whom_and_why() {
         let scene = TestApp::with_config("");
         let new =
-            NewSilence { check: Some("blind".into()), subject: Some("user 7".into()), ..new_silence(None) };
+            NewSilence { check: Some("target-unreachable".into()), subject: Some("user 7".into()), ..new_silence(None) };
         let created = create_silence(&scene, &Actor::from_token("ada", "deploys"), new).await.unwrap();
         expire_silence(&scene, &Actor::from_command_line("bob"), created.id).await.unwrap();
-        let detail = r#"{"target":null,"check":"blind","subject":"user 7","until":"2024-10-04T13:00:00.000000Z","note":"maintenance"}"#;
+        let detail = r#"{"target":null,"check":"target-unreachable","subject":"user 7","until":"2024-10-04T13:00:00.000000Z","note":"maintenance"}"#;
         let ended = format!(r#"{{"silence":{}}}"#, created.id);
         assert_eq!(
             scene.audit_trail(),

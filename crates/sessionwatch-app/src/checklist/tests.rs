@@ -47,8 +47,8 @@ fn fill(store: &Store, target: &str, change: fn(i64, &mut BTreeMap<&'static str,
             ("orphaned", 2.0),
             ("created_last_hour", 20.0),
             ("extended", 0.0),
-            ("rebound", 0.0),
-            ("revived", 0.0),
+            ("reassigned", 0.0),
+            ("reappeared", 0.0),
         ]);
         let seen = change(number.into(), &mut gauges);
         let gauges: Vec<(&'static str, f64)> = gauges.into_iter().collect();

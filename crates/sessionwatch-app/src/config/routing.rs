@@ -53,7 +53,7 @@ pub(super) struct MaintenanceWindowSection {
     #[schemars(extend("x-otherwise" = "all"), example = ["main"])]
     targets: Option<WithSpan<Vec<String>>>,
     /// Ids of the checks that it is about.
-    #[schemars(extend("x-otherwise" = "all"), example = ["blind"])]
+    #[schemars(extend("x-otherwise" = "all"), example = ["target-unreachable"])]
     checks: Option<WithSpan<Vec<String>>>,
 }
 

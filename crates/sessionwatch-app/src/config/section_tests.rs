@@ -189,7 +189,7 @@ fn checks_of_ones_own_say_what_is_wrong_with_them() {
         "",
         &[
             (
-                "[[check]]\nid = \"blind\"\nsql = \"SELECT 1\"\n[[log_pattern]]\nname = \"blind\"\nliteral = \"failed\"",
+                "[[check]]\nid = \"target-unreachable\"\nsql = \"SELECT 1\"\n[[log_pattern]]\nname = \"target-unreachable\"\nliteral = \"failed\"",
                 "5:8: log_pattern.name: a check has that name already",
             ),
             (

@@ -137,7 +137,7 @@ target = \"main\"
 kind = \"syslog\"
 listen = \"5514\"
 [[log_pattern]]
-name = \"blind\"
+name = \"target-unreachable\"
 regex = \"(\"
 [[log_pattern]]
 name = \"Any\"

@@ -147,7 +147,7 @@ fn told(config: &Config, target: &str, check: &str, severity: Severity) -> Vec<S
 #[test]
 fn without_routes_every_channel_is_told_and_with_routes_those_that_fit() {
     let everybody = config(ROUTED);
-    assert_eq!(told(&everybody, "main", "blind", Severity::Low), ["all", "pager"]);
+    assert_eq!(told(&everybody, "main", "target-unreachable", Severity::Low), ["all", "pager"]);
     let routes = "
 [[route]]
 channels = [\"pager\", \"all\"]

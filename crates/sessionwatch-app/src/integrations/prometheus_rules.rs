@@ -192,7 +192,7 @@ fn self_monitoring_alert(
 fn target_alerts() -> Vec<AlertRule> {
     vec![
         self_monitoring_alert(
-            "SessionwatchTargetNotSeen",
+            "SessionwatchTargetUnreachable",
             Severity::High,
             "5m",
             format!("{} == 0", leader_query(&metrics::TARGET_UP, "", TARGET_LABELS)),
@@ -290,7 +290,7 @@ fn process_alerts() -> Vec<AlertRule> {
             ],
         ),
         self_monitoring_alert(
-            "SessionwatchStoreSheltered",
+            "SessionwatchStoreMemoryFallback",
             Severity::High,
             "",
             format!("{} == 1", metrics::STORE_MEMORY_FALLBACK.name),

@@ -49,7 +49,7 @@ impl Scene {
         let url = database.url("postgres");
         let text = format!(
             "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n{target}[serve]\nlisten = \"127.0.0.1:0\"\n\
-             [checks.slow-observation]\nenabled = false\n{more}"
+             [checks.slow-check-run]\nenabled = false\n{more}"
         );
         std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
         testkit::create_account(folder.path(), "ada", "admin");

@@ -34,7 +34,7 @@ pub(crate) fn channel(name: &str, kind: &str, url: &str, more: &str) -> String {
 
 /// A configuration with these targets and channels.
 pub(crate) fn configuration(parts: &[String]) -> String {
-    let usual = "[checks.slow-observation]\nenabled = false\n[checks.revived-sessions]\nenabled = false\n\
+    let usual = "[checks.slow-check-run]\nenabled = false\n[checks.reappeared-sessions]\nenabled = false\n\
                  [alerts.critical]\nrepeat_after = \"7d\"\nclear_looks = 1\n[serve]\nlisten = \"127.0.0.1:0\"\n";
     format!("{}{usual}", parts.concat())
 }

@@ -68,7 +68,7 @@ fn sessions_that_are_back_reopen_an_incident_that_was_closed_for_a_reason_whatev
         let timeline = || shared.app.store.read(|db| incidents::list_timeline(db, &id)).unwrap();
         let reopened = || timeline().iter().filter(|entry| entry.kind == "reopened").count();
         let last = timeline().last().unwrap().clone();
-        assert!(last.kind == "reopened" && last.message.contains("revived-sessions"), "{last:?}");
+        assert!(last.kind == "reopened" && last.message.contains("reappeared-sessions"), "{last:?}");
         // Closed again, it is not reopened by what was known then, but by one session more.
         let case = shared.app.store.read(|db| IncidentWorkflow::load(db, &id)).unwrap().unwrap();
         case.close(context, Some("that one was put back")).unwrap();

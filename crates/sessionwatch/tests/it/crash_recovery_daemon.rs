@@ -21,8 +21,8 @@ const KILLS: i64 = 200;
 
 fn configuration(url: &str, sink: &HttpSink, store: &str) -> String {
     format!(
-        "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[checks.slow-observation]\nenabled = false\n\
-         [checks.revived-sessions]\nenabled = false\n\
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[checks.slow-check-run]\nenabled = false\n\
+         [checks.reappeared-sessions]\nenabled = false\n\
          [alerts.critical]\nclear_looks = 1\n[serve]\nlisten = \"127.0.0.1:0\"\nstore = \"{store}\"\n\
          [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{}\"\n",
         sink.url()

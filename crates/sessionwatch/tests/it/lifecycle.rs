@@ -15,7 +15,7 @@ use crate::fastforward::{MINUTE, Watch, monday};
 /// A target that is looked at every minute, and a channel.
 fn configuration(database: &Database<'_>, sink: &HttpSink, more: &str) -> String {
     format!(
-        "[[target]]\nname = \"app\"\nurl = \"{}\"\n[checks.slow-observation]\nenabled = false\n\
+        "[[target]]\nname = \"app\"\nurl = \"{}\"\n[checks.slow-check-run]\nenabled = false\n\
          [serve]\nlisten = \"127.0.0.1:0\"\n[[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{}\"\n{more}",
         database.url("postgres"),
         sink.url()
@@ -139,7 +139,7 @@ fn a_dead_database_silences_everything_but_that_it_is_dead() {
     database.psql("ALTER TABLE sessions RENAME COLUMN expires TO gone").unwrap();
     minutes(&mut watch, 2..=4);
     watch.delivered();
-    assert_eq!(told(&sink), ["duplicate-tokens firing", "blind firing"]);
+    assert_eq!(told(&sink), ["duplicate-tokens firing", "target-unreachable firing"]);
     let kept =
         watch.shared.app.store.read(|db| alerts::find_alert(db, "app", "duplicate-tokens")).unwrap().unwrap();
     assert!(kept.alert.is_stale && matches!(kept.alert.state, AlertState::Firing { .. }), "{kept:?}");
@@ -148,7 +148,7 @@ fn a_dead_database_silences_everything_but_that_it_is_dead() {
     leak(&database, "'s1', 's2'", "new-");
     minutes(&mut watch, 7..=8);
     watch.delivered();
-    assert_eq!(told(&sink)[2..], ["blind resolved", "duplicate-tokens resolved"]);
+    assert_eq!(told(&sink)[2..], ["target-unreachable resolved", "duplicate-tokens resolved"]);
     assert!(watch.stop());
 }
 
@@ -171,7 +171,7 @@ fn a_restart_still_sees_what_changed_while_nobody_looked() {
     watch.delivered();
     let mut heard = told(&sink);
     heard.sort();
-    assert_eq!(heard, ["revived-sessions firing", "token-rebound firing"]);
+    assert_eq!(heard, ["reappeared-sessions firing", "token-reassigned firing"]);
     assert!(watch.stop());
     no_token_in(folder.path());
 }

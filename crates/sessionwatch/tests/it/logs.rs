@@ -20,7 +20,7 @@ pub(crate) const KNOWN: &str =
 /// A target, a channel, and sources of log lines.
 pub(crate) fn configuration(url: &str, hook: &str, sources: &str) -> String {
     format!(
-        "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[checks.slow-observation]\nbudget_ms = 3600000\n\
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[checks.slow-check-run]\nbudget_ms = 3600000\n\
          [serve]\nlisten = \"127.0.0.1:0\"\n[[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{hook}\"\n{sources}"
     )
 }
@@ -116,7 +116,7 @@ fn a_leak_in_the_logs_is_told_once_with_its_session_and_is_on_the_timeline() {
     );
     assert_eq!(status, 200, "{answer}");
     assert!(answer.contains("x-vercel-verify: owner-of-this"), "{answer}");
-    let critical = ["log-user-mismatch", "log-duplicate-token", "log-table-mismatch"];
+    let critical = ["log-user-mismatch", "log-duplicate-token", "log-user-conflict"];
     wait_until("the critical alerts", || critical.iter().all(|check| !told(&scene.sink, check).is_empty()));
     for check in critical {
         let messages = told(&scene.sink, check);
@@ -124,7 +124,7 @@ fn a_leak_in_the_logs_is_told_once_with_its_session_and_is_on_the_timeline() {
         let finding = &messages[0]["finding"];
         assert_eq!(finding["evidence"][0]["id"], "s7", "{finding:#}");
         assert_eq!(finding["evidence"][0]["user"], "8", "{finding:#}");
-        let fit = if check == "log-table-mismatch" { "contradicting" } else { "exact" };
+        let fit = if check == "log-user-conflict" { "contradicting" } else { "exact" };
         assert_eq!(finding["signals"][0]["fit"], fit, "{finding:#}");
     }
     // The drain had no answer, and sends it all again.
@@ -203,9 +203,9 @@ fn a_source_that_goes_quiet_is_told_of_and_the_other_checks_know_nothing_then() 
     }
     watch.to(monday() + 4 * 60 * MINUTE + 10 * MINUTE);
     wait_until("all is well", || unknown(&watch, "log-user-mismatch") == "healthy");
-    assert_eq!(unknown(&watch, "log-silence"), "healthy");
+    assert_eq!(unknown(&watch, "log-source-idle"), "healthy");
     watch.to(monday() + 5 * 60 * MINUTE + 30 * MINUTE);
-    wait_until("the silence", || !told(&scene.sink, "log-silence").is_empty());
+    wait_until("the silence", || !told(&scene.sink, "log-source-idle").is_empty());
     assert_eq!(unknown(&watch, "log-user-mismatch"), "unknown");
     assert!(watch.stop());
 }

@@ -87,7 +87,7 @@ fn channels(sink: &HttpSink, mails: &MailSink) -> String {
 fn configure(folder: &Path, planted: &Planted, channels: &str) {
     let act = planted.act_url.as_ref().map(|url| format!("act_url = \"{url}\"\n")).unwrap_or(MAPPING.into());
     let text = format!(
-        "[[target]]\nname = \"app\"\nurl = \"{}\"\n{act}[checks.slow-observation]\nenabled = false\n\
+        "[[target]]\nname = \"app\"\nurl = \"{}\"\n{act}[checks.slow-check-run]\nenabled = false\n\
          [serve]\nlisten = \"127.0.0.1:0\"\nstore = \"{}\"\npublic_url = \"http://127.0.0.1:1\"\n\
          [openid]\nissuer = \"http://127.0.0.1:1\"\nclient_id = \"watch\"\nclient_secret = \"{CLIENT_SECRET}\"\nadmins = [\"ops\"]\n\
          [[logs]]\nname = \"drain\"\nkind = \"vercel\"\nsecret = \"{DRAIN_SECRET}\"\n\

@@ -87,7 +87,7 @@ impl Story {
             let folder = folder.join(format!("member-{number}"));
             std::fs::create_dir(&folder).unwrap();
             let text = format!(
-                "[[target]]\nname = \"app\"\nurl = \"{}\"\n[checks.slow-observation]\nenabled = false\n\
+                "[[target]]\nname = \"app\"\nurl = \"{}\"\n[checks.slow-check-run]\nenabled = false\n\
                  [serve]\nlisten = \"127.0.0.1:0\"\nname = \"{number}\"\nstore = \"{}\"\n\
                  [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{hook}\"\n\
                  [[logs]]\nname = \"log\"\nfile = \"{}\"\n{patterns}",

@@ -9,19 +9,19 @@ const CHANNEL: &str =
     "[[channel]]\nname = \"chat\"\nkind = \"slack\"\nurl = \"https://hooks.example.org/1\"\n";
 
 fn blind() -> AlertRef {
-    AlertRef { target: "shop".into(), check: "blind".into() }
+    AlertRef { target: "shop".into(), check: "target-unreachable".into() }
 }
 
 fn firing(app: &AppState) -> AlertState {
     AlertState::Firing { since: app.clock.now(), passing_runs: 0, notified_at: Some(app.clock.now()) }
 }
 
-/// A scene in which the check `blind` of the shop is in that state.
+/// A scene in which the check `target-unreachable` of the shop is in that state.
 fn scene(state: impl FnOnce(&AppState) -> AlertState) -> TestApp {
     let scene = TestApp::with_config(CHANNEL);
     let kept = AlertRecord {
         target: "shop".into(),
-        check: "blind".into(),
+        check: "target-unreachable".into(),
         alert: Alert { state: state(&scene), ..Alert::default() },
         severity: "high".into(),
         summary: "nothing was seen for an hour".into(),
@@ -68,8 +68,8 @@ async fn an_alert_is_looked_after_by_who_acknowledged_it_last() {
     assert_eq!(
         scene.audit_trail(),
         [
-            ["ada", "acknowledge", r#"{"target":"shop","check":"blind","note":"on it"}"#],
-            ["bob (deploys)", "acknowledge", r#"{"target":"shop","check":"blind","note":""}"#],
+            ["ada", "acknowledge", r#"{"target":"shop","check":"target-unreachable","note":"on it"}"#],
+            ["bob (deploys)", "acknowledge", r#"{"target":"shop","check":"target-unreachable","note":""}"#],
         ]
     );
 }

@@ -12,7 +12,7 @@ const LOG_LINES: &str = "[AUTH-ADAPTER] Session created { sessionToken: 'token-c
     GET / 200\n";
 
 const CONFIGURATION: &str = r#"
-[checks.slow-observation]
+[checks.slow-check-run]
 enabled = false
 [alerts.high]
 pending_looks = 1
@@ -287,7 +287,7 @@ fn output_about_sqlite_is_the_kept_one() {
     scene::sqlite(&folder.path().join("app.db"));
     std::fs::write(
         folder.path().join("sessionwatch.toml"),
-        "[[target]]\nname = \"app\"\nurl = \"app.db\"\nact_url = \"app.db\"\n[checks.slow-observation]\nenabled = false\n",
+        "[[target]]\nname = \"app\"\nurl = \"app.db\"\nact_url = \"app.db\"\n[checks.slow-check-run]\nenabled = false\n",
     )
     .unwrap();
     let mut snapshots = Snapshots::new("output");

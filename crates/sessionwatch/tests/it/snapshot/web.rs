@@ -14,7 +14,7 @@ use crate::{
 };
 
 const CONFIGURATION: &str = r#"
-[checks.slow-observation]
+[checks.slow-check-run]
 enabled = false
 [alerts.high]
 pending_looks = 1
