@@ -82,13 +82,13 @@ impl AlertPolicy {
     /// healthy one. Critical and high are told again every four hours, the others every day.
     #[must_use]
     pub const fn for_severity(severity: Severity) -> Self {
-        let (pending_looks, hours) = match severity {
+        let (failure_threshold, hours) = match severity {
             Severity::Critical => (1, 4),
             Severity::High => (2, 4),
             Severity::Medium | Severity::Low => (2, 24),
         };
         Self {
-            failure_threshold: pending_looks,
+            failure_threshold,
             pending_duration: SignedDuration::from_mins(15),
             success_threshold: 2,
             repeat_interval: Some(SignedDuration::from_hours(hours)),

@@ -218,7 +218,7 @@ fn target_alerts() -> Vec<AlertRule> {
             format!("{} > 60", leader_query(&metrics::SCHEDULER_LAG, "", TARGET_LABELS)),
             [
                 "looks at {{ $labels.target }} are {{ $value }} seconds late",
-                "The machine is busy, or looks take longer than the time between them: look at the load, at how long looks take, and at `every`.",
+                "The machine is busy, or looks take longer than the time between them: look at the load, at how long looks take, and at `interval`.",
             ],
         ),
         self_monitoring_alert(

@@ -90,7 +90,7 @@ fn each_incident_is_told_once_and_resolved_once_and_quiet_times_are_quiet() {
 fn routes_tell_only_whom_it_concerns() {
     let database = testkit::anomalous_database();
     let route = "[[route]]\nchannels = [\"hook\"]\nseverity = \"high\"\n";
-    let often = "[alerts.critical]\nrepeat_after = \"3m\"\n";
+    let often = "[alerts.critical]\nrepeat_interval = \"3m\"\n";
     let told = told(&database, 5, &[], &[], &format!("{route}{often}"));
     assert!(told.contains(&"0 duplicate-tokens firing".to_owned()), "{told:?}");
     assert!(told.contains(&"1 orphaned-sessions firing".to_owned()), "{told:?}");

@@ -48,7 +48,7 @@ impl Scene {
         database.psql(LEAK).unwrap();
         let url = database.url("postgres");
         let text = format!(
-            "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n{target}[serve]\nlisten = \"127.0.0.1:0\"\n\
+            "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n{target}[serve]\nlisten = \"127.0.0.1:0\"\n\
              [checks.slow-check-run]\nenabled = false\n{more}"
         );
         std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
@@ -264,7 +264,7 @@ fn what_is_sent_twice_with_a_key_is_done_once_and_what_is_known_is_not_sent_agai
 
 #[test]
 fn what_reaches_far_needs_a_second_person_where_that_is_configured() {
-    let scene = Scene::with("[actions]\nsecond_person = true\n");
+    let scene = Scene::with("[actions]\nrequire_approval = true\n");
     testkit::create_account(scene.folder.path(), "rob", "responder");
     let (ada, rob) = (scene.program("ada", "read,actions"), scene.program("rob", "read,actions"));
     let far = ada.post("/targets/app/plans", &json!({ "kind": "all" })).body;

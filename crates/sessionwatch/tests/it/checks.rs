@@ -177,7 +177,7 @@ fn custom(url: &str, checks: &[(&str, &str)]) -> (i32, Value) {
     let folder = tempfile::tempdir().unwrap();
     let mut text = String::new();
     for (id, rest) in checks {
-        text.push_str(&format!("[[check]]\nid = \"{id}\"\n{rest}\n"));
+        text.push_str(&format!("[[custom_check]]\nid = \"{id}\"\n{rest}\n"));
     }
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     let mut arguments = vec!["check", url, "--format", "json"];

@@ -23,7 +23,7 @@ fn configuration(url: &str, sink: &HttpSink, store: &str) -> String {
     format!(
         "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[checks.slow-check-run]\nenabled = false\n\
          [checks.reappeared-sessions]\nenabled = false\n\
-         [alerts.critical]\nclear_looks = 1\n[serve]\nlisten = \"127.0.0.1:0\"\nstore = \"{store}\"\n\
+         [alerts.critical]\nsuccess_threshold = 1\n[serve]\nlisten = \"127.0.0.1:0\"\nstore = \"{store}\"\n\
          [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{}\"\n",
         sink.url()
     )

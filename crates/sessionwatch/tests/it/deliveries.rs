@@ -121,7 +121,10 @@ fn a_wrong_secret_is_tried_less_and_less_and_others_are_told_of_it() {
         let next = watch.shared.app.store.read(|db| outbox::next_due_at(db, "bad", at)).unwrap().unwrap();
         assert_eq!(next.duration_since(at), 5 * SECOND * (1 << (attempt - 1)));
         if attempt == 5 {
-            assert_eq!(told(&good.wait_for_requests(2)), ["duplicate-tokens firing", "channel-failing firing"]);
+            assert_eq!(
+                told(&good.wait_for_requests(2)),
+                ["duplicate-tokens firing", "channel-failing firing"]
+            );
             let said = body(&good.received_requests()[1]);
             assert!(said["summary"].as_str().unwrap().contains("answered 401: is its secret"), "{said}");
             assert_eq!((said["target"].as_str(), said["severity"].as_str()), (Some("bad"), Some("high")));

@@ -30,18 +30,19 @@ struct Emergency {
 
 impl Emergency {
     /// Opens one, of a target by that address.
-    fn of(url: &str, act_url: &str, more: &str) -> Self {
+    fn of(url: &str, write_url: &str, more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let emergency = Self { folder };
-        emergency.configure(url, act_url, more);
+        emergency.configure(url, write_url, more);
         assert_eq!(emergency.run(&["open", "app", "--severity", "P1"]).exit_code, 0);
         emergency.says(&["next", "app"], 1, "Next: Find out who is affected");
         emergency.says(&["next", "app", "--done", "--note", "2 and 3"], 1, "Next: Freeze the evidence");
         emergency
     }
 
-    fn configure(&self, url: &str, act_url: &str, more: &str) {
-        let text = format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{act_url}\"\n{more}");
+    fn configure(&self, url: &str, write_url: &str, more: &str) {
+        let text =
+            format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{write_url}\"\n{more}");
         fs::write(self.path("sessionwatch.toml"), text).unwrap();
     }
 

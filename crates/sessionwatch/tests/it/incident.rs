@@ -223,8 +223,8 @@ fn a_drill_runs_on_the_demonstration_and_on_a_server_and_leaves_nothing_behind()
 /// A target that is looked at once a day, with a role that acts.
 pub(crate) fn rarely(url: &str, more: &str) -> String {
     format!(
-        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\nschedule = \"guide\"\n{more}\
-         [checks.slow-check-run]\nenabled = false\n[checks.reappeared-sessions]\nevery = \"1d\"\n[serve]\nlisten = \"127.0.0.1:0\"\n"
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\nschedule = \"guide\"\n{more}\
+         [checks.slow-check-run]\nenabled = false\n[checks.reappeared-sessions]\ninterval = \"1d\"\n[serve]\nlisten = \"127.0.0.1:0\"\n"
     )
 }
 

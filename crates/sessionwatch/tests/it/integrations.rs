@@ -124,8 +124,8 @@ fn every_rule_about_the_watch_itself_fires_for_its_reason_and_no_other() {
     let (folder, _) = rules();
     let alert = |labels: &str| format!("sessionwatch_alert_firing{{instance=\"a\",target=\"app\",{labels}}}");
     let custom = alert("check=\"mine\",severity=\"low\"");
-    let [blind, undelivered] =
-        ["target-unreachable", "channel-failing"].map(|check| alert(&format!("check=\"{check}\",severity=\"high\"")));
+    let [blind, undelivered] = ["target-unreachable", "channel-failing"]
+        .map(|check| alert(&format!("check=\"{check}\",severity=\"high\"")));
     let leader =
         |instance: &str| format!("sessionwatch_target_leader{{instance=\"{instance}\",target=\"app\"}}");
     let outbox = |state: &str| {

@@ -93,7 +93,8 @@ fn a_silence_about_a_user_covers_findings_about_nobody_else() {
 fn what_still_fails_after_a_silence_or_maintenance_is_told_then() {
     let (database, sink) = (testkit::healthy_database(), HttpSink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
-    let window = "[[maintenance]]\ncron = \"2 6 * * *\"\nlasts = \"5m\"\nchecks = [\"duplicate-tokens\"]\n";
+    let window =
+        "[[maintenance_window]]\ncron = \"2 6 * * *\"\nduration = \"5m\"\nchecks = [\"duplicate-tokens\"]\n";
     let mut watch = Watch::start(folder.path(), &configuration(&database, &sink, window), monday());
     leak(&database, "'s1', 's2'", "same-token");
     minutes(&mut watch, 2..=4);
@@ -132,7 +133,7 @@ fn what_still_fails_after_a_silence_or_maintenance_is_told_then() {
 fn a_dead_database_silences_everything_but_that_it_is_dead() {
     let (database, sink) = (testkit::healthy_database(), HttpSink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
-    let often = "[alerts.critical]\nrepeat_after = \"2m\"\n";
+    let often = "[alerts.critical]\nrepeat_interval = \"2m\"\n";
     let mut watch = Watch::start(folder.path(), &configuration(&database, &sink, often), monday());
     leak(&database, "'s1', 's2'", "same-token");
     minutes(&mut watch, 1..=1);
@@ -197,7 +198,7 @@ fn a_day_in_which_nobody_logs_in_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let usual = "[checks.creation-rate]\nmin = 10\nmax = 50\n";
     let hourly =
-        configuration(&database, &sink, usual).replace("[checks.slow", "every = \"1h\"\n[checks.slow");
+        configuration(&database, &sink, usual).replace("[checks.slow", "interval = \"1h\"\n[checks.slow");
     let mut watch = Watch::start(folder.path(), &hourly, monday());
     for hour in 1..=24 {
         watch.to(monday() + hour * HOUR);
@@ -216,7 +217,7 @@ fn the_checklist_is_sent_each_week() {
     let folder = tempfile::tempdir().unwrap();
     let report = "[report]\nchannels = [\"hook\"]\n[checks.creation-rate]\nmin = 0\n";
     let daily =
-        configuration(&database, &sink, report).replace("[checks.slow", "every = \"6h\"\n[checks.slow");
+        configuration(&database, &sink, report).replace("[checks.slow", "interval = \"6h\"\n[checks.slow");
     let mut watch = Watch::start(folder.path(), &daily, monday());
     // It begins on a Monday at six, and the checklist is due at seven.
     for quarter in 1..=30 {

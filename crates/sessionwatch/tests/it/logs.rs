@@ -161,7 +161,7 @@ fn assert_secret(folder: &Path) {
 #[test]
 fn patterns_of_ones_own_are_signals_and_checks() {
     let scene = Scene::new();
-    let pattern = "[[log_pattern]]\nname = \"password-failures\"\nregex = \"password check failed for user (?P<user>[0-9]+)\"\nseverity = \"critical\"\nmax = 1\n";
+    let pattern = "[[log_check]]\nname = \"password-failures\"\nregex = \"password check failed for user (?P<user>[0-9]+)\"\nseverity = \"critical\"\nmax = 1\n";
     let running = scene.start(&format!("{}{pattern}", vercel()));
     let failed = |id: &str| drained(&running, &[(id, "password check failed for user 7")]).0;
     assert_eq!(failed("1"), 200);
@@ -183,7 +183,7 @@ fn patterns_of_ones_own_are_signals_and_checks() {
 fn a_source_that_goes_quiet_is_told_of_and_the_other_checks_know_nothing_then() {
     use crate::fastforward::{MINUTE, Watch, monday};
     let scene = Scene::new();
-    let sources = "[[logs]]\nname = \"lines\"\nkind = \"http\"\nsecret = \"a-token-for-lines\"\n[alerts.medium]\npending_looks = 1\n";
+    let sources = "[[logs]]\nname = \"lines\"\nkind = \"http\"\nsecret = \"a-token-for-lines\"\n[alerts.medium]\nfailure_threshold = 1\n";
     let text = configuration(&scene.database.url("postgres"), &scene.sink.url(), sources);
     let mut watch = Watch::start(scene.folder.path(), &text, monday());
     let unknown = |watch: &Watch, check: &str| {

@@ -182,7 +182,7 @@ fn nothing_is_done_where_nothing_can_be_changed() {
     let folder = tempfile::tempdir().unwrap();
     let [primary, replica] =
         [server.ports()[0], pair.replica.port()].map(|port| pair.database.url_at_port("postgres", port));
-    let text = format!("[[target]]\nname = \"app\"\nurl = \"{primary}\"\nact_url = \"{replica}\"\n");
+    let text = format!("[[target]]\nname = \"app\"\nurl = \"{primary}\"\nwrite_url = \"{replica}\"\n");
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     let said = testkit::run_program_in(folder.path(), &[], &["revoke", "user", "5", "--format", "json"]);
     let plan: Value = serde_json::from_str(&said.stdout).unwrap();

@@ -40,7 +40,7 @@ impl Scene {
         let patterns: String = (0..patterns)
             .map(|number| {
                 format!(
-                    "[[log_pattern]]\nname = \"event-{number}\"\nliteral = \"EVENT {number};\"\nseverity = \"high\"\nmax = 0\n"
+                    "[[log_check]]\nname = \"event-{number}\"\nliteral = \"EVENT {number};\"\nseverity = \"high\"\nmax = 0\n"
                 )
             })
             .collect();
@@ -200,7 +200,7 @@ fn who_takes_over_does_not_clean_up_once_more() {
     let (database, store) = (testkit::healthy_database(), testkit::empty_database());
     let (url, folder) = (database.url("postgres"), tempfile::tempdir().unwrap());
     let text = format!(
-        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n[target.cleanup]\nexpired = true\nevery = \"1h\"\n\
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n[target.cleanup]\nexpired = true\ninterval = \"1h\"\n\
          [checks.slow-check-run]\nenabled = false\n[actions]\narchive_identity = \"{}\"\n\
          [serve]\nlisten = \"127.0.0.1:0\"\nname = \"first\"\nstore = \"{}\"\n",
         folder.path().join("archive.key").display(),

@@ -19,7 +19,7 @@ fn a_plan_that_is_applied_from_a_page_ends_cleanly_with_the_daemon() {
     database.psql(&sessions).unwrap();
     let url = database.url("postgres");
     let text = format!(
-        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n"
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n"
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     testkit::create_account(folder.path(), "ada", "admin");

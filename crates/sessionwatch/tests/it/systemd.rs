@@ -310,7 +310,7 @@ fn every_line_of_the_log_can_be_json() {
     let database = testkit::anomalous_database();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let folder = tempfile::tempdir().unwrap();
-    let app = target("app", &database.url("postgres")) + "suspends_after = 300\n";
+    let app = target("app", &database.url("postgres")) + "autosuspend_after = 300\n";
     let nowhere = target("nowhere", &database.url_at_port("postgres", port));
     write(folder.path(), &(app + &nowhere + &common(&format!("http://127.0.0.1:{port}/"), "state.db")));
     let mut command = testkit::program_command(&["serve", "--verbose"]);

@@ -63,7 +63,8 @@ fn one_that_hangs_delays_no_other_and_is_looked_at_less_often_until_it_answers()
         + &target("slow", &url(&slow), "")
         + &target("good", &database.url("postgres"), "");
     let folder = tempfile::tempdir().unwrap();
-    let mut watch = Watch::start(folder.path(), &(targets + &common(&sink, "\"target-unreachable\"")), monday());
+    let mut watch =
+        Watch::start(folder.path(), &(targets + &common(&sink, "\"target-unreachable\"")), monday());
     let mut heard = watch.shared.app.events.subscribe();
     // The first looks are over by then.
     let at = |minute: i32| monday() + (10 + minute) * MINUTE;
@@ -190,7 +191,7 @@ fn the_weekly_checklist_comes_each_week_after_a_clock_went_far_ahead_and_back() 
 fn a_database_that_sleeps_is_looked_at_rarely_and_when_it_is_awake() {
     let (database, sink) = (testkit::healthy_database(), HttpSink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
-    let more = "schedule = \"scale-to-zero\"\nsuspends_after = 300";
+    let more = "schedule = \"scale-to-zero\"\nautosuspend_after = 300";
     let text = target("app", &database.url("postgres"), more) + &common(&sink, "\"target-unreachable\"");
     let mut watch = Watch::start(folder.path(), &text, monday());
     let at = |hours: i32, seconds: i32| monday() + hours * HOUR + seconds * SECOND;

@@ -121,7 +121,7 @@ async fn people_end_logins_of_their_own_account_only() {
 
 #[tokio::test]
 async fn nobody_is_known_until_there_is_an_account_or_a_provider() {
-    let provider = "[serve]\npublic_url = \"https://watch.example.org\"\n[openid]\nissuer = \"https://id.example.org\"\n\
+    let provider = "[serve]\npublic_url = \"https://watch.example.org\"\n[oidc]\nissuer = \"https://id.example.org\"\n\
                     client_id = \"watch\"\nadmins = [\"ops\"]\n";
     let (empty, external) = (TestApp::with_config(""), TestApp::with_config(provider));
     assert!(is_setup_needed(&empty).await.unwrap());
