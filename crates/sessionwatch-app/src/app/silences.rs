@@ -86,7 +86,7 @@ pub async fn create_silence(
             db,
             audit::NewAuditEntry {
                 actor: &silence.created_by,
-                action: "silence",
+                action: "silence.created",
                 detail: &detail.to_string(),
             },
             now,
@@ -136,7 +136,7 @@ pub async fn expire_silence(app: &Arc<AppState>, actor: &Actor, id: i64) -> Resu
             db,
             audit::NewAuditEntry {
                 actor: &by,
-                action: "unsilence",
+                action: "silence.expired",
                 detail: &json!({ "silence": id }).to_string(),
             },
             now,
@@ -241,7 +241,7 @@ mod tests {
         let ended = format!(r#"{{"silence":{}}}"#, created.id);
         assert_eq!(
             scene.audit_trail(),
-            [["ada (deploys)", "silence", detail], ["bob", "unsilence", ended.as_str()]]
+            [["ada (deploys)", "silence.created", detail], ["bob", "silence.expired", ended.as_str()]]
         );
     }
 }

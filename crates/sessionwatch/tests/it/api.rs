@@ -161,7 +161,7 @@ fn a_program_sees_a_leak_ends_it_and_puts_it_back() {
     carried_out(&bot, &back.body);
     assert_eq!(rows(), before);
     let audit = bot.get("/audit").body;
-    let by = |deed: &Value| deed["actor"] == "ada (bot)" && deed["action"] == "plan-carried-out";
+    let by = |deed: &Value| deed["actor"] == "ada (bot)" && deed["action"] == "plan.applied";
     assert!(audit["items"].as_array().unwrap().iter().any(by), "{audit}");
     assert_eq!(scene.watch.stop(), Some(0));
 }
@@ -288,7 +288,7 @@ fn what_reaches_far_needs_a_second_person_where_that_is_configured() {
     let near = ada.post("/targets/app/plans", &json!({ "kind": "expired", "hours": 1 })).body;
     assert_eq!(near["needs_confirmation"], Value::Null, "{near}");
     let trail = ada.get("/audit").body.to_string();
-    assert_eq!(trail.matches("plan-approved").count(), 2, "{trail}");
+    assert_eq!(trail.matches("plan.approved").count(), 2, "{trail}");
     assert_eq!(scene.watch.stop(), Some(0));
 }
 

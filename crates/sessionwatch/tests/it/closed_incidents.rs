@@ -128,6 +128,6 @@ fn a_critical_line_reopens_an_incident_that_was_closed_for_a_reason_and_is_on_it
     wait_until("it is open", || latest().state == IncidentState::Open);
     let timeline = store.read(|db| incidents::list_timeline(db, &latest().id)).unwrap();
     let kinds: Vec<&str> = timeline.iter().map(|entry| entry.kind.as_str()).rev().take(2).collect();
-    assert_eq!(kinds, ["signal", "reopened"], "{timeline:#?}");
+    assert_eq!(kinds, ["log-event", "reopened"], "{timeline:#?}");
     assert_eq!(running.stop(), Some(0));
 }

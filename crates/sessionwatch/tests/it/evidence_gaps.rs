@@ -103,7 +103,7 @@ impl Emergency {
         let of_evidence = |entry: &audit::AuditEntry| entry.detail.contains("\"step\":\"evidence\"");
         let said = |entry: &audit::AuditEntry| {
             let detail: Value = serde_json::from_str(&entry.detail).unwrap();
-            format!("{} {}\n", entry.action, detail["said"].as_str().unwrap())
+            format!("{} {}\n", entry.action, detail["text"].as_str().unwrap())
         };
         entries.iter().filter(|entry| of_evidence(entry)).map(said).collect()
     }
@@ -183,7 +183,7 @@ fn evidence_is_not_done_while_its_database_is_away_or_half_away_and_containment_
     assert!(!emergency.says(&["report", "app"], 0, "back.age").contains("the evidence is incomplete"));
     emergency.says(&apply, 0, "2 rows removed");
     assert_eq!(left(), "0\n");
-    assert_eq!(emergency.trail().matches("incident-evidence").count(), 4, "{}", emergency.trail());
+    assert_eq!(emergency.trail().matches("incident.evidence_exported").count(), 4, "{}", emergency.trail());
 }
 
 #[test]

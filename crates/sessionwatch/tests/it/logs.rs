@@ -287,7 +287,7 @@ fn a_critical_line_opens_an_incident_anew_whose_sessions_were_ended_and_a_milder
     store.write(|db| incidents::upsert_incident(db, &ended)).unwrap();
     let signals_on = || {
         let timeline = store.read(|db| incidents::list_timeline(db, &ended.id)).unwrap();
-        timeline.iter().filter(|entry| entry.kind == "signal").count()
+        timeline.iter().filter(|entry| entry.kind == "log-event").count()
     };
     let before = signals_on();
     assert_eq!(drained(&running, &[("2", &format!("x {{ sessionToken: '{TOKEN}' }}"))]).0, 200);

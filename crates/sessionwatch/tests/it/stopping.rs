@@ -52,7 +52,7 @@ fn a_plan_that_is_applied_from_a_page_ends_cleanly_with_the_daemon() {
         .sum();
     assert_eq!(held, u64::from(ROWS - left));
     let kept = rusqlite::Connection::open(folder.path().join("sessionwatch-state.db")).unwrap();
-    let ended = "SELECT detail FROM audit WHERE action = 'plan-carried-out'";
+    let ended = "SELECT detail FROM audit WHERE action = 'plan.applied'";
     let detail: String = kept.query_row(ended, [], |row| row.get(0)).unwrap();
     let detail: Value = serde_json::from_str(&detail).unwrap();
     assert_eq!(detail["remaining"], left, "{detail}");

@@ -68,8 +68,12 @@ async fn an_alert_is_looked_after_by_who_acknowledged_it_last() {
     assert_eq!(
         scene.audit_trail(),
         [
-            ["ada", "acknowledge", r#"{"target":"shop","check":"target-unreachable","note":"on it"}"#],
-            ["bob (deploys)", "acknowledge", r#"{"target":"shop","check":"target-unreachable","note":""}"#],
+            ["ada", "alert.acknowledged", r#"{"target":"shop","check":"target-unreachable","note":"on it"}"#],
+            [
+                "bob (deploys)",
+                "alert.acknowledged",
+                r#"{"target":"shop","check":"target-unreachable","note":""}"#
+            ],
         ]
     );
 }
@@ -122,7 +126,7 @@ async fn a_comment_is_an_event_of_what_is_known_whether_or_not_it_fires() {
     let ada = Actor::from_account("ada");
     add_comment(&known, &ada, blind(), "was a deployment".into()).await.unwrap();
     assert_eq!(events(&known).await, [("comment".into(), "ada: was a deployment".into())]);
-    assert_eq!(known.audit_trail()[0][..2], ["ada", "comment"]);
+    assert_eq!(known.audit_trail()[0][..2], ["ada", "alert.commented"]);
     let refused = add_comment(&unknown, &ada, blind(), "?".into()).await;
     let said = "Nothing is known of such a check on such a target.";
     assert!(matches!(refused, Err(AppError::NotFound(text)) if text == said));

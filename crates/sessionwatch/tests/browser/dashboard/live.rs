@@ -76,7 +76,7 @@ fn two_people_who_look_after_the_same_alert_at_once_both_see_who_does() {
         let (seen, also) = (who(ada.text().await), who(rob.text().await));
         assert!(seen == also && seen[0] != seen[1], "{seen:?} {also:?}");
         ada.goto("/audit").await;
-        assert_eq!(ada.text().await.matches("acknowledge").count(), 2);
+        assert_eq!(ada.text().await.matches("alert.acknowledged").count(), 2);
         // What one resolves, the other cannot any more, and is told.
         let resolve = "form[action='/alerts/resolve']";
         rob.press(resolve).await;
