@@ -191,8 +191,8 @@ pub fn list_verdicts(
     let CheckRef { target, check } = check;
     let rows = db.query_rows(
         "SELECT at, detail FROM events
-         WHERE target = $1 AND check_id = $2 AND kind = 'verdict' AND at < $4 AND at >= COALESCE((
-           SELECT MAX(at) FROM events WHERE target = $1 AND check_id = $2 AND kind = 'verdict' AND at <= $3), $3)
+         WHERE target = $1 AND check_id = $2 AND kind = 'result' AND at < $4 AND at >= COALESCE((
+           SELECT MAX(at) FROM events WHERE target = $1 AND check_id = $2 AND kind = 'result' AND at <= $3), $3)
          ORDER BY id",
         &[target.into(), check.into(), from.into(), to.into()],
     )?;
@@ -263,11 +263,11 @@ mod tests {
         for store in store_of_each_kind() {
             let at = |second: i64| UtcTimestamp::UNIX_EPOCH + SignedDuration::from_secs(second);
             for (second, target, kind, before, after) in [
-                (1, "one", "verdict", None, "unknown"),
-                (3, "one", "verdict", Some("unknown"), "healthy"),
+                (1, "one", "result", None, "unknown"),
+                (3, "one", "result", Some("unknown"), "healthy"),
                 (4, "one", "firing", None, "of no concern"),
-                (5, "two", "verdict", Some("healthy"), "unknown"),
-                (6, "one", "verdict", Some("healthy"), "failing"),
+                (5, "two", "result", Some("healthy"), "unknown"),
+                (6, "one", "result", Some("healthy"), "failing"),
             ] {
                 let detail = serde_json::json!({ "before": before, "after": after }).to_string();
                 let [target, check, kind] = [target, "target-unreachable", kind].map(str::to_owned);
@@ -312,7 +312,7 @@ mod tests {
             for (second, target, check, kind, summary) in [
                 (1, "one", "target-unreachable", "firing", "the target cannot be looked at"),
                 (2, "two", "target-unreachable", "firing", "the Target cannot be looked at"),
-                (3, "one", "orphaned-sessions", "verdict", "11 sessions whose user does not exist"),
+                (3, "one", "orphaned-sessions", "result", "11 sessions whose user does not exist"),
                 (4, "one", "target-unreachable", "resolved", "100% again"),
             ] {
                 let [target, check, kind, summary] = [target, check, kind, summary].map(str::to_owned);

@@ -94,7 +94,7 @@ fn routes_tell_only_whom_it_concerns() {
     let told = told(&database, 5, &[], &[], &format!("{route}{often}"));
     assert!(told.contains(&"0 duplicate-tokens firing".to_owned()), "{told:?}");
     assert!(told.contains(&"1 orphaned-sessions firing".to_owned()), "{told:?}");
-    assert!(told.contains(&"3 duplicate-tokens repeated".to_owned()), "{told:?}");
+    assert!(told.contains(&"3 duplicate-tokens reminder".to_owned()), "{told:?}");
     assert!(!told.iter().any(|line| line.contains("expired-backlog")), "{told:?}");
 }
 

@@ -64,7 +64,7 @@ fn told(sink: &HttpSink) -> BTreeMap<String, Vec<bool>> {
     for received in sink.received_requests() {
         let message: Value = serde_json::from_str(&received.body).unwrap();
         let key = message["key"].as_str().unwrap().to_owned();
-        told.entry(key).or_default().push(message["again"].as_bool().unwrap());
+        told.entry(key).or_default().push(message["possible_duplicate"].as_bool().unwrap());
     }
     told
 }

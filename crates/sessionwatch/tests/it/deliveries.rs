@@ -21,7 +21,7 @@ use crate::{
 fn told(received: &[ReceivedRequest]) -> Vec<String> {
     let line = |received: &ReceivedRequest| {
         let told = body(received);
-        let again = if told["again"] == true { " again" } else { "" };
+        let again = if told["possible_duplicate"] == true { " again" } else { "" };
         format!("{} {}{again}", told["check"].as_str().unwrap(), told["notice"].as_str().unwrap())
     };
     received.iter().map(line).collect()

@@ -225,8 +225,8 @@ fn no_alert_and_no_line_is_lost_or_doubled_unmarked() {
     for received in sink.received_requests() {
         let message: serde_json::Value = serde_json::from_str(&received.body).unwrap();
         let text = |key: &str| message[key].as_str().unwrap().to_owned();
-        told.entry(text("key")).or_default().push(message["again"].as_bool().unwrap());
-        if text("check").starts_with("event-") && !message["again"].as_bool().unwrap() {
+        told.entry(text("key")).or_default().push(message["possible_duplicate"].as_bool().unwrap());
+        if text("check").starts_with("event-") && !message["possible_duplicate"].as_bool().unwrap() {
             checks.entry(text("check")).or_default().push(text("notice"));
         }
     }

@@ -92,7 +92,7 @@ fn one_that_hangs_delays_no_other_and_is_looked_at_less_often_until_it_answers()
     let metrics = watch.page("/metrics");
     assert!(watch.stop());
     assert_eq!(told(&sink)[0], "hanging target-unreachable firing");
-    let (last, repeated) = (told(&sink).pop().unwrap(), "hanging target-unreachable repeated");
+    let (last, repeated) = (told(&sink).pop().unwrap(), "hanging target-unreachable reminder");
     assert_eq!(last, "hanging target-unreachable resolved");
     assert!(told(&sink)[1..].iter().all(|line| *line == last || line == repeated), "{:?}", told(&sink));
     for name in others {
@@ -161,7 +161,7 @@ fn a_clock_that_jumps_loses_no_alert_and_tells_none_twice() {
     assert_eq!(sink.wait_for_requests(8).len(), 8);
     watch.delivered();
     assert!(watch.stop());
-    assert_eq!(told(&sink)[4..].iter().filter(|line| line.ends_with("repeated")).count(), 4);
+    assert_eq!(told(&sink)[4..].iter().filter(|line| line.ends_with("reminder")).count(), 4);
 }
 
 /// The looks that its metrics count.
