@@ -55,11 +55,11 @@ pub const TARGET_UP: MetricDesc =
 /// `sessionwatch_target_leader`
 pub const TARGET_LEADER: MetricDesc =
     new_gauge("sessionwatch_target_leader", "Whether this process watches the target");
-/// `sessionwatch_looks_total`
-pub const CHECK_RUNS: MetricDesc = new_counter("sessionwatch_looks_total", "Looks since the start");
-/// `sessionwatch_blind_looks_total`
+/// `sessionwatch_check_runs_total`
+pub const CHECK_RUNS: MetricDesc = new_counter("sessionwatch_check_runs_total", "Looks since the start");
+/// `sessionwatch_check_run_failures_total`
 pub const CHECK_RUN_FAILURES: MetricDesc =
-    new_counter("sessionwatch_blind_looks_total", "Looks since the start that saw nothing");
+    new_counter("sessionwatch_check_run_failures_total", "Looks since the start that saw nothing");
 /// `sessionwatch_check_run_duration_seconds`
 pub const CHECK_RUN_DURATION: MetricDesc =
     new_histogram("sessionwatch_check_run_duration_seconds", "How long check runs took since the start");
@@ -71,9 +71,9 @@ pub const REPLICA_LAG: MetricDesc = new_gauge(
     "sessionwatch_replica_lag_seconds",
     "How far the replica lagged that was looked at; absent where none was",
 );
-/// `sessionwatch_last_seen_timestamp_seconds`
+/// `sessionwatch_last_success_timestamp_seconds`
 pub const LAST_SUCCESS: MetricDesc =
-    new_gauge("sessionwatch_last_seen_timestamp_seconds", "When the target was last seen");
+    new_gauge("sessionwatch_last_success_timestamp_seconds", "When the target was last seen");
 /// `sessionwatch_sessions`
 pub const SESSION_COUNTS: MetricDesc =
     new_gauge("sessionwatch_sessions", "Sessions and users by kind, at the last look");
@@ -97,23 +97,23 @@ pub const DELIVERY_DURATION: MetricDesc =
     new_counter("sessionwatch_delivery_duration_seconds_total", "How long all attempts to deliver took");
 /// `sessionwatch_store_size_bytes`
 pub const STORE_SIZE: MetricDesc = new_gauge("sessionwatch_store_size_bytes", "Bytes that the store takes");
-/// `sessionwatch_store_sheltered`
+/// `sessionwatch_store_memory_fallback`
 pub const STORE_MEMORY_FALLBACK: MetricDesc = new_gauge(
-    "sessionwatch_store_sheltered",
+    "sessionwatch_store_memory_fallback",
     "Whether the disk is full, so that what happens is in memory only",
 );
 /// `sessionwatch_log_lines_total`
 pub const LOG_LINES: MetricDesc =
     new_counter("sessionwatch_log_lines_total", "Lines of logs that were read, by source");
-/// `sessionwatch_log_signals_total`
+/// `sessionwatch_log_events_total`
 pub const LOG_EVENTS: MetricDesc =
-    new_counter("sessionwatch_log_signals_total", "Signals that were found in logs, by source and kind");
+    new_counter("sessionwatch_log_events_total", "Signals that were found in logs, by source and kind");
 /// `sessionwatch_log_dropped_total`
 pub const LOG_DROPPED: MetricDesc =
     new_counter("sessionwatch_log_dropped_total", "What of logs was cut or not taken, by source and reason");
-/// `sessionwatch_log_heard_timestamp_seconds`
+/// `sessionwatch_log_last_line_timestamp_seconds`
 pub const LOG_LAST_LINE: MetricDesc =
-    new_gauge("sessionwatch_log_heard_timestamp_seconds", "When a line of a source was read last");
+    new_gauge("sessionwatch_log_last_line_timestamp_seconds", "When a line of a source was read last");
 /// `sessionwatch_config_reload_success`
 pub const CONFIG_RELOAD_SUCCESS: MetricDesc = new_gauge(
     "sessionwatch_config_reload_success",

@@ -249,7 +249,7 @@ mod tests {
             match notice {
                 None => '.',
                 Some(Notification::Firing) => '!',
-                Some(Notification::Repeated) => 'r',
+                Some(Notification::Reminder) => 'r',
                 Some(Notification::Resolved) => 'o',
             }
         };
@@ -329,7 +329,7 @@ mod tests {
         assert_eq!(acknowledged.advance(CheckState::Failing, now(50), false, POLICY).1, None);
         assert_eq!(
             alert.advance(CheckState::Failing, now(50), false, POLICY).1,
-            Some(Notification::Repeated)
+            Some(Notification::Reminder)
         );
     }
 
@@ -355,8 +355,8 @@ mod tests {
         let (alert, told) = alert.advance(CheckState::Failing, at(-10), false, POLICY);
         assert_eq!(told, None);
         let (alert, told) = alert.advance(CheckState::Failing, at(-7), false, POLICY);
-        assert_eq!(told, Some(Notification::Repeated));
-        assert_eq!(alert.advance(CheckState::Failing, at(3), false, POLICY).1, Some(Notification::Repeated));
+        assert_eq!(told, Some(Notification::Reminder));
+        assert_eq!(alert.advance(CheckState::Failing, at(3), false, POLICY).1, Some(Notification::Reminder));
     }
 
     #[test]

@@ -110,10 +110,10 @@ pub const TABLE_CHECKS: [Check; 12] = [
 ];
 
 /// Id of the alert for an unreachable target.
-pub const TARGET_UNREACHABLE: &str = "blind";
+pub const TARGET_UNREACHABLE: &str = "target-unreachable";
 
 /// Id of the alert for a channel that accepts no messages.
-pub const CHANNEL_FAILING: &str = "undelivered";
+pub const CHANNEL_FAILING: &str = "channel-failing";
 
 /// Thresholds of every check that has any. The defaults follow the operator guide. In the configuration, each check
 /// has a section named by its id.

@@ -135,7 +135,7 @@ fn build_verdict_event(
         at: now,
         target: observation.target.to_owned(),
         check: observation.check.to_owned(),
-        kind: "verdict".into(),
+        kind: "result".into(),
         // What is not known says so itself.
         summary: if observation.state == CheckState::Unknown {
             observation.summary.clone()
@@ -198,7 +198,7 @@ fn build_message(
         at: clock::format_rfc3339(now),
         finding: Some(finding.clone())
             .filter(|finding| notification != Notification::Resolved && !finding.is_null()),
-        again: false,
+        possible_duplicate: false,
         text: None,
     }
 }
@@ -292,7 +292,7 @@ mod tests {
         let serve = serve();
         let context = |now| AlertContext { serve: &serve, silences: &[], skip_channel: None, now: at(now) };
         let fired = advance_alert(None, &observation(CheckState::Failing, Severity::High), context(0));
-        assert_eq!(kinds(&fired), ["verdict", "firing"]);
+        assert_eq!(kinds(&fired), ["result", "firing"]);
         assert_eq!(channels(&fired), [("chat", at(10)), ("hook", at(0))]);
         let again = advance_alert(
             Some(fired.alert.clone()),
@@ -302,13 +302,13 @@ mod tests {
         assert!(again.events.is_empty() && again.messages.is_empty(), "{again:?}");
         let unknown =
             advance_alert(Some(again.alert), &observation(CheckState::Unknown, Severity::High), context(90));
-        assert_eq!((kinds(&unknown), unknown.alert.summary.as_str()), (vec!["verdict"], "it is failing"));
+        assert_eq!((kinds(&unknown), unknown.alert.summary.as_str()), (vec!["result"], "it is failing"));
         let over = advance_alert(
             Some(unknown.alert),
             &observation(CheckState::Passing, Severity::High),
             context(120),
         );
-        assert_eq!(kinds(&over), ["verdict", "resolved"]);
+        assert_eq!(kinds(&over), ["result", "resolved"]);
         assert_eq!(channels(&over).len(), 2);
         let resolved =
             resolve_alert(&fired.alert, "it is not watched any more", Severity::High, context(120));

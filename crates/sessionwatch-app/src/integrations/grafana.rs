@@ -199,7 +199,7 @@ fn session_panels() -> Vec<Panel> {
         lines(
             "Out of order",
             "What should not be there at all",
-            "duplicate_tokens|orphaned|rebound|revived|undecodable",
+            "duplicate_tokens|orphaned|reassigned|reappeared|undecodable",
         ),
         lines("Creation", "Sessions created in the hour before the look", "created_last_hour"),
         lines("Changes", "Sessions created, extended and ended between two looks", "created|extended|ended"),

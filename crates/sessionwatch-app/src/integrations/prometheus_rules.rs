@@ -192,7 +192,7 @@ fn self_monitoring_alert(
 fn target_alerts() -> Vec<AlertRule> {
     vec![
         self_monitoring_alert(
-            "SessionwatchTargetNotSeen",
+            "SessionwatchTargetUnreachable",
             Severity::High,
             "5m",
             format!("{} == 0", leader_query(&metrics::TARGET_UP, "", TARGET_LABELS)),
@@ -218,7 +218,7 @@ fn target_alerts() -> Vec<AlertRule> {
             format!("{} > 60", leader_query(&metrics::SCHEDULER_LAG, "", TARGET_LABELS)),
             [
                 "looks at {{ $labels.target }} are {{ $value }} seconds late",
-                "The machine is busy, or looks take longer than the time between them: look at the load, at how long looks take, and at `every`.",
+                "The machine is busy, or looks take longer than the time between them: look at the load, at how long looks take, and at `interval`.",
             ],
         ),
         self_monitoring_alert(
@@ -290,7 +290,7 @@ fn process_alerts() -> Vec<AlertRule> {
             ],
         ),
         self_monitoring_alert(
-            "SessionwatchStoreSheltered",
+            "SessionwatchStoreMemoryFallback",
             Severity::High,
             "",
             format!("{} == 1", metrics::STORE_MEMORY_FALLBACK.name),

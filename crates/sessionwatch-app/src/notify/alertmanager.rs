@@ -73,7 +73,7 @@ mod tests {
         // The instant of sending is that of the first year.
         for (notice, ends) in [
             ("firing", "0001-01-31T00:00:00.000000Z"),
-            ("repeated", "0001-01-31T00:00:00.000000Z"),
+            ("reminder", "0001-01-31T00:00:00.000000Z"),
             ("resolved", "0001-01-01T00:00:00.000000Z"),
         ] {
             let told = NotificationMessage { notice: notice.into(), ..message("shop") };

@@ -27,7 +27,7 @@ pub struct NotificationMessage {
     pub schema: u32,
     /// The same for every attempt.
     pub key: String,
-    /// `firing`, `repeated`, `resolved`, `test` or `report`.
+    /// `firing`, `reminder`, `resolved`, `test` or `report`.
     pub notice: String,
     /// The target's name.
     pub target: String,
@@ -45,7 +45,7 @@ pub struct NotificationMessage {
     pub finding: Option<Value>,
     /// It may have arrived already.
     #[serde(default)]
-    pub again: bool,
+    pub possible_duplicate: bool,
     /// The text of a report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
@@ -68,7 +68,7 @@ impl NotificationMessage {
     pub fn status_word(&self) -> &'static str {
         match self.notice.as_str() {
             "resolved" => "Resolved",
-            "repeated" => "Still failing",
+            "reminder" => "Still failing",
             "test" => "Test",
             "report" => "Report",
             _ => "Failing",
@@ -137,7 +137,7 @@ impl NotificationBatch<'_> {
                 format!("since {}", at.map_or_else(|| since.clone(), sessionwatch_clock::format_utc))
             }));
         }
-        if messages.iter().any(|message| message.again) {
+        if messages.iter().any(|message| message.possible_duplicate) {
             lines.push("(this may have been told already)".to_owned());
         }
         lines.join("\n")
@@ -157,7 +157,7 @@ pub(super) fn test_message(now: UtcTimestamp) -> NotificationMessage {
         since: None,
         at: sessionwatch_clock::format_rfc3339(now),
         finding: None,
-        again: false,
+        possible_duplicate: false,
         text: None,
     }
 }
@@ -176,7 +176,7 @@ mod tests {
     fn a_title_says_what_happened_to_which_check_where() {
         for (notice, title) in [
             ("firing", "Failing: duplicate-tokens (critical) on shop"),
-            ("repeated", "Still failing: duplicate-tokens (critical) on shop"),
+            ("reminder", "Still failing: duplicate-tokens (critical) on shop"),
             ("resolved", "Resolved: duplicate-tokens (critical) on shop"),
             ("test", "Test: duplicate-tokens (critical) on shop"),
             // Of a report, what it says itself.
@@ -200,7 +200,7 @@ mod tests {
         let without_action =
             NotificationMessage { finding: Some(serde_json::json!({ "action": "" })), ..bare.clone() };
         assert_eq!(NotificationBatch::default_text(&[without_action]), "2 tokens & <more>");
-        let odd = NotificationMessage { since: Some("some time".into()), again: true, ..bare };
+        let odd = NotificationMessage { since: Some("some time".into()), possible_duplicate: true, ..bare };
         assert_eq!(
             NotificationBatch::default_text(&[odd]),
             "2 tokens & <more>\nsince some time\n(this may have been told already)"
