@@ -43,7 +43,11 @@ impl PythonTool {
         super::print_message(&format!("fetching {}", self.requirement));
         let folder = self.folder();
         let create_environment = || {
-            Command::new("python3").args(["-m", "venv"]).arg(&folder).status().is_ok_and(|made| made.success())
+            Command::new("python3")
+                .args(["-m", "venv"])
+                .arg(&folder)
+                .status()
+                .is_ok_and(|made| made.success())
         };
         // Debian ships the `venv` module in a package of its own.
         if !(create_environment()

@@ -123,7 +123,7 @@ pub struct CheckThresholds {
     /// Thresholds of `duplicate-tokens`.
     pub duplicate_tokens: duplicate_tokens::DuplicateTokensThresholds,
     /// Thresholds of `reappeared-sessions`.
-    pub revived_sessions: reappeared_sessions::ReappearedSessionsThresholds,
+    pub reappeared_sessions: reappeared_sessions::ReappearedSessionsThresholds,
     /// Thresholds of `orphaned-sessions`.
     pub orphaned_sessions: orphaned_sessions::OrphanedSessionsThresholds,
     /// Thresholds of `sessions-per-user`.
@@ -141,7 +141,7 @@ pub struct CheckThresholds {
     /// Thresholds of `session-lifetime`.
     pub session_lifetime: session_lifetime::SessionLifetimeThresholds,
     /// Thresholds of `slow-check-run`.
-    pub slow_observation: slow_check_run::SlowCheckRunThresholds,
+    pub slow_check_run: slow_check_run::SlowCheckRunThresholds,
 }
 
 /// Returns the check with this id.

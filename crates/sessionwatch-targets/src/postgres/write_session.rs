@@ -122,8 +122,7 @@ impl WriteBackend for PostgresWrite {
             )
             .await?;
             let role = rows.first().and_then(|row| RoleSettings::from_row(row));
-            role.ok_or(TargetError::Undecodable("the role settings"))?
-                .require_schemas(&dsn.search_path)?;
+            role.ok_or(TargetError::Undecodable("the role settings"))?.require_schemas(&dsn.search_path)?;
         }
         Ok(Self { connection, limits, search_path: dsn.search_path.clone() })
     }

@@ -31,7 +31,10 @@ fn is_told(folder: &std::path::Path, url: &str, impersonated: bool) {
         assert_eq!(rapid["verdict"], expected, "{engine} {rapid:#}");
         let created = if impersonated { 0 } else { 12 };
         assert_eq!(report["census"]["created_last_hour"], created, "{engine}");
-        assert!(report["notes"].to_string().contains("`impersonatedBy` marks sessions of an impersonator"), "{report:#}");
+        assert!(
+            report["notes"].to_string().contains("`impersonatedBy` marks sessions of an impersonator"),
+            "{report:#}"
+        );
     }
     let doctor = run_program_in(folder, &[], &["doctor", url]).stdout;
     let found = if impersonated {

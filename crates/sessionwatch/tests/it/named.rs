@@ -48,7 +48,10 @@ fn a_schema_that_is_named_and_not_there_is_an_error_that_lists_those_that_are() 
                 }
             }
             let report = testkit::run_check(&url, &[]);
-            assert!(report["error"].as_str().unwrap().contains("schema `stagin` does not exist"), "{report:#}");
+            assert!(
+                report["error"].as_str().unwrap().contains("schema `stagin` does not exist"),
+                "{report:#}"
+            );
             assert_eq!(report["verdict"], "unknown", "{report:#}");
         }
     }

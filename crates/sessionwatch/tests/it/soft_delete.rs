@@ -38,7 +38,10 @@ fn is_right(folder: &std::path::Path, url: &str, column: &str) {
             (&"failing".into(), &3.0.into()),
             "{engine}"
         );
-        assert!(report["notes"].to_string().contains(&format!("rows marked as deleted in `{column}`")), "{report:#}");
+        assert!(
+            report["notes"].to_string().contains(&format!("rows marked as deleted in `{column}`")),
+            "{report:#}"
+        );
     }
     for (command, rows) in [(&["cleanup", "duplicates"][..], 6), (&["revoke", "all"], 106)] {
         let said = run_program_in(folder, &[], &[command, &[url, "--format", "json"]].concat());

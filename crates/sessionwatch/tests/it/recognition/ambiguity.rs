@@ -58,7 +58,8 @@ fn nothing_is_planned_while_two_tables_could_be_meant() {
     store.configure(folder.path(), "sessions = \"public.accounts\"");
     let (said, _) = check(folder.path());
     assert!(
-        said.exit_code == 2 && said.stderr.contains("table `public.accounts` does not match any known layout"),
+        said.exit_code == 2
+            && said.stderr.contains("table `public.accounts` does not match any known layout"),
         "{}",
         said.stderr
     );
