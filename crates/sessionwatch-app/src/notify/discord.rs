@@ -1,4 +1,4 @@
-//! Discord: an embed for a webhook, which mentions nobody.
+//! Discord: posts an embed to a webhook, with mentions disabled.
 
 use credentials::Secret;
 use serde_json::json;
@@ -10,16 +10,16 @@ use super::{
     escape_markdown, truncate_utf16,
 };
 
-/// The longest title and description that Discord takes.
+/// Discord's limits for the title and description of an embed, in UTF-16 units.
 const MAX_EMBED_TITLE_LEN: usize = 256;
 const MAX_EMBED_DESCRIPTION_LEN: usize = 4_096;
-/// The marks of Discord's Markdown, mentions and emojis: nothing that is told becomes a link or an emphasis.
+/// Characters that start Discord Markdown, mentions or emojis. They are escaped so that no name becomes a link.
 const ESCAPED_CHARS: &str = "\\*_~`|<>[]()#";
 const RESOLVED_COLOR: u32 = 0x2e_a0_43;
 const WARNING_COLOR: u32 = 0xd2_99_22;
 const CRITICAL_COLOR: u32 = 0xcf_22_2e;
 
-/// An embed for a webhook of Discord.
+/// The `discord` channel.
 #[derive(Clone, Copy, Debug)]
 pub struct Discord;
 

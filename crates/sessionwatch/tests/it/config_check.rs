@@ -38,19 +38,19 @@ fn faulty_channels() -> Faulty {
             "channel `hook`: the environment variable UNSET is not set",
         ),
         (channel("url_file = \"no.txt\"\n"), "cannot read"),
-        (channel("url = \"ftp://hook.example\"\n"), "must begin with https://"),
-        (channel("url = \"https://\"\n"), "channel `hook`: its url or secret"),
-        (channel("url = \"https://hook example/\"\n"), "channel `hook`: its url or secret"),
+        (channel("url = \"ftp://hook.example\"\n"), "must start with https://"),
+        (channel("url = \"https://\"\n"), "channel `hook`: `url` or `secret`"),
+        (channel("url = \"https://hook example/\"\n"), "channel `hook`: `url` or `secret`"),
         (channel(&format!("{URL}ca_file = \"no.pem\"\n")), "cannot read"),
         (channel(&format!("{URL}ca_file = \"none.pem\"\n")), "holds no certificate"),
-        (channel(&format!("{URL}ca_file = \"bad.pem\"\n")), "channel `hook`: TLS cannot be set up"),
+        (channel(&format!("{URL}ca_file = \"bad.pem\"\n")), "channel `hook`: cannot set up TLS"),
         (channel(&format!("{URL}template = \"{{{{ nobody\"\n")), "must be a Jinja template"),
         (channel(&format!("{URL}template = \"{{{{ nobody }}}}\"\n")), "must be a Jinja template"),
         (
             kind("ntfy", "url = \"https://n.example/t\"\nsecret = \"a\\nb\"\n"),
-            "channel `c`: its url or secret",
+            "channel `c`: `url` or `secret`",
         ),
-        (kind("email", mail), "channel `c`: its url or secret"),
+        (kind("email", mail), "channel `c`: `url` or `secret`"),
         (serve("[[route]]\nchannels = [\"nobody\"]\n"), "there is no channel `nobody`"),
         (serve("[report]\nchannels = [\"nobody\"]\n"), "there is no channel `nobody`"),
     ]
@@ -162,7 +162,7 @@ fn config_check_makes_nothing_and_names_all_problems_at_once() {
         "{TARGET}{SERVE}tls_certificate = \"no.pem\"\ntls_key = \"no.key\"\n{HOOK}{URL}secret = \"${{UNSET}}\"\n\
          [[channel]]\nname = \"other\"\nkind = \"webhook\"\nurl = \"https://\"\n"
     );
-    let all = ["cannot speak TLS", "UNSET is not set", "channel `other`: its url or secret"];
+    let all = ["cannot speak TLS", "UNSET is not set", "channel `other`: `url` or `secret`"];
     for (more, also, count) in [
         ("", vec![], "3 problems"),
         ("[[route]]\nchannels = [\"x\"]\n", vec!["there is no channel `x`"], "4 problems"),
