@@ -66,9 +66,9 @@ fn faulty_daemons() -> Faulty {
     vec![
         (format!("{TARGET}[serve]\nlisten = \"localhost\"\n"), "must be an IP address and a port"),
         (serve("public_url = \"watch.example\"\n"), "must begin with https://"),
-        (serve("tls_certificate = \"no.pem\"\ntls_key = \"no.key\"\n"), "cannot speak TLS"),
-        (serve("tls_certificate = \"bad.pem\"\ntls_key = \"none.key\"\n"), "cannot speak TLS"),
-        (serve("tls_certificate = \"server.pem\"\ntls_key = \"other.key\"\n"), "cannot speak TLS"),
+        (serve("tls_certificate = \"no.pem\"\ntls_key = \"no.key\"\n"), "cannot load TLS certificate"),
+        (serve("tls_certificate = \"bad.pem\"\ntls_key = \"none.key\"\n"), "cannot load TLS certificate"),
+        (serve("tls_certificate = \"server.pem\"\ntls_key = \"other.key\"\n"), "cannot load TLS certificate"),
         (serve("store = \"${UNSET}\"\n"), "serve.store: the environment variable UNSET is not set"),
         (serve("store_file = \"no.txt\"\n"), "serve.store: cannot read"),
         (serve("store = \"no/state.db\"\n"), "serve.store: cannot open the store"),
@@ -162,7 +162,7 @@ fn config_check_makes_nothing_and_names_all_problems_at_once() {
         "{TARGET}{SERVE}tls_certificate = \"no.pem\"\ntls_key = \"no.key\"\n{HOOK}{URL}secret = \"${{UNSET}}\"\n\
          [[channel]]\nname = \"other\"\nkind = \"webhook\"\nurl = \"https://\"\n"
     );
-    let all = ["cannot speak TLS", "UNSET is not set", "channel `other`: `url` or `secret`"];
+    let all = ["cannot load TLS certificate", "UNSET is not set", "channel `other`: `url` or `secret`"];
     for (more, also, count) in [
         ("", vec![], "3 problems"),
         ("[[route]]\nchannels = [\"x\"]\n", vec!["there is no channel `x`"], "4 problems"),

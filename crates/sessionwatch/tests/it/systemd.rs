@@ -65,8 +65,8 @@ impl Logged {
 }
 
 /// Success is no warning.
-const USED: &str = "INFO the new configuration is in use";
-const REFUSED: &str = "the new configuration is not used";
+const USED: &str = "INFO new configuration active";
+const REFUSED: &str = "new configuration rejected";
 
 /// How long a supervisor waits for a word on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
