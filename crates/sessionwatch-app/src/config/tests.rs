@@ -168,7 +168,7 @@ fn everything_wrong_with_the_watch_is_said_too() {
         (7, "another target has that name"),
         (10, "must be a time such as"),
         (15, "every and cron are both written"),
-        (17, "names no instant that ever comes"),
+        (17, "never matches a date"),
         (19, "must be a whole number from 1"),
         (21, "must be the path of a file, or postgres://"),
         (22, "must be an IP address and a port"),
