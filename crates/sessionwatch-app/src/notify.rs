@@ -93,13 +93,13 @@ pub(crate) mod tests {
 
     /// The URL and body of the request for these messages.
     pub(crate) fn posted_request(kind: &str, url: &str, messages: &[NotificationMessage]) -> (String, Value) {
-        let told = NotificationBatch {
+        let batch = NotificationBatch {
             first: &messages[0],
             messages,
             text: NotificationBatch::default_text(messages),
         };
         let channel = channel(kind, url);
-        let post = channel.kind.build_request(&channel.url, &told, UtcTimestamp::MIN).unwrap();
+        let post = channel.kind.build_request(&channel.url, &batch, UtcTimestamp::MIN).unwrap();
         (post.url.expose().to_owned(), serde_json::from_str(post.body.expose()).unwrap())
     }
 
@@ -107,16 +107,16 @@ pub(crate) mod tests {
     fn many_targets_share_one_message_of_bounded_length() {
         let messages: Vec<NotificationMessage> =
             (0..10_000).map(|number| message(&format!("t{number}"))).collect();
-        let told = NotificationBatch {
+        let batch = NotificationBatch {
             first: &messages[0],
             messages: &messages,
             text: NotificationBatch::default_text(&messages),
         };
-        assert_eq!(told.title(), "Failing: duplicate-tokens (critical) on 10000 targets");
+        assert_eq!(batch.title(), "Failing: duplicate-tokens (critical) on 10000 targets");
         assert!(
-            told.text.contains("t19: 2 tokens") && told.text.contains("… and 9980 more"),
+            batch.text.contains("t19: 2 tokens") && batch.text.contains("… and 9980 more"),
             "{}",
-            told.text
+            batch.text
         );
         let one = NotificationBatch::default_text(&messages[..1]);
         assert_eq!(one, "2 tokens & <more>\n→ end <them>\nsince 2026-01-01 00:00:00 UTC");

@@ -202,7 +202,7 @@ impl RunScheduler {
     pub fn next_run_at(&self, now: UtcTimestamp) -> UtcTimestamp {
         let due = (0..self.entries.len()).filter_map(|at| self.entry_due_at(at, now)).min();
         let due = if self.is_run_requested || self.is_high_frequency { Some(now) } else { due };
-        let earliest = self.last_run_at.map_or(self.first_run_at, |looked| looked + self.min_gap());
+        let earliest = self.last_run_at.map_or(self.first_run_at, |last_run| last_run + self.min_gap());
         due.unwrap_or(UtcTimestamp::MAX).max(earliest)
     }
 
@@ -215,8 +215,8 @@ impl RunScheduler {
         let mut due = DueRun { checks: BTreeSet::new(), ignore_constraints: false };
         for (at, entry) in self.entries.iter().enumerate() {
             // A full read is too expensive for runs on request.
-            let hurried = (self.is_run_requested || self.is_high_frequency) && !entry.ignore_constraints;
-            if hurried || self.entry_due_at(at, now).is_some_and(|due| due <= now) {
+            let is_expedited = (self.is_run_requested || self.is_high_frequency) && !entry.ignore_constraints;
+            if is_expedited || self.entry_due_at(at, now).is_some_and(|due| due <= now) {
                 due.checks.extend(entry.checks.iter().cloned());
                 due.ignore_constraints |= entry.ignore_constraints;
             }
@@ -246,13 +246,13 @@ impl RunScheduler {
         for (entry, done) in self.entries.iter().zip(&mut self.last_done) {
             *done = done.map(|done| entry.schedule.clamp_last_run(done, now));
         }
-        self.last_run_at = self.last_run_at.map(|looked| looked.min(now));
+        self.last_run_at = self.last_run_at.map(|last_run| last_run.min(now));
     }
 
     /// Returns `true` if the clock was set back since the last run.
     #[must_use]
     pub fn has_clock_moved_back(&self, now: UtcTimestamp) -> bool {
-        self.last_run_at.is_some_and(|looked| looked > now)
+        self.last_run_at.is_some_and(|last_run| last_run > now)
     }
 
     /// Returns the due time of an entry; `now` if it never ran.
@@ -293,10 +293,10 @@ impl RunScheduler {
     pub fn estimate_monthly_cost(&self, autosuspend_after: SignedDuration) -> (u64, SignedDuration) {
         let start = UtcTimestamp::UNIX_EPOCH + 20_000 * DAY;
         let end = start + COST_PERIOD_DAYS * DAY;
-        let (done, looked) = (vec![Some(start); self.last_done.len()], Some(start));
+        let (done, last_run) = (vec![Some(start); self.last_done.len()], Some(start));
         let mut table = Self {
             last_done: done,
-            last_run_at: looked,
+            last_run_at: last_run,
             is_run_requested: false,
             is_high_frequency: false,
             consecutive_failures: 0,
@@ -304,14 +304,14 @@ impl RunScheduler {
             ..self.clone()
         };
         // Simulates the month with the real scheduler, so that all limits are included.
-        let (mut looks, mut awake, mut now) = (0, SignedDuration::ZERO, start);
+        let (mut runs, mut awake, mut now) = (0, SignedDuration::ZERO, start);
         loop {
             let next = table.next_run_at(now);
             awake += next.min(end).duration_since(now).min(autosuspend_after);
             if next >= end {
-                return (looks, awake);
+                return (runs, awake);
             }
-            looks += 1;
+            runs += 1;
             now = next;
             if let Some(due) = table.due_run(now) {
                 table.record_run(&due, now, SignedDuration::ZERO, true);
@@ -340,11 +340,11 @@ mod tests {
         text.parse::<Timestamp>().unwrap().try_into().unwrap()
     }
 
-    fn entry(schedule: Schedule, checks: &[&str], deep: bool) -> ScheduledChecks {
+    fn entry(schedule: Schedule, checks: &[&str], full: bool) -> ScheduledChecks {
         ScheduledChecks {
             schedule,
             checks: checks.iter().map(|id| (*id).to_owned()).collect(),
-            ignore_constraints: deep,
+            ignore_constraints: full,
         }
     }
 
@@ -395,7 +395,7 @@ mod tests {
             entry(cron("0 3 * * *", "UTC"), &["a", "b", "c"], true),
         ];
         let mut table = RunScheduler::new("x", entries, Some(start), start);
-        let looks: Vec<(i64, usize, bool)> = (0..6)
+        let runs: Vec<(i64, usize, bool)> = (0..6)
             .map(|_| {
                 let now = table.next_run_at(start);
                 let due = table.due_run(now).unwrap();
@@ -404,9 +404,9 @@ mod tests {
                 (now.duration_since(start).as_secs(), due.checks.len(), due.ignore_constraints)
             })
             .collect();
-        let deep: Vec<_> = looks.iter().filter(|(_, checks, deep)| *deep && *checks == 3).collect();
-        assert_eq!((looks.len(), deep.len()), (6, 1), "{looks:?}");
-        assert!(looks.windows(2).all(|pair| pair[1].0 - pair[0].0 >= 60), "{looks:?}");
+        let full: Vec<_> = runs.iter().filter(|(_, checks, full)| *full && *checks == 3).collect();
+        assert_eq!((runs.len(), full.len()), (6, 1), "{runs:?}");
+        assert!(runs.windows(2).all(|pair| pair[1].0 - pair[0].0 >= 60), "{runs:?}");
         // After an hour without a run, one run is due, not sixty.
         let late = start + HOUR;
         let due = table.due_run(late).unwrap();

@@ -326,12 +326,12 @@ impl ChannelWorker {
         let attempts = groups.into_iter().map(|group| self.deliver_group(sender, group));
         let attempts = Arc::new(futures_util::future::join_all(attempts).await);
         let now = self.state.app.clock.now();
-        let told = self.record_with_retry(&attempts, now).await;
-        if told.is_some_and(|told| told > 0) {
+        let queued = self.record_with_retry(&attempts, now).await;
+        if queued.is_some_and(|queued| queued > 0) {
             self.state.wake_delivery();
         }
         self.state.app.publish(LiveEvent::DeliveryFinished { channel: self.channel.name.clone() });
-        if told.is_none() {
+        if queued.is_none() {
             // Without a record of success, the messages would be sent over and over.
             return ChannelReadiness::Paused;
         }
@@ -390,8 +390,8 @@ impl ChannelWorker {
             if matches!(outcome, Err(StoreError::LeaseLost)) || self.stop.is_cancelled() {
                 return self.log_store_error(outcome);
             }
-            if let Some(told) = self.log_store_error(outcome) {
-                return Some(told);
+            if let Some(queued) = self.log_store_error(outcome) {
+                return Some(queued);
             }
             wait_to_retry(STORE_RETRY_INTERVAL, &self.stop).await;
         }
@@ -404,7 +404,7 @@ impl ChannelWorker {
         attempts: &[DeliveryAttempt],
         now: UtcTimestamp,
     ) -> Result<u32, StoreError> {
-        let (config, name, mut told) = (&self.config, self.channel.name.as_str(), 0);
+        let (config, name, mut queued) = (&self.config, self.channel.name.as_str(), 0);
         let delivered = || attempts.iter().filter(|attempt| attempt.outcome.is_ok());
         outbox::mark_delivered(
             db,
@@ -414,13 +414,13 @@ impl ChannelWorker {
         for recipient in reached {
             // A success for one recipient does not resolve the alert while another recipient fails.
             if !outbox::has_failing_message(db, name, recipient, FAILURES_BEFORE_ALERT)? {
-                told += alerts::record_channel_health(db, config, name, None, now)?;
+                queued += alerts::record_channel_health(db, config, name, None, now)?;
             }
         }
         for attempt in attempts {
-            told += self.record_failure(db, attempt, now)?;
+            queued += self.record_failure(db, attempt, now)?;
         }
-        Ok(told)
+        Ok(queued)
     }
 
     fn record_failure(

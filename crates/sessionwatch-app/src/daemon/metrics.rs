@@ -218,20 +218,20 @@ fn failing_state(verdict: &CheckVerdict) -> Option<bool> {
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "a gauge; counts stay below 2^53")]
 pub fn collect_gauges(report: &CheckReport) -> Option<Vec<(&'static str, f64)>> {
-    let census = &report.observation.as_ref().ok()?.stats;
+    let stats = &report.observation.as_ref().ok()?.stats;
     let changes = report.history_update.as_ref().and_then(|mirror| mirror.changes.as_ref());
-    let created = census.created_last_hour.or(changes.map(|changes| changes.created_last_hour));
+    let created = stats.created_last_hour.or(changes.map(|changes| changes.created_last_hour));
     let counts = [
-        ("stored", Some(census.sessions)),
-        ("active", Some(census.active)),
-        ("expired", Some(census.expired)),
-        ("never_expiring", Some(census.never_expiring)),
-        ("undecodable", Some(census.undecodable)),
-        ("anonymous", Some(census.anonymous)),
-        ("users_active", Some(census.active_users())),
-        ("max_per_user", Some(census.max_sessions_per_user())),
-        ("duplicate_tokens", census.duplicates.count().map(|found| found.tokens)),
-        ("orphaned", census.orphaned.count()),
+        ("stored", Some(stats.sessions)),
+        ("active", Some(stats.active)),
+        ("expired", Some(stats.expired)),
+        ("never_expiring", Some(stats.never_expiring)),
+        ("undecodable", Some(stats.undecodable)),
+        ("anonymous", Some(stats.anonymous)),
+        ("users_active", Some(stats.active_users())),
+        ("max_per_user", Some(stats.max_sessions_per_user())),
+        ("duplicate_tokens", stats.duplicates.count().map(|found| found.tokens)),
+        ("orphaned", stats.orphaned.count()),
         ("created_last_hour", created),
         ("created", changes.map(|changes| changes.created)),
         ("extended", changes.map(|changes| changes.extended)),
@@ -240,7 +240,7 @@ pub fn collect_gauges(report: &CheckReport) -> Option<Vec<(&'static str, f64)>> 
         ("revived", changes.map(|changes| changes.reappeared.len() as u64)),
     ];
     let counts = counts.into_iter().filter_map(|(kind, count)| Some((kind, count? as f64)));
-    Some(counts.chain([("per_user", census.sessions_per_user())]).collect())
+    Some(counts.chain([("per_user", stats.sessions_per_user())]).collect())
 }
 
 fn unix_seconds(at: UtcTimestamp) -> f64 {

@@ -133,7 +133,7 @@ impl TargetMonitor {
             self.state.app.lease_manager.fenced_store(&self.state.app.store, &target_lease_name(name), epoch);
         let key = store.write(|db| snapshots::ensure_fingerprint_key(db, fingerprint_key()))?;
         let now = self.state.app.clock.now();
-        let (ledger, looked, growth) = self.state.app.store.read(|db| {
+        let (snapshot, last_run, growth) = self.state.app.store.read(|db| {
             Ok((
                 snapshots::find_snapshot(db, name)?,
                 samples::last_run_at(db, name)?,
@@ -143,7 +143,7 @@ impl TargetMonitor {
         self.state.metrics.begin_epoch(name, epoch);
         self.state.app.clear_next_run(name);
         self.state.restore_last_success(&self.config, &self.target)?;
-        let history = ledger.as_ref().map(|(_, bytes)| SessionHistory::from_bytes(bytes)).transpose();
+        let history = snapshot.as_ref().map(|(_, bytes)| SessionHistory::from_bytes(bytes)).transpose();
         let history = history.unwrap_or_else(|error| {
             // Checks that compare runs are unknown until the next snapshot, which is better than not monitoring at all.
             tracing::warn!(
@@ -153,11 +153,11 @@ impl TargetMonitor {
             None
         });
         let memory =
-            TargetHistory::from_stored(key, history).with_last_run(ledger.as_ref().and(looked), growth);
+            TargetHistory::from_stored(key, history).with_last_run(snapshot.as_ref().and(last_run), growth);
         let (number, of) = self.position;
         let share = i32::try_from(number * 1_000 / of.max(1)).unwrap_or(0);
         let first = self.state.app.clock.now() + FIRST_RUN_SPREAD / 1_000 * share;
-        let timetable = RunScheduler::new(name, self.config.check_schedules(&self.target), looked, first);
+        let timetable = RunScheduler::new(name, self.config.check_schedules(&self.target), last_run, first);
         Ok((
             MonitorState {
                 epoch,
@@ -406,7 +406,7 @@ impl TargetMonitor {
         // After the write, so that whoever sees the run in the metrics also finds its results in the store.
         state.metrics.record_run(&report, &sample, lag);
         match outcome {
-            Ok(told) => {
+            Ok(queued) => {
                 kept.record_save(bytes.as_deref(), now);
                 kept.history = next.unwrap_or(kept.history);
                 if ran.succeeded {
@@ -415,8 +415,8 @@ impl TargetMonitor {
                 if state.failures_logged.record_success(FailureKind::RecordRun, name) {
                     tracing::info!(target = name, "check run results can be stored again");
                 }
-                tracing::debug!(target = name, notifications = told, "check run recorded");
-                if told > 0 {
+                tracing::debug!(target = name, notifications = queued, "check run recorded");
+                if queued > 0 {
                     state.wake_delivery();
                 }
                 state.app.publish(LiveEvent::RunFinished { target: name.to_owned(), at: now });

@@ -135,8 +135,8 @@ pub struct LogCheckResult {
 /// If the store cannot be read.
 pub fn evaluate_log_checks(db: Tx<'_>, view: EvalInput<'_>) -> Result<Vec<LogCheckResult>, StoreError> {
     let logs = &view.config.logs;
-    let voices = load_source_states(db, view)?;
-    let doubt = idle_reason(&voices);
+    let states = load_source_states(db, view)?;
+    let doubt = idle_reason(&states);
     let tally = WindowedEvents::load(db, view)?;
     let mut all = Vec::new();
     for check in checks::LOG_CHECKS.iter().filter(|check| view.config.checks.is_enabled(check.id)) {
@@ -148,8 +148,8 @@ pub fn evaluate_log_checks(db: Tx<'_>, view: EvalInput<'_>) -> Result<Vec<LogChe
             LogCheckKind::UserConflicts => {
                 tally.evaluate_limit(CountedEvents::Contradictions, limit, doubt.as_deref())
             }
-            LogCheckKind::IdleSource => (evaluate_idle_sources(&voices), vec![]),
-            LogCheckKind::SourceGaps => (evaluate_gaps(&voices, limit, view.now), vec![]),
+            LogCheckKind::IdleSource => (evaluate_idle_sources(&states), vec![]),
+            LogCheckKind::SourceGaps => (evaluate_gaps(&states, limit, view.now), vec![]),
         };
         let mut judged = build_result(
             check.id,
@@ -422,48 +422,46 @@ struct SourceState<'a> {
 }
 
 fn load_source_states<'a>(db: Tx<'_>, view: EvalInput<'a>) -> Result<Vec<SourceState<'a>>, StoreError> {
-    let mut voices = Vec::new();
+    let mut states = Vec::new();
     for source in view.config.logs.sources_for_target(view.target) {
         let kept = super::find_source(db, &source.name)?.unwrap_or_default();
-        let voice = kept.activity.status_at(kept.last_line_at, view.now, source.idle_after);
-        voices.push(SourceState { source, status: voice, last_line_at: kept.last_line_at, gaps: kept.gaps });
+        let status = kept.activity.status_at(kept.last_line_at, view.now, source.idle_after);
+        states.push(SourceState { source, status, last_line_at: kept.last_line_at, gaps: kept.gaps });
     }
-    Ok(voices)
+    Ok(states)
 }
 
 /// Returns the reason why the absence of events proves nothing: a source that is idle or was never active. `None` if
 /// all sources are active.
-fn idle_reason(voices: &[SourceState<'_>]) -> Option<String> {
-    voices.iter().find_map(|SourceState { source, status: voice, last_line_at: last, .. }| {
-        match (voice, last) {
-            (SourceStatus::NeverActive, _) => Some(format!("no line of `{}` has been read yet", source.name)),
-            (SourceStatus::Idle, Some(at)) => {
-                Some(format!("`{}` has been idle since {}", source.name, clock::format_utc(*at)))
-            }
-            _ => None,
+fn idle_reason(states: &[SourceState<'_>]) -> Option<String> {
+    states.iter().find_map(|SourceState { source, status, last_line_at: last, .. }| match (status, last) {
+        (SourceStatus::NeverActive, _) => Some(format!("no line of `{}` has been read yet", source.name)),
+        (SourceStatus::Idle, Some(at)) => {
+            Some(format!("`{}` has been idle since {}", source.name, clock::format_utc(*at)))
         }
+        _ => None,
     })
 }
 
-fn evaluate_idle_sources(voices: &[SourceState<'_>]) -> CheckOutcome {
-    let quiet: Vec<String> = voices
+fn evaluate_idle_sources(states: &[SourceState<'_>]) -> CheckOutcome {
+    let idle: Vec<String> = states
         .iter()
-        .filter(|heard| heard.status == SourceStatus::Idle)
-        .map(|heard| {
-            let since = heard.last_line_at.map(clock::format_utc).unwrap_or_default();
-            let name = &heard.source.name;
+        .filter(|state| state.status == SourceStatus::Idle)
+        .map(|state| {
+            let since = state.last_line_at.map(clock::format_utc).unwrap_or_default();
+            let name = &state.source.name;
             format!("`{name}` has been idle since {since}, though it is usually active at this time")
         })
         .collect();
-    let verdict = match (quiet.is_empty(), idle_reason(voices)) {
+    let verdict = match (idle.is_empty(), idle_reason(states)) {
         (false, _) => CheckVerdict::Failing,
         (true, Some(why)) => CheckVerdict::Unknown(why),
         (true, None) => CheckVerdict::Passing,
     };
     let summary =
-        if quiet.is_empty() { "all log sources are as active as usual".to_owned() } else { quiet.join("; ") };
+        if idle.is_empty() { "all log sources are as active as usual".to_owned() } else { idle.join("; ") };
     #[expect(clippy::cast_precision_loss, reason = "a count for people")]
-    let value = Some(quiet.len() as f64);
+    let value = Some(idle.len() as f64);
     let threshold = "idle at a time of usual activity".to_owned();
     CheckOutcome {
         verdict,
@@ -477,9 +475,9 @@ fn evaluate_idle_sources(voices: &[SourceState<'_>]) -> CheckOutcome {
 }
 
 /// Evaluates the number of gaps within a window.
-fn evaluate_gaps(voices: &[SourceState<'_>], limit: LogCheckLimit, now: UtcTimestamp) -> CheckOutcome {
+fn evaluate_gaps(states: &[SourceState<'_>], limit: LogCheckLimit, now: UtcTimestamp) -> CheckOutcome {
     let since = now - limit.window;
-    let all = voices.iter().flat_map(|heard| heard.gaps.iter().map(|gap| (heard.source, gap)));
+    let all = states.iter().flat_map(|state| state.gaps.iter().map(|gap| (state.source, gap)));
     let recent: Vec<(&LogSourceConfig, &StoredLogGap)> = all.filter(|(_, gap)| gap.is_after(since)).collect();
     let count = recent.len() as u64;
     let period = format_window(limit.window);

@@ -37,14 +37,14 @@ impl ChannelService for Discord {
         batch: &NotificationBatch<'_>,
         _: UtcTimestamp,
     ) -> Result<HttpRequest, DeliveryError> {
-        let colour = match batch.first.severity.as_str() {
+        let color = match batch.first.severity.as_str() {
             _ if batch.first.is_benign() => RESOLVED_COLOR,
             "critical" | "high" => CRITICAL_COLOR,
             _ => WARNING_COLOR,
         };
         let embed = json!({
             "title": truncate_utf16(&escape_markdown(&batch.title(), ESCAPED_CHARS), MAX_EMBED_TITLE_LEN),
-            "description": truncate_utf16(&escape_markdown(&batch.text, ESCAPED_CHARS), MAX_EMBED_DESCRIPTION_LEN), "color": colour, "timestamp": batch.first.at,
+            "description": truncate_utf16(&escape_markdown(&batch.text, ESCAPED_CHARS), MAX_EMBED_DESCRIPTION_LEN), "color": color, "timestamp": batch.first.at,
         });
         let body = json!({ "embeds": [embed], "allowed_mentions": { "parse": [] } });
         Ok(HttpRequest { url: url.clone(), body: body.to_string().into(), ..HttpRequest::default() })
@@ -70,9 +70,9 @@ mod tests {
         let text = body["embeds"][0]["description"].as_str().unwrap();
         assert!(text.starts_with("\\[click\\]\\(http://evil\\)"), "{text}");
         let over = NotificationMessage { notice: "resolved".into(), ..message("a") };
-        let colour = |message: NotificationMessage| {
+        let color = |message: NotificationMessage| {
             posted_request("discord", "https://x", &[message]).1["embeds"][0]["color"].clone()
         };
-        assert_ne!(colour(over), colour(message("a")));
+        assert_ne!(color(over), color(message("a")));
     }
 }

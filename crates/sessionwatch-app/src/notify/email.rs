@@ -214,11 +214,11 @@ mod tests {
     #[test]
     fn names_cannot_inject_headers_or_html() {
         let messages = [message("x\r\nBcc: eve@example.org")];
-        let told = NotificationBatch { first: &messages[0], messages: &messages, text: "<script>".into() };
-        let written = build_mail(&email(), &told, "ops@example.org").unwrap();
+        let batch = NotificationBatch { first: &messages[0], messages: &messages, text: "<script>".into() };
+        let written = build_mail(&email(), &batch, "ops@example.org").unwrap();
         let text = String::from_utf8(written.formatted()).unwrap();
         assert!(!text.contains("\nBcc:") && text.contains("&lt;script&gt;"), "{text}");
-        let id = |to| build_mail(&email(), &told, to).unwrap().formatted();
+        let id = |to| build_mail(&email(), &batch, to).unwrap().formatted();
         let id = |to| {
             String::from_utf8(id(to))
                 .unwrap()

@@ -57,16 +57,16 @@ impl ChannelSender {
             Some(template) => template.render(&messages).map_err(DeliveryError::Template)?,
             None => NotificationBatch::default_text(&messages),
         };
-        let told = NotificationBatch { first: &messages[0], messages: &messages, text };
+        let batch = NotificationBatch { first: &messages[0], messages: &messages, text };
         match self {
             Self::Http(client) => {
                 let written =
-                    build_request(client, channel.kind.build_request(&channel.url, &told, now)?).build();
+                    build_request(client, channel.kind.build_request(&channel.url, &batch, now)?).build();
                 written.map(drop).map_err(|_| DeliveryError::Malformed)
             }
             Self::Smtp(_) => match &channel.kind {
                 ChannelKind::Email(email) => {
-                    email.to.iter().try_for_each(|to| email::build_mail(email, &told, to).map(drop))
+                    email.to.iter().try_for_each(|to| email::build_mail(email, &batch, to).map(drop))
                 }
                 _ => Err(DeliveryError::NoChannel),
             },
@@ -90,13 +90,13 @@ impl ChannelSender {
             Some(template) => template.render(messages).map_err(DeliveryError::Template)?,
             None => NotificationBatch::default_text(messages),
         };
-        let told = NotificationBatch { first, messages, text };
+        let batch = NotificationBatch { first, messages, text };
         match self {
             Self::Http(client) => {
-                send_request(client, channel.kind.build_request(&channel.url, &told, now)?, now).await
+                send_request(client, channel.kind.build_request(&channel.url, &batch, now)?, now).await
             }
             Self::Smtp(transport) => match &channel.kind {
-                ChannelKind::Email(email) => transport.send(email, &told, recipient).await,
+                ChannelKind::Email(email) => transport.send(email, &batch, recipient).await,
                 _ => Err(DeliveryError::NoChannel),
             },
         }

@@ -33,14 +33,14 @@ impl ChannelService for Teams {
         batch: &NotificationBatch<'_>,
         _: UtcTimestamp,
     ) -> Result<HttpRequest, DeliveryError> {
-        let colour = match batch.first.severity.as_str() {
+        let color = match batch.first.severity.as_str() {
             _ if batch.first.is_benign() => "Good",
             "critical" | "high" => "Attention",
             _ => "Warning",
         };
         let line = |text: &str| json!({ "type": "TextBlock", "text": escape_markdown(text, ESCAPED_CHARS), "wrap": true });
         let mut title = line(&batch.title());
-        (title["weight"], title["size"], title["color"]) = (json!("Bolder"), json!("Medium"), json!(colour));
+        (title["weight"], title["size"], title["color"]) = (json!("Bolder"), json!("Medium"), json!(color));
         let message = |text: &str| {
             let blocks: Vec<_> = std::iter::once(title.clone()).chain(text.lines().map(line)).collect();
             let card = json!({

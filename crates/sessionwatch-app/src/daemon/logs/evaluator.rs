@@ -131,14 +131,14 @@ impl LogEvaluator {
         let state = Arc::clone(&self.state);
         let store =
             state.app.lease_manager.fenced_store(&state.app.store, &target_lease_name(&target), epoch);
-        let told = store.write(|db| {
+        let queued = store.write(|db| {
             for (signal, (fit, detail)) in &joined {
                 let fit = fit.map(MatchKind::name);
                 log_events::mark_evaluated(db, signal.id, fit, &detail.to_string())?;
             }
             let judged =
                 evaluate::evaluate_log_checks(db, EvalInput { config: &self.config, target: &target, now })?;
-            let told = record_log_checks(db, &target, &judged, &self.config, now)?;
+            let queued = record_log_checks(db, &target, &judged, &self.config, now)?;
             if let Some(why) = incident::reopen_reason_from_logs(&judged).filter(|_| critical) {
                 incident::reopen_incident(db, &target, &why, now)?;
             }
@@ -146,9 +146,9 @@ impl LogEvaluator {
             if !joined.is_empty() {
                 append_to_incident(db, &target, &bad, now)?;
             }
-            Ok(told)
+            Ok(queued)
         })?;
-        if told > 0 {
+        if queued > 0 {
             state.wake_delivery();
         }
         if !joined.is_empty() {
