@@ -42,7 +42,7 @@ pub fn insert_attestation(db: Tx<'_>, attestation: &Attestation) -> Result<(), S
     attestations::insert_attestation(db, attestation)?;
     audit::insert_audit_entry(
         db,
-        audit::NewAuditEntry { actor: owner, action: "attest", detail: &detail.to_string() },
+        audit::NewAuditEntry { actor: owner, action: "checklist.attested", detail: &detail.to_string() },
         *at,
     )
 }

@@ -94,7 +94,7 @@ pub async fn open_incident(
     let opened = NewTimelineEntry { kind: "opened", step: "", text: summary, detail: Some(&severity) }
         .into_entry(context);
     let (found, document) = (severe_findings(&report).join("; "), report.to_json());
-    let looked = NewTimelineEntry { kind: "look", step: "", text: &found, detail: Some(&document) }
+    let looked = NewTimelineEntry { kind: "check-run", step: "", text: &found, detail: Some(&document) }
         .into_entry(context);
     let kept = context.store.write(|db| {
         // Somebody else may have opened one during the look.
@@ -246,7 +246,7 @@ pub fn is_closely_monitored(db: Tx<'_>, target: &str, now: UtcTimestamp) -> Resu
 ///
 /// If it cannot be written as JSON.
 pub fn timeline_entry(signal: &LogEventRecord, now: UtcTimestamp) -> Result<TimelineEntry, StoreError> {
-    let [actor, kind] = ["the log", "signal"].map(str::to_owned);
+    let [actor, kind] = ["the log", "log-event"].map(str::to_owned);
     let said = format!("{}: {}", signal.source, logs::describe_log_event(signal));
     let detail = logs::log_event_json(signal)?.to_string();
     Ok(TimelineEntry { at: now, actor, kind, step: String::new(), message: said, detail })

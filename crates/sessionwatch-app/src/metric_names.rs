@@ -54,11 +54,11 @@ pub const TARGET_UP: MetricDesc =
 /// `sessionwatch_target_leader`
 pub const TARGET_LEADER: MetricDesc =
     new_gauge("sessionwatch_target_leader", "1 if this process monitors the target");
-/// `sessionwatch_looks_total`
-pub const CHECK_RUNS: MetricDesc = new_counter("sessionwatch_looks_total", "Check runs since the start");
-/// `sessionwatch_blind_looks_total`
+/// `sessionwatch_check_runs_total`
+pub const CHECK_RUNS: MetricDesc = new_counter("sessionwatch_check_runs_total", "Check runs since the start");
+/// `sessionwatch_check_run_failures_total`
 pub const CHECK_RUN_FAILURES: MetricDesc =
-    new_counter("sessionwatch_blind_looks_total", "Failed check runs since the start");
+    new_counter("sessionwatch_check_run_failures_total", "Failed check runs since the start");
 /// `sessionwatch_check_run_duration_seconds`
 pub const CHECK_RUN_DURATION: MetricDesc =
     new_histogram("sessionwatch_check_run_duration_seconds", "Duration of check runs since the start");
@@ -72,9 +72,9 @@ pub const REPLICA_LAG: MetricDesc = new_gauge(
     "sessionwatch_replica_lag_seconds",
     "Lag of the replica in the last check run; absent if the run read the primary",
 );
-/// `sessionwatch_last_seen_timestamp_seconds`
+/// `sessionwatch_last_success_timestamp_seconds`
 pub const LAST_SUCCESS: MetricDesc =
-    new_gauge("sessionwatch_last_seen_timestamp_seconds", "Time of the last successful check run");
+    new_gauge("sessionwatch_last_success_timestamp_seconds", "Time of the last successful check run");
 /// `sessionwatch_sessions`
 pub const SESSION_COUNTS: MetricDesc =
     new_gauge("sessionwatch_sessions", "Sessions and users by kind, in the last check run");
@@ -100,22 +100,24 @@ pub const DELIVERY_DURATION: MetricDesc =
     new_counter("sessionwatch_delivery_duration_seconds_total", "Total duration of all delivery attempts");
 /// `sessionwatch_store_size_bytes`
 pub const STORE_SIZE: MetricDesc = new_gauge("sessionwatch_store_size_bytes", "Size of the state store");
-/// `sessionwatch_store_sheltered`
-pub const STORE_MEMORY_FALLBACK: MetricDesc =
-    new_gauge("sessionwatch_store_sheltered", "1 if the disk is full, so that new data is in memory only");
+/// `sessionwatch_store_memory_fallback`
+pub const STORE_MEMORY_FALLBACK: MetricDesc = new_gauge(
+    "sessionwatch_store_memory_fallback",
+    "1 if the disk is full, so that new data is in memory only",
+);
 /// `sessionwatch_log_lines_total`
 pub const LOG_LINES: MetricDesc = new_counter("sessionwatch_log_lines_total", "Log lines read, by source");
-/// `sessionwatch_log_signals_total`
+/// `sessionwatch_log_events_total`
 pub const LOG_EVENTS: MetricDesc =
-    new_counter("sessionwatch_log_signals_total", "Log events found, by source and kind");
+    new_counter("sessionwatch_log_events_total", "Log events found, by source and kind");
 /// `sessionwatch_log_dropped_total`
 pub const LOG_DROPPED: MetricDesc = new_counter(
     "sessionwatch_log_dropped_total",
     "Log data that was truncated or dropped, by source and reason",
 );
-/// `sessionwatch_log_heard_timestamp_seconds`
+/// `sessionwatch_log_last_line_timestamp_seconds`
 pub const LOG_LAST_LINE: MetricDesc = new_gauge(
-    "sessionwatch_log_heard_timestamp_seconds",
+    "sessionwatch_log_last_line_timestamp_seconds",
     "Time at which the last line of the source was read",
 );
 /// `sessionwatch_config_reload_success`

@@ -68,7 +68,7 @@ pub(crate) mod tests {
             since: Some("2026-01-01T00:00:00.000000Z".into()),
             at: "2026-01-01T00:00:00.000000Z".into(),
             finding: Some(json!({ "action": "end <them>", "value": 2 })),
-            again: false,
+            possible_duplicate: false,
             text: None,
         }
     }

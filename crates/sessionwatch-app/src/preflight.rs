@@ -85,7 +85,7 @@ fn find_problems(config: &Config) -> Vec<String> {
         serve.tls.as_ref().and_then(|(certificate, key)| daemon::certificate_problem(certificate, key));
     let openid =
         config.oidc_unresolved.clone().or_else(|| oidc::client::find_config_problem(config.oidc.as_ref()?));
-    let openid = openid.map(|problem| format!("openid: {problem}"));
+    let openid = openid.map(|problem| format!("oidc: {problem}"));
     targets
         .chain(acting)
         .chain(config.targets.iter().flat_map(address_problems))
@@ -126,7 +126,7 @@ fn address_problems(target: &Target) -> Vec<String> {
     let addresses = [
         ("url", Some(&target.address)),
         ("replica_url", target.replica_address.as_ref()),
-        ("act_url", target.write_address.as_ref()),
+        ("write_url", target.write_address.as_ref()),
     ];
     let problem = |(key, address): (&str, Option<&TargetAddress>)| {
         let problem = address?.tls_problem()?;

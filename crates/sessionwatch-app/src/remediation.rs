@@ -239,7 +239,7 @@ pub fn approve_plan(db: Tx<'_>, id: &str, actor: &str, now: UtcTimestamp) -> Res
     plans::upsert_plan(db, &plan)?;
     audit::insert_audit_entry(
         db,
-        audit::NewAuditEntry { actor, action: "plan-approved", detail: &detail },
+        audit::NewAuditEntry { actor, action: "plan.approved", detail: &detail },
         now,
     )?;
     Ok(true)

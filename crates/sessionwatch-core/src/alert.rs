@@ -72,7 +72,7 @@ pub enum Notification {
     /// It fires.
     Firing,
     /// It still fires.
-    Repeated,
+    Reminder,
     /// It is over.
     Resolved,
 }
@@ -82,13 +82,13 @@ impl AlertPolicy {
     /// healthy one. Critical and high are told again every four hours, the others every day.
     #[must_use]
     pub const fn for_severity(severity: Severity) -> Self {
-        let (pending_looks, hours) = match severity {
+        let (failure_threshold, hours) = match severity {
             Severity::Critical => (1, 4),
             Severity::High => (2, 4),
             Severity::Medium | Severity::Low => (2, 24),
         };
         Self {
-            failure_threshold: pending_looks,
+            failure_threshold,
             pending_duration: SignedDuration::from_mins(15),
             success_threshold: 2,
             repeat_interval: Some(SignedDuration::from_hours(hours)),
@@ -168,7 +168,7 @@ impl Alert {
     ) -> Option<Notification> {
         let Some(told) = notified_at else { return Some(Notification::Firing) };
         let waited = policy.repeat_interval.is_some_and(|wait| now.duration_since(told) >= wait);
-        (waited && !self.is_acknowledged).then_some(Notification::Repeated)
+        (waited && !self.is_acknowledged).then_some(Notification::Reminder)
     }
 }
 
@@ -244,7 +244,7 @@ mod tests {
             match notice {
                 None => '.',
                 Some(Notification::Firing) => '!',
-                Some(Notification::Repeated) => 'r',
+                Some(Notification::Reminder) => 'r',
                 Some(Notification::Resolved) => 'o',
             }
         };
@@ -323,7 +323,7 @@ mod tests {
         assert_eq!(acknowledged.advance(CheckState::Failing, now(50), false, POLICY).1, None);
         assert_eq!(
             alert.advance(CheckState::Failing, now(50), false, POLICY).1,
-            Some(Notification::Repeated)
+            Some(Notification::Reminder)
         );
     }
 
@@ -349,8 +349,8 @@ mod tests {
         let (alert, told) = alert.advance(CheckState::Failing, at(-10), false, POLICY);
         assert_eq!(told, None);
         let (alert, told) = alert.advance(CheckState::Failing, at(-7), false, POLICY);
-        assert_eq!(told, Some(Notification::Repeated));
-        assert_eq!(alert.advance(CheckState::Failing, at(3), false, POLICY).1, Some(Notification::Repeated));
+        assert_eq!(told, Some(Notification::Reminder));
+        assert_eq!(alert.advance(CheckState::Failing, at(3), false, POLICY).1, Some(Notification::Reminder));
     }
 
     #[test]

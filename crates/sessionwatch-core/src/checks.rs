@@ -108,10 +108,10 @@ pub const TABLE_CHECKS: [Check; 12] = [
 ];
 
 /// The id of the alert that a target cannot be reached.
-pub const TARGET_UNREACHABLE: &str = "blind";
+pub const TARGET_UNREACHABLE: &str = "target-unreachable";
 
 /// The id of the alert that a channel takes no messages.
-pub const CHANNEL_FAILING: &str = "undelivered";
+pub const CHANNEL_FAILING: &str = "channel-failing";
 
 /// The thresholds of every check that has some; the defaults are those of the operator's guide. In the configuration each is
 /// a section by the id of its check.
@@ -120,8 +120,8 @@ pub const CHANNEL_FAILING: &str = "undelivered";
 pub struct CheckThresholds {
     /// Those of `duplicate-tokens`.
     pub duplicate_tokens: duplicate_tokens::DuplicateTokensThresholds,
-    /// Those of `revived-sessions`.
-    pub revived_sessions: reappeared_sessions::ReappearedSessionsThresholds,
+    /// Those of `reappeared-sessions`.
+    pub reappeared_sessions: reappeared_sessions::ReappearedSessionsThresholds,
     /// Those of `orphaned-sessions`.
     pub orphaned_sessions: orphaned_sessions::OrphanedSessionsThresholds,
     /// Those of `sessions-per-user`.
@@ -138,8 +138,8 @@ pub struct CheckThresholds {
     pub active_sessions: Baseline,
     /// Those of `session-lifetime`.
     pub session_lifetime: session_lifetime::SessionLifetimeThresholds,
-    /// Those of `slow-observation`.
-    pub slow_observation: slow_check_run::SlowCheckRunThresholds,
+    /// Those of `slow-check-run`.
+    pub slow_check_run: slow_check_run::SlowCheckRunThresholds,
 }
 
 /// Finds a check by its id.
@@ -153,8 +153,8 @@ pub fn find_check(id: &str) -> Option<&'static Check> {
 #[must_use]
 pub fn find_documentation(id: &str) -> Option<&'static str> {
     match id {
-        TARGET_UNREACHABLE => Some(include_str!("../../../docs/checks/blind.md")),
-        CHANNEL_FAILING => Some(include_str!("../../../docs/checks/undelivered.md")),
+        TARGET_UNREACHABLE => Some(include_str!("../../../docs/checks/target-unreachable.md")),
+        CHANNEL_FAILING => Some(include_str!("../../../docs/checks/channel-failing.md")),
         "custom" => Some(custom::CUSTOM_CHECK_PAGE),
         _ => find_check(id).map(|check| check.documentation),
     }

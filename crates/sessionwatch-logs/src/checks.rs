@@ -75,13 +75,13 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
         documentation: include_str!("../../../docs/checks/log-user-mismatch.md"),
     },
     LogCheck {
-        id: "log-table-mismatch",
+        id: "log-user-conflict",
         summary: "Log lines that name another user for a token than the table does",
         severity: Severity::Critical,
         action: "log and table name different users for one token: end the session, and find out which of them is wrong",
         kind: LogCheckKind::UserConflicts,
         limit: LogCheckLimit::per_hour(0),
-        documentation: include_str!("../../../docs/checks/log-table-mismatch.md"),
+        documentation: include_str!("../../../docs/checks/log-user-conflict.md"),
     },
     LogCheck {
         id: "token-in-log",
@@ -102,13 +102,13 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
         documentation: include_str!("../../../docs/checks/log-user-not-found.md"),
     },
     LogCheck {
-        id: "log-silence",
+        id: "log-source-idle",
         summary: "Log sources that normally speak and have gone quiet; how quiet is said of each source",
         severity: Severity::Medium,
         action: "find out whether the application still logs, and whether what it logs still arrives",
         kind: LogCheckKind::IdleSource,
         limit: LogCheckLimit::per_hour(0),
-        documentation: include_str!("../../../docs/checks/log-silence.md"),
+        documentation: include_str!("../../../docs/checks/log-source-idle.md"),
     },
     LogCheck {
         id: "log-source-gap",

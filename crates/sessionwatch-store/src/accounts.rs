@@ -332,8 +332,9 @@ pub fn is_known_login_network(db: Tx<'_>, login: LoginNetwork<'_>) -> Result<boo
 ///
 /// If it cannot be read.
 pub fn has_or_had_account(db: Tx<'_>, since: UtcTimestamp) -> Result<bool, StoreError> {
+    // Entries of earlier versions keep their word: the hash chain covers it.
     let query = "SELECT 1 WHERE EXISTS (SELECT 1 FROM accounts)
-                 OR EXISTS (SELECT 1 FROM audit WHERE action = 'account-added' AND at >= $1)";
+                 OR EXISTS (SELECT 1 FROM audit WHERE action IN ('account.created', 'account-added') AND at >= $1)";
     Ok(db.query_row(query, &[since.into()])?.is_some())
 }
 

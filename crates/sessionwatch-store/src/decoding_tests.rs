@@ -16,7 +16,7 @@ const ROWS: [&str; 17] = [
     "INSERT INTO audit (id, at, actor, action, detail, previous, hash) VALUES (1, 1, 'ada', 'x', '{}', '', 'h')",
     "INSERT INTO censuses (target, resolution, at, looks, blind, gauges) VALUES ('app', 0, 1, 1, 0, '{\"active\":1}')",
     "INSERT INTO reports (target, at, report) VALUES ('app', 1, '{}')",
-    "INSERT INTO events (id, at, target, check_id, kind, summary, detail) VALUES (1, 1, 'app', 'x', 'verdict', 's', '{}')",
+    "INSERT INTO events (id, at, target, check_id, kind, summary, detail) VALUES (1, 1, 'app', 'x', 'result', 's', '{}')",
     "INSERT INTO plans (id, target, address, about, made_at, made_by, touched_at, state, named, active, summary)
      VALUES ('p', 'app', 'a', '\"orphaned\"', 1, 'ada', 1, 'planned', 0, 0, '{}')",
     "INSERT INTO incidents (id, target, severity, state, opened_at, opened_by, fields) VALUES ('i', 'app', 'P0', 'open', 1, 'ada', '{}')",

@@ -191,8 +191,8 @@ pub fn list_verdicts(
     let CheckRef { target, check } = check;
     let rows = db.query_rows(
         "SELECT at, detail FROM events
-         WHERE target = $1 AND check_id = $2 AND kind = 'verdict' AND at < $4 AND at >= COALESCE((
-           SELECT MAX(at) FROM events WHERE target = $1 AND check_id = $2 AND kind = 'verdict' AND at <= $3), $3)
+         WHERE target = $1 AND check_id = $2 AND kind = 'result' AND at < $4 AND at >= COALESCE((
+           SELECT MAX(at) FROM events WHERE target = $1 AND check_id = $2 AND kind = 'result' AND at <= $3), $3)
          ORDER BY id",
         &[target.into(), check.into(), from.into(), to.into()],
     )?;
@@ -263,14 +263,14 @@ mod tests {
         for store in store_of_each_kind() {
             let at = |second: i64| UtcTimestamp::UNIX_EPOCH + SignedDuration::from_secs(second);
             for (second, target, kind, before, after) in [
-                (1, "one", "verdict", None, "unknown"),
-                (3, "one", "verdict", Some("unknown"), "healthy"),
+                (1, "one", "result", None, "unknown"),
+                (3, "one", "result", Some("unknown"), "healthy"),
                 (4, "one", "firing", None, "of no concern"),
-                (5, "two", "verdict", Some("healthy"), "unknown"),
-                (6, "one", "verdict", Some("healthy"), "failing"),
+                (5, "two", "result", Some("healthy"), "unknown"),
+                (6, "one", "result", Some("healthy"), "failing"),
             ] {
                 let detail = serde_json::json!({ "before": before, "after": after }).to_string();
-                let [target, check, kind] = [target, "blind", kind].map(str::to_owned);
+                let [target, check, kind] = [target, "target-unreachable", kind].map(str::to_owned);
                 let event = EventRecord {
                     id: 0,
                     at: at(second),
@@ -287,7 +287,7 @@ mod tests {
                     .read(|db| {
                         super::list_verdicts(
                             db,
-                            CheckRef { target, check: "blind" },
+                            CheckRef { target, check: "target-unreachable" },
                             Period { from: at(from), to: at(to) },
                         )
                     })
@@ -310,10 +310,10 @@ mod tests {
         for store in store_of_each_kind() {
             let at = |second: i64| UtcTimestamp::UNIX_EPOCH + SignedDuration::from_secs(second);
             for (second, target, check, kind, summary) in [
-                (1, "one", "blind", "firing", "the target cannot be looked at"),
-                (2, "two", "blind", "firing", "the Target cannot be looked at"),
-                (3, "one", "orphaned-sessions", "verdict", "11 sessions whose user does not exist"),
-                (4, "one", "blind", "resolved", "100% again"),
+                (1, "one", "target-unreachable", "firing", "the target cannot be looked at"),
+                (2, "two", "target-unreachable", "firing", "the Target cannot be looked at"),
+                (3, "one", "orphaned-sessions", "result", "11 sessions whose user does not exist"),
+                (4, "one", "target-unreachable", "resolved", "100% again"),
             ] {
                 let [target, check, kind, summary] = [target, check, kind, summary].map(str::to_owned);
                 let event =
@@ -339,7 +339,7 @@ mod tests {
             assert_eq!(found(EventSearch { limit: 2, ..all.clone() }), [3, 4]);
             assert_eq!(found(EventSearch { from: at(2), to: at(4), ..all.clone() }), [2, 3]);
             assert_eq!(
-                found(EventSearch { target: text("one"), check: text("blind"), ..all.clone() }),
+                found(EventSearch { target: text("one"), check: text("target-unreachable"), ..all.clone() }),
                 [1, 4]
             );
             assert_eq!(found(EventSearch { text: text("TARGET cannot"), ..all.clone() }), [1, 2]);
@@ -349,7 +349,7 @@ mod tests {
             store.write(|db| prune_events(db, at(3))).unwrap();
             assert_eq!(found(all), [3, 4]);
             let detail = serde_json::json!({ "finding": { "evidence": [{ "user": "a\"b" }] } }).to_string();
-            let [target, check, kind] = ["one", "blind", "firing"].map(str::to_owned);
+            let [target, check, kind] = ["one", "target-unreachable", "firing"].map(str::to_owned);
             let event = EventRecord { id: 0, at: at(5), target, check, kind, summary: String::new(), detail };
             store.write(|db| insert_event(db, &event)).unwrap();
             let about = |user: &str| {

@@ -112,14 +112,14 @@ const TIMELINE_ENTRY_KINDS: [&str; 13] = [
     "skipped",
     "step-reopened",
     "note",
-    "look",
+    "check-run",
     "evidence",
     "contained",
-    "found",
+    "detected",
     "set",
     "reopened",
     "closed",
-    "signal",
+    "log-event",
 ];
 
 impl IncidentState {
@@ -177,16 +177,35 @@ pub fn insert_timeline_entry(db: Tx<'_>, incident: &str, entry: &TimelineEntry) 
             (&entry.detail).into(),
         ],
     )?;
-    let detail = serde_json::json!({ "incident": incident, "step": entry.step, "said": entry.message });
+    let detail = serde_json::json!({ "incident": incident, "step": entry.step, "text": entry.message });
     audit::insert_audit_entry(
         db,
         audit::NewAuditEntry {
             actor: &entry.actor,
-            action: &format!("incident-{}", entry.kind),
+            action: audit_action(&entry.kind),
             detail: &detail.to_string(),
         },
         entry.at,
     )
+}
+
+/// Returns the action under which the audit trail lists entries of that kind.
+fn audit_action(kind: &str) -> &'static str {
+    match kind {
+        "opened" => "incident.opened",
+        "reopened" => "incident.reopened",
+        "contained" => "incident.contained",
+        "closed" => "incident.closed",
+        "done" => "incident.step_done",
+        "skipped" => "incident.step_skipped",
+        "detected" => "incident.step_detected",
+        "step-reopened" => "incident.step_reopened",
+        "set" => "incident.field_set",
+        "evidence" => "incident.evidence_exported",
+        "check-run" => "incident.checks_run",
+        "log-event" => "incident.log_event_added",
+        _ => "incident.note_added",
+    }
 }
 
 /// Changes an incident as it stands now, whatever somebody else has made of it meanwhile, and puts that on its timeline.

@@ -111,7 +111,7 @@ pub fn audit_layout_change<L: Serialize>(
     let detail = serde_json::json!({ "target": target, "before": before, "after": after });
     audit::insert_audit_entry(
         db,
-        audit::NewAuditEntry { actor, action: "session-table-confirmed", detail: &detail.to_string() },
+        audit::NewAuditEntry { actor, action: "target.layout_confirmed", detail: &detail.to_string() },
         now,
     )
 }

@@ -180,7 +180,7 @@ pub fn find_session_growth(
         let stored = value(point, "stored")?;
         let grew = match value(point, "created") {
             // What came back had been there.
-            Some(created) => created > value(point, "revived").unwrap_or(0.0),
+            Some(created) => created > value(point, "reappeared").unwrap_or(0.0),
             None => before.is_some_and(|before| stored > before),
         };
         before = Some(stored);
@@ -281,13 +281,13 @@ mod tests {
             assert_eq!(growth(0), None);
             put(1, Some(&[("stored", 5.0)]));
             assert_eq!(growth(1), None, "nothing to compare with");
-            put(2, Some(&[("stored", 6.0), ("created", 1.0), ("revived", 0.0)]));
+            put(2, Some(&[("stored", 6.0), ("created", 1.0), ("reappeared", 0.0)]));
             assert_eq!(growth(2), grown(1, 2));
             // As many rows went as came.
-            put(3, Some(&[("stored", 6.0), ("created", 2.0), ("revived", 0.0)]));
+            put(3, Some(&[("stored", 6.0), ("created", 2.0), ("reappeared", 0.0)]));
             assert_eq!(growth(3), grown(2, 3));
             // What was put back had been there, and a run that saw nothing says nothing.
-            put(4, Some(&[("stored", 9.0), ("created", 3.0), ("revived", 3.0)]));
+            put(4, Some(&[("stored", 9.0), ("created", 3.0), ("reappeared", 3.0)]));
             put(5, None);
             assert_eq!(growth(5), grown(2, 3));
             // An engine that does not compare counts all the same.

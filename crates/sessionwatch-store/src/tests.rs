@@ -74,7 +74,7 @@ fn both_kinds_keep_and_give_back_the_same() {
         let silence = silences::SilenceRecord {
             id: 1,
             target: None,
-            check: Some("blind".into()),
+            check: Some("target-unreachable".into()),
             subject: Some("ada".into()),
             ends_at: at(100),
             created_by: "bo".into(),

@@ -48,13 +48,13 @@ impl EventSubscription {
             }
             let (name, about) = match received {
                 Err(_) | Ok(Ok(LiveEvent::LoginsEnded)) => continue,
-                Ok(Ok(LiveEvent::RunFinished { target, .. })) => ("looked", target),
-                Ok(Ok(LiveEvent::LogsEvaluated { target, .. })) => ("judged", target),
-                Ok(Ok(LiveEvent::TargetChanged { target })) => ("acted", target),
+                Ok(Ok(LiveEvent::RunFinished { target, .. })) => ("run_finished", target),
+                Ok(Ok(LiveEvent::LogsEvaluated { target, .. })) => ("logs_evaluated", target),
+                Ok(Ok(LiveEvent::TargetChanged { target })) => ("target_changed", target),
                 Ok(Ok(LiveEvent::DeliveryFinished { channel })) => ("delivered", channel),
                 // Something was missed, maybe also the end of the login: the page is out of date all the same.
                 Ok(Err(RecvError::Lagged(_))) if is_login_valid(&self.app, &self.login_hash).await => {
-                    ("looked", String::new())
+                    ("run_finished", String::new())
                 }
                 Ok(Err(RecvError::Lagged(_) | RecvError::Closed)) => return None,
             };

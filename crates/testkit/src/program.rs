@@ -13,7 +13,7 @@ use serde_json::Value;
 pub const ACCOUNT_PASSWORD: &str = "a sentence is a good one";
 
 /// How long a run takes on a busy machine says nothing about the program.
-const LENIENT_CONFIGURATION: &str = "[checks.slow-observation]\nbudget_ms = 3600000\n";
+const LENIENT_CONFIGURATION: &str = "[checks.slow-check-run]\nbudget_ms = 3600000\n";
 
 /// What the program said.
 #[derive(Clone, Debug)]

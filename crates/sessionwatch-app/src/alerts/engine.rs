@@ -139,7 +139,7 @@ fn build_verdict_event(
         at: now,
         target: observation.target.to_owned(),
         check: observation.check.to_owned(),
-        kind: "verdict".into(),
+        kind: "result".into(),
         // The summary of an unknown result already starts with "unknown".
         summary: if observation.state == CheckState::Unknown {
             observation.summary.clone()
@@ -203,7 +203,7 @@ fn build_message(
         at: clock::format_rfc3339(now),
         finding: Some(finding.clone())
             .filter(|finding| notification != Notification::Resolved && !finding.is_null()),
-        again: false,
+        possible_duplicate: false,
         text: None,
     }
 }
@@ -298,7 +298,7 @@ mod tests {
         let serve = serve();
         let context = |now| AlertContext { serve: &serve, silences: &[], skip_channel: None, now: at(now) };
         let fired = advance_alert(None, &observation(CheckState::Failing, Severity::High), context(0));
-        assert_eq!(kinds(&fired), ["verdict", "firing"]);
+        assert_eq!(kinds(&fired), ["result", "firing"]);
         assert_eq!(channels(&fired), [("chat", at(10)), ("hook", at(0))]);
         let again = advance_alert(
             Some(fired.alert.clone()),
@@ -308,13 +308,13 @@ mod tests {
         assert!(again.events.is_empty() && again.messages.is_empty(), "{again:?}");
         let unknown =
             advance_alert(Some(again.alert), &observation(CheckState::Unknown, Severity::High), context(90));
-        assert_eq!((kinds(&unknown), unknown.alert.summary.as_str()), (vec!["verdict"], "now failing"));
+        assert_eq!((kinds(&unknown), unknown.alert.summary.as_str()), (vec!["result"], "now failing"));
         let over = advance_alert(
             Some(unknown.alert),
             &observation(CheckState::Passing, Severity::High),
             context(120),
         );
-        assert_eq!(kinds(&over), ["verdict", "resolved"]);
+        assert_eq!(kinds(&over), ["result", "resolved"]);
         assert_eq!(channels(&over).len(), 2);
         let resolved = resolve_alert(&fired.alert, "no longer configured", Severity::High, context(120));
         assert_eq!(

@@ -89,7 +89,7 @@ pub struct EventDto {
     at: Rfc3339,
     target: String,
     check: String,
-    /// `verdict`, `firing`, `repeated`, `resolved`, `comment`, `report` or `cleanup`.
+    /// `result`, `firing`, `reminder`, `resolved`, `comment`, `report` or `cleanup`.
     kind: String,
     summary: String,
     detail: Value,

@@ -137,7 +137,7 @@ pub async fn acknowledge_alert(
     note: String,
 ) -> Result<(), AppError> {
     let acknowledged =
-        AlertCommand::new(app, actor, alert, note).write_audited(app, "acknowledge", |db, remark| {
+        AlertCommand::new(app, actor, alert, note).write_audited(app, "alert.acknowledged", |db, remark| {
             let Some(mut kept) = remark.find_firing_alert(db)? else { return Ok(false) };
             kept.acknowledged_by = Some(remark.actor.clone());
             kept.note = Some(remark.note.clone()).filter(|note| !note.is_empty());
@@ -160,7 +160,7 @@ pub async fn resolve_firing_alert(
 ) -> Result<(), AppError> {
     let config = app.config();
     let resolved =
-        AlertCommand::new(app, actor, alert, note).write_audited(app, "resolve", move |db, remark| {
+        AlertCommand::new(app, actor, alert, note).write_audited(app, "alert.resolved", move |db, remark| {
             let Some(kept) = remark.find_firing_alert(db)? else { return Ok(false) };
             let note = if remark.note.is_empty() { String::new() } else { format!(": {}", remark.note) };
             let why = format!("resolved by {}{note}", remark.actor);
@@ -181,13 +181,14 @@ pub async fn add_comment(
     alert: AlertRef,
     note: String,
 ) -> Result<(), AppError> {
-    let added = AlertCommand::new(app, actor, alert, note).write_audited(app, "comment", |db, remark| {
-        let is_known = alerts::find_alert(db, &remark.alert.target, &remark.alert.check)?.is_some();
-        if is_known {
-            events::insert_event(db, &remark.comment_event())?;
-        }
-        Ok(is_known)
-    });
+    let added =
+        AlertCommand::new(app, actor, alert, note).write_audited(app, "alert.commented", |db, remark| {
+            let is_known = alerts::find_alert(db, &remark.alert.target, &remark.alert.check)?.is_some();
+            if is_known {
+                events::insert_event(db, &remark.comment_event())?;
+            }
+            Ok(is_known)
+        });
     let unknown = || AppError::NotFound("Nothing is known of such a check on such a target.".into());
     if added.await? { Ok(()) } else { Err(unknown()) }
 }

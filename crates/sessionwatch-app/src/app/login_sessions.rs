@@ -161,7 +161,7 @@ pub async fn log_in(
         app.write_store(move |db| {
             audit::insert_audit_entry(
                 db,
-                audit::NewAuditEntry { actor: &name, action: "login-failed", detail: &detail },
+                audit::NewAuditEntry { actor: &name, action: "login.failed", detail: &detail },
                 now,
             )
         })
@@ -212,7 +212,7 @@ pub(super) async fn start_login_with_max_age(
         let detail = json!({ "address": login.client_address }).to_string();
         audit::insert_audit_entry(
             db,
-            audit::NewAuditEntry { actor: &login.account, action: "login", detail: &detail },
+            audit::NewAuditEntry { actor: &login.account, action: "login.succeeded", detail: &detail },
             now,
         )
     })
@@ -241,7 +241,7 @@ pub async fn log_out(app: &Arc<AppState>, user: CurrentUser) -> Result<(), AppEr
         if accounts::delete_login_session(db, &user.name, &user.login_hash)? {
             audit::insert_audit_entry(
                 db,
-                audit::NewAuditEntry { actor: &user.name, action: "logout", detail: "{}" },
+                audit::NewAuditEntry { actor: &user.name, action: "login.ended", detail: "{}" },
                 now,
             )?;
         }
@@ -271,7 +271,7 @@ pub async fn revoke_login_session(
         }
         audit::insert_audit_entry(
             db,
-            audit::NewAuditEntry { actor: &by, action: "login-ended", detail: "{}" },
+            audit::NewAuditEntry { actor: &by, action: "login.revoked", detail: "{}" },
             now,
         )?;
         Ok(true)

@@ -136,7 +136,7 @@ pub async fn complete_oidc_login(
             app.write_store(move |db| {
                 audit::insert_audit_entry(
                     db,
-                    audit::NewAuditEntry { actor: "somebody", action: "login-failed", detail: &detail },
+                    audit::NewAuditEntry { actor: "somebody", action: "login.failed", detail: &detail },
                     now,
                 )
             })
@@ -241,7 +241,7 @@ async fn upsert_oidc_account(
                 accounts::delete_account(db, &known.name)?;
                 audit::insert_audit_entry(
                     db,
-                    audit::NewAuditEntry { actor: &known.name, action: "account-removed", detail: &detail },
+                    audit::NewAuditEntry { actor: &known.name, action: "account.deleted", detail: &detail },
                     now,
                 )?;
             }

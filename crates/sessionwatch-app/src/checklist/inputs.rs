@@ -33,8 +33,8 @@ pub const USER_REPORTS_ITEM: &str = "user-reports";
 /// The checks whose verdicts say how far the numbers can be trusted.
 const SUPPORTING_CHECKS: [&str; 9] = [
     "duplicate-tokens",
-    "token-rebound",
-    "revived-sessions",
+    "token-reassigned",
+    "reappeared-sessions",
     "orphaned-sessions",
     "sessions-per-user",
     "user-session-excess",

@@ -46,21 +46,21 @@ const UNIQUE_TOKENS_REQUIREMENT: AbsenceRequirement = AbsenceRequirement {
 };
 
 const NEW_TOKEN_AT_LOGIN_REQUIREMENT: AbsenceRequirement = AbsenceRequirement {
-    gauge: CheckedGauge("rebound", "token-rebound"),
+    gauge: CheckedGauge("reassigned", "token-reassigned"),
     id: "new-token-at-log-in",
     source: "OWASP ASVS 5.0.0 7.2.4",
     title: "No token passes from one user to another",
     inspected: "tokens whose user changed between two looks",
-    remedy_check: "token-rebound",
+    remedy_check: "token-reassigned",
 };
 
 const ENDED_STAYS_ENDED_REQUIREMENT: AbsenceRequirement = AbsenceRequirement {
-    gauge: CheckedGauge("revived", "revived-sessions"),
+    gauge: CheckedGauge("reappeared", "reappeared-sessions"),
     id: "ended-stays-ended",
     source: "OWASP ASVS 5.0.0 7.4.1",
     title: "A session that has ended does not come back",
     inspected: "sessions that were gone at one look and there at a later one",
-    remedy_check: "revived-sessions",
+    remedy_check: "reappeared-sessions",
 };
 
 const DELETED_USERS_REQUIREMENT: AbsenceRequirement = AbsenceRequirement {

@@ -47,8 +47,8 @@ fn fill(store: &Store, target: &str, change: fn(i64, &mut BTreeMap<&'static str,
             ("orphaned", 2.0),
             ("created_last_hour", 20.0),
             ("extended", 0.0),
-            ("rebound", 0.0),
-            ("revived", 0.0),
+            ("reassigned", 0.0),
+            ("reappeared", 0.0),
         ]);
         let seen = change(number.into(), &mut gauges);
         let gauges: Vec<(&'static str, f64)> = gauges.into_iter().collect();
@@ -65,7 +65,7 @@ fn fill(store: &Store, target: &str, change: fn(i64, &mut BTreeMap<&'static str,
         at: start - 30 * DAY,
         target: target.to_owned(),
         check: check.to_owned(),
-        kind: "verdict".into(),
+        kind: "result".into(),
         summary: String::new(),
         detail: json!({ "before": null, "after": "healthy" }).to_string(),
     };
@@ -211,7 +211,7 @@ fn numbers_are_not_trusted_while_their_check_cannot_tell() {
         at: now() - DAY,
         target: "main".into(),
         check: "orphaned-sessions".into(),
-        kind: "verdict".into(),
+        kind: "result".into(),
         summary: String::new(),
         detail: json!({ "before": "healthy", "after": "unknown" }).to_string(),
     };

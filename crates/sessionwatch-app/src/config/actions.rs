@@ -17,14 +17,14 @@ use crate::config_file::{BoundedSeconds, WithSpan};
 pub(super) struct ActionsSection {
     /// The share of the active sessions that a plan may end without the name of the target being given.
     #[schemars(range(min = 0.0, max = 1.0))]
-    brake_share: f64,
+    max_active_share: f64,
     /// The rows that a plan may name without that.
     #[schemars(range(max = 1_000_000_000_000_u64))]
-    brake_rows: u64,
+    max_rows: u64,
     /// Whether another account of the dashboard has to agree to a plan that needs to be confirmed.
-    second_person: bool,
+    require_approval: bool,
     /// How old a plan may be that is carried out.
-    stale_after: BoundedSeconds<60, 86_400>,
+    plan_ttl: BoundedSeconds<60, 86_400>,
     /// To whom removed rows are sealed: a public key of the age format.
     #[schemars(
         extend("x-otherwise" = "that of the identity"),
@@ -44,10 +44,10 @@ pub(super) struct ActionsSection {
 impl Default for ActionsSection {
     fn default() -> Self {
         Self {
-            brake_share: 0.2,
-            brake_rows: 10_000,
-            second_person: false,
-            stale_after: BoundedSeconds::new(900),
+            max_active_share: 0.2,
+            max_rows: 10_000,
+            require_approval: false,
+            plan_ttl: BoundedSeconds::new(900),
             archive_recipient: None,
             archive_identity: None,
             archive_retention: BoundedSeconds::new(7 * 86_400),
@@ -78,10 +78,10 @@ impl Default for ActionsConfig {
     fn default() -> Self {
         let section = ActionsSection::default();
         Self {
-            max_active_share: section.brake_share,
-            max_rows: section.brake_rows,
-            requires_approval: section.second_person,
-            plan_ttl: section.stale_after.to_duration(),
+            max_active_share: section.max_active_share,
+            max_rows: section.max_rows,
+            requires_approval: section.require_approval,
+            plan_ttl: section.plan_ttl.to_duration(),
             archive_retention: section.archive_retention.to_duration(),
             archive_recipient: None,
             archive_identity: None,
@@ -110,10 +110,10 @@ impl ActionsSection {
             reader.report_problem(recipient.span(), error.to_string());
         }
         ActionsConfig {
-            max_active_share: self.brake_share,
-            max_rows: self.brake_rows,
-            requires_approval: self.second_person,
-            plan_ttl: self.stale_after.to_duration(),
+            max_active_share: self.max_active_share,
+            max_rows: self.max_rows,
+            requires_approval: self.require_approval,
+            plan_ttl: self.plan_ttl.to_duration(),
             archive_retention: self.archive_retention.to_duration(),
             archive_recipient: self.archive_recipient.as_ref().map(|recipient| recipient.to_string()),
             archive_identity: self.archive_identity.as_ref().map(|path| reader.folder.join(path)),

@@ -5,7 +5,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use sessionwatch_core::{alert::AlertPolicy, severity::Severity};
 
-use crate::{checks::CheckSettings, config_file::BoundedSeconds};
+use crate::{
+    checks::CheckSettings,
+    config_file::{BoundedSeconds, ZeroOrBoundedSeconds},
+};
 
 /// How alerts behave, by the severity of what was found.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -25,19 +28,17 @@ pub(super) struct AlertPolicySections {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct AlertPolicySection {
-    /// Failing runs in a row before it is told; one, where runs are further apart than pending_for.
+    /// Failing runs in a row before it is told; one, where runs are further apart than `for`.
     #[schemars(range(min = 1, max = 1_000))]
-    pending_looks: Option<u32>,
+    failure_threshold: Option<u32>,
     /// Time of failing after which it is told, however few runs there were.
-    pending_for: Option<BoundedSeconds<1, 604_800>>,
+    #[serde(rename = "for")]
+    pending_duration: Option<BoundedSeconds<1, 604_800>>,
     /// Healthy runs in a row before it is told as resolved.
     #[schemars(range(min = 1, max = 1_000))]
-    clear_looks: Option<u32>,
-    /// Whether it is told again while nobody looks after it.
-    #[schemars(extend("default" = true))]
-    repeat: Option<bool>,
-    /// Time after which it is told again.
-    repeat_after: Option<BoundedSeconds<60, 604_800>>,
+    success_threshold: Option<u32>,
+    /// Time between reminders of an alert that nobody has acknowledged; "0" for no reminders.
+    repeat_interval: Option<ZeroOrBoundedSeconds<60, 604_800>>,
 }
 
 /// The keys whose default depends on the severity, with that default.
@@ -48,10 +49,10 @@ pub(super) fn default_policy_values(severity: Severity) -> [(&'static str, serde
         serde_json::to_value(seconds).unwrap_or_default()
     };
     [
-        ("pending_looks", policy.failure_threshold.into()),
-        ("pending_for", seconds(policy.pending_duration)),
-        ("clear_looks", policy.success_threshold.into()),
-        ("repeat_after", seconds(policy.repeat_interval.unwrap_or_default())),
+        ("failure_threshold", policy.failure_threshold.into()),
+        ("for", seconds(policy.pending_duration)),
+        ("success_threshold", policy.success_threshold.into()),
+        ("repeat_interval", seconds(policy.repeat_interval.unwrap_or_default())),
     ]
 }
 
@@ -76,12 +77,15 @@ impl AlertPolicySections {
 
 impl AlertPolicySection {
     fn to_policy(&self, defaults: AlertPolicy) -> AlertPolicy {
-        let repeat_after = self.repeat_after.map(BoundedSeconds::to_duration).or(defaults.repeat_interval);
         AlertPolicy {
-            failure_threshold: self.pending_looks.unwrap_or(defaults.failure_threshold),
-            pending_duration: self.pending_for.map_or(defaults.pending_duration, BoundedSeconds::to_duration),
-            success_threshold: self.clear_looks.unwrap_or(defaults.success_threshold),
-            repeat_interval: repeat_after.filter(|_| self.repeat != Some(false)),
+            failure_threshold: self.failure_threshold.unwrap_or(defaults.failure_threshold),
+            pending_duration: self
+                .pending_duration
+                .map_or(defaults.pending_duration, BoundedSeconds::to_duration),
+            success_threshold: self.success_threshold.unwrap_or(defaults.success_threshold),
+            repeat_interval: self
+                .repeat_interval
+                .map_or(defaults.repeat_interval, ZeroOrBoundedSeconds::to_duration),
         }
     }
 }

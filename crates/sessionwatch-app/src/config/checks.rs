@@ -30,8 +30,8 @@ struct CheckSection {
     enabled: Option<bool>,
     /// Its own rhythm in the watch.
     #[schemars(extend("x-otherwise" = "the target's"), example = RunInterval::new(3_600))]
-    every: Option<RunInterval>,
-    /// Instead of `every`, its own times.
+    interval: Option<RunInterval>,
+    /// Instead of `interval`, its own times.
     #[schemars(extend("x-otherwise" = "not used"), example = &"0 6 * * mon")]
     cron: Option<WithSpan<String>>,
     /// How bad a finding is; decides who is told, and how fast.
@@ -173,7 +173,7 @@ fn validate_table_check(
     let part = config_file::select_fields::<CheckSection>(section);
     let Some(section) = config_file::read_table::<CheckSection>(part, &mut reader.problems) else { return };
     apply_common_keys(id, section.enabled, section.severity, settings);
-    if let Some(schedule) = reader.parse_schedule(section.every, section.cron.as_ref()) {
+    if let Some(schedule) = reader.parse_schedule(section.interval, section.cron.as_ref()) {
         settings.schedules.insert(id.to_owned(), schedule);
     }
 }

@@ -1,4 +1,4 @@
-//! `[[check]]`: checks of the operator's own, in SQL.
+//! `[[custom_check]]`: checks of the operator's own, in SQL.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -41,8 +41,8 @@ pub(super) struct CustomCheckSection {
     severity: Severity,
     /// Its own rhythm in the watch.
     #[schemars(extend("x-otherwise" = "the target's"), example = RunInterval::new(3_600))]
-    every: Option<RunInterval>,
-    /// Instead of `every`, its own times.
+    interval: Option<RunInterval>,
+    /// Instead of `interval`, its own times.
     #[schemars(extend("x-otherwise" = "not used"), example = &"0 6 * * mon")]
     cron: Option<WithSpan<String>>,
     /// What to do when it fails.
@@ -70,7 +70,7 @@ impl Default for CustomCheckSection {
             threshold: "> 0".to_owned().into(),
             max_rows: 100_000,
             severity: Severity::Medium,
-            every: None,
+            interval: None,
             cron: None,
             action: None,
             targets: None,
@@ -98,7 +98,7 @@ impl CustomCheckSection {
             reader.report_problem(self.threshold.span(), error.to_string());
         }
         let targets = names.resolve_targets(self.targets.as_ref(), reader);
-        let schedule = reader.parse_schedule(self.every, self.cron.as_ref());
+        let schedule = reader.parse_schedule(self.interval, self.cron.as_ref());
         let Some(sql) = &self.sql else { return };
         if let Some(schedule) = schedule {
             settings.schedules.insert(id.to_string(), schedule);

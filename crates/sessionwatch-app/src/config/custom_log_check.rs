@@ -1,4 +1,4 @@
-//! `[[log_pattern]]`: log lines of the operator's own to look for.
+//! `[[log_check]]`: log lines of the operator's own to look for.
 
 use schemars::JsonSchema;
 use serde::Deserialize;

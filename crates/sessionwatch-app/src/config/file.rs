@@ -34,21 +34,21 @@ pub(super) struct ConfigFile {
     /// How alerts behave, by the severity of what was found.
     pub(super) alerts: AlertPolicySections,
     /// A check of your own, in SQL.
-    pub(super) check: Vec<WithSpan<CustomCheckSection>>,
+    pub(super) custom_check: Vec<WithSpan<CustomCheckSection>>,
     /// Where log lines of the application come from, for `sessionwatch serve`.
     pub(super) logs: Vec<WithSpan<LogsSection>>,
     /// Log lines of your own to look for; each is a check too.
-    pub(super) log_pattern: Vec<WithSpan<CustomLogCheckSection>>,
+    pub(super) log_check: Vec<WithSpan<CustomLogCheckSection>>,
     /// The watch: `sessionwatch serve`.
     pub(super) serve: WithSpan<ServeSection>,
     /// A provider of identities by which people log in to the dashboard (OpenID Connect).
-    pub(super) openid: Option<WithSpan<OidcSection>>,
+    pub(super) oidc: Option<WithSpan<OidcSection>>,
     /// How far actions may reach, and the archive of what they remove.
     pub(super) actions: ActionsSection,
     /// The checklist, sent by itself.
     pub(super) report: Option<WithSpan<ReportSection>>,
     /// Times at which nothing is told; what still fails afterwards is told then.
-    pub(super) maintenance: Vec<MaintenanceWindowSection>,
+    pub(super) maintenance_window: Vec<MaintenanceWindowSection>,
     /// Who is told of what; without one, every channel is told of everything.
     pub(super) route: Vec<RouteSection>,
 }
@@ -87,14 +87,14 @@ fn documented_sections() -> Vec<SectionSpec> {
             .with_description(format!("How alerts of {name} findings behave"))
     }));
     sections.extend([
-        SectionSpec::repeated::<CustomCheckSection>("check"),
+        SectionSpec::repeated::<CustomCheckSection>("custom_check"),
         SectionSpec::repeated::<LogsSection>("logs"),
-        SectionSpec::repeated::<CustomLogCheckSection>("log_pattern"),
+        SectionSpec::repeated::<CustomLogCheckSection>("log_check"),
         SectionSpec::single::<ServeSection>("serve"),
-        SectionSpec::single::<OidcSection>("openid"),
+        SectionSpec::single::<OidcSection>("oidc"),
         SectionSpec::single::<ActionsSection>("actions"),
         SectionSpec::single::<ReportSection>("report"),
-        SectionSpec::repeated::<MaintenanceWindowSection>("maintenance"),
+        SectionSpec::repeated::<MaintenanceWindowSection>("maintenance_window"),
     ]);
     let (common, keys) = channel::common_schema();
     sections.push(SectionSpec::from_schema("channel", &common, keys).into_repeated());
@@ -128,7 +128,7 @@ mod tests {
     /// Keys of the example that exclude others.
     const EXCLUDED: [&str; 11] = [
         "url_file",
-        "act_url_file",
+        "write_url_file",
         "store_file",
         "secret_file",
         "client_secret_file",
@@ -157,7 +157,7 @@ mod tests {
         [
             ("${DATABASE_URL}", "postgres://u@h/d"),
             ("${REPLICA_URL}", "r.db"),
-            ("${ACT_DATABASE_URL}", "postgres://a@h/d"),
+            ("${WRITE_DATABASE_URL}", "postgres://a@h/d"),
         ]
         .iter()
         .fold(text, |text, (variable, value)| text.replace(variable, value))

@@ -63,7 +63,7 @@ pub(super) struct LogsSection {
     /// Lines may be missing, as with a drain that samples: nothing follows from one that is not there.
     sampled: bool,
     /// Time without a line after which a source that normally speaks has gone quiet.
-    quiet_after: BoundedSeconds<60, 604_800>,
+    idle_after: BoundedSeconds<60, 604_800>,
 }
 
 /// Where lines come from, as it is written.
@@ -91,7 +91,7 @@ impl Default for LogsSection {
             senders: None,
             timezone: "UTC".to_owned().into(),
             sampled: false,
-            quiet_after: BoundedSeconds::new(super::section_reader::HOUR_SECONDS),
+            idle_after: BoundedSeconds::new(super::section_reader::HOUR_SECONDS),
         }
     }
 }
@@ -196,7 +196,7 @@ pub(super) fn validate_source(
             kind,
             zone,
             is_sampled: section.sampled,
-            idle_after: section.quiet_after.to_duration(),
+            idle_after: section.idle_after.to_duration(),
         }),
         Some(Err(missing)) => logs.unresolved_sources.push((name.to_string(), missing)),
         None => {}

@@ -1,4 +1,4 @@
-//! `[openid]`: a provider of identities by which people log in to the dashboard.
+//! `[oidc]`: a provider of identities by which people log in to the dashboard.
 
 use credentials::Secret;
 use schemars::JsonSchema;
@@ -18,10 +18,10 @@ pub(super) struct OidcSection {
     #[schemars(extend("x-required" = true), example = &"sessionwatch")]
     client_id: Option<String>,
     /// What shows the provider that it is asked by the dashboard.
-    #[schemars(extend("x-otherwise" = "a public client"), example = &"${OPENID_SECRET}")]
+    #[schemars(extend("x-otherwise" = "a public client"), example = &"${OIDC_SECRET}")]
     client_secret: Option<WithSpan<SecretText>>,
     /// A file that holds nothing but that secret.
-    #[schemars(extend("x-otherwise" = "client_secret"), example = &"/run/secrets/openid")]
+    #[schemars(extend("x-otherwise" = "client_secret"), example = &"/run/secrets/oidc")]
     client_secret_file: Option<WithSpan<String>>,
     /// The claim that holds a person's name here.
     name_claim: String,

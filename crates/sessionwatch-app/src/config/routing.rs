@@ -1,4 +1,4 @@
-//! `[[route]]`, `[[maintenance]]` and `[report]`: who is told of what, and when.
+//! `[[route]]`, `[[maintenance_window]]` and `[report]`: who is told of what, and when.
 
 use std::ops::Range;
 
@@ -48,12 +48,12 @@ pub(super) struct MaintenanceWindowSection {
     cron: Option<WithSpan<String>>,
     /// How long it lasts.
     #[schemars(extend("x-required" = true), example = &"2h")]
-    lasts: Option<BoundedSeconds<60, 604_800>>,
+    duration: Option<BoundedSeconds<60, 604_800>>,
     /// Names of the targets that it is about.
     #[schemars(extend("x-otherwise" = "all"), example = ["main"])]
     targets: Option<WithSpan<Vec<String>>>,
     /// Ids of the checks that it is about.
-    #[schemars(extend("x-otherwise" = "all"), example = ["blind"])]
+    #[schemars(extend("x-otherwise" = "all"), example = ["target-unreachable"])]
     checks: Option<WithSpan<Vec<String>>>,
 }
 
@@ -131,7 +131,7 @@ impl MaintenanceWindowSection {
         let begins = reader.parse_cron(self.cron.as_ref()?)?;
         Some(MaintenanceWindow {
             schedule: begins,
-            duration: self.lasts.map(BoundedSeconds::to_duration).unwrap_or_default(),
+            duration: self.duration.map(BoundedSeconds::to_duration).unwrap_or_default(),
             targets,
             checks,
         })

@@ -33,18 +33,18 @@ impl SectionReader<'_, '_> {
         self.problems.report(span, message);
     }
 
-    /// What `every` or `cron` of a section says; nothing if neither is written, or what is written is wrong.
+    /// What `interval` or `cron` of a section says; nothing if neither is written, or what is written is wrong.
     pub(super) fn parse_schedule(
         &mut self,
-        every: Option<RunInterval>,
+        interval: Option<RunInterval>,
         cron: Option<&WithSpan<String>>,
     ) -> Option<Schedule> {
-        match (every, cron) {
+        match (interval, cron) {
             (Some(_), Some(cron)) => {
-                self.report_problem(cron.span(), "every and cron are both written: leave one out");
+                self.report_problem(cron.span(), "interval and cron are both written: leave one out");
                 None
             }
-            (Some(every), None) => Some(Schedule::Every(every.to_duration())),
+            (Some(interval), None) => Some(Schedule::Every(interval.to_duration())),
             (None, Some(cron)) => self.parse_cron(cron),
             (None, None) => None,
         }

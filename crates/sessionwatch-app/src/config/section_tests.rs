@@ -35,11 +35,11 @@ fn a_target_says_which_of_its_keys_cannot_be() {
                 "5:8: target.cron: `cron` changes nothing with schedule = \"guide\": leave one of them out",
             ),
             (
-                "every = \"5m\"\nschedule = \"guide\"",
-                "4:9: target.every: `every` changes nothing with schedule = \"guide\": leave one of them out",
+                "interval = \"5m\"\nschedule = \"guide\"",
+                "4:9: target.interval: `interval` changes nothing with schedule = \"guide\": leave one of them out",
             ),
             ("shedule = \"guide\"", "4:1: target.shedule: there is no such key; did you mean `schedule`?"),
-            ("act_url_file = 3", "4:16: target.act_url_file: must be text in quotes"),
+            ("write_url_file = 3", "4:16: target.write_url_file: must be text in quotes"),
             ("[target.cleanup]\nexpired = \"yes\"", "5:11: target.cleanup.expired: must be true or false"),
         ],
     ));
@@ -123,7 +123,7 @@ fn the_watch_says_which_of_its_keys_cannot_be() {
     assert_said(&below(
         "[serve]\n",
         &[
-            ("keep_days = 0", "2:13: serve.keep_days: must be a whole number from 1 to 36500"),
+            ("retention_days = 0", "2:13: serve.retention_days: must be a whole number from 1 to 36500"),
             (
                 "listen = \"localhost:9797\"",
                 "2:10: serve.listen: must be an IP address and a port, such as \"127.0.0.1:9797\"",
@@ -161,18 +161,21 @@ fn alerts_checks_and_actions_say_which_of_their_keys_cannot_be() {
             ("[alerts.criticl]", "1:9: alerts.criticl: there is no such section; did you mean `critical`?"),
             ("[alerts]\nhigh = 3", "2:8: alerts.high: write it as [alerts.high], once"),
             (
-                "[alerts.low]\nrepeat_after = \"59s\"",
-                &format!("2:16: alerts.low.repeat_after: {TIME} from 60 to 604800 seconds"),
+                "[alerts.low]\nrepeat_interval = \"59s\"",
+                &format!("2:19: alerts.low.repeat_interval: {TIME} from 60 to 604800 seconds, or \"0\""),
             ),
             (
                 "[checks.active-sessions]\nmin = 5\nmax = 4",
                 "1:1: checks.active-sessions: min (5) is above max (4)",
             ),
             (
-                "[checks.active-sessions]\nevery = \"5m\"\ncron = \"0 6 * * *\"",
-                "3:8: checks.active-sessions.cron: every and cron are both written: leave one out",
+                "[checks.active-sessions]\ninterval = \"5m\"\ncron = \"0 6 * * *\"",
+                "3:8: checks.active-sessions.cron: interval and cron are both written: leave one out",
             ),
-            ("[actions]\nbrake_share = 1.1", "2:15: actions.brake_share: must be a number from 0 to 1"),
+            (
+                "[actions]\nmax_active_share = 1.1",
+                "2:15: actions.max_active_share: must be a number from 0 to 1",
+            ),
             (
                 "[actions]\narchive_recipient = \"age1nobody\"",
                 "2:21: actions.archive_recipient: `age1nobody` is not a recipient of the age format: one begins with \
@@ -184,16 +187,16 @@ fn alerts_checks_and_actions_say_which_of_their_keys_cannot_be() {
 
 #[test]
 fn checks_of_ones_own_say_what_is_wrong_with_them() {
-    let check = |more: &str| format!("[[check]]\nid = \"mine\"\nsql = \"SELECT 1\"\n{more}");
+    let check = |more: &str| format!("[[custom_check]]\nid = \"mine\"\nsql = \"SELECT 1\"\n{more}");
     assert_said(&below(
         "",
         &[
             (
-                "[[check]]\nid = \"blind\"\nsql = \"SELECT 1\"\n[[log_pattern]]\nname = \"blind\"\nliteral = \"failed\"",
-                "5:8: log_pattern.name: a check has that name already",
+                "[[custom_check]]\nid = \"target-unreachable\"\nsql = \"SELECT 1\"\n[[log_check]]\nname = \"target-unreachable\"\nliteral = \"failed\"",
+                "5:8: log_check.name: a check has that name already",
             ),
             (
-                "[[check]]\nid = \"active-sessions\"\nsql = \"SELECT 1\"",
+                "[[custom_check]]\nid = \"active-sessions\"\nsql = \"SELECT 1\"",
                 "2:6: check.id: another check has that id",
             ),
             (&check(&check("")), "5:6: check.id: another check has that id"),
@@ -203,17 +206,17 @@ fn checks_of_ones_own_say_what_is_wrong_with_them() {
             ),
             (&check("max_rows = 0"), "4:12: check.max_rows: must be a whole number from 1 to 10000000"),
             (
-                "[[check]]\nid = \"\"\nsql = \"SELECT 1\"",
+                "[[custom_check]]\nid = \"\"\nsql = \"SELECT 1\"",
                 "2:6: check.id: must be small letters, digits and hyphens, such as \"suspended-users\"",
             ),
-            ("[[log_pattern]]\nname = \"x\"", "1:1: log_pattern: must have a literal, a regex, or both"),
+            ("[[log_check]]\nname = \"x\"", "1:1: log_check: must have a literal, a regex, or both"),
         ],
     ));
 }
 
 #[test]
 fn a_provider_of_identities_says_what_it_lacks() {
-    let openid = |more: &str| format!("[openid]\nclient_id = \"watch\"\n{more}");
+    let openid = |more: &str| format!("[oidc]\nclient_id = \"watch\"\n{more}");
     let public = "[serve]\npublic_url = \"https://watch.example.org\"\n";
     assert_said(&[
         (
@@ -237,18 +240,18 @@ fn the_values_at_each_limit_are_taken_and_those_beyond_are_not() {
     for (section, key, taken, refused) in [
         (TARGET, "timeout", ["1", "600"], ["0", "601"]),
         (TARGET, "lock_timeout", ["1", "600"], ["0", "601"]),
-        (TARGET, "every", ["\"60s\"", "\"7d\""], ["\"59s\"", "604801"]),
-        (TARGET, "suspends_after", ["1", "\"7d\""], ["0", "604801"]),
+        (TARGET, "interval", ["\"60s\"", "\"7d\""], ["\"59s\"", "604801"]),
+        (TARGET, "autosuspend_after", ["1", "\"7d\""], ["0", "604801"]),
         (&cleanup, "grace", ["\"1h\"", "\"90d\""], ["\"59m\"", "7776001"]),
         (&cleanup, "max_rows", ["1", "1000000000"], ["0", "1000000001"]),
         (&cleanup, "max_share", ["0", "1.0"], ["-0.1", "1.01"]),
-        ("[serve]\n", "keep_days", ["1", "36500"], ["0", "36501"]),
-        ("[alerts.high]\n", "pending_looks", ["1", "1000"], ["0", "1001"]),
-        ("[alerts.high]\n", "pending_for", ["1", "\"7d\""], ["0", "\"8d\""]),
-        ("[alerts.high]\n", "clear_looks", ["1", "1000"], ["0", "1001"]),
-        ("[actions]\n", "brake_share", ["0.0", "1"], ["-0.01", "nan"]),
-        ("[actions]\n", "brake_rows", ["0", "1000000000000"], ["-1", "1000000000001"]),
-        ("[actions]\n", "stale_after", ["60", "\"1d\""], ["59", "86401"]),
+        ("[serve]\n", "retention_days", ["1", "36500"], ["0", "36501"]),
+        ("[alerts.high]\n", "failure_threshold", ["1", "1000"], ["0", "1001"]),
+        ("[alerts.high]\n", "for", ["1", "\"7d\""], ["0", "\"8d\""]),
+        ("[alerts.high]\n", "success_threshold", ["1", "1000"], ["0", "1001"]),
+        ("[actions]\n", "max_active_share", ["0.0", "1"], ["-0.01", "nan"]),
+        ("[actions]\n", "max_rows", ["0", "1000000000000"], ["-1", "1000000000001"]),
+        ("[actions]\n", "plan_ttl", ["60", "\"1d\""], ["59", "86401"]),
         ("[actions]\n", "archive_retention", ["\"1h\"", "315360000"], ["3599", "315360001"]),
         ("[checks.active-sessions]\n", "min", ["0", "1000000000000"], ["-1", "1000000000001"]),
     ] {

@@ -61,7 +61,7 @@ pub(super) struct ServeSection {
     allowed_hosts: WithSpan<Vec<String>>,
     /// Days for which history is kept.
     #[schemars(range(min = 1, max = 36_500))]
-    keep_days: u64,
+    retention_days: u64,
     /// The zone of cron expressions, by its IANA name.
     pub(super) timezone: WithSpan<String>,
     /// The name of this process among those that share a store.
@@ -80,7 +80,7 @@ impl Default for ServeSection {
             tls_key: None,
             trusted_proxies: vec![].into(),
             allowed_hosts: vec![].into(),
-            keep_days: 400,
+            retention_days: 400,
             timezone: "UTC".to_owned().into(),
             name: None,
         }
@@ -186,7 +186,7 @@ pub(super) fn validate_serve(
 }
 
 fn history_retention(section: &ServeSection) -> SignedDuration {
-    SignedDuration::from_hours(i64::try_from(section.keep_days).unwrap_or(i64::MAX).saturating_mul(24))
+    SignedDuration::from_hours(i64::try_from(section.retention_days).unwrap_or(i64::MAX).saturating_mul(24))
 }
 
 /// Where the memory is.

@@ -65,7 +65,7 @@ pub(super) struct TargetSection {
     /// The address of a read replica, which is asked first; its lag is stated.
     #[schemars(extend("x-otherwise" = "not used"), example = &"${REPLICA_URL}")]
     replica_url: Option<WithSpan<SecretText>>,
-    /// When `serve` runs checks: all of them by `every`, and each night without trust in indexes; daily and weekly as in the
+    /// When `serve` runs checks: all of them by `interval`, and each night without trust in indexes; daily and weekly as in the
     /// guide; or rarely, and when told that the database is awake.
     schedule: SchedulePreset,
     /// Time between two runs of `serve`, each of which reads the table once; s, m, h and d are units.
@@ -73,8 +73,8 @@ pub(super) struct TargetSection {
         extend("x-otherwise" = "60s; 6h with schedule = \"scale-to-zero\""),
         example = RunInterval::new(60),
     )]
-    every: Option<WithSpan<RunInterval>>,
-    /// Instead of `every`: minute, hour, day of month, month, day of week, in the time zone of [serve].
+    interval: Option<WithSpan<RunInterval>>,
+    /// Instead of `interval`: minute, hour, day of month, month, day of week, in the time zone of [serve].
     #[schemars(extend("x-otherwise" = "not used"), example = &"*/5 8-18 * * mon-fri")]
     cron: Option<WithSpan<String>>,
     /// Time without a query after which the database suspends itself; for the statement of what a schedule costs.
@@ -82,14 +82,14 @@ pub(super) struct TargetSection {
         extend("x-otherwise" = "5m for hosts of Neon, otherwise never"),
         example = BoundedSeconds::<1, 604_800>::new(300),
     )]
-    suspends_after: Option<BoundedSeconds<1, 604_800>>,
+    autosuspend_after: Option<BoundedSeconds<1, 604_800>>,
     /// The address with the role that acts (cleanup, revoke, archive restore, incident); checks do not need it, a SQLite file
     /// needs none.
-    #[schemars(extend("x-otherwise" = "not used: nothing can be ended"), example = &"${ACT_DATABASE_URL}")]
-    act_url: Option<WithSpan<SecretText>>,
+    #[schemars(extend("x-otherwise" = "not used: nothing can be ended"), example = &"${WRITE_DATABASE_URL}")]
+    write_url: Option<WithSpan<SecretText>>,
     /// A file that holds nothing but that address.
-    #[schemars(extend("x-otherwise" = "act_url"), example = &"/run/secrets/act-database-url")]
-    act_url_file: Option<WithSpan<String>>,
+    #[schemars(extend("x-otherwise" = "write_url"), example = &"/run/secrets/write-database-url")]
+    write_url_file: Option<WithSpan<String>>,
     /// The tables and columns, where no profile fits; a `profile` beside it says which framework uses them.
     mapping: Option<WithSpan<MappingSection>>,
     /// Cleanup by `serve` itself; off unless switched on here.
@@ -286,13 +286,13 @@ fn validate_target(
 
 fn validate_schedule(section: &TargetSection, reader: &mut SectionReader<'_, '_>) -> TargetSchedule {
     let cron = section.cron.as_ref().map(|cron| ("cron", cron.span()));
-    let written = cron.or(section.every.as_ref().map(|every| ("every", every.span())));
+    let written = cron.or(section.interval.as_ref().map(|interval| ("interval", interval.span())));
     if let (SchedulePreset::Guide, Some((key, span))) = (section.schedule, written) {
         let message = format!("`{key}` changes nothing with schedule = \"guide\": leave one of them out");
         reader.report_problem(span, message);
     }
-    let every = section.every.as_ref().map(|every| **every);
-    TargetSchedule { preset: section.schedule, base: reader.parse_schedule(every, section.cron.as_ref()) }
+    let interval = section.interval.as_ref().map(|interval| **interval);
+    TargetSchedule { preset: section.schedule, base: reader.parse_schedule(interval, section.cron.as_ref()) }
 }
 
 /// Refuses a grace that is shorter than clocks can be apart, where the mapping says that the end names no time zone.
@@ -316,7 +316,7 @@ fn require_min_grace(
 /// Neon suspends after five minutes unless told otherwise: <https://neon.com/docs/introduction/scale-to-zero>.
 fn autosuspend_after(section: &TargetSection, url: &str) -> Option<SignedDuration> {
     let known = url.contains(".neon.tech").then_some(SignedDuration::from_mins(5));
-    section.suspends_after.map(BoundedSeconds::to_duration).or(known)
+    section.autosuspend_after.map(BoundedSeconds::to_duration).or(known)
 }
 
 fn validate_profile_source(

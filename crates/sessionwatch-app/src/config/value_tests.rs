@@ -58,7 +58,7 @@ fn a_file_needs_no_other_role_to_act_and_a_server_does() {
     };
     assert_eq!(acts("app.db", "").as_deref(), Some("sqlite:folder/app.db"));
     assert_eq!(acts("postgres://u@h/d", ""), None);
-    assert!(acts("postgres://u@h/d", "act_url = \"postgres://a@acting/d\"\n").unwrap().contains("acting"));
+    assert!(acts("postgres://u@h/d", "write_url = \"postgres://a@acting/d\"\n").unwrap().contains("acting"));
 }
 
 #[test]
@@ -71,15 +71,15 @@ fn hosts_that_suspend_themselves_are_known_and_what_is_written_goes_before() {
     };
     let neon = "postgres://u@ep-1.eu.aws.neon.tech/d";
     assert_eq!(suspends(neon, ""), Some(SignedDuration::from_mins(5)));
-    assert_eq!(suspends(neon, "suspends_after = \"1h\"\n"), Some(SignedDuration::from_hours(1)));
+    assert_eq!(suspends(neon, "autosuspend_after = \"1h\"\n"), Some(SignedDuration::from_hours(1)));
     assert_eq!(suspends("postgres://u@h/d", ""), None);
 }
 
 #[test]
 fn what_is_written_of_alerts_changes_that_severity_and_nothing_else() {
     let rules = config(
-        "[alerts.critical]\nrepeat = false\nrepeat_after = \"1h\"\n[alerts.high]\npending_looks = 7\nrepeat = true\n\
-         [alerts.low]\nrepeat_after = \"1h\"\npending_for = 1\n",
+        "[alerts.critical]\nrepeat_interval = \"0\"\n[alerts.high]\nfailure_threshold = 7\n\
+         [alerts.low]\nrepeat_interval = \"1h\"\nfor = 1\n",
     )
     .checks;
     let usual = AlertPolicy::for_severity;
@@ -87,17 +87,14 @@ fn what_is_written_of_alerts_changes_that_severity_and_nothing_else() {
     assert_eq!(rules.alert_policy(critical), AlertPolicy { repeat_interval: None, ..usual(critical) });
     assert_eq!(rules.alert_policy(high), AlertPolicy { failure_threshold: 7, ..usual(high) });
     assert_eq!(rules.alert_policy(Severity::Medium), usual(Severity::Medium));
-    let repeat_after = Some(SignedDuration::from_hours(1));
-    let pending_for = SignedDuration::from_secs(1);
-    assert_eq!(
-        rules.alert_policy(low),
-        AlertPolicy { repeat_interval: repeat_after, pending_duration: pending_for, ..usual(low) }
-    );
+    let repeat_interval = Some(SignedDuration::from_hours(1));
+    let pending_duration = SignedDuration::from_secs(1);
+    assert_eq!(rules.alert_policy(low), AlertPolicy { repeat_interval, pending_duration, ..usual(low) });
 }
 
 #[test]
 fn a_check_of_ones_own_is_one_statement_without_its_semicolon() {
-    let text = "[[check]]\nid = \"mine\"\nsql = \"\"\"\n  SELECT ';' FROM a;;\n\"\"\"\nvalue = \"first\"\nthreshold = \"!= 0\"\n";
+    let text = "[[custom_check]]\nid = \"mine\"\nsql = \"\"\"\n  SELECT ';' FROM a;;\n\"\"\"\nvalue = \"first\"\nthreshold = \"!= 0\"\n";
     let rules = config(text).checks;
     let check = &rules.custom_checks[0];
     assert_eq!((check.sql.as_str(), check.value), ("SELECT ';' FROM a", CustomValue::FirstNumber));
@@ -120,7 +117,7 @@ fn lines_are_about_the_only_target_unless_there_are_several() {
 
 #[test]
 fn a_provider_is_asked_below_its_address_without_a_slash_at_the_end() {
-    let text = "[serve]\npublic_url = \"https://watch.example.org\"\n[openid]\nissuer = \"https://id.example.org/realm//\"\n\
+    let text = "[serve]\npublic_url = \"https://watch.example.org\"\n[oidc]\nissuer = \"https://id.example.org/realm//\"\n\
                 client_id = \"watch\"\nadmins = [\"ops\"]\nscopes = []\n";
     let openid = config(text).oidc.unwrap();
     assert_eq!(openid.issuer, "https://id.example.org/realm");
@@ -147,7 +144,7 @@ fn told(config: &Config, target: &str, check: &str, severity: Severity) -> Vec<S
 #[test]
 fn without_routes_every_channel_is_told_and_with_routes_those_that_fit() {
     let everybody = config(ROUTED);
-    assert_eq!(told(&everybody, "main", "blind", Severity::Low), ["all", "pager"]);
+    assert_eq!(told(&everybody, "main", "target-unreachable", Severity::Low), ["all", "pager"]);
     let routes = "
 [[route]]
 channels = [\"pager\", \"all\"]
@@ -176,7 +173,7 @@ checks = [\"active-sessions\"]
 #[test]
 fn maintenance_lasts_from_its_begin_to_just_before_its_end() {
     let text = format!(
-        "{TARGET}[serve]\ntimezone = \"Europe/Berlin\"\n[[maintenance]]\ncron = \"0 2 * * *\"\nlasts = \"2h\"\n\
+        "{TARGET}[serve]\ntimezone = \"Europe/Berlin\"\n[[maintenance_window]]\ncron = \"0 2 * * *\"\nduration = \"2h\"\n\
          targets = [\"main\"]\nchecks = [\"active-sessions\"]\n"
     );
     let serve = config(&text).serve;
@@ -235,8 +232,8 @@ fn the_guide_looks_each_day_at_three_checks_and_each_week_at_the_others() {
 #[test]
 fn checks_have_schedules_of_their_own_and_run_only_where_they_are_meant() {
     let text = format!(
-        "{TARGET}schedule = \"scale-to-zero\"\n{}[checks.active-sessions]\nevery = \"5m\"\n[checks.orphaned-sessions]\n\
-         enabled = false\n[[check]]\nid = \"mine\"\nsql = \"SELECT 1\"\ncron = \"0 1 * * *\"\n[[check]]\nid = \"others\"\n\
+        "{TARGET}schedule = \"scale-to-zero\"\n{}[checks.active-sessions]\ninterval = \"5m\"\n[checks.orphaned-sessions]\n\
+         enabled = false\n[[custom_check]]\nid = \"mine\"\nsql = \"SELECT 1\"\ncron = \"0 1 * * *\"\n[[custom_check]]\nid = \"others\"\n\
          sql = \"SELECT 1\"\ntargets = [\"other\"]\n",
         TARGET.replace("main", "other")
     );

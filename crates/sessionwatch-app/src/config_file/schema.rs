@@ -125,7 +125,11 @@ pub(super) fn describe_value(schema: &Value, formats: &[TextFormat]) -> String {
     }
     if schema["format"] == DURATION_FORMAT {
         let seconds = &schema["oneOf"][1];
-        return format!("a time such as \"90s\", \"5m\", \"6h\" or \"1d\", {} seconds", bounds(seconds));
+        let zero = if schema["oneOf"][2].is_object() { ", or \"0\"" } else { "" };
+        return format!(
+            "a time such as \"90s\", \"5m\", \"6h\" or \"1d\", {} seconds{zero}",
+            bounds(seconds)
+        );
     }
     if let Value::Array(words) = &schema["enum"] {
         let words: Vec<&str> = words.iter().filter_map(Value::as_str).collect();

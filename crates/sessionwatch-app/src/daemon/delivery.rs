@@ -126,7 +126,7 @@ pub(super) async fn announce_shutdown(state: &DaemonState, why: &str) {
         since: None,
         at: sessionwatch_clock::format_rfc3339(now),
         finding: None,
-        again: false,
+        possible_duplicate: false,
         text: None,
     };
     let sending = config.serve.channels.iter().map(async |channel| {
@@ -160,7 +160,7 @@ struct PendingMessage {
 impl PendingMessage {
     fn from_due(due: OutboxMessage) -> Self {
         let message = serde_json::from_str(&due.message).ok();
-        let message = message.map(|message| NotificationMessage { again: due.possible_duplicate, ..message });
+        let message = message.map(|message| NotificationMessage { possible_duplicate: due.possible_duplicate, ..message });
         Self { due, message }
     }
 }

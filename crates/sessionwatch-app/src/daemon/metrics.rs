@@ -236,8 +236,8 @@ pub fn collect_gauges(report: &CheckReport) -> Option<Vec<(&'static str, f64)>> 
         ("created", changes.map(|changes| changes.created)),
         ("extended", changes.map(|changes| changes.extended)),
         ("ended", changes.map(|changes| changes.ended)),
-        ("rebound", changes.map(|changes| changes.reassigned.len() as u64)),
-        ("revived", changes.map(|changes| changes.reappeared.len() as u64)),
+        ("reassigned", changes.map(|changes| changes.reassigned.len() as u64)),
+        ("reappeared", changes.map(|changes| changes.reappeared.len() as u64)),
     ];
     let counts = counts.into_iter().filter_map(|(kind, count)| Some((kind, count? as f64)));
     Some(counts.chain([("per_user", stats.sessions_per_user())]).collect())

@@ -53,7 +53,7 @@ async fn purge_archive(state: &Arc<DaemonState>) {
             let detail = serde_json::json!({ "rows": rows }).to_string();
             audit::insert_audit_entry(
                 db,
-                audit::NewAuditEntry { actor: RETENTION_ACTOR, action: "archive-purged", detail: &detail },
+                audit::NewAuditEntry { actor: RETENTION_ACTOR, action: "archive.purged", detail: &detail },
                 now,
             )?;
         }

@@ -89,7 +89,7 @@ fn enqueue_reports(
             since: None,
             at: clock::format_rfc3339(now),
             finding: Some(list.to_json()),
-            again: false,
+            possible_duplicate: false,
             text: Some(list.render_text()),
         };
         for channel in config.serve.channels.iter().filter(|channel| report.channels.contains(&channel.name))

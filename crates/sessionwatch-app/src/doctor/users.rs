@@ -43,7 +43,7 @@ fn diagnose_users_key(
             columns.join(", "),
             columns.iter().filter(|other| **other != column).cloned().collect::<Vec<_>>().join(", ")
         ),
-        "write a check of your own ([[check]]) that compares all columns of the key",
+        "write a check of your own ([[custom_check]]) that compares all columns of the key",
     ))
 }
 

@@ -209,7 +209,7 @@ fn insert_opening(
     timeline: &[TimelineEntry],
     bundle: &mut EvidenceBundle,
 ) -> Result<OpeningEvidence, ActionError> {
-    let entry = timeline.iter().find(|entry| entry.kind == "look");
+    let entry = timeline.iter().find(|entry| entry.kind == "check-run");
     let opening: Option<Value> = entry.map(TimelineEntry::parse_detail).transpose()?;
     let mut never_taken = Vec::new();
     match &opening {

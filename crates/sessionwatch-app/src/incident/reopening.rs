@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The check that finds ended sessions which are back.
-const REAPPEARED_SESSIONS_CHECK: &str = "revived-sessions";
+const REAPPEARED_SESSIONS_CHECK: &str = "reappeared-sessions";
 
 /// Something that reopens an incident whose sessions were ended.
 #[derive(Clone, Debug, PartialEq)]

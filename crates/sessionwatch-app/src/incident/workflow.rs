@@ -273,14 +273,14 @@ impl IncidentWorkflow {
         if !CHECK_RUN_STEPS.contains(&step.id) || text.is_empty() || self.latest_finding(step) == Some(text) {
             return Ok(());
         }
-        self.add_entry(context, step_entry("found", step, text))
+        self.add_entry(context, step_entry("detected", step, text))
     }
 
     /// What was found out of a step last, since the incident was opened, or opened anew.
     #[must_use]
     pub fn latest_finding(&self, step: &IncidentStep) -> Option<&str> {
         let of_step = |entry: &&TimelineEntry| {
-            matches!(entry.kind.as_str(), "found" | "evidence") && entry.step == step.id
+            matches!(entry.kind.as_str(), "detected" | "evidence") && entry.step == step.id
         };
         entries_since_reopened(&self.timeline).iter().rev().find(of_step).map(|entry| entry.message.as_str())
     }

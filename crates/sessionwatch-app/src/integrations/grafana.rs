@@ -198,7 +198,7 @@ fn session_panels() -> Vec<Panel> {
         lines(
             "Anomalies",
             "Sessions that should not exist: shared, orphaned, reassigned, reappeared or undecodable",
-            "duplicate_tokens|orphaned|rebound|revived|undecodable",
+            "duplicate_tokens|orphaned|reassigned|reappeared|undecodable",
         ),
         lines("New sessions", "Sessions created in the hour before the check run", "created_last_hour"),
         lines(

@@ -75,7 +75,7 @@ mod tests {
         // The test sends at `UtcTimestamp::MIN`, in year 1.
         for (notice, ends) in [
             ("firing", "0001-01-31T00:00:00.000000Z"),
-            ("repeated", "0001-01-31T00:00:00.000000Z"),
+            ("reminder", "0001-01-31T00:00:00.000000Z"),
             ("resolved", "0001-01-01T00:00:00.000000Z"),
         ] {
             let told = NotificationMessage { notice: notice.into(), ..message("shop") };

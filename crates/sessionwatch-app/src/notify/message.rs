@@ -29,7 +29,7 @@ pub struct NotificationMessage {
     pub schema: u32,
     /// Idempotency key, the same for every attempt.
     pub key: String,
-    /// `firing`, `repeated`, `resolved`, `test` or `report`.
+    /// `firing`, `reminder`, `resolved`, `test` or `report`.
     pub notice: String,
     /// The target's name.
     pub target: String,
@@ -47,7 +47,7 @@ pub struct NotificationMessage {
     pub finding: Option<Value>,
     /// `true` if an earlier attempt may have arrived.
     #[serde(default)]
-    pub again: bool,
+    pub possible_duplicate: bool,
     /// The text of a report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
@@ -70,7 +70,7 @@ impl NotificationMessage {
     pub fn status_word(&self) -> &'static str {
         match self.notice.as_str() {
             "resolved" => "Resolved",
-            "repeated" => "Still failing",
+            "reminder" => "Still failing",
             "test" => "Test",
             "report" => "Report",
             _ => "Failing",
@@ -139,7 +139,7 @@ impl NotificationBatch<'_> {
                 format!("since {}", at.map_or_else(|| since.clone(), sessionwatch_clock::format_utc))
             }));
         }
-        if messages.iter().any(|message| message.again) {
+        if messages.iter().any(|message| message.possible_duplicate) {
             lines.push("(possible duplicate: this message may have been sent before)".to_owned());
         }
         lines.join("\n")
@@ -159,7 +159,7 @@ pub(super) fn test_message(now: UtcTimestamp) -> NotificationMessage {
         since: None,
         at: sessionwatch_clock::format_rfc3339(now),
         finding: None,
-        again: false,
+        possible_duplicate: false,
         text: None,
     }
 }
@@ -178,7 +178,7 @@ mod tests {
     fn a_title_names_the_notice_the_check_and_the_target() {
         for (notice, title) in [
             ("firing", "Failing: duplicate-tokens (critical) on shop"),
-            ("repeated", "Still failing: duplicate-tokens (critical) on shop"),
+            ("reminder", "Still failing: duplicate-tokens (critical) on shop"),
             ("resolved", "Resolved: duplicate-tokens (critical) on shop"),
             ("test", "Test: duplicate-tokens (critical) on shop"),
             // A report's title is its summary.
@@ -202,7 +202,7 @@ mod tests {
         let without_action =
             NotificationMessage { finding: Some(serde_json::json!({ "action": "" })), ..bare.clone() };
         assert_eq!(NotificationBatch::default_text(&[without_action]), "2 tokens & <more>");
-        let odd = NotificationMessage { since: Some("some time".into()), again: true, ..bare };
+        let odd = NotificationMessage { since: Some("some time".into()), possible_duplicate: true, ..bare };
         assert_eq!(
             NotificationBatch::default_text(&[odd]),
             "2 tokens & <more>\nsince some time\n(possible duplicate: this message may have been sent before)"

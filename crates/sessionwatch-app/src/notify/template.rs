@@ -42,7 +42,7 @@ impl MessageTemplate {
             since: None,
             at: String::new(),
             finding: None,
-            again: false,
+            possible_duplicate: false,
             text: None,
         };
         match template.render(&[sample]) {
@@ -62,7 +62,7 @@ impl MessageTemplate {
         let names = json!({
             "notice": first.notice, "word": first.status_word(), "check": first.check, "severity": first.severity,
             "target": targets.join(", "), "targets": targets, "summary": first.summary, "since": first.since, "at": first.at,
-            "action": first.recommended_action().unwrap_or_default(), "again": messages.iter().any(|message| message.again),
+            "action": first.recommended_action().unwrap_or_default(), "possible_duplicate": messages.iter().any(|message| message.possible_duplicate),
             "text": first.text, "messages": messages,
         });
         let names = sanitize_json(names, "");
@@ -101,10 +101,10 @@ mod tests {
     #[test]
     fn a_template_renders_and_rejects_unknown_variables() {
         let template =
-            MessageTemplate::parse("{{ word }}: {{ check }} on {{ target }}{% if again %} again{% endif %}")
+            MessageTemplate::parse("{{ word }}: {{ check }} on {{ target }}{% if possible_duplicate %} again{% endif %}")
                 .unwrap();
         let said =
-            template.render(&[message("a"), NotificationMessage { again: true, ..message("b") }]).unwrap();
+            template.render(&[message("a"), NotificationMessage { possible_duplicate: true, ..message("b") }]).unwrap();
         assert_eq!(said, "Failing: duplicate-tokens on a, b again");
         assert_eq!(MessageTemplate::parse("\n{{ check").unwrap_err().0, 2);
         assert!(MessageTemplate::parse("{{ chekc }}").unwrap_err().to_string().contains("undefined"));

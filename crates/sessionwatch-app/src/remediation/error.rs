@@ -367,7 +367,7 @@ impl ActionError {
                 "set the variable or write the file on this machine, or give the address with --act-url".into()
             }
             Self::NoCredentials(_) => {
-                "write `act_url` or `act_url_file` for the target; `sessionwatch grants` prints a role for it".into()
+                "write `write_url` or `write_url_file` for the target; `sessionwatch grants` prints a role for it".into()
             }
             Self::MissingPrivileges(lacking) => {
                 format!("as the owner of the tables, GRANT {} TO the acting role", lacking.join("; GRANT "))

@@ -93,7 +93,7 @@ impl<'a> PlanExecutor<'a> {
                     db,
                     audit::NewAuditEntry {
                         actor: self.context.actor,
-                        action: "plan-begun",
+                        action: "plan.started",
                         detail: &detail.to_string(),
                     },
                     now,
@@ -128,7 +128,7 @@ impl<'a> PlanExecutor<'a> {
                 db,
                 audit::NewAuditEntry {
                     actor: self.context.actor,
-                    action: "plan-carried-out",
+                    action: "plan.applied",
                     detail: &detail.to_string(),
                 },
                 now,

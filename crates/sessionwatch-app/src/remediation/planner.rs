@@ -167,7 +167,11 @@ pub(super) fn save_plan(context: ActionContext<'_>, plan: &mut ActionPlan) -> Re
         plans::upsert_plan(db, &plan.record)?;
         audit::insert_audit_entry(
             db,
-            audit::NewAuditEntry { actor: context.actor, action: "plan-made", detail: &detail.to_string() },
+            audit::NewAuditEntry {
+                actor: context.actor,
+                action: "plan.created",
+                detail: &detail.to_string(),
+            },
             plan.record.created_at,
         )
     })?;

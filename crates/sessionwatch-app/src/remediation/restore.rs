@@ -316,7 +316,7 @@ impl RestoreRun<'_> {
                 db,
                 audit::NewAuditEntry {
                     actor: context.actor,
-                    action: "rows-restored",
+                    action: "plan.restored",
                     detail: &detail.to_string(),
                 },
                 context.clock.now(),

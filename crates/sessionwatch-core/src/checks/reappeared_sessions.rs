@@ -1,4 +1,4 @@
-//! `revived-sessions`: a session that had ended and is there again.
+//! `reappeared-sessions`: a session that had ended and is there again.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use crate::{plural::format_count, severity::Severity};
 
 /// What is known about the check.
 pub const REAPPEARED_SESSIONS_CHECK: Check = Check {
-    id: "revived-sessions",
+    id: "reappeared-sessions",
     summary: "Sessions that had ended and are there again, between two runs of `serve`",
     severity: Severity::High,
     action: "find out who restored these rows, and end the sessions: log-ins that were over work again",
@@ -17,7 +17,7 @@ pub const REAPPEARED_SESSIONS_CHECK: Check = Check {
     is_transient: true,
     is_per_user: false,
     time_basis: TimeBasis::Neither,
-    documentation: include_str!("../../../../docs/checks/revived-sessions.md"),
+    documentation: include_str!("../../../../docs/checks/reappeared-sessions.md"),
     evaluate: evaluate_check,
 };
 
@@ -31,7 +31,7 @@ pub struct ReappearedSessionsThresholds {
 }
 
 fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
-    let max = input.thresholds.revived_sessions.max;
+    let max = input.thresholds.reappeared_sessions.max;
     let threshold = format!("> {max}");
     let changes = match input.changes() {
         Ok(changes) => changes,
@@ -54,7 +54,7 @@ mod tests {
     fn one_session_that_is_back_fails_unless_it_is_tolerated() {
         let mut sample = CheckSample::with_changes(|changes| changes.reappeared = vec![7]);
         assert!(sample.is_failing(evaluate_check));
-        sample.thresholds.revived_sessions.max = 1;
+        sample.thresholds.reappeared_sessions.max = 1;
         assert!(!sample.is_failing(evaluate_check));
     }
 }

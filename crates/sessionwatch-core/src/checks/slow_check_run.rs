@@ -1,4 +1,4 @@
-//! `slow-observation`: the database took longer to read the sessions than the budget.
+//! `slow-check-run`: the database took longer to read the sessions than the budget.
 
 use jiff::SignedDuration;
 use schemars::JsonSchema;
@@ -9,7 +9,7 @@ use crate::{plural::format_count, severity::Severity};
 
 /// What is known about the check.
 pub const SLOW_CHECK_RUN_CHECK: Check = Check {
-    id: "slow-observation",
+    id: "slow-check-run",
     summary: "Runs that take long",
     severity: Severity::Low,
     action: "look at the database's load, or use the pushdown engine",
@@ -18,7 +18,7 @@ pub const SLOW_CHECK_RUN_CHECK: Check = Check {
     is_transient: false,
     is_per_user: false,
     time_basis: TimeBasis::Neither,
-    documentation: include_str!("../../../../docs/checks/slow-observation.md"),
+    documentation: include_str!("../../../../docs/checks/slow-check-run.md"),
     evaluate: evaluate_check,
 };
 
@@ -42,7 +42,7 @@ impl Default for SlowCheckRunThresholds {
 
 fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
     let times = i32::try_from(input.stats.sessions / ROWS_PER_BUDGET).unwrap_or(i32::MAX).max(1);
-    let budget = SignedDuration::from_millis(input.thresholds.slow_observation.budget_ms.into());
+    let budget = SignedDuration::from_millis(input.thresholds.slow_check_run.budget_ms.into());
     let budget = budget.saturating_mul(times);
     let took_ms = u64::try_from(input.read_duration.as_millis()).unwrap_or(0);
     let budget_ms = budget.as_millis();

@@ -1,11 +1,11 @@
-//! `token-rebound`: a token whose user is another than at the run before.
+//! `token-reassigned`: a token whose user is another than at the run before.
 
 use super::{Check, CheckInput, CheckOutcome, EvidenceKind, TimeBasis};
 use crate::{plural::format_count, severity::Severity};
 
 /// What is known about the check.
 pub const TOKEN_REASSIGNED_CHECK: Check = Check {
-    id: "token-rebound",
+    id: "token-reassigned",
     summary: "Tokens whose user changed between two runs of `serve`",
     severity: Severity::Critical,
     action: "end these sessions at once: somebody's log-in became somebody else's",
@@ -14,7 +14,7 @@ pub const TOKEN_REASSIGNED_CHECK: Check = Check {
     is_transient: true,
     is_per_user: true,
     time_basis: TimeBasis::Neither,
-    documentation: include_str!("../../../../docs/checks/token-rebound.md"),
+    documentation: include_str!("../../../../docs/checks/token-reassigned.md"),
     evaluate: evaluate_check,
 };
 

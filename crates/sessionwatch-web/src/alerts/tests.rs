@@ -19,12 +19,12 @@ async fn alerts_are_listed_the_worst_first_and_what_was_told_the_latest_first() 
     dashboard.insert_firing_alert("expired-backlog", "low", "many");
     dashboard.insert_firing_alert("duplicate-tokens", "critical", HOSTILE_TEXT);
     dashboard.insert_event("duplicate-tokens", "firing", "first");
-    dashboard.insert_event("duplicate-tokens", "repeated", HOSTILE_TEXT);
+    dashboard.insert_event("duplicate-tokens", "reminder", HOSTILE_TEXT);
     let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/alerts").await;
     assert_eq!(page.select_texts("main > ul.list li .severity"), ["▮▮▮▮ critical", "▮▯▯▯ low"]);
     assert_eq!(
         page.select_texts("section[aria-labelledby=history] tbody td:nth-child(2)"),
-        ["repeated", "firing"]
+        ["reminder", "firing"]
     );
     page.assert_shows_hostile_text("main > ul.list li");
     page.assert_shows_hostile_text("section[aria-labelledby=history] td");

@@ -34,8 +34,8 @@
       if (again) { again = false; renew(); }
     }
   };
-  const events = new EventSource("/live");
-  for (const kind of ["looked", "judged", "acted", "delivered"]) events.addEventListener(kind, renew);
+  const events = new EventSource("/events");
+  for (const kind of ["run_finished", "logs_evaluated", "target_changed", "delivered"]) events.addEventListener(kind, renew);
   // Between the page and this, something may have happened.
   events.addEventListener("open", renew);
   events.addEventListener("error", () => { state.textContent = "The connection was lost; what is shown may be old."; });

@@ -10,7 +10,10 @@ async fn what_people_do_is_recorded_and_shown_as_text() {
     let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/audit").await;
     assert_eq!(page.count_elements("main .mark.healthy"), 1, "the chain of hashes is whole");
     let actions = page.select_texts("main tbody td:nth-child(3)");
-    assert!(actions.contains(&"silence".to_owned()) && actions.contains(&"login".to_owned()), "{actions:?}");
+    assert!(
+        actions.contains(&"silence.created".to_owned()) && actions.contains(&"login.succeeded".to_owned()),
+        "{actions:?}"
+    );
     assert!(page.select_texts("main tbody td:nth-child(2)").contains(&"responder".to_owned()));
     page.assert_shows_hostile_text("main tbody td");
 }

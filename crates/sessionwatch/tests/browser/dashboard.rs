@@ -119,7 +119,7 @@ fn the_first_account_is_made_by_a_link_that_holds_once_and_a_leak_is_seen_contai
         browser.shows(" done, ").await;
         assert_eq!(count(), before);
         browser.goto("/audit").await;
-        browser.shows("plan-carried-out").await;
+        browser.shows("plan.applied").await;
         browser.shows("all agree").await;
         let complaints = browser.complaints().await;
         assert!(complaints.iter().all(|said| is_missing(said, &[&link])), "{complaints:?}");

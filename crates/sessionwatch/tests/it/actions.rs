@@ -31,7 +31,7 @@ impl<'a> Place<'a> {
         let folder = tempfile::tempdir().unwrap();
         let urls = [database.urls(&watch), database.urls(&act)];
         let text = format!(
-            "[[target]]\nname = \"app\"\nurl = \"{}\"\nact_url = \"{}\"\n",
+            "[[target]]\nname = \"app\"\nurl = \"{}\"\nwrite_url = \"{}\"\n",
             urls[0][port], urls[1][port]
         );
         std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
@@ -108,11 +108,11 @@ fn what_cannot_be_done_is_said_once_and_changes_nothing() {
     let mapping = "[target.mapping]\nsessions = \"v\"\ntoken = \"sessionToken\"\nexpires = \"expires\"\ndecoder = \"timestamp-utc\"\n";
     write(&format!("{text}{mapping}"));
     says(&["revoke", "all"], 2, &["`v` is a view"]);
-    write(&text.lines().filter(|line| !line.starts_with("act_url")).collect::<Vec<_>>().join("\n"));
+    write(&text.lines().filter(|line| !line.starts_with("write_url")).collect::<Vec<_>>().join("\n"));
     says(
         &["revoke", "all", "--apply", &id, "--confirm", "app"],
         2,
-        &["no credentials for acting", "act_url"],
+        &["no credentials for acting", "write_url"],
     );
     assert_eq!(database.psql(TABLE).unwrap(), before);
 }
@@ -202,7 +202,7 @@ fn on_a_server_too_sessions_are_ended_in_place() {
         let folder = tempfile::tempdir().unwrap();
         let url = &database.urls("postgres")[port];
         let text = format!(
-            "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\n\
+            "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\n\
              token = \"sessionToken\"\nexpires = \"expires\"\ndecoder = \"timestamp-utc\"\nuser = \"userId\"\nusers = \"users\"\n{revoke}"
         );
         std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();

@@ -48,8 +48,8 @@ impl Scene {
         database.psql(LEAK).unwrap();
         let url = database.url("postgres");
         let text = format!(
-            "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n{target}[serve]\nlisten = \"127.0.0.1:0\"\n\
-             [checks.slow-observation]\nenabled = false\n{more}"
+            "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n{target}[serve]\nlisten = \"127.0.0.1:0\"\n\
+             [checks.slow-check-run]\nenabled = false\n{more}"
         );
         std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
         testkit::create_account(folder.path(), "ada", "admin");
@@ -161,7 +161,7 @@ fn a_program_sees_a_leak_ends_it_and_puts_it_back() {
     carried_out(&bot, &back.body);
     assert_eq!(rows(), before);
     let audit = bot.get("/audit").body;
-    let by = |deed: &Value| deed["actor"] == "ada (bot)" && deed["action"] == "plan-carried-out";
+    let by = |deed: &Value| deed["actor"] == "ada (bot)" && deed["action"] == "plan.applied";
     assert!(audit["items"].as_array().unwrap().iter().any(by), "{audit}");
     assert_eq!(scene.watch.stop(), Some(0));
 }
@@ -264,7 +264,7 @@ fn what_is_sent_twice_with_a_key_is_done_once_and_what_is_known_is_not_sent_agai
 
 #[test]
 fn what_reaches_far_needs_a_second_person_where_that_is_configured() {
-    let scene = Scene::with("[actions]\nsecond_person = true\n");
+    let scene = Scene::with("[actions]\nrequire_approval = true\n");
     testkit::create_account(scene.folder.path(), "rob", "responder");
     let (ada, rob) = (scene.program("ada", "read,actions"), scene.program("rob", "read,actions"));
     let far = ada.post("/targets/app/plans", &json!({ "kind": "all" })).body;
@@ -288,7 +288,7 @@ fn what_reaches_far_needs_a_second_person_where_that_is_configured() {
     let near = ada.post("/targets/app/plans", &json!({ "kind": "expired", "hours": 1 })).body;
     assert_eq!(near["needs_confirmation"], Value::Null, "{near}");
     let trail = ada.get("/audit").body.to_string();
-    assert_eq!(trail.matches("plan-approved").count(), 2, "{trail}");
+    assert_eq!(trail.matches("plan.approved").count(), 2, "{trail}");
     assert_eq!(scene.watch.stop(), Some(0));
 }
 

@@ -13,7 +13,7 @@ use testkit::HttpSink;
 /// A watch of one target that tells one channel, with its memory at that place.
 fn configuration(url: &str, hook: &str, store: &str) -> String {
     format!(
-        "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[checks.slow-observation]\nbudget_ms = 3600000\n\
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[checks.slow-check-run]\nbudget_ms = 3600000\n\
          [serve]\nlisten = \"127.0.0.1:0\"\nstore = \"{store}\"\n\
          [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{hook}\"\n"
     )
@@ -59,7 +59,8 @@ fn copied_while_it_runs(store: &str) {
     assert!(!sink.wait_for_requests(1).is_empty());
     for number in 0..5 {
         let (copy, note) = (format!("copy-{number}.db"), format!("note {number}"));
-        let silence = ["alerts", "silence", "--check", "blind", "--minutes", "9", "--note", &note];
+        let silence =
+            ["alerts", "silence", "--check", "target-unreachable", "--minutes", "9", "--note", &note];
         assert_eq!(run(&silence).exit_code, 0);
         let said = run(&["backup", &copy]);
         assert_eq!(said.exit_code, 0, "{}", said.stderr);

@@ -30,7 +30,7 @@ const NOT_YET: [(&str, &str); 16] = [
 /// Counts of the last hour, which shrink while a case is tried.
 const MOVING: [&str; 1] = ["rapid-creation"];
 /// Checks that one look cannot make, and one that says how fast this machine is.
-const NOT_JUDGED: [&str; 2] = ["creation-rate", "slow-observation"];
+const NOT_JUDGED: [&str; 2] = ["creation-rate", "slow-check-run"];
 
 /// One case, and what was said of it.
 struct Tried<'a> {

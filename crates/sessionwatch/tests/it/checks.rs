@@ -20,10 +20,10 @@ fn tripping(id: &str) -> (&'static str, &'static str) {
             ("DELETE FROM sessions WHERE id > 's2'", "[checks.active-sessions]\nmin = 50\nmax = 500\n")
         }
         "session-lifetime" => ("UPDATE sessions SET expires = 'infinity' WHERE id = 's1'", ""),
-        "slow-observation" => (
+        "slow-check-run" => (
             r#"ALTER TABLE sessions RENAME TO stored; ALTER TABLE stored RENAME "sessionToken" TO stored_token;
                CREATE VIEW sessions AS SELECT id, stored_token AS "sessionToken", "userId", expires FROM stored, pg_sleep(0.2)"#,
-            "[checks.slow-observation]\nbudget_ms = 1\n",
+            "[checks.slow-check-run]\nbudget_ms = 1\n",
         ),
         other => panic!("{other} has no table that trips it"),
     }
@@ -177,7 +177,7 @@ fn custom(url: &str, checks: &[(&str, &str)]) -> (i32, Value) {
     let folder = tempfile::tempdir().unwrap();
     let mut text = String::new();
     for (id, rest) in checks {
-        text.push_str(&format!("[[check]]\nid = \"{id}\"\n{rest}\n"));
+        text.push_str(&format!("[[custom_check]]\nid = \"{id}\"\n{rest}\n"));
     }
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     let mut arguments = vec!["check", url, "--format", "json"];

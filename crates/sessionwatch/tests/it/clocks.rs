@@ -98,7 +98,7 @@ fn told(sink: &HttpSink) -> Vec<String> {
 fn told_of_lines(folder: &Path, name: &str, store: &str, port: u16) -> String {
     let pattern = |number| {
         format!(
-            "[[log_pattern]]\nname = \"e{number}\"\nliteral = \"EVT e{number};\"\nseverity = \"critical\"\nwindow = \"1h\"\n"
+            "[[log_check]]\nname = \"e{number}\"\nliteral = \"EVT e{number};\"\nseverity = \"critical\"\nwindow = \"1h\"\n"
         )
     };
     let patterns: String = (0..4).map(pattern).collect();

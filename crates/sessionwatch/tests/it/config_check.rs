@@ -59,7 +59,7 @@ fn faulty_channels() -> Faulty {
 fn faulty_daemons() -> Faulty {
     let openid = |more: &str| {
         serve(&format!(
-            "public_url = \"https://watch.example\"\n[openid]\nissuer = \"https://id.example\"\nclient_id = \"x\"\nadmins = [\"a\"]\n{more}"
+            "public_url = \"https://watch.example\"\n[oidc]\nissuer = \"https://id.example\"\nclient_id = \"x\"\nadmins = [\"a\"]\n{more}"
         ))
     };
     let authority = "postgres://u:p@127.0.0.1:1/d?sslmode=verify-full&sslrootcert=no.pem";
@@ -93,7 +93,7 @@ fn faulty_targets() -> Faulty {
         (target("${UNSET}", ""), "the environment variable UNSET is not set"),
         (target("mysql://a/b", ""), "not supported yet"),
         (
-            target(server, &format!("act_url = \"${{UNSET}}\"\n{cleanup}")),
+            target(server, &format!("write_url = \"${{UNSET}}\"\n{cleanup}")),
             "the environment variable UNSET is not set",
         ),
         (target(server, "replica_url = \"${UNSET}\"\n"), "the environment variable UNSET is not set"),
@@ -103,11 +103,11 @@ fn faulty_targets() -> Faulty {
         ),
         (target(server, "cron = \"whenever\"\n"), "minute, hour, day of month"),
         (target(server, "profile = \"nobodys\"\n"), "there is no profile `nobodys`"),
-        (target(server, cleanup), "cleaning up needs `act_url`"),
+        (target(server, cleanup), "cleaning up needs `write_url`"),
         (format!("{TARGET}{cleanup}{SERVE}{identity}"), "cannot read an identity from"),
         (serve("[actions]\narchive_recipient = \"somebody\"\n"), "is not a recipient"),
         (format!("profiles = [\"no.toml\"]\n{}", serve("")), "cannot read the profile"),
-        (serve("[[maintenance]]\ncron = \"0 0 31 2 *\"\nlasts = \"1h\"\n"), "names no instant"),
+        (serve("[[maintenance_window]]\ncron = \"0 0 31 2 *\"\nduration = \"1h\"\n"), "names no instant"),
         (
             logs("kind = \"http\"\nsecret = \"${UNSET}\"\n"),
             "logs `web`: the environment variable UNSET is not set",

@@ -36,7 +36,7 @@ fn many() -> Database<'static> {
 const EXPIRED: &str = "SELECT COUNT(*) FROM sessions WHERE expires < now()";
 
 fn configured(folder: &Path, url: &str) -> Config {
-    let text = format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n");
+    let text = format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n");
     let path = folder.join("sessionwatch.toml");
     std::fs::write(&path, &text).unwrap();
     Config::parse(&path, &text).unwrap()
@@ -286,7 +286,7 @@ fn a_full_disk_is_said_and_nothing_leaves_the_table_unarchived() {
     let url = database.url("postgres");
     let disk = folder.path().join("disk");
     let text = format!(
-        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n[serve]\nstore = \"disk/state.db\"\n[actions]\narchive_identity = \"key\"\n"
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n[serve]\nstore = \"disk/state.db\"\n[actions]\narchive_identity = \"key\"\n"
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     // The plan fits; what it would archive does not.

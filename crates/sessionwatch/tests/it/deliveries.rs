@@ -21,7 +21,7 @@ use crate::{
 fn told(received: &[ReceivedRequest]) -> Vec<String> {
     let line = |received: &ReceivedRequest| {
         let told = body(received);
-        let again = if told["again"] == true { " again" } else { "" };
+        let again = if told["possible_duplicate"] == true { " again" } else { "" };
         format!("{} {}{again}", told["check"].as_str().unwrap(), told["notice"].as_str().unwrap())
     };
     received.iter().map(line).collect()
@@ -29,7 +29,7 @@ fn told(received: &[ReceivedRequest]) -> Vec<String> {
 
 /// A watch of a healthy database with a channel `bad`, which may fail, and a channel `good`.
 fn watched(database: &Database<'_>, folder: &std::path::Path, bad: &HttpSink, good: &HttpSink) -> Watch {
-    let route = "[[route]]\nchannels = [\"bad\", \"good\"]\nchecks = [\"duplicate-tokens\", \"token-rebound\", \"undelivered\"]\n";
+    let route = "[[route]]\nchannels = [\"bad\", \"good\"]\nchecks = [\"duplicate-tokens\", \"token-reassigned\", \"channel-failing\"]\n";
     let text = configuration(&[
         target("app", database),
         channel("bad", "webhook", &bad.url(), ""),
@@ -121,7 +121,10 @@ fn a_wrong_secret_is_tried_less_and_less_and_others_are_told_of_it() {
         let next = watch.shared.app.store.read(|db| outbox::next_due_at(db, "bad", at)).unwrap().unwrap();
         assert_eq!(next.duration_since(at), 5 * SECOND * (1 << (attempt - 1)));
         if attempt == 5 {
-            assert_eq!(told(&good.wait_for_requests(2)), ["duplicate-tokens firing", "undelivered firing"]);
+            assert_eq!(
+                told(&good.wait_for_requests(2)),
+                ["duplicate-tokens firing", "channel-failing firing"]
+            );
             let said = body(&good.received_requests()[1]);
             assert!(said["summary"].as_str().unwrap().contains("answered 401: is its secret"), "{said}");
             assert_eq!((said["target"].as_str(), said["severity"].as_str()), (Some("bad"), Some("high")));
@@ -131,7 +134,7 @@ fn a_wrong_secret_is_tried_less_and_less_and_others_are_told_of_it() {
         at = next;
         watch.set(at);
     }
-    assert_eq!(told(&good.wait_for_requests(3))[2], "undelivered resolved");
+    assert_eq!(told(&good.wait_for_requests(3))[2], "channel-failing resolved");
     watch.delivered();
     assert_eq!(told(&bad.received_requests()), ["duplicate-tokens firing"; 6]);
     assert!(watch.stop());
@@ -155,12 +158,12 @@ fn a_channel_that_asks_for_time_gets_it_for_all_its_messages() {
     // A token of another check becomes somebody else's meanwhile.
     database.psql(r#"UPDATE sessions SET "userId" = "userId" % 60 + 1 WHERE id = 's9'"#).unwrap();
     watch.to(monday() + 2 * MINUTE);
-    assert_eq!(told(&good.wait_for_requests(2)), ["duplicate-tokens firing", "token-rebound firing"]);
+    assert_eq!(told(&good.wait_for_requests(2)), ["duplicate-tokens firing", "token-reassigned firing"]);
     assert_eq!(bad.received_requests().len(), 1);
     watch.set(until);
     assert_eq!(
         told(&bad.wait_for_requests(3)),
-        ["duplicate-tokens firing", "duplicate-tokens firing", "token-rebound firing"]
+        ["duplicate-tokens firing", "duplicate-tokens firing", "token-reassigned firing"]
     );
     watch.delivered();
     assert!(watch.stop());

@@ -46,7 +46,7 @@ fn inside(process: u32) -> Command {
 /// A watch of one target, whose store is on the small disk.
 fn configuration(url: &str, hook: &str, store: &Path) -> String {
     format!(
-        "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[checks.slow-observation]\nenabled = false\n\
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[checks.slow-check-run]\nenabled = false\n\
          [serve]\nlisten = \"127.0.0.1:0\"\nstore = \"{}\"\n\
          [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{hook}\"\n[[route]]\nchannels = [\"hook\"]\nseverity = \"critical\"\n",
         store.display()
@@ -104,7 +104,7 @@ impl Crowded {
     }
 
     fn is_sheltered(&self) -> bool {
-        self.watch.page("/metrics").contains("sessionwatch_store_sheltered 1\n")
+        self.watch.page("/metrics").contains("sessionwatch_store_memory_fallback 1\n")
     }
 
     /// How many lines of the log say so.
@@ -142,8 +142,8 @@ fn a_full_disk_stops_neither_watching_nor_telling_and_nothing_is_lost() {
         let mut command = inside(watch.id());
         testkit::ProgramOutput::from(command.args(arguments).args(["--config", &config]).output().unwrap())
     };
-    let silence =
-        ["alerts", "silence", "--check", "blind", "--minutes", "9", "--owner", "ada", "--note", "x"];
+    let silence: Vec<&str> =
+        "alerts silence --check target-unreachable --minutes 9 --owner ada --note x".split(' ').collect();
     let said = run(&crowded.watch, &silence);
     assert_eq!(said.exit_code, 0, "{}", said.stderr);
     let filler = crowded.disk.join("filler");

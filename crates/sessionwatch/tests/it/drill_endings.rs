@@ -200,8 +200,8 @@ fn nothing_is_left_of_a_drill_that_a_panic_ends() {
     let server = PostgresServer::start(&[]).unwrap();
     let (database, folder) = (application(&server), tempfile::tempdir().unwrap());
     for url in [database.url("postgres"), sqlite(folder.path())] {
-        let text = format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n");
-        let text = if url.starts_with("sqlite") { text.replace("act_url", "# act_url") } else { text };
+        let text = format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n");
+        let text = if url.starts_with("sqlite") { text.replace("write_url", "# write_url") } else { text };
         let config = Config::parse(&folder.path().join("sessionwatch.toml"), &text).unwrap();
         let store = Store::open_in_memory().unwrap();
         let (target, clock) = (&config.targets[0], &Clock::System);

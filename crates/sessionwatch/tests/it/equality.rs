@@ -142,7 +142,7 @@ fn a_plan_about_duplicates_compares_as_the_check_does() {
     let database = sessions(r#"ALTER TABLE sessions ALTER "sessionToken" TYPE citext"#);
     let folder = tempfile::tempdir().unwrap();
     let url = database.url("postgres");
-    let text = format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n");
+    let text = format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n");
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     let said = run_program_in(folder.path(), &[], &["cleanup", "duplicates", "--format", "json"]);
     let plan: Value = serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{}", said.stderr));

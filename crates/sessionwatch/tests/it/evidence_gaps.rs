@@ -30,18 +30,19 @@ struct Emergency {
 
 impl Emergency {
     /// Opens one, of a target by that address.
-    fn of(url: &str, act_url: &str, more: &str) -> Self {
+    fn of(url: &str, write_url: &str, more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let emergency = Self { folder };
-        emergency.configure(url, act_url, more);
+        emergency.configure(url, write_url, more);
         assert_eq!(emergency.run(&["open", "app", "--severity", "P1"]).exit_code, 0);
         emergency.says(&["next", "app"], 1, "Next: Find out who is affected");
         emergency.says(&["next", "app", "--done", "--note", "2 and 3"], 1, "Next: Freeze the evidence");
         emergency
     }
 
-    fn configure(&self, url: &str, act_url: &str, more: &str) {
-        let text = format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{act_url}\"\n{more}");
+    fn configure(&self, url: &str, write_url: &str, more: &str) {
+        let text =
+            format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{write_url}\"\n{more}");
         fs::write(self.path("sessionwatch.toml"), text).unwrap();
     }
 
@@ -102,7 +103,7 @@ impl Emergency {
         let of_evidence = |entry: &audit::AuditEntry| entry.detail.contains("\"step\":\"evidence\"");
         let said = |entry: &audit::AuditEntry| {
             let detail: Value = serde_json::from_str(&entry.detail).unwrap();
-            format!("{} {}\n", entry.action, detail["said"].as_str().unwrap())
+            format!("{} {}\n", entry.action, detail["text"].as_str().unwrap())
         };
         entries.iter().filter(|entry| of_evidence(entry)).map(said).collect()
     }
@@ -182,7 +183,7 @@ fn evidence_is_not_done_while_its_database_is_away_or_half_away_and_containment_
     assert!(!emergency.says(&["report", "app"], 0, "back.age").contains("the evidence is incomplete"));
     emergency.says(&apply, 0, "2 rows removed");
     assert_eq!(left(), "0\n");
-    assert_eq!(emergency.trail().matches("incident-evidence").count(), 4, "{}", emergency.trail());
+    assert_eq!(emergency.trail().matches("incident.evidence_exported").count(), 4, "{}", emergency.trail());
 }
 
 #[test]

@@ -61,7 +61,7 @@ fn a_machine_that_only_checks_needs_no_secret_for_acting() {
     let database = testkit::healthy_database();
     let folder = tempfile::tempdir().unwrap();
     let target = format!("[[target]]\nname = \"app\"\nurl = \"{}\"\n", database.url("postgres"));
-    for missing in ["act_url = \"${ACT_URL}\"\n", "act_url_file = \"act.url\"\n"] {
+    for missing in ["write_url = \"${ACT_URL}\"\n", "write_url_file = \"act.url\"\n"] {
         std::fs::write(folder.path().join("sessionwatch.toml"), format!("{target}{missing}")).unwrap();
         let run = |arguments: &[&str]| run_program_in(folder.path(), &[], arguments);
         let checked = run(&["check", "--only", "duplicate-tokens"]);

@@ -223,8 +223,8 @@ fn a_drill_runs_on_the_demonstration_and_on_a_server_and_leaves_nothing_behind()
 /// A target that is looked at once a day, with a role that acts.
 pub(crate) fn rarely(url: &str, more: &str) -> String {
     format!(
-        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\nschedule = \"guide\"\n{more}\
-         [checks.slow-observation]\nenabled = false\n[checks.revived-sessions]\nevery = \"1d\"\n[serve]\nlisten = \"127.0.0.1:0\"\n"
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\nschedule = \"guide\"\n{more}\
+         [checks.slow-check-run]\nenabled = false\n[checks.reappeared-sessions]\ninterval = \"1d\"\n[serve]\nlisten = \"127.0.0.1:0\"\n"
     )
 }
 
@@ -309,7 +309,7 @@ fn for_a_day_the_watch_looks_each_minute_and_opens_the_incident_anew_if_a_sessio
     assert_eq!(state(), Some(IncidentState::Open));
     let timeline = shared.app.store.read(|db| incidents::list_timeline(db, &opened.id)).unwrap();
     let last = timeline.last().unwrap();
-    assert!(last.kind == "reopened" && last.message.contains("revived-sessions"), "{last:?}");
+    assert!(last.kind == "reopened" && last.message.contains("reappeared-sessions"), "{last:?}");
     // A day later, the schedule holds again.
     watch.to(at(4) + DAY);
     let mut heard = shared.app.events.subscribe();

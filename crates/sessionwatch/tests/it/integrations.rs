@@ -47,7 +47,7 @@ const WELL: [(&str, &str); 12] = [
     ("sessionwatch_replica_lag_seconds{instance=\"a\",target=\"app\"}", "2+0x120"),
     ("sessionwatch_deliveries_total{instance=\"a\",channel=\"chat\",outcome=\"delivered\"}", "0+1x120"),
     ("sessionwatch_deliveries_total{instance=\"a\",channel=\"chat\",outcome=\"failed\"}", "0+1x120"),
-    ("sessionwatch_store_sheltered{instance=\"a\"}", "0+0x120"),
+    ("sessionwatch_store_memory_fallback{instance=\"a\"}", "0+0x120"),
     ("sessionwatch_config_reload_success{instance=\"a\"}", "1+0x120"),
 ];
 
@@ -124,8 +124,8 @@ fn every_rule_about_the_watch_itself_fires_for_its_reason_and_no_other() {
     let (folder, _) = rules();
     let alert = |labels: &str| format!("sessionwatch_alert_firing{{instance=\"a\",target=\"app\",{labels}}}");
     let custom = alert("check=\"mine\",severity=\"low\"");
-    let [blind, undelivered] =
-        ["blind", "undelivered"].map(|check| alert(&format!("check=\"{check}\",severity=\"high\"")));
+    let [blind, undelivered] = ["target-unreachable", "channel-failing"]
+        .map(|check| alert(&format!("check=\"{check}\",severity=\"high\"")));
     let leader =
         |instance: &str| format!("sessionwatch_target_leader{{instance=\"{instance}\",target=\"app\"}}");
     let outbox = |state: &str| {

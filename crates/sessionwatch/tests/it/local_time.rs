@@ -116,8 +116,8 @@ impl Fixture {
 fn configured(url: &str, mapping: &str, more: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let text = format!(
-        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n[target.mapping]\n{mapping}{more}\
-         [checks.slow-observation]\nbudget_ms = 3600000\n[checks.active-sessions]\nmin = 0\n"
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n[target.mapping]\n{mapping}{more}\
+         [checks.slow-check-run]\nbudget_ms = 3600000\n[checks.active-sessions]\nmin = 0\n"
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     folder

@@ -101,7 +101,7 @@ fn forged_lines_neither_open_an_incident_anew_nor_keep_it_open_nor_fail_the_chec
     };
     incident::record_containment(context, &current(), "ended", &json!({})).unwrap();
     let timeline = || store.read(|db| incidents::list_timeline(db, &current().id)).unwrap();
-    let signals = || timeline().iter().filter(|entry| entry.kind == "signal").count();
+    let signals = || timeline().iter().filter(|entry| entry.kind == "log-event").count();
     let before = signals();
     assert_eq!(drained(&running, &[("2", FORGED)]).0, 200);
     wait_until("the forged line is judged", || signals() == before + 1);

@@ -20,7 +20,7 @@ pub(crate) const KNOWN: &str =
 /// A target, a channel, and sources of log lines.
 pub(crate) fn configuration(url: &str, hook: &str, sources: &str) -> String {
     format!(
-        "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[checks.slow-observation]\nbudget_ms = 3600000\n\
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[checks.slow-check-run]\nbudget_ms = 3600000\n\
          [serve]\nlisten = \"127.0.0.1:0\"\n[[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{hook}\"\n{sources}"
     )
 }
@@ -116,7 +116,7 @@ fn a_leak_in_the_logs_is_told_once_with_its_session_and_is_on_the_timeline() {
     );
     assert_eq!(status, 200, "{answer}");
     assert!(answer.contains("x-vercel-verify: owner-of-this"), "{answer}");
-    let critical = ["log-user-mismatch", "log-duplicate-token", "log-table-mismatch"];
+    let critical = ["log-user-mismatch", "log-duplicate-token", "log-user-conflict"];
     wait_until("the critical alerts", || critical.iter().all(|check| !told(&scene.sink, check).is_empty()));
     for check in critical {
         let messages = told(&scene.sink, check);
@@ -124,7 +124,7 @@ fn a_leak_in_the_logs_is_told_once_with_its_session_and_is_on_the_timeline() {
         let finding = &messages[0]["finding"];
         assert_eq!(finding["evidence"][0]["id"], "s7", "{finding:#}");
         assert_eq!(finding["evidence"][0]["user"], "8", "{finding:#}");
-        let fit = if check == "log-table-mismatch" { "contradicting" } else { "exact" };
+        let fit = if check == "log-user-conflict" { "contradicting" } else { "exact" };
         assert_eq!(finding["signals"][0]["fit"], fit, "{finding:#}");
     }
     // The drain had no answer, and sends it all again.
@@ -161,7 +161,7 @@ fn assert_secret(folder: &Path) {
 #[test]
 fn patterns_of_ones_own_are_signals_and_checks() {
     let scene = Scene::new();
-    let pattern = "[[log_pattern]]\nname = \"password-failures\"\nregex = \"password check failed for user (?P<user>[0-9]+)\"\nseverity = \"critical\"\nmax = 1\n";
+    let pattern = "[[log_check]]\nname = \"password-failures\"\nregex = \"password check failed for user (?P<user>[0-9]+)\"\nseverity = \"critical\"\nmax = 1\n";
     let running = scene.start(&format!("{}{pattern}", vercel()));
     let failed = |id: &str| drained(&running, &[(id, "password check failed for user 7")]).0;
     assert_eq!(failed("1"), 200);
@@ -183,7 +183,7 @@ fn patterns_of_ones_own_are_signals_and_checks() {
 fn a_source_that_goes_quiet_is_told_of_and_the_other_checks_know_nothing_then() {
     use crate::fastforward::{MINUTE, Watch, monday};
     let scene = Scene::new();
-    let sources = "[[logs]]\nname = \"lines\"\nkind = \"http\"\nsecret = \"a-token-for-lines\"\n[alerts.medium]\npending_looks = 1\n";
+    let sources = "[[logs]]\nname = \"lines\"\nkind = \"http\"\nsecret = \"a-token-for-lines\"\n[alerts.medium]\nfailure_threshold = 1\n";
     let text = configuration(&scene.database.url("postgres"), &scene.sink.url(), sources);
     let mut watch = Watch::start(scene.folder.path(), &text, monday());
     let unknown = |watch: &Watch, check: &str| {
@@ -203,9 +203,9 @@ fn a_source_that_goes_quiet_is_told_of_and_the_other_checks_know_nothing_then() 
     }
     watch.to(monday() + 4 * 60 * MINUTE + 10 * MINUTE);
     wait_until("all is well", || unknown(&watch, "log-user-mismatch") == "healthy");
-    assert_eq!(unknown(&watch, "log-silence"), "healthy");
+    assert_eq!(unknown(&watch, "log-source-idle"), "healthy");
     watch.to(monday() + 5 * 60 * MINUTE + 30 * MINUTE);
-    wait_until("the silence", || !told(&scene.sink, "log-silence").is_empty());
+    wait_until("the silence", || !told(&scene.sink, "log-source-idle").is_empty());
     assert_eq!(unknown(&watch, "log-user-mismatch"), "unknown");
     assert!(watch.stop());
 }
@@ -287,7 +287,7 @@ fn a_critical_line_opens_an_incident_anew_whose_sessions_were_ended_and_a_milder
     store.write(|db| incidents::upsert_incident(db, &ended)).unwrap();
     let signals_on = || {
         let timeline = store.read(|db| incidents::list_timeline(db, &ended.id)).unwrap();
-        timeline.iter().filter(|entry| entry.kind == "signal").count()
+        timeline.iter().filter(|entry| entry.kind == "log-event").count()
     };
     let before = signals_on();
     assert_eq!(drained(&running, &[("2", &format!("x {{ sessionToken: '{TOKEN}' }}"))]).0, 200);

@@ -160,7 +160,7 @@ fn recipients_that_are_refused_hold_up_no_other_and_are_given_up_on_in_the_end()
     let folder = tempfile::tempdir().unwrap();
     let more = "from = \"watch@example.org\"\nto = [\"nobody@example.org\", \"ada@example.org\", \"busy@example.org\", \
                 \"noone@example.org\", \"grace@example.org\"]\n\
-                [[route]]\nchannels = [\"mail\", \"hook\"]\nchecks = [\"duplicate-tokens\", \"undelivered\"]";
+                [[route]]\nchannels = [\"mail\", \"hook\"]\nchecks = [\"duplicate-tokens\", \"channel-failing\"]";
     let text = configuration(&[
         target("app", &database),
         channel("hook", "webhook", &hook.url(), ""),
@@ -183,10 +183,10 @@ fn recipients_that_are_refused_hold_up_no_other_and_are_given_up_on_in_the_end()
         let line =
             |told: serde_json::Value| format!("{} {} {}", told["target"], told["check"], told["notice"]);
         let lines = received.iter().map(|received| line(body(received)).replace('"', ""));
-        lines.filter(|line| !line.ends_with("repeated")).collect()
+        lines.filter(|line| !line.ends_with("reminder")).collect()
     };
     let before = hook.received_requests();
-    assert_eq!(told(&before), ["app duplicate-tokens firing", "mail undelivered firing"]);
+    assert_eq!(told(&before), ["app duplicate-tokens firing", "mail channel-failing firing"]);
     assert!(before[1].body.contains("@example.org: the channel returned status 550"), "{}", before[1].body);
     let dead = testkit::run_program_in(folder.path(), &[], &["notify", "dead"]).stdout;
     for part in ["nobody@example.org", "noone@example.org", "the channel returned status 550"] {
@@ -197,6 +197,6 @@ fn recipients_that_are_refused_hold_up_no_other_and_are_given_up_on_in_the_end()
     watch.to(at + 720 * MINUTE);
     let mut after = told(&hook.wait_for_requests(before.len() + 2)[before.len()..]);
     after.sort();
-    assert_eq!(after, ["app duplicate-tokens resolved", "mail undelivered resolved"]);
+    assert_eq!(after, ["app duplicate-tokens resolved", "mail channel-failing resolved"]);
     assert!(watch.stop());
 }

@@ -175,7 +175,7 @@ fn plans_refuse_a_schema_that_is_not_there_for_either_role() {
     let url = database.url("postgres");
     let says = |watch: &str, act: &str| {
         let text = format!(
-            "[[target]]\nname = \"app\"\nurl = \"{url}?schema={watch}\"\nact_url = \"{url}?schema={act}\"\n"
+            "[[target]]\nname = \"app\"\nurl = \"{url}?schema={watch}\"\nwrite_url = \"{url}?schema={act}\"\n"
         );
         std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
         let said = run_program_in(folder.path(), &[], &["revoke", "all", "--format", "json"]);

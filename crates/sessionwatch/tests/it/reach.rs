@@ -18,8 +18,8 @@ use testkit::{Database, ProgramOutput, run_program_in};
 mod dependents;
 mod hidden_users;
 
-fn configured(folder: &Path, url: &str, act_url: &str, more: &str) {
-    let text = format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{act_url}\"\n{more}");
+fn configured(folder: &Path, url: &str, write_url: &str, more: &str) {
+    let text = format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{write_url}\"\n{more}");
     std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();
 }
 
@@ -214,11 +214,11 @@ INSERT INTO sessions SELECT 's' || n, md5('o' || n) || md5('p' || n), 'u' || (1 
 
 #[test]
 fn many_small_plans_do_not_pass_the_safety_limit() {
-    for (made_before, second_person) in [(false, false), (true, false), (false, true)] {
+    for (made_before, require_approval) in [(false, false), (true, false), (false, true)] {
         let (database, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
         database.psql(EACH).unwrap();
         let url = database.url("postgres");
-        configured(folder.path(), &url, &url, &format!("[actions]\nsecond_person = {second_person}\n"));
+        configured(folder.path(), &url, &url, &format!("[actions]\nrequire_approval = {require_approval}\n"));
         let begun = sessionwatch_clock::now();
         let (clock, hand) = Clock::manual(begun);
         let desk = Desk::new(folder.path(), clock);
@@ -241,10 +241,10 @@ fn many_small_plans_do_not_pass_the_safety_limit() {
                 error.contains("together with 10 other plans of the last hour, 22 % of the active sessions"),
                 "{error}"
             );
-            assert_eq!(error.contains("somebody else has to agree"), second_person, "{error}");
+            assert_eq!(error.contains("somebody else has to agree"), require_approval, "{error}");
         }
         assert_eq!(database.psql("SELECT count(*) FROM sessions").unwrap(), "80\n");
-        if made_before || second_person {
+        if made_before || require_approval {
             continue;
         }
         // Putting back ends nothing, and counts for nothing.

@@ -50,7 +50,7 @@ const READ: [&[&str]; 17] = [
 
 /// Commands that write.
 const WRITE: [&[&str]; 10] = [
-    &["alerts", "silence", "--check", "blind", "--minutes", "9", "--note", "x"],
+    &["alerts", "silence", "--check", "target-unreachable", "--minutes", "9", "--note", "x"],
     &["alerts", "ack", "app", "duplicate-tokens"],
     &["incident", "note", "x"],
     &["incident", "close", "--override", "x"],

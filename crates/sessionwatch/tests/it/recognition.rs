@@ -64,7 +64,7 @@ impl Store {
     fn configure(&self, folder: &Path, lines: &str) {
         let url = self.url();
         let text = format!(
-            "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n{lines}\n[checks.slow-observation]\nbudget_ms = 3600000\n[serve]\nlisten = \"127.0.0.1:0\"\n"
+            "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n{lines}\n[checks.slow-check-run]\nbudget_ms = 3600000\n[serve]\nlisten = \"127.0.0.1:0\"\n"
         );
         std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();
     }

@@ -40,7 +40,7 @@ impl Shadowed {
 /// What a report says, without times and durations.
 fn said(report: &Value) -> Value {
     let checks = report["checks"].as_array().unwrap().iter();
-    let checks = checks.filter(|check| check["id"] != "slow-observation");
+    let checks = checks.filter(|check| check["id"] != "slow-check-run");
     let told = checks.map(|check| {
         // Rows are shown in the order of fingerprints, whose key is a new one each time.
         let mut evidence: Vec<String> =
@@ -95,7 +95,7 @@ fn no_shadow_is_executed_by_plan_apply_and_restore() {
         let folder = tempfile::tempdir().unwrap();
         let database = &shadowed.database;
         let text = format!(
-            "[[target]]\nname = \"app\"\nurl = \"{}\"\nact_url = \"{}\"\n",
+            "[[target]]\nname = \"app\"\nurl = \"{}\"\nwrite_url = \"{}\"\n",
             database.urls(&shadowed.watch)[port],
             database.urls(&shadowed.act)[port]
         );
@@ -216,19 +216,19 @@ fn only_the_checks_of_the_operator_follow_the_search_path_of_the_role() {
         .unwrap();
     let folder = tempfile::tempdir().unwrap();
     let checks = r#"
-[[check]]
+[[custom_check]]
 id = "moves-the-path"
 sql = "SELECT 1 FROM set_config('search_path', 'nowhere', false) AS a, set_config('search_path', 'nowhere', true) AS b"
 threshold = "> 9"
-[[check]]
+[[custom_check]]
 id = "things"
 sql = "SELECT doubled(n) FROM things"
 threshold = "> 9"
-[[check]]
+[[custom_check]]
 id = "fails"
 sql = "SELECT 1 FROM nothing_of_that_name"
 threshold = "> 9"
-[[check]]
+[[custom_check]]
 id = "path"
 value = "first"
 sql = "SELECT 1 WHERE current_setting('search_path') = 'house, public'"
@@ -309,7 +309,7 @@ fn triggers_find_names_along_the_path_of_the_role_as_for_any_other_program() {
         .unwrap();
     let folder = tempfile::tempdir().unwrap();
     let url = database.url("postgres");
-    let text = format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n");
+    let text = format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n");
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     let plan = run_program_in(folder.path(), &[], &["cleanup", "expired", "--format", "json"]);
     let plan: Value = serde_json::from_str(&plan.stdout).unwrap();

@@ -52,8 +52,8 @@ fn assert_hidden(place: &str, bytes: &[u8]) {
 fn tried(url: &str, mapping: &str) {
     let folder = tempfile::tempdir().unwrap();
     let text = format!(
-        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n{mapping}[serve]\nstore = \"state.db\"\n\
-         [checks.session-lifetime]\nmax_days = 1\n[checks.slow-observation]\nenabled = false\n"
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n{mapping}[serve]\nstore = \"state.db\"\n\
+         [checks.session-lifetime]\nmax_days = 1\n[checks.slow-check-run]\nenabled = false\n"
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     let run = |arguments: &[&str], code: i32| -> ProgramOutput {

@@ -33,7 +33,7 @@ fn configure(folder: &Path, hook: &str, more: &str) {
     let text = format!(
         "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n[serve]\nlisten = \"127.0.0.1:0\"\n{more}\
          [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{hook}\"\n\
-         [[route]]\nchannels = [\"hook\"]\nchecks = [\"blind\"]\n"
+         [[route]]\nchannels = [\"hook\"]\nchecks = [\"target-unreachable\"]\n"
     );
     fs::write(folder.join("sessionwatch.toml"), text).unwrap();
 }

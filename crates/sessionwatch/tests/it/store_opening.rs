@@ -191,7 +191,7 @@ fn an_empty_audit_trail_is_not_whole_and_what_did_not_happen_is_not_in_it() {
     child.stdin.take().unwrap().write_all(testkit::ACCOUNT_PASSWORD.as_bytes()).unwrap();
     assert!(child.wait().unwrap().success());
     assert_eq!(run(folder.path(), &["accounts", "remove", "eve"]).exit_code, 0);
-    assert_eq!(trail(folder.path()), ["account-added", "account-removed"]);
+    assert_eq!(trail(folder.path()), ["account.created", "account.deleted"]);
     let whole = run(folder.path(), &["audit", "verify"]);
     assert!(whole.exit_code == 0 && whole.stdout.contains("2 entries"), "{}", whole.stdout);
 }

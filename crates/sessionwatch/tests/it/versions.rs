@@ -137,7 +137,7 @@ impl<'a> Site<'a> {
             String::new()
         };
         let text = format!(
-            "[[target]]\nname = \"app\"\nurl = \"{watch}\"\nact_url = \"{act}\"\n[checks.slow-observation]\nbudget_ms = 3600000\n{store}",
+            "[[target]]\nname = \"app\"\nurl = \"{watch}\"\nwrite_url = \"{act}\"\n[checks.slow-check-run]\nbudget_ms = 3600000\n{store}",
         );
         std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
         let site = Self { folder, database, shape };

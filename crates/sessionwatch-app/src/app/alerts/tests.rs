@@ -9,19 +9,19 @@ const CHANNEL: &str =
     "[[channel]]\nname = \"chat\"\nkind = \"slack\"\nurl = \"https://hooks.example.org/1\"\n";
 
 fn blind() -> AlertRef {
-    AlertRef { target: "shop".into(), check: "blind".into() }
+    AlertRef { target: "shop".into(), check: "target-unreachable".into() }
 }
 
 fn firing(app: &AppState) -> AlertState {
     AlertState::Firing { since: app.clock.now(), passing_runs: 0, notified_at: Some(app.clock.now()) }
 }
 
-/// A scene in which the check `blind` of the shop is in that state.
+/// A scene in which the check `target-unreachable` of the shop is in that state.
 fn scene(state: impl FnOnce(&AppState) -> AlertState) -> TestApp {
     let scene = TestApp::with_config(CHANNEL);
     let kept = AlertRecord {
         target: "shop".into(),
-        check: "blind".into(),
+        check: "target-unreachable".into(),
         alert: Alert { state: state(&scene), ..Alert::default() },
         severity: "high".into(),
         summary: "nothing was seen for an hour".into(),
@@ -68,8 +68,12 @@ async fn an_alert_is_looked_after_by_who_acknowledged_it_last() {
     assert_eq!(
         scene.audit_trail(),
         [
-            ["ada", "acknowledge", r#"{"target":"shop","check":"blind","note":"on it"}"#],
-            ["bob (deploys)", "acknowledge", r#"{"target":"shop","check":"blind","note":""}"#],
+            ["ada", "alert.acknowledged", r#"{"target":"shop","check":"target-unreachable","note":"on it"}"#],
+            [
+                "bob (deploys)",
+                "alert.acknowledged",
+                r#"{"target":"shop","check":"target-unreachable","note":""}"#
+            ],
         ]
     );
 }
@@ -122,7 +126,7 @@ async fn a_comment_is_an_event_of_what_is_known_whether_or_not_it_fires() {
     let ada = Actor::from_account("ada");
     add_comment(&known, &ada, blind(), "was a deployment".into()).await.unwrap();
     assert_eq!(events(&known).await, [("comment".into(), "ada: was a deployment".into())]);
-    assert_eq!(known.audit_trail()[0][..2], ["ada", "comment"]);
+    assert_eq!(known.audit_trail()[0][..2], ["ada", "alert.commented"]);
     let refused = add_comment(&unknown, &ada, blind(), "?".into()).await;
     let said = "Nothing is known of such a check on such a target.";
     assert!(matches!(refused, Err(AppError::NotFound(text)) if text == said));

@@ -97,7 +97,11 @@ async fn to_log_out_ends_one_login_and_leaves_a_record() {
     assert_eq!(heard.try_recv().unwrap(), LiveEvent::LoginsEnded, "open pages close");
     log_out(&scene, user).await.unwrap();
     let actions: Vec<String> = scene.audit_trail().into_iter().map(|[_, action, _]| action).collect();
-    assert_eq!(actions, ["login", "login", "logout"], "what had ended is not recorded again");
+    assert_eq!(
+        actions,
+        ["login.succeeded", "login.succeeded", "login.ended"],
+        "what had ended is not recorded again"
+    );
     assert_eq!(scene.audit_trail()[0][2], r#"{"address":"192.0.2.7"}"#);
 }
 
@@ -121,7 +125,7 @@ async fn people_end_logins_of_their_own_account_only() {
 
 #[tokio::test]
 async fn nobody_is_known_until_there_is_an_account_or_a_provider() {
-    let provider = "[serve]\npublic_url = \"https://watch.example.org\"\n[openid]\nissuer = \"https://id.example.org\"\n\
+    let provider = "[serve]\npublic_url = \"https://watch.example.org\"\n[oidc]\nissuer = \"https://id.example.org\"\n\
                     client_id = \"watch\"\nadmins = [\"ops\"]\n";
     let (empty, external) = (TestApp::with_config(""), TestApp::with_config(provider));
     assert!(is_setup_needed(&empty).await.unwrap());
@@ -135,7 +139,7 @@ async fn a_login_that_failed_leaves_a_short_name_and_the_address() {
     let scene = TestApp::with_config("");
     let credentials = Credentials { name: "n".repeat(1_000), password: "a sentence is a good one".into() };
     assert!(log_in(&scene, credentials, &client()).await.unwrap().is_none());
-    let expected = ["n".repeat(64), "login-failed".into(), r#"{"address":"192.0.2.7"}"#.into()];
+    let expected = ["n".repeat(64), "login.failed".into(), r#"{"address":"192.0.2.7"}"#.into()];
     assert_eq!(scene.audit_trail(), [expected]);
 }
 

@@ -26,8 +26,8 @@ pub(in crate::config) struct CleanupSection {
     grace: WithSpan<BoundedSeconds<3_600, 7_776_000>>,
     /// Time between two cleanups.
     #[schemars(extend("x-otherwise" = "cron"), example = RunInterval::new(86_400))]
-    every: Option<RunInterval>,
-    /// Instead of `every`: minute, hour, day of month, month, day of week, in the time zone of [serve].
+    interval: Option<RunInterval>,
+    /// Instead of `interval`: minute, hour, day of month, month, day of week, in the time zone of [serve].
     #[schemars(extend("default" = DEFAULT_CLEANUP_CRON))]
     cron: Option<WithSpan<String>>,
     /// Rows above which a cleanup is not carried out, but left to a person.
@@ -45,7 +45,7 @@ impl Default for CleanupSection {
         Self {
             expired: false.into(),
             grace: BoundedSeconds::new(86_400).into(),
-            every: None,
+            interval: None,
             cron: None,
             max_rows: 1_000_000,
             max_share: DEFAULT_MAX_TABLE_SHARE,
@@ -75,12 +75,13 @@ pub(super) fn validate_cleanup(
     has_write_address: bool,
     reader: &mut SectionReader<'_, '_>,
 ) -> Option<CleanupConfig> {
-    let schedule = reader.parse_schedule(section.every, section.cron.as_ref());
+    let schedule = reader.parse_schedule(section.interval, section.cron.as_ref());
     if !*section.expired {
         return None;
     }
     if !has_write_address {
-        let message = "cleaning up needs `act_url` or `act_url_file`, the address with the role that acts";
+        let message =
+            "cleaning up needs `write_url` or `write_url_file`, the address with the role that acts";
         reader.report_problem(section.expired.span(), message);
     }
     let nightly = || Schedule::parse_cron(DEFAULT_CLEANUP_CRON, &reader.zone).unwrap_or(Schedule::Every(DAY));

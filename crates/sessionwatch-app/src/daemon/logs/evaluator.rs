@@ -235,7 +235,7 @@ fn append_to_incident(
 ) -> Result<(), StoreError> {
     let Some(current) = incidents::find_open_incident(db, target)? else { return Ok(()) };
     let before =
-        incidents::list_timeline(db, &current.id)?.iter().filter(|entry| entry.kind == "signal").count();
+        incidents::list_timeline(db, &current.id)?.iter().filter(|entry| entry.kind == "log-event").count();
     for signal in bad.iter().take(MAX_TIMELINE_LOG_EVENTS.saturating_sub(before)) {
         // Read again, since the correlation was written in this transaction.
         let known = log_events::find_log_event(db, signal.id)?;

@@ -378,7 +378,7 @@ mod tests {
         assert!(!prometheus.contains("# EOF"));
         let openmetrics = page(ExpositionFormat::OpenMetrics);
         assert!(openmetrics.contains(&counter("sessionwatch_deliveries")), "{openmetrics}");
-        assert!(openmetrics.ends_with("sessionwatch_store_sheltered 0\n# EOF\n"), "{openmetrics}");
+        assert!(openmetrics.ends_with("sessionwatch_store_memory_fallback 0\n# EOF\n"), "{openmetrics}");
     }
 
     #[test]

@@ -25,7 +25,7 @@ fn the_overview_goes_red_by_itself_and_green_again_after_a_cleanup_also_when_its
         let file = scene.folder.path().join("sessionwatch.toml");
         let text = std::fs::read_to_string(&file).unwrap();
         let text = text.replace("127.0.0.1:0", &format!("127.0.0.1:{port}"));
-        std::fs::write(&file, format!("{text}[alerts.critical]\nclear_looks = 1\n")).unwrap();
+        std::fs::write(&file, format!("{text}[alerts.critical]\nsuccess_threshold = 1\n")).unwrap();
         scene.watch.send_signal("TERM");
         assert!(scene.watch.child.wait().unwrap().success());
         scene.watch = testkit::DaemonProcess::start(scene.folder.path());
@@ -76,7 +76,7 @@ fn two_people_who_look_after_the_same_alert_at_once_both_see_who_does() {
         let (seen, also) = (who(ada.text().await), who(rob.text().await));
         assert!(seen == also && seen[0] != seen[1], "{seen:?} {also:?}");
         ada.goto("/audit").await;
-        assert_eq!(ada.text().await.matches("acknowledge").count(), 2);
+        assert_eq!(ada.text().await.matches("alert.acknowledged").count(), 2);
         // What one resolves, the other cannot any more, and is told.
         let resolve = "form[action='/alerts/resolve']";
         rob.press(resolve).await;

@@ -31,12 +31,12 @@ struct Fixture {
 fn fixture(id: &str) -> Fixture {
     let configuration = "";
     match id {
-        "token-rebound" => Fixture {
+        "token-reassigned" => Fixture {
             ordinary: r#"UPDATE sessions SET "sessionToken" = "sessionToken" || 'x' WHERE id = 's9'"#,
             tripping: r#"UPDATE sessions SET "userId" = 1 + "userId" % 60 WHERE id = 's9'"#,
             configuration,
         },
-        "revived-sessions" => Fixture {
+        "reappeared-sessions" => Fixture {
             ordinary: "DELETE FROM sessions WHERE id = 's9'",
             tripping: "INSERT INTO sessions VALUES ('again', 'token-' || md5('9'), 10, now() + interval '1 day')",
             configuration,
@@ -105,7 +105,7 @@ fn trip(id: &str, watch: &Watch, folder: &Path) {
         "log-duplicate-token" => send(watch, DUPLICATE),
         "log-user-mismatch" => send(watch, MISMATCH),
         // Session s7 is one of user 8.
-        "log-table-mismatch" => {
+        "log-user-conflict" => {
             send(watch, "[AUTH-ADAPTER] Session created { sessionToken: 'f47ac10b...', userId: 5 }");
         }
         "token-in-log" => send(watch, &format!("debug {{ sessionToken: '{}' }}", crate::logs::TOKEN)),
@@ -115,7 +115,7 @@ fn trip(id: &str, watch: &Watch, folder: &Path) {
             send(watch, &(0..11).map(line).collect::<String>());
         }
         // Nobody says anything.
-        "log-silence" => {}
+        "log-source-idle" => {}
         // Text that is not understood, whenever it is read: UTF-16 in the middle of a file.
         "log-source-gap" => {
             let text: Vec<u8> = MISMATCH.encode_utf16().flat_map(u16::to_le_bytes).collect();

@@ -186,7 +186,7 @@ fn the_cleanup_of_the_watch_leaves_most_of_a_table_to_a_person() {
             .unwrap();
         let url = database.url("postgres");
         let text = format!(
-            "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\nschedule = \"guide\"\n\
+            "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\nschedule = \"guide\"\n\
              [target.cleanup]\nexpired = true\n{more}[serve]\nlisten = \"127.0.0.1:0\"\n"
         );
         let mut watch = Watch::start(folder.path(), &text, monday());

@@ -177,7 +177,7 @@ fn columns_are_part_of_it(store: &Store, folder: &Path) {
     let gone = run(all);
     assert!(gone.exit_code == 3 && gone.stderr.contains("was the session table before"), "{}", gone.stderr);
     let kept = rusqlite::Connection::open(folder.join("sessionwatch-state.db")).unwrap();
-    let by = "SELECT group_concat(actor, ' ') FROM (SELECT DISTINCT actor FROM audit WHERE action = 'session-table-confirmed' ORDER BY id)";
+    let by = "SELECT group_concat(actor, ' ') FROM (SELECT DISTINCT actor FROM audit WHERE action = 'target.layout_confirmed' ORDER BY id)";
     let by: String = kept.query_row(by, [], |row| row.get(0)).unwrap();
     assert_eq!(by, "ada the configuration");
     let list = run(&["targets", "list", "--format", "json"]);

@@ -14,10 +14,10 @@ use crate::{
 };
 
 const CONFIGURATION: &str = r#"
-[checks.slow-observation]
+[checks.slow-check-run]
 enabled = false
 [alerts.high]
-pending_looks = 1
+failure_threshold = 1
 [serve]
 listen = "127.0.0.1:0"
 [[channel]]
@@ -267,7 +267,7 @@ fn pages_and_answers_are_the_kept_ones() {
     let (database, folder) = (scene::postgresql(), tempfile::tempdir().unwrap());
     let url = database.url("postgres");
     let text = format!(
-        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\nevery = \"1m\"\n{CONFIGURATION}"
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\ninterval = \"1m\"\n{CONFIGURATION}"
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), &text).unwrap();
     testkit::create_account(folder.path(), "ada", "admin");
