@@ -177,7 +177,7 @@ async fn ingest_drain(
         ingest_payload::parse_drain_entries(&body, &digest, &one.source.name, &one.source.target, &grammar)
     });
     logs::write_batch(state, batch.await?).await.map_err(IngestFailure::Rejected)?;
-    Ok("taken\n")
+    Ok("accepted\n")
 }
 
 async fn lines_handler(
@@ -223,7 +223,7 @@ async fn ingest_lines(
         Ok(LogBatch { digest: name.is_none().then_some(digest), ..batch })
     });
     logs::write_batch(state, batch.await?).await.map_err(IngestFailure::Rejected)?;
-    Ok("taken\n")
+    Ok("accepted\n")
 }
 
 /// Parses a batch on a blocking thread, so that a large one delays no other request.
