@@ -160,7 +160,8 @@ struct PendingMessage {
 impl PendingMessage {
     fn from_due(due: OutboxMessage) -> Self {
         let message = serde_json::from_str(&due.message).ok();
-        let message = message.map(|message| NotificationMessage { possible_duplicate: due.possible_duplicate, ..message });
+        let message = message
+            .map(|message| NotificationMessage { possible_duplicate: due.possible_duplicate, ..message });
         Self { due, message }
     }
 }
