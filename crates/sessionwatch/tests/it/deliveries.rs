@@ -240,10 +240,13 @@ fn a_test_of_each_kind_says_what_is_wrong_with_it() {
         assert!(sink.received_requests()[0].body.contains("test"), "{kind}");
         let encrypted = format!("https://127.0.0.1:{}/secret-path/topic", plain.port());
         for (url, part) in [
-            (&url, "channel `hook` did not accept a test message: the channel answered 401: is its secret"),
-            (&url, "the channel answered 404: is its url right?"),
-            (&url, "the channel answered 500\n"),
-            (&encrypted, "it does not offer the TLS"),
+            (
+                &url,
+                "channel `hook` did not accept a test message: the channel returned status 401: check `secret`",
+            ),
+            (&url, "the channel returned status 404: check `url`"),
+            (&url, "the channel returned status 500\n"),
+            (&encrypted, "the server does not offer the TLS"),
         ] {
             let said = test(kind, url, "hook");
             assert!(said.exit_code == 3 && said.stderr.contains(part), "{kind}: {}", said.stderr);
@@ -251,11 +254,15 @@ fn a_test_of_each_kind_says_what_is_wrong_with_it() {
         }
         sink.stop();
         let gone = test(kind, &url, "hook");
-        assert!(gone.exit_code == 3 && gone.stderr.contains("cannot be reached"), "{kind}: {}", gone.stderr);
+        assert!(
+            gone.exit_code == 3 && gone.stderr.contains("cannot connect to the channel"),
+            "{kind}: {}",
+            gone.stderr
+        );
     }
     let gone = test("email", "smtp://localhost:1", "hook");
     assert!(
-        gone.exit_code == 3 && gone.stderr.contains("cannot be reached, for b@example.org"),
+        gone.exit_code == 3 && gone.stderr.contains("b@example.org: cannot connect to the channel"),
         "{}",
         gone.stderr
     );
@@ -325,6 +332,9 @@ fn no_secret_of_a_channel_is_printed_anywhere() {
     child.wait().unwrap();
     stdout.read_to_string(&mut said).unwrap();
     said.extend(lines.iter());
-    assert!(said.contains("the channel answered 401") && said.contains("cannot be reached"), "{said}");
+    assert!(
+        said.contains("the channel returned status 401") && said.contains("cannot connect to the channel"),
+        "{said}"
+    );
     assert!(!said.contains("hidden"), "{}", said.lines().find(|line| line.contains("hidden")).unwrap());
 }

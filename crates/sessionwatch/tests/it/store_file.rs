@@ -79,7 +79,7 @@ fn a_store_that_is_deleted_or_replaced_ends_the_daemon_which_says_so() {
         assert_ne!(status(&watch.address, "/readyz"), Some(200), "{expected}");
         let (code, log) = ended(watch);
         assert_eq!(code, Some(3), "{log}");
-        assert!(log.contains(expected) && log.contains("the daemon ends"), "{log}");
+        assert!(log.contains(expected) && log.contains("shutting down"), "{log}");
         let told = sink.wait_for_requests(1);
         assert!(told[0].body.contains("store-file") && told[0].body.contains(expected), "{}", told[0].body);
         // Started again, it works on what is there.

@@ -65,8 +65,8 @@ impl Logged {
 }
 
 /// Success is no warning.
-const USED: &str = "INFO the new configuration is in use";
-const REFUSED: &str = "the new configuration is not used";
+const USED: &str = "INFO new configuration active";
+const REFUSED: &str = "new configuration rejected";
 
 /// How long a supervisor waits for a word on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -119,8 +119,8 @@ fn a_supervisor_hears_how_the_daemon_is() {
         let count = socket.recv(&mut bytes).unwrap();
         assert_eq!(bytes[..count].trim_ascii(), b"WATCHDOG=1");
     }
-    // The first one comes at once, and none of the others before half the time has passed once more: whoever reads them late
-    // finds several.
+    // The first one comes at once, and none of the others before half the time has passed once more: whoever reads them
+    // late finds several.
     assert!(begun.elapsed() >= 9 * Duration::from_millis(200), "{:?}", begun.elapsed());
     for (text, words) in [(good.as_str(), USED), ("nonsense", REFUSED)] {
         write(folder.path(), text);
@@ -159,7 +159,7 @@ fn a_good_change_is_taken_over_without_losing_what_is_known() {
     watch.reload(2, USED);
     let received = sink.wait_for_requests(2);
     assert_eq!(notices(&received)[1..], ["one duplicate-tokens resolved"]);
-    assert!(received[1].body.contains("it is not watched any more"), "{}", received[1].body);
+    assert!(received[1].body.contains("no longer configured"), "{}", received[1].body);
     assert!(!watch.watch.get_body("/metrics").contains("target=\"one\""));
     for number in 3..13 {
         watch.reload(number, USED);

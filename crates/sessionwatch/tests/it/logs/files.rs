@@ -94,12 +94,7 @@ fn whole_files_are_scanned_however_they_are_packed() {
     let broken = std::fs::read(path("b.log.gz")).unwrap();
     std::fs::write(path("d.log.gz"), &broken[..broken.len() / 2]).unwrap();
     let said = scan(&["d.log.gz"]);
-    assert_eq!(
-        (said.exit_code, said.stderr.contains("cannot be read beyond byte")),
-        (3, true),
-        "{}",
-        said.stderr
-    );
+    assert_eq!((said.exit_code, said.stderr.contains("beyond byte")), (3, true), "{}", said.stderr);
 }
 
 #[test]
