@@ -44,9 +44,12 @@ pub enum EvidenceError {
     /// A part is not what the manifest says.
     #[error("the part `{0}` is not what was written")]
     Changed(String),
-    /// A part is missing, or one is there that should not be.
-    #[error("the part `{0}` is missing, or is not named in the manifest")]
+    /// A part is missing, or is not listed in the manifest.
+    #[error("the part `{0}` is missing, or is not listed in the manifest")]
     Missing(String),
+    /// Several entries have the same name.
+    #[error("the part `{0}` occurs more than once")]
+    Duplicate(String),
     /// A newer program wrote it.
     #[error(
         "the evidence was written by a newer sessionwatch (manifest version {0}): verify it with that one"
@@ -390,7 +393,10 @@ pub fn verify_evidence(packed: &[u8]) -> Result<VerifiedEvidence, EvidenceError>
         let name = entry.path().map_err(|_| EvidenceError::Unreadable)?.display().to_string();
         let mut bytes = Vec::new();
         entry.read_to_end(&mut bytes).map_err(|_| EvidenceError::Unreadable)?;
-        parts.insert(name, bytes);
+        // Only the last entry of a name would be verified, while a reader of the file may show another one.
+        if parts.insert(name.clone(), bytes).is_some() {
+            return Err(EvidenceError::Duplicate(name));
+        }
     }
     let manifest = parts.remove(MANIFEST_PART_NAME).ok_or(EvidenceError::Unreadable)?;
     let manifest: Value = serde_json::from_slice(&manifest).map_err(|_| EvidenceError::Unreadable)?;
@@ -510,6 +516,18 @@ mod tests {
         let mut without = parts.clone();
         without.remove("a");
         assert!(matches!(verify_evidence(&pack(&without)), Err(EvidenceError::Missing(name)) if name == "a"));
+        let mut twice = tar::Builder::new(Vec::new());
+        let append = |builder: &mut tar::Builder<Vec<u8>>, name: &str, bytes: &[u8]| {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(bytes.len() as u64);
+            builder.append_data(&mut header, name, bytes).unwrap();
+        };
+        append(&mut twice, "a", b"forged");
+        for (name, bytes) in &parts {
+            append(&mut twice, name, bytes);
+        }
+        let twice = twice.into_inner().unwrap();
+        assert!(matches!(verify_evidence(&twice), Err(EvidenceError::Duplicate(name)) if name == "a"));
         for cut in [0, 100, 600, 1_030] {
             assert!(matches!(verify_evidence(&pack(&parts)[..cut]), Err(EvidenceError::Unreadable)), "{cut}");
         }
