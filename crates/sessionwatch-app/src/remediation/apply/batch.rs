@@ -141,8 +141,8 @@ impl ApplyRun<'_> {
             }
         };
         if let Err(error) = session.commit().await {
-            // Whether the rows are gone is not known: that is learnt over another connection.
-            return self.resolve_uncertain_commit(&batch, error).await.map(TransactionOutcome::Committed);
+            // The commit may have gone through: only another connection can tell.
+            return Err(self.settle_batch(&batch).await.err().unwrap_or_else(|| error.into()));
         }
         self.record_batch(&batch, &changed, &dependents, held.elapsed());
         let unmoved = batch.rows.iter().zip(&changed).filter(|(_, changed)| !**changed);
@@ -297,26 +297,21 @@ impl ApplyRun<'_> {
         }
     }
 
-    /// What became of a batch whose connection broke while it was committed.
-    async fn resolve_uncertain_commit(
-        &self,
-        batch: &ArchivedBatch,
-        error: TargetError,
-    ) -> Result<Vec<RowRef>, ActionError> {
+    /// Records the outcome of a batch whose connection broke during the commit, if the database can tell by now.
+    async fn settle_batch(&self, batch: &ArchivedBatch) -> Result<(), ActionError> {
         let address = planning_session::write_address(self.context)?;
         let opened = WriteSession::open(address, self.context.target.limits, self.target.key).await;
-        // It stays pending, and is learnt at the next start.
-        let Ok(mut actor) = opened else { return Err(error.into()) };
+        // A batch that stays pending is settled before the next run.
+        let Ok(mut actor) = opened else { return Ok(()) };
         let revoke = &self.plan.summary.revoke;
         let fates = recovery::row_states(self.target, revoke, &mut actor, batch).await?;
-        let Some(fates) = fates else { return Err(error.into()) };
+        let Some(fates) = fates else { return Ok(()) };
         self.context
             .store
             .write(|db| archive_batches::set_batch_state(db, batch.id, BatchState::Kept, None, &fates))?;
         lock_mutex(&self.totals).report.done +=
             fates.iter().filter(|fate| **fate == ArchivedRowState::Archived).count() as u64;
-        // The worker's own connection is gone, and with it this run; the rest is gone on with.
-        Err(error.into())
+        Ok(())
     }
 }
 
