@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn an_action_says_what_to_do_beside_what_is_wrong() {
         let error = AppError::from(ActionError::DiskFull).to_string();
-        assert!(error.ends_with(" (make room, and try again)"), "{error}");
+        assert!(error.ends_with(" (free some space, then try again)"), "{error}");
         let target = AppError::from(ActionError::Target(TargetError::StatementTimeout)).to_string();
         assert!(target.starts_with("The database cannot be asked: ") && target.ends_with('.'), "{target}");
     }

@@ -166,7 +166,7 @@ fn evidence_is_not_done_while_its_database_is_away_or_half_away_and_containment_
     assert_eq!(count(&emergency.parts(&written)), 2);
     let plan = emergency.plan();
     let apply = ["contain", "duplicates", "app", "--apply", &plan, "--confirm", "app"];
-    let refused = emergency.says(&apply, 1, "sessions are not ended before the evidence is complete");
+    let refused = emergency.says(&apply, 1, "complete evidence is required before sessions are revoked");
     assert!(refused.contains("half.age.incomplete"), "{refused}");
     let left = || database.psql("SELECT count(*) FROM sessions WHERE id IN ('s1', 's2')").unwrap();
     assert_eq!(left(), "2\n");
@@ -359,7 +359,7 @@ fn programs_and_pages_are_told_what_is_missing_in_evidence() {
 
     // Ending sessions waits, or has a reason.
     let consent = json!({ "incident": id });
-    bot.post(&apply, &consent).is_problem(409, "before the evidence is complete");
+    bot.post(&apply, &consent).is_problem(409, "complete evidence is required");
     let plan_page = format!("/plans/{}?incident={id}", plan["id"].as_str().unwrap());
     let page = testkit::http::get_with_headers(&scene.watch.address, &plan_page, &headers).body;
     assert!(page.contains("name=\"without_evidence\""), "{page}");

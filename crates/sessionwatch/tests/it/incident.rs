@@ -82,7 +82,7 @@ fn the_emergency_procedure_leads_from_a_leak_to_a_closed_incident() {
     says(&["find", "ADA"], 0, "user 7  Ada Abara");
     says(&["find", "nobody at all"], 2, "no user's id, name or handle contains");
     is_affected_said(&says);
-    says(&["next", "--done"], 2, "is found out, not said");
+    says(&["next", "--done"], 2, "is detected automatically");
     says(&["evidence", "--to", "evidence.age"], 0, "evidence.age was written, sealed to age1");
     says(&["next"], 1, "Tell the team");
     says(&["next", "--done", "--note", "on the call"], 1, "End the sessions");
@@ -124,8 +124,8 @@ fn the_emergency_procedure_leads_from_a_leak_to_a_closed_incident() {
 /// Who is affected is said, and what was said by mistake can be taken back.
 fn is_affected_said(says: &dyn Fn(&[&str], i32, &str) -> String) {
     says(&["next", "--done"], 2, "`Find out who is affected` is not done without a note");
-    says(&["next", "--done", "--note", " "], 2, "say it with --note TEXT");
-    says(&["reopen", "affected", "--reason", "x"], 2, "is neither done nor passed over");
+    says(&["next", "--done", "--note", " "], 2, "add --note TEXT");
+    says(&["reopen", "affected", "--reason", "x"], 2, "is neither done nor skipped");
     says(&["next", "--done", "--note", "users 2 and 4"], 1, "Freeze the evidence");
     says(&["reopen", "affected", "--reason", "it is 3, not 4"], 1, "Next: Find out who is affected");
     says(&["next", "--done", "--note", "users 2 and 3"], 1, "Freeze the evidence");
@@ -349,7 +349,9 @@ fn a_scheduled_cleanup_reaches_other_tables_only_where_that_is_allowed() {
     database.psql(carts).unwrap();
     let filled = || database.psql("SELECT count(*) FROM carts").unwrap();
     let before = filled();
-    for (allowed, outcome) in [(false, "1 side effect beyond the sessions"), (true, "107 expired rows")] {
+    for (allowed, outcome) in
+        [(false, "1 side effect beyond the selected sessions"), (true, "107 expired rows")]
+    {
         let folder = tempfile::tempdir().unwrap();
         let cleanup =
             format!("[target.cleanup]\nexpired = true\ngrace = \"24h\"\nside_effects = {allowed}\n");
