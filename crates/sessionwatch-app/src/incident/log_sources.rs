@@ -1,4 +1,4 @@
-//! Log sources of a target that are idle: no conclusion may be drawn from lines that did not arrive.
+//! Idle log sources of a target. The absence of log lines from an idle source proves nothing.
 
 use sessionwatch_clock as clock;
 use sessionwatch_core::source_activity::SourceStatus;
@@ -6,12 +6,11 @@ use sessionwatch_store::StoreError;
 
 use crate::{logs, remediation::ActionContext};
 
-/// The log sources of the target of which nobody knows what they say now, each in words: one that was never read, or that has
-/// gone quiet.
+/// Describes the log sources of the target that were never read, or are idle.
 ///
 /// # Errors
 ///
-/// If what is known of them cannot be read.
+/// Fails if the store cannot be read.
 pub fn describe_idle_sources(context: ActionContext<'_>) -> Result<Vec<String>, StoreError> {
     let now = context.clock.now();
     let mut unheard = Vec::new();
@@ -20,12 +19,12 @@ pub fn describe_idle_sources(context: ActionContext<'_>) -> Result<Vec<String>, 
         match (kept.activity.status_at(kept.last_line_at, now, source.idle_after), kept.last_line_at) {
             (SourceStatus::Normal, _) => {}
             (SourceStatus::Idle, Some(at)) => unheard.push(format!(
-                "no line of `{}` was read since {}, which is unusual",
+                "log source `{}` is idle: last line {}",
                 source.name,
                 clock::format_utc(at)
             )),
             (SourceStatus::NeverActive | SourceStatus::Idle, _) => {
-                unheard.push(format!("no line of `{}` was read yet", source.name));
+                unheard.push(format!("no line of log source `{}` was read yet", source.name));
             }
         }
     }

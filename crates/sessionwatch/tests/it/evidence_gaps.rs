@@ -191,12 +191,16 @@ fn a_person_ends_sessions_without_complete_evidence_only_for_a_reason_that_is_ke
     let emergency = Emergency::of(&database.url(&role), &database.url("postgres"), "");
     let plan = emergency.plan();
     let apply = ["contain", "duplicates", "app", "--apply", &plan, "--confirm", "app"];
-    emergency.says(&apply, 1, "no evidence was written yet");
-    emergency.says(&[&apply[..], &["--without-evidence", " "]].concat(), 1, "no evidence was written yet");
+    emergency.says(&apply, 1, "no evidence has been written yet");
+    emergency.says(
+        &[&apply[..], &["--without-evidence", " "]].concat(),
+        1,
+        "no evidence has been written yet",
+    );
     let reason = "the disk of the database fails";
     let without = [&apply[..], &["--without-evidence", reason]].concat();
     emergency.says(&without, 0, "2 rows removed");
-    let said = "sessions are ended without complete evidence (no evidence was written yet): ";
+    let said = "sessions are revoked without complete evidence (no evidence has been written yet): ";
     for text in [
         emergency.run(&["status", "app"]).stdout,
         emergency.run(&["report", "app"]).stdout,
@@ -208,10 +212,10 @@ fn a_person_ends_sessions_without_complete_evidence_only_for_a_reason_that_is_ke
     // What cannot be known afterwards is not verified either.
     database.psql(&format!("REVOKE SELECT ON users FROM {role}")).unwrap();
     let said = emergency.says(&["next", "app", "--done", "--note", "the team knows"], 1, "Next: Verify");
-    assert!(said.contains("not in order: orphans: not known"), "{said}");
+    assert!(said.contains("not verified: orphaned sessions: unknown"), "{said}");
     emergency.configure(&database.url(&role), &database.url("postgres"), LOG);
     let said = emergency.says(&["next", "app"], 1, "Next: Verify");
-    assert!(said.contains("critical log lines: not known, no line of `web` was read yet"), "{said}");
+    assert!(said.contains("critical log lines: unknown, no line of log source `web` was read yet"), "{said}");
 }
 
 #[test]
@@ -273,7 +277,7 @@ fn whatever_keeps_rows_from_being_seen_keeps_evidence_from_being_complete() {
         (
             "ALTER TABLE users RENAME TO people".to_owned(),
             "ALTER TABLE people RENAME TO users".to_owned(),
-            "sessions without a user were counted at the opening",
+            "orphaned sessions were counted at the opening",
         ),
         (
             format!("REVOKE SELECT ON sessions FROM {role}"),

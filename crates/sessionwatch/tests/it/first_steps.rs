@@ -444,7 +444,7 @@ fn an_incident_that_was_closed_all_the_same_can_be_reported() {
     assert_eq!(run(&["close", "--override", "a rehearsal"]).exit_code, 0);
     let report = run(&["report"]);
     assert!(
-        report.exit_code == 0 && report.stdout.contains("overridden, though "),
+        report.exit_code == 0 && report.stdout.contains("overridden despite open points ("),
         "{} {}",
         report.stdout,
         report.stderr

@@ -96,12 +96,12 @@ fn the_emergency_procedure_leads_from_a_leak_to_a_closed_incident() {
     says(&[&contain[..], &["--apply", &plan]].concat(), 0, "4 rows removed");
     // What was ended and is there again is found.
     database.psql(r#"INSERT INTO sessions VALUES ('s1', 'again', 2, now() + interval '1 hour')"#).unwrap();
-    says(&["next"], 1, "1 ended sessions that are back");
+    says(&["next"], 1, "1 reappeared session");
     database.psql("DELETE FROM sessions WHERE id = 's1'").unwrap();
     says(&["next"], 1, "Sign in and sign out");
     says(&["next", "--done", "--note", "both work"], 1, "Tell the users");
     is_a_draft(&says(&["message"], 0, "Please sign in again."));
-    says(&["next", "--done", "--note", "mail to both"], 1, "24 hours are left");
+    says(&["next", "--done", "--note", "mail to both"], 1, "24 hours left");
     let state = rusqlite::Connection::open(folder.path().join("sessionwatch-state.db")).unwrap();
     state.execute("UPDATE incidents SET contained_at = contained_at - 86400000000, opened_at = opened_at - 86400000000", []).unwrap();
     says(&["next"], 1, "Find the root cause");
@@ -183,7 +183,7 @@ fn evidence_that_was_changed_shows() {
     std::fs::write(&path, identity.recipient().seal(&changed).unwrap()).unwrap();
     let said = run(folder.path(), &url, &["verify", "e.age"]);
     assert!(
-        said.exit_code == 1 && said.stderr.contains("`rows.ndjson` is not what was written"),
+        said.exit_code == 1 && said.stderr.contains("`rows.ndjson` does not match its checksum"),
         "{}",
         said.stderr
     );
