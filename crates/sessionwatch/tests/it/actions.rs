@@ -223,7 +223,7 @@ fn the_doctor_says_what_the_acting_role_lacks() {
         lines.map(str::to_owned).collect::<Vec<_>>().join("\n")
     };
     assert!(
-        line().starts_with(&format!("pass  acting-role: `{}` may end sessions", place.act)),
+        line().starts_with(&format!("pass  acting-role: `{}` can revoke and restore sessions", place.act)),
         "{}",
         line()
     );

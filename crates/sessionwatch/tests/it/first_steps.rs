@@ -229,8 +229,7 @@ fn without_a_user_column_it_is_said_what_is_not_checked() {
     app.execute_batch("CREATE TABLE stored (token text, ends integer); INSERT INTO stored VALUES ('token-token-token-token', 4102444800)").unwrap();
     mapped(folder.path(), "expires = \"ends\"\ndecoder = \"epoch-s\"\n");
     let check = run_program_in(folder.path(), &[], &["check"]);
-    let said =
-        "no user column is named: orphaned sessions, sessions of one user and rapid creation are not checked";
+    let said = "no user column: orphaned sessions, sessions per user and rapid creation are not checked";
     assert!(check.exit_code == 3 && check.stdout.contains(said), "{}", check.stdout);
     assert!(!check.stdout.contains("only `serve`"), "{}", check.stdout);
     let doctor = run_program_in(folder.path(), &[], &["doctor"]).stdout;
@@ -291,7 +290,7 @@ fn tokens_that_all_begin_alike_are_told_apart_by_what_follows() {
     assert!(!doctor().contains("token-prefix"), "{}", doctor());
     mapped(folder.path(), mapping);
     assert!(
-        doctor().contains("warn  token-prefix: every token in a sample begins with `session:`"),
+        doctor().contains("warn  token-prefix: every token in a sample starts with `session:`"),
         "{}",
         doctor()
     );
