@@ -168,18 +168,22 @@ impl DemoBuilder<'_> {
             let (user, age) = (self.next_random() % USER_COUNT, self.random_below(29 * MICROS_PER_DAY));
             self.insert_fresh_session(&format!("u{user:04}"), age)?;
         }
+        // Orphans: these users do not exist.
         for user in 0..14 {
             self.insert_fresh_session(&format!("gone{user:02}"), MICROS_PER_DAY)?;
         }
+        // One user with far too many sessions.
         for _ in 0..37 {
             let age = self.random_below(20 * MICROS_PER_DAY) + MICROS_PER_DAY;
             self.insert_fresh_session("u0042", age)?;
         }
+        // One user who creates sessions every two minutes.
         for turn in 0..26 {
             self.insert_fresh_session("u1337", turn * 2 * MICROS_PER_MINUTE)?;
         }
         self.insert_expired()?;
         self.insert_duplicates()?;
+        // Sessions that last ten years, beyond any policy.
         for user in ["u0007", "u0008"] {
             let (token, now) = (self.random_token(), self.now.micros());
             self.insert_session(&token, user, now - MICROS_PER_DAY, now + 3_650 * MICROS_PER_DAY)?;

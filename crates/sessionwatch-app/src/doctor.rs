@@ -159,26 +159,27 @@ fn diagnostic_fail(id: &'static str, summary: impl Into<String>, fix: impl Into<
 
 /// Runs the diagnostics of a target.
 #[must_use]
-pub fn diagnose_target(patient: DoctorInput<'_>) -> Vec<Diagnostic> {
-    let mut findings = vec![diagnostic_pass("server", connection::describe_server(patient.server_info))];
-    findings.extend(connection::diagnose_transport(patient));
-    findings.extend(connection::diagnose_pooler(patient.address));
-    findings.push(diagnose_layout(patient.connected));
-    findings.extend(diagnose_external_logins(patient.connected));
-    findings.extend(connection::diagnose_watch_role(patient));
-    findings.extend(connection::diagnose_search_path(patient));
-    findings.extend(patient.write_role.map(|acting| connection::diagnose_write_role(patient, acting)));
-    let mapping = &patient.connected.layout.candidate.mapping;
-    let sessions = patient.connected.layout.schema.table(&mapping.sessions);
+pub fn diagnose_target(input: DoctorInput<'_>) -> Vec<Diagnostic> {
+    let mut findings = vec![diagnostic_pass("server", connection::describe_server(input.server_info))];
+    findings.extend(connection::diagnose_transport(input));
+    findings.extend(connection::diagnose_pooler(input.address));
+    findings.push(diagnose_layout(input.connected));
+    findings.extend(diagnose_external_logins(input.connected));
+    findings.extend(connection::diagnose_watch_role(input));
+    findings.extend(connection::diagnose_search_path(input));
+    findings.extend(input.write_role.map(|role| connection::diagnose_write_role(input, role)));
+    let mapping = &input.connected.layout.candidate.mapping;
+    let sessions = input.connected.layout.schema.table(&mapping.sessions);
     if let Some(table) = sessions {
-        findings.push(constraints::diagnose_visibility(patient, table));
-        findings.extend(constraints::diagnose_users_visibility(patient));
+        findings.push(constraints::diagnose_visibility(input, table));
+        findings.extend(constraints::diagnose_users_visibility(input));
+        // Views and foreign tables have no constraints and indexes of their own.
         if [TableKind::Table, TableKind::Partitioned].contains(&table.kind) {
-            findings.push(constraints::diagnose_token_uniqueness(patient, table));
-            findings.extend(constraints::diagnose_token_comparison(patient, table));
-            findings.push(constraints::diagnose_user_foreign_key(patient, table));
-            findings.extend(constraints::diagnose_indexes(patient, table));
-            findings.extend(constraints::diagnose_statistics(patient, table));
+            findings.push(constraints::diagnose_token_uniqueness(input, table));
+            findings.extend(constraints::diagnose_token_comparison(input, table));
+            findings.push(constraints::diagnose_user_foreign_key(input, table));
+            findings.extend(constraints::diagnose_indexes(input, table));
+            findings.extend(constraints::diagnose_statistics(input, table));
         } else {
             let fix =
                 "check the underlying tables, and name one in [target.mapping] if it holds every session";
@@ -189,18 +190,18 @@ pub fn diagnose_target(patient: DoctorInput<'_>) -> Vec<Diagnostic> {
             ));
         }
     }
-    findings.extend(users::diagnose_users(patient));
-    findings.extend(row_ids::diagnose_row_ids(patient));
-    findings.extend(values::diagnose_token_length(patient));
-    findings.extend(values::diagnose_token_prefix(patient));
-    findings.push(values::diagnose_expiry(patient));
-    findings.push(values::diagnose_creation(patient));
-    findings.extend(connection::diagnose_clock(patient));
-    findings.extend(connection::diagnose_journal_mode(patient));
-    findings.extend(values::diagnose_expiry_units(patient));
-    findings.extend(values::diagnose_impersonation(patient));
-    findings.push(diagnose_side_effects(patient));
-    findings.extend(diagnose_drill_databases(patient));
+    findings.extend(users::diagnose_users(input));
+    findings.extend(row_ids::diagnose_row_ids(input));
+    findings.extend(values::diagnose_token_length(input));
+    findings.extend(values::diagnose_token_prefix(input));
+    findings.push(values::diagnose_expiry(input));
+    findings.push(values::diagnose_creation(input));
+    findings.extend(connection::diagnose_clock(input));
+    findings.extend(connection::diagnose_journal_mode(input));
+    findings.extend(values::diagnose_expiry_units(input));
+    findings.extend(values::diagnose_impersonation(input));
+    findings.push(diagnose_side_effects(input));
+    findings.extend(diagnose_drill_databases(input));
     findings
 }
 
@@ -224,29 +225,29 @@ pub fn diagnose_drill_files(config: &Config) -> Option<Diagnostic> {
 }
 
 /// Reports databases that drills may have left behind, which contain user ids.
-fn diagnose_drill_databases(patient: DoctorInput<'_>) -> Option<Diagnostic> {
-    let said: Vec<String> = patient.drill_databases.iter().map(LeftoverDatabase::describe).collect();
+fn diagnose_drill_databases(input: DoctorInput<'_>) -> Option<Diagnostic> {
+    let said: Vec<String> = input.drill_databases.iter().map(LeftoverDatabase::describe).collect();
     let statements: Vec<String> =
-        patient.drill_databases.iter().map(LeftoverDatabase::drop_statement).collect();
+        input.drill_databases.iter().map(LeftoverDatabase::drop_statement).collect();
     (!said.is_empty()).then(|| {
         let fix = format!("if no drill is running, as their owner:\n{}", statements.join("\n"));
         diagnostic_warn("drill-leftovers", format!("leftovers on this server: {}", said.join("; ")), fix)
     })
 }
 
-fn diagnose_side_effects(patient: DoctorInput<'_>) -> Diagnostic {
+fn diagnose_side_effects(input: DoctorInput<'_>) -> Diagnostic {
     const DIAGNOSTIC_ID: &str = "side-effects";
-    let effects: Vec<String> = patient.side_effects.iter().map(SideEffect::describe).collect();
+    let effects: Vec<String> = input.side_effects.iter().map(SideEffect::describe).collect();
     if effects.is_empty() {
         return diagnostic_pass(
             DIAGNOSTIC_ID,
             "revoking sessions changes no other table, and runs no trigger or rule",
         );
     }
-    let fix = if patient.side_effects.iter().all(|effect| effect.archived) {
+    let fix = if input.side_effects.iter().all(|effect| effect.archived) {
         "each plan counts these rows and must be confirmed; they are archived, and \
          restored with their sessions"
-    } else if patient.side_effects.iter().any(|effect| effect.archived) {
+    } else if input.side_effects.iter().any(|effect| effect.archived) {
         "each plan counts these rows and must be confirmed; only rows deleted by ON DELETE CASCADE \
          are archived, as the plan says"
     } else {

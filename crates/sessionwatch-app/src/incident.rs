@@ -84,6 +84,7 @@ pub async fn open_incident(
 ) -> Result<(IncidentRecord, CheckReport), ActionError> {
     let target = &context.target.name;
     let still = |open: IncidentRecord| ActionError::StillOpen(open.id, open.state.name());
+    // Checked before the check run too, which may take minutes.
     if let Some(open) = context.store.read(|db| incidents::find_open_incident(db, target))? {
         return Err(still(open));
     }

@@ -232,6 +232,7 @@ pub fn actor_account(actor: &str) -> &str {
 ///
 /// Fails if the store cannot be written.
 pub fn approve_plan(db: Tx<'_>, id: &str, actor: &str, now: UtcTimestamp) -> Result<bool, StoreError> {
+    // An interrupted plan may be resumed, so it can still be approved.
     let open =
         |plan: &plans::PlanRecord| matches!(plan.state, plans::PlanState::Planned | plans::PlanState::Begun);
     let Some(mut plan) = plans::find_plan(db, id)?.filter(open) else { return Ok(false) };
@@ -270,6 +271,7 @@ impl ActionContext<'_> {
         let now = self.clock.now();
         let plan = self.store.read(|db| ActionPlan::load(db, id, now))?;
         let plan = plan.ok_or_else(|| ActionError::NoPlan(id.to_owned()))?;
+        // The address is compared too: the name may belong to another database by now.
         let here = (&self.target.name, self.target.address.to_string());
         if (&plan.record.target, &plan.record.address) != (here.0, &here.1) {
             let (plan, named) = (plan.record.target, here.0.clone());
@@ -328,6 +330,7 @@ impl ActionPlan {
         if matches!(selection, Selection::Restore { .. }) || summary.by_policy {
             return Ok(None);
         }
+        // An unfinished plan may still end all of its rows.
         let done = kept.state == plans::PlanState::Done;
         let rows = summary.done.filter(|_| done).unwrap_or(kept.row_count);
         Ok(Some(safety_limit::RecentPlan {
@@ -352,6 +355,7 @@ impl ActionPlan {
     /// Fails if the tables differ.
     fn require_table(&self, table: &sessionwatch_targets::mapping::TableName) -> Result<(), ActionError> {
         let (plan, now) = (self.summary.table.clone(), table.to_string());
+        // Plans of older versions do not record their table.
         if plan.is_empty() || plan == now { Ok(()) } else { Err(ActionError::OtherTable { plan, now }) }
     }
 

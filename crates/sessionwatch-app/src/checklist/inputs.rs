@@ -93,6 +93,7 @@ impl<'a> ChecklistInputs<'a> {
         let (looks, blind) = points
             .iter()
             .fold((0, 0), |(looks, blind), point| (looks + point.runs, blind + point.failed_runs));
+        // Failed runs have no values.
         points.retain(|point| point.runs > point.failed_runs);
         let mut verdicts = BTreeMap::new();
         for check in SUPPORTING_CHECKS.into_iter().filter(|check| config.runs_check(target, check)) {
@@ -105,6 +106,7 @@ impl<'a> ChecklistInputs<'a> {
             }
             verdicts.insert(check, rules::verdict_spans(&began, period));
         }
+        // The stored report is the latest one, which may be outside the period.
         let last = latest_reports::find_report(db, &target.name)?
             .filter(|(at, _)| *at >= period.from && *at < period.to);
         Ok(Self {
@@ -145,6 +147,7 @@ impl<'a> ChecklistInputs<'a> {
     pub(super) fn sessions_per_user_series(&self) -> Option<SeriesSummary> {
         let ratio = |point: &GaugeSample| {
             let [mean, low, high] = *point.gauges.get("per_user")?;
+            // A sample may mix times with and without active sessions: then only its highest value counts.
             let some = if low > 0.0 { [mean, low, high] } else { [high; 3] };
             (high > 0.0).then_some((point.at, some))
         };
@@ -206,15 +209,16 @@ fn count_critical_events(
     target: &Target,
     period: Period,
 ) -> Result<Result<CriticalLogEvents, String>, StoreError> {
-    let mut heard = Err("no log source is configured".to_owned());
+    let mut has_sources = Err("no log source is configured".to_owned());
     for source in config.logs.sources_for_target(&target.name) {
         let known = logs::find_source(db, &source.name)?.and_then(|known| known.last_line_at);
+        // One source without lines makes the count unreliable, whatever the others sent.
         if known.is_none_or(|at| at < period.from) {
             return Ok(Err(format!("no line of log source `{}` was read in this period", source.name)));
         }
-        heard = Ok(());
+        has_sources = Ok(());
     }
-    match heard {
+    match has_sources {
         Ok(()) => Ok(Ok(logs::count_critical_events(
             db,
             LogEventWindow { target: &target.name, from: period.from, to: period.to },
@@ -238,6 +242,7 @@ fn compute_coverage(
     let hours: BTreeSet<i64> =
         samples.iter().map(|point| point.at.duration_since(from).as_hours().max(0)).collect();
     let whole = period.duration().as_hours();
+    // A partial hour counts as a whole one.
     let all = if SignedDuration::from_hours(whole) < period.duration() { whole + 1 } else { whole };
     ChecklistCoverage {
         runs,

@@ -250,6 +250,7 @@ pub(super) fn check_action(check: &str) -> &'static str {
 pub(super) fn describe_highest(series: Option<SeriesSummary>) -> String {
     match series.map(|track| track.highest) {
         None => String::new(),
+        // The value was 0 all the time, so the first time says nothing.
         Some((0.0, _)) => "highest: 0".into(),
         Some((value, when)) => format!("highest: {}, on {}", format_number(value), clock::format_utc(when)),
     }

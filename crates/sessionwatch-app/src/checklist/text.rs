@@ -170,6 +170,7 @@ fn write_actions(text: &mut String, items: &[ChecklistItem]) {
     let mut done: Vec<&str> = Vec::new();
     for action in items.iter().filter_map(ChecklistItem::action).filter(|action| !action.is_empty()) {
         if done.contains(&action) {
+            // Several items may need the same action.
             continue;
         }
         done.push(action);

@@ -38,6 +38,7 @@ impl DemoApplication {
     /// Fails if one of them cannot be opened.
     pub fn open(database: &Path, log: &PathBuf) -> Result<Self, DemoError> {
         let connection = Connection::open(database)?;
+        // A check run or a plan may lock the database for a moment.
         connection.busy_timeout(Duration::from_secs(5))?;
         let log = OpenOptions::new().create(true).append(true).open(log).map_err(|_| DemoError::Log)?;
         Ok(Self { connection, log, seed: 7, steps: 0 })
@@ -46,6 +47,7 @@ impl DemoApplication {
     /// Runs until `stop` is cancelled. Failed steps are not fatal: the next step tries again.
     pub async fn run(mut self, stop: CancellationToken) {
         loop {
+            // SQLite calls block the thread.
             let step = blocking::run(move || {
                 let outcome = self.perform_step(clock::now());
                 (self, outcome)
@@ -63,6 +65,7 @@ impl DemoApplication {
 
     fn random_below(&mut self, limit: u64) -> u64 {
         self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        // The low bits of a linear congruential generator are hardly random.
         (self.seed >> 33) % limit.max(1)
     }
 

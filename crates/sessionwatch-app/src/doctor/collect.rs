@@ -40,7 +40,7 @@ pub async fn examine_target(
     let (session, scope) = (&opened.session, opened.query_scope(false, &CheckThresholds::default()));
     let mapping = &opened.layout.candidate.mapping;
     let server = session.fetch_server_info(&mapping.sessions).await?;
-    let acting = inspect_write_role(target, opened).await;
+    let write_role = inspect_write_role(target, opened).await;
     let doubts = load_doubts(opened).await?;
     let shortest_token = session.min_token_length(&scope, TOKEN_SAMPLE_SIZE).await?;
     let ends_in_other_unit = session.count_expiries_in_other_unit(&scope).await?;
@@ -59,7 +59,7 @@ pub async fn examine_target(
         server_info: &server,
         clocks,
         doubts: &doubts,
-        write_role: acting.as_ref(),
+        write_role: write_role.as_ref(),
         side_effects: &side_effects,
         shortest_token,
         ends_in_other_unit,

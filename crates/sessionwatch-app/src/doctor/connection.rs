@@ -16,10 +16,11 @@ pub(super) fn describe_server(audit: &ServerInfo) -> String {
     format!("{}{replica}", audit.server)
 }
 
-pub(super) fn diagnose_transport(patient: DoctorInput<'_>) -> Option<Diagnostic> {
-    let transport = patient.address.transport_security()?;
+pub(super) fn diagnose_transport(input: DoctorInput<'_>) -> Option<Diagnostic> {
+    let transport = input.address.transport_security()?;
     let fix = "add sslmode=verify-full to the address (and sslrootcert=FILE for a private authority)";
-    Some(match (patient.server_info.is_encrypted?, transport.certificate) {
+    Some(match (input.server_info.is_encrypted?, transport.certificate) {
+        // Traffic on the loopback interface does not leave the machine, with or without TLS.
         (_, _) if transport.is_loopback => {
             diagnostic_pass("transport", "the connection stays on this machine")
         }
@@ -55,8 +56,8 @@ pub(super) fn diagnose_pooler(address: &TargetAddress) -> Option<Diagnostic> {
     })
 }
 
-pub(super) fn diagnose_watch_role(patient: DoctorInput<'_>) -> Option<Diagnostic> {
-    let role = patient.server_info.role.as_ref()?;
+pub(super) fn diagnose_watch_role(input: DoctorInput<'_>) -> Option<Diagnostic> {
+    let role = input.server_info.role.as_ref()?;
     let excess: Vec<&str> = [
         (role.is_superuser, "is a superuser"),
         (role.can_write, "may change or delete sessions"),
@@ -77,11 +78,12 @@ pub(super) fn diagnose_watch_role(patient: DoctorInput<'_>) -> Option<Diagnostic
     })
 }
 
-pub(super) fn diagnose_write_role(patient: DoctorInput<'_>, acting: &WriteRoleInfo) -> Diagnostic {
+pub(super) fn diagnose_write_role(input: DoctorInput<'_>, write_role: &WriteRoleInfo) -> Diagnostic {
     const DIAGNOSTIC_ID: &str = "acting-role";
     let fix = "create a write role; `sessionwatch grants` prints the SQL";
-    let remedies = patient.remedies();
-    match acting {
+    let remedies = input.remedies();
+    // Ordered by severity: only the first finding that applies is reported.
+    match write_role {
         WriteRoleInfo::Unknown(why) => {
             diagnostic_fail(DIAGNOSTIC_ID, format!("cannot inspect the write role: {why}"), fix)
         }
@@ -104,7 +106,7 @@ pub(super) fn diagnose_write_role(patient: DoctorInput<'_>, acting: &WriteRoleIn
             diagnostic_warn(DIAGNOSTIC_ID, format!("`{name}` is a superuser, which plans do not need"), fix)
         }
         WriteRoleInfo::Inspected { name, .. }
-            if patient.server_info.role.as_ref().is_some_and(|role| role.name == *name) =>
+            if input.server_info.role.as_ref().is_some_and(|role| role.name == *name) =>
         {
             diagnostic_warn(
                 DIAGNOSTIC_ID,
@@ -118,12 +120,12 @@ pub(super) fn diagnose_write_role(patient: DoctorInput<'_>, acting: &WriteRoleIn
     }
 }
 
-pub(super) fn diagnose_search_path(patient: DoctorInput<'_>) -> Option<Diagnostic> {
-    let shadowers = &patient.server_info.schema_creators;
+pub(super) fn diagnose_search_path(input: DoctorInput<'_>) -> Option<Diagnostic> {
+    let shadowers = &input.server_info.schema_creators;
     let first = shadowers.first()?;
     let who = |shadower: &SchemaCreator| match shadower.role.as_str() {
         "PUBLIC" => "PUBLIC".to_owned(),
-        role => patient.connected.layout.quote_name(role),
+        role => input.connected.layout.quote_name(role),
     };
     let others = match shadowers.len() {
         1 => String::new(),
@@ -137,17 +139,18 @@ pub(super) fn diagnose_search_path(patient: DoctorInput<'_>) -> Option<Diagnosti
     );
     let fixes = shadowers.iter().map(|shadower| {
         let role = Some(shadower.role.as_str()).filter(|role| *role != "PUBLIC");
-        patient.remedies().revoke_create(&shadower.schema, role)
+        input.remedies().revoke_create(&shadower.schema, role)
     });
     Some(diagnostic_warn("search-path", summary, fixes.collect::<Vec<_>>().join("\n")))
 }
 
-pub(super) fn diagnose_clock(patient: DoctorInput<'_>) -> Option<Diagnostic> {
-    if !patient.address.capabilities().supports(Capability::ServerClock) {
+pub(super) fn diagnose_clock(input: DoctorInput<'_>) -> Option<Diagnostic> {
+    // An embedded database uses the clock of this machine.
+    if !input.address.capabilities().supports(Capability::ServerClock) {
         return None;
     }
-    let apart = patient.clocks.database_offset().abs();
-    let summary = patient.clocks.describe("the server");
+    let apart = input.clocks.database_offset().abs();
+    let summary = input.clocks.describe("the server");
     let fix = "synchronize both clocks with NTP";
     Some(if apart >= CLOCK_FAIL_THRESHOLD {
         diagnostic_fail("clock", summary, fix)
@@ -158,12 +161,12 @@ pub(super) fn diagnose_clock(patient: DoctorInput<'_>) -> Option<Diagnostic> {
     })
 }
 
-pub(super) fn diagnose_journal_mode(patient: DoctorInput<'_>) -> Option<Diagnostic> {
-    let journal = patient.server_info.journal_mode.as_deref()?;
+pub(super) fn diagnose_journal_mode(input: DoctorInput<'_>) -> Option<Diagnostic> {
+    let journal = input.server_info.journal_mode.as_deref()?;
     Some(if journal == "wal" {
         diagnostic_pass("journal", "write-ahead log: check runs do not block writes")
     } else {
-        let fix = patient.remedies().enable_wal();
+        let fix = input.remedies().enable_wal();
         diagnostic_warn(
             "journal",
             format!("journal mode `{journal}`: the application cannot write during a check run"),

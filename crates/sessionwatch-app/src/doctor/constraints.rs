@@ -4,11 +4,11 @@ use sessionwatch_targets::sql::tables::{ForeignKey, IndexInfo, TableInfo};
 
 use super::{Diagnostic, DoctorInput, diagnostic_fail, diagnostic_pass, diagnostic_warn};
 
-pub(super) fn diagnose_visibility(patient: DoctorInput<'_>, table: &TableInfo) -> Diagnostic {
+pub(super) fn diagnose_visibility(input: DoctorInput<'_>, table: &TableInfo) -> Diagnostic {
     if table.has_hidden_rows {
-        let layout = &patient.connected.layout;
+        let layout = &input.connected.layout;
         let name = layout.quote_table(&layout.candidate.mapping.sessions);
-        let fix = patient.remedies().allow_select_policy(&name, patient.role_name());
+        let fix = input.remedies().allow_select_policy(&name, input.role_name());
         diagnostic_fail(
             "visibility",
             "row-level security hides rows from this role, so most checks are unknown",
@@ -30,32 +30,33 @@ pub(super) fn diagnose_visibility(patient: DoctorInput<'_>, table: &TableInfo) -
 }
 
 /// Reports whether every user is visible; `None` without a users table.
-pub(super) fn diagnose_users_visibility(patient: DoctorInput<'_>) -> Option<Diagnostic> {
+pub(super) fn diagnose_users_visibility(input: DoctorInput<'_>) -> Option<Diagnostic> {
     const DIAGNOSTIC_ID: &str = "users-visibility";
-    let users = patient.connected.layout.candidate.mapping.users.as_ref()?;
-    let table = patient.connected.layout.schema.table(&users.table)?;
-    let name = patient.connected.layout.quote_table(&users.table);
+    let users = input.connected.layout.candidate.mapping.users.as_ref()?;
+    let table = input.connected.layout.schema.table(&users.table)?;
+    let name = input.connected.layout.quote_table(&users.table);
     if !table.has_hidden_rows {
         return Some(diagnostic_pass(DIAGNOSTIC_ID, format!("every row of {name} is visible")));
     }
-    let fix = patient.remedies().allow_select_policy(&name, patient.role_name());
+    let fix = input.remedies().allow_select_policy(&name, input.role_name());
     let summary = format!(
         "row-level security hides rows of {name} from this role, so orphaned sessions cannot be detected"
     );
     Some(diagnostic_fail(DIAGNOSTIC_ID, summary, fix))
 }
 
-pub(super) fn diagnose_token_uniqueness(patient: DoctorInput<'_>, table: &TableInfo) -> Diagnostic {
-    let mapping = &patient.connected.layout.candidate.mapping;
-    let column = patient.connected.layout.quote_name(&mapping.token);
+pub(super) fn diagnose_token_uniqueness(input: DoctorInput<'_>, table: &TableInfo) -> Diagnostic {
+    let mapping = &input.connected.layout.candidate.mapping;
+    let column = input.connected.layout.quote_name(&mapping.token);
     if let Some(index) = table.unique_index_on(&mapping.token) {
         return diagnostic_pass(
             "token-unique",
             format!("tokens are unique by `{index}`; `check --no-trust-constraints` verifies the rows too"),
         );
     }
+    // An index that looks right and proves nothing is reported with the reason.
     let broken = table.indexes.iter().find(|index| index.unique && index.columns == [mapping.token.as_str()]);
-    let remedies = patient.remedies();
+    let remedies = input.remedies();
     let create = remedies.create_index(true, &mapping.token);
     match broken {
         Some(IndexInfo { name, .. }) if table.has_children => diagnostic_fail(
@@ -95,17 +96,17 @@ pub(super) fn diagnose_token_uniqueness(patient: DoctorInput<'_>, table: &TableI
     }
 }
 
-pub(super) fn diagnose_token_comparison(patient: DoctorInput<'_>, table: &TableInfo) -> Option<Diagnostic> {
-    let mapping = &patient.connected.layout.candidate.mapping;
+pub(super) fn diagnose_token_comparison(input: DoctorInput<'_>, table: &TableInfo) -> Option<Diagnostic> {
+    let mapping = &input.connected.layout.candidate.mapping;
     let how =
-        patient.connected.layout.schema.dialect.describe_comparison(table.column_equality(&mapping.token))?;
-    let fix = patient.remedies().compare_tokens_exactly();
+        input.connected.layout.schema.dialect.describe_comparison(table.column_equality(&mapping.token))?;
+    let fix = input.remedies().compare_tokens_exactly();
     let summary = format!("tokens are compared {how}: other tokens match a session too");
     Some(diagnostic_warn("token-comparison", summary, fix))
 }
 
-pub(super) fn diagnose_user_foreign_key(patient: DoctorInput<'_>, table: &TableInfo) -> Diagnostic {
-    let mapping = &patient.connected.layout.candidate.mapping;
+pub(super) fn diagnose_user_foreign_key(input: DoctorInput<'_>, table: &TableInfo) -> Diagnostic {
+    let mapping = &input.connected.layout.candidate.mapping;
     let (Some(user), Some(users)) = (&mapping.user, &mapping.users) else {
         let fix = "grant SELECT on the key of the users table, or set `users` in [target.mapping]";
         return diagnostic_warn(
@@ -114,10 +115,10 @@ pub(super) fn diagnose_user_foreign_key(patient: DoctorInput<'_>, table: &TableI
             fix,
         );
     };
-    let remedies = patient.remedies();
-    let enforced = patient.connected.layout.schema.dialect.enforces_foreign_keys();
+    let remedies = input.remedies();
+    let enforced = input.connected.layout.schema.dialect.enforces_foreign_keys();
     let key = table.foreign_key_on(user);
-    if let Some(finding) = key.and_then(|key| diagnose_unenforced_key(patient, table, key)) {
+    if let Some(finding) = key.and_then(|key| diagnose_unenforced_key(input, table, key)) {
         return finding;
     }
     match key {
@@ -153,14 +154,14 @@ pub(super) fn diagnose_user_foreign_key(patient: DoctorInput<'_>, table: &TableI
 
 /// Reports a PostgreSQL foreign key that is not enforced, or not for every row.
 fn diagnose_unenforced_key(
-    patient: DoctorInput<'_>,
+    input: DoctorInput<'_>,
     table: &TableInfo,
     key: &ForeignKey,
 ) -> Option<Diagnostic> {
-    let mapping = &patient.connected.layout.candidate.mapping;
-    let enforced = patient.connected.layout.schema.dialect.enforces_foreign_keys();
+    let mapping = &input.connected.layout.candidate.mapping;
+    let enforced = input.connected.layout.schema.dialect.enforces_foreign_keys();
     let users = mapping.users.as_ref().filter(|_| enforced)?;
-    let remedies = patient.remedies();
+    let remedies = input.remedies();
     if !key.enabled {
         return Some(diagnostic_fail(
             "user-exists",
@@ -188,8 +189,8 @@ fn diagnose_unenforced_key(
     })
 }
 
-pub(super) fn diagnose_indexes(patient: DoctorInput<'_>, table: &TableInfo) -> Vec<Diagnostic> {
-    let mapping = &patient.connected.layout.candidate.mapping;
+pub(super) fn diagnose_indexes(input: DoctorInput<'_>, table: &TableInfo) -> Vec<Diagnostic> {
+    let mapping = &input.connected.layout.candidate.mapping;
     let wanted = [
         ("index-user", mapping.user.as_deref(), "finding or revoking one user's sessions"),
         (
@@ -205,18 +206,18 @@ pub(super) fn diagnose_indexes(patient: DoctorInput<'_>, table: &TableInfo) -> V
             None => diagnostic_warn(
                 id,
                 format!("no index starts with `{column}`: {what} reads the whole table"),
-                patient.remedies().create_index(false, column),
+                input.remedies().create_index(false, column),
             ),
         })
     };
     wanted.into_iter().filter_map(finding).collect()
 }
 
-pub(super) fn diagnose_statistics(patient: DoctorInput<'_>, table: &TableInfo) -> Option<Diagnostic> {
+pub(super) fn diagnose_statistics(input: DoctorInput<'_>, table: &TableInfo) -> Option<Diagnostic> {
     if table.estimated_rows.is_some() {
         return None;
     }
-    let fix = patient.remedies().analyze_table()?;
+    let fix = input.remedies().analyze_table()?;
     Some(diagnostic_warn(
         "statistics",
         "the table was never analyzed, so the query planner guesses its size",

@@ -9,9 +9,9 @@ use super::{Diagnostic, DoctorInput, diagnostic_fail, diagnostic_pass, diagnosti
 const LOW_ROW_ID_DIVISORS: [i64; 2] = [5, 50];
 
 /// Reports how many ids are left.
-pub(super) fn diagnose_row_ids(patient: DoctorInput<'_>) -> Option<Diagnostic> {
+pub(super) fn diagnose_row_ids(input: DoctorInput<'_>) -> Option<Diagnostic> {
     let RowIdSequence { name: sequence, max_value: greatest, last_value: last, created_last_hour } =
-        patient.row_ids?;
+        input.row_ids?;
     let left = greatest - last;
     let [few, very_few] = LOW_ROW_ID_DIVISORS.map(|parts| greatest / parts);
     if left >= few {
@@ -32,6 +32,6 @@ pub(super) fn diagnose_row_ids(patient: DoctorInput<'_>) -> Option<Diagnostic> {
              user can log in after that{}",
             lasts.unwrap_or_default()
         ),
-        patient.remedies().widen_row_ids(sequence),
+        input.remedies().widen_row_ids(sequence),
     ))
 }

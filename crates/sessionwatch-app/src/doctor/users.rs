@@ -8,14 +8,14 @@ use sessionwatch_targets::{
 use super::{Diagnostic, DoctorInput, diagnostic_warn};
 
 /// Diagnoses the users table, if one is known.
-pub(super) fn diagnose_users(patient: DoctorInput<'_>) -> Vec<Diagnostic> {
-    let opened = patient.connected;
+pub(super) fn diagnose_users(input: DoctorInput<'_>) -> Vec<Diagnostic> {
+    let opened = input.connected;
     let Some(users) = &opened.layout.candidate.mapping.users else { return vec![] };
     let Some(table) = opened.layout.schema.table(&users.table) else { return vec![] };
     [
-        diagnose_users_key(patient, users, table),
-        diagnose_soft_deletion(patient, users, table),
-        diagnose_user_format(patient, users),
+        diagnose_users_key(input, users, table),
+        diagnose_soft_deletion(input, users, table),
+        diagnose_user_format(input, users),
     ]
     .into_iter()
     .flatten()
@@ -23,17 +23,14 @@ pub(super) fn diagnose_users(patient: DoctorInput<'_>) -> Vec<Diagnostic> {
 }
 
 /// Reports that sessions refer to only one column of a composite key.
-fn diagnose_users_key(
-    patient: DoctorInput<'_>,
-    users: &UsersMapping,
-    table: &TableInfo,
-) -> Option<Diagnostic> {
+fn diagnose_users_key(input: DoctorInput<'_>, users: &UsersMapping, table: &TableInfo) -> Option<Diagnostic> {
+    // A column that is unique by itself identifies the user, whatever the primary key is.
     if table.unique_index_on(&users.key).is_some() {
         return None;
     }
     let holds_key = |columns: &[String]| columns.len() > 1 && columns.contains(&users.key);
     let index = table.indexes.iter().find(|index| index.unique && holds_key(&index.columns))?;
-    let layout = &patient.connected.layout;
+    let layout = &input.connected.layout;
     let (name, column) = (layout.quote_table(&users.table), layout.quote_name(&users.key));
     let columns: Vec<String> = index.columns.iter().map(|column| layout.quote_name(column)).collect();
     Some(diagnostic_warn(
@@ -50,7 +47,7 @@ fn diagnose_users_key(
 
 /// Reports that soft-deleted users count as existing.
 fn diagnose_soft_deletion(
-    patient: DoctorInput<'_>,
+    input: DoctorInput<'_>,
     users: &UsersMapping,
     table: &TableInfo,
 ) -> Option<Diagnostic> {
@@ -61,7 +58,7 @@ fn diagnose_soft_deletion(
             "`{}` marks rows of {} as deleted, but they still count as users: \
              their sessions are not orphaned",
             mark.name,
-            patient.connected.layout.quote_table(&users.table)
+            input.connected.layout.quote_table(&users.table)
         ),
         "let the application end the sessions of a deleted user; `sessionwatch revoke \
          user ID` does that for one user",
@@ -69,9 +66,9 @@ fn diagnose_soft_deletion(
 }
 
 /// Reports sessions whose user id is written differently from the users table.
-fn diagnose_user_format(patient: DoctorInput<'_>, users: &UsersMapping) -> Option<Diagnostic> {
-    let sessions = patient.users_in_other_form;
-    let layout = &patient.connected.layout;
+fn diagnose_user_format(input: DoctorInput<'_>, users: &UsersMapping) -> Option<Diagnostic> {
+    let sessions = input.users_in_other_form;
+    let layout = &input.connected.layout;
     let (name, column) = (layout.quote_table(&users.table), layout.quote_name(&users.key));
     (sessions > 0).then(|| {
         diagnostic_warn(

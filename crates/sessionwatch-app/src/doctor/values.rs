@@ -12,8 +12,8 @@ use super::{Diagnostic, DoctorInput, MIN_TOKEN_LENGTH, diagnostic_fail, diagnost
 use crate::sanitize::sanitize_text;
 
 /// Reports that token prefixes cannot tell sessions apart.
-pub(super) fn diagnose_token_prefix(patient: DoctorInput<'_>) -> Option<Diagnostic> {
-    let prefix = sanitize_text(patient.common_prefix?);
+pub(super) fn diagnose_token_prefix(input: DoctorInput<'_>) -> Option<Diagnostic> {
+    let prefix = sanitize_text(input.common_prefix?);
     Some(diagnostic_warn(
         "token-prefix",
         format!(
@@ -26,9 +26,9 @@ pub(super) fn diagnose_token_prefix(patient: DoctorInput<'_>) -> Option<Diagnost
 }
 
 /// Reports impersonated sessions that were not ended.
-pub(super) fn diagnose_impersonation(patient: DoctorInput<'_>) -> Option<Diagnostic> {
-    let column = patient.connected.layout.candidate.mapping.impersonator.as_deref()?;
-    let count: u64 = patient.impersonations.iter().map(|one| one.sessions).sum();
+pub(super) fn diagnose_impersonation(input: DoctorInput<'_>) -> Option<Diagnostic> {
+    let column = input.connected.layout.candidate.mapping.impersonator.as_deref()?;
+    let count: u64 = input.impersonations.iter().map(|one| one.sessions).sum();
     if count == 0 {
         return Some(diagnostic_pass(
             "impersonation",
@@ -36,8 +36,8 @@ pub(super) fn diagnose_impersonation(patient: DoctorInput<'_>) -> Option<Diagnos
         ));
     }
     let who: Vec<String> =
-        patient.impersonations.iter().map(|one| format!("`{}`", sanitize_text(&one.impersonator))).collect();
-    let since = patient.impersonations.iter().filter_map(|one| one.since).min();
+        input.impersonations.iter().map(|one| format!("`{}`", sanitize_text(&one.impersonator))).collect();
+    let since = input.impersonations.iter().filter_map(|one| one.since).min();
     let oldest = since.map(|since| format!(", the oldest since {}", calendar::format_utc(since)));
     Some(diagnostic_warn(
         "impersonation",
@@ -53,9 +53,9 @@ pub(super) fn diagnose_impersonation(patient: DoctorInput<'_>) -> Option<Diagnos
 }
 
 /// Reports expiry times stored in seconds and in milliseconds.
-pub(super) fn diagnose_expiry_units(patient: DoctorInput<'_>) -> Option<Diagnostic> {
-    let ends = patient.ends_in_other_unit;
-    let expires = &patient.connected.layout.candidate.mapping.expires;
+pub(super) fn diagnose_expiry_units(input: DoctorInput<'_>) -> Option<Diagnostic> {
+    let ends = input.ends_in_other_unit;
+    let expires = &input.connected.layout.candidate.mapping.expires;
     let (unit, others) = match expires.decoder {
         Decoder::EpochSeconds => ("milliseconds", "seconds"),
         _ => ("seconds", "milliseconds"),
@@ -74,8 +74,8 @@ pub(super) fn diagnose_expiry_units(patient: DoctorInput<'_>) -> Option<Diagnost
     })
 }
 
-pub(super) fn diagnose_token_length(patient: DoctorInput<'_>) -> Option<Diagnostic> {
-    let shortest = patient.shortest_token?;
+pub(super) fn diagnose_token_length(input: DoctorInput<'_>) -> Option<Diagnostic> {
+    let shortest = input.shortest_token?;
     if shortest >= MIN_TOKEN_LENGTH {
         return Some(diagnostic_pass(
             "token-length",
@@ -98,12 +98,12 @@ pub(super) fn diagnose_token_length(patient: DoctorInput<'_>) -> Option<Diagnost
     ))
 }
 
-pub(super) fn diagnose_expiry(patient: DoctorInput<'_>) -> Diagnostic {
-    let expires = &patient.connected.layout.candidate.mapping.expires;
-    if let Some(doubt) = &patient.doubts.expires {
-        return diagnose_doubt("expiry", patient, doubt);
+pub(super) fn diagnose_expiry(input: DoctorInput<'_>) -> Diagnostic {
+    let expires = &input.connected.layout.candidate.mapping.expires;
+    if let Some(doubt) = &input.doubts.expires {
+        return diagnose_doubt("expiry", input, doubt);
     }
-    let wall = patient.connected.layout.clocks.expires == ColumnZone::AssumedUtc;
+    let wall = input.connected.layout.clocks.expires == ColumnZone::AssumedUtc;
     let read = format!(
         "`{}` is read as {}: {}",
         expires.column,
@@ -115,8 +115,9 @@ pub(super) fn diagnose_expiry(patient: DoctorInput<'_>) -> Diagnostic {
             "the stored values are plausible"
         }
     );
+    // The session time zone of the server decides what NOW() is compared with.
     let zone =
-        patient.server_info.time_zone.as_deref().filter(|zone| !["UTC", "GMT", "Etc/UTC"].contains(zone));
+        input.server_info.time_zone.as_deref().filter(|zone| !["UTC", "GMT", "Etc/UTC"].contains(zone));
     match (expires.decoder, zone) {
         (Decoder::TimestampUtc, Some(zone)) => diagnostic_warn(
             "expiry",
@@ -131,8 +132,8 @@ pub(super) fn diagnose_expiry(patient: DoctorInput<'_>) -> Diagnostic {
 }
 
 /// Reports a time that is not trusted: an error if values contradict it, a warning if nothing confirms it.
-fn diagnose_doubt(id: &'static str, patient: DoctorInput<'_>, doubt: &TimeZoneDoubt) -> Diagnostic {
-    let fix = layout::clock_fix_hint(patient.doubts, patient.connected.now).unwrap_or_default();
+fn diagnose_doubt(id: &'static str, input: DoctorInput<'_>, doubt: &TimeZoneDoubt) -> Diagnostic {
+    let fix = layout::clock_fix_hint(input.doubts, input.connected.now).unwrap_or_default();
     if doubt.is_contradicted {
         diagnostic_fail(id, doubt.reason.clone(), fix)
     } else {
@@ -140,11 +141,11 @@ fn diagnose_doubt(id: &'static str, patient: DoctorInput<'_>, doubt: &TimeZoneDo
     }
 }
 
-pub(super) fn diagnose_creation(patient: DoctorInput<'_>) -> Diagnostic {
-    if let Some(doubt) = &patient.doubts.created {
-        return diagnose_doubt("creation", patient, doubt);
+pub(super) fn diagnose_creation(input: DoctorInput<'_>) -> Diagnostic {
+    if let Some(doubt) = &input.doubts.created {
+        return diagnose_doubt("creation", input, doubt);
     }
-    let mapping = &patient.connected.layout.candidate.mapping;
+    let mapping = &input.connected.layout.candidate.mapping;
     if mapping.user.is_none() {
         return diagnostic_warn(
             "user",
@@ -160,18 +161,19 @@ pub(super) fn diagnose_creation(patient: DoctorInput<'_>) -> Diagnostic {
         None => diagnostic_warn(
             "creation",
             "the creation time is not stored, so only `serve` can detect new sessions",
-            creation_remedy(patient),
+            creation_remedy(input),
         ),
     }
 }
 
 /// Returns the fix that stores the creation time, in the naming style of the other columns.
-fn creation_remedy(patient: DoctorInput<'_>) -> String {
-    let mapping = &patient.connected.layout.candidate.mapping;
+fn creation_remedy(input: DoctorInput<'_>) -> String {
+    let mapping = &input.connected.layout.candidate.mapping;
+    // The proposed column should match the naming style of the others.
     let snake_case = [&mapping.token, &mapping.expires.column]
         .into_iter()
         .chain(&mapping.user)
         .any(|name| name.contains('_'));
     let column = if snake_case { "created_at" } else { "createdAt" };
-    patient.remedies().add_creation_column(column)
+    input.remedies().add_creation_column(column)
 }

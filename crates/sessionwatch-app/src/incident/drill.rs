@@ -79,9 +79,11 @@ pub async fn prepare_drill(context: ActionContext<'_>, folder: &Path) -> Result<
             let target = Target {
                 name: TARGET_NAME.into(),
                 address,
+                // The scratch database has the same tables, so the layout need not be detected.
                 profile_source: ProfileSource::Explicit(Box::new(Mapping { accounts: None, ..mapping })),
                 known_layout: None,
                 replica_address: None,
+                // The role that created the scratch database owns its tables.
                 write_address: None,
                 write_address_problem: None,
                 is_ad_hoc: true,

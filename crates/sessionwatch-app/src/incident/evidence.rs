@@ -176,6 +176,7 @@ pub async fn gather_evidence(
     };
     bundle.insert_lines("audit.ndjson", trail, MAX_EVIDENCE_ENTRIES);
     let signals = collect_log_events(context, incident, now, &mut bundle);
+    // The manifest comes last, since it lists the checksums of the other parts.
     let sums: Vec<Value> = bundle
         .parts
         .iter()
@@ -413,6 +414,7 @@ pub fn verify_evidence(packed: &[u8]) -> Result<VerifiedEvidence, EvidenceError>
         }
     }
     match parts.into_keys().next() {
+        // A part that the manifest does not list was added later.
         Some(name) => Err(EvidenceError::Missing(name)),
         None => Ok(VerifiedEvidence { manifest, gaps }),
     }

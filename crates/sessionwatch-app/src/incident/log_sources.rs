@@ -13,20 +13,20 @@ use crate::{logs, remediation::ActionContext};
 /// Fails if the store cannot be read.
 pub fn describe_idle_sources(context: ActionContext<'_>) -> Result<Vec<String>, StoreError> {
     let now = context.clock.now();
-    let mut unheard = Vec::new();
+    let mut idle = Vec::new();
     for source in context.config.logs.sources_for_target(&context.target.name) {
         let kept = context.store.read(|db| logs::find_source(db, &source.name))?.unwrap_or_default();
         match (kept.activity.status_at(kept.last_line_at, now, source.idle_after), kept.last_line_at) {
             (SourceStatus::Normal, _) => {}
-            (SourceStatus::Idle, Some(at)) => unheard.push(format!(
+            (SourceStatus::Idle, Some(at)) => idle.push(format!(
                 "log source `{}` is idle: last line {}",
                 source.name,
                 clock::format_utc(at)
             )),
             (SourceStatus::NeverActive | SourceStatus::Idle, _) => {
-                unheard.push(format!("no line of log source `{}` was read yet", source.name));
+                idle.push(format!("no line of log source `{}` was read yet", source.name));
             }
         }
     }
-    Ok(unheard)
+    Ok(idle)
 }

@@ -43,7 +43,7 @@ pub fn reopen_reasons(report: &CheckReport) -> Vec<ReopenReason> {
 /// Describes the critical findings of log checks, which reopen an incident; `None` if there are none.
 #[must_use]
 pub fn reopen_reason_from_logs(results: &[LogCheckResult]) -> Option<String> {
-    let failing = results.iter().map(|judged| &judged.outcome);
+    let failing = results.iter().map(|result| &result.outcome);
     let bad = failing.filter(|outcome| {
         outcome.outcome.verdict == CheckVerdict::Failing && outcome.severity == Severity::Critical
     });

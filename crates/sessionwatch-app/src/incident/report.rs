@@ -188,6 +188,7 @@ fn list_open_points(
     let recorded = sessionwatch_store::incidents::collect_step_records(timeline);
     let mut points = incident::unfinished_steps(incident.severity, &recorded);
     if incident.state == IncidentState::Closed {
+        // A reopened incident may have been closed several times: the latest closing counts.
         let overridden =
             timeline.iter().rev().find(|entry| entry.kind == "closed" && !entry.message.is_empty());
         points.extend(overridden.map(|entry| format!("closed with an override: {}", entry.message)));

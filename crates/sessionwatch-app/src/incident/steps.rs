@@ -77,6 +77,7 @@ pub async fn check_step(
                 outcome(false, format!("{error}{hint}"))
             }
         },
+        // A containment from before the incident was reopened did not hold.
         "contain" => match describe_containments(entries_since_reopened(timeline)) {
             Some(said) => outcome(true, said),
             None => outcome(false, "no sessions have been revoked yet".into()),
@@ -155,9 +156,9 @@ async fn verify_containment(
         back += remediation::count_reappeared(context, &plan).await?;
     }
     record_count(Some(back), ["reappeared session", "reappeared sessions"], &mut right, &mut wrong);
-    let unheard = describe_idle_sources(context)?;
-    if !unheard.is_empty() {
-        wrong.push(format!("critical log lines: unknown, {}", unheard.join(", ")));
+    let idle = describe_idle_sources(context)?;
+    if !idle.is_empty() {
+        wrong.push(format!("critical log lines: unknown, {}", idle.join(", ")));
     }
     if context.config.logs.sources_for_target(&context.target.name).next().is_some() {
         let lines = count_critical_events(context, timeline)?;
@@ -187,6 +188,7 @@ fn count_critical_events(
     let contained = timeline.iter().rev().find(|entry| entry.kind == "contained").map(|entry| entry.at);
     let from = (now - HOUR).max(contained.unwrap_or(UtcTimestamp::MIN));
     let target = &context.target.name;
+    // No upper bound, in case the clock was set back.
     Ok(context.store.read(|db| {
         logs::count_critical_events(db, log_events::LogEventWindow { target, from, to: UtcTimestamp::MAX })
     })?)

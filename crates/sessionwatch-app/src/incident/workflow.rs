@@ -174,6 +174,7 @@ impl IncidentWorkflow {
         self.require_open()?;
         let mut passed = vec![];
         while let Some(step) = self.next_step() {
+            // The answer applies to the first step only.
             match std::mem::replace(&mut answer, StepAnswer::Unanswered) {
                 StepAnswer::Skipped(reason) => {
                     self.complete_step(context, step, step_entry("skipped", step, reason))?;
@@ -318,6 +319,7 @@ impl IncidentWorkflow {
     /// Returns a file name for the evidence, marked if it is incomplete.
     #[must_use]
     pub fn evidence_file_name(&self, now: UtcTimestamp, packed: &PackedEvidence) -> String {
+        // The time keeps the names of repeated exports unique.
         let incomplete = if packed.is_complete() { "" } else { "-incomplete" };
         format!("{}-{}{incomplete}.tar.age", self.incident.id, Timestamp::from(now).as_second())
     }
@@ -381,6 +383,7 @@ impl IncidentWorkflow {
         let Some(reason) = override_reason.map(str::trim).filter(|reason| !reason.is_empty()) else {
             return Err(ActionError::EvidenceRequired { id: self.incident.id.clone(), why });
         };
+        // Recorded as a skipped step, so that the report and the closing show it.
         let said = format!("sessions are revoked without complete evidence ({why}): {reason}");
         let detail = json!({ "reason": reason });
         let skipped =
@@ -414,6 +417,7 @@ impl IncidentWorkflow {
             "plan": plan.record.id, "done": done, "users": plan.summary.users,
             "skipped": applied.skipped, "remaining": applied.remaining, "left": applied.still_matching,
         });
+        // Only a finished plan contains the incident.
         if applied.remaining == 0 {
             return record_containment(context, &self.incident, &said, &detail);
         }

@@ -196,11 +196,11 @@ mod tests {
     fn a_token_is_accepted_only_if_every_claim_is_valid() {
         let signer = Signer::new();
         let keys = signer.keys("a");
-        let judged =
+        let verified =
             |changed: Value| verify_id_token(&signer.token("a", &claims(changed)), &keys, EXPECTED, now());
-        assert!(judged(json!({})).is_ok());
-        assert!(judged(json!({ "aud": ["watch", "other"], "azp": "watch" })).is_ok());
-        assert!(judged(json!({ "exp": 999_941 })).is_ok());
+        assert!(verified(json!({})).is_ok());
+        assert!(verified(json!({ "aud": ["watch", "other"], "azp": "watch" })).is_ok());
+        assert!(verified(json!({ "exp": 999_941 })).is_ok());
         for (changed, part) in [
             (json!({ "iss": "https://evil.example" }), "another issuer"),
             (json!({ "aud": "other" }), "for another client"),
@@ -214,7 +214,7 @@ mod tests {
             (json!({ "iat": 1_000_061 }), "not valid yet"),
             (json!({ "nbf": 1_000_061 }), "not valid yet"),
         ] {
-            let error = judged(changed.clone());
+            let error = verified(changed.clone());
             assert!(
                 matches!(error, Err(OidcError::Untrusted(why)) if why.contains(part)),
                 "{changed}: {error:?}"
@@ -226,9 +226,9 @@ mod tests {
     fn only_keys_of_the_provider_are_accepted() {
         let (signer, other) = (Signer::new(), Signer::new());
         let good = claims(json!({}));
-        let judged = |token: &str, keys: &JwkSet| verify_id_token(token, keys, EXPECTED, now());
-        assert_eq!(judged(&other.token("b", &good), &signer.keys("a")), Err(UNKNOWN_KEY_ERROR));
-        let forged = judged(&other.token("a", &good), &signer.keys("a"));
+        let verified = |token: &str, keys: &JwkSet| verify_id_token(token, keys, EXPECTED, now());
+        assert_eq!(verified(&other.token("b", &good), &signer.keys("a")), Err(UNKNOWN_KEY_ERROR));
+        let forged = verified(&other.token("a", &good), &signer.keys("a"));
         assert!(matches!(forged, Err(OidcError::Untrusted(why)) if why.contains("signature")), "{forged:?}");
         // Neither `none` nor a public key used as an HMAC secret is accepted.
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
@@ -236,11 +236,11 @@ mod tests {
         {
             for signature in ["", "AAAA"] {
                 let token = format!("{}.{}.{signature}", part(&header), part(&good));
-                assert!(judged(&token, &signer.keys("a")).is_err(), "{token}");
+                assert!(verified(&token, &signer.keys("a")).is_err(), "{token}");
             }
         }
         for nonsense in ["", ".", "..", "a.b.c", "💥"] {
-            assert!(judged(nonsense, &signer.keys("a")).is_err(), "{nonsense}");
+            assert!(verified(nonsense, &signer.keys("a")).is_err(), "{nonsense}");
         }
     }
 

@@ -162,6 +162,7 @@ impl<'a> ApplyRun<'a> {
         let confirmed = context.store.read(|db| confirmed_time::find_confirmed_time(db, now))?;
         let mut queue = RowQueue::default();
         let mut behind = 0;
+        // Rows that an interrupted run archived and changed must not be processed twice.
         while let Some(batch) =
             context.store.read(|db| archive_batches::find_next_batch(db, &plan.record.id, behind))?
         {
@@ -305,6 +306,7 @@ impl<'a> ApplyRun<'a> {
             let Some((piece, rows)) = next else { break };
             queue.piece = piece;
             let named = rows.len();
+            // Counted, since a table without a key may have equal rows.
             let is_fresh = |row: &RowRef| match queue.earlier_rows.get_mut(&(row.locator, row.row_hash)) {
                 Some(alike) if *alike > 0 => {
                     *alike -= 1;

@@ -56,6 +56,7 @@ pub fn authorize_apply(plan: &ActionPlan, circumstances: &ApplyCircumstances<'_>
         return Err(ActionError::Stale { id: id(), minutes: plan_ttl.as_mins() });
     }
     require_confirmation(plan, circumstances)?;
+    // Checked last, since the other reasons do not go away by freeing disk space.
     if is_store_in_memory { Err(ActionError::DiskFull) } else { Ok(()) }
 }
 
@@ -74,6 +75,7 @@ pub(super) fn require_confirmation(
     }
     let name = plan.confirmation_name();
     match (exceeded, consent.typed_name) {
+        // A wrong name is rejected even if none is needed: it shows that targets were mixed up.
         (_, Some(typed)) if typed != name => Err(ActionError::NotConfirmed(typed.to_owned())),
         (Some(exceeded), None) => Err(ActionError::LimitExceeded(exceeded, name.to_owned())),
         _ => Ok(()),

@@ -107,6 +107,7 @@ impl<'a> PlanExecutor<'a> {
         let now = self.context.clock.now();
         plan.record.updated_at = now;
         if applied.remaining == 0 {
+            // A stopped run stays in its state, so that it can be resumed.
             plan.record.state = plans::PlanState::Done;
             plan.summary.done = Some(applied.done + applied.done_earlier);
             plan.record.summary = planner::encode_summary(&plan.summary)?;

@@ -151,7 +151,7 @@ async fn count_reappeared_rows(
         let ended: Vec<&RowRef> = ended.map(|(row, _)| row).collect();
         for rows in ended.chunks(ROWS_PER_QUERY) {
             let there = match (revoke, identified) {
-                // An id that is in the table again belongs to the revoked session: ids are not reused.
+                // A row with the same unique id is the revoked session, however else it changed.
                 (RevokeMethod::Delete, true) => session.find_present_rows(&scope, LocateBy::Id, rows).await?,
                 (_, true) => session.find_rows_not_ended(&scope, LocateBy::Id, rows, revoke).await?,
                 (_, false) => session.find_rows_not_ended(&scope, LocateBy::RowHash, rows, revoke).await?,

@@ -73,6 +73,7 @@ async fn build_plan(
     let meant = SelectionQuery { selection: chosen, revoke: &revoke, row_key: view.addressing };
     require_session_exists(selection, session, &scope, meant).await?;
     let expected = side_effects::ExpectedSideEffects::load(view, &revoke).await?;
+    // Sessions that refer to selected ones are deleted with them, so they are rows of the plan too.
     let along = if expected.self_references.is_empty() {
         chosen
     } else {
@@ -92,6 +93,7 @@ async fn build_plan(
         .store
         .write(|db| plans::prune_plans(db, now).and_then(|()| plans::upsert_plan(db, &plan.record)))?;
     list_rows(context, session.select_rows(&scope, all).await?, &mut plan).await?;
+    // Only the selection itself must be unambiguous, without the sessions that refer to it.
     let meant = match expected.self_references.as_slice() {
         [] => plan.record.row_count,
         _ => session.count_selected(&scope, meant).await?,
@@ -177,6 +179,7 @@ pub(super) fn save_plan(context: ActionContext<'_>, plan: &mut ActionPlan) -> Re
 
 /// Returns a random plan id, long enough that a typo does not name another plan.
 pub(super) fn new_plan_id() -> String {
+    // 40 bits: ten hexadecimal digits.
     format!("p-{:010x}", rand::random::<u64>() >> 24)
 }
 

@@ -39,8 +39,10 @@ impl PlanningSession {
         let catalogue = &context.config.catalogue;
         let options = ConnectOptions { fingerprint_key: Some(key), ..target.connect_options(catalogue) };
         let limit = target.limits.timeout;
+        // A hanging connection attempt must not exceed the time limit of a check run.
         let opening = tokio::time::timeout(limit, ConnectedTarget::open(options));
         let opened = opening.await.map_err(|_| TargetError::TimedOut(limit.as_secs()))??;
+        // With the layout remembered, later runs notice if another table is detected.
         if target.known_layout.is_none() && opened.layout.is_certain() {
             let layout = KnownLayout::from_mapping(&opened.layout.candidate.mapping);
             context.store.write(|db| {

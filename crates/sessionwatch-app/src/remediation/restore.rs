@@ -197,6 +197,7 @@ pub(super) async fn apply_restore(
     let restoring = RestoreRun { context, target: known, identity };
     let mut applied = restoring.restore_all(writing, plan, executor.control).await?;
     for (_, why) in &mut applied.skipped_rows {
+        // A foreign key error does not tell a missing user from one that the role cannot see.
         if hidden.users && *why == SkipReason::UserGone {
             *why = SkipReason::UserHidden;
         }
@@ -274,6 +275,7 @@ impl RestoreRun<'_> {
         let position = |row: &RowRef| usize::try_from(row.locator).unwrap_or(usize::MAX);
         // Rows that an earlier run or another plan has restored are left out.
         let still = |row: &RowRef| batch.row_states.get(position(row)) == Some(&ArchivedRowState::Archived);
+        // Reversed, like the batches: referred rows are inserted before the rows that refer to them.
         let wanted_now: Vec<(usize, i64)> =
             wanted.iter().rev().filter(|row| still(row)).map(|row| (position(row), row.row_hash)).collect();
         if wanted_now.is_empty() {

@@ -46,6 +46,7 @@ impl ExpectedSideEffects {
             let mut effect = reached.effect.clone();
             if reached.is_countable() {
                 effect.rows = match reached.self_reference(&sessions) {
+                    // Referring sessions are rows of the plan already, so they are not counted again.
                     Some(_) => Some(along),
                     None => session.count_referencing_rows(scope, reached, selected).await?,
                 };

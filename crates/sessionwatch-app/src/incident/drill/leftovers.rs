@@ -72,6 +72,7 @@ impl LeftoverDatabase {
     /// Parses the name and comment of a database. Returns `None` if it does not belong to a drill.
     #[must_use]
     pub fn parse(name: &str, comment: Option<&str>) -> Option<Self> {
+        // A longer name that only starts like a drill's belongs to somebody else.
         if drill_number(name)?.len() != name.len() - DRILL_NAME_PREFIX.len() {
             return None;
         }
@@ -131,6 +132,7 @@ fn drill_state(process: &str) -> DrillState {
     let (Some(here), Some(there)) = (process_identity().as_deref().and_then(parts), parts(process)) else {
         return DrillState::Unknown;
     };
+    // After a reboot, or in another PID namespace, the PID means nothing.
     if here[..2] != there[..2] {
         return DrillState::Unknown;
     }
@@ -148,6 +150,7 @@ fn drill_state(process: &str) -> DrillState {
 /// Fails if the file cannot be created or locked.
 pub fn create_lock_file(path: &Path) -> std::io::Result<File> {
     let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    // The system releases the lock when the process ends, even by SIGKILL.
     file.try_lock().map_err(std::io::Error::from)?;
     Ok(file)
 }

@@ -126,11 +126,13 @@ impl ApplyRun<'_> {
         };
         let read_rows = FullBatch { full_rows: whole, headers: heads, dependents };
         let (batch, dependents) = self.archive_batch(txid, rows, read_rows).await?;
+        // Locks are held from the first change to the commit, not while rows are encrypted.
         let held = Monotonic::now();
         let changed = match self.change_rows(session, read, &dependents, detailed).await {
             Ok(ChangeOutcome::Rows(changed)) => changed,
             other => {
                 session.rollback().await;
+                // Otherwise the archive would offer rows for a restore that are still in the table.
                 self.discard_batch(&batch)?;
                 return self.resolve_rollback(
                     other,
@@ -187,6 +189,7 @@ impl ApplyRun<'_> {
         if !self.delete_dependents(session, dependents, read).await? {
             return Ok(ChangeOutcome::OtherDependents);
         }
+        // The counter of the transaction includes rows that triggers and rules changed.
         let before = if self.has_side_effects { session.changed_row_count(&scope).await? } else { 0 };
         let changed = session.change_rows(&scope, self.planned_mutation(), read, detailed).await?;
         let ChangeOutcome::Rows(rows) = &changed else { return Ok(changed) };
@@ -232,6 +235,7 @@ impl ApplyRun<'_> {
             row_states: vec![ArchivedRowState::Archived; rows.len()],
             rows,
         };
+        // Written in the transaction of the next batch, which saves a sync to disk.
         let settled = std::mem::take(&mut lock_mutex(&self.totals).batch_states);
         let (store, recipient) = (self.context.store.clone(), self.recipient.clone());
         let about = self.header_json.clone();
