@@ -213,7 +213,7 @@ async fn is_closed_in_the_end(browser: &Browser) {
     browser.shows("closed, opened").await;
     browser.goto(&format!("{incident}/report")).await;
     browser.shows("a shared cache of pages").await;
-    browser.shows("Users whose sessions were ended: 2").await;
+    browser.shows("Users affected: 2").await;
 }
 
 #[test]

@@ -148,7 +148,11 @@ fn an_answer_that_was_not_asked_for_in_this_browser_logs_nobody_in() {
             cookie.as_str(),
             "of another provider",
         ),
-        (format!("code=x&state={state}&iss={issuer}"), cookie.as_str(), "the provider refuses"),
+        (
+            format!("code=x&state={state}&iss={issuer}"),
+            cookie.as_str(),
+            "the identity provider returned an error",
+        ),
         (
             format!("error=%3Cscript%3E&state={state}&iss={issuer}"),
             cookie.as_str(),
@@ -162,6 +166,6 @@ fn an_answer_that_was_not_asked_for_in_this_browser_logs_nobody_in() {
     drop(provider);
     // What is known of the provider is remembered for a while; whoever is away is said to be.
     let (status, page) = get(&format!("/openid/callback?code=x&state={state}&iss={issuer}"), &cookie);
-    assert!(status == 503 && page.contains("cannot be reached"), "{page}");
+    assert!(status == 503 && page.contains("cannot reach the identity provider"), "{page}");
     assert_eq!(scene.watch.stop(), Some(0));
 }

@@ -173,8 +173,8 @@ fn carried_out(bot: &Program<'_>, plan: &Value) {
     assert_eq!(begun.status, 202, "{}", begun.body);
     let outcome = || bot.get(&path).body["progress"]["outcome"].clone();
     testkit::wait_until("the plan is carried out", || outcome().is_string());
-    assert!(outcome().as_str().unwrap().contains(" done."), "{}", outcome());
-    bot.post(&format!("{path}/apply"), &json!({})).is_problem(409, "has been carried out already");
+    assert!(outcome().as_str().unwrap().contains(" done, 0 skipped"), "{}", outcome());
+    bot.post(&format!("{path}/apply"), &json!({})).is_problem(409, "has already been applied");
 }
 
 #[test]
@@ -270,20 +270,20 @@ fn what_reaches_far_needs_a_second_person_where_that_is_configured() {
     let far = ada.post("/targets/app/plans", &json!({ "kind": "all" })).body;
     let path = format!("/plans/{}", far["id"].as_str().unwrap());
     let apply = |who: &Program<'_>| who.post(&format!("{path}/apply"), &json!({ "confirm": "app" }));
-    apply(&ada).is_problem(409, "somebody else has to agree to it first");
+    apply(&ada).is_problem(409, "a second person must approve the plan");
     assert_eq!(ada.post(&format!("{path}/approve"), &json!({})).status, 204);
-    apply(&ada).is_problem(409, "somebody else has to agree to it first");
+    apply(&ada).is_problem(409, "a second person must approve the plan");
     assert_eq!(rob.post(&format!("{path}/approve"), &json!({})).status, 204);
     assert_eq!(ada.get(&path).body["approved_by"], "rob");
-    apply(&rob).is_problem(409, "somebody else has to agree to it first");
+    apply(&rob).is_problem(409, "a second person must approve the plan");
     // The command line keeps to it too.
     let id = far["id"].as_str().unwrap();
     let arguments = ["revoke", "all", "app", "--apply", id, "--confirm", "app"];
     let said = testkit::run_program_in(scene.folder.path(), &[("USER", "rob")], &arguments);
-    assert!(said.exit_code == 2 && said.stderr.contains("somebody else has to agree"), "{}", said.stderr);
+    assert!(said.exit_code == 2 && said.stderr.contains("a second person must approve"), "{}", said.stderr);
     assert_eq!(apply(&ada).status, 202);
     testkit::wait_until("it is carried out", || ada.get(&path).body["state"] == "done");
-    rob.post(&format!("{path}/approve"), &json!({})).is_problem(409, "has been carried out already");
+    rob.post(&format!("{path}/approve"), &json!({})).is_problem(409, "has already been applied");
     // What does not reach far needs nobody else.
     let near = ada.post("/targets/app/plans", &json!({ "kind": "expired", "hours": 1 })).body;
     assert_eq!(near["needs_confirmation"], Value::Null, "{near}");
@@ -342,7 +342,7 @@ fn an_incident_is_worked_on_by_a_program_too() {
         204
     );
     assert_eq!(bot.post(&format!("{base}/notes"), &json!({ "note": "told the team" })).status, 204);
-    bot.post(&format!("{base}/close"), &json!({})).is_problem(409, "cannot be closed yet");
+    bot.post(&format!("{base}/close"), &json!({})).is_problem(409, "cannot close");
     assert_eq!(bot.post(&format!("{base}/close"), &json!({ "reason": "a rehearsal" })).status, 204);
     let user = bot.get("/targets/app/users/2").body;
     assert!(user["sessions"].as_array().unwrap().is_empty(), "{user}");

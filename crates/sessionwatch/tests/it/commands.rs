@@ -125,7 +125,9 @@ fn the_doctor_sees_row_ids_run_out() {
     database.psql("SELECT setval('sessions_id_seq', 2147480001)").unwrap();
     let few = row_ids("postgres");
     assert!(
-        few.starts_with("fail  row-ids: row ids run out: 3646 are left of 2147483647 in `sessions_id_seq`"),
+        few.starts_with(
+            "fail  row-ids: row ids are running out: 3646 of 2147483647 are left in `sessions_id_seq`"
+        ),
         "{few}"
     );
     assert!(few.contains("ALTER COLUMN \"id\" TYPE bigint"), "{few}");
@@ -133,7 +135,7 @@ fn the_doctor_sees_row_ids_run_out() {
     assert!(row_ids(&watch).starts_with("pass  row-ids: 2147483646"), "{}", row_ids(&watch));
     database.psql("UPDATE sessions SET id = 2000000000").unwrap();
     assert!(
-        row_ids(&watch).starts_with("warn  row-ids: row ids run out: 147483647 are left"),
+        row_ids(&watch).starts_with("warn  row-ids: row ids are running out: 147483647 of"),
         "{}",
         row_ids(&watch)
     );

@@ -229,7 +229,7 @@ fn a_privilege_that_goes_in_the_middle_is_named_and_what_went_before_is_archived
     let some = || control.done.load(Ordering::Relaxed) > 500;
     let revoke = || drop(database.psql(&format!("REVOKE DELETE ON sessions FROM {role}")).unwrap());
     let failed = held.apply(&control, some, revoke).unwrap_err();
-    assert_eq!(failed.to_string(), "the acting role lacks DELETE ON \"public\".\"sessions\"");
+    assert_eq!(failed.to_string(), "the write role lacks DELETE ON \"public\".\"sessions\"");
     let left: u64 = database.psql(EXPIRED).unwrap().trim().parse().unwrap();
     assert!(left > 0 && left < 30_000);
     held.runtime.block_on(remediation::recover_interrupted(held.context())).unwrap();

@@ -237,15 +237,15 @@ fn what_a_drill_left_that_was_killed_holds_nobodys_name_and_the_next_one_removes
     assert_eq!(server.psql(&name, columns).unwrap(), "id\n");
     let examined = run(&["doctor", &url]);
     for part in [
-        &format!("the database `{name}` of a drill, created 2"),
+        &format!("drill database `{name}`, created 2"),
         &format!("DROP DATABASE \"{name}\";"),
         "drill-files: ",
     ] {
         assert!(examined.stdout.contains(part), "{part}: {}", examined.stdout);
     }
     let next = run(&["incident", "drill", &url, "--yes"]);
-    let told = next.stderr.contains(&format!("note: removed the database `{name}` of a drill, created 2"))
-        && next.stderr.contains("note: removed what a drill had left that was killed: ");
+    let told = next.stderr.contains(&format!("note: removed drill database `{name}`, created 2"))
+        && next.stderr.contains("note: removed leftovers of a killed drill: ");
     assert!(next.exit_code == 0 && told, "{}{}", next.stdout, next.stderr);
     assert_eq!((databases(&server), files(folder.path())), (String::new(), vec![]));
     kill(&file);

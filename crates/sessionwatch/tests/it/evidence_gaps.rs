@@ -167,7 +167,7 @@ fn evidence_is_not_done_while_its_database_is_away_or_half_away_and_containment_
     assert_eq!(count(&emergency.parts(&written)), 2);
     let plan = emergency.plan();
     let apply = ["contain", "duplicates", "app", "--apply", &plan, "--confirm", "app"];
-    let refused = emergency.says(&apply, 1, "sessions are not ended before the evidence is complete");
+    let refused = emergency.says(&apply, 1, "complete evidence is required before sessions are revoked");
     assert!(refused.contains("half.age.incomplete"), "{refused}");
     let left = || database.psql("SELECT count(*) FROM sessions WHERE id IN ('s1', 's2')").unwrap();
     assert_eq!(left(), "2\n");
@@ -192,12 +192,16 @@ fn a_person_ends_sessions_without_complete_evidence_only_for_a_reason_that_is_ke
     let emergency = Emergency::of(&database.url(&role), &database.url("postgres"), "");
     let plan = emergency.plan();
     let apply = ["contain", "duplicates", "app", "--apply", &plan, "--confirm", "app"];
-    emergency.says(&apply, 1, "no evidence was written yet");
-    emergency.says(&[&apply[..], &["--without-evidence", " "]].concat(), 1, "no evidence was written yet");
+    emergency.says(&apply, 1, "no evidence has been written yet");
+    emergency.says(
+        &[&apply[..], &["--without-evidence", " "]].concat(),
+        1,
+        "no evidence has been written yet",
+    );
     let reason = "the disk of the database fails";
     let without = [&apply[..], &["--without-evidence", reason]].concat();
     emergency.says(&without, 0, "2 rows removed");
-    let said = "sessions are ended without complete evidence (no evidence was written yet): ";
+    let said = "sessions are revoked without complete evidence (no evidence has been written yet): ";
     for text in [
         emergency.run(&["status", "app"]).stdout,
         emergency.run(&["report", "app"]).stdout,
@@ -209,10 +213,10 @@ fn a_person_ends_sessions_without_complete_evidence_only_for_a_reason_that_is_ke
     // What cannot be known afterwards is not verified either.
     database.psql(&format!("REVOKE SELECT ON users FROM {role}")).unwrap();
     let said = emergency.says(&["next", "app", "--done", "--note", "the team knows"], 1, "Next: Verify");
-    assert!(said.contains("not in order: orphans: not known"), "{said}");
+    assert!(said.contains("not verified: orphaned sessions: unknown"), "{said}");
     emergency.configure(&database.url(&role), &database.url("postgres"), LOG);
     let said = emergency.says(&["next", "app"], 1, "Next: Verify");
-    assert!(said.contains("critical log lines: not known, no line of `web` was read yet"), "{said}");
+    assert!(said.contains("critical log lines: unknown, no line of log source `web` was read yet"), "{said}");
 }
 
 #[test]
@@ -274,7 +278,7 @@ fn whatever_keeps_rows_from_being_seen_keeps_evidence_from_being_complete() {
         (
             "ALTER TABLE users RENAME TO people".to_owned(),
             "ALTER TABLE people RENAME TO users".to_owned(),
-            "sessions without a user were counted at the opening",
+            "orphaned sessions were counted at the opening",
         ),
         (
             format!("REVOKE SELECT ON sessions FROM {role}"),
@@ -360,7 +364,7 @@ fn programs_and_pages_are_told_what_is_missing_in_evidence() {
 
     // Ending sessions waits, or has a reason.
     let consent = json!({ "incident": id });
-    bot.post(&apply, &consent).is_problem(409, "before the evidence is complete");
+    bot.post(&apply, &consent).is_problem(409, "complete evidence is required");
     let plan_page = format!("/plans/{}?incident={id}", plan["id"].as_str().unwrap());
     let page = testkit::http::get_with_headers(&scene.watch.address, &plan_page, &headers).body;
     assert!(page.contains("name=\"without_evidence\""), "{page}");

@@ -38,9 +38,9 @@ fn is_told(folder: &std::path::Path, url: &str, impersonated: bool) {
     }
     let doctor = run_program_in(folder, &[], &["doctor", url]).stdout;
     let found = if impersonated {
-        "3 active sessions by which `admin1` acts for others (`impersonatedBy`) for more than an hour"
+        "3 active sessions impersonated by `admin1` (`impersonatedBy`) for more than an hour"
     } else {
-        "nobody has acted for a user"
+        "no impersonated session is older"
     };
     assert!(doctor.contains(found), "{doctor}");
     let revoke = run_program_in(folder, &[], &["revoke", "where", "--impersonated", url, "--format", "json"]);

@@ -118,7 +118,7 @@ fn no_shadow_is_executed_by_plan_apply_and_restore() {
             assert!(apply(folder.path(), &["cleanup", rest]).1 > 0, "{rest}");
         }
         let doctor = run_program_in(folder.path(), &[], &["doctor", "--format", "json"]);
-        assert!(doctor.stdout.contains("may end sessions and put them back"), "{}", doctor.stdout);
+        assert!(doctor.stdout.contains("can revoke and restore sessions"), "{}", doctor.stdout);
     }
 }
 

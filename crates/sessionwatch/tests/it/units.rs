@@ -51,7 +51,11 @@ fn is_right(folder: &std::path::Path, url: &str) {
     let plan: Value = serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{}", said.stderr));
     assert_eq!((&plan["plan"]["rows"], &plan["plan"]["active"]), (&115.into(), &0.into()), "{plan:#}");
     let doctor = run_program_in(folder, &[], &["doctor", url]);
-    assert!(doctor.stdout.contains("warn  expiry-units: 60 ends are stored in "), "{}", doctor.stdout);
+    assert!(
+        doctor.stdout.contains("warn  expiry-units: 60 expiry times are stored in "),
+        "{}",
+        doctor.stdout
+    );
 }
 
 #[test]

@@ -131,7 +131,7 @@ fn a_condition_is_part_of_what_a_mapping_means() {
     let report: Value = serde_json::from_str(&said.stdout).unwrap();
     assert_eq!(find_check_result(&report, "duplicate-tokens")["verdict"], "healthy", "{report:#}");
     let doctor = testkit::run_program_in(folder.path(), &[], &["doctor"]).stdout;
-    assert!(doctor.contains("the condition of the view `live` leaves out rows"), "{doctor}");
+    assert!(doctor.contains("the condition of the view `live` excludes rows"), "{doctor}");
 }
 
 #[test]

@@ -57,7 +57,7 @@ fn the_conditions_of_a_form_make_a_plan_of_what_fits_and_the_latest_is_listed_fi
     for (fields, refused, said) in [
         ("", 400, "Say at least one condition"),
         ("expires_before=yesterday", 400, "is a date and a time, in UTC"),
-        ("created_after=2026-01-01T00:00", 409, "no column of"),
+        ("created_after=2026-01-01T00:00", 409, "and none is known"),
     ] {
         let (status, page) = post(fields);
         assert!(status == refused && page.contains(said), "{fields}: {status} {page}");

@@ -35,7 +35,7 @@ fn restore(folder: &Path, archive: &str, count: u64) -> Value {
     let plan = plan(folder, &command);
     assert_eq!(plan["rows"], count, "{plan:#}");
     let notes = plan["notes"].to_string();
-    assert!(!notes.contains("without a fingerprint"), "a token that is NULL has none: {notes}");
+    assert!(!notes.contains("without a token fingerprint"), "a token that is NULL has none: {notes}");
     carry_out(folder, &plan, &command)
 }
 

@@ -151,7 +151,7 @@ fn nothing_is_planned_on_another_table_until_somebody_confirms_it() {
         // A plan of before is about the table of before.
         let applied = run(&["cleanup", "expired", "--apply", id, "--confirm", "app"]);
         assert!(
-            applied.exit_code == 2 && applied.stderr.contains("was made for the table"),
+            applied.exit_code == 2 && applied.stderr.contains("was created for table"),
             "{}",
             applied.stderr
         );
