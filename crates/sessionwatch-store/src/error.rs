@@ -74,7 +74,10 @@ pub enum StoreError {
     #[error("another sessionwatch daemon has taken over")]
     LeaseLost,
     /// A stored value is not one that this version can decode.
-    #[error("cannot decode column `{column}` of table `{table}` in the store")]
+    #[error(
+        "cannot decode column `{column}` of table `{table}` in the store: \
+         if a newer sessionwatch wrote the store, run that version; otherwise restore a backup"
+    )]
     Undecodable {
         /// The table.
         table: String,
@@ -103,9 +106,6 @@ impl StoreError {
             Self::AlreadyExists(_) => "choose a new file name in a writable directory",
             Self::NotAStore(_) => "set `store` in [serve] to a file that only sessionwatch uses",
             Self::NewerVersion { .. } => "run the newer sessionwatch",
-            Self::Undecodable { .. } => {
-                "if a newer sessionwatch wrote the store, run that version; otherwise restore a backup"
-            }
             Self::Damaged | Self::Sqlite(_) | Self::DamagedBackup { .. } => {
                 "stop the daemon, keep the damaged file, and restore the last `sessionwatch backup` (see Restore in docs/deploy.md)"
             }
