@@ -128,10 +128,12 @@ pub fn upsert_alerts(db: Tx<'_>, alerts: &[AlertRecord]) -> Result<(), StoreErro
 
 /// Returns the parameters for an alert, in the order of the columns.
 fn alert_params(record: &AlertRecord) -> [Param<'_>; 15] {
-    let (looks, clear, since, told) = match record.alert.state {
+    let (looks, clear, since, notified_at) = match record.alert.state {
         AlertState::Ok => (0, 0, None, None),
         AlertState::Pending { failing_runs: looks, since } => (looks, 0, Some(since), None),
-        AlertState::Firing { since, passing_runs: clear, notified_at: told } => (0, clear, Some(since), told),
+        AlertState::Firing { since, passing_runs: clear, notified_at } => {
+            (0, clear, Some(since), notified_at)
+        }
     };
     [
         (&record.target).into(),
@@ -140,7 +142,7 @@ fn alert_params(record: &AlertRecord) -> [Param<'_>; 15] {
         looks.into(),
         clear.into(),
         since.into(),
-        told.into(),
+        notified_at.into(),
         record.alert.is_stale.into(),
         (&record.severity).into(),
         (&record.summary).into(),

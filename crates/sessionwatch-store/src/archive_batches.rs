@@ -197,17 +197,17 @@ pub fn list_archive_summaries(db: Tx<'_>) -> Result<Vec<ArchiveSummary>, StoreEr
         "SELECT plan, target, at, purge_at, recipient, fates, state FROM archived ORDER BY id DESC",
         &[],
     )?;
-    let mut holdings: Vec<ArchiveSummary> = Vec::new();
+    let mut summaries: Vec<ArchiveSummary> = Vec::new();
     for row in &rows {
         let fates = read_row_states(row, 5)?;
         row.parse_text::<BatchState>(6)?;
         let count = |fate| fates.iter().filter(|found| **found == fate).count() as u64;
         let at = row.read_timestamp(2)?;
         let plan = row.read_text(0)?;
-        let found = holdings.iter().position(|holding| holding.plan == plan);
-        let held = found.unwrap_or(holdings.len());
+        let found = summaries.iter().position(|summary| summary.plan == plan);
+        let index = found.unwrap_or(summaries.len());
         if found.is_none() {
-            holdings.push(ArchiveSummary {
+            summaries.push(ArchiveSummary {
                 plan,
                 target: row.read_text(1)?,
                 first_sealed_at: at,
@@ -217,12 +217,12 @@ pub fn list_archive_summaries(db: Tx<'_>) -> Result<Vec<ArchiveSummary>, StoreEr
                 restored_rows: 0,
             });
         }
-        let holding = &mut holdings[held];
-        holding.first_sealed_at = holding.first_sealed_at.min(at);
-        holding.restorable_rows += count(ArchivedRowState::Archived);
-        holding.restored_rows += count(ArchivedRowState::Restored);
+        let summary = &mut summaries[index];
+        summary.first_sealed_at = summary.first_sealed_at.min(at);
+        summary.restorable_rows += count(ArchivedRowState::Archived);
+        summary.restored_rows += count(ArchivedRowState::Restored);
     }
-    Ok(holdings)
+    Ok(summaries)
 }
 
 /// Purges settled batches: those of `plan`, or without one all that are past their retention. Returns the number of
@@ -326,8 +326,8 @@ mod tests {
             );
             assert_eq!(store.read(|db| find_next_batch(db, "p", 0)).unwrap(), Some(expected.clone()));
             assert_eq!(store.read(|db| find_next_batch(db, "p", 1)).unwrap(), None);
-            let held = store.read(list_archive_summaries).unwrap();
-            assert_eq!((held.len(), held[0].restorable_rows, held[0].restored_rows), (1, 1, 0));
+            let archived = store.read(list_archive_summaries).unwrap();
+            assert_eq!((archived.len(), archived[0].restorable_rows, archived[0].restored_rows), (1, 1, 0));
             settle(1, &[ArchivedRowState::Restored, ArchivedRowState::NotRemoved]);
             assert_eq!(store.read(|db| find_batch(db, 1)).unwrap().unwrap().1, b"");
             assert_eq!(store.read(list_archive_summaries).unwrap()[0].restored_rows, 1);

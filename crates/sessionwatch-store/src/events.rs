@@ -311,8 +311,8 @@ mod tests {
         for store in store_of_each_kind() {
             let at = |second: i64| UtcTimestamp::UNIX_EPOCH + SignedDuration::from_secs(second);
             for (second, target, check, kind, summary) in [
-                (1, "one", "target-unreachable", "firing", "the target cannot be looked at"),
-                (2, "two", "target-unreachable", "firing", "the Target cannot be looked at"),
+                (1, "one", "target-unreachable", "firing", "the target cannot be reached"),
+                (2, "two", "target-unreachable", "firing", "the Target cannot be reached"),
                 (3, "one", "orphaned-sessions", "result", "11 sessions whose user does not exist"),
                 (4, "one", "target-unreachable", "resolved", "100% again"),
             ] {

@@ -105,8 +105,11 @@ mod tests {
             assert_eq!(other.write(|db| acquire_lease(db, "app", "two")).unwrap(), Some(2));
             release_leases(db, "two")
         });
-        let told = outcome.unwrap_err().to_string();
-        assert!(told.contains("idle for more than 4 s") || told.contains("connection was lost"), "{told}");
+        let message = outcome.unwrap_err().to_string();
+        assert!(
+            message.contains("idle for more than 4 s") || message.contains("connection was lost"),
+            "{message}"
+        );
         assert!(matches!(
             frozen.with_fence(fence).write(|db| release_leases(db, "two")),
             Err(StoreError::LeaseLost)
@@ -129,8 +132,8 @@ mod tests {
             });
             Ok(waiting.unwrap_err().to_string())
         });
-        let told = refused.unwrap();
-        assert!(told.contains("write lock for more than 9 s") && !told.contains("schema"), "{told}");
+        let message = refused.unwrap();
+        assert!(message.contains("write lock for more than 9 s") && !message.contains("schema"), "{message}");
     }
 
     #[test]

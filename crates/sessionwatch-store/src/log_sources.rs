@@ -17,7 +17,7 @@ pub struct StoredLogSource<P> {
     pub position: Option<P>,
     /// Time when the last line was read.
     pub last_line_at: Option<UtcTimestamp>,
-    /// Activity by time of the week, to tell idle from silent.
+    /// Activity by time of the week, by which an idle source is recognized.
     pub activity: ActivityProfile,
     /// Counters of lines read, and of lines dropped by reason.
     pub counters: Map<String, Value>,
@@ -74,7 +74,8 @@ pub fn find_log_source<P: DeserializeOwned>(
 ///
 /// If the store cannot be written.
 pub fn upsert_log_source<P: Serialize>(db: Tx<'_>, source: &StoredLogSource<P>) -> Result<(), StoreError> {
-    let (rhythm, counters) = (source.activity.to_text(), Value::Object(source.counters.clone()).to_string());
+    let (activity, counters) =
+        (source.activity.to_text(), Value::Object(source.counters.clone()).to_string());
     let place = source.position.as_ref().map(|place| serde_json::json!(place).to_string());
     let gaps = serde_json::json!(source.gaps).to_string();
     db.execute(
@@ -88,7 +89,7 @@ pub fn upsert_log_source<P: Serialize>(db: Tx<'_>, source: &StoredLogSource<P>) 
             (&source.target).into(),
             (&place).into(),
             source.last_line_at.into(),
-            (&rhythm).into(),
+            (&activity).into(),
             (&counters).into(),
             (&gaps).into(),
         ],

@@ -132,8 +132,8 @@ fn assert_history(db: Tx<'_>) -> Result<(), StoreError> {
     assert_eq!(snapshots::find_fingerprint_key(db)?, Some(-7));
     leases::verify_epoch(db, &leases::LeaseFence { lease: "app".into(), holder: "one".into(), epoch: 3 })?;
     let item = attestations::ChecklistItemRef { target: "app", item: "user-reports" };
-    let vouched = attestations::find_latest_attestation(db, item, Period::ALL_TIME)?.unwrap();
-    assert_eq!((vouched.holds, vouched.note.as_str()), (false, "two"));
+    let attestation = attestations::find_latest_attestation(db, item, Period::ALL_TIME)?.unwrap();
+    assert_eq!((attestation.holds, attestation.note.as_str()), (false, "two"));
     let quiet = silences::list_active_silences(db, UtcTimestamp::MIN)?;
     assert!(quiet.iter().any(|silence| silence.subject.as_deref() == Some("u7")));
     let dead = outbox::list_dead_messages(db, 9)?;

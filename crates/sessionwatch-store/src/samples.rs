@@ -161,7 +161,7 @@ pub fn find_last_successful_sample(
     row.map(|row| sample_from_row(&row)).transpose()
 }
 
-/// Returns the window in which sessions were last created in a target, judging by successful runs.
+/// Returns the window in which sessions were last created in a target, according to successful runs.
 ///
 /// # Errors
 ///

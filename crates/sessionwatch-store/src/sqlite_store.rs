@@ -124,7 +124,7 @@ impl SqliteStore {
 
     /// Returns the connection in use: the memory fallback's if there is one, otherwise the file's.
     pub(crate) fn active_connection(&mut self) -> &mut Connection {
-        self.fallback.as_mut().map_or(&mut self.connection, |shelter| &mut shelter.connection)
+        self.fallback.as_mut().map_or(&mut self.connection, |fallback| &mut fallback.connection)
     }
 
     pub(crate) fn write_transaction(&mut self, work: &mut TransactionBody<'_>) -> Result<(), StoreError> {
@@ -137,7 +137,7 @@ impl SqliteStore {
         if self
             .fallback
             .as_ref()
-            .is_some_and(|shelter| shelter.last_attempt_at.elapsed() >= DISK_RETRY_INTERVAL)
+            .is_some_and(|fallback| fallback.last_attempt_at.elapsed() >= DISK_RETRY_INTERVAL)
         {
             self.leave_memory_fallback();
         }
@@ -171,9 +171,9 @@ impl SqliteStore {
 
     /// Writes the data kept in memory to the file. Returns `true` if it fit.
     pub(crate) fn leave_memory_fallback(&mut self) -> bool {
-        let Some(shelter) = &mut self.fallback else { return true };
-        shelter.last_attempt_at = Clock::now();
-        let written = persist_fallback(&shelter.connection, &self.connection);
+        let Some(fallback) = &mut self.fallback else { return true };
+        fallback.last_attempt_at = Clock::now();
+        let written = persist_fallback(&fallback.connection, &self.connection);
         if written.is_err() {
             // Restores the file and takes the write lock again. Errors are ignored: the failure may have ended the
             // transaction already.

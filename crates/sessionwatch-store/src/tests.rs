@@ -144,8 +144,8 @@ fn a_full_disk_loses_nothing_and_memory_is_written_back_when_there_is_room() {
     let limit = |pages: i64| match &mut *store.lock_backend() {
         StoreBackend::Sqlite(file) => {
             file.connection.pragma_update(None, "max_page_count", pages).unwrap();
-            if let Some(shelter) = &mut file.fallback {
-                shelter.last_attempt_at -= DISK_RETRY_INTERVAL;
+            if let Some(fallback) = &mut file.fallback {
+                fallback.last_attempt_at -= DISK_RETRY_INTERVAL;
             }
         }
         StoreBackend::Postgres(_) => unreachable!("a file"),

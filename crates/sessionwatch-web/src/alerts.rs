@@ -98,8 +98,8 @@ fn render_silences_section(person: &CurrentUser, silences: &[SilenceRecord]) -> 
     let may = person.role >= AccountRole::Responder;
     html! {
         @if !silences.is_empty() {
-            section aria-labelledby="quiet" {
-                h2 id="quiet" { "Silences" }
+            section aria-labelledby="silences" {
+                h2 id="silences" { "Silences" }
                 ul.list { @for silence in silences { li {
                     (layout::render_status_badge("silenced")) " "
                     (layout::sanitize_text(silence.check.as_deref().unwrap_or("all checks"))) " on " (layout::sanitize_text(silence.target.as_deref().unwrap_or("all targets")))

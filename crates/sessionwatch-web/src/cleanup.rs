@@ -87,8 +87,8 @@ fn render_plan_forms(person: &CurrentUser, target: &Target) -> Markup {
         }
     };
     html! {
-        section aria-labelledby="wishes" {
-            h2 id="wishes" { "Create a plan" }
+        section aria-labelledby="create-plan" {
+            h2 id="create-plan" { "Create a plan" }
             p.dim { "A plan lists the exact rows it would touch." }
             (wish("expired", "Plan: delete expired sessions", html! { label { "Hours since expiry, at least" input name="hours" type="number" min="1" max="8760" value="24"; } }))
             (wish("duplicates", "Plan: revoke shared tokens", html! {}))

@@ -338,8 +338,8 @@ fn render_steps(person: &CurrentUser, case: &IncidentWorkflow, base: &str, now: 
 /// Renders the forms for notes, report sections, and closing early.
 fn render_report_forms(person: &CurrentUser, case: &IncidentWorkflow, base: &str) -> Markup {
     html! {
-        section aria-labelledby="papers" {
-            h2 id="papers" { "Notes and report" }
+        section aria-labelledby="notes" {
+            h2 id="notes" { "Notes and report" }
             form.filter method="post" action={ (base) "/note" } {
                 (layout::render_csrf_field(person))
                 label { "Timeline note" input name="note" required maxlength="2000"; }

@@ -60,8 +60,8 @@ pub(super) async fn show_logs(
     let sources = logs::list_log_sources(&app).await?;
     let body = html! {
         (render_sources_section(&sources, now))
-        section aria-labelledby="signals" {
-            h2 id="signals" { "Log events" }
+        section aria-labelledby="log-events" {
+            h2 id="log-events" { "Log events" }
             form.filter method="get" action="/logs" {
                 label { "Target" select name="target" { option value="" { "all" } @for name in &names { option value=(name) selected[*name == wanted.target] { (name) } } } }
                 label { "Kind" input name="kind" value=(wanted.kind) maxlength="100"; }

@@ -44,8 +44,8 @@ pub(super) async fn show_overview(
     let body = html! {
         @if !configured.is_empty() { (render_overall_status(open, wrong.len(), unknown)) }
         @if !wrong.is_empty() {
-            section aria-labelledby="wrong" {
-                h2 id="wrong" { "Problems" }
+            section aria-labelledby="problems" {
+                h2 id="problems" { "Problems" }
                 ul.list { @for (_, kept) in &wrong { li { (render_alert_line(kept, now)) } } }
             }
         }

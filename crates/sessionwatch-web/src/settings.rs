@@ -61,7 +61,7 @@ fn render_account_section(
             } }
             form.filter method="post" action="/settings/password" {
                 (layout::render_csrf_field(person))
-                // Tells the browser's password manager which account this is.
+                // Lets the browser's password manager know the account.
                 input type="text" name="name" value=(person.name) autocomplete="username" hidden;
                 label { "Current password" input type="password" name="password" autocomplete="current-password" required; }
                 label { "New password" input type="password" name="new" autocomplete="new-password" required minlength="15"; }

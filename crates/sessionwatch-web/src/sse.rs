@@ -1,4 +1,4 @@
-//! Live events (SSE), which tell open pages to refresh.
+//! Live events (SSE), on which open pages refresh.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 

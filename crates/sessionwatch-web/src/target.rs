@@ -165,8 +165,8 @@ fn render_target_facts(app: &AppState, target: &Target, status: &TargetStatus, n
     let text = |key: &str| report.and_then(|report| report[key].as_str()).unwrap_or("unknown").to_owned();
     let schedule = targets::describe_schedule(app, target);
     html! {
-        section aria-labelledby="how" {
-            h2 id="how" { "Monitoring" }
+        section aria-labelledby="monitoring" {
+            h2 id="monitoring" { "Monitoring" }
             dl.facts {
                 dt { "Address" } dd { code { (target.address.to_string()) } }
                 dt { "Table" } dd { (layout::sanitize_text(&text("table"))) }
@@ -204,8 +204,8 @@ pub(super) async fn show_check(
         @if !finding.is_null() { (render_finding(&target, &check, finding)) }
         (render_alert_actions(&person, kept, &details.silences, now))
         @if matches!(kept.alert.state, Alerting::Firing { .. }) && severity_rank(&kept.severity) >= 2 && person.role >= AccountRole::Responder {
-            section aria-labelledby="emergency" {
-                h2 id="emergency" { "Is this an incident?" }
+            section aria-labelledby="incident" {
+                h2 id="incident" { "Is this an incident?" }
                 p { "An incident guides you step by step: confirm, freeze the evidence, revoke sessions, verify, notify users." }
                 (super::incidents::render_open_form(&person, std::slice::from_ref(&name)))
             }
@@ -286,7 +286,7 @@ fn render_alert_actions(
             p.notice { "Acknowledged by " (layout::sanitize_text(owner)) @if let Some(note) = &record.note { ": " (layout::sanitize_text(note)) } ", " (layout::render_relative_time(record.updated_at, now)) }
         }
         @if person.role >= AccountRole::Responder {
-            div.deeds {
+            div.actions {
                 @if fires {
                     form method="post" action="/alerts/acknowledge" { (hidden) label { "Note" input name="note" maxlength="500"; } button { "Acknowledge" } }
                     form method="post" action="/alerts/resolve" { (hidden) label { "Reason" input name="note" maxlength="500"; } button.quiet { "Resolve" } }

@@ -10,7 +10,7 @@ async fn an_empty_page_says_so() {
     let empty = page.select_texts("main p.empty");
     assert_eq!(empty[0], "No firing alerts.");
     assert_eq!(empty[1], "No matching notifications.");
-    assert_eq!(page.count_elements("section[aria-labelledby=quiet]"), 0);
+    assert_eq!(page.count_elements("section[aria-labelledby=silences]"), 0);
 }
 
 #[tokio::test]
@@ -39,16 +39,16 @@ async fn responders_can_expire_a_silence_and_viewers_cannot() {
     assert_eq!((answer.status, answer.location.as_deref()), (StatusCode::SEE_OTHER, Some("/alerts")));
 
     let page = responder.get("/alerts").await;
-    assert_eq!(page.select_text("section[aria-labelledby=quiet] button"), "Expire");
-    page.assert_shows_hostile_text("section[aria-labelledby=quiet] li");
+    assert_eq!(page.select_text("section[aria-labelledby=silences] button"), "Expire");
+    page.assert_shows_hostile_text("section[aria-labelledby=silences] li");
     let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
     let page = viewer.get("/alerts").await;
-    assert_eq!(page.count_elements("section[aria-labelledby=quiet] li"), 1);
+    assert_eq!(page.count_elements("section[aria-labelledby=silences] li"), 1);
     assert_eq!(page.count_elements("main form[method=post]"), 0);
     assert_eq!(viewer.post("/alerts/silence", &fields).await.status, StatusCode::FORBIDDEN);
 
     responder.post("/alerts/unsilence", &[("silence", "1")]).await;
-    assert_eq!(responder.get("/alerts").await.count_elements("section[aria-labelledby=quiet]"), 0);
+    assert_eq!(responder.get("/alerts").await.count_elements("section[aria-labelledby=silences]"), 0);
 }
 
 #[tokio::test]

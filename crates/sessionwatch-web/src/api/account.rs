@@ -285,8 +285,8 @@ pub(super) async fn list_audit_entries(
     let limit = wanted.limit.map_or(100, |BoundedInt(limit)| limit);
     let before = wanted.cursor.map(|ListCursor(before)| before);
     let found = audit_trail::list_audit_entries_before(&app, before, limit + 1).await?;
-    Ok(Json(ListPage::from_rows(found, limit as usize, AuditEntryDto::from_record, |deed| {
-        deed.id.to_string()
+    Ok(Json(ListPage::from_rows(found, limit as usize, AuditEntryDto::from_record, |entry| {
+        entry.id.to_string()
     })))
 }
 

@@ -269,12 +269,12 @@ pub(super) async fn create_attestation(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
     PathParams(of): PathParams<TargetPath>,
-    JsonBody(vouched): JsonBody<AttestationRequest>,
+    JsonBody(attestation): JsonBody<AttestationRequest>,
 ) -> Result<StatusCode, ProblemDetails> {
     let new = NewAttestation {
         target: of.target.to_string(),
-        holds: vouched.holds,
-        note: vouched.note.to_string(),
+        holds: attestation.holds,
+        note: attestation.note.to_string(),
     };
     checklists::record_attestation(&app, &caller.actor(), new).await?;
     Ok(StatusCode::NO_CONTENT)

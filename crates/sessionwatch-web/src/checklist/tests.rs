@@ -21,8 +21,8 @@ async fn an_attestation_is_listed_as_text() {
     assert_eq!(responder.get("/checklist/app").await.select_text("main form button"), "Attest");
     let silent = responder.post("/checklist/app", &[("holds", "yes"), ("note", " ")]).await;
     assert_eq!(silent.status, StatusCode::BAD_REQUEST);
-    let vouched = responder.post("/checklist/app", &[("holds", "yes"), ("note", HOSTILE_TEXT)]).await;
-    assert_eq!(vouched.location.as_deref(), Some("/checklist/app"));
+    let attested = responder.post("/checklist/app", &[("holds", "yes"), ("note", HOSTILE_TEXT)]).await;
+    assert_eq!(attested.location.as_deref(), Some("/checklist/app"));
     let page = responder.get("/checklist/app").await;
     page.assert_shows_hostile_text("main tbody td");
     assert_eq!(page.count_elements("main .mark.healthy"), 1);

@@ -51,10 +51,10 @@ async fn only_responders_can_create_plans() {
     assert_eq!(page.count_elements("main form"), 0);
     assert_eq!(page.select_texts("main p.empty").len(), 2);
     let page = dashboard.log_in_as(AccountRole::Responder).await.get("/cleanup/app").await;
-    let kinds = page.select_attributes("section[aria-labelledby=wishes] input[name=kind]", "value");
+    let kinds = page.select_attributes("section[aria-labelledby=create-plan] input[name=kind]", "value");
     let every = ["expired", "duplicates", "orphaned", "excess", "user", "session", "where", "all"];
     assert_eq!(kinds, every);
-    assert_eq!(page.count_elements("section[aria-labelledby=wishes] button"), every.len());
+    assert_eq!(page.count_elements("section[aria-labelledby=create-plan] button"), every.len());
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ async fn without_sources_the_page_shows_how_to_configure_one() {
     let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/logs").await;
     assert_eq!(page.select_text("section[aria-labelledby=sources] p.empty code"), "[[logs]]");
     assert_eq!(
-        page.select_text("section[aria-labelledby=signals] p.empty"),
+        page.select_text("section[aria-labelledby=log-events] p.empty"),
         "No matching log events in the last 30 days."
     );
 }
@@ -51,13 +51,13 @@ async fn log_events_are_listed_filtered_and_shown_as_text() {
     });
     let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
     let page = viewer.get("/logs").await;
-    assert_eq!(page.select_texts("section[aria-labelledby=signals] tbody code"), ["other…", "abcdefgh…"]);
-    page.assert_shows_hostile_text("section[aria-labelledby=signals] td");
+    assert_eq!(page.select_texts("section[aria-labelledby=log-events] tbody code"), ["other…", "abcdefgh…"]);
+    page.assert_shows_hostile_text("section[aria-labelledby=log-events] td");
     let page = viewer.get("/logs?token=abcdefgh").await;
-    assert_eq!(page.count_elements("section[aria-labelledby=signals] tbody tr"), 1);
+    assert_eq!(page.count_elements("section[aria-labelledby=log-events] tbody tr"), 1);
     assert_eq!(page.select_attributes("input[name=token]", "value"), ["abcdefgh"]);
     assert_eq!(
-        viewer.get("/logs?bad=yes").await.count_elements("section[aria-labelledby=signals] tbody tr"),
+        viewer.get("/logs?bad=yes").await.count_elements("section[aria-labelledby=log-events] tbody tr"),
         0
     );
 }

@@ -42,10 +42,10 @@ async fn firing_alerts_are_counted_and_listed_worst_first() {
     let visitor = dashboard.log_in_as(AccountRole::Viewer).await;
     let page = visitor.get("/").await;
     assert_eq!(page.select_text("p.verdict.failing strong"), "2 unacknowledged alerts");
-    let listed = page.select_attributes("section[aria-labelledby=wrong] li a", "href");
+    let listed = page.select_attributes("section[aria-labelledby=problems] li a", "href");
     assert_eq!(listed[0], "/targets/app/checks/duplicate%2Dtokens");
     assert_eq!(listed.len(), 2);
-    page.assert_shows_hostile_text("section[aria-labelledby=wrong] li");
+    page.assert_shows_hostile_text("section[aria-labelledby=problems] li");
 
     let mut acknowledged = worst;
     acknowledged.acknowledged_by = Some("ada".into());

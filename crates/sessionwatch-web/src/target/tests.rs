@@ -28,7 +28,7 @@ async fn its_checks_notes_and_table_are_listed_as_text() {
         ["duplicate-tokens"]
     );
     page.assert_shows_hostile_text("section[aria-labelledby=checks] td");
-    page.assert_shows_hostile_text("section[aria-labelledby=how] li");
+    page.assert_shows_hostile_text("section[aria-labelledby=monitoring] li");
     assert_eq!(page.select_texts("nav.periods a[aria-current=true]"), ["7 days"]);
 }
 
@@ -70,8 +70,8 @@ async fn alert_actions_depend_on_the_role_and_the_state() {
     assert_eq!(viewer.get(CHECK).await.count_elements("main form"), 0);
     let page = responder.get(CHECK).await;
     let buttons = ["Acknowledge", "Resolve", "Add comment", "Silence"];
-    assert_eq!(page.select_texts("div.deeds button"), buttons);
-    assert_eq!(page.count_elements("section[aria-labelledby=emergency] form[action='/incidents']"), 1);
+    assert_eq!(page.select_texts("div.actions button"), buttons);
+    assert_eq!(page.count_elements("section[aria-labelledby=incident] form[action='/incidents']"), 1);
 
     let fields = [("target", "app"), ("check", "duplicate-tokens"), ("note", HOSTILE_TEXT)];
     responder.post("/alerts/acknowledge", &fields).await;
@@ -80,7 +80,7 @@ async fn alert_actions_depend_on_the_role_and_the_state() {
     kept.alert.state = sessionwatch_core::alert::AlertState::Ok;
     dashboard.write_store(|db| alerts::upsert_alert(db, &kept));
     let page = responder.get(CHECK).await;
-    assert_eq!(page.select_texts("div.deeds button"), buttons[2..]);
-    assert_eq!(page.count_elements("section[aria-labelledby=emergency]"), 0);
+    assert_eq!(page.select_texts("div.actions button"), buttons[2..]);
+    assert_eq!(page.count_elements("section[aria-labelledby=incident]"), 0);
     assert_eq!(responder.post("/alerts/acknowledge", &fields).await.status, StatusCode::CONFLICT);
 }
