@@ -228,6 +228,8 @@ fn render_finding(target: &Target, check: &str, finding: &Value) -> Markup {
     let rows = finding["evidence"].as_array().cloned().unwrap_or_default();
     let signals = finding["signals"].as_array().cloned().unwrap_or_default();
     let base = format!("/targets/{}", layout::percent_encode(&target.name));
+    // Evidence from logs counts no rows.
+    let counts_rows = rows.iter().any(|row| row["rows"].as_u64().is_some_and(|count| count > 0));
     html! {
         dl.facts {
             dt { "Value" } dd { (finding["value"].as_f64().map_or("–".to_owned(), super::chart::format_number)) }
@@ -237,12 +239,12 @@ fn render_finding(target: &Target, check: &str, finding: &Value) -> Markup {
         @if !rows.is_empty() {
             h2 { "Evidence" }
             div.wide tabindex="0" role="group" aria-label="Table" { table {
-                thead { tr { th scope="col" { "Token" } th scope="col" { "User ID" } th scope="col" { "Expires" } th scope="col" { "Rows" } th scope="col" { "User" } } }
+                thead { tr { th scope="col" { "Token" } th scope="col" { "User ID" } th scope="col" { "Expires" } @if counts_rows { th scope="col" { "Rows" } } th scope="col" { "User" } } }
                 tbody { @for row in &rows { tr {
                     td { @if row["token_prefix"].is_string() { code { (text(row, "token_prefix")) "…" } } }
                     td { @if let Some(user) = row["user"].as_str() { a href={ (base) "/users/" (layout::percent_encode(user)) } { (layout::sanitize_text(user)) } } }
                     td { (format_timestamp(row, "expires_at")) }
-                    td.number { (row["rows"].as_u64().unwrap_or(0)) }
+                    @if counts_rows { td.number { (row["rows"].as_u64().unwrap_or(0)) } }
                     td { @for name in row["display"].as_array().into_iter().flatten() { (layout::sanitize_text(name.as_str().unwrap_or_default())) " " } }
                 } } }
             } }

@@ -62,6 +62,20 @@ async fn the_evidence_of_a_check_is_shown_as_text() {
 }
 
 #[tokio::test]
+async fn evidence_without_row_counts_has_no_column_for_them() {
+    let dashboard = TestDashboard::new();
+    let mut kept = dashboard.insert_firing_alert("duplicate-tokens", "critical", "x");
+    for (rows, columns) in [(2, 5), (0, 4)] {
+        let evidence = serde_json::json!([{ "token_prefix": "abcdefgh", "user": "7", "rows": rows }]);
+        kept.finding = Some(serde_json::json!({ "value": 1, "evidence": evidence }).to_string());
+        dashboard.write_store(|db| alerts::upsert_alert(db, &kept));
+        let page = dashboard.log_in_as(AccountRole::Viewer).await.get(CHECK).await;
+        assert_eq!(page.count_elements("main div.wide thead th"), columns, "{rows}");
+        assert_eq!(page.count_elements("main div.wide td.number"), columns - 4, "{rows}");
+    }
+}
+
+#[tokio::test]
 async fn alert_actions_depend_on_the_role_and_the_state() {
     let dashboard = TestDashboard::new();
     let mut kept = dashboard.insert_firing_alert("duplicate-tokens", "critical", "x");
