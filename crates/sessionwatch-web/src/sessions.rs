@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::{Path, Query, State},
-    http::header,
+    http::{HeaderName, header},
     response::{IntoResponse, Response},
 };
 use maud::{Markup, html};
@@ -34,6 +34,8 @@ use super::{
 const SESSION_PAGE_SIZE: usize = 100;
 /// Most sessions in an export, which is built in memory.
 const MAX_EXPORTED_SESSIONS: usize = 100_000;
+/// Response header of exports: `true` if sessions are missing from the end.
+const TRUNCATED_HEADER: HeaderName = HeaderName::from_static("sessionwatch-truncated");
 /// Sort orders, with their names in URLs and on the page.
 const SORT_OPTIONS: [(SessionSort, &str, &str); 4] = [
     (SessionSort::Expires, "expires", "expiry"),
@@ -143,6 +145,7 @@ pub(super) async fn show_sessions(
             }
             a href={ (base) "/sessions.csv?" (query) } { "CSV" } a href={ (base) "/sessions.json?" (query) } { "JSON" }
         }
+        @if found.has_more { p.dim { "Exports contain the first 100,000 sessions in this order." } }
         @if person.role >= AccountRole::Responder {
             p.links { a href={ "/cleanup/" (layout::percent_encode(&name)) } { "Revoke sessions" } }
         }
@@ -217,9 +220,16 @@ pub(super) async fn export_csv(
             report::session_status(line.expires_at, found.now),
         ]));
     }
-    let kept = "attachment; filename=\"sessions.csv\"";
-    Ok(([(header::CONTENT_TYPE, "text/csv; charset=utf-8"), (header::CONTENT_DISPOSITION, kept)], text)
-        .into_response())
+    // A browser does not show headers, so the file name says that the export is cut.
+    let file_name = if found.has_more {
+        format!("sessions-first-{MAX_EXPORTED_SESSIONS}.csv")
+    } else {
+        "sessions.csv".to_owned()
+    };
+    let disposition = format!("attachment; filename=\"{file_name}\"");
+    let content_type = "text/csv; charset=utf-8".to_owned();
+    let headers = [(header::CONTENT_TYPE, content_type), (header::CONTENT_DISPOSITION, disposition)];
+    Ok((export_headers(&found), headers, text).into_response())
 }
 
 pub(super) async fn export_json(
@@ -231,8 +241,15 @@ pub(super) async fn export_json(
     let found =
         sessions::list_sessions(&app, &target, filter.to_session_query(MAX_EXPORTED_SESSIONS)?).await?;
     let session = |line| api_types::SessionDto::from_row(line, &found.display, found.now);
-    let document = json!({ "schema": 1, "sessions": found.rows.iter().map(session).collect::<Vec<_>>() });
-    Ok(([(header::CONTENT_TYPE, "application/json")], document.to_string()).into_response())
+    let sessions = found.rows.iter().map(session).collect::<Vec<_>>();
+    let document = json!({ "schema": 1, "sessions": sessions, "truncated": found.has_more });
+    let headers = [(header::CONTENT_TYPE, "application/json")];
+    Ok((export_headers(&found), headers, document.to_string()).into_response())
+}
+
+/// Returns the header that says whether an export holds only the first [`MAX_EXPORTED_SESSIONS`].
+fn export_headers(found: &SessionList) -> [(HeaderName, &'static str); 1] {
+    [(TRUNCATED_HEADER, if found.has_more { "true" } else { "false" })]
 }
 
 pub(super) async fn show_user(

@@ -52,6 +52,7 @@ async fn exports_list_the_same_sessions_without_tokens() {
     assert!(header.starts_with("token,id,user,expires"), "{header}");
     let document: serde_json::Value =
         serde_json::from_str(&viewer.get("/targets/app/sessions.json").await.body).unwrap();
+    assert_eq!(document["truncated"], false);
     let sessions = document["sessions"].as_array().unwrap();
     assert_eq!(sessions.len(), lines.lines().count() - 1);
     for session in sessions {
