@@ -46,6 +46,7 @@ impl RouteTable {
 
     /// Returns the route of a request. A HEAD request uses the GET route.
     pub(crate) fn find(&self, method: &Method, path: &str) -> Option<&RouteSpec> {
+        // axum answers HEAD with the GET handler, so both need the same access.
         let method = if method == Method::HEAD { &Method::GET } else { method };
         self.iter().find(|route| route.path == path && route.method == *method)
     }

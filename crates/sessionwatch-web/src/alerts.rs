@@ -45,6 +45,7 @@ pub(super) async fn show_alerts(
     LoggedIn(person): LoggedIn,
 ) -> PageResult {
     let now = app.clock.now();
+    // Clamped instead of rejected: a link with any number still shows a page.
     let days = wanted.days.unwrap_or(7).clamp(1, 400);
     let text = Some(wanted.text.clone()).filter(|text| !text.is_empty());
     let Period { from, to } = Period::ending_at(now, duration::from_days(days));
@@ -89,6 +90,7 @@ pub(super) async fn show_alerts(
     };
     Ok(layout::render_page(
         &person,
+        // A search stays as it is: refreshing would shift the results while somebody reads them.
         PageHead { title: "Alerts", path: "/alerts", live: wanted.text.is_empty() },
         &body,
     ))
@@ -119,6 +121,7 @@ fn render_silences_section(person: &CurrentUser, silences: &[SilenceRecord]) -> 
 
 /// Redirects to the page of the form if that is a target's page on this host, otherwise to the alerts.
 fn redirect_back(fields: &FormFields) -> Redirect {
+    // A form field is input like any other: an open redirect would help phishing.
     let back = fields.text("back");
     Redirect::to(if back.starts_with("/targets/") && login::is_local_path(back) { back } else { "/alerts" })
 }

@@ -85,6 +85,7 @@ pub(super) fn build_api_router(app: &Arc<AppState>) -> Router<Arc<AppState>> {
     let router = router.route(routes::OPENAPI_PATH, routing::get(openapi::get_openapi_document));
     let guard = AccessGuard { app: Arc::clone(app), routes: routes::api_route_table() };
     router
+        // Layers run from last to first: access check, idempotency, ETag.
         .layer(middleware::from_fn(etag::etag_middleware))
         .layer(middleware::from_fn_with_state(Arc::clone(app), idempotency::idempotency_middleware))
         .route_layer(middleware::from_fn_with_state(guard, require_access))
@@ -126,6 +127,7 @@ async fn authorize(guard: &AccessGuard, request: &mut Request, path: &str) -> Re
         let challenge = "Bearer realm=\"sessionwatch\", error=\"invalid_token\"";
         return Err(problem_with_header(problem, header::WWW_AUTHENTICATE, challenge));
     };
+    // RFC 6750: a valid token without the scope gets 403 `insufficient_scope`, not 401.
     if !caller.has_scope(scope) {
         let why = format!("the token or the role of its account lacks the scope `{}`", scope.name());
         let challenge = format!(
@@ -158,6 +160,7 @@ async fn authenticate_token(
 ) -> Result<Option<ApiCaller>, ProblemDetails> {
     let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let given = given.and_then(|value| value.split_once(' '));
+    // Authentication schemes are case-insensitive (RFC 9110, section 11.1).
     let given = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     let Some((_, token)) = given else { return Ok(None) };
     let found = app_tokens::authenticate_token(app, token.trim()).await?;

@@ -39,6 +39,7 @@ pub(super) fn find_cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a 
 /// Formats a `Set-Cookie` header. A `max_age_seconds` of 0 removes the cookie.
 pub(super) fn format_set_cookie(app: &AppState, name: &str, value: &str, max_age_seconds: i64) -> String {
     let secure = if is_secure(app) { "; Secure" } else { "" };
+    // `Lax` instead of `Strict`: links to the dashboard in notifications must find the user logged in.
     format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={max_age_seconds}{secure}")
 }
 

@@ -235,6 +235,7 @@ pub(super) async fn show_plan(
     let own = plan.record.approved_by.as_deref() == Some(app_plans::approver_name(&person.actor()));
     let stale = plan.is_stale(ops.config.actions.plan_ttl, now);
     let goes_on = job.as_ref().is_some_and(|job| job.outcome.is_none());
+    // Checked again when the plan is applied; here it only decides which fields the form has.
     let missing_evidence = find_missing_evidence(&ops, &plan, &course).await?;
     let body = html! {
         p { "on " a href={ "/targets/" (layout::percent_encode(&target.name)) } { (target.name) } ", created by " (layout::sanitize_text(&plan.record.created_by)) " " (layout::render_relative_time(plan.record.created_at, now)) }
@@ -366,6 +367,7 @@ pub(super) async fn apply_plan(
 ) -> Result<Redirect, WebError> {
     let PlanWithTarget { plan, target } = app_plans::load_plan(&app, &id).await?;
     let course = incident_query_string(form.text("incident"));
+    // Browsers send empty fields too; absent and empty mean the same here.
     let given = |text: String| Some(text).filter(|text| !text.is_empty());
     let request = ApplyRequest {
         typed_target_name: given(form.text("confirm").to_owned()),

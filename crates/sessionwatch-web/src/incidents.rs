@@ -124,6 +124,7 @@ pub(super) async fn show_incident(
     let users = if find.find.is_empty() {
         None
     } else {
+        // A person is waiting, so the search uses the short timeout.
         let searched = ops.with_short_timeout();
         Some(incidents::search_users(searched, find.find.clone(), USER_SEARCH_LIMIT).await?)
     };
@@ -147,6 +148,7 @@ pub(super) async fn show_incident(
     };
     Ok(layout::render_page(
         &person,
+        // A search result must not vanish with a refresh.
         PageHead { title: &incident.id, path: "/incidents", live: find.find.is_empty() },
         &body,
     ))
@@ -453,6 +455,7 @@ pub(super) async fn show_report(
 ) -> Result<Response, WebError> {
     let IncidentOps { case, .. } = incidents::load_incident(&app, &person.actor(), &id).await?;
     let text = incidents::render_report_markdown(&case)?;
+    // Plain text, so that browsers show it instead of downloading Markdown.
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
 }
 

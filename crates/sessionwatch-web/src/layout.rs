@@ -115,6 +115,7 @@ pub(super) async fn serve_asset(Path(file): Path<String>) -> Response {
         "icon.svg" => ("image/svg+xml", ICON_SVG),
         _ => return WebError::from(AppError::NotFound("File not found.".into())).into_response(),
     };
+    // Short, because the files have no version in their names.
     let kept = "max-age=300";
     (StatusCode::OK, [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, kept)], text).into_response()
 }
@@ -165,6 +166,7 @@ pub(super) fn render_markdown(text: &str) -> Markup {
         Event::Start(Tag::Link { .. } | Tag::Image { .. } | Tag::HtmlBlock)
         | Event::End(TagEnd::Link | TagEnd::Image | TagEnd::HtmlBlock)
         | Event::Html(_)
+        // Links point to other Markdown files, which are no pages here; raw HTML is dropped on principle.
         | Event::InlineHtml(_) => None,
         other => Some(other),
     });

@@ -186,8 +186,10 @@ fn add_security_headers(app: &AppState, mut response: Response) -> Response {
     for (name, value) in set {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    // Pages show personal data: keep them out of the browser's cache unless a handler decides otherwise.
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     if auth::is_secure(app) {
+        // Browsers ignore this header over plain HTTP.
         let year = HeaderValue::from_static("max-age=31536000");
         headers.insert(header::STRICT_TRANSPORT_SECURITY, year);
     }

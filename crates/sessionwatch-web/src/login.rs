@@ -96,6 +96,7 @@ pub(super) async fn log_in(
     let Some(login) = login_sessions::log_in(&app, credentials, &client).await? else {
         let problem = html! { p.problem role="alert" { "Incorrect name or password." } };
         let page = render_login_page(&app, Some(problem), return_to.safe_path());
+        // The same message for an unknown name and a wrong password does not reveal which accounts exist.
         return Ok((StatusCode::UNAUTHORIZED, page).into_response());
     };
     let cookie = format_session_cookie(&app, &login);

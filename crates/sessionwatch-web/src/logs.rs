@@ -56,6 +56,7 @@ pub(super) async fn show_logs(
         limit: LOG_EVENT_PAGE_SIZE,
     };
     let mut found = logs::search_log_events(&app, query).await?;
+    // The limit of the query applies to each target.
     found.truncate(LOG_EVENT_PAGE_SIZE as usize);
     let sources = logs::list_log_sources(&app).await?;
     let body = html! {

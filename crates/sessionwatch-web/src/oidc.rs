@@ -53,6 +53,7 @@ pub(super) async fn complete_login(
     Query(params): Query<CallbackParams>,
     headers: HeaderMap,
 ) -> Result<Response, WebError> {
+    // A callback without the cookie of its login is rejected: somebody else may have started that login.
     let kept = find_cookie(&headers, state_cookie_name(&app)).map(Into::into);
     let CallbackParams { code, state, error, iss: issuer } = params;
     let callback = OidcCallback { code, state, error, issuer, state_cookie: kept };

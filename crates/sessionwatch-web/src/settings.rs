@@ -184,6 +184,7 @@ pub(super) async fn test_channel(
     form: CsrfForm,
 ) -> Result<Response, WebError> {
     let name = form.text("channel");
+    // Answers with a page instead of a redirect, to show what the channel replied.
     let problems = app_channels::send_test_message(&app, &person.actor(), name).await?;
     let body = html! {
         @if problems.is_empty() { p.verdict.healthy { (layout::render_status_badge("healthy")) " " (name) " accepted the test message." } }

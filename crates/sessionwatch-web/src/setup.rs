@@ -49,6 +49,7 @@ pub(super) async fn create_first_account(
         return Err(setup_link_expired().into());
     }
     let client = client_info(&app, request.headers(), peer);
+    // Only after the link was checked: hashing a password is expensive.
     let new = parse_new_account(&app, &FormFields::read(request).await?, AccountRole::Admin).await?;
     let name = accounts::create_first_account(&app, &token, new).await?;
     let login = login_sessions::start_login_session(&app, name, &client).await?;

@@ -69,6 +69,7 @@ pub(super) async fn show_target(
     };
     Ok(layout::render_page(
         &person,
+        // Long periods are expensive to query and hardly change.
         PageHead { title: &target.name, path: "/targets", live: hours <= 24 },
         &body,
     ))
@@ -103,6 +104,7 @@ fn render_checks_table(status: &TargetStatus, base: &str, now: UtcTimestamp) -> 
 fn check_status(record: &AlertRecord) -> &str {
     match (&record.alert.state, record.verdict.as_deref()) {
         (Alerting::Firing { .. }, _) if record.acknowledged_by.is_some() => "acknowledged",
+        // An alert keeps firing while its check is unknown, but the badge must not claim a current failure.
         (_, Some("unknown")) => "unknown",
         (Alerting::Firing { .. }, _) => "failing",
         (Alerting::Pending { .. }, _) => "pending",

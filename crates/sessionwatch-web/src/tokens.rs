@@ -92,6 +92,7 @@ fn parse_new_token(person: &CurrentUser, form: &CsrfForm) -> Result<NewToken, Ap
     if scopes.is_empty() {
         return Err(AppError::Invalid("Choose at least one scope.".into()));
     }
+    // The form offers only scopes of the role, but anybody can send others.
     if scopes.iter().any(|scope| scope.required_role() > person.role) {
         return Err(AppError::Forbidden);
     }

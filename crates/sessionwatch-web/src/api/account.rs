@@ -151,6 +151,7 @@ pub(super) async fn create_token(
     if left == 0 {
         return Err(ProblemDetails::conflict("the caller’s token expires within a day"));
     }
+    // Shortened silently: the response shows the actual expiry.
     let days = new.days.map_or(DEFAULT_TOKEN_DAYS, |BoundedInt(days)| days).min(left);
     let actor = caller.actor();
     let (account, label) = (caller.token.account, new.label.trim().to_owned());

@@ -214,9 +214,11 @@ pub(super) async fn list_events(
         text: text(wanted.text),
         alerts_only: wanted.alerts_only,
         before_id: wanted.cursor.map(|ListCursor(before)| before),
+        // One more than shown, to learn whether there is a next page.
         limit: limit + 1,
     };
     let mut found = alerts::search_events(&app, search).await?;
+    // The search returns the oldest first; pages list the latest first.
     found.reverse();
     Ok(Json(ListPage::try_from_rows(found, limit as usize, EventDto::from_record, |event| {
         event.id.to_string()

@@ -27,9 +27,11 @@ pub(super) async fn etag_middleware(request: Request, next: Next) -> Response {
         return ProblemDetails::new(StatusCode::INTERNAL_SERVER_ERROR, "the response is too large")
             .into_response();
     };
+    // A hash of the body needs no version of its own in the store, at the cost of running the query again.
     let mut tag = sha256_hex(&body);
     tag.truncate(32);
     let tag = format!("\"{tag}\"");
+    // `no-cache` makes clients revalidate; `private` keeps shared caches from storing what one token may read.
     parts.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         parts.headers.insert(header::ETAG, tag);

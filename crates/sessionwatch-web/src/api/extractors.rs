@@ -69,6 +69,7 @@ pub(super) struct BoundedInt<const MAX: u32>(pub(super) u32);
 
 impl<'de, const MAX: u32> Deserialize<'de> for BoundedInt<MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Query strings deserialize to text, which serde parses as requested; f64 covers integers and `5.0`.
         deserializer.deserialize_f64(BoundedIntVisitor::<MAX>)
     }
 }
@@ -117,6 +118,7 @@ pub(super) struct ListCursor(pub(super) i64);
 impl<'de> Deserialize<'de> for ListCursor {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
+        // `parse` alone would also accept a sign.
         let digits = (1..=18).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
         let number = text.parse().ok().filter(|_| digits);
         number.map(Self).ok_or_else(|| D::Error::custom("expected the value of `next` of the previous page"))
@@ -206,6 +208,7 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     async fn from_request(request: Request, _: &S) -> Result<Self, ProblemDetails> {
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let kind = kind.map(|kind| kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+        // Browsers cannot send this type cross-site without a CORS preflight.
         if kind.as_deref() != Some("application/json") {
             let why = "expected a body of type application/json";
             return Err(ProblemDetails::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));

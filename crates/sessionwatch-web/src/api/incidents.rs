@@ -273,6 +273,7 @@ pub(super) async fn export_evidence(
     PathParams(of): PathParams<IncidentPath>,
     QueryParams(wanted): QueryParams<ExportEvidenceQuery>,
 ) -> Result<Response, ProblemDetails> {
+    // A script may not notice gaps, so it has to ask for incomplete evidence.
     let completeness =
         if wanted.incomplete { EvidenceCompleteness::Optional } else { EvidenceCompleteness::Required };
     let work = incidents::load_incident(&app, &caller.actor(), &of.id).await?;

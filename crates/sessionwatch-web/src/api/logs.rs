@@ -60,6 +60,7 @@ pub(super) async fn list_log_events(
     QueryParams(wanted): QueryParams<ListLogEventsQuery>,
 ) -> ApiResult<ListPage<LogEventDto>> {
     let names: Vec<String> = match &wanted.target {
+        // An unknown target is an error, not an empty list.
         Some(name) => vec![app.target(name)?.name],
         None => app.config().targets.iter().map(|target| target.name.clone()).collect(),
     };

@@ -13,6 +13,7 @@ use super::{
 };
 
 pub(super) async fn get_openapi_document() -> Result<Json<&'static Value>, ProblemDetails> {
+    // Built once, as it depends only on the code.
     static OPENAPI_DOCUMENT: OnceLock<Option<Value>> = OnceLock::new();
     let made = OPENAPI_DOCUMENT.get_or_init(|| {
         let document = serde_json::to_value(openapi_router().into_openapi());
@@ -30,6 +31,7 @@ fn finish_openapi(mut document: Value) -> Value {
     forbid_extra_fields(&mut document);
     for route in api_route_table().iter() {
         let operation = &mut document["paths"][&route.path][route.method.as_str().to_lowercase()];
+        // The route of this document has no handler annotation.
         if operation.is_null() {
             *operation = json!({ "summary": "This document", "responses": { "200": {
                 "description": "OpenAPI 3.1", "content": { "application/json": { "schema": { "type": "object" } } }

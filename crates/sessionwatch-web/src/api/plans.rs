@@ -99,6 +99,7 @@ impl CreatePlanRequest {
                     agent_like: text(agent_like),
                     impersonated,
                 };
+                // An empty filter would select every row, probably by mistake.
                 if filter == RowFilter::default() {
                     return Err(ProblemDetails::conflict(
                         "at least one condition is required; to select all sessions, use `all`",
@@ -240,6 +241,7 @@ pub(super) async fn apply_plan(
         incident_id: consent.incident.map(|id| id.to_string()),
         without_evidence_reason: consent.without_evidence.map(|reason| reason.to_string()),
     };
+    // Runs in the background: applying a large plan outlives any HTTP timeout.
     app_plans::start_apply(TargetOps::new(&app, target, &caller.actor()), plan.clone(), request).await?;
     Ok((StatusCode::ACCEPTED, Json(PlanDetails::from_plan(&app, &plan)?)))
 }

@@ -73,6 +73,7 @@ impl IntoResponse for ProblemDetails {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, Json(self)).into_response();
+        // `Json` has set `application/json`.
         response.headers_mut().insert(header::CONTENT_TYPE, PROBLEM_MEDIA_TYPE);
         response
     }

@@ -223,6 +223,7 @@ pub(super) async fn search_users(
     PathParams(of): PathParams<TargetPath>,
     QueryParams(find): QueryParams<SearchUsersQuery>,
 ) -> ApiResult<ListPage<MatchingUser>> {
+    // The caller is waiting, so the search uses the short timeout.
     let ops = TargetOps::new(&app, app.target(&of.target)?, &caller.actor()).with_short_timeout();
     let found = incidents::search_users(ops, find.find.to_string(), USER_SEARCH_LIMIT).await?;
     let candidate = |FoundUser { display, sessions }: FoundUser| {

@@ -171,6 +171,7 @@ pub(super) async fn get_session_stats(
     QueryParams(period): QueryParams<StatsPeriodQuery>,
 ) -> ApiResult<ListPage<StatsSample>> {
     let now = app.clock.now();
+    // The end is exclusive: one microsecond more includes a run at this instant.
     let to = period.to.map_or(now + SignedDuration::from_micros(1), |Rfc3339(at)| at);
     let from = period.from.map_or(to - DAY, |Rfc3339(at)| at);
     let points = targets::list_samples(&app, &of.target, Period { from, to }).await?;
