@@ -36,7 +36,7 @@ pub(super) async fn show_audit_trail(
     let entries =
         audit::list_audit_entries(&app, Period::ending_at(now, duration::from_days(days)), AUDIT_PAGE_SIZE)
             .await?;
-    // Verified on every view, so that tampering is seen by whoever reads the log.
+    // Verified on every view, so that tampering shows to anyone who reads the log.
     let trail = audit::verify_audit_chain(&app, None).await?.chain;
     let body = html! {
         @match trail {
