@@ -88,7 +88,7 @@ pub(super) fn render_alert_line(record: &AlertRecord, now: UtcTimestamp) -> Mark
     html! {
         (layout::render_severity_badge(&record.severity)) " "
         a href=(link) { (record.check) } " on " (record.target) ": " (layout::sanitize_text(&record.summary))
-        @if let Some(since) = since { span.dim { ", firing since " (layout::render_relative_time(since, now)) } }
+        @if let Some(since) = since { span.dim { ", started firing " (layout::render_relative_time(since, now)) } }
         @if let Some(owner) = &record.acknowledged_by { span.dim { ", acknowledged by " (layout::sanitize_text(owner)) } }
     }
 }
