@@ -1,4 +1,4 @@
-//! Every column that stands for something: what no version wrote there is an error, and never a default.
+//! Tests that an unknown value in any decoded column is an error, and never a default.
 
 use sessionwatch_core::{period::Period, timestamp::UtcTimestamp};
 
@@ -36,7 +36,7 @@ fn start() -> UtcTimestamp {
     UtcTimestamp::from_micros(0).unwrap()
 }
 
-/// Reads a table by everything that reads it.
+/// Calls every reader of a table.
 fn read(store: &Store, table: &str) -> Result<(), StoreError> {
     let ever = Period::ALL_TIME;
     store.read(|db| match table {
@@ -155,7 +155,7 @@ const BYTES: [(&str, &str, &[u8]); 4] = [
     ("archived", "fates", &[]),
 ];
 
-/// Puts something into a column, makes sure that every reader refuses it by name, and puts back what was there.
+/// Writes a value into a column, asserts that a reader rejects it and names the column, and restores the old value.
 fn refuses(store: &Store, table: &str, column: &str, value: Param<'_>) {
     let before =
         store.read(|db| db.query_row(&format!("SELECT {column} FROM {table}"), &[])).unwrap().unwrap();
@@ -177,7 +177,7 @@ fn refuses(store: &Store, table: &str, column: &str, value: Param<'_>) {
 }
 
 #[test]
-fn what_no_version_wrote_is_an_error_and_never_a_default() {
+fn unknown_values_are_errors_and_never_defaults() {
     for store in store_of_each_kind() {
         store
             .write(|db| {

@@ -1,4 +1,4 @@
-//! What any earlier version wrote is read by this one, from a file and from a server.
+//! Tests that this version reads what any earlier version wrote, in a file and on a server.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ use crate::{
     transaction::Tx,
 };
 
-/// Rows as the program of each migration wrote them, in the order of the migrations.
+/// Rows as written by the version of each migration, in the order of the migrations.
 const SAMPLES: [&str; MIGRATIONS.len()] = [
     include_str!("../migrations/samples/20261124120000_first.sql"),
     include_str!("../migrations/samples/20261124180000_history.sql"),
@@ -38,7 +38,7 @@ const SAMPLES: [&str; MIGRATIONS.len()] = [
     include_str!("../migrations/samples/20261129100000_clocks.sql"),
     include_str!("../migrations/samples/20261129103000_gaps.sql"),
 ];
-/// The numbers of migrations, by what they brought.
+/// The numbers of migrations, by the feature they added.
 const HISTORY: usize = 2;
 const ACTING: usize = 3;
 const INCIDENTS: usize = 4;
@@ -50,14 +50,14 @@ const NETWORKS: usize = 9;
 const CLOCKS: usize = 10;
 const GAPS: usize = 11;
 
-/// Reads what one migration's program wrote.
+/// Asserts on the rows written by one migration's version.
 type Assertion = fn(Tx<'_>) -> Result<(), StoreError>;
 
 fn at(micros: i64) -> UtcTimestamp {
     UtcTimestamp::from_micros(micros).unwrap()
 }
 
-/// Goes through every version up to that one, each of which wrote its rows.
+/// Applies migrations up to `version`, inserting each version's rows before the next one.
 fn write_history(db: Tx<'_>, version: usize) -> Result<(), StoreError> {
     for (number, sample) in (1..=version).zip(SAMPLES) {
         migrate_to(db, number)?;
@@ -70,7 +70,7 @@ fn write_history(db: Tx<'_>, version: usize) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A store that the program of that version left in a file.
+/// Creates a file as left behind by `version`.
 fn file_of(folder: &Path, version: usize) -> StoreLocation {
     let path = folder.join(format!("{version}.db"));
     let mut connection = Connection::open(&path).unwrap();
@@ -78,7 +78,7 @@ fn file_of(folder: &Path, version: usize) -> StoreLocation {
     StoreLocation::File(path)
 }
 
-/// A store that the program of that version left on a server.
+/// Creates a schema as left behind by `version`.
 fn schema_of(database: &testkit::Database<'_>, version: usize) -> StoreLocation {
     let dsn = Dsn::parse(&database.url("postgres")).unwrap();
     let remote = PgStore::start(dsn.clone()).unwrap();
@@ -101,11 +101,7 @@ fn assert_first(db: Tx<'_>, version: usize) -> Result<(), StoreError> {
     let due = outbox::count_messages(db)?;
     assert!(due.iter().any(|(channel, state, _)| channel == "chat" && state == "due"), "{due:?}");
     let expected = [1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3][version - 1];
-    assert_eq!(
-        silences::list_active_silences(db, UtcTimestamp::MIN)?.len(),
-        expected,
-        "those that did not end"
-    );
+    assert_eq!(silences::list_active_silences(db, UtcTimestamp::MIN)?.len(), expected, "active silences");
     assert_eq!(audit::verify_chain(db)?, audit::ChainStatus::Intact(1));
     Ok(())
 }
@@ -136,8 +132,8 @@ fn assert_history(db: Tx<'_>) -> Result<(), StoreError> {
     assert_eq!(snapshots::find_fingerprint_key(db)?, Some(-7));
     leases::verify_epoch(db, &leases::LeaseFence { lease: "app".into(), holder: "one".into(), epoch: 3 })?;
     let item = attestations::ChecklistItemRef { target: "app", item: "user-reports" };
-    let vouched = attestations::find_latest_attestation(db, item, Period::ALL_TIME)?.unwrap();
-    assert_eq!((vouched.holds, vouched.note.as_str()), (false, "two"));
+    let attestation = attestations::find_latest_attestation(db, item, Period::ALL_TIME)?.unwrap();
+    assert_eq!((attestation.holds, attestation.note.as_str()), (false, "two"));
     let quiet = silences::list_active_silences(db, UtcTimestamp::MIN)?;
     assert!(quiet.iter().any(|silence| silence.subject.as_deref() == Some("u7")));
     let dead = outbox::list_dead_messages(db, 9)?;
@@ -192,10 +188,7 @@ fn assert_logs(db: Tx<'_>) -> Result<(), StoreError> {
     assert_eq!(source.position, Some(json!({ "device": 1, "inode": 2, "offset": 120 })));
     assert_eq!((source.activity.to_text().as_str(), source.gaps), ("490019:2 ", vec![]));
     assert_eq!(source.counters.get("lines"), Some(&json!(2)));
-    assert!(
-        !log_events::insert_drain_entry(db, "web", "e1", at(1))?,
-        "an entry that was taken is not taken again"
-    );
+    assert!(!log_events::insert_drain_entry(db, "web", "e1", at(1))?, "an entry is accepted only once");
     Ok(())
 }
 
@@ -204,7 +197,7 @@ fn assert_accounts(db: Tx<'_>) -> Result<(), StoreError> {
     assert_eq!((account.role, account.oidc_subject.as_str()), (accounts::AccountRole::Admin, ""));
     assert!(account.password_hash.expose().starts_with("$argon2id$"));
     let (login, _) = accounts::find_login_session(db, "h1")?.unwrap();
-    assert!(!login.is_valid(at(1_764_080_000_000_001)), "nobody knows when it ends");
+    assert!(!login.is_valid(at(1_764_080_000_000_001)), "its expiry is unknown");
     Ok(())
 }
 
@@ -237,7 +230,7 @@ fn assert_latest(db: Tx<'_>, version: usize) -> Result<(), StoreError> {
     if version >= CLOCKS {
         assert_eq!(confirmed_time::find_confirmed_time(db, UtcTimestamp::MAX)?, at(1_764_410_000_000_000));
     }
-    // A deadline that was set before that was kept, was set when the message was written.
+    // For messages from before the column existed, the delay starts when the message was written.
     let set = db.query_row("SELECT set_at FROM outbox WHERE idempotency_key = 'k'", &[])?.unwrap();
     assert_eq!(set.read_i64(0)?, 5);
     if version >= GAPS {
@@ -247,7 +240,7 @@ fn assert_latest(db: Tx<'_>, version: usize) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Everything that the programs up to that version wrote is there.
+/// Asserts that everything written by versions up to `version` can be read.
 fn assert_kept(store: &Store, version: usize) {
     let kept = store.write(|db| {
         assert_first(db, version)?;
@@ -266,7 +259,7 @@ fn assert_kept(store: &Store, version: usize) {
 }
 
 #[test]
-fn what_any_version_wrote_into_a_file_is_read_by_this_one() {
+fn files_of_every_version_can_be_read() {
     let folder = tempfile::tempdir().unwrap();
     for version in 1..=MIGRATIONS.len() {
         let place = file_of(folder.path(), version);
@@ -275,7 +268,7 @@ fn what_any_version_wrote_into_a_file_is_read_by_this_one() {
 }
 
 #[test]
-fn what_any_version_wrote_on_a_server_is_read_by_this_one() {
+fn schemas_of_every_version_can_be_read() {
     for version in 1..=MIGRATIONS.len() {
         let database = testkit::shared_server().create_database(None).unwrap();
         let place = schema_of(&database, version);

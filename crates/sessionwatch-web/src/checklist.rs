@@ -1,4 +1,4 @@
-//! The weekly checklist, with what a person vouches for.
+//! The weekly checklist and its attestations.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use super::{
     layout::{self, PageHead},
 };
 
-/// Letters of a note.
+/// Length limit of a note, in characters.
 const MAX_NOTE_CHARS: usize = 500;
 
 pub(super) async fn show_checklist(
@@ -43,22 +43,22 @@ pub(super) async fn show_checklist(
             @for one in &config.targets { a href={ "/checklist/" (layout::percent_encode(&one.name)) } aria-current=[(one.name == target.name).then_some("true")] { (one.name) } }
         }
         p { (list.title()) }
-        h2 { "The guide's items" }
+        h2 { "Operator guide" }
         (render_items(&document["items"]))
         @if person.role >= AccountRole::Responder {
             form.filter method="post" action=(base) {
                 (layout::render_csrf_field(&person))
-                label { "Did users report anything about log-ins this week?" select name="holds" { option value="yes" { "nothing was reported" } option value="no" { "something was reported" } } }
-                label { "How do you know?" input name="note" required maxlength="500"; }
-                button { "Vouch for it" }
+                label { "Did users report login problems this week?" select name="holds" { option value="yes" { "No, none reported" } option value="no" { "Yes, problems reported" } } }
+                label { "Evidence" input name="note" required maxlength="500"; }
+                button { "Attest" }
             }
         }
-        h2 { "What standards ask for" }
+        h2 { "Standards" }
         (render_items(&document["requirements"]))
     };
     Ok(layout::render_page(
         &person,
-        PageHead { title: &format!("Checklist of {}", target.name), path: "/checklist/", live: false },
+        PageHead { title: &format!("Checklist: {}", target.name), path: "/checklist/", live: false },
         &body,
     ))
 }
@@ -72,7 +72,7 @@ fn render_items(list: &Value) -> Markup {
     };
     html! {
         div.wide tabindex="0" role="group" aria-label="Table" { table {
-            thead { tr { th scope="col" { "verdict" } th scope="col" { "item" } th scope="col" { "what was found" } th scope="col" { "holds at" } th scope="col" { "asked for by" } } }
+            thead { tr { th scope="col" { "Result" } th scope="col" { "Item" } th scope="col" { "Evidence" } th scope="col" { "Passes when" } th scope="col" { "Source" } } }
             tbody { @for item in list.as_array().into_iter().flatten() { tr {
                 td { (layout::render_status_badge(state(item))) }
                 td { (text(item, "title")) @if item["action"].is_string() { br; span.dim { "→ " (text(item, "action")) } } }
@@ -89,9 +89,9 @@ pub(super) async fn create_attestation(
     LoggedIn(person): LoggedIn,
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
-    // That there is no such target is said first.
+    // An unknown target is reported before an empty note.
     let target = app.target(&name)?;
-    let note = form.required_text("note", MAX_NOTE_CHARS, "Say how you know.")?;
+    let note = form.required_text("note", MAX_NOTE_CHARS, "Enter evidence for the attestation.")?;
     let new = NewAttestation { target: target.name.clone(), holds: form.text("holds") == "yes", note };
     checklists::record_attestation(&app, &person.actor(), new).await?;
     Ok(Redirect::to(&format!("/checklist/{}", layout::percent_encode(&target.name))))

@@ -1,5 +1,5 @@
-//! Routes, each declared once: the router, the access check, the OpenAPI document and the table of the documentation are
-//! made of the same list.
+//! The page routes, each declared once: the router, the access check and the table in the documentation derive from
+//! this list.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::{
     setup, sse, target, tokens,
 };
 
-/// A route, and what answers it.
+/// A route and its handler.
 pub(super) struct PageRoute {
     pub(super) route: RouteSpec,
     pub(super) handler: MethodRouter<Arc<AppState>>,
@@ -32,7 +32,7 @@ fn get_route<T: 'static>(path: &str, access: Access, handler: impl Handler<T, Ar
     audited_get_route(path, access, "", handler)
 }
 
-/// What is read, and changes something all the same: the way back from another site.
+/// Declares a GET route that changes state: the OpenID Connect callback, which another site redirects to.
 fn audited_get_route<T: 'static>(
     path: &str,
     access: Access,
@@ -61,7 +61,7 @@ fn page_route(
     PageRoute { route: RouteSpec { method, path: path.to_owned(), access, audit_action }, handler }
 }
 
-/// Every page of the dashboard.
+/// Declares every page of the dashboard.
 #[rustfmt::skip]
 pub(super) fn page_routes() -> Vec<PageRoute> {
     vec![
@@ -120,14 +120,14 @@ pub(super) fn page_routes() -> Vec<PageRoute> {
     ]
 }
 
-/// Every route of the dashboard and of the interface for programs.
+/// Returns every route of the dashboard and the API.
 #[must_use]
 pub fn route_table() -> RouteTable {
     let programs = super::api::routes::api_route_table();
     RouteTable::new(page_router().1.iter().chain(programs.iter()).cloned())
 }
 
-/// The router of the pages, and what is in it.
+/// Builds the router of the pages, and the table of its routes.
 pub(super) fn page_router() -> (Router<Arc<AppState>>, RouteTable) {
     let (mut router, mut routes) = (Router::new(), vec![]);
     for PageRoute { route, handler } in page_routes() {

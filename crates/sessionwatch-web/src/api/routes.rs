@@ -1,5 +1,5 @@
-//! The routes of the interface for programs. Method, path and summary stand with the handler; who may use it, and what is
-//! recorded of it, stand here.
+//! The routes of the API. The handler declares method, path and summary; access level and audit actions are declared
+//! here.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::{
     OpenApiDoc, account, alerts, incidents, logs, plans, sessions, targets,
 };
 
-/// The address of the document.
+/// Path of the OpenAPI document.
 pub(super) const OPENAPI_PATH: &str = "/api/v1/openapi.json";
 
 const READ_ACCESS: Access = Access::Token(TokenScope::Read);
@@ -26,7 +26,7 @@ const INCIDENTS_ACCESS: Access = Access::Token(TokenScope::Incidents);
 const ACCOUNT_ACCESS: Access = Access::Token(TokenScope::Account);
 const ADMIN_ACCESS: Access = Access::Token(TokenScope::Admin);
 
-/// A handler, with who may use it and what is recorded of it.
+/// A handler with its access level and audit actions.
 struct ApiRoute {
     access: Access,
     audit_action: &'static str,
@@ -42,7 +42,7 @@ fn api_route(
 }
 
 impl ApiRoute {
-    /// The route, as its handler describes it.
+    /// Returns the routes that the handler declares.
     fn to_route_specs(&self) -> Vec<RouteSpec> {
         let (_, paths, _) = &self.handler;
         let mut routes = vec![];
@@ -65,7 +65,7 @@ impl ApiRoute {
     }
 }
 
-/// Every route but that of the document itself.
+/// Declares every route except that of the OpenAPI document.
 #[rustfmt::skip]
 fn declare_routes() -> Vec<ApiRoute> {
     vec![
@@ -127,13 +127,13 @@ fn openapi_route() -> RouteSpec {
     RouteSpec { method: Method::GET, path: OPENAPI_PATH.to_owned(), access: Access::Anyone, audit_action: "" }
 }
 
-/// Every route.
+/// Returns every route of the API.
 pub(crate) fn api_route_table() -> RouteTable {
     let described = declare_routes().into_iter().flat_map(|declared| declared.to_route_specs());
     RouteTable::new(std::iter::once(openapi_route()).chain(described))
 }
 
-/// The router of every route but that of the document, and what its handlers say of themselves.
+/// Builds the router of every route except that of the OpenAPI document, with the handlers' descriptions.
 pub(super) fn openapi_router() -> OpenApiRouter<Arc<AppState>> {
     let router = OpenApiRouter::with_openapi(OpenApiDoc::openapi());
     declare_routes().into_iter().fold(router, |router, declared| router.routes(declared.handler))

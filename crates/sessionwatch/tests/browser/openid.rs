@@ -90,7 +90,7 @@ fn people_log_in_by_their_provider_with_the_role_that_it_says() {
             log_in(&browser, name).await;
             browser.shows(shown).await;
             if shown.contains('·') {
-                browser.shows("Your log-ins").await;
+                browser.shows("Your login sessions").await;
             }
         }
         // Whoever has no role any more is out at once.
@@ -104,7 +104,7 @@ fn people_log_in_by_their_provider_with_the_role_that_it_says() {
         before.shows("Password").await;
         let browser = Browser::open(&scene.watch.address, DESK).await;
         log_in(&browser, "olga").await;
-        browser.shows("Your log-ins").await;
+        browser.shows("Your login sessions").await;
         assert!(!browser.text().await.contains("leaver"));
         browser.goto("/audit").await;
         browser.shows("the identity provider grants no role").await;

@@ -194,7 +194,7 @@ fn a_token_gives_what_it_is_for_as_long_as_it_and_its_account_hold() {
     // The role of the account is not enough.
     more.post("/silences", &quiet).is_problem(403, "not for `alerts`");
     more.get("/accounts").is_problem(403, "not for `admin`");
-    nobody.get("/me").is_problem(401, "a token is needed");
+    nobody.get("/me").is_problem(401, "a valid API token is required");
     assert!(nobody.get("/me").header("www-authenticate").starts_with("Bearer"));
     // A log-in of a person is not a token, and a token not a log-in.
     let headers = [("authorization", &*format!("Bearer {}", all.token))];
@@ -210,7 +210,7 @@ fn a_token_gives_what_it_is_for_as_long_as_it_and_its_account_hold() {
         .is_problem(403, "not for `admin` itself");
     let id = made.body["id"].as_str().unwrap();
     assert_eq!(all.ask("DELETE", &format!("/tokens/{id}"), &[], None).status, 204);
-    child.get("/me").is_problem(401, "a token is needed");
+    child.get("/me").is_problem(401, "a valid API token is required");
 
     // Whoever is removed takes the tokens along.
     assert_eq!(more.get("/me").status, 200);
@@ -238,7 +238,7 @@ fn what_is_sent_twice_with_a_key_is_done_once_and_what_is_known_is_not_sent_agai
     assert_eq!((first.header("idempotency-replayed"), again.header("idempotency-replayed")), ("", "true"));
     assert_eq!(bot.get("/silences").body["items"].as_array().unwrap().len(), 1);
     let other = json!({ "minutes": 6, "note": "tests" });
-    bot.ask("POST", "/silences", &key, Some(&other)).is_problem(422, "another request had that key");
+    bot.ask("POST", "/silences", &key, Some(&other)).is_problem(422, "was used for a different request");
     // Another token has keys of its own.
     let second = scene.program("ada", "alerts");
     assert_ne!(second.ask("POST", "/silences", &key, Some(&quiet)).body, first.body);
@@ -251,7 +251,7 @@ fn what_is_sent_twice_with_a_key_is_done_once_and_what_is_known_is_not_sent_agai
     let wish = json!({ "label": "x", "scopes": ["read"] });
     let make = || bot.ask("POST", "/tokens", &[("idempotency-key", "three")], Some(&wish));
     assert_eq!(make().status, 201);
-    make().is_problem(409, "is not kept");
+    make().is_problem(409, "is not stored");
     assert_eq!(bot.get("/tokens").body["items"].as_array().unwrap().len(), 3);
 
     let tagged = bot.get("/configuration");

@@ -155,7 +155,7 @@ fn a_full_disk_stops_neither_watching_nor_telling_and_nothing_is_lost() {
     // What others wrote to the file would be lost: they may only read.
     let refused = run(&crowded.watch, &silence);
     assert!(
-        refused.exit_code == 3 && refused.stderr.contains("while its disk is full"),
+        refused.exit_code == 3 && refused.stderr.contains("room on a full disk"),
         "{} {}",
         refused.exit_code,
         refused.stderr
@@ -167,13 +167,13 @@ fn a_full_disk_stops_neither_watching_nor_telling_and_nothing_is_lost() {
     }
     assert_eq!(size(&crowded.disk), before);
     assert_eq!(sink.wait_for_requests(2).len(), 2, "it is told as resolved");
-    assert_eq!(crowded.said("is full: watching and telling go on"), 1);
+    assert_eq!(crowded.said("is full: checks and notifications continue"), 1);
     fs::remove_file(&filler).unwrap();
     testkit::wait_until("the store is written again", || {
         crowded.look();
         !crowded.is_sheltered()
     });
-    assert_eq!(crowded.said("can be written again"), 1);
+    assert_eq!(crowded.said("is writable again"), 1);
     let copy = folder.path().join("copy.db");
     let said = run(&crowded.watch, &["backup", copy.to_str().unwrap()]);
     assert_eq!(said.exit_code, 0, "{}", said.stderr);
@@ -185,7 +185,7 @@ fn a_full_disk_stops_neither_watching_nor_telling_and_nothing_is_lost() {
     fs::remove_file(&filler).unwrap();
     let log = Arc::clone(&crowded.log);
     assert!(crowded.watch.stop());
-    let again = || log.lock().unwrap().iter().filter(|line| line.contains("can be written again")).count();
+    let again = || log.lock().unwrap().iter().filter(|line| line.contains("is writable again")).count();
     testkit::wait_until("it is written in the end", || again() == 2);
     let keys: Vec<String> = sink
         .received_requests()

@@ -356,7 +356,7 @@ fn programs_and_pages_are_told_what_is_missing_in_evidence() {
     assert!(course["next"]["found"].as_str().unwrap().contains("INCOMPLETE: "), "{course}");
     let page =
         testkit::http::get_with_headers(&scene.watch.address, &format!("/incidents/{id}"), &headers).body;
-    assert!(page.contains("So far: ") && page.contains("INCOMPLETE: "), "{page}");
+    assert!(page.contains("Latest finding: ") && page.contains("INCOMPLETE: "), "{page}");
     let still = bot.post(&format!("{base}/next"), &json!({ "said": "nothing", "step": "evidence" })).body;
     assert_eq!(still["next"]["id"], "evidence", "{still}");
     let report = bot.ask("GET", &format!("{base}/report"), &[], None);

@@ -95,7 +95,7 @@ fn a_link_to_a_store_leads_to_the_same_lock() {
     configure(folder.path(), "http://127.0.0.1:1/", "store = \"link.db\"\n");
     let said = testkit::start_expecting_refusal(folder.path());
     assert!(
-        said.exit_code == 3 && said.stderr.contains("another sessionwatch works on the store"),
+        said.exit_code == 3 && said.stderr.contains("is in use by another sessionwatch daemon"),
         "{}",
         said.stderr
     );

@@ -135,7 +135,7 @@ fn a_database_of_something_else_is_no_store() {
     let before = fs::read(folder.path().join("app.db")).unwrap();
     let refused = testkit::start_expecting_refusal(folder.path());
     assert!(
-        refused.exit_code == 3 && refused.stderr.contains("is a database of something else"),
+        refused.exit_code == 3 && refused.stderr.contains("is not a sessionwatch store"),
         "{}",
         refused.stderr
     );
@@ -143,7 +143,7 @@ fn a_database_of_something_else_is_no_store() {
     for arguments in commands {
         let said = run(folder.path(), arguments);
         assert!(
-            said.exit_code == 3 && said.stderr.contains("is a database of something else"),
+            said.exit_code == 3 && said.stderr.contains("is not a sessionwatch store"),
             "{arguments:?}: {}",
             said.stderr
         );

@@ -55,9 +55,9 @@ fn the_conditions_of_a_form_make_a_plan_of_what_fits_and_the_latest_is_listed_fi
     };
     let get = |path: &str| testkit::http::get_with_headers(&address, path, &[("cookie", &cookie)]).body;
     for (fields, refused, said) in [
-        ("", 400, "Say at least one condition"),
-        ("expires_before=yesterday", 400, "is a date and a time, in UTC"),
-        ("created_after=2026-01-01T00:00", 409, "and none is known"),
+        ("", 400, "Enter at least one condition"),
+        ("expires_before=yesterday", 400, "must be a date and time in UTC"),
+        ("created_after=2026-01-01T00:00", 409, "no column of"),
     ] {
         let (status, page) = post(fields);
         assert!(status == refused && page.contains(said), "{fields}: {status} {page}");
@@ -104,18 +104,18 @@ fn a_hundred_thousand_sessions_are_paged_through_in_a_browser() {
         // Nothing has them in that order: by itself, a page reads so many in the order of their ids.
         scene.database.psql("ANALYZE sessions").unwrap();
         browser.goto("/targets/app/sessions?order=up").await;
-        browser.shows("By row id").await;
+        browser.shows("Sorted by row ID").await;
         browser.shows("p10086").await;
         assert!(!browser.text().await.contains("p10087"));
         browser.follow("Next page").await;
         browser.shows("p10087").await;
         browser.goto("/targets/app/sessions?sort=created").await;
-        browser.shows("does not say when sessions were created").await;
+        browser.shows("does not store when sessions were created").await;
         browser.goto("/targets/app/sessions?sort=id").await;
         browser.shows("p99").await;
-        assert!(!browser.text().await.contains("By end"));
+        assert!(!browser.text().await.contains("Sorted by expiry"));
         browser.goto("/targets/app/sessions?user=7").await;
-        assert!(!browser.text().await.contains("By row id"));
+        assert!(!browser.text().await.contains("Sorted by row ID"));
         scene.database.psql("CREATE INDEX ON sessions (expires)").unwrap();
         browser.goto("/targets/app/sessions").await;
         browser.shows("p100000").await;
