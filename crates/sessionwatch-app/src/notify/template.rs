@@ -100,11 +100,13 @@ mod tests {
 
     #[test]
     fn a_template_renders_and_rejects_unknown_variables() {
-        let template =
-            MessageTemplate::parse("{{ word }}: {{ check }} on {{ target }}{% if possible_duplicate %} again{% endif %}")
-                .unwrap();
-        let said =
-            template.render(&[message("a"), NotificationMessage { possible_duplicate: true, ..message("b") }]).unwrap();
+        let template = MessageTemplate::parse(
+            "{{ word }}: {{ check }} on {{ target }}{% if possible_duplicate %} again{% endif %}",
+        )
+        .unwrap();
+        let said = template
+            .render(&[message("a"), NotificationMessage { possible_duplicate: true, ..message("b") }])
+            .unwrap();
         assert_eq!(said, "Failing: duplicate-tokens on a, b again");
         assert_eq!(MessageTemplate::parse("\n{{ check").unwrap_err().0, 2);
         assert!(MessageTemplate::parse("{{ chekc }}").unwrap_err().to_string().contains("undefined"));
