@@ -69,7 +69,7 @@ pub(crate) fn record_channel_health(
     }
     let (sign, verdict, summary) = match failure {
         Some(why) => (CheckState::Failing, "failing", format!("channel {channel} takes no messages: {why}")),
-        None => (CheckState::Passing, "healthy", format!("channel {channel} takes messages again")),
+        None => (CheckState::Passing, "passing", format!("channel {channel} takes messages again")),
     };
     let silences = silences::list_active_silences(db, now)?;
     let observation = CheckObservation {

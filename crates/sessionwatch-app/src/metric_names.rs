@@ -84,8 +84,10 @@ pub const CHECK_FAILING: MetricDesc =
 pub const ALERT_FIRING: MetricDesc =
     new_gauge("sessionwatch_alert_firing", "Whether the alert of a check fires");
 /// `sessionwatch_alerts`
-pub const ALERT_COUNTS: MetricDesc =
-    new_gauge("sessionwatch_alerts", "Alerts by state: ok, pending, firing; acknowledged and stale apart");
+pub const ALERT_COUNTS: MetricDesc = new_gauge(
+    "sessionwatch_alerts",
+    "Alerts by state: resolved, pending, firing; acknowledged and stale apart",
+);
 /// `sessionwatch_outbox_messages`
 pub const OUTBOX_MESSAGES: MetricDesc =
     new_gauge("sessionwatch_outbox_messages", "Messages that wait to be delivered, or cannot be");

@@ -35,7 +35,7 @@ pub enum CheckState {
 pub enum AlertState {
     /// Nothing wrong.
     #[default]
-    Ok,
+    Resolved,
     /// Failing, not yet often enough.
     Pending {
         /// Failing looks in a row.
@@ -139,7 +139,7 @@ impl Alert {
             CheckState::Passing => Self { state: state.after_success(policy), is_stale: false, ..self },
         };
         match (state, next.state) {
-            (AlertState::Firing { notified_at: told, .. }, AlertState::Ok) => {
+            (AlertState::Firing { notified_at: told, .. }, AlertState::Resolved) => {
                 (Self::default(), told.map(|_| Notification::Resolved))
             }
             (_, AlertState::Firing { since, passing_runs: clear, notified_at: told })
@@ -179,7 +179,7 @@ impl AlertState {
                 return Self::Firing { since, passing_runs: 0, notified_at: told };
             }
             Self::Pending { failing_runs: looks, since } => (looks.saturating_add(1), since),
-            Self::Ok => (1, now),
+            Self::Resolved => (1, now),
         };
         if looks >= policy.failure_threshold || now.duration_since(since) >= policy.pending_duration {
             Self::Firing { since, passing_runs: 0, notified_at: None }
@@ -199,7 +199,7 @@ impl AlertState {
                 passing_runs: clear,
                 notified_at: told.map(|told| if is_far(&told) { now } else { told }),
             },
-            Self::Ok | Self::Pending { .. } => self,
+            Self::Resolved | Self::Pending { .. } => self,
         }
     }
 
@@ -210,7 +210,7 @@ impl AlertState {
             {
                 Self::Firing { since, passing_runs: clear + 1, notified_at: told }
             }
-            _ => Self::Ok,
+            _ => Self::Resolved,
         }
     }
 }

@@ -24,9 +24,9 @@ const UNMEASURED_REASON: &str = "it was not measured in this period";
 #[strum(serialize_all = "kebab-case")]
 pub enum ChecklistVerdict {
     /// It holds.
-    Pass,
+    Passing,
     /// It does not.
-    Fail,
+    Failing,
     /// Not to be known, and why. Never a pass.
     Unknown(String),
 }
@@ -93,7 +93,7 @@ impl ChecklistVerdict {
     #[must_use]
     pub fn unknown_if(self, doubt: Option<String>) -> Self {
         match (self, doubt) {
-            (Self::Pass, Some(doubt)) => Self::Unknown(doubt),
+            (Self::Passing, Some(doubt)) => Self::Unknown(doubt),
             (verdict, _) => verdict,
         }
     }
@@ -102,17 +102,17 @@ impl ChecklistVerdict {
     #[must_use]
     pub fn combine_all<'a>(verdicts: impl Iterator<Item = &'a Self> + Clone) -> Self {
         let unknown = verdicts.clone().filter(|verdict| verdict.reason().is_some()).count();
-        if verdicts.clone().any(|verdict| *verdict == Self::Fail) {
-            Self::Fail
+        if verdicts.clone().any(|verdict| *verdict == Self::Failing) {
+            Self::Failing
         } else if unknown > 0 || verdicts.count() == 0 {
             Self::Unknown(format!("{unknown} not known"))
         } else {
-            Self::Pass
+            Self::Passing
         }
     }
 
     fn from_passed(holds: bool) -> Self {
-        if holds { Self::Pass } else { Self::Fail }
+        if holds { Self::Passing } else { Self::Failing }
     }
 }
 
@@ -184,13 +184,13 @@ pub fn check_creation_rate(
             "no baseline is configured: write `min` and `max` under [checks.creation-rate]".into(),
         )
     } else if is_beyond(usual.max, f64::gt) {
-        ChecklistVerdict::Fail
+        ChecklistVerdict::Failing
     } else if !is_beyond(usual.min, f64::lt) {
-        ChecklistVerdict::Pass
+        ChecklistVerdict::Passing
     } else if seen < DAY {
         ChecklistVerdict::Unknown("a busier hour may come: less than a day was seen".into())
     } else {
-        ChecklistVerdict::Fail
+        ChecklistVerdict::Failing
     }
 }
 
@@ -214,14 +214,14 @@ pub struct CriticalLogEvents {
 pub fn check_critical_events(events: Result<CriticalLogEvents, &str>) -> ChecklistVerdict {
     match events {
         Err(why) => ChecklistVerdict::Unknown(why.into()),
-        Ok(CriticalLogEvents { confirmed: 0, unconfirmed: 0 }) => ChecklistVerdict::Pass,
+        Ok(CriticalLogEvents { confirmed: 0, unconfirmed: 0 }) => ChecklistVerdict::Passing,
         Ok(CriticalLogEvents { confirmed: 0, unconfirmed }) => {
             let lines = if unconfirmed == 1 { "line" } else { "lines" };
             ChecklistVerdict::Unknown(format!(
                 "no session confirms the {unconfirmed} critical log {lines} of this period: visitors may have written them"
             ))
         }
-        Ok(_) => ChecklistVerdict::Fail,
+        Ok(_) => ChecklistVerdict::Failing,
     }
 }
 
@@ -237,7 +237,7 @@ pub fn check_attestation(holds: Option<bool>) -> ChecklistVerdict {
 /// Whether sessions have a lifetime that nothing lengthens. `failed` says whether their ends were ever beyond the policy.
 #[must_use]
 pub fn check_lifetime(failed: bool, extended: Option<&SeriesSummary>) -> ChecklistVerdict {
-    if failed { ChecklistVerdict::Fail } else { check_not_extended(extended) }
+    if failed { ChecklistVerdict::Failing } else { check_not_extended(extended) }
 }
 
 /// Whether no session can last longer than that.
@@ -250,11 +250,11 @@ pub fn check_expiry_horizon(
     let unknown = |reason: &str| ChecklistVerdict::Unknown(reason.into());
     match horizon {
         None => unknown("the last look that saw something is not of this period"),
-        Some(ExpiryHorizon { never_expiring: 1.., .. }) => ChecklistVerdict::Fail,
+        Some(ExpiryHorizon { never_expiring: 1.., .. }) => ChecklistVerdict::Failing,
         Some(ExpiryHorizon { ahead: Some(ahead), .. })
             if ahead > limit.saturating_add(CLOCK_SKEW_TOLERANCE) =>
         {
-            ChecklistVerdict::Fail
+            ChecklistVerdict::Failing
         }
         Some(ExpiryHorizon { unreadable: 1.., .. }) => unknown("not every end can be read"),
         Some(ExpiryHorizon { ahead: None, .. }) => unknown("there was no active session at the last look"),
@@ -271,7 +271,7 @@ fn check_not_extended(extended: Option<&SeriesSummary>) -> ChecklistVerdict {
         Some(track) if track.highest.0 > 0.0 => ChecklistVerdict::Unknown(
             "sessions are extended while they are used, so their ends do not bound how long they last".into(),
         ),
-        Some(_) => ChecklistVerdict::Pass,
+        Some(_) => ChecklistVerdict::Passing,
     }
 }
 

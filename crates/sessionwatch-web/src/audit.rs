@@ -39,7 +39,7 @@ pub(super) async fn show_audit_trail(
     let trail = audit::verify_audit_chain(&app, None).await?.chain;
     let body = html! {
         @match trail {
-            ChainStatus::Intact(count) => p { (layout::render_status_badge("healthy")) " " (count) " entries; each names the hash of the one before, and all agree." }
+            ChainStatus::Intact(count) => p { (layout::render_status_badge("passing")) " " (count) " entries; each names the hash of the one before, and all agree." }
             ChainStatus::Broken(id) => p.problem { (layout::render_status_badge("failing")) " The record was changed at entry " (id) "." }
         }
         form.filter method="get" action="/audit" {

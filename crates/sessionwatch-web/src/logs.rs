@@ -60,8 +60,8 @@ pub(super) async fn show_logs(
     let sources = logs::list_log_sources(&app).await?;
     let body = html! {
         (render_sources_section(&sources, now))
-        section aria-labelledby="signals" {
-            h2 id="signals" { "Signals" }
+        section aria-labelledby="log-events" {
+            h2 id="log-events" { "Signals" }
             form.filter method="get" action="/logs" {
                 label { "Target" select name="target" { option value="" { "all" } @for name in &names { option value=(name) selected[*name == wanted.target] { (name) } } } }
                 label { "Kind" input name="kind" value=(wanted.kind) maxlength="100"; }
@@ -111,7 +111,7 @@ fn render_source_row(status: &LogSourceStatus, now: UtcTimestamp) -> Markup {
     let LogSourceStatus { config: source, record: kept } = status;
     let (state, label) = match kept.activity.status_at(kept.last_line_at, now, source.idle_after) {
         SourceStatus::NeverActive => ("unknown", "never heard"),
-        SourceStatus::Normal => ("healthy", "as usual"),
+        SourceStatus::Normal => ("passing", "as usual"),
         SourceStatus::Idle => ("failing", "gone quiet"),
     };
     let lines = kept.counters.get("lines").and_then(Value::as_u64).unwrap_or(0);

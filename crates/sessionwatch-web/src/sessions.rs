@@ -141,7 +141,7 @@ pub(super) async fn show_sessions(
             a href={ (base) "/sessions.csv?" (query) } { "CSV" } a href={ (base) "/sessions.json?" (query) } { "JSON" }
         }
         @if person.role >= AccountRole::Responder {
-            p.links { a href={ "/cleanup/" (layout::percent_encode(&name)) } { "End sessions: make a plan" } }
+            p.links { a href={ "/cleanup?target=" (layout::percent_encode(&name)) } { "End sessions: make a plan" } }
         }
     };
     Ok(layout::render_page(
@@ -228,7 +228,7 @@ pub(super) async fn export_json(
     let found =
         sessions::list_sessions(&app, &target, filter.to_session_query(MAX_EXPORTED_SESSIONS)?).await?;
     let session = |line| api_types::SessionDto::from_row(line, &found.display, found.now);
-    let document = json!({ "schema": 1, "sessions": found.rows.iter().map(session).collect::<Vec<_>>() });
+    let document = json!({ "schema": 2, "sessions": found.rows.iter().map(session).collect::<Vec<_>>() });
     Ok(([(header::CONTENT_TYPE, "application/json")], document.to_string()).into_response())
 }
 
@@ -258,7 +258,8 @@ pub(super) async fn show_user(
         @if records.log_events.is_empty() { p.empty { "No line of the last 30 days names this user." } }
         @else { ul.list { @for signal in &records.log_events { li { (layout::sanitize_text(&describe_log_event(signal))) br; code { (layout::sanitize_text(&signal.text)) } } } } }
         @if person.role >= AccountRole::Responder {
-            form.inline method="post" action={ "/cleanup/" (layout::percent_encode(&name)) } {
+            form.inline method="post" action="/cleanup" {
+                input type="hidden" name="target" value=(name);
                 (layout::render_csrf_field(&person)) input type="hidden" name="kind" value="user"; input type="hidden" name="user" value=(user);
                 button { "Plan to end these log-ins" }
             }

@@ -55,7 +55,7 @@ pub(super) async fn show_target(
             @else { "not looked at yet" }
         }
         p.links {
-            a href={ (base) "/sessions" } { "Sessions" } a href={ "/checklist/" (layout::percent_encode(&target.name)) } { "Checklist" }
+            a href={ (base) "/sessions" } { "Sessions" } a href={ (base) "/report" } { "Checklist" }
             a href={ "/logs?target=" (layout::percent_encode(&target.name)) } { "Logs" }
         }
         nav.periods aria-label="Period" {
@@ -106,7 +106,7 @@ fn check_status(record: &AlertRecord) -> &str {
         (_, Some("unknown")) => "unknown",
         (Alerting::Firing { .. }, _) => "failing",
         (Alerting::Pending { .. }, _) => "pending",
-        (Alerting::Ok, verdict) => verdict.unwrap_or("unknown"),
+        (Alerting::Resolved, verdict) => verdict.unwrap_or("unknown"),
     }
 }
 
@@ -141,7 +141,7 @@ pub(super) async fn show_doctor(
     let mut findings = targets::run_doctor(&app, &name).await?;
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
     let state = |level: DiagnosticLevel| match level {
-        DiagnosticLevel::Pass => "healthy",
+        DiagnosticLevel::Pass => "passing",
         DiagnosticLevel::Warn => "warn",
         DiagnosticLevel::Fail => "failing",
     };
@@ -172,7 +172,7 @@ fn render_target_facts(app: &AppState, target: &Target, status: &TargetStatus, n
                 dt { "Table" } dd { (layout::sanitize_text(&text("table"))) }
                 dt { "Profile" } dd { (text("profile")) }
                 dt { "Engine" } dd { (text("engine")) }
-                dt { "Database clock" } dd { (text("taken_at")) }
+                dt { "Database clock" } dd { (text("checked_at")) }
                 @for line in &schedule { dt { "Schedule" } dd { (line) } }
                 dt { "Next look" } dd { @match next { Some(at) if at > now => (layout::render_relative_time(at, now)), Some(_) => "now", None => "by another watch" } }
                 dt { "Cost of the last look" } dd { (format_last_duration(report)) }
@@ -226,7 +226,7 @@ fn format_timestamp(document: &Value, key: &str) -> String {
 fn render_finding(target: &Target, check: &str, finding: &Value) -> Markup {
     let text = |row: &Value, key: &str| row[key].as_str().map(layout::sanitize_text).unwrap_or_default();
     let rows = finding["evidence"].as_array().cloned().unwrap_or_default();
-    let signals = finding["signals"].as_array().cloned().unwrap_or_default();
+    let signals = finding["log_events"].as_array().cloned().unwrap_or_default();
     let base = format!("/targets/{}", layout::percent_encode(&target.name));
     html! {
         dl.facts {
@@ -251,8 +251,8 @@ fn render_finding(target: &Target, check: &str, finding: &Value) -> Markup {
         @if !signals.is_empty() {
             h2 { "In the logs" }
             ul.list { @for signal in &signals { li {
-                (format_timestamp(signal, "seen_at")) " " (text(signal, "source")) " "
-                @if signal["fit"].is_string() { span.tag { (text(signal, "fit")) } " " }
+                (format_timestamp(signal, "recorded_at")) " " (text(signal, "source")) " "
+                @if signal["match_kind"].is_string() { span.tag { (text(signal, "match_kind")) } " " }
                 code { (text(signal, "text")) }
             } } }
         }
@@ -292,7 +292,7 @@ fn render_alert_actions(
                     form method="post" action="/alerts/resolve" { (hidden) label { "Why" input name="note" maxlength="500"; } button.quiet { "It is over" } }
                 }
                 form method="post" action="/alerts/comment" { (hidden) label { "Comment" input name="note" required maxlength="500"; } button.quiet { "Say it" } }
-                form method="post" action="/alerts/silence" {
+                form method="post" action="/silences" {
                     (hidden)
                     label { "Why" input name="note" required maxlength="500"; }
                     label { "For how long" select name="minutes" { option value="60" { "an hour" } option value="480" { "8 hours" } option value="1440" { "a day" } option value="10080" { "a week" } } }

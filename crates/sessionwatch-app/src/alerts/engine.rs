@@ -187,7 +187,7 @@ fn build_message(
         None
     };
     NotificationMessage {
-        schema: 1,
+        schema: 2,
         key: String::new(),
         notice: notification.name().into(),
         target: alert.target.clone(),
@@ -219,7 +219,7 @@ fn build_next_record(
     alert: Alert,
     now: UtcTimestamp,
 ) -> AlertRecord {
-    let over = alert.state == AlertState::Ok;
+    let over = alert.state == AlertState::Resolved;
     let (summary, owner, note, finding) = before.map_or((None, None, None, None), |kept| {
         (Some(kept.summary), kept.acknowledged_by, kept.note, kept.finding)
     });
@@ -259,7 +259,7 @@ mod tests {
     fn observation(sign: CheckState, severity: Severity) -> CheckObservation<'static> {
         let verdict = match sign {
             CheckState::Failing => "failing",
-            CheckState::Passing => "healthy",
+            CheckState::Passing => "passing",
             CheckState::Unknown => "unknown",
         };
         CheckObservation {

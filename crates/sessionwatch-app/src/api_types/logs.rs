@@ -19,7 +19,7 @@ pub struct LogEventDto {
     /// When, by the log's clock.
     at: Option<Rfc3339>,
     /// When it was read.
-    seen_at: Rfc3339,
+    recorded_at: Rfc3339,
     user: Option<String>,
     other_user: Option<String>,
     token_prefix: Option<String>,
@@ -31,9 +31,9 @@ pub struct LogEventDto {
     /// What the line says, made of the fields that were recognised.
     text: String,
     /// How it fits the table; nothing where it was not joined.
-    fit: Option<String>,
+    match_kind: Option<String>,
     /// What it was joined to, or why it was not.
-    joined: Option<Value>,
+    correlated: Option<Value>,
 }
 
 impl LogEventDto {
@@ -46,7 +46,7 @@ impl LogEventDto {
             kind: signal.kind,
             severity: signal.severity,
             at: signal.at.map(Rfc3339),
-            seen_at: Rfc3339(signal.read_at),
+            recorded_at: Rfc3339(signal.read_at),
             user: signal.user,
             other_user: signal.other_user,
             token_prefix: signal.token_prefix,
@@ -55,8 +55,8 @@ impl LogEventDto {
             source: signal.source,
             bytes: signal.byte_range,
             text: signal.text,
-            fit: signal.match_kind,
-            joined: signal.correlation,
+            match_kind: signal.match_kind,
+            correlated: signal.correlation,
         }
     }
 }
@@ -66,9 +66,9 @@ impl LogEventDto {
 pub struct LogSourceDto {
     name: String,
     target: String,
-    /// `never heard`, `as usual` or `gone quiet`.
-    voice: &'static str,
-    heard_at: Option<Rfc3339>,
+    /// `never active`, `active` or `idle`.
+    activity: &'static str,
+    last_line_at: Option<Rfc3339>,
     /// What was read, and what was dropped and why.
     #[schema(value_type = std::collections::BTreeMap<String, u64>)]
     counters: Map<String, Value>,
@@ -82,16 +82,16 @@ impl LogSourceDto {
         kept: log_sources::StoredLogSource<P>,
         now: UtcTimestamp,
     ) -> Self {
-        let voice = match kept.activity.status_at(kept.last_line_at, now, source.idle_after) {
-            SourceStatus::NeverActive => "never heard",
-            SourceStatus::Normal => "as usual",
-            SourceStatus::Idle => "gone quiet",
+        let activity = match kept.activity.status_at(kept.last_line_at, now, source.idle_after) {
+            SourceStatus::NeverActive => "never active",
+            SourceStatus::Normal => "active",
+            SourceStatus::Idle => "idle",
         };
         Self {
             name: source.name.clone(),
             target: source.target.clone(),
-            voice,
-            heard_at: kept.last_line_at.map(Rfc3339),
+            activity,
+            last_line_at: kept.last_line_at.map(Rfc3339),
             counters: kept.counters,
         }
     }
@@ -99,6 +99,6 @@ impl LogSourceDto {
     /// How it speaks, in words.
     #[must_use]
     pub fn activity(&self) -> &'static str {
-        self.voice
+        self.activity
     }
 }

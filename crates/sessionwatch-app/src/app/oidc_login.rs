@@ -131,7 +131,7 @@ pub async fn complete_oidc_login(
                 attempt.remove_from_counts();
             }
             let address = client.address.to_string();
-            let detail = json!({ "address": address, "by": settings.issuer, "why": error.to_string() });
+            let detail = json!({ "ip": address, "by": settings.issuer, "why": error.to_string() });
             let detail = detail.to_string();
             app.write_store(move |db| {
                 audit::insert_audit_entry(
@@ -160,7 +160,7 @@ fn require_oidc_config(app: &AppState) -> Result<OidcConfig, AppError> {
 /// Where the provider sends people back to.
 fn redirect_uri(app: &AppState) -> String {
     let public = app.config().serve.public_url.clone().unwrap_or_default();
-    format!("{}/openid/callback", public.trim_end_matches('/'))
+    format!("{}/oidc/callback", public.trim_end_matches('/'))
 }
 
 /// Who came back from the provider.

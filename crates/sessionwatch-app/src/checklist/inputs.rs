@@ -252,7 +252,7 @@ fn compute_coverage(
 /// How far ahead sessions ended, by a report; `None` if that saw nothing.
 fn parse_expiry_horizon(report: &Value) -> Result<Option<ExpiryHorizon>, StoreError> {
     let undecodable = || StoreError::Undecodable { table: "reports".into(), column: "report".into() };
-    let census = match &report["census"] {
+    let census = match &report["stats"] {
         Value::Null => return Ok(None),
         census => census,
     };
@@ -262,7 +262,7 @@ fn parse_expiry_horizon(report: &Value) -> Result<Option<ExpiryHorizon>, StoreEr
         value => value.as_str().and_then(clock::parse_rfc3339).map(Some).ok_or_else(undecodable),
     };
     let furthest = instant(&census["furthest_expiry"])?;
-    let taken_at = instant(&report["taken_at"])?.ok_or_else(undecodable)?;
+    let taken_at = instant(&report["checked_at"])?.ok_or_else(undecodable)?;
     Ok(Some(ExpiryHorizon {
         ahead: furthest.map(|furthest| furthest.duration_since(taken_at)),
         never_expiring: count("never_expiring")?,

@@ -105,9 +105,9 @@ impl ChecklistCoverage {
 /// A word of four letters at most, as in reports.
 fn verdict_mark(verdict: &ChecklistVerdict) -> &'static str {
     match verdict {
-        ChecklistVerdict::Pass => "ok",
-        ChecklistVerdict::Fail => "FAIL",
-        ChecklistVerdict::Unknown(_) => "?",
+        ChecklistVerdict::Passing => "passing",
+        ChecklistVerdict::Failing => "failing",
+        ChecklistVerdict::Unknown(_) => "unknown",
     }
 }
 
@@ -125,12 +125,12 @@ fn render_items(items: &[ChecklistItem]) -> String {
 }
 
 fn render_baseline(numbers: &[BaselineMetric]) -> String {
-    let mut table = new_table(["", "number", "last", "lowest", "highest", "healthy"]);
+    let mut table = new_table(["", "number", "last", "lowest", "highest", "passing"]);
     for number in numbers {
         let mark = match number.range_position {
-            RangePosition::In => "ok",
+            RangePosition::In => "in",
             RangePosition::Out => "out",
-            RangePosition::Unknown => "?",
+            RangePosition::Unknown => "unknown",
         };
         let [last, lowest, highest, healthy] = number.render_cells();
         table.add_row([mark, number.title, &last, &lowest, &highest, &healthy]);

@@ -114,7 +114,7 @@ async fn run_while_leading(
 pub(super) async fn announce_shutdown(state: &DaemonState, why: &str) {
     let (config, now) = (state.app.config(), state.app.clock.now());
     let message = NotificationMessage {
-        schema: 1,
+        schema: 2,
         key: format!("store-file/{}", now.micros()),
         notice: "firing".into(),
         target: "sessionwatch".into(),
@@ -158,7 +158,8 @@ struct PendingMessage {
 impl PendingMessage {
     fn from_due(due: OutboxMessage) -> Self {
         let message = serde_json::from_str(&due.message).ok();
-        let message = message.map(|message| NotificationMessage { possible_duplicate: due.possible_duplicate, ..message });
+        let message = message
+            .map(|message| NotificationMessage { possible_duplicate: due.possible_duplicate, ..message });
         Self { due, message }
     }
 }

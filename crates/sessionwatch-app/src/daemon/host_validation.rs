@@ -1,5 +1,5 @@
 //! By which names the pages are asked for. A page of the web whose name is made to lead to this machine (DNS rebinding) has
-//! that name as the `Host` of its requests, and is refused: it could read `/metrics` and post to `/awake` otherwise.
+//! that name as the `Host` of its requests, and is refused: it could read `/metrics` and post to `/targets/{target}/wake` otherwise.
 
 use std::{net::IpAddr, sync::Arc};
 

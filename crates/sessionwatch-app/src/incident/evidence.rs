@@ -189,7 +189,7 @@ pub async fn gather_evidence(
         "never_taken": never_taken,
         "unknown_checks": unknown,
         "audit_head": head,
-        "signals": signals,
+        "log_events": signals,
         "parts": sums,
     });
     bundle.insert_part(MANIFEST_PART_NAME, encode_document(&manifest));
@@ -216,12 +216,10 @@ fn insert_opening(
         Some(opening) => bundle.insert_part("findings-before.json", encode_document(opening)),
         None => never_taken.push("findings-before.json"),
     }
-    match opening.as_ref().map(|opening| &opening["census"]) {
-        Some(census) if !census.is_null() => {
-            bundle.insert_part("census-before.json", encode_document(census))
-        }
+    match opening.as_ref().map(|opening| &opening["stats"]) {
+        Some(census) if !census.is_null() => bundle.insert_part("stats-before.json", encode_document(census)),
         // The check run at the opening failed: nothing can make up for it.
-        _ => never_taken.push("census-before.json"),
+        _ => never_taken.push("stats-before.json"),
     }
     Ok(OpeningEvidence { opening, never_taken })
 }
@@ -237,19 +235,19 @@ async fn rerun_checks(
     bundle.insert_part("findings-now.json", encode_document(&found));
     match &report.observation {
         Ok(seen) => {
-            bundle.insert_part("census-now.json", encode_document(&found["census"]));
+            bundle.insert_part("stats-now.json", encode_document(&found["stats"]));
             // Users that could be read at the opening and cannot be now, such as those of a table that was dropped.
-            let before = opening.map_or(&Value::Null, |opening| &opening["census"]["orphaned"]);
+            let before = opening.map_or(&Value::Null, |opening| &opening["stats"]["orphaned"]);
             if let (Measured::Unknown(why), false) = (&seen.stats.orphaned, before.is_null()) {
                 bundle.record_gap(
-                    "census-now.json",
+                    "stats-now.json",
                     format!("sessions without a user were counted at the opening: {why}"),
                 );
             }
         }
         Err(error) => {
             bundle.record_gap("findings-now.json", error);
-            bundle.record_gap("census-now.json", error);
+            bundle.record_gap("stats-now.json", error);
         }
     }
     let unknown = report.results.iter().filter_map(|outcome| match &outcome.outcome.verdict {
@@ -281,7 +279,7 @@ fn collect_log_events(
     now: UtcTimestamp,
     bundle: &mut EvidenceBundle,
 ) -> Value {
-    const LOG_EVENTS_PART_NAME: &str = "signals.ndjson";
+    const LOG_EVENTS_PART_NAME: &str = "log-events.ndjson";
     let target = &context.target.name;
     let sources: Vec<&str> =
         context.config.logs.sources_for_target(target).map(|source| source.name.as_str()).collect();
@@ -300,7 +298,7 @@ fn collect_log_events(
     // A source that nobody reads says nothing, which is not the same as nothing to say.
     let unheard =
         super::log_sources::describe_idle_sources(context).unwrap_or_else(|error| vec![error.to_string()]);
-    json!({ "sources": sources, "from": clock::format_rfc3339(period.from), "count": count, "unheard": unheard })
+    json!({ "sources": sources, "from": clock::format_rfc3339(period.from), "count": count, "idle_sources": unheard })
 }
 
 /// How far the evidence of an incident is.

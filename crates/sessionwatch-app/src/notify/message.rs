@@ -147,7 +147,7 @@ impl NotificationBatch<'_> {
 /// A message that says that it is a test.
 pub(super) fn test_message(now: UtcTimestamp) -> NotificationMessage {
     NotificationMessage {
-        schema: 1,
+        schema: 2,
         key: format!("test/{}", now.micros()),
         notice: "test".into(),
         target: "test".into(),

@@ -32,7 +32,7 @@ impl MessageTemplate {
             .map_err(|error| TemplateError(error.line().unwrap_or(1), error.kind().to_string()))?;
         let template = Self(environment);
         let sample = NotificationMessage {
-            schema: 1,
+            schema: 2,
             key: String::new(),
             notice: "test".into(),
             target: String::new(),
@@ -99,11 +99,13 @@ mod tests {
 
     #[test]
     fn says_what_the_operator_wants_and_refuses_what_it_cannot_say() {
-        let template =
-            MessageTemplate::parse("{{ word }}: {{ check }} on {{ target }}{% if possible_duplicate %} again{% endif %}")
-                .unwrap();
-        let said =
-            template.render(&[message("a"), NotificationMessage { possible_duplicate: true, ..message("b") }]).unwrap();
+        let template = MessageTemplate::parse(
+            "{{ word }}: {{ check }} on {{ target }}{% if possible_duplicate %} again{% endif %}",
+        )
+        .unwrap();
+        let said = template
+            .render(&[message("a"), NotificationMessage { possible_duplicate: true, ..message("b") }])
+            .unwrap();
         assert_eq!(said, "Failing: duplicate-tokens on a, b again");
         assert_eq!(MessageTemplate::parse("\n{{ check").unwrap_err().0, 2);
         assert!(MessageTemplate::parse("{{ chekc }}").unwrap_err().to_string().contains("undefined"));

@@ -61,7 +61,7 @@ pub struct Profile {
     pub ip: Vec<String>,
     /// Columns that hold the user agent.
     #[serde(default)]
-    pub agent: Vec<String>,
+    pub user_agent: Vec<String>,
     /// Usual names of the table of users.
     pub users: Vec<String>,
     /// Columns that help to recognise a user.

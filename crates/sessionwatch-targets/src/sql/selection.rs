@@ -31,6 +31,7 @@ pub struct SelectionFilter {
     /// From this address.
     pub ip: Option<String>,
     /// Whose user agent contains this.
+    #[serde(rename = "user_agent_like")]
     pub agent_like: Option<String>,
     /// In which somebody else acts for the user.
     pub impersonated: bool,

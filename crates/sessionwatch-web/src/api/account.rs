@@ -44,16 +44,16 @@ pub(super) async fn get_caller(caller: ApiCaller) -> ApiResult<CallerInfo> {
 pub(super) struct LoginSessionInfo {
     /// Its id, which lets nobody in.
     id: String,
-    address: String,
-    agent: String,
+    ip: String,
+    user_agent: String,
     created_at: Rfc3339,
-    seen_at: Rfc3339,
+    last_seen_at: Rfc3339,
     /// When it ends if it is not used any more.
-    ends_at: Rfc3339,
+    expires_at: Rfc3339,
 }
 
 /// The account's log-ins to the dashboard
-#[utoipa::path(get, path = "/api/v1/logins", tag = "account", responses((status = 200, description = "The latest first", body = ListPage<LoginSessionInfo>)))]
+#[utoipa::path(get, path = "/api/v1/login-sessions", tag = "account", responses((status = 200, description = "The latest first", body = ListPage<LoginSessionInfo>)))]
 pub(super) async fn list_login_sessions(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -61,11 +61,11 @@ pub(super) async fn list_login_sessions(
     let all = login_sessions::list_login_sessions(&app, &caller.token.account).await?;
     let login = |login: StoredLogin| LoginSessionInfo {
         id: login.token_hash,
-        address: login.client_address,
-        agent: login.user_agent,
+        ip: login.client_address,
+        user_agent: login.user_agent,
         created_at: Rfc3339(login.created_at),
-        seen_at: Rfc3339(login.last_used_at),
-        ends_at: Rfc3339(login.expires_at),
+        last_seen_at: Rfc3339(login.last_used_at),
+        expires_at: Rfc3339(login.expires_at),
     };
     Ok(Json(ListPage::from_all(all.into_iter().map(login).collect())))
 }
@@ -89,7 +89,7 @@ pub(super) struct NamePath {
 }
 
 /// End a log-in of the account
-#[utoipa::path(delete, path = "/api/v1/logins/{id}", tag = "account", params(IdPath), responses((status = 204, description = "It has ended")))]
+#[utoipa::path(delete, path = "/api/v1/login-sessions/{id}", tag = "account", params(IdPath), responses((status = 204, description = "It has ended")))]
 pub(super) async fn revoke_login_session(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -297,7 +297,7 @@ pub(super) struct EffectiveConfig {
     file: Option<String>,
     targets: Vec<ConfiguredTarget>,
     /// For how many days history is kept.
-    history_days: i64,
+    retention_days: i64,
     /// Checks that are made.
     checks: Vec<String>,
     /// Sources of log lines.
@@ -313,7 +313,7 @@ pub(super) struct ConfiguredTarget {
 }
 
 /// The configuration as it is used
-#[utoipa::path(get, path = "/api/v1/configuration", tag = "admin", responses((status = 200, description = "Nothing secret is in it", body = EffectiveConfig)))]
+#[utoipa::path(get, path = "/api/v1/config", tag = "admin", responses((status = 200, description = "Nothing secret is in it", body = EffectiveConfig)))]
 pub(super) async fn get_config(
     State(app): State<Arc<AppState>>,
     _caller: ApiCaller,
@@ -326,7 +326,7 @@ pub(super) async fn get_config(
     Ok(Json(EffectiveConfig {
         file: config.file.as_ref().map(|file| file.display().to_string()),
         targets: config.targets.iter().map(target).collect(),
-        history_days: config.serve.history_retention.as_hours() / 24,
+        retention_days: config.serve.history_retention.as_hours() / 24,
         checks: config
             .checks
             .check_ids()

@@ -101,9 +101,9 @@ pub(super) struct IncidentStepPath {
     /// What a person does for it.
     todo: &'static str,
     /// Whether it is found out whether it is done.
-    found_out: bool,
+    automatic: bool,
     /// What was found out last.
-    found: Option<String>,
+    detected: Option<String>,
 }
 
 /// An incident, and how far it is.
@@ -124,8 +124,8 @@ impl IncidentDetails {
             id: step.id,
             title: step.title,
             todo: step.instructions,
-            found_out: step.is_automatic,
-            found: case.latest_finding(step).map(str::to_owned),
+            automatic: step.is_automatic,
+            detected: case.latest_finding(step).map(str::to_owned),
         };
         let recorded = collect_step_records(&case.timeline);
         Self {
@@ -162,10 +162,10 @@ pub(super) async fn get_incident_report(
 
 /// What is said of the step that is next, named so that where somebody else was faster, nothing is said of another one.
 #[derive(Deserialize, ToSchema)]
-#[serde(tag = "said", rename_all = "lowercase", deny_unknown_fields)]
+#[serde(tag = "response", rename_all = "lowercase", deny_unknown_fields)]
 pub(super) enum AdvanceIncidentRequest {
     /// Nothing: it is found out whether it is done.
-    Nothing { step: BoundedText<100> },
+    Check { step: BoundedText<100> },
     /// It is done.
     Done {
         step: BoundedText<100>,
@@ -187,7 +187,7 @@ pub(super) enum AdvanceIncidentRequest {
 }
 
 /// Go on with an incident, until a person is needed
-#[utoipa::path(post, path = "/api/v1/incidents/{id}/next", tag = "incidents", params(IncidentPath), request_body = AdvanceIncidentRequest, responses((status = 200, description = "How far it is", body = IncidentDetails)))]
+#[utoipa::path(post, path = "/api/v1/incidents/{id}/steps", tag = "incidents", params(IncidentPath), request_body = AdvanceIncidentRequest, responses((status = 200, description = "How far it is", body = IncidentDetails)))]
 pub(super) async fn advance_incident(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -196,7 +196,7 @@ pub(super) async fn advance_incident(
 ) -> ApiResult<IncidentDetails> {
     let work = incidents::load_incident(&app, &caller.actor(), &of.id).await?;
     let (step, response) = match onward {
-        AdvanceIncidentRequest::Nothing { step } => (step, StepResponse::Check),
+        AdvanceIncidentRequest::Check { step } => (step, StepResponse::Check),
         AdvanceIncidentRequest::Done { step, note } => {
             (step, StepResponse::Done(note.map(|note| note.to_string()).unwrap_or_default()))
         }
@@ -213,7 +213,7 @@ pub(super) async fn advance_incident(
 
 /// Whose sessions are ended.
 #[derive(Deserialize, ToSchema)]
-#[serde(tag = "whose", rename_all = "lowercase", deny_unknown_fields)]
+#[serde(tag = "scope", rename_all = "lowercase", deny_unknown_fields)]
 pub(super) enum ContainmentRequest {
     /// Everybody's.
     Everybody {},
@@ -314,7 +314,7 @@ impl ReportFieldName {
 }
 
 /// Keep a part of the report
-#[utoipa::path(post, path = "/api/v1/incidents/{id}/set", tag = "incidents", params(IncidentPath), request_body = SetReportFieldRequest, responses((status = 204, description = "It is kept")))]
+#[utoipa::path(post, path = "/api/v1/incidents/{id}/fields", tag = "incidents", params(IncidentPath), request_body = SetReportFieldRequest, responses((status = 204, description = "It is kept")))]
 pub(super) async fn set_report_field(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,

@@ -54,7 +54,7 @@ pub(super) struct ListLogEventsQuery {
 }
 
 /// Signals of logs, the latest first
-#[utoipa::path(get, path = "/api/v1/signals", tag = "logs", params(ListLogEventsQuery), responses((status = 200, description = "A page of signals", body = ListPage<LogEventDto>)))]
+#[utoipa::path(get, path = "/api/v1/log-events", tag = "logs", params(ListLogEventsQuery), responses((status = 200, description = "A page of signals", body = ListPage<LogEventDto>)))]
 pub(super) async fn list_log_events(
     State(app): State<Arc<AppState>>,
     QueryParams(wanted): QueryParams<ListLogEventsQuery>,
@@ -85,7 +85,7 @@ pub(super) async fn list_log_events(
 }
 
 /// The sources of log lines, and whether they are heard
-#[utoipa::path(get, path = "/api/v1/sources", tag = "logs", responses((status = 200, description = "The sources", body = ListPage<LogSourceDto>)))]
+#[utoipa::path(get, path = "/api/v1/log-sources", tag = "logs", responses((status = 200, description = "The sources", body = ListPage<LogSourceDto>)))]
 pub(super) async fn list_log_sources(
     State(app): State<Arc<AppState>>,
     _caller: ApiCaller,

@@ -241,7 +241,7 @@ pub(super) struct UserDetails {
     /// Why the database cannot be asked.
     unavailable: Option<String>,
     /// Up to 100 lines of logs of the last 30 days.
-    signals: Vec<LogEventDto>,
+    log_events: Vec<LogEventDto>,
     /// What happened to sessions of the user that the table itself does not show any more.
     history: Vec<UserHistoryEntry>,
 }
@@ -250,7 +250,7 @@ pub(super) struct UserDetails {
 #[derive(Serialize, ToSchema)]
 pub(super) struct UserHistoryEntry {
     at: Rfc3339,
-    said: String,
+    text: String,
 }
 
 /// A user of a target
@@ -273,11 +273,11 @@ pub(super) async fn get_user(
         id: of.user.to_string(),
         sessions,
         unavailable,
-        signals: records.log_events.iter().map(LogEventDto::from_record).collect(),
+        log_events: records.log_events.iter().map(LogEventDto::from_record).collect(),
         history: records
             .history
             .into_iter()
-            .map(|event| UserHistoryEntry { at: Rfc3339(event.at), said: event.summary })
+            .map(|event| UserHistoryEntry { at: Rfc3339(event.at), text: event.summary })
             .collect(),
     }))
 }

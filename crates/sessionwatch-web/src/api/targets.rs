@@ -29,11 +29,11 @@ use super::{
 #[derive(Serialize, ToSchema)]
 pub(super) struct TargetSummary {
     name: String,
-    /// `healthy`, `failing`, `acknowledged` (every alert that fires is looked after) or `unknown`.
+    /// `passing`, `failing`, `acknowledged` (every alert that fires is looked after) or `unknown`.
     state: &'static str,
     /// Where it is, without a password.
     address: String,
-    looked_at: Option<Rfc3339>,
+    checked_at: Option<Rfc3339>,
     /// How its sessions are stored.
     profile: Option<String>,
     /// The title of that profile.
@@ -42,7 +42,7 @@ pub(super) struct TargetSummary {
     table: Option<String>,
     engine: Option<String>,
     /// What was counted at the last look, as in the report of `sessionwatch check`; nothing where nothing is known.
-    census: Value,
+    stats: Value,
 }
 
 impl TargetSummary {
@@ -52,12 +52,12 @@ impl TargetSummary {
             name: target.name.clone(),
             state: status.state(),
             address: target.address.to_string(),
-            looked_at: status.report.as_ref().map(|report| Rfc3339(report.at)),
+            checked_at: status.report.as_ref().map(|report| Rfc3339(report.at)),
             profile: text("profile"),
             framework: text("framework"),
             table: text("table"),
             engine: text("engine"),
-            census: status.report_document().map(|report| report["census"].clone()).unwrap_or_default(),
+            stats: status.report_document().map(|report| report["stats"].clone()).unwrap_or_default(),
         }
     }
 }
@@ -143,9 +143,9 @@ pub(super) struct StatsSample {
     /// Its begin.
     at: Rfc3339,
     /// Looks in it.
-    looks: u64,
+    runs: u64,
     /// Looks that saw nothing.
-    blind: u64,
+    failed_runs: u64,
     /// By name: the mean, the lowest and the highest of what the others saw.
     gauges: BTreeMap<String, [f64; 3]>,
 }
@@ -164,7 +164,7 @@ pub(super) struct StatsPeriodQuery {
 }
 
 /// Numbers of a target over time: single looks of two days, five-minute means of two weeks, hourly ones before
-#[utoipa::path(get, path = "/api/v1/targets/{target}/census", tag = "targets", params(TargetPath, StatsPeriodQuery), responses((status = 200, description = "Oldest first", body = ListPage<StatsSample>)))]
+#[utoipa::path(get, path = "/api/v1/targets/{target}/stats", tag = "targets", params(TargetPath, StatsPeriodQuery), responses((status = 200, description = "Oldest first", body = ListPage<StatsSample>)))]
 pub(super) async fn get_session_stats(
     State(app): State<Arc<AppState>>,
     PathParams(of): PathParams<TargetPath>,
@@ -176,8 +176,8 @@ pub(super) async fn get_session_stats(
     let points = targets::list_samples(&app, &of.target, Period { from, to }).await?;
     let counted = |Sample { at, runs, failed_runs, gauges }: Sample| StatsSample {
         at: Rfc3339(at),
-        looks: runs,
-        blind: failed_runs,
+        runs,
+        failed_runs,
         gauges,
     };
     Ok(Json(ListPage::from_all(points.into_iter().map(counted).collect())))
@@ -188,8 +188,8 @@ pub(super) async fn get_session_stats(
 pub(super) struct TargetCheck {
     #[serde(flatten)]
     alert: AlertDto,
-    /// The verdict of the last look: `healthy`, `failing`, `unknown` or `not-applicable`; nothing before the first one.
-    verdict: Option<String>,
+    /// The verdict of the last look: `passing`, `failing`, `unknown` or `not-applicable`; nothing before the first one.
+    result: Option<String>,
     /// What failed last, with the rows that show it.
     finding: Value,
     silences: Vec<SilenceDto>,
@@ -209,7 +209,7 @@ pub(super) async fn get_check(
     Ok(Json(TargetCheck {
         alert: AlertDto::from_record(&alert),
         finding,
-        verdict: alert.verdict,
+        result: alert.verdict,
         silences: silences.iter().map(SilenceDto::from_record).collect(),
         documentation: sessionwatch_app::checks::find_documentation(&of.check),
     }))
@@ -257,7 +257,7 @@ pub(super) async fn get_checklist(
 #[serde(deny_unknown_fields)]
 pub(super) struct AttestationRequest {
     /// Whether users reported nothing about log-ins this week.
-    holds: bool,
+    passes: bool,
     /// How one knows.
     note: BoundedText<500>,
 }
@@ -272,7 +272,7 @@ pub(super) async fn create_attestation(
 ) -> Result<StatusCode, ProblemDetails> {
     let new = NewAttestation {
         target: of.target.to_string(),
-        holds: vouched.holds,
+        holds: vouched.passes,
         note: vouched.note.to_string(),
     };
     checklists::record_attestation(&app, &caller.actor(), new).await?;

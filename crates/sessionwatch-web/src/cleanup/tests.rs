@@ -47,10 +47,10 @@ fn plan(dashboard: &TestDashboard, state: PlanState) -> PlanRecord {
 #[tokio::test]
 async fn an_empty_page_offers_plans_to_who_may_act_only() {
     let dashboard = TestDashboard::new();
-    let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/cleanup/-").await;
+    let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/cleanup").await;
     assert_eq!(page.count_elements("main form"), 0);
     assert_eq!(page.select_texts("main p.empty").len(), 2);
-    let page = dashboard.log_in_as(AccountRole::Responder).await.get("/cleanup/app").await;
+    let page = dashboard.log_in_as(AccountRole::Responder).await.get("/cleanup?target=app").await;
     let kinds = page.select_attributes("section[aria-labelledby=wishes] input[name=kind]", "value");
     let every = ["expired", "duplicates", "orphaned", "excess", "user", "session", "where", "all"];
     assert_eq!(kinds, every);
@@ -62,7 +62,7 @@ async fn a_plan_shows_what_it_would_touch_as_text() {
     let dashboard = TestDashboard::new();
     dashboard.write_store(|db| plans::upsert_plan(db, &plan(&dashboard, PlanState::Planned)));
     let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
-    let page = viewer.get("/cleanup/app").await;
+    let page = viewer.get("/cleanup?target=app").await;
     assert_eq!(page.select_attributes("section[aria-labelledby=plans] li a", "href"), ["/plans/p1"]);
     let page = viewer.get("/plans/p1").await;
     assert_eq!(page.select_text("main h1"), "cleanup orphaned");
@@ -118,7 +118,7 @@ async fn a_plan_that_reaches_far_asks_for_the_name_of_the_target() {
 async fn what_cannot_be_planned_is_refused_before_the_database_is_asked() {
     let dashboard = TestDashboard::new();
     let responder = dashboard.log_in_as(AccountRole::Responder).await;
-    for fields in [
+    for [kind, other] in [
         [("kind", "everything"), ("x", "")],
         [("kind", "expired"), ("hours", "0")],
         [("kind", "excess"), ("keep", "1001")],
@@ -126,7 +126,7 @@ async fn what_cannot_be_planned_is_refused_before_the_database_is_asked() {
         [("kind", "where"), ("created_after", "")],
         [("kind", "where"), ("created_after", "yesterday")],
     ] {
-        let refused = responder.post("/cleanup/app", &fields).await;
-        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{fields:?}");
+        let refused = responder.post("/cleanup", &[("target", "app"), kind, other]).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{kind:?} {other:?}");
     }
 }

@@ -88,8 +88,8 @@ async fn every_page_names_itself_and_where_it_stands() {
         ("/alerts", "Alerts"),
         ("/logs", "Logs"),
         ("/incidents", "Incidents"),
-        ("/cleanup/app", "Clean-up"),
-        ("/checklist/app", "Checklist"),
+        ("/cleanup?target=app", "Clean-up"),
+        ("/targets/app/report", "Checklist"),
         ("/audit", "Audit"),
         ("/settings", "Settings"),
     ] {
@@ -125,7 +125,7 @@ async fn the_first_account_is_made_once_and_logs_in() {
 async fn a_provider_of_identities_is_offered_where_one_is_configured() {
     let dashboard = TestDashboard::new();
     assert_eq!(dashboard.anonymous_visitor().get("/login").await.count_elements("p.links a"), 0);
-    assert_eq!(dashboard.anonymous_visitor().get("/openid/login").await.status, StatusCode::NOT_FOUND);
-    let callback = dashboard.anonymous_visitor().get("/openid/callback?code=x&state=y").await;
+    assert_eq!(dashboard.anonymous_visitor().get("/oidc/login").await.status, StatusCode::NOT_FOUND);
+    let callback = dashboard.anonymous_visitor().get("/oidc/callback?code=x&state=y").await;
     assert!(!callback.status.is_success() && callback.cookie.is_none(), "{callback:?}");
 }

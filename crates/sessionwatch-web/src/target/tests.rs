@@ -22,7 +22,7 @@ async fn before_the_first_run_nothing_is_known() {
 async fn its_checks_notes_and_table_are_listed_as_text() {
     let dashboard = TestDashboard::new();
     dashboard.insert_firing_alert("duplicate-tokens", "critical", HOSTILE_TEXT);
-    let report = serde_json::json!({ "census": {}, "table": HOSTILE_TEXT, "notes": [HOSTILE_TEXT], "duration_ms": 3.0 });
+    let report = serde_json::json!({ "stats": {}, "table": HOSTILE_TEXT, "notes": [HOSTILE_TEXT], "duration_ms": 3.0 });
     dashboard
         .write_store(|db| latest_reports::upsert_report(db, "app", &report.to_string(), dashboard.now()));
     let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/targets/app?hours=168").await;
@@ -80,7 +80,7 @@ async fn what_one_may_do_about_an_alert_depends_on_the_role_and_its_state() {
     responder.post("/alerts/acknowledge", &fields).await;
     responder.get(CHECK).await.assert_shows_hostile_text("p.notice");
 
-    kept.alert.state = sessionwatch_core::alert::AlertState::Ok;
+    kept.alert.state = sessionwatch_core::alert::AlertState::Resolved;
     dashboard.write_store(|db| alerts::upsert_alert(db, &kept));
     let page = responder.get(CHECK).await;
     assert_eq!(page.select_texts("div.deeds button"), buttons[2..]);

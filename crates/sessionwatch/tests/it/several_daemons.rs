@@ -80,7 +80,9 @@ impl Scene {
 
     /// Whether each message that was told says that it is told again.
     fn told_again(&self) -> Vec<bool> {
-        let again = |body: &str| serde_json::from_str::<serde_json::Value>(body).unwrap()["possible_duplicate"].as_bool();
+        let again = |body: &str| {
+            serde_json::from_str::<serde_json::Value>(body).unwrap()["possible_duplicate"].as_bool()
+        };
         self.sink.received_requests().iter().map(|received| again(&received.body).unwrap()).collect()
     }
 }

@@ -81,7 +81,7 @@ async fn an_alert_is_looked_after_by_who_acknowledged_it_last() {
 #[tokio::test]
 async fn an_alert_that_does_not_fire_is_neither_acknowledged_nor_resolved() {
     let pending = scene(|app| AlertState::Pending { failing_runs: 1, since: app.clock.now() });
-    let healthy = scene(|_| AlertState::Ok);
+    let healthy = scene(|_| AlertState::Resolved);
     let unknown = TestApp::with_config("");
     for scene in [&pending, &healthy, &unknown] {
         let ada = Actor::from_account("ada");
@@ -106,7 +106,7 @@ async fn a_resolved_alert_is_told_with_the_reason_and_resolved_once() {
     scene.advance_clock(SignedDuration::from_mins(5));
     let ada = Actor::from_account("ada");
     resolve_firing_alert(&scene, &ada, blind(), "the network is back".into()).await.unwrap();
-    assert_eq!(record(&scene).await.alert.state, AlertState::Ok);
+    assert_eq!(record(&scene).await.alert.state, AlertState::Resolved);
     let told = events(&scene).await;
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0].0, "resolved");
@@ -122,7 +122,7 @@ async fn a_resolved_alert_is_told_with_the_reason_and_resolved_once() {
 
 #[tokio::test]
 async fn a_comment_is_an_event_of_what_is_known_whether_or_not_it_fires() {
-    let (known, unknown) = (scene(|_| AlertState::Ok), TestApp::with_config(""));
+    let (known, unknown) = (scene(|_| AlertState::Resolved), TestApp::with_config(""));
     let ada = Actor::from_account("ada");
     add_comment(&known, &ada, blind(), "was a deployment".into()).await.unwrap();
     assert_eq!(events(&known).await, [("comment".into(), "ada: was a deployment".into())]);
@@ -138,7 +138,7 @@ async fn only_what_fires_or_is_about_to_is_active() {
     for (scene, is_active) in [
         (scene(firing), true),
         (scene(|app| AlertState::Pending { failing_runs: 1, since: app.clock.now() }), true),
-        (scene(|_| AlertState::Ok), false),
+        (scene(|_| AlertState::Resolved), false),
     ] {
         let count = async |filter| list_alerts(&scene, filter).await.unwrap().len();
         assert_eq!(count(AlertFilter::Active).await, usize::from(is_active));

@@ -102,7 +102,7 @@ async fn to_log_out_ends_one_login_and_leaves_a_record() {
         ["login.succeeded", "login.succeeded", "login.ended"],
         "what had ended is not recorded again"
     );
-    assert_eq!(scene.audit_trail()[0][2], r#"{"address":"192.0.2.7"}"#);
+    assert_eq!(scene.audit_trail()[0][2], r#"{"ip":"192.0.2.7"}"#);
 }
 
 #[tokio::test]
@@ -139,7 +139,7 @@ async fn a_login_that_failed_leaves_a_short_name_and_the_address() {
     let scene = TestApp::with_config("");
     let credentials = Credentials { name: "n".repeat(1_000), password: "a sentence is a good one".into() };
     assert!(log_in(&scene, credentials, &client()).await.unwrap().is_none());
-    let expected = ["n".repeat(64), "login.failed".into(), r#"{"address":"192.0.2.7"}"#.into()];
+    let expected = ["n".repeat(64), "login.failed".into(), r#"{"ip":"192.0.2.7"}"#.into()];
     assert_eq!(scene.audit_trail(), [expected]);
 }
 

@@ -52,7 +52,7 @@ pub(in crate::config) struct MappingSection {
     ip: Option<String>,
     /// The column of the client's user agent.
     #[schemars(extend("x-otherwise" = "not used"), example = &"userAgent")]
-    agent: Option<String>,
+    user_agent: Option<String>,
     /// The table of users.
     #[schemars(extend("x-otherwise" = "not used"), example = &"public.users")]
     users: Option<WithSpan<String>>,
@@ -100,7 +100,7 @@ impl Default for MappingSection {
             created: None,
             created_decoder: None,
             ip: None,
-            agent: None,
+            user_agent: None,
             users: None,
             users_key: "id".into(),
             display: None,
@@ -135,7 +135,7 @@ pub(super) fn validate_mapping(
         expires: TimestampColumn { column: section.expires.clone().unwrap_or_default(), decoder: expires },
         created: section.created.clone().map(|column| TimestampColumn { column, decoder: created_decoder }),
         ip: section.ip.clone(),
-        agent: section.agent.clone(),
+        agent: section.user_agent.clone(),
         users: section.users.as_ref().map(|users| UsersMapping {
             table: parse_table_name(users),
             key: section.users_key.clone(),

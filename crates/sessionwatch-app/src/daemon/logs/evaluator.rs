@@ -198,7 +198,7 @@ impl LogEvaluator {
             Err(error) => return Some(Err(error.to_string())),
         };
         // Before the first look, and after one that failed, no more of them are known than these.
-        let known = last.and_then(|(_, report)| report["census"]["sessions"].as_u64());
+        let known = last.and_then(|(_, report)| report["stats"]["sessions"].as_u64());
         let sessions = known.unwrap_or(lines.len() as u64);
         Some(Ok(PrefixLookup { matches: lines, total_sessions: sessions }))
     }
