@@ -72,7 +72,7 @@ pub(crate) fn record_channel_health(
     }
     let (sign, verdict, summary) = match failure {
         Some(why) => (CheckState::Failing, "failing", format!("deliveries to channel {channel} fail: {why}")),
-        None => (CheckState::Passing, "healthy", format!("deliveries to channel {channel} succeed again")),
+        None => (CheckState::Passing, "passing", format!("deliveries to channel {channel} succeed again")),
     };
     let silences = silences::list_active_silences(db, now)?;
     let observation = CheckObservation {

@@ -38,7 +38,7 @@ pub use self::{html::render_html, inputs::USER_REPORTS_ITEM};
 /// Fails if the store cannot be written.
 pub fn insert_attestation(db: Tx<'_>, attestation: &Attestation) -> Result<(), StoreError> {
     let Attestation { at, target, item, holds, owner, note } = attestation;
-    let detail = json!({ "target": target, "item": item, "holds": holds, "note": note });
+    let detail = json!({ "target": target, "item": item, "passes": holds, "note": note });
     attestations::insert_attestation(db, attestation)?;
     audit::insert_audit_entry(
         db,
@@ -152,7 +152,7 @@ impl Checklist {
     #[must_use]
     pub fn title(&self) -> String {
         let count = |name| self.items.iter().filter(|item| item.verdict.name() == name).count();
-        let [pass, fail, unknown] = ["pass", "fail", "unknown"].map(count);
+        let [pass, fail, unknown] = ["passing", "failing", "unknown"].map(count);
         let others = [(fail, "failing"), (unknown, "unknown")].into_iter().filter(|(count, _)| *count > 0);
         let others: String = others.map(|(count, name)| format!(", {count} {name}")).collect();
         format!(
@@ -174,15 +174,15 @@ impl Checklist {
             longest_gap: gap,
         } = &self.coverage;
         json!({
-            "schema": 1,
+            "schema": 2,
             "target": self.target,
             "from": clock::format_rfc3339(self.period.from),
             "to": clock::format_rfc3339(self.period.to),
-            "made_at": clock::format_rfc3339(self.made_at),
-            "verdict": self.verdict().name(),
+            "created_at": clock::format_rfc3339(self.made_at),
+            "result": self.verdict().name(),
             "audit_head": self.audit_head,
             "coverage": {
-                "looks": looks, "blind": blind, "hours_seen": hours_seen, "hours": hours,
+                "runs": looks, "failed_runs": blind, "hours_covered": hours_seen, "hours": hours,
                 "longest_gap": { "from": clock::format_rfc3339(gap.from), "to": clock::format_rfc3339(gap.to) },
             },
             "items": self.items.iter().map(ChecklistItem::to_json).collect::<Vec<_>>(),
@@ -200,8 +200,8 @@ impl ChecklistItem {
     /// Returns what to do; `None` if the item passes.
     fn action(&self) -> Option<&'static str> {
         match self.verdict {
-            ChecklistVerdict::Pass => None,
-            ChecklistVerdict::Fail => Some(self.info.remedy),
+            ChecklistVerdict::Passing => None,
+            ChecklistVerdict::Failing => Some(self.info.remedy),
             ChecklistVerdict::Unknown(_) => Some(self.info.investigation),
         }
     }
@@ -218,7 +218,7 @@ impl ChecklistItem {
     fn to_json(&self) -> Value {
         let ItemInfo { id, source, title, inspected: looked_at, .. } = self.info;
         json!({
-            "id": id, "source": source, "title": title, "looked_at": looked_at, "verdict": self.verdict.name(),
+            "id": id, "source": source, "title": title, "inspected": looked_at, "result": self.verdict.name(),
             "reason": self.verdict.reason(), "evidence": self.evidence, "threshold": self.threshold, "action": self.action(),
         })
     }
@@ -233,7 +233,7 @@ impl BaselineMetric {
         );
         json!({
             "id": self.id, "title": self.title, "now": now, "lowest": lowest, "highest": highest,
-            "healthy": { "min": self.healthy_range.0, "max": self.healthy_range.1 }, "verdict": self.range_position.name(),
+            "passing": { "min": self.healthy_range.0, "max": self.healthy_range.1 }, "result": self.range_position.name(),
         })
     }
 

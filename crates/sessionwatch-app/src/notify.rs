@@ -58,7 +58,7 @@ pub(crate) mod tests {
 
     pub(crate) fn message(target: &str) -> NotificationMessage {
         NotificationMessage {
-            schema: 1,
+            schema: 2,
             key: "app/x/firing/1".into(),
             notice: "firing".into(),
             target: target.into(),

@@ -66,7 +66,7 @@ pub fn list_target_alerts(db: Tx<'_>, target: &str) -> Result<Vec<AlertRecord>, 
 /// If the store cannot be read.
 pub fn list_alerts(db: Tx<'_>, include_ok: bool) -> Result<Vec<AlertRecord>, StoreError> {
     let query = format!(
-        "SELECT {ALERT_COLUMNS} FROM alerts WHERE $1 = 1 OR state <> 'ok' OR stale <> 0
+        "SELECT {ALERT_COLUMNS} FROM alerts WHERE $1 = 1 OR state <> 'resolved' OR stale <> 0
          ORDER BY CASE state WHEN 'firing' THEN 0 WHEN 'pending' THEN 1 ELSE 2 END, since, target, check_id"
     );
     db.query_rows(&query, &[include_ok.into()])?.iter().map(alert_from_row).collect()
@@ -129,7 +129,7 @@ pub fn upsert_alerts(db: Tx<'_>, alerts: &[AlertRecord]) -> Result<(), StoreErro
 /// Returns the parameters for an alert, in the order of the columns.
 fn alert_params(record: &AlertRecord) -> [Param<'_>; 15] {
     let (looks, clear, since, notified_at) = match record.alert.state {
-        AlertState::Ok => (0, 0, None, None),
+        AlertState::Resolved => (0, 0, None, None),
         AlertState::Pending { failing_runs: looks, since } => (looks, 0, Some(since), None),
         AlertState::Firing { since, passing_runs: clear, notified_at } => {
             (0, clear, Some(since), notified_at)
@@ -165,11 +165,11 @@ pub fn delete_alert(db: Tx<'_>, target: &str, check: &str) -> Result<(), StoreEr
 }
 
 /// The names of check results.
-const VERDICT_NAMES: [&str; 3] = ["healthy", "failing", "unknown"];
+const VERDICT_NAMES: [&str; 3] = ["passing", "failing", "unknown"];
 
 fn alert_from_row(row: &StoreRow) -> Result<AlertRecord, StoreError> {
     let state = match row.read_text(2)?.as_str() {
-        "ok" => AlertState::Ok,
+        "resolved" => AlertState::Resolved,
         "pending" => AlertState::Pending { failing_runs: row.read_u32(3)?, since: row.read_timestamp(5)? },
         "firing" => AlertState::Firing {
             since: row.read_timestamp(5)?,
@@ -203,7 +203,7 @@ mod tests {
         for store in store_of_each_kind() {
             let at = |micros| UtcTimestamp::from_micros(micros).unwrap();
             for state in [
-                AlertState::Ok,
+                AlertState::Resolved,
                 AlertState::Pending { failing_runs: 3, since: at(4) },
                 AlertState::Firing { since: at(5), passing_runs: 1, notified_at: None },
                 AlertState::Firing { since: at(5), passing_runs: 0, notified_at: Some(at(9)) },

@@ -265,10 +265,10 @@ mod tests {
             let at = |second: i64| UtcTimestamp::UNIX_EPOCH + SignedDuration::from_secs(second);
             for (second, target, kind, before, after) in [
                 (1, "one", "result", None, "unknown"),
-                (3, "one", "result", Some("unknown"), "healthy"),
+                (3, "one", "result", Some("unknown"), "passing"),
                 (4, "one", "firing", None, "of no concern"),
-                (5, "two", "result", Some("healthy"), "unknown"),
-                (6, "one", "result", Some("healthy"), "failing"),
+                (5, "two", "result", Some("passing"), "unknown"),
+                (6, "one", "result", Some("passing"), "failing"),
             ] {
                 let detail = serde_json::json!({ "before": before, "after": after }).to_string();
                 let [target, check, kind] = [target, "target-unreachable", kind].map(str::to_owned);
@@ -298,10 +298,10 @@ mod tests {
             let expected = |pairs: &[(i64, &str)]| -> Vec<(i64, String)> {
                 pairs.iter().map(|(second, verdict)| (*second, (*verdict).to_owned())).collect()
             };
-            assert_eq!(verdicts("one", 4, 9), expected(&[(3, "healthy"), (6, "failing")]));
-            assert_eq!(verdicts("one", 3, 6), expected(&[(3, "healthy")]));
+            assert_eq!(verdicts("one", 4, 9), expected(&[(3, "passing"), (6, "failing")]));
+            assert_eq!(verdicts("one", 3, 6), expected(&[(3, "passing")]));
             assert_eq!(verdicts("one", 0, 2), expected(&[(1, "unknown")]));
-            assert_eq!(verdicts("two", 0, 9), expected(&[(0, "healthy"), (5, "unknown")]));
+            assert_eq!(verdicts("two", 0, 9), expected(&[(0, "passing"), (5, "unknown")]));
             assert_eq!(verdicts("three", 0, 9), []);
         }
     }

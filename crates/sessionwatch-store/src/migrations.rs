@@ -3,7 +3,7 @@
 use crate::{StoreError, transaction::Tx};
 
 /// Every migration, oldest first.
-pub(crate) const MIGRATIONS: [&str; 11] = [
+pub(crate) const MIGRATIONS: [&str; 12] = [
     include_str!("../migrations/20261124120000_first.sql"),
     include_str!("../migrations/20261124180000_history.sql"),
     include_str!("../migrations/20261125120000_acting.sql"),
@@ -15,6 +15,7 @@ pub(crate) const MIGRATIONS: [&str; 11] = [
     include_str!("../migrations/20261129040000_networks.sql"),
     include_str!("../migrations/20261129100000_clocks.sql"),
     include_str!("../migrations/20261129103000_gaps.sql"),
+    include_str!("../migrations/20261130120000_terms.sql"),
 ];
 
 /// Returns `true` if a file needs no migration. Always `false` for a server.

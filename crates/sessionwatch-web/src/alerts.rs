@@ -62,7 +62,8 @@ pub(super) async fn show_alerts(
     let all = alerts::list_alerts(&app, AlertFilter::Active).await?;
     let silences = silences::list_silences(&app).await?;
     let events = alerts::search_events(&app, search).await?;
-    let mut firing: Vec<_> = all.iter().filter(|kept| !matches!(kept.alert.state, AlertState::Ok)).collect();
+    let mut firing: Vec<_> =
+        all.iter().filter(|kept| !matches!(kept.alert.state, AlertState::Resolved)).collect();
     firing.sort_by_key(|kept| std::cmp::Reverse(severity_rank(&kept.severity)));
     let body = html! {
         @if firing.is_empty() { p.empty { "No firing alerts." } }
@@ -108,7 +109,7 @@ fn render_silences_section(person: &CurrentUser, silences: &[SilenceRecord]) -> 
                     @if let Some(subject) = &silence.subject { " for " (layout::sanitize_text(subject)) }
                     " until " (clock::format_utc(silence.ends_at)) ", by " (layout::sanitize_text(&silence.created_by)) ": " (layout::sanitize_text(&silence.note))
                     @if may {
-                        form.inline method="post" action="/alerts/unsilence" {
+                        form.inline method="post" action="/silences/expire" {
                             (layout::render_csrf_field(person)) input type="hidden" name="silence" value=(silence.id);
                             button.quiet { "Expire" }
                         }

@@ -40,7 +40,7 @@ pub(super) async fn show_audit_trail(
     let trail = audit::verify_audit_chain(&app, None).await?.chain;
     let body = html! {
         @match trail {
-            ChainStatus::Intact(count) => p { (layout::render_status_badge("healthy")) " Audit log intact: " (format_count(count, "entry", "entries")) }
+            ChainStatus::Intact(count) => p { (layout::render_status_badge("passing")) " Audit log intact: " (format_count(count, "entry", "entries")) }
             ChainStatus::Broken(id) => p.problem { (layout::render_status_badge("failing")) " Audit log broken at entry " (id) ": entries were changed or removed." }
         }
         form.filter method="get" action="/audit" {

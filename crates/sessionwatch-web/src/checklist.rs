@@ -9,7 +9,7 @@ use axum::{
 use maud::{Markup, html};
 use serde_json::Value;
 use sessionwatch_app::app::{
-    AppState,
+    AppError, AppState,
     accounts::AccountRole,
     checklists::{self, NewAttestation},
 };
@@ -24,23 +24,35 @@ use super::{
 /// Length limit of a note, in characters.
 const MAX_NOTE_CHARS: usize = 500;
 
+/// Returns the path of the report page of a target.
+fn report_path(target: &str) -> String {
+    format!("/targets/{}/report", layout::percent_encode(target))
+}
+
+/// Redirects from the navigation, which knows no target, to the report of the first one.
+pub(super) async fn redirect_to_first_target(
+    State(app): State<Arc<AppState>>,
+    LoggedIn(_): LoggedIn,
+) -> Result<Redirect, WebError> {
+    let config = app.config();
+    let first = config.targets.first();
+    let target = first.ok_or_else(|| AppError::NotFound("No target is configured.".into()))?;
+    Ok(Redirect::to(&report_path(&target.name)))
+}
+
 pub(super) async fn show_checklist(
     State(app): State<Arc<AppState>>,
     Path(name): Path<String>,
     LoggedIn(person): LoggedIn,
 ) -> PageResult {
     let config = app.config();
-    // The page that is always at hand names no target.
-    let target = match config.targets.first() {
-        Some(first) if name == "-" => first.clone(),
-        _ => app.target(&name)?,
-    };
+    let target = app.target(&name)?;
     let list = checklists::load_weekly_checklist(&app, target.clone()).await?;
     let document = list.to_json();
-    let base = format!("/checklist/{}", layout::percent_encode(&target.name));
+    let base = report_path(&target.name);
     let body = html! {
         nav.periods aria-label="Target" {
-            @for one in &config.targets { a href={ "/checklist/" (layout::percent_encode(&one.name)) } aria-current=[(one.name == target.name).then_some("true")] { (one.name) } }
+            @for one in &config.targets { a href=(report_path(&one.name)) aria-current=[(one.name == target.name).then_some("true")] { (one.name) } }
         }
         p { (list.title()) }
         h2 { "Operator guide" }
@@ -48,7 +60,7 @@ pub(super) async fn show_checklist(
         @if person.role >= AccountRole::Responder {
             form.filter method="post" action=(base) {
                 (layout::render_csrf_field(&person))
-                label { "Did users report login problems this week?" select name="holds" { option value="yes" { "No, none reported" } option value="no" { "Yes, problems reported" } } }
+                label { "Did users report login problems this week?" select name="passes" { option value="yes" { "No, none reported" } option value="no" { "Yes, problems reported" } } }
                 label { "Evidence" input name="note" required maxlength="500"; }
                 button { "Attest" }
             }
@@ -58,16 +70,16 @@ pub(super) async fn show_checklist(
     };
     Ok(layout::render_page(
         &person,
-        PageHead { title: &format!("Checklist: {}", target.name), path: "/checklist/", live: false },
+        PageHead { title: &format!("Checklist: {}", target.name), path: "/report", live: false },
         &body,
     ))
 }
 
 fn render_items(list: &Value) -> Markup {
     let text = |item: &Value, key: &str| item[key].as_str().map(layout::sanitize_text).unwrap_or_default();
-    let state = |item: &Value| match item["verdict"].as_str() {
-        Some("pass") => "healthy",
-        Some("fail") => "failing",
+    let state = |item: &Value| match item["result"].as_str() {
+        Some("passing") => "passing",
+        Some("failing") => "failing",
         _ => "unknown",
     };
     html! {
@@ -92,9 +104,9 @@ pub(super) async fn create_attestation(
     // An unknown target is reported before an empty note.
     let target = app.target(&name)?;
     let note = form.required_text("note", MAX_NOTE_CHARS, "Enter evidence for the attestation.")?;
-    let new = NewAttestation { target: target.name.clone(), holds: form.text("holds") == "yes", note };
+    let new = NewAttestation { target: target.name.clone(), holds: form.text("passes") == "yes", note };
     checklists::record_attestation(&app, &person.actor(), new).await?;
-    Ok(Redirect::to(&format!("/checklist/{}", layout::percent_encode(&target.name))))
+    Ok(Redirect::to(&report_path(&target.name)))
 }
 
 #[cfg(test)]

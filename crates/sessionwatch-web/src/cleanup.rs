@@ -37,15 +37,22 @@ const PLAN_PAGE_SIZE: usize = 20;
 /// Length limit of a reason, in characters.
 const MAX_REASON_CHARS: usize = 2_000;
 
+/// The target that the page is about; empty for the first one.
+#[derive(Debug, Deserialize)]
+pub(super) struct TargetRef {
+    #[serde(default)]
+    target: String,
+}
+
 pub(super) async fn show_cleanup(
     State(app): State<Arc<AppState>>,
-    Path(name): Path<String>,
+    Query(chosen): Query<TargetRef>,
     LoggedIn(person): LoggedIn,
 ) -> PageResult {
     let config = app.config();
     let target = match config.targets.first() {
-        Some(first) if name == "-" => first.clone(),
-        _ => app.target(&name)?,
+        Some(first) if chosen.target.is_empty() => first.clone(),
+        _ => app.target(&chosen.target)?,
     };
     let now = app.clock.now();
     let PlanHistory { archives: held, plans: made } = app_plans::load_plan_history(&app).await?;
@@ -55,7 +62,7 @@ pub(super) async fn show_cleanup(
     let held: Vec<&ArchiveSummary> = held.iter().filter(|holding| holding.target == target.name).collect();
     let body = html! {
         nav.periods aria-label="Target" {
-            @for one in &config.targets { a href={ "/cleanup/" (layout::percent_encode(&one.name)) } aria-current=[(one.name == target.name).then_some("true")] { (one.name) } }
+            @for one in &config.targets { a href={ "/cleanup?target=" (layout::percent_encode(&one.name)) } aria-current=[(one.name == target.name).then_some("true")] { (one.name) } }
         }
         @if person.role >= AccountRole::Responder { (render_plan_forms(&person, &target)) }
         section aria-labelledby="plans" {
@@ -70,18 +77,17 @@ pub(super) async fn show_cleanup(
     };
     Ok(layout::render_page(
         &person,
-        PageHead { title: &format!("Cleanup: {}", target.name), path: "/cleanup/", live: false },
+        PageHead { title: &format!("Cleanup: {}", target.name), path: "/cleanup", live: false },
         &body,
     ))
 }
 
 /// Renders one form for each kind of plan.
 fn render_plan_forms(person: &CurrentUser, target: &Target) -> Markup {
-    let action = format!("/cleanup/{}", layout::percent_encode(&target.name));
     let wish = |kind: &str, label: &str, field: Markup| {
         html! {
-            form.filter method="post" action=(action) {
-                (layout::render_csrf_field(person)) input type="hidden" name="kind" value=(kind);
+            form.filter method="post" action="/cleanup" {
+                (layout::render_csrf_field(person)) input type="hidden" name="target" value=(target.name); input type="hidden" name="kind" value=(kind);
                 (field) button { (label) }
             }
         }
@@ -102,7 +108,7 @@ fn render_plan_forms(person: &CurrentUser, target: &Target) -> Markup {
                 label { "Created before (UTC)" input name="created_before" type="datetime-local"; }
                 label { "Expires before (UTC)" input name="expires_before" type="datetime-local"; }
                 label { "IP address" input name="ip" maxlength="200"; }
-                label { "User agent contains" input name="agent_like" maxlength="200"; }
+                label { "User agent contains" input name="user_agent_like" maxlength="200"; }
             }))
             (wish("all", "Plan: revoke all sessions", html! {}))
         }
@@ -177,7 +183,7 @@ fn parse_row_filter(fields: &FormFields) -> Result<RowFilter, AppError> {
         created_before: instant("created_before")?,
         expires_before: instant("expires_before")?,
         ip: text("ip"),
-        agent_like: text("agent_like"),
+        agent_like: text("user_agent_like"),
         ..RowFilter::default()
     };
     if filter == RowFilter::default() {
@@ -190,12 +196,11 @@ fn parse_row_filter(fields: &FormFields) -> Result<RowFilter, AppError> {
 
 pub(super) async fn create_plan(
     State(app): State<Arc<AppState>>,
-    Path(name): Path<String>,
     LoggedIn(person): LoggedIn,
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
     let selection = parse_selection(&form)?;
-    let ops = TargetOps::new(&app, app.target(&name)?, &person.actor());
+    let ops = TargetOps::new(&app, app.target(form.text("target"))?, &person.actor());
     let plan = app_plans::create_plan(ops, selection).await?;
     Ok(Redirect::to(&format!("/plans/{}", plan.record.id)))
 }
@@ -241,7 +246,7 @@ pub(super) async fn show_plan(
         p { "on " a href={ "/targets/" (layout::percent_encode(&target.name)) } { (target.name) } ", created by " (layout::sanitize_text(&plan.record.created_by)) " " (layout::render_relative_time(plan.record.created_at, now)) }
         @match job.as_ref().map(|job| (&job.outcome, job)) {
             Some((None, job)) => { p.notice role="status" { (layout::render_status_badge("pending")) " applying: " (job.control.done.load(Ordering::Relaxed)) " of " (format_count(plan.record.row_count, "row", "rows")) } }
-            Some((Some(Ok(said)), _)) => { p.verdict.healthy role="status" { (layout::render_status_badge("healthy")) " " (said) } }
+            Some((Some(Ok(said)), _)) => { p.verdict.passing role="status" { (layout::render_status_badge("passing")) " " (said) } }
             Some((Some(Err(why)), _)) => { p.problem role="alert" { (why) } }
             None => {}
         }
@@ -273,12 +278,12 @@ pub(super) async fn show_plan(
         }
         p.links {
             @if !course.incident.is_empty() { a href={ "/incidents/" (layout::percent_encode(&course.incident)) } { "Back to incident" } }
-            a href={ "/cleanup/" (layout::percent_encode(&target.name)) } { "All plans" }
+            a href={ "/cleanup?target=" (layout::percent_encode(&target.name)) } { "All plans" }
         }
     };
     Ok(layout::render_page(
         &person,
-        PageHead { title: plan.selection.command_name(), path: "/cleanup/", live: goes_on },
+        PageHead { title: plan.selection.command_name(), path: "/cleanup", live: goes_on },
         &body,
     ))
 }

@@ -180,26 +180,26 @@ fn render_next_step(
                 "evidence" => form.inline method="post" action={ (base) "/evidence" } { (layout::render_csrf_field(person)) button { "Export evidence" } },
                 "contain" => (render_containment_forms(person, base)),
                 "users" => (render_message_draft(&case.incident)?),
-                "root-cause" => form.filter method="post" action={ (base) "/set" } {
+                "root-cause" => form.filter method="post" action={ (base) "/fields" } {
                     (layout::render_csrf_field(person)) input type="hidden" name="name" value="root-cause";
                     label { "Root cause" input name="text" required maxlength="2000"; } button { "Save root cause" }
                 },
                 _ => {}
             }
-            form.filter method="post" action={ (base) "/next" } {
+            form.filter method="post" action={ (base) "/steps" } {
                 (layout::render_csrf_field(person)) input type="hidden" name="step" value=(step.id);
-                @if step.is_automatic { button name="said" value="" { "Check now" } }
+                @if step.is_automatic { button name="response" value="check" { "Check now" } }
                 @if incidents::can_confirm_step(step) {
                     label { "Note" input name="note" required[step.needs_note() && !step.is_automatic] maxlength="2000"; }
-                    button name="said" value="done" { "Mark as done" }
+                    button name="response" value="done" { "Mark as done" }
                 }
             }
             details {
                 summary { "Skip this step" }
-                form.filter method="post" action={ (base) "/next" } {
+                form.filter method="post" action={ (base) "/steps" } {
                     (layout::render_csrf_field(person)) input type="hidden" name="step" value=(step.id);
                     label { "Reason" input name="note" required maxlength="2000"; }
-                    button.quiet name="said" value="skip" { "Skip step" }
+                    button.quiet name="response" value="skip" { "Skip step" }
                 }
             }
         }
@@ -275,7 +275,7 @@ fn render_containment_forms(person: &CurrentUser, base: &str) -> Markup {
     let way = |whose: &str, label: &str, field: Markup| {
         html! {
             form.filter method="post" action={ (base) "/contain" } {
-                (layout::render_csrf_field(person)) input type="hidden" name="whose" value=(whose); (field) button { (label) }
+                (layout::render_csrf_field(person)) input type="hidden" name="scope" value=(whose); (field) button { (label) }
             }
         }
     };
@@ -299,10 +299,10 @@ fn render_reopen_form(person: &CurrentUser, step: &IncidentStep, base: &str) -> 
     html! {
         details {
             summary { "Reopen this step" }
-            form.filter method="post" action={ (base) "/next" } {
+            form.filter method="post" action={ (base) "/steps" } {
                 (layout::render_csrf_field(person)) input type="hidden" name="step" value=(step.id);
                 label { "Reason" input name="note" required maxlength="2000"; }
-                button.quiet name="said" value="reopen" { "Reopen step" }
+                button.quiet name="response" value="reopen" { "Reopen step" }
             }
         }
     }
@@ -342,12 +342,12 @@ fn render_report_forms(person: &CurrentUser, case: &IncidentWorkflow, base: &str
     html! {
         section aria-labelledby="notes" {
             h2 id="notes" { "Notes and report" }
-            form.filter method="post" action={ (base) "/note" } {
+            form.filter method="post" action={ (base) "/notes" } {
                 (layout::render_csrf_field(person))
                 label { "Timeline note" input name="note" required maxlength="2000"; }
                 button { "Add note" }
             }
-            form.filter method="post" action={ (base) "/set" } {
+            form.filter method="post" action={ (base) "/fields" } {
                 (layout::render_csrf_field(person))
                 label { "Report section" select name="name" { @for name in incidents::REPORT_FIELDS { option value=(name) { (name) } } } }
                 label { "Text" input name="text" required maxlength="2000"; }
@@ -368,7 +368,7 @@ pub(super) async fn advance_incident(
 ) -> Result<Redirect, WebError> {
     let work = incidents::load_incident(&app, &person.actor(), &id).await?;
     let (step, note) = (form.text("step").to_owned(), form.capped_text("note", MAX_TEXT_CHARS));
-    let response = match form.text("said") {
+    let response = match form.text("response") {
         "done" => StepResponse::Done(note),
         "skip" => StepResponse::Skip(note),
         "reopen" => {
@@ -388,7 +388,7 @@ pub(super) async fn plan_containment(
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
     let users: Vec<String> = form.text("users").split_whitespace().map(str::to_owned).collect();
-    let whose = ContainmentScope::parse(form.text("whose"));
+    let whose = ContainmentScope::parse(form.text("scope"));
     let selection = whose.and_then(|whose| whose.selection(&users));
     let selection = selection.ok_or_else(|| AppError::Invalid("Choose whose sessions to revoke.".into()))?;
     let work = incidents::load_incident(&app, &person.actor(), &id).await?;

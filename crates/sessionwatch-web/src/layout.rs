@@ -25,8 +25,8 @@ const NAV_ITEMS: [(&str, &str); 8] = [
     ("/alerts", "Alerts"),
     ("/logs", "Logs"),
     ("/incidents", "Incidents"),
-    ("/cleanup/-", "Cleanup"),
-    ("/checklist/-", "Checklist"),
+    ("/cleanup", "Cleanup"),
+    ("/report", "Checklist"),
     ("/audit", "Audit"),
     ("/settings", "Settings"),
 ];
@@ -45,8 +45,7 @@ pub(super) struct PageHead<'a> {
 /// Renders a page for a logged-in user.
 pub(super) fn render_page(person: &CurrentUser, page: PageHead<'_>, body: &Markup) -> Markup {
     let PageHead { title, path, live } = page;
-    let here =
-        |place: &str| place == path || place.len() > 1 && path.starts_with(place.trim_end_matches('-'));
+    let here = |place: &str| place == path || place.len() > 1 && path.starts_with(place);
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -248,7 +247,7 @@ mod tests {
             scraper::Html::parse_fragment(&markup.into_string()).root_element().text().collect::<String>()
         };
         assert_eq!(shown(render_status_badge("failing")), "▲ failing");
-        assert_eq!(shown(render_status_badge("healthy")), "● healthy");
+        assert_eq!(shown(render_status_badge("passing")), "● healthy");
         assert_eq!(shown(render_severity_badge("critical")), "▮▮▮▮ critical");
         assert_eq!(percent_encode("a b/c"), "a%20b%2Fc");
         assert_eq!(sanitize_lines("a\u{202e}\nb").lines().count(), 2);

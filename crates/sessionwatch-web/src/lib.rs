@@ -165,7 +165,7 @@ async fn authorize(guard: &AccessGuard, request: &mut Request) -> Result<(), Res
     let Access::LoggedIn(least) = route.access else { return Ok(()) };
     let person = auth::current_user(&guard.app, request.headers()).await;
     match person.map_err(refusal)? {
-        None if is_read && route.path != "/live" => Err(auth::redirect_to_login(request.uri())),
+        None if is_read && route.path != "/events" => Err(auth::redirect_to_login(request.uri())),
         None => Err(refusal(AppError::NotLoggedIn)),
         Some(person) if person.role < least => Err(refusal(AppError::Forbidden)),
         Some(person) => {
@@ -229,9 +229,9 @@ mod tests {
         let own = [
             "/logout",
             "/settings/password",
-            "/settings/logins/end",
+            "/settings/login-sessions/revoke",
             "/settings/tokens",
-            "/settings/tokens/remove",
+            "/settings/tokens/revoke",
             "/login",
             "/setup/{token}",
         ];

@@ -77,7 +77,7 @@ fn render_login_page(app: &AppState, notice: Option<Markup>, next: &str) -> Mark
             button { "Log in" }
         }
         @if let Some(openid) = &app.config().oidc {
-            p.links { a href={ "/openid/login?next=" (layout::percent_encode(next)) } { "Log in with " (openid.label) } }
+            p.links { a href={ "/oidc/login?next=" (layout::percent_encode(next)) } { "Log in with " (openid.label) } }
         }
     };
     layout::render_public_page("Log in", &body)

@@ -112,7 +112,7 @@ fn render_source_row(status: &LogSourceStatus, now: UtcTimestamp) -> Markup {
     let LogSourceStatus { config: source, record: kept } = status;
     let (state, label) = match kept.activity.status_at(kept.last_line_at, now, source.idle_after) {
         SourceStatus::NeverActive => ("unknown", "no lines yet"),
-        SourceStatus::Normal => ("healthy", "normal"),
+        SourceStatus::Normal => ("passing", "normal"),
         SourceStatus::Idle => ("failing", "idle"),
     };
     let lines = kept.counters.get("lines").and_then(Value::as_u64).unwrap_or(0);

@@ -61,7 +61,7 @@ pub(super) async fn show_overview(
 /// targets with unknown status.
 fn render_overall_status(open: usize, all: usize, unknown: usize) -> Markup {
     let (state, said) = match (open, all, unknown) {
-        (0, 0, 0) => ("healthy", "No problems found".to_owned()),
+        (0, 0, 0) => ("passing", "No problems found".to_owned()),
         (0, 0, _) => {
             ("unknown", format!("Status of {} unknown", format_count(unknown as u64, "target", "targets")))
         }
@@ -95,7 +95,7 @@ pub(super) fn render_alert_line(record: &AlertRecord, now: UtcTimestamp) -> Mark
 
 fn render_target_card(config: &Config, target: &Target, status: &TargetStatus, now: UtcTimestamp) -> Markup {
     let link = format!("/targets/{}", layout::percent_encode(&target.name));
-    let census = status.report_document().map(|report| &report["census"]);
+    let census = status.report_document().map(|report| &report["stats"]);
     let count = |key: &str| census.and_then(|census| census[key].as_f64());
     html! {
         section.card aria-label=(target.name) {

@@ -147,7 +147,7 @@ pub(super) async fn show_sessions(
         }
         @if found.has_more { p.dim { "Exports contain the first 100,000 sessions in this order." } }
         @if person.role >= AccountRole::Responder {
-            p.links { a href={ "/cleanup/" (layout::percent_encode(&name)) } { "Revoke sessions" } }
+            p.links { a href={ "/cleanup?target=" (layout::percent_encode(&name)) } { "Revoke sessions" } }
         }
     };
     Ok(layout::render_page(
@@ -242,7 +242,7 @@ pub(super) async fn export_json(
         sessions::list_sessions(&app, &target, filter.to_session_query(MAX_EXPORTED_SESSIONS)?).await?;
     let session = |line| api_types::SessionDto::from_row(line, &found.display, found.now);
     let sessions = found.rows.iter().map(session).collect::<Vec<_>>();
-    let document = json!({ "schema": 1, "sessions": sessions, "truncated": found.has_more });
+    let document = json!({ "schema": 2, "sessions": sessions, "truncated": found.has_more });
     let headers = [(header::CONTENT_TYPE, "application/json")];
     Ok((export_headers(&found), headers, document.to_string()).into_response())
 }
@@ -278,7 +278,8 @@ pub(super) async fn show_user(
         @if records.log_events.is_empty() { p.empty { "No log events for this user in the last 30 days." } }
         @else { ul.list { @for signal in &records.log_events { li { (layout::sanitize_text(&describe_log_event(signal))) br; code { (layout::sanitize_text(&signal.text)) } } } } }
         @if person.role >= AccountRole::Responder {
-            form.inline method="post" action={ "/cleanup/" (layout::percent_encode(&name)) } {
+            form.inline method="post" action="/cleanup" {
+                input type="hidden" name="target" value=(name);
                 (layout::render_csrf_field(&person)) input type="hidden" name="kind" value="user"; input type="hidden" name="user" value=(user);
                 button { "Plan: revoke this user’s sessions" }
             }

@@ -55,7 +55,7 @@ fn render_account_section(
                     td { (layout::sanitize_text(&login.client_address)) } td { (layout::sanitize_text(&login.user_agent)) }
                     td { (layout::render_relative_time(login.created_at, now)) } td { (layout::render_relative_time(login.last_used_at, now)) }
                     td { @if login.token_hash == person.login_hash { "current session" } @else {
-                        form.inline method="post" action="/settings/logins/end" { (layout::render_csrf_field(person)) input type="hidden" name="login" value=(login.token_hash); button.quiet { "End session" } }
+                        form.inline method="post" action="/settings/login-sessions/revoke" { (layout::render_csrf_field(person)) input type="hidden" name="login" value=(login.token_hash); button.quiet { "End session" } }
                     } }
                 } } }
             } }
@@ -85,7 +85,7 @@ fn render_accounts_section(
                 tbody { @for account in all { tr {
                     td { (account.name) } td { (account.role.name()) } td { (layout::render_relative_time(account.created_at, now)) }
                     td { @if account.name != person.name {
-                        form.inline method="post" action="/settings/accounts/remove" { (layout::render_csrf_field(person)) input type="hidden" name="name" value=(account.name); button.quiet { "Delete account" } }
+                        form.inline method="post" action="/settings/accounts/delete" { (layout::render_csrf_field(person)) input type="hidden" name="name" value=(account.name); button.quiet { "Delete account" } }
                     } }
                 } } }
             } }
@@ -187,7 +187,7 @@ pub(super) async fn test_channel(
     // Answers with a page instead of a redirect, to show what the channel replied.
     let problems = app_channels::send_test_message(&app, &person.actor(), name).await?;
     let body = html! {
-        @if problems.is_empty() { p.verdict.healthy { (layout::render_status_badge("healthy")) " " (name) " accepted the test message." } }
+        @if problems.is_empty() { p.verdict.passing { (layout::render_status_badge("passing")) " " (name) " accepted the test message." } }
         @else { p.problem role="alert" { "Cannot send a test message to " (name) ": " (problems.join("; ")) } }
         p { a href="/settings" { "Back to settings" } }
     };

@@ -55,7 +55,7 @@ pub(super) async fn show_target(
             @else { "not checked yet" }
         }
         p.links {
-            a href={ (base) "/sessions" } { "Sessions" } a href={ "/checklist/" (layout::percent_encode(&target.name)) } { "Checklist" }
+            a href={ (base) "/sessions" } { "Sessions" } a href={ (base) "/report" } { "Checklist" }
             a href={ "/logs?target=" (layout::percent_encode(&target.name)) } { "Logs" }
         }
         nav.periods aria-label="Period" {
@@ -108,7 +108,7 @@ fn check_status(record: &AlertRecord) -> &str {
         (_, Some("unknown")) => "unknown",
         (Alerting::Firing { .. }, _) => "failing",
         (Alerting::Pending { .. }, _) => "pending",
-        (Alerting::Ok, verdict) => verdict.unwrap_or("unknown"),
+        (Alerting::Resolved, verdict) => verdict.unwrap_or("unknown"),
     }
 }
 
@@ -143,7 +143,7 @@ pub(super) async fn show_doctor(
     let mut findings = targets::run_doctor(&app, &name).await?;
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
     let state = |level: DiagnosticLevel| match level {
-        DiagnosticLevel::Pass => "healthy",
+        DiagnosticLevel::Pass => "passing",
         DiagnosticLevel::Warn => "warn",
         DiagnosticLevel::Fail => "failing",
     };
@@ -174,7 +174,7 @@ fn render_target_facts(app: &AppState, target: &Target, status: &TargetStatus, n
                 dt { "Table" } dd { (layout::sanitize_text(&text("table"))) }
                 dt { "Profile" } dd { (text("profile")) }
                 dt { "Engine" } dd { (text("engine")) }
-                dt { "Database clock" } dd { (text("taken_at")) }
+                dt { "Database clock" } dd { (text("checked_at")) }
                 @for line in &schedule { dt { "Schedule" } dd { (line) } }
                 dt { "Next check" } dd { @match next { Some(at) if at > now => (layout::render_relative_time(at, now)), Some(_) => "now", None => "handled by another instance" } }
                 dt { "Last run duration" } dd { (format_last_duration(report)) }
@@ -228,7 +228,7 @@ fn format_timestamp(document: &Value, key: &str) -> String {
 fn render_finding(target: &Target, check: &str, finding: &Value) -> Markup {
     let text = |row: &Value, key: &str| row[key].as_str().map(layout::sanitize_text).unwrap_or_default();
     let rows = finding["evidence"].as_array().cloned().unwrap_or_default();
-    let signals = finding["signals"].as_array().cloned().unwrap_or_default();
+    let signals = finding["log_events"].as_array().cloned().unwrap_or_default();
     let base = format!("/targets/{}", layout::percent_encode(&target.name));
     // Evidence from logs counts no rows.
     let counts_rows = rows.iter().any(|row| row["rows"].as_u64().is_some_and(|count| count > 0));
@@ -255,8 +255,8 @@ fn render_finding(target: &Target, check: &str, finding: &Value) -> Markup {
         @if !signals.is_empty() {
             h2 { "Log events" }
             ul.list { @for signal in &signals { li {
-                (format_timestamp(signal, "seen_at")) " " (text(signal, "source")) " "
-                @if signal["fit"].is_string() { span.tag { (text(signal, "fit")) } " " }
+                (format_timestamp(signal, "recorded_at")) " " (text(signal, "source")) " "
+                @if signal["match_kind"].is_string() { span.tag { (text(signal, "match_kind")) } " " }
                 code { (text(signal, "text")) }
             } } }
         }
@@ -296,7 +296,7 @@ fn render_alert_actions(
                     form method="post" action="/alerts/resolve" { (hidden) label { "Reason" input name="note" maxlength="500"; } button.quiet { "Resolve" } }
                 }
                 form method="post" action="/alerts/comment" { (hidden) label { "Comment" input name="note" required maxlength="500"; } button.quiet { "Add comment" } }
-                form method="post" action="/alerts/silence" {
+                form method="post" action="/silences" {
                     (hidden)
                     label { "Reason" input name="note" required maxlength="500"; }
                     label { "Duration" select name="minutes" { option value="60" { "1 hour" } option value="480" { "8 hours" } option value="1440" { "1 day" } option value="10080" { "1 week" } } }

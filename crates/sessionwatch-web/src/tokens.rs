@@ -36,7 +36,7 @@ pub(super) fn render_tokens_section(person: &CurrentUser, all: &[ApiToken], now:
                         td { (layout::sanitize_text(&token.label)) } td { (scopes(token)) }
                         td { @if let Some(at) = token.last_used_at { (layout::render_relative_time(at, now)) } @else { "never" } }
                         td { @if token.expires_at <= now { "expired" } @else { (sessionwatch_clock::format_utc(token.expires_at)) } }
-                        td { form.inline method="post" action="/settings/tokens/remove" { (layout::render_csrf_field(person)) input type="hidden" name="token" value=(token.id); button.quiet { "Revoke token" } } }
+                        td { form.inline method="post" action="/settings/tokens/revoke" { (layout::render_csrf_field(person)) input type="hidden" name="token" value=(token.id); button.quiet { "Revoke token" } } }
                     } } }
                 } }
             }

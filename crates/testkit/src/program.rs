@@ -26,6 +26,20 @@ pub struct ProgramOutput {
     pub stderr: String,
 }
 
+impl ProgramOutput {
+    /// Returns the report on the first target of `check --format json`.
+    ///
+    /// # Panics
+    ///
+    /// If the program printed none.
+    #[must_use]
+    pub fn check_report(&self) -> Value {
+        let document = serde_json::from_str::<Value>(&self.stdout);
+        let mut document = document.unwrap_or_else(|_| panic!("no JSON: {} {}", self.stdout, self.stderr));
+        document["targets"][0].take()
+    }
+}
+
 impl From<Output> for ProgramOutput {
     fn from(output: Output) -> Self {
         Self {
@@ -95,14 +109,14 @@ pub fn run_program_in(folder: &Path, variables: &[(&str, &str)], arguments: &[&s
     output.expect("the program runs").into()
 }
 
-/// `check --format json`.
+/// The report of `check --format json` on one target.
 ///
 /// # Panics
 ///
 /// If that prints no JSON.
 #[must_use]
 pub fn run_check(url: &str, more: &[&str]) -> Value {
-    run_for_json(&[&["check", url, "--format", "json"], more].concat())
+    run_program(&[&["check", url, "--format", "json"], more].concat()).check_report()
 }
 
 /// Whatever prints JSON.

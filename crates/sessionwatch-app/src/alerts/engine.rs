@@ -192,7 +192,7 @@ fn build_message(
         None
     };
     NotificationMessage {
-        schema: 1,
+        schema: 2,
         key: String::new(),
         notice: notification.name().into(),
         target: alert.target.clone(),
@@ -225,7 +225,7 @@ fn build_next_record(
     alert: Alert,
     now: UtcTimestamp,
 ) -> AlertRecord {
-    let over = alert.state == AlertState::Ok;
+    let over = alert.state == AlertState::Resolved;
     let (summary, owner, note, finding) = before.map_or((None, None, None, None), |kept| {
         (Some(kept.summary), kept.acknowledged_by, kept.note, kept.finding)
     });
@@ -265,7 +265,7 @@ mod tests {
     fn observation(sign: CheckState, severity: Severity) -> CheckObservation<'static> {
         let verdict = match sign {
             CheckState::Failing => "failing",
-            CheckState::Passing => "healthy",
+            CheckState::Passing => "passing",
             CheckState::Unknown => "unknown",
         };
         CheckObservation {

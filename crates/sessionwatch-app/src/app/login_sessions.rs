@@ -157,7 +157,7 @@ pub async fn log_in(
         }
     };
     let Some(account) = account.filter(|_| is_right) else {
-        let detail = json!({ "address": client.address.to_string() }).to_string();
+        let detail = json!({ "ip": client.address.to_string() }).to_string();
         app.write_store(move |db| {
             audit::insert_audit_entry(
                 db,
@@ -210,7 +210,7 @@ pub(super) async fn start_login_with_max_age(
         accounts::prune_login_sessions(db, now)?;
         accounts::insert_login_session(db, &login)?;
         accounts::upsert_login_network(db, LoginNetwork { account: &login.account, network: &network }, now)?;
-        let detail = json!({ "address": login.client_address }).to_string();
+        let detail = json!({ "ip": login.client_address }).to_string();
         audit::insert_audit_entry(
             db,
             audit::NewAuditEntry { actor: &login.account, action: "login.succeeded", detail: &detail },

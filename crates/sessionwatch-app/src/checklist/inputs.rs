@@ -256,7 +256,7 @@ fn compute_coverage(
 /// Reads the expiry horizon from a report; `None` if the check run failed.
 fn parse_expiry_horizon(report: &Value) -> Result<Option<ExpiryHorizon>, StoreError> {
     let undecodable = || StoreError::Undecodable { table: "reports".into(), column: "report".into() };
-    let census = match &report["census"] {
+    let census = match &report["stats"] {
         Value::Null => return Ok(None),
         census => census,
     };
@@ -266,7 +266,7 @@ fn parse_expiry_horizon(report: &Value) -> Result<Option<ExpiryHorizon>, StoreEr
         value => value.as_str().and_then(clock::parse_rfc3339).map(Some).ok_or_else(undecodable),
     };
     let furthest = instant(&census["furthest_expiry"])?;
-    let taken_at = instant(&report["taken_at"])?.ok_or_else(undecodable)?;
+    let taken_at = instant(&report["checked_at"])?.ok_or_else(undecodable)?;
     Ok(Some(ExpiryHorizon {
         ahead: furthest.map(|furthest| furthest.duration_since(taken_at)),
         never_expiring: count("never_expiring")?,

@@ -169,7 +169,7 @@ fn expired_rows_item(facts: &ChecklistInputs<'_>) -> ChecklistItem {
     let measure = EXPIRED_SESSIONS_GAUGE;
     let thresholds = facts.thresholds;
     let failed = facts.first_failed_at(measure.1);
-    let verdict = if failed.is_some() { ChecklistVerdict::Fail } else { ChecklistVerdict::Pass };
+    let verdict = if failed.is_some() { ChecklistVerdict::Failing } else { ChecklistVerdict::Passing };
     let evidence = match failed {
         Some(when) => format!("too many, or too old, on {}", clock::format_utc(when)),
         None => describe_highest(facts.gauge_series(measure.0)),

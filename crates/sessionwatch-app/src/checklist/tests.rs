@@ -67,11 +67,11 @@ fn fill(store: &Store, target: &str, change: fn(i64, &mut BTreeMap<&'static str,
         check: check.to_owned(),
         kind: "result".into(),
         summary: String::new(),
-        detail: json!({ "before": null, "after": "healthy" }).to_string(),
+        detail: json!({ "before": null, "after": "passing" }).to_string(),
     };
     let report = json!({
-        "taken_at": "2026-11-24T23:30:00Z",
-        "census": { "furthest_expiry": "2026-12-20T23:30:00Z", "never_expiring": 0, "undecodable": 0 },
+        "checked_at": "2026-11-24T23:30:00Z",
+        "stats": { "furthest_expiry": "2026-12-20T23:30:00Z", "never_expiring": 0, "undecodable": 0 },
     });
     let attestation = Attestation {
         at: now() - HOUR,
@@ -157,7 +157,7 @@ fn too_few_check_runs_prevent_a_pass_but_not_a_failure() {
     });
     assert_eq!(of(&blind, "duplicate-tokens"), "unknown: 38 of 336 check runs failed (highest: 0)");
     assert_eq!(of(&blind, "expired-sessions"), "highest: 10, on 2026-11-18 00:30:00 UTC");
-    assert_eq!(blind.verdict(), ChecklistVerdict::Fail);
+    assert_eq!(blind.verdict(), ChecklistVerdict::Failing);
     let tolerated = made("main", |number, _| number % 10 != 0 || number > 320);
     assert_eq!(of(&tolerated, "duplicate-tokens"), "highest: 0");
     let gap = made("main", |number, gauges| {
@@ -215,7 +215,7 @@ fn values_are_not_trusted_while_their_check_is_unknown() {
         check: "orphaned-sessions".into(),
         kind: "result".into(),
         summary: String::new(),
-        detail: json!({ "before": "healthy", "after": "unknown" }).to_string(),
+        detail: json!({ "before": "passing", "after": "unknown" }).to_string(),
     };
     store.write(|db| events::insert_event(db, &event)).unwrap();
     let mut config = config("main");
@@ -245,7 +245,7 @@ fn the_json_document_is_complete() {
     let list = made("main", |_, _| true).to_json();
     let ids = |part: &str| -> Vec<String> {
         let rows = list[part].as_array().unwrap().iter();
-        rows.map(|row| format!("{} {}", row["id"].as_str().unwrap(), row["verdict"].as_str().unwrap()))
+        rows.map(|row| format!("{} {}", row["id"].as_str().unwrap(), row["result"].as_str().unwrap()))
             .collect()
     };
     assert_eq!(
@@ -263,9 +263,9 @@ fn the_json_document_is_complete() {
     assert_eq!(ids("baseline").len(), 6);
     assert_eq!(ids("requirements").len(), 12);
     assert_eq!(list["coverage"]["hours_seen"], 168);
-    assert_eq!(list["baseline"][0]["healthy"], json!({ "min": 50.0, "max": 500.0 }));
+    assert_eq!(list["baseline"][0]["passing"], json!({ "min": 50.0, "max": 500.0 }));
     assert_eq!(list["items"][0]["action"], Value::Null);
-    assert_eq!((&list["schema"], &list["verdict"]), (&json!(1), &json!("unknown")));
+    assert_eq!((&list["schema"], &list["result"]), (&json!(1), &json!("unknown")));
 }
 
 /// Checklist of a week with duplicate tokens in one hour.

@@ -106,9 +106,9 @@ impl ChecklistCoverage {
 /// Returns the mark of a result, at most four characters wide.
 fn verdict_mark(verdict: &ChecklistVerdict) -> &'static str {
     match verdict {
-        ChecklistVerdict::Pass => "ok",
-        ChecklistVerdict::Fail => "FAIL",
-        ChecklistVerdict::Unknown(_) => "?",
+        ChecklistVerdict::Passing => "passing",
+        ChecklistVerdict::Failing => "failing",
+        ChecklistVerdict::Unknown(_) => "unknown",
     }
 }
 
@@ -126,12 +126,12 @@ fn render_items(items: &[ChecklistItem]) -> String {
 }
 
 fn render_baseline(numbers: &[BaselineMetric]) -> String {
-    let mut table = new_table(["", "number", "last", "lowest", "highest", "healthy"]);
+    let mut table = new_table(["", "number", "last", "lowest", "highest", "passing"]);
     for number in numbers {
         let mark = match number.range_position {
-            RangePosition::In => "ok",
+            RangePosition::In => "in",
             RangePosition::Out => "out",
-            RangePosition::Unknown => "?",
+            RangePosition::Unknown => "unknown",
         };
         let [last, lowest, highest, healthy] = number.render_cells();
         table.add_row([mark, number.title, &last, &lowest, &highest, &healthy]);

@@ -116,7 +116,7 @@ async fn run_while_leading(
 pub(super) async fn announce_shutdown(state: &DaemonState, why: &str) {
     let (config, now) = (state.app.config(), state.app.clock.now());
     let message = NotificationMessage {
-        schema: 1,
+        schema: 2,
         key: format!("store-file/{}", now.micros()),
         notice: "firing".into(),
         target: "sessionwatch".into(),

@@ -1,5 +1,5 @@
 //! Validates the `Host` header against DNS rebinding: a website whose name is made to resolve to this machine could
-//! otherwise read `/metrics` and post to `/awake` from a visitor's browser.
+//! otherwise read `/metrics` and post to `/targets/{target}/wake` from a visitor's browser.
 
 use std::{net::IpAddr, sync::Arc};
 

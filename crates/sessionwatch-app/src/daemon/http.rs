@@ -21,7 +21,7 @@ pub(super) fn build_router(state: Arc<DaemonState>, dashboard: Router) -> Router
         .route("/metrics", get(metrics_handler))
         .route("/healthz", get(|| std::future::ready("alive\n")))
         .route("/readyz", get(readiness_handler))
-        .route("/awake/{target}", post(wake_handler))
+        .route("/targets/{target}/wake", post(wake_handler))
         .merge(super::ingest::build_router())
         .with_state(Arc::clone(&state))
         .merge(dashboard)

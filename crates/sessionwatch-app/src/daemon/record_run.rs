@@ -90,7 +90,7 @@ pub(super) fn record_log_checks(
         // Log events do not repeat, and `idle_after` already delays the idle alert, so one observation is enough.
         let policy = AlertPolicy { failure_threshold: 1, success_threshold: 1, ..usual };
         let mut observation = observe_check(target, outcome, policy);
-        observation.finding["signals"] = signals.iter().map(log_event_json).collect::<Result<_, _>>()?;
+        observation.finding["log_events"] = signals.iter().map(log_event_json).collect::<Result<_, _>>()?;
         observations.push(observation);
     }
     alerts::record_observations(db, target, observations.into_iter(), &config.serve, now)
@@ -108,7 +108,7 @@ fn alert_policy(rules: &CheckSettings, outcome: &CheckResult, interval: SignedDu
 /// Observes `target-unreachable`: failing if the run could not read the target.
 fn observe_reachability<'a>(report: &'a CheckReport, rules: &CheckSettings) -> CheckObservation<'a> {
     let (sign, verdict, summary) = match &report.observation {
-        Ok(_) => (CheckState::Passing, "healthy", "check runs succeed".to_owned()),
+        Ok(_) => (CheckState::Passing, "passing", "check runs succeed".to_owned()),
         Err(error) => (CheckState::Failing, "failing", format!("check runs fail: {error}")),
     };
     let hint = report.observation.as_ref().err().map(sessionwatch_targets::error::TargetError::hint);
@@ -132,7 +132,7 @@ fn observe_reachability<'a>(report: &'a CheckReport, rules: &CheckSettings) -> C
 fn observe_check<'a>(target: &'a str, outcome: &'a CheckResult, policy: AlertPolicy) -> CheckObservation<'a> {
     let finding = &outcome.outcome;
     let (sign, verdict) = match finding.verdict {
-        CheckVerdict::Passing => (CheckState::Passing, "healthy"),
+        CheckVerdict::Passing => (CheckState::Passing, "passing"),
         CheckVerdict::Failing => (CheckState::Failing, "failing"),
         CheckVerdict::Unknown(_) => (CheckState::Unknown, "unknown"),
     };

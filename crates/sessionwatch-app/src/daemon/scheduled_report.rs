@@ -79,7 +79,7 @@ fn enqueue_reports(
     for target in &config.targets {
         let list = checklist::build_weekly_checklist(db, config, target, now)?;
         let message = NotificationMessage {
-            schema: 1,
+            schema: 2,
             key: String::new(),
             notice: "report".into(),
             target: target.name.clone(),

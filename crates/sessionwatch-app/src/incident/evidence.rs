@@ -194,7 +194,7 @@ pub async fn gather_evidence(
         "never_taken": never_taken,
         "unknown_checks": unknown,
         "audit_head": head,
-        "signals": signals,
+        "log_events": signals,
         "parts": sums,
     });
     bundle.insert_part(MANIFEST_PART_NAME, encode_document(&manifest));
@@ -221,12 +221,10 @@ fn insert_opening(
         Some(opening) => bundle.insert_part("findings-before.json", encode_document(opening)),
         None => never_taken.push("findings-before.json"),
     }
-    match opening.as_ref().map(|opening| &opening["census"]) {
-        Some(census) if !census.is_null() => {
-            bundle.insert_part("census-before.json", encode_document(census))
-        }
+    match opening.as_ref().map(|opening| &opening["stats"]) {
+        Some(census) if !census.is_null() => bundle.insert_part("stats-before.json", encode_document(census)),
         // The check run at the opening failed, and cannot be repeated for that time.
-        _ => never_taken.push("census-before.json"),
+        _ => never_taken.push("stats-before.json"),
     }
     Ok(OpeningEvidence { opening, never_taken })
 }
@@ -242,12 +240,12 @@ async fn rerun_checks(
     bundle.insert_part("findings-now.json", encode_document(&found));
     match &report.observation {
         Ok(seen) => {
-            bundle.insert_part("census-now.json", encode_document(&found["census"]));
+            bundle.insert_part("stats-now.json", encode_document(&found["stats"]));
             // The users table was readable at the opening and no longer is: it may have been dropped.
-            let before = opening.map_or(&Value::Null, |opening| &opening["census"]["orphaned"]);
+            let before = opening.map_or(&Value::Null, |opening| &opening["stats"]["orphaned"]);
             if let (Measured::Unknown(why), false) = (&seen.stats.orphaned, before.is_null()) {
                 bundle.record_gap(
-                    "census-now.json",
+                    "stats-now.json",
                     format!(
                         "orphaned sessions were counted at the opening, and \
                      cannot be counted now: {why}"
@@ -257,7 +255,7 @@ async fn rerun_checks(
         }
         Err(error) => {
             bundle.record_gap("findings-now.json", error);
-            bundle.record_gap("census-now.json", error);
+            bundle.record_gap("stats-now.json", error);
         }
     }
     let unknown = report.results.iter().filter_map(|outcome| match &outcome.outcome.verdict {
@@ -289,7 +287,7 @@ fn collect_log_events(
     now: UtcTimestamp,
     bundle: &mut EvidenceBundle,
 ) -> Value {
-    const LOG_EVENTS_PART_NAME: &str = "signals.ndjson";
+    const LOG_EVENTS_PART_NAME: &str = "log-events.ndjson";
     let target = &context.target.name;
     let sources: Vec<&str> =
         context.config.logs.sources_for_target(target).map(|source| source.name.as_str()).collect();
@@ -308,7 +306,7 @@ fn collect_log_events(
     // No events from a source that is not read do not mean that nothing happened.
     let unheard =
         super::log_sources::describe_idle_sources(context).unwrap_or_else(|error| vec![error.to_string()]);
-    json!({ "sources": sources, "from": clock::format_rfc3339(period.from), "count": count, "unheard": unheard })
+    json!({ "sources": sources, "from": clock::format_rfc3339(period.from), "count": count, "idle_sources": unheard })
 }
 
 /// State of the evidence of an incident.

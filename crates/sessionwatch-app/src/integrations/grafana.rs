@@ -210,7 +210,7 @@ fn session_panels() -> Vec<Panel> {
 }
 
 fn result_panels() -> Vec<Panel> {
-    let words = [("healthy", "green"), ("failing", "red")];
+    let words = [("passing", "green"), ("failing", "red")];
     vec![
         Panel {
             title: "Check results",

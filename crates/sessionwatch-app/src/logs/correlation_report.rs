@@ -77,7 +77,7 @@ pub fn correlate_period(
             by_fit(MatchKind::Ambiguous),
             by_fit(MatchKind::Contradicting),
             by_fit(MatchKind::Gone),
-            ("not joined", count(None)),
+            ("not correlated", count(None)),
         ],
         contradicting: found
             .iter()
@@ -123,7 +123,7 @@ fn count_rows_without_line(
 /// Returns the median clock offset of session creations. The median tolerates single lines that were delayed.
 fn median_skew(creations: &[&LogEventRecord]) -> Option<(SignedDuration, usize)> {
     let skew = |signal: &&LogEventRecord| {
-        signal.correlation.as_ref()?["skew_us"].as_i64().map(SignedDuration::from_micros)
+        signal.correlation.as_ref()?["clock_offset_us"].as_i64().map(SignedDuration::from_micros)
     };
     let mut all: Vec<SignedDuration> = creations.iter().filter_map(skew).collect();
     all.sort_unstable();
@@ -145,7 +145,7 @@ impl CorrelationReport {
         }
         let why = self.without_line.as_ref().err();
         Ok(json!({
-            "schema": 1, "fits": fits, "created": self.created, "created_without_row": self.without_row,
+            "schema": 2, "match_kinds": fits, "created": self.created, "created_without_row": self.without_row,
             "rows_without_creation": self.without_line.as_ref().ok(), "not_counted": why,
             "ahead_of_database_us": self.clock_skew.map(|(skew, _)| saturating_micros(skew)), "creations_compared": self.clock_skew.map(|(_, of)| of),
             "behind_at_most_us": self.clock_lag.map(saturating_micros),

@@ -76,7 +76,7 @@ pub fn correlate_event(
     };
     let sessions: Vec<Value> = joined.rows.iter().map(row).collect();
     let skew = clock_skew(signal, &joined, &alike);
-    let detail = json!({ "sessions": sessions, "by_chance": joined.expected_collisions, "skew_us": skew.map(saturating_micros) });
+    let detail = json!({ "sessions": sessions, "coincidences": joined.expected_collisions, "clock_offset_us": skew.map(saturating_micros) });
     (Some(joined.match_kind), detail)
 }
 

@@ -74,7 +74,7 @@ pub fn record_batch(db: Tx<'_>, batch: &LogBatch, now: UtcTimestamp) -> Result<u
             log_events::insert_log_event(db, &found.to_new_log_event(&batch.target, now))?;
             new += 1;
         }
-        source.increment_counter(&format!("signals/{}", found.name()), 1);
+        source.increment_counter(&format!("log_events/{}", found.name()), 1);
     }
     let ReadCounters { lines, bytes, hits, unrecognized: meaningless, truncated, not_utf8, overlong } =
         batch.counters;

@@ -149,7 +149,7 @@ impl NotificationBatch<'_> {
 /// Returns the message that `sessionwatch notifications test` sends.
 pub(super) fn test_message(now: UtcTimestamp) -> NotificationMessage {
     NotificationMessage {
-        schema: 1,
+        schema: 2,
         key: format!("test/{}", now.micros()),
         notice: "test".into(),
         target: "test".into(),

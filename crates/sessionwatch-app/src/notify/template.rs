@@ -32,7 +32,7 @@ impl MessageTemplate {
             .map_err(|error| TemplateError(error.line().unwrap_or(1), error.kind().to_string()))?;
         let template = Self(environment);
         let sample = NotificationMessage {
-            schema: 1,
+            schema: 2,
             key: String::new(),
             notice: "test".into(),
             target: String::new(),

@@ -159,7 +159,7 @@ pub(super) fn save_plan(context: ActionContext<'_>, plan: &mut ActionPlan) -> Re
         "plan": plan.record.id,
         "target": plan.record.target,
         "action": plan.selection.command_name(),
-        "about": plan.selection,
+        "selection": plan.selection,
         "table": plan.summary.table,
         "framework": plan.summary.framework,
         "rows": plan.record.row_count,

@@ -35,7 +35,7 @@ async fn responders_can_expire_a_silence_and_viewers_cannot() {
     let dashboard = TestDashboard::new();
     let responder = dashboard.log_in_as(AccountRole::Responder).await;
     let fields = [("check", "duplicate-tokens"), ("minutes", "60"), ("note", HOSTILE_TEXT)];
-    let answer = responder.post("/alerts/silence", &fields).await;
+    let answer = responder.post("/silences", &fields).await;
     assert_eq!((answer.status, answer.location.as_deref()), (StatusCode::SEE_OTHER, Some("/alerts")));
 
     let page = responder.get("/alerts").await;
@@ -45,9 +45,9 @@ async fn responders_can_expire_a_silence_and_viewers_cannot() {
     let page = viewer.get("/alerts").await;
     assert_eq!(page.count_elements("section[aria-labelledby=silences] li"), 1);
     assert_eq!(page.count_elements("main form[method=post]"), 0);
-    assert_eq!(viewer.post("/alerts/silence", &fields).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(viewer.post("/silences", &fields).await.status, StatusCode::FORBIDDEN);
 
-    responder.post("/alerts/unsilence", &[("silence", "1")]).await;
+    responder.post("/silences/expire", &[("silence", "1")]).await;
     assert_eq!(responder.get("/alerts").await.count_elements("section[aria-labelledby=silences]"), 0);
 }
 

@@ -44,16 +44,16 @@ pub(super) async fn get_caller(caller: ApiCaller) -> ApiResult<CallerInfo> {
 pub(super) struct LoginSessionInfo {
     /// The id, which is not a secret.
     id: String,
-    address: String,
-    agent: String,
+    ip: String,
+    user_agent: String,
     created_at: Rfc3339,
-    seen_at: Rfc3339,
+    last_seen_at: Rfc3339,
     /// Time of expiry unless used again.
-    ends_at: Rfc3339,
+    expires_at: Rfc3339,
 }
 
 /// List the account's login sessions
-#[utoipa::path(get, path = "/api/v1/logins", tag = "account", responses((status = 200, description = "The login sessions, last used first", body = ListPage<LoginSessionInfo>)))]
+#[utoipa::path(get, path = "/api/v1/login-sessions", tag = "account", responses((status = 200, description = "The login sessions, last used first", body = ListPage<LoginSessionInfo>)))]
 pub(super) async fn list_login_sessions(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -61,11 +61,11 @@ pub(super) async fn list_login_sessions(
     let all = login_sessions::list_login_sessions(&app, &caller.token.account).await?;
     let login = |login: StoredLogin| LoginSessionInfo {
         id: login.token_hash,
-        address: login.client_address,
-        agent: login.user_agent,
+        ip: login.client_address,
+        user_agent: login.user_agent,
         created_at: Rfc3339(login.created_at),
-        seen_at: Rfc3339(login.last_used_at),
-        ends_at: Rfc3339(login.expires_at),
+        last_seen_at: Rfc3339(login.last_used_at),
+        expires_at: Rfc3339(login.expires_at),
     };
     Ok(Json(ListPage::from_all(all.into_iter().map(login).collect())))
 }
@@ -89,7 +89,7 @@ pub(super) struct NamePath {
 }
 
 /// Revoke a login session of the account
-#[utoipa::path(delete, path = "/api/v1/logins/{id}", tag = "account", params(IdPath), responses((status = 204, description = "The login session was revoked")))]
+#[utoipa::path(delete, path = "/api/v1/login-sessions/{id}", tag = "account", params(IdPath), responses((status = 204, description = "The login session was revoked")))]
 pub(super) async fn revoke_login_session(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -298,7 +298,7 @@ pub(super) struct EffectiveConfig {
     file: Option<String>,
     targets: Vec<ConfiguredTarget>,
     /// Days for which history is retained.
-    history_days: i64,
+    retention_days: i64,
     /// The ids of enabled checks.
     checks: Vec<String>,
     /// The names of log sources.
@@ -314,7 +314,7 @@ pub(super) struct ConfiguredTarget {
 }
 
 /// Get the configuration in use
-#[utoipa::path(get, path = "/api/v1/configuration", tag = "admin", responses((status = 200, description = "The configuration, without secrets", body = EffectiveConfig)))]
+#[utoipa::path(get, path = "/api/v1/config", tag = "admin", responses((status = 200, description = "The configuration, without secrets", body = EffectiveConfig)))]
 pub(super) async fn get_config(
     State(app): State<Arc<AppState>>,
     _caller: ApiCaller,
@@ -327,7 +327,7 @@ pub(super) async fn get_config(
     Ok(Json(EffectiveConfig {
         file: config.file.as_ref().map(|file| file.display().to_string()),
         targets: config.targets.iter().map(target).collect(),
-        history_days: config.serve.history_retention.as_hours() / 24,
+        retention_days: config.serve.history_retention.as_hours() / 24,
         checks: config
             .checks
             .check_ids()

@@ -101,9 +101,9 @@ pub(super) struct IncidentStepPath {
     /// The instructions.
     todo: &'static str,
     /// True if the step is detected automatically.
-    found_out: bool,
+    automatic: bool,
     /// The latest finding.
-    found: Option<String>,
+    detected: Option<String>,
 }
 
 /// An incident and its progress.
@@ -124,8 +124,8 @@ impl IncidentDetails {
             id: step.id,
             title: step.title,
             todo: step.instructions,
-            found_out: step.is_automatic,
-            found: case.latest_finding(step).map(str::to_owned),
+            automatic: step.is_automatic,
+            detected: case.latest_finding(step).map(str::to_owned),
         };
         let recorded = collect_step_records(&case.timeline);
         Self {
@@ -162,10 +162,10 @@ pub(super) async fn get_incident_report(
 
 /// An update of the next step. The step is named, so that an update that comes late never applies to another step.
 #[derive(Deserialize, ToSchema)]
-#[serde(tag = "said", rename_all = "lowercase", deny_unknown_fields)]
+#[serde(tag = "response", rename_all = "lowercase", deny_unknown_fields)]
 pub(super) enum AdvanceIncidentRequest {
     /// Check whether the step is done.
-    Nothing { step: BoundedText<100> },
+    Check { step: BoundedText<100> },
     /// Mark the step as done.
     Done {
         step: BoundedText<100>,
@@ -187,7 +187,7 @@ pub(super) enum AdvanceIncidentRequest {
 }
 
 /// Update the next step, and continue until a person is needed
-#[utoipa::path(post, path = "/api/v1/incidents/{id}/next", tag = "incidents", params(IncidentPath), request_body = AdvanceIncidentRequest, responses((status = 200, description = "The incident and its next step", body = IncidentDetails)))]
+#[utoipa::path(post, path = "/api/v1/incidents/{id}/steps", tag = "incidents", params(IncidentPath), request_body = AdvanceIncidentRequest, responses((status = 200, description = "The incident and its next step", body = IncidentDetails)))]
 pub(super) async fn advance_incident(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -196,7 +196,7 @@ pub(super) async fn advance_incident(
 ) -> ApiResult<IncidentDetails> {
     let work = incidents::load_incident(&app, &caller.actor(), &of.id).await?;
     let (step, response) = match onward {
-        AdvanceIncidentRequest::Nothing { step } => (step, StepResponse::Check),
+        AdvanceIncidentRequest::Check { step } => (step, StepResponse::Check),
         AdvanceIncidentRequest::Done { step, note } => {
             (step, StepResponse::Done(note.map(|note| note.to_string()).unwrap_or_default()))
         }
@@ -213,7 +213,7 @@ pub(super) async fn advance_incident(
 
 /// The sessions to revoke.
 #[derive(Deserialize, ToSchema)]
-#[serde(tag = "whose", rename_all = "lowercase", deny_unknown_fields)]
+#[serde(tag = "scope", rename_all = "lowercase", deny_unknown_fields)]
 pub(super) enum ContainmentRequest {
     /// All sessions.
     Everybody {},
@@ -315,7 +315,7 @@ impl ReportFieldName {
 }
 
 /// Set a section of the report
-#[utoipa::path(post, path = "/api/v1/incidents/{id}/set", tag = "incidents", params(IncidentPath), request_body = SetReportFieldRequest, responses((status = 204, description = "The section was saved")))]
+#[utoipa::path(post, path = "/api/v1/incidents/{id}/fields", tag = "incidents", params(IncidentPath), request_body = SetReportFieldRequest, responses((status = 204, description = "The section was saved")))]
 pub(super) async fn set_report_field(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,

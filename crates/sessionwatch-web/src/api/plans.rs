@@ -54,7 +54,7 @@ pub(super) enum CreatePlanRequest {
         expires_after: Option<Rfc3339>,
         expires_before: Option<Rfc3339>,
         ip: Option<BoundedText<200>>,
-        agent_like: Option<BoundedText<200>>,
+        user_agent_like: Option<BoundedText<200>>,
         /// Only impersonated sessions.
         #[serde(default)]
         impersonated: bool,
@@ -85,7 +85,7 @@ impl CreatePlanRequest {
                 expires_after,
                 expires_before,
                 ip,
-                agent_like,
+                user_agent_like,
                 impersonated,
             } => {
                 let filter = RowFilter {
@@ -96,7 +96,7 @@ impl CreatePlanRequest {
                     expires_after: micros(expires_after),
                     expires_before: micros(expires_before),
                     ip: text(ip),
-                    agent_like: text(agent_like),
+                    agent_like: text(user_agent_like),
                     impersonated,
                 };
                 // An empty filter would select every row, probably by mistake.

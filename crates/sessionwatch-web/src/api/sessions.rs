@@ -243,7 +243,7 @@ pub(super) struct UserDetails {
     /// The reason why the database is unavailable.
     unavailable: Option<String>,
     /// Up to 100 log events of the last 30 days.
-    signals: Vec<LogEventDto>,
+    log_events: Vec<LogEventDto>,
     /// Findings and plans about the user's sessions, including sessions that no longer exist.
     history: Vec<UserHistoryEntry>,
 }
@@ -252,7 +252,7 @@ pub(super) struct UserDetails {
 #[derive(Serialize, ToSchema)]
 pub(super) struct UserHistoryEntry {
     at: Rfc3339,
-    said: String,
+    text: String,
 }
 
 /// Get a user of a target
@@ -275,11 +275,11 @@ pub(super) async fn get_user(
         id: of.user.to_string(),
         sessions,
         unavailable,
-        signals: records.log_events.iter().map(LogEventDto::from_record).collect(),
+        log_events: records.log_events.iter().map(LogEventDto::from_record).collect(),
         history: records
             .history
             .into_iter()
-            .map(|event| UserHistoryEntry { at: Rfc3339(event.at), said: event.summary })
+            .map(|event| UserHistoryEntry { at: Rfc3339(event.at), text: event.summary })
             .collect(),
     }))
 }

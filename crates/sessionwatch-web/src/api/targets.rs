@@ -29,11 +29,11 @@ use super::{
 #[derive(Serialize, ToSchema)]
 pub(super) struct TargetSummary {
     name: String,
-    /// `healthy`, `failing`, `acknowledged` (every firing alert is acknowledged) or `unknown`.
+    /// `passing`, `failing`, `acknowledged` (every firing alert is acknowledged) or `unknown`.
     state: &'static str,
     /// The address, without a password.
     address: String,
-    looked_at: Option<Rfc3339>,
+    checked_at: Option<Rfc3339>,
     /// The id of the profile.
     profile: Option<String>,
     /// The title of the profile.
@@ -42,7 +42,7 @@ pub(super) struct TargetSummary {
     table: Option<String>,
     engine: Option<String>,
     /// Session stats of the last check run, as in the report of `sessionwatch check`; null if there was none.
-    census: Value,
+    stats: Value,
 }
 
 impl TargetSummary {
@@ -52,12 +52,12 @@ impl TargetSummary {
             name: target.name.clone(),
             state: status.state(),
             address: target.address.to_string(),
-            looked_at: status.report.as_ref().map(|report| Rfc3339(report.at)),
+            checked_at: status.report.as_ref().map(|report| Rfc3339(report.at)),
             profile: text("profile"),
             framework: text("framework"),
             table: text("table"),
             engine: text("engine"),
-            census: status.report_document().map(|report| report["census"].clone()).unwrap_or_default(),
+            stats: status.report_document().map(|report| report["stats"].clone()).unwrap_or_default(),
         }
     }
 }
@@ -143,9 +143,9 @@ pub(super) struct StatsSample {
     /// Start of the interval.
     at: Rfc3339,
     /// Number of check runs.
-    looks: u64,
+    runs: u64,
     /// Number of failed check runs.
-    blind: u64,
+    failed_runs: u64,
     /// Mean, minimum and maximum of the successful runs, by name of the gauge.
     gauges: BTreeMap<String, [f64; 3]>,
 }
@@ -164,7 +164,7 @@ pub(super) struct StatsPeriodQuery {
 }
 
 /// Get session stats over time: every check run for two days, five-minute means for two weeks, hourly means before
-#[utoipa::path(get, path = "/api/v1/targets/{target}/census", tag = "targets", params(TargetPath, StatsPeriodQuery), responses((status = 200, description = "The samples, oldest first", body = ListPage<StatsSample>)))]
+#[utoipa::path(get, path = "/api/v1/targets/{target}/stats", tag = "targets", params(TargetPath, StatsPeriodQuery), responses((status = 200, description = "The samples, oldest first", body = ListPage<StatsSample>)))]
 pub(super) async fn get_session_stats(
     State(app): State<Arc<AppState>>,
     PathParams(of): PathParams<TargetPath>,
@@ -177,8 +177,8 @@ pub(super) async fn get_session_stats(
     let points = targets::list_samples(&app, &of.target, Period { from, to }).await?;
     let counted = |Sample { at, runs, failed_runs, gauges }: Sample| StatsSample {
         at: Rfc3339(at),
-        looks: runs,
-        blind: failed_runs,
+        runs,
+        failed_runs,
         gauges,
     };
     Ok(Json(ListPage::from_all(points.into_iter().map(counted).collect())))
@@ -189,9 +189,9 @@ pub(super) async fn get_session_stats(
 pub(super) struct TargetCheck {
     #[serde(flatten)]
     alert: AlertDto,
-    /// The result of the last check run: `healthy`, `failing`, `unknown` or `not-applicable`; null before the first
+    /// The result of the last check run: `passing`, `failing`, `unknown` or `not-applicable`; null before the first
     /// one.
-    verdict: Option<String>,
+    result: Option<String>,
     /// The last failing finding, with its evidence.
     finding: Value,
     silences: Vec<SilenceDto>,
@@ -211,7 +211,7 @@ pub(super) async fn get_check(
     Ok(Json(TargetCheck {
         alert: AlertDto::from_record(&alert),
         finding,
-        verdict: alert.verdict,
+        result: alert.verdict,
         silences: silences.iter().map(SilenceDto::from_record).collect(),
         documentation: sessionwatch_app::checks::find_documentation(&of.check),
     }))
@@ -259,7 +259,7 @@ pub(super) async fn get_checklist(
 #[serde(deny_unknown_fields)]
 pub(super) struct AttestationRequest {
     /// True if users reported no login problems this week.
-    holds: bool,
+    passes: bool,
     /// The evidence.
     note: BoundedText<500>,
 }
@@ -274,7 +274,7 @@ pub(super) async fn create_attestation(
 ) -> Result<StatusCode, ProblemDetails> {
     let new = NewAttestation {
         target: of.target.to_string(),
-        holds: attestation.holds,
+        holds: attestation.passes,
         note: attestation.note.to_string(),
     };
     checklists::record_attestation(&app, &caller.actor(), new).await?;

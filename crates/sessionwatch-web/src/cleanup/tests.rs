@@ -47,10 +47,10 @@ fn plan(dashboard: &TestDashboard, state: PlanState) -> PlanRecord {
 #[tokio::test]
 async fn only_responders_can_create_plans() {
     let dashboard = TestDashboard::new();
-    let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/cleanup/-").await;
+    let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/cleanup").await;
     assert_eq!(page.count_elements("main form"), 0);
     assert_eq!(page.select_texts("main p.empty").len(), 2);
-    let page = dashboard.log_in_as(AccountRole::Responder).await.get("/cleanup/app").await;
+    let page = dashboard.log_in_as(AccountRole::Responder).await.get("/cleanup?target=app").await;
     let kinds = page.select_attributes("section[aria-labelledby=create-plan] input[name=kind]", "value");
     let every = ["expired", "duplicates", "orphaned", "excess", "user", "session", "where", "all"];
     assert_eq!(kinds, every);
@@ -62,7 +62,7 @@ async fn a_plan_shows_what_it_would_touch_as_text() {
     let dashboard = TestDashboard::new();
     dashboard.write_store(|db| plans::upsert_plan(db, &plan(&dashboard, PlanState::Planned)));
     let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
-    let page = viewer.get("/cleanup/app").await;
+    let page = viewer.get("/cleanup?target=app").await;
     assert_eq!(page.select_attributes("section[aria-labelledby=plans] li a", "href"), ["/plans/p1"]);
     let page = viewer.get("/plans/p1").await;
     assert_eq!(page.select_text("main h1"), "cleanup orphaned");
@@ -118,7 +118,7 @@ async fn a_plan_above_a_safety_limit_asks_for_the_target_name() {
 async fn invalid_plans_are_rejected_before_the_database_is_queried() {
     let dashboard = TestDashboard::new();
     let responder = dashboard.log_in_as(AccountRole::Responder).await;
-    for fields in [
+    for [kind, other] in [
         [("kind", "everything"), ("x", "")],
         [("kind", "expired"), ("hours", "0")],
         [("kind", "excess"), ("keep", "1001")],
@@ -126,7 +126,7 @@ async fn invalid_plans_are_rejected_before_the_database_is_queried() {
         [("kind", "where"), ("created_after", "")],
         [("kind", "where"), ("created_after", "yesterday")],
     ] {
-        let refused = responder.post("/cleanup/app", &fields).await;
-        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{fields:?}");
+        let refused = responder.post("/cleanup", &[("target", "app"), kind, other]).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{kind:?} {other:?}");
     }
 }

@@ -82,7 +82,7 @@ async fn a_closed_incident_has_no_next_step() {
     opened(&dashboard, "INC-1", IncidentState::Closed);
     let responder = dashboard.log_in_as(AccountRole::Responder).await;
     assert_eq!(responder.get("/incidents/INC-1").await.count_elements("main form"), 0);
-    let set = responder.post("/incidents/INC-1/set", &[("name", "summary"), ("text", "x")]).await;
+    let set = responder.post("/incidents/INC-1/fields", &[("name", "summary"), ("text", "x")]).await;
     assert_eq!(set.status, StatusCode::CONFLICT);
 }
 
@@ -91,11 +91,11 @@ async fn an_update_of_another_step_than_the_next_one_is_rejected() {
     let dashboard = TestDashboard::new();
     opened(&dashboard, "INC-1", IncidentState::Open);
     let responder = dashboard.log_in_as(AccountRole::Responder).await;
-    let path = "/incidents/INC-1/next";
-    let other = responder.post(path, &[("step", "contain"), ("said", "done"), ("note", "x")]).await;
+    let path = "/incidents/INC-1/steps";
+    let other = responder.post(path, &[("step", "contain"), ("response", "done"), ("note", "x")]).await;
     assert_eq!(other.status, StatusCode::CONFLICT);
     assert_eq!(other.select_text("main p.empty"), "Another user has already completed this step.");
-    let unreasoned = responder.post(path, &[("step", "confirm"), ("said", "skip")]).await;
+    let unreasoned = responder.post(path, &[("step", "confirm"), ("response", "skip")]).await;
     assert_eq!(unreasoned.status, StatusCode::BAD_REQUEST);
 }
 
@@ -104,7 +104,7 @@ async fn notes_appear_on_the_timeline_and_the_report_is_plain_text() {
     let dashboard = TestDashboard::new();
     opened(&dashboard, "INC-1", IncidentState::Open);
     let responder = dashboard.log_in_as(AccountRole::Responder).await;
-    let noted = responder.post("/incidents/INC-1/note", &[("note", "on the call")]).await;
+    let noted = responder.post("/incidents/INC-1/notes", &[("note", "on the call")]).await;
     assert_eq!(noted.location.as_deref(), Some("/incidents/INC%2D1"));
     let page = responder.get("/incidents/INC-1").await;
     assert!(

@@ -88,8 +88,8 @@ async fn every_page_has_a_title_and_marks_its_navigation_entry() {
         ("/alerts", "Alerts"),
         ("/logs", "Logs"),
         ("/incidents", "Incidents"),
-        ("/cleanup/app", "Cleanup"),
-        ("/checklist/app", "Checklist"),
+        ("/cleanup?target=app", "Cleanup"),
+        ("/targets/app/report", "Checklist"),
         ("/audit", "Audit"),
         ("/settings", "Settings"),
     ] {
@@ -125,7 +125,7 @@ async fn the_first_account_is_created_once_and_logged_in() {
 async fn an_identity_provider_is_offered_only_if_configured() {
     let dashboard = TestDashboard::new();
     assert_eq!(dashboard.anonymous_visitor().get("/login").await.count_elements("p.links a"), 0);
-    assert_eq!(dashboard.anonymous_visitor().get("/openid/login").await.status, StatusCode::NOT_FOUND);
-    let callback = dashboard.anonymous_visitor().get("/openid/callback?code=x&state=y").await;
+    assert_eq!(dashboard.anonymous_visitor().get("/oidc/login").await.status, StatusCode::NOT_FOUND);
+    let callback = dashboard.anonymous_visitor().get("/oidc/callback?code=x&state=y").await;
     assert!(!callback.status.is_success() && callback.cookie.is_none(), "{callback:?}");
 }

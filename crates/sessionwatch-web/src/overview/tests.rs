@@ -23,11 +23,11 @@ async fn a_target_that_was_never_checked_is_unknown() {
 #[tokio::test]
 async fn a_target_without_alerts_passes_and_shows_its_figures() {
     let dashboard = TestDashboard::new();
-    let report = r#"{"census": {"active": 1234, "expired": 2, "users_active": 3, "sessions_per_user": 1.5,
+    let report = r#"{"stats": {"active": 1234, "expired": 2, "users_active": 3, "sessions_per_user": 1.5,
         "duplicate_tokens": 0, "orphaned": null}, "profile": "authjs-prisma", "duration_ms": 12.4}"#;
     dashboard.write_store(|db| latest_reports::upsert_report(db, "app", report, dashboard.now()));
     let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/").await;
-    assert_eq!(page.select_text("p.verdict.healthy[role=status] strong"), "No problems found");
+    assert_eq!(page.select_text("p.verdict.passing[role=status] strong"), "No problems found");
     assert_eq!(page.select_texts("dl.numbers dd"), ["1234", "2", "3", "1.50", "0", "?"]);
     let links = page.select_attributes("dl.numbers a", "href");
     assert_eq!(links[0], "/targets/app/sessions?status=active");

@@ -44,7 +44,7 @@ async fn users_see_their_own_login_sessions_and_only_admins_see_accounts_and_cha
     let names = page.select_texts("section[aria-labelledby=accounts] tbody td:first-child");
     assert_eq!(names, ["admin", "viewer"]);
     let removable =
-        page.select_attributes("form[action='/settings/accounts/remove'] input[name=name]", "value");
+        page.select_attributes("form[action='/settings/accounts/delete'] input[name=name]", "value");
     assert_eq!(removable, ["viewer"], "nobody can delete their own account");
     assert_eq!(page.select_texts("section[aria-labelledby=channels] button"), ["Send test message"]);
 }
@@ -66,7 +66,7 @@ async fn tokens_offer_the_scopes_of_the_role_and_are_shown_once() {
     assert!(token.starts_with("swt_"), "{token}");
     made.assert_shows_hostile_text("main p");
     let page = viewer.get("/settings").await;
-    assert_eq!(page.count_elements("form[action='/settings/tokens/remove']"), 1);
+    assert_eq!(page.count_elements("form[action='/settings/tokens/revoke']"), 1);
     assert!(!page.select_text("main").contains(&token));
     let beyond = viewer.post("/settings/tokens", &[("label", "x"), ("days", "7"), ("actions", "yes")]).await;
     assert_eq!(beyond.status, StatusCode::FORBIDDEN);

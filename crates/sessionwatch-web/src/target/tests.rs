@@ -19,7 +19,7 @@ async fn before_the_first_run_no_check_is_listed() {
 async fn its_checks_notes_and_table_are_listed_as_text() {
     let dashboard = TestDashboard::new();
     dashboard.insert_firing_alert("duplicate-tokens", "critical", HOSTILE_TEXT);
-    let report = serde_json::json!({ "census": {}, "table": HOSTILE_TEXT, "notes": [HOSTILE_TEXT], "duration_ms": 3.0 });
+    let report = serde_json::json!({ "stats": {}, "table": HOSTILE_TEXT, "notes": [HOSTILE_TEXT], "duration_ms": 3.0 });
     dashboard
         .write_store(|db| latest_reports::upsert_report(db, "app", &report.to_string(), dashboard.now()));
     let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/targets/app?hours=168").await;
@@ -91,7 +91,7 @@ async fn alert_actions_depend_on_the_role_and_the_state() {
     responder.post("/alerts/acknowledge", &fields).await;
     responder.get(CHECK).await.assert_shows_hostile_text("p.notice");
 
-    kept.alert.state = sessionwatch_core::alert::AlertState::Ok;
+    kept.alert.state = sessionwatch_core::alert::AlertState::Resolved;
     dashboard.write_store(|db| alerts::upsert_alert(db, &kept));
     let page = responder.get(CHECK).await;
     assert_eq!(page.select_texts("div.actions button"), buttons[2..]);

@@ -46,8 +46,8 @@ const PAGES: [&str; 17] = [
     "/alerts",
     "/logs",
     "/incidents",
-    "/cleanup/app",
-    "/checklist/app",
+    "/cleanup?target=app",
+    "/targets/app/report",
     "/audit",
     "/settings",
     "/login",
@@ -91,7 +91,7 @@ fn the_first_account_is_made_by_a_link_that_holds_once_and_a_leak_is_seen_contai
         browser.picture("check").await;
 
         // The shared token is ended, and that is undone.
-        browser.goto("/cleanup/app").await;
+        browser.goto("/cleanup?target=app").await;
         let duplicates = "form:has(input[value=duplicates])";
         browser.press(duplicates).await;
         browser.shows("Apply plan").await;
@@ -105,14 +105,14 @@ fn the_first_account_is_made_by_a_link_that_holds_once_and_a_leak_is_seen_contai
         // A wrong step is undone.
         let (before, of_user) = (count(), count_sessions(&scene, "\"userId\" = 30"));
         browser.goto("/targets/app/users/30").await;
-        browser.press("main form[action='/cleanup/app']").await;
+        browser.press("main form[action='/cleanup']").await;
         browser.shows("Apply plan").await;
         browser.press("form.stack").await;
         browser.shows("0 skipped").await;
         assert!(of_user > 0 && count() == before - of_user);
         let plan = browser.page.current_url().await.unwrap();
         let plan = plan.path().rsplit('/').next().unwrap().to_owned();
-        browser.goto("/cleanup/app").await;
+        browser.goto("/cleanup?target=app").await;
         browser.press(&format!("form[action='/archive/{plan}/restore']")).await;
         browser.shows("Apply plan").await;
         browser.press("form.stack").await;
@@ -191,10 +191,10 @@ fn an_emergency_is_led_from_a_leak_to_a_closed_incident() {
 async fn is_closed_in_the_end(browser: &Browser) {
     let incident = browser.page.current_url().await.unwrap().path().to_owned();
     assert_eq!(browser.submits(&format!("{incident}/close"), "").await, 409);
-    assert_eq!(browser.submits(&format!("{incident}/next"), "step=watch&said=skip").await, 400);
-    assert_eq!(browser.submits(&format!("{incident}/next"), "step=team&said=done").await, 409);
+    assert_eq!(browser.submits(&format!("{incident}/steps"), "step=watch&response=skip").await, 400);
+    assert_eq!(browser.submits(&format!("{incident}/steps"), "step=team&response=done").await, 409);
     assert_eq!(
-        browser.submits(&format!("{incident}/next"), "step=watch&said=skip&note=a+rehearsal").await,
+        browser.submits(&format!("{incident}/steps"), "step=watch&response=skip&note=a+rehearsal").await,
         200
     );
     browser.goto(&incident).await;

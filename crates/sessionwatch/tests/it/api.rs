@@ -121,11 +121,11 @@ impl Answer {
 fn a_program_sees_a_leak_ends_it_and_puts_it_back() {
     let scene = Scene::new();
     let bot = scene.program("ada", "read,alerts,actions");
-    testkit::wait_until("the first look", || !bot.get("/targets/app").body["looked_at"].is_null());
+    testkit::wait_until("the first look", || !bot.get("/targets/app").body["checked_at"].is_null());
     let listed = bot.get("/targets").body;
     assert_eq!((listed["items"][0]["name"].as_str(), &listed["next"]), (Some("app"), &Value::Null));
     let check = bot.get("/targets/app/checks/duplicate-tokens").body;
-    assert_eq!((&check["state"], &check["verdict"]), (&json!("firing"), &json!("failing")), "{check}");
+    assert_eq!((&check["state"], &check["result"]), (&json!("firing"), &json!("failing")), "{check}");
     assert_eq!(check["finding"]["evidence"].as_array().unwrap().len(), 2, "{check}");
     assert!(check["documentation"].as_str().unwrap().contains("## How to fix"), "{check}");
     let query = bot.get("/targets/app/checks/duplicate-tokens/query").body;
@@ -254,8 +254,8 @@ fn what_is_sent_twice_with_a_key_is_done_once_and_what_is_known_is_not_sent_agai
     make().is_problem(409, "is not stored");
     assert_eq!(bot.get("/tokens").body["items"].as_array().unwrap().len(), 3);
 
-    let tagged = bot.get("/configuration");
-    let known = |tag: &str| bot.ask("GET", "/configuration", &[("if-none-match", tag)], None);
+    let tagged = bot.get("/config");
+    let known = |tag: &str| bot.ask("GET", "/config", &[("if-none-match", tag)], None);
     let same = known(tagged.header("etag"));
     assert_eq!((same.status, same.body), (304, Value::Null));
     assert_eq!(known("\"0\"").body, tagged.body);
@@ -301,9 +301,9 @@ fn an_incident_is_worked_on_by_a_program_too() {
     let base = format!("/incidents/{}", opened.body["id"].as_str().unwrap());
     bot.post("/incidents", &json!({ "target": "app", "severity": "P2", "summary": "x" }))
         .is_problem(409, "is still open");
-    let next = bot.post(&format!("{base}/next"), &json!({ "said": "nothing", "step": "confirm" })).body;
+    let next = bot.post(&format!("{base}/steps"), &json!({ "response": "check", "step": "confirm" })).body;
     assert_eq!(next["next"]["id"], "affected", "{next}");
-    bot.post(&format!("{base}/next"), &json!({ "said": "done", "step": "confirm" }))
+    bot.post(&format!("{base}/steps"), &json!({ "response": "done", "step": "confirm" }))
         .is_problem(409, "Somebody else");
     let found = bot.get("/targets/app/users?find=uSER+17").body;
     assert_eq!(
@@ -317,7 +317,7 @@ fn an_incident_is_worked_on_by_a_program_too() {
         "{:?}",
         sealed.answer
     );
-    let plan = bot.post(&format!("{base}/contain"), &json!({ "whose": "users", "users": ["2", "3"] })).body;
+    let plan = bot.post(&format!("{base}/contain"), &json!({ "scope": "users", "users": ["2", "3"] })).body;
     let consent = json!({ "incident": opened.body["id"] });
     let path = format!("/plans/{}", plan["id"].as_str().unwrap());
     assert_eq!(bot.post(&format!("{path}/apply"), &consent).status, 202);
@@ -338,7 +338,7 @@ fn an_incident_is_worked_on_by_a_program_too() {
     assert_eq!(bot.post(&format!("{again}/apply"), &consent).status, 202);
     testkit::wait_until("it is contained again", || contained() == 2);
     assert_eq!(
-        bot.post(&format!("{base}/set"), &json!({ "name": "root-cause", "text": "a cache" })).status,
+        bot.post(&format!("{base}/fields"), &json!({ "name": "root-cause", "text": "a cache" })).status,
         204
     );
     assert_eq!(bot.post(&format!("{base}/notes"), &json!({ "note": "told the team" })).status, 204);
@@ -347,7 +347,7 @@ fn an_incident_is_worked_on_by_a_program_too() {
     let user = bot.get("/targets/app/users/2").body;
     assert!(user["sessions"].as_array().unwrap().is_empty(), "{user}");
     let history: Vec<&str> =
-        user["history"].as_array().unwrap().iter().filter_map(|one| one["said"].as_str()).collect();
+        user["history"].as_array().unwrap().iter().filter_map(|one| one["text"].as_str()).collect();
     for (said, at) in
         ["revoke user by ada (bot)", "archive restore by", "revoke users by", "firing of duplicate-tokens"]
             .iter()
@@ -362,7 +362,7 @@ fn an_incident_is_worked_on_by_a_program_too() {
 fn schemathesis_finds_no_violation_of_the_document() {
     let scene = Scene::new();
     let bot = scene.program("ada", "read,alerts,actions,incidents,account,admin");
-    testkit::wait_until("the first look", || !bot.get("/targets/app").body["looked_at"].is_null());
+    testkit::wait_until("the first look", || !bot.get("/targets/app").body["checked_at"].is_null());
     let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     let said = Command::new(root.join("target/tools/schemathesis/bin/schemathesis"))
         .arg("--config-file")

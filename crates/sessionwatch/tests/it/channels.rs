@@ -275,7 +275,7 @@ fn ten_thousand_findings_at_once_are_a_few_short_messages() {
     std::fs::write(&file, text).unwrap();
     let store = Store::open(&Config::load(Some(&file)).unwrap().serve.store).unwrap();
     let written = |number: u32| NotificationMessage {
-        schema: 1,
+        schema: 2,
         key: format!("k{number}"),
         notice: "firing".into(),
         target: format!("target-{number}"),
@@ -285,7 +285,7 @@ fn ten_thousand_findings_at_once_are_a_few_short_messages() {
         since: None,
         at: clock::format_rfc3339(monday()),
         finding: Some(json!({ "action": "clean up", "evidence": "e".repeat(1_000) })),
-        again: false,
+        possible_duplicate: false,
         text: None,
     };
     let put = |db: sessionwatch_store::transaction::Tx<'_>| {

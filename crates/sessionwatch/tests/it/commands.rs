@@ -40,8 +40,8 @@ fn init_writes_a_file_that_the_other_commands_take() {
     let arguments = ["check", "--config", "explicit.toml", "--format", "json", "--only", "orphaned-sessions"];
     let said = testkit::run_program_in(folder.path(), &variables, &arguments);
     assert_eq!(said.exit_code, 0, "{}", said.stderr);
-    let report: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
-    assert_eq!((&report["profile"], &report["census"]["sessions"]), (&"custom".into(), &90.into()));
+    let report = said.check_report();
+    assert_eq!((&report["profile"], &report["stats"]["sessions"]), (&"custom".into(), &90.into()));
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn the_roles_that_grants_makes_are_enough_and_no_more() {
     for url in database.urls(&watch) {
         for engine in ["scan", "pushdown"] {
             let report = testkit::run_check(&url, &["--engine", engine]);
-            assert_eq!((&report["verdict"], &report["census"]["orphaned"]), (&"failing".into(), &12.into()));
+            assert_eq!((&report["result"], &report["stats"]["orphaned"]), (&"failing".into(), &12.into()));
         }
         let doctor = testkit::run_for_json(&["doctor", &url, "--format", "json"]);
         let role =
@@ -233,7 +233,7 @@ fn every_printed_query_runs_elsewhere_and_agrees() {
     assert_eq!(rows("query-6"), 9);
     assert_eq!(rows("query-7"), 2);
     let sql = testkit::run_program(&["sql", "query-5", &url]).stdout;
-    let ratio = format!("{:.2}", report["census"]["sessions_per_user"].as_f64().unwrap());
+    let ratio = format!("{:.2}", report["stats"]["sessions_per_user"].as_f64().unwrap());
     assert!(database.psql(&sql).unwrap().trim().ends_with(&ratio), "{ratio}");
     let all = testkit::run_program(&["sql", &url]).stdout;
     database.psql(&all).unwrap();

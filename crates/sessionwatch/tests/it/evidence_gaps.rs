@@ -153,9 +153,9 @@ fn evidence_is_not_done_while_its_database_is_away_or_half_away_and_containment_
     let (database, role) = leaking();
     let emergency = Emergency::of(&database.url(&role), &database.url("postgres"), "");
     away(&database, true);
-    let written = emergency.lacks("gone", &["rows.ndjson", "census-now.json"], "cannot connect");
+    let written = emergency.lacks("gone", &["rows.ndjson", "stats-now.json"], "cannot connect");
     let parts = emergency.parts(&written);
-    assert!(!parts.contains_key("rows.ndjson") && !parts.contains_key("census-now.json"), "{parts:?}");
+    assert!(!parts.contains_key("rows.ndjson") && !parts.contains_key("stats-now.json"), "{parts:?}");
     assert!(parts.contains_key("timeline.ndjson") && parts.contains_key("audit.ndjson"), "{parts:?}");
     let manifest: Value = serde_json::from_slice(&parts["manifest.json"]).unwrap();
     assert_eq!((&manifest["complete"], manifest["missing"].as_array().unwrap().len()), (&json!(false), 3));
@@ -238,7 +238,7 @@ fn a_connection_that_is_cut_anywhere_leaves_no_evidence_that_claims_to_be_comple
         if said.exit_code == 0 {
             let parts = emergency.parts(&asked);
             assert_eq!(count(&parts), 3, "{part}");
-            assert!(parts["census-now.json"].starts_with(b"{"), "{part}");
+            assert!(parts["stats-now.json"].starts_with(b"{"), "{part}");
         } else {
             assert!(
                 said.exit_code == 3 && said.stderr.contains("the evidence is incomplete"),
@@ -302,12 +302,12 @@ fn a_sqlite_file_that_was_moved_away_and_log_events_that_cannot_be_read_are_miss
     let url = format!("sqlite:{}", file.display());
     let emergency = Emergency::of(&url, &url, LOG);
     fs::rename(&file, &elsewhere).unwrap();
-    emergency.lacks("moved", &["rows.ndjson", "census-now.json"], "cannot open the SQLite file");
+    emergency.lacks("moved", &["rows.ndjson", "stats-now.json"], "cannot open the SQLite file");
     assert!(!file.exists());
     fs::rename(&elsewhere, &file).unwrap();
     let state = rusqlite::Connection::open(emergency.path("sessionwatch-state.db")).unwrap();
     state.execute_batch("ALTER TABLE signals RENAME TO elsewhere").unwrap();
-    let written = emergency.lacks("unread", &["signals.ndjson"], "the store cannot be read");
+    let written = emergency.lacks("unread", &["log-events.ndjson"], "the store cannot be read");
     assert!(count(&emergency.parts(&written)) == 2);
     state.execute_batch("ALTER TABLE elsewhere RENAME TO signals").unwrap();
     emergency.is_frozen("all", 2);
@@ -330,10 +330,10 @@ fn programs_and_pages_are_told_what_is_missing_in_evidence() {
     let opened = bot.post("/incidents", &json!({ "target": "app", "severity": "P1", "summary": "a leak" }));
     let id = opened.body["id"].as_str().unwrap().to_owned();
     let base = format!("/incidents/{id}");
-    bot.post(&format!("{base}/next"), &json!({ "said": "nothing", "step": "confirm" }));
-    let next = json!({ "said": "done", "step": "affected", "note": "2 and 3" });
-    assert_eq!(bot.post(&format!("{base}/next"), &next).body["next"]["id"], "evidence");
-    let plan = bot.post(&format!("{base}/contain"), &json!({ "whose": "users", "users": ["2", "3"] })).body;
+    bot.post(&format!("{base}/steps"), &json!({ "response": "check", "step": "confirm" }));
+    let next = json!({ "response": "done", "step": "affected", "note": "2 and 3" });
+    assert_eq!(bot.post(&format!("{base}/steps"), &next).body["next"]["id"], "evidence");
+    let plan = bot.post(&format!("{base}/contain"), &json!({ "scope": "users", "users": ["2", "3"] })).body;
     let apply = format!("/plans/{}/apply", plan["id"].as_str().unwrap());
     away(&scene.database, true);
     bot.ask("POST", &format!("{base}/evidence"), &[], None).is_problem(503, "rows.ndjson");
@@ -353,11 +353,11 @@ fn programs_and_pages_are_told_what_is_missing_in_evidence() {
     away(&scene.database, false);
     let course = bot.get(&base).body;
     assert_eq!(course["next"]["id"], "evidence", "{course}");
-    assert!(course["next"]["found"].as_str().unwrap().contains("INCOMPLETE: "), "{course}");
+    assert!(course["next"]["detected"].as_str().unwrap().contains("INCOMPLETE: "), "{course}");
     let page =
         testkit::http::get_with_headers(&scene.watch.address, &format!("/incidents/{id}"), &headers).body;
     assert!(page.contains("Latest finding: ") && page.contains("INCOMPLETE: "), "{page}");
-    let still = bot.post(&format!("{base}/next"), &json!({ "said": "nothing", "step": "evidence" })).body;
+    let still = bot.post(&format!("{base}/steps"), &json!({ "response": "check", "step": "evidence" })).body;
     assert_eq!(still["next"]["id"], "evidence", "{still}");
     let report = bot.ask("GET", &format!("{base}/report"), &[], None);
     assert_eq!(report.status, 200, "{:?}", report.answer);

@@ -188,7 +188,7 @@ fn tables_fit_the_terminal_and_end_without_blanks() {
         "ALTER TABLE sessions ADD COLUMN user_agent text; INSERT INTO sessions VALUES ('s', 'token-token-token-token', 'u1', '2027-01-01T00:00:00.000Z', '{agent}');"
     );
     let path = file(folder.path(), &rows);
-    let mapping = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\ntoken = \"sessionToken\"\nexpires = \"expires\"\ndecoder = \"iso-text\"\nuser = \"userId\"\nagent = \"user_agent\"\n";
+    let mapping = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\ntoken = \"sessionToken\"\nexpires = \"expires\"\ndecoder = \"iso-text\"\nuser = \"userId\"\nuser_agent = \"user_agent\"\n";
     let text = format!("[[target]]\nname = \"app\"\nurl = \"{path}\"\n{mapping}");
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     let list =
@@ -321,9 +321,9 @@ fn the_last_use_of_sessions_is_not_taken_for_their_end() {
     std::fs::write(folder.path().join("sessionwatch.toml"), text.replace("\"stored\"", "\"lasting\""))
         .unwrap();
     let said = run_program_in(folder.path(), &[], &["check", "--format", "json"]);
-    let report: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+    let report = said.check_report();
     assert_eq!(
-        (&report["census"]["active"], &report["census"]["expired"]),
+        (&report["stats"]["active"], &report["stats"]["expired"]),
         (&1.into(), &1.into()),
         "{report:#}"
     );

@@ -125,7 +125,7 @@ fn a_leak_in_the_logs_is_told_once_with_its_session_and_is_on_the_timeline() {
         assert_eq!(finding["evidence"][0]["id"], "s7", "{finding:#}");
         assert_eq!(finding["evidence"][0]["user"], "8", "{finding:#}");
         let fit = if check == "log-user-conflict" { "contradicting" } else { "exact" };
-        assert_eq!(finding["signals"][0]["fit"], fit, "{finding:#}");
+        assert_eq!(finding["log_events"][0]["match_kind"], fit, "{finding:#}");
     }
     // The drain had no answer, and sends it all again.
     let again = drained(&running, &[("1", MISMATCH), ("2", DUPLICATE), ("3", WRONG), ("4", &whole)]);
@@ -166,14 +166,14 @@ fn patterns_of_ones_own_are_signals_and_checks() {
     let failed = |id: &str| drained(&running, &[(id, "password check failed for user 7")]).0;
     assert_eq!(failed("1"), 200);
     wait_until("it was judged", || {
-        signals(scene.folder.path()).iter().any(|signal| !signal["joined"].is_null())
+        signals(scene.folder.path()).iter().any(|signal| !signal["correlated"].is_null())
     });
     assert_eq!(told(&scene.sink, "password-failures").len(), 0);
     assert_eq!(failed("2"), 200);
     wait_until("the alert", || !told(&scene.sink, "password-failures").is_empty());
     let message = &told(&scene.sink, "password-failures")[0];
     assert_eq!(
-        (&message["severity"], &message["finding"]["signals"][0]["user"]),
+        (&message["severity"], &message["finding"]["log_events"][0]["user"]),
         (&json!("critical"), &json!("7"))
     );
     assert_eq!(running.stop(), Some(0));
@@ -202,8 +202,8 @@ fn a_source_that_goes_quiet_is_told_of_and_the_other_checks_know_nothing_then() 
         assert_eq!(testkit::http::post(&watch.address, "/ingest/logs", &headers, b"GET / 200\n").status, 200);
     }
     watch.to(monday() + 4 * 60 * MINUTE + 10 * MINUTE);
-    wait_until("all is well", || unknown(&watch, "log-user-mismatch") == "healthy");
-    assert_eq!(unknown(&watch, "log-source-idle"), "healthy");
+    wait_until("all is well", || unknown(&watch, "log-user-mismatch") == "passing");
+    assert_eq!(unknown(&watch, "log-source-idle"), "passing");
     watch.to(monday() + 5 * 60 * MINUTE + 30 * MINUTE);
     wait_until("the silence", || !told(&scene.sink, "log-source-idle").is_empty());
     assert_eq!(unknown(&watch, "log-user-mismatch"), "unknown");
@@ -250,9 +250,13 @@ fn log_and_table_are_compared() {
         let said = run_program_in(folder.path(), &[], &["logs", "join", "--format", "json"]);
         serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{}", said.stderr))
     };
-    wait_until("they are joined", || join()["fits"]["not_joined"] == 0);
+    wait_until("they are joined", || join()["match_kinds"]["not_correlated"] == 0);
     let fits = join();
-    assert_eq!((&fits["fits"]["exact"], &fits["fits"]["gone"]), (&json!(3), &json!(1)), "{fits:#}");
+    assert_eq!(
+        (&fits["match_kinds"]["exact"], &fits["match_kinds"]["gone"]),
+        (&json!(3), &json!(1)),
+        "{fits:#}"
+    );
     assert_eq!((&fits["created"], &fits["created_without_row"]), (&json!(4), &json!(1)), "{fits:#}");
     // Rows that were there before the first line was read are not counted.
     assert_eq!(fits["rows_without_creation"], 0, "{fits:#}");

@@ -42,7 +42,7 @@ impl<'a> Pair<'a> {
     fn check(&self, folder: &Path) -> Value {
         let said = testkit::run_program_in(folder, &[], &["check", "--format", "json"]);
         assert_eq!(said.exit_code, 0, "{} {}", said.stdout, said.stderr);
-        serde_json::from_str(&said.stdout).unwrap()
+        said.check_report()
     }
 }
 

@@ -46,7 +46,7 @@ fn said(report: &Value) -> Value {
         let mut evidence: Vec<String> =
             check["evidence"].as_array().unwrap().iter().map(Value::to_string).collect();
         evidence.sort();
-        json!([check["id"], check["verdict"], check["value"], check["summary"], check["proof"], evidence])
+        json!([check["id"], check["result"], check["value"], check["summary"], check["proof"], evidence])
     });
     told.collect()
 }
@@ -162,9 +162,9 @@ fn a_better_match_on_the_usual_search_path_neither_runs_nor_changes_a_verdict() 
     for url in database.urls("postgres") {
         for engine in ["scan", "pushdown"] {
             let report = testkit::run_check(&url, &["--engine", engine]);
-            assert_eq!(report["census"]["orphaned"], 12, "{report:#}");
-            assert_eq!(report["census"]["duplicate_tokens"], 2, "{report:#}");
-            assert_eq!(find_check_result(&report, "duplicate-tokens")["verdict"], "failing");
+            assert_eq!(report["stats"]["orphaned"], 12, "{report:#}");
+            assert_eq!(report["stats"]["duplicate_tokens"], 2, "{report:#}");
+            assert_eq!(find_check_result(&report, "duplicate-tokens")["result"], "failing");
         }
     }
 }
@@ -192,7 +192,7 @@ fn no_program_is_started_through_the_role_of_a_superuser() {
     for url in database.urls("postgres") {
         for engine in ["scan", "pushdown"] {
             let report = testkit::run_check(&url, &["--engine", engine]);
-            assert_eq!(report["census"]["orphaned"], 12, "{report:#}");
+            assert_eq!(report["stats"]["orphaned"], 12, "{report:#}");
             assert!(report["notes"].to_string().contains("`postgres` is a superuser"), "{report:#}");
         }
         let _ = testkit::run_program(&["doctor", &url]);
@@ -242,10 +242,10 @@ threshold = "> 9"
             &[],
             &[&arguments[..], &["--only", "fails", "--only", "path"]].concat(),
         );
-        let report: Value = serde_json::from_str(&said.stdout).unwrap();
+        let report = said.check_report();
         assert_eq!(find_check_result(&report, "things")["value"], 3.0, "{report:#}");
         assert_eq!(find_check_result(&report, "path")["value"], 1.0, "{report:#}");
-        assert_eq!(find_check_result(&report, "fails")["verdict"], "unknown", "{report:#}");
+        assert_eq!(find_check_result(&report, "fails")["result"], "unknown", "{report:#}");
         assert_eq!(find_check_result(&report, "moves-the-path")["value"], 1.0, "{report:#}");
     }
 }

@@ -232,7 +232,7 @@ fn checklists(folder: &Path) {
         );
         let list: Value = serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{}", said.stderr));
         let line =
-            |item: &Value| format!("{} {}", item["id"].as_str().unwrap(), item["verdict"].as_str().unwrap());
+            |item: &Value| format!("{} {}", item["id"].as_str().unwrap(), item["result"].as_str().unwrap());
         list["items"].as_array().unwrap_or_else(|| panic!("{list:#}")).iter().map(line).collect()
     };
     let expected = |[duplicates, orphans, rate]: [&str; 3]| {

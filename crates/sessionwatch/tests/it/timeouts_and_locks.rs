@@ -198,7 +198,7 @@ fn a_database_that_sleeps_is_looked_at_rarely_and_when_it_is_awake() {
     let mut heard = watch.shared.app.events.subscribe();
     watch.set(at(5, 3_599));
     let awake = |watch: &Watch, name: &str| {
-        testkit::http::post(&watch.address, &format!("/awake/{name}"), &[], b"").status
+        testkit::http::post(&watch.address, &format!("/targets/{name}/wake"), &[], b"").status
     };
     assert_eq!((counted(&watch), awake(&watch, "nobody")), (1, 404));
     assert_eq!(awake(&watch, "app"), 202);

@@ -37,8 +37,8 @@ fn table(main: i64, other: i64) -> String {
 fn is_right(folder: &std::path::Path, url: &str) {
     for engine in ["scan", "pushdown"] {
         let said = run_program_in(folder, &[], &["check", url, "--engine", engine, "--format", "json"]);
-        let report: Value = serde_json::from_str(&said.stdout).unwrap();
-        let census = &report["census"];
+        let report = said.check_report();
+        let census = &report["stats"];
         assert_eq!(
             (&census["active"], &census["expired"]),
             (&1_685.into(), &115.into()),

@@ -81,7 +81,7 @@ async fn the_last_acknowledgment_of_an_alert_counts() {
 #[tokio::test]
 async fn only_a_firing_alert_can_be_acknowledged_or_resolved() {
     let pending = scene(|app| AlertState::Pending { failing_runs: 1, since: app.clock.now() });
-    let healthy = scene(|_| AlertState::Ok);
+    let healthy = scene(|_| AlertState::Resolved);
     let unknown = TestApp::with_config("");
     for scene in [&pending, &healthy, &unknown] {
         let ada = Actor::from_account("ada");
@@ -106,7 +106,7 @@ async fn a_resolved_alert_is_notified_with_the_reason_and_resolved_once() {
     scene.advance_clock(SignedDuration::from_mins(5));
     let ada = Actor::from_account("ada");
     resolve_firing_alert(&scene, &ada, blind(), "the network is back".into()).await.unwrap();
-    assert_eq!(record(&scene).await.alert.state, AlertState::Ok);
+    assert_eq!(record(&scene).await.alert.state, AlertState::Resolved);
     let recorded = events(&scene).await;
     assert_eq!(recorded.len(), 1, "{recorded:?}");
     assert_eq!(recorded[0].0, "resolved");
@@ -122,7 +122,7 @@ async fn a_resolved_alert_is_notified_with_the_reason_and_resolved_once() {
 
 #[tokio::test]
 async fn a_comment_needs_a_known_check_but_not_a_firing_alert() {
-    let (known, unknown) = (scene(|_| AlertState::Ok), TestApp::with_config(""));
+    let (known, unknown) = (scene(|_| AlertState::Resolved), TestApp::with_config(""));
     let ada = Actor::from_account("ada");
     add_comment(&known, &ada, blind(), "was a deployment".into()).await.unwrap();
     assert_eq!(events(&known).await, [("comment".into(), "ada: was a deployment".into())]);
@@ -138,7 +138,7 @@ async fn pending_and_firing_alerts_are_active() {
     for (scene, is_active) in [
         (scene(firing), true),
         (scene(|app| AlertState::Pending { failing_runs: 1, since: app.clock.now() }), true),
-        (scene(|_| AlertState::Ok), false),
+        (scene(|_| AlertState::Resolved), false),
     ] {
         let count = async |filter| list_alerts(&scene, filter).await.unwrap().len();
         assert_eq!(count(AlertFilter::Active).await, usize::from(is_active));

@@ -199,7 +199,7 @@ impl LogEvaluator {
             Err(error) => return Some(Err(error.to_string())),
         };
         // Before the first successful run, the matches are the best known lower bound of the number of sessions.
-        let known = last.and_then(|(_, report)| report["census"]["sessions"].as_u64());
+        let known = last.and_then(|(_, report)| report["stats"]["sessions"].as_u64());
         let sessions = known.unwrap_or(lines.len() as u64);
         Some(Ok(PrefixLookup { matches: lines, total_sessions: sessions }))
     }

@@ -228,8 +228,9 @@ impl MetricsCollector {
             let count = self.alerts.iter().filter(|kept| is_in(&kept.alert)).count();
             (vec![("state", state)], MetricValue::Count(count as u64))
         };
-        let mut states: MetricSeries<'_> =
-            ["ok", "pending", "firing"].map(|name| count(name, &|alert| alert.state.name() == name)).into();
+        let mut states: MetricSeries<'_> = ["resolved", "pending", "firing"]
+            .map(|name| count(name, &|alert| alert.state.name() == name))
+            .into();
         states.push(count("acknowledged", &|alert| alert.is_acknowledged));
         states.push(count("stale", &|alert| alert.is_stale));
         writer.write_metric(ALERT_COUNTS, states)
@@ -266,7 +267,7 @@ impl MetricsCollector {
         writer.write_metric(LOG_LINES, lines.collect())?;
         writer.write_metric(
             LOG_EVENTS,
-            self.log_counters("kind", |counter| counter.strip_prefix("signals/")),
+            self.log_counters("kind", |counter| counter.strip_prefix("log_events/")),
         )?;
         let dropped = |counter| DROP_REASONS.into_iter().find(|reason| *reason == counter);
         writer.write_metric(LOG_DROPPED, self.log_counters("reason", dropped))?;

@@ -10,7 +10,7 @@ use crate::{
 
 /// Has the watch look now, and not only when it is time.
 fn look_now(scene: &Scene) {
-    assert_eq!(testkit::http::post(&scene.watch.address, "/awake/app", &[], b"").status, 202);
+    assert_eq!(testkit::http::post(&scene.watch.address, "/targets/app/wake", &[], b"").status, 202);
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn the_overview_goes_red_by_itself_and_green_again_after_a_cleanup_also_when_its
         let other = Browser::open(&scene.watch.address, DESK).await;
         other.log_in("ada", ACCOUNT_PASSWORD).await;
         other.shows("ada · responder").await;
-        other.goto("/cleanup/app").await;
+        other.goto("/cleanup?target=app").await;
         other.press("form:has(input[value=duplicates])").await;
         other.shows("Apply plan").await;
         other.press("form.stack").await;

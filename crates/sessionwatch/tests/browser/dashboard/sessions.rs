@@ -49,8 +49,8 @@ fn the_conditions_of_a_form_make_a_plan_of_what_fits_and_the_latest_is_listed_fi
     let cookie = cookie(&address, "rob");
     let form = form(&address, &cookie);
     let post = |fields: &str| {
-        let body = format!("form={form}&kind=where&{fields}");
-        testkit::http::post(&address, "/cleanup/app", &[("cookie", &cookie)], body.as_bytes())
+        let body = format!("form={form}&target=app&kind=where&{fields}");
+        testkit::http::post(&address, "/cleanup", &[("cookie", &cookie)], body.as_bytes())
             .into_status_and_text()
     };
     let get = |path: &str| testkit::http::get_with_headers(&address, path, &[("cookie", &cookie)]).body;
@@ -74,7 +74,7 @@ fn the_conditions_of_a_form_make_a_plan_of_what_fits_and_the_latest_is_listed_fi
     let first = planned("user_like=USER+7", "2");
     // The rows of the guide's table end an hour, two hours and so on from now.
     let last = planned("expires_before=9999-01-01T00:00&user_like=user+8", "2");
-    let list = get("/cleanup/app");
+    let list = get("/cleanup?target=app");
     let at = |path: &str| list.find(&format!("href=\"{path}\"")).unwrap();
     assert!(at(&last) < at(&first), "{list}");
     assert_eq!(scene.watch.stop(), Some(0));

@@ -59,7 +59,7 @@ fn fixture(id: &str) -> Fixture {
 fn verdict(watch: &Watch, id: &str) -> Value {
     let (_, report) =
         watch.shared.app.store.read(|db| latest_reports::find_report(db, "app")).unwrap().unwrap();
-    testkit::find_check_result(&report, id)["verdict"].clone()
+    testkit::find_check_result(&report, id)["result"].clone()
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn each_check_of_two_looks_passes_at_ordinary_changes_and_fails_for_its_own_reas
         );
         let mut watch = Watch::start(folder.path(), &text, monday());
         assert_eq!(verdict(&watch, check.id), "unknown", "{} at the first look", check.id);
-        for (minute, change, expected) in [(1, ordinary, "healthy"), (2, tripping, "failing")] {
+        for (minute, change, expected) in [(1, ordinary, "passing"), (2, tripping, "failing")] {
             database.psql(change).unwrap();
             watch.to(monday() + minute * MINUTE);
             assert_eq!(verdict(&watch, check.id), expected, "{}", check.id);
@@ -149,7 +149,7 @@ fn each_check_of_logs_passes_at_ordinary_lines_and_fails_for_its_own_reason() {
                 send(&watch, "GET / 200\n");
             }
         }
-        comes_to(&watch, monday() + 5 * HOUR + 2 * MINUTE, check.id, "healthy");
+        comes_to(&watch, monday() + 5 * HOUR + 2 * MINUTE, check.id, "passing");
         trip(check.id, &watch, folder.path());
         let later = if check.kind == LogCheckKind::IdleSource { 7 } else { 6 };
         comes_to(&watch, monday() + later * HOUR, check.id, "failing");

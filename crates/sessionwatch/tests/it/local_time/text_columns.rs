@@ -34,7 +34,7 @@ fn text_without_an_offset_is_a_column_without_a_time_zone() {
     let (scan, pushdown) = (check_in(place.path(), "scan"), check_in(place.path(), "pushdown"));
     let expired = file.query_row("SELECT COUNT(*) FROM django_session WHERE strftime('%s', expire_date) - strftime('%s', 'now') < 0 + ?1", [ahead], |row| row.get::<_, i64>(0));
     for report in [&scan, &pushdown] {
-        assert_eq!(report["census"]["expired"], expired.as_ref().copied().unwrap());
+        assert_eq!(report["stats"]["expired"], expired.as_ref().copied().unwrap());
     }
     let sql = run_program_in(place.path(), &[], &["sql", "query-7"]);
     let mut statement = file.prepare(sql.stdout.trim().trim_end_matches(';')).unwrap();

@@ -67,7 +67,7 @@ fn whole_files_are_scanned_however_they_are_packed() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|kind| (kind["kind"].as_str().unwrap(), kind["signals"].as_u64().unwrap()))
+        .map(|kind| (kind["kind"].as_str().unwrap(), kind["log_events"].as_u64().unwrap()))
         .collect();
     assert_eq!(kinds, [("duplicate-token", 3), ("user-mismatch", 3)]);
     let list = scan(&["a.log", "--format", "ndjson", "--only", "duplicate-token"]);

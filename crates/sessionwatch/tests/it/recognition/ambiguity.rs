@@ -15,7 +15,7 @@ fn nothing_is_planned_while_two_tables_could_be_meant() {
     let store = Store::Server(database);
     let folder = store.configured("[target.cleanup]\nexpired = true\n");
     let (said, report) = check(folder.path());
-    assert_eq!((said.exit_code, &report["verdict"]), (3, &json!("unknown")), "{report:#}");
+    assert_eq!((said.exit_code, &report["result"]), (3, &json!("unknown")), "{report:#}");
     assert!(report["checks"].to_string().contains("`public.logins` (Auth.js with Prisma)"), "{report:#}");
     for plan in
         [&["revoke", "all"][..], &["cleanup", "expired"], &["cleanup", "orphaned"], &["revoke", "user", "3"]]
@@ -218,7 +218,7 @@ fn the_watch_does_not_move_to_another_table_by_itself() {
     let said = changed["error"].as_str().unwrap();
     assert!(said.contains("the session table changed from `public.sessions`"), "{changed:#}");
     assert!(
-        changed["checks"].as_array().unwrap().iter().all(|check| check["verdict"] == "unknown"),
+        changed["checks"].as_array().unwrap().iter().all(|check| check["result"] == "unknown"),
         "{changed:#}"
     );
     let answer =
