@@ -34,6 +34,7 @@ use sessionwatch_targets::{
 };
 
 use self::evaluate::{CheckDecision, evaluate_checks};
+use self::visibility::VisibilityCaveat;
 pub use self::visibility::hidden_sessions_reason;
 use crate::{
     checks::{self, CheckSettings, CustomCheck},
@@ -72,15 +73,6 @@ pub struct CheckResult {
     pub outcome: CheckOutcome,
     /// Rows that show it.
     pub evidence: Vec<EvidenceRow>,
-}
-
-impl CheckResult {
-    /// The page of documentation about the check.
-    #[must_use]
-    pub fn docs_path(&self) -> Option<String> {
-        let builtin = checks::TABLE_CHECKS.iter().find(|check| check.id == self.id)?;
-        Some(format!("docs/checks/{}.md", builtin.id))
-    }
 }
 
 /// What was seen of a target.
@@ -322,7 +314,7 @@ struct RunFacts {
     /// The instants that are not believed.
     doubts: TimeZoneDoubts,
     /// What keeps the numbers from being the whole truth.
-    caveat: Option<String>,
+    caveat: Option<VisibilityCaveat>,
     /// How far the replica lags, where one was observed.
     replica_lag: Option<SignedDuration>,
 }
@@ -413,9 +405,10 @@ fn build_completed_run(
     let mut notes = notes::target_notes(opened, &doubts);
     // What is hidden now may be seen at the next run, and would seem to have come back.
     let whole = caveat.is_none() || stats.sessions == 0;
-    notes.extend(caveat);
-    if stats.sessions == 0 && whole {
-        notes.push("no sessions yet: the session table is empty".into());
+    match caveat {
+        Some(caveat) => notes.push(caveat.reason),
+        None if stats.sessions == 0 => notes.push("no sessions yet: the session table is empty".into()),
+        None => {}
     }
     if standing.role == ReplicaRole::Replica {
         notes.push(notes::replica_lag_note(lag));

@@ -1,26 +1,29 @@
 //! Reports as people and programs read them. The JSON shape is a contract: `docs/json.md`.
 
-use std::fmt::Write as _;
+mod evidence;
+pub mod fix;
+mod format;
+mod headline;
+mod junit;
+mod markdown;
+mod sarif;
+mod text;
 
-use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 use sessionwatch_clock as clock;
 use sessionwatch_core::{
-    checks::{CheckOutcome, CheckVerdict},
-    duration::HOUR,
-    plural::format_count,
-    timestamp::UtcTimestamp,
+    checks::CheckVerdict, duration::HOUR, plural::format_number, timestamp::UtcTimestamp,
 };
 use sessionwatch_targets::{
     engine::EngineKind,
     evidence::{EvidenceRow, MAX_EVIDENCE_ROWS},
 };
 
+pub use self::format::ReportFormat;
 use crate::{
     check_run::{CheckReport, CheckResult, TargetObservation},
     checks::{self, EvidenceKind},
-    output::{self, OutputFormat, csv, table},
-    sanitize::{escape_markdown_cell, sanitize_text},
+    output::{self, csv},
 };
 
 impl CheckReport {
@@ -67,64 +70,6 @@ impl CheckReport {
         })
     }
 
-    fn render_text(&self) -> String {
-        let seen = match &self.observation {
-            Ok(seen) => seen,
-            Err(error) => return format!("{}: not known, {error}\n\nVerdict: unknown\n", self.target),
-        };
-        let census = &seen.stats;
-        let mut text = format!(
-            "{} · {} in {} · {} looked at in {:.0} ms ({}), {}\n\n",
-            self.target,
-            seen.candidate.title,
-            sanitize_text(&seen.candidate.mapping.sessions.to_string()),
-            format_count(census.sessions, "session", "sessions"),
-            self.duration.as_secs_f64() * 1000.0,
-            engine_name(self.engine),
-            clock::format_utc(census.taken_at),
-        );
-        // Writing to a String cannot fail, here and below.
-        let _ = writeln!(text, "{}", table::render_trimmed(&self.build_table()));
-        for outcome in self.results.iter().filter(|outcome| outcome.outcome.verdict == CheckVerdict::Failing)
-        {
-            text.push_str(&render_failing_check(outcome, &self.target, census.taken_at));
-        }
-        if !self.notes.is_empty() {
-            text.push_str("\nTo know about this target:\n");
-        }
-        for note in &self.notes {
-            let _ = writeln!(text, "  - {}", sanitize_text(note));
-        }
-        let _ = writeln!(text, "\nVerdict: {}", self.verdict());
-        text
-    }
-
-    fn build_table(&self) -> Table {
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_header([
-            "",
-            "check",
-            "severity",
-            "what was found",
-            "fails at",
-        ]);
-        for outcome in &self.results {
-            let finding = &outcome.outcome;
-            let proof =
-                finding.proving_constraint.as_ref().map(|name| format!(" (proved by constraint {name})"));
-            let summary = match &finding.verdict {
-                CheckVerdict::Unknown(reason) => reason.clone(),
-                _ => format!("{}{}", finding.summary, proof.unwrap_or_default()),
-            };
-            let (mark, severity) = (verdict_mark(finding), outcome.severity.name());
-            table.add_row([mark, &outcome.id, severity, &summary, &finding.threshold]);
-        }
-        table
-            .set_width(output::table_width())
-            .set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
-        table
-    }
-
     fn render_csv(&self) -> String {
         let line = |outcome: &CheckResult| {
             let finding = &outcome.outcome;
@@ -142,81 +87,45 @@ impl CheckReport {
         };
         self.results.iter().map(line).collect()
     }
-
-    fn render_markdown(&self) -> String {
-        let place = self.observation.as_ref().map(|seen| {
-            let table = sanitize_text(&seen.candidate.mapping.sessions.to_string());
-            format!("\n\nTable `{}`, {}.", table.replace('`', "'"), seen.candidate.title)
-        });
-        let mut text = format!(
-            "**{}**: {}{}\n\n| check | severity | verdict | what was found | fails at |\n|---|---|---|---|---|\n",
-            self.target,
-            self.verdict(),
-            place.unwrap_or_default()
-        );
-        for outcome in &self.results {
-            let finding = &outcome.outcome;
-            let _ = writeln!(
-                text,
-                "| {} | {} | {} | {} | {} |",
-                outcome.id,
-                outcome.severity.name(),
-                verdict_name(&finding.verdict),
-                escape_markdown_cell(&finding.summary),
-                escape_markdown_cell(&finding.threshold)
-            );
-        }
-        text
-    }
 }
 
-/// Reports in that format. One report is one JSON document; several are a list of them.
+/// Renders reports in a format. One report is one JSON document; several are a list of them.
 #[must_use]
-pub fn render_reports(reports: &[CheckReport], format: OutputFormat) -> String {
+pub fn render_reports(reports: &[CheckReport], format: impl Into<ReportFormat>) -> String {
     let each = |write: fn(&CheckReport) -> String, between: &str| {
         reports.iter().map(write).collect::<Vec<_>>().join(between)
     };
-    match (format, reports) {
-        (OutputFormat::Table, _) => each(CheckReport::render_text, "\n"),
-        (OutputFormat::Json, [report]) => format!("{:#}\n", report.to_json()),
-        (OutputFormat::Json, _) => {
+    match (format.into(), reports) {
+        (ReportFormat::Table, _) => {
+            let columns = output::terminal_width();
+            reports.iter().map(|report| report.render_text(columns)).collect::<Vec<_>>().join("\n")
+        }
+        (ReportFormat::Sarif, _) => sarif::render_sarif(reports),
+        (ReportFormat::Junit, _) => junit::render_junit(reports),
+        (ReportFormat::Json, [report]) => format!("{:#}\n", report.to_json()),
+        (ReportFormat::Json, _) => {
             format!("{:#}\n", Value::from_iter(reports.iter().map(CheckReport::to_json)))
         }
-        (OutputFormat::Ndjson, _) => each(|report| format!("{}\n", report.to_json()), ""),
-        (OutputFormat::Csv, _) => {
+        (ReportFormat::Ndjson, _) => each(|report| format!("{}\n", report.to_json()), ""),
+        (ReportFormat::Csv, _) => {
             format!(
                 "target,check,severity,verdict,value,threshold,summary\n{}",
                 each(CheckReport::render_csv, "")
             )
         }
-        (OutputFormat::Markdown, _) => each(CheckReport::render_markdown, "\n"),
+        (ReportFormat::Markdown, _) => each(CheckReport::render_markdown, "\n"),
     }
 }
 
-/// A failing check in full: what, for whom, what to do.
-fn render_failing_check(result: &CheckResult, target: &str, now: UtcTimestamp) -> String {
-    let mut text = format!("\n{} ({}): {}\n", result.id, result.severity.name(), result.outcome.summary);
-    for evidence in &result.evidence {
-        let _ = writeln!(text, "  {}", render_evidence_line(evidence, now));
-    }
-    if let Some(cut) = truncation_note(&result.id, result.outcome.value, result.evidence.len()) {
-        let _ = writeln!(text, "  {cut}");
-    }
-    if !result.action.is_empty() {
-        let _ = writeln!(text, "  → {}", result.action);
-    }
-    if let Some(page) = result.docs_path() {
-        // A masked address is of no use on a command line.
-        let target = if target.contains("***") { "URL" } else { target };
-        let _ = writeln!(text, "  More: {page}, and `sessionwatch sql {} {target}`", result.id);
-    }
-    text
-}
-
-/// Says that the evidence of a check is cut, if it is: `10 of 15 shown`, or, where the value of the check does not count what
-/// is listed, that there may be more.
+/// Returns a note that the evidence of a check is cut, if it is: `10 of 15 shown`, or, where the value of the check
+/// does not count what is listed, that there may be more.
 #[must_use]
-#[expect(clippy::cast_precision_loss, reason = "a handful of rows")]
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts of rows"
+)]
 pub fn truncation_note(check: &str, value: Option<f64>, shown: usize) -> Option<String> {
     if shown < MAX_EVIDENCE_ROWS {
         return None;
@@ -224,9 +133,10 @@ pub fn truncation_note(check: &str, value: Option<f64>, shown: usize) -> Option<
     let evidence = checks::TABLE_CHECKS.iter().find(|known| known.id == check)?.evidence;
     match (evidence, value) {
         (EvidenceKind::Orphans | EvidenceKind::OldestExpired | EvidenceKind::BeyondPolicy, Some(all)) => {
-            (all > shown as f64).then(|| format!("{shown} of {all} shown"))
+            // Counts are whole and not negative.
+            (all > shown as f64).then(|| format!("{shown} of {} shown", format_number(all as u64)))
         }
-        _ => Some(format!("{shown} shown, there may be more")),
+        _ => Some(format!("{shown} shown; there may be more")),
     }
 }
 
@@ -260,28 +170,6 @@ pub fn hours_left(expires_at: Option<UtcTimestamp>, now: UtcTimestamp) -> Option
     expires_at.map(|at| at.duration_since(now).div_duration_f64(HOUR))
 }
 
-fn render_evidence_line(evidence: &EvidenceRow, now: UtcTimestamp) -> String {
-    let mut parts = Vec::new();
-    parts.extend(evidence.token_prefix.as_ref().map(|prefix| format!("token {}…", sanitize_text(prefix))));
-    parts.extend(evidence.user.as_ref().map(|user| format!("user {}", sanitize_text(user))));
-    let display: Vec<String> = evidence.display.iter().flatten().map(|text| sanitize_text(text)).collect();
-    if !display.is_empty() {
-        parts.push(format!("({})", display.join(", ")));
-    }
-    if evidence.token_prefix.is_none() {
-        parts.push(format_count(evidence.rows, "session", "sessions"));
-    } else {
-        parts.push(match (evidence.expires_at, hours_left(evidence.expires_at, now)) {
-            (Some(at), Some(hours)) if hours > 0.0 => {
-                format!("ends {} ({hours:.1} h left)", clock::format_utc(at))
-            }
-            (Some(at), _) => format!("ended {}", clock::format_utc(at)),
-            _ => "has no readable end".into(),
-        });
-    }
-    parts.join(" ")
-}
-
 fn result_json(result: &CheckResult) -> Value {
     let finding = &result.outcome;
     let reason = if let CheckVerdict::Unknown(reason) = &finding.verdict { Some(reason) } else { None };
@@ -310,14 +198,9 @@ fn verdict_name(verdict: &CheckVerdict) -> &'static str {
     }
 }
 
-fn verdict_mark(outcome: &CheckOutcome) -> &'static str {
-    match &outcome.verdict {
-        CheckVerdict::Passing => "ok",
-        CheckVerdict::Failing if outcome.is_informational => "slow",
-        CheckVerdict::Failing => "FAIL",
-        CheckVerdict::Unknown(_) if outcome.is_informational => "-",
-        CheckVerdict::Unknown(_) => "?",
-    }
+/// Returns the length of a list as a count for people.
+fn count_of(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
 }
 
 fn engine_name(engine: EngineKind) -> &'static str {

@@ -29,6 +29,28 @@ pub fn escape_markdown_cell(text: &str) -> String {
     sanitize_text(text).replace('|', "\\|")
 }
 
+/// Makes text safe inside Markdown: what would be markup, a link or the end of a table cell is escaped.
+#[must_use]
+pub fn escape_markdown(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in sanitize_text(text).chars() {
+        match letter {
+            '<' => escaped.push_str("&lt;"),
+            '&' => escaped.push_str("&amp;"),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' => escaped.extend(['\\', letter]),
+            _ => escaped.push(letter),
+        }
+    }
+    escaped
+}
+
+/// Makes text safe inside XML, in text and in attributes.
+#[must_use]
+pub fn escape_xml(text: &str) -> String {
+    // XML 1.0 has no way to write these two, not even escaped.
+    escape_html(text).replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}")
+}
+
 /// Returns `true` if a letter may be joined to the next one by an invisible joiner, as in Persian, Hindi and emoji.
 fn can_join(letter: char) -> bool {
     !letter.is_ascii() && is_printable_char(letter)
@@ -79,5 +101,7 @@ mod tests {
     fn text_stays_text_in_a_page_and_in_a_cell() {
         assert_eq!(escape_html("<b a='1'>&\"\u{1b}"), "&lt;b a=&#39;1&#39;&gt;&amp;&quot;\u{fffd}");
         assert_eq!(escape_markdown_cell("a|b"), "a\\|b");
+        assert_eq!(escape_markdown("[a](b) <i> *c* `d`|&"), "\\[a\\](b) &lt;i> \\*c\\* \\`d\\`\\|&amp;");
+        assert_eq!(escape_xml("<a>&\u{1}\u{ffff}'"), "&lt;a&gt;&amp;\u{fffd}\u{fffd}&#39;");
     }
 }

@@ -1,7 +1,49 @@
-//! Numbers with their nouns.
+//! Counts as text for people, with thousands separators and plurals.
 
-/// A number and its noun: `1 row`, `3 rows`.
+/// Formats a count with its noun: `1 row`, `3,156 rows`.
 #[must_use]
 pub fn format_count(count: u64, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
+    format!("{} {}", format_number(count), if count == 1 { one } else { many })
+}
+
+/// Formats a number with thousands separators: `3,156`. Only for text that people read; JSON, CSV and metrics
+/// print plain digits.
+#[must_use]
+pub fn format_number(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_four_digits_and_more_are_grouped() {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1,000"),
+            (12_345, "12,345"),
+            (123_456, "123,456"),
+            (1_234_567, "1,234,567"),
+            (u64::MAX, "18,446,744,073,709,551,615"),
+        ] {
+            assert_eq!(format_number(number), text);
+        }
+    }
+
+    #[test]
+    fn only_one_is_singular() {
+        assert_eq!(format_count(0, "row", "rows"), "0 rows");
+        assert_eq!(format_count(1, "row", "rows"), "1 row");
+        assert_eq!(format_count(3_156, "row", "rows"), "3,156 rows");
+    }
 }

@@ -6,15 +6,28 @@ use sessionwatch_targets::{connect::ConnectedTarget, error::TargetError};
 
 use crate::target_history::TargetHistory;
 
-/// What keeps this target's numbers from being the whole truth.
+/// A reason why the stats may not describe every session.
+pub(super) struct VisibilityCaveat {
+    /// The reason, for the notes and the results.
+    pub(super) reason: String,
+    /// Passing results become unknown. Otherwise the reason is only a note.
+    pub(super) makes_unknown: bool,
+}
+
+/// Finds out why the stats of this target may not describe every session.
+///
+/// An empty table passes on a first run: no row is duplicated, orphaned or expired, and a new application has none
+/// yet. It is unknown where something says that sessions exist elsewhere, or existed before.
 pub(super) async fn find_visibility_caveat(
     opened: &ConnectedTarget,
     stats: &SessionStats,
     history: Option<&TargetHistory>,
-) -> Result<Option<String>, TargetError> {
+) -> Result<Option<VisibilityCaveat>, TargetError> {
+    let caveat =
+        |reason: &str, makes_unknown| Ok(Some(VisibilityCaveat { reason: reason.into(), makes_unknown }));
     let mapping = &opened.layout.candidate.mapping;
-    if let Some(why) = hidden_sessions_reason(opened) {
-        return Ok(Some(why));
+    if let Some(reason) = hidden_sessions_reason(opened) {
+        return caveat(&reason, true);
     }
     if stats.sessions > 0 {
         return Ok(None);
@@ -22,17 +35,26 @@ pub(super) async fn find_visibility_caveat(
     if let Some(accounts) = &mapping.accounts
         && opened.session.has_rows(accounts).await?
     {
-        return Ok(Some("the session table is empty beside accounts in use: the application probably uses JWT sessions, which no table shows".into()));
+        return caveat(
+            "the session table is empty beside accounts in use: the application probably uses JWT sessions, \
+             which no table shows",
+            true,
+        );
     }
     if let Some(users) = &mapping.users
         && opened.session.has_rows(&users.table).await?
     {
-        return Ok(Some("the session table is empty, and there are users: either nobody is logged in, or sessions are kept somewhere else, as with JWT sessions".into()));
+        return caveat(
+            "the session table is empty, and there are users: either nobody is logged in, or sessions are stored \
+             elsewhere, as JWT sessions are",
+            // `serve` compares runs, and a table that loses all sessions must not pass from the second run on.
+            history.is_some(),
+        );
     }
-    // A new application has none yet; one that had some before has lost them.
-    Ok(history
-        .is_some_and(TargetHistory::had_sessions)
-        .then(|| "the session table is empty, and had sessions at the last look".into()))
+    if history.is_some_and(TargetHistory::had_sessions) {
+        return caveat("the session table is empty, and had sessions at the last check", true);
+    }
+    Ok(None)
 }
 
 /// Why the role may not see every session; `None` if nothing hides any.
