@@ -32,7 +32,7 @@ impl CheckReport {
         let (table, title) = (seen.candidate.mapping.sessions.to_string(), &seen.candidate.title);
         let checked_at = seen.stats.taken_at;
         // Writing to a String cannot fail, here and below.
-        let _ = writeln!(text, "{title} · {} · {}", sanitize_text(&table), clock::format_utc(checked_at));
+        let _ = writeln!(text, "{title} in {}, {}", sanitize_text(&table), clock::format_utc(checked_at));
         for result in self.in_group(Failing) {
             text.push_str(&self.render_finding(result, checked_at, columns));
         }
