@@ -1,4 +1,4 @@
-//! Reports as people and programs read them. The JSON shape is a contract: `docs/json.md`.
+//! Check reports, for people and for programs. The JSON shape is a public contract: `docs/json.md`.
 
 mod evidence;
 pub mod fix;
@@ -27,17 +27,17 @@ use crate::{
 };
 
 impl CheckReport {
-    /// Failing if a check fails, else unknown if one could not be decided.
+    /// Returns the overall result: failing if a check fails, else unknown if one could not be decided.
     #[must_use]
     pub fn verdict(&self) -> &'static str {
-        // What says something of the look only decides where nothing else was asked for.
+        // A check about the run itself decides only where no other check was requested.
         let all_aside = self.results.iter().all(|outcome| outcome.outcome.is_informational);
         let decides = |outcome: &&CheckResult| all_aside || !outcome.outcome.is_informational;
         let any = |name: &str| {
             let mut deciding = self.results.iter().filter(decides);
             deciding.any(|outcome| verdict_name(&outcome.outcome.verdict) == name)
         };
-        // Nothing that was checked is nothing that is known.
+        // A report without checks proves nothing.
         if self.results.is_empty() {
             "unknown"
         } else if any("failing") {
@@ -49,7 +49,7 @@ impl CheckReport {
         }
     }
 
-    /// The report as JSON.
+    /// Returns the report as JSON.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let seen = self.observation.as_ref().ok();
@@ -154,7 +154,7 @@ fn stats_json(observation: &TargetObservation) -> Value {
     })
 }
 
-/// `active`, `expired` or, without a readable end, `no end`.
+/// Returns `active`, `expired`, or `no end` without a readable expiry.
 #[must_use]
 pub fn session_status(expires_at: Option<UtcTimestamp>, now: UtcTimestamp) -> &'static str {
     match expires_at {
@@ -164,7 +164,7 @@ pub fn session_status(expires_at: Option<UtcTimestamp>, now: UtcTimestamp) -> &'
     }
 }
 
-/// Hours until the end; negative after it.
+/// Returns the hours until a session expires; negative after that.
 #[must_use]
 pub fn hours_left(expires_at: Option<UtcTimestamp>, now: UtcTimestamp) -> Option<f64> {
     expires_at.map(|at| at.duration_since(now).div_duration_f64(HOUR))
@@ -181,7 +181,7 @@ fn result_json(result: &CheckResult) -> Value {
     })
 }
 
-/// A row as JSON.
+/// Returns a row of evidence as JSON.
 #[must_use]
 pub fn evidence_json(evidence: &EvidenceRow) -> Value {
     json!({

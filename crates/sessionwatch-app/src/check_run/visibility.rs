@@ -1,5 +1,5 @@
-//! What keeps the numbers of a target from being the whole truth: rows that the role does not see, and a table that may not be
-//! the one in use.
+//! Reasons why the stats of a target may not describe every session: rows that the role cannot see, and an empty table
+//! that may not be the one in use.
 
 use sessionwatch_core::stats::SessionStats;
 use sessionwatch_targets::{connect::ConnectedTarget, error::TargetError};
@@ -57,7 +57,7 @@ pub(super) async fn find_visibility_caveat(
     Ok(None)
 }
 
-/// Why the role may not see every session; `None` if nothing hides any.
+/// Returns the reason why the role may not see every session; `None` if nothing hides any.
 #[must_use]
 pub fn hidden_sessions_reason(opened: &ConnectedTarget) -> Option<String> {
     let sessions = &opened.layout.candidate.mapping.sessions;
@@ -67,13 +67,13 @@ pub fn hidden_sessions_reason(opened: &ConnectedTarget) -> Option<String> {
     partial_view_reason(opened)
 }
 
-/// Why a view need not show every session. A condition is part of what whoever names the view means by a session.
 fn partial_view_reason(opened: &ConnectedTarget) -> Option<String> {
     let table = opened.layout.schema.table(&opened.layout.candidate.mapping.sessions)?;
     let condition = || {
         let behind = table.base_tables.join("`, `");
-        format!("`{}` is a view with a condition, which may leave out rows of `{behind}`", table.name)
+        format!("`{}` is a view with a condition, which may hide rows of `{behind}`", table.name)
     };
+    // A view that the configuration names defines what a session is, its condition included.
     let filtered = table.is_filtered && !opened.layout.candidate.is_named_in_config;
     let why = table.visibility_caveat.clone().or_else(|| filtered.then(condition))?;
     Some(format!("{why}: name a table under [target.mapping]"))

@@ -1,4 +1,4 @@
-//! Colors on a terminal.
+//! Terminal colors.
 
 /// Colors the results at the beginning of lines.
 #[must_use]

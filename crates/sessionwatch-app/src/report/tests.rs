@@ -42,7 +42,7 @@ fn unknown() -> CheckVerdict {
 }
 
 #[test]
-fn the_worst_that_decides_is_the_verdict() {
+fn the_worst_result_that_counts_decides() {
     use CheckVerdict::{Failing, Passing};
     let run = |verdict| outcome(verdict, true);
     let of = |verdict| outcome(verdict, false);
@@ -51,7 +51,7 @@ fn the_worst_that_decides_is_the_verdict() {
         (vec![of(Passing)], "healthy"),
         (vec![of(Passing), of(unknown())], "unknown"),
         (vec![of(unknown()), of(Failing), of(Passing)], "failing"),
-        // What is about the run decides only where nothing else was asked for.
+        // A check about the run decides only where no other check was requested.
         (vec![of(Passing), run(Failing)], "healthy"),
         (vec![run(Failing)], "failing"),
         (vec![run(Passing), run(unknown())], "unknown"),
@@ -84,7 +84,7 @@ fn a_target_that_could_not_be_checked_is_unknown_in_every_format() {
 }
 
 #[test]
-fn one_report_is_a_document_and_several_are_a_list_or_a_line_each() {
+fn several_reports_are_a_json_list_or_one_line_each() {
     let two = [report(vec![]), report(vec![])];
     let list: Value = serde_json::from_str(&render_reports(&two, ReportFormat::Json)).unwrap();
     assert_eq!(list.as_array().map(Vec::len), Some(2));
@@ -202,7 +202,7 @@ fn evidence_that_is_cut_says_so() {
 }
 
 #[test]
-fn a_session_ends_at_its_end() {
+fn a_session_is_expired_at_its_expiry() {
     let now = UtcTimestamp::UNIX_EPOCH + 24 * HOUR;
     for (end, is, hours) in [
         (Some(now + HOUR / 2), "active", Some(0.5)),
