@@ -146,6 +146,8 @@ mod tests {
         assert_eq!(wrap("  - ", "one two three", None), "  - one two three\n");
         assert_eq!(wrap("  - ", "one two three", Some(12)), "  - one two\n    three\n");
         assert_eq!(wrap("", "one two three", Some(9)), "one two\n  three\n");
+        assert_eq!(wrap("", "one two", Some(7)), "one two\n");
+        assert_eq!(wrap("", "one two", Some(6)), "one\n  two\n");
         assert_eq!(wrap("", "unbreakable word", Some(4)), "unbreakable\n  word\n");
         assert_eq!(wrap("  - ", "", Some(9)), "  - \n");
     }

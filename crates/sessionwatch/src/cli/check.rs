@@ -26,7 +26,7 @@ pub(super) struct CheckArgs {
     /// Skip this check; repeatable
     #[arg(long, value_name = "ID")]
     ignore: Vec<String>,
-    /// Fail only on findings this severe
+    /// Fail only at this severity or above
     #[arg(long, value_name = "SEVERITY", default_value = "low", hide_default_value = true, value_parser = parse_severity())]
     fail_on: Severity,
     /// Choose the output format
