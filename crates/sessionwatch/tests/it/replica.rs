@@ -112,10 +112,7 @@ fn where_the_replica_is_down_or_hangs_the_database_itself_is_looked_at_in_the_sa
         (NetworkFault::CutAfter(0), "the replica could not be checked: "),
         (NetworkFault::FreezeAfter(0), "the replica could not be checked: check timed out after 2 s"),
         // In the middle of its answers.
-        (
-            NetworkFault::FreezeAfter(3_000),
-            "the replica could not be checked: check timed out after 2 s",
-        ),
+        (NetworkFault::FreezeAfter(3_000), "the replica could not be checked: check timed out after 2 s"),
     ] {
         pair.before_replica.set_fault(fault);
         // Both of them have four seconds together: what hangs leaves the other its half.
