@@ -84,7 +84,7 @@ fn render_items(list: &Value) -> Markup {
     };
     html! {
         div.wide tabindex="0" role="group" aria-label="Table" { table {
-            thead { tr { th scope="col" { "verdict" } th scope="col" { "item" } th scope="col" { "what was found" } th scope="col" { "holds at" } th scope="col" { "asked for by" } } }
+            thead { tr { th scope="col" { "result" } th scope="col" { "item" } th scope="col" { "what was found" } th scope="col" { "holds at" } th scope="col" { "asked for by" } } }
             tbody { @for item in list.as_array().into_iter().flatten() { tr {
                 td { (layout::render_status_badge(state(item))) }
                 td { (text(item, "title")) @if item["action"].is_string() { br; span.dim { "→ " (text(item, "action")) } } }

@@ -61,7 +61,7 @@ pub(super) async fn show_logs(
     let body = html! {
         (render_sources_section(&sources, now))
         section aria-labelledby="log-events" {
-            h2 id="log-events" { "Signals" }
+            h2 id="log-events" { "Log events" }
             form.filter method="get" action="/logs" {
                 label { "Target" select name="target" { option value="" { "all" } @for name in &names { option value=(name) selected[*name == wanted.target] { (name) } } } }
                 label { "Kind" input name="kind" value=(wanted.kind) maxlength="100"; }
@@ -73,7 +73,7 @@ pub(super) async fn show_logs(
             @if found.is_empty() { p.empty { "No signal of the last 30 days is like that." } }
             @else {
                 div.wide tabindex="0" role="group" aria-label="Table" { table {
-                    thead { tr { th scope="col" { "when" } th scope="col" { "signal" } th scope="col" { "severity" } th scope="col" { "token" } th scope="col" { "user" } th scope="col" { "in the table" } th scope="col" { "reason" } } }
+                    thead { tr { th scope="col" { "when" } th scope="col" { "event" } th scope="col" { "severity" } th scope="col" { "token" } th scope="col" { "user" } th scope="col" { "in the table" } th scope="col" { "reason" } } }
                     tbody { @for signal in &found { tr {
                         td { (layout::render_relative_time(signal.at.unwrap_or(signal.read_at), now)) }
                         td { (signal.kind) }
@@ -99,7 +99,7 @@ fn render_sources_section(sources: &[LogSourceStatus], now: UtcTimestamp) -> Mar
                 p.empty { "No source of log lines is configured: " code { "[[logs]]" } " in the configuration names files, log drains and syslog." }
             } @else {
                 div.wide tabindex="0" role="group" aria-label="Table" { table {
-                    thead { tr { th scope="col" { "source" } th scope="col" { "target" } th scope="col" { "heard last" } th scope="col" { "voice" } th scope="col" { "lines" } } }
+                    thead { tr { th scope="col" { "source" } th scope="col" { "target" } th scope="col" { "last line" } th scope="col" { "activity" } th scope="col" { "lines" } } }
                     tbody { @for status in sources { (render_source_row(status, now)) } }
                 } }
             }
@@ -110,9 +110,9 @@ fn render_sources_section(sources: &[LogSourceStatus], now: UtcTimestamp) -> Mar
 fn render_source_row(status: &LogSourceStatus, now: UtcTimestamp) -> Markup {
     let LogSourceStatus { config: source, record: kept } = status;
     let (state, label) = match kept.activity.status_at(kept.last_line_at, now, source.idle_after) {
-        SourceStatus::NeverActive => ("unknown", "never heard"),
-        SourceStatus::Normal => ("passing", "as usual"),
-        SourceStatus::Idle => ("failing", "gone quiet"),
+        SourceStatus::NeverActive => ("unknown", "never active"),
+        SourceStatus::Normal => ("passing", "active"),
+        SourceStatus::Idle => ("failing", "idle"),
     };
     let lines = kept.counters.get("lines").and_then(Value::as_u64).unwrap_or(0);
     html! {

@@ -81,7 +81,7 @@ fn render_checks_table(status: &TargetStatus, base: &str, now: UtcTimestamp) -> 
             @if status.alerts.is_empty() { p.empty { "Checks are listed after the first look." } }
             @else {
                 div.wide tabindex="0" role="group" aria-label="Table" { table {
-                    thead { tr { th scope="col" { "check" } th scope="col" { "verdict" } th scope="col" { "severity" } th scope="col" { "what was found" } th scope="col" { "changed" } } }
+                    thead { tr { th scope="col" { "check" } th scope="col" { "result" } th scope="col" { "severity" } th scope="col" { "what was found" } th scope="col" { "changed" } } }
                     tbody {
                         @for kept in &status.alerts {
                             tr {

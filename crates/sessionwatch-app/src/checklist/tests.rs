@@ -142,7 +142,7 @@ fn one_bad_hour_of_a_week_is_found_and_named() {
     assert_eq!(list.render_text(), BAD_HOUR);
     let widest = BAD_HOUR.lines().map(|line| line.chars().count()).max();
     assert!(widest <= Some(100), "{widest:?}");
-    assert_eq!(list.title(), "checklist of main: fail, 5 of 7 items pass, 1 fail, 1 unknown");
+    assert_eq!(list.title(), "checklist of main: failing, 5 of 7 items passing, 1 failing, 1 unknown");
 }
 
 #[test]
@@ -249,21 +249,21 @@ fn programs_are_told_all_of_it() {
     assert_eq!(
         ids("items"),
         [
-            "duplicate-tokens pass",
-            "orphaned-sessions pass",
-            "sessions-per-user pass",
-            "expired-sessions pass",
+            "duplicate-tokens passing",
+            "orphaned-sessions passing",
+            "sessions-per-user passing",
+            "expired-sessions passing",
             "critical-log-lines unknown",
-            "creation-rate pass",
-            "user-reports pass",
+            "creation-rate passing",
+            "user-reports passing",
         ]
     );
     assert_eq!(ids("baseline").len(), 6);
     assert_eq!(ids("requirements").len(), 12);
-    assert_eq!(list["coverage"]["hours_seen"], 168);
+    assert_eq!(list["coverage"]["hours_covered"], 168);
     assert_eq!(list["baseline"][0]["passing"], json!({ "min": 50.0, "max": 500.0 }));
     assert_eq!(list["items"][0]["action"], Value::Null);
-    assert_eq!((&list["schema"], &list["result"]), (&json!(1), &json!("unknown")));
+    assert_eq!((&list["schema"], &list["result"]), (&json!(2), &json!("unknown")));
 }
 
 /// Of a week whose only fault are duplicate tokens in one hour.
@@ -273,55 +273,56 @@ Looks: 336, of which 0 saw nothing
 Hours in which something was seen: 168 of 168
 
 The guide's checklist
-       item                               what was found                              holds at
- FAIL  No duplicate tokens                highest: 3, on 2026-11-20 02:00:00 UTC      0
- ok    Few orphaned sessions              highest: 2, on 2026-11-18 00:00:00 UTC      < 5
- ok    Sessions and users in proportion   highest: 1.5, on 2026-11-18 00:00:00 UTC    1.0 to 3.0
- ok    Few expired sessions               highest: 3, on 2026-11-18 00:00:00 UTC      < 10
- ?     No critical warnings in the logs   not known: no log source is configured      0
- ok    Normal creation rate, no spike     highest: 20, on 2026-11-18 00:00:00 UTC     10 to 50
- ok    No user reports of session issues  ada, on 2026-11-24 23:00:00 UTC: no ticket  vouched for
+          item                               what was found                             holds at
+ failing  No duplicate tokens                highest: 3, on 2026-11-20 02:00:00 UTC     0
+ passing  Few orphaned sessions              highest: 2, on 2026-11-18 00:00:00 UTC     < 5
+ passing  Sessions and users in proportion   highest: 1.5, on 2026-11-18 00:00:00 UTC   1.0 to 3.0
+ passing  Few expired sessions               highest: 3, on 2026-11-18 00:00:00 UTC     < 10
+ unknown  No critical warnings in the logs   not known: no log source is configured     0
+ passing  Normal creation rate, no spike     highest: 20, on 2026-11-18 00:00:00 UTC    10 to 50
+ passing  No user reports of session issues  ada, on 2026-11-24 23:00:00 UTC: no        vouched for
+                                             ticket
  → duplicate-tokens:
    end every session on these tokens, then make the token column unique
  → critical-log-lines:
    search the application's logs for `Duplicate session token detected` and `User ID mismatch`
 
 The guide's healthy numbers
-      number                                  last  lowest  highest  healthy
- ok   Active sessions                         200   200     200      50 to 500
- ok   Sessions per user                       1.5   1.5     1.5      1 to 2.5
+      number                                  last  lowest  highest  passing
+ in   Active sessions                         200   200     200      50 to 500
+ in   Sessions per user                       1.5   1.5     1.5      1 to 2.5
  out  Duplicate tokens                        0     0       3        0
- ok   Orphaned sessions                       2     2       2        0 to 5
- ok   Expired sessions                        3     3       3        0 to 10
- ok   Sessions created per hour, at the peak  20    20      20       10 to 50
+ in   Orphaned sessions                       2     2       2        0 to 5
+ in   Expired sessions                        3     3       3        0 to 10
+ in   Sessions created per hour, at the peak  20    20      20       10 to 50
 
 What the table proves of standards
-       requirement                     what was found                 source
- FAIL  No two sessions share a token   highest: 3, on 2026-11-20      OWASP ASVS 5.0.0 7.2.3; NIST
-                                       02:00:00 UTC                   SP 800-53 r5 SC-23(3)
- ?     Tokens cannot be guessed        not known: a table cannot      OWASP ASVS 5.0.0 7.2.3; NIST
-                                       show it                        SP 800-63B-4 5.1
- ok    No token passes from one user   highest: 0                     OWASP ASVS 5.0.0 7.2.4
-       to another
- ?     Sessions that are not used end  not known: a table cannot      OWASP ASVS 5.0.0 7.3.1
-                                       show it
- ok    Every session ends after a set  extended between two looks,    OWASP ASVS 5.0.0 7.3.2
-       time, used or not               highest: 0
- ok    A session that has ended does   highest: 0                     OWASP ASVS 5.0.0 7.4.1
-       not come back
- FAIL  No session is left of a user    highest: 2, on 2026-11-18      OWASP ASVS 5.0.0 7.4.2
-       who was deleted                 00:00:00 UTC
- ok    Expired sessions are deleted    highest: 3, on 2026-11-18      OWASP ASVS 5.0.0 14.2.7
-       in time                         00:00:00 UTC
- ok    At AAL1, log-ins last no        the furthest end is 26 days    NIST SP 800-63B-4 2.1.3
-       longer than 30 days             ahead, on 2026-11-24 23:30:00
-                                       UTC
- FAIL  At AAL2, log-ins last no        the furthest end is 26 days    NIST SP 800-63B-4 2.2.3
-       longer than 24 hours            ahead, on 2026-11-24 23:30:00
-                                       UTC
- ok    No user holds more sessions     highest: 4, on 2026-11-18      NIST SP 800-53 r5 AC-10;
-       than the limit                  00:00:00 UTC                   OWASP ASVS 5.0.0 7.1.2
- ok    Every session ends by itself    highest: 0                     NIST SP 800-53 r5 AC-12
+          requirement                    what was found                source
+ failing  No two sessions share a token  highest: 3, on 2026-11-20     OWASP ASVS 5.0.0 7.2.3; NIST
+                                         02:00:00 UTC                  SP 800-53 r5 SC-23(3)
+ unknown  Tokens cannot be guessed       not known: a table cannot     OWASP ASVS 5.0.0 7.2.3; NIST
+                                         show it                       SP 800-63B-4 5.1
+ passing  No token passes from one user  highest: 0                    OWASP ASVS 5.0.0 7.2.4
+          to another
+ unknown  Sessions that are not used     not known: a table cannot     OWASP ASVS 5.0.0 7.3.1
+          end                            show it
+ passing  Every session ends after a     extended between two looks,   OWASP ASVS 5.0.0 7.3.2
+          set time, used or not          highest: 0
+ passing  A session that has ended does  highest: 0                    OWASP ASVS 5.0.0 7.4.1
+          not come back
+ failing  No session is left of a user   highest: 2, on 2026-11-18     OWASP ASVS 5.0.0 7.4.2
+          who was deleted                00:00:00 UTC
+ passing  Expired sessions are deleted   highest: 3, on 2026-11-18     OWASP ASVS 5.0.0 14.2.7
+          in time                        00:00:00 UTC
+ passing  At AAL1, log-ins last no       the furthest end is 26 days   NIST SP 800-63B-4 2.1.3
+          longer than 30 days            ahead, on 2026-11-24
+                                         23:30:00 UTC
+ failing  At AAL2, log-ins last no       the furthest end is 26 days   NIST SP 800-63B-4 2.2.3
+          longer than 24 hours           ahead, on 2026-11-24
+                                         23:30:00 UTC
+ passing  No user holds more sessions    highest: 4, on 2026-11-18     NIST SP 800-53 r5 AC-10;
+          than the limit                 00:00:00 UTC                  OWASP ASVS 5.0.0 7.1.2
+ passing  Every session ends by itself   highest: 0                    NIST SP 800-53 r5 AC-12
  → unique-tokens:
    end every session on these tokens, then make the token column unique
  → random-tokens:
@@ -334,5 +335,5 @@ What the table proves of standards
    shorten the lifetime of sessions, if this level is what you need
 
 Last entry of the record of who did what: none yet
-Verdict: fail
+Verdict: failing
 ";

@@ -36,10 +36,10 @@ fn a_target_says_which_of_its_keys_cannot_be() {
             ),
             (
                 "interval = \"5m\"\nschedule = \"guide\"",
-                "4:9: target.interval: `interval` changes nothing with schedule = \"guide\": leave one of them out",
+                "4:12: target.interval: `interval` changes nothing with schedule = \"guide\": leave one of them out",
             ),
             ("shedule = \"guide\"", "4:1: target.shedule: there is no such key; did you mean `schedule`?"),
-            ("write_url_file = 3", "4:16: target.write_url_file: must be text in quotes"),
+            ("write_url_file = 3", "4:18: target.write_url_file: must be text in quotes"),
             ("[target.cleanup]\nexpired = \"yes\"", "5:11: target.cleanup.expired: must be true or false"),
         ],
     ));
@@ -123,7 +123,7 @@ fn the_watch_says_which_of_its_keys_cannot_be() {
     assert_said(&below(
         "[serve]\n",
         &[
-            ("retention_days = 0", "2:13: serve.retention_days: must be a whole number from 1 to 36500"),
+            ("retention_days = 0", "2:18: serve.retention_days: must be a whole number from 1 to 36500"),
             (
                 "listen = \"localhost:9797\"",
                 "2:10: serve.listen: must be an IP address and a port, such as \"127.0.0.1:9797\"",
@@ -174,7 +174,7 @@ fn alerts_checks_and_actions_say_which_of_their_keys_cannot_be() {
             ),
             (
                 "[actions]\nmax_active_share = 1.1",
-                "2:15: actions.max_active_share: must be a number from 0 to 1",
+                "2:20: actions.max_active_share: must be a number from 0 to 1",
             ),
             (
                 "[actions]\narchive_recipient = \"age1nobody\"",
@@ -197,17 +197,20 @@ fn checks_of_ones_own_say_what_is_wrong_with_them() {
             ),
             (
                 "[[custom_check]]\nid = \"active-sessions\"\nsql = \"SELECT 1\"",
-                "2:6: check.id: another check has that id",
+                "2:6: custom_check.id: another check has that id",
             ),
-            (&check(&check("")), "5:6: check.id: another check has that id"),
+            (&check(&check("")), "5:6: custom_check.id: another check has that id"),
             (
                 &check("threshold = \"about 3\""),
-                "4:13: check.threshold: must be >, >=, <, <=, = or != and a number, such as \"> 0\"",
+                "4:13: custom_check.threshold: must be >, >=, <, <=, = or != and a number, such as \"> 0\"",
             ),
-            (&check("max_rows = 0"), "4:12: check.max_rows: must be a whole number from 1 to 10000000"),
+            (
+                &check("max_rows = 0"),
+                "4:12: custom_check.max_rows: must be a whole number from 1 to 10000000",
+            ),
             (
                 "[[custom_check]]\nid = \"\"\nsql = \"SELECT 1\"",
-                "2:6: check.id: must be small letters, digits and hyphens, such as \"suspended-users\"",
+                "2:6: custom_check.id: must be small letters, digits and hyphens, such as \"suspended-users\"",
             ),
             ("[[log_check]]\nname = \"x\"", "1:1: log_check: must have a literal, a regex, or both"),
         ],
@@ -221,15 +224,16 @@ fn a_provider_of_identities_says_what_it_lacks() {
     assert_said(&[
         (
             openid("issuer = \"https://id.example.org\"\nadmins = [\"ops\"]\n"),
-            "1:1: openid: the provider has to know where to send people back to: write `public_url` in [serve]".into(),
+            "1:1: oidc: the provider has to know where to send people back to: write `public_url` in [serve]"
+                .into(),
         ),
         (
             format!("{public}{}", openid("issuer = \"https://id.example.org\"\nviewers = []\n")),
-            "3:1: openid: nobody may log in: name groups under `viewers`, `responders` or `admins`".into(),
+            "3:1: oidc: nobody may log in: name groups under `viewers`, `responders` or `admins`".into(),
         ),
         (
             format!("{public}{}", openid("issuer = \"http://id.example.org\"\nadmins = [\"ops\"]\n")),
-            "5:10: openid.issuer: must begin with https://; http:// is for providers on this machine".into(),
+            "5:10: oidc.issuer: must begin with https://; http:// is for providers on this machine".into(),
         ),
     ]);
 }

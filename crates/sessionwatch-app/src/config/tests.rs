@@ -167,7 +167,7 @@ fn everything_wrong_with_the_watch_is_said_too() {
         (5, "must be minute, hour, day of month, month and day of week"),
         (7, "another target has that name"),
         (10, "must be a time such as"),
-        (15, "every and cron are both written"),
+        (15, "interval and cron are both written"),
         (17, "names no instant that ever comes"),
         (19, "must be a whole number from 1"),
         (21, "must be the path of a file, or postgres://"),
