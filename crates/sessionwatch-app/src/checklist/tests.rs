@@ -261,7 +261,7 @@ fn programs_are_told_all_of_it() {
     assert_eq!(ids("baseline").len(), 6);
     assert_eq!(ids("requirements").len(), 12);
     assert_eq!(list["coverage"]["hours_covered"], 168);
-    assert_eq!(list["baseline"][0]["passing"], json!({ "min": 50.0, "max": 500.0 }));
+    assert_eq!(list["baseline"][0]["healthy"], json!({ "min": 50.0, "max": 500.0 }));
     assert_eq!(list["items"][0]["action"], Value::Null);
     assert_eq!((&list["schema"], &list["result"]), (&json!(2), &json!("unknown")));
 }
@@ -288,7 +288,7 @@ The guide's checklist
    search the application's logs for `Duplicate session token detected` and `User ID mismatch`
 
 The guide's healthy numbers
-      number                                  last  lowest  highest  passing
+      number                                  last  lowest  highest  healthy
  in   Active sessions                         200   200     200      50 to 500
  in   Sessions per user                       1.5   1.5     1.5      1 to 2.5
  out  Duplicate tokens                        0     0       3        0
