@@ -233,7 +233,7 @@ impl BaselineMetric {
         );
         json!({
             "id": self.id, "title": self.title, "now": now, "lowest": lowest, "highest": highest,
-            "passing": { "min": self.healthy_range.0, "max": self.healthy_range.1 }, "result": self.range_position.name(),
+            "healthy": { "min": self.healthy_range.0, "max": self.healthy_range.1 }, "result": self.range_position.name(),
         })
     }
 

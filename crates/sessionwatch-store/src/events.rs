@@ -99,7 +99,7 @@ pub fn search_events(db: Tx<'_>, search: &EventSearch) -> Result<Vec<EventRecord
     let query = format!(
         "SELECT id, at, target, check_id, kind, summary, detail FROM events
          WHERE {at} >= $1 AND {at} < $2 AND (CAST($3 AS TEXT) IS NULL OR target = $3) AND (CAST($4 AS TEXT) IS NULL OR check_id = $4)
-           AND (CAST($5 AS TEXT) IS NULL OR summary {like} $5 ESCAPE '!') AND ($6 = 0 OR kind IN ('firing', 'repeated', 'resolved'))
+           AND (CAST($5 AS TEXT) IS NULL OR summary {like} $5 ESCAPE '!') AND ($6 = 0 OR kind IN ('firing', 'reminder', 'resolved'))
            AND (CAST($8 AS BIGINT) IS NULL OR id < $8)
          ORDER BY id DESC LIMIT $7"
     );

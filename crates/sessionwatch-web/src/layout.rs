@@ -247,7 +247,7 @@ mod tests {
             scraper::Html::parse_fragment(&markup.into_string()).root_element().text().collect::<String>()
         };
         assert_eq!(shown(render_status_badge("failing")), "▲ failing");
-        assert_eq!(shown(render_status_badge("passing")), "● healthy");
+        assert_eq!(shown(render_status_badge("passing")), "● passing");
         assert_eq!(shown(render_severity_badge("critical")), "▮▮▮▮ critical");
         assert_eq!(percent_encode("a b/c"), "a%20b%2Fc");
         assert_eq!(sanitize_lines("a\u{202e}\nb").lines().count(), 2);

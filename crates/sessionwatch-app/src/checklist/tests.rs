@@ -142,7 +142,7 @@ fn one_bad_hour_of_a_week_is_reported() {
     assert_eq!(list.render_text(), BAD_HOUR);
     let widest = BAD_HOUR.lines().map(|line| line.chars().count()).max();
     assert!(widest <= Some(100), "{widest:?}");
-    assert_eq!(list.title(), "checklist of main: fail, 5 of 7 items passing, 1 failing, 1 unknown");
+    assert_eq!(list.title(), "checklist of main: failing, 5 of 7 items passing, 1 failing, 1 unknown");
 }
 
 #[test]
@@ -251,21 +251,21 @@ fn the_json_document_is_complete() {
     assert_eq!(
         ids("items"),
         [
-            "duplicate-tokens pass",
-            "orphaned-sessions pass",
-            "sessions-per-user pass",
-            "expired-sessions pass",
+            "duplicate-tokens passing",
+            "orphaned-sessions passing",
+            "sessions-per-user passing",
+            "expired-sessions passing",
             "critical-log-lines unknown",
-            "creation-rate pass",
-            "user-reports pass",
+            "creation-rate passing",
+            "user-reports passing",
         ]
     );
     assert_eq!(ids("baseline").len(), 6);
     assert_eq!(ids("requirements").len(), 12);
-    assert_eq!(list["coverage"]["hours_seen"], 168);
-    assert_eq!(list["baseline"][0]["passing"], json!({ "min": 50.0, "max": 500.0 }));
+    assert_eq!(list["coverage"]["hours_covered"], 168);
+    assert_eq!(list["baseline"][0]["healthy"], json!({ "min": 50.0, "max": 500.0 }));
     assert_eq!(list["items"][0]["action"], Value::Null);
-    assert_eq!((&list["schema"], &list["result"]), (&json!(1), &json!("unknown")));
+    assert_eq!((&list["schema"], &list["result"]), (&json!(2), &json!("unknown")));
 }
 
 /// Checklist of a week with duplicate tokens in one hour.
@@ -290,12 +290,12 @@ Checklist items
 
 Healthy numbers
       number                                last  lowest  highest  healthy
- ok   Active sessions                       200   200     200      50 to 500
- ok   Sessions per user                     1.5   1.5     1.5      1 to 2.5
+ in   Active sessions                       200   200     200      50 to 500
+ in   Sessions per user                     1.5   1.5     1.5      1 to 2.5
  out  Duplicate tokens                      0     0       3        0
- ok   Orphaned sessions                     2     2       2        0 to 5
- ok   Expired sessions                      3     3       3        0 to 10
- ok   Sessions created in the busiest hour  20    20      20       10 to 50
+ in   Orphaned sessions                     2     2       2        0 to 5
+ in   Expired sessions                      3     3       3        0 to 10
+ in   Sessions created in the busiest hour  20    20      20       10 to 50
 
 Evidence for standards
        requirement                      finding                     source
@@ -335,5 +335,5 @@ Evidence for standards
    shorten the lifetime of sessions, if you need this level
 
 Latest audit log entry: none yet
-Result: fail
+Result: failing
 ";

@@ -126,7 +126,7 @@ fn render_items(items: &[ChecklistItem]) -> String {
 }
 
 fn render_baseline(numbers: &[BaselineMetric]) -> String {
-    let mut table = new_table(["", "number", "last", "lowest", "highest", "passing"]);
+    let mut table = new_table(["", "number", "last", "lowest", "highest", "healthy"]);
     for number in numbers {
         let mark = match number.range_position {
             RangePosition::In => "in",

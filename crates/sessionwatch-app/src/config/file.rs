@@ -134,7 +134,7 @@ mod tests {
         "client_secret_file",
         "ca_file",
         "profile",
-        "every",
+        "interval",
         "revoke_column",
         "revoke_value",
         "tls_key",

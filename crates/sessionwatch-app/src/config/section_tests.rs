@@ -36,10 +36,10 @@ fn invalid_keys_of_a_target_are_reported() {
             ),
             (
                 "interval = \"5m\"\nschedule = \"guide\"",
-                "4:9: target.interval: `every` has no effect with schedule = \"guide\": remove one of them",
+                "4:12: target.interval: `every` has no effect with schedule = \"guide\": remove one of them",
             ),
             ("shedule = \"guide\"", "4:1: unknown key `shedule` in [[target]]; did you mean `schedule`?"),
-            ("write_url_file = 3", "4:16: target.write_url_file: expected string"),
+            ("write_url_file = 3", "4:18: target.write_url_file: expected string"),
             ("[target.cleanup]\nexpired = \"yes\"", "5:11: target.cleanup.expired: expected true or false"),
         ],
     ));
@@ -120,7 +120,7 @@ fn invalid_keys_of_the_daemon_are_reported() {
     assert_problems(&below(
         "[serve]\n",
         &[
-            ("retention_days = 0", "2:13: serve.retention_days: expected integer 1 to 36500"),
+            ("retention_days = 0", "2:18: serve.retention_days: expected integer 1 to 36500"),
             (
                 "listen = \"localhost:9797\"",
                 "2:10: serve.listen: expected IP address and port, such as \"127.0.0.1:9797\"",
@@ -166,7 +166,7 @@ fn invalid_keys_of_alerts_checks_and_actions_are_reported() {
                 "1:1: checks.active-sessions: min (5) is greater than max (4)",
             ),
             (
-                "[checks.active-sessions]\nevery = \"5m\"\ncron = \"0 6 * * *\"",
+                "[checks.active-sessions]\ninterval = \"5m\"\ncron = \"0 6 * * *\"",
                 "3:8: checks.active-sessions.cron: `interval` and `cron` are both set: remove one",
             ),
             ("[actions]\nbrake_share = 1.1", "2:15: actions.max_active_share: expected number 0 to 1"),
@@ -193,12 +193,16 @@ fn invalid_custom_checks_are_reported() {
                 "[[custom_check]]\nid = \"active-sessions\"\nsql = \"SELECT 1\"",
                 "2:6: custom_check.id: duplicate check id `active-sessions`",
             ),
-            (&check(&check("")), "5:6: check.id: duplicate check id `mine`"),
+            (&check(&check("")), "5:6: custom_check.id: duplicate check id `mine`"),
             (
                 &check("threshold = \"about 3\""),
-                "4:13: check.threshold: must be >, >=, <, <=, = or != and a number, such as \"> 0\"",
+                "4:13: custom_check.threshold: must be >, >=, <, <=, = or != and a number, such as \"> 0\"",
             ),
-            (&check("max_rows = 0"), "4:12: check.max_rows: expected integer 1 to 10000000"),
+            (
+                &check("max_rows = 0"),
+                "4:12: custom_check.max_rows: must be a whole number from 1 to 10000000",
+            ),
+            (&check("max_rows = 0"), "4:12: custom_check.max_rows: expected integer 1 to 10000000"),
             (
                 "[[custom_check]]\nid = \"\"\nsql = \"SELECT 1\"",
                 "2:6: custom_check.id: must contain only lowercase letters, digits and hyphens, such as \"suspended-users\"",
@@ -215,15 +219,16 @@ fn an_incomplete_identity_provider_is_reported() {
     assert_problems(&[
         (
             openid("issuer = \"https://id.example.org\"\nadmins = [\"ops\"]\n"),
-            "1:1: openid: requires `public_url` in [serve]: the provider redirects users to this URL after login".into(),
+            "1:1: oidc: requires `public_url` in [serve]: the provider redirects users to this URL after login"
+                .into(),
         ),
         (
             format!("{public}{}", openid("issuer = \"https://id.example.org\"\nviewers = []\n")),
-            "3:1: openid: no user can log in: list claim values in `viewers`, `responders` or `admins`".into(),
+            "3:1: oidc: no user can log in: list claim values in `viewers`, `responders` or `admins`".into(),
         ),
         (
             format!("{public}{}", openid("issuer = \"http://id.example.org\"\nadmins = [\"ops\"]\n")),
-            "5:10: openid.issuer: must start with https:// (http:// is allowed only for a provider on this machine)".into(),
+            "5:10: oidc.issuer: must start with https:// (http:// is allowed only for a provider on this machine)".into(),
         ),
     ]);
 }

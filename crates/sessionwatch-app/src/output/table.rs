@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn json_is_one_document_with_a_schema_and_ndjson_one_a_line() {
         let document: Value = serde_json::from_str(&sheet(HOSTILE).render(OutputFormat::Json)).unwrap();
-        assert_eq!((&document["schema"], &document["things"][0]["text"]), (&json!(1), &json!(HOSTILE)));
+        assert_eq!((&document["schema"], &document["things"][0]["text"]), (&json!(2), &json!(HOSTILE)));
         let lines = sheet(HOSTILE).render(OutputFormat::Ndjson);
         let documents: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(documents, sheet(HOSTILE).json_rows);

@@ -65,7 +65,8 @@ fn a_target_that_could_not_be_checked_is_unknown_in_every_format() {
     let reports = [report(vec![outcome(unknown(), false)])];
     let text = render_reports(&reports, ReportFormat::Table);
     assert_eq!(text, format!("unknown: shop: {}\n", TargetError::StatementTimeout));
-    let json: Value = serde_json::from_str(&render_reports(&reports, ReportFormat::Json)).unwrap();
+    let document: Value = serde_json::from_str(&render_reports(&reports, ReportFormat::Json)).unwrap();
+    let json = &document["targets"][0];
     assert_eq!(json["result"], "unknown");
     assert_eq!(json["error"], TargetError::StatementTimeout.to_string());
     assert_eq!((&json["stats"], &json["checked_at"]), (&Value::Null, &Value::Null));
@@ -84,20 +85,21 @@ fn a_target_that_could_not_be_checked_is_unknown_in_every_format() {
 }
 
 #[test]
-fn several_reports_are_a_json_list_or_one_line_each() {
+fn any_number_of_reports_is_one_document_or_a_line_each() {
     let two = [report(vec![]), report(vec![])];
-    let list: Value = serde_json::from_str(&render_reports(&two, ReportFormat::Json)).unwrap();
-    assert_eq!(list.as_array().map(Vec::len), Some(2));
-    assert!(
-        serde_json::from_str::<Value>(&render_reports(&two[..1], ReportFormat::Json)).unwrap().is_object()
-    );
+    for count in 0..=2 {
+        let document = render_reports(&two[..count], ReportFormat::Json);
+        let document: Value = serde_json::from_str(&document).unwrap();
+        assert_eq!(document["schema"], 2);
+        assert_eq!(document["targets"].as_array().map(Vec::len), Some(count));
+    }
     let lines = render_reports(&two, ReportFormat::Ndjson);
     assert_eq!(lines.lines().count(), 2);
-    assert!(lines.lines().all(|line| serde_json::from_str::<Value>(line).unwrap().is_object()));
+    assert!(lines.lines().all(|line| serde_json::from_str::<Value>(line).unwrap()["schema"] == 2));
     assert_eq!(render_reports(&[], ReportFormat::Ndjson), "");
     assert_eq!(
         render_reports(&[], ReportFormat::Csv),
-        "target,check,severity,verdict,value,threshold,summary\n"
+        "target,check,severity,result,value,threshold,summary\n"
     );
 }
 

@@ -6,8 +6,10 @@ use super::super::test_dashboard::{HOSTILE_TEXT, TestDashboard};
 #[tokio::test]
 async fn items_without_a_check_run_are_unknown() {
     let dashboard = TestDashboard::new();
-    let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/report").await;
+    let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/targets/app/report").await;
     assert_eq!(page.select_text("main h1"), "Checklist: app");
+    let bare = dashboard.log_in_as(AccountRole::Viewer).await.get("/report").await;
+    assert_eq!(bare.location.as_deref(), Some("/targets/app/report"), "the first target");
     assert_eq!(page.count_elements("main table"), 2);
     assert!(page.count_elements("main tbody tr") > 5);
     assert_eq!(page.count_elements("main .mark.passing"), 0);

@@ -70,7 +70,7 @@ async fn an_open_incident_shows_its_next_step_to_responders() {
     assert_eq!(page.select_attributes("section.card input[name=step]", "value")[0], "confirm");
     assert_eq!(page.select_texts("section.card button[value=done]"), ["Mark as done"]);
     assert_eq!(page.select_texts("section.card button[value=skip]"), ["Skip step"]);
-    assert_eq!(page.count_elements("form[action='/incidents/INC%2D1/note']"), 1);
+    assert_eq!(page.count_elements("form[action='/incidents/INC%2D1/notes']"), 1);
 
     let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/incidents/INC-1").await;
     assert_eq!(page.count_elements("main form"), 0);
