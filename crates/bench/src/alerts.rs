@@ -62,7 +62,7 @@ fn measure_delivery(target: &str, store: &str, alerts: usize) -> Result<Delivery
     std::fs::write(&log, "")?;
     let patterns: String = (0..alerts)
         .map(|number| {
-            format!("[[log_pattern]]\nname = \"event-{number}\"\nliteral = \"EVENT {number};\"\nseverity = \"high\"\nmax = 0\n")
+            format!("[[log_check]]\nname = \"event-{number}\"\nliteral = \"EVENT {number};\"\nseverity = \"high\"\nmax = 0\n")
         })
         .collect();
     let config = format!(

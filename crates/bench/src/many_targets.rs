@@ -93,7 +93,7 @@ fn measure_targets(databases: &[Database<'_>]) -> Result<ManyTargetsMeasurement>
     let (mut first, mut used) = (None, 0.0);
     loop {
         let metrics = daemon.fetch_metrics()?;
-        let looks = parse_metric_values(&metrics, "sessionwatch_looks_total");
+        let looks = parse_metric_values(&metrics, "sessionwatch_check_runs_total");
         let (least, most) = (min_value(&looks), max_value(&looks));
         if most >= count_as_f64(RUNS_PER_TARGET) && first.is_none() {
             first = Some(begun.elapsed());

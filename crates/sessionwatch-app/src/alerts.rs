@@ -1,4 +1,5 @@
-//! Alerts in the store: what becomes of them is decided in [`engine`], and kept together with what is told because of it.
+//! Stores alerts: [`engine`] computes each transition, and one transaction writes the alert, its history and its
+//! notifications.
 
 pub(crate) mod engine;
 
@@ -24,11 +25,11 @@ use crate::{
     notify::queue::enqueue_messages,
 };
 
-/// Takes in what was observed of checks of a target. Returns how many messages are to be delivered.
+/// Advances the alerts of a target by the observations of its checks. Returns the number of queued notifications.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be read or written.
 pub(crate) fn record_observations<'a>(
     db: Tx<'_>,
     target: &str,
@@ -51,11 +52,12 @@ pub(crate) fn record_observations<'a>(
     Ok(messages)
 }
 
-/// Takes in whether a channel takes messages, or why not. Returns how many messages others are to deliver.
+/// Advances the `channel-failing` alert of a channel; `failure` is the reason, or `None` after a success. Returns the
+/// number of notifications queued for other channels.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be read or written.
 pub(crate) fn record_channel_health(
     db: Tx<'_>,
     config: &Config,
@@ -64,12 +66,13 @@ pub(crate) fn record_channel_health(
     now: UtcTimestamp,
 ) -> Result<u32, StoreError> {
     let before = alerts::find_alert(db, channel, CHANNEL_FAILING)?;
+    // The usual case: a healthy channel that never failed has no alert to advance.
     if failure.is_none() && before.is_none() {
         return Ok(0);
     }
     let (sign, verdict, summary) = match failure {
-        Some(why) => (CheckState::Failing, "failing", format!("channel {channel} takes no messages: {why}")),
-        None => (CheckState::Passing, "healthy", format!("channel {channel} takes messages again")),
+        Some(why) => (CheckState::Failing, "failing", format!("deliveries to channel {channel} fail: {why}")),
+        None => (CheckState::Passing, "passing", format!("deliveries to channel {channel} succeed again")),
     };
     let silences = silences::list_active_silences(db, now)?;
     let observation = CheckObservation {
@@ -77,6 +80,7 @@ pub(crate) fn record_channel_health(
         check: CHANNEL_FAILING,
         severity: Severity::High,
         state: sign,
+        // The delivery worker has already counted several failed attempts.
         policy: AlertPolicy {
             failure_threshold: 1,
             success_threshold: 1,
@@ -84,7 +88,7 @@ pub(crate) fn record_channel_health(
         },
         summary,
         verdict,
-        finding: json!({ "action": format!("sessionwatch notify test {channel}") }),
+        finding: json!({ "action": format!("sessionwatch notifications test {channel}") }),
         subjects: vec![],
     };
     let context =
@@ -94,12 +98,12 @@ pub(crate) fn record_channel_health(
     write_effects(db, &transition, now)
 }
 
-/// Ends the alerts of targets and checks that are not configured any more, and gives up on the messages of channels that
-/// are not.
+/// Resolves the alerts of targets and checks that are no longer configured, and discards the queued messages of
+/// channels that are no longer configured.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be read or written.
 pub(crate) fn close_orphaned_alerts(
     store: &Store,
     config: &Config,
@@ -111,28 +115,29 @@ pub(crate) fn close_orphaned_alerts(
             let known = match kept.check.as_str() {
                 CHANNEL_FAILING => config.serve.channels.iter().any(|channel| channel.name == kept.target),
                 TARGET_UNREACHABLE => target.is_some(),
+                // A check that was switched off counts as removed.
                 check => target.is_some_and(|target| config.runs_check(target, check)),
             };
             if !known {
-                close_alert(db, &config.serve, &kept, "it is not watched any more", now)?;
+                close_alert(db, &config.serve, &kept, "no longer configured", now)?;
                 alerts::delete_alert(db, &kept.target, &kept.check)?;
             }
         }
         for channel in outbox::list_pending_channels(db)? {
             if config.serve.channels.iter().all(|known| known.name != channel) {
-                outbox::discard_channel_messages(db, &channel, "there is no channel of that name any more")?;
+                outbox::discard_channel_messages(db, &channel, "the channel is no longer configured")?;
             }
         }
         Ok(())
     })
 }
 
-/// Ends an alert for a reason other than a run, and tells those who heard of it. Returns how many messages are to be
-/// delivered.
+/// Resolves an alert for a reason other than a check run, and notifies the channels that were notified of it. Returns
+/// the number of queued notifications.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written, or holds an alert of unknown severity.
 pub(crate) fn close_alert(
     db: Tx<'_>,
     serve: &ServeConfig,
@@ -148,7 +153,7 @@ pub(crate) fn close_alert(
     write_effects(db, &transition, now)
 }
 
-/// Notes what happened to an alert, and puts what is told of it into the outbox. Returns how many messages that are.
+/// Writes the history events and queues the notifications of a transition. Returns the number of notifications.
 fn write_effects(db: Tx<'_>, transition: &AlertTransition, now: UtcTimestamp) -> Result<u32, StoreError> {
     for event in &transition.events {
         events::insert_event(db, event)?;

@@ -1,12 +1,12 @@
-//! How async code does what blocks its thread: the store, files of SQLite, sealing, large scans.
+//! Runs blocking work from async code: store access, SQLite files, encryption, large scans.
 //!
-//! A task that blocked would hold up every other task of its thread. What blocks runs on threads for that, with the sockets
-//! and timers of the one runtime.
+//! A task that blocks would hold up every other task of its thread. Blocking work runs on separate threads, and uses
+//! the sockets and timers of the same runtime.
 
 use sessionwatch_store::{Store, StoreError, transaction::Tx};
 use tokio::{runtime::Handle, sync::oneshot, task::JoinError};
 
-/// Does work that blocks. A panic of the work goes on in the task that waits for it.
+/// Runs blocking work. A panic is propagated to the caller.
 pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match spawn_and_wait(work).await {
         Ok(done) => done,
@@ -14,7 +14,7 @@ pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -
     }
 }
 
-/// Does work that blocks. Returns `None` if it ended in a panic.
+/// Runs blocking work. Returns `None` if it panicked.
 pub async fn run_catching<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     spawn_and_wait(work).await.ok()
 }
@@ -23,20 +23,20 @@ async fn spawn_and_wait<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, JoinError> {
     let (sender, receiver) = oneshot::channel();
-    // Boxed, so that the machinery of a task is compiled once and not for each of about a hundred closures. Nobody
-    // hears of the outcome if nobody waits for it any more.
+    // Boxed, so that the task code is compiled once and not for each of about a hundred closures. Sending fails only if
+    // the caller was dropped.
     let work: Box<dyn FnOnce() + Send> = Box::new(move || drop(sender.send(work())));
     tokio::task::spawn_blocking(work).await?;
     Ok(receiver.await.expect("work that ended without a panic sent its outcome"))
 }
 
-/// Runs a future that blocks now and then, as what opens a file of SQLite does.
+/// Runs a future that sometimes blocks, such as one that opens a SQLite file.
 pub async fn run_async<T: Send + 'static>(work: impl AsyncFnOnce() -> T + Send + 'static) -> T {
     let runtime = Handle::current();
     run(move || runtime.block_on(work())).await
 }
 
-/// The same. Returns `None` if it ended in a panic.
+/// Runs a future that sometimes blocks. Returns `None` if it panicked.
 pub async fn run_async_catching<T: Send + 'static>(
     work: impl AsyncFnOnce() -> T + Send + 'static,
 ) -> Option<T> {
@@ -44,7 +44,7 @@ pub async fn run_async_catching<T: Send + 'static>(
     run_catching(move || runtime.block_on(work())).await
 }
 
-/// Reads the store.
+/// Reads the store on a blocking thread.
 ///
 /// # Errors
 ///
@@ -57,7 +57,7 @@ pub async fn read_store<T: Send + 'static>(
     run(move || store.read(work)).await
 }
 
-/// Writes the store, in one transaction.
+/// Writes the store on a blocking thread, in one transaction.
 ///
 /// # Errors
 ///
@@ -70,11 +70,11 @@ pub async fn write_store<T: Send + 'static>(
     run(move || store.write(work)).await
 }
 
-/// What becomes of a task whose work has no result.
+/// Resumes the panic of a task, or waits forever if the runtime cancelled it.
 async fn resume_panic<T>(error: JoinError) -> T {
     match error.try_into_panic() {
         Ok(panic) => std::panic::resume_unwind(panic),
-        // The runtime ends, and this task with it.
+        // The runtime is shutting down, and drops this task with it.
         Err(_) => std::future::pending().await,
     }
 }
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_blocks_runs_apart_and_may_use_timers() {
+    async fn blocking_work_runs_on_another_thread_and_may_use_timers() {
         let here = std::thread::current().id();
         assert_ne!(run(move || std::thread::current().id()).await, here);
         let there = run_async(async move || {
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_is_caught_or_goes_on() {
+    async fn a_panic_is_caught_or_propagated() {
         assert_eq!(run_catching::<()>(|| panic!("a bug")).await, None);
         assert_eq!(run_async_catching::<()>(async || panic!("a bug")).await, None);
         let task = tokio::spawn(run::<()>(|| panic!("a bug")));

@@ -1,7 +1,7 @@
-//! The checklist of a target over a period: the seven items of the guide, its table of healthy numbers, and what a session
-//! table proves of the requirements of security standards. What is decided from numbers is in `sessionwatch-core`.
+//! Checklist of a target over a period: the seven items of the operator guide, its table of healthy numbers, and
+//! evidence for requirements of security standards. The rules are in `sessionwatch-core`.
 //!
-//! It is made from what the watch has kept; the target is not looked at.
+//! A checklist is created from recorded check runs; the target itself is not queried.
 
 mod html;
 mod inputs;
@@ -31,23 +31,23 @@ use crate::config::{Config, Target};
 
 pub use self::{html::render_html, inputs::USER_REPORTS_ITEM};
 
-/// Keeps what somebody vouches for, and notes it.
+/// Stores an attestation, and adds an audit log entry.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// Fails if the store cannot be written.
 pub fn insert_attestation(db: Tx<'_>, attestation: &Attestation) -> Result<(), StoreError> {
     let Attestation { at, target, item, holds, owner, note } = attestation;
-    let detail = json!({ "target": target, "item": item, "holds": holds, "note": note });
+    let detail = json!({ "target": target, "item": item, "passes": holds, "note": note });
     attestations::insert_attestation(db, attestation)?;
     audit::insert_audit_entry(
         db,
-        audit::NewAuditEntry { actor: owner, action: "attest", detail: &detail.to_string() },
+        audit::NewAuditEntry { actor: owner, action: "checklist.attested", detail: &detail.to_string() },
         *at,
     )
 }
 
-/// A checklist of a target.
+/// Checklist of a target.
 #[derive(Clone, Debug)]
 pub struct Checklist {
     target: String,
@@ -57,55 +57,55 @@ pub struct Checklist {
     items: Vec<ChecklistItem>,
     baseline: Vec<BaselineMetric>,
     requirements: Vec<ChecklistItem>,
-    /// The hash of the last entry of the record of who did what; nothing while that is empty.
+    /// Hash of the latest audit log entry; `None` while the log is empty.
     audit_head: Option<String>,
 }
 
-/// Something that holds or does not.
+/// Item with its result.
 #[derive(Clone, Debug)]
 struct ChecklistItem {
     info: ItemInfo,
     verdict: ChecklistVerdict,
-    /// What made the verdict; may be empty.
+    /// Evidence for the result; may be empty.
     evidence: String,
-    /// At what it holds; may be empty.
+    /// Condition for passing; may be empty.
     threshold: String,
 }
 
-/// What an item is about.
+/// Description of an item.
 #[derive(Clone, Copy, Debug)]
 struct ItemInfo {
-    /// Its id, which never changes.
+    /// Stable id.
     id: &'static str,
-    /// Who asks for it.
+    /// Source of the requirement.
     source: &'static str,
-    /// What holds when it passes.
+    /// Statement that is true if the item passes.
     title: &'static str,
-    /// What is looked at.
+    /// Evidence that is examined.
     inspected: &'static str,
-    /// What to do when it fails.
+    /// Action for a failing item.
     remedy: &'static str,
-    /// What to do when it is unknown.
+    /// Action for an unknown item.
     investigation: &'static str,
 }
 
-/// A number of the table.
+/// Row of the table of healthy numbers.
 #[derive(Clone, Debug)]
 struct BaselineMetric {
     id: &'static str,
     title: &'static str,
-    /// What it was; nothing if it was never known.
+    /// Recorded values; `None` if there are none.
     series: Option<SeriesSummary>,
-    /// Where it is healthy.
+    /// Healthy range, inclusive.
     healthy_range: (f64, f64),
     range_position: RangePosition,
 }
 
-/// The checklist of the week that ends now.
+/// Creates the checklist of the last 7 days.
 ///
 /// # Errors
 ///
-/// If the store cannot be read.
+/// Fails if the store cannot be read.
 pub fn build_weekly_checklist(
     db: Tx<'_>,
     config: &Config,
@@ -115,11 +115,11 @@ pub fn build_weekly_checklist(
     build_checklist(db, config, target, Period { from: now - 7 * DAY, to: now }, now)
 }
 
-/// The checklist of a period.
+/// Creates the checklist of a period.
 ///
 /// # Errors
 ///
-/// If the store cannot be read.
+/// Fails if the store cannot be read.
 pub fn build_checklist(
     db: Tx<'_>,
     config: &Config,
@@ -141,26 +141,29 @@ pub fn build_checklist(
 }
 
 impl Checklist {
-    /// Of the guide's items: fail if one fails, else unknown if one is, else pass. Requirements are for who needs them.
+    /// Combines the results of the checklist items: failing if one fails, else unknown if one is unknown. The
+    /// standards do not count, since not every target has to meet them.
     #[must_use]
     pub fn verdict(&self) -> ChecklistVerdict {
         ChecklistVerdict::combine_all(self.items.iter().map(|item| &item.verdict))
     }
 
-    /// One line.
+    /// Returns a one-line summary.
     #[must_use]
     pub fn title(&self) -> String {
         let count = |name| self.items.iter().filter(|item| item.verdict.name() == name).count();
-        let [pass, fail, unknown] = ["pass", "fail", "unknown"].map(count);
+        let [pass, fail, unknown] = ["passing", "failing", "unknown"].map(count);
+        let others = [(fail, "failing"), (unknown, "unknown")].into_iter().filter(|(count, _)| *count > 0);
+        let others: String = others.map(|(count, name)| format!(", {count} {name}")).collect();
         format!(
-            "checklist of {}: {}, {pass} of {} items pass, {fail} fail, {unknown} unknown",
+            "checklist of {}: {}, {pass} of {} items passing{others}",
             self.target,
             self.verdict().name(),
             self.items.len()
         )
     }
 
-    /// As JSON. The shape is a contract: `docs/report.md`.
+    /// Returns the checklist as JSON, in the public format of `docs/report.md`.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let ChecklistCoverage {
@@ -171,15 +174,15 @@ impl Checklist {
             longest_gap: gap,
         } = &self.coverage;
         json!({
-            "schema": 1,
+            "schema": 2,
             "target": self.target,
             "from": clock::format_rfc3339(self.period.from),
             "to": clock::format_rfc3339(self.period.to),
-            "made_at": clock::format_rfc3339(self.made_at),
-            "verdict": self.verdict().name(),
+            "created_at": clock::format_rfc3339(self.made_at),
+            "result": self.verdict().name(),
             "audit_head": self.audit_head,
             "coverage": {
-                "looks": looks, "blind": blind, "hours_seen": hours_seen, "hours": hours,
+                "runs": looks, "failed_runs": blind, "hours_covered": hours_seen, "hours": hours,
                 "longest_gap": { "from": clock::format_rfc3339(gap.from), "to": clock::format_rfc3339(gap.to) },
             },
             "items": self.items.iter().map(ChecklistItem::to_json).collect::<Vec<_>>(),
@@ -194,20 +197,20 @@ impl ChecklistItem {
         Self { info: subject, verdict, evidence, threshold: threshold.to_owned() }
     }
 
-    /// What to do; nothing about what passes.
+    /// Returns what to do; `None` if the item passes.
     fn action(&self) -> Option<&'static str> {
         match self.verdict {
-            ChecklistVerdict::Pass => None,
-            ChecklistVerdict::Fail => Some(self.info.remedy),
+            ChecklistVerdict::Passing => None,
+            ChecklistVerdict::Failing => Some(self.info.remedy),
             ChecklistVerdict::Unknown(_) => Some(self.info.investigation),
         }
     }
 
-    /// What was found, for people.
+    /// Describes the finding.
     fn describe_finding(&self) -> String {
         match self.verdict.reason() {
-            Some(reason) if self.evidence.is_empty() => format!("not known: {reason}"),
-            Some(reason) => format!("not known: {reason} ({})", self.evidence),
+            Some(reason) if self.evidence.is_empty() => format!("unknown: {reason}"),
+            Some(reason) => format!("unknown: {reason} ({})", self.evidence),
             None => self.evidence.clone(),
         }
     }
@@ -215,7 +218,7 @@ impl ChecklistItem {
     fn to_json(&self) -> Value {
         let ItemInfo { id, source, title, inspected: looked_at, .. } = self.info;
         json!({
-            "id": id, "source": source, "title": title, "looked_at": looked_at, "verdict": self.verdict.name(),
+            "id": id, "source": source, "title": title, "inspected": looked_at, "result": self.verdict.name(),
             "reason": self.verdict.reason(), "evidence": self.evidence, "threshold": self.threshold, "action": self.action(),
         })
     }
@@ -230,16 +233,16 @@ impl BaselineMetric {
         );
         json!({
             "id": self.id, "title": self.title, "now": now, "lowest": lowest, "highest": highest,
-            "healthy": { "min": self.healthy_range.0, "max": self.healthy_range.1 }, "verdict": self.range_position.name(),
+            "passing": { "min": self.healthy_range.0, "max": self.healthy_range.1 }, "result": self.range_position.name(),
         })
     }
 
-    /// Its cells for people: what it is now, at the lowest and at the highest, and where it is healthy.
+    /// Returns the cells for the latest, lowest and highest value, and the healthy range.
     fn render_cells(&self) -> [String; 4] {
         let cell = |value: &dyn Fn(&SeriesSummary) -> f64| {
             self.series
                 .as_ref()
-                .map_or_else(|| "not known".into(), |track| operator_guide::format_number(value(track)))
+                .map_or_else(|| "unknown".into(), |track| operator_guide::format_number(value(track)))
         };
         let (low, high) = self.healthy_range;
         let healthy = match (low, high) {

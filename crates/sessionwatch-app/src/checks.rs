@@ -1,5 +1,5 @@
-//! Which checks run, as configured: those of `sessionwatch-core` on sessions, those of `sessionwatch-logs` on what logs say,
-//! and the operator's own.
+//! Configured checks: those of `sessionwatch-core` on sessions, those of `sessionwatch-logs` on log events, and custom
+//! checks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,70 +17,70 @@ pub use sessionwatch_logs::checks::{LOG_CHECKS, LogCheck, LogCheckKind, LogCheck
 
 use crate::schedule::Schedule;
 
-/// Which checks run, with which thresholds and severities.
+/// Settings of all checks.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CheckSettings {
     /// Thresholds.
     pub thresholds: CheckThresholds,
     /// Ids of checks that do not run.
     pub disabled: BTreeSet<&'static str>,
-    /// Severities other than the usual ones.
+    /// Severities that differ from the default.
     pub severities: BTreeMap<&'static str, Severity>,
-    /// How alerts behave, where it is not as usual, by severity.
+    /// Alert policies that differ from the default, by severity.
     pub alert_policies: BTreeMap<Severity, AlertPolicy>,
-    /// Schedules of checks that have one of their own, by id.
+    /// Schedules that differ from the target's, by check id.
     pub schedules: BTreeMap<String, Schedule>,
-    /// The operator's own checks.
+    /// Custom checks.
     pub custom_checks: Vec<CustomCheck>,
 }
 
-/// A check in the operator's own SQL.
+/// Custom check in SQL.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CustomCheck {
-    /// Its id.
+    /// Id.
     pub id: String,
-    /// One `SELECT`.
+    /// Single `SELECT` statement.
     pub sql: String,
-    /// The number that is judged.
+    /// Value that is compared with the threshold.
     pub value: CustomValue,
-    /// What it fails at.
+    /// Threshold at which the check fails.
     pub threshold: CustomThreshold,
-    /// Rows at which counting stops.
+    /// Maximum number of rows read.
     pub max_rows: u64,
-    /// Its severity.
+    /// Severity.
     pub severity: Severity,
-    /// What to do when it fails; may be empty.
+    /// Action for a failing check; may be empty.
     pub action: String,
-    /// Names of the targets that it looks at; empty for all.
+    /// Names of the targets; empty for all.
     pub targets: Vec<String>,
 }
 
 impl CheckSettings {
-    /// Whether the check of that id runs.
+    /// Returns whether a check is enabled.
     #[must_use]
     pub fn is_enabled(&self, id: &str) -> bool {
         !self.disabled.contains(id)
     }
 
-    /// How alerts of that severity behave.
+    /// Returns the alert policy of a severity.
     #[must_use]
     pub fn alert_policy(&self, severity: Severity) -> AlertPolicy {
         self.alert_policies.get(&severity).copied().unwrap_or(AlertPolicy::for_severity(severity))
     }
 
-    /// The severity of a check of logs.
+    /// Returns the severity of a log check.
     #[must_use]
     pub fn log_check_severity(&self, check: &LogCheck) -> Severity {
         self.severities.get(check.id).copied().unwrap_or(check.severity)
     }
 
-    /// The severity of a check.
+    /// Returns the severity of a check on sessions.
     #[must_use]
     pub fn table_check_severity(&self, check: &Check) -> Severity {
         self.severities.get(check.id).copied().unwrap_or(check.severity)
     }
 
-    /// The ids of all checks, those of the operator last.
+    /// Returns the ids of all checks on sessions, custom checks last.
     pub fn check_ids(&self) -> impl Iterator<Item = &str> {
         TABLE_CHECKS
             .iter()
@@ -89,7 +89,7 @@ impl CheckSettings {
     }
 }
 
-/// The page about a check, in Markdown; nothing about checks of the operator's own.
+/// Returns the documentation of a check in Markdown; `None` for custom checks.
 #[must_use]
 pub fn find_documentation(id: &str) -> Option<&'static str> {
     checks::find_documentation(id).or_else(|| sessionwatch_logs::checks::find_documentation(id))

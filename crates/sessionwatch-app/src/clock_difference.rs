@@ -1,4 +1,4 @@
-//! How far the clock of a database is from this machine's.
+//! The difference between the clock of a database and this machine's.
 
 use std::time::Instant as Monotonic;
 
@@ -11,55 +11,56 @@ use sessionwatch_core::{
 
 /// Difference above which `serve` warns.
 pub const WARNING_THRESHOLD: SignedDuration = SignedDuration::from_secs(5);
-/// Difference up to which clocks agree again after a warning. It is smaller, so that a difference around the
-/// threshold is one warning.
+/// Difference up to which clocks agree again after a warning. Smaller than the threshold, so that a difference that
+/// fluctuates around it causes one warning only.
 const RECOVERY_THRESHOLD: SignedDuration = SignedDuration::from_secs(4);
 
-/// Two clocks, read at once.
+/// Two clocks, read at the same moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockDifference {
-    /// What this machine's clock says.
+    /// Time of this machine.
     pub machine: UtcTimestamp,
-    /// What the database's says.
+    /// Time of the database.
     pub database: UtcTimestamp,
 }
 
 impl ClockDifference {
-    /// Of a database's clock that was read then, by a machine's that says `now`.
+    /// Compares the clock of a database, which showed `database` when read at `read`, with a machine clock that shows
+    /// `now`.
     #[must_use]
     pub fn from_reading(database: UtcTimestamp, read: Monotonic, now: UtcTimestamp) -> Self {
         Self { machine: now - to_signed_duration(read.elapsed()), database }
     }
 
-    /// Returns by how much the database's clock is ahead; negative where it is behind.
+    /// Returns the offset of the database's clock: positive if it is ahead, negative if behind.
     #[must_use]
     pub const fn database_offset(self) -> SignedDuration {
         self.database.duration_since(self.machine)
     }
 
-    /// Returns `true` if the clocks are so far apart that somebody should see to it.
+    /// Returns `true` if the difference exceeds the warning threshold.
     #[must_use]
     pub fn exceeds_threshold(self) -> bool {
         self.database_offset().abs() > WARNING_THRESHOLD
     }
 
-    /// Returns `true` if clocks that were apart agree again.
+    /// Returns `true` if clocks that differed agree again.
     #[must_use]
     pub fn has_recovered(self) -> bool {
         self.database_offset().abs() <= RECOVERY_THRESHOLD
     }
 
-    /// The difference, in words: `the clocks of main and of this machine differ by 600.0 s`.
+    /// Describes the difference: `the clocks of main and this machine differ by 600.0 s`.
     #[must_use]
     pub fn describe(self, database: &str) -> String {
         format!(
-            "the clocks of {database} and of this machine differ by {}",
+            "the clocks of {database} and this machine differ by {}",
             format_duration(self.database_offset())
         )
     }
 }
 
-/// A length of time in either direction: `12.3 s`, `3 h 5 min`, `500 d`.
+/// Formats the absolute value of a duration: `12.3 s`, `3 h 5 min`, `500 d 5 h`.
 #[must_use]
 pub fn format_duration(length: SignedDuration) -> String {
     let length = SignedDuration::try_from(length.unsigned_abs()).unwrap_or(SignedDuration::MAX);
@@ -83,14 +84,14 @@ mod tests {
     const SHORT: SignedDuration = SignedDuration::from_micros(1);
 
     #[test]
-    fn differences_are_said_and_end_only_when_clocks_are_close() {
+    fn differences_are_described_and_recover_below_the_threshold() {
         let apart = |ahead| {
             let machine = UtcTimestamp::UNIX_EPOCH + DAY;
             ClockDifference { machine, database: machine + ahead }
         };
         assert_eq!(
             apart(600 * SECOND).describe("main"),
-            "the clocks of main and of this machine differ by 600.0 s"
+            "the clocks of main and this machine differ by 600.0 s"
         );
         let lengths = [-11_100 * SECOND, 3 * HOUR - SHORT, DAY - SHORT, 500 * DAY + 5 * HOUR - SHORT]
             .map(format_duration);

@@ -268,20 +268,20 @@ impl Config {
             checks::validate_checks(checks, &mut self.checks, &mut self.logs, reader);
         }
         file.alerts.validate(&mut self.checks);
-        for check in &file.check {
+        for check in &file.custom_check {
             check.validate(&names, &mut self.checks, reader);
         }
         self.serve = serve::validate_serve(&file.serve, reader);
         (self.serve.channels, self.serve.unresolved_channels) = (channels.usable, channels.unresolved);
         self.serve.routes = file.route.iter().map(|route| route.validate(&names, reader)).collect();
-        let maintenance = file.maintenance.iter();
+        let maintenance = file.maintenance_window.iter();
         self.serve.maintenance_windows =
             maintenance.filter_map(|section| section.validate(&names, reader)).collect();
         let report = file.report.as_ref();
         self.serve.scheduled_report =
             report.and_then(|report| report.validate(&report.span(), &names, reader));
         match file
-            .openid
+            .oidc
             .and_then(|section| oidc::validate_oidc(&section, file.serve.public_url.is_some(), reader))
         {
             Some(Ok(openid)) => self.oidc = Some(openid),
@@ -289,7 +289,7 @@ impl Config {
             None => {}
         }
         self.actions = file.actions.validate(reader);
-        for pattern in &file.log_pattern {
+        for pattern in &file.log_check {
             let pattern = custom_log_check::validate_custom_log_check(
                 pattern,
                 &self.logs.custom_checks,
@@ -328,8 +328,8 @@ fn collect_names(file: &ConfigFile, channels: &channel::ConfiguredChannels) -> C
     ConfigNames {
         channels: channels.names.clone(),
         targets: file.target.iter().filter_map(|target| name(&target.name)).collect(),
-        custom_checks: file.check.iter().filter_map(|check| name(&check.id)).collect(),
-        log_patterns: file.log_pattern.iter().filter_map(|pattern| name(&pattern.name)).collect(),
+        custom_checks: file.custom_check.iter().filter_map(|check| name(&check.id)).collect(),
+        log_patterns: file.log_check.iter().filter_map(|pattern| name(&pattern.name)).collect(),
     }
 }
 

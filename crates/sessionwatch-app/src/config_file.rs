@@ -19,7 +19,7 @@ pub use self::{
     secrets::{SecretKeys, SecretLookup, SecretText, read_certificates},
     snippet::render_problem,
     validate::validate_document,
-    values::{BoundedSeconds, WithSpan, parse_seconds},
+    values::{BoundedSeconds, WithSpan, ZeroOrBoundedSeconds, parse_seconds},
 };
 
 use serde::de::DeserializeOwned;

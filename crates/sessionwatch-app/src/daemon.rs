@@ -1,7 +1,8 @@
-//! The daemon: looks at every target in its rhythm, keeps what changes, tells whom it concerns, serves metrics.
+//! The daemon: schedules check runs, stores results, sends notifications, serves HTTP.
 //!
-//! Tasks wait for what is due, on one runtime; each run, and all that asks the store, is on a thread for what blocks, so that
-//! one that is slow or hangs delays no other. What is to be told is written with what it tells of, before anything is sent.
+//! Schedulers are async tasks on one runtime. Every check run and every store access gets a blocking thread, so that a
+//! slow or hung one delays no other. Notifications are committed together with the state change that caused them,
+//! before anything is sent.
 
 pub mod metrics;
 
@@ -56,83 +57,81 @@ use crate::{
 
 pub use self::systemd::raise_open_files_limit;
 
-/// How long the parts may take to stop.
+/// Time limit for worker tasks to stop.
 const WORKER_STOP_TIMEOUT: Duration = Duration::from_secs(8);
-/// How long a store on a server is waited for once the daemon is to end.
+/// Deadline for statements to a PostgreSQL store during shutdown.
 const STORE_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(4);
-/// Pages of metrics that are written at the same time.
+/// The number of `/metrics` responses that are rendered at the same time.
 const MAX_CONCURRENT_SCRAPES: usize = 2;
-/// How often the file of the store is compared with the one that is open.
+/// Interval at which the path of the store is compared with the open file.
 const STORE_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Why the daemon did not start, or ended.
+/// The reason why the daemon did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
-    /// The store.
+    /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The port.
-    #[error("cannot listen on {0}: is another program there?")]
+    /// The listen address cannot be bound.
+    #[error("cannot listen on {0}: check that no other program uses the port")]
     Listen(std::net::SocketAddr),
-    /// The certificate.
-    #[error("cannot speak TLS by {0} and {1}: are they a certificate and its key, as PEM, that may be read?")]
+    /// The TLS certificate or key cannot be loaded.
+    #[error(
+        "cannot load TLS certificate {0} with key {1}: check that both are readable PEM files that match"
+    )]
     Certificate(std::path::PathBuf, std::path::PathBuf),
-    /// The system refused a thread or a signal.
-    #[error("the system refused what the daemon needs to run")]
+    /// The operating system refused a thread, socket or signal handler.
+    #[error("the operating system refused a resource that the daemon needs")]
     System(#[from] std::io::Error),
 }
 
-/// What is asked of a running daemon.
+/// A request to a running daemon.
 #[derive(Debug)]
 pub enum DaemonCommand {
-    /// To end. Asked a second time, at once.
+    /// Shuts down; a second one shuts down without waiting.
     Stop,
-    /// To go on with another configuration that `serve` can run with, or to say why there is none.
+    /// Reloads the configuration, or logs why the new one is invalid.
     Reload(Box<Result<Config, ConfigError>>),
 }
 
-/// How people get to the dashboard.
+/// The way into the dashboard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DashboardAccess {
-    /// By logging in, there.
+    /// The URL at which accounts log in.
     Login(String),
-    /// By this link, which makes the first account.
+    /// The setup link that creates the first account.
     SetupLink(String),
-    /// Not at all: it can be reached from elsewhere, and nobody has an account.
+    /// None: no account exists, and a setup link is not offered on a public address.
     Unavailable,
 }
 
-/// The state of the daemon: what its tasks share.
+/// State that the tasks of the daemon share.
 #[derive(Debug)]
 pub struct DaemonState {
-    /// What all use cases share.
+    /// State of the application services.
     pub app: Arc<AppState>,
-    /// What is known of clocks.
     timekeeper: timekeeping::Timekeeper,
-    /// When this daemon began.
     started_at: UtcTimestamp,
-    /// What was seen and delivered last.
+    /// Counters and last results, as served at `/metrics`.
     pub metrics: metrics::RuntimeMetrics,
-    /// What fails at present, and was logged.
+    /// Current failures that have been logged, so that each is logged once.
     failures_logged: failures::FailureLog,
-    /// What logs bring.
     ingest: logs::IngestPipeline,
-    /// How many pages of metrics may be written at the same time.
     scrape_permits: Arc<tokio::sync::Semaphore>,
-    /// Something is to be delivered.
+    /// Changes when messages were queued.
     delivery_wakeups: watch::Sender<u64>,
     fatal_errors: mpsc::UnboundedSender<String>,
-    /// Signs of life of the part that keeps the rhythms.
+    /// Counts the steps of the target monitors; the systemd watchdog observes it.
     heartbeats: AtomicU64,
 }
 
 impl DaemonState {
-    /// Something is to be delivered.
     fn wake_delivery(&self) {
         self.delivery_wakeups.send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    /// Takes in when an earlier process saw a target last.
+    /// Restores the last successful check run of an earlier process, so that a restart does not report a target as
+    /// stale.
     fn restore_last_success(&self, config: &Config, target: &Target) -> Result<(), StoreError> {
         if let Some(at) = self.app.store.read(|db| samples::last_success_at(db, &target.name))? {
             let until = schedule::fresh_until(&config.check_schedules(target), at, SignedDuration::ZERO);
@@ -141,18 +140,18 @@ impl DaemonState {
         Ok(())
     }
 
-    /// A part cannot go on, and without it nothing should.
+    /// Shuts the daemon down because of an unrecoverable failure.
     fn report_fatal(&self, why: &str) {
-        // A daemon that has stopped need not know.
+        // The receiver is gone only if the daemon has stopped already.
         let _ = self.fatal_errors.send(why.to_owned());
     }
 
-    /// Nothing that is written from now on would be found again: the daemon ends, and is started again on what is there.
     fn report_store_lost(&self, error: &StoreError) {
+        // Writes would go to a file that no path leads to. A restart opens the file that is there now.
         self.report_fatal(&error.to_string());
     }
 
-    /// Ends the daemon if the file of the store is not the one that is open any more.
+    /// Shuts the daemon down if the store's path no longer leads to the open file.
     async fn check_store_file(self: &Arc<Self>) {
         let state = Arc::clone(self);
         if let Err(error) = blocking::run(move || state.app.store.verify_file_identity()).await {
@@ -165,7 +164,7 @@ impl DaemonState {
     }
 }
 
-/// The daemon, running.
+/// A running daemon.
 #[derive(Debug)]
 pub struct Daemon {
     state: Arc<DaemonState>,
@@ -175,20 +174,20 @@ pub struct Daemon {
     certificate: Option<listener::TlsCertificate>,
 }
 
-/// The tasks that do the work under one configuration.
+/// The worker tasks of one configuration.
 #[derive(Debug)]
 struct Workers {
     tasks: TaskGroup,
-    /// What keeps the leases. It ends after the others: what they still write is written by a leader.
+    /// Lease renewal. Stops after the other tasks, whose last writes need a valid lease.
     leases: TaskGroup,
 }
 
 impl Daemon {
-    /// Opens the store and the port, and starts looking and telling.
+    /// Opens the store and the listener, and starts the worker tasks.
     ///
     /// # Errors
     ///
-    /// If the store or the port cannot be had.
+    /// If the store cannot be opened, the address cannot be bound, or the TLS certificate cannot be loaded.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, DaemonError> {
         let place = config.serve.store.clone();
         let opening = move || {
@@ -225,17 +224,17 @@ impl Daemon {
         Ok(Self { state, workers: parts, fatal_errors: failed, listener, certificate })
     }
 
-    /// What the parts share.
+    /// Returns the state that the tasks share.
     #[must_use]
     pub fn state(&self) -> &Arc<DaemonState> {
         &self.state
     }
 
-    /// How people get to the dashboard.
+    /// Returns the way into the dashboard.
     ///
     /// # Errors
     ///
-    /// If the store or the system does not say.
+    /// If the store cannot be read, or the listener's address is unavailable.
     pub async fn dashboard_access(&self) -> Result<DashboardAccess, DaemonError> {
         let address = self.listen_address()?;
         let public = self.state.app.config().serve.public_url.clone();
@@ -247,6 +246,7 @@ impl Daemon {
         Ok(if someone {
             DashboardAccess::Login(format!("{public}/"))
         } else if address.ip().is_loopback() {
+            // On a public address, whoever finds the link first would become admin.
             DashboardAccess::SetupLink(format!(
                 "{public}/setup/{}",
                 self.state.app.auth.create_setup_link(self.state.app.clock.now())
@@ -256,27 +256,27 @@ impl Daemon {
         })
     }
 
-    /// Whether TLS is spoken: `https` or `http`.
+    /// Returns `https` if TLS is configured, else `http`.
     #[must_use]
     pub fn url_scheme(&self) -> &'static str {
         if self.certificate.is_some() { "https" } else { "http" }
     }
 
-    /// The address at which metrics are served.
+    /// Returns the bound address of the listener.
     ///
     /// # Errors
     ///
-    /// If the system does not say.
+    /// If the operating system does not report it.
     pub fn listen_address(&self) -> std::io::Result<std::net::SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Serves metrics and the dashboard, and does what is asked until that is to stop: whether all parts did their work to the end, and
-    /// stopped in time. A part that ends by itself stops the others: half a watch would look like a whole one.
+    /// Serves HTTP and executes commands until asked to stop. Returns `true` if the daemon was asked to stop and all
+    /// tasks finished in time, `false` after a fatal error, a timeout or a second stop.
     ///
     /// # Errors
     ///
-    /// If the system refuses a thread to go on after a change of configuration.
+    /// If the operating system refuses a resource.
     pub async fn serve(
         mut self,
         dashboard: Router,
@@ -301,9 +301,10 @@ impl Daemon {
                     }
                     Some(DaemonCommand::Stop) | None => break true,
                 },
+                // One failed task stops the daemon: running on without it would look healthy from outside.
                 why = self.fatal_errors.recv() => {
-                    let why = why.as_deref().unwrap_or("a part ended by itself");
-                    tracing::error!("{why}: the daemon ends");
+                    let why = why.as_deref().unwrap_or("a task ended unexpectedly");
+                    tracing::error!("{why}: shutting down");
                     if self.state.app.store.verify_file_identity().is_err() {
                         life.run_with_keepalive(delivery::announce_shutdown(&self.state, why)).await;
                     }
@@ -316,21 +317,21 @@ impl Daemon {
         self.state.app.store.set_deadline(Monotonic::now() + STORE_SHUTDOWN_TIMEOUT);
         let stopped = tokio::select! {
             (parts, jobs) = async {
-                // What people carry out goes on with the same command or page, from where it ended.
+                // An interrupted plan can be resumed with the same command or page.
                 tokio::join!(self.workers.stop(), tokio::time::timeout(WORKER_STOP_TIMEOUT, self.state.app.background.stop()))
             } => parts && jobs.is_ok(),
             () = commands.wait_for_second_stop() => false,
         };
         let state = Arc::clone(&self.state);
         blocking::run(move || state.app.store.flush_memory_fallback()).await;
-        // Nobody who waits for a page is waited for.
+        // Requests in flight are dropped: a slow client must not delay the shutdown.
         close.cancel();
         pages.abort();
         Ok(asked && stopped)
     }
 }
 
-/// Why TLS cannot be spoken by a certificate and its key, if it cannot.
+/// Returns the reason why a TLS certificate and key cannot be used; `None` if they can.
 #[must_use]
 pub fn certificate_problem(certificate: &Path, key: &Path) -> Option<String> {
     listener::load_tls_config(certificate, key).err().map(|error| format!("serve: {error}"))
@@ -342,7 +343,7 @@ fn open_store(place: &StoreLocation) -> Result<Store, StoreError> {
     Ok(store)
 }
 
-/// Goes on with another configuration, or with the present one if that is not in order.
+/// Applies a new configuration, or keeps the current one if the new one is invalid.
 async fn reload_config(
     state: &Arc<DaemonState>,
     commands: &mut CommandQueue,
@@ -358,15 +359,20 @@ async fn reload_config(
     parts
 }
 
-/// The new configuration, if it is in order.
+/// Returns the new configuration, with the settings of `[serve]` that need a restart unchanged; `None` if it is
+/// invalid.
 fn validate_reload(state: &DaemonState, config: Result<Config, ConfigError>) -> Option<Config> {
     let present = state.app.config();
     state.metrics.record_reload(config.is_ok());
-    let refused = |why: &ConfigError| tracing::error!("the new configuration is not used: {why}");
+    let refused = |why: &ConfigError| {
+        tracing::error!("new configuration rejected, the current one stays active: {why}")
+    };
     let mut config = config.inspect_err(refused).ok()?;
     let kept = |serve: &crate::config::ServeConfig| (serve.listen, serve.store.clone(), serve.tls.clone());
     if kept(&config.serve) != kept(&present.serve) {
-        tracing::warn!("`store`, `listen` and the files of TLS of [serve] change only with a restart");
+        tracing::warn!(
+            "changes to `store`, `listen`, `tls_certificate` and `tls_key` in [serve] take effect after a restart"
+        );
         config.serve.listen = present.serve.listen;
         config.serve.tls = present.serve.tls.clone();
         config.serve.store = present.serve.store.clone();
@@ -381,23 +387,25 @@ async fn apply_config(
     config: Config,
 ) -> Workers {
     if !parts.stop().await {
-        tracing::warn!("a part did not stop in time, and ends by itself");
+        tracing::warn!("a worker task did not stop in time and was left running");
     }
     if commands.check_stop_requested() {
-        // What would be started now would have to be stopped again.
+        // Workers started now would be stopped at once.
         return Workers::empty(state);
     }
     state.app.set_config(config);
     let preparing = Arc::clone(state);
     if let Err(error) = blocking::run(move || sync_with_config(&preparing)).await {
-        tracing::error!("alerts of what is not watched any more stay until the next start: {error}");
+        tracing::error!(
+            "cannot resolve the alerts of removed targets and checks until the next start: {error}"
+        );
     }
     let parts = Workers::start(state);
-    tracing::info!("the new configuration is in use");
+    tracing::info!("new configuration active");
     parts
 }
 
-/// Brings what is kept into line with the configuration.
+/// Aligns metrics and alerts with the configured targets, checks and channels.
 fn sync_with_config(state: &DaemonState) -> Result<(), StoreError> {
     let config = state.app.config();
     state.metrics.retain_configured(&config);
@@ -409,7 +417,6 @@ fn sync_with_config(state: &DaemonState) -> Result<(), StoreError> {
 }
 
 impl Workers {
-    /// Without tasks.
     fn empty(state: &DaemonState) -> Self {
         let group = || TaskGroup::new(state.fatal_errors.clone());
         Self { tasks: group(), leases: group() }
@@ -431,24 +438,24 @@ impl Workers {
             watched.iter().map(|watching| (watching.target.name.clone(), Arc::clone(&watching.wake)));
         state.app.set_wake_notifiers(wake_ups.collect());
         for watching in watched {
-            tasks.spawn("the watching of a target", watching.run());
+            tasks.spawn("target monitor", watching.run());
         }
         if state.app.store.is_shared() {
             let names = config.targets.iter().map(|target| leadership::target_lease_name(&target.name));
             let leases = names.chain([leadership::DELIVERY_LEASE.to_owned()]).collect();
             let keeping = run_lease_renewal(Arc::clone(state), leases, parts.leases.stop_token());
-            parts.leases.spawn("the keeping of leases", keeping);
+            parts.leases.spawn("lease renewal", keeping);
         }
-        tasks.spawn("the keeping of time", timekeeping::run(Arc::clone(state), tasks.stop_token()));
+        tasks.spawn("timekeeping", timekeeping::run(Arc::clone(state), tasks.stop_token()));
         state.ingest.set_sources(&config);
         logs::spawn_log_tasks(tasks, state, &config);
         auto_cleanup::spawn_cleanups(tasks, state, &config);
-        tasks.spawn("the removal of what is too old", retention::run(Arc::clone(state), tasks.stop_token()));
-        tasks.spawn("the delivery", delivery::run(Arc::clone(state), config, tasks.stop_token()));
+        tasks.spawn("retention", retention::run(Arc::clone(state), tasks.stop_token()));
+        tasks.spawn("delivery", delivery::run(Arc::clone(state), config, tasks.stop_token()));
         parts
     }
 
-    /// Stops every task. Returns `true` if they did so in time, and none had ended in a panic.
+    /// Stops all tasks. Returns `true` if they stopped in time and none panicked.
     async fn stop(self) -> bool {
         let begun = Monotonic::now();
         let stopped = self.tasks.stop(WORKER_STOP_TIMEOUT).await;
@@ -457,7 +464,7 @@ impl Workers {
     }
 }
 
-/// Takes and renews leases until that is to stop, and then gives them up.
+/// Acquires and renews leases until stopped, then releases them.
 async fn run_lease_renewal(state: Arc<DaemonState>, leases: Vec<String>, stop: CancellationToken) {
     let leases = Arc::new(leases);
     let mut ticks = tokio::time::interval(LEASE_RENEWAL_INTERVAL);

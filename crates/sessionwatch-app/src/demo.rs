@@ -1,4 +1,4 @@
-//! A believable small application in a SQLite file, with an anomaly of every kind.
+//! Demo: a realistic small application in a SQLite file, with an anomaly of every kind.
 
 pub mod application;
 
@@ -25,7 +25,7 @@ const LAST_NAMES: [&str; 12] = [
 ];
 const USER_COUNT: u64 = 3_000;
 const MICROS_PER_MINUTE: i64 = MICROS_PER_HOUR / 60;
-/// The framework's lifetime of a session.
+/// Session lifetime of the framework.
 const SESSION_LIFETIME_US: i64 = 30 * MICROS_PER_DAY;
 
 const SCHEMA_SQL: &str = r#"
@@ -35,34 +35,34 @@ CREATE TABLE sessions (id TEXT PRIMARY KEY, "sessionToken" TEXT NOT NULL, "userI
 CREATE INDEX sessions_user ON sessions ("userId");
 "#;
 
-/// Why the demonstration could not be made.
+/// Error of creating the demo.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
-    /// There is a file already; it is left as it is.
-    #[error("there is a file of that name already")]
+    /// The file exists; it is not changed.
+    #[error("a file with this name already exists")]
     Exists,
     /// The log could not be written.
-    #[error("cannot write the demonstration's log")]
+    #[error("cannot write the log of the demo application")]
     Log,
     /// The file could not be written.
-    #[error("cannot write the demonstration's database")]
+    #[error("cannot write the demo database")]
     Write(#[from] rusqlite::Error),
 }
 
-/// Makes the application; the same `now` makes the same rows.
+/// Creates the application with anomalies. The same `now` creates the same rows.
 ///
 /// # Errors
 ///
-/// If the file exists or cannot be written.
+/// Fails if the file exists or cannot be written.
 pub fn create_database(path: &Path, now: UtcTimestamp) -> Result<(), DemoError> {
     build_database(path, now, |planter| planter.insert_anomalous_data())
 }
 
-/// Makes the application with nothing wrong yet.
+/// Creates the application without anomalies.
 ///
 /// # Errors
 ///
-/// If the file exists or cannot be written.
+/// Fails if the file exists or cannot be written.
 pub fn create_healthy_database(path: &Path, now: UtcTimestamp) -> Result<(), DemoError> {
     build_database(path, now, |planter| planter.insert_healthy_data())
 }
@@ -91,7 +91,7 @@ struct DemoBuilder<'a> {
 }
 
 impl DemoBuilder<'_> {
-    /// The next number of a fixed sequence (SplitMix64).
+    /// Returns the next number of a fixed sequence (SplitMix64), so that every demo has the same data.
     fn next_random(&mut self) -> u64 {
         self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.seed ^ (self.seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -135,7 +135,6 @@ impl DemoBuilder<'_> {
         self.insert_session(&token, user, created, created + SESSION_LIFETIME_US)
     }
 
-    /// Users, and a few hundred of them logged in.
     fn insert_healthy_data(&mut self) -> rusqlite::Result<()> {
         self.insert_users()?;
         for number in 0..300 {
@@ -169,18 +168,22 @@ impl DemoBuilder<'_> {
             let (user, age) = (self.next_random() % USER_COUNT, self.random_below(29 * MICROS_PER_DAY));
             self.insert_fresh_session(&format!("u{user:04}"), age)?;
         }
+        // Orphans: these users do not exist.
         for user in 0..14 {
             self.insert_fresh_session(&format!("gone{user:02}"), MICROS_PER_DAY)?;
         }
+        // One user with far too many sessions.
         for _ in 0..37 {
             let age = self.random_below(20 * MICROS_PER_DAY) + MICROS_PER_DAY;
             self.insert_fresh_session("u0042", age)?;
         }
+        // One user who creates sessions every two minutes.
         for turn in 0..26 {
             self.insert_fresh_session("u1337", turn * 2 * MICROS_PER_MINUTE)?;
         }
         self.insert_expired()?;
         self.insert_duplicates()?;
+        // Sessions that last ten years, beyond any policy.
         for user in ["u0007", "u0008"] {
             let (token, now) = (self.random_token(), self.now.micros());
             self.insert_session(&token, user, now - MICROS_PER_DAY, now + 3_650 * MICROS_PER_DAY)?;
@@ -197,7 +200,7 @@ impl DemoBuilder<'_> {
         Ok(())
     }
 
-    /// Two tokens twice for one user, and one that two users share.
+    /// Inserts two tokens twice for one user each, and one token shared by two users.
     fn insert_duplicates(&mut self) -> rusqlite::Result<()> {
         for (one, other) in [("u0100", "u0100"), ("u0200", "u0200"), ("u0300", "u0301")] {
             let (token, created) = (self.random_token(), self.now.micros() - 3 * MICROS_PER_DAY);

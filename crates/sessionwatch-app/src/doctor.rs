@@ -1,5 +1,5 @@
-//! The doctor: what about a target keeps its sessions from being safe, or sessionwatch from seeing them, and the SQL
-//! that mends it. Pure: facts in, findings out.
+//! Diagnostics: problems of a target that endanger its sessions or hide them from sessionwatch, with SQL fixes. The
+//! rules are pure functions of collected facts.
 
 mod collect;
 mod connection;
@@ -32,34 +32,34 @@ use crate::{
     },
 };
 
-/// Clocks that differ by more are worth a word; by more than the other, wrong.
+/// Clock differences above which a finding is a warning, and an error.
 const CLOCK_WARN_THRESHOLD: SignedDuration = SignedDuration::from_secs(2);
 const CLOCK_FAIL_THRESHOLD: SignedDuration = SignedDuration::from_secs(60);
-/// The fewest characters that hold 64 random bits as hexadecimal digits, the least that OWASP asks of a session id.
+/// Minimum token length: 64 random bits as hexadecimal digits, the least that OWASP requires of a session id.
 const MIN_TOKEN_LENGTH: u64 = 16;
 
-/// How a finding is meant.
+/// Level of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum DiagnosticLevel {
-    /// As it should be.
+    /// No problem.
     Pass,
-    /// Could be better.
+    /// Warning.
     Warn,
-    /// Must be mended.
+    /// Error that must be fixed.
     Fail,
 }
 
-/// One thing that was examined.
+/// Finding of the diagnostics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// What was examined, kebab-case.
+    /// Stable id, in kebab-case.
     pub id: &'static str,
-    /// How it is.
+    /// Level.
     pub level: DiagnosticLevel,
-    /// What was found.
+    /// Description.
     pub summary: String,
-    /// SQL, or words, that mend it.
+    /// Fix, as SQL or as text.
     pub fix: Option<String>,
 }
 
@@ -74,71 +74,71 @@ impl From<&Diagnostic> for DoctorFindingDto {
     }
 }
 
-/// A target as examined.
+/// Collected facts about a target.
 #[derive(Clone, Copy, Debug)]
 pub struct DoctorInput<'a> {
-    /// Where it is.
+    /// Address.
     pub address: &'a TargetAddress,
-    /// What was found in it.
+    /// Connection and detected layout.
     pub connected: &'a ConnectedTarget,
-    /// What it says of itself.
+    /// Facts about the server.
     pub server_info: &'a ServerInfo,
-    /// The database's clock and this machine's.
+    /// Difference between the clocks of the database and this machine.
     pub clocks: ClockDifference,
-    /// The instants in it that are not believed.
+    /// Columns whose times are not trusted.
     pub doubts: &'a TimeZoneDoubts,
-    /// The role that acts, where one is configured.
+    /// Write role, if one is configured.
     pub write_role: Option<&'a WriteRoleInfo>,
-    /// What ending sessions does besides.
+    /// Side effects of revoking sessions.
     pub side_effects: &'a [SideEffect],
-    /// Characters of the shortest token of a sample; `None` if there is no session.
+    /// Characters of the shortest token in a sample; `None` without sessions.
     pub shortest_token: Option<u64>,
-    /// Ends that are stored in another unit than the others.
+    /// Number of expiry times stored in another unit than the others.
     pub ends_in_other_unit: u64,
-    /// Sessions whose user is written in a form that no key of a user has.
+    /// Number of sessions whose user id is written differently from the users table.
     pub users_in_other_form: u64,
-    /// Where the row ids stand, where they are small numbers of a sequence.
+    /// Sequence of the row ids, if they are numbers that may run out.
     pub row_ids: Option<&'a RowIdSequence>,
-    /// What every token of a sample begins with, as far as it is shown; nothing if they differ, or are few.
+    /// Common prefix of every token in a sample, cut to the displayed length; `None` if they differ, or are too few.
     pub common_prefix: Option<&'a str>,
-    /// Active sessions in which somebody acts for a user for more than an hour: who, how many, and since when at the earliest.
+    /// Impersonators with active sessions older than an hour.
     pub impersonations: &'a [ImpersonatorSummary],
-    /// Databases that drills may have left on the server.
+    /// Databases on the server that drills may have left behind.
     pub drill_databases: &'a [LeftoverDatabase],
 }
 
-/// The role that acts.
+/// Facts about the write role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WriteRoleInfo {
-    /// Its name, whether it may do everything, and what it lacks, each as `PRIVILEGE ON what`.
+    /// The role was inspected.
     Inspected {
-        /// Its name.
+        /// Name.
         name: String,
-        /// May do everything.
+        /// The role is a superuser.
         superuser: bool,
-        /// What it lacks.
+        /// Missing privileges, each as `PRIVILEGE ON table`.
         missing_privileges: Vec<String>,
-        /// The tables of which it does not see every row.
+        /// Tables in which row-level security hides rows from it.
         hidden_tables: Vec<String>,
     },
-    /// Why it could not be asked.
+    /// The role could not be inspected, with the reason.
     Unknown(String),
 }
 
 impl<'a> DoctorInput<'a> {
-    /// What mends its tables.
+    /// Returns the SQL fixes for its tables.
     fn remedies(&self) -> DoctorFixes<'a> {
         DoctorFixes::new(&self.connected.layout)
     }
 
-    /// The name of the role that checks run as.
+    /// Returns the name of the watch role.
     fn role_name(&self) -> Option<&'a str> {
         self.server_info.role.as_ref().map(|role| role.name.as_str())
     }
 }
 
 impl DiagnosticLevel {
-    /// The word for it in output.
+    /// Returns the name used in output.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.into()
@@ -157,54 +157,55 @@ fn diagnostic_fail(id: &'static str, summary: impl Into<String>, fix: impl Into<
     Diagnostic { level: DiagnosticLevel::Fail, ..diagnostic_warn(id, summary, fix) }
 }
 
-/// Examines a target.
+/// Runs the diagnostics of a target.
 #[must_use]
-pub fn diagnose_target(patient: DoctorInput<'_>) -> Vec<Diagnostic> {
-    let mut findings = vec![diagnostic_pass("server", connection::describe_server(patient.server_info))];
-    findings.extend(connection::diagnose_transport(patient));
-    findings.extend(connection::diagnose_pooler(patient.address));
-    findings.push(diagnose_layout(patient.connected));
-    findings.extend(diagnose_external_logins(patient.connected));
-    findings.extend(connection::diagnose_watch_role(patient));
-    findings.extend(connection::diagnose_search_path(patient));
-    findings.extend(patient.write_role.map(|acting| connection::diagnose_write_role(patient, acting)));
-    let mapping = &patient.connected.layout.candidate.mapping;
-    let sessions = patient.connected.layout.schema.table(&mapping.sessions);
+pub fn diagnose_target(input: DoctorInput<'_>) -> Vec<Diagnostic> {
+    let mut findings = vec![diagnostic_pass("server", connection::describe_server(input.server_info))];
+    findings.extend(connection::diagnose_transport(input));
+    findings.extend(connection::diagnose_pooler(input.address));
+    findings.push(diagnose_layout(input.connected));
+    findings.extend(diagnose_external_logins(input.connected));
+    findings.extend(connection::diagnose_watch_role(input));
+    findings.extend(connection::diagnose_search_path(input));
+    findings.extend(input.write_role.map(|role| connection::diagnose_write_role(input, role)));
+    let mapping = &input.connected.layout.candidate.mapping;
+    let sessions = input.connected.layout.schema.table(&mapping.sessions);
     if let Some(table) = sessions {
-        findings.push(constraints::diagnose_visibility(patient, table));
-        findings.extend(constraints::diagnose_users_visibility(patient));
+        findings.push(constraints::diagnose_visibility(input, table));
+        findings.extend(constraints::diagnose_users_visibility(input));
+        // Views and foreign tables have no constraints and indexes of their own.
         if [TableKind::Table, TableKind::Partitioned].contains(&table.kind) {
-            findings.push(constraints::diagnose_token_uniqueness(patient, table));
-            findings.extend(constraints::diagnose_token_comparison(patient, table));
-            findings.push(constraints::diagnose_user_foreign_key(patient, table));
-            findings.extend(constraints::diagnose_indexes(patient, table));
-            findings.extend(constraints::diagnose_statistics(patient, table));
+            findings.push(constraints::diagnose_token_uniqueness(input, table));
+            findings.extend(constraints::diagnose_token_comparison(input, table));
+            findings.push(constraints::diagnose_user_foreign_key(input, table));
+            findings.extend(constraints::diagnose_indexes(input, table));
+            findings.extend(constraints::diagnose_statistics(input, table));
         } else {
             let fix =
-                "examine the tables behind it: name one under [target.mapping], if it holds every session";
+                "check the underlying tables, and name one in [target.mapping] if it holds every session";
             findings.push(diagnostic_warn(
                 "table",
-                "not a table of its own: it has no constraints and no indexes",
+                "the sessions are in a view or foreign table, which has no constraints and indexes",
                 fix,
             ));
         }
     }
-    findings.extend(users::diagnose_users(patient));
-    findings.extend(row_ids::diagnose_row_ids(patient));
-    findings.extend(values::diagnose_token_length(patient));
-    findings.extend(values::diagnose_token_prefix(patient));
-    findings.push(values::diagnose_expiry(patient));
-    findings.push(values::diagnose_creation(patient));
-    findings.extend(connection::diagnose_clock(patient));
-    findings.extend(connection::diagnose_journal_mode(patient));
-    findings.extend(values::diagnose_expiry_units(patient));
-    findings.extend(values::diagnose_impersonation(patient));
-    findings.push(diagnose_side_effects(patient));
-    findings.extend(diagnose_drill_databases(patient));
+    findings.extend(users::diagnose_users(input));
+    findings.extend(row_ids::diagnose_row_ids(input));
+    findings.extend(values::diagnose_token_length(input));
+    findings.extend(values::diagnose_token_prefix(input));
+    findings.push(values::diagnose_expiry(input));
+    findings.push(values::diagnose_creation(input));
+    findings.extend(connection::diagnose_clock(input));
+    findings.extend(connection::diagnose_journal_mode(input));
+    findings.extend(values::diagnose_expiry_units(input));
+    findings.extend(values::diagnose_impersonation(input));
+    findings.push(diagnose_side_effects(input));
+    findings.extend(diagnose_drill_databases(input));
     findings
 }
 
-/// Names the files that drills may have left beside the store and in the present folder.
+/// Reports files that drills may have left beside the store and in the current folder.
 #[must_use]
 pub fn diagnose_drill_files(config: &Config) -> Option<Diagnostic> {
     let left = leftovers::find_leftover_files(&drill::drill_folder(&config.serve.store));
@@ -217,43 +218,45 @@ pub fn diagnose_drill_files(config: &Config) -> Option<Diagnostic> {
     (!names.is_empty()).then(|| {
         diagnostic_warn(
             "drill-files",
-            format!("drills left files: {names}"),
+            format!("leftover files of drills: {names}"),
             format!("if no drill is running: rm {names}"),
         )
     })
 }
 
-/// Names the databases that drills may have left, which hold user ids.
-fn diagnose_drill_databases(patient: DoctorInput<'_>) -> Option<Diagnostic> {
-    let said: Vec<String> = patient.drill_databases.iter().map(LeftoverDatabase::describe).collect();
+/// Reports databases that drills may have left behind, which contain user ids.
+fn diagnose_drill_databases(input: DoctorInput<'_>) -> Option<Diagnostic> {
+    let said: Vec<String> = input.drill_databases.iter().map(LeftoverDatabase::describe).collect();
     let statements: Vec<String> =
-        patient.drill_databases.iter().map(LeftoverDatabase::drop_statement).collect();
+        input.drill_databases.iter().map(LeftoverDatabase::drop_statement).collect();
     (!said.is_empty()).then(|| {
         let fix = format!("if no drill is running, as their owner:\n{}", statements.join("\n"));
-        diagnostic_warn("drill-leftovers", format!("on this server: {}", said.join("; ")), fix)
+        diagnostic_warn("drill-leftovers", format!("leftovers on this server: {}", said.join("; ")), fix)
     })
 }
 
-fn diagnose_side_effects(patient: DoctorInput<'_>) -> Diagnostic {
+fn diagnose_side_effects(input: DoctorInput<'_>) -> Diagnostic {
     const DIAGNOSTIC_ID: &str = "side-effects";
-    let effects: Vec<String> = patient.side_effects.iter().map(SideEffect::describe).collect();
+    let effects: Vec<String> = input.side_effects.iter().map(SideEffect::describe).collect();
     if effects.is_empty() {
         return diagnostic_pass(
             DIAGNOSTIC_ID,
-            "ending sessions changes no other table, and runs no trigger or rule",
+            "revoking sessions changes no other table, and runs no trigger or rule",
         );
     }
-    let fix = if patient.side_effects.iter().all(|effect| effect.archived) {
-        "each plan counts these rows and has to be confirmed; they are archived, and restored with their sessions"
-    } else if patient.side_effects.iter().any(|effect| effect.archived) {
-        "each plan counts these rows and has to be confirmed; the archive holds those that ON DELETE CASCADE deletes, as the plan says, and nothing else"
+    let fix = if input.side_effects.iter().all(|effect| effect.archived) {
+        "each plan counts these rows and must be confirmed; they are archived, and \
+         restored with their sessions"
+    } else if input.side_effects.iter().any(|effect| effect.archived) {
+        "each plan counts these rows and must be confirmed; only rows deleted by ON DELETE CASCADE \
+         are archived, as the plan says"
     } else {
-        "each plan counts these rows and has to be confirmed; what happens to them cannot be undone by a restore"
+        "each plan counts these rows and must be confirmed; a restore does not undo the changes to them"
     };
     diagnostic_warn(
         DIAGNOSTIC_ID,
         format!(
-            "ending sessions concerns other tables, or runs code of the database: {}",
+            "revoking sessions affects other tables, or runs code in the database: {}",
             effects.join(", ")
         ),
         fix,
@@ -272,9 +275,9 @@ fn diagnose_layout(opened: &ConnectedTarget) -> Diagnostic {
     }
 }
 
-/// Log-ins that do not end with their rows, as far as the tables show that.
+/// Reports logins that survive the deletion of their rows, as far as the tables show that.
 fn diagnose_external_logins(opened: &ConnectedTarget) -> Vec<Diagnostic> {
-    let fix = "end log-ins there too, whenever rows are ended here: docs/acting.md says how";
+    let fix = "whenever you revoke sessions, end these logins too: see docs/cleanup.md";
     opened
         .layout
         .candidate

@@ -1,5 +1,5 @@
-//! An emergency: what was found, what was done about it, by whom, and whether it held. Decisions are those of
-//! `sessionwatch_core::incident`; every step is on the timeline and in the audit trail.
+//! Incidents: steps, timeline, evidence and report. The rules are in `sessionwatch_core::incident`; every step is on
+//! the timeline and in the audit log.
 
 mod affected;
 pub mod drill;
@@ -41,24 +41,24 @@ pub use self::{
     steps::{StepOutcome, check_step},
 };
 
-/// Signals of the last day that are on the timeline from the start.
+/// Maximum number of log events of the last day that a new timeline starts with.
 const MAX_OPENING_LOG_EVENTS: u32 = 50;
 
-/// Something for the timeline.
+/// New entry of a timeline.
 #[derive(Clone, Copy, Debug)]
 pub struct NewTimelineEntry<'a> {
-    /// What kind of thing it is.
+    /// Kind of entry.
     pub kind: &'a str,
-    /// The step that it belongs to; empty for none.
+    /// Step id; empty for none.
     pub step: &'a str,
-    /// What was said or found.
+    /// Text of a person, or of a finding.
     pub text: &'a str,
-    /// The rest, as JSON.
+    /// Further facts as JSON.
     pub detail: Option<&'a Value>,
 }
 
 impl NewTimelineEntry<'_> {
-    /// The entry, by whom and when.
+    /// Adds the actor and the current time.
     #[must_use]
     pub fn into_entry(self, context: ActionContext<'_>) -> TimelineEntry {
         TimelineEntry {
@@ -72,11 +72,11 @@ impl NewTimelineEntry<'_> {
     }
 }
 
-/// Opens an incident, with a look at the target as it is now.
+/// Opens an incident, and records a check run of the target.
 ///
 /// # Errors
 ///
-/// If one of that target is open, or it cannot be kept.
+/// Fails if the target has an open incident, or the store cannot be written.
 pub async fn open_incident(
     context: ActionContext<'_>,
     grade: IncidentSeverity,
@@ -84,6 +84,7 @@ pub async fn open_incident(
 ) -> Result<(IncidentRecord, CheckReport), ActionError> {
     let target = &context.target.name;
     let still = |open: IncidentRecord| ActionError::StillOpen(open.id, open.state.name());
+    // Checked before the check run too, which may take minutes.
     if let Some(open) = context.store.read(|db| incidents::find_open_incident(db, target))? {
         return Err(still(open));
     }
@@ -94,10 +95,10 @@ pub async fn open_incident(
     let opened = NewTimelineEntry { kind: "opened", step: "", text: summary, detail: Some(&severity) }
         .into_entry(context);
     let (found, document) = (severe_findings(&report).join("; "), report.to_json());
-    let looked = NewTimelineEntry { kind: "look", step: "", text: &found, detail: Some(&document) }
+    let looked = NewTimelineEntry { kind: "check-run", step: "", text: &found, detail: Some(&document) }
         .into_entry(context);
     let kept = context.store.write(|db| {
-        // Somebody else may have opened one during the look.
+        // Another process may have opened one during the check run.
         if let Some(open) = incidents::find_open_incident(db, target)? {
             return Ok(Err(open));
         }
@@ -121,7 +122,7 @@ pub async fn open_incident(
             limit: MAX_OPENING_LOG_EVENTS,
             ..LogEventSearch::default()
         };
-        // What seems to come later was seen before the clock was set back.
+        // No upper bound: if the clock was set back, recent events have a later time than now.
         let lately = Period { from: now - DAY, to: UtcTimestamp::MAX };
         for signal in log_events::search_log_events(db, &context.target.name, lately, &search)?.iter().rev() {
             incidents::insert_timeline_entry(db, &incident.id, &timeline_entry(signal, now)?)?;
@@ -131,7 +132,7 @@ pub async fn open_incident(
     Ok((kept.map_err(still)?, report))
 }
 
-/// A look at the target, without trust in indexes.
+/// Runs every check, and reads all rows instead of trusting indexes and constraints.
 pub async fn run_full_check(context: ActionContext<'_>) -> CheckReport {
     let (mut target, config) = (context.target.clone(), context.config);
     let located = target_layouts::set_known_layout(context.store, &mut target);
@@ -149,11 +150,11 @@ pub async fn run_full_check(context: ActionContext<'_>) -> CheckReport {
     }
 }
 
-/// What a look found that is critical or high, in words; or why nothing is known.
+/// Describes the critical and high findings of a check run, or the reason why the run failed.
 #[must_use]
 pub fn severe_findings(report: &CheckReport) -> Vec<String> {
     if let Err(error) = &report.observation {
-        return vec![format!("the target could not be looked at: {error}")];
+        return vec![format!("the check run failed: {error}")];
     }
     let bad = report.results.iter().filter(|outcome| outcome.severity >= Severity::High);
     bad.filter(|outcome| outcome.outcome.verdict == CheckVerdict::Failing)
@@ -161,21 +162,21 @@ pub fn severe_findings(report: &CheckReport) -> Vec<String> {
         .collect()
 }
 
-/// What has to be done besides, where ending rows does not end every log-in.
+/// Returns what else to do if deleting rows does not end every login.
 #[must_use]
 pub fn forced_logout_advice(context: ActionContext<'_>, report: &CheckReport) -> Vec<String> {
     let Ok(seen) = &report.observation else { return vec![] };
-    // What the tables say is among the notes of the report.
+    // The notes of the report already have the hints that the tables give.
     let name = &seen.candidate.mapping.profile;
     let profile = context.config.catalogue.iter().find(|profile| profile.name == *name);
     profile.map(sessionwatch_targets::layout::profile_catalog::Profile::revoke_advice).unwrap_or_default()
 }
 
-/// The plans that ended sessions.
+/// Returns the ids of the plans that revoked sessions.
 ///
 /// # Errors
 ///
-/// If an entry cannot be decoded.
+/// Fails if an entry cannot be decoded.
 pub fn containment_plans(timeline: &[TimelineEntry]) -> Result<Vec<String>, StoreError> {
     let plan = |entry: &TimelineEntry| match &entry.parse_detail()?["plan"] {
         Value::Null => Ok(None),
@@ -186,11 +187,11 @@ pub fn containment_plans(timeline: &[TimelineEntry]) -> Result<Vec<String>, Stor
     contained.map(plan).filter_map(Result::transpose).collect()
 }
 
-/// What a person says under a name.
+/// Sets a field of the report.
 ///
 /// # Errors
 ///
-/// If what was said before cannot be decoded: it is not written over.
+/// Fails if the existing fields cannot be decoded, rather than overwriting them.
 pub fn with_field(incident: IncidentRecord, name: &str, text: &str) -> Result<IncidentRecord, StoreError> {
     let undecodable = |_| StoreError::Undecodable { table: "incidents".into(), column: "fields".into() };
     let mut fields: serde_json::Map<String, Value> =
@@ -199,7 +200,7 @@ pub fn with_field(incident: IncidentRecord, name: &str, text: &str) -> Result<In
     Ok(IncidentRecord { report_fields: Value::Object(fields).to_string(), ..incident })
 }
 
-/// How much of the time to end the sessions is used, in words; nothing once they were ended, or it is over.
+/// Describes how much of the time for containment has passed; `None` once the incident is contained or closed.
 #[must_use]
 pub fn describe_time_used(incident: &IncidentRecord, now: UtcTimestamp) -> Option<String> {
     if incident.contained_at.is_some() || incident.state == IncidentState::Closed {
@@ -207,15 +208,15 @@ pub fn describe_time_used(incident: &IncidentRecord, now: UtcTimestamp) -> Optio
     }
     let used = now.duration_since(incident.opened_at).as_mins();
     let given = incident.severity.containment_deadline().as_mins();
-    let late = if used > given { ": it is late" } else { "" };
-    Some(format!("{used} of {given} minutes to end the sessions are used{late}."))
+    let late = if used > given { " (overdue)" } else { "" };
+    Some(format!("{used} of {given} minutes to revoke the sessions have passed{late}."))
 }
 
-/// Notes that sessions were ended.
+/// Records that sessions were revoked, and marks the incident as contained.
 ///
 /// # Errors
 ///
-/// If it cannot be kept.
+/// Fails if the store cannot be written.
 pub fn record_containment(
     context: ActionContext<'_>,
     incident: &IncidentRecord,
@@ -230,23 +231,23 @@ pub fn record_containment(
     context.store.write(|db| incidents::update_incident(db, &incident.id, &entry, contained))
 }
 
-/// Whether a target is looked at every minute, since sessions were ended there within the last day, also if the incident was
+/// Returns whether a target is checked every minute: for a day after sessions were revoked, even if the incident was
 /// closed meanwhile.
 ///
 /// # Errors
 ///
-/// If it cannot be read.
+/// Fails if the store cannot be read.
 pub fn is_closely_monitored(db: Tx<'_>, target: &str, now: UtcTimestamp) -> Result<bool, StoreError> {
     Ok(incident::is_closely_monitored(incidents::last_contained_at(db, target)?, now))
 }
 
-/// A signal for the timeline.
+/// Returns a timeline entry for a log event.
 ///
 /// # Errors
 ///
-/// If it cannot be written as JSON.
+/// Fails if the event cannot be encoded as JSON.
 pub fn timeline_entry(signal: &LogEventRecord, now: UtcTimestamp) -> Result<TimelineEntry, StoreError> {
-    let [actor, kind] = ["the log", "signal"].map(str::to_owned);
+    let [actor, kind] = ["the log", "log-event"].map(str::to_owned);
     let said = format!("{}: {}", signal.source, logs::describe_log_event(signal));
     let detail = logs::log_event_json(signal)?.to_string();
     Ok(TimelineEntry { at: now, actor, kind, step: String::new(), message: said, detail })

@@ -1,14 +1,14 @@
-//! What other programs need to work with the watch: rules for Prometheus, a dashboard for Grafana.
+//! Integrations with other programs: Prometheus rules and a Grafana dashboard.
 //!
-//! Both are made from the list of metrics and the list of checks, so that neither names what there is not.
+//! Both are generated from the lists of metrics and checks, so that they cannot refer to a name that does not exist.
 
 pub mod grafana;
 pub mod prometheus_rules;
 
 use crate::metric_names::{MetricDesc, TARGET_LEADER};
 
-/// What the leader of each target says of it, the highest where two say something while they take turns: one that no
-/// longer leads goes on saying what it saw last.
+/// Returns a PromQL query for a metric as exposed by the current leader of each target. `max` picks one value while two
+/// daemons change over; without the join, a former leader's last values would stay visible until they turn stale.
 fn leader_query(metric: &MetricDesc, filter: &str, labels: &str) -> String {
     let leader = TARGET_LEADER.name;
     let name = metric.name;
@@ -19,7 +19,7 @@ fn leader_query(metric: &MetricDesc, filter: &str, labels: &str) -> String {
 pub(crate) mod tests {
     use crate::metric_names;
 
-    /// Words of PromQL that are no metrics.
+    /// PromQL keywords and functions.
     const WORDS: [&str; 17] = [
         "absent",
         "and",
@@ -40,7 +40,7 @@ pub(crate) mod tests {
         "without",
     ];
 
-    /// Words and signs of an expression, without what stands in quotes.
+    /// Splits an expression into words and symbols, without quoted strings.
     fn tokens(expr: &str) -> Vec<String> {
         let mut tokens: Vec<String> = vec![];
         for part in expr.split('"').step_by(2) {
@@ -58,7 +58,7 @@ pub(crate) mod tests {
         tokens
     }
 
-    /// The names in an expression, without lists of labels, filters, ranges and numbers.
+    /// Returns the metric names in an expression.
     pub(crate) fn metrics_of(expr: &str) -> Vec<String> {
         let (mut names, mut closing, mut before) = (vec![], None, String::new());
         for token in tokens(expr) {
@@ -79,16 +79,16 @@ pub(crate) mod tests {
         names
     }
 
-    /// The names in an expression that are not those of metrics.
+    /// Returns the names in an expression that are not metrics of sessionwatch.
     pub(crate) fn foreign(expr: &str) -> Vec<String> {
         let mut names = metrics_of(expr);
-        assert!(!names.is_empty(), "{expr} is about nothing");
+        assert!(!names.is_empty(), "{expr} contains no metric");
         names.retain(|name| metric_names::ALL.iter().all(|metric| !metric.owns_series(name)));
         names
     }
 
     #[test]
-    fn the_names_in_an_expression_are_found() {
+    fn metric_names_are_found_in_expressions() {
         let expr =
             r#"max by (job, kind) (a_1{x=~"b(c|d)"} and on (e) f == 1) / rate(g_total[5m]) > 3e2 unless h"#;
         assert_eq!(metrics_of(expr), ["a_1", "f", "g_total", "h"]);

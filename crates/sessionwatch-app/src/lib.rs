@@ -1,8 +1,8 @@
-//! What the program does, behind use cases: check runs, alerts, notifications, logs, plans, incidents and the daemon.
+//! Application logic: check runs, alerts, notifications, logs, plans, incidents and the daemon.
 //!
-//! Reading order: [`config`] reads the file; [`check_run`] goes from a connected target to a report; [`alerts`] decides whom to
-//! notify; [`daemon`] does both by a schedule; [`app`] holds what people do, for the command line, pages and programs
-//! alike. There is deliberately no terminal and no HTML here.
+//! Reading order: [`config`] parses the configuration; [`check_run`] turns a connected target into a report; [`alerts`]
+//! decides which notifications to send; [`daemon`] does both on a schedule; [`app`] holds the use cases shared by the
+//! command line, the dashboard and the API. Terminal output and HTML are deliberately in other crates.
 
 pub mod access_names;
 pub mod alerts;

@@ -1,7 +1,7 @@
-//! The application's logs: where lines come from, and what becomes of the signals in them.
+//! Application logs: sources, storage and evaluation of log events.
 //!
-//! What a line says is decided in `sessionwatch-logs`; here it is read from files, drains and syslog, kept, joined to the
-//! table, and judged.
+//! `sessionwatch-logs` parses lines. This module reads them from files, log drains and syslog, stores the events,
+//! correlates them with sessions and evaluates the log checks.
 
 pub mod block_reader;
 pub mod correlation_report;
@@ -32,28 +32,28 @@ use sessionwatch_store::{
 
 use crate::{api_types, sanitize::sanitize_text};
 
-/// What is known of a source, with how far its file was read.
+/// The stored state of a log source, with the read position in its file.
 pub type LogSourceRecord = StoredLogSource<tail::LogPosition>;
 
-/// A signal with where it was read.
+/// A log event with its location.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocatedLogEvent {
-    /// The signal.
+    /// The event.
     pub event: LogEvent<'static>,
-    /// How bad it is; nothing if it is as things should be.
+    /// Severity; `None` for a normal event.
     pub severity: Option<Severity>,
-    /// The name of the pattern, where it is one.
+    /// Name of the custom pattern that matched, if any.
     pub pattern: Option<String>,
     /// The source: a file, or a name from the configuration.
     pub source: String,
-    /// The first byte and the byte after the last one.
+    /// Offsets of the first byte and the byte after the last one.
     pub byte_range: (u64, u64),
-    /// What the line says, made of the fields that were recognised; nothing else of it is kept.
+    /// A summary built from the recognized fields. The line itself is not kept, since it may contain secrets.
     pub text: String,
 }
 
 impl LocatedLogEvent {
-    /// One of a source; its pattern by name and severity, if it is one.
+    /// Adds source, location and severity to an event.
     #[must_use]
     pub fn new(
         signal: LogEvent<'_>,
@@ -72,13 +72,13 @@ impl LocatedLogEvent {
         }
     }
 
-    /// What it is called: the kind, or the name of the pattern.
+    /// Returns the name of the event: its kind, or the name of the custom pattern.
     #[must_use]
     pub fn name(&self) -> &str {
         self.pattern.as_deref().unwrap_or(self.event.kind.name())
     }
 
-    /// What is kept of it.
+    /// Returns the event as it is stored.
     #[must_use]
     pub fn to_new_log_event<'a>(&'a self, target: &'a str, seen_at: UtcTimestamp) -> NewLogEvent<'a> {
         let signal = &self.event;
@@ -100,7 +100,7 @@ impl LocatedLogEvent {
         }
     }
 
-    /// The signal as JSON.
+    /// Returns the event as JSON.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let signal = &self.event;
@@ -114,15 +114,14 @@ impl LocatedLogEvent {
         })
     }
 
-    /// In one line, for people.
+    /// Returns the event as one line of text.
     #[must_use]
     pub fn to_line(&self) -> String {
-        let when = self.event.at.map_or("at a time unknown".into(), clock::format_utc);
+        let when = self.event.at.map_or("(no timestamp)".into(), clock::format_utc);
         format!("{when}  {}", self.text)
     }
 }
 
-/// What a signal of that name says, in one line.
 fn event_text(name: &str, signal: &LogEvent<'_>) -> String {
     let mut parts = vec![name.to_owned()];
     let mut part = |text: Option<String>| parts.extend(text);
@@ -138,34 +137,34 @@ fn event_text(name: &str, signal: &LogEvent<'_>) -> String {
     sanitize_text(&parts.join(" "))
 }
 
-/// What is known of a source; `None` if it is new.
+/// Returns the stored state of a log source; `None` if it is new.
 ///
 /// # Errors
 ///
-/// If it cannot be read.
+/// If the store cannot be read.
 pub fn find_source(db: Tx<'_>, name: &str) -> Result<Option<LogSourceRecord>, StoreError> {
     log_sources::find_log_source(db, name)
 }
 
-/// Every source of which something is known, by name.
+/// Returns the stored state of all log sources, ordered by name.
 ///
 /// # Errors
 ///
-/// If they cannot be read.
+/// If the store cannot be read.
 pub fn list_sources(db: Tx<'_>) -> Result<Vec<LogSourceRecord>, StoreError> {
     log_sources::list_log_sources(db)
 }
 
-/// A kept signal as JSON.
+/// Returns a stored log event as JSON.
 ///
 /// # Errors
 ///
-/// If it cannot be written as JSON.
+/// If the event cannot be serialized.
 pub fn log_event_json(kept: &LogEventRecord) -> Result<Value, StoreError> {
     api_types::to_json_value(api_types::LogEventDto::from_record(kept))
 }
 
-/// A kept signal in one line, for people.
+/// Returns a stored log event as one line of text.
 #[must_use]
 pub fn describe_log_event(kept: &LogEventRecord) -> String {
     let mut parts = vec![kept.kind.clone()];
@@ -178,18 +177,18 @@ pub fn describe_log_event(kept: &LogEventRecord) -> String {
     sanitize_text(&format!("{}  {}", clock::format_utc(kept.at.unwrap_or(kept.read_at)), parts.join(" ")))
 }
 
-/// Returns `true` if a session in the table confirms a signal. A signal of an operator's own pattern needs no session: it has
-/// the severity that the operator gave it.
+/// Returns `true` if a stored session confirms an event. An event of a custom pattern needs no session, since the
+/// operator chose its severity.
 #[must_use]
 pub fn is_confirmed(kind: &str, fit: Option<MatchKind>) -> bool {
     matches!(fit, Some(MatchKind::Exact | MatchKind::Contradicting)) || kind.parse::<LogEventKind>().is_err()
 }
 
-/// Counts the critical signals of a target in a period.
+/// Counts the critical log events of a target in a period.
 ///
 /// # Errors
 ///
-/// If they cannot be counted.
+/// If the store cannot be read.
 pub fn count_critical_events(
     db: Tx<'_>,
     window: LogEventWindow<'_>,

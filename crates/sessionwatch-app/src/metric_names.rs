@@ -1,19 +1,18 @@
-//! The metrics that the daemon serves: what writes them, the rules for Prometheus and the dashboard for Grafana take their
-//! names from here.
+//! Names, types and help texts of all metrics. The exposition, the Prometheus rules and the Grafana dashboard use them.
 
-/// How the values of a metric behave.
+/// The Prometheus metric type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricKind {
     /// Goes up and down.
     Gauge,
-    /// Only goes up, until the process ends. Its name ends in `_total`.
+    /// Only goes up until the process ends. Its name ends in `_total`.
     Counter,
-    /// Counts observations by size; served as `_bucket`, `_sum` and `_count`.
+    /// Counts observations by size; exposed as `_bucket`, `_sum` and `_count`.
     Histogram,
 }
 
 impl MetricKind {
-    /// The word for it in both text formats.
+    /// Returns the name of the type in both text formats.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -24,14 +23,14 @@ impl MetricKind {
     }
 }
 
-/// A metric.
+/// The description of a metric.
 #[derive(Clone, Copy, Debug)]
 pub struct MetricDesc {
-    /// The name by which Prometheus knows it.
+    /// Metric name.
     pub name: &'static str,
-    /// How its values behave.
+    /// Metric type.
     pub kind: MetricKind,
-    /// What it says, in half a sentence.
+    /// Help text, without a full stop.
     pub help: &'static str,
 }
 
@@ -48,79 +47,86 @@ const fn new_histogram(name: &'static str, help: &'static str) -> MetricDesc {
 }
 
 /// `sessionwatch_build_info`
-pub const BUILD_INFO: MetricDesc = new_gauge("sessionwatch_build_info", "The version that runs");
+pub const BUILD_INFO: MetricDesc = new_gauge("sessionwatch_build_info", "Version of the running daemon");
 /// `sessionwatch_target_up`
 pub const TARGET_UP: MetricDesc =
-    new_gauge("sessionwatch_target_up", "Whether the last look at the target saw something");
+    new_gauge("sessionwatch_target_up", "1 if the last check run of the target succeeded");
 /// `sessionwatch_target_leader`
 pub const TARGET_LEADER: MetricDesc =
-    new_gauge("sessionwatch_target_leader", "Whether this process watches the target");
-/// `sessionwatch_looks_total`
-pub const CHECK_RUNS: MetricDesc = new_counter("sessionwatch_looks_total", "Looks since the start");
-/// `sessionwatch_blind_looks_total`
+    new_gauge("sessionwatch_target_leader", "1 if this process monitors the target");
+/// `sessionwatch_check_runs_total`
+pub const CHECK_RUNS: MetricDesc = new_counter("sessionwatch_check_runs_total", "Check runs since the start");
+/// `sessionwatch_check_run_failures_total`
 pub const CHECK_RUN_FAILURES: MetricDesc =
-    new_counter("sessionwatch_blind_looks_total", "Looks since the start that saw nothing");
+    new_counter("sessionwatch_check_run_failures_total", "Failed check runs since the start");
 /// `sessionwatch_check_run_duration_seconds`
 pub const CHECK_RUN_DURATION: MetricDesc =
-    new_histogram("sessionwatch_check_run_duration_seconds", "How long check runs took since the start");
+    new_histogram("sessionwatch_check_run_duration_seconds", "Duration of check runs since the start");
 /// `sessionwatch_scheduler_lag_seconds`
-pub const SCHEDULER_LAG: MetricDesc =
-    new_gauge("sessionwatch_scheduler_lag_seconds", "How late the last look began");
+pub const SCHEDULER_LAG: MetricDesc = new_gauge(
+    "sessionwatch_scheduler_lag_seconds",
+    "Delay between the due time and the start of the last check run",
+);
 /// `sessionwatch_replica_lag_seconds`
 pub const REPLICA_LAG: MetricDesc = new_gauge(
     "sessionwatch_replica_lag_seconds",
-    "How far the replica lagged that was looked at; absent where none was",
+    "Lag of the replica in the last check run; absent if the run read the primary",
 );
-/// `sessionwatch_last_seen_timestamp_seconds`
+/// `sessionwatch_last_success_timestamp_seconds`
 pub const LAST_SUCCESS: MetricDesc =
-    new_gauge("sessionwatch_last_seen_timestamp_seconds", "When the target was last seen");
+    new_gauge("sessionwatch_last_success_timestamp_seconds", "Time of the last successful check run");
 /// `sessionwatch_sessions`
 pub const SESSION_COUNTS: MetricDesc =
-    new_gauge("sessionwatch_sessions", "Sessions and users by kind, at the last look");
+    new_gauge("sessionwatch_sessions", "Sessions and users by kind, in the last check run");
 /// `sessionwatch_check_failing`
 pub const CHECK_FAILING: MetricDesc =
-    new_gauge("sessionwatch_check_failing", "Whether a check fails; absent while unknown");
+    new_gauge("sessionwatch_check_failing", "1 if the check is failing, 0 if passing; absent if unknown");
 /// `sessionwatch_alert_firing`
 pub const ALERT_FIRING: MetricDesc =
-    new_gauge("sessionwatch_alert_firing", "Whether the alert of a check fires");
+    new_gauge("sessionwatch_alert_firing", "1 if the alert of the check is firing");
 /// `sessionwatch_alerts`
-pub const ALERT_COUNTS: MetricDesc =
-    new_gauge("sessionwatch_alerts", "Alerts by state: ok, pending, firing; acknowledged and stale apart");
+pub const ALERT_COUNTS: MetricDesc = new_gauge(
+    "sessionwatch_alerts",
+    "Alerts by state: resolved, pending, firing; acknowledged and stale overlap these",
+);
 /// `sessionwatch_outbox_messages`
 pub const OUTBOX_MESSAGES: MetricDesc =
-    new_gauge("sessionwatch_outbox_messages", "Messages that wait to be delivered, or cannot be");
+    new_gauge("sessionwatch_outbox_messages", "Queued and undeliverable messages, by state");
 /// `sessionwatch_deliveries_total`
 pub const DELIVERY_ATTEMPTS: MetricDesc =
-    new_counter("sessionwatch_deliveries_total", "Attempts to deliver since the start, by outcome");
+    new_counter("sessionwatch_deliveries_total", "Delivery attempts since the start, by outcome");
 /// `sessionwatch_delivery_duration_seconds_total`
 pub const DELIVERY_DURATION: MetricDesc =
-    new_counter("sessionwatch_delivery_duration_seconds_total", "How long all attempts to deliver took");
+    new_counter("sessionwatch_delivery_duration_seconds_total", "Total duration of all delivery attempts");
 /// `sessionwatch_store_size_bytes`
-pub const STORE_SIZE: MetricDesc = new_gauge("sessionwatch_store_size_bytes", "Bytes that the store takes");
-/// `sessionwatch_store_sheltered`
+pub const STORE_SIZE: MetricDesc = new_gauge("sessionwatch_store_size_bytes", "Size of the state store");
+/// `sessionwatch_store_memory_fallback`
 pub const STORE_MEMORY_FALLBACK: MetricDesc = new_gauge(
-    "sessionwatch_store_sheltered",
-    "Whether the disk is full, so that what happens is in memory only",
+    "sessionwatch_store_memory_fallback",
+    "1 if the disk is full, so that new data is in memory only",
 );
 /// `sessionwatch_log_lines_total`
-pub const LOG_LINES: MetricDesc =
-    new_counter("sessionwatch_log_lines_total", "Lines of logs that were read, by source");
-/// `sessionwatch_log_signals_total`
+pub const LOG_LINES: MetricDesc = new_counter("sessionwatch_log_lines_total", "Log lines read, by source");
+/// `sessionwatch_log_events_total`
 pub const LOG_EVENTS: MetricDesc =
-    new_counter("sessionwatch_log_signals_total", "Signals that were found in logs, by source and kind");
+    new_counter("sessionwatch_log_events_total", "Log events found, by source and kind");
 /// `sessionwatch_log_dropped_total`
-pub const LOG_DROPPED: MetricDesc =
-    new_counter("sessionwatch_log_dropped_total", "What of logs was cut or not taken, by source and reason");
-/// `sessionwatch_log_heard_timestamp_seconds`
-pub const LOG_LAST_LINE: MetricDesc =
-    new_gauge("sessionwatch_log_heard_timestamp_seconds", "When a line of a source was read last");
+pub const LOG_DROPPED: MetricDesc = new_counter(
+    "sessionwatch_log_dropped_total",
+    "Log data that was truncated or dropped, by source and reason",
+);
+/// `sessionwatch_log_last_line_timestamp_seconds`
+pub const LOG_LAST_LINE: MetricDesc = new_gauge(
+    "sessionwatch_log_last_line_timestamp_seconds",
+    "Time at which the last line of the source was read",
+);
 /// `sessionwatch_config_reload_success`
 pub const CONFIG_RELOAD_SUCCESS: MetricDesc = new_gauge(
     "sessionwatch_config_reload_success",
-    "Whether the last change of configuration was taken; absent before one",
+    "1 if the last configuration reload succeeded; absent before the first reload",
 );
 
-/// Every metric, in the order in which they are served.
+/// All metrics, in the order in which they are exposed.
 pub const ALL: [MetricDesc; 23] = [
     BUILD_INFO,
     TARGET_UP,
@@ -148,7 +154,7 @@ pub const ALL: [MetricDesc; 23] = [
 ];
 
 impl MetricDesc {
-    /// Returns `true` if this is the metric to which a series of that name belongs.
+    /// Returns `true` if a series of that name belongs to this metric.
     #[must_use]
     pub fn owns_series(&self, series: &str) -> bool {
         match self.kind {

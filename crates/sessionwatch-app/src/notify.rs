@@ -1,4 +1,4 @@
-//! Telling people and programs: what is told, and one file a channel.
+//! Notifications: messages, templates and delivery, with one file for each kind of channel.
 
 mod alertmanager;
 pub mod channel;
@@ -38,10 +38,10 @@ pub use self::{
 };
 pub(crate) use self::{limits::bounded_key, sender::send_directly};
 
-/// How long a channel may take to accept a message.
+/// Timeout for one delivery to a channel.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A request to make of a channel.
+/// A `POST` request with a JSON body. URL, headers and body are [`Secret`], since each may contain a key.
 #[derive(Clone, Debug, Default)]
 struct HttpRequest {
     url: Secret,
@@ -58,7 +58,7 @@ pub(crate) mod tests {
 
     pub(crate) fn message(target: &str) -> NotificationMessage {
         NotificationMessage {
-            schema: 1,
+            schema: 2,
             key: "app/x/firing/1".into(),
             notice: "firing".into(),
             target: target.into(),
@@ -68,12 +68,12 @@ pub(crate) mod tests {
             since: Some("2026-01-01T00:00:00.000000Z".into()),
             at: "2026-01-01T00:00:00.000000Z".into(),
             finding: Some(json!({ "action": "end <them>", "value": 2 })),
-            again: false,
+            possible_duplicate: false,
             text: None,
         }
     }
 
-    /// A channel of a kind that has been given what it needs.
+    /// A channel of that kind with every required key.
     pub(crate) fn channel(kind: &str, url: &str) -> NotificationChannel {
         let own = match kind {
             "telegram" => "secret = \"key\"\nchat = \"-1\"",
@@ -91,38 +91,38 @@ pub(crate) mod tests {
         email
     }
 
-    /// The request for these messages, and its body.
+    /// The URL and body of the request for these messages.
     pub(crate) fn posted_request(kind: &str, url: &str, messages: &[NotificationMessage]) -> (String, Value) {
-        let told = NotificationBatch {
+        let batch = NotificationBatch {
             first: &messages[0],
             messages,
             text: NotificationBatch::default_text(messages),
         };
         let channel = channel(kind, url);
-        let post = channel.kind.build_request(&channel.url, &told, UtcTimestamp::MIN).unwrap();
+        let post = channel.kind.build_request(&channel.url, &batch, UtcTimestamp::MIN).unwrap();
         (post.url.expose().to_owned(), serde_json::from_str(post.body.expose()).unwrap())
     }
 
     #[test]
-    fn many_targets_are_told_of_in_one_message_of_bounded_length() {
+    fn many_targets_share_one_message_of_bounded_length() {
         let messages: Vec<NotificationMessage> =
             (0..10_000).map(|number| message(&format!("t{number}"))).collect();
-        let told = NotificationBatch {
+        let batch = NotificationBatch {
             first: &messages[0],
             messages: &messages,
             text: NotificationBatch::default_text(&messages),
         };
-        assert_eq!(told.title(), "Failing: duplicate-tokens (critical) on 10000 targets");
+        assert_eq!(batch.title(), "Failing: duplicate-tokens (critical) on 10000 targets");
         assert!(
-            told.text.contains("t19: 2 tokens") && told.text.contains("… and 9980 more"),
+            batch.text.contains("t19: 2 tokens") && batch.text.contains("… and 9980 more"),
             "{}",
-            told.text
+            batch.text
         );
         let one = NotificationBatch::default_text(&messages[..1]);
         assert_eq!(one, "2 tokens & <more>\n→ end <them>\nsince 2026-01-01 00:00:00 UTC");
     }
 
-    /// A message as an attacker would have it: long, of markup, control characters and line breaks.
+    /// A message with attacker-controlled content: long, full of markup, control characters and line breaks.
     fn hostile() -> NotificationMessage {
         let evil = "<!here> @everyone [x](http://evil) </h2>*_`|\r\nBcc: eve@example.org\0\u{1b}[31m \"🦀";
         NotificationMessage {
@@ -133,7 +133,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn nothing_is_longer_than_a_service_takes() {
+    fn every_message_stays_within_the_limits_of_its_service() {
         let units = |text: &Value| text.as_str().unwrap().encode_utf16().count();
         let report =
             NotificationMessage { notice: "report".into(), text: Some("line\n".repeat(20_000)), ..hostile() };
@@ -154,7 +154,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn no_name_adds_a_line_or_a_mark() {
+    fn names_cannot_inject_lines_or_markup() {
         let written = MessageTemplate::parse("{{ target }}|{{ summary }}|{{ messages[0].target }}").unwrap();
         for text in [NotificationBatch::default_text(&[hostile()]), written.render(&[hostile()]).unwrap()] {
             assert!(!text.contains(['\r', '\0', '\u{1b}']), "{}", &text[..300]);
@@ -174,7 +174,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn texts_are_shortened_as_services_count() {
+    fn texts_are_truncated_by_utf16_units_and_bytes() {
         assert_eq!(truncate_utf16("abc", 3), "abc");
         assert_eq!(truncate_utf16("äöüß", 3), "äö…");
         assert_eq!(truncate_utf16("🦀🦀🦀", 5), "🦀🦀…");

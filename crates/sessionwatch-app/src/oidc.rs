@@ -1,17 +1,17 @@
-//! OpenID Connect: a provider of identities by which people log in.
+//! OpenID Connect: login with an identity provider.
 //!
-//! OpenID Connect Core 1.0 with Discovery 1.0, the authorization code flow with PKCE (RFC 7636), and the issuer in the
-//! answer (RFC 9207).
+//! Implements OpenID Connect Core 1.0 with Discovery 1.0, the authorization code flow with PKCE (RFC 7636), and issuer
+//! identification (RFC 9207).
 
 pub mod client;
 
 pub(crate) mod id_token;
 
-/// Why nobody is logged in.
+/// Reason for a failed login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OidcError {
-    /// The provider cannot be asked, or its answer makes no sense.
+    /// The provider is unreachable, or its response is unusable.
     Unavailable(&'static str),
-    /// Its answer is not to be believed.
+    /// The response of the provider failed verification.
     Untrusted(&'static str),
 }

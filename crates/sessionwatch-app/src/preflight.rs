@@ -1,5 +1,5 @@
-//! What keeps `serve` from running with a configuration that can be read: what it refers to is missing, or cannot be used.
-//! Nothing is connected to, bound or written to find out.
+//! Preflight checks of a valid configuration: finds references that are missing or unusable before `serve` starts.
+//! Connects to nothing, binds nothing and writes nothing.
 
 use std::path::Path;
 
@@ -16,12 +16,12 @@ use crate::{
     remediation::archive_keys,
 };
 
-/// Reads the named file, or `sessionwatch.toml` of the current folder. Where anything in it is wrong, what cannot be used
-/// of the rest is reported too.
+/// Reads the named file, or `sessionwatch.toml` in the current folder. The error for an invalid file includes the
+/// preflight problems of its valid parts.
 ///
 /// # Errors
 ///
-/// If the file cannot be read, or anything in it is wrong.
+/// If the file cannot be read or is invalid.
 pub fn load_config(named: Option<&Path>) -> Result<Config, ConfigError> {
     Config::load(named).map_err(|error| match error {
         ConfigError::Invalid(mut faulty) => {
@@ -32,26 +32,26 @@ pub fn load_config(named: Option<&Path>) -> Result<Config, ConfigError> {
     })
 }
 
-/// Reads it as [`load_config`] does, and makes sure that `serve` can run with it.
+/// Reads the configuration as [`load_config`] does, and verifies that `serve` can run with it.
 ///
 /// # Errors
 ///
-/// If it cannot: everything that is wrong, in one error.
+/// If it cannot; the error lists all problems.
 pub fn load_config_for_serve(named: Option<&Path>) -> Result<Config, ConfigError> {
     let config = load_config(named)?;
     require_runnable(&config)?;
     Ok(config)
 }
 
-/// Makes sure that `serve` can run with it, as far as that can be known without connecting to anything.
+/// Verifies that `serve` can run with a configuration, as far as possible without connecting to anything.
 ///
 /// # Errors
 ///
-/// If it cannot: everything that is wrong, in one error.
+/// If it cannot; the error lists all problems.
 pub fn require_runnable(config: &Config) -> Result<(), ConfigError> {
     let mut problems = find_problems(config);
     if config.targets.is_empty() && config.unresolved_targets.is_empty() {
-        let none = "no target is configured: `sessionwatch init` writes a file that names one";
+        let none = "no target is configured: run `sessionwatch init` to create a configuration";
         problems.insert(0, none.to_owned());
     }
     if problems.is_empty() {
@@ -61,11 +61,11 @@ pub fn require_runnable(config: &Config) -> Result<(), ConfigError> {
     }
 }
 
-/// What is missing or cannot be used of all that the configuration refers to.
+/// Returns all references of a configuration that are missing or unusable.
 fn find_problems(config: &Config) -> Vec<String> {
     let serve = &config.serve;
     let targets = config.unresolved_targets.iter().map(|target| target.problem.to_string());
-    // Without it, nothing can be cleaned up; all else can be done.
+    // A missing `write_url` matters to automatic cleanup only; a target without cleanup is still monitored.
     let cleaned = config.targets.iter().filter(|target| target.auto_cleanup.is_some());
     let acting = cleaned.filter_map(|target| Some(target.write_address_problem.as_ref()?.to_string()));
     let channels =
@@ -85,7 +85,7 @@ fn find_problems(config: &Config) -> Vec<String> {
         serve.tls.as_ref().and_then(|(certificate, key)| daemon::certificate_problem(certificate, key));
     let openid =
         config.oidc_unresolved.clone().or_else(|| oidc::client::find_config_problem(config.oidc.as_ref()?));
-    let openid = openid.map(|problem| format!("openid: {problem}"));
+    let openid = openid.map(|problem| format!("oidc: {problem}"));
     targets
         .chain(acting)
         .chain(config.targets.iter().flat_map(address_problems))
@@ -99,17 +99,17 @@ fn find_problems(config: &Config) -> Vec<String> {
         .collect()
 }
 
-/// Why rows that are cleaned up could not be sealed.
+/// Returns the reason why automatic cleanup could not encrypt archived rows.
 fn identity_problem(config: &Config) -> Option<String> {
     let seals = config.actions.archive_recipient.is_none()
         && config.targets.iter().any(|target| target.auto_cleanup.is_some());
     let path = archive_keys::identity_path(config);
-    // Where there is none, one is made.
+    // A missing identity file is created on first use.
     let read = (seals && path.exists()).then(|| Identity::read_file(&path))?;
     read.err().map(|error| format!("actions: {error}"))
 }
 
-/// Why a store cannot be had there.
+/// Returns the reason why a store cannot be opened at a location.
 fn store_problem(place: &StoreLocation) -> Option<String> {
     match place {
         StoreLocation::File(path) => {
@@ -121,12 +121,12 @@ fn store_problem(place: &StoreLocation) -> Option<String> {
     }
 }
 
-/// The addresses of a target that cannot be used.
+/// Returns the addresses of a target whose TLS settings cannot be used.
 fn address_problems(target: &Target) -> Vec<String> {
     let addresses = [
         ("url", Some(&target.address)),
         ("replica_url", target.replica_address.as_ref()),
-        ("act_url", target.write_address.as_ref()),
+        ("write_url", target.write_address.as_ref()),
     ];
     let problem = |(key, address): (&str, Option<&TargetAddress>)| {
         let problem = address?.tls_problem()?;
@@ -135,7 +135,7 @@ fn address_problems(target: &Target) -> Vec<String> {
     addresses.into_iter().filter_map(problem).collect()
 }
 
-/// Why no TLS connection can be made to an address that asks for certificates to be checked.
+/// Returns the reason why TLS cannot be set up for a PostgreSQL store.
 fn store_tls_problem(dsn: &Dsn) -> Option<String> {
     if dsn.is_local() {
         return None;

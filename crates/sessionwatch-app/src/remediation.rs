@@ -1,5 +1,5 @@
-//! Acting: plan, then carry out exactly that plan. A plan is made with the credentials of the watch and touches nothing;
-//! carrying it out needs credentials of its own, seals each row into the archive before it goes, and checks afterwards.
+//! Remediation: create a plan, then apply exactly that plan. Planning uses the watch role and changes nothing.
+//! Applying uses the write role, encrypts each row into the archive before deleting it, and verifies the result.
 
 pub mod apply;
 pub mod archive_keys;
@@ -47,135 +47,135 @@ pub use self::{
     recovery::recover_interrupted,
 };
 
-/// What an action is about.
+/// Rows that an action selects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Selection {
-    /// Rows that ended longer ago than that.
+    /// Rows that expired more than `grace` ago.
     Expired {
-        /// Since their end.
+        /// Time since the expiry.
         #[serde(rename = "grace_us", with = "as_micros")]
         grace: SignedDuration,
     },
     /// Rows whose user does not exist.
     Orphaned,
-    /// Rows on tokens that occur more than once: all of them where several users share the token, else all but the newest.
+    /// Rows whose token occurs more than once: all of them if several users share the token, else all but the newest.
     Duplicates,
-    /// Active sessions of users with more than so many, beyond that number.
+    /// Active sessions beyond `keep` per user.
     Excess {
-        /// So many of each user's are kept: those that end last.
+        /// Sessions kept for each user: those that expire last.
         keep: u64,
     },
     /// Every row of a user.
     User(String),
-    /// Every row of some users.
+    /// Every row of several users.
     Users(Vec<String>),
-    /// The row of that id, or on a token that begins so.
+    /// The row with this id, or the rows whose token starts with this prefix.
     Session(String),
     /// Every row.
     All,
-    /// Rows that fit.
+    /// Rows that match a filter.
     Where(SelectionFilter),
-    /// Rows of the archive, to be put back.
+    /// Archived rows to restore.
     Restore {
-        /// The plan that removed them.
+        /// Id of the plan that archived them.
         archive: String,
-        /// Only those of this user.
+        /// Restricts the restore to one user.
         user: Option<String>,
     },
 }
 
-/// With what an action is carried out.
+/// Context of planning and applying.
 #[derive(Clone, Copy, Debug)]
 pub struct ActionContext<'a> {
-    /// The configuration.
+    /// Configuration.
     pub config: &'a Config,
-    /// The target.
+    /// Target.
     pub target: &'a Target,
-    /// Where plans and archives are.
+    /// Store of plans and archives.
     pub store: &'a Store,
-    /// The time.
+    /// Clock.
     pub clock: &'a Clock,
-    /// Who acts.
+    /// Name for the audit log.
     pub actor: &'a str,
 }
 
-/// A plan as people see it; its rows are in the store.
+/// Plan without its rows, which stay in the store.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ActionPlan {
-    /// What is kept of it.
+    /// Stored record.
     pub record: plans::PlanRecord,
-    /// What was asked for.
+    /// Selected rows.
     pub selection: Selection,
-    /// The rest.
+    /// Further facts.
     pub summary: PlanSummary,
-    /// What other plans of the target ended within the last hour.
+    /// Impact of the target's other plans of the last hour.
     pub recently_ended: RecentImpact,
 }
 
-/// What is known of a plan besides its rows.
+/// Facts about a plan apart from its rows. Stored as JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PlanSummary {
-    /// How the rows are ended.
+    /// How the sessions are revoked.
     pub revoke: RevokeMethod,
-    /// Users whose sessions it touches.
+    /// Number of affected users.
     pub users: u64,
     /// Active sessions in the whole table.
     pub all_active: u64,
     /// Rows in the whole table.
     pub all_rows: u64,
-    /// The instant to which conditions refer.
+    /// Instant that time conditions refer to.
     #[serde(with = "timestamp::as_micros")]
     pub now: UtcTimestamp,
-    /// What the locators of its rows are.
+    /// Kind of locator that identifies a row.
     pub addressing: RowKeyKind,
-    /// Some of the rows.
+    /// Sample of the rows.
     pub sample: Vec<RowPreview>,
-    /// What a person should know before it is carried out.
+    /// Notes to read before applying the plan.
     pub notes: Vec<String>,
-    /// Archived rows that a restore leaves in the archive, since something is in the way of them.
+    /// Archived rows that a restore leaves in the archive because they conflict with the table.
     pub left: u64,
-    /// Tokens that a restore makes valid again, and that several users had shared.
+    /// Restored tokens that several users had shared.
     pub shared: u64,
-    /// What happens besides to other tables, or by triggers and rules.
+    /// Side effects on other tables, and triggers and rules that run.
     pub side_effects: Vec<SideEffect>,
-    /// The configuration has it applied, without a person.
+    /// The plan is applied automatically, by configuration.
     pub by_policy: bool,
-    /// Rows that it ended or put back; nothing until it is done.
+    /// Rows deleted, changed or restored; `None` until the plan is finished.
     pub done: Option<u64>,
-    /// The table of sessions, with its schema; empty in plans of older programs.
+    /// Session table with its schema; empty in plans of older versions.
     pub table: String,
-    /// How that table was read: the title of the profile.
+    /// Title of the profile.
     pub framework: String,
-    /// What may go on working though its row is gone.
+    /// Logins that may stay valid although their rows are gone.
     pub not_ended: Vec<String>,
 }
 
-/// A row for a person to recognise.
+/// Row as shown to people.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowPreview {
-    /// The first characters of the token.
+    /// Token prefix.
     pub prefix: Option<String>,
-    /// The row's id.
+    /// Row id.
     pub id: Option<String>,
-    /// The user.
+    /// User id.
     pub user: Option<String>,
-    /// The end in microseconds.
+    /// Expiry, in microseconds since 1970.
     pub expires: Option<i64>,
 }
 
-/// What a person gave along with the wish to carry out a plan.
+/// Confirmation given with the request to apply a plan.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Confirmation<'a> {
-    /// The name of the target, typed.
+    /// Name of the target, as typed by a person.
     pub typed_name: Option<&'a str>,
-    /// The configuration says that it is done, without a person.
+    /// The configuration applies the plan, without a person.
     pub by_policy: bool,
 }
 
 impl Selection {
-    /// The command that asks for it.
+    /// Returns the command for this selection.
     #[must_use]
     pub fn command_name(&self) -> &'static str {
         match self {
@@ -192,7 +192,8 @@ impl Selection {
         }
     }
 
-    /// How these rows are ended, where sessions are ended so: what nobody can use any more is always removed.
+    /// Returns how these rows are revoked, given the target's usual method. Expired and orphaned rows are always
+    /// deleted, since nobody can use them.
     #[must_use]
     pub fn effective_revoke(&self, usual: &RevokeMethod) -> RevokeMethod {
         match self {
@@ -201,7 +202,7 @@ impl Selection {
         }
     }
 
-    /// The rows that are meant.
+    /// Returns the rows to select at `now`; `None` for a restore, which reads the archive instead.
     #[must_use]
     pub fn row_selection(&self, now: UtcTimestamp) -> Option<RowSelection<'_>> {
         Some(match self {
@@ -219,18 +220,19 @@ impl Selection {
     }
 }
 
-/// The account behind a name in the audit trail, where that is of a program: `ada (deploys)` acts for `ada`.
+/// Returns the account behind a name in the audit log: an API token `ada (deploys)` belongs to `ada`.
 #[must_use]
 pub fn actor_account(actor: &str) -> &str {
     actor.split_once(" (").map_or(actor, |(account, _)| account)
 }
 
-/// Agrees to a plan as the second person: whether it can still be carried out.
+/// Approves a plan as the second person. Returns `false` if the plan can no longer be applied.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// Fails if the store cannot be written.
 pub fn approve_plan(db: Tx<'_>, id: &str, actor: &str, now: UtcTimestamp) -> Result<bool, StoreError> {
+    // An interrupted plan may be resumed, so it can still be approved.
     let open =
         |plan: &plans::PlanRecord| matches!(plan.state, plans::PlanState::Planned | plans::PlanState::Begun);
     let Some(mut plan) = plans::find_plan(db, id)?.filter(open) else { return Ok(false) };
@@ -239,14 +241,14 @@ pub fn approve_plan(db: Tx<'_>, id: &str, actor: &str, now: UtcTimestamp) -> Res
     plans::upsert_plan(db, &plan)?;
     audit::insert_audit_entry(
         db,
-        audit::NewAuditEntry { actor, action: "plan-approved", detail: &detail },
+        audit::NewAuditEntry { actor, action: "plan.approved", detail: &detail },
         now,
     )?;
     Ok(true)
 }
 
 impl ActionContext<'_> {
-    /// Who would have to agree to a plan besides whoever carries it out, and has not: why it reaches far.
+    /// Returns the exceeded limits if a second person must still approve the plan; `None` otherwise.
     #[must_use]
     pub fn missing_approval(&self, plan: &ActionPlan) -> Option<ConfirmationReasons> {
         let agreed =
@@ -254,21 +256,22 @@ impl ActionContext<'_> {
         plan.exceeded_limits(self.safety_limit()).filter(|_| self.config.actions.requires_approval && !agreed)
     }
 
-    /// How far a plan may reach without being confirmed.
+    /// Returns the safety limit above which plans must be confirmed.
     #[must_use]
     pub fn safety_limit(&self) -> SafetyLimit {
         self.config.actions.safety_limit()
     }
 
-    /// A plan that was made before.
+    /// Loads a plan.
     ///
     /// # Errors
     ///
-    /// If there is none of that id, or it is of another target.
+    /// Fails if no plan has this id, or the plan belongs to another target.
     pub fn load_plan(&self, id: &str) -> Result<ActionPlan, ActionError> {
         let now = self.clock.now();
         let plan = self.store.read(|db| ActionPlan::load(db, id, now))?;
         let plan = plan.ok_or_else(|| ActionError::NoPlan(id.to_owned()))?;
+        // The address is compared too: the name may belong to another database by now.
         let here = (&self.target.name, self.target.address.to_string());
         if (&plan.record.target, &plan.record.address) != (here.0, &here.1) {
             let (plan, named) = (plan.record.target, here.0.clone());
@@ -279,11 +282,11 @@ impl ActionContext<'_> {
 }
 
 impl ActionPlan {
-    /// Reads a plan as it is kept. Returns `None` while its rows are being listed.
+    /// Decodes a stored plan. Returns `None` while its rows are being listed.
     ///
     /// # Errors
     ///
-    /// If it was written by another version, or is damaged.
+    /// Fails if the record was written by another version, or is damaged.
     pub fn from_record(kept: plans::PlanRecord) -> Result<Option<Self>, StoreError> {
         if kept.state == plans::PlanState::Making {
             return Ok(None);
@@ -295,21 +298,21 @@ impl ActionPlan {
         Ok(Some(Self { record: kept, selection, summary, recently_ended: RecentImpact::default() }))
     }
 
-    /// The plan of that id, once its rows are listed, with what others of its target ended lately.
+    /// Loads a plan whose rows are listed, with the recent impact of its target's other plans.
     ///
     /// # Errors
     ///
-    /// If the store cannot be read.
+    /// Fails if the store cannot be read.
     pub fn load(db: Tx<'_>, id: &str, now: UtcTimestamp) -> Result<Option<Self>, StoreError> {
         let plan = plans::find_plan(db, id)?.map(Self::from_record).transpose()?.flatten();
         plan.map(|plan| plan.with_recent_totals(db, now)).transpose()
     }
 
-    /// The same plan, with what others of its target ended within the last hour.
+    /// Fills in the impact of the target's other plans of the last hour.
     ///
     /// # Errors
     ///
-    /// If the store cannot be read.
+    /// Fails if the store cannot be read.
     pub fn with_recent_totals(mut self, db: Tx<'_>, now: UtcTimestamp) -> Result<Self, StoreError> {
         let others = plans::list_plans_applied_since(db, &self.record, now - safety_limit::LIMIT_WINDOW)?;
         let applied: Result<Vec<safety_limit::RecentPlan>, StoreError> =
@@ -318,7 +321,8 @@ impl ActionPlan {
         Ok(self)
     }
 
-    /// What a plan counts as for others; `None` for one that ends nothing, or that the configuration limits.
+    /// Returns the impact that counts towards the limit of other plans; `None` for restores, which end nothing, and for
+    /// scheduled cleanups, which have limits of their own.
     fn applied_totals(kept: plans::PlanRecord) -> Result<Option<safety_limit::RecentPlan>, StoreError> {
         let Some(Self { record: kept, selection, summary, .. }) = Self::from_record(kept)? else {
             return Ok(None);
@@ -326,6 +330,7 @@ impl ActionPlan {
         if matches!(selection, Selection::Restore { .. }) || summary.by_policy {
             return Ok(None);
         }
+        // An unfinished plan may still end all of its rows.
         let done = kept.state == plans::PlanState::Done;
         let rows = summary.done.filter(|_| done).unwrap_or(kept.row_count);
         Ok(Some(safety_limit::RecentPlan {
@@ -336,24 +341,25 @@ impl ActionPlan {
         }))
     }
 
-    /// The table and the framework that it is about, in words; `None` for a plan of an older program.
+    /// Describes the table and framework; `None` for plans of older versions.
     #[must_use]
     pub fn describe_table(&self) -> Option<String> {
         let PlanSummary { table, framework, .. } = &self.summary;
         (!table.is_empty()).then(|| format!("{table} ({framework})"))
     }
 
-    /// Refuses to go on with a plan whose table is not the one that is recognised now.
+    /// Rejects a plan whose table is no longer the recognized session table.
     ///
     /// # Errors
     ///
-    /// If it is another one.
+    /// Fails if the tables differ.
     fn require_table(&self, table: &sessionwatch_targets::mapping::TableName) -> Result<(), ActionError> {
         let (plan, now) = (self.summary.table.clone(), table.to_string());
+        // Plans of older versions do not record their table.
         if plan.is_empty() || plan == now { Ok(()) } else { Err(ActionError::OtherTable { plan, now }) }
     }
 
-    /// How far it reaches.
+    /// Returns the impact of the plan.
     #[must_use]
     pub fn impact(&self) -> PlanImpact {
         let PlanSummary { all_active, all_rows, .. } = self.summary;
@@ -365,8 +371,8 @@ impl ActionPlan {
         }
     }
 
-    /// What a person types to confirm it: the name of the target. Of a server that only an address names, it is that of the
-    /// database, since no option takes an address that may hold a password.
+    /// Returns the name to type as confirmation: the target's name, or the database name if only an address names the
+    /// target, since no option takes an address that may contain a password.
     #[must_use]
     pub fn confirmation_name(&self) -> &str {
         let name = &self.record.target;
@@ -376,11 +382,11 @@ impl ActionPlan {
         if database.is_empty() { "target" } else { database }
     }
 
-    /// Why it has to be confirmed, if it has to be.
+    /// Returns the exceeded limits; `None` if the plan needs no confirmation.
     #[must_use]
     pub fn exceeded_limits(&self, limit: SafetyLimit) -> Option<ConfirmationReasons> {
         let reach = match self.selection {
-            // Putting back logs in whoever had been logged in, and takes nothing from anybody.
+            // A restore logs users in again, and revokes nothing.
             Selection::Restore { .. } => None,
             _ => limit.check(self.impact(), self.recently_ended),
         };
@@ -391,10 +397,11 @@ impl ActionPlan {
         (!reasons.is_empty()).then_some(ConfirmationReasons(reasons))
     }
 
-    /// Whether it is too old to be carried out.
+    /// Returns whether the plan is older than `stale_after`.
     #[must_use]
     pub fn is_stale(&self, stale_after: SignedDuration, now: UtcTimestamp) -> bool {
         let age = now.duration_since(self.record.updated_at);
+        // A plan from the future shows that the clock was set back: its true age is unknown.
         age > stale_after || age < -stale_after
     }
 }
@@ -404,7 +411,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn contents_that_no_version_wrote_are_an_error() {
+    fn a_record_that_cannot_be_decoded_is_an_error() {
         let stored = |about: &str, summary: &str| plans::PlanRecord {
             id: "p".into(),
             target: "app".into(),

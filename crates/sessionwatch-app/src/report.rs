@@ -42,28 +42,34 @@ impl CheckReport {
         } else if any("unknown") {
             "unknown"
         } else {
-            "healthy"
+            "passing"
         }
     }
 
-    /// The report as JSON.
+    /// The report as a JSON document of its own.
     #[must_use]
     pub fn to_json(&self) -> Value {
+        let mut document = self.to_target_json();
+        document["schema"] = 2.into();
+        document
+    }
+
+    /// The report as JSON, without the version of the schema.
+    fn to_target_json(&self) -> Value {
         let seen = self.observation.as_ref().ok();
         json!({
-            "schema": 1,
             "target": self.target,
             "profile": seen.map(|seen| &seen.candidate.mapping.profile),
             "framework": seen.map(|seen| &seen.candidate.title),
             "table": seen.map(|seen| seen.candidate.mapping.sessions.to_string()),
             "engine": engine_name(self.engine),
-            "taken_at": seen.map(|seen| clock::format_rfc3339(seen.stats.taken_at)),
+            "checked_at": seen.map(|seen| clock::format_rfc3339(seen.stats.taken_at)),
             "duration_ms": self.duration.as_secs_f64() * 1000.0,
-            "census": seen.map(stats_json),
+            "stats": seen.map(stats_json),
             "checks": self.results.iter().map(result_json).collect::<Vec<_>>(),
             "notes": self.notes,
             "error": self.observation.as_ref().err().map(ToString::to_string),
-            "verdict": self.verdict(),
+            "result": self.verdict(),
         })
     }
 
@@ -170,26 +176,26 @@ impl CheckReport {
     }
 }
 
-/// Reports in that format. One report is one JSON document; several are a list of them.
+/// Reports in that format. In JSON they are one document with a list of targets, however many there are.
 #[must_use]
 pub fn render_reports(reports: &[CheckReport], format: OutputFormat) -> String {
     let each = |write: fn(&CheckReport) -> String, between: &str| {
         reports.iter().map(write).collect::<Vec<_>>().join(between)
     };
-    match (format, reports) {
-        (OutputFormat::Table, _) => each(CheckReport::render_text, "\n"),
-        (OutputFormat::Json, [report]) => format!("{:#}\n", report.to_json()),
-        (OutputFormat::Json, _) => {
-            format!("{:#}\n", Value::from_iter(reports.iter().map(CheckReport::to_json)))
+    match format {
+        OutputFormat::Table => each(CheckReport::render_text, "\n"),
+        OutputFormat::Json => {
+            let targets: Vec<Value> = reports.iter().map(CheckReport::to_target_json).collect();
+            format!("{:#}\n", json!({ "schema": 2, "targets": targets }))
         }
-        (OutputFormat::Ndjson, _) => each(|report| format!("{}\n", report.to_json()), ""),
-        (OutputFormat::Csv, _) => {
+        OutputFormat::Ndjson => each(|report| format!("{}\n", report.to_json()), ""),
+        OutputFormat::Csv => {
             format!(
-                "target,check,severity,verdict,value,threshold,summary\n{}",
+                "target,check,severity,result,value,threshold,summary\n{}",
                 each(CheckReport::render_csv, "")
             )
         }
-        (OutputFormat::Markdown, _) => each(CheckReport::render_markdown, "\n"),
+        OutputFormat::Markdown => each(CheckReport::render_markdown, "\n"),
     }
 }
 
@@ -286,7 +292,7 @@ fn result_json(result: &CheckResult) -> Value {
     let finding = &result.outcome;
     let reason = if let CheckVerdict::Unknown(reason) = &finding.verdict { Some(reason) } else { None };
     json!({
-        "id": result.id, "severity": result.severity.name(), "verdict": verdict_name(&finding.verdict),
+        "id": result.id, "severity": result.severity.name(), "result": verdict_name(&finding.verdict),
         "value": finding.value, "threshold": finding.threshold, "summary": finding.summary, "reason": reason,
         "proof": finding.proving_constraint, "action": result.action, "decides": !finding.is_informational,
         "evidence": result.evidence.iter().map(evidence_json).collect::<Vec<_>>(),
@@ -304,7 +310,7 @@ pub fn evidence_json(evidence: &EvidenceRow) -> Value {
 
 fn verdict_name(verdict: &CheckVerdict) -> &'static str {
     match verdict {
-        CheckVerdict::Passing => "healthy",
+        CheckVerdict::Passing => "passing",
         CheckVerdict::Failing => "failing",
         CheckVerdict::Unknown(_) => "unknown",
     }

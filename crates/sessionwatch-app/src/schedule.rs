@@ -1,4 +1,4 @@
-//! When a target is looked at, and by which checks. Pure: the present instant is a parameter, and so is how a look went.
+//! Scheduling of check runs. Pure: the current time and the outcome of a run are parameters.
 
 mod wall_time;
 
@@ -15,95 +15,95 @@ use sessionwatch_core::{
 };
 use siphasher::sip::SipHasher13;
 
-/// Looks at a target are at least so far apart, whatever asks for them.
+/// Minimum time between two runs of a target, even for runs on request.
 pub const MIN_RUN_GAP: SignedDuration = SignedDuration::from_secs(60);
-/// Failures in a row after which looks become rarer.
+/// Consecutive failures after which runs back off.
 const BACKOFF_FAILURE_THRESHOLD: u32 = 3;
-/// The longest wait of a target that fails.
+/// Maximum backoff, and maximum spacing of slow runs.
 const MAX_RUN_BACKOFF: SignedDuration = SignedDuration::from_mins(15);
-/// Looks may take up this part of the time.
+/// Runs may take up at most one in this many parts of the time, to limit the load on the database.
 const RUN_TIME_SHARE_DIVISOR: i32 = 10;
-/// Targets on the same cron expression are spread over so long.
+/// Period over which targets with the same cron expression are spread.
 const MAX_CRON_SPLAY: SignedDuration = SignedDuration::from_secs(20);
-/// Intervals within which a run must have succeeded for a target to count as watched.
+/// Intervals within which a run must have succeeded for a target to count as monitored.
 const FRESHNESS_INTERVALS: i32 = 3;
-/// Days over which costs are worked out.
+/// Days of a month in cost estimates.
 const COST_PERIOD_DAYS: i32 = 30;
 
-/// When something is due.
+/// A recurring schedule.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Schedule {
-    /// At this distance.
+    /// A fixed interval.
     Every(SignedDuration),
-    /// At the times of this expression, in this zone.
+    /// A cron expression in a time zone.
     Cron(Box<Cron>, TimeZone),
 }
 
-/// What is wrong with a cron expression.
+/// An invalid cron expression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CronError {
-    /// It cannot be read.
+    /// The expression cannot be parsed.
     #[error("must be minute, hour, day of month, month and day of week, such as \"0 6 * * mon\" ({0})")]
     Unreadable(String),
-    /// It names no instant.
-    #[error("names no instant that ever comes")]
+    /// The expression never matches.
+    #[error("never matches a date")]
     Never,
 }
 
-/// Checks with a schedule in common.
+/// Checks that share a schedule.
 #[derive(Clone, Debug)]
 pub struct ScheduledChecks {
-    /// When they are due.
+    /// The schedule.
     pub schedule: Schedule,
-    /// Their ids.
+    /// Check IDs.
     pub checks: BTreeSet<String>,
-    /// Indexes and constraints are distrusted.
+    /// `true` to read every row instead of trusting indexes and constraints.
     pub ignore_constraints: bool,
 }
 
-/// All schedules of a target, and what was done last.
+/// The schedules of a target, with the state of its runs.
 #[derive(Clone, Debug)]
 pub struct RunScheduler {
     entries: Vec<ScheduledChecks>,
-    /// Of each entry, when it was last done.
+    /// Time of the last successful run of each entry.
     last_done: Vec<Option<UtcTimestamp>>,
     last_run_at: Option<UtcTimestamp>,
-    /// The first look, if there was none.
+    /// Time of the first run, if there was none.
     first_run_at: UtcTimestamp,
-    /// Somebody asked for a look out of turn.
+    /// A run out of schedule is pending.
     is_run_requested: bool,
-    /// Sessions were ended there lately.
+    /// Runs follow each other at the minimum gap, after sessions were revoked.
     is_high_frequency: bool,
     consecutive_failures: u32,
     last_duration: SignedDuration,
     seed: u64,
 }
 
-/// A look that is due.
+/// A run that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DueRun {
-    /// The checks to make.
+    /// IDs of the due checks.
     pub checks: BTreeSet<String>,
-    /// Distrust indexes and constraints.
+    /// `true` to read every row instead of trusting indexes and constraints.
     pub ignore_constraints: bool,
 }
 
 impl Schedule {
-    /// Reads a cron expression of five fields.
+    /// Parses a cron expression of five fields.
     ///
     /// # Errors
     ///
-    /// If it cannot be read, or names no instant.
+    /// If the expression is invalid or never matches.
     pub fn parse_cron(text: &str, zone: &TimeZone) -> Result<Self, CronError> {
         let parser = CronParser::builder().seconds(Seconds::Disallowed).build();
         let cron = parser.parse(text).map_err(|error| CronError::Unreadable(error.to_string()))?;
         let schedule = Self::Cron(Box::new(cron), zone.clone());
-        // A date such as 31 February is read without complaint. The instant to start from does not matter.
+        // The parser accepts dates such as 31 February. Any start time will do.
         let start = UtcTimestamp::UNIX_EPOCH + 20_000 * DAY;
         schedule.next_after(start).map(|_| schedule.clone()).ok_or(CronError::Never)
     }
 
-    /// The first time after an instant; nothing if there is none.
+    /// Returns the first time after `last`; `None` if there is none.
     #[must_use]
     pub fn next_after(&self, last: UtcTimestamp) -> Option<UtcTimestamp> {
         match self {
@@ -112,7 +112,7 @@ impl Schedule {
         }
     }
 
-    /// The distance between two times, from an instant on.
+    /// Returns the interval between the next two times after `now`.
     #[must_use]
     pub fn interval_at(&self, now: UtcTimestamp) -> SignedDuration {
         let next = self.next_after(now);
@@ -120,27 +120,27 @@ impl Schedule {
         next.zip(second).map_or(SignedDuration::MAX, |(next, second)| second.duration_since(next))
     }
 
-    /// The last time at or before an instant; nothing if there is none. Only for cron expressions.
+    /// Returns the last time at or before `now`; `None` if there is none, and for fixed intervals.
     #[must_use]
     pub fn last_at_or_before(&self, now: UtcTimestamp) -> Option<UtcTimestamp> {
         let Self::Cron(cron, zone) = self else { return None };
         wall_time::previous_occurrence(cron, zone, now.into())?.try_into().ok()
     }
 
-    /// When something was done last, for [`Schedule::next_after`], by a clock that may have been set back since. What seems to
-    /// lie ahead was done just now. A time that an expression names does not come again for that, unless it would be
-    /// waited for for more than a day.
+    /// Returns the time of the last run for [`Schedule::next_after`], clamped to `now` if the clock was set back since.
     #[must_use]
     pub fn clamp_last_run(&self, last: UtcTimestamp, now: UtcTimestamp) -> UtcTimestamp {
         match self {
+            // A time of day that has passed must not be due again after the clock was set back a little, but a clock
+            // that was far ahead must not suspend the schedule for more than a day.
             Self::Cron(..) if last.duration_since(now) <= DAY => last,
             _ => last.min(now),
         }
     }
 }
 
-/// Returns the instant until which a run that succeeded at `at`, and took `took`, shows that a target with
-/// these schedules is watched: three intervals of the most frequent schedule, or of the distance that runs keep.
+/// Returns the time until which a run that succeeded at `at` and took `duration` counts as recent: three intervals of
+/// the most frequent schedule, or of the minimum spacing if that is longer.
 #[must_use]
 pub fn fresh_until(entries: &[ScheduledChecks], at: UtcTimestamp, duration: SignedDuration) -> UtcTimestamp {
     let third = |entry: &ScheduledChecks| {
@@ -150,20 +150,20 @@ pub fn fresh_until(entries: &[ScheduledChecks], at: UtcTimestamp, duration: Sign
     due.max(at + min_run_spacing(duration).saturating_mul(FRESHNESS_INTERVALS))
 }
 
-/// A length of time below `most`, another one for each number.
+/// Maps a number to a duration below `most`.
 fn spread_offset(number: u64, most: SignedDuration) -> SignedDuration {
     let micros = saturating_micros(most).unsigned_abs().max(1);
     SignedDuration::from_micros((number % micros).cast_signed())
 }
 
-/// The time between two runs, at least, where one takes `took`.
+/// Returns the minimum time between two runs that take `duration`.
 fn min_run_spacing(duration: SignedDuration) -> SignedDuration {
     MIN_RUN_GAP
         .max(duration.saturating_mul(RUN_TIME_SHARE_DIVISOR - 1).clamp(SignedDuration::ZERO, MAX_RUN_BACKOFF))
 }
 
 impl RunScheduler {
-    /// The schedules of the target of that name, which was last looked at then, or is to be looked at first then.
+    /// Creates the scheduler of a target. `first_run_at` applies if there was no run yet.
     #[must_use]
     pub fn new(
         name: &str,
@@ -171,6 +171,7 @@ impl RunScheduler {
         last_run_at: Option<UtcTimestamp>,
         first_run_at: UtcTimestamp,
     ) -> Self {
+        // Seeded by name, so that splay and jitter differ between targets but not between restarts.
         let mut hasher = SipHasher13::new();
         hasher.write(name.as_bytes());
         Self {
@@ -186,26 +187,26 @@ impl RunScheduler {
         }
     }
 
-    /// Asks for a look out of turn: it is due as soon as looks may follow each other.
+    /// Requests a run out of schedule, which is due once the minimum gap has passed.
     pub fn request_run(&mut self) {
         self.is_run_requested = true;
     }
 
-    /// Looks follow each other as fast as they may, whatever the schedules say, while that is so.
+    /// Sets whether runs follow each other at the minimum gap, regardless of the schedules.
     pub fn set_high_frequency(&mut self, closely: bool) {
         self.is_high_frequency = closely;
     }
 
-    /// When the next look is due.
+    /// Returns the time of the next run.
     #[must_use]
     pub fn next_run_at(&self, now: UtcTimestamp) -> UtcTimestamp {
         let due = (0..self.entries.len()).filter_map(|at| self.entry_due_at(at, now)).min();
         let due = if self.is_run_requested || self.is_high_frequency { Some(now) } else { due };
-        let earliest = self.last_run_at.map_or(self.first_run_at, |looked| looked + self.min_gap());
+        let earliest = self.last_run_at.map_or(self.first_run_at, |last_run| last_run + self.min_gap());
         due.unwrap_or(UtcTimestamp::MAX).max(earliest)
     }
 
-    /// The look that is due at an instant; nothing before it is.
+    /// Returns the run that is due at `now`; `None` if none is.
     #[must_use]
     pub fn due_run(&self, now: UtcTimestamp) -> Option<DueRun> {
         if self.next_run_at(now) > now {
@@ -213,8 +214,9 @@ impl RunScheduler {
         }
         let mut due = DueRun { checks: BTreeSet::new(), ignore_constraints: false };
         for (at, entry) in self.entries.iter().enumerate() {
-            let hurried = (self.is_run_requested || self.is_high_frequency) && !entry.ignore_constraints;
-            if hurried || self.entry_due_at(at, now).is_some_and(|due| due <= now) {
+            // A full read is too expensive for runs on request.
+            let is_expedited = (self.is_run_requested || self.is_high_frequency) && !entry.ignore_constraints;
+            if is_expedited || self.entry_due_at(at, now).is_some_and(|due| due <= now) {
                 due.checks.extend(entry.checks.iter().cloned());
                 due.ignore_constraints |= entry.ignore_constraints;
             }
@@ -222,7 +224,8 @@ impl RunScheduler {
         Some(due)
     }
 
-    /// A look was taken: what it did is done, and what was missed before it is left out. One that failed is due again.
+    /// Records a run. A successful run completes its entries, and occurrences missed before it are skipped; the entries
+    /// of a failed run stay due.
     pub fn record_run(&mut self, due: &DueRun, now: UtcTimestamp, duration: SignedDuration, succeeded: bool) {
         for (entry, done) in self.entries.iter().zip(&mut self.last_done) {
             if succeeded
@@ -238,21 +241,21 @@ impl RunScheduler {
         self.consecutive_failures = if succeeded { 0 } else { self.consecutive_failures.saturating_add(1) };
     }
 
-    /// The clock was set back: what seems to lie ahead was just now.
+    /// Adjusts the times of past runs after the clock was set back to `now`.
     pub fn clamp_to(&mut self, now: UtcTimestamp) {
         for (entry, done) in self.entries.iter().zip(&mut self.last_done) {
             *done = done.map(|done| entry.schedule.clamp_last_run(done, now));
         }
-        self.last_run_at = self.last_run_at.map(|looked| looked.min(now));
+        self.last_run_at = self.last_run_at.map(|last_run| last_run.min(now));
     }
 
-    /// Whether the clock was set back since the last look.
+    /// Returns `true` if the clock was set back since the last run.
     #[must_use]
     pub fn has_clock_moved_back(&self, now: UtcTimestamp) -> bool {
-        self.last_run_at.is_some_and(|looked| looked > now)
+        self.last_run_at.is_some_and(|last_run| last_run > now)
     }
 
-    /// When an entry is due: at once the first time.
+    /// Returns the due time of an entry; `now` if it never ran.
     fn entry_due_at(&self, at: usize, now: UtcTimestamp) -> Option<UtcTimestamp> {
         let Some(done) = self.last_done[at] else { return Some(now) };
         let entry = &self.entries[at];
@@ -260,11 +263,11 @@ impl RunScheduler {
             Schedule::Every(_) => SignedDuration::ZERO,
             Schedule::Cron(..) => spread_offset(self.seed, MAX_CRON_SPLAY),
         };
-        // Done at the splayed time of a tick is done with the tick.
+        // Runs happen at the occurrence plus splay, so the splay is subtracted to find the next occurrence.
         entry.schedule.next_after((done - splay).max(UtcTimestamp::MIN)).map(|next| next + splay)
     }
 
-    /// Time between two looks, at least: longer where they take long, and doubling where they fail.
+    /// Returns the minimum time until the next run: longer for slow runs, and doubling with each failure.
     fn min_gap(&self) -> SignedDuration {
         let failing = self.consecutive_failures.saturating_sub(BACKOFF_FAILURE_THRESHOLD - 1).min(10);
         let back_off = if failing == 0 {
@@ -275,7 +278,8 @@ impl RunScheduler {
         min_run_spacing(self.last_duration).max(back_off) + self.backoff_jitter(back_off / 10)
     }
 
-    /// Up to that much, another for each target and failure.
+    /// Returns a jitter below `most` that differs by target and failure, so that targets on one server do not retry
+    /// together.
     fn backoff_jitter(&self, most: SignedDuration) -> SignedDuration {
         let mut hasher = SipHasher13::new();
         hasher.write_u64(self.seed);
@@ -283,30 +287,31 @@ impl RunScheduler {
         spread_offset(hasher.finish() >> 1, most)
     }
 
-    /// What the schedules cost in a month of 30 days: looks, and how long a database is awake which suspends
-    /// itself after so long without a query.
+    /// Returns the number of runs in a month of 30 days, and how long they keep a database awake that suspends itself
+    /// after `autosuspend_after` without a query.
     #[must_use]
     pub fn estimate_monthly_cost(&self, autosuspend_after: SignedDuration) -> (u64, SignedDuration) {
         let start = UtcTimestamp::UNIX_EPOCH + 20_000 * DAY;
         let end = start + COST_PERIOD_DAYS * DAY;
-        let (done, looked) = (vec![Some(start); self.last_done.len()], Some(start));
+        let (done, last_run) = (vec![Some(start); self.last_done.len()], Some(start));
         let mut table = Self {
             last_done: done,
-            last_run_at: looked,
+            last_run_at: last_run,
             is_run_requested: false,
             is_high_frequency: false,
             consecutive_failures: 0,
             last_duration: SignedDuration::ZERO,
             ..self.clone()
         };
-        let (mut looks, mut awake, mut now) = (0, SignedDuration::ZERO, start);
+        // Simulates the month with the real scheduler, so that all limits are included.
+        let (mut runs, mut awake, mut now) = (0, SignedDuration::ZERO, start);
         loop {
             let next = table.next_run_at(now);
             awake += next.min(end).duration_since(now).min(autosuspend_after);
             if next >= end {
-                return (looks, awake);
+                return (runs, awake);
             }
-            looks += 1;
+            runs += 1;
             now = next;
             if let Some(due) = table.due_run(now) {
                 table.record_run(&due, now, SignedDuration::ZERO, true);
@@ -335,11 +340,11 @@ mod tests {
         text.parse::<Timestamp>().unwrap().try_into().unwrap()
     }
 
-    fn entry(schedule: Schedule, checks: &[&str], deep: bool) -> ScheduledChecks {
+    fn entry(schedule: Schedule, checks: &[&str], full: bool) -> ScheduledChecks {
         ScheduledChecks {
             schedule,
             checks: checks.iter().map(|id| (*id).to_owned()).collect(),
-            ignore_constraints: deep,
+            ignore_constraints: full,
         }
     }
 
@@ -348,12 +353,12 @@ mod tests {
     }
 
     #[test]
-    fn cron_keeps_to_local_time_over_a_change_of_clocks() {
+    fn cron_follows_local_time_across_dst_changes() {
         let daily = cron("30 6 * * *", "Europe/Berlin");
         assert_eq!(daily.next_after(utc("2026-10-24T10:00:00Z")), Some(utc("2026-10-25T05:30:00Z")));
         assert_eq!(daily.next_after(utc("2026-10-23T10:00:00Z")), Some(utc("2026-10-24T04:30:00Z")));
         assert_eq!(daily.last_at_or_before(utc("2026-10-25T05:29:00Z")), Some(utc("2026-10-24T04:30:00Z")));
-        // The hour that is left out in spring is not a day that is left out.
+        // A time in the skipped hour of spring is still due that day.
         let gap = cron("30 2 * * *", "Europe/Berlin").next_after(utc("2026-03-28T12:00:00Z")).unwrap();
         assert!(gap < utc("2026-03-29T12:00:00Z"), "{gap:?}");
     }
@@ -368,13 +373,13 @@ mod tests {
         let nightly = entry(cron("0 3 * * *", "UTC"), &["a"], true);
         assert_eq!(until(&[nightly.clone(), often.clone()], AT_ONCE), 15 * MINUTE);
         assert_eq!(until(std::slice::from_ref(&nightly), AT_ONCE), 63 * HOUR);
-        // Runs are at least a minute apart, and slow ones nine times as long as they take.
+        // Runs are at least a minute apart, and slow runs nine times their duration.
         assert_eq!(until(&[entry(Schedule::Every(SECOND), &["a"], false)], AT_ONCE), 3 * MINUTE);
         assert_eq!(until(&[often], 40 * SECOND), 18 * MINUTE);
     }
 
     #[test]
-    fn bad_expressions_are_told_apart() {
+    fn invalid_expressions_are_rejected() {
         let zone = TimeZone::UTC;
         for text in ["", "every day", "61 * * * *", "* * * * * *", "* * * *"] {
             assert!(matches!(Schedule::parse_cron(text, &zone), Err(CronError::Unreadable(_))), "{text}");
@@ -383,14 +388,14 @@ mod tests {
     }
 
     #[test]
-    fn one_look_serves_all_that_is_due_and_missed_ticks_are_left_out() {
+    fn one_run_covers_all_due_checks_and_missed_occurrences_are_skipped() {
         let start = utc("2026-11-24T02:58:00Z");
         let entries = vec![
             entry(Schedule::Every(MINUTE), &["a", "b"], false),
             entry(cron("0 3 * * *", "UTC"), &["a", "b", "c"], true),
         ];
         let mut table = RunScheduler::new("x", entries, Some(start), start);
-        let looks: Vec<(i64, usize, bool)> = (0..6)
+        let runs: Vec<(i64, usize, bool)> = (0..6)
             .map(|_| {
                 let now = table.next_run_at(start);
                 let due = table.due_run(now).unwrap();
@@ -399,10 +404,10 @@ mod tests {
                 (now.duration_since(start).as_secs(), due.checks.len(), due.ignore_constraints)
             })
             .collect();
-        let deep: Vec<_> = looks.iter().filter(|(_, checks, deep)| *deep && *checks == 3).collect();
-        assert_eq!((looks.len(), deep.len()), (6, 1), "{looks:?}");
-        assert!(looks.windows(2).all(|pair| pair[1].0 - pair[0].0 >= 60), "{looks:?}");
-        // An hour without a look is one look late, not sixty.
+        let full: Vec<_> = runs.iter().filter(|(_, checks, full)| *full && *checks == 3).collect();
+        assert_eq!((runs.len(), full.len()), (6, 1), "{runs:?}");
+        assert!(runs.windows(2).all(|pair| pair[1].0 - pair[0].0 >= 60), "{runs:?}");
+        // After an hour without a run, one run is due, not sixty.
         let late = start + HOUR;
         let due = table.due_run(late).unwrap();
         table.record_run(&due, late, AT_ONCE, true);
@@ -410,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn failing_and_slow_targets_are_looked_at_less_often() {
+    fn failing_and_slow_targets_are_checked_less_often() {
         let start = at(DAY);
         let table = || {
             RunScheduler::new("x", vec![entry(Schedule::Every(MINUTE), &["a"], false)], Some(start), start)
@@ -436,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_out_of_turn_still_keeps_its_distance() {
+    fn a_requested_run_keeps_the_minimum_gap() {
         let start = at(DAY);
         let entries = vec![
             entry(Schedule::Every(6 * HOUR), &["a"], false),
@@ -454,11 +459,11 @@ mod tests {
         assert_eq!((new.next_run_at(start), new.due_run(start)), (start + SHORT, None));
         let due = new.due_run(start + SHORT).unwrap();
         new.record_run(&due, start + SHORT, AT_ONCE, false);
-        assert_eq!(new.next_run_at(start + SHORT), start + SHORT + MIN_RUN_GAP, "what failed is due again");
+        assert_eq!(new.next_run_at(start + SHORT), start + SHORT + MIN_RUN_GAP, "a failed run is due again");
     }
 
     #[test]
-    fn a_clock_that_goes_back_stops_nothing() {
+    fn a_clock_set_back_does_not_suspend_the_schedule() {
         let mut table = RunScheduler::new(
             "x",
             vec![entry(Schedule::Every(MINUTE), &["a"], false)],
@@ -472,7 +477,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_cron_names_does_not_come_again_when_the_clock_goes_back() {
+    fn a_cron_occurrence_does_not_repeat_after_the_clock_is_set_back() {
         let nightly = || entry(cron("0 21 * * *", "UTC"), &["a"], false);
         let mut table =
             RunScheduler::new("x", vec![nightly()], Some(utc("2026-11-28T21:00:30Z")), at(AT_ONCE));
@@ -487,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schedule_says_what_it_costs() {
+    fn the_monthly_cost_of_a_schedule_is_estimated() {
         let cost = |schedule| {
             RunScheduler::new("x", vec![entry(schedule, &["a"], false)], None, at(AT_ONCE))
                 .estimate_monthly_cost(5 * MINUTE)
@@ -498,9 +503,9 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the schedules, looks keep their distance, and none is waited for in vain.
+        /// For any schedules, runs keep the minimum gap, and every due run has checks.
         #[test]
-        fn looks_keep_their_distance(minutes in prop::collection::vec(1i64..600, 1..4), minute in 0u8..60, took in 0i64..30) {
+        fn runs_keep_the_minimum_gap(minutes in prop::collection::vec(1i64..600, 1..4), minute in 0u8..60, took in 0i64..30) {
             let mut entries: Vec<ScheduledChecks> =
                 minutes.iter().map(|every| entry(Schedule::Every(SignedDuration::from_mins(*every)), &["a"], false)).collect();
             entries.push(entry(cron(&format!("{minute} * * * *"), "UTC"), &["b"], false));

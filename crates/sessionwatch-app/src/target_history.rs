@@ -1,4 +1,4 @@
-//! What the watch keeps of a target from look to look, so that the next one sees what changed.
+//! History of a target between check runs: the session snapshot with which the next run is compared.
 
 use std::hash::Hasher as _;
 
@@ -12,109 +12,112 @@ use siphasher::sip::SipHasher13;
 
 use sessionwatch_targets::layout::Layout;
 
-/// Why looks are not compared, where they are not.
-pub const REASON_NOT_IN_DAEMON: &str = "looks are compared by `sessionwatch serve` only";
-const REASON_REPLICA_BEHIND: &str = "the replica is behind the look before: what it lacks says nothing";
-const REASON_PUSHDOWN: &str = "the pushdown engine pulls no rows to compare";
+/// The reason why a run outside the daemon compares nothing.
+pub const REASON_NOT_IN_DAEMON: &str = "only `sessionwatch serve` compares check runs";
+// A session missing on a lagging replica may just not have arrived yet.
+const REASON_REPLICA_BEHIND: &str =
+    "the replica is behind the previous check run, so there is nothing to compare";
+const REASON_PUSHDOWN: &str = "the pushdown engine reads no rows to compare";
 
-/// Which copy of the database a look read.
+/// The database server that a run read from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ReplicaRole {
-    /// The database itself.
+    /// The primary.
     #[default]
     Primary,
     /// A replica, which may lag.
     Replica,
 }
 
-/// What a look read.
+/// The state of the database that a run read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReadPosition {
-    /// Which copy.
+    /// The server that was read.
     pub role: ReplicaRole,
-    /// How far that had come, in bytes of the write-ahead log; nothing if it does not say.
+    /// Position in the write-ahead log, in bytes; `None` if the database does not report it.
     pub wal_position: Option<u64>,
 }
 
-/// How what two looks read follows on each other.
+/// Order of the data of two consecutive runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ReadOrder {
-    /// As the looks do.
+    /// The later run read the same or newer data.
     Forward,
-    /// Perhaps not: what differs may only differ there.
+    /// Unknown: differences may be due to replication lag.
     Unclear,
-    /// Not as the looks do.
+    /// The later run read older data.
     Backward,
 }
 
-/// What is kept from look to look.
+/// State of a target that is kept between runs.
 #[derive(Debug, Default)]
 pub struct TargetHistory {
-    /// The key of the fingerprints; nothing for that of this process.
+    /// `None` for the key of this process.
     fingerprint_key: Option<i64>,
     history: Option<SessionHistory>,
     position: ReadPosition,
-    /// The last look, by the clock of the watch.
+    /// By the daemon's clock.
     last_run_at: Option<UtcTimestamp>,
-    /// When the newest sessions appeared.
+    /// Window in which the newest sessions appeared.
     growth: Option<GrowthWindow>,
-    /// An instant that has certainly passed; `None` where the present one has.
+    /// Confirmed past time; `None` if the current time is trusted.
     confirmed_time: Option<UtcTimestamp>,
 }
 
-/// What a look adds to the memory.
+/// The result of a run that updates the history.
 #[derive(Debug)]
 pub struct HistoryUpdate {
-    /// The sessions.
+    /// Snapshot of all sessions.
     pub snapshot: SessionSnapshot,
-    /// What changed since the look before; nothing at a first one.
+    /// Changes since the previous run; `None` in the first run.
     pub changes: Option<SessionChanges>,
-    /// What the fingerprints depend on.
+    /// Hash of everything that fingerprints depend on.
     pub layout_hash: u64,
-    /// Where they were read.
+    /// The database state that was read.
     pub position: ReadPosition,
 }
 
 impl TargetHistory {
-    /// A memory whose fingerprints are under that key, with what an earlier process kept.
+    /// Creates a history with a fingerprint key and the snapshot that an earlier process saved.
     #[must_use]
     pub fn from_stored(key: i64, history: Option<SessionHistory>) -> Self {
         Self { fingerprint_key: Some(key), history, ..Self::default() }
     }
 
-    /// The same, knowing of looks by an earlier process: the last one, and when sessions had appeared.
+    /// Adds the time of the last run of an earlier process, and the window in which sessions had appeared.
     #[must_use]
     pub fn with_last_run(self, last_run_at: Option<UtcTimestamp>, growth: Option<GrowthWindow>) -> Self {
         Self { last_run_at, growth, ..self }
     }
 
-    /// When the newest sessions appeared, after a look that found those changes.
+    /// Returns the window in which the newest sessions appeared, given the changes of a run at `now`.
     #[must_use]
     pub fn growth_after(&self, changes: Option<&SessionChanges>, now: UtcTimestamp) -> Option<GrowthWindow> {
+        // Reappeared sessions count as created but are not new.
         let grew = changes.is_some_and(|changes| changes.created > changes.reappeared.len() as u64);
         let found = self.last_run_at.filter(|_| grew).map(|after| GrowthWindow { after, until: now });
         found.or(self.growth)
     }
 
-    /// Returns `true` if there is an earlier run to compare with.
+    /// Returns `true` if there is a snapshot to compare with.
     #[must_use]
     pub fn can_compare(&self) -> bool {
         self.history.is_some()
     }
 
-    /// Whether the run before saw a session.
+    /// Returns `true` if the previous run found a session.
     #[must_use]
     pub fn had_sessions(&self) -> bool {
         self.history.as_ref().is_some_and(SessionHistory::has_sessions)
     }
 
-    /// The key of the fingerprints.
+    /// Returns the key of the fingerprints; `None` for the key of this process.
     #[must_use]
     pub fn fingerprint_key(&self) -> Option<i64> {
         self.fingerprint_key
     }
 
-    /// What happened since the last look; nothing at a first one.
+    /// Returns the changes since the last run; `None` if there is none to compare with.
     #[must_use]
     pub fn changes_since_last_run(
         &self,
@@ -123,18 +126,19 @@ impl TargetHistory {
         now: UtcTimestamp,
         position: ReadPosition,
     ) -> Option<SessionChanges> {
+        // Without a known order, a missing session may be replication lag.
         let elsewhere = self.read_order(position) != ReadOrder::Forward;
         let moment = RunTimestamps { now, confirmed: self.confirmed_time.unwrap_or(now) };
         self.history.as_ref()?.compare_snapshot(snapshot, layout_hash, moment, elsewhere)
     }
 
-    /// Takes an instant that has certainly passed: what had ended long before it is forgotten.
+    /// Sets the confirmed past time. Sessions that ended long before it are forgotten.
     pub fn set_confirmed_time(&mut self, confirmed_time: UtcTimestamp) {
         self.confirmed_time = Some(confirmed_time);
     }
 
-    /// Whether a look there read what is older than what the look before read: then there is nothing to compare, nor to
-    /// keep.
+    /// Returns `true` if the history is newer than the data at `position`, so that a run there can neither be compared
+    /// nor kept.
     #[must_use]
     pub fn is_newer_than(&self, position: ReadPosition) -> bool {
         self.read_order(position) == ReadOrder::Backward
@@ -143,7 +147,7 @@ impl TargetHistory {
     fn read_order(&self, position: ReadPosition) -> ReadOrder {
         match (self.position, position) {
             _ if self.history.is_none() => ReadOrder::Forward,
-            // Nothing is ahead of the database itself.
+            // No replica is ahead of the primary.
             (_, ReadPosition { role: ReplicaRole::Primary, .. }) => ReadOrder::Forward,
             (
                 ReadPosition { wal_position: Some(before), .. },
@@ -160,7 +164,8 @@ impl TargetHistory {
         }
     }
 
-    /// The memory after a look. To be kept once what it found is safe: what changed is found only once.
+    /// Returns the history after a run. Replace the old one only once the results are stored: each change is found only
+    /// once.
     #[must_use]
     pub fn advance(&self, update: HistoryUpdate, now: UtcTimestamp) -> Self {
         let HistoryUpdate { snapshot: ledger, changes, layout_hash: shape, position: standing } = update;
@@ -176,14 +181,15 @@ impl TargetHistory {
         }
     }
 
-    /// What a later process needs to go on; nothing before a first look.
+    /// Serializes the snapshot for a later process; `None` before the first run.
     #[must_use]
     pub fn to_bytes(&self) -> Option<Vec<u8>> {
         self.history.as_ref().map(SessionHistory::to_bytes)
     }
 }
 
-/// What a fingerprint and its user depend on, besides the row.
+/// Returns a hash of everything except the row that a fingerprint and its user depend on: key, table and columns.
+/// Snapshots with different hashes cannot be compared.
 #[must_use]
 pub fn layout_hash(layout: &Layout, key: i64) -> u64 {
     let mapping = &layout.candidate.mapping;
@@ -192,12 +198,14 @@ pub fn layout_hash(layout: &Layout, key: i64) -> u64 {
     let table = layout.quote_table(&mapping.sessions);
     for part in [table.as_str(), mapping.token.as_str(), mapping.user.as_deref().unwrap_or_default()] {
         hasher.write(part.as_bytes());
+        // A separator, so that `ab` + `c` differs from `a` + `bc`.
         hasher.write_u8(0);
     }
     hasher.finish()
 }
 
-/// How a look compares with the look before: `watched` by whom, with which rows of which copy, and what changed.
+/// Returns how a run compares with the previous one: `history` is `None` outside the daemon, `snapshot` with an engine
+/// that reads no rows, and `changes` in the first run.
 #[must_use]
 pub fn comparison_for<'a>(
     history: Option<&TargetHistory>,

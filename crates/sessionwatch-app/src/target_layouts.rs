@@ -1,4 +1,5 @@
-//! The table in which the sessions of each target were recognized, and when another one is believed.
+//! The known layout of each target: the table in which its sessions were detected, and when a different one is
+//! accepted.
 
 use sessionwatch_core::timestamp::UtcTimestamp;
 use sessionwatch_store::{
@@ -14,25 +15,25 @@ use sessionwatch_targets::{
 
 use crate::config::Target;
 
-/// What is kept of a target.
+/// The stored layout of a target.
 pub type LayoutRecord = layouts::StoredLayout<KnownLayout>;
 
-/// Returns where the sessions of a target are known to be; `None` before a first look, and where the configuration has
-/// changed since: whoever changes that has confirmed what it leads to.
+/// Returns the known layout of a target; `None` before the first run, and after its address or tables were changed in
+/// the configuration, which counts as confirmation of the new layout.
 ///
 /// # Errors
 ///
-/// If it cannot be read.
+/// If the store cannot be read.
 pub fn find_known_layout(db: Tx<'_>, target: &Target) -> Result<Option<KnownLayout>, StoreError> {
     let kept = layouts::find_layout(db, &target.name)?.filter(|kept| is_current(kept, target));
     Ok(kept.map(|kept| kept.layout))
 }
 
-/// Adds to a target what is known of where its sessions are.
+/// Sets the known layout of a target from the store.
 ///
 /// # Errors
 ///
-/// If the store cannot say it: then no table is to be believed.
+/// If the store cannot be read; the target must not be checked then, since any table would be accepted.
 pub fn set_known_layout(store: &Store, target: &mut Target) -> Result<(), TargetError> {
     let kept = store.read(|db| find_known_layout(db, target));
     target.known_layout = kept.map_err(|error| TargetError::KnownLayoutUnavailable(error.to_string()))?;
@@ -44,11 +45,11 @@ fn is_current(kept: &LayoutRecord, target: &Target) -> bool {
         && kept.configured_tables == profile_source_key(&target.profile_source)
 }
 
-/// Keeps where the sessions of a target were recognized, unless that is known.
+/// Stores the detected layout of a target, unless a current one is known.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn record_detected_layout(
     db: Tx<'_>,
     target: &Target,
@@ -68,11 +69,11 @@ pub fn record_detected_layout(
     layouts::upsert_layout(db, &build_record(target, layout, now))
 }
 
-/// Confirms that the sessions of a target are there from now on; returns where they were before.
+/// Confirms a new layout of a target, and records that in the audit log. Returns the previous layout.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn confirm_layout(
     db: Tx<'_>,
     target: &Target,
@@ -82,7 +83,7 @@ pub fn confirm_layout(
 ) -> Result<Option<KnownLayout>, StoreError> {
     let before = match layouts::find_layout(db, &target.name) {
         Ok(kept) => kept.map(|kept: LayoutRecord| kept.layout),
-        // What cannot be decoded is what is to be replaced.
+        // A stored layout that cannot be decoded is replaced.
         Err(StoreError::Undecodable { .. }) => None,
         Err(error) => return Err(error),
     };
@@ -104,7 +105,7 @@ fn build_record(target: &Target, layout: &KnownLayout, now: UtcTimestamp) -> Lay
     }
 }
 
-/// What the configuration says about the tables of a target.
+/// Returns the table settings of a target as text, to detect changes of the configuration.
 fn profile_source_key(storage: &ProfileSource) -> String {
     match storage {
         ProfileSource::Detect => String::new(),
@@ -148,7 +149,7 @@ mod tests {
         }
     }
 
-    /// A store of each kind, and the folder of the one that is a file.
+    /// Opens a SQLite and a PostgreSQL store; the folder holds the former.
     fn both() -> (tempfile::TempDir, [Store; 2]) {
         let folder = tempfile::tempdir().unwrap();
         let file = Store::open(&StoreLocation::File(folder.path().join("store.db"))).unwrap();
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_layout_is_kept_until_it_is_confirmed_or_configured_anew() {
+    fn a_layout_is_kept_until_another_is_confirmed_or_configured() {
         let at = |second: i64| UtcTimestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(second);
         let layout = |table: &str| KnownLayout {
             table: table.into(),

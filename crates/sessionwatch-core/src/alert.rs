@@ -35,7 +35,7 @@ pub enum CheckState {
 pub enum AlertState {
     /// No alert.
     #[default]
-    Ok,
+    Resolved,
     /// Failing, but not yet often or long enough.
     Pending {
         /// Consecutive failing runs.
@@ -143,7 +143,7 @@ impl Alert {
         };
         match (state, next.state) {
             // Nobody was notified of an alert that was silenced throughout, so its resolution is not sent either.
-            (AlertState::Firing { notified_at, .. }, AlertState::Ok) => {
+            (AlertState::Firing { notified_at, .. }, AlertState::Resolved) => {
                 (Self::default(), notified_at.map(|_| Notification::Resolved))
             }
             (_, AlertState::Firing { since, passing_runs, notified_at })
@@ -183,7 +183,7 @@ impl AlertState {
                 return Self::Firing { since, passing_runs: 0, notified_at };
             }
             Self::Pending { failing_runs, since } => (failing_runs.saturating_add(1), since),
-            Self::Ok => (1, now),
+            Self::Resolved => (1, now),
         };
         if failing_runs >= policy.failure_threshold || now.duration_since(since) >= policy.pending_duration {
             Self::Firing { since, passing_runs: 0, notified_at: None }
@@ -204,7 +204,7 @@ impl AlertState {
                 passing_runs,
                 notified_at: notified_at.map(|at| if is_far(&at) { now } else { at }),
             },
-            Self::Ok | Self::Pending { .. } => self,
+            Self::Resolved | Self::Pending { .. } => self,
         }
     }
 
@@ -215,7 +215,7 @@ impl AlertState {
             {
                 Self::Firing { since, passing_runs: passing_runs + 1, notified_at }
             }
-            _ => Self::Ok,
+            _ => Self::Resolved,
         }
     }
 }
@@ -249,7 +249,7 @@ mod tests {
             match notice {
                 None => '.',
                 Some(Notification::Firing) => '!',
-                Some(Notification::Repeated) => 'r',
+                Some(Notification::Reminder) => 'r',
                 Some(Notification::Resolved) => 'o',
             }
         };
@@ -329,7 +329,7 @@ mod tests {
         assert_eq!(acknowledged.advance(CheckState::Failing, now(50), false, POLICY).1, None);
         assert_eq!(
             alert.advance(CheckState::Failing, now(50), false, POLICY).1,
-            Some(Notification::Repeated)
+            Some(Notification::Reminder)
         );
     }
 
@@ -355,8 +355,8 @@ mod tests {
         let (alert, told) = alert.advance(CheckState::Failing, at(-10), false, POLICY);
         assert_eq!(told, None);
         let (alert, told) = alert.advance(CheckState::Failing, at(-7), false, POLICY);
-        assert_eq!(told, Some(Notification::Repeated));
-        assert_eq!(alert.advance(CheckState::Failing, at(3), false, POLICY).1, Some(Notification::Repeated));
+        assert_eq!(told, Some(Notification::Reminder));
+        assert_eq!(alert.advance(CheckState::Failing, at(3), false, POLICY).1, Some(Notification::Reminder));
     }
 
     #[test]

@@ -25,9 +25,9 @@ const UNMEASURED_REASON: &str = "no measurements in this period";
 #[strum(serialize_all = "kebab-case")]
 pub enum ChecklistVerdict {
     /// The item passes.
-    Pass,
+    Passing,
     /// The item fails.
-    Fail,
+    Failing,
     /// Unknown, with the reason. Never counts as passing.
     Unknown(String),
 }
@@ -94,7 +94,7 @@ impl ChecklistVerdict {
     #[must_use]
     pub fn unknown_if(self, doubt: Option<String>) -> Self {
         match (self, doubt) {
-            (Self::Pass, Some(doubt)) => Self::Unknown(doubt),
+            (Self::Passing, Some(doubt)) => Self::Unknown(doubt),
             (verdict, _) => verdict,
         }
     }
@@ -103,17 +103,17 @@ impl ChecklistVerdict {
     #[must_use]
     pub fn combine_all<'a>(verdicts: impl Iterator<Item = &'a Self> + Clone) -> Self {
         let unknown = verdicts.clone().filter(|verdict| verdict.reason().is_some()).count();
-        if verdicts.clone().any(|verdict| *verdict == Self::Fail) {
-            Self::Fail
+        if verdicts.clone().any(|verdict| *verdict == Self::Failing) {
+            Self::Failing
         } else if unknown > 0 || verdicts.count() == 0 {
             Self::Unknown(format!("{unknown} unknown"))
         } else {
-            Self::Pass
+            Self::Passing
         }
     }
 
     fn from_passed(passes: bool) -> Self {
-        if passes { Self::Pass } else { Self::Fail }
+        if passes { Self::Passing } else { Self::Failing }
     }
 }
 
@@ -186,14 +186,14 @@ pub fn check_creation_rate(
             "no baseline is configured; set `min` and `max` in [checks.creation-rate]".into(),
         )
     } else if is_beyond(usual.max, f64::gt) {
-        ChecklistVerdict::Fail
+        ChecklistVerdict::Failing
     } else if !is_beyond(usual.min, f64::lt) {
-        ChecklistVerdict::Pass
+        ChecklistVerdict::Passing
     } else if seen < DAY {
         // Nights are quiet everywhere, so too few sessions are only meaningful after a whole day.
         ChecklistVerdict::Unknown("less than a day of data: a busier hour may follow".into())
     } else {
-        ChecklistVerdict::Fail
+        ChecklistVerdict::Failing
     }
 }
 
@@ -217,14 +217,14 @@ pub struct CriticalLogEvents {
 pub fn check_critical_events(events: Result<CriticalLogEvents, &str>) -> ChecklistVerdict {
     match events {
         Err(why) => ChecklistVerdict::Unknown(why.into()),
-        Ok(CriticalLogEvents { confirmed: 0, unconfirmed: 0 }) => ChecklistVerdict::Pass,
+        Ok(CriticalLogEvents { confirmed: 0, unconfirmed: 0 }) => ChecklistVerdict::Passing,
         Ok(CriticalLogEvents { confirmed: 0, unconfirmed }) => {
             let events = format_count(unconfirmed, "critical log event", "critical log events");
             ChecklistVerdict::Unknown(format!(
                 "no session confirms the {events} of this period; a visitor may have forged the log lines"
             ))
         }
-        Ok(_) => ChecklistVerdict::Fail,
+        Ok(_) => ChecklistVerdict::Failing,
     }
 }
 
@@ -240,7 +240,7 @@ pub fn check_attestation(passes: Option<bool>) -> ChecklistVerdict {
 /// Passes if sessions have a fixed lifetime. `failed` says that an expiry exceeded the policy during the period.
 #[must_use]
 pub fn check_lifetime(failed: bool, extended: Option<&SeriesSummary>) -> ChecklistVerdict {
-    if failed { ChecklistVerdict::Fail } else { check_not_extended(extended) }
+    if failed { ChecklistVerdict::Failing } else { check_not_extended(extended) }
 }
 
 /// Passes if no session can last longer than `limit`.
@@ -254,11 +254,11 @@ pub fn check_expiry_horizon(
     match horizon {
         None => unknown("the last successful check run is outside this period"),
         // One session beyond the policy is a failure even if another expiry cannot be read.
-        Some(ExpiryHorizon { never_expiring: 1.., .. }) => ChecklistVerdict::Fail,
+        Some(ExpiryHorizon { never_expiring: 1.., .. }) => ChecklistVerdict::Failing,
         Some(ExpiryHorizon { ahead: Some(ahead), .. })
             if ahead > limit.saturating_add(CLOCK_SKEW_TOLERANCE) =>
         {
-            ChecklistVerdict::Fail
+            ChecklistVerdict::Failing
         }
         Some(ExpiryHorizon { unreadable: 1.., .. }) => unknown("some expiry times cannot be read"),
         Some(ExpiryHorizon { ahead: None, .. }) => unknown("no active sessions in the last check run"),
@@ -274,7 +274,7 @@ fn check_not_extended(extended: Option<&SeriesSummary>) -> ChecklistVerdict {
         Some(track) if track.highest.0 > 0.0 => ChecklistVerdict::Unknown(
             "sessions are extended while in use, so their expiry does not limit their lifetime".into(),
         ),
-        Some(_) => ChecklistVerdict::Pass,
+        Some(_) => ChecklistVerdict::Passing,
     }
 }
 

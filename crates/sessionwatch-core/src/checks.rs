@@ -110,10 +110,10 @@ pub const TABLE_CHECKS: [Check; 12] = [
 ];
 
 /// Id of the alert for an unreachable target.
-pub const TARGET_UNREACHABLE: &str = "blind";
+pub const TARGET_UNREACHABLE: &str = "target-unreachable";
 
 /// Id of the alert for a channel that accepts no messages.
-pub const CHANNEL_FAILING: &str = "undelivered";
+pub const CHANNEL_FAILING: &str = "channel-failing";
 
 /// Thresholds of every check that has any. The defaults follow the operator guide. In the configuration, each check
 /// has a section named by its id.
@@ -123,7 +123,7 @@ pub struct CheckThresholds {
     /// Thresholds of `duplicate-tokens`.
     pub duplicate_tokens: duplicate_tokens::DuplicateTokensThresholds,
     /// Thresholds of `reappeared-sessions`.
-    pub revived_sessions: reappeared_sessions::ReappearedSessionsThresholds,
+    pub reappeared_sessions: reappeared_sessions::ReappearedSessionsThresholds,
     /// Thresholds of `orphaned-sessions`.
     pub orphaned_sessions: orphaned_sessions::OrphanedSessionsThresholds,
     /// Thresholds of `sessions-per-user`.
@@ -141,7 +141,7 @@ pub struct CheckThresholds {
     /// Thresholds of `session-lifetime`.
     pub session_lifetime: session_lifetime::SessionLifetimeThresholds,
     /// Thresholds of `slow-check-run`.
-    pub slow_observation: slow_check_run::SlowCheckRunThresholds,
+    pub slow_check_run: slow_check_run::SlowCheckRunThresholds,
 }
 
 /// Returns the check with this id.

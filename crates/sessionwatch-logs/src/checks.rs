@@ -75,7 +75,7 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
         documentation: include_str!("../../../docs/checks/log-user-mismatch.md"),
     },
     LogCheck {
-        id: "log-table-mismatch",
+        id: "log-user-conflict",
         summary: "Log lines and table rows that name different users for the same token",
         severity: Severity::Critical,
         action: "revoke the session, and find out whether the log or the table names the wrong user",
@@ -102,7 +102,7 @@ pub const LOG_CHECKS: [LogCheck; 7] = [
         documentation: include_str!("../../../docs/checks/log-user-not-found.md"),
     },
     LogCheck {
-        id: "log-silence",
+        id: "log-source-idle",
         summary: "Log sources that are idle at a time when they usually log; the idle time is set per source",
         severity: Severity::Medium,
         action: "check that the application still logs, and that its log lines still arrive",

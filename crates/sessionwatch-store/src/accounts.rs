@@ -1,4 +1,4 @@
-//! Accounts of the dashboard, and their log-ins.
+//! Dashboard accounts, and their login sessions.
 
 use jiff::SignedDuration;
 use sessionwatch_core::timestamp::UtcTimestamp;
@@ -6,7 +6,7 @@ use sessionwatch_core::timestamp::UtcTimestamp;
 use crate::{StoreError, confirmed_time, row::StoreRow, transaction::Tx};
 use credentials::Secret;
 
-/// What an account may do.
+/// The role of an account.
 #[derive(
     Clone,
     Copy,
@@ -23,16 +23,16 @@ use credentials::Secret;
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "kebab-case")]
 pub enum AccountRole {
-    /// Look at everything.
+    /// Read-only.
     Viewer,
-    /// Also act on alerts, sessions and incidents.
+    /// Can also act on alerts, sessions and incidents.
     Responder,
-    /// Also decide who may.
+    /// Can also manage accounts.
     Admin,
 }
 
 impl AccountRole {
-    /// Its name.
+    /// Returns the name of the role.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.into()
@@ -42,52 +42,52 @@ impl AccountRole {
 /// An account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountRecord {
-    /// Its name.
+    /// The account's name.
     pub name: String,
-    /// What it may do.
+    /// The account's role.
     pub role: AccountRole,
-    /// The hash of its password; empty where a provider of identities vouches for it.
+    /// The password hash; empty for an account of an identity provider.
     pub password_hash: Secret,
-    /// Who that is at the provider: issuer and subject; empty where there is a password.
+    /// Issuer and subject at the identity provider; empty for an account with a password.
     pub oidc_subject: String,
-    /// When it was made.
+    /// Time of creation.
     pub created_at: UtcTimestamp,
 }
 
-/// A log-in.
+/// A login session of the dashboard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoginSession {
-    /// The SHA-256 of its token, in hexadecimal digits.
+    /// SHA-256 of the session token, in hexadecimal.
     pub token_hash: String,
-    /// The account.
+    /// The account's name.
     pub account: String,
-    /// When it began.
+    /// Time of login.
     pub created_at: UtcTimestamp,
-    /// When it was used last.
+    /// Time of last use.
     pub last_used_at: UtcTimestamp,
-    /// When it ends if it is not used any more, to the millisecond.
+    /// Time of expiry unless used again, in whole milliseconds.
     pub expires_at: UtcTimestamp,
-    /// From where.
+    /// The client's IP address.
     pub client_address: String,
-    /// With what.
+    /// The client's user agent.
     pub user_agent: String,
 }
 
-/// How far ahead of the clock a log-in may have been used last.
+/// Largest lead of the last use over the clock, above which a login session is rejected.
 const MAX_CLOCK_AHEAD: SignedDuration = SignedDuration::from_secs(60);
 
 impl LoginSession {
-    /// Returns `true` if the log-in is valid at `now`. One that was used in the future is not: a clock that was ahead has set
-    /// its end.
+    /// Returns `true` if the session is valid at `now`. One that was last used in the future is not: its expiry was set
+    /// by a clock that was ahead.
     #[must_use]
     pub fn is_valid(&self, now: UtcTimestamp) -> bool {
         now < self.expires_at && self.last_used_at.duration_since(now) <= MAX_CLOCK_AHEAD
     }
 }
 
-/// Microseconds of a millisecond.
+/// Microseconds per millisecond.
 const MICROS_PER_MILLI: i64 = 1_000;
-/// How long a network is remembered from which somebody logged in.
+/// Time for which a network counts as known after a login.
 const LOGIN_NETWORK_RETENTION: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 fn epoch_millis(at: UtcTimestamp) -> i64 {
@@ -117,11 +117,11 @@ fn login_session_from_row(row: &StoreRow) -> Result<LoginSession, StoreError> {
     })
 }
 
-/// Keeps an account; one of that name is replaced.
+/// Stores an account, replacing one of the same name.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn upsert_account(db: Tx<'_>, account: &AccountRecord) -> Result<(), StoreError> {
     db.execute(
         "INSERT INTO accounts (name, role, password, created_at, subject) VALUES ($1, $2, $3, $4, $5)
@@ -137,54 +137,56 @@ pub fn upsert_account(db: Tx<'_>, account: &AccountRecord) -> Result<(), StoreEr
     Ok(())
 }
 
-/// The account of a name.
+/// Returns an account by its name.
 ///
 /// # Errors
 ///
-/// If it cannot be read.
+/// If the store cannot be read.
 pub fn find_account(db: Tx<'_>, name: &str) -> Result<Option<AccountRecord>, StoreError> {
     let query = "SELECT name, role, password, created_at, subject FROM accounts WHERE name = $1";
     db.query_row(query, &[name.into()])?.as_ref().map(account_from_row).transpose()
 }
 
-/// The account of somebody at a provider of identities.
+/// Returns the account of an identity provider's user.
 ///
 /// # Errors
 ///
-/// If it cannot be read.
+/// If the store cannot be read.
 pub fn find_account_by_oidc_subject(db: Tx<'_>, subject: &str) -> Result<Option<AccountRecord>, StoreError> {
     let query =
+        // Accounts with a password have an empty subject: it must never match.
         "SELECT name, role, password, created_at, subject FROM accounts WHERE subject = $1 AND subject <> ''";
     db.query_row(query, &[subject.into()])?.as_ref().map(account_from_row).transpose()
 }
 
-/// Every account, by name.
+/// Returns all accounts, ordered by name.
 ///
 /// # Errors
 ///
-/// If they cannot be read.
+/// If the store cannot be read.
 pub fn list_accounts(db: Tx<'_>) -> Result<Vec<AccountRecord>, StoreError> {
     let query = "SELECT name, role, password, created_at, subject FROM accounts ORDER BY name";
     db.query_rows(query, &[])?.iter().map(account_from_row).collect()
 }
 
-/// Removes an account, its log-ins and its tokens: whether there was one.
+/// Deletes an account, its login sessions and its tokens. Returns `false` if there is no such account.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn delete_account(db: Tx<'_>, name: &str) -> Result<bool, StoreError> {
+    // There are no foreign keys: the same SQL runs on both databases, and SQLite ignores them by default.
     delete_login_sessions(db, name)?;
     db.execute("DELETE FROM tokens WHERE account = $1", &[name.into()])?;
     db.execute("DELETE FROM login_networks WHERE account = $1", &[name.into()])?;
     Ok(db.execute("DELETE FROM accounts WHERE name = $1", &[name.into()])? > 0)
 }
 
-/// Keeps a log-in.
+/// Stores a login session.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn insert_login_session(db: Tx<'_>, login: &LoginSession) -> Result<(), StoreError> {
     db.execute(
         "INSERT INTO logins (hash, account, created_at, seen_at, address, agent, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
@@ -201,11 +203,11 @@ pub fn insert_login_session(db: Tx<'_>, login: &LoginSession) -> Result<(), Stor
     Ok(())
 }
 
-/// A log-in and its account, by the hash of the token.
+/// Returns a login session and its account, by the hash of the session token.
 ///
 /// # Errors
 ///
-/// If they cannot be read.
+/// If the store cannot be read.
 pub fn find_login_session(
     db: Tx<'_>,
     hash: &str,
@@ -220,20 +222,20 @@ pub fn find_login_session(
     Ok(find_account(db, &login.account)?.map(|account| (login, account)))
 }
 
-/// The use of a log-in.
+/// The use of a login session.
 #[derive(Clone, Copy, Debug)]
 pub struct LoginSessionUse {
-    /// When it was used.
+    /// Time of use.
     pub used_at: UtcTimestamp,
-    /// When the log-in ends, if it is not used again.
+    /// New time of expiry.
     pub expires_at: UtcTimestamp,
 }
 
-/// Notes that a log-in was used, and when it ends if that was the last time.
+/// Records the use of a login session, and its new expiry.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn touch_login_session(db: Tx<'_>, hash: &str, login_use: LoginSessionUse) -> Result<(), StoreError> {
     let LoginSessionUse { used_at: now, expires_at: ends_at } = login_use;
     let query = "UPDATE logins SET seen_at = $2, expires_at = $3 WHERE hash = $1";
@@ -241,64 +243,63 @@ pub fn touch_login_session(db: Tx<'_>, hash: &str, login_use: LoginSessionUse) -
     Ok(())
 }
 
-/// The log-ins of an account, the latest first.
+/// Returns the login sessions of an account, the last used first.
 ///
 /// # Errors
 ///
-/// If they cannot be read.
+/// If the store cannot be read.
 pub fn list_login_sessions(db: Tx<'_>, name: &str) -> Result<Vec<LoginSession>, StoreError> {
     let query = "SELECT hash, account, created_at, seen_at, address, agent, expires_at FROM logins
                  WHERE account = $1 ORDER BY seen_at DESC, hash";
     db.query_rows(query, &[name.into()])?.iter().map(login_session_from_row).collect()
 }
 
-/// Ends a log-in of an account, by the start of its hash: whether there was one.
+/// Deletes a login session of an account, by its full hash. Returns `false` if there is no such session.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn delete_login_session(db: Tx<'_>, name: &str, hash: &str) -> Result<bool, StoreError> {
     let ended =
         db.execute("DELETE FROM logins WHERE account = $1 AND hash = $2", &[name.into(), hash.into()])?;
     Ok(ended > 0)
 }
 
-/// Ends every log-in of an account.
+/// Deletes all login sessions of an account.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn delete_login_sessions(db: Tx<'_>, name: &str) -> Result<(), StoreError> {
     db.execute("DELETE FROM logins WHERE account = $1", &[name.into()])?;
     Ok(())
 }
 
-/// Removes log-ins that have passed their end.
+/// Deletes expired login sessions.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn prune_login_sessions(db: Tx<'_>, now: UtcTimestamp) -> Result<(), StoreError> {
     let passed = confirmed_time::confirmed_retention_time(db, now)?;
     db.execute("DELETE FROM logins WHERE expires_at <= $1", &[epoch_millis(passed).into()])?;
     Ok(())
 }
 
-/// An account, and a network from which somebody logs in to it, in CIDR notation.
+/// An account, and a network in CIDR notation from which somebody logs in to it.
 #[derive(Clone, Copy, Debug)]
 pub struct LoginNetwork<'a> {
-    /// The name of the account.
+    /// The account's name.
     pub account: &'a str,
     /// The network.
     pub network: &'a str,
 }
 
-/// Notes that somebody logged in to an account from a network. Networks that were not used for
-/// [`LOGIN_NETWORK_RETENTION`] are forgotten.
+/// Records a login to an account from a network. Deletes networks without a login for [`LOGIN_NETWORK_RETENTION`].
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn upsert_login_network(
     db: Tx<'_>,
     login: LoginNetwork<'_>,
@@ -315,25 +316,27 @@ pub fn upsert_login_network(
     Ok(())
 }
 
-/// Returns `true` if somebody logged in to an account from a network lately.
+/// Returns `true` if somebody logged in to an account from a network recently.
 ///
 /// # Errors
 ///
-/// If it cannot be read.
+/// If the store cannot be read.
 pub fn is_known_login_network(db: Tx<'_>, login: LoginNetwork<'_>) -> Result<bool, StoreError> {
     let LoginNetwork { account, network } = login;
+    // No age condition: networks past their retention are deleted with the next recorded login.
     let query = "SELECT 1 FROM login_networks WHERE account = $1 AND network = $2";
     Ok(db.query_row(query, &[account.into(), network.into()])?.is_some())
 }
 
-/// Returns `true` if there is an account, or one was added since that instant, even if it is gone again.
+/// Returns `true` if there is an account, or one was created since `since`, even if it was deleted again.
 ///
 /// # Errors
 ///
-/// If it cannot be read.
+/// If the store cannot be read.
 pub fn has_or_had_account(db: Tx<'_>, since: UtcTimestamp) -> Result<bool, StoreError> {
+    // Entries of earlier versions keep the old action name: the hash chain covers it.
     let query = "SELECT 1 WHERE EXISTS (SELECT 1 FROM accounts)
-                 OR EXISTS (SELECT 1 FROM audit WHERE action = 'account-added' AND at >= $1)";
+                 OR EXISTS (SELECT 1 FROM audit WHERE action IN ('account.created', 'account-added') AND at >= $1)";
     Ok(db.query_row(query, &[since.into()])?.is_some())
 }
 
@@ -343,7 +346,7 @@ mod tests {
     use crate::tests::store_of_each_kind;
 
     #[test]
-    fn accounts_and_their_log_ins_are_kept_and_end() {
+    fn accounts_and_their_login_sessions_are_stored_and_pruned() {
         for store in store_of_each_kind() {
             let at = |second: i64| UtcTimestamp::UNIX_EPOCH + SignedDuration::from_secs(second);
             let ada = AccountRecord {

@@ -1,4 +1,4 @@
-//! Alerts: one row a target and check.
+//! Alerts: one row per target and check.
 
 use sessionwatch_core::{
     alert::{Alert, AlertState},
@@ -12,72 +12,72 @@ use crate::{
     transaction::Tx,
 };
 
-/// An alert as kept.
+/// A stored alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlertRecord {
     /// The target's name.
     pub target: String,
     /// The check's id.
     pub check: String,
-    /// Where it stands.
+    /// The alert's state.
     pub alert: Alert,
-    /// Its severity, by name.
+    /// The severity's name.
     pub severity: String,
-    /// What is wrong, in one sentence.
+    /// A one-sentence summary of the problem.
     pub summary: String,
-    /// Who looks after it.
+    /// The person who acknowledged the alert.
     pub acknowledged_by: Option<String>,
-    /// What that person says.
+    /// The note of that person.
     pub note: Option<String>,
-    /// The last verdict, by name; nothing before the first one.
+    /// The name of the check's last result; `None` before the first one.
     pub verdict: Option<String>,
-    /// The last finding that failed, as JSON.
+    /// The last failing finding, as JSON.
     pub finding: Option<String>,
-    /// The last look.
+    /// Time of the last check run.
     pub updated_at: UtcTimestamp,
 }
 
 const ALERT_COLUMNS: &str = "target, check_id, state, looks, clear, since, told, stale, severity, summary, acknowledged_by, note, verdict, finding, updated_at";
 
-/// The alert of a check on a target.
+/// Returns the alert of a check on a target.
 ///
 /// # Errors
 ///
-/// If it cannot be read.
+/// If the store cannot be read.
 pub fn find_alert(db: Tx<'_>, target: &str, check: &str) -> Result<Option<AlertRecord>, StoreError> {
     let query = format!("SELECT {ALERT_COLUMNS} FROM alerts WHERE target = $1 AND check_id = $2");
     db.query_row(&query, &[target.into(), check.into()])?.as_ref().map(alert_from_row).transpose()
 }
 
-/// Every alert of a target.
+/// Returns all alerts of a target, ordered by check.
 ///
 /// # Errors
 ///
-/// If they cannot be read.
+/// If the store cannot be read.
 pub fn list_target_alerts(db: Tx<'_>, target: &str) -> Result<Vec<AlertRecord>, StoreError> {
     let query = format!("SELECT {ALERT_COLUMNS} FROM alerts WHERE target = $1 ORDER BY check_id");
     db.query_rows(&query, &[target.into()])?.iter().map(alert_from_row).collect()
 }
 
-/// Every alert that is not in order, worst and oldest first; with `all`, every one.
+/// Returns firing, pending and stale alerts, in this order and oldest first; with `include_ok`, all alerts.
 ///
 /// # Errors
 ///
-/// If they cannot be read.
+/// If the store cannot be read.
 pub fn list_alerts(db: Tx<'_>, include_ok: bool) -> Result<Vec<AlertRecord>, StoreError> {
     let query = format!(
-        "SELECT {ALERT_COLUMNS} FROM alerts WHERE $1 = 1 OR state <> 'ok' OR stale <> 0
+        "SELECT {ALERT_COLUMNS} FROM alerts WHERE $1 = 1 OR state <> 'resolved' OR stale <> 0
          ORDER BY CASE state WHEN 'firing' THEN 0 WHEN 'pending' THEN 1 ELSE 2 END, since, target, check_id"
     );
     db.query_rows(&query, &[include_ok.into()])?.iter().map(alert_from_row).collect()
 }
 
 impl AlertRecord {
-    /// Returns what failed last, with the rows that show it; JSON null if nothing did.
+    /// Returns the last failing finding with its evidence, or JSON null if there was none.
     ///
     /// # Errors
     ///
-    /// If it is no JSON.
+    /// If the stored text is not JSON.
     pub fn parse_finding(&self) -> Result<serde_json::Value, StoreError> {
         let undecodable = |_| StoreError::Undecodable { table: "alerts".into(), column: "finding".into() };
         let finding = self.finding.as_deref().map(serde_json::from_str).transpose();
@@ -85,23 +85,23 @@ impl AlertRecord {
     }
 }
 
-/// Alerts that one statement keeps.
+/// Most alerts per statement: 50 rows of 15 parameters stay below the limits of both databases.
 const MAX_ALERTS_PER_STATEMENT: usize = 50;
 
-/// Keeps an alert.
+/// Stores an alert.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn upsert_alert(db: Tx<'_>, alert: &AlertRecord) -> Result<(), StoreError> {
     upsert_alerts(db, std::slice::from_ref(alert))
 }
 
-/// Keeps alerts, no two of them of the same target and check.
+/// Stores alerts. No two may have the same target and check: an upsert cannot touch a row twice.
 ///
 /// # Errors
 ///
-/// If they cannot be written.
+/// If the store cannot be written.
 pub fn upsert_alerts(db: Tx<'_>, alerts: &[AlertRecord]) -> Result<(), StoreError> {
     for all in alerts.chunks(MAX_ALERTS_PER_STATEMENT) {
         let values: Vec<Param<'_>> = all.iter().flat_map(alert_params).collect();
@@ -126,12 +126,14 @@ pub fn upsert_alerts(db: Tx<'_>, alerts: &[AlertRecord]) -> Result<(), StoreErro
     Ok(())
 }
 
-/// What is kept of an alert, in the order of the columns.
+/// Returns the parameters for an alert, in the order of the columns.
 fn alert_params(record: &AlertRecord) -> [Param<'_>; 15] {
-    let (looks, clear, since, told) = match record.alert.state {
-        AlertState::Ok => (0, 0, None, None),
+    let (looks, clear, since, notified_at) = match record.alert.state {
+        AlertState::Resolved => (0, 0, None, None),
         AlertState::Pending { failing_runs: looks, since } => (looks, 0, Some(since), None),
-        AlertState::Firing { since, passing_runs: clear, notified_at: told } => (0, clear, Some(since), told),
+        AlertState::Firing { since, passing_runs: clear, notified_at } => {
+            (0, clear, Some(since), notified_at)
+        }
     };
     [
         (&record.target).into(),
@@ -140,7 +142,7 @@ fn alert_params(record: &AlertRecord) -> [Param<'_>; 15] {
         looks.into(),
         clear.into(),
         since.into(),
-        told.into(),
+        notified_at.into(),
         record.alert.is_stale.into(),
         (&record.severity).into(),
         (&record.summary).into(),
@@ -152,22 +154,22 @@ fn alert_params(record: &AlertRecord) -> [Param<'_>; 15] {
     ]
 }
 
-/// Forgets an alert.
+/// Deletes an alert.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn delete_alert(db: Tx<'_>, target: &str, check: &str) -> Result<(), StoreError> {
     db.execute("DELETE FROM alerts WHERE target = $1 AND check_id = $2", &[target.into(), check.into()])?;
     Ok(())
 }
 
-/// The verdicts of a check, by name.
-const VERDICT_NAMES: [&str; 3] = ["healthy", "failing", "unknown"];
+/// The names of check results.
+const VERDICT_NAMES: [&str; 3] = ["passing", "failing", "unknown"];
 
 fn alert_from_row(row: &StoreRow) -> Result<AlertRecord, StoreError> {
     let state = match row.read_text(2)?.as_str() {
-        "ok" => AlertState::Ok,
+        "resolved" => AlertState::Resolved,
         "pending" => AlertState::Pending { failing_runs: row.read_u32(3)?, since: row.read_timestamp(5)? },
         "firing" => AlertState::Firing {
             since: row.read_timestamp(5)?,
@@ -197,11 +199,11 @@ mod tests {
     use crate::tests::store_of_each_kind;
 
     #[test]
-    fn every_state_comes_back_as_it_was() {
+    fn every_state_is_stored_and_read_back() {
         for store in store_of_each_kind() {
             let at = |micros| UtcTimestamp::from_micros(micros).unwrap();
             for state in [
-                AlertState::Ok,
+                AlertState::Resolved,
                 AlertState::Pending { failing_runs: 3, since: at(4) },
                 AlertState::Firing { since: at(5), passing_runs: 1, notified_at: None },
                 AlertState::Firing { since: at(5), passing_runs: 0, notified_at: Some(at(9)) },

@@ -1,4 +1,4 @@
-//! Tokens of programs, and what programs were answered.
+//! API tokens, and the responses stored for idempotency keys.
 
 use jiff::SignedDuration;
 use sessionwatch_core::timestamp::UtcTimestamp;
@@ -11,12 +11,12 @@ use crate::{
     transaction::Tx,
 };
 
-/// How long an answer is kept for the case that the request is sent again.
+/// Time for which a response is stored, to replay it when the request is retried.
 const IDEMPOTENT_RESPONSE_RETENTION: SignedDuration = SignedDuration::from_hours(24);
-/// After so long nobody works any more on what has no answer.
+/// Time after which a request without a response counts as abandoned.
 const UNANSWERED_REQUEST_TIMEOUT: SignedDuration = SignedDuration::from_mins(10);
 
-/// What a token is for.
+/// A permission of a token.
 #[derive(
     Clone,
     Copy,
@@ -34,17 +34,17 @@ const UNANSWERED_REQUEST_TIMEOUT: SignedDuration = SignedDuration::from_mins(10)
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "kebab-case")]
 pub enum TokenScope {
-    /// Look at everything
+    /// Read everything.
     Read,
-    /// Acknowledge, resolve, comment on and silence alerts, and vouch for the checklist
+    /// Acknowledge, resolve, comment on and silence alerts; attest checklist items.
     Alerts,
-    /// Make plans, carry them out, and put back
+    /// Create and apply plans; restore archived rows.
     Actions,
-    /// Work on incidents
+    /// Work on incidents.
     Incidents,
-    /// The account's own log-ins and tokens
+    /// Manage the account's own login sessions and tokens.
     Account,
-    /// Accounts and channels
+    /// Manage accounts and channels.
     Admin,
 }
 
@@ -52,13 +52,13 @@ impl TokenScope {
     /// Every scope.
     pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
-    /// Its name.
+    /// Returns the name of the scope.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.into()
     }
 
-    /// The role without which the scope gives nothing.
+    /// Returns the lowest role for which the scope has an effect.
     #[must_use]
     pub const fn required_role(self) -> AccountRole {
         match self {
@@ -69,48 +69,48 @@ impl TokenScope {
     }
 }
 
-/// A token of a program.
+/// An API token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiToken {
-    /// Its id, which is no secret.
+    /// The public id.
     pub id: String,
-    /// The SHA-256 of it, in hexadecimal digits.
+    /// SHA-256 of the token, in hexadecimal.
     pub token_hash: String,
-    /// The account in whose name it acts.
+    /// The account that the token acts for.
     pub account: String,
-    /// What it is called.
+    /// The label chosen by its owner.
     pub label: String,
-    /// What it is for.
+    /// The token's scopes.
     pub scopes: Vec<TokenScope>,
-    /// When it was made.
+    /// Time of creation.
     pub created_at: UtcTimestamp,
-    /// When it ends.
+    /// Time of expiry.
     pub expires_at: UtcTimestamp,
-    /// When it was used last.
+    /// Time of last use.
     pub last_used_at: Option<UtcTimestamp>,
 }
 
-/// A request that carries a key, by which it is done once.
+/// A request with an idempotency key.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyedRequest<'a> {
-    /// The id of the token that it came with.
+    /// Id of the API token that authenticated the request.
     pub token_id: &'a str,
-    /// The key.
+    /// The idempotency key.
     pub idempotency_key: &'a str,
-    /// What it asks for, hashed.
+    /// Hash of the request.
     pub request_hash: &'a str,
 }
 
-/// What is known of such a request.
+/// An earlier request with the same idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PriorRequest {
-    /// Nothing; from now on it is under way.
+    /// There is none. The new request is now in progress.
     NotFound,
-    /// It is under way.
+    /// The same request is in progress.
     InProgress,
-    /// Something else was asked for with the same key.
+    /// A different request used the same key.
     KeyReused,
-    /// It was answered so: a status, and a content.
+    /// The same request was answered with this status and body.
     Answered(u16, String),
 }
 
@@ -130,11 +130,11 @@ fn token_from_row(row: &StoreRow) -> Result<ApiToken, StoreError> {
     })
 }
 
-/// Keeps a token.
+/// Stores a token.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn insert_token(db: Tx<'_>, token: &ApiToken) -> Result<(), StoreError> {
     let scopes = token.scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(" ");
     db.execute(
@@ -152,11 +152,11 @@ pub fn insert_token(db: Tx<'_>, token: &ApiToken) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A token and its account, by the hash of the token.
+/// Returns a token and its account, by the token's hash.
 ///
 /// # Errors
 ///
-/// If they cannot be read.
+/// If the store cannot be read.
 pub fn find_token_by_hash(db: Tx<'_>, hash: &str) -> Result<Option<(ApiToken, AccountRecord)>, StoreError> {
     let query = format!("SELECT {TOKEN_COLUMNS} FROM tokens WHERE hash = $1");
     let Some(token) = db.query_row(&query, &[hash.into()])?.as_ref().map(token_from_row).transpose()? else {
@@ -165,11 +165,11 @@ pub fn find_token_by_hash(db: Tx<'_>, hash: &str) -> Result<Option<(ApiToken, Ac
     Ok(accounts::find_account(db, &token.account)?.map(|account| (token, account)))
 }
 
-/// The tokens of an account, or all, the latest first.
+/// Returns the tokens of an account, or all tokens, latest first.
 ///
 /// # Errors
 ///
-/// If they cannot be read.
+/// If the store cannot be read.
 pub fn list_tokens(db: Tx<'_>, account: Option<&str>) -> Result<Vec<ApiToken>, StoreError> {
     let query = format!(
         "SELECT {TOKEN_COLUMNS} FROM tokens WHERE (CAST($1 AS TEXT) IS NULL OR account = $1) ORDER BY created_at DESC, id"
@@ -177,31 +177,31 @@ pub fn list_tokens(db: Tx<'_>, account: Option<&str>) -> Result<Vec<ApiToken>, S
     db.query_rows(&query, &[super::row::Param::Text(account)])?.iter().map(token_from_row).collect()
 }
 
-/// Notes that a token was used.
+/// Records the use of a token.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn touch_token(db: Tx<'_>, id: &str, now: UtcTimestamp) -> Result<(), StoreError> {
     db.execute("UPDATE tokens SET seen_at = $2 WHERE id = $1", &[id.into(), now.into()])?;
     Ok(())
 }
 
-/// Removes a token of an account, or of anybody: whether there was one.
+/// Deletes a token of an account, or of any account if `None`. Returns `false` if there is no such token.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn delete_token(db: Tx<'_>, account: Option<&str>, id: &str) -> Result<bool, StoreError> {
     let query = "DELETE FROM tokens WHERE id = $1 AND (CAST($2 AS TEXT) IS NULL OR account = $2)";
     Ok(db.execute(query, &[id.into(), super::row::Param::Text(account)])? > 0)
 }
 
-/// Begins a request that carries a key, unless that was begun before. Answers that are too old are forgotten.
+/// Begins a request with an idempotency key, unless there is an earlier one. Deletes expired responses first.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn begin_keyed_request(
     db: Tx<'_>,
     request: KeyedRequest<'_>,
@@ -209,6 +209,7 @@ pub fn begin_keyed_request(
 ) -> Result<PriorRequest, StoreError> {
     let passed = confirmed_time::confirmed_retention_time(db, now)?;
     db.execute(
+        // A process that crashed in the middle of a request leaves a row without status, which would block its key.
         "DELETE FROM answers WHERE at < $1 OR (status IS NULL AND at < $2)",
         &[(passed - IDEMPOTENT_RESPONSE_RETENTION).into(), (passed - UNANSWERED_REQUEST_TIMEOUT).into()],
     )?;
@@ -230,11 +231,11 @@ pub fn begin_keyed_request(
     Ok(PriorRequest::NotFound)
 }
 
-/// Keeps the answer to a request that was begun; without one, it can be sent again as if it never had been.
+/// Stores the response to a request in progress. With `None`, forgets the request, so that it can be retried.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn finish_keyed_request(
     db: Tx<'_>,
     request: KeyedRequest<'_>,
@@ -297,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_with_a_key_is_begun_once_until_it_is_answered_or_abandoned() {
+    fn a_request_with_a_key_runs_once_until_answered_or_abandoned() {
         for store in store_of_each_kind() {
             let request = KeyedRequest { token_id: "t1", idempotency_key: "k", request_hash: "c" };
             let begun = |request: KeyedRequest<'_>, second| {

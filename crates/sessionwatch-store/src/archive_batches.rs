@@ -1,4 +1,4 @@
-//! Archived rows: batches that were sealed before they left the table.
+//! The archive: encrypted batches of rows, sealed before the rows are deleted from their table.
 
 use sessionwatch_core::{
     row_ref::{self, RowRef},
@@ -7,77 +7,77 @@ use sessionwatch_core::{
 
 use crate::{StoreError, row::StoreRow, transaction::Tx};
 
-/// How far a batch is.
+/// The state of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::EnumString)]
 #[strum(serialize_all = "kebab-case")]
 pub enum BatchState {
-    /// It is sealed; whether its rows are gone is not known yet.
+    /// Sealed; whether its rows were deleted is not known yet.
     Pending,
-    /// Its rows are gone from the table, or changed there.
+    /// Settled: its rows were deleted from or changed in the table.
     Kept,
-    /// Some of its rows are being put back; whether they are is not known yet.
+    /// Rows are being restored; whether they were is not known yet.
     Restoring,
 }
 
-/// Where a row is.
+/// The state of an archived row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ArchivedRowState {
-    /// It never left the table.
+    /// The row never left the table.
     NotRemoved = 0,
-    /// It is in the archive.
+    /// The row is in the archive.
     Archived = 1,
-    /// It was put back.
+    /// The row was restored.
     Restored = 2,
 }
 
 /// A batch, without its sealed rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArchivedBatch {
-    /// Its number; given when it is kept.
+    /// Id of the batch, assigned by [`insert_batch`].
     pub id: i64,
-    /// The plan that it was carried out for.
+    /// Id of the applied plan.
     pub plan: String,
     /// The target.
     pub target: String,
-    /// How far it is.
+    /// The batch's state.
     pub state: BatchState,
-    /// The transaction on the target, where those have numbers.
+    /// The id of the target's transaction, for databases that have one.
     pub transaction_id: Option<i64>,
-    /// When it was sealed.
+    /// Time when the batch was sealed.
     pub sealed_at: UtcTimestamp,
-    /// When it is removed for good.
+    /// Time when the batch is purged.
     pub purge_at: UtcTimestamp,
-    /// To whom it is sealed.
+    /// The recipient whose key opens the batch (`age1…`).
     pub recipient: String,
-    /// Its rows, in the order in which they are sealed.
+    /// The rows, in the order in which they are sealed.
     pub rows: Vec<RowRef>,
-    /// Where each of them is.
+    /// The state of each row.
     pub row_states: Vec<ArchivedRowState>,
 }
 
-/// What the archive holds of one plan.
+/// The archived rows of one plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArchiveSummary {
-    /// The plan.
+    /// Id of the plan.
     pub plan: String,
     /// The target.
     pub target: String,
-    /// When the first row was sealed.
+    /// Time when the first batch was sealed.
     pub first_sealed_at: UtcTimestamp,
-    /// When the last row is removed for good.
+    /// Time when the last batch is purged.
     pub purge_at: UtcTimestamp,
-    /// To whom it is sealed.
+    /// The recipient whose key opens the batch (`age1…`).
     pub recipient: String,
-    /// Rows that can be put back.
+    /// Number of rows that can be restored.
     pub restorable_rows: u64,
-    /// Rows that were.
+    /// Number of rows restored.
     pub restored_rows: u64,
 }
 
 const BATCH_COLUMNS: &str = "id, plan, target, state, txid, at, purge_at, recipient, content, fates";
 
 impl BatchState {
-    /// Its name in the store.
+    /// Returns the name of the state in the store.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.into()
@@ -91,18 +91,18 @@ impl ArchivedRowState {
 }
 
 impl ArchivedBatch {
-    /// How many of its rows are there.
+    /// Counts the rows in this state.
     #[must_use]
     pub fn count_rows(&self, fate: ArchivedRowState) -> u64 {
         self.row_states.iter().filter(|found| **found == fate).count() as u64
     }
 }
 
-/// Keeps a batch: its number.
+/// Stores a batch with its sealed rows. Returns its id.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn insert_batch(db: Tx<'_>, batch: &ArchivedBatch, sealed: &[u8]) -> Result<i64, StoreError> {
     let id = db.next_id("archived")?;
     let content = row_ref::encode_row_refs(&batch.rows);
@@ -127,11 +127,11 @@ pub fn insert_batch(db: Tx<'_>, batch: &ArchivedBatch, sealed: &[u8]) -> Result<
     Ok(id)
 }
 
-/// Says what has become of a batch. One none of whose rows is in the archive, or was, is removed.
+/// Records the outcome of a batch. Deletes a batch whose rows never left the table.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn set_batch_state(
     db: Tx<'_>,
     id: i64,
@@ -148,66 +148,66 @@ pub fn set_batch_state(
     let fates_now = encode_row_states(fates);
     db.execute("UPDATE archived SET fates = $2 WHERE id = $1", &[id.into(), fates_now.as_slice().into()])?;
     if !fates.contains(&ArchivedRowState::Archived) {
-        // Nothing in it can be put back any more, so nobody needs the sealed rows.
+        // No row is left to restore, so the sealed copies are dropped at once.
         db.execute("UPDATE archived SET sealed = $2 WHERE id = $1", &[id.into(), [].as_slice().into()])?;
     }
     Ok(())
 }
 
-/// The batches of a target of which it is not known what has become.
+/// Returns a target's batches whose outcome is not known yet, oldest first.
 ///
 /// # Errors
 ///
-/// If they cannot be read.
+/// If the store cannot be read.
 pub fn list_unsettled_batches(db: Tx<'_>, target: &str) -> Result<Vec<ArchivedBatch>, StoreError> {
     let query =
         format!("SELECT {BATCH_COLUMNS} FROM archived WHERE state <> 'kept' AND target = $1 ORDER BY id");
     db.query_rows(&query, &[target.into()])?.iter().map(batch_from_row).collect()
 }
 
-/// The first batch of a plan behind that number.
+/// Returns a plan's first batch with an id above `after_id`.
 ///
 /// # Errors
 ///
-/// If it cannot be read.
+/// If the store cannot be read.
 pub fn find_next_batch(db: Tx<'_>, plan: &str, after_id: i64) -> Result<Option<ArchivedBatch>, StoreError> {
     let query =
         format!("SELECT {BATCH_COLUMNS} FROM archived WHERE plan = $1 AND id > $2 ORDER BY id LIMIT 1");
     db.query_row(&query, &[plan.into(), after_id.into()])?.as_ref().map(batch_from_row).transpose()
 }
 
-/// A batch and its sealed rows.
+/// Returns a batch and its sealed rows.
 ///
 /// # Errors
 ///
-/// If it cannot be read.
+/// If the store cannot be read.
 pub fn find_batch(db: Tx<'_>, id: i64) -> Result<Option<(ArchivedBatch, Vec<u8>)>, StoreError> {
     let query = format!("SELECT {BATCH_COLUMNS}, sealed FROM archived WHERE id = $1");
     let batch = |row: StoreRow| Ok((batch_from_row(&row)?, row.read_bytes(10)?.to_vec()));
     db.query_row(&query, &[id.into()])?.map(batch).transpose()
 }
 
-/// What the archive holds, latest first.
+/// Returns the archived rows of each plan, latest first.
 ///
 /// # Errors
 ///
-/// If it cannot be read.
+/// If the store cannot be read.
 pub fn list_archive_summaries(db: Tx<'_>) -> Result<Vec<ArchiveSummary>, StoreError> {
     let rows = db.query_rows(
         "SELECT plan, target, at, purge_at, recipient, fates, state FROM archived ORDER BY id DESC",
         &[],
     )?;
-    let mut holdings: Vec<ArchiveSummary> = Vec::new();
+    let mut summaries: Vec<ArchiveSummary> = Vec::new();
     for row in &rows {
         let fates = read_row_states(row, 5)?;
         row.parse_text::<BatchState>(6)?;
         let count = |fate| fates.iter().filter(|found| **found == fate).count() as u64;
         let at = row.read_timestamp(2)?;
         let plan = row.read_text(0)?;
-        let found = holdings.iter().position(|holding| holding.plan == plan);
-        let held = found.unwrap_or(holdings.len());
+        let found = summaries.iter().position(|summary| summary.plan == plan);
+        let index = found.unwrap_or(summaries.len());
         if found.is_none() {
-            holdings.push(ArchiveSummary {
+            summaries.push(ArchiveSummary {
                 plan,
                 target: row.read_text(1)?,
                 first_sealed_at: at,
@@ -217,20 +217,22 @@ pub fn list_archive_summaries(db: Tx<'_>) -> Result<Vec<ArchiveSummary>, StoreEr
                 restored_rows: 0,
             });
         }
-        let holding = &mut holdings[held];
-        holding.first_sealed_at = holding.first_sealed_at.min(at);
-        holding.restorable_rows += count(ArchivedRowState::Archived);
-        holding.restored_rows += count(ArchivedRowState::Restored);
+        let summary = &mut summaries[index];
+        summary.first_sealed_at = summary.first_sealed_at.min(at);
+        summary.restorable_rows += count(ArchivedRowState::Archived);
+        summary.restored_rows += count(ArchivedRowState::Restored);
     }
-    Ok(holdings)
+    Ok(summaries)
 }
 
-/// Removes for good what has passed its time, or all of one plan: how many rows could have been put back.
+/// Purges settled batches: those of `plan`, or without one all that are past their retention. Returns the number of
+/// rows that could have been restored.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn purge_batches(db: Tx<'_>, plan: Option<&str>, now: UtcTimestamp) -> Result<u64, StoreError> {
+    // Only settled batches: an unsettled one may hold the only copy of rows whose deletion is being decided.
     let passed = "state = 'kept' AND (($1 <> '' AND plan = $1) OR ($1 = '' AND purge_at <= $2))";
     let values = [plan.unwrap_or_default().into(), now.into()];
     let rows = db.query_rows(&format!("SELECT fates FROM archived WHERE {passed}"), &values)?;
@@ -240,7 +242,7 @@ pub fn purge_batches(db: Tx<'_>, plan: Option<&str>, now: UtcTimestamp) -> Resul
             as u64;
     }
     if let (Tx::Sqlite(_), false) = (db, rows.is_empty()) {
-        // The freed pages are written over.
+        // Overwrites the freed pages, so that purged rows cannot be recovered from the file.
         db.execute_batch("PRAGMA secure_delete = ON")?;
     }
     db.execute(&format!("DELETE FROM archived WHERE {passed}"), &values)?;
@@ -251,7 +253,7 @@ fn encode_row_states(fates: &[ArchivedRowState]) -> Vec<u8> {
     fates.iter().map(|fate| *fate as u8).collect()
 }
 
-/// Where each row of a batch is.
+/// Reads the state of each row of a batch.
 fn read_row_states(row: &StoreRow, at: usize) -> Result<Vec<ArchivedRowState>, StoreError> {
     let fate = |byte: &u8| ArchivedRowState::from_byte(*byte).ok_or_else(|| row.undecodable_column(at));
     row.read_bytes(at)?.iter().map(fate).collect()
@@ -312,7 +314,7 @@ mod tests {
             assert_eq!(store.write(|db| insert_batch(db, &expected, b"sealed")).unwrap(), 1);
             assert_eq!(store.read(|db| list_unsettled_batches(db, "app")).unwrap(), [expected.clone()]);
             assert_eq!(store.read(|db| list_unsettled_batches(db, "other")).unwrap(), []);
-            // What is not settled is not purged either.
+            // An unsettled batch is not purged.
             assert_eq!(store.write(|db| purge_batches(db, None, at(60))).unwrap(), 0);
             let fates = [ArchivedRowState::Archived, ArchivedRowState::NotRemoved];
             settle(1, &fates);
@@ -324,8 +326,8 @@ mod tests {
             );
             assert_eq!(store.read(|db| find_next_batch(db, "p", 0)).unwrap(), Some(expected.clone()));
             assert_eq!(store.read(|db| find_next_batch(db, "p", 1)).unwrap(), None);
-            let held = store.read(list_archive_summaries).unwrap();
-            assert_eq!((held.len(), held[0].restorable_rows, held[0].restored_rows), (1, 1, 0));
+            let archived = store.read(list_archive_summaries).unwrap();
+            assert_eq!((archived.len(), archived[0].restorable_rows, archived[0].restored_rows), (1, 1, 0));
             settle(1, &[ArchivedRowState::Restored, ArchivedRowState::NotRemoved]);
             assert_eq!(store.read(|db| find_batch(db, 1)).unwrap().unwrap().1, b"");
             assert_eq!(store.read(list_archive_summaries).unwrap()[0].restored_rows, 1);
@@ -334,7 +336,7 @@ mod tests {
             assert_eq!(
                 store.write(|db| insert_batch(db, &expected, b"sealed")).unwrap(),
                 2,
-                "nothing of it was left"
+                "a batch with no removed row is deleted"
             );
             assert_eq!(store.write(|db| purge_batches(db, None, at(49))).unwrap(), 0);
             assert_eq!(store.write(|db| purge_batches(db, Some("other"), at(49))).unwrap(), 0);

@@ -1,31 +1,31 @@
-//! Attestations: what no query can say, and a person vouches for.
+//! Attestations: checklist items that no query can decide, confirmed by a person.
 
 use sessionwatch_core::{period::Period, timestamp::UtcTimestamp};
 
 use crate::{StoreError, row::StoreRow, transaction::Tx};
 
-/// What a person vouches for.
+/// A person's statement on a checklist item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attestation {
-    /// When.
+    /// Time of the attestation.
     pub at: UtcTimestamp,
     /// The target's name.
     pub target: String,
-    /// The item of the checklist.
+    /// The id of the checklist item.
     pub item: String,
-    /// Whether it holds.
+    /// `true` if the item passes.
     pub holds: bool,
-    /// Who says so.
+    /// The person.
     pub owner: String,
-    /// What that person says.
+    /// The person's note.
     pub note: String,
 }
 
-/// Keeps an attestation.
+/// Stores an attestation.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn insert_attestation(db: Tx<'_>, attestation: &Attestation) -> Result<(), StoreError> {
     let id = db.next_id("attestations")?;
     db.execute(
@@ -43,7 +43,7 @@ pub fn insert_attestation(db: Tx<'_>, attestation: &Attestation) -> Result<(), S
     Ok(())
 }
 
-/// An item of the checklist of a target.
+/// A checklist item of a target.
 #[derive(Clone, Copy, Debug)]
 pub struct ChecklistItemRef<'a> {
     /// The name of the target.
@@ -52,11 +52,11 @@ pub struct ChecklistItemRef<'a> {
     pub item: &'a str,
 }
 
-/// The last attestation of an item between two instants.
+/// Returns the last attestation of an item in a period.
 ///
 /// # Errors
 ///
-/// If it cannot be read.
+/// If the store cannot be read.
 pub fn find_latest_attestation(
     db: Tx<'_>,
     item: ChecklistItemRef<'_>,

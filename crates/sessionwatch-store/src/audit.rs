@@ -1,5 +1,5 @@
-//! The audit trail: who did what. Each entry carries the hash of the one before it, so that a changed or removed entry
-//! shows.
+//! The audit log: who did what. Each entry includes the hash of the previous one, so that a changed or removed entry is
+//! detected.
 
 use sessionwatch_core::{period::Period, timestamp::UtcTimestamp};
 use sha2::{Digest as _, Sha256};
@@ -7,49 +7,49 @@ use sha2::{Digest as _, Sha256};
 use crate::{StoreError, transaction::Tx};
 use credentials::mask_credentials;
 
-/// What the first entry carries.
+/// Previous hash of the first entry.
 const EMPTY_CHAIN_HASH: &str = "";
 
-/// Whether the trail is whole.
+/// The result of verifying the hash chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChainStatus {
-    /// Every entry follows from the one before it; how many there are.
+    /// All entries are intact; holds their number.
     Intact(u64),
-    /// The entry of that number is not what was written, or does not follow.
+    /// The entry with this id was changed, or does not follow the previous one.
     Broken(i64),
 }
 
-/// An entry.
+/// An audit log entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditEntry {
-    /// Its number.
+    /// Id of the entry.
     pub id: i64,
-    /// When.
+    /// Time of the action.
     pub at: UtcTimestamp,
-    /// Who.
+    /// The person or program that acted.
     pub actor: String,
-    /// What.
+    /// The action's name.
     pub action: String,
-    /// The rest, as JSON.
+    /// Further details, as JSON.
     pub detail: String,
 }
 
 /// An entry to add.
 #[derive(Clone, Copy, Debug)]
 pub struct NewAuditEntry<'a> {
-    /// Who did it.
+    /// The person or program that acted.
     pub actor: &'a str,
-    /// What was done, in a word.
+    /// The action's name, such as `plan.applied`.
     pub action: &'a str,
-    /// To what and with which outcome, as JSON.
+    /// Object and outcome, as JSON.
     pub detail: &'a str,
 }
 
-/// Adds an entry, without the credentials that somebody may have typed into it.
+/// Adds an entry. Credentials typed into any of its texts are masked.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn insert_audit_entry(db: Tx<'_>, entry: NewAuditEntry<'_>, now: UtcTimestamp) -> Result<(), StoreError> {
     let (actor, action, detail) =
         (mask_credentials(entry.actor), mask_credentials(entry.action), mask_credentials(entry.detail));
@@ -57,6 +57,7 @@ pub fn insert_audit_entry(db: Tx<'_>, entry: NewAuditEntry<'_>, now: UtcTimestam
     let last = db.query_row("SELECT hash FROM audit ORDER BY id DESC LIMIT 1", &[])?;
     let previous = last.map_or_else(|| Ok(EMPTY_CHAIN_HASH.into()), |row| row.read_text(0))?;
     let hash = hash_entry(&previous, now.micros(), [actor, action, detail]);
+    // The hash covers the masked texts, as stored: verification must not need the credentials.
     let id = db.next_id("audit")?;
     db.execute(
         "INSERT INTO audit (id, at, actor, action, detail, previous, hash) VALUES ($1, $2, $3, $4, $5, $6, $7)",
@@ -73,11 +74,11 @@ pub fn insert_audit_entry(db: Tx<'_>, entry: NewAuditEntry<'_>, now: UtcTimestam
     Ok(())
 }
 
-/// The entries between two instants, oldest first; the latest where there are more than the limit.
+/// Returns the entries in a period, oldest first; the latest ones if there are more than `limit`.
 ///
 /// # Errors
 ///
-/// If they cannot be read.
+/// If the store cannot be read.
 pub fn list_audit_entries_between(
     db: Tx<'_>,
     Period { from, to }: Period,
@@ -88,11 +89,11 @@ pub fn list_audit_entries_between(
     rows.iter().rev().map(audit_entry_from_row).collect()
 }
 
-/// The entries with smaller numbers than that one, the latest first.
+/// Returns entries with an id below `before`, latest first.
 ///
 /// # Errors
 ///
-/// If they cannot be read.
+/// If the store cannot be read.
 pub fn list_audit_entries_before(
     db: Tx<'_>,
     before: Option<i64>,
@@ -115,36 +116,38 @@ fn audit_entry_from_row(row: &super::row::StoreRow) -> Result<AuditEntry, StoreE
     })
 }
 
-/// The hash of the last entry. Whoever keeps it elsewhere sees entries cut off the end, which no chain shows by itself.
+/// Returns the hash of the last entry. A copy kept elsewhere reveals entries removed from the end, which the chain
+/// alone cannot.
 ///
 /// # Errors
 ///
-/// If it cannot be read.
+/// If the store cannot be read.
 pub fn find_latest_hash(db: Tx<'_>) -> Result<Option<String>, StoreError> {
     db.query_row("SELECT hash FROM audit ORDER BY id DESC LIMIT 1", &[])?
         .map(|row| row.read_text(0))
         .transpose()
 }
 
-/// Whether an entry has that hash.
+/// Returns `true` if an entry has this hash.
 ///
 /// # Errors
 ///
-/// If it cannot be read.
+/// If the store cannot be read.
 pub fn contains_hash(db: Tx<'_>, hash: &str) -> Result<bool, StoreError> {
     Ok(db.query_row("SELECT 1 FROM audit WHERE hash = $1", &[hash.into()])?.is_some())
 }
 
-/// Follows the trail from its start.
+/// Verifies the hash chain from its start.
 ///
 /// # Errors
 ///
-/// If it cannot be read.
+/// If the store cannot be read.
 pub fn verify_chain(db: Tx<'_>) -> Result<ChainStatus, StoreError> {
-    /// Entries that are read at once.
+    /// Entries read per query.
     const VERIFY_PAGE_SIZE: i64 = 1_000;
     let (mut last, mut count, mut seen) = (EMPTY_CHAIN_HASH.to_owned(), 0, 0);
     loop {
+        // Reads page by page: the log is never pruned, and may not fit into memory.
         let page = db.query_rows(
             "SELECT id, at, actor, action, detail, previous, hash FROM audit WHERE id > $1 ORDER BY id LIMIT $2",
             &[seen.into(), VERIFY_PAGE_SIZE.into()],
@@ -166,7 +169,8 @@ pub fn verify_chain(db: Tx<'_>) -> Result<ChainStatus, StoreError> {
     }
 }
 
-/// SHA-256 over every part with its length, so that no two entries read alike.
+/// Returns the SHA-256 of an entry. Each text is preceded by its length, so that different entries never hash the same
+/// bytes.
 fn hash_entry(previous: &str, at: i64, parts: [&str; 3]) -> String {
     let mut hasher = Sha256::new();
     hasher.update(at.to_be_bytes());
@@ -183,7 +187,7 @@ mod tests {
     use crate::tests::open_file_store;
 
     #[test]
-    fn a_changed_a_removed_and_a_forged_entry_show() {
+    fn changed_removed_and_forged_entries_are_detected() {
         let now = UtcTimestamp::from_micros(1).unwrap();
         for (tamper, expected) in [
             ("SELECT 1", ChainStatus::Intact(3)),

@@ -1,4 +1,4 @@
-//! Copies of a store.
+//! Backups of a store.
 
 use std::path::Path;
 
@@ -14,20 +14,21 @@ use crate::{
 };
 
 impl Store {
-    /// Writes a copy of the store, as it stands at one instant, into a new SQLite file that only its owner may read. The file
-    /// gets its name once the copy was found to be whole: its pages, its indexes, and the chain of its audit trail.
+    /// Writes a consistent copy of the store to a new SQLite file (mode 0600). The file gets its name only after its
+    /// pages, its indexes and the hash chain of its audit log have been verified.
     ///
     /// # Errors
     ///
-    /// If there is such a file, it cannot be written, or the copy is not whole.
+    /// If the file exists, cannot be written, or the copy is damaged.
     pub fn backup(&self, to: &Path) -> Result<(), StoreError> {
+        // Checked before the copy is made, which may take long; publishing checks again, atomically.
         let refused = |_| StoreError::AlreadyExists(to.to_owned());
         if std::fs::symlink_metadata(to).is_ok() {
             return Err(StoreError::AlreadyExists(to.to_owned()));
         }
         let draft = StagedFile::create_for(to).map_err(refused)?;
         self.write_copy(draft.path()).map_err(|error| match error {
-            // What is read needs no room.
+            // Reading needs no room, so the full disk is that of the backup.
             StoreError::DiskFull => StoreError::BackupDiskFull(to.to_owned()),
             error => error,
         })?;
@@ -54,21 +55,21 @@ impl Store {
     }
 }
 
-/// What is wrong with a copy, in words; `None` if it is whole.
+/// Returns a description of the damage, or `None` if the copy is intact.
 fn find_copy_damage(copy: &Path) -> Result<Option<String>, StoreError> {
     let copy = Connection::open_with_flags(copy, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let found = copy.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0));
     match found.map_err(StoreError::from) {
         Ok(found) if found == "ok" => {}
         Ok(_) | Err(StoreError::Damaged) => {
-            return Ok(Some("the store is damaged: a copy of it fails the integrity check of SQLite".into()));
+            return Ok(Some("the store is damaged: the copy fails SQLite's integrity check".into()));
         }
         Err(error) => return Err(error),
     }
     Ok(match audit::verify_chain(Tx::Sqlite(&copy))? {
         audit::ChainStatus::Intact(_) => None,
         audit::ChainStatus::Broken(id) => Some(format!(
-            "entry {id} of the audit trail is not what was written, or does not follow from the one before: `sessionwatch audit verify`"
+            "audit log entry {id} was changed, or entries before it were removed (see `sessionwatch audit verify`)"
         )),
     })
 }

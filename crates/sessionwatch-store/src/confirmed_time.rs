@@ -1,15 +1,16 @@
-//! The latest instant that has certainly passed, by which retention goes. See [`sessionwatch_core::retention`].
+//! The confirmed time: the latest instant known to have passed, on which retention is based. See
+//! [`sessionwatch_core::retention`].
 
 use sessionwatch_core::timestamp::UtcTimestamp;
 
 use crate::{StoreError, transaction::Tx};
 
-/// Returns the instant that was confirmed last. Where none was, it is that of the newest entry, since that has passed;
-/// `now` for a store without any.
+/// Returns the confirmed time. If none was stored yet, returns the time of the newest entry in the store, or `now` for
+/// an empty store.
 ///
 /// # Errors
 ///
-/// If it cannot be read.
+/// If the store cannot be read.
 pub fn find_confirmed_time(db: Tx<'_>, now: UtcTimestamp) -> Result<UtcTimestamp, StoreError> {
     if let Some(row) = db.query_row("SELECT at FROM confirmed_time WHERE id = 1", &[])? {
         return row.read_timestamp(0);
@@ -20,11 +21,11 @@ pub fn find_confirmed_time(db: Tx<'_>, now: UtcTimestamp) -> Result<UtcTimestamp
     Ok(newest.unwrap_or(now))
 }
 
-/// Keeps an instant that is confirmed.
+/// Stores the confirmed time.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn upsert_confirmed_time(db: Tx<'_>, at: UtcTimestamp) -> Result<(), StoreError> {
     db.execute(
         "INSERT INTO confirmed_time (id, at) VALUES (1, $1) ON CONFLICT (id) DO UPDATE SET at = excluded.at",
@@ -33,11 +34,12 @@ pub fn upsert_confirmed_time(db: Tx<'_>, at: UtcTimestamp) -> Result<(), StoreEr
     Ok(())
 }
 
-/// Returns an instant that has certainly passed, not later than `now`: what is too old by it may be removed.
+/// Returns the earlier of the confirmed time and `now`. Retention counts from there, so that a clock that runs ahead
+/// deletes nothing early.
 ///
 /// # Errors
 ///
-/// If it cannot be read.
+/// If the store cannot be read.
 pub fn confirmed_retention_time(db: Tx<'_>, now: UtcTimestamp) -> Result<UtcTimestamp, StoreError> {
     Ok(find_confirmed_time(db, now)?.min(now))
 }
@@ -49,11 +51,11 @@ mod tests {
     use jiff::SignedDuration;
 
     #[test]
-    fn what_is_confirmed_is_known_to_have_passed() {
+    fn retention_uses_the_confirmed_time_or_now_if_that_is_earlier() {
         for store in store_of_each_kind() {
             let at = |seconds: i64| UtcTimestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
             let passed = |now| store.read(|db| confirmed_retention_time(db, now)).unwrap();
-            assert_eq!(passed(at(90_000)), at(90_000), "there is nothing to remove");
+            assert_eq!(passed(at(90_000)), at(90_000), "an empty store has nothing to prune");
             store
                 .write(|db| {
                     audit::insert_audit_entry(

@@ -1,10 +1,10 @@
-//! Copies the rows of one store into another.
+//! Copies of a store: page by page between SQLite files, or row by row between any two stores.
 
 use rusqlite::{Connection, backup::Backup};
 
 use crate::{StoreError, migrations::migrate_to_latest, transaction::Tx};
 
-/// Every table, in an order in which they can be filled.
+/// Every table except those of plans.
 const COPIED_TABLES: [&str; 24] = [
     "accounts",
     "alerts",
@@ -31,28 +31,28 @@ const COPIED_TABLES: [&str; 24] = [
     "silences",
     "tokens",
 ];
-/// Plans and what they removed. They may be large, and nothing is added to them while the disk is full.
+/// Plans and archived rows. They may be large, and no rows are added while the disk is full.
 const PLAN_TABLES: [&str; 3] = ["archived", "planned", "plans"];
 
-/// Copies one database over another, at one instant.
+/// Copies one database over another, as one consistent snapshot.
 pub(crate) fn copy_database(from: &Connection, to: &mut Connection) -> Result<(), StoreError> {
     let backup = Backup::new(from, to)?;
     loop {
         match backup.step(-1)? {
             rusqlite::backup::StepResult::Done => return Ok(()),
-            // Somebody else reads or writes the other side: it is tried again, after the busy timeout.
+            // Another process holds a lock on either side: try again, after the busy timeout.
             _ => std::thread::yield_now(),
         }
     }
 }
 
-/// Copies every row over what is there, of every table but those of acting.
+/// Replaces the rows of every table except those of plans.
 pub(crate) fn copy_rows(from: Tx<'_>, to: Tx<'_>) -> Result<(), StoreError> {
     migrate_to_latest(to)?;
     copy_tables(&COPIED_TABLES, from, to)
 }
 
-/// Copies plans and what they removed over what is there.
+/// Replaces plans and archived rows.
 pub(crate) fn copy_plan_rows(from: Tx<'_>, to: Tx<'_>) -> Result<(), StoreError> {
     copy_tables(&PLAN_TABLES, from, to)
 }
@@ -80,7 +80,7 @@ mod tests {
     use crate::tests::open_file_store;
 
     #[test]
-    fn no_table_is_left_out() {
+    fn every_table_is_copied() {
         let (_folder, store) = open_file_store();
         let query =
             "SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'migrations' ORDER BY name";

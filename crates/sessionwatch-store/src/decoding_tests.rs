@@ -1,4 +1,4 @@
-//! Every column that stands for something: what no version wrote there is an error, and never a default.
+//! Tests that an unknown value in any decoded column is an error, and never a default.
 
 use sessionwatch_core::{period::Period, timestamp::UtcTimestamp};
 
@@ -16,7 +16,7 @@ const ROWS: [&str; 17] = [
     "INSERT INTO audit (id, at, actor, action, detail, previous, hash) VALUES (1, 1, 'ada', 'x', '{}', '', 'h')",
     "INSERT INTO censuses (target, resolution, at, looks, blind, gauges) VALUES ('app', 0, 1, 1, 0, '{\"active\":1}')",
     "INSERT INTO reports (target, at, report) VALUES ('app', 1, '{}')",
-    "INSERT INTO events (id, at, target, check_id, kind, summary, detail) VALUES (1, 1, 'app', 'x', 'verdict', 's', '{}')",
+    "INSERT INTO events (id, at, target, check_id, kind, summary, detail) VALUES (1, 1, 'app', 'x', 'result', 's', '{}')",
     "INSERT INTO plans (id, target, address, about, made_at, made_by, touched_at, state, named, active, summary)
      VALUES ('p', 'app', 'a', '\"orphaned\"', 1, 'ada', 1, 'planned', 0, 0, '{}')",
     "INSERT INTO incidents (id, target, severity, state, opened_at, opened_by, fields) VALUES ('i', 'app', 'P0', 'open', 1, 'ada', '{}')",
@@ -36,7 +36,7 @@ fn start() -> UtcTimestamp {
     UtcTimestamp::from_micros(0).unwrap()
 }
 
-/// Reads a table by everything that reads it.
+/// Calls every reader of a table.
 fn read(store: &Store, table: &str) -> Result<(), StoreError> {
     let ever = Period::ALL_TIME;
     store.read(|db| match table {
@@ -155,7 +155,7 @@ const BYTES: [(&str, &str, &[u8]); 4] = [
     ("archived", "fates", &[]),
 ];
 
-/// Puts something into a column, makes sure that every reader refuses it by name, and puts back what was there.
+/// Writes a value into a column, asserts that a reader rejects it and names the column, and restores the old value.
 fn refuses(store: &Store, table: &str, column: &str, value: Param<'_>) {
     let before =
         store.read(|db| db.query_row(&format!("SELECT {column} FROM {table}"), &[])).unwrap().unwrap();
@@ -177,7 +177,7 @@ fn refuses(store: &Store, table: &str, column: &str, value: Param<'_>) {
 }
 
 #[test]
-fn what_no_version_wrote_is_an_error_and_never_a_default() {
+fn unknown_values_are_errors_and_never_defaults() {
     for store in store_of_each_kind() {
         store
             .write(|db| {

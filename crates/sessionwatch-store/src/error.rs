@@ -1,86 +1,82 @@
-//! Why the store cannot be used, in words for a person.
+//! Errors of the store, with messages and hints.
 
 use std::path::PathBuf;
 
 use pg_link::ConnectError;
 
-/// Why the store cannot be used. Messages hold no value from it.
+/// An error of the store. Messages never contain values from it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The file cannot be opened or made.
-    #[error("cannot open the store {0}: is the folder there, and may it be written?")]
+    /// The file cannot be opened or created.
+    #[error("cannot open the store {0}")]
     Open(PathBuf),
-    /// The file has nothing in it.
-    #[error(
-        "there is nothing in the store {0}: if there was something, restore its backup; otherwise remove the file"
-    )]
+    /// The file is empty.
+    #[error("the store {0} is empty")]
     Empty(PathBuf),
-    /// The file may be read, and not written.
-    #[error("the store {0} can only be read: its file, its folder or its file system may not be written")]
+    /// The file is not writable.
+    #[error("the store {0} is read-only: its file, directory or file system is not writable")]
     ReadOnly(PathBuf),
-    /// A copy that was made is not whole.
-    #[error("no backup was written to {to}: {why}")]
+    /// The copy made for a backup is damaged or incomplete.
+    #[error("cannot back up to {to}: {why}")]
     DamagedBackup {
-        /// Where it was to be.
+        /// Path of the backup.
         to: PathBuf,
-        /// What is wrong with the store.
+        /// Damage found in the copy.
         why: String,
     },
     /// The server cannot be reached.
-    #[error("the store: {0}")]
+    #[error("store: {0}")]
     Connect(#[source] ConnectError),
-    /// The server does not do its part.
-    #[error("the store's server cannot be used: {0}")]
+    /// The server is unavailable or refuses to work, for the given reason.
+    #[error("cannot use the store's server: {0}")]
     Server(&'static str),
-    /// The role may not do it.
-    #[error(
-        "the role that uses the store may not do this: it must own the schema, or be allowed to create it"
-    )]
+    /// The store's role lacks a privilege.
+    #[error("permission denied in the store: its role must own the schema, or be allowed to create it")]
     InsufficientPrivilege,
-    /// The server refused for another reason; the code is the SQLSTATE.
-    #[error("the store's server refused a statement (SQLSTATE {0}): its log says why")]
+    /// The server rejected a statement for another reason, with this SQLSTATE.
+    #[error("the store's server rejected a statement (SQLSTATE {0}): see the server's log")]
     StatementRefused(String),
-    /// Another daemon works on it.
-    #[error("another sessionwatch works on the store {0}: stop that one, or give each a store of its own")]
+    /// Another daemon uses the file.
+    #[error("the store {0} is in use by another sessionwatch daemon")]
     AlreadyLocked(PathBuf),
-    /// The file that is open is at its path no more.
-    #[error("the store {0} was deleted: what is written to it now would be lost")]
+    /// The open file was removed from its path.
+    #[error("the store {0} was deleted while in use: anything written now would be lost")]
     FileDeleted(PathBuf),
-    /// Another file is at the path of the one that is open.
-    #[error("the store {0} was replaced by another file: what is written to the one before would be lost")]
+    /// Another file is at the path of the open file.
+    #[error("the store {0} was replaced by another file while in use: anything written now would be lost")]
     FileReplaced(PathBuf),
-    /// There is such a file already.
-    #[error("{0} exists, or cannot be made: name a new file in a folder that may be written")]
+    /// The file to create exists, or its directory is not writable.
+    #[error("cannot create {0}: the file exists, or its directory is not writable")]
     AlreadyExists(PathBuf),
-    /// The file is another program's.
-    #[error("{0} is a database of something else: name a file of its own as `store` in [serve]")]
+    /// The file holds another program's tables.
+    #[error("{0} is not a sessionwatch store: it holds the tables of another program")]
     NotAStore(PathBuf),
-    /// The file is of a newer program.
+    /// The store was written by a newer version.
     #[error(
-        "the store was written by a newer sessionwatch (version {found}; this one knows {known}): use that one"
+        "the store was written by a newer sessionwatch (schema version {found}; this program supports up to {known})"
     )]
     NewerVersion {
-        /// Its version.
+        /// The store's schema version.
         found: usize,
-        /// The newest that is known.
+        /// The newest supported schema version.
         known: usize,
     },
     /// The disk is full.
     #[error("the disk that holds the store is full")]
     DiskFull,
-    /// There is no room for a backup.
-    #[error("no backup was written to {0}: its disk is full")]
+    /// The disk has no room for a backup.
+    #[error("cannot back up to {0}: the disk is full")]
     BackupDiskFull(PathBuf),
-    /// Somebody else writes, for longer than one waits.
-    #[error("another sessionwatch keeps the store from being written, as it does while its disk is full")]
+    /// Another process held the write lock for longer than the busy timeout.
+    #[error("the store is locked by another sessionwatch, which may be waiting for room on a full disk")]
     Busy,
-    /// Somebody else has taken over.
-    #[error("another sessionwatch has taken over")]
+    /// Another daemon holds the lease now.
+    #[error("another sessionwatch daemon has taken over")]
     LeaseLost,
-    /// Something in it cannot be read.
+    /// A stored value is not one that this version can decode.
     #[error(
-        "column `{column}` of table `{table}` in the store holds what this version cannot read: \
-         if a newer sessionwatch wrote it, run that one; otherwise restore the backup"
+        "cannot decode column `{column}` of table `{table}` in the store: \
+         if a newer sessionwatch wrote the store, run that version; otherwise restore a backup"
     )]
     Undecodable {
         /// The table.
@@ -88,30 +84,36 @@ pub enum StoreError {
         /// The column.
         column: String,
     },
-    /// Something cannot be written as JSON.
-    #[error("{0} cannot be written as JSON")]
+    /// A value cannot be serialized.
+    #[error("cannot serialize {0} as JSON")]
     NotSerializable(&'static str),
-    /// The file is damaged, or no database.
-    #[error("the store is damaged, or is not a SQLite database")]
+    /// The file is damaged, or is not a database.
+    #[error("the store is damaged or is not a SQLite database")]
     Damaged,
-    /// Anything else.
+    /// Any other SQLite error.
     #[error("the store cannot be read or written")]
     Sqlite(#[source] rusqlite::Error),
 }
 
 impl StoreError {
-    /// What to do about it, where the message does not say so itself.
+    /// Returns advice for the user, or `None` if the message says it all.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Damaged | Self::Sqlite(_) | Self::DamagedBackup { .. } => Some(
-                "stop the daemon, keep the file for later, and restore the last `sessionwatch backup`, as docs/deploy.md says under Restore",
-            ),
-            _ => None,
-        }
+        Some(match self {
+            Self::Open(_) => "check that the directory exists and is writable",
+            Self::Empty(_) => "restore a backup, or delete the file to start with a new store",
+            Self::AlreadyLocked(_) => "stop the other daemon, or give each daemon its own store",
+            Self::AlreadyExists(_) => "choose a new file name in a writable directory",
+            Self::NotAStore(_) => "set `store` in [serve] to a file that only sessionwatch uses",
+            Self::NewerVersion { .. } => "run the newer sessionwatch",
+            Self::Damaged | Self::Sqlite(_) | Self::DamagedBackup { .. } => {
+                "stop the daemon, keep the damaged file, and restore the last `sessionwatch backup` (see Restore in docs/deploy.md)"
+            }
+            _ => return None,
+        })
     }
 
-    /// Whether a file that may not be written could be why.
+    /// Returns `true` if a file that is not writable could be the cause.
     pub(crate) fn may_be_permission_error(&self) -> bool {
         use rusqlite::ErrorCode::{CannotOpen, PermissionDenied, ReadOnly};
         match self {
@@ -131,7 +133,7 @@ impl From<rusqlite::Error> for StoreError {
             Some(rusqlite::ErrorCode::DiskFull) => Self::DiskFull,
             Some(rusqlite::ErrorCode::DatabaseBusy) => Self::Busy,
             Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => Self::Damaged,
-            // There is no room for the index of the log.
+            // SQLite reports a disk with no room for the WAL index (-shm) as an I/O error.
             _ if code == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE) => Self::DiskFull,
             _ => Self::Sqlite(error),
         }

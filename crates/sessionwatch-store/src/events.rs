@@ -1,61 +1,61 @@
-//! Events: what happened, when. Verdicts that changed, alerts that fired, were repeated or resolved.
+//! History events: check results that changed, notifications of alerts, comments, reports and cleanups.
 
 use jiff::SignedDuration;
 use sessionwatch_core::{period::Period, timestamp::UtcTimestamp};
 
 use crate::{StoreError, transaction::Tx};
 
-/// The latest events of a target, among which it is looked for a user.
+/// Number of a target's latest events that are searched for a user.
 const MAX_SEARCHED_EVENTS: u32 = 10_000;
 
-/// A long time to look back.
+/// Length of a period above which a search follows ids instead of the index on time.
 const LONG_PERIOD_THRESHOLD: SignedDuration = SignedDuration::from_hours(8 * 24);
 
-/// Something that happened.
+/// An event in the history of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventRecord {
-    /// Its number; whatever it is before it is kept.
+    /// Id of the event; ignored by [`insert_event`], which assigns it.
     pub id: i64,
-    /// When.
+    /// Time of the event.
     pub at: UtcTimestamp,
     /// The target's name.
     pub target: String,
     /// The check's id.
     pub check: String,
-    /// What: `verdict`, the notice of an alert, `comment`, `report`, or `cleanup`.
+    /// `result`, the name of a notification, `comment`, `report` or `cleanup`.
     pub kind: String,
-    /// In one sentence.
+    /// A one-sentence summary.
     pub summary: String,
-    /// The rest, as JSON.
+    /// Further details, as JSON.
     pub detail: String,
 }
 
-/// What is looked for.
+/// Search criteria for events.
 #[derive(Clone, Debug)]
 pub struct EventSearch {
-    /// From this instant on.
+    /// Start of the period, inclusive.
     pub from: UtcTimestamp,
-    /// Before this instant.
+    /// End of the period, exclusive.
     pub to: UtcTimestamp,
-    /// Only of this target.
+    /// Only events of this target.
     pub target: Option<String>,
-    /// Only of this check.
+    /// Only events of this check.
     pub check: Option<String>,
-    /// Only with these words in the summary, large or small.
+    /// Only events whose summary contains this text, ignoring case.
     pub text: Option<String>,
-    /// Only what was told of alerts.
+    /// Only notifications of alerts.
     pub alerts_only: bool,
-    /// Only with smaller numbers.
+    /// Only events with an id below this one.
     pub before_id: Option<i64>,
-    /// The most events, the latest first where there are more.
+    /// Most events to return; the latest, if there are more.
     pub limit: u32,
 }
 
-/// Keeps an event.
+/// Stores an event.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn insert_event(db: Tx<'_>, event: &EventRecord) -> Result<(), StoreError> {
     db.execute(
         "INSERT INTO events (id, at, target, check_id, kind, summary, detail)
@@ -72,7 +72,7 @@ pub fn insert_event(db: Tx<'_>, event: &EventRecord) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// What compares without regard to large and small letters.
+/// Returns the case-insensitive `LIKE` operator of the database.
 fn like_operator(db: Tx<'_>) -> &'static str {
     match db {
         Tx::Sqlite(_) => "LIKE",
@@ -80,20 +80,21 @@ fn like_operator(db: Tx<'_>) -> &'static str {
     }
 }
 
-/// A pattern for `LIKE … ESCAPE '!'` that finds a text anywhere.
+/// Returns a pattern for `LIKE … ESCAPE '!'` that finds `text` anywhere.
 fn contains_pattern(text: &str) -> String {
     format!("%{}%", text.replace('!', "!!").replace('%', "!%").replace('_', "!_"))
 }
 
-/// The events that are looked for, oldest first.
+/// Returns the matching events, oldest first.
 ///
 /// # Errors
 ///
-/// If they cannot be read.
+/// If the store cannot be read.
 pub fn search_events(db: Tx<'_>, search: &EventSearch) -> Result<Vec<EventRecord>, StoreError> {
     let text = search.text.as_ref().map(|text| contains_pattern(text));
     let like = like_operator(db);
-    // The latest of a long time are found soonest one by one, those of a short time by when they were.
+    // `at + 0` keeps the planner off the index on `at`: over a long period, walking ids backwards reaches the limit
+    // sooner.
     let at = if search.to.duration_since(search.from) > LONG_PERIOD_THRESHOLD { "at + 0" } else { "at" };
     let query = format!(
         "SELECT id, at, target, check_id, kind, summary, detail FROM events
@@ -133,18 +134,18 @@ fn event_from_row(row: &super::row::StoreRow) -> Result<EventRecord, StoreError>
 /// A user of a target.
 #[derive(Clone, Copy, Debug)]
 pub struct UserRef<'a> {
-    /// The name of the target.
+    /// The target's name.
     pub target: &'a str,
-    /// The id of the user.
+    /// The user ID.
     pub user: &'a str,
 }
 
-/// What was told of a target since an instant with rows of that user among what shows it, the latest first; of the last 10 000
-/// things that happened to the target.
+/// Returns a target's events since `from` whose evidence names the user, latest first. Searches only the target's last
+/// 10,000 events.
 ///
 /// # Errors
 ///
-/// If it cannot be read.
+/// If the store cannot be read.
 pub fn list_user_events(
     db: Tx<'_>,
     user: UserRef<'_>,
@@ -152,7 +153,7 @@ pub fn list_user_events(
     limit: u32,
 ) -> Result<Vec<EventRecord>, StoreError> {
     let UserRef { target, user } = user;
-    // As it stands in the evidence of a finding.
+    // The JSON form in which the evidence of a finding names a user.
     let named = format!("\"user\":{}", serde_json::Value::from(user));
     let pattern = contains_pattern(&named);
     let rows = db.query_rows(
@@ -161,7 +162,7 @@ pub fn list_user_events(
          WHERE at >= $2 AND detail LIKE $3 ESCAPE '!' ORDER BY id DESC LIMIT $4",
         &[target.into(), from.into(), (&pattern).into(), limit.into(), MAX_SEARCHED_EVENTS.into()],
     )?;
-    // SQLite takes large and small letters for the same here.
+    // SQLite's LIKE ignores case, so compare again.
     let named = |event: &Result<EventRecord, StoreError>| {
         event.as_ref().map_or(true, |event| event.detail.contains(&named))
     };
@@ -177,12 +178,12 @@ pub struct CheckRef<'a> {
     pub check: &'a str,
 }
 
-/// The verdicts of a check, by name, from the one that held at an instant until another, and when each began, oldest
-/// first. The first may have begun long before.
+/// Returns the names of a check's results in a period, each with its start, oldest first. The first is the result in
+/// effect at the start of the period, and may have started earlier.
 ///
 /// # Errors
 ///
-/// If they cannot be read.
+/// If the store cannot be read.
 pub fn list_verdicts(
     db: Tx<'_>,
     check: CheckRef<'_>,
@@ -191,8 +192,8 @@ pub fn list_verdicts(
     let CheckRef { target, check } = check;
     let rows = db.query_rows(
         "SELECT at, detail FROM events
-         WHERE target = $1 AND check_id = $2 AND kind = 'verdict' AND at < $4 AND at >= COALESCE((
-           SELECT MAX(at) FROM events WHERE target = $1 AND check_id = $2 AND kind = 'verdict' AND at <= $3), $3)
+         WHERE target = $1 AND check_id = $2 AND kind = 'result' AND at < $4 AND at >= COALESCE((
+           SELECT MAX(at) FROM events WHERE target = $1 AND check_id = $2 AND kind = 'result' AND at <= $3), $3)
          ORDER BY id",
         &[target.into(), check.into(), from.into(), to.into()],
     )?;
@@ -201,7 +202,7 @@ pub fn list_verdicts(
         let at = row.read_timestamp(0)?;
         let detail: serde_json::Value = row.decode_text(1, |text| serde_json::from_str(text).ok())?;
         let name = |key: &str| detail[key].as_str().map(str::to_owned);
-        // What was before the first one that is still kept, that one says.
+        // The oldest retained change also names the result before it.
         if found.is_empty() && at > from {
             found.extend(name("before").map(|before| (from, before)));
         }
@@ -210,7 +211,7 @@ pub fn list_verdicts(
     Ok(found)
 }
 
-/// What of a kind happened to a target.
+/// A kind of event of a target.
 #[derive(Clone, Copy, Debug)]
 pub struct TargetEventKind<'a> {
     /// The kind.
@@ -219,11 +220,11 @@ pub struct TargetEventKind<'a> {
     pub target: &'a str,
 }
 
-/// When something of a kind happened last to a target.
+/// Returns the time of a target's last event of a kind.
 ///
 /// # Errors
 ///
-/// If it cannot be read.
+/// If the store cannot be read.
 pub fn last_target_event_at(
     db: Tx<'_>,
     events: TargetEventKind<'_>,
@@ -233,21 +234,21 @@ pub fn last_target_event_at(
     db.query_row(query, &[kind.into(), target.into()])?.map_or(Ok(None), |row| row.read_optional_timestamp(0))
 }
 
-/// When something of a kind happened last.
+/// Returns the time of the last event of a kind.
 ///
 /// # Errors
 ///
-/// If it cannot be read.
+/// If the store cannot be read.
 pub fn last_event_at(db: Tx<'_>, kind: &str) -> Result<Option<UtcTimestamp>, StoreError> {
     db.query_row("SELECT MAX(at) FROM events WHERE kind = $1", &[kind.into()])?
         .map_or(Ok(None), |row| row.read_optional_timestamp(0))
 }
 
-/// Forgets what happened before an instant.
+/// Deletes events before an instant.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn prune_events(db: Tx<'_>, before: UtcTimestamp) -> Result<(), StoreError> {
     db.execute("DELETE FROM events WHERE at < $1", &[before.into()])?;
     Ok(())
@@ -259,18 +260,18 @@ mod tests {
     use crate::tests::store_of_each_kind;
 
     #[test]
-    fn verdicts_begin_with_the_one_that_held() {
+    fn results_start_with_the_one_in_effect() {
         for store in store_of_each_kind() {
             let at = |second: i64| UtcTimestamp::UNIX_EPOCH + SignedDuration::from_secs(second);
             for (second, target, kind, before, after) in [
-                (1, "one", "verdict", None, "unknown"),
-                (3, "one", "verdict", Some("unknown"), "healthy"),
+                (1, "one", "result", None, "unknown"),
+                (3, "one", "result", Some("unknown"), "passing"),
                 (4, "one", "firing", None, "of no concern"),
-                (5, "two", "verdict", Some("healthy"), "unknown"),
-                (6, "one", "verdict", Some("healthy"), "failing"),
+                (5, "two", "result", Some("passing"), "unknown"),
+                (6, "one", "result", Some("passing"), "failing"),
             ] {
                 let detail = serde_json::json!({ "before": before, "after": after }).to_string();
-                let [target, check, kind] = [target, "blind", kind].map(str::to_owned);
+                let [target, check, kind] = [target, "target-unreachable", kind].map(str::to_owned);
                 let event = EventRecord {
                     id: 0,
                     at: at(second),
@@ -287,7 +288,7 @@ mod tests {
                     .read(|db| {
                         super::list_verdicts(
                             db,
-                            CheckRef { target, check: "blind" },
+                            CheckRef { target, check: "target-unreachable" },
                             Period { from: at(from), to: at(to) },
                         )
                     })
@@ -297,23 +298,23 @@ mod tests {
             let expected = |pairs: &[(i64, &str)]| -> Vec<(i64, String)> {
                 pairs.iter().map(|(second, verdict)| (*second, (*verdict).to_owned())).collect()
             };
-            assert_eq!(verdicts("one", 4, 9), expected(&[(3, "healthy"), (6, "failing")]));
-            assert_eq!(verdicts("one", 3, 6), expected(&[(3, "healthy")]));
+            assert_eq!(verdicts("one", 4, 9), expected(&[(3, "passing"), (6, "failing")]));
+            assert_eq!(verdicts("one", 3, 6), expected(&[(3, "passing")]));
             assert_eq!(verdicts("one", 0, 2), expected(&[(1, "unknown")]));
-            assert_eq!(verdicts("two", 0, 9), expected(&[(0, "healthy"), (5, "unknown")]));
+            assert_eq!(verdicts("two", 0, 9), expected(&[(0, "passing"), (5, "unknown")]));
             assert_eq!(verdicts("three", 0, 9), []);
         }
     }
 
     #[test]
-    fn finds_what_is_looked_for_and_nothing_else() {
+    fn search_returns_exactly_the_matching_events() {
         for store in store_of_each_kind() {
             let at = |second: i64| UtcTimestamp::UNIX_EPOCH + SignedDuration::from_secs(second);
             for (second, target, check, kind, summary) in [
-                (1, "one", "blind", "firing", "the target cannot be looked at"),
-                (2, "two", "blind", "firing", "the Target cannot be looked at"),
-                (3, "one", "orphaned-sessions", "verdict", "11 sessions whose user does not exist"),
-                (4, "one", "blind", "resolved", "100% again"),
+                (1, "one", "target-unreachable", "firing", "the target cannot be reached"),
+                (2, "two", "target-unreachable", "firing", "the Target cannot be reached"),
+                (3, "one", "orphaned-sessions", "result", "11 sessions whose user does not exist"),
+                (4, "one", "target-unreachable", "resolved", "100% again"),
             ] {
                 let [target, check, kind, summary] = [target, check, kind, summary].map(str::to_owned);
                 let event =
@@ -339,7 +340,7 @@ mod tests {
             assert_eq!(found(EventSearch { limit: 2, ..all.clone() }), [3, 4]);
             assert_eq!(found(EventSearch { from: at(2), to: at(4), ..all.clone() }), [2, 3]);
             assert_eq!(
-                found(EventSearch { target: text("one"), check: text("blind"), ..all.clone() }),
+                found(EventSearch { target: text("one"), check: text("target-unreachable"), ..all.clone() }),
                 [1, 4]
             );
             assert_eq!(found(EventSearch { text: text("TARGET cannot"), ..all.clone() }), [1, 2]);
@@ -349,7 +350,7 @@ mod tests {
             store.write(|db| prune_events(db, at(3))).unwrap();
             assert_eq!(found(all), [3, 4]);
             let detail = serde_json::json!({ "finding": { "evidence": [{ "user": "a\"b" }] } }).to_string();
-            let [target, check, kind] = ["one", "blind", "firing"].map(str::to_owned);
+            let [target, check, kind] = ["one", "target-unreachable", "firing"].map(str::to_owned);
             let event = EventRecord { id: 0, at: at(5), target, check, kind, summary: String::new(), detail };
             store.write(|db| insert_event(db, &event)).unwrap();
             let about = |user: &str| {

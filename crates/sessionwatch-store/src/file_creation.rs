@@ -1,4 +1,4 @@
-//! New files of a store: whole before they get their names, so that a crash leaves nothing that only looks like a store.
+//! New store files: complete before they get their names, so that a crash never leaves a partial store.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -11,15 +11,14 @@ use rusqlite::Connection;
 
 use crate::{StoreError, migrations::migrate_to_latest, sqlite::with_transaction};
 
-/// A file beside the one that it is to become, which only its owner may read. It is removed with this value, unless it was
-/// given its name.
+/// A temporary file (mode 0600) beside its final path. Dropping the value removes it, unless it was published.
 #[derive(Debug)]
 pub(super) struct StagedFile {
     path: PathBuf,
 }
 
 impl StagedFile {
-    /// Makes one for that path.
+    /// Creates a temporary file in the directory of `path`.
     ///
     /// # Errors
     ///
@@ -35,16 +34,16 @@ impl StagedFile {
         &self.path
     }
 
-    /// Gives the file its name, once it is on the disk. Nothing is replaced.
+    /// Syncs the file and gives it its final name. Never replaces a file.
     ///
     /// # Errors
     ///
-    /// If there is a file of that name, or it cannot be written.
+    /// If a file of that name exists, or the directory is not writable.
     pub(super) fn publish_as(self, path: &Path) -> io::Result<()> {
         File::open(&self.path)?.sync_all()?;
         match fs::hard_link(&self.path, path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
-            // Not every file system knows links.
+            // Some file systems have no hard links: fall back to a check and a rename, which is not atomic.
             Err(_) if fs::symlink_metadata(path).is_ok() => return Err(io::ErrorKind::AlreadyExists.into()),
             Err(_) => fs::rename(&self.path, path)?,
             Ok(()) => {}
@@ -59,13 +58,13 @@ impl Drop for StagedFile {
         for end in ["", "-wal", "-shm", "-journal"] {
             let mut name = self.path.clone().into_os_string();
             name.push(end);
-            // Not each of them was made, and one that was published has another name.
+            // SQLite may not have created all of these, and a published file has another name by now.
             let _ = fs::remove_file(name);
         }
     }
 }
 
-/// Makes an empty store at a path where there is none, or where somebody else makes one at the same time.
+/// Creates an empty store at a path that has none. Succeeds if another process creates one at the same time.
 ///
 /// # Errors
 ///
@@ -83,9 +82,9 @@ pub(super) fn create_store_file(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Where a path leads: the file behind symbolic links, whether or not it is there.
+/// Resolves symbolic links, including a link to a file that does not exist yet.
 fn resolve_symlinks(path: &Path) -> PathBuf {
-    /// Links that are followed, as the system does.
+    /// Longest chain of links followed, as on Linux.
     const MAX_SYMLINKS: usize = 40;
     let mut place = path.to_owned();
     for _ in 0..MAX_SYMLINKS {
@@ -100,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_draft_replaces_nothing_and_leaves_nothing() {
+    fn a_staged_file_replaces_nothing_and_leaves_nothing_behind() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store.db");
         fs::write(&path, "mine").unwrap();
@@ -109,7 +108,7 @@ mod tests {
         drop(StagedFile::create_for(&path).unwrap());
         assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-        // A link that leads nowhere is where the store is made.
+        // A dangling link: the store is created at its target.
         let (link, target) = (folder.path().join("link.db"), folder.path().join("elsewhere.db"));
         std::os::unix::fs::symlink("elsewhere.db", &link).unwrap();
         create_store_file(&link).unwrap();

@@ -1,4 +1,4 @@
-//! Which file is open, by device and inode: the file at the path may be another one by now, or none.
+//! Identity of the open store file, by device and inode, to notice when the file at its path is deleted or replaced.
 
 use std::{
     fs::Metadata,
@@ -8,7 +8,7 @@ use std::{
 
 use crate::StoreError;
 
-/// A file that is open.
+/// The identity of an open file.
 #[derive(Clone, Debug)]
 pub(super) struct FileIdentity {
     path: PathBuf,
@@ -21,7 +21,7 @@ impl FileIdentity {
         Self { path: path.to_owned(), device: open.dev(), inode: open.ino() }
     }
 
-    /// Makes sure that the file is still the one at its path.
+    /// Verifies that the file is still the one at its path.
     pub(super) fn verify_unchanged(&self) -> Result<(), StoreError> {
         match std::fs::metadata(&self.path) {
             Ok(found) if (found.dev(), found.ino()) == (self.device, self.inode) => Ok(()),
@@ -29,7 +29,7 @@ impl FileIdentity {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 Err(StoreError::FileDeleted(self.path.clone()))
             }
-            // A folder that may not be entered for a moment says nothing of the file.
+            // An unreadable directory, perhaps only for a moment, is no proof that the file is gone.
             Err(_) => Ok(()),
         }
     }

@@ -1,4 +1,4 @@
-//! Whether the store of a daemon can be read: reads that fail are logged, and remembered for a while.
+//! Read health of a daemon's store: failed reads are logged and remembered for a minute.
 
 use std::{
     collections::BTreeMap,
@@ -11,15 +11,15 @@ use std::{
 
 use crate::StoreError;
 
-/// How long a failed read counts, and how long it is not logged again.
+/// Time for which a failed read counts, and for which the same failure is not logged again.
 const FAILURE_WINDOW: Duration = Duration::from_secs(60);
 
-/// Reads that failed lately.
+/// Recent failed reads.
 #[derive(Debug, Default)]
 pub(super) struct ReadHealth {
-    /// A daemon works on the store: commands say themselves what fails.
+    /// Set in a daemon only: commands report their own failures.
     is_tracking: AtomicBool,
-    /// When each failure was last seen, by its message.
+    /// Time of the latest failure, by message.
     failures: Mutex<BTreeMap<String, Instant>>,
 }
 
@@ -28,7 +28,7 @@ impl ReadHealth {
         self.is_tracking.store(true, Ordering::Relaxed);
     }
 
-    /// Takes note of a read that failed.
+    /// Records a failed read, and logs it if the same failure was not logged within the last minute.
     pub(super) fn record_failure(&self, error: &StoreError) {
         if !self.is_tracking.load(Ordering::Relaxed) {
             return;
@@ -41,7 +41,7 @@ impl ReadHealth {
         }
     }
 
-    /// Returns `true` if no read has failed within a minute.
+    /// Returns `true` if no read failed within the last minute.
     pub(super) fn is_healthy(&self) -> bool {
         let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         failures.values().all(|at| at.elapsed() >= FAILURE_WINDOW)

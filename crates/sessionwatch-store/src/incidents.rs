@@ -1,4 +1,4 @@
-//! Incidents: each with its timeline, and drills.
+//! Incidents with their timelines, and drills.
 
 use std::collections::BTreeMap;
 
@@ -11,15 +11,15 @@ use sessionwatch_core::{
 
 use crate::{StoreError, audit, row::StoreRow, transaction::Tx};
 
-/// How far an incident is.
+/// The state of an incident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::EnumString)]
 #[strum(serialize_all = "kebab-case")]
 pub enum IncidentState {
-    /// Sessions are still to be ended.
+    /// Sessions are not revoked yet.
     Open,
-    /// They were.
+    /// Sessions were revoked.
     Contained,
-    /// It is over.
+    /// Closed.
     Closed,
 }
 
@@ -30,24 +30,24 @@ pub struct IncidentRecord {
     pub id: String,
     /// The target.
     pub target: String,
-    /// How bad it is.
+    /// The severity.
     pub severity: IncidentSeverity,
-    /// How far it is.
+    /// The state.
     pub state: IncidentState,
-    /// When it was opened.
+    /// Time of opening.
     pub opened_at: UtcTimestamp,
-    /// By whom.
+    /// The person who opened the incident.
     pub opened_by: String,
-    /// When sessions were ended last.
+    /// Time when sessions were last revoked.
     pub contained_at: Option<UtcTimestamp>,
-    /// When it was closed.
+    /// Time of closing.
     pub closed_at: Option<UtcTimestamp>,
-    /// What the report says besides, as JSON.
+    /// Report fields filled in by people, as a JSON object of texts.
     pub report_fields: String,
 }
 
 impl IncidentRecord {
-    /// What a person said under a name.
+    /// Returns a report field, or `None` if it is empty.
     #[must_use]
     pub fn report_field(&self, name: &str) -> Option<String> {
         let fields: serde_json::Value = serde_json::from_str(&self.report_fields).ok()?;
@@ -55,47 +55,47 @@ impl IncidentRecord {
     }
 }
 
-/// Something on the timeline.
+/// An entry of an incident's timeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimelineEntry {
-    /// When.
+    /// Time of the entry.
     pub at: UtcTimestamp,
-    /// Who.
+    /// The person or program that acted.
     pub actor: String,
-    /// What kind: `opened`, `done`, `skipped`, `note`, `look`, `evidence`, `contained`, `found`, `set`, `reopened`, `closed`, `signal`.
+    /// The kind of entry, one of `TIMELINE_ENTRY_KINDS`.
     pub kind: String,
-    /// The step that it is about; may be empty.
+    /// The step's id; may be empty.
     pub step: String,
-    /// In words.
+    /// The text shown to people.
     pub message: String,
-    /// The rest, as JSON.
+    /// Further details, as JSON.
     pub detail: String,
 }
 
 /// A drill.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DrillRecord {
-    /// When.
+    /// Time of the drill.
     pub at: UtcTimestamp,
-    /// Of which target.
+    /// The target's name.
     pub target: String,
-    /// Who.
+    /// The person who ran the drill.
     pub actor: String,
-    /// How long it took until the leak was found, the sessions were ended, and that was verified.
+    /// Time until the leak was detected, the sessions were revoked, and the result was verified.
     pub phase_durations: [SignedDuration; 3],
 }
 
 impl TimelineEntry {
-    /// Returns the rest of the entry.
+    /// Returns the entry's details, parsed.
     ///
     /// # Errors
     ///
-    /// If it is no JSON.
+    /// If the stored text is not JSON.
     pub fn parse_detail(&self) -> Result<serde_json::Value, StoreError> {
         serde_json::from_str(&self.detail).map_err(|_| Self::undecodable_column("detail"))
     }
 
-    /// The error of an entry whose column holds something else than this version wrote there.
+    /// Returns the error for an entry whose column this version cannot decode.
     #[must_use]
     pub fn undecodable_column(column: &str) -> StoreError {
         StoreError::Undecodable { table: "incident_entries".into(), column: column.into() }
@@ -105,36 +105,36 @@ impl TimelineEntry {
 const INCIDENT_COLUMNS: &str =
     "id, target, severity, state, opened_at, opened_by, contained_at, closed_at, fields";
 
-/// The kinds of entries on a timeline.
+/// The kinds of timeline entries.
 const TIMELINE_ENTRY_KINDS: [&str; 13] = [
     "opened",
     "done",
     "skipped",
     "step-reopened",
     "note",
-    "look",
+    "check-run",
     "evidence",
     "contained",
-    "found",
+    "detected",
     "set",
     "reopened",
     "closed",
-    "signal",
+    "log-event",
 ];
 
 impl IncidentState {
-    /// Its name in the store.
+    /// Returns the name of the state in the store.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.into()
     }
 }
 
-/// Keeps an incident, or what has become of it.
+/// Stores an incident or its new state.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn upsert_incident(db: Tx<'_>, incident: &IncidentRecord) -> Result<(), StoreError> {
     db.execute(
         "INSERT INTO incidents (id, target, severity, state, opened_at, opened_by, contained_at, closed_at, fields)
@@ -156,11 +156,11 @@ pub fn upsert_incident(db: Tx<'_>, incident: &IncidentRecord) -> Result<(), Stor
     Ok(())
 }
 
-/// Puts something on the timeline, and into the audit trail.
+/// Adds an entry to the timeline and to the audit log.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn insert_timeline_entry(db: Tx<'_>, incident: &str, entry: &TimelineEntry) -> Result<(), StoreError> {
     let id = db.next_id("incident_entries")?;
     db.execute(
@@ -177,60 +177,79 @@ pub fn insert_timeline_entry(db: Tx<'_>, incident: &str, entry: &TimelineEntry) 
             (&entry.detail).into(),
         ],
     )?;
-    let detail = serde_json::json!({ "incident": incident, "step": entry.step, "said": entry.message });
+    let detail = serde_json::json!({ "incident": incident, "step": entry.step, "text": entry.message });
     audit::insert_audit_entry(
         db,
         audit::NewAuditEntry {
             actor: &entry.actor,
-            action: &format!("incident-{}", entry.kind),
+            action: audit_action(&entry.kind),
             detail: &detail.to_string(),
         },
         entry.at,
     )
 }
 
-/// Changes an incident as it stands now, whatever somebody else has made of it meanwhile, and puts that on its timeline.
+/// Returns the audit action for a kind of timeline entry.
+fn audit_action(kind: &str) -> &'static str {
+    match kind {
+        "opened" => "incident.opened",
+        "reopened" => "incident.reopened",
+        "contained" => "incident.contained",
+        "closed" => "incident.closed",
+        "done" => "incident.step_done",
+        "skipped" => "incident.step_skipped",
+        "detected" => "incident.step_detected",
+        "step-reopened" => "incident.step_reopened",
+        "set" => "incident.field_set",
+        "evidence" => "incident.evidence_exported",
+        "check-run" => "incident.checks_run",
+        "log-event" => "incident.log_event_added",
+        _ => "incident.note_added",
+    }
+}
+
+/// Applies a change to the incident's current state, including changes by others meanwhile, and adds a timeline entry.
 ///
 /// # Errors
 ///
-/// If it cannot be read or written.
+/// If the store cannot be read or written.
 pub fn update_incident(
     db: Tx<'_>,
     id: &str,
     entry: &TimelineEntry,
     change: impl Fn(IncidentRecord) -> Result<IncidentRecord, StoreError>,
 ) -> Result<(), StoreError> {
-    // Nothing is said of what is not there.
+    // No timeline entry without an incident.
     let Some(incident) = find_incident(db, id)? else { return Ok(()) };
     upsert_incident(db, &change(incident)?)?;
     insert_timeline_entry(db, id, entry)
 }
 
-/// Every incident, latest first.
+/// Returns all incidents, latest first.
 ///
 /// # Errors
 ///
-/// If they cannot be read.
+/// If the store cannot be read.
 pub fn list_incidents(db: Tx<'_>) -> Result<Vec<IncidentRecord>, StoreError> {
     let query = format!("SELECT {INCIDENT_COLUMNS} FROM incidents ORDER BY opened_at DESC, id DESC");
     db.query_rows(&query, &[])?.iter().map(incident_from_row).collect()
 }
 
-/// The incident of an id.
+/// Returns an incident by its id.
 ///
 /// # Errors
 ///
-/// If it cannot be read.
+/// If the store cannot be read.
 pub fn find_incident(db: Tx<'_>, id: &str) -> Result<Option<IncidentRecord>, StoreError> {
     let query = format!("SELECT {INCIDENT_COLUMNS} FROM incidents WHERE id = $1");
     db.query_row(&query, &[id.into()])?.as_ref().map(incident_from_row).transpose()
 }
 
-/// The incident of a target that is not closed.
+/// Returns a target's incident that is not closed.
 ///
 /// # Errors
 ///
-/// If that cannot be read.
+/// If the store cannot be read.
 pub fn find_open_incident(db: Tx<'_>, target: &str) -> Result<Option<IncidentRecord>, StoreError> {
     let query = format!(
         "SELECT {INCIDENT_COLUMNS} FROM incidents WHERE target = $1 AND state <> 'closed' ORDER BY opened_at DESC"
@@ -238,11 +257,11 @@ pub fn find_open_incident(db: Tx<'_>, target: &str) -> Result<Option<IncidentRec
     db.query_row(&query, &[target.into()])?.as_ref().map(incident_from_row).transpose()
 }
 
-/// The incident of a target that is not closed; otherwise the one that was opened last.
+/// Returns a target's incident that is not closed, otherwise the one opened last.
 ///
 /// # Errors
 ///
-/// If that cannot be read.
+/// If the store cannot be read.
 pub fn find_latest_incident(db: Tx<'_>, target: &str) -> Result<Option<IncidentRecord>, StoreError> {
     let query = format!(
         "SELECT {INCIDENT_COLUMNS} FROM incidents WHERE target = $1\n\
@@ -251,11 +270,11 @@ pub fn find_latest_incident(db: Tx<'_>, target: &str) -> Result<Option<IncidentR
     db.query_row(&query, &[target.into()])?.as_ref().map(incident_from_row).transpose()
 }
 
-/// The incident of a target that was closed after sessions were ended: the one in which they were ended last.
+/// Returns the closed incident in which a target's sessions were revoked last.
 ///
 /// # Errors
 ///
-/// If that cannot be read.
+/// If the store cannot be read.
 pub fn find_closed_after_containment(db: Tx<'_>, target: &str) -> Result<Option<IncidentRecord>, StoreError> {
     let query = format!(
         "SELECT {INCIDENT_COLUMNS} FROM incidents WHERE target = $1 AND state = 'closed' AND contained_at IS NOT NULL\n\
@@ -264,21 +283,21 @@ pub fn find_closed_after_containment(db: Tx<'_>, target: &str) -> Result<Option<
     db.query_row(&query, &[target.into()])?.as_ref().map(incident_from_row).transpose()
 }
 
-/// When sessions of a target were ended last in the course of an incident.
+/// Returns the time when a target's sessions were last revoked in an incident.
 ///
 /// # Errors
 ///
-/// If that cannot be read.
+/// If the store cannot be read.
 pub fn last_contained_at(db: Tx<'_>, target: &str) -> Result<Option<UtcTimestamp>, StoreError> {
     let row = db.query_row("SELECT MAX(contained_at) FROM incidents WHERE target = $1", &[target.into()])?;
     row.map_or(Ok(None), |row| row.read_optional_timestamp(0))
 }
 
-/// The timeline of an incident, oldest first.
+/// Returns the timeline of an incident, oldest first.
 ///
 /// # Errors
 ///
-/// If it cannot be read.
+/// If the store cannot be read.
 pub fn list_timeline(db: Tx<'_>, incident: &str) -> Result<Vec<TimelineEntry>, StoreError> {
     let rows = db.query_rows(
         "SELECT at, actor, kind, step, said, detail FROM incident_entries WHERE incident = $1 ORDER BY id",
@@ -297,14 +316,13 @@ pub fn list_timeline(db: Tx<'_>, incident: &str) -> Result<Vec<TimelineEntry>, S
     rows.iter().map(entry).collect()
 }
 
-/// What a timeline says of the steps: what was said last of each counts, and what happened before it was opened anew
-/// does not.
+/// Returns the last record of each step. Reopening an incident or a step discards earlier records.
 #[must_use]
 pub fn collect_step_records(timeline: &[TimelineEntry]) -> Vec<StepRecord> {
     let mut recorded: Vec<StepRecord> = Vec::new();
     for entry in timeline {
         match entry.kind.as_str() {
-            // Whatever was found out before is not known any more.
+            // A reopened incident is investigated again; only the preparatory steps stay done.
             "reopened" => {
                 recorded.retain(|done| matches!(done.step.as_str(), "confirm" | "team" | "way-back"))
             }
@@ -319,11 +337,11 @@ pub fn collect_step_records(timeline: &[TimelineEntry]) -> Vec<StepRecord> {
     recorded
 }
 
-/// Keeps a drill.
+/// Stores a drill.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn insert_drill(db: Tx<'_>, drill: &DrillRecord) -> Result<(), StoreError> {
     let id = db.next_id("drills")?;
     let [detected, contained, verified] = drill.phase_durations.map(saturating_micros);
@@ -343,11 +361,11 @@ pub fn insert_drill(db: Tx<'_>, drill: &DrillRecord) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The drills, latest first.
+/// Returns all drills, latest first.
 ///
 /// # Errors
 ///
-/// If they cannot be read.
+/// If the store cannot be read.
 pub fn list_drills(db: Tx<'_>) -> Result<Vec<DrillRecord>, StoreError> {
     let rows = db.query_rows(
         "SELECT at, target, actor, detected_us, contained_us, verified_us FROM drills ORDER BY id DESC",
@@ -378,7 +396,7 @@ fn incident_from_row(row: &StoreRow) -> Result<IncidentRecord, StoreError> {
     })
 }
 
-/// What the report says besides, by name: texts.
+/// Reads report fields: a JSON object whose values are all texts.
 fn read_report_fields(row: &StoreRow, at: usize) -> Result<String, StoreError> {
     let text = row.read_json_object_text(at)?;
     serde_json::from_str::<BTreeMap<String, String>>(&text).map_err(|_| row.undecodable_column(at))?;
@@ -400,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn an_incident_its_timeline_and_drills_are_kept() {
+    fn incidents_timelines_and_drills_are_stored() {
         for store in store_of_each_kind() {
             let mut kept = IncidentRecord {
                 id: "INC-20260131-001".into(),
@@ -438,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn opened_anew_what_was_found_out_before_does_not_count() {
+    fn reopening_discards_earlier_step_records() {
         let timeline = [("done", "confirm"), ("skipped", "verify"), ("note", ""), ("done", "verify")]
             .map(|(kind, step)| entry(kind, step));
         let verified = StepRecord { step: "verify".into(), skipped: false };

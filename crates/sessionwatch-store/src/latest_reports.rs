@@ -1,14 +1,14 @@
-//! Reports: the last one of each target, whole.
+//! The latest check report of each target.
 
 use sessionwatch_core::timestamp::UtcTimestamp;
 
 use crate::{StoreError, transaction::Tx};
 
-/// Keeps a report as JSON.
+/// Stores a target's report, a JSON text, replacing the previous one.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn upsert_report(db: Tx<'_>, target: &str, report: &str, now: UtcTimestamp) -> Result<(), StoreError> {
     db.execute(
         "INSERT INTO reports (target, at, report) VALUES ($1, $2, $3)
@@ -18,11 +18,11 @@ pub fn upsert_report(db: Tx<'_>, target: &str, report: &str, now: UtcTimestamp) 
     Ok(())
 }
 
-/// The last report of a target, and when it was made.
+/// Returns a target's latest report, parsed, and its time.
 ///
 /// # Errors
 ///
-/// If it cannot be read or decoded.
+/// If the store cannot be read, or the report is not valid JSON.
 pub fn find_report(
     db: Tx<'_>,
     target: &str,
@@ -34,11 +34,11 @@ pub fn find_report(
     find_report_text(db, target)?.map(decoded).transpose()
 }
 
-/// The last report of a target as JSON, and when it was made.
+/// Returns a target's latest report as JSON text, and its time.
 ///
 /// # Errors
 ///
-/// If it cannot be read.
+/// If the store cannot be read.
 pub fn find_report_text(db: Tx<'_>, target: &str) -> Result<Option<(UtcTimestamp, String)>, StoreError> {
     let row = db.query_row("SELECT at, report FROM reports WHERE target = $1", &[target.into()])?;
     row.map(|row| Ok((row.read_timestamp(0)?, row.read_json_text(1)?))).transpose()

@@ -1,45 +1,45 @@
-//! Layouts: the table in which the sessions of each target were recognized.
+//! Layouts: the session table detected in each target.
 
 use serde::{Serialize, de::DeserializeOwned};
 use sessionwatch_core::timestamp::UtcTimestamp;
 
 use crate::{StoreError, audit, transaction::Tx};
 
-/// What is kept of a target; `L` is where its sessions are, as whoever recognizes them writes it.
+/// The stored layout of a target. `L` is the serialized form of the layout itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredLayout<L> {
-    /// The target.
+    /// The target's name.
     pub target: String,
-    /// Where the target was then, without a password.
+    /// The target's address when the layout was stored, without a password.
     pub address: String,
-    /// What the configuration said about its tables then.
+    /// The configured tables when the layout was stored.
     pub configured_tables: String,
-    /// Where its sessions were.
+    /// The layout.
     pub layout: L,
-    /// Since when.
+    /// Time of detection or confirmation.
     pub recognized_at: UtcTimestamp,
-    /// Who confirmed it; `None` for the first that was recognized.
+    /// The person who confirmed the layout; `None` if it was detected first and never changed.
     pub confirmed_by: Option<String>,
 }
 
-/// A change of where the sessions of a target are, as the audit trail names it.
+/// A change of a target's layout, for the audit log.
 #[derive(Clone, Copy, Debug)]
 pub struct LayoutChange<'a, L> {
-    /// The target.
+    /// The target's name.
     pub target: &'a str,
-    /// Who confirmed it, or what did.
+    /// The person or program that confirmed the change.
     pub actor: &'a str,
-    /// Where they were before; `None` if that is not known.
+    /// The previous layout; `None` if unknown.
     pub before: Option<&'a L>,
-    /// Where they are now.
+    /// The new layout.
     pub after: &'a L,
 }
 
-/// Returns what is kept of a target.
+/// Returns the stored layout of a target.
 ///
 /// # Errors
 ///
-/// If it cannot be read.
+/// If the store cannot be read.
 pub fn find_layout<L: DeserializeOwned>(
     db: Tx<'_>,
     target: &str,
@@ -61,11 +61,11 @@ pub fn find_layout<L: DeserializeOwned>(
     .transpose()
 }
 
-/// Returns everything that is kept.
+/// Returns all stored layouts, ordered by target.
 ///
 /// # Errors
 ///
-/// If it cannot be read.
+/// If the store cannot be read.
 pub fn list_layouts<L: DeserializeOwned>(db: Tx<'_>) -> Result<Vec<StoredLayout<L>>, StoreError> {
     let mut all = Vec::new();
     for row in db.query_rows("SELECT target FROM layouts ORDER BY target", &[])? {
@@ -74,11 +74,11 @@ pub fn list_layouts<L: DeserializeOwned>(db: Tx<'_>) -> Result<Vec<StoredLayout<
     Ok(all)
 }
 
-/// Keeps where the sessions of a target are, in place of what was kept before.
+/// Stores a target's layout, replacing the previous one.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn upsert_layout<L: Serialize>(db: Tx<'_>, kept: &StoredLayout<L>) -> Result<(), StoreError> {
     let layout = serde_json::to_string(&kept.layout).map_err(|_| StoreError::NotSerializable("a layout"))?;
     db.execute(
@@ -97,11 +97,11 @@ pub fn upsert_layout<L: Serialize>(db: Tx<'_>, kept: &StoredLayout<L>) -> Result
     Ok(())
 }
 
-/// Notes in the audit trail that the sessions of a target are elsewhere than before.
+/// Records a layout change in the audit log.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn audit_layout_change<L: Serialize>(
     db: Tx<'_>,
     change: LayoutChange<'_, L>,
@@ -111,7 +111,7 @@ pub fn audit_layout_change<L: Serialize>(
     let detail = serde_json::json!({ "target": target, "before": before, "after": after });
     audit::insert_audit_entry(
         db,
-        audit::NewAuditEntry { actor, action: "session-table-confirmed", detail: &detail.to_string() },
+        audit::NewAuditEntry { actor, action: "target.layout_confirmed", detail: &detail.to_string() },
         now,
     )
 }

@@ -1,19 +1,19 @@
-//! Leases: who does what, where several daemons share a store. A lease that is not renewed runs out, and whoever takes it
-//! then gets a new term; what the holder of an older term still writes is refused.
+//! Leases: leader election between daemons that share a store. A lease that is not renewed expires; the next holder
+//! gets a new epoch, and writes under an older epoch are rejected (fencing).
 
 use jiff::SignedDuration;
 use sessionwatch_core::timestamp::UtcTimestamp;
 
 use crate::{StoreError, transaction::Tx};
 
-/// How long a lease holds without being renewed.
+/// Time until a lease expires unless it is renewed.
 pub const LEASE_DURATION: SignedDuration = SignedDuration::from_secs(6);
 
-/// Takes or renews a lease: its term, or nothing while somebody else has it. The clock is the server's.
+/// Acquires or renews a lease. Returns its epoch, or `None` while another daemon holds it. Uses the server's clock.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn acquire_lease(db: Tx<'_>, name: &str, holder: &str) -> Result<Option<i64>, StoreError> {
     let now = current_timestamp(db)?;
     let row = db.query_row(
@@ -27,29 +27,29 @@ pub fn acquire_lease(db: Tx<'_>, name: &str, holder: &str) -> Result<Option<i64>
             holder.into(),
             (now + LEASE_DURATION).into(),
             now.into(),
-            // No lease holds that long: the server's clock was ahead when it was renewed.
+            // No lease is that long: the server's clock was ahead when the lease was renewed, and was set back since.
             (now + 2 * LEASE_DURATION).into(),
         ],
     )?;
     row.map(|row| row.read_i64(0)).transpose()
 }
 
-/// A term of a lease, under which somebody writes.
+/// The holder and epoch of a lease, under which a daemon writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseFence {
-    /// The lease.
+    /// The name of the lease.
     pub lease: String,
-    /// Who holds it.
+    /// The holder.
     pub holder: String,
-    /// The term.
+    /// The epoch.
     pub epoch: i64,
 }
 
-/// Makes sure that a lease is still of that holder and term.
+/// Verifies that a lease still has this holder and epoch.
 ///
 /// # Errors
 ///
-/// If somebody else has taken it.
+/// If another daemon has acquired the lease.
 pub fn verify_epoch(db: Tx<'_>, fence: &LeaseFence) -> Result<(), StoreError> {
     let query = "SELECT 1 FROM leases WHERE name = $1 AND holder = $2 AND term = $3";
     match db
@@ -60,30 +60,28 @@ pub fn verify_epoch(db: Tx<'_>, fence: &LeaseFence) -> Result<(), StoreError> {
     }
 }
 
-/// Gives all leases of a holder up, for others to take at once.
+/// Releases all leases of a holder, so that others can acquire them at once.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn release_leases(db: Tx<'_>, holder: &str) -> Result<(), StoreError> {
     db.execute("UPDATE leases SET until = 0 WHERE holder = $1", &[holder.into()])?;
     Ok(())
 }
 
-/// The server's clock, which all daemons share; this machine's for a file.
+/// Returns the server's time, which all daemons share; for a file, the time of this machine.
 ///
 /// # Errors
 ///
-/// If the server does not answer.
+/// If the server cannot be reached.
 pub fn current_timestamp(db: Tx<'_>) -> Result<UtcTimestamp, StoreError> {
     match db {
         Tx::Sqlite(_) => Ok(sessionwatch_clock::now()),
         Tx::Postgres(_) => {
             let query = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)";
             db.query_row(query, &[])?
-                .map_or(Err(StoreError::Server("it does not say what time it is")), |row| {
-                    row.read_timestamp(0)
-                })
+                .map_or(Err(StoreError::Server("it returned no time")), |row| row.read_timestamp(0))
         }
     }
 }
@@ -96,7 +94,7 @@ mod tests {
     use crate::{Store, StoreLocation, tests::store_of_each_kind};
 
     #[test]
-    fn a_writer_that_froze_in_a_transaction_keeps_nobody_from_taking_over() {
+    fn a_writer_frozen_in_a_transaction_does_not_block_a_takeover() {
         let database = testkit::shared_server().create_database(None).unwrap();
         let dsn = Dsn::parse(&database.url("postgres")).unwrap();
         let [frozen, other] =
@@ -107,10 +105,10 @@ mod tests {
             assert_eq!(other.write(|db| acquire_lease(db, "app", "two")).unwrap(), Some(2));
             release_leases(db, "two")
         });
-        let told = outcome.unwrap_err().to_string();
+        let message = outcome.unwrap_err().to_string();
         assert!(
-            told.contains("waited for more than 4 seconds") || told.contains("connection was lost"),
-            "{told}"
+            message.contains("idle for more than 4 s") || message.contains("connection was lost"),
+            "{message}"
         );
         assert!(matches!(
             frozen.with_fence(fence).write(|db| release_leases(db, "two")),
@@ -119,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_somebody_else_holds_is_named() {
+    fn a_lock_timeout_is_reported_as_such() {
         let database = testkit::shared_server().create_database(None).unwrap();
         let dsn = Dsn::parse(&database.url("postgres")).unwrap();
         let [slow, other] =
@@ -134,12 +132,12 @@ mod tests {
             });
             Ok(waiting.unwrap_err().to_string())
         });
-        let told = refused.unwrap();
-        assert!(told.contains("locked for 9 seconds") && !told.contains("schema"), "{told}");
+        let message = refused.unwrap();
+        assert!(message.contains("write lock for more than 9 s") && !message.contains("schema"), "{message}");
     }
 
     #[test]
-    fn one_holds_it_until_it_runs_out_and_the_old_term_is_refused() {
+    fn a_lease_has_one_holder_until_it_expires_and_an_old_epoch_is_rejected() {
         for store in store_of_each_kind() {
             let take = |holder: &str| store.write(|db| acquire_lease(db, "app", holder)).unwrap();
             let fence =

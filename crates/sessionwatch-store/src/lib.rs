@@ -1,8 +1,7 @@
-//! The memory of the watch: one SQLite file that only its owner may read, or a schema on a PostgreSQL server where several
-//! watch together.
+//! The state store: a SQLite file (mode 0600), or a PostgreSQL schema shared by several daemons.
 //!
-//! What a look changes is written in one transaction, notices included, before anything is sent. There is deliberately no
-//! token in it; fingerprints of the last look are, under a key of this store.
+//! One transaction records everything that a check run changes, including notifications, before anything is sent. The
+//! store never holds a session token, only fingerprints from the last run, hashed with a key of this store.
 
 pub mod accounts;
 pub mod alerts;

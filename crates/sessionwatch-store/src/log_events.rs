@@ -1,4 +1,4 @@
-//! Signals: what logs said, and how that fits the table of sessions.
+//! Log events: facts parsed from application logs, and how they correlate with sessions.
 
 use serde_json::Value as Json;
 use sessionwatch_core::{
@@ -11,62 +11,62 @@ use crate::{
     transaction::Tx,
 };
 
-/// A signal as it is kept.
+/// A stored log event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogEventRecord {
-    /// Its number.
+    /// Id of the event.
     pub id: i64,
-    /// The source.
+    /// The name of the log source.
     pub source: String,
-    /// The kind, or the name of a pattern.
+    /// The kind of event, or the name of a custom log check.
     pub kind: String,
-    /// How bad it is, by name.
+    /// The severity's name; `None` for a normal event.
     pub severity: Option<String>,
-    /// When, by the log's clock.
+    /// Time of the event, by the log's clock.
     pub at: Option<UtcTimestamp>,
-    /// When it was read.
+    /// Time when the line was read.
     pub read_at: UtcTimestamp,
-    /// The user.
+    /// The user ID.
     pub user: Option<String>,
-    /// The other user.
+    /// The other user ID, of an event that involves two users.
     pub other_user: Option<String>,
-    /// The first characters of the token.
+    /// The token prefix.
     pub token_prefix: Option<String>,
-    /// Why, or the code of an error.
+    /// The reason or error code in the line.
     pub reason: Option<String>,
-    /// The request.
+    /// The request ID.
     pub request: Option<String>,
-    /// Where it stands in the source.
+    /// The position in the source: the first byte, and the byte after the last one.
     pub byte_range: (u64, u64),
-    /// What the line says, made of the fields that were recognised.
+    /// A text built from the recognized fields of the line.
     pub text: String,
-    /// How it fits the table, by name; nothing where it was not joined.
+    /// The name of the match kind; `None` if the event was not correlated.
     pub match_kind: Option<String>,
-    /// What it was joined to, or why it was not.
+    /// The correlated session, or the reason why there is none.
     pub correlation: Option<Json>,
 }
 
 const LOG_EVENT_COLUMNS: &str = "id, source, kind, severity, at, seen_at, user_id, other_id, prefix, reason, request, byte_from, byte_to, text, fit, joined";
 
-/// Kinds that one query names.
+/// Most kinds per query, below the parameter limits of both databases.
 const MAX_KINDS_PER_QUERY: usize = 200;
 
-/// What is looked for.
+/// Search criteria for log events.
 #[derive(Clone, Debug, Default)]
 pub struct LogEventSearch<'a> {
-    /// Only those of this kind or pattern.
+    /// Only events of this kind or custom log check.
     pub kind: Option<&'a str>,
-    /// Only those about this token.
+    /// Only events with this token prefix.
     pub token_prefix: Option<&'a str>,
-    /// Only those that name this user.
+    /// Only events that name this user.
     pub user: Option<&'a str>,
-    /// Only those that fit the table in this way.
+    /// Only events of this match kind.
     pub match_kind: Option<&'a str>,
-    /// Only those that are bad.
+    /// Only events with a severity.
     pub only_with_severity: bool,
-    /// Only with smaller numbers.
+    /// Only events with an id below this one.
     pub before_id: Option<i64>,
-    /// The most, the latest first where there are more.
+    /// Most events to return; the latest, if there are more.
     pub limit: u32,
 }
 
@@ -92,44 +92,44 @@ impl LogEventRecord {
     }
 }
 
-/// A log event that is to be kept.
+/// A log event to store.
 #[derive(Clone, Copy, Debug)]
 pub struct NewLogEvent<'a> {
-    /// The source.
+    /// The name of the log source.
     pub source: &'a str,
-    /// The target that it is about.
+    /// The target's name.
     pub target: &'a str,
-    /// The kind, or the name of a pattern.
+    /// The kind of event, or the name of a custom log check.
     pub kind: &'a str,
-    /// How bad it is; `None` if it is as things should be.
+    /// The severity; `None` for a normal event.
     pub severity: Option<Severity>,
-    /// When, by the log's clock.
+    /// Time of the event, by the log's clock.
     pub at: Option<UtcTimestamp>,
-    /// When it was read.
+    /// Time when the line was read.
     pub read_at: UtcTimestamp,
-    /// The user.
+    /// The user ID.
     pub user: Option<&'a str>,
-    /// The other user.
+    /// The other user ID, of an event that involves two users.
     pub other_user: Option<&'a str>,
-    /// The first characters of the token.
+    /// The token prefix.
     pub token_prefix: Option<&'a str>,
-    /// When the session expires, as the line says.
+    /// The session's expiry in the line.
     pub expires_at: Option<UtcTimestamp>,
-    /// Why, or the code of an error.
+    /// The reason or error code in the line.
     pub reason: Option<&'a str>,
-    /// The request.
+    /// The request ID.
     pub request: Option<&'a str>,
-    /// The first byte in the source, and the byte after the last one.
+    /// The position in the source: the first byte, and the byte after the last one.
     pub byte_range: (u64, u64),
-    /// What the line says, made of the fields that were recognized.
+    /// A text built from the recognized fields of the line.
     pub text: &'a str,
 }
 
-/// Keeps a log event.
+/// Stores a log event.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn insert_log_event(db: Tx<'_>, event: &NewLogEvent<'_>) -> Result<(), StoreError> {
     let number = |byte: u64| Param::from(i64::try_from(byte).unwrap_or(i64::MAX));
     db.execute(
@@ -156,11 +156,12 @@ pub fn insert_log_event(db: Tx<'_>, event: &NewLogEvent<'_>) -> Result<(), Store
     Ok(())
 }
 
-/// Signals of a target that nobody has judged yet: bad ones before all others, and the oldest first.
+/// Returns a target's events that were not evaluated yet: those of high or critical severity first, each group oldest
+/// first.
 ///
 /// # Errors
 ///
-/// If they cannot be read.
+/// If the store cannot be read.
 pub fn list_unevaluated_log_events(
     db: Tx<'_>,
     target: &str,
@@ -168,6 +169,7 @@ pub fn list_unevaluated_log_events(
 ) -> Result<Vec<LogEventRecord>, StoreError> {
     let bad = "COALESCE(severity, '') IN ('high', 'critical')";
     let mut found: Vec<LogEventRecord> = Vec::new();
+    // Two queries instead of one sort: both follow the index, so that a flood of harmless events is never sorted.
     for condition in [bad.to_owned(), format!("NOT {bad}")] {
         let query = format!(
             "SELECT {LOG_EVENT_COLUMNS} FROM signals WHERE judged = 0 AND target = $1 AND {condition} ORDER BY id LIMIT $2"
@@ -180,21 +182,21 @@ pub fn list_unevaluated_log_events(
     Ok(found)
 }
 
-/// A signal by its number.
+/// Returns a log event by its id.
 ///
 /// # Errors
 ///
-/// If it cannot be read.
+/// If the store cannot be read.
 pub fn find_log_event(db: Tx<'_>, id: i64) -> Result<Option<LogEventRecord>, StoreError> {
     let query = format!("SELECT {LOG_EVENT_COLUMNS} FROM signals WHERE id = $1");
     db.query_row(&query, &[id.into()])?.as_ref().map(LogEventRecord::from_row).transpose()
 }
 
-/// Notes that a signal was judged, and how it fits the table.
+/// Marks a log event as evaluated, with its match kind and correlation.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn mark_evaluated(
     db: Tx<'_>,
     id: i64,
@@ -208,11 +210,11 @@ pub fn mark_evaluated(
     Ok(())
 }
 
-/// Signals of a target that were read since an instant, the latest first.
+/// Returns a target's matching events read in a period, latest first.
 ///
 /// # Errors
 ///
-/// If they cannot be read.
+/// If the store cannot be read.
 pub fn search_log_events(
     db: Tx<'_>,
     target: &str,
@@ -242,33 +244,33 @@ pub fn search_log_events(
     db.query_rows(&query, &values)?.iter().map(LogEventRecord::from_row).collect()
 }
 
-/// Which signals of a target are counted, and shown.
+/// A target and a period, to count or list log events.
 #[derive(Clone, Copy, Debug)]
 pub struct LogEventWindow<'a> {
-    /// The target.
+    /// The target's name.
     pub target: &'a str,
-    /// The first instant at which they may have been read.
+    /// Start of the period in which the events were read.
     pub from: UtcTimestamp,
-    /// The instant before which they were read.
+    /// End of the period, exclusive.
     pub to: UtcTimestamp,
 }
 
-/// How many signals are of one kind and fit the table in one way.
+/// The number of log events of one kind and match kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogEventCount {
-    /// The kind, or the name of a pattern.
+    /// The kind of event, or the name of a custom log check.
     pub kind: String,
-    /// How they fit the table, by name; nothing where they were not joined.
+    /// The name of the match kind; `None` if the events were not correlated.
     pub match_kind: Option<String>,
-    /// How many there are.
+    /// Number of events.
     pub count: u64,
 }
 
-/// How many signals there are of every kind.
+/// Counts the log events by kind and match kind.
 ///
 /// # Errors
 ///
-/// If they cannot be counted.
+/// If the store cannot be read.
 pub fn count_log_events(db: Tx<'_>, window: LogEventWindow<'_>) -> Result<Vec<LogEventCount>, StoreError> {
     let query = "SELECT kind, fit, COUNT(*) FROM signals
                  WHERE target = $1 AND seen_at >= $2 AND seen_at < $3 GROUP BY kind, fit";
@@ -290,11 +292,11 @@ fn read_log_event_counts(
         .collect()
 }
 
-/// The latest signals of each of these kinds, at most so many of each, the latest first.
+/// Returns the latest events of each of these kinds, at most `limit_per_kind` of each, latest first.
 ///
 /// # Errors
 ///
-/// If they cannot be read.
+/// If the store cannot be read.
 pub fn list_latest_by_kind(
     db: Tx<'_>,
     window: LogEventWindow<'_>,
@@ -321,11 +323,11 @@ pub fn list_latest_by_kind(
     Ok(found)
 }
 
-/// How many critical signals there are of every kind.
+/// Counts the critical log events by kind and match kind.
 ///
 /// # Errors
 ///
-/// If they cannot be counted.
+/// If the store cannot be read.
 pub fn count_critical_log_events(
     db: Tx<'_>,
     window: LogEventWindow<'_>,
@@ -335,22 +337,22 @@ pub fn count_critical_log_events(
     read_log_event_counts(db, query, window)
 }
 
-/// Forgets what was read before an instant, entries of drains too.
+/// Deletes log events and drain entries read before an instant.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn prune_log_events(db: Tx<'_>, before: UtcTimestamp) -> Result<(), StoreError> {
     db.execute("DELETE FROM signals WHERE seen_at < $1", &[before.into()])?;
     db.execute("DELETE FROM log_entries WHERE at < $1", &[before.into()])?;
     Ok(())
 }
 
-/// Forgets an entry that was noted. Returns `false` if it was not.
+/// Deletes a drain entry. Returns `false` if there is none.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn delete_drain_entry(db: Tx<'_>, source: &str, entry: &str) -> Result<bool, StoreError> {
     let removed = db.execute(
         "DELETE FROM log_entries WHERE source = $1 AND entry = $2",
@@ -359,11 +361,11 @@ pub fn delete_drain_entry(db: Tx<'_>, source: &str, entry: &str) -> Result<bool,
     Ok(removed > 0)
 }
 
-/// Notes an entry of a drain: whether it was new.
+/// Records an entry received by a log drain, to detect redeliveries. Returns `false` if it was recorded before.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn insert_drain_entry(
     db: Tx<'_>,
     source: &str,
@@ -371,6 +373,7 @@ pub fn insert_drain_entry(
     now: UtcTimestamp,
 ) -> Result<bool, StoreError> {
     let added = db.execute(
+        // One statement instead of a query and an insert: two deliveries of an entry may arrive at the same time.
         "INSERT INTO log_entries (source, entry, at) VALUES ($1, $2, $3) ON CONFLICT (source, entry) DO NOTHING",
         &[source.into(), entry.into(), now.into()],
     )?;

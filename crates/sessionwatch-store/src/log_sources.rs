@@ -1,4 +1,4 @@
-//! Sources of log lines: when they were heard, and how far they were read.
+//! Log sources: read position, last line, activity, counters and gaps of each.
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -6,22 +6,22 @@ use sessionwatch_core::{log_gaps::StoredLogGap, source_activity::ActivityProfile
 
 use crate::{StoreError, row::StoreRow, transaction::Tx};
 
-/// What is known of a source; `P` is how far a file was read, as whoever reads files writes it.
+/// The stored state of a log source. `P` is the serialized read position of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoredLogSource<P> {
-    /// Its name.
+    /// Name of the source.
     pub name: String,
-    /// The target that its lines are about.
+    /// Name of the target that the lines belong to.
     pub target: String,
-    /// How far a file was read; `None` if the source is no file, or was not read yet.
+    /// The read position; `None` if the source is not a file, or was not read yet.
     pub position: Option<P>,
-    /// When a line was read last.
+    /// Time when the last line was read.
     pub last_line_at: Option<UtcTimestamp>,
-    /// When it speaks.
+    /// Activity by time of the week, by which an idle source is recognized.
     pub activity: ActivityProfile,
-    /// What was read, and what was dropped and why.
+    /// Counters of lines read, and of lines dropped by reason.
     pub counters: Map<String, Value>,
-    /// The latest gaps, the newest last.
+    /// The latest gaps, newest last.
     pub gaps: Vec<StoredLogGap>,
 }
 
@@ -45,20 +45,21 @@ impl<P: DeserializeOwned> StoredLogSource<P> {
 }
 
 impl<P> StoredLogSource<P> {
-    /// Counts something more.
+    /// Adds to a counter, creating it if necessary.
     pub fn increment_counter(&mut self, what: &str, more: u64) {
         if more > 0 {
+            // Zero is not recorded, so that only counters with something to report are stored and shown.
             let before = self.counters.get(what).and_then(Value::as_u64).unwrap_or(0);
             self.counters.insert(what.to_owned(), (before + more).into());
         }
     }
 }
 
-/// What is known of a source; nothing yet of a new one.
+/// Returns the state of a source, or `None` for a new one.
 ///
 /// # Errors
 ///
-/// If it cannot be read.
+/// If the store cannot be read.
 pub fn find_log_source<P: DeserializeOwned>(
     db: Tx<'_>,
     name: &str,
@@ -67,13 +68,14 @@ pub fn find_log_source<P: DeserializeOwned>(
     db.query_row(&query, &[name.into()])?.as_ref().map(StoredLogSource::from_row).transpose()
 }
 
-/// Keeps what is known of a source.
+/// Stores the state of a source.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn upsert_log_source<P: Serialize>(db: Tx<'_>, source: &StoredLogSource<P>) -> Result<(), StoreError> {
-    let (rhythm, counters) = (source.activity.to_text(), Value::Object(source.counters.clone()).to_string());
+    let (activity, counters) =
+        (source.activity.to_text(), Value::Object(source.counters.clone()).to_string());
     let place = source.position.as_ref().map(|place| serde_json::json!(place).to_string());
     let gaps = serde_json::json!(source.gaps).to_string();
     db.execute(
@@ -87,7 +89,7 @@ pub fn upsert_log_source<P: Serialize>(db: Tx<'_>, source: &StoredLogSource<P>) 
             (&source.target).into(),
             (&place).into(),
             source.last_line_at.into(),
-            (&rhythm).into(),
+            (&activity).into(),
             (&counters).into(),
             (&gaps).into(),
         ],
@@ -95,11 +97,11 @@ pub fn upsert_log_source<P: Serialize>(db: Tx<'_>, source: &StoredLogSource<P>) 
     Ok(())
 }
 
-/// Every source of which something is known, by name.
+/// Returns the state of every known source, ordered by name.
 ///
 /// # Errors
 ///
-/// If they cannot be read.
+/// If the store cannot be read.
 pub fn list_log_sources<P: DeserializeOwned>(db: Tx<'_>) -> Result<Vec<StoredLogSource<P>>, StoreError> {
     let query = format!("SELECT {LOG_SOURCE_COLUMNS} FROM log_sources ORDER BY name");
     db.query_rows(&query, &[])?.iter().map(StoredLogSource::from_row).collect()

@@ -1,9 +1,9 @@
-//! Brings a store up to date, one migration after the other.
+//! Schema migrations of the store.
 
 use crate::{StoreError, transaction::Tx};
 
 /// Every migration, oldest first.
-pub(crate) const MIGRATIONS: [&str; 11] = [
+pub(crate) const MIGRATIONS: [&str; 12] = [
     include_str!("../migrations/20261124120000_first.sql"),
     include_str!("../migrations/20261124180000_history.sql"),
     include_str!("../migrations/20261125120000_acting.sql"),
@@ -15,10 +15,12 @@ pub(crate) const MIGRATIONS: [&str; 11] = [
     include_str!("../migrations/20261129040000_networks.sql"),
     include_str!("../migrations/20261129100000_clocks.sql"),
     include_str!("../migrations/20261129103000_gaps.sql"),
+    include_str!("../migrations/20261130120000_terms.sql"),
 ];
 
-/// Whether a file needs no migration.
+/// Returns `true` if a file needs no migration. Always `false` for a server.
 pub(crate) fn is_schema_current(db: Tx<'_>) -> Result<bool, StoreError> {
+    // A server always goes through `migrate_to`, which creates the `migrations` table if missing.
     let Tx::Sqlite(_) = db else { return Ok(false) };
     if db.query_row("SELECT 1 FROM sqlite_schema WHERE name = 'migrations'", &[])?.is_none() {
         return Ok(false);
@@ -26,14 +28,14 @@ pub(crate) fn is_schema_current(db: Tx<'_>) -> Result<bool, StoreError> {
     Ok(find_applied_version(db)? == MIGRATIONS.len())
 }
 
-/// The number of the last migration.
+/// Returns the number of the last applied migration, or 0.
 fn find_applied_version(db: Tx<'_>) -> Result<usize, StoreError> {
     let row = db.query_row("SELECT COALESCE(MAX(version), 0) FROM migrations", &[])?;
     let applied = row.map_or(Ok(0), |row| row.read_u64(0))?;
     Ok(usize::try_from(applied).unwrap_or(usize::MAX))
 }
 
-/// Brings a store up to the migration of that number.
+/// Applies the migrations up to number `up_to`.
 pub(crate) fn migrate_to(db: Tx<'_>, up_to: usize) -> Result<(), StoreError> {
     db.execute_batch("CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY)")?;
     let applied = find_applied_version(db)?;
@@ -47,7 +49,7 @@ pub(crate) fn migrate_to(db: Tx<'_>, up_to: usize) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Brings a store up to the newest migration.
+/// Applies all pending migrations.
 pub(crate) fn migrate_to_latest(db: Tx<'_>) -> Result<(), StoreError> {
     migrate_to(db, MIGRATIONS.len())
 }

@@ -1,4 +1,4 @@
-//! What any earlier version wrote is read by this one, from a file and from a server.
+//! Tests that this version reads what any earlier version wrote, in a file and on a server.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ use crate::{
     transaction::Tx,
 };
 
-/// Rows as the program of each migration wrote them, in the order of the migrations.
+/// Rows as written by the version of each migration, in the order of the migrations.
 const SAMPLES: [&str; MIGRATIONS.len()] = [
     include_str!("../migrations/samples/20261124120000_first.sql"),
     include_str!("../migrations/samples/20261124180000_history.sql"),
@@ -37,8 +37,9 @@ const SAMPLES: [&str; MIGRATIONS.len()] = [
     include_str!("../migrations/samples/20261129040000_networks.sql"),
     include_str!("../migrations/samples/20261129100000_clocks.sql"),
     include_str!("../migrations/samples/20261129103000_gaps.sql"),
+    include_str!("../migrations/samples/20261130120000_terms.sql"),
 ];
-/// The numbers of migrations, by what they brought.
+/// The numbers of migrations, by the feature they added.
 const HISTORY: usize = 2;
 const ACTING: usize = 3;
 const INCIDENTS: usize = 4;
@@ -49,15 +50,16 @@ const LAYOUTS: usize = 8;
 const NETWORKS: usize = 9;
 const CLOCKS: usize = 10;
 const GAPS: usize = 11;
+const TERMS: usize = 12;
 
-/// Reads what one migration's program wrote.
+/// Asserts on the rows written by one migration's version.
 type Assertion = fn(Tx<'_>) -> Result<(), StoreError>;
 
 fn at(micros: i64) -> UtcTimestamp {
     UtcTimestamp::from_micros(micros).unwrap()
 }
 
-/// Goes through every version up to that one, each of which wrote its rows.
+/// Applies migrations up to `version`, inserting each version's rows before the next one.
 fn write_history(db: Tx<'_>, version: usize) -> Result<(), StoreError> {
     for (number, sample) in (1..=version).zip(SAMPLES) {
         migrate_to(db, number)?;
@@ -70,7 +72,7 @@ fn write_history(db: Tx<'_>, version: usize) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A store that the program of that version left in a file.
+/// Creates a file as left behind by `version`.
 fn file_of(folder: &Path, version: usize) -> StoreLocation {
     let path = folder.join(format!("{version}.db"));
     let mut connection = Connection::open(&path).unwrap();
@@ -78,7 +80,7 @@ fn file_of(folder: &Path, version: usize) -> StoreLocation {
     StoreLocation::File(path)
 }
 
-/// A store that the program of that version left on a server.
+/// Creates a schema as left behind by `version`.
 fn schema_of(database: &testkit::Database<'_>, version: usize) -> StoreLocation {
     let dsn = Dsn::parse(&database.url("postgres")).unwrap();
     let remote = PgStore::start(dsn.clone()).unwrap();
@@ -98,14 +100,12 @@ fn assert_first(db: Tx<'_>, version: usize) -> Result<(), StoreError> {
     );
     assert_eq!((firing.acknowledged_by.as_deref(), firing.verdict.as_deref()), (Some("ada"), None));
     assert_eq!(kept.len(), if version < HISTORY { 2 } else { 3 });
+    let reached = alerts::find_alert(db, "app", "target-unreachable")?.unwrap();
+    assert_eq!(reached.alert.state, AlertState::Resolved);
     let due = outbox::count_messages(db)?;
     assert!(due.iter().any(|(channel, state, _)| channel == "chat" && state == "due"), "{due:?}");
-    let expected = [1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3][version - 1];
-    assert_eq!(
-        silences::list_active_silences(db, UtcTimestamp::MIN)?.len(),
-        expected,
-        "those that did not end"
-    );
+    let expected = [1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3][version - 1];
+    assert_eq!(silences::list_active_silences(db, UtcTimestamp::MIN)?.len(), expected, "active silences");
     assert_eq!(audit::verify_chain(db)?, audit::ChainStatus::Intact(1));
     Ok(())
 }
@@ -119,7 +119,6 @@ fn assert_history(db: Tx<'_>) -> Result<(), StoreError> {
     assert_eq!((pending.alert.is_stale, pending.parse_finding()?), (true, json!({ "value": 11 })));
     assert_eq!(samples::last_run_at(db, "app")?, Some(at(1_764_000_060_000_000)));
     assert_eq!(samples::last_success_at(db, "app")?, Some(at(1_764_000_000_000_000)));
-    assert_eq!(latest_reports::find_report(db, "app")?.unwrap().1["schema"], 1);
     let ever = events::EventSearch {
         from: UtcTimestamp::MIN,
         to: UtcTimestamp::MAX,
@@ -131,15 +130,16 @@ fn assert_history(db: Tx<'_>) -> Result<(), StoreError> {
         limit: 9,
     };
     let kinds: Vec<String> = events::search_events(db, &ever)?.into_iter().map(|event| event.kind).collect();
-    assert_eq!(kinds, ["verdict", "firing"]);
+    assert_eq!(kinds, ["result", "firing"]);
     assert_eq!(snapshots::find_snapshot(db, "app")?, Some((at(1_764_000_060_000_000), vec![1, 255, 0])));
     assert_eq!(snapshots::find_fingerprint_key(db)?, Some(-7));
     leases::verify_epoch(db, &leases::LeaseFence { lease: "app".into(), holder: "one".into(), epoch: 3 })?;
     let item = attestations::ChecklistItemRef { target: "app", item: "user-reports" };
-    let vouched = attestations::find_latest_attestation(db, item, Period::ALL_TIME)?.unwrap();
-    assert_eq!((vouched.holds, vouched.note.as_str()), (false, "two"));
+    let attestation = attestations::find_latest_attestation(db, item, Period::ALL_TIME)?.unwrap();
+    assert_eq!((attestation.holds, attestation.note.as_str()), (false, "two"));
     let quiet = silences::list_active_silences(db, UtcTimestamp::MIN)?;
-    assert!(quiet.iter().any(|silence| silence.subject.as_deref() == Some("u7")));
+    let subject = quiet.iter().find(|silence| silence.subject.as_deref() == Some("u7")).unwrap();
+    assert_eq!(subject.check.as_deref(), Some("target-unreachable"));
     let dead = outbox::list_dead_messages(db, 9)?;
     assert_eq!((dead.len(), dead[0].attempts, dead[0].possible_duplicate), (1, 20, true));
     assert_eq!(dead[0].recipient.as_deref(), Some("ada@example.org"));
@@ -192,10 +192,7 @@ fn assert_logs(db: Tx<'_>) -> Result<(), StoreError> {
     assert_eq!(source.position, Some(json!({ "device": 1, "inode": 2, "offset": 120 })));
     assert_eq!((source.activity.to_text().as_str(), source.gaps), ("490019:2 ", vec![]));
     assert_eq!(source.counters.get("lines"), Some(&json!(2)));
-    assert!(
-        !log_events::insert_drain_entry(db, "web", "e1", at(1))?,
-        "an entry that was taken is not taken again"
-    );
+    assert!(!log_events::insert_drain_entry(db, "web", "e1", at(1))?, "an entry is accepted only once");
     Ok(())
 }
 
@@ -204,7 +201,7 @@ fn assert_accounts(db: Tx<'_>) -> Result<(), StoreError> {
     assert_eq!((account.role, account.oidc_subject.as_str()), (accounts::AccountRole::Admin, ""));
     assert!(account.password_hash.expose().starts_with("$argon2id$"));
     let (login, _) = accounts::find_login_session(db, "h1")?.unwrap();
-    assert!(!login.is_valid(at(1_764_080_000_000_001)), "nobody knows when it ends");
+    assert!(!login.is_valid(at(1_764_080_000_000_001)), "its expiry is unknown");
     Ok(())
 }
 
@@ -224,6 +221,24 @@ fn assert_api(db: Tx<'_>) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// What earlier programs stored in their own words is there in the standard terms.
+fn assert_terms(db: Tx<'_>, version: usize) -> Result<(), StoreError> {
+    let report = latest_reports::find_report(db, "app")?;
+    let schema = report.map(|(_, report)| report["schema"].clone());
+    assert_eq!(schema, (version >= TERMS).then(|| json!(2)), "an earlier report is made again");
+    let result = db.query_row("SELECT detail FROM events WHERE id = 1", &[])?;
+    if let Some(result) = result {
+        let detail: Value = serde_json::from_str(&result.read_text(0)?).unwrap();
+        assert_eq!(detail, json!({ "before": "passing", "after": "failing" }));
+    }
+    if version >= TERMS {
+        let kinds = db.query_rows("SELECT kind FROM events WHERE target = 'shop' ORDER BY id", &[])?;
+        let kinds: Vec<String> = kinds.iter().map(|row| row.read_text(0).unwrap()).collect();
+        assert_eq!(kinds, ["result", "reminder"]);
+    }
+    Ok(())
+}
+
 fn assert_latest(db: Tx<'_>, version: usize) -> Result<(), StoreError> {
     if version >= LAYOUTS {
         let confirmed: Vec<Option<String>> =
@@ -237,7 +252,7 @@ fn assert_latest(db: Tx<'_>, version: usize) -> Result<(), StoreError> {
     if version >= CLOCKS {
         assert_eq!(confirmed_time::find_confirmed_time(db, UtcTimestamp::MAX)?, at(1_764_410_000_000_000));
     }
-    // A deadline that was set before that was kept, was set when the message was written.
+    // For messages from before the column existed, the delay starts when the message was written.
     let set = db.query_row("SELECT set_at FROM outbox WHERE idempotency_key = 'k'", &[])?.unwrap();
     assert_eq!(set.read_i64(0)?, 5);
     if version >= GAPS {
@@ -247,7 +262,77 @@ fn assert_latest(db: Tx<'_>, version: usize) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Everything that the programs up to that version wrote is there.
+/// Replaces, in a store of the version before the terms, everything that the migration renames.
+const RENAMED_ROWS: &str = r#"
+INSERT INTO alerts (target, check_id, state, looks, clear, since, told, stale, severity, summary, updated_at, verdict, finding)
+VALUES ('shop', 'log-table-mismatch', 'ok', 0, 0, NULL, NULL, 0, 'critical', 'none', 7, 'healthy', '{"signals":[{"fit":"exact","seen_at":"x","text":"\"fit\":"}]}');
+INSERT INTO events (id, at, target, check_id, kind, summary, detail)
+VALUES (51, 1, 'shop', 'log-silence', 'verdict', 'healthy: every source speaks', '{"before":null,"after":"healthy"}'),
+       (52, 1, 'shop', 'token-rebound', 'repeated', 'healthy: no verdict', '{}');
+INSERT INTO outbox (id, idempotency_key, channel, message, created_at, next_at, subject)
+VALUES (51, 'k51', 'chat', '{"schema":1,"notice":"repeated","check":"blind","again":false}', 5, 5, 'shop/blind');
+INSERT INTO censuses (target, resolution, at, looks, blind, gauges) VALUES ('shop', 0, 1, 1, 0, '{"rebound":1.0,"revived":2.0}');
+INSERT INTO signals (id, source, target, kind, seen_at, byte_from, byte_to, text, fit, joined, judged)
+VALUES (51, 'web', 'shop', 'created', 1, 0, 9, 'created', 'exact', '{"by_chance":0.0,"skew_us":5}', 1);
+INSERT INTO log_sources (name, target, place, heard_at, rhythm, counters) VALUES ('shop', 'shop', NULL, NULL, '', '{"signals/created":4}');
+INSERT INTO plans (id, target, address, about, made_at, made_by, touched_at, state, named, active, summary)
+VALUES ('p51', 'shop', 'x', '{"Where":{"agent_like":"curl"}}', 1, 'ada', 1, 'making', 0, 0, '');
+INSERT INTO incidents (id, target, severity, state, opened_at, opened_by, fields) VALUES ('i51', 'shop', 'P0', 'open', 1, 'ada', '{}');
+INSERT INTO incident_entries (id, incident, at, actor, kind, step, said, detail)
+VALUES (51, 'i51', 1, 'ada', 'look', '', '', '{"census":null,"checks":[{"id":"revived-sessions","verdict":"healthy"}],"schema":1,"taken_at":null,"verdict":"failing"}'),
+       (52, 'i51', 1, 'ada', 'found', '', '', '{}'), (53, 'i51', 1, 'the log', 'signal', '', '', '{}');
+"#;
+
+/// Reads one text of every renamed kind.
+const RENAMED_TEXTS: [(&str, &str); 14] = [
+    ("SELECT state || ' ' || verdict FROM alerts WHERE check_id = 'log-user-conflict'", "resolved passing"),
+    (
+        "SELECT finding FROM alerts WHERE target = 'shop'",
+        r#"{"log_events":[{"match_kind":"exact","recorded_at":"x","text":"\"fit\":"}]}"#,
+    ),
+    ("SELECT summary FROM events WHERE id = 51", "passing: every source speaks"),
+    ("SELECT detail FROM events WHERE check_id = 'log-source-idle'", r#"{"before":null,"after":"passing"}"#),
+    ("SELECT kind || summary FROM events WHERE check_id = 'token-reassigned'", "reminderhealthy: no verdict"),
+    (
+        "SELECT message FROM outbox WHERE subject = 'shop/target-unreachable'",
+        r#"{"schema":2,"notice":"reminder","check":"target-unreachable","possible_duplicate":false}"#,
+    ),
+    ("SELECT gauges FROM censuses WHERE target = 'shop'", r#"{"reassigned":1.0,"reappeared":2.0}"#),
+    ("SELECT joined FROM signals WHERE id = 51", r#"{"coincidences":0.0,"clock_offset_us":5}"#),
+    ("SELECT counters FROM log_sources WHERE name = 'shop'", r#"{"log_events/created":4}"#),
+    ("SELECT about FROM plans WHERE id = 'p51'", r#"{"Where":{"user_agent_like":"curl"}}"#),
+    (
+        "SELECT detail FROM incident_entries WHERE id = 51",
+        r#"{"stats":null,"checks":[{"id":"reappeared-sessions","result":"passing"}],"schema":2,"checked_at":null,"result":"failing"}"#,
+    ),
+    ("SELECT kind FROM incident_entries WHERE id = 51", "check-run"),
+    ("SELECT kind FROM incident_entries WHERE id = 52", "detected"),
+    ("SELECT kind FROM incident_entries WHERE id = 53", "log-event"),
+];
+
+fn assert_renamed(db: Tx<'_>) -> Result<(), StoreError> {
+    migrate_to(db, TERMS - 1)?;
+    db.execute_batch(RENAMED_ROWS)?;
+    migrate_to(db, TERMS)?;
+    for (query, expected) in RENAMED_TEXTS {
+        let row = db.query_row(query, &[])?.unwrap_or_else(|| panic!("no row: {query}"));
+        assert_eq!(row.read_text(0)?, expected, "{query}");
+    }
+    Ok(())
+}
+
+#[test]
+fn stored_words_become_the_standard_terms() {
+    let mut connection = Connection::open_in_memory().unwrap();
+    with_transaction(&mut connection, assert_renamed).unwrap();
+    let database = testkit::shared_server().create_database(None).unwrap();
+    let remote = PgStore::start(Dsn::parse(&database.url("postgres")).unwrap()).unwrap();
+    remote.begin_transaction(true).unwrap();
+    remote.execute_batch("CREATE SCHEMA sessionwatch").unwrap();
+    assert_renamed(Tx::Postgres(&remote)).unwrap();
+}
+
+/// Asserts that everything written by versions up to `version` can be read.
 fn assert_kept(store: &Store, version: usize) {
     let kept = store.write(|db| {
         assert_first(db, version)?;
@@ -260,13 +345,16 @@ fn assert_kept(store: &Store, version: usize) {
             (API, assert_api),
         ];
         parts.iter().filter(|(since, _)| version >= *since).try_for_each(|(_, part)| part(db))?;
+        if version >= HISTORY {
+            assert_terms(db, version)?;
+        }
         assert_latest(db, version)
     });
     kept.unwrap_or_else(|error| panic!("version {version}: {error}"));
 }
 
 #[test]
-fn what_any_version_wrote_into_a_file_is_read_by_this_one() {
+fn files_of_every_version_can_be_read() {
     let folder = tempfile::tempdir().unwrap();
     for version in 1..=MIGRATIONS.len() {
         let place = file_of(folder.path(), version);
@@ -275,7 +363,7 @@ fn what_any_version_wrote_into_a_file_is_read_by_this_one() {
 }
 
 #[test]
-fn what_any_version_wrote_on_a_server_is_read_by_this_one() {
+fn schemas_of_every_version_can_be_read() {
     for version in 1..=MIGRATIONS.len() {
         let database = testkit::shared_server().create_database(None).unwrap();
         let place = schema_of(&database, version);

@@ -1,7 +1,8 @@
-//! The outbox: what is to be told, by which channel. Written with what it tells of, delivered afterwards at least once.
+//! The outbox: notifications to deliver, by channel. A message is written in the transaction that causes it, and
+//! delivered afterwards at least once.
 //!
-//! A message is marked before it is sent. One that is found marked after a crash may have arrived: it is sent again, and
-//! says so.
+//! A message is marked as sending before it is sent. If it is still marked after a crash, it may have arrived: it is
+//! sent again as a possible duplicate.
 
 use jiff::SignedDuration;
 use sessionwatch_core::{duration::SECOND, timestamp::UtcTimestamp};
@@ -12,7 +13,7 @@ use crate::{
     transaction::Tx,
 };
 
-/// Attempts after which a message is dead: with the waits between them, almost 19 hours.
+/// Attempts after which a message is given up. With the delays between them, this takes almost 19 hours.
 pub const MAX_DELIVERY_ATTEMPTS: u32 = 20;
 const INITIAL_RETRY_DELAY: SignedDuration = SignedDuration::from_secs(5);
 const MAX_RETRY_DELAY: SignedDuration = SignedDuration::from_hours(2);
@@ -20,51 +21,51 @@ const MAX_RETRY_DELAY: SignedDuration = SignedDuration::from_hours(2);
 /// A message to deliver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxMessage {
-    /// Its number.
+    /// Id of the message.
     pub id: i64,
-    /// The same for every attempt at the same message.
+    /// Unique key, the same for every attempt.
     pub idempotency_key: String,
     /// The channel's name.
     pub channel: String,
-    /// Whom the channel tells, where it tells each by themselves.
+    /// The recipient, for a channel that sends to each one separately.
     pub recipient: Option<String>,
-    /// What is told, as JSON.
+    /// The content, as JSON.
     pub message: String,
-    /// Attempts before this one.
+    /// Number of earlier attempts.
     pub attempts: u32,
-    /// It may have arrived already.
+    /// `true` if an earlier attempt may have arrived.
     pub possible_duplicate: bool,
-    /// What the last attempt failed of.
+    /// The error of the last attempt.
     pub last_error: Option<String>,
-    /// When it was put in.
+    /// Time when the message was enqueued.
     pub created_at: UtcTimestamp,
 }
 
-/// A message to put in.
+/// A message to enqueue.
 #[derive(Clone, Copy, Debug)]
 pub struct NewOutboxMessage<'a> {
-    /// No other message's.
+    /// Unique key.
     pub idempotency_key: &'a str,
     /// The channel's name.
     pub channel: &'a str,
-    /// Whom the channel tells, where it tells each by themselves.
+    /// The recipient, for a channel that sends to each one separately.
     pub recipient: Option<&'a str>,
-    /// What it tells of, an alert's target and check: what is older of it is told first.
+    /// The subject, such as an alert's target and check. Messages of one subject are delivered in order.
     pub subject: &'a str,
-    /// What is told, as JSON.
+    /// The content, as JSON.
     pub message: &'a str,
-    /// When it may be sent.
+    /// Earliest time of delivery.
     pub due_at: UtcTimestamp,
 }
 
 const OUTBOX_COLUMNS: &str =
     "id, idempotency_key, channel, recipient, message, attempts, again, error, created_at";
 
-/// Puts a message in; a second one of the same key is the same message.
+/// Enqueues a message, unless one with the same key exists.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn enqueue_message(
     db: Tx<'_>,
     message: NewOutboxMessage<'_>,
@@ -87,12 +88,12 @@ pub fn enqueue_message(
     Ok(())
 }
 
-/// The messages of a channel that may be sent: none before its time, and of one subject the oldest first. Once one is due,
-/// those that were put in to be told together with it are due too.
+/// Returns the messages of a channel that may be sent now, oldest first: at most one per subject and recipient. Once
+/// one is due, messages that wait to be grouped with it are due too.
 ///
 /// # Errors
 ///
-/// If they cannot be read.
+/// If the store cannot be read.
 pub fn list_due_messages(
     db: Tx<'_>,
     channel: &str,
@@ -114,21 +115,21 @@ pub fn list_due_messages(
     rows.iter().map(message_from_row).collect()
 }
 
-/// Returns `true` if messages of a channel are marked as being sent.
+/// Returns `true` if a message of a channel is marked as sending.
 ///
 /// # Errors
 ///
-/// If they cannot be read.
+/// If the store cannot be read.
 pub fn has_sending_message(db: Tx<'_>, channel: &str) -> Result<bool, StoreError> {
     let query = "SELECT 1 FROM outbox WHERE channel = $1 AND state = 'sending' LIMIT 1";
     Ok(db.query_row(query, &[channel.into()])?.is_some())
 }
 
-/// When the next message of a channel is due that is not due yet.
+/// Returns the time when the next message of a channel that is not due yet becomes due.
 ///
 /// # Errors
 ///
-/// If it cannot be read.
+/// If the store cannot be read.
 pub fn next_due_at(db: Tx<'_>, channel: &str, now: UtcTimestamp) -> Result<Option<UtcTimestamp>, StoreError> {
     let rows = db.query_rows(
         "SELECT MIN(next_at) FROM outbox WHERE channel = $1 AND state = 'due' AND next_at > $2",
@@ -137,11 +138,11 @@ pub fn next_due_at(db: Tx<'_>, channel: &str, now: UtcTimestamp) -> Result<Optio
     rows.first().map_or(Ok(None), |row| row.read_optional_timestamp(0))
 }
 
-/// Whether a message of a channel has failed so often that waits for others than that recipient.
+/// Returns `true` if a message of a channel, to another recipient, has failed at least `min_attempts` times.
 ///
 /// # Errors
 ///
-/// If it cannot be read.
+/// If the store cannot be read.
 pub fn has_failing_message(
     db: Tx<'_>,
     channel: &str,
@@ -156,11 +157,11 @@ pub fn has_failing_message(
     Ok(!rows.is_empty())
 }
 
-/// Makes every message due at `now` that waits for a later time: the clock was set back while they waited.
+/// Makes every waiting message due at `now`, after the clock was set back.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn make_all_due(db: Tx<'_>, now: UtcTimestamp) -> Result<(), StoreError> {
     db.execute(
         "UPDATE outbox SET next_at = $1, set_at = $1 WHERE state = 'due' AND next_at > $1",
@@ -169,49 +170,51 @@ pub fn make_all_due(db: Tx<'_>, now: UtcTimestamp) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Makes messages due at `now` whose wait seems to begin in the future: the clock was ahead that set it. No other message
-/// waits longer than its attempts, or its channel, ask for.
+/// Makes messages due at `now` whose delay started in the future: the clock was ahead then. Other messages keep their
+/// delay.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn clamp_future_due(db: Tx<'_>, now: UtcTimestamp) -> Result<u64, StoreError> {
     db.execute(
+        // One second of tolerance for small corrections of the clock.
         "UPDATE outbox SET next_at = $1, set_at = $1 WHERE state = 'due' AND next_at > $1 AND set_at > $2",
         &[now.into(), (now + SECOND).into()],
     )
 }
 
-/// The channels for which something is due.
+/// Returns the channels with undelivered messages.
 ///
 /// # Errors
 ///
-/// If they cannot be read.
+/// If the store cannot be read.
 pub fn list_pending_channels(db: Tx<'_>) -> Result<Vec<String>, StoreError> {
     let rows = db.query_rows("SELECT DISTINCT channel FROM outbox WHERE state IN ('due', 'sending')", &[])?;
     rows.iter().map(|row| row.read_text(0)).collect()
 }
 
-/// Gives up on all messages of a channel that there is no more: how many.
+/// Gives up all messages of a channel that no longer exists. Returns their number.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn discard_channel_messages(db: Tx<'_>, channel: &str, reason: &str) -> Result<u64, StoreError> {
     let query =
         "UPDATE outbox SET state = 'dead', error = $2 WHERE channel = $1 AND state IN ('due', 'sending')";
     db.execute(query, &[channel.into(), reason.into()])
 }
 
-/// Messages that one statement names.
+/// Most ids per statement, below the parameter limits of both databases.
 const MAX_IDS_PER_STATEMENT: usize = 500;
 
-/// Changes messages, as `set` says in SQL.
+/// Updates messages with the SQL assignments in `set`.
 fn update_messages<'a>(
     db: Tx<'_>,
     set: &str,
     messages: impl Iterator<Item = &'a OutboxMessage>,
 ) -> Result<(), StoreError> {
+    // Numbered placeholders instead of an array parameter, which SQLite does not have.
     let ids: Vec<Param<'_>> = messages.map(|message| message.id.into()).collect();
     for ids in ids.chunks(MAX_IDS_PER_STATEMENT) {
         let list: Vec<String> = (1..=ids.len()).map(|number| format!("${number}")).collect();
@@ -220,11 +223,11 @@ fn update_messages<'a>(
     Ok(())
 }
 
-/// Marks messages as being sent.
+/// Marks messages as sending.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn mark_sending<'a>(
     db: Tx<'_>,
     messages: impl Iterator<Item = &'a OutboxMessage>,
@@ -232,20 +235,21 @@ pub fn mark_sending<'a>(
     update_messages(db, "state = 'sending'", messages)
 }
 
-/// Makes messages due again that were being sent when whoever sent them ended: they may have arrived.
+/// Requeues messages that were being sent when the daemon stopped, as possible duplicates. Returns their number.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn requeue_in_flight(db: Tx<'_>) -> Result<u64, StoreError> {
     db.execute("UPDATE outbox SET state = 'due', again = 1 WHERE state = 'sending'", &[])
 }
 
-/// The same for one channel, of which nothing is being sent: how it went could not be noted.
+/// Requeues the messages of one channel that are marked as sending although nothing is being sent, because the outcome
+/// could not be stored. Returns their number.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn requeue_channel_in_flight(db: Tx<'_>, channel: &str) -> Result<u64, StoreError> {
     db.execute(
         "UPDATE outbox SET state = 'due', again = 1 WHERE state = 'sending' AND channel = $1",
@@ -253,11 +257,11 @@ pub fn requeue_channel_in_flight(db: Tx<'_>, channel: &str) -> Result<u64, Store
     )
 }
 
-/// Messages were delivered.
+/// Marks messages as delivered.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn mark_delivered<'a>(
     db: Tx<'_>,
     messages: impl Iterator<Item = &'a OutboxMessage>,
@@ -265,12 +269,12 @@ pub fn mark_delivered<'a>(
     update_messages(db, "state = 'done', attempts = attempts + 1, error = NULL", messages)
 }
 
-/// A message was not delivered: it is tried again after a while, which doubles, or when the channel asked for; after too
-/// many attempts it is dead. True if it is.
+/// Records a failed attempt. The message is retried after a delay that doubles each time, or after `retry_after` if
+/// that is longer. Returns `true` if the message was given up after [`MAX_DELIVERY_ATTEMPTS`].
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn mark_failed(
     db: Tx<'_>,
     message: &OutboxMessage,
@@ -280,6 +284,7 @@ pub fn mark_failed(
 ) -> Result<bool, StoreError> {
     let attempts = message.attempts + 1;
     let dead = attempts >= MAX_DELIVERY_ATTEMPTS;
+    // A channel may ask for a longer delay (`Retry-After`), but never for a shorter one.
     let next = now + retry_after.unwrap_or_default().max(retry_delay(attempts));
     db.execute(
         "UPDATE outbox SET attempts = $2, next_at = $3, state = $4, error = $5, again = $6, set_at = $7 WHERE id = $1",
@@ -296,25 +301,26 @@ pub fn mark_failed(
     Ok(dead)
 }
 
-/// The messages that are dead, latest first.
+/// Returns messages that were given up, latest first.
 ///
 /// # Errors
 ///
-/// If they cannot be read.
+/// If the store cannot be read.
 pub fn list_dead_messages(db: Tx<'_>, limit: u32) -> Result<Vec<OutboxMessage>, StoreError> {
     let query = format!("SELECT {OUTBOX_COLUMNS} FROM outbox WHERE state = 'dead' ORDER BY id DESC LIMIT $1");
     let dead = |row: &StoreRow| {
+        // The list is shown to people, so a damaged message is reported here, unlike on delivery.
         row.read_json_text(4)?;
         message_from_row(row)
     };
     db.query_rows(&query, &[limit.into()])?.iter().map(dead).collect()
 }
 
-/// Makes dead messages of a channel due again: how many.
+/// Requeues the given-up messages of a channel. Returns their number.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn requeue_dead(db: Tx<'_>, channel: &str, now: UtcTimestamp) -> Result<u64, StoreError> {
     db.execute(
         "UPDATE outbox SET state = 'due', attempts = 0, next_at = $2, set_at = $2 WHERE state = 'dead' AND channel = $1",
@@ -322,21 +328,21 @@ pub fn requeue_dead(db: Tx<'_>, channel: &str, now: UtcTimestamp) -> Result<u64,
     )
 }
 
-/// Forgets messages that were delivered or given up on, and due before an instant.
+/// Deletes messages that were delivered or given up, and due before an instant.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn prune_messages(db: Tx<'_>, before: UtcTimestamp) -> Result<(), StoreError> {
     db.execute("DELETE FROM outbox WHERE state IN ('done', 'dead') AND next_at < $1", &[before.into()])?;
     Ok(())
 }
 
-/// How many messages of each channel are in each state.
+/// Returns channel, state and number of undelivered messages.
 ///
 /// # Errors
 ///
-/// If they cannot be read.
+/// If the store cannot be read.
 pub fn count_messages(db: Tx<'_>) -> Result<Vec<(String, String, u64)>, StoreError> {
     let rows = db.query_rows(
         "SELECT channel, state, COUNT(*) FROM outbox WHERE state <> 'done' GROUP BY channel, state ORDER BY channel, state",
@@ -352,7 +358,7 @@ pub fn count_messages(db: Tx<'_>) -> Result<Vec<(String, String, u64)>, StoreErr
     rows.iter().map(count).collect()
 }
 
-/// What is told is read when it is delivered: a damaged message fails by itself, and holds up no other.
+/// Reads a message without decoding its content: a damaged one then fails on delivery, and does not hold up others.
 fn message_from_row(row: &StoreRow) -> Result<OutboxMessage, StoreError> {
     Ok(OutboxMessage {
         id: row.read_i64(0)?,
@@ -367,7 +373,7 @@ fn message_from_row(row: &StoreRow) -> Result<OutboxMessage, StoreError> {
     })
 }
 
-/// How long to wait after so many attempts.
+/// Returns the delay after a number of failed attempts.
 fn retry_delay(attempts: u32) -> SignedDuration {
     let times = 2i32.checked_pow(attempts.saturating_sub(1)).unwrap_or(i32::MAX);
     INITIAL_RETRY_DELAY.saturating_mul(times).min(MAX_RETRY_DELAY)
@@ -390,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_tried_until_it_arrives_or_dies() {
+    fn a_message_is_retried_until_delivered_or_given_up() {
         for store in store_of_each_kind() {
             let at = |seconds: i64| UtcTimestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
             let due_at = |now| store.read(|db| list_due_messages(db, "chat", now, 10)).unwrap();
@@ -432,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_waits_by_a_clock_that_was_ahead_is_due_when_the_clock_is_right() {
+    fn a_message_delayed_by_a_clock_that_was_ahead_is_due_once_the_clock_is_right() {
         for store in store_of_each_kind() {
             let at = |hours: i64| UtcTimestamp::UNIX_EPOCH + SignedDuration::from_hours(hours);
             let keys = |now| -> Vec<String> {
@@ -448,11 +454,7 @@ mod tests {
                 store.write(|db| mark_failed(db, first, "busy", wait, at(put_at))).unwrap();
             }
             assert_eq!(store.write(|db| clamp_future_due(db, at(10))).unwrap(), 1);
-            assert_eq!(
-                keys(at(10)),
-                ["ahead"],
-                "what waits as long as the channel asked for goes on waiting"
-            );
+            assert_eq!(keys(at(10)), ["ahead"], "a message keeps the delay that the channel asked for");
             assert_eq!(keys(at(21)), ["before", "ahead"]);
         }
     }
@@ -477,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_older_of_an_alert_is_told_first_and_what_belongs_together_at_once() {
+    fn messages_of_an_alert_are_sent_in_order_and_grouped_ones_together() {
         for store in store_of_each_kind() {
             let at = |seconds: i64| UtcTimestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
             let other = NewOutboxMessage { subject: "other/x", ..letter("c", at(60)) };
@@ -492,7 +494,7 @@ mod tests {
             assert_eq!(keys(at(10)), ["a", "c"]);
             let first = store.read(|db| list_due_messages(db, "chat", at(10), 1)).unwrap().remove(0);
             store.write(|db| mark_failed(db, &first, "busy", None, at(10))).unwrap();
-            assert!(!keys(at(11)).contains(&"b".to_owned()), "its elder still waits");
+            assert!(!keys(at(11)).contains(&"b".to_owned()), "the older message is still waiting");
             store.write(|db| mark_delivered(db, [&first].into_iter())).unwrap();
             assert_eq!(keys(at(11)), ["b", "c"]);
             assert_eq!(store.write(|db| discard_channel_messages(db, "chat", "gone")).unwrap(), 2);
@@ -501,7 +503,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_double_and_are_bounded() {
+    fn delays_double_up_to_a_limit() {
         assert_eq!([1, 2, 3].map(retry_delay), [5, 10, 20].map(|seconds| seconds * SECOND));
         assert_eq!([19, 64, 1_000].map(retry_delay), [MAX_RETRY_DELAY; 3]);
     }

@@ -1,4 +1,4 @@
-//! Plans: what an action would touch, row by row.
+//! Plans: the exact rows that an action would touch.
 
 use jiff::SignedDuration;
 use sessionwatch_core::{
@@ -8,67 +8,67 @@ use sessionwatch_core::{
 
 use crate::{StoreError, confirmed_time, row::StoreRow, transaction::Tx};
 
-/// How far a plan is.
+/// The progress of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::EnumString)]
 #[strum(serialize_all = "kebab-case")]
 pub enum PlanState {
     /// Its rows are still being listed.
     Making,
-    /// Nothing was touched yet.
+    /// Complete and not applied yet.
     Planned,
-    /// Some of it was carried out.
+    /// Partly applied.
     Begun,
-    /// It was carried out.
+    /// Applied.
     Done,
 }
 
 /// A plan, without its rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanRecord {
-    /// Its id.
+    /// Id of the plan.
     pub id: String,
-    /// The target.
+    /// The target's name.
     pub target: String,
-    /// Where that is, without a password.
+    /// The target's address, without a password.
     pub address: String,
-    /// What was asked for, as JSON.
+    /// The requested selection, as JSON.
     pub request: String,
-    /// When it was made.
+    /// Time of creation.
     pub created_at: UtcTimestamp,
-    /// By whom.
+    /// The person or program that created the plan.
     pub created_by: String,
-    /// When it was made or worked on last.
+    /// Time of the last change.
     pub updated_at: UtcTimestamp,
-    /// How far it is.
+    /// The plan's progress.
     pub state: PlanState,
-    /// Rows that it names.
+    /// Number of rows in the plan.
     pub row_count: u64,
-    /// Active sessions among them.
+    /// Number of active sessions among them.
     pub active_sessions: u64,
-    /// The rest, as JSON.
+    /// Further details, as a JSON object.
     pub summary: String,
-    /// The second person who agreed to it.
+    /// The second person who approved the plan.
     pub approved_by: Option<String>,
 }
 
 const PLAN_COLUMNS: &str =
     "id, target, address, about, made_at, made_by, touched_at, state, named, active, summary, approved_by";
-/// How long a plan that nobody carries out is kept.
+/// Time after which a plan that was never applied is deleted.
 const UNAPPLIED_PLAN_RETENTION: SignedDuration = SignedDuration::from_hours(24);
 
 impl PlanState {
-    /// Its name in the store.
+    /// Returns the name of the state in the store.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.into()
     }
 }
 
-/// Keeps a plan, or what has become of it.
+/// Stores a plan or its new state.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn upsert_plan(db: Tx<'_>, plan: &PlanRecord) -> Result<(), StoreError> {
     let [rows, active] =
         [plan.row_count, plan.active_sessions].map(|count| i64::try_from(count).unwrap_or(i64::MAX));
@@ -95,11 +95,11 @@ pub fn upsert_plan(db: Tx<'_>, plan: &PlanRecord) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Keeps rows of a plan.
+/// Stores a chunk of a plan's rows.
 ///
 /// # Errors
 ///
-/// If they cannot be written.
+/// If the store cannot be written.
 pub fn insert_plan_chunk(db: Tx<'_>, plan: &str, chunk: i64, rows: &[RowRef]) -> Result<(), StoreError> {
     let content = row_ref::encode_row_refs(rows);
     db.execute(
@@ -109,11 +109,11 @@ pub fn insert_plan_chunk(db: Tx<'_>, plan: &str, chunk: i64, rows: &[RowRef]) ->
     Ok(())
 }
 
-/// The first piece of a plan behind that number: its own number, and its rows.
+/// Returns the number and rows of a plan's first chunk after `after_chunk`.
 ///
 /// # Errors
 ///
-/// If it cannot be read.
+/// If the store cannot be read.
 pub fn find_next_plan_chunk(
     db: Tx<'_>,
     plan: &str,
@@ -126,11 +126,11 @@ pub fn find_next_plan_chunk(
     row.map(plan_chunk_from_row).transpose()
 }
 
-/// The last piece of a plan before that number: its own number, and its rows.
+/// Returns the number and rows of a plan's last chunk before `before_chunk`.
 ///
 /// # Errors
 ///
-/// If it cannot be read.
+/// If the store cannot be read.
 pub fn find_previous_plan_chunk(
     db: Tx<'_>,
     plan: &str,
@@ -148,31 +148,31 @@ fn plan_chunk_from_row(row: StoreRow) -> Result<(i64, Vec<RowRef>), StoreError> 
     Ok((row.read_i64(0)?, rows))
 }
 
-/// A plan.
+/// Returns a plan by its id.
 ///
 /// # Errors
 ///
-/// If it cannot be read.
+/// If the store cannot be read.
 pub fn find_plan(db: Tx<'_>, id: &str) -> Result<Option<PlanRecord>, StoreError> {
     let query = format!("SELECT {PLAN_COLUMNS} FROM plans WHERE id = $1");
     db.query_row(&query, &[id.into()])?.as_ref().map(plan_from_row).transpose()
 }
 
-/// The plans, latest first.
+/// Returns all plans, latest first.
 ///
 /// # Errors
 ///
-/// If they cannot be read.
+/// If the store cannot be read.
 pub fn list_plans(db: Tx<'_>) -> Result<Vec<PlanRecord>, StoreError> {
     let query = format!("SELECT {PLAN_COLUMNS} FROM plans ORDER BY made_at DESC, id");
     db.query_rows(&query, &[])?.iter().map(plan_from_row).collect()
 }
 
-/// The other plans of a target, by its name or its address, that were begun or ended since an instant.
+/// Returns other plans for the same target, by name or address, that were started or applied since an instant.
 ///
 /// # Errors
 ///
-/// If they cannot be read.
+/// If the store cannot be read.
 pub fn list_plans_applied_since(
     db: Tx<'_>,
     plan: &PlanRecord,
@@ -185,12 +185,13 @@ pub fn list_plans_applied_since(
     db.query_rows(&query, &values)?.iter().map(self::plan_from_row).collect()
 }
 
-/// Forgets the rows of what was carried out, and plans that nobody wants any more. What was begun is kept.
+/// Deletes the rows of applied plans, and plans that were not applied within a day. Partly applied plans are kept.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn prune_plans(db: Tx<'_>, now: UtcTimestamp) -> Result<(), StoreError> {
+    // A plan keeps its rows until it is applied; a restore reads them from the archive.
     let before = confirmed_time::confirmed_retention_time(db, now)? - UNAPPLIED_PLAN_RETENTION;
     db.execute(
         "DELETE FROM plans WHERE state IN ('making', 'planned') AND touched_at < $1",
@@ -213,7 +214,7 @@ fn plan_from_row(row: &StoreRow) -> Result<PlanRecord, StoreError> {
         state,
         row_count: row.read_u64(8)?,
         active_sessions: row.read_u64(9)?,
-        // While it is being made there is none yet.
+        // The summary is written last, when all rows are listed.
         summary: if state == PlanState::Making { row.read_text(10)? } else { row.read_json_object_text(10)? },
         approved_by: row.read_optional_text(11)?,
     })
@@ -225,7 +226,7 @@ mod tests {
     use crate::tests::store_of_each_kind;
 
     #[test]
-    fn a_plan_and_its_rows_are_kept_and_forgotten() {
+    fn a_plan_and_its_rows_are_stored_and_pruned() {
         let at = |hours: i64| UtcTimestamp::UNIX_EPOCH + SignedDuration::from_hours(hours);
         for store in store_of_each_kind() {
             let mut plan = PlanRecord {
@@ -252,7 +253,7 @@ mod tests {
             assert_eq!(store.read(|db| find_next_plan_chunk(db, "p1", 4)).unwrap(), None);
             store.write(|db| prune_plans(db, at(25))).unwrap();
             assert_eq!(store.read(list_plans).unwrap(), [plan.clone()]);
-            // What was begun stays until it is done.
+            // A partly applied plan stays until it is done.
             plan.state = PlanState::Begun;
             store.write(|db| upsert_plan(db, &plan).and_then(|()| prune_plans(db, at(26)))).unwrap();
             assert_eq!(store.read(|db| find_next_plan_chunk(db, "p1", 0)).unwrap(), Some((4, rows)));

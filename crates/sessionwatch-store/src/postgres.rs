@@ -1,5 +1,5 @@
-//! A store on a PostgreSQL server. A thread of its own holds the connection and opens it anew when it breaks; who asks
-//! waits for the answer, as with a file.
+//! A store on a PostgreSQL server. A dedicated thread owns the connection and reconnects after a failure; callers block
+//! until their request is done, as with a file.
 
 use std::{
     sync::mpsc,
@@ -21,29 +21,29 @@ use crate::{
 };
 use pg_link::{Dsn, NoRows, PgConnection};
 
-/// How long the server may take for one answer.
+/// Time limit for one request, as measured here.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// The same for one statement, as the server counts it, in milliseconds.
+/// `statement_timeout`, in milliseconds.
 const STATEMENT_TIMEOUT_MS: u32 = 10_000;
-/// How long a statement may wait for a lock, in milliseconds.
+/// `lock_timeout`, in milliseconds. Shorter than the statement timeout, so that a lock is reported as the cause.
 const LOCK_TIMEOUT_MS: u32 = 9_000;
-/// How long a transaction that writes may wait for its next statement, in milliseconds, and the server for a client that
-/// takes no more of an answer. Whoever froze in one, or cannot be reached, holds the lock of the writers: it must be free
-/// before the leases have run out, for others to take them over.
+/// `idle_in_transaction_session_timeout` and `tcp_user_timeout` of a write transaction, in milliseconds. A frozen or
+/// unreachable daemon holds the writers' lock: it must be released before the leases expire (6 s), so that another
+/// daemon can take them over.
 const WRITER_IDLE_TIMEOUT_MS: u32 = 4_000;
-/// The same for a transaction that only reads, in milliseconds.
+/// The same timeouts for a read transaction, in milliseconds.
 const READER_IDLE_TIMEOUT_MS: u32 = 20_000;
-/// The lock that writers of the store take, so that they follow each other as they do with a file.
+/// Advisory lock that serializes writers, as SQLite does with a file.
 const WRITERS_LOCK_KEY: i64 = 0x7365_7373_7761_7463;
 
-/// Rows changed, and rows found.
+/// Number of rows changed, and the rows found.
 type StatementResult = (u64, Vec<StoreRow>);
 
-/// A store on a server.
+/// A connection to a store on a server.
 #[derive(Debug)]
 pub struct PgStore {
     requests: UnboundedSender<PgRequest>,
-    /// From when on nothing is waited for.
+    /// Instant from which requests fail instead of waiting.
     deadline: watch::Sender<Option<Instant>>,
 }
 
@@ -55,7 +55,7 @@ struct PgRequest {
 
 #[derive(Debug)]
 enum PgRequestKind {
-    /// Begins a transaction, after the other writers where it writes.
+    /// Begins a transaction; one that writes waits for the other writers.
     Begin {
         writes: bool,
     },
@@ -67,7 +67,7 @@ enum PgRequestKind {
     Batch(String),
 }
 
-/// A parameter on its way to the thread.
+/// A parameter that can be sent to the thread.
 #[derive(Debug)]
 enum OwnedParam {
     Int(Option<i64>),
@@ -76,20 +76,21 @@ enum OwnedParam {
 }
 
 impl PgStore {
-    /// Starts the thread; it connects when it is first asked.
+    /// Starts the thread, which connects on the first request.
     pub(super) fn start(dsn: Dsn) -> Result<Self, StoreError> {
         let (jobs, received) = unbounded_channel();
         let (end, ending) = watch::channel(None);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|_| StoreError::Server("the system refuses a thread for it"))?;
+        let runtime =
+            runtime.map_err(|_| StoreError::Server("cannot start the thread for its connection"))?;
         std::thread::Builder::new()
             .name("store".into())
             .spawn(move || runtime.block_on(process_requests(dsn, received, ending)))
-            .map_err(|_| StoreError::Server("the system refuses a thread for it"))?;
+            .map_err(|_| StoreError::Server("cannot start the thread for its connection"))?;
         Ok(Self { requests: jobs, deadline: end })
     }
 
-    /// Says from when on nothing is to be waited for.
+    /// Returns the sender of the deadline from which requests fail instead of waiting.
     pub(super) fn deadline_sender(&self) -> watch::Sender<Option<Instant>> {
         self.deadline.clone()
     }
@@ -114,9 +115,9 @@ impl PgStore {
 
     fn send_request(&self, work: PgRequestKind) -> Result<StatementResult, StoreError> {
         let (answer, answered) = mpsc::sync_channel(1);
-        let gone = StoreError::Server("its thread has ended");
+        let gone = StoreError::Server("the thread of its connection has ended");
         self.requests.send(PgRequest { kind: work, reply: answer }).map_err(|_| gone)?;
-        answered.recv().map_err(|_| StoreError::Server("its thread has ended"))?
+        answered.recv().map_err(|_| StoreError::Server("the thread of its connection has ended"))?
     }
 }
 
@@ -129,21 +130,22 @@ async fn process_requests(
     while let Some(PgRequest { kind: work, reply: answer }) = jobs.recv().await {
         let outcome = tokio::select! {
             outcome = perform_request(&dsn, &mut link, work) => outcome,
-            () = wait_until_timeout(&mut ending) => Err(StoreError::Server("it does not answer")),
+            () = wait_until_timeout(&mut ending) => Err(StoreError::Server("request timed out")),
         };
-        // Whatever went wrong, the transaction is over: the next one begins on a connection of its own.
+        // The state of the transaction is unknown after an error: drop the connection, and begin the next transaction
+        // on a new one.
         if outcome.is_err() {
             link = None;
         }
-        // Nobody waits where the asker has died.
+        // Fails only if the caller has panicked meanwhile.
         let _ = answer.send(outcome);
     }
 }
 
-/// Waits for as long as an answer may take.
+/// Waits until the request timeout or the deadline, whichever is earlier.
 async fn wait_until_timeout(ending: &mut watch::Receiver<Option<Instant>>) {
     let ended = async {
-        // The sender lives as long as whoever waits for the answer.
+        // The sender outlives the caller that waits for the reply.
         let at = ending.wait_for(Option::is_some).await.ok().and_then(|at| *at);
         sessionwatch_clock::sleep(
             at.map_or(ANSWER_TIMEOUT, |at| at.saturating_duration_since(Instant::now())),
@@ -196,13 +198,15 @@ async fn perform_request(
     }
 }
 
-/// How a transaction begins: within limits, and after the other writers where it writes.
+/// Returns the SQL that begins a transaction with its timeouts, and takes the writers' lock if it writes.
 fn begin_statement(schema: &str, writes: bool) -> String {
     let (mode, idle, lock) = if writes {
         ("", WRITER_IDLE_TIMEOUT_MS, format!("SELECT pg_advisory_xact_lock({WRITERS_LOCK_KEY});"))
     } else {
         (" ISOLATION LEVEL REPEATABLE READ READ ONLY", READER_IDLE_TIMEOUT_MS, String::new())
     };
+    // `SET LOCAL` also works behind a transaction-mode connection pooler. `tcp_user_timeout` exists since PostgreSQL
+    // 12.
     format!(
         "BEGIN{mode}; SET LOCAL statement_timeout = {STATEMENT_TIMEOUT_MS}; SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS};\
          SET LOCAL idle_in_transaction_session_timeout = {idle};\
@@ -227,7 +231,7 @@ fn value_from_postgres(row: &tokio_postgres::Row, at: usize) -> StoreValue {
     cell.map_or(StoreValue::Other, |cell| cell.unwrap_or(StoreValue::Null))
 }
 
-/// What the server says, without its text.
+/// Maps a server error by its SQLSTATE. The server's message is left out: it may quote stored values.
 fn map_postgres_error(error: &tokio_postgres::Error) -> StoreError {
     let Some(state) = error.code() else { return StoreError::Server("the connection was lost") };
     if *state == SqlState::DISK_FULL {
@@ -237,17 +241,17 @@ fn map_postgres_error(error: &tokio_postgres::Error) -> StoreError {
         return StoreError::InsufficientPrivilege;
     }
     let said = if *state == SqlState::LOCK_NOT_AVAILABLE {
-        "another sessionwatch, or somebody else, kept it locked for 9 seconds; this is tried again"
+        "another client held the write lock for more than 9 s; the daemon retries"
     } else if *state == SqlState::QUERY_CANCELED {
-        "it did not finish a statement within 10 seconds, or somebody canceled it; this is tried again"
+        "a statement was canceled, or ran for more than 10 s; the daemon retries"
     } else if *state == SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT {
-        "it ended a transaction that waited for more than 4 seconds for this sessionwatch; this is tried again"
+        "it ended a transaction that was idle for more than 4 s; the daemon retries"
     } else if *state == SqlState::READ_ONLY_SQL_TRANSACTION {
-        "it only takes reads, as a replica does: name the primary server as `store` in [serve]"
+        "it is read-only, such as a replica: set `store` in [serve] to the primary server"
     } else if *state == SqlState::TOO_MANY_CONNECTIONS {
-        "it has no connection left: raise `max_connections` there, or end other connections"
+        "too many connections: raise `max_connections`, or close other connections"
     } else if state.code().starts_with("57P") {
-        "it is shutting down or starting; this is tried again"
+        "it is shutting down or starting up; the daemon retries"
     } else {
         return StoreError::StatementRefused(state.code().to_owned());
     };

@@ -1,4 +1,5 @@
-//! Reading a store whose file, folder or file system may not be written, such as a backup on read-only media.
+//! Read-only access to a store whose file, directory or file system is not writable, such as a backup on read-only
+//! media.
 
 use std::{
     fs::OpenOptions,
@@ -19,26 +20,26 @@ use crate::{
     transaction::Tx,
 };
 
-/// What is written as it is in the address of a file.
+/// Characters percent-encoded in a SQLite file URI.
 const URI_PATH_ENCODE_SET: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
 
-/// How a file is read that may not be written.
+/// The way to read a file that is not writable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ReadMode {
-    /// With the index of its log, as somebody may work on it.
+    /// Through the existing WAL index: another process may be writing.
     SharedIndex,
-    /// With its log, of which an index is made in memory. Nobody else may write meanwhile.
+    /// With a private WAL index in memory. No other process may write meanwhile.
     PrivateWal,
-    /// Without a log: there is none.
+    /// Without a WAL, as there is none.
     Immutable,
 }
 
-/// Opens a store for reading, with everything that stands in its write-ahead log. A store of an older program is copied into
-/// memory and brought up to date there.
+/// Opens a store for reading, including the contents of its write-ahead log. A store with an older schema is copied
+/// into memory and migrated there.
 ///
 /// # Errors
 ///
-/// If it cannot be read, or its log cannot be.
+/// If the file or its write-ahead log cannot be read.
 pub(super) fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
     let mut failed = None;
     for way in list_read_modes(path) {
@@ -50,7 +51,7 @@ pub(super) fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
     Err(failed.unwrap_or_else(|| StoreError::Open(path.to_owned())))
 }
 
-/// The ways to read a file, in the order in which they are tried.
+/// Lists the ways to read a file, in the order in which to try them.
 fn list_read_modes(path: &Path) -> Vec<ReadMode> {
     let file = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let beside = |end: &str| {
@@ -60,7 +61,7 @@ fn list_read_modes(path: &Path) -> Vec<ReadMode> {
     };
     let has_log = std::fs::metadata(beside("-wal")).is_ok_and(|log| log.len() > 0);
     let is_indexed = beside("-shm").exists();
-    // Where nobody can write, nobody writes meanwhile.
+    // On a read-only file system no other process can be writing.
     let read_only = OpenOptions::new().append(true).open(&file);
     let is_still = read_only.is_err_and(|error| error.kind() == io::ErrorKind::ReadOnlyFilesystem);
     let mut ways = Vec::new();
@@ -84,7 +85,7 @@ fn open_with_mode(path: &Path, way: ReadMode) -> Result<Connection, StoreError> 
     let connection = Connection::open_with_flags(address, flags)?;
     connection.busy_timeout(Duration::from_secs(10))?;
     if way == ReadMode::PrivateWal {
-        // The index is in the memory of this process then, and needs no file.
+        // In exclusive mode SQLite keeps the WAL index in heap memory and needs no -shm file.
         connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     }
     connection.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |_| Ok(()))?;
@@ -99,6 +100,7 @@ fn with_current_schema(connection: Connection, path: &Path) -> Result<Connection
     if is_foreign_database(&connection)? || is_schema_current(Tx::Sqlite(&connection))? {
         return Ok(connection);
     }
+    // The file cannot be migrated in place, so an older one is migrated in memory on every start.
     let mut memory = Connection::open_in_memory()?;
     copy_database(&connection, &mut memory)?;
     with_transaction(&mut memory, migrate_to_latest)?;

@@ -1,4 +1,4 @@
-//! Connections by which a file is read while somebody else writes it: in WAL mode neither waits for the other.
+//! Read-only connections to a SQLite file. In WAL mode, readers and the writer do not wait for each other.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,15 +11,15 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 
-/// Connections that are kept.
+/// Most idle connections kept open.
 const MAX_IDLE_CONNECTIONS: usize = 4;
 
-/// Connections to a file that only read it.
+/// A pool of read-only connections to a file.
 #[derive(Debug)]
 pub(super) struct ReadPool {
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
-    /// What happens is in memory only, and the file says nothing of it.
+    /// The store runs in its memory fallback: the file is out of date.
     in_memory_fallback: AtomicBool,
 }
 
@@ -28,23 +28,23 @@ impl ReadPool {
         Self { path: path.to_owned(), idle: Mutex::default(), in_memory_fallback: AtomicBool::new(false) }
     }
 
-    pub(super) fn set_memory_fallback(&self, sheltered: bool) {
-        self.in_memory_fallback.store(sheltered, Ordering::SeqCst);
+    pub(super) fn set_memory_fallback(&self, active: bool) {
+        self.in_memory_fallback.store(active, Ordering::SeqCst);
     }
 
-    /// A connection that can read; nothing where the file cannot be read so now.
+    /// Takes a working connection from the pool, or `None` if the file cannot be read directly now.
     pub(super) fn checkout(&self) -> Option<Connection> {
         if self.in_memory_fallback.load(Ordering::SeqCst) {
             return None;
         }
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = idle.or_else(|| self.open_connection().ok())?;
-        // The first read needs the index of the log, for which a full disk may have no room.
+        // The first read creates the WAL index, for which a full disk may have no room.
         let read = connection.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |_| Ok(()));
         read.is_ok().then_some(connection)
     }
 
-    /// Takes a connection back.
+    /// Returns a connection to the pool.
     pub(super) fn release(&self, connection: Connection) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < MAX_IDLE_CONNECTIONS {
@@ -53,7 +53,7 @@ impl ReadPool {
     }
 
     fn open_connection(&self) -> rusqlite::Result<Connection> {
-        // WAL needs to write its index, also where only reads are meant.
+        // Read-write, because even a reader writes to the WAL index; `query_only` below rejects writes to the data.
         let connection = Connection::open_with_flags(
             &self.path,
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,

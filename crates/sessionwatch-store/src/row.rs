@@ -1,4 +1,4 @@
-//! Parameters and rows of the store, whichever database it is in.
+//! Query parameters and result rows, independent of the database.
 
 use std::sync::Arc;
 
@@ -8,12 +8,12 @@ use sessionwatch_core::timestamp::UtcTimestamp;
 
 use crate::StoreError;
 
-/// A parameter.
+/// A query parameter.
 #[derive(Clone, Copy, Debug)]
 pub enum Param<'a> {
-    /// A number, or none.
+    /// A number, or NULL.
     Int(Option<i64>),
-    /// Text, or none.
+    /// Text, or NULL.
     Text(Option<&'a str>),
     /// Bytes.
     Bytes(&'a [u8]),
@@ -26,18 +26,18 @@ pub(super) enum StoreValue {
     Int(i64),
     Text(String),
     Bytes(Vec<u8>),
-    /// What no column of the store holds.
+    /// A type that no column of the store has.
     Other,
 }
 
-/// A row. What it holds is read strictly: a value that is missing, of another type or out of range is an error.
+/// A result row. Values are decoded strictly: one that is missing, of another type or out of range is an error.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoreRow {
     pub(super) values: Vec<StoreValue>,
     origin: Arc<QueryOrigin>,
 }
 
-/// Where rows come from, for what is said of one that cannot be read.
+/// The query behind a row, to name table and column in errors.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct QueryOrigin {
     sql: String,
@@ -49,12 +49,12 @@ impl QueryOrigin {
         Arc::new(Self { sql: sql.to_owned(), columns })
     }
 
-    /// The first table that the query names.
+    /// Returns the first table in the query, or `?`.
     fn first_table_name(&self) -> String {
         let mut words = self.sql.split_whitespace();
         let named = |word: &str| ["FROM", "INTO", "UPDATE"].contains(&word);
         while let Some(word) = words.next() {
-            // A subquery names its table further on.
+            // Skips a subquery: its own FROM follows.
             let name = if named(word) { words.clone().next().unwrap_or_default() } else { continue };
             if !name.starts_with('(') {
                 return name
@@ -72,7 +72,7 @@ impl StoreRow {
         Self { values: cells, origin: Arc::clone(query) }
     }
 
-    /// The error of a value that cannot be read.
+    /// Returns the error for a column whose value cannot be decoded.
     #[must_use]
     pub fn undecodable_column(&self, at: usize) -> StoreError {
         let column = self.origin.columns.get(at).cloned().unwrap_or_default();
@@ -83,7 +83,7 @@ impl StoreRow {
     ///
     /// # Errors
     ///
-    /// If something else is there.
+    /// If the column holds another type.
     pub fn read_optional_i64(&self, at: usize) -> Result<Option<i64>, StoreError> {
         match self.values.get(at) {
             Some(StoreValue::Int(number)) => Ok(Some(*number)),
@@ -96,7 +96,7 @@ impl StoreRow {
     ///
     /// # Errors
     ///
-    /// If there is none.
+    /// If the column is NULL or holds another type.
     pub fn read_i64(&self, at: usize) -> Result<i64, StoreError> {
         self.read_optional_i64(at)?.ok_or_else(|| self.undecodable_column(at))
     }
@@ -105,25 +105,25 @@ impl StoreRow {
     ///
     /// # Errors
     ///
-    /// If there is none, or it is negative.
+    /// If the column holds no number, or a negative one.
     pub fn read_u64(&self, at: usize) -> Result<u64, StoreError> {
         u64::try_from(self.read_i64(at)?).map_err(|_| self.undecodable_column(at))
     }
 
-    /// Returns the count in a column, which is small.
+    /// Returns the count in a column as a `u32`.
     ///
     /// # Errors
     ///
-    /// If there is none, or it is out of range.
+    /// If the column holds no number, or the number is out of range.
     pub fn read_u32(&self, at: usize) -> Result<u32, StoreError> {
         u32::try_from(self.read_i64(at)?).map_err(|_| self.undecodable_column(at))
     }
 
-    /// Returns whether a column says yes (1) or no (0).
+    /// Returns the flag in a column, stored as 1 or 0.
     ///
     /// # Errors
     ///
-    /// If it says neither.
+    /// If the column holds anything else.
     pub fn read_bool(&self, at: usize) -> Result<bool, StoreError> {
         match self.read_i64(at)? {
             0 => Ok(false),
@@ -136,7 +136,7 @@ impl StoreRow {
     ///
     /// # Errors
     ///
-    /// If something else is there, or it is out of range.
+    /// If the column holds another type, or the instant is out of range.
     pub fn read_optional_timestamp(&self, at: usize) -> Result<Option<UtcTimestamp>, StoreError> {
         let instant = |micros| UtcTimestamp::from_micros(micros).ok_or_else(|| self.undecodable_column(at));
         self.read_optional_i64(at)?.map(instant).transpose()
@@ -146,7 +146,7 @@ impl StoreRow {
     ///
     /// # Errors
     ///
-    /// If there is none.
+    /// If the column is NULL or holds another type.
     pub fn read_timestamp(&self, at: usize) -> Result<UtcTimestamp, StoreError> {
         self.read_optional_timestamp(at)?.ok_or_else(|| self.undecodable_column(at))
     }
@@ -155,7 +155,7 @@ impl StoreRow {
     ///
     /// # Errors
     ///
-    /// If something else is there.
+    /// If the column holds another type.
     pub fn read_optional_text(&self, at: usize) -> Result<Option<String>, StoreError> {
         match self.values.get(at) {
             Some(StoreValue::Text(text)) => Ok(Some(text.clone())),
@@ -168,43 +168,43 @@ impl StoreRow {
     ///
     /// # Errors
     ///
-    /// If there is none.
+    /// If the column is NULL or holds another type.
     pub fn read_text(&self, at: usize) -> Result<String, StoreError> {
         self.read_optional_text(at)?.ok_or_else(|| self.undecodable_column(at))
     }
 
-    /// Returns the length of time of the microseconds in a column.
+    /// Returns the duration in a column, stored in microseconds.
     ///
     /// # Errors
     ///
-    /// If there is no number.
+    /// If the column holds no number.
     pub fn read_duration(&self, at: usize) -> Result<SignedDuration, StoreError> {
         self.read_i64(at).map(SignedDuration::from_micros)
     }
 
-    /// Returns what the text in a column stands for.
+    /// Returns the text in a column, decoded by `decode`.
     ///
     /// # Errors
     ///
-    /// If there is none, or it stands for nothing that this version knows.
+    /// If the column holds no text, or `decode` returns `None`.
     pub fn decode_text<T>(&self, at: usize, decode: impl Fn(&str) -> Option<T>) -> Result<T, StoreError> {
         decode(&self.read_text(at)?).ok_or_else(|| self.undecodable_column(at))
     }
 
-    /// Returns what the text in a column stands for.
+    /// Returns the text in a column, parsed as `T`.
     ///
     /// # Errors
     ///
-    /// If it stands for nothing that is known.
+    /// If the column holds no text, or the text cannot be parsed.
     pub fn parse_text<T: std::str::FromStr>(&self, at: usize) -> Result<T, StoreError> {
         self.decode_text(at, |text| text.parse().ok())
     }
 
-    /// Returns the text in a column if that is one of the known names, or `None` for NULL.
+    /// Returns the text in a column if `is_known` accepts it, or `None` for NULL.
     ///
     /// # Errors
     ///
-    /// If something else is there.
+    /// If the column holds another type.
     pub fn read_optional_known_text(
         &self,
         at: usize,
@@ -216,65 +216,65 @@ impl StoreRow {
         }
     }
 
-    /// Returns the text in a column if that is one of the known names.
+    /// Returns the text in a column if `is_known` accepts it.
     ///
     /// # Errors
     ///
-    /// If something else is there.
+    /// If the column holds another type.
     pub fn read_known_text(&self, at: usize, is_known: impl Fn(&str) -> bool) -> Result<String, StoreError> {
         self.read_optional_known_text(at, is_known)?.ok_or_else(|| self.undecodable_column(at))
     }
 
-    /// Returns the JSON in a column, as text, or `None` for NULL.
+    /// Returns the JSON text in a column, or `None` for NULL.
     ///
     /// # Errors
     ///
-    /// If something else is there.
+    /// If the column holds another type.
     pub fn read_optional_json_text(&self, at: usize) -> Result<Option<String>, StoreError> {
         self.read_optional_known_text(at, |text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok())
     }
 
-    /// Returns the JSON in a column, or `None` for NULL.
+    /// Returns the JSON in a column, parsed, or `None` for NULL.
     ///
     /// # Errors
     ///
-    /// If something else is there.
+    /// If the column holds another type.
     pub fn read_optional_json(&self, at: usize) -> Result<Option<serde_json::Value>, StoreError> {
         let decoded = |text: String| serde_json::from_str(&text).map_err(|_| self.undecodable_column(at));
         self.read_optional_text(at)?.map(decoded).transpose()
     }
 
-    /// Returns the JSON in a column, as text.
+    /// Returns the JSON text in a column.
     ///
     /// # Errors
     ///
-    /// If something else is there.
+    /// If the column holds another type.
     pub fn read_json_text(&self, at: usize) -> Result<String, StoreError> {
         self.read_optional_json_text(at)?.ok_or_else(|| self.undecodable_column(at))
     }
 
-    /// Returns the JSON object in a column, as text.
+    /// Returns the text of the JSON object in a column.
     ///
     /// # Errors
     ///
-    /// If something else is there.
+    /// If the column holds another type.
     pub fn read_json_object_text(&self, at: usize) -> Result<String, StoreError> {
         type JsonObject = serde_json::Map<String, serde_json::Value>;
         self.read_known_text(at, |text| serde_json::from_str::<JsonObject>(text).is_ok())
     }
 
-    /// Returns what is in a column, to be written elsewhere as it is.
+    /// Returns the value in a column as a parameter, to copy it unchanged to another store.
     pub(super) fn read_as_param(&self, at: usize) -> Result<Param<'_>, StoreError> {
         match self.values.get(at) {
             Some(&StoreValue::Int(number)) => Ok(Param::Int(Some(number))),
             Some(StoreValue::Text(text)) => Ok(Param::Text(Some(text))),
             Some(StoreValue::Bytes(bytes)) => Ok(Param::Bytes(bytes)),
+            // The column's type does not matter for NULL: both databases accept a NULL text for any column.
             Some(StoreValue::Null) => Ok(Param::Text(None)),
             Some(StoreValue::Other) | None => Err(self.undecodable_column(at)),
         }
     }
 
-    /// Returns how many columns there are.
     pub(super) fn column_count(&self) -> usize {
         self.values.len()
     }
@@ -283,7 +283,7 @@ impl StoreRow {
     ///
     /// # Errors
     ///
-    /// If there are none.
+    /// If the column holds no bytes.
     pub fn read_bytes(&self, at: usize) -> Result<&[u8], StoreError> {
         if let Some(StoreValue::Bytes(bytes)) = self.values.get(at) {
             Ok(bytes)

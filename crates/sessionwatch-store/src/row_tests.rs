@@ -1,4 +1,4 @@
-//! What a row says, and that whatever cannot be read is an error which names its table and column.
+//! Tests that rows decode strictly, and that errors name the table and column.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ fn number(number: i64) -> StoreRow {
     row(&[StoreValue::Int(number), StoreValue::Null])
 }
 
-/// That something is refused, for that column.
+/// Asserts that a value was rejected, naming this column.
 fn refused<T: std::fmt::Debug>(outcome: Result<T, StoreError>, expected: &str) {
     match outcome {
         Err(StoreError::Undecodable { table, column }) => {
@@ -38,7 +38,7 @@ fn refused<T: std::fmt::Debug>(outcome: Result<T, StoreError>, expected: &str) {
 }
 
 #[test]
-fn numbers_are_read_within_what_they_stand_for() {
+fn numbers_out_of_range_are_rejected() {
     assert_eq!(number(7).read_i64(0).unwrap(), 7);
     assert_eq!(number(-7).read_i64(0).unwrap(), -7);
     assert_eq!(number(7).read_u64(0).unwrap(), 7);
@@ -63,7 +63,7 @@ fn only_zero_and_one_are_flags() {
 }
 
 #[test]
-fn nothing_is_nothing_where_it_may_be_and_an_error_elsewhere() {
+fn null_is_none_in_optional_columns_and_an_error_elsewhere() {
     let nothing = row(&[StoreValue::Null, StoreValue::Null]);
     assert_eq!(nothing.read_optional_i64(0).unwrap(), None);
     assert_eq!(nothing.read_optional_timestamp(0).unwrap(), None);
@@ -80,7 +80,7 @@ fn nothing_is_nothing_where_it_may_be_and_an_error_elsewhere() {
 }
 
 #[test]
-fn an_instant_that_no_calendar_has_is_refused() {
+fn an_instant_out_of_range_is_rejected() {
     let at = UtcTimestamp::from_micros(1_764_000_000_000_000).unwrap();
     assert_eq!(number(at.micros()).read_timestamp(0).unwrap(), at);
     for micros in [i64::MIN, i64::MAX] {
@@ -90,7 +90,7 @@ fn an_instant_that_no_calendar_has_is_refused() {
 }
 
 #[test]
-fn json_is_checked_and_given_as_it_was_written() {
+fn json_is_validated_and_returned_unchanged() {
     for document in ["{}", "[1, 2]", "null", " {\"b\":1,  \"a\":2} ", "\"text\""] {
         assert_eq!(text(document).read_json_text(1).unwrap(), document);
         assert!(text(document).read_optional_json(1).unwrap().is_some());
@@ -106,7 +106,7 @@ fn json_is_checked_and_given_as_it_was_written() {
 }
 
 #[test]
-fn names_are_those_that_are_known() {
+fn unknown_names_are_rejected() {
     let is_known = |name: &str| ["open", "closed"].contains(&name);
     assert_eq!(text("open").read_known_text(1, is_known).unwrap(), "open");
     assert_eq!(text("open").decode_text(1, |name| is_known(name).then_some(7)).unwrap(), 7);
@@ -118,7 +118,7 @@ fn names_are_those_that_are_known() {
 }
 
 #[test]
-fn a_column_that_is_not_there_is_an_error() {
+fn a_missing_column_is_an_error() {
     let row = row(&[StoreValue::Int(1)]);
     assert_eq!(row.column_count(), 1);
     refused(row.read_text(1), "text");
@@ -142,7 +142,7 @@ fn the_table_is_found_in_every_kind_of_statement() {
 }
 
 #[test]
-fn cells_go_into_another_store_as_they_came() {
+fn values_are_copied_to_another_store_unchanged() {
     let row = row(&[
         StoreValue::Int(7),
         StoreValue::Text("x".into()),

@@ -1,5 +1,5 @@
-//! Censuses: gauges of a target over time. Single looks for two days, five-minute means for two weeks, hourly ones for as
-//! long as history is kept.
+//! Session stats over time: each check run for two days, five-minute means for two weeks, and hourly means for as long
+//! as history is retained.
 
 use std::collections::BTreeMap;
 
@@ -15,42 +15,43 @@ use sessionwatch_core::{
 
 use crate::{StoreError, transaction::Tx};
 
-/// Resolutions in seconds, and how long each is kept; the coarsest is kept for as long as all history.
+/// The finer resolutions in seconds (0: every run), each with its retention.
 const FINE_RESOLUTIONS: [(i64, SignedDuration); 2] =
     [(0, SignedDuration::from_hours(2 * 24)), (300, SignedDuration::from_hours(14 * 24))];
-/// The coarsest resolution, in seconds.
+/// The coarsest resolution, in seconds. Retained as long as all history.
 const HOURLY_RESOLUTION_SECS: i64 = 3_600;
 
-/// Gauges by name: the mean, the lowest and the highest.
+/// Gauges by name: mean, minimum and maximum.
 pub type GaugeValues = BTreeMap<String, [f64; 3]>;
 
-/// One point in time.
+/// One point of a time series.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GaugeSample {
-    /// When it begins.
+    /// Start of the bucket.
     pub at: UtcTimestamp,
-    /// Looks that are in it.
+    /// Number of check runs in the bucket.
     pub runs: u64,
-    /// Those among them that saw nothing.
+    /// Number of these runs that failed.
     pub failed_runs: u64,
-    /// What the others saw.
+    /// Gauges of the successful runs.
     pub gauges: GaugeValues,
 }
 
 impl GaugeSample {
-    /// The point of a single look; nothing seen is a blind one.
+    /// Returns the point of a single run; `None` stands for a failed run.
     #[must_use]
     pub fn from_run(at: UtcTimestamp, seen: Option<&[(&'static str, f64)]>) -> Self {
         let gauges = seen.unwrap_or_default().iter().map(|(name, value)| ((*name).to_owned(), [*value; 3]));
         Self { at, runs: 1, failed_runs: u64::from(seen.is_none()), gauges: gauges.collect() }
     }
 
-    /// Takes another one in.
+    /// Merges another point into this one, weighting means by successful runs.
     #[expect(clippy::cast_precision_loss, reason = "a mean of gauges; counts stay below 2^53")]
     pub fn merge_sample(&mut self, other: &Self) {
         let (here, there) = ((self.runs - self.failed_runs) as f64, (other.runs - other.failed_runs) as f64);
         for (name, [mean, low, high]) in &other.gauges {
             let merged = self.gauges.entry(name.clone()).or_insert([*mean, *low, *high]);
+            // A bucket of failed runs only has no gauges to average with.
             if here > 0.0 {
                 let mean = (merged[0] * here + mean * there) / (here + there).max(1.0);
                 *merged = [mean, merged[1].min(*low), merged[2].max(*high)];
@@ -61,20 +62,20 @@ impl GaugeSample {
     }
 }
 
-/// How long looks are kept.
+/// The retention of samples.
 #[derive(Clone, Copy, Debug)]
 pub struct SampleRetention {
-    /// How long the coarsest resolution is kept.
+    /// Retention of the coarsest resolution.
     pub max_age: SignedDuration,
-    /// An instant that has certainly passed.
+    /// The confirmed time; see [`crate::confirmed_time`].
     pub confirmed_now: UtcTimestamp,
 }
 
-/// Keeps a look, takes it into the coarser resolutions, and forgets what has passed its time.
+/// Stores a run, merges it into the coarser resolutions, and deletes points past their retention.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn record_sample(
     db: Tx<'_>,
     target: &str,
@@ -114,23 +115,24 @@ pub fn record_sample(
     Ok(())
 }
 
-/// The begin of the point of a resolution in which an instant is.
+/// Returns the start of the bucket that contains an instant.
 fn bucket_start(at: UtcTimestamp, resolution: i64) -> UtcTimestamp {
     let width = (resolution * MICROS_PER_SECOND).max(1);
     UtcTimestamp::from_micros(at.micros().div_euclid(width) * width).unwrap_or(at)
 }
 
-/// The points of a target between two instants, in the finest resolution that goes back so far.
+/// Returns the points of a target in a period, in the finest resolution that reaches back to its start.
 ///
 /// # Errors
 ///
-/// If they cannot be read.
+/// If the store cannot be read.
 pub fn list_samples_between(
     db: Tx<'_>,
     target: &str,
     Period { from, to }: Period,
     now: UtcTimestamp,
 ) -> Result<Vec<GaugeSample>, StoreError> {
+    // One resolution for the whole period: a chart must not mix points of different widths.
     let fine = FINE_RESOLUTIONS.into_iter().find(|(_, kept)| now.duration_since(from) <= *kept);
     let resolution = fine.map_or(HOURLY_RESOLUTION_SECS, |(resolution, _)| resolution);
     let rows = db.query_rows(
@@ -140,11 +142,12 @@ pub fn list_samples_between(
     rows.iter().map(sample_from_row).collect()
 }
 
-/// What the last look of a period found that saw something; nothing once single looks of that time are no longer kept.
+/// Returns the last successful run in a period. Returns `None` if there was none, or single runs of that time are no
+/// longer retained.
 ///
 /// # Errors
 ///
-/// If it cannot be read.
+/// If the store cannot be read.
 pub fn find_last_successful_sample(
     db: Tx<'_>,
     target: &str,
@@ -158,11 +161,11 @@ pub fn find_last_successful_sample(
     row.map(|row| sample_from_row(&row)).transpose()
 }
 
-/// When sessions last appeared in a target, by what looks found that saw something.
+/// Returns the window in which sessions were last created in a target, according to successful runs.
 ///
 /// # Errors
 ///
-/// If it cannot be read.
+/// If the store cannot be read.
 pub fn find_session_growth(
     db: Tx<'_>,
     target: &str,
@@ -179,8 +182,8 @@ pub fn find_session_growth(
     let looks = looks.iter().filter_map(|point| {
         let stored = value(point, "stored")?;
         let grew = match value(point, "created") {
-            // What came back had been there.
-            Some(created) => created > value(point, "revived").unwrap_or(0.0),
+            // Reappeared sessions count as created, but are not new.
+            Some(created) => created > value(point, "reappeared").unwrap_or(0.0),
             None => before.is_some_and(|before| stored > before),
         };
         before = Some(stored);
@@ -189,22 +192,23 @@ pub fn find_session_growth(
     Ok(GrowthWindow::find_latest(looks))
 }
 
-/// When a target was last looked at.
+/// Returns the time of a target's last check run.
 ///
 /// # Errors
 ///
-/// If it cannot be read.
+/// If the store cannot be read.
 pub fn last_run_at(db: Tx<'_>, target: &str) -> Result<Option<UtcTimestamp>, StoreError> {
     let row =
         db.query_row("SELECT MAX(at) FROM censuses WHERE target = $1 AND resolution = 0", &[target.into()])?;
     row.map_or(Ok(None), |row| row.read_optional_timestamp(0))
 }
 
-/// When a run last succeeded on a target: exactly for two days, then to five minutes, then to the hour.
+/// Returns the time of a target's last successful check run: exact for two days, then to five minutes, then to the
+/// hour.
 ///
 /// # Errors
 ///
-/// If it cannot be read.
+/// If the store cannot be read.
 pub fn last_success_at(db: Tx<'_>, target: &str) -> Result<Option<UtcTimestamp>, StoreError> {
     let row =
         db.query_row("SELECT MAX(at) FROM censuses WHERE target = $1 AND looks > blind", &[target.into()])?;
@@ -220,7 +224,7 @@ fn sample_from_row(row: &super::row::StoreRow) -> Result<GaugeSample, StoreError
     })
 }
 
-/// Gauges as JSON: one number where mean, lowest and highest are the same, as they mostly are.
+/// Encodes gauges as JSON: one number if mean, minimum and maximum are equal, as they mostly are, otherwise all three.
 fn encode_gauges(gauges: &GaugeValues) -> String {
     #[expect(clippy::cast_possible_truncation, clippy::float_cmp, reason = "only where nothing is lost")]
     let number = |value: f64| {
@@ -236,7 +240,7 @@ fn encode_gauges(gauges: &GaugeValues) -> String {
     Value::Object(gauges).to_string()
 }
 
-/// Gauges as written. Returns `None` for anything else.
+/// Decodes gauges. Returns `None` for any other JSON.
 fn decode_gauges(text: &str) -> Option<GaugeValues> {
     let gauge = |value: &Value| match value {
         Value::Array(values) => {
@@ -261,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_growth_is_that_of_the_last_run_that_saw_sessions_appear() {
+    fn the_latest_growth_is_that_of_the_last_run_that_saw_new_sessions() {
         for store in store_of_each_kind() {
             let at = |minute: i64| UtcTimestamp::UNIX_EPOCH + 100 * DAY + SignedDuration::from_mins(minute);
             let put = |minute: i64, seen: Option<&[(&'static str, f64)]>| {
@@ -281,16 +285,16 @@ mod tests {
             assert_eq!(growth(0), None);
             put(1, Some(&[("stored", 5.0)]));
             assert_eq!(growth(1), None, "nothing to compare with");
-            put(2, Some(&[("stored", 6.0), ("created", 1.0), ("revived", 0.0)]));
+            put(2, Some(&[("stored", 6.0), ("created", 1.0), ("reappeared", 0.0)]));
             assert_eq!(growth(2), grown(1, 2));
-            // As many rows went as came.
-            put(3, Some(&[("stored", 6.0), ("created", 2.0), ("revived", 0.0)]));
+            // As many sessions ended as were created.
+            put(3, Some(&[("stored", 6.0), ("created", 2.0), ("reappeared", 0.0)]));
             assert_eq!(growth(3), grown(2, 3));
-            // What was put back had been there, and a run that saw nothing says nothing.
-            put(4, Some(&[("stored", 9.0), ("created", 3.0), ("revived", 3.0)]));
+            // Restored sessions are not new, and a failed run shows nothing.
+            put(4, Some(&[("stored", 9.0), ("created", 3.0), ("reappeared", 3.0)]));
             put(5, None);
             assert_eq!(growth(5), grown(2, 3));
-            // An engine that does not compare counts all the same.
+            // An engine that computes no diff still counts stored sessions.
             put(6, Some(&[("stored", 10.0)]));
             assert_eq!(growth(6), grown(4, 6));
             assert_eq!(growth(6 + 15 * 60), None, "too long ago for any zone");
@@ -298,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn looks_are_rolled_up_and_forgotten_in_time() {
+    fn runs_are_rolled_up_and_pruned() {
         for store in store_of_each_kind() {
             let at = |minute: i64| UtcTimestamp::UNIX_EPOCH + 100 * DAY + SignedDuration::from_mins(minute);
             for minute in 0..120 {
@@ -310,7 +314,7 @@ mod tests {
                 store.read(|db| list_samples_between(db, "app", Period { from, to }, now)).unwrap()
             };
             assert_eq!(points(at(0), at(120), at(120)).len(), 120);
-            // Three days later only the coarser ones are asked for.
+            // Three days later only the coarser resolutions reach back that far.
             let fine = points(at(0), at(120), at(120) + 3 * DAY);
             assert_eq!(fine.len(), 24);
             assert_eq!((fine[1].runs, fine[1].failed_runs), (5, 1));
@@ -333,7 +337,7 @@ mod tests {
             assert_eq!(store.read(|db| last_run_at(db, "app")).unwrap(), Some(late.at));
             let end = GaugeSample::from_run(late.at + HOUR, None);
             store.write(|db| record_sample(db, "app", &end, keep(end.at, DAY))).unwrap();
-            assert_eq!(left(3_600), 2, "no longer than history is kept");
+            assert_eq!(left(3_600), 2, "limited by the retention of history");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Silences: what is not told for a while.
+//! Silences: alerts that send no notifications for a limited time.
 
 use sessionwatch_core::{duration::SECOND, timestamp::UtcTimestamp};
 
@@ -7,27 +7,27 @@ use crate::{StoreError, row::StoreRow, transaction::Tx};
 /// A silence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SilenceRecord {
-    /// Its number.
+    /// Id of the silence.
     pub id: i64,
-    /// Of this target; nothing for all.
+    /// The silenced target; `None` for all.
     pub target: Option<String>,
-    /// Of this check; nothing for all.
+    /// The silenced check; `None` for all.
     pub check: Option<String>,
-    /// Of findings that are about nothing but this user or token prefix; nothing for all.
+    /// Silences only findings that concern just this user or token prefix; `None` for all findings.
     pub subject: Option<String>,
-    /// Its end.
+    /// End of the silence.
     pub ends_at: UtcTimestamp,
-    /// Who asked for it.
+    /// The person who created the silence.
     pub created_by: String,
-    /// Why.
+    /// The reason.
     pub note: String,
 }
 
-/// Begins a silence at `now`. Returns its number.
+/// Creates a silence that starts at `now`. Returns its id.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn insert_silence(db: Tx<'_>, silence: &SilenceRecord, now: UtcTimestamp) -> Result<i64, StoreError> {
     let id = db.next_id("silences")?;
     db.execute(
@@ -46,12 +46,12 @@ pub fn insert_silence(db: Tx<'_>, silence: &SilenceRecord, now: UtcTimestamp) ->
     Ok(id)
 }
 
-/// Lets silences that seem to begin in the future begin at `now`, and end as much earlier: the clock was ahead by which
-/// they began.
+/// Moves silences that start in the future to start at `now`, and their end by the same amount: the clock was ahead
+/// when they were created.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn clamp_future_starts(db: Tx<'_>, now: UtcTimestamp) -> Result<(), StoreError> {
     db.execute(
         "UPDATE silences SET until = until - (begun_at - $1), begun_at = $1 WHERE begun_at > $2 AND ended_at IS NULL",
@@ -60,21 +60,21 @@ pub fn clamp_future_starts(db: Tx<'_>, now: UtcTimestamp) -> Result<(), StoreErr
     Ok(())
 }
 
-/// Ends a silence: whether it held.
+/// Expires a silence. Returns `false` if no silence of that id is active.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub fn expire_silence(db: Tx<'_>, id: i64, now: UtcTimestamp) -> Result<bool, StoreError> {
     let query = "UPDATE silences SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL AND until > $2";
     Ok(db.execute(query, &[id.into(), now.into()])? > 0)
 }
 
-/// The silences that hold at an instant.
+/// Returns the silences active at `now`, ordered by their end.
 ///
 /// # Errors
 ///
-/// If they cannot be read.
+/// If the store cannot be read.
 pub fn list_active_silences(db: Tx<'_>, now: UtcTimestamp) -> Result<Vec<SilenceRecord>, StoreError> {
     let rows = db.query_rows(
         "SELECT id, target, check_id, subject, until, owner, note FROM silences
@@ -96,7 +96,7 @@ pub fn list_active_silences(db: Tx<'_>, now: UtcTimestamp) -> Result<Vec<Silence
 }
 
 impl SilenceRecord {
-    /// Whether it holds for a check on a target, whomever that is about.
+    /// Returns `true` if the silence applies to a check on a target, regardless of its subject.
     #[must_use]
     pub fn covers(&self, target: &str, check: &str) -> bool {
         self.target.as_deref().is_none_or(|only| only == target)
@@ -111,7 +111,7 @@ mod tests {
     use jiff::SignedDuration;
 
     #[test]
-    fn a_silence_of_a_clock_that_was_ahead_lasts_as_long_as_it_was_meant_to() {
+    fn a_silence_created_while_the_clock_was_ahead_keeps_its_duration() {
         for store in store_of_each_kind() {
             let at = |minutes: i64| UtcTimestamp::UNIX_EPOCH + SignedDuration::from_mins(minutes);
             for begun in [10, 190] {

@@ -1,4 +1,4 @@
-//! A store in a SQLite file, and the memory that stands in for it while its disk is full.
+//! A store in a SQLite file, with an in-memory fallback while the disk is full.
 
 use std::{
     fs::{File, OpenOptions},
@@ -20,9 +20,9 @@ use crate::{
     transaction::{TransactionBody, Tx},
 };
 
-/// Keeps others from writing.
+/// Takes the write lock without writing.
 const HOLD_WRITE_LOCK_SQL: &str = "BEGIN IMMEDIATE";
-/// How long to wait before a disk that was full is tried again.
+/// Interval between attempts to write to a disk that was full.
 pub(crate) const DISK_RETRY_INTERVAL: Duration = Duration::from_secs(20);
 
 #[derive(Debug)]
@@ -30,13 +30,13 @@ pub(crate) struct SqliteStore {
     pub(crate) path: PathBuf,
     pub(crate) connection: Connection,
     pub(crate) read_pool: Arc<ReadPool>,
-    /// The file that is open; `None` where there is none.
+    /// Identity of the open file; `None` for a database in memory.
     pub(crate) identity: Option<FileIdentity>,
-    /// Stands in for the file while the disk is full.
+    /// Replaces the file while the disk is full.
     pub(crate) fallback: Option<MemoryFallback>,
-    /// Locked while a daemon works on the file.
+    /// The lock file, locked for as long as a daemon uses the store.
     pub(crate) lock_file: Option<File>,
-    /// The file may not be written.
+    /// The file is not writable.
     pub(crate) read_only: bool,
 }
 
@@ -61,6 +61,8 @@ impl SqliteStore {
         if found.is_file() && found.len() == 0 {
             return Err(StoreError::Empty(path.to_owned()));
         }
+        // Taken from the handle before SQLite opens the path: if the file is replaced in between, the first write
+        // notices.
         let identity = Some(FileIdentity::from_metadata(path, &found));
         drop(file);
         let connection = Connection::open(path).map_err(|_| StoreError::Open(path.to_owned()))?;
@@ -71,9 +73,10 @@ impl SqliteStore {
         if has_no_tables(&connection)? {
             return Err(StoreError::Empty(path.to_owned()));
         }
+        // WAL lets readers and the writer work at the same time; FULL makes each commit survive a power failure.
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
-        // What is archived is large: written twice less often.
+        // Archived rows are large: a long WAL (8,000 pages) checkpoints them less often.
         connection.pragma_update(None, "wal_autocheckpoint", 8_000)?;
         connection.set_prepared_statement_cache_capacity(64);
         let readers = Arc::new(ReadPool::new(path));
@@ -89,7 +92,7 @@ impl SqliteStore {
         })
     }
 
-    /// By a connection beside which no other one can read.
+    /// Wraps a connection that is the only way to read the database, such as one in memory.
     pub(crate) fn with_sole_connection(path: PathBuf, connection: Connection) -> Self {
         let readers = Arc::new(ReadPool::new(&path));
         readers.set_memory_fallback(true);
@@ -109,8 +112,8 @@ impl SqliteStore {
             return Err(StoreError::ReadOnly(self.path.clone()));
         }
         let refused = |_| StoreError::Open(self.path.clone());
-        // Not the database itself: closing a second handle of that would end SQLite's own locks. A link to the file leads
-        // to the same lock.
+        // A separate lock file: closing a second handle to the database would release SQLite's own POSIX locks. The
+        // path is canonical, so that a symbolic link leads to the same lock.
         let mut name = std::fs::canonicalize(&self.path).map_err(refused)?.into_os_string();
         name.push(".lock");
         let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&name).map_err(refused)?;
@@ -119,9 +122,9 @@ impl SqliteStore {
         Ok(())
     }
 
-    /// What is worked on: the file, or what stands in for it.
+    /// Returns the connection in use: the memory fallback's if there is one, otherwise the file's.
     pub(crate) fn active_connection(&mut self) -> &mut Connection {
-        self.fallback.as_mut().map_or(&mut self.connection, |shelter| &mut shelter.connection)
+        self.fallback.as_mut().map_or(&mut self.connection, |fallback| &mut fallback.connection)
     }
 
     pub(crate) fn write_transaction(&mut self, work: &mut TransactionBody<'_>) -> Result<(), StoreError> {
@@ -134,12 +137,12 @@ impl SqliteStore {
         if self
             .fallback
             .as_ref()
-            .is_some_and(|shelter| shelter.last_attempt_at.elapsed() >= DISK_RETRY_INTERVAL)
+            .is_some_and(|fallback| fallback.last_attempt_at.elapsed() >= DISK_RETRY_INTERVAL)
         {
             self.leave_memory_fallback();
         }
         match with_transaction(self.active_connection(), &mut *work) {
-            // Whoever does only one thing would take the memory along when it ends.
+            // Only for a daemon, which holds the lock: a command would exit and lose what it kept in memory.
             Err(StoreError::DiskFull) if self.fallback.is_none() && self.lock_file.is_some() => {
                 self.enter_memory_fallback()?;
                 with_transaction(self.active_connection(), &mut *work)
@@ -148,14 +151,14 @@ impl SqliteStore {
         }
     }
 
-    /// Goes on in memory, with all that the file holds.
+    /// Copies the file's rows into memory, and continues there.
     fn enter_memory_fallback(&mut self) -> Result<(), StoreError> {
         tracing::error!(
-            "the disk that holds the store {} is full: watching and telling go on, but what happens from now on is in memory only",
+            "the disk that holds the store {} is full: checks and notifications continue, but new data is kept in memory only",
             self.path.display()
         );
         let mut memory = Connection::open_in_memory()?;
-        // What others could still write there would be written over later.
+        // Holds the write lock: rows that others write to the file now would be overwritten when the fallback ends.
         self.connection.execute_batch(HOLD_WRITE_LOCK_SQL)?;
         if let Err(error) = with_transaction(&mut memory, |db| copy_rows(Tx::Sqlite(&self.connection), db)) {
             self.connection.execute_batch("ROLLBACK")?;
@@ -166,34 +169,35 @@ impl SqliteStore {
         Ok(())
     }
 
-    /// Writes what happened meanwhile into the file: whether there is room again.
+    /// Writes the data kept in memory to the file. Returns `true` if it fit.
     pub(crate) fn leave_memory_fallback(&mut self) -> bool {
-        let Some(shelter) = &mut self.fallback else { return true };
-        shelter.last_attempt_at = Clock::now();
-        let written = persist_fallback(&shelter.connection, &self.connection);
+        let Some(fallback) = &mut self.fallback else { return true };
+        fallback.last_attempt_at = Clock::now();
+        let written = persist_fallback(&fallback.connection, &self.connection);
         if written.is_err() {
-            // What stands in the file is kept as it is, and others from writing; the error may have ended that already.
+            // Restores the file and takes the write lock again. Errors are ignored: the failure may have ended the
+            // transaction already.
             let _ = self.connection.execute_batch("ROLLBACK");
             let _ = self.connection.execute_batch(HOLD_WRITE_LOCK_SQL);
         }
         match written {
             Ok(()) => {
-                tracing::warn!("the store {} can be written again", self.path.display());
+                tracing::warn!("the store {} is writable again", self.path.display());
                 self.fallback = None;
                 self.read_pool.set_memory_fallback(false);
                 true
             }
-            // That the disk is full has been said.
+            // Already logged when the fallback began.
             Err(StoreError::DiskFull) => false,
             Err(error) => {
-                tracing::error!("what happens is in memory only: {error}");
+                tracing::error!("cannot write to the store, so new data is kept in memory only: {error}");
                 false
             }
         }
     }
 }
 
-/// Ends the transaction of a shelter with all that has been kept in memory.
+/// Replaces the file's rows with those kept in memory, and commits.
 fn persist_fallback(memory: &Connection, file: &Connection) -> Result<(), StoreError> {
     if file.is_autocommit() {
         file.execute_batch(HOLD_WRITE_LOCK_SQL)?;

@@ -1,5 +1,5 @@
-//! Every statement in the source of this crate is prepared on both kinds of store: one that only one of them takes is found
-//! before anybody runs it.
+//! Prepares every SQL statement in this crate's source on both kinds of store, to find statements that only one of them
+//! accepts.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -7,14 +7,14 @@ use proc_macro2::{TokenStream, TokenTree};
 
 use crate::{StoreError, tests::store_of_each_kind, transaction::Tx};
 
-/// What statements begin with.
+/// First words of SQL statements.
 const FIRST_WORDS: [&str; 5] = ["SELECT ", "INSERT ", "UPDATE ", "DELETE ", "WITH "];
-/// Files with statements for one kind of store alone.
+/// Files whose statements are for one kind of store only.
 const OF_ONE_KIND: [&str; 3] = ["database_copy.rs", "postgres.rs", "sqlite.rs"];
-/// What only statements for one kind of store have in them.
+/// Texts that only statements for one kind of store contain.
 const OF_FILES: [&str; 2] = ["pragma_page_count", "sqlite_schema"];
 const OF_SERVERS: [&str; 3] = ["clock_timestamp()", "pg_total_relation_size", "to_regclass("];
-/// What is put into statements when they are run: the file, the placeholder, and every value that it has.
+/// Placeholders in statements: the file, the placeholder, and all its values.
 const INSERTED: [(&str, &str, &[&str]); 8] = [
     ("alerts.rs", "{}", &["($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"]),
     (
@@ -41,13 +41,13 @@ const INSERTED: [(&str, &str, &[&str]); 8] = [
     ),
 ];
 
-/// A statement, and the file that it is in.
+/// A statement and its file.
 struct Statement {
     file: String,
     sql: String,
 }
 
-/// Text in a file, and its constants that are text. What is for tests alone is left out.
+/// The string literals and string constants of a file, except those in test modules.
 #[derive(Default)]
 struct Texts {
     found: Vec<String>,
@@ -93,7 +93,7 @@ impl Texts {
     }
 }
 
-/// Every statement, with everything that is put into it.
+/// Returns every statement, with its placeholders filled in.
 fn statements() -> Vec<Statement> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut statements = vec![];
@@ -115,7 +115,7 @@ fn statements() -> Vec<Statement> {
     statements
 }
 
-/// A statement for every value of what is put into it.
+/// Fills the placeholders of a statement with all combinations of their values.
 fn filled(file: &str, text: &str, constants: &BTreeMap<String, String>) -> Vec<String> {
     let mut filled = vec![text.to_owned()];
     for (name, value) in constants {
@@ -129,7 +129,7 @@ fn filled(file: &str, text: &str, constants: &BTreeMap<String, String>) -> Vec<S
     filled
 }
 
-/// The types of parameters that a server cannot tell: those that are selected to be inserted.
+/// Returns the types of parameters that PostgreSQL cannot infer: those in `INSERT … SELECT`.
 fn types(db: Tx<'_>, sql: &str) -> Result<String, StoreError> {
     let Some((table, rest)) = sql.strip_prefix("INSERT INTO ").and_then(|rest| rest.split_once(" (")) else {
         return Ok(String::new());
@@ -139,7 +139,7 @@ fn types(db: Tx<'_>, sql: &str) -> Result<String, StoreError> {
     else {
         return Ok(String::new());
     };
-    // A comma within parentheses parts nothing.
+    // Removes the only comma inside parentheses, so that splitting at commas works.
     let values = values.replace("(MAX(id), 0)", "");
     let mut types = BTreeMap::new();
     for (column, value) in columns.split(", ").zip(values.split(", ")) {
@@ -162,10 +162,10 @@ fn prepare(db: Tx<'_>, sql: &str) -> Result<(), String> {
         Tx::Sqlite(connection) => {
             let statement = connection.prepare(sql).map_err(|error| error.to_string())?;
             let mut names = (1..=statement.parameter_count()).map(|number| statement.parameter_name(number));
-            // SQLite takes `$1::text` for the name of another parameter, to which nothing is ever bound.
+            // SQLite reads `$1::text` as one parameter name, which would never be bound.
             let is_number = |name: &str| name[1..].parse::<u32>().is_ok();
             let other = names.find(|name| !name.is_some_and(is_number));
-            other.map_or(Ok(()), |name| Err(format!("{name:?} is no parameter of ours")))
+            other.map_or(Ok(()), |name| Err(format!("{name:?} is not a numbered parameter")))
         }
         Tx::Postgres(_) => types(db, sql)
             .and_then(|types| db.execute_batch(&format!("PREPARE it {types} AS {sql}; DEALLOCATE it")))

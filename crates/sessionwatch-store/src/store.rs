@@ -1,4 +1,4 @@
-//! The store, wherever it is: everything is read and written through it.
+//! The store handle: opens a SQLite file or a PostgreSQL schema, and runs read and write transactions on it.
 
 use std::{
     path::{Path, PathBuf},
@@ -24,27 +24,27 @@ use crate::{
     transaction::{TransactionBody, Tx},
 };
 
-/// Where a store is.
+/// The location of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreLocation {
-    /// In a SQLite file.
+    /// A SQLite file.
     File(PathBuf),
-    /// On a PostgreSQL server.
+    /// A PostgreSQL server.
     Server(Box<Dsn>),
 }
 
-/// The store. A clone is the same store.
+/// A handle to a store. Clones share the same connections.
 #[derive(Clone, Debug)]
 pub struct Store {
     backend: Arc<Mutex<StoreBackend>>,
-    /// By which a file is read meanwhile.
+    /// Read-only connections beside the writer; `None` for a server.
     read_pool: Option<Arc<ReadPool>>,
-    /// Until when a server is waited for; nothing for a file.
+    /// Deadline for requests to a server; `None` for a file.
     server_deadline: Option<watch::Sender<Option<Clock>>>,
-    /// The file that is open; `None` for a server.
+    /// Identity of the open file; `None` for a server.
     identity: Option<FileIdentity>,
     health: Arc<ReadHealth>,
-    /// The term that every transaction that writes makes sure of; `None` for whoever writes without leading.
+    /// Lease epoch that every write transaction verifies; `None` for writers that hold no lease.
     fence: Option<Arc<LeaseFence>>,
 }
 
@@ -55,12 +55,12 @@ pub(crate) enum StoreBackend {
 }
 
 impl Store {
-    /// Opens the store, creates it where there is none, and brings it up to date. Nothing is written into a file that is
-    /// no store.
+    /// Opens the store, creating it if missing, and applies pending migrations. A file that is not a store is left
+    /// untouched.
     ///
     /// # Errors
     ///
-    /// If it cannot be opened, or was written by a newer program.
+    /// If the store cannot be opened, or was written by a newer version.
     pub fn open(location: &StoreLocation) -> Result<Self, StoreError> {
         let backend = match location {
             StoreLocation::File(path) => StoreBackend::Sqlite(Box::new(SqliteStore::open(path)?)),
@@ -68,13 +68,15 @@ impl Store {
                 let remote = PgStore::start(dsn.as_ref().clone())?;
                 let schema = dsn.schema.as_deref().unwrap_or("sessionwatch");
                 let schema = pg_link::quote_identifier(schema);
+                // Under the writers' lock: concurrent CREATE SCHEMA IF NOT EXISTS statements can fail on a unique
+                // index.
                 remote.begin_transaction(true)?;
                 remote.execute_batch(&format!("CREATE SCHEMA IF NOT EXISTS {schema}; COMMIT"))?;
                 StoreBackend::Postgres(remote)
             }
         };
         let store = Self::from_backend(backend);
-        // Whoever only reads need not wait for those who write.
+        // A write transaction waits for other writers: skip it if there is nothing to migrate.
         if !store.read(is_schema_current)? {
             store.write(migrate_to_latest)?;
         }
@@ -90,11 +92,11 @@ impl Store {
         Self { backend, read_pool: readers, server_deadline: end, identity, health, fence: None }
     }
 
-    /// A store that is empty, and ends with this value.
+    /// Opens an empty in-memory store, which is dropped with the last handle.
     ///
     /// # Errors
     ///
-    /// If SQLite refuses it.
+    /// If SQLite cannot open an in-memory database.
     pub fn open_in_memory() -> Result<Self, StoreError> {
         let file =
             SqliteStore::with_sole_connection(PathBuf::from(":memory:"), Connection::open_in_memory()?);
@@ -103,12 +105,12 @@ impl Store {
         Ok(store)
     }
 
-    /// Opens a store that somebody has made; `None` where nobody has. One that may not be written is opened for reading: writes
-    /// are refused.
+    /// Opens an existing store, or returns `None` if there is none. A store that is not writable is opened read-only,
+    /// and writes fail with [`StoreError::ReadOnly`].
     ///
     /// # Errors
     ///
-    /// If that cannot be found out, it cannot be opened, or its file is empty.
+    /// If the store cannot be inspected or opened, or its file is empty.
     pub fn open_existing(location: &StoreLocation) -> Result<Option<Self>, StoreError> {
         let made = match location {
             StoreLocation::File(path) => match std::fs::metadata(path) {
@@ -134,7 +136,7 @@ impl Store {
                 if std::fs::metadata(path).is_ok_and(|file| file.len() == 0) {
                     return Err(StoreError::Empty(path.to_owned()));
                 }
-                // Where it cannot be read either, the first error says more.
+                // If reading fails as well, the error of the first attempt is more specific.
                 let connection = match read_only::open_read_only(path) {
                     Err(empty @ StoreError::Empty(_)) => return Err(empty),
                     opened => opened.map_err(|_| error)?,
@@ -152,27 +154,26 @@ impl Store {
         }
     }
 
-    /// Makes sure that the file that is open is still the one at its path. On a server there is nothing to make sure of.
+    /// Verifies that the open file is still the one at its path. Always succeeds for a server.
     ///
     /// # Errors
     ///
-    /// If it was deleted, or another file is there.
+    /// If the file was deleted or replaced.
     pub fn verify_file_identity(&self) -> Result<(), StoreError> {
         self.identity.as_ref().map_or(Ok(()), FileIdentity::verify_unchanged)
     }
 
-    /// Returns `true` if every read of the last minute succeeded, and the file is the one at its path.
+    /// Returns `true` if no read failed in the last minute and the open file is still the one at its path.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
         self.health.is_healthy() && self.verify_file_identity().is_ok()
     }
 
-    /// Keeps other daemons from working on the same file. On a server they take turns instead. From then on, reads that
-    /// fail are logged.
+    /// Locks the file against other daemons, and starts logging failed reads. On a server, daemons use leases instead.
     ///
     /// # Errors
     ///
-    /// If another one works on it.
+    /// If another daemon holds the lock.
     pub fn lock_exclusive(&self) -> Result<(), StoreError> {
         self.health.start_tracking();
         match &mut *self.lock_backend() {
@@ -181,45 +182,43 @@ impl Store {
         }
     }
 
-    /// Does not wait for a server from that instant on: whoever uses the store is to end.
+    /// Sets the instant after which requests to a server fail instead of waiting, for a bounded shutdown.
     pub fn set_deadline(&self, at: Clock) {
         if let Some(end) = &self.server_deadline {
             end.send_replace(Some(at));
         }
     }
 
-    /// Writes into the file what is in memory only, before that is gone.
+    /// Writes data held in the memory fallback to the file, before the process exits.
     pub fn flush_memory_fallback(&self) {
         if self.server_deadline.is_none()
             && let StoreBackend::Sqlite(file) = &mut *self.lock_backend()
             && !file.leave_memory_fallback()
         {
-            tracing::error!("the disk is still full: what happened since it became so is lost");
+            tracing::error!("the disk is still full: data kept only in memory is lost");
         }
     }
 
-    /// Whether daemons on several machines can share it.
+    /// Returns `true` for a store on a server, which several daemons can share.
     #[must_use]
     pub fn is_shared(&self) -> bool {
         matches!(&*self.lock_backend(), StoreBackend::Postgres(_))
     }
 
-    /// The same store, for what is done under a term of a lease: once somebody else has taken the lease over, nothing is
-    /// written through it any more.
+    /// Returns a handle whose writes fail with [`StoreError::LeaseLost`] once another daemon has taken over the lease.
     #[must_use]
     pub fn with_fence(&self, fence: LeaseFence) -> Self {
         Self { fence: Some(Arc::new(fence)), ..self.clone() }
     }
 
-    /// Does something in one transaction: all of it is kept, or nothing. Where the disk is full, a daemon does it once
-    /// more, in memory.
+    /// Runs `work` in one write transaction. If the disk is full, a daemon runs `work` again on the memory fallback.
     ///
     /// # Errors
     ///
-    /// If it fails, cannot be written, or the term is over under which this store is used.
+    /// If `work` fails, the store cannot be written, or the lease of this handle was lost.
     pub fn write<T>(&self, work: impl Fn(Tx<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let mut done = None;
-        // Only this closure is compiled for each work; the transaction around it is compiled once.
+        // Only this closure is monomorphized for each caller; the transaction around it is compiled once.
         self.write_transaction(&mut |db| {
             done = Some(work(db)?);
             Ok(())
@@ -239,7 +238,7 @@ impl Store {
                 match work(Tx::Postgres(remote)) {
                     Ok(()) => remote.execute_batch("COMMIT"),
                     Err(error) => {
-                        // Where even that fails the connection is given up, and the transaction with it.
+                        // If the rollback fails too, the connection is dropped, which ends the transaction.
                         let _ = remote.execute_batch("ROLLBACK");
                         Err(error)
                     }
@@ -248,11 +247,11 @@ impl Store {
         }
     }
 
-    /// Reads something, as it stands at one instant.
+    /// Runs `work` in one read transaction, on a consistent snapshot.
     ///
     /// # Errors
     ///
-    /// If it cannot be read.
+    /// If the store cannot be read.
     pub fn read<T>(&self, work: impl FnOnce(Tx<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let (mut work, mut done) = (Some(work), None);
         let read = self.read_transaction(&mut |db| {
@@ -286,17 +285,17 @@ impl Store {
         }
     }
 
-    /// Whether the disk is full, so that what happens is in memory only.
+    /// Returns `true` while the disk is full and new data is kept in memory only.
     #[must_use]
     pub fn is_memory_fallback(&self) -> bool {
         matches!(&*self.lock_backend(), StoreBackend::Sqlite(file) if file.fallback.is_some())
     }
 
-    /// Returns the clock that those who share the store share: that of its server, or `machine` where it is a file.
+    /// Returns the clock shared by all users of the store: the server's, or `machine` for a file.
     ///
     /// # Errors
     ///
-    /// If the server does not say what time it is.
+    /// If the time of the server cannot be read.
     pub fn shared_clock(
         &self,
         machine: sessionwatch_clock::Clock,
@@ -308,11 +307,11 @@ impl Store {
         Ok(sessionwatch_clock::Clock::from_server(machine, read))
     }
 
-    /// Reads the time of the server that the store is on; for a file, this machine's.
+    /// Reads the time of the store's server; for a file, the time of this machine.
     ///
     /// # Errors
     ///
-    /// If the server does not say what time it is.
+    /// If the time of the server cannot be read.
     pub fn read_server_time(
         &self,
         clock: &sessionwatch_clock::Clock,
@@ -324,20 +323,20 @@ impl Store {
         })
     }
 
-    /// Returns the present instant by the clock that those who share the store share.
+    /// Returns the current time by the clock shared by all users of the store.
     ///
     /// # Errors
     ///
-    /// If its server does not say what time it is.
+    /// If the time of the server cannot be read.
     pub fn now(&self) -> Result<sessionwatch_core::timestamp::UtcTimestamp, StoreError> {
         self.shared_clock(sessionwatch_clock::Clock::System).map(|clock| clock.now())
     }
 
-    /// Bytes that it takes.
+    /// Returns the size of the store in bytes.
     ///
     /// # Errors
     ///
-    /// If it does not say.
+    /// If the store cannot be read.
     pub fn size_bytes(&self) -> Result<u64, StoreError> {
         let query = match &*self.lock_backend() {
             StoreBackend::Sqlite(_) => {

@@ -1,4 +1,4 @@
-//! Stores for tests, and what both kinds of them promise.
+//! Stores for tests, and tests of behavior that both kinds of store share.
 
 use std::{os::unix::fs::PermissionsExt as _, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
     sqlite_store::DISK_RETRY_INTERVAL, store::StoreBackend,
 };
 
-/// A store for one test, and the folder that it is in.
+/// A store for one test, and the directory that holds its file.
 pub(crate) struct TestStore {
     store: Store,
     _folder: Option<tempfile::TempDir>,
@@ -26,7 +26,7 @@ impl std::ops::Deref for TestStore {
     }
 }
 
-/// A store of each kind: one in a file, and one on a server.
+/// Opens a store of each kind: one in a file, and one on a server.
 pub(crate) fn store_of_each_kind() -> [TestStore; 2] {
     let (folder, file) = open_file_store();
     let database = testkit::shared_server().create_database(None).unwrap();
@@ -35,7 +35,7 @@ pub(crate) fn store_of_each_kind() -> [TestStore; 2] {
     [TestStore { store: file, _folder: Some(folder) }, TestStore { store: server, _folder: None }]
 }
 
-/// A store in a file of its own.
+/// Opens a store in a new file.
 pub(crate) fn open_file_store() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&StoreLocation::File(folder.path().join("store.db"))).unwrap();
@@ -52,7 +52,7 @@ fn count(store: &Store, table: &str) -> u64 {
 }
 
 #[test]
-fn only_its_owner_may_read_it_and_it_opens_again() {
+fn a_store_file_is_private_and_locked_by_one_daemon() {
     let (folder, store) = open_file_store();
     let path = folder.path().join("store.db");
     store.lock_exclusive().unwrap();
@@ -66,7 +66,7 @@ fn only_its_owner_may_read_it_and_it_opens_again() {
 }
 
 #[test]
-fn both_kinds_keep_and_give_back_the_same() {
+fn both_kinds_store_and_return_the_same_values() {
     const ITEM: attestations::ChecklistItemRef<'_> =
         attestations::ChecklistItemRef { target: "app", item: "user-reports" };
     let at = |second: i64| UtcTimestamp::UNIX_EPOCH + SignedDuration::from_secs(second);
@@ -74,7 +74,7 @@ fn both_kinds_keep_and_give_back_the_same() {
         let silence = silences::SilenceRecord {
             id: 1,
             target: None,
-            check: Some("blind".into()),
+            check: Some("target-unreachable".into()),
             subject: Some("ada".into()),
             ends_at: at(100),
             created_by: "bo".into(),
@@ -119,7 +119,7 @@ fn both_kinds_keep_and_give_back_the_same() {
 }
 
 #[test]
-fn one_of_a_newer_program_is_left_alone() {
+fn a_store_of_a_newer_version_is_rejected() {
     let (folder, store) = open_file_store();
     store.write(|db| db.execute("INSERT INTO migrations (version) VALUES (99)", &[])).unwrap();
     let newer = Store::open(&StoreLocation::File(folder.path().join("store.db")));
@@ -127,7 +127,7 @@ fn one_of_a_newer_program_is_left_alone() {
 }
 
 #[test]
-fn what_fails_leaves_nothing_behind() {
+fn a_failed_transaction_is_rolled_back() {
     let (_folder, store) = open_file_store();
     let failed: Result<(), StoreError> = store.write(|db| {
         db.execute("INSERT INTO secrets (name, value) VALUES ('a', 1)", &[])?;
@@ -138,14 +138,14 @@ fn what_fails_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_full_disk_loses_nothing_and_what_happened_is_written_when_there_is_room() {
+fn a_full_disk_loses_nothing_and_memory_is_written_back_when_there_is_room() {
     let (folder, store) = open_file_store();
     store.lock_exclusive().unwrap();
     let limit = |pages: i64| match &mut *store.lock_backend() {
         StoreBackend::Sqlite(file) => {
             file.connection.pragma_update(None, "max_page_count", pages).unwrap();
-            if let Some(shelter) = &mut file.fallback {
-                shelter.last_attempt_at -= DISK_RETRY_INTERVAL;
+            if let Some(fallback) = &mut file.fallback {
+                fallback.last_attempt_at -= DISK_RETRY_INTERVAL;
             }
         }
         StoreBackend::Postgres(_) => unreachable!("a file"),
@@ -172,7 +172,10 @@ fn a_full_disk_loses_nothing_and_what_happened_is_written_when_there_is_room() {
         file.connection.busy_timeout(Duration::ZERO).unwrap();
     }
     let refused = other.write(|db| db.execute("DELETE FROM reports", &[]));
-    assert!(matches!(refused, Err(StoreError::Busy)), "what is written there would be lost");
+    assert!(
+        matches!(refused, Err(StoreError::Busy)),
+        "rows written to the file now would be overwritten later"
+    );
     limit(60);
     put("still full".into());
     assert!(store.is_memory_fallback());

@@ -1,5 +1,5 @@
-//! What the tables speak to: the same SQL text for SQLite and PostgreSQL. Parameters are `$1` and so on, types are
-//! `BIGINT`, `TEXT` and `BYTEA`, and numbers of rows are given here, since the databases count each in their own way.
+//! Transactions: the same SQL text for SQLite and PostgreSQL. Parameters are `$1`, `$2` and so on; types are `BIGINT`,
+//! `TEXT` and `BYTEA`. Row ids are assigned here, because the databases generate them differently.
 
 use rusqlite::types::ValueRef;
 
@@ -9,30 +9,30 @@ use crate::{
     row::{Param, QueryOrigin, StoreRow, StoreValue},
 };
 
-/// What is done in a transaction.
+/// The body of a transaction.
 pub(crate) type TransactionBody<'a> = dyn FnMut(Tx<'_>) -> Result<(), StoreError> + 'a;
 
-/// A store inside a transaction.
+/// An open transaction.
 #[derive(Clone, Copy, Debug)]
 pub enum Tx<'a> {
-    /// A file.
+    /// On a SQLite file.
     Sqlite(&'a rusqlite::Connection),
-    /// A server.
+    /// On a PostgreSQL server.
     Postgres(&'a PgStore),
 }
 
 impl Tx<'_> {
-    /// Returns `true` if what is written is in memory only, because the disk is full.
+    /// Returns `true` for a database in memory, such as the fallback while the disk is full.
     #[must_use]
     pub fn is_in_memory(self) -> bool {
         matches!(self, Self::Sqlite(connection) if connection.path().is_none_or(str::is_empty))
     }
 
-    /// Runs a statement: how many rows it changed.
+    /// Runs a statement. Returns the number of rows changed.
     ///
     /// # Errors
     ///
-    /// If the database refuses it.
+    /// If the database rejects the statement.
     pub fn execute(self, sql: &str, values: &[Param<'_>]) -> Result<u64, StoreError> {
         match self {
             Self::Sqlite(connection) => {
@@ -44,11 +44,11 @@ impl Tx<'_> {
         }
     }
 
-    /// The rows of a query.
+    /// Returns the rows of a query.
     ///
     /// # Errors
     ///
-    /// If the database refuses it.
+    /// If the database rejects the statement.
     pub fn query_rows(self, sql: &str, values: &[Param<'_>]) -> Result<Vec<StoreRow>, StoreError> {
         let connection = match self {
             Self::Sqlite(connection) => connection,
@@ -66,20 +66,20 @@ impl Tx<'_> {
         Ok(found)
     }
 
-    /// The first row of a query.
+    /// Returns the first row of a query, or `None` if there are no rows.
     ///
     /// # Errors
     ///
-    /// If the database refuses it.
+    /// If the database rejects the statement.
     pub fn query_row(self, sql: &str, values: &[Param<'_>]) -> Result<Option<StoreRow>, StoreError> {
         Ok(self.query_rows(sql, values)?.into_iter().next())
     }
 
-    /// Runs statements that follow each other, without parameters.
+    /// Runs several statements without parameters.
     ///
     /// # Errors
     ///
-    /// If the database refuses one.
+    /// If the database rejects one of them.
     pub(super) fn execute_batch(self, sql: &str) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(connection) => Ok(connection.execute_batch(sql)?),
@@ -87,8 +87,9 @@ impl Tx<'_> {
         }
     }
 
-    /// The number for the next row of a table. Writers wait for each other, so no two get the same.
+    /// Returns the id for the next row of a table.
     pub(super) fn next_id(self, table: &str) -> Result<i64, StoreError> {
+        // Writers are serialized, so no two transactions get the same id.
         let last = self.query_row(&format!("SELECT MAX(id) FROM {table}"), &[])?;
         Ok(last.map_or(Ok(None), |row| row.read_optional_i64(0))?.unwrap_or(0) + 1)
     }
@@ -96,7 +97,7 @@ impl Tx<'_> {
 
 fn bind_params(statement: &mut rusqlite::Statement<'_>, values: &[Param<'_>]) -> Result<(), StoreError> {
     for (number, value) in (1..).zip(values) {
-        // Not every statement has every parameter where both databases share a list of them.
+        // A statement may not use every parameter of a list that both databases share.
         if let Some(at) = statement.parameter_index(&format!("${number}"))? {
             statement.raw_bind_parameter(at, value)?;
         }
@@ -109,6 +110,7 @@ fn value_from_sqlite(value: ValueRef<'_>) -> StoreValue {
         ValueRef::Null => StoreValue::Null,
         ValueRef::Integer(number) => StoreValue::Int(number),
         ValueRef::Real(_) => StoreValue::Other,
+        // SQLite does not validate the encoding of texts.
         ValueRef::Text(text) => String::from_utf8(text.to_vec()).map_or(StoreValue::Other, StoreValue::Text),
         ValueRef::Blob(bytes) => StoreValue::Bytes(bytes.to_vec()),
     }

@@ -1,56 +1,57 @@
-//! Who may use which route.
+//! Access levels of routes.
 
 use std::sync::Arc;
 
 use axum::http::Method;
 use sessionwatch_app::app::{accounts::AccountRole, tokens::TokenScope};
 
-/// Who may use a route.
+/// The access level of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Whoever reaches it.
+    /// No authentication.
     Anyone,
-    /// Who is logged in, with at least this role.
+    /// Logged-in users with at least this role.
     LoggedIn(AccountRole),
-    /// Programs with a token for this.
+    /// API tokens with this scope.
     Token(TokenScope),
 }
 
-/// A route, and who may use it.
+/// A route and its access level.
 #[derive(Clone, Debug)]
 pub struct RouteSpec {
-    /// How it is asked for.
+    /// The HTTP method.
     pub method: Method,
-    /// Where it is.
+    /// The path, with parameters in braces.
     pub path: String,
-    /// Who may use it.
+    /// The access level.
     pub access: Access,
-    /// What is recorded of it in the audit trail; empty for what only reads.
+    /// The audit actions that the route records, separated by commas; empty for one that only reads.
     pub audit_action: &'static str,
 }
 
-/// Every route of a router.
+/// The routes of a router.
 #[derive(Clone, Debug)]
 pub struct RouteTable(Arc<[RouteSpec]>);
 
 impl RouteTable {
-    /// Of some routes.
+    /// Creates a table of routes.
     pub(crate) fn new(routes: impl IntoIterator<Item = RouteSpec>) -> Self {
         Self(routes.into_iter().collect())
     }
 
-    /// Every route.
+    /// Iterates over all routes.
     pub fn iter(&self) -> impl Iterator<Item = &RouteSpec> {
         self.0.iter()
     }
 
-    /// The route of a request. Whoever may read something may also ask for its head.
+    /// Returns the route of a request. A HEAD request uses the GET route.
     pub(crate) fn find(&self, method: &Method, path: &str) -> Option<&RouteSpec> {
+        // axum answers HEAD with the GET handler, so both need the same access.
         let method = if method == Method::HEAD { &Method::GET } else { method };
         self.iter().find(|route| route.path == path && route.method == *method)
     }
 
-    /// The methods that are taken at a path.
+    /// Returns the methods allowed at a path, for the `Allow` header.
     pub(crate) fn allowed_methods(&self, path: &str) -> String {
         let here = self.iter().filter(|route| route.path == path);
         here.map(|route| route.method.as_str()).collect::<Vec<_>>().join(", ")

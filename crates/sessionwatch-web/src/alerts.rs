@@ -1,4 +1,4 @@
-//! Alerts: what fires, what people say about it, and what happened.
+//! The alerts page: firing alerts, silences and past notifications.
 
 use std::sync::Arc;
 
@@ -27,9 +27,9 @@ use super::{
     login, overview,
 };
 
-/// Events on a page.
+/// Most notifications on a page.
 const EVENT_PAGE_SIZE: u32 = 200;
-/// Letters of a text that a person writes.
+/// Length limit of texts that a person enters, in characters.
 const MAX_TEXT_CHARS: usize = 500;
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -45,6 +45,7 @@ pub(super) async fn show_alerts(
     LoggedIn(person): LoggedIn,
 ) -> PageResult {
     let now = app.clock.now();
+    // Clamped instead of rejected: a link with any number still shows a page.
     let days = wanted.days.unwrap_or(7).clamp(1, 400);
     let text = Some(wanted.text.clone()).filter(|text| !text.is_empty());
     let Period { from, to } = Period::ending_at(now, duration::from_days(days));
@@ -61,23 +62,24 @@ pub(super) async fn show_alerts(
     let all = alerts::list_alerts(&app, AlertFilter::Active).await?;
     let silences = silences::list_silences(&app).await?;
     let events = alerts::search_events(&app, search).await?;
-    let mut firing: Vec<_> = all.iter().filter(|kept| !matches!(kept.alert.state, AlertState::Ok)).collect();
+    let mut firing: Vec<_> =
+        all.iter().filter(|kept| !matches!(kept.alert.state, AlertState::Resolved)).collect();
     firing.sort_by_key(|kept| std::cmp::Reverse(severity_rank(&kept.severity)));
     let body = html! {
-        @if firing.is_empty() { p.empty { "Nothing fires. What does is listed here, the worst first." } }
+        @if firing.is_empty() { p.empty { "No firing alerts." } }
         @else { ul.list { @for kept in &firing { li { (layout::render_status_badge(kept.alert.state.name())) " " (overview::render_alert_line(kept, now)) } } } }
         (render_silences_section(&person, &silences))
         section aria-labelledby="history" {
-            h2 id="history" { "What was told" }
+            h2 id="history" { "Notifications" }
             form.filter method="get" action="/alerts" {
-                label { "Words" input name="text" value=(wanted.text) maxlength="200"; }
-                label { "Days back" input name="days" type="number" min="1" max="400" value=(days); }
-                button { "Search" }
+                label { "Text" input name="text" value=(wanted.text) maxlength="200"; }
+                label { "Days" input name="days" type="number" min="1" max="400" value=(days); }
+                button { "Search notifications" }
             }
-            @if events.is_empty() { p.empty { "Nothing was told in that time." } }
+            @if events.is_empty() { p.empty { "No matching notifications." } }
             @else {
                 div.wide tabindex="0" role="group" aria-label="Table" { table {
-                    thead { tr { th scope="col" { "when" } th scope="col" { "what" } th scope="col" { "check" } th scope="col" { "target" } th scope="col" { "in words" } } }
+                    thead { tr { th scope="col" { "Time" } th scope="col" { "Type" } th scope="col" { "Check" } th scope="col" { "Target" } th scope="col" { "Summary" } } }
                     tbody { @for event in events.iter().rev() { tr {
                         td { (layout::render_relative_time(event.at, now)) } td { (event.kind) }
                         td { a href={ "/targets/" (layout::percent_encode(&event.target)) "/checks/" (layout::percent_encode(&event.check)) } { (event.check) } }
@@ -89,6 +91,7 @@ pub(super) async fn show_alerts(
     };
     Ok(layout::render_page(
         &person,
+        // A search stays as it is: refreshing would shift the results while somebody reads them.
         PageHead { title: "Alerts", path: "/alerts", live: wanted.text.is_empty() },
         &body,
     ))
@@ -98,17 +101,17 @@ fn render_silences_section(person: &CurrentUser, silences: &[SilenceRecord]) -> 
     let may = person.role >= AccountRole::Responder;
     html! {
         @if !silences.is_empty() {
-            section aria-labelledby="quiet" {
-                h2 id="quiet" { "Kept quiet" }
+            section aria-labelledby="silences" {
+                h2 id="silences" { "Silences" }
                 ul.list { @for silence in silences { li {
                     (layout::render_status_badge("silenced")) " "
-                    (layout::sanitize_text(silence.check.as_deref().unwrap_or("every check"))) " on " (layout::sanitize_text(silence.target.as_deref().unwrap_or("every target")))
-                    @if let Some(subject) = &silence.subject { " about " (layout::sanitize_text(subject)) }
+                    (layout::sanitize_text(silence.check.as_deref().unwrap_or("all checks"))) " on " (layout::sanitize_text(silence.target.as_deref().unwrap_or("all targets")))
+                    @if let Some(subject) = &silence.subject { " for " (layout::sanitize_text(subject)) }
                     " until " (clock::format_utc(silence.ends_at)) ", by " (layout::sanitize_text(&silence.created_by)) ": " (layout::sanitize_text(&silence.note))
                     @if may {
-                        form.inline method="post" action="/alerts/unsilence" {
+                        form.inline method="post" action="/silences/expire" {
                             (layout::render_csrf_field(person)) input type="hidden" name="silence" value=(silence.id);
-                            button.quiet { "End it" }
+                            button.quiet { "Expire" }
                         }
                     }
                 } } }
@@ -117,13 +120,14 @@ fn render_silences_section(person: &CurrentUser, silences: &[SilenceRecord]) -> 
     }
 }
 
-/// Back to where the form was; only to a page of ours.
+/// Redirects to the page of the form if that is a target's page on this host, otherwise to the alerts.
 fn redirect_back(fields: &FormFields) -> Redirect {
+    // A form field is input like any other: an open redirect would help phishing.
     let back = fields.text("back");
     Redirect::to(if back.starts_with("/targets/") && login::is_local_path(back) { back } else { "/alerts" })
 }
 
-/// The alert that a form is about.
+/// Returns the alert that a form refers to.
 fn parse_alert_ref(form: &FormFields) -> AlertRef {
     AlertRef {
         target: form.capped_text("target", MAX_TEXT_CHARS),
@@ -156,7 +160,7 @@ pub(super) async fn add_comment(
     LoggedIn(person): LoggedIn,
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
-    let note = form.required_text("note", MAX_TEXT_CHARS, "A comment says something.")?;
+    let note = form.required_text("note", MAX_TEXT_CHARS, "Enter a comment.")?;
     alerts::add_comment(&app, &person.actor(), parse_alert_ref(&form), note).await?;
     Ok(redirect_back(&form))
 }
@@ -168,10 +172,10 @@ pub(super) async fn create_silence(
 ) -> Result<Redirect, WebError> {
     let minutes =
         form.text("minutes").parse().ok().filter(|minutes| (1..=MAX_SILENCE_MINUTES).contains(minutes));
-    let minutes: i64 =
-        minutes.ok_or_else(|| AppError::Invalid("A silence lasts from a minute to a year.".into()))?;
+    let minutes: i64 = minutes
+        .ok_or_else(|| AppError::Invalid("A silence must last between 1 minute and 1 year.".into()))?;
     let some = |name: &str| Some(form.capped_text(name, MAX_TEXT_CHARS)).filter(|text| !text.is_empty());
-    let note = form.required_text("note", MAX_TEXT_CHARS, "Say why: others will ask.")?;
+    let note = form.required_text("note", MAX_TEXT_CHARS, "Enter a reason for the silence.")?;
     let new =
         NewSilence { target: some("target"), check: some("check"), subject: some("subject"), minutes, note };
     silences::create_silence(&app, &person.actor(), new).await?;
@@ -184,7 +188,7 @@ pub(super) async fn expire_silence(
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
     let id = form.text("silence").parse();
-    let id = id.map_err(|_| AppError::Invalid("There is no such silence.".into()))?;
+    let id = id.map_err(|_| AppError::Invalid("Silence not found.".into()))?;
     silences::expire_silence(&app, &person.actor(), id).await?;
     Ok(redirect_back(&form))
 }

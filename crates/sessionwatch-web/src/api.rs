@@ -1,6 +1,6 @@
-//! The interface for programs: JSON under `/api/v1` for what the pages show and do.
+//! The API: JSON under `/api/v1` for everything that the pages show and do.
 //!
-//! [`routes`] says of every address what a token must be for. The OpenAPI document is made of the handlers themselves.
+//! [`routes`] declares the token scope of every route. The OpenAPI document is generated from the handlers.
 
 mod account;
 mod alerts;
@@ -36,22 +36,22 @@ use sessionwatch_app::app::{
 use self::problem::ProblemDetails;
 use super::{AccessGuard, access::Access, add_security_headers};
 
-/// Which program asks.
+/// The authenticated caller of a request.
 #[derive(Clone, Debug)]
 struct ApiCaller {
-    /// Its token.
+    /// The API token.
     token: ApiToken,
-    /// What the account may do that it acts for.
+    /// The role of the token's account.
     role: AccountRole,
 }
 
 impl ApiCaller {
-    /// Its name in the audit trail.
+    /// Returns the caller's name for the audit log.
     fn actor(&self) -> Actor {
         Actor::from_token(&self.token.account, &self.token.label)
     }
 
-    /// Whether it may do what a scope is for.
+    /// Returns `true` if both the token and the role of its account allow a scope.
     fn has_scope(&self, scope: TokenScope) -> bool {
         self.token.scopes.contains(&scope) && self.role >= scope.required_role()
     }
@@ -62,29 +62,30 @@ impl<S: Sync> FromRequestParts<S> for ApiCaller {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ProblemDetails> {
         let caller = parts.extensions.get::<Self>().cloned();
-        caller.ok_or_else(|| ProblemDetails::new(StatusCode::UNAUTHORIZED, "a token is needed"))
+        caller.ok_or_else(|| ProblemDetails::new(StatusCode::UNAUTHORIZED, "a valid API token is required"))
     }
 }
 
-/// What a handler gives.
+/// The result of a handler.
 type ApiResult<T> = Result<Json<T>, ProblemDetails>;
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
     info(
         title = "sessionwatch",
-        description = "What the watch knows of log-in sessions, and what people do about them. Lists come in pages: give `next` of a page as `cursor` of the following one. What was read before comes again only if it has changed (`ETag`, `If-None-Match`). A request that changes something and carries an `Idempotency-Key` is done once, and answered the same for a day."
+        description = "Monitoring, alerts, plans and incidents for login sessions. Lists are paginated: pass `next` of a page as the `cursor` of the following one. Unchanged responses are not sent again (`ETag`, `If-None-Match`). A write request with an `Idempotency-Key` runs once; retries within a day get the same response."
     ),
     components(schemas(ProblemDetails))
 )]
 struct OpenApiDoc;
 
-/// The interface.
+/// Builds the router of the API.
 pub(super) fn build_api_router(app: &Arc<AppState>) -> Router<Arc<AppState>> {
     let (router, _) = routes::openapi_router().split_for_parts();
     let router = router.route(routes::OPENAPI_PATH, routing::get(openapi::get_openapi_document));
     let guard = AccessGuard { app: Arc::clone(app), routes: routes::api_route_table() };
     router
+        // Layers run from last to first: access check, idempotency, ETag.
         .layer(middleware::from_fn(etag::etag_middleware))
         .layer(middleware::from_fn_with_state(Arc::clone(app), idempotency::idempotency_middleware))
         .route_layer(middleware::from_fn_with_state(guard, require_access))
@@ -93,11 +94,11 @@ pub(super) fn build_api_router(app: &Arc<AppState>) -> Router<Arc<AppState>> {
 
 async fn not_found(State(app): State<Arc<AppState>>) -> Response {
     let problem =
-        ProblemDetails::not_found(format!("there is no such address: {} names all", routes::OPENAPI_PATH));
+        ProblemDetails::not_found(format!("no such route: {} lists all routes", routes::OPENAPI_PATH));
     add_security_headers(&app, problem.into_response())
 }
 
-/// Lets through whose token is for that.
+/// Authorizes a request by its token, and adds security headers to the response.
 async fn require_access(State(guard): State<AccessGuard>, mut request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let response = match authorize(&guard, &mut request, &path.unwrap_or_default()).await {
@@ -110,7 +111,7 @@ async fn require_access(State(guard): State<AccessGuard>, mut request: Request, 
 async fn authorize(guard: &AccessGuard, request: &mut Request, path: &str) -> Result<(), Response> {
     let Some(route) = guard.routes.find(request.method(), path) else {
         let allowed = guard.routes.allowed_methods(path);
-        let why = format!("{path} takes {allowed}");
+        let why = format!("{path} allows only {allowed}");
         return Err(problem_with_header(
             ProblemDetails::new(StatusCode::METHOD_NOT_ALLOWED, why),
             header::ALLOW,
@@ -121,13 +122,14 @@ async fn authorize(guard: &AccessGuard, request: &mut Request, path: &str) -> Re
     let caller =
         authenticate_token(&guard.app, request.headers()).await.map_err(IntoResponse::into_response)?;
     let Some(caller) = caller else {
-        let why = "a token is needed that holds: `Authorization: Bearer swt_…`; `sessionwatch tokens add` and Settings make one";
+        let why = "a valid API token is required (`Authorization: Bearer swt_…`): create one in Settings or with `sessionwatch tokens add`";
         let problem = ProblemDetails::new(StatusCode::UNAUTHORIZED, why);
         let challenge = "Bearer realm=\"sessionwatch\", error=\"invalid_token\"";
         return Err(problem_with_header(problem, header::WWW_AUTHENTICATE, challenge));
     };
+    // RFC 6750: a valid token without the scope gets 403 `insufficient_scope`, not 401.
     if !caller.has_scope(scope) {
-        let why = format!("the token, or the role of its account, is not for `{}`", scope.name());
+        let why = format!("the token or the role of its account lacks the scope `{}`", scope.name());
         let challenge = format!(
             "Bearer realm=\"sessionwatch\", error=\"insufficient_scope\", scope=\"{}\"",
             scope.name()
@@ -142,7 +144,7 @@ async fn authorize(guard: &AccessGuard, request: &mut Request, path: &str) -> Re
     Ok(())
 }
 
-/// A problem with a header.
+/// Renders a problem with an additional header.
 fn problem_with_header(problem: ProblemDetails, name: header::HeaderName, value: &str) -> Response {
     let mut response = problem.into_response();
     if let Ok(value) = HeaderValue::from_str(value) {
@@ -151,13 +153,14 @@ fn problem_with_header(problem: ProblemDetails, name: header::HeaderName, value:
     response
 }
 
-/// Which program sends a request, if its token holds.
+/// Returns the caller of a request, or `None` without a valid token.
 async fn authenticate_token(
     app: &Arc<AppState>,
     headers: &HeaderMap,
 ) -> Result<Option<ApiCaller>, ProblemDetails> {
     let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let given = given.and_then(|value| value.split_once(' '));
+    // Authentication schemes are case-insensitive (RFC 9110, section 11.1).
     let given = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     let Some((_, token)) = given else { return Ok(None) };
     let found = app_tokens::authenticate_token(app, token.trim()).await?;

@@ -1,4 +1,4 @@
-//! Who did what.
+//! The audit log.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use sessionwatch_app::app::{
     audit::{self, ChainStatus},
 };
 use sessionwatch_clock as clock;
-use sessionwatch_core::duration;
+use sessionwatch_core::{duration, plural::format_count};
 
 use super::{
     PageResult,
@@ -18,7 +18,7 @@ use super::{
     layout::{self, PageHead},
 };
 
-/// Entries on a page.
+/// Most entries on a page.
 const AUDIT_PAGE_SIZE: u32 = 500;
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -36,19 +36,20 @@ pub(super) async fn show_audit_trail(
     let entries =
         audit::list_audit_entries(&app, Period::ending_at(now, duration::from_days(days)), AUDIT_PAGE_SIZE)
             .await?;
+    // Verified on every view, so that tampering shows to anyone who reads the log.
     let trail = audit::verify_audit_chain(&app, None).await?.chain;
     let body = html! {
         @match trail {
-            ChainStatus::Intact(count) => p { (layout::render_status_badge("healthy")) " " (count) " entries; each names the hash of the one before, and all agree." }
-            ChainStatus::Broken(id) => p.problem { (layout::render_status_badge("failing")) " The record was changed at entry " (id) "." }
+            ChainStatus::Intact(count) => p { (layout::render_status_badge("passing")) " Audit log intact: " (format_count(count, "entry", "entries")) }
+            ChainStatus::Broken(id) => p.problem { (layout::render_status_badge("failing")) " Audit log broken at entry " (id) ": entries were changed or removed." }
         }
         form.filter method="get" action="/audit" {
-            label { "Days back" input name="days" type="number" min="1" max="4000" value=(days); } button { "Show" }
+            label { "Days" input name="days" type="number" min="1" max="4000" value=(days); } button { "Show entries" }
         }
-        @if entries.is_empty() { p.empty { "Nobody did anything in that time." } }
+        @if entries.is_empty() { p.empty { "No audit entries in this period." } }
         @else {
             div.wide tabindex="0" role="group" aria-label="Table" { table {
-                thead { tr { th scope="col" { "when" } th scope="col" { "who" } th scope="col" { "what" } th scope="col" { "more" } } }
+                thead { tr { th scope="col" { "Time" } th scope="col" { "Actor" } th scope="col" { "Action" } th scope="col" { "Details" } } }
                 tbody { @for entry in entries.iter().rev() { tr {
                     td { (clock::format_utc(entry.at)) } td { (layout::sanitize_text(&entry.actor)) } td { (entry.action) } td { code.line { (layout::sanitize_text(&entry.detail)) } }
                 } } }

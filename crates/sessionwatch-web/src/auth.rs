@@ -1,4 +1,4 @@
-//! Who sends a request: the cookie of the login, and whether the role is enough.
+//! Authentication of page requests by the session cookie.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -15,19 +15,19 @@ use sessionwatch_app::app::{
 
 use super::WebError;
 
-/// Whether the dashboard is reached by TLS, as the configuration says.
+/// Returns `true` if, by configuration, browsers reach the dashboard over TLS.
 pub(super) fn is_secure(app: &AppState) -> bool {
     let config = app.config();
     config.serve.tls.is_some()
         || config.serve.public_url.as_deref().is_some_and(|url| url.starts_with("https://"))
 }
 
-/// The name of the cookie. The prefix makes browsers keep it to this host and to TLS.
+/// Returns the name of the session cookie. The `__Host-` prefix makes browsers bind it to this host and to TLS.
 fn session_cookie_name(app: &AppState) -> &'static str {
     if is_secure(app) { "__Host-sessionwatch" } else { "sessionwatch" }
 }
 
-/// The value of a cookie.
+/// Returns the value of a cookie.
 pub(super) fn find_cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     all.flat_map(|cookies| cookies.split(';'))
@@ -36,28 +36,29 @@ pub(super) fn find_cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a 
         .map(|(_, value)| value)
 }
 
-/// Sets a cookie, or removes it with a life of 0 seconds.
+/// Formats a `Set-Cookie` header. A `max_age_seconds` of 0 removes the cookie.
 pub(super) fn format_set_cookie(app: &AppState, name: &str, value: &str, max_age_seconds: i64) -> String {
     let secure = if is_secure(app) { "; Secure" } else { "" };
+    // `Lax` instead of `Strict`: links to the dashboard in notifications must find the user logged in.
     format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={max_age_seconds}{secure}")
 }
 
-/// Sets the cookie of a login.
+/// Formats the `Set-Cookie` header of a new login session.
 pub(super) fn format_session_cookie(app: &AppState, login: &StartedLogin) -> String {
     format_set_cookie(app, session_cookie_name(app), login.token.expose(), login.max_age_seconds)
 }
 
-/// Removes the cookie of a login.
+/// Formats the `Set-Cookie` header that removes the session cookie.
 pub(super) fn format_expired_session_cookie(app: &AppState) -> String {
     format_set_cookie(app, session_cookie_name(app), "", 0)
 }
 
-/// From where a request comes, and with what.
+/// Returns the client's IP address, behind trusted proxies too, and user agent.
 pub(super) fn client_info(app: &AppState, headers: &HeaderMap, peer: SocketAddr) -> ClientInfo {
     ClientInfo::from_request(&app.config().serve.trusted_proxies, headers, peer)
 }
 
-/// Who sends a request, if their login is valid.
+/// Returns the user of a valid login session, or `None`.
 pub(super) async fn current_user(
     app: &Arc<AppState>,
     headers: &HeaderMap,
@@ -68,14 +69,14 @@ pub(super) async fn current_user(
     }
 }
 
-/// To the page where one logs in, and then back.
+/// Redirects to the login page, which returns to `uri` afterwards.
 pub(super) fn redirect_to_login(uri: &Uri) -> Response {
     let next = uri.path_and_query().map_or("/", |path| path.as_str());
     let next = percent_encoding::utf8_percent_encode(next, percent_encoding::NON_ALPHANUMERIC);
     Redirect::to(&format!("/login?next={next}")).into_response()
 }
 
-/// Who is logged in, for a handler.
+/// Extractor for the logged-in user, whom the access check has stored in the request.
 #[derive(Clone, Debug)]
 pub(super) struct LoggedIn(pub(super) CurrentUser);
 

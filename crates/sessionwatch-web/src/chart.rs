@@ -1,4 +1,4 @@
-//! A line over time as SVG: axes with dates, thresholds, gaps where nothing is known, and a table of the same numbers.
+//! SVG line charts over time: axes with dates, thresholds, gaps where no data exists, and a table of the same values.
 
 use jiff::SignedDuration;
 use maud::{Markup, html};
@@ -12,21 +12,21 @@ const LEFT_MARGIN: f64 = 52.0;
 const BOTTOM_MARGIN: f64 = 22.0;
 const TOP_MARGIN: f64 = 18.0;
 const RIGHT_MARGIN: f64 = 10.0;
-/// Rows of the table behind a chart.
+/// Most rows in the table below a chart.
 const MAX_TABLE_ROWS: usize = 48;
 
-/// What is drawn.
+/// A line chart.
 #[derive(Clone, Debug)]
 pub(super) struct Chart<'a> {
-    /// What it shows.
+    /// The title.
     pub(super) title: &'a str,
-    /// The period.
+    /// The period on the x-axis.
     pub(super) period: Period,
-    /// Points, oldest first; where nothing is known there is no value.
+    /// Points, oldest first; `None` stands for a failed run.
     pub(super) points: Vec<(UtcTimestamp, Option<f64>)>,
-    /// Lines that say what is usual or too much.
+    /// Labels and values of horizontal threshold lines.
     pub(super) limits: Vec<(&'a str, f64)>,
-    /// When alerts began.
+    /// Times and labels of alerts that started firing.
     pub(super) alert_marks: Vec<(UtcTimestamp, String)>,
 }
 
@@ -34,7 +34,7 @@ impl Chart<'_> {
     fn y_axis_max(&self) -> f64 {
         let values = self.points.iter().filter_map(|(_, value)| *value);
         let highest = values.fold(1.0, f64::max);
-        // A limit far above all values would make a flat line of them.
+        // A limit far above all values would flatten the line, so it is left out of the scale.
         let limits = self.limits.iter().map(|(_, value)| *value).filter(|value| *value < highest * 3.0);
         let highest = limits.fold(highest, f64::max);
         let step = 10_f64.powf(highest.log10().floor());
@@ -52,8 +52,9 @@ impl Chart<'_> {
         TOP_MARGIN + (1.0 - (value / top).clamp(0.0, 1.0)) * (CHART_HEIGHT - TOP_MARGIN - BOTTOM_MARGIN)
     }
 
-    /// Lines through what is known; a gap where nothing is, or was for long.
+    /// Returns SVG paths through the known values, interrupted at failed runs and at long gaps.
     fn line_paths(&self, top: f64) -> Vec<String> {
+        // Long relative to the period shown: a chart of a year has only hourly points.
         let usual = self.period.duration() / 40;
         let (mut paths, mut path, mut last) = (Vec::new(), String::new(), None);
         for (at, value) in &self.points {
@@ -77,7 +78,7 @@ impl Chart<'_> {
         paths
     }
 
-    /// Instants under the axis: full hours or days.
+    /// Returns position and label of the ticks on the x-axis: full hours or days.
     fn x_axis_ticks(&self) -> Vec<(f64, String)> {
         let Period { from, to } = self.period;
         let steps = [HOUR, 3 * HOUR, 6 * HOUR, 24 * HOUR, 48 * HOUR, 168 * HOUR];
@@ -94,7 +95,7 @@ impl Chart<'_> {
         instants.map(|at| (self.x_position(at), label(at))).collect()
     }
 
-    /// The chart, with the table behind it.
+    /// Renders the chart and the table below it.
     pub(super) fn render(&self) -> Markup {
         let top = self.y_axis_max();
         let known = self.points.iter().filter(|(_, value)| value.is_some()).count();
@@ -102,7 +103,7 @@ impl Chart<'_> {
             figure.chart {
                 figcaption { (self.title) }
                 @if known == 0 {
-                    p.empty { "Nothing is known of this time yet: points come with every look." }
+                    p.empty { "No data for this period yet." }
                 } @else {
                     svg viewBox={ "0 0 " (CHART_WIDTH) " " (CHART_HEIGHT) } role="img" aria-label={ (self.title) ", " (self.text_summary()) } {
                         @for share in [0.0, 0.5, 1.0] {
@@ -127,9 +128,9 @@ impl Chart<'_> {
                         }
                     }
                     details {
-                        summary { "As a table" }
+                        summary { "Show as table" }
                         table {
-                            thead { tr { th scope="col" { "time" } th scope="col" { (self.title) } } }
+                            thead { tr { th scope="col" { "Time" } th scope="col" { (self.title) } } }
                             tbody {
                                 @for (at, value) in self.sample_points() { tr { td { (clock::format_utc(at)) } td.number { (format_number(value)) } } }
                             }
@@ -140,7 +141,7 @@ impl Chart<'_> {
         }
     }
 
-    /// Some of the points, evenly spread.
+    /// Returns at most [`MAX_TABLE_ROWS`] known points, evenly spread, including the latest.
     fn sample_points(&self) -> Vec<(UtcTimestamp, f64)> {
         let known: Vec<(UtcTimestamp, f64)> =
             self.points.iter().filter_map(|(at, value)| Some((*at, (*value)?))).collect();
@@ -152,11 +153,11 @@ impl Chart<'_> {
         let values = || self.points.iter().filter_map(|(_, value)| *value);
         let (low, high) = (values().fold(f64::INFINITY, f64::min), values().fold(0.0, f64::max));
         let last = values().next_back().unwrap_or(0.0);
-        format!("from {} to {}, {} at last", format_number(low), format_number(high), format_number(last))
+        format!("from {} to {}, latest {}", format_number(low), format_number(high), format_number(last))
     }
 }
 
-/// A number for an axis.
+/// Formats a number for an axis, abbreviating thousands and millions.
 pub(super) fn format_number(value: f64) -> String {
     if value >= 1_000_000.0 {
         format!("{:.1} M", value / 1e6)
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_never_goes_through_what_is_unknown() {
+    fn a_line_is_interrupted_where_values_are_unknown() {
         let chart = |points: Vec<(UtcTimestamp, Option<f64>)>| Chart {
             title: "x",
             period: Period { from: at(0), to: at(600) },
@@ -191,7 +192,7 @@ mod tests {
         assert_eq!(chart(vec![some(0), (at(10), None), some(20)]).line_paths(10.0).len(), 2);
         // Nothing was measured for an hour.
         assert_eq!(chart(vec![some(0), some(60)]).line_paths(10.0).len(), 2);
-        assert!(chart(vec![(at(1), None)]).render().into_string().contains("Nothing is known"));
+        assert!(chart(vec![(at(1), None)]).render().into_string().contains("No data"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The weekly checklist, with what a person vouches for.
+//! The weekly checklist and its attestations.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use axum::{
 use maud::{Markup, html};
 use serde_json::Value;
 use sessionwatch_app::app::{
-    AppState,
+    AppError, AppState,
     accounts::AccountRole,
     checklists::{self, NewAttestation},
 };
@@ -21,8 +21,24 @@ use super::{
     layout::{self, PageHead},
 };
 
-/// Letters of a note.
+/// Length limit of a note, in characters.
 const MAX_NOTE_CHARS: usize = 500;
+
+/// Returns the path of the report page of a target.
+fn report_path(target: &str) -> String {
+    format!("/targets/{}/report", layout::percent_encode(target))
+}
+
+/// Redirects from the navigation, which knows no target, to the report of the first one.
+pub(super) async fn redirect_to_first_target(
+    State(app): State<Arc<AppState>>,
+    LoggedIn(_): LoggedIn,
+) -> Result<Redirect, WebError> {
+    let config = app.config();
+    let first = config.targets.first();
+    let target = first.ok_or_else(|| AppError::NotFound("No target is configured.".into()))?;
+    Ok(Redirect::to(&report_path(&target.name)))
+}
 
 pub(super) async fn show_checklist(
     State(app): State<Arc<AppState>>,
@@ -30,49 +46,45 @@ pub(super) async fn show_checklist(
     LoggedIn(person): LoggedIn,
 ) -> PageResult {
     let config = app.config();
-    // The page that is always at hand names no target.
-    let target = match config.targets.first() {
-        Some(first) if name == "-" => first.clone(),
-        _ => app.target(&name)?,
-    };
+    let target = app.target(&name)?;
     let list = checklists::load_weekly_checklist(&app, target.clone()).await?;
     let document = list.to_json();
-    let base = format!("/checklist/{}", layout::percent_encode(&target.name));
+    let base = report_path(&target.name);
     let body = html! {
         nav.periods aria-label="Target" {
-            @for one in &config.targets { a href={ "/checklist/" (layout::percent_encode(&one.name)) } aria-current=[(one.name == target.name).then_some("true")] { (one.name) } }
+            @for one in &config.targets { a href=(report_path(&one.name)) aria-current=[(one.name == target.name).then_some("true")] { (one.name) } }
         }
         p { (list.title()) }
-        h2 { "The guide's items" }
+        h2 { "Operator guide" }
         (render_items(&document["items"]))
         @if person.role >= AccountRole::Responder {
             form.filter method="post" action=(base) {
                 (layout::render_csrf_field(&person))
-                label { "Did users report anything about log-ins this week?" select name="holds" { option value="yes" { "nothing was reported" } option value="no" { "something was reported" } } }
-                label { "How do you know?" input name="note" required maxlength="500"; }
-                button { "Vouch for it" }
+                label { "Did users report login problems this week?" select name="passes" { option value="yes" { "No, none reported" } option value="no" { "Yes, problems reported" } } }
+                label { "Evidence" input name="note" required maxlength="500"; }
+                button { "Attest" }
             }
         }
-        h2 { "What standards ask for" }
+        h2 { "Standards" }
         (render_items(&document["requirements"]))
     };
     Ok(layout::render_page(
         &person,
-        PageHead { title: &format!("Checklist of {}", target.name), path: "/checklist/", live: false },
+        PageHead { title: &format!("Checklist: {}", target.name), path: "/report", live: false },
         &body,
     ))
 }
 
 fn render_items(list: &Value) -> Markup {
     let text = |item: &Value, key: &str| item[key].as_str().map(layout::sanitize_text).unwrap_or_default();
-    let state = |item: &Value| match item["verdict"].as_str() {
-        Some("pass") => "healthy",
-        Some("fail") => "failing",
+    let state = |item: &Value| match item["result"].as_str() {
+        Some("passing") => "passing",
+        Some("failing") => "failing",
         _ => "unknown",
     };
     html! {
         div.wide tabindex="0" role="group" aria-label="Table" { table {
-            thead { tr { th scope="col" { "verdict" } th scope="col" { "item" } th scope="col" { "what was found" } th scope="col" { "holds at" } th scope="col" { "asked for by" } } }
+            thead { tr { th scope="col" { "Result" } th scope="col" { "Item" } th scope="col" { "Evidence" } th scope="col" { "Passes when" } th scope="col" { "Source" } } }
             tbody { @for item in list.as_array().into_iter().flatten() { tr {
                 td { (layout::render_status_badge(state(item))) }
                 td { (text(item, "title")) @if item["action"].is_string() { br; span.dim { "→ " (text(item, "action")) } } }
@@ -89,12 +101,12 @@ pub(super) async fn create_attestation(
     LoggedIn(person): LoggedIn,
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
-    // That there is no such target is said first.
+    // An unknown target is reported before an empty note.
     let target = app.target(&name)?;
-    let note = form.required_text("note", MAX_NOTE_CHARS, "Say how you know.")?;
-    let new = NewAttestation { target: target.name.clone(), holds: form.text("holds") == "yes", note };
+    let note = form.required_text("note", MAX_NOTE_CHARS, "Enter evidence for the attestation.")?;
+    let new = NewAttestation { target: target.name.clone(), holds: form.text("passes") == "yes", note };
     checklists::record_attestation(&app, &person.actor(), new).await?;
-    Ok(Redirect::to(&format!("/checklist/{}", layout::percent_encode(&target.name))))
+    Ok(Redirect::to(&report_path(&target.name)))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Ending sessions and putting them back: a plan first, which is looked at, and then exactly that plan.
+//! Cleanup, revocation and restore: create a plan, review it, apply exactly that plan.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -32,20 +32,27 @@ use super::{
     layout::{self, PageHead},
 };
 
-/// Plans that are listed, the latest first.
+/// Most plans listed, latest first.
 const PLAN_PAGE_SIZE: usize = 20;
-/// Letters of a reason.
+/// Length limit of a reason, in characters.
 const MAX_REASON_CHARS: usize = 2_000;
+
+/// The target that the page is about; empty for the first one.
+#[derive(Debug, Deserialize)]
+pub(super) struct TargetRef {
+    #[serde(default)]
+    target: String,
+}
 
 pub(super) async fn show_cleanup(
     State(app): State<Arc<AppState>>,
-    Path(name): Path<String>,
+    Query(chosen): Query<TargetRef>,
     LoggedIn(person): LoggedIn,
 ) -> PageResult {
     let config = app.config();
     let target = match config.targets.first() {
-        Some(first) if name == "-" => first.clone(),
-        _ => app.target(&name)?,
+        Some(first) if chosen.target.is_empty() => first.clone(),
+        _ => app.target(&chosen.target)?,
     };
     let now = app.clock.now();
     let PlanHistory { archives: held, plans: made } = app_plans::load_plan_history(&app).await?;
@@ -55,12 +62,12 @@ pub(super) async fn show_cleanup(
     let held: Vec<&ArchiveSummary> = held.iter().filter(|holding| holding.target == target.name).collect();
     let body = html! {
         nav.periods aria-label="Target" {
-            @for one in &config.targets { a href={ "/cleanup/" (layout::percent_encode(&one.name)) } aria-current=[(one.name == target.name).then_some("true")] { (one.name) } }
+            @for one in &config.targets { a href={ "/cleanup?target=" (layout::percent_encode(&one.name)) } aria-current=[(one.name == target.name).then_some("true")] { (one.name) } }
         }
         @if person.role >= AccountRole::Responder { (render_plan_forms(&person, &target)) }
         section aria-labelledby="plans" {
             h2 id="plans" { "Plans" }
-            @if made.is_empty() { p.empty { "No plan was made. A plan names rows and touches nothing; only carrying it out does." } }
+            @if made.is_empty() { p.empty { "No plans yet. Creating a plan changes nothing; only applying it does." } }
             @else { ul.list { @for plan in made.iter().take(PLAN_PAGE_SIZE) { li {
                 a href={ "/plans/" (plan.record.id) } { (plan.selection.command_name()) } ": " (format_count(plan.record.row_count, "row", "rows")) ", " (plan.record.state.name())
                 span.dim { ", " (layout::sanitize_text(&plan.record.created_by)) " " (layout::render_relative_time(plan.record.created_at, now)) }
@@ -70,41 +77,40 @@ pub(super) async fn show_cleanup(
     };
     Ok(layout::render_page(
         &person,
-        PageHead { title: &format!("Clean-up of {}", target.name), path: "/cleanup/", live: false },
+        PageHead { title: &format!("Cleanup: {}", target.name), path: "/cleanup", live: false },
         &body,
     ))
 }
 
-/// What can be planned.
+/// Renders one form for each kind of plan.
 fn render_plan_forms(person: &CurrentUser, target: &Target) -> Markup {
-    let action = format!("/cleanup/{}", layout::percent_encode(&target.name));
     let wish = |kind: &str, label: &str, field: Markup| {
         html! {
-            form.filter method="post" action=(action) {
-                (layout::render_csrf_field(person)) input type="hidden" name="kind" value=(kind);
+            form.filter method="post" action="/cleanup" {
+                (layout::render_csrf_field(person)) input type="hidden" name="target" value=(target.name); input type="hidden" name="kind" value=(kind);
                 (field) button { (label) }
             }
         }
     };
     html! {
-        section aria-labelledby="wishes" {
-            h2 id="wishes" { "Make a plan" }
-            p.dim { "A plan shows exactly which rows it would touch." }
-            (wish("expired", "Plan to remove expired rows", html! { label { "Ended longer ago than (hours)" input name="hours" type="number" min="1" max="8760" value="24"; } }))
-            (wish("duplicates", "Plan to end shared tokens", html! {}))
-            (wish("orphaned", "Plan to remove orphans", html! {}))
-            (wish("excess", "Plan to end what is too much", html! { label { "Sessions that each user keeps" input name="keep" type="number" min="1" max="1000" value="5"; } }))
-            (wish("user", "Plan to end one user's log-ins", html! { label { "User" input name="user" required maxlength="200"; } }))
-            (wish("session", "Plan to end one session", html! { label { "Row ID or token prefix" input name="session" required maxlength="200"; } }))
-            (wish("where", "Plan to end what fits", html! {
-                label { "User like" input name="user_like" maxlength="200"; }
+        section aria-labelledby="create-plan" {
+            h2 id="create-plan" { "Create a plan" }
+            p.dim { "A plan lists the exact rows it would touch." }
+            (wish("expired", "Plan: delete expired sessions", html! { label { "Hours since expiry, at least" input name="hours" type="number" min="1" max="8760" value="24"; } }))
+            (wish("duplicates", "Plan: revoke shared tokens", html! {}))
+            (wish("orphaned", "Plan: delete orphaned sessions", html! {}))
+            (wish("excess", "Plan: revoke excess sessions", html! { label { "Sessions to keep per user" input name="keep" type="number" min="1" max="1000" value="5"; } }))
+            (wish("user", "Plan: revoke one user’s sessions", html! { label { "User ID" input name="user" required maxlength="200"; } }))
+            (wish("session", "Plan: revoke one session", html! { label { "Row ID or token prefix" input name="session" required maxlength="200"; } }))
+            (wish("where", "Plan: revoke matching sessions", html! {
+                label { "User ID, name or handle contains" input name="user_like" maxlength="200"; }
                 label { "Created after (UTC)" input name="created_after" type="datetime-local"; }
                 label { "Created before (UTC)" input name="created_before" type="datetime-local"; }
-                label { "Ends before (UTC)" input name="expires_before" type="datetime-local"; }
-                label { "From address" input name="ip" maxlength="200"; }
-                label { "User agent like" input name="agent_like" maxlength="200"; }
+                label { "Expires before (UTC)" input name="expires_before" type="datetime-local"; }
+                label { "IP address" input name="ip" maxlength="200"; }
+                label { "User agent contains" input name="user_agent_like" maxlength="200"; }
             }))
-            (wish("all", "Plan to end everybody's log-ins", html! {}))
+            (wish("all", "Plan: revoke all sessions", html! {}))
         }
     }
 }
@@ -113,16 +119,16 @@ fn render_archive(person: &CurrentUser, archives: &[&ArchiveSummary], now: UtcTi
     html! {
         section aria-labelledby="archive" {
             h2 id="archive" { "Archive" }
-            @if archives.is_empty() { p.empty { "Nothing is archived. What a plan removes is sealed here first, and can be put back." } }
+            @if archives.is_empty() { p.empty { "The archive is empty. Rows are encrypted and archived before a plan deletes them, so that they can be restored." } }
             @else {
                 div.wide tabindex="0" role="group" aria-label="Table" { table {
-                    thead { tr { th scope="col" { "plan" } th scope="col" { "rows" } th scope="col" { "put back" } th scope="col" { "removed" } th scope="col" { "kept until" } th scope="col" { "" } } }
+                    thead { tr { th scope="col" { "Plan" } th scope="col" { "Rows" } th scope="col" { "Restored" } th scope="col" { "Removed" } th scope="col" { "Kept until" } th scope="col" { "" } } }
                     tbody { @for holding in archives { tr {
                         td { a href={ "/plans/" (holding.plan) } { (holding.plan) } }
                         td.number { (holding.restorable_rows) } td.number { (holding.restored_rows) }
                         td { (layout::render_relative_time(holding.first_sealed_at, now)) } td { (clock::format_utc(holding.purge_at)) }
                         td { @if person.role >= AccountRole::Responder && holding.restored_rows < holding.restorable_rows {
-                            form.inline method="post" action={ "/archive/" (holding.plan) "/restore" } { (layout::render_csrf_field(person)) button.quiet { "Plan to put back" } }
+                            form.inline method="post" action={ "/archive/" (holding.plan) "/restore" } { (layout::render_csrf_field(person)) button.quiet { "Plan: restore" } }
                         } }
                     } } }
                 } }
@@ -131,16 +137,16 @@ fn render_archive(person: &CurrentUser, archives: &[&ArchiveSummary], now: UtcTi
     }
 }
 
-/// What a form asks for.
+/// Parses the selection of a plan from a form.
 fn parse_selection(fields: &FormFields) -> Result<Selection, AppError> {
     let number = |name: &str, most: i64| {
         let number = fields.text(name).parse::<i64>().ok().filter(|number| (1..=most).contains(number));
-        number.ok_or_else(|| AppError::Invalid(format!("“{name}” is a number from 1 to {most}.")))
+        number.ok_or_else(|| AppError::Invalid(format!("“{name}” must be a number from 1 to {most}.")))
     };
     let text = |name: &str| {
         let text = fields.text(name);
         if text.is_empty() || text.len() > 400 {
-            return Err(AppError::Invalid(format!("Say which {name}.")));
+            return Err(AppError::Invalid(format!("Enter a {name}.")));
         }
         Ok(text.to_owned())
     };
@@ -153,11 +159,11 @@ fn parse_selection(fields: &FormFields) -> Result<Selection, AppError> {
         "session" => Selection::Session(text("session")?),
         "all" => Selection::All,
         "where" => Selection::Where(parse_row_filter(fields)?),
-        other => return Err(AppError::Invalid(format!("“{other}” cannot be planned."))),
+        other => return Err(AppError::Invalid(format!("Unknown kind of plan: “{other}”."))),
     })
 }
 
-/// The conditions of a form; there is at least one.
+/// Parses the conditions of a form, and rejects a form without any.
 fn parse_row_filter(fields: &FormFields) -> Result<RowFilter, AppError> {
     let text = |name: &str| {
         let text: String = fields.text(name).chars().take(200).collect();
@@ -165,11 +171,11 @@ fn parse_row_filter(fields: &FormFields) -> Result<RowFilter, AppError> {
     };
     let instant = |name: &str| {
         let Some(text) = text(name) else { return Ok(None) };
-        // As browsers send it: without a zone, and without seconds where they are zero.
+        // The format of `datetime-local` inputs: without a time zone, and without seconds if they are zero.
         let at = text.parse::<jiff::civil::DateTime>().ok();
         let at = at.and_then(|at| at.to_zoned(jiff::tz::TimeZone::UTC).ok());
         let at = at.map(|at| at.timestamp().as_microsecond());
-        at.map(Some).ok_or_else(|| AppError::Invalid(format!("“{name}” is a date and a time, in UTC.")))
+        at.map(Some).ok_or_else(|| AppError::Invalid(format!("“{name}” must be a date and time in UTC.")))
     };
     let filter = RowFilter {
         user_like: text("user_like"),
@@ -177,23 +183,24 @@ fn parse_row_filter(fields: &FormFields) -> Result<RowFilter, AppError> {
         created_before: instant("created_before")?,
         expires_before: instant("expires_before")?,
         ip: text("ip"),
-        agent_like: text("agent_like"),
+        agent_like: text("user_agent_like"),
         ..RowFilter::default()
     };
     if filter == RowFilter::default() {
-        return Err(AppError::Invalid("Say at least one condition: without any, it is everybody.".into()));
+        return Err(AppError::Invalid(
+            "Enter at least one condition. Without any, the plan would cover all sessions.".into(),
+        ));
     }
     Ok(filter)
 }
 
 pub(super) async fn create_plan(
     State(app): State<Arc<AppState>>,
-    Path(name): Path<String>,
     LoggedIn(person): LoggedIn,
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
     let selection = parse_selection(&form)?;
-    let ops = TargetOps::new(&app, app.target(&name)?, &person.actor());
+    let ops = TargetOps::new(&app, app.target(form.text("target"))?, &person.actor());
     let plan = app_plans::create_plan(ops, selection).await?;
     Ok(Redirect::to(&format!("/plans/{}", plan.record.id)))
 }
@@ -211,7 +218,7 @@ pub(super) async fn create_restore_plan(
     Ok(Redirect::to(&format!("/plans/{}", plan.record.id)))
 }
 
-/// In the course of what a plan is looked at.
+/// The incident from which a plan was opened; may be empty.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct IncidentRef {
     #[serde(default)]
@@ -233,34 +240,35 @@ pub(super) async fn show_plan(
     let own = plan.record.approved_by.as_deref() == Some(app_plans::approver_name(&person.actor()));
     let stale = plan.is_stale(ops.config.actions.plan_ttl, now);
     let goes_on = job.as_ref().is_some_and(|job| job.outcome.is_none());
+    // Checked again when the plan is applied; here it only decides which fields the form has.
     let missing_evidence = find_missing_evidence(&ops, &plan, &course).await?;
     let body = html! {
-        p { "on " a href={ "/targets/" (layout::percent_encode(&target.name)) } { (target.name) } ", made by " (layout::sanitize_text(&plan.record.created_by)) " " (layout::render_relative_time(plan.record.created_at, now)) }
+        p { "on " a href={ "/targets/" (layout::percent_encode(&target.name)) } { (target.name) } ", created by " (layout::sanitize_text(&plan.record.created_by)) " " (layout::render_relative_time(plan.record.created_at, now)) }
         @match job.as_ref().map(|job| (&job.outcome, job)) {
-            Some((None, job)) => { p.notice role="status" { (layout::render_status_badge("pending")) " under way: " (job.control.done.load(Ordering::Relaxed)) " of " (format_count(plan.record.row_count, "row", "rows")) } }
-            Some((Some(Ok(said)), _)) => { p.verdict.healthy role="status" { (layout::render_status_badge("healthy")) " " (said) } }
+            Some((None, job)) => { p.notice role="status" { (layout::render_status_badge("pending")) " applying: " (job.control.done.load(Ordering::Relaxed)) " of " (format_count(plan.record.row_count, "row", "rows")) } }
+            Some((Some(Ok(said)), _)) => { p.verdict.passing role="status" { (layout::render_status_badge("passing")) " " (said) } }
             Some((Some(Err(why)), _)) => { p.problem role="alert" { (why) } }
             None => {}
         }
         dl.facts {
             @if let Some(place) = plan.describe_table() { dt { "Table" } dd { (layout::sanitize_text(&place)) } }
             dt { "Rows" } dd { (plan.record.row_count) " of " (plan.summary.all_rows) }
-            dt { "Active sessions among them" } dd { (plan.record.active_sessions) " of " (plan.summary.all_active) }
+            dt { "Active sessions" } dd { (plan.record.active_sessions) " of " (plan.summary.all_active) }
             dt { "Users" } dd { (plan.summary.users) }
             dt { "State" } dd { (plan.record.state.name()) }
-            @if let Some(second) = &plan.record.approved_by { dt { "Agreed to by" } dd { (layout::sanitize_text(second)) } }
+            @if let Some(second) = &plan.record.approved_by { dt { "Approved by" } dd { (layout::sanitize_text(second)) } }
         }
         @if !plan.summary.notes.is_empty() { ul.list { @for note in &plan.summary.notes { li { (layout::sanitize_text(note)) } } } }
         (render_sample_rows(&plan))
         @if person.role >= AccountRole::Responder && !goes_on && plan.record.state != PlanState::Done && plan.record.row_count > 0 {
-            @if stale { p.notice { "The plan is too old to be carried out: make it anew." } }
+            @if stale { p.notice { "This plan has expired. Create a new plan." } }
             @else if agreement {
-                p.problem { "It " (limit_text.clone().unwrap_or_default()) ": a second person has to agree, and " @if own { "you have; somebody else carries it out." } @else { "nobody else has yet." } }
+                p.problem { "This plan " (limit_text.clone().unwrap_or_default()) ". A second person must approve it: " @if own { "you approved it, so somebody else must apply it." } @else { "nobody has yet." } }
                 @if !own {
                     form.stack method="post" action={ "/plans/" (plan.record.id) "/approve" } {
                         (layout::render_csrf_field(&person))
                         input type="hidden" name="incident" value=(course.incident);
-                        button { "I agree to this plan" }
+                        button { "Approve plan" }
                     }
                 }
             }
@@ -269,18 +277,18 @@ pub(super) async fn show_plan(
             }
         }
         p.links {
-            @if !course.incident.is_empty() { a href={ "/incidents/" (layout::percent_encode(&course.incident)) } { "Back to the incident" } }
-            a href={ "/cleanup/" (layout::percent_encode(&target.name)) } { "All plans" }
+            @if !course.incident.is_empty() { a href={ "/incidents/" (layout::percent_encode(&course.incident)) } { "Back to incident" } }
+            a href={ "/cleanup?target=" (layout::percent_encode(&target.name)) } { "All plans" }
         }
     };
     Ok(layout::render_page(
         &person,
-        PageHead { title: plan.selection.command_name(), path: "/cleanup/", live: goes_on },
+        PageHead { title: plan.selection.command_name(), path: "/cleanup", live: goes_on },
         &body,
     ))
 }
 
-/// Why a plan that ends sessions in the course of an incident waits for its evidence.
+/// Returns the evidence that is missing before a plan may revoke sessions in an incident, or `None`.
 async fn find_missing_evidence(
     ops: &TargetOps,
     plan: &ActionPlan,
@@ -293,7 +301,8 @@ async fn find_missing_evidence(
     Ok(case.missing_evidence()?)
 }
 
-/// What carries out a plan: with the name of the target where it reaches far, and with a reason where evidence is incomplete.
+/// Renders the form that applies a plan. It asks for the target name if the plan exceeds a safety limit, and for a
+/// reason if evidence is missing.
 fn render_apply_form(
     person: &CurrentUser,
     plan: &ActionPlan,
@@ -306,27 +315,27 @@ fn render_apply_form(
             (layout::render_csrf_field(person))
             input type="hidden" name="incident" value=(course.incident);
             @if let Some(limit_text) = limit_text {
-                p.problem { "It " (limit_text) "." }
-                label { "Type the name of the target (" (plan.record.target) ") to go on" input name="confirm" autocomplete="off" required; }
+                p.problem { "This plan " (limit_text) "." }
+                label { "Type the target name (" (plan.record.target) ") to confirm" input name="confirm" autocomplete="off" required; }
             }
             @if let Some(why) = missing_evidence {
-                p.problem { "The evidence of the incident is not complete: " (layout::sanitize_text(why)) }
-                label { "Reason for ending sessions without complete evidence" input name="without_evidence" autocomplete="off" required maxlength="2000"; }
+                p.problem { "The incident’s evidence is incomplete: " (layout::sanitize_text(why)) }
+                label { "Reason for revoking sessions without complete evidence" input name="without_evidence" autocomplete="off" required maxlength="2000"; }
             }
-            button { "Carry out this plan" }
+            button { "Apply plan" }
         }
     }
 }
 
-/// Some of the rows, for a person to recognise.
+/// Renders sample rows of a plan.
 fn render_sample_rows(plan: &ActionPlan) -> Markup {
     let text = |text: &Option<String>| layout::sanitize_text(text.as_deref().unwrap_or_default());
     html! {
-        @if plan.summary.sample.is_empty() { p.empty { "The plan names no row: there is nothing to do." } }
+        @if plan.summary.sample.is_empty() { p.empty { "No matching rows, so there is nothing to apply." } }
         @else {
-            h2 { "Some of the rows" }
+            h2 { "Sample rows" }
             div.wide tabindex="0" role="group" aria-label="Table" { table {
-                thead { tr { th scope="col" { "token" } th scope="col" { "id" } th scope="col" { "user" } th scope="col" { "ends" } } }
+                thead { tr { th scope="col" { "Token" } th scope="col" { "Row ID" } th scope="col" { "User ID" } th scope="col" { "Expires" } } }
                 tbody { @for line in &plan.summary.sample { tr {
                     td { code { (text(&line.prefix)) "…" } } td { (text(&line.id)) } td { (text(&line.user)) }
                     td { (line.expires.and_then(UtcTimestamp::from_micros).map(clock::format_utc).unwrap_or_default()) }
@@ -346,7 +355,7 @@ pub(super) async fn approve_plan(
     Ok(Redirect::to(&format!("/plans/{id}{}", incident_query_string(form.text("incident")))))
 }
 
-/// The rest of an address that says in the course of which incident a plan is looked at.
+/// Returns the query string that names the incident, or an empty text.
 fn incident_query_string(incident: &str) -> String {
     if incident.is_empty() {
         String::new()
@@ -363,6 +372,7 @@ pub(super) async fn apply_plan(
 ) -> Result<Redirect, WebError> {
     let PlanWithTarget { plan, target } = app_plans::load_plan(&app, &id).await?;
     let course = incident_query_string(form.text("incident"));
+    // Browsers send empty fields too; absent and empty mean the same here.
     let given = |text: String| Some(text).filter(|text| !text.is_empty());
     let request = ApplyRequest {
         typed_target_name: given(form.text("confirm").to_owned()),

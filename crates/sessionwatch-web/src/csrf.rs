@@ -1,4 +1,4 @@
-//! Forms, and whether they come from a page of ours.
+//! Form parsing, and protection against cross-site request forgery (CSRF).
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -8,22 +8,22 @@ use sessionwatch_app::app::{AppError, AppState};
 
 use super::{MAX_BODY_BYTES, WebError, auth::LoggedIn};
 
-/// How long a form may take to arrive.
+/// Time limit for receiving a form.
 const FORM_TIMEOUT: Duration = Duration::from_secs(10);
-/// Fields of forms that hold passwords.
+/// Form fields that hold passwords.
 const PASSWORD_FIELDS: [&str; 2] = ["password", "new"];
 
-/// Whether a request that changes something comes from a page of ours, as browsers say.
+/// Returns `true` if a request comes from this origin, according to the browser's headers.
 pub(super) fn is_same_origin(app: &AppState, request: &Request) -> bool {
     let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     if let Some(site) = text("sec-fetch-site") {
         return matches!(site, "same-origin" | "none");
     }
-    // Older browsers say at least where they come from; programs say nothing, and have no form.
+    // Older browsers send at least `Origin`. Other clients send neither header, and have no CSRF token.
     let Some(origin) = text("origin") else { return true };
     let host = origin.split_once("://").map_or("", |(_, host)| host);
     let public = app.config().serve.public_url.clone().unwrap_or_default();
-    // By HTTP/2 the host is part of the address.
+    // HTTP/2 requests carry the host in the URI instead of a header.
     let asked = text("host").or_else(|| request.uri().authority().map(|authority| authority.as_str()));
     Some(host) == asked || origin == public.trim_end_matches('/')
 }
@@ -31,23 +31,23 @@ pub(super) fn is_same_origin(app: &AppState, request: &Request) -> bool {
 /// The fields of a form.
 pub(super) struct FormFields {
     texts: BTreeMap<String, String>,
-    /// As they were typed: nothing takes a password for a text, which is trimmed and shown.
+    /// Passwords exactly as typed, kept apart from texts, which are trimmed and shown.
     passwords: BTreeMap<String, Secret>,
 }
 
 impl std::fmt::Debug for FormFields {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // A value may be a password that somebody typed into the wrong field.
+        // Values are left out: one may be a password typed into the wrong field.
         f.debug_set().entries(self.texts.keys().chain(self.passwords.keys())).finish()
     }
 }
 
 impl FormFields {
-    /// Reads them from the body of a request.
+    /// Reads the fields from the body of a request.
     pub(super) async fn read(request: Request) -> Result<Self, AppError> {
         let body = axum::body::to_bytes(request.into_body(), MAX_BODY_BYTES);
         let body = tokio::time::timeout(FORM_TIMEOUT, body).await;
-        let body = body.map_err(|_| AppError::Invalid("The form did not arrive in time.".into()))?;
+        let body = body.map_err(|_| AppError::Invalid("Receiving the form timed out. Try again.".into()))?;
         let body = body.map_err(|_| AppError::Invalid("The form is too large.".into()))?;
         Ok(Self::parse(&body))
     }
@@ -58,37 +58,37 @@ impl FormFields {
             if PASSWORD_FIELDS.contains(&&*name) {
                 fields.passwords.insert(name.into_owned(), value.into_owned().into());
             } else {
-                // Text is kept and shown to others.
+                // Texts are stored and shown to others, so credentials in them are masked.
                 fields.texts.insert(name.into_owned(), mask_credentials(&value).into_owned());
             }
         }
         fields
     }
 
-    /// A field; empty where there is none.
+    /// Returns a field, trimmed, or an empty text.
     pub(super) fn text(&self, name: &str) -> &str {
         self.texts.get(name).map_or("", |value| value.trim())
     }
 
-    /// A field of at most so many letters; empty where there is none.
+    /// Returns the first `limit` characters of a field, or an empty text.
     pub(super) fn capped_text(&self, name: &str, limit: usize) -> String {
         self.text(name).chars().take(limit).collect()
     }
 
-    /// A text that a person wrote; there has to be one.
+    /// Returns the first `limit` characters of a required field. If the field is empty, fails with the message `ask`.
     pub(super) fn required_text(&self, name: &str, limit: usize, ask: &str) -> Result<String, AppError> {
         Some(self.capped_text(name, limit))
             .filter(|text| !text.is_empty())
             .ok_or_else(|| AppError::Invalid(ask.to_owned()))
     }
 
-    /// A password, as it was typed.
+    /// Returns a password exactly as typed.
     pub(super) fn password(&self, name: &str) -> Secret {
         self.passwords.get(name).cloned().unwrap_or_default()
     }
 }
 
-/// A form of whoever is logged in, which shows that it is ours.
+/// A form of a logged-in user with a valid CSRF token.
 #[derive(Debug)]
 pub(super) struct CsrfForm(pub(super) FormFields);
 
@@ -107,7 +107,7 @@ impl<S: Sync> FromRequest<S> for CsrfForm {
         let LoggedIn(user) = request.extensions().get().cloned().ok_or(AppError::NotLoggedIn)?;
         let fields = FormFields::read(request).await?;
         if fields.text("form") != user.csrf_token.expose() {
-            let why = "The form is of an earlier log-in, or not one of ours.";
+            let why = "This form has expired. Reload the page and try again.";
             return Err(AppError::Invalid(why.into()).into());
         }
         Ok(Self(fields))
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn passwords_are_taken_as_typed_and_texts_without_blanks_at_their_ends() {
+    fn passwords_are_kept_as_typed_and_texts_are_trimmed() {
         let fields = FormFields::parse(b"name=+ada+&password=+a+sentence+&new=%09x%09");
         assert_eq!(fields.text("name"), "ada");
         assert_eq!(fields.password("password").expose(), " a sentence ");
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_for_debugging_are_the_names_of_fields_only() {
+    fn debug_output_shows_field_names_only() {
         let shown = format!("{:?}", FormFields::parse(b"name=ada&password=sentence"));
         assert_eq!(shown, r#"{"name", "password"}"#);
     }

@@ -1,4 +1,4 @@
-//! Incidents: the procedure as a page that leads from step to step, the timeline, the report.
+//! Incident pages: guided steps, timeline and report.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ use super::{
     layout::{self, PageHead},
 };
 
-/// Letters of a text that a person writes.
+/// Length limit of texts that a person enters, in characters.
 const MAX_TEXT_CHARS: usize = 2_000;
 
 pub(super) async fn show_incidents(
@@ -46,12 +46,12 @@ pub(super) async fn show_incidents(
     let body = html! {
         @if all.is_empty() {
             p.empty {
-                "There was no emergency. One that is opened leads through the procedure, step by step; "
-                code { "sessionwatch incident drill --demo" } " rehearses it."
+                "No incidents yet. Opening one starts a guided response. To rehearse it, run "
+                code { "sessionwatch incident drill --demo" } "."
             }
         } @else {
             div.wide tabindex="0" role="group" aria-label="Table" { table {
-                thead { tr { th scope="col" { "incident" } th scope="col" { "target" } th scope="col" { "severity" } th scope="col" { "state" } th scope="col" { "opened" } } }
+                thead { tr { th scope="col" { "Incident" } th scope="col" { "Target" } th scope="col" { "Severity" } th scope="col" { "State" } th scope="col" { "Opened" } } }
                 tbody { @for incident in &all { tr {
                     td { a href={ "/incidents/" (layout::percent_encode(&incident.id)) } { (incident.id) } }
                     td { (layout::sanitize_text(&incident.target)) } td { (incident.severity.name()) } td { (incident.state.name()) }
@@ -69,7 +69,7 @@ pub(super) async fn show_incidents(
     Ok(layout::render_page(&person, PageHead { title: "Incidents", path: "/incidents", live: true }, &body))
 }
 
-/// What opens an incident of one of some targets.
+/// Renders the form that opens an incident on one of the targets.
 pub(super) fn render_open_form(person: &CurrentUser, targets: &[String]) -> Markup {
     html! {
         form.filter method="post" action="/incidents" {
@@ -77,13 +77,13 @@ pub(super) fn render_open_form(person: &CurrentUser, targets: &[String]) -> Mark
             @if let [only] = targets { input type="hidden" name="target" value=(only); }
             @else { label { "Target" select name="target" { @for name in targets { option value=(name) { (name) } } } } }
             label { "Severity" select name="severity" {
-                option value="P0" { "P0: active leakage is confirmed" }
-                option value="P1" selected { "P1: shared tokens, or a possible leak" }
-                option value="P2" { "P2: orphans or alerts" }
+                option value="P0" { "P0: confirmed active leak" }
+                option value="P1" selected { "P1: shared tokens or a possible leak" }
+                option value="P2" { "P2: orphaned sessions or alerts" }
                 option value="P3" { "P3: routine" }
             } }
             label { "What happened" input name="summary" required maxlength="500"; }
-            button { "Open an incident" }
+            button { "Open incident" }
         }
     }
 }
@@ -94,19 +94,19 @@ pub(super) async fn open_incident(
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
     let grade = form.text("severity").parse::<IncidentSeverity>().ok();
-    let grade = grade.ok_or_else(|| AppError::Invalid("A severity is P0, P1, P2 or P3.".into()))?;
-    let summary = form.required_text("summary", MAX_TEXT_CHARS, "Say what happened.")?;
+    let grade = grade.ok_or_else(|| AppError::Invalid("Choose a severity: P0, P1, P2 or P3.".into()))?;
+    let summary = form.required_text("summary", MAX_TEXT_CHARS, "Describe what happened.")?;
     let ops = TargetOps::new(&app, app.target(form.text("target"))?, &person.actor());
     let opened = incidents::open_incident(ops, NewIncident { severity: grade, summary }).await?;
     Ok(redirect_to_incident(&opened.incident.id))
 }
 
-/// To the page of an incident.
+/// Redirects to the page of an incident.
 fn redirect_to_incident(id: &str) -> Redirect {
     Redirect::to(&format!("/incidents/{}", layout::percent_encode(id)))
 }
 
-/// Whom one looks for.
+/// The search for affected users.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct UserSearchQuery {
     #[serde(default)]
@@ -124,6 +124,7 @@ pub(super) async fn show_incident(
     let users = if find.find.is_empty() {
         None
     } else {
+        // A person is waiting, so the search uses the short timeout.
         let searched = ops.with_short_timeout();
         Some(incidents::search_users(searched, find.find.clone(), USER_SEARCH_LIMIT).await?)
     };
@@ -147,12 +148,13 @@ pub(super) async fn show_incident(
     };
     Ok(layout::render_page(
         &person,
+        // A search result must not vanish with a refresh.
         PageHead { title: &incident.id, path: "/incidents", live: find.find.is_empty() },
         &body,
     ))
 }
 
-/// The step that is next, and what a person does about it.
+/// Renders the next step and its forms.
 fn render_next_step(
     person: &CurrentUser,
     case: &IncidentWorkflow,
@@ -163,7 +165,7 @@ fn render_next_step(
     let Some(step) = case.next_step() else {
         return Ok(html! {
             section.card aria-labelledby="next" {
-                h2 id="next" { "Every step was gone through" }
+                h2 id="next" { "All steps completed" }
                 (render_close_form(person, case, base))
             }
         });
@@ -172,79 +174,83 @@ fn render_next_step(
         section.card aria-labelledby="next" {
             h2 id="next" { "Next: " (step.title) }
             p { (step_instructions(step)) }
-            @if let Some(found) = case.latest_finding(step) { p.notice { "So far: " (layout::sanitize_text(found)) "." } }
+            @if let Some(found) = case.latest_finding(step) { p.notice { "Latest finding: " (layout::sanitize_text(found)) "." } }
             @match step.id {
                 "affected" => (render_user_search_form(base, find, users)),
-                "evidence" => form.inline method="post" action={ (base) "/evidence" } { (layout::render_csrf_field(person)) button { "Write the evidence" } },
+                "evidence" => form.inline method="post" action={ (base) "/evidence" } { (layout::render_csrf_field(person)) button { "Export evidence" } },
                 "contain" => (render_containment_forms(person, base)),
                 "users" => (render_message_draft(&case.incident)?),
-                "root-cause" => form.filter method="post" action={ (base) "/set" } {
+                "root-cause" => form.filter method="post" action={ (base) "/fields" } {
                     (layout::render_csrf_field(person)) input type="hidden" name="name" value="root-cause";
-                    label { "What it was" input name="text" required maxlength="2000"; } button { "Keep it" }
+                    label { "Root cause" input name="text" required maxlength="2000"; } button { "Save root cause" }
                 },
                 _ => {}
             }
-            form.filter method="post" action={ (base) "/next" } {
+            form.filter method="post" action={ (base) "/steps" } {
                 (layout::render_csrf_field(person)) input type="hidden" name="step" value=(step.id);
-                @if step.is_automatic { button name="said" value="" { "Find out whether it is done" } }
+                @if step.is_automatic { button name="response" value="check" { "Check now" } }
                 @if incidents::can_confirm_step(step) {
-                    label { "What there is to say of it" input name="note" required[step.needs_note() && !step.is_automatic] maxlength="2000"; }
-                    button name="said" value="done" { "It is done" }
+                    label { "Note" input name="note" required[step.needs_note() && !step.is_automatic] maxlength="2000"; }
+                    button name="response" value="done" { "Mark as done" }
                 }
             }
             details {
-                summary { "Pass over this step" }
-                form.filter method="post" action={ (base) "/next" } {
+                summary { "Skip this step" }
+                form.filter method="post" action={ (base) "/steps" } {
                     (layout::render_csrf_field(person)) input type="hidden" name="step" value=(step.id);
-                    label { "Why" input name="note" required maxlength="2000"; }
-                    button.quiet name="said" value="skip" { "Pass over it" }
+                    label { "Reason" input name="note" required maxlength="2000"; }
+                    button.quiet name="response" value="skip" { "Skip step" }
                 }
             }
         }
     })
 }
 
-/// What closes an incident: with a reason where something speaks against it.
+/// Renders the form that closes an incident. It asks for a reason if steps are unfinished.
 fn render_close_form(person: &CurrentUser, case: &IncidentWorkflow, base: &str) -> Markup {
     let points = rules::unfinished_steps(case.incident.severity, &collect_step_records(&case.timeline));
     html! {
         @if !points.is_empty() {
-            p { "This speaks against closing it:" }
+            p { "Unfinished steps:" }
             ul.list { @for point in &points { li { (layout::sanitize_text(point)) } } }
         }
         form.filter method="post" action={ (base) "/close" } {
             (layout::render_csrf_field(person))
-            @if !points.is_empty() { label { "Why it is closed all the same" input name="reason" required maxlength="2000"; } }
-            button.quiet[!points.is_empty()] { "Close the incident" }
+            @if !points.is_empty() { label { "Reason for closing anyway" input name="reason" required maxlength="2000"; } }
+            button.quiet[!points.is_empty()] { "Close incident" }
         }
     }
 }
 
-/// What a person does for a step, on this page.
+/// Returns the instructions for a step on this page.
 fn step_instructions(step: &IncidentStep) -> &'static str {
     match step.id {
         "confirm" => {
-            "A look is taken, without trust in indexes. If it finds nothing, say what else makes you sure."
+            "Check now runs all checks without trusting indexes. If they find nothing, describe your other evidence."
         }
         "affected" => {
-            "Users who share a token are listed by finding out; others are looked for by a part of their id, name or handle. Say who it is."
+            "Check now lists users who share a token. Search for others by part of their ID, name or handle. Note who is affected."
         }
         "evidence" => {
-            "The affected rows, numbers, signals and the record are packed and sealed before anything is changed. The file can be opened with the identity of the archive alone."
+            "Exports the affected rows, session stats, log events and audit log before anything is changed. The file is encrypted and can be opened only with the archive’s private key."
         }
-        "team" => "Tell whoever has to know that sessions are about to be ended. Say whom you told.",
+        "team" => {
+            "Notify everyone who needs to know that sessions are about to be revoked. Note whom you notified."
+        }
         "contain" => {
-            "Choose whose sessions are ended. A plan is made first, and shown; only carrying it out touches anything, and what it removes can be put back."
+            "Choose whose sessions to revoke. This creates a plan to review; only applying it changes anything, and revoked sessions can be restored."
         }
-        "sign-in" => "Do both in the application yourself, in a private window. Say that they work.",
-        "users" => "Write to the people whose sessions were ended. Say whom you wrote to.",
+        "sign-in" => "Log in and out of the application yourself, in a private window. Note that both work.",
+        "users" => "Write to the users whose sessions were revoked. Note whom you wrote to.",
         "watch" => {
-            "The watch looks every minute, and opens the incident anew if an ended session comes back or a critical line is logged."
+            "Checks run every minute. The incident reopens if a revoked session reappears or a critical log line arrives."
         }
         "root-cause" => {
-            "Critical log lines, the application's address, secret and cookie, the unique constraint on the token, recent changes."
+            "Review critical log lines, the application’s URL, secret and cookie settings, the unique constraint on the token, and recent changes."
         }
-        "report" => "The report is filled in with what was recorded. Complete the rest, and say where it is.",
+        "report" => {
+            "The report contains everything recorded so far. Complete the other sections, and note where it is stored."
+        }
         _ => step.instructions,
     }
 }
@@ -252,11 +258,11 @@ fn step_instructions(step: &IncidentStep) -> &'static str {
 fn render_user_search_form(base: &str, find: &str, users: Option<&[FoundUser]>) -> Markup {
     html! {
         form.filter method="get" action=(base) {
-            label { "Part of an id, name or handle" input name="find" value=(find) required maxlength="200"; }
-            button.quiet { "Look for users" }
+            label { "Part of an ID, name or handle" input name="find" value=(find) required maxlength="200"; }
+            button.quiet { "Search users" }
         }
         @if let Some(users) = users {
-            @if users.is_empty() { p.empty { "Nobody's id, name or handle contains that." } }
+            @if users.is_empty() { p.empty { "No matching users." } }
             @else { ul.list { @for user in users { li {
                 (format_count(user.sessions, "session", "sessions")) ": " (layout::sanitize_text(&user.display.iter().filter(|text| !text.is_empty()).cloned().collect::<Vec<_>>().join(", ")))
             } } } }
@@ -264,39 +270,39 @@ fn render_user_search_form(base: &str, find: &str, users: Option<&[FoundUser]>) 
     }
 }
 
-/// The four ways to end sessions in an emergency.
+/// Renders one form for each scope of containment.
 fn render_containment_forms(person: &CurrentUser, base: &str) -> Markup {
     let way = |whose: &str, label: &str, field: Markup| {
         html! {
             form.filter method="post" action={ (base) "/contain" } {
-                (layout::render_csrf_field(person)) input type="hidden" name="whose" value=(whose); (field) button { (label) }
+                (layout::render_csrf_field(person)) input type="hidden" name="scope" value=(whose); (field) button { (label) }
             }
         }
     };
     html! {
-        (way("duplicates", "Plan to end shared tokens", html! {}))
-        (way("users", "Plan to end these users’ sessions", html! { label { "Ids of users, separated by spaces" input name="users" required maxlength="2000"; } }))
-        (way("orphans", "Plan to end orphans", html! {}))
-        (way("everybody", "Plan to end everybody’s sessions", html! {}))
+        (way("duplicates", "Plan: revoke shared tokens", html! {}))
+        (way("users", "Plan: revoke these users’ sessions", html! { label { "User IDs, separated by spaces" input name="users" required maxlength="2000"; } }))
+        (way("orphans", "Plan: revoke orphaned sessions", html! {}))
+        (way("everybody", "Plan: revoke all sessions", html! {}))
     }
 }
 
 fn render_message_draft(incident: &IncidentRecord) -> Result<Markup, AppError> {
     let draft = incidents::render_message_draft(incident, None)?;
     Ok(
-        html! { details { summary { "A draft of the message" } pre.draft tabindex="0" { (layout::sanitize_lines(&draft)) } } },
+        html! { details { summary { "Message draft" } pre.draft tabindex="0" { (layout::sanitize_lines(&draft)) } } },
     )
 }
 
-/// Takes back that a step is done, or was passed over.
+/// Renders the form that reopens a step marked as done or skipped.
 fn render_reopen_form(person: &CurrentUser, step: &IncidentStep, base: &str) -> Markup {
     html! {
         details {
             summary { "Reopen this step" }
-            form.filter method="post" action={ (base) "/next" } {
+            form.filter method="post" action={ (base) "/steps" } {
                 (layout::render_csrf_field(person)) input type="hidden" name="step" value=(step.id);
-                label { "Why" input name="note" required maxlength="2000"; }
-                button.quiet name="said" value="reopen" { "Reopen it" }
+                label { "Reason" input name="note" required maxlength="2000"; }
+                button.quiet name="response" value="reopen" { "Reopen step" }
             }
         }
     }
@@ -331,24 +337,24 @@ fn render_steps(person: &CurrentUser, case: &IncidentWorkflow, base: &str, now: 
     }
 }
 
-/// What the report says besides, notes, and closing before the end.
+/// Renders the forms for notes, report sections, and closing early.
 fn render_report_forms(person: &CurrentUser, case: &IncidentWorkflow, base: &str) -> Markup {
     html! {
-        section aria-labelledby="papers" {
-            h2 id="papers" { "Write down" }
-            form.filter method="post" action={ (base) "/note" } {
+        section aria-labelledby="notes" {
+            h2 id="notes" { "Notes and report" }
+            form.filter method="post" action={ (base) "/notes" } {
                 (layout::render_csrf_field(person))
-                label { "A note for the timeline" input name="note" required maxlength="2000"; }
-                button { "Add" }
+                label { "Timeline note" input name="note" required maxlength="2000"; }
+                button { "Add note" }
             }
-            form.filter method="post" action={ (base) "/set" } {
+            form.filter method="post" action={ (base) "/fields" } {
                 (layout::render_csrf_field(person))
-                label { "Part of the report" select name="name" { @for name in incidents::REPORT_FIELDS { option value=(name) { (name) } } } }
-                label { "What it says" input name="text" required maxlength="2000"; }
-                button.quiet { "Keep it" }
+                label { "Report section" select name="name" { @for name in incidents::REPORT_FIELDS { option value=(name) { (name) } } } }
+                label { "Text" input name="text" required maxlength="2000"; }
+                button.quiet { "Save section" }
             }
             @if case.next_step().is_some() {
-                details { summary { "Close it before every step was gone through" } (render_close_form(person, case, base)) }
+                details { summary { "Close before all steps are completed" } (render_close_form(person, case, base)) }
             }
         }
     }
@@ -362,7 +368,7 @@ pub(super) async fn advance_incident(
 ) -> Result<Redirect, WebError> {
     let work = incidents::load_incident(&app, &person.actor(), &id).await?;
     let (step, note) = (form.text("step").to_owned(), form.capped_text("note", MAX_TEXT_CHARS));
-    let response = match form.text("said") {
+    let response = match form.text("response") {
         "done" => StepResponse::Done(note),
         "skip" => StepResponse::Skip(note),
         "reopen" => {
@@ -382,9 +388,9 @@ pub(super) async fn plan_containment(
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
     let users: Vec<String> = form.text("users").split_whitespace().map(str::to_owned).collect();
-    let whose = ContainmentScope::parse(form.text("whose"));
+    let whose = ContainmentScope::parse(form.text("scope"));
     let selection = whose.and_then(|whose| whose.selection(&users));
-    let selection = selection.ok_or_else(|| AppError::Invalid("Say whose sessions are ended.".into()))?;
+    let selection = selection.ok_or_else(|| AppError::Invalid("Choose whose sessions to revoke.".into()))?;
     let work = incidents::load_incident(&app, &person.actor(), &id).await?;
     let plan = incidents::plan_containment(work, selection).await?;
     Ok(Redirect::to(&format!("/plans/{}?incident={}", plan.record.id, layout::percent_encode(&id))))
@@ -396,7 +402,7 @@ pub(super) async fn export_evidence(
     LoggedIn(person): LoggedIn,
     _form: CsrfForm,
 ) -> Result<Response, WebError> {
-    // A person reads what is missing on the page, and in the name of the file.
+    // Incomplete evidence is better than none: the page and the file name show what is missing.
     let work = incidents::load_incident(&app, &person.actor(), &id).await?;
     let SealedEvidence { name, bytes } =
         incidents::export_evidence(work, EvidenceCompleteness::Optional).await?;
@@ -412,7 +418,7 @@ pub(super) async fn set_report_field(
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
     let name = form.text("name").to_owned();
-    let text = form.required_text("text", MAX_TEXT_CHARS, "Say what the report is to say.")?;
+    let text = form.required_text("text", MAX_TEXT_CHARS, "Enter the text of the report section.")?;
     let work = incidents::load_incident(&app, &person.actor(), &id).await?;
     incidents::set_report_field(work, name, text).await?;
     Ok(redirect_to_incident(&id))
@@ -436,7 +442,7 @@ pub(super) async fn add_note(
     LoggedIn(person): LoggedIn,
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
-    let said = form.required_text("note", MAX_TEXT_CHARS, "A note says something.")?;
+    let said = form.required_text("note", MAX_TEXT_CHARS, "Enter a note.")?;
     let work = incidents::load_incident(&app, &person.actor(), &id).await?;
     incidents::add_note(work, said).await?;
     Ok(redirect_to_incident(&id))
@@ -449,6 +455,7 @@ pub(super) async fn show_report(
 ) -> Result<Response, WebError> {
     let IncidentOps { case, .. } = incidents::load_incident(&app, &person.actor(), &id).await?;
     let text = incidents::render_report_markdown(&case)?;
+    // Plain text, so that browsers show it instead of downloading Markdown.
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
 }
 

@@ -1,4 +1,4 @@
-//! What all pages have in common.
+//! The page frame, and helpers that all pages use.
 
 use axum::{
     extract::Path,
@@ -19,40 +19,39 @@ use super::WebError;
 const APP_STYLESHEET: &str = include_str!("assets/app.css");
 const APP_SCRIPT: &str = include_str!("assets/app.js");
 
-/// Pages that are always at hand.
+/// The navigation: path and name of each entry.
 const NAV_ITEMS: [(&str, &str); 8] = [
     ("/", "Overview"),
     ("/alerts", "Alerts"),
     ("/logs", "Logs"),
     ("/incidents", "Incidents"),
-    ("/cleanup/-", "Clean-up"),
-    ("/checklist/-", "Checklist"),
+    ("/cleanup", "Cleanup"),
+    ("/report", "Checklist"),
     ("/audit", "Audit"),
     ("/settings", "Settings"),
 ];
 
-/// What a page is.
+/// Title and behavior of a page.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PageHead<'a> {
-    /// What it is called.
+    /// The title.
     pub(super) title: &'a str,
-    /// The page that is always at hand under which it is found.
+    /// The path of its navigation entry.
     pub(super) path: &'a str,
-    /// Whether it brings itself up to date.
+    /// `true` if the page refreshes itself.
     pub(super) live: bool,
 }
 
-/// A page for somebody who is logged in.
+/// Renders a page for a logged-in user.
 pub(super) fn render_page(person: &CurrentUser, page: PageHead<'_>, body: &Markup) -> Markup {
     let PageHead { title, path, live } = page;
-    let here =
-        |place: &str| place == path || place.len() > 1 && path.starts_with(place.trim_end_matches('-'));
+    let here = |place: &str| place == path || place.len() > 1 && path.starts_with(place);
     html! {
         (DOCTYPE)
         html lang="en" {
             (render_head(title))
             body {
-                a.skip href="#main" { "To the content" }
+                a.skip href="#main" { "Skip to content" }
                 header.top {
                     a.brand href="/" { "sessionwatch" }
                     nav aria-label="Pages" {
@@ -76,7 +75,7 @@ pub(super) fn render_page(person: &CurrentUser, page: PageHead<'_>, body: &Marku
     }
 }
 
-/// A page for whoever is not logged in.
+/// Renders a page for users who are not logged in.
 pub(super) fn render_public_page(title: &str, body: &Markup) -> Markup {
     html! {
         (DOCTYPE)
@@ -101,7 +100,7 @@ fn render_head(title: &str) -> Markup {
     }
 }
 
-/// What every form carries to show that it is ours.
+/// Renders the hidden CSRF token of a form.
 pub(super) fn render_csrf_field(person: &CurrentUser) -> Markup {
     html! { input type="hidden" name="form" value=(person.csrf_token.expose()); }
 }
@@ -113,13 +112,14 @@ pub(super) async fn serve_asset(Path(file): Path<String>) -> Response {
         "app.css" => ("text/css; charset=utf-8", APP_STYLESHEET),
         "app.js" => ("text/javascript; charset=utf-8", APP_SCRIPT),
         "icon.svg" => ("image/svg+xml", ICON_SVG),
-        _ => return WebError::from(AppError::NotFound("There is no such file.".into())).into_response(),
+        _ => return WebError::from(AppError::NotFound("File not found.".into())).into_response(),
     };
+    // Short, because the files have no version in their names.
     let kept = "max-age=300";
     (StatusCode::OK, [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, kept)], text).into_response()
 }
 
-/// How something stands, by shape, word and colour.
+/// Renders a state by shape, word and color.
 pub(super) fn render_status_badge(state: &str) -> Markup {
     let shape = match state {
         "failing" | "firing" => "▲",
@@ -133,7 +133,7 @@ pub(super) fn render_status_badge(state: &str) -> Markup {
     html! { span class={ "mark " (state) } { span aria-hidden="true" { (shape) } " " (state) } }
 }
 
-/// How bad something is, by shape, word and colour.
+/// Renders a severity by shape, word and color.
 pub(super) fn render_severity_badge(name: &str) -> Markup {
     let bars = match name {
         "critical" => "▮▮▮▮",
@@ -144,7 +144,8 @@ pub(super) fn render_severity_badge(name: &str) -> Markup {
     html! { span class={ "severity " (name) } { span aria-hidden="true" { (bars) } " " (name) } }
 }
 
-/// A page of our documentation as part of a page: without its title, headings one level deeper, links as words.
+/// Renders a documentation page as part of a page: without its title, with headings one level deeper, and with links as
+/// plain text.
 pub(super) fn render_markdown(text: &str) -> Markup {
     let mut title = false;
     let events = Parser::new_ext(text, Options::ENABLE_TABLES).filter_map(|event| match event {
@@ -164,6 +165,7 @@ pub(super) fn render_markdown(text: &str) -> Markup {
         Event::Start(Tag::Link { .. } | Tag::Image { .. } | Tag::HtmlBlock)
         | Event::End(TagEnd::Link | TagEnd::Image | TagEnd::HtmlBlock)
         | Event::Html(_)
+        // Links point to other Markdown files, which are no pages here; raw HTML is dropped on principle.
         | Event::InlineHtml(_) => None,
         other => Some(other),
     });
@@ -172,12 +174,12 @@ pub(super) fn render_markdown(text: &str) -> Markup {
     PreEscaped(page)
 }
 
-/// An instant, with how long ago it was.
+/// Renders an instant as a relative time, with the exact time on hover.
 pub(super) fn render_relative_time(at: UtcTimestamp, now: UtcTimestamp) -> Markup {
     html! { time datetime=(clock::format_rfc3339(at)) title=(clock::format_utc(at)) { (format_relative_time(at, now)) } }
 }
 
-/// How long ago something was, or how soon it is, in words.
+/// Formats a relative time, such as `90 s ago` or `in 3 days`.
 pub(super) fn format_relative_time(at: UtcTimestamp, now: UtcTimestamp) -> String {
     let passed = now.duration_since(at);
     let span = passed.abs();
@@ -191,17 +193,17 @@ pub(super) fn format_relative_time(at: UtcTimestamp, now: UtcTimestamp) -> Strin
     if passed.is_negative() { format!("in {number} {unit}") } else { format!("{number} {unit} ago") }
 }
 
-/// Part of an address, whatever stands in it.
+/// Percent-encodes a text for use as one segment of a URL.
 pub(super) fn percent_encode(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
-/// Text from a database or a log, with what could mislead taken out. Escaping is the template's.
+/// Removes misleading characters, such as bidirectional controls, from foreign text. The template escapes HTML.
 pub(super) fn sanitize_text(text: &str) -> String {
     sessionwatch_app::sanitize::sanitize_text(text)
 }
 
-/// The same, line by line.
+/// Sanitizes text line by line.
 pub(super) fn sanitize_lines(text: &str) -> String {
     text.lines().map(sanitize_text).collect::<Vec<_>>().join("\n")
 }
@@ -213,7 +215,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_are_written_in_the_unit_that_people_would_use() {
+    fn relative_times_use_a_natural_unit() {
         let now = UtcTimestamp::UNIX_EPOCH + 100 * DAY;
         for (passed, said) in [
             (SignedDuration::ZERO, "now"),
@@ -229,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn documentation_becomes_a_part_of_a_page_without_its_title_links_and_markup() {
+    fn documentation_is_embedded_without_title_links_and_raw_html() {
         let text = "# Title\n\n## Why\n\nSee [here](https://example.org). <script>x</script>\n\n```sql\nSELECT 1\n```\n";
         let page = render_markdown(text).into_string();
         assert!(page.contains("<h3>Why</h3>") && page.contains("See here."), "{page}");
@@ -240,12 +242,12 @@ mod tests {
     }
 
     #[test]
-    fn states_and_severities_are_told_by_shape_and_word_and_not_by_color_alone() {
+    fn states_and_severities_have_a_shape_and_a_word_besides_the_color() {
         let shown = |markup: Markup| {
             scraper::Html::parse_fragment(&markup.into_string()).root_element().text().collect::<String>()
         };
         assert_eq!(shown(render_status_badge("failing")), "▲ failing");
-        assert_eq!(shown(render_status_badge("healthy")), "● healthy");
+        assert_eq!(shown(render_status_badge("passing")), "● healthy");
         assert_eq!(shown(render_severity_badge("critical")), "▮▮▮▮ critical");
         assert_eq!(percent_encode("a b/c"), "a%20b%2Fc");
         assert_eq!(sanitize_lines("a\u{202e}\nb").lines().count(), 2);

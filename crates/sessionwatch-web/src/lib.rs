@@ -1,7 +1,7 @@
-//! The dashboard: what the watch knows, as pages, and what people do about it.
+//! The dashboard: HTML pages and the JSON API.
 //!
-//! [`routes`] says of every page who may ask for it; a page that is not in it is refused. Pages are read without
-//! JavaScript; a small script of our own keeps them up to date.
+//! [`routes`] declares the access level of every page; a route that is not listed is refused. Pages work without
+//! JavaScript; one small script refreshes them.
 
 pub mod access;
 pub mod api;
@@ -46,12 +46,12 @@ use self::{
     auth::LoggedIn,
 };
 
-/// The largest form.
+/// Size limit of a request body.
 pub(crate) const MAX_BODY_BYTES: usize = 64 << 10;
-/// Nothing is taken from anywhere else, nothing stands in the page itself, and nobody may frame it.
+/// Allows only resources of this origin, no inline scripts or styles, and no framing.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// The dashboard and the interface for programs.
+/// Builds the router of the dashboard and the API.
 pub fn build_router(app: &Arc<AppState>) -> Router {
     build_page_router(app)
         .merge(api::build_api_router(app))
@@ -66,14 +66,14 @@ fn build_page_router(app: &Arc<AppState>) -> Router<Arc<AppState>> {
     router.route_layer(middleware::from_fn_with_state(guard, require_access))
 }
 
-/// What the access check goes by.
+/// State of the access check.
 #[derive(Clone)]
 struct AccessGuard {
     app: Arc<AppState>,
     routes: RouteTable,
 }
 
-/// Why there is no page.
+/// An error, rendered as a page.
 #[derive(Debug)]
 pub(crate) struct WebError(AppError);
 
@@ -83,7 +83,7 @@ impl<E: Into<AppError>> From<E> for WebError {
     }
 }
 
-/// The status that says what kind of error it is.
+/// Returns the HTTP status for a kind of error.
 pub(crate) fn status_code(error: &AppError) -> StatusCode {
     match error.kind() {
         ErrorKind::NotLoggedIn => StatusCode::UNAUTHORIZED,
@@ -99,7 +99,7 @@ pub(crate) fn status_code(error: &AppError) -> StatusCode {
 impl IntoResponse for WebError {
     fn into_response(self) -> Response {
         let Self(error) = self;
-        // In seconds.
+        // Seconds: 15 minutes for the rate limit, a moment for a full queue.
         let retry_after = match error.kind() {
             ErrorKind::TooManyAttempts => Some("900"),
             ErrorKind::Busy => Some("2"),
@@ -111,7 +111,8 @@ impl IntoResponse for WebError {
             p { a href="/" { "Overview" } " · " a href="/login" { "Log in" } }
         };
         let mut response =
-            (status_code(&error), layout::render_public_page("That did not work", &body)).into_response();
+            (status_code(&error), layout::render_public_page(error_title(error.kind()), &body))
+                .into_response();
         if let Some(seconds) = retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
         }
@@ -119,18 +120,28 @@ impl IntoResponse for WebError {
     }
 }
 
-/// What a page gives.
+/// Returns the title of an error page.
+fn error_title(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::NotFound => "Page not found",
+        ErrorKind::Forbidden => "Permission denied",
+        ErrorKind::TooManyAttempts => "Too many attempts",
+        _ => "Something went wrong",
+    }
+}
+
+/// The result of a page handler.
 pub(crate) type PageResult = Result<Markup, WebError>;
 
-/// Where there is nothing.
+/// Answers requests for unknown addresses.
 async fn not_found(State(app): State<Arc<AppState>>) -> Response {
     add_security_headers(
         &app,
-        WebError::from(AppError::NotFound("There is no such page.".into())).into_response(),
+        WebError::from(AppError::NotFound("No page exists at this address.".into())).into_response(),
     )
 }
 
-/// Lets through who may, and sees to it that browsers keep to what pages need.
+/// Authorizes a request, and adds security headers to the response.
 async fn require_access(State(guard): State<AccessGuard>, mut request: Request, next: Next) -> Response {
     let response = match authorize(&guard, &mut request).await {
         Ok(()) => next.run(request).await,
@@ -139,22 +150,22 @@ async fn require_access(State(guard): State<AccessGuard>, mut request: Request, 
     add_security_headers(&guard.app, response)
 }
 
-/// Whether a request may go on. Otherwise the answer.
+/// Authorizes a request, or returns the response that refuses it.
 async fn authorize(guard: &AccessGuard, request: &mut Request) -> Result<(), Response> {
     let refusal = |error: AppError| WebError::from(error).into_response();
     let matched = request.extensions().get::<MatchedPath>();
-    // What nobody decided about is for nobody.
+    // Deny by default: an unlisted route is refused.
     let route = matched.and_then(|path| guard.routes.find(request.method(), path.as_str()));
     let Some(route) = route else { return Err(refusal(AppError::Forbidden)) };
     let is_read = route.method == Method::GET;
     if !is_read && !csrf::is_same_origin(&guard.app, request) {
-        let why = "The request does not come from a page of this dashboard.";
+        let why = "Cross-site request refused: submit the form from this dashboard.";
         return Err(refusal(AppError::Invalid(why.to_owned())));
     }
     let Access::LoggedIn(least) = route.access else { return Ok(()) };
     let person = auth::current_user(&guard.app, request.headers()).await;
     match person.map_err(refusal)? {
-        None if is_read && route.path != "/live" => Err(auth::redirect_to_login(request.uri())),
+        None if is_read && route.path != "/events" => Err(auth::redirect_to_login(request.uri())),
         None => Err(refusal(AppError::NotLoggedIn)),
         Some(person) if person.role < least => Err(refusal(AppError::Forbidden)),
         Some(person) => {
@@ -175,8 +186,10 @@ fn add_security_headers(app: &AppState, mut response: Response) -> Response {
     for (name, value) in set {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    // Pages show personal data: keep them out of the browser's cache unless a handler decides otherwise.
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     if auth::is_secure(app) {
+        // Browsers ignore this header over plain HTTP.
         let year = HeaderValue::from_static("max-age=31536000");
         headers.insert(header::STRICT_TRANSPORT_SECURITY, year);
     }
@@ -194,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn every_route_is_in_the_table_of_the_documentation() {
+    fn every_route_is_listed_in_the_documentation() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/security.md");
         let page = std::fs::read_to_string(path).unwrap();
         for route in routes::route_table().iter() {
@@ -212,13 +225,13 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_something_is_never_for_viewers_but_of_themselves() {
+    fn viewers_can_change_only_their_own_account() {
         let own = [
             "/logout",
             "/settings/password",
-            "/settings/logins/end",
+            "/settings/login-sessions/revoke",
             "/settings/tokens",
-            "/settings/tokens/remove",
+            "/settings/tokens/revoke",
             "/login",
             "/setup/{token}",
         ];

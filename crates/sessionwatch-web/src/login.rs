@@ -21,7 +21,7 @@ use super::{
     layout,
 };
 
-/// Where to go on to.
+/// The page to return to after login.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct ReturnTo {
     #[serde(default)]
@@ -33,15 +33,16 @@ impl ReturnTo {
         Self { next }
     }
 
-    /// A page of ours.
+    /// Returns the path if it stays on this host, otherwise `/`.
     pub(super) fn safe_path(&self) -> &str {
         if is_local_path(&self.next) { &self.next } else { "/" }
     }
 }
 
-/// Returns `true` if a browser that is sent to that text stays on this host. Browsers drop tabs and line breaks from an
-/// address, and read a backslash as a slash; of other control characters no header can be made.
+/// Returns `true` if a redirect to `text` stays on this host.
 pub(super) fn is_local_path(text: &str) -> bool {
+    // Browsers drop tabs and line breaks from an address and read a backslash as a slash, so that `/\evil.example` or
+    // `/<tab>/evil.example` would leave this host.
     let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'\\';
     text.starts_with('/') && !text.starts_with("//") && text.bytes().all(is_plain)
 }
@@ -57,9 +58,8 @@ pub(super) async fn show_login(
 fn render_no_accounts_notice() -> Markup {
     html! {
         p.empty {
-            "Nobody has an account yet. " code { "sessionwatch serve" }
-            " printed a link when it started, by which the first one is made; "
-            code { "sessionwatch accounts add NAME" } " does it on the command line."
+            "No accounts yet. Open the setup link that " code { "sessionwatch serve" }
+            " printed at startup, or run " code { "sessionwatch accounts add NAME" } "."
         }
     }
 }
@@ -77,7 +77,7 @@ fn render_login_page(app: &AppState, notice: Option<Markup>, next: &str) -> Mark
             button { "Log in" }
         }
         @if let Some(openid) = &app.config().oidc {
-            p.links { a href={ "/openid/login?next=" (layout::percent_encode(next)) } { "Log in with " (openid.label) } }
+            p.links { a href={ "/oidc/login?next=" (layout::percent_encode(next)) } { "Log in with " (openid.label) } }
         }
     };
     layout::render_public_page("Log in", &body)
@@ -94,8 +94,9 @@ pub(super) async fn log_in(
         Credentials { name: fields.text("name").to_owned(), password: fields.password("password") };
     let return_to = ReturnTo::new(fields.text("next").to_owned());
     let Some(login) = login_sessions::log_in(&app, credentials, &client).await? else {
-        let problem = html! { p.problem role="alert" { "The name or the password is wrong." } };
+        let problem = html! { p.problem role="alert" { "Incorrect name or password." } };
         let page = render_login_page(&app, Some(problem), return_to.safe_path());
+        // The same message for an unknown name and a wrong password does not reveal which accounts exist.
         return Ok((StatusCode::UNAUTHORIZED, page).into_response());
     };
     let cookie = format_session_cookie(&app, &login);

@@ -1,4 +1,4 @@
-//! Logs: signals, how they fit the table, and the health of their sources.
+//! The logs page: log events, their correlation with sessions, and the state of log sources.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use super::{
     layout::{self, PageHead},
 };
 
-/// Log events on a page.
+/// Most log events on a page.
 const LOG_EVENT_PAGE_SIZE: u32 = 200;
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -56,24 +56,25 @@ pub(super) async fn show_logs(
         limit: LOG_EVENT_PAGE_SIZE,
     };
     let mut found = logs::search_log_events(&app, query).await?;
+    // The limit of the query applies to each target.
     found.truncate(LOG_EVENT_PAGE_SIZE as usize);
     let sources = logs::list_log_sources(&app).await?;
     let body = html! {
         (render_sources_section(&sources, now))
-        section aria-labelledby="signals" {
-            h2 id="signals" { "Signals" }
+        section aria-labelledby="log-events" {
+            h2 id="log-events" { "Log events" }
             form.filter method="get" action="/logs" {
                 label { "Target" select name="target" { option value="" { "all" } @for name in &names { option value=(name) selected[*name == wanted.target] { (name) } } } }
                 label { "Kind" input name="kind" value=(wanted.kind) maxlength="100"; }
                 label { "Token prefix" input name="token" value=(wanted.token) maxlength="8"; }
                 label { "User" input name="user" value=(wanted.user) maxlength="200"; }
-                label.check { input type="checkbox" name="bad" value="yes" checked[!wanted.bad.is_empty()]; " only bad ones" }
-                button { "Show" }
+                label.check { input type="checkbox" name="bad" value="yes" checked[!wanted.bad.is_empty()]; " Problems only" }
+                button { "Show log events" }
             }
-            @if found.is_empty() { p.empty { "No signal of the last 30 days is like that." } }
+            @if found.is_empty() { p.empty { "No matching log events in the last 30 days." } }
             @else {
                 div.wide tabindex="0" role="group" aria-label="Table" { table {
-                    thead { tr { th scope="col" { "when" } th scope="col" { "signal" } th scope="col" { "severity" } th scope="col" { "token" } th scope="col" { "user" } th scope="col" { "in the table" } th scope="col" { "reason" } } }
+                    thead { tr { th scope="col" { "Time" } th scope="col" { "Event" } th scope="col" { "Severity" } th scope="col" { "Token" } th scope="col" { "User ID" } th scope="col" { "Match" } th scope="col" { "Reason" } } }
                     tbody { @for signal in &found { tr {
                         td { (layout::render_relative_time(signal.at.unwrap_or(signal.read_at), now)) }
                         td { (signal.kind) }
@@ -90,16 +91,16 @@ pub(super) async fn show_logs(
     Ok(layout::render_page(&person, PageHead { title: "Logs", path: "/logs", live: true }, &body))
 }
 
-/// Whether each source is heard.
+/// Renders the state of each log source.
 fn render_sources_section(sources: &[LogSourceStatus], now: UtcTimestamp) -> Markup {
     html! {
         section aria-labelledby="sources" {
-            h2 id="sources" { "Sources" }
+            h2 id="sources" { "Log sources" }
             @if sources.is_empty() {
-                p.empty { "No source of log lines is configured: " code { "[[logs]]" } " in the configuration names files, log drains and syslog." }
+                p.empty { "No log sources configured. Add " code { "[[logs]]" } " to the configuration to read files, log drains or syslog." }
             } @else {
                 div.wide tabindex="0" role="group" aria-label="Table" { table {
-                    thead { tr { th scope="col" { "source" } th scope="col" { "target" } th scope="col" { "heard last" } th scope="col" { "voice" } th scope="col" { "lines" } } }
+                    thead { tr { th scope="col" { "Source" } th scope="col" { "Target" } th scope="col" { "Last line" } th scope="col" { "Activity" } th scope="col" { "Lines" } } }
                     tbody { @for status in sources { (render_source_row(status, now)) } }
                 } }
             }
@@ -110,9 +111,9 @@ fn render_sources_section(sources: &[LogSourceStatus], now: UtcTimestamp) -> Mar
 fn render_source_row(status: &LogSourceStatus, now: UtcTimestamp) -> Markup {
     let LogSourceStatus { config: source, record: kept } = status;
     let (state, label) = match kept.activity.status_at(kept.last_line_at, now, source.idle_after) {
-        SourceStatus::NeverActive => ("unknown", "never heard"),
-        SourceStatus::Normal => ("healthy", "as usual"),
-        SourceStatus::Idle => ("failing", "gone quiet"),
+        SourceStatus::NeverActive => ("unknown", "no lines yet"),
+        SourceStatus::Normal => ("passing", "normal"),
+        SourceStatus::Idle => ("failing", "idle"),
     };
     let lines = kept.counters.get("lines").and_then(Value::as_u64).unwrap_or(0);
     html! {

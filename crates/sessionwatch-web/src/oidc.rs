@@ -1,5 +1,4 @@
-//! Logging in by a provider of identities (OpenID Connect): there and back. What has to be known on the way back is in a
-//! cookie of the browser that asked.
+//! Login with an identity provider (OpenID Connect). The state of a started login is kept in a cookie of the browser.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -38,7 +37,7 @@ pub(super) async fn start_login(
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to(&started.redirect_to)).into_response())
 }
 
-/// What the provider sends people back with.
+/// Query parameters of the provider's redirect to the callback.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct CallbackParams {
@@ -54,11 +53,13 @@ pub(super) async fn complete_login(
     Query(params): Query<CallbackParams>,
     headers: HeaderMap,
 ) -> Result<Response, WebError> {
+    // A callback without the cookie of its login is rejected: somebody else may have started that login.
     let kept = find_cookie(&headers, state_cookie_name(&app)).map(Into::into);
     let CallbackParams { code, state, error, iss: issuer } = params;
     let callback = OidcCallback { code, state, error, issuer, state_cookie: kept };
     let completed =
         oidc_login::complete_oidc_login(&app, callback, &client_info(&app, &headers, peer)).await?;
+    // The state is good for one login only.
     let gone = format_set_cookie(&app, state_cookie_name(&app), "", 0);
     let cookies = AppendHeaders([
         (header::SET_COOKIE, format_session_cookie(&app, &completed.login)),

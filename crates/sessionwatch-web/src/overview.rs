@@ -1,4 +1,4 @@
-//! The overview: whether all is well.
+//! The overview: problems and key figures of all targets.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use super::{
     layout::{self, PageHead},
 };
 
-/// Things that happened and are shown.
+/// Most notifications shown per target.
 const MAX_SHOWN_EVENTS: u32 = 12;
 
 pub(super) async fn show_overview(
@@ -42,50 +42,42 @@ pub(super) async fn show_overview(
     let open = wrong.iter().filter(|(_, kept)| kept.acknowledged_by.is_none()).count();
     let unknown = known.iter().filter(|known| known.state() == "unknown").count();
     let body = html! {
-        (render_overall_status(open, wrong.len(), unknown))
+        @if !configured.is_empty() { (render_overall_status(open, wrong.len(), unknown)) }
         @if !wrong.is_empty() {
-            section aria-labelledby="wrong" {
-                h2 id="wrong" { "What is wrong" }
+            section aria-labelledby="problems" {
+                h2 id="problems" { "Problems" }
                 ul.list { @for (_, kept) in &wrong { li { (render_alert_line(kept, now)) } } }
             }
         }
         @for (target, known) in configured.iter().zip(&known) { (render_target_card(&config, target, known, now)) }
         @if configured.is_empty() {
-            p.empty { "No target is configured: " code { "sessionwatch init URL" } " writes a configuration that names one." }
+            p.empty { "No targets configured. Run " code { "sessionwatch init URL" } " to create a configuration." }
         }
     };
     Ok(layout::render_page(&person, PageHead { title: "Overview", path: "/", live: true }, &body))
 }
 
-/// Whether all is well, in one line.
+/// Renders the status of all targets in one line, given the number of unacknowledged and of all firing alerts, and of
+/// targets with unknown status.
 fn render_overall_status(open: usize, all: usize, unknown: usize) -> Markup {
     let (state, said) = match (open, all, unknown) {
-        (0, 0, 0) => ("healthy", "All is well.".to_owned()),
+        (0, 0, 0) => ("passing", "No problems found".to_owned()),
         (0, 0, _) => {
-            ("unknown", format!("Nothing is known of {}.", format_count(unknown as u64, "target", "targets")))
+            ("unknown", format!("Status of {} unknown", format_count(unknown as u64, "target", "targets")))
         }
-        (0, ..) => ("acknowledged", format!("{}, and somebody looks after each.", format_firing_count(all))),
-        _ => (
-            "failing",
-            if open == all {
-                format!(
-                    "{}, and nobody looks after {} yet.",
-                    format_firing_count(all),
-                    if all == 1 { "it" } else { "them" }
-                )
-            } else {
-                format!("{}, and nobody looks after {open} of them yet.", format_firing_count(all))
-            },
-        ),
+        (0, ..) => ("acknowledged", format_count(all as u64, "acknowledged alert", "acknowledged alerts")),
+        _ => {
+            let open_alerts = format_count(open as u64, "unacknowledged alert", "unacknowledged alerts");
+            (
+                "failing",
+                if open == all { open_alerts } else { format!("{open_alerts}, {all} firing in total") },
+            )
+        }
     };
     html! { p class={ "verdict " (state) } role="status" { (layout::render_status_badge(state)) " " strong { (said) } } }
 }
 
-fn format_firing_count(alerts: usize) -> String {
-    format_count(alerts as u64, "alert fires", "alerts fire")
-}
-
-/// An alert in one line, with the way to it.
+/// Renders an alert in one line, with a link to its check.
 pub(super) fn render_alert_line(record: &AlertRecord, now: UtcTimestamp) -> Markup {
     let link = format!(
         "/targets/{}/checks/{}",
@@ -96,14 +88,14 @@ pub(super) fn render_alert_line(record: &AlertRecord, now: UtcTimestamp) -> Mark
     html! {
         (layout::render_severity_badge(&record.severity)) " "
         a href=(link) { (record.check) } " on " (record.target) ": " (layout::sanitize_text(&record.summary))
-        @if let Some(since) = since { span.dim { ", since " (layout::render_relative_time(since, now)) } }
-        @if let Some(owner) = &record.acknowledged_by { span.dim { ", " (layout::sanitize_text(owner)) " looks after it" } }
+        @if let Some(since) = since { span.dim { ", started firing " (layout::render_relative_time(since, now)) } }
+        @if let Some(owner) = &record.acknowledged_by { span.dim { ", acknowledged by " (layout::sanitize_text(owner)) } }
     }
 }
 
 fn render_target_card(config: &Config, target: &Target, status: &TargetStatus, now: UtcTimestamp) -> Markup {
     let link = format!("/targets/{}", layout::percent_encode(&target.name));
-    let census = status.report_document().map(|report| &report["census"]);
+    let census = status.report_document().map(|report| &report["stats"]);
     let count = |key: &str| census.and_then(|census| census[key].as_f64());
     html! {
         section.card aria-label=(target.name) {
@@ -111,11 +103,11 @@ fn render_target_card(config: &Config, target: &Target, status: &TargetStatus, n
             p.dim {
                 @match &status.report {
                     Some(report) => {
-                        "Looked at " (layout::render_relative_time(report.at, now)) ", "
+                        "Last check " (layout::render_relative_time(report.at, now)) ", "
                         (report.document["duration_ms"].as_f64().map(|ms| format!("{ms:.0} ms")).unwrap_or_default())
-                        " · " (status.report_text("profile").unwrap_or("not recognised"))
+                        " · " (status.report_text("profile").unwrap_or("no session table found"))
                     }
-                    None => "Not looked at yet.",
+                    None => "Not checked yet.",
                 }
             }
             dl.numbers {
@@ -128,10 +120,10 @@ fn render_target_card(config: &Config, target: &Target, status: &TargetStatus, n
             }
             div.charts { (render_charts(config, status, Period { from: now - DAY, to: now })) }
             @if status.events.is_empty() {
-                p.dim { "Nothing was told in the last 24 hours." }
+                p.dim { "No notifications in the last 24 hours." }
             } @else {
                 details {
-                    summary { "The last 24 hours: " (format_count(status.events.len() as u64, "message", "messages")) }
+                    summary { "Last 24 hours: " (format_count(status.events.len() as u64, "notification", "notifications")) }
                     ul.list {
                         @for event in status.events.iter().rev().take(MAX_SHOWN_EVENTS as usize) {
                             li { (layout::render_relative_time(event.at, now)) " " (event.kind) ": " (event.check) ", " (layout::sanitize_text(&event.summary)) }
@@ -143,17 +135,17 @@ fn render_target_card(config: &Config, target: &Target, status: &TargetStatus, n
     }
 }
 
-/// Numbers of a target, and where the sessions behind them are.
+/// The key figures of a target: label, name in the session stats, and link to the sessions behind the figure.
 const TARGET_FIGURES: [(&str, &str, &str); 6] = [
-    ("active", "active", "/sessions?status=active"),
-    ("expired, still stored", "expired", "/sessions?status=expired"),
-    ("users with a session", "users_active", "/sessions?sort=user"),
-    ("sessions a user", "sessions_per_user", "/sessions?sort=user"),
-    ("shared tokens", "duplicate_tokens", "/checks/duplicate-tokens"),
-    ("orphans", "orphaned", "/checks/orphaned-sessions"),
+    ("Active sessions", "active", "/sessions?status=active"),
+    ("Expired sessions", "expired", "/sessions?status=expired"),
+    ("Users with sessions", "users_active", "/sessions?sort=user"),
+    ("Sessions per user", "sessions_per_user", "/sessions?sort=user"),
+    ("Shared tokens", "duplicate_tokens", "/checks/duplicate-tokens"),
+    ("Orphaned sessions", "orphaned", "/checks/orphaned-sessions"),
 ];
 
-/// The charts of a target over a period.
+/// Renders the charts of a target over a period.
 pub(super) fn render_charts(config: &Config, status: &TargetStatus, period: Period) -> Markup {
     let thresholds = &config.checks.thresholds;
     #[expect(clippy::cast_precision_loss, reason = "a line in a picture")]
@@ -170,21 +162,21 @@ pub(super) fn render_charts(config: &Config, status: &TargetStatus, period: Peri
         (
             "Active sessions",
             "active",
-            usual("usual up to", thresholds.active_sessions.max)
-                .chain(usual("usual from", thresholds.active_sessions.min))
+            usual("normal up to", thresholds.active_sessions.max)
+                .chain(usual("normal from", thresholds.active_sessions.min))
                 .collect(),
         ),
         (
-            "Expired sessions, still stored",
+            "Expired sessions in the table",
             "expired",
             usual("fails above", thresholds.expired_backlog.max).collect(),
         ),
         (
-            "Created in the last hour",
+            "Sessions created in the last hour",
             "created_last_hour",
             usual("fails above", thresholds.creation_rate.max).collect(),
         ),
-        ("Sessions a user", "per_user", vec![("fails above", thresholds.sessions_per_user.max)]),
+        ("Sessions per user", "per_user", vec![("fails above", thresholds.sessions_per_user.max)]),
     ];
     html! {
         @for (title, gauge, limits) in all {

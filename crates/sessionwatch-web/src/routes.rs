@@ -1,5 +1,5 @@
-//! Routes, each declared once: the router, the access check, the OpenAPI document and the table of the documentation are
-//! made of the same list.
+//! The page routes, each declared once: the router, the access check and the table in the documentation derive from
+//! this list.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::{
     setup, sse, target, tokens,
 };
 
-/// A route, and what answers it.
+/// A route and its handler.
 pub(super) struct PageRoute {
     pub(super) route: RouteSpec,
     pub(super) handler: MethodRouter<Arc<AppState>>,
@@ -32,7 +32,7 @@ fn get_route<T: 'static>(path: &str, access: Access, handler: impl Handler<T, Ar
     audited_get_route(path, access, "", handler)
 }
 
-/// What is read, and changes something all the same: the way back from another site.
+/// Declares a GET route that changes state: the OpenID Connect callback, which another site redirects to.
 fn audited_get_route<T: 'static>(
     path: &str,
     access: Access,
@@ -61,20 +61,20 @@ fn page_route(
     PageRoute { route: RouteSpec { method, path: path.to_owned(), access, audit_action }, handler }
 }
 
-/// Every page of the dashboard.
+/// Declares every page of the dashboard.
 #[rustfmt::skip]
 pub(super) fn page_routes() -> Vec<PageRoute> {
     vec![
         get_route("/assets/{file}", PUBLIC_ACCESS, layout::serve_asset),
         get_route("/login", PUBLIC_ACCESS, login::show_login),
-        post_route("/login", PUBLIC_ACCESS, "login", login::log_in),
-        get_route("/openid/login", PUBLIC_ACCESS, oidc::start_login),
-        audited_get_route("/openid/callback", PUBLIC_ACCESS, "login", oidc::complete_login),
+        post_route("/login", PUBLIC_ACCESS, "login.succeeded", login::log_in),
+        get_route("/oidc/login", PUBLIC_ACCESS, oidc::start_login),
+        audited_get_route("/oidc/callback", PUBLIC_ACCESS, "login.succeeded", oidc::complete_login),
         get_route("/setup/{token}", PUBLIC_ACCESS, setup::show_setup),
-        post_route("/setup/{token}", PUBLIC_ACCESS, "account-added", setup::create_first_account),
-        post_route("/logout", VIEWER_ACCESS, "logout", login::log_out),
+        post_route("/setup/{token}", PUBLIC_ACCESS, "account.created", setup::create_first_account),
+        post_route("/logout", VIEWER_ACCESS, "login.ended", login::log_out),
         get_route("/", VIEWER_ACCESS, overview::show_overview),
-        get_route("/live", VIEWER_ACCESS, sse::stream_events),
+        get_route("/events", VIEWER_ACCESS, sse::stream_events),
         get_route("/targets/{target}", VIEWER_ACCESS, target::show_target),
         get_route("/targets/{target}/checks/{check}", VIEWER_ACCESS, target::show_check),
         get_route("/targets/{target}/checks/{check}/query", VIEWER_ACCESS, target::show_check_query),
@@ -84,50 +84,51 @@ pub(super) fn page_routes() -> Vec<PageRoute> {
         get_route("/targets/{target}/sessions.json", VIEWER_ACCESS, sessions::export_json),
         get_route("/targets/{target}/users/{user}", VIEWER_ACCESS, sessions::show_user),
         get_route("/alerts", VIEWER_ACCESS, alerts::show_alerts),
-        post_route("/alerts/acknowledge", RESPONDER_ACCESS, "acknowledge", alerts::acknowledge_alert),
-        post_route("/alerts/resolve", RESPONDER_ACCESS, "resolve", alerts::resolve_alert),
-        post_route("/alerts/comment", RESPONDER_ACCESS, "comment", alerts::add_comment),
-        post_route("/alerts/silence", RESPONDER_ACCESS, "silence", alerts::create_silence),
-        post_route("/alerts/unsilence", RESPONDER_ACCESS, "unsilence", alerts::expire_silence),
+        post_route("/alerts/acknowledge", RESPONDER_ACCESS, "alert.acknowledged", alerts::acknowledge_alert),
+        post_route("/alerts/resolve", RESPONDER_ACCESS, "alert.resolved", alerts::resolve_alert),
+        post_route("/alerts/comment", RESPONDER_ACCESS, "alert.commented", alerts::add_comment),
+        post_route("/silences", RESPONDER_ACCESS, "silence.created", alerts::create_silence),
+        post_route("/silences/expire", RESPONDER_ACCESS, "silence.expired", alerts::expire_silence),
         get_route("/logs", VIEWER_ACCESS, logs::show_logs),
         get_route("/incidents", VIEWER_ACCESS, incidents::show_incidents),
-        post_route("/incidents", RESPONDER_ACCESS, "incident-opened", incidents::open_incident),
+        post_route("/incidents", RESPONDER_ACCESS, "incident.opened", incidents::open_incident),
         get_route("/incidents/{id}", VIEWER_ACCESS, incidents::show_incident),
-        post_route("/incidents/{id}/next", RESPONDER_ACCESS, "incident-done, incident-skipped, incident-found", incidents::advance_incident),
-        post_route("/incidents/{id}/contain", RESPONDER_ACCESS, "plan-made", incidents::plan_containment),
-        post_route("/incidents/{id}/evidence", RESPONDER_ACCESS, "incident-evidence", incidents::export_evidence),
-        post_route("/incidents/{id}/set", RESPONDER_ACCESS, "incident-set", incidents::set_report_field),
-        post_route("/incidents/{id}/close", RESPONDER_ACCESS, "incident-closed", incidents::close_incident),
-        post_route("/incidents/{id}/note", RESPONDER_ACCESS, "incident-note", incidents::add_note),
+        post_route("/incidents/{id}/steps", RESPONDER_ACCESS, "incident.step_done, incident.step_skipped, incident.step_detected", incidents::advance_incident),
+        post_route("/incidents/{id}/contain", RESPONDER_ACCESS, "plan.created", incidents::plan_containment),
+        post_route("/incidents/{id}/evidence", RESPONDER_ACCESS, "incident.evidence_exported", incidents::export_evidence),
+        post_route("/incidents/{id}/fields", RESPONDER_ACCESS, "incident.field_set", incidents::set_report_field),
+        post_route("/incidents/{id}/close", RESPONDER_ACCESS, "incident.closed", incidents::close_incident),
+        post_route("/incidents/{id}/notes", RESPONDER_ACCESS, "incident.note_added", incidents::add_note),
         get_route("/incidents/{id}/report", VIEWER_ACCESS, incidents::show_report),
-        get_route("/checklist/{target}", VIEWER_ACCESS, checklist::show_checklist),
-        post_route("/checklist/{target}", RESPONDER_ACCESS, "attest", checklist::create_attestation),
-        get_route("/cleanup/{target}", VIEWER_ACCESS, cleanup::show_cleanup),
-        post_route("/cleanup/{target}", RESPONDER_ACCESS, "plan-made", cleanup::create_plan),
+        get_route("/report", VIEWER_ACCESS, checklist::redirect_to_first_target),
+        get_route("/targets/{target}/report", VIEWER_ACCESS, checklist::show_checklist),
+        post_route("/targets/{target}/report", RESPONDER_ACCESS, "checklist.attested", checklist::create_attestation),
+        get_route("/cleanup", VIEWER_ACCESS, cleanup::show_cleanup),
+        post_route("/cleanup", RESPONDER_ACCESS, "plan.created", cleanup::create_plan),
         get_route("/plans/{id}", VIEWER_ACCESS, cleanup::show_plan),
-        post_route("/plans/{id}/approve", RESPONDER_ACCESS, "plan-approved", cleanup::approve_plan),
-        post_route("/plans/{id}/apply", RESPONDER_ACCESS, "plan-begun", cleanup::apply_plan),
-        post_route("/archive/{id}/restore", RESPONDER_ACCESS, "plan-made", cleanup::create_restore_plan),
+        post_route("/plans/{id}/approve", RESPONDER_ACCESS, "plan.approved", cleanup::approve_plan),
+        post_route("/plans/{id}/apply", RESPONDER_ACCESS, "plan.started", cleanup::apply_plan),
+        post_route("/archive/{id}/restore", RESPONDER_ACCESS, "plan.created", cleanup::create_restore_plan),
         get_route("/audit", VIEWER_ACCESS, audit::show_audit_trail),
         get_route("/settings", VIEWER_ACCESS, settings::show_settings),
-        post_route("/settings/password", VIEWER_ACCESS, "password", settings::change_password),
-        post_route("/settings/logins/end", VIEWER_ACCESS, "login-ended", settings::revoke_login_session),
-        post_route("/settings/tokens", VIEWER_ACCESS, "token-added", tokens::create_token),
-        post_route("/settings/tokens/remove", VIEWER_ACCESS, "token-removed", tokens::delete_token),
-        post_route("/settings/accounts", ADMIN_ACCESS, "account-added", settings::create_account),
-        post_route("/settings/accounts/remove", ADMIN_ACCESS, "account-removed", settings::delete_account),
-        post_route("/settings/channels/test", ADMIN_ACCESS, "channel-tested", settings::test_channel),
+        post_route("/settings/password", VIEWER_ACCESS, "account.password_changed", settings::change_password),
+        post_route("/settings/login-sessions/revoke", VIEWER_ACCESS, "login.revoked", settings::revoke_login_session),
+        post_route("/settings/tokens", VIEWER_ACCESS, "token.created", tokens::create_token),
+        post_route("/settings/tokens/revoke", VIEWER_ACCESS, "token.revoked", tokens::delete_token),
+        post_route("/settings/accounts", ADMIN_ACCESS, "account.created", settings::create_account),
+        post_route("/settings/accounts/delete", ADMIN_ACCESS, "account.deleted", settings::delete_account),
+        post_route("/settings/channels/test", ADMIN_ACCESS, "channel.tested", settings::test_channel),
     ]
 }
 
-/// Every route of the dashboard and of the interface for programs.
+/// Returns every route of the dashboard and the API.
 #[must_use]
 pub fn route_table() -> RouteTable {
     let programs = super::api::routes::api_route_table();
     RouteTable::new(page_router().1.iter().chain(programs.iter()).cloned())
 }
 
-/// The router of the pages, and what is in it.
+/// Builds the router of the pages, and the table of its routes.
 pub(super) fn page_router() -> (Router<Arc<AppState>>, RouteTable) {
     let (mut router, mut routes) = (Router::new(), vec![]);
     for PageRoute { route, handler } in page_routes() {

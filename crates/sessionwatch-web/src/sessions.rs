@@ -1,10 +1,10 @@
-//! Sessions and users: the rows behind the numbers, prefix only, and what the logs say of them.
+//! Session lists, exports and user pages. Tokens are shown by their prefix only.
 
 use std::sync::Arc;
 
 use axum::{
     extract::{Path, Query, State},
-    http::header,
+    http::{HeaderName, header},
     response::{IntoResponse, Response},
 };
 use maud::{Markup, html};
@@ -30,18 +30,21 @@ use super::{
     layout::{self, PageHead},
 };
 
-/// Sessions on a page, and in an export.
+/// Most sessions on a page.
 const SESSION_PAGE_SIZE: usize = 100;
+/// Most sessions in an export, which is built in memory.
 const MAX_EXPORTED_SESSIONS: usize = 100_000;
-/// Orders, as they are called in addresses and by people.
+/// Response header of exports: `true` if sessions are missing from the end.
+const TRUNCATED_HEADER: HeaderName = HeaderName::from_static("sessionwatch-truncated");
+/// Sort orders, with their names in URLs and on the page.
 const SORT_OPTIONS: [(SessionSort, &str, &str); 4] = [
-    (SessionSort::Expires, "expires", "end"),
+    (SessionSort::Expires, "expires", "expiry"),
     (SessionSort::Created, "created", "creation"),
     (SessionSort::User, "user", "user"),
-    (SessionSort::Id, "id", "row id"),
+    (SessionSort::Id, "id", "row ID"),
 ];
 
-/// What is looked for.
+/// The filter in the query string.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct SessionFilter {
     #[serde(default)]
@@ -67,7 +70,9 @@ impl SessionFilter {
             "active" => SessionStatus::Active,
             "expired" => SessionStatus::Expired,
             other => {
-                return Err(AppError::Invalid(format!("“{other}” is no status: active, expired or all.")));
+                return Err(AppError::Invalid(format!(
+                    "Unknown status “{other}”. Use active, expired or all."
+                )));
             }
         })
     }
@@ -75,13 +80,13 @@ impl SessionFilter {
     fn parse_sort(&self) -> Result<Option<SessionSort>, AppError> {
         let wanted = SORT_OPTIONS.iter().find(|(_, name, _)| *name == self.sort).map(|(sort, ..)| *sort);
         if wanted.is_none() && !self.sort.is_empty() {
-            let said = format!("“{}” is no order: expires, created, user or id.", self.sort);
+            let said = format!("Unknown sort order “{}”. Use expires, created, user or id.", self.sort);
             return Err(AppError::Invalid(said));
         }
         Ok(wanted)
     }
 
-    /// The same, as it is asked of the database.
+    /// Returns the query for at most `limit` sessions.
     fn to_session_query(&self, limit: usize) -> Result<SessionQuery, AppError> {
         let some = |text: &'_ String| Some(text.clone()).filter(|text| !text.is_empty());
         let after = self.after.parse().ok().map(|key| SessionPageCursor { key, id: self.id.clone() });
@@ -91,7 +96,7 @@ impl SessionFilter {
         Ok(SessionQuery { status, sort, paged: true, ascending, user, row_id_or_prefix: token, after, limit })
     }
 
-    /// The same, as part of an address.
+    /// Returns the filter as a query string.
     fn to_query_string(&self) -> String {
         let pairs = [
             ("status", &self.status),
@@ -125,14 +130,14 @@ pub(super) async fn show_sessions(
         (render_filter_form(&filter, &base))
         @match chosen {
             None if sort == SessionSort::Id => p {
-                "By row id, since no index has these sessions in the order of their ends: to sort them so, the database has to read them all. The "
-                a href={ (base) "/doctor" } { "examination" } " says which index helps."
+                "Sorted by row ID: without an index on the expiry, sorting by expiry would read the whole table. The "
+                a href={ (base) "/doctor" } { "doctor" } " shows which index to create."
             },
-            Some(SessionSort::Created) if sort != SessionSort::Created => p { "By end, since the table does not say when sessions were created." },
-            Some(SessionSort::Id) if sort != SessionSort::Id => p { "By end, since rows of the table may have no id, or one that others have, too." },
+            Some(SessionSort::Created) if sort != SessionSort::Created => p { "Sorted by expiry: the table does not store when sessions were created." },
+            Some(SessionSort::Id) if sort != SessionSort::Id => p { "Sorted by expiry: the table has no unique row ID." },
             _ => {}
         }
-        @if found.rows.is_empty() { p.empty { "No session is like that." } }
+        @if found.rows.is_empty() { p.empty { "No matching sessions." } }
         @else { (render_session_table(&found, &base)) }
         p.links {
             @if let Some(last) = next {
@@ -140,8 +145,9 @@ pub(super) async fn show_sessions(
             }
             a href={ (base) "/sessions.csv?" (query) } { "CSV" } a href={ (base) "/sessions.json?" (query) } { "JSON" }
         }
+        @if found.has_more { p.dim { "Exports contain the first 100,000 sessions in this order." } }
         @if person.role >= AccountRole::Responder {
-            p.links { a href={ "/cleanup/" (layout::percent_encode(&name)) } { "End sessions: make a plan" } }
+            p.links { a href={ "/cleanup?target=" (layout::percent_encode(&name)) } { "Revoke sessions" } }
         }
     };
     Ok(layout::render_page(
@@ -162,11 +168,11 @@ fn render_filter_form(filter: &SessionFilter, base: &str) -> Markup {
     html! {
         form.filter method="get" action={ (base) "/sessions" } {
             label { "Status" (choice("status", &filter.status, &[("all", "all"), ("active", "active"), ("expired", "expired")])) }
-            label { "Sorted by" (choice("sort", &filter.sort, &SORT_OPTIONS.map(|(_, name, said)| (name, said)))) }
-            label { "Order" (choice("order", &filter.order, &[("down", "largest first"), ("up", "smallest first")])) }
+            label { "Sort by" (choice("sort", &filter.sort, &SORT_OPTIONS.map(|(_, name, said)| (name, said)))) }
+            label { "Order" (choice("order", &filter.order, &[("down", "descending"), ("up", "ascending")])) }
             label { "User" input name="user" value=(filter.user) maxlength="200"; }
             label { "Row ID or token prefix" input name="token" value=(filter.token) maxlength="200"; }
-            button { "Show" }
+            button { "Show sessions" }
         }
     }
 }
@@ -176,8 +182,8 @@ fn render_session_table(found: &SessionList, base: &str) -> Markup {
     html! {
         div.wide tabindex="0" role="group" aria-label="Table" { table {
             thead { tr {
-                th scope="col" { "token" } th scope="col" { "id" } th scope="col" { "user" } th scope="col" { "ends" }
-                th scope="col" { "status" } th scope="col" { "hours left" }
+                th scope="col" { "Token" } th scope="col" { "Row ID" } th scope="col" { "User ID" } th scope="col" { "Expires" }
+                th scope="col" { "Status" } th scope="col" { "Hours left" }
                 @for name in &found.display { th scope="col" { (layout::sanitize_text(name)) } }
             } }
             tbody { @for line in &found.rows { tr {
@@ -214,9 +220,16 @@ pub(super) async fn export_csv(
             report::session_status(line.expires_at, found.now),
         ]));
     }
-    let kept = "attachment; filename=\"sessions.csv\"";
-    Ok(([(header::CONTENT_TYPE, "text/csv; charset=utf-8"), (header::CONTENT_DISPOSITION, kept)], text)
-        .into_response())
+    // A browser does not show headers, so the file name says that the export is cut.
+    let file_name = if found.has_more {
+        format!("sessions-first-{MAX_EXPORTED_SESSIONS}.csv")
+    } else {
+        "sessions.csv".to_owned()
+    };
+    let disposition = format!("attachment; filename=\"{file_name}\"");
+    let content_type = "text/csv; charset=utf-8".to_owned();
+    let headers = [(header::CONTENT_TYPE, content_type), (header::CONTENT_DISPOSITION, disposition)];
+    Ok((export_headers(&found), headers, text).into_response())
 }
 
 pub(super) async fn export_json(
@@ -228,8 +241,15 @@ pub(super) async fn export_json(
     let found =
         sessions::list_sessions(&app, &target, filter.to_session_query(MAX_EXPORTED_SESSIONS)?).await?;
     let session = |line| api_types::SessionDto::from_row(line, &found.display, found.now);
-    let document = json!({ "schema": 1, "sessions": found.rows.iter().map(session).collect::<Vec<_>>() });
-    Ok(([(header::CONTENT_TYPE, "application/json")], document.to_string()).into_response())
+    let sessions = found.rows.iter().map(session).collect::<Vec<_>>();
+    let document = json!({ "schema": 2, "sessions": sessions, "truncated": found.has_more });
+    let headers = [(header::CONTENT_TYPE, "application/json")];
+    Ok((export_headers(&found), headers, document.to_string()).into_response())
+}
+
+/// Returns the header that says whether an export holds only the first [`MAX_EXPORTED_SESSIONS`].
+fn export_headers(found: &SessionList) -> [(HeaderName, &'static str); 1] {
+    [(TRUNCATED_HEADER, if found.has_more { "true" } else { "false" })]
 }
 
 pub(super) async fn show_user(
@@ -246,21 +266,22 @@ pub(super) async fn show_user(
         p { "on " a href=(base) { (name) } }
         h2 { "Sessions" }
         @match &found {
-            Ok(found) if found.rows.is_empty() => { p.empty { "The table holds no session of this user now." } }
+            Ok(found) if found.rows.is_empty() => { p.empty { "No sessions in the table." } }
             Ok(found) => { (render_session_table(found, &base)) }
-            Err(AppError::Unavailable(why)) => { p.problem { (why) " What the logs say is below." } }
-            Err(_) => { p.problem { "The sessions cannot be shown." } }
+            Err(AppError::Unavailable(why)) => { p.problem { (why) " Log events are listed below." } }
+            Err(_) => { p.problem { "Cannot load the sessions of this user." } }
         }
-        h2 { "What happened" }
-        @if records.history.is_empty() { p.empty { "No finding and no plan of the last 90 days is known to be about this user." } }
+        h2 { "History" }
+        @if records.history.is_empty() { p.empty { "No findings or plans for this user in the last 90 days." } }
         @else { ul.list { @for event in &records.history { li { (layout::render_relative_time(event.at, now)) " " (layout::sanitize_text(&event.summary)) } } } }
-        h2 { "In the logs" }
-        @if records.log_events.is_empty() { p.empty { "No line of the last 30 days names this user." } }
+        h2 { "Log events" }
+        @if records.log_events.is_empty() { p.empty { "No log events for this user in the last 30 days." } }
         @else { ul.list { @for signal in &records.log_events { li { (layout::sanitize_text(&describe_log_event(signal))) br; code { (layout::sanitize_text(&signal.text)) } } } } }
         @if person.role >= AccountRole::Responder {
-            form.inline method="post" action={ "/cleanup/" (layout::percent_encode(&name)) } {
+            form.inline method="post" action="/cleanup" {
+                input type="hidden" name="target" value=(name);
                 (layout::render_csrf_field(&person)) input type="hidden" name="kind" value="user"; input type="hidden" name="user" value=(user);
-                button { "Plan to end these log-ins" }
+                button { "Plan: revoke this user’s sessions" }
             }
         }
     };

@@ -1,4 +1,5 @@
-//! Settings: one's own account and log-ins, accounts, channels, and the configuration as it is used.
+//! The settings page: the user's own account, login sessions and tokens; for admins also accounts and channels; and the
+//! configuration in use.
 
 use std::sync::Arc;
 
@@ -47,26 +48,26 @@ fn render_account_section(
 ) -> Markup {
     html! {
         section aria-labelledby="own" {
-            h2 id="own" { "Your log-ins" }
+            h2 id="own" { "Your login sessions" }
             div.wide tabindex="0" role="group" aria-label="Table" { table {
-                thead { tr { th scope="col" { "from" } th scope="col" { "with" } th scope="col" { "began" } th scope="col" { "used last" } th scope="col" { "" } } }
+                thead { tr { th scope="col" { "IP address" } th scope="col" { "User agent" } th scope="col" { "Logged in" } th scope="col" { "Last used" } th scope="col" { "" } } }
                 tbody { @for login in logins { tr {
                     td { (layout::sanitize_text(&login.client_address)) } td { (layout::sanitize_text(&login.user_agent)) }
                     td { (layout::render_relative_time(login.created_at, now)) } td { (layout::render_relative_time(login.last_used_at, now)) }
-                    td { @if login.token_hash == person.login_hash { "this one" } @else {
-                        form.inline method="post" action="/settings/logins/end" { (layout::render_csrf_field(person)) input type="hidden" name="login" value=(login.token_hash); button.quiet { "End it" } }
+                    td { @if login.token_hash == person.login_hash { "current session" } @else {
+                        form.inline method="post" action="/settings/login-sessions/revoke" { (layout::render_csrf_field(person)) input type="hidden" name="login" value=(login.token_hash); button.quiet { "End session" } }
                     } }
                 } } }
             } }
             form.filter method="post" action="/settings/password" {
                 (layout::render_csrf_field(person))
-                // By this a browser knows whose password it is.
+                // Lets the browser's password manager know the account.
                 input type="text" name="name" value=(person.name) autocomplete="username" hidden;
-                label { "Present password" input type="password" name="password" autocomplete="current-password" required; }
+                label { "Current password" input type="password" name="password" autocomplete="current-password" required; }
                 label { "New password" input type="password" name="new" autocomplete="new-password" required minlength="15"; }
-                button { "Change it" }
+                button { "Change password" }
             }
-            p.dim { "A changed password ends every other log-in." }
+            p.dim { "Changing the password ends all your other login sessions." }
         }
     }
 }
@@ -80,20 +81,20 @@ fn render_accounts_section(
         section aria-labelledby="accounts" {
             h2 id="accounts" { "Accounts" }
             div.wide tabindex="0" role="group" aria-label="Table" { table {
-                thead { tr { th scope="col" { "name" } th scope="col" { "role" } th scope="col" { "since" } th scope="col" { "" } } }
+                thead { tr { th scope="col" { "Name" } th scope="col" { "Role" } th scope="col" { "Created" } th scope="col" { "" } } }
                 tbody { @for account in all { tr {
                     td { (account.name) } td { (account.role.name()) } td { (layout::render_relative_time(account.created_at, now)) }
                     td { @if account.name != person.name {
-                        form.inline method="post" action="/settings/accounts/remove" { (layout::render_csrf_field(person)) input type="hidden" name="name" value=(account.name); button.quiet { "Remove" } }
+                        form.inline method="post" action="/settings/accounts/delete" { (layout::render_csrf_field(person)) input type="hidden" name="name" value=(account.name); button.quiet { "Delete account" } }
                     } }
                 } } }
             } }
             form.filter method="post" action="/settings/accounts" {
                 (layout::render_csrf_field(person))
                 label { "Name" input name="name" required pattern="[A-Za-z0-9._@+\\-]{1,64}" autocomplete="off"; }
-                label { "Role" select name="role" { option value="viewer" { "viewer: looks" } option value="responder" { "responder: also acts" } option value="admin" { "admin: also decides who may" } } }
+                label { "Role" select name="role" { option value="viewer" { "Viewer: read-only" } option value="responder" { "Responder: can act" } option value="admin" { "Admin: manages accounts" } } }
                 label { "Password" input type="password" name="password" autocomplete="new-password" required minlength="15"; }
-                button { "Add" }
+                button { "Create account" }
             }
         }
     }
@@ -104,27 +105,27 @@ fn render_channels_section(app: &AppState, person: &CurrentUser) -> Markup {
     html! {
         section aria-labelledby="channels" {
             h2 id="channels" { "Channels" }
-            @if config.serve.channels.is_empty() { p.empty { "Nobody is told of anything yet: " code { "[[channel]]" } " in the configuration names ways to tell people." } }
+            @if config.serve.channels.is_empty() { p.empty { "No notification channels configured. Add " code { "[[channel]]" } " to the configuration." } }
             @else { ul.list { @for channel in &config.serve.channels { li {
                 (channel.name)
-                form.inline method="post" action="/settings/channels/test" { (layout::render_csrf_field(person)) input type="hidden" name="channel" value=(channel.name); button.quiet { "Send a test message" } }
+                form.inline method="post" action="/settings/channels/test" { (layout::render_csrf_field(person)) input type="hidden" name="channel" value=(channel.name); button.quiet { "Send test message" } }
             } } } }
         }
     }
 }
 
-/// What holds, without anything secret.
+/// Renders the configuration in use, without secrets.
 fn render_config_section(app: &AppState) -> Markup {
     let config = app.config();
     html! {
         section aria-labelledby="configuration" {
             h2 id="configuration" { "Configuration in use" }
             dl.facts {
-                dt { "File" } dd { (config.file.as_ref().map_or("the defaults".to_owned(), |file| file.display().to_string())) }
+                dt { "File" } dd { (config.file.as_ref().map_or("built-in defaults".to_owned(), |file| file.display().to_string())) }
                 @for target in &config.targets { dt { "Target " (target.name) } dd { code { (target.address.to_string()) } } }
                 dt { "History" } dd { (config.serve.history_retention.as_hours() / 24) " days" }
-                dt { "Checks that run" } dd { (config.checks.check_ids().filter(|id| config.checks.is_enabled(id)).collect::<Vec<_>>().join(", ")) }
-                dt { "Sources of logs" } dd { (config.logs.sources.iter().map(|source| source.name.as_str()).collect::<Vec<_>>().join(", ")) }
+                dt { "Enabled checks" } dd { (config.checks.check_ids().filter(|id| config.checks.is_enabled(id)).collect::<Vec<_>>().join(", ")) }
+                dt { "Log sources" } dd { (config.logs.sources.iter().map(|source| source.name.as_str()).collect::<Vec<_>>().join(", ")) }
             }
         }
     }
@@ -159,7 +160,10 @@ pub(super) async fn create_account(
     LoggedIn(person): LoggedIn,
     form: CsrfForm,
 ) -> Result<Redirect, WebError> {
-    let role = form.text("role").parse().map_err(|_| AppError::Invalid("There is no such role.".into()))?;
+    let role = form
+        .text("role")
+        .parse()
+        .map_err(|_| AppError::Invalid("Unknown role. Use viewer, responder or admin.".into()))?;
     let new = setup::parse_new_account(&app, &form, role).await?;
     app_accounts::create_account(&app, &person.actor(), new).await?;
     Ok(Redirect::to("/settings"))
@@ -180,15 +184,16 @@ pub(super) async fn test_channel(
     form: CsrfForm,
 ) -> Result<Response, WebError> {
     let name = form.text("channel");
+    // Answers with a page instead of a redirect, to show what the channel replied.
     let problems = app_channels::send_test_message(&app, &person.actor(), name).await?;
     let body = html! {
-        @if problems.is_empty() { p.verdict.healthy { (layout::render_status_badge("healthy")) " " (name) " accepted a test message." } }
-        @else { p.problem role="alert" { (name) " did not accept a test message: " (problems.join("; ")) } }
-        p { a href="/settings" { "Back" } }
+        @if problems.is_empty() { p.verdict.passing { (layout::render_status_badge("passing")) " " (name) " accepted the test message." } }
+        @else { p.problem role="alert" { "Cannot send a test message to " (name) ": " (problems.join("; ")) } }
+        p { a href="/settings" { "Back to settings" } }
     };
     Ok(layout::render_page(
         &person,
-        PageHead { title: "A test message", path: "/settings", live: false },
+        PageHead { title: "Test message", path: "/settings", live: false },
         &body,
     )
     .into_response())

@@ -1,4 +1,4 @@
-//! The link by which the first account is made.
+//! The setup link, a one-time link that creates the first account.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -26,14 +26,14 @@ pub(super) async fn show_setup(State(app): State<Arc<AppState>>, Path(token): Pa
         return Err(setup_link_expired().into());
     }
     let body = html! {
-        p { "This is the first account, with the role admin. The link holds once." }
+        p { "Create the first account. It has the admin role. This link works once." }
         form.stack method="post" action={ "/setup/" (token) } {
             label { "Name" input name="name" autocomplete="username" required autofocus pattern="[A-Za-z0-9._@+\\-]{1,64}"; }
             label {
-                "Password (at least " (MIN_PASSWORD_LENGTH) " characters; a sentence is a good one)"
+                "Password (at least " (MIN_PASSWORD_LENGTH) " characters; a sentence works well)"
                 input type="password" name="password" autocomplete="new-password" required minlength=(MIN_PASSWORD_LENGTH);
             }
-            button { "Make the account" }
+            button { "Create account" }
         }
     };
     Ok(layout::render_public_page("Set up", &body))
@@ -49,6 +49,7 @@ pub(super) async fn create_first_account(
         return Err(setup_link_expired().into());
     }
     let client = client_info(&app, request.headers(), peer);
+    // Only after the link was checked: hashing a password is expensive.
     let new = parse_new_account(&app, &FormFields::read(request).await?, AccountRole::Admin).await?;
     let name = accounts::create_first_account(&app, &token, new).await?;
     let login = login_sessions::start_login_session(&app, name, &client).await?;
@@ -56,7 +57,7 @@ pub(super) async fn create_first_account(
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response())
 }
 
-/// An account as a form says it.
+/// Parses the fields of a new account.
 pub(super) async fn parse_new_account(
     app: &AppState,
     fields: &FormFields,

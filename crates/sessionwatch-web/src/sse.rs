@@ -1,4 +1,4 @@
-//! What happens, as it happens: server-sent events, by which open pages know that they are out of date.
+//! Live events (SSE), on which open pages refresh.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -15,23 +15,24 @@ use tokio::{
 
 use super::{auth::LoggedIn, layout::sanitize_text};
 
-/// After so long a browser asks again.
+/// Lifetime of a stream, after which the browser reconnects.
 const MAX_STREAM_DURATION: Duration = Duration::from_secs(3_600);
-/// How often something is said so that nobody on the way takes the connection for dead, and how often the login is looked up.
+/// Interval of keep-alive comments, which stop proxies from closing an idle connection, and of checks of the login
+/// session.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
 
-/// An open page that listens, for as long as its login holds.
+/// An open page's subscription, which ends with its login session.
 struct EventSubscription {
     app: Arc<AppState>,
     events: Receiver<LiveEvent>,
-    /// The hash of the login's token.
+    /// The hash of the session token.
     login_hash: String,
     ends_at: Monotonic,
     checked_at: Monotonic,
 }
 
 impl EventSubscription {
-    /// The next event. Returns `None` once the login has ended, or it is time to ask again.
+    /// Waits for the next event. Returns `None` once the login session has ended, or the lifetime is over.
     async fn next_event(&mut self) -> Option<sse::Event> {
         loop {
             let check_at = self.checked_at + KEEP_ALIVE_INTERVAL;
@@ -48,13 +49,13 @@ impl EventSubscription {
             }
             let (name, about) = match received {
                 Err(_) | Ok(Ok(LiveEvent::LoginsEnded)) => continue,
-                Ok(Ok(LiveEvent::RunFinished { target, .. })) => ("looked", target),
-                Ok(Ok(LiveEvent::LogsEvaluated { target, .. })) => ("judged", target),
-                Ok(Ok(LiveEvent::TargetChanged { target })) => ("acted", target),
+                Ok(Ok(LiveEvent::RunFinished { target, .. })) => ("run_finished", target),
+                Ok(Ok(LiveEvent::LogsEvaluated { target, .. })) => ("logs_evaluated", target),
+                Ok(Ok(LiveEvent::TargetChanged { target })) => ("target_changed", target),
                 Ok(Ok(LiveEvent::DeliveryFinished { channel })) => ("delivered", channel),
-                // Something was missed, maybe also the end of the login: the page is out of date all the same.
+                // Events were missed, maybe also the end of the login session: check that, and make the page refresh.
                 Ok(Err(RecvError::Lagged(_))) if is_login_valid(&self.app, &self.login_hash).await => {
-                    ("looked", String::new())
+                    ("run_finished", String::new())
                 }
                 Ok(Err(RecvError::Lagged(_) | RecvError::Closed)) => return None,
             };

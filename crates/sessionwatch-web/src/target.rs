@@ -1,4 +1,4 @@
-//! A target, and its checks.
+//! Pages of a target, its checks and its diagnostics.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ use super::{
     overview,
 };
 
-/// How far back.
+/// The period of the charts.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(super) struct ChartPeriodQuery {
     hours: Option<i64>,
@@ -51,15 +51,15 @@ pub(super) async fn show_target(
     let base = format!("/targets/{}", layout::percent_encode(&target.name));
     let body = html! {
         p { (layout::render_status_badge(known.state())) " "
-            @if let Some(report) = &known.report { "looked at " (layout::render_relative_time(report.at, now)) }
-            @else { "not looked at yet" }
+            @if let Some(report) = &known.report { "last check " (layout::render_relative_time(report.at, now)) }
+            @else { "not checked yet" }
         }
         p.links {
-            a href={ (base) "/sessions" } { "Sessions" } a href={ "/checklist/" (layout::percent_encode(&target.name)) } { "Checklist" }
+            a href={ (base) "/sessions" } { "Sessions" } a href={ (base) "/report" } { "Checklist" }
             a href={ "/logs?target=" (layout::percent_encode(&target.name)) } { "Logs" }
         }
         nav.periods aria-label="Period" {
-            @for (label, span) in [("a day", 24), ("a week", 168), ("30 days", 720), ("a year", 8_760)] {
+            @for (label, span) in [("24 hours", 24), ("7 days", 168), ("30 days", 720), ("1 year", 8_760)] {
                 a href={ (base) "?hours=" (span) } aria-current=[(span == hours).then_some("true")] { (label) }
             }
         }
@@ -69,6 +69,7 @@ pub(super) async fn show_target(
     };
     Ok(layout::render_page(
         &person,
+        // Long periods are expensive to query and hardly change.
         PageHead { title: &target.name, path: "/targets", live: hours <= 24 },
         &body,
     ))
@@ -78,10 +79,10 @@ fn render_checks_table(status: &TargetStatus, base: &str, now: UtcTimestamp) -> 
     html! {
         section aria-labelledby="checks" {
             h2 id="checks" { "Checks" }
-            @if status.alerts.is_empty() { p.empty { "Checks are listed after the first look." } }
+            @if status.alerts.is_empty() { p.empty { "No check results yet." } }
             @else {
                 div.wide tabindex="0" role="group" aria-label="Table" { table {
-                    thead { tr { th scope="col" { "check" } th scope="col" { "verdict" } th scope="col" { "severity" } th scope="col" { "what was found" } th scope="col" { "changed" } } }
+                    thead { tr { th scope="col" { "Check" } th scope="col" { "Result" } th scope="col" { "Severity" } th scope="col" { "Summary" } th scope="col" { "Updated" } } }
                     tbody {
                         @for kept in &status.alerts {
                             tr {
@@ -99,22 +100,23 @@ fn render_checks_table(status: &TargetStatus, base: &str, now: UtcTimestamp) -> 
     }
 }
 
-/// How a check stands, in a word.
+/// Returns the state of a check's badge.
 fn check_status(record: &AlertRecord) -> &str {
     match (&record.alert.state, record.verdict.as_deref()) {
         (Alerting::Firing { .. }, _) if record.acknowledged_by.is_some() => "acknowledged",
+        // An alert keeps firing while its check is unknown, but the badge must not claim a current failure.
         (_, Some("unknown")) => "unknown",
         (Alerting::Firing { .. }, _) => "failing",
         (Alerting::Pending { .. }, _) => "pending",
-        (Alerting::Ok, verdict) => verdict.unwrap_or("unknown"),
+        (Alerting::Resolved, verdict) => verdict.unwrap_or("unknown"),
     }
 }
 
-/// What a look cost the database.
+/// Formats the duration of the last run.
 fn format_last_duration(report: Option<&Value>) -> String {
     let number = |key: &str| report.and_then(|report| report[key].as_f64());
     let took = number("duration_ms").map(|ms| format!("{ms:.0} ms"));
-    took.unwrap_or_else(|| "not known".into())
+    took.unwrap_or_else(|| "unknown".into())
 }
 
 pub(super) async fn show_check_query(
@@ -127,10 +129,10 @@ pub(super) async fn show_check_query(
     let back =
         format!("/targets/{}/checks/{}", layout::percent_encode(&name), layout::percent_encode(&check));
     let body = html! {
-        p { "What shows whether " a href=(back) { (check) } " finds something on " (name) ", to paste into psql or sqlite3. It gives prefixes of tokens only." }
+        p { "The query behind " a href=(back) { (check) } " on " (name) ", ready to paste into psql or sqlite3. It returns token prefixes only." }
         pre.draft tabindex="0" { (query) ";" }
     };
-    Ok(layout::render_page(&person, PageHead { title: "The query", path: "/targets", live: false }, &body))
+    Ok(layout::render_page(&person, PageHead { title: "Check query", path: "/targets", live: false }, &body))
 }
 
 pub(super) async fn show_doctor(
@@ -141,12 +143,12 @@ pub(super) async fn show_doctor(
     let mut findings = targets::run_doctor(&app, &name).await?;
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
     let state = |level: DiagnosticLevel| match level {
-        DiagnosticLevel::Pass => "healthy",
+        DiagnosticLevel::Pass => "passing",
         DiagnosticLevel::Warn => "warn",
         DiagnosticLevel::Fail => "failing",
     };
     let body = html! {
-        p { "What keeps the sessions of " a href={ "/targets/" (layout::percent_encode(&name)) } { (name) } " from being safe, or the watch from seeing them." }
+        p { "Schema, role, TLS and clock of " a href={ "/targets/" (layout::percent_encode(&name)) } { (name) } ", with SQL to fix problems." }
         ul.list { @for finding in &findings { li {
             (layout::render_status_badge(state(finding.level))) " " strong { (finding.id) } ": " (layout::sanitize_text(&finding.summary))
             @if let Some(fix) = &finding.fix { pre.draft tabindex="0" { (layout::sanitize_lines(fix)) } }
@@ -154,34 +156,34 @@ pub(super) async fn show_doctor(
     };
     Ok(layout::render_page(
         &person,
-        PageHead { title: &format!("Examination of {name}"), path: "/targets", live: false },
+        PageHead { title: &format!("Doctor: {name}"), path: "/targets", live: false },
         &body,
     ))
 }
 
-/// How a target is looked at.
+/// Renders how a target is monitored.
 fn render_target_facts(app: &AppState, target: &Target, status: &TargetStatus, now: UtcTimestamp) -> Markup {
     let (report, next) = (status.report_document(), app.next_run_at(&target.name));
-    let text = |key: &str| report.and_then(|report| report[key].as_str()).unwrap_or("not known").to_owned();
+    let text = |key: &str| report.and_then(|report| report[key].as_str()).unwrap_or("unknown").to_owned();
     let schedule = targets::describe_schedule(app, target);
     html! {
-        section aria-labelledby="how" {
-            h2 id="how" { "How it is looked at" }
+        section aria-labelledby="monitoring" {
+            h2 id="monitoring" { "Monitoring" }
             dl.facts {
                 dt { "Address" } dd { code { (target.address.to_string()) } }
                 dt { "Table" } dd { (layout::sanitize_text(&text("table"))) }
                 dt { "Profile" } dd { (text("profile")) }
                 dt { "Engine" } dd { (text("engine")) }
-                dt { "Database clock" } dd { (text("taken_at")) }
+                dt { "Database clock" } dd { (text("checked_at")) }
                 @for line in &schedule { dt { "Schedule" } dd { (line) } }
-                dt { "Next look" } dd { @match next { Some(at) if at > now => (layout::render_relative_time(at, now)), Some(_) => "now", None => "by another watch" } }
-                dt { "Cost of the last look" } dd { (format_last_duration(report)) }
+                dt { "Next check" } dd { @match next { Some(at) if at > now => (layout::render_relative_time(at, now)), Some(_) => "now", None => "handled by another instance" } }
+                dt { "Last run duration" } dd { (format_last_duration(report)) }
             }
             @if let Some(notes) = report.and_then(|report| report["notes"].as_array()).filter(|notes| !notes.is_empty()) {
-                h3 { "To know about this target" }
+                h3 { "Notes" }
                 ul.list { @for note in notes { li { (layout::sanitize_text(note.as_str().unwrap_or_default())) } } }
             }
-            p.links { a href={ "/targets/" (layout::percent_encode(&target.name)) "/doctor" } { "Examine schema, role, TLS and clock" } }
+            p.links { a href={ "/targets/" (layout::percent_encode(&target.name)) "/doctor" } { "Run doctor" } }
         }
     }
 }
@@ -195,7 +197,7 @@ pub(super) async fn show_check(
     let target = app.target(&name)?;
     let details = targets::find_check(&app, AlertRef { target: name.clone(), check: check.clone() }).await?;
     let Some(details) = details else {
-        return Err(AppError::NotFound(format!("Nothing is known of a check “{check}” on “{name}”.")).into());
+        return Err(AppError::NotFound(format!("Check “{check}” on target “{name}” not found.")).into());
     };
     let (kept, finding) = (&details.alert, &details.finding);
     let body = html! {
@@ -204,9 +206,9 @@ pub(super) async fn show_check(
         @if !finding.is_null() { (render_finding(&target, &check, finding)) }
         (render_alert_actions(&person, kept, &details.silences, now))
         @if matches!(kept.alert.state, Alerting::Firing { .. }) && severity_rank(&kept.severity) >= 2 && person.role >= AccountRole::Responder {
-            section aria-labelledby="emergency" {
-                h2 id="emergency" { "Is it an emergency?" }
-                p { "An incident leads from step to step: make sure, freeze the evidence, end the sessions, verify, tell people." }
+            section aria-labelledby="incident" {
+                h2 id="incident" { "Is this an incident?" }
+                p { "An incident guides you step by step: confirm, freeze the evidence, revoke sessions, verify, notify users." }
                 (super::incidents::render_open_form(&person, std::slice::from_ref(&name)))
             }
         }
@@ -216,50 +218,52 @@ pub(super) async fn show_check(
     Ok(layout::render_page(&person, PageHead { title: &check, path: "/targets", live: true }, &body))
 }
 
-/// An instant of a document, as every page writes it.
+/// Formats an instant of a JSON document in the format of all pages.
 fn format_timestamp(document: &Value, key: &str) -> String {
     let text = document[key].as_str().unwrap_or_default();
     clock::parse_rfc3339(text).map_or_else(|| layout::sanitize_text(text), clock::format_utc)
 }
 
-/// What made a check fail.
+/// Renders the finding of a failing check, with its evidence.
 fn render_finding(target: &Target, check: &str, finding: &Value) -> Markup {
     let text = |row: &Value, key: &str| row[key].as_str().map(layout::sanitize_text).unwrap_or_default();
     let rows = finding["evidence"].as_array().cloned().unwrap_or_default();
-    let signals = finding["signals"].as_array().cloned().unwrap_or_default();
+    let signals = finding["log_events"].as_array().cloned().unwrap_or_default();
     let base = format!("/targets/{}", layout::percent_encode(&target.name));
+    // Evidence from logs counts no rows.
+    let counts_rows = rows.iter().any(|row| row["rows"].as_u64().is_some_and(|count| count > 0));
     html! {
         dl.facts {
             dt { "Value" } dd { (finding["value"].as_f64().map_or("–".to_owned(), super::chart::format_number)) }
-            dt { "Fails at" } dd { (text(finding, "threshold")) }
+            dt { "Threshold" } dd { (text(finding, "threshold")) }
             dt { "What to do" } dd { (text(finding, "action")) }
         }
         @if !rows.is_empty() {
-            h2 { "What shows it" }
+            h2 { "Evidence" }
             div.wide tabindex="0" role="group" aria-label="Table" { table {
-                thead { tr { th scope="col" { "token" } th scope="col" { "user" } th scope="col" { "ends" } th scope="col" { "rows" } th scope="col" { "who that is" } } }
+                thead { tr { th scope="col" { "Token" } th scope="col" { "User ID" } th scope="col" { "Expires" } @if counts_rows { th scope="col" { "Rows" } } th scope="col" { "User" } } }
                 tbody { @for row in &rows { tr {
                     td { @if row["token_prefix"].is_string() { code { (text(row, "token_prefix")) "…" } } }
                     td { @if let Some(user) = row["user"].as_str() { a href={ (base) "/users/" (layout::percent_encode(user)) } { (layout::sanitize_text(user)) } } }
                     td { (format_timestamp(row, "expires_at")) }
-                    td.number { (row["rows"].as_u64().unwrap_or(0)) }
+                    @if counts_rows { td.number { (row["rows"].as_u64().unwrap_or(0)) } }
                     td { @for name in row["display"].as_array().into_iter().flatten() { (layout::sanitize_text(name.as_str().unwrap_or_default())) " " } }
                 } } }
             } }
             @if let Some(cut) = sessionwatch_app::report::truncation_note(check, finding["value"].as_f64(), rows.len()) { p.dim { (cut) "." } }
         }
         @if !signals.is_empty() {
-            h2 { "In the logs" }
+            h2 { "Log events" }
             ul.list { @for signal in &signals { li {
-                (format_timestamp(signal, "seen_at")) " " (text(signal, "source")) " "
-                @if signal["fit"].is_string() { span.tag { (text(signal, "fit")) } " " }
+                (format_timestamp(signal, "recorded_at")) " " (text(signal, "source")) " "
+                @if signal["match_kind"].is_string() { span.tag { (text(signal, "match_kind")) } " " }
                 code { (text(signal, "text")) }
             } } }
         }
     }
 }
 
-/// What a person may do about it.
+/// Renders silences and acknowledgment of an alert, and the forms that the user's role allows.
 fn render_alert_actions(
     person: &CurrentUser,
     record: &AlertRecord,
@@ -283,20 +287,20 @@ fn render_alert_actions(
             p.notice { (layout::render_status_badge("silenced")) " until " (clock::format_utc(silence.ends_at)) " by " (layout::sanitize_text(&silence.created_by)) ": " (layout::sanitize_text(&silence.note)) }
         }
         @if let Some(owner) = &record.acknowledged_by {
-            p.notice { (layout::sanitize_text(owner)) " looks after it" @if let Some(note) = &record.note { ": " (layout::sanitize_text(note)) } ". " (layout::render_relative_time(record.updated_at, now)) }
+            p.notice { "Acknowledged by " (layout::sanitize_text(owner)) @if let Some(note) = &record.note { ": " (layout::sanitize_text(note)) } ", " (layout::render_relative_time(record.updated_at, now)) }
         }
         @if person.role >= AccountRole::Responder {
-            div.deeds {
+            div.actions {
                 @if fires {
-                    form method="post" action="/alerts/acknowledge" { (hidden) label { "Note" input name="note" maxlength="500"; } button { "I look after it" } }
-                    form method="post" action="/alerts/resolve" { (hidden) label { "Why" input name="note" maxlength="500"; } button.quiet { "It is over" } }
+                    form method="post" action="/alerts/acknowledge" { (hidden) label { "Note" input name="note" maxlength="500"; } button { "Acknowledge" } }
+                    form method="post" action="/alerts/resolve" { (hidden) label { "Reason" input name="note" maxlength="500"; } button.quiet { "Resolve" } }
                 }
-                form method="post" action="/alerts/comment" { (hidden) label { "Comment" input name="note" required maxlength="500"; } button.quiet { "Say it" } }
-                form method="post" action="/alerts/silence" {
+                form method="post" action="/alerts/comment" { (hidden) label { "Comment" input name="note" required maxlength="500"; } button.quiet { "Add comment" } }
+                form method="post" action="/silences" {
                     (hidden)
-                    label { "Why" input name="note" required maxlength="500"; }
-                    label { "For how long" select name="minutes" { option value="60" { "an hour" } option value="480" { "8 hours" } option value="1440" { "a day" } option value="10080" { "a week" } } }
-                    button.quiet { "Keep it quiet" }
+                    label { "Reason" input name="note" required maxlength="500"; }
+                    label { "Duration" select name="minutes" { option value="60" { "1 hour" } option value="480" { "8 hours" } option value="1440" { "1 day" } option value="10080" { "1 week" } } }
+                    button.quiet { "Silence" }
                 }
             }
         }
@@ -306,14 +310,14 @@ fn render_alert_actions(
 fn render_history(events: &[EventRecord], now: UtcTimestamp) -> Markup {
     html! {
         section aria-labelledby="history" {
-            h2 id="history" { "What happened" }
-            @if events.is_empty() { p.empty { "Nothing yet: what changes is noted here." } }
+            h2 id="history" { "History" }
+            @if events.is_empty() { p.empty { "No history yet." } }
             @else { ul.list { @for event in events.iter().rev() { li { (layout::render_relative_time(event.at, now)) " " span.tag { (event.kind) } " " (layout::sanitize_text(&event.summary)) } } } }
         }
     }
 }
 
-/// What there is to know about a check.
+/// Renders the documentation of a check.
 fn render_documentation(target: &Target, check: &str) -> Markup {
     let query = checks::TABLE_CHECKS.iter().any(|one| one.id == check);
     html! {
@@ -321,7 +325,7 @@ fn render_documentation(target: &Target, check: &str) -> Markup {
             section.documentation aria-labelledby="about" {
                 h2 id="about" { "About this check" }
                 @if query {
-                    p.links { a href={ "/targets/" (layout::percent_encode(&target.name)) "/checks/" (layout::percent_encode(check)) "/query" } { "The query behind it" } }
+                    p.links { a href={ "/targets/" (layout::percent_encode(&target.name)) "/checks/" (layout::percent_encode(check)) "/query" } { "Show query" } }
                 }
                 (layout::render_markdown(page))
             }

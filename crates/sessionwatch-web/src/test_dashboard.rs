@@ -1,4 +1,4 @@
-//! The dashboard for tests of its pages: a store in memory, people who are logged in, and pages that are asked by selectors.
+//! A dashboard for page tests: an in-memory store, logged-in users, and pages queried by CSS selectors.
 
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
@@ -30,42 +30,42 @@ use sessionwatch_core::{
 use sessionwatch_store::{Store, StoreError, accounts, alerts, events, transaction::Tx};
 use tower_service::Service as _;
 
-/// A text as somebody would write it who wants to run a script in a page.
+/// A text that would run a script if it were not escaped.
 pub(super) const HOSTILE_TEXT: &str = "<script>alert(1)</script><b>x</b>";
 
-/// One target, whose database is not there.
+/// A configuration with one target, whose database does not exist.
 const ONE_TARGET_CONFIG: &str = "[[target]]\nname = \"app\"\nurl = \"sqlite:missing.db\"\n";
 
-/// A dashboard.
+/// A dashboard and its state.
 pub(super) struct TestDashboard {
     pub(super) app: Arc<AppState>,
     router: Router,
 }
 
 impl TestDashboard {
-    /// With one target, `app`.
+    /// Creates a dashboard with one target, `app`.
     pub(super) fn new() -> Self {
         Self::with_config(ONE_TARGET_CONFIG)
     }
 
-    /// With a configuration.
+    /// Creates a dashboard with this configuration.
     pub(super) fn with_config(text: &str) -> Self {
         let config = Config::parse(Path::new("sessionwatch.toml"), text).unwrap();
         let app = AppState::for_command(Store::open_in_memory().unwrap(), config).unwrap();
         Self { router: super::build_router(&app), app }
     }
 
-    /// The time of the dashboard.
+    /// Returns the dashboard's time.
     pub(super) fn now(&self) -> UtcTimestamp {
         self.app.clock.now()
     }
 
-    /// Writes into its store.
+    /// Writes to the store.
     pub(super) fn write_store<T>(&self, write: impl Fn(Tx<'_>) -> Result<T, StoreError>) -> T {
         self.app.store.write(write).unwrap()
     }
 
-    /// Keeps an alert that has been firing for a minute.
+    /// Stores an alert that has been firing for a minute.
     pub(super) fn insert_firing_alert(&self, check: &str, severity: &str, summary: &str) -> AlertRecord {
         let since = self.now() - SignedDuration::from_mins(1);
         let kept = AlertRecord {
@@ -87,7 +87,7 @@ impl TestDashboard {
         kept
     }
 
-    /// Keeps something that happened a minute ago.
+    /// Stores an event of a minute ago.
     pub(super) fn insert_event(&self, check: &str, kind: &str, summary: &str) {
         let event = EventRecord {
             id: 0,
@@ -101,7 +101,7 @@ impl TestDashboard {
         self.write_store(|db| events::insert_event(db, &event));
     }
 
-    /// Somebody with that role, who is logged in.
+    /// Creates an account with this role and logs in.
     pub(super) async fn log_in_as(&self, role: AccountRole) -> TestBrowser<'_> {
         let name = role.name().to_owned();
         let account = AccountRecord {
@@ -122,7 +122,7 @@ impl TestDashboard {
         }
     }
 
-    /// A token of a program that acts for somebody with that role.
+    /// Creates an API token for an account with this role.
     pub(super) async fn create_token(&self, role: AccountRole, scope: TokenScope) -> Secret {
         drop(self.log_in_as(role).await);
         let (account, label) = (role.name().to_owned(), "script".to_owned());
@@ -131,12 +131,12 @@ impl TestDashboard {
         tokens::create_token(&self.app, &actor, new).await.unwrap().secret
     }
 
-    /// Answers a request.
+    /// Sends a request through the router.
     pub(super) async fn send_request(&self, request: Request<Body>) -> Response {
         self.router.clone().call(request).await.unwrap()
     }
 
-    /// Somebody who has just logged in, by the cookie that they were given.
+    /// Returns a browser with the session cookie that a response has set.
     pub(super) async fn visitor_from_cookie(&self, page: &PageResponse) -> TestBrowser<'_> {
         let cookie = page.cookie.as_deref().unwrap();
         let cookie = cookie.split(';').next().unwrap().to_owned();
@@ -145,7 +145,7 @@ impl TestDashboard {
         TestBrowser { dashboard: self, csrf_token: user.csrf_token.expose().to_owned(), cookie }
     }
 
-    /// Somebody who is not logged in.
+    /// Returns a browser that is not logged in.
     pub(super) fn anonymous_visitor(&self) -> TestBrowser<'_> {
         TestBrowser { dashboard: self, cookie: String::new(), csrf_token: String::new() }
     }
@@ -155,21 +155,21 @@ fn peer_address() -> SocketAddr {
     ([192, 0, 2, 1], 40_000).into()
 }
 
-/// Somebody with a browser.
+/// A browser.
 pub(super) struct TestBrowser<'a> {
     dashboard: &'a TestDashboard,
     pub(super) cookie: String,
-    /// What forms carry to show that they are of this dashboard.
+    /// The CSRF token of its forms.
     csrf_token: String,
 }
 
 impl TestBrowser<'_> {
-    /// Asks for a page.
+    /// Requests a page.
     pub(super) async fn get(&self, path: &str) -> PageResponse {
         self.send(Request::get(path), Body::empty()).await
     }
 
-    /// Sends a form.
+    /// Submits a form.
     pub(super) async fn post(&self, path: &str, fields: &[(&str, &str)]) -> PageResponse {
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("form", &self.csrf_token).extend_pairs(fields);
@@ -195,53 +195,53 @@ impl TestBrowser<'_> {
     }
 }
 
-/// An answer.
+/// A response.
 #[derive(Debug)]
 pub(super) struct PageResponse {
     pub(super) status: StatusCode,
-    /// Where it leads.
+    /// The redirect target.
     pub(super) location: Option<String>,
-    /// The cookie that it sets.
+    /// The `Set-Cookie` header.
     pub(super) cookie: Option<String>,
-    /// All of it, as it was sent.
+    /// The raw body.
     pub(super) body: String,
     html: Html,
 }
 
 impl PageResponse {
-    /// What a selector finds.
+    /// Returns the elements that match a selector.
     fn select_elements(&self, selector: &str) -> Vec<ElementRef<'_>> {
         let selector = Selector::parse(selector).unwrap();
-        // They borrow from the document, and not from the selector.
+        // Collected, because the elements borrow from the document but the iterator also from the selector.
         self.html.select(&selector).collect()
     }
 
-    /// How many elements there are.
+    /// Counts the elements that match a selector.
     pub(super) fn count_elements(&self, selector: &str) -> usize {
         self.select_elements(selector).len()
     }
 
-    /// The texts of elements, with one blank where there are several.
+    /// Returns the texts of elements, with whitespace collapsed.
     pub(super) fn select_texts(&self, selector: &str) -> Vec<String> {
         let text = |element: &ElementRef<'_>| element.text().collect::<String>();
         let spaced = |text: String| text.split_whitespace().collect::<Vec<_>>().join(" ");
         self.select_elements(selector).iter().map(text).map(spaced).collect()
     }
 
-    /// The text of the only element.
+    /// Returns the text of the only matching element.
     pub(super) fn select_text(&self, selector: &str) -> String {
         let mut texts = self.select_texts(selector);
         assert_eq!(texts.len(), 1, "{selector}: {texts:?}");
         texts.remove(0)
     }
 
-    /// An attribute of elements.
+    /// Returns an attribute of each matching element.
     pub(super) fn select_attributes(&self, selector: &str, name: &str) -> Vec<String> {
         let attribute = |element: &ElementRef<'_>| element.attr(name).unwrap_or_default().to_owned();
         self.select_elements(selector).iter().map(attribute).collect()
     }
 
-    /// Makes sure that [`HOSTILE`] is on the page, as text.
+    /// Asserts that [`HOSTILE_TEXT`] is on the page, as text.
     pub(super) fn assert_shows_hostile_text(&self, selector: &str) {
         let texts = self.select_texts(selector);
         assert!(texts.iter().any(|text| text.contains(HOSTILE_TEXT)), "{selector}: {texts:?}");

@@ -1,4 +1,4 @@
-//! Tokens of programs: made, shown once, and ended.
+//! API tokens of the user: created, shown once, and revoked.
 
 use std::sync::Arc;
 
@@ -21,22 +21,22 @@ use super::{
     layout::{self, PageHead},
 };
 
-/// One's own tokens.
+/// Renders the user's own tokens.
 pub(super) fn render_tokens_section(person: &CurrentUser, all: &[ApiToken], now: UtcTimestamp) -> Markup {
     let scopes =
         |token: &ApiToken| token.scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(", ");
     html! {
         section aria-labelledby="tokens" {
-            h2 id="tokens" { "Your tokens for programs" }
-            @if all.is_empty() { p.empty { "A program that asks " code { "/api/v1" } " carries a token. It acts in your name, and may do no more than you." } }
+            h2 id="tokens" { "Your API tokens" }
+            @if all.is_empty() { p.empty { "No API tokens yet. With a token, a program uses " code { "/api/v1" } " in your name, with at most your permissions." } }
             @else {
                 div.wide tabindex="0" role="group" aria-label="Table" { table {
-                    thead { tr { th scope="col" { "name" } th scope="col" { "for" } th scope="col" { "used last" } th scope="col" { "ends" } th scope="col" { "" } } }
+                    thead { tr { th scope="col" { "Name" } th scope="col" { "Scopes" } th scope="col" { "Last used" } th scope="col" { "Expires" } th scope="col" { "" } } }
                     tbody { @for token in all { tr {
                         td { (layout::sanitize_text(&token.label)) } td { (scopes(token)) }
                         td { @if let Some(at) = token.last_used_at { (layout::render_relative_time(at, now)) } @else { "never" } }
-                        td { @if token.expires_at <= now { "has ended" } @else { (sessionwatch_clock::format_utc(token.expires_at)) } }
-                        td { form.inline method="post" action="/settings/tokens/remove" { (layout::render_csrf_field(person)) input type="hidden" name="token" value=(token.id); button.quiet { "Remove" } } }
+                        td { @if token.expires_at <= now { "expired" } @else { (sessionwatch_clock::format_utc(token.expires_at)) } }
+                        td { form.inline method="post" action="/settings/tokens/revoke" { (layout::render_csrf_field(person)) input type="hidden" name="token" value=(token.id); button.quiet { "Revoke token" } } }
                     } } }
                 } }
             }
@@ -44,15 +44,15 @@ pub(super) fn render_tokens_section(person: &CurrentUser, all: &[ApiToken], now:
                 (layout::render_csrf_field(person))
                 label { "Name" input name="label" required maxlength="64" autocomplete="off"; }
                 fieldset {
-                    legend { "What it is for" }
+                    legend { "Scopes" }
                     @for scope in TokenScope::ALL.iter().copied().filter(|scope| scope.required_role() <= person.role) {
                         label.check { input type="checkbox" name=(scope.name()) value="yes" checked[scope == TokenScope::Read]; " " (scope.name()) }
                     }
                 }
-                label { "Days that it holds" input name="days" type="number" min="1" max=(MAX_TOKEN_DAYS) value=(DEFAULT_TOKEN_DAYS); }
-                button { "Make a token" }
+                label { "Days until expiry" input name="days" type="number" min="1" max=(MAX_TOKEN_DAYS) value=(DEFAULT_TOKEN_DAYS); }
+                button { "Create token" }
             }
-            p.dim { "The addresses are described at " a href="/api/v1/openapi.json" { "/api/v1/openapi.json" } "." }
+            p.dim { "API reference: " a href="/api/v1/openapi.json" { "/api/v1/openapi.json" } }
         }
     }
 }
@@ -66,28 +66,33 @@ pub(super) async fn create_token(
     let CreatedToken { token, secret } =
         tokens::create_token(&app, &person.actor(), new).await.map_err(AppError::from)?;
     let body = html! {
-        p { "This is the token “" (layout::sanitize_text(&token.label)) "”. It is shown once, now:" }
+        p { "Token “" (layout::sanitize_text(&token.label)) "” created. Copy it now, because it is not shown again:" }
         pre.draft tabindex="0" { (secret.expose()) }
-        p { "Programs send it as " code { "Authorization: Bearer " (API_TOKEN_PREFIX) "…" } ", and can do what you may until " (sessionwatch_clock::format_utc(token.expires_at)) "." }
-        p { a href="/settings" { "Back" } }
+        p { "Send it as " code { "Authorization: Bearer " (API_TOKEN_PREFIX) "…" } ". It expires at " (sessionwatch_clock::format_utc(token.expires_at)) "." }
+        p { a href="/settings" { "Back to settings" } }
     };
-    Ok(layout::render_page(&person, PageHead { title: "A new token", path: "/settings", live: false }, &body))
+    Ok(layout::render_page(
+        &person,
+        PageHead { title: "New API token", path: "/settings", live: false },
+        &body,
+    ))
 }
 
-/// The token that a form asks for.
+/// Parses the new token from a form.
 fn parse_new_token(person: &CurrentUser, form: &CsrfForm) -> Result<NewToken, AppError> {
     let label = form.text("label").to_owned();
     if !is_valid_label(&label) {
-        return Err(AppError::Invalid("A token has a name of up to 64 characters.".into()));
+        return Err(AppError::Invalid("Enter a token name of 1 to 64 characters.".into()));
     }
     let days = form.text("days").parse().ok().filter(|days| (1..=MAX_TOKEN_DAYS).contains(days));
-    let days =
-        days.ok_or_else(|| AppError::Invalid(format!("A token holds for 1 to {MAX_TOKEN_DAYS} days.")))?;
+    let days = days
+        .ok_or_else(|| AppError::Invalid(format!("A token can be valid for 1 to {MAX_TOKEN_DAYS} days.")))?;
     let scopes: Vec<TokenScope> =
         TokenScope::ALL.iter().copied().filter(|scope| !form.text(scope.name()).is_empty()).collect();
     if scopes.is_empty() {
-        return Err(AppError::Invalid("Say what the token is for.".into()));
+        return Err(AppError::Invalid("Choose at least one scope.".into()));
     }
+    // The form offers only scopes of the role, but anybody can send others.
     if scopes.iter().any(|scope| scope.required_role() > person.role) {
         return Err(AppError::Forbidden);
     }

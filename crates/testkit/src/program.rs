@@ -13,7 +13,7 @@ use serde_json::Value;
 pub const ACCOUNT_PASSWORD: &str = "a sentence is a good one";
 
 /// Disables the duration budget of check runs, which a busy machine would exceed.
-const LENIENT_CONFIGURATION: &str = "[checks.slow-observation]\nbudget_ms = 3600000\n";
+const LENIENT_CONFIGURATION: &str = "[checks.slow-check-run]\nbudget_ms = 3600000\n";
 
 /// Result of a run of the program.
 #[derive(Clone, Debug)]
@@ -24,6 +24,20 @@ pub struct ProgramOutput {
     pub stdout: String,
     /// Standard error.
     pub stderr: String,
+}
+
+impl ProgramOutput {
+    /// Returns the report on the first target of `check --format json`.
+    ///
+    /// # Panics
+    ///
+    /// If the program printed none.
+    #[must_use]
+    pub fn check_report(&self) -> Value {
+        let document = serde_json::from_str::<Value>(&self.stdout);
+        let mut document = document.unwrap_or_else(|_| panic!("no JSON: {} {}", self.stdout, self.stderr));
+        document["targets"][0].take()
+    }
 }
 
 impl From<Output> for ProgramOutput {
@@ -102,7 +116,7 @@ pub fn run_program_in(folder: &Path, variables: &[(&str, &str)], arguments: &[&s
 /// Panics if the output is not JSON.
 #[must_use]
 pub fn run_check(url: &str, more: &[&str]) -> Value {
-    run_for_json(&[&["check", url, "--format", "json"], more].concat())
+    run_program(&[&["check", url, "--format", "json"], more].concat()).check_report()
 }
 
 /// Runs the program and parses its output as JSON.

@@ -1,4 +1,5 @@
-//! What becomes of an alert: pure, from what was observed to what is to be kept and told.
+//! Computes alert transitions: from an observation to the next alert, its history events and its notifications. Pure,
+//! without I/O.
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -18,10 +19,11 @@ use crate::{
     },
 };
 
-/// How long a message to people waits for others that can be told with it; a critical one does not.
+/// Delay before a notification to people is sent, so that several alerts share one message. Critical alerts are sent at
+/// once.
 const NOTIFICATION_GROUP_WAIT: SignedDuration = SignedDuration::from_secs(10);
 
-/// What was observed of one check on a target.
+/// The outcome of one check on a target.
 #[derive(Clone, Debug)]
 pub(crate) struct CheckObservation<'a> {
     pub(crate) target: &'a str,
@@ -30,36 +32,37 @@ pub(crate) struct CheckObservation<'a> {
     pub(crate) state: CheckState,
     pub(crate) policy: AlertPolicy,
     pub(crate) summary: String,
-    /// The verdict by name.
+    /// The name of the result.
     pub(crate) verdict: &'static str,
-    /// What made it, as JSON.
+    /// Value, threshold, action and evidence, as JSON.
     pub(crate) finding: Value,
-    /// Whom it is about, if it is about nobody else: users, and prefixes of tokens, one of which is enough for each.
+    /// One entry for each affected user or session: the names that identify it (user ID, token prefix). Empty if the
+    /// finding concerns more than is listed.
     pub(crate) subjects: Vec<Vec<&'a str>>,
 }
 
-/// What alerts are advanced under.
+/// Configuration, active silences and time that a transition depends on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AlertContext<'a> {
     pub(crate) serve: &'a ServeConfig,
     pub(crate) silences: &'a [SilenceRecord],
-    /// A channel that is not told, since it is the one that fails.
+    /// The failing channel itself, which is not notified of its own failure.
     pub(crate) skip_channel: Option<&'a str>,
     pub(crate) now: UtcTimestamp,
 }
 
-/// What comes of an observation.
+/// The effects of an observation on an alert.
 #[derive(Clone, Debug)]
 pub(crate) struct AlertTransition {
-    /// The alert from now on.
+    /// The alert after the transition.
     pub(crate) alert: AlertRecord,
-    /// What happened, in this order.
+    /// History events, in chronological order.
     pub(crate) events: Vec<EventRecord>,
-    /// What is to be delivered.
+    /// Notifications to queue.
     pub(crate) messages: Vec<QueuedMessage>,
 }
 
-/// What an observation makes of an alert, or of none.
+/// Returns the transition that an observation causes; `before` is `None` if the check has no alert yet.
 pub(crate) fn advance_alert(
     before: Option<AlertRecord>,
     observation: &CheckObservation<'_>,
@@ -73,6 +76,7 @@ pub(crate) fn advance_alert(
     let (alert, notice) = alert.advance(observation.state, now, silenced, observation.policy);
     let known = before.as_ref().and_then(|kept| kept.verdict.as_deref());
     let mut events = vec![];
+    // The history records changes only: a check that fails all day is one event.
     if known != Some(observation.verdict) {
         events.push(build_verdict_event(observation, known, now));
     }
@@ -84,7 +88,7 @@ pub(crate) fn advance_alert(
     transition
 }
 
-/// Ends an alert for a reason other than an observation. Who heard of it hears of that.
+/// Resolves an alert for a reason other than an observation. Notifies only if the alert was notified before.
 pub(crate) fn resolve_alert(
     alert: &AlertRecord,
     reason: &str,
@@ -107,7 +111,7 @@ pub(crate) fn resolve_alert(
     transition
 }
 
-/// An alert that becomes more severe is told anew, also to whoever looks after it.
+/// Clears the notification and acknowledgement of a firing alert whose severity rises, so that it is notified again.
 fn reopen_if_escalated(mut kept: AlertRecord, observation: &CheckObservation<'_>) -> AlertRecord {
     let before = kept.severity.parse::<Severity>().ok();
     let is_raised = before.is_some_and(|before| observation.severity > before);
@@ -135,8 +139,8 @@ fn build_verdict_event(
         at: now,
         target: observation.target.to_owned(),
         check: observation.check.to_owned(),
-        kind: "verdict".into(),
-        // What is not known says so itself.
+        kind: "result".into(),
+        // The summary of an unknown result already starts with "unknown".
         summary: if observation.state == CheckState::Unknown {
             observation.summary.clone()
         } else {
@@ -146,7 +150,7 @@ fn build_verdict_event(
     }
 }
 
-/// Adds what happened to an alert, and a message for everybody whom it concerns.
+/// Adds a history event and one message for each channel whose routes match the alert.
 fn add_notifications(
     transition: &mut AlertTransition,
     notification: Notification,
@@ -169,6 +173,7 @@ fn add_notifications(
     let about = format!("{}/{}", kept.target, kept.check);
     let meant = serve.channels_for(&kept.target, &kept.check, severity);
     for channel in meant.into_iter().filter(|channel| Some(channel.name.as_str()) != except) {
+        // Programs group alerts themselves, so a delay would only cost time.
         let is_urgent = severity == Severity::Critical || channel.kind.is_for_programs();
         let at = if is_urgent { now } else { now + NOTIFICATION_GROUP_WAIT };
         transition.messages.extend(messages_for_channel(channel, &message, &about, now, at));
@@ -187,7 +192,7 @@ fn build_message(
         None
     };
     NotificationMessage {
-        schema: 1,
+        schema: 2,
         key: String::new(),
         notice: notification.name().into(),
         target: alert.target.clone(),
@@ -198,12 +203,12 @@ fn build_message(
         at: clock::format_rfc3339(now),
         finding: Some(finding.clone())
             .filter(|finding| notification != Notification::Resolved && !finding.is_null()),
-        again: false,
+        possible_duplicate: false,
         text: None,
     }
 }
 
-/// Whether nothing is to be told because of silences: of the whole check, or of everybody whom it is about.
+/// Returns `true` if a silence covers the whole check, or silences together cover every affected user and session.
 fn is_silenced(observation: &CheckObservation<'_>, silences: &[SilenceRecord]) -> bool {
     let mut here = silences.iter().filter(|silence| silence.covers(observation.target, observation.check));
     let names: Vec<&str> = here.clone().filter_map(|silence| silence.subject.as_deref()).collect();
@@ -212,14 +217,15 @@ fn is_silenced(observation: &CheckObservation<'_>, silences: &[SilenceRecord]) -
     whole || !observation.subjects.is_empty() && all()
 }
 
-/// The alert as it is kept from now on. What nobody knows leaves the words of the last run; what is over needs nobody.
+/// Builds the record to store. An unknown result keeps the summary of the last known one, since it says more than
+/// "unknown"; a resolved alert loses its acknowledgement and note.
 fn build_next_record(
     before: Option<AlertRecord>,
     observation: &CheckObservation<'_>,
     alert: Alert,
     now: UtcTimestamp,
 ) -> AlertRecord {
-    let over = alert.state == AlertState::Ok;
+    let over = alert.state == AlertState::Resolved;
     let (summary, owner, note, finding) = before.map_or((None, None, None, None), |kept| {
         (Some(kept.summary), kept.acknowledged_by, kept.note, kept.finding)
     });
@@ -259,7 +265,7 @@ mod tests {
     fn observation(sign: CheckState, severity: Severity) -> CheckObservation<'static> {
         let verdict = match sign {
             CheckState::Failing => "failing",
-            CheckState::Passing => "healthy",
+            CheckState::Passing => "passing",
             CheckState::Unknown => "unknown",
         };
         CheckObservation {
@@ -272,7 +278,7 @@ mod tests {
                 success_threshold: 1,
                 ..AlertPolicy::for_severity(severity)
             },
-            summary: format!("it is {verdict}"),
+            summary: format!("now {verdict}"),
             verdict,
             finding: json!({ "value": 2 }),
             subjects: vec![vec!["u1"]],
@@ -288,11 +294,11 @@ mod tests {
     }
 
     #[test]
-    fn an_alert_is_told_once_and_its_end_too_and_people_wait_for_what_goes_with_it() {
+    fn an_alert_notifies_once_when_it_fires_and_once_when_it_resolves() {
         let serve = serve();
         let context = |now| AlertContext { serve: &serve, silences: &[], skip_channel: None, now: at(now) };
         let fired = advance_alert(None, &observation(CheckState::Failing, Severity::High), context(0));
-        assert_eq!(kinds(&fired), ["verdict", "firing"]);
+        assert_eq!(kinds(&fired), ["result", "firing"]);
         assert_eq!(channels(&fired), [("chat", at(10)), ("hook", at(0))]);
         let again = advance_alert(
             Some(fired.alert.clone()),
@@ -302,24 +308,23 @@ mod tests {
         assert!(again.events.is_empty() && again.messages.is_empty(), "{again:?}");
         let unknown =
             advance_alert(Some(again.alert), &observation(CheckState::Unknown, Severity::High), context(90));
-        assert_eq!((kinds(&unknown), unknown.alert.summary.as_str()), (vec!["verdict"], "it is failing"));
+        assert_eq!((kinds(&unknown), unknown.alert.summary.as_str()), (vec!["result"], "now failing"));
         let over = advance_alert(
             Some(unknown.alert),
             &observation(CheckState::Passing, Severity::High),
             context(120),
         );
-        assert_eq!(kinds(&over), ["verdict", "resolved"]);
+        assert_eq!(kinds(&over), ["result", "resolved"]);
         assert_eq!(channels(&over).len(), 2);
-        let resolved =
-            resolve_alert(&fired.alert, "it is not watched any more", Severity::High, context(120));
+        let resolved = resolve_alert(&fired.alert, "no longer configured", Severity::High, context(120));
         assert_eq!(
             (kinds(&resolved), resolved.alert.summary.as_str()),
-            (vec!["resolved"], "it is not watched any more")
+            (vec!["resolved"], "no longer configured")
         );
     }
 
     #[test]
-    fn what_becomes_more_severe_is_told_anew_and_needs_a_new_acknowledgement() {
+    fn an_escalated_alert_notifies_again_and_needs_a_new_acknowledgement() {
         let serve = serve();
         let context = AlertContext { serve: &serve, silences: &[], skip_channel: Some("hook"), now: at(0) };
         let mut kept = advance_alert(None, &observation(CheckState::Failing, Severity::High), context).alert;
@@ -330,13 +335,13 @@ mod tests {
         assert_eq!(
             channels(&raised),
             [("chat", at(0))],
-            "critical ones wait for nothing, and `hook` is left out"
+            "critical alerts are sent at once, and `hook` is skipped"
         );
         assert_eq!(raised.alert.acknowledged_by, None);
     }
 
     #[test]
-    fn a_silence_holds_back_what_is_about_nobody_else() {
+    fn a_silence_for_one_user_covers_alerts_about_that_user_only() {
         let serve = serve();
         let silence = |subject: Option<&str>| SilenceRecord {
             id: 1,

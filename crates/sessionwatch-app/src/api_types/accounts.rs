@@ -41,7 +41,7 @@ pub struct TokenDto {
     scopes: Vec<api_tokens::TokenScope>,
     created_at: Rfc3339,
     expires_at: Rfc3339,
-    seen_at: Option<Rfc3339>,
+    last_used_at: Option<Rfc3339>,
 }
 
 impl TokenDto {
@@ -56,7 +56,7 @@ impl TokenDto {
             scopes: token.scopes,
             created_at: Rfc3339(token.created_at),
             expires_at: Rfc3339(token.expires_at),
-            seen_at: token.last_used_at.map(Rfc3339),
+            last_used_at: token.last_used_at.map(Rfc3339),
         }
     }
 }

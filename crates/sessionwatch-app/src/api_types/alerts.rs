@@ -15,7 +15,7 @@ pub struct AlertDto {
     check: String,
     /// `critical`, `high`, `medium` or `low`.
     severity: String,
-    /// `ok`, `pending` or `firing`.
+    /// `resolved`, `pending` or `firing`.
     state: &'static str,
     /// True if the result of the last check run was unknown, so that the state comes from an earlier run.
     stale: bool,
@@ -32,7 +32,7 @@ impl AlertDto {
     #[must_use]
     pub fn from_record(kept: &AlertRecord) -> Self {
         let since = match kept.alert.state {
-            AlertState::Ok => None,
+            AlertState::Resolved => None,
             AlertState::Pending { since, .. } | AlertState::Firing { since, .. } => Some(Rfc3339(since)),
         };
         Self {
@@ -61,7 +61,7 @@ pub struct SilenceDto {
     /// Silenced user or token prefix; null for all.
     subject: Option<String>,
     until: Rfc3339,
-    owner: String,
+    created_by: String,
     note: String,
 }
 
@@ -76,7 +76,7 @@ impl SilenceDto {
             check: silence.check,
             subject: silence.subject,
             until: Rfc3339(silence.ends_at),
-            owner: silence.created_by,
+            created_by: silence.created_by,
             note: silence.note,
         }
     }
@@ -89,7 +89,7 @@ pub struct EventDto {
     at: Rfc3339,
     target: String,
     check: String,
-    /// `verdict`, `firing`, `repeated`, `resolved`, `comment`, `report` or `cleanup`.
+    /// `result`, `firing`, `reminder`, `resolved`, `comment`, `report` or `cleanup`.
     kind: String,
     summary: String,
     detail: Value,

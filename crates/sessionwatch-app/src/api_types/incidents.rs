@@ -48,7 +48,7 @@ pub struct TimelineEntryDto {
     kind: String,
     /// Id of the step; empty for entries about the whole incident.
     step: String,
-    said: String,
+    text: String,
 }
 
 impl TimelineEntryDto {
@@ -61,7 +61,7 @@ impl TimelineEntryDto {
             actor: entry.actor,
             kind: entry.kind,
             step: entry.step,
-            said: entry.message,
+            text: entry.message,
         }
     }
 }

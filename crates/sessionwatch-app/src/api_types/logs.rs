@@ -19,7 +19,7 @@ pub struct LogEventDto {
     /// Time of the event by the clock of the log.
     at: Option<Rfc3339>,
     /// Time at which the line was read.
-    seen_at: Rfc3339,
+    recorded_at: Rfc3339,
     user: Option<String>,
     other_user: Option<String>,
     token_prefix: Option<String>,
@@ -31,9 +31,9 @@ pub struct LogEventDto {
     /// Description of the event, composed of the parsed fields. Never the raw line.
     text: String,
     /// Match with the session table; null if the event was not correlated.
-    fit: Option<String>,
+    match_kind: Option<String>,
     /// Correlated session, or the reason why there is none.
-    joined: Option<Value>,
+    correlated: Option<Value>,
 }
 
 impl LogEventDto {
@@ -46,7 +46,7 @@ impl LogEventDto {
             kind: event.kind,
             severity: event.severity,
             at: event.at.map(Rfc3339),
-            seen_at: Rfc3339(event.read_at),
+            recorded_at: Rfc3339(event.read_at),
             user: event.user,
             other_user: event.other_user,
             token_prefix: event.token_prefix,
@@ -55,8 +55,8 @@ impl LogEventDto {
             source: event.source,
             bytes: event.byte_range,
             text: event.text,
-            fit: event.match_kind,
-            joined: event.correlation,
+            match_kind: event.match_kind,
+            correlated: event.correlation,
         }
     }
 }
@@ -66,9 +66,9 @@ impl LogEventDto {
 pub struct LogSourceDto {
     name: String,
     target: String,
-    /// `never heard`, `as usual` or `gone quiet`.
-    voice: &'static str,
-    heard_at: Option<Rfc3339>,
+    /// `never active`, `active` or `idle`.
+    activity: &'static str,
+    last_line_at: Option<Rfc3339>,
     /// Numbers of lines read, and of lines dropped by reason.
     #[schema(value_type = std::collections::BTreeMap<String, u64>)]
     counters: Map<String, Value>,
@@ -82,16 +82,16 @@ impl LogSourceDto {
         kept: log_sources::StoredLogSource<P>,
         now: UtcTimestamp,
     ) -> Self {
-        let voice = match kept.activity.status_at(kept.last_line_at, now, source.idle_after) {
-            SourceStatus::NeverActive => "never heard",
-            SourceStatus::Normal => "as usual",
-            SourceStatus::Idle => "gone quiet",
+        let activity = match kept.activity.status_at(kept.last_line_at, now, source.idle_after) {
+            SourceStatus::NeverActive => "never active",
+            SourceStatus::Normal => "active",
+            SourceStatus::Idle => "idle",
         };
         Self {
             name: source.name.clone(),
             target: source.target.clone(),
-            voice,
-            heard_at: kept.last_line_at.map(Rfc3339),
+            activity,
+            last_line_at: kept.last_line_at.map(Rfc3339),
             counters: kept.counters,
         }
     }
@@ -99,6 +99,6 @@ impl LogSourceDto {
     /// Returns the activity of the source, in words.
     #[must_use]
     pub fn activity(&self) -> &'static str {
-        self.voice
+        self.activity
     }
 }

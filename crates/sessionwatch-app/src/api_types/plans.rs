@@ -41,17 +41,17 @@ pub struct PlanDto {
     /// Command that creates the same plan.
     action: &'static str,
     /// Selection of the rows.
-    about: Value,
+    selection: Value,
     /// Session table, with its schema.
     table: String,
     /// Title of the table's profile.
     framework: String,
     /// Method of revoking sessions: `delete`, `expire`, or the flag column to set.
     revoke: Value,
-    made_at: Rfc3339,
-    made_by: String,
+    created_at: Rfc3339,
+    created_by: String,
     /// Time from which the plan can no longer be applied.
-    stale_at: Rfc3339,
+    expires_at: Rfc3339,
     rows: u64,
     /// Number of rows in the table.
     all_rows: u64,
@@ -68,7 +68,7 @@ pub struct PlanDto {
     /// Effects on other tables, and triggers and rules that will run.
     side_effects: Vec<SideEffect>,
     /// Logins that may stay valid although their session row is gone.
-    not_ended: Vec<String>,
+    not_revoked: Vec<String>,
 }
 
 impl PlanDto {
@@ -83,13 +83,13 @@ impl PlanDto {
             id: kept.id.clone(),
             target: kept.target.clone(),
             action: plan.selection.command_name(),
-            about: to_json_value(&plan.selection)?,
+            selection: to_json_value(&plan.selection)?,
             table: summary.table.clone(),
             framework: summary.framework.clone(),
             revoke: to_json_value(&summary.revoke)?,
-            made_at: Rfc3339(kept.created_at),
-            made_by: kept.created_by.clone(),
-            stale_at: Rfc3339(kept.updated_at + config.actions.plan_ttl),
+            created_at: Rfc3339(kept.created_at),
+            created_by: kept.created_by.clone(),
+            expires_at: Rfc3339(kept.updated_at + config.actions.plan_ttl),
             rows: kept.row_count,
             all_rows: summary.all_rows,
             active: kept.active_sessions,
@@ -101,7 +101,7 @@ impl PlanDto {
             sample: summary.sample.iter().map(PlanRowDto::from_preview).collect(),
             notes: summary.notes.clone(),
             side_effects: summary.side_effects.clone(),
-            not_ended: summary.not_ended.clone(),
+            not_revoked: summary.not_ended.clone(),
         })
     }
 }

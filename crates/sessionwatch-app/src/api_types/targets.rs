@@ -24,7 +24,7 @@ pub struct SessionDto {
     hours_left: Option<f64>,
     created_at: Option<Rfc3339>,
     ip: Option<String>,
-    agent: Option<String>,
+    user_agent: Option<String>,
     /// Values of the users table's display columns, by column.
     display: BTreeMap<String, Option<String>>,
 }
@@ -42,7 +42,7 @@ impl SessionDto {
             hours_left: report::hours_left(row.expires_at, now),
             created_at: row.created_at.map(Rfc3339),
             ip: row.ip.clone(),
-            agent: row.agent.clone(),
+            user_agent: row.agent.clone(),
             display: display.iter().cloned().zip(row.display.iter().cloned()).collect(),
         }
     }

@@ -197,7 +197,7 @@ pub async fn delete_account(app: &Arc<AppState>, actor: &Actor, name: String) ->
             db,
             audit::NewAuditEntry {
                 actor: &by,
-                action: "account-removed",
+                action: "account.deleted",
                 detail: &json!({ "account": name }).to_string(),
             },
             now,
@@ -235,7 +235,7 @@ pub async fn change_password(app: &Arc<AppState>, change: PasswordChange) -> Res
         accounts::upsert_account(db, &account)?;
         audit::insert_audit_entry(
             db,
-            audit::NewAuditEntry { actor: &account.name, action: "password", detail: "{}" },
+            audit::NewAuditEntry { actor: &account.name, action: "account.password_changed", detail: "{}" },
             now,
         )?;
         for other in
@@ -306,7 +306,7 @@ pub(super) fn upsert_account_audited(
     let detail = json!({ "account": account.name, "role": account.role.name() }).to_string();
     audit::insert_audit_entry(
         db,
-        audit::NewAuditEntry { actor, action: "account-added", detail: &detail },
+        audit::NewAuditEntry { actor, action: "account.created", detail: &detail },
         now,
     )
 }

@@ -134,7 +134,7 @@ pub async fn acknowledge_alert(
     note: String,
 ) -> Result<(), AppError> {
     let acknowledged =
-        AlertCommand::new(app, actor, alert, note).write_audited(app, "acknowledge", |db, remark| {
+        AlertCommand::new(app, actor, alert, note).write_audited(app, "alert.acknowledged", |db, remark| {
             let Some(mut kept) = remark.find_firing_alert(db)? else { return Ok(false) };
             kept.acknowledged_by = Some(remark.actor.clone());
             kept.note = Some(remark.note.clone()).filter(|note| !note.is_empty());
@@ -157,7 +157,7 @@ pub async fn resolve_firing_alert(
 ) -> Result<(), AppError> {
     let config = app.config();
     let resolved =
-        AlertCommand::new(app, actor, alert, note).write_audited(app, "resolve", move |db, remark| {
+        AlertCommand::new(app, actor, alert, note).write_audited(app, "alert.resolved", move |db, remark| {
             let Some(kept) = remark.find_firing_alert(db)? else { return Ok(false) };
             let note = if remark.note.is_empty() { String::new() } else { format!(": {}", remark.note) };
             let why = format!("resolved by {}{note}", remark.actor);

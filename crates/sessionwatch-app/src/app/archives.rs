@@ -90,7 +90,7 @@ pub async fn purge_archive(
                 db,
                 audit::NewAuditEntry {
                     actor: &by,
-                    action: "archive-purged",
+                    action: "archive.purged",
                     detail: &json!({ "plan": plan, "rows": rows }).to_string(),
                 },
                 now,

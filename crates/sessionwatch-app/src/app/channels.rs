@@ -56,7 +56,7 @@ pub async fn send_test_message(
     app.write_store(move |db| {
         audit::insert_audit_entry(
             db,
-            audit::NewAuditEntry { actor: &by, action: "channel-tested", detail: &detail },
+            audit::NewAuditEntry { actor: &by, action: "channel.tested", detail: &detail },
             now,
         )
     })
@@ -93,7 +93,7 @@ pub async fn retry_failed_messages(
             let detail = json!({ "channel": channel, "messages": count }).to_string();
             audit::insert_audit_entry(
                 db,
-                audit::NewAuditEntry { actor: &by, action: "retry", detail: &detail },
+                audit::NewAuditEntry { actor: &by, action: "notification.retried", detail: &detail },
                 now,
             )?;
         }

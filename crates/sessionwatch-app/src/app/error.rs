@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn action_errors_include_their_hint() {
         let error = AppError::from(ActionError::DiskFull).to_string();
-        assert!(error.ends_with(" (make room, and try again)"), "{error}");
+        assert!(error.ends_with(" (free some space, then try again)"), "{error}");
         let target = AppError::from(ActionError::Target(TargetError::StatementTimeout)).to_string();
         assert!(target.starts_with("Cannot query the database: ") && target.ends_with('.'), "{target}");
     }

@@ -382,7 +382,7 @@ async fn record_evidence_gaps(work: IncidentOps, reason: &str) -> Result<(), App
         return Ok(());
     }
     let record = move |ops: &TargetOps| {
-        let entry = NewTimelineEntry { kind: "found", step: "evidence", text: &found, detail: None };
+        let entry = NewTimelineEntry { kind: "detected", step: "evidence", text: &found, detail: None };
         Ok(case.add_entry(ops.action_context(), entry)?)
     };
     ops.with_store(record).await

@@ -129,7 +129,7 @@ fn render_mapping_lines(mapping: &Mapping) -> Vec<String> {
         text("created", mapping.created.as_ref().map(|created| created.column.as_str())),
         text("created_decoder", mapping.created.as_ref().map(|created| created.decoder.name())),
         text("ip", mapping.ip.as_deref()),
-        text("agent", mapping.agent.as_deref()),
+        text("user_agent", mapping.agent.as_deref()),
         text("users", users.map(|users| table(&users.table)).as_deref()),
         text("users_key", users.map(|users| users.key.as_str())),
         display,

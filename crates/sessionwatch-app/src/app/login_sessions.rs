@@ -157,11 +157,11 @@ pub async fn log_in(
         }
     };
     let Some(account) = account.filter(|_| is_right) else {
-        let detail = json!({ "address": client.address.to_string() }).to_string();
+        let detail = json!({ "ip": client.address.to_string() }).to_string();
         app.write_store(move |db| {
             audit::insert_audit_entry(
                 db,
-                audit::NewAuditEntry { actor: &name, action: "login-failed", detail: &detail },
+                audit::NewAuditEntry { actor: &name, action: "login.failed", detail: &detail },
                 now,
             )
         })
@@ -210,10 +210,10 @@ pub(super) async fn start_login_with_max_age(
         accounts::prune_login_sessions(db, now)?;
         accounts::insert_login_session(db, &login)?;
         accounts::upsert_login_network(db, LoginNetwork { account: &login.account, network: &network }, now)?;
-        let detail = json!({ "address": login.client_address }).to_string();
+        let detail = json!({ "ip": login.client_address }).to_string();
         audit::insert_audit_entry(
             db,
-            audit::NewAuditEntry { actor: &login.account, action: "login", detail: &detail },
+            audit::NewAuditEntry { actor: &login.account, action: "login.succeeded", detail: &detail },
             now,
         )
     })
@@ -242,7 +242,7 @@ pub async fn log_out(app: &Arc<AppState>, user: CurrentUser) -> Result<(), AppEr
         if accounts::delete_login_session(db, &user.name, &user.login_hash)? {
             audit::insert_audit_entry(
                 db,
-                audit::NewAuditEntry { actor: &user.name, action: "logout", detail: "{}" },
+                audit::NewAuditEntry { actor: &user.name, action: "login.ended", detail: "{}" },
                 now,
             )?;
         }
@@ -272,7 +272,7 @@ pub async fn revoke_login_session(
         }
         audit::insert_audit_entry(
             db,
-            audit::NewAuditEntry { actor: &by, action: "login-ended", detail: "{}" },
+            audit::NewAuditEntry { actor: &by, action: "login.revoked", detail: "{}" },
             now,
         )?;
         Ok(true)

@@ -130,12 +130,12 @@ pub async fn complete_oidc_login(
                 attempt.remove_from_counts();
             }
             let address = client.address.to_string();
-            let detail = json!({ "address": address, "by": settings.issuer, "why": error.to_string() });
+            let detail = json!({ "ip": address, "by": settings.issuer, "why": error.to_string() });
             let detail = detail.to_string();
             app.write_store(move |db| {
                 audit::insert_audit_entry(
                     db,
-                    audit::NewAuditEntry { actor: "somebody", action: "login-failed", detail: &detail },
+                    audit::NewAuditEntry { actor: "somebody", action: "login.failed", detail: &detail },
                     now,
                 )
             })
@@ -157,7 +157,7 @@ fn require_oidc_config(app: &AppState) -> Result<OidcConfig, AppError> {
 
 fn redirect_uri(app: &AppState) -> String {
     let public = app.config().serve.public_url.clone().unwrap_or_default();
-    format!("{}/openid/callback", public.trim_end_matches('/'))
+    format!("{}/oidc/callback", public.trim_end_matches('/'))
 }
 
 /// Verifies the callback and updates the account. Returns the account and the page to open.
@@ -241,7 +241,7 @@ async fn upsert_oidc_account(
                 accounts::delete_account(db, &known.name)?;
                 audit::insert_audit_entry(
                     db,
-                    audit::NewAuditEntry { actor: &known.name, action: "account-removed", detail: &detail },
+                    audit::NewAuditEntry { actor: &known.name, action: "account.deleted", detail: &detail },
                     now,
                 )?;
             }

@@ -86,7 +86,7 @@ pub async fn create_silence(
             db,
             audit::NewAuditEntry {
                 actor: &silence.created_by,
-                action: "silence",
+                action: "silence.created",
                 detail: &detail.to_string(),
             },
             now,
@@ -136,7 +136,7 @@ pub async fn expire_silence(app: &Arc<AppState>, actor: &Actor, id: i64) -> Resu
             db,
             audit::NewAuditEntry {
                 actor: &by,
-                action: "unsilence",
+                action: "silence.expired",
                 detail: &json!({ "silence": id }).to_string(),
             },
             now,
@@ -209,7 +209,7 @@ mod tests {
     #[tokio::test]
     async fn a_silence_covers_any_existing_check() {
         let pattern =
-            "[[log_pattern]]\nname = \"stale-token\"\nliteral = \"stale token\"\nseverity = \"high\"\n";
+            "[[log_check]]\nname = \"stale-token\"\nliteral = \"stale token\"\nseverity = \"high\"\n";
         let scene = TestApp::with_config(pattern);
         let about = |check: &str| NewSilence { check: Some(check.to_owned()), ..new_silence(None) };
         let ada = Actor::from_account("ada");
@@ -230,15 +230,18 @@ mod tests {
     #[tokio::test]
     async fn silences_are_audited_with_actor_and_reason() {
         let scene = TestApp::with_config("");
-        let new =
-            NewSilence { check: Some("blind".into()), subject: Some("user 7".into()), ..new_silence(None) };
+        let new = NewSilence {
+            check: Some("target-unreachable".into()),
+            subject: Some("user 7".into()),
+            ..new_silence(None)
+        };
         let created = create_silence(&scene, &Actor::from_token("ada", "deploys"), new).await.unwrap();
         expire_silence(&scene, &Actor::from_command_line("bob"), created.id).await.unwrap();
-        let detail = r#"{"target":null,"check":"blind","subject":"user 7","until":"2024-10-04T13:00:00.000000Z","note":"maintenance"}"#;
+        let detail = r#"{"target":null,"check":"target-unreachable","subject":"user 7","until":"2024-10-04T13:00:00.000000Z","note":"maintenance"}"#;
         let ended = format!(r#"{{"silence":{}}}"#, created.id);
         assert_eq!(
             scene.audit_trail(),
-            [["ada (deploys)", "silence", detail], ["bob", "unsilence", ended.as_str()]]
+            [["ada (deploys)", "silence.created", detail], ["bob", "silence.expired", ended.as_str()]]
         );
     }
 }

@@ -89,7 +89,7 @@ impl TargetStatus {
     #[must_use]
     pub fn state(&self) -> &'static str {
         let firing = self.firing_alerts();
-        let is_blind = self.report_document().is_none_or(|report| report["census"].is_null());
+        let is_blind = self.report_document().is_none_or(|report| report["stats"].is_null());
         if firing.iter().any(|kept| kept.acknowledged_by.is_none()) {
             "failing"
         } else if !firing.is_empty() {
@@ -97,7 +97,7 @@ impl TargetStatus {
         } else if is_blind {
             "unknown"
         } else {
-            "healthy"
+            "passing"
         }
     }
 

@@ -193,7 +193,7 @@ fn insert_token(
     api_tokens::insert_token(db, token)?;
     audit::insert_audit_entry(
         db,
-        audit::NewAuditEntry { actor, action: "token-added", detail: &detail.to_string() },
+        audit::NewAuditEntry { actor, action: "token.created", detail: &detail.to_string() },
         now,
     )?;
     Ok(Ok(()))
@@ -223,7 +223,7 @@ pub async fn delete_token(
             db,
             audit::NewAuditEntry {
                 actor: &by,
-                action: "token-removed",
+                action: "token.revoked",
                 detail: &json!({ "token": id }).to_string(),
             },
             now,
@@ -317,7 +317,7 @@ mod tests {
         assert_eq!(token.token.token_hash, sha256_hex(secret));
         let id = &token.token.id;
         let detail = format!(r#"{{"token":"{id}","account":"ada","label":"script","scopes":["read"]}}"#);
-        assert_eq!(scene.audit_trail(), [["ada".into(), "token-added".into(), detail]]);
+        assert_eq!(scene.audit_trail(), [["ada".into(), "token.created".into(), detail]]);
         for other in [&secret[1..], &token.token.token_hash, id, ""] {
             assert!(authenticate_token(&scene, other).await.unwrap().is_none(), "{other}");
         }

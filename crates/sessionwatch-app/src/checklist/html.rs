@@ -1,4 +1,4 @@
-//! Checklists as one page of HTML that needs nothing else, to be read or printed.
+//! Renders checklists as one self-contained HTML page, to read or print.
 
 use minijinja::{Environment, Value, value::Serde};
 use serde_json::json;
@@ -6,11 +6,11 @@ use sessionwatch_clock as clock;
 
 use super::{BaselineMetric, Checklist, inputs::format_period};
 
-/// What the name ends in is what makes every text in it be escaped.
+/// The extension `.html` turns on automatic escaping.
 const TEMPLATE_NAME: &str = "page.html";
 const TEMPLATE_SOURCE: &str = include_str!("page.html");
 
-/// Checklists on one page.
+/// Renders checklists on one page.
 #[must_use]
 pub fn render_html(lists: &[Checklist]) -> String {
     let lists: Vec<serde_json::Value> = lists.iter().map(template_context).collect();
@@ -19,10 +19,10 @@ pub fn render_html(lists: &[Checklist]) -> String {
         .add_template(TEMPLATE_NAME, TEMPLATE_SOURCE)
         .and_then(|()| environment.get_template(TEMPLATE_NAME));
     let page = page.and_then(|page| page.render(Value::from(Serde(json!({ "lists": lists })))));
-    page.expect("the page is part of the program, and a test renders it")
+    page.expect("the template is compiled in, and a test renders it")
 }
 
-/// What the page shows of a checklist: what programs are told, and some of it in people's words.
+/// Returns the template context: the JSON document and some formatted texts.
 fn template_context(list: &Checklist) -> serde_json::Value {
     let mut shown = list.to_json();
     shown["period"] = format_period(list.period).into();

@@ -1,4 +1,4 @@
-//! What the store knows of a period: the numbers of every look, how far they can be trusted, and what people say.
+//! Inputs of a checklist, read from the store: the values of a period, how far they can be trusted, and attestations.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,13 +28,13 @@ use crate::{
     logs,
 };
 
-/// The item that a person vouches for.
+/// Item that a person attests.
 pub const USER_REPORTS_ITEM: &str = "user-reports";
-/// The checks whose verdicts say how far the numbers can be trusted.
+/// Checks whose results show how far the values can be trusted.
 const SUPPORTING_CHECKS: [&str; 9] = [
     "duplicate-tokens",
-    "token-rebound",
-    "revived-sessions",
+    "token-reassigned",
+    "reappeared-sessions",
     "orphaned-sessions",
     "sessions-per-user",
     "user-session-excess",
@@ -43,46 +43,45 @@ const SUPPORTING_CHECKS: [&str; 9] = [
     "session-lifetime",
 ];
 
-/// How much of a period was looked at.
+/// Coverage of a period by check runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ChecklistCoverage {
-    /// Looks.
+    /// Number of check runs.
     pub(super) runs: u64,
-    /// Those among them that saw nothing.
+    /// Number of failed check runs.
     pub(super) failed_runs: u64,
-    /// Hours of the period in which something was seen.
+    /// Hours with a successful check run.
     pub(super) hours_covered: usize,
-    /// Hours of the period, a begun one included.
+    /// Hours of the period, rounded up.
     pub(super) hours_total: usize,
-    /// The longest time in which nothing was seen.
+    /// Longest time without a successful check run.
     pub(super) longest_gap: Period,
 }
 
-/// What the store knows of a period.
+/// Recorded facts of a period.
 #[derive(Clone, Debug)]
 pub(super) struct ChecklistInputs<'a> {
     pub(super) thresholds: &'a CheckThresholds,
     pub(super) period: Period,
     pub(super) coverage: ChecklistCoverage,
-    /// Points at which something was seen, oldest first.
+    /// Samples of successful check runs, oldest first.
     samples: Vec<GaugeSample>,
-    /// What the last look of the period found, where it is kept.
+    /// Values of the last check run of the period, if still stored.
     last_gauges: GaugeValues,
-    /// Verdicts over the period by check; nothing of a check that is not made.
+    /// Results over the period, by check; without checks that are off.
     verdicts: BTreeMap<&'static str, Vec<VerdictSpan>>,
     pub(super) attestation: Option<Attestation>,
-    /// Critical signals in the logs; or why that is not known.
+    /// Critical log events, or the reason why they are unknown.
     pub(super) critical_events: Result<CriticalLogEvents, String>,
-    /// How far ahead sessions ended at the last look, and when that was; nothing if it is of another time.
+    /// Time and expiry horizon of the last check run; `None` if that run is outside the period.
     pub(super) expiry_horizon: Option<(UtcTimestamp, ExpiryHorizon)>,
 }
 
-/// A gauge, and the check that judges it: while the check does not know, the number means nothing.
+/// Name of a gauge, and of its check. While the check is unknown, the value is meaningless.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CheckedGauge(pub(super) &'static str, pub(super) &'static str);
 
 impl<'a> ChecklistInputs<'a> {
-    /// Reads them.
     pub(super) fn read(
         db: Tx<'_>,
         config: &'a Config,
@@ -94,18 +93,20 @@ impl<'a> ChecklistInputs<'a> {
         let (looks, blind) = points
             .iter()
             .fold((0, 0), |(looks, blind), point| (looks + point.runs, blind + point.failed_runs));
+        // Failed runs have no values.
         points.retain(|point| point.runs > point.failed_runs);
         let mut verdicts = BTreeMap::new();
         for check in SUPPORTING_CHECKS.into_iter().filter(|check| config.runs_check(target, check)) {
             let mut began =
                 events::list_verdicts(db, events::CheckRef { target: &target.name, check }, period)?;
             if began.is_empty() {
-                // It has not changed for as long as history is kept.
+                // No change is recorded: the result is older than the history.
                 let kept = alerts::find_alert(db, &target.name, check)?;
                 began.extend(kept.and_then(|kept| kept.verdict).map(|verdict| (UtcTimestamp::MIN, verdict)));
             }
             verdicts.insert(check, rules::verdict_spans(&began, period));
         }
+        // The stored report is the latest one, which may be outside the period.
         let last = latest_reports::find_report(db, &target.name)?
             .filter(|(at, _)| *at >= period.from && *at < period.to);
         Ok(Self {
@@ -130,43 +131,44 @@ impl<'a> ChecklistInputs<'a> {
         })
     }
 
-    /// A gauge over the period.
+    /// Returns the values of a gauge over the period.
     pub(super) fn gauge_series(&self, gauge: &str) -> Option<SeriesSummary> {
         let track = SeriesSummary::from_points(
             self.samples.iter().filter_map(|point| Some((point.at, *point.gauges.get(gauge)?))),
         )?;
-        // A mean of several looks is no number that anybody saw.
+        // The last sample may be a mean of several check runs, which no run has measured.
         Some(match self.last_gauges.get(gauge) {
             Some([last, ..]) => SeriesSummary { last: *last, ..track },
             None => track,
         })
     }
 
-    /// Sessions for each user over the period, without the times at which nobody had one.
+    /// Returns the sessions per user over the period, without times without active sessions.
     pub(super) fn sessions_per_user_series(&self) -> Option<SeriesSummary> {
         let ratio = |point: &GaugeSample| {
             let [mean, low, high] = *point.gauges.get("per_user")?;
+            // A sample may mix times with and without active sessions: then only its highest value counts.
             let some = if low > 0.0 { [mean, low, high] } else { [high; 3] };
             (high > 0.0).then_some((point.at, some))
         };
         SeriesSummary::from_points(self.samples.iter().filter_map(ratio))
     }
 
-    /// How long something was seen in the period.
+    /// Returns the time between the first and the last sample.
     pub(super) fn observed_duration(&self) -> SignedDuration {
         let (first, last) = (self.samples.first(), self.samples.last());
         first.zip(last).map(|(first, last)| last.at.duration_since(first.at)).unwrap_or_default()
     }
 
-    /// The verdict on a number, as far as it can be trusted.
+    /// Turns a pass into unknown if the value cannot be trusted.
     pub(super) fn qualify_verdict(&self, gauge: CheckedGauge, verdict: ChecklistVerdict) -> ChecklistVerdict {
         if self.samples.is_empty() {
-            return ChecklistVerdict::Unknown("no look of this period saw anything".into());
+            return ChecklistVerdict::Unknown("no successful check run in this period".into());
         }
         verdict.unknown_if(self.find_doubt(gauge))
     }
 
-    /// The place of a number, as far as it can be trusted.
+    /// Turns a position in the range into unknown if the value cannot be trusted.
     pub(super) fn qualify_position(&self, gauge: CheckedGauge, place: RangePosition) -> RangePosition {
         if place == RangePosition::In && self.find_doubt(gauge).is_some() {
             RangePosition::Unknown
@@ -175,47 +177,48 @@ impl<'a> ChecklistInputs<'a> {
         }
     }
 
-    /// When a check failed first in the period.
+    /// Returns when a check first failed in the period.
     pub(super) fn first_failed_at(&self, check: &str) -> Option<UtcTimestamp> {
         let spans = self.verdicts.get(check)?;
         spans.iter().find(|span| span.verdict == "failing").map(|span| span.from)
     }
 
-    /// Why a number is not the whole truth.
+    /// Returns the reason why a value cannot be trusted; `None` if it can.
     fn find_doubt(&self, CheckedGauge(gauge, check): CheckedGauge) -> Option<String> {
         let ChecklistCoverage { runs: looks, failed_runs: blind, .. } = self.coverage;
         if rules::has_too_many_failed_runs(looks, blind) {
-            return Some(format!("{blind} of {looks} looks saw nothing"));
+            return Some(format!("{blind} of {looks} check runs failed"));
         }
         let known = self.samples.iter().filter(|point| point.gauges.contains_key(gauge));
         let gap = rules::longest_gap(known.map(|point| point.at), self.period);
         if let Some(gap) = rules::gap_exceeding_limit(gap) {
-            return Some(format!("it was not measured {}", format_period(gap)));
+            return Some(format!("not measured {}", format_period(gap)));
         }
         match self.verdicts.get(check) {
-            None => Some(format!("the check {check} is not made")),
+            None => Some(format!("the check {check} is off")),
             Some(spans) => rules::find_undecided_gap(spans, self.period)
-                .map(|gap| format!("the check {check} could not tell {}", format_period(gap))),
+                .map(|gap| format!("the check {check} was unknown {}", format_period(gap))),
         }
     }
 }
 
-/// Critical signals in a target's logs; or why that is not known.
+/// Counts the critical log events of a target, or returns the reason why they are unknown.
 fn count_critical_events(
     db: Tx<'_>,
     config: &Config,
     target: &Target,
     period: Period,
 ) -> Result<Result<CriticalLogEvents, String>, StoreError> {
-    let mut heard = Err("no log source is configured".to_owned());
+    let mut has_sources = Err("no log source is configured".to_owned());
     for source in config.logs.sources_for_target(&target.name) {
         let known = logs::find_source(db, &source.name)?.and_then(|known| known.last_line_at);
+        // One source without lines makes the count unreliable, whatever the others sent.
         if known.is_none_or(|at| at < period.from) {
-            return Ok(Err(format!("no line of `{}` was read in this period", source.name)));
+            return Ok(Err(format!("no line of log source `{}` was read in this period", source.name)));
         }
-        heard = Ok(());
+        has_sources = Ok(());
     }
-    match heard {
+    match has_sources {
         Ok(()) => Ok(Ok(logs::count_critical_events(
             db,
             LogEventWindow { target: &target.name, from: period.from, to: period.to },
@@ -224,7 +227,7 @@ fn count_critical_events(
     }
 }
 
-/// `from … to …`.
+/// Formats a period as `from … to …`.
 pub(super) fn format_period(Period { from, to }: Period) -> String {
     format!("from {} to {}", clock::format_utc(from), clock::format_utc(to))
 }
@@ -239,6 +242,7 @@ fn compute_coverage(
     let hours: BTreeSet<i64> =
         samples.iter().map(|point| point.at.duration_since(from).as_hours().max(0)).collect();
     let whole = period.duration().as_hours();
+    // A partial hour counts as a whole one.
     let all = if SignedDuration::from_hours(whole) < period.duration() { whole + 1 } else { whole };
     ChecklistCoverage {
         runs,
@@ -249,10 +253,10 @@ fn compute_coverage(
     }
 }
 
-/// How far ahead sessions ended, by a report; `None` if that saw nothing.
+/// Reads the expiry horizon from a report; `None` if the check run failed.
 fn parse_expiry_horizon(report: &Value) -> Result<Option<ExpiryHorizon>, StoreError> {
     let undecodable = || StoreError::Undecodable { table: "reports".into(), column: "report".into() };
-    let census = match &report["census"] {
+    let census = match &report["stats"] {
         Value::Null => return Ok(None),
         census => census,
     };
@@ -262,7 +266,7 @@ fn parse_expiry_horizon(report: &Value) -> Result<Option<ExpiryHorizon>, StoreEr
         value => value.as_str().and_then(clock::parse_rfc3339).map(Some).ok_or_else(undecodable),
     };
     let furthest = instant(&census["furthest_expiry"])?;
-    let taken_at = instant(&report["taken_at"])?.ok_or_else(undecodable)?;
+    let taken_at = instant(&report["checked_at"])?.ok_or_else(undecodable)?;
     Ok(Some(ExpiryHorizon {
         ahead: furthest.map(|furthest| furthest.duration_since(taken_at)),
         never_expiring: count("never_expiring")?,

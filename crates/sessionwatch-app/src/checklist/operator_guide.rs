@@ -1,4 +1,4 @@
-//! The seven items of the guide's weekly checklist, and its table of healthy numbers.
+//! The seven items of the operator guide's weekly checklist, and its table of healthy numbers.
 
 use sessionwatch_clock as clock;
 use sessionwatch_core::{
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{checks, sanitize::sanitize_text};
 
-/// The most orphaned and expired sessions, and sessions for each user, of the guide's table.
+/// Maximum of orphaned sessions, expired sessions, and sessions per user in the guide's table.
 const GUIDE_BASELINE_MAXIMA: [f64; 3] = [5.0, 10.0, 2.5];
 /// Tokens on more than one row.
 pub(super) const DUPLICATE_TOKENS_GAUGE: CheckedGauge = CheckedGauge("duplicate_tokens", "duplicate-tokens");
@@ -23,11 +23,11 @@ pub(super) const DUPLICATE_TOKENS_GAUGE: CheckedGauge = CheckedGauge("duplicate_
 pub(super) const ORPHANED_SESSIONS_GAUGE: CheckedGauge = CheckedGauge("orphaned", "orphaned-sessions");
 /// Expired sessions that are still stored.
 pub(super) const EXPIRED_SESSIONS_GAUGE: CheckedGauge = CheckedGauge("expired", "expired-backlog");
-/// How to find out what is not known of a number.
+/// Action for a number that is unknown.
 pub(super) const INVESTIGATION_HINT: &str =
-    "see when too little was seen, and why: `sessionwatch alerts history`; then `sessionwatch doctor`";
+    "see when checks were unknown and why with `sessionwatch alerts history`, then run `sessionwatch doctor`";
 
-/// The seven items.
+/// Returns the seven items.
 pub(super) fn guide_items(facts: &ChecklistInputs<'_>) -> Vec<ChecklistItem> {
     vec![
         duplicate_tokens_item(facts),
@@ -40,7 +40,7 @@ pub(super) fn guide_items(facts: &ChecklistInputs<'_>) -> Vec<ChecklistItem> {
     ]
 }
 
-/// The table.
+/// Returns the table of healthy numbers.
 pub(super) fn baseline_metrics(facts: &ChecklistInputs<'_>) -> Vec<BaselineMetric> {
     let thresholds = facts.thresholds;
     let [orphaned, expired, ratio] = GUIDE_BASELINE_MAXIMA;
@@ -54,7 +54,7 @@ pub(super) fn baseline_metrics(facts: &ChecklistInputs<'_>) -> Vec<BaselineMetri
     };
     let peak = BaselineRow {
         id: "creation-rate",
-        title: "Sessions created per hour, at the peak",
+        title: "Sessions created in the busiest hour",
         gauge: CheckedGauge("created_last_hour", "creation-rate"),
         healthy_range: rate,
     };
@@ -63,7 +63,7 @@ pub(super) fn baseline_metrics(facts: &ChecklistInputs<'_>) -> Vec<BaselineMetri
         row.to_metric(facts, facts.gauge_series(measure.0), rules::range_position)
     };
     vec![
-        // The check is one that knows whenever all rows were seen.
+        // This check is known in every run that read all rows.
         count("active-sessions", "Active sessions", CheckedGauge("active", "expired-backlog"), active),
         users.to_metric(facts, facts.sessions_per_user_series(), rules::range_position),
         count("duplicate-tokens", "Duplicate tokens", DUPLICATE_TOKENS_GAUGE, (0.0, 0.0)),
@@ -73,14 +73,14 @@ pub(super) fn baseline_metrics(facts: &ChecklistInputs<'_>) -> Vec<BaselineMetri
     ]
 }
 
-/// The range of a number for which no baseline is configured.
+/// Range of a number without a configured baseline.
 pub(super) const UNBOUNDED_RANGE: (f64, f64) = (0.0, f64::INFINITY);
 
 fn baseline_range(usual: Baseline) -> (f64, f64) {
     (usual.min.map_or(UNBOUNDED_RANGE.0, count_to_f64), usual.max.map_or(UNBOUNDED_RANGE.1, count_to_f64))
 }
 
-/// A row of the table.
+/// Row of the table.
 #[derive(Clone, Copy, Debug)]
 struct BaselineRow {
     id: &'static str,
@@ -111,7 +111,7 @@ fn duplicate_tokens_item(facts: &ChecklistInputs<'_>) -> ChecklistItem {
     let verdict = facts.qualify_verdict(measure, rules::check_at_most(track.as_ref(), 0.0));
     let subject = ItemInfo {
         id: "duplicate-tokens",
-        source: "guide, query 2",
+        source: "operator guide, query 2",
         title: "No duplicate tokens",
         inspected: "tokens on more than one row",
         remedy: check_action("duplicate-tokens"),
@@ -126,7 +126,7 @@ fn orphaned_sessions_item(facts: &ChecklistInputs<'_>) -> ChecklistItem {
     let verdict = facts.qualify_verdict(measure, rules::check_below(track.as_ref(), ORPHANED_SESSIONS_LIMIT));
     let subject = ItemInfo {
         id: "orphaned-sessions",
-        source: "guide, query 3",
+        source: "operator guide, query 3",
         title: "Few orphaned sessions",
         inspected: "sessions whose user does not exist",
         remedy: check_action("orphaned-sessions"),
@@ -154,9 +154,9 @@ fn sessions_per_user_item(facts: &ChecklistInputs<'_>) -> ChecklistItem {
     };
     let subject = ItemInfo {
         id: "sessions-per-user",
-        source: "guide, query 5",
-        title: "Sessions and users in proportion",
-        inspected: "active sessions for each user that has one",
+        source: "operator guide, query 5",
+        title: "Normal sessions per user",
+        inspected: "active sessions per user with an active session",
         remedy: check_action("sessions-per-user"),
         investigation: INVESTIGATION_HINT,
     };
@@ -169,7 +169,7 @@ fn expired_sessions_item(facts: &ChecklistInputs<'_>) -> ChecklistItem {
     let verdict = facts.qualify_verdict(measure, rules::check_below(track.as_ref(), EXPIRED_SESSIONS_LIMIT));
     let subject = ItemInfo {
         id: "expired-sessions",
-        source: "guide, query 7",
+        source: "operator guide, query 7",
         title: "Few expired sessions",
         inspected: "expired sessions that are still stored",
         remedy: check_action("expired-backlog"),
@@ -182,17 +182,17 @@ fn critical_log_lines_item(facts: &ChecklistInputs<'_>) -> ChecklistItem {
     let said = |signals: &CriticalLogEvents| match signals {
         CriticalLogEvents { confirmed, unconfirmed: 0 } => format!("{confirmed} in this period"),
         CriticalLogEvents { confirmed, unconfirmed } => {
-            format!("{confirmed} in this period, and {unconfirmed} unconfirmed")
+            format!("{confirmed} in this period, {unconfirmed} unconfirmed")
         }
     };
     let evidence = facts.critical_events.as_ref().map(said).unwrap_or_default();
     let subject = ItemInfo {
         id: "critical-log-lines",
-        source: "guide, logging",
+        source: "operator guide, logging",
         title: "No critical warnings in the logs",
-        inspected: "lines of duplicated tokens and of users that do not match",
-        remedy: "find the users whom these lines name, and end their sessions",
-        investigation: "search the application's logs for `Duplicate session token detected` and `User ID mismatch`",
+        inspected: "log lines about duplicate tokens and mismatched user IDs",
+        remedy: "find the users named in these lines, and revoke their sessions",
+        investigation: "search the application logs for `Duplicate session token detected` and `User ID mismatch`",
     };
     ChecklistItem::new(
         subject,
@@ -209,7 +209,7 @@ fn creation_rate_item(facts: &ChecklistInputs<'_>) -> ChecklistItem {
     let verdict = rules::check_creation_rate(track.as_ref(), usual, facts.observed_duration());
     let subject = ItemInfo {
         id: "creation-rate",
-        source: "guide, baseline",
+        source: "operator guide, baseline",
         title: "Normal creation rate, no spike",
         inspected: "sessions created in the busiest hour",
         remedy: check_action("creation-rate"),
@@ -231,31 +231,32 @@ fn user_reports_item(facts: &ChecklistInputs<'_>) -> ChecklistItem {
     });
     let subject = ItemInfo {
         id: USER_REPORTS_ITEM,
-        source: "guide, checklist",
+        source: "operator guide, checklist",
         title: "No user reports of session issues",
-        inspected: "what a person vouches for",
-        remedy: "answer these users, and open what they report",
-        investigation: "ask support, then say so: `sessionwatch report attest`",
+        inspected: "attestation by a person",
+        remedy: "answer these users, and open an incident if a report is confirmed",
+        investigation: "ask support, then record the answer with `sessionwatch report attest`",
     };
     let verdict = rules::check_attestation(said.map(|said| said.holds));
-    ChecklistItem::new(subject, "vouched for", verdict, evidence.unwrap_or_default())
+    ChecklistItem::new(subject, "attested", verdict, evidence.unwrap_or_default())
 }
 
-/// What to do when a check fails.
+/// Returns the action of a failing check.
 pub(super) fn check_action(check: &str) -> &'static str {
     checks::TABLE_CHECKS.iter().find(|known| known.id == check).map_or("", |check| check.action)
 }
 
-/// The highest value, and when it was reached first; empty without one.
+/// Describes the highest value and when it first occurred; empty without values.
 pub(super) fn describe_highest(series: Option<SeriesSummary>) -> String {
     match series.map(|track| track.highest) {
         None => String::new(),
+        // The value was 0 all the time, so the first time says nothing.
         Some((0.0, _)) => "highest: 0".into(),
         Some((value, when)) => format!("highest: {}, on {}", format_number(value), clock::format_utc(when)),
     }
 }
 
-/// A number for people: no more than two decimals, and none of a whole one.
+/// Formats a number with at most two decimals.
 pub(super) fn format_number(value: f64) -> String {
     let text = format!("{value:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()

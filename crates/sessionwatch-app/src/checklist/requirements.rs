@@ -1,5 +1,5 @@
-//! Requirements of security standards, as far as a session table proves them. Each row says which part it looks at; to
-//! pass it is not to meet the whole requirement.
+//! Evidence for requirements of security standards. Each row covers the part of a requirement that a session table
+//! shows: passing a row does not mean that the whole requirement is met.
 
 use jiff::SignedDuration;
 use sessionwatch_clock as clock;
@@ -7,6 +7,7 @@ use sessionwatch_core::{
     checklist::{self as rules, ChecklistVerdict, SeriesSummary},
     checks::expired_backlog::{MAX_EXPIRED_IN_SMALL_TABLE, ROWS_PER_EXPIRED_ROW},
     duration::{DAY, HOUR},
+    plural::format_count,
 };
 
 use super::{
@@ -18,21 +19,21 @@ use super::{
     },
 };
 
-/// At level 1 of NIST SP 800-63B-4, 2.1.3, a log-in should last no longer.
+/// Maximum lifetime of a login at level 1 of NIST SP 800-63B-4, 2.1.3.
 const AAL1_MAX_LIFETIME: SignedDuration = SignedDuration::from_hours(30 * 24);
-/// At level 2 of NIST SP 800-63B-4, 2.2.3, a log-in should last no longer; revision 3 had 12 hours.
+/// Maximum lifetime of a login at level 2 of NIST SP 800-63B-4, 2.2.3; revision 3 had 12 hours.
 const AAL2_MAX_LIFETIME: SignedDuration = SignedDuration::from_hours(24);
-/// Why a row is there that no table proves.
-const REASON_NOT_OBSERVABLE: &str = "a table cannot show it";
+/// Reason for requirements that no table can prove.
+const REASON_NOT_OBSERVABLE: &str = "not visible in a session table";
 
-/// A requirement that is met while there is nothing of what it looks at.
+/// Requirement that is met if a count is zero.
 struct AbsenceRequirement {
     gauge: CheckedGauge,
     id: &'static str,
     source: &'static str,
     title: &'static str,
     inspected: &'static str,
-    /// The check whose action mends it.
+    /// Check whose action fixes it.
     remedy_check: &'static str,
 }
 
@@ -46,28 +47,28 @@ const UNIQUE_TOKENS_REQUIREMENT: AbsenceRequirement = AbsenceRequirement {
 };
 
 const NEW_TOKEN_AT_LOGIN_REQUIREMENT: AbsenceRequirement = AbsenceRequirement {
-    gauge: CheckedGauge("rebound", "token-rebound"),
+    gauge: CheckedGauge("reassigned", "token-reassigned"),
     id: "new-token-at-log-in",
     source: "OWASP ASVS 5.0.0 7.2.4",
     title: "No token passes from one user to another",
-    inspected: "tokens whose user changed between two looks",
-    remedy_check: "token-rebound",
+    inspected: "tokens whose user changed between two check runs",
+    remedy_check: "token-reassigned",
 };
 
 const ENDED_STAYS_ENDED_REQUIREMENT: AbsenceRequirement = AbsenceRequirement {
-    gauge: CheckedGauge("revived", "revived-sessions"),
+    gauge: CheckedGauge("reappeared", "reappeared-sessions"),
     id: "ended-stays-ended",
     source: "OWASP ASVS 5.0.0 7.4.1",
-    title: "A session that has ended does not come back",
-    inspected: "sessions that were gone at one look and there at a later one",
-    remedy_check: "revived-sessions",
+    title: "Ended sessions do not reappear",
+    inspected: "sessions that were gone in one check run and present in a later one",
+    remedy_check: "reappeared-sessions",
 };
 
 const DELETED_USERS_REQUIREMENT: AbsenceRequirement = AbsenceRequirement {
     gauge: ORPHANED_SESSIONS_GAUGE,
     id: "deleted-users",
     source: "OWASP ASVS 5.0.0 7.4.2",
-    title: "No session is left of a user who was deleted",
+    title: "Deleted users have no sessions",
     inspected: "sessions whose user does not exist, expired ones included",
     remedy_check: "orphaned-sessions",
 };
@@ -76,12 +77,12 @@ const SESSION_TERMINATION_REQUIREMENT: AbsenceRequirement = AbsenceRequirement {
     gauge: CheckedGauge("never_expiring", "expired-backlog"),
     id: "session-termination",
     source: "NIST SP 800-53 r5 AC-12",
-    title: "Every session ends by itself",
-    inspected: "sessions without an end",
+    title: "Every session expires",
+    inspected: "sessions that never expire",
     remedy_check: "session-lifetime",
 };
 
-/// Every requirement.
+/// Returns every requirement with its result.
 pub(super) fn requirement_items(facts: &ChecklistInputs<'_>) -> Vec<ChecklistItem> {
     vec![
         absence_item(facts, &UNIQUE_TOKENS_REQUIREMENT),
@@ -91,16 +92,16 @@ pub(super) fn requirement_items(facts: &ChecklistInputs<'_>) -> Vec<ChecklistIte
             title: "Tokens cannot be guessed",
             inspected: "nothing: no token leaves the database",
             remedy: "",
-            investigation: "see in the code that tokens come from a cryptographic generator, 128 bits or more",
+            investigation: "verify in the code that tokens come from a cryptographic random generator, at least 128 bits",
         }),
         absence_item(facts, &NEW_TOKEN_AT_LOGIN_REQUIREMENT),
         unobservable_item(ItemInfo {
             id: "inactivity-timeout",
             source: "OWASP ASVS 5.0.0 7.3.1",
-            title: "Sessions that are not used end",
-            inspected: "nothing: most tables do not say when a session was used",
+            title: "Unused sessions end",
+            inspected: "nothing: most tables do not store when a session was last used",
             remedy: "",
-            investigation: "leave a session unused for as long as your policy says, and use it again",
+            investigation: "leave a session unused for as long as your policy allows, then verify that it has ended",
         }),
         absolute_lifetime_item(facts),
         absence_item(facts, &ENDED_STAYS_ENDED_REQUIREMENT),
@@ -144,17 +145,17 @@ fn absolute_lifetime_item(facts: &ChecklistInputs<'_>) -> ChecklistItem {
     let failed = facts.first_failed_at(check);
     let verdict = rules::check_lifetime(failed.is_some(), extended.as_ref());
     let evidence = match (failed, extended) {
-        (Some(when), _) => format!("ends beyond the policy, or none, on {}", clock::format_utc(when)),
+        (Some(when), _) => format!("expiry beyond the policy, or none, on {}", clock::format_utc(when)),
         (None, None) => String::new(),
-        (None, Some(_)) => format!("extended between two looks, {}", describe_highest(extended)),
+        (None, Some(_)) => format!("extended between two check runs, {}", describe_highest(extended)),
     };
     let subject = ItemInfo {
         id: "absolute-lifetime",
         source: "OWASP ASVS 5.0.0 7.3.2",
-        title: "Every session ends after a set time, used or not",
-        inspected: "ends beyond the policy, and ends that are put off",
+        title: "Every session ends after a fixed time, used or not",
+        inspected: "expiry times beyond the policy, and extended expiry times",
         remedy: check_action(check),
-        investigation: "see in the code that a session ends at a set time after log-in, however much it is used",
+        investigation: "verify in the code that a session ends a fixed time after login, however much it is used",
     };
     ChecklistItem::new(
         subject,
@@ -168,7 +169,7 @@ fn expired_rows_item(facts: &ChecklistInputs<'_>) -> ChecklistItem {
     let measure = EXPIRED_SESSIONS_GAUGE;
     let thresholds = facts.thresholds;
     let failed = facts.first_failed_at(measure.1);
-    let verdict = if failed.is_some() { ChecklistVerdict::Fail } else { ChecklistVerdict::Pass };
+    let verdict = if failed.is_some() { ChecklistVerdict::Failing } else { ChecklistVerdict::Passing };
     let evidence = match failed {
         Some(when) => format!("too many, or too old, on {}", clock::format_utc(when)),
         None => describe_highest(facts.gauge_series(measure.0)),
@@ -183,40 +184,41 @@ fn expired_rows_item(facts: &ChecklistInputs<'_>) -> ChecklistItem {
     };
     let most = match thresholds.expired_backlog.max {
         Some(most) => most.to_string(),
-        None => format!("{MAX_EXPIRED_IN_SMALL_TABLE}, or one of {ROWS_PER_EXPIRED_ROW} rows"),
+        None => format!("{MAX_EXPIRED_IN_SMALL_TABLE}, or 1 in {ROWS_PER_EXPIRED_ROW} rows"),
     };
     let threshold = format!("at most {most}, no older than {} days", thresholds.expired_backlog.max_age_days);
     ChecklistItem::new(subject, &threshold, facts.qualify_verdict(measure, verdict), evidence)
 }
 
 fn assurance_level_item(facts: &ChecklistInputs<'_>, limit: SignedDuration) -> ChecklistItem {
-    // The check is one that knows whenever all rows were seen.
+    // This check is known in every run that read all rows, so other values of the run are complete too.
     let measure = CheckedGauge("extended", "expired-backlog");
     let ends = facts.expiry_horizon.map(|(_, ends)| ends);
     let verdict = rules::check_expiry_horizon(ends, limit, facts.gauge_series(measure.0).as_ref());
     let evidence = facts.expiry_horizon.map_or_else(String::new, |(when, ends)| {
-        let ahead = ends.ahead.map(|ahead| format!("the furthest end is {} ahead", format_duration(ahead)));
-        let never =
-            Some(ends.never_expiring).filter(|never| *never > 0).map(|never| format!("{never} never end"));
+        let ahead = ends.ahead.map(|ahead| format!("the latest expiry is in {}", format_duration(ahead)));
+        let never = Some(ends.never_expiring)
+            .filter(|never| *never > 0)
+            .map(|never| format_count(never, "session never expires", "sessions never expire"));
         let parts: Vec<String> = ahead.into_iter().chain(never).collect();
         if parts.is_empty() {
             String::new()
         } else {
-            format!("{}, on {}", parts.join(", "), clock::format_utc(when))
+            format!("{}, as of {}", parts.join(", "), clock::format_utc(when))
         }
     });
     let (id, source, title) = if limit == AAL1_MAX_LIFETIME {
-        ("aal1-lifetime", "NIST SP 800-63B-4 2.1.3", "At AAL1, log-ins last no longer than 30 days")
+        ("aal1-lifetime", "NIST SP 800-63B-4 2.1.3", "AAL1: logins last no longer than 30 days")
     } else {
-        ("aal2-lifetime", "NIST SP 800-63B-4 2.2.3", "At AAL2, log-ins last no longer than 24 hours")
+        ("aal2-lifetime", "NIST SP 800-63B-4 2.2.3", "AAL2: logins last no longer than 24 hours")
     };
     let subject = ItemInfo {
         id,
         source,
         title,
-        inspected: "the furthest end at the last look, and ends that are put off",
-        remedy: "shorten the lifetime of sessions, if this level is what you need",
-        investigation: "see in the code how long after log-in a session can last at most",
+        inspected: "the latest expiry in the last check run, and extended expiry times",
+        remedy: "shorten the lifetime of sessions, if you need this level",
+        investigation: "verify in the code how long a session can last after login",
     };
     ChecklistItem::new(subject, &format_duration(limit), facts.qualify_verdict(measure, verdict), evidence)
 }
@@ -228,15 +230,15 @@ fn concurrent_sessions_item(facts: &ChecklistInputs<'_>) -> ChecklistItem {
     let subject = ItemInfo {
         id: "concurrent-sessions",
         source: "NIST SP 800-53 r5 AC-10; OWASP ASVS 5.0.0 7.1.2",
-        title: "No user holds more sessions than the limit",
-        inspected: "the most active sessions that one user held",
+        title: "No user has more sessions than the limit",
+        inspected: "the most active sessions of one user",
         remedy: check_action(measure.1),
         investigation: INVESTIGATION_HINT,
     };
     ChecklistItem::new(subject, &limit.to_string(), verdict, describe_highest(track))
 }
 
-/// A length of time for people.
+/// Formats a duration in days or hours.
 fn format_duration(length: SignedDuration) -> String {
     if length > 2 * DAY {
         format!("{} days", format_number(length.div_duration_f64(DAY)))

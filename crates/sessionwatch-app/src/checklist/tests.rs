@@ -14,7 +14,7 @@ use super::*;
 
 const HALF_HOUR: SignedDuration = SignedDuration::from_mins(30);
 
-/// A store in a file of its own.
+/// Opens a store in a new file.
 fn store() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
     let store =
@@ -33,7 +33,7 @@ fn config(name: &str) -> Config {
     Config::parse(Path::new("sessionwatch.toml"), &text).unwrap()
 }
 
-/// A week in which all is well; `change` may make a half-hour worse, or blind.
+/// Records a healthy week. `change` may alter the values of a half-hour; `false` makes its check run fail.
 fn fill(store: &Store, target: &str, change: fn(i64, &mut BTreeMap<&'static str, f64>) -> bool) {
     let start = now() - 7 * DAY;
     let look = |db: Tx<'_>, number: i32| {
@@ -47,8 +47,8 @@ fn fill(store: &Store, target: &str, change: fn(i64, &mut BTreeMap<&'static str,
             ("orphaned", 2.0),
             ("created_last_hour", 20.0),
             ("extended", 0.0),
-            ("rebound", 0.0),
-            ("revived", 0.0),
+            ("reassigned", 0.0),
+            ("reappeared", 0.0),
         ]);
         let seen = change(number.into(), &mut gauges);
         let gauges: Vec<(&'static str, f64)> = gauges.into_iter().collect();
@@ -65,13 +65,13 @@ fn fill(store: &Store, target: &str, change: fn(i64, &mut BTreeMap<&'static str,
         at: start - 30 * DAY,
         target: target.to_owned(),
         check: check.to_owned(),
-        kind: "verdict".into(),
+        kind: "result".into(),
         summary: String::new(),
-        detail: json!({ "before": null, "after": "healthy" }).to_string(),
+        detail: json!({ "before": null, "after": "passing" }).to_string(),
     };
     let report = json!({
-        "taken_at": "2026-11-24T23:30:00Z",
-        "census": { "furthest_expiry": "2026-12-20T23:30:00Z", "never_expiring": 0, "undecodable": 0 },
+        "checked_at": "2026-11-24T23:30:00Z",
+        "stats": { "furthest_expiry": "2026-12-20T23:30:00Z", "never_expiring": 0, "undecodable": 0 },
     });
     let attestation = Attestation {
         at: now() - HOUR,
@@ -101,10 +101,10 @@ fn made(target: &str, change: fn(i64, &mut BTreeMap<&'static str, f64>) -> bool)
 }
 
 #[test]
-fn the_last_number_is_that_of_the_last_look() {
+fn the_last_value_is_that_of_the_last_check_run() {
     let (_folder, store) = store();
     let config = config("main");
-    // Orphans that were removed a moment ago are not there any more, whatever the mean of the last minutes is.
+    // Orphans that were just deleted must not appear, whatever the mean of the last minutes is.
     for (seconds, orphaned) in [(-90, 15.0), (-60, 15.0), (-15, 0.0)] {
         let point = GaugeSample::from_run(now() + seconds * SECOND, Some(&[("orphaned", orphaned)]));
         store
@@ -125,14 +125,14 @@ fn the_last_number_is_that_of_the_last_look() {
     let orphaned = orphaned.unwrap();
     assert_eq!((&orphaned["now"], &orphaned["highest"]), (&json!(0.0), &json!(15.0)), "{orphaned:#}");
     assert!(
-        list.render_text().contains("number                                  last"),
+        list.render_text().contains("number                                last"),
         "{}",
         list.render_text()
     );
 }
 
 #[test]
-fn one_bad_hour_of_a_week_is_found_and_named() {
+fn one_bad_hour_of_a_week_is_reported() {
     let list = made("main", |number, gauges| {
         if number == 100 || number == 101 {
             gauges.insert("duplicate_tokens", 3.0);
@@ -142,11 +142,11 @@ fn one_bad_hour_of_a_week_is_found_and_named() {
     assert_eq!(list.render_text(), BAD_HOUR);
     let widest = BAD_HOUR.lines().map(|line| line.chars().count()).max();
     assert!(widest <= Some(100), "{widest:?}");
-    assert_eq!(list.title(), "checklist of main: fail, 5 of 7 items pass, 1 fail, 1 unknown");
+    assert_eq!(list.title(), "checklist of main: fail, 5 of 7 items passing, 1 failing, 1 unknown");
 }
 
 #[test]
-fn what_too_few_looks_saw_does_not_pass_and_what_fails_fails() {
+fn too_few_check_runs_prevent_a_pass_but_not_a_failure() {
     let of = |list: &Checklist, id: &str| {
         let item = list.items.iter().find(|item| item.info.id == id).unwrap();
         item.describe_finding()
@@ -155,11 +155,11 @@ fn what_too_few_looks_saw_does_not_pass_and_what_fails_fails() {
         gauges.insert("expired", 10.0);
         number % 9 != 0
     });
-    assert_eq!(of(&blind, "duplicate-tokens"), "not known: 38 of 336 looks saw nothing (highest: 0)");
+    assert_eq!(of(&blind, "duplicate-tokens"), "unknown: 38 of 336 check runs failed (highest: 0)");
     assert_eq!(of(&blind, "expired-sessions"), "highest: 10, on 2026-11-18 00:30:00 UTC");
-    assert_eq!(blind.verdict(), ChecklistVerdict::Fail);
-    let bearable = made("main", |number, _| number % 10 != 0 || number > 320);
-    assert_eq!(of(&bearable, "duplicate-tokens"), "highest: 0");
+    assert_eq!(blind.verdict(), ChecklistVerdict::Failing);
+    let tolerated = made("main", |number, _| number % 10 != 0 || number > 320);
+    assert_eq!(of(&tolerated, "duplicate-tokens"), "highest: 0");
     let gap = made("main", |number, gauges| {
         if (100..153).contains(&number) {
             gauges.remove("orphaned");
@@ -167,14 +167,14 @@ fn what_too_few_looks_saw_does_not_pass_and_what_fails_fails() {
         true
     });
     assert_eq!(of(&gap, "duplicate-tokens"), "highest: 0");
-    let expected = "not known: it was not measured from 2026-11-20 01:30:00 UTC to 2026-11-21 04:30:00 UTC";
+    let expected = "unknown: not measured from 2026-11-20 01:30:00 UTC to 2026-11-21 04:30:00 UTC";
     assert!(of(&gap, "orphaned-sessions").starts_with(expected), "{}", of(&gap, "orphaned-sessions"));
     let empty = made("main", |_, gauges| {
         gauges.insert("per_user", 0.0);
         gauges.insert("extended", 4.0);
         true
     });
-    assert_eq!(of(&empty, "sessions-per-user"), "not known: no active sessions in this period");
+    assert_eq!(of(&empty, "sessions-per-user"), "unknown: no active sessions in this period");
     let place = |id: &str| gap.baseline.iter().find(|number| number.id == id).unwrap().range_position;
     assert_eq!(
         (place("orphaned-sessions"), place("expired-sessions")),
@@ -183,14 +183,14 @@ fn what_too_few_looks_saw_does_not_pass_and_what_fails_fails() {
     let lifetime = |item: &&ChecklistItem| item.info.id == "absolute-lifetime";
     let lifetime = empty.requirements.iter().find(lifetime).unwrap();
     assert!(
-        lifetime.describe_finding().starts_with("not known: sessions are extended"),
+        lifetime.describe_finding().starts_with("unknown: sessions are extended"),
         "{}",
         lifetime.describe_finding()
     );
 }
 
 #[test]
-fn nothing_is_known_of_a_target_that_nobody_looked_at() {
+fn every_item_is_unknown_without_check_runs() {
     let (_folder, store) = store();
     let config = config("main");
     let list = store.read(|db| build_weekly_checklist(db, &config, &config.targets[0], now())).unwrap();
@@ -199,11 +199,13 @@ fn nothing_is_known_of_a_target_that_nobody_looked_at() {
     }
     assert!(list.baseline.iter().all(|number| number.range_position == RangePosition::Unknown));
     assert_eq!(list.verdict().name(), "unknown");
-    assert!(list.render_text().contains("Nothing was seen from 2026-11-18 00:00:00 UTC to 2026-11-25"));
+    assert!(
+        list.render_text().contains("No successful check run from 2026-11-18 00:00:00 UTC to 2026-11-25")
+    );
 }
 
 #[test]
-fn numbers_are_not_trusted_while_their_check_cannot_tell() {
+fn values_are_not_trusted_while_their_check_is_unknown() {
     let (_folder, store) = store();
     fill(&store, "main", |_, _| true);
     let event = EventRecord {
@@ -211,9 +213,9 @@ fn numbers_are_not_trusted_while_their_check_cannot_tell() {
         at: now() - DAY,
         target: "main".into(),
         check: "orphaned-sessions".into(),
-        kind: "verdict".into(),
+        kind: "result".into(),
         summary: String::new(),
-        detail: json!({ "before": "healthy", "after": "unknown" }).to_string(),
+        detail: json!({ "before": "passing", "after": "unknown" }).to_string(),
     };
     store.write(|db| events::insert_event(db, &event)).unwrap();
     let mut config = config("main");
@@ -222,14 +224,14 @@ fn numbers_are_not_trusted_while_their_check_cannot_tell() {
     let reason = |at: usize| list.items[at].verdict.reason().unwrap_or_default().to_owned();
     assert_eq!(
         reason(1),
-        "the check orphaned-sessions could not tell from 2026-11-24 00:00:00 UTC to 2026-11-25 00:00:00 UTC"
+        "the check orphaned-sessions was unknown from 2026-11-24 00:00:00 UTC to 2026-11-25 00:00:00 UTC"
     );
-    assert_eq!(reason(3), "the check expired-backlog is not made");
+    assert_eq!(reason(3), "the check expired-backlog is off");
     assert_eq!(reason(0), "");
 }
 
 #[test]
-fn what_people_write_is_no_markup() {
+fn markup_in_names_is_escaped() {
     let list = made("<script>alert('|')</script>", |_, _| true);
     let page = render_html(std::slice::from_ref(&list));
     assert!(!page.contains("<script") && page.contains("&lt;script&gt;"), "{page}");
@@ -239,11 +241,11 @@ fn what_people_write_is_no_markup() {
 }
 
 #[test]
-fn programs_are_told_all_of_it() {
+fn the_json_document_is_complete() {
     let list = made("main", |_, _| true).to_json();
     let ids = |part: &str| -> Vec<String> {
         let rows = list[part].as_array().unwrap().iter();
-        rows.map(|row| format!("{} {}", row["id"].as_str().unwrap(), row["verdict"].as_str().unwrap()))
+        rows.map(|row| format!("{} {}", row["id"].as_str().unwrap(), row["result"].as_str().unwrap()))
             .collect()
     };
     assert_eq!(
@@ -261,78 +263,77 @@ fn programs_are_told_all_of_it() {
     assert_eq!(ids("baseline").len(), 6);
     assert_eq!(ids("requirements").len(), 12);
     assert_eq!(list["coverage"]["hours_seen"], 168);
-    assert_eq!(list["baseline"][0]["healthy"], json!({ "min": 50.0, "max": 500.0 }));
+    assert_eq!(list["baseline"][0]["passing"], json!({ "min": 50.0, "max": 500.0 }));
     assert_eq!(list["items"][0]["action"], Value::Null);
-    assert_eq!((&list["schema"], &list["verdict"]), (&json!(1), &json!("unknown")));
+    assert_eq!((&list["schema"], &list["result"]), (&json!(1), &json!("unknown")));
 }
 
-/// Of a week whose only fault are duplicate tokens in one hour.
+/// Checklist of a week with duplicate tokens in one hour.
 const BAD_HOUR: &str = "Checklist of main, from 2026-11-18 00:00:00 UTC to 2026-11-25 00:00:00 UTC
-Made on 2026-11-25 00:00:00 UTC
-Looks: 336, of which 0 saw nothing
-Hours in which something was seen: 168 of 168
+Created 2026-11-25 00:00:00 UTC
+Check runs: 336
+Hours covered: 168 of 168
 
-The guide's checklist
-       item                               what was found                              holds at
+Checklist items
+       item                               finding                                     passes when
  FAIL  No duplicate tokens                highest: 3, on 2026-11-20 02:00:00 UTC      0
  ok    Few orphaned sessions              highest: 2, on 2026-11-18 00:00:00 UTC      < 5
- ok    Sessions and users in proportion   highest: 1.5, on 2026-11-18 00:00:00 UTC    1.0 to 3.0
+ ok    Normal sessions per user           highest: 1.5, on 2026-11-18 00:00:00 UTC    1.0 to 3.0
  ok    Few expired sessions               highest: 3, on 2026-11-18 00:00:00 UTC      < 10
- ?     No critical warnings in the logs   not known: no log source is configured      0
+ ?     No critical warnings in the logs   unknown: no log source is configured        0
  ok    Normal creation rate, no spike     highest: 20, on 2026-11-18 00:00:00 UTC     10 to 50
- ok    No user reports of session issues  ada, on 2026-11-24 23:00:00 UTC: no ticket  vouched for
+ ok    No user reports of session issues  ada, on 2026-11-24 23:00:00 UTC: no ticket  attested
  → duplicate-tokens:
    revoke every session with these tokens, then add a unique constraint to the token column
  → critical-log-lines:
-   search the application's logs for `Duplicate session token detected` and `User ID mismatch`
+   search the application logs for `Duplicate session token detected` and `User ID mismatch`
 
-The guide's healthy numbers
-      number                                  last  lowest  highest  healthy
- ok   Active sessions                         200   200     200      50 to 500
- ok   Sessions per user                       1.5   1.5     1.5      1 to 2.5
- out  Duplicate tokens                        0     0       3        0
- ok   Orphaned sessions                       2     2       2        0 to 5
- ok   Expired sessions                        3     3       3        0 to 10
- ok   Sessions created per hour, at the peak  20    20      20       10 to 50
+Healthy numbers
+      number                                last  lowest  highest  healthy
+ ok   Active sessions                       200   200     200      50 to 500
+ ok   Sessions per user                     1.5   1.5     1.5      1 to 2.5
+ out  Duplicate tokens                      0     0       3        0
+ ok   Orphaned sessions                     2     2       2        0 to 5
+ ok   Expired sessions                      3     3       3        0 to 10
+ ok   Sessions created in the busiest hour  20    20      20       10 to 50
 
-What the table proves of standards
-       requirement                     what was found                 source
- FAIL  No two sessions share a token   highest: 3, on 2026-11-20      OWASP ASVS 5.0.0 7.2.3; NIST
-                                       02:00:00 UTC                   SP 800-53 r5 SC-23(3)
- ?     Tokens cannot be guessed        not known: a table cannot      OWASP ASVS 5.0.0 7.2.3; NIST
-                                       show it                        SP 800-63B-4 5.1
- ok    No token passes from one user   highest: 0                     OWASP ASVS 5.0.0 7.2.4
+Evidence for standards
+       requirement                      finding                     source
+ FAIL  No two sessions share a token    highest: 3, on 2026-11-20   OWASP ASVS 5.0.0 7.2.3; NIST SP
+                                        02:00:00 UTC                800-53 r5 SC-23(3)
+ ?     Tokens cannot be guessed         unknown: not visible in a   OWASP ASVS 5.0.0 7.2.3; NIST SP
+                                        session table               800-63B-4 5.1
+ ok    No token passes from one user    highest: 0                  OWASP ASVS 5.0.0 7.2.4
        to another
- ?     Sessions that are not used end  not known: a table cannot      OWASP ASVS 5.0.0 7.3.1
-                                       show it
- ok    Every session ends after a set  extended between two looks,    OWASP ASVS 5.0.0 7.3.2
-       time, used or not               highest: 0
- ok    A session that has ended does   highest: 0                     OWASP ASVS 5.0.0 7.4.1
-       not come back
- FAIL  No session is left of a user    highest: 2, on 2026-11-18      OWASP ASVS 5.0.0 7.4.2
-       who was deleted                 00:00:00 UTC
- ok    Expired sessions are deleted    highest: 3, on 2026-11-18      OWASP ASVS 5.0.0 14.2.7
-       in time                         00:00:00 UTC
- ok    At AAL1, log-ins last no        the furthest end is 26 days    NIST SP 800-63B-4 2.1.3
-       longer than 30 days             ahead, on 2026-11-24 23:30:00
-                                       UTC
- FAIL  At AAL2, log-ins last no        the furthest end is 26 days    NIST SP 800-63B-4 2.2.3
-       longer than 24 hours            ahead, on 2026-11-24 23:30:00
-                                       UTC
- ok    No user holds more sessions     highest: 4, on 2026-11-18      NIST SP 800-53 r5 AC-10;
-       than the limit                  00:00:00 UTC                   OWASP ASVS 5.0.0 7.1.2
- ok    Every session ends by itself    highest: 0                     NIST SP 800-53 r5 AC-12
+ ?     Unused sessions end              unknown: not visible in a   OWASP ASVS 5.0.0 7.3.1
+                                        session table
+ ok    Every session ends after a       extended between two check  OWASP ASVS 5.0.0 7.3.2
+       fixed time, used or not          runs, highest: 0
+ ok    Ended sessions do not reappear   highest: 0                  OWASP ASVS 5.0.0 7.4.1
+ FAIL  Deleted users have no sessions   highest: 2, on 2026-11-18   OWASP ASVS 5.0.0 7.4.2
+                                        00:00:00 UTC
+ ok    Expired sessions are deleted in  highest: 3, on 2026-11-18   OWASP ASVS 5.0.0 14.2.7
+       time                             00:00:00 UTC
+ ok    AAL1: logins last no longer      the latest expiry is in 26  NIST SP 800-63B-4 2.1.3
+       than 30 days                     days, as of 2026-11-24
+                                        23:30:00 UTC
+ FAIL  AAL2: logins last no longer      the latest expiry is in 26  NIST SP 800-63B-4 2.2.3
+       than 24 hours                    days, as of 2026-11-24
+                                        23:30:00 UTC
+ ok    No user has more sessions than   highest: 4, on 2026-11-18   NIST SP 800-53 r5 AC-10; OWASP
+       the limit                        00:00:00 UTC                ASVS 5.0.0 7.1.2
+ ok    Every session expires            highest: 0                  NIST SP 800-53 r5 AC-12
  → unique-tokens:
    revoke every session with these tokens, then add a unique constraint to the token column
  → random-tokens:
-   see in the code that tokens come from a cryptographic generator, 128 bits or more
+   verify in the code that tokens come from a cryptographic random generator, at least 128 bits
  → inactivity-timeout:
-   leave a session unused for as long as your policy says, and use it again
+   leave a session unused for as long as your policy allows, then verify that it has ended
  → deleted-users:
    delete these rows, then add a foreign key with ON DELETE CASCADE
  → aal2-lifetime:
-   shorten the lifetime of sessions, if this level is what you need
+   shorten the lifetime of sessions, if you need this level
 
-Last entry of the record of who did what: none yet
-Verdict: fail
+Latest audit log entry: none yet
+Result: fail
 ";

@@ -1,4 +1,4 @@
-//! Checklists for terminals and wikis.
+//! Renders checklists as text tables and as Markdown.
 
 use std::fmt::Write as _;
 
@@ -13,33 +13,32 @@ use super::{
 use crate::sanitize::sanitize_text;
 
 impl Checklist {
-    /// For a terminal of 100 columns.
+    /// Renders the checklist for a terminal of 100 columns.
     #[must_use]
     pub fn render_text(&self) -> String {
         let mut text =
             format!("Checklist of {}, {}\n", sanitize_text(&self.target), format_period(self.period));
         // Writing to a String cannot fail, here and below.
-        let _ = writeln!(text, "Made on {}", clock::format_utc(self.made_at));
+        let _ = writeln!(text, "Created {}", clock::format_utc(self.made_at));
         for line in self.coverage.to_sentences() {
             let _ = writeln!(text, "{line}");
         }
-        let _ = write!(text, "\nThe guide's checklist\n{}", render_items(&self.items));
+        let _ = write!(text, "\nChecklist items\n{}", render_items(&self.items));
         write_actions(&mut text, &self.items);
-        let _ = write!(text, "\nThe guide's healthy numbers\n{}", render_baseline(&self.baseline));
-        let _ =
-            write!(text, "\nWhat the table proves of standards\n{}", render_requirements(&self.requirements));
+        let _ = write!(text, "\nHealthy numbers\n{}", render_baseline(&self.baseline));
+        let _ = write!(text, "\nEvidence for standards\n{}", render_requirements(&self.requirements));
         write_actions(&mut text, &self.requirements);
         let head = self.audit_head.as_deref().unwrap_or("none yet");
-        let _ = writeln!(text, "\nLast entry of the record of who did what: {head}");
-        let _ = writeln!(text, "Verdict: {}", self.verdict().name());
+        let _ = writeln!(text, "\nLatest audit log entry: {head}");
+        let _ = writeln!(text, "Result: {}", self.verdict().name());
         text
     }
 
-    /// For issues and wikis.
+    /// Renders the checklist as Markdown.
     #[must_use]
     pub fn render_markdown(&self) -> String {
         let mut text = format!(
-            "# Checklist of {}: {}\n\nCovers the time {}. Made on {}. {}.\n",
+            "# Checklist of {}: {}\n\nPeriod: {}. Created {}. {}.\n",
             markdown_cell(&self.target),
             self.verdict().name(),
             format_period(self.period),
@@ -47,14 +46,14 @@ impl Checklist {
             self.coverage.to_sentences().join(". ")
         );
         text.push_str(
-            "\n## The guide's checklist\n\n| item | verdict | found | holds at | what to do |\n|---|---|---|---|---|\n",
+            "\n## Checklist items\n\n| item | result | finding | passes when | what to do |\n|---|---|---|---|---|\n",
         );
         for item in &self.items {
             let cells = [item.info.title, item.verdict.name(), &item.describe_finding(), &item.threshold];
             write_markdown_row(&mut text, cells.into_iter().chain([item.action().unwrap_or_default()]));
         }
         text.push_str(
-            "\n## The guide's healthy numbers\n\n| number | verdict | last | lowest | highest | healthy |\n|---|---|---|---|---|---|\n",
+            "\n## Healthy numbers\n\n| number | result | last | lowest | highest | healthy |\n|---|---|---|---|---|---|\n",
         );
         for number in &self.baseline {
             let cells = number.render_cells();
@@ -66,7 +65,7 @@ impl Checklist {
             );
         }
         text.push_str(
-            "\n## What the table proves of standards\n\n| requirement | source | looked at | verdict | found | what to do |\n|---|---|---|---|---|---|\n",
+            "\n## Evidence for standards\n\n| requirement | source | evidence | result | finding | what to do |\n|---|---|---|---|---|---|\n",
         );
         for item in &self.requirements {
             let subject = &item.info;
@@ -80,13 +79,13 @@ impl Checklist {
             write_markdown_row(&mut text, cells.into_iter().chain([item.action().unwrap_or_default()]));
         }
         let head = self.audit_head.as_deref().unwrap_or("none yet");
-        let _ = writeln!(text, "\nLast entry of the record of who did what: `{head}`");
+        let _ = writeln!(text, "\nLatest audit log entry: `{head}`");
         text
     }
 }
 
 impl ChecklistCoverage {
-    /// In sentences.
+    /// Describes the coverage, a phrase each.
     pub(super) fn to_sentences(&self) -> Vec<String> {
         let Self {
             runs: looks,
@@ -95,24 +94,26 @@ impl ChecklistCoverage {
             hours_total: hours,
             longest_gap: gap,
         } = self;
-        let looks = format!("Looks: {looks}, of which {blind} saw nothing");
-        let hours = format!("Hours in which something was seen: {hours_seen} of {hours}");
-        let gap = gap_exceeding_limit(*gap).map(|gap| format!("Nothing was seen {}", format_period(gap)));
+        let failed = if *blind > 0 { format!(", {blind} failed") } else { String::new() };
+        let looks = format!("Check runs: {looks}{failed}");
+        let hours = format!("Hours covered: {hours_seen} of {hours}");
+        let gap =
+            gap_exceeding_limit(*gap).map(|gap| format!("No successful check run {}", format_period(gap)));
         [looks, hours].into_iter().chain(gap).collect()
     }
 }
 
-/// A word of four letters at most, as in reports.
+/// Returns the mark of a result, at most four characters wide.
 fn verdict_mark(verdict: &ChecklistVerdict) -> &'static str {
     match verdict {
-        ChecklistVerdict::Pass => "ok",
-        ChecklistVerdict::Fail => "FAIL",
-        ChecklistVerdict::Unknown(_) => "?",
+        ChecklistVerdict::Passing => "passing",
+        ChecklistVerdict::Failing => "failing",
+        ChecklistVerdict::Unknown(_) => "unknown",
     }
 }
 
 fn render_items(items: &[ChecklistItem]) -> String {
-    let mut table = new_table(["", "item", "what was found", "holds at"]);
+    let mut table = new_table(["", "item", "finding", "passes when"]);
     for item in items {
         table.add_row([
             verdict_mark(&item.verdict),
@@ -125,12 +126,12 @@ fn render_items(items: &[ChecklistItem]) -> String {
 }
 
 fn render_baseline(numbers: &[BaselineMetric]) -> String {
-    let mut table = new_table(["", "number", "last", "lowest", "highest", "healthy"]);
+    let mut table = new_table(["", "number", "last", "lowest", "highest", "passing"]);
     for number in numbers {
         let mark = match number.range_position {
-            RangePosition::In => "ok",
+            RangePosition::In => "in",
             RangePosition::Out => "out",
-            RangePosition::Unknown => "?",
+            RangePosition::Unknown => "unknown",
         };
         let [last, lowest, highest, healthy] = number.render_cells();
         table.add_row([mark, number.title, &last, &lowest, &highest, &healthy]);
@@ -139,7 +140,7 @@ fn render_baseline(numbers: &[BaselineMetric]) -> String {
 }
 
 fn render_requirements(items: &[ChecklistItem]) -> String {
-    let mut table = new_table(["", "requirement", "what was found", "source"]);
+    let mut table = new_table(["", "requirement", "finding", "source"]);
     for item in items {
         table.add_row([
             verdict_mark(&item.verdict),
@@ -158,17 +159,18 @@ fn new_table<const COLUMNS: usize>(header: [&str; COLUMNS]) -> Table {
     table
 }
 
-/// Without the blanks that a table has at the end of its lines.
+/// Renders a table without trailing spaces.
 fn render_trimmed(table: &Table) -> String {
     let table = table.to_string();
     table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
-/// What to do about what does not pass, one line for each thing to do.
+/// Writes the actions for items that do not pass, each action once.
 fn write_actions(text: &mut String, items: &[ChecklistItem]) {
     let mut done: Vec<&str> = Vec::new();
     for action in items.iter().filter_map(ChecklistItem::action).filter(|action| !action.is_empty()) {
         if done.contains(&action) {
+            // Several items may need the same action.
             continue;
         }
         done.push(action);
@@ -184,7 +186,7 @@ fn write_markdown_row<'a>(text: &mut String, cells: impl Iterator<Item = &'a str
     let _ = writeln!(text, "| {} |", cells.join(" | "));
 }
 
-/// Text that ends no cell, and is no markup of a page.
+/// Escapes text for a Markdown cell.
 fn markdown_cell(text: &str) -> String {
     sanitize_text(text).replace('\\', "\\\\").replace('|', "\\|").replace('<', "&lt;")
 }

@@ -17,14 +17,14 @@ use crate::config_file::{BoundedSeconds, WithSpan};
 pub(super) struct ActionsSection {
     /// Safety limit: share of active sessions above which a plan must be confirmed with the target name.
     #[schemars(range(min = 0.0, max = 1.0))]
-    brake_share: f64,
+    max_active_share: f64,
     /// Safety limit: number of rows above which a plan must be confirmed with the target name.
     #[schemars(range(max = 1_000_000_000_000_u64))]
-    brake_rows: u64,
+    max_rows: u64,
     /// Require approval by another dashboard account for plans above the safety limit.
-    second_person: bool,
+    require_approval: bool,
     /// Time after which a plan expires and can no longer be applied.
-    stale_after: BoundedSeconds<60, 86_400>,
+    plan_ttl: BoundedSeconds<60, 86_400>,
     /// Public key (age format) that encrypts the archive of removed rows.
     #[schemars(
         extend("x-otherwise" = "derived from archive_identity"),
@@ -45,10 +45,10 @@ pub(super) struct ActionsSection {
 impl Default for ActionsSection {
     fn default() -> Self {
         Self {
-            brake_share: 0.2,
-            brake_rows: 10_000,
-            second_person: false,
-            stale_after: BoundedSeconds::new(900),
+            max_active_share: 0.2,
+            max_rows: 10_000,
+            require_approval: false,
+            plan_ttl: BoundedSeconds::new(900),
             archive_recipient: None,
             archive_identity: None,
             archive_retention: BoundedSeconds::new(7 * 86_400),
@@ -79,10 +79,10 @@ impl Default for ActionsConfig {
     fn default() -> Self {
         let section = ActionsSection::default();
         Self {
-            max_active_share: section.brake_share,
-            max_rows: section.brake_rows,
-            requires_approval: section.second_person,
-            plan_ttl: section.stale_after.to_duration(),
+            max_active_share: section.max_active_share,
+            max_rows: section.max_rows,
+            requires_approval: section.require_approval,
+            plan_ttl: section.plan_ttl.to_duration(),
             archive_retention: section.archive_retention.to_duration(),
             archive_recipient: None,
             archive_identity: None,
@@ -111,10 +111,10 @@ impl ActionsSection {
             reader.report_problem(recipient.span(), error.to_string());
         }
         ActionsConfig {
-            max_active_share: self.brake_share,
-            max_rows: self.brake_rows,
-            requires_approval: self.second_person,
-            plan_ttl: self.stale_after.to_duration(),
+            max_active_share: self.max_active_share,
+            max_rows: self.max_rows,
+            requires_approval: self.require_approval,
+            plan_ttl: self.plan_ttl.to_duration(),
             archive_retention: self.archive_retention.to_duration(),
             archive_recipient: self.archive_recipient.as_ref().map(|recipient| recipient.to_string()),
             archive_identity: self.archive_identity.as_ref().map(|path| reader.folder.join(path)),

@@ -5,7 +5,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use sessionwatch_core::{alert::AlertPolicy, severity::Severity};
 
-use crate::{checks::CheckSettings, config_file::BoundedSeconds};
+use crate::{
+    checks::CheckSettings,
+    config_file::{BoundedSeconds, ZeroOrBoundedSeconds},
+};
 
 /// Alert policies by severity.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -27,17 +30,15 @@ pub(super) struct AlertPolicySections {
 pub(super) struct AlertPolicySection {
     /// Consecutive failing runs before the alert fires; one is enough if runs are further apart than `for`.
     #[schemars(range(min = 1, max = 1_000))]
-    pending_looks: Option<u32>,
+    failure_threshold: Option<u32>,
     /// Time of continuous failure after which the alert fires, regardless of the number of runs.
-    pending_for: Option<BoundedSeconds<1, 604_800>>,
+    #[serde(rename = "for")]
+    pending_duration: Option<BoundedSeconds<1, 604_800>>,
     /// Consecutive passing runs before the alert is resolved.
     #[schemars(range(min = 1, max = 1_000))]
-    clear_looks: Option<u32>,
-    /// Send reminders while the alert is unacknowledged.
-    #[schemars(extend("default" = true))]
-    repeat: Option<bool>,
-    /// Time between two reminders while the alert is unacknowledged.
-    repeat_after: Option<BoundedSeconds<60, 604_800>>,
+    success_threshold: Option<u32>,
+    /// Time between reminders while the alert is unacknowledged; "0" turns reminders off.
+    repeat_interval: Option<ZeroOrBoundedSeconds<60, 604_800>>,
 }
 
 /// Returns the keys whose default depends on the severity, with that default.
@@ -48,10 +49,10 @@ pub(super) fn default_policy_values(severity: Severity) -> [(&'static str, serde
         serde_json::to_value(seconds).unwrap_or_default()
     };
     [
-        ("pending_looks", policy.failure_threshold.into()),
-        ("pending_for", seconds(policy.pending_duration)),
-        ("clear_looks", policy.success_threshold.into()),
-        ("repeat_after", seconds(policy.repeat_interval.unwrap_or_default())),
+        ("failure_threshold", policy.failure_threshold.into()),
+        ("for", seconds(policy.pending_duration)),
+        ("success_threshold", policy.success_threshold.into()),
+        ("repeat_interval", seconds(policy.repeat_interval.unwrap_or_default())),
     ]
 }
 
@@ -76,12 +77,15 @@ impl AlertPolicySections {
 
 impl AlertPolicySection {
     fn to_policy(&self, defaults: AlertPolicy) -> AlertPolicy {
-        let repeat_after = self.repeat_after.map(BoundedSeconds::to_duration).or(defaults.repeat_interval);
         AlertPolicy {
-            failure_threshold: self.pending_looks.unwrap_or(defaults.failure_threshold),
-            pending_duration: self.pending_for.map_or(defaults.pending_duration, BoundedSeconds::to_duration),
-            success_threshold: self.clear_looks.unwrap_or(defaults.success_threshold),
-            repeat_interval: repeat_after.filter(|_| self.repeat != Some(false)),
+            failure_threshold: self.failure_threshold.unwrap_or(defaults.failure_threshold),
+            pending_duration: self
+                .pending_duration
+                .map_or(defaults.pending_duration, BoundedSeconds::to_duration),
+            success_threshold: self.success_threshold.unwrap_or(defaults.success_threshold),
+            repeat_interval: self
+                .repeat_interval
+                .map_or(defaults.repeat_interval, ZeroOrBoundedSeconds::to_duration),
         }
     }
 }

@@ -30,7 +30,7 @@ struct CheckSection {
     enabled: Option<bool>,
     /// Time between two runs of the check by `serve`.
     #[schemars(extend("x-otherwise" = "the target's schedule"), example = RunInterval::new(3_600))]
-    every: Option<RunInterval>,
+    interval: Option<RunInterval>,
     /// Cron expression for runs of the check, instead of `interval`.
     #[schemars(extend("x-otherwise" = "none"), example = &"0 6 * * mon")]
     cron: Option<WithSpan<String>>,
@@ -174,7 +174,7 @@ fn validate_table_check(
     let part = config_file::select_fields::<CheckSection>(section);
     let Some(section) = config_file::read_table::<CheckSection>(part, &mut reader.problems) else { return };
     apply_common_keys(id, section.enabled, section.severity, settings);
-    if let Some(schedule) = reader.parse_schedule(section.every, section.cron.as_ref()) {
+    if let Some(schedule) = reader.parse_schedule(section.interval, section.cron.as_ref()) {
         settings.schedules.insert(id.to_owned(), schedule);
     }
 }

@@ -41,7 +41,7 @@ pub(super) struct CustomCheckSection {
     severity: Severity,
     /// Time between two runs of the check by `serve`.
     #[schemars(extend("x-otherwise" = "the target's schedule"), example = RunInterval::new(3_600))]
-    every: Option<RunInterval>,
+    interval: Option<RunInterval>,
     /// Cron expression for runs of the check, instead of `interval`.
     #[schemars(extend("x-otherwise" = "none"), example = &"0 6 * * mon")]
     cron: Option<WithSpan<String>>,
@@ -69,7 +69,7 @@ impl Default for CustomCheckSection {
             threshold: "> 0".to_owned().into(),
             max_rows: 100_000,
             severity: Severity::Medium,
-            every: None,
+            interval: None,
             cron: None,
             action: None,
             targets: None,
@@ -97,7 +97,7 @@ impl CustomCheckSection {
             reader.report_problem(self.threshold.span(), error.to_string());
         }
         let targets = names.resolve_targets(self.targets.as_ref(), reader);
-        let schedule = reader.parse_schedule(self.every, self.cron.as_ref());
+        let schedule = reader.parse_schedule(self.interval, self.cron.as_ref());
         let Some(sql) = &self.sql else { return };
         if let Some(schedule) = schedule {
             settings.schedules.insert(id.to_string(), schedule);

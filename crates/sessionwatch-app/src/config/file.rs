@@ -34,21 +34,21 @@ pub(super) struct ConfigFile {
     /// Alert policies by severity.
     pub(super) alerts: AlertPolicySections,
     /// Custom check in SQL.
-    pub(super) check: Vec<WithSpan<CustomCheckSection>>,
+    pub(super) custom_check: Vec<WithSpan<CustomCheckSection>>,
     /// Source of application logs, read by `sessionwatch serve`.
     pub(super) logs: Vec<WithSpan<LogsSection>>,
     /// Custom check that counts matching log lines.
-    pub(super) log_pattern: Vec<WithSpan<CustomLogCheckSection>>,
+    pub(super) log_check: Vec<WithSpan<CustomLogCheckSection>>,
     /// Daemon: `sessionwatch serve`.
     pub(super) serve: WithSpan<ServeSection>,
     /// Identity provider for dashboard logins (OpenID Connect).
-    pub(super) openid: Option<WithSpan<OidcSection>>,
+    pub(super) oidc: Option<WithSpan<OidcSection>>,
     /// Safety limits of plans, and the archive of removed rows.
     pub(super) actions: ActionsSection,
     /// Scheduled checklist report.
     pub(super) report: Option<WithSpan<ReportSection>>,
     /// Maintenance window: notifications are held back, and sent afterwards for checks that still fail.
-    pub(super) maintenance: Vec<MaintenanceWindowSection>,
+    pub(super) maintenance_window: Vec<MaintenanceWindowSection>,
     /// Notification route; without any, every channel receives every notification.
     pub(super) route: Vec<RouteSection>,
 }
@@ -87,14 +87,14 @@ fn documented_sections() -> Vec<SectionSpec> {
             .with_description(format!("Alert policy of checks with {name} severity"))
     }));
     sections.extend([
-        SectionSpec::repeated::<CustomCheckSection>("check"),
+        SectionSpec::repeated::<CustomCheckSection>("custom_check"),
         SectionSpec::repeated::<LogsSection>("logs"),
-        SectionSpec::repeated::<CustomLogCheckSection>("log_pattern"),
+        SectionSpec::repeated::<CustomLogCheckSection>("log_check"),
         SectionSpec::single::<ServeSection>("serve"),
-        SectionSpec::single::<OidcSection>("openid"),
+        SectionSpec::single::<OidcSection>("oidc"),
         SectionSpec::single::<ActionsSection>("actions"),
         SectionSpec::single::<ReportSection>("report"),
-        SectionSpec::repeated::<MaintenanceWindowSection>("maintenance"),
+        SectionSpec::repeated::<MaintenanceWindowSection>("maintenance_window"),
     ]);
     let (common, keys) = channel::common_schema();
     sections.push(SectionSpec::from_schema("channel", &common, keys).into_repeated());
@@ -128,7 +128,7 @@ mod tests {
     /// Keys of the example that conflict with other keys.
     const EXCLUDED: [&str; 11] = [
         "url_file",
-        "act_url_file",
+        "write_url_file",
         "store_file",
         "secret_file",
         "client_secret_file",
@@ -157,7 +157,7 @@ mod tests {
         [
             ("${DATABASE_URL}", "postgres://u@h/d"),
             ("${REPLICA_URL}", "r.db"),
-            ("${ACT_DATABASE_URL}", "postgres://a@h/d"),
+            ("${WRITE_DATABASE_URL}", "postgres://a@h/d"),
         ]
         .iter()
         .fold(text, |text, (variable, value)| text.replace(variable, value))

@@ -64,7 +64,7 @@ pub(super) struct LogsSection {
     /// Lines may be missing, as with a sampling drain; a missing line is then not treated as evidence.
     sampled: bool,
     /// Time without a line after which a normally active source counts as idle.
-    quiet_after: BoundedSeconds<60, 604_800>,
+    idle_after: BoundedSeconds<60, 604_800>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
@@ -91,7 +91,7 @@ impl Default for LogsSection {
             senders: None,
             timezone: "UTC".to_owned().into(),
             sampled: false,
-            quiet_after: BoundedSeconds::new(super::section_reader::HOUR_SECONDS),
+            idle_after: BoundedSeconds::new(super::section_reader::HOUR_SECONDS),
         }
     }
 }
@@ -196,7 +196,7 @@ pub(super) fn validate_source(
             kind,
             zone,
             is_sampled: section.sampled,
-            idle_after: section.quiet_after.to_duration(),
+            idle_after: section.idle_after.to_duration(),
         }),
         Some(Err(missing)) => logs.unresolved_sources.push((name.to_string(), missing)),
         None => {}

@@ -18,7 +18,7 @@ pub(super) struct OidcSection {
     #[schemars(extend("x-required" = true), example = &"sessionwatch")]
     client_id: Option<String>,
     /// Client secret of the dashboard at the provider.
-    #[schemars(extend("x-otherwise" = "none: public client"), example = &"${OPENID_SECRET}")]
+    #[schemars(extend("x-otherwise" = "none: public client"), example = &"${OIDC_SECRET}")]
     client_secret: Option<WithSpan<SecretText>>,
     /// File that contains only the client secret, instead of `client_secret`.
     #[schemars(extend("x-otherwise" = "none"), example = &"/run/secrets/openid")]

@@ -47,12 +47,12 @@ pub(super) struct MaintenanceWindowSection {
     cron: Option<WithSpan<String>>,
     /// Length of the window.
     #[schemars(extend("x-required" = true), example = &"2h")]
-    lasts: Option<BoundedSeconds<60, 604_800>>,
+    duration: Option<BoundedSeconds<60, 604_800>>,
     /// Names of the targets to which the window applies.
     #[schemars(extend("x-otherwise" = "all"), example = ["main"])]
     targets: Option<WithSpan<Vec<String>>>,
     /// Ids of the checks to which the window applies.
-    #[schemars(extend("x-otherwise" = "all"), example = ["blind"])]
+    #[schemars(extend("x-otherwise" = "all"), example = ["target-unreachable"])]
     checks: Option<WithSpan<Vec<String>>>,
 }
 
@@ -130,7 +130,7 @@ impl MaintenanceWindowSection {
         let schedule = reader.parse_cron(self.cron.as_ref()?)?;
         Some(MaintenanceWindow {
             schedule,
-            duration: self.lasts.map(BoundedSeconds::to_duration).unwrap_or_default(),
+            duration: self.duration.map(BoundedSeconds::to_duration).unwrap_or_default(),
             targets,
             checks,
         })

@@ -34,15 +34,15 @@ impl SectionReader<'_, '_> {
     /// Returns the schedule from `interval` or `cron` of a section; `None` if neither is set, or the value is invalid.
     pub(super) fn parse_schedule(
         &mut self,
-        every: Option<RunInterval>,
+        interval: Option<RunInterval>,
         cron: Option<&WithSpan<String>>,
     ) -> Option<Schedule> {
-        match (every, cron) {
+        match (interval, cron) {
             (Some(_), Some(cron)) => {
                 self.report_problem(cron.span(), "`interval` and `cron` are both set: remove one");
                 None
             }
-            (Some(every), None) => Some(Schedule::Every(every.to_duration())),
+            (Some(interval), None) => Some(Schedule::Every(interval.to_duration())),
             (None, Some(cron)) => self.parse_cron(cron),
             (None, None) => None,
         }

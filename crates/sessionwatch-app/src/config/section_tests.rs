@@ -35,11 +35,11 @@ fn invalid_keys_of_a_target_are_reported() {
                 "5:8: target.cron: `cron` has no effect with schedule = \"guide\": remove one of them",
             ),
             (
-                "every = \"5m\"\nschedule = \"guide\"",
-                "4:9: target.every: `every` has no effect with schedule = \"guide\": remove one of them",
+                "interval = \"5m\"\nschedule = \"guide\"",
+                "4:9: target.interval: `every` has no effect with schedule = \"guide\": remove one of them",
             ),
             ("shedule = \"guide\"", "4:1: unknown key `shedule` in [[target]]; did you mean `schedule`?"),
-            ("act_url_file = 3", "4:16: target.act_url_file: expected string"),
+            ("write_url_file = 3", "4:16: target.write_url_file: expected string"),
             ("[target.cleanup]\nexpired = \"yes\"", "5:11: target.cleanup.expired: expected true or false"),
         ],
     ));
@@ -120,7 +120,7 @@ fn invalid_keys_of_the_daemon_are_reported() {
     assert_problems(&below(
         "[serve]\n",
         &[
-            ("keep_days = 0", "2:13: serve.keep_days: expected integer 1 to 36500"),
+            ("retention_days = 0", "2:13: serve.retention_days: expected integer 1 to 36500"),
             (
                 "listen = \"localhost:9797\"",
                 "2:10: serve.listen: expected IP address and port, such as \"127.0.0.1:9797\"",
@@ -159,7 +159,7 @@ fn invalid_keys_of_alerts_checks_and_actions_are_reported() {
             ("[alerts]\nhigh = 3", "2:8: alerts.high: must be a section: write [alerts.high], once"),
             (
                 "[alerts.low]\nrepeat_after = \"59s\"",
-                &format!("2:16: alerts.low.repeat_after: {DURATION} 1m to 7d"),
+                &format!("2:16: alerts.low.repeat_interval: {DURATION} 1m to 7d"),
             ),
             (
                 "[checks.active-sessions]\nmin = 5\nmax = 4",
@@ -169,7 +169,7 @@ fn invalid_keys_of_alerts_checks_and_actions_are_reported() {
                 "[checks.active-sessions]\nevery = \"5m\"\ncron = \"0 6 * * *\"",
                 "3:8: checks.active-sessions.cron: `interval` and `cron` are both set: remove one",
             ),
-            ("[actions]\nbrake_share = 1.1", "2:15: actions.brake_share: expected number 0 to 1"),
+            ("[actions]\nbrake_share = 1.1", "2:15: actions.max_active_share: expected number 0 to 1"),
             (
                 "[actions]\narchive_recipient = \"age1nobody\"",
                 "2:21: actions.archive_recipient: `age1nobody` is not an age recipient: expected `age1…`, as printed by \
@@ -181,17 +181,17 @@ fn invalid_keys_of_alerts_checks_and_actions_are_reported() {
 
 #[test]
 fn invalid_custom_checks_are_reported() {
-    let check = |more: &str| format!("[[check]]\nid = \"mine\"\nsql = \"SELECT 1\"\n{more}");
+    let check = |more: &str| format!("[[custom_check]]\nid = \"mine\"\nsql = \"SELECT 1\"\n{more}");
     assert_problems(&below(
         "",
         &[
             (
-                "[[check]]\nid = \"blind\"\nsql = \"SELECT 1\"\n[[log_pattern]]\nname = \"blind\"\nliteral = \"failed\"",
-                "5:8: log_pattern.name: duplicate check id `blind`",
+                "[[custom_check]]\nid = \"blind\"\nsql = \"SELECT 1\"\n[[log_check]]\nname = \"blind\"\nliteral = \"failed\"",
+                "5:8: log_check.name: duplicate check id `target-unreachable`",
             ),
             (
-                "[[check]]\nid = \"active-sessions\"\nsql = \"SELECT 1\"",
-                "2:6: check.id: duplicate check id `active-sessions`",
+                "[[custom_check]]\nid = \"active-sessions\"\nsql = \"SELECT 1\"",
+                "2:6: custom_check.id: duplicate check id `active-sessions`",
             ),
             (&check(&check("")), "5:6: check.id: duplicate check id `mine`"),
             (
@@ -200,17 +200,17 @@ fn invalid_custom_checks_are_reported() {
             ),
             (&check("max_rows = 0"), "4:12: check.max_rows: expected integer 1 to 10000000"),
             (
-                "[[check]]\nid = \"\"\nsql = \"SELECT 1\"",
-                "2:6: check.id: must contain only lowercase letters, digits and hyphens, such as \"suspended-users\"",
+                "[[custom_check]]\nid = \"\"\nsql = \"SELECT 1\"",
+                "2:6: custom_check.id: must contain only lowercase letters, digits and hyphens, such as \"suspended-users\"",
             ),
-            ("[[log_pattern]]\nname = \"x\"", "1:1: log_pattern: must have a literal, a regex, or both"),
+            ("[[log_check]]\nname = \"x\"", "1:1: log_check: must have a literal, a regex, or both"),
         ],
     ));
 }
 
 #[test]
 fn an_incomplete_identity_provider_is_reported() {
-    let openid = |more: &str| format!("[openid]\nclient_id = \"watch\"\n{more}");
+    let openid = |more: &str| format!("[oidc]\nclient_id = \"watch\"\n{more}");
     let public = "[serve]\npublic_url = \"https://watch.example.org\"\n";
     assert_problems(&[
         (
@@ -234,18 +234,18 @@ fn values_at_each_limit_are_accepted_and_values_beyond_are_rejected() {
     for (section, key, accepted, rejected) in [
         (TARGET, "timeout", ["1", "600"], ["0", "601"]),
         (TARGET, "lock_timeout", ["1", "600"], ["0", "601"]),
-        (TARGET, "every", ["\"60s\"", "\"7d\""], ["\"59s\"", "604801"]),
-        (TARGET, "suspends_after", ["1", "\"7d\""], ["0", "604801"]),
+        (TARGET, "interval", ["\"60s\"", "\"7d\""], ["\"59s\"", "604801"]),
+        (TARGET, "autosuspend_after", ["1", "\"7d\""], ["0", "604801"]),
         (&cleanup, "grace", ["\"1h\"", "\"90d\""], ["\"59m\"", "7776001"]),
         (&cleanup, "max_rows", ["1", "1000000000"], ["0", "1000000001"]),
         (&cleanup, "max_share", ["0", "1.0"], ["-0.1", "1.01"]),
-        ("[serve]\n", "keep_days", ["1", "36500"], ["0", "36501"]),
-        ("[alerts.high]\n", "pending_looks", ["1", "1000"], ["0", "1001"]),
-        ("[alerts.high]\n", "pending_for", ["1", "\"7d\""], ["0", "\"8d\""]),
-        ("[alerts.high]\n", "clear_looks", ["1", "1000"], ["0", "1001"]),
-        ("[actions]\n", "brake_share", ["0.0", "1"], ["-0.01", "nan"]),
-        ("[actions]\n", "brake_rows", ["0", "1000000000000"], ["-1", "1000000000001"]),
-        ("[actions]\n", "stale_after", ["60", "\"1d\""], ["59", "86401"]),
+        ("[serve]\n", "retention_days", ["1", "36500"], ["0", "36501"]),
+        ("[alerts.high]\n", "failure_threshold", ["1", "1000"], ["0", "1001"]),
+        ("[alerts.high]\n", "for", ["1", "\"7d\""], ["0", "\"8d\""]),
+        ("[alerts.high]\n", "success_threshold", ["1", "1000"], ["0", "1001"]),
+        ("[actions]\n", "max_active_share", ["0.0", "1"], ["-0.01", "nan"]),
+        ("[actions]\n", "max_rows", ["0", "1000000000000"], ["-1", "1000000000001"]),
+        ("[actions]\n", "plan_ttl", ["60", "\"1d\""], ["59", "86401"]),
         ("[actions]\n", "archive_retention", ["\"1h\"", "315360000"], ["3599", "315360001"]),
         ("[checks.active-sessions]\n", "min", ["0", "1000000000000"], ["-1", "1000000000001"]),
     ] {

@@ -59,7 +59,7 @@ pub(super) struct ServeSection {
     allowed_hosts: WithSpan<Vec<String>>,
     /// Days for which history is kept.
     #[schemars(range(min = 1, max = 36_500))]
-    keep_days: u64,
+    retention_days: u64,
     /// IANA time zone of cron expressions.
     pub(super) timezone: WithSpan<String>,
     /// Name of this daemon among those that share a state store.
@@ -78,7 +78,7 @@ impl Default for ServeSection {
             tls_key: None,
             trusted_proxies: vec![].into(),
             allowed_hosts: vec![].into(),
-            keep_days: 400,
+            retention_days: 400,
             timezone: "UTC".to_owned().into(),
             name: None,
         }
@@ -187,7 +187,7 @@ pub(super) fn validate_serve(
 }
 
 fn history_retention(section: &ServeSection) -> SignedDuration {
-    SignedDuration::from_hours(i64::try_from(section.keep_days).unwrap_or(i64::MAX).saturating_mul(24))
+    SignedDuration::from_hours(i64::try_from(section.retention_days).unwrap_or(i64::MAX).saturating_mul(24))
 }
 
 fn validate_store(section: &ServeSection, serve: &mut ServeConfig, reader: &mut SectionReader<'_, '_>) {

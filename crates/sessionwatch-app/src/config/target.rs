@@ -75,7 +75,7 @@ pub(super) struct TargetSection {
         extend("x-otherwise" = "1m, or 6h with schedule = \"scale-to-zero\""),
         example = RunInterval::new(60),
     )]
-    every: Option<WithSpan<RunInterval>>,
+    interval: Option<WithSpan<RunInterval>>,
     /// Cron expression instead of `interval` (minute, hour, day of month, month, day of week), in the time zone of
     /// [serve].
     #[schemars(extend("x-otherwise" = "none"), example = &"*/5 8-18 * * mon-fri")]
@@ -85,13 +85,13 @@ pub(super) struct TargetSection {
         extend("x-otherwise" = "5m on Neon, else never"),
         example = BoundedSeconds::<1, 604_800>::new(300),
     )]
-    suspends_after: Option<BoundedSeconds<1, 604_800>>,
+    autosuspend_after: Option<BoundedSeconds<1, 604_800>>,
     /// Address with the write role, for cleanup, revoke, restore and incidents. Checks and SQLite files do not need it.
     #[schemars(extend("x-otherwise" = "none: monitoring only"), example = &"${ACT_DATABASE_URL}")]
-    act_url: Option<WithSpan<SecretText>>,
+    write_url: Option<WithSpan<SecretText>>,
     /// File that contains only the address with the write role, instead of `write_url`.
     #[schemars(extend("x-otherwise" = "none"), example = &"/run/secrets/act-database-url")]
-    act_url_file: Option<WithSpan<String>>,
+    write_url_file: Option<WithSpan<String>>,
     /// Tables and columns, if no profile fits; `profile` may name the framework that uses them.
     mapping: Option<WithSpan<MappingSection>>,
     /// Automatic cleanup by `serve`; off by default.
@@ -291,13 +291,13 @@ fn validate_target(
 
 fn validate_schedule(section: &TargetSection, reader: &mut SectionReader<'_, '_>) -> TargetSchedule {
     let cron = section.cron.as_ref().map(|cron| ("cron", cron.span()));
-    let written = cron.or(section.every.as_ref().map(|every| ("every", every.span())));
+    let written = cron.or(section.interval.as_ref().map(|interval| ("interval", interval.span())));
     if let (SchedulePreset::Guide, Some((key, span))) = (section.schedule, written) {
         let message = format!("`{key}` has no effect with schedule = \"guide\": remove one of them");
         reader.report_problem(span, message);
     }
-    let every = section.every.as_ref().map(|every| **every);
-    TargetSchedule { preset: section.schedule, base: reader.parse_schedule(every, section.cron.as_ref()) }
+    let interval = section.interval.as_ref().map(|interval| **interval);
+    TargetSchedule { preset: section.schedule, base: reader.parse_schedule(interval, section.cron.as_ref()) }
 }
 
 /// Rejects a grace period below `MIN_GRACE` if the expiry column has no time zone.
@@ -324,7 +324,7 @@ fn require_min_grace(
 fn autosuspend_after(section: &TargetSection, url: &str) -> Option<SignedDuration> {
     // Neon's default is five minutes: <https://neon.com/docs/introduction/scale-to-zero>.
     let known = url.contains(".neon.tech").then_some(SignedDuration::from_mins(5));
-    section.suspends_after.map(BoundedSeconds::to_duration).or(known)
+    section.autosuspend_after.map(BoundedSeconds::to_duration).or(known)
 }
 
 fn validate_profile_source(

@@ -32,7 +32,7 @@ severity = \"criticl\"
 url = \"postgres://u:hunter2@h/d?sslmod=x\"
 [target.mapping]
 sessions = \"s\"
-[[check]]
+[[custom_check]]
 id = \"Mine\"
 sql = \"SELECT 1\"
 threshold = \"=> 3\"
@@ -77,25 +77,25 @@ cron = \"every day\"
 name = \"main\"
 url = \"app.db\"
 schedule = \"guide\"
-every = \"30s\"
+interval = \"30s\"
 [[target]]
 name = \"third\"
 url = \"app.db\"
-every = \"5m\"
+interval = \"5m\"
 cron = \"0 6 * * *\"
 [checks.active-sessions]
 cron = \"0 0 31 2 *\"
 [alerts.critical]
-pending_looks = 0
+failure_threshold = 0
 [serve]
 store = \"mysql://u:hunter2@h/d\"
 listen = \"9797\"
 timezone = \"Europe/Atlantis\"
 [report]
 channels = [\"caht\"]
-[[maintenance]]
+[[maintenance_window]]
 cron = \"61 * * * *\"
-lasts = \"1h\"
+duration = \"1h\"
 checks = [\"dup\"]
 [[channel]]
 name = \"chat\"
@@ -136,10 +136,10 @@ name = \"system\"
 target = \"main\"
 kind = \"syslog\"
 listen = \"5514\"
-[[log_pattern]]
-name = \"blind\"
+[[log_check]]
+name = \"target-unreachable\"
 regex = \"(\"
-[[log_pattern]]
+[[log_check]]
 name = \"Any\"
 regex = \"[0-9]+\"
 ";
@@ -147,8 +147,8 @@ regex = \"[0-9]+\"
 #[test]
 fn debug_output_contains_no_secret() {
     let text = "[serve]\npublic_url = \"https://watch.example.org\"\nstore = \"postgres://u:hunter2@h/d\"\n\
-        [openid]\nissuer = \"https://id.example.org\"\nclient_id = \"watch\"\nclient_secret = \"hunter2\"\nadmins = [\"ops\"]\n\
-        [[target]]\nname = \"main\"\nurl = \"postgres://u:hunter2@h/d\"\nact_url = \"postgres://a:hunter2@h/d\"\n\
+        [oidc]\nissuer = \"https://id.example.org\"\nclient_id = \"watch\"\nclient_secret = \"hunter2\"\nadmins = [\"ops\"]\n\
+        [[target]]\nname = \"main\"\nurl = \"postgres://u:hunter2@h/d\"\nwrite_url = \"postgres://a:hunter2@h/d\"\n\
         [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"https://h/hunter2\"\nsecret = \"hunter2\"\n\
         [[logs]]\nname = \"drain\"\ntarget = \"main\"\nkind = \"vercel\"\nsecret = \"hunter2-hunter2-hunter2\"\n";
     let config = Config::parse(Path::new(DEFAULT_CONFIG_FILE), text).unwrap();
@@ -232,7 +232,7 @@ decoder = "epoch-s"
 user = "u"
 users = "people"
 display = ["mail"]
-[[check]]
+[[custom_check]]
 id = "mine"
 sql = "SELECT 1"
 "#;
@@ -281,16 +281,16 @@ fn the_terminal_shows_no_secret() {
         "target = [{ nam = \"a\", url = \"postgres://u:hunter2@h/d\", engine = \"scna\" }]\n",
         "[[logs]]\nname = \"a\"\nkind = \"http\"\nsecret = \"\"\"\nhunter2\"\"\"\n",
         // In an unknown key, or a key that is not secret.
-        "[openid]\nclient_secrt = \"hunter2\"\n",
+        "[oidc]\nclient_secrt = \"hunter2\"\n",
         "[[target]]\nname = \"postgres://u:hunter2@h/d\"\nurl = \"postgres://u:p@h/d\"\n",
         "[serve]\nstore = [\"hunter2\"]\n",
         // In a file that is not TOML.
-        "[openid]\nclient_secret = \"hunter2\nadmins = []\n",
+        "[oidc]\nclient_secret = \"hunter2\nadmins = []\n",
     ] {
         let shown = rendered(text);
         assert!(shown.contains("--> sessionwatch.toml:") && !shown.contains("hunter2"), "{shown}");
     }
     // The rest of the line is shown.
-    let shown = rendered("[openid]\nclient_secrt = \"hunter2\"\n");
+    let shown = rendered("[oidc]\nclient_secrt = \"hunter2\"\n");
     assert!(shown.contains("2 | client_secrt = …"), "{shown}");
 }

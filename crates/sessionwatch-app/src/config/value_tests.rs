@@ -59,7 +59,7 @@ fn a_server_needs_a_write_address_and_a_file_does_not() {
     assert_eq!(write_address("app.db", "").as_deref(), Some("sqlite:folder/app.db"));
     assert_eq!(write_address("postgres://u@h/d", ""), None);
     assert!(
-        write_address("postgres://u@h/d", "act_url = \"postgres://a@acting/d\"\n")
+        write_address("postgres://u@h/d", "write_url = \"postgres://a@acting/d\"\n")
             .unwrap()
             .contains("acting")
     );
@@ -75,15 +75,15 @@ fn autosuspend_defaults_by_host_and_can_be_overridden() {
     };
     let neon = "postgres://u@ep-1.eu.aws.neon.tech/d";
     assert_eq!(suspends(neon, ""), Some(SignedDuration::from_mins(5)));
-    assert_eq!(suspends(neon, "suspends_after = \"1h\"\n"), Some(SignedDuration::from_hours(1)));
+    assert_eq!(suspends(neon, "autosuspend_after = \"1h\"\n"), Some(SignedDuration::from_hours(1)));
     assert_eq!(suspends("postgres://u@h/d", ""), None);
 }
 
 #[test]
 fn an_alert_section_changes_only_its_severity() {
     let rules = config(
-        "[alerts.critical]\nrepeat = false\nrepeat_after = \"1h\"\n[alerts.high]\npending_looks = 7\nrepeat = true\n\
-         [alerts.low]\nrepeat_after = \"1h\"\npending_for = 1\n",
+        "[alerts.critical]\nrepeat_interval = \"0\"\n[alerts.high]\nfailure_threshold = 7\n\
+         [alerts.low]\nrepeat_interval = \"1h\"\nfor = 1\n",
     )
     .checks;
     let usual = AlertPolicy::for_severity;
@@ -91,17 +91,14 @@ fn an_alert_section_changes_only_its_severity() {
     assert_eq!(rules.alert_policy(critical), AlertPolicy { repeat_interval: None, ..usual(critical) });
     assert_eq!(rules.alert_policy(high), AlertPolicy { failure_threshold: 7, ..usual(high) });
     assert_eq!(rules.alert_policy(Severity::Medium), usual(Severity::Medium));
-    let repeat_after = Some(SignedDuration::from_hours(1));
-    let pending_for = SignedDuration::from_secs(1);
-    assert_eq!(
-        rules.alert_policy(low),
-        AlertPolicy { repeat_interval: repeat_after, pending_duration: pending_for, ..usual(low) }
-    );
+    let repeat_interval = Some(SignedDuration::from_hours(1));
+    let pending_duration = SignedDuration::from_secs(1);
+    assert_eq!(rules.alert_policy(low), AlertPolicy { repeat_interval, pending_duration, ..usual(low) });
 }
 
 #[test]
 fn a_custom_check_is_one_statement_without_its_semicolon() {
-    let text = "[[check]]\nid = \"mine\"\nsql = \"\"\"\n  SELECT ';' FROM a;;\n\"\"\"\nvalue = \"first\"\nthreshold = \"!= 0\"\n";
+    let text = "[[custom_check]]\nid = \"mine\"\nsql = \"\"\"\n  SELECT ';' FROM a;;\n\"\"\"\nvalue = \"first\"\nthreshold = \"!= 0\"\n";
     let rules = config(text).checks;
     let check = &rules.custom_checks[0];
     assert_eq!((check.sql.as_str(), check.value), ("SELECT ';' FROM a", CustomValue::FirstNumber));
@@ -124,7 +121,7 @@ fn a_log_source_uses_the_only_target() {
 
 #[test]
 fn the_issuer_has_no_trailing_slash() {
-    let text = "[serve]\npublic_url = \"https://watch.example.org\"\n[openid]\nissuer = \"https://id.example.org/realm//\"\n\
+    let text = "[serve]\npublic_url = \"https://watch.example.org\"\n[oidc]\nissuer = \"https://id.example.org/realm//\"\n\
                 client_id = \"watch\"\nadmins = [\"ops\"]\nscopes = []\n";
     let openid = config(text).oidc.unwrap();
     assert_eq!(openid.issuer, "https://id.example.org/realm");
@@ -151,7 +148,7 @@ fn matching_channels(config: &Config, target: &str, check: &str, severity: Sever
 #[test]
 fn without_routes_every_channel_matches_and_with_routes_the_matching_ones() {
     let unrouted = config(ROUTED);
-    assert_eq!(matching_channels(&unrouted, "main", "blind", Severity::Low), ["all", "pager"]);
+    assert_eq!(matching_channels(&unrouted, "main", "target-unreachable", Severity::Low), ["all", "pager"]);
     let routes = "
 [[route]]
 channels = [\"pager\", \"all\"]
@@ -184,7 +181,7 @@ checks = [\"active-sessions\"]
 #[test]
 fn a_maintenance_window_includes_its_start_and_excludes_its_end() {
     let text = format!(
-        "{TARGET}[serve]\ntimezone = \"Europe/Berlin\"\n[[maintenance]]\ncron = \"0 2 * * *\"\nlasts = \"2h\"\n\
+        "{TARGET}[serve]\ntimezone = \"Europe/Berlin\"\n[[maintenance_window]]\ncron = \"0 2 * * *\"\nduration = \"2h\"\n\
          targets = [\"main\"]\nchecks = [\"active-sessions\"]\n"
     );
     let serve = config(&text).serve;
@@ -243,8 +240,8 @@ fn the_guide_runs_three_checks_daily_and_the_others_weekly() {
 #[test]
 fn checks_have_own_schedules_and_run_only_on_their_targets() {
     let text = format!(
-        "{TARGET}schedule = \"scale-to-zero\"\n{}[checks.active-sessions]\nevery = \"5m\"\n[checks.orphaned-sessions]\n\
-         enabled = false\n[[check]]\nid = \"mine\"\nsql = \"SELECT 1\"\ncron = \"0 1 * * *\"\n[[check]]\nid = \"others\"\n\
+        "{TARGET}schedule = \"scale-to-zero\"\n{}[checks.active-sessions]\ninterval = \"5m\"\n[checks.orphaned-sessions]\n\
+         enabled = false\n[[custom_check]]\nid = \"mine\"\nsql = \"SELECT 1\"\ncron = \"0 1 * * *\"\n[[custom_check]]\nid = \"others\"\n\
          sql = \"SELECT 1\"\ntargets = [\"other\"]\n",
         TARGET.replace("main", "other")
     );

@@ -152,7 +152,13 @@ impl SchemaValidator<'_, '_> {
                 DeValue::String(text) => parse_seconds(text).ok(),
                 other => parse_integer(other),
             };
-            return require_within_bounds(seconds, &schema["oneOf"][1]);
+            // The third alternative, where there is one, is zero: below the bounds, and allowed all the same.
+            let is_allowed_zero = seconds == Some(0) && schema["oneOf"][2].is_object();
+            return if is_allowed_zero {
+                Ok(())
+            } else {
+                require_within_bounds(seconds, &schema["oneOf"][1])
+            };
         }
         if let Value::Array(words) = &schema["enum"] {
             let DeValue::String(word) = value else { return Err(String::new()) };

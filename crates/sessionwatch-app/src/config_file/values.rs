@@ -170,6 +170,54 @@ impl<const MIN: u64, const MAX: u64> JsonSchema for BoundedSeconds<MIN, MAX> {
     }
 }
 
+/// Duration within bounds, or `"0"`, which turns the feature off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ZeroOrBoundedSeconds<const MIN: u64, const MAX: u64>(Option<BoundedSeconds<MIN, MAX>>);
+
+impl<const MIN: u64, const MAX: u64> ZeroOrBoundedSeconds<MIN, MAX> {
+    /// Returns the duration; `None` for zero.
+    #[must_use]
+    pub fn to_duration(self) -> Option<SignedDuration> {
+        self.0.map(BoundedSeconds::to_duration)
+    }
+}
+
+impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for ZeroOrBoundedSeconds<MIN, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let BoundedSeconds(seconds) = BoundedSeconds::<0, MAX>::deserialize(deserializer)?;
+        match seconds {
+            0 => Ok(Self(None)),
+            seconds if seconds < MIN => Err(de::Error::custom("out of bounds")),
+            seconds => Ok(Self(Some(BoundedSeconds(seconds)))),
+        }
+    }
+}
+
+impl<const MIN: u64, const MAX: u64> JsonSchema for ZeroOrBoundedSeconds<MIN, MAX> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "ZeroOrSeconds".into()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        format!("ZeroOrSeconds<{MIN}, {MAX}>").into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "format": DURATION_FORMAT,
+            "oneOf": [
+                { "type": "string", "pattern": "^[0-9]+ *[smhd]$" },
+                { "type": "integer", "minimum": MIN, "maximum": MAX },
+                { "enum": ["0", 0] },
+            ],
+        })
+    }
+}
+
 /// Units of durations and their length in seconds, shortest first.
 const DURATION_UNITS: [(char, u64); 4] = [('s', 1), ('m', 60), ('h', 3_600), ('d', 86_400)];
 
@@ -187,6 +235,10 @@ pub(super) fn format_seconds(seconds: u64) -> String {
 ///
 /// If the text is not a duration, or its seconds exceed `u64`.
 pub fn parse_seconds(text: &str) -> Result<u64, String> {
+    // Zero is the same in every unit, so it needs none.
+    if text.trim() == "0" {
+        return Ok(0);
+    }
     let mut letters = text.trim().chars();
     let unit = letters.next_back();
     let unit = DURATION_UNITS.iter().find(|(letter, _)| Some(*letter) == unit);

@@ -1,8 +1,9 @@
-//! Cleaning up by itself, where that is switched on.
+//! Automatic cleanup of expired sessions, for targets that configure it.
 
 use std::{sync::Arc, time::Duration};
 
 use sessionwatch_core::{
+    plural::format_count,
     safety_limit::{LimitExceeded, SafetyLimit},
     timestamp::UtcTimestamp,
 };
@@ -26,25 +27,25 @@ use crate::{
     },
 };
 
-/// Who acts.
-const CLEANUP_ACTOR: &str = "the watch";
-/// What is noted of a cleanup.
+/// The actor in the audit log.
+const CLEANUP_ACTOR: &str = "sessionwatch";
+/// The kind of history event that records a cleanup.
 const CLEANUP_EVENT_KIND: &str = "cleanup";
-/// How long to wait before a store that failed is asked again.
+/// Delay before a failed store access is retried.
 const RETRY_DELAY: Duration = Duration::from_secs(60);
 
-/// Starts the cleanups that are configured.
+/// Starts a cleanup task for each target that configures one.
 pub(super) fn spawn_cleanups(tasks: &TaskGroup, state: &Arc<DaemonState>, config: &Arc<Config>) {
     let cleaned =
         config.targets.iter().filter_map(|target| Some((target.clone(), target.auto_cleanup.clone()?)));
     for (target, cleanup) in cleaned {
         let (state, config) = (Arc::clone(state), Arc::clone(config));
         let cleaning = CleanupTask { state, config, target, cleanup, stop: tasks.stop_token() };
-        tasks.spawn("the cleanup of a target", cleaning.run());
+        tasks.spawn("automatic cleanup", cleaning.run());
     }
 }
 
-/// A target that is cleaned up by itself.
+/// The automatic cleanup of one target.
 #[derive(Clone)]
 struct CleanupTask {
     state: Arc<DaemonState>,
@@ -54,15 +55,14 @@ struct CleanupTask {
     stop: CancellationToken,
 }
 
-/// A term under which a target is cleaned up.
+/// A store whose writes fail once the lease of `epoch` is lost.
 struct FencedStore {
     epoch: i64,
-    /// The store, for what is written under it.
     store: Store,
 }
 
 impl CleanupTask {
-    /// Cleans the target up each time that it is due, while this daemon leads it.
+    /// Runs due cleanups while this daemon leads the target.
     async fn run(self) {
         let lease = target_lease_name(&self.target.name);
         while let Some(number) =
@@ -73,10 +73,11 @@ impl CleanupTask {
         }
     }
 
-    /// Cleans up until the term is over, or this is to stop. What was due while nobody ran is done once, late.
+    /// Runs due cleanups until the lease is lost or the task is stopped. Cleanups missed while no daemon ran are caught
+    /// up once.
     async fn run_while_leading(&self, fenced: &FencedStore) {
         let (state, lease) = (&self.state, target_lease_name(&self.target.name));
-        // Another daemon may have cleaned up since this one last led.
+        // Another daemon may have run the cleanup since this one last led.
         let name = self.target.name.clone();
         let last = blocking::read_store(&fenced.store, move |db| {
             events::last_target_event_at(
@@ -86,7 +87,7 @@ impl CleanupTask {
         })
         .await;
         let Ok(last) = last else {
-            // That it cannot be read is logged where it is read.
+            // The failure is logged where the store is read.
             wait_to_retry(RETRY_DELAY, &self.stop).await;
             return;
         };
@@ -94,6 +95,7 @@ impl CleanupTask {
         while !self.stop.is_cancelled() && state.app.lease_manager.epoch(&lease) == Some(fenced.epoch) {
             let now = state.app.clock.now();
             last = self.cleanup.schedule.clamp_last_run(last, now);
+            // A cron expression may have no further occurrence.
             let due = self.cleanup.schedule.next_after(last).unwrap_or(UtcTimestamp::MAX);
             if now < due {
                 self.stop.run_until_cancelled(state.app.clock.sleep_until(due)).await;
@@ -116,10 +118,13 @@ impl CleanupTask {
                 detail: detail.to_string(),
             };
             match blocking::write_store(&fenced.store, move |db| events::insert_event(db, &event)).await {
-                // Whoever leads now begins with what is left.
+                // The new leader cleans up the rest.
                 Ok(()) | Err(StoreError::LeaseLost) => {}
                 Err(error) => {
-                    tracing::error!("that a target was cleaned up could not be noted: {error}");
+                    tracing::error!(
+                        target = self.target.name,
+                        "cannot record the cleanup in the history: {error}"
+                    );
                     wait_to_retry(RETRY_DELAY, &self.stop).await;
                 }
             }
@@ -127,7 +132,7 @@ impl CleanupTask {
         }
     }
 
-    /// Plans and carries out one cleanup: nothing if there is nothing to do.
+    /// Plans and applies one cleanup. Returns `None` if nothing had expired.
     async fn run_cleanup(&self, store: &Store) -> Result<Option<ApplyReport>, ActionError> {
         let Self { state, config, target, cleanup, .. } = self;
         let context = ActionContext { config, target, store, clock: &state.app.clock, actor: CLEANUP_ACTOR };
@@ -138,15 +143,16 @@ impl CleanupTask {
         let selection = Selection::Expired { grace: cleanup.grace };
         let Some(plan) = self.stop.run_until_cancelled(remediation::create_plan(context, &selection)).await
         else {
-            // Nothing was touched yet.
+            // Stopped while planning: no row was touched.
             return Ok(None);
         };
         let plan = plan?;
         if plan.record.row_count == 0 {
+            // An earlier cleanup that was interrupted may still have rows to finish.
             remediation::recover_interrupted(context).await?;
             return Ok(None);
         }
-        // Many rows are what was configured; anything else that holds the brake is for a person to judge.
+        // The configuration already permits many rows; every other safety limit still needs a person to confirm.
         let limit = SafetyLimit { max_table_share: cleanup.max_share, ..context.safety_limit() };
         let mut braked = plan.exceeded_limits(limit).map(|reason| reason.0).unwrap_or_default();
         braked.retain(|braked| match braked {
@@ -163,7 +169,7 @@ impl CleanupTask {
                 target.name.clone(),
             ));
         }
-        // What was begun ends after its present batch when the daemon stops.
+        // On shutdown, the executor stops after its current batch.
         let control = JobControl::stopped_by(&self.stop);
         let consent = Confirmation { typed_name: Some(&target.name), by_policy: true };
         let keys = ArchiveKeys { recipient: Some(&recipient), ..ArchiveKeys::default() };
@@ -182,15 +188,21 @@ fn describe_outcome(
 ) -> (String, serde_json::Value) {
     let name = &target.name;
     match outcome {
-        Ok(None) => (format!("{name}: nothing had expired"), serde_json::json!({})),
-        Ok(Some(applied)) => (
-            format!(
-                "{name}: {} expired rows were removed, {} were left",
-                applied.done,
-                applied.skipped + applied.remaining
-            ),
-            serde_json::json!({ "done": applied.done, "skipped": applied.skipped, "remaining": applied.remaining }),
-        ),
-        Err(error) => (format!("{name} was not cleaned up: {error}"), serde_json::json!({})),
+        Ok(None) => (format!("cleanup of {name}: no expired rows"), serde_json::json!({})),
+        Ok(Some(applied)) => {
+            let mut summary = format!(
+                "cleanup of {name}: deleted {}",
+                format_count(applied.done, "expired row", "expired rows")
+            );
+            let left = applied.skipped + applied.remaining;
+            if left > 0 {
+                summary.push_str(&format!(", left {left}"));
+            }
+            (
+                summary,
+                serde_json::json!({ "done": applied.done, "skipped": applied.skipped, "remaining": applied.remaining }),
+            )
+        }
+        Err(error) => (format!("cleanup of {name} failed: {error}"), serde_json::json!({})),
     }
 }

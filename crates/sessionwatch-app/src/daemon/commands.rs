@@ -1,16 +1,15 @@
-//! What is asked of the daemon, in the order in which it is done: to stop comes first, and of several configurations only the
-//! last one is used.
+//! Orders the daemon's commands: a stop comes first, and of several reloads only the last one counts.
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::DaemonCommand;
 use crate::config::{Config, ConfigError};
 
-/// What waits to be done.
+/// Commands that have not been executed yet.
 #[derive(Debug)]
 pub(super) struct CommandQueue {
     received: UnboundedReceiver<DaemonCommand>,
-    /// How often the daemon was asked to stop, and has not been told yet.
+    /// A count, since the second stop shuts down without waiting.
     pending_stops: u64,
     pending_reload: Option<Box<Result<Config, ConfigError>>>,
 }
@@ -27,20 +26,19 @@ impl CommandQueue {
         }
     }
 
-    /// Takes in what has been asked meanwhile.
     fn drain_received(&mut self) {
         while let Ok(command) = self.received.try_recv() {
             self.enqueue(command);
         }
     }
 
-    /// Returns `true` if the daemon is to stop.
+    /// Returns `true` if a stop is pending.
     pub(super) fn check_stop_requested(&mut self) -> bool {
         self.drain_received();
         self.pending_stops > 0
     }
 
-    /// What to do next. Returns `None` once nobody is left who could ask.
+    /// Waits for the next command. Returns `None` once all senders are gone.
     pub(super) async fn next_command(&mut self) -> Option<DaemonCommand> {
         self.drain_received();
         if self.pending_stops == 0 && self.pending_reload.is_none() {
@@ -55,14 +53,14 @@ impl CommandQueue {
         self.pending_reload.take().map(DaemonCommand::Reload)
     }
 
-    /// Waits until the daemon, which is stopping, is asked to stop once more.
+    /// Waits for another stop while the daemon is shutting down.
     pub(super) async fn wait_for_second_stop(&mut self) {
         loop {
             match self.next_command().await {
                 Some(DaemonCommand::Stop) => return,
-                // It is too late for that.
+                // A reload during shutdown is pointless.
                 Some(DaemonCommand::Reload(_)) => {}
-                // Nobody who could ask is nobody who asks.
+                // Without senders no second stop can come, so the shutdown runs to its end.
                 None => std::future::pending().await,
             }
         }
@@ -87,7 +85,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_last_configuration_is_used_and_to_stop_comes_first() {
+    async fn the_last_reload_wins_and_stop_comes_first() {
         let (sender, received) = unbounded_channel();
         let mut commands = CommandQueue::new(received);
         (1..=80).for_each(|targets| sender.send(configuration(targets)).unwrap());

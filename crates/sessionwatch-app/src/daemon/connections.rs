@@ -1,5 +1,5 @@
-//! How many connections the pages hold open at once. Some open files are left to check runs and the store whatever comes;
-//! where all places are taken, whoever has waited longest without a request makes room.
+//! Limits the open HTTP connections. File descriptors are reserved for check runs and the store; at the limit, a new
+//! connection evicts the one that has been idle longest.
 
 use std::{
     collections::BTreeMap,
@@ -20,14 +20,14 @@ use tokio::{
 };
 use tower_service::Service;
 
-/// The most connections at once.
+/// The maximum number of connections.
 const MAX_CONNECTIONS: u64 = 1_024;
-/// Open files that are left to everything else.
+/// File descriptors reserved for everything else.
 const RESERVED_OPEN_FILES: u64 = 256;
-/// Of few open files, the share that connections may take: one in so many.
+/// If few descriptors are allowed, connections may take one in this many.
 const OPEN_FILES_DIVISOR: u64 = 4;
 
-/// Connections that are open, by when they came.
+/// Tracks open connections in order of arrival.
 #[derive(Clone, Debug)]
 pub(super) struct ConnectionLimiter {
     table: Arc<Mutex<ConnectionTable>>,
@@ -43,15 +43,14 @@ struct ConnectionTable {
 #[derive(Debug)]
 struct OpenConnection {
     client_ip: Option<IpAddr>,
-    /// Requests that were begun, and those that are not answered yet.
     started_requests: u64,
     running_requests: u64,
-    /// Closes the connection when it is dropped.
+    /// Closes the connection when dropped.
     _close: oneshot::Sender<()>,
 }
 
 impl ConnectionLimiter {
-    /// As many as the limit of open files allows.
+    /// Derives the limit from the process's limit of open files.
     pub(super) fn new() -> Self {
         let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let files = files.unwrap_or(u64::MAX);
@@ -62,7 +61,7 @@ impl ConnectionLimiter {
         Self { table: Arc::default(), limit: usize::try_from(limit).unwrap_or(usize::MAX) }
     }
 
-    /// Takes a place, and makes room for that if need be.
+    /// Takes a slot, and evicts another connection if none is free.
     fn acquire(&self, from: Option<IpAddr>) -> ConnectionSlot {
         let (close, closed) = oneshot::channel();
         let mut open = self.table.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,8 +78,7 @@ impl ConnectionLimiter {
 }
 
 impl ConnectionTable {
-    /// Closes a connection: of the address with the most, the one that came first, and rather one without a request than
-    /// one that waits for the next, and rather that than one that waits for an answer. Returns `false` if there is none.
+    /// Closes a connection of the client with the most connections. Returns `false` if there is none.
     fn evict_connection(&mut self) -> bool {
         let mut counts = BTreeMap::<Option<IpAddr>, usize>::new();
         for held in self.connections.values() {
@@ -90,6 +88,8 @@ impl ConnectionTable {
             return false;
         };
         let of_crowd = self.connections.iter().filter(|(_, held)| held.client_ip == crowd);
+        // Evict first connections that sent no request, then keep-alive connections, then those with a running request;
+        // within each group, the oldest.
         let first = of_crowd
             .min_by_key(|(number, held)| (held.running_requests > 0, held.started_requests > 0, **number));
         let first = first.map(|(number, _)| *number);
@@ -97,19 +97,19 @@ impl ConnectionTable {
     }
 }
 
-/// A place among the connections, until it is dropped.
+/// A slot in the connection table, freed when dropped.
 #[derive(Debug)]
 struct ConnectionSlot {
     id: u64,
     table: Arc<Mutex<ConnectionTable>>,
-    /// Ends when somebody else was given the place.
+    /// Resolves when the connection is evicted.
     closed: oneshot::Receiver<()>,
     is_closed: bool,
 }
 
 impl ConnectionSlot {
     fn poll_closed(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        // Once it has ended, it is not to be asked again.
+        // A oneshot receiver panics if polled again after it has resolved.
         self.is_closed = self.is_closed || Pin::new(&mut self.closed).poll(context).is_ready();
         if self.is_closed { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
     }
@@ -121,7 +121,7 @@ impl Drop for ConnectionSlot {
     }
 }
 
-/// Accepts connections that take a place.
+/// Accepts connections and gives each a slot.
 #[derive(Clone, Debug)]
 pub(super) struct LimitedAcceptor(pub(super) ConnectionLimiter);
 
@@ -131,6 +131,7 @@ impl<S: Send + 'static> Accept<TcpStream, S> for LimitedAcceptor {
     type Future = std::future::Ready<io::Result<(LimitedConnection, RequestTracker<S>)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        // IPv4-mapped IPv6 addresses count as the same client.
         let from = stream.peer_addr().ok().map(|peer| peer.ip().to_canonical());
         let place = self.0.acquire(from);
         let (number, open) = (place.id, Arc::clone(&place.table));
@@ -141,7 +142,7 @@ impl<S: Send + 'static> Accept<TcpStream, S> for LimitedAcceptor {
     }
 }
 
-/// A connection that ends when its place is given to another one.
+/// A connection that fails its next read or write once it is evicted.
 #[derive(Debug)]
 pub(super) struct LimitedConnection {
     stream: TcpStream,
@@ -191,7 +192,7 @@ impl AsyncWrite for LimitedConnection {
     }
 }
 
-/// Notes what is asked over a connection.
+/// Counts the requests of a connection.
 #[derive(Clone, Debug)]
 pub(super) struct RequestTracker<S> {
     service: S,
@@ -199,7 +200,7 @@ pub(super) struct RequestTracker<S> {
     table: Arc<Mutex<ConnectionTable>>,
 }
 
-/// A request that is not answered yet, until it is dropped.
+/// Guard of a running request; counts it as finished when dropped.
 struct RunningRequest {
     connection_id: u64,
     table: Arc<Mutex<ConnectionTable>>,
@@ -250,7 +251,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_waits_longest_of_the_largest_crowd_makes_room() {
+    fn the_longest_idle_connection_of_the_busiest_client_is_evicted() {
         let connections = ConnectionLimiter { table: Arc::default(), limit: 3 };
         let from = |last: u8| Some(IpAddr::from([192, 0, 2, last]));
         let is_closed =

@@ -1,4 +1,5 @@
-//! Delivery: what is due in the outbox goes out, each channel by itself, so that one that does not answer delays no other.
+//! Delivers due messages from the outbox. Each channel has its own worker, so that one that does not respond delays no
+//! other.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -26,23 +27,24 @@ use crate::{
     notify::{self, ChannelKind, ChannelSender, DeliveryError, NotificationChannel, NotificationMessage},
 };
 
-/// How often the outbox is looked at without being told to.
+/// Interval at which the outbox is polled without a wake-up, for messages that another process queued.
 const OUTBOX_POLL_INTERVAL: Duration = Duration::from_secs(5);
-/// Messages that are read at once, and told together at most.
+/// The maximum number of messages read at once, and so delivered together.
 const DELIVERY_BATCH_SIZE: u32 = 1_000;
-/// How long to wait before a store that failed is asked again.
+/// Delay before a failed store access is retried.
 const STORE_RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a delivery that is under way may still take when this daemon is to stop or to go on otherwise.
+/// Time that deliveries in flight get to finish on shutdown, reload or loss of the lease.
 const DELIVERY_DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
-/// Attempts that fail before others are told.
+/// Failed attempts before the `channel-failing` alert fires.
 const FAILURES_BEFORE_ALERT: u32 = 5;
 
-/// Delivers, while this daemon leads the delivery, until it is asked to stop.
+/// Delivers while this daemon holds the delivery lease, until stopped.
 pub(super) async fn run(state: Arc<DaemonState>, config: Arc<Config>, stop: CancellationToken) {
     while let Some(term) =
         stop.run_until_cancelled(state.app.lease_manager.wait_for_lease(DELIVERY_LEASE)).await
     {
-        // What an earlier leader was sending may have arrived.
+        // Messages that an earlier leader was sending may have arrived: they are sent again, marked as possible
+        // duplicates.
         let (store, clock) = (
             state.app.lease_manager.fenced_store(&state.app.store, DELIVERY_LEASE, term),
             state.app.clock.clone(),
@@ -57,10 +59,10 @@ pub(super) async fn run(state: Arc<DaemonState>, config: Arc<Config>, stop: Canc
             Ok(0) => {}
             Ok(count) => tracing::warn!(
                 count,
-                "messages were being sent when the last daemon ended: sent again, and marked"
+                "messages were in flight when the last daemon stopped: resending them as possible duplicates"
             ),
             Err(error) => {
-                tracing::error!("the outbox cannot be used yet: {error}");
+                tracing::error!("cannot start delivery: {error}");
                 wait_to_retry(STORE_RETRY_INTERVAL, &stop).await;
                 continue;
             }
@@ -69,7 +71,7 @@ pub(super) async fn run(state: Arc<DaemonState>, config: Arc<Config>, stop: Canc
     }
 }
 
-/// Delivers until this daemon leads no more, or is asked to stop.
+/// Delivers until the lease is lost, or the daemon stops.
 async fn run_while_leading(
     state: &Arc<DaemonState>,
     config: &Arc<Config>,
@@ -77,7 +79,7 @@ async fn run_while_leading(
     stop: &CancellationToken,
 ) {
     let workers = TaskGroup::new(state.fatal_errors.clone());
-    // What is under way when its time is up is dropped, and made again later, with the same key and marked.
+    // Deliveries still running after the drain timeout are dropped, and resent later as possible duplicates.
     let drop_all = CancellationToken::new();
     for channel in config.serve.channels.clone() {
         let worker = Arc::new(ChannelWorker {
@@ -88,14 +90,14 @@ async fn run_while_leading(
             stop: workers.stop_token(),
         });
         let dropped = drop_all.clone();
-        workers.spawn("the delivery of a channel", async move {
+        workers.spawn("channel delivery", async move {
             dropped.run_until_cancelled(worker.run()).await;
         });
     }
     if let Some(report) = config.serve.scheduled_report.clone() {
         let (state, config, stop) = (Arc::clone(state), Arc::clone(config), workers.stop_token());
         let weekly = ReportSender { state, config, report, epoch, stop };
-        workers.spawn("the sending of the checklist", scheduled_report::run(weekly));
+        workers.spawn("scheduled report", scheduled_report::run(weekly));
     }
     let mut ticks = tokio::time::interval(OUTBOX_POLL_INTERVAL);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
@@ -109,61 +111,62 @@ async fn run_while_leading(
     }
 }
 
-/// Tells every channel, past the outbox, that the daemon ends because its store is gone. What a channel does not take in
-/// time is not sent again: the daemon that is started next begins with alerts of its own.
+/// Notifies every channel, without the outbox, that the daemon shuts down because its store is gone. Failed deliveries
+/// are not retried: the next daemon starts with its own alerts.
 pub(super) async fn announce_shutdown(state: &DaemonState, why: &str) {
     let (config, now) = (state.app.config(), state.app.clock.now());
     let message = NotificationMessage {
-        schema: 1,
+        schema: 2,
         key: format!("store-file/{}", now.micros()),
         notice: "firing".into(),
         target: "sessionwatch".into(),
         check: "store-file".into(),
         severity: "critical".into(),
-        summary: format!("{why}; the daemon ends"),
+        summary: format!("{why}; the daemon is shutting down"),
         since: None,
         at: sessionwatch_clock::format_rfc3339(now),
         finding: None,
-        again: false,
+        possible_duplicate: false,
         text: None,
     };
     let sending = config.serve.channels.iter().map(async |channel| {
         for problem in notify::send_directly(channel, &message, now).await {
-            tracing::error!(channel = channel.name, "not delivered: {problem}");
+            tracing::error!(channel = channel.name, "delivery failed: {problem}");
         }
     });
-    // A channel that does not answer holds up nothing.
+    // A channel that does not respond must not delay the shutdown.
     let _ = tokio::time::timeout(DELIVERY_DRAIN_TIMEOUT, futures_util::future::join_all(sending)).await;
 }
 
-/// How a channel takes what is sent.
+/// State of a channel after a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ChannelReadiness {
-    /// It takes more.
+    /// More messages can be sent.
     Ready,
-    /// Nothing more for now.
+    /// Wait for the next wake-up.
     Paused,
-    /// It wants nothing before that instant.
+    /// The channel asked to wait until that time.
     RetryAt(UtcTimestamp),
 }
 
-/// A message that is due, read.
+/// A due message, decoded.
 #[derive(Clone)]
 struct PendingMessage {
     due: OutboxMessage,
-    /// What is told; `None` if it cannot be read.
+    /// `None` if the stored message cannot be decoded.
     message: Option<NotificationMessage>,
 }
 
 impl PendingMessage {
     fn from_due(due: OutboxMessage) -> Self {
         let message = serde_json::from_str(&due.message).ok();
-        let message = message.map(|message| NotificationMessage { again: due.possible_duplicate, ..message });
+        let message = message
+            .map(|message| NotificationMessage { possible_duplicate: due.possible_duplicate, ..message });
         Self { due, message }
     }
 }
 
-/// Messages that were told together, and how that went.
+/// Messages that were delivered together, with the outcome.
 struct DeliveryAttempt {
     group: Vec<PendingMessage>,
     outcome: Result<(), DeliveryError>,
@@ -175,20 +178,19 @@ impl DeliveryAttempt {
     }
 }
 
-/// Deliveries that may be under way at the same time.
+/// Returns the maximum number of concurrent deliveries to a channel.
 fn max_concurrent_deliveries(kind: &ChannelKind) -> usize {
-    // A chat counts the messages of a second, and a mail server the connections of a sender.
+    // Chat services limit messages per second, and mail servers limit connections per sender.
     if kind.is_for_programs() { 8 } else { 4 }
 }
 
-/// What delivers to one channel.
+/// Delivers the messages of one channel.
 struct ChannelWorker {
     state: Arc<DaemonState>,
     config: Arc<Config>,
     channel: NotificationChannel,
-    /// The store, for what is written under the present term of the delivery.
+    /// Fenced: writes fail once the delivery lease is lost.
     store: Store,
-    /// Nothing more is to be sent.
     stop: CancellationToken,
 }
 
@@ -202,12 +204,13 @@ impl ChannelWorker {
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
-                // The sender is what this worker holds.
+                // Never an error: this worker's state holds the sender.
                 _ = nudges.changed() => {}
                 () = self.wait_until_due(last) => {}
                 () = self.stop.cancelled() => return,
             }
             let now = self.state.app.clock.now();
+            // After the clock was set back, retry times would lie too far in the future.
             if now + SECOND < last {
                 rest = None;
                 self.log_store_error(
@@ -219,7 +222,7 @@ impl ChannelWorker {
                 continue;
             }
             if sender.is_err() {
-                // What was missing may be there now.
+                // The cause, such as a missing certificate file, may be fixed by now.
                 sender = ChannelSender::new(&self.channel);
             }
             rest = loop {
@@ -232,7 +235,7 @@ impl ChannelWorker {
         }
     }
 
-    /// Waits until a message is due that was not at that instant.
+    /// Waits until a message becomes due that was not due at `last`.
     async fn wait_until_due(&self, last: UtcTimestamp) {
         let channel = self.channel.name.clone();
         let next =
@@ -244,7 +247,7 @@ impl ChannelWorker {
         }
     }
 
-    /// Delivers what is due, until the channel takes no more.
+    /// Delivers due messages until the channel fails or none is left.
     async fn deliver_due(
         self: &Arc<Self>,
         sender: &Result<ChannelSender, DeliveryError>,
@@ -267,30 +270,33 @@ impl ChannelWorker {
             if pace != ChannelReadiness::Ready {
                 return pace;
             }
-            // A channel that does not answer is asked once, and one that does takes more each time.
+            // Slow start: a channel that does not respond is tried once, and each success doubles the concurrency.
             together = (together * 2).min(most);
         }
         end
     }
 
-    /// What is due, of which nothing is being sent.
+    /// Returns the due messages, after requeuing those whose outcome was never recorded.
     async fn load_due(self: &Arc<Self>) -> Option<Vec<OutboxMessage>> {
         let (this, now) = (Arc::clone(self), self.state.app.clock.now());
         blocking::run(move || {
             let channel = this.channel.name.as_str();
             let read = || {
-                let read = this.store.read(|db| Ok((outbox::has_sending_message(db, channel)?, this.list_due(db, now)?)));
+                let read = this
+                    .store
+                    .read(|db| Ok((outbox::has_sending_message(db, channel)?, this.list_due(db, now)?)));
                 this.log_store_error(read)
             };
             let (unnoted, due) = read()?;
             if !unnoted {
                 return Some(due);
             }
-            let count = this.log_store_error(this.store.write(|db| outbox::requeue_channel_in_flight(db, channel)))?;
+            let count =
+                this.log_store_error(this.store.write(|db| outbox::requeue_channel_in_flight(db, channel)))?;
             tracing::warn!(
                 channel,
                 count,
-                "could not record whether messages were delivered: they are sent again, and marked as repeated"
+                "cannot tell whether messages were delivered: resending them as possible duplicates"
             );
             read().map(|(_, due)| due)
         })
@@ -301,13 +307,14 @@ impl ChannelWorker {
         outbox::list_due_messages(db, &self.channel.name, now, DELIVERY_BATCH_SIZE)
     }
 
-    /// Delivers groups of messages at the same time, each of which is told together.
+    /// Delivers groups of messages concurrently; each group is one delivery.
     async fn deliver_groups(
         self: &Arc<Self>,
         sender: &Result<ChannelSender, DeliveryError>,
         groups: Vec<Vec<PendingMessage>>,
     ) -> ChannelReadiness {
         let store = self.store.clone();
+        // Marked before anything is sent, so that after a crash the messages are known as possible duplicates.
         let (groups, marked) = blocking::run(move || {
             let marked = store
                 .write(|db| outbox::mark_sending(db, groups.iter().flatten().map(|pending| &pending.due)));
@@ -320,13 +327,13 @@ impl ChannelWorker {
         let attempts = groups.into_iter().map(|group| self.deliver_group(sender, group));
         let attempts = Arc::new(futures_util::future::join_all(attempts).await);
         let now = self.state.app.clock.now();
-        let told = self.record_with_retry(&attempts, now).await;
-        if told.is_some_and(|told| told > 0) {
+        let queued = self.record_with_retry(&attempts, now).await;
+        if queued.is_some_and(|queued| queued > 0) {
             self.state.wake_delivery();
         }
         self.state.app.publish(LiveEvent::DeliveryFinished { channel: self.channel.name.clone() });
-        if told.is_none() {
-            // What cannot be noted would be sent for ever.
+        if queued.is_none() {
+            // Without a record of success, the messages would be sent over and over.
             return ChannelReadiness::Paused;
         }
         let failures = attempts.iter().filter_map(|attempt| attempt.outcome.as_ref().err());
@@ -338,7 +345,6 @@ impl ChannelWorker {
         }
     }
 
-    /// Delivers messages that are told together.
     async fn deliver_group(
         &self,
         sender: &Result<ChannelSender, DeliveryError>,
@@ -353,7 +359,7 @@ impl ChannelWorker {
         state.metrics.record_delivery(channel, begun.elapsed(), delivery);
         if let Err(failure) = &outcome {
             let attempts = group.iter().map(|pending| pending.due.attempts).max().unwrap_or(0) + 1;
-            tracing::warn!(channel, count = group.len(), attempts, "not delivered: {failure}");
+            tracing::warn!(channel, count = group.len(), attempts, "delivery failed: {failure}");
         }
         DeliveryAttempt { group, outcome }
     }
@@ -370,8 +376,9 @@ impl ChannelWorker {
         sender.deliver(&self.channel, &messages, recipient, self.state.app.clock.now()).await
     }
 
-    /// Records how deliveries went, and tries again until the store takes it. Returns how many messages other channels are to
-    /// deliver, or `None` once another daemon delivers or this one is to stop: what was sent is then sent again, and marked.
+    /// Records the outcomes of deliveries, and retries until the store accepts them. Returns the number of
+    /// notifications queued for other channels, or `None` once the lease is lost or the daemon stops; the messages are
+    /// then resent as possible duplicates.
     async fn record_with_retry(
         self: &Arc<Self>,
         attempts: &Arc<Vec<DeliveryAttempt>>,
@@ -384,21 +391,21 @@ impl ChannelWorker {
             if matches!(outcome, Err(StoreError::LeaseLost)) || self.stop.is_cancelled() {
                 return self.log_store_error(outcome);
             }
-            if let Some(told) = self.log_store_error(outcome) {
-                return Some(told);
+            if let Some(queued) = self.log_store_error(outcome) {
+                return Some(queued);
             }
             wait_to_retry(STORE_RETRY_INTERVAL, &self.stop).await;
         }
     }
 
-    /// Notes how deliveries went: how many messages are to be delivered by others.
+    /// Records the outcomes of deliveries. Returns the number of notifications queued for other channels.
     fn record_attempts(
         &self,
         db: Tx<'_>,
         attempts: &[DeliveryAttempt],
         now: UtcTimestamp,
     ) -> Result<u32, StoreError> {
-        let (config, name, mut told) = (&self.config, self.channel.name.as_str(), 0);
+        let (config, name, mut queued) = (&self.config, self.channel.name.as_str(), 0);
         let delivered = || attempts.iter().filter(|attempt| attempt.outcome.is_ok());
         outbox::mark_delivered(
             db,
@@ -406,15 +413,15 @@ impl ChannelWorker {
         )?;
         let reached: BTreeSet<Option<&str>> = delivered().map(DeliveryAttempt::recipient).collect();
         for recipient in reached {
-            // One recipient that is reached says nothing of another that is not.
+            // A success for one recipient does not resolve the alert while another recipient fails.
             if !outbox::has_failing_message(db, name, recipient, FAILURES_BEFORE_ALERT)? {
-                told += alerts::record_channel_health(db, config, name, None, now)?;
+                queued += alerts::record_channel_health(db, config, name, None, now)?;
             }
         }
         for attempt in attempts {
-            told += self.record_failure(db, attempt, now)?;
+            queued += self.record_failure(db, attempt, now)?;
         }
-        Ok(told)
+        Ok(queued)
     }
 
     fn record_failure(
@@ -432,7 +439,11 @@ impl ChannelWorker {
             };
             let dead = outbox::mark_failed(db, &due, &why, failure.retry_after(), now)?;
             if dead {
-                tracing::error!(channel = name, key = due.idempotency_key, "given up: {why}");
+                tracing::error!(
+                    channel = name,
+                    key = due.idempotency_key,
+                    "message undeliverable, giving up: {why}"
+                );
             }
             bad |= dead || due.attempts + 1 >= FAILURES_BEFORE_ALERT;
         }
@@ -440,20 +451,21 @@ impl ChannelWorker {
             return Ok(0);
         }
         let why = match attempt.recipient() {
-            Some(recipient) => format!("{why}, for {recipient}"),
+            Some(recipient) => format!("{recipient}: {why}"),
             None => why,
         };
         alerts::record_channel_health(db, &self.config, name, Some(&why), now)
     }
 
-    /// What came of using the store; nothing if it failed, which is said.
+    /// Logs a store error and turns it into `None`.
     fn log_store_error<T>(&self, outcome: Result<T, StoreError>) -> Option<T> {
         let channel = &self.channel.name;
-        outcome.inspect_err(|error| tracing::error!(channel, "the outbox cannot be used: {error}")).ok()
+        outcome.inspect_err(|error| tracing::error!(channel, "cannot access the outbox: {error}")).ok()
     }
 }
 
-/// Messages that are told together: to people those of one check and notice, to programs each by itself.
+/// Groups messages for delivery: for people by check, notice, severity and recipient; for programs (`apart`) one by
+/// one.
 fn group_messages(due: impl Iterator<Item = PendingMessage>, apart: bool) -> Vec<Vec<PendingMessage>> {
     let mut groups: Vec<(Option<[String; 4]>, Vec<PendingMessage>)> = vec![];
     for pending in due {

@@ -1,5 +1,5 @@
-//! By which names the pages are asked for. A page of the web whose name is made to lead to this machine (DNS rebinding) has
-//! that name as the `Host` of its requests, and is refused: it could read `/metrics` and post to `/awake` otherwise.
+//! Validates the `Host` header against DNS rebinding: a website whose name is made to resolve to this machine could
+//! otherwise read `/metrics` and post to `/targets/{target}/wake` from a visitor's browser.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -13,14 +13,14 @@ use axum::{
 use super::DaemonState;
 use crate::config::Config;
 
-/// Ends of names that nobody can register: of this machine, of a cluster, of a private network.
+/// DNS suffixes that cannot be registered: of this machine, a cluster or a private network.
 const PRIVATE_DNS_SUFFIXES: [&str; 5] = ["localhost", "svc", "cluster.local", "internal", "home.arpa"];
-/// Pages that show nothing to whom they do not know, and are asked for by any name.
+/// Health endpoints, which reveal nothing and are served under any name, since load balancers use any.
 const UNGUARDED_PATHS: [&str; 2] = ["/healthz", "/readyz"];
-/// What takes log lines: from whoever shows a signature or token, which no page of the web can.
+/// Log ingestion, which needs a signature or token that no website has.
 const INGEST_PATH_PREFIX: &str = "/ingest/";
 
-/// Refuses what is asked for by a name that is not one of ours.
+/// Rejects requests whose `Host` is not an allowed name, with status 421.
 pub(super) async fn require_allowed_host(
     State(state): State<Arc<DaemonState>>,
     request: Request,
@@ -28,7 +28,8 @@ pub(super) async fn require_allowed_host(
 ) -> Response {
     let path = request.uri().path();
     let is_free = UNGUARDED_PATHS.contains(&path) || path.starts_with(INGEST_PATH_PREFIX);
-    // By HTTP/2 the host is part of the address; a browser always says one.
+    // HTTP/2 carries the host in the URI. A browser always sends a host, so a request without one is not from a
+    // website.
     let authority = request.uri().authority().map(|authority| Ok(authority.as_str()));
     let named = request.headers().get_all(header::HOST).iter().map(|value| value.to_str().map_err(drop));
     let config = state.app.config();
@@ -36,20 +37,21 @@ pub(super) async fn require_allowed_host(
     if is_free || named.all(|named| named.is_ok_and(|named| is_allowed_host(&config, named))) {
         return next.run(request).await;
     }
-    let why = "This is not served by the name that was asked for (DNS rebinding looks like that).\n\
-               If people or programs are to use that name: write it as `public_url`, or into `allowed_hosts`, in [serve].\n";
+    let why = "Host name not allowed: requests are rejected to prevent DNS rebinding.\n\
+               To use this name, set `public_url` or add the name to `allowed_hosts` in [serve].\n";
     (StatusCode::MISDIRECTED_REQUEST, why).into_response()
 }
 
-/// Returns `true` if what follows `Host:` cannot be the name of a stranger's site.
+/// Returns `true` if a `Host` header names this server, an IP address, or a name that cannot be registered.
 fn is_allowed_host(config: &Config, named: &str) -> bool {
     let Ok(uri) = named.parse::<Uri>() else { return false };
-    // Nobody who means this host writes a user before it.
+    // No legitimate client sends user info in the host.
     let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'));
     let Some(host) = authority.map(|authority| authority.host()) else { return false };
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     let address = host.trim_start_matches('[').trim_end_matches(']');
-    // A name can be made to lead here, an address cannot; names without a dot are given by the network one is in.
+    // Rebinding needs a name: an IP address cannot be redirected, and names without a dot are resolved by the local
+    // network.
     if address.parse::<IpAddr>().is_ok() || !host.is_empty() && !host.contains('.') {
         return true;
     }
@@ -69,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_a_stranger_can_register_are_refused() {
+    fn names_that_can_be_registered_are_rejected() {
         let mut config = Config::default();
         config.serve.public_url = Some("https://Watch.example.org:8443/".into());
         config.serve.allowed_hosts = vec!["metrics.corp.example".into()];

@@ -1,4 +1,5 @@
-//! The pages of the daemon: metrics, whether it is alive and ready, and the place to say that a database is awake.
+//! The HTTP endpoints of the daemon: metrics, liveness, readiness, wake-up calls for databases that autosuspend, and
+//! the dashboard.
 
 use std::sync::Arc;
 
@@ -14,13 +15,13 @@ use axum::{
 use super::{DaemonState, host_validation, metrics};
 use crate::blocking;
 
-/// The pages of the daemon, and those of the dashboard.
+/// Builds the router of the daemon's endpoints and the dashboard.
 pub(super) fn build_router(state: Arc<DaemonState>, dashboard: Router) -> Router {
     Router::new()
         .route("/metrics", get(metrics_handler))
         .route("/healthz", get(|| std::future::ready("alive\n")))
         .route("/readyz", get(readiness_handler))
-        .route("/awake/{target}", post(wake_handler))
+        .route("/targets/{target}/wake", post(wake_handler))
         .merge(super::ingest::build_router())
         .with_state(Arc::clone(&state))
         .merge(dashboard)
@@ -31,7 +32,7 @@ async fn metrics_handler(State(state): State<Arc<DaemonState>>, headers: HeaderM
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let format = metrics::ExpositionFormat::from_accept_header(accept.unwrap_or_default());
     let kind = [(header::CONTENT_TYPE, format.content_type())];
-    // The store may have to be waited for. Whoever asks again and again waits for their turn.
+    // Rendering reads the store and may block. Scrapers that pile up wait here instead of taking all blocking threads.
     let permit = Arc::clone(&state.scrape_permits).acquire_owned().await;
     let write = move || {
         let _permit = permit;
@@ -40,18 +41,18 @@ async fn metrics_handler(State(state): State<Arc<DaemonState>>, headers: HeaderM
     match blocking::run_catching(write).await {
         Some(Ok(text)) => (StatusCode::OK, kind, text),
         Some(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, kind, format!("# {error}\n")),
-        None => (StatusCode::INTERNAL_SERVER_ERROR, kind, "# the metrics cannot be written\n".into()),
+        None => (StatusCode::INTERNAL_SERVER_ERROR, kind, "# cannot render the metrics\n".into()),
     }
 }
 
-/// Ready while a run has succeeded lately on every target that is led here. Names no target: the page needs no login.
+/// Reports ready while every target that this daemon leads has a recent successful check run.
 async fn readiness_handler(State(state): State<Arc<DaemonState>>) -> impl IntoResponse {
     if !state.app.store.is_healthy() {
-        let why = "the store cannot be read, or its file was deleted or replaced: the log says why\n";
+        let why = "cannot read the store, or its file was deleted or replaced; see the log\n";
         return (StatusCode::SERVICE_UNAVAILABLE, why.to_owned());
     }
     if !state.app.lease_manager.is_leader_known() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "the leases in the store cannot be renewed\n".to_owned());
+        return (StatusCode::SERVICE_UNAVAILABLE, "cannot renew the leases in the store\n".to_owned());
     }
     let (config, now) = (state.app.config(), state.app.clock.now());
     let led = config.targets.iter().filter(|target| state.app.leads_target(&target.name));
@@ -60,18 +61,20 @@ async fn readiness_handler(State(state): State<Arc<DaemonState>>) -> impl IntoRe
         of += 1;
         current += u32::from(state.metrics.has_recent_success(&target.name, now));
     }
+    // Names no target, since the endpoint needs no login.
     let status = if current == of { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, format!("{current} of {of} targets have a successful check run within their last 3 intervals\n"))
 }
 
-/// Whoever wakes a database that suspends itself says so here, and it is looked at while it is awake anyway.
+/// Requests a check run of a database that autosuspends: an application calls this when it has woken the database
+/// anyway.
 async fn wake_handler(
     State(state): State<Arc<DaemonState>>,
     Path(target): Path<String>,
 ) -> impl IntoResponse {
     if state.app.wake_target(&target) {
-        (StatusCode::ACCEPTED, "it is looked at soon\n")
+        (StatusCode::ACCEPTED, "check scheduled\n")
     } else {
-        (StatusCode::NOT_FOUND, "there is no target of that name\n")
+        (StatusCode::NOT_FOUND, "unknown target\n")
     }
 }

@@ -1,5 +1,5 @@
-//! `POST /ingest/…`: what drains and others send. Nothing is parsed before the sender has shown that it may send, and
-//! nothing is answered with success before it is safe.
+//! `POST /ingest/…`: receives log drains and posted log lines. Authenticates a request before parsing it, and returns
+//! success only after the batch is stored.
 
 use std::{
     net::SocketAddr,
@@ -34,13 +34,13 @@ use crate::{
     },
 };
 
-/// How long a request may take to arrive.
+/// Time limit for a request body to arrive.
 const REQUEST_READ_TIMEOUT: Duration = Duration::from_secs(10);
 const VERCEL_SIGNATURE_HEADER: &str = "x-vercel-signature";
 const VERCEL_VERIFY_HEADER: HeaderName = HeaderName::from_static("x-vercel-verify");
 const IDEMPOTENCY_KEY_HEADER: &str = "idempotency-key";
 
-/// Requests that were refused because they did not show that they may send.
+/// The number of requests with an invalid signature or token since the start.
 static FORGED_REQUEST_COUNT: AtomicU64 = AtomicU64::new(0);
 
 pub(super) fn build_router() -> Router<Arc<DaemonState>> {
@@ -51,7 +51,7 @@ pub(super) fn build_router() -> Router<Arc<DaemonState>> {
         .route("/ingest/logs/{source}", post(lines_handler))
 }
 
-/// Why a request was not taken, as an answer.
+/// The reason for which a request was rejected.
 enum IngestFailure {
     Invalid(IngestError),
     Rejected(IngestRejection),
@@ -79,24 +79,20 @@ impl IntoResponse for IngestFailure {
                 (status, format!("{refused}\n")).into_response()
             }
             Self::Rejected(IngestRejection::Busy) => {
-                (StatusCode::SERVICE_UNAVAILABLE, again, "too much arrives at once: send it again\n")
+                (StatusCode::SERVICE_UNAVAILABLE, again, "too many requests in progress: try again\n")
                     .into_response()
             }
             Self::Rejected(IngestRejection::Store) => {
-                (StatusCode::SERVICE_UNAVAILABLE, again, "it cannot be kept now: send it again\n")
+                (StatusCode::SERVICE_UNAVAILABLE, again, "cannot store the batch: try again\n")
                     .into_response()
             }
-            Self::UnknownSource => {
-                (StatusCode::NOT_FOUND, "no such source of logs is configured\n").into_response()
-            }
-            Self::TimedOut => {
-                (StatusCode::REQUEST_TIMEOUT, "the request did not arrive in time\n").into_response()
-            }
+            Self::UnknownSource => (StatusCode::NOT_FOUND, "log source not configured\n").into_response(),
+            Self::TimedOut => (StatusCode::REQUEST_TIMEOUT, "request timed out\n").into_response(),
         }
     }
 }
 
-/// The sources of a kind; only the one of that name, if one is named.
+/// Returns the sources of a kind, or only the named one.
 fn find_sources(
     state: &DaemonState,
     name: Option<&str>,
@@ -113,7 +109,7 @@ fn is_vercel_source(kind: &LogSourceKind) -> bool {
     matches!(kind, LogSourceKind::Vercel { .. })
 }
 
-/// Shows a drain that the endpoint is its owner's, by the value that it was given.
+/// Adds the `x-vercel-verify` header, by which Vercel verifies that the endpoint belongs to the owner of the drain.
 fn add_verification_header(sources: &[IngestSource], response: impl IntoResponse) -> Response {
     let mut response = response.into_response();
     let value = sources.iter().find_map(|one| match &one.source.kind {
@@ -128,7 +124,7 @@ fn add_verification_header(sources: &[IngestSource], response: impl IntoResponse
 
 async fn verification_handler(State(state): State<Arc<DaemonState>>, name: Option<Path<String>>) -> Response {
     match find_sources(&state, name.as_ref().map(|name| name.0.as_str()), is_vercel_source) {
-        Ok(sources) => add_verification_header(&sources, "a log drain of Vercel is taken here\n"),
+        Ok(sources) => add_verification_header(&sources, "endpoint for a Vercel log drain\n"),
         Err(answer) => answer.into_response(),
     }
 }
@@ -159,10 +155,11 @@ async fn ingest_drain(
     network: IpNet,
     request: Request,
 ) -> Result<&'static str, IngestFailure> {
-    // Without a signature there is no body to wait for.
+    // Without a signature, the body need not be read.
     if !request.headers().contains_key(VERCEL_SIGNATURE_HEADER) {
         return Err(reject_forged());
     }
+    // The signature covers the whole body, so the body of an unauthenticated sender has to be read, within limits.
     let _arriving = logs::try_accept_unsigned(state, network).map_err(IngestFailure::Rejected)?;
     let (headers, body) = read_request(request).await?;
     let signature = header_text(&headers, VERCEL_SIGNATURE_HEADER).unwrap_or_default();
@@ -180,7 +177,7 @@ async fn ingest_drain(
         ingest_payload::parse_drain_entries(&body, &digest, &one.source.name, &one.source.target, &grammar)
     });
     logs::write_batch(state, batch.await?).await.map_err(IngestFailure::Rejected)?;
-    Ok("taken\n")
+    Ok("accepted\n")
 }
 
 async fn lines_handler(
@@ -226,10 +223,10 @@ async fn ingest_lines(
         Ok(LogBatch { digest: name.is_none().then_some(digest), ..batch })
     });
     logs::write_batch(state, batch.await?).await.map_err(IngestFailure::Rejected)?;
-    Ok("taken\n")
+    Ok("accepted\n")
 }
 
-/// Parsing takes a while: it keeps no other page waiting.
+/// Parses a batch on a blocking thread, so that a large one delays no other request.
 async fn parse_batch(
     work: impl FnOnce() -> Result<LogBatch, IngestError> + Send + 'static,
 ) -> Result<LogBatch, IngestFailure> {
@@ -237,7 +234,7 @@ async fn parse_batch(
     Ok(parsed.ok_or(IngestFailure::Invalid(IngestError::Malformed))??)
 }
 
-/// The whole request, if it is not too large and not too slow.
+/// Reads the whole request body, within its size and time limits.
 async fn read_request(request: Request) -> Result<(HeaderMap, axum::body::Bytes), IngestFailure> {
     let (parts, body): (_, Body) = request.into_parts();
     let body =
@@ -253,13 +250,13 @@ fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// Counts a request that did not show that it may send; the log says so less and less often.
 fn reject_forged() -> IngestFailure {
     let count = FORGED_REQUEST_COUNT.fetch_add(1, Ordering::Relaxed) + 1;
+    // Logged at powers of two, so that an attacker cannot flood the log.
     if count.is_power_of_two() {
         tracing::warn!(
             count,
-            "requests with log lines were refused: signature or token is not the configured one"
+            "rejected log ingestion requests with an invalid signature or token; check `secret` of the log source"
         );
     }
     IngestFailure::Invalid(IngestError::Unauthorized)

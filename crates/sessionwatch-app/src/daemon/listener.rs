@@ -1,4 +1,4 @@
-//! The door of the daemon: its address, in the clear or by TLS.
+//! The HTTP listener of the daemon, in plain text or with TLS.
 
 use std::{
     net::SocketAddr,
@@ -25,20 +25,20 @@ use super::{
     connections::{ConnectionLimiter, LimitedAcceptor},
 };
 
-/// How often the certificate is read again: whatever renews it need not tell.
+/// Interval at which the certificate is read again, so that its renewal needs no reload command.
 const CERTIFICATE_RELOAD_INTERVAL: Duration = Duration::from_secs(3_600);
-/// How long pages may take to be sent to their end.
+/// Time that running responses get to finish on shutdown.
 const GRACEFUL_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long the headers of a request may take to arrive, also the next ones over a connection.
+/// Time limit for the headers of each request, including those on a kept-alive connection.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the handshake of TLS may take.
+/// Time limit for the TLS handshake.
 const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Bytes of a request's headers.
+/// The maximum size of a request's headers.
 const MAX_HEADER_BYTES: usize = 64 << 10;
-/// Requests at once over one connection of HTTP/2.
+/// The maximum number of concurrent requests on one HTTP/2 connection.
 const MAX_HTTP2_STREAMS: u32 = 32;
 
-/// The certificate, and where it is.
+/// The active certificate, and the files that it comes from.
 #[derive(Clone, Debug)]
 pub(super) struct TlsCertificate {
     config: RustlsConfig,
@@ -46,7 +46,7 @@ pub(super) struct TlsCertificate {
     key: PathBuf,
 }
 
-/// Reads a certificate with its chain, and its key, both as PEM.
+/// Loads a certificate chain and its key from PEM files.
 pub(super) fn load_tls_config(certificate: &Path, key: &Path) -> Result<ServerConfig, DaemonError> {
     let faulty = || DaemonError::Certificate(certificate.to_owned(), key.to_owned());
     let chain =
@@ -61,22 +61,23 @@ pub(super) fn load_tls_config(certificate: &Path, key: &Path) -> Result<ServerCo
 }
 
 impl TlsCertificate {
-    /// Reads it.
     pub(super) fn load(certificate: &Path, key: &Path) -> Result<Self, DaemonError> {
         let config = RustlsConfig::from_config(Arc::new(load_tls_config(certificate, key)?));
         Ok(Self { config, certificate: certificate.to_owned(), key: key.to_owned() })
     }
 
-    /// Reads it again; what it was stays where that fails.
+    /// Reads the files again; keeps the active certificate if that fails.
     pub(super) fn reload(&self) {
         match load_tls_config(&self.certificate, &self.key) {
             Ok(config) => self.config.reload_from_config(Arc::new(config)),
-            Err(_) => tracing::error!("the certificate or its key cannot be read: the one before is used on"),
+            Err(error) => {
+                tracing::error!("cannot reload the TLS certificate, the current one stays active: {error}")
+            }
         }
     }
 }
 
-/// Serves pages until that is to end.
+/// Serves HTTP requests until `close` is cancelled.
 pub(super) fn spawn_server(
     listener: TcpListener,
     router: Router,
@@ -92,9 +93,11 @@ pub(super) fn spawn_server(
         let ending = async {
             close.cancelled().await;
             handle.graceful_shutdown(Some(GRACEFUL_SHUTDOWN_TIMEOUT));
+            // The server future ends by itself after the graceful shutdown.
             std::future::pending::<()>().await;
         };
         let Some(certificate) = certificate else {
+            // Browsers and Prometheus use HTTP/2 only over TLS.
             let mut server = server.acceptor(acceptor).http1_only();
             apply_connection_limits(server.http_builder());
             return tokio::select! {
@@ -103,6 +106,7 @@ pub(super) fn spawn_server(
             };
         };
         let tls = RustlsAcceptor::new(certificate.config.clone()).handshake_timeout(TLS_HANDSHAKE_TIMEOUT);
+        // The slot is taken before the handshake, so that stalled handshakes count against the limit.
         let mut server = server.acceptor(tls.acceptor(acceptor));
         apply_connection_limits(server.http_builder());
         let renewing = async {
@@ -119,7 +123,6 @@ pub(super) fn spawn_server(
     })
 }
 
-/// Limits what a connection may take.
 fn apply_connection_limits(builder: &mut Builder<TokioExecutor>) {
     builder.http1().header_read_timeout(HEADER_READ_TIMEOUT).max_buf_size(MAX_HEADER_BYTES);
     builder

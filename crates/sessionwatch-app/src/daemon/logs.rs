@@ -1,4 +1,5 @@
-//! What the daemon does with logs: it follows files, listens for syslog, keeps what drains send, and evaluates all of it.
+//! The log pipeline of the daemon: tails files, listens for syslog, stores batches from log drains, and evaluates log
+//! events.
 
 mod evaluator;
 mod tail;
@@ -37,33 +38,33 @@ use crate::{
     },
 };
 
-/// How long to wait after something failed.
+/// Delay before a failed operation is retried.
 const RETRY_DELAY: Duration = Duration::from_secs(5);
-/// Batches that are taken apart and kept at the same time; of more the sender is told to come again.
+/// The maximum number of batches that are parsed and stored at the same time; further senders get status 503.
 const MAX_CONCURRENT_BATCHES: usize = 8;
-/// Requests that may be on their way at the same time, of senders that have shown who they are.
+/// The maximum number of request bodies in flight from authenticated senders.
 const MAX_INFLIGHT_REQUESTS: usize = 32;
-/// The same of senders that show it by a signature of the whole body, and so of strangers too.
+/// The maximum number of request bodies in flight that are authenticated only once complete, and so may be from anyone.
 const MAX_UNSIGNED_REQUESTS: usize = 32;
-/// Those among them of one network.
+/// The maximum number of those from one network.
 const MAX_UNSIGNED_REQUESTS_PER_NETWORK: usize = 8;
 
-/// A source with what is looked for in it.
+/// A log source with its line matchers.
 #[derive(Clone, Debug)]
 pub(super) struct IngestSource {
     pub(super) source: LogSourceConfig,
     pub(super) matchers: Matchers,
 }
 
-/// What the parts that read and judge logs share.
+/// State shared by the tasks that read and evaluate logs.
 #[derive(Debug)]
 pub(super) struct IngestPipeline {
     sources: std::sync::RwLock<Arc<Vec<IngestSource>>>,
     batch_permits: Semaphore,
     request_permits: Semaphore,
-    /// Requests on their way whose sender is not known yet, by network.
+    /// Request bodies in flight that are not authenticated yet, by network.
     unsigned_requests: NetworkLimiter,
-    /// Counts what is new and to be judged.
+    /// Changes when there are new events to evaluate.
     new_events: watch::Sender<u64>,
 }
 
@@ -83,17 +84,17 @@ impl Default for IngestPipeline {
     }
 }
 
-/// Why a batch was not kept.
+/// The reason for which a batch was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum IngestRejection {
-    /// Too many are on their way.
+    /// Too many requests are in progress.
     Busy,
-    /// The store cannot be written, or its disk is full.
+    /// The store cannot be written, or is in memory only because the disk is full.
     Store,
 }
 
 impl IngestSource {
-    /// What is looked for, where times that lack something are near an instant.
+    /// Returns the matchers, with timestamps that lack a year or zone completed relative to `now`.
     pub(super) fn matchers_at(&self, now: UtcTimestamp) -> Matchers {
         self.matchers.with_time_defaults(Reading {
             offset_us: saturating_micros(self.source.utc_offset_at(now)),
@@ -103,12 +104,12 @@ impl IngestSource {
 }
 
 impl IngestPipeline {
-    /// The sources of the present configuration.
+    /// Returns the sources of the current configuration.
     pub(super) fn sources(&self) -> Arc<Vec<IngestSource>> {
         Arc::clone(&self.sources.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Listens to those of another configuration from now on.
+    /// Replaces the sources with those of a new configuration.
     pub(super) fn set_sources(&self, config: &Config) {
         let grammar = Matchers::new(config.logs.line_patterns(), Reading::default());
         let listened =
@@ -118,13 +119,13 @@ impl IngestPipeline {
     }
 }
 
-/// Lets a request in that is on its way, if there are not too many.
+/// Admits a request body from an authenticated sender, unless too many are in flight.
 pub(super) fn try_accept_request(state: &DaemonState) -> Result<SemaphorePermit<'_>, IngestRejection> {
     state.ingest.request_permits.try_acquire().map_err(|_| IngestRejection::Busy)
 }
 
-/// Lets a request in that is on its way and whose sender is not known yet, if there are not too many, of its network or in all:
-/// a slow sender takes no place from senders that have shown who they are, and few from other networks.
+/// Admits a request body from an unauthenticated sender, unless too many are in flight in total or from its network. A
+/// slow attacker thus takes no permit from authenticated senders, and few from other networks.
 pub(super) fn try_accept_unsigned(
     state: &DaemonState,
     network: IpNet,
@@ -132,12 +133,12 @@ pub(super) fn try_accept_unsigned(
     state.ingest.unsigned_requests.try_acquire(network).ok_or(IngestRejection::Busy)
 }
 
-/// Lets a batch in, to be taken apart and kept, if there are not too many.
+/// Admits a batch to be parsed and stored, unless too many are in progress.
 pub(super) fn try_accept_batch(state: &DaemonState) -> Result<SemaphorePermit<'_>, IngestRejection> {
     state.ingest.batch_permits.try_acquire().map_err(|_| IngestRejection::Busy)
 }
 
-/// Keeps a batch, so that it is safe, or says why not.
+/// Stores a batch durably.
 pub(super) async fn write_batch(state: &Arc<DaemonState>, batch: LogBatch) -> Result<(), IngestRejection> {
     let to_write = Arc::clone(state);
     let written = blocking::run_catching(move || {
@@ -150,30 +151,29 @@ pub(super) async fn write_batch(state: &Arc<DaemonState>, batch: LogBatch) -> Re
             if new > 0 {
                 state.ingest.new_events.send_modify(|count| *count = count.wrapping_add(1));
             }
-            // What is in memory only is not safe.
+            // The sender should resend: events in memory are lost with the process.
             if sheltered { Err(IngestRejection::Store) } else { Ok(()) }
         }
         Some(Err(error)) => {
-            tracing::error!("what logs say could not be kept: {error}");
+            tracing::error!("cannot store log events: {error}");
             Err(IngestRejection::Store)
         }
         None => Err(IngestRejection::Store),
     }
 }
 
-/// Starts everything that reads and evaluates logs.
+/// Starts the tasks that read and evaluate logs.
 pub(super) fn spawn_log_tasks(tasks: &TaskGroup, state: &Arc<DaemonState>, config: &Arc<Config>) {
     let sources = state.ingest.sources();
     for source in sources.iter().cloned() {
         let (state, stop) = (Arc::clone(state), tasks.stop_token());
         match source.source.kind.clone() {
-            LogSourceKind::File(path) => {
-                tasks.spawn("the reading of a log", tail::run_tail(state, source, path, stop))
-            }
+            LogSourceKind::File(path) => tasks.spawn("log tail", tail::run_tail(state, source, path, stop)),
             LogSourceKind::Syslog { listen, senders } => {
                 let syslog = SyslogSource { state, source, address: listen, senders, stop };
-                tasks.spawn("the reading of syslog", listen_for_syslog(syslog));
+                tasks.spawn("syslog", listen_for_syslog(syslog));
             }
+            // These arrive over the HTTP listener.
             LogSourceKind::Vercel { .. } | LogSourceKind::Http(_) => {}
         }
     }
@@ -181,11 +181,11 @@ pub(super) fn spawn_log_tasks(tasks: &TaskGroup, state: &Arc<DaemonState>, confi
         config.targets.iter().filter(|target| config.logs.sources_for_target(&target.name).next().is_some())
     {
         let evaluator = LogEvaluator::new(state, config, target.clone());
-        tasks.spawn("the evaluation of logs", evaluator.run(tasks.stop_token()));
+        tasks.spawn("log evaluation", evaluator.run(tasks.stop_token()));
     }
 }
 
-/// Keeps what syslog brings, for as long as it takes.
+/// Stores the batches of a syslog server.
 #[derive(Clone, Debug)]
 struct BatchSink(Arc<DaemonState>);
 
@@ -195,7 +195,7 @@ impl LogBatchStore for BatchSink {
     }
 }
 
-/// Where syslog is listened for.
+/// A configured syslog source.
 struct SyslogSource {
     state: Arc<DaemonState>,
     source: IngestSource,
@@ -204,7 +204,7 @@ struct SyslogSource {
     stop: CancellationToken,
 }
 
-/// Listens for syslog until that is to stop.
+/// Listens for syslog over TCP and UDP until stopped.
 async fn listen_for_syslog(syslog: SyslogSource) {
     let SyslogSource { state, source, address, senders, stop } = syslog;
     let name = source.source.name.clone();
@@ -222,8 +222,8 @@ async fn listen_for_syslog(syslog: SyslogSource) {
                     .listen(tcp, udp)
                     .await;
             }
-            Err(_) => {
-                tracing::error!(source = name, "cannot listen on {address}: is another program there?");
+            Err(error) => {
+                tracing::error!(source = name, "cannot listen for syslog on {address}: {error}");
                 wait_to_retry(RETRY_DELAY, &stop).await;
             }
         }

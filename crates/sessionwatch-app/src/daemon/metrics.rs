@@ -1,4 +1,4 @@
-//! What the daemon measures of its own work.
+//! Runtime metrics of the daemon: the last results of each target and counters since the start.
 
 mod exposition;
 
@@ -17,10 +17,10 @@ use crate::{check_run::CheckReport, config::Config};
 
 pub(super) use self::exposition::{ExpositionFormat, render_metrics};
 
-/// Upper bounds of the buckets for the duration of check runs, in seconds.
+/// Histogram buckets for the duration of check runs, in seconds.
 const RUN_DURATION_BUCKETS: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
-/// What was seen and delivered last, and how often since the start.
+/// Last results and counters of every target and channel.
 #[derive(Debug, Default)]
 pub struct RuntimeMetrics(Mutex<MetricsState>);
 
@@ -28,39 +28,38 @@ pub struct RuntimeMetrics(Mutex<MetricsState>);
 struct MetricsState {
     targets: BTreeMap<String, TargetMetrics>,
     channels: BTreeMap<String, ChannelMetrics>,
-    /// Whether the last change of configuration was taken; nothing before one.
+    /// `None` before the first reload.
     reload_succeeded: Option<bool>,
 }
 
-/// A run that succeeded, and whose results are in the store.
+/// A successful check run whose results are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunSuccess {
-    /// When it began.
+    /// Start time.
     pub at: UtcTimestamp,
-    /// Until when it shows that the target is watched.
+    /// Time until which the target counts as monitored because of this run.
     pub valid_until: UtcTimestamp,
 }
 
-/// What is known of a target.
 #[derive(Clone, Debug)]
 struct TargetMetrics {
-    /// The last term under which this process led it.
+    /// Lease epoch under which this process last led the target.
     epoch: Option<i64>,
-    /// This process has run its checks under that term.
+    /// `true` once this process has completed a run in this epoch.
     has_run: bool,
     runs: u64,
     failed_runs: u64,
     run_duration: Histogram,
     scheduler_lag_seconds: f64,
     replica_lag_seconds: Option<f64>,
-    /// The last run saw something.
+    /// `true` if the last run could read the target.
     is_up: bool,
     last_seen_at: Option<UtcTimestamp>,
-    /// The last success; of an earlier process until this one has run.
+    /// From an earlier process until this one has run.
     last_success: Option<RunSuccess>,
-    /// Names of gauges, and values; nothing that cannot be known.
+    /// Names and values of the known gauges.
     session_gauges: Vec<(String, f64)>,
-    /// Ids of checks, and whether they fail; nothing that is unknown.
+    /// Check IDs, each `true` if failing and `None` if unknown.
     failing_checks: BTreeMap<String, Option<bool>>,
 }
 
@@ -83,31 +82,30 @@ impl Default for TargetMetrics {
     }
 }
 
-/// What is known of a channel.
 #[derive(Clone, Debug, Default)]
 struct ChannelMetrics {
     delivered: u64,
     failed: u64,
-    /// How long all attempts took.
+    /// Total duration of all attempts.
     total_seconds: f64,
 }
 
-/// How an attempt to deliver ended.
+/// The outcome of a delivery attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeliveryOutcome {
-    /// The channel took it.
+    /// The channel accepted the message.
     Delivered,
-    /// It did not.
+    /// The attempt failed.
     Failed,
 }
 
 impl RuntimeMetrics {
-    /// Takes in a run that began that late.
+    /// Records a check run that started `lag` after it was due.
     pub fn record_run(&self, report: &CheckReport, point: &GaugeSample, lag: SignedDuration) {
         let mut state = self.lock();
         let target = state.targets.entry(report.target.clone()).or_default();
         if !target.has_run {
-            // What an earlier process could do says nothing of this one any more.
+            // A success of an earlier process bridges the restart only until this process has run.
             target.last_success = None;
         }
         target.has_run = true;
@@ -127,7 +125,7 @@ impl RuntimeMetrics {
         }
     }
 
-    /// A run of an earlier process succeeded then.
+    /// Restores a successful run of an earlier process, unless this process has run.
     pub fn restore_success(&self, target: &str, success: RunSuccess) {
         let mut state = self.lock();
         let target = state.targets.entry(target.to_owned()).or_default();
@@ -137,20 +135,20 @@ impl RuntimeMetrics {
         }
     }
 
-    /// A run succeeded, and its results are in the store.
+    /// Records a successful run whose results are stored.
     pub fn record_success(&self, target: &str, success: RunSuccess) {
         self.lock().targets.entry(target.to_owned()).or_default().last_success = Some(success);
     }
 
-    /// Returns `true` if a run on that target succeeded lately.
+    /// Returns `true` if the last successful run is recent enough to count as monitored.
     #[must_use]
     pub fn has_recent_success(&self, target: &str, now: UtcTimestamp) -> bool {
         let success = self.lock().targets.get(target).and_then(|target| target.last_success);
-        // A clock that was set back makes an earlier success say nothing.
+        // After the clock was set back, a success in the future says nothing about now.
         success.is_some_and(|success| (success.at..=success.valid_until).contains(&now))
     }
 
-    /// This process leads a target under that term. What it saw under an earlier one is forgotten; its counters go on.
+    /// Starts a lease epoch of a target. Results of an earlier epoch are dropped as outdated; counters continue.
     pub fn begin_epoch(&self, name: &str, epoch: i64) {
         let mut state = self.lock();
         let target = state.targets.entry(name.to_owned()).or_default();
@@ -165,7 +163,7 @@ impl RuntimeMetrics {
         }
     }
 
-    /// Takes in an attempt to deliver.
+    /// Records a delivery attempt.
     pub fn record_delivery(&self, channel: &str, took: Duration, outcome: DeliveryOutcome) {
         let mut state = self.lock();
         let channel = state.channels.entry(channel.to_owned()).or_default();
@@ -176,18 +174,18 @@ impl RuntimeMetrics {
         }
     }
 
-    /// How many runs this process has made on a target.
+    /// Returns the number of check runs of a target since the start.
     #[must_use]
     pub fn run_count(&self, target: &str) -> u64 {
         self.lock().targets.get(target).map_or(0, |target| target.runs)
     }
 
-    /// A change of configuration was taken, or not.
+    /// Records whether a reload succeeded.
     pub fn record_reload(&self, taken: bool) {
         self.lock().reload_succeeded = Some(taken);
     }
 
-    /// Forgets what is not configured.
+    /// Drops targets, channels and checks that are no longer configured.
     pub fn retain_configured(&self, config: &Config) {
         let mut state = self.lock();
         state.targets.retain(|name, _| config.targets.iter().any(|target| target.name == *name));
@@ -199,7 +197,6 @@ impl RuntimeMetrics {
         }
     }
 
-    /// All of it, as it stands.
     fn snapshot(&self) -> MetricsState {
         self.lock().clone()
     }
@@ -217,36 +214,35 @@ fn failing_state(verdict: &CheckVerdict) -> Option<bool> {
     }
 }
 
-/// What a look measured: names and values of all that is known; nothing if it saw nothing.
+/// Returns the names and values of the known gauges of a run; `None` if the run failed.
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "a gauge; counts stay below 2^53")]
 pub fn collect_gauges(report: &CheckReport) -> Option<Vec<(&'static str, f64)>> {
-    let census = &report.observation.as_ref().ok()?.stats;
+    let stats = &report.observation.as_ref().ok()?.stats;
     let changes = report.history_update.as_ref().and_then(|mirror| mirror.changes.as_ref());
-    let created = census.created_last_hour.or(changes.map(|changes| changes.created_last_hour));
+    let created = stats.created_last_hour.or(changes.map(|changes| changes.created_last_hour));
     let counts = [
-        ("stored", Some(census.sessions)),
-        ("active", Some(census.active)),
-        ("expired", Some(census.expired)),
-        ("never_expiring", Some(census.never_expiring)),
-        ("undecodable", Some(census.undecodable)),
-        ("anonymous", Some(census.anonymous)),
-        ("users_active", Some(census.active_users())),
-        ("max_per_user", Some(census.max_sessions_per_user())),
-        ("duplicate_tokens", census.duplicates.count().map(|found| found.tokens)),
-        ("orphaned", census.orphaned.count()),
+        ("stored", Some(stats.sessions)),
+        ("active", Some(stats.active)),
+        ("expired", Some(stats.expired)),
+        ("never_expiring", Some(stats.never_expiring)),
+        ("undecodable", Some(stats.undecodable)),
+        ("anonymous", Some(stats.anonymous)),
+        ("users_active", Some(stats.active_users())),
+        ("max_per_user", Some(stats.max_sessions_per_user())),
+        ("duplicate_tokens", stats.duplicates.count().map(|found| found.tokens)),
+        ("orphaned", stats.orphaned.count()),
         ("created_last_hour", created),
         ("created", changes.map(|changes| changes.created)),
         ("extended", changes.map(|changes| changes.extended)),
         ("ended", changes.map(|changes| changes.ended)),
-        ("rebound", changes.map(|changes| changes.reassigned.len() as u64)),
-        ("revived", changes.map(|changes| changes.reappeared.len() as u64)),
+        ("reassigned", changes.map(|changes| changes.reassigned.len() as u64)),
+        ("reappeared", changes.map(|changes| changes.reappeared.len() as u64)),
     ];
     let counts = counts.into_iter().filter_map(|(kind, count)| Some((kind, count? as f64)));
-    Some(counts.chain([("per_user", census.sessions_per_user())]).collect())
+    Some(counts.chain([("per_user", stats.sessions_per_user())]).collect())
 }
 
-/// An instant as seconds since 1970, as the format has it.
 fn unix_seconds(at: UtcTimestamp) -> f64 {
     at.duration_since(UtcTimestamp::UNIX_EPOCH).as_secs_f64()
 }

@@ -1,5 +1,5 @@
-//! What a check run, or what was read of logs, changes in the store, in one transaction: samples, the last report, alerts,
-//! what happened, and what is to be told.
+//! Records a check run or log evaluation in one transaction: samples, the latest report, alerts, history and
+//! notifications.
 
 use std::collections::BTreeMap;
 
@@ -28,33 +28,33 @@ use crate::{
     report,
 };
 
-/// Runs in a row that see nothing before that is told.
+/// Consecutive failed runs before the `target-unreachable` alert fires.
 const UNREACHABLE_FAILURE_THRESHOLD: u32 = 3;
 
-/// A run that is to be kept.
+/// A check run to record.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RunRecord<'a> {
     pub(super) report: &'a CheckReport,
     pub(super) sample: &'a GaugeSample,
     pub(super) serve: &'a ServeConfig,
     pub(super) rules: &'a CheckSettings,
-    /// How far apart the runs are in which each check is made.
+    /// Interval between the runs of each check.
     pub(super) intervals: &'a BTreeMap<String, SignedDuration>,
     pub(super) now: UtcTimestamp,
-    /// An instant that has certainly passed, by which what is too old is removed.
+    /// The confirmed past time by which retention removes samples.
     pub(super) retention_now: UtcTimestamp,
 }
 
-/// What a run measured; a sample of a blind one if it saw nothing.
+/// Returns the gauges of a run as a sample, which marks a failed run as such.
 pub(super) fn to_sample(report: &CheckReport, now: UtcTimestamp) -> GaugeSample {
     GaugeSample::from_run(now, metrics::collect_gauges(report).as_deref())
 }
 
-/// Keeps what a run changes. Returns how many messages are to be delivered.
+/// Records a check run. Returns the number of queued notifications.
 ///
 /// # Errors
 ///
-/// If it cannot be written; then nothing of it is to be kept.
+/// If the store cannot be written; the caller's transaction must be rolled back then.
 pub(super) fn record_run(db: Tx<'_>, run: RunRecord<'_>) -> Result<u32, StoreError> {
     let RunRecord { report, serve, now, retention_now: passed, .. } = run;
     samples::record_sample(
@@ -72,11 +72,11 @@ pub(super) fn record_run(db: Tx<'_>, run: RunRecord<'_>) -> Result<u32, StoreErr
     alerts::record_observations(db, &report.target, observations, serve, now)
 }
 
-/// Keeps what the checks of logs say of a target. Returns how many messages are to be delivered.
+/// Records the results of the log checks of a target. Returns the number of queued notifications.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// If the store cannot be written.
 pub(super) fn record_log_checks(
     db: Tx<'_>,
     target: &str,
@@ -87,27 +87,29 @@ pub(super) fn record_log_checks(
     let mut observations = Vec::with_capacity(results.len());
     for LogCheckResult { outcome, events: signals } in results {
         let usual = config.checks.alert_policy(outcome.severity);
-        // A silence has lasted long enough; a line is not written again.
+        // Log events do not repeat, and `idle_after` already delays the idle alert, so one observation is enough.
         let policy = AlertPolicy { failure_threshold: 1, success_threshold: 1, ..usual };
         let mut observation = observe_check(target, outcome, policy);
-        observation.finding["signals"] = signals.iter().map(log_event_json).collect::<Result<_, _>>()?;
+        observation.finding["log_events"] = signals.iter().map(log_event_json).collect::<Result<_, _>>()?;
         observations.push(observation);
     }
     alerts::record_observations(db, target, observations.into_iter(), &config.serve, now)
 }
 
-/// How the alert of a check behaves that is made at such a distance.
+/// Returns the alert policy of a check that runs at this interval.
 fn alert_policy(rules: &CheckSettings, outcome: &CheckResult, interval: SignedDuration) -> AlertPolicy {
     let policy = rules.alert_policy(outcome.severity).for_run_interval(interval);
     let momentary = checks::TABLE_CHECKS.iter().any(|check| check.id == outcome.id && check.is_transient);
+    // A transient finding, such as a reassigned token, is gone in the next run and would never reach a threshold above
+    // one.
     if momentary { AlertPolicy { failure_threshold: 1, ..policy } } else { policy }
 }
 
-/// Whether anything could be seen at all.
+/// Observes `target-unreachable`: failing if the run could not read the target.
 fn observe_reachability<'a>(report: &'a CheckReport, rules: &CheckSettings) -> CheckObservation<'a> {
     let (sign, verdict, summary) = match &report.observation {
-        Ok(_) => (CheckState::Passing, "healthy", "the target can be looked at".to_owned()),
-        Err(error) => (CheckState::Failing, "failing", format!("the target cannot be looked at: {error}")),
+        Ok(_) => (CheckState::Passing, "passing", "check runs succeed".to_owned()),
+        Err(error) => (CheckState::Failing, "failing", format!("check runs fail: {error}")),
     };
     let hint = report.observation.as_ref().err().map(sessionwatch_targets::error::TargetError::hint);
     CheckObservation {
@@ -130,11 +132,11 @@ fn observe_reachability<'a>(report: &'a CheckReport, rules: &CheckSettings) -> C
 fn observe_check<'a>(target: &'a str, outcome: &'a CheckResult, policy: AlertPolicy) -> CheckObservation<'a> {
     let finding = &outcome.outcome;
     let (sign, verdict) = match finding.verdict {
-        CheckVerdict::Passing => (CheckState::Passing, "healthy"),
+        CheckVerdict::Passing => (CheckState::Passing, "passing"),
         CheckVerdict::Failing => (CheckState::Failing, "failing"),
         CheckVerdict::Unknown(_) => (CheckState::Unknown, "unknown"),
     };
-    // With more to show than is shown, nobody knows whom else it is about.
+    // Evidence is capped: at the cap, other users may be affected, so a silence for the listed ones must not apply.
     let shown = Some(&outcome.evidence).filter(|evidence| evidence.len() < MAX_EVIDENCE_ROWS);
     let about = shown.into_iter().flatten().map(|evidence| {
         [&evidence.user, &evidence.token_prefix].into_iter().filter_map(|name| name.as_deref()).collect()

@@ -1,4 +1,4 @@
-//! What is removed for its age, every hour: events, messages, log signals, and what has passed its time in the archive.
+//! Retention: removes old history events, messages, log events and archived rows, every hour.
 
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use tokio_util::sync::CancellationToken;
 use super::{DaemonState, tasks::wait_until};
 use crate::{app::leadership::DELIVERY_LEASE, blocking};
 
-/// How long log signals are kept.
+/// Retention of log events.
 const LOG_EVENT_RETENTION: SignedDuration = SignedDuration::from_hours(30 * 24);
-/// Who removes.
-const RETENTION_ACTOR: &str = "the watch";
+/// The actor in the audit log.
+const RETENTION_ACTOR: &str = "sessionwatch";
 
-/// Removes what is too old, every hour, until that is to stop.
+/// Removes old records every hour until stopped.
 pub(super) async fn run(state: Arc<DaemonState>, stop: CancellationToken) {
     loop {
         let begun = state.app.clock.now();
@@ -27,8 +27,9 @@ pub(super) async fn run(state: Arc<DaemonState>, stop: CancellationToken) {
     }
 }
 
-/// Removes what happened, what was delivered or given up on, and what logs said.
+/// Removes old history events, delivered and undeliverable messages, and log events.
 async fn remove_old_records(state: &Arc<DaemonState>) {
+    // By the confirmed time, so that a clock set forward by mistake deletes nothing.
     let (passed, keep) = (state.retention_now(), state.app.config().serve.history_retention);
     let removed = blocking::write_store(&state.app.store, move |db| {
         events::prune_events(db, passed - keep)?;
@@ -36,11 +37,12 @@ async fn remove_old_records(state: &Arc<DaemonState>) {
         log_events::prune_log_events(db, passed - LOG_EVENT_RETENTION)
     });
     if let Err(error) = removed.await {
-        tracing::error!("old events, messages and signals are still kept: {error}");
+        tracing::error!("cannot remove old history events, messages and log events: {error}");
     }
 }
 
-/// Removes what has passed its time in the archive. Where several daemons share a store, one of them does it.
+/// Purges archive batches past their retention. Of several daemons that share a store, only the delivery leader does
+/// so.
 async fn purge_archive(state: &Arc<DaemonState>) {
     let (now, passed) = (state.app.clock.now(), state.retention_now());
     let Some(term) = state.app.lease_manager.epoch(DELIVERY_LEASE) else { return };
@@ -51,13 +53,13 @@ async fn purge_archive(state: &Arc<DaemonState>) {
             let detail = serde_json::json!({ "rows": rows }).to_string();
             audit::insert_audit_entry(
                 db,
-                audit::NewAuditEntry { actor: RETENTION_ACTOR, action: "archive-purged", detail: &detail },
+                audit::NewAuditEntry { actor: RETENTION_ACTOR, action: "archive.purged", detail: &detail },
                 now,
             )?;
         }
         Ok(())
     });
     if let Err(error) = purged.await {
-        tracing::error!("what has passed its time is still in the archive: {error}");
+        tracing::error!("cannot purge expired rows from the archive: {error}");
     }
 }

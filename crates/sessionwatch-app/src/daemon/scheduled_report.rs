@@ -1,4 +1,4 @@
-//! The checklist that is sent by itself.
+//! Sends the compliance checklist on a schedule.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,29 +22,29 @@ use crate::{
     },
 };
 
-/// How long to wait before a store that failed is asked again.
+/// Delay before a failed store access is retried.
 const RETRY_DELAY: Duration = Duration::from_secs(60);
-/// What is noted of one that was sent.
+/// The kind of history event that records a sent report.
 const REPORT_EVENT_KIND: &str = "report";
 
-/// What sends the checklist.
+/// Settings of the scheduled report.
 pub(super) struct ReportSender {
     pub(super) state: Arc<DaemonState>,
     pub(super) config: Arc<Config>,
     pub(super) report: ScheduledReport,
-    /// The term under which this daemon delivers.
+    /// Epoch of the delivery lease.
     pub(super) epoch: i64,
     pub(super) stop: CancellationToken,
 }
 
-/// Sends it each time that it is due, until that is to stop. One that was due while nobody ran is sent once, late.
+/// Sends the report whenever due, until stopped. Reports missed while no daemon ran are caught up once.
 pub(super) async fn run(weekly: ReportSender) {
     let ReportSender { state, config, report, epoch: term, stop } = weekly;
     let store = state.app.lease_manager.fenced_store(&state.app.store, DELIVERY_LEASE, term);
     let mut last = match blocking::read_store(&store, |db| events::last_event_at(db, REPORT_EVENT_KIND)).await
     {
         Ok(last) => last.unwrap_or(state.started_at),
-        Err(error) => return tracing::error!("the checklist cannot be sent: {error}"),
+        Err(error) => return tracing::error!("cannot send the scheduled report: {error}"),
     };
     let report = Arc::new(report);
     while !stop.is_cancelled() {
@@ -62,14 +62,14 @@ pub(super) async fn run(weekly: ReportSender) {
                 last = now;
             }
             Err(error) => {
-                tracing::error!("the checklist was not sent yet: {error}");
+                tracing::error!("cannot queue the scheduled report, retrying: {error}");
                 wait_to_retry(RETRY_DELAY, &stop).await;
             }
         }
     }
 }
 
-/// Puts a checklist of each target into the outbox.
+/// Queues the checklist of each target, and records that it was sent.
 fn enqueue_reports(
     db: Tx<'_>,
     config: &Config,
@@ -79,7 +79,7 @@ fn enqueue_reports(
     for target in &config.targets {
         let list = checklist::build_weekly_checklist(db, config, target, now)?;
         let message = NotificationMessage {
-            schema: 1,
+            schema: 2,
             key: String::new(),
             notice: "report".into(),
             target: target.name.clone(),
@@ -89,7 +89,7 @@ fn enqueue_reports(
             since: None,
             at: clock::format_rfc3339(now),
             finding: Some(list.to_json()),
-            again: false,
+            possible_duplicate: false,
             text: Some(list.render_text()),
         };
         for channel in config.serve.channels.iter().filter(|channel| report.channels.contains(&channel.name))
@@ -106,7 +106,7 @@ fn enqueue_reports(
             target: String::new(),
             check: "checklist".into(),
             kind: REPORT_EVENT_KIND.into(),
-            summary: format!("the checklist of {} was sent", names.join(", ")),
+            summary: format!("sent the checklist for {}", names.join(", ")),
             detail: "{}".into(),
         },
     )

@@ -1,4 +1,4 @@
-//! The daemon and the system that supervises it: systemd, where it runs under that.
+//! Integration with systemd: readiness, watchdog and resource limits.
 
 use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 
@@ -6,7 +6,7 @@ use sd_notify::NotifyState;
 
 use super::DaemonState;
 
-/// Tells a supervisor that wants to know that the daemon is alive, as long as it is.
+/// Pings the systemd watchdog as long as the schedulers make progress.
 pub(super) struct SystemdWatchdog {
     state: Arc<DaemonState>,
     ticks: Option<tokio::time::Interval>,
@@ -14,18 +14,18 @@ pub(super) struct SystemdWatchdog {
     missed_ticks: u32,
 }
 
-/// Ticks without a sign of life that are borne: rhythms are kept by tasks that wait for up to ten seconds.
+/// Time without scheduler progress after which pings are withheld. Idle schedulers wake at least every ten seconds.
 const WATCHDOG_GRACE: Duration = Duration::from_secs(60);
 
 impl SystemdWatchdog {
-    /// Says that the daemon is ready.
+    /// Reports readiness, and starts the pings if systemd asks for them.
     pub(super) fn start(state: Arc<DaemonState>) -> Self {
         notify_ready();
         let ticks = sd_notify::watchdog_enabled().map(|limit| tokio::time::interval(limit / 2));
         Self { state, ticks, last_heartbeats: 0, missed_ticks: 0 }
     }
 
-    /// Does something that takes a while, and says so meanwhile.
+    /// Runs `work` to its end, and keeps pinging meanwhile.
     pub(super) async fn run_with_keepalive<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = std::pin::pin!(work);
         loop {
@@ -36,7 +36,7 @@ impl SystemdWatchdog {
         }
     }
 
-    /// Waits for the next time to say so, and says it; without a supervisor, for ever.
+    /// Waits for the next ping and sends it. Never returns if systemd asks for no pings.
     pub(super) async fn tick(&mut self) {
         let Some(ticks) = &mut self.ticks else { return std::future::pending().await };
         ticks.tick().await;
@@ -46,7 +46,7 @@ impl SystemdWatchdog {
         if ticks.period() * self.missed_ticks <= WATCHDOG_GRACE {
             notify_systemd(&[NotifyState::Watchdog]);
         } else {
-            tracing::error!("no rhythm was kept for a minute: the supervisor is not told that all is well");
+            tracing::error!("scheduler made no progress for 60 s; withholding the systemd watchdog ping");
         }
     }
 }
@@ -60,28 +60,28 @@ pub(super) fn notify_stopping() {
 }
 
 pub(super) fn notify_reloading() {
-    // Both in one message: by the time alone nobody knows of what it is.
+    // systemd requires the monotonic timestamp in the same message as `RELOADING=1`.
     let now = NotifyState::monotonic_usec_now();
     notify_systemd(&[NotifyState::Reloading].into_iter().chain(now.ok()).collect::<Vec<_>>());
 }
 
-/// Raises the limit of open files of this process as far as the system allows: a target, a channel and every reader of a
-/// page take some, and the limit that most systems begin with is for programs that open few.
+/// Raises the soft limit of open files to the hard limit. Targets, channels and HTTP clients each take some, and the
+/// usual soft limit of 1,024 is too low for many targets.
 pub fn raise_open_files_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::warn!("cannot raise the limit of open files: {error}");
+        tracing::warn!("cannot raise the open file limit: {error}");
     }
 }
 
-/// Without a supervisor there is nobody to tell, and one that is gone cannot be.
 fn notify_systemd(states: &[NotifyState<'_>]) {
+    // Fails without systemd, or if its socket is gone; neither concerns the daemon.
     let _ = sd_notify::notify(states);
 }
 
-/// A name that no other daemon has: this machine's and the process number.
+/// Returns the default instance name, `HOST:PID`, which is unique among running daemons.
 pub(super) fn default_instance_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = host.trim();

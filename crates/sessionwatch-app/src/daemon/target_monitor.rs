@@ -1,4 +1,4 @@
-//! Watching one target: a look when its timetable says so, and what it changes.
+//! Monitors one target: runs its checks on schedule and records the results.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -39,54 +39,52 @@ use crate::{
     target_layouts,
 };
 
-/// First looks are spread over so long, that many targets do not ask at once.
+/// Period over which the first runs of all targets are spread after a start.
 const FIRST_RUN_SPREAD: SignedDuration = SignedDuration::from_secs(20);
-/// How long to wait before a store that failed is asked again.
+/// Delay before a failed store access is retried.
 const RETRY_DELAY: Duration = Duration::from_secs(2);
-/// How often it is asked whether sessions were ended lately.
+/// Interval at which the store is asked whether an incident needs frequent runs.
 const CONTAINMENT_CHECK_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
-/// Bytes of a ledger that may be written in a minute.
+/// Write budget for the session snapshot, per minute.
 const SNAPSHOT_BYTES_PER_MINUTE: i64 = 1 << 20;
 
-/// A target, and all that watching it needs.
+/// The monitor task of one target.
 #[derive(Debug)]
 pub(super) struct TargetMonitor {
     pub(super) state: Arc<DaemonState>,
     pub(super) config: Arc<Config>,
     pub(super) target: Target,
-    /// Which one it is, and of how many.
+    /// Index of the target, and number of targets.
     pub(super) position: (usize, usize),
-    /// Somebody says that the database is awake.
+    /// Signaled by `POST /awake/…` and by requests for a run.
     pub(super) wake: Arc<Notify>,
     pub(super) stop: CancellationToken,
 }
 
-/// What is kept between looks while this daemon leads the target.
+/// State kept between runs while this daemon leads the target.
 #[derive(Debug)]
 struct MonitorState {
     epoch: i64,
-    /// The store, for what is written under this term.
+    /// Fenced: writes fail once the lease of `epoch` is lost.
     store: Store,
     history: TargetHistory,
-    /// How facts are obtained: it lives from run to run.
     engine: Engine,
-    /// How far apart the looks are at which each check is made.
+    /// Interval between the runs of each check.
     intervals: BTreeMap<String, SignedDuration>,
-    /// When the memory was last written, and how long to wait from then.
+    /// Time of the last save of the snapshot, and delay until the next one.
     last_save: Option<(UtcTimestamp, SignedDuration)>,
-    /// Checks for which this process has read every row once, without trust in indexes and constraints.
+    /// Checks for which this process has read every row once instead of trusting indexes and constraints.
     fully_checked: BTreeSet<String>,
 }
 
-/// When a run takes place.
+/// Time of a run.
 #[derive(Clone, Copy, Debug)]
 struct RunTiming {
     now: UtcTimestamp,
-    /// By how much it is late.
+    /// Delay since the run was due.
     lag: SignedDuration,
 }
 
-/// How a run went.
 #[derive(Clone, Copy, Debug)]
 struct RunSummary {
     duration: SignedDuration,
@@ -94,7 +92,7 @@ struct RunSummary {
 }
 
 impl TargetMonitor {
-    /// Watches until it is asked to stop.
+    /// Monitors the target whenever this daemon leads it, until stopped.
     pub(super) async fn run(self) {
         let this = Arc::new(self);
         let lease = target_lease_name(&this.target.name);
@@ -106,7 +104,10 @@ impl TargetMonitor {
                 Ok((kept, timetable)) => {
                     if this.state.failures_logged.record_success(FailureKind::LoadHistory, &this.target.name)
                     {
-                        tracing::info!(target = this.target.name, "the store can be read again: runs begin");
+                        tracing::info!(
+                            target = this.target.name,
+                            "the store is readable again, starting check runs"
+                        );
                     }
                     this.run_while_leading(kept, timetable).await;
                 }
@@ -117,7 +118,7 @@ impl TargetMonitor {
                         &this.target.name,
                         &cause,
                     ) {
-                        tracing::error!(target = this.target.name, "no check can run yet: {cause}");
+                        tracing::error!(target = this.target.name, "cannot start check runs: {cause}");
                     }
                     wait_to_retry(RETRY_DELAY, &this.stop).await;
                 }
@@ -125,14 +126,14 @@ impl TargetMonitor {
         }
     }
 
-    /// What an earlier process kept.
+    /// Loads the state that an earlier process or leader saved.
     fn load_state(&self, epoch: i64) -> Result<(MonitorState, RunScheduler), StoreError> {
         let name = &self.target.name;
         let store =
             self.state.app.lease_manager.fenced_store(&self.state.app.store, &target_lease_name(name), epoch);
         let key = store.write(|db| snapshots::ensure_fingerprint_key(db, fingerprint_key()))?;
         let now = self.state.app.clock.now();
-        let (ledger, looked, growth) = self.state.app.store.read(|db| {
+        let (snapshot, last_run, growth) = self.state.app.store.read(|db| {
             Ok((
                 snapshots::find_snapshot(db, name)?,
                 samples::last_run_at(db, name)?,
@@ -142,21 +143,21 @@ impl TargetMonitor {
         self.state.metrics.begin_epoch(name, epoch);
         self.state.app.clear_next_run(name);
         self.state.restore_last_success(&self.config, &self.target)?;
-        let history = ledger.as_ref().map(|(_, bytes)| SessionHistory::from_bytes(bytes)).transpose();
+        let history = snapshot.as_ref().map(|(_, bytes)| SessionHistory::from_bytes(bytes)).transpose();
         let history = history.unwrap_or_else(|error| {
-            // The checks that compare are unknown then, and say so.
+            // Checks that compare runs are unknown until the next snapshot, which is better than not monitoring at all.
             tracing::warn!(
                 target = name,
-                "what was kept of earlier runs cannot be read, so the next run has nothing to compare with: {error}"
+                "cannot decode the stored session snapshot, so the next run compares with nothing: {error}"
             );
             None
         });
         let memory =
-            TargetHistory::from_stored(key, history).with_last_run(ledger.as_ref().and(looked), growth);
+            TargetHistory::from_stored(key, history).with_last_run(snapshot.as_ref().and(last_run), growth);
         let (number, of) = self.position;
         let share = i32::try_from(number * 1_000 / of.max(1)).unwrap_or(0);
         let first = self.state.app.clock.now() + FIRST_RUN_SPREAD / 1_000 * share;
-        let timetable = RunScheduler::new(name, self.config.check_schedules(&self.target), looked, first);
+        let timetable = RunScheduler::new(name, self.config.check_schedules(&self.target), last_run, first);
         Ok((
             MonitorState {
                 epoch,
@@ -171,7 +172,7 @@ impl TargetMonitor {
         ))
     }
 
-    /// Watches while this daemon leads the target.
+    /// Runs checks until the lease is lost or the task is stopped.
     async fn run_while_leading(self: &Arc<Self>, mut kept: MonitorState, mut timetable: RunScheduler) {
         let state = &self.state;
         let lease = target_lease_name(&self.target.name);
@@ -207,7 +208,7 @@ impl TargetMonitor {
             let Some(due) = timetable.due_run(now) else { continue };
             let occasion = RunTiming { now, lag: now.duration_since(next).max(SignedDuration::ZERO) };
             let Some((after, ran)) = self.run_due_checks(&due, occasion, kept).await else {
-                return state.report_fatal("keeping what a run found ended in a panic");
+                return state.report_fatal("the recording of a check run panicked");
             };
             kept = after;
             let Some(ran) = ran else { break };
@@ -217,19 +218,21 @@ impl TargetMonitor {
         blocking::run(move || this.save_history(&kept)).await;
     }
 
-    /// Runs the checks that are due and keeps what they find, on a thread of their own: reading a file blocks, and a large
-    /// scan computes. A run that cannot begin is a failed one. Returns `None` if keeping the results ended in a panic.
+    /// Runs the due checks and records their results. A run that cannot start counts as failed. Returns `None` if
+    /// recording panicked.
     async fn run_due_checks(
         self: &Arc<Self>,
         due: &DueRun,
         occasion: RunTiming,
         kept: MonitorState,
     ) -> Option<(MonitorState, Option<RunSummary>)> {
+        // Its own thread: reading a SQLite file blocks, and aggregating a large scan keeps a core busy. The state is
+        // handed over by channel, so that it is still here if the thread cannot be spawned.
         let (hand_over, handed) = sync_channel(1);
         let (answer, answered) = oneshot::channel();
         let (this, when, runtime) = (Arc::clone(self), due.clone(), Handle::current());
         let spawned = std::thread::Builder::new().name("run".into()).spawn(move || {
-            // Nothing comes if the other side has ended, and then nobody waits for an answer.
+            // The channel closes if the awaiting task was dropped, and nobody waits for the outcome.
             if let Ok(kept) = handed.recv() {
                 let _ = answer.send(this.run_and_record(&when, occasion, kept, &runtime));
             }
@@ -268,7 +271,7 @@ impl TargetMonitor {
         }
     }
 
-    /// A run, and what comes of it: how it went, or `None` if it was broken off.
+    /// Runs the checks and records the results. The summary is `None` if the daemon stopped during the run.
     fn run_and_record(
         &self,
         due: &DueRun,
@@ -278,7 +281,7 @@ impl TargetMonitor {
     ) -> (MonitorState, Option<RunSummary>) {
         let only: Vec<String> = due.checks.iter().cloned().collect();
         kept.history.set_confirmed_time(self.state.retention_now());
-        // What a constraint says is believed after the rows agreed with it once.
+        // Constraints are trusted only after one full read confirmed them.
         let due = &DueRun {
             ignore_constraints: due.ignore_constraints || !due.checks.is_subset(&kept.fully_checked),
             ..due.clone()
@@ -295,12 +298,13 @@ impl TargetMonitor {
         let engine = &mut kept.engine;
         let report = catch_panic(|| self.run_interruptible(request, &mut *engine, runtime));
         let report = report.unwrap_or_else(|bug| {
-            // What it keeps may be half of what it was to be.
+            // A panic may have left the engine's state half updated.
             *engine = Engine::new(self.target.engine);
             Some(check_run::failed_report(request, bug))
         });
         let Some(report) = report else { return (kept, None) };
-        // A table that is too large to be read so within the time limit is read at night, or never.
+        // A table too large to be read in full within the time limit must not fail every run; the nightly full check
+        // retries.
         if matches!(report.observation, Ok(_) | Err(TargetError::TimedOut(_) | TargetError::StatementTimeout))
         {
             kept.fully_checked.extend(only);
@@ -308,18 +312,18 @@ impl TargetMonitor {
         self.conclude_run(report, occasion, kept)
     }
 
-    /// Observes the target. Returns `None` if the daemon stops meanwhile.
+    /// Runs the checks. Returns `None` if the daemon stops during the run.
     fn run_interruptible(
         &self,
         request: CheckRunRequest<'_>,
         engine: &mut Engine,
         runtime: &Handle,
     ) -> Option<CheckReport> {
-        // A look that is under way is dropped: nothing of it is kept, and the database ends its query.
+        // On shutdown the run is dropped: no result is recorded, and the database cancels the query.
         runtime.block_on(self.stop.run_until_cancelled(check_run::run_checks(request, engine)))
     }
 
-    /// Logs how a run went, and keeps what it found.
+    /// Logs the outcome of a run, and records its results.
     fn conclude_run(
         &self,
         report: CheckReport,
@@ -374,9 +378,10 @@ impl TargetMonitor {
         let news =
             news.is_some_and(|changes| !changes.reassigned.is_empty() || !changes.reappeared.is_empty());
         let next = report.history_update.take().map(|mirror| kept.history.advance(mirror, now));
+        // Reassigned and reappeared sessions are reported once, so the snapshot that contains them is saved at once.
         let bytes = next.as_ref().filter(|_| news || kept.is_save_due(now)).and_then(TargetHistory::to_bytes);
         let reopen_reasons = incident::reopen_reasons(&report);
-        // A table in doubt is not the one that a later look is held against.
+        // An ambiguous layout must not become the known one that later runs are compared with.
         let certain = report.observation.as_ref().ok().filter(|seen| seen.is_layout_certain);
         let layout = certain.map(|seen| KnownLayout::from_mapping(&seen.candidate.mapping));
         let run = RunRecord {
@@ -398,41 +403,43 @@ impl TargetMonitor {
             }
             record_run::record_run(db, run)
         });
-        // Whoever sees that there was a run finds what it changed.
+        // After the write, so that whoever sees the run in the metrics also finds its results in the store.
         state.metrics.record_run(&report, &sample, lag);
         match outcome {
-            Ok(told) => {
+            Ok(queued) => {
                 kept.record_save(bytes.as_deref(), now);
                 kept.history = next.unwrap_or(kept.history);
                 if ran.succeeded {
                     self.record_success(now, ran.duration);
                 }
                 if state.failures_logged.record_success(FailureKind::RecordRun, name) {
-                    tracing::info!(target = name, "the results of check runs are kept again");
+                    tracing::info!(target = name, "check run results can be stored again");
                 }
-                tracing::debug!(target = name, told, "looked");
-                if told > 0 {
+                tracing::debug!(target = name, notifications = queued, "check run recorded");
+                if queued > 0 {
                     state.wake_delivery();
                 }
                 state.app.publish(LiveEvent::RunFinished { target: name.to_owned(), at: now });
             }
-            // What was found was found for the new leader too.
-            Err(StoreError::LeaseLost) => tracing::warn!(target = name, "somebody else leads it now"),
+            // The new leader runs the same checks, so no finding is lost.
+            Err(StoreError::LeaseLost) => {
+                tracing::warn!(target = name, "another daemon now leads {name}, discarding the check run")
+            }
             Err(error @ (StoreError::FileDeleted(_) | StoreError::FileReplaced(_))) => {
                 state.report_store_lost(&error)
             }
-            // Watching goes on: the next run finds the same, and tells it then.
+            // The history was not advanced: the next run finds the same changes and notifies then.
             Err(error) => {
                 let cause = error.to_string();
                 if state.failures_logged.record_failure(FailureKind::RecordRun, name, &cause) {
-                    tracing::error!(target = name, "the results of a check run could not be kept: {cause}");
+                    tracing::error!(target = name, "cannot store check run results: {cause}");
                 }
             }
         }
         kept
     }
 
-    /// How far apart the looks are at which each check is made.
+    /// Returns the shortest interval between the runs of each check.
     fn check_intervals(&self) -> BTreeMap<String, SignedDuration> {
         let now = self.state.app.clock.now();
         let mut distances = BTreeMap::new();
@@ -446,19 +453,21 @@ impl TargetMonitor {
         distances
     }
 
-    /// Writes what a later process needs to go on.
+    /// Saves the session snapshot for a later process.
     fn save_history(&self, kept: &MonitorState) {
         let Some(bytes) = kept.history.to_bytes() else { return };
         let (name, now) = (self.target.name.as_str(), self.state.app.clock.now());
         if let Err(error) = kept.store.write(|db| snapshots::upsert_snapshot(db, name, &bytes, now)) {
-            tracing::warn!(target = name, "the next start compares with an older look: {error}");
+            tracing::warn!(
+                target = name,
+                "cannot save the session snapshot, the next start compares with an older one: {error}"
+            );
         }
     }
 }
 
-/// What the work returns, unless it panics.
 fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, TargetError> {
-    // What the work shares with others is behind locks that outlive a panic.
+    // Sound: state shared with other tasks is behind locks that tolerate poisoning.
     catch_unwind(AssertUnwindSafe(work)).map_err(|_| TargetError::Bug)
 }
 
@@ -467,9 +476,9 @@ impl MonitorState {
         self.last_save.is_none_or(|(at, wait)| now.duration_since(at) >= wait || at > now)
     }
 
-    /// A large snapshot is saved less often than a small one.
     fn record_save(&mut self, saved: Option<&[u8]>, now: UtcTimestamp) {
         if let Some(bytes) = saved {
+            // A large snapshot is saved less often, to stay within the write budget.
             let minutes = i64::try_from(bytes.len()).unwrap_or(i64::MAX) / SNAPSHOT_BYTES_PER_MINUTE;
             self.last_save = Some((now, SignedDuration::from_mins(minutes)));
         }

@@ -1,4 +1,4 @@
-//! The tasks of the daemon: each has an owner, stops when its token says so, and is waited for.
+//! Structured concurrency for the daemon: every task belongs to a group, stops by the group's token, and is awaited.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -22,13 +22,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub(super) struct TaskGroup {
     tracker: TaskTracker,
     stop: CancellationToken,
-    /// Hears why the daemon has to end.
     fatal_errors: UnboundedSender<String>,
     has_panicked: Arc<AtomicBool>,
 }
 
 impl TaskGroup {
-    /// A group without tasks, whose failures end the daemon.
+    /// Creates an empty group. A panic of any task is sent to `failures`, which shuts the daemon down.
     pub(super) fn new(failures: UnboundedSender<String>) -> Self {
         Self {
             tracker: TaskTracker::new(),
@@ -38,26 +37,28 @@ impl TaskGroup {
         }
     }
 
-    /// What tells the tasks to stop.
+    /// Returns the token that is cancelled when the group stops.
     pub(super) fn stop_token(&self) -> CancellationToken {
         self.stop.clone()
     }
 
-    /// Begins a task. Should it panic, the daemon ends: half a watch would look like a whole one.
+    /// Spawns a task; `what` names it in the log. A panic shuts the daemon down, since running on without the task
+    /// would look healthy from outside.
     pub(super) fn spawn(&self, what: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let (failures, has_panicked) = (self.fatal_errors.clone(), Arc::clone(&self.has_panicked));
+        // Boxed, so that the code around it is compiled once and not for each task.
         let task: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(task);
         self.tracker.spawn(async move {
-            // What the task shares with others is behind locks that outlive a panic.
+            // Sound: state shared with other tasks is behind locks that tolerate poisoning.
             if AssertUnwindSafe(task).catch_unwind().await.is_err() {
                 has_panicked.store(true, Ordering::Relaxed);
-                // A daemon that has stopped need not know.
-                let _ = failures.send(format!("{what} ended in a panic"));
+                // The receiver is gone only if the daemon has stopped already.
+                let _ = failures.send(format!("the {what} task panicked"));
             }
         });
     }
 
-    /// Stops every task. Returns `true` if they ended within the limit, and none in a panic.
+    /// Stops all tasks. Returns `true` if they ended within `limit` and none panicked.
     pub(super) async fn stop(&self, limit: Duration) -> bool {
         self.stop.cancel();
         self.tracker.close();
@@ -66,7 +67,7 @@ impl TaskGroup {
     }
 }
 
-/// Waits by a clock until an instant. Returns `false` if the task is to stop.
+/// Waits until `at` by `clock`. Returns `false` if stopped.
 pub(super) async fn wait_until(clock: &Clock, at: UtcTimestamp, stop: &CancellationToken) -> bool {
     while clock.now() < at {
         if stop.run_until_cancelled(clock.sleep_until(at)).await.is_none() {
@@ -76,7 +77,7 @@ pub(super) async fn wait_until(clock: &Clock, at: UtcTimestamp, stop: &Cancellat
     !stop.is_cancelled()
 }
 
-/// Waits before something that failed is tried again. Returns `false` if the task is to stop.
+/// Waits before a retry. Returns `false` if stopped.
 pub(super) async fn wait_to_retry(delay: Duration, stop: &CancellationToken) -> bool {
     stop.run_until_cancelled(clock::sleep(delay)).await.is_some()
 }
@@ -95,7 +96,7 @@ mod tests {
         let group = TaskGroup::new(unbounded_channel().0);
         let (token, has_ended) = (group.stop_token(), Arc::new(AtomicBool::new(false)));
         let ended = Arc::clone(&has_ended);
-        group.spawn("a task", async move {
+        group.spawn("test", async move {
             token.cancelled().await;
             ended.store(true, Ordering::Relaxed);
         });
@@ -104,16 +105,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_that_panics_is_told_of_and_fails_the_stop() {
+    async fn a_panic_is_reported_and_fails_the_stop() {
         let (failures, mut failed) = unbounded_channel();
         let group = TaskGroup::new(failures);
-        group.spawn("a task", async { panic!("a bug") });
-        assert_eq!(failed.recv().await.as_deref(), Some("a task ended in a panic"));
+        group.spawn("test", async { panic!("a bug") });
+        assert_eq!(failed.recv().await.as_deref(), Some("the test task panicked"));
         assert!(!group.stop(LIMIT).await);
     }
 
     #[tokio::test]
-    async fn waits_end_early_when_the_task_is_to_stop() {
+    async fn waits_end_early_when_stopped() {
         let now = UtcTimestamp::UNIX_EPOCH;
         let ((clock, _hand), stop) = (Clock::manual(now), CancellationToken::new());
         assert!(wait_until(&clock, now, &stop).await, "it is due");

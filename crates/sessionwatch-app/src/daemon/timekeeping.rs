@@ -1,5 +1,5 @@
-//! What the daemon knows of clocks: by how much its own was set, how far others are apart from it, and which instant has
-//! certainly passed.
+//! Timekeeping: detects jumps of the machine's clock, compares it with database clocks, and maintains the confirmed
+//! time that retention relies on.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -22,21 +22,19 @@ use crate::{
     clock_difference::{ClockDifference, WARNING_THRESHOLD, format_duration},
 };
 
-/// How often the clock is read.
 const CLOCK_READ_INTERVAL: Duration = Duration::from_secs(1);
-/// How often the time of the store's server is read.
+/// Interval at which the time of the store's server is read.
 const SERVER_TIME_INTERVAL: Duration = Duration::from_secs(2);
-/// How often the instant that has certainly passed is kept.
 const CONFIRMED_TIME_SAVE_INTERVAL: Duration = Duration::from_secs(60);
-/// What follows from a clock that is not confirmed.
-const UNCONFIRMED_CLOCK_NOTE: &str = "nothing is removed for its age by the new time until the clock has run steadily for 6 \
-     hours, or for 1 hour if a database's clock agrees";
-/// Distance from the confirmed time above which a start is logged.
+/// Consequence of an unconfirmed clock, for log lines.
+const UNCONFIRMED_CLOCK_NOTE: &str = "retention ignores the new time until the clock has run steadily for 6 hours, or \
+     for 1 hour if a database's clock agrees";
+/// Difference between the confirmed time and the clock above which it is logged at the start.
 const STARTUP_JUMP_THRESHOLD: SignedDuration = SignedDuration::from_hours(1);
-/// How the clock of the store's server is named.
+/// The name of the store's clock in log lines.
 const STORE_CLOCK_NAME: &str = "the store";
 
-/// What the daemon knows of clocks.
+/// The machine's clock and the confirmed time derived from it.
 #[derive(Debug)]
 pub(super) struct Timekeeper {
     clock: Clock,
@@ -44,53 +42,53 @@ pub(super) struct Timekeeper {
 }
 
 impl Timekeeper {
-    /// Of a clock, and what an earlier process confirmed.
+    /// Starts from the time that an earlier process confirmed, and logs if the clock has jumped since.
     ///
     /// # Errors
     ///
-    /// If that cannot be read.
+    /// If the store cannot be read.
     pub(super) fn start(store: &Store, clock: &Clock) -> Result<Self, StoreError> {
         let now = clock.take_reading();
         let confirmed = store.read(|db| confirmed_time::find_confirmed_time(db, now.wall))?;
         let ahead = now.wall.duration_since(confirmed);
         if ahead > STARTUP_JUMP_THRESHOLD {
             tracing::info!(
-                "the clock is {} ahead of the time that was confirmed last: {UNCONFIRMED_CLOCK_NOTE}",
+                "the clock is {} ahead of the last confirmed time: {UNCONFIRMED_CLOCK_NOTE}",
                 format_duration(ahead)
             );
         } else if ahead < -WARNING_THRESHOLD {
             tracing::warn!(
-                "the clock is {} behind the time that was confirmed last: it was set back",
+                "the clock is {} behind the last confirmed time: the clock was set back",
                 format_duration(ahead)
             );
         }
         Ok(Self { clock: clock.clone(), retention_clock: Mutex::new(RetentionClock::new(confirmed, now)) })
     }
 
-    /// Returns an instant that has certainly passed: what is too old by it may be removed for good.
+    /// Returns a confirmed past time. Records that are too old by it may be removed, even if the clock is wrong.
     pub(super) fn retention_now(&self) -> UtcTimestamp {
         self.with_reading(|retention, now| retention.confirmed_past(now))
     }
 
-    /// Reads the clock, and says if it was set.
+    /// Reads the clock, and logs a jump.
     fn with_reading<T>(&self, work: impl FnOnce(&mut RetentionClock, ClockReading) -> T) -> T {
         let mut retention = self.retention_clock.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.clock.take_reading();
         if let Some(set) = retention.observe_reading(now) {
             let (way, why) = if set.is_positive() {
-                ("forward", "was set, or the machine was suspended")
+                ("forward", "the clock was set, or the machine was suspended")
             } else {
-                ("back", "was set")
+                ("back", "the clock was set")
             };
             tracing::warn!(
-                "the clock jumped {way} by {}: it {why}; {UNCONFIRMED_CLOCK_NOTE}",
+                "the clock jumped {way} by {}: {why}; {UNCONFIRMED_CLOCK_NOTE}",
                 format_duration(set)
             );
         }
         work(&mut retention, now)
     }
 
-    /// Takes what a database's clock said, and when that was read.
+    /// Observes the clock of a database, which was read at `read`.
     fn observe_database_clock(&self, database: UtcTimestamp, read: Monotonic) {
         self.with_reading(|retention, now| {
             retention.observe_database_clock(
@@ -99,7 +97,7 @@ impl Timekeeper {
         });
     }
 
-    /// Keeps what is confirmed, and takes over what another daemon has.
+    /// Saves the confirmed time, and adopts a later one from another daemon that shares the store.
     fn save_confirmed_time(&self, store: &Store) -> Result<(), StoreError> {
         store.write(|db| {
             let known = confirmed_time::find_confirmed_time(db, UtcTimestamp::MIN)?;
@@ -112,7 +110,7 @@ impl Timekeeper {
     }
 }
 
-/// Keeps time until it is asked to stop.
+/// Maintains the confirmed time until stopped.
 pub(super) async fn run(state: Arc<DaemonState>, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(CLOCK_READ_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -124,6 +122,7 @@ pub(super) async fn run(state: Arc<DaemonState>, stop: CancellationToken) {
             let state = Arc::clone(&state);
             blocking::run(move || follow_store_clock(&state)).await;
         }
+        // Each reading advances the confirmed time and detects jumps.
         state.timekeeper.retention_now();
         if is_due(kept, CONFIRMED_TIME_SAVE_INTERVAL) {
             kept = Some(Monotonic::now());
@@ -133,18 +132,18 @@ pub(super) async fn run(state: Arc<DaemonState>, stop: CancellationToken) {
     save_confirmed_time(&state).await;
 }
 
-/// Keeps what is confirmed. That the store cannot be written is said by those who have something to lose.
 async fn save_confirmed_time(state: &Arc<DaemonState>) {
     let state = Arc::clone(state);
     if let Err(error) = blocking::run(move || state.timekeeper.save_confirmed_time(&state.app.store)).await {
-        tracing::debug!("the confirmed time is not kept: {error}");
+        // Only a debug message: an older confirmed time is safe, and other tasks report a broken store.
+        tracing::debug!("cannot save the confirmed time: {error}");
     }
 }
 
-/// Follows the time of the store's server, where there is one, and compares it with this machine's.
+/// Follows the clock of a PostgreSQL store, and compares it with this machine's.
 fn follow_store_clock(state: &DaemonState) {
     let Clock::Server(_) = &state.app.clock else { return };
-    // Whoever needs the store says that it does not answer.
+    // Other tasks report a store that does not respond.
     let Ok(read) = state.app.store.read_server_time(&state.app.clock) else { return };
     state.app.clock.follow_server(read);
     let machine = state.app.clock.machine_clock().now();
@@ -153,12 +152,12 @@ fn follow_store_clock(state: &DaemonState) {
 }
 
 impl DaemonState {
-    /// Returns an instant that has certainly passed: what is too old by it may be removed for good.
+    /// Returns a confirmed past time. Records that are too old by it may be removed, even if the clock is wrong.
     pub(crate) fn retention_now(&self) -> UtcTimestamp {
         self.timekeeper.retention_now()
     }
 
-    /// Compares the clock of a target's database, which said `at` when it was read, with this machine's.
+    /// Compares the clock of a target's database, which showed `at` when read, with this machine's.
     pub(super) fn compare_clock(&self, target: &str, at: UtcTimestamp, read: Monotonic) {
         self.timekeeper.observe_database_clock(at, read);
         self.log_clock_difference(
@@ -167,7 +166,7 @@ impl DaemonState {
         );
     }
 
-    /// Logs when the clocks of a database and of this machine begin to differ, and when they agree again.
+    /// Logs when the clocks of a database and this machine start to differ, and when they agree again.
     fn log_clock_difference(&self, database: &str, difference: ClockDifference) {
         let logged = &self.failures_logged;
         if difference.exceeds_threshold() {
@@ -181,7 +180,7 @@ impl DaemonState {
             }
         } else if difference.has_recovered() && logged.record_success(FailureKind::ClockDifference, database)
         {
-            tracing::info!("the clocks of {database} and of this machine agree again");
+            tracing::info!("the clocks of {database} and this machine agree again");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A simulated application at work: people log in and out, it logs what it does, and after a while it leaks.
+//! Simulated application: users log in and out, it writes a log, and it leaks a session token after a while.
 
 use std::{
     fs::{File, OpenOptions},
@@ -15,13 +15,13 @@ use tokio_util::sync::CancellationToken;
 use super::{DemoError, USER_COUNT};
 use crate::blocking;
 
-/// How often somebody does something.
+/// Time between two actions of users.
 const STEP_INTERVAL: Duration = Duration::from_millis(1_500);
-/// Steps until the first leak, and between two of them.
+/// Steps until the first leak (about 20 s), and between two leaks.
 const FIRST_LEAK_STEP: u64 = 14;
 const STEPS_BETWEEN_LEAKS: u64 = 160;
 
-/// The application.
+/// Simulated application.
 #[derive(Debug)]
 pub struct DemoApplication {
     connection: Connection,
@@ -31,21 +31,23 @@ pub struct DemoApplication {
 }
 
 impl DemoApplication {
-    /// Opens its database, and the log that it writes.
+    /// Opens the database and the log file.
     ///
     /// # Errors
     ///
-    /// If one cannot be opened.
+    /// Fails if one of them cannot be opened.
     pub fn open(database: &Path, log: &PathBuf) -> Result<Self, DemoError> {
         let connection = Connection::open(database)?;
+        // A check run or a plan may lock the database for a moment.
         connection.busy_timeout(Duration::from_secs(5))?;
         let log = OpenOptions::new().create(true).append(true).open(log).map_err(|_| DemoError::Log)?;
         Ok(Self { connection, log, seed: 7, steps: 0 })
     }
 
-    /// Works until it is asked to stop. What does not succeed is tried again with the next step.
+    /// Runs until `stop` is cancelled. Failed steps are not fatal: the next step tries again.
     pub async fn run(mut self, stop: CancellationToken) {
         loop {
+            // SQLite calls block the thread.
             let step = blocking::run(move || {
                 let outcome = self.perform_step(clock::now());
                 (self, outcome)
@@ -53,7 +55,7 @@ impl DemoApplication {
             let outcome;
             (self, outcome) = step.await;
             if let Err(error) = outcome {
-                tracing::debug!("the simulated application could not do a step: {error}");
+                tracing::debug!("a step of the simulated application failed: {error}");
             }
             if stop.run_until_cancelled(clock::sleep(STEP_INTERVAL)).await.is_none() {
                 return;
@@ -63,6 +65,7 @@ impl DemoApplication {
 
     fn random_below(&mut self, limit: u64) -> u64 {
         self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        // The low bits of a linear congruential generator are hardly random.
         (self.seed >> 33) % limit.max(1)
     }
 
@@ -104,7 +107,8 @@ impl DemoApplication {
         self.write_log_line(now, &format!("[AUTH-ADAPTER] Session created {{\n  sessionToken: '{}...',\n  userId: '{user}',\n  expires: {ends}\n}}", &token[..8]))
     }
 
-    /// The longest logged in logs out. Who shares a session stays, so that a leak lasts until it is contained.
+    /// Logs out the user who has been logged in longest. Sessions with a shared token stay, so that a leak lasts
+    /// until it is contained.
     fn log_out(&mut self, now: UtcTimestamp) -> Result<(), DemoError> {
         let query = "SELECT id, \"sessionToken\", \"userId\" FROM sessions AS s WHERE id LIKE 'live-%'
             AND NOT EXISTS (SELECT 1 FROM sessions AS o WHERE o.\"sessionToken\" = s.\"sessionToken\" AND o.id <> s.id) ORDER BY id LIMIT 1";
@@ -120,7 +124,7 @@ impl DemoApplication {
         )
     }
 
-    /// One person's token is given to another too, and the application notices.
+    /// Issues one token to two users, and logs that the application noticed.
     fn leak_token(&mut self, now: UtcTimestamp) -> Result<(), DemoError> {
         let token = self.random_token();
         let (one, other) = (

@@ -1,4 +1,4 @@
-//! Asking a target what the doctor needs to know.
+//! Collects the facts about a target for the diagnostics.
 
 use sessionwatch_clock as clock;
 use sessionwatch_core::{checks::CheckThresholds, local_time::TimeZoneDoubts, timestamp::UtcTimestamp};
@@ -21,17 +21,17 @@ use crate::{
     incident::drill::leftovers::{self, LeftoverDatabase},
 };
 
-/// Tokens whose lengths are looked at.
+/// Tokens in a sample.
 const TOKEN_SAMPLE_SIZE: usize = 1_000;
 
-/// People who act for others that are named.
+/// Maximum number of impersonators named.
 const MAX_NAMED_IMPERSONATORS: usize = 5;
 
-/// Examines a target that is open.
+/// Runs the diagnostics of a connected target.
 ///
 /// # Errors
 ///
-/// If it does not answer.
+/// Fails if a query fails.
 pub async fn examine_target(
     target: &Target,
     opened: &ConnectedTarget,
@@ -40,7 +40,7 @@ pub async fn examine_target(
     let (session, scope) = (&opened.session, opened.query_scope(false, &CheckThresholds::default()));
     let mapping = &opened.layout.candidate.mapping;
     let server = session.fetch_server_info(&mapping.sessions).await?;
-    let acting = inspect_write_role(target, opened).await;
+    let write_role = inspect_write_role(target, opened).await;
     let doubts = load_doubts(opened).await?;
     let shortest_token = session.min_token_length(&scope, TOKEN_SAMPLE_SIZE).await?;
     let ends_in_other_unit = session.count_expiries_in_other_unit(&scope).await?;
@@ -59,7 +59,7 @@ pub async fn examine_target(
         server_info: &server,
         clocks,
         doubts: &doubts,
-        write_role: acting.as_ref(),
+        write_role: write_role.as_ref(),
         side_effects: &side_effects,
         shortest_token,
         ends_in_other_unit,
@@ -71,14 +71,14 @@ pub async fn examine_target(
     }))
 }
 
-/// The databases of drills that are not known to run, on the server of the target.
+/// Lists the databases on the server whose drills are not known to run.
 async fn list_drill_databases(session: &ReadSession) -> Result<Vec<LeftoverDatabase>, TargetError> {
     let databases = session.list_databases(leftovers::DRILL_NAME_PREFIX).await?;
     let left = databases.iter().filter_map(|one| LeftoverDatabase::parse(&one.name, one.comment.as_deref()));
     Ok(left.filter(|left| left.state != leftovers::DrillState::Running).collect())
 }
 
-/// The instants that are not believed, by a look at every row.
+/// Finds times that are not trusted. Reads every row.
 async fn load_doubts(opened: &ConnectedTarget) -> Result<TimeZoneDoubts, TargetError> {
     let scope = opened.query_scope(false, &CheckThresholds::default());
     let totals = opened.session.count_totals(&scope, UtcTimestamp::MIN).await?;
@@ -87,7 +87,7 @@ async fn load_doubts(opened: &ConnectedTarget) -> Result<TimeZoneDoubts, TargetE
         .await
 }
 
-/// The role that acts, where one is configured; a file has none.
+/// Inspects the write role; `None` if none is configured, or the database has no roles.
 async fn inspect_write_role(target: &Target, opened: &ConnectedTarget) -> Option<WriteRoleInfo> {
     if let Some(problem) = &target.write_address_problem {
         return Some(WriteRoleInfo::Unknown(problem.message.clone()));

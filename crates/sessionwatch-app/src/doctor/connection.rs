@@ -1,4 +1,4 @@
-//! The connection, the roles and the clocks.
+//! Diagnostics of connection, roles and clocks.
 
 use sessionwatch_targets::{
     address::{CertificateCheck, TargetAddress},
@@ -12,31 +12,36 @@ use super::{
 };
 
 pub(super) fn describe_server(audit: &ServerInfo) -> String {
-    let replica = if audit.is_replica { ", a replica: it may lag behind" } else { "" };
+    let replica = if audit.is_replica { ", a replica, which may lag behind" } else { "" };
     format!("{}{replica}", audit.server)
 }
 
-pub(super) fn diagnose_transport(patient: DoctorInput<'_>) -> Option<Diagnostic> {
-    let transport = patient.address.transport_security()?;
-    let fix = "add sslmode=verify-full to the address (and sslrootcert=FILE, if the authority is your own)";
-    Some(match (patient.server_info.is_encrypted?, transport.certificate) {
+pub(super) fn diagnose_transport(input: DoctorInput<'_>) -> Option<Diagnostic> {
+    let transport = input.address.transport_security()?;
+    let fix = "add sslmode=verify-full to the address (and sslrootcert=FILE for a private authority)";
+    Some(match (input.server_info.is_encrypted?, transport.certificate) {
+        // Traffic on the loopback interface does not leave the machine, with or without TLS.
         (_, _) if transport.is_loopback => {
             diagnostic_pass("transport", "the connection stays on this machine")
         }
         (false, _) => diagnostic_fail(
             "transport",
-            "the connection is not encrypted: token prefixes and the password's proof cross the network in clear",
+            "the connection is not encrypted: token prefixes and the authentication exchange \
+             are readable on the network",
             fix,
         ),
         (true, CertificateCheck::AuthorityAndName) => {
-            diagnostic_pass("transport", "encrypted, and the server's certificate is checked")
+            diagnostic_pass("transport", "encrypted, with a verified server certificate")
         }
-        (true, CertificateCheck::Authority) => {
-            diagnostic_warn("transport", "encrypted, but the certificate's host name is not checked", fix)
-        }
+        (true, CertificateCheck::Authority) => diagnostic_warn(
+            "transport",
+            "encrypted, but the host name of the certificate is not verified",
+            fix,
+        ),
         (true, CertificateCheck::None) => diagnostic_warn(
             "transport",
-            "encrypted, but the server's certificate is not checked: somebody in between could read along",
+            "encrypted, but the server certificate is not verified, so a man in the \
+             middle could read the traffic",
             fix,
         ),
     })
@@ -44,52 +49,50 @@ pub(super) fn diagnose_transport(patient: DoctorInput<'_>) -> Option<Diagnostic>
 
 pub(super) fn diagnose_pooler(address: &TargetAddress) -> Option<Diagnostic> {
     let transport = address.transport_security()?;
-    let summary = "the address looks like that of a pooler: looks work through it, but a query that has to be cancelled may run on until its timeout";
+    let summary = "the address looks like that of a connection pooler: checks work through it, but a \
+     canceled query may run until its timeout";
     transport.is_pooled.then(|| {
-        diagnostic_warn(
-            "pooler",
-            summary,
-            "use the direct address of the database, or of a replica, where there is one",
-        )
+        diagnostic_warn("pooler", summary, "use the direct address of the database, or of a replica")
     })
 }
 
-pub(super) fn diagnose_watch_role(patient: DoctorInput<'_>) -> Option<Diagnostic> {
-    let role = patient.server_info.role.as_ref()?;
+pub(super) fn diagnose_watch_role(input: DoctorInput<'_>) -> Option<Diagnostic> {
+    let role = input.server_info.role.as_ref()?;
     let excess: Vec<&str> = [
         (role.is_superuser, "is a superuser"),
-        (role.can_write, "may change or remove sessions"),
+        (role.can_write, "may change or delete sessions"),
         (role.can_create, "may create tables and functions beside them"),
     ]
     .into_iter()
     .filter_map(|(has, what)| has.then_some(what))
     .collect();
     Some(if excess.is_empty() {
-        diagnostic_pass("role", format!("`{}` may read what is needed, and no more", role.name))
+        diagnostic_pass("role", format!("`{}` has the required read privileges and no others", role.name))
     } else {
-        let fix = "make a role that may only read: `sessionwatch grants` prints the statements";
+        let fix = "create a read-only role; `sessionwatch grants` prints the SQL";
         diagnostic_warn(
             "role",
-            format!("`{}` {}, which watching does not need", role.name, excess.join(", ")),
+            format!("`{}` {}, which checks do not need", role.name, excess.join(", ")),
             fix,
         )
     })
 }
 
-pub(super) fn diagnose_write_role(patient: DoctorInput<'_>, acting: &WriteRoleInfo) -> Diagnostic {
+pub(super) fn diagnose_write_role(input: DoctorInput<'_>, write_role: &WriteRoleInfo) -> Diagnostic {
     const DIAGNOSTIC_ID: &str = "acting-role";
-    let fix = "make a role for acting: `sessionwatch grants` prints the statements";
-    let remedies = patient.remedies();
-    match acting {
+    let fix = "create a write role; `sessionwatch grants` prints the SQL";
+    let remedies = input.remedies();
+    // Ordered by severity: only the first finding that applies is reported.
+    match write_role {
         WriteRoleInfo::Unknown(why) => {
-            diagnostic_fail(DIAGNOSTIC_ID, format!("the role that acts could not be asked: {why}"), fix)
+            diagnostic_fail(DIAGNOSTIC_ID, format!("cannot inspect the write role: {why}"), fix)
         }
         WriteRoleInfo::Inspected { name, missing_privileges: lacks, .. } if !lacks.is_empty() => {
             let grants: Vec<String> =
                 lacks.iter().map(|lacking| remedies.grant_privilege(lacking, name)).collect();
             diagnostic_fail(
                 DIAGNOSTIC_ID,
-                format!("`{name}` may not end sessions, or not put them back"),
+                format!("`{name}` lacks privileges to revoke or restore sessions"),
                 grants.join("\n"),
             )
         }
@@ -99,56 +102,56 @@ pub(super) fn diagnose_write_role(patient: DoctorInput<'_>, acting: &WriteRoleIn
             let summary = format!("row-level security hides rows of {} from `{name}`", hidden.join(" and "));
             diagnostic_fail(DIAGNOSTIC_ID, summary, policies.join("\n"))
         }
-        WriteRoleInfo::Inspected { name, superuser: true, .. } => diagnostic_warn(
-            DIAGNOSTIC_ID,
-            format!("`{name}` is a superuser, which acting does not need"),
-            fix,
-        ),
+        WriteRoleInfo::Inspected { name, superuser: true, .. } => {
+            diagnostic_warn(DIAGNOSTIC_ID, format!("`{name}` is a superuser, which plans do not need"), fix)
+        }
         WriteRoleInfo::Inspected { name, .. }
-            if patient.server_info.role.as_ref().is_some_and(|role| role.name == *name) =>
+            if input.server_info.role.as_ref().is_some_and(|role| role.name == *name) =>
         {
             diagnostic_warn(
                 DIAGNOSTIC_ID,
-                format!("`{name}` watches as well: watching should not be able to change anything"),
+                format!("`{name}` is the watch role too, which should not be able to change anything"),
                 fix,
             )
         }
         WriteRoleInfo::Inspected { name, .. } => {
-            diagnostic_pass(DIAGNOSTIC_ID, format!("`{name}` may end sessions and put them back"))
+            diagnostic_pass(DIAGNOSTIC_ID, format!("`{name}` can revoke and restore sessions"))
         }
     }
 }
 
-pub(super) fn diagnose_search_path(patient: DoctorInput<'_>) -> Option<Diagnostic> {
-    let shadowers = &patient.server_info.schema_creators;
+pub(super) fn diagnose_search_path(input: DoctorInput<'_>) -> Option<Diagnostic> {
+    let shadowers = &input.server_info.schema_creators;
     let first = shadowers.first()?;
     let who = |shadower: &SchemaCreator| match shadower.role.as_str() {
         "PUBLIC" => "PUBLIC".to_owned(),
-        role => patient.connected.layout.quote_name(role),
+        role => input.connected.layout.quote_name(role),
     };
     let others = match shadowers.len() {
         1 => String::new(),
         count => format!(" (and {} more)", count - 1),
     };
     let summary = format!(
-        "{} can create functions in schema `{}`{others}, which is on the search path: they can replace built-in ones in custom checks and in psql",
+        "{} can create functions in schema `{}`{others}, which is on the search path: such functions can \
+         replace built-in ones in custom checks and in psql",
         who(first),
         first.schema
     );
     let fixes = shadowers.iter().map(|shadower| {
         let role = Some(shadower.role.as_str()).filter(|role| *role != "PUBLIC");
-        patient.remedies().revoke_create(&shadower.schema, role)
+        input.remedies().revoke_create(&shadower.schema, role)
     });
     Some(diagnostic_warn("search-path", summary, fixes.collect::<Vec<_>>().join("\n")))
 }
 
-pub(super) fn diagnose_clock(patient: DoctorInput<'_>) -> Option<Diagnostic> {
-    if !patient.address.capabilities().supports(Capability::ServerClock) {
+pub(super) fn diagnose_clock(input: DoctorInput<'_>) -> Option<Diagnostic> {
+    // An embedded database uses the clock of this machine.
+    if !input.address.capabilities().supports(Capability::ServerClock) {
         return None;
     }
-    let apart = patient.clocks.database_offset().abs();
-    let summary = patient.clocks.describe("the server");
-    let fix = "keep both machines' clocks by NTP";
+    let apart = input.clocks.database_offset().abs();
+    let summary = input.clocks.describe("the server");
+    let fix = "synchronize both clocks with NTP";
     Some(if apart >= CLOCK_FAIL_THRESHOLD {
         diagnostic_fail("clock", summary, fix)
     } else if apart >= CLOCK_WARN_THRESHOLD {
@@ -158,15 +161,15 @@ pub(super) fn diagnose_clock(patient: DoctorInput<'_>) -> Option<Diagnostic> {
     })
 }
 
-pub(super) fn diagnose_journal_mode(patient: DoctorInput<'_>) -> Option<Diagnostic> {
-    let journal = patient.server_info.journal_mode.as_deref()?;
+pub(super) fn diagnose_journal_mode(input: DoctorInput<'_>) -> Option<Diagnostic> {
+    let journal = input.server_info.journal_mode.as_deref()?;
     Some(if journal == "wal" {
-        diagnostic_pass("journal", "write-ahead log: a look keeps nobody from writing")
+        diagnostic_pass("journal", "write-ahead log: check runs do not block writes")
     } else {
-        let fix = patient.remedies().enable_wal();
+        let fix = input.remedies().enable_wal();
         diagnostic_warn(
             "journal",
-            format!("journal mode `{journal}`: the application cannot write while a look reads"),
+            format!("journal mode `{journal}`: the application cannot write during a check run"),
             fix,
         )
     })

@@ -1,17 +1,17 @@
-//! Row ids that run out: once a sequence or its column holds no greater number, nobody can log in.
+//! Row ids that run out: once a sequence or its column reaches the maximum, no user can log in.
 
 use sessionwatch_core::plural::format_count;
 use sessionwatch_targets::doctor_queries::RowIdSequence;
 
 use super::{Diagnostic, DoctorInput, diagnostic_fail, diagnostic_pass, diagnostic_warn};
 
-/// One in so many numbers that are left is a warning, and a failure.
+/// Fractions of remaining ids below which a finding is a warning (1 in 5) and an error (1 in 50).
 const LOW_ROW_ID_DIVISORS: [i64; 2] = [5, 50];
 
-/// Says how many numbers are left.
-pub(super) fn diagnose_row_ids(patient: DoctorInput<'_>) -> Option<Diagnostic> {
+/// Reports how many ids are left.
+pub(super) fn diagnose_row_ids(input: DoctorInput<'_>) -> Option<Diagnostic> {
     let RowIdSequence { name: sequence, max_value: greatest, last_value: last, created_last_hour } =
-        patient.row_ids?;
+        input.row_ids?;
     let left = greatest - last;
     let [few, very_few] = LOW_ROW_ID_DIVISORS.map(|parts| greatest / parts);
     if left >= few {
@@ -22,15 +22,16 @@ pub(super) fn diagnose_row_ids(patient: DoctorInput<'_>) -> Option<Diagnostic> {
     }
     let lasts = created_last_hour.filter(|created| *created > 0).map(|created| {
         let hours = u64::try_from(left / created).unwrap_or(0);
-        format!("; at the rate of the last hour, that is {}", format_count(hours, "hour", "hours"))
+        format!(" (in {} at the rate of the last hour)", format_count(hours, "hour", "hours"))
     });
     let tell = if left < very_few { diagnostic_fail } else { diagnostic_warn };
     Some(tell(
         "row-ids",
         format!(
-            "row ids run out: {left} are left of {greatest} in `{sequence}`, and then nobody can log in{}",
+            "row ids are running out: {left} of {greatest} are left in `{sequence}`, and no \
+             user can log in after that{}",
             lasts.unwrap_or_default()
         ),
-        patient.remedies().widen_row_ids(sequence),
+        input.remedies().widen_row_ids(sequence),
     ))
 }

@@ -1,4 +1,4 @@
-//! What the stored values say: tokens, ends, creation, and sessions in which somebody acts for a user.
+//! Diagnostics of stored values: tokens, expiry and creation times, and impersonated sessions.
 
 use sessionwatch_clock as calendar;
 use sessionwatch_core::{
@@ -11,49 +11,51 @@ use sessionwatch_targets::layout;
 use super::{Diagnostic, DoctorInput, MIN_TOKEN_LENGTH, diagnostic_fail, diagnostic_pass, diagnostic_warn};
 use crate::sanitize::sanitize_text;
 
-/// Says that a token prefix names no session.
-pub(super) fn diagnose_token_prefix(patient: DoctorInput<'_>) -> Option<Diagnostic> {
-    let prefix = sanitize_text(patient.common_prefix?);
+/// Reports that token prefixes cannot tell sessions apart.
+pub(super) fn diagnose_token_prefix(input: DoctorInput<'_>) -> Option<Diagnostic> {
+    let prefix = sanitize_text(input.common_prefix?);
     Some(diagnostic_warn(
         "token-prefix",
         format!(
-            "every token in a sample begins with `{prefix}`: what is shown of a token names no session, and logs cannot be joined by it"
+            "every token in a sample starts with `{prefix}`: token prefixes do not identify sessions, and \
+             log events cannot be correlated by them"
         ),
-        "if all tokens begin so, write what they begin with as `token_prefix` under [target.mapping]; name rows by their id",
+        "if all tokens start like this, set `token_prefix` in [target.mapping] to the common \
+         part; until then, use row ids",
     ))
 }
 
-/// Names those who act for users in sessions that were left behind.
-pub(super) fn diagnose_impersonation(patient: DoctorInput<'_>) -> Option<Diagnostic> {
-    let column = patient.connected.layout.candidate.mapping.impersonator.as_deref()?;
-    let count: u64 = patient.impersonations.iter().map(|one| one.sessions).sum();
+/// Reports impersonated sessions that were not ended.
+pub(super) fn diagnose_impersonation(input: DoctorInput<'_>) -> Option<Diagnostic> {
+    let column = input.connected.layout.candidate.mapping.impersonator.as_deref()?;
+    let count: u64 = input.impersonations.iter().map(|one| one.sessions).sum();
     if count == 0 {
         return Some(diagnostic_pass(
             "impersonation",
-            format!("nobody has acted for a user for more than an hour (`{column}`)"),
+            format!("no impersonated session is older than an hour (`{column}`)"),
         ));
     }
     let who: Vec<String> =
-        patient.impersonations.iter().map(|one| format!("`{}`", sanitize_text(&one.impersonator))).collect();
-    let since = patient.impersonations.iter().filter_map(|one| one.since).min();
+        input.impersonations.iter().map(|one| format!("`{}`", sanitize_text(&one.impersonator))).collect();
+    let since = input.impersonations.iter().filter_map(|one| one.since).min();
     let oldest = since.map(|since| format!(", the oldest since {}", calendar::format_utc(since)));
     Some(diagnostic_warn(
         "impersonation",
         format!(
-            "{} by which {} acts for others (`{column}`) for more than an hour{}: their users do not use them",
+            "{} impersonated by {} (`{column}`) for more than an hour{}",
             format_count(count, "active session", "active sessions"),
             who.join(", "),
             oldest.unwrap_or_default()
         ),
-        "end them: `sessionwatch revoke where --impersonated --created-before INSTANT`; and let the application remove the session when \
-         an impersonation stops",
+        "revoke them with `sessionwatch revoke where --impersonated --created-before TIME`, and let the \
+         application delete the session when an impersonation stops",
     ))
 }
 
-/// Says that an application has stored ends in seconds and in milliseconds.
-pub(super) fn diagnose_expiry_units(patient: DoctorInput<'_>) -> Option<Diagnostic> {
-    let ends = patient.ends_in_other_unit;
-    let expires = &patient.connected.layout.candidate.mapping.expires;
+/// Reports expiry times stored in seconds and in milliseconds.
+pub(super) fn diagnose_expiry_units(input: DoctorInput<'_>) -> Option<Diagnostic> {
+    let ends = input.ends_in_other_unit;
+    let expires = &input.connected.layout.candidate.mapping.expires;
     let (unit, others) = match expires.decoder {
         Decoder::EpochSeconds => ("milliseconds", "seconds"),
         _ => ("seconds", "milliseconds"),
@@ -62,67 +64,76 @@ pub(super) fn diagnose_expiry_units(patient: DoctorInput<'_>) -> Option<Diagnost
         diagnostic_warn(
             "expiry-units",
             format!(
-                "{} in {unit} among {others} in `{}`: each is read in its own unit",
-                format_count(ends, "end is stored", "ends are stored"),
+                "{} in {unit} among {others} in `{}`; each is read in its own unit",
+                format_count(ends, "expiry time is stored", "expiry times are stored"),
                 expires.column
             ),
-            "find out which unit the application reads: to it, rows in the other one ended long ago, or never end",
+            "find out which unit the application reads: rows in the other unit have expired long \
+             ago for it, or never expire",
         )
     })
 }
 
-pub(super) fn diagnose_token_length(patient: DoctorInput<'_>) -> Option<Diagnostic> {
-    let shortest = patient.shortest_token?;
+pub(super) fn diagnose_token_length(input: DoctorInput<'_>) -> Option<Diagnostic> {
+    let shortest = input.shortest_token?;
     if shortest >= MIN_TOKEN_LENGTH {
         return Some(diagnostic_pass(
             "token-length",
-            format!("the shortest token in a sample has {shortest} characters"),
+            format!(
+                "the shortest token in a sample has {}",
+                format_count(shortest, "character", "characters")
+            ),
         ));
     }
     Some(diagnostic_warn(
         "token-length",
         format!(
-            "tokens are too short to be session secrets: the shortest in a sample has {shortest} characters, so that it could be guessed"
+            "tokens are short enough to be guessed: the shortest in a sample has {}",
+            format_count(shortest, "character", "characters")
         ),
         format!(
-            "let the application create tokens from 128 random bits or more ({MIN_TOKEN_LENGTH} characters at least); or name another column as `token` under [target.mapping], if this one is no secret"
+            "create tokens from at least 128 random bits ({MIN_TOKEN_LENGTH} characters or more), or set \
+             `token` in [target.mapping] to another column, if this one is not the secret"
         ),
     ))
 }
 
-pub(super) fn diagnose_expiry(patient: DoctorInput<'_>) -> Diagnostic {
-    let expires = &patient.connected.layout.candidate.mapping.expires;
-    if let Some(doubt) = &patient.doubts.expires {
-        return diagnose_doubt("expiry", patient, doubt);
+pub(super) fn diagnose_expiry(input: DoctorInput<'_>) -> Diagnostic {
+    let expires = &input.connected.layout.candidate.mapping.expires;
+    if let Some(doubt) = &input.doubts.expires {
+        return diagnose_doubt("expiry", input, doubt);
     }
-    let wall = patient.connected.layout.clocks.expires == ColumnZone::AssumedUtc;
+    let wall = input.connected.layout.clocks.expires == ColumnZone::AssumedUtc;
     let read = format!(
-        "`{}` is read as {}, and {}",
+        "`{}` is read as {}: {}",
         expires.column,
         expires.decoder.name(),
         if wall {
-            "nothing that is stored says otherwise; it names no time zone, so that cleanups keep 14 hours of grace"
+            "no stored value contradicts that, but the column has no time zone, so cleanups \
+             keep a grace period of 14 hours"
         } else {
-            "the stored values make sense so"
+            "the stored values are plausible"
         }
     );
+    // The session time zone of the server decides what NOW() is compared with.
     let zone =
-        patient.server_info.time_zone.as_deref().filter(|zone| !["UTC", "GMT", "Etc/UTC"].contains(zone));
+        input.server_info.time_zone.as_deref().filter(|zone| !["UTC", "GMT", "Etc/UTC"].contains(zone));
     match (expires.decoder, zone) {
         (Decoder::TimestampUtc, Some(zone)) => diagnostic_warn(
             "expiry",
             format!(
-                "{read}; but the server's time zone is {zone}, so a comparison of this column with NOW() is wrong by hours (sessionwatch does not make it)"
+                "{read}; but the server's time zone is {zone}, so comparing this column with NOW() is \
+                 wrong by hours (sessionwatch does not)"
             ),
-            "compare with (now() AT TIME ZONE 'UTC') in queries of your own",
+            "compare with (now() AT TIME ZONE 'UTC') in your own queries",
         ),
         _ => diagnostic_pass("expiry", read),
     }
 }
 
-/// An instant that is not believed: wrong if something contradicts it, and in doubt if nothing confirms it.
-fn diagnose_doubt(id: &'static str, patient: DoctorInput<'_>, doubt: &TimeZoneDoubt) -> Diagnostic {
-    let fix = layout::clock_fix_hint(patient.doubts, patient.connected.now).unwrap_or_default();
+/// Reports a time that is not trusted: an error if values contradict it, a warning if nothing confirms it.
+fn diagnose_doubt(id: &'static str, input: DoctorInput<'_>, doubt: &TimeZoneDoubt) -> Diagnostic {
+    let fix = layout::clock_fix_hint(input.doubts, input.connected.now).unwrap_or_default();
     if doubt.is_contradicted {
         diagnostic_fail(id, doubt.reason.clone(), fix)
     } else {
@@ -130,37 +141,39 @@ fn diagnose_doubt(id: &'static str, patient: DoctorInput<'_>, doubt: &TimeZoneDo
     }
 }
 
-pub(super) fn diagnose_creation(patient: DoctorInput<'_>) -> Diagnostic {
-    if let Some(doubt) = &patient.doubts.created {
-        return diagnose_doubt("creation", patient, doubt);
+pub(super) fn diagnose_creation(input: DoctorInput<'_>) -> Diagnostic {
+    if let Some(doubt) = &input.doubts.created {
+        return diagnose_doubt("creation", input, doubt);
     }
-    let mapping = &patient.connected.layout.candidate.mapping;
+    let mapping = &input.connected.layout.candidate.mapping;
     if mapping.user.is_none() {
         return diagnostic_warn(
             "user",
-            "no user column is named: orphaned sessions, sessions of one user and rapid creation are not checked",
-            "name it with `user` under [target.mapping]; where the user is inside of JSON, a view can bring it out (docs/profiles.md)",
+            "no user column: orphaned sessions, sessions per user and rapid creation are not checked",
+            "set `user` in [target.mapping]; if the user is inside JSON, a view can \
+             extract it (docs/profiles.md)",
         );
     }
     match &mapping.created {
         Some(created) => {
-            diagnostic_pass("creation", format!("`{}` tells when a session was created", created.column))
+            diagnostic_pass("creation", format!("`{}` stores the creation time", created.column))
         }
         None => diagnostic_warn(
             "creation",
-            "creation is not stored: only `serve` sees which sessions are new",
-            creation_remedy(patient),
+            "the creation time is not stored, so only `serve` can detect new sessions",
+            creation_remedy(input),
         ),
     }
 }
 
-/// How creation can be stored, in the spelling of the other columns.
-fn creation_remedy(patient: DoctorInput<'_>) -> String {
-    let mapping = &patient.connected.layout.candidate.mapping;
+/// Returns the fix that stores the creation time, in the naming style of the other columns.
+fn creation_remedy(input: DoctorInput<'_>) -> String {
+    let mapping = &input.connected.layout.candidate.mapping;
+    // The proposed column should match the naming style of the others.
     let snake_case = [&mapping.token, &mapping.expires.column]
         .into_iter()
         .chain(&mapping.user)
         .any(|name| name.contains('_'));
     let column = if snake_case { "created_at" } else { "createdAt" };
-    patient.remedies().add_creation_column(column)
+    input.remedies().add_creation_column(column)
 }

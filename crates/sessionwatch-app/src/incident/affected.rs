@@ -1,4 +1,4 @@
-//! Who is affected by an incident, in words.
+//! Describes the users affected by an incident.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,20 +7,20 @@ use sessionwatch_targets::row_selection::LeakRow;
 
 use crate::remediation::{self, ActionContext, ActionError};
 
-/// Who is affected, as far as the table shows it.
+/// Describes the affected users, as far as the session table shows them.
 pub(super) async fn describe_affected(context: ActionContext<'_>) -> Result<String, ActionError> {
-    /// Rows that are asked for.
+    /// Maximum number of rows read.
     const MAX_AFFECTED_ROWS: usize = 1_000;
     let affected = remediation::find_leaked_rows(context, MAX_AFFECTED_ROWS).await?;
     let said = summarize_affected(&affected.rows);
     Ok(match affected.gaps.as_slice() {
         [] => said,
-        gaps => format!("{said}; not all of them are known: {}", gaps.join("; ")),
+        gaps => format!("{said}; the list may be incomplete: {}", gaps.join("; ")),
     })
 }
 
-/// Users who share a token with others, users who hold one several times, and users of sessions who do not exist: apart, since
-/// something else is to be done for each.
+/// Groups users by what must be done for them: users who share a token, users with several rows of one token, and ids
+/// of users who do not exist.
 fn summarize_affected(rows: &[LeakRow]) -> String {
     let mut tokens: BTreeMap<&str, Vec<&LeakRow>> = BTreeMap::new();
     for row in rows {
@@ -39,23 +39,17 @@ fn summarize_affected(rows: &[LeakRow]) -> String {
     let missing = users(&rows.iter().filter(|row| row.is_orphaned).collect::<Vec<_>>());
     let all = [
         (sharing, ["user shares a token with others", "users share tokens with each other"]),
-        (
-            repeating,
-            [
-                "user has a token on several rows of their own",
-                "users have a token on several rows of their own",
-            ],
-        ),
-        (missing, ["user of sessions does not exist", "users of sessions do not exist"]),
+        (repeating, ["user has several rows with one token", "users have several rows with one token"]),
+        (missing, ["orphaned user id", "orphaned user ids"]),
     ];
     let said = all.into_iter().filter(|(users, _)| !users.is_empty());
     let said: Vec<String> = said.map(|(users, [one, many])| format_user_list(users, one, many)).collect();
-    if said.is_empty() { "no token is shared, and no user is missing".into() } else { said.join("; ") }
+    if said.is_empty() { "no shared tokens and no orphaned sessions".into() } else { said.join("; ") }
 }
 
-/// How many users, and who the first of them are: numbers by what they count, other ids by their letters.
+/// Formats the number of users and the first ids, numeric ids first and in numeric order.
 fn format_user_list(users: BTreeSet<String>, one: &str, many: &str) -> String {
-    /// Users that are named.
+    /// Maximum number of ids listed.
     const MAX_NAMED_USERS: usize = 20;
     let count = users.len();
     let mut users: Vec<String> = users.into_iter().collect();
@@ -81,18 +75,18 @@ mod tests {
     }
 
     #[test]
-    fn who_shares_a_token_is_told_from_who_does_not_exist() {
-        assert_eq!(summarize_affected(&[]), "no token is shared, and no user is missing");
-        // Tokens that one user has twice are shared by nobody.
+    fn sharing_repeating_and_missing_users_are_listed_apart() {
+        assert_eq!(summarize_affected(&[]), "no shared tokens and no orphaned sessions");
+        // A token that one user has twice is not shared.
         let own = [row("1", "7", false), row("1", "7", false), row("2", "10", true), row("3", "9", true)];
         assert_eq!(
             summarize_affected(&own),
-            "1 user has a token on several rows of their own: 7; 2 users of sessions do not exist: 9, 10"
+            "1 user has several rows with one token: 7; 2 orphaned user ids: 9, 10"
         );
         let shared = [row("1", "30", false), row("1", "4", true)];
         assert_eq!(
             summarize_affected(&shared),
-            "2 users share tokens with each other: 4, 30; 1 user of sessions does not exist: 4"
+            "2 users share tokens with each other: 4, 30; 1 orphaned user id: 4"
         );
     }
 }

@@ -1,5 +1,5 @@
-//! A drill: the schema and a sample of the sessions in a database of its own, with a leak in it. No token is copied: the
-//! sample gets new ones. No name, address or device of a user is copied either.
+//! Incident drills: the schema and a sample of the sessions in a scratch database, with a planted leak. Tokens are not
+//! copied but generated; names, IP addresses and user agents are left out.
 
 pub mod leftovers;
 
@@ -27,32 +27,32 @@ use crate::{
     remediation::{ActionContext, ActionError, planning_session},
 };
 
-/// The name of the target that a drill runs on.
+/// Name of the target of a drill.
 pub const TARGET_NAME: &str = "drill";
-/// Sessions of the sample.
+/// Maximum number of sessions in the sample.
 const SAMPLE_SIZE: usize = 500;
 
-/// A database for a drill.
+/// Scratch database of a drill.
 pub struct DrillDatabase {
-    /// As a target.
+    /// Target for the drill.
     pub target: Target,
-    /// Where its plans and archives are.
+    /// Store of the drill's plans and archives.
     pub store: Store,
-    /// The users who share a token.
+    /// Users who share the leaked token.
     pub affected: BTreeSet<String>,
     artifacts: DrillArtifacts,
 }
 
-/// What was made for a drill, and is to be removed.
+/// Files and database of a drill, removed at its end.
 #[derive(Debug, Default)]
 struct DrillArtifacts {
     files: Vec<PathBuf>,
     database: Option<ScratchLocation>,
-    /// Locked as long as the drill runs.
+    /// File that stays locked while the drill runs.
     lock: Option<File>,
 }
 
-/// The folder in which the files of drills are: that of the store, or the present one where that is on a server.
+/// Returns the folder for files of drills: that of the store, or the current one if the store is on a server.
 #[must_use]
 pub fn drill_folder(store: &StoreLocation) -> PathBuf {
     match store {
@@ -61,17 +61,17 @@ pub fn drill_folder(store: &StoreLocation) -> PathBuf {
     }
 }
 
-/// Makes a database for a drill, in that folder or on the server of the target.
+/// Creates a scratch database with a planted leak, in the folder or on the server of the target.
 ///
 /// # Errors
 ///
-/// If the target cannot be looked at, has no sessions of two users, or its server lets no database be made.
+/// Fails if the target cannot be read, lacks sessions of two users, or the role may not create a database.
 pub async fn prepare_drill(context: ActionContext<'_>, folder: &Path) -> Result<DrillDatabase, ActionError> {
     let sample = take_sample(context).await?;
     let name = leftovers::drill_name(random_drill_number());
     let script = sample
         .build_script(context.clock.now().micros())
-        .ok_or(ActionError::Unexpected("a drill needs sessions of at least two users to take a sample of"))?;
+        .ok_or(ActionError::Unexpected("a drill needs a sample of sessions of at least two users"))?;
     let mapping = sample.layout.candidate.mapping;
     let mut made = DrillArtifacts::default();
     match create_drill_database(context, folder, &name, &script, &mut made).await {
@@ -79,9 +79,11 @@ pub async fn prepare_drill(context: ActionContext<'_>, folder: &Path) -> Result<
             let target = Target {
                 name: TARGET_NAME.into(),
                 address,
+                // The scratch database has the same tables, so the layout need not be detected.
                 profile_source: ProfileSource::Explicit(Box::new(Mapping { accounts: None, ..mapping })),
                 known_layout: None,
                 replica_address: None,
+                // The role that created the scratch database owns its tables.
                 write_address: None,
                 write_address_problem: None,
                 is_ad_hoc: true,
@@ -97,7 +99,8 @@ pub async fn prepare_drill(context: ActionContext<'_>, folder: &Path) -> Result<
     }
 }
 
-/// Makes the database and the store of a drill, and notes what has to be removed before it is made.
+/// Creates the database and the store of a drill. Each file is recorded before it is created, so that a failure leaves
+/// nothing behind.
 async fn create_drill_database(
     context: ActionContext<'_>,
     folder: &Path,
@@ -124,12 +127,11 @@ async fn create_drill_database(
     Ok((address, Store::open(&StoreLocation::File(state))?))
 }
 
-/// A number for a drill that no other one has.
 fn random_drill_number() -> u32 {
     rand::random()
 }
 
-/// The demonstration on which a drill runs, in the present folder: removed with this value.
+/// Demo database for a drill, in the current folder. Dropping this value deletes it.
 #[derive(Debug)]
 pub struct DrillDemoFile {
     path: PathBuf,
@@ -138,11 +140,11 @@ pub struct DrillDemoFile {
 }
 
 impl DrillDemoFile {
-    /// Names one that nobody else uses.
+    /// Reserves a unique file name.
     ///
     /// # Errors
     ///
-    /// If the folder cannot be written.
+    /// Fails if the folder is not writable.
     pub fn reserve() -> Result<Self, ActionError> {
         let name = leftovers::drill_name(random_drill_number());
         let lock = leftovers::lock_path(Path::new(""), &name);
@@ -150,7 +152,7 @@ impl DrillDemoFile {
         Ok(Self { path: PathBuf::from(format!("{name}-demo.db")), lock, _lock_file: locked })
     }
 
-    /// Its file.
+    /// Returns the path of the database.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -164,8 +166,8 @@ impl Drop for DrillDemoFile {
 }
 
 impl DrillDatabase {
-    /// Works with the database, and removes everything that was made for the drill, however the work ends: also by a panic,
-    /// which goes on after that. Returns what the work gave, and what could not be removed, in words.
+    /// Runs `work` with the database, and removes everything created for the drill afterwards, even after a panic,
+    /// which is resumed. Returns the result, and how to remove what could not be removed.
     pub async fn run_and_remove<T>(self, work: impl AsyncFnOnce(&Self) -> T) -> (T, Option<String>) {
         let worked = AssertUnwindSafe(work(&self)).catch_unwind().await;
         let left = self.remove().await;
@@ -175,13 +177,13 @@ impl DrillDatabase {
         }
     }
 
-    /// Removes everything that was made for the drill. Returns what could not be removed, in words.
+    /// Removes everything created for the drill. Returns how to remove the rest by hand; `None` if nothing is left.
     pub async fn remove(self) -> Option<String> {
         drop(self.store);
         self.artifacts.remove().await
     }
 
-    /// What has to be removed by hand if this process does not come to it.
+    /// Returns the statement or command that removes the drill by hand, should this process be killed.
     #[must_use]
     pub fn manual_removal(&self) -> String {
         self.artifacts.manual_removal()
@@ -215,13 +217,14 @@ fn remove_files(files: &[PathBuf]) {
         for end in ["", "-wal", "-shm", "-journal"] {
             let mut name = file.clone().into_os_string();
             name.push(end);
-            // Not each of them was made.
+            // Most of these files do not exist.
             let _ = std::fs::remove_file(name);
         }
     }
 }
 
-/// Removes what drills left whose process is gone. Returns that, and what may be left of others, in words.
+/// Removes the leftovers of drills whose process is gone. Returns a line for each, and for possible leftovers of other
+/// drills.
 pub async fn remove_leftovers(context: ActionContext<'_>, folder: &Path) -> Vec<String> {
     let mut said = Vec::new();
     for left in leftovers::find_leftover_files(folder) {
@@ -230,11 +233,11 @@ pub async fn remove_leftovers(context: ActionContext<'_>, folder: &Path) -> Vec<
             leftovers::DrillState::Running => {}
             leftovers::DrillState::Abandoned => {
                 remove_files(&left.files);
-                said.push(format!("removed what a drill had left that was killed: {names}"));
+                said.push(format!("removed leftovers of a killed drill: {names}"));
             }
-            leftovers::DrillState::Unknown => said.push(format!(
-                "files may be left of a drill that was killed; if no drill is running: rm {names}"
-            )),
+            leftovers::DrillState::Unknown => {
+                said.push(format!("possible leftovers of a killed drill; if no drill is running: rm {names}"))
+            }
         }
     }
     if let Ok(admin) = planning_session::write_address(context) {
@@ -252,22 +255,22 @@ async fn remove_leftover_databases(admin: &TargetAddress, server: String) -> Vec
         if left.state == leftovers::DrillState::Abandoned
             && scratch_database::drop_unused_database(admin, &left.name).await
         {
-            said.push(format!("removed {what}, which had left it when it was killed"));
+            said.push(format!("removed {what}, left by a killed drill"));
         } else {
             let statement = left.drop_statement();
             said.push(format!(
-                "{what} is on the server of {server}; if that drill is not running any more: {statement}"
+                "{what} is on the server of {server}; if that drill is no longer running: {statement}"
             ));
         }
     }
     said
 }
 
-/// Some sessions of the target, and how it stores them.
+/// Reads a sample of the sessions and the layout of the target.
 async fn take_sample(context: ActionContext<'_>) -> Result<SessionSample, ActionError> {
     let target = context.target;
     let mut opened = ConnectedTarget::open(target.connect_options(&context.config.catalogue)).await?;
-    // Whoever rehearses needs nobody's name, address or device.
+    // A drill does not need personal data.
     let mapping = &mut opened.layout.candidate.mapping;
     if let Some(users) = &mut mapping.users {
         users.display.clear();

@@ -1,4 +1,5 @@
-//! The evidence of an incident: one sealed file with what was seen, what was done, and the sums of its parts.
+//! Evidence of an incident: one encrypted tar file with findings, leaked rows, timeline, audit log and log events,
+//! and a manifest with the checksum of each part.
 
 use std::{collections::BTreeMap, io::Read as _, os::unix::fs::OpenOptionsExt as _, path::Path};
 
@@ -23,68 +24,71 @@ use crate::{
     remediation::{self, ActionContext, ActionError},
 };
 
-/// Rows of each kind that are evidence.
+/// Maximum number of rows of each kind.
 const MAX_EVIDENCE_ROWS: usize = 100_000;
-/// Entries of the audit trail.
+/// Maximum number of audit log entries and log events.
 const MAX_EVIDENCE_ENTRIES: u32 = 100_000;
-/// The part with the rows that show a leak.
+/// Part with the leaked rows.
 const ROWS_PART_NAME: &str = "rows.ndjson";
-/// The part that names the others.
+/// Part that lists the others.
 const MANIFEST_PART_NAME: &str = "manifest.json";
 
-/// The version of the manifest that this program writes. Files of version 1 do not say what is missing.
+/// Version of the manifest. Version 1 did not list missing parts.
 const MANIFEST_VERSION: u64 = 2;
 
-/// Why a bundle cannot be trusted.
+/// Error of verifying an evidence file.
 #[derive(Debug, thiserror::Error)]
 pub enum EvidenceError {
-    /// It is no bundle.
-    #[error("that is not a bundle of evidence, or it was cut")]
+    /// The file is not an evidence file, or is truncated.
+    #[error("not an evidence file, or truncated")]
     Unreadable,
-    /// A part is not what the manifest says.
-    #[error("the part `{0}` is not what was written")]
+    /// A part differs from the manifest.
+    #[error("the part `{0}` does not match its checksum")]
     Changed(String),
-    /// A part is missing, or one is there that should not be.
-    #[error("the part `{0}` is missing, or is not named in the manifest")]
+    /// A part is missing, or is not listed in the manifest.
+    #[error("the part `{0}` is missing, or is not listed in the manifest")]
     Missing(String),
-    /// A newer program wrote it.
+    /// Several entries have the same name.
+    #[error("the part `{0}` occurs more than once")]
+    Duplicate(String),
+    /// The file was written by a newer version.
     #[error(
-        "the evidence was written by a newer sessionwatch (manifest version {0}): verify it with that one"
+        "the evidence was written by a newer sessionwatch (manifest version {0}): verify it with that version"
     )]
     Newer(u64),
 }
 
-/// The parts of a bundle, by name.
+/// Parts of an evidence file, by name.
 pub type EvidenceParts = BTreeMap<String, Vec<u8>>;
 
-/// A part of the evidence that could not be read, or not in full.
+/// Part that could not be read, or not completely.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EvidenceGap {
-    /// The name of the part.
+    /// Name of the part.
     pub part: String,
-    /// Why, in words for a person.
+    /// Reason.
     pub why: String,
 }
 
-/// What was gathered, and what could not be.
+/// Gathered evidence.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EvidenceBundle {
-    /// The parts, the manifest among them.
+    /// Parts, including the manifest.
     pub parts: EvidenceParts,
-    /// What is missing; empty if the evidence is complete.
+    /// Missing parts; empty if the evidence is complete.
     pub gaps: Vec<EvidenceGap>,
 }
 
-/// What a bundle says of itself.
+/// Verified evidence file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VerifiedEvidence {
-    /// Its manifest.
+    /// Manifest.
     pub manifest: Value,
-    /// What could not be read when it was written; empty if the evidence is complete.
+    /// Parts that were missing when it was written; empty if the evidence is complete.
     pub gaps: Vec<EvidenceGap>,
 }
 
-/// What is missing, in words.
+/// Describes missing parts, grouped by reason.
 #[must_use]
 pub fn describe_gaps(gaps: &[EvidenceGap]) -> String {
     let mut by_reason: Vec<(&str, Vec<&str>)> = Vec::new();
@@ -107,14 +111,14 @@ impl EvidenceBundle {
         self.gaps.push(EvidenceGap { part: part.to_owned(), why: why.to_string() });
     }
 
-    /// Keeps what was read, as one line each, or says why nothing was. What was cut off at `most` is said too.
+    /// Inserts values, one per line, or records a gap: a read error, or a list that was cut at `most`.
     fn insert_lines(&mut self, part: &str, read: Result<Vec<Value>, StoreError>, most: u32) {
         match read {
             Ok(values) => {
                 if values.len() >= most as usize {
                     self.record_gap(
                         part,
-                        format!("only the latest {most} entries are kept, and there may be more"),
+                        format!("only the latest {most} entries are included; there may be more"),
                     );
                 }
                 self.insert_part(part, encode_lines(&values));
@@ -124,12 +128,12 @@ impl EvidenceBundle {
     }
 }
 
-/// Gathers the evidence: a fresh look, the rows that show a leak, and what was recorded. A part that cannot be read is left
-/// out and named among the gaps, so that the rest is not lost.
+/// Gathers the evidence: a new check run, the leaked rows, and the recorded history. A part that cannot be read is left
+/// out and listed in the gaps, so that the rest is not lost.
 ///
 /// # Errors
 ///
-/// If what was kept at the opening cannot be decoded.
+/// Fails if the findings recorded at the opening cannot be decoded.
 pub async fn gather_evidence(
     context: ActionContext<'_>,
     incident: &IncidentRecord,
@@ -158,7 +162,7 @@ pub async fn gather_evidence(
     let deed =
         |entry: &audit::AuditEntry| api_types::to_json_value(api_types::AuditEntryDto::from_record(entry));
     let trail = context.store.read(|db| {
-        // The clock may have been set back since: then what was done seems to come later, or the opening does.
+        // If the clock was set back since, entries or the opening itself have a later time than now.
         let entries = audit::list_audit_entries_between(
             db,
             Period { from: incident.opened_at.min(now), to: UtcTimestamp::MAX },
@@ -172,6 +176,7 @@ pub async fn gather_evidence(
     };
     bundle.insert_lines("audit.ndjson", trail, MAX_EVIDENCE_ENTRIES);
     let signals = collect_log_events(context, incident, now, &mut bundle);
+    // The manifest comes last, since it lists the checksums of the other parts.
     let sums: Vec<Value> = bundle
         .parts
         .iter()
@@ -189,16 +194,16 @@ pub async fn gather_evidence(
         "never_taken": never_taken,
         "unknown_checks": unknown,
         "audit_head": head,
-        "signals": signals,
+        "log_events": signals,
         "parts": sums,
     });
     bundle.insert_part(MANIFEST_PART_NAME, encode_document(&manifest));
     Ok(bundle)
 }
 
-/// What an incident kept when it was opened.
+/// Evidence recorded when the incident was opened.
 struct OpeningEvidence {
-    /// The results of that check run.
+    /// Report of the check run at the opening.
     opening: Option<Value>,
     /// Names of parts that were never recorded.
     never_taken: Vec<&'static str>,
@@ -209,24 +214,22 @@ fn insert_opening(
     timeline: &[TimelineEntry],
     bundle: &mut EvidenceBundle,
 ) -> Result<OpeningEvidence, ActionError> {
-    let entry = timeline.iter().find(|entry| entry.kind == "look");
+    let entry = timeline.iter().find(|entry| entry.kind == "check-run");
     let opening: Option<Value> = entry.map(TimelineEntry::parse_detail).transpose()?;
     let mut never_taken = Vec::new();
     match &opening {
         Some(opening) => bundle.insert_part("findings-before.json", encode_document(opening)),
         None => never_taken.push("findings-before.json"),
     }
-    match opening.as_ref().map(|opening| &opening["census"]) {
-        Some(census) if !census.is_null() => {
-            bundle.insert_part("census-before.json", encode_document(census))
-        }
-        // The check run at the opening failed: nothing can make up for it.
-        _ => never_taken.push("census-before.json"),
+    match opening.as_ref().map(|opening| &opening["stats"]) {
+        Some(census) if !census.is_null() => bundle.insert_part("stats-before.json", encode_document(census)),
+        // The check run at the opening failed, and cannot be repeated for that time.
+        _ => never_taken.push("stats-before.json"),
     }
     Ok(OpeningEvidence { opening, never_taken })
 }
 
-/// Looks at the target again: the checks that are unknown, each with the reason.
+/// Runs the checks again. Returns the unknown checks, each with the reason.
 async fn rerun_checks(
     context: ActionContext<'_>,
     opening: Option<&Value>,
@@ -237,19 +240,22 @@ async fn rerun_checks(
     bundle.insert_part("findings-now.json", encode_document(&found));
     match &report.observation {
         Ok(seen) => {
-            bundle.insert_part("census-now.json", encode_document(&found["census"]));
-            // Users that could be read at the opening and cannot be now, such as those of a table that was dropped.
-            let before = opening.map_or(&Value::Null, |opening| &opening["census"]["orphaned"]);
+            bundle.insert_part("stats-now.json", encode_document(&found["stats"]));
+            // The users table was readable at the opening and no longer is: it may have been dropped.
+            let before = opening.map_or(&Value::Null, |opening| &opening["stats"]["orphaned"]);
             if let (Measured::Unknown(why), false) = (&seen.stats.orphaned, before.is_null()) {
                 bundle.record_gap(
-                    "census-now.json",
-                    format!("sessions without a user were counted at the opening: {why}"),
+                    "stats-now.json",
+                    format!(
+                        "orphaned sessions were counted at the opening, and \
+                     cannot be counted now: {why}"
+                    ),
                 );
             }
         }
         Err(error) => {
             bundle.record_gap("findings-now.json", error);
-            bundle.record_gap("census-now.json", error);
+            bundle.record_gap("stats-now.json", error);
         }
     }
     let unknown = report.results.iter().filter_map(|outcome| match &outcome.outcome.verdict {
@@ -274,20 +280,20 @@ fn leak_row_json(row: &LeakRow) -> Value {
     })
 }
 
-/// Keeps the log events from the day before the incident on; returns which logs were read.
+/// Inserts the log events since a day before the opening. Returns the manifest entry about log sources.
 fn collect_log_events(
     context: ActionContext<'_>,
     incident: &IncidentRecord,
     now: UtcTimestamp,
     bundle: &mut EvidenceBundle,
 ) -> Value {
-    const LOG_EVENTS_PART_NAME: &str = "signals.ndjson";
+    const LOG_EVENTS_PART_NAME: &str = "log-events.ndjson";
     let target = &context.target.name;
     let sources: Vec<&str> =
         context.config.logs.sources_for_target(target).map(|source| source.name.as_str()).collect();
     if sources.is_empty() {
         bundle.insert_part(LOG_EVENTS_PART_NAME, vec![]);
-        return json!("no source of log lines is configured");
+        return json!("no log source is configured");
     }
     let period = Period { from: incident.opened_at.min(now) - DAY, to: UtcTimestamp::MAX };
     let search = LogEventSearch { limit: MAX_EVIDENCE_ENTRIES, ..LogEventSearch::default() };
@@ -297,29 +303,29 @@ fn collect_log_events(
     let signals = signals.and_then(documents);
     let count = signals.as_ref().ok().map(Vec::len);
     bundle.insert_lines(LOG_EVENTS_PART_NAME, signals, MAX_EVIDENCE_ENTRIES);
-    // A source that nobody reads says nothing, which is not the same as nothing to say.
+    // No events from a source that is not read do not mean that nothing happened.
     let unheard =
         super::log_sources::describe_idle_sources(context).unwrap_or_else(|error| vec![error.to_string()]);
-    json!({ "sources": sources, "from": clock::format_rfc3339(period.from), "count": count, "unheard": unheard })
+    json!({ "sources": sources, "from": clock::format_rfc3339(period.from), "count": count, "idle_sources": unheard })
 }
 
-/// How far the evidence of an incident is.
+/// State of the evidence of an incident.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EvidenceStatus {
-    /// None was written.
+    /// No evidence was written.
     Missing,
-    /// What was written lacks something, in words.
+    /// Incomplete evidence was written, with a description.
     Incomplete(String),
-    /// Complete evidence was written, in words.
+    /// Complete evidence was written, with a description.
     Complete(String),
 }
 
-/// Returns how far the evidence is, by the timeline since the incident, or the step, was opened or reopened. Complete evidence
+/// Returns the state of the evidence, by the timeline since the incident or the step was last opened. Complete evidence
 /// stays complete, whatever is written after it.
 ///
 /// # Errors
 ///
-/// If an entry of the timeline cannot be decoded.
+/// Fails if an entry of the timeline cannot be decoded.
 pub fn evidence_status(timeline: &[TimelineEntry]) -> Result<EvidenceStatus, StoreError> {
     let reopens = |entry: &TimelineEntry| {
         entry.kind == "reopened" || entry.kind == "step-reopened" && entry.step == "evidence"
@@ -329,7 +335,7 @@ pub fn evidence_status(timeline: &[TimelineEntry]) -> Result<EvidenceStatus, Sto
     for entry in timeline.iter().skip(since).filter(|entry| entry.kind == "evidence") {
         let is_complete = match &entry.parse_detail()?["complete"] {
             Value::Bool(is_complete) => *is_complete,
-            // An older program did not look whether it was.
+            // Older versions did not record completeness.
             Value::Null => false,
             _ => return Err(TimelineEntry::undecodable_column("detail")),
         };
@@ -342,11 +348,11 @@ pub fn evidence_status(timeline: &[TimelineEntry]) -> Result<EvidenceStatus, Sto
     Ok(frozen)
 }
 
-/// The parts as one file.
+/// Packs the parts into a tar file.
 ///
 /// # Errors
 ///
-/// If there is no memory for it.
+/// Fails if memory runs out.
 pub fn pack_evidence(parts: &EvidenceParts, now: UtcTimestamp) -> std::io::Result<Vec<u8>> {
     let mut builder = tar::Builder::new(Vec::new());
     for (name, bytes) in parts {
@@ -359,11 +365,11 @@ pub fn pack_evidence(parts: &EvidenceParts, now: UtcTimestamp) -> std::io::Resul
     builder.into_inner()
 }
 
-/// Writes a new file that only its owner may read, sealed if there is a recipient.
+/// Encrypts packed evidence to a recipient, and writes it to a new file with mode 0600.
 ///
 /// # Errors
 ///
-/// If it is there, or cannot be written.
+/// Fails if the file exists or cannot be written.
 pub fn write_evidence(path: &Path, packed: &[u8], recipient: &Recipient) -> Result<(), ActionError> {
     use std::io::Write as _;
     let sealed = recipient.seal(packed)?;
@@ -371,17 +377,17 @@ pub fn write_evidence(path: &Path, packed: &[u8], recipient: &Recipient) -> Resu
     let unwritable = |_| ActionError::Unwritable(path.to_owned());
     let mut file = file.map_err(unwritable)?;
     file.write_all(&sealed).and_then(|()| file.sync_all()).map_err(|error| {
-        // Half a file would look like evidence; that it cannot be removed either changes nothing.
+        // A partial file would look like evidence. If removing it fails too, the error is the same.
         let _ = std::fs::remove_file(path);
         unwritable(error)
     })
 }
 
-/// Makes sure that every part of a bundle is what its manifest says, and returns what the manifest says.
+/// Verifies every part of an evidence file against its manifest.
 ///
 /// # Errors
 ///
-/// If a part was changed, removed or added, or the manifest cannot be read.
+/// Fails if a part was changed, removed, added or duplicated, or the manifest cannot be read.
 pub fn verify_evidence(packed: &[u8]) -> Result<VerifiedEvidence, EvidenceError> {
     let mut parts = EvidenceParts::new();
     let mut archive = tar::Archive::new(packed);
@@ -390,7 +396,10 @@ pub fn verify_evidence(packed: &[u8]) -> Result<VerifiedEvidence, EvidenceError>
         let name = entry.path().map_err(|_| EvidenceError::Unreadable)?.display().to_string();
         let mut bytes = Vec::new();
         entry.read_to_end(&mut bytes).map_err(|_| EvidenceError::Unreadable)?;
-        parts.insert(name, bytes);
+        // Only the last entry of a name would be verified, while a reader of the file may show another one.
+        if parts.insert(name.clone(), bytes).is_some() {
+            return Err(EvidenceError::Duplicate(name));
+        }
     }
     let manifest = parts.remove(MANIFEST_PART_NAME).ok_or(EvidenceError::Unreadable)?;
     let manifest: Value = serde_json::from_slice(&manifest).map_err(|_| EvidenceError::Unreadable)?;
@@ -403,19 +412,20 @@ pub fn verify_evidence(packed: &[u8]) -> Result<VerifiedEvidence, EvidenceError>
         }
     }
     match parts.into_keys().next() {
+        // A part that the manifest does not list was added later.
         Some(name) => Err(EvidenceError::Missing(name)),
         None => Ok(VerifiedEvidence { manifest, gaps }),
     }
 }
 
-/// What a manifest says is missing.
+/// Returns the missing parts listed by a manifest.
 fn manifest_gaps(manifest: &Value, parts: &EvidenceParts) -> Result<Vec<EvidenceGap>, EvidenceError> {
     match manifest["schema"].as_u64().ok_or(EvidenceError::Unreadable)? {
-        // Such a file has no census where the target could not be read, and then no rows either.
+        // Version 1 has empty session stats if the target could not be read, and then no rows either.
         1 => {
             let is_empty = parts.get("census-now.json").is_none_or(|census| census.trim_ascii() == b"null");
-            let why =
-                "the target could not be read when this was written, by a sessionwatch that did not say so";
+            let why = "the target could not be read when the evidence was written, by a \
+                 version that did not record this";
             let gap = |part: &str| EvidenceGap { part: part.to_owned(), why: why.to_owned() };
             Ok(if is_empty { ["census-now.json", ROWS_PART_NAME].map(gap).to_vec() } else { vec![] })
         }
@@ -438,7 +448,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_missing_is_repeated_also_of_files_that_do_not_say_it() {
+    fn missing_parts_are_reported_for_every_manifest_version() {
         let verified = |manifest: Value, census: &str| {
             let mut manifest = manifest;
             manifest["parts"] =
@@ -474,7 +484,7 @@ mod tests {
             detail: detail.to_string(),
         };
         let written = |said: &str, complete: Value| entry("evidence", said, json!({ "complete": complete }));
-        // Of a file of an older program nobody knows whether it is complete.
+        // It is unknown whether a file of an older version is complete.
         let old = entry("evidence", "old", json!({ "file": "x" }));
         let mut timeline = vec![old];
         assert_eq!(evidence_status(&[]).unwrap(), EvidenceStatus::Missing);
@@ -488,7 +498,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_that_was_changed_removed_or_added_shows() {
+    fn a_changed_removed_added_or_duplicated_part_is_found() {
         let pack = |parts: &EvidenceParts| pack_evidence(parts, UtcTimestamp::MIN).unwrap();
         let manifest = json!({ "schema": 2, "complete": true, "missing": [], "parts": [{ "name": "a", "sha256": sha256_hex(b"one") }] });
         let parts = EvidenceParts::from([
@@ -510,6 +520,18 @@ mod tests {
         let mut without = parts.clone();
         without.remove("a");
         assert!(matches!(verify_evidence(&pack(&without)), Err(EvidenceError::Missing(name)) if name == "a"));
+        let mut twice = tar::Builder::new(Vec::new());
+        let append = |builder: &mut tar::Builder<Vec<u8>>, name: &str, bytes: &[u8]| {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(bytes.len() as u64);
+            builder.append_data(&mut header, name, bytes).unwrap();
+        };
+        append(&mut twice, "a", b"forged");
+        for (name, bytes) in &parts {
+            append(&mut twice, name, bytes);
+        }
+        let twice = twice.into_inner().unwrap();
+        assert!(matches!(verify_evidence(&twice), Err(EvidenceError::Duplicate(name)) if name == "a"));
         for cut in [0, 100, 600, 1_030] {
             assert!(matches!(verify_evidence(&pack(&parts)[..cut]), Err(EvidenceError::Unreadable)), "{cut}");
         }

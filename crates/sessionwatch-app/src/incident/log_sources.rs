@@ -1,4 +1,4 @@
-//! Log sources of a target that are idle: no conclusion may be drawn from lines that did not arrive.
+//! Idle log sources of a target. The absence of log lines from an idle source proves nothing.
 
 use sessionwatch_clock as clock;
 use sessionwatch_core::source_activity::SourceStatus;
@@ -6,28 +6,27 @@ use sessionwatch_store::StoreError;
 
 use crate::{logs, remediation::ActionContext};
 
-/// The log sources of the target of which nobody knows what they say now, each in words: one that was never read, or that has
-/// gone quiet.
+/// Describes the log sources of the target that were never read, or are idle.
 ///
 /// # Errors
 ///
-/// If what is known of them cannot be read.
+/// Fails if the store cannot be read.
 pub fn describe_idle_sources(context: ActionContext<'_>) -> Result<Vec<String>, StoreError> {
     let now = context.clock.now();
-    let mut unheard = Vec::new();
+    let mut idle = Vec::new();
     for source in context.config.logs.sources_for_target(&context.target.name) {
         let kept = context.store.read(|db| logs::find_source(db, &source.name))?.unwrap_or_default();
         match (kept.activity.status_at(kept.last_line_at, now, source.idle_after), kept.last_line_at) {
             (SourceStatus::Normal, _) => {}
-            (SourceStatus::Idle, Some(at)) => unheard.push(format!(
-                "no line of `{}` was read since {}, which is unusual",
+            (SourceStatus::Idle, Some(at)) => idle.push(format!(
+                "log source `{}` is idle: last line {}",
                 source.name,
                 clock::format_utc(at)
             )),
             (SourceStatus::NeverActive | SourceStatus::Idle, _) => {
-                unheard.push(format!("no line of `{}` was read yet", source.name));
+                idle.push(format!("no line of log source `{}` was read yet", source.name));
             }
         }
     }
-    Ok(unheard)
+    Ok(idle)
 }

@@ -1,31 +1,31 @@
-//! The message to users: a draft for a person to edit.
+//! Draft of the message to users, for a person to edit.
 
 use minijinja::{Environment, UndefinedBehavior, context};
 use sessionwatch_clock as clock;
 use sessionwatch_store::incidents::IncidentRecord;
 
-/// The draft that is built in.
+/// Built-in template.
 pub const DEFAULT_MESSAGE_TEMPLATE: &str = "\
-Subject: You have been signed out of {{ application }}
+Subject: You have been logged out of {{ application }}
 
 Hello,
 
-on {{ date }} we found a problem with how {{ application }} kept people signed in, and ended {{ whose }} sessions to be
-on the safe side. Please sign in again.
+on {{ date }}, we found a problem with login sessions in {{ application }}. As a precaution, we ended {{ whose }}
+sessions. Please log in again.
 
-[What happened, in plain words.]
+[Describe what happened in simple words.]
 
-[Say whether passwords were affected, if that is known.] If you see anything in your account that you did not do, please tell us by replying to
-this message.
+[Say whether passwords were affected, if you know.] If you notice any activity in your account that is not yours,
+please reply to this message.
 
-We are sorry for the trouble.
+We are sorry for the inconvenience.
 ";
 
-/// The draft, filled in.
+/// Renders the draft.
 ///
 /// # Errors
 ///
-/// If the template is none, or uses a name that is not there; in words.
+/// Fails with a message if the template is invalid or uses an unknown variable.
 pub fn render_draft(incident: &IncidentRecord, template: &str) -> Result<String, String> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -45,8 +45,8 @@ pub fn render_draft(incident: &IncidentRecord, template: &str) -> Result<String,
         severity => incident.severity.name(),
     };
     let rendered = environment.render_str(template, values).map_err(|error| {
-        format!("the template cannot be filled in: line {}: {}", error.line().unwrap_or(1), error.kind())
+        format!("cannot render the template: line {}: {}", error.line().unwrap_or(1), error.kind())
     })?;
-    // The engine drops the last newline.
+    // The template engine drops the last newline.
     Ok(format!("{}\n", rendered.trim_end()))
 }

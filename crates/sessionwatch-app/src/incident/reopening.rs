@@ -1,4 +1,4 @@
-//! What opens an incident anew after sessions were ended.
+//! Reopens incidents when a check fails after sessions were revoked.
 
 use sessionwatch_core::{checks::CheckVerdict, incident, severity::Severity, timestamp::UtcTimestamp};
 use sessionwatch_store::{
@@ -12,21 +12,21 @@ use crate::{
     logs::evaluate::LogCheckResult,
 };
 
-/// The check that finds ended sessions which are back.
-const REAPPEARED_SESSIONS_CHECK: &str = "revived-sessions";
+/// Check that finds revoked sessions that reappeared.
+const REAPPEARED_SESSIONS_CHECK: &str = "reappeared-sessions";
 
-/// Something that reopens an incident whose sessions were ended.
+/// Failing check that reopens a contained incident.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReopenReason {
-    /// The check that fails.
+    /// Id of the check.
     pub check: String,
-    /// What it found, as a number.
+    /// Value of the check.
     pub value: Option<f64>,
-    /// In words.
+    /// Description of the finding.
     pub text: String,
 }
 
-/// What of a report reopens an incident: something critical, or an ended session that is back.
+/// Returns the findings of a report that reopen an incident: critical ones, and reappeared sessions.
 #[must_use]
 pub fn reopen_reasons(report: &CheckReport) -> Vec<ReopenReason> {
     let failing = report.results.iter().filter(|outcome| outcome.outcome.verdict == CheckVerdict::Failing);
@@ -40,10 +40,10 @@ pub fn reopen_reasons(report: &CheckReport) -> Vec<ReopenReason> {
     bad.map(reason).collect()
 }
 
-/// What of the checks of logs opens an incident anew: something critical.
+/// Describes the critical findings of log checks, which reopen an incident; `None` if there are none.
 #[must_use]
 pub fn reopen_reason_from_logs(results: &[LogCheckResult]) -> Option<String> {
-    let failing = results.iter().map(|judged| &judged.outcome);
+    let failing = results.iter().map(|result| &result.outcome);
     let bad = failing.filter(|outcome| {
         outcome.outcome.verdict == CheckVerdict::Failing && outcome.severity == Severity::Critical
     });
@@ -52,8 +52,8 @@ pub fn reopen_reason_from_logs(results: &[LogCheckResult]) -> Option<String> {
     (!said.is_empty()).then(|| said.join("; "))
 }
 
-/// Returns the incident of a target whose sessions were ended within the last day, and which is not open: the one that is not
-/// closed, or else the one that was contained last.
+/// Returns the incident of a target that was contained within the last day and is not open: preferably one that is not
+/// closed, else the one contained last.
 fn find_reopenable(
     db: Tx<'_>,
     target: &str,
@@ -69,15 +69,15 @@ fn find_reopenable(
     Ok(found.filter(may_reopen))
 }
 
-/// Reopens an incident whose sessions were ended within the last day, whether or not it was closed since, because of what the
-/// watch found. Returns whether there was one.
+/// Reopens an incident that was contained within the last day, even if it was closed since. Returns `false` if there is
+/// none.
 ///
 /// # Errors
 ///
-/// If it cannot be written.
+/// Fails if the store cannot be written.
 pub fn reopen_incident(db: Tx<'_>, target: &str, why: &str, now: UtcTimestamp) -> Result<bool, StoreError> {
     let Some(incident) = find_reopenable(db, target, now)? else { return Ok(false) };
-    let [actor, kind, detail] = ["the watch", "reopened", "{}"].map(str::to_owned);
+    let [actor, kind, detail] = ["sessionwatch", "reopened", "{}"].map(str::to_owned);
     let entry = TimelineEntry { at: now, actor, kind, step: String::new(), message: why.to_owned(), detail };
     incidents::upsert_incident(
         db,
@@ -87,12 +87,12 @@ pub fn reopen_incident(db: Tx<'_>, target: &str, why: &str, now: UtcTimestamp) -
     Ok(true)
 }
 
-/// The same because of a check run, before its results are kept. An incident that a person closed is not reopened by what
-/// was failing already after its sessions were ended, unless that has grown.
+/// Reopens an incident because of a check run, before its results are stored. A closed incident is not reopened by a
+/// check that was already failing after the containment, unless its value has grown.
 ///
 /// # Errors
 ///
-/// If it cannot be read or written.
+/// Fails if the store cannot be read or written.
 pub fn reopen_after_run(
     db: Tx<'_>,
     target: &str,
@@ -109,7 +109,7 @@ pub fn reopen_after_run(
     if said.is_empty() { Ok(false) } else { reopen_incident(db, target, &said.join("; "), now) }
 }
 
-/// Whether a check failed as badly already at its run before, and that was after the sessions were ended.
+/// Returns whether the check failed with at least this value in the previous run, after the containment.
 fn was_failing(db: Tx<'_>, incident: &IncidentRecord, reason: &ReopenReason) -> Result<bool, StoreError> {
     let Some(kept) = alerts::find_alert(db, &incident.target, &reason.check)? else { return Ok(false) };
     let after = incident.contained_at.is_some_and(|contained| kept.updated_at > contained);

@@ -1,9 +1,9 @@
-//! The report of an incident, filled in from what was recorded; what a person has to add is marked.
+//! Report of an incident, filled in from recorded facts. Fields for a person to complete are marked.
 
 use std::fmt::Write as _;
 
 use sessionwatch_clock as clock;
-use sessionwatch_core::incident;
+use sessionwatch_core::{incident, plural::format_count};
 use sessionwatch_store::{
     StoreError,
     incidents::{IncidentRecord, IncidentState, TimelineEntry},
@@ -12,10 +12,10 @@ use sessionwatch_store::{
 use super::evidence::{self, EvidenceStatus};
 use crate::sanitize::{escape_html, sanitize_text};
 
-/// Stands where nothing was recorded.
+/// Placeholder for a field that is not set.
 const BLANK_PLACEHOLDER: &str = "(to be completed)";
 
-/// A part of the report.
+/// Element of the report.
 enum ReportPart {
     Title(String),
     Heading(&'static str),
@@ -25,11 +25,11 @@ enum ReportPart {
     Text(String),
 }
 
-/// The report as Markdown.
+/// Renders the report as Markdown.
 ///
 /// # Errors
 ///
-/// If an entry of the timeline cannot be decoded.
+/// Fails if an entry of the timeline cannot be decoded.
 pub fn render_markdown(incident: &IncidentRecord, timeline: &[TimelineEntry]) -> Result<String, StoreError> {
     let mut text = String::new();
     // Writing to a String cannot fail, here and below.
@@ -56,11 +56,11 @@ pub fn render_markdown(incident: &IncidentRecord, timeline: &[TimelineEntry]) ->
     Ok(text)
 }
 
-/// The report as a page.
+/// Renders the report as an HTML page.
 ///
 /// # Errors
 ///
-/// If an entry of the timeline cannot be decoded.
+/// Fails if an entry of the timeline cannot be decoded.
 pub fn render_html(incident: &IncidentRecord, timeline: &[TimelineEntry]) -> Result<String, StoreError> {
     let mut body = String::new();
     for part in build_parts(incident, timeline)? {
@@ -97,32 +97,32 @@ pub fn render_html(incident: &IncidentRecord, timeline: &[TimelineEntry]) -> Res
 fn build_parts(incident: &IncidentRecord, timeline: &[TimelineEntry]) -> Result<Vec<ReportPart>, StoreError> {
     let said = |name| incident.report_field(name).unwrap_or_else(|| BLANK_PLACEHOLDER.into());
     let (sessions, users) = count_ended(timeline)?;
-    let end = incident.closed_at.map_or("not closed yet".into(), clock::format_utc);
+    let end = incident.closed_at.map_or("not yet".into(), clock::format_utc);
     Ok(vec![
         ReportPart::Title(format!("{}: {}", incident.id, said("summary"))),
         ReportPart::Facts(vec![
             ("Severity", incident.severity.name().into()),
             ("Target", incident.target.clone()),
             ("Opened", format!("{} by {}", clock::format_utc(incident.opened_at), incident.opened_by)),
-            ("Sessions ended", incident.contained_at.map_or("not yet".into(), clock::format_utc)),
+            ("Contained", incident.contained_at.map_or("not yet".into(), clock::format_utc)),
             ("Closed", end),
         ]),
         ReportPart::Heading("Timeline"),
         ReportPart::Table(["When", "Who", "What"], timeline.iter().map(timeline_row).collect()),
         ReportPart::Heading("Impact"),
         ReportPart::Facts(vec![
-            ("Sessions that were ended", sessions.to_string()),
-            ("Users whose sessions were ended", users),
-            ("From opening to containment", describe_containment_time(incident)),
+            ("Sessions revoked", sessions.to_string()),
+            ("Users affected", users),
+            ("Time to containment", describe_containment_time(incident)),
             ("Data leaked", said("data-leaked")),
         ]),
         ReportPart::Heading("Root cause"),
         ReportPart::Text(said("root-cause")),
-        ReportPart::Heading("Actions, and how they were verified"),
+        ReportPart::Heading("Actions and verification"),
         ReportPart::List(list_actions(timeline)),
         ReportPart::Heading("Prevention"),
         ReportPart::Text(said("prevention")),
-        ReportPart::Heading("Lessons"),
+        ReportPart::Heading("Lessons learned"),
         ReportPart::Text(said("lessons")),
         ReportPart::Heading("Open points"),
         ReportPart::List(list_open_points(incident, timeline)?),
@@ -133,7 +133,7 @@ fn timeline_row(entry: &TimelineEntry) -> [String; 3] {
     let what = match (entry.kind.as_str(), incident::find_step(&entry.step)) {
         ("done", Some(step)) => format!("{}: done. {}", step.title, entry.message),
         ("found", Some(step)) => format!("{}: {}", step.title, entry.message),
-        ("skipped", Some(step)) => format!("{}: passed over. {}", step.title, entry.message),
+        ("skipped", Some(step)) => format!("{}: skipped. {}", step.title, entry.message),
         ("step-reopened", Some(step)) => format!("{}: reopened. {}", step.title, entry.message),
         (kind, _) => format!("{}: {}", capitalize_first(kind), entry.message),
     };
@@ -145,7 +145,7 @@ fn capitalize_first(word: &str) -> String {
     letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
 }
 
-/// Sessions that were ended, and users whose they were, in words.
+/// Returns the number of revoked sessions, and the number of their users as text.
 fn count_ended(timeline: &[TimelineEntry]) -> Result<(u64, String), StoreError> {
     let contained = timeline.iter().filter(|entry| entry.kind == "contained");
     let counts = contained.map(|entry| {
@@ -155,7 +155,7 @@ fn count_ended(timeline: &[TimelineEntry]) -> Result<(u64, String), StoreError> 
     });
     let counts: Vec<(u64, u64)> = counts.collect::<Result<_, StoreError>>()?;
     let sessions = counts.iter().map(|(sessions, _)| sessions).sum();
-    // The same user may be counted by several plans: those of the largest are certain.
+    // Several plans may count the same user, so only the largest number is certain.
     let users = counts.iter().map(|(_, users)| *users).max().unwrap_or(0);
     let several = counts.iter().filter(|(_, users)| *users > 0).count() > 1;
     Ok((sessions, if several { format!("at least {users}") } else { users.to_string() }))
@@ -163,7 +163,10 @@ fn count_ended(timeline: &[TimelineEntry]) -> Result<(u64, String), StoreError> 
 
 fn describe_containment_time(incident: &IncidentRecord) -> String {
     match incident.contained_at {
-        Some(at) => format!("{} minutes", at.duration_since(incident.opened_at).as_mins()),
+        Some(at) => {
+            let minutes = at.duration_since(incident.opened_at).as_mins();
+            format_count(minutes.unsigned_abs(), "minute", "minutes")
+        }
         None => "not contained yet".into(),
     }
 }
@@ -185,9 +188,10 @@ fn list_open_points(
     let recorded = sessionwatch_store::incidents::collect_step_records(timeline);
     let mut points = incident::unfinished_steps(incident.severity, &recorded);
     if incident.state == IncidentState::Closed {
+        // A reopened incident may have been closed several times: the latest closing counts.
         let overridden =
             timeline.iter().rev().find(|entry| entry.kind == "closed" && !entry.message.is_empty());
-        points.extend(overridden.map(|entry| format!("closed all the same: {}", entry.message)));
+        points.extend(overridden.map(|entry| format!("closed with an override: {}", entry.message)));
     }
     if let EvidenceStatus::Incomplete(said) = evidence::evidence_status(timeline)? {
         points.push(format!("the evidence is incomplete: {said}"));
@@ -195,7 +199,7 @@ fn list_open_points(
     Ok(if points.is_empty() { vec!["none".into()] } else { points })
 }
 
-/// Text from a person or a database, so that it stays text in Markdown.
+/// Escapes text of people and databases for Markdown.
 fn escape_markdown_text(text: &str) -> String {
     sanitize_text(text).chars().fold(String::new(), |mut plain, letter| {
         if matches!(letter, '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '#') {
@@ -211,12 +215,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_people_wrote_stays_text() {
+    fn markup_in_recorded_text_is_escaped() {
         assert_eq!(escape_markdown_text("a|b <i> *x* \u{1b}"), "a\\|b \\<i\\> \\*x\\* \u{fffd}");
     }
 
     #[test]
-    fn users_of_several_plans_are_at_least_those_of_the_largest() {
+    fn users_of_several_plans_are_at_least_the_largest_number() {
         let contained = |done: u64, users: u64| TimelineEntry {
             kind: "contained".into(),
             detail: serde_json::json!({ "done": done, "users": users }).to_string(),

@@ -1,4 +1,4 @@
-//! What the program finds out of the steps of an incident by itself.
+//! Automatic detection of finished steps.
 
 use serde_json::{Value, json};
 use sessionwatch_core::{
@@ -24,25 +24,25 @@ use crate::{
     remediation::{self, ActionContext, ActionError},
 };
 
-/// The ratio of active sessions to users that is in order after an emergency.
+/// Active sessions per user that are normal after an incident.
 const HEALTHY_SESSIONS_PER_USER: std::ops::RangeInclusive<f64> = 1.0..=3.0;
 
-/// What a step that is found out by the program turned out to be.
+/// Detected state of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StepOutcome {
-    /// It is done.
+    /// The step is done.
     pub is_done: bool,
-    /// In words.
+    /// Description.
     pub text: String,
-    /// The rest, as JSON.
+    /// Further facts as JSON.
     pub detail: Value,
 }
 
-/// Finds out whether a step is done.
+/// Detects whether a step is done.
 ///
 /// # Errors
 ///
-/// If the target or the store fails.
+/// Fails if the target or the store fails.
 pub async fn check_step(
     context: ActionContext<'_>,
     incident: &IncidentRecord,
@@ -55,7 +55,7 @@ pub async fn check_step(
             let report = run_full_check(context).await;
             let found = severe_findings(&report);
             let said = if found.is_empty() {
-                "the look found nothing critical or high".into()
+                "the check run found nothing critical or high".into()
             } else {
                 found.join("; ")
             };
@@ -68,7 +68,7 @@ pub async fn check_step(
         "evidence" => match evidence::evidence_status(timeline)? {
             EvidenceStatus::Complete(said) => outcome(true, said),
             EvidenceStatus::Incomplete(said) => outcome(false, said),
-            EvidenceStatus::Missing => outcome(false, "no evidence was written yet".into()),
+            EvidenceStatus::Missing => outcome(false, "no evidence has been written yet".into()),
         },
         "way-back" => match remediation::check_readiness(context).await {
             Ok(said) => outcome(true, said),
@@ -77,46 +77,48 @@ pub async fn check_step(
                 outcome(false, format!("{error}{hint}"))
             }
         },
+        // A containment from before the incident was reopened did not hold.
         "contain" => match describe_containments(entries_since_reopened(timeline)) {
             Some(said) => outcome(true, said),
-            None => outcome(false, "no sessions were ended yet".into()),
+            None => outcome(false, "no sessions have been revoked yet".into()),
         },
         "verify" => verify_containment(context, timeline).await?,
         "watch" => {
             let now = context.clock.now();
             match incident.contained_at {
                 Some(at) if !incident::is_closely_monitored(Some(at), now) => {
-                    outcome(true, "24 hours have passed, and nothing came back".into())
+                    outcome(true, "24 hours have passed without a reappeared session".into())
                 }
                 Some(at) => {
                     let left = (DAY - now.duration_since(at)).as_hours();
-                    outcome(false, format!("{} hours are left", left + 1))
+                    // Rounded up, since a partial hour is still to wait for.
+                    outcome(false, format_count((left + 1).unsigned_abs(), "hour left", "hours left"))
                 }
-                None => outcome(false, "no sessions were ended yet".into()),
+                None => outcome(false, "no sessions have been revoked yet".into()),
             }
         }
         "root-cause" => match incident.report_field("root-cause") {
             Some(cause) => outcome(true, cause),
-            None => outcome(false, "it is not known yet".into()),
+            None => outcome(false, "no root cause has been recorded yet".into()),
         },
-        _ => outcome(false, "a person says when it is done".into()),
+        _ => outcome(false, "a person marks this step as done".into()),
     })
 }
 
-/// Every plan that ended sessions, in words; nothing if none did.
+/// Describes every plan that revoked sessions; `None` if there is none.
 fn describe_containments(timeline: &[TimelineEntry]) -> Option<String> {
     let said = timeline.iter().filter(|entry| entry.kind == "contained").map(|entry| entry.message.as_str());
     let said: Vec<&str> = said.collect();
     (!said.is_empty()).then(|| said.join("; "))
 }
 
-/// What happened since the incident was opened, or opened anew.
+/// Returns the entries since the incident was last opened or reopened.
 pub(super) fn entries_since_reopened(timeline: &[TimelineEntry]) -> &[TimelineEntry] {
     let at = timeline.iter().rposition(|entry| entry.kind == "reopened").unwrap_or(0);
     timeline.get(at..).unwrap_or_default()
 }
 
-/// Whether what was done holds.
+/// Verifies that the containment was effective.
 async fn verify_containment(
     context: ActionContext<'_>,
     timeline: &[TimelineEntry],
@@ -125,25 +127,27 @@ async fn verify_containment(
     let mut wrong = Vec::new();
     let mut right = Vec::new();
     match &report.observation {
-        Err(error) => wrong.push(format!("the target could not be looked at: {error}")),
+        Err(error) => wrong.push(format!("the check run failed: {error}")),
         Ok(seen) => {
             let census = &seen.stats;
             let shared = census.duplicates.count().map(|found| found.tokens);
-            record_count(shared, "shared tokens", &mut right, &mut wrong);
+            record_count(shared, ["shared token", "shared tokens"], &mut right, &mut wrong);
             match census.orphaned.count() {
-                // Where there is no table of users there can be none; the look says so.
+                // Without a users table, orphans cannot be counted, and must not block the step.
                 None if seen.candidate.mapping.users.is_none() && !seen.has_unreadable_users => {
-                    right.push("orphans: not known".into());
+                    right.push("orphaned sessions: unknown".into());
                 }
-                orphaned => record_count(orphaned, "orphans", &mut right, &mut wrong),
+                orphaned => {
+                    record_count(orphaned, ["orphaned session", "orphaned sessions"], &mut right, &mut wrong);
+                }
             }
             let ratio = census.sessions_per_user();
             if census.active == 0 {
-                right.push("no active session".into());
+                right.push("no active sessions".into());
             } else if HEALTHY_SESSIONS_PER_USER.contains(&ratio) {
-                right.push(format!("{ratio:.2} active sessions a user"));
+                right.push(format!("{ratio:.2} active sessions per user"));
             } else {
-                wrong.push(format!("{ratio:.2} active sessions a user"));
+                wrong.push(format!("{ratio:.2} active sessions per user"));
             }
         }
     }
@@ -151,30 +155,31 @@ async fn verify_containment(
     for plan in containment_plans(timeline)? {
         back += remediation::count_reappeared(context, &plan).await?;
     }
-    record_count(Some(back), "ended sessions that are back", &mut right, &mut wrong);
-    let unheard = describe_idle_sources(context)?;
-    if !unheard.is_empty() {
-        wrong.push(format!("critical log lines: not known, {}", unheard.join(", ")));
+    record_count(Some(back), ["reappeared session", "reappeared sessions"], &mut right, &mut wrong);
+    let idle = describe_idle_sources(context)?;
+    if !idle.is_empty() {
+        wrong.push(format!("critical log lines: unknown, {}", idle.join(", ")));
     }
     if context.config.logs.sources_for_target(&context.target.name).next().is_some() {
         let lines = count_critical_events(context, timeline)?;
-        record_count(Some(lines.confirmed), "critical log lines of the last hour", &mut right, &mut wrong);
-        // Visitors may have written those: they are said, and keep nobody from going on.
+        let names = ["critical log line in the last hour", "critical log lines in the last hour"];
+        record_count(Some(lines.confirmed), names, &mut right, &mut wrong);
+        // A visitor may have forged unconfirmed lines, so they are reported and do not block the step.
         if lines.unconfirmed > 0 {
             let unconfirmed = format_count(
                 lines.unconfirmed,
                 "unconfirmed critical log line",
                 "unconfirmed critical log lines",
             );
-            right.push(format!("{unconfirmed} of the last hour"));
+            right.push(format!("{unconfirmed} in the last hour"));
         }
     }
     let said =
-        if wrong.is_empty() { right.join(", ") } else { format!("not in order: {}", wrong.join(", ")) };
+        if wrong.is_empty() { right.join(", ") } else { format!("not verified: {}", wrong.join(", ")) };
     Ok(StepOutcome { is_done: wrong.is_empty(), text: said, detail: report.to_json() })
 }
 
-/// Critical lines of the last hour; before sessions were ended there may have been some.
+/// Counts critical log lines of the last hour, without those before the containment.
 fn count_critical_events(
     context: ActionContext<'_>,
     timeline: &[TimelineEntry],
@@ -183,16 +188,22 @@ fn count_critical_events(
     let contained = timeline.iter().rev().find(|entry| entry.kind == "contained").map(|entry| entry.at);
     let from = (now - HOUR).max(contained.unwrap_or(UtcTimestamp::MIN));
     let target = &context.target.name;
+    // No upper bound, in case the clock was set back.
     Ok(context.store.read(|db| {
         logs::count_critical_events(db, log_events::LogEventWindow { target, from, to: UtcTimestamp::MAX })
     })?)
 }
 
-fn record_count(found: Option<u64>, what: &str, right: &mut Vec<String>, wrong: &mut Vec<String>) {
+fn record_count(
+    found: Option<u64>,
+    [one, many]: [&str; 2],
+    right: &mut Vec<String>,
+    wrong: &mut Vec<String>,
+) {
     match found {
-        Some(0) => right.push(format!("no {what}")),
-        Some(count) => wrong.push(format!("{count} {what}")),
-        None => wrong.push(format!("{what}: not known")),
+        Some(0) => right.push(format!("no {many}")),
+        Some(count) => wrong.push(format_count(count, one, many)),
+        None => wrong.push(format!("{many}: unknown")),
     }
 }
 
@@ -201,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_plan_that_ended_sessions_is_named() {
+    fn every_plan_that_revoked_sessions_is_described() {
         let entry = |kind: &str, said: &str| TimelineEntry {
             at: UtcTimestamp::MIN,
             actor: "ada".into(),

@@ -1,5 +1,4 @@
-//! Working on an incident: from step to step, and what is written down on the way. The command line and the dashboard
-//! do the same here.
+//! Workflow of an incident, shared by the command line and the dashboard: advancing steps and recording entries.
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -25,68 +24,68 @@ use super::{
 };
 use crate::remediation::{ActionContext, ActionError, ActionPlan, ApplyReport, Selection};
 
-/// What a report says besides what was recorded.
+/// Fields of the report that people fill in.
 pub const REPORT_FIELDS: [&str; 5] = ["summary", "root-cause", "data-leaked", "prevention", "lessons"];
 
-/// Steps for which the target is looked at: what that finds belongs on the timeline, also while the step is not done.
+/// Steps that query the target. Their findings go on the timeline even while the step is not done.
 const CHECK_RUN_STEPS: [&str; 4] = ["confirm", "affected", "way-back", "verify"];
 
-/// The step that freezes the evidence.
+/// Id of the step that freezes the evidence.
 const EVIDENCE_STEP_ID: &str = "evidence";
 
-/// Evidence that is packed, and not sealed yet.
+/// Packed evidence, not encrypted yet.
 #[derive(Clone, Debug)]
 pub struct PackedEvidence {
-    /// The file.
+    /// Content of the file.
     pub bytes: Vec<u8>,
-    /// What could not be read; empty if the evidence is complete.
+    /// Parts that could not be read; empty if the evidence is complete.
     pub gaps: Vec<EvidenceGap>,
 }
 
 impl PackedEvidence {
-    /// Whether nothing is missing.
+    /// Returns whether no part is missing.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.gaps.is_empty()
     }
 
-    /// What is missing, in words; `None` if nothing is.
+    /// Describes the missing parts; `None` if the evidence is complete.
     #[must_use]
     pub fn describe_gaps(&self) -> Option<String> {
         (!self.is_complete()).then(|| evidence::describe_gaps(&self.gaps))
     }
 }
 
-/// An incident that is worked on.
+/// Incident with its timeline.
 #[derive(Clone, Debug)]
 pub struct IncidentWorkflow {
     /// The incident.
     pub incident: IncidentRecord,
-    /// What happened so far, oldest first.
+    /// Timeline, oldest entry first.
     pub timeline: Vec<TimelineEntry>,
 }
 
-/// Whose sessions are ended.
+/// Scope of a containment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum ContainmentScope {
-    /// Every session of everybody
+    /// All sessions of all users
     Everybody,
-    /// Every session of the users that are named
+    /// All sessions of the users named with --user
     Users,
-    /// Sessions on tokens that occur more than once
+    /// Sessions whose token occurs more than once
     Duplicates,
     /// Sessions whose user does not exist
     Orphans,
 }
 
 impl ContainmentScope {
-    /// Takes it by its name on the command line.
+    /// Parses the name used on the command line.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         <Self as clap::ValueEnum>::from_str(name, false).ok()
     }
 
-    /// What is to be ended; nothing where users are meant and none is named.
+    /// Returns the sessions to revoke; `None` if the scope is users and none is named.
     #[must_use]
     pub fn selection(self, users: &[String]) -> Option<Selection> {
         match self {
@@ -98,59 +97,59 @@ impl ContainmentScope {
     }
 }
 
-/// What a person says of the step that is next.
+/// Answer of a person to the next step.
 #[derive(Clone, Copy, Debug)]
 pub enum StepAnswer<'a> {
-    /// Nothing yet.
+    /// No answer.
     Unanswered,
-    /// It is done, with a note.
+    /// The step is done, with a note.
     Done(&'a str),
-    /// It is passed over, for a reason.
+    /// The step is skipped, with a reason.
     Skipped(&'a str),
 }
 
-/// How far one came.
+/// Result of advancing an incident.
 #[derive(Clone, Debug)]
 pub struct AdvanceResult {
-    /// Steps that are behind, each with what was said of it.
+    /// Steps finished by this call.
     pub completed: Vec<(&'static IncidentStep, StepCompletion)>,
-    /// The step for which a person is needed, with what is known of it; nothing once every step was gone through.
+    /// Step that needs a person, with the detected state; `None` once every step is finished.
     pub waiting_step: Option<(&'static IncidentStep, String)>,
 }
 
-/// How a step came to be behind.
+/// Way in which a step was finished.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StepCompletion {
-    /// A person passed over it.
+    /// A person skipped the step.
     Skipped,
-    /// A person says that it is done.
+    /// A person marked the step as done.
     Confirmed,
-    /// It was found out.
+    /// The step was detected as done, with a description.
     Checked(String),
 }
 
 impl IncidentWorkflow {
-    /// The incident of an id.
+    /// Loads an incident; `None` if no incident has this id.
     ///
     /// # Errors
     ///
-    /// If it cannot be read.
+    /// Fails if the store cannot be read.
     pub fn load(db: Tx<'_>, id: &str) -> Result<Option<Self>, StoreError> {
         let Some(incident) = incidents::find_incident(db, id)? else { return Ok(None) };
         Ok(Some(Self { timeline: incidents::list_timeline(db, id)?, incident }))
     }
 
-    /// The step that is next.
+    /// Returns the next step; `None` once every step is finished.
     #[must_use]
     pub fn next_step(&self) -> Option<&'static IncidentStep> {
         rules::next_step(self.incident.severity, &collect_step_records(&self.timeline))
     }
 
-    /// Puts something on the timeline.
+    /// Adds an entry to the timeline.
     ///
     /// # Errors
     ///
-    /// If it cannot be written.
+    /// Fails if the store cannot be written.
     pub fn add_entry(
         &mut self,
         context: ActionContext<'_>,
@@ -162,11 +161,11 @@ impl IncidentWorkflow {
         Ok(())
     }
 
-    /// Goes on until a person is needed.
+    /// Finishes steps until one needs a person. The answer applies to the first step.
     ///
     /// # Errors
     ///
-    /// If the incident is closed, what is said cannot be said of the step, or target or store fail.
+    /// Fails if the incident is closed, the answer does not fit the step, or the target or the store fails.
     pub async fn advance(
         &mut self,
         context: ActionContext<'_>,
@@ -175,6 +174,7 @@ impl IncidentWorkflow {
         self.require_open()?;
         let mut passed = vec![];
         while let Some(step) = self.next_step() {
+            // The answer applies to the first step only.
             match std::mem::replace(&mut answer, StepAnswer::Unanswered) {
                 StepAnswer::Skipped(reason) => {
                     self.complete_step(context, step, step_entry("skipped", step, reason))?;
@@ -206,7 +206,7 @@ impl IncidentWorkflow {
         Ok(AdvanceResult { completed: passed, waiting_step: None })
     }
 
-    /// Puts a step behind, if it is still the next one: somebody else may work on the same incident.
+    /// Finishes a step, if no one else has finished it meanwhile.
     fn complete_step(
         &mut self,
         context: ActionContext<'_>,
@@ -231,11 +231,11 @@ impl IncidentWorkflow {
         Ok(())
     }
 
-    /// Reopens a step that is done or was passed over, because that was a mistake: it is gone through again.
+    /// Reopens a step that was marked or skipped by mistake.
     ///
     /// # Errors
     ///
-    /// If the incident is closed, there is no such step, it is not behind, or it cannot be written.
+    /// Fails if the incident is closed, the step is unknown or not finished, or the store cannot be written.
     pub fn reopen_step(
         &mut self,
         context: ActionContext<'_>,
@@ -250,7 +250,7 @@ impl IncidentWorkflow {
         Ok(self.add_entry(context, reopened)?)
     }
 
-    /// What can be known of a step; where a person has to say that it is done, it does not hold.
+    /// Detects the state of a step. A step that a person must mark is never detected as done.
     async fn evaluate_step(
         &self,
         context: ActionContext<'_>,
@@ -263,7 +263,7 @@ impl IncidentWorkflow {
         Ok(StepOutcome { is_done: false, text: said, detail: json!({}) })
     }
 
-    /// Notes what a look found of a step that is not done; the same is not noted twice.
+    /// Records the finding for an unfinished step, unless it equals the latest one.
     fn record_finding(
         &mut self,
         context: ActionContext<'_>,
@@ -273,23 +273,23 @@ impl IncidentWorkflow {
         if !CHECK_RUN_STEPS.contains(&step.id) || text.is_empty() || self.latest_finding(step) == Some(text) {
             return Ok(());
         }
-        self.add_entry(context, step_entry("found", step, text))
+        self.add_entry(context, step_entry("detected", step, text))
     }
 
-    /// What was found out of a step last, since the incident was opened, or opened anew.
+    /// Returns the latest finding for a step since the incident was opened or reopened.
     #[must_use]
     pub fn latest_finding(&self, step: &IncidentStep) -> Option<&str> {
         let of_step = |entry: &&TimelineEntry| {
-            matches!(entry.kind.as_str(), "found" | "evidence") && entry.step == step.id
+            matches!(entry.kind.as_str(), "detected" | "evidence") && entry.step == step.id
         };
         entries_since_reopened(&self.timeline).iter().rev().find(of_step).map(|entry| entry.message.as_str())
     }
 
-    /// Keeps what the report is to say.
+    /// Sets a field of the report.
     ///
     /// # Errors
     ///
-    /// If it cannot be written.
+    /// Fails if the store cannot be written.
     pub fn set_report_field(
         &self,
         context: ActionContext<'_>,
@@ -303,32 +303,32 @@ impl IncidentWorkflow {
         context.store.write(|db| incidents::update_incident(db, &self.incident.id, &entry, said))
     }
 
-    /// Gathers the evidence, packed and not sealed yet: what could not be read is among its gaps. [`IncidentWorkflow::record_evidence`] notes where
-    /// it went.
+    /// Gathers and packs the evidence, without encrypting it. Parts that could not be read are listed in its gaps.
+    /// [`IncidentWorkflow::record_evidence`] records where it was written.
     ///
     /// # Errors
     ///
-    /// If the timeline cannot be decoded, or there is no memory for it.
+    /// Fails if the timeline cannot be decoded, or memory runs out.
     pub async fn gather_evidence(&self, context: ActionContext<'_>) -> Result<PackedEvidence, ActionError> {
         let bundle = evidence::gather_evidence(context, &self.incident, &self.timeline).await?;
         let packed = evidence::pack_evidence(&bundle.parts, context.clock.now());
-        let bytes =
-            packed.map_err(|_| ActionError::Unexpected("there is not enough memory for the evidence"))?;
+        let bytes = packed.map_err(|_| ActionError::Unexpected("not enough memory for the evidence"))?;
         Ok(PackedEvidence { bytes, gaps: bundle.gaps })
     }
 
-    /// A name for a file of evidence, which says if it is incomplete.
+    /// Returns a file name for the evidence, marked if it is incomplete.
     #[must_use]
     pub fn evidence_file_name(&self, now: UtcTimestamp, packed: &PackedEvidence) -> String {
+        // The time keeps the names of repeated exports unique.
         let incomplete = if packed.is_complete() { "" } else { "-incomplete" };
         format!("{}-{}{incomplete}.tar.age", self.incident.id, Timestamp::from(now).as_second())
     }
 
-    /// Notes that the evidence was written to that file, and what is missing in it.
+    /// Records that the evidence was written to a file, and its missing parts.
     ///
     /// # Errors
     ///
-    /// If it cannot be written.
+    /// Fails if the store cannot be written.
     pub fn record_evidence(
         &mut self,
         context: ActionContext<'_>,
@@ -349,12 +349,12 @@ impl IncidentWorkflow {
         )
     }
 
-    /// Why sessions are not to be ended yet: the incident needs evidence, and there is no complete one. Returns `None` once
-    /// there is, or a person passed over that step.
+    /// Returns the reason why sessions must not be revoked yet: required evidence is missing or incomplete. Returns
+    /// `None` once it is complete, or a person skipped that step.
     ///
     /// # Errors
     ///
-    /// If the timeline cannot be decoded.
+    /// Fails if the timeline cannot be decoded.
     pub fn missing_evidence(&self) -> Result<Option<String>, StoreError> {
         let is_needed = rules::find_step(EVIDENCE_STEP_ID)
             .is_some_and(|step| step.is_required_for(self.incident.severity));
@@ -365,16 +365,15 @@ impl IncidentWorkflow {
         Ok(match evidence::evidence_status(&self.timeline)? {
             EvidenceStatus::Complete(_) => None,
             EvidenceStatus::Incomplete(said) => Some(said),
-            EvidenceStatus::Missing => Some("no evidence was written yet".into()),
+            EvidenceStatus::Missing => Some("no evidence has been written yet".into()),
         })
     }
 
-    /// Makes sure that the evidence is complete before sessions are ended, or notes for what reason a person does not wait
-    /// for it.
+    /// Requires complete evidence before sessions are revoked, or records the reason for revoking without it.
     ///
     /// # Errors
     ///
-    /// If it is not complete and there is no reason, or the reason cannot be noted.
+    /// Fails if the evidence is incomplete and no reason is given, or the store cannot be written.
     pub fn require_evidence(
         &mut self,
         context: ActionContext<'_>,
@@ -384,18 +383,19 @@ impl IncidentWorkflow {
         let Some(reason) = override_reason.map(str::trim).filter(|reason| !reason.is_empty()) else {
             return Err(ActionError::EvidenceRequired { id: self.incident.id.clone(), why });
         };
-        let said = format!("sessions are ended without complete evidence ({why}): {reason}");
+        // Recorded as a skipped step, so that the report and the closing show it.
+        let said = format!("sessions are revoked without complete evidence ({why}): {reason}");
         let detail = json!({ "reason": reason });
         let skipped =
             NewTimelineEntry { kind: "skipped", step: EVIDENCE_STEP_ID, text: &said, detail: Some(&detail) };
         Ok(self.add_entry(context, skipped)?)
     }
 
-    /// Notes that a plan was carried out to end sessions. What was not finished is gone on with, and not yet contained.
+    /// Records that a plan revoked sessions. An interrupted plan does not contain the incident yet.
     ///
     /// # Errors
     ///
-    /// If it cannot be written.
+    /// Fails if the store cannot be written.
     pub fn record_plan(
         &self,
         context: ActionContext<'_>,
@@ -403,18 +403,21 @@ impl IncidentWorkflow {
         applied: &ApplyReport,
     ) -> Result<(), StoreError> {
         let done = applied.done + applied.done_earlier;
+        let rest = [(applied.skipped, "skipped"), (applied.remaining, "remaining")];
+        let rest =
+            rest.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!(", {count} {what}"));
         let said = format!(
-            "{} ended {} of {}; {} were left, {} remain",
+            "{} revoked {} of {}{}",
             plan.selection.command_name(),
             format_count(done, "session", "sessions"),
             format_count(plan.summary.users, "user", "users"),
-            applied.skipped,
-            applied.remaining
+            rest.collect::<String>()
         );
         let detail = json!({
             "plan": plan.record.id, "done": done, "users": plan.summary.users,
             "skipped": applied.skipped, "remaining": applied.remaining, "left": applied.still_matching,
         });
+        // Only a finished plan contains the incident.
         if applied.remaining == 0 {
             return record_containment(context, &self.incident, &said, &detail);
         }
@@ -423,11 +426,11 @@ impl IncidentWorkflow {
         context.store.write(|db| incidents::insert_timeline_entry(db, &self.incident.id, &entry))
     }
 
-    /// Closes it, if nothing speaks against that, or for a reason all the same.
+    /// Closes the incident. Open points need a reason for closing anyway.
     ///
     /// # Errors
     ///
-    /// If it is closed, something speaks against it, or it cannot be written.
+    /// Fails if the incident is closed, has open points and no reason is given, or the store cannot be written.
     pub fn close(
         &self,
         context: ActionContext<'_>,
@@ -442,7 +445,7 @@ impl IncidentWorkflow {
         let detail = json!({ "open_points": points, "override": overridden });
         let said = overridden.map(|reason| match points.is_empty() {
             true => reason.to_owned(),
-            false => format!("overridden, though {}: {reason}", points.join("; ")),
+            false => format!("overridden despite open points ({}): {reason}", points.join("; ")),
         });
         let said = said.as_deref().unwrap_or_default();
         let entry = NewTimelineEntry { kind: "closed", step: "", text: said, detail: Some(&detail) }
@@ -453,11 +456,11 @@ impl IncidentWorkflow {
         Ok(context.store.write(|db| incidents::update_incident(db, &self.incident.id, &entry, closed))?)
     }
 
-    /// Refuses to go on with an incident that is closed.
+    /// Rejects changes of a closed incident.
     ///
     /// # Errors
     ///
-    /// If it is.
+    /// Fails if the incident is closed.
     pub fn require_open(&self) -> Result<(), ActionError> {
         match self.incident.state {
             IncidentState::Closed => Err(ActionError::Closed(self.incident.id.clone())),
@@ -466,12 +469,11 @@ impl IncidentWorkflow {
     }
 }
 
-/// Something for the timeline about a step.
 fn step_entry<'a>(kind: &'a str, step: &'a IncidentStep, text: &'a str) -> NewTimelineEntry<'a> {
     NewTimelineEntry { kind, step: step.id, text, detail: None }
 }
 
-/// Whether a person may say that a step is done.
+/// Returns whether a person may mark a step as done.
 #[must_use]
 pub fn can_confirm_step(step: &IncidentStep) -> bool {
     !step.is_automatic || step.id == "confirm"

@@ -1,4 +1,4 @@
-//! A dashboard for Grafana, in its classic JSON model:
+//! Generates a Grafana dashboard in the classic JSON model:
 //! <https://grafana.com/docs/grafana/latest/dashboards/build-dashboards/view-dashboard-json-model/>.
 
 use serde_json::{Value, json};
@@ -10,48 +10,47 @@ use crate::metric_names::{
     STORE_MEMORY_FALLBACK, STORE_SIZE, TARGET_LEADER, TARGET_UP,
 };
 
-/// The version of the model that Grafana 10.4 writes; newer ones bring it up to date when they read it.
+/// The schema version of Grafana 10.4; newer versions migrate it when they import the dashboard.
 const GRAFANA_SCHEMA_VERSION: u32 = 39;
-/// Columns of the grid.
+/// Columns of the dashboard grid.
 const GRID_COLUMNS: u32 = 24;
-/// The targets that were chosen.
+/// Label filter for the targets selected in the dashboard.
 const TARGET_FILTER: &str = "target=~\"$target\"";
 
-/// How a panel shows what it asks for.
+/// The visualization of a panel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PanelKind {
-    /// One number; a colour from one on, if that is bad.
+    /// A single number, red from 1 if `bad`.
     Stat { bad: bool },
     /// Lines over time.
     TimeSeries,
-    /// Stretches of time in which something holds, with the words for 0 and 1.
+    /// Colored intervals, with text and color for 0 and 1.
     StateTimeline([(&'static str, &'static str); 2]),
-    /// A row for each of what there is now.
+    /// The current series as rows.
     Table,
 }
 
-/// A panel.
 #[derive(Clone, Debug)]
 struct Panel {
     title: &'static str,
     description: &'static str,
     kind: PanelKind,
-    /// As Grafana names it.
+    /// Grafana unit ID.
     unit: &'static str,
-    /// In columns, and in lines of the grid.
+    /// Width and height in grid units.
     size: (u32, u32),
-    /// Expressions, and what their series are called.
+    /// Expressions and legends.
     queries: Vec<(String, &'static str)>,
 }
 
-/// The dashboard, ready to be imported.
+/// Builds the dashboard as JSON that Grafana can import.
 #[must_use]
 pub fn build_dashboard() -> Value {
     json!({
         "id": null,
         "uid": "sessionwatch",
         "title": "sessionwatch",
-        "description": "Log-in sessions: what there is, what is wrong, and whether the watch is well",
+        "description": "Login sessions, failing checks and alerts, and the health of sessionwatch itself",
         "tags": ["sessionwatch", "sessions"],
         "timezone": "browser",
         "editable": true,
@@ -88,7 +87,7 @@ fn datasource_ref() -> Value {
     json!({ "type": "prometheus", "uid": "${datasource}" })
 }
 
-/// All panels with their numbers and places: a row begins a new line, and so does a panel that finds no room.
+/// Lays out all panels. A row header starts a new line, and so does a panel that does not fit into the current one.
 fn layout_panels() -> Vec<Value> {
     let (mut panels, mut next, mut top) = (vec![], 1_u32, 0_u32);
     for (title, row) in panel_rows() {
@@ -113,15 +112,15 @@ fn layout_panels() -> Vec<Value> {
 
 fn panel_rows() -> [(&'static str, Vec<Panel>); 5] {
     [
-        ("Now", overview_panels()),
+        ("Overview", overview_panels()),
         ("Sessions", session_panels()),
-        ("Verdicts and alerts", result_panels()),
-        ("The looks", check_run_panels()),
-        ("Delivery and store", delivery_panels()),
+        ("Checks and alerts", result_panels()),
+        ("Check runs", check_run_panels()),
+        ("Notifications and store", delivery_panels()),
     ]
 }
 
-/// What the leader says of the chosen targets.
+/// Returns a query for a metric of the selected targets, as exposed by their leaders.
 fn target_query(metric: &MetricDesc, labels: &str) -> String {
     leader_query(metric, &format!("{{{TARGET_FILTER}}}"), labels)
 }
@@ -152,34 +151,34 @@ fn overview_panels() -> Vec<Panel> {
         Panel {
             kind: PanelKind::Stat { bad: false },
             ..stat_panel(
-                "Targets seen",
-                "Targets whose last look saw something",
+                "Reachable targets",
+                "Targets whose last check run succeeded",
                 sum(target_query(&TARGET_UP, "target")),
             )
         },
         stat_panel(
-            "Targets not seen",
-            "Targets whose last look saw nothing: nobody knows how they are",
+            "Unreachable targets",
+            "Targets whose last check run failed, so that their state is unknown",
             sum(format!("1 - {}", target_query(&TARGET_UP, "target"))),
         ),
         stat_panel(
-            "Checks that fail",
-            "At the last look, whether or not somebody was told",
+            "Failing checks",
+            "Checks that failed in the last run, including those that have not alerted yet",
             sum(target_query(&CHECK_FAILING, "target, check")),
         ),
         stat_panel(
-            "Alerts that fire",
-            "What was told, and is not over",
+            "Firing alerts",
+            "Alerts that have not been resolved",
             sum(format!("max by (target, check) ({}{{{TARGET_FILTER}}})", ALERT_FIRING.name)),
         ),
         stat_panel(
-            "Dead messages",
-            "Messages that were given up on: people were not told",
+            "Failed notifications",
+            "Undeliverable notifications that nobody received",
             sum(format!("max by (channel) ({}{{state=\"dead\"}})", OUTBOX_MESSAGES.name)),
         ),
         stat_panel(
-            "Full disks",
-            "Processes whose disk is full, so that what happens is in memory only",
+            "Stores in memory",
+            "Daemons whose disk is full, so that new data is kept in memory only",
             sum(STORE_MEMORY_FALLBACK.name.to_owned()),
         ),
     ]
@@ -193,33 +192,37 @@ fn session_panels() -> Vec<Panel> {
     let lines =
         |title, about, shown: &str| time_series_panel(title, "short", about, vec![(kinds(shown), legend)]);
     vec![
-        lines("Census", "Rows stored, by what they are", "stored|active|expired|never_expiring"),
-        lines("Users", "Users with an active session", "users_active"),
-        lines("Sessions per user", "On average, and the most that one user holds", "per_user|max_per_user"),
+        lines("Stored sessions", "Rows by state", "stored|active|expired|never_expiring"),
+        lines("Active users", "Users with an active session", "users_active"),
+        lines("Sessions per user", "Average and maximum", "per_user|max_per_user"),
         lines(
-            "Out of order",
-            "What should not be there at all",
-            "duplicate_tokens|orphaned|rebound|revived|undecodable",
+            "Anomalies",
+            "Sessions that should not exist: shared, orphaned, reassigned, reappeared or undecodable",
+            "duplicate_tokens|orphaned|reassigned|reappeared|undecodable",
         ),
-        lines("Creation", "Sessions created in the hour before the look", "created_last_hour"),
-        lines("Changes", "Sessions created, extended and ended between two looks", "created|extended|ended"),
+        lines("New sessions", "Sessions created in the hour before the check run", "created_last_hour"),
+        lines(
+            "Changes",
+            "Sessions created, extended and ended since the previous run",
+            "created|extended|ended",
+        ),
     ]
 }
 
 fn result_panels() -> Vec<Panel> {
-    let words = [("healthy", "green"), ("failing", "red")];
+    let words = [("passing", "green"), ("failing", "red")];
     vec![
         Panel {
-            title: "Verdicts",
-            description: "Each check at each look; nothing where it is unknown",
+            title: "Check results",
+            description: "Result of each check in each run; gaps are unknown results",
             kind: PanelKind::StateTimeline(words),
             unit: "short",
             size: (GRID_COLUMNS, 10),
             queries: vec![(target_query(&CHECK_FAILING, "target, check"), "{{target}} {{check}}")],
         },
         Panel {
-            title: "Alerts that fire",
-            description: "`sessionwatch alerts show TARGET CHECK` says whom each concerns",
+            title: "Firing alerts",
+            description: "`sessionwatch alerts show TARGET CHECK` lists the affected users",
             kind: PanelKind::Table,
             unit: "short",
             size: (16, 8),
@@ -231,7 +234,7 @@ fn result_panels() -> Vec<Panel> {
         time_series_panel(
             "Alerts by state",
             "short",
-            "Of all targets",
+            "Alerts of all targets",
             vec![(format!("max by (state) ({})", ALERT_COUNTS.name), "{{state}}")],
         ),
     ]
@@ -239,48 +242,48 @@ fn result_panels() -> Vec<Panel> {
 
 fn check_run_panels() -> Vec<Panel> {
     let of_target = |metric: &MetricDesc| vec![(target_query(metric, "target"), "{{target}}")];
-    let blind = format!("sum by (target) (increase({}{{{TARGET_FILTER}}}[1h]))", CHECK_RUN_FAILURES.name);
+    let failed = format!("sum by (target) (increase({}{{{TARGET_FILTER}}}[1h]))", CHECK_RUN_FAILURES.name);
     let all = format!("sum by (target) (increase({}{{{TARGET_FILTER}}}[1h]))", CHECK_RUNS.name);
     let leader = format!("max by (target, instance) ({}{{{TARGET_FILTER}}})", TARGET_LEADER.name);
     let duration =
         |part: &str| format!("increase({}_{part}{{{TARGET_FILTER}}}[1h])", CHECK_RUN_DURATION.name);
     let mean = format!("sum by (target) ({}) / sum by (target) ({})", duration("sum"), duration("count"));
     let slow = format!("histogram_quantile(0.95, sum by (target, le) ({}))", duration("bucket"));
-    let words = [("stands by", "transparent"), ("watches", "green")];
+    let words = [("standby", "transparent"), ("leader", "green")];
     vec![
         time_series_panel(
-            "Duration of check runs",
+            "Check run duration",
             "s",
-            "From connecting to the verdicts, in the last hour",
+            "Mean and 95th percentile over the last hour, including the connection",
             vec![(mean, "{{target}}"), (slow, "{{target}} 95 %")],
         ),
         time_series_panel(
-            "Lateness",
+            "Scheduler lag",
             "s",
-            "How long after its time the last look began",
+            "Delay between the due time and the start of the last check run",
             of_target(&SCHEDULER_LAG),
         ),
         time_series_panel(
-            "Age of what is known",
+            "Time since last success",
             "s",
-            "Time since the target was last seen",
+            "Age of the last successful check run",
             vec![(format!("time() - {}", target_query(&LAST_SUCCESS, "target")), "{{target}}")],
         ),
         time_series_panel(
-            "Lag of the replica",
+            "Replica lag",
             "s",
-            "Only where a replica was looked at",
+            "Only for targets that are checked on a replica",
             of_target(&REPLICA_LAG),
         ),
         time_series_panel(
-            "Looks in an hour",
+            "Check runs per hour",
             "short",
-            "And those that saw nothing",
-            vec![(all, "{{target}}"), (blind, "{{target}} blind")],
+            "All check runs, and failed ones",
+            vec![(all, "{{target}}"), (failed, "{{target}} failed")],
         ),
         Panel {
-            title: "Who watches",
-            description: "Which process leads each target, where several share a store",
+            title: "Leaders",
+            description: "The daemon that leads each target, if several share a store",
             kind: PanelKind::StateTimeline(words),
             unit: "short",
             size: (8, 8),
@@ -294,22 +297,22 @@ fn delivery_panels() -> Vec<Panel> {
         time_series_panel(
             "Outbox",
             "short",
-            "Messages that wait to be delivered, or cannot be",
+            "Queued and undeliverable messages",
             vec![(format!("max by (channel, state) ({})", OUTBOX_MESSAGES.name), "{{channel}} {{state}}")],
         ),
         time_series_panel(
-            "Attempts to deliver in an hour",
+            "Delivery attempts per hour",
             "short",
-            "By outcome",
+            "Attempts by outcome",
             vec![(
                 format!("sum by (channel, outcome) (increase({}[1h]))", DELIVERY_ATTEMPTS.name),
                 "{{channel}} {{outcome}}",
             )],
         ),
         time_series_panel(
-            "Size of the store",
+            "Store size",
             "bytes",
-            "Bytes that it takes",
+            "Size of the state store",
             vec![(format!("max by (instance) ({})", STORE_SIZE.name), "{{instance}}")],
         ),
     ]
@@ -340,7 +343,7 @@ impl Panel {
 }
 
 impl PanelKind {
-    /// The type of panel.
+    /// Returns the panel type, as Grafana names it.
     const fn panel_type(self) -> &'static str {
         match self {
             Self::Stat { .. } => "stat",
@@ -350,7 +353,6 @@ impl PanelKind {
         }
     }
 
-    /// How values are shown.
     fn field_defaults(self, unit: &str) -> Value {
         match self {
             Self::Stat { bad } => {
@@ -404,14 +406,14 @@ mod tests {
         *,
     };
 
-    /// The types of panel that the dashboard uses, of those that Grafana brings along.
+    /// The built-in panel types that the dashboard uses.
     const TYPES: [&str; 5] = ["row", "stat", "timeseries", "state-timeline", "table"];
 
     fn panels() -> Vec<Value> {
         build_dashboard()["panels"].as_array().unwrap().clone()
     }
 
-    /// All texts in a document.
+    /// Returns all strings in a document.
     fn texts(value: &Value) -> Vec<&str> {
         match value {
             Value::String(text) => vec![text],
@@ -422,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn the_model_has_what_is_documented() {
+    fn the_dashboard_has_the_documented_keys() {
         let dashboard = build_dashboard();
         let uid = dashboard["uid"].as_str().unwrap();
         assert!((8..=40).contains(&uid.len()), "{uid}");
@@ -442,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn every_panel_has_a_number_of_its_own_and_lies_within_the_grid_on_no_other() {
+    fn panels_have_unique_ids_and_do_not_overlap() {
         let mut taken = BTreeSet::new();
         let mut numbers = BTreeSet::new();
         for panel in panels() {
@@ -456,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn every_panel_asks_the_chosen_source_for_metrics_that_are_served() {
+    fn every_panel_queries_existing_metrics_of_the_selected_source() {
         let mut shown = BTreeSet::new();
         for panel in panels() {
             let kind = panel["type"].as_str().unwrap();
@@ -511,7 +513,7 @@ mod tests {
                 used.insert(rest[..end.unwrap_or(rest.len())].to_owned());
             }
         }
-        // Grafana's own begin with two underscores.
+        // Grafana's own variables start with two underscores.
         used.retain(|name| !name.starts_with("__"));
         assert_eq!(used.iter().map(String::as_str).collect::<Vec<_>>(), declared);
     }

@@ -1,38 +1,38 @@
-//! Any stream in blocks of whole lines, in constant memory.
+//! Reads a stream in blocks of whole lines, in constant memory.
 
 use std::io::{self, Read};
 
-/// Bytes of a block, and so of the longest line that is looked at as a whole.
+/// The size of a block, and so the maximum length of a line that is parsed in full.
 pub const BLOCK_BYTES: usize = 1 << 20;
 
-/// A block.
+/// A block of whole lines.
 #[derive(Clone, Copy, Debug)]
 pub struct LineBlock<'a> {
-    /// Where it begins in the stream.
+    /// Offset of the block in the stream.
     pub offset: u64,
-    /// Its bytes.
+    /// The bytes of the block.
     pub bytes: &'a [u8],
-    /// The last line of it was longer than a block; what is missing follows in no other.
+    /// `true` if the last line was longer than a block. The rest of such a line is dropped.
     pub overlong: bool,
 }
 
-/// A stream, cut into blocks that end where lines do.
+/// Cuts a stream into blocks that end at line breaks.
 #[derive(Debug)]
 pub struct BlockReader<R> {
     source: R,
     buffer: Vec<u8>,
-    /// What of the buffer was handed out, and what is filled.
+    /// Bytes of the buffer that were returned, and bytes that are filled.
     consumed: usize,
     filled: usize,
-    /// Where the buffer begins in the stream.
+    /// Offset of the buffer in the stream.
     buffer_offset: u64,
-    /// The rest of a line that was too long is passed over.
+    /// The rest of an overlong line is being dropped.
     skipping: bool,
     ended: bool,
 }
 
 impl<R: Read> BlockReader<R> {
-    /// Of a stream that begins at a place.
+    /// Creates a reader for a stream whose first byte has the offset `at`.
     #[must_use]
     pub fn new(source: R, at: u64) -> Self {
         Self {
@@ -46,13 +46,13 @@ impl<R: Read> BlockReader<R> {
         }
     }
 
-    /// Where the next block begins.
+    /// Returns the offset of the next block.
     #[must_use]
     pub fn position(&self) -> u64 {
         self.buffer_offset + self.consumed as u64
     }
 
-    /// The next block; nothing at the end of the stream.
+    /// Returns the next block; `None` at the end of the stream.
     ///
     /// # Errors
     ///
@@ -73,6 +73,7 @@ impl<R: Read> BlockReader<R> {
                 }
                 continue;
             }
+            // Without a line break, a full buffer holds the start of an overlong line.
             let full = self.filled == self.buffer.len();
             let overlong = break_at.is_none() && full;
             self.skipping = overlong;
@@ -85,7 +86,7 @@ impl<R: Read> BlockReader<R> {
         }
     }
 
-    /// Moves what was not handed out to the front, and reads on.
+    /// Moves unconsumed bytes to the front, and fills the rest of the buffer.
     fn fill_buffer(&mut self) -> io::Result<()> {
         self.buffer.copy_within(self.consumed..self.filled, 0);
         self.buffer_offset += self.consumed as u64;
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_end_where_lines_do() {
+    fn blocks_end_at_line_breaks() {
         assert_eq!(blocks(b""), []);
         assert_eq!(blocks(b"a\nb"), [(0, 3, false)]);
         let lines = b"0123456789abcde\n".repeat(BLOCK_BYTES / 16 + 10);
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_of_a_line_that_is_too_long_is_passed_over() {
+    fn the_rest_of_an_overlong_line_is_dropped() {
         let long = [vec![b'x'; 3 * BLOCK_BYTES + 5], b"\nnext\n".to_vec()].concat();
         assert_eq!(blocks(&long), [(0, BLOCK_BYTES, true), (3 * BLOCK_BYTES as u64 + 6, 5, false)]);
         assert_eq!(blocks(&vec![b'x'; 2 * BLOCK_BYTES]), [(0, BLOCK_BYTES, true)]);

@@ -1,5 +1,4 @@
-//! How the logs of a period and the table fit together: counts, what one has and the other has not, and by how much their
-//! clocks differ.
+//! The correlation report: how the log events of a period match the stored sessions, and how far the clocks differ.
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -16,36 +15,37 @@ use sessionwatch_targets::listing::ListedSession;
 
 use crate::config::Config;
 
-/// Signals that are looked at.
+/// The maximum number of log events in a report.
 pub const MAX_CORRELATED_EVENTS: u32 = 100_000;
 
-/// What is counted, or why it is not.
+/// A count, or the reason why it is unknown.
 pub type CountResult = Result<u64, String>;
 
-/// How logs and table fit.
+/// The correlation of log events and sessions.
 #[derive(Clone, Debug)]
 pub struct CorrelationReport {
-    /// Signals that name a token, by how they fit: exact, ambiguous, contradicting, gone, not joined.
+    /// Number of events that contain a token, by match kind: exact, ambiguous, contradicting, gone, not correlated.
     pub match_counts: [(&'static str, u64); 5],
-    /// Signals that contradict the table.
+    /// Events that contradict the stored sessions, at most 20.
     pub contradicting: Vec<LogEventRecord>,
-    /// Creations in the log.
+    /// Session creations in the log.
     pub created: u64,
-    /// Creations in the log of which no row is left.
+    /// Session creations in the log whose session no longer exists.
     pub without_row: u64,
-    /// Rows that were created and of whose creation no line tells.
+    /// Sessions whose creation is missing in the log.
     pub without_line: CountResult,
-    /// By how much the log's clock is ahead of the database's, and of how many creations that is the median.
+    /// Median offset of the log's clock against the database's, positive if ahead, and the number of creations
+    /// compared.
     pub clock_skew: Option<(SignedDuration, usize)>,
-    /// By how much the log's clock is at most behind this machine's; what is negative says that it is ahead.
+    /// Upper bound of the lag of the log's clock behind this machine's; negative if the log's clock is ahead.
     pub clock_lag: Option<SignedDuration>,
 }
 
-/// Works it out from the signals of a period.
+/// Builds the report of a period.
 ///
 /// # Errors
 ///
-/// If they cannot be read.
+/// If the store cannot be read.
 pub fn correlate_period(
     db: Tx<'_>,
     config: &Config,
@@ -67,7 +67,7 @@ pub fn correlate_period(
         .count() as u64;
     let sampled = config.logs.sources_for_target(name).find(|source| source.is_sampled);
     let without_line = match (sampled, rows) {
-        (Some(source), _) => Err(format!("`{}` is sampled, so that lines may be missing", source.name)),
+        (Some(source), _) => Err(format!("`{}` is sampled, so lines may be missing", source.name)),
         (None, Err(why)) => Err(why.to_owned()),
         (None, Ok(rows)) => count_rows_without_line(db, config, name, rows, &creations)?,
     };
@@ -77,7 +77,7 @@ pub fn correlate_period(
             by_fit(MatchKind::Ambiguous),
             by_fit(MatchKind::Contradicting),
             by_fit(MatchKind::Gone),
-            ("not joined", count(None)),
+            ("not correlated", count(None)),
         ],
         contradicting: found
             .iter()
@@ -93,7 +93,7 @@ pub fn correlate_period(
     })
 }
 
-/// Rows of whose creation no line tells, since logs were first read.
+/// Counts the sessions created since logs were first read whose creation is missing in the log.
 fn count_rows_without_line(
     db: Tx<'_>,
     config: &Config,
@@ -106,10 +106,10 @@ fn count_rows_without_line(
         known |= super::find_source(db, &source.name)?.is_some();
     }
     if !known {
-        return Ok(Err("no line was read yet".into()));
+        return Ok(Err("no log line has been read yet".into()));
     }
     let Some(first) = creations.iter().map(|signal| signal.read_at).min() else {
-        return Ok(Err("no line of a creation was read in that time".into()));
+        return Ok(Err("no session creation was logged in this period".into()));
     };
     let told: std::collections::BTreeSet<&str> =
         creations.iter().filter_map(|signal| signal.token_prefix.as_deref()).collect();
@@ -120,10 +120,10 @@ fn count_rows_without_line(
     Ok(Ok(untold.count() as u64))
 }
 
-/// The median of what creations say of the clocks.
+/// Returns the median clock offset of session creations. The median tolerates single lines that were delayed.
 fn median_skew(creations: &[&LogEventRecord]) -> Option<(SignedDuration, usize)> {
     let skew = |signal: &&LogEventRecord| {
-        signal.correlation.as_ref()?["skew_us"].as_i64().map(SignedDuration::from_micros)
+        signal.correlation.as_ref()?["clock_offset_us"].as_i64().map(SignedDuration::from_micros)
     };
     let mut all: Vec<SignedDuration> = creations.iter().filter_map(skew).collect();
     all.sort_unstable();
@@ -131,11 +131,11 @@ fn median_skew(creations: &[&LogEventRecord]) -> Option<(SignedDuration, usize)>
 }
 
 impl CorrelationReport {
-    /// As JSON.
+    /// Returns the report as JSON.
     ///
     /// # Errors
     ///
-    /// If it cannot be written as JSON.
+    /// If an event cannot be serialized.
     pub fn to_json(&self) -> Result<Value, StoreError> {
         let contradicting = self.contradicting.iter().map(super::log_event_json);
         let contradicting = contradicting.collect::<Result<Vec<_>, _>>()?;
@@ -145,7 +145,7 @@ impl CorrelationReport {
         }
         let why = self.without_line.as_ref().err();
         Ok(json!({
-            "schema": 1, "fits": fits, "created": self.created, "created_without_row": self.without_row,
+            "schema": 2, "match_kinds": fits, "created": self.created, "created_without_row": self.without_row,
             "rows_without_creation": self.without_line.as_ref().ok(), "not_counted": why,
             "ahead_of_database_us": self.clock_skew.map(|(skew, _)| saturating_micros(skew)), "creations_compared": self.clock_skew.map(|(_, of)| of),
             "behind_at_most_us": self.clock_lag.map(saturating_micros),
@@ -153,24 +153,25 @@ impl CorrelationReport {
         }))
     }
 
-    /// For people.
+    /// Returns the report as text.
     #[must_use]
     pub fn render_text(&self, target: &str, hours: u32) -> String {
         let all: u64 = self.match_counts.iter().map(|(_, count)| count).sum();
         let mut text = format!(
-            "{target}, the last {hours} hours: {}\n",
-            format_count(all, "signal names a token", "signals name a token")
+            "{target}, last {}: {}\n",
+            format_count(hours.into(), "hour", "hours"),
+            format_count(all, "log event with a token", "log events with a token")
         );
         for (name, count) in self.match_counts {
             text.push_str(&format!("  {name:<14} {count}\n"));
         }
         text.push_str(&format!(
-            "\nCreations in the log: {}; of {} no row is left\n",
+            "\nSession creations in the log: {}\n  of sessions that no longer exist: {}\n",
             self.created, self.without_row
         ));
         text.push_str(&match &self.without_line {
-            Ok(count) => format!("Rows of whose creation no line tells: {count}\n"),
-            Err(why) => format!("Rows of whose creation no line tells: not counted, {why}\n"),
+            Ok(count) => format!("Sessions without a creation in the log: {count}\n"),
+            Err(why) => format!("Sessions without a creation in the log: unknown, {why}\n"),
         });
         text.push_str(&self.describe_clocks());
         for signal in &self.contradicting {
@@ -187,8 +188,9 @@ impl CorrelationReport {
         if let Some((skew, of)) = self.clock_skew {
             let way = if skew.is_negative() { "behind" } else { "ahead of" };
             return format!(
-                "The log's clock is {} {way} the database's (median of {of} creations)\n",
-                seconds(skew)
+                "The log's clock is {} {way} the database's (median of {})\n",
+                seconds(skew),
+                format_count(of as u64, "session creation", "session creations")
             );
         }
         match self.clock_lag {
@@ -196,10 +198,10 @@ impl CorrelationReport {
                 format!("The log's clock is at least {} ahead of this machine's\n", seconds(behind))
             }
             Some(behind) => format!(
-                "The log's clock is at most {} behind this machine's (lines took as long to arrive)\n",
+                "The log's clock is at most {} behind this machine's (this includes the delay of lines)\n",
                 seconds(behind)
             ),
-            None => "Nothing is known of the log's clock: no line says when\n".into(),
+            None => "The log's clock is unknown: no line has a timestamp\n".into(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Judging signals: to which sessions they belong, and which checks fail because of them.
+//! Evaluates log events: correlates them with sessions, and runs the log checks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,6 +11,7 @@ use sessionwatch_core::{
     duration::{DAY, saturating_micros},
     log_gaps::StoredLogGap,
     period::Period,
+    plural::format_count,
     severity::Severity,
     source_activity::SourceStatus,
     timestamp::UtcTimestamp,
@@ -29,19 +30,20 @@ use crate::{
     config::{Config, logs::LogSourceConfig},
 };
 
-/// Signals that show why a check fails.
+/// The maximum number of log events shown as evidence of a failing check.
 const MAX_SHOWN_EVENTS: u32 = 10;
 
-/// The sessions of a target by the prefixes that were asked for.
+/// Sessions of a target, looked up by token prefix.
 #[derive(Clone, Debug, Default)]
 pub struct PrefixLookup {
-    /// The sessions.
+    /// Sessions that match one of the prefixes.
     pub matches: Vec<ListedSession>,
-    /// How many there are in all.
+    /// Number of all sessions of the target.
     pub total_sessions: u64,
 }
 
-/// What a signal was joined to: how it fits, by name, and the rest as JSON.
+/// Correlates a log event with sessions. Returns the match kind, or `None` if no correlation was possible, and details
+/// as JSON. `table` is the lookup, or the reason why it failed.
 #[must_use]
 pub fn correlate_event(
     signal: &LogEventRecord,
@@ -52,12 +54,12 @@ pub fn correlate_event(
         Err(why) => return (None, json!({ "why": why })),
     };
     let Some(prefix) = signal.token_prefix.as_deref() else {
-        return (None, json!({ "why": "the line names no token" }));
+        return (None, json!({ "why": "the line contains no token" }));
     };
     let shown =
         |line: &ListedSession| line.token_prefix.clone().filter(|shown| prefix_matches(shown, prefix));
     let alike: Vec<&ListedSession> = table.matches.iter().filter(|line| shown(line).is_some()).collect();
-    // Of a short token, less is shown than the line has.
+    // For a short token, the table shows fewer characters than the line contains.
     let prefix = alike.iter().filter_map(|line| shown(line)).min_by_key(String::len).unwrap_or(prefix.into());
     let prefix = prefix.as_str();
     let users: Vec<Option<&str>> = alike.iter().map(|line| line.user.as_deref()).collect();
@@ -74,27 +76,28 @@ pub fn correlate_event(
     };
     let sessions: Vec<Value> = joined.rows.iter().map(row).collect();
     let skew = clock_skew(signal, &joined, &alike);
-    let detail = json!({ "sessions": sessions, "by_chance": joined.expected_collisions, "skew_us": skew.map(saturating_micros) });
+    let detail = json!({ "sessions": sessions, "coincidences": joined.expected_collisions, "clock_offset_us": skew.map(saturating_micros) });
     (Some(joined.match_kind), detail)
 }
 
-/// The fewest characters by which a token in a line is found whose prefix in the table is shorter.
+/// The minimum length at which a shorter prefix in the table matches a longer one in a line.
 const MIN_PREFIX_CHARS: usize = 5;
 
-/// Whether the prefix that the table shows is that of a token that begins as a line says.
+/// Returns `true` if the prefix shown by the table belongs to a token that starts with `prefix`.
 #[must_use]
 fn prefix_matches(shown: &str, prefix: &str) -> bool {
     shown == prefix || shown.chars().count() >= MIN_PREFIX_CHARS && prefix.starts_with(shown)
 }
 
-/// The prefixes that the table may show of a token that begins as a line says.
+/// Returns the prefixes that the table may show for a token that starts with `prefix`.
 #[must_use]
 pub fn possible_prefixes(prefix: &str) -> Vec<String> {
     let lengths = prefix.char_indices().map(|(at, _)| at).skip(MIN_PREFIX_CHARS);
     lengths.chain([prefix.len()]).map(|end| prefix[..end].to_owned()).collect()
 }
 
-/// By how much the log's clock is ahead of the database's, by a session that both say was created.
+/// Returns the offset of the log's clock against the database's, from a creation that both recorded. `None` unless the
+/// event is a creation that matches exactly one session.
 fn clock_skew(
     signal: &LogEventRecord,
     joined: &correlation::Correlation,
@@ -105,35 +108,35 @@ fn clock_skew(
     Some(signal.at.filter(|_| created)?.duration_since(alike[*only].created_at?))
 }
 
-/// What is looked at.
+/// The input of an evaluation.
 #[derive(Clone, Copy, Debug)]
 pub struct EvalInput<'a> {
     /// The configuration.
     pub config: &'a Config,
-    /// The target.
+    /// Name of the target.
     pub target: &'a str,
-    /// The present instant.
+    /// The current time.
     pub now: UtcTimestamp,
 }
 
-/// A check's outcome, and the signals that show it.
+/// The result of a log check, with the events that caused it.
 #[derive(Clone, Debug)]
 pub struct LogCheckResult {
-    /// The outcome.
+    /// The result.
     pub outcome: CheckResult,
-    /// The latest signals.
+    /// The latest events, at most 10.
     pub events: Vec<LogEventRecord>,
 }
 
-/// What every check of logs says of a target.
+/// Runs all log checks of a target.
 ///
 /// # Errors
 ///
-/// If what is known cannot be read.
+/// If the store cannot be read.
 pub fn evaluate_log_checks(db: Tx<'_>, view: EvalInput<'_>) -> Result<Vec<LogCheckResult>, StoreError> {
     let logs = &view.config.logs;
-    let voices = load_source_states(db, view)?;
-    let doubt = idle_reason(&voices);
+    let states = load_source_states(db, view)?;
+    let doubt = idle_reason(&states);
     let tally = WindowedEvents::load(db, view)?;
     let mut all = Vec::new();
     for check in checks::LOG_CHECKS.iter().filter(|check| view.config.checks.is_enabled(check.id)) {
@@ -145,8 +148,8 @@ pub fn evaluate_log_checks(db: Tx<'_>, view: EvalInput<'_>) -> Result<Vec<LogChe
             LogCheckKind::UserConflicts => {
                 tally.evaluate_limit(CountedEvents::Contradictions, limit, doubt.as_deref())
             }
-            LogCheckKind::IdleSource => (evaluate_idle_sources(&voices), vec![]),
-            LogCheckKind::SourceGaps => (evaluate_gaps(&voices, limit, view.now), vec![]),
+            LogCheckKind::IdleSource => (evaluate_idle_sources(&states), vec![]),
+            LogCheckKind::SourceGaps => (evaluate_gaps(&states, limit, view.now), vec![]),
         };
         let mut judged = build_result(
             check.id,
@@ -163,7 +166,7 @@ pub fn evaluate_log_checks(db: Tx<'_>, view: EvalInput<'_>) -> Result<Vec<LogChe
     for own in &logs.custom_checks {
         let name = own.pattern.name.as_str();
         let (finding, signals) = tally.evaluate_limit(CountedEvents::Kind(name), own.limit, doubt.as_deref());
-        // How severe these are is the operator's to say.
+        // Never downgraded: the operator chose the severity of a custom check.
         all.push(build_result(name, own.pattern.severity, &own.action, finding, signals));
     }
     Ok(all)
@@ -181,8 +184,8 @@ fn build_result(
     LogCheckResult { outcome, events: signals }
 }
 
-/// Looks for a session that confirms what critical signals say. Without one it is high, since whoever can make the
-/// application log a line could have written it.
+/// Lowers a critical result to high unless a stored session confirms one of its events, since anyone who can make the
+/// application log text could forge such a line.
 fn downgrade_unconfirmed(
     db: Tx<'_>,
     view: EvalInput<'_>,
@@ -206,11 +209,11 @@ fn downgrade_unconfirmed(
     if confirmed.is_empty() {
         outcome.severity = Severity::High;
         outcome.outcome.summary.push_str(
-            "; unconfirmed: no line fits a session in the table, and whoever can make the application log text can write such a line",
+            "; unconfirmed: no event matches a stored session, and anyone who can make the application log text can forge one",
         );
         return Ok(());
     }
-    // Those that a session confirms come first.
+    // Confirmed events come first in the evidence.
     if !confirmed.iter().any(|one| result.events.first().is_some_and(|first| first.id == one.id)) {
         outcome.outcome.summary.push_str(&format!("; confirmed: {}", summarize_event(&confirmed[0])));
     }
@@ -221,7 +224,7 @@ fn downgrade_unconfirmed(
     Ok(())
 }
 
-/// A signal with the session that it was joined to.
+/// Returns an event as evidence, with the session that it was correlated with.
 fn event_evidence(signal: &LogEventRecord) -> EvidenceRow {
     let joined = signal.correlation.as_ref().unwrap_or(&Value::Null);
     let session = &joined["sessions"][0];
@@ -240,12 +243,12 @@ fn event_evidence(signal: &LogEventRecord) -> EvidenceRow {
     }
 }
 
-/// Signals that one limit is about.
+/// The events that a limit counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum CountedEvents<'a> {
-    /// Those of a kind or pattern.
+    /// Events of a kind or custom pattern.
     Kind(&'a str),
-    /// Those that say something else than the table.
+    /// Events that contradict the stored sessions.
     Contradictions,
 }
 
@@ -258,17 +261,17 @@ impl CountedEvents<'_> {
     }
 }
 
-/// The window of that length in which a limit counts. A signal that seems to come later was seen before the clock was
-/// set back: its window is not over.
+/// Returns the time window of a limit.
 fn count_window(view: EvalInput<'_>, length: SignedDuration) -> log_events::LogEventWindow<'_> {
+    // Extends into the future, so that events read before the clock was set back still count.
     log_events::LogEventWindow { target: view.target, from: view.now - length, to: view.now + DAY }
 }
 
-/// The signals that limits are about. Each window is read once, however many limits count in it.
+/// Event counts by window. Limits with the same window share one query.
 struct WindowedEvents {
-    /// By the length of the window.
+    /// Counts, by length of the window.
     windows: BTreeMap<SignedDuration, Vec<log_events::LogEventCount>>,
-    /// Those that show why a limit is exceeded, by the length of the window, the latest first.
+    /// Events of exceeded limits, by length of the window, newest first.
     latest: BTreeMap<SignedDuration, Vec<LogEventRecord>>,
 }
 
@@ -289,6 +292,7 @@ impl WindowedEvents {
         for length in lengths {
             let window = count_window(view, length);
             tally.windows.insert(length, log_events::count_log_events(db, window)?);
+            // Events are loaded only for exceeded limits, which are rare.
             let exceeded = limits.iter().filter(|(counted, limit)| {
                 limit.window == length && tally.count_events(*counted, *limit) > limit.max
             });
@@ -325,7 +329,8 @@ impl WindowedEvents {
         counts.filter(|one| counted.includes(&one.kind, one.match_kind.as_deref())).map(|one| one.count).sum()
     }
 
-    /// What a limit says of the signals that it is about, and the latest of them where it is exceeded.
+    /// Evaluates a limit. Returns the latest events too if it is exceeded. With a `doubt` about the sources, a limit
+    /// that is not exceeded is unknown rather than passing.
     fn evaluate_limit(
         &self,
         counted: CountedEvents<'_>,
@@ -340,13 +345,18 @@ impl WindowedEvents {
         } else {
             vec![]
         };
-        let minutes = limit.window.as_mins();
-        let plural = if count == 1 { "" } else { "s" };
-        let name = match counted {
-            CountedEvents::Kind(kind) => format!("signal{plural} `{kind}`"),
-            CountedEvents::Contradictions => format!("contradiction{plural} between log and table"),
+        let period = format_window(limit.window);
+        let counted = match counted {
+            CountedEvents::Kind(kind) => {
+                format_count(count, &format!("`{kind}` event"), &format!("`{kind}` events"))
+            }
+            CountedEvents::Contradictions => format_count(
+                count,
+                "contradiction between log and database",
+                "contradictions between log and database",
+            ),
         };
-        let mut summary = format!("{count} {name} in the last {minutes} minutes");
+        let mut summary = format!("{counted} in the last {period}");
         if let Some(first) = latest.first() {
             summary.push_str(&format!("; the latest: {}", summarize_event(first)));
         }
@@ -357,7 +367,7 @@ impl WindowedEvents {
         };
         #[expect(clippy::cast_precision_loss, reason = "a count for people")]
         let value = Some(count as f64);
-        let threshold = format!("> {} in {minutes} minutes", limit.max);
+        let threshold = format!("> {} in {period}", limit.max);
         (
             CheckOutcome {
                 verdict,
@@ -373,7 +383,12 @@ impl WindowedEvents {
     }
 }
 
-/// A signal in a few words, with what the table says.
+/// Formats the window of a limit: `1 minute`, `60 minutes`.
+fn format_window(window: SignedDuration) -> String {
+    format_count(window.as_mins().unsigned_abs(), "minute", "minutes")
+}
+
+/// Summarizes an event and its correlation in a few words.
 fn summarize_event(signal: &LogEventRecord) -> String {
     let mut words = Vec::new();
     words.extend(signal.token_prefix.as_ref().map(|prefix| format!("token {prefix}…")));
@@ -385,19 +400,20 @@ fn summarize_event(signal: &LogEventRecord) -> String {
     let said = match signal.match_kind.as_deref() {
         Some("exact") => session["id"].as_str().map(|id| format!("session {id}")),
         Some("contradicting") => {
-            session["user"].as_str().map(|user| format!("in the table it is user {user}"))
+            session["user"].as_str().map(|user| format!("stored session belongs to user {user}"))
         }
         Some("ambiguous") => {
-            joined["sessions"].as_array().map(|all| format!("{} sessions could be meant", all.len()))
+            let possible = |count: usize| format_count(count as u64, "possible session", "possible sessions");
+            joined["sessions"].as_array().map(|all| possible(all.len()))
         }
-        Some("gone") => Some("no such session is left".to_owned()),
-        _ => joined["why"].as_str().map(|why| format!("not joined: {why}")),
+        Some("gone") => Some("no session with this prefix".to_owned()),
+        _ => joined["why"].as_str().map(|why| format!("not correlated: {why}")),
     };
     words.extend(said);
     crate::sanitize::sanitize_text(&words.join(", "))
 }
 
-/// A source of a target, and what is known of its voice.
+/// A log source of a target, with its activity.
 struct SourceState<'a> {
     source: &'a LogSourceConfig,
     status: SourceStatus,
@@ -406,48 +422,47 @@ struct SourceState<'a> {
 }
 
 fn load_source_states<'a>(db: Tx<'_>, view: EvalInput<'a>) -> Result<Vec<SourceState<'a>>, StoreError> {
-    let mut voices = Vec::new();
+    let mut states = Vec::new();
     for source in view.config.logs.sources_for_target(view.target) {
         let kept = super::find_source(db, &source.name)?.unwrap_or_default();
-        let voice = kept.activity.status_at(kept.last_line_at, view.now, source.idle_after);
-        voices.push(SourceState { source, status: voice, last_line_at: kept.last_line_at, gaps: kept.gaps });
+        let status = kept.activity.status_at(kept.last_line_at, view.now, source.idle_after);
+        states.push(SourceState { source, status, last_line_at: kept.last_line_at, gaps: kept.gaps });
     }
-    Ok(voices)
+    Ok(states)
 }
 
-/// Why nothing follows from what no log says.
-fn idle_reason(voices: &[SourceState<'_>]) -> Option<String> {
-    voices.iter().find_map(|SourceState { source, status: voice, last_line_at: last, .. }| {
-        match (voice, last) {
-            (SourceStatus::NeverActive, _) => Some(format!("no line of `{}` was read yet", source.name)),
-            (SourceStatus::Idle, Some(at)) => {
-                Some(format!("`{}` has been quiet since {}", source.name, clock::format_utc(*at)))
-            }
-            _ => None,
+/// Returns the reason why the absence of events proves nothing: a source that is idle or was never active. `None` if
+/// all sources are active.
+fn idle_reason(states: &[SourceState<'_>]) -> Option<String> {
+    states.iter().find_map(|SourceState { source, status, last_line_at: last, .. }| match (status, last) {
+        (SourceStatus::NeverActive, _) => Some(format!("no line of `{}` has been read yet", source.name)),
+        (SourceStatus::Idle, Some(at)) => {
+            Some(format!("`{}` has been idle since {}", source.name, clock::format_utc(*at)))
         }
+        _ => None,
     })
 }
 
-fn evaluate_idle_sources(voices: &[SourceState<'_>]) -> CheckOutcome {
-    let quiet: Vec<String> = voices
+fn evaluate_idle_sources(states: &[SourceState<'_>]) -> CheckOutcome {
+    let idle: Vec<String> = states
         .iter()
-        .filter(|heard| heard.status == SourceStatus::Idle)
-        .map(|heard| {
-            let since = heard.last_line_at.map(clock::format_utc).unwrap_or_default();
-            let name = &heard.source.name;
-            format!("`{name}` has been quiet since {since}, though it usually speaks at this time")
+        .filter(|state| state.status == SourceStatus::Idle)
+        .map(|state| {
+            let since = state.last_line_at.map(clock::format_utc).unwrap_or_default();
+            let name = &state.source.name;
+            format!("`{name}` has been idle since {since}, though it is usually active at this time")
         })
         .collect();
-    let verdict = match (quiet.is_empty(), idle_reason(voices)) {
+    let verdict = match (idle.is_empty(), idle_reason(states)) {
         (false, _) => CheckVerdict::Failing,
         (true, Some(why)) => CheckVerdict::Unknown(why),
         (true, None) => CheckVerdict::Passing,
     };
     let summary =
-        if quiet.is_empty() { "every source speaks as it usually does".to_owned() } else { quiet.join("; ") };
+        if idle.is_empty() { "all log sources are as active as usual".to_owned() } else { idle.join("; ") };
     #[expect(clippy::cast_precision_loss, reason = "a count for people")]
-    let value = Some(quiet.len() as f64);
-    let threshold = "a source that usually speaks".to_owned();
+    let value = Some(idle.len() as f64);
+    let threshold = "idle at a time of usual activity".to_owned();
     CheckOutcome {
         verdict,
         value,
@@ -459,23 +474,23 @@ fn evaluate_idle_sources(voices: &[SourceState<'_>]) -> CheckOutcome {
     }
 }
 
-/// How many times lines may be missing within a window.
-fn evaluate_gaps(voices: &[SourceState<'_>], limit: LogCheckLimit, now: UtcTimestamp) -> CheckOutcome {
+/// Evaluates the number of gaps within a window.
+fn evaluate_gaps(states: &[SourceState<'_>], limit: LogCheckLimit, now: UtcTimestamp) -> CheckOutcome {
     let since = now - limit.window;
-    let all = voices.iter().flat_map(|heard| heard.gaps.iter().map(|gap| (heard.source, gap)));
+    let all = states.iter().flat_map(|state| state.gaps.iter().map(|gap| (state.source, gap)));
     let recent: Vec<(&LogSourceConfig, &StoredLogGap)> = all.filter(|(_, gap)| gap.is_after(since)).collect();
     let count = recent.len() as u64;
-    let minutes = limit.window.as_mins();
-    let plural = if count == 1 { "" } else { "s" };
-    let mut summary = format!("{count} gap{plural} in logs in the last {minutes} minutes");
+    let period = format_window(limit.window);
+    let mut summary = format!("{} in the last {period}", format_count(count, "log gap", "log gaps"));
     if let Some((source, gap)) = recent.iter().max_by_key(|(_, gap)| gap.at) {
-        let bytes = gap.bytes.map(|bytes| format!(" ({bytes} bytes)")).unwrap_or_default();
+        let bytes = gap.bytes.map(|bytes| format!(" ({})", format_count(bytes, "byte", "bytes")));
+        let bytes = bytes.unwrap_or_default();
         summary.push_str(&format!("; the latest, in `{}`: {}{bytes}", source.name, gap.cause.description()));
     }
     let verdict = if count > limit.max { CheckVerdict::Failing } else { CheckVerdict::Passing };
     #[expect(clippy::cast_precision_loss, reason = "a count for people")]
     let value = Some(count as f64);
-    let threshold = format!("> {} in {minutes} minutes", limit.max);
+    let threshold = format!("> {} in {period}", limit.max);
     CheckOutcome {
         verdict,
         value,

@@ -1,8 +1,8 @@
-//! What is posted: entries of Vercel's log drains, and lines with a token.
+//! Parses and authenticates posted payloads: entries of Vercel log drains, and plain log lines.
 //!
-//! A drain signs the bytes of the request with HMAC-SHA1, in hexadecimal, in `x-vercel-signature`; entries come as a JSON
-//! array or one to a line (<https://vercel.com/docs/drains>). Entries are repeated when an answer was lost, so each is
-//! taken once, by its id.
+//! A drain signs the request body with HMAC-SHA1, in hexadecimal, in `x-vercel-signature`; entries come as a JSON array
+//! or one per line (<https://vercel.com/docs/drains>). A drain resends entries whose response was lost, so they are
+//! deduplicated by ID.
 
 use std::{borrow::Cow, io::Read as _};
 
@@ -20,31 +20,31 @@ use sha2::Sha256;
 
 use super::{LocatedLogEvent, log_batch::LogBatch};
 
-/// Bytes of a request.
+/// The maximum size of a request body.
 pub const MAX_REQUEST_BYTES: usize = 8 << 20;
-/// Bytes of it unpacked.
+/// The maximum size of a decompressed body, which bounds the damage of a compression bomb.
 const MAX_UNPACKED_BYTES: u64 = 64 << 20;
-/// The most entries of an array.
+/// The maximum number of entries in an array.
 const MAX_ENTRIES: u32 = 200_000;
 
-/// Why a request is refused.
+/// The reason why a request is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IngestError {
-    /// It does not show that it may.
-    #[error("the signature or token is missing, or is not the one that is configured")]
+    /// The signature or token is missing or invalid.
+    #[error("missing or invalid signature or token")]
     Unauthorized,
-    /// It is too large.
-    #[error("the request is larger than 8 MiB, 64 MiB unpacked, or 200,000 entries: send smaller batches")]
+    /// The request exceeds a size limit.
+    #[error("the request exceeds 8 MiB, 64 MiB decompressed, or 200,000 entries: send smaller batches")]
     TooLarge,
-    /// It is packed in a way that is not known, or not as it says.
-    #[error("the request cannot be unpacked: gzip is understood")]
+    /// The body is compressed with an unsupported method, or is corrupt.
+    #[error("cannot decompress the request: send gzip or uncompressed data")]
     UnsupportedEncoding,
-    /// It is no JSON.
-    #[error("the request is neither a JSON array of entries nor one entry a line")]
+    /// The body is not the expected JSON.
+    #[error("the request is neither a JSON array of entries nor one JSON entry per line")]
     Malformed,
 }
 
-/// Whether a signature is that of the bytes, found out in constant time.
+/// Verifies the signature of a body in constant time.
 #[must_use]
 pub fn is_valid_signature(secret: &Secret, body: &[u8], signature: &str) -> bool {
     let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(secret.expose_bytes()) else { return false };
@@ -59,9 +59,10 @@ fn decode_sha1_hex(text: &str) -> Option<Vec<u8>> {
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect()
 }
 
-/// Whether a token is the one that is configured, found out in constant time whatever its length.
+/// Verifies a token in constant time.
 #[must_use]
 pub fn is_valid_token(secret: &Secret, token: &str) -> bool {
+    // Comparing MACs instead of the tokens hides the length of the secret too.
     let sum =
         |bytes: &[u8]| Hmac::<Sha256>::new_from_slice(b"sessionwatch").map(|mac| mac.chain_update(bytes));
     match (sum(secret.expose_bytes()), sum(token.as_bytes())) {
@@ -70,11 +71,11 @@ pub fn is_valid_token(secret: &Secret, token: &str) -> bool {
     }
 }
 
-/// The body as it was before it was packed.
+/// Decompresses a body according to its `Content-Encoding`.
 ///
 /// # Errors
 ///
-/// If it is too large, or not packed as it says.
+/// If the encoding is unsupported, the data is corrupt, or the result is too large.
 pub fn unpack_body<'a>(body: &'a [u8], encoding: Option<&str>) -> Result<Cow<'a, [u8]>, IngestError> {
     match encoding.map(str::trim) {
         None | Some("" | "identity") => Ok(Cow::Borrowed(body)),
@@ -92,7 +93,7 @@ pub fn unpack_body<'a>(body: &'a [u8], encoding: Option<&str>) -> Result<Cow<'a,
     }
 }
 
-/// An entry of a drain. Of what else it holds nothing is needed.
+/// An entry of a log drain. Other fields are ignored.
 #[derive(Debug, Deserialize)]
 struct DrainEntry<'a> {
     #[serde(borrow, default)]
@@ -105,7 +106,7 @@ struct DrainEntry<'a> {
     request: Option<Cow<'a, str>>,
 }
 
-/// A time in milliseconds, as a number or as text.
+/// A Unix time in milliseconds, as a number or as text.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum DrainTimestamp<'a> {
@@ -116,7 +117,7 @@ enum DrainTimestamp<'a> {
 
 impl DrainTimestamp<'_> {
     fn to_timestamp(&self) -> Option<UtcTimestamp> {
-        #[expect(clippy::cast_possible_truncation, reason = "what is out of range is no instant")]
+        #[expect(clippy::cast_possible_truncation, reason = "out-of-range values are rejected below")]
         let milliseconds = match self {
             Self::Integer(number) => *number,
             Self::Float(number) => *number as i64,
@@ -126,7 +127,7 @@ impl DrainTimestamp<'_> {
     }
 }
 
-/// Reads the entries of an array one after the other: all of them at once would take many times the memory of the text.
+/// Parses the entries of an array one by one; a parsed array would take many times the memory of the text.
 fn read_entry_array<'a>(text: &'a [u8], take: &mut impl FnMut(DrainEntry<'a>)) -> Result<(), IngestError> {
     struct Entries<'t, T>(&'t mut T, &'t mut bool);
     impl<'a, T: FnMut(DrainEntry<'a>)> serde::de::Visitor<'a> for Entries<'_, T> {
@@ -153,19 +154,18 @@ fn read_entry_array<'a>(text: &'a [u8], take: &mut impl FnMut(DrainEntry<'a>)) -
     read.map_err(|_| if is_too_large { IngestError::TooLarge } else { IngestError::Malformed })
 }
 
-/// The SHA-256 digest of a request's bytes as they were sent, in hexadecimal, by which the request is known again.
+/// Returns the SHA-256 digest of a body as sent, which identifies a resent request.
 #[must_use]
 pub fn body_digest(body: &[u8]) -> String {
     use sha2::Digest as _;
     format!("sha256:{}", const_hex::encode(Sha256::digest(body)))
 }
 
-/// What entries of a drain say. An entry without an id is known by the digest of the signed request and its place in it: whoever
-/// sends the same request again, with its signature, adds nothing.
+/// Parses the entries of a log drain.
 ///
 /// # Errors
 ///
-/// If nothing of it can be read. Single lines that cannot are counted.
+/// If no entry can be parsed. Single lines that cannot be parsed are counted.
 pub fn parse_drain_entries(
     body: &[u8],
     digest: &str,
@@ -181,6 +181,8 @@ pub fn parse_drain_entries(
         let Some(message) = &entry.message else { return };
         let at = entry.timestamp.as_ref().and_then(DrainTimestamp::to_timestamp);
         let request = entry.request.map(Cow::into_owned);
+        // An entry without ID is identified by the request's digest and its position, so that replaying a signed
+        // request adds nothing.
         let id = entry.id.filter(|id| !id.is_empty());
         let id = id.map_or_else(|| format!("{digest}#{number}"), Cow::into_owned);
         let mut sink = |signal: LogEvent<'_>, place: LogExcerpt<'_>| {
@@ -214,7 +216,7 @@ pub fn parse_drain_entries(
     Ok(batch)
 }
 
-/// What lines say that somebody posts. The name of the request, where it has one, keeps it from being taken twice.
+/// Parses posted log lines. `name` is the request's idempotency key, if it has one.
 #[must_use]
 pub fn parse_posted_lines(
     body: &[u8],
@@ -251,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn arrays_and_lines_are_read() {
+    fn arrays_and_lines_are_parsed() {
         let entry = r#"{"id":"1","timestamp":1795608000123,"message":"[AUTH-ADAPTER] Session created {\n userId: 7 }","requestId":"r","proxy":{"path":"/"}}"#;
         let other = r#"{"id":"2","timestamp":"1795608000123","source":"static"}"#;
         let expected = vec![r#"1 created Some("r")"#.to_owned()];
@@ -270,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_right_signature_and_token_are_right() {
+    fn only_valid_signatures_and_tokens_are_accepted() {
         let secret = Secret::new("0123456789abcdef");
         // `printf body | openssl dgst -sha1 -hmac 0123456789abcdef`
         let right = "061a1737902505c77871cd134518a7d38f82fadc";
@@ -285,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn what_unpacks_to_too_much_is_refused() {
+    fn compression_bombs_are_rejected() {
         use std::io::Write as _;
         let pack = |bytes: &[u8]| {
             let mut packer = flate2::write::GzEncoder::new(vec![], flate2::Compression::fast());

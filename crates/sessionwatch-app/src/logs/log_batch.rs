@@ -1,4 +1,4 @@
-//! Keeping what a source gave: signals, how far it was read, and what was dropped, in one transaction.
+//! Stores a batch from a log source in one transaction: events, read position, counters and gaps.
 
 use sessionwatch_core::{
     log_gaps::{self, LogGap},
@@ -9,36 +9,36 @@ use sessionwatch_store::{StoreError, log_events, log_sources, transaction::Tx};
 
 use super::{LocatedLogEvent, LogSourceRecord, find_source, tail::LogPosition};
 
-/// Bytes of the name of a drain's entry that are kept.
+/// The maximum length of a stored entry ID.
 const MAX_ENTRY_KEY_LEN: usize = 200;
 
-/// What a source gave at once.
+/// A batch of data read from a log source.
 #[derive(Clone, Debug, Default)]
 pub struct LogBatch {
-    /// The source.
+    /// Name of the source.
     pub source: String,
-    /// The target that it is about.
+    /// Name of the target whose sessions the log is about.
     pub target: String,
-    /// What was read.
+    /// Counters of what was read.
     pub counters: ReadCounters,
-    /// Signals, each with the name of the entry that it stands in, where entries have names.
+    /// Events, each with the ID of its entry, if entries have IDs.
     pub events: Vec<(Option<String>, LocatedLogEvent)>,
-    /// What was dropped, and why.
+    /// Reasons of dropped data, with counts.
     pub dropped: Vec<(&'static str, u64)>,
-    /// How far a file was read; `None` if the source is no file.
+    /// Read position in a file; `None` for other sources.
     pub position: Option<LogPosition>,
-    /// Where lines may be missing.
+    /// Gaps in which lines may be missing.
     pub gaps: Vec<LogGap>,
-    /// What a request is known by that has no name: its bytes. While the disk is full, its sender is told to send it again, and
-    /// then it is taken once.
+    /// Digest of a request without an idempotency key. It deduplicates a request that is resent because the disk was
+    /// full.
     pub digest: Option<String>,
 }
 
-/// Keeps what sources gave: how many signals are new and to be judged.
+/// Stores a batch. Returns the number of new events to evaluate.
 ///
 /// # Errors
 ///
-/// If it cannot be written; then nothing of it is kept.
+/// If the store cannot be written; the caller's transaction must be rolled back then.
 pub fn record_batch(db: Tx<'_>, batch: &LogBatch, now: UtcTimestamp) -> Result<u64, StoreError> {
     let known = find_source(db, &batch.source)?;
     let mut source =
@@ -58,7 +58,7 @@ pub fn record_batch(db: Tx<'_>, batch: &LogBatch, now: UtcTimestamp) -> Result<u
         }
         if let Some(entry) = entry {
             let entry = crate::notify::bounded_key(entry, MAX_ENTRY_KEY_LEN);
-            // An entry may hold several signals, one after the other.
+            // Consecutive events may belong to one entry, which is new or repeated as a whole.
             let is_new = match &before {
                 Some((name, is_new)) if *name == entry => *is_new,
                 _ => log_events::insert_drain_entry(db, &batch.source, &entry, now)?,
@@ -69,12 +69,12 @@ pub fn record_batch(db: Tx<'_>, batch: &LogBatch, now: UtcTimestamp) -> Result<u
                 continue;
             }
         }
-        // That sessions are used is counted, and no more.
+        // Refreshed sessions are too frequent to store, so they are only counted.
         if found.event.kind != LogEventKind::Refreshed {
             log_events::insert_log_event(db, &found.to_new_log_event(&batch.target, now))?;
             new += 1;
         }
-        source.increment_counter(&format!("signals/{}", found.name()), 1);
+        source.increment_counter(&format!("log_events/{}", found.name()), 1);
     }
     let ReadCounters { lines, bytes, hits, unrecognized: meaningless, truncated, not_utf8, overlong } =
         batch.counters;
@@ -97,8 +97,8 @@ pub fn record_batch(db: Tx<'_>, batch: &LogBatch, now: UtcTimestamp) -> Result<u
     Ok(new)
 }
 
-/// Returns `true` if a request without a name was taken already while the disk was full, so that its sender was told to send it
-/// again. Where the disk is full now, it is noted.
+/// Returns `true` if a request without idempotency key is a repetition. A sender is asked to resend a request that was
+/// stored in memory only because the disk was full: its digest is remembered then, and forgotten with the repetition.
 fn check_repeated_request(db: Tx<'_>, batch: &LogBatch, now: UtcTimestamp) -> Result<bool, StoreError> {
     let Some(digest) = batch.digest.as_deref().filter(|_| !batch.events.is_empty()) else { return Ok(false) };
     if db.is_in_memory() {

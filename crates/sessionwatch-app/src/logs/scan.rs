@@ -1,4 +1,4 @@
-//! Whole files, from one end to the other: a plain file by every processor, what is packed or piped as it comes.
+//! Scans whole files: plain files in parallel, compressed files and pipes sequentially.
 
 use std::{
     fs::File,
@@ -21,32 +21,32 @@ use sessionwatch_logs::{
 use super::{block_reader::BlockReader, zstd_frames::ZstdFrameReader};
 use crate::progress::ProgressMeter;
 
-/// Bytes of a file that a processor takes at once.
+/// The size of a range that one thread scans.
 const RANGE_BYTES: u64 = 16 << 20;
-/// Bytes before a range that are read to know what its first lines belong to.
+/// Bytes before a range that are parsed to find the entry to which its first lines belong.
 const RANGE_CONTEXT_BYTES: u64 = 256 << 10;
-/// Ranges that may wait for one that takes longer.
+/// The number of finished ranges that may wait for a slower one, which bounds memory.
 const MAX_RANGES_AHEAD: usize = 8;
 
-/// Why a file cannot be read.
+/// The reason why a file cannot be scanned.
 #[derive(Debug, thiserror::Error)]
 pub enum ScanError {
-    /// It cannot be opened.
-    #[error("cannot read {0}: is it there, and may it be read?")]
+    /// The file cannot be opened.
+    #[error("cannot read {0}: check that the file exists and is readable")]
     Open(PathBuf),
-    /// It cannot be read to its end.
-    #[error("{path} cannot be read beyond byte {at}: {why}")]
+    /// The file cannot be read to its end.
+    #[error("cannot read {path} beyond byte {at}: {why}")]
     Broken {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// How far it was read, unpacked.
+        /// Offset up to which the file was read, in decompressed bytes.
         at: u64,
-        /// In words.
+        /// The reason.
         why: String,
     },
 }
 
-/// How what a file holds is packed.
+/// Compression of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Compression {
     Plain,
@@ -55,7 +55,7 @@ pub(super) enum Compression {
 }
 
 impl Compression {
-    /// Returns how a file is packed that begins with these bytes.
+    /// Detects the compression of a file from its first 4 bytes.
     pub(super) fn detect(first: &[u8]) -> Self {
         match first {
             [0x1f, 0x8b, ..] => Self::Gzip,
@@ -64,7 +64,7 @@ impl Compression {
         }
     }
 
-    /// Unpacks a stream.
+    /// Wraps a stream in the matching decompressor.
     pub(super) fn unpack<'a>(
         self,
         source: impl BufRead + Send + 'a,
@@ -77,28 +77,28 @@ impl Compression {
     }
 }
 
-/// What gathers the signals of a part of a file.
+/// Collects the log events of a part of a file.
 pub trait LogEventCollector: Send {
-    /// A signal that was read there.
+    /// Adds an event.
     fn push_event(&mut self, signal: LogEvent<'_>, place: LogExcerpt<'_>);
 }
 
-/// What is looked for in a file, and how to begin to gather what is found.
+/// A file to scan.
 #[derive(Debug)]
 pub struct ScanJob<'a, M> {
-    /// The file; `-` is standard input.
+    /// Path of the file; `-` is standard input.
     pub path: &'a Path,
-    /// What is looked for.
+    /// The line matchers.
     pub matchers: &'a Matchers,
-    /// Makes what gathers the signals of one part.
+    /// Creates the collector for one part of the file.
     pub new_collector: M,
 }
 
-/// Reads a file. What each part of it gathered is handed over in order, with what was read.
+/// Scans a file. Passes the collector of each part to `hand_over`, in file order, with the counters of the part.
 ///
 /// # Errors
 ///
-/// If it cannot be read, or what it gathered cannot be handed over.
+/// If the file cannot be read, or `hand_over` fails.
 pub fn scan_file<G: LogEventCollector, E: From<ScanError>>(
     search: &ScanJob<'_, impl Fn() -> G + Sync>,
     mut hand_over: impl FnMut(G, ReadCounters) -> Result<(), E>,
@@ -113,6 +113,7 @@ pub fn scan_file<G: LogEventCollector, E: From<ScanError>>(
     if facts.is_dir() {
         return Err(ScanError::Open(path.to_owned()).into());
     }
+    // Only regular files can be read in ranges; a pipe or device is a stream.
     let mut first = [0; 4];
     let known = if facts.is_file() { file.read_at(&mut first, 0).map_err(refused)? } else { 0 };
     if facts.is_file() && Compression::detect(&first[..known]) == Compression::Plain {
@@ -122,7 +123,7 @@ pub fn scan_file<G: LogEventCollector, E: From<ScanError>>(
     }
 }
 
-/// A stream, unpacked if it is packed.
+/// Decompresses a stream if it is compressed.
 fn unpack_stream<'a>(
     path: &Path,
     source: impl Read + Send + 'a,
@@ -136,18 +137,17 @@ fn unpack_stream<'a>(
 }
 
 fn read_error(path: &Path, at: u64, why: &io::Error) -> ScanError {
-    // What unpacks says what is wrong with the packing; what the system says stays with it.
+    // These kinds come from a decompressor; all others are from the operating system.
     let why = match why.kind() {
-        io::ErrorKind::UnexpectedEof => "it ends too early".to_owned(),
+        io::ErrorKind::UnexpectedEof => "unexpected end of file".to_owned(),
         io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::Other => {
-            "it is not packed as it says".to_owned()
+            "invalid compressed data".to_owned()
         }
         kind => kind.to_string(),
     };
     ScanError::Broken { path: path.to_owned(), at, why }
 }
 
-/// Reads a stream.
 fn scan_stream<G: LogEventCollector, E: From<ScanError>>(
     search: &ScanJob<'_, impl Fn() -> G + Sync>,
     source: Box<dyn Read + Send + '_>,
@@ -188,7 +188,8 @@ fn scan_stream<G: LogEventCollector, E: From<ScanError>>(
     }
 }
 
-/// Reads a file in ranges, by every processor. Each range knows by what stands before it what its first lines belong to.
+/// Scans a file in ranges, with one thread per processor. Each range also parses the bytes before it, to find the entry
+/// to which its first lines belong.
 fn scan_ranges<G: LogEventCollector, E: From<ScanError>>(
     search: &ScanJob<'_, impl Fn() -> G + Sync>,
     file: &File,
@@ -217,6 +218,7 @@ fn scan_ranges<G: LogEventCollector, E: From<ScanError>>(
                 }
             });
         }
+        // Only the threads hold senders now, so the receiver ends with the last thread.
         drop(sender);
         let mut waiting = std::collections::BTreeMap::new();
         let (mut due, mut read) = (0, 0);
@@ -232,13 +234,13 @@ fn scan_ranges<G: LogEventCollector, E: From<ScanError>>(
             }
             Ok(())
         });
-        // Whoever still waits need not.
+        // After an error, releases the threads that still wait for their turn.
         done.advance_to(u64::MAX);
         outcome
     })
 }
 
-/// How many ranges were handed over, so that nobody runs too far ahead.
+/// Counts the ranges handed over, so that no thread runs too far ahead.
 #[derive(Debug, Default)]
 struct ReorderWindow {
     done: Mutex<u64>,
@@ -251,7 +253,7 @@ impl ReorderWindow {
         self.advanced.notify_all();
     }
 
-    /// Waits until a range is near enough: whether it is still wanted.
+    /// Waits until a range is close enough to the first unfinished one. Returns `false` if the scan was aborted.
     fn wait_for_turn(&self, number: u64) -> bool {
         let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
         let far = |done: &mut u64| number >= done.saturating_add(MAX_RANGES_AHEAD as u64);
@@ -260,7 +262,7 @@ impl ReorderWindow {
     }
 }
 
-/// A file from a place on.
+/// Reads a file from one offset to another.
 struct RangeReader<'f> {
     file: &'f File,
     at: u64,
@@ -277,7 +279,7 @@ impl Read for RangeReader<'_> {
     }
 }
 
-/// Reads the lines that begin in a range.
+/// Scans the lines that start in a range.
 fn scan_range<G: LogEventCollector>(
     search: &ScanJob<'_, impl Fn() -> G + Sync>,
     file: &File,
@@ -294,7 +296,7 @@ fn scan_range<G: LogEventCollector>(
         }
     };
     let mut blocks = BlockReader::new(RangeReader { file, at: from, end: size }, from);
-    // Where it does not begin with a line, the rest of one is no line.
+    // The context rarely starts at a line, so its first, partial line is dropped.
     let mut skipped = from == 0;
     let mut before = ReadCounters::default();
     loop {
@@ -306,7 +308,7 @@ fn scan_range<G: LogEventCollector>(
             (bytes, at, skipped) = (&bytes[first..], at + first as u64, true);
         }
         if at < begin {
-            // A line belongs to the range in which it begins.
+            // A line belongs to the range in which it starts, so one that crosses the border belongs to the context.
             let inside = usize::try_from(begin - at).unwrap_or(0);
             let first = match inside.checked_sub(1).and_then(|last| bytes.get(last..)) {
                 Some(rest) => inside - 1 + memchr::memchr(b'\n', rest).map_or(rest.len(), |first| first + 1),

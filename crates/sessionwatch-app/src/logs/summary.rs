@@ -1,4 +1,4 @@
-//! What was found, counted, with the first of what is bad.
+//! Summary of a log scan: event counts, and the first severe events of each kind.
 
 use sessionwatch_core::{severity::Severity, timestamp::UtcTimestamp};
 use sessionwatch_logs::{
@@ -9,37 +9,37 @@ use sessionwatch_logs::{
 
 use super::LocatedLogEvent;
 
-/// Signals of each kind that are kept whole.
+/// The number of events of each kind that are kept in full.
 const MAX_KEPT_PER_KIND: u64 = 100;
 
-/// How often something was found, and when.
+/// Number and period of events of one kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct EventCount {
-    /// How often.
+    /// Number of events.
     pub count: u64,
-    /// The first time, by the log's clock.
+    /// Time of the first event, by the log's clock.
     pub first: Option<UtcTimestamp>,
-    /// The last time.
+    /// Time of the last event.
     pub last: Option<UtcTimestamp>,
 }
 
-/// A signal that may be kept, with where it was read.
+/// An event without the parts that are only built if it is kept.
 #[derive(Clone, Debug)]
 struct RawEvent {
     event: LogEvent<'static>,
     byte_range: (u64, u64),
 }
 
-/// What was found.
+/// The summary of a scan, or of one part of it.
 #[derive(Clone, Debug)]
 pub struct LogSummary<'p> {
     patterns: &'p [Pattern],
-    /// By kind; then by pattern.
+    /// Counts of all kinds, followed by those of all patterns.
     counts: Vec<EventCount>,
     raw_events: Vec<RawEvent>,
-    /// The first ones of each kind that is bad.
+    /// The first events of each kind that has a severity.
     pub kept_events: Vec<LocatedLogEvent>,
-    /// What was read.
+    /// Counters of what was read.
     pub counters: ReadCounters,
 }
 
@@ -52,7 +52,7 @@ impl EventCount {
 }
 
 impl<'p> LogSummary<'p> {
-    /// Nothing yet, with these patterns.
+    /// Creates an empty summary.
     #[must_use]
     pub fn new(patterns: &'p [Pattern]) -> Self {
         let counts = vec![EventCount::default(); LogEventKind::ALL.len() + patterns.len()];
@@ -80,7 +80,7 @@ impl<'p> LogSummary<'p> {
         }
     }
 
-    /// One signal more.
+    /// Adds an event.
     pub fn add_event(&mut self, signal: LogEvent<'_>, place: LogExcerpt<'_>) {
         let at = Self::count_index(&signal);
         let severity = self.severity_at(at);
@@ -91,7 +91,7 @@ impl<'p> LogSummary<'p> {
         }
     }
 
-    /// Adds what a later part of a source gave.
+    /// Adds the summary of a later part of a source.
     pub fn merge(&mut self, part: Self, source: &str) {
         let mut kept = vec![0; self.counts.len()];
         for raw in part.raw_events {
@@ -108,7 +108,7 @@ impl<'p> LogSummary<'p> {
         self.counters.merge(part.counters);
     }
 
-    /// What was found, by name and severity, the worst first.
+    /// Returns the counts with names and severities, most severe first.
     #[must_use]
     pub fn sorted_counts(&self) -> Vec<(&'p str, Option<Severity>, EventCount)> {
         let all = self.counts.iter().enumerate().filter(|(_, count)| count.count > 0);
@@ -118,7 +118,7 @@ impl<'p> LogSummary<'p> {
         found
     }
 
-    /// Whether something critical or high was found.
+    /// Returns `true` if an event of severity high or critical was found.
     #[must_use]
     pub fn has_severe_events(&self) -> bool {
         self.sorted_counts().iter().any(|(_, severity, _)| *severity >= Some(Severity::High))
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_first_of_each_kind_are_kept_over_all_parts() {
+    fn only_the_first_events_of_each_kind_are_kept_across_parts() {
         let place = LogExcerpt { from: 0, to: 1, text: b"x" };
         let part = |count: u64| {
             let mut part = LogSummary::new(&[]);
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_has_its_own_place() {
+    fn every_kind_has_its_own_index() {
         for (at, kind) in LogEventKind::ALL.iter().copied().enumerate() {
             assert_eq!(LogSummary::count_index(&LogEvent::new(kind)), at);
         }

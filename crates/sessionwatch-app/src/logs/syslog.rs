@@ -1,4 +1,5 @@
-//! Syslog over TCP and UDP: messages by RFC 6587, counted or one to a line, and one to a datagram (RFC 5426).
+//! Syslog server over TCP (RFC 6587, octet-counted or newline-separated messages) and UDP (RFC 5426, one message per
+//! datagram).
 
 use std::{
     collections::VecDeque,
@@ -25,40 +26,40 @@ use tokio_util::sync::CancellationToken;
 
 use super::{LocatedLogEvent, log_batch::LogBatch};
 
-/// Bytes of a message; of a longer one the rest is passed over.
+/// The maximum size of a message; the rest of a longer one is dropped.
 const MAX_MESSAGE_BYTES: usize = 64 << 10;
-/// Connections at the same time.
+/// The maximum number of concurrent connections.
 const MAX_CONNECTIONS: usize = 64;
-/// How long what was read waits for more that can be kept with it.
+/// Delay for which datagrams are collected into one batch.
 const BATCH_DELAY: Duration = Duration::from_millis(200);
-/// Messages that are kept at once.
+/// The maximum number of datagrams in a batch.
 const MAX_BATCH_MESSAGES: usize = 2_000;
-/// Datagrams that wait while others are kept.
+/// The maximum number of datagrams queued while a batch is stored.
 const MAX_QUEUED_DATAGRAMS: usize = 20_000;
 
-/// Takes what was read, and says whether it is safe.
+/// Stores batches.
 pub trait LogBatchStore: Clone + Send + Sync + 'static {
-    /// Keeps a batch: whether it is safe now.
+    /// Stores a batch. Returns `true` if it is stored durably.
     fn store_batch(&self, batch: LogBatch) -> impl Future<Output = bool> + Send;
 }
 
-/// Who may send.
+/// The networks that may send.
 #[derive(Clone, Debug)]
 pub struct SenderAllowlist {
-    /// Everybody, if there are none.
+    /// Empty to allow all senders.
     networks: Arc<[IpNet]>,
-    /// Datagrams and connections that were refused since this was last kept, and in all.
+    /// Rejected datagrams and connections since the last batch, and in total.
     refused: Arc<(AtomicU64, AtomicU64)>,
 }
 
 impl SenderAllowlist {
-    /// Those of some networks, or everybody if there are none.
+    /// Creates an allowlist; an empty one allows all senders.
     #[must_use]
     pub fn new(networks: Vec<IpNet>) -> Self {
         Self { networks: networks.into(), refused: Arc::default() }
     }
 
-    /// Returns `true` if an address may send. One that may not is counted, and logged less and less often.
+    /// Returns `true` if an address may send. Counts and logs a rejection.
     fn check_sender(&self, sender: SocketAddr, source: &str) -> bool {
         let address = sender.ip().to_canonical();
         if self.networks.is_empty() || self.networks.iter().any(|network| network.contains(&address)) {
@@ -67,44 +68,45 @@ impl SenderAllowlist {
         let (since_kept, in_all) = &*self.refused;
         since_kept.fetch_add(1, Ordering::Relaxed);
         let count = in_all.fetch_add(1, Ordering::Relaxed) + 1;
+        // Logged at powers of two, so that a flood does not fill the log.
         if count.is_power_of_two() {
-            tracing::warn!(source, count, "syslog was refused: {address} is not among the `senders`");
+            tracing::warn!(source, count, "rejected syslog from {address}: the address is not in `senders`");
         }
         false
     }
 
-    /// How many were refused since this was last asked.
+    /// Returns the number of rejections since the last call.
     fn take_refused_count(&self) -> u64 {
         self.refused.0.swap(0, Ordering::Relaxed)
     }
 }
 
-/// A source of syslog.
+/// A syslog server for one log source.
 #[derive(Clone, Debug)]
 pub struct SyslogServer<K> {
-    /// Its name, and that of the target.
+    /// Names of the source and the target.
     pub names: (String, String),
-    /// What is looked for.
+    /// The line matchers.
     pub matchers: Arc<Matchers>,
-    /// Where it is kept.
+    /// Stores the batches.
     pub batch_store: K,
-    /// Who may send.
+    /// The networks that may send.
     pub senders: SenderAllowlist,
-    /// When to stop.
+    /// Stops the server.
     pub stop: CancellationToken,
 }
 
-/// Bytes of a stream, cut into messages.
+/// Splits a TCP stream into messages.
 #[derive(Debug, Default)]
 struct MessageBuffer {
     bytes: Vec<u8>,
-    /// Bytes of a message that is too long, which are still to come; of one that ends with its line, all of them.
+    /// Remaining bytes of an overlong message to drop; `u64::MAX` to drop up to the next line break.
     skip: Option<u64>,
     overlong: u64,
 }
 
 impl MessageBuffer {
-    /// The next whole message.
+    /// Returns the next complete message; `None` if more bytes are needed.
     fn next_message(&mut self) -> Option<Vec<u8>> {
         loop {
             if let Some(left) = self.skip {
@@ -122,6 +124,7 @@ impl MessageBuffer {
                 self.bytes.drain(..end);
                 self.skip = None;
             }
+            // RFC 6587: a message starts with its length and a space, or else ends with a line break.
             let digits = self.bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
             let counted = digits > 0 && digits < 10 && self.bytes.get(digits) == Some(&b' ');
             if counted {
@@ -157,7 +160,7 @@ impl MessageBuffer {
 }
 
 impl<K: LogBatchStore> SyslogServer<K> {
-    /// Listens until it is asked to stop.
+    /// Serves connections and datagrams until stopped.
     pub async fn listen(self, tcp: TcpListener, udp: UdpSocket) {
         let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let accepting = async {
@@ -176,7 +179,7 @@ impl<K: LogBatchStore> SyslogServer<K> {
                             drop(permit);
                         });
                     }
-                    // Too many files are open, or a client was gone again.
+                    // Too many open files, or the client disconnected. The delay prevents a busy loop.
                     Err(_) => {
                         self.stop.run_until_cancelled(sessionwatch_clock::sleep(BATCH_DELAY)).await;
                     }
@@ -184,11 +187,11 @@ impl<K: LogBatchStore> SyslogServer<K> {
             }
         };
         tokio::join!(accepting, self.serve_datagrams(udp));
-        // Whoever is still connected has been told to stop too.
+        // Waits for all connections, which stop by the same token, so that their last messages are stored.
         let _ = connections.acquire_many(u32::try_from(MAX_CONNECTIONS).unwrap_or(1)).await;
     }
 
-    /// Reads a connection until it ends. Nothing more is read while what was is not safe.
+    /// Reads a connection until it ends. Reading pauses until each batch is stored, so that TCP slows down the sender.
     async fn serve_connection(&self, mut stream: TcpStream) {
         let (mut messages, mut reader) = (MessageBuffer::default(), LogReader::new(&self.matchers));
         let (mut buffer, mut before) = (vec![0; 64 << 10], ReadCounters::default());
@@ -216,6 +219,7 @@ impl<K: LogBatchStore> SyslogServer<K> {
                     self.read_message(&mut reader, &rest, &mut found);
                 }
             }
+            // A multi-line entry may continue in the next message.
             if ended || !reader.has_pending_entry() {
                 let mut sink = self.event_sink(&mut found);
                 reader.finish(&mut sink);
@@ -231,7 +235,7 @@ impl<K: LogBatchStore> SyslogServer<K> {
         }
     }
 
-    /// Reads datagrams. Those that come while too many wait are dropped, and counted.
+    /// Receives datagrams. Drops and counts them while the queue is full, since UDP has no backpressure.
     async fn serve_datagrams(&self, socket: UdpSocket) {
         let (mut waiting, mut dropped) = (VecDeque::new(), 0);
         let mut buffer = vec![0; MAX_MESSAGE_BYTES];
@@ -255,7 +259,7 @@ impl<K: LogBatchStore> SyslogServer<K> {
                 kept = async { match &mut keeping { Some(keeping) => keeping.await, None => std::future::pending().await } } => {
                     keeping = None;
                     if !kept {
-                        tracing::warn!(source = self.names.0, "datagrams were lost: the store cannot be written");
+                        tracing::warn!(source = self.names.0, "lost syslog datagrams: cannot write the store");
                     }
                 }
                 () = tokio::time::sleep_until(due), if !busy && !waiting.is_empty() => {
@@ -272,7 +276,7 @@ impl<K: LogBatchStore> SyslogServer<K> {
         }
     }
 
-    /// Keeps some of the datagrams that wait.
+    /// Stores a batch of queued datagrams.
     fn store_datagrams(
         &self,
         waiting: &mut VecDeque<Vec<u8>>,
@@ -297,7 +301,6 @@ impl<K: LogBatchStore> SyslogServer<K> {
         }
     }
 
-    /// Reads a message, which is a line of its own.
     fn read_message(
         &self,
         reader: &mut LogReader<'_>,
@@ -305,7 +308,7 @@ impl<K: LogBatchStore> SyslogServer<K> {
         found: &mut Vec<(Option<String>, LocatedLogEvent)>,
     ) {
         let mut sink = self.event_sink(found);
-        // A message may hold line breaks, which are of what was logged.
+        // A message may contain line breaks that the application logged.
         reader.read_block(message, 0, true, &mut sink);
     }
 
@@ -339,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_counted_or_end_with_their_line() {
+    fn messages_are_octet_counted_or_end_at_a_line_break() {
         let all = ["<1>one", "<2>two\nlines", "<3>three"].map(str::to_owned).to_vec();
         let stream = b"6 <1>one12 <2>two\nlines<3>three\n\n";
         assert_eq!(cut(&[stream]), (all.clone(), 0));
@@ -349,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_is_too_long_is_cut_and_the_next_one_is_found() {
+    fn an_overlong_message_is_truncated_and_the_next_one_is_found() {
         let long = [b"200000 ".to_vec(), vec![b'x'; 200_000], b"6 <1>one".to_vec()].concat();
         let endless = [vec![b'x'; 200_000], b"\n<1>one\n".to_vec()].concat();
         for stream in [long, endless] {

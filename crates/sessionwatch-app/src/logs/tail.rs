@@ -1,9 +1,9 @@
-//! A log that grows: what was added since it was read last, over rotation, truncation and re-creation, also while nobody
-//! reads it.
+//! Tails a log file: reads what was added since the last read, across rotation, truncation and re-creation, even while
+//! the daemon is down.
 //!
-//! A follower reads the file that has the log's name, and beside it rotated files that may still grow or of which something
-//! is left to read. Files are known by number, creation time, first bytes, and the bytes before the place that was read to;
-//! never by their names, which only say where to look.
+//! A tailer reads the file at the log's path, and rotated files that may still grow or have unread data. Files are
+//! identified by inode, creation time, first bytes, and the bytes before the read position. Names only tell where to
+//! look.
 
 mod classify;
 mod content;
@@ -40,60 +40,60 @@ use self::{
 pub use self::{open_file::IDLE_ENTRY_TIMEOUT, position::LogPosition};
 use super::{LocatedLogEvent, block_reader::BLOCK_BYTES};
 
-/// How often it is told that a file is no text.
+/// Minimum interval between two gaps that report non-text data.
 const NON_TEXT_GAP_INTERVAL: Duration = Duration::from_secs(600);
 
-/// What a step gave.
+/// The result of one read.
 #[derive(Debug, Default)]
 pub struct TailBatch {
-    /// Signals.
+    /// Log events.
     pub events: Vec<LocatedLogEvent>,
-    /// What was read.
+    /// Counters of what was read.
     pub counters: ReadCounters,
-    /// How far that is, once it is kept.
+    /// Position to store together with the batch.
     pub position: Option<LogPosition>,
-    /// There is more to read at once.
+    /// `true` if more can be read at once.
     pub has_more: bool,
-    /// What happened to the file: `rotated`, `truncated`, `missing`.
+    /// Change of the file: `rotated`, `truncated` or `missing`.
     pub file_change: Option<&'static str>,
-    /// Where lines may be missing.
+    /// Gaps in which lines may be missing.
     pub gaps: Vec<LogGap>,
-    /// Bytes that could not be read or understood, as far as that is known.
+    /// Number of bytes that could not be read or decoded, as far as known.
     pub lost_bytes: u64,
 }
 
-/// Where a log is begun with.
+/// The position from which a log is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StartPosition {
-    /// Where the file ends; a file that is made later, from its start.
+    /// The end of the file. A file that is created later is read from its start.
     AtEnd,
-    /// Where the file starts.
+    /// The start of the file.
     AtStart,
-    /// Where it was read to before.
+    /// The position of an earlier read.
     Resume(LogPosition),
 }
 
-/// Follows a log.
+/// Tails a log file.
 #[derive(Debug)]
 pub struct FileTailer<'g> {
     path: PathBuf,
     name: String,
     matchers: &'g Matchers,
-    /// Where to begin; `None` once it has begun.
+    /// `None` once reading has started.
     begin: Option<StartPosition>,
-    /// How long the file was when it was first met and could not be read.
+    /// Length of the file when it was first seen but could not be read.
     length_at_first: Option<u64>,
-    /// The files that are read, the newest last.
+    /// The open files, oldest first.
     files: Vec<OpenFile<'g>>,
     rotated_files: RotatedFiles,
-    /// Not yet given.
+    /// Gaps that were not returned yet.
     gaps: Vec<LogGap>,
     non_text_reported_at: Option<Instant>,
     buffer: Vec<u8>,
 }
 
 impl<'g> FileTailer<'g> {
-    /// Follows a log from where it is to be begun with.
+    /// Creates a tailer that starts at `begin`.
     #[must_use]
     pub fn new(path: &Path, name: &str, grammar: &'g Matchers, begin: StartPosition) -> Self {
         Self {
@@ -110,25 +110,25 @@ impl<'g> FileTailer<'g> {
         }
     }
 
-    /// Takes none of these files for a rotated one: they are logs themselves.
+    /// Excludes files that are logs of other sources, which are never taken for rotated files of this one.
     #[must_use]
     pub fn excluding(mut self, logs: Vec<PathBuf>) -> Self {
         self.rotated_files.folders.exclude_logs(logs);
         self
     }
 
-    /// Reads what was added, at most a block of it.
+    /// Reads what was added, at most one block.
     ///
     /// # Errors
     ///
-    /// If the file is there and cannot be read, or its folder cannot be listed. Nothing is lost by that: a later step goes on.
+    /// If the file exists and cannot be read, or its folder cannot be listed. Nothing is lost: call again later.
     pub fn read_batch(&mut self, now: Instant) -> io::Result<TailBatch> {
         let mut step = TailBatch::default();
         if self.begin.is_some() {
             self.start_reading(&mut step)?;
         }
-        // A copy says how far a file was read only before more is read of what stands there now.
-        // What hinders it then is told after that.
+        // Changes are detected before more is read: a copy made by `copytruncate` is recognized by the current read
+        // position. An error here is not fatal, since the second detection below reports it.
         if self.rotated_files.has_changed() {
             step.file_change = self.detect_changes(now, &mut step).unwrap_or_default();
         }
@@ -141,14 +141,14 @@ impl<'g> FileTailer<'g> {
             self.close_idle_files(now, &mut step);
         }
         if !step.has_more {
-            // Many logs are quiet at the same time.
+            // Frees the memory of idle tailers, of which there may be many.
             self.buffer = vec![];
         }
         self.complete_batch(now, &mut step);
         Ok(step)
     }
 
-    /// Ends what was begun: open entries are given as they are, and are not read again.
+    /// Finishes reading: returns unfinished entries as they are, so that they are not read again.
     pub fn finish(&mut self, now: Instant) -> TailBatch {
         let mut step = TailBatch::default();
         let mut sink = event_sink(&mut step.events, &self.name, self.matchers);
@@ -161,7 +161,7 @@ impl<'g> FileTailer<'g> {
         step
     }
 
-    /// How far the log was read: entries that may go on were not. `None` before it was begun with.
+    /// Returns the position to resume from, before entries that may continue. `None` before the first read.
     fn position(&self) -> Option<LogPosition> {
         if self.begin.is_some() {
             return None;
@@ -192,7 +192,7 @@ impl<'g> FileTailer<'g> {
         step.position = self.position();
     }
 
-    /// Notes which entries that were open in the file after theirs have ended.
+    /// Takes back entries that were handed over to the next file and have ended there.
     fn reclaim_entries(&mut self) {
         let open: Vec<FileId> = self
             .files
@@ -210,7 +210,7 @@ impl<'g> FileTailer<'g> {
         self.gaps.push(LogGap { cause, file, bytes });
     }
 
-    /// Reads a block of the first file that has something new, the oldest first. Returns `true` if there was one.
+    /// Reads a block of the oldest file that has new data. Returns `true` if there was one.
     fn read_next_block(&mut self, now: Instant, step: &mut TailBatch) -> io::Result<bool> {
         let mut at = 0;
         while at < self.files.len() {
@@ -241,7 +241,7 @@ impl<'g> FileTailer<'g> {
         Ok(false)
     }
 
-    /// Reads a rotated file no further, of which something is lost.
+    /// Abandons a rotated file whose rest is lost.
     fn abandon_file(&mut self, at: usize, cause: GapCause, step: &mut TailBatch) {
         let mut file = self.files.remove(at);
         let bytes = match file.content.metadata() {
@@ -256,7 +256,7 @@ impl<'g> FileTailer<'g> {
         self.record_gap(cause, None, bytes);
     }
 
-    /// Ends entries that nothing was added to for a while, and closes rotated files that did not grow for as long.
+    /// Ends entries that have not grown for a while, and closes rotated files that have not grown for as long.
     fn close_idle_files(&mut self, now: Instant, step: &mut TailBatch) {
         self.reclaim_entries();
         let mut at = 0;
@@ -268,6 +268,7 @@ impl<'g> FileTailer<'g> {
                 .idle_since
                 .is_some_and(|since| now.saturating_duration_since(since) >= IDLE_ENTRY_TIMEOUT);
             let is_removed = || file.content.metadata().is_ok_and(|facts| facts.link_count == 0);
+            // An application may write to a rotated file until it reopens its log, but a compressed file is complete.
             let is_over = if is_old {
                 let is_read = file.content.is_packed() && file.idle_since.is_some();
                 is_quiet || is_read && !file.reader.has_pending_entry()
@@ -285,7 +286,7 @@ impl<'g> FileTailer<'g> {
         }
     }
 
-    /// Closes a rotated file that was read to its end.
+    /// Closes a rotated file that has been read to its end.
     fn close_file(&mut self, at: usize, step: &mut TailBatch) {
         let mut file = self.files.remove(at);
         let ended = file.finish(true, &mut event_sink(&mut step.events, &self.name, self.matchers));
@@ -309,21 +310,21 @@ impl<'g> FileTailer<'g> {
     }
 }
 
-/// Why a file cannot be read, in words.
+/// Describes why a file cannot be read.
 #[must_use]
 pub fn describe_read_error(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
-            "the user that runs sessionwatch may not read it, or not enter its folder".into()
+            "permission denied: the user that runs sessionwatch needs access to the file and its folder"
+                .into()
         }
-        io::ErrorKind::IsADirectory => "it is a directory".into(),
-        // What the system says, without its number.
+        io::ErrorKind::IsADirectory => "the path is a directory".into(),
+        // The description of the operating system, without the error number.
         kind if error.raw_os_error().is_some() => kind.to_string(),
         _ => error.to_string(),
     }
 }
 
-/// Keeps signals as they are found.
 fn event_sink<'a>(
     events: &'a mut Vec<LocatedLogEvent>,
     name: &'a str,

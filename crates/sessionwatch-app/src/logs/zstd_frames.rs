@@ -1,5 +1,5 @@
-//! Unpacking zstd: frames one after the other, as RFC 8878 describes them. A rotated log has several where it was packed in
-//! parts.
+//! Decompresses zstd streams of several frames (RFC 8878). A log that was compressed in parts has one frame for each
+//! part.
 
 use std::{
     error::Error,
@@ -11,7 +11,7 @@ use ruzstd::decoding::{
     errors::{FrameDecoderError, ReadFrameHeaderError},
 };
 
-/// What is packed in a stream, without its frames.
+/// Reads the concatenated content of all frames.
 pub(super) struct ZstdFrameReader<R> {
     source: R,
     decoder: FrameDecoder,
@@ -23,13 +23,14 @@ impl<R: BufRead> ZstdFrameReader<R> {
         Self { source, decoder: FrameDecoder::new(), in_frame: false }
     }
 
-    /// Goes on to the next frame; `false` at the end.
+    /// Starts the next frame. Returns `false` at the end of the stream.
     fn begin_frame(&mut self) -> io::Result<bool> {
         if self.source.fill_buf()?.is_empty() {
             return Ok(false);
         }
         match self.decoder.reset(&mut self.source) {
             Ok(()) => self.in_frame = true,
+            // Skippable frames hold metadata of other tools.
             Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
                 length, ..
             })) => skip_bytes(&mut self.source, length.into())?,
@@ -42,7 +43,7 @@ impl<R: BufRead> ZstdFrameReader<R> {
         self.in_frame = false;
         let stored = self.decoder.get_checksum_from_data();
         if stored.is_some() && stored != self.decoder.get_calculated_checksum() {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the checksum of a frame is another"));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "zstd frame checksum mismatch"));
         }
         Ok(())
     }
@@ -68,7 +69,7 @@ impl<R: BufRead> Read for ZstdFrameReader<R> {
     }
 }
 
-/// What the system said of the source, or that what is there is not packed so.
+/// Converts a decoder error. Keeps the kind of an underlying I/O error; all others are invalid data.
 fn io_error(error: FrameDecoderError) -> io::Error {
     let mut cause: &dyn Error = &error;
     while let Some(deeper) = cause.source() {
@@ -91,7 +92,7 @@ mod tests {
 
     use super::*;
 
-    /// Packs with a checksum, which the reference implementation adds on request only.
+    /// Compresses with a checksum, which the reference implementation adds only on request.
     fn pack(plain: &[u8]) -> Vec<u8> {
         let mut packer = zstd::Encoder::new(Vec::new(), 3).unwrap();
         packer.include_checksum(true).unwrap();
@@ -107,14 +108,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_packed_in_frames_is_unpacked(parts in prop::collection::vec(any::<Vec<u8>>(), 0..5)) {
+        fn concatenated_frames_are_decompressed(parts in prop::collection::vec(any::<Vec<u8>>(), 0..5)) {
             let packed: Vec<u8> = parts.iter().flat_map(|part| pack(part)).collect();
             prop_assert_eq!(unpack(&packed).unwrap(), parts.concat());
         }
     }
 
     #[test]
-    fn frames_that_hold_something_else_are_skipped() {
+    fn skippable_frames_are_skipped() {
         let skipped = [&[0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0][..], b"xyz"].concat();
         let packed = [&skipped, &pack(b"one ")[..], &skipped, &pack(b"two")].concat();
         assert_eq!(unpack(&packed).unwrap(), b"one two");
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_cut_or_changed_is_an_error() {
+    fn truncated_or_corrupt_data_is_an_error() {
         let plain = "line after line\n".repeat(100_000);
         let packed = pack(plain.as_bytes());
         for length in [1, 5, packed.len() / 2, packed.len() - 5, packed.len() - 1] {

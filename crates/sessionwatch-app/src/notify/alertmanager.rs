@@ -1,4 +1,4 @@
-//! Prometheus' Alertmanager: alerts of its API v2.
+//! Prometheus Alertmanager: posts alerts to its API v2.
 
 use credentials::Secret;
 use jiff::SignedDuration;
@@ -12,13 +12,14 @@ use super::{
     truncate_utf16,
 };
 
-/// How long an alert stands without being repeated. It is resolved by a message, long before.
+/// `endsAt` of a firing alert, from now. A resolved message normally ends the alert long before; this only bounds how
+/// long an alert survives an uninstalled daemon.
 const ALERT_LIFETIME: SignedDuration = SignedDuration::from_hours(30 * 24);
-/// The longest value of a label and of an annotation. Alertmanager has no limit, but pages and other programs have.
+/// Length limits of label and annotation values. Alertmanager has none, but its receivers and web pages do.
 const MAX_LABEL_LEN: usize = 1_024;
 const MAX_ANNOTATION_LEN: usize = 8_192;
 
-/// Alerts for Alertmanager.
+/// The `alertmanager` channel.
 #[derive(Clone, Copy, Debug)]
 pub struct Alertmanager;
 
@@ -41,6 +42,7 @@ impl ChannelService for Alertmanager {
             .messages
             .iter()
             .map(|message| {
+                // Alertmanager treats an alert whose `endsAt` has passed as resolved.
                 let ends = if message.is_benign() { now } else { now + ALERT_LIFETIME };
                 json!({
                     "labels": {
@@ -69,11 +71,11 @@ mod tests {
     };
 
     #[test]
-    fn an_alert_stands_for_a_month_and_ends_when_it_is_resolved() {
-        // The instant of sending is that of the first year.
+    fn an_alert_lasts_a_month_and_ends_when_it_is_resolved() {
+        // The test sends at `UtcTimestamp::MIN`, in year 1.
         for (notice, ends) in [
             ("firing", "0001-01-31T00:00:00.000000Z"),
-            ("repeated", "0001-01-31T00:00:00.000000Z"),
+            ("reminder", "0001-01-31T00:00:00.000000Z"),
             ("resolved", "0001-01-01T00:00:00.000000Z"),
         ] {
             let told = NotificationMessage { notice: notice.into(), ..message("shop") };
@@ -85,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn each_target_has_an_alert_of_its_own_labels() {
+    fn each_target_gets_an_alert_with_its_own_labels() {
         let plain = NotificationMessage {
             finding: None,
             since: None,
@@ -97,9 +99,9 @@ mod tests {
         let labels = serde_json::json!({
             "alertname": "duplicate-tokens", "target": "<b>\"x", "severity": "critical", "service": "sessionwatch",
         });
-        assert_eq!(body[1]["labels"], labels, "what programs read is not changed");
+        assert_eq!(body[1]["labels"], labels, "label values are not escaped or sanitized");
         assert_eq!(body[0]["annotations"]["action"], "end <them>");
         assert_eq!(body[1]["annotations"]["action"], "");
-        assert_eq!(body[1]["startsAt"], "2026-02-02T00:00:00Z", "without a begin, the run that is told of");
+        assert_eq!(body[1]["startsAt"], "2026-02-02T00:00:00Z", "without `since`, the time of the check run");
     }
 }

@@ -1,4 +1,4 @@
-//! `[[channel]]`: the channels of a file. The keys of a kind are in the file of that kind.
+//! Reads the `[[channel]]` sections of the configuration. The keys of each kind are defined in the file of that kind.
 
 use std::path::Path;
 
@@ -14,23 +14,24 @@ use crate::config_file::{
     self, ProblemCollector, SecretKeys, SecretLookup, field_names, read_certificates, schema_for,
 };
 
-/// A way to tell people.
+/// A configured notification channel.
 #[derive(Clone, Debug)]
 pub struct NotificationChannel {
-    /// Its name.
+    /// The name, as routes refer to it.
     pub name: String,
-    /// What is sent, with what that needs.
+    /// The kind, with the settings of that kind.
     pub kind: ChannelKind,
-    /// Where to; of a chat, the address is a secret of its own.
+    /// The destination. A secret: a webhook URL of a chat service is its only credential.
     pub url: Secret,
-    /// Certificate authorities to trust besides those of the system, as PEM.
+    /// Additional trusted certificate authorities, as PEM.
     pub ca_certificates: Option<Vec<u8>>,
-    /// The text for people, where it is not the usual one.
+    /// The message template; `None` for the default text.
     pub template: Option<MessageTemplate>,
 }
 
 impl NotificationChannel {
-    /// Whom it tells, each in a message of its own; nobody in particular, unless it is e-mail.
+    /// Returns the recipients, each of which gets its own message: the addresses of an email channel, else a single
+    /// `None`.
     #[must_use]
     pub fn recipients(&self) -> Vec<Option<&str>> {
         match &self.kind {
@@ -40,18 +41,18 @@ impl NotificationChannel {
     }
 }
 
-/// The channels of a file.
+/// The channels of a configuration file.
 #[derive(Debug, Default)]
 pub struct ConfiguredChannels {
-    /// Those that can be used.
+    /// Channels that can be used.
     pub usable: Vec<NotificationChannel>,
-    /// Why others cannot be used at present, by their names.
+    /// Names of channels that refer to a missing file or variable, each with the reason.
     pub unresolved: Vec<(String, String)>,
-    /// The names of all, of faulty ones too.
+    /// The names of all channels, including invalid ones, so that a route to an invalid channel is not reported too.
     pub names: Vec<String>,
 }
 
-/// Reads the sections of a checked file.
+/// Reads the `[[channel]]` sections and reports their problems.
 pub fn read_channels(
     sections: Vec<Spanned<DeTable<'_>>>,
     folder: &Path,
@@ -63,7 +64,7 @@ pub fn read_channels(
         let Some(common) = config_file::read_table::<ChannelSection>(part, problems) else { continue };
         let Some(name) = &common.name else { continue };
         if channels.names.contains(name) {
-            problems.report(name.span(), "another channel has that name");
+            problems.report(name.span(), "duplicate channel name");
         }
         channels.names.push(name.to_string());
         let own = config_file::exclude_fields::<ChannelSection>(&section);
@@ -79,7 +80,8 @@ pub fn read_channels(
     channels
 }
 
-/// A channel; nothing if what is written is wrong, an error if what it refers to is not there.
+/// Returns a channel, `None` if the section is invalid (already reported), or an error if it refers to a missing file
+/// or variable.
 fn build_channel(
     common: &ChannelSection,
     own: Spanned<DeTable<'_>>,
@@ -95,6 +97,7 @@ fn build_channel(
         template.map_err(|error| source.problems.report(text.span(), error.to_string())).ok()
     });
     let facts = ChannelKind::kind_defaults(word)?;
+    // A `url` of the wrong type was reported already and is not missing.
     let is_lacking = matches!(url, SecretLookup::Absent)
         && facts.default_url.is_none()
         && !source.problems.has_invalid_key(&source.section, &["url", "url_file"]);
@@ -120,15 +123,16 @@ fn build_channel(
         Ok(authorities) => authorities,
         Err(missing) => return Some(Err(missing)),
     };
+    // Checked last: the URL may come from a variable or file and is known only now.
     if !facts.schemes.iter().any(|scheme| url.expose().starts_with(scheme)) {
-        let message = format!("the URL must begin with {}", facts.schemes.join(" or "));
+        let message = format!("the URL must start with {}", facts.schemes.join(" or "));
         source.problems.report(source.section.clone(), message);
         return None;
     }
     Some(Ok(NotificationChannel { name: String::new(), kind, url, ca_certificates: authorities, template }))
 }
 
-/// The keys that every channel has, as they are documented.
+/// Returns the JSON Schema of the keys that every channel has, and their names in documented order.
 #[must_use]
 pub fn common_schema() -> (Value, &'static [&'static str]) {
     let mut schema = schema_for::<ChannelSection>();
@@ -136,11 +140,12 @@ pub fn common_schema() -> (Value, &'static [&'static str]) {
     (schema, field_names::<ChannelSection>())
 }
 
-/// The schema of a section: any of the kinds.
+/// Returns the JSON Schema of a `[[channel]]` section: one of the kinds.
 #[must_use]
 pub fn channel_schema() -> Value {
     let (mut schema, _) = common_schema();
     let kinds = ChannelKind::kind_references();
+    // Listed at the top level too: `additionalProperties` does not see the properties inside `oneOf`.
     let all: Map<String, Value> = kinds
         .iter()
         .filter_map(|kind| kind.schema["properties"].as_object())

@@ -1,4 +1,4 @@
-//! The kinds of channels, listed once.
+//! The list of channel kinds; [`ChannelKind`] and its dispatch are generated from it.
 
 use credentials::Secret;
 use sessionwatch_core::timestamp::UtcTimestamp;
@@ -20,20 +20,20 @@ use super::{
 };
 use crate::config_file;
 
-/// Makes the list of kinds, and what is done by kind.
+/// Generates [`ChannelKind`] and its methods from the list of services.
 macro_rules! kinds {
     ($($(#[$about:meta])* $kind:ident,)*) => {
-        /// What is sent over a channel.
+        /// The kind of a channel, with its settings.
         #[derive(Clone, Debug)]
         pub enum ChannelKind {
             $($(#[$about])* $kind($kind),)*
         }
 
         impl ChannelKind {
-            /// The words for all kinds.
+            /// The names of all kinds, as written in the configuration.
             pub const NAMES: &[&str] = &[$($kind::KIND_NAME,)*];
 
-            /// The word for it.
+            /// Returns the name of the kind, as written in the configuration.
             #[must_use]
             pub const fn name(&self) -> &'static str {
                 match self {
@@ -41,7 +41,7 @@ macro_rules! kinds {
                 }
             }
 
-            /// Whether programs read what it sends, one alert at a time, rather than people.
+            /// Returns `true` if programs rather than people read the messages. Such messages carry one alert each.
             #[must_use]
             pub const fn is_for_programs(&self) -> bool {
                 match self {
@@ -49,13 +49,13 @@ macro_rules! kinds {
                 }
             }
 
-            /// The section of each, as it is documented.
+            /// Returns the reference documentation of each kind.
             #[must_use]
             pub fn kind_references() -> Vec<KindReference> {
                 vec![$(KindReference::for_service::<$kind>(),)*]
             }
 
-            /// What is known of the kind of that name.
+            /// Returns the default URL and URL schemes of a kind; `None` for an unknown name.
             pub(super) fn kind_defaults(name: &str) -> Option<KindDefaults> {
                 $(if name == $kind::KIND_NAME {
                     return Some(KindDefaults { default_url: $kind::DEFAULT_URL, schemes: $kind::URL_SCHEMES });
@@ -63,7 +63,8 @@ macro_rules! kinds {
                 None
             }
 
-            /// What a kind needs; nothing if what is written is wrong, an error if what it refers to is not there.
+            /// Reads the settings of a kind. Returns `None` if they are invalid (already reported), or an error if they
+            /// refer to a missing file or variable.
             pub(super) fn from_section(
                 name: &str,
                 own: Spanned<DeTable<'_>>,
@@ -76,7 +77,7 @@ macro_rules! kinds {
                 None
             }
 
-            /// The request that tells the messages.
+            /// Builds the request that delivers a batch.
             pub(super) fn build_request(
                 &self,
                 url: &Secret,
@@ -92,22 +93,22 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// JSON, signed.
+    /// A webhook that receives JSON, optionally signed.
     Webhook,
-    /// A message for Slack.
+    /// A Slack incoming webhook.
     Slack,
-    /// A message for Discord.
+    /// A Discord webhook.
     Discord,
-    /// A card for Microsoft Teams.
+    /// A Microsoft Teams workflow.
     Teams,
-    /// A message of a Telegram bot.
+    /// A Telegram bot.
     Telegram,
-    /// E-mail.
+    /// Email over SMTP.
     Email,
-    /// An event of PagerDuty.
+    /// A PagerDuty service.
     PagerDuty,
-    /// Alerts for Prometheus' Alertmanager.
+    /// Prometheus Alertmanager.
     Alertmanager,
-    /// A message over ntfy.
+    /// An ntfy topic.
     Ntfy,
 }

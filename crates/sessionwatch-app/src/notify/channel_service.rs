@@ -1,4 +1,4 @@
-//! What a kind of channel is.
+//! The trait that each kind of channel implements, and helpers to read its settings.
 
 use std::{ops::Range, path::Path};
 
@@ -10,27 +10,28 @@ use sessionwatch_core::timestamp::UtcTimestamp;
 use super::{DeliveryError, HttpRequest, NotificationBatch};
 use crate::config_file::{ProblemCollector, SecretKeys, SecretLookup, SecretText, WithSpan};
 
-/// What a kind of channel is. Each has a file of its own, and a line in `Kind`.
+/// A kind of channel. Each implementation has its own file and an entry in `ChannelKind`.
 pub(super) trait ChannelService: Sized {
-    /// The keys of its section besides those that every channel has.
+    /// The keys of the section, in addition to those that every channel has.
     type Config: DeserializeOwned + JsonSchema;
-    /// The word for it.
+    /// The value of `kind` in the configuration.
     const KIND_NAME: &'static str;
-    /// Whether programs read what it sends, one alert at a time, rather than people.
+    /// `true` if programs rather than people read the messages. Such messages carry one alert each.
     const IS_FOR_PROGRAMS: bool = false;
-    /// Where it is sent where nothing else is said.
+    /// The URL if none is configured; `None` if one is required.
     const DEFAULT_URL: Option<&'static str> = None;
-    /// How its addresses begin.
+    /// Allowed URL schemes.
     const URL_SCHEMES: &'static [&'static str] = &["https://", "http://"];
 
-    /// What it needs, as used; nothing if what is written is wrong, an error if what it refers to is not there.
+    /// Builds the service from its keys. Returns `None` if they are invalid (already reported), or an error if they
+    /// refer to a missing file or variable.
     fn new(config: Self::Config, source: &mut ChannelSource<'_, '_, '_>) -> Option<Result<Self, String>>;
 
-    /// The request that tells the messages to what has that address.
+    /// Builds the request that delivers a batch to `url`.
     ///
     /// # Errors
     ///
-    /// If there is none.
+    /// If the kind is not delivered over HTTP, or the message cannot be serialized.
     fn build_request(
         &self,
         url: &Secret,
@@ -39,18 +40,19 @@ pub(super) trait ChannelService: Sized {
     ) -> Result<HttpRequest, DeliveryError>;
 }
 
-/// What a channel is read from.
+/// The context in which a channel section is read.
 pub(super) struct ChannelSource<'a, 'p, 't> {
-    /// Where its section stands.
+    /// The section's byte range in the file.
     pub(super) section: Range<usize>,
-    /// What the names of files are relative to.
+    /// The folder that relative file names refer to.
     pub(super) folder: &'a Path,
-    /// Everything that is wrong.
+    /// Collects the problems of the file.
     pub(super) problems: &'p mut ProblemCollector<'t>,
 }
 
 impl ChannelSource<'_, '_, '_> {
-    /// The secret that is written; nothing if it is wrong, an error if it is not there.
+    /// Reads the optional key `secret` or `secret_file`. Returns `None` if the keys are invalid (already reported), or
+    /// an error if they refer to a missing file or variable.
     pub(super) fn optional_secret(
         &mut self,
         text: Option<&WithSpan<SecretText>>,
@@ -64,7 +66,7 @@ impl ChannelSource<'_, '_, '_> {
         }
     }
 
-    /// The secret, without which a channel of that kind cannot be.
+    /// Reads the required key `secret` or `secret_file`, as [`Self::optional_secret`] does, and reports it if missing.
     pub(super) fn required_secret(
         &mut self,
         text: Option<&WithSpan<SecretText>>,
@@ -74,8 +76,9 @@ impl ChannelSource<'_, '_, '_> {
             Ok(Some(secret)) => Some(Ok(secret)),
             Err(missing) => Some(Err(missing)),
             Ok(None) => {
+                // A `secret` of the wrong type was reported already and is not missing.
                 if !self.problems.has_invalid_key(&self.section, &["secret", "secret_file"]) {
-                    let message = "a channel of this kind needs the key `secret`";
+                    let message = "the key `secret` or `secret_file` is missing";
                     self.problems.report(self.section.clone(), message);
                 }
                 None
@@ -84,12 +87,12 @@ impl ChannelSource<'_, '_, '_> {
     }
 }
 
-/// The keys of a kind that needs none of its own.
+/// The settings of a kind without keys of its own.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(super) struct NoKeys {}
 
-/// What is known of a kind without a channel of it.
+/// Defaults of a kind that apply before its section is read.
 #[derive(Clone, Debug)]
 pub(super) struct KindDefaults {
     pub(super) default_url: Option<&'static str>,

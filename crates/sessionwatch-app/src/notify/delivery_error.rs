@@ -1,68 +1,68 @@
-//! Why a message was not delivered.
+//! Delivery errors and their classification: about one message, or about the whole channel.
 
 use std::{error::Error, io};
 
 use jiff::SignedDuration;
 
-/// Why a message was not delivered. Holds nothing of the channel's address, which may be a secret.
+/// The reason why a message was not delivered. Never contains the channel's URL, which may be a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DeliveryError {
-    /// The configuration names no such channel any more.
-    #[error("there is no channel of that name")]
+    /// The channel is not configured, or does not fit the sender.
+    #[error("the channel is not configured")]
     NoChannel,
-    /// Nobody is there.
-    #[error("the channel cannot be reached")]
+    /// The connection failed, so the message was not sent.
+    #[error("cannot connect to the channel")]
     Unreachable,
-    /// Nobody answered in time: it may have arrived.
-    #[error("the channel did not answer")]
+    /// The request timed out, or the connection broke: the message may have arrived.
+    #[error("no response from the channel")]
     NoAnswer,
-    /// The channel refused.
-    #[error("the channel answered {status}{}", status_hint(*status))]
+    /// The channel returned an error status.
+    #[error("the channel returned status {status}{}", status_hint(*status))]
     Refused {
-        /// The status of HTTP or SMTP.
+        /// The HTTP or SMTP status.
         status: u16,
-        /// How long it asks to wait.
+        /// The delay that the channel asks for in `Retry-After`.
         retry_after: Option<SignedDuration>,
     },
-    /// The message in the outbox is damaged.
-    #[error("the message cannot be read")]
+    /// The message in the outbox cannot be decoded, or names an invalid recipient.
+    #[error("the stored message is invalid")]
     Damaged,
-    /// TLS could not be set up, or the file of certificate authorities is none.
-    #[error("TLS cannot be set up for it: is ca_file a PEM file of certificates?")]
+    /// TLS cannot be set up, usually because of `ca_file`.
+    #[error("cannot set up TLS: check that `ca_file` is a PEM file of certificates")]
     Tls,
-    /// Nobody who is trusted vouches for it.
-    #[error("its certificate is not trusted: name the authority that signed it as ca_file")]
+    /// The server's certificate is not signed by a trusted authority.
+    #[error("the server's certificate is not trusted: set `ca_file` to the certificate of its authority")]
     Untrusted,
-    /// It speaks in the clear, or offers no log-in.
-    #[error("it does not offer the TLS or the log-in that its url asks for")]
+    /// The server offers no TLS, or no supported authentication method.
+    #[error("the server does not offer the TLS or authentication that `url` requires")]
     Unprotected,
-    /// No request can be made of what is configured.
-    #[error("its url or secret is not of a form that can be used")]
+    /// `url` or `secret` cannot be used to build a request.
+    #[error("`url` or `secret` is malformed")]
     Malformed,
-    /// The template of the channel does not fit.
-    #[error("its template fails: {0}")]
+    /// The channel's template failed to render.
+    #[error("cannot render the template: {0}")]
     Template(String),
 }
 
 impl DeliveryError {
-    /// How long the channel asks to wait.
+    /// Returns the delay that the channel asks for, if any.
     #[must_use]
     pub fn retry_after(&self) -> Option<SignedDuration> {
         if let Self::Refused { retry_after, .. } = self { *retry_after } else { None }
     }
 
-    /// Whether the message may have arrived all the same.
+    /// Returns `true` if the message may have arrived despite the error.
     #[must_use]
     pub fn may_have_arrived(&self) -> bool {
         *self == Self::NoAnswer
     }
 
-    /// Whether it is about that one message or recipient, so that others may well be taken.
+    /// Returns `true` if the error concerns one message or recipient, so that other messages may succeed.
     #[must_use]
     pub fn is_message_error(&self) -> bool {
         match self {
             Self::Damaged | Self::Template(_) => true,
-            // Of HTTP: bad request, too large, cannot be processed; of SMTP: about a mailbox or a message.
+            // HTTP: bad request, payload too large, unprocessable. SMTP: errors about a mailbox or a message.
             Self::Refused { status, retry_after: None } => {
                 [400, 413, 422, 450, 451, 452, 550, 551, 552, 553, 554, 556].contains(status)
             }
@@ -71,17 +71,18 @@ impl DeliveryError {
     }
 }
 
-/// What to look at after an answer.
+/// Returns what to check after an HTTP or SMTP status, as a suffix of the error message.
 pub(super) fn status_hint(status: u16) -> &'static str {
     match status {
-        300..=399 => ": it sends elsewhere, where nothing is sent",
-        401 | 403 | 407 | 535 => ": is its secret, or the log-in in its url, right?",
-        404 | 410 => ": is its url right?",
+        // Following a redirect could hand the secret to another host.
+        300..=399 => ": redirects are not followed, set `url` to the final address",
+        401 | 403 | 407 | 535 => ": check `secret`, or the credentials in `url`",
+        404 | 410 => ": check `url`",
         _ => "",
     }
 }
 
-/// What is wrong with TLS, if that is what an error comes of.
+/// Returns the TLS failure that caused an error; `None` if the cause is another one.
 pub(super) fn tls_failure(error: &(dyn Error + 'static)) -> Option<DeliveryError> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -90,7 +91,7 @@ pub(super) fn tls_failure(error: &(dyn Error + 'static)) -> Option<DeliveryError
             Some(_) => return Some(DeliveryError::Unprotected),
             None => {}
         }
-        // An I/O error is not the source of what it wraps.
+        // `io::Error::source` skips the error that it wraps and returns the source of that.
         let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         next = match wrapped {
             Some(wrapped) => Some(wrapped),
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_message_is_told_from_a_channel_that_refuses_all() {
+    fn message_errors_are_distinguished_from_channel_errors() {
         for status in [400, 413, 422, 450, 550, 552, 556] {
             assert!(refused(status).is_message_error(), "{status}");
         }
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_channel_that_asks_to_wait_is_waited_for_whatever_its_status_is() {
+    fn retry_after_makes_any_status_a_channel_error() {
         let wait = SignedDuration::from_secs(30);
         let asked = DeliveryError::Refused { status: 422, retry_after: Some(wait) };
         assert!(!asked.is_message_error());
@@ -141,20 +142,23 @@ mod tests {
     }
 
     #[test]
-    fn only_a_message_that_nobody_answered_may_have_arrived() {
+    fn only_a_message_without_response_may_have_arrived() {
         assert!(DeliveryError::NoAnswer.may_have_arrived());
         assert!(!DeliveryError::Unreachable.may_have_arrived() && !refused(500).may_have_arrived());
     }
 
     #[test]
-    fn an_answer_is_shown_with_what_to_look_at() {
+    fn a_status_is_shown_with_what_to_check() {
         for (status, said) in [
-            (301, "the channel answered 301: it sends elsewhere, where nothing is sent"),
-            (401, "the channel answered 401: is its secret, or the log-in in its url, right?"),
-            (535, "the channel answered 535: is its secret, or the log-in in its url, right?"),
-            (404, "the channel answered 404: is its url right?"),
-            (400, "the channel answered 400"),
-            (500, "the channel answered 500"),
+            (
+                301,
+                "the channel returned status 301: redirects are not followed, set `url` to the final address",
+            ),
+            (401, "the channel returned status 401: check `secret`, or the credentials in `url`"),
+            (535, "the channel returned status 535: check `secret`, or the credentials in `url`"),
+            (404, "the channel returned status 404: check `url`"),
+            (400, "the channel returned status 400"),
+            (500, "the channel returned status 500"),
         ] {
             assert_eq!(refused(status).to_string(), said);
         }

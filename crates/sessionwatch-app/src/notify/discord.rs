@@ -1,4 +1,4 @@
-//! Discord: an embed for a webhook, which mentions nobody.
+//! Discord: posts an embed to a webhook, with mentions disabled.
 
 use credentials::Secret;
 use serde_json::json;
@@ -10,16 +10,16 @@ use super::{
     escape_markdown, truncate_utf16,
 };
 
-/// The longest title and description that Discord takes.
+/// Discord's limits for the title and description of an embed, in UTF-16 units.
 const MAX_EMBED_TITLE_LEN: usize = 256;
 const MAX_EMBED_DESCRIPTION_LEN: usize = 4_096;
-/// The marks of Discord's Markdown, mentions and emojis: nothing that is told becomes a link or an emphasis.
+/// Characters that start Discord Markdown, mentions or emojis. They are escaped so that no name becomes a link.
 const ESCAPED_CHARS: &str = "\\*_~`|<>[]()#";
 const RESOLVED_COLOR: u32 = 0x2e_a0_43;
 const WARNING_COLOR: u32 = 0xd2_99_22;
 const CRITICAL_COLOR: u32 = 0xcf_22_2e;
 
-/// An embed for a webhook of Discord.
+/// The `discord` channel.
 #[derive(Clone, Copy, Debug)]
 pub struct Discord;
 
@@ -37,14 +37,14 @@ impl ChannelService for Discord {
         batch: &NotificationBatch<'_>,
         _: UtcTimestamp,
     ) -> Result<HttpRequest, DeliveryError> {
-        let colour = match batch.first.severity.as_str() {
+        let color = match batch.first.severity.as_str() {
             _ if batch.first.is_benign() => RESOLVED_COLOR,
             "critical" | "high" => CRITICAL_COLOR,
             _ => WARNING_COLOR,
         };
         let embed = json!({
             "title": truncate_utf16(&escape_markdown(&batch.title(), ESCAPED_CHARS), MAX_EMBED_TITLE_LEN),
-            "description": truncate_utf16(&escape_markdown(&batch.text, ESCAPED_CHARS), MAX_EMBED_DESCRIPTION_LEN), "color": colour, "timestamp": batch.first.at,
+            "description": truncate_utf16(&escape_markdown(&batch.text, ESCAPED_CHARS), MAX_EMBED_DESCRIPTION_LEN), "color": color, "timestamp": batch.first.at,
         });
         let body = json!({ "embeds": [embed], "allowed_mentions": { "parse": [] } });
         Ok(HttpRequest { url: url.clone(), body: body.to_string().into(), ..HttpRequest::default() })
@@ -70,9 +70,9 @@ mod tests {
         let text = body["embeds"][0]["description"].as_str().unwrap();
         assert!(text.starts_with("\\[click\\]\\(http://evil\\)"), "{text}");
         let over = NotificationMessage { notice: "resolved".into(), ..message("a") };
-        let colour = |message: NotificationMessage| {
+        let color = |message: NotificationMessage| {
             posted_request("discord", "https://x", &[message]).1["embeds"][0]["color"].clone()
         };
-        assert_ne!(colour(over), colour(message("a")));
+        assert_ne!(color(over), color(message("a")));
     }
 }

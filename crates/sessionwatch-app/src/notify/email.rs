@@ -1,4 +1,4 @@
-//! E-mail over SMTP: a plain and an HTML part, one message a recipient.
+//! Email over SMTP: a plain-text and an HTML part, one message per recipient.
 
 use credentials::Secret;
 use lettre::{
@@ -20,27 +20,27 @@ use super::{
 };
 use crate::config_file::WithSpan;
 
-/// The longest text of a mail.
+/// The maximum length of an email's text, in UTF-16 units.
 const MAX_TEXT_LEN: usize = 100_000;
 
-/// A channel that is a mail server.
+/// Email through an SMTP server
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(super) struct EmailConfig {
-    /// The sender.
+    /// Sender address.
     #[schemars(extend("x-required" = true), example = &"sessionwatch <watch@example.org>")]
     from: Option<WithSpan<String>>,
-    /// The recipients; each gets a message of its own.
+    /// Recipient addresses; each gets its own message.
     #[schemars(extend("x-required" = true), example = ["ops@example.org"])]
     to: Option<WithSpan<Vec<String>>>,
 }
 
-/// A mail for each recipient.
+/// The `email` channel.
 #[derive(Clone, Debug)]
 pub struct Email {
-    /// The sender.
+    /// Sender address.
     pub from: String,
-    /// The recipients.
+    /// Recipient addresses.
     pub to: Vec<String>,
 }
 
@@ -51,7 +51,7 @@ impl ChannelService for Email {
 
     fn new(config: EmailConfig, source: &mut ChannelSource<'_, '_, '_>) -> Option<Result<Self, String>> {
         let is_address = |text: &String| text.parse::<Mailbox>().is_ok();
-        let message = "must be an address such as \"ops@example.org\" or \"Ops <ops@example.org>\"";
+        let message = "must be an email address such as \"ops@example.org\" or \"Ops <ops@example.org>\"";
         for from in config.from.iter().filter(|from| !is_address(from)) {
             source.problems.report(from.span(), message);
         }
@@ -67,16 +67,15 @@ impl ChannelService for Email {
         _: &NotificationBatch<'_>,
         _: UtcTimestamp,
     ) -> Result<HttpRequest, DeliveryError> {
-        // It is not sent over HTTP.
+        // Email is sent over SMTP, not HTTP.
         Err(DeliveryError::NoChannel)
     }
 }
 
-/// What speaks SMTP.
+/// A connection pool to an SMTP server.
 pub struct SmtpTransport(AsyncSmtpTransport<Tokio1Executor>);
 
-/// What speaks to the server of that channel. Without `?tls=` in its address, `smtp://` insists on STARTTLS, except on this
-/// machine.
+/// Builds the transport for a channel's URL. Without `?tls=`, `smtp://` requires STARTTLS, except on the local machine.
 pub(super) fn build_transport(
     url: &Secret,
     authorities: Option<&[u8]>,
@@ -85,6 +84,7 @@ pub(super) fn build_transport(
     let mut builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(&url)
         .map_err(|_| DeliveryError::Malformed)?
         .timeout(Some(DELIVERY_TIMEOUT));
+    // The builder has no way to add a root certificate to the TLS mode of the URL, so the mode is derived again here.
     if let Some(pem) = authorities {
         let host = url_host(&url);
         let authority = Certificate::from_pem(pem).map_err(|_| DeliveryError::Tls)?;
@@ -99,7 +99,7 @@ pub(super) fn build_transport(
     Ok(SmtpTransport(builder.build()))
 }
 
-/// The address with a decision about TLS.
+/// Adds `tls=required` to a URL that does not choose a TLS mode.
 fn url_with_tls(url: &str) -> String {
     let here = ["127.0.0.1", "localhost", "[::1]"].contains(&url_host(url));
     if url.starts_with("smtps://") || url.contains("tls=") || here {
@@ -108,10 +108,10 @@ fn url_with_tls(url: &str) -> String {
     format!("{url}{}tls=required", if url.contains('?') { '&' } else { '?' })
 }
 
-/// The host of an address.
 fn url_host(url: &str) -> &str {
     let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = authority.split(['/', '?']).next().unwrap_or_default();
+    // The user info may itself look like a local host, as in `127.0.0.1@mail.example`.
     let place = authority.rsplit('@').next().unwrap_or_default();
     if place.starts_with('[') { place.split_inclusive(']').next() } else { place.split(':').next() }
         .unwrap_or_default()
@@ -140,7 +140,7 @@ pub(super) fn build_mail(
 ) -> Result<Mail, DeliveryError> {
     let mailbox = |address: &str| address.parse::<Mailbox>().map_err(|_| DeliveryError::Damaged);
     let from = mailbox(&email.from)?;
-    // The same for every attempt, so that mailboxes can drop a second copy.
+    // The same for every attempt, so that mail servers can drop a duplicate.
     let id = format!(
         "<{}@{}>",
         &const_hex::encode(Sha256::digest(format!("{}\n{to}", batch.first.key)))[..32],
@@ -168,7 +168,7 @@ fn classify_error(error: &Error) -> DeliveryError {
     }
     match tls_failure(error) {
         Some(failure) => failure,
-        // STARTTLS or a way to log in is missing.
+        // The server offers no STARTTLS or no supported authentication method.
         None if error.is_client() || error.is_tls() => DeliveryError::Unprotected,
         None if error.is_response() || error.is_timeout() || is_broken_connection(error) => {
             DeliveryError::NoAnswer
@@ -177,7 +177,7 @@ fn classify_error(error: &Error) -> DeliveryError {
     }
 }
 
-/// Whether a connection ended that had been made, perhaps after the message went out.
+/// Returns `true` if an established connection broke, perhaps after the message was sent.
 fn is_broken_connection(error: &Error) -> bool {
     use std::io::{
         self,
@@ -198,7 +198,7 @@ mod tests {
     use crate::notify::tests::{email, message};
 
     #[test]
-    fn addresses_insist_on_tls_but_on_this_machine() {
+    fn urls_require_tls_except_on_the_local_machine() {
         for (url, expected) in [
             ("smtps://u:p@mail.example", "smtps://u:p@mail.example"),
             ("smtp://u:p@mail.example:587", "smtp://u:p@mail.example:587?tls=required"),
@@ -212,13 +212,13 @@ mod tests {
     }
 
     #[test]
-    fn no_line_of_a_name_becomes_a_header_and_no_markup_is_run() {
+    fn names_cannot_inject_headers_or_html() {
         let messages = [message("x\r\nBcc: eve@example.org")];
-        let told = NotificationBatch { first: &messages[0], messages: &messages, text: "<script>".into() };
-        let written = build_mail(&email(), &told, "ops@example.org").unwrap();
+        let batch = NotificationBatch { first: &messages[0], messages: &messages, text: "<script>".into() };
+        let written = build_mail(&email(), &batch, "ops@example.org").unwrap();
         let text = String::from_utf8(written.formatted()).unwrap();
         assert!(!text.contains("\nBcc:") && text.contains("&lt;script&gt;"), "{text}");
-        let id = |to| build_mail(&email(), &told, to).unwrap().formatted();
+        let id = |to| build_mail(&email(), &batch, to).unwrap().formatted();
         let id = |to| {
             String::from_utf8(id(to))
                 .unwrap()

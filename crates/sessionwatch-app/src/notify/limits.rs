@@ -1,8 +1,8 @@
-//! Texts no longer, and no other, than a service takes.
+//! Truncates and escapes texts to what a service accepts.
 
 use sha2::{Digest as _, Sha256};
 
-/// The start of a text, where a channel takes no more than that. Services count in units of UTF-16.
+/// Truncates a text to `most` UTF-16 units, the unit in which services count, and ends it with `…` if cut.
 pub(super) fn truncate_utf16(text: &str, most: usize) -> String {
     let mut left = most.saturating_sub(1);
     if text.encode_utf16().count() <= most {
@@ -16,8 +16,10 @@ pub(super) fn truncate_utf16(text: &str, most: usize) -> String {
     text.chars().take_while(fits).chain(['…']).collect()
 }
 
-/// A name that is no longer than that, and no other's: the start of a long one and a hash of all of it.
+/// Shortens a name to `most` UTF-16 units and keeps it unique: a long name becomes its start, `~` and a hash of the
+/// whole name.
 pub(crate) fn bounded_key(name: &str, most: usize) -> String {
+    // `~` and 16 hex digits.
     const HASH_SUFFIX_LEN: usize = 17;
     if name.encode_utf16().count() <= most {
         return name.to_owned();
@@ -30,8 +32,9 @@ pub(crate) fn bounded_key(name: &str, most: usize) -> String {
     )
 }
 
-/// The body with as much of a text as fits into so many bytes.
+/// Returns the body with the longest start of `text` found that keeps it within `most` bytes.
 pub(super) fn fit_to_bytes(text: &str, most: usize, body: impl Fn(&str) -> String) -> String {
+    // Escapes and multi-byte characters make the size of the body unpredictable, so it is built until it fits.
     let mut length = text.encode_utf16().count().min(most);
     loop {
         let body = body(&truncate_utf16(text, length));
@@ -42,7 +45,7 @@ pub(super) fn fit_to_bytes(text: &str, most: usize, body: impl Fn(&str) -> Strin
     }
 }
 
-/// The text with a backslash before each of these letters, which are marks of Markdown.
+/// Escapes each character in `marks` with a backslash.
 pub(super) fn escape_markdown(text: &str, marks: &str) -> String {
     let mark = |letter: char| marks.contains(letter).then_some('\\');
     text.chars().flat_map(|letter| mark(letter).into_iter().chain([letter])).collect()

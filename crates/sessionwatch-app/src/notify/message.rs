@@ -1,4 +1,4 @@
-//! What is told, and how it reads to people.
+//! Notification messages, their titles and their default text.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -7,27 +7,29 @@ use sessionwatch_core::timestamp::UtcTimestamp;
 use super::limits::truncate_utf16;
 use crate::sanitize::sanitize_text;
 
-/// Alerts that are named in one message; of more it says how many.
+/// The number of alerts that a message lists; the rest are counted.
 const MAX_NAMED_ALERTS: usize = 20;
 
-/// The longest title, and of many alerts the longest line and name of a target.
+/// The maximum length of a title, in UTF-16 units.
 const MAX_TITLE_LEN: usize = 250;
 
+// Limits for each line of a message that lists several alerts.
 const MAX_LINE_LEN: usize = 200;
 
 const MAX_TARGET_NAME_LEN: usize = 80;
 
-/// The longest line of an alert that is told by itself.
+/// The maximum length of the summary in a message about a single alert.
 pub(super) const MAX_SUMMARY_LEN: usize = 2_000;
 
-/// What is told of one alert, as it lies in the outbox and as a webhook sends it. The shape is a contract: `docs/channels.md`.
+/// A notification about one alert, as stored in the outbox and sent by webhooks. Its JSON is a contract:
+/// `docs/channels.md`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NotificationMessage {
-    /// The version of the shape.
+    /// The version of the JSON.
     pub schema: u32,
-    /// The same for every attempt.
+    /// Idempotency key, the same for every attempt.
     pub key: String,
-    /// `firing`, `repeated`, `resolved`, `test` or `report`.
+    /// `firing`, `reminder`, `resolved`, `test` or `report`.
     pub notice: String,
     /// The target's name.
     pub target: String,
@@ -35,47 +37,47 @@ pub struct NotificationMessage {
     pub check: String,
     /// The check's severity.
     pub severity: String,
-    /// What is wrong, in one sentence; of a report, its title.
+    /// The finding in one sentence; the title of a report.
     pub summary: String,
-    /// When it began to fire.
+    /// RFC 3339 time at which the alert started firing; `None` unless it is firing.
     pub since: Option<String>,
-    /// When the look was taken that is told of.
+    /// RFC 3339 time of the check run.
     pub at: String,
     /// Value, threshold, action and evidence.
     pub finding: Option<Value>,
-    /// It may have arrived already.
+    /// `true` if an earlier attempt may have arrived.
     #[serde(default)]
-    pub again: bool,
+    pub possible_duplicate: bool,
     /// The text of a report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
 }
 
-/// Messages that are told together: of one check and notice, and at least one.
+/// One or more messages of the same check and notice that are delivered together.
 #[derive(Clone, Debug)]
 pub struct NotificationBatch<'a> {
-    /// The first of them.
+    /// The first message.
     pub first: &'a NotificationMessage,
-    /// All of them.
+    /// All messages, including the first.
     pub messages: &'a [NotificationMessage],
-    /// The text for people; the usual one, or by the channel's template.
+    /// The text for people: the default text, or the channel's template rendered.
     pub text: String,
 }
 
 impl NotificationMessage {
-    /// What happened, in a word or two.
+    /// Returns the notice as people read it: `Failing`, `Still failing`, `Resolved`, `Test` or `Report`.
     #[must_use]
     pub fn status_word(&self) -> &'static str {
         match self.notice.as_str() {
             "resolved" => "Resolved",
-            "repeated" => "Still failing",
+            "reminder" => "Still failing",
             "test" => "Test",
             "report" => "Report",
             _ => "Failing",
         }
     }
 
-    /// Whether it is over, or was never bad.
+    /// Returns `true` for a message that reports no problem.
     pub(super) fn is_benign(&self) -> bool {
         ["resolved", "test", "report"].contains(&self.notice.as_str())
     }
@@ -87,7 +89,7 @@ impl NotificationMessage {
 }
 
 impl NotificationBatch<'_> {
-    /// One line that says it.
+    /// Returns the title, such as `Failing: duplicate-tokens (critical) on main`.
     #[must_use]
     pub fn title(&self) -> String {
         let NotificationMessage { notice, check, severity, target, summary, .. } = self.first;
@@ -107,7 +109,7 @@ impl NotificationBatch<'_> {
         }
     }
 
-    /// The usual text: what is wrong, for whom, since when, what to do.
+    /// Returns the text for people without a template: summary, recommended action and start time.
     pub(super) fn default_text(messages: &[NotificationMessage]) -> String {
         let mut lines = Vec::new();
         let several = messages.len() > 1;
@@ -137,27 +139,27 @@ impl NotificationBatch<'_> {
                 format!("since {}", at.map_or_else(|| since.clone(), sessionwatch_clock::format_utc))
             }));
         }
-        if messages.iter().any(|message| message.again) {
-            lines.push("(this may have been told already)".to_owned());
+        if messages.iter().any(|message| message.possible_duplicate) {
+            lines.push("(possible duplicate: this message may have been sent before)".to_owned());
         }
         lines.join("\n")
     }
 }
 
-/// A message that says that it is a test.
+/// Returns the message that `sessionwatch notifications test` sends.
 pub(super) fn test_message(now: UtcTimestamp) -> NotificationMessage {
     NotificationMessage {
-        schema: 1,
+        schema: 2,
         key: format!("test/{}", now.micros()),
         notice: "test".into(),
         target: "test".into(),
         check: "test".into(),
         severity: "low".into(),
-        summary: "This is a test of sessionwatch: nothing is wrong.".into(),
+        summary: "This is a test message from sessionwatch. No action is needed.".into(),
         since: None,
         at: sessionwatch_clock::format_rfc3339(now),
         finding: None,
-        again: false,
+        possible_duplicate: false,
         text: None,
     }
 }
@@ -173,13 +175,13 @@ mod tests {
     }
 
     #[test]
-    fn a_title_says_what_happened_to_which_check_where() {
+    fn a_title_names_the_notice_the_check_and_the_target() {
         for (notice, title) in [
             ("firing", "Failing: duplicate-tokens (critical) on shop"),
-            ("repeated", "Still failing: duplicate-tokens (critical) on shop"),
+            ("reminder", "Still failing: duplicate-tokens (critical) on shop"),
             ("resolved", "Resolved: duplicate-tokens (critical) on shop"),
             ("test", "Test: duplicate-tokens (critical) on shop"),
-            // Of a report, what it says itself.
+            // A report's title is its summary.
             ("report", "2 tokens & <more>"),
         ] {
             let told = NotificationMessage { notice: notice.into(), ..message("shop") };
@@ -194,21 +196,21 @@ mod tests {
     }
 
     #[test]
-    fn a_text_has_what_is_known_and_nothing_else() {
+    fn the_text_leaves_out_missing_parts() {
         let bare = NotificationMessage { finding: None, since: None, ..message("shop") };
         assert_eq!(NotificationBatch::default_text(std::slice::from_ref(&bare)), "2 tokens & <more>");
         let without_action =
             NotificationMessage { finding: Some(serde_json::json!({ "action": "" })), ..bare.clone() };
         assert_eq!(NotificationBatch::default_text(&[without_action]), "2 tokens & <more>");
-        let odd = NotificationMessage { since: Some("some time".into()), again: true, ..bare };
+        let odd = NotificationMessage { since: Some("some time".into()), possible_duplicate: true, ..bare };
         assert_eq!(
             NotificationBatch::default_text(&[odd]),
-            "2 tokens & <more>\nsince some time\n(this may have been told already)"
+            "2 tokens & <more>\nsince some time\n(possible duplicate: this message may have been sent before)"
         );
     }
 
     #[test]
-    fn alerts_that_are_told_together_have_a_line_each_up_to_a_number() {
+    fn a_batch_lists_a_bounded_number_of_alerts() {
         let named = |count: usize| {
             let messages: Vec<NotificationMessage> =
                 (0..count).map(|number| message(&format!("t{number}"))).collect();
@@ -220,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_keeps_its_lines() {
+    fn a_report_keeps_its_line_breaks() {
         let report = NotificationMessage {
             text: Some("one\n\ntwo".into()),
             finding: None,

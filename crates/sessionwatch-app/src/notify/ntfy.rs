@@ -1,4 +1,4 @@
-//! ntfy: a message on a topic, as JSON to the root of the server.
+//! ntfy: publishes a message to a topic, as JSON to the root URL of the server.
 
 use credentials::Secret;
 use schemars::JsonSchema;
@@ -13,25 +13,25 @@ use super::{
 };
 use crate::config_file::{SecretText, WithSpan};
 
-/// Bytes of a request: beyond 4 096 bytes of text ntfy makes an attachment of it, and it reads no JSON of twice that.
+/// The maximum size of a request. ntfy turns a text above 4,096 bytes into an attachment, and rejects JSON above twice
+/// that.
 const MAX_REQUEST_BYTES: usize = 4_096;
 
-/// A channel that is a topic of ntfy
+/// An ntfy topic
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(super) struct NtfyConfig {
-    /// The access token.
+    /// Access token.
     #[schemars(extend("x-otherwise" = "none"), example = &"${CHANNEL_SECRET}")]
     secret: Option<WithSpan<SecretText>>,
-    /// A file that holds nothing but the secret.
+    /// File that contains only the secret.
     #[schemars(extend("x-otherwise" = "secret"), example = &"/run/secrets/channel")]
     secret_file: Option<WithSpan<String>>,
 }
 
-/// A message on a topic of ntfy.
+/// The `ntfy` channel.
 #[derive(Clone, Debug)]
 pub struct Ntfy {
-    /// The access token.
     token: Option<Secret>,
 }
 
@@ -52,6 +52,7 @@ impl ChannelService for Ntfy {
     ) -> Result<HttpRequest, DeliveryError> {
         let url = url.expose().trim_end_matches('/');
         let (server, topic) = url.rsplit_once('/').unwrap_or((url, ""));
+        // ntfy priorities: 5 is urgent, 3 the default, 2 makes no sound.
         let priority = match batch.first.severity.as_str() {
             _ if batch.first.is_benign() => 2,
             "critical" => 5,
@@ -76,7 +77,7 @@ mod tests {
     use crate::notify::tests::{message, posted_request};
 
     #[test]
-    fn the_topic_is_the_end_of_the_url() {
+    fn the_topic_is_the_last_segment_of_the_url() {
         let (url, body) = posted_request("ntfy", "https://ntfy.example/alerts", &[message("a")]);
         assert_eq!(
             (url.as_str(), &body["topic"], &body["priority"]),

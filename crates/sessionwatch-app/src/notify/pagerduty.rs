@@ -1,4 +1,4 @@
-//! PagerDuty: an event of the Events API v2, which opens an incident and closes it again.
+//! PagerDuty: sends events to the Events API v2, which triggers and resolves incidents.
 
 use credentials::Secret;
 use schemars::JsonSchema;
@@ -13,30 +13,27 @@ use super::{
 };
 use crate::config_file::{SecretText, WithSpan};
 
-/// The longest summary and key that PagerDuty takes.
+// Limits of the Events API v2, in characters and bytes.
 const MAX_SUMMARY_LEN: usize = 1_024;
 const MAX_DEDUP_KEY_LEN: usize = 255;
-/// The longest name of a source.
 const MAX_SOURCE_LEN: usize = 1_024;
-/// Bytes of an event that PagerDuty takes.
 const MAX_EVENT_BYTES: usize = 512 * 1_024;
 
-/// A channel that is a service of PagerDuty
+/// A PagerDuty service
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(super) struct PagerDutyConfig {
-    /// The routing key of the service.
+    /// Routing key (integration key) of the service.
     #[schemars(extend("x-otherwise" = "secret_file"), example = &"${CHANNEL_SECRET}")]
     secret: Option<WithSpan<SecretText>>,
-    /// A file that holds nothing but the secret.
+    /// File that contains only the secret.
     #[schemars(extend("x-otherwise" = "secret"), example = &"/run/secrets/channel")]
     secret_file: Option<WithSpan<String>>,
 }
 
-/// An event of PagerDuty.
+/// The `pagerduty` channel.
 #[derive(Clone, Debug)]
 pub struct PagerDuty {
-    /// The routing key of the service.
     routing_key: Secret,
 }
 
@@ -69,7 +66,7 @@ impl ChannelService for PagerDuty {
         let mut body = json!({
             "routing_key": self.routing_key.expose(),
             "event_action": if message.notice == "resolved" { "resolve" } else { "trigger" },
-            // The same for firing, repeated and resolved: one incident.
+            // The same for firing, reminder and resolved, so that they belong to one incident.
             "dedup_key": bounded_key(&format!("sessionwatch/{}/{}", message.target, message.check), MAX_DEDUP_KEY_LEN),
             "client": "sessionwatch",
             "payload": {
@@ -80,7 +77,7 @@ impl ChannelService for PagerDuty {
         });
         let mut text = body.to_string();
         if text.len() > MAX_EVENT_BYTES {
-            // The alert matters more than its evidence, which is in the store.
+            // The alert matters more than its evidence, which stays in the store.
             body["payload"]["custom_details"] = Value::Null;
             text = body.to_string();
         }
@@ -96,7 +93,7 @@ mod tests {
     };
 
     #[test]
-    fn one_incident_is_opened_and_closed() {
+    fn one_incident_is_triggered_and_resolved() {
         let over = NotificationMessage { notice: "resolved".into(), ..message("a") };
         let [opened, closed] =
             [message("a"), over].map(|message| posted_request("pagerduty", "https://x", &[message]).1);

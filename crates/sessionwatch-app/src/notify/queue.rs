@@ -1,4 +1,4 @@
-//! Messages on their way into the outbox.
+//! Queues notifications in the outbox.
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sessionwatch_core::timestamp::UtcTimestamp;
@@ -10,22 +10,23 @@ use sessionwatch_store::{
 
 use super::{NotificationChannel, NotificationMessage, bounded_key};
 
-/// The longest key of a message, which is a header too.
+/// The maximum length of an idempotency key, which is also sent as an HTTP header.
 const MAX_KEY_LEN: usize = 500;
 
-/// A message for a channel, and for one recipient where the channel tells each by themselves.
+/// A message for one channel, and for one recipient of an email channel.
 #[derive(Clone, Debug)]
 pub(crate) struct QueuedMessage {
     pub(crate) channel: String,
     pub(crate) recipient: Option<String>,
-    /// What it tells of, which is told in order; empty if nothing follows on it.
+    /// Ordering key (`target/check`): messages with the same subject are delivered in order. Empty if order does not
+    /// matter.
     pub(crate) subject: String,
     pub(crate) message: NotificationMessage,
-    /// When it may be sent.
+    /// Earliest time of delivery.
     pub(crate) send_at: UtcTimestamp,
 }
 
-/// The messages that tell a channel, of which each recipient may be told by themselves. `about` is what it tells of.
+/// Returns one message for each recipient of a channel. `subject` is the ordering key.
 pub(crate) fn messages_for_channel(
     channel: &NotificationChannel,
     message: &NotificationMessage,
@@ -49,11 +50,11 @@ pub(crate) fn messages_for_channel(
     queued.collect()
 }
 
-/// Puts messages into the outbox. Returns how many.
+/// Puts messages into the outbox. Returns their number.
 ///
 /// # Errors
 ///
-/// If they cannot be written.
+/// If the store cannot be written.
 pub(crate) fn enqueue_messages(
     db: Tx<'_>,
     messages: &[QueuedMessage],
@@ -75,8 +76,9 @@ pub(crate) fn enqueue_messages(
     Ok(u32::try_from(messages.len()).unwrap_or(u32::MAX))
 }
 
-/// The same for every attempt at one message, and no other's; fit for a header, whatever people call things.
+/// Returns the idempotency key of a message: unique, and the same for every attempt.
 fn message_key<'a>(parts: impl Iterator<Item = &'a str>, now: UtcTimestamp) -> String {
+    // Targets and checks may have any name; header values are ASCII without control characters.
     let plain = |part: &str| utf8_percent_encode(part, NON_ALPHANUMERIC).to_string();
     let parts: Vec<String> = parts.map(plain).collect();
     bounded_key(&format!("{}/{}", parts.join("/"), now.micros()), MAX_KEY_LEN)

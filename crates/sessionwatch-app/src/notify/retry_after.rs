@@ -1,4 +1,4 @@
-//! `Retry-After`: how long a channel asks to wait.
+//! Parses the `Retry-After` header.
 
 use std::time::UNIX_EPOCH;
 
@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use sessionwatch_clock::to_signed_duration;
 use sessionwatch_core::{duration::DAY, timestamp::UtcTimestamp};
 
-/// How long to wait, a day at most; nothing if it says neither seconds nor a date.
+/// Returns the delay, at most one day; `None` if the value is neither seconds nor an HTTP date.
 pub(super) fn parse_retry_after(value: &str, now: UtcTimestamp) -> Option<SignedDuration> {
     let value = value.trim();
     let asked = if value.bytes().all(|byte| byte.is_ascii_digit()) && !value.is_empty() {
@@ -14,6 +14,7 @@ pub(super) fn parse_retry_after(value: &str, now: UtcTimestamp) -> Option<Signed
     } else {
         parse_retry_date(value)?.duration_since(now)
     };
+    // A day at most: a broken server must not silence a channel for good.
     Some(asked.clamp(SignedDuration::ZERO, DAY))
 }
 
@@ -29,8 +30,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seconds_and_dates_of_every_form_are_read() {
-        // Sunday, 6 November 1994, half a minute before the dates of RFC 9110.
+    fn seconds_and_all_date_formats_are_parsed() {
+        // 30 seconds before Sunday, 6 November 1994, 08:49:37, the example of RFC 9110.
         let now = UtcTimestamp::UNIX_EPOCH + SignedDuration::from_secs(784_111_777 - 30);
         for (value, expected) in [
             ("0", Some(SignedDuration::ZERO)),

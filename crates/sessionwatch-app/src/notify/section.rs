@@ -1,4 +1,4 @@
-//! The keys of `[[channel]]` that every channel has, and the section of each kind.
+//! The keys of `[[channel]]` that every kind shares, and the reference documentation of each kind.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -7,26 +7,26 @@ use serde_json::{Value, json};
 use super::channel_service::ChannelService;
 use crate::config_file::{SecretText, WithSpan, field_names, schema_for};
 
-/// A way to tell people.
+/// A notification channel.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(super) struct ChannelSection {
-    /// Its name in routes.
+    /// Name, used in routes.
     #[schemars(extend("x-required" = true), example = &"chat")]
     pub(super) name: Option<WithSpan<String>>,
-    /// What is sent, and how.
+    /// Kind of channel.
     #[schemars(extend("x-required" = true), example = &"slack")]
     pub(super) kind: Option<String>,
-    /// Where it is sent; ${NAME} stands for a variable of the environment.
+    /// Destination URL; ${NAME} is replaced by an environment variable.
     #[schemars(extend("x-otherwise" = "url_file"), example = &"${SLACK_WEBHOOK_URL}")]
     pub(super) url: Option<WithSpan<SecretText>>,
-    /// A file that holds nothing but the URL.
+    /// File that contains only the URL.
     #[schemars(extend("x-otherwise" = "url"), example = &"/run/secrets/slack-url")]
     pub(super) url_file: Option<WithSpan<String>>,
-    /// A PEM file with certificate authorities to trust besides those of the system.
+    /// PEM file of additional trusted certificate authorities.
     #[schemars(extend("x-otherwise" = "those of the system alone"), example = &"company-ca.pem")]
     pub(super) ca_file: Option<String>,
-    /// The text for people, as a Jinja template.
+    /// Message text, as a Jinja template.
     #[schemars(
         extend("x-otherwise" = "the usual text"),
         example = &"{{ notice }}: {{ check }} on {{ target }}: {{ summary }}",
@@ -34,19 +34,19 @@ pub(super) struct ChannelSection {
     pub(super) template: Option<WithSpan<String>>,
 }
 
-/// The section of a kind, as it is documented.
+/// The reference documentation of a channel kind.
 #[derive(Clone, Debug)]
 pub struct KindReference {
-    /// The word for it.
+    /// The value of `kind`.
     pub kind: &'static str,
-    /// The schema of its section.
+    /// The JSON Schema of the section.
     pub schema: Value,
-    /// Its keys in their order; nothing but the name, the kind and the address where it has none of its own.
+    /// The keys in documented order: `name`, `kind`, `url`, and those of the kind.
     pub keys: Vec<String>,
 }
 
 impl KindReference {
-    /// The section of a kind.
+    /// Builds the reference of a service.
     pub(super) fn for_service<S: ChannelService>() -> Self {
         let mut schema = schema_for::<ChannelSection>();
         let own = schema_for::<S::Config>();
@@ -70,9 +70,10 @@ impl KindReference {
         Self { kind: S::KIND_NAME, schema, keys: keys.map(|key| (*key).to_owned()).collect() }
     }
 
-    /// Whether it has keys of its own.
+    /// Returns `true` if the kind has keys of its own.
     #[must_use]
     pub fn has_own_keys(&self) -> bool {
+        // `name`, `kind` and `url` are always there.
         self.keys.len() > 3
     }
 }

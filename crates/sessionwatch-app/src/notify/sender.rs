@@ -1,4 +1,4 @@
-//! Sending over a channel.
+//! Sends messages over HTTP and SMTP.
 
 use reqwest::{Client, StatusCode, header};
 use sessionwatch_core::timestamp::UtcTimestamp;
@@ -8,22 +8,22 @@ use super::{
     NotificationMessage, delivery_error::tls_failure, email, message::test_message, retry_after,
 };
 
-/// What speaks to one channel.
+/// A client for one channel.
 pub enum ChannelSender {
-    /// Over HTTP.
+    /// Sends over HTTP.
     Http(Client),
-    /// Over SMTP.
+    /// Sends over SMTP.
     Smtp(Box<email::SmtpTransport>),
 }
 
 impl ChannelSender {
-    /// What speaks to that channel.
+    /// Builds the client of a channel.
     ///
     /// # Errors
     ///
-    /// If TLS cannot be set up.
+    /// If TLS cannot be set up, or the URL of an email channel is malformed.
     pub fn new(channel: &NotificationChannel) -> Result<Self, DeliveryError> {
-        // It fails only where one is installed already, which is as good.
+        // Fails only if a provider is installed already.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         if matches!(channel.kind, ChannelKind::Email(_)) {
             return Ok(Self::Smtp(Box::new(email::build_transport(
@@ -31,10 +31,12 @@ impl ChannelSender {
                 channel.ca_certificates.as_deref(),
             )?)));
         }
+        // A redirect could hand the secret in a header or URL to another host.
         let redirects = reqwest::redirect::Policy::none();
         let mut client =
             Client::builder().timeout(DELIVERY_TIMEOUT).redirect(redirects).user_agent("sessionwatch");
-        // Where nobody takes the connection, nothing can have arrived.
+        // Shorter than the total timeout, so that an unreachable host is told apart from a message that may have
+        // arrived.
         client = client.connect_timeout(DELIVERY_TIMEOUT / 2);
         if let Some(pem) = &channel.ca_certificates {
             let authorities = reqwest::Certificate::from_pem_bundle(pem).map_err(|_| DeliveryError::Tls)?;
@@ -43,11 +45,11 @@ impl ChannelSender {
         client.build().map(Self::Http).map_err(|_| DeliveryError::Tls)
     }
 
-    /// Makes sure that a message can be written for the channel, without sending it.
+    /// Builds a test message for the channel without sending it.
     ///
     /// # Errors
     ///
-    /// If it cannot be: the URL, the secret, an address or the template does not fit.
+    /// If the URL, the secret, an address or the template is invalid.
     pub fn validate(&self, channel: &NotificationChannel) -> Result<(), DeliveryError> {
         let now = UtcTimestamp::MIN;
         let messages = [test_message(now)];
@@ -55,23 +57,23 @@ impl ChannelSender {
             Some(template) => template.render(&messages).map_err(DeliveryError::Template)?,
             None => NotificationBatch::default_text(&messages),
         };
-        let told = NotificationBatch { first: &messages[0], messages: &messages, text };
+        let batch = NotificationBatch { first: &messages[0], messages: &messages, text };
         match self {
             Self::Http(client) => {
                 let written =
-                    build_request(client, channel.kind.build_request(&channel.url, &told, now)?).build();
+                    build_request(client, channel.kind.build_request(&channel.url, &batch, now)?).build();
                 written.map(drop).map_err(|_| DeliveryError::Malformed)
             }
             Self::Smtp(_) => match &channel.kind {
                 ChannelKind::Email(email) => {
-                    email.to.iter().try_for_each(|to| email::build_mail(email, &told, to).map(drop))
+                    email.to.iter().try_for_each(|to| email::build_mail(email, &batch, to).map(drop))
                 }
                 _ => Err(DeliveryError::NoChannel),
             },
         }
     }
 
-    /// Delivers messages that are told together.
+    /// Delivers messages together.
     ///
     /// # Errors
     ///
@@ -88,25 +90,25 @@ impl ChannelSender {
             Some(template) => template.render(messages).map_err(DeliveryError::Template)?,
             None => NotificationBatch::default_text(messages),
         };
-        let told = NotificationBatch { first, messages, text };
+        let batch = NotificationBatch { first, messages, text };
         match self {
             Self::Http(client) => {
-                send_request(client, channel.kind.build_request(&channel.url, &told, now)?, now).await
+                send_request(client, channel.kind.build_request(&channel.url, &batch, now)?, now).await
             }
             Self::Smtp(transport) => match &channel.kind {
-                ChannelKind::Email(email) => transport.send(email, &told, recipient).await,
+                ChannelKind::Email(email) => transport.send(email, &batch, recipient).await,
                 _ => Err(DeliveryError::NoChannel),
             },
         }
     }
 }
 
-/// Sends a message over a channel that says that it is a test: what was wrong, if something was.
+/// Sends a test message over a channel. Returns the problems, one for each recipient that failed.
 pub async fn send_test(channel: &NotificationChannel, now: UtcTimestamp) -> Vec<String> {
     send_directly(channel, &test_message(now), now).await
 }
 
-/// Sends a message over a channel at once, and only once: what was wrong, if something was.
+/// Sends a message without the outbox, in a single attempt. Returns the problems, one for each recipient that failed.
 pub(crate) async fn send_directly(
     channel: &NotificationChannel,
     message: &NotificationMessage,
@@ -117,7 +119,7 @@ pub(crate) async fn send_directly(
         let messages = std::slice::from_ref(message);
         let sent = async { ChannelSender::new(channel)?.deliver(channel, messages, recipient, now).await };
         problems.extend(sent.await.err().map(|why| match recipient {
-            Some(recipient) => format!("{why}, for {recipient}"),
+            Some(recipient) => format!("{recipient}: {why}"),
             None => why.to_string(),
         }));
     }
@@ -125,7 +127,7 @@ pub(crate) async fn send_directly(
 }
 
 fn build_request(client: &Client, post: HttpRequest) -> reqwest::RequestBuilder {
-    // Without the charset, some count two bytes for each character.
+    // Without the charset, some services count two bytes for each character.
     let mut request =
         client.post(post.url.expose()).header(header::CONTENT_TYPE, "application/json; charset=utf-8");
     for (name, value) in post.headers {
@@ -142,11 +144,12 @@ async fn send_request(client: &Client, post: HttpRequest, now: UtcTimestamp) -> 
         None if error.is_connect() => DeliveryError::Unreachable,
         None => DeliveryError::NoAnswer,
     };
-    // What it answers besides is not read, however long it is.
+    // The response body is not read: only the status matters, and the body could be of any size.
     let answer = request.send().await.map_err(unsent)?;
     if answer.status().is_success() {
         return Ok(());
     }
+    // RFC 9110 defines `Retry-After` for redirects too, which are not followed.
     let waits = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&answer.status());
     let asked = answer.headers().get(header::RETRY_AFTER).filter(|_| waits);
     let retry_after = asked.and_then(|value| retry_after::parse_retry_after(value.to_str().ok()?, now));

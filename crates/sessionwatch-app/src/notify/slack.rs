@@ -1,4 +1,4 @@
-//! Slack: a message for an incoming webhook.
+//! Slack: posts a message to an incoming webhook.
 
 use credentials::Secret;
 use serde_json::json;
@@ -10,10 +10,11 @@ use super::{
     truncate_utf16,
 };
 
-/// Characters of a message, of the 40 000 that Slack takes, so that escapes fit too.
+/// The maximum length of the text before escaping. Slack accepts 40,000 characters; an escape is up to 5 characters
+/// long.
 const MAX_TEXT_LEN: usize = 6_000;
 
-/// A message for an incoming webhook of Slack.
+/// The `slack` channel.
 #[derive(Clone, Copy, Debug)]
 pub struct Slack;
 
@@ -44,7 +45,7 @@ impl ChannelService for Slack {
     }
 }
 
-/// Slack's own escapes, so that no name becomes a mention or a link.
+/// Escapes text for Slack's mrkdwn, so that no name becomes a mention or a link.
 fn escape_mrkdwn(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

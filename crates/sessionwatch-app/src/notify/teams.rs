@@ -1,4 +1,4 @@
-//! Microsoft Teams: an Adaptive Card for a workflow that waits for a webhook request.
+//! Microsoft Teams: posts an Adaptive Card to a workflow's webhook.
 
 use credentials::Secret;
 use serde_json::json;
@@ -10,12 +10,12 @@ use super::{
     escape_markdown, fit_to_bytes,
 };
 
-/// Bytes of a message, of the 28 KB that Teams takes, which it may count with two bytes a character.
+/// The maximum size of a message. Teams accepts 28 KB, and may count two bytes for each character.
 const MAX_MESSAGE_BYTES: usize = 14_000;
-/// Text blocks read some Markdown: nothing that is told becomes a link or an emphasis.
+/// Characters that start Markdown in text blocks. They are escaped so that no name becomes a link or emphasis.
 const ESCAPED_CHARS: &str = "\\*_[]()#`";
 
-/// A card for a workflow of Microsoft Teams.
+/// The `teams` channel.
 #[derive(Clone, Copy, Debug)]
 pub struct Teams;
 
@@ -33,14 +33,14 @@ impl ChannelService for Teams {
         batch: &NotificationBatch<'_>,
         _: UtcTimestamp,
     ) -> Result<HttpRequest, DeliveryError> {
-        let colour = match batch.first.severity.as_str() {
+        let color = match batch.first.severity.as_str() {
             _ if batch.first.is_benign() => "Good",
             "critical" | "high" => "Attention",
             _ => "Warning",
         };
         let line = |text: &str| json!({ "type": "TextBlock", "text": escape_markdown(text, ESCAPED_CHARS), "wrap": true });
         let mut title = line(&batch.title());
-        (title["weight"], title["size"], title["color"]) = (json!("Bolder"), json!("Medium"), json!(colour));
+        (title["weight"], title["size"], title["color"]) = (json!("Bolder"), json!("Medium"), json!(color));
         let message = |text: &str| {
             let blocks: Vec<_> = std::iter::once(title.clone()).chain(text.lines().map(line)).collect();
             let card = json!({
@@ -67,7 +67,7 @@ mod tests {
     };
 
     #[test]
-    fn a_card_has_a_line_each_and_no_link() {
+    fn a_card_has_a_block_per_line_and_no_links() {
         let linked = NotificationMessage { summary: "[click](http://evil)".into(), ..message("a") };
         let (_, body) = posted_request("teams", "https://x", &[linked]);
         let blocks = body["attachments"][0]["content"]["body"].as_array().unwrap();

@@ -1,4 +1,4 @@
-//! Telegram: a message of a bot.
+//! Telegram: sends a message as a bot.
 
 use credentials::Secret;
 use schemars::JsonSchema;
@@ -13,30 +13,28 @@ use super::{
 };
 use crate::config_file::{SecretText, WithSpan};
 
-/// The longest message that Telegram takes.
+/// Telegram's limit for a message, in UTF-16 units.
 const MAX_MESSAGE_LEN: usize = 4_096;
 
-/// A channel that is a bot of Telegram
+/// A Telegram bot
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(super) struct TelegramConfig {
-    /// The token of the bot.
+    /// Bot token.
     #[schemars(extend("x-otherwise" = "secret_file"), example = &"${CHANNEL_SECRET}")]
     secret: Option<WithSpan<SecretText>>,
-    /// A file that holds nothing but the secret.
+    /// File that contains only the secret.
     #[schemars(extend("x-otherwise" = "secret"), example = &"/run/secrets/channel")]
     secret_file: Option<WithSpan<String>>,
-    /// The chat, by its number.
+    /// Chat ID.
     #[schemars(extend("x-required" = true), example = &"-1001234567890")]
     chat: Option<String>,
 }
 
-/// A message of a bot of Telegram.
+/// The `telegram` channel.
 #[derive(Clone, Debug)]
 pub struct Telegram {
-    /// The token of the bot.
     token: Secret,
-    /// The chat.
     chat: String,
 }
 
@@ -59,7 +57,7 @@ impl ChannelService for Telegram {
     ) -> Result<HttpRequest, DeliveryError> {
         let base = url.expose().trim_end_matches('/');
         let token = self.token.expose();
-        // Without a parse mode nothing in it is read as markup.
+        // Without a parse mode, Telegram does not interpret markup.
         let text = truncate_utf16(&format!("{}\n{}", batch.title(), batch.text), MAX_MESSAGE_LEN);
         let body =
             json!({ "chat_id": self.chat, "text": text, "link_preview_options": { "is_disabled": true } });
@@ -76,7 +74,7 @@ mod tests {
     use crate::notify::tests::{message, posted_request};
 
     #[test]
-    fn the_bot_speaks_to_the_chat() {
+    fn a_message_is_sent_to_the_chat_with_the_bot_token() {
         let (url, body) = posted_request("telegram", "https://api.example/", &[message("a")]);
         assert_eq!(url, "https://api.example/botkey/sendMessage");
         assert_eq!(body["chat_id"], "-1");

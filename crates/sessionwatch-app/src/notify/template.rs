@@ -1,4 +1,4 @@
-//! Texts in the operator's own words.
+//! Message templates: the `template` key of a channel.
 
 use minijinja::{Environment, UndefinedBehavior, Value, value::Serde};
 use serde_json::{Value as Json, json};
@@ -8,31 +8,31 @@ use crate::sanitize::sanitize_text;
 
 const TEMPLATE_NAME: &str = "template";
 
-/// A text with places for what is told.
+/// A parsed Jinja template.
 #[derive(Clone)]
 pub struct MessageTemplate(Environment<'static>);
 
-/// What is wrong with a template.
+/// An invalid template: line number and reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be a Jinja template: line {0}: {1}")]
 pub struct TemplateError(usize, String);
 
 impl MessageTemplate {
-    /// Reads a template.
+    /// Parses a template and renders a sample with it.
     ///
     /// # Errors
     ///
-    /// If it is none.
+    /// If the syntax is invalid, or a variable is unknown.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         let mut environment = Environment::new();
-        // A misspelt name is found when the configuration is read, not at night.
+        // A misspelled variable fails when the configuration is read rather than when an alert fires.
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment
             .add_template_owned(TEMPLATE_NAME, text.to_owned())
             .map_err(|error| TemplateError(error.line().unwrap_or(1), error.kind().to_string()))?;
         let template = Self(environment);
         let sample = NotificationMessage {
-            schema: 1,
+            schema: 2,
             key: String::new(),
             notice: "test".into(),
             target: String::new(),
@@ -42,7 +42,7 @@ impl MessageTemplate {
             since: None,
             at: String::new(),
             finding: None,
-            again: false,
+            possible_duplicate: false,
             text: None,
         };
         match template.render(&[sample]) {
@@ -51,18 +51,18 @@ impl MessageTemplate {
         }
     }
 
-    /// The text.
+    /// Renders the template for messages that are delivered together; the first one provides the scalar variables.
     ///
     /// # Errors
     ///
-    /// If it uses what is not there.
+    /// If the template uses an undefined value.
     pub fn render(&self, messages: &[NotificationMessage]) -> Result<String, String> {
         let Some(first) = messages.first() else { return Ok(String::new()) };
         let targets: Vec<&str> = messages.iter().map(|message| message.target.as_str()).collect();
         let names = json!({
             "notice": first.notice, "word": first.status_word(), "check": first.check, "severity": first.severity,
             "target": targets.join(", "), "targets": targets, "summary": first.summary, "since": first.since, "at": first.at,
-            "action": first.recommended_action().unwrap_or_default(), "again": messages.iter().any(|message| message.again),
+            "action": first.recommended_action().unwrap_or_default(), "possible_duplicate": messages.iter().any(|message| message.possible_duplicate),
             "text": first.text, "messages": messages,
         });
         let names = sanitize_json(names, "");
@@ -71,7 +71,8 @@ impl MessageTemplate {
     }
 }
 
-/// The same without control characters, so that no name adds a line. The text of a report has lines of its own.
+/// Replaces control characters in every string, so that no name adds a line. Line breaks in `text`, a report's body,
+/// are kept.
 fn sanitize_json(value: Json, name: &str) -> Json {
     match value {
         Json::String(text) if name == "text" => {
@@ -98,12 +99,14 @@ mod tests {
     use crate::notify::tests::message;
 
     #[test]
-    fn says_what_the_operator_wants_and_refuses_what_it_cannot_say() {
-        let template =
-            MessageTemplate::parse("{{ word }}: {{ check }} on {{ target }}{% if again %} again{% endif %}")
-                .unwrap();
-        let said =
-            template.render(&[message("a"), NotificationMessage { again: true, ..message("b") }]).unwrap();
+    fn a_template_renders_and_rejects_unknown_variables() {
+        let template = MessageTemplate::parse(
+            "{{ word }}: {{ check }} on {{ target }}{% if possible_duplicate %} again{% endif %}",
+        )
+        .unwrap();
+        let said = template
+            .render(&[message("a"), NotificationMessage { possible_duplicate: true, ..message("b") }])
+            .unwrap();
         assert_eq!(said, "Failing: duplicate-tokens on a, b again");
         assert_eq!(MessageTemplate::parse("\n{{ check").unwrap_err().0, 2);
         assert!(MessageTemplate::parse("{{ chekc }}").unwrap_err().to_string().contains("undefined"));

@@ -1,4 +1,4 @@
-//! Webhooks: the message as JSON, with the headers of the Standard Webhooks specification.
+//! Webhooks: posts the message as JSON, with the headers of the Standard Webhooks specification.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use credentials::Secret;
@@ -15,22 +15,21 @@ use super::{
 };
 use crate::config_file::{SecretText, WithSpan};
 
-/// A channel that is an endpoint for JSON
+/// An HTTP endpoint that receives JSON
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(super) struct WebhookConfig {
-    /// The key by which messages are signed.
+    /// Key that signs the messages.
     #[schemars(extend("x-otherwise" = "none"), example = &"${CHANNEL_SECRET}")]
     secret: Option<WithSpan<SecretText>>,
-    /// A file that holds nothing but the secret.
+    /// File that contains only the secret.
     #[schemars(extend("x-otherwise" = "secret"), example = &"/run/secrets/channel")]
     secret_file: Option<WithSpan<String>>,
 }
 
-/// The message as JSON.
+/// The `webhook` channel.
 #[derive(Clone, Debug)]
 pub struct Webhook {
-    /// The key by which it is signed.
     secret: Option<Secret>,
 }
 
@@ -62,9 +61,9 @@ impl ChannelService for Webhook {
     }
 }
 
-/// HMAC-SHA256 over id, timestamp and body, parted by dots.
+/// Returns the HMAC-SHA256 signature of ID, timestamp and body, joined by dots.
 fn sign_message(secret: &str, parts: [&str; 3]) -> String {
-    // HMAC takes keys of any length.
+    // Never fails: HMAC accepts keys of any length.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&decode_signing_key(secret)) else {
         return String::new();
     };
@@ -72,7 +71,8 @@ fn sign_message(secret: &str, parts: [&str; 3]) -> String {
     format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
 }
 
-/// The bytes of a secret: those that it encodes where it is written as the specification has it, else its own.
+/// Returns the key bytes of a secret: decoded if it is `whsec_` and Base64, as the specification defines, else as
+/// written.
 fn decode_signing_key(secret: &str) -> Vec<u8> {
     let encoded = secret.strip_prefix("whsec_").and_then(|encoded| STANDARD.decode(encoded).ok());
     encoded.unwrap_or_else(|| secret.as_bytes().to_vec())
@@ -83,12 +83,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signs_as_the_specification_does() {
-        // Worked out apart, with openssl: printf 'id.1.{}' | openssl dgst -sha256 -hmac key -binary | base64
+    fn signatures_match_the_specification() {
+        // Computed with openssl: printf 'id.1.{}' | openssl dgst -sha256 -hmac key -binary | base64
         let signed = "v1,5PVmP2AfJGwnp9flV+flrzfukNWA9zyUdqvI+IQalVs=";
         assert_eq!(sign_message("key", ["id", "1", "{}"]), signed);
         assert_eq!(sign_message("whsec_a2V5", ["id", "1", "{}"]), signed);
-        // An example of other implementations.
+        // Test vector from other implementations.
         let example = ["msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", r#"{"test": 2432232314}"#];
         let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
         assert_eq!(sign_message(secret, example), "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");

@@ -1,7 +1,4 @@
-//! A provider of identities: what it says of itself, its keys, and who comes with a code.
-//!
-//! OpenID Connect Core 1.0 with Discovery 1.0, the authorization code flow with PKCE (RFC 7636), and the issuer in the
-//! answer (RFC 9207).
+//! Client of an identity provider: discovery, signing keys, and the exchange of an authorization code for claims.
 
 use std::{
     sync::Arc,
@@ -22,16 +19,16 @@ use super::{
 };
 use crate::config::oidc::{OidcConfig, is_secure_url};
 
-/// How long the provider may take, and the largest answer.
+/// Time limit for a request, and size limit of a response.
 const PROVIDER_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_RESPONSE_BYTES: usize = 1 << 20;
-/// How long it is believed what the provider says of itself, and how soon unknown keys are asked for again.
+/// Lifetime of cached metadata, and minimum time between two fetches of the keys.
 const PROVIDER_METADATA_TTL: Duration = Duration::from_secs(3_600);
 const KEY_REFRESH_INTERVAL: Duration = Duration::from_secs(60);
-/// How long a provider is left alone that could not be asked.
+/// Time for which a failed discovery is not repeated.
 const PROVIDER_RETRY_DELAY: Duration = Duration::from_secs(5);
 
-/// What a provider says of itself.
+/// Discovery document of a provider.
 #[derive(Clone, Debug, Deserialize)]
 struct ProviderMetadata {
     issuer: String,
@@ -45,7 +42,7 @@ struct ProviderMetadata {
     authorization_response_iss_parameter_supported: bool,
 }
 
-/// A provider that was asked about itself.
+/// Discovered provider.
 #[derive(Debug)]
 pub(crate) struct OidcProvider {
     config: OidcConfig,
@@ -55,27 +52,27 @@ pub(crate) struct OidcProvider {
     keys: tokio::sync::Mutex<(Arc<JwkSet>, Monotonic)>,
 }
 
-/// What is known of the provider that is configured.
+/// Cache of the configured provider.
 #[derive(Debug, Default)]
 pub struct ProviderCache(tokio::sync::Mutex<CachedProvider>);
 
 #[derive(Debug, Default)]
 struct CachedProvider {
     provider: Option<Arc<OidcProvider>>,
-    /// Why it could not be asked last, and when.
+    /// Latest failure, with its time.
     last_error: Option<(OidcError, Monotonic)>,
 }
 
-/// What a log-in keeps until the provider answers.
+/// State of a login until the provider redirects back.
 #[derive(Clone, PartialEq, Eq, serde::Serialize, Deserialize)]
 pub(crate) struct PendingLogin {
-    /// Shows that the answer is to this question.
+    /// Binds the response to this request (CSRF protection).
     pub(crate) state: String,
-    /// Shows that the token was made for this log-in.
+    /// Binds the ID token to this login (replay protection).
     pub(crate) nonce: String,
-    /// Shows that whoever comes with the code is who asked for it.
+    /// PKCE code verifier.
     pub(crate) verifier: String,
-    /// Where to go on to.
+    /// Page to open after the login.
     pub(crate) next: String,
 }
 
@@ -85,7 +82,7 @@ impl std::fmt::Debug for PendingLogin {
     }
 }
 
-/// The tokens that a code is exchanged for.
+/// Response of the token endpoint.
 #[derive(Deserialize)]
 struct TokenResponse {
     id_token: String,
@@ -93,7 +90,7 @@ struct TokenResponse {
 }
 
 impl ProviderCache {
-    /// The provider, asked about itself if that is too long ago.
+    /// Returns the provider, discovered again if the cached metadata is too old or the configuration changed.
     pub(crate) async fn get_or_discover(&self, config: &OidcConfig) -> Result<Arc<OidcProvider>, OidcError> {
         let mut known = self.0.lock().await;
         if let Some(provider) = known.provider.as_ref().filter(|provider| provider.config == *config)
@@ -101,7 +98,7 @@ impl ProviderCache {
         {
             return Ok(Arc::clone(provider));
         }
-        // Whoever asks again and again does not make us do so.
+        // Repeated logins must not make every one of them query a failing provider.
         if let Some((error, _)) = known.last_error.filter(|(_, at)| at.elapsed() < PROVIDER_RETRY_DELAY) {
             return Err(error);
         }
@@ -113,7 +110,7 @@ impl ProviderCache {
     }
 }
 
-/// Why a provider that is configured so could not even be asked, if that is so.
+/// Returns a problem of the configuration that prevents every request; `None` if there is none.
 #[must_use]
 pub fn find_config_problem(config: &OidcConfig) -> Option<String> {
     let asked = build_client(config).and_then(|client| {
@@ -122,9 +119,8 @@ pub fn find_config_problem(config: &OidcConfig) -> Option<String> {
     asked.err().map(str::to_owned)
 }
 
-/// What speaks to a provider.
 fn build_client(config: &OidcConfig) -> Result<Client, &'static str> {
-    // It fails only where one is installed already, which is as good.
+    // Fails only if a crypto provider is installed already, which serves as well.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let redirects = reqwest::redirect::Policy::none();
     let mut client =
@@ -133,10 +129,9 @@ fn build_client(config: &OidcConfig) -> Result<Client, &'static str> {
         let authorities = reqwest::Certificate::from_pem_bundle(pem);
         client = client.tls_certs_merge(authorities.map_err(|_| "`ca_file` holds no certificate")?);
     }
-    client.build().map_err(|_| "TLS cannot be set up: is `ca_file` a PEM file of certificates?")
+    client.build().map_err(|_| "cannot set up TLS: check that `ca_file` is a PEM file of certificates")
 }
 
-/// Where a provider describes itself.
 fn discovery_url(config: &OidcConfig) -> String {
     format!("{}/.well-known/openid-configuration", config.issuer)
 }
@@ -146,7 +141,7 @@ impl OidcProvider {
         let client = build_client(config).map_err(OidcError::Unavailable)?;
         let metadata: ProviderMetadata = fetch_json(client.get(discovery_url(config))).await?;
         if metadata.issuer.trim_end_matches('/') != config.issuer {
-            return Err(OidcError::Untrusted("the provider calls itself otherwise than `issuer` does"));
+            return Err(OidcError::Untrusted("the issuer in the provider's metadata differs from `issuer`"));
         }
         let endpoints = [
             Some(&metadata.authorization_endpoint),
@@ -155,7 +150,7 @@ impl OidcProvider {
             metadata.userinfo_endpoint.as_ref(),
         ];
         if endpoints.into_iter().flatten().any(|url| !is_secure_url(url)) {
-            return Err(OidcError::Untrusted("the provider has addresses that are not encrypted"));
+            return Err(OidcError::Untrusted("the provider's metadata has URLs without HTTPS"));
         }
         let keys = fetch_json(client.get(&metadata.jwks_uri)).await?;
         let asked = Monotonic::now();
@@ -163,7 +158,7 @@ impl OidcProvider {
         Ok(Self { config: config.clone(), client, metadata, fetched_at: asked, keys })
     }
 
-    /// Where a browser is sent to log in.
+    /// Returns the URL that starts the login at the provider.
     pub(crate) fn authorization_url(&self, pending: &PendingLogin, redirect_uri: &str) -> String {
         let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(&pending.verifier));
         let scopes = self.config.scopes.join(" ");
@@ -182,7 +177,8 @@ impl OidcProvider {
         format!("{address}{joint}{}", encode_form(&pairs))
     }
 
-    /// Whether an answer may be of this provider, by the issuer that it names.
+    /// Returns whether the `iss` parameter of a response matches this provider. It may be missing only if the provider
+    /// does not announce it (RFC 9207).
     pub(crate) fn issuer_matches(&self, issuer: Option<&str>) -> bool {
         match issuer {
             Some(issuer) => issuer == self.metadata.issuer,
@@ -190,7 +186,7 @@ impl OidcProvider {
         }
     }
 
-    /// Who it is that comes with a code.
+    /// Exchanges an authorization code for verified claims.
     pub(crate) async fn exchange_code(
         &self,
         code: &str,
@@ -200,15 +196,16 @@ impl OidcProvider {
     ) -> Result<TokenClaims, OidcError> {
         let tokens = self.fetch_tokens(code, redirect_uri, &pending.verifier).await?;
         let mut claims = self.verify_id_token(&tokens.id_token, &pending.nonce, now).await?;
+        // Many providers put groups and email addresses only into the userinfo response.
         let wanted = [&self.config.name_claim, &self.config.role_claim];
         let lacks = wanted.iter().any(|name| find_claim(&claims, name).is_none());
         if let (true, Some(address), Some(token)) =
             (lacks, &self.metadata.userinfo_endpoint, &tokens.access_token)
         {
             let more: TokenClaims = fetch_json(self.client.get(address).bearer_auth(token)).await?;
-            // OpenID Connect Core 1.0, 5.3.2: it must be about the same person.
+            // OpenID Connect Core 1.0, 5.3.2: both must be about the same subject.
             if more.get("sub") != claims.get("sub") {
-                return Err(OidcError::Untrusted("the provider tells of somebody else"));
+                return Err(OidcError::Untrusted("the userinfo response is about another user"));
             }
             for (name, value) in more {
                 claims.entry(name).or_insert(value);
@@ -234,7 +231,7 @@ impl OidcProvider {
         let posted = !methods.is_empty() && !methods.iter().any(|method| method == "client_secret_basic");
         match &self.config.client_secret {
             Some(secret) if !posted => {
-                // RFC 6749, 2.3.1: both are encoded as in forms first.
+                // RFC 6749, 2.3.1: both are form-encoded before they are joined.
                 let [id, secret] = [&self.config.client_id, secret.expose()].map(percent_encode);
                 request = request.basic_auth(id, Some(secret));
             }
@@ -246,7 +243,7 @@ impl OidcProvider {
         fetch_json(request.header(header::CONTENT_TYPE, kind).body(encode_form(&pairs))).await
     }
 
-    /// What an identity token claims, if it is to be believed. Keys that are not known yet are asked for.
+    /// Verifies an ID token and returns its claims. Fetches the keys again if the signing key is unknown.
     async fn verify_id_token(
         &self,
         token: &str,
@@ -277,19 +274,20 @@ fn encode_form(pairs: &[(&str, &str)]) -> String {
         .join("&")
 }
 
-/// The answer to a request, if it is a good one and not too large.
+/// Sends a request and decodes the JSON response. Fails on error statuses and oversized responses.
 async fn fetch_json<T: for<'a> Deserialize<'a>>(request: reqwest::RequestBuilder) -> Result<T, OidcError> {
-    let away = |_| OidcError::Unavailable("the provider cannot be reached");
+    let away = |_| OidcError::Unavailable("cannot reach the identity provider");
     let mut response = request.header(header::ACCEPT, "application/json").send().await.map_err(away)?;
     if !response.status().is_success() {
-        return Err(OidcError::Unavailable("the provider refuses"));
+        return Err(OidcError::Unavailable("the identity provider returned an error"));
     }
     let mut body = vec![];
     while let Some(piece) = response.chunk().await.map_err(away)? {
         body.extend_from_slice(&piece);
         if body.len() > MAX_RESPONSE_BYTES {
-            return Err(OidcError::Unavailable("the provider's answer is too large"));
+            return Err(OidcError::Unavailable("the identity provider's response is too large"));
         }
     }
-    serde_json::from_slice(&body).map_err(|_| OidcError::Unavailable("the provider's answer cannot be read"))
+    serde_json::from_slice(&body)
+        .map_err(|_| OidcError::Unavailable("cannot decode the identity provider's response"))
 }

@@ -1,4 +1,4 @@
-//! What an identity token claims, and whether that is to be believed.
+//! Verification of ID tokens, and the claims in them.
 
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::{
@@ -12,9 +12,9 @@ use sessionwatch_store::accounts::AccountRole;
 use super::OidcError;
 use crate::config::oidc::OidcConfig;
 
-/// How far clocks may be apart.
+/// Tolerated difference between the clocks of the provider and this machine.
 const CLOCK_LEEWAY: SignedDuration = SignedDuration::from_secs(60);
-/// Signatures that are believed: those that only the provider can make.
+/// Accepted algorithms: asymmetric ones only, since HMAC keys would be shared with the client.
 const ALLOWED_ALGORITHMS: [Algorithm; 9] = [
     Algorithm::RS256,
     Algorithm::RS384,
@@ -27,10 +27,10 @@ const ALLOWED_ALGORITHMS: [Algorithm; 9] = [
     Algorithm::EdDSA,
 ];
 
-/// What a token claims.
+/// Claims of a token.
 pub(crate) type TokenClaims = Map<String, Value>;
 
-/// What a token must say to be one for this log-in.
+/// Claims that a token of this login must have.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ExpectedClaims<'a> {
     pub(super) issuer: &'a str,
@@ -39,18 +39,18 @@ pub(super) struct ExpectedClaims<'a> {
 }
 
 pub(super) const UNKNOWN_KEY_ERROR: OidcError =
-    OidcError::Untrusted("the token is signed with a key that the provider does not name");
+    OidcError::Untrusted("the ID token is signed with a key that the provider does not publish");
 
-/// What a token claims, if everything holds that OpenID Connect Core 1.0 asks for (3.1.3.7).
+/// Verifies a token by the rules of OpenID Connect Core 1.0, 3.1.3.7, and returns its claims.
 pub(super) fn verify_id_token(
     token: &str,
     keys: &JwkSet,
     expected: ExpectedClaims<'_>,
     now: UtcTimestamp,
 ) -> Result<TokenClaims, OidcError> {
-    let header = decode_header(token).map_err(|_| OidcError::Untrusted("the token cannot be read"))?;
+    let header = decode_header(token).map_err(|_| OidcError::Untrusted("the ID token is malformed"))?;
     if !ALLOWED_ALGORITHMS.contains(&header.alg) {
-        return Err(OidcError::Untrusted("the token is signed in a way that is not believed"));
+        return Err(OidcError::Untrusted("the ID token is signed with an algorithm that is not accepted"));
     }
     let fits = |key: &&Jwk| {
         let common = &key.common;
@@ -58,6 +58,7 @@ pub(super) fn verify_id_token(
             || common.key_id == header.kid && common.public_key_use != Some(PublicKeyUse::Encryption)
     };
     let mut validation = Validation::new(header.alg);
+    // The library compares with the system clock; `validate_claims` uses the given time.
     validation.validate_exp = false;
     validation.set_issuer(&[expected.issuer]);
     validation.set_audience(&[expected.client_id]);
@@ -76,15 +77,15 @@ pub(super) fn verify_id_token(
 fn jwt_error(kind: &jsonwebtoken::errors::ErrorKind) -> OidcError {
     use jsonwebtoken::errors::ErrorKind;
     match kind {
-        ErrorKind::InvalidIssuer => OidcError::Untrusted("the token is of another issuer"),
-        ErrorKind::InvalidAudience => OidcError::Untrusted("the token is for somebody else"),
-        ErrorKind::MissingRequiredClaim(_) => OidcError::Untrusted("the token lacks what it has to say"),
-        ErrorKind::InvalidSignature => OidcError::Untrusted("the signature of the token is wrong"),
+        ErrorKind::InvalidIssuer => OidcError::Untrusted("the ID token is from another issuer"),
+        ErrorKind::InvalidAudience => OidcError::Untrusted("the ID token is for another client"),
+        ErrorKind::MissingRequiredClaim(_) => OidcError::Untrusted("the ID token lacks a required claim"),
+        ErrorKind::InvalidSignature => OidcError::Untrusted("the signature of the ID token is invalid"),
         _ => UNKNOWN_KEY_ERROR,
     }
 }
 
-/// Claims whose signature is right, if they hold now and for this log-in.
+/// Verifies times, nonce and authorized party of claims whose signature is valid.
 fn validate_claims(
     claims: TokenClaims,
     expected: ExpectedClaims<'_>,
@@ -96,25 +97,25 @@ fn validate_claims(
         Timestamp::from_second(seconds as i64).ok()?.try_into().ok()
     };
     if at("exp").is_none_or(|end| now >= end + CLOCK_LEEWAY) {
-        return Err(OidcError::Untrusted("the token has ended"));
+        return Err(OidcError::Untrusted("the ID token has expired"));
     }
     if at("nbf").is_some_and(|begin| now < begin - CLOCK_LEEWAY)
         || at("iat").is_some_and(|made| now < made - CLOCK_LEEWAY)
     {
-        return Err(OidcError::Untrusted("the token holds only later: are the clocks right?"));
+        return Err(OidcError::Untrusted("the ID token is not valid yet: check the clocks"));
     }
     if claims.get("nonce").and_then(Value::as_str) != Some(expected.nonce) {
-        return Err(OidcError::Untrusted("the token was made for another log-in"));
+        return Err(OidcError::Untrusted("the ID token was issued for another login"));
     }
     let several = claims.get("aud").and_then(Value::as_array).is_some_and(|list| list.len() > 1);
     let party = claims.get("azp").and_then(Value::as_str);
     if party.is_some_and(|party| party != expected.client_id) || several && party.is_none() {
-        return Err(OidcError::Untrusted("the token was made for somebody else"));
+        return Err(OidcError::Untrusted("the ID token was issued to another party"));
     }
     Ok(claims)
 }
 
-/// A claim by its name; where there is none, dots lead into objects.
+/// Returns a claim by name. Without an exact match, dots in the name address nested objects.
 pub(crate) fn find_claim<'a>(claims: &'a TokenClaims, name: &str) -> Option<&'a Value> {
     claims.get(name).or_else(|| {
         let (first, rest) = name.split_once('.')?;
@@ -122,7 +123,7 @@ pub(crate) fn find_claim<'a>(claims: &'a TokenClaims, name: &str) -> Option<&'a 
     })
 }
 
-/// The role that claims give.
+/// Returns the highest role that the claims grant; `None` if they grant none.
 pub(crate) fn role_from_claims(config: &OidcConfig, claims: &TokenClaims) -> Option<AccountRole> {
     let given = find_claim(claims, &config.role_claim)?;
     let has = |wanted: &String| match given {
@@ -130,7 +131,7 @@ pub(crate) fn role_from_claims(config: &OidcConfig, claims: &TokenClaims) -> Opt
         Value::Array(list) => list.iter().any(|value| value.as_str() == Some(wanted)),
         _ => false,
     };
-    // The mightiest first.
+    // Highest role first.
     let roles = [
         (AccountRole::Admin, &config.admins),
         (AccountRole::Responder, &config.responders),
@@ -192,28 +193,28 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_believed_only_if_everything_holds() {
+    fn a_token_is_accepted_only_if_every_claim_is_valid() {
         let signer = Signer::new();
         let keys = signer.keys("a");
-        let judged =
+        let verified =
             |changed: Value| verify_id_token(&signer.token("a", &claims(changed)), &keys, EXPECTED, now());
-        assert!(judged(json!({})).is_ok());
-        assert!(judged(json!({ "aud": ["watch", "other"], "azp": "watch" })).is_ok());
-        assert!(judged(json!({ "exp": 999_941 })).is_ok());
+        assert!(verified(json!({})).is_ok());
+        assert!(verified(json!({ "aud": ["watch", "other"], "azp": "watch" })).is_ok());
+        assert!(verified(json!({ "exp": 999_941 })).is_ok());
         for (changed, part) in [
             (json!({ "iss": "https://evil.example" }), "another issuer"),
-            (json!({ "aud": "other" }), "for somebody else"),
-            (json!({ "aud": ["watch", "other"] }), "made for somebody else"),
-            (json!({ "azp": "other" }), "made for somebody else"),
-            (json!({ "nonce": "m" }), "another log-in"),
-            (json!({ "nonce": null }), "another log-in"),
-            (json!({ "exp": 999_940 }), "has ended"),
+            (json!({ "aud": "other" }), "for another client"),
+            (json!({ "aud": ["watch", "other"] }), "another party"),
+            (json!({ "azp": "other" }), "another party"),
+            (json!({ "nonce": "m" }), "another login"),
+            (json!({ "nonce": null }), "another login"),
+            (json!({ "exp": 999_940 }), "has expired"),
             (json!({ "exp": null }), "lacks"),
             (json!({ "sub": null }), "lacks"),
-            (json!({ "iat": 1_000_061 }), "only later"),
-            (json!({ "nbf": 1_000_061 }), "only later"),
+            (json!({ "iat": 1_000_061 }), "not valid yet"),
+            (json!({ "nbf": 1_000_061 }), "not valid yet"),
         ] {
-            let error = judged(changed.clone());
+            let error = verified(changed.clone());
             assert!(
                 matches!(error, Err(OidcError::Untrusted(why)) if why.contains(part)),
                 "{changed}: {error:?}"
@@ -222,29 +223,29 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_is_of_a_key_of_the_provider_and_of_nobody_else() {
+    fn only_keys_of_the_provider_are_accepted() {
         let (signer, other) = (Signer::new(), Signer::new());
         let good = claims(json!({}));
-        let judged = |token: &str, keys: &JwkSet| verify_id_token(token, keys, EXPECTED, now());
-        assert_eq!(judged(&other.token("b", &good), &signer.keys("a")), Err(UNKNOWN_KEY_ERROR));
-        let forged = judged(&other.token("a", &good), &signer.keys("a"));
+        let verified = |token: &str, keys: &JwkSet| verify_id_token(token, keys, EXPECTED, now());
+        assert_eq!(verified(&other.token("b", &good), &signer.keys("a")), Err(UNKNOWN_KEY_ERROR));
+        let forged = verified(&other.token("a", &good), &signer.keys("a"));
         assert!(matches!(forged, Err(OidcError::Untrusted(why)) if why.contains("signature")), "{forged:?}");
-        // Neither nothing, nor what everybody knows, signs.
+        // Neither `none` nor a public key used as an HMAC secret is accepted.
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         for header in [json!({ "alg": "none" }), json!({ "alg": "HS256", "kid": "a" }), json!({ "kid": "a" })]
         {
             for signature in ["", "AAAA"] {
                 let token = format!("{}.{}.{signature}", part(&header), part(&good));
-                assert!(judged(&token, &signer.keys("a")).is_err(), "{token}");
+                assert!(verified(&token, &signer.keys("a")).is_err(), "{token}");
             }
         }
         for nonsense in ["", ".", "..", "a.b.c", "💥"] {
-            assert!(judged(nonsense, &signer.keys("a")).is_err(), "{nonsense}");
+            assert!(verified(nonsense, &signer.keys("a")).is_err(), "{nonsense}");
         }
     }
 
     #[test]
-    fn a_role_is_the_mightiest_that_a_claim_gives() {
+    fn the_highest_granted_role_applies() {
         let mut config = OidcConfig {
             issuer: String::new(),
             client_id: String::new(),

@@ -49,7 +49,7 @@ impl OutputTable {
                 format!("{}{}", line(&header), self.rows.iter().map(line).collect::<String>())
             }
             OutputFormat::Json => {
-                let mut document = json!({ "schema": 1 });
+                let mut document = json!({ "schema": 2 });
                 document[self.json_key] = json!(self.json_rows);
                 format!("{document:#}\n")
             }

@@ -1,5 +1,5 @@
-//! Carrying out a plan: batch by batch, each sealed and durable in the store before its rows go, and only where they are
-//! still what the plan named.
+//! Applies a plan in batches. Each batch is encrypted and durable in the store before its rows are deleted or changed,
+//! and rows that changed since the plan are skipped.
 
 mod batch;
 pub(super) mod dependents;
@@ -35,13 +35,13 @@ use super::{
     recovery, side_effects,
 };
 
-/// A replica that lags by more is waited for, in seconds.
+/// Replica lag above which the run waits, in seconds.
 const MAX_REPLICA_LAG_S: f64 = 5.0;
-/// How often that is asked.
+/// Time between two queries of the replica lag.
 const REPLICA_LAG_CHECK_INTERVAL: Duration = Duration::from_secs(2);
-/// How long to wait before somebody who holds things up is asked again.
+/// Delay before a lock, a lagging replica or a paused run is checked again.
 const LOCK_RETRY_DELAY: Duration = Duration::from_millis(200);
-/// What the workers share.
+/// State of a run.
 struct ApplyRun<'a> {
     context: ActionContext<'a>,
     plan: &'a ActionPlan,
@@ -49,13 +49,13 @@ struct ApplyRun<'a> {
     recipient: &'a Recipient,
     target: &'a ActionTarget,
     columns: Vec<String>,
-    /// The first line of what is sealed.
+    /// First line of every encrypted batch.
     header_json: String,
-    /// Other tables whose rows go with sessions and are archived with them; parents come first.
+    /// Tables whose rows are deleted and archived with the sessions; parents come first.
     dependents: Vec<CascadingTable>,
-    /// Whether something besides a change itself may change rows of the sessions.
+    /// Triggers, rules or foreign keys may change further rows of the session table.
     has_side_effects: bool,
-    /// The present instant as the target stores it.
+    /// Current time in the encoding of the target.
     stored_now: String,
     purge_at: UtcTimestamp,
     queue: Mutex<RowQueue>,
@@ -63,7 +63,7 @@ struct ApplyRun<'a> {
     totals: Mutex<ApplyTotals>,
 }
 
-/// What is to be done, where, and to whom it is sealed.
+/// Plan, target and recipient of a run.
 #[derive(Clone, Copy)]
 struct ApplyJob<'a> {
     plan: &'a ActionPlan,
@@ -72,41 +72,41 @@ struct ApplyJob<'a> {
     target: &'a ActionTarget,
 }
 
-/// What the acting role knows of the table of the sessions.
+/// Facts about the session table, read by the write role.
 struct SessionTableInfo {
-    /// Columns that are archived.
+    /// Archived columns.
     columns: Vec<ColumnDecl>,
-    /// Tables that inherit from it.
+    /// Inheriting tables by object id.
     heaps: BTreeMap<u64, TableName>,
-    /// Whether something besides a change itself may change rows.
+    /// Triggers, rules or foreign keys may change further rows.
     has_side_effects: bool,
-    /// Other tables whose rows go with sessions, and are archived.
+    /// Tables whose rows are deleted and archived with the sessions.
     dependents: Vec<CascadingTable>,
 }
 
-/// Rows that are still to be dealt with.
+/// Rows not processed yet.
 #[derive(Default)]
 struct RowQueue {
     rows: VecDeque<RowRef>,
     piece: i64,
-    /// Locators and marks of rows that an earlier run dealt with, and how many are alike.
+    /// Locator and row hash of rows that an earlier run finished, with their number.
     earlier_rows: BTreeMap<(u64, i64), usize>,
-    /// Rows that have to be looked for once more.
+    /// Rows to look up again.
     retry_rows: Vec<RowRef>,
 }
 
 #[derive(Default)]
 struct ApplyTotals {
     report: ApplyReport,
-    /// Marks of rows that were read to be changed, and yet were not changed.
+    /// Hashes of rows that a statement should have changed and did not.
     unchanged_rows: BTreeSet<i64>,
-    /// Marks of rows with which other rows of other tables would have gone than were read.
+    /// Hashes of rows whose dependents changed between reading and deleting.
     blocked_rows: BTreeSet<i64>,
-    /// What became of batches, and is still to be written.
+    /// Outcomes of batches, not written to the store yet.
     batch_states: Vec<(i64, Vec<ArchivedRowState>)>,
 }
 
-/// Ends the sessions of a plan.
+/// Applies a plan that revokes sessions.
 pub(super) async fn apply_plan(
     executor: &PlanExecutor<'_>,
     plan: &mut ActionPlan,
@@ -121,11 +121,12 @@ pub(super) async fn apply_plan(
     dependents::require_row_counts(writing, &dependents).await?;
     let hidden = writing.hidden_tables(&scope, change, &dependents).await?;
     require_visible_rows(&scope, &hidden, plan.selection == Selection::Orphaned)?;
-    // Of a plan without rows, nothing was announced, and nothing happens.
+    // An empty plan lists no side effects, and has none.
     if plan.record.row_count > 0 {
         let announced = plan.summary.side_effects.as_slice();
         side_effects::require_announced(writing, scope.layout, announced, &plan.summary.revoke).await?;
     }
+    // Interrupted batches of earlier runs are settled before anything else changes.
     recovery::recover_on(context, &prepared.target, writing).await?;
     let table = SessionTableInfo {
         columns: writing.restorable_columns(&scope).await?,
@@ -138,7 +139,7 @@ pub(super) async fn apply_plan(
     let job = ApplyJob { plan, control: executor.control, recipient, target: &known };
     let work = ApplyRun::new(context, job, table)?;
     let ran = work.run(writing).await;
-    // What is known is written, whatever happened on the way.
+    // Known outcomes are written even if the run failed.
     work.flush_batch_states()?;
     let mut applied = work.take_report();
     ran?;
@@ -161,6 +162,7 @@ impl<'a> ApplyRun<'a> {
         let confirmed = context.store.read(|db| confirmed_time::find_confirmed_time(db, now))?;
         let mut queue = RowQueue::default();
         let mut behind = 0;
+        // Rows that an interrupted run archived and changed must not be processed twice.
         while let Some(batch) =
             context.store.read(|db| archive_batches::find_next_batch(db, &plan.record.id, behind))?
         {
@@ -181,7 +183,7 @@ impl<'a> ApplyRun<'a> {
             "columns": table.columns,
             "change": plan.summary.revoke,
             "dependents": archived_dependent_tables(&table.dependents),
-            // The locators of other plans are no heaps.
+            // Only with this kind of locator is a row's locator the id of its table.
             "heaps": if plan.summary.addressing == RowKeyKind::HeapAndPlace { table.heaps } else { BTreeMap::new() },
         });
         Ok(Self {
@@ -195,7 +197,7 @@ impl<'a> ApplyRun<'a> {
             dependents: table.dependents,
             has_side_effects: table.has_side_effects,
             stored_now: encode_timestamp(known.mapping().expires.decoder, known.observed_at),
-            // A clock that is behind shortens no time to restore.
+            // A clock that was set back must not shorten the time left for a restore.
             purge_at: now.max(confirmed) + context.config.actions.archive_retention,
             queue: Mutex::new(queue),
             batch_size: Mutex::default(),
@@ -211,7 +213,7 @@ impl<'a> ApplyRun<'a> {
         Mutation { change: self.planned_change(), orphans_only: self.rechecks_orphans() }
     }
 
-    /// Why a row that is as it was planned could not be ended: a trigger keeps it, or else somebody holds it.
+    /// Returns the reason why a row that still matches the plan was not changed.
     fn skip_reason(&self, row: &RowRef) -> SkipReason {
         if lock_mutex(&self.totals).blocked_rows.contains(&row.row_hash) {
             return SkipReason::DependentsKept;
@@ -225,12 +227,12 @@ impl<'a> ApplyRun<'a> {
         }
     }
 
-    /// Whether a row of the plan is looked at again when it goes: a user may have been made since.
+    /// Orphans are checked again when they are deleted: the user may exist by now.
     fn rechecks_orphans(&self) -> bool {
         self.plan.selection == Selection::Orphaned
     }
 
-    /// By what rows are found first.
+    /// Key of the first lookup.
     fn primary_lookup(&self) -> LocateBy {
         match (self.plan.summary.addressing, self.target.addressing) {
             (RowKeyKind::Place, RowKeyKind::Place) => LocateBy::Position,
@@ -238,18 +240,16 @@ impl<'a> ApplyRun<'a> {
         }
     }
 
-    /// By what rows are found that are not where they were planned.
+    /// Key for rows that are no longer where the plan saw them.
     fn fallback_lookup(&self) -> LocateBy {
         if self.target.scope().has_unique_id() { LocateBy::Id } else { LocateBy::RowHash }
     }
 
-    /// One batch after another, and then what has to be looked for once more.
     async fn run(&self, mut session: WriteSession) -> Result<(), ActionError> {
         self.process_batches(&mut session).await?;
         self.retry_leftovers(&mut session).await
     }
 
-    /// One batch after another, until there are no more.
     async fn process_batches(&self, session: &mut WriteSession) -> Result<(), ActionError> {
         let named = self.primary_lookup();
         let mut asked = Monotonic::now();
@@ -263,7 +263,7 @@ impl<'a> ApplyRun<'a> {
                 asked = Monotonic::now();
             }
             let size = lock_mutex(&self.batch_size).size();
-            // Each search by marks reads the whole table.
+            // Each lookup by row hash reads the whole table, so one lookup should serve many rows.
             let rows = self.take_rows(if named == LocateBy::RowHash {
                 size.max(retry::ROWS_PER_HASH_LOOKUP)
             } else {
@@ -273,7 +273,7 @@ impl<'a> ApplyRun<'a> {
                 return Ok(());
             }
             let again = self.process_batch(session, &rows, named, false).await;
-            // The other connection ends too.
+            // An error also stops whatever else runs under this control.
             let again = again.inspect_err(|_| self.control.stop.cancel())?;
             let again = again.rows;
             self.control.done.fetch_add((rows.len() - again.len()) as u64, Ordering::Relaxed);
@@ -282,7 +282,7 @@ impl<'a> ApplyRun<'a> {
         Ok(())
     }
 
-    /// Waits while a replica lags too far behind.
+    /// Waits until no replica lags by more than [`MAX_REPLICA_LAG_S`].
     async fn wait_for_replicas(&self, session: &mut WriteSession) {
         while !self.control.stop.is_cancelled() {
             let lag = session.max_replica_lag_s().await;
@@ -294,7 +294,7 @@ impl<'a> ApplyRun<'a> {
         }
     }
 
-    /// The next rows of the plan.
+    /// Returns up to `size` rows of the plan that no earlier run finished; empty at the end.
     fn take_rows(&self, size: usize) -> Result<Vec<RowRef>, ActionError> {
         let mut queue = lock_mutex(&self.queue);
         while queue.rows.len() < size {
@@ -306,6 +306,7 @@ impl<'a> ApplyRun<'a> {
             let Some((piece, rows)) = next else { break };
             queue.piece = piece;
             let named = rows.len();
+            // Counted, since a table without a key may have equal rows.
             let is_fresh = |row: &RowRef| match queue.earlier_rows.get_mut(&(row.locator, row.row_hash)) {
                 Some(alike) if *alike > 0 => {
                     *alike -= 1;
@@ -321,7 +322,7 @@ impl<'a> ApplyRun<'a> {
         Ok(queue.rows.drain(..size).collect())
     }
 
-    /// Writes what has become of batches.
+    /// Writes the outcomes of batches to the store.
     fn flush_batch_states(&self) -> Result<(), ActionError> {
         let settled = std::mem::take(&mut lock_mutex(&self.totals).batch_states);
         self.context.store.write(|db| write_batch_states(db, &settled))?;
@@ -359,12 +360,12 @@ fn lock_mutex<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How sessions are ended, in a word.
+/// Returns the past participle of a revoke method.
 #[must_use]
 pub fn past_participle(revoke: &RevokeMethod) -> &'static str {
     match revoke {
-        RevokeMethod::Delete => "removed",
+        RevokeMethod::Delete => "deleted",
         RevokeMethod::Expire => "expired",
-        RevokeMethod::Flag { .. } => "marked",
+        RevokeMethod::Flag { .. } => "flagged",
     }
 }

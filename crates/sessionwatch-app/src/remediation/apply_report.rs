@@ -1,127 +1,130 @@
-//! The report of an applied plan.
+//! Result of applying a plan.
 
 use std::{collections::BTreeMap, time::Duration};
 
-use sessionwatch_core::timestamp::UtcTimestamp;
+use sessionwatch_core::{plural::format_count, timestamp::UtcTimestamp};
 
 use super::RowPreview;
 
-/// Skipped rows that are listed.
+/// Maximum number of listed skipped rows.
 pub(super) const MAX_LISTED_SKIPS: usize = 100;
 
-/// Why a row was left as it is.
+/// Reason for skipping a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SkipReason {
-    /// It was changed or extended since.
+    /// The row was changed or extended since the plan.
     Changed,
-    /// It is not there any more.
+    /// The row no longer exists.
     Gone,
-    /// It was ended in place, and has neither an ID nor a token to find it by.
+    /// The session was revoked in place, and has neither an id nor a token to find its row by.
     Unidentified,
-    /// Somebody holds a lock on it.
+    /// Another transaction holds a lock on the row.
     Busy,
-    /// A trigger keeps it as it is.
+    /// A trigger suppresses the change.
     Vetoed,
-    /// Rows of other tables that go with it are changed all the time, or kept by a trigger.
+    /// Dependent rows of other tables keep changing, or a trigger keeps them.
     DependentsKept,
-    /// Its id is in the table.
+    /// The id is in the table again.
     IdTaken,
-    /// Its token is in the table, or was put back with another row.
+    /// The token is in the table again, or was restored with another row.
     TokenTaken,
-    /// Its user does not exist any more.
+    /// The user no longer exists.
     UserGone,
-    /// The write role does not see every user, and does not see this one.
+    /// The user is not visible to the write role, from which row-level security hides users.
     UserHidden,
-    /// A constraint, a rule or a trigger of the table refuses it.
+    /// A constraint, rule or trigger of the table rejects the row.
     Refused,
-    /// It is no longer in the archive.
+    /// The row is no longer in the archive.
     Purged,
 }
 
 impl SkipReason {
-    /// The reason for a person.
+    /// Describes the reason.
     #[must_use]
     pub fn describe(self) -> &'static str {
         match self {
             Self::Changed => "changed or extended since the plan",
-            Self::Gone => "not there any more",
-            Self::Unidentified => "no ID and no token tells its row from others",
-            Self::Busy => "held by somebody else",
+            Self::Gone => "no longer in the table",
+            Self::Unidentified => "has neither an id nor a token to find its row by",
+            Self::Busy => "locked by another transaction",
             Self::DependentsKept => {
-                "rows of other tables that go with it were changed meanwhile, or a trigger keeps them"
+                "dependent rows of other tables were changed meanwhile, or a trigger keeps them"
             }
-            Self::Vetoed => "kept by a trigger of the table that runs before each row",
-            Self::IdTaken => "its id is in the table",
-            Self::TokenTaken => "its token is in the table",
-            Self::UserGone => "its user does not exist any more",
-            Self::UserHidden => "its user cannot be seen: row-level security hides users from the write role",
-            Self::Refused => "refused by a constraint, a rule or a trigger of the table",
+            Self::Vetoed => "kept by a BEFORE trigger of the table",
+            Self::IdTaken => "its id is in the table again",
+            Self::TokenTaken => "its token is in the table again",
+            Self::UserGone => "its user no longer exists",
+            Self::UserHidden => "its user may be hidden: row-level security hides users from the write role",
+            Self::Refused => "rejected by a constraint, rule or trigger of the table",
             Self::Purged => "no longer in the archive",
         }
     }
 }
 
-/// What came of a plan.
+/// Result of applying a plan.
 #[derive(Clone, Debug, Default)]
 pub struct ApplyReport {
-    /// Rows that were removed or changed now.
+    /// Rows deleted, changed or restored by this run.
     pub done: u64,
-    /// Rows that an earlier run had dealt with.
+    /// Rows that an earlier, interrupted run had finished.
     pub done_earlier: u64,
-    /// Rows that were left as they are.
+    /// Rows skipped.
     pub skipped: u64,
-    /// Rows of other tables that went, or came back, with those that were removed or restored; by table.
+    /// Rows of other tables deleted or restored with the sessions, by table.
     pub dependents: BTreeMap<String, DependentCounts>,
-    /// Some of them, and why.
+    /// Some of the skipped rows, with the reason.
     pub skipped_rows: Vec<(RowPreview, SkipReason)>,
-    /// Rows that were not reached, since the run was stopped.
+    /// Rows not processed because the run was stopped.
     pub remaining: u64,
-    /// Rows that fit what was asked for, by a fresh look afterwards; nothing if that look failed.
+    /// Rows that still match the selection, counted afterwards; `None` if counting failed.
     pub still_matching: Option<u64>,
-    /// Until when it can be undone.
+    /// End of the archive retention, until which the plan can be undone.
     pub purge_at: Option<UtcTimestamp>,
-    /// How long it took.
+    /// Duration of the run.
     pub duration: Duration,
-    /// The longest time for which a batch held its locks.
+    /// Longest time that a batch held its locks.
     pub longest_lock: Duration,
 }
 
 impl ApplyReport {
-    /// What became of rows of other tables, a sentence each.
+    /// Describes the changes of other tables, a sentence each.
     #[must_use]
     pub fn describe_dependents(&self, restores: bool) -> Vec<String> {
         let mut lines = Vec::new();
         for (table, rows) in &self.dependents {
-            let were = |count| match count {
-                1 => format!("1 row of {table} was"),
-                count => format!("{count} rows of {table} were"),
+            let were = |count| {
+                format!(
+                    "{} of {table} {}",
+                    format_count(count, "row", "rows"),
+                    if count == 1 { "was" } else { "were" }
+                )
             };
             lines.push(match restores {
                 true => format!("{} restored with them.", were(rows.done)),
-                false => format!("{} deleted with them, and archived.", were(rows.done)),
+                false => format!("{} archived and deleted with them.", were(rows.done)),
             });
             if rows.refused > 0 {
                 let refused = were(rows.refused);
                 lines.push(format!(
-                    "{refused} not restored: the table has such rows already, or refuses them."
+                    "{refused} not restored: the table already has these rows, or rejects them."
                 ));
             }
         }
         lines
     }
 
-    /// Whether every row of other tables that should have come back did.
+    /// Returns whether every row of other tables was restored.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.dependents.values().all(|rows| rows.refused == 0)
     }
 }
 
-/// Rows of one other table that go with sessions.
+/// Rows of another table that were deleted or restored with sessions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct DependentCounts {
-    /// Those that went into the archive, or came back from it.
+    /// Rows archived, or restored.
     pub done: u64,
-    /// Those that did not come back, since their table does not take them.
+    /// Rows that their table rejected on restore.
     pub refused: u64,
 }

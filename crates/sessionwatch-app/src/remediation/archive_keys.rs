@@ -1,4 +1,4 @@
-//! To whom archives are sealed, and where the identity is that opens them.
+//! Keys of the archive: the recipient that rows are encrypted to, and the identity file that decrypts them.
 
 use std::path::PathBuf;
 
@@ -7,10 +7,10 @@ use sessionwatch_store::StoreLocation;
 
 use crate::config::Config;
 
-/// Where an identity is made when none is configured: beside the store.
+/// Default file name of the identity, beside the store.
 pub const IDENTITY_FILE_NAME: &str = "sessionwatch-archive.key";
 
-/// Where the identity is, unless it was moved away.
+/// Returns the path of the identity file, which may have been moved away.
 #[must_use]
 pub fn identity_path(config: &Config) -> PathBuf {
     if let Some(path) = &config.actions.archive_identity {
@@ -22,11 +22,12 @@ pub fn identity_path(config: &Config) -> PathBuf {
     }
 }
 
-/// The recipient that is configured, else that of the identity, which is made if there is none: then it is said where.
+/// Returns the configured recipient, else that of the identity file. Creates the file if it does not exist, and then
+/// returns its path too.
 ///
 /// # Errors
 ///
-/// If what is configured is not a recipient, or no identity can be read or made.
+/// Fails if the configured recipient is invalid, or the identity file cannot be read or created.
 pub fn load_or_create_recipient(config: &Config) -> Result<(Recipient, Option<PathBuf>), SealError> {
     if let Some(recipient) = &config.actions.archive_recipient {
         return Ok((Recipient::parse(recipient)?, None));
@@ -38,11 +39,12 @@ pub fn load_or_create_recipient(config: &Config) -> Result<(Recipient, Option<Pa
     Ok((Identity::create_file(&path)?.recipient(), Some(path)))
 }
 
-/// What the person is told of an identity that was made.
+/// Returns the advice for a newly created identity file.
 #[must_use]
 pub fn new_identity_advice(recipient: &Recipient, path: &std::path::Path) -> String {
     format!(
-        "made {}, which alone opens the archives: move it to a safe place, and write archive_recipient = \"{recipient}\" under [actions]",
+        "created {}, the only key that opens the archives: move it to a safe place and set \
+         archive_recipient = \"{recipient}\" in [actions]",
         path.display()
     )
 }

@@ -1,4 +1,4 @@
-//! Who may apply a plan: one rule for the command line, the dashboard, the API and automatic cleanup.
+//! Authorization to apply a plan: one rule for the command line, the dashboard, the API and scheduled cleanup.
 
 use jiff::SignedDuration;
 use sessionwatch_core::{safety_limit::SafetyLimit, timestamp::UtcTimestamp};
@@ -6,27 +6,27 @@ use sessionwatch_store::plans;
 
 use super::{ActionContext, ActionError, ActionPlan, Confirmation, actor_account};
 
-/// Under what circumstances a plan is to be applied.
+/// Circumstances of a request to apply a plan.
 #[derive(Clone, Copy, Debug)]
 pub struct ApplyCircumstances<'a> {
-    /// When.
+    /// Current time.
     pub now: UtcTimestamp,
-    /// By whom.
+    /// Name of the actor.
     pub actor: &'a str,
-    /// What was given along with the wish.
+    /// Confirmation given with the request.
     pub confirmation: Confirmation<'a>,
-    /// How far a plan may reach without being confirmed.
+    /// Limit above which a plan must be confirmed.
     pub safety_limit: SafetyLimit,
-    /// How long after it was made or touched a plan can be applied.
+    /// Validity of a plan after its creation or last change.
     pub plan_ttl: SignedDuration,
-    /// A plan that reaches far needs a second person.
+    /// A plan above the safety limit needs the approval of a second person.
     pub requires_approval: bool,
-    /// The state store is kept in memory for now, so that nothing can be archived for certain.
+    /// The state store is in memory only, so archived rows would not be durable.
     pub is_store_in_memory: bool,
 }
 
 impl<'a> ApplyCircumstances<'a> {
-    /// Those of a context.
+    /// Takes the circumstances from a context.
     #[must_use]
     pub fn from_context(context: ActionContext<'a>, confirmation: Confirmation<'a>) -> Self {
         Self {
@@ -45,8 +45,7 @@ impl<'a> ApplyCircumstances<'a> {
 ///
 /// # Errors
 ///
-/// Why not: it was applied already, it is too old, somebody else has to approve it, it has to be confirmed, or nothing can be
-/// archived.
+/// Fails if the plan was already applied, has expired, needs an approval or a confirmation, or nothing can be archived.
 pub fn authorize_apply(plan: &ActionPlan, circumstances: &ApplyCircumstances<'_>) -> Result<(), ActionError> {
     let ApplyCircumstances { now, plan_ttl, is_store_in_memory, .. } = *circumstances;
     let id = || plan.record.id.clone();
@@ -57,10 +56,11 @@ pub fn authorize_apply(plan: &ActionPlan, circumstances: &ApplyCircumstances<'_>
         return Err(ActionError::Stale { id: id(), minutes: plan_ttl.as_mins() });
     }
     require_confirmation(plan, circumstances)?;
+    // Checked last, since the other reasons do not go away by freeing disk space.
     if is_store_in_memory { Err(ActionError::DiskFull) } else { Ok(()) }
 }
 
-/// Whether a plan that reaches far was approved and confirmed.
+/// Fails if a plan above the safety limit lacks its approval or confirmation.
 pub(super) fn require_confirmation(
     plan: &ActionPlan,
     circumstances: &ApplyCircumstances<'_>,
@@ -75,6 +75,7 @@ pub(super) fn require_confirmation(
     }
     let name = plan.confirmation_name();
     match (exceeded, consent.typed_name) {
+        // A wrong name is rejected even if none is needed: it shows that targets were mixed up.
         (_, Some(typed)) if typed != name => Err(ActionError::NotConfirmed(typed.to_owned())),
         (Some(exceeded), None) => Err(ActionError::LimitExceeded(exceeded, name.to_owned())),
         _ => Ok(()),

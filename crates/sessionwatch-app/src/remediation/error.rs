@@ -1,4 +1,4 @@
-//! What can keep a plan from being made or carried out, in words for a person.
+//! Errors of plans, incidents and drills, with a hint for each.
 
 use sessionwatch_archive::SealError;
 use sessionwatch_core::{local_time::TimeZoneDoubts, plural::format_count, safety_limit::LimitExceeded};
@@ -11,312 +11,328 @@ use sessionwatch_targets::{
 
 use super::RowPreview;
 
-/// Why no session can be told to be an orphan where users are hidden.
+/// Reason why no session is known to be orphaned while users are hidden.
 pub(super) const ORPHANS_UNCERTAIN_REASON: &str =
-    "a user who is not seen may exist, so no session is known to be orphaned";
+    "a hidden user may exist, so no session is known to be orphaned";
 
-/// Why nothing was done, or no more than was said.
+/// Error of planning, applying or restoring, of an incident, or of a drill.
 #[derive(Debug, thiserror::Error)]
 pub enum ActionError {
-    /// The target.
+    /// The target failed.
     #[error(transparent)]
     Target(#[from] TargetError),
-    /// The store.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Sealing, or opening what was sealed.
+    /// Encrypting or decrypting failed.
     #[error(transparent)]
     Seal(#[from] SealError),
-    /// The table that was recognised may be the wrong one.
-    #[error("nothing can be planned while the session table is not certain: {0}")]
+    /// The recognized table may be the wrong one.
+    #[error("cannot plan or apply changes: the session table is not certain: {0}")]
     Uncertain(Box<LayoutUncertainty>),
-    /// The plan is about another table.
-    #[error("the plan was made for the table `{plan}`, and the sessions are in `{now}` now")]
+    /// The plan was created for another table.
+    #[error("the plan was created for table `{plan}`, but the sessions are now in `{now}`")]
     OtherTable {
-        /// The table of the plan.
+        /// Table of the plan.
         plan: String,
-        /// The table that is recognised now.
+        /// Table recognized now.
         now: String,
     },
-    /// It is not a table.
-    #[error("`{table}` is a {kind}: sessions can be ended in an ordinary table only")]
+    /// The sessions are not in an ordinary table.
+    #[error("`{table}` is a {kind}: sessions can only be revoked in an ordinary table")]
     NotATable {
-        /// Its name.
+        /// Name.
         table: String,
-        /// What it is.
+        /// Kind, such as `view`.
         kind: &'static str,
     },
-    /// Nothing names a row.
+    /// No row can be identified.
     #[error(
-        "nothing names a row of `{0}` for certain: the role may not read its `ctid`, and no unique column but the token is known"
+        "cannot identify rows of `{0}`: the role may not read `ctid`, and no unique column \
+         other than the token is known"
     )]
     NoRowIdentifier(String),
-    /// Too many expiries make no sense.
+    /// Too many expiry times make no sense.
     #[error(
-        "{odd} of {rows} stored expiries end more than 20 years ago or cannot be read: nothing is removed by a clock that may be read wrongly"
+        "{odd} of {} are unreadable or more than 20 years ago: the expiry column may be \
+         misread, so no plan is made",
+        format_count(*.rows, "stored expiry time", "stored expiry times")
     )]
     ImplausibleExpiry {
-        /// Those that make no sense.
+        /// Number that make no sense.
         odd: u64,
-        /// All.
+        /// Number of rows.
         rows: u64,
     },
-    /// An instant that it goes by is not believed.
-    #[error("{reason}: nothing is decided by it")]
+    /// The plan depends on a time that is not trusted.
+    #[error("cannot select rows by an untrusted time: {reason}")]
     UntrustedTimestamp {
-        /// Which column, and what shows it.
+        /// Column and reason.
         reason: String,
-        /// Everything that is not believed.
+        /// All untrusted times.
         doubts: TimeZoneDoubts,
     },
-    /// It goes by an instant closer to now than clocks can be apart.
+    /// The plan depends on a time closer to now than local time can differ from UTC.
     #[error(
-        "{given} within 14 hours of now is not accepted: `{column}` names no time zone and is read as `{decoder}`, \
-         and in local time sessions that seem to have ended may be active"
+        "{given} is less than 14 hours from now: `{column}` has no time zone and is read as `{decoder}`, \
+         so in local time, sessions that seem expired may be active"
     )]
     TooCloseToNow {
-        /// What was given.
+        /// Option or setting.
         given: &'static str,
-        /// The column.
+        /// Column.
         column: String,
-        /// How it is read.
+        /// Decoder of the column.
         decoder: &'static str,
     },
-    /// A condition needs a column that is not known.
-    #[error("`{condition}` cannot be decided: no column of {about} is known for this target")]
+    /// A condition needs a column or table that is not known.
+    #[error("`{condition}` needs {about}, and none is known for this target")]
     NoColumn {
-        /// The option.
+        /// Command or option.
         condition: &'static str,
-        /// What the column would hold.
+        /// Missing column or table.
         about: &'static str,
     },
-    /// No such user.
-    #[error("no user `{0}` is known, and no session is of one")]
+    /// No such user, with similar ones.
+    #[error("user `{0}` not found, neither in the users table nor in a session")]
     NoUser(String, Vec<RowPreview>),
     /// No such session.
     #[error("no session has that row ID or token prefix")]
     NoSession,
-    /// Several sessions fit.
-    #[error("several sessions fit `{0}`")]
+    /// Several sessions match.
+    #[error("`{0}` matches several sessions")]
     Ambiguous(String, Vec<RowPreview>),
     /// No such plan.
-    #[error("there is no plan `{0}`")]
+    #[error("plan `{0}` not found")]
     NoPlan(String),
-    /// It is of another target.
+    /// The plan belongs to another target.
     #[error(
-        "the plan is for the target `{plan}`, or for another database of that name, and not for `{named}`"
+        "the plan was created for target `{plan}`, or for another database of that name, not for `{named}`"
     )]
     OtherTarget {
-        /// The plan's.
+        /// Target of the plan.
         plan: String,
-        /// The one that was named.
+        /// Target that was named.
         named: String,
     },
-    /// It was carried out.
-    #[error("the plan `{0}` has been carried out already")]
+    /// The plan was applied.
+    #[error("plan `{0}` has already been applied")]
     Done(String),
-    /// It is too old.
-    #[error("the plan `{id}` is older than {minutes} minutes: what it names may have changed")]
+    /// The plan is too old.
+    #[error(
+        "plan `{id}` has expired: plans are valid for {}, since rows may change",
+        format_count(.minutes.unsigned_abs(), "minute", "minutes")
+    )]
     Stale {
-        /// Its id.
+        /// Id of the plan.
         id: String,
-        /// How old a plan may be.
+        /// Validity of plans, in minutes.
         minutes: i64,
     },
-    /// It reaches far.
-    #[error("the plan {0}: it is carried out only if the name of the target is given")]
+    /// The plan exceeds the safety limit; the second field is the name to confirm with.
+    #[error("the plan exceeds the safety limit: it {0}")]
     LimitExceeded(ConfirmationReasons, String),
-    /// Nobody else has agreed.
-    #[error("the plan {0}: somebody else has to agree to it first")]
+    /// A second person has not approved the plan.
+    #[error("a second person must approve the plan first: it {0}")]
     NotApproved(ConfirmationReasons),
-    /// The name that was typed is another one.
-    #[error("`{0}` is not the name of the target: nothing was done")]
+    /// The typed name differs from that of the target.
+    #[error("`{0}` is not the name of the target: nothing was changed")]
     NotConfirmed(String),
-    /// There are no credentials.
-    #[error("no credentials for acting are known for the target `{0}`")]
+    /// No credentials of the write role are configured.
+    #[error("no write credentials for target `{0}`")]
     NoCredentials(String),
-    /// The configured credentials for acting cannot be had on this machine.
-    #[error("target `{target}` cannot be acted on here: {problem}")]
+    /// The configured credentials of the write role are not available on this machine.
+    #[error("cannot change target `{target}` from this machine: {problem}")]
     CredentialsMissing {
-        /// The target.
+        /// Name of the target.
         target: String,
-        /// What the configuration refers to and is missing.
+        /// Missing variable or file.
         problem: String,
     },
-    /// The role may not.
-    #[error("the acting role lacks {}", .0.join(", "))]
+    /// The write role lacks privileges.
+    #[error("the write role lacks {}", .0.join(", "))]
     MissingPrivileges(Vec<String>),
-    /// A function of a table may not do what it does.
+    /// A trigger function or a rule lacks a privilege.
     #[error(
-        "a trigger or a rule needs a privilege that the acting role does not have: that batch was rolled back"
+        "a trigger or rule of the table needs a privilege that the write role \
+         lacks: the batch was rolled back"
     )]
     TriggerLacksPrivilege,
-    /// The server does not say how many rows a transaction deleted.
+    /// The server does not count the rows that a transaction deletes.
     #[error(
-        "rows of {0} go with these sessions, and the server does not count what it deletes (track_counts = off), so that \
-         some could be deleted without being archived"
+        "rows of {0} are deleted with these sessions, and the server does not count deleted rows \
+         (track_counts = off): some could be deleted without being archived"
     )]
     NotCounted(String),
-    /// A change would reach further than its plan.
+    /// A change would affect rows outside the plan.
     #[error(
-        "removing these rows would change other rows of `{0}` as well: a trigger, a rule or a foreign key of that table does it. That batch was rolled back"
+        "a trigger, rule or foreign key of `{0}` would change rows that are not in the \
+         plan: the batch was rolled back"
     )]
     ChangesOtherRows(String),
-    /// Rows changed since the plan cannot be told apart.
+    /// A rule hides which rows changed since the plan.
     #[error(
-        "some of these rows changed since the plan, and a rule of `{0}` keeps PostgreSQL from saying which: that batch was rolled back; make a new plan"
+        "rows changed since the plan, and a rule of `{0}` keeps PostgreSQL from reporting \
+         which: the batch was rolled back"
     )]
     HiddenByRule(String),
-    /// Columns that would not be archived.
+    /// An inheriting table has columns that would not be archived.
     #[error(
-        "`{child}`, which inherits from `{table}`, has columns that `{table}` does not have: they would be removed and not archived"
+        "`{child}` inherits from `{table}` and has additional columns, which would be \
+         deleted without being archived"
     )]
     MoreColumns {
-        /// The table of the sessions.
+        /// Session table.
         table: String,
-        /// The table that inherits from it.
+        /// Inheriting table.
         child: String,
     },
-    /// The table of users may lack rows.
-    #[error("users may be missing: {doubt}: {consequence}")]
+    /// The users table may be incomplete.
+    #[error("the users table may be incomplete: {doubt}: {consequence}")]
     UsersUncertain {
-        /// Why.
+        /// Reason.
         doubt: String,
-        /// What could go wrong.
+        /// Consequence.
         consequence: &'static str,
     },
-    /// That many sessions write their users in another form than the keys of users have.
+    /// Number of sessions whose user id is written differently from the users table.
     #[error(
-        "{} the user in a form that no key of a user has, such as leading zeros or capitals: the application may find those users, so no session is known to be orphaned",
+        "{} the user id differently from the users table, such as with leading zeros or capitals: the \
+         application may find these users, so no session is known to be orphaned",
         format_count(*.0, "session writes", "sessions write")
     )]
     UsersInOtherForm(u64),
-    /// A rule of the table runs instead.
+    /// A rule of the table replaces the statement.
     #[error(
-        "{table} has the rule `{rule}` (DO INSTEAD): the database runs that rule instead of ending sessions"
+        "{table} has the rule `{rule}` (DO INSTEAD): the database runs that rule instead of revoking sessions"
     )]
     ReplacedByRule {
-        /// The table of sessions.
+        /// Session table.
         table: String,
-        /// The rule.
+        /// Rule.
         rule: String,
     },
-    /// More would happen besides than the plan says.
-    #[error("the schema has changed since the plan was made; it would also run {}", .0.join(", "))]
+    /// The schema gained side effects that the plan does not list.
+    #[error("the schema has changed since the plan was created and has new side effects: {}", .0.join(", "))]
     UnannouncedSideEffects(Vec<String>),
-    /// Row-level security hides rows that the action depends on.
+    /// Row-level security hides rows that the plan depends on.
     #[error("row-level security hides rows of {table} from the {role} role: {consequence}")]
     Hidden {
-        /// The table.
+        /// Table.
         table: String,
         /// `watch` or `write`.
         role: &'static str,
-        /// What could go wrong.
+        /// Consequence.
         consequence: &'static str,
     },
-    /// Somebody else works on it.
-    #[error("another sessionwatch is still at work on that target, or its transaction has not ended yet")]
+    /// Another process is working on the target.
+    #[error("another sessionwatch is working on this target, or its transaction has not ended yet")]
     TransactionRunning,
-    /// The store works in memory only.
-    #[error("the disk that holds the store is full: what would be removed could not be archived")]
+    /// The store is kept in memory only.
+    #[error("cannot archive rows: the disk that holds the store is full")]
     DiskFull,
-    /// There is no such archive.
-    #[error("the archive holds nothing of `{0}`")]
+    /// The archive has no rows of the plan.
+    #[error("the archive holds no rows of `{0}`")]
     NoArchive(String),
-    /// The identity is needed.
-    #[error("to put rows back, the identity that opens the archive is needed: it was sealed to {0}")]
+    /// The private key of the archive is missing; the field is the recipient.
+    #[error("restoring needs the archive key: rows were encrypted to {0}")]
     NoIdentity(String),
-    /// No database for a drill.
-    #[error("the role may not make a database for the drill on that server")]
+    /// The role may not create a scratch database.
+    #[error("cannot create a database for the drill: the role may not CREATE DATABASE on that server")]
     NoDrill,
-    /// What was made for a drill could not be removed.
-    #[error("{0}; what was made for the drill could not be removed: {1}")]
+    /// A drill failed and left something behind. The second field says how to remove it.
+    #[error("{0}; cannot remove the leftovers of the drill: {1}")]
     DrillLeft(String, String),
-    /// A file cannot be made.
-    #[error("cannot write {0}: name a new file in a folder that may be written")]
+    /// A file cannot be created.
+    #[error("cannot write {0}")]
     Unwritable(std::path::PathBuf),
-    /// It is found out.
-    #[error("whether `{0}` is done is found out, not said")]
+    /// The step cannot be marked by a person.
+    #[error("`{0}` is detected automatically and cannot be marked as done")]
     CheckedAutomatically(&'static str),
-    /// It was not said what the step asks for.
-    #[error("`{0}` is not done without a note: {1}")]
+    /// The step requires a note.
+    #[error("`{0}` requires a note: {1}")]
     NoteRequired(&'static str, &'static str),
-    /// It is not done.
-    #[error("`{0}` is neither done nor passed over, so that it cannot be reopened")]
+    /// The step is not finished.
+    #[error("cannot reopen `{0}`: the step is neither done nor skipped")]
     StepNotDone(String),
-    /// Somebody else was faster.
-    #[error("somebody else has gone on from `{0}` meanwhile")]
+    /// Somebody else finished the step first.
+    #[error("`{0}` was finished by somebody else meanwhile")]
     StepAlreadyDone(&'static str),
-    /// An incident of that target is open.
-    #[error("`{0}` of that target is still {1}")]
+    /// The target already has an unfinished incident.
+    #[error("incident `{0}` of this target is still {1}")]
     StillOpen(String, &'static str),
-    /// The incident is over.
-    #[error("`{0}` is closed")]
+    /// The incident is closed.
+    #[error("incident `{0}` is closed")]
     Closed(String),
-    /// Something speaks against closing an incident.
-    #[error("{id} cannot be closed yet: {}", points.join("; "))]
+    /// The incident has open points.
+    #[error("cannot close {id} yet: {}", points.join("; "))]
     NotClosable {
-        /// The incident.
+        /// Id of the incident.
         id: String,
-        /// What speaks against it.
+        /// Open points.
         points: Vec<String>,
     },
-    /// Sessions are not ended while the evidence is incomplete.
-    #[error("{id}: sessions are not ended before the evidence is complete: {why}")]
+    /// Sessions may not be revoked while the evidence is incomplete.
+    #[error("{id}: complete evidence is required before sessions are revoked: {why}")]
     EvidenceRequired {
-        /// The incident.
+        /// Id of the incident.
         id: String,
-        /// What is known of the evidence.
+        /// State of the evidence.
         why: String,
     },
-    /// Something of the evidence could not be read.
+    /// Parts of the evidence could not be read.
     #[error("the evidence is incomplete: {0}")]
     EvidenceIncomplete(String),
-    /// Something that cannot be.
+    /// A state that should be impossible.
     #[error("{0}")]
     Unexpected(&'static str),
 }
 
-/// Why a plan has to be confirmed: at least one reason.
+/// Reasons why a plan must be confirmed; at least one. Displayed as the predicate of a sentence about the plan.
 #[derive(Clone, Debug)]
 pub struct ConfirmationReasons(pub Vec<LimitExceeded>);
 
 impl std::fmt::Display for ConfirmationReasons {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let reasons: Vec<String> = self.0.iter().map(|braked| describe_limit(*braked)).collect();
-        f.write_str(&reasons.join(", and "))
+        let reasons: Vec<String> = self.0.iter().map(|exceeded| describe_limit(*exceeded)).collect();
+        f.write_str(&reasons.join(" and "))
     }
 }
 
-fn describe_limit(braked: LimitExceeded) -> String {
+fn describe_limit(exceeded: LimitExceeded) -> String {
     let others = |plans| format_count(plans, "other plan", "other plans");
-    match braked {
+    match exceeded {
         LimitExceeded::ActiveShare(share) => format!("ends {:.0} % of the active sessions", share * 100.0),
-        LimitExceeded::Rows(rows) => format!("names {}", format_count(rows, "row", "rows")),
+        LimitExceeded::Rows(rows) => format!("affects {}", format_count(rows, "row", "rows")),
         LimitExceeded::NoneActive(rows) => {
-            format!("names {} of a table in which no session seems active", format_count(rows, "row", "rows"))
-        }
-        LimitExceeded::TableShare(share) => format!("takes {:.0} % of the rows of the table", share * 100.0),
-        LimitExceeded::CombinedActiveShare { share, plans } => format!(
-            "ends, together with {} of the last hour, {:.0} % of the active sessions",
-            others(plans),
-            share * 100.0
-        ),
-        LimitExceeded::CombinedRows { rows, plans } => {
             format!(
-                "ends, together with {} of the last hour, {}",
-                others(plans),
+                "affects {} of a table in which no session seems active",
                 format_count(rows, "row", "rows")
             )
         }
+        LimitExceeded::TableShare(share) => {
+            format!("affects {:.0} % of the rows in the table", share * 100.0)
+        }
+        LimitExceeded::CombinedActiveShare { share, plans } => format!(
+            "ends {:.0} % of the active sessions, together with {} of the last hour",
+            share * 100.0,
+            others(plans)
+        ),
+        LimitExceeded::CombinedRows { rows, plans } => {
+            format!(
+                "affects {}, together with {} of the last hour",
+                format_count(rows, "row", "rows"),
+                others(plans)
+            )
+        }
         LimitExceeded::SideEffects(effects) => {
-            format!("has {} beyond the sessions", format_count(effects, "side effect", "side effects"))
+            format!(
+                "has {} beyond the selected sessions",
+                format_count(effects, "side effect", "side effects")
+            )
         }
         LimitExceeded::SharedTokens(tokens) => {
-            format!(
-                "makes {} valid again that several users had shared",
-                format_count(tokens, "token", "tokens")
-            )
+            format!("restores {} that several users had shared", format_count(tokens, "token", "tokens"))
         }
     }
 }
@@ -332,101 +348,137 @@ impl From<ScratchError> for ActionError {
 }
 
 impl ActionError {
-    /// How to mend it.
+    /// Returns advice on what to do; `None` if there is none.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Target(error) => error.hint(),
             Self::Uncertain(doubt) => doubt.hint(),
-            Self::NotATable { .. } => "name the table below it under [target.mapping]".into(),
+            Self::NotATable { .. } => "name the underlying table in [target.mapping]".into(),
             Self::NoRowIdentifier(_) => {
-                "grant SELECT (ctid, xmin, tableoid) on the table to the watch role: `sessionwatch grants` prints the statement".into()
+                "grant SELECT (ctid, xmin, tableoid) on the table to the watch role; \
+                 `sessionwatch grants` prints the SQL"
+                    .into()
             }
             Self::ImplausibleExpiry { .. } => {
-                "check the column of the expiry and its decoder: `sessionwatch doctor` shows how they are read".into()
+                "check the expiry column and its decoder; `sessionwatch doctor` shows how they are read"
+                    .into()
             }
-            Self::UntrustedTimestamp { doubts, .. } => return layout::clock_fix_hint(doubts, sessionwatch_clock::now()),
+            Self::UntrustedTimestamp { doubts, .. } => {
+                return layout::clock_fix_hint(doubts, sessionwatch_clock::now());
+            }
             Self::TooCloseToNow { .. } => {
-                "take 14h or more; or write `decoder = \"timestamp-local:ZONE\"` with the time zone of the application, which may be UTC, under [target.mapping]".into()
+                "use 14h or more, or set `decoder = \"timestamp-local:ZONE\"` in [target.mapping], with \
+                 the time zone of the application (UTC is allowed)"
+                    .into()
             }
-            Self::NoColumn { .. } => "name the column under [target.mapping], or use another condition".into(),
+            Self::NoColumn { .. } => {
+                "name the column or table in [target.mapping], or use another condition".into()
+            }
             Self::NoUser(_, similar) if similar.is_empty() => {
-                "`sessionwatch sessions top` and `sessionwatch revoke where --user-like PART` find users".into()
+                "`sessionwatch sessions top` and `sessionwatch revoke where --user-like PART` find users"
+                    .into()
             }
-            Self::NoUser(..) => "name one of those by its id".into(),
+            Self::NoUser(..) => "use the id of a user in the list".into(),
             Self::NoSession => "`sessionwatch sessions list` shows row IDs and token prefixes".into(),
-            Self::Ambiguous(..) => "name one of them by its id".into(),
-            Self::NoPlan(_) | Self::Stale { .. } | Self::Done(_) | Self::OtherTable { .. } => {
-                "make a new plan: the same command without --apply".into()
+            Self::Ambiguous(..) => "use the row id of one of them".into(),
+            Self::NoPlan(_)
+            | Self::Stale { .. }
+            | Self::Done(_)
+            | Self::OtherTable { .. }
+            | Self::HiddenByRule(_)
+            | Self::UnannouncedSideEffects(_) => {
+                "create a new plan with the same command; `sessionwatch plans list` shows existing ones"
+                    .into()
             }
-            Self::OtherTarget { .. } => "name the target for which the plan was made".into(),
-            Self::LimitExceeded(_, name) => format!("add --confirm '{name}' if that is meant"),
-            Self::NotApproved(_) => "another account agrees on the page of the plan, or by a token of its own".into(),
-            Self::NotConfirmed(_) => "the name is shown with the plan".into(),
+            Self::OtherTarget { .. } => "name the target that the plan was created for".into(),
+            Self::LimitExceeded(_, name) => {
+                format!("review the plan, then confirm it with --confirm '{name}'")
+            }
+            Self::NotApproved(_) => {
+                { "another account approves it on the page of the plan, or with its own API token" }.into()
+            }
+            Self::NotConfirmed(_) => "type the name that is shown with the plan".into(),
             Self::CredentialsMissing { .. } => {
-                "set the variable or write the file on this machine, or give the address with --act-url".into()
+                "set the variable or create the file on this machine, or pass the address with --write-url"
+                    .into()
             }
             Self::NoCredentials(_) => {
-                "write `act_url` or `act_url_file` for the target; `sessionwatch grants` prints a role for it".into()
+                "set `write_url` or `write_url_file` for the target, or pass --write-url; `sessionwatch \
+                 grants` prints SQL for the role"
+                    .into()
             }
             Self::MissingPrivileges(lacking) => {
-                format!("as the owner of the tables, GRANT {} TO the acting role", lacking.join("; GRANT "))
+                format!("as the owner of the tables, GRANT {} TO the write role", lacking.join("; GRANT "))
             }
-            Self::TriggerLacksPrivilege => "grant it, or make the function of the trigger SECURITY DEFINER".into(),
-            Self::NotCounted(_) => "as a superuser: ALTER ROLE … SET track_counts = on, for the acting role".into(),
-            Self::ChangesOtherRows(_) => {
-                "end these sessions through the application, or name what ends them under `revoke` in [target.mapping]".into()
+            Self::TriggerLacksPrivilege => {
+                { "grant the privilege, or make the trigger function SECURITY DEFINER" }.into()
             }
-            Self::MoreColumns { child, .. } => format!("name `{child}` as a target of its own under [target.mapping]"),
+            Self::NotCounted(_) => {
+                "as a superuser, run ALTER ROLE … SET track_counts = on for the write role".into()
+            }
+            Self::ChangesOtherRows(_) => "revoke these sessions in the application, or set `revoke` in \
+                 [target.mapping] to the way it does"
+                .into(),
+            Self::MoreColumns { child, .. } => {
+                format!("configure `{child}` as a separate target in [target.mapping]")
+            }
             Self::UsersUncertain { .. } => {
-                "name the table that holds every user as `users` under [target.mapping]".into()
+                "set `users` in [target.mapping] to a table that holds every user".into()
             }
-            Self::UsersInOtherForm(_) => "write those users as their keys are written".into(),
+            Self::UsersInOtherForm(_) => "store these user ids as the users table has them".into(),
             Self::ReplacedByRule { .. } => {
-                "end sessions as the application does: `revoke = \"expire\"` or `revoke = \"flag\"` under [target.mapping]; or drop the rule".into()
+                "revoke sessions as the application does, with `revoke = \"expire\"` or `revoke = \
+                 \"flag\"` in [target.mapping], or drop the rule"
+                    .into()
             }
-            Self::UnannouncedSideEffects(_) => "make a new plan: the same command without --apply".into(),
-            Self::Hidden { .. } => {
-                "as the owner of the table, run the CREATE POLICY statements that `sessionwatch grants` prints".into()
-            }
-            Self::TransactionRunning => "wait until it is done, and try again".into(),
-            Self::DiskFull => "make room, and try again".into(),
-            Self::NoArchive(_) => "`sessionwatch archive list` shows what there is".into(),
-            Self::NoIdentity(_) => "name its file with --identity".into(),
+            Self::Hidden { .. } => "as the owner of the table, run the CREATE POLICY statements that \
+                 `sessionwatch grants` prints"
+                .into(),
+            Self::TransactionRunning => "wait a minute, then try again".into(),
+            Self::DiskFull => "free some space, then try again".into(),
+            Self::NoArchive(_) => "`sessionwatch archive list` shows what can be restored".into(),
+            Self::NoIdentity(_) => "pass the file of the private key with --identity FILE".into(),
+            Self::Unwritable(_) => "name a new file in a writable folder".into(),
             _ => return self.incident_hint().map(str::to_owned),
         })
     }
 
-    /// What to do about an incident that does not go on; nothing for other errors.
+    /// Returns advice on errors of incidents and drills; `None` for other errors.
     fn incident_hint(&self) -> Option<&'static str> {
         Some(match self {
-            Self::NoDrill => {
-                "name an address whose role may CREATE DATABASE with --act-url; or drill on the demonstration: --demo"
+            Self::NoDrill => "pass an address whose role may CREATE DATABASE with --write-url, or use --demo",
+            Self::CheckedAutomatically(_) => {
+                "to continue without it, run `sessionwatch incident step skip --reason TEXT`"
             }
-            Self::CheckedAutomatically(_) => "pass over it with --skip --reason TEXT if that is meant",
-            Self::NoteRequired(..) => "say it with --note TEXT",
+            Self::NoteRequired(..) => "add --note TEXT",
             Self::StepNotDone(_) => "`sessionwatch incident status` shows which steps are done",
-            Self::StepAlreadyDone(_) => "look at how it stands now, and go on from there",
-            Self::StillOpen(..) => "go on with `sessionwatch incident next`, or close it first",
-            Self::Closed(_) => "`sessionwatch incident open` opens another one",
+            Self::StepAlreadyDone(_) => "`sessionwatch incident status` shows the current state",
+            Self::StillOpen(..) => {
+                "continue with `sessionwatch incident step check`, or close that incident first"
+            }
+            Self::Closed(_) => "`sessionwatch incident open` opens a new one",
             Self::EvidenceIncomplete(_) => {
-                "ask again once that can be read; with `incomplete=true` what could be read is given out"
+                "try again once the missing parts can be read, or request the rest with `incomplete=true`"
             }
             Self::EvidenceRequired { .. } => {
-                "write it with `sessionwatch incident evidence`, or say why sessions are ended without it: --without-evidence REASON"
+                "run `sessionwatch incident evidence`, or revoke without it: --without-evidence REASON"
             }
-            Self::NotClosable { .. } => "with --override REASON it is closed all the same",
+            Self::NotClosable { .. } => {
+                "finish these steps, or close the incident anyway with --override REASON"
+            }
             _ => return None,
         })
     }
 
-    /// The error of a role that lacks this, as it was asked after a statement was refused.
+    /// Returns the error for a rejected statement, given the privileges that the role lacks. If the role lacks none, a
+    /// trigger function or a rule does.
     #[must_use]
     pub fn from_missing_privileges(lacking: Vec<String>) -> Self {
         if lacking.is_empty() { Self::TriggerLacksPrivilege } else { Self::MissingPrivileges(lacking) }
     }
 
-    /// Whether the arguments are at fault, rather than what they met.
+    /// Returns whether the arguments caused the error, rather than the target or the store.
     #[must_use]
     pub fn is_usage_error(&self) -> bool {
         if let Self::Target(error) = self {
@@ -466,7 +518,7 @@ impl ActionError {
         )
     }
 
-    /// Rows that a person may choose among.
+    /// Returns similar rows to choose from.
     #[must_use]
     pub fn similar_rows(&self) -> &[RowPreview] {
         match self {

@@ -1,5 +1,5 @@
-//! What carrying out a plan needs, whatever its kind: one detection of the layout, one connection to read and one to write,
-//! and a record of the begin and the end.
+//! Common parts of applying a plan: detection of the layout, the connections to read and write, and the audit log
+//! entries of start and end.
 
 use sessionwatch_archive::{Identity, Recipient};
 use sessionwatch_core::timestamp::UtcTimestamp;
@@ -19,50 +19,48 @@ use super::{
     planning_session::{ActionTarget, write_address},
 };
 
-/// What opens and seals the archive.
+/// Keys of the archive.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ArchiveKeys<'a> {
-    /// To whom removed rows are sealed.
+    /// Public key that archived rows are encrypted to.
     pub recipient: Option<&'a Recipient>,
-    /// What opens sealed rows.
+    /// Private key that decrypts archived rows.
     pub identity: Option<&'a Identity>,
 }
 
-/// Carries plans out.
+/// Applies plans.
 #[derive(Clone, Copy, Debug)]
 pub struct PlanExecutor<'a> {
     /// Target, store, clock and actor.
     pub context: ActionContext<'a>,
-    /// What opens and seals the archive.
+    /// Keys of the archive.
     pub keys: ArchiveKeys<'a>,
-    /// What a person gave along with the wish.
+    /// Confirmation given with the request.
     pub confirmation: Confirmation<'a>,
-    /// How the run is steered from outside.
+    /// Stop and pause signals, and progress.
     pub control: &'a JobControl,
 }
 
-/// A target on which a plan can be carried out.
+/// Target that is ready to be changed.
 pub(super) struct PreparedTarget {
     pub(super) target: ActionTarget,
-    /// The connection with the credentials of the watch, between two transactions.
+    /// Connection of the watch role, between two transactions.
     pub(super) idle_connection: Option<PooledConnection>,
     pub(super) write_session: WriteSession,
 }
 
 impl<'a> PlanExecutor<'a> {
-    /// To whom removed rows are sealed.
     pub(super) fn recipient(&self) -> Result<&'a Recipient, ActionError> {
-        self.keys.recipient.ok_or(ActionError::Unexpected("no recipient of the archive was given"))
+        self.keys.recipient.ok_or(ActionError::Unexpected("the recipient of the archive is missing"))
     }
 
-    /// What opens sealed rows.
     pub(super) fn identity(&self) -> Result<&'a Identity, ActionError> {
         self.keys.identity.ok_or(ActionError::Unexpected(
-            "that plan puts rows back: `sessionwatch archive restore` carries it out",
+            "this is a restore plan, and the private key of the archive is missing",
         ))
     }
 
-    /// Detects the layout, makes sure that the plan is about it, and connects to write.
+    /// Detects the layout, rejects a plan for another table, and connects as the write role.
     pub(super) async fn prepare(
         &self,
         plan: &ActionPlan,
@@ -75,7 +73,7 @@ impl<'a> PlanExecutor<'a> {
         Ok(PreparedTarget { target: known, idle_connection: reading, write_session: writing })
     }
 
-    /// Marks a plan as begun, unless others that were begun meanwhile make it one that has to be confirmed.
+    /// Marks a plan as started, unless plans that started meanwhile make it exceed the safety limit.
     pub(super) fn record_start(&self, plan: &mut ActionPlan) -> Result<(), ActionError> {
         let circumstances = ApplyCircumstances::from_context(self.context, self.confirmation);
         let now = circumstances.now;
@@ -85,6 +83,7 @@ impl<'a> PlanExecutor<'a> {
         plan.record.updated_at = now;
         let detail = serde_json::json!({ "plan": plan.record.id, "target": plan.record.target, "rows": plan.record.row_count });
         self.context.store.write(|db| {
+            // Checked again in the transaction that records the start: two large plans must not both pass.
             let plan = plan.clone().with_recent_totals(db, now)?;
             let confirmed = require_confirmation(&plan, &circumstances);
             if confirmed.is_ok() {
@@ -93,7 +92,7 @@ impl<'a> PlanExecutor<'a> {
                     db,
                     audit::NewAuditEntry {
                         actor: self.context.actor,
-                        action: "plan-begun",
+                        action: "plan.started",
                         detail: &detail.to_string(),
                     },
                     now,
@@ -103,11 +102,12 @@ impl<'a> PlanExecutor<'a> {
         })?
     }
 
-    /// Notes what came of a plan.
+    /// Records the result of a run in the plan and the audit log.
     pub(super) fn record_end(&self, plan: &mut ActionPlan, applied: &ApplyReport) -> Result<(), ActionError> {
         let now = self.context.clock.now();
         plan.record.updated_at = now;
         if applied.remaining == 0 {
+            // A stopped run stays in its state, so that it can be resumed.
             plan.record.state = plans::PlanState::Done;
             plan.summary.done = Some(applied.done + applied.done_earlier);
             plan.record.summary = planner::encode_summary(&plan.summary)?;
@@ -128,7 +128,7 @@ impl<'a> PlanExecutor<'a> {
                 db,
                 audit::NewAuditEntry {
                     actor: self.context.actor,
-                    action: "plan-carried-out",
+                    action: "plan.applied",
                     detail: &detail.to_string(),
                 },
                 now,
@@ -138,7 +138,7 @@ impl<'a> PlanExecutor<'a> {
     }
 }
 
-/// Refuses to write by a role that does not see every row it has to decide about.
+/// Rejects a write role that does not see every row the change depends on.
 pub(super) fn require_visible_rows(
     scope: &QueryScope<'_>,
     hidden: &HiddenRows,
@@ -148,11 +148,11 @@ pub(super) fn require_visible_rows(
     let hidden_rows = |table, consequence| Err(ActionError::Hidden { table, role: "write", consequence });
     let hides = |name, consequence| hidden_rows(scope.layout.quote_table(name), consequence);
     if let Some(table) = hidden.dependents.first() {
-        return hidden_rows(table.clone(), "rows that go with sessions could be lost");
+        return hidden_rows(table.clone(), "dependent rows could be deleted without being archived");
     }
     match &mapping.users {
         _ if hidden.sessions => {
-            hides(&mapping.sessions, "rows could neither be removed nor put back for certain")
+            hides(&mapping.sessions, "rows could be missed when they are revoked or restored")
         }
         Some(users) if hidden.users && orphans => hides(&users.table, ORPHANS_UNCERTAIN_REASON),
         _ => Ok(()),

@@ -1,4 +1,4 @@
-//! Rows that show a leak, and ended sessions that are back: read with the credentials of the watch.
+//! Read-only queries for incidents, as the watch role: leaked rows, users, and revoked sessions that reappeared.
 
 use sessionwatch_core::row_ref::RowRef;
 use sessionwatch_store::{
@@ -22,27 +22,28 @@ use super::{
 };
 use crate::check_run;
 
-/// Rows that are asked for at once.
+/// Rows per query.
 const ROWS_PER_QUERY: usize = 1_000;
 
-/// Rows that show a leak, and what keeps them from being all of them.
+/// Rows that show a leak, and the reasons why the list may be incomplete.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LeakedRows {
-    /// The rows, at most as many as were asked for.
+    /// The rows, up to the requested limit.
     pub rows: Vec<LeakRow>,
-    /// Why there may be more such rows; empty if these are all.
+    /// Reasons why there may be more rows; empty if the list is complete.
     pub gaps: Vec<String>,
 }
 
-/// Reads the rows on tokens that occur more than once, and the rows whose user does not exist, at most `limit`.
+/// Lists up to `limit` rows whose token occurs more than once or whose user does not exist.
 ///
 /// # Errors
 ///
-/// If the target cannot be read within its time limit.
+/// Fails if the target cannot be read within its time limit.
 pub async fn find_leaked_rows(context: ActionContext<'_>, limit: usize) -> Result<LeakedRows, ActionError> {
     let view = PlanningSession::open(context).await?;
     let time_limit = context.target.limits.timeout;
     let scope = view.scope(context);
+    // One row more than the limit shows whether the list is cut.
     let reading = view.connected.session.list_leak_rows(&scope, limit.saturating_add(1));
     let Ok(found) = tokio::time::timeout(time_limit, reading).await else {
         view.connected.session.cancel_and_close().await;
@@ -58,7 +59,7 @@ pub async fn find_leaked_rows(context: ActionContext<'_>, limit: usize) -> Resul
     Ok(LeakedRows { rows, gaps })
 }
 
-/// Why rows that show a leak may be missing from what the role reads.
+/// Returns the reasons why the watch role may not see every leaked row.
 fn visibility_gaps(view: &PlanningSession, context: ActionContext<'_>) -> Vec<String> {
     let (opened, scope) = (&view.connected, view.scope(context));
     let mapping = &opened.layout.candidate.mapping;
@@ -68,21 +69,22 @@ fn visibility_gaps(view: &PlanningSession, context: ActionContext<'_>) -> Vec<St
         gaps.extend(opened.layout.uncertainty.as_ref().map(ToString::to_string));
     }
     if scope.has_unknown_token_collation() {
-        gaps.push(format!("shared tokens cannot be found: {}", REASON_UNKNOWN_COLLATION));
+        gaps.push(format!("cannot find shared tokens: {}", REASON_UNKNOWN_COLLATION));
     }
     let profile = context.config.catalogue.iter().find(|profile| profile.name == mapping.profile);
     let users = scope
         .users_visibility_caveat()
         .or_else(|| detect::unreadable_users_reason(&opened.layout.schema, mapping, profile));
-    gaps.extend(users.map(|why| format!("rows whose user does not exist cannot be found: {why}")));
+    gaps.extend(users.map(|why| format!("cannot find orphaned sessions: {why}")));
     gaps
 }
 
-/// Users whose id, name or handle contains a text: each with what is known of it, and with its sessions.
+/// Finds users whose id, name or handle contains `part`. Returns each user's id and display columns, and the number
+/// of sessions.
 ///
 /// # Errors
 ///
-/// If the target cannot be looked at.
+/// Fails if the target cannot be read.
 pub async fn search_users(
     context: ActionContext<'_>,
     part: &str,
@@ -114,11 +116,11 @@ async fn query_users(
     Ok(users)
 }
 
-/// How many sessions that a plan ended are back, though nobody put them back.
+/// Counts the sessions revoked by a plan that reappeared without a restore.
 ///
 /// # Errors
 ///
-/// If the target or the store fails.
+/// Fails if the target or the store cannot be read.
 pub async fn count_reappeared(context: ActionContext<'_>, plan: &str) -> Result<u64, ActionError> {
     let kept = context
         .store
@@ -149,16 +151,16 @@ async fn count_reappeared_rows(
         let ended: Vec<&RowRef> = ended.map(|(row, _)| row).collect();
         for rows in ended.chunks(ROWS_PER_QUERY) {
             let there = match (revoke, identified) {
-                // An id that is there again is the session that had it.
+                // A row with the same unique id is the revoked session, however else it changed.
                 (RevokeMethod::Delete, true) => session.find_present_rows(&scope, LocateBy::Id, rows).await?,
                 (_, true) => session.find_rows_not_ended(&scope, LocateBy::Id, rows, revoke).await?,
                 (_, false) => session.find_rows_not_ended(&scope, LocateBy::RowHash, rows, revoke).await?,
             };
-            let marks: Vec<i64> = there.iter().map(|row| row.row_hash).collect();
+            let hashes: Vec<i64> = there.iter().map(|row| row.row_hash).collect();
             let back = if *revoke == RevokeMethod::Delete {
-                marks.len()
+                hashes.len()
             } else {
-                rows.iter().filter(|row| marks.contains(&row.row_hash)).count()
+                rows.iter().filter(|row| hashes.contains(&row.row_hash)).count()
             };
             count += back as u64;
         }
@@ -166,11 +168,11 @@ async fn count_reappeared_rows(
     Ok(count)
 }
 
-/// Whether sessions could be ended and put back now; in words.
+/// Checks whether sessions can be revoked and restored now. Returns a sentence for the timeline.
 ///
 /// # Errors
 ///
-/// If not.
+/// Fails with the reason why they cannot.
 pub async fn check_readiness(context: ActionContext<'_>) -> Result<String, ActionError> {
     use sessionwatch_targets::{sql::RowChange, write_session::WriteSession};
     let known = ActionTarget::load(context, None).await?;
@@ -184,5 +186,5 @@ pub async fn check_readiness(context: ActionContext<'_>) -> Result<String, Actio
     if context.store.is_memory_fallback() {
         return Err(ActionError::DiskFull);
     }
-    Ok("the acting role may end sessions and put them back, and there is room to archive them".into())
+    Ok("the write role can revoke and restore sessions, and there is room for the archive".into())
 }

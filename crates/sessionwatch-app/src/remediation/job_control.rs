@@ -1,24 +1,24 @@
-//! How carrying out a plan is steered from outside.
+//! Control of a running plan from outside: stop, pause and progress.
 
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use tokio_util::sync::CancellationToken;
 
-/// How a run is steered from outside, and how far it is.
+/// Stop and pause signals of a run, and its progress.
 #[derive(Debug, Default)]
 pub struct JobControl {
-    /// Cancelled when it is to end after the present batches.
+    /// Cancelled to stop the run after the current batch.
     pub stop: CancellationToken,
-    /// It is to wait after the present batches.
+    /// Set to pause the run after the current batch.
     pub paused: AtomicBool,
-    /// Rows that were dealt with.
+    /// Rows processed so far.
     pub done: AtomicU64,
-    /// It waits for a replica.
+    /// Set while the run waits for a lagging replica.
     pub is_waiting_for_replica: AtomicBool,
 }
 
 impl JobControl {
-    /// A run that ends after its present batches once a token says so.
+    /// Creates a control that stops the run once `token` is cancelled.
     #[must_use]
     pub fn stopped_by(token: &CancellationToken) -> Self {
         Self { stop: token.child_token(), ..Self::default() }

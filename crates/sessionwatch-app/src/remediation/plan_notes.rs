@@ -1,11 +1,11 @@
-//! What a person should know before a plan is carried out.
+//! Notes to read before applying a plan.
 
 use sessionwatch_core::plural::format_count;
 use sessionwatch_targets::mapping::RevokeMethod;
 
 use super::{ActionContext, ActionPlan, Selection, planning_session::PlanningSession, side_effects};
 
-/// The notes of a plan whose rows are listed.
+/// Returns the notes of a plan whose rows are listed.
 pub(super) fn collect_notes(
     context: ActionContext<'_>,
     view: &PlanningSession,
@@ -21,16 +21,23 @@ pub(super) fn collect_notes(
     }
     let revoke = plan.selection.effective_revoke(&view.connected.layout.candidate.mapping.revoke);
     notes.push(match &revoke {
-        RevokeMethod::Delete => "the rows are removed from the table, and can be put back from the archive".into(),
-        RevokeMethod::Expire => "the rows stay in the table; their expiry is set to now, and can be set back from the archive".into(),
+        RevokeMethod::Delete => "the rows are deleted, and can be restored from the archive".into(),
+        RevokeMethod::Expire => {
+            "the rows stay in the table with their expiry set to now, which can be undone from the archive"
+                .into()
+        }
         RevokeMethod::Flag { column, value } => {
-            format!("the rows stay in the table; `{column}` is set to `{value}`, and can be set back from the archive")
+            format!(
+                "the rows stay in the table with `{column}` set to `{value}`, which \
+                 can be undone from the archive"
+            )
         }
     });
     notes.extend(side_effects::side_effect_notes(&plan.summary.side_effects));
     if plan.selection == Selection::Duplicates {
         notes.push(
-            "where several users share a token, every row on it goes, since nobody knows whose it is; where one user does, the newest stays"
+            "if several users share a token, all its sessions end, since nobody can know whose it is; if \
+             one user has them all, the newest stays"
                 .into(),
         );
     }
@@ -41,12 +48,13 @@ pub(super) fn collect_notes(
     notes
 }
 
-/// An empty table ends no log-in either where no table holds them.
+/// An empty table also counts: its logins may be stored elsewhere.
 fn ends_active_logins(plan: &ActionPlan) -> bool {
     plan.record.active_sessions > 0 || plan.summary.all_rows == 0
 }
 
-/// What may go on working though its row is gone: what the tables say first, then what the framework is known for.
+/// Returns the logins that may stay valid although their rows are gone: first by what the tables show, then by the
+/// framework.
 pub(super) fn surviving_logins(
     context: ActionContext<'_>,
     view: &PlanningSession,
@@ -59,17 +67,16 @@ pub(super) fn surviving_logins(
     elsewhere.chain(view.forced_logout_note(context)).collect()
 }
 
-/// What the users will notice.
+/// Returns the effect that users notice.
 fn user_impact_note(plan: &ActionPlan) -> String {
     match (plan.record.row_count, plan.record.active_sessions) {
-        (0, _) => "nothing fits: there is nothing to do".into(),
-        (_, 0) if plan.summary.side_effects.is_empty() => {
-            "nobody will notice: none of these sessions is active".into()
-        }
-        (_, 0) => "nobody is logged out: none of these sessions is active".into(),
-        (_, 1) => "one active session ends: whoever uses it has to log in again".into(),
+        (0, _) => "no rows match: there is nothing to do".into(),
+        (_, 0) if plan.summary.side_effects.is_empty() => "no active session is affected".into(),
+        (_, 0) => "no user is logged out: none of these sessions is active".into(),
+        (_, 1) => "1 active session ends, and requires a new login".into(),
         (_, active) => format!(
-            "{active} active sessions of {} end: whoever uses them has to log in again",
+            "{} of {} end, and require a new login",
+            format_count(active, "active session", "active sessions"),
             format_count(plan.summary.users, "user", "users")
         ),
     }

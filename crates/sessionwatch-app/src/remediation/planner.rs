@@ -1,4 +1,4 @@
-//! Making a plan: its rows are listed in one read-only transaction, with the credentials of the watch, and kept.
+//! Creates plans: lists the rows in one read-only transaction as the watch role, and stores them.
 
 use std::{
     collections::HashSet,
@@ -29,18 +29,18 @@ use super::{
     side_effects,
 };
 
-/// Rows of a plan that are shown.
+/// Sample rows of a plan.
 const PLAN_SAMPLE_ROWS: usize = 10;
-/// No session that is still stored ended longer ago.
+/// Age above which an expiry is implausible.
 const MAX_PLAUSIBLE_AGE: SignedDuration = SignedDuration::from_hours(20 * 365 * 24);
-/// One in so many stored expiries may make no sense.
+/// Tolerated share of implausible expiry times: one in 20.
 const IMPLAUSIBLE_EXPIRY_DIVISOR: u64 = 20;
 
-/// Makes a plan, and keeps it. Nothing is touched.
+/// Creates and stores a plan, without changing the target.
 ///
 /// # Errors
 ///
-/// If the target cannot be looked at, what was asked for cannot be decided there, or names nothing certain.
+/// Fails if the target cannot be read, lacks what the selection needs, or the selection is ambiguous.
 pub async fn create_plan(
     context: ActionContext<'_>,
     selection: &Selection,
@@ -67,16 +67,17 @@ async fn build_plan(
     }
     let chosen = selection
         .row_selection(scope.now)
-        .ok_or(ActionError::Unexpected("what is archived is planned elsewhere"))?;
+        .ok_or(ActionError::Unexpected("restores are not planned from the table"))?;
     let revoke = selection.effective_revoke(&mapping.revoke);
     let session = &view.connected.session;
     let meant = SelectionQuery { selection: chosen, revoke: &revoke, row_key: view.addressing };
     require_session_exists(selection, session, &scope, meant).await?;
-    let besides = side_effects::ExpectedSideEffects::load(view, &revoke).await?;
-    let along = if besides.self_references.is_empty() {
+    let expected = side_effects::ExpectedSideEffects::load(view, &revoke).await?;
+    // Sessions that refer to selected ones are deleted with them, so they are rows of the plan too.
+    let along = if expected.self_references.is_empty() {
         chosen
     } else {
-        RowSelection::WithReferencing(&chosen, &besides.self_references)
+        RowSelection::WithReferencing(&chosen, &expected.self_references)
     };
     let all = SelectionQuery { selection: along, ..meant };
     let now = context.clock.now();
@@ -87,18 +88,20 @@ async fn build_plan(
     require_trusted_timestamps(selection, &revoke, &doubts)?;
     require_safe_cutoff(selection, view, totals.naive_expiries)?;
     let mut plan = new_plan(context, selection, view, totals)?;
+    // Stored before its rows, which refer to it; the state `Making` hides it until it is complete.
     context
         .store
         .write(|db| plans::prune_plans(db, now).and_then(|()| plans::upsert_plan(db, &plan.record)))?;
     list_rows(context, session.select_rows(&scope, all).await?, &mut plan).await?;
-    let meant = match besides.self_references.as_slice() {
+    // Only the selection itself must be unambiguous, without the sessions that refer to it.
+    let meant = match expected.self_references.as_slice() {
         [] => plan.record.row_count,
         _ => session.count_selected(&scope, meant).await?,
     };
     require_unambiguous(session, &scope, &plan, meant).await?;
     if plan.record.row_count > 0 {
         let along = plan.record.row_count.saturating_sub(meant);
-        plan.summary.side_effects = besides.count_affected(session, &scope, all, along).await?;
+        plan.summary.side_effects = expected.count_affected(session, &scope, all, along).await?;
     }
     plan.summary.revoke = revoke;
     plan.summary.not_ended = super::plan_notes::surviving_logins(context, view, &plan);
@@ -110,7 +113,7 @@ async fn build_plan(
     Ok(context.store.read(|db| plan.with_recent_totals(db, now))?)
 }
 
-/// A plan without rows, for a table with so many active sessions and so many rows.
+/// Returns a plan without rows.
 fn new_plan(
     context: ActionContext<'_>,
     selection: &Selection,
@@ -148,7 +151,7 @@ fn new_plan(
     })
 }
 
-/// Keeps a plan whose rows are listed.
+/// Stores a plan whose rows are listed.
 pub(super) fn save_plan(context: ActionContext<'_>, plan: &mut ActionPlan) -> Result<(), ActionError> {
     plan.record.state = plans::PlanState::Planned;
     plan.record.summary = encode_summary(&plan.summary)?;
@@ -156,7 +159,7 @@ pub(super) fn save_plan(context: ActionContext<'_>, plan: &mut ActionPlan) -> Re
         "plan": plan.record.id,
         "target": plan.record.target,
         "action": plan.selection.command_name(),
-        "about": plan.selection,
+        "selection": plan.selection,
         "table": plan.summary.table,
         "framework": plan.summary.framework,
         "rows": plan.record.row_count,
@@ -167,19 +170,24 @@ pub(super) fn save_plan(context: ActionContext<'_>, plan: &mut ActionPlan) -> Re
         plans::upsert_plan(db, &plan.record)?;
         audit::insert_audit_entry(
             db,
-            audit::NewAuditEntry { actor: context.actor, action: "plan-made", detail: &detail.to_string() },
+            audit::NewAuditEntry {
+                actor: context.actor,
+                action: "plan.created",
+                detail: &detail.to_string(),
+            },
             plan.record.created_at,
         )
     })?;
     Ok(())
 }
 
-/// An id that nobody has to guess, and nobody mistypes into another one.
+/// Returns a random plan id, long enough that a typo does not name another plan.
 pub(super) fn new_plan_id() -> String {
+    // 40 bits: ten hexadecimal digits.
     format!("p-{:010x}", rand::random::<u64>() >> 24)
 }
 
-/// Refuses what is no table, and one that may be the wrong one.
+/// Rejects views and foreign tables, and a table that may be the wrong one.
 fn require_ordinary_table(opened: &ConnectedTarget) -> Result<(), ActionError> {
     planning_session::require_certain_table(opened)?;
     let sessions = &opened.layout.candidate.mapping.sessions;
@@ -193,7 +201,7 @@ fn require_ordinary_table(opened: &ConnectedTarget) -> Result<(), ActionError> {
     Err(ActionError::NotATable { table: sessions.name.clone(), kind })
 }
 
-/// Refuses what needs a column that is not known.
+/// Rejects a selection that needs an unknown column.
 fn require_columns(selection: &Selection, mapping: &Mapping) -> Result<(), ActionError> {
     let needs = |condition, about, known: bool| {
         if known { Ok(()) } else { Err(ActionError::NoColumn { condition, about }) }
@@ -201,11 +209,13 @@ fn require_columns(selection: &Selection, mapping: &Mapping) -> Result<(), Actio
     match selection {
         Selection::Orphaned => needs(
             "cleanup orphaned",
-            "users that the watch role may read",
+            "a users table that the watch role can read",
             mapping.users.is_some() && mapping.user.is_some(),
         ),
-        Selection::Excess { .. } => needs("cleanup excess", "the user", mapping.user.is_some()),
-        Selection::User(_) | Selection::Users(_) => needs("revoke user", "the user", mapping.user.is_some()),
+        Selection::Excess { .. } => needs("cleanup excess", "a user column", mapping.user.is_some()),
+        Selection::User(_) | Selection::Users(_) => {
+            needs("revoke user", "a user column", mapping.user.is_some())
+        }
         Selection::Where(filter) => {
             let SelectionFilter {
                 user,
@@ -217,20 +227,20 @@ fn require_columns(selection: &Selection, mapping: &Mapping) -> Result<(), Actio
                 impersonated,
                 ..
             } = filter;
-            needs("--user", "the user", user.is_none() || mapping.user.is_some())?;
-            needs("--user-like", "the user", user_like.is_none() || mapping.user.is_some())?;
+            needs("--user", "a user column", user.is_none() || mapping.user.is_some())?;
+            needs("--user-like", "a user column", user_like.is_none() || mapping.user.is_some())?;
             let created = created_after.is_none() && created_before.is_none();
-            needs("--created-after", "the creation", created || mapping.created.is_some())?;
-            needs("--ip", "the address", ip.is_none() || mapping.ip.is_some())?;
-            needs("--agent-like", "the user agent", agent_like.is_none() || mapping.agent.is_some())?;
+            needs("--created-after", "a creation time column", created || mapping.created.is_some())?;
+            needs("--ip", "an IP address column", ip.is_none() || mapping.ip.is_some())?;
+            needs("--agent-like", "a user agent column", agent_like.is_none() || mapping.agent.is_some())?;
             let known = !impersonated || mapping.impersonator.is_some();
-            needs("--impersonated", "whoever acts for a user", known)
+            needs("--impersonated", "an impersonator column", known)
         }
         _ => Ok(()),
     }
 }
 
-/// Refuses what cannot be decided because row-level security hides rows from the watch role.
+/// Rejects a selection that depends on rows hidden from the watch role by row-level security.
 fn require_readable_rows(selection: &Selection, scope: &QueryScope<'_>) -> Result<(), ActionError> {
     let hidden = |name: Option<&TableName>, consequence| match name {
         Some(name) => {
@@ -238,10 +248,10 @@ fn require_readable_rows(selection: &Selection, scope: &QueryScope<'_>) -> Resul
         }
         None => Ok(()),
     };
-    hidden(scope.hidden_sessions_table(), "the plan would leave out sessions")?;
+    hidden(scope.hidden_sessions_table(), "the plan would miss sessions")?;
     let consequence = match selection {
         Selection::Orphaned => ORPHANS_UNCERTAIN_REASON,
-        Selection::Where(SelectionFilter { user_like: Some(_), .. }) => "`--user-like` would leave out users",
+        Selection::Where(SelectionFilter { user_like: Some(_), .. }) => "`--user-like` would miss users",
         _ => return Ok(()),
     };
     hidden(scope.hidden_users_table(), consequence)?;
@@ -251,7 +261,7 @@ fn require_readable_rows(selection: &Selection, scope: &QueryScope<'_>) -> Resul
     }
 }
 
-/// Refuses to take sessions for orphaned while some write their users in another form than the keys have.
+/// Rejects a cleanup of orphans while some sessions write their user id differently from the users table.
 async fn require_uniform_user_ids(
     selection: &Selection,
     view: &PlanningSession,
@@ -266,7 +276,7 @@ async fn require_uniform_user_ids(
     }
 }
 
-/// Refuses what goes by an end or a creation that is not believed.
+/// Rejects a selection by an expiry or creation time that is not trusted.
 fn require_trusted_timestamps(
     selection: &Selection,
     revoke: &RevokeMethod,
@@ -280,7 +290,7 @@ fn require_trusted_timestamps(
         ),
         _ => (false, false),
     };
-    // What has ended by a wrong reading would not be ended, and what is ended would go on until the wrong instant.
+    // Revoking in place writes the expiry: read wrongly, it would leave sessions active for hours.
     let by_end = by_end || *revoke == RevokeMethod::Expire;
     let doubt = doubts.expires.as_ref().filter(|_| by_end);
     let doubt = doubt.or(doubts.created.as_ref().filter(|_| by_creation));
@@ -289,20 +299,21 @@ fn require_trusted_timestamps(
     })
 }
 
-/// Says that an end is set by a clock which nothing confirms.
+/// Returns a note if the plan writes an expiry whose time zone is only assumed.
 fn assumed_utc_note(view: &PlanningSession, revoke: &RevokeMethod) -> Option<String> {
     let assumed =
         view.connected.layout.clocks.expires == ColumnZone::AssumedUtc && *revoke == RevokeMethod::Expire;
     let column = &view.connected.layout.candidate.mapping.expires.column;
     assumed.then(|| {
         format!(
-            "`{column}` names no time zone and is set to now in UTC: if the application writes local time west of UTC, these \
-             sessions go on for hours; `decoder = \"timestamp-local:ZONE\"` names its zone"
+            "`{column}` has no time zone and is set to the current time in UTC: if the application writes \
+             local time west of UTC, these sessions stay active for hours; set \
+             `decoder = \"timestamp-local:ZONE\"` in that case"
         )
     })
 }
 
-/// Refuses to go by an end that names no time zone closer to now than clocks can be apart.
+/// Rejects a cutoff closer to now than local time can differ from UTC, if the expiry has no time zone.
 fn require_safe_cutoff(selection: &Selection, view: &PlanningSession, naive: u64) -> Result<(), ActionError> {
     let assumed = view.connected.layout.clocks.expires == ColumnZone::AssumedUtc
         || naive > 0 && view.connected.layout.clocks.expires == ColumnZone::Explicit;
@@ -311,21 +322,21 @@ fn require_safe_cutoff(selection: &Selection, view: &PlanningSession, naive: u64
     }
     let expires = &view.connected.layout.candidate.mapping.expires;
     let given = match selection {
-        Selection::Expired { grace } if *grace < MIN_GRACE => "a grace",
+        Selection::Expired { grace } if *grace < MIN_GRACE => "the cutoff by `grace`",
         Selection::Where(SelectionFilter { expires_before: Some(before), .. })
             if SignedDuration::from_micros(before.saturating_sub(view.connected.now.micros())).abs()
                 < MIN_GRACE =>
         {
-            "`--expires-before` with an instant"
+            "`--expires-before`"
         }
         _ => return Ok(()),
     };
     Err(ActionError::TooCloseToNow { given, column: expires.column.clone(), decoder: expires.decoder.name() })
 }
 
-/// Counts the table; an error if too many of its ends make no sense.
+/// Counts the table. Fails if too many expiry times are implausible.
 async fn load_totals(session: &ReadSession, scope: &QueryScope<'_>) -> Result<TableTotals, ActionError> {
-    // How far a plan may reach is decided by these.
+    // The safety limit compares the plan with these counts.
     let totals = session.count_totals(scope, scope.now - MAX_PLAUSIBLE_AGE).await?;
     if totals.implausible_expiries > totals.rows / IMPLAUSIBLE_EXPIRY_DIVISOR {
         return Err(ActionError::ImplausibleExpiry { odd: totals.implausible_expiries, rows: totals.rows });
@@ -333,12 +344,13 @@ async fn load_totals(session: &ReadSession, scope: &QueryScope<'_>) -> Result<Ta
     Ok(totals)
 }
 
-/// Lists the rows of a plan, and keeps them piece by piece.
+/// Lists the rows of a plan, and stores them in chunks.
 async fn list_rows(
     context: ActionContext<'_>,
     mut selected: SelectedRowPages<'_>,
     plan: &mut ActionPlan,
 ) -> Result<(), ActionError> {
+    // Hashes, since the ids of millions of users would take too much memory.
     let hasher = RandomState::new();
     let mut users = HashSet::new();
     let mut piece = 0;
@@ -358,12 +370,11 @@ async fn list_rows(
     Ok(())
 }
 
-/// A summary, as it is kept.
 pub(super) fn encode_summary(summary: &PlanSummary) -> Result<String, StoreError> {
     serde_json::to_string(summary).map_err(|_| StoreError::NotSerializable("the plan"))
 }
 
-/// A planned row for a person.
+/// Returns a planned row as shown to people.
 pub(super) fn preview_row(row: &RowRef) -> RowPreview {
     RowPreview {
         prefix: row.token_prefix.clone(),
@@ -373,7 +384,7 @@ pub(super) fn preview_row(row: &RowRef) -> RowPreview {
     }
 }
 
-/// Refuses a name that names no session before anything is kept: it may be a whole token.
+/// Rejects a name without a session before the name is stored: it may be a complete token.
 async fn require_session_exists(
     selection: &Selection,
     session: &ReadSession,
@@ -386,7 +397,7 @@ async fn require_session_exists(
     Ok(())
 }
 
-/// Refuses a name that names nobody, or several. So many rows are `meant` without those that go along.
+/// Rejects a name that matches nothing, or several sessions. `meant` counts the rows without referring sessions.
 async fn require_unambiguous(
     session: &ReadSession,
     scope: &QueryScope<'_>,
@@ -395,7 +406,7 @@ async fn require_unambiguous(
 ) -> Result<(), ActionError> {
     match &plan.selection {
         Selection::User(id) if plan.record.row_count == 0 => {
-            // Somebody without sessions is somebody.
+            // An existing user without sessions is not an error.
             if session.user_exists(scope, id).await? {
                 return Ok(());
             }
@@ -418,7 +429,7 @@ fn user_label(user: &UserMatch) -> String {
     cells.filter(|cell| !cell.is_empty()).cloned().collect::<Vec<_>>().join("  ")
 }
 
-/// How many rows fit now, in a new transaction over that connection, or over a new one.
+/// Counts the rows that match now, in a new transaction over the idle connection or over a new one.
 pub(super) async fn count_remaining(
     context: ActionContext<'_>,
     action_target: &planning_session::ActionTarget,
@@ -437,7 +448,7 @@ pub(super) async fn count_remaining(
     let now = session.server_time().await?;
     let scope = QueryScope::without_thresholds(&action_target.layout, action_target.key, now);
     let asked = match plan.selection {
-        // What ended since is none of this plan's business.
+        // Sessions that expired since are not part of this plan.
         Selection::Expired { .. } => plan.summary.now,
         _ => now,
     };

@@ -1,4 +1,4 @@
-//! A target as acting sees it: by the key of the store, and with a name for each row.
+//! Connections for plans: the target read with the store's fingerprint key, and with a locator for each row.
 
 use sessionwatch_core::timestamp::UtcTimestamp;
 use sessionwatch_store::snapshots;
@@ -18,17 +18,17 @@ use sessionwatch_targets::{
 use super::{ActionContext, ActionError};
 use crate::target_layouts;
 
-/// The target as plans see it: marks are made with the key of the store, and rows have a name.
+/// Read-only connection to a target for planning.
 pub(super) struct PlanningSession {
     pub(super) connected: ConnectedTarget,
-    /// What is unique to a row.
+    /// Kind of locator that identifies a row.
     pub(super) addressing: RowKeyKind,
 }
 
 impl PlanningSession {
-    /// Opens the target with the credentials of the watch.
+    /// Connects as the watch role.
     pub(super) async fn open(context: ActionContext<'_>) -> Result<Self, ActionError> {
-        // What only reads needs no store that may be written.
+        // The key is written only if missing, so that a read-only store works too.
         let key = match context.store.read(snapshots::find_fingerprint_key)? {
             Some(key) => key,
             None => context.store.write(|db| snapshots::ensure_fingerprint_key(db, fingerprint_key()))?,
@@ -39,8 +39,10 @@ impl PlanningSession {
         let catalogue = &context.config.catalogue;
         let options = ConnectOptions { fingerprint_key: Some(key), ..target.connect_options(catalogue) };
         let limit = target.limits.timeout;
+        // A hanging connection attempt must not exceed the time limit of a check run.
         let opening = tokio::time::timeout(limit, ConnectedTarget::open(options));
         let opened = opening.await.map_err(|_| TargetError::TimedOut(limit.as_secs()))??;
+        // With the layout remembered, later runs notice if another table is detected.
         if target.known_layout.is_none() && opened.layout.is_certain() {
             let layout = KnownLayout::from_mapping(&opened.layout.candidate.mapping);
             context.store.write(|db| {
@@ -56,7 +58,7 @@ impl PlanningSession {
     }
 }
 
-/// What is unique to a row of the sessions.
+/// Returns the kind of locator that identifies a row of the session table.
 async fn detect_addressing(opened: &ConnectedTarget) -> Result<RowKeyKind, ActionError> {
     let table = || opened.layout.candidate.mapping.sessions.name.clone();
     match opened.session.find_row_key(&opened.layout).await? {
@@ -67,12 +69,12 @@ async fn detect_addressing(opened: &ConnectedTarget) -> Result<RowKeyKind, Actio
 }
 
 impl PlanningSession {
-    /// What ends log-ins where removing rows does not.
+    /// Returns how to end logins that survive the deletion of their rows.
     pub(super) fn forced_logout_note(&self, context: ActionContext<'_>) -> Option<String> {
         self.profile_text(context, |profile| &profile.force_out)
     }
 
-    /// What removing a row does to the framework.
+    /// Returns the effect of deleting a row on the framework.
     pub(super) fn revocation_effects(&self, context: ActionContext<'_>) -> Option<String> {
         self.profile_text(context, |profile| &profile.effects)
     }
@@ -84,20 +86,20 @@ impl PlanningSession {
     }
 }
 
-/// What has to be known of a target to act on it; no transaction is kept open meanwhile.
+/// Facts about a target that changes need, read without keeping a transaction open.
 pub(super) struct ActionTarget {
     pub(super) layout: Layout,
     pub(super) key: i64,
-    /// The instant to which conditions refer.
+    /// Instant that time conditions refer to.
     pub(super) now: UtcTimestamp,
-    /// The instant of the run, by the clock of the target.
+    /// Current time by the clock of the target.
     pub(super) observed_at: UtcTimestamp,
-    /// What is unique to a row.
+    /// Kind of locator that identifies a row.
     pub(super) addressing: RowKeyKind,
 }
 
 impl ActionTarget {
-    /// Reads it from the target with the credentials of the watch, and closes the connection.
+    /// Reads the target as the watch role, and closes the connection.
     pub(super) async fn load(
         context: ActionContext<'_>,
         now: Option<UtcTimestamp>,
@@ -109,7 +111,7 @@ impl ActionTarget {
         Ok(known)
     }
 
-    /// The same, with the connection for another transaction, if there is one.
+    /// Reads the target as the watch role. Returns the connection for another transaction, if it is still usable.
     pub(super) async fn load_with_connection(
         context: ActionContext<'_>,
         now: Option<UtcTimestamp>,
@@ -126,29 +128,28 @@ impl ActionTarget {
         Ok((Self { layout, key, now, observed_at: seen, addressing }, idle))
     }
 
-    /// What the verbs of a session refer to.
+    /// Returns the scope of queries.
     pub(super) fn scope(&self) -> QueryScope<'_> {
         QueryScope::without_thresholds(&self.layout, self.key, self.now)
     }
 
-    /// How the sessions are stored.
     pub(super) fn mapping(&self) -> &Mapping {
         &self.layout.candidate.mapping
     }
 }
 
-/// Where, and as whom, a target is acted on.
+/// Returns the address with the credentials of the write role.
 ///
 /// # Errors
 ///
-/// If no credentials for that are known.
+/// Fails if no such credentials are configured, or they are not available on this machine.
 pub fn write_address<'a>(context: ActionContext<'a>) -> Result<&'a TargetAddress, ActionError> {
     let target = context.target;
     if let Some(problem) = &target.write_address_problem {
         let problem = problem.message.clone();
         return Err(ActionError::CredentialsMissing { target: target.name.clone(), problem });
     }
-    // Where there are no roles, nobody else is needed; and whoever gave an address gave it for this.
+    // A database without roles has no separate write role, and an address on the command line serves both.
     let has_roles = target.address.capabilities().supports(Capability::Roles);
     match &target.write_address {
         Some(address) => Ok(address),
@@ -157,7 +158,7 @@ pub fn write_address<'a>(context: ActionContext<'a>) -> Result<&'a TargetAddress
     }
 }
 
-/// Refuses a table that may be the wrong one, until the configuration names it.
+/// Rejects a table that may be the wrong one, until the configuration names it.
 pub(super) fn require_certain_table(opened: &ConnectedTarget) -> Result<(), ActionError> {
     match &opened.layout.uncertainty {
         Some(doubt) => Err(ActionError::Uncertain(Box::new(doubt.clone()))),

@@ -1,4 +1,4 @@
-//! What became of batches that were interrupted: learnt from the target before anything else is done there.
+//! Recovery of interrupted batches: asks the target for their outcome before any other change.
 
 use std::collections::BTreeSet;
 
@@ -18,11 +18,11 @@ use super::{
     planning_session::{ActionTarget, write_address},
 };
 
-/// Finds out what became of every batch that was interrupted, before anything else is done.
+/// Settles every interrupted batch of the target. Connects only if there is one.
 ///
 /// # Errors
 ///
-/// If the target or the store fails, or a transaction has not ended yet.
+/// Fails if the target or the store fails, or a transaction has not ended yet.
 pub async fn recover_interrupted(context: ActionContext<'_>) -> Result<(), ActionError> {
     if context.store.read(|db| archive_batches::list_unsettled_batches(db, &context.target.name))?.is_empty()
     {
@@ -34,7 +34,7 @@ pub async fn recover_interrupted(context: ActionContext<'_>) -> Result<(), Actio
     recover_on(context, &known, &mut actor).await
 }
 
-/// The same, over a connection that is open.
+/// Settles every interrupted batch of the target over an open connection.
 pub(super) async fn recover_on(
     context: ActionContext<'_>,
     target: &ActionTarget,
@@ -48,7 +48,7 @@ pub(super) async fn recover_on(
             .read(|db| plans::find_plan(db, &batch.plan))?
             .map(ActionPlan::from_record)
             .transpose()?;
-        // Without it, nobody knows what to look for.
+        // Only the plan says how the rows were revoked, and so what to look for.
         let plan = plan.flatten().ok_or_else(|| ActionError::NoPlan(batch.plan.clone()))?;
         let revoke = plan.summary.revoke;
         let fates =
@@ -60,7 +60,7 @@ pub(super) async fn recover_on(
     Ok(())
 }
 
-/// Where the rows of a batch are; nothing while its transaction has not ended.
+/// Returns the state of each row of a batch; `None` while its transaction is running.
 pub(super) async fn row_states(
     target: &ActionTarget,
     revoke: &RevokeMethod,
@@ -79,7 +79,7 @@ pub(super) async fn row_states(
         }
     };
     let restoring = batch.state == BatchState::Restoring;
-    // A batch whose fate the database does not tell is there as a whole, or gone as a whole.
+    // Without a transaction id (SQLite), one remaining row shows that the whole batch was rolled back.
     let undone = fate == Transaction::Unknown && !restoring && there.contains(&true);
     let fate = |(there, before): (&bool, &ArchivedRowState)| match (restoring, there, before) {
         (true, true, ArchivedRowState::Archived) => ArchivedRowState::Restored,
@@ -91,14 +91,14 @@ pub(super) async fn row_states(
     Ok(Some(there.iter().zip(&batch.row_states).map(fate).collect()))
 }
 
-/// Which rows are in the table as they were before they were archived.
+/// Returns for each row whether the table has it as it was before it was archived.
 async fn find_present_rows(
     target: &ActionTarget,
     revoke: &RevokeMethod,
     session: &mut WriteSession,
     rows: &[RowRef],
 ) -> Result<Vec<bool>, ActionError> {
-    /// Rows that are asked for at once.
+    /// Rows per query.
     const ROWS_PER_QUERY: usize = 500;
     let scope = target.scope();
     let named = if scope.has_unique_id() { LocateBy::Id } else { LocateBy::RowHash };
@@ -106,8 +106,8 @@ async fn find_present_rows(
     for rows in rows.chunks(ROWS_PER_QUERY) {
         let wanted: Vec<&RowRef> = rows.iter().collect();
         let found = session.find_rows_not_ended(&scope, named, &wanted, revoke).await?;
-        let marks: BTreeSet<i64> = found.iter().map(|row| row.row_hash).collect();
-        there.extend(rows.iter().map(|row| marks.contains(&row.row_hash)));
+        let hashes: BTreeSet<i64> = found.iter().map(|row| row.row_hash).collect();
+        there.extend(rows.iter().map(|row| hashes.contains(&row.row_hash)));
     }
     Ok(there)
 }

@@ -1,4 +1,4 @@
-//! Putting back what was removed or changed: planned like everything else, and said whom it logs in again.
+//! Restores archived rows. A restore is planned like any other change, and its plan names the users it logs in again.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -32,19 +32,19 @@ use super::{
     restore_preview::{PresentValues, RestorePreview},
 };
 
-/// Rows of a plan that are shown.
+/// Sample rows of a plan.
 const PLAN_SAMPLE_ROWS: usize = 10;
-/// Rows for which the table is searched at once.
+/// Rows per search for conflicts.
 const ROWS_PER_SEARCH: usize = 20_000;
-/// Rows that are put back by one statement.
+/// Rows per restoring statement.
 const ROWS_PER_RESTORE: usize = 500;
 
-/// Makes a plan of what would be put back. Nothing is touched. The plan names the rows of which nothing is in the way now;
-/// its notes name the others.
+/// Creates a restore plan, without changing the target. The plan contains the rows that have no conflict now; its
+/// notes list the others.
 ///
 /// # Errors
 ///
-/// If the archive holds nothing of that, or the target cannot be looked at.
+/// Fails if the archive holds no such rows, or the target cannot be read.
 pub async fn create_restore_plan(
     context: ActionContext<'_>,
     archive: &str,
@@ -105,11 +105,11 @@ pub async fn create_restore_plan(
     Ok(plan)
 }
 
-/// Whether rows of another table, which went with the sessions, come back with them.
+/// Returns a note about the rows of another table that were deleted with the sessions.
 fn dependent_rows_note(effect: &SideEffect) -> Option<String> {
     let SideEffect { kind, table, rows, archived, .. } = effect;
     let (SideEffectKind::Cascade, Some(1..) | None) = (kind, rows) else { return None };
-    let rows = rows.map(|rows| format!(" ({rows} when that plan was made)")).unwrap_or_default();
+    let rows = rows.map(|rows| format!(" ({rows} when that plan was created)")).unwrap_or_default();
     Some(if *archived {
         format!("also restores the rows of {table} that were deleted with these sessions{rows}")
     } else {
@@ -119,7 +119,7 @@ fn dependent_rows_note(effect: &SideEffect) -> Option<String> {
     })
 }
 
-/// Lists the rows that can be put back, and keeps them piece by piece.
+/// Lists the rows that can be restored, and stores them in chunks.
 async fn list_restorable_rows(
     context: ActionContext<'_>,
     view: &PlanningSession,
@@ -162,7 +162,8 @@ async fn list_restorable_rows(
     Ok(())
 }
 
-/// The rows of a batch that are in the archive, numbered by their position, and active if they would be now.
+/// Returns the archived rows of a batch. Each is located by its position in the batch, and counts as active only if
+/// it has not expired at `now`.
 fn restorable_rows(batch: &ArchivedBatch, user: Option<&str>, now: UtcTimestamp) -> Vec<RowRef> {
     let rows = (0..).zip(batch.rows.iter().zip(&batch.row_states));
     let meant = rows.filter(|(_, (row, fate))| {
@@ -172,14 +173,14 @@ fn restorable_rows(batch: &ArchivedBatch, user: Option<&str>, now: UtcTimestamp)
     meant.map(|(place, (row, _))| RowRef { locator: place, active: alive(row), ..row.clone() }).collect()
 }
 
-/// Puts the rows of a plan back.
+/// Applies a restore plan.
 pub(super) async fn apply_restore(
     executor: &PlanExecutor<'_>,
     plan: &mut ActionPlan,
     archive: &str,
 ) -> Result<ApplyReport, ActionError> {
     let (context, identity) = (executor.context, executor.identity()?);
-    // Before anything is begun, so that a wrong identity changes nothing.
+    // Checked before the plan starts, so that a wrong identity changes nothing.
     require_matching_identity(context, archive, identity)?;
     let mut prepared = executor.prepare(plan, None).await?;
     if let Some(reading) = prepared.idle_connection.take() {
@@ -196,6 +197,7 @@ pub(super) async fn apply_restore(
     let restoring = RestoreRun { context, target: known, identity };
     let mut applied = restoring.restore_all(writing, plan, executor.control).await?;
     for (_, why) in &mut applied.skipped_rows {
+        // A foreign key error does not tell a missing user from one that the role cannot see.
         if hidden.users && *why == SkipReason::UserGone {
             *why = SkipReason::UserHidden;
         }
@@ -203,7 +205,7 @@ pub(super) async fn apply_restore(
     Ok(applied)
 }
 
-/// From what, and to where, rows are put back.
+/// Source and destination of a restore.
 struct RestoreRun<'a> {
     context: ActionContext<'a>,
     target: &'a ActionTarget,
@@ -211,7 +213,7 @@ struct RestoreRun<'a> {
 }
 
 impl RestoreRun<'_> {
-    /// Puts back what a plan names, batch by batch.
+    /// Restores the rows of a plan, batch by batch.
     async fn restore_all(
         &self,
         session: &mut WriteSession,
@@ -219,7 +221,7 @@ impl RestoreRun<'_> {
         control: &JobControl,
     ) -> Result<ApplyReport, ActionError> {
         let mut applied = ApplyReport::default();
-        // What went last comes back first, since sessions may refer to it.
+        // Rows deleted last are restored first: earlier rows may refer to them.
         let mut before = i64::MAX;
         while let Some((id, rows)) =
             self.context.store.read(|db| plans::find_previous_plan_chunk(db, &plan.record.id, before))?
@@ -259,7 +261,7 @@ impl RestoreRun<'_> {
         Ok(applied)
     }
 
-    /// Puts rows of one batch back: what became of each.
+    /// Restores rows of one batch, and returns the outcome of each.
     async fn restore_batch(
         &self,
         session: &mut WriteSession,
@@ -271,12 +273,13 @@ impl RestoreRun<'_> {
             return Ok(RestoredBatch::uniform(RestoreOutcome::Skipped(SkipReason::Purged), wanted));
         };
         let position = |row: &RowRef| usize::try_from(row.locator).unwrap_or(usize::MAX);
-        // What was put back meanwhile, by an earlier run or another plan, is not put back twice.
+        // Rows that an earlier run or another plan has restored are left out.
         let still = |row: &RowRef| batch.row_states.get(position(row)) == Some(&ArchivedRowState::Archived);
+        // Reversed, like the batches: referred rows are inserted before the rows that refer to them.
         let wanted_now: Vec<(usize, i64)> =
             wanted.iter().rev().filter(|row| still(row)).map(|row| (position(row), row.row_hash)).collect();
         if wanted_now.is_empty() {
-            // Once no row of a batch can be put back any more, its sealed rows are gone.
+            // The store drops the encrypted rows of a batch once all of them are restored.
             return Ok(RestoredBatch::uniform(RestoreOutcome::AlreadyRestored, wanted));
         }
         let rows =
@@ -294,10 +297,11 @@ impl RestoreRun<'_> {
             obstacles.iter().filter(|(_, obstacle)| obstacle.is_none()).map(|(at, _)| *at).collect();
         let dependents = restore_dependents(session, &scope, &rows, &restored).await?;
         drop(rows);
+        // Recorded before the commit, so that a crash in between can be settled with the transaction id.
         context.store.write(|db| {
             archive_batches::set_batch_state(db, id, BatchState::Restoring, txid, &batch.row_states)
         })?;
-        // The next start finds out whether a commit without an answer went through.
+        // If the connection breaks here, the next run asks the database whether the commit went through.
         session.commit().await?;
         let mut fates = batch.row_states.clone();
         for at in &restored {
@@ -316,7 +320,7 @@ impl RestoreRun<'_> {
                 db,
                 audit::NewAuditEntry {
                     actor: context.actor,
-                    action: "rows-restored",
+                    action: "plan.restored",
                     detail: &detail.to_string(),
                 },
                 context.clock.now(),
@@ -330,7 +334,7 @@ impl RestoreRun<'_> {
     }
 }
 
-/// Whether the identity opens what is there.
+/// Fails if the identity does not match the recipient of the archive.
 fn require_matching_identity(
     context: ActionContext<'_>,
     archive: &str,
@@ -345,11 +349,11 @@ fn require_matching_identity(
     }
 }
 
-/// What became of the rows of a batch.
+/// Outcome of a batch.
 struct RestoredBatch {
-    /// Of each session.
+    /// Outcome of each session.
     outcomes: Vec<RestoreOutcome>,
-    /// Of what went with them, by table.
+    /// Outcome of the dependents, by table.
     dependents: BTreeMap<String, DependentCounts>,
 }
 
@@ -359,14 +363,14 @@ impl RestoredBatch {
     }
 }
 
-/// What became of a row that was to be put back.
+/// Outcome of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RestoreOutcome {
-    /// It is back.
+    /// Restored.
     Restored,
-    /// An earlier run, or another plan, had put it back.
+    /// Restored by an earlier run or another plan.
     AlreadyRestored,
-    /// It stays in the archive.
+    /// Left in the archive.
     Skipped(SkipReason),
 }
 
@@ -384,8 +388,8 @@ impl RestoreOutcome {
     }
 }
 
-/// Restores the rows of other tables that went with these sessions, by table; parents come first. What went with a row that
-/// is not back stays behind too: its key may by now belong to another row.
+/// Restores the dependents of sessions, by table; parents come first. Dependents of a row that was not restored are
+/// left out too: its key may belong to another row by now.
 async fn restore_dependents(
     session: &mut WriteSession,
     scope: &QueryScope<'_>,
@@ -393,7 +397,7 @@ async fn restore_dependents(
     sessions: &BTreeSet<usize>,
 ) -> Result<BTreeMap<String, DependentCounts>, ActionError> {
     let mut restored = BTreeMap::new();
-    // For each table, the sessions of which it did not take every row.
+    // For each table, the sessions of which it rejected a row.
     let mut incomplete: Vec<BTreeSet<usize>> = Vec::new();
     for dependents in &rows.dependents {
         let about = &dependents.table;
@@ -415,7 +419,7 @@ async fn restore_dependents(
     Ok(restored)
 }
 
-/// Positions and marks of rows of a batch, by the table that they are put back into.
+/// Groups positions and hashes of rows by the table that they are restored into.
 fn group_by_heap<'a>(
     wanted: &[(usize, i64)],
     batch: &ArchivedBatch,

@@ -1,4 +1,4 @@
-//! What a restore can do: which archived rows nothing is in the way of now, and which tokens were shared before.
+//! Preview of a restore: archived rows with and without conflicts, and tokens that several users had shared.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -19,24 +19,24 @@ use sessionwatch_targets::{
 
 use super::{ActionContext, ActionError, ActionPlan};
 
-/// Ids or users that are looked up by one statement.
+/// Ids or users per query.
 const VALUES_PER_QUERY: usize = 5_000;
-/// Rows, users or tokens that a note names.
+/// Maximum number of rows, users or tokens named by a note.
 const MAX_LISTED_NAMES: usize = 20;
 
-/// What the table holds of some archived rows.
+/// Ids, tokens and users of archived rows that exist in the target now.
 #[derive(Debug, Default)]
 pub(super) struct PresentValues {
-    /// Whether the sessions were removed, rather than ended in place.
+    /// The sessions were deleted, not revoked in place.
     removed: bool,
     ids: HashSet<String>,
     tokens: HashSet<i64>,
-    /// Users that exist; `None` where that cannot be known.
+    /// Existing users; `None` if they cannot be queried.
     users: Option<HashSet<String>>,
 }
 
 impl PresentValues {
-    /// Looks for the ids, the tokens and the users of these rows.
+    /// Queries the ids, tokens and users of these rows.
     pub(super) async fn load<'a>(
         session: &ReadSession,
         scope: &QueryScope<'_>,
@@ -50,7 +50,7 @@ impl PresentValues {
             let found = session.find_present_rows(scope, LocateBy::Id, rows).await?;
             there.ids.extend(found.into_iter().filter_map(|row| row.id));
         }
-        // The table is read once for all of them, since no index has fingerprints.
+        // No index contains fingerprints, so one query reads the table for all tokens.
         let tokens: Vec<i64> = rows.clone().filter_map(|row| row.token_fingerprint).collect();
         if !tokens.is_empty() {
             there.tokens.extend(session.find_present_tokens(scope, &tokens).await?);
@@ -64,16 +64,16 @@ impl PresentValues {
         Ok(there)
     }
 
-    /// What is in the way of a row.
+    /// Returns what prevents the restore of a row; `None` if nothing does.
     pub(super) fn find_obstacle(&self, row: &RowRef) -> Option<RestoreObstacle> {
         let id = row.id.as_ref().is_some_and(|id| self.ids.contains(id));
         let token = row.token_fingerprint.is_some_and(|token| self.tokens.contains(&token));
         if !self.removed {
-            // Rows that were planned before fingerprints were kept have a prefix all the same.
+            // Rows archived before fingerprints were stored still have a token prefix.
             if row.id.is_none() && row.token_fingerprint.is_none() && row.token_prefix.is_none() {
                 return Some(RestoreObstacle::Unidentified);
             }
-            // The row has to be there, with its token.
+            // A session revoked in place is restored only if its row still exists with the same token.
             let is_there = (id || row.id.is_none()) && (token || row.token_fingerprint.is_none());
             return (!is_there).then_some(RestoreObstacle::Gone);
         }
@@ -87,7 +87,7 @@ impl PresentValues {
     }
 }
 
-/// Rows that stay in the archive for one reason.
+/// Rows that stay in the archive for the same reason.
 #[derive(Debug, Default)]
 pub(super) struct BlockedRows {
     pub(super) rows: u64,
@@ -95,27 +95,27 @@ pub(super) struct BlockedRows {
     names: BTreeSet<String>,
 }
 
-/// What is known of an archive as a whole, and of the rows that were looked at so far.
+/// Facts about an archive, and about the rows examined so far.
 #[derive(Debug)]
 pub(super) struct RestorePreview {
-    /// Fingerprints of tokens that rows of several users were on.
+    /// Fingerprints of tokens that several users had.
     shared: HashSet<i64>,
-    /// Fingerprints of tokens that come back.
+    /// Fingerprints of restored tokens.
     tokens: HashSet<i64>,
-    /// Rows planned before fingerprints were kept.
+    /// Rows archived before fingerprints were stored.
     unfingerprinted_rows: u64,
-    /// Rows that are left, by reason.
+    /// Rows left in the archive, by reason.
     pub(super) blocked: BTreeMap<RestoreObstacle, BlockedRows>,
-    /// The users of the rows that come back.
+    /// Users of the restored rows.
     pub(super) users: BTreeSet<String>,
-    /// Shared tokens that come back, each with the users that whoever holds it becomes.
+    /// Restored shared tokens: prefix, and the users that a holder is logged in as.
     pub(super) shared_tokens: BTreeMap<i64, (String, BTreeSet<String>)>,
-    /// Why users may be missing from what the watch role reads.
+    /// Reason why the watch role may not see every user.
     pub(super) users_doubt: Option<String>,
 }
 
 impl RestorePreview {
-    /// Reads the archive of a plan once, to learn which tokens were shared.
+    /// Reads the archive of a plan once to find the shared tokens.
     pub(super) fn new(context: ActionContext<'_>, archive: &str) -> Result<Self, StoreError> {
         let hasher = RandomState::new();
         let mut holders = HashMap::new();
@@ -148,11 +148,11 @@ impl RestorePreview {
         })
     }
 
-    /// Takes note of a row with what is in its way: whether it comes back. Rows that are inserted again need a token of their
-    /// own; those that were ended in place do not.
+    /// Adds a row and its obstacle. Returns `true` if the row is restored. Rows that are inserted again need a token of
+    /// their own; rows revoked in place do not.
     pub(super) fn add_row(&mut self, row: &RowRef, obstacle: Option<RestoreObstacle>, inserts: bool) -> bool {
         let taken = |token: i64| inserts && !self.tokens.insert(token);
-        // Of rows that share a token, one comes back.
+        // Of several rows with the same token, only the first is restored.
         let obstacle =
             obstacle.or_else(|| row.token_fingerprint.is_some_and(taken).then_some(RestoreObstacle::Token));
         if let Some(obstacle) = obstacle {
@@ -176,47 +176,47 @@ impl RestorePreview {
         true
     }
 
-    /// What a person should know before the rows are put back.
+    /// Returns the notes of a restore plan.
     pub(super) fn build_notes(&self, plan: &ActionPlan) -> Vec<String> {
         let mut notes = vec![self.login_note(plan)];
         notes.extend(self.shared_token_note());
         let left = self.blocked.iter().map(|(obstacle, left)| {
             let what = match obstacle {
-                RestoreObstacle::Id => "their id is in the table again",
-                RestoreObstacle::Token => "their token is in the table again, or comes back with another row",
-                RestoreObstacle::User => "their user does not exist any more",
-                RestoreObstacle::Gone => "their row is not in the table any more",
-                RestoreObstacle::Unidentified => "they have neither an ID nor a token to find their row by",
-                RestoreObstacle::Refused => "the table refuses them",
+                RestoreObstacle::Id => "id is in the table again",
+                RestoreObstacle::Token => "token is in the table again, or is restored with another row",
+                RestoreObstacle::User => "user no longer exists",
+                RestoreObstacle::Gone => "row is no longer in the table",
+                RestoreObstacle::Unidentified => "neither an id nor a token to find the row by",
+                RestoreObstacle::Refused => "rejected by the table",
             };
             format!(
-                "{} of the archive stay there, because {what}: {}",
-                format_count(left.rows, "row", "rows"),
+                "{} in the archive ({what}): {}",
+                format_count(left.rows, "row stays", "rows stay"),
                 join_names(&left.names)
             )
         });
         notes.extend(left);
         if let Some(doubt) = &self.users_doubt {
             notes.push(format!(
-                "whether every user still exists is only known when the plan is applied: {doubt}"
+                "some users may no longer exist, which is only known when the plan is applied: {doubt}"
             ));
         }
         if self.unfingerprinted_rows > 0 {
             notes.push(format!(
-                "{} were archived without a fingerprint of their token: whether those tokens were shared, or are in the table again, is not known",
-                format_count(self.unfingerprinted_rows, "row", "rows")
+                "{} archived without a token fingerprint, so their tokens may have been \
+                 shared, or be in the table again",
+                format_count(self.unfingerprinted_rows, "row was", "rows were")
             ));
         }
         notes
     }
 
-    /// Who becomes logged in.
     fn login_note(&self, plan: &ActionPlan) -> String {
         match (plan.record.row_count, plan.record.active_sessions) {
-            (0, _) => "no row can be put back".into(),
-            (_, 0) => "nobody is logged in again: none of these sessions would be active".into(),
+            (0, _) => "no row can be restored".into(),
+            (_, 0) => "no user is logged in again: none of these sessions would be active".into(),
             (_, active) => format!(
-                "{} active again: whoever holds one of their tokens is logged in, as one of {}: {}",
+                "{} active again, which logs in {} wherever a browser still has the token: {}",
                 format_count(active, "session becomes", "sessions become"),
                 format_count(self.users.len() as u64, "user", "users"),
                 join_names(&self.users)
@@ -224,7 +224,6 @@ impl RestorePreview {
         }
     }
 
-    /// Which tokens several users had.
     fn shared_token_note(&self) -> Option<String> {
         if self.shared_tokens.is_empty() {
             return None;
@@ -234,16 +233,15 @@ impl RestorePreview {
             .values()
             .map(|(prefix, users)| format!("token {prefix}… as user {}", join_names(users)))
             .collect();
-        let were = if self.shared_tokens.len() == 1 { "was" } else { "were" };
         Some(format!(
-            "{} of these tokens {were} shared by several users: restoring logs in every browser that holds one: {}",
-            self.shared_tokens.len(),
+            "{} shared by several users, and every browser that holds one will be logged in: {}",
+            format_count(self.shared_tokens.len() as u64, "restored token was", "restored tokens were"),
             join_names(&tokens)
         ))
     }
 }
 
-/// Names, of which the first ones are written.
+/// Joins the first [`MAX_LISTED_NAMES`] names, and marks a cut list with `…`.
 fn join_names(names: &BTreeSet<String>) -> String {
     let mut shown: Vec<&str> = names.iter().take(MAX_LISTED_NAMES).map(String::as_str).collect();
     if names.len() > MAX_LISTED_NAMES {

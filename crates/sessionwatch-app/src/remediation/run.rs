@@ -1,4 +1,4 @@
-//! Carrying out a plan, whatever its kind, after one authorization.
+//! Applies plans of every kind, after one authorization.
 
 use std::time::Instant as Monotonic;
 
@@ -11,12 +11,12 @@ use super::{
 };
 
 impl PlanExecutor<'_> {
-    /// Carries out a plan, as its kind has it.
+    /// Applies a plan.
     ///
     /// # Errors
     ///
-    /// If it may not be applied, is none for this target, or the target or the store fails on the way. Then everything that was
-    /// removed is in the archive, the rows that are back are known, and the same plan can be resumed.
+    /// Fails if the plan may not be applied, belongs to another target, or the target or the store fails midway. Every
+    /// deleted row is in the archive then, restored rows are recorded, and the same plan can be resumed.
     pub async fn run(&self, mut plan: ActionPlan) -> Result<ApplyReport, ActionError> {
         authorize_apply(&plan, &ApplyCircumstances::from_context(self.context, self.confirmation))?;
         let started = Monotonic::now();

@@ -1,4 +1,4 @@
-//! What a plan does besides: counted when it is made, and compared when it is applied.
+//! Side effects of a plan on other tables, counted when the plan is created and compared when it is applied.
 
 use sessionwatch_core::plural::format_count;
 use sessionwatch_targets::{
@@ -13,10 +13,10 @@ use sessionwatch_targets::{
 
 use super::{ActionError, planning_session::PlanningSession};
 
-/// What may happen besides, by the catalog.
+/// Possible side effects, according to the system catalog.
 pub(super) struct ExpectedSideEffects {
     reached: Vec<ReachedSideEffect>,
-    /// Foreign keys by which sessions go with other sessions, and whose columns the watch role may read.
+    /// Foreign keys that delete sessions with other sessions, if the watch role may read their columns.
     pub(super) self_references: Vec<ForeignKeyEdge>,
 }
 
@@ -31,8 +31,8 @@ impl ExpectedSideEffects {
         Ok(Self { reached, self_references: own })
     }
 
-    /// What ending the selected sessions does besides, with the rows that it concerns where the watch role can count them.
-    /// `along` says how many of the sessions go only because they refer to others.
+    /// Returns the side effects of revoking the selected sessions, with the number of affected rows if the watch role
+    /// can count them. `along` is the number of sessions included only because they refer to others.
     pub(super) async fn count_affected(
         &self,
         session: &ReadSession,
@@ -46,11 +46,12 @@ impl ExpectedSideEffects {
             let mut effect = reached.effect.clone();
             if reached.is_countable() {
                 effect.rows = match reached.self_reference(&sessions) {
+                    // Referring sessions are rows of the plan already, so they are not counted again.
                     Some(_) => Some(along),
                     None => session.count_referencing_rows(scope, reached, selected).await?,
                 };
             }
-            // Nothing that nobody refers to is held back.
+            // A RESTRICT key without referring rows blocks nothing.
             if effect.kind != SideEffectKind::Restrict || effect.rows != Some(0) {
                 effects.push(effect);
             }
@@ -60,7 +61,7 @@ impl ExpectedSideEffects {
     }
 }
 
-/// Refuses what a rule of the sessions would do instead.
+/// Rejects a session table with a DO INSTEAD rule.
 fn require_no_instead_rule(effects: &[SideEffect], sessions: &str) -> Result<(), ActionError> {
     let instead =
         |effect: &&SideEffect| effect.kind == SideEffectKind::RuleInstead && effect.table == sessions;
@@ -72,7 +73,7 @@ fn require_no_instead_rule(effects: &[SideEffect], sessions: &str) -> Result<(),
     }
 }
 
-/// Refuses a plan that would do more besides than it says, since the schema has changed.
+/// Rejects a plan with side effects that it does not list, because the schema has changed since.
 pub(super) async fn require_announced(
     writing: &mut WriteSession,
     layout: &Layout,
@@ -90,7 +91,7 @@ pub(super) async fn require_announced(
     if unannounced.is_empty() { Ok(()) } else { Err(ActionError::UnannouncedSideEffects(unannounced)) }
 }
 
-/// What a person should know of them before a plan is applied.
+/// Returns a note for each side effect.
 pub(super) fn side_effect_notes(effects: &[SideEffect]) -> Vec<String> {
     effects.iter().map(describe_side_effect).collect()
 }
@@ -103,25 +104,25 @@ fn describe_side_effect(effect: &SideEffect) -> String {
     };
     let by = effect.describe();
     match kind {
-        SideEffectKind::Cascade if *archived => format!(
-            "also deletes {rows} of {table}, by {by}: they are archived, and restored with their sessions"
-        ),
-        SideEffectKind::Cascade => format!(
-            "also deletes {rows} of {table}, by {by}: those rows are not archived and cannot be restored"
-        ),
+        SideEffectKind::Cascade if *archived => {
+            format!("also deletes {rows} of {table}, by {by}: archived, and restored with their sessions")
+        }
+        SideEffectKind::Cascade => {
+            format!("also deletes {rows} of {table}, by {by}: not archived, and cannot be restored")
+        }
         SideEffectKind::SetNull | SideEffectKind::SetDefault => format!(
-            "also changes {rows} of {table}, by {by}: what stood there is not archived and cannot be restored"
+            "also changes {rows} of {table}, by {by}: the old values are not archived and cannot be restored"
         ),
         SideEffectKind::Restrict => {
             format!(
-                "{rows} of {table} refer to these sessions, by {by}: the database refuses to delete those"
+                "{rows} of {table} refer to these sessions, by {by}: the database will refuse to delete such sessions"
             )
         }
         SideEffectKind::TriggerBefore => format!(
-            "also runs {by}: it can keep rows from being ended, or change others; sessionwatch cannot undo what it does"
+            "also runs {by}, which can keep rows from being revoked, or change other rows; a restore does not undo that"
         ),
         SideEffectKind::Trigger | SideEffectKind::Rule | SideEffectKind::RuleInstead => {
-            format!("also runs {by}: it can change other rows; sessionwatch cannot undo what it does")
+            format!("also runs {by}, which can change other rows; a restore does not undo that")
         }
     }
 }

@@ -48,11 +48,11 @@ fn the_worst_that_decides_is_the_verdict() {
     let of = |verdict| outcome(verdict, false);
     for (outcomes, verdict) in [
         (vec![], "unknown"),
-        (vec![of(Passing)], "healthy"),
+        (vec![of(Passing)], "passing"),
         (vec![of(Passing), of(unknown())], "unknown"),
         (vec![of(unknown()), of(Failing), of(Passing)], "failing"),
         // What is about the run decides only where nothing else was asked for.
-        (vec![of(Passing), run(Failing)], "healthy"),
+        (vec![of(Passing), run(Failing)], "passing"),
         (vec![run(Failing)], "failing"),
         (vec![run(Passing), run(unknown())], "unknown"),
     ] {
@@ -66,9 +66,9 @@ fn a_target_that_was_not_seen_is_unknown_in_every_format() {
     let text = render_reports(&reports, OutputFormat::Table);
     assert!(text.starts_with("shop: not known, ") && text.ends_with("\n\nVerdict: unknown\n"), "{text}");
     let json: Value = serde_json::from_str(&render_reports(&reports, OutputFormat::Json)).unwrap();
-    assert_eq!(json["verdict"], "unknown");
+    assert_eq!(json["result"], "unknown");
     assert_eq!(json["error"], TargetError::StatementTimeout.to_string());
-    assert_eq!((&json["census"], &json["taken_at"]), (&Value::Null, &Value::Null));
+    assert_eq!((&json["stats"], &json["checked_at"]), (&Value::Null, &Value::Null));
     assert_eq!(json["checks"][0]["reason"], "it did not answer");
     assert_eq!(json["duration_ms"], 1_500.0);
     let markdown = render_reports(&reports, OutputFormat::Markdown);

@@ -1,8 +1,8 @@
-//! Cron expressions over changes of local time, by the rule of Vixie cron.
+//! Cron expressions across changes of local time (DST), by the rules of Vixie cron.
 //!
-//! An expression with `*` in its minutes or hours, steps included, goes by elapsed time: it is due at every instant whose
-//! wall time it names, also twice where the clocks go back. Any other one names times of the day: each is due once, the
-//! first time that it comes, and at the end of the gap where the clocks leave it out.
+//! An expression with `*` in its minutes or hours, including steps, follows elapsed time: it is due at every instant
+//! whose wall time matches, even twice when the clocks go back. Any other expression names times of day: each is due
+//! once, at its first occurrence, or at the end of the gap if the clocks skip it.
 
 use croner::Cron;
 use jiff::{
@@ -11,7 +11,7 @@ use jiff::{
     tz::{AmbiguousOffset, TimeZone},
 };
 
-/// The least time that can pass.
+/// Resolution of timestamps.
 const MIN_TIME_STEP: SignedDuration = SignedDuration::from_nanos(1);
 
 /// Returns the first time after `last`; `None` if there is none.
@@ -36,7 +36,7 @@ pub(super) fn previous_occurrence(cron: &Cron, zone: &TimeZone, now: Timestamp) 
     }
     let mut wall = zone.to_datetime(now);
     if let AmbiguousOffset::Fold { before, after } = zone.to_ambiguous_timestamp(wall).offset() {
-        // All of the hour that is repeated may have come already.
+        // In a repeated hour, every wall time of that hour may have occurred already.
         wall = wall.checked_add(before.duration_since(after)).ok()?;
     }
     let mut inclusive = true;
@@ -55,7 +55,7 @@ fn uses_elapsed_time(cron: &Cron) -> bool {
     cron.pattern.minutes.from_wildcard || cron.pattern.hours.from_wildcard
 }
 
-/// The next time by elapsed time: in what is left of the stretch with one offset from UTC, or in a later one.
+/// Returns the next time by elapsed time. Searches the rest of the current UTC offset period, then later ones.
 fn next_elapsed(cron: &Cron, zone: &TimeZone, last: Timestamp) -> Option<Timestamp> {
     let mut offset = zone.to_offset(last);
     let (mut from, mut inclusive) = (last, false);
@@ -71,7 +71,7 @@ fn next_elapsed(cron: &Cron, zone: &TimeZone, last: Timestamp) -> Option<Timesta
     }
 }
 
-/// The last time by elapsed time: in what has passed of the stretch with one offset from UTC, or in an earlier one.
+/// Returns the last time by elapsed time. Searches the current UTC offset period backward, then earlier ones.
 fn previous_elapsed(cron: &Cron, zone: &TimeZone, now: Timestamp) -> Option<Timestamp> {
     let mut until = now;
     loop {
@@ -87,26 +87,28 @@ fn previous_elapsed(cron: &Cron, zone: &TimeZone, now: Timestamp) -> Option<Time
     }
 }
 
-/// The next wall time that an expression names. No clocks change in UTC.
+/// Returns the next wall time that matches an expression.
 fn next_wall_time(cron: &Cron, from: DateTime, inclusive: bool) -> Option<DateTime> {
+    // Interpreted as UTC, so that croner applies no DST rules of its own.
     let from = from.to_zoned(TimeZone::UTC).ok()?;
     Some(cron.find_next_occurrence(&from, inclusive).ok()?.datetime())
 }
 
-/// The last wall time that an expression names.
+/// Returns the last wall time that matches an expression.
 fn previous_wall_time(cron: &Cron, from: DateTime, inclusive: bool) -> Option<DateTime> {
     let from = from.to_zoned(TimeZone::UTC).ok()?;
     Some(cron.find_previous_occurrence(&from, inclusive).ok()?.datetime())
 }
 
-/// The instant of a wall time: the first of two, and the end of the gap for one that is left out.
+/// Returns the instant of a wall time: the first of two if it is repeated, and the end of the gap if it is skipped.
 fn timestamp_at(wall: DateTime, zone: &TimeZone) -> Option<Timestamp> {
     match zone.to_ambiguous_timestamp(wall).offset() {
         AmbiguousOffset::Unambiguous { offset } | AmbiguousOffset::Fold { before: offset, .. } => {
             offset.to_timestamp(wall).ok()
         }
         AmbiguousOffset::Gap { before, .. } => {
-            // As if the clocks had not changed: that is after the change.
+            // With the old offset, the skipped wall time lies after the change, so the last change before it is the
+            // gap.
             let after = before.to_timestamp(wall).ok()?;
             let changes = zone.preceding(after.checked_add(MIN_TIME_STEP).ok()?);
             changes.map(|change| change.timestamp()).next().or(Some(after))
@@ -138,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_of_the_day_is_due_once_where_the_clocks_go_back() {
+    fn a_time_of_day_is_due_once_when_the_clocks_go_back() {
         let night = ["2026-10-24T22:00:00Z", "2026-10-25T03:30:00Z"];
         let berlin = |text| due(text, "Europe/Berlin", night[0], night[1]);
         assert_eq!(berlin("30 2 * * *"), ["02:30+02"]);
@@ -155,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_of_the_day_that_is_left_out_is_due_at_the_end_of_the_gap() {
+    fn a_skipped_time_of_day_is_due_at_the_end_of_the_gap() {
         let night = ["2026-03-28T23:00:00Z", "2026-03-29T02:30:00Z"];
         let berlin = |text| due(text, "Europe/Berlin", night[0], night[1]);
         assert_eq!(berlin("30 2 * * *"), ["03:00+02"]);
@@ -163,12 +165,12 @@ mod tests {
         assert_eq!(berlin("30 1-3 * * *"), ["01:30+01", "03:00+02", "03:30+02"]);
         assert_eq!(berlin("0 2,3 * * *"), ["03:00+02"]);
         assert_eq!(berlin("30 * * * *"), ["00:30+01", "01:30+01", "03:30+02", "04:30+02"]);
-        // A whole day that was left out.
+        // Samoa skipped a whole day.
         let samoa = due("0 12 * * *", "Pacific/Apia", "2011-12-30T00:00:00Z", "2011-12-31T00:00:00Z");
         assert_eq!(samoa, ["00:00+14", "12:00+14"]);
     }
 
-    /// The rule minute by minute: whatever wall time comes for the first time, or is passed over, is due.
+    /// Applies the rule minute by minute: a wall time that occurs for the first time, or is skipped, is due.
     fn model(cron: &Cron, zone: &TimeZone, from: Timestamp, to: Timestamp) -> Vec<Timestamp> {
         let named = |wall: DateTime| cron.is_time_matching(&wall.to_zoned(TimeZone::UTC).unwrap()).unwrap();
         let (mut now, mut highest, mut due) = (from, zone.to_datetime(from), vec![]);
@@ -210,7 +212,7 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(96))]
-        /// Around every change of local time, and in either direction, what is due is what the rule says.
+        /// Around every change of local time, and in both directions, the due times match the model.
         #[test]
         fn agrees_with_the_rule_minute_by_minute(
             zone in prop::sample::select(&ZONES[..]),
@@ -229,7 +231,7 @@ mod tests {
             let cron: Cron = text.parse().unwrap();
             let start = DateTime::from_parts(jiff::civil::date(year, 1, 1), Time::midnight());
             let start = start.to_zoned(TimeZone::UTC).unwrap().timestamp();
-            // Where tables of zones end, they name an instant at which nothing changes.
+            // At the end of its data, a zone reports a transition at which nothing changes.
             let changes = zone.following(start).map(|change| change.timestamp()).take(3);
             let changes = changes.filter(|change| change.as_second() % 60 == 0);
             for change in changes.chain([start]) {

@@ -52,29 +52,29 @@ fn every_item_passes_at_its_threshold_and_fails_beyond() {
     let early = |high: f64| check_creation_rate(series_summary(0.0, high).as_ref(), usual, DAY - MICROSECOND);
     assert!(
         is_unknown(&early(9.0))
-            && early(10.0) == ChecklistVerdict::Pass
-            && early(51.0) == ChecklistVerdict::Fail
+            && early(10.0) == ChecklistVerdict::Passing
+            && early(51.0) == ChecklistVerdict::Failing
     );
     for (name, verdict, expected) in [
-        ("no token", none(0.0), ChecklistVerdict::Pass),
-        ("one token", none(1.0), ChecklistVerdict::Fail),
-        ("4 orphans", orphaned(4.0), ChecklistVerdict::Pass),
-        ("5 orphans", orphaned(5.0), ChecklistVerdict::Fail),
-        ("9 expired", expired(9.0), ChecklistVerdict::Pass),
-        ("10 expired", expired(10.0), ChecklistVerdict::Fail),
-        ("a ratio of 3", high_ratio(3.0), ChecklistVerdict::Pass),
-        ("a ratio above 3", high_ratio(3.01), ChecklistVerdict::Fail),
-        ("a ratio of 1", low_ratio(1.0), ChecklistVerdict::Pass),
-        ("a ratio below 1", low_ratio(0.99), ChecklistVerdict::Fail),
-        ("50 created", rate(50.0), ChecklistVerdict::Pass),
-        ("51 created", rate(51.0), ChecklistVerdict::Fail),
-        ("10 created", rate(10.0), ChecklistVerdict::Pass),
-        ("9 created", rate(9.0), ChecklistVerdict::Fail),
-        ("no event", check_events(0, 0), ChecklistVerdict::Pass),
-        ("one event", check_events(1, 0), ChecklistVerdict::Fail),
-        ("one event among unconfirmed ones", check_events(1, 9), ChecklistVerdict::Fail),
-        ("attested as passing", check_attestation(Some(true)), ChecklistVerdict::Pass),
-        ("attested as failing", check_attestation(Some(false)), ChecklistVerdict::Fail),
+        ("no token", none(0.0), ChecklistVerdict::Passing),
+        ("one token", none(1.0), ChecklistVerdict::Failing),
+        ("4 orphans", orphaned(4.0), ChecklistVerdict::Passing),
+        ("5 orphans", orphaned(5.0), ChecklistVerdict::Failing),
+        ("9 expired", expired(9.0), ChecklistVerdict::Passing),
+        ("10 expired", expired(10.0), ChecklistVerdict::Failing),
+        ("a ratio of 3", high_ratio(3.0), ChecklistVerdict::Passing),
+        ("a ratio above 3", high_ratio(3.01), ChecklistVerdict::Failing),
+        ("a ratio of 1", low_ratio(1.0), ChecklistVerdict::Passing),
+        ("a ratio below 1", low_ratio(0.99), ChecklistVerdict::Failing),
+        ("50 created", rate(50.0), ChecklistVerdict::Passing),
+        ("51 created", rate(51.0), ChecklistVerdict::Failing),
+        ("10 created", rate(10.0), ChecklistVerdict::Passing),
+        ("9 created", rate(9.0), ChecklistVerdict::Failing),
+        ("no event", check_events(0, 0), ChecklistVerdict::Passing),
+        ("one event", check_events(1, 0), ChecklistVerdict::Failing),
+        ("one event among unconfirmed ones", check_events(1, 9), ChecklistVerdict::Failing),
+        ("attested as passing", check_attestation(Some(true)), ChecklistVerdict::Passing),
+        ("attested as failing", check_attestation(Some(false)), ChecklistVerdict::Failing),
     ] {
         assert_eq!(verdict, expected, "{name}");
     }
@@ -103,45 +103,51 @@ fn missing_values_are_unknown() {
 #[test]
 fn a_doubt_turns_a_pass_into_unknown_and_keeps_a_failure() {
     let doubt = || Some("no data".to_owned());
-    assert_eq!(ChecklistVerdict::Pass.unknown_if(doubt()), ChecklistVerdict::Unknown("no data".into()));
-    assert_eq!(ChecklistVerdict::Fail.unknown_if(doubt()), ChecklistVerdict::Fail);
+    assert_eq!(
+        ChecklistVerdict::Passing.unknown_if(doubt()),
+        ChecklistVerdict::Unknown("no data".into())
+    );
+    assert_eq!(ChecklistVerdict::Failing.unknown_if(doubt()), ChecklistVerdict::Failing);
     assert_eq!(
         ChecklistVerdict::Unknown("x".into()).unknown_if(doubt()),
         ChecklistVerdict::Unknown("x".into())
     );
-    assert_eq!(ChecklistVerdict::Pass.unknown_if(None), ChecklistVerdict::Pass);
+    assert_eq!(ChecklistVerdict::Passing.unknown_if(None), ChecklistVerdict::Passing);
 }
 
 #[test]
 fn a_failure_outweighs_unknown_and_unknown_outweighs_a_pass() {
     let (pass, fail, unknown) =
-        (ChecklistVerdict::Pass, ChecklistVerdict::Fail, ChecklistVerdict::Unknown("x".into()));
-    assert_eq!(ChecklistVerdict::combine_all([&pass, &unknown, &fail].into_iter()), ChecklistVerdict::Fail);
+        (ChecklistVerdict::Passing, ChecklistVerdict::Failing, ChecklistVerdict::Unknown("x".into()));
+    assert_eq!(
+        ChecklistVerdict::combine_all([&pass, &unknown, &fail].into_iter()),
+        ChecklistVerdict::Failing
+    );
     assert!(is_unknown(&ChecklistVerdict::combine_all([&pass, &unknown].into_iter())));
-    assert_eq!(ChecklistVerdict::combine_all([&pass, &pass].into_iter()), ChecklistVerdict::Pass);
+    assert_eq!(ChecklistVerdict::combine_all([&pass, &pass].into_iter()), ChecklistVerdict::Passing);
     assert!(is_unknown(&ChecklistVerdict::combine_all(std::iter::empty())));
 }
 
 #[test]
 fn lifetimes_are_limited_only_if_no_session_is_extended() {
     let (none, some) = (series_summary(0.0, 0.0), series_summary(0.0, 1.0));
-    assert_eq!(check_lifetime(true, some.as_ref()), ChecklistVerdict::Fail);
-    assert_eq!(check_lifetime(false, none.as_ref()), ChecklistVerdict::Pass);
+    assert_eq!(check_lifetime(true, some.as_ref()), ChecklistVerdict::Failing);
+    assert_eq!(check_lifetime(false, none.as_ref()), ChecklistVerdict::Passing);
     assert!(is_unknown(&check_lifetime(false, some.as_ref())));
     let ends = |ahead, never, unreadable| Some(ExpiryHorizon { ahead, never_expiring: never, unreadable });
     for (name, ends, expected) in [
         (
             "at the limit, and clocks differ",
             ends(Some(DAY + CLOCK_SKEW_TOLERANCE), 0, 0),
-            Some(ChecklistVerdict::Pass),
+            Some(ChecklistVerdict::Passing),
         ),
         (
             "beyond it",
             ends(Some(DAY + CLOCK_SKEW_TOLERANCE + MICROSECOND), 0, 0),
-            Some(ChecklistVerdict::Fail),
+            Some(ChecklistVerdict::Failing),
         ),
-        ("never", ends(Some(MICROSECOND), 1, 0), Some(ChecklistVerdict::Fail)),
-        ("beyond it, another unreadable", ends(Some(2 * DAY), 0, 1), Some(ChecklistVerdict::Fail)),
+        ("never", ends(Some(MICROSECOND), 1, 0), Some(ChecklistVerdict::Failing)),
+        ("beyond it, another unreadable", ends(Some(2 * DAY), 0, 1), Some(ChecklistVerdict::Failing)),
         ("unreadable", ends(Some(MICROSECOND), 0, 1), None),
         ("no session", ends(None, 0, 0), None),
     ] {
@@ -197,11 +203,11 @@ fn a_long_time_without_a_result_is_reported() {
         find_undecided_gap(&verdict_spans(&began, period), period)
     };
     assert_eq!(undecided(&[]), Some(period), "never ran");
-    assert_eq!(undecided(&[(-400, "healthy")]), None);
-    assert_eq!(undecided(&[(-400, "unknown"), (-300, "healthy")]), None, "before the period");
-    assert_eq!(undecided(&[(-1, "unknown"), (16, "healthy")]), None);
-    assert_eq!(undecided(&[(-1, "unknown"), (17, "healthy")]), Some(period_of_hours(0, 17)));
-    assert_eq!(undecided(&[(26, "healthy")]), None, "begun within the first day");
-    assert_eq!(undecided(&[(27, "healthy")]), Some(period_of_hours(0, 27)));
-    assert_eq!(undecided(&[(0, "healthy"), (150, "unknown")]), Some(period_of_hours(150, 168)));
+    assert_eq!(undecided(&[(-400, "passing")]), None);
+    assert_eq!(undecided(&[(-400, "unknown"), (-300, "passing")]), None, "before the period");
+    assert_eq!(undecided(&[(-1, "unknown"), (16, "passing")]), None);
+    assert_eq!(undecided(&[(-1, "unknown"), (17, "passing")]), Some(period_of_hours(0, 17)));
+    assert_eq!(undecided(&[(26, "passing")]), None, "begun within the first day");
+    assert_eq!(undecided(&[(27, "passing")]), Some(period_of_hours(0, 27)));
+    assert_eq!(undecided(&[(0, "passing"), (150, "unknown")]), Some(period_of_hours(150, 168)));
 }

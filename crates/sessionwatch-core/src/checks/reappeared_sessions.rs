@@ -8,7 +8,7 @@ use crate::{plural::format_count, severity::Severity};
 
 /// The `reappeared-sessions` check.
 pub const REAPPEARED_SESSIONS_CHECK: Check = Check {
-    id: "revived-sessions",
+    id: "reappeared-sessions",
     summary: "Ended sessions that reappeared between two check runs of `serve`",
     severity: Severity::High,
     action: "find out who restored these rows, and revoke the sessions: logins that had ended work again",
@@ -31,7 +31,7 @@ pub struct ReappearedSessionsThresholds {
 }
 
 fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
-    let max = input.thresholds.revived_sessions.max;
+    let max = input.thresholds.reappeared_sessions.max;
     let threshold = format!("> {max}");
     let changes = match input.changes() {
         Ok(changes) => changes,
@@ -54,7 +54,7 @@ mod tests {
     fn one_reappeared_session_fails_unless_tolerated() {
         let mut sample = CheckSample::with_changes(|changes| changes.reappeared = vec![7]);
         assert!(sample.is_failing(evaluate_check));
-        sample.thresholds.revived_sessions.max = 1;
+        sample.thresholds.reappeared_sessions.max = 1;
         assert!(!sample.is_failing(evaluate_check));
     }
 }

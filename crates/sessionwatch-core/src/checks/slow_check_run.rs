@@ -12,7 +12,7 @@ use crate::{
 
 /// The `slow-check-run` check.
 pub const SLOW_CHECK_RUN_CHECK: Check = Check {
-    id: "slow-observation",
+    id: "slow-check-run",
     summary: "Check runs that take too long",
     severity: Severity::Low,
     action: "check the database load, or use the pushdown engine",
@@ -45,7 +45,7 @@ impl Default for SlowCheckRunThresholds {
 
 fn evaluate_check(input: CheckInput<'_>) -> CheckOutcome {
     let times = i32::try_from(input.stats.sessions / ROWS_PER_BUDGET).unwrap_or(i32::MAX).max(1);
-    let budget = SignedDuration::from_millis(input.thresholds.slow_observation.budget_ms.into());
+    let budget = SignedDuration::from_millis(input.thresholds.slow_check_run.budget_ms.into());
     let budget = budget.saturating_mul(times);
     let took_ms = u64::try_from(input.read_duration.as_millis()).unwrap_or(0);
     let budget_ms = budget.as_millis();

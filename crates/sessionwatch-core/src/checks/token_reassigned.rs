@@ -5,7 +5,7 @@ use crate::{plural::format_count, severity::Severity};
 
 /// The `token-reassigned` check.
 pub const TOKEN_REASSIGNED_CHECK: Check = Check {
-    id: "token-rebound",
+    id: "token-reassigned",
     summary: "Tokens whose user changed between two check runs of `serve`",
     severity: Severity::Critical,
     action: "revoke these sessions immediately: one user's login became another user's",

@@ -169,7 +169,7 @@ impl<'a> ProfileMatch<'a> {
             expires: TimestampColumn { column: expires.name.clone(), decoder },
             created,
             ip: find_readable_column(table, &profile.ip).map(|column| column.name.clone()),
-            agent: find_readable_column(table, &profile.agent).map(|column| column.name.clone()),
+            agent: find_readable_column(table, &profile.user_agent).map(|column| column.name.clone()),
             users: build_users_mapping(schema, table, user, profile),
             accounts: find_sibling_table(schema, table, &profile.accounts).map(table_name),
             revoke: RevokeMethod::Delete,

@@ -61,7 +61,7 @@ pub struct Profile {
     pub ip: Vec<String>,
     /// User agent columns.
     #[serde(default)]
-    pub agent: Vec<String>,
+    pub user_agent: Vec<String>,
     /// Usual names of the user table.
     pub users: Vec<String>,
     /// Columns that help people recognize a user.

@@ -122,8 +122,7 @@ impl WriteBackend for PostgresWrite {
             )
             .await?;
             let role = rows.first().and_then(|row| RoleSettings::from_row(row));
-            role.ok_or(TargetError::Undecodable("the role settings"))?
-                .require_schemas(&dsn.search_path)?;
+            role.ok_or(TargetError::Undecodable("the role settings"))?.require_schemas(&dsn.search_path)?;
         }
         Ok(Self { connection, limits, search_path: dsn.search_path.clone() })
     }
@@ -206,7 +205,7 @@ impl WriteBackend for PostgresWrite {
             &format!(
                 "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;\nSET LOCAL statement_timeout = {};\nSET LOCAL lock_timeout = {LOCK_TIMEOUT_MS};\n\
                  SET LOCAL idle_in_transaction_session_timeout = {IDLE_TIMEOUT_MS};\nSET LOCAL standard_conforming_strings = on;\n\
-                 SET LOCAL DateStyle = 'ISO';\nSET LOCAL TimeZone = 'UTC';\nSET LOCAL application_name = 'sessionwatch (acting)';\n{};\nSELECT txid_current()",
+                 SET LOCAL DateStyle = 'ISO';\nSET LOCAL TimeZone = 'UTC';\nSET LOCAL application_name = 'sessionwatch (write)';\n{};\nSELECT txid_current()",
                 self.limits.timeout.as_millis(),
                 search_path::save_search_path_statements(&self.search_path),
             ),

@@ -31,6 +31,7 @@ pub struct SelectionFilter {
     /// IP address.
     pub ip: Option<String>,
     /// Part of the user agent, ignoring case.
+    #[serde(rename = "user_agent_like")]
     pub agent_like: Option<String>,
     /// Only sessions in which an impersonator acts for the user.
     pub impersonated: bool,

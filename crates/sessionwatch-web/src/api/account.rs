@@ -1,4 +1,4 @@
-//! Who may what: the token itself, log-ins, tokens, accounts; channels, the configuration, and the audit trail.
+//! The caller, login sessions, tokens and accounts; channels, configuration and audit log.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use super::{
     problem::ProblemDetails,
 };
 
-/// Who asks.
+/// The caller.
 #[derive(Serialize, ToSchema)]
 pub(super) struct CallerInfo {
     account: String,
@@ -32,28 +32,28 @@ pub(super) struct CallerInfo {
     token: TokenDto,
 }
 
-/// The token that is used, and its account
-#[utoipa::path(get, path = "/api/v1/me", tag = "account", responses((status = 200, description = "Who asks", body = CallerInfo)))]
+/// Get the caller's token and account
+#[utoipa::path(get, path = "/api/v1/me", tag = "account", responses((status = 200, description = "The caller", body = CallerInfo)))]
 pub(super) async fn get_caller(caller: ApiCaller) -> ApiResult<CallerInfo> {
     let token = TokenDto::from_record(&caller.token);
     Ok(Json(CallerInfo { account: caller.token.account, role: caller.role, token }))
 }
 
-/// A log-in to the dashboard.
+/// A login session of the dashboard.
 #[derive(Serialize, ToSchema)]
 pub(super) struct LoginSessionInfo {
-    /// Its id, which lets nobody in.
+    /// The id, which is not a secret.
     id: String,
-    address: String,
-    agent: String,
+    ip: String,
+    user_agent: String,
     created_at: Rfc3339,
-    seen_at: Rfc3339,
-    /// When it ends if it is not used any more.
-    ends_at: Rfc3339,
+    last_seen_at: Rfc3339,
+    /// Time of expiry unless used again.
+    expires_at: Rfc3339,
 }
 
-/// The account's log-ins to the dashboard
-#[utoipa::path(get, path = "/api/v1/logins", tag = "account", responses((status = 200, description = "The latest first", body = ListPage<LoginSessionInfo>)))]
+/// List the account's login sessions
+#[utoipa::path(get, path = "/api/v1/login-sessions", tag = "account", responses((status = 200, description = "The login sessions, last used first", body = ListPage<LoginSessionInfo>)))]
 pub(super) async fn list_login_sessions(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -61,35 +61,35 @@ pub(super) async fn list_login_sessions(
     let all = login_sessions::list_login_sessions(&app, &caller.token.account).await?;
     let login = |login: StoredLogin| LoginSessionInfo {
         id: login.token_hash,
-        address: login.client_address,
-        agent: login.user_agent,
+        ip: login.client_address,
+        user_agent: login.user_agent,
         created_at: Rfc3339(login.created_at),
-        seen_at: Rfc3339(login.last_used_at),
-        ends_at: Rfc3339(login.expires_at),
+        last_seen_at: Rfc3339(login.last_used_at),
+        expires_at: Rfc3339(login.expires_at),
     };
     Ok(Json(ListPage::from_all(all.into_iter().map(login).collect())))
 }
 
-/// Something with an id.
+/// The id of an object.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(super) struct IdPath {
-    /// Its id
+    /// Id
     #[param(inline)]
     id: BoundedText<100>,
 }
 
-/// Something with a name.
+/// The name of an object.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(super) struct NamePath {
-    /// Its name
+    /// Name
     #[param(inline)]
     name: BoundedText<200>,
 }
 
-/// End a log-in of the account
-#[utoipa::path(delete, path = "/api/v1/logins/{id}", tag = "account", params(IdPath), responses((status = 204, description = "It has ended")))]
+/// Revoke a login session of the account
+#[utoipa::path(delete, path = "/api/v1/login-sessions/{id}", tag = "account", params(IdPath), responses((status = 204, description = "The login session was revoked")))]
 pub(super) async fn revoke_login_session(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -99,8 +99,8 @@ pub(super) async fn revoke_login_session(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The account's tokens
-#[utoipa::path(get, path = "/api/v1/tokens", tag = "account", responses((status = 200, description = "The latest first", body = ListPage<TokenDto>)))]
+/// List the account's tokens
+#[utoipa::path(get, path = "/api/v1/tokens", tag = "account", responses((status = 200, description = "The tokens, latest first", body = ListPage<TokenDto>)))]
 pub(super) async fn list_tokens(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -109,29 +109,29 @@ pub(super) async fn list_tokens(
     Ok(Json(ListPage::from_all(all.iter().map(TokenDto::from_record).collect())))
 }
 
-/// A token to make.
+/// A token to create.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateTokenRequest {
-    /// What it is called.
+    /// The label.
     label: BoundedText<64>,
-    /// What it is for: no more than the token that asks for it.
+    /// The scopes, a subset of those of the caller's token.
     #[schema(value_type = Vec<ScopeName>, min_items = 1, max_items = 6)]
     scopes: Vec<TokenScope>,
-    /// For how many days it holds; 90, unless it is given, and no longer than the token that asks for it.
+    /// Days until the token expires, 90 by default; limited by the expiry of the caller's token.
     days: Option<BoundedInt<{ MAX_TOKEN_DAYS }>>,
 }
 
-/// A token that was made.
+/// A created token.
 #[derive(Serialize, ToSchema)]
 pub(super) struct CreateTokenResponse {
     #[serde(flatten)]
     token: TokenDto,
-    /// The token itself, which is not told again.
+    /// The token itself, shown only once.
     secret: String,
 }
 
-/// Make a token for the same account
+/// Create a token for the same account
 #[utoipa::path(post, path = "/api/v1/tokens", tag = "account", request_body = CreateTokenRequest, responses((status = 201, description = "The token", body = CreateTokenResponse)))]
 pub(super) async fn create_token(
     State(app): State<Arc<AppState>>,
@@ -139,18 +139,19 @@ pub(super) async fn create_token(
     JsonBody(new): JsonBody<CreateTokenRequest>,
 ) -> Result<(StatusCode, Json<CreateTokenResponse>), ProblemDetails> {
     if new.scopes.is_empty() {
-        return Err(ProblemDetails::bad_request("say what the token is for"));
+        return Err(ProblemDetails::bad_request("at least one scope is required"));
     }
     if let Some(scope) = new.scopes.iter().find(|scope| !caller.has_scope(**scope)) {
-        let why = format!("the token that asks is not for `{}` itself", scope.name());
+        let why = format!("the caller’s token lacks the scope `{}` itself", scope.name());
         return Err(ProblemDetails::new(StatusCode::FORBIDDEN, why));
     }
-    // A token that leaks must not be able to outlive itself.
+    // A leaked token must not be able to create one that outlives it.
     let left = caller.token.expires_at.duration_since(app.clock.now()).as_hours() / 24;
     let left = u32::try_from(left).unwrap_or(0);
     if left == 0 {
-        return Err(ProblemDetails::conflict("the token that asks ends within a day"));
+        return Err(ProblemDetails::conflict("the caller’s token expires within a day"));
     }
+    // Shortened silently: the response shows the actual expiry.
     let days = new.days.map_or(DEFAULT_TOKEN_DAYS, |BoundedInt(days)| days).min(left);
     let actor = caller.actor();
     let (account, label) = (caller.token.account, new.label.trim().to_owned());
@@ -163,8 +164,8 @@ pub(super) async fn create_token(
     ))
 }
 
-/// End a token of the account
-#[utoipa::path(delete, path = "/api/v1/tokens/{id}", tag = "account", params(IdPath), responses((status = 204, description = "It holds no longer")))]
+/// Revoke a token of the account
+#[utoipa::path(delete, path = "/api/v1/tokens/{id}", tag = "account", params(IdPath), responses((status = 204, description = "The token was revoked")))]
 pub(super) async fn delete_token(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -175,8 +176,8 @@ pub(super) async fn delete_token(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Every account
-#[utoipa::path(get, path = "/api/v1/accounts", tag = "admin", responses((status = 200, description = "By name", body = ListPage<AccountDto>)))]
+/// List all accounts
+#[utoipa::path(get, path = "/api/v1/accounts", tag = "admin", responses((status = 200, description = "The accounts, by name", body = ListPage<AccountDto>)))]
 pub(super) async fn list_accounts(
     State(app): State<Arc<AppState>>,
     _caller: ApiCaller,
@@ -185,7 +186,7 @@ pub(super) async fn list_accounts(
     Ok(Json(ListPage::from_all(all.iter().map(AccountDto::from_record).collect())))
 }
 
-/// An account to make.
+/// An account to create.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateAccountRequest {
@@ -197,7 +198,7 @@ pub(super) struct CreateAccountRequest {
     password: String,
 }
 
-/// Make an account
+/// Create an account
 #[utoipa::path(post, path = "/api/v1/accounts", tag = "admin", request_body = CreateAccountRequest, responses((status = 201, description = "The account", body = AccountDto)))]
 pub(super) async fn create_account(
     State(app): State<Arc<AppState>>,
@@ -211,8 +212,8 @@ pub(super) async fn create_account(
     Ok((StatusCode::CREATED, Json(AccountDto::from_record(&account))))
 }
 
-/// Remove an account, its log-ins and its tokens
-#[utoipa::path(delete, path = "/api/v1/accounts/{name}", tag = "admin", params(NamePath), responses((status = 204, description = "It is removed")))]
+/// Delete an account, its login sessions and its tokens
+#[utoipa::path(delete, path = "/api/v1/accounts/{name}", tag = "admin", params(NamePath), responses((status = 204, description = "The account was deleted")))]
 pub(super) async fn delete_account(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -222,15 +223,15 @@ pub(super) async fn delete_account(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// A way to tell people.
+/// A notification channel.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ChannelInfo {
     name: String,
-    /// What is sent.
+    /// The kind of channel.
     kind: &'static str,
 }
 
-/// The channels, without their addresses
+/// List channels, without their addresses
 #[utoipa::path(get, path = "/api/v1/channels", tag = "admin", responses((status = 200, description = "The channels", body = ListPage<ChannelInfo>)))]
 pub(super) async fn list_channels(
     State(app): State<Arc<AppState>>,
@@ -244,16 +245,16 @@ pub(super) async fn list_channels(
     Ok(Json(ListPage::from_all(config.serve.channels.iter().map(channel).collect())))
 }
 
-/// What came of a test message.
+/// The result of a test message.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ChannelTestResult {
     accepted: bool,
-    /// What went wrong.
+    /// The errors, if any.
     problems: Vec<String>,
 }
 
-/// Send a test message over a channel
-#[utoipa::path(post, path = "/api/v1/channels/{name}/test", tag = "admin", params(NamePath), responses((status = 200, description = "What came of it", body = ChannelTestResult)))]
+/// Send a test message to a channel
+#[utoipa::path(post, path = "/api/v1/channels/{name}/test", tag = "admin", params(NamePath), responses((status = 200, description = "The result", body = ChannelTestResult)))]
 pub(super) async fn test_channel(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -263,21 +264,21 @@ pub(super) async fn test_channel(
     Ok(Json(ChannelTestResult { accepted: problems.is_empty(), problems }))
 }
 
-/// Which part of the trail.
+/// A page of the audit log.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListAuditQuery {
-    /// The most on a page; 100, unless it is given
+    /// Page size; 100 by default
     #[param(inline)]
     limit: Option<BoundedInt<1_000>>,
-    /// What `next` of the page before was
+    /// `next` of the previous page
     #[param(inline)]
     cursor: Option<ListCursor>,
 }
 
-/// Who did what, the latest first
-#[utoipa::path(get, path = "/api/v1/audit", tag = "admin", params(ListAuditQuery), responses((status = 200, description = "A page of the trail", body = ListPage<AuditEntryDto>)))]
+/// List audit log entries, latest first
+#[utoipa::path(get, path = "/api/v1/audit", tag = "admin", params(ListAuditQuery), responses((status = 200, description = "A page of audit log entries", body = ListPage<AuditEntryDto>)))]
 pub(super) async fn list_audit_entries(
     State(app): State<Arc<AppState>>,
     QueryParams(wanted): QueryParams<ListAuditQuery>,
@@ -285,35 +286,35 @@ pub(super) async fn list_audit_entries(
     let limit = wanted.limit.map_or(100, |BoundedInt(limit)| limit);
     let before = wanted.cursor.map(|ListCursor(before)| before);
     let found = audit_trail::list_audit_entries_before(&app, before, limit + 1).await?;
-    Ok(Json(ListPage::from_rows(found, limit as usize, AuditEntryDto::from_record, |deed| {
-        deed.id.to_string()
+    Ok(Json(ListPage::from_rows(found, limit as usize, AuditEntryDto::from_record, |entry| {
+        entry.id.to_string()
     })))
 }
 
-/// The configuration as it is used, without anything secret.
+/// The configuration in use, without secrets.
 #[derive(Serialize, ToSchema)]
 pub(super) struct EffectiveConfig {
-    /// The file; nothing where the defaults are used.
+    /// The configuration file; null if the defaults are used.
     file: Option<String>,
     targets: Vec<ConfiguredTarget>,
-    /// For how many days history is kept.
-    history_days: i64,
-    /// Checks that are made.
+    /// Days for which history is retained.
+    retention_days: i64,
+    /// The ids of enabled checks.
     checks: Vec<String>,
-    /// Sources of log lines.
+    /// The names of log sources.
     sources: Vec<String>,
 }
 
-/// A target, as it is configured.
+/// A configured target.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ConfiguredTarget {
     name: String,
-    /// Where it is, without a password.
+    /// The address, without a password.
     address: String,
 }
 
-/// The configuration as it is used
-#[utoipa::path(get, path = "/api/v1/configuration", tag = "admin", responses((status = 200, description = "Nothing secret is in it", body = EffectiveConfig)))]
+/// Get the configuration in use
+#[utoipa::path(get, path = "/api/v1/config", tag = "admin", responses((status = 200, description = "The configuration, without secrets", body = EffectiveConfig)))]
 pub(super) async fn get_config(
     State(app): State<Arc<AppState>>,
     _caller: ApiCaller,
@@ -326,7 +327,7 @@ pub(super) async fn get_config(
     Ok(Json(EffectiveConfig {
         file: config.file.as_ref().map(|file| file.display().to_string()),
         targets: config.targets.iter().map(target).collect(),
-        history_days: config.serve.history_retention.as_hours() / 24,
+        retention_days: config.serve.history_retention.as_hours() / 24,
         checks: config
             .checks
             .check_ids()

@@ -1,4 +1,4 @@
-//! Alerts, silences, and what happened.
+//! Alerts, silences and events.
 
 use std::sync::Arc;
 
@@ -22,17 +22,17 @@ use super::{
     targets::CheckPath,
 };
 
-/// Which alerts.
+/// The alerts to list.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListAlertsQuery {
-    /// Also those that are in order
+    /// Include alerts of passing checks
     #[serde(default)]
     all: bool,
 }
 
-/// Alerts that fire or are about to, the worst first
+/// List firing and pending alerts, worst first
 #[utoipa::path(get, path = "/api/v1/alerts", tag = "alerts", params(ListAlertsQuery), responses((status = 200, description = "The alerts", body = ListPage<AlertDto>)))]
 pub(super) async fn list_alerts(
     State(app): State<Arc<AppState>>,
@@ -43,7 +43,7 @@ pub(super) async fn list_alerts(
     Ok(Json(ListPage::from_all(kept.iter().map(AlertDto::from_record).collect())))
 }
 
-/// What is said along with something.
+/// An optional note.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AlertNoteRequest {
@@ -57,8 +57,8 @@ pub(super) struct AddCommentRequest {
     note: BoundedText<500>,
 }
 
-/// Look after an alert that fires
-#[utoipa::path(post, path = "/api/v1/targets/{target}/checks/{check}/acknowledge", tag = "alerts", params(CheckPath), request_body = AlertNoteRequest, responses((status = 204, description = "It is noted")))]
+/// Acknowledge a firing alert
+#[utoipa::path(post, path = "/api/v1/targets/{target}/checks/{check}/acknowledge", tag = "alerts", params(CheckPath), request_body = AlertNoteRequest, responses((status = 204, description = "The alert was acknowledged")))]
 pub(super) async fn acknowledge_alert(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -70,8 +70,8 @@ pub(super) async fn acknowledge_alert(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Say that an alert is over
-#[utoipa::path(post, path = "/api/v1/targets/{target}/checks/{check}/resolve", tag = "alerts", params(CheckPath), request_body = AlertNoteRequest, responses((status = 204, description = "It is noted")))]
+/// Resolve an alert
+#[utoipa::path(post, path = "/api/v1/targets/{target}/checks/{check}/resolve", tag = "alerts", params(CheckPath), request_body = AlertNoteRequest, responses((status = 204, description = "The alert was resolved")))]
 pub(super) async fn resolve_alert(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -83,8 +83,8 @@ pub(super) async fn resolve_alert(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Say something about a check
-#[utoipa::path(post, path = "/api/v1/targets/{target}/checks/{check}/comments", tag = "alerts", params(CheckPath), request_body = AddCommentRequest, responses((status = 204, description = "It is noted")))]
+/// Add a comment to a check
+#[utoipa::path(post, path = "/api/v1/targets/{target}/checks/{check}/comments", tag = "alerts", params(CheckPath), request_body = AddCommentRequest, responses((status = 204, description = "The comment was added")))]
 pub(super) async fn add_comment(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -95,7 +95,7 @@ pub(super) async fn add_comment(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// What is kept quiet now
+/// List active silences
 #[utoipa::path(get, path = "/api/v1/silences", tag = "alerts", responses((status = 200, description = "The silences", body = ListPage<SilenceDto>)))]
 pub(super) async fn list_silences(
     State(app): State<Arc<AppState>>,
@@ -105,7 +105,7 @@ pub(super) async fn list_silences(
     Ok(Json(ListPage::from_all(kept.iter().map(SilenceDto::from_record).collect())))
 }
 
-/// What is to be kept quiet.
+/// A silence to create.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateSilenceRequest {
@@ -115,20 +115,20 @@ pub(super) struct CreateSilenceRequest {
     check: Option<BoundedText<200>>,
     /// Only this user or token prefix.
     subject: Option<BoundedText<200>>,
-    /// For how many minutes.
+    /// Duration in minutes.
     minutes: BoundedInt<{ MAX_SILENCE_MINUTES as u32 }>,
-    /// Why.
+    /// The reason.
     note: BoundedText<500>,
 }
 
-/// Something that was made.
+/// The created silence.
 #[derive(Serialize, ToSchema)]
 pub(super) struct CreateSilenceResponse {
     id: i64,
 }
 
-/// Keep something quiet for a while
-#[utoipa::path(post, path = "/api/v1/silences", tag = "alerts", request_body = CreateSilenceRequest, responses((status = 201, description = "It is quiet", body = CreateSilenceResponse)))]
+/// Create a silence
+#[utoipa::path(post, path = "/api/v1/silences", tag = "alerts", request_body = CreateSilenceRequest, responses((status = 201, description = "The silence was created", body = CreateSilenceResponse)))]
 pub(super) async fn create_silence(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -151,13 +151,13 @@ pub(super) async fn create_silence(
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(super) struct SilencePath {
-    /// Its number
+    /// Id of the silence
     #[param(minimum = 1)]
     id: i64,
 }
 
-/// End a silence
-#[utoipa::path(delete, path = "/api/v1/silences/{id}", tag = "alerts", params(SilencePath), responses((status = 204, description = "It has ended")))]
+/// Expire a silence
+#[utoipa::path(delete, path = "/api/v1/silences/{id}", tag = "alerts", params(SilencePath), responses((status = 204, description = "The silence was expired")))]
 pub(super) async fn expire_silence(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -167,38 +167,38 @@ pub(super) async fn expire_silence(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// What is looked for among what happened.
+/// Search criteria for events.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListEventsQuery {
-    /// Only from then on
+    /// Start of the period, inclusive
     #[param(inline)]
     from: Option<Rfc3339>,
-    /// Only before then
+    /// End of the period, exclusive
     #[param(inline)]
     to: Option<Rfc3339>,
-    /// Only of this target
+    /// Only events of this target
     #[param(inline)]
     target: Option<BoundedText<200>>,
-    /// Only of this check
+    /// Only events of this check
     #[param(inline)]
     check: Option<BoundedText<200>>,
-    /// Only with these words, large or small
+    /// Only events whose summary contains this text, ignoring case
     #[param(inline)]
     text: Option<BoundedText<200>>,
-    /// Only alerts that fired, were repeated or resolved
+    /// Only notifications of alerts that fired, were resolved, or were due for a reminder
     #[serde(default)]
     alerts_only: bool,
-    /// The most on a page; 100, unless it is given
+    /// Page size; 100 by default
     #[param(inline)]
     limit: Option<BoundedInt<1_000>>,
-    /// What `next` of the page before was
+    /// `next` of the previous page
     #[param(inline)]
     cursor: Option<ListCursor>,
 }
 
-/// What happened, the latest first
+/// List events, latest first
 #[utoipa::path(get, path = "/api/v1/events", tag = "alerts", params(ListEventsQuery), responses((status = 200, description = "A page of events", body = ListPage<EventDto>)))]
 pub(super) async fn list_events(
     State(app): State<Arc<AppState>>,
@@ -214,9 +214,11 @@ pub(super) async fn list_events(
         text: text(wanted.text),
         alerts_only: wanted.alerts_only,
         before_id: wanted.cursor.map(|ListCursor(before)| before),
+        // One more than shown, to learn whether there is a next page.
         limit: limit + 1,
     };
     let mut found = alerts::search_events(&app, search).await?;
+    // The search returns the oldest first; pages list the latest first.
     found.reverse();
     Ok(Json(ListPage::try_from_rows(found, limit as usize, EventDto::from_record, |event| {
         event.id.to_string()

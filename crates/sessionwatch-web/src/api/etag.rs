@@ -1,4 +1,4 @@
-//! Entity tags, by which unchanged answers are not sent again (RFC 9110, 8.8.3).
+//! Entity tags, so that unchanged responses are not sent again (RFC 9110, section 8.8.3).
 
 use axum::{
     body::Body,
@@ -11,10 +11,10 @@ use sessionwatch_app::app::secrets::sha256_hex;
 
 use super::problem::ProblemDetails;
 
-/// The largest answer that is tagged, in bytes.
+/// Size limit of a tagged response, in bytes.
 const MAX_ETAG_BODY_BYTES: usize = 64 << 20;
 
-/// Tags what is read.
+/// Adds an `ETag` to responses of read requests, and answers 304 if the client already has them.
 pub(super) async fn etag_middleware(request: Request, next: Next) -> Response {
     let known = request.headers().get(header::IF_NONE_MATCH).cloned();
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
@@ -24,12 +24,14 @@ pub(super) async fn etag_middleware(request: Request, next: Next) -> Response {
     }
     let (mut parts, body) = response.into_parts();
     let Ok(body) = axum::body::to_bytes(body, MAX_ETAG_BODY_BYTES).await else {
-        return ProblemDetails::new(StatusCode::INTERNAL_SERVER_ERROR, "the answer is too large")
+        return ProblemDetails::new(StatusCode::INTERNAL_SERVER_ERROR, "the response is too large")
             .into_response();
     };
+    // A hash of the body needs no version of its own in the store, at the cost of running the query again.
     let mut tag = sha256_hex(&body);
     tag.truncate(32);
     let tag = format!("\"{tag}\"");
+    // `no-cache` makes clients revalidate; `private` keeps shared caches from storing what one token may read.
     parts.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         parts.headers.insert(header::ETAG, tag);
@@ -42,7 +44,7 @@ pub(super) async fn etag_middleware(request: Request, next: Next) -> Response {
     Response::from_parts(parts, body.into())
 }
 
-/// Whether a list of tags names that one; weak ones count, as they do for reading.
+/// Returns `true` if a list of entity tags contains `tag`. Weak tags match, as RFC 9110 requires for `If-None-Match`.
 fn etag_matches(list: &HeaderValue, tag: &str) -> bool {
     let Ok(list) = list.to_str() else { return false };
     list.split(',').map(str::trim).any(|one| one == "*" || one.trim_start_matches("W/") == tag)
@@ -53,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_of_tags_names_weak_ones_and_all() {
+    fn weak_tags_and_the_wildcard_match() {
         let named = |list: &'static str| etag_matches(&HeaderValue::from_static(list), "\"a\"");
         assert!(named("\"a\"") && named("W/\"a\"") && named("\"b\", \"a\"") && named("*"));
         assert!(!named("\"b\"") && !named("a"));

@@ -1,4 +1,4 @@
-//! What programs send: parameters and bodies, each refused with a problem where it is not as the document says.
+//! Extractors for parameters and bodies, which reject anything that the OpenAPI document does not allow.
 
 use std::{borrow::Cow, convert::Infallible, ops::Deref};
 
@@ -21,11 +21,11 @@ use utoipa::{
 use super::{super::MAX_BODY_BYTES, problem::ProblemDetails};
 use credentials::mask_credentials;
 
-/// Text in one line: of 1 to so many characters, none of them a control character, and not only spaces.
+/// A single-line text of 1 to `MAX_CHARS` characters, without control characters and not only spaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct BoundedText<const MAX_CHARS: usize>(String);
 
-/// What [`BoundedText`] allows, as programs check it.
+/// The regular expression for [`BoundedText`] in the JSON schema.
 const SINGLE_LINE_PATTERN: &str = r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$";
 
 impl<const MAX_CHARS: usize> Deref for BoundedText<MAX_CHARS> {
@@ -44,7 +44,7 @@ impl<'de, const MAX_CHARS: usize> Deserialize<'de> for BoundedText<MAX_CHARS> {
         if fits && text.contains(|letter| letter != ' ') {
             Ok(Self(mask_credentials(&text).into_owned()))
         } else {
-            let why = format!("a text has 1 to {MAX_CHARS} characters, in one line, and not only spaces");
+            let why = format!("expected a single line of 1 to {MAX_CHARS} characters, not only spaces");
             Err(D::Error::custom(why))
         }
     }
@@ -63,24 +63,25 @@ impl<const MAX_CHARS: usize> ToSchema for BoundedText<MAX_CHARS> {
     }
 }
 
-/// A number from 1 to another one.
+/// An integer from 1 to `MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BoundedInt<const MAX: u32>(pub(super) u32);
 
 impl<'de, const MAX: u32> Deserialize<'de> for BoundedInt<MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Query strings deserialize to text, which serde parses as requested; f64 covers integers and `5.0`.
         deserializer.deserialize_f64(BoundedIntVisitor::<MAX>)
     }
 }
 
-/// Reads a whole number, also one that is written as `5.0`: by JSON Schema it is the same one.
+/// Reads an integer, also one written as `5.0`, which JSON Schema considers an integer.
 struct BoundedIntVisitor<const MAX: u32>;
 
 impl<const MAX: u32> Visitor<'_> for BoundedIntVisitor<MAX> {
     type Value = BoundedInt<MAX>;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "a whole number from 1 to {MAX}")
+        write!(f, "an integer from 1 to {MAX}")
     }
 
     fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<BoundedInt<MAX>, E> {
@@ -89,7 +90,7 @@ impl<const MAX: u32> Visitor<'_> for BoundedIntVisitor<MAX> {
     }
 
     fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<BoundedInt<MAX>, E> {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is whole and small")]
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small integer")]
         if number.fract() == 0.0 && (1.0..=f64::from(MAX)).contains(&number) {
             return Ok(BoundedInt(number as u32));
         }
@@ -110,16 +111,17 @@ impl<const MAX: u32> ToSchema for BoundedInt<MAX> {
     }
 }
 
-/// Where a page of a list ended.
+/// The position after a page of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ListCursor(pub(super) i64);
 
 impl<'de> Deserialize<'de> for ListCursor {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
+        // `parse` alone would also accept a sign.
         let digits = (1..=18).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
         let number = text.parse().ok().filter(|_| digits);
-        number.map(Self).ok_or_else(|| D::Error::custom("that is not what `next` of a page was"))
+        number.map(Self).ok_or_else(|| D::Error::custom("expected the value of `next` of the previous page"))
     }
 }
 
@@ -135,12 +137,12 @@ impl ToSchema for ListCursor {}
 #[derive(Clone, Debug, serde::Serialize, ToSchema)]
 pub(super) struct ListPage<T: ToSchema> {
     pub(super) items: Vec<T>,
-    /// What to give as `cursor` for the next page; nothing on the last one.
+    /// The `cursor` of the next page; null on the last one.
     pub(super) next: Option<String>,
 }
 
 impl<T: ToSchema> ListPage<T> {
-    /// A page of something, of which one more was looked for than is shown.
+    /// Creates a page of `limit` items from a query for one item more.
     pub(super) fn from_rows<K>(
         found: Vec<K>,
         limit: usize,
@@ -151,7 +153,7 @@ impl<T: ToSchema> ListPage<T> {
         page
     }
 
-    /// The same of items of which one may be an error.
+    /// Creates a page like [`Self::from_rows`], with a conversion that can fail.
     pub(super) fn try_from_rows<K, E>(
         mut found: Vec<K>,
         limit: usize,
@@ -164,13 +166,13 @@ impl<T: ToSchema> ListPage<T> {
         Ok(Self { items: found.iter().map(item).collect::<Result<_, _>>()?, next })
     }
 
-    /// All there is.
+    /// Creates the only page of a complete list.
     pub(super) fn from_all(items: Vec<T>) -> Self {
         Self { items, next: None }
     }
 }
 
-/// Parts of the path.
+/// Path parameters.
 pub(super) struct PathParams<T>(pub(super) T);
 
 impl<S: Sync + Send, T: DeserializeOwned + Send> FromRequestParts<S> for PathParams<T> {
@@ -184,7 +186,7 @@ impl<S: Sync + Send, T: DeserializeOwned + Send> FromRequestParts<S> for PathPar
     }
 }
 
-/// Parameters behind the question mark.
+/// Query parameters.
 pub(super) struct QueryParams<T>(pub(super) T);
 
 impl<S: Sync + Send, T: DeserializeOwned> FromRequestParts<S> for QueryParams<T> {
@@ -197,7 +199,7 @@ impl<S: Sync + Send, T: DeserializeOwned> FromRequestParts<S> for QueryParams<T>
     }
 }
 
-/// A body.
+/// A JSON body.
 pub(super) struct JsonBody<T>(pub(super) T);
 
 impl<S: Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
@@ -206,22 +208,21 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     async fn from_request(request: Request, _: &S) -> Result<Self, ProblemDetails> {
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let kind = kind.map(|kind| kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+        // Browsers cannot send this type cross-site without a CORS preflight.
         if kind.as_deref() != Some("application/json") {
-            let why = "a body comes as application/json";
+            let why = "expected a body of type application/json";
             return Err(ProblemDetails::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
         }
         let body = read_body(request.into_body()).await?;
         let given = serde_json::from_slice(&body);
-        given
-            .map(Self)
-            .map_err(|error| ProblemDetails::bad_request(format!("the body does not fit: {error}")))
+        given.map(Self).map_err(|error| ProblemDetails::bad_request(format!("invalid body: {error}")))
     }
 }
 
-/// All bytes of a body.
+/// Reads a body of at most [`MAX_BODY_BYTES`].
 pub(super) async fn read_body(body: axum::body::Body) -> Result<axum::body::Bytes, ProblemDetails> {
     let whole = axum::body::to_bytes(body, MAX_BODY_BYTES).await;
-    let too_large = || ProblemDetails::new(StatusCode::PAYLOAD_TOO_LARGE, "a body has at most 64 KiB");
+    let too_large = || ProblemDetails::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 64 KiB");
     whole.map_err(|_| too_large())
 }
 
@@ -241,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_places_have_bounds() {
+    fn numbers_and_cursors_have_bounds() {
         let count = |text: &str| serde_urlencoded(text).is_ok();
         assert!(count("1") && count("9") && !count("0") && !count("10") && !count("-1") && !count("x"));
         let whole = |number: f64| serde_json::from_value::<BoundedInt<9>>(number.into()).is_ok();

@@ -1,4 +1,4 @@
-//! Keys, by which a request that is sent twice is done once (draft-ietf-httpapi-idempotency-key-header).
+//! Idempotency keys: a retried request runs only once (draft-ietf-httpapi-idempotency-key-header).
 
 use std::sync::Arc;
 
@@ -19,17 +19,17 @@ use sha2::{Digest as _, Sha256};
 
 use super::{ApiCaller, extractors, problem::ProblemDetails};
 
-/// The header with the key, and the one that says that an answer is an earlier one.
+/// Request header with the key, and response header that marks a replayed response.
 const IDEMPOTENCY_KEY_HEADER: &str = "idempotency-key";
 const IDEMPOTENCY_REPLAYED_HEADER: &str = "idempotency-replayed";
-/// The most characters of a key.
+/// Length limit of a key.
 const MAX_KEY_BYTES: usize = 255;
-/// The largest answer that is stored, in bytes.
+/// Size limit of a stored response, in bytes.
 const MAX_STORED_BODY_BYTES: usize = 64 << 20;
-/// Where the answer holds a secret, which is stored nowhere.
+/// Route whose response contains a secret and is never stored.
 const SECRET_RESPONSE_PATH: &str = "/api/v1/tokens";
 
-/// Does a request that carries a key once.
+/// Runs a write request with an idempotency key only once.
 pub(super) async fn idempotency_middleware(
     State(app): State<Arc<AppState>>,
     request: Request,
@@ -60,7 +60,7 @@ async fn run_idempotent(
     let key = key.to_str().ok().filter(|key| {
         (1..=MAX_KEY_BYTES).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
     });
-    let why = "`Idempotency-Key` has 1 to 255 characters of ASCII that can be seen";
+    let why = "`Idempotency-Key` must have 1 to 255 visible ASCII characters";
     let key = key.ok_or_else(|| ProblemDetails::bad_request(why))?.to_owned();
     let (parts, body) = request.into_parts();
     let body = extractors::read_body(body).await?;
@@ -72,17 +72,20 @@ async fn run_idempotent(
     let idempotent_request =
         IdempotentRequest { token_id: token, key, content_hash: encode_hex(&hasher.finalize()) };
     let request = Request::from_parts(parts, body.into());
-    // Whoever hangs up does not undo half of what was asked for; a daemon that stops waits for it, and begins nothing more.
+    // In the background, so that a client that disconnects does not interrupt the request halfway. A daemon that shuts
+    // down waits for it, and starts no new one.
     let done = app.background.spawn(run_once(Arc::clone(app), idempotent_request, request, next));
     let stopping = || {
-        let why = "the daemon stops: nothing was done; send the request again once it runs";
+        let why = "the daemon is shutting down and did not run the request: retry after the restart";
         ProblemDetails::new(StatusCode::SERVICE_UNAVAILABLE, why)
     };
-    let failed = |_| ProblemDetails::new(StatusCode::INTERNAL_SERVER_ERROR, "the request ended in a panic");
+    let failed = |_| {
+        ProblemDetails::new(StatusCode::INTERNAL_SERVER_ERROR, "the request failed with an internal error")
+    };
     done.ok_or_else(stopping)?.await.map_err(failed)?
 }
 
-/// Does a request unless it was done already, or is being done: its answer.
+/// Runs a request, unless it ran before or is in progress. Returns its response.
 async fn run_once(
     app: Arc<AppState>,
     idempotent_request: IdempotentRequest,
@@ -92,10 +95,10 @@ async fn run_once(
     match idempotency::begin_request(&app, idempotent_request.clone()).await? {
         PriorRequest::NotFound => {}
         PriorRequest::InProgress => {
-            return Err(ProblemDetails::conflict("the request of that key is under way"));
+            return Err(ProblemDetails::conflict("a request with this idempotency key is in progress"));
         }
         PriorRequest::KeyReused => {
-            let why = "another request had that key";
+            let why = "this idempotency key was used for a different request";
             return Err(ProblemDetails::new(StatusCode::UNPROCESSABLE_ENTITY, why));
         }
         PriorRequest::Answered(status, content) => return replay_response(status, content),
@@ -105,7 +108,7 @@ async fn run_once(
     store_response(&app, idempotent_request, response, is_secret).await
 }
 
-/// Keeps an answer, unless it only says that something fails just now.
+/// Stores a response, unless it is a server error, which a retry may avoid.
 async fn store_response(
     app: &Arc<AppState>,
     idempotent_request: IdempotentRequest,
@@ -114,9 +117,10 @@ async fn store_response(
 ) -> Result<Response, ProblemDetails> {
     let (parts, body) = response.into_parts();
     let status = parts.status.as_u16();
-    // Of secrets and files nothing is kept, and those are sent on however large they are.
+    // Secrets and files are not stored, and pass through at any size.
     let (content, body) = if is_storable(&parts.headers, is_secret) {
-        let too_large = |_| ProblemDetails::new(StatusCode::INTERNAL_SERVER_ERROR, "the answer is too large");
+        let too_large =
+            |_| ProblemDetails::new(StatusCode::INTERNAL_SERVER_ERROR, "the response is too large");
         let body = axum::body::to_bytes(body, MAX_STORED_BODY_BYTES).await.map_err(too_large)?;
         (String::from_utf8_lossy(&body).into_owned(), Body::from(body))
     } else {
@@ -124,14 +128,16 @@ async fn store_response(
     };
     let answer = (status < 500).then_some(StoredResponse { status, body: content });
     let kept = idempotency::store_response(app, idempotent_request, answer);
-    // It was done all the same; sent again, it would be found under way until it is forgotten.
+    // The request did run, so its response is sent anyway. A retry finds it in progress until it is forgotten.
     if kept.await.is_err() {
-        tracing::warn!("an answer could not be kept for its idempotency key");
+        tracing::warn!(
+            "cannot store the response for an idempotency key: a retry will be refused for 10 minutes"
+        );
     }
     Ok(Response::from_parts(parts, body))
 }
 
-/// Whether an answer is kept: nothing of secrets, and of files.
+/// Returns `true` if a response may be stored: JSON without secrets.
 fn is_storable(headers: &HeaderMap, is_secret: bool) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     kind.is_some_and(|kind| kind.ends_with("json")) && !is_secret
@@ -141,7 +147,7 @@ fn replay_response(status: u16, content: String) -> Result<Response, ProblemDeta
     let undecodable = |_| StoreError::Undecodable { table: "answers".into(), column: "status".into() };
     let status = StatusCode::from_u16(status).map_err(undecodable)?;
     if content.is_empty() && status != StatusCode::NO_CONTENT {
-        let why = "that was done already; what it was answered is not kept";
+        let why = "the request was already completed; its response is not stored";
         return Err(ProblemDetails::conflict(why));
     }
     let kind = if status.is_success() { "application/json" } else { "application/problem+json" };

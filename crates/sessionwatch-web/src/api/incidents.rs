@@ -1,4 +1,4 @@
-//! Incidents: the procedure, step by step.
+//! Incidents: steps, containment, evidence and report.
 
 use std::sync::Arc;
 
@@ -29,19 +29,19 @@ use super::{
     problem::ProblemDetails,
 };
 
-/// The most users whose sessions one plan ends.
+/// Most users per containment plan.
 const MAX_USERS_PER_PLAN: usize = 100;
 
 /// An incident.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(super) struct IncidentPath {
-    /// Its id
+    /// Id of the incident
     #[param(inline)]
     id: BoundedText<100>,
 }
 
-/// Every incident, the latest first
+/// List all incidents, latest first
 #[utoipa::path(get, path = "/api/v1/incidents", tag = "incidents", responses((status = 200, description = "The incidents", body = ListPage<IncidentDto>)))]
 pub(super) async fn list_incidents(
     State(app): State<Arc<AppState>>,
@@ -51,14 +51,14 @@ pub(super) async fn list_incidents(
     Ok(Json(ListPage::from_all(all.iter().map(IncidentDto::from_record).collect())))
 }
 
-/// How bad an incident is.
+/// The severity of an incident.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 pub(super) enum IncidentSeverityName {
-    /// Active leakage is confirmed.
+    /// Confirmed active leak.
     P0,
-    /// Shared tokens, or a possible leak.
+    /// Shared tokens or a possible leak.
     P1,
-    /// Orphans or alerts.
+    /// Orphaned sessions or alerts.
     P2,
     /// Routine.
     P3,
@@ -70,12 +70,12 @@ pub(super) enum IncidentSeverityName {
 pub(super) struct OpenIncidentRequest {
     target: BoundedText<200>,
     severity: IncidentSeverityName,
-    /// What happened.
+    /// A short description.
     summary: BoundedText<500>,
 }
 
-/// Open an incident; a target has one at a time
-#[utoipa::path(post, path = "/api/v1/incidents", tag = "incidents", request_body = OpenIncidentRequest, responses((status = 201, description = "It is open", body = IncidentDto)))]
+/// Open an incident (at most one per target)
+#[utoipa::path(post, path = "/api/v1/incidents", tag = "incidents", request_body = OpenIncidentRequest, responses((status = 201, description = "The incident was opened", body = IncidentDto)))]
 pub(super) async fn open_incident(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -93,27 +93,27 @@ pub(super) async fn open_incident(
     Ok((StatusCode::CREATED, Json(IncidentDto::from_record(&opened.incident))))
 }
 
-/// A step of the procedure.
+/// A step of the incident response.
 #[derive(Serialize, ToSchema)]
 pub(super) struct IncidentStepPath {
     id: &'static str,
     title: &'static str,
-    /// What a person does for it.
+    /// The instructions.
     todo: &'static str,
-    /// Whether it is found out whether it is done.
-    found_out: bool,
-    /// What was found out last.
-    found: Option<String>,
+    /// True if the step is detected automatically.
+    automatic: bool,
+    /// The latest finding.
+    detected: Option<String>,
 }
 
-/// An incident, and how far it is.
+/// An incident and its progress.
 #[derive(Serialize, ToSchema)]
 pub(super) struct IncidentDetails {
     #[serde(flatten)]
     incident: IncidentDto,
-    /// The step that is next; nothing once every step was gone through.
+    /// The next step; null once all steps are completed.
     next: Option<IncidentStepPath>,
-    /// What speaks against closing it.
+    /// Unfinished steps, for which closing needs a reason.
     open_points: Vec<String>,
     timeline: Vec<TimelineEntryDto>,
 }
@@ -124,8 +124,8 @@ impl IncidentDetails {
             id: step.id,
             title: step.title,
             todo: step.instructions,
-            found_out: step.is_automatic,
-            found: case.latest_finding(step).map(str::to_owned),
+            automatic: step.is_automatic,
+            detected: case.latest_finding(step).map(str::to_owned),
         };
         let recorded = collect_step_records(&case.timeline);
         Self {
@@ -137,7 +137,7 @@ impl IncidentDetails {
     }
 }
 
-/// An incident, how far it is, and its timeline
+/// Get an incident, its next step and its timeline
 #[utoipa::path(get, path = "/api/v1/incidents/{id}", tag = "incidents", params(IncidentPath), responses((status = 200, description = "The incident", body = IncidentDetails)))]
 pub(super) async fn get_incident(
     State(app): State<Arc<AppState>>,
@@ -148,7 +148,7 @@ pub(super) async fn get_incident(
     Ok(Json(IncidentDetails::from_case(&case)))
 }
 
-/// The report of an incident, in Markdown
+/// Get the report of an incident, in Markdown
 #[utoipa::path(get, path = "/api/v1/incidents/{id}/report", tag = "incidents", params(IncidentPath), responses((status = 200, description = "The report", body = String, content_type = "text/markdown")))]
 pub(super) async fn get_incident_report(
     State(app): State<Arc<AppState>>,
@@ -160,34 +160,34 @@ pub(super) async fn get_incident_report(
     Ok(([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], text).into_response())
 }
 
-/// What is said of the step that is next, named so that where somebody else was faster, nothing is said of another one.
+/// An update of the next step. The step is named, so that an update that comes late never applies to another step.
 #[derive(Deserialize, ToSchema)]
-#[serde(tag = "said", rename_all = "lowercase", deny_unknown_fields)]
+#[serde(tag = "response", rename_all = "lowercase", deny_unknown_fields)]
 pub(super) enum AdvanceIncidentRequest {
-    /// Nothing: it is found out whether it is done.
-    Nothing { step: BoundedText<100> },
-    /// It is done.
+    /// Check whether the step is done.
+    Check { step: BoundedText<100> },
+    /// Mark the step as done.
     Done {
         step: BoundedText<100>,
-        /// What there is to say of it.
+        /// A note.
         note: Option<BoundedText<2_000>>,
     },
-    /// It is passed over.
+    /// Skip the step.
     Skip {
         step: BoundedText<100>,
-        /// Why.
+        /// The reason.
         note: BoundedText<2_000>,
     },
-    /// It was marked as done, or passed over, by mistake.
+    /// Reopen a step that was marked as done or skipped by mistake.
     Reopen {
         step: BoundedText<100>,
-        /// Why.
+        /// The reason.
         note: BoundedText<2_000>,
     },
 }
 
-/// Go on with an incident, until a person is needed
-#[utoipa::path(post, path = "/api/v1/incidents/{id}/next", tag = "incidents", params(IncidentPath), request_body = AdvanceIncidentRequest, responses((status = 200, description = "How far it is", body = IncidentDetails)))]
+/// Update the next step, and continue until a person is needed
+#[utoipa::path(post, path = "/api/v1/incidents/{id}/steps", tag = "incidents", params(IncidentPath), request_body = AdvanceIncidentRequest, responses((status = 200, description = "The incident and its next step", body = IncidentDetails)))]
 pub(super) async fn advance_incident(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -196,7 +196,7 @@ pub(super) async fn advance_incident(
 ) -> ApiResult<IncidentDetails> {
     let work = incidents::load_incident(&app, &caller.actor(), &of.id).await?;
     let (step, response) = match onward {
-        AdvanceIncidentRequest::Nothing { step } => (step, StepResponse::Check),
+        AdvanceIncidentRequest::Check { step } => (step, StepResponse::Check),
         AdvanceIncidentRequest::Done { step, note } => {
             (step, StepResponse::Done(note.map(|note| note.to_string()).unwrap_or_default()))
         }
@@ -211,24 +211,24 @@ pub(super) async fn advance_incident(
     Ok(Json(IncidentDetails::from_case(&case)))
 }
 
-/// Whose sessions are ended.
+/// The sessions to revoke.
 #[derive(Deserialize, ToSchema)]
-#[serde(tag = "whose", rename_all = "lowercase", deny_unknown_fields)]
+#[serde(tag = "scope", rename_all = "lowercase", deny_unknown_fields)]
 pub(super) enum ContainmentRequest {
-    /// Everybody's.
+    /// All sessions.
     Everybody {},
-    /// Of the users with these ids.
+    /// Sessions of these users.
     Users {
         #[schema(min_items = 1, max_items = 100)]
         users: Vec<BoundedText<200>>,
     },
-    /// On shared tokens.
+    /// Sessions with shared tokens.
     Duplicates {},
-    /// Of users who do not exist.
+    /// Sessions of users who do not exist.
     Orphans {},
 }
 
-/// Make a plan that ends sessions in the course of an incident; `/plans/{id}/apply` carries it out
+/// Create a plan that revokes sessions in an incident; `/plans/{id}/apply` applies it
 #[utoipa::path(post, path = "/api/v1/incidents/{id}/contain", tag = "incidents", params(IncidentPath), request_body = ContainmentRequest, responses((status = 201, description = "The plan", body = PlanDto)))]
 pub(super) async fn plan_containment(
     State(app): State<Arc<AppState>>,
@@ -244,35 +244,36 @@ pub(super) async fn plan_containment(
     };
     if users.len() > MAX_USERS_PER_PLAN {
         return Err(ProblemDetails::bad_request(format!(
-            "a plan names at most {MAX_USERS_PER_PLAN} users here"
+            "a containment plan can name at most {MAX_USERS_PER_PLAN} users"
         )));
     }
     let users: Vec<String> = users.iter().map(|user| user.to_string()).collect();
     let selection: Option<Selection> = whose.selection(&users);
-    let selection = selection.ok_or_else(|| ProblemDetails::bad_request("name at least one user"))?;
+    let selection = selection.ok_or_else(|| ProblemDetails::bad_request("at least one user is required"))?;
     let work = incidents::load_incident(&app, &caller.actor(), &of.id).await?;
     let plan = incidents::plan_containment(work, selection).await?;
     Ok((StatusCode::CREATED, Json(PlanDto::from_plan(&app.config(), &plan)?)))
 }
 
-/// Which evidence is wanted.
+/// Options of the evidence export.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ExportEvidenceQuery {
-    /// Also evidence of which something could not be read; otherwise that is an error
+    /// Export incomplete evidence too, instead of failing if a part cannot be read
     #[serde(default)]
     incomplete: bool,
 }
 
-/// Download the evidence, sealed to the recipient of the archive
-#[utoipa::path(post, path = "/api/v1/incidents/{id}/evidence", tag = "incidents", params(IncidentPath, ExportEvidenceQuery), responses((status = 200, description = "A tar file in the age format", body = Vec<u8>, content_type = "application/octet-stream")))]
+/// Export the evidence, encrypted for the archive's recipient
+#[utoipa::path(post, path = "/api/v1/incidents/{id}/evidence", tag = "incidents", params(IncidentPath, ExportEvidenceQuery), responses((status = 200, description = "An age-encrypted tar file", body = Vec<u8>, content_type = "application/octet-stream")))]
 pub(super) async fn export_evidence(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
     PathParams(of): PathParams<IncidentPath>,
     QueryParams(wanted): QueryParams<ExportEvidenceQuery>,
 ) -> Result<Response, ProblemDetails> {
+    // A script may not notice gaps, so it has to ask for incomplete evidence.
     let completeness =
         if wanted.incomplete { EvidenceCompleteness::Optional } else { EvidenceCompleteness::Required };
     let work = incidents::load_incident(&app, &caller.actor(), &of.id).await?;
@@ -282,7 +283,7 @@ pub(super) async fn export_evidence(
     Ok(([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, kept)], bytes).into_response())
 }
 
-/// A part of the report.
+/// A report section to set.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SetReportFieldRequest {
@@ -290,7 +291,7 @@ pub(super) struct SetReportFieldRequest {
     text: BoundedText<2_000>,
 }
 
-/// Which part of the report.
+/// A section of the report.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum ReportFieldName {
@@ -313,8 +314,8 @@ impl ReportFieldName {
     }
 }
 
-/// Keep a part of the report
-#[utoipa::path(post, path = "/api/v1/incidents/{id}/set", tag = "incidents", params(IncidentPath), request_body = SetReportFieldRequest, responses((status = 204, description = "It is kept")))]
+/// Set a section of the report
+#[utoipa::path(post, path = "/api/v1/incidents/{id}/fields", tag = "incidents", params(IncidentPath), request_body = SetReportFieldRequest, responses((status = 204, description = "The section was saved")))]
 pub(super) async fn set_report_field(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -334,8 +335,8 @@ pub(super) struct AddNoteRequest {
     note: BoundedText<2_000>,
 }
 
-/// Put a note on the timeline
-#[utoipa::path(post, path = "/api/v1/incidents/{id}/notes", tag = "incidents", params(IncidentPath), request_body = AddNoteRequest, responses((status = 204, description = "It is noted")))]
+/// Add a note to the timeline
+#[utoipa::path(post, path = "/api/v1/incidents/{id}/notes", tag = "incidents", params(IncidentPath), request_body = AddNoteRequest, responses((status = 204, description = "The note was added")))]
 pub(super) async fn add_note(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -347,16 +348,16 @@ pub(super) async fn add_note(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Why an incident is closed.
+/// The reason for closing an incident.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CloseIncidentRequest {
-    /// Needed where something speaks against closing it.
+    /// Required if steps are unfinished.
     reason: Option<BoundedText<2_000>>,
 }
 
 /// Close an incident
-#[utoipa::path(post, path = "/api/v1/incidents/{id}/close", tag = "incidents", params(IncidentPath), request_body = CloseIncidentRequest, responses((status = 204, description = "It is closed")))]
+#[utoipa::path(post, path = "/api/v1/incidents/{id}/close", tag = "incidents", params(IncidentPath), request_body = CloseIncidentRequest, responses((status = 204, description = "The incident was closed")))]
 pub(super) async fn close_incident(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -374,7 +375,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_parts_of_a_report_are_those_of_every_other_way_to_it() {
+    fn report_sections_match_those_of_the_application() {
         let names = ["summary", "root-cause", "data-leaked", "prevention", "lessons"];
         assert_eq!(incidents::REPORT_FIELDS, names);
         for name in names {

@@ -1,4 +1,4 @@
-//! What logs say, and whether they are heard.
+//! Log events and log sources.
 
 use std::sync::Arc;
 
@@ -19,47 +19,48 @@ use super::{
     extractors::{BoundedInt, BoundedText, ListCursor, ListPage, QueryParams},
 };
 
-/// What is looked for among signals.
+/// Search criteria for log events.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListLogEventsQuery {
-    /// Only of this target
+    /// Only events of this target
     #[param(inline)]
     target: Option<BoundedText<200>>,
-    /// Only of this kind, or of the pattern of that name
+    /// Only events of this kind or custom log check
     #[param(inline)]
     kind: Option<BoundedText<100>>,
-    /// Only about the token with this prefix
+    /// Only events with this token prefix
     #[param(inline)]
     token: Option<BoundedText<8>>,
-    /// Only those that name this user
+    /// Only events that name this user
     #[param(inline)]
     user: Option<BoundedText<200>>,
-    /// Only those that are bad
+    /// Only events with a severity
     #[serde(default)]
     bad: bool,
-    /// Only read from then on
+    /// Start of the period in which lines were read, inclusive
     #[param(inline)]
     from: Option<Rfc3339>,
-    /// Only read before then
+    /// End of the period, exclusive
     #[param(inline)]
     to: Option<Rfc3339>,
-    /// The most on a page; 100, unless it is given
+    /// Page size; 100 by default
     #[param(inline)]
     limit: Option<BoundedInt<1_000>>,
-    /// What `next` of the page before was
+    /// `next` of the previous page
     #[param(inline)]
     cursor: Option<ListCursor>,
 }
 
-/// Signals of logs, the latest first
-#[utoipa::path(get, path = "/api/v1/signals", tag = "logs", params(ListLogEventsQuery), responses((status = 200, description = "A page of signals", body = ListPage<LogEventDto>)))]
+/// List log events, latest first
+#[utoipa::path(get, path = "/api/v1/log-events", tag = "logs", params(ListLogEventsQuery), responses((status = 200, description = "A page of log events", body = ListPage<LogEventDto>)))]
 pub(super) async fn list_log_events(
     State(app): State<Arc<AppState>>,
     QueryParams(wanted): QueryParams<ListLogEventsQuery>,
 ) -> ApiResult<ListPage<LogEventDto>> {
     let names: Vec<String> = match &wanted.target {
+        // An unknown target is an error, not an empty list.
         Some(name) => vec![app.target(name)?.name],
         None => app.config().targets.iter().map(|target| target.name.clone()).collect(),
     };
@@ -84,8 +85,8 @@ pub(super) async fn list_log_events(
     })))
 }
 
-/// The sources of log lines, and whether they are heard
-#[utoipa::path(get, path = "/api/v1/sources", tag = "logs", responses((status = 200, description = "The sources", body = ListPage<LogSourceDto>)))]
+/// List log sources and their activity
+#[utoipa::path(get, path = "/api/v1/log-sources", tag = "logs", responses((status = 200, description = "The log sources", body = ListPage<LogSourceDto>)))]
 pub(super) async fn list_log_sources(
     State(app): State<Arc<AppState>>,
     _caller: ApiCaller,

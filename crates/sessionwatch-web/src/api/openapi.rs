@@ -1,4 +1,4 @@
-//! The OpenAPI document, which is made of the handlers themselves.
+//! The OpenAPI document, generated from the handlers.
 
 use std::sync::OnceLock;
 
@@ -13,23 +13,25 @@ use super::{
 };
 
 pub(super) async fn get_openapi_document() -> Result<Json<&'static Value>, ProblemDetails> {
+    // Built once, as it depends only on the code.
     static OPENAPI_DOCUMENT: OnceLock<Option<Value>> = OnceLock::new();
     let made = OPENAPI_DOCUMENT.get_or_init(|| {
         let document = serde_json::to_value(openapi_router().into_openapi());
         document.map(finish_openapi).ok()
     });
-    let unwritable = || AppError::Internal("the description of the interface cannot be written as JSON");
+    let unwritable = || AppError::Internal("the OpenAPI document cannot be serialized as JSON");
     Ok(Json(made.as_ref().ok_or_else(unwritable)?))
 }
 
-/// Adds to the document what holds of every address.
+/// Adds what all operations share: security, errors and common headers.
 fn finish_openapi(mut document: Value) -> Value {
     document["components"]["securitySchemes"] = json!({
-        "token": { "type": "http", "scheme": "bearer", "description": "A token of `sessionwatch tokens add`, or of Settings." }
+        "token": { "type": "http", "scheme": "bearer", "description": "An API token, created in Settings or with `sessionwatch tokens add`." }
     });
     forbid_extra_fields(&mut document);
     for route in api_route_table().iter() {
         let operation = &mut document["paths"][&route.path][route.method.as_str().to_lowercase()];
+        // The route of this document has no handler annotation.
         if operation.is_null() {
             *operation = json!({ "summary": "This document", "responses": { "200": {
                 "description": "OpenAPI 3.1", "content": { "application/json": { "schema": { "type": "object" } } }
@@ -41,16 +43,16 @@ fn finish_openapi(mut document: Value) -> Value {
             operation["security"] = json!([{ "token": [scope.name()] }]);
         }
         let parameter = if route.method == "GET" {
-            operation["responses"]["304"] = json!({ "description": "It is what was read before" });
+            operation["responses"]["304"] = json!({ "description": "Not modified" });
             json!({
                 "name": "If-None-Match", "in": "header", "required": false, "schema": { "type": "string" },
-                "description": "The `ETag` of what is known already",
+                "description": "The `ETag` of an earlier response",
             })
         } else {
             json!({
                 "name": "Idempotency-Key", "in": "header", "required": false,
                 "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" },
-                "description": "A name for this request: sent again with it, the request is done once; with another request, the answer is 422",
+                "description": "A unique key for this request. A retry with the same key gets the first response; another request with the key gets status 422",
             })
         };
         match operation["parameters"].as_array_mut() {
@@ -61,7 +63,7 @@ fn finish_openapi(mut document: Value) -> Value {
     document
 }
 
-/// Says of bodies that nothing else is taken: of the variants of one, the derived schemas do not.
+/// Forbids unknown fields in request bodies. The derived schemas of enum variants do not.
 fn forbid_extra_fields(document: &mut Value) {
     let operations = document["paths"].as_object().into_iter().flat_map(serde_json::Map::values);
     let bodies = operations.filter_map(Value::as_object).flat_map(serde_json::Map::values);
@@ -87,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_document_refers_to_is_in_it() {
+    fn every_reference_in_the_document_resolves() {
         fn references(value: &Value, found: &mut BTreeSet<String>) {
             match value {
                 Value::Object(map) => {
@@ -110,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn every_address_is_declared_once() {
+    fn every_route_is_declared_once() {
         let declared: Vec<String> =
             api_route_table().iter().map(|route| format!("{} {}", route.method, route.path)).collect();
         let distinct: BTreeSet<&String> = declared.iter().collect();
@@ -118,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_something_is_not_for_who_only_reads_and_is_noted() {
+    fn write_routes_need_more_than_the_read_scope_and_are_audited() {
         for route in api_route_table().iter().filter(|route| route.method != "GET") {
             assert!(
                 matches!(route.access, Access::Token(scope) if scope != TokenScope::Read),

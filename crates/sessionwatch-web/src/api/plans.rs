@@ -1,4 +1,4 @@
-//! Plans: made, looked at, carried out, and undone.
+//! Plans: create, approve, apply and restore.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -25,41 +25,41 @@ use super::{
     targets::TargetPath,
 };
 
-/// Plans of a page: the latest.
+/// Number of latest plans listed.
 const PLAN_PAGE_SIZE: usize = 100;
 
-/// Which sessions a plan is about.
+/// The sessions that a plan selects.
 #[derive(Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub(super) enum CreatePlanRequest {
-    /// Rows that ended longer ago than so many hours.
+    /// Rows that expired more than this number of hours ago.
     Expired { hours: BoundedInt<8_760> },
-    /// Rows on tokens that occur more than once.
+    /// Rows with tokens that occur more than once.
     Duplicates {},
     /// Rows whose user does not exist.
     Orphaned {},
-    /// Active sessions of users with more than so many.
+    /// Active sessions beyond this number per user.
     Excess { keep: BoundedInt<1_000> },
-    /// Every row of a user.
+    /// All rows of a user.
     User { user: BoundedText<200> },
-    /// The row of that id, or on a token that begins so.
+    /// The row with this ID, or with this token prefix.
     Session { session: BoundedText<200> },
-    /// Every row that fits all conditions; at least one has to be given.
+    /// All rows that match every given condition; at least one is required.
     Where {
         user: Option<BoundedText<200>>,
-        /// Whose id, name or handle contains this.
+        /// Rows of users whose ID, name or handle contains this text.
         user_like: Option<BoundedText<200>>,
         created_after: Option<Rfc3339>,
         created_before: Option<Rfc3339>,
         expires_after: Option<Rfc3339>,
         expires_before: Option<Rfc3339>,
         ip: Option<BoundedText<200>>,
-        agent_like: Option<BoundedText<200>>,
-        /// Only sessions in which somebody else acts for the user.
+        user_agent_like: Option<BoundedText<200>>,
+        /// Only impersonated sessions.
         #[serde(default)]
         impersonated: bool,
     },
-    /// Every row.
+    /// All rows.
     All {},
 }
 
@@ -85,7 +85,7 @@ impl CreatePlanRequest {
                 expires_after,
                 expires_before,
                 ip,
-                agent_like,
+                user_agent_like,
                 impersonated,
             } => {
                 let filter = RowFilter {
@@ -96,12 +96,13 @@ impl CreatePlanRequest {
                     expires_after: micros(expires_after),
                     expires_before: micros(expires_before),
                     ip: text(ip),
-                    agent_like: text(agent_like),
+                    agent_like: text(user_agent_like),
                     impersonated,
                 };
+                // An empty filter would select every row, probably by mistake.
                 if filter == RowFilter::default() {
                     return Err(ProblemDetails::conflict(
-                        "without any condition, it is everybody: say `all`",
+                        "at least one condition is required; to select all sessions, use `all`",
                     ));
                 }
                 Selection::Where(filter)
@@ -114,16 +115,16 @@ impl CreatePlanRequest {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(super) struct PlanPath {
-    /// Its id
+    /// Id of the plan
     #[param(inline)]
     id: BoundedText<100>,
 }
 
-/// What a plan removed.
+/// The rows that a plan archived.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(super) struct ArchivePath {
-    /// The id of the plan that removed it
+    /// Id of the plan that archived the rows
     #[param(inline)]
     plan: BoundedText<100>,
 }
@@ -135,20 +136,20 @@ pub(super) struct PlanDetails {
     plan: PlanDto,
     /// `planned`, `begun` or `done`.
     state: &'static str,
-    /// Who agreed as the second person.
+    /// The second person who approved the plan.
     approved_by: Option<String>,
-    /// How far carrying it out is; nothing unless that was begun since the daemon started.
+    /// Progress of the apply job; null unless it was started since the daemon started.
     progress: Option<ApplyProgress>,
 }
 
-/// How far carrying out a plan is.
+/// The progress of an apply job.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ApplyProgress {
-    /// Rows that were gone through.
+    /// Number of rows processed.
     rows: u64,
-    /// What came of it; nothing while it goes on.
+    /// The outcome; null while the job is running.
     outcome: Option<String>,
-    /// Whether it failed.
+    /// True if the job failed.
     failed: bool,
 }
 
@@ -169,8 +170,8 @@ impl PlanDetails {
     }
 }
 
-/// The latest 100 plans
-#[utoipa::path(get, path = "/api/v1/plans", tag = "plans", responses((status = 200, description = "The plans, the latest first", body = ListPage<PlanDetails>)))]
+/// List the latest 100 plans
+#[utoipa::path(get, path = "/api/v1/plans", tag = "plans", responses((status = 200, description = "The plans, latest first", body = ListPage<PlanDetails>)))]
 pub(super) async fn list_plans(
     State(app): State<Arc<AppState>>,
     _caller: ApiCaller,
@@ -180,7 +181,7 @@ pub(super) async fn list_plans(
     Ok(Json(ListPage::from_all(courses)))
 }
 
-/// A plan, and how far it is
+/// Get a plan and its progress
 #[utoipa::path(get, path = "/api/v1/plans/{id}", tag = "plans", params(PlanPath), responses((status = 200, description = "The plan", body = PlanDetails)))]
 pub(super) async fn get_plan(
     State(app): State<Arc<AppState>>,
@@ -190,7 +191,7 @@ pub(super) async fn get_plan(
     Ok(Json(PlanDetails::from_plan(&app, &plan)?))
 }
 
-/// Make a plan, which touches nothing
+/// Create a plan, which changes nothing yet
 #[utoipa::path(post, path = "/api/v1/targets/{target}/plans", tag = "plans", params(TargetPath), request_body = CreatePlanRequest, responses((status = 201, description = "The plan", body = PlanDetails)))]
 pub(super) async fn create_plan(
     State(app): State<Arc<AppState>>,
@@ -203,20 +204,20 @@ pub(super) async fn create_plan(
     Ok((StatusCode::CREATED, Json(PlanDetails::from_plan(&app, &plan)?)))
 }
 
-/// What is said along with carrying out a plan.
+/// Confirmations for applying a plan.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ApplyPlanRequest {
-    /// The name of the target, where the plan has to be confirmed.
+    /// The target name, required to confirm a plan that exceeds a safety limit.
     confirm: Option<BoundedText<200>>,
-    /// The incident in whose course it is carried out.
+    /// The incident for which the plan is applied.
     incident: Option<BoundedText<100>>,
-    /// Why complete evidence of the incident is not waited for.
+    /// The reason for applying the plan without complete evidence of the incident.
     without_evidence: Option<BoundedText<2_000>>,
 }
 
-/// Agree to a plan as the second person, where the configuration asks for one
-#[utoipa::path(post, path = "/api/v1/plans/{id}/approve", tag = "plans", params(PlanPath), responses((status = 204, description = "It is noted")))]
+/// Approve a plan as the second person, if the configuration requires one
+#[utoipa::path(post, path = "/api/v1/plans/{id}/approve", tag = "plans", params(PlanPath), responses((status = 204, description = "The plan was approved")))]
 pub(super) async fn approve_plan(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -226,8 +227,8 @@ pub(super) async fn approve_plan(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Carry out a plan; it goes on by itself, and `/plans/{id}` says how far it is
-#[utoipa::path(post, path = "/api/v1/plans/{id}/apply", tag = "plans", params(PlanPath), request_body = ApplyPlanRequest, responses((status = 202, description = "It has begun", body = PlanDetails)))]
+/// Apply a plan in the background; `/plans/{id}` shows the progress
+#[utoipa::path(post, path = "/api/v1/plans/{id}/apply", tag = "plans", params(PlanPath), request_body = ApplyPlanRequest, responses((status = 202, description = "The apply job was started", body = PlanDetails)))]
 pub(super) async fn apply_plan(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
@@ -240,12 +241,13 @@ pub(super) async fn apply_plan(
         incident_id: consent.incident.map(|id| id.to_string()),
         without_evidence_reason: consent.without_evidence.map(|reason| reason.to_string()),
     };
+    // Runs in the background: applying a large plan outlives any HTTP timeout.
     app_plans::start_apply(TargetOps::new(&app, target, &caller.actor()), plan.clone(), request).await?;
     Ok((StatusCode::ACCEPTED, Json(PlanDetails::from_plan(&app, &plan)?)))
 }
 
-/// What is archived, and can be put back
-#[utoipa::path(get, path = "/api/v1/archive", tag = "plans", responses((status = 200, description = "By the plans that removed it", body = ListPage<ArchiveDto>)))]
+/// List archived rows that can be restored
+#[utoipa::path(get, path = "/api/v1/archive", tag = "plans", responses((status = 200, description = "The archived rows of each plan", body = ListPage<ArchiveDto>)))]
 pub(super) async fn list_archives(
     State(app): State<Arc<AppState>>,
     _caller: ApiCaller,
@@ -256,7 +258,7 @@ pub(super) async fn list_archives(
     Ok(Json(ListPage::from_all(documents.map_err(AppError::from)?)))
 }
 
-/// Make a plan to put back what another one removed
+/// Create a plan that restores the rows of another plan
 #[utoipa::path(post, path = "/api/v1/archive/{plan}/restore", tag = "plans", params(ArchivePath), responses((status = 201, description = "The plan", body = PlanDetails)))]
 pub(super) async fn create_restore_plan(
     State(app): State<Arc<AppState>>,

@@ -1,4 +1,4 @@
-//! What went wrong, as programs read it: problem details (RFC 9457).
+//! Error responses: problem details (RFC 9457).
 
 use axum::{
     Json,
@@ -14,22 +14,22 @@ use utoipa::ToSchema;
 
 use super::super::status_code;
 
-/// Why something was not done.
+/// An error response.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(super) struct ProblemDetails {
-    /// Always `about:blank`: the status says what kind of problem it is.
+    /// Always `about:blank`: the status identifies the kind of problem.
     r#type: &'static str,
-    /// The status in words.
+    /// The reason phrase of the status.
     title: &'static str,
     status: u16,
-    /// What went wrong here.
+    /// The cause of this error.
     detail: String,
-    /// What to do about it.
+    /// Advice on how to proceed.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<&'static str>,
 }
 
-/// The media type of problems.
+/// The media type of error responses.
 const PROBLEM_MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 impl ProblemDetails {
@@ -73,6 +73,7 @@ impl IntoResponse for ProblemDetails {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, Json(self)).into_response();
+        // `Json` has set `application/json`.
         response.headers_mut().insert(header::CONTENT_TYPE, PROBLEM_MEDIA_TYPE);
         response
     }

@@ -1,5 +1,5 @@
-//! The routes of the interface for programs. Method, path and summary stand with the handler; who may use it, and what is
-//! recorded of it, stand here.
+//! The routes of the API. The handler declares method, path and summary; access level and audit actions are declared
+//! here.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::{
     OpenApiDoc, account, alerts, incidents, logs, plans, sessions, targets,
 };
 
-/// The address of the document.
+/// Path of the OpenAPI document.
 pub(super) const OPENAPI_PATH: &str = "/api/v1/openapi.json";
 
 const READ_ACCESS: Access = Access::Token(TokenScope::Read);
@@ -26,7 +26,7 @@ const INCIDENTS_ACCESS: Access = Access::Token(TokenScope::Incidents);
 const ACCOUNT_ACCESS: Access = Access::Token(TokenScope::Account);
 const ADMIN_ACCESS: Access = Access::Token(TokenScope::Admin);
 
-/// A handler, with who may use it and what is recorded of it.
+/// A handler with its access level and audit actions.
 struct ApiRoute {
     access: Access,
     audit_action: &'static str,
@@ -42,7 +42,7 @@ fn api_route(
 }
 
 impl ApiRoute {
-    /// The route, as its handler describes it.
+    /// Returns the routes that the handler declares.
     fn to_route_specs(&self) -> Vec<RouteSpec> {
         let (_, paths, _) = &self.handler;
         let mut routes = vec![];
@@ -65,7 +65,7 @@ impl ApiRoute {
     }
 }
 
-/// Every route but that of the document itself.
+/// Declares every route except that of the OpenAPI document.
 #[rustfmt::skip]
 fn declare_routes() -> Vec<ApiRoute> {
     vec![
@@ -80,46 +80,46 @@ fn declare_routes() -> Vec<ApiRoute> {
         api_route(READ_ACCESS, "", routes!(sessions::search_users)),
         api_route(READ_ACCESS, "", routes!(sessions::get_user)),
         api_route(READ_ACCESS, "", routes!(targets::get_checklist)),
-        api_route(ALERTS_ACCESS, "attest", routes!(targets::create_attestation)),
-        api_route(ACTIONS_ACCESS, "plan-made", routes!(plans::create_plan)),
-        api_route(ALERTS_ACCESS, "acknowledge", routes!(alerts::acknowledge_alert)),
-        api_route(ALERTS_ACCESS, "resolve", routes!(alerts::resolve_alert)),
-        api_route(ALERTS_ACCESS, "comment", routes!(alerts::add_comment)),
+        api_route(ALERTS_ACCESS, "checklist.attested", routes!(targets::create_attestation)),
+        api_route(ACTIONS_ACCESS, "plan.created", routes!(plans::create_plan)),
+        api_route(ALERTS_ACCESS, "alert.acknowledged", routes!(alerts::acknowledge_alert)),
+        api_route(ALERTS_ACCESS, "alert.resolved", routes!(alerts::resolve_alert)),
+        api_route(ALERTS_ACCESS, "alert.commented", routes!(alerts::add_comment)),
         api_route(READ_ACCESS, "", routes!(alerts::list_alerts)),
         api_route(READ_ACCESS, "", routes!(alerts::list_silences)),
-        api_route(ALERTS_ACCESS, "silence", routes!(alerts::create_silence)),
-        api_route(ALERTS_ACCESS, "unsilence", routes!(alerts::expire_silence)),
+        api_route(ALERTS_ACCESS, "silence.created", routes!(alerts::create_silence)),
+        api_route(ALERTS_ACCESS, "silence.expired", routes!(alerts::expire_silence)),
         api_route(READ_ACCESS, "", routes!(alerts::list_events)),
         api_route(READ_ACCESS, "", routes!(logs::list_log_events)),
         api_route(READ_ACCESS, "", routes!(logs::list_log_sources)),
         api_route(READ_ACCESS, "", routes!(incidents::list_incidents)),
-        api_route(INCIDENTS_ACCESS, "incident-opened", routes!(incidents::open_incident)),
+        api_route(INCIDENTS_ACCESS, "incident.opened", routes!(incidents::open_incident)),
         api_route(READ_ACCESS, "", routes!(incidents::get_incident)),
         api_route(READ_ACCESS, "", routes!(incidents::get_incident_report)),
-        api_route(INCIDENTS_ACCESS, "incident-done, incident-skipped, incident-found", routes!(incidents::advance_incident)),
-        api_route(INCIDENTS_ACCESS, "plan-made", routes!(incidents::plan_containment)),
-        api_route(INCIDENTS_ACCESS, "incident-evidence", routes!(incidents::export_evidence)),
-        api_route(INCIDENTS_ACCESS, "incident-set", routes!(incidents::set_report_field)),
-        api_route(INCIDENTS_ACCESS, "incident-note", routes!(incidents::add_note)),
-        api_route(INCIDENTS_ACCESS, "incident-closed", routes!(incidents::close_incident)),
+        api_route(INCIDENTS_ACCESS, "incident.step_done, incident.step_skipped, incident.step_detected", routes!(incidents::advance_incident)),
+        api_route(INCIDENTS_ACCESS, "plan.created", routes!(incidents::plan_containment)),
+        api_route(INCIDENTS_ACCESS, "incident.evidence_exported", routes!(incidents::export_evidence)),
+        api_route(INCIDENTS_ACCESS, "incident.field_set", routes!(incidents::set_report_field)),
+        api_route(INCIDENTS_ACCESS, "incident.note_added", routes!(incidents::add_note)),
+        api_route(INCIDENTS_ACCESS, "incident.closed", routes!(incidents::close_incident)),
         api_route(READ_ACCESS, "", routes!(plans::list_plans)),
         api_route(READ_ACCESS, "", routes!(plans::get_plan)),
-        api_route(ACTIONS_ACCESS, "plan-approved", routes!(plans::approve_plan)),
-        api_route(ACTIONS_ACCESS, "plan-begun", routes!(plans::apply_plan)),
+        api_route(ACTIONS_ACCESS, "plan.approved", routes!(plans::approve_plan)),
+        api_route(ACTIONS_ACCESS, "plan.started", routes!(plans::apply_plan)),
         api_route(READ_ACCESS, "", routes!(plans::list_archives)),
-        api_route(ACTIONS_ACCESS, "plan-made", routes!(plans::create_restore_plan)),
+        api_route(ACTIONS_ACCESS, "plan.created", routes!(plans::create_restore_plan)),
         api_route(READ_ACCESS, "", routes!(account::list_audit_entries)),
         api_route(READ_ACCESS, "", routes!(account::get_config)),
         api_route(ACCOUNT_ACCESS, "", routes!(account::list_login_sessions)),
-        api_route(ACCOUNT_ACCESS, "login-ended", routes!(account::revoke_login_session)),
+        api_route(ACCOUNT_ACCESS, "login.revoked", routes!(account::revoke_login_session)),
         api_route(ACCOUNT_ACCESS, "", routes!(account::list_tokens)),
-        api_route(ACCOUNT_ACCESS, "token-added", routes!(account::create_token)),
-        api_route(ACCOUNT_ACCESS, "token-removed", routes!(account::delete_token)),
+        api_route(ACCOUNT_ACCESS, "token.created", routes!(account::create_token)),
+        api_route(ACCOUNT_ACCESS, "token.revoked", routes!(account::delete_token)),
         api_route(ADMIN_ACCESS, "", routes!(account::list_accounts)),
-        api_route(ADMIN_ACCESS, "account-added", routes!(account::create_account)),
-        api_route(ADMIN_ACCESS, "account-removed", routes!(account::delete_account)),
+        api_route(ADMIN_ACCESS, "account.created", routes!(account::create_account)),
+        api_route(ADMIN_ACCESS, "account.deleted", routes!(account::delete_account)),
         api_route(READ_ACCESS, "", routes!(account::list_channels)),
-        api_route(ADMIN_ACCESS, "channel-tested", routes!(account::test_channel)),
+        api_route(ADMIN_ACCESS, "channel.tested", routes!(account::test_channel)),
     ]
 }
 
@@ -127,13 +127,13 @@ fn openapi_route() -> RouteSpec {
     RouteSpec { method: Method::GET, path: OPENAPI_PATH.to_owned(), access: Access::Anyone, audit_action: "" }
 }
 
-/// Every route.
+/// Returns every route of the API.
 pub(crate) fn api_route_table() -> RouteTable {
     let described = declare_routes().into_iter().flat_map(|declared| declared.to_route_specs());
     RouteTable::new(std::iter::once(openapi_route()).chain(described))
 }
 
-/// The router of every route but that of the document, and what its handlers say of themselves.
+/// Builds the router of every route except that of the OpenAPI document, with the handlers' descriptions.
 pub(super) fn openapi_router() -> OpenApiRouter<Arc<AppState>> {
     let router = OpenApiRouter::with_openapi(OpenApiDoc::openapi());
     declare_routes().into_iter().fold(router, |router, declared| router.routes(declared.handler))

@@ -24,15 +24,15 @@ use super::{
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(super) struct UserPath {
-    /// The name of the target
+    /// Name of the target
     #[param(inline)]
     target: BoundedText<200>,
-    /// The id of the user
+    /// User ID
     #[param(inline)]
     user: BoundedText<200>,
 }
 
-/// Which sessions.
+/// The status of the sessions to list.
 #[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum SessionStatusFilter {
@@ -42,7 +42,7 @@ enum SessionStatusFilter {
     Expired,
 }
 
-/// In which order. By user there is one page.
+/// The sort order. Sorting by user returns a single page.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum SessionSortKey {
@@ -52,19 +52,19 @@ enum SessionSortKey {
     Id,
 }
 
-/// In which direction.
+/// The sort direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum SortDirection {
-    /// Largest first.
+    /// Descending.
     #[default]
     Down,
-    /// Smallest first.
+    /// Ascending.
     Up,
 }
 
-/// The last session of a page: a letter for the order, its end or creation in microseconds, and its row id in
-/// hexadecimal digits.
+/// The last session of a page, encoded as a letter for the sort order, the expiry or creation time in microseconds, and
+/// the row ID in hexadecimal.
 #[derive(Clone, Debug)]
 struct SessionCursor {
     sort: SessionSort,
@@ -75,7 +75,8 @@ struct SessionCursor {
 impl<'de> Deserialize<'de> for SessionCursor {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("that is not what `next` of a page was"))
+        Self::parse(&text)
+            .ok_or_else(|| serde::de::Error::custom("expected the value of `next` of the previous page"))
     }
 }
 
@@ -94,7 +95,7 @@ impl SessionCursor {
         Self { sort, key: sort_key(row, sort), id: row.id.clone().unwrap_or_default() }
     }
 
-    /// As text that is safe in an address.
+    /// Encodes the cursor as text that is safe in a URL.
     fn encode(&self) -> String {
         let order = match self.sort {
             SessionSort::Expires | SessionSort::User => 'e',
@@ -120,44 +121,44 @@ impl SessionCursor {
         let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
         let id: Vec<u8> = id.as_bytes().chunks(2).map(pair).collect::<Option<_>>()?;
         let key = key.parse::<i128>().ok()?.clamp(i64::MIN.into(), i64::MAX.into());
-        // No row has an id that no row can have: databases take neither half letters nor zero bytes.
+        // Row IDs are valid UTF-8 without zero bytes: databases reject anything else, even in a comparison.
         let id = String::from_utf8_lossy(&id).replace('\0', "");
         Some(Self { sort, key: i64::try_from(key).ok()?, id })
     }
 }
 
-/// Which sessions are asked for.
+/// Filter, order and page of sessions.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListSessionsQuery {
-    /// Which; all, unless it is given
+    /// Status; all by default
     #[serde(default)]
     #[param(inline)]
     status: SessionStatusFilter,
-    /// By what they are sorted; with a cursor, like the page before. Unless it is given: by their end, or by their row ids, where a
-    /// table of more than 100 000 rows has no index on the end, and would be read whole for each page
+    /// Sort order; with a cursor, that of the previous page. By default by expiry, or by row ID if a table of more than
+    /// 100,000 rows has no index on the expiry and would be read completely for each page
     #[param(inline)]
     sort: Option<SessionSortKey>,
-    /// Largest or smallest first
+    /// Sort direction
     #[serde(default)]
     #[param(inline)]
     order: SortDirection,
-    /// Only of this user
+    /// Only sessions of this user
     #[param(inline)]
     user: Option<BoundedText<200>>,
-    /// Only the one with this row id, or those with this token prefix
+    /// Only the session with this row ID, or sessions with this token prefix
     #[param(inline)]
     token: Option<BoundedText<200>>,
-    /// The most on a page; 100, unless it is given
+    /// Page size; 100 by default
     #[param(inline)]
     limit: Option<BoundedInt<1_000>>,
-    /// What `next` of the page before was
+    /// `next` of the previous page
     #[param(inline)]
     cursor: Option<SessionCursor>,
 }
 
-/// Sessions of a target, by the first characters of their tokens
+/// List sessions of a target, with token prefixes
 #[utoipa::path(get, path = "/api/v1/targets/{target}/sessions", tag = "targets", params(TargetPath, ListSessionsQuery), responses((status = 200, description = "A page of sessions", body = ListPage<SessionDto>)))]
 pub(super) async fn list_sessions(
     State(app): State<Arc<AppState>>,
@@ -179,7 +180,7 @@ pub(super) async fn list_sessions(
             SessionStatusFilter::Active => SessionStatus::Active,
             SessionStatusFilter::Expired => SessionStatus::Expired,
         },
-        // What a cursor says holds in its own order only.
+        // A cursor is a position in its own sort order only, so that order wins.
         sort: wanted.cursor.as_ref().map(|place| place.sort).or(sort),
         paged: true,
         ascending: wanted.order == SortDirection::Up,
@@ -195,33 +196,34 @@ pub(super) async fn list_sessions(
     Ok(Json(ListPage { items: found.rows.iter().map(session).collect(), next }))
 }
 
-/// A user who fits what is looked for.
+/// A user found by a search.
 #[derive(Serialize, ToSchema)]
 pub(super) struct MatchingUser {
     id: String,
-    /// What helps a person to recognise the user.
+    /// Name, handle or email, to recognize the user.
     display: Vec<String>,
     sessions: u64,
 }
 
-/// Whom one looks for.
+/// A search for users.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct SearchUsersQuery {
-    /// A part of the id, name or handle
+    /// Part of the ID, name or handle
     #[param(inline)]
     find: BoundedText<200>,
 }
 
-/// Users by a part of their id, name or handle; at most 50
-#[utoipa::path(get, path = "/api/v1/targets/{target}/users", tag = "targets", params(TargetPath, SearchUsersQuery), responses((status = 200, description = "Users", body = ListPage<MatchingUser>)))]
+/// Search users by a part of their ID, name or handle (at most 50)
+#[utoipa::path(get, path = "/api/v1/targets/{target}/users", tag = "targets", params(TargetPath, SearchUsersQuery), responses((status = 200, description = "The matching users", body = ListPage<MatchingUser>)))]
 pub(super) async fn search_users(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
     PathParams(of): PathParams<TargetPath>,
     QueryParams(find): QueryParams<SearchUsersQuery>,
 ) -> ApiResult<ListPage<MatchingUser>> {
+    // The caller is waiting, so the search uses the short timeout.
     let ops = TargetOps::new(&app, app.target(&of.target)?, &caller.actor()).with_short_timeout();
     let found = incidents::search_users(ops, find.find.to_string(), USER_SEARCH_LIMIT).await?;
     let candidate = |FoundUser { display, sessions }: FoundUser| {
@@ -232,28 +234,28 @@ pub(super) async fn search_users(
     Ok(Json(ListPage::from_all(found.into_iter().map(candidate).collect())))
 }
 
-/// A user: the sessions in the table, and what is known besides.
+/// A user: stored sessions, log events and history.
 #[derive(Serialize, ToSchema)]
 pub(super) struct UserDetails {
     id: String,
-    /// Up to 100 sessions that are stored now; nothing where the database cannot be asked.
+    /// Up to 100 stored sessions; null if the database is unavailable.
     sessions: Option<Vec<SessionDto>>,
-    /// Why the database cannot be asked.
+    /// The reason why the database is unavailable.
     unavailable: Option<String>,
-    /// Up to 100 lines of logs of the last 30 days.
-    signals: Vec<LogEventDto>,
-    /// What happened to sessions of the user that the table itself does not show any more.
+    /// Up to 100 log events of the last 30 days.
+    log_events: Vec<LogEventDto>,
+    /// Findings and plans about the user's sessions, including sessions that no longer exist.
     history: Vec<UserHistoryEntry>,
 }
 
-/// Something that happened to sessions of a user.
+/// An entry in the history of a user.
 #[derive(Serialize, ToSchema)]
 pub(super) struct UserHistoryEntry {
     at: Rfc3339,
-    said: String,
+    text: String,
 }
 
-/// A user of a target
+/// Get a user of a target
 #[utoipa::path(get, path = "/api/v1/targets/{target}/users/{user}", tag = "targets", params(UserPath), responses((status = 200, description = "The user", body = UserDetails)))]
 pub(super) async fn get_user(
     State(app): State<Arc<AppState>>,
@@ -273,11 +275,11 @@ pub(super) async fn get_user(
         id: of.user.to_string(),
         sessions,
         unavailable,
-        signals: records.log_events.iter().map(LogEventDto::from_record).collect(),
+        log_events: records.log_events.iter().map(LogEventDto::from_record).collect(),
         history: records
             .history
             .into_iter()
-            .map(|event| UserHistoryEntry { at: Rfc3339(event.at), said: event.summary })
+            .map(|event| UserHistoryEntry { at: Rfc3339(event.at), text: event.summary })
             .collect(),
     }))
 }
@@ -287,7 +289,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_comes_back_as_it_was() {
+    fn a_cursor_survives_encoding() {
         for (sort, key, id) in [
             (SessionSort::Expires, 0, ""),
             (SessionSort::Created, -5, "a"),

@@ -1,4 +1,4 @@
-//! Targets: how they stand, their numbers over time, checks, sessions, users, and the checklist.
+//! Targets: status, session stats, checks, diagnostics and checklist.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -25,24 +25,24 @@ use super::{
     problem::ProblemDetails,
 };
 
-/// How a target stands.
+/// The status of a target.
 #[derive(Serialize, ToSchema)]
 pub(super) struct TargetSummary {
     name: String,
-    /// `healthy`, `failing`, `acknowledged` (every alert that fires is looked after) or `unknown`.
+    /// `passing`, `failing`, `acknowledged` (every firing alert is acknowledged) or `unknown`.
     state: &'static str,
-    /// Where it is, without a password.
+    /// The address, without a password.
     address: String,
-    looked_at: Option<Rfc3339>,
-    /// How its sessions are stored.
+    checked_at: Option<Rfc3339>,
+    /// The id of the profile.
     profile: Option<String>,
-    /// The title of that profile.
+    /// The title of the profile.
     framework: Option<String>,
-    /// The table that holds them, with its schema.
+    /// The session table, with its schema.
     table: Option<String>,
     engine: Option<String>,
-    /// What was counted at the last look, as in the report of `sessionwatch check`; nothing where nothing is known.
-    census: Value,
+    /// Session stats of the last check run, as in the report of `sessionwatch check`; null if there was none.
+    stats: Value,
 }
 
 impl TargetSummary {
@@ -52,27 +52,27 @@ impl TargetSummary {
             name: target.name.clone(),
             state: status.state(),
             address: target.address.to_string(),
-            looked_at: status.report.as_ref().map(|report| Rfc3339(report.at)),
+            checked_at: status.report.as_ref().map(|report| Rfc3339(report.at)),
             profile: text("profile"),
             framework: text("framework"),
             table: text("table"),
             engine: text("engine"),
-            census: status.report_document().map(|report| report["census"].clone()).unwrap_or_default(),
+            stats: status.report_document().map(|report| report["stats"].clone()).unwrap_or_default(),
         }
     }
 }
 
-/// A target, and what is known of it.
+/// A target with its checks and latest report.
 #[derive(Serialize, ToSchema)]
 pub(super) struct TargetDetails {
     #[serde(flatten)]
     standing: TargetSummary,
-    /// What a person should know about it.
+    /// Notes about the target.
     notes: Vec<String>,
-    /// When which checks are made, in words.
+    /// The schedule of the checks, as text.
     schedule: Vec<String>,
     checks: Vec<AlertDto>,
-    /// The last look, as `sessionwatch check --format json` writes it; nothing before the first one.
+    /// The report of the last check run, as in `sessionwatch check --format json`; null before the first one.
     report: Value,
 }
 
@@ -80,7 +80,7 @@ pub(super) struct TargetDetails {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(super) struct TargetPath {
-    /// The name of the target
+    /// Name of the target
     #[param(inline)]
     pub(super) target: BoundedText<200>,
 }
@@ -89,22 +89,22 @@ pub(super) struct TargetPath {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(super) struct CheckPath {
-    /// The name of the target
+    /// Name of the target
     #[param(inline)]
     pub(super) target: BoundedText<200>,
-    /// The id of the check
+    /// Id of the check
     #[param(inline)]
     pub(super) check: BoundedText<200>,
 }
 
 impl CheckPath {
-    /// The same, as use cases take it.
+    /// Returns the alert of the check.
     pub(super) fn alert_ref(&self) -> AlertRef {
         AlertRef { target: self.target.to_string(), check: self.check.to_string() }
     }
 }
 
-/// Every target, and how it stands
+/// List all targets and their status
 #[utoipa::path(get, path = "/api/v1/targets", tag = "targets", responses((status = 200, description = "The targets", body = ListPage<TargetSummary>)))]
 pub(super) async fn list_targets(
     State(app): State<Arc<AppState>>,
@@ -117,7 +117,7 @@ pub(super) async fn list_targets(
     Ok(Json(ListPage::from_all(standing.collect())))
 }
 
-/// A target, with its checks and its last look
+/// Get a target, its checks and its latest report
 #[utoipa::path(get, path = "/api/v1/targets/{target}", tag = "targets", params(TargetPath), responses((status = 200, description = "The target", body = TargetDetails)))]
 pub(super) async fn get_target(
     State(app): State<Arc<AppState>>,
@@ -137,16 +137,16 @@ pub(super) async fn get_target(
     }))
 }
 
-/// What was counted in a stretch of time.
+/// Session stats of one interval.
 #[derive(Serialize, ToSchema)]
 pub(super) struct StatsSample {
-    /// Its begin.
+    /// Start of the interval.
     at: Rfc3339,
-    /// Looks in it.
-    looks: u64,
-    /// Looks that saw nothing.
-    blind: u64,
-    /// By name: the mean, the lowest and the highest of what the others saw.
+    /// Number of check runs.
+    runs: u64,
+    /// Number of failed check runs.
+    failed_runs: u64,
+    /// Mean, minimum and maximum of the successful runs, by name of the gauge.
     gauges: BTreeMap<String, [f64; 3]>,
 }
 
@@ -155,29 +155,30 @@ pub(super) struct StatsSample {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct StatsPeriodQuery {
-    /// From then on; a day before `to`, unless it is given
+    /// Start of the period, inclusive; one day before `to` by default
     #[param(inline)]
     from: Option<Rfc3339>,
-    /// Before then; now, unless it is given
+    /// End of the period, exclusive; now by default
     #[param(inline)]
     to: Option<Rfc3339>,
 }
 
-/// Numbers of a target over time: single looks of two days, five-minute means of two weeks, hourly ones before
-#[utoipa::path(get, path = "/api/v1/targets/{target}/census", tag = "targets", params(TargetPath, StatsPeriodQuery), responses((status = 200, description = "Oldest first", body = ListPage<StatsSample>)))]
+/// Get session stats over time: every check run for two days, five-minute means for two weeks, hourly means before
+#[utoipa::path(get, path = "/api/v1/targets/{target}/stats", tag = "targets", params(TargetPath, StatsPeriodQuery), responses((status = 200, description = "The samples, oldest first", body = ListPage<StatsSample>)))]
 pub(super) async fn get_session_stats(
     State(app): State<Arc<AppState>>,
     PathParams(of): PathParams<TargetPath>,
     QueryParams(period): QueryParams<StatsPeriodQuery>,
 ) -> ApiResult<ListPage<StatsSample>> {
     let now = app.clock.now();
+    // The end is exclusive: one microsecond more includes a run at this instant.
     let to = period.to.map_or(now + SignedDuration::from_micros(1), |Rfc3339(at)| at);
     let from = period.from.map_or(to - DAY, |Rfc3339(at)| at);
     let points = targets::list_samples(&app, &of.target, Period { from, to }).await?;
     let counted = |Sample { at, runs, failed_runs, gauges }: Sample| StatsSample {
         at: Rfc3339(at),
-        looks: runs,
-        blind: failed_runs,
+        runs,
+        failed_runs,
         gauges,
     };
     Ok(Json(ListPage::from_all(points.into_iter().map(counted).collect())))
@@ -188,41 +189,42 @@ pub(super) async fn get_session_stats(
 pub(super) struct TargetCheck {
     #[serde(flatten)]
     alert: AlertDto,
-    /// The verdict of the last look: `healthy`, `failing`, `unknown` or `not-applicable`; nothing before the first one.
-    verdict: Option<String>,
-    /// What failed last, with the rows that show it.
+    /// The result of the last check run: `passing`, `failing`, `unknown` or `not-applicable`; null before the first
+    /// one.
+    result: Option<String>,
+    /// The last failing finding, with its evidence.
     finding: Value,
     silences: Vec<SilenceDto>,
-    /// What it means and what to do, in Markdown; nothing of checks of your own.
+    /// The documentation of the check, in Markdown; null for a custom check.
     documentation: Option<&'static str>,
 }
 
-/// A check on a target; `/events` has its history
+/// Get a check on a target; `/events` lists its history
 #[utoipa::path(get, path = "/api/v1/targets/{target}/checks/{check}", tag = "targets", params(CheckPath), responses((status = 200, description = "The check", body = TargetCheck)))]
 pub(super) async fn get_check(
     State(app): State<Arc<AppState>>,
     PathParams(of): PathParams<CheckPath>,
 ) -> ApiResult<TargetCheck> {
     let details = targets::find_check(&app, of.alert_ref()).await?;
-    let missing = || ProblemDetails::not_found("nothing is known of such a check on that target");
+    let missing = || ProblemDetails::not_found("check not found on this target");
     let CheckDetails { alert, finding, silences, .. } = details.ok_or_else(missing)?;
     Ok(Json(TargetCheck {
         alert: AlertDto::from_record(&alert),
         finding,
-        verdict: alert.verdict,
+        result: alert.verdict,
         silences: silences.iter().map(SilenceDto::from_record).collect(),
         documentation: sessionwatch_app::checks::find_documentation(&of.check),
     }))
 }
 
-/// A query.
+/// The query behind a check.
 #[derive(Serialize, ToSchema)]
 pub(super) struct CheckSql {
-    /// SQL, without a semicolon. It gives prefixes of tokens only.
+    /// SQL without a trailing semicolon. The query returns token prefixes only.
     sql: String,
 }
 
-/// The query behind a check, written for the target
+/// Get the query behind a check, for this target
 #[utoipa::path(get, path = "/api/v1/targets/{target}/checks/{check}/query", tag = "targets", params(CheckPath), responses((status = 200, description = "The query", body = CheckSql)))]
 pub(super) async fn get_check_query(
     State(app): State<Arc<AppState>>,
@@ -232,8 +234,8 @@ pub(super) async fn get_check_query(
     Ok(Json(CheckSql { sql }))
 }
 
-/// What keeps sessions of a target from being safe, or the watch from seeing them
-#[utoipa::path(get, path = "/api/v1/targets/{target}/doctor", tag = "targets", params(TargetPath), responses((status = 200, description = "Everything that was examined", body = ListPage<DoctorFindingDto>)))]
+/// Run the doctor: diagnose schema, role, TLS and clock
+#[utoipa::path(get, path = "/api/v1/targets/{target}/doctor", tag = "targets", params(TargetPath), responses((status = 200, description = "The diagnostics", body = ListPage<DoctorFindingDto>)))]
 pub(super) async fn run_doctor(
     State(app): State<Arc<AppState>>,
     PathParams(of): PathParams<TargetPath>,
@@ -242,7 +244,7 @@ pub(super) async fn run_doctor(
     Ok(Json(ListPage::from_all(findings.iter().map(DoctorFindingDto::from).collect())))
 }
 
-/// The weekly checklist of a target, as `sessionwatch report --format json` writes it
+/// Get the weekly checklist of a target, as in `sessionwatch report --format json`
 #[utoipa::path(get, path = "/api/v1/targets/{target}/checklist", tag = "targets", params(TargetPath), responses((status = 200, description = "The checklist", body = Value)))]
 pub(super) async fn get_checklist(
     State(app): State<Arc<AppState>>,
@@ -252,28 +254,28 @@ pub(super) async fn get_checklist(
     Ok(Json(list.to_json()))
 }
 
-/// What somebody vouches for.
+/// An attestation of the item about user reports.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AttestationRequest {
-    /// Whether users reported nothing about log-ins this week.
-    holds: bool,
-    /// How one knows.
+    /// True if users reported no login problems this week.
+    passes: bool,
+    /// The evidence.
     note: BoundedText<500>,
 }
 
-/// Vouch for what users reported this week
-#[utoipa::path(post, path = "/api/v1/targets/{target}/attestations", tag = "targets", params(TargetPath), request_body = AttestationRequest, responses((status = 204, description = "It is noted")))]
+/// Attest whether users reported login problems this week
+#[utoipa::path(post, path = "/api/v1/targets/{target}/attestations", tag = "targets", params(TargetPath), request_body = AttestationRequest, responses((status = 204, description = "The attestation was recorded")))]
 pub(super) async fn create_attestation(
     State(app): State<Arc<AppState>>,
     caller: ApiCaller,
     PathParams(of): PathParams<TargetPath>,
-    JsonBody(vouched): JsonBody<AttestationRequest>,
+    JsonBody(attestation): JsonBody<AttestationRequest>,
 ) -> Result<StatusCode, ProblemDetails> {
     let new = NewAttestation {
         target: of.target.to_string(),
-        holds: vouched.holds,
-        note: vouched.note.to_string(),
+        holds: attestation.passes,
+        note: attestation.note.to_string(),
     };
     checklists::record_attestation(&app, &caller.actor(), new).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -1,25 +1,25 @@
-// Keeps open pages up to date: when something happened, the page is asked for anew, and what it shows is put in place.
+// Refreshes an open page after live events: fetches the page again and replaces its content.
 "use strict";
 (() => {
   const main = document.getElementById("main");
   const state = document.getElementById("live");
   if (!main || main.dataset.live !== "yes" || !window.EventSource) return;
-  let asked = false;
-  let again = false;
+  let fetching = false;
+  let stale = false;
   const busy = () => {
     const at = document.activeElement;
     return at && at.closest && at.closest("form") && main.contains(at) && at.tagName !== "BUTTON";
   };
-  const renew = async () => {
+  const refresh = async () => {
     if (busy()) return;
-    // What happens while the page is on its way may not be on it.
-    again = asked;
-    if (asked) return;
-    asked = true;
+    // An event during a fetch may not be on the fetched page, so fetch once more afterwards.
+    stale = fetching;
+    if (fetching) return;
+    fetching = true;
     try {
-      const answer = await fetch(location.href, { credentials: "same-origin", redirect: "error" });
-      if (!answer.ok) throw new Error(String(answer.status));
-      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const response = await fetch(location.href, { credentials: "same-origin", redirect: "error" });
+      if (!response.ok) throw new Error(String(response.status));
+      const page = new DOMParser().parseFromString(await response.text(), "text/html");
       const open = [...main.querySelectorAll("details[open] > summary")].map((summary) => summary.textContent);
       const next = page.getElementById("main");
       main.replaceChildren(...next.childNodes);
@@ -28,15 +28,15 @@
       }
       state.textContent = "Up to date.";
     } catch {
-      state.textContent = "This page is not up to date: load it again.";
+      state.textContent = "This page may be out of date. Reload it.";
     } finally {
-      asked = false;
-      if (again) { again = false; renew(); }
+      fetching = false;
+      if (stale) { stale = false; refresh(); }
     }
   };
-  const events = new EventSource("/live");
-  for (const kind of ["looked", "judged", "acted", "delivered"]) events.addEventListener(kind, renew);
-  // Between the page and this, something may have happened.
-  events.addEventListener("open", renew);
-  events.addEventListener("error", () => { state.textContent = "The connection was lost; what is shown may be old."; });
+  const events = new EventSource("/events");
+  for (const kind of ["run_finished", "logs_evaluated", "target_changed", "delivered"]) events.addEventListener(kind, refresh);
+  // Events between loading the page and opening the stream were missed.
+  events.addEventListener("open", refresh);
+  events.addEventListener("error", () => { state.textContent = "Connection lost: this page may be out of date."; });
 })();

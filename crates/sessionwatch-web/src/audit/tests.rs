@@ -3,14 +3,17 @@ use sessionwatch_app::app::accounts::AccountRole;
 use super::super::test_dashboard::{HOSTILE_TEXT, TestDashboard};
 
 #[tokio::test]
-async fn what_people_do_is_recorded_and_shown_as_text() {
+async fn actions_are_recorded_and_shown_as_text() {
     let dashboard = TestDashboard::new();
     let responder = dashboard.log_in_as(AccountRole::Responder).await;
-    responder.post("/alerts/silence", &[("minutes", "60"), ("note", HOSTILE_TEXT)]).await;
+    responder.post("/silences", &[("minutes", "60"), ("note", HOSTILE_TEXT)]).await;
     let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/audit").await;
-    assert_eq!(page.count_elements("main .mark.healthy"), 1, "the chain of hashes is whole");
+    assert_eq!(page.count_elements("main .mark.passing"), 1, "the hash chain is intact");
     let actions = page.select_texts("main tbody td:nth-child(3)");
-    assert!(actions.contains(&"silence".to_owned()) && actions.contains(&"login".to_owned()), "{actions:?}");
+    assert!(
+        actions.contains(&"silence.created".to_owned()) && actions.contains(&"login.succeeded".to_owned()),
+        "{actions:?}"
+    );
     assert!(page.select_texts("main tbody td:nth-child(2)").contains(&"responder".to_owned()));
     page.assert_shows_hostile_text("main tbody td");
 }

@@ -11,7 +11,7 @@ use sessionwatch_store::plans;
 
 use super::super::test_dashboard::{HOSTILE_TEXT, TestDashboard};
 
-/// A plan that somebody made just now: 3 rows of 1,000.
+/// Returns a plan created just now: 3 rows of 1,000.
 fn plan(dashboard: &TestDashboard, state: PlanState) -> PlanRecord {
     let sample = vec![RowPreview {
         prefix: Some("abcdefgh".into()),
@@ -45,16 +45,16 @@ fn plan(dashboard: &TestDashboard, state: PlanState) -> PlanRecord {
 }
 
 #[tokio::test]
-async fn an_empty_page_offers_plans_to_who_may_act_only() {
+async fn only_responders_can_create_plans() {
     let dashboard = TestDashboard::new();
-    let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/cleanup/-").await;
+    let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/cleanup").await;
     assert_eq!(page.count_elements("main form"), 0);
     assert_eq!(page.select_texts("main p.empty").len(), 2);
-    let page = dashboard.log_in_as(AccountRole::Responder).await.get("/cleanup/app").await;
-    let kinds = page.select_attributes("section[aria-labelledby=wishes] input[name=kind]", "value");
+    let page = dashboard.log_in_as(AccountRole::Responder).await.get("/cleanup?target=app").await;
+    let kinds = page.select_attributes("section[aria-labelledby=create-plan] input[name=kind]", "value");
     let every = ["expired", "duplicates", "orphaned", "excess", "user", "session", "where", "all"];
     assert_eq!(kinds, every);
-    assert_eq!(page.count_elements("section[aria-labelledby=wishes] button"), every.len());
+    assert_eq!(page.count_elements("section[aria-labelledby=create-plan] button"), every.len());
 }
 
 #[tokio::test]
@@ -62,7 +62,7 @@ async fn a_plan_shows_what_it_would_touch_as_text() {
     let dashboard = TestDashboard::new();
     dashboard.write_store(|db| plans::upsert_plan(db, &plan(&dashboard, PlanState::Planned)));
     let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
-    let page = viewer.get("/cleanup/app").await;
+    let page = viewer.get("/cleanup?target=app").await;
     assert_eq!(page.select_attributes("section[aria-labelledby=plans] li a", "href"), ["/plans/p1"]);
     let page = viewer.get("/plans/p1").await;
     assert_eq!(page.select_text("main h1"), "cleanup orphaned");
@@ -71,23 +71,23 @@ async fn a_plan_shows_what_it_would_touch_as_text() {
     assert_eq!(page.select_texts("main tbody code"), ["abcdefgh…"]);
     page.assert_shows_hostile_text("main tbody td");
     page.assert_shows_hostile_text("main ul.list li");
-    assert_eq!(page.count_elements("main form"), 0, "who only looks carries nothing out");
+    assert_eq!(page.count_elements("main form"), 0, "viewers cannot apply a plan");
 }
 
 #[tokio::test]
-async fn a_plan_is_carried_out_by_a_button_unless_it_is_done_or_too_old() {
+async fn a_plan_can_be_applied_unless_it_is_done_or_expired() {
     let dashboard = TestDashboard::new();
     let responder = dashboard.log_in_as(AccountRole::Responder).await;
     let made = plan(&dashboard, PlanState::Planned);
     dashboard.write_store(|db| plans::upsert_plan(db, &made));
     let page = responder.get("/plans/p1").await;
-    assert_eq!(page.select_text("form[action='/plans/p1/apply'] button"), "Carry out this plan");
+    assert_eq!(page.select_text("form[action='/plans/p1/apply'] button"), "Apply plan");
     assert_eq!(page.count_elements("input[name=confirm]"), 0);
 
     let old = PlanRecord { updated_at: made.updated_at - SignedDuration::from_hours(24), ..made.clone() };
     dashboard.write_store(|db| plans::upsert_plan(db, &old));
     let page = responder.get("/plans/p1").await;
-    assert_eq!(page.select_text("main p.notice"), "The plan is too old to be carried out: make it anew.");
+    assert_eq!(page.select_text("main p.notice"), "This plan has expired. Create a new plan.");
     assert_eq!(page.count_elements("main form"), 0);
     let refused = responder.post("/plans/p1/apply", &[]).await;
     assert_eq!(refused.status, StatusCode::CONFLICT);
@@ -98,7 +98,7 @@ async fn a_plan_is_carried_out_by_a_button_unless_it_is_done_or_too_old() {
 }
 
 #[tokio::test]
-async fn a_plan_that_reaches_far_asks_for_the_name_of_the_target() {
+async fn a_plan_above_a_safety_limit_asks_for_the_target_name() {
     let dashboard = TestDashboard::new();
     let responder = dashboard.log_in_as(AccountRole::Responder).await;
     let far = PlanRecord { row_count: 900, active_sessions: 800, ..plan(&dashboard, PlanState::Planned) };
@@ -115,10 +115,10 @@ async fn a_plan_that_reaches_far_asks_for_the_name_of_the_target() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_planned_is_refused_before_the_database_is_asked() {
+async fn invalid_plans_are_rejected_before_the_database_is_queried() {
     let dashboard = TestDashboard::new();
     let responder = dashboard.log_in_as(AccountRole::Responder).await;
-    for fields in [
+    for [kind, other] in [
         [("kind", "everything"), ("x", "")],
         [("kind", "expired"), ("hours", "0")],
         [("kind", "excess"), ("keep", "1001")],
@@ -126,7 +126,7 @@ async fn what_cannot_be_planned_is_refused_before_the_database_is_asked() {
         [("kind", "where"), ("created_after", "")],
         [("kind", "where"), ("created_after", "yesterday")],
     ] {
-        let refused = responder.post("/cleanup/app", &fields).await;
-        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{fields:?}");
+        let refused = responder.post("/cleanup", &[("target", "app"), kind, other]).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{kind:?} {other:?}");
     }
 }

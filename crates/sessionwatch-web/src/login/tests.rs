@@ -7,7 +7,7 @@ use super::{
 };
 
 #[test]
-fn one_goes_on_only_to_pages_of_ours() {
+fn login_returns_only_to_pages_on_this_host() {
     let to = |next: &str| ReturnTo::new(next.to_owned()).safe_path().to_owned();
     assert_eq!(to("/alerts?x=1"), "/alerts?x=1");
     for evil in ["//evil.example", "https://evil.example", "/\\evil.example", "", "javascript:x"] {
@@ -23,33 +23,33 @@ fn one_goes_on_only_to_pages_of_ours() {
 }
 
 #[tokio::test]
-async fn a_stranger_is_led_to_the_form_and_back_again() {
+async fn an_anonymous_visitor_is_sent_to_the_login_form_and_back() {
     let dashboard = TestDashboard::new();
     let stranger = dashboard.anonymous_visitor();
     let page = stranger.get("/alerts?days=30").await;
     assert_eq!(page.status, StatusCode::SEE_OTHER);
     let form = stranger.get(&page.location.unwrap()).await;
     assert_eq!(form.select_attributes("input[name=next]", "value"), ["/alerts?days=30"]);
-    assert_eq!(form.count_elements("nav"), 0, "a page for strangers leads nowhere else");
-    assert_eq!(form.count_elements("p.empty"), 1, "nobody has an account yet");
+    assert_eq!(form.count_elements("nav"), 0, "a public page has no navigation");
+    assert_eq!(form.count_elements("p.empty"), 1, "no accounts yet");
     dashboard.log_in_as(AccountRole::Viewer).await;
     assert_eq!(stranger.get("/login").await.count_elements("p.empty"), 0);
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_told_of_and_what_was_typed_is_not_shown() {
+async fn a_wrong_password_is_reported_without_showing_the_input() {
     let dashboard = TestDashboard::new();
     let fields = [("name", HOSTILE_TEXT), ("password", "wrong"), ("next", "//evil.example")];
     let page = dashboard.anonymous_visitor().post("/login", &fields).await;
     assert_eq!(page.status, StatusCode::UNAUTHORIZED);
-    assert_eq!(page.select_text("p[role=alert]"), "The name or the password is wrong.");
+    assert_eq!(page.select_text("p[role=alert]"), "Incorrect name or password.");
     assert_eq!(page.select_attributes("input[name=next]", "value"), ["/"]);
     assert!(!page.select_text("main").contains("alert(1)"));
     assert!(page.cookie.is_none());
 }
 
 #[tokio::test]
-async fn who_logs_out_is_not_known_any_more() {
+async fn logging_out_ends_the_login_session() {
     let dashboard = TestDashboard::new();
     let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
     assert_eq!(viewer.get("/").await.select_texts("header form.who span"), ["viewer · viewer"]);
@@ -60,7 +60,7 @@ async fn who_logs_out_is_not_known_any_more() {
 }
 
 #[tokio::test]
-async fn a_form_of_another_login_changes_nothing() {
+async fn a_form_of_another_login_session_is_rejected() {
     let dashboard = TestDashboard::new();
     let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
     let mut other = dashboard.log_in_as(AccountRole::Responder).await;
@@ -74,13 +74,13 @@ async fn a_setup_link_shows_a_form_and_any_other_is_not_found() {
     let dashboard = TestDashboard::new();
     let token = dashboard.app.auth.create_setup_link(dashboard.now());
     let page = dashboard.anonymous_visitor().get(&format!("/setup/{token}")).await;
-    assert_eq!(page.select_text("form.stack button"), "Make the account");
+    assert_eq!(page.select_text("form.stack button"), "Create account");
     assert_eq!(page.select_attributes("input[name=password]", "minlength"), ["15"]);
     assert_eq!(dashboard.anonymous_visitor().get("/setup/x").await.status, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
-async fn every_page_names_itself_and_where_it_stands() {
+async fn every_page_has_a_title_and_marks_its_navigation_entry() {
     let dashboard = TestDashboard::new();
     let admin = dashboard.log_in_as(AccountRole::Admin).await;
     for (path, place) in [
@@ -88,8 +88,8 @@ async fn every_page_names_itself_and_where_it_stands() {
         ("/alerts", "Alerts"),
         ("/logs", "Logs"),
         ("/incidents", "Incidents"),
-        ("/cleanup/app", "Clean-up"),
-        ("/checklist/app", "Checklist"),
+        ("/cleanup?target=app", "Cleanup"),
+        ("/targets/app/report", "Checklist"),
         ("/audit", "Audit"),
         ("/settings", "Settings"),
     ] {
@@ -103,12 +103,12 @@ async fn every_page_names_itself_and_where_it_stands() {
     let missing = admin.get("/nowhere").await;
     assert_eq!(
         (missing.status, missing.select_text("main p.empty")),
-        (StatusCode::NOT_FOUND, "There is no such page.".into())
+        (StatusCode::NOT_FOUND, "No page exists at this address.".into())
     );
 }
 
 #[tokio::test]
-async fn the_first_account_is_made_once_and_logs_in() {
+async fn the_first_account_is_created_once_and_logged_in() {
     let dashboard = TestDashboard::new();
     let path = format!("/setup/{}", dashboard.app.auth.create_setup_link(dashboard.now()));
     let short = dashboard.anonymous_visitor().post(&path, &[("name", "ada"), ("password", "short")]).await;
@@ -122,10 +122,10 @@ async fn the_first_account_is_made_once_and_logs_in() {
 }
 
 #[tokio::test]
-async fn a_provider_of_identities_is_offered_where_one_is_configured() {
+async fn an_identity_provider_is_offered_only_if_configured() {
     let dashboard = TestDashboard::new();
     assert_eq!(dashboard.anonymous_visitor().get("/login").await.count_elements("p.links a"), 0);
-    assert_eq!(dashboard.anonymous_visitor().get("/openid/login").await.status, StatusCode::NOT_FOUND);
-    let callback = dashboard.anonymous_visitor().get("/openid/callback?code=x&state=y").await;
+    assert_eq!(dashboard.anonymous_visitor().get("/oidc/login").await.status, StatusCode::NOT_FOUND);
+    let callback = dashboard.anonymous_visitor().get("/oidc/callback?code=x&state=y").await;
     assert!(!callback.status.is_success() && callback.cookie.is_none(), "{callback:?}");
 }

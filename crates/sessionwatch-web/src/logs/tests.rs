@@ -7,26 +7,26 @@ const WITH_LOGS: &str = "[[target]]\nname = \"app\"\nurl = \"sqlite:missing.db\"
 [[logs]]\nname = \"web\"\ntarget = \"app\"\nfile = \"missing.log\"\n";
 
 #[tokio::test]
-async fn without_sources_it_says_how_to_name_one() {
+async fn without_sources_the_page_shows_how_to_configure_one() {
     let dashboard = TestDashboard::new();
     let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/logs").await;
     assert_eq!(page.select_text("section[aria-labelledby=sources] p.empty code"), "[[logs]]");
     assert_eq!(
-        page.select_text("section[aria-labelledby=signals] p.empty"),
-        "No signal of the last 30 days is like that."
+        page.select_text("section[aria-labelledby=log-events] p.empty"),
+        "No matching log events in the last 30 days."
     );
 }
 
 #[tokio::test]
-async fn a_source_that_was_never_read_is_never_heard() {
+async fn a_source_that_was_never_read_has_no_lines_yet() {
     let dashboard = TestDashboard::with_config(WITH_LOGS);
     let page = dashboard.log_in_as(AccountRole::Viewer).await.get("/logs").await;
     let row = page.select_texts("section[aria-labelledby=sources] tbody td");
-    assert_eq!(row, ["web", "app", "–", "? unknown never heard", "0"]);
+    assert_eq!(row, ["web", "app", "–", "? unknown no lines yet", "0"]);
 }
 
 #[tokio::test]
-async fn signals_are_listed_and_filtered_and_what_they_say_is_text() {
+async fn log_events_are_listed_filtered_and_shown_as_text() {
     let dashboard = TestDashboard::with_config(WITH_LOGS);
     let now = dashboard.now();
     let event = NewLogEvent {
@@ -51,13 +51,13 @@ async fn signals_are_listed_and_filtered_and_what_they_say_is_text() {
     });
     let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
     let page = viewer.get("/logs").await;
-    assert_eq!(page.select_texts("section[aria-labelledby=signals] tbody code"), ["other…", "abcdefgh…"]);
-    page.assert_shows_hostile_text("section[aria-labelledby=signals] td");
+    assert_eq!(page.select_texts("section[aria-labelledby=log-events] tbody code"), ["other…", "abcdefgh…"]);
+    page.assert_shows_hostile_text("section[aria-labelledby=log-events] td");
     let page = viewer.get("/logs?token=abcdefgh").await;
-    assert_eq!(page.count_elements("section[aria-labelledby=signals] tbody tr"), 1);
+    assert_eq!(page.count_elements("section[aria-labelledby=log-events] tbody tr"), 1);
     assert_eq!(page.select_attributes("input[name=token]", "value"), ["abcdefgh"]);
     assert_eq!(
-        viewer.get("/logs?bad=yes").await.count_elements("section[aria-labelledby=signals] tbody tr"),
+        viewer.get("/logs?bad=yes").await.count_elements("section[aria-labelledby=log-events] tbody tr"),
         0
     );
 }

@@ -3,7 +3,7 @@ use sessionwatch_app::app::accounts::AccountRole;
 
 use super::super::test_dashboard::TestDashboard;
 
-/// A dashboard whose target is a fresh demonstration, and the folder with that.
+/// Returns a dashboard whose target is a new demo database, and the directory that holds it.
 fn demonstration() -> (tempfile::TempDir, TestDashboard) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("demo.db");
@@ -29,7 +29,7 @@ async fn sessions_are_listed_by_prefix_and_lead_to_their_users() {
 }
 
 #[tokio::test]
-async fn a_status_that_there_is_not_is_refused_and_an_unreachable_database_is_said() {
+async fn an_unknown_status_is_rejected_and_an_unreachable_database_is_reported() {
     let dashboard = TestDashboard::new();
     let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
     let page = viewer.get("/targets/app/sessions?status=late").await;
@@ -44,7 +44,7 @@ async fn a_status_that_there_is_not_is_refused_and_an_unreachable_database_is_sa
 }
 
 #[tokio::test]
-async fn the_same_sessions_can_be_downloaded_and_hold_no_token() {
+async fn exports_list_the_same_sessions_without_tokens() {
     let (_folder, dashboard) = demonstration();
     let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
     let lines = viewer.get("/targets/app/sessions.csv").await.body;
@@ -52,6 +52,7 @@ async fn the_same_sessions_can_be_downloaded_and_hold_no_token() {
     assert!(header.starts_with("token,id,user,expires"), "{header}");
     let document: serde_json::Value =
         serde_json::from_str(&viewer.get("/targets/app/sessions.json").await.body).unwrap();
+    assert_eq!(document["truncated"], false);
     let sessions = document["sessions"].as_array().unwrap();
     assert_eq!(sessions.len(), lines.lines().count() - 1);
     for session in sessions {
@@ -60,11 +61,11 @@ async fn the_same_sessions_can_be_downloaded_and_hold_no_token() {
 }
 
 #[tokio::test]
-async fn a_target_is_examined_and_the_query_of_a_check_shown_for_pasting() {
+async fn the_doctor_and_the_query_of_a_check_are_shown() {
     let (_folder, dashboard) = demonstration();
     let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
     let page = viewer.get("/targets/app/doctor").await;
-    assert_eq!(page.select_text("main h1"), "Examination of app");
+    assert_eq!(page.select_text("main h1"), "Doctor: app");
     assert_eq!(page.count_elements("main ul.list > li"), page.count_elements("main ul.list > li > .mark"));
     assert!(page.count_elements("main ul.list > li") > 5);
     let page = viewer.get("/targets/app/checks/duplicate-tokens/query").await;

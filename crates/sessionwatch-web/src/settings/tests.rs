@@ -12,7 +12,7 @@ const WITH_CHANNEL: &str =
     "[[channel]]\nname = \"team\"\nkind = \"webhook\"\nurl = \"https://example.org/hook\"\n";
 
 #[tokio::test]
-async fn everybody_sees_their_own_logins_and_only_admins_see_accounts_and_channels() {
+async fn users_see_their_own_login_sessions_and_only_admins_see_accounts_and_channels() {
     let dashboard = TestDashboard::with_config(WITH_CHANNEL);
     let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
     dashboard.write_store(|db| {
@@ -29,7 +29,10 @@ async fn everybody_sees_their_own_logins_and_only_admins_see_accounts_and_channe
     });
     let page = viewer.get("/settings").await;
     let logins = page.select_texts("section[aria-labelledby=own] tbody td:last-child");
-    assert!(logins.contains(&"this one".into()) && logins.contains(&"End it".into()), "{logins:?}");
+    assert!(
+        logins.contains(&"current session".into()) && logins.contains(&"End session".into()),
+        "{logins:?}"
+    );
     page.assert_shows_hostile_text("section[aria-labelledby=own] td");
     assert_eq!(
         page.count_elements("section[aria-labelledby=accounts]")
@@ -41,13 +44,13 @@ async fn everybody_sees_their_own_logins_and_only_admins_see_accounts_and_channe
     let names = page.select_texts("section[aria-labelledby=accounts] tbody td:first-child");
     assert_eq!(names, ["admin", "viewer"]);
     let removable =
-        page.select_attributes("form[action='/settings/accounts/remove'] input[name=name]", "value");
-    assert_eq!(removable, ["viewer"], "nobody removes their own account");
-    assert_eq!(page.select_texts("section[aria-labelledby=channels] button"), ["Send a test message"]);
+        page.select_attributes("form[action='/settings/accounts/delete'] input[name=name]", "value");
+    assert_eq!(removable, ["viewer"], "nobody can delete their own account");
+    assert_eq!(page.select_texts("section[aria-labelledby=channels] button"), ["Send test message"]);
 }
 
 #[tokio::test]
-async fn tokens_are_offered_for_what_the_role_may_do_and_shown_once() {
+async fn tokens_offer_the_scopes_of_the_role_and_are_shown_once() {
     let dashboard = TestDashboard::new();
     let viewer = dashboard.log_in_as(AccountRole::Viewer).await;
     let page = viewer.get("/settings").await;
@@ -63,14 +66,14 @@ async fn tokens_are_offered_for_what_the_role_may_do_and_shown_once() {
     assert!(token.starts_with("swt_"), "{token}");
     made.assert_shows_hostile_text("main p");
     let page = viewer.get("/settings").await;
-    assert_eq!(page.count_elements("form[action='/settings/tokens/remove']"), 1);
+    assert_eq!(page.count_elements("form[action='/settings/tokens/revoke']"), 1);
     assert!(!page.select_text("main").contains(&token));
     let beyond = viewer.post("/settings/tokens", &[("label", "x"), ("days", "7"), ("actions", "yes")]).await;
     assert_eq!(beyond.status, StatusCode::FORBIDDEN);
 }
 
 #[tokio::test]
-async fn a_password_is_changed_as_it_was_typed_also_with_blanks_at_its_ends() {
+async fn a_password_is_changed_exactly_as_typed_including_spaces_at_its_ends() {
     let dashboard = TestDashboard::new();
     let (old, new) = (" a sentence is a good one ", "\tanother sentence is as good  ");
     let account = NewAccount {

@@ -260,9 +260,9 @@ fn render_alert(kept: &AlertRecord) -> Result<String, Failure> {
             .collect();
         let _ = writeln!(text, "  {}", parts.join(" "));
     }
-    for signal in finding["signals"].as_array().into_iter().flatten() {
+    for signal in finding["log_events"].as_array().into_iter().flatten() {
         let said = |key: &str| sanitize_text(signal[key].as_str().unwrap_or_default());
-        let _ = writeln!(text, "  {} {}: {}", said("seen_at"), said("source"), said("text"));
+        let _ = writeln!(text, "  {} {}: {}", said("recorded_at"), said("source"), said("text"));
     }
     Ok(text)
 }

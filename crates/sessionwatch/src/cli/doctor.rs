@@ -69,5 +69,5 @@ fn render_text(target: &str, findings: &[Diagnostic]) -> String {
 
 fn findings_to_json(target: &str, findings: &[Diagnostic]) -> Value {
     let findings: Vec<_> = findings.iter().map(api_types::DoctorFindingDto::from).collect();
-    json!({ "schema": 1, "target": target, "findings": findings })
+    json!({ "schema": 2, "target": target, "findings": findings })
 }

@@ -84,9 +84,9 @@ fn explain_line(args: &ExplainArgs) -> Result<ExitCode, Failure> {
         .collect();
     if args.format == DocumentFormat::Json {
         let stages: Vec<_> =
-            explanation.stages.iter().map(|(stage, said)| json!({ "stage": stage, "said": said })).collect();
+            explanation.stages.iter().map(|(stage, said)| json!({ "stage": stage, "text": said })).collect();
         let signals: Vec<_> = signals.iter().map(LocatedLogEvent::to_json).collect();
-        let document = json!({ "schema": 1, "stages": stages, "signals": signals });
+        let document = json!({ "schema": 2, "stages": stages, "log_events": signals });
         super::print_text(&format!("{document:#}\n"))?;
         return Ok(ExitCode::SUCCESS);
     }

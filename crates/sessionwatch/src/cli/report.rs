@@ -125,8 +125,8 @@ fn write_checklists(args: &ChecklistArgs, now: UtcTimestamp) -> Result<ExitCode,
     }
     let verdicts: Vec<ChecklistVerdict> = lists.iter().map(Checklist::verdict).collect();
     Ok(match ChecklistVerdict::combine_all(verdicts.iter()) {
-        ChecklistVerdict::Pass => ExitCode::SUCCESS,
-        ChecklistVerdict::Fail => ExitCode::from(1),
+        ChecklistVerdict::Passing => ExitCode::SUCCESS,
+        ChecklistVerdict::Failing => ExitCode::from(1),
         ChecklistVerdict::Unknown(_) => ExitCode::from(3),
     })
 }

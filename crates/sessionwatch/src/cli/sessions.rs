@@ -206,7 +206,7 @@ fn append_log_events(found: &FoundSessions, format: OutputFormat) -> Result<Stri
         OutputFormat::Json => {
             let unwritable = |_| StoreError::NotSerializable("the list of sessions");
             let mut document: Value = serde_json::from_str(&text).map_err(unwritable)?;
-            document["signals"] = signals.iter().map(log_event_json).collect::<Result<_, _>>()?;
+            document["log_events"] = signals.iter().map(log_event_json).collect::<Result<_, _>>()?;
             text = format!("{document:#}\n");
         }
         OutputFormat::Table | OutputFormat::Markdown => {
@@ -244,7 +244,7 @@ fn build_session_table(
     let has = |test: fn(&SessionRow) -> bool| rows.iter().any(test);
     let (created, ip, agent) =
         (has(|row| row.created_at.is_some()), has(|row| row.ip.is_some()), has(|row| row.agent.is_some()));
-    for (shown, name) in [(created, "created"), (ip, "ip"), (agent, "agent")] {
+    for (shown, name) in [(created, "created"), (ip, "ip"), (agent, "user_agent")] {
         header.extend(shown.then_some(name));
     }
     header.extend(display.iter().map(String::as_str));

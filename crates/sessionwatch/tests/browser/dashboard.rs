@@ -46,8 +46,8 @@ const PAGES: [&str; 17] = [
     "/alerts",
     "/logs",
     "/incidents",
-    "/cleanup/app",
-    "/checklist/app",
+    "/cleanup?target=app",
+    "/targets/app/report",
     "/audit",
     "/settings",
     "/login",
@@ -63,7 +63,7 @@ fn the_first_account_is_made_by_a_link_that_holds_once_and_a_leak_is_seen_contai
     run(async {
         let browser = Browser::open(&scene.watch.address, DESK).await;
         browser.goto("/").await;
-        browser.shows("Nobody has an account yet").await;
+        browser.shows("No accounts yet").await;
         let link = scene.link.clone().unwrap();
         browser.goto(&link).await;
         browser.fill("form", "name", "ada").await;
@@ -78,7 +78,7 @@ fn the_first_account_is_made_by_a_link_that_holds_once_and_a_leak_is_seen_contai
         browser.shows("Overview").await;
         scene.database.psql(LEAK).unwrap();
         scene.logged("[AUTH-ADAPTER] Duplicate session token detected { existingUserId: 2, newUserId: 3 }\n");
-        browser.shows("nobody looks after").await;
+        browser.shows("unacknowledged alert").await;
         browser.shows("log-duplicate-token on app").await;
         browser.picture("overview").await;
 
@@ -87,14 +87,14 @@ fn the_first_account_is_made_by_a_link_that_holds_once_and_a_leak_is_seen_contai
         browser.shows("Duplicate session token detected").await;
         browser.fill("form[action='/alerts/acknowledge']", "note", "on it <script>alert(1)</script>").await;
         browser.press("form[action='/alerts/acknowledge']").await;
-        browser.shows("ada looks after it: on it <script>alert(1)</script>").await;
+        browser.shows("Acknowledged by ada: on it <script>alert(1)</script>").await;
         browser.picture("check").await;
 
         // The shared token is ended, and that is undone.
-        browser.goto("/cleanup/app").await;
+        browser.goto("/cleanup?target=app").await;
         let duplicates = "form:has(input[value=duplicates])";
         browser.press(duplicates).await;
-        browser.shows("Carry out this plan").await;
+        browser.shows("Apply plan").await;
         browser.picture("plan").await;
         let count = || count_sessions(&scene, "true");
         let before = count();
@@ -105,22 +105,22 @@ fn the_first_account_is_made_by_a_link_that_holds_once_and_a_leak_is_seen_contai
         // A wrong step is undone.
         let (before, of_user) = (count(), count_sessions(&scene, "\"userId\" = 30"));
         browser.goto("/targets/app/users/30").await;
-        browser.press("main form[action='/cleanup/app']").await;
-        browser.shows("Carry out this plan").await;
+        browser.press("main form[action='/cleanup']").await;
+        browser.shows("Apply plan").await;
         browser.press("form.stack").await;
         browser.shows("0 skipped").await;
         assert!(of_user > 0 && count() == before - of_user);
         let plan = browser.page.current_url().await.unwrap();
         let plan = plan.path().rsplit('/').next().unwrap().to_owned();
-        browser.goto("/cleanup/app").await;
+        browser.goto("/cleanup?target=app").await;
         browser.press(&format!("form[action='/archive/{plan}/restore']")).await;
-        browser.shows("Carry out this plan").await;
+        browser.shows("Apply plan").await;
         browser.press("form.stack").await;
         browser.shows(" done, ").await;
         assert_eq!(count(), before);
         browser.goto("/audit").await;
-        browser.shows("plan-carried-out").await;
-        browser.shows("all agree").await;
+        browser.shows("plan.applied").await;
+        browser.shows("Audit log intact").await;
         let complaints = browser.complaints().await;
         assert!(complaints.iter().all(|said| is_missing(said, &[&link])), "{complaints:?}");
     });
@@ -168,10 +168,10 @@ fn an_emergency_is_led_from_a_leak_to_a_closed_incident() {
         let users = "form:has(input[value=users])";
         browser.fill(users, "users", "2 3").await;
         browser.press(users).await;
-        browser.shows("Carry out this plan").await;
+        browser.shows("Apply plan").await;
         browser.press("form.stack").await;
-        browser.shows("4 rows done.").await;
-        browser.follow("Back to the incident").await;
+        browser.shows("4 rows done, 0 skipped").await;
+        browser.follow("Back to incident").await;
         browser.shows("contained").await;
         browser.press(NEXT).await;
         browser.shows("Next: Test login and logout").await;
@@ -191,10 +191,10 @@ fn an_emergency_is_led_from_a_leak_to_a_closed_incident() {
 async fn is_closed_in_the_end(browser: &Browser) {
     let incident = browser.page.current_url().await.unwrap().path().to_owned();
     assert_eq!(browser.submits(&format!("{incident}/close"), "").await, 409);
-    assert_eq!(browser.submits(&format!("{incident}/next"), "step=watch&said=skip").await, 400);
-    assert_eq!(browser.submits(&format!("{incident}/next"), "step=team&said=done").await, 409);
+    assert_eq!(browser.submits(&format!("{incident}/steps"), "step=watch&response=skip").await, 400);
+    assert_eq!(browser.submits(&format!("{incident}/steps"), "step=team&response=done").await, 409);
     assert_eq!(
-        browser.submits(&format!("{incident}/next"), "step=watch&said=skip&note=a+rehearsal").await,
+        browser.submits(&format!("{incident}/steps"), "step=watch&response=skip&note=a+rehearsal").await,
         200
     );
     browser.goto(&incident).await;
@@ -206,14 +206,14 @@ async fn is_closed_in_the_end(browser: &Browser) {
     browser.shows("Next: Write the report").await;
     browser.fill(NEXT, "note", "in the wiki").await;
     browser.press(NEXT).await;
-    browser.shows("Every step was gone through").await;
-    browser.shows("`watch` was skipped").await;
+    browser.shows("All steps completed").await;
+    browser.shows("`watch` was passed over").await;
     browser.fill("form[action$='/close']", "reason", "it was a rehearsal").await;
     browser.press("form[action$='/close']").await;
     browser.shows("closed, opened").await;
     browser.goto(&format!("{incident}/report")).await;
     browser.shows("a shared cache of pages").await;
-    browser.shows("Users whose sessions were ended: 2").await;
+    browser.shows("Users affected: 2").await;
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn every_page_is_accessible_in_both_themes_and_fits_a_phone_and_a_wall() {
             browser.log_in("ada", ACCOUNT_PASSWORD).await;
             browser.shows("ada · admin").await;
             // The watch may still take its first look.
-            browser.shows("Looked at").await;
+            browser.shows("Last check").await;
             let mut wrong = vec![];
             for path in PAGES {
                 browser.goto(path).await;
@@ -264,13 +264,13 @@ fn while_the_database_does_not_answer_pages_say_what_is_known() {
     let get = |path: &str| {
         testkit::http::get_with_headers(&address, path, &[("cookie", &cookie)]).into_status_and_text()
     };
-    testkit::wait_until("the first look", || get("/").1.contains("Looked at"));
+    testkit::wait_until("the first look", || get("/").1.contains("Last check"));
     scene.database.psql("ALTER TABLE sessions RENAME COLUMN expires TO gone").unwrap();
     let (status, page) = get("/targets/app/sessions");
     assert_eq!((status, page.contains("Cannot query the database of app")), (503, true), "{page}");
     let (status, page) = get("/targets/app/users/8");
-    assert_eq!((status, page.contains("What the logs say is below")), (200, true), "{page}");
-    assert!(get("/").1.contains("Looked at") && get("/targets/app").0 == 200);
+    assert_eq!((status, page.contains("Log events are listed below")), (200, true), "{page}");
+    assert!(get("/").1.contains("Last check") && get("/targets/app").0 == 200);
     scene.database.psql("ALTER TABLE sessions RENAME COLUMN gone TO expires").unwrap();
     assert_eq!(get("/targets/app/sessions").0, 200);
     assert_eq!(scene.watch.stop(), Some(0));

@@ -47,12 +47,12 @@ impl Drop for Provider {
 fn scene() -> (Scene, Provider) {
     let scene = Scene::new(&[("ada", "admin"), ("victor@example.org", "viewer")]);
     let public = format!("http://{}", scene.watch.address);
-    let provider = Provider::start(&format!("{public}/openid/callback"));
+    let provider = Provider::start(&format!("{public}/oidc/callback"));
     let file = scene.folder.path().join("sessionwatch.toml");
     let text = std::fs::read_to_string(&file).unwrap();
     let text = text.replace("[serve]\n", &format!("[serve]\npublic_url = \"{public}\"\n"));
     let more = format!(
-        "[openid]\nissuer = \"{}\"\nclient_id = \"watch\"\nclient_secret = \"a secret: with signs & such\"\nlabel = \"the company\"\n\
+        "[oidc]\nissuer = \"{}\"\nclient_id = \"watch\"\nclient_secret = \"a secret: with signs & such\"\nlabel = \"the company\"\n\
          viewers = [\"everybody\"]\nresponders = [\"on-call\"]\nadmins = [\"platform\"]\n",
         provider.issuer
     );
@@ -90,7 +90,7 @@ fn people_log_in_by_their_provider_with_the_role_that_it_says() {
             log_in(&browser, name).await;
             browser.shows(shown).await;
             if shown.contains('·') {
-                browser.shows("Your log-ins").await;
+                browser.shows("Your login sessions").await;
             }
         }
         // Whoever has no role any more is out at once.
@@ -104,7 +104,7 @@ fn people_log_in_by_their_provider_with_the_role_that_it_says() {
         before.shows("Password").await;
         let browser = Browser::open(&scene.watch.address, DESK).await;
         log_in(&browser, "olga").await;
-        browser.shows("Your log-ins").await;
+        browser.shows("Your login sessions").await;
         assert!(!browser.text().await.contains("leaver"));
         browser.goto("/audit").await;
         browser.shows("the identity provider grants no role").await;
@@ -119,7 +119,7 @@ fn an_answer_that_was_not_asked_for_in_this_browser_logs_nobody_in() {
         testkit::http::get_with_headers(&scene.watch.address, path, &[("cookie", cookie)])
             .into_status_and_text()
     };
-    let (status, asked) = get("/openid/login", "");
+    let (status, asked) = get("/oidc/login", "");
     assert_eq!(status, 303, "{asked}");
     let header = |name: &str| {
         let line = asked.lines().find(|line| line.to_ascii_lowercase().starts_with(name)).unwrap();
@@ -148,20 +148,24 @@ fn an_answer_that_was_not_asked_for_in_this_browser_logs_nobody_in() {
             cookie.as_str(),
             "of another provider",
         ),
-        (format!("code=x&state={state}&iss={issuer}"), cookie.as_str(), "the provider refuses"),
+        (
+            format!("code=x&state={state}&iss={issuer}"),
+            cookie.as_str(),
+            "the identity provider returned an error",
+        ),
         (
             format!("error=%3Cscript%3E&state={state}&iss={issuer}"),
             cookie.as_str(),
             "returned the error script.",
         ),
     ] {
-        let (status, page) = get(&format!("/openid/callback?{query}"), cookie);
+        let (status, page) = get(&format!("/oidc/callback?{query}"), cookie);
         assert!(status >= 400 && page.contains(said) && !page.contains("<script>"), "{query}: {page}");
         assert!(!page.to_ascii_lowercase().contains("set-cookie: sessionwatch="), "{page}");
     }
     drop(provider);
     // What is known of the provider is remembered for a while; whoever is away is said to be.
-    let (status, page) = get(&format!("/openid/callback?code=x&state={state}&iss={issuer}"), &cookie);
-    assert!(status == 503 && page.contains("cannot be reached"), "{page}");
+    let (status, page) = get(&format!("/oidc/callback?code=x&state={state}&iss={issuer}"), &cookie);
+    assert!(status == 503 && page.contains("cannot reach the identity provider"), "{page}");
     assert_eq!(scene.watch.stop(), Some(0));
 }

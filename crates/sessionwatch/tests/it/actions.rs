@@ -31,7 +31,7 @@ impl<'a> Place<'a> {
         let folder = tempfile::tempdir().unwrap();
         let urls = [database.urls(&watch), database.urls(&act)];
         let text = format!(
-            "[[target]]\nname = \"app\"\nurl = \"{}\"\nact_url = \"{}\"\n",
+            "[[target]]\nname = \"app\"\nurl = \"{}\"\nwrite_url = \"{}\"\n",
             urls[0][port], urls[1][port]
         );
         std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
@@ -80,11 +80,15 @@ fn what_cannot_be_done_is_said_once_and_changes_nothing() {
         assert_eq!(said.stderr.matches("error:").count(), 1, "{}", said.stderr);
     };
     says(&["revoke", "user", "4711"], 2, &["no user `4711` is known"]);
-    says(&["revoke", "user", "user1"], 2, &["no user `user1`", "name one of those by its id", "User 10"]);
-    says(&["revoke", "session", "token-"], 2, &["several sessions fit `token-`", "user 2", "by its id"]);
+    says(&["revoke", "user", "user1"], 2, &["user `user1` not found", "use the id of a user", "User 10"]);
+    says(
+        &["revoke", "session", "token-"],
+        2,
+        &["`token-` matches several sessions", "user 2", "use the row id"],
+    );
     says(&["revoke", "session", "nothing"], 2, &["no session has that row ID or token prefix"]);
     says(&["revoke", "where", "--ip", "::1"], 2, &["`--ip` cannot be decided", "no column of the address"]);
-    says(&["cleanup", "expired", "--apply", "p-0"], 2, &["there is no plan `p-0`"]);
+    says(&["cleanup", "expired", "--apply", "p-0"], 2, &["plan `p-0` not found"]);
     let id = planned(&place, &["revoke", "all"]);
     says(&["cleanup", "expired", "--apply", &id], 2, &["was made by `revoke all`"]);
     says(&["revoke", "all", "--apply", &id], 2, &["100 % of the active sessions", "--confirm 'app'"]);
@@ -108,12 +112,8 @@ fn what_cannot_be_done_is_said_once_and_changes_nothing() {
     let mapping = "[target.mapping]\nsessions = \"v\"\ntoken = \"sessionToken\"\nexpires = \"expires\"\ndecoder = \"timestamp-utc\"\n";
     write(&format!("{text}{mapping}"));
     says(&["revoke", "all"], 2, &["`v` is a view"]);
-    write(&text.lines().filter(|line| !line.starts_with("act_url")).collect::<Vec<_>>().join("\n"));
-    says(
-        &["revoke", "all", "--apply", &id, "--confirm", "app"],
-        2,
-        &["no credentials for acting", "act_url"],
-    );
+    write(&text.lines().filter(|line| !line.starts_with("write_url")).collect::<Vec<_>>().join("\n"));
+    says(&["revoke", "all", "--apply", &id, "--confirm", "app"], 2, &["no write credentials", "write_url"]);
     assert_eq!(database.psql(TABLE).unwrap(), before);
 }
 
@@ -130,11 +130,7 @@ fn an_archive_opens_with_its_own_identity_only() {
     let back = planned(&place, &["archive", "restore", archive]);
     let key = place.folder.path().join("sessionwatch-archive.key");
     std::fs::rename(&key, place.folder.path().join("away")).unwrap();
-    says(
-        &["archive", "restore", archive, "--apply", &back],
-        2,
-        "the identity that opens the archive is needed",
-    );
+    says(&["archive", "restore", archive, "--apply", &back], 2, "restoring needs the archive key");
     std::fs::write(&key, "AGE-SECRET-KEY-1").unwrap();
     says(&["archive", "restore", archive, "--apply", &back], 2, "cannot read an identity");
     let stranger = tempfile::tempdir().unwrap();
@@ -153,7 +149,7 @@ fn an_archive_opens_with_its_own_identity_only() {
     says(
         &["archive", "restore", archive, "--apply", &back, "--identity", &away],
         2,
-        "has been carried out already",
+        "has already been applied",
     );
 }
 
@@ -202,7 +198,7 @@ fn on_a_server_too_sessions_are_ended_in_place() {
         let folder = tempfile::tempdir().unwrap();
         let url = &database.urls("postgres")[port];
         let text = format!(
-            "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\n\
+            "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\n\
              token = \"sessionToken\"\nexpires = \"expires\"\ndecoder = \"timestamp-utc\"\nuser = \"userId\"\nusers = \"users\"\n{revoke}"
         );
         std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
@@ -227,7 +223,7 @@ fn the_doctor_says_what_the_acting_role_lacks() {
         lines.map(str::to_owned).collect::<Vec<_>>().join("\n")
     };
     assert!(
-        line().starts_with(&format!("pass  acting-role: `{}` may end sessions", place.act)),
+        line().starts_with(&format!("pass  acting-role: `{}` can revoke and restore sessions", place.act)),
         "{}",
         line()
     );

@@ -124,5 +124,5 @@ fn an_account_without_a_name_is_kept_by_its_number() {
     assert_eq!(all(folder.path(), &run), [format!("uid {NAMELESS}")]);
     let silences: Value =
         serde_json::from_str(&run(&["alerts", "silences", "--format", "json"]).stdout).unwrap();
-    assert_eq!(silences["silences"][0]["owner"], format!("uid {NAMELESS}"), "{silences}");
+    assert_eq!(silences["silences"][0]["created_by"], format!("uid {NAMELESS}"), "{silences}");
 }

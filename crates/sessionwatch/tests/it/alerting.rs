@@ -8,7 +8,7 @@ use crate::fastforward::{MINUTE, Watch, monday};
 /// A configuration of one target and one channel.
 fn configuration(url: &str, hook: &str, more: &str) -> String {
     format!(
-        "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[checks.slow-observation]\nbudget_ms = 3600000\n\
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[checks.slow-check-run]\nbudget_ms = 3600000\n\
          [serve]\nlisten = \"127.0.0.1:0\"\n[[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{hook}\"\nsecret = \"key\"\n{more}"
     )
 }
@@ -75,12 +75,12 @@ fn each_incident_is_told_once_and_resolved_once_and_quiet_times_are_quiet() {
         "6 duplicate-tokens resolved",
         "11 orphaned-sessions firing",
         "15 orphaned-sessions resolved",
-        "17 token-rebound firing",
-        "19 token-rebound resolved",
-        "20 revived-sessions firing",
-        "22 revived-sessions resolved",
-        "32 blind firing",
-        "35 blind resolved",
+        "17 token-reassigned firing",
+        "19 token-reassigned resolved",
+        "20 reappeared-sessions firing",
+        "22 reappeared-sessions resolved",
+        "32 target-unreachable firing",
+        "35 target-unreachable resolved",
     ];
     // After three failures looks are two minutes apart.
     assert_eq!(told(&database, 48, &[33, 34], &script, ""), expected);
@@ -90,11 +90,11 @@ fn each_incident_is_told_once_and_resolved_once_and_quiet_times_are_quiet() {
 fn routes_tell_only_whom_it_concerns() {
     let database = testkit::anomalous_database();
     let route = "[[route]]\nchannels = [\"hook\"]\nseverity = \"high\"\n";
-    let often = "[alerts.critical]\nrepeat_after = \"3m\"\n";
+    let often = "[alerts.critical]\nrepeat_interval = \"3m\"\n";
     let told = told(&database, 5, &[], &[], &format!("{route}{often}"));
     assert!(told.contains(&"0 duplicate-tokens firing".to_owned()), "{told:?}");
     assert!(told.contains(&"1 orphaned-sessions firing".to_owned()), "{told:?}");
-    assert!(told.contains(&"3 duplicate-tokens repeated".to_owned()), "{told:?}");
+    assert!(told.contains(&"3 duplicate-tokens reminder".to_owned()), "{told:?}");
     assert!(!told.iter().any(|line| line.contains("expired-backlog")), "{told:?}");
 }
 
@@ -146,7 +146,7 @@ fn serve_tells_a_channel_serves_metrics_and_remembers_over_a_kill() {
     let metrics = again.get_body("/metrics");
     let firing =
         "sessionwatch_alert_firing{target=\"Büro 1\",check=\"duplicate-tokens\",severity=\"critical\"} 1\n";
-    assert!(metrics.contains(firing) && !metrics.contains("sessionwatch_looks_total"), "{metrics}");
+    assert!(metrics.contains(firing) && !metrics.contains("sessionwatch_check_runs_total"), "{metrics}");
     assert_eq!(again.stop(), Some(0));
     assert_eq!(sink.received_requests().len(), 2);
 }
@@ -236,7 +236,7 @@ fn a_watch_that_cannot_work_says_why() {
         (
             format!("{target}[[route]]\nchannels = [\"chat\"]\nchecks = [\"blnd\"]"),
             2,
-            "did you mean `blind`?",
+            "did you mean `target-unreachable`?",
         ),
     ] {
         std::fs::write(folder.path().join("sessionwatch.toml"), &text).unwrap();
@@ -260,6 +260,6 @@ fn a_channel_can_be_tried() {
     assert!(refused.exit_code == 3 && refused.stderr.contains("answered 403"), "{}", refused.stderr);
     let unknown = run("hok");
     assert!(unknown.exit_code == 2 && unknown.stderr.contains("did you mean `hook`?"), "{}", unknown.stderr);
-    let compares = testkit::run_program_in(folder.path(), &[], &["check", "--only", "token-rebound"]);
+    let compares = testkit::run_program_in(folder.path(), &[], &["check", "--only", "token-reassigned"]);
     assert!(compares.exit_code == 2 && compares.stderr.contains("serve"), "{}", compares.stderr);
 }

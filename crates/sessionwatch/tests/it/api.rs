@@ -48,8 +48,8 @@ impl Scene {
         database.psql(LEAK).unwrap();
         let url = database.url("postgres");
         let text = format!(
-            "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n{target}[serve]\nlisten = \"127.0.0.1:0\"\n\
-             [checks.slow-observation]\nenabled = false\n{more}"
+            "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n{target}[serve]\nlisten = \"127.0.0.1:0\"\n\
+             [checks.slow-check-run]\nenabled = false\n{more}"
         );
         std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
         testkit::create_account(folder.path(), "ada", "admin");
@@ -121,11 +121,11 @@ impl Answer {
 fn a_program_sees_a_leak_ends_it_and_puts_it_back() {
     let scene = Scene::new();
     let bot = scene.program("ada", "read,alerts,actions");
-    testkit::wait_until("the first look", || !bot.get("/targets/app").body["looked_at"].is_null());
+    testkit::wait_until("the first look", || !bot.get("/targets/app").body["checked_at"].is_null());
     let listed = bot.get("/targets").body;
     assert_eq!((listed["items"][0]["name"].as_str(), &listed["next"]), (Some("app"), &Value::Null));
     let check = bot.get("/targets/app/checks/duplicate-tokens").body;
-    assert_eq!((&check["state"], &check["verdict"]), (&json!("firing"), &json!("failing")), "{check}");
+    assert_eq!((&check["state"], &check["result"]), (&json!("firing"), &json!("failing")), "{check}");
     assert_eq!(check["finding"]["evidence"].as_array().unwrap().len(), 2, "{check}");
     assert!(check["documentation"].as_str().unwrap().contains("## How to fix"), "{check}");
     let query = bot.get("/targets/app/checks/duplicate-tokens/query").body;
@@ -161,7 +161,7 @@ fn a_program_sees_a_leak_ends_it_and_puts_it_back() {
     carried_out(&bot, &back.body);
     assert_eq!(rows(), before);
     let audit = bot.get("/audit").body;
-    let by = |deed: &Value| deed["actor"] == "ada (bot)" && deed["action"] == "plan-carried-out";
+    let by = |deed: &Value| deed["actor"] == "ada (bot)" && deed["action"] == "plan.applied";
     assert!(audit["items"].as_array().unwrap().iter().any(by), "{audit}");
     assert_eq!(scene.watch.stop(), Some(0));
 }
@@ -173,8 +173,8 @@ fn carried_out(bot: &Program<'_>, plan: &Value) {
     assert_eq!(begun.status, 202, "{}", begun.body);
     let outcome = || bot.get(&path).body["progress"]["outcome"].clone();
     testkit::wait_until("the plan is carried out", || outcome().is_string());
-    assert!(outcome().as_str().unwrap().contains(" done."), "{}", outcome());
-    bot.post(&format!("{path}/apply"), &json!({})).is_problem(409, "has been carried out already");
+    assert!(outcome().as_str().unwrap().contains(" done, 0 skipped"), "{}", outcome());
+    bot.post(&format!("{path}/apply"), &json!({})).is_problem(409, "has already been applied");
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn a_token_gives_what_it_is_for_as_long_as_it_and_its_account_hold() {
     // The role of the account is not enough.
     more.post("/silences", &quiet).is_problem(403, "not for `alerts`");
     more.get("/accounts").is_problem(403, "not for `admin`");
-    nobody.get("/me").is_problem(401, "a token is needed");
+    nobody.get("/me").is_problem(401, "a valid API token is required");
     assert!(nobody.get("/me").header("www-authenticate").starts_with("Bearer"));
     // A log-in of a person is not a token, and a token not a log-in.
     let headers = [("authorization", &*format!("Bearer {}", all.token))];
@@ -210,7 +210,7 @@ fn a_token_gives_what_it_is_for_as_long_as_it_and_its_account_hold() {
         .is_problem(403, "not for `admin` itself");
     let id = made.body["id"].as_str().unwrap();
     assert_eq!(all.ask("DELETE", &format!("/tokens/{id}"), &[], None).status, 204);
-    child.get("/me").is_problem(401, "a token is needed");
+    child.get("/me").is_problem(401, "a valid API token is required");
 
     // Whoever is removed takes the tokens along.
     assert_eq!(more.get("/me").status, 200);
@@ -238,7 +238,7 @@ fn what_is_sent_twice_with_a_key_is_done_once_and_what_is_known_is_not_sent_agai
     assert_eq!((first.header("idempotency-replayed"), again.header("idempotency-replayed")), ("", "true"));
     assert_eq!(bot.get("/silences").body["items"].as_array().unwrap().len(), 1);
     let other = json!({ "minutes": 6, "note": "tests" });
-    bot.ask("POST", "/silences", &key, Some(&other)).is_problem(422, "another request had that key");
+    bot.ask("POST", "/silences", &key, Some(&other)).is_problem(422, "was used for a different request");
     // Another token has keys of its own.
     let second = scene.program("ada", "alerts");
     assert_ne!(second.ask("POST", "/silences", &key, Some(&quiet)).body, first.body);
@@ -251,11 +251,11 @@ fn what_is_sent_twice_with_a_key_is_done_once_and_what_is_known_is_not_sent_agai
     let wish = json!({ "label": "x", "scopes": ["read"] });
     let make = || bot.ask("POST", "/tokens", &[("idempotency-key", "three")], Some(&wish));
     assert_eq!(make().status, 201);
-    make().is_problem(409, "is not kept");
+    make().is_problem(409, "is not stored");
     assert_eq!(bot.get("/tokens").body["items"].as_array().unwrap().len(), 3);
 
-    let tagged = bot.get("/configuration");
-    let known = |tag: &str| bot.ask("GET", "/configuration", &[("if-none-match", tag)], None);
+    let tagged = bot.get("/config");
+    let known = |tag: &str| bot.ask("GET", "/config", &[("if-none-match", tag)], None);
     let same = known(tagged.header("etag"));
     assert_eq!((same.status, same.body), (304, Value::Null));
     assert_eq!(known("\"0\"").body, tagged.body);
@@ -264,31 +264,31 @@ fn what_is_sent_twice_with_a_key_is_done_once_and_what_is_known_is_not_sent_agai
 
 #[test]
 fn what_reaches_far_needs_a_second_person_where_that_is_configured() {
-    let scene = Scene::with("[actions]\nsecond_person = true\n");
+    let scene = Scene::with("[actions]\nrequire_approval = true\n");
     testkit::create_account(scene.folder.path(), "rob", "responder");
     let (ada, rob) = (scene.program("ada", "read,actions"), scene.program("rob", "read,actions"));
     let far = ada.post("/targets/app/plans", &json!({ "kind": "all" })).body;
     let path = format!("/plans/{}", far["id"].as_str().unwrap());
     let apply = |who: &Program<'_>| who.post(&format!("{path}/apply"), &json!({ "confirm": "app" }));
-    apply(&ada).is_problem(409, "somebody else has to agree to it first");
+    apply(&ada).is_problem(409, "a second person must approve the plan");
     assert_eq!(ada.post(&format!("{path}/approve"), &json!({})).status, 204);
-    apply(&ada).is_problem(409, "somebody else has to agree to it first");
+    apply(&ada).is_problem(409, "a second person must approve the plan");
     assert_eq!(rob.post(&format!("{path}/approve"), &json!({})).status, 204);
     assert_eq!(ada.get(&path).body["approved_by"], "rob");
-    apply(&rob).is_problem(409, "somebody else has to agree to it first");
+    apply(&rob).is_problem(409, "a second person must approve the plan");
     // The command line keeps to it too.
     let id = far["id"].as_str().unwrap();
     let arguments = ["revoke", "all", "app", "--apply", id, "--confirm", "app"];
     let said = testkit::run_program_in(scene.folder.path(), &[("USER", "rob")], &arguments);
-    assert!(said.exit_code == 2 && said.stderr.contains("somebody else has to agree"), "{}", said.stderr);
+    assert!(said.exit_code == 2 && said.stderr.contains("a second person must approve"), "{}", said.stderr);
     assert_eq!(apply(&ada).status, 202);
     testkit::wait_until("it is carried out", || ada.get(&path).body["state"] == "done");
-    rob.post(&format!("{path}/approve"), &json!({})).is_problem(409, "has been carried out already");
+    rob.post(&format!("{path}/approve"), &json!({})).is_problem(409, "has already been applied");
     // What does not reach far needs nobody else.
     let near = ada.post("/targets/app/plans", &json!({ "kind": "expired", "hours": 1 })).body;
     assert_eq!(near["needs_confirmation"], Value::Null, "{near}");
     let trail = ada.get("/audit").body.to_string();
-    assert_eq!(trail.matches("plan-approved").count(), 2, "{trail}");
+    assert_eq!(trail.matches("plan.approved").count(), 2, "{trail}");
     assert_eq!(scene.watch.stop(), Some(0));
 }
 
@@ -301,9 +301,9 @@ fn an_incident_is_worked_on_by_a_program_too() {
     let base = format!("/incidents/{}", opened.body["id"].as_str().unwrap());
     bot.post("/incidents", &json!({ "target": "app", "severity": "P2", "summary": "x" }))
         .is_problem(409, "is still open");
-    let next = bot.post(&format!("{base}/next"), &json!({ "said": "nothing", "step": "confirm" })).body;
+    let next = bot.post(&format!("{base}/steps"), &json!({ "response": "check", "step": "confirm" })).body;
     assert_eq!(next["next"]["id"], "affected", "{next}");
-    bot.post(&format!("{base}/next"), &json!({ "said": "done", "step": "confirm" }))
+    bot.post(&format!("{base}/steps"), &json!({ "response": "done", "step": "confirm" }))
         .is_problem(409, "Somebody else");
     let found = bot.get("/targets/app/users?find=uSER+17").body;
     assert_eq!(
@@ -317,7 +317,7 @@ fn an_incident_is_worked_on_by_a_program_too() {
         "{:?}",
         sealed.answer
     );
-    let plan = bot.post(&format!("{base}/contain"), &json!({ "whose": "users", "users": ["2", "3"] })).body;
+    let plan = bot.post(&format!("{base}/contain"), &json!({ "scope": "users", "users": ["2", "3"] })).body;
     let consent = json!({ "incident": opened.body["id"] });
     let path = format!("/plans/{}", plan["id"].as_str().unwrap());
     assert_eq!(bot.post(&format!("{path}/apply"), &consent).status, 202);
@@ -338,16 +338,16 @@ fn an_incident_is_worked_on_by_a_program_too() {
     assert_eq!(bot.post(&format!("{again}/apply"), &consent).status, 202);
     testkit::wait_until("it is contained again", || contained() == 2);
     assert_eq!(
-        bot.post(&format!("{base}/set"), &json!({ "name": "root-cause", "text": "a cache" })).status,
+        bot.post(&format!("{base}/fields"), &json!({ "name": "root-cause", "text": "a cache" })).status,
         204
     );
     assert_eq!(bot.post(&format!("{base}/notes"), &json!({ "note": "told the team" })).status, 204);
-    bot.post(&format!("{base}/close"), &json!({})).is_problem(409, "cannot be closed yet");
+    bot.post(&format!("{base}/close"), &json!({})).is_problem(409, "cannot close");
     assert_eq!(bot.post(&format!("{base}/close"), &json!({ "reason": "a rehearsal" })).status, 204);
     let user = bot.get("/targets/app/users/2").body;
     assert!(user["sessions"].as_array().unwrap().is_empty(), "{user}");
     let history: Vec<&str> =
-        user["history"].as_array().unwrap().iter().filter_map(|one| one["said"].as_str()).collect();
+        user["history"].as_array().unwrap().iter().filter_map(|one| one["text"].as_str()).collect();
     for (said, at) in
         ["revoke user by ada (bot)", "archive restore by", "revoke users by", "firing of duplicate-tokens"]
             .iter()
@@ -362,7 +362,7 @@ fn an_incident_is_worked_on_by_a_program_too() {
 fn schemathesis_finds_no_violation_of_the_document() {
     let scene = Scene::new();
     let bot = scene.program("ada", "read,alerts,actions,incidents,account,admin");
-    testkit::wait_until("the first look", || !bot.get("/targets/app").body["looked_at"].is_null());
+    testkit::wait_until("the first look", || !bot.get("/targets/app").body["checked_at"].is_null());
     let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     let said = Command::new(root.join("target/tools/schemathesis/bin/schemathesis"))
         .arg("--config-file")

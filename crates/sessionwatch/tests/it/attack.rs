@@ -124,7 +124,7 @@ fn peak_memory(process: u32) -> u64 {
 /// The daemon with so few open files, under a clock of its own, after its first run.
 fn started(folder: &Path, more: &str) -> Apart {
     let text = format!(
-        "[[target]]\nname = \"app\"\nurl = \"{}\"\n[checks.slow-observation]\nenabled = false\n\
+        "[[target]]\nname = \"app\"\nurl = \"{}\"\n[checks.slow-check-run]\nenabled = false\n\
          [serve]\nlisten = \"127.0.0.1:0\"\n{more}",
         testkit::healthy_database().url("postgres")
     );
@@ -145,8 +145,8 @@ fn runs_succeed(watch: &mut Apart, metrics: impl Fn() -> String) {
         let metrics = metrics();
         for line in [
             "sessionwatch_target_up{target=\"app\"} 1".to_owned(),
-            format!("sessionwatch_looks_total{{target=\"app\"}} {}", minute + 1),
-            "sessionwatch_blind_looks_total{target=\"app\"} 0".to_owned(),
+            format!("sessionwatch_check_runs_total{{target=\"app\"}} {}", minute + 1),
+            "sessionwatch_check_run_failures_total{target=\"app\"} 0".to_owned(),
         ] {
             assert!(metrics.contains(&format!("{line}\n")), "{line} is missing in {metrics}");
         }

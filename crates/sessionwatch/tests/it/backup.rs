@@ -13,7 +13,7 @@ use testkit::HttpSink;
 /// A watch of one target that tells one channel, with its memory at that place.
 fn configuration(url: &str, hook: &str, store: &str) -> String {
     format!(
-        "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[checks.slow-observation]\nbudget_ms = 3600000\n\
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[checks.slow-check-run]\nbudget_ms = 3600000\n\
          [serve]\nlisten = \"127.0.0.1:0\"\nstore = \"{store}\"\n\
          [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{hook}\"\n"
     )
@@ -59,7 +59,8 @@ fn copied_while_it_runs(store: &str) {
     assert!(!sink.wait_for_requests(1).is_empty());
     for number in 0..5 {
         let (copy, note) = (format!("copy-{number}.db"), format!("note {number}"));
-        let silence = ["alerts", "silence", "--check", "blind", "--minutes", "9", "--note", &note];
+        let silence =
+            ["alerts", "silence", "--check", "target-unreachable", "--minutes", "9", "--note", &note];
         assert_eq!(run(&silence).exit_code, 0);
         let said = run(&["backup", &copy]);
         assert_eq!(said.exit_code, 0, "{}", said.stderr);
@@ -180,7 +181,7 @@ fn a_store_whose_audit_trail_was_changed_is_not_copied() {
         .execute("UPDATE audit SET actor = 'bo' WHERE id = 7", [])
         .unwrap();
     let said = run(&["backup", "copy.db"]);
-    let told = said.stderr.contains("no backup was written to copy.db: entry 7 of the audit trail");
+    let told = said.stderr.contains("cannot back up to copy.db: audit log entry 7");
     assert!(said.exit_code == 3 && told, "{}{}", said.stdout, said.stderr);
     // The same of a store on a server.
     let database = testkit::empty_database();
@@ -190,6 +191,6 @@ fn a_store_whose_audit_trail_was_changed_is_not_copied() {
     assert_eq!(run(&["backup", "sound.db"]).exit_code, 0);
     database.psql("UPDATE sessionwatch.audit SET actor = 'bo'").unwrap();
     let said = run(&["backup", "copy.db"]);
-    assert!(said.exit_code == 3 && said.stderr.contains("entry 1 of the audit trail"), "{}", said.stderr);
+    assert!(said.exit_code == 3 && said.stderr.contains("audit log entry 1"), "{}", said.stderr);
     assert_eq!(names(folder.path()), ["sessionwatch-state.db", "sessionwatch.toml", "sound.db"]);
 }

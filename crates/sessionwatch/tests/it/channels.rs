@@ -24,7 +24,7 @@ const OVER: &str = "Resolved: duplicate-tokens (critical) on app";
 /// A target of that name.
 pub(crate) fn target(name: &str, database: &Database<'_>) -> String {
     let url = database.url("postgres");
-    format!("[[target]]\nname = {name:?}\nurl = \"{url}\"\nevery = \"1m\"\n")
+    format!("[[target]]\nname = {name:?}\nurl = \"{url}\"\ninterval = \"1m\"\n")
 }
 
 /// A channel, with more keys.
@@ -34,8 +34,8 @@ pub(crate) fn channel(name: &str, kind: &str, url: &str, more: &str) -> String {
 
 /// A configuration with these targets and channels.
 pub(crate) fn configuration(parts: &[String]) -> String {
-    let usual = "[checks.slow-observation]\nenabled = false\n[checks.revived-sessions]\nenabled = false\n\
-                 [alerts.critical]\nrepeat_after = \"7d\"\nclear_looks = 1\n[serve]\nlisten = \"127.0.0.1:0\"\n";
+    let usual = "[checks.slow-check-run]\nenabled = false\n[checks.reappeared-sessions]\nenabled = false\n\
+                 [alerts.critical]\nrepeat_interval = \"7d\"\nsuccess_threshold = 1\n[serve]\nlisten = \"127.0.0.1:0\"\n";
     format!("{}{usual}", parts.concat())
 }
 
@@ -275,7 +275,7 @@ fn ten_thousand_findings_at_once_are_a_few_short_messages() {
     std::fs::write(&file, text).unwrap();
     let store = Store::open(&Config::load(Some(&file)).unwrap().serve.store).unwrap();
     let written = |number: u32| NotificationMessage {
-        schema: 1,
+        schema: 2,
         key: format!("k{number}"),
         notice: "firing".into(),
         target: format!("target-{number}"),
@@ -285,7 +285,7 @@ fn ten_thousand_findings_at_once_are_a_few_short_messages() {
         since: None,
         at: clock::format_rfc3339(monday()),
         finding: Some(json!({ "action": "clean up", "evidence": "e".repeat(1_000) })),
-        again: false,
+        possible_duplicate: false,
         text: None,
     };
     let put = |db: sessionwatch_store::transaction::Tx<'_>| {

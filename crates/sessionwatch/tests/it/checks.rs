@@ -20,10 +20,10 @@ fn tripping(id: &str) -> (&'static str, &'static str) {
             ("DELETE FROM sessions WHERE id > 's2'", "[checks.active-sessions]\nmin = 50\nmax = 500\n")
         }
         "session-lifetime" => ("UPDATE sessions SET expires = 'infinity' WHERE id = 's1'", ""),
-        "slow-observation" => (
+        "slow-check-run" => (
             r#"ALTER TABLE sessions RENAME TO stored; ALTER TABLE stored RENAME "sessionToken" TO stored_token;
                CREATE VIEW sessions AS SELECT id, stored_token AS "sessionToken", "userId", expires FROM stored, pg_sleep(0.2)"#,
-            "[checks.slow-observation]\nbudget_ms = 1\n",
+            "[checks.slow-check-run]\nbudget_ms = 1\n",
         ),
         other => panic!("{other} has no table that trips it"),
     }
@@ -45,7 +45,7 @@ fn each_check_passes_in_order_and_fails_for_its_own_reason() {
         std::fs::write(&file, configuration).unwrap();
         for (url, engine) in database.urls("postgres").iter().zip(["scan", "pushdown"]) {
             let passing = testkit::run_check(url, &["--engine", engine, "--only", check.id]);
-            assert_eq!(passing["verdict"], "healthy", "{}: {passing:#}", check.id);
+            assert_eq!(passing["result"], "passing", "{}: {passing:#}", check.id);
         }
         database.psql(sql).unwrap();
         for (url, engine) in database.urls("postgres").iter().zip(["pushdown", "scan"]) {
@@ -56,7 +56,7 @@ fn each_check_passes_in_order_and_fails_for_its_own_reason() {
             }
             let report = testkit::run_check(url, &arguments);
             let found = find_check_result(&report, check.id);
-            assert_eq!(found["verdict"], "failing", "{} by {engine}: {found:#}", check.id);
+            assert_eq!(found["result"], "failing", "{} by {engine}: {found:#}", check.id);
             assert_eq!(found["severity"], check.severity.name());
             let shown = !found["evidence"].as_array().unwrap().is_empty();
             let by_rows = check.evidence != sessionwatch_app::checks::EvidenceKind::Value;
@@ -86,12 +86,12 @@ fn rapid_creation_is_judged_only_where_creation_is_known() {
     for engine in ["scan", "pushdown"] {
         let report = testkit::run_check(&silent.url("postgres"), &["--engine", engine]);
         let found = find_check_result(&report, "rapid-creation");
-        assert_eq!((&found["verdict"], &found["decides"]), (&"unknown".into(), &false.into()), "{found:#}");
-        assert_eq!(report["verdict"], "healthy", "{report:#}");
+        assert_eq!((&found["result"], &found["decides"]), (&"unknown".into(), &false.into()), "{found:#}");
+        assert_eq!(report["result"], "passing", "{report:#}");
         let report = testkit::run_check(&stored.url("postgres"), &["--engine", engine]);
         let found = find_check_result(&report, "rapid-creation");
-        assert_eq!((&found["verdict"], &found["value"]), (&"failing".into(), &12.0.into()), "{found:#}");
-        assert_eq!(report["verdict"], "failing");
+        assert_eq!((&found["result"], &found["value"]), (&"failing".into(), &12.0.into()), "{found:#}");
+        assert_eq!(report["result"], "failing");
     }
 }
 
@@ -109,7 +109,7 @@ fn a_healthy_application_of_any_size_passes_at_once() {
         for url in database.urls("postgres") {
             for engine in ["scan", "pushdown"] {
                 let report = testkit::run_check(&url, &["--engine", engine]);
-                assert_eq!(report["verdict"], "healthy", "{users}: {report:#}");
+                assert_eq!(report["result"], "passing", "{users}: {report:#}");
             }
         }
     }
@@ -150,10 +150,10 @@ fn thresholds_severities_and_switches_of_the_configuration_hold() {
     assert_eq!(said.exit_code, 1, "{}", said.stderr);
     let reports: Value = serde_json::from_str(&said.stdout).unwrap();
     for (report, (name, engine)) in
-        reports.as_array().unwrap().iter().zip([("one", "scan"), ("two", "pushdown")])
+        reports["targets"].as_array().unwrap().iter().zip([("one", "scan"), ("two", "pushdown")])
     {
         assert_eq!((&report["target"], &report["engine"]), (&name.into(), &engine.into()));
-        assert_eq!(find_check_result(report, "orphaned-sessions")["verdict"], "healthy");
+        assert_eq!(find_check_result(report, "orphaned-sessions")["result"], "passing");
         assert_eq!(find_check_result(report, "expired-backlog")["severity"], "critical");
         assert!(report["checks"].as_array().unwrap().iter().all(|check| check["id"] != "rapid-creation"));
     }
@@ -167,9 +167,9 @@ fn thresholds_severities_and_switches_of_the_configuration_hold() {
     let verdicts: Vec<Value> = said
         .stdout
         .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap()["verdict"].clone())
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["result"].clone())
         .collect();
-    assert_eq!(verdicts, ["healthy", "unknown"]);
+    assert_eq!(verdicts, ["passing", "unknown"]);
 }
 
 /// The reports of checks of one's own on this target.
@@ -177,7 +177,7 @@ fn custom(url: &str, checks: &[(&str, &str)]) -> (i32, Value) {
     let folder = tempfile::tempdir().unwrap();
     let mut text = String::new();
     for (id, rest) in checks {
-        text.push_str(&format!("[[check]]\nid = \"{id}\"\n{rest}\n"));
+        text.push_str(&format!("[[custom_check]]\nid = \"{id}\"\n{rest}\n"));
     }
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     let mut arguments = vec!["check", url, "--format", "json"];
@@ -185,9 +185,7 @@ fn custom(url: &str, checks: &[(&str, &str)]) -> (i32, Value) {
         arguments.extend(["--only", id]);
     }
     let said = testkit::run_program_in(folder.path(), &[], &arguments);
-    let report =
-        serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{} {}", said.stdout, said.stderr));
-    (said.exit_code, report)
+    (said.exit_code, said.check_report())
 }
 
 #[test]
@@ -217,9 +215,9 @@ fn checks_of_ones_own_give_a_number_and_nothing_else() {
         );
         assert_eq!(code, 1, "{report:#}");
         for (id, verdict) in
-            [("rows", "failing"), ("capped", "healthy"), ("first", "healthy"), ("commented", "healthy")]
+            [("rows", "failing"), ("capped", "passing"), ("first", "passing"), ("commented", "passing")]
         {
-            assert_eq!(find_check_result(&report, id)["verdict"], verdict, "{url} {id}: {report:#}");
+            assert_eq!(find_check_result(&report, id)["result"], verdict, "{url} {id}: {report:#}");
         }
         assert_eq!(
             (&find_check_result(&report, "rows")["value"], &find_check_result(&report, "rows")["severity"]),
@@ -243,12 +241,12 @@ fn a_check_of_ones_own_can_do_no_harm() {
         assert_eq!(code, 3);
         for (id, _) in hostile {
             let found = find_check_result(&report, id);
-            assert_eq!(found["verdict"], "unknown", "{found:#}");
+            assert_eq!(found["result"], "unknown", "{found:#}");
         }
         assert!(!report.to_string().contains("token-"), "{report:#}");
         // What failed kept nothing else from being known.
         let (_, mixed) = custom(&url, &[hostile[2], ("fine", "sql = \"SELECT 1\"")]);
-        assert_eq!(find_check_result(&mixed, "fine")["verdict"], "failing");
+        assert_eq!(find_check_result(&mixed, "fine")["result"], "failing");
     }
     assert_eq!(database.psql("SELECT COUNT(*) FROM sessions").unwrap().trim(), "90");
 }

@@ -98,7 +98,7 @@ fn told(sink: &HttpSink) -> Vec<String> {
 fn told_of_lines(folder: &Path, name: &str, store: &str, port: u16) -> String {
     let pattern = |number| {
         format!(
-            "[[log_pattern]]\nname = \"e{number}\"\nliteral = \"EVT e{number};\"\nseverity = \"critical\"\nwindow = \"1h\"\n"
+            "[[log_check]]\nname = \"e{number}\"\nliteral = \"EVT e{number};\"\nseverity = \"critical\"\nwindow = \"1h\"\n"
         )
     };
     let patterns: String = (0..4).map(pattern).collect();
@@ -360,12 +360,12 @@ fn clocks_that_differ_and_jumps_are_logged_once() {
     let log: Vec<String> = log.iter().collect();
     let count = |text: &str| log.iter().filter(|line| line.contains(text)).count();
     let differ =
-        log.iter().filter_map(|line| line.split_once("the clocks of app and of this machine differ by "));
+        log.iter().filter_map(|line| line.split_once("the clocks of app and this machine differ by "));
     let [first, second]: [&str; 2] = differ.map(|(_, by)| by).collect::<Vec<_>>().try_into().unwrap();
     let seconds: f64 = first.split_once(" s: ").unwrap().0.parse().unwrap();
     assert!((600.0..=600.1 + until_first_look).contains(&seconds), "{first} after {until_first_look} s");
     assert!(second.starts_with("2 h 5"), "{second}");
-    assert_eq!(count("the clocks of app and of this machine agree again"), 1, "{log:?}");
+    assert_eq!(count("the clocks of app and this machine agree again"), 1, "{log:?}");
     assert_eq!(count("keep both clocks in sync with NTP"), 2, "{log:?}");
     assert_eq!(count("the clock jumped forward by"), 1, "{log:?}");
     assert_eq!(count("the clock jumped back by 3 h 0 min"), 1, "{log:?}");

@@ -68,7 +68,7 @@ fn sessions_that_are_back_reopen_an_incident_that_was_closed_for_a_reason_whatev
         let timeline = || shared.app.store.read(|db| incidents::list_timeline(db, &id)).unwrap();
         let reopened = || timeline().iter().filter(|entry| entry.kind == "reopened").count();
         let last = timeline().last().unwrap().clone();
-        assert!(last.kind == "reopened" && last.message.contains("revived-sessions"), "{last:?}");
+        assert!(last.kind == "reopened" && last.message.contains("reappeared-sessions"), "{last:?}");
         // Closed again, it is not reopened by what was known then, but by one session more.
         let case = shared.app.store.read(|db| IncidentWorkflow::load(db, &id)).unwrap().unwrap();
         case.close(context, Some("that one was put back")).unwrap();
@@ -128,6 +128,6 @@ fn a_critical_line_reopens_an_incident_that_was_closed_for_a_reason_and_is_on_it
     wait_until("it is open", || latest().state == IncidentState::Open);
     let timeline = store.read(|db| incidents::list_timeline(db, &latest().id)).unwrap();
     let kinds: Vec<&str> = timeline.iter().map(|entry| entry.kind.as_str()).rev().take(2).collect();
-    assert_eq!(kinds, ["signal", "reopened"], "{timeline:#?}");
+    assert_eq!(kinds, ["log-event", "reopened"], "{timeline:#?}");
     assert_eq!(running.stop(), Some(0));
 }

@@ -40,8 +40,8 @@ fn init_writes_a_file_that_the_other_commands_take() {
     let arguments = ["check", "--config", "explicit.toml", "--format", "json", "--only", "orphaned-sessions"];
     let said = testkit::run_program_in(folder.path(), &variables, &arguments);
     assert_eq!(said.exit_code, 0, "{}", said.stderr);
-    let report: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
-    assert_eq!((&report["profile"], &report["census"]["sessions"]), (&"custom".into(), &90.into()));
+    let report = said.check_report();
+    assert_eq!((&report["profile"], &report["stats"]["sessions"]), (&"custom".into(), &90.into()));
 }
 
 #[test]
@@ -125,7 +125,9 @@ fn the_doctor_sees_row_ids_run_out() {
     database.psql("SELECT setval('sessions_id_seq', 2147480001)").unwrap();
     let few = row_ids("postgres");
     assert!(
-        few.starts_with("fail  row-ids: row ids run out: 3646 are left of 2147483647 in `sessions_id_seq`"),
+        few.starts_with(
+            "fail  row-ids: row ids are running out: 3646 of 2147483647 are left in `sessions_id_seq`"
+        ),
         "{few}"
     );
     assert!(few.contains("ALTER COLUMN \"id\" TYPE bigint"), "{few}");
@@ -133,7 +135,7 @@ fn the_doctor_sees_row_ids_run_out() {
     assert!(row_ids(&watch).starts_with("pass  row-ids: 2147483646"), "{}", row_ids(&watch));
     database.psql("UPDATE sessions SET id = 2000000000").unwrap();
     assert!(
-        row_ids(&watch).starts_with("warn  row-ids: row ids run out: 147483647 are left"),
+        row_ids(&watch).starts_with("warn  row-ids: row ids are running out: 147483647 of"),
         "{}",
         row_ids(&watch)
     );
@@ -155,7 +157,7 @@ fn the_roles_that_grants_makes_are_enough_and_no_more() {
     for url in database.urls(&watch) {
         for engine in ["scan", "pushdown"] {
             let report = testkit::run_check(&url, &["--engine", engine]);
-            assert_eq!((&report["verdict"], &report["census"]["orphaned"]), (&"failing".into(), &12.into()));
+            assert_eq!((&report["result"], &report["stats"]["orphaned"]), (&"failing".into(), &12.into()));
         }
         let doctor = testkit::run_for_json(&["doctor", &url, "--format", "json"]);
         let role =
@@ -231,7 +233,7 @@ fn every_printed_query_runs_elsewhere_and_agrees() {
     assert_eq!(rows("query-6"), 9);
     assert_eq!(rows("query-7"), 2);
     let sql = testkit::run_program(&["sql", "query-5", &url]).stdout;
-    let ratio = format!("{:.2}", report["census"]["sessions_per_user"].as_f64().unwrap());
+    let ratio = format!("{:.2}", report["stats"]["sessions_per_user"].as_f64().unwrap());
     assert!(database.psql(&sql).unwrap().trim().ends_with(&ratio), "{ratio}");
     let all = testkit::run_program(&["sql", &url]).stdout;
     database.psql(&all).unwrap();

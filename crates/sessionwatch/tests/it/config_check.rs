@@ -38,38 +38,38 @@ fn faulty_channels() -> Faulty {
             "channel `hook`: environment variable UNSET is not set",
         ),
         (channel("url_file = \"no.txt\"\n"), "cannot read"),
-        (channel("url = \"ftp://hook.example\"\n"), "must begin with https://"),
-        (channel("url = \"https://\"\n"), "channel `hook`: its url or secret"),
-        (channel("url = \"https://hook example/\"\n"), "channel `hook`: its url or secret"),
+        (channel("url = \"ftp://hook.example\"\n"), "must start with https://"),
+        (channel("url = \"https://\"\n"), "channel `hook`: `url` or `secret`"),
+        (channel("url = \"https://hook example/\"\n"), "channel `hook`: `url` or `secret`"),
         (channel(&format!("{URL}ca_file = \"no.pem\"\n")), "cannot read"),
-        (channel(&format!("{URL}ca_file = \"none.pem\"\n")), "contains no PEM certificate"),
-        (channel(&format!("{URL}ca_file = \"bad.pem\"\n")), "channel `hook`: TLS cannot be set up"),
+        (channel(&format!("{URL}ca_file = \"none.pem\"\n")), "holds no certificate"),
+        (channel(&format!("{URL}ca_file = \"bad.pem\"\n")), "channel `hook`: cannot set up TLS"),
         (channel(&format!("{URL}template = \"{{{{ nobody\"\n")), "must be a Jinja template"),
         (channel(&format!("{URL}template = \"{{{{ nobody }}}}\"\n")), "must be a Jinja template"),
         (
             kind("ntfy", "url = \"https://n.example/t\"\nsecret = \"a\\nb\"\n"),
-            "channel `c`: its url or secret",
+            "channel `c`: `url` or `secret`",
         ),
-        (kind("email", mail), "channel `c`: its url or secret"),
-        (serve("[[route]]\nchannels = [\"nobody\"]\n"), "unknown channel `nobody`"),
-        (serve("[report]\nchannels = [\"nobody\"]\n"), "unknown channel `nobody`"),
+        (kind("email", mail), "channel `c`: `url` or `secret`"),
+        (serve("[[route]]\nchannels = [\"nobody\"]\n"), "there is no channel `nobody`"),
+        (serve("[report]\nchannels = [\"nobody\"]\n"), "there is no channel `nobody`"),
     ]
 }
 
 fn faulty_daemons() -> Faulty {
     let openid = |more: &str| {
         serve(&format!(
-            "public_url = \"https://watch.example\"\n[openid]\nissuer = \"https://id.example\"\nclient_id = \"x\"\nadmins = [\"a\"]\n{more}"
+            "public_url = \"https://watch.example\"\n[oidc]\nissuer = \"https://id.example\"\nclient_id = \"x\"\nadmins = [\"a\"]\n{more}"
         ))
     };
     let authority = "postgres://u:p@127.0.0.1:1/d?sslmode=verify-full&sslrootcert=no.pem";
     vec![
-        (format!("{TARGET}[serve]\nlisten = \"localhost\"\n"), "expected IP address and port"),
-        (serve("public_url = \"watch.example\"\n"), "must start with https://"),
-        (serve("tls_certificate = \"no.pem\"\ntls_key = \"no.key\"\n"), "cannot speak TLS"),
-        (serve("tls_certificate = \"bad.pem\"\ntls_key = \"none.key\"\n"), "cannot speak TLS"),
-        (serve("tls_certificate = \"server.pem\"\ntls_key = \"other.key\"\n"), "cannot speak TLS"),
-        (serve("store = \"${UNSET}\"\n"), "serve.store: environment variable UNSET is not set"),
+        (format!("{TARGET}[serve]\nlisten = \"localhost\"\n"), "must be an IP address and a port"),
+        (serve("public_url = \"watch.example\"\n"), "must begin with https://"),
+        (serve("tls_certificate = \"no.pem\"\ntls_key = \"no.key\"\n"), "cannot load TLS certificate"),
+        (serve("tls_certificate = \"bad.pem\"\ntls_key = \"none.key\"\n"), "cannot load TLS certificate"),
+        (serve("tls_certificate = \"server.pem\"\ntls_key = \"other.key\"\n"), "cannot load TLS certificate"),
+        (serve("store = \"${UNSET}\"\n"), "serve.store: the environment variable UNSET is not set"),
         (serve("store_file = \"no.txt\"\n"), "serve.store: cannot read"),
         (serve("store = \"no/state.db\"\n"), "serve.store: cannot open the store"),
         (serve("store = \"folder\"\n"), "serve.store: cannot open the store"),
@@ -93,7 +93,7 @@ fn faulty_targets() -> Faulty {
         (target("${UNSET}", ""), "environment variable UNSET is not set"),
         (target("mysql://a/b", ""), "not supported yet"),
         (
-            target(server, &format!("act_url = \"${{UNSET}}\"\n{cleanup}")),
+            target(server, &format!("write_url = \"${{UNSET}}\"\n{cleanup}")),
             "environment variable UNSET is not set",
         ),
         (target(server, "replica_url = \"${UNSET}\"\n"), "environment variable UNSET is not set"),
@@ -107,7 +107,7 @@ fn faulty_targets() -> Faulty {
         (format!("{TARGET}{cleanup}{SERVE}{identity}"), "cannot read an identity from"),
         (serve("[actions]\narchive_recipient = \"somebody\"\n"), "is not a recipient"),
         (format!("profiles = [\"no.toml\"]\n{}", serve("")), "cannot read profile"),
-        (serve("[[maintenance]]\ncron = \"0 0 31 2 *\"\nlasts = \"1h\"\n"), "names no instant"),
+        (serve("[[maintenance_window]]\ncron = \"0 0 31 2 *\"\nlasts = \"1h\"\n"), "names no instant"),
         (
             logs("kind = \"http\"\nsecret = \"${UNSET}\"\n"),
             "logs `web`: environment variable UNSET is not set",
@@ -162,7 +162,7 @@ fn config_check_makes_nothing_and_names_all_problems_at_once() {
         "{TARGET}{SERVE}tls_certificate = \"no.pem\"\ntls_key = \"no.key\"\n{HOOK}{URL}secret = \"${{UNSET}}\"\n\
          [[channel]]\nname = \"other\"\nkind = \"webhook\"\nurl = \"https://\"\n"
     );
-    let all = ["cannot speak TLS", "UNSET is not set", "channel `other`: its url or secret"];
+    let all = ["cannot load TLS certificate", "UNSET is not set", "channel `other`: `url` or `secret`"];
     for (more, also, count) in [
         ("", vec![], "3 problems"),
         ("[[route]]\nchannels = [\"x\"]\n", vec!["unknown channel `x`"], "4 problems"),

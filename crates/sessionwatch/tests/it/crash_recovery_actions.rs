@@ -36,7 +36,7 @@ fn many() -> Database<'static> {
 const EXPIRED: &str = "SELECT COUNT(*) FROM sessions WHERE expires < now()";
 
 fn configured(folder: &Path, url: &str) -> Config {
-    let text = format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n");
+    let text = format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n");
     let path = folder.join("sessionwatch.toml");
     std::fs::write(&path, &text).unwrap();
     Config::parse(&path, &text).unwrap()
@@ -229,7 +229,7 @@ fn a_privilege_that_goes_in_the_middle_is_named_and_what_went_before_is_archived
     let some = || control.done.load(Ordering::Relaxed) > 500;
     let revoke = || drop(database.psql(&format!("REVOKE DELETE ON sessions FROM {role}")).unwrap());
     let failed = held.apply(&control, some, revoke).unwrap_err();
-    assert_eq!(failed.to_string(), "the acting role lacks DELETE ON \"public\".\"sessions\"");
+    assert_eq!(failed.to_string(), "the write role lacks DELETE ON \"public\".\"sessions\"");
     let left: u64 = database.psql(EXPIRED).unwrap().trim().parse().unwrap();
     assert!(left > 0 && left < 30_000);
     held.runtime.block_on(remediation::recover_interrupted(held.context())).unwrap();
@@ -286,7 +286,7 @@ fn a_full_disk_is_said_and_nothing_leaves_the_table_unarchived() {
     let url = database.url("postgres");
     let disk = folder.path().join("disk");
     let text = format!(
-        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n[serve]\nstore = \"disk/state.db\"\n[actions]\narchive_identity = \"key\"\n"
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n[serve]\nstore = \"disk/state.db\"\n[actions]\narchive_identity = \"key\"\n"
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     // The plan fits; what it would archive does not.

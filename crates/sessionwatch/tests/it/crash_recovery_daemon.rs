@@ -21,9 +21,9 @@ const KILLS: i64 = 200;
 
 fn configuration(url: &str, sink: &HttpSink, store: &str) -> String {
     format!(
-        "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[checks.slow-observation]\nenabled = false\n\
-         [checks.revived-sessions]\nenabled = false\n\
-         [alerts.critical]\nclear_looks = 1\n[serve]\nlisten = \"127.0.0.1:0\"\nstore = \"{store}\"\n\
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[checks.slow-check-run]\nenabled = false\n\
+         [checks.reappeared-sessions]\nenabled = false\n\
+         [alerts.critical]\nsuccess_threshold = 1\n[serve]\nlisten = \"127.0.0.1:0\"\nstore = \"{store}\"\n\
          [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{}\"\n",
         sink.url()
     )
@@ -64,7 +64,7 @@ fn told(sink: &HttpSink) -> BTreeMap<String, Vec<bool>> {
     for received in sink.received_requests() {
         let message: Value = serde_json::from_str(&received.body).unwrap();
         let key = message["key"].as_str().unwrap().to_owned();
-        told.entry(key).or_default().push(message["again"].as_bool().unwrap());
+        told.entry(key).or_default().push(message["possible_duplicate"].as_bool().unwrap());
     }
     told
 }

@@ -61,7 +61,7 @@ fn open_pages_hear_nothing_more_once_their_login_has_ended() {
     let DashboardLogin { cookie: admin, csrf_token: form } = log_in("ada");
     let bob = log_in("bob").cookie;
     let streamed = listen(&watch, &bob);
-    act(&admin, "/settings/accounts/remove", &format!("form={form}&name=bob"));
+    act(&admin, "/settings/accounts/delete", &format!("form={form}&name=bob"));
     ends(streamed);
     // From the command line, of which the daemon is not told.
     let streamed = listen(&watch, &admin);

@@ -21,7 +21,7 @@ use crate::{
 fn told(received: &[ReceivedRequest]) -> Vec<String> {
     let line = |received: &ReceivedRequest| {
         let told = body(received);
-        let again = if told["again"] == true { " again" } else { "" };
+        let again = if told["possible_duplicate"] == true { " again" } else { "" };
         format!("{} {}{again}", told["check"].as_str().unwrap(), told["notice"].as_str().unwrap())
     };
     received.iter().map(line).collect()
@@ -29,7 +29,7 @@ fn told(received: &[ReceivedRequest]) -> Vec<String> {
 
 /// A watch of a healthy database with a channel `bad`, which may fail, and a channel `good`.
 fn watched(database: &Database<'_>, folder: &std::path::Path, bad: &HttpSink, good: &HttpSink) -> Watch {
-    let route = "[[route]]\nchannels = [\"bad\", \"good\"]\nchecks = [\"duplicate-tokens\", \"token-rebound\", \"undelivered\"]\n";
+    let route = "[[route]]\nchannels = [\"bad\", \"good\"]\nchecks = [\"duplicate-tokens\", \"token-reassigned\", \"channel-failing\"]\n";
     let text = configuration(&[
         target("app", database),
         channel("bad", "webhook", &bad.url(), ""),
@@ -121,7 +121,10 @@ fn a_wrong_secret_is_tried_less_and_less_and_others_are_told_of_it() {
         let next = watch.shared.app.store.read(|db| outbox::next_due_at(db, "bad", at)).unwrap().unwrap();
         assert_eq!(next.duration_since(at), 5 * SECOND * (1 << (attempt - 1)));
         if attempt == 5 {
-            assert_eq!(told(&good.wait_for_requests(2)), ["duplicate-tokens firing", "undelivered firing"]);
+            assert_eq!(
+                told(&good.wait_for_requests(2)),
+                ["duplicate-tokens firing", "channel-failing firing"]
+            );
             let said = body(&good.received_requests()[1]);
             assert!(said["summary"].as_str().unwrap().contains("answered 401: is its secret"), "{said}");
             assert_eq!((said["target"].as_str(), said["severity"].as_str()), (Some("bad"), Some("high")));
@@ -131,7 +134,7 @@ fn a_wrong_secret_is_tried_less_and_less_and_others_are_told_of_it() {
         at = next;
         watch.set(at);
     }
-    assert_eq!(told(&good.wait_for_requests(3))[2], "undelivered resolved");
+    assert_eq!(told(&good.wait_for_requests(3))[2], "channel-failing resolved");
     watch.delivered();
     assert_eq!(told(&bad.received_requests()), ["duplicate-tokens firing"; 6]);
     assert!(watch.stop());
@@ -155,12 +158,12 @@ fn a_channel_that_asks_for_time_gets_it_for_all_its_messages() {
     // A token of another check becomes somebody else's meanwhile.
     database.psql(r#"UPDATE sessions SET "userId" = "userId" % 60 + 1 WHERE id = 's9'"#).unwrap();
     watch.to(monday() + 2 * MINUTE);
-    assert_eq!(told(&good.wait_for_requests(2)), ["duplicate-tokens firing", "token-rebound firing"]);
+    assert_eq!(told(&good.wait_for_requests(2)), ["duplicate-tokens firing", "token-reassigned firing"]);
     assert_eq!(bad.received_requests().len(), 1);
     watch.set(until);
     assert_eq!(
         told(&bad.wait_for_requests(3)),
-        ["duplicate-tokens firing", "duplicate-tokens firing", "token-rebound firing"]
+        ["duplicate-tokens firing", "duplicate-tokens firing", "token-reassigned firing"]
     );
     watch.delivered();
     assert!(watch.stop());
@@ -237,10 +240,13 @@ fn a_test_of_each_kind_says_what_is_wrong_with_it() {
         assert!(sink.received_requests()[0].body.contains("test"), "{kind}");
         let encrypted = format!("https://127.0.0.1:{}/secret-path/topic", plain.port());
         for (url, part) in [
-            (&url, "channel `hook` did not accept a test message: the channel answered 401: is its secret"),
-            (&url, "the channel answered 404: is its url right?"),
-            (&url, "the channel answered 500\n"),
-            (&encrypted, "it does not offer the TLS"),
+            (
+                &url,
+                "channel `hook` did not accept a test message: the channel returned status 401: check `secret`",
+            ),
+            (&url, "the channel returned status 404: check `url`"),
+            (&url, "the channel returned status 500\n"),
+            (&encrypted, "the server does not offer the TLS"),
         ] {
             let said = test(kind, url, "hook");
             assert!(said.exit_code == 3 && said.stderr.contains(part), "{kind}: {}", said.stderr);
@@ -248,11 +254,15 @@ fn a_test_of_each_kind_says_what_is_wrong_with_it() {
         }
         sink.stop();
         let gone = test(kind, &url, "hook");
-        assert!(gone.exit_code == 3 && gone.stderr.contains("cannot be reached"), "{kind}: {}", gone.stderr);
+        assert!(
+            gone.exit_code == 3 && gone.stderr.contains("cannot connect to the channel"),
+            "{kind}: {}",
+            gone.stderr
+        );
     }
     let gone = test("email", "smtp://localhost:1", "hook");
     assert!(
-        gone.exit_code == 3 && gone.stderr.contains("cannot be reached, for b@example.org"),
+        gone.exit_code == 3 && gone.stderr.contains("b@example.org: cannot connect to the channel"),
         "{}",
         gone.stderr
     );
@@ -322,6 +332,9 @@ fn no_secret_of_a_channel_is_printed_anywhere() {
     child.wait().unwrap();
     stdout.read_to_string(&mut said).unwrap();
     said.extend(lines.iter());
-    assert!(said.contains("the channel answered 401") && said.contains("cannot be reached"), "{said}");
+    assert!(
+        said.contains("the channel returned status 401") && said.contains("cannot connect to the channel"),
+        "{said}"
+    );
     assert!(!said.contains("hidden"), "{}", said.lines().find(|line| line.contains("hidden")).unwrap());
 }

@@ -46,7 +46,7 @@ fn inside(process: u32) -> Command {
 /// A watch of one target, whose store is on the small disk.
 fn configuration(url: &str, hook: &str, store: &Path) -> String {
     format!(
-        "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[checks.slow-observation]\nenabled = false\n\
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[checks.slow-check-run]\nenabled = false\n\
          [serve]\nlisten = \"127.0.0.1:0\"\nstore = \"{}\"\n\
          [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{hook}\"\n[[route]]\nchannels = [\"hook\"]\nseverity = \"critical\"\n",
         store.display()
@@ -104,7 +104,7 @@ impl Crowded {
     }
 
     fn is_sheltered(&self) -> bool {
-        self.watch.page("/metrics").contains("sessionwatch_store_sheltered 1\n")
+        self.watch.page("/metrics").contains("sessionwatch_store_memory_fallback 1\n")
     }
 
     /// How many lines of the log say so.
@@ -142,8 +142,8 @@ fn a_full_disk_stops_neither_watching_nor_telling_and_nothing_is_lost() {
         let mut command = inside(watch.id());
         testkit::ProgramOutput::from(command.args(arguments).args(["--config", &config]).output().unwrap())
     };
-    let silence =
-        ["alerts", "silence", "--check", "blind", "--minutes", "9", "--owner", "ada", "--note", "x"];
+    let silence: Vec<&str> =
+        "alerts silence --check target-unreachable --minutes 9 --owner ada --note x".split(' ').collect();
     let said = run(&crowded.watch, &silence);
     assert_eq!(said.exit_code, 0, "{}", said.stderr);
     let filler = crowded.disk.join("filler");
@@ -155,7 +155,7 @@ fn a_full_disk_stops_neither_watching_nor_telling_and_nothing_is_lost() {
     // What others wrote to the file would be lost: they may only read.
     let refused = run(&crowded.watch, &silence);
     assert!(
-        refused.exit_code == 3 && refused.stderr.contains("while its disk is full"),
+        refused.exit_code == 3 && refused.stderr.contains("room on a full disk"),
         "{} {}",
         refused.exit_code,
         refused.stderr
@@ -167,13 +167,13 @@ fn a_full_disk_stops_neither_watching_nor_telling_and_nothing_is_lost() {
     }
     assert_eq!(size(&crowded.disk), before);
     assert_eq!(sink.wait_for_requests(2).len(), 2, "it is told as resolved");
-    assert_eq!(crowded.said("is full: watching and telling go on"), 1);
+    assert_eq!(crowded.said("is full: checks and notifications continue"), 1);
     fs::remove_file(&filler).unwrap();
     testkit::wait_until("the store is written again", || {
         crowded.look();
         !crowded.is_sheltered()
     });
-    assert_eq!(crowded.said("can be written again"), 1);
+    assert_eq!(crowded.said("is writable again"), 1);
     let copy = folder.path().join("copy.db");
     let said = run(&crowded.watch, &["backup", copy.to_str().unwrap()]);
     assert_eq!(said.exit_code, 0, "{}", said.stderr);
@@ -185,7 +185,7 @@ fn a_full_disk_stops_neither_watching_nor_telling_and_nothing_is_lost() {
     fs::remove_file(&filler).unwrap();
     let log = Arc::clone(&crowded.log);
     assert!(crowded.watch.stop());
-    let again = || log.lock().unwrap().iter().filter(|line| line.contains("can be written again")).count();
+    let again = || log.lock().unwrap().iter().filter(|line| line.contains("is writable again")).count();
     testkit::wait_until("it is written in the end", || again() == 2);
     let keys: Vec<String> = sink
         .received_requests()

@@ -200,8 +200,8 @@ fn nothing_is_left_of_a_drill_that_a_panic_ends() {
     let server = PostgresServer::start(&[]).unwrap();
     let (database, folder) = (application(&server), tempfile::tempdir().unwrap());
     for url in [database.url("postgres"), sqlite(folder.path())] {
-        let text = format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n");
-        let text = if url.starts_with("sqlite") { text.replace("act_url", "# act_url") } else { text };
+        let text = format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n");
+        let text = if url.starts_with("sqlite") { text.replace("write_url", "# write_url") } else { text };
         let config = Config::parse(&folder.path().join("sessionwatch.toml"), &text).unwrap();
         let store = Store::open_in_memory().unwrap();
         let (target, clock) = (&config.targets[0], &Clock::System);
@@ -237,15 +237,15 @@ fn what_a_drill_left_that_was_killed_holds_nobodys_name_and_the_next_one_removes
     assert_eq!(server.psql(&name, columns).unwrap(), "id\n");
     let examined = run(&["doctor", &url]);
     for part in [
-        &format!("the database `{name}` of a drill, created 2"),
+        &format!("drill database `{name}`, created 2"),
         &format!("DROP DATABASE \"{name}\";"),
         "drill-files: ",
     ] {
         assert!(examined.stdout.contains(part), "{part}: {}", examined.stdout);
     }
     let next = run(&["incident", "drill", &url, "--yes"]);
-    let told = next.stderr.contains(&format!("note: removed the database `{name}` of a drill, created 2"))
-        && next.stderr.contains("note: removed what a drill had left that was killed: ");
+    let told = next.stderr.contains(&format!("note: removed drill database `{name}`, created 2"))
+        && next.stderr.contains("note: removed leftovers of a killed drill: ");
     assert!(next.exit_code == 0 && told, "{}{}", next.stdout, next.stderr);
     assert_eq!((databases(&server), files(folder.path())), (String::new(), vec![]));
     kill(&file);

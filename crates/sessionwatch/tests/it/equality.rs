@@ -47,7 +47,7 @@ fn tokens_that_are_equal_to_the_application_are_one_token() {
     for how in ["citext", "token", "inner_token", "text COLLATE blind"] {
         let database = sessions(&format!(r#"ALTER TABLE sessions ALTER "sessionToken" TYPE {how}"#));
         let duplicates = found(&database, "duplicate-tokens");
-        assert_eq!((&duplicates["verdict"], &duplicates["value"]), (&json!("failing"), &json!(1.0)), "{how}");
+        assert_eq!((&duplicates["result"], &duplicates["value"]), (&json!("failing"), &json!(1.0)), "{how}");
         assert!(
             duplicates["summary"].as_str().unwrap().contains("1 of them shared"),
             "{how}: {duplicates:#}"
@@ -97,7 +97,7 @@ fn users_that_are_equal_to_the_application_are_one_user() {
         assert_eq!(found(&database, "orphaned-sessions")["value"], 0.0, "{how}");
         let excess = found(&database, "user-session-excess");
         assert_eq!(
-            (&excess["verdict"], &excess["value"]),
+            (&excess["result"], &excess["value"]),
             (&json!("failing"), &json!(25.0)),
             "{how}: {excess:#}"
         );
@@ -142,7 +142,7 @@ fn a_plan_about_duplicates_compares_as_the_check_does() {
     let database = sessions(r#"ALTER TABLE sessions ALTER "sessionToken" TYPE citext"#);
     let folder = tempfile::tempdir().unwrap();
     let url = database.url("postgres");
-    let text = format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n");
+    let text = format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n");
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     let said = run_program_in(folder.path(), &[], &["cleanup", "duplicates", "--format", "json"]);
     let plan: Value = serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{}", said.stderr));
@@ -190,7 +190,7 @@ fn collations_of_sqlite_are_heeded_in_columns_and_indexes() {
                 (&json!(expected.0), &json!(expected.1)),
                 "{columns} {index} {engine}: {report:#}"
             );
-            assert_eq!(report["census"]["orphaned"], 0, "{engine}: {report:#}");
+            assert_eq!(report["stats"]["orphaned"], 0, "{engine}: {report:#}");
         }
     }
 }
@@ -212,6 +212,6 @@ fn a_collation_that_only_the_application_has_makes_duplicates_unknown() {
     for engine in ["scan", "pushdown"] {
         let report = testkit::run_check(&format!("sqlite:{}", file.display()), &["--engine", engine]);
         let duplicates = find_check_result(&report, "duplicate-tokens");
-        assert_eq!(duplicates["verdict"], "unknown", "{engine}: {report:#}");
+        assert_eq!(duplicates["result"], "unknown", "{engine}: {report:#}");
     }
 }

@@ -313,7 +313,7 @@ fn check_by(
 ) -> serde_json::Value {
     let url = database.url("postgres");
     let said = testkit::run_program_in(folder, &[], &["check", &url, "--engine", engine, "--format", "json"]);
-    let report: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+    let report = said.check_report();
     let checks = report["checks"].as_array().unwrap();
     checks.iter().find(|check| check["id"] == id).unwrap().clone()
 }
@@ -325,7 +325,7 @@ fn many_sessions_for_each_user_are_shown_by_both_engines() {
     let folder = tempfile::tempdir().unwrap();
     for engine in ["scan", "pushdown"] {
         let check = check_by(engine, &database, folder.path(), "sessions-per-user");
-        assert_eq!(check["verdict"], "failing", "{engine}");
+        assert_eq!(check["result"], "failing", "{engine}");
         assert_eq!(check["evidence"].as_array().unwrap().len(), 10, "{engine}");
     }
 }
@@ -363,7 +363,7 @@ fn an_outlier_below_every_limit_is_named_by_both_engines() {
     std::fs::write(folder.path().join("sessionwatch.toml"), limits).unwrap();
     for engine in ["scan", "pushdown"] {
         let check = check_by(engine, &database, folder.path(), "user-session-excess");
-        assert_eq!(check["verdict"], "failing", "{engine}");
+        assert_eq!(check["result"], "failing", "{engine}");
         let evidence = check["evidence"].as_array().unwrap();
         assert_eq!(evidence.len(), 1, "{engine}");
         assert_eq!((&evidence[0]["user"], &evidence[0]["rows"]), (&"u7".into(), &15.into()), "{engine}");

@@ -30,18 +30,19 @@ struct Emergency {
 
 impl Emergency {
     /// Opens one, of a target by that address.
-    fn of(url: &str, act_url: &str, more: &str) -> Self {
+    fn of(url: &str, write_url: &str, more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let emergency = Self { folder };
-        emergency.configure(url, act_url, more);
+        emergency.configure(url, write_url, more);
         assert_eq!(emergency.run(&["open", "app", "--severity", "P1"]).exit_code, 0);
         emergency.says(&["next", "app"], 1, "Next: Identify affected users");
         emergency.says(&["next", "app", "--done", "--note", "2 and 3"], 1, "Next: Freeze the evidence");
         emergency
     }
 
-    fn configure(&self, url: &str, act_url: &str, more: &str) {
-        let text = format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{act_url}\"\n{more}");
+    fn configure(&self, url: &str, write_url: &str, more: &str) {
+        let text =
+            format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{write_url}\"\n{more}");
         fs::write(self.path("sessionwatch.toml"), text).unwrap();
     }
 
@@ -102,7 +103,7 @@ impl Emergency {
         let of_evidence = |entry: &audit::AuditEntry| entry.detail.contains("\"step\":\"evidence\"");
         let said = |entry: &audit::AuditEntry| {
             let detail: Value = serde_json::from_str(&entry.detail).unwrap();
-            format!("{} {}\n", entry.action, detail["said"].as_str().unwrap())
+            format!("{} {}\n", entry.action, detail["text"].as_str().unwrap())
         };
         entries.iter().filter(|entry| of_evidence(entry)).map(said).collect()
     }
@@ -152,9 +153,9 @@ fn evidence_is_not_done_while_its_database_is_away_or_half_away_and_containment_
     let (database, role) = leaking();
     let emergency = Emergency::of(&database.url(&role), &database.url("postgres"), "");
     away(&database, true);
-    let written = emergency.lacks("gone", &["rows.ndjson", "census-now.json"], "cannot connect");
+    let written = emergency.lacks("gone", &["rows.ndjson", "stats-now.json"], "cannot connect");
     let parts = emergency.parts(&written);
-    assert!(!parts.contains_key("rows.ndjson") && !parts.contains_key("census-now.json"), "{parts:?}");
+    assert!(!parts.contains_key("rows.ndjson") && !parts.contains_key("stats-now.json"), "{parts:?}");
     assert!(parts.contains_key("timeline.ndjson") && parts.contains_key("audit.ndjson"), "{parts:?}");
     let manifest: Value = serde_json::from_slice(&parts["manifest.json"]).unwrap();
     assert_eq!((&manifest["complete"], manifest["missing"].as_array().unwrap().len()), (&json!(false), 3));
@@ -166,7 +167,7 @@ fn evidence_is_not_done_while_its_database_is_away_or_half_away_and_containment_
     assert_eq!(count(&emergency.parts(&written)), 2);
     let plan = emergency.plan();
     let apply = ["contain", "duplicates", "app", "--apply", &plan, "--confirm", "app"];
-    let refused = emergency.says(&apply, 1, "sessions are not ended before the evidence is complete");
+    let refused = emergency.says(&apply, 1, "complete evidence is required before sessions are revoked");
     assert!(refused.contains("half.age.incomplete"), "{refused}");
     let left = || database.psql("SELECT count(*) FROM sessions WHERE id IN ('s1', 's2')").unwrap();
     assert_eq!(left(), "2\n");
@@ -182,7 +183,7 @@ fn evidence_is_not_done_while_its_database_is_away_or_half_away_and_containment_
     assert!(!emergency.says(&["report", "app"], 0, "back.age").contains("the evidence is incomplete"));
     emergency.says(&apply, 0, "2 rows removed");
     assert_eq!(left(), "0\n");
-    assert_eq!(emergency.trail().matches("incident-evidence").count(), 4, "{}", emergency.trail());
+    assert_eq!(emergency.trail().matches("incident.evidence_exported").count(), 4, "{}", emergency.trail());
 }
 
 #[test]
@@ -191,12 +192,16 @@ fn a_person_ends_sessions_without_complete_evidence_only_for_a_reason_that_is_ke
     let emergency = Emergency::of(&database.url(&role), &database.url("postgres"), "");
     let plan = emergency.plan();
     let apply = ["contain", "duplicates", "app", "--apply", &plan, "--confirm", "app"];
-    emergency.says(&apply, 1, "no evidence was written yet");
-    emergency.says(&[&apply[..], &["--without-evidence", " "]].concat(), 1, "no evidence was written yet");
+    emergency.says(&apply, 1, "no evidence has been written yet");
+    emergency.says(
+        &[&apply[..], &["--without-evidence", " "]].concat(),
+        1,
+        "no evidence has been written yet",
+    );
     let reason = "the disk of the database fails";
     let without = [&apply[..], &["--without-evidence", reason]].concat();
     emergency.says(&without, 0, "2 rows removed");
-    let said = "sessions are ended without complete evidence (no evidence was written yet): ";
+    let said = "sessions are revoked without complete evidence (no evidence has been written yet): ";
     for text in [
         emergency.run(&["status", "app"]).stdout,
         emergency.run(&["report", "app"]).stdout,
@@ -208,10 +213,10 @@ fn a_person_ends_sessions_without_complete_evidence_only_for_a_reason_that_is_ke
     // What cannot be known afterwards is not verified either.
     database.psql(&format!("REVOKE SELECT ON users FROM {role}")).unwrap();
     let said = emergency.says(&["next", "app", "--done", "--note", "the team knows"], 1, "Next: Verify");
-    assert!(said.contains("not in order: orphans: not known"), "{said}");
+    assert!(said.contains("not verified: orphaned sessions: unknown"), "{said}");
     emergency.configure(&database.url(&role), &database.url("postgres"), LOG);
     let said = emergency.says(&["next", "app"], 1, "Next: Verify");
-    assert!(said.contains("critical log lines: not known, no line of `web` was read yet"), "{said}");
+    assert!(said.contains("critical log lines: unknown, no line of log source `web` was read yet"), "{said}");
 }
 
 #[test]
@@ -233,7 +238,7 @@ fn a_connection_that_is_cut_anywhere_leaves_no_evidence_that_claims_to_be_comple
         if said.exit_code == 0 {
             let parts = emergency.parts(&asked);
             assert_eq!(count(&parts), 3, "{part}");
-            assert!(parts["census-now.json"].starts_with(b"{"), "{part}");
+            assert!(parts["stats-now.json"].starts_with(b"{"), "{part}");
         } else {
             assert!(
                 said.exit_code == 3 && said.stderr.contains("the evidence is incomplete"),
@@ -273,7 +278,7 @@ fn whatever_keeps_rows_from_being_seen_keeps_evidence_from_being_complete() {
         (
             "ALTER TABLE users RENAME TO people".to_owned(),
             "ALTER TABLE people RENAME TO users".to_owned(),
-            "sessions without a user were counted at the opening",
+            "orphaned sessions were counted at the opening",
         ),
         (
             format!("REVOKE SELECT ON sessions FROM {role}"),
@@ -297,12 +302,12 @@ fn a_sqlite_file_that_was_moved_away_and_log_events_that_cannot_be_read_are_miss
     let url = format!("sqlite:{}", file.display());
     let emergency = Emergency::of(&url, &url, LOG);
     fs::rename(&file, &elsewhere).unwrap();
-    emergency.lacks("moved", &["rows.ndjson", "census-now.json"], "cannot open the SQLite file");
+    emergency.lacks("moved", &["rows.ndjson", "stats-now.json"], "cannot open the SQLite file");
     assert!(!file.exists());
     fs::rename(&elsewhere, &file).unwrap();
     let state = rusqlite::Connection::open(emergency.path("sessionwatch-state.db")).unwrap();
     state.execute_batch("ALTER TABLE signals RENAME TO elsewhere").unwrap();
-    let written = emergency.lacks("unread", &["signals.ndjson"], "the store cannot be read");
+    let written = emergency.lacks("unread", &["log-events.ndjson"], "the store cannot be read");
     assert!(count(&emergency.parts(&written)) == 2);
     state.execute_batch("ALTER TABLE elsewhere RENAME TO signals").unwrap();
     emergency.is_frozen("all", 2);
@@ -325,10 +330,10 @@ fn programs_and_pages_are_told_what_is_missing_in_evidence() {
     let opened = bot.post("/incidents", &json!({ "target": "app", "severity": "P1", "summary": "a leak" }));
     let id = opened.body["id"].as_str().unwrap().to_owned();
     let base = format!("/incidents/{id}");
-    bot.post(&format!("{base}/next"), &json!({ "said": "nothing", "step": "confirm" }));
-    let next = json!({ "said": "done", "step": "affected", "note": "2 and 3" });
-    assert_eq!(bot.post(&format!("{base}/next"), &next).body["next"]["id"], "evidence");
-    let plan = bot.post(&format!("{base}/contain"), &json!({ "whose": "users", "users": ["2", "3"] })).body;
+    bot.post(&format!("{base}/steps"), &json!({ "response": "check", "step": "confirm" }));
+    let next = json!({ "response": "done", "step": "affected", "note": "2 and 3" });
+    assert_eq!(bot.post(&format!("{base}/steps"), &next).body["next"]["id"], "evidence");
+    let plan = bot.post(&format!("{base}/contain"), &json!({ "scope": "users", "users": ["2", "3"] })).body;
     let apply = format!("/plans/{}/apply", plan["id"].as_str().unwrap());
     away(&scene.database, true);
     bot.ask("POST", &format!("{base}/evidence"), &[], None).is_problem(503, "rows.ndjson");
@@ -348,18 +353,18 @@ fn programs_and_pages_are_told_what_is_missing_in_evidence() {
     away(&scene.database, false);
     let course = bot.get(&base).body;
     assert_eq!(course["next"]["id"], "evidence", "{course}");
-    assert!(course["next"]["found"].as_str().unwrap().contains("INCOMPLETE: "), "{course}");
+    assert!(course["next"]["detected"].as_str().unwrap().contains("INCOMPLETE: "), "{course}");
     let page =
         testkit::http::get_with_headers(&scene.watch.address, &format!("/incidents/{id}"), &headers).body;
-    assert!(page.contains("So far: ") && page.contains("INCOMPLETE: "), "{page}");
-    let still = bot.post(&format!("{base}/next"), &json!({ "said": "nothing", "step": "evidence" })).body;
+    assert!(page.contains("Latest finding: ") && page.contains("INCOMPLETE: "), "{page}");
+    let still = bot.post(&format!("{base}/steps"), &json!({ "response": "check", "step": "evidence" })).body;
     assert_eq!(still["next"]["id"], "evidence", "{still}");
     let report = bot.ask("GET", &format!("{base}/report"), &[], None);
     assert_eq!(report.status, 200, "{:?}", report.answer);
 
     // Ending sessions waits, or has a reason.
     let consent = json!({ "incident": id });
-    bot.post(&apply, &consent).is_problem(409, "before the evidence is complete");
+    bot.post(&apply, &consent).is_problem(409, "complete evidence is required");
     let plan_page = format!("/plans/{}?incident={id}", plan["id"].as_str().unwrap());
     let page = testkit::http::get_with_headers(&scene.watch.address, &plan_page, &headers).body;
     assert!(page.contains("name=\"without_evidence\""), "{page}");

@@ -14,7 +14,7 @@ use crate::fastforward::{Apart, MINUTE, monday, program};
 /// A watch of one target, without channels.
 fn configuration(url: &str, more: &str) -> String {
     format!(
-        "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[checks.slow-observation]\nenabled = false\n\
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[checks.slow-check-run]\nenabled = false\n\
          [serve]\nlisten = \"127.0.0.1:0\"\n{more}"
     )
 }
@@ -97,9 +97,9 @@ impl Story {
 /// Three runs in a row have failed, and the alert of that fires.
 const BLIND: [&str; 4] = [
     "sessionwatch_target_up{target=\"app\"} 0",
-    "sessionwatch_looks_total{target=\"app\"} 4",
-    "sessionwatch_blind_looks_total{target=\"app\"} 3",
-    "sessionwatch_alert_firing{target=\"app\",check=\"blind\",severity=\"high\"} 1",
+    "sessionwatch_check_runs_total{target=\"app\"} 4",
+    "sessionwatch_check_run_failures_total{target=\"app\"} 3",
+    "sessionwatch_alert_firing{target=\"app\",check=\"target-unreachable\",severity=\"high\"} 1",
 ];
 
 #[test]

@@ -38,7 +38,7 @@ const MAPPING: &str = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\nt
 
 fn configure(folder: &Path, url: &str, decoder: &str) {
     let text = format!(
-        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n{MAPPING}decoder = \"{decoder}\"\n"
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n{MAPPING}decoder = \"{decoder}\"\n"
     );
     std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();
 }

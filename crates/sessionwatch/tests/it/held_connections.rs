@@ -73,7 +73,7 @@ fn check_runs_and_metrics_go_on_while_somebody_holds_connections_open() {
         leaves_room(&watch);
         // Some of the others may come only now, since the system lets them wait too, and take the place of one that has not
         // asked yet.
-        let is_taken = || testkit::http::post(&watch.address, "/awake/app", &[], b"").status == 202;
+        let is_taken = || testkit::http::post(&watch.address, "/targets/app/wake", &[], b"").status == 202;
         testkit::wait_until("a request that is taken", is_taken);
         testkit::wait_until("a page that is answered", is_up);
         are_ended(held);

@@ -64,7 +64,7 @@ fn pages_come_by_tls_and_a_renewed_certificate_is_used_without_a_restart() {
     assert!(alive(&renewed, &address));
     assert_eq!(logged.watch.stop(), Some(0));
     let said = testkit::run_program_in(folder.path(), &[], &["serve"]);
-    assert!(said.exit_code != 0 && said.stderr.contains("cannot speak TLS by"), "{}", said.stderr);
+    assert!(said.exit_code != 0 && said.stderr.contains("cannot load TLS certificate"), "{}", said.stderr);
 }
 
 #[test]

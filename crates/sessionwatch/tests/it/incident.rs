@@ -82,7 +82,7 @@ fn the_emergency_procedure_leads_from_a_leak_to_a_closed_incident() {
     says(&["find", "ADA"], 0, "user 7  Ada Abara");
     says(&["find", "nobody at all"], 2, "no user's id, name or handle contains");
     is_affected_said(&says);
-    says(&["next", "--done"], 2, "is found out, not said");
+    says(&["next", "--done"], 2, "is detected automatically");
     says(&["evidence", "--to", "evidence.age"], 0, "evidence.age was written, sealed to age1");
     says(&["next"], 1, "Notify the team");
     says(&["next", "--done", "--note", "on the call"], 1, "Revoke the sessions");
@@ -96,12 +96,12 @@ fn the_emergency_procedure_leads_from_a_leak_to_a_closed_incident() {
     says(&[&contain[..], &["--apply", &plan]].concat(), 0, "4 rows removed");
     // What was ended and is there again is found.
     database.psql(r#"INSERT INTO sessions VALUES ('s1', 'again', 2, now() + interval '1 hour')"#).unwrap();
-    says(&["next"], 1, "1 ended sessions that are back");
+    says(&["next"], 1, "1 reappeared session");
     database.psql("DELETE FROM sessions WHERE id = 's1'").unwrap();
     says(&["next"], 1, "Test login and logout");
     says(&["next", "--done", "--note", "both work"], 1, "Notify the users");
     is_a_draft(&says(&["message"], 0, "Please sign in again."));
-    says(&["next", "--done", "--note", "mail to both"], 1, "24 hours are left");
+    says(&["next", "--done", "--note", "mail to both"], 1, "24 hours left");
     let state = rusqlite::Connection::open(folder.path().join("sessionwatch-state.db")).unwrap();
     state.execute("UPDATE incidents SET contained_at = contained_at - 86400000000, opened_at = opened_at - 86400000000", []).unwrap();
     says(&["next"], 1, "Find the root cause");
@@ -123,9 +123,9 @@ fn the_emergency_procedure_leads_from_a_leak_to_a_closed_incident() {
 
 /// Who is affected is said, and what was said by mistake can be taken back.
 fn is_affected_said(says: &dyn Fn(&[&str], i32, &str) -> String) {
-    says(&["next", "--done"], 2, "`Identify affected users` is not done without a note");
-    says(&["next", "--done", "--note", " "], 2, "say it with --note TEXT");
-    says(&["reopen", "affected", "--reason", "x"], 2, "is neither done nor passed over");
+    says(&["next", "--done"], 2, "`Find out who is affected` is not done without a note");
+    says(&["next", "--done", "--note", " "], 2, "add --note TEXT");
+    says(&["reopen", "affected", "--reason", "x"], 2, "is neither done nor skipped");
     says(&["next", "--done", "--note", "users 2 and 4"], 1, "Freeze the evidence");
     says(&["reopen", "affected", "--reason", "it is 3, not 4"], 1, "Next: Identify affected users");
     says(&["next", "--done", "--note", "users 2 and 3"], 1, "Freeze the evidence");
@@ -183,7 +183,7 @@ fn evidence_that_was_changed_shows() {
     std::fs::write(&path, identity.recipient().seal(&changed).unwrap()).unwrap();
     let said = run(folder.path(), &url, &["verify", "e.age"]);
     assert!(
-        said.exit_code == 1 && said.stderr.contains("`rows.ndjson` is not what was written"),
+        said.exit_code == 1 && said.stderr.contains("`rows.ndjson` does not match its checksum"),
         "{}",
         said.stderr
     );
@@ -223,8 +223,8 @@ fn a_drill_runs_on_the_demonstration_and_on_a_server_and_leaves_nothing_behind()
 /// A target that is looked at once a day, with a role that acts.
 pub(crate) fn rarely(url: &str, more: &str) -> String {
     format!(
-        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\nschedule = \"guide\"\n{more}\
-         [checks.slow-observation]\nenabled = false\n[checks.revived-sessions]\nevery = \"1d\"\n[serve]\nlisten = \"127.0.0.1:0\"\n"
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\nschedule = \"guide\"\n{more}\
+         [checks.slow-check-run]\nenabled = false\n[checks.reappeared-sessions]\ninterval = \"1d\"\n[serve]\nlisten = \"127.0.0.1:0\"\n"
     )
 }
 
@@ -309,7 +309,7 @@ fn for_a_day_the_watch_looks_each_minute_and_opens_the_incident_anew_if_a_sessio
     assert_eq!(state(), Some(IncidentState::Open));
     let timeline = shared.app.store.read(|db| incidents::list_timeline(db, &opened.id)).unwrap();
     let last = timeline.last().unwrap();
-    assert!(last.kind == "reopened" && last.message.contains("revived-sessions"), "{last:?}");
+    assert!(last.kind == "reopened" && last.message.contains("reappeared-sessions"), "{last:?}");
     // A day later, the schedule holds again.
     watch.to(at(4) + DAY);
     let mut heard = shared.app.events.subscribe();
@@ -349,7 +349,9 @@ fn a_scheduled_cleanup_reaches_other_tables_only_where_that_is_allowed() {
     database.psql(carts).unwrap();
     let filled = || database.psql("SELECT count(*) FROM carts").unwrap();
     let before = filled();
-    for (allowed, outcome) in [(false, "1 side effect beyond the sessions"), (true, "107 expired rows")] {
+    for (allowed, outcome) in
+        [(false, "1 side effect beyond the selected sessions"), (true, "107 expired rows")]
+    {
         let folder = tempfile::tempdir().unwrap();
         let cleanup =
             format!("[target.cleanup]\nexpired = true\ngrace = \"24h\"\nside_effects = {allowed}\n");

@@ -39,7 +39,7 @@ const WELL: [(&str, &str); 12] = [
     ("sessionwatch_build_info{instance=\"a\",version=\"0\"}", "1+0x120"),
     ("sessionwatch_target_up{instance=\"a\",target=\"app\"}", "1+0x120"),
     ("sessionwatch_target_leader{instance=\"a\",target=\"app\"}", "1+0x120"),
-    // The one that stands by goes on saying what it saw when it led.
+    // The standby keeps exposing its last values from when it led.
     ("sessionwatch_target_up{instance=\"b\",target=\"app\"}", "0+0x120"),
     ("sessionwatch_scheduler_lag_seconds{instance=\"b\",target=\"app\"}", "900+0x120"),
     ("sessionwatch_target_leader{instance=\"b\",target=\"app\"}", "0+0x120"),
@@ -47,7 +47,7 @@ const WELL: [(&str, &str); 12] = [
     ("sessionwatch_replica_lag_seconds{instance=\"a\",target=\"app\"}", "2+0x120"),
     ("sessionwatch_deliveries_total{instance=\"a\",channel=\"chat\",outcome=\"delivered\"}", "0+1x120"),
     ("sessionwatch_deliveries_total{instance=\"a\",channel=\"chat\",outcome=\"failed\"}", "0+1x120"),
-    ("sessionwatch_store_sheltered{instance=\"a\"}", "0+0x120"),
+    ("sessionwatch_store_memory_fallback{instance=\"a\"}", "0+0x120"),
     ("sessionwatch_config_reload_success{instance=\"a\"}", "1+0x120"),
 ];
 
@@ -103,8 +103,8 @@ fn a_failing_critical_check_fires_at_once_and_says_what_to_do() {
             "check": "duplicate-tokens",
         },
         "exp_annotations": {
-            "summary": "duplicate-tokens fails on app",
-            "description": "What to do: revoke every session with these tokens, then add a unique constraint to the token column. Whom it concerns is said by: sessionwatch alerts show app duplicate-tokens",
+            "summary": "duplicate-tokens is failing on app",
+            "description": "What to do: end every session on these tokens, then make the token column unique. To list the affected users, run: sessionwatch alerts show app duplicate-tokens",
             "runbook": "https://docs.example/checks/duplicate-tokens.md",
         },
     }]);
@@ -124,8 +124,8 @@ fn every_rule_about_the_watch_itself_fires_for_its_reason_and_no_other() {
     let (folder, _) = rules();
     let alert = |labels: &str| format!("sessionwatch_alert_firing{{instance=\"a\",target=\"app\",{labels}}}");
     let custom = alert("check=\"mine\",severity=\"low\"");
-    let [blind, undelivered] =
-        ["blind", "undelivered"].map(|check| alert(&format!("check=\"{check}\",severity=\"high\"")));
+    let [blind, undelivered] = ["target-unreachable", "channel-failing"]
+        .map(|check| alert(&format!("check=\"{check}\",severity=\"high\"")));
     let leader =
         |instance: &str| format!("sessionwatch_target_leader{{instance=\"{instance}\",target=\"app\"}}");
     let outbox = |state: &str| {
@@ -137,7 +137,7 @@ fn every_rule_about_the_watch_itself_fires_for_its_reason_and_no_other() {
     let tests = [
         fires(110, &[], &[]),
         fires(4, &[(up, "0+0x120")], &[]),
-        fires(5, &[(up, "0+0x120")], &[("SessionwatchTargetNotSeen", "high")]),
+        fires(5, &[(up, "0+0x120")], &[("SessionwatchTargetUnreachable", "high")]),
         fires(20, &[(&leader("a"), "0+0x120")], &[("SessionwatchNoLeader", "high")]),
         fires(
             20,
@@ -149,15 +149,15 @@ fn every_rule_about_the_watch_itself_fires_for_its_reason_and_no_other() {
             ],
             &[],
         ),
-        fires(20, &[(lag, "61+0x120")], &[("SessionwatchLate", "medium")]),
-        fires(20, &[(replica, "61+0x120")], &[("SessionwatchReplicaLags", "medium")]),
-        fires(5, &none, &[("SessionwatchGone", "critical")]),
-        fires(1, &[(&outbox("dead"), "1+0x120")], &[("SessionwatchMessagesDead", "high")]),
+        fires(20, &[(lag, "61+0x120")], &[("SessionwatchCheckRunsDelayed", "medium")]),
+        fires(20, &[(replica, "61+0x120")], &[("SessionwatchReplicaLag", "medium")]),
+        fires(5, &none, &[("SessionwatchDown", "critical")]),
+        fires(1, &[(&outbox("dead"), "1+0x120")], &[("SessionwatchNotificationsFailed", "high")]),
         fires(59, &[(&outbox("due"), "1+0x120")], &[]),
-        fires(60, &[(&outbox("due"), "1+0x120")], &[("SessionwatchMessagesWait", "high")]),
-        fires(40, &[(delivered, "3+0x120")], &[("SessionwatchDeliveryFails", "high")]),
-        fires(1, &[(sheltered, "1+0x120")], &[("SessionwatchStoreSheltered", "high")]),
-        fires(1, &[(reloaded, "0+0x120")], &[("SessionwatchReloadFailed", "medium")]),
+        fires(60, &[(&outbox("due"), "1+0x120")], &[("SessionwatchNotificationsDelayed", "high")]),
+        fires(40, &[(delivered, "3+0x120")], &[("SessionwatchDeliveryFailing", "high")]),
+        fires(1, &[(sheltered, "1+0x120")], &[("SessionwatchStoreMemoryFallback", "high")]),
+        fires(1, &[(reloaded, "0+0x120")], &[("SessionwatchConfigReloadFailed", "medium")]),
         fires(1, &[(&custom, "1+0x120")], &[("SessionwatchCustomCheck", "low")]),
         // These have rules of their own.
         fires(1, &[(&blind, "1+0x120"), (&undelivered, "1+0x120")], &[]),

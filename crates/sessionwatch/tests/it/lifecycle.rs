@@ -15,7 +15,7 @@ use crate::fastforward::{MINUTE, Watch, monday};
 /// A target that is looked at every minute, and a channel.
 fn configuration(database: &Database<'_>, sink: &HttpSink, more: &str) -> String {
     format!(
-        "[[target]]\nname = \"app\"\nurl = \"{}\"\n[checks.slow-observation]\nenabled = false\n\
+        "[[target]]\nname = \"app\"\nurl = \"{}\"\n[checks.slow-check-run]\nenabled = false\n\
          [serve]\nlisten = \"127.0.0.1:0\"\n[[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{}\"\n{more}",
         database.url("postgres"),
         sink.url()
@@ -93,7 +93,8 @@ fn a_silence_about_a_user_covers_findings_about_nobody_else() {
 fn what_still_fails_after_a_silence_or_maintenance_is_told_then() {
     let (database, sink) = (testkit::healthy_database(), HttpSink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
-    let window = "[[maintenance]]\ncron = \"2 6 * * *\"\nlasts = \"5m\"\nchecks = [\"duplicate-tokens\"]\n";
+    let window =
+        "[[maintenance_window]]\ncron = \"2 6 * * *\"\nduration = \"5m\"\nchecks = [\"duplicate-tokens\"]\n";
     let mut watch = Watch::start(folder.path(), &configuration(&database, &sink, window), monday());
     leak(&database, "'s1', 's2'", "same-token");
     minutes(&mut watch, 2..=4);
@@ -132,14 +133,14 @@ fn what_still_fails_after_a_silence_or_maintenance_is_told_then() {
 fn a_dead_database_silences_everything_but_that_it_is_dead() {
     let (database, sink) = (testkit::healthy_database(), HttpSink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
-    let often = "[alerts.critical]\nrepeat_after = \"2m\"\n";
+    let often = "[alerts.critical]\nrepeat_interval = \"2m\"\n";
     let mut watch = Watch::start(folder.path(), &configuration(&database, &sink, often), monday());
     leak(&database, "'s1', 's2'", "same-token");
     minutes(&mut watch, 1..=1);
     database.psql("ALTER TABLE sessions RENAME COLUMN expires TO gone").unwrap();
     minutes(&mut watch, 2..=4);
     watch.delivered();
-    assert_eq!(told(&sink), ["duplicate-tokens firing", "blind firing"]);
+    assert_eq!(told(&sink), ["duplicate-tokens firing", "target-unreachable firing"]);
     let kept =
         watch.shared.app.store.read(|db| alerts::find_alert(db, "app", "duplicate-tokens")).unwrap().unwrap();
     assert!(kept.alert.is_stale && matches!(kept.alert.state, AlertState::Firing { .. }), "{kept:?}");
@@ -148,7 +149,7 @@ fn a_dead_database_silences_everything_but_that_it_is_dead() {
     leak(&database, "'s1', 's2'", "new-");
     minutes(&mut watch, 7..=8);
     watch.delivered();
-    assert_eq!(told(&sink)[2..], ["blind resolved", "duplicate-tokens resolved"]);
+    assert_eq!(told(&sink)[2..], ["target-unreachable resolved", "duplicate-tokens resolved"]);
     assert!(watch.stop());
 }
 
@@ -171,7 +172,7 @@ fn a_restart_still_sees_what_changed_while_nobody_looked() {
     watch.delivered();
     let mut heard = told(&sink);
     heard.sort();
-    assert_eq!(heard, ["revived-sessions firing", "token-rebound firing"]);
+    assert_eq!(heard, ["reappeared-sessions firing", "token-reassigned firing"]);
     assert!(watch.stop());
     no_token_in(folder.path());
 }
@@ -197,7 +198,7 @@ fn a_day_in_which_nobody_logs_in_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let usual = "[checks.creation-rate]\nmin = 10\nmax = 50\n";
     let hourly =
-        configuration(&database, &sink, usual).replace("[checks.slow", "every = \"1h\"\n[checks.slow");
+        configuration(&database, &sink, usual).replace("[checks.slow", "interval = \"1h\"\n[checks.slow");
     let mut watch = Watch::start(folder.path(), &hourly, monday());
     for hour in 1..=24 {
         watch.to(monday() + hour * HOUR);
@@ -216,7 +217,7 @@ fn the_checklist_is_sent_each_week() {
     let folder = tempfile::tempdir().unwrap();
     let report = "[report]\nchannels = [\"hook\"]\n[checks.creation-rate]\nmin = 0\n";
     let daily =
-        configuration(&database, &sink, report).replace("[checks.slow", "every = \"6h\"\n[checks.slow");
+        configuration(&database, &sink, report).replace("[checks.slow", "interval = \"6h\"\n[checks.slow");
     let mut watch = Watch::start(folder.path(), &daily, monday());
     // It begins on a Monday at six, and the checklist is due at seven.
     for quarter in 1..=30 {

@@ -116,8 +116,8 @@ impl Fixture {
 fn configured(url: &str, mapping: &str, more: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let text = format!(
-        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n[target.mapping]\n{mapping}{more}\
-         [checks.slow-observation]\nbudget_ms = 3600000\n[checks.active-sessions]\nmin = 0\n"
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n[target.mapping]\n{mapping}{more}\
+         [checks.slow-check-run]\nbudget_ms = 3600000\n[checks.active-sessions]\nmin = 0\n"
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     folder
@@ -125,13 +125,13 @@ fn configured(url: &str, mapping: &str, more: &str) -> tempfile::TempDir {
 
 fn check_in(folder: &Path, engine: &str) -> Value {
     let said = run_program_in(folder, &[], &["check", "--engine", engine, "--format", "json"]);
-    serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{} {}", said.stdout, said.stderr))
+    said.check_report()
 }
 
 /// The summaries of the checks that are unknown for what their instants are.
 fn doubted(report: &Value) -> Vec<String> {
     let checks = report["checks"].as_array().unwrap().iter();
-    let unknown = checks.filter(|check| check["verdict"] == "unknown");
+    let unknown = checks.filter(|check| check["result"] == "unknown");
     let said = unknown.map(|check| format!("{}: {}", check["id"], check["summary"]));
     said.filter(|said| said.contains("local time") || said.contains("time zone")).collect()
 }
@@ -161,10 +161,10 @@ fn local_time_in_the_east_is_found_out_and_nothing_is_decided_by_it() {
             for id in BY_END {
                 let check = find_check_result(&report, id);
                 let summary = check["summary"].as_str().unwrap();
-                assert!(check["verdict"] == "unknown" && summary.contains(&stored), "{id}: {summary}");
+                assert!(check["result"] == "unknown" && summary.contains(&stored), "{id}: {summary}");
             }
-            assert_eq!(find_check_result(&report, "rapid-creation")["verdict"], "unknown");
-            assert_eq!(find_check_result(&report, "duplicate-tokens")["verdict"], "healthy");
+            assert_eq!(find_check_result(&report, "rapid-creation")["result"], "unknown");
+            assert_eq!(find_check_result(&report, "duplicate-tokens")["result"], "passing");
         }
         assert_ne!(testkit::run_program(&["check", &url]).exit_code, 0);
         let doctor = testkit::run_program(&["doctor", &url]);
@@ -206,7 +206,7 @@ fn sessions_that_live_too_long_by_hours_are_counted_by_nothing_until_the_zone_is
     refused(&testkit::run_program(&["cleanup", "expired", &url]), &["about UTC+2", "timestamp-local:ZONE"]);
     let folder = BETTER_AUTH_DRIZZLE.mapped(&database, "timestamp-local:Etc/GMT-2");
     let report = check_in(folder.path(), "scan");
-    assert_eq!((&report["census"]["active"], &report["census"]["expired"]), (&200.into(), &10.into()));
+    assert_eq!((&report["stats"]["active"], &report["stats"]["expired"]), (&200.into(), &10.into()));
     let said =
         run_program_in(folder.path(), &[], &["cleanup", "expired", "--grace", "30m", "--format", "json"]);
     assert!(said.stdout.contains("\"rows\": 10"), "{} {}", said.stdout, said.stderr);
@@ -219,7 +219,7 @@ fn sessions_that_seem_to_be_over_may_be_active_in_another_zone() {
     let report = testkit::run_check(&url, &[]);
     for id in BY_END {
         let check = find_check_result(&report, id);
-        assert_eq!(check["verdict"], "unknown", "{check}");
+        assert_eq!(check["result"], "unknown", "{check}");
         assert!(check["summary"].as_str().unwrap().contains("no session seems active"), "{check}");
     }
     assert_ne!(testkit::run_program(&["check", &url]).exit_code, 0);
@@ -232,7 +232,7 @@ fn sessions_that_seem_to_be_over_may_be_active_in_another_zone() {
     assert!(doctor.stdout.contains("warn  expiry: `expiresAt` has no time zone"), "{}", doctor.stdout);
     // With its zone they are what they are: all active, and none of them is cleaned up.
     let folder = BETTER_AUTH_NEW_YORK.mapped(&database, "timestamp-local:Etc/GMT+5");
-    assert_eq!(check_in(folder.path(), "scan")["census"]["active"], 10);
+    assert_eq!(check_in(folder.path(), "scan")["stats"]["active"], 10);
     let said =
         run_program_in(folder.path(), &[], &["cleanup", "expired", "--grace", "1h", "--format", "json"]);
     assert!(said.exit_code == 0 && said.stdout.contains("\"rows\": 0"), "{} {}", said.stdout, said.stderr);
@@ -256,11 +256,8 @@ fn the_zone_of_the_application_puts_every_number_right() {
             for engine in ["scan", "pushdown"] {
                 let report = check_in(folder.path(), engine);
                 assert_eq!(doubted(&report), Vec::<String>::new());
-                assert_eq!(
-                    (&report["census"]["active"], &report["census"]["expired"]),
-                    (&8.into(), &2.into())
-                );
-                assert_eq!(report["census"]["created_last_hour"], 10, "{report}");
+                assert_eq!((&report["stats"]["active"], &report["stats"]["expired"]), (&8.into(), &2.into()));
+                assert_eq!(report["stats"]["created_last_hour"], 10, "{report}");
             }
             let said = run_program_in(
                 folder.path(),
@@ -293,7 +290,7 @@ fn applications_that_write_utc_are_read_as_ever_also_when_nobody_uses_them() {
             for engine in ["scan", "pushdown"] {
                 let report = testkit::run_check(&url, &["--engine", engine]);
                 assert_eq!(doubted(&report), Vec::<String>::new(), "{} {idle}", fixture.made);
-                assert_ne!(report["census"]["active"], 0);
+                assert_ne!(report["stats"]["active"], 0);
             }
             let said = testkit::run_program(&["cleanup", "expired", &url]);
             assert_eq!(said.exit_code, 0, "{}", said.stderr);

@@ -60,7 +60,7 @@ fn text_of_visitors_is_no_signal_and_what_no_session_confirms_is_not_critical() 
         (&json!("critical"), &json!("firing")),
         "{confirmed:#}"
     );
-    assert_eq!(confirmed["finding"]["signals"][0]["fit"], "exact", "{confirmed:#}");
+    assert_eq!(confirmed["finding"]["log_events"][0]["match_kind"], "exact", "{confirmed:#}");
     assert_eq!(running.stop(), Some(0));
 }
 
@@ -77,7 +77,7 @@ fn forged_lines_neither_open_an_incident_anew_nor_keep_it_open_nor_fail_the_chec
         let list: serde_json::Value =
             serde_json::from_str(&list.stdout).unwrap_or_else(|_| panic!("{}", list.stderr));
         let items = list["items"].as_array().unwrap();
-        items.iter().find(|item| item["id"] == "critical-log-lines").unwrap()["verdict"].clone()
+        items.iter().find(|item| item["id"] == "critical-log-lines").unwrap()["result"].clone()
     };
     assert_eq!(drained(&running, &[("0", FORGED)]).0, 200);
     assert_eq!(item(), "unknown");
@@ -101,7 +101,7 @@ fn forged_lines_neither_open_an_incident_anew_nor_keep_it_open_nor_fail_the_chec
     };
     incident::record_containment(context, &current(), "ended", &json!({})).unwrap();
     let timeline = || store.read(|db| incidents::list_timeline(db, &current().id)).unwrap();
-    let signals = || timeline().iter().filter(|entry| entry.kind == "signal").count();
+    let signals = || timeline().iter().filter(|entry| entry.kind == "log-event").count();
     let before = signals();
     assert_eq!(drained(&running, &[("2", FORGED)]).0, 200);
     wait_until("the forged line is judged", || signals() == before + 1);

@@ -147,7 +147,7 @@ fn pages_are_asked_for_by_names_of_our_own() {
     }
     for (method, path) in [
         ("GET", "/metrics"),
-        ("POST", "/awake/app"),
+        ("POST", "/targets/app/wake"),
         ("GET", "/login"),
         ("POST", "/login"),
         ("GET", "/api/v1/alerts"),

@@ -20,7 +20,7 @@ pub(crate) const KNOWN: &str =
 /// A target, a channel, and sources of log lines.
 pub(crate) fn configuration(url: &str, hook: &str, sources: &str) -> String {
     format!(
-        "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[checks.slow-observation]\nbudget_ms = 3600000\n\
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[checks.slow-check-run]\nbudget_ms = 3600000\n\
          [serve]\nlisten = \"127.0.0.1:0\"\n[[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{hook}\"\n{sources}"
     )
 }
@@ -116,7 +116,7 @@ fn a_leak_in_the_logs_is_told_once_with_its_session_and_is_on_the_timeline() {
     );
     assert_eq!(status, 200, "{answer}");
     assert!(answer.contains("x-vercel-verify: owner-of-this"), "{answer}");
-    let critical = ["log-user-mismatch", "log-duplicate-token", "log-table-mismatch"];
+    let critical = ["log-user-mismatch", "log-duplicate-token", "log-user-conflict"];
     wait_until("the critical alerts", || critical.iter().all(|check| !told(&scene.sink, check).is_empty()));
     for check in critical {
         let messages = told(&scene.sink, check);
@@ -124,8 +124,8 @@ fn a_leak_in_the_logs_is_told_once_with_its_session_and_is_on_the_timeline() {
         let finding = &messages[0]["finding"];
         assert_eq!(finding["evidence"][0]["id"], "s7", "{finding:#}");
         assert_eq!(finding["evidence"][0]["user"], "8", "{finding:#}");
-        let fit = if check == "log-table-mismatch" { "contradicting" } else { "exact" };
-        assert_eq!(finding["signals"][0]["fit"], fit, "{finding:#}");
+        let fit = if check == "log-user-conflict" { "contradicting" } else { "exact" };
+        assert_eq!(finding["log_events"][0]["match_kind"], fit, "{finding:#}");
     }
     // The drain had no answer, and sends it all again.
     let again = drained(&running, &[("1", MISMATCH), ("2", DUPLICATE), ("3", WRONG), ("4", &whole)]);
@@ -161,19 +161,19 @@ fn assert_secret(folder: &Path) {
 #[test]
 fn patterns_of_ones_own_are_signals_and_checks() {
     let scene = Scene::new();
-    let pattern = "[[log_pattern]]\nname = \"password-failures\"\nregex = \"password check failed for user (?P<user>[0-9]+)\"\nseverity = \"critical\"\nmax = 1\n";
+    let pattern = "[[log_check]]\nname = \"password-failures\"\nregex = \"password check failed for user (?P<user>[0-9]+)\"\nseverity = \"critical\"\nmax = 1\n";
     let running = scene.start(&format!("{}{pattern}", vercel()));
     let failed = |id: &str| drained(&running, &[(id, "password check failed for user 7")]).0;
     assert_eq!(failed("1"), 200);
     wait_until("it was judged", || {
-        signals(scene.folder.path()).iter().any(|signal| !signal["joined"].is_null())
+        signals(scene.folder.path()).iter().any(|signal| !signal["correlated"].is_null())
     });
     assert_eq!(told(&scene.sink, "password-failures").len(), 0);
     assert_eq!(failed("2"), 200);
     wait_until("the alert", || !told(&scene.sink, "password-failures").is_empty());
     let message = &told(&scene.sink, "password-failures")[0];
     assert_eq!(
-        (&message["severity"], &message["finding"]["signals"][0]["user"]),
+        (&message["severity"], &message["finding"]["log_events"][0]["user"]),
         (&json!("critical"), &json!("7"))
     );
     assert_eq!(running.stop(), Some(0));
@@ -183,7 +183,7 @@ fn patterns_of_ones_own_are_signals_and_checks() {
 fn a_source_that_goes_quiet_is_told_of_and_the_other_checks_know_nothing_then() {
     use crate::fastforward::{MINUTE, Watch, monday};
     let scene = Scene::new();
-    let sources = "[[logs]]\nname = \"lines\"\nkind = \"http\"\nsecret = \"a-token-for-lines\"\n[alerts.medium]\npending_looks = 1\n";
+    let sources = "[[logs]]\nname = \"lines\"\nkind = \"http\"\nsecret = \"a-token-for-lines\"\n[alerts.medium]\nfailure_threshold = 1\n";
     let text = configuration(&scene.database.url("postgres"), &scene.sink.url(), sources);
     let mut watch = Watch::start(scene.folder.path(), &text, monday());
     let unknown = |watch: &Watch, check: &str| {
@@ -202,10 +202,10 @@ fn a_source_that_goes_quiet_is_told_of_and_the_other_checks_know_nothing_then() 
         assert_eq!(testkit::http::post(&watch.address, "/ingest/logs", &headers, b"GET / 200\n").status, 200);
     }
     watch.to(monday() + 4 * 60 * MINUTE + 10 * MINUTE);
-    wait_until("all is well", || unknown(&watch, "log-user-mismatch") == "healthy");
-    assert_eq!(unknown(&watch, "log-silence"), "healthy");
+    wait_until("all is well", || unknown(&watch, "log-user-mismatch") == "passing");
+    assert_eq!(unknown(&watch, "log-source-idle"), "passing");
     watch.to(monday() + 5 * 60 * MINUTE + 30 * MINUTE);
-    wait_until("the silence", || !told(&scene.sink, "log-silence").is_empty());
+    wait_until("the silence", || !told(&scene.sink, "log-source-idle").is_empty());
     assert_eq!(unknown(&watch, "log-user-mismatch"), "unknown");
     assert!(watch.stop());
 }
@@ -250,9 +250,13 @@ fn log_and_table_are_compared() {
         let said = run_program_in(folder.path(), &[], &["logs", "join", "--format", "json"]);
         serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{}", said.stderr))
     };
-    wait_until("they are joined", || join()["fits"]["not_joined"] == 0);
+    wait_until("they are joined", || join()["match_kinds"]["not_correlated"] == 0);
     let fits = join();
-    assert_eq!((&fits["fits"]["exact"], &fits["fits"]["gone"]), (&json!(3), &json!(1)), "{fits:#}");
+    assert_eq!(
+        (&fits["match_kinds"]["exact"], &fits["match_kinds"]["gone"]),
+        (&json!(3), &json!(1)),
+        "{fits:#}"
+    );
     assert_eq!((&fits["created"], &fits["created_without_row"]), (&json!(4), &json!(1)), "{fits:#}");
     // Rows that were there before the first line was read are not counted.
     assert_eq!(fits["rows_without_creation"], 0, "{fits:#}");
@@ -287,7 +291,7 @@ fn a_critical_line_opens_an_incident_anew_whose_sessions_were_ended_and_a_milder
     store.write(|db| incidents::upsert_incident(db, &ended)).unwrap();
     let signals_on = || {
         let timeline = store.read(|db| incidents::list_timeline(db, &ended.id)).unwrap();
-        timeline.iter().filter(|entry| entry.kind == "signal").count()
+        timeline.iter().filter(|entry| entry.kind == "log-event").count()
     };
     let before = signals_on();
     assert_eq!(drained(&running, &[("2", &format!("x {{ sessionToken: '{TOKEN}' }}"))]).0, 200);

@@ -96,7 +96,7 @@ fn nothing_is_sent_to_a_server_that_is_not_trusted_or_offers_less_than_was_asked
         [MailEncryption::StartTls(&certificates), MailEncryption::Tls(&certificates), MailEncryption::None]
             .map(start);
     let [starttls, tls, plain] = [0, 1, 2].map(|number| format!("localhost:{}", sinks[number].port()));
-    let (untrusted, unprotected) = ("certificate is not trusted", "does not offer the TLS or the log-in");
+    let (untrusted, unprotected) = ("certificate is not trusted", "does not offer the TLS or authentication");
     for (url, more, code, part) in [
         (format!("smtp://{starttls}?tls=required"), "", 3, untrusted),
         (format!("smtp://{starttls}"), stranger.as_str(), 3, untrusted),
@@ -104,9 +104,9 @@ fn nothing_is_sent_to_a_server_that_is_not_trusted_or_offers_less_than_was_asked
         (format!("smtps://{tls}"), &stranger, 3, untrusted),
         (format!("smtp://{plain}?tls=required"), "", 3, unprotected),
         (format!("smtps://{plain}"), "", 3, unprotected),
-        (format!("smtp://{starttls}"), "", 3, "answered 530"),
-        (format!("smtp://{plain}?tls=sometimes"), "", 3, "not of a form that can be used"),
-        (format!("smtp://{plain}"), "ca_file = \"sessionwatch.toml\"", 2, "contains no PEM certificate"),
+        (format!("smtp://{starttls}"), "", 3, "returned status 530"),
+        (format!("smtp://{plain}?tls=sometimes"), "", 3, "is malformed"),
+        (format!("smtp://{plain}"), "ca_file = \"sessionwatch.toml\"", 2, "holds no certificate"),
         (format!("smtp://{plain}"), "ca_file = \"missing.pem\"", 2, "cannot read"),
     ] {
         let said = tried(&url, more);
@@ -160,7 +160,7 @@ fn recipients_that_are_refused_hold_up_no_other_and_are_given_up_on_in_the_end()
     let folder = tempfile::tempdir().unwrap();
     let more = "from = \"watch@example.org\"\nto = [\"nobody@example.org\", \"ada@example.org\", \"busy@example.org\", \
                 \"noone@example.org\", \"grace@example.org\"]\n\
-                [[route]]\nchannels = [\"mail\", \"hook\"]\nchecks = [\"duplicate-tokens\", \"undelivered\"]";
+                [[route]]\nchannels = [\"mail\", \"hook\"]\nchecks = [\"duplicate-tokens\", \"channel-failing\"]";
     let text = configuration(&[
         target("app", &database),
         channel("hook", "webhook", &hook.url(), ""),
@@ -183,13 +183,13 @@ fn recipients_that_are_refused_hold_up_no_other_and_are_given_up_on_in_the_end()
         let line =
             |told: serde_json::Value| format!("{} {} {}", told["target"], told["check"], told["notice"]);
         let lines = received.iter().map(|received| line(body(received)).replace('"', ""));
-        lines.filter(|line| !line.ends_with("repeated")).collect()
+        lines.filter(|line| !line.ends_with("reminder")).collect()
     };
     let before = hook.received_requests();
-    assert_eq!(told(&before), ["app duplicate-tokens firing", "mail undelivered firing"]);
-    assert!(before[1].body.contains("the channel answered 550, for no"), "{}", before[1].body);
+    assert_eq!(told(&before), ["app duplicate-tokens firing", "mail channel-failing firing"]);
+    assert!(before[1].body.contains("@example.org: the channel returned status 550"), "{}", before[1].body);
     let dead = testkit::run_program_in(folder.path(), &[], &["notify", "dead"]).stdout;
-    for part in ["nobody@example.org", "noone@example.org", "the channel answered 550"] {
+    for part in ["nobody@example.org", "noone@example.org", "the channel returned status 550"] {
         assert!(dead.contains(part), "{dead}");
     }
     assert!(!dead.contains("ada@") && !dead.contains("busy@"), "{dead}");
@@ -197,6 +197,6 @@ fn recipients_that_are_refused_hold_up_no_other_and_are_given_up_on_in_the_end()
     watch.to(at + 720 * MINUTE);
     let mut after = told(&hook.wait_for_requests(before.len() + 2)[before.len()..]);
     after.sort();
-    assert_eq!(after, ["app duplicate-tokens resolved", "mail undelivered resolved"]);
+    assert_eq!(after, ["app duplicate-tokens resolved", "mail channel-failing resolved"]);
     assert!(watch.stop());
 }

@@ -29,8 +29,8 @@ const PAGES: [&str; 15] = [
     "/logs",
     "/incidents",
     "/audit",
-    "/cleanup/app",
-    "/checklist/app",
+    "/cleanup?target=app",
+    "/targets/app/report",
     "/targets/app",
     "/targets/app/sessions",
     "/targets/app/sessions.csv",
@@ -148,7 +148,7 @@ fn no_page_line_table_or_alert_shows_letters_that_mislead() {
     let (database, folder, sink) = (planted(), tempfile::tempdir().unwrap(), HttpSink::start(&[]).unwrap());
     let url = database.url("postgres");
     let text = format!(
-        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n\
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n\
          [[channel]]\nname = \"chat\"\nkind = \"slack\"\nurl = \"{}\"\n",
         sink.url()
     );

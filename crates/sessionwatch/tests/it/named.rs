@@ -17,7 +17,7 @@ fn staged() -> testkit::Database<'static> {
 }
 
 fn sessions(url: &str, more: &[&str]) -> Value {
-    testkit::run_check(url, more)["census"]["sessions"].clone()
+    testkit::run_check(url, more)["stats"]["sessions"].clone()
 }
 
 #[test]
@@ -48,8 +48,11 @@ fn a_schema_that_is_named_and_not_there_is_an_error_that_lists_those_that_are() 
                 }
             }
             let report = testkit::run_check(&url, &[]);
-            assert!(report["error"].as_str().unwrap().contains("schema `stagin` does not exist"), "{report:#}");
-            assert_eq!(report["verdict"], "unknown", "{report:#}");
+            assert!(
+                report["error"].as_str().unwrap().contains("schema `stagin` does not exist"),
+                "{report:#}"
+            );
+            assert_eq!(report["result"], "unknown", "{report:#}");
         }
     }
 }
@@ -65,7 +68,7 @@ fn nothing_outside_of_a_schema_that_is_named_is_chosen_or_mentioned() {
                 [("schema=public", 90), ("schema=staging", 12), ("currentSchema=staging", 12)]
             {
                 let report = testkit::run_check(&format!("{url}?{parameter}"), &more);
-                assert_eq!(report["census"]["sessions"], expected, "{parameter}: {report:#}");
+                assert_eq!(report["stats"]["sessions"], expected, "{parameter}: {report:#}");
                 let notes = report["notes"].to_string();
                 assert!(!notes.contains("looks like sessions too"), "{notes}");
             }
@@ -171,9 +174,8 @@ fn a_table_or_column_that_a_mapping_names_and_is_not_there_is_an_error() {
     says(&format!("{url}?schema=nope"), &[], "schema `nope` does not exist");
     // What is named with its schema is meant, wherever the address points.
     let there = mapped(&format!("{url}?schema=public"), &[("sessions", "staging.sessions")]);
-    let report = run_program_in(there.path(), &[], &["check", "--format", "json"]).stdout;
-    let report: Value = serde_json::from_str(&report).unwrap();
-    assert_eq!(report["census"]["sessions"], 12, "{report:#}");
+    let report = run_program_in(there.path(), &[], &["check", "--format", "json"]).check_report();
+    assert_eq!(report["stats"]["sessions"], 12, "{report:#}");
 }
 
 #[test]
@@ -183,7 +185,7 @@ fn plans_refuse_a_schema_that_is_not_there_for_either_role() {
     let url = database.url("postgres");
     let says = |watch: &str, act: &str| {
         let text = format!(
-            "[[target]]\nname = \"app\"\nurl = \"{url}?schema={watch}\"\nact_url = \"{url}?schema={act}\"\n"
+            "[[target]]\nname = \"app\"\nurl = \"{url}?schema={watch}\"\nwrite_url = \"{url}?schema={act}\"\n"
         );
         std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
         let said = run_program_in(folder.path(), &[], &["revoke", "all", "--format", "json"]);

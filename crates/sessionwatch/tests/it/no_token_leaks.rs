@@ -75,8 +75,8 @@ fn a_role_that_may_read_only_the_needed_columns_is_enough() {
     for url in database.urls(&role) {
         for engine in ["scan", "pushdown"] {
             let report = testkit::run_check(&url, &["--engine", engine]);
-            assert_eq!(report["census"]["sessions"], 90);
-            assert_eq!(report["census"]["orphaned"], 0);
+            assert_eq!(report["stats"]["sessions"], 90);
+            assert_eq!(report["stats"]["orphaned"], 0);
         }
     }
 }

@@ -17,14 +17,14 @@ fn every_number_of_the_guide_is_the_number_of_the_report() {
     for url in database.urls("postgres") {
         for engine in ["scan", "pushdown"] {
             let report = run_check(&url, &["--engine", engine]);
-            let census = &report["census"];
+            let census = &report["stats"];
             assert_eq!(number(DUPLICATES), census["duplicate_tokens"].to_string());
             assert_eq!(number(ORPHANS), census["orphaned"].to_string());
             assert_eq!(number(STATUS), format!("{}|{}", census["active"], census["expired"]));
             let ratio = census["sessions_per_user"].as_f64().unwrap();
             assert_eq!(number(RATIO), format!("{}|{}|{ratio:.2}", census["users_active"], census["active"]));
             // Creation is not stored, and one look cannot see it.
-            assert_eq!(find_check_result(&report, "rapid-creation")["verdict"], "unknown");
+            assert_eq!(find_check_result(&report, "rapid-creation")["result"], "unknown");
             assert!(
                 find_check_result(&report, "duplicate-tokens")["summary"]
                     .as_str()
@@ -33,7 +33,7 @@ fn every_number_of_the_guide_is_the_number_of_the_report() {
             );
             assert_eq!(report["profile"], "authjs-prisma");
             for id in ["duplicate-tokens", "orphaned-sessions", "expired-backlog"] {
-                assert_eq!(find_check_result(&report, id)["verdict"], "failing", "{id}");
+                assert_eq!(find_check_result(&report, id)["result"], "failing", "{id}");
             }
         }
     }
@@ -51,7 +51,7 @@ fn a_healthy_table_is_healthy_and_constraints_are_named_as_proof() {
     for url in database.urls("postgres") {
         for engine in ["scan", "pushdown"] {
             let report = run_check(&url, &["--engine", engine]);
-            assert_eq!(report["verdict"], "healthy", "{report:#}");
+            assert_eq!(report["result"], "passing", "{report:#}");
             assert_eq!(find_check_result(&report, "duplicate-tokens")["proof"], "one_token");
             assert_eq!(find_check_result(&report, "orphaned-sessions")["proof"], "of_user");
             let deep = run_check(&url, &["--engine", engine, "--deep"]);
@@ -63,11 +63,11 @@ fn a_healthy_table_is_healthy_and_constraints_are_named_as_proof() {
 #[test]
 fn the_zone_of_the_server_changes_nothing() {
     let database = testkit::healthy_database();
-    let before = run_check(&database.url("postgres"), &[])["census"]["active"].clone();
+    let before = run_check(&database.url("postgres"), &[])["stats"]["active"].clone();
     database
         .psql(&format!("ALTER DATABASE {} SET timezone = 'Pacific/Kiritimati'", database.name()))
         .unwrap();
     for url in database.urls("postgres") {
-        assert_eq!(run_check(&url, &["--engine", "pushdown"])["census"]["active"], before);
+        assert_eq!(run_check(&url, &["--engine", "pushdown"])["stats"]["active"], before);
     }
 }

@@ -85,14 +85,15 @@ fn channels(sink: &HttpSink, mails: &MailSink) -> String {
 }
 
 fn configure(folder: &Path, planted: &Planted, channels: &str) {
-    let act = planted.act_url.as_ref().map(|url| format!("act_url = \"{url}\"\n")).unwrap_or(MAPPING.into());
+    let act =
+        planted.write_url.as_ref().map(|url| format!("write_url = \"{url}\"\n")).unwrap_or(MAPPING.into());
     let text = format!(
-        "[[target]]\nname = \"app\"\nurl = \"{}\"\n{act}[checks.slow-observation]\nenabled = false\n\
+        "[[target]]\nname = \"app\"\nurl = \"{}\"\n{act}[checks.slow-check-run]\nenabled = false\n\
          [serve]\nlisten = \"127.0.0.1:0\"\nstore = \"{}\"\npublic_url = \"http://127.0.0.1:1\"\n\
-         [openid]\nissuer = \"http://127.0.0.1:1\"\nclient_id = \"watch\"\nclient_secret = \"{CLIENT_SECRET}\"\nadmins = [\"ops\"]\n\
+         [oidc]\nissuer = \"http://127.0.0.1:1\"\nclient_id = \"watch\"\nclient_secret = \"{CLIENT_SECRET}\"\nadmins = [\"ops\"]\n\
          [[logs]]\nname = \"drain\"\nkind = \"vercel\"\nsecret = \"{DRAIN_SECRET}\"\n\
          [[logs]]\nname = \"ship\"\nkind = \"http\"\nsecret = \"{SHIPPER_SECRET}\"\n\
-         [[log_pattern]]\nname = \"refused\"\nregex = \"refused (?P<user>u[0-9]+): (?P<reason>.*)\"\nseverity = \"high\"\n{channels}",
+         [[log_check]]\nname = \"refused\"\nregex = \"refused (?P<user>u[0-9]+): (?P<reason>.*)\"\nseverity = \"high\"\n{channels}",
         planted.url,
         planted.store.as_ref().map_or("state.db".to_owned(), |store| store.url("postgres")),
     );
@@ -126,7 +127,7 @@ fn routes() -> Vec<String> {
     let documentation = include_str!("../../../../docs/security.md");
     let listed = documentation.lines().filter_map(|line| line.strip_prefix("| `GET ")?.split('`').next());
     // What is streamed has no end.
-    listed.filter(|path| *path != "/live").map(str::to_owned).collect()
+    listed.filter(|path| *path != "/events").map(str::to_owned).collect()
 }
 
 /// Looks at everything that the daemon shows.
@@ -154,7 +155,7 @@ fn visit(watch: &DaemonProcess, token: &str, outcome: &mut Outcome) -> String {
             .replace("{id}", id);
         let path = if path.ends_with("/users") { format!("{path}?find=User") } else { path };
         let (status, answer) = get(&path).into_status_and_text();
-        let may_fail = path.starts_with("/openid") || path.starts_with("/setup");
+        let may_fail = path.starts_with("/oidc") || path.starts_with("/setup");
         assert!(status < 400 || may_fail, "{path}: {answer}");
         outcome.add(path, answer);
     }

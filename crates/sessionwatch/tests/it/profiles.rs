@@ -162,7 +162,7 @@ fn fill(tables: &str, expiries: [&str; 2]) -> String {
 fn assert_read(url: &str, profile: &str) {
     for engine in ["scan", "pushdown"] {
         let report = testkit::run_check(url, &["--engine", engine]);
-        let census = &report["census"];
+        let census = &report["stats"];
         assert_eq!(report["profile"], profile, "{report:#}");
         let numbers =
             ["sessions", "active", "expired", "orphaned", "undecodable"].map(|key| census[key].as_u64());
@@ -221,7 +221,7 @@ fn tables_that_people_bent_are_read_and_described() {
         for url in database.urls("postgres") {
             for engine in ["scan", "pushdown"] {
                 let report = testkit::run_check(&url, &["--engine", engine]);
-                assert_eq!(report["census"]["sessions"], 90, "{note}: {report:#}");
+                assert_eq!(report["stats"]["sessions"], 90, "{note}: {report:#}");
                 assert!(report["notes"].to_string().contains(note), "{note}: {:#}", report["notes"]);
             }
             let doctor = testkit::run_program(&["doctor", &url]);
@@ -236,7 +236,7 @@ fn two_tables_of_sessions_are_ambiguous_and_a_missing_column_is_named() {
     database.psql("CREATE SCHEMA old; CREATE TABLE old.sessions (LIKE sessions INCLUDING ALL)").unwrap();
     for url in database.urls("postgres") {
         let report = testkit::run_check(&url, &[]);
-        assert_eq!(report["census"]["sessions"], 90);
+        assert_eq!(report["stats"]["sessions"], 90);
         assert!(
             report["notes"].to_string().contains(r#"\"old\".\"sessions\" looks like sessions too"#),
             "{report:#}"
@@ -289,7 +289,7 @@ fn users_of_any_type_are_counted_alike() {
             .unwrap();
         for engine in ["scan", "pushdown"] {
             let report = testkit::run_check(&database.url("postgres"), &["--engine", engine]);
-            let census = &report["census"];
+            let census = &report["stats"];
             let numbers = ["sessions", "anonymous", "users_active", "orphaned", "max_per_user"]
                 .map(|key| census[key].as_u64());
             assert_eq!(numbers, [75, 5, 7, 20, 10].map(Some), "{kind} by {engine}: {report:#}");
@@ -318,7 +318,7 @@ fn deep_looks_past_an_index_that_lies() {
             let deep = testkit::run_check(&url, &["--engine", engine, "--deep"]);
             let found = find_check_result(&deep, "duplicate-tokens");
             assert_eq!(
-                (&found["verdict"], &found["value"]),
+                (&found["result"], &found["value"]),
                 (&"failing".into(), &1.0.into()),
                 "{engine}: {found:#}"
             );
@@ -384,9 +384,9 @@ fn without_a_column_of_the_user_nothing_is_known_about_users() {
         let arguments = ["check", "--format", "json", "--engine", engine];
         let said = testkit::run_program_in(folder.path(), &[], &arguments);
         assert_eq!(said.exit_code, 3, "{}", said.stderr);
-        let report: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+        let report = said.check_report();
         for id in ["sessions-per-user", "user-session-excess", "rapid-creation", "orphaned-sessions"] {
-            assert_eq!(find_check_result(&report, id)["verdict"], "unknown", "{id}");
+            assert_eq!(find_check_result(&report, id)["result"], "unknown", "{id}");
         }
         assert!(report["checks"].as_array().unwrap().iter().all(|check| check["id"] != "duplicate-tokens"));
     }

@@ -37,8 +37,8 @@ fn finds(database: &Database<'_>, id: &str, value: f64, proof: Option<&str>) {
             (&json!(value), &json!(proof)),
             "{engine}: {report:#}"
         );
-        let verdict = if value > 0.0 { "failing" } else { "healthy" };
-        assert_eq!(found["verdict"], verdict, "{engine}: {found:#}");
+        let verdict = if value > 0.0 { "failing" } else { "passing" };
+        assert_eq!(found["result"], verdict, "{engine}: {found:#}");
     }
 }
 
@@ -83,7 +83,7 @@ fn users_in_a_table_that_inherits_are_neither_missing_nor_counted_twice() {
     finds(&database, "orphaned-sessions", 0.0, None);
     for engine in ["scan", "pushdown"] {
         let report = testkit::run_check(&database.url("postgres"), &["--engine", engine]);
-        assert_eq!(report["census"]["sessions"], 60, "{report:#}");
+        assert_eq!(report["stats"]["sessions"], 60, "{report:#}");
         assert_eq!(find_check_result(&report, "sessions-per-user")["value"], 1.0, "{report:#}");
     }
 }

@@ -18,8 +18,8 @@ use testkit::{Database, ProgramOutput, run_program_in};
 mod dependents;
 mod hidden_users;
 
-fn configured(folder: &Path, url: &str, act_url: &str, more: &str) {
-    let text = format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{act_url}\"\n{more}");
+fn configured(folder: &Path, url: &str, write_url: &str, more: &str) {
+    let text = format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{write_url}\"\n{more}");
     std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();
 }
 
@@ -76,9 +76,9 @@ fn puts_back_what_it_promises(folder: &Path, sql: &dyn Fn(&str)) {
     let notes = back["notes"].to_string();
     // One row on the shared token; the other ones would collide with it, or with the row that stayed.
     assert_eq!(back["rows"], 1, "{notes}");
-    assert!(notes.contains("1 of these tokens was shared by several users"), "{notes}");
+    assert!(notes.contains("1 restored token was shared by several users"), "{notes}");
     assert!(notes.contains("token shared-t… as user 1"), "{notes}");
-    assert!(notes.contains("2 rows of the archive stay there, because their token"), "{notes}");
+    assert!(notes.contains("2 rows stay in the archive (token"), "{notes}");
     assert!(back["needs_confirmation"].to_string().contains("makes 1 token valid again"), "{back:#}");
     let said = apply(folder, &restore, &back, false);
     assert!(
@@ -98,15 +98,15 @@ fn puts_back_what_it_promises(folder: &Path, sql: &dyn Fn(&str)) {
     let restore = ["archive", "restore", gone["plan"].as_str().unwrap()];
     let back = plan(folder, &restore);
     let notes = back["notes"].to_string();
-    assert!(notes.contains("because their user does not exist any more: 4"), "{notes}");
-    assert!(notes.contains("because their id is in the table again: d"), "{notes}");
+    assert!(notes.contains("(user no longer exists): 4"), "{notes}");
+    assert!(notes.contains("(id is in the table again): d"), "{notes}");
     assert_eq!(back["rows"], 1, "{notes}");
     // What gets in the way after the plan was made is named row by row.
     sql("DELETE FROM users WHERE id IN (1, 2)");
     let said = apply(folder, &restore, &back, true);
     let done = document(&said)["applied"].clone();
     assert_eq!((said.exit_code, &done["done"], &done["skipped"]), (1, &0.into(), &1.into()), "{done:#}");
-    assert_eq!(done["rows"][0]["why"], "its user does not exist any more");
+    assert_eq!(done["rows"][0]["why"], "its user no longer exists");
 }
 
 /// Tables that go or change with a session, and hooks of every kind.
@@ -214,11 +214,11 @@ INSERT INTO sessions SELECT 's' || n, md5('o' || n) || md5('p' || n), 'u' || (1 
 
 #[test]
 fn many_small_plans_do_not_pass_the_safety_limit() {
-    for (made_before, second_person) in [(false, false), (true, false), (false, true)] {
+    for (made_before, require_approval) in [(false, false), (true, false), (false, true)] {
         let (database, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
         database.psql(EACH).unwrap();
         let url = database.url("postgres");
-        configured(folder.path(), &url, &url, &format!("[actions]\nsecond_person = {second_person}\n"));
+        configured(folder.path(), &url, &url, &format!("[actions]\nrequire_approval = {require_approval}\n"));
         let begun = sessionwatch_clock::now();
         let (clock, hand) = Clock::manual(begun);
         let desk = Desk::new(folder.path(), clock);
@@ -238,13 +238,13 @@ fn many_small_plans_do_not_pass_the_safety_limit() {
         for outcome in &outcomes[10..] {
             let error = outcome.as_ref().unwrap_err().to_string();
             assert!(
-                error.contains("together with 10 other plans of the last hour, 22 % of the active sessions"),
+                error.contains("22 % of the active sessions, together with 10 other plans of the last hour"),
                 "{error}"
             );
-            assert_eq!(error.contains("somebody else has to agree"), second_person, "{error}");
+            assert_eq!(error.contains("a second person must approve"), require_approval, "{error}");
         }
         assert_eq!(database.psql("SELECT count(*) FROM sessions").unwrap(), "80\n");
-        if made_before || second_person {
+        if made_before || require_approval {
             continue;
         }
         // Putting back ends nothing, and counts for nothing.

@@ -50,7 +50,7 @@ const READ: [&[&str]; 17] = [
 
 /// Commands that write.
 const WRITE: [&[&str]; 10] = [
-    &["alerts", "silence", "--check", "blind", "--minutes", "9", "--note", "x"],
+    &["alerts", "silence", "--check", "target-unreachable", "--minutes", "9", "--note", "x"],
     &["alerts", "ack", "app", "duplicate-tokens"],
     &["incident", "note", "x"],
     &["incident", "close", "--override", "x"],
@@ -180,7 +180,7 @@ fn a_store_on_a_read_only_file_system_is_read_with_what_stands_in_its_log() {
         assert_eq!(entries, 1, "{log:?}");
         for command in WRITE {
             let said = read_only(folder.path(), command);
-            let told = said.stderr.contains(&format!("the store {STORE} can only be read: "));
+            let told = said.stderr.contains(&format!("the store {STORE} is read-only: "));
             assert!(said.exit_code == 3 && told, "{log:?} {command:?} ({}): {}", said.exit_code, said.stderr);
         }
         let served = read_only(folder.path(), &["serve"]);
@@ -211,7 +211,7 @@ fn a_store_of_an_older_program_on_a_read_only_file_system_is_read() {
     let listed = read_only(folder.path(), &["alerts", "list", "--all", "--format", "json"]);
     assert!(listed.exit_code == 0 && listed.stdout.contains("\"ada\""), "{}{}", listed.stdout, listed.stderr);
     let refused = read_only(folder.path(), &["alerts", "unsilence", "1"]);
-    assert!(refused.exit_code == 3 && refused.stderr.contains("can only be read"), "{}", refused.stderr);
+    assert!(refused.exit_code == 3 && refused.stderr.contains("is read-only"), "{}", refused.stderr);
     assert_eq!(contents(folder.path()), before);
 }
 
@@ -249,7 +249,7 @@ fn a_store_that_belongs_to_somebody_else_is_read_by_who_may_read_it() {
         for command in WRITE {
             let said = run(command);
             assert!(
-                said.exit_code == 3 && said.stderr.contains("can only be read"),
+                said.exit_code == 3 && said.stderr.contains("is read-only"),
                 "{log:?} {command:?}: {}",
                 said.stderr
             );
@@ -286,7 +286,7 @@ fn an_empty_file_is_no_new_store() {
     for content in [vec![], fs::read(&emptied).unwrap()] {
         fs::write(&path, &content).unwrap();
         let served = testkit::start_expecting_refusal(folder.path());
-        let told = served.stderr.contains("there is nothing in the store");
+        let told = served.stderr.contains("is empty");
         assert!(served.exit_code == 3 && told, "{}", served.stderr);
         for command in READ.iter().chain(&WRITE) {
             let said = testkit::run_program_in(folder.path(), &[("USER", "ada")], command);

@@ -64,7 +64,7 @@ impl Store {
     fn configure(&self, folder: &Path, lines: &str) {
         let url = self.url();
         let text = format!(
-            "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n{lines}\n[checks.slow-observation]\nbudget_ms = 3600000\n[serve]\nlisten = \"127.0.0.1:0\"\n"
+            "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n{lines}\n[checks.slow-check-run]\nbudget_ms = 3600000\n[serve]\nlisten = \"127.0.0.1:0\"\n"
         );
         std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();
     }
@@ -83,8 +83,7 @@ impl Store {
 
 fn check(folder: &Path) -> (ProgramOutput, Value) {
     let said = run_program_in(folder, &[], &["check", "--format", "json"]);
-    let report =
-        serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{} {}", said.stdout, said.stderr));
+    let report = said.check_report();
     (said, report)
 }
 
@@ -148,7 +147,7 @@ fn what_the_frameworks_make_is_recognised_as_what_it_is() {
                 said.stderr
             );
             assert!(
-                said.exit_code < 2 || report["census"]["sessions"].as_u64() > Some(0),
+                said.exit_code < 2 || report["stats"]["sessions"].as_u64() > Some(0),
                 "{name}: {}",
                 said.stderr
             );
@@ -165,17 +164,13 @@ fn what_the_frameworks_make_is_recognised_as_what_it_is() {
         } else {
             assert_eq!(said.exit_code, 3, "{name}: {report:#}");
             assert!(said.stderr.contains(parts[1]), "{name}: {}", said.stderr);
-            assert_eq!((&report["verdict"], &report["table"]), (&json!("unknown"), &Value::Null), "{name}");
+            assert_eq!((&report["result"], &report["table"]), (&json!("unknown"), &Value::Null), "{name}");
             assert_eq!(plan.exit_code, 3, "{name}: {}", plan.stdout);
             let mapping: Vec<&str> = said.stderr.lines().filter_map(|line| line.strip_prefix("  ")).collect();
             if mapping.first() == Some(&"[target.mapping]") {
                 store.configure(folder.path(), &mapping.join("\n"));
                 let (said, report) = check(folder.path());
-                assert!(
-                    report["census"]["sessions"].as_u64() > Some(0),
-                    "{name}: {report:#} {}",
-                    said.stderr
-                );
+                assert!(report["stats"]["sessions"].as_u64() > Some(0), "{name}: {report:#} {}", said.stderr);
             }
         }
     }
@@ -303,7 +298,7 @@ fn a_table_that_too_little_speaks_for_is_unknown_until_it_is_named() {
         for lines in ["", "profile = \"better-auth-snake-case\""] {
             store.configure(folder.path(), lines);
             let (said, report) = check(folder.path());
-            assert_eq!((said.exit_code, &report["verdict"]), (3, &json!("unknown")), "{report:#}");
+            assert_eq!((said.exit_code, &report["result"]), (3, &json!("unknown")), "{report:#}");
             for check in report["checks"].as_array().unwrap() {
                 let reason = check["reason"].as_str().unwrap_or_default();
                 assert!(

@@ -31,7 +31,7 @@ impl<'a> Pair<'a> {
     fn configuration(&self, more: &str) -> String {
         let url = |proxy: &FaultProxy| self.database.url_at_port("postgres", proxy.port());
         format!(
-            "[checks.slow-observation]\nenabled = false\n[serve]\nlisten = \"127.0.0.1:0\"\n\
+            "[checks.slow-check-run]\nenabled = false\n[serve]\nlisten = \"127.0.0.1:0\"\n\
              [[target]]\nname = \"app\"\nurl = \"{}\"\nreplica_url = \"{}\"\n{more}",
             url(&self.before_server),
             url(&self.before_replica)
@@ -42,7 +42,7 @@ impl<'a> Pair<'a> {
     fn check(&self, folder: &Path) -> Value {
         let said = testkit::run_program_in(folder, &[], &["check", "--format", "json"]);
         assert_eq!(said.exit_code, 0, "{} {}", said.stdout, said.stderr);
-        serde_json::from_str(&said.stdout).unwrap()
+        said.check_report()
     }
 }
 
@@ -134,7 +134,7 @@ fn looks_that_alternate_between_a_lagging_replica_and_the_database_find_only_wha
     let (folder, sink) = (tempfile::tempdir().unwrap(), HttpSink::start(&[]).unwrap());
     let channel = format!(
         "[[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{}\"\n[[route]]\nchannels = [\"hook\"]\n\
-         checks = [\"token-rebound\", \"revived-sessions\", \"rapid-creation\", \"blind\"]\n",
+         checks = [\"token-reassigned\", \"reappeared-sessions\", \"rapid-creation\", \"target-unreachable\"]\n",
         sink.url()
     );
     let mut watch = Watch::start(folder.path(), &pair.configuration(&channel), monday());
@@ -172,7 +172,7 @@ fn looks_that_alternate_between_a_lagging_replica_and_the_database_find_only_wha
             format!("{} {}", message["check"].as_str().unwrap(), message["notice"].as_str().unwrap())
         })
         .collect();
-    assert_eq!(told, ["token-rebound firing", "token-rebound resolved", "revived-sessions firing"]);
+    assert_eq!(told, ["token-reassigned firing", "token-reassigned resolved", "reappeared-sessions firing"]);
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn nothing_is_done_where_nothing_can_be_changed() {
     let folder = tempfile::tempdir().unwrap();
     let [primary, replica] =
         [server.ports()[0], pair.replica.port()].map(|port| pair.database.url_at_port("postgres", port));
-    let text = format!("[[target]]\nname = \"app\"\nurl = \"{primary}\"\nact_url = \"{replica}\"\n");
+    let text = format!("[[target]]\nname = \"app\"\nurl = \"{primary}\"\nwrite_url = \"{replica}\"\n");
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     let said = testkit::run_program_in(folder.path(), &[], &["revoke", "user", "5", "--format", "json"]);
     let plan: Value = serde_json::from_str(&said.stdout).unwrap();

@@ -40,13 +40,13 @@ impl Scene {
         let patterns: String = (0..patterns)
             .map(|number| {
                 format!(
-                    "[[log_pattern]]\nname = \"event-{number}\"\nliteral = \"EVENT {number};\"\nseverity = \"high\"\nmax = 0\n"
+                    "[[log_check]]\nname = \"event-{number}\"\nliteral = \"EVENT {number};\"\nseverity = \"high\"\nmax = 0\n"
                 )
             })
             .collect();
         let text = format!(
             "[[target]]\nname = \"app\"\nurl = \"sqlite:{}\"\nprofile = \"authjs-prisma\"\n\
-             [checks.slow-observation]\nbudget_ms = 3600000\n\
+             [checks.slow-check-run]\nbudget_ms = 3600000\n\
              [serve]\nlisten = \"127.0.0.1:0\"\nstore = \"{}\"\nname = \"first\"\n\
              [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{}\"\n\
              [[logs]]\nname = \"log\"\nfile = \"{}\"\n{patterns}",
@@ -80,7 +80,9 @@ impl Scene {
 
     /// Whether each message that was told says that it is told again.
     fn told_again(&self) -> Vec<bool> {
-        let again = |body: &str| serde_json::from_str::<serde_json::Value>(body).unwrap()["again"].as_bool();
+        let again = |body: &str| {
+            serde_json::from_str::<serde_json::Value>(body).unwrap()["possible_duplicate"].as_bool()
+        };
         self.sink.received_requests().iter().map(|received| again(&received.body).unwrap()).collect()
     }
 }
@@ -111,7 +113,7 @@ fn a_former_leader_keeps_no_line_and_serves_nothing_that_it_saw() {
     let watch = scene.start(0);
     let seen = [
         "sessionwatch_sessions{",
-        "sessionwatch_last_seen_timestamp_seconds{",
+        "sessionwatch_last_success_timestamp_seconds{",
         "sessionwatch_check_failing{",
     ];
     wait_until("the leader has looked", || {
@@ -145,7 +147,7 @@ fn a_former_leader_keeps_no_line_and_serves_nothing_that_it_saw() {
     assert!(before.lines().any(|line| line == after), "{before}, {after}: lines of a former leader are kept");
     let page = watch.get_body("/metrics");
     assert!(seen.iter().all(|metric| !page.contains(metric)), "{page}");
-    assert!(page.contains("sessionwatch_looks_total{target=\"app\"}"), "{page}");
+    assert!(page.contains("sessionwatch_check_runs_total{target=\"app\"}"), "{page}");
     assert_eq!(scene.asked("SELECT place FROM sessionwatch.log_sources"), place);
     // It leads again, and every line is kept once.
     scene.asked("UPDATE sessionwatch.leases SET until = 0 WHERE name = 'target/app'");
@@ -200,8 +202,8 @@ fn who_takes_over_does_not_clean_up_once_more() {
     let (database, store) = (testkit::healthy_database(), testkit::empty_database());
     let (url, folder) = (database.url("postgres"), tempfile::tempdir().unwrap());
     let text = format!(
-        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n[target.cleanup]\nexpired = true\nevery = \"1h\"\n\
-         [checks.slow-observation]\nenabled = false\n[actions]\narchive_identity = \"{}\"\n\
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n[target.cleanup]\nexpired = true\ninterval = \"1h\"\n\
+         [checks.slow-check-run]\nenabled = false\n[actions]\narchive_identity = \"{}\"\n\
          [serve]\nlisten = \"127.0.0.1:0\"\nname = \"first\"\nstore = \"{}\"\n",
         folder.path().join("archive.key").display(),
         store.url("postgres")
@@ -231,7 +233,7 @@ fn who_takes_over_does_not_clean_up_once_more() {
     let looks = || {
         let page = watch.get_body("/metrics");
         let count =
-            page.lines().find_map(|line| line.strip_prefix("sessionwatch_looks_total{target=\"app\"} "));
+            page.lines().find_map(|line| line.strip_prefix("sessionwatch_check_runs_total{target=\"app\"} "));
         count.map_or(0, |count| count.parse::<u32>().unwrap())
     };
     wait_until("it leads and looks", || looks() > 0);

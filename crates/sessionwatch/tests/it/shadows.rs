@@ -40,13 +40,13 @@ impl Shadowed {
 /// What a report says, without times and durations.
 fn said(report: &Value) -> Value {
     let checks = report["checks"].as_array().unwrap().iter();
-    let checks = checks.filter(|check| check["id"] != "slow-observation");
+    let checks = checks.filter(|check| check["id"] != "slow-check-run");
     let told = checks.map(|check| {
         // Rows are shown in the order of fingerprints, whose key is a new one each time.
         let mut evidence: Vec<String> =
             check["evidence"].as_array().unwrap().iter().map(Value::to_string).collect();
         evidence.sort();
-        json!([check["id"], check["verdict"], check["value"], check["summary"], check["proof"], evidence])
+        json!([check["id"], check["result"], check["value"], check["summary"], check["proof"], evidence])
     });
     told.collect()
 }
@@ -95,7 +95,7 @@ fn no_shadow_is_executed_by_plan_apply_and_restore() {
         let folder = tempfile::tempdir().unwrap();
         let database = &shadowed.database;
         let text = format!(
-            "[[target]]\nname = \"app\"\nurl = \"{}\"\nact_url = \"{}\"\n",
+            "[[target]]\nname = \"app\"\nurl = \"{}\"\nwrite_url = \"{}\"\n",
             database.urls(&shadowed.watch)[port],
             database.urls(&shadowed.act)[port]
         );
@@ -118,7 +118,7 @@ fn no_shadow_is_executed_by_plan_apply_and_restore() {
             assert!(apply(folder.path(), &["cleanup", rest]).1 > 0, "{rest}");
         }
         let doctor = run_program_in(folder.path(), &[], &["doctor", "--format", "json"]);
-        assert!(doctor.stdout.contains("may end sessions and put them back"), "{}", doctor.stdout);
+        assert!(doctor.stdout.contains("can revoke and restore sessions"), "{}", doctor.stdout);
     }
 }
 
@@ -162,9 +162,9 @@ fn a_better_match_on_the_usual_search_path_neither_runs_nor_changes_a_verdict() 
     for url in database.urls("postgres") {
         for engine in ["scan", "pushdown"] {
             let report = testkit::run_check(&url, &["--engine", engine]);
-            assert_eq!(report["census"]["orphaned"], 12, "{report:#}");
-            assert_eq!(report["census"]["duplicate_tokens"], 2, "{report:#}");
-            assert_eq!(find_check_result(&report, "duplicate-tokens")["verdict"], "failing");
+            assert_eq!(report["stats"]["orphaned"], 12, "{report:#}");
+            assert_eq!(report["stats"]["duplicate_tokens"], 2, "{report:#}");
+            assert_eq!(find_check_result(&report, "duplicate-tokens")["result"], "failing");
         }
     }
 }
@@ -192,7 +192,7 @@ fn no_program_is_started_through_the_role_of_a_superuser() {
     for url in database.urls("postgres") {
         for engine in ["scan", "pushdown"] {
             let report = testkit::run_check(&url, &["--engine", engine]);
-            assert_eq!(report["census"]["orphaned"], 12, "{report:#}");
+            assert_eq!(report["stats"]["orphaned"], 12, "{report:#}");
             assert!(report["notes"].to_string().contains("`postgres` is a superuser"), "{report:#}");
         }
         let _ = testkit::run_program(&["doctor", &url]);
@@ -216,19 +216,19 @@ fn only_the_checks_of_the_operator_follow_the_search_path_of_the_role() {
         .unwrap();
     let folder = tempfile::tempdir().unwrap();
     let checks = r#"
-[[check]]
+[[custom_check]]
 id = "moves-the-path"
 sql = "SELECT 1 FROM set_config('search_path', 'nowhere', false) AS a, set_config('search_path', 'nowhere', true) AS b"
 threshold = "> 9"
-[[check]]
+[[custom_check]]
 id = "things"
 sql = "SELECT doubled(n) FROM things"
 threshold = "> 9"
-[[check]]
+[[custom_check]]
 id = "fails"
 sql = "SELECT 1 FROM nothing_of_that_name"
 threshold = "> 9"
-[[check]]
+[[custom_check]]
 id = "path"
 value = "first"
 sql = "SELECT 1 WHERE current_setting('search_path') = 'house, public'"
@@ -242,10 +242,10 @@ threshold = "> 9"
             &[],
             &[&arguments[..], &["--only", "fails", "--only", "path"]].concat(),
         );
-        let report: Value = serde_json::from_str(&said.stdout).unwrap();
+        let report = said.check_report();
         assert_eq!(find_check_result(&report, "things")["value"], 3.0, "{report:#}");
         assert_eq!(find_check_result(&report, "path")["value"], 1.0, "{report:#}");
-        assert_eq!(find_check_result(&report, "fails")["verdict"], "unknown", "{report:#}");
+        assert_eq!(find_check_result(&report, "fails")["result"], "unknown", "{report:#}");
         assert_eq!(find_check_result(&report, "moves-the-path")["value"], 1.0, "{report:#}");
     }
 }
@@ -309,7 +309,7 @@ fn triggers_find_names_along_the_path_of_the_role_as_for_any_other_program() {
         .unwrap();
     let folder = tempfile::tempdir().unwrap();
     let url = database.url("postgres");
-    let text = format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n");
+    let text = format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n");
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     let plan = run_program_in(folder.path(), &[], &["cleanup", "expired", "--format", "json"]);
     let plan: Value = serde_json::from_str(&plan.stdout).unwrap();

@@ -52,8 +52,8 @@ fn assert_hidden(place: &str, bytes: &[u8]) {
 fn tried(url: &str, mapping: &str) {
     let folder = tempfile::tempdir().unwrap();
     let text = format!(
-        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n{mapping}[serve]\nstore = \"state.db\"\n\
-         [checks.session-lifetime]\nmax_days = 1\n[checks.slow-observation]\nenabled = false\n"
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n{mapping}[serve]\nstore = \"state.db\"\n\
+         [checks.session-lifetime]\nmax_days = 1\n[checks.slow-check-run]\nenabled = false\n"
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     let run = |arguments: &[&str], code: i32| -> ProgramOutput {
@@ -77,7 +77,7 @@ fn tried(url: &str, mapping: &str) {
     assert!(run(&["sessions", "show", "qzx", "app"], 0).stdout.contains("s2"));
     let said = run_program_in(folder.path(), &[], &["sessions", "show", "QZ42X", "app"]);
     assert!(said.exit_code == 2 && !said.stderr.contains("QZ42X"), "{}", said.stderr);
-    assert!(run(&["doctor", "app"], 1).stdout.contains("too short to be session secrets"));
+    assert!(run(&["doctor", "app"], 1).stdout.contains("short enough to be guessed"));
     for whole in ["QZ42X", "739184625013", "739184"] {
         let said = run_program_in(folder.path(), &[("USER", "ada")], &["revoke", "session", whole, "app"]);
         assert_eq!(said.exit_code, 2, "{}", said.stderr);

@@ -49,7 +49,7 @@ const INCIDENTS: [Incident; 9] = [
     incident(
         3,
         1,
-        "token-rebound",
+        "token-reassigned",
         [r#"UPDATE sessions SET "userId" = "userId" % 60 + 1 WHERE id = 's9'"#, "SELECT 1"],
     ),
     incident(
@@ -64,7 +64,7 @@ const INCIDENTS: [Incident; 9] = [
     incident(
         5,
         3,
-        "blind",
+        "target-unreachable",
         [
             "ALTER TABLE sessions RENAME COLUMN expires TO gone",
             "ALTER TABLE sessions RENAME COLUMN gone TO expires",
@@ -82,7 +82,7 @@ const INCIDENTS: [Incident; 9] = [
     incident(
         9,
         1,
-        "revived-sessions",
+        "reappeared-sessions",
         [r#"INSERT INTO sessions SELECT 'b', 'rapid-1', 7, now() + interval '1 day'"#, "SELECT 1"],
     ),
     incident(
@@ -106,8 +106,13 @@ const INCIDENTS: [Incident; 9] = [
 ];
 
 /// What concerns the people who are told only of what is grave.
-const GRAVE: [&str; 5] =
-    ["duplicate-tokens", "orphaned-sessions", "token-rebound", "blind", "revived-sessions"];
+const GRAVE: [&str; 5] = [
+    "duplicate-tokens",
+    "orphaned-sessions",
+    "token-reassigned",
+    "target-unreachable",
+    "reappeared-sessions",
+];
 
 /// The application between two looks: four people log in, and four of two hours ago log out.
 fn life(step: i32) -> String {
@@ -126,7 +131,7 @@ fn life(step: i32) -> String {
 fn configuration(url: &str, sinks: [&HttpSink; 2]) -> String {
     let [all, grave] = sinks.map(HttpSink::url);
     format!(
-        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nevery = \"10m\"\n[checks.slow-observation]\nenabled = false\n\
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\ninterval = \"10m\"\n[checks.slow-check-run]\nenabled = false\n\
          [checks.user-session-excess]\noutliers = false\n[checks.creation-rate]\nmin = 10\nmax = 50\n[serve]\nlisten = \"127.0.0.1:0\"\n\
          [[channel]]\nname = \"all\"\nkind = \"webhook\"\nurl = \"{all}\"\n\
          [[channel]]\nname = \"grave\"\nkind = \"webhook\"\nurl = \"{grave}\"\n\
@@ -167,7 +172,8 @@ fn a_fortnight_with_incidents_is_told_exactly_and_memory_stays_flat() {
     for step in 1..14 * DAILY {
         // While its column has another name, the application is down too.
         let down = INCIDENTS.iter().any(|incident| {
-            incident.check == "blind" && (incident.at..=incident.at + incident.looks).contains(&step)
+            incident.check == "target-unreachable"
+                && (incident.at..=incident.at + incident.looks).contains(&step)
         });
         if !down {
             run(&life(step));
@@ -226,7 +232,7 @@ fn checklists(folder: &Path) {
         );
         let list: Value = serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{}", said.stderr));
         let line =
-            |item: &Value| format!("{} {}", item["id"].as_str().unwrap(), item["verdict"].as_str().unwrap());
+            |item: &Value| format!("{} {}", item["id"].as_str().unwrap(), item["result"].as_str().unwrap());
         list["items"].as_array().unwrap_or_else(|| panic!("{list:#}")).iter().map(line).collect()
     };
     let expected = |[duplicates, orphans, rate]: [&str; 3]| {

@@ -25,8 +25,8 @@ fn schema(instant: &str, column: &str, kind: &str, mark: &str) -> String {
 fn is_right(folder: &std::path::Path, url: &str, column: &str) {
     for engine in ["scan", "pushdown"] {
         let said = run_program_in(folder, &[], &["check", url, "--engine", engine, "--format", "json"]);
-        let report: Value = serde_json::from_str(&said.stdout).unwrap();
-        let census = &report["census"];
+        let report = said.check_report();
+        let census = &report["stats"];
         assert_eq!(
             (&census["sessions"], &census["active"]),
             (&106.into(), &106.into()),
@@ -34,11 +34,14 @@ fn is_right(folder: &std::path::Path, url: &str, column: &str) {
         );
         let duplicates = find_check_result(&report, "duplicate-tokens");
         assert_eq!(
-            (&duplicates["verdict"], &duplicates["value"]),
+            (&duplicates["result"], &duplicates["value"]),
             (&"failing".into(), &3.0.into()),
             "{engine}"
         );
-        assert!(report["notes"].to_string().contains(&format!("rows marked as deleted in `{column}`")), "{report:#}");
+        assert!(
+            report["notes"].to_string().contains(&format!("rows marked as deleted in `{column}`")),
+            "{report:#}"
+        );
     }
     for (command, rows) in [(&["cleanup", "duplicates"][..], 6), (&["revoke", "all"], 106)] {
         let said = run_program_in(folder, &[], &[command, &[url, "--format", "json"]].concat());

@@ -9,9 +9,9 @@ fn the_demonstration_shows_every_kind_of_anomaly_by_both_engines() {
     assert!(demo.stdout.contains("Try next:"));
     let scan = testkit::run_check(&path, &["--engine", "scan"]);
     let pushdown = testkit::run_check(&path, &["--engine", "pushdown"]);
-    assert_eq!(scan["census"]["duplicate_tokens"], 3);
-    assert_eq!(scan["census"]["orphaned"], 14);
-    assert_eq!(scan["census"]["expired"], 420);
+    assert_eq!(scan["stats"]["duplicate_tokens"], 3);
+    assert_eq!(scan["stats"]["orphaned"], 14);
+    assert_eq!(scan["stats"]["expired"], 420);
     for id in [
         "duplicate-tokens",
         "orphaned-sessions",
@@ -21,7 +21,7 @@ fn the_demonstration_shows_every_kind_of_anomaly_by_both_engines() {
         "session-lifetime",
     ] {
         let (one, other) = (testkit::find_check_result(&scan, id), testkit::find_check_result(&pushdown, id));
-        assert_eq!(one["verdict"], "failing", "{id}");
+        assert_eq!(one["result"], "failing", "{id}");
         assert_eq!(one["value"], other["value"], "{id}");
         let (one, other) = (one["evidence"].as_array().unwrap(), other["evidence"].as_array().unwrap());
         assert_eq!(one.len(), other.len(), "{id}");
@@ -69,7 +69,7 @@ fn a_file_that_is_locked_or_endless_is_not_healthy() {
             "{}",
             said.stderr
         );
-        assert!(said.stdout.contains("\"verdict\": \"unknown\""), "{}", said.stdout);
+        assert!(said.stdout.contains("\"result\": \"unknown\""), "{}", said.stdout);
     }
     connection.execute_batch("BEGIN EXCLUSIVE").unwrap();
     let said = testkit::run_program_in(folder.path(), &[], &["check", "--lock-timeout", "1"]);

@@ -19,7 +19,7 @@ fn a_plan_that_is_applied_from_a_page_ends_cleanly_with_the_daemon() {
     database.psql(&sessions).unwrap();
     let url = database.url("postgres");
     let text = format!(
-        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n"
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n"
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     testkit::create_account(folder.path(), "ada", "admin");
@@ -52,7 +52,7 @@ fn a_plan_that_is_applied_from_a_page_ends_cleanly_with_the_daemon() {
         .sum();
     assert_eq!(held, u64::from(ROWS - left));
     let kept = rusqlite::Connection::open(folder.path().join("sessionwatch-state.db")).unwrap();
-    let ended = "SELECT detail FROM audit WHERE action = 'plan-carried-out'";
+    let ended = "SELECT detail FROM audit WHERE action = 'plan.applied'";
     let detail: String = kept.query_row(ended, [], |row| row.get(0)).unwrap();
     let detail: Value = serde_json::from_str(&detail).unwrap();
     assert_eq!(detail["remaining"], left, "{detail}");

@@ -33,7 +33,7 @@ fn configure(folder: &Path, hook: &str, more: &str) {
     let text = format!(
         "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n[serve]\nlisten = \"127.0.0.1:0\"\n{more}\
          [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{hook}\"\n\
-         [[route]]\nchannels = [\"hook\"]\nchecks = [\"blind\"]\n"
+         [[route]]\nchannels = [\"hook\"]\nchecks = [\"target-unreachable\"]\n"
     );
     fs::write(folder.join("sessionwatch.toml"), text).unwrap();
 }
@@ -79,7 +79,7 @@ fn a_store_that_is_deleted_or_replaced_ends_the_daemon_which_says_so() {
         assert_ne!(status(&watch.address, "/readyz"), Some(200), "{expected}");
         let (code, log) = ended(watch);
         assert_eq!(code, Some(3), "{log}");
-        assert!(log.contains(expected) && log.contains("the daemon ends"), "{log}");
+        assert!(log.contains(expected) && log.contains("shutting down"), "{log}");
         let told = sink.wait_for_requests(1);
         assert!(told[0].body.contains("store-file") && told[0].body.contains(expected), "{}", told[0].body);
         // Started again, it works on what is there.
@@ -95,7 +95,7 @@ fn a_link_to_a_store_leads_to_the_same_lock() {
     configure(folder.path(), "http://127.0.0.1:1/", "store = \"link.db\"\n");
     let said = testkit::start_expecting_refusal(folder.path());
     assert!(
-        said.exit_code == 3 && said.stderr.contains("another sessionwatch works on the store"),
+        said.exit_code == 3 && said.stderr.contains("is in use by another sessionwatch daemon"),
         "{}",
         said.stderr
     );

@@ -135,7 +135,7 @@ fn a_database_of_something_else_is_no_store() {
     let before = fs::read(folder.path().join("app.db")).unwrap();
     let refused = testkit::start_expecting_refusal(folder.path());
     assert!(
-        refused.exit_code == 3 && refused.stderr.contains("is a database of something else"),
+        refused.exit_code == 3 && refused.stderr.contains("is not a sessionwatch store"),
         "{}",
         refused.stderr
     );
@@ -143,7 +143,7 @@ fn a_database_of_something_else_is_no_store() {
     for arguments in commands {
         let said = run(folder.path(), arguments);
         assert!(
-            said.exit_code == 3 && said.stderr.contains("is a database of something else"),
+            said.exit_code == 3 && said.stderr.contains("is not a sessionwatch store"),
             "{arguments:?}: {}",
             said.stderr
         );
@@ -191,7 +191,7 @@ fn an_empty_audit_trail_is_not_whole_and_what_did_not_happen_is_not_in_it() {
     child.stdin.take().unwrap().write_all(testkit::ACCOUNT_PASSWORD.as_bytes()).unwrap();
     assert!(child.wait().unwrap().success());
     assert_eq!(run(folder.path(), &["accounts", "remove", "eve"]).exit_code, 0);
-    assert_eq!(trail(folder.path()), ["account-added", "account-removed"]);
+    assert_eq!(trail(folder.path()), ["account.created", "account.deleted"]);
     let whole = run(folder.path(), &["audit", "verify"]);
     assert!(whole.exit_code == 0 && whole.stdout.contains("2 entries"), "{}", whole.stdout);
 }

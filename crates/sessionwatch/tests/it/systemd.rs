@@ -15,7 +15,7 @@ use testkit::{DaemonProcess, Database, FaultProxy, HttpSink, NetworkFault};
 /// The end of a configuration: a channel, and where metrics are served.
 fn common(hook: &str, store: &str) -> String {
     format!(
-        "[checks.slow-observation]\nenabled = false\n[serve]\nlisten = \"127.0.0.1:0\"\nstore = \"{store}\"\n\
+        "[checks.slow-check-run]\nenabled = false\n[serve]\nlisten = \"127.0.0.1:0\"\nstore = \"{store}\"\n\
          [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{hook}\"\n"
     )
 }
@@ -65,8 +65,8 @@ impl Logged {
 }
 
 /// Success is no warning.
-const USED: &str = "INFO the new configuration is in use";
-const REFUSED: &str = "the new configuration is not used";
+const USED: &str = "INFO new configuration active";
+const REFUSED: &str = "new configuration rejected";
 
 /// How long a supervisor waits for a word on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -119,8 +119,8 @@ fn a_supervisor_hears_how_the_daemon_is() {
         let count = socket.recv(&mut bytes).unwrap();
         assert_eq!(bytes[..count].trim_ascii(), b"WATCHDOG=1");
     }
-    // The first one comes at once, and none of the others before half the time has passed once more: whoever reads them late
-    // finds several.
+    // The first one comes at once, and none of the others before half the time has passed once more: whoever reads them
+    // late finds several.
     assert!(begun.elapsed() >= 9 * Duration::from_millis(200), "{:?}", begun.elapsed());
     for (text, words) in [(good.as_str(), USED), ("nonsense", REFUSED)] {
         write(folder.path(), text);
@@ -152,14 +152,14 @@ fn a_good_change_is_taken_over_without_losing_what_is_known() {
     let failing = "sessionwatch_check_failing{target=\"other\",check=\"active-sessions\"} 1";
     testkit::wait_until(failing, || watch.watch.get_body("/metrics").contains(failing));
     let metrics = watch.watch.get_body("/metrics");
-    assert!(metrics.contains("sessionwatch_looks_total{target=\"one\"} 1\n"), "{metrics}");
+    assert!(metrics.contains("sessionwatch_check_runs_total{target=\"one\"} 1\n"), "{metrics}");
     assert!(metrics.contains("sessionwatch_config_reload_success 1\n"), "{metrics}");
     // Nobody watches the first one any more: whoever heard of its alert hears that.
     write(folder.path(), &(target("other", &url(&other)) + &common));
     watch.reload(2, USED);
     let received = sink.wait_for_requests(2);
     assert_eq!(notices(&received)[1..], ["one duplicate-tokens resolved"]);
-    assert!(received[1].body.contains("it is not watched any more"), "{}", received[1].body);
+    assert!(received[1].body.contains("no longer configured"), "{}", received[1].body);
     assert!(!watch.watch.get_body("/metrics").contains("target=\"one\""));
     for number in 3..13 {
         watch.reload(number, USED);
@@ -167,7 +167,7 @@ fn a_good_change_is_taken_over_without_losing_what_is_known() {
     }
     let metrics = watch.watch.get_body("/metrics");
     assert!(
-        metrics.contains("sessionwatch_looks_total{target=\"other\"} 1\n"),
+        metrics.contains("sessionwatch_check_runs_total{target=\"other\"} 1\n"),
         "no look out of turn: {metrics}"
     );
     assert_eq!(watch.watch.stop(), Some(0));
@@ -281,7 +281,7 @@ fn without_store(folder: &Path, database: &Database<'_>, proxy: &FaultProxy) -> 
     let targets = ["a", "b", "c"].map(|name| target(name, &database.url("postgres"))).concat();
     write(folder, &(targets + &common(&sink.url(), &store)));
     let watch = testkit::DaemonProcess::start(folder);
-    testkit::wait_until("a look", || watch.get_body("/metrics").contains("sessionwatch_looks_total"));
+    testkit::wait_until("a look", || watch.get_body("/metrics").contains("sessionwatch_check_runs_total"));
     proxy.set_fault(NetworkFault::FreezeAfter(0));
     proxy.wait_until_frozen();
     watch
@@ -310,7 +310,7 @@ fn every_line_of_the_log_can_be_json() {
     let database = testkit::anomalous_database();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let folder = tempfile::tempdir().unwrap();
-    let app = target("app", &database.url("postgres")) + "suspends_after = 300\n";
+    let app = target("app", &database.url("postgres")) + "autosuspend_after = 300\n";
     let nowhere = target("nowhere", &database.url_at_port("postgres", port));
     write(folder.path(), &(app + &nowhere + &common(&format!("http://127.0.0.1:{port}/"), "state.db")));
     let mut command = testkit::program_command(&["serve", "--verbose"]);

@@ -27,11 +27,11 @@ CREATE VIEW sessions AS SELECT id, stored_token AS "sessionToken", "userId", exp
 fn assert_unknown(said: &ProgramOutput, reason: &str) {
     assert_eq!(said.exit_code, 3, "{} {}", said.stdout, said.stderr);
     assert!(said.stderr.contains(reason) && said.stderr.contains("hint:"), "{}", said.stderr);
-    let report: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
-    assert_eq!(report["verdict"], "unknown");
+    let report = said.check_report();
+    assert_eq!(report["result"], "unknown");
     assert!(report["error"].as_str().unwrap().contains(reason), "{report:#}");
     assert_eq!(report["checks"].as_array().unwrap().len(), 9);
-    assert!(report["checks"].as_array().unwrap().iter().all(|check| check["verdict"] == "unknown"));
+    assert!(report["checks"].as_array().unwrap().iter().all(|check| check["result"] == "unknown"));
 }
 
 fn check(url: &str, more: &[&str]) -> ProgramOutput {
@@ -236,7 +236,7 @@ fn hidden_rows_make_health_unknown() {
         .unwrap();
     for url in database.urls(&role) {
         let report = testkit::run_check(&url, &[]);
-        assert_eq!(report["verdict"], "unknown");
+        assert_eq!(report["result"], "unknown");
         assert!(report["notes"].to_string().contains("row-level security"));
         let doctor = testkit::run_program(&["doctor", &url]);
         assert_eq!(doctor.exit_code, 1);

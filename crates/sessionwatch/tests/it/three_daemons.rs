@@ -79,7 +79,7 @@ impl Story {
         std::fs::write(&log, "").unwrap();
         let patterns: String = (0..PATTERNS)
             .map(|number| {
-                format!("[[log_pattern]]\nname = \"event-{number}\"\nliteral = \"EVENT {number};\"\nseverity = \"critical\"\nmax = 0\n")
+                format!("[[log_check]]\nname = \"event-{number}\"\nliteral = \"EVENT {number};\"\nseverity = \"critical\"\nmax = 0\n")
             })
             .collect();
         let members = [-HOUR, SignedDuration::ZERO, HOUR].into_iter().enumerate().map(|(number, ahead)| {
@@ -87,7 +87,7 @@ impl Story {
             let folder = folder.join(format!("member-{number}"));
             std::fs::create_dir(&folder).unwrap();
             let text = format!(
-                "[[target]]\nname = \"app\"\nurl = \"{}\"\n[checks.slow-observation]\nenabled = false\n\
+                "[[target]]\nname = \"app\"\nurl = \"{}\"\n[checks.slow-check-run]\nenabled = false\n\
                  [serve]\nlisten = \"127.0.0.1:0\"\nname = \"{number}\"\nstore = \"{}\"\n\
                  [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{hook}\"\n\
                  [[logs]]\nname = \"log\"\nfile = \"{}\"\n{patterns}",
@@ -225,8 +225,8 @@ fn no_alert_and_no_line_is_lost_or_doubled_unmarked() {
     for received in sink.received_requests() {
         let message: serde_json::Value = serde_json::from_str(&received.body).unwrap();
         let text = |key: &str| message[key].as_str().unwrap().to_owned();
-        told.entry(text("key")).or_default().push(message["again"].as_bool().unwrap());
-        if text("check").starts_with("event-") && !message["again"].as_bool().unwrap() {
+        told.entry(text("key")).or_default().push(message["possible_duplicate"].as_bool().unwrap());
+        if text("check").starts_with("event-") && !message["possible_duplicate"].as_bool().unwrap() {
             checks.entry(text("check")).or_default().push(text("notice"));
         }
     }

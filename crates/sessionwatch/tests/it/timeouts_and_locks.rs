@@ -14,7 +14,7 @@ use crate::fastforward::{MINUTE, Watch, monday};
 /// The end of a configuration: a channel that is told of these checks.
 fn common(sink: &HttpSink, checks: &str) -> String {
     format!(
-        "[checks.slow-observation]\nenabled = false\n[serve]\nlisten = \"127.0.0.1:0\"\n\
+        "[checks.slow-check-run]\nenabled = false\n[serve]\nlisten = \"127.0.0.1:0\"\n\
          [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{}\"\n[[route]]\nchannels = [\"hook\"]\nchecks = [{checks}]\n",
         sink.url()
     )
@@ -63,7 +63,8 @@ fn one_that_hangs_delays_no_other_and_is_looked_at_less_often_until_it_answers()
         + &target("slow", &url(&slow), "")
         + &target("good", &database.url("postgres"), "");
     let folder = tempfile::tempdir().unwrap();
-    let mut watch = Watch::start(folder.path(), &(targets + &common(&sink, "\"blind\"")), monday());
+    let mut watch =
+        Watch::start(folder.path(), &(targets + &common(&sink, "\"target-unreachable\"")), monday());
     let mut heard = watch.shared.app.events.subscribe();
     // The first looks are over by then.
     let at = |minute: i32| monday() + (10 + minute) * MINUTE;
@@ -90,12 +91,12 @@ fn one_that_hangs_delays_no_other_and_is_looked_at_less_often_until_it_answers()
     watch.delivered();
     let metrics = watch.page("/metrics");
     assert!(watch.stop());
-    assert_eq!(told(&sink)[0], "hanging blind firing");
-    let (last, repeated) = (told(&sink).pop().unwrap(), "hanging blind repeated");
-    assert_eq!(last, "hanging blind resolved");
+    assert_eq!(told(&sink)[0], "hanging target-unreachable firing");
+    let (last, repeated) = (told(&sink).pop().unwrap(), "hanging target-unreachable reminder");
+    assert_eq!(last, "hanging target-unreachable resolved");
     assert!(told(&sink)[1..].iter().all(|line| *line == last || line == repeated), "{:?}", told(&sink));
     for name in others {
-        let none = format!("sessionwatch_blind_looks_total{{target=\"{name}\"}} 0\n");
+        let none = format!("sessionwatch_check_run_failures_total{{target=\"{name}\"}} 0\n");
         assert!(metrics.contains(&none), "{metrics}");
     }
     assert_eq!(testkit::wait_for_remaining_queries(&database), "");
@@ -108,7 +109,7 @@ fn a_file_that_a_writer_locks_is_blind_until_it_lets_go() {
     assert_eq!(testkit::run_program(&["demo", "--once", "--path", path.to_str().unwrap()]).exit_code, 0);
     let writer = rusqlite::Connection::open(&path).unwrap();
     writer.execute_batch("PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE").unwrap();
-    let text = target("app", "app.db", "lock_timeout = 1") + &common(&sink, "\"blind\"");
+    let text = target("app", "app.db", "lock_timeout = 1") + &common(&sink, "\"target-unreachable\"");
     let mut watch = Watch::start(folder.path(), &text, monday());
     watch.to(monday() + MINUTE);
     watch.to(monday() + 2 * MINUTE);
@@ -117,7 +118,7 @@ fn a_file_that_a_writer_locks_is_blind_until_it_lets_go() {
     watch.to(monday() + 5 * MINUTE);
     watch.delivered();
     assert!(watch.stop());
-    assert_eq!(told(&sink), ["app blind firing", "app blind resolved"]);
+    assert_eq!(told(&sink), ["app target-unreachable firing", "app target-unreachable resolved"]);
 }
 
 #[test]
@@ -160,14 +161,14 @@ fn a_clock_that_jumps_loses_no_alert_and_tells_none_twice() {
     assert_eq!(sink.wait_for_requests(8).len(), 8);
     watch.delivered();
     assert!(watch.stop());
-    assert_eq!(told(&sink)[4..].iter().filter(|line| line.ends_with("repeated")).count(), 4);
+    assert_eq!(told(&sink)[4..].iter().filter(|line| line.ends_with("reminder")).count(), 4);
 }
 
 /// The looks that its metrics count.
 fn counted(watch: &Watch) -> u64 {
     let metrics = watch.page("/metrics");
     let line =
-        metrics.lines().find_map(|line| line.strip_prefix("sessionwatch_looks_total{target=\"app\"} "));
+        metrics.lines().find_map(|line| line.strip_prefix("sessionwatch_check_runs_total{target=\"app\"} "));
     line.unwrap().parse().unwrap()
 }
 
@@ -175,7 +176,7 @@ fn counted(watch: &Watch) -> u64 {
 fn the_weekly_checklist_comes_each_week_after_a_clock_went_far_ahead_and_back() {
     let (database, sink) = (testkit::healthy_database(), HttpSink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
-    let text = target("app", &database.url("postgres"), "") + &common(&sink, "\"blind\"");
+    let text = target("app", &database.url("postgres"), "") + &common(&sink, "\"target-unreachable\"");
     let report = "[report]\nchannels = [\"hook\"]\n";
     let mut watch = Watch::start(folder.path(), &(text + report), monday());
     watch.to(monday() + 30 * DAY);
@@ -190,14 +191,14 @@ fn the_weekly_checklist_comes_each_week_after_a_clock_went_far_ahead_and_back() 
 fn a_database_that_sleeps_is_looked_at_rarely_and_when_it_is_awake() {
     let (database, sink) = (testkit::healthy_database(), HttpSink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
-    let more = "schedule = \"scale-to-zero\"\nsuspends_after = 300";
-    let text = target("app", &database.url("postgres"), more) + &common(&sink, "\"blind\"");
+    let more = "schedule = \"scale-to-zero\"\nautosuspend_after = 300";
+    let text = target("app", &database.url("postgres"), more) + &common(&sink, "\"target-unreachable\"");
     let mut watch = Watch::start(folder.path(), &text, monday());
     let at = |hours: i32, seconds: i32| monday() + hours * HOUR + seconds * SECOND;
     let mut heard = watch.shared.app.events.subscribe();
     watch.set(at(5, 3_599));
     let awake = |watch: &Watch, name: &str| {
-        testkit::http::post(&watch.address, &format!("/awake/{name}"), &[], b"").status
+        testkit::http::post(&watch.address, &format!("/targets/{name}/wake"), &[], b"").status
     };
     assert_eq!((counted(&watch), awake(&watch, "nobody")), (1, 404));
     assert_eq!(awake(&watch, "app"), 202);

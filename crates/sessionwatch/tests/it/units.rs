@@ -37,8 +37,8 @@ fn table(main: i64, other: i64) -> String {
 fn is_right(folder: &std::path::Path, url: &str) {
     for engine in ["scan", "pushdown"] {
         let said = run_program_in(folder, &[], &["check", url, "--engine", engine, "--format", "json"]);
-        let report: Value = serde_json::from_str(&said.stdout).unwrap();
-        let census = &report["census"];
+        let report = said.check_report();
+        let census = &report["stats"];
         assert_eq!(
             (&census["active"], &census["expired"]),
             (&1_685.into(), &115.into()),
@@ -51,7 +51,11 @@ fn is_right(folder: &std::path::Path, url: &str) {
     let plan: Value = serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{}", said.stderr));
     assert_eq!((&plan["plan"]["rows"], &plan["plan"]["active"]), (&115.into(), &0.into()), "{plan:#}");
     let doctor = run_program_in(folder, &[], &["doctor", url]);
-    assert!(doctor.stdout.contains("warn  expiry-units: 60 ends are stored in "), "{}", doctor.stdout);
+    assert!(
+        doctor.stdout.contains("warn  expiry-units: 60 expiry times are stored in "),
+        "{}",
+        doctor.stdout
+    );
 }
 
 #[test]

@@ -137,7 +137,7 @@ impl<'a> Site<'a> {
             String::new()
         };
         let text = format!(
-            "[[target]]\nname = \"app\"\nurl = \"{watch}\"\nact_url = \"{act}\"\n[checks.slow-observation]\nbudget_ms = 3600000\n{store}",
+            "[[target]]\nname = \"app\"\nurl = \"{watch}\"\nwrite_url = \"{act}\"\n[checks.slow-check-run]\nbudget_ms = 3600000\n{store}",
         );
         std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
         let site = Self { folder, database, shape };
@@ -189,17 +189,17 @@ impl<'a> Site<'a> {
     fn is_examined(&self) {
         let mut stats = vec![];
         for engine in ["scan", "pushdown"] {
-            let report = self.json(&["check", "app", "--engine", engine], 1);
+            let report = self.json(&["check", "app", "--engine", engine], 1)["targets"][0].take();
             assert_eq!(
                 (&report["engine"], &report["profile"]),
                 (&engine.into(), &"better-auth-kysely".into())
             );
-            assert_eq!(find_check_result(&report, "expired-backlog")["verdict"], "failing", "{report:#}");
-            let mut census = report["census"].clone();
+            assert_eq!(find_check_result(&report, "expired-backlog")["result"], "failing", "{report:#}");
+            let mut census = report["stats"].clone();
             let counts = [&census["sessions"], &census["active"], &census["expired"]];
             assert_eq!(counts, [1030, 1000, 30], "{}", self.shape.name);
             // Each look is at an instant of its own.
-            census.as_object_mut().unwrap().remove("taken_at");
+            census.as_object_mut().unwrap().remove("checked_at");
             stats.push(census);
         }
         assert_eq!(stats[0], stats[1], "{}", self.shape.name);

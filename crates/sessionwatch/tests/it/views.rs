@@ -85,9 +85,9 @@ fn a_view_that_may_hide_sessions_is_not_healthy_and_names_the_table_behind_it() 
     ] {
         let database = behind(&view.replace("VIEWER", &format!("view_owner_{}", std::process::id())));
         for report in reports(&database, "postgres") {
-            assert_eq!(report["verdict"], "unknown", "{view}: {report:#}");
+            assert_eq!(report["result"], "unknown", "{view}: {report:#}");
             let duplicates = find_check_result(&report, "duplicate-tokens");
-            assert_eq!(duplicates["verdict"], "unknown", "{view}: {report:#}");
+            assert_eq!(duplicates["result"], "unknown", "{view}: {report:#}");
             let reason = duplicates["reason"].as_str().unwrap();
             assert!(reason.contains(why), "{view}: {reason}");
             assert!(reason.contains("`public.stored`") || reason.contains("kept`"), "{view}: {reason}");
@@ -105,14 +105,14 @@ fn a_view_that_only_renames_is_judged_as_its_table_is() {
         for report in reports(&database, "postgres") {
             let duplicates = find_check_result(&report, "duplicate-tokens");
             assert_eq!(
-                (&duplicates["verdict"], &duplicates["value"]),
+                (&duplicates["result"], &duplicates["value"]),
                 (&"failing".into(), &1.0.into()),
                 "{report:#}"
             );
         }
         database.psql("DELETE FROM stored WHERE revoked").unwrap();
         for report in reports(&database, "postgres") {
-            assert_eq!(find_check_result(&report, "duplicate-tokens")["verdict"], "healthy", "{report:#}");
+            assert_eq!(find_check_result(&report, "duplicate-tokens")["result"], "passing", "{report:#}");
         }
     }
 }
@@ -128,10 +128,10 @@ fn a_condition_is_part_of_what_a_mapping_means() {
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     let said = testkit::run_program_in(folder.path(), &[], &["check", "--format", "json"]);
-    let report: Value = serde_json::from_str(&said.stdout).unwrap();
-    assert_eq!(find_check_result(&report, "duplicate-tokens")["verdict"], "healthy", "{report:#}");
+    let report = said.check_report();
+    assert_eq!(find_check_result(&report, "duplicate-tokens")["result"], "passing", "{report:#}");
     let doctor = testkit::run_program_in(folder.path(), &[], &["doctor"]).stdout;
-    assert!(doctor.contains("the condition of the view `live` leaves out rows"), "{doctor}");
+    assert!(doctor.contains("the condition of the view `live` excludes rows"), "{doctor}");
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn a_table_is_preferred_to_the_views_of_it() {
         )
         .unwrap();
     for report in reports(&database, "postgres") {
-        assert_eq!(report["census"]["duplicate_tokens"], 2, "{report:#}");
+        assert_eq!(report["stats"]["duplicate_tokens"], 2, "{report:#}");
         assert!(!report["notes"].to_string().contains("looks like sessions too"), "{report:#}");
     }
 }
@@ -265,7 +265,7 @@ fn functions_behind_the_users_keep_only_the_users_from_being_read() {
     ));
     for report in reports(&database, "postgres") {
         assert_eq!(find_check_result(&report, "duplicate-tokens")["value"], 1.0, "{report:#}");
-        assert_eq!(find_check_result(&report, "orphaned-sessions")["verdict"], "unknown", "{report:#}");
+        assert_eq!(find_check_result(&report, "orphaned-sessions")["result"], "unknown", "{report:#}");
         assert!(
             report["notes"].to_string().contains("the view `public.users` calls `public.trap`"),
             "{report:#}"
@@ -280,7 +280,7 @@ fn an_ordinary_index_on_a_function_is_no_obstacle() {
         .psql(&format!("{TRAP} CREATE INDEX ON users (trap(name)); CREATE INDEX ON sessions (trap(id))"))
         .unwrap();
     for report in reports(&database, "postgres") {
-        assert_eq!(report["census"]["orphaned"], 12, "{report:#}");
+        assert_eq!(report["stats"]["orphaned"], 12, "{report:#}");
     }
 }
 
@@ -288,7 +288,7 @@ fn an_ordinary_index_on_a_function_is_no_obstacle() {
 fn views_of_sqlite_are_not_healthy_where_they_may_drop_rows() {
     let folder = tempfile::tempdir().unwrap();
     for (number, (view, verdict)) in [
-        ("SELECT id, t AS token, u AS userId, e AS expiresAt FROM stored", "healthy"),
+        ("SELECT id, t AS token, u AS userId, e AS expiresAt FROM stored", "passing"),
         ("SELECT min(id) AS id, t AS token, u AS userId, e AS expiresAt FROM stored GROUP BY t", "unknown"),
         ("SELECT DISTINCT id, t AS token, u AS userId, e AS expiresAt FROM stored", "unknown"),
     ]
@@ -317,9 +317,9 @@ fn views_of_sqlite_are_not_healthy_where_they_may_drop_rows() {
                 &[],
                 &["check", "--format", "json", "--engine", engine],
             );
-            let report: Value = serde_json::from_str(&said.stdout).unwrap();
+            let report = said.check_report();
             assert_eq!(
-                find_check_result(&report, "duplicate-tokens")["verdict"],
+                find_check_result(&report, "duplicate-tokens")["result"],
                 verdict,
                 "{view}: {report:#}"
             );
@@ -382,7 +382,7 @@ fn every_version_of_postgresql_shows_what_is_behind_a_view() {
             database.psql(&format!("{BEHIND}{TRAP}{}", statements.replace("NAMED", NAMED))).unwrap();
             for report in reports(&database, "postgres") {
                 let duplicates = find_check_result(&report, "duplicate-tokens");
-                assert_eq!(duplicates["verdict"], verdict, "{major} {statements}: {report:#}");
+                assert_eq!(duplicates["result"], verdict, "{major} {statements}: {report:#}");
                 assert!(duplicates["reason"].to_string().contains(why), "{major} {statements}: {report:#}");
             }
         }

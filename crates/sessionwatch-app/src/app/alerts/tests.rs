@@ -9,7 +9,7 @@ const CHANNEL: &str =
     "[[channel]]\nname = \"chat\"\nkind = \"slack\"\nurl = \"https://hooks.example.org/1\"\n";
 
 fn blind() -> AlertRef {
-    AlertRef { target: "shop".into(), check: "blind".into() }
+    AlertRef { target: "shop".into(), check: "target-unreachable".into() }
 }
 
 fn firing(app: &AppState) -> AlertState {
@@ -21,7 +21,7 @@ fn scene(state: impl FnOnce(&AppState) -> AlertState) -> TestApp {
     let scene = TestApp::with_config(CHANNEL);
     let kept = AlertRecord {
         target: "shop".into(),
-        check: "blind".into(),
+        check: "target-unreachable".into(),
         alert: Alert { state: state(&scene), ..Alert::default() },
         severity: "high".into(),
         summary: "nothing was seen for an hour".into(),
@@ -68,8 +68,12 @@ async fn the_last_acknowledgment_of_an_alert_counts() {
     assert_eq!(
         scene.audit_trail(),
         [
-            ["ada", "acknowledge", r#"{"target":"shop","check":"blind","note":"on it"}"#],
-            ["bob (deploys)", "acknowledge", r#"{"target":"shop","check":"blind","note":""}"#],
+            ["ada", "alert.acknowledged", r#"{"target":"shop","check":"target-unreachable","note":"on it"}"#],
+            [
+                "bob (deploys)",
+                "alert.acknowledged",
+                r#"{"target":"shop","check":"target-unreachable","note":""}"#
+            ],
         ]
     );
 }
@@ -77,7 +81,7 @@ async fn the_last_acknowledgment_of_an_alert_counts() {
 #[tokio::test]
 async fn only_a_firing_alert_can_be_acknowledged_or_resolved() {
     let pending = scene(|app| AlertState::Pending { failing_runs: 1, since: app.clock.now() });
-    let healthy = scene(|_| AlertState::Ok);
+    let healthy = scene(|_| AlertState::Resolved);
     let unknown = TestApp::with_config("");
     for scene in [&pending, &healthy, &unknown] {
         let ada = Actor::from_account("ada");
@@ -102,7 +106,7 @@ async fn a_resolved_alert_is_notified_with_the_reason_and_resolved_once() {
     scene.advance_clock(SignedDuration::from_mins(5));
     let ada = Actor::from_account("ada");
     resolve_firing_alert(&scene, &ada, blind(), "the network is back".into()).await.unwrap();
-    assert_eq!(record(&scene).await.alert.state, AlertState::Ok);
+    assert_eq!(record(&scene).await.alert.state, AlertState::Resolved);
     let recorded = events(&scene).await;
     assert_eq!(recorded.len(), 1, "{recorded:?}");
     assert_eq!(recorded[0].0, "resolved");
@@ -118,11 +122,11 @@ async fn a_resolved_alert_is_notified_with_the_reason_and_resolved_once() {
 
 #[tokio::test]
 async fn a_comment_needs_a_known_check_but_not_a_firing_alert() {
-    let (known, unknown) = (scene(|_| AlertState::Ok), TestApp::with_config(""));
+    let (known, unknown) = (scene(|_| AlertState::Resolved), TestApp::with_config(""));
     let ada = Actor::from_account("ada");
     add_comment(&known, &ada, blind(), "was a deployment".into()).await.unwrap();
     assert_eq!(events(&known).await, [("comment".into(), "ada: was a deployment".into())]);
-    assert_eq!(known.audit_trail()[0][..2], ["ada", "comment"]);
+    assert_eq!(known.audit_trail()[0][..2], ["ada", "alert.commented"]);
     let refused = add_comment(&unknown, &ada, blind(), "?".into()).await;
     let message = "This check has no results on this target.";
     assert!(matches!(refused, Err(AppError::NotFound(text)) if text == message));
@@ -134,7 +138,7 @@ async fn pending_and_firing_alerts_are_active() {
     for (scene, is_active) in [
         (scene(firing), true),
         (scene(|app| AlertState::Pending { failing_runs: 1, since: app.clock.now() }), true),
-        (scene(|_| AlertState::Ok), false),
+        (scene(|_| AlertState::Resolved), false),
     ] {
         let count = async |filter| list_alerts(&scene, filter).await.unwrap().len();
         assert_eq!(count(AlertFilter::Active).await, usize::from(is_active));

@@ -98,7 +98,7 @@ async fn logging_out_ends_one_login_session_and_is_audited() {
     log_out(&scene, user).await.unwrap();
     let actions: Vec<String> = scene.audit_trail().into_iter().map(|[_, action, _]| action).collect();
     assert_eq!(actions, ["login", "login", "logout"], "a second logout is not recorded");
-    assert_eq!(scene.audit_trail()[0][2], r#"{"address":"192.0.2.7"}"#);
+    assert_eq!(scene.audit_trail()[0][2], r#"{"ip":"192.0.2.7"}"#);
 }
 
 #[tokio::test]
@@ -121,7 +121,7 @@ async fn users_revoke_login_sessions_of_their_own_account_only() {
 
 #[tokio::test]
 async fn setup_is_needed_until_there_is_an_account_or_an_identity_provider() {
-    let provider = "[serve]\npublic_url = \"https://watch.example.org\"\n[openid]\nissuer = \"https://id.example.org\"\n\
+    let provider = "[serve]\npublic_url = \"https://watch.example.org\"\n[oidc]\nissuer = \"https://id.example.org\"\n\
                     client_id = \"watch\"\nadmins = [\"ops\"]\n";
     let (empty, external) = (TestApp::with_config(""), TestApp::with_config(provider));
     assert!(is_setup_needed(&empty).await.unwrap());
@@ -135,7 +135,7 @@ async fn a_failed_login_is_audited_with_a_truncated_name_and_the_ip_address() {
     let scene = TestApp::with_config("");
     let credentials = Credentials { name: "n".repeat(1_000), password: "a sentence is a good one".into() };
     assert!(log_in(&scene, credentials, &client()).await.unwrap().is_none());
-    let expected = ["n".repeat(64), "login-failed".into(), r#"{"address":"192.0.2.7"}"#.into()];
+    let expected = ["n".repeat(64), "login.failed".into(), r#"{"ip":"192.0.2.7"}"#.into()];
     assert_eq!(scene.audit_trail(), [expected]);
 }
 

@@ -56,8 +56,11 @@ pub(super) fn read_write_address(
     address: &TargetAddress,
     reader: &mut SectionReader<'_, '_>,
 ) -> Result<Option<TargetAddress>, ConfigProblem> {
-    let keys =
-        SecretKeys { name: "act_url", text: section.act_url.as_ref(), file: section.act_url_file.as_ref() };
+    let keys = SecretKeys {
+        name: "write_url",
+        text: section.write_url.as_ref(),
+        file: section.write_url_file.as_ref(),
+    };
     if keys.is_written() {
         return read_optional_address(keys, reader);
     }

@@ -26,7 +26,7 @@ pub(in crate::config) struct CleanupSection {
     grace: WithSpan<BoundedSeconds<3_600, 7_776_000>>,
     /// Time between two cleanups, instead of `cron`.
     #[schemars(extend("x-otherwise" = "none"), example = RunInterval::new(86_400))]
-    every: Option<RunInterval>,
+    interval: Option<RunInterval>,
     /// Cron expression for cleanups (minute, hour, day of month, month, day of week), in the time zone of [serve].
     #[schemars(extend("default" = DEFAULT_CLEANUP_CRON))]
     cron: Option<WithSpan<String>>,
@@ -45,7 +45,7 @@ impl Default for CleanupSection {
         Self {
             expired: false.into(),
             grace: BoundedSeconds::new(86_400).into(),
-            every: None,
+            interval: None,
             cron: None,
             max_rows: 1_000_000,
             max_share: DEFAULT_MAX_TABLE_SHARE,
@@ -75,7 +75,7 @@ pub(super) fn validate_cleanup(
     has_write_address: bool,
     reader: &mut SectionReader<'_, '_>,
 ) -> Option<CleanupConfig> {
-    let schedule = reader.parse_schedule(section.every, section.cron.as_ref());
+    let schedule = reader.parse_schedule(section.interval, section.cron.as_ref());
     if !*section.expired {
         return None;
     }

@@ -52,7 +52,7 @@ pub(in crate::config) struct MappingSection {
     ip: Option<String>,
     /// Column of the client's user agent.
     #[schemars(extend("x-otherwise" = "none"), example = &"userAgent")]
-    agent: Option<String>,
+    user_agent: Option<String>,
     /// Users table.
     #[schemars(extend("x-otherwise" = "none"), example = &"public.users")]
     users: Option<WithSpan<String>>,
@@ -99,7 +99,7 @@ impl Default for MappingSection {
             created: None,
             created_decoder: None,
             ip: None,
-            agent: None,
+            user_agent: None,
             users: None,
             users_key: "id".into(),
             display: None,
@@ -137,7 +137,7 @@ pub(super) fn validate_mapping(
         expires: TimestampColumn { column: section.expires.clone().unwrap_or_default(), decoder: expires },
         created: section.created.clone().map(|column| TimestampColumn { column, decoder: created_decoder }),
         ip: section.ip.clone(),
-        agent: section.agent.clone(),
+        agent: section.user_agent.clone(),
         users: section.users.as_ref().map(|users| UsersMapping {
             table: parse_table_name(users),
             key: section.users_key.clone(),

@@ -1,4 +1,4 @@
-//! Whether what logs say is alarming, for each target.
+//! Evaluates the log events of each target: correlates them with sessions and runs the log checks.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -36,29 +36,29 @@ use crate::{
     target_layouts,
 };
 
-/// Signals that are judged at once.
+/// The maximum number of log events evaluated at once.
 const EVAL_BATCH_SIZE: u32 = 5_000;
-/// How often it is judged where nothing new was read.
+/// Interval between evaluations without new events; idle sources and expiring windows still change results.
 const EVAL_INTERVAL: SignedDuration = SignedDuration::from_secs(60);
-/// The same where other daemons may have read something.
+/// The same with a shared store, where another daemon may have read new events.
 const SHARED_STORE_EVAL_INTERVAL: SignedDuration = SignedDuration::from_secs(2);
-/// Sessions that begin as the signals say, of which more cannot be told apart.
+/// The maximum number of sessions that a prefix lookup may return; more would say little about any one event.
 const MAX_LOOKUP_SESSIONS: usize = 50_000;
-/// How long the table may take to say what an urgent signal is about.
+/// Query timeout for a lookup because of an urgent event.
 const URGENT_LOOKUP_TIMEOUT: Duration = Duration::from_millis(1_200);
-/// Times in a minute that a table may be asked at once because of signals.
+/// The maximum number of lookups per minute for urgent events.
 const MAX_LOOKUPS_PER_MINUTE: usize = 5;
-/// The same where nothing is urgent, but there is more than can be judged at once.
+/// The maximum number of lookups per minute for a backlog without urgent events.
 const MAX_BACKLOG_LOOKUPS_PER_MINUTE: usize = 3;
-/// Signals that an incident's timeline takes.
+/// The maximum number of log events on an incident's timeline.
 const MAX_TIMELINE_LOG_EVENTS: usize = 200;
 
-/// Judges the signals of a target.
+/// Evaluates the log events of a target.
 pub(super) struct LogEvaluator {
     state: Arc<DaemonState>,
     config: Arc<Config>,
     target: Target,
-    /// When the table was asked, lately.
+    /// Times of the lookups in the last minute.
     recent_lookups: VecDeque<UtcTimestamp>,
 }
 
@@ -67,7 +67,7 @@ impl LogEvaluator {
         Self { state: Arc::clone(state), config: Arc::clone(config), target, recent_lookups: VecDeque::new() }
     }
 
-    /// Evaluates what is new while this daemon leads the target, until that is to stop.
+    /// Evaluates new events while this daemon leads the target, until stopped.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let (state, lease) = (Arc::clone(&self.state), target_lease_name(&self.target.name));
         let mut news = state.ingest.new_events.subscribe();
@@ -75,7 +75,7 @@ impl LogEvaluator {
         {
             news.mark_unchanged();
             let begun = state.app.clock.now();
-            // The table may be in a file, and asking it blocks.
+            // The sessions may be in a SQLite file, whose queries block.
             let evaluated = blocking::run_async(async move || {
                 let outcome = self.evaluate_pending(term, begun).await;
                 (self, outcome)
@@ -86,7 +86,7 @@ impl LogEvaluator {
                 Ok(true) | Err(StoreError::LeaseLost) => continue,
                 Ok(false) => {}
                 Err(error) => {
-                    tracing::error!(target = self.target.name, "what logs say could not be judged: {error}");
+                    tracing::error!(target = self.target.name, "cannot evaluate log events: {error}");
                     wait_to_retry(RETRY_DELAY, &stop).await;
                 }
             }
@@ -99,7 +99,7 @@ impl LogEvaluator {
         }
     }
 
-    /// Judges what is new, and every check anew: whether there is more.
+    /// Evaluates new events and all log checks. Returns `true` if more events are waiting.
     async fn evaluate_pending(&mut self, epoch: i64, now: UtcTimestamp) -> Result<bool, StoreError> {
         let target = self.target.name.clone();
         let waiting = self
@@ -115,7 +115,7 @@ impl LogEvaluator {
             1
         };
         let joined = match self.lookup_sessions(&waiting, allowed, now).await {
-            // Nothing of it is urgent: it waits until the table may be asked again.
+            // No event is urgent, so they wait until the next lookup is allowed.
             None => vec![],
             Some(table) => {
                 let table = table.as_ref().map_err(String::as_str);
@@ -123,7 +123,7 @@ impl LogEvaluator {
             }
         };
         let bad: Vec<&LogEventRecord> = waiting.iter().filter(|signal| is_high_severity(signal)).collect();
-        // What was critical before sessions were ended is no reason to begin again.
+        // Only new critical events reopen an incident: those from before its sessions were revoked are known.
         let critical = joined.iter().any(|(signal, (fit, _))| {
             *fit == Some(MatchKind::Contradicting)
                 || signal.severity.as_deref() == Some("critical") && logs::is_confirmed(&signal.kind, *fit)
@@ -131,24 +131,24 @@ impl LogEvaluator {
         let state = Arc::clone(&self.state);
         let store =
             state.app.lease_manager.fenced_store(&state.app.store, &target_lease_name(&target), epoch);
-        let told = store.write(|db| {
+        let queued = store.write(|db| {
             for (signal, (fit, detail)) in &joined {
                 let fit = fit.map(MatchKind::name);
                 log_events::mark_evaluated(db, signal.id, fit, &detail.to_string())?;
             }
             let judged =
                 evaluate::evaluate_log_checks(db, EvalInput { config: &self.config, target: &target, now })?;
-            let told = record_log_checks(db, &target, &judged, &self.config, now)?;
+            let queued = record_log_checks(db, &target, &judged, &self.config, now)?;
             if let Some(why) = incident::reopen_reason_from_logs(&judged).filter(|_| critical) {
                 incident::reopen_incident(db, &target, &why, now)?;
             }
-            // After that, so that the line is on the timeline of the incident that it reopened.
+            // After reopening, so that the events are on the timeline of the reopened incident.
             if !joined.is_empty() {
                 append_to_incident(db, &target, &bad, now)?;
             }
-            Ok(told)
+            Ok(queued)
         })?;
-        if told > 0 {
+        if queued > 0 {
             state.wake_delivery();
         }
         if !joined.is_empty() {
@@ -157,7 +157,7 @@ impl LogEvaluator {
         Ok(!joined.is_empty() && waiting.len() == EVAL_BATCH_SIZE as usize)
     }
 
-    /// The sessions that signals are about; nothing while the table should not be asked, or why it does not say.
+    /// Looks up the sessions that events name. Returns `None` if no lookup is allowed yet, or the reason why it failed.
     async fn lookup_sessions(
         &mut self,
         waiting: &[LogEventRecord],
@@ -172,7 +172,8 @@ impl LogEvaluator {
         self.recent_lookups.retain(|at| now.duration_since(*at).abs() < EVAL_INTERVAL);
         if self.recent_lookups.len() >= allowed {
             let why =
-                format!("the table was asked {MAX_LOOKUPS_PER_MINUTE} times in a minute because of signals");
+                format!("lookup limit reached ({MAX_LOOKUPS_PER_MINUTE} queries per minute for log events)");
+            // Urgent events are evaluated without sessions rather than late.
             return urgent.then_some(Err(why));
         }
         self.recent_lookups.push_back(now);
@@ -187,18 +188,18 @@ impl LogEvaluator {
             tokio::time::timeout(target.limits.timeout, query_by_prefix(&self.config, &target, &prefixes));
         let lines = match asked.await {
             Ok(Ok(lines)) if lines.len() >= MAX_LOOKUP_SESSIONS => {
-                return Some(Err("too many sessions begin like that".into()));
+                return Some(Err("too many sessions match the token prefixes".into()));
             }
             Ok(Ok(lines)) => lines,
-            Ok(Err(error)) => return Some(Err(format!("the table cannot be asked: {error}"))),
-            Err(_) => return Some(Err("the table did not answer in time".into())),
+            Ok(Err(error)) => return Some(Err(format!("cannot query the sessions: {error}"))),
+            Err(_) => return Some(Err("the session query timed out".into())),
         };
         let last = match self.state.app.store.read(|db| latest_reports::find_report(db, &target.name)) {
             Ok(last) => last,
             Err(error) => return Some(Err(error.to_string())),
         };
-        // Before the first look, and after one that failed, no more of them are known than these.
-        let known = last.and_then(|(_, report)| report["census"]["sessions"].as_u64());
+        // Before the first successful run, the matches are the best known lower bound of the number of sessions.
+        let known = last.and_then(|(_, report)| report["stats"]["sessions"].as_u64());
         let sessions = known.unwrap_or(lines.len() as u64);
         Some(Ok(PrefixLookup { matches: lines, total_sessions: sessions }))
     }
@@ -208,7 +209,7 @@ fn is_high_severity(signal: &LogEventRecord) -> bool {
     matches!(signal.severity.as_deref(), Some("high" | "critical"))
 }
 
-/// The sessions whose tokens begin so.
+/// Queries the sessions whose tokens start with one of the prefixes.
 async fn query_by_prefix(
     config: &Config,
     target: &Target,
@@ -225,7 +226,7 @@ async fn query_by_prefix(
     lines
 }
 
-/// Puts bad signals on the timeline of the incident that is open.
+/// Adds severe log events to the timeline of the open incident.
 fn append_to_incident(
     db: Tx<'_>,
     target: &str,
@@ -234,9 +235,9 @@ fn append_to_incident(
 ) -> Result<(), StoreError> {
     let Some(current) = incidents::find_open_incident(db, target)? else { return Ok(()) };
     let before =
-        incidents::list_timeline(db, &current.id)?.iter().filter(|entry| entry.kind == "signal").count();
+        incidents::list_timeline(db, &current.id)?.iter().filter(|entry| entry.kind == "log-event").count();
     for signal in bad.iter().take(MAX_TIMELINE_LOG_EVENTS.saturating_sub(before)) {
-        // What it was joined to was written a moment ago.
+        // Read again, since the correlation was written in this transaction.
         let known = log_events::find_log_event(db, signal.id)?;
         let signal = known.as_ref().unwrap_or(signal);
         incidents::insert_timeline_entry(db, &current.id, &incident::timeline_entry(signal, now)?)?;

@@ -1,4 +1,4 @@
-//! A log file that is followed while this daemon leads its target.
+//! Tails a log file while this daemon leads its target.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -20,10 +20,10 @@ use crate::{
     },
 };
 
-/// How often a file is asked whether it grew.
+/// Interval at which a file is polled for growth.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Follows a file while this daemon leads the target.
+/// Tails a file whenever this daemon leads the target, until stopped.
 pub(super) async fn run_tail(
     state: Arc<DaemonState>,
     source: IngestSource,
@@ -44,17 +44,17 @@ pub(super) async fn run_tail(
         let failed = match blocking::run_catching(move || tail.tail_for_one_day()).await {
             Some(Ok(()) | Err(StoreError::LeaseLost)) => continue,
             Some(Err(why)) => why.to_string(),
-            None => "reading ended in a panic".to_owned(),
+            None => "the reader panicked".to_owned(),
         };
-        tracing::error!("a log cannot be read: {failed}");
+        tracing::error!(source = source.source.name, "cannot tail {}: {failed}", path.display());
         wait_to_retry(RETRY_DELAY, &stop).await;
     }
 }
 
-/// A file that is followed under one term.
+/// A file that is tailed during one lease epoch.
 struct TailTask {
     state: Arc<DaemonState>,
-    /// The store, for what is written under this term.
+    /// Fenced: writes fail once the lease of `epoch` is lost.
     store: Store,
     epoch: i64,
     source: IngestSource,
@@ -64,13 +64,14 @@ struct TailTask {
 }
 
 impl TailTask {
-    /// Follows the file until something fails, the lead is lost, or a day has passed: then the year may be another one.
+    /// Tails the file until an error, the loss of the lease, or the end of a day. Each day starts with new matchers,
+    /// since timestamps without a year are completed relative to the start.
     fn tail_for_one_day(&self) -> Result<(), StoreError> {
         let (state, source) = (&self.state, &self.source.source);
         let begun = state.app.clock.now();
         let grammar = self.source.matchers_at(begun);
         let kept = self.store.read(|db| logs::find_source(db, &source.name))?;
-        // What was logged before anybody watched is what `logs scan` is for.
+        // A new source starts at the end of its file; `logs scan` reads older lines.
         let begin = kept.and_then(|kept| kept.position).map_or(StartPosition::AtEnd, StartPosition::Resume);
         let mut follower =
             FileTailer::new(&self.path, &source.name, &grammar, begin).excluding(self.other_log_paths());
@@ -78,19 +79,19 @@ impl TailTask {
         let (mut missing, mut at, mut failing) = (false, None, None);
         loop {
             let stop = self.stop.is_cancelled() || state.app.lease_manager.epoch(&lease) != Some(self.epoch);
-            // An entry that is open is read again from its beginning by whoever goes on.
+            // The stored position lies before an unfinished entry, so whoever resumes reads it from its start.
             if stop || state.app.clock.now().duration_since(begun).abs() > DAY {
                 return Ok(());
             }
             let step = match follower.read_batch(std::time::Instant::now()) {
                 Ok(step) => step,
-                // What is open stays open: of a rotated file, it may be the only way to the rest.
+                // Files that are open stay open: a removed rotated file is reachable only through its descriptor.
                 Err(error) => {
                     let why = Some(crate::logs::tail::describe_read_error(&error));
                     if failing != why {
                         tracing::error!(
                             source = source.name,
-                            "cannot read {}: {}; this is tried again every 5 seconds",
+                            "cannot read {}: {}; retrying every 5 seconds",
                             self.path.display(),
                             why.as_deref().unwrap_or_default()
                         );
@@ -107,7 +108,7 @@ impl TailTask {
                 warn_of_gap(source, gap);
             }
             if step.file_change == Some("missing") && !missing {
-                tracing::warn!(source = source.name, "{} is not there yet", self.path.display());
+                tracing::warn!(source = source.name, "{} does not exist yet", self.path.display());
             }
             missing = step.file_change == Some("missing");
             let more = step.has_more;
@@ -121,12 +122,12 @@ impl TailTask {
         }
     }
 
-    /// Waits for some time, or until this is to stop. It blocks.
+    /// Blocks the thread for `time`, or until stopped.
     fn wait_blocking(&self, time: Duration) {
         self.runtime.block_on(wait_to_retry(time, &self.stop));
     }
 
-    /// The files of the other sources.
+    /// Returns the files of other sources, which must not be mistaken for rotated files of this one.
     fn other_log_paths(&self) -> Vec<PathBuf> {
         let sources = self.state.ingest.sources();
         let files = sources.iter().filter_map(|other| match &other.source.kind {
@@ -136,10 +137,9 @@ impl TailTask {
         files.collect()
     }
 
-    /// Keeps what a step gave.
     fn store_batch(&self, step: TailBatch) -> Result<(), StoreError> {
         let source = &self.source.source;
-        // Entries whose end is missing are counted as `truncated`.
+        // The counter `truncated` is taken by entries whose end is missing.
         let happened = step.file_change.and_then(|happened| match happened {
             "truncated" => Some("truncations"),
             "rotated" => Some("rotated"),
@@ -166,7 +166,6 @@ impl TailTask {
     }
 }
 
-/// Says that lines may be missing.
 fn warn_of_gap(source: &LogSourceConfig, gap: &LogGap) {
     let (file, why) = (&gap.file, gap.cause.description());
     match gap.bytes {

@@ -1,4 +1,4 @@
-//! The metrics as text, in the format that whoever asks understands.
+//! Renders the metrics in the Prometheus text format or OpenMetrics.
 
 use std::fmt;
 
@@ -27,11 +27,11 @@ use crate::{
     },
 };
 
-/// Why something of a log is cut or not taken.
+/// Counters of a log source that are exposed as reasons of dropped data.
 const DROP_REASONS: [&str; 7] =
     ["overlong", "truncated", "repeated", "faulty", "datagrams", "refused", "gaps"];
 
-/// A format of metrics.
+/// An exposition format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ExpositionFormat {
     /// The text format of Prometheus, version 0.0.4.
@@ -41,12 +41,12 @@ pub(crate) enum ExpositionFormat {
 }
 
 impl ExpositionFormat {
-    /// The format for whoever sends that `Accept` header.
+    /// Returns the format for an `Accept` header.
     pub(crate) fn from_accept_header(header: &str) -> Self {
         if header.contains("application/openmetrics-text") { Self::OpenMetrics } else { Self::Prometheus }
     }
 
-    /// The content type.
+    /// Returns the `Content-Type` of the format.
     pub(crate) const fn content_type(self) -> &'static str {
         match self {
             Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
@@ -55,7 +55,7 @@ impl ExpositionFormat {
     }
 }
 
-/// Writes all metrics, as they stand.
+/// Renders the current values of all metrics.
 pub(crate) fn render_metrics(state: &DaemonState, format: ExpositionFormat) -> Result<String, StoreError> {
     let (alerts, messages, sources) = state.app.store.read(|db| {
         Ok((alerts::list_alerts(db, true)?, outbox::count_messages(db)?, logs::list_sources(db)?))
@@ -82,7 +82,7 @@ fn encode_metrics(facts: MetricsCollector) -> String {
     let (format, mut page) = (facts.format, String::new());
     let mut registry = Registry::default();
     registry.register_collector(Box::new(facts));
-    // Writing to a String cannot fail.
+    // Writing to a `String` cannot fail.
     let _ = text::encode_registry(&mut page, &registry);
     if format == ExpositionFormat::OpenMetrics {
         let _ = text::encode_eof(&mut page);
@@ -90,14 +90,14 @@ fn encode_metrics(facts: MetricsCollector) -> String {
     page
 }
 
-/// What is served, as it was when it was asked for.
+/// The values of one scrape.
 #[derive(Debug)]
 struct MetricsCollector {
     format: ExpositionFormat,
     targets: Vec<TargetLeadership>,
     state: MetricsState,
     alerts: Vec<AlertRecord>,
-    /// Channels, states of messages, and how many there are.
+    /// Channel, state and number of messages.
     messages: Vec<(String, String, u64)>,
     sources: Vec<LogSourceRecord>,
     store_bytes: u64,
@@ -110,7 +110,7 @@ struct TargetLeadership {
     is_led: bool,
 }
 
-/// A value. A count is written as a whole number.
+/// A metric value. Counts are written without a decimal point.
 #[derive(Clone, Debug)]
 enum MetricValue {
     Count(u64),
@@ -136,7 +136,7 @@ impl From<bool> for MetricValue {
     }
 }
 
-/// The values of a metric, by labels.
+/// Labels and value of each series of a metric.
 type MetricSeries<'a> = Vec<(Vec<(&'static str, &'a str)>, MetricValue)>;
 
 impl Collector for MetricsCollector {
@@ -158,11 +158,11 @@ impl Collector for MetricsCollector {
 }
 
 impl MetricsCollector {
-    /// What was seen of a target is served by whoever looks at it: of an earlier leader it would only grow old. Counters of
-    /// this process go on.
+    /// Writes the metrics of targets. Gauges are exposed by the current leader only, since those of an earlier leader
+    /// are outdated; counters of this process are always exposed, so that they never decrease.
     fn write_targets(&self, writer: &mut MetricWriter<'_>) -> fmt::Result {
         let of_led = |metric: MetricDesc, value: &dyn Fn(&TargetMetrics) -> Option<MetricValue>| {
-            // Of a target that only an earlier process looked at, no more is known than when.
+            // Until this process has run, only the time of the last success is known, from the store.
             let known =
                 self.led_targets().filter(|(_, target)| target.has_run || metric.name == LAST_SUCCESS.name);
             known.filter_map(|(name, target)| Some((vec![("target", name)], value(target)?))).collect()
@@ -208,7 +208,6 @@ impl MetricsCollector {
         writer.write_metric(TARGET_LEADER, leader.collect())
     }
 
-    /// The targets that this process leads, and what it knows of them.
     fn led_targets(&self) -> impl Iterator<Item = (&str, &TargetMetrics)> {
         let leads = |name: &str| self.targets.iter().any(|target| target.is_led && target.name == name);
         let targets = self.state.targets.iter();
@@ -229,8 +228,9 @@ impl MetricsCollector {
             let count = self.alerts.iter().filter(|kept| is_in(&kept.alert)).count();
             (vec![("state", state)], MetricValue::Count(count as u64))
         };
-        let mut states: MetricSeries<'_> =
-            ["ok", "pending", "firing"].map(|name| count(name, &|alert| alert.state.name() == name)).into();
+        let mut states: MetricSeries<'_> = ["resolved", "pending", "firing"]
+            .map(|name| count(name, &|alert| alert.state.name() == name))
+            .into();
         states.push(count("acknowledged", &|alert| alert.is_acknowledged));
         states.push(count("stale", &|alert| alert.is_stale));
         writer.write_metric(ALERT_COUNTS, states)
@@ -267,14 +267,14 @@ impl MetricsCollector {
         writer.write_metric(LOG_LINES, lines.collect())?;
         writer.write_metric(
             LOG_EVENTS,
-            self.log_counters("kind", |counter| counter.strip_prefix("signals/")),
+            self.log_counters("kind", |counter| counter.strip_prefix("log_events/")),
         )?;
         let dropped = |counter| DROP_REASONS.into_iter().find(|reason| *reason == counter);
         writer.write_metric(LOG_DROPPED, self.log_counters("reason", dropped))?;
         writer.write_metric(LOG_LAST_LINE, read.collect())
     }
 
-    /// The counters of log sources to which `value` gives a value of that label.
+    /// Returns the counters of log sources for which `value` returns a value of `label`.
     fn log_counters<'a>(
         &'a self,
         label: &'static str,
@@ -290,14 +290,13 @@ impl MetricsCollector {
     }
 }
 
-/// Writes metrics in one of the formats.
 struct MetricWriter<'a> {
     format: ExpositionFormat,
     encoder: DescriptorEncoder<'a>,
 }
 
 impl MetricWriter<'_> {
-    /// Writes a metric with its values; nothing of one without values.
+    /// Writes a metric with its series. Writes nothing for a metric without series.
     fn write_metric(&mut self, metric: MetricDesc, series: MetricSeries<'_>) -> fmt::Result {
         if series.is_empty() {
             return Ok(());
@@ -328,7 +327,7 @@ impl MetricWriter<'_> {
     }
 }
 
-/// Writes a number, with the suffix of a counter where that is not in its name.
+/// Writes a number; `with_suffix` appends the `_total` that OpenMetrics leaves out of the metric's name.
 fn write_number(encoder: &mut MetricEncoder<'_>, value: &MetricValue, with_suffix: bool) -> fmt::Result {
     match (value, with_suffix) {
         (MetricValue::Count(count), true) => encoder.encode_counter::<NoLabelSet, _, u64>(count, None),
@@ -346,7 +345,7 @@ mod tests {
     use super::*;
     use crate::daemon::metrics::{DeliveryOutcome, RuntimeMetrics};
 
-    /// What is served of a channel, and of a target whose runs took 20 ms and 90 s.
+    /// Renders one delivery of a channel, and a target with runs of 20 ms and 90 s.
     fn page(format: ExpositionFormat) -> String {
         let metrics = RuntimeMetrics::default();
         metrics.record_delivery("a \"b\"\n", Duration::from_millis(1_500), DeliveryOutcome::Delivered);
@@ -368,10 +367,10 @@ mod tests {
     }
 
     #[test]
-    fn counters_have_their_suffix_in_both_formats_and_the_type_fits_the_name() {
+    fn counters_keep_their_suffix_and_type_in_both_formats() {
         let counter = |type_of: &str| {
             format!(
-                "# HELP {type_of} Attempts to deliver since the start, by outcome\n# TYPE {type_of} counter\n\
+                "# HELP {type_of} Delivery attempts since the start, by outcome\n# TYPE {type_of} counter\n\
                  sessionwatch_deliveries_total{{channel=\"a \\\"b\\\"\\n\",outcome=\"delivered\"}} 1\n"
             )
         };
@@ -380,11 +379,11 @@ mod tests {
         assert!(!prometheus.contains("# EOF"));
         let openmetrics = page(ExpositionFormat::OpenMetrics);
         assert!(openmetrics.contains(&counter("sessionwatch_deliveries")), "{openmetrics}");
-        assert!(openmetrics.ends_with("sessionwatch_store_sheltered 0\n# EOF\n"), "{openmetrics}");
+        assert!(openmetrics.ends_with("sessionwatch_store_memory_fallback 0\n# EOF\n"), "{openmetrics}");
     }
 
     #[test]
-    fn durations_of_runs_are_counted_by_bucket() {
+    fn run_durations_are_counted_by_bucket() {
         for page in [page(ExpositionFormat::Prometheus), page(ExpositionFormat::OpenMetrics)] {
             for line in [
                 "# TYPE sessionwatch_check_run_duration_seconds histogram",
@@ -400,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn the_format_is_the_one_that_the_request_accepts() {
+    fn the_format_follows_the_accept_header() {
         let prometheus =
             "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
         assert_eq!(ExpositionFormat::from_accept_header(prometheus), ExpositionFormat::OpenMetrics);

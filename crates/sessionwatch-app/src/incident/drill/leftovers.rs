@@ -1,5 +1,5 @@
-//! What drills that were killed left behind: databases and files, each named after the drill. Whether the drill still runs is
-//! told by a comment on the database and by a lock on a file.
+//! Databases and files that killed drills left behind, named after the drill. A comment on the database and a lock on a
+//! file show whether the drill still runs.
 
 use std::{
     collections::BTreeMap,
@@ -12,55 +12,55 @@ use sessionwatch_clock as clock;
 use sessionwatch_core::timestamp::UtcTimestamp;
 use sessionwatch_targets::scratch_database::drop_statement;
 
-/// What the name of everything begins with that is made for a drill.
+/// Prefix of the names of databases and files of drills.
 pub const DRILL_NAME_PREFIX: &str = "sessionwatch_drill_";
-/// Letters of the number of a drill, in hexadecimal.
+/// Hexadecimal digits of a drill number.
 const DRILL_NUMBER_DIGITS: usize = 8;
-/// The end of the name of the file that a drill keeps locked.
+/// Suffix of the file that a drill keeps locked.
 const LOCK_FILE_SUFFIX: &str = ".lock";
-/// What the comment on a database begins with.
+/// Prefix of the comment on a database.
 const COMMENT_PREFIX: &str = "sessionwatch drill, created ";
-/// What stands between the time and the process in the comment.
+/// Separator between time and process in the comment.
 const PROCESS_SEPARATOR: &str = ", process ";
 
-/// Whether a drill still runs.
+/// State of a drill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DrillState {
-    /// Its process is there.
+    /// The process is running.
     Running,
-    /// Its process is gone.
+    /// The process is gone.
     Abandoned,
-    /// It may run on another machine, or in another container.
+    /// The process may run on another machine, or in another container.
     Unknown,
 }
 
-/// A database of a drill.
+/// Database of a drill.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeftoverDatabase {
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// When it was created, by RFC 3339; `None` where it does not say.
+    /// Creation time in RFC 3339; `None` if the comment does not have it.
     pub created_at: Option<String>,
-    /// Whether its drill still runs.
+    /// State of the drill.
     pub state: DrillState,
 }
 
-/// The files of a drill.
+/// Files of a drill.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeftoverFiles {
-    /// The files.
+    /// Paths.
     pub files: Vec<PathBuf>,
-    /// Whether the drill still runs.
+    /// State of the drill.
     pub state: DrillState,
 }
 
-/// The name of a drill with that number.
+/// Returns the name of a drill.
 #[must_use]
 pub fn drill_name(number: u32) -> String {
     format!("{DRILL_NAME_PREFIX}{number:08x}")
 }
 
-/// The comment on the database of a drill that this process runs.
+/// Returns the comment for a database of this process.
 #[must_use]
 pub fn database_comment(now: UtcTimestamp) -> String {
     let process =
@@ -69,9 +69,10 @@ pub fn database_comment(now: UtcTimestamp) -> String {
 }
 
 impl LeftoverDatabase {
-    /// Reads the name of a database and its comment. Returns `None` for a database that is not of a drill.
+    /// Parses the name and comment of a database. Returns `None` if it does not belong to a drill.
     #[must_use]
     pub fn parse(name: &str, comment: Option<&str>) -> Option<Self> {
+        // A longer name that only starts like a drill's belongs to somebody else.
         if drill_number(name)?.len() != name.len() - DRILL_NAME_PREFIX.len() {
             return None;
         }
@@ -85,30 +86,30 @@ impl LeftoverDatabase {
         Some(Self { name: name.to_owned(), created_at: created_at.map(str::to_owned), state })
     }
 
-    /// What it is, in words.
+    /// Describes the database.
     #[must_use]
     pub fn describe(&self) -> String {
         match &self.created_at {
-            Some(at) => format!("the database `{}` of a drill, created {at}", self.name),
-            None => format!("the database `{}` of a drill", self.name),
+            Some(at) => format!("drill database `{}`, created {at}", self.name),
+            None => format!("drill database `{}`", self.name),
         }
     }
 
-    /// The statement that removes it.
+    /// Returns the statement that drops the database.
     #[must_use]
     pub fn drop_statement(&self) -> String {
         drop_statement(&self.name)
     }
 }
 
-/// The number in the name of a database or a file of a drill, in hexadecimal.
+/// Returns the hexadecimal number in the name of a database or file of a drill.
 fn drill_number(name: &str) -> Option<&str> {
     let number = name.strip_prefix(DRILL_NAME_PREFIX)?.get(..DRILL_NUMBER_DIGITS)?;
     number.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')).then_some(number)
 }
 
-/// This process, so that another one can tell whether it is still there: the boot, the namespace of process ids, the id, and
-/// when it started. Returns `None` where the system does not say.
+/// Identifies this process by boot id, PID namespace, PID and start time. Returns `None` if the system does not provide
+/// them.
 fn process_identity() -> Option<String> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let namespace = std::fs::read_link("/proc/self/ns/pid").ok()?;
@@ -116,21 +117,22 @@ fn process_identity() -> Option<String> {
     Some(format!("{} {} {id} {}", boot.trim(), namespace.display(), process_start_ticks(id)?))
 }
 
-/// When a process started, in ticks since the boot; `None` if there is none.
+/// Returns the start time of a process in clock ticks since boot; `None` if there is no such process.
 fn process_start_ticks(process: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The name of the program, in parentheses, may hold anything.
+    // The program name in parentheses may contain spaces and parentheses itself.
     let (_, fields) = stat.rsplit_once(") ")?;
     fields.split(' ').nth(19)?.parse().ok()
 }
 
-/// Whether a process is still there, as another one wrote itself down.
+/// Returns whether the process with this identity still runs.
 fn drill_state(process: &str) -> DrillState {
     let parts =
         |text: &str| <[String; 4]>::try_from(text.split(' ').map(str::to_owned).collect::<Vec<_>>()).ok();
     let (Some(here), Some(there)) = (process_identity().as_deref().and_then(parts), parts(process)) else {
         return DrillState::Unknown;
     };
+    // After a reboot, or in another PID namespace, the PID means nothing.
     if here[..2] != there[..2] {
         return DrillState::Unknown;
     }
@@ -141,32 +143,33 @@ fn drill_state(process: &str) -> DrillState {
     }
 }
 
-/// Makes the file that a drill keeps locked as long as it runs.
+/// Creates the file that a drill keeps locked while it runs.
 ///
 /// # Errors
 ///
-/// If it cannot be made or locked.
+/// Fails if the file cannot be created or locked.
 pub fn create_lock_file(path: &Path) -> std::io::Result<File> {
     let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    // The system releases the lock when the process ends, even by SIGKILL.
     file.try_lock().map_err(std::io::Error::from)?;
     Ok(file)
 }
 
-/// The file that the drill of that name keeps locked, in a folder.
+/// Returns the path of a drill's lock file.
 #[must_use]
 pub fn lock_path(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}{LOCK_FILE_SUFFIX}"))
 }
 
 impl LeftoverFiles {
-    /// The names of the files, separated by spaces.
+    /// Returns the paths, separated by spaces.
     #[must_use]
     pub fn joined_names(&self) -> String {
         self.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(" ")
     }
 }
 
-/// The files of drills in the folder of a store and in the present folder, by drill.
+/// Lists the files of drills in a folder and in the current folder.
 #[must_use]
 pub fn find_leftover_files(folder: &Path) -> Vec<LeftoverFiles> {
     let here = Path::new("");
@@ -179,7 +182,7 @@ pub fn find_leftover_files(folder: &Path) -> Vec<LeftoverFiles> {
     found
 }
 
-/// The files of drills in a folder, by drill. A folder that cannot be read has none.
+/// Lists the files of drills in a folder; none if the folder cannot be read.
 #[must_use]
 pub fn list_leftover_files(folder: &Path) -> Vec<LeftoverFiles> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
@@ -209,12 +212,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_databases_of_drills_whose_process_is_gone_are_abandoned() {
+    fn a_database_is_abandoned_once_the_process_of_its_drill_is_gone() {
         let comment = database_comment(UtcTimestamp::MIN);
         let name = drill_name(7);
         let left = LeftoverDatabase::parse(&name, Some(&comment)).unwrap();
         assert!(left.describe().contains("created "), "{}", left.describe());
-        // This process runs; the one before it, of the same id, does not.
+        // This process runs; an earlier process with the same PID does not.
         let (before, start) = comment.rsplit_once(' ').unwrap();
         let earlier = format!("{before} {}", start.parse::<u64>().unwrap() - 1);
         let other = comment.replace("pid:[", "pid:[9");
@@ -230,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_abandoned_once_nobody_holds_their_lock() {
+    fn files_are_abandoned_once_their_lock_is_free() {
         let folder = tempfile::tempdir().unwrap();
         let lock_of = |number| lock_path(folder.path(), &drill_name(number));
         let held = create_lock_file(&lock_of(1)).unwrap();

@@ -1,5 +1,5 @@
-//! What is done with rotated files that are not known: whether they are what is read or was read under another name, the rest of
-//! a file, or files that came and were rotated since the last look.
+//! Classifies unknown rotated files: a file that is or was read under another name, the rest of a file, or a new file
+//! that was created and rotated since the last survey.
 
 use std::io;
 
@@ -13,57 +13,57 @@ use super::{
 };
 use sessionwatch_core::{log_gaps::GapCause, timestamp::UtcTimestamp};
 
-/// A file whose rest is looked for by what was read of it.
+/// A file that was read in part and is missing now; its rest is searched for by checkpoint.
 pub(super) struct MissingRest<'g> {
     pub(super) checkpoint: FileCheckpoint,
-    /// What is told if it is not found.
+    /// Cause of the gap that is reported if the rest is not found.
     pub(super) cause: GapCause,
-    /// The file as it was read, where it was read a moment ago.
+    /// The open file, if it was being read until now.
     pub(super) before: Option<OpenFile<'g>>,
 }
 
-/// A rotated file that is not known.
+/// A rotated file that matches no checkpoint.
 pub(super) struct UnknownFile<'a> {
     file: &'a RotatedFile,
-    /// `None` if it cannot be read or unpacked.
+    /// `None` if the file cannot be read or decompressed.
     content: Option<FileContent>,
-    /// How far it was read under another name.
+    /// Number of bytes that were read under another name.
     read: u64,
 }
 
-/// What was found that remains to be read.
+/// Files with unread data.
 #[derive(Default)]
 pub(super) struct FilesToRead<'g> {
-    /// Files that were done with and have grown.
+    /// Files that were read to their end and have grown.
     pub(super) grown: Vec<OpenFile<'g>>,
-    /// Rests of files, and whole files that came and were rotated since, in the order of their time.
+    /// Rests of files, and files created and rotated since the last survey, oldest first.
     pub(super) rests: Vec<OpenFile<'g>>,
-    /// One of them is what stood in the present file before it was truncated.
+    /// `true` if one of them holds the content of the current file before its truncation.
     pub(super) has_rest: bool,
 }
 
-/// What is known of the log when rotated files are judged.
+/// State of the log when rotated files are classified.
 #[derive(Clone, Copy)]
 pub(super) struct RotationState {
-    /// The log was rotated or truncated, so that files may have come and been rotated since.
+    /// The log was rotated or truncated, so that there may be new files.
     pub(super) is_rotated: bool,
-    /// The file that has the name of the log.
+    /// The file at the log's path.
     pub(super) current_file: Option<FileId>,
 }
 
-/// As what a rotated file is recognized.
+/// Result of the comparison of a rotated file with known ones.
 enum Recognition {
-    /// All of it is read or was read.
+    /// The whole file is being read or was read.
     Done,
-    /// It is a copy of the present file.
+    /// The file is a copy of the current file.
     Copy,
-    /// It is still being packed, from a file that is read or was read.
+    /// The file is still being compressed, from a file that is being read or was read.
     Partial,
 }
 
 impl<'g> FileTailer<'g> {
-    /// Puts aside what is known: files that are read, and files that are done with. Returns the others, and files that were done
-    /// with and have grown.
+    /// Separates known files, which are being read or done, from unknown ones. Returns the unknown files, and done
+    /// files that have grown.
     pub(super) fn separate_known<'a>(
         &mut self,
         siblings: &'a [RotatedFile],
@@ -80,6 +80,7 @@ impl<'g> FileTailer<'g> {
             let is_old = self.rotated_files.done_before.is_some_and(|before| modified <= before);
             let mut content = match FileContent::open(&sibling.path) {
                 Ok(content) => content,
+                // Renamed or removed since the listing: survey again soon.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     self.rotated_files.is_unsettled = true;
                     continue;
@@ -125,7 +126,7 @@ impl<'g> FileTailer<'g> {
         (unknown, found)
     }
 
-    /// Finds the rest of a file by what was read of it, and tells where that is missing or not certain.
+    /// Finds the rest of a file by its checkpoint. Records a gap if the rest is missing or ambiguous.
     pub(super) fn find_rest(
         &mut self,
         MissingRest { checkpoint: mark, cause, .. }: &MissingRest<'g>,
@@ -136,13 +137,13 @@ impl<'g> FileTailer<'g> {
         let fits = |content: &mut FileContent| {
             mark.identifies_file() && mark.matches_content(content).is_ok_and(|fits| fits)
         };
-        // What begins in all files alike says little.
+        // If the current file matches too, the match is weak: many logs start with the same banner.
         let present = self.files.last_mut().filter(|last| Some(last.metadata.file) == at_path);
         let is_in_present = present.is_some_and(|present| fits(&mut present.content));
         let (mut is_certain, mut rest) = (!is_in_present, None::<FileContent>);
         unknown.retain_mut(|one| {
             let Some(mut content) = one.content.take() else { return true };
-            // A copy of what was read further is not the rest of a file that begins alike.
+            // A file that was read further is not the rest of this one, even if both start alike.
             if one.read > mark.read || !fits(&mut content) {
                 one.content = Some(content);
                 return true;
@@ -151,7 +152,8 @@ impl<'g> FileTailer<'g> {
                 rest = Some(content);
                 return false;
             };
-            // Two short files may be alike by chance.
+            // If one candidate is a prefix of the other, both are versions of one file, and the longer one is used.
+            // Short files may be equal by chance.
             let begins = |one: &mut FileContent, other: &mut FileContent| {
                 one.unpacked_length().is_ok_and(|length| length >= IDENTITY_WINDOW_BYTES as u64)
                     && one.is_prefix_of(other).is_ok_and(|is_beginning| is_beginning)
@@ -169,25 +171,25 @@ impl<'g> FileTailer<'g> {
             (rest, one.content, is_certain) = (Some(known), Some(content), false);
             true
         });
-        // It may have been packed while it was still read.
+        // The file may have been compressed while it was still being read, and so be marked as done already.
         let packed = || siblings.iter().rev().filter_map(|sibling| FileContent::open(&sibling.path).ok());
         if rest.is_none() && is_certain && *cause == GapCause::FileGone {
             rest = packed()
                 .filter(FileContent::is_packed)
                 .find_map(|mut content| fits(&mut content).then_some(content));
         }
-        // A copy may be from before the file was gone.
+        // A plain file may be a copy made before the original was removed, and so lack its last lines.
         is_certain &= *cause != GapCause::FileGone || rest.as_ref().is_none_or(FileContent::is_packed);
         let found = match rest {
             Some(rest) => OpenFile::resume(rest, mark, self.matchers, None).ok(),
-            // Its number is another one, as after a move to another disk.
+            // The log may have been moved to another disk, which changes the inode: resume in the current file.
             None if is_in_present && *cause == GapCause::FileGone => {
                 self.skip_known_in_current(mark);
                 None
             }
             None => None,
         };
-        // A file that was empty is one of those that came since, where there are any: all of it is read.
+        // A file that was empty at the last read is among the unknown files, if any, which are read in full.
         let is_empty = !mark.identifies_file() && !mark.unfinished;
         let is_among_new = is_empty && *cause == GapCause::FileGone && !unknown.is_empty();
         if (!is_certain || found.is_none()) && !is_among_new {
@@ -196,7 +198,7 @@ impl<'g> FileTailer<'g> {
         found
     }
 
-    /// Goes on in the present file where another one was read to that begins alike.
+    /// Resumes the current file at the checkpoint of another file with the same start.
     fn skip_known_in_current(&mut self, mark: &FileCheckpoint) {
         if let Some(last) = self.files.last_mut().filter(|last| last.is_unread())
             && let Ok(file) = last.content.file.try_clone()
@@ -206,7 +208,7 @@ impl<'g> FileTailer<'g> {
         }
     }
 
-    /// Takes in a rotated file that is not known and not what was looked for.
+    /// Classifies a rotated file that is not the rest of a known one.
     pub(super) fn classify_unknown(
         &mut self,
         mut unknown: UnknownFile<'_>,
@@ -218,6 +220,8 @@ impl<'g> FileTailer<'g> {
         }
         let UnknownFile { file: sibling, content, read } = unknown;
         let Some(mut content) = content else {
+            // A compressed file usually keeps the time of its original, so an equal time means that the original was
+            // read.
             let mut reading = self.files.iter().filter_map(|file| file.content.metadata().ok());
             let is_packed_known =
                 self.rotated_files.done.iter().any(|mark| sibling.was_modified_at(mark.modified))
@@ -239,6 +243,7 @@ impl<'g> FileTailer<'g> {
                 return;
             }
         }
+        // A longer version of a file found before replaces it and is resumed at its end.
         if let Some(at) = found.rests.iter_mut().position(|rest| rest.may_be_prefix_of(&mut content)) {
             let shorter = found.rests.remove(at);
             self.rotated_files.mark_done(&shorter.content);
@@ -257,8 +262,8 @@ impl<'g> FileTailer<'g> {
         }
     }
 
-    /// Whether a rotated file holds what stood in the present file before that was truncated: what was read of both is alike, or
-    /// nothing was read.
+    /// Returns `true` if a rotated file may hold the content of the current file before its truncation: its start
+    /// matches the checkpoint, or nothing was read of either.
     fn was_in_current(&self, content: &mut FileContent, read: u64) -> bool {
         let Some(present) = self.files.last() else { return false };
         let mark = present.checkpoint();
@@ -270,7 +275,7 @@ impl<'g> FileTailer<'g> {
         may_be && mark.matches_content(content).is_ok_and(|fits| fits)
     }
 
-    /// Puts a rotated file aside that holds what is read or was read under another name. Returns `true` if it does.
+    /// Sets a rotated file aside if its content is being read or was read under another name. Returns `true` if so.
     pub(super) fn set_aside_if_recognized(
         &mut self,
         one: &mut UnknownFile<'_>,
@@ -283,7 +288,7 @@ impl<'g> FileTailer<'g> {
         let Some(content) = &mut one.content else { return false };
         let verdict = match self.recognize_file(content, &mut one.read, evidence, found) {
             Ok(verdict) => verdict,
-            // One that cannot be unpacked now is told of when it is read.
+            // If decompression fails, the gap is reported when the file is read.
             Err(_) if evidence.is_rotated => None,
             Err(_) => Some(Recognition::Partial),
         };
@@ -300,7 +305,8 @@ impl<'g> FileTailer<'g> {
         true
     }
 
-    /// Compares a rotated file with those that are read or were read. Notes how far it was read before it grew and was packed.
+    /// Compares a rotated file with those that are being read or were read. Sets `read` if the file grew and was
+    /// compressed after it was read.
     fn recognize_file(
         &mut self,
         content: &mut FileContent,
@@ -308,9 +314,9 @@ impl<'g> FileTailer<'g> {
         evidence: RotationState,
         found: &mut FilesToRead<'g>,
     ) -> io::Result<Option<Recognition>> {
-        // `None` if it breaks off.
+        // `None` if the compressed data is incomplete.
         let length = content.unpacked_length().ok();
-        // Two short files may be alike by chance, except that a packed file is packed from something.
+        // Short files may be equal by chance. A compressed file is an exception, since it always has an original.
         let is_short = length.is_some_and(|length| length < IDENTITY_WINDOW_BYTES as u64);
         let mut read_before = 0;
         let done = self.rotated_files.done.iter().filter(|mark| mark.identifies_file() && !mark.copy);
@@ -333,7 +339,7 @@ impl<'g> FileTailer<'g> {
             }
             return Ok(Some(match is_present && !content.is_packed() {
                 true => Recognition::Copy,
-                // It is still being packed if it breaks off.
+                // Incomplete compressed data: the file is still being compressed.
                 false if length.is_none() => Recognition::Partial,
                 false => Recognition::Done,
             }));

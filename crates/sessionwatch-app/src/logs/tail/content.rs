@@ -1,4 +1,4 @@
-//! What a file holds, unpacked where it is packed.
+//! The content of a file, decompressed if necessary.
 
 use std::{
     fmt,
@@ -15,35 +15,32 @@ use sessionwatch_core::timestamp::UtcTimestamp;
 
 use crate::logs::scan::Compression;
 
-/// Bytes that are compared, or passed over, at once.
+/// Size of the chunks in which contents are compared.
 const CHUNK_BYTES: usize = 64 << 10;
-/// What files begin with that are packed in a way that is not understood: xz, bzip2, lz4, compress and zip.
+/// Magic bytes of unsupported formats: xz, bzip2, lz4, compress and zip.
 const UNSUPPORTED_MAGIC_BYTES: [&[u8]; 5] =
     [b"\xfd7zX", b"BZh", b"\x04\x22\x4d\x18", b"\x1f\x9d", b"PK\x03\x04"];
 
-/// By what the system knows a file: its device, and its number on that.
+/// Device and inode of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct FileId(pub(super) u64, pub(super) u64);
 
 impl FileId {
-    /// The id of the file that has those facts.
     pub(super) fn from_metadata(facts: &fs::Metadata) -> Self {
         Self(facts.dev(), facts.ino())
     }
 }
 
-/// What a file is known by, whatever its name.
+/// Metadata that identifies a file independently of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FileMetadata {
-    /// The device, and the number of the file on it.
     pub(super) file: FileId,
-    /// When it was created, where the file system tells.
+    /// `None` if the file system does not record it.
     pub(super) created_at: Option<UtcTimestamp>,
-    /// Bytes, as they are stored.
+    /// Stored size in bytes.
     pub(super) length: u64,
-    /// When it was last changed.
     pub(super) modified_at: UtcTimestamp,
-    /// Names that it has; 0 once it was removed.
+    /// Number of hard links; 0 once the file was removed.
     pub(super) link_count: u64,
 }
 
@@ -63,19 +60,19 @@ impl FileMetadata {
     }
 }
 
-/// What a file holds.
+/// The content of an open file.
 pub(super) struct FileContent {
     pub(super) file: File,
     compression: Compression,
     unpacked: Option<UnpackStream>,
 }
 
-/// What unpacks a file.
+/// The decompressor of a file.
 struct UnpackStream {
     stream: Box<dyn io::Read + Send>,
-    /// How far it did.
+    /// Offset in the decompressed content.
     position: u64,
-    /// Why it cannot go on.
+    /// Set once decompression has failed.
     failure: Option<io::ErrorKind>,
 }
 
@@ -89,16 +86,16 @@ impl fmt::Debug for FileContent {
 }
 
 impl FileContent {
-    /// Opens a file that grows, whose bytes are taken as they are.
+    /// Wraps a file without decompression.
     pub(super) fn plain(file: File) -> Self {
         Self { file, compression: Compression::Plain, unpacked: None }
     }
 
-    /// Opens a rotated file, which may be packed.
+    /// Opens a rotated file, which may be compressed.
     ///
     /// # Errors
     ///
-    /// If it cannot be read, or is packed in a way that is not understood.
+    /// If the file cannot be read, or its compression is unsupported.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let mut first = [0; 4];
@@ -118,12 +115,11 @@ impl FileContent {
         self.file.metadata().map(|facts| FileMetadata::from_metadata(&facts))
     }
 
-    /// Fills a buffer from a place on, as far as there is something. Of packed files, earlier places cost unpacking the file
-    /// from its beginning.
+    /// Fills a buffer from an offset, as far as the content goes. Returns the number of bytes.
     ///
     /// # Errors
     ///
-    /// If it cannot be read or unpacked.
+    /// If the file cannot be read or decompressed.
     pub(super) fn read_at(&mut self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
         if !self.is_packed() {
             let mut filled = 0;
@@ -135,6 +131,7 @@ impl FileContent {
             }
             return Ok(filled);
         }
+        // A decompressor cannot seek backward, so an earlier offset starts again from the beginning.
         if self.unpacked.as_ref().is_none_or(|unpacked| unpacked.position > at) {
             let source = FileCursor { file: self.file.try_clone()?, at: 0 };
             let stream = self.compression.unpack(io::BufReader::with_capacity(CHUNK_BYTES, source))?;
@@ -151,11 +148,11 @@ impl FileContent {
         unpacked.read(buffer)
     }
 
-    /// Returns bytes at a place, fewer if it ends before.
+    /// Returns up to `length` bytes from an offset, fewer at the end of the content.
     ///
     /// # Errors
     ///
-    /// If it cannot be read or unpacked.
+    /// If the file cannot be read or decompressed.
     pub(super) fn read_range(&mut self, at: u64, length: usize) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; length];
         let filled = self.read_at(at, &mut bytes)?;
@@ -163,11 +160,11 @@ impl FileContent {
         Ok(bytes)
     }
 
-    /// Returns how many bytes there are, unpacked.
+    /// Returns the length of the decompressed content.
     ///
     /// # Errors
     ///
-    /// If it cannot be read or unpacked.
+    /// If the file cannot be read or decompressed.
     pub(super) fn unpacked_length(&mut self) -> io::Result<u64> {
         if !self.is_packed() {
             return Ok(self.metadata()?.length);
@@ -181,17 +178,17 @@ impl FileContent {
         }
     }
 
-    /// Whether another content begins with all of this one, which is not empty. A packed file that breaks off, because it is
-    /// still being written, is what can be unpacked of it.
+    /// Returns `true` if this content is not empty and `other` starts with it.
     ///
     /// # Errors
     ///
-    /// If one of them cannot be read.
+    /// If one of the files cannot be read.
     pub(super) fn is_prefix_of(&mut self, other: &mut Self) -> io::Result<bool> {
         let mut at = 0;
         loop {
             let ours = match self.read_range(at, CHUNK_BYTES) {
                 Ok(bytes) => bytes,
+                // A compressed file that is still being written counts as far as it can be decompressed.
                 Err(_) if at > 0 => return Ok(true),
                 Err(error) => return Err(error),
             };
@@ -207,7 +204,8 @@ impl FileContent {
 }
 
 impl UnpackStream {
-    /// Fills a buffer as far as there is something. What could be unpacked before a failure is given before the failure is.
+    /// Fills a buffer as far as possible. Data decompressed before a failure is returned first, the error by the next
+    /// call.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
         while filled < buffer.len() && self.failure.is_none() {
@@ -225,7 +223,7 @@ impl UnpackStream {
     }
 }
 
-/// Reads a file from its beginning, whatever else reads it.
+/// Reads a file from its start with its own offset, since clones of a file share one.
 struct FileCursor {
     file: File,
     at: u64,

@@ -1,4 +1,4 @@
-//! Which files remain to be read: found by what was read of them, wherever they were moved, copied or packed to.
+//! Discovers the files to read: finds files by their checkpoints, even if they were moved, copied or compressed.
 
 use std::{
     fs::{self, File},
@@ -21,31 +21,31 @@ use super::{
 };
 use sessionwatch_core::{log_gaps::GapCause, timestamp::UtcTimestamp};
 
-/// How often rotated files are looked at where nothing shows that one came, changed or went.
+/// Interval between surveys if no change was noticed, for changes that leave no trace in folder times.
 const SURVEY_INTERVAL: Duration = Duration::from_secs(60);
-/// Attempts at listing rotated files while the log is rotated.
+/// Attempts to list the files while the log is being rotated.
 const MAX_LISTING_ATTEMPTS: usize = 8;
 
 /// The files of a log at one time.
 struct FileSurvey {
-    /// The file that has the name of the log.
+    /// The file at the log's path.
     current: Option<CurrentFile>,
-    /// Rotated files, in the order of their time.
+    /// Rotated files, oldest first.
     rotated: Vec<RotatedFile>,
 }
 
-/// The file that has the name of the log.
+/// The file at the log's path.
 struct CurrentFile {
     content: FileContent,
     metadata: FileMetadata,
 }
 
-/// Where the file of a mark is.
+/// Location of the file of a checkpoint.
 enum FileLocation<'a> {
     Here(FileContent),
-    /// It is there, and cannot be opened.
+    /// The file exists but cannot be opened.
     Unreadable(&'a RotatedFile),
-    /// The file is there, and what was read of it stands there no more.
+    /// The file exists, but its content was replaced.
     Replaced,
     Nowhere,
 }
@@ -60,9 +60,9 @@ fn metadata_at(path: &Path) -> io::Result<Option<FileMetadata>> {
 
 impl CurrentFile {
     fn open(path: &Path) -> io::Result<Option<Self>> {
-        // Whoever opens a pipe waits for somebody who writes to it.
+        // Opening a pipe would block until a writer opens it.
         if fs::metadata(path).is_ok_and(|facts| !facts.is_file()) {
-            return Err(io::Error::other("it is not a regular file"));
+            return Err(io::Error::other("not a regular file"));
         }
         match File::open(path) {
             Ok(file) => {
@@ -77,12 +77,13 @@ impl CurrentFile {
 }
 
 impl<'g> FileTailer<'g> {
-    /// Lists the files of the log, again if it is rotated meanwhile.
+    /// Lists the files of the log. Repeats the listing if the log is rotated meanwhile.
     fn survey_files(&mut self) -> io::Result<FileSurvey> {
         let mut attempts = 0;
         loop {
             attempts += 1;
             self.rotated_files.folders.add_log(&self.path);
+            // Read before the listing, so that a change during the listing shows as a difference later.
             let changed = self.rotated_files.folders.modification_times();
             let current = CurrentFile::open(&self.path)?;
             let siblings = self.rotated_files.folders.list_rotated_files()?;
@@ -98,12 +99,12 @@ impl<'g> FileTailer<'g> {
         }
     }
 
-    /// Begins to read.
+    /// Opens the files to read, from the start position.
     pub(super) fn start_reading(&mut self, step: &mut TailBatch) -> io::Result<()> {
         let survey = match self.survey_files() {
             Ok(survey) => survey,
             Err(error) => {
-                // What is written until it can be read is new; what is no file holds nothing.
+                // Lines written from now until the file becomes readable count as new.
                 let length = |facts: fs::Metadata| if facts.is_file() { facts.len() } else { 0 };
                 self.length_at_first = self.length_at_first.or(fs::metadata(&self.path).ok().map(length));
                 return Err(error);
@@ -133,7 +134,7 @@ impl<'g> FileTailer<'g> {
     pub(super) fn mark_rotated_done(&mut self, sibling: &RotatedFile) {
         match File::open(&sibling.path).and_then(|file| checkpoint_stored_bytes(&file)) {
             Ok(mark) => self.rotated_files.push_done(mark),
-            // Without its bytes, it is known by its number.
+            // An unreadable file is identified by its inode alone.
             Err(_) => self.rotated_files.push_done(FileCheckpoint {
                 file: sibling.metadata.file,
                 born: sibling.metadata.created_at,
@@ -147,7 +148,7 @@ impl<'g> FileTailer<'g> {
         }
     }
 
-    /// Goes on where it was read to before.
+    /// Resumes from a stored position.
     fn resume_from(
         &mut self,
         place: LogPosition,
@@ -178,7 +179,7 @@ impl<'g> FileTailer<'g> {
             }
         }
         if place.is_rotation_unknown {
-            // Rotated files from before cannot be told from those that came since but by their time.
+            // Positions of earlier versions do not list rotated files, so new ones are recognized by their time only.
             let last = self.files.last().filter(|_| wanted.is_empty());
             self.rotated_files.done_before = Some(last.map_or(UtcTimestamp::MAX, |file| {
                 file.metadata.modified_at - SignedDuration::from_micros(1)
@@ -191,7 +192,7 @@ impl<'g> FileTailer<'g> {
         Ok(())
     }
 
-    /// Looks whether the log was rotated or truncated, and whether rotated files came or grew. Returns what happened.
+    /// Detects rotation, truncation, and new or grown rotated files. Returns what happened to the log.
     pub(super) fn detect_changes(
         &mut self,
         now: Monotonic,
@@ -216,7 +217,7 @@ impl<'g> FileTailer<'g> {
         let survey = self.survey_files()?;
         let mut wanted = vec![];
         if let Some(last) = self.files.last_mut().filter(|last| last.is_replaced) {
-            // What stands there now is read from its start, and what stood there is looked for.
+            // Reads the new content from its start, and searches for the rest of the old one.
             let content = FileContent::plain(last.content.file.try_clone()?);
             let before = std::mem::replace(last, OpenFile::new(content, 0, self.matchers)?);
             wanted.push(MissingRest {
@@ -230,9 +231,9 @@ impl<'g> FileTailer<'g> {
         Ok(happened)
     }
 
-    /// Opens the file that has the name of the log now, and reads it after the others. One that an editor wrote in place of
-    /// the file that was read begins with what was read, and is read on from there.
+    /// Opens the file that is now at the log's path, to be read after the others.
     fn open_current(&mut self, content: FileContent) -> io::Result<()> {
+        // Editors save by replacing the file with a new one. If it starts with what was read, reading resumes there.
         let replaced =
             self.files.last().filter(|last| last.content.metadata().is_ok_and(|facts| facts.link_count == 0));
         let mark = replaced.map(OpenFile::checkpoint).filter(FileCheckpoint::identifies_file);
@@ -251,7 +252,8 @@ impl<'g> FileTailer<'g> {
         Ok(())
     }
 
-    /// Takes up what remains to be read, and tells of what cannot be found. Returns what happened to the log.
+    /// Opens the files with unread data, and records gaps for those that cannot be found. Returns what happened to the
+    /// log.
     fn apply_survey(
         &mut self,
         survey: FileSurvey,
@@ -272,7 +274,7 @@ impl<'g> FileTailer<'g> {
         let (mut unknown, mut found) = self.separate_known(&siblings, at_path, !wanted.is_empty());
         let evidence = RotationState { is_rotated: !is_same || is_truncated, current_file: at_path };
         unknown.retain_mut(|one| !self.set_aside_if_recognized(one, evidence, &mut found));
-        // What was read furthest is known best.
+        // Longer checkpoints identify their files better, so they choose first.
         wanted.sort_by_key(|wanted| std::cmp::Reverse(wanted.checkpoint.read));
         for mut wanted in wanted {
             match self.find_rest(&wanted, &mut unknown, &siblings, at_path) {
@@ -297,7 +299,7 @@ impl<'g> FileTailer<'g> {
         });
         self.files.extend(last);
         if is_new || is_truncated {
-            // What was copied from the file before is no copy of this one.
+            // Copies of the previous file are not copies of this one.
             self.rotated_files.done.iter_mut().for_each(|mark| mark.copy = false);
         }
         self.rotated_files.merge_newly_done(&siblings);
@@ -308,7 +310,7 @@ impl<'g> FileTailer<'g> {
     }
 }
 
-/// Looks for the file of a mark by its number.
+/// Locates the file of a checkpoint by inode.
 fn locate_file<'a>(mark: &FileCheckpoint, survey: &'a FileSurvey) -> FileLocation<'a> {
     let mut located = FileLocation::Nowhere;
     if let Some(current) = survey

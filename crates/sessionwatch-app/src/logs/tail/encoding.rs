@@ -1,13 +1,13 @@
-//! How the text of a file is encoded: UTF-8 or UTF-16, which some loggers on Windows and .NET write.
+//! Detects and decodes the text encoding of a file: UTF-8, or UTF-16 as some loggers on Windows and .NET write it.
 
-/// Bytes at the beginning that are looked at.
+/// Number of bytes at the start of a file that detection uses.
 const DETECTION_BYTES: usize = 256;
-/// Of how many bytes one is NUL in text that is neither.
+/// If at least one in this many bytes is NUL, a block is taken for wide text.
 const NUL_SHARE_DIVISOR: usize = 3;
-/// The shortest block that is judged.
+/// Minimum size of a block that is tested for wide text.
 const MIN_WIDE_TEXT_BYTES: usize = 8;
 
-/// How text is encoded.
+/// A text encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TextEncoding {
     Utf8,
@@ -16,14 +16,14 @@ pub(super) enum TextEncoding {
 }
 
 impl TextEncoding {
-    /// Returns how a file is encoded that begins with these bytes, or `None` if they are too few to know.
+    /// Detects the encoding from the first bytes of a file; `None` if they are too few.
     pub(super) fn detect(first: &[u8]) -> Option<Self> {
         let first = &first[..first.len().min(DETECTION_BYTES)];
         let looks_wide = matches!(first, [0xff | 0xfe | 0, ..] | [_, 0, ..]);
         match first {
             [] => None,
             _ if looks_wide && first.len() < 4 => None,
-            // UTF-32 begins like UTF-16.
+            // UTF-32 starts like UTF-16. Read as bytes, it is reported as wide text later.
             [0xff, 0xfe, 0, 0, ..] => Some(Self::Utf8),
             [0xff, 0xfe, ..] => Some(Self::Utf16Le),
             [0xfe, 0xff, ..] => Some(Self::Utf16Be),
@@ -33,7 +33,7 @@ impl TextEncoding {
         }
     }
 
-    /// Returns how long the first whole line of a block is, with its line break, or `None` if there is none.
+    /// Returns the length of the first complete line, including its line break; `None` if there is none.
     pub(super) fn line_length(self, block: &[u8]) -> Option<usize> {
         let unit: [u8; 2] = match self {
             Self::Utf8 => return memchr::memchr(b'\n', block).map(|end| end + 1),
@@ -43,7 +43,7 @@ impl TextEncoding {
         block.chunks_exact(2).position(|pair| pair == unit).map(|end| (end + 1) * 2)
     }
 
-    /// Returns a line as UTF-8, without a byte order mark.
+    /// Converts a line to UTF-8, without a byte order mark.
     pub(super) fn decode_line(self, line: &[u8]) -> Vec<u8> {
         let unit = |pair: &[u8]| match self {
             Self::Utf16Be => u16::from_be_bytes([pair[0], pair[1]]),
@@ -55,18 +55,19 @@ impl TextEncoding {
     }
 }
 
-/// Whether nearly every second byte is NUL, beginning with the one at `odd`, and no other one is.
+/// Returns `true` if at least 80 % of the bytes at index `odd` of each pair are NUL, and none of the others.
 fn has_alternating_nuls(bytes: &[u8], odd: usize) -> bool {
     let nul = |at: usize| bytes.chunks_exact(2).filter(|pair| pair[at] == 0).count();
     bytes.len() >= 4 && nul(1 - odd) == 0 && nul(odd) * 5 >= (bytes.len() / 2) * 4
 }
 
-/// Whether a block of a file of bytes holds text that is not understood: NULs between the letters, as in UTF-16 without a
-/// byte order mark behind other text, or in UTF-32.
+/// Returns `true` if a block of a byte-oriented file contains wide text that is not decoded: UTF-16 appended to other
+/// text, or UTF-32.
 pub(super) fn is_wide_text(block: &[u8]) -> bool {
     block.len() >= MIN_WIDE_TEXT_BYTES
         && memchr::memchr(0, block).is_some()
         && memchr::memchr_iter(0, block).count() >= block.len() / NUL_SHARE_DIVISOR
+        // A hole in a sparse file is all NUL.
         && block.iter().any(|byte| *byte != 0)
 }
 
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn byte_order_marks_and_alternating_nuls_are_known() {
+    fn byte_order_marks_and_alternating_nuls_are_detected() {
         for (text, expected) in [
             (wide("\u{feff}a", u16::to_le_bytes), TextEncoding::Utf16Le),
             (wide("\u{feff}a", u16::to_be_bytes), TextEncoding::Utf16Be),
@@ -98,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_cut_and_decoded() {
+    fn lines_are_split_and_decoded() {
         for (encoding, encode) in [
             (TextEncoding::Utf16Le, u16::to_le_bytes as fn(u16) -> [u8; 2]),
             (TextEncoding::Utf16Be, u16::to_be_bytes),
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_not_understood_is_told_from_holes_and_bytes() {
+    fn wide_text_is_distinguished_from_holes_and_stray_nuls() {
         assert!(is_wide_text(&wide("a line\n", u16::to_le_bytes)));
         assert!(is_wide_text(b"l\0\0\0i\0\0\0n\0\0\0"));
         assert!(!is_wide_text(b"\0\0\0\0\0\0\0\0\0\0"));

@@ -1,4 +1,4 @@
-//! A file that is read: the one that the log is written to, or a rotated one that may still grow.
+//! An open file of a log: the current one, or a rotated one that may still grow.
 
 use std::{
     io,
@@ -18,69 +18,68 @@ use super::{
 };
 use crate::logs::block_reader::BLOCK_BYTES;
 
-/// How long a file must not have grown until an open entry is taken to have ended, and until a rotated file is closed.
+/// Time without growth after which a pending entry counts as complete, and a rotated file is closed.
 pub const IDLE_ENTRY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What takes the signals.
+/// Receives log events.
 pub(super) trait LogEventSink: FnMut(LogEvent<'_>, At<'_>) {}
 
 impl<F: FnMut(LogEvent<'_>, At<'_>)> LogEventSink for F {}
 
-/// What reading on gave.
+/// The result of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReadProgress {
-    /// Bytes were used up.
+    /// Bytes were consumed.
     Read,
-    /// There is nothing new, or only the beginning of a line.
+    /// There is nothing new, or only an incomplete line.
     Nothing,
-    /// What was read before stands there no more: the file was truncated or overwritten.
+    /// The content that was read before is gone: the file was truncated or overwritten.
     Replaced,
 }
 
-/// An entry that began in a file, and goes on in the one after it.
+/// An entry that starts in one file and continues in the next.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HandedOverEntry {
-    /// Where it began.
+    /// Start of the entry.
     from: u64,
-    /// The file in which it goes on.
+    /// The file in which the entry continues.
     pub(super) to: FileId,
 }
 
-/// A file that is open.
+/// An open file with its read state.
 #[derive(Debug)]
 pub(super) struct OpenFile<'g> {
     pub(super) content: FileContent,
     pub(super) metadata: FileMetadata,
     pub(super) reader: LogReader<'g>,
-    /// The next byte.
+    /// Offset of the next byte to read.
     offset: u64,
-    /// The first bytes of what was read.
+    /// The first bytes of the file, as far as read.
     head: Vec<u8>,
-    /// The last bytes of what was read.
+    /// The last bytes that were read.
     recent: Vec<u8>,
-    /// The rest of a line that is too long is passed over.
+    /// The rest of an overlong line is being dropped.
     skipping: bool,
     encoding: Option<TextEncoding>,
-    /// The counters of the reader when they were taken last.
+    /// Counters of the reader at the last call of [`Self::take_counters`].
     reported_counters: ReadCounters,
-    /// How long the file was when it was read last.
+    /// Length of the file at the last read.
     known_length: u64,
-    /// Since when it did not grow.
+    /// Time since which the file has not grown.
     pub(super) idle_since: Option<Instant>,
-    /// An entry that goes on in another file.
     pub(super) handed_over: Option<HandedOverEntry>,
-    /// What was read of it stands there no more.
+    /// The content that was read before is gone.
     pub(super) is_replaced: bool,
-    /// Bytes that are no text in a known encoding, not yet taken.
+    /// Bytes in an unknown encoding that have not been reported.
     pub(super) non_text_bytes: u64,
 }
 
 impl<'g> OpenFile<'g> {
-    /// Opens a content whose next byte is at an offset.
+    /// Opens a file for reading from an offset.
     ///
     /// # Errors
     ///
-    /// If it cannot be read.
+    /// If the file cannot be read.
     pub(super) fn new(mut content: FileContent, offset: u64, grammar: &'g Matchers) -> io::Result<Self> {
         let facts = content.metadata()?;
         let known = usize::try_from(offset).unwrap_or(usize::MAX).min(IDENTITY_WINDOW_BYTES);
@@ -112,11 +111,11 @@ impl<'g> OpenFile<'g> {
         })
     }
 
-    /// Opens a content that was read before, as far as a mark says. An entry that was open is open again.
+    /// Opens a file that was read up to a checkpoint, and restores its pending entry.
     ///
     /// # Errors
     ///
-    /// If it cannot be read.
+    /// If the file cannot be read.
     pub(super) fn resume(
         content: FileContent,
         mark: &FileCheckpoint,
@@ -131,7 +130,7 @@ impl<'g> OpenFile<'g> {
             before.hand_over_entry(&mut tailed)?;
         }
         let mut buffer = vec![];
-        // What this gives was given before.
+        // Parses the pending entry again; events that it yields were reported before.
         while tailed.offset < mark.read {
             let most = mark.read - tailed.offset;
             if tailed.read_block(&mut buffer, most, &mut |_: LogEvent<'_>, _: At<'_>| {})?
@@ -145,7 +144,7 @@ impl<'g> OpenFile<'g> {
         Ok(tailed)
     }
 
-    /// How far it was read: an entry that may go on was not.
+    /// Returns the read state. A pending entry counts as unread.
     pub(super) fn checkpoint(&self) -> FileCheckpoint {
         let pending =
             self.handed_over.map(|lent| lent.from).into_iter().chain(self.reader.pending_offset()).min();
@@ -163,7 +162,7 @@ impl<'g> OpenFile<'g> {
         }
     }
 
-    /// Returns what was counted since it was asked last.
+    /// Returns the counters since the last call.
     pub(super) fn take_counters(&mut self) -> ReadCounters {
         let counters = self.reader.counters();
         let since = counters.since(self.reported_counters);
@@ -171,11 +170,11 @@ impl<'g> OpenFile<'g> {
         since
     }
 
-    /// Lets an open entry go on in the file after this one, if the first line of that continues it and nothing follows here.
+    /// Hands a pending entry over to the next file if its first line continues the entry.
     ///
     /// # Errors
     ///
-    /// If the file after this one cannot be read.
+    /// If the next file cannot be read.
     pub(super) fn hand_over_entry(&mut self, next: &mut Self) -> io::Result<()> {
         let Some(from) = self.reader.pending_offset().filter(|_| next.offset == 0) else { return Ok(()) };
         let first = next.content.read_range(0, BLOCK_BYTES)?;
@@ -191,11 +190,11 @@ impl<'g> OpenFile<'g> {
         Ok(())
     }
 
-    /// Reads on, at most so many bytes, which end where a line does.
+    /// Reads up to `most` bytes of whole lines.
     ///
     /// # Errors
     ///
-    /// If it cannot be read or unpacked.
+    /// If the file cannot be read or decompressed.
     pub(super) fn read_block(
         &mut self,
         buffer: &mut Vec<u8>,
@@ -203,10 +202,10 @@ impl<'g> OpenFile<'g> {
         sink: &mut impl LogEventSink,
     ) -> io::Result<ReadProgress> {
         let most = usize::try_from(most).unwrap_or(usize::MAX).min(BLOCK_BYTES);
-        // Reading what was read last again, at once with what is new, shows that it still stands there.
+        // Reads the last bytes again together with the new ones, to detect a replaced file without a race.
         let known = if self.content.is_packed() { 0 } else { self.recent.len() };
         if buffer.len() != known + most {
-            // Memory that is not written to costs nothing.
+            // A zeroed allocation is cheap: its pages are mapped only when written.
             *buffer = vec![0; known + most];
         }
         let filled = self.content.read_at(self.offset - known as u64, buffer)?;
@@ -231,28 +230,29 @@ impl<'g> OpenFile<'g> {
         Ok(if used > 0 { ReadProgress::Read } else { ReadProgress::Nothing })
     }
 
-    /// Whether nothing was read of it.
+    /// Returns `true` if nothing was read yet.
     pub(super) fn is_unread(&self) -> bool {
         self.offset == 0
     }
 
-    /// Whether another content goes on where this one ends. Of short files, that may be so by chance.
+    /// Returns `true` if `other` starts with this file's content, and the file is long enough that this is no
+    /// coincidence.
     pub(super) fn may_be_prefix_of(&mut self, other: &mut FileContent) -> bool {
         self.content.unpacked_length().is_ok_and(|length| length >= IDENTITY_WINDOW_BYTES as u64)
             && self.content.is_prefix_of(other).is_ok_and(|begins| begins)
     }
 
-    /// Whether what was read last still stands there.
+    /// Returns `true` if the last bytes that were read are unchanged.
     ///
     /// # Errors
     ///
-    /// If it cannot be read.
+    /// If the file cannot be read.
     pub(super) fn is_intact(&mut self) -> io::Result<bool> {
         let at = self.offset - self.recent.len() as u64;
         Ok(self.content.read_range(at, self.recent.len())? == self.recent)
     }
 
-    /// Notes that bytes were used up.
+    /// Advances the read position past consumed bytes.
     fn advance(&mut self, bytes: &[u8]) {
         let missing = (IDENTITY_WINDOW_BYTES - self.head.len()).min(bytes.len());
         if self.offset < IDENTITY_WINDOW_BYTES as u64 {
@@ -263,24 +263,24 @@ impl<'g> OpenFile<'g> {
         self.offset += bytes.len() as u64;
     }
 
-    /// Reads whole lines: how many bytes were used.
+    /// Parses whole lines. Returns the number of bytes consumed.
     fn read_lines(&mut self, bytes: &[u8], full: usize, sink: &mut impl LogEventSink) -> usize {
         if self.skipping {
             let end = memchr::memchr(b'\n', bytes).map_or(bytes.len(), |end| end + 1);
             self.skipping = end == bytes.len() && bytes.last() != Some(&b'\n');
             return end;
         }
-        // Who writes on at the old place after a truncation leaves a hole before it.
+        // A process that keeps its write offset after a truncation leaves a hole of NUL bytes.
         let hole = bytes.iter().take_while(|byte| **byte == 0).count();
         if hole > 0 {
             return hole;
         }
-        // A hole between lines is left for the next time, as one at the beginning.
+        // Stops before a hole between lines; the next read skips the hole.
         let bytes = memchr::memmem::find(bytes, b"\n\0").map_or(bytes, |end| &bytes[..=end]);
         let (whole, overlong) = match memchr::memrchr(b'\n', bytes) {
             Some(end) => (end + 1, false),
             None if bytes.len() >= full => (bytes.len(), true),
-            // A line that has not ended is left for later.
+            // An incomplete line is left for the next read.
             None => return 0,
         };
         self.skipping = overlong;
@@ -292,7 +292,7 @@ impl<'g> OpenFile<'g> {
         whole
     }
 
-    /// Reads whole lines of text whose letters are not bytes, one after the other, so that each keeps its place.
+    /// Parses whole lines of UTF-16 text, one by one, so that each event keeps its byte offset in the file.
     fn read_wide_lines(
         &mut self,
         encoding: TextEncoding,
@@ -332,18 +332,18 @@ impl<'g> OpenFile<'g> {
         self.reader.read_block(&text, at, false, &mut placed);
     }
 
-    /// Counts text that is not understood.
     fn count_non_text(&mut self, bytes: &[u8]) {
         if is_wide_text(bytes) {
             self.non_text_bytes += bytes.len() as u64;
         }
     }
 
-    /// Ends what was begun, also a last line without an end where nothing more can follow. Returns how many bytes that line has.
+    /// Finishes pending entries. If `is_closed`, nothing can follow, so an incomplete last line is parsed too. Returns
+    /// the number of bytes of that line.
     ///
     /// # Errors
     ///
-    /// If it cannot be read.
+    /// If the file cannot be read.
     pub(super) fn finish(&mut self, is_closed: bool, sink: &mut impl LogEventSink) -> io::Result<u64> {
         let mut last = 0;
         if is_closed && !self.skipping {

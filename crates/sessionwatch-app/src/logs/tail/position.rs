@@ -1,4 +1,4 @@
-//! How far a log was read: the files that are still read, and the rotated files that are done with.
+//! The read position of a log: checkpoints of files that are being read, and of rotated files that are done.
 
 use std::io;
 
@@ -8,53 +8,51 @@ use sha2::{Digest as _, Sha256};
 
 use super::content::{FileContent, FileId};
 
-/// Bytes at the beginning of a file, and bytes before the place that was read to, by which a file is known again.
+/// Number of bytes at the start of a file, and before the read position, that identify a file.
 pub(super) const IDENTITY_WINDOW_BYTES: usize = 256;
-/// Rotated files that are remembered one by one.
+/// Number of done files that are remembered individually.
 pub(super) const MAX_DONE_FILES: usize = 128;
-/// Hexadecimal digits of a sum that are kept.
+/// Hexadecimal digits of a checksum that are stored.
 const CHECKSUM_DIGITS: usize = 16;
 
-/// The sum of some bytes: its first hexadecimal digits, and how many bytes there are.
+/// A truncated SHA-256 digest in hexadecimal, and the number of bytes that it covers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Checksum(String, u64);
 
 impl Checksum {
-    /// How many bytes it is of.
     const fn byte_count(&self) -> u64 {
         self.1
     }
 }
 
-/// A file, and how far it was read.
+/// Identity and read state of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FileCheckpoint {
-    /// By what the system knows it.
     pub(super) file: FileId,
-    /// When the file was created, where the file system tells.
+    /// Creation time; `None` if the file system does not record it.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "file_time::optional")]
     pub(super) born: Option<UtcTimestamp>,
-    /// The first byte of the entry that is open, or the next byte.
+    /// Start of the pending entry, or offset of the next byte if there is none.
     pub(super) offset: u64,
-    /// The byte after the last one that was read.
+    /// Offset after the last byte that was read.
     #[serde(default)]
     pub(super) read: u64,
-    /// The first bytes.
+    /// Checksum of the first bytes.
     pub(super) head: Checksum,
-    /// The bytes before `read`; `None` in places of earlier versions.
+    /// Checksum of the bytes before `read`; `None` in positions of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) tail: Option<Checksum>,
-    /// The rest of a line that is too long is passed over.
+    /// The rest of an overlong line is being dropped.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(super) skipping: bool,
-    /// A line was begun behind `read`, and has not ended.
+    /// An incomplete line follows `read`.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(super) unfinished: bool,
-    /// It is a copy of the file that is read, as `copytruncate` makes one.
+    /// The file is a copy of the current file, as made by `copytruncate`.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(super) copy: bool,
-    /// When the file was last changed; 1970-01-01 for files that are still read.
+    /// Modification time; 1970-01-01 for files that are still being read.
     #[serde(default, skip_serializing_if = "is_epoch", with = "file_time")]
     pub(super) modified: UtcTimestamp,
 }
@@ -69,8 +67,8 @@ fn is_epoch(value: &UtcTimestamp) -> bool {
     *value == UtcTimestamp::UNIX_EPOCH
 }
 
-/// The time of a file, as microseconds since 1970. File systems know more years than an instant, which is held inside its
-/// own.
+/// Serializes file times as microseconds since 1970. File systems allow years outside the range of `UtcTimestamp`,
+/// which are clamped.
 mod file_time {
     use serde::{Deserialize as _, Deserializer, Serializer};
     use sessionwatch_core::timestamp::UtcTimestamp;
@@ -83,7 +81,7 @@ mod file_time {
         i64::deserialize(deserializer).map(|micros| UtcTimestamp::UNIX_EPOCH.saturating_add_micros(micros))
     }
 
-    /// The same where there may be none.
+    /// Serializes an optional file time.
     pub(super) mod optional {
         use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
         use sessionwatch_core::timestamp::UtcTimestamp;
@@ -105,7 +103,6 @@ mod file_time {
     }
 }
 
-/// Returns the sum of some bytes.
 pub(super) fn compute_checksum(bytes: &[u8]) -> Checksum {
     let mut digits = const_hex::encode(Sha256::digest(bytes));
     digits.truncate(CHECKSUM_DIGITS);
@@ -113,17 +110,18 @@ pub(super) fn compute_checksum(bytes: &[u8]) -> Checksum {
 }
 
 impl FileCheckpoint {
-    /// Whether the bytes that were read are enough to know the file by.
+    /// Returns `true` if anything was read by which the file can be identified.
     pub(super) fn identifies_file(&self) -> bool {
         self.read > 0
     }
 
-    /// Whether a file of these facts can be this one: the same number, and not created at another time.
+    /// Returns `true` if a file has the same inode and no different creation time. An inode alone may have been reused.
     pub(super) fn may_be_file(&self, file: FileId, born: Option<UtcTimestamp>) -> bool {
+        // Device numbers may change with a reboot, so only inodes are compared.
         self.file.1 == file.1 && self.born.zip(born).is_none_or(|(before, now)| before == now)
     }
 
-    /// Whether what was read of this file stands in a content, at the same place.
+    /// Returns `true` if a content has the same bytes at its start and before the read position.
     ///
     /// # Errors
     ///
@@ -137,36 +135,35 @@ impl FileCheckpoint {
     }
 }
 
-/// Whether bytes of that sum stand at a place of a content.
 fn content_matches(content: &mut FileContent, at: u64, expected: &Checksum) -> io::Result<bool> {
     let length = usize::try_from(expected.byte_count()).unwrap_or(usize::MAX).min(IDENTITY_WINDOW_BYTES);
     let found = compute_checksum(&content.read_range(at, length)?);
     Ok(found.byte_count() == length as u64 && found.0 == expected.0)
 }
 
-/// How far a log was read.
+/// The read position of a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Stored")]
 pub struct LogPosition {
-    /// The files that are still read, the newest last; none while there is no file.
+    /// Files that are being read, oldest first; empty while there is no file.
     pub(super) reading: Vec<FileCheckpoint>,
-    /// Rotated files of which nothing more is to be read, unless they grow.
+    /// Rotated files that were read to their end, and are read again only if they grow.
     pub(super) done: Vec<FileCheckpoint>,
-    /// Rotated files that were changed last before this instant are done with too.
+    /// Rotated files last modified at or before this time are done too.
     #[serde(skip_serializing_if = "Option::is_none", with = "file_time::optional")]
     pub(super) done_before: Option<UtcTimestamp>,
-    /// It is not known which rotated files were there: earlier versions did not keep that.
+    /// The position is from an earlier version, which did not record rotated files.
     #[serde(skip)]
     pub(super) is_rotation_unknown: bool,
 }
 
-/// How a place is stored.
+/// The stored formats of a position.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Stored {
     #[serde(rename_all = "snake_case")]
     Files(StoredFileList),
-    /// By earlier versions.
+    /// The format of earlier versions.
     File(LegacyPosition),
 }
 
@@ -194,12 +191,12 @@ impl TryFrom<Stored> for LogPosition {
         match stored {
             Stored::Files(StoredFileList { reading, done, done_before }) => {
                 if reading.iter().chain(&done).any(|mark| mark.offset > mark.read) {
-                    return Err("an entry begins behind what was read");
+                    return Err("the pending entry starts after the last byte read");
                 }
                 Ok(Self { reading, done, done_before, is_rotation_unknown: false })
             }
             Stored::File(LegacyPosition { file, offset, head: Checksum(digits, length) }) => {
-                let digits = digits.get(..CHECKSUM_DIGITS).ok_or("the sum is too short")?.to_owned();
+                let digits = digits.get(..CHECKSUM_DIGITS).ok_or("the checksum is too short")?.to_owned();
                 let head = Checksum(digits, length);
                 let mark = FileCheckpoint { file, offset, read: offset, head, ..FileCheckpoint::default() };
                 Ok(Self { reading: vec![mark], is_rotation_unknown: true, ..Self::default() })
@@ -217,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_of_an_earlier_version_is_understood_and_nonsense_is_refused() {
+    fn positions_of_earlier_versions_are_decoded_and_invalid_ones_rejected() {
         let earlier = format!(r#"{{"file":[1,2],"offset":7,"head":["{}",9]}}"#, "0123456789abcdef".repeat(4));
         let place: LogPosition = serde_json::from_str(&earlier).unwrap();
         let mark = &place.reading[0];
@@ -240,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_stored_as_it_is() {
+    fn a_position_survives_serialization() {
         let mark = FileCheckpoint {
             file: FileId(1, 2),
             read: 5,

@@ -1,4 +1,4 @@
-//! Rotated files that are done with: they are read no more, unless they grow.
+//! Rotated files that are done: read to their end, and read again only if they grow.
 
 use std::{collections::HashSet, fs::File, io, time::Instant as Monotonic};
 
@@ -10,25 +10,25 @@ use super::{
     rotation_names::{LogFolders, RotatedFile},
 };
 
-/// What is known of rotated files.
+/// State of the rotated files of a log.
 #[derive(Debug, Default)]
 pub(super) struct RotatedFiles {
     pub(super) folders: LogFolders,
-    /// When the folders were changed last, as of the last survey.
+    /// Modification times of the folders at the last survey.
     pub(super) folder_times: Vec<Option<UtcTimestamp>>,
     pub(super) surveyed_at: Option<Monotonic>,
-    /// What changes right after a survey may not show in the times of folders.
+    /// The folders changed during the last survey. A further change may not show in their times, whose resolution is
+    /// limited, so the survey is repeated.
     pub(super) is_unsettled: bool,
-    /// Files of which nothing more is to be read.
     pub(super) done: Vec<FileCheckpoint>,
-    /// Files that are added to these after a survey. Until then, the marks of files count that are there no more, though others
-    /// have their numbers now.
+    /// Files to add to `done` after the current survey. Until then, the checkpoints of removed files whose inodes were
+    /// reused are still needed.
     pub(super) newly_done: Vec<FileCheckpoint>,
     pub(super) done_before: Option<UtcTimestamp>,
 }
 
 impl RotatedFiles {
-    /// Remembers a file of which nothing more is to be read, whatever it holds.
+    /// Marks a file as done, regardless of how far it was read.
     pub(super) fn mark_done(&mut self, content: &FileContent) {
         self.newly_done.extend(checkpoint_stored_bytes(&content.file));
     }
@@ -37,16 +37,16 @@ impl RotatedFiles {
         self.newly_done.push(mark);
     }
 
-    /// Returns the files of which nothing more is to be read.
+    /// Returns the checkpoints of all done files.
     pub(super) fn done_files(&self) -> impl Iterator<Item = &FileCheckpoint> {
         let is_judged = |mark: &FileCheckpoint| self.newly_done.iter().any(|judged| judged.file == mark.file);
         self.done.iter().filter(move |mark| !is_judged(mark)).chain(&self.newly_done)
     }
 
-    /// Adds the files that were judged to those that are done with.
+    /// Merges newly done files into the done ones.
     pub(super) fn merge_newly_done(&mut self, siblings: &[RotatedFile]) {
         let (mut judged, mut files) = (std::mem::take(&mut self.newly_done), HashSet::new());
-        // Of the marks of one file, the last one counts.
+        // The last checkpoint of each file counts.
         judged.reverse();
         judged.retain(|mark| files.insert(mark.file));
         judged.reverse();
@@ -55,12 +55,13 @@ impl RotatedFiles {
         self.prune(siblings);
     }
 
-    /// Whether files came or went since the last survey.
+    /// Returns `true` if files were added or removed since the last survey.
     pub(super) fn has_changed(&self) -> bool {
         self.folders.modification_times() != self.folder_times
     }
 
-    /// Remembers only as many files as fit into a place: of the others, the time up to which they are done with.
+    /// Limits the number of checkpoints. First drops those of removed files, then the oldest, which `done_before`
+    /// covers.
     fn prune(&mut self, siblings: &[RotatedFile]) {
         let Some(mut excess) = self.done.len().checked_sub(MAX_DONE_FILES + 1).map(|more| more + 1) else {
             return;
@@ -77,10 +78,10 @@ impl RotatedFiles {
         }
     }
 
-    /// Returns the index of the mark of a file that is done with, if it is still the same file, or `None`.
+    /// Returns the index of a file's checkpoint among the done files; `None` if there is none or its content changed.
     pub(super) fn find_done(&self, content: &FileContent) -> Option<usize> {
         let facts = content.metadata().ok()?;
-        // What was packed is known by its bytes as they are stored.
+        // Compressed files are identified by their stored bytes, which saves decompression.
         let mut stored = FileContent::plain(content.file.try_clone().ok()?);
         self.done.iter().position(|mark| {
             mark.may_be_file(facts.file, facts.created_at)
@@ -89,7 +90,7 @@ impl RotatedFiles {
     }
 }
 
-/// Returns the mark of a file that is done with, by its bytes as they are stored.
+/// Returns the checkpoint of a done file, based on its stored bytes.
 pub(super) fn checkpoint_stored_bytes(file: &File) -> io::Result<FileCheckpoint> {
     let mut content = FileContent::plain(file.try_clone()?);
     let facts = content.metadata()?;

@@ -1,4 +1,4 @@
-//! Which files are rotated files of a log, by their names.
+//! Recognizes rotated files of a log by their names.
 
 use std::{
     fs, io,
@@ -9,17 +9,16 @@ use sessionwatch_core::{duration::SECOND, timestamp::UtcTimestamp};
 
 use super::content::{FileId, FileMetadata};
 
-/// Endings of names of packed files.
+/// File name suffixes of compressed files.
 const PACKED_SUFFIXES: [&str; 10] =
     [".gz", ".zst", ".xz", ".bz2", ".lz4", ".lzma", ".Z", ".zip", ".tgz", ".gzip"];
-/// Words that rotated files are called by.
+/// Suffix words of rotated files, such as `app.log.old`.
 const ROTATION_WORDS: [&str; 3] = ["old", "prev", "bak"];
-/// Names of a log that are remembered, where a symbolic link points to one after the other.
+/// The number of remembered names of a log whose symbolic link changes its target.
 const MAX_REMEMBERED_NAMES: usize = 4;
-/// Digits of a name that make up a date, and no number of a program.
+/// Minimum number of digits of a date; fewer digits are a sequence number or part of a program's name.
 const MIN_DATE_DIGITS: usize = 6;
 
-/// A rotated file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RotatedFile {
     pub(super) path: PathBuf,
@@ -27,14 +26,15 @@ pub(super) struct RotatedFile {
 }
 
 impl RotatedFile {
-    /// The number behind its name, which is higher the older it is.
+    /// Returns the sequence number at the end of the name: the higher, the older. 0 if there is none.
     fn rotation_number(&self) -> u64 {
         let name = self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let last = strip_packed_suffix(name).rsplit('.').next().unwrap_or_default();
         last.parse().ok().filter(|_| last.len() < MIN_DATE_DIGITS).unwrap_or(0)
     }
 
-    /// Whether it is packed, and stands beside what it is packed from, which is not the log itself: then it is not complete yet.
+    /// Returns `true` if the file is a compressed one next to its original, other than the log itself: the compression
+    /// is still running then.
     pub(super) fn is_being_packed(&self, log: Option<FileId>) -> bool {
         let name = self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let plain = strip_packed_suffix(name);
@@ -45,32 +45,32 @@ impl RotatedFile {
         plain != name && beside().is_ok_and(|file| Some(file) != log)
     }
 
-    /// Whether it was last changed when another file was, as a packed file is that keeps the time of what it is packed from.
+    /// Returns `true` if the file has the modification time of another one. Compressors copy it from the original.
     pub(super) fn was_modified_at(&self, modified: UtcTimestamp) -> bool {
         modified > UtcTimestamp::UNIX_EPOCH
             && self.metadata.modified_at.duration_since(modified).abs() < SECOND
     }
 }
 
-/// Where rotated files of a log are looked for.
+/// The folders and names by which rotated files of a log are searched.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LogFolders {
     names: Vec<LogName>,
-    /// Files that are logs themselves.
+    /// Logs of other sources.
     excluded_logs: Vec<PathBuf>,
 }
 
-/// A name that the log has, or had.
+/// A current or former name of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct LogName {
     folder: PathBuf,
     name: String,
-    /// A symbolic link points to it.
+    /// The name is the target of a symbolic link.
     is_target: bool,
 }
 
 impl LogFolders {
-    /// Adds the folder of the log, and the one that it really is in where it is a symbolic link.
+    /// Adds the name of the log, and that of its target if it is a symbolic link.
     pub(super) fn add_log(&mut self, path: &Path) {
         self.add_name(path, false);
         if fs::symlink_metadata(path).is_ok_and(|facts| facts.is_symlink())
@@ -93,13 +93,13 @@ impl LogFolders {
             return;
         }
         self.names.push(name);
-        // The first one is the name in the configuration.
+        // The first one is the configured name, which stays.
         if self.names.len() > MAX_REMEMBERED_NAMES {
             self.names.remove(1);
         }
     }
 
-    /// Returns when each folder was changed last, by which it is known whether files came or went.
+    /// Returns the modification times of the folders, which change when files are added or removed.
     pub(super) fn modification_times(&self) -> Vec<Option<UtcTimestamp>> {
         let changed = |folder: &Path| {
             fs::metadata(folder).ok().map(|facts| FileMetadata::from_metadata(&facts).modified_at)
@@ -107,11 +107,11 @@ impl LogFolders {
         self.names.iter().map(|name| changed(&name.folder)).collect()
     }
 
-    /// Returns the rotated files that are there, in the order of their time, without the file of the log itself.
+    /// Lists the rotated files, oldest first.
     ///
     /// # Errors
     ///
-    /// If a folder cannot be listed, except one that is gone.
+    /// If a folder exists and cannot be listed.
     pub(super) fn list_rotated_files(&self) -> io::Result<Vec<RotatedFile>> {
         let mut found: Vec<RotatedFile> = vec![];
         let file =
@@ -131,7 +131,7 @@ impl LogFolders {
                 if !is_rotated {
                     continue;
                 }
-                // What was renamed or removed meanwhile is found by its other name, or is no more.
+                // Renamed or removed meanwhile; a renamed file is found by its new name.
                 let Ok(facts) = entry.metadata() else { continue };
                 let sibling =
                     RotatedFile { path: entry.path(), metadata: FileMetadata::from_metadata(&facts) };
@@ -143,6 +143,7 @@ impl LogFolders {
                 }
             }
         }
+        // Files rotated within the resolution of file times are ordered by sequence number.
         found.sort_by(|one, other| {
             let key = |sibling: &RotatedFile| {
                 (sibling.metadata.modified_at, std::cmp::Reverse(sibling.rotation_number()))
@@ -157,7 +158,7 @@ fn strip_packed_suffix(name: &str) -> &str {
     PACKED_SUFFIXES.iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name)
 }
 
-/// Whether a file is a rotated one of the log of a name. `is_target` says that the log is the target of a symbolic link.
+/// Returns `true` if `name` is that of a rotated file of `log`. `is_target`: the log is the target of a symbolic link.
 fn is_rotated_name(name: &str, log: &str, is_target: bool) -> bool {
     let is_packed = strip_packed_suffix(name) != name;
     let name = strip_packed_suffix(name);
@@ -179,7 +180,7 @@ fn is_rotated_name(name: &str, log: &str, is_target: bool) -> bool {
     {
         return true;
     }
-    // 0.log and 1.log, app-20261128.log and app-20261129.log: where a link names the present one
+    // 0.log and 1.log, app-20261128.log and app-20261129.log: if a symbolic link points to the current one
     let shape = |name: &str| {
         let digits = name.bytes().filter(u8::is_ascii_digit).count();
         let other: String = name.chars().filter(|letter| !letter.is_ascii_digit()).collect();
@@ -190,14 +191,14 @@ fn is_rotated_name(name: &str, log: &str, is_target: bool) -> bool {
         let only_digits = one.trim_start_matches('.') == ending;
         two == one && own.min(other) > 0 && (only_digits || own.min(other) >= MIN_DATE_DIGITS)
     };
-    // A target before this one may have been rotated itself.
+    // A former target may itself have been rotated, as Kubernetes does: 0.log.20261129-101500.gz.
     let cuts = name.char_indices().filter(|(_, letter)| ".-_".contains(*letter)).map(|(at, _)| at);
     is_target
         && (is_alike(shape(name))
             || cuts.into_iter().any(|at| is_rotation_suffix(&name[at..], 1) && is_alike(shape(&name[..at]))))
 }
 
-/// Whether a part of a name says that its file was rotated: a number or a date behind a separator, or a word such as `old`.
+/// Returns `true` for a rotation suffix: a separator followed by a number, a date, or a word such as `old`.
 fn is_rotation_suffix(rest: &str, fewest_digits: usize) -> bool {
     let Some(first) = rest.chars().next().filter(|first| ".-_".contains(*first)) else { return false };
     let rest = &rest[first.len_utf8()..];
@@ -215,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rotated_files_are_known_by_their_names() {
+    fn rotated_files_are_recognized_by_name() {
         for name in [
             "app.log.1",
             "app.log.12",
@@ -262,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn targets_of_a_link_follow_each_other_by_number_or_date() {
+    fn link_targets_are_recognized_by_number_or_date() {
         for (name, log) in [
             ("1.log", "0.log"),
             ("10.log", "9.log"),

@@ -1,4 +1,4 @@
-//! Every line is read once, or a gap is told, whatever happens to the files.
+//! Every line is read once or reported as a gap, whatever happens to the files.
 
 mod text;
 mod truncation;
@@ -18,7 +18,7 @@ use sessionwatch_logs::{pattern::Pattern, timestamps::TimestampDefaults};
 use super::*;
 
 const LINE: &str = "[AUTH-ADAPTER] Session created { userId: ";
-/// Longer than what a file is known by at its beginning.
+/// Repeated, longer than the identity window of a file.
 const BANNER: &str = "================================================================\n";
 
 pub(super) fn line(user: u32) -> String {
@@ -34,26 +34,26 @@ pub(super) fn append(path: &Path, text: impl AsRef<[u8]>) {
     file.write_all(text.as_ref()).unwrap();
 }
 
-/// Packs a file, as `gzip` does.
+/// Compresses a file, as `gzip` does.
 pub(super) fn pack(path: &Path) {
     let mut packed = path.as_os_str().to_owned();
     packed.push(".gz");
     let mut packer = flate2::write::GzEncoder::new(vec![], flate2::Compression::fast());
     packer.write_all(&fs::read(path).unwrap()).unwrap();
     fs::write(&packed, packer.finish().unwrap()).unwrap();
-    // The packed file has the time of the plain one.
+    // The compressed file keeps the time of the original.
     let modified = fs::metadata(path).unwrap().modified().unwrap();
     fs::File::options().append(true).open(&packed).unwrap().set_modified(modified).unwrap();
     fs::remove_file(path).unwrap();
 }
 
-/// Copies a file, and empties it.
+/// Copies a file and truncates it, as logrotate's `copytruncate` does.
 fn copytruncate(path: &Path, copy: &Path) {
     fs::copy(path, copy).unwrap();
     fs::OpenOptions::new().write(true).truncate(true).open(path).unwrap();
 }
 
-/// What was seen until there was nothing more.
+/// Everything that was read until there was nothing more.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     users: Vec<String>,
@@ -88,7 +88,7 @@ impl Scene {
     }
 
     pub(super) fn follower(&self, place: Option<LogPosition>) -> FileTailer<'_> {
-        // A place is kept as text.
+        // Positions are stored as text.
         let place = place.map(|place| serde_json::from_str(&serde_json::to_string(&place).unwrap()).unwrap());
         FileTailer::new(
             &self.log(),
@@ -113,7 +113,7 @@ impl Scene {
         seen
     }
 
-    /// Reads everything there is to read, from a place on.
+    /// Reads everything there is to read from a position.
     pub(super) fn read_from(&self, place: Option<LogPosition>) -> Seen {
         self.read(&mut self.follower(place))
     }
@@ -129,7 +129,7 @@ impl Seen {
         self.place = step.position.or(self.place.take());
     }
 
-    /// Asserts that just these users were seen, and no gap.
+    /// Asserts that exactly these users were read, without a gap.
     #[track_caller]
     pub(super) fn is(self, users: &[u32]) -> Option<LogPosition> {
         let users: Vec<String> = users.iter().map(u32::to_string).collect();
@@ -137,7 +137,7 @@ impl Seen {
         self.place
     }
 
-    /// Asserts that just these users were seen, and this gap.
+    /// Asserts that exactly these users were read, with this gap.
     #[track_caller]
     fn has_gap(self, users: &[u32], gap: GapCause) -> Option<LogPosition> {
         let users: Vec<String> = users.iter().map(u32::to_string).collect();
@@ -147,7 +147,7 @@ impl Seen {
 }
 
 #[test]
-fn every_line_is_read_once_over_rotation_truncation_and_re_creation() {
+fn every_line_is_read_once_across_rotation_truncation_and_re_creation() {
     let scene = Scene::new();
     let path = scene.log();
     let mut follower = scene.follower(None);
@@ -156,19 +156,19 @@ fn every_line_is_read_once_over_rotation_truncation_and_re_creation() {
     scene.read(&mut follower).is(&[1]);
     append(&path, "2 }\n");
     scene.read(&mut follower).is(&[2]);
-    // Renamed, still written to for a while, and made again.
+    // Renamed, still written to for a while, and recreated.
     append(&path, line(3));
     scene.rename("app.log", "app.log.1");
     append(&scene.path("app.log.1"), line(4));
     scene.read(&mut follower).is(&[3, 4]);
     append(&path, line(5));
     scene.read(&mut follower).is(&[5]);
-    // Copied away and truncated; what is new is longer than what was old.
+    // Copied and truncated; the new content is longer than the old one.
     append(&path, line(6));
     copytruncate(&path, &scene.path("app.log.2"));
     append(&path, line(7) + &line(8) + &line(9));
     scene.read(&mut follower).is(&[6, 7, 8, 9]);
-    // Removed and made again.
+    // Removed and recreated.
     append(&path, line(10));
     fs::remove_file(&path).unwrap();
     append(&path, line(11));
@@ -176,7 +176,7 @@ fn every_line_is_read_once_over_rotation_truncation_and_re_creation() {
 }
 
 #[test]
-fn it_goes_on_where_it_stopped() {
+fn a_tailer_resumes_where_it_stopped() {
     let scene = Scene::new();
     let path = scene.log();
     append(&path, line(1));
@@ -186,7 +186,7 @@ fn it_goes_on_where_it_stopped() {
     append(&path, line(3));
     let place = scene.read_from(place).is(&[2, 3]);
     let place = scene.read_from(place).is(&[]);
-    // Truncated while nobody reads, with a copy and without.
+    // Truncated while stopped, with a copy and without.
     append(&path, line(4));
     copytruncate(&path, &scene.path("app.log.2"));
     append(&path, line(5) + &line(6) + &line(7));
@@ -197,13 +197,13 @@ fn it_goes_on_where_it_stopped() {
 }
 
 #[test]
-fn a_rotated_file_is_read_until_it_has_been_quiet_and_again_if_it_grows_later() {
+fn a_rotated_file_is_read_until_idle_and_again_if_it_grows_later() {
     let scene = Scene::new();
     let path = scene.log();
     append(&path, line(1));
     let mut follower = scene.follower(None);
     scene.read(&mut follower).is(&[1]);
-    // Nothing was written for long before it is rotated.
+    // Idle for a long time before the rotation.
     scene.passes(IDLE_ENTRY_TIMEOUT * 10);
     scene.read(&mut follower).is(&[]);
     let mut slow = fs::OpenOptions::new().append(true).open(&path).unwrap();
@@ -222,7 +222,7 @@ fn a_rotated_file_is_read_until_it_has_been_quiet_and_again_if_it_grows_later() 
     slow.write_all(line(8).as_bytes()).unwrap();
     scene.passes(Duration::from_secs(60));
     let place = scene.read(&mut follower).is(&[8]);
-    // Also while nobody reads, and in the middle of a line.
+    // Grows while stopped, and in the middle of a line.
     slow.write_all((line(9) + LINE).as_bytes()).unwrap();
     let place = scene.read_from(place).is(&[9]);
     slow.write_all(b"10 }\n").unwrap();
@@ -230,7 +230,7 @@ fn a_rotated_file_is_read_until_it_has_been_quiet_and_again_if_it_grows_later() 
 }
 
 #[test]
-fn files_that_came_and_were_rotated_between_two_glances_are_read_in_order() {
+fn files_created_and_rotated_between_two_reads_are_read_in_order() {
     for [newer, older] in
         [["app.log.1", "app.log.2"], ["app.1", "app.2"], ["app.log-20261128", "app.log-20261127"]]
     {
@@ -252,12 +252,12 @@ fn files_that_came_and_were_rotated_between_two_glances_are_read_in_order() {
 }
 
 #[test]
-fn what_is_rotated_while_nobody_reads_is_read() {
+fn files_rotated_while_stopped_are_read() {
     let scene = Scene::new();
     let path = scene.log();
     append(&path, line(1));
     let place = scene.read_from(None).is(&[1]);
-    // Twice, and packed.
+    // Rotated twice, and compressed.
     append(&path, line(2));
     scene.rename("app.log", "app.log.2");
     append(&path, line(3));
@@ -277,7 +277,7 @@ fn what_is_rotated_while_nobody_reads_is_read() {
     append(&path, line(7));
     let place = scene.read_from(place).is(&[5, 6, 7]);
     let place = scene.read_from(place).is(&[]);
-    // Copied and truncated twice, the first copy packed.
+    // Copied and truncated twice, the first copy compressed.
     append(&path, line(8));
     copytruncate(&path, &scene.path("app.log-20261128"));
     append(&path, line(9));
@@ -292,7 +292,7 @@ fn what_is_rotated_while_nobody_reads_is_read() {
     scene.rename("app.log", "app.log-20261201");
     append(&path, line(13));
     let place = scene.read_from(place).is(&[11, 12, 13]);
-    // There is no file any more, and then there is one.
+    // The file is missing for a while.
     scene.rename("app.log", "app.log-20261202");
     let place = scene.read_from(place).is(&[]);
     append(&path, line(14));
@@ -300,7 +300,7 @@ fn what_is_rotated_while_nobody_reads_is_read() {
 }
 
 #[test]
-fn rotated_files_from_before_are_not_read() {
+fn rotated_files_from_before_the_start_are_not_read() {
     let scene = Scene::new();
     let path = scene.log();
     for old in ["app.log.1", "app.log.2", "app.log-20261101"] {
@@ -318,14 +318,14 @@ fn rotated_files_from_before_are_not_read() {
     scene.rename("app.log", "app.log.1");
     append(&path, line(4));
     scene.read(&mut follower).is(&[4]);
-    // What somebody puts there is no reason to read it.
+    // A file put there later without a rotation is not read either.
     append(&scene.path("app.log.9"), line(5));
     let place = scene.read(&mut follower).is(&[]);
     scene.read_from(place).is(&[]);
 }
 
 #[test]
-fn a_year_of_rotation_loses_and_doubles_nothing() {
+fn daily_rotation_loses_and_repeats_nothing() {
     for (is_delayed, is_watched) in [(true, true), (true, false), (false, true), (false, false)] {
         let scene = Scene::new();
         let path = scene.log();
@@ -364,7 +364,7 @@ fn a_year_of_rotation_loses_and_doubles_nothing() {
 }
 
 #[test]
-fn more_rotated_files_than_are_remembered_are_no_reason_to_read_one_again() {
+fn forgotten_rotated_files_are_not_read_again() {
     let scene = Scene::new();
     let path = scene.log();
     for number in 0..100 {
@@ -382,7 +382,7 @@ fn more_rotated_files_than_are_remembered_are_no_reason_to_read_one_again() {
 }
 
 #[test]
-fn a_link_is_followed_from_file_to_file() {
+fn a_symbolic_link_is_followed_from_target_to_target() {
     let scene = Scene::new();
     fs::create_dir(scene.path("pod")).unwrap();
     let pod = |number: u32| scene.path(&format!("pod/{number}.log"));
@@ -415,7 +415,7 @@ fn a_link_is_followed_from_file_to_file() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_gone_on_with_later() {
+fn reading_resumes_once_the_file_is_readable_again() {
     let scene = Scene::new();
     let path = scene.log();
     append(&path, line(1));
@@ -435,7 +435,7 @@ fn a_file_that_cannot_be_read_is_gone_on_with_later() {
 }
 
 #[test]
-fn a_place_of_an_earlier_version_is_gone_on_with() {
+fn a_position_of_an_earlier_version_is_resumed() {
     use std::os::unix::fs::MetadataExt as _;
     let scene = Scene::new();
     let path = scene.log();
@@ -456,7 +456,7 @@ fn a_place_of_an_earlier_version_is_gone_on_with() {
 }
 
 #[test]
-fn from_its_end_only_what_is_new_is_read() {
+fn starting_at_the_end_reads_new_lines_only() {
     let scene = Scene::new();
     let path = scene.log();
     append(&path, line(1));
@@ -465,7 +465,7 @@ fn from_its_end_only_what_is_new_is_read() {
     scene.read(&mut follower).is(&[]);
     append(&path, line(2));
     scene.read(&mut follower).is(&[2]);
-    // What is made only after that is new from its start, also if nobody reads when it is made.
+    // A file that is created after the start is read in full, even if it is created while stopped.
     fs::remove_file(&path).unwrap();
     let mut follower = from_end();
     let place = scene.read(&mut follower).is(&[]);

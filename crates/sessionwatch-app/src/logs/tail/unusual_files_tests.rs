@@ -1,4 +1,4 @@
-//! Files that are unusual: with holes, replaced by editors, beside other logs, no files at all, or many.
+//! Unusual files: sparse, replaced by editors, next to other logs, not regular, or many.
 
 use std::{fs, os::unix::fs::MetadataExt as _};
 
@@ -8,7 +8,7 @@ use super::{
 };
 
 #[test]
-fn lines_behind_a_hole_are_read_wherever_it_stands() {
+fn lines_after_a_hole_are_read() {
     for length in [1, 64, 1_000, 70_000] {
         let scene = Scene::new();
         append(&scene.log(), line(1) + &"\0".repeat(length) + &line(2) + &line(3));
@@ -22,7 +22,7 @@ fn lines_behind_a_hole_are_read_wherever_it_stands() {
 }
 
 #[test]
-fn what_an_editor_writes_in_place_of_the_log_is_read_on() {
+fn a_log_replaced_by_an_editor_is_resumed() {
     let scene = Scene::new();
     append(&scene.log(), line(1) + &line(2));
     let mut follower = scene.follower(None);
@@ -34,14 +34,14 @@ fn what_an_editor_writes_in_place_of_the_log_is_read_on() {
     append(&scene.log(), line(4));
     scene.read(&mut follower).is(&[4]);
     scene.read_from(place).is(&[4]);
-    // A file that begins otherwise is another one.
+    // A file with a different start is another one.
     fs::write(scene.path("other"), line(7) + &line(8) + &line(9) + &line(6) + &line(5)).unwrap();
     scene.rename("other", "app.log");
     scene.read(&mut follower).is(&[7, 8, 9, 6, 5]);
 }
 
 #[test]
-fn a_log_that_was_empty_at_the_stop_may_be_packed_meanwhile() {
+fn a_log_that_was_empty_at_the_stop_may_be_compressed_meanwhile() {
     for lines in [String::new(), line(1)] {
         let scene = Scene::new();
         append(&scene.log(), "");
@@ -52,7 +52,7 @@ fn a_log_that_was_empty_at_the_stop_may_be_packed_meanwhile() {
         append(&scene.log(), line(2));
         let users: &[u32] = if lines.is_empty() { &[2] } else { &[1, 2] };
         scene.read_from(place.clone()).is(users);
-        // With no file that it could be, it is gone.
+        // Without a candidate, the file counts as gone.
         fs::remove_file(scene.path("app.log.1.gz")).unwrap();
         let gone = scene.read_from(place);
         assert!(format!("{gone:?}").contains("FileGone"));
@@ -60,7 +60,7 @@ fn a_log_that_was_empty_at_the_stop_may_be_packed_meanwhile() {
 }
 
 #[test]
-fn other_logs_are_no_rotated_files() {
+fn other_logs_are_not_taken_for_rotated_files() {
     let scene = Scene::new();
     let other = scene.path("app.1.log");
     append(&scene.log(), line(1));
@@ -74,7 +74,7 @@ fn other_logs_are_no_rotated_files() {
 }
 
 #[test]
-fn what_is_no_file_is_named_and_holds_up_nothing() {
+fn a_path_that_is_not_a_regular_file_is_reported_and_blocks_nothing() {
     let scene = Scene::new();
     append(&scene.log(), line(1));
     let mut follower = scene.follower(None);
@@ -83,7 +83,7 @@ fn what_is_no_file_is_named_and_holds_up_nothing() {
     scene.rename("app.log", "app.log.1");
     let pipe = std::process::Command::new("mkfifo").arg(scene.log()).status();
     assert!(pipe.unwrap().success());
-    // What was added to the file before is read, as far as nothing stands in the way.
+    // Lines added to the file before the rename are still read.
     let mut users = vec![];
     let refused = loop {
         match follower.read_batch(scene.now.get()) {
@@ -91,14 +91,14 @@ fn what_is_no_file_is_named_and_holds_up_nothing() {
             Err(error) => break super::describe_read_error(&error),
         }
     };
-    assert_eq!((refused.as_str(), users), ("it is not a regular file", vec!["2".into()]));
+    assert_eq!((refused.as_str(), users), ("not a regular file", vec!["2".into()]));
     fs::remove_file(scene.log()).unwrap();
     append(&scene.log(), line(3));
     scene.read(&mut follower).is(&[3]);
 }
 
 #[test]
-fn what_is_written_until_a_log_can_be_read_is_new() {
+fn lines_written_before_the_log_becomes_readable_are_new() {
     let scene = Scene::new();
     fs::create_dir(scene.log()).unwrap();
     let mut follower = FileTailer::new(&scene.log(), "app", &scene.grammar, StartPosition::AtEnd);
@@ -109,7 +109,7 @@ fn what_is_written_until_a_log_can_be_read_is_new() {
 }
 
 #[test]
-fn many_rotated_files_that_were_there_before_are_not_read_when_they_are_written_anew() {
+fn old_rotated_files_are_not_read_when_they_are_rewritten() {
     let scene = Scene::new();
     for number in 1..=100 {
         let lines: String = (1..=8).map(|user| line(1_000 * user + number)).collect();
@@ -130,9 +130,9 @@ fn many_rotated_files_that_were_there_before_are_not_read_when_they_are_written_
     scene.read(&mut follower).is(&[2]);
 }
 
-/// Every sample of the formats, with a restart behind each line, in the middle of entries too.
+/// Reads every sample with a restart after each line, even in the middle of entries.
 #[test]
-fn a_restart_behind_any_line_changes_nothing() {
+fn a_restart_after_any_line_changes_nothing() {
     let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/../sessionwatch-logs/samples");
     for entry in fs::read_dir(samples).unwrap() {
         let path = entry.unwrap().path();

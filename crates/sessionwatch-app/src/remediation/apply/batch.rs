@@ -1,4 +1,4 @@
-//! One batch: read whole, sealed, durable in the store, and then removed or changed.
+//! Processes one batch: reads full rows, encrypts them, makes them durable in the store, then deletes or changes them.
 
 use std::{
     collections::BTreeMap,
@@ -19,33 +19,33 @@ use sessionwatch_targets::{
 use super::{ActionError, ApplyRun, lock_mutex, write_batch_states};
 use crate::remediation::{planning_session, recovery};
 
-/// What is left of a batch.
+/// Rows of a batch that are not finished.
 pub(super) struct RemainingRows {
-    /// Rows that have to be looked for once more.
+    /// Rows to look up again.
     pub(super) rows: Vec<RowRef>,
-    /// One of them keeps all of them from being changed, and is found by taking them apart.
+    /// One row blocks the others, and is found by splitting the batch.
     pub(super) needs_split: bool,
 }
 
-/// Rows of one batch that were read to be archived.
+/// Full rows of a batch, to be archived.
 struct FullBatch {
     full_rows: FullRows,
     headers: Vec<RowHeader>,
     dependents: Vec<DependentRows>,
 }
 
-/// A transaction's end, but for errors.
+/// Outcome of a transaction without an error.
 enum TransactionOutcome {
-    /// It was committed, or had nothing to do: rows that have to be looked for once more.
+    /// Committed, or nothing to do. Holds the rows to look up again.
     Committed(Vec<RowRef>),
-    /// It was undone, since some rows were changed meanwhile, and it was not asked which.
+    /// Rolled back because some rows changed meanwhile, without knowing which.
     Incomplete,
-    /// It was undone: what goes with one of the rows keeps all of them.
+    /// Rolled back because the dependents of one row block all of them.
     Blocked,
 }
 
 impl ApplyRun<'_> {
-    /// Deals with some rows. In detail, those that were changed meanwhile are told apart from the others at once.
+    /// Processes some rows. If `detailed`, the statement reports which rows changed meanwhile.
     pub(super) async fn process_batch(
         &self,
         session: &mut WriteSession,
@@ -55,7 +55,7 @@ impl ApplyRun<'_> {
     ) -> Result<RemainingRows, ActionError> {
         let mut done = self.run_transaction(session, rows, named, detailed).await;
         if let Ok(TransactionOutcome::Incomplete) = done {
-            // That is rarely needed, and costs time.
+            // The detailed statement is slower, and concurrent changes are rare.
             done = self.run_transaction(session, rows, named, true).await;
         }
         match done {
@@ -67,12 +67,12 @@ impl ApplyRun<'_> {
             Err(error) => {
                 session.rollback().await;
                 match error {
-                    // They are tried again later.
+                    // Locked rows are retried later.
                     ActionError::Target(TargetError::Locked) => {
                         lock_mutex(&self.batch_size).observe_contention();
-                        // Who holds a SQLite file holds every row of it.
-                        let taken_apart = session.capabilities().supports(Capability::RowLocks);
-                        Ok(RemainingRows { rows: rows.to_vec(), needs_split: taken_apart })
+                        // A lock on a SQLite file covers every row, so splitting would not help.
+                        let needs_split = session.capabilities().supports(Capability::RowLocks);
+                        Ok(RemainingRows { rows: rows.to_vec(), needs_split })
                     }
                     ActionError::Target(TargetError::HiddenByRule) => {
                         Err(ActionError::HiddenByRule(self.target.mapping().sessions.name.clone()))
@@ -81,7 +81,7 @@ impl ApplyRun<'_> {
                         let lacking = session
                             .missing_privileges(&self.target.scope(), self.planned_change(), &self.dependents)
                             .await;
-                        // Where that is not told, the refusal stands as it is.
+                        // If the privileges cannot be queried either, the original error is returned.
                         Err(lacking
                             .map_or(TargetError::Permission.into(), ActionError::from_missing_privileges))
                     }
@@ -94,7 +94,6 @@ impl ApplyRun<'_> {
         }
     }
 
-    /// One transaction.
     async fn run_transaction(
         &self,
         session: &mut WriteSession,
@@ -127,11 +126,13 @@ impl ApplyRun<'_> {
         };
         let read_rows = FullBatch { full_rows: whole, headers: heads, dependents };
         let (batch, dependents) = self.archive_batch(txid, rows, read_rows).await?;
+        // Locks are held from the first change to the commit, not while rows are encrypted.
         let held = Monotonic::now();
         let changed = match self.change_rows(session, read, &dependents, detailed).await {
             Ok(ChangeOutcome::Rows(changed)) => changed,
             other => {
                 session.rollback().await;
+                // Otherwise the archive would offer rows for a restore that are still in the table.
                 self.discard_batch(&batch)?;
                 return self.resolve_rollback(
                     other,
@@ -141,8 +142,8 @@ impl ApplyRun<'_> {
             }
         };
         if let Err(error) = session.commit().await {
-            // Whether the rows are gone is not known: that is learnt over another connection.
-            return self.resolve_uncertain_commit(&batch, error).await.map(TransactionOutcome::Committed);
+            // The commit may have gone through: only another connection can tell.
+            return Err(self.settle_batch(&batch).await.err().unwrap_or_else(|| error.into()));
         }
         self.record_batch(&batch, &changed, &dependents, held.elapsed());
         let unmoved = batch.rows.iter().zip(&changed).filter(|(_, changed)| !**changed);
@@ -151,7 +152,7 @@ impl ApplyRun<'_> {
         Ok(TransactionOutcome::Committed(again.into_iter().chain(left).collect()))
     }
 
-    /// What follows from a transaction that was undone.
+    /// Interprets a statement whose transaction was rolled back. `entangled` says that it deleted dependents too.
     fn resolve_rollback(
         &self,
         outcome: Result<ChangeOutcome, TargetError>,
@@ -161,7 +162,7 @@ impl ApplyRun<'_> {
         match outcome {
             Ok(ChangeOutcome::MoreThanRead) => Err(self.other_rows_error()),
             Ok(ChangeOutcome::OtherDependents) => {
-                // Among several, it is not known which one it is.
+                // In a batch of several rows, the blocking row is unknown until the batch is split.
                 if let [row] = rows {
                     lock_mutex(&self.totals).blocked_rows.insert(row.row_hash);
                 }
@@ -173,8 +174,8 @@ impl ApplyRun<'_> {
         }
     }
 
-    /// Changes rows, and makes sure that nothing else in the table was changed with them, and nothing in other tables that was
-    /// not read. Where rows of other tables were deleted, all of the sessions go, or none.
+    /// Changes rows, and verifies that no other row of the table and no unread row of other tables changed with them.
+    /// If dependents were deleted, either all sessions of the batch are deleted or none.
     async fn change_rows(
         &self,
         session: &mut WriteSession,
@@ -188,6 +189,7 @@ impl ApplyRun<'_> {
         if !self.delete_dependents(session, dependents, read).await? {
             return Ok(ChangeOutcome::OtherDependents);
         }
+        // The counter of the transaction includes rows that triggers and rules changed.
         let before = if self.has_side_effects { session.changed_row_count(&scope).await? } else { 0 };
         let changed = session.change_rows(&scope, self.planned_mutation(), read, detailed).await?;
         let ChangeOutcome::Rows(rows) = &changed else { return Ok(changed) };
@@ -213,8 +215,7 @@ impl ApplyRun<'_> {
         ActionError::ChangesOtherRows(self.target.mapping().sessions.name.clone())
     }
 
-    /// Seals rows and makes them durable, and with them what has become of the batches before. On a thread of its own, so that
-    /// the other connection can go on meanwhile.
+    /// Encrypts rows and writes them to the store, together with the outcomes of earlier batches.
     async fn archive_batch(
         &self,
         txid: Option<i64>,
@@ -234,9 +235,11 @@ impl ApplyRun<'_> {
             row_states: vec![ArchivedRowState::Archived; rows.len()],
             rows,
         };
+        // Written in the transaction of the next batch, which saves a sync to disk.
         let settled = std::mem::take(&mut lock_mutex(&self.totals).batch_states);
         let (store, recipient) = (self.context.store.clone(), self.recipient.clone());
         let about = self.header_json.clone();
+        // Encrypting and syncing to disk would block the async runtime.
         let keeping = tokio::task::spawn_blocking(move || {
             let rows = BatchPlaintext {
                 header: &about,
@@ -253,7 +256,7 @@ impl ApplyRun<'_> {
                 })?)
             });
             match kept {
-                // In memory only, it would be gone with this program.
+                // A store in memory would lose the archive with this process.
                 Ok(_) if store.is_memory_fallback() => (Err(ActionError::DiskFull), settled),
                 Ok(id) => {
                     batch.id = id;
@@ -262,14 +265,13 @@ impl ApplyRun<'_> {
                 Err(error) => (Err(error), settled),
             }
         });
-        let kept =
-            keeping.await.map_err(|_| ActionError::Unexpected("a thread that sealed rows ended in a panic"));
+        let kept = keeping.await.map_err(|_| ActionError::Unexpected("a thread that encrypts rows panicked"));
         let (kept, unsettled) = kept?;
         lock_mutex(&self.totals).batch_states.extend(unsettled);
         kept
     }
 
-    /// Drops a batch of which no row has left the table.
+    /// Discards an archived batch whose rows are all still in the table.
     fn discard_batch(&self, batch: &ArchivedBatch) -> Result<(), ActionError> {
         let fates = vec![ArchivedRowState::NotRemoved; batch.rows.len()];
         self.context
@@ -297,34 +299,29 @@ impl ApplyRun<'_> {
         }
     }
 
-    /// What became of a batch whose connection broke while it was committed.
-    async fn resolve_uncertain_commit(
-        &self,
-        batch: &ArchivedBatch,
-        error: TargetError,
-    ) -> Result<Vec<RowRef>, ActionError> {
+    /// Records the outcome of a batch whose connection broke during the commit, if the database can tell by now.
+    async fn settle_batch(&self, batch: &ArchivedBatch) -> Result<(), ActionError> {
         let address = planning_session::write_address(self.context)?;
         let opened = WriteSession::open(address, self.context.target.limits, self.target.key).await;
-        // It stays pending, and is learnt at the next start.
-        let Ok(mut actor) = opened else { return Err(error.into()) };
+        // A batch that stays pending is settled before the next run.
+        let Ok(mut actor) = opened else { return Ok(()) };
         let revoke = &self.plan.summary.revoke;
         let fates = recovery::row_states(self.target, revoke, &mut actor, batch).await?;
-        let Some(fates) = fates else { return Err(error.into()) };
+        let Some(fates) = fates else { return Ok(()) };
         self.context
             .store
             .write(|db| archive_batches::set_batch_state(db, batch.id, BatchState::Kept, None, &fates))?;
         lock_mutex(&self.totals).report.done +=
             fates.iter().filter(|fate| **fate == ArchivedRowState::Archived).count() as u64;
-        // The worker's own connection is gone, and with it this run; the rest is gone on with.
-        Err(error.into())
+        Ok(())
     }
 }
 
-/// Planned rows with what was read of them, and planned rows that were not there.
+/// Planned rows with the headers read for them, and planned rows that were not found.
 type MatchedRows<'a> = (Vec<(&'a RowRef, RowHeader)>, Vec<RowRef>);
 
 impl ApplyRun<'_> {
-    /// The planned rows among those that were read, and the others.
+    /// Matches planned rows with the rows that were read.
     fn match_rows<'a>(
         &self,
         rows: &'a [RowRef],
@@ -332,17 +329,17 @@ impl ApplyRun<'_> {
         named: LocateBy,
     ) -> Result<MatchedRows<'a>, ActionError> {
         let heads = whole.parse_headers();
-        let heads = heads.ok_or(ActionError::Unexpected("the database sent rows that cannot be read"))?;
+        let heads = heads.ok_or(ActionError::Unexpected("cannot decode rows returned by the database"))?;
         if self.target.scope().is_known_by_version(named) {
             return Ok(match_by_version(rows, heads));
         }
-        // In the heap that it was planned in, and in no other one.
+        // A row of an inheritance tree matches only in the table that it was planned in.
         let same_heap = self.plan.summary.addressing == RowKeyKind::HeapAndPlace;
         Ok(match_by_hash(rows, heads, same_heap))
     }
 }
 
-/// Rows that are known by their marks. Of rows alike, those that stand where the plan saw them come first.
+/// Matches rows by their hash. Among rows with equal hashes, a row at its planned place comes first.
 fn match_by_hash(rows: &[RowRef], heads: Vec<RowHeader>, same_place_only: bool) -> MatchedRows<'_> {
     let mut wanted: BTreeMap<i64, Vec<&RowRef>> = BTreeMap::new();
     rows.iter().for_each(|row| wanted.entry(row.row_hash).or_default().push(row));
@@ -361,12 +358,12 @@ fn match_by_hash(rows: &[RowRef], heads: Vec<RowHeader>, same_place_only: bool) 
             }
         }
     }
-    // What refers to a row goes before it, as the plan has it.
+    // The order of the plan deletes referring rows before the rows they refer to.
     found.sort_by_key(|(row, _)| std::ptr::from_ref::<RowRef>(row));
     (found, wanted.into_values().flatten().cloned().collect())
 }
 
-/// The same, of rows that are known by their places and versions.
+/// Matches rows by their place and version.
 fn match_by_version(rows: &[RowRef], heads: Vec<RowHeader>) -> MatchedRows<'_> {
     let mut read: BTreeMap<(u64, i64), RowHeader> =
         heads.into_iter().map(|head| ((head.locator, head.version), head)).collect();

@@ -1,5 +1,5 @@
-//! Rows of other tables that a deletion takes along (`ON DELETE CASCADE`): read and sealed with their sessions, and deleted
-//! just before them, so that the database has none left to delete by itself.
+//! Dependent rows of other tables (`ON DELETE CASCADE`). They are read and archived with their sessions, and deleted
+//! just before them, so that nothing is left for the database to delete unarchived.
 
 use sessionwatch_targets::{
     error::TargetError,
@@ -12,10 +12,11 @@ use sessionwatch_targets::{
 
 use super::{ActionError, ApplyRun};
 
-/// Rows of one dependent table that are read for several sessions at once; for more, the sessions are taken apart.
+/// Maximum number of rows read from one dependent table for a batch. A batch with more is split.
 const MAX_DEPENDENT_ROWS_PER_BATCH: usize = 5_000;
 
-/// The other tables whose rows a change deletes, and that are archived; an error if this role cannot archive and restore them.
+/// Returns the tables whose rows a change deletes and archives. Fails if the write role cannot archive and restore
+/// them.
 pub(in crate::remediation) async fn load_dependents(
     session: &mut WriteSession,
     scope: &QueryScope<'_>,
@@ -29,7 +30,7 @@ pub(in crate::remediation) async fn load_dependents(
     Ok(dependents)
 }
 
-/// Refuses to delete rows with sessions where the server does not tell how many it deleted.
+/// Rejects a change with dependents if the server does not count deleted rows.
 pub(in crate::remediation) async fn require_row_counts(
     session: &mut WriteSession,
     dependents: &[CascadingTable],
@@ -43,13 +44,14 @@ pub(in crate::remediation) async fn require_row_counts(
 }
 
 impl ApplyRun<'_> {
-    /// The rows that go with sessions which were read, by table; `None` if they are too many for one batch.
+    /// Reads the dependents of sessions, by table; `None` if there are too many for one batch.
     pub(super) async fn read_dependents(
         &self,
         session: &mut WriteSession,
         read: ReadRows<'_>,
     ) -> Result<Option<Vec<DependentRows>>, ActionError> {
         let scope = self.target.scope();
+        // A single session cannot be split further, so all its dependents are read.
         let limit = (read.rows.len() > 1).then_some(MAX_DEPENDENT_ROWS_PER_BATCH + 1);
         let position = |head: &RowHeader| {
             read.rows.iter().position(|row| (row.locator, row.version) == (head.locator, head.version))
@@ -58,7 +60,7 @@ impl ApplyRun<'_> {
         for dependent in &self.dependents {
             let whole = session.read_dependents(&scope, dependent, read, limit).await?;
             let rows = DependentRows::new(whole, position);
-            let rows = rows.ok_or(ActionError::Unexpected("the database sent rows that cannot be read"))?;
+            let rows = rows.ok_or(ActionError::Unexpected("cannot decode rows returned by the database"))?;
             if limit.is_some_and(|limit| rows.len() >= limit) {
                 return Ok(None);
             }
@@ -67,7 +69,7 @@ impl ApplyRun<'_> {
         Ok(Some(found))
     }
 
-    /// Deletes those rows, what refers to others first: whether just they went.
+    /// Deletes dependents, referring rows first. Returns `false` if not exactly these rows were deleted.
     pub(super) async fn delete_dependents(
         &self,
         session: &mut WriteSession,

@@ -1,5 +1,4 @@
-//! Rows that were not where the plan saw them, or that somebody held: they are looked for by their ids, and waited for a
-//! little.
+//! Retries rows that moved since the plan or were locked: looks them up by id, and waits briefly for locks.
 
 use std::{collections::BTreeMap, sync::atomic::Ordering};
 
@@ -9,15 +8,15 @@ use sessionwatch_targets::{sql::LocateBy, write_session::WriteSession};
 
 use super::{ActionError, ApplyRun, LOCK_RETRY_DELAY, SkipReason, lock_mutex};
 
-/// How often a row that somebody holds is tried.
+/// Attempts for a locked row.
 const MAX_RETRY_ROUNDS: usize = 5;
-/// Rows of a batch that are looked for by their ids.
+/// Rows per lookup by id.
 const ROWS_PER_ID_LOOKUP: usize = 200;
-/// The same by their marks, each time over the whole table.
+/// Rows per lookup by row hash, each of which reads the whole table.
 pub(super) const ROWS_PER_HASH_LOOKUP: usize = 5_000;
 
 impl ApplyRun<'_> {
-    /// Tries once more what the sweep left.
+    /// Retries the rows that the first pass left.
     pub(super) async fn retry_leftovers(&self, session: &mut WriteSession) -> Result<(), ActionError> {
         let mut rows = std::mem::take(&mut lock_mutex(&self.queue).retry_rows);
         let named = self.fallback_lookup();
@@ -44,7 +43,7 @@ impl ApplyRun<'_> {
         Ok(())
     }
 
-    /// Deals with rows of which one may keep all of them: it is found by halves.
+    /// Processes rows of which one may block the others, and isolates it by halving.
     async fn split_and_retry(
         &self,
         session: &mut WriteSession,
@@ -64,7 +63,7 @@ impl ApplyRun<'_> {
         Ok(left)
     }
 
-    /// Says of each row why it was left, but for those that may be free later.
+    /// Skips rows that changed or disappeared, each with the reason. Returns the rows that may still be locked.
     async fn classify_leftovers(
         &self,
         session: &mut WriteSession,
@@ -77,16 +76,16 @@ impl ApplyRun<'_> {
             let wanted: Vec<&RowRef> = batch.iter().collect();
             let present = session.find_present_rows(&self.target.scope(), named, &wanted).await?;
             let mut ids = BTreeMap::new();
-            let mut marks = BTreeMap::<i64, usize>::new();
+            let mut hashes = BTreeMap::<i64, usize>::new();
             for row in present {
-                *marks.entry(row.row_hash).or_default() += 1;
+                *hashes.entry(row.row_hash).or_default() += 1;
                 ids.extend(row.id.map(|id| (id, row.row_hash)));
             }
             for row in batch {
-                let same = marks.get(&row.row_hash).is_some_and(|count| *count > 0);
+                let same = hashes.get(&row.row_hash).is_some_and(|count| *count > 0);
                 let there = row.id.as_ref().is_some_and(|id| ids.contains_key(id));
                 match (same, there) {
-                    // With a user again, an orphan is none.
+                    // An unchanged row that was not deleted is no orphan any more: its user exists again.
                     (true, _) if self.rechecks_orphans() => self.skip_row(row, SkipReason::Changed),
                     (true, _) => waiting.push(row.clone()),
                     (false, true) => self.skip_row(row, SkipReason::Changed),

@@ -1,4 +1,4 @@
-//! The one rule of who may apply a plan, at each of its limits.
+//! Tests of the authorization rule at each of its limits.
 
 use sessionwatch_core::{
     safety_limit::{DEFAULT_MAX_TABLE_SHARE, LimitExceeded, RecentImpact},
@@ -17,7 +17,7 @@ fn now() -> UtcTimestamp {
     UtcTimestamp::UNIX_EPOCH + SignedDuration::from_hours(24)
 }
 
-/// A plan that ends five of a hundred active sessions.
+/// Plan that ends 5 of 100 active sessions.
 fn small() -> ActionPlan {
     let kept = plans::PlanRecord {
         id: "p1".into(),
@@ -42,7 +42,7 @@ fn small() -> ActionPlan {
     }
 }
 
-/// One that ends thirty of them, which is more than a fifth.
+/// Plan that ends 30 of 100 active sessions, more than the limit of a fifth.
 fn large() -> ActionPlan {
     let mut plan = small();
     (plan.record.row_count, plan.record.active_sessions) = (30, 30);
@@ -85,7 +85,7 @@ fn a_plan_is_applied_once() {
 }
 
 #[test]
-fn a_plan_is_too_old_after_its_time_and_so_is_one_of_the_future() {
+fn a_plan_expires_and_one_from_the_future_is_expired_too() {
     let tick = SignedDuration::from_micros(1);
     for (age, is_fresh) in [(TTL, true), (TTL + tick, false), (-TTL, true), (-TTL - tick, false)] {
         let later = ApplyCircumstances { now: now() + age, ..circumstances(None) };
@@ -110,14 +110,11 @@ fn a_plan_beyond_the_limit_needs_the_name_of_the_target() {
         assert!(matches!(&refused, ActionError::NotConfirmed(name) if name == typed), "{refused}");
     }
     let refused = refusal(&small(), &circumstances(Some("warehouse")));
-    assert!(
-        matches!(refused, ActionError::NotConfirmed(_)),
-        "a small plan does not take another name either"
-    );
+    assert!(matches!(refused, ActionError::NotConfirmed(_)), "a wrong name is rejected for a small plan too");
 }
 
 #[test]
-fn of_a_target_without_a_name_the_name_of_the_database_is_typed() {
+fn an_unnamed_target_is_confirmed_by_its_database_name() {
     for (target, name) in [
         ("postgres://ada:***@db.example:5432/shop?sslmode=require", "shop"),
         ("postgres://db.example", "target"),
@@ -132,7 +129,7 @@ fn of_a_target_without_a_name_the_name_of_the_database_is_typed() {
 }
 
 #[test]
-fn a_second_person_is_another_account_than_the_one_who_applies() {
+fn the_approver_and_the_applier_have_different_accounts() {
     let strict = |actor| ApplyCircumstances { actor, requires_approval: true, ..circumstances(Some("shop")) };
     let approved_by = |name: Option<&str>| {
         let mut plan = large();
@@ -142,7 +139,7 @@ fn a_second_person_is_another_account_than_the_one_who_applies() {
     for (approved, actor, is_enough) in [
         (None, "ada", false),
         (Some("ada"), "ada", false),
-        // A program that acts for an account is no second person.
+        // An API token of the same account is not a second person.
         (Some("ada"), "ada (deploys)", false),
         (Some("bob"), "ada", true),
         (Some("bob"), "ada (deploys)", true),
@@ -152,13 +149,13 @@ fn a_second_person_is_another_account_than_the_one_who_applies() {
         assert_eq!(decided.is_ok(), is_enough, "{approved:?} {actor}");
     }
     assert!(matches!(refusal(&large(), &strict("ada")), ActionError::NotApproved(_)));
-    // To agree does not replace to confirm.
+    // An approval does not replace the confirmation.
     let unnamed = ApplyCircumstances { confirmation: Confirmation::default(), ..strict("ada") };
     assert!(matches!(refusal(&approved_by(Some("bob")), &unnamed), ActionError::LimitExceeded(..)));
 }
 
 #[test]
-fn what_the_configuration_has_done_waits_for_no_second_person_and_is_limited_all_the_same() {
+fn scheduled_cleanup_needs_no_approval_but_respects_the_limit() {
     let by_policy = |name| ApplyCircumstances {
         confirmation: Confirmation { typed_name: name, by_policy: true },
         requires_approval: true,
@@ -169,7 +166,7 @@ fn what_the_configuration_has_done_waits_for_no_second_person_and_is_limited_all
 }
 
 #[test]
-fn to_put_back_is_limited_by_shared_tokens_and_not_by_how_much_it_is() {
+fn a_restore_is_limited_by_shared_tokens_not_by_size() {
     let mut plan = large();
     plan.selection = Selection::Restore { archive: "p0".into(), user: None };
     assert!(authorize_apply(&plan, &circumstances(None)).is_ok());
@@ -183,7 +180,7 @@ fn to_put_back_is_limited_by_shared_tokens_and_not_by_how_much_it_is() {
 }
 
 #[test]
-fn every_reason_to_confirm_is_named_at_once() {
+fn every_exceeded_limit_is_reported_at_once() {
     let effect =
         |kind| SideEffect { kind, table: "cart".into(), name: "fk".into(), rows: None, archived: false };
     let mut plan = large();
@@ -198,14 +195,14 @@ fn every_reason_to_confirm_is_named_at_once() {
 }
 
 #[test]
-fn without_room_for_the_archive_nothing_is_removed_and_other_reasons_are_said_first() {
+fn a_full_disk_is_reported_after_other_reasons() {
     let full = ApplyCircumstances { is_store_in_memory: true, ..circumstances(None) };
     assert!(matches!(refusal(&small(), &full), ActionError::DiskFull));
     assert!(matches!(refusal(&large(), &full), ActionError::LimitExceeded(..)));
 }
 
 #[test]
-fn what_other_plans_ended_lately_counts() {
+fn recent_plans_count_towards_the_limit() {
     let mut plan = small();
     plan.recently_ended = RecentImpact { plans: 3, rows: 16, active: 16, uncounted: 0 };
     let expected = LimitExceeded::CombinedActiveShare { share: 0.21, plans: 3 };
@@ -214,5 +211,5 @@ fn what_other_plans_ended_lately_counts() {
         other => panic!("{other}"),
     }
     plan.recently_ended.active = 15;
-    assert!(authorize_apply(&plan, &circumstances(None)).is_ok(), "a fifth is not more than a fifth");
+    assert!(authorize_apply(&plan, &circumstances(None)).is_ok(), "exactly a fifth is within the limit");
 }

@@ -4,7 +4,7 @@ fn reason(why: &[LimitExceeded]) -> ConfirmationReasons {
     ConfirmationReasons(why.to_vec())
 }
 
-/// One of each error at which the arguments are at fault.
+/// One of each error that the arguments cause.
 fn usage() -> Vec<ActionError> {
     let text = || "x".to_owned();
     vec![
@@ -38,16 +38,16 @@ fn usage() -> Vec<ActionError> {
 }
 
 #[test]
-fn whoever_gave_wrong_arguments_is_told_what_to_do() {
+fn usage_errors_have_a_hint() {
     for error in usage() {
         assert!(error.is_usage_error(), "{error:?}");
-        let hint = error.hint().unwrap_or_else(|| panic!("nothing to do about {error:?}"));
+        let hint = error.hint().unwrap_or_else(|| panic!("no hint for {error:?}"));
         assert!(!hint.is_empty() && !hint.ends_with('.'), "{hint}");
     }
 }
 
 #[test]
-fn what_the_arguments_met_is_not_their_fault_and_has_a_way_out() {
+fn errors_of_the_target_are_no_usage_errors_and_have_a_hint() {
     for error in [
         ActionError::NoRowIdentifier("sessions".into()),
         ActionError::ImplausibleExpiry { odd: 9, rows: 10 },
@@ -72,65 +72,65 @@ fn what_the_arguments_met_is_not_their_fault_and_has_a_way_out() {
 }
 
 #[test]
-fn a_target_that_names_what_is_not_there_is_a_fault_of_the_arguments() {
+fn a_missing_schema_is_a_usage_error() {
     assert!(ActionError::Target(TargetError::NoSchema("x".into())).is_usage_error());
     assert!(!ActionError::Target(TargetError::ConnectionLost).is_usage_error());
 }
 
 #[test]
-fn every_reason_to_confirm_says_how_far_the_plan_reaches() {
+fn every_exceeded_limit_states_the_impact_of_the_plan() {
     for (why, said) in [
         (LimitExceeded::ActiveShare(0.5), "ends 50 % of the active sessions"),
-        (LimitExceeded::Rows(1), "names 1 row"),
-        (LimitExceeded::Rows(2_000), "names 2,000 rows"),
-        (LimitExceeded::NoneActive(3), "names 3 rows of a table in which no session seems active"),
-        (LimitExceeded::TableShare(0.624), "takes 62 % of the rows of the table"),
+        (LimitExceeded::Rows(1), "affects 1 row"),
+        (LimitExceeded::Rows(2_000), "affects 2,000 rows"),
+        (LimitExceeded::NoneActive(3), "affects 3 rows of a table in which no session seems active"),
+        (LimitExceeded::TableShare(0.624), "affects 62 % of the rows in the table"),
         (
             LimitExceeded::CombinedActiveShare { share: 0.3, plans: 1 },
-            "ends, together with 1 other plan of the last hour, 30 % of the active sessions",
+            "ends 30 % of the active sessions, together with 1 other plan of the last hour",
         ),
         (
             LimitExceeded::CombinedRows { rows: 5, plans: 2 },
-            "ends, together with 2 other plans of the last hour, 5 rows",
+            "affects 5 rows, together with 2 other plans of the last hour",
         ),
-        (LimitExceeded::SideEffects(1), "has 1 side effect beyond the sessions"),
-        (LimitExceeded::SharedTokens(2), "makes 2 tokens valid again that several users had shared"),
+        (LimitExceeded::SideEffects(1), "has 1 side effect beyond the selected sessions"),
+        (LimitExceeded::SharedTokens(2), "restores 2 tokens that several users had shared"),
     ] {
         assert_eq!(reason(&[why]).to_string(), said);
     }
     let both = reason(&[LimitExceeded::Rows(9), LimitExceeded::SideEffects(2)]).to_string();
-    assert_eq!(both, "names 9 rows, and has 2 side effects beyond the sessions");
+    assert_eq!(both, "affects 9 rows and has 2 side effects beyond the selected sessions");
     let error = ActionError::LimitExceeded(reason(&[LimitExceeded::Rows(9)]), "app".into());
-    assert!(error.to_string().starts_with("the plan names 9 rows: "), "{error}");
-    assert_eq!(error.hint().unwrap(), "add --confirm 'app' if that is meant");
+    assert!(error.to_string().ends_with("the safety limit: it affects 9 rows"), "{error}");
+    assert_eq!(error.hint().unwrap(), "review the plan, then confirm it with --confirm 'app'");
 }
 
 #[test]
-fn privileges_that_are_missing_are_written_as_statements() {
+fn missing_privileges_are_written_as_statements() {
     let error =
         ActionError::from_missing_privileges(vec!["DELETE ON sessions".into(), "SELECT ON users".into()]);
     let hint = error.hint().unwrap();
     assert_eq!(
         hint,
-        "as the owner of the tables, GRANT DELETE ON sessions; GRANT SELECT ON users TO the acting role"
+        "as the owner of the tables, GRANT DELETE ON sessions; GRANT SELECT ON users TO the write role"
     );
-    // Where the role has everything, a function of the table is refused something.
+    // If the role has every privilege, a function of the table lacks one.
     assert!(matches!(ActionError::from_missing_privileges(vec![]), ActionError::TriggerLacksPrivilege));
 }
 
 #[test]
-fn only_where_several_rows_fit_there_are_some_to_choose_among() {
+fn similar_rows_are_only_of_errors_that_list_some() {
     let lines = vec![RowPreview { id: Some("s1".into()), ..RowPreview::default() }; 2];
     assert_eq!(ActionError::Ambiguous("s".into(), lines.clone()).similar_rows(), lines);
     assert_eq!(ActionError::NoUser("s".into(), lines.clone()).similar_rows(), lines);
     assert!(ActionError::NoSession.similar_rows().is_empty());
-    // With others at hand, the hint is to name one of those.
+    // With similar rows, the hint is to choose one of them.
     let [none, some] = [vec![], lines].map(|lines| ActionError::NoUser("s".into(), lines).hint().unwrap());
     assert_ne!(none, some);
 }
 
 #[test]
-fn what_a_drill_meets_keeps_its_meaning() {
+fn errors_of_a_scratch_database_keep_their_meaning() {
     assert!(matches!(ActionError::from(ScratchError::Refused), ActionError::NoDrill));
     let path = std::path::PathBuf::from("/nowhere");
     assert!(matches!(ActionError::from(ScratchError::Unwritable(path)), ActionError::Unwritable(_)));

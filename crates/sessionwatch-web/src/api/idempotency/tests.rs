@@ -3,7 +3,7 @@ use sessionwatch_app::app::{accounts::AccountRole, silences, tokens::TokenScope}
 
 use super::{super::super::test_dashboard::TestDashboard, *};
 
-/// A request for a silence, with a key.
+/// Returns a request that creates a silence, with an idempotency key.
 fn silence(token: &Secret, key: &str, note: &str) -> Request {
     let body = serde_json::json!({ "check": "duplicate-tokens", "minutes": 60, "note": note });
     Request::post("/api/v1/silences")
@@ -15,7 +15,7 @@ fn silence(token: &Secret, key: &str, note: &str) -> Request {
 }
 
 #[tokio::test]
-async fn a_request_is_done_once_and_its_answer_sent_again() {
+async fn a_request_runs_once_and_its_response_is_replayed() {
     let dashboard = TestDashboard::new();
     let token = dashboard.create_token(AccountRole::Responder, TokenScope::Alerts).await;
     let first = dashboard.send_request(silence(&token, "k1", "x")).await;
@@ -34,7 +34,7 @@ async fn a_request_is_done_once_and_its_answer_sent_again() {
 }
 
 #[tokio::test]
-async fn once_the_daemon_stops_nothing_more_is_done() {
+async fn a_stopping_daemon_starts_no_new_request() {
     let dashboard = TestDashboard::new();
     let token = dashboard.create_token(AccountRole::Responder, TokenScope::Alerts).await;
     dashboard.app.background.stop().await;
@@ -44,7 +44,7 @@ async fn once_the_daemon_stops_nothing_more_is_done() {
 }
 
 #[test]
-fn an_answer_is_sent_again_and_one_whose_status_is_none_is_an_error() {
+fn a_response_is_replayed_and_an_invalid_status_is_an_error() {
     let again = replay_response(404, "{}".into()).unwrap();
     assert_eq!(again.status(), StatusCode::NOT_FOUND);
     assert_eq!(again.headers()[IDEMPOTENCY_REPLAYED_HEADER], "true");
@@ -56,7 +56,7 @@ fn an_answer_is_sent_again_and_one_whose_status_is_none_is_an_error() {
 }
 
 #[test]
-fn an_answer_that_was_kept_nowhere_is_a_conflict() {
+fn replaying_a_response_that_was_not_stored_is_a_conflict() {
     let problem = replay_response(201, String::new()).unwrap_err();
     assert_eq!(problem.into_response().status(), StatusCode::CONFLICT);
     assert_eq!(replay_response(204, String::new()).unwrap().status(), StatusCode::NO_CONTENT);

@@ -106,7 +106,7 @@ pub(super) fn render_row(line: &RowPreview) -> String {
 ///
 /// If it cannot be written as JSON.
 pub(super) fn plan_to_json(config: &Config, plan: &ActionPlan) -> Result<Value, StoreError> {
-    Ok(json!({ "schema": 1, "plan": api_types::PlanDto::from_plan(config, plan)? }))
+    Ok(json!({ "schema": 2, "plan": api_types::PlanDto::from_plan(config, plan)? }))
 }
 
 /// What came of a plan, for a person.
@@ -185,14 +185,14 @@ pub(super) fn outcome_to_json(plan: &ActionPlan, applied: &ApplyReport) -> Resul
     };
     let rows = applied.skipped_rows.iter().map(left).collect::<Result<Vec<_>, _>>()?;
     Ok(json!({
-        "schema": 1,
+        "schema": 2,
         "applied": {
             "plan": plan.record.id,
             "target": plan.record.target,
             "action": plan.selection.command_name(),
             "table": plan.summary.table,
             "framework": plan.summary.framework,
-            "not_ended": plan.summary.not_ended,
+            "not_revoked": plan.summary.not_ended,
             "done": applied.done,
             "earlier": applied.done_earlier,
             "skipped": applied.skipped,

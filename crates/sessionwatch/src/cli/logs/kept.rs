@@ -111,7 +111,7 @@ fn build_log_event_table(found: &[LogEventRecord]) -> Result<OutputTable, StoreE
     };
     let header = ["time", "signal", "severity", "token", "user", "reason", "in the table", "source"];
     Ok(OutputTable {
-        json_key: "signals",
+        json_key: "log_events",
         header: header.map(str::to_owned).to_vec(),
         rows: found.iter().map(row).collect(),
         json_rows: found.iter().map(log_event_json).collect::<Result<_, _>>()?,
@@ -130,7 +130,7 @@ pub(super) fn list_log_sources(args: &LogSourcesArgs) -> Result<ExitCode, Failur
         rows.push(build_source_row(&source.name, &record, document.activity()));
         shown.push(api_types::to_json_value(document)?);
     }
-    let header = ["source", "target", "heard last", "voice", "lines", "signals", "dropped"];
+    let header = ["source", "target", "last line", "activity", "lines", "log events", "dropped"];
     let header = header.map(str::to_owned).to_vec();
     let sheet = OutputTable { json_key: "sources", header, rows, json_rows: shown };
     super::super::print_text(&sheet.render(args.format))?;
@@ -142,7 +142,7 @@ fn build_source_row(name: &str, kept: &LogSourceRecord, voice: &str) -> Vec<Stri
     let signals: u64 = kept
         .counters
         .iter()
-        .filter(|(what, _)| what.starts_with("signals/"))
+        .filter(|(what, _)| what.starts_with("log_events/"))
         .filter_map(|(_, count)| count.as_u64())
         .sum();
     let reasons = [

@@ -194,20 +194,20 @@ fn render_csv_line(found: &LocatedLogEvent) -> String {
 fn summary_to_json(tally: &LogSummary<'_>) -> Value {
     let counted = |(name, severity, count): (&str, Option<Severity>, EventCount)| {
         json!({
-            "kind": name, "severity": severity.map(Severity::name), "signals": count.count,
+            "kind": name, "severity": severity.map(Severity::name), "log_events": count.count,
             "first": count.first.map(clock::format_rfc3339), "last": count.last.map(clock::format_rfc3339),
         })
     };
     let ReadCounters { lines, bytes, hits, unrecognized: meaningless, truncated, not_utf8, overlong } =
         tally.counters;
     json!({
-        "schema": 1,
+        "schema": 2,
         "read": {
             "lines": lines, "bytes": bytes, "hits": hits, "meaningless": meaningless,
             "truncated": truncated, "not_utf8": not_utf8, "overlong": overlong,
         },
         "kinds": tally.sorted_counts().into_iter().map(counted).collect::<Vec<_>>(),
-        "signals": tally.kept_events.iter().map(LocatedLogEvent::to_json).collect::<Vec<_>>(),
+        "log_events": tally.kept_events.iter().map(LocatedLogEvent::to_json).collect::<Vec<_>>(),
     })
 }
 

@@ -15,9 +15,9 @@ fn who_only_looks_changes_nothing_and_forms_of_others_are_refused() {
     let (vera, rob) = (cookie(&address, "vera"), cookie(&address, "rob"));
     let form = |cookie: &str| form(&address, cookie);
     let silence = |cookie: &str, form: &str, headers: &[(&str, &str)]| {
-        let body = format!("form={form}&check=blind&note=x&minutes=60");
+        let body = format!("form={form}&check=target-unreachable&note=x&minutes=60");
         let headers = [&[("cookie", cookie)], headers].concat();
-        testkit::http::post(&address, "/alerts/silence", &headers, body.as_bytes()).status
+        testkit::http::post(&address, "/silences", &headers, body.as_bytes()).status
     };
     assert_eq!(get(&vera, "/alerts").0, 200);
     assert_eq!(silence(&vera, &form(&vera), &[]), 403);

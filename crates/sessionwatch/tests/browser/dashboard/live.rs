@@ -10,7 +10,7 @@ use crate::{
 
 /// Has the watch look now, and not only when it is time.
 fn look_now(scene: &Scene) {
-    assert_eq!(testkit::http::post(&scene.watch.address, "/awake/app", &[], b"").status, 202);
+    assert_eq!(testkit::http::post(&scene.watch.address, "/targets/app/wake", &[], b"").status, 202);
 }
 
 #[test]
@@ -19,13 +19,13 @@ fn the_overview_goes_red_by_itself_and_green_again_after_a_cleanup_also_when_its
     run(async {
         let browser = Browser::open(&scene.watch.address, DESK).await;
         browser.log_in("ada", ACCOUNT_PASSWORD).await;
-        browser.shows("All is well.").await;
+        browser.shows("No problems found").await;
         // The daemon goes and comes back, and with it the stream of events; nobody loads the page anew.
         let port = scene.watch.address.rsplit(':').next().unwrap().to_owned();
         let file = scene.folder.path().join("sessionwatch.toml");
         let text = std::fs::read_to_string(&file).unwrap();
         let text = text.replace("127.0.0.1:0", &format!("127.0.0.1:{port}"));
-        std::fs::write(&file, format!("{text}[alerts.critical]\nclear_looks = 1\n")).unwrap();
+        std::fs::write(&file, format!("{text}[alerts.critical]\nsuccess_threshold = 1\n")).unwrap();
         scene.watch.send_signal("TERM");
         assert!(scene.watch.child.wait().unwrap().success());
         scene.watch = testkit::DaemonProcess::start(scene.folder.path());
@@ -36,13 +36,13 @@ fn the_overview_goes_red_by_itself_and_green_again_after_a_cleanup_also_when_its
         let other = Browser::open(&scene.watch.address, DESK).await;
         other.log_in("ada", ACCOUNT_PASSWORD).await;
         other.shows("ada · responder").await;
-        other.goto("/cleanup/app").await;
+        other.goto("/cleanup?target=app").await;
         other.press("form:has(input[value=duplicates])").await;
-        other.shows("Carry out this plan").await;
+        other.shows("Apply plan").await;
         other.press("form.stack").await;
         other.shows("No matching rows remain").await;
         // A look follows the cleanup by itself.
-        browser.shows("All is well.").await;
+        browser.shows("No problems found").await;
     });
     assert_eq!(scene.watch.stop(), Some(0));
 }
@@ -65,18 +65,18 @@ fn two_people_who_look_after_the_same_alert_at_once_both_see_who_does() {
         let press = async |browser: &Browser| browser.press("form[action='/alerts/acknowledge']").await;
         tokio::join!(press(&ada), press(&rob));
         for browser in [&ada, &rob] {
-            browser.shows("looks after it").await;
+            browser.shows("Acknowledged by").await;
         }
         // Whoever was last does; both are on record, and both pages say the same in the end.
         ada.goto("/targets/app/checks/log-duplicate-token").await;
         rob.goto("/targets/app/checks/log-duplicate-token").await;
         let who = |text: String| {
-            ["ada", "rob"].map(|name| text.contains(&format!("{name} looks after it: {name} is on it")))
+            ["ada", "rob"].map(|name| text.contains(&format!("Acknowledged by {name}: {name} is on it")))
         };
         let (seen, also) = (who(ada.text().await), who(rob.text().await));
         assert!(seen == also && seen[0] != seen[1], "{seen:?} {also:?}");
         ada.goto("/audit").await;
-        assert_eq!(ada.text().await.matches("acknowledge").count(), 2);
+        assert_eq!(ada.text().await.matches("alert.acknowledged").count(), 2);
         // What one resolves, the other cannot any more, and is told.
         let resolve = "form[action='/alerts/resolve']";
         rob.press(resolve).await;
@@ -107,10 +107,10 @@ fn the_demonstration_leaks_within_a_minute_and_watches_its_own_log_ins() {
         browser.fill("form", "name", "ada").await;
         browser.fill("form", "password", ACCOUNT_PASSWORD).await;
         browser.press("form").await;
-        browser.shows("All is well.").await;
+        browser.shows("No problems found").await;
         browser.shows("log-duplicate-token on demo").await;
         browser.follow("log-duplicate-token").await;
-        browser.shows("Is it an emergency?").await;
+        browser.shows("Is this an incident?").await;
         browser.shows("Why it matters").await;
         browser.goto("/targets/dashboard/sessions").await;
         browser.shows("admin").await;

@@ -49,14 +49,14 @@ fn the_conditions_of_a_form_make_a_plan_of_what_fits_and_the_latest_is_listed_fi
     let cookie = cookie(&address, "rob");
     let form = form(&address, &cookie);
     let post = |fields: &str| {
-        let body = format!("form={form}&kind=where&{fields}");
-        testkit::http::post(&address, "/cleanup/app", &[("cookie", &cookie)], body.as_bytes())
+        let body = format!("form={form}&target=app&kind=where&{fields}");
+        testkit::http::post(&address, "/cleanup", &[("cookie", &cookie)], body.as_bytes())
             .into_status_and_text()
     };
     let get = |path: &str| testkit::http::get_with_headers(&address, path, &[("cookie", &cookie)]).body;
     for (fields, refused, said) in [
-        ("", 400, "Say at least one condition"),
-        ("expires_before=yesterday", 400, "is a date and a time, in UTC"),
+        ("", 400, "Enter at least one condition"),
+        ("expires_before=yesterday", 400, "must be a date and time in UTC"),
         ("created_after=2026-01-01T00:00", 409, "no column of"),
     ] {
         let (status, page) = post(fields);
@@ -74,7 +74,7 @@ fn the_conditions_of_a_form_make_a_plan_of_what_fits_and_the_latest_is_listed_fi
     let first = planned("user_like=USER+7", "2");
     // The rows of the guide's table end an hour, two hours and so on from now.
     let last = planned("expires_before=9999-01-01T00:00&user_like=user+8", "2");
-    let list = get("/cleanup/app");
+    let list = get("/cleanup?target=app");
     let at = |path: &str| list.find(&format!("href=\"{path}\"")).unwrap();
     assert!(at(&last) < at(&first), "{list}");
     assert_eq!(scene.watch.stop(), Some(0));
@@ -104,18 +104,18 @@ fn a_hundred_thousand_sessions_are_paged_through_in_a_browser() {
         // Nothing has them in that order: by itself, a page reads so many in the order of their ids.
         scene.database.psql("ANALYZE sessions").unwrap();
         browser.goto("/targets/app/sessions?order=up").await;
-        browser.shows("By row id").await;
+        browser.shows("Sorted by row ID").await;
         browser.shows("p10086").await;
         assert!(!browser.text().await.contains("p10087"));
         browser.follow("Next page").await;
         browser.shows("p10087").await;
         browser.goto("/targets/app/sessions?sort=created").await;
-        browser.shows("does not say when sessions were created").await;
+        browser.shows("does not store when sessions were created").await;
         browser.goto("/targets/app/sessions?sort=id").await;
         browser.shows("p99").await;
-        assert!(!browser.text().await.contains("By end"));
+        assert!(!browser.text().await.contains("Sorted by expiry"));
         browser.goto("/targets/app/sessions?user=7").await;
-        assert!(!browser.text().await.contains("By row id"));
+        assert!(!browser.text().await.contains("Sorted by row ID"));
         scene.database.psql("CREATE INDEX ON sessions (expires)").unwrap();
         browser.goto("/targets/app/sessions").await;
         browser.shows("p100000").await;

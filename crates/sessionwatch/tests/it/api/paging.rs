@@ -36,9 +36,9 @@ fn lists_are_paged_through_and_what_makes_no_sense_is_a_problem() {
     assert!(paged == whole && whole.len() >= 8, "{paged:?}");
     for (path, status, part) in [
         ("/targets/none", 404, "There is no target"),
-        ("/targets/a%00b", 400, "in one line"),
-        ("/targets/app/sessions?limit=0", 400, "a whole number from 1 to 1000"),
-        ("/targets/app/sessions?cursor=x", 400, "what `next` of a page was"),
+        ("/targets/a%00b", 400, "single line"),
+        ("/targets/app/sessions?limit=0", 400, "an integer from 1 to 1000"),
+        ("/targets/app/sessions?cursor=x", 400, "`next` of the previous page"),
         ("/targets/app/sessions?statu=all", 400, "unknown field"),
         ("/events?from=yesterday", 400, "2026-01-31T12:00:00Z"),
         ("/plans/none", 404, "no such plan"),
@@ -50,20 +50,20 @@ fn lists_are_paged_through_and_what_makes_no_sense_is_a_problem() {
     for (body, part) in [
         (json!({ "kind": "expired" }), "missing field `hours`"),
         (json!({ "kind": "all", "more": 1 }), "unknown field `more`"),
-        (json!({ "kind": "user", "user": "a\u{0}" }), "in one line"),
-        (json!([]), "the body does not fit"),
+        (json!({ "kind": "user", "user": "a\u{0}" }), "single line"),
+        (json!([]), "invalid body"),
     ] {
         bot.post("/targets/app/plans", &body).is_problem(400, part);
     }
     bot.post("/targets/app/plans", &json!({ "kind": "user", "user": "none" }))
         .is_problem(404, "no user `none`");
-    bot.post("/targets/app/plans", &json!({ "kind": "where" })).is_problem(409, "it is everybody");
+    bot.post("/targets/app/plans", &json!({ "kind": "where" })).is_problem(409, "to select all sessions");
     let everybody = bot.post("/targets/app/plans", &json!({ "kind": "all" })).body;
     let path = format!("/plans/{}/apply", everybody["id"].as_str().unwrap());
     bot.post(&path, &json!({ "confirm": "other" })).is_problem(409, "type the name of the target");
     bot.ask("POST", "/silences", &[], None).is_problem(415, "application/json");
     let put = bot.ask("PUT", "/silences", &[], None);
-    put.is_problem(405, "takes GET, POST");
+    put.is_problem(405, "allows only GET, POST");
     assert_eq!(put.header("allow"), "GET, POST");
     let huge = json!({ "minutes": 5, "note": "x".repeat(70_000) });
     bot.post("/silences", &huge).is_problem(413, "64 KiB");
@@ -97,7 +97,7 @@ fn a_large_table_is_paged_through_by_id_also_if_it_is_taken_for_a_small_one_mean
 fn questions_take_turns_over_a_connection_that_waits_a_little() {
     let scene = Scene::new();
     let bot = scene.program("ada", "read,actions");
-    testkit::wait_until("the first look", || !bot.get("/targets/app").body["looked_at"].is_null());
+    testkit::wait_until("the first look", || !bot.get("/targets/app").body["checked_at"].is_null());
     let waiting = || {
         let query = "SELECT string_agg(pid::text, ' ') FROM pg_stat_activity
             WHERE datname = current_database() AND pid <> pg_backend_pid() AND state = 'idle'";
@@ -139,7 +139,7 @@ fn questions_take_turns_over_a_connection_that_waits_a_little() {
 fn who_goes_away_without_waiting_for_the_answer_makes_no_room_for_more_questions() {
     let scene = Scene::of("lock_timeout = 600\n", "");
     let bot = scene.program("ada", "read");
-    testkit::wait_until("the first look", || !bot.get("/targets/app").body["looked_at"].is_null());
+    testkit::wait_until("the first look", || !bot.get("/targets/app").body["checked_at"].is_null());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let dsn = Dsn::parse(&scene.database.url("postgres")).unwrap();
     let locker = runtime.block_on(PgConnection::<NoRows>::open(&dsn)).unwrap();

@@ -35,7 +35,7 @@ fn restore(folder: &Path, archive: &str, count: u64) -> Value {
     let plan = plan(folder, &command);
     assert_eq!(plan["rows"], count, "{plan:#}");
     let notes = plan["notes"].to_string();
-    assert!(!notes.contains("without a fingerprint"), "a token that is NULL has none: {notes}");
+    assert!(!notes.contains("without a token fingerprint"), "a token that is NULL has none: {notes}");
     carry_out(folder, &plan, &command)
 }
 
@@ -94,7 +94,7 @@ fn a_session_that_was_ended_in_place_is_set_back_whatever_of_it_is_null() {
             for (revoke, is_ended) in WAYS {
                 let folder = tempfile::tempdir().unwrap();
                 let text = format!(
-                    "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n[target.mapping]\nsessions = \"s\"\n\
+                    "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n[target.mapping]\nsessions = \"s\"\n\
                      id = \"id\"\ntoken = \"t\"\nuser = \"u\"\nexpires = \"e\"\ndecoder = \"epoch-s\"\n{revoke}\n"
                 );
                 std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();

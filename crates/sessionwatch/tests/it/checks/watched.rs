@@ -31,12 +31,12 @@ struct Fixture {
 fn fixture(id: &str) -> Fixture {
     let configuration = "";
     match id {
-        "token-rebound" => Fixture {
+        "token-reassigned" => Fixture {
             ordinary: r#"UPDATE sessions SET "sessionToken" = "sessionToken" || 'x' WHERE id = 's9'"#,
             tripping: r#"UPDATE sessions SET "userId" = 1 + "userId" % 60 WHERE id = 's9'"#,
             configuration,
         },
-        "revived-sessions" => Fixture {
+        "reappeared-sessions" => Fixture {
             ordinary: "DELETE FROM sessions WHERE id = 's9'",
             tripping: "INSERT INTO sessions VALUES ('again', 'token-' || md5('9'), 10, now() + interval '1 day')",
             configuration,
@@ -59,7 +59,7 @@ fn fixture(id: &str) -> Fixture {
 fn verdict(watch: &Watch, id: &str) -> Value {
     let (_, report) =
         watch.shared.app.store.read(|db| latest_reports::find_report(db, "app")).unwrap().unwrap();
-    testkit::find_check_result(&report, id)["verdict"].clone()
+    testkit::find_check_result(&report, id)["result"].clone()
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn each_check_of_two_looks_passes_at_ordinary_changes_and_fails_for_its_own_reas
         );
         let mut watch = Watch::start(folder.path(), &text, monday());
         assert_eq!(verdict(&watch, check.id), "unknown", "{} at the first look", check.id);
-        for (minute, change, expected) in [(1, ordinary, "healthy"), (2, tripping, "failing")] {
+        for (minute, change, expected) in [(1, ordinary, "passing"), (2, tripping, "failing")] {
             database.psql(change).unwrap();
             watch.to(monday() + minute * MINUTE);
             assert_eq!(verdict(&watch, check.id), expected, "{}", check.id);
@@ -105,7 +105,7 @@ fn trip(id: &str, watch: &Watch, folder: &Path) {
         "log-duplicate-token" => send(watch, DUPLICATE),
         "log-user-mismatch" => send(watch, MISMATCH),
         // Session s7 is one of user 8.
-        "log-table-mismatch" => {
+        "log-user-conflict" => {
             send(watch, "[AUTH-ADAPTER] Session created { sessionToken: 'f47ac10b...', userId: 5 }");
         }
         "token-in-log" => send(watch, &format!("debug {{ sessionToken: '{}' }}", crate::logs::TOKEN)),
@@ -115,7 +115,7 @@ fn trip(id: &str, watch: &Watch, folder: &Path) {
             send(watch, &(0..11).map(line).collect::<String>());
         }
         // Nobody says anything.
-        "log-silence" => {}
+        "log-source-idle" => {}
         // Text that is not understood, whenever it is read: UTF-16 in the middle of a file.
         "log-source-gap" => {
             let text: Vec<u8> = MISMATCH.encode_utf16().flat_map(u16::to_le_bytes).collect();
@@ -149,7 +149,7 @@ fn each_check_of_logs_passes_at_ordinary_lines_and_fails_for_its_own_reason() {
                 send(&watch, "GET / 200\n");
             }
         }
-        comes_to(&watch, monday() + 5 * HOUR + 2 * MINUTE, check.id, "healthy");
+        comes_to(&watch, monday() + 5 * HOUR + 2 * MINUTE, check.id, "passing");
         trip(check.id, &watch, folder.path());
         let later = if check.kind == LogCheckKind::IdleSource { 7 } else { 6 };
         comes_to(&watch, monday() + later * HOUR, check.id, "failing");

@@ -66,7 +66,7 @@ impl History {
         let mapping = format!(
             "[target.mapping]\nsessions = \"sessions\"\ntoken = \"sessionToken\"\nexpires = \"expires\"\ndecoder = \"{decoder}\"\n{id}user = \"userId\"\nusers = \"users\"\n"
         );
-        let text = format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\n{mapping}");
+        let text = format!("[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n{mapping}");
         let config = Config::parse(&folder.path().join("sessionwatch.toml"), &text).unwrap();
         Self {
             target: config.targets[0].clone(),

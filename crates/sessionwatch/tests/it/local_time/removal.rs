@@ -27,7 +27,7 @@ fn no_grace_is_shorter_than_clocks_can_be_apart() {
         &["revoke", "where", "--expires-before", &hour_ago],
     ] {
         let said = testkit::run_program(&[command, &[&url]].concat());
-        refused(&said, &["within 14 hours", "`expiresAt` names no time zone", "timestamp-local:ZONE"]);
+        refused(&said, &["less than 14 hours", "`expiresAt` has no time zone", "timestamp-local:ZONE"]);
     }
     for command in [
         &["cleanup", "expired"][..],
@@ -106,7 +106,7 @@ fn most_of_a_table_is_not_removed_without_a_second_thought() {
     for (expired, active, part) in [
         (5, 35, None),
         (2, 1, None),
-        (3, 2, Some("takes 60 % of the rows of the table")),
+        (3, 2, Some("affects 60 % of the rows in the table")),
         (90, 0, Some("in which no session seems active")),
         (5, 0, Some("in which no session seems active")),
     ] {
@@ -186,7 +186,7 @@ fn the_cleanup_of_the_watch_leaves_most_of_a_table_to_a_person() {
             .unwrap();
         let url = database.url("postgres");
         let text = format!(
-            "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\nschedule = \"guide\"\n\
+            "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\nschedule = \"guide\"\n\
              [target.cleanup]\nexpired = true\n{more}[serve]\nlisten = \"127.0.0.1:0\"\n"
         );
         let mut watch = Watch::start(folder.path(), &text, monday());
@@ -211,7 +211,7 @@ fn the_cleanup_of_the_watch_leaves_most_of_a_table_to_a_person() {
             to: UtcTimestamp::MAX,
             target: None,
             check: None,
-            text: Some("takes 62 % of the rows".into()),
+            text: Some("affects 62 % of the rows".into()),
             alerts_only: false,
             before_id: None,
             limit: 10,

@@ -29,7 +29,7 @@ fn what_a_session_says_of_its_cookie_is_the_truth() {
         let right = CONNECT_PG_SIMPLE.mapped(&database, &format!("timestamp-local:{zone}"));
         let report = check_in(right.path(), "scan");
         assert_eq!(doubted(&report), Vec::<String>::new());
-        assert_eq!(report["census"]["expired"], 0);
+        assert_eq!(report["stats"]["expired"], 0);
         let said = run_program_in(right.path(), &[], &["cleanup", "expired", "--grace", "1h"]);
         assert_eq!(said.exit_code, 0, "{}", said.stderr);
     }

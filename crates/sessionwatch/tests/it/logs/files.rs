@@ -67,7 +67,7 @@ fn whole_files_are_scanned_however_they_are_packed() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|kind| (kind["kind"].as_str().unwrap(), kind["signals"].as_u64().unwrap()))
+        .map(|kind| (kind["kind"].as_str().unwrap(), kind["log_events"].as_u64().unwrap()))
         .collect();
     assert_eq!(kinds, [("duplicate-token", 3), ("user-mismatch", 3)]);
     let list = scan(&["a.log", "--format", "ndjson", "--only", "duplicate-token"]);
@@ -94,12 +94,7 @@ fn whole_files_are_scanned_however_they_are_packed() {
     let broken = std::fs::read(path("b.log.gz")).unwrap();
     std::fs::write(path("d.log.gz"), &broken[..broken.len() / 2]).unwrap();
     let said = scan(&["d.log.gz"]);
-    assert_eq!(
-        (said.exit_code, said.stderr.contains("cannot be read beyond byte")),
-        (3, true),
-        "{}",
-        said.stderr
-    );
+    assert_eq!((said.exit_code, said.stderr.contains("beyond byte")), (3, true), "{}", said.stderr);
 }
 
 #[test]

@@ -118,14 +118,14 @@ fn on_a_full_disk_nothing_is_acknowledged_and_nothing_is_lost() {
     wait_until("room again", || drained(&running, &[("full-199", invalid)]).0 == 200);
     let metrics = running.get_body("/metrics");
     assert_eq!(line(&running), 200);
-    let of_lines = "sessionwatch_log_signals_total{source=\"lines\",kind=\"invalid-user\"}";
+    let of_lines = "sessionwatch_log_events_total{source=\"lines\",kind=\"invalid-user\"}";
     assert!(running.get_body("/metrics").contains(&format!("{of_lines} 1\n")));
     // What comes after that is another one.
     assert_eq!(line(&running), 200);
     assert!(running.get_body("/metrics").contains(&format!("{of_lines} 2\n")));
     // What was refused was sent again, and is there once.
     assert!(
-        metrics.contains("sessionwatch_log_signals_total{source=\"drain\",kind=\"invalid-user\"} 201"),
+        metrics.contains("sessionwatch_log_events_total{source=\"drain\",kind=\"invalid-user\"} 201"),
         "{metrics}"
     );
     assert_eq!(running.stop(), Some(0));

@@ -13,7 +13,7 @@ UPDATE sessions SET "sessionToken" = 'ZQ42XV' WHERE id = 's3';
 /// A target with its addresses for both roles, every token in it, and the store of who watches it.
 pub(super) struct Planted {
     pub(super) url: String,
-    pub(super) act_url: Option<String>,
+    pub(super) write_url: Option<String>,
     pub(super) tokens: Vec<String>,
     /// Where the store is: a file beside the configuration, or a schema of this database.
     pub(super) store: Option<Database<'static>>,
@@ -35,12 +35,12 @@ pub(super) fn in_postgres() -> Planted {
         database.psql(&format!("ALTER ROLE {role} SUPERUSER PASSWORD '{password}'")).unwrap();
         database.url(&role).replace(":testkit@", &format!(":{password}@"))
     };
-    let (url, act_url) = (of("watch", WATCH_PASSWORD), of("act", ACT_PASSWORD));
+    let (url, write_url) = (of("watch", WATCH_PASSWORD), of("act", ACT_PASSWORD));
     assert!(url.contains(WATCH_PASSWORD));
     let tokens = database.psql(r#"SELECT DISTINCT "sessionToken" FROM sessions"#).unwrap();
     Planted {
         url,
-        act_url: Some(act_url),
+        write_url: Some(write_url),
         tokens: tokens.lines().map(str::to_owned).collect(),
         store: Some(testkit::empty_database()),
         _kept: Kept::Database(database),
@@ -68,7 +68,7 @@ pub(super) fn in_sqlite() -> Planted {
     let tokens: Vec<String> = query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
     Planted {
         url: format!("sqlite:{}", path.display()),
-        act_url: None,
+        write_url: None,
         tokens,
         store: None,
         _kept: Kept::Folder(folder),

@@ -38,12 +38,14 @@ fn what_goes_along_with_sessions_is_counted_and_confirmed() {
         notes.contains("also deletes 500 rows of") && notes.contains("and restored with their sessions"),
         "{notes}"
     );
-    assert!(notes.contains("what stood there is not archived"), "{notes}");
+    assert!(notes.contains("the old values are not archived"), "{notes}");
     assert!(
-        notes.contains("an unknown number of rows of") && !notes.contains("nobody will notice"),
+        notes.contains("an unknown number of rows of") && !notes.contains("no active session is affected"),
         "{notes}"
     );
-    assert!(counted["needs_confirmation"].to_string().contains("has 3 side effects beyond the sessions"));
+    assert!(
+        counted["needs_confirmation"].to_string().contains("has 3 side effects beyond the selected sessions")
+    );
     let said = apply(place, &cleanup, &counted, false);
     assert!(said.exit_code == 2 && said.stderr.contains("--confirm 'app'"), "{said:?}");
     database.psql(&format!("GRANT SELECT (cart) ON items TO {watch}")).unwrap();
@@ -108,7 +110,7 @@ fn what_goes_along_with_sessions_is_archived_and_comes_back_with_them() {
     let back = plan(place, &restore);
     let notes = back["notes"].to_string();
     assert!(
-        notes.contains("also restores the rows of") && notes.contains("(500 when that plan was made)"),
+        notes.contains("also restores the rows of") && notes.contains("(500 when that plan was created)"),
         "{notes}"
     );
     // A cart that is there again stays, and the items of the one in the archive do not move into it.
@@ -145,7 +147,7 @@ fn triggers_and_rules_that_stop_a_deletion_are_named() {
     let said = apply(folder.path(), &revoke, &kept, true);
     let done = document(&said)["applied"].clone();
     assert_eq!((said.exit_code, &done["done"], &done["skipped"]), (1, &1.into(), &1.into()), "{done:#}");
-    assert_eq!(done["rows"][0]["why"], "kept by a trigger of the table that runs before each row");
+    assert_eq!(done["rows"][0]["why"], "kept by a BEFORE trigger of the table");
     database
         .psql("DROP TRIGGER keeps ON sessions; CREATE RULE stays AS ON DELETE TO sessions DO INSTEAD NOTHING")
         .unwrap();
@@ -163,7 +165,7 @@ fn triggers_and_rules_that_stop_a_deletion_are_named() {
     assert_eq!(besides(&ruled), [effect("rule", "sessions", None)]);
     let said = apply(folder.path(), &["revoke", "user", "u9"], &ruled, false);
     assert!(
-        said.exit_code == 2 && said.stderr.contains("1 side effect beyond the sessions"),
+        said.exit_code == 2 && said.stderr.contains("1 side effect beyond the selected sessions"),
         "{}",
         said.stderr
     );
@@ -215,10 +217,7 @@ fn in_a_file_too_what_goes_along_is_counted() {
         true,
     );
     let done = document(&said)["applied"].clone();
-    assert_eq!(
-        done["rows"][0]["why"], "kept by a trigger of the table that runs before each row",
-        "{done:#}"
-    );
+    assert_eq!(done["rows"][0]["why"], "kept by a BEFORE trigger of the table", "{done:#}");
 }
 
 #[test]
@@ -243,7 +242,7 @@ fn a_session_stays_with_what_goes_along_where_that_stays() {
     assert_eq!((said.exit_code, &done["done"], &done["skipped"]), (1, &99.into(), &1.into()), "{done:#}");
     assert_eq!(
         done["rows"][0]["why"],
-        "rows of other tables that go with it were changed meanwhile, or a trigger keeps them"
+        "dependent rows of other tables were changed meanwhile, or a trigger keeps them"
     );
     assert_eq!(done["dependents"][0]["done"], 30_598, "all but the two carts of that session");
     let left = "SELECT s.id, count(*) FROM sessions AS s JOIN carts ON session_id = s.id WHERE s.expires > now() GROUP BY s.id";

@@ -15,7 +15,7 @@ fn nothing_is_planned_while_two_tables_could_be_meant() {
     let store = Store::Server(database);
     let folder = store.configured("[target.cleanup]\nexpired = true\n");
     let (said, report) = check(folder.path());
-    assert_eq!((said.exit_code, &report["verdict"]), (3, &json!("unknown")), "{report:#}");
+    assert_eq!((said.exit_code, &report["result"]), (3, &json!("unknown")), "{report:#}");
     assert!(report["checks"].to_string().contains("`public.logins` (Auth.js with Prisma)"), "{report:#}");
     for plan in
         [&["revoke", "all"][..], &["cleanup", "expired"], &["cleanup", "orphaned"], &["revoke", "user", "3"]]
@@ -58,7 +58,8 @@ fn nothing_is_planned_while_two_tables_could_be_meant() {
     store.configure(folder.path(), "sessions = \"public.accounts\"");
     let (said, _) = check(folder.path());
     assert!(
-        said.exit_code == 2 && said.stderr.contains("table `public.accounts` does not match any known layout"),
+        said.exit_code == 2
+            && said.stderr.contains("table `public.accounts` does not match any known layout"),
         "{}",
         said.stderr
     );
@@ -150,7 +151,7 @@ fn nothing_is_planned_on_another_table_until_somebody_confirms_it() {
         // A plan of before is about the table of before.
         let applied = run(&["cleanup", "expired", "--apply", id, "--confirm", "app"]);
         assert!(
-            applied.exit_code == 2 && applied.stderr.contains("was made for the table"),
+            applied.exit_code == 2 && applied.stderr.contains("was created for table"),
             "{}",
             applied.stderr
         );
@@ -181,7 +182,7 @@ fn columns_are_part_of_it(store: &Store, folder: &Path) {
     let gone = run(all);
     assert!(gone.exit_code == 3 && gone.stderr.contains("was the session table before"), "{}", gone.stderr);
     let kept = rusqlite::Connection::open(folder.join("sessionwatch-state.db")).unwrap();
-    let by = "SELECT group_concat(actor, ' ') FROM (SELECT DISTINCT actor FROM audit WHERE action = 'session-table-confirmed' ORDER BY id)";
+    let by = "SELECT group_concat(actor, ' ') FROM (SELECT DISTINCT actor FROM audit WHERE action = 'target.layout_confirmed' ORDER BY id)";
     let by: String = kept.query_row(by, [], |row| row.get(0)).unwrap();
     assert_eq!(by, "ada the configuration");
     let list = run(&["targets", "list", "--format", "json"]);
@@ -217,7 +218,7 @@ fn the_watch_does_not_move_to_another_table_by_itself() {
     let said = changed["error"].as_str().unwrap();
     assert!(said.contains("the session table changed from `public.sessions`"), "{changed:#}");
     assert!(
-        changed["checks"].as_array().unwrap().iter().all(|check| check["verdict"] == "unknown"),
+        changed["checks"].as_array().unwrap().iter().all(|check| check["result"] == "unknown"),
         "{changed:#}"
     );
     let answer =

@@ -123,8 +123,8 @@ fn sessions_that_are_kept_elsewhere_are_told_of_in_plan_and_result() {
     assert!(told["level"] == "warn" && told["summary"].to_string().contains(sign), "{doctor:#}");
     let plan = run_program_in(folder.path(), &[], &["revoke", "all", "--format", "json"]);
     let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
-    assert!(plan["plan"]["not_ended"][0].as_str().unwrap().contains(sign), "{plan:#}");
-    assert!(plan["plan"]["not_ended"].to_string().contains("cookieCache"), "{plan:#}");
+    assert!(plan["plan"]["not_revoked"][0].as_str().unwrap().contains(sign), "{plan:#}");
+    assert!(plan["plan"]["not_revoked"].to_string().contains("cookieCache"), "{plan:#}");
     let id = plan["plan"]["id"].as_str().unwrap();
     let done = run_program_in(folder.path(), &[], &["revoke", "all", "--apply", id, "--confirm", "app"]);
     assert!(

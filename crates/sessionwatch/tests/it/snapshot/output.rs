@@ -12,12 +12,12 @@ const LOG_LINES: &str = "[AUTH-ADAPTER] Session created { sessionToken: 'token-c
     GET / 200\n";
 
 const CONFIGURATION: &str = r#"
-[checks.slow-observation]
+[checks.slow-check-run]
 enabled = false
 [alerts.high]
-pending_looks = 1
+failure_threshold = 1
 [alerts.medium]
-pending_looks = 1
+failure_threshold = 1
 [serve]
 listen = "127.0.0.1:0"
 [[logs]]
@@ -36,7 +36,7 @@ fn snapshots(database: &Database<'_>) -> Snapshots {
 fn configure(folder: &std::path::Path, database: &Database<'_>, hook: &str) {
     let url = database.url("postgres");
     let text = format!(
-        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\nevery = \"1h\"\n\
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\ninterval = \"1h\"\n\
          [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{hook}\"\n{CONFIGURATION}"
     );
     std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();
@@ -287,7 +287,7 @@ fn output_about_sqlite_is_the_kept_one() {
     scene::sqlite(&folder.path().join("app.db"));
     std::fs::write(
         folder.path().join("sessionwatch.toml"),
-        "[[target]]\nname = \"app\"\nurl = \"app.db\"\nact_url = \"app.db\"\n[checks.slow-observation]\nenabled = false\n",
+        "[[target]]\nname = \"app\"\nurl = \"app.db\"\nwrite_url = \"app.db\"\n[checks.slow-check-run]\nenabled = false\n",
     )
     .unwrap();
     let mut snapshots = Snapshots::new("output");

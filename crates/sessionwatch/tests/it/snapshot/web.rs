@@ -14,10 +14,10 @@ use crate::{
 };
 
 const CONFIGURATION: &str = r#"
-[checks.slow-observation]
+[checks.slow-check-run]
 enabled = false
 [alerts.high]
-pending_looks = 1
+failure_threshold = 1
 [serve]
 listen = "127.0.0.1:0"
 [[channel]]
@@ -112,15 +112,15 @@ fn work(answers: &mut Answers<'_>, watch: &Watch) -> Known {
         &known,
         &json!({ "check": "expired-backlog", "minutes": 90, "note": "cleaning" }),
     );
-    answers.post("/targets/{target}/attestations", &known, &json!({ "holds": true, "note": "support" }));
+    answers.post("/targets/{target}/attestations", &known, &json!({ "passes": true, "note": "support" }));
     let opened = answers.post(
         "/incidents",
         &known,
         &json!({ "target": "app", "severity": "P1", "summary": "a leak" }),
     );
     opened["id"].as_str().unwrap().clone_into(&mut known.incident);
-    answers.post("/incidents/{id}/next", &known, &json!({ "said": "nothing", "step": "confirm" }));
-    answers.post("/incidents/{id}/set", &known, &json!({ "name": "root-cause", "text": "a cache" }));
+    answers.post("/incidents/{id}/steps", &known, &json!({ "response": "check", "step": "confirm" }));
+    answers.post("/incidents/{id}/fields", &known, &json!({ "name": "root-cause", "text": "a cache" }));
     answers.post("/incidents/{id}/notes", &known, &json!({ "note": "told the team" }));
     answers.post("/incidents/{id}/close", &known, &json!({}));
     let plan = answers.post("/targets/{target}/plans", &known, &json!({ "kind": "user", "user": "4" }));
@@ -166,10 +166,10 @@ fn pages(known: &Known) -> Vec<(&'static str, String)> {
         "/incidents",
         "/audit",
         "/settings",
-        "/cleanup/-",
-        "/cleanup/app",
-        "/checklist/-",
-        "/checklist/app",
+        "/cleanup",
+        "/cleanup?target=app",
+        "/report",
+        "/targets/app/report",
         "/targets/app",
         "/targets/app/checks/duplicate-tokens",
         "/targets/app/checks/orphaned-sessions",
@@ -267,7 +267,7 @@ fn pages_and_answers_are_the_kept_ones() {
     let (database, folder) = (scene::postgresql(), tempfile::tempdir().unwrap());
     let url = database.url("postgres");
     let text = format!(
-        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nact_url = \"{url}\"\nevery = \"1m\"\n{CONFIGURATION}"
+        "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\ninterval = \"1m\"\n{CONFIGURATION}"
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), &text).unwrap();
     testkit::create_account(folder.path(), "ada", "admin");

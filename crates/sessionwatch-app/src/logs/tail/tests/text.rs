@@ -1,9 +1,9 @@
-//! Entries of several lines, and encodings.
+//! Multi-line entries and encodings.
 
 use super::*;
 
 #[test]
-fn an_entry_that_goes_on_survives_a_restart_and_a_pause() {
+fn a_multi_line_entry_survives_a_restart_and_a_pause() {
     let scene = Scene::new();
     let path = scene.log();
     append(&path, "[AUTH-ADAPTER] Session created {\n");
@@ -19,7 +19,7 @@ fn an_entry_that_goes_on_survives_a_restart_and_a_pause() {
     let place = scene.read_from(place).is(&[]);
     append(&path, "}\n");
     let place = scene.read_from(place).is(&[2]);
-    // It ends if nothing follows for long.
+    // The entry ends if nothing follows for a while.
     append(&path, "[AUTH-ADAPTER] Session created {\n  userId: 3,\n");
     let mut follower = scene.follower(place);
     scene.read(&mut follower).is(&[]);
@@ -36,7 +36,7 @@ fn an_entry_that_goes_on_survives_a_restart_and_a_pause() {
 }
 
 #[test]
-fn what_an_open_entry_gave_already_is_not_given_again() {
+fn events_of_a_pending_entry_are_reported_once() {
     let pattern = Pattern::new("opened", Severity::Low, Some("Session created"), None).unwrap();
     let scene = Scene { grammar: Matchers::new(vec![pattern], TimestampDefaults::default()), ..Scene::new() };
     append(&scene.log(), "[AUTH-ADAPTER] Session created {\n");
@@ -49,7 +49,7 @@ fn what_an_open_entry_gave_already_is_not_given_again() {
 }
 
 #[test]
-fn an_entry_goes_on_in_the_file_after_it() {
+fn an_entry_continues_in_the_next_file() {
     let begun = "[AUTH-ADAPTER] Session created {\n";
     for is_restarted in [false, true] {
         for rotate in [&(|scene: &Scene| scene.rename("app.log", "app.log.1")) as &dyn Fn(&Scene), &|scene| {
@@ -79,7 +79,7 @@ fn an_entry_goes_on_in_the_file_after_it() {
 }
 
 #[test]
-fn a_line_that_a_truncation_cuts_is_a_gap() {
+fn a_line_cut_by_a_truncation_is_a_gap() {
     let scene = Scene::new();
     let path = scene.log();
     append(&path, line(1) + LINE);
@@ -97,7 +97,7 @@ fn wide(text: &str, encode: fn(u16) -> [u8; 2]) -> Vec<u8> {
 }
 
 #[test]
-fn utf_16_is_read_over_restarts_and_rotation() {
+fn utf_16_is_read_across_restarts_and_rotation() {
     for encode in [u16::to_le_bytes as fn(u16) -> [u8; 2], u16::to_be_bytes] {
         for mark in ["\u{feff}", ""] {
             let scene = Scene::new();
@@ -123,7 +123,7 @@ fn utf_16_is_read_over_restarts_and_rotation() {
 }
 
 #[test]
-fn text_that_is_not_understood_is_a_gap() {
+fn text_in_an_unknown_encoding_is_a_gap() {
     let scene = Scene::new();
     let path = scene.log();
     append(&path, line(1));
@@ -134,7 +134,7 @@ fn text_that_is_not_understood_is_a_gap() {
     let seen = scene.read(&mut follower);
     assert_eq!(seen.gaps, [GapCause::NotText]);
     assert!(seen.lost_bytes + 1 >= text.len() as u64, "{seen:?}");
-    // It is told once in a while, and counted always.
+    // Reported at intervals, but always counted.
     append(&path, &text);
     let seen = scene.read(&mut follower);
     assert_eq!((seen.gaps, seen.lost_bytes > 80), (vec![], true));

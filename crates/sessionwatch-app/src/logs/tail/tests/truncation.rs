@@ -1,9 +1,9 @@
-//! A file that is cut off or that is gone: what was in it is read from its copy, or a gap is told.
+//! Truncated and removed files: their rest is read from a copy, or a gap is reported.
 
 use super::*;
 
 #[test]
-fn what_cannot_be_found_again_is_a_gap() {
+fn a_file_that_cannot_be_found_is_a_gap() {
     let scene = Scene::new();
     let path = scene.log();
     append(&path, line(1));
@@ -15,7 +15,7 @@ fn what_cannot_be_found_again_is_a_gap() {
     append(&path, line(4));
     scene.rename("app.log", "app.log.1");
     pack(&scene.path("app.log.1"));
-    // What is left of it cannot be unpacked to its end.
+    // The compressed file is truncated.
     let packed = fs::read(scene.path("app.log.1.gz")).unwrap();
     fs::write(scene.path("app.log.1.gz"), &packed[..packed.len() - 9]).unwrap();
     append(&path, line(5));
@@ -36,7 +36,7 @@ fn what_cannot_be_found_again_is_a_gap() {
 }
 
 #[test]
-fn a_truncation_is_noticed_though_the_file_begins_and_grows_as_before() {
+fn a_truncation_is_detected_although_the_file_starts_and_grows_as_before() {
     let scene = Scene::new();
     let path = scene.log();
     append(&path, banner() + &line(1) + &line(2));
@@ -46,7 +46,7 @@ fn a_truncation_is_noticed_though_the_file_begins_and_grows_as_before() {
     copytruncate(&path, &scene.path("app.log.1"));
     append(&path, banner() + &line(4) + &line(5) + &line(6) + &line(7));
     let place = scene.read(&mut follower).is(&[3, 4, 5, 6, 7]);
-    // While nobody reads, and without a copy.
+    // While stopped, and without a copy.
     append(&path, line(8));
     copytruncate(&path, &scene.path("app.log.2"));
     append(&path, banner() + &line(9) + &line(10) + &line(11) + &line(12) + &line(13) + &line(14));
@@ -57,7 +57,7 @@ fn a_truncation_is_noticed_though_the_file_begins_and_grows_as_before() {
 }
 
 #[test]
-fn where_only_what_all_files_begin_with_was_read_a_copy_holds_the_rest() {
+fn the_rest_is_read_from_a_copy_even_if_only_the_banner_was_read() {
     let scene = Scene::new();
     let path = scene.log();
     append(&path, banner());
@@ -70,13 +70,13 @@ fn where_only_what_all_files_begin_with_was_read_a_copy_holds_the_rest() {
 }
 
 #[test]
-fn a_hole_is_passed_over() {
+fn a_hole_is_skipped() {
     let scene = Scene::new();
     let path = scene.log();
     append(&path, line(1) + &line(2));
     let mut follower = scene.follower(None);
     scene.read(&mut follower).is(&[1, 2]);
-    // Who does not append writes on where it was.
+    // A process that does not append keeps its write offset.
     copytruncate(&path, &scene.path("app.log.1"));
     let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
     use std::os::unix::fs::FileExt as _;
@@ -87,13 +87,13 @@ fn a_hole_is_passed_over() {
 }
 
 #[test]
-fn the_copy_that_a_truncation_needs_is_not_read_itself() {
+fn the_copy_made_before_a_truncation_is_not_read_twice() {
     let scene = Scene::new();
     let path = scene.log();
     append(&path, line(1) + &line(2));
     let mut follower = scene.follower(None);
     scene.read(&mut follower).is(&[1, 2]);
-    // The copy is made in steps, and the log grows meanwhile.
+    // The copy is written in steps while the log grows.
     append(&scene.path("app.log.1"), "");
     scene.read(&mut follower).is(&[]);
     append(&scene.path("app.log.1"), line(1));
