@@ -71,7 +71,7 @@ impl Tried<'_> {
     fn compare(&mut self) {
         let case = self.case;
         let is_recognized = !self.report["stats"].is_null();
-        match &case["recognised"] {
+        match &case["recognized"] {
             Value::Bool(expected) if *expected != is_recognized => {
                 return self.wrong.push(format!("recognized: {is_recognized}: {}", self.check.stderr));
             }
@@ -131,7 +131,7 @@ fn harm(case: &Value, tried: &Tried<'_>) -> Vec<String> {
         .filter(|(id, verdict)| !NOT_JUDGED.contains(&id.as_str()) && tried.check(id)["result"] == *verdict)
         .map(|(id, verdict)| format!("{id} is {verdict}"))
         .collect();
-    if case["recognised"] == false && !tried.report["stats"].is_null() {
+    if case["recognized"] == false && !tried.report["stats"].is_null() {
         harmful.push("taken for sessions".into());
     }
     harmful
