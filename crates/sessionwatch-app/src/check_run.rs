@@ -1,5 +1,5 @@
-//! One check run, in five stages, each of which gives a complete value: connect, detect the layout, observe, evaluate, and
-//! report. Whatever goes wrong makes checks unknown, never healthy.
+//! A check run in five stages, each of which returns a complete value: connect, detect the layout, observe, evaluate,
+//! report. An error makes checks unknown, never passing.
 
 mod evaluate;
 mod evidence;
@@ -34,6 +34,7 @@ use sessionwatch_targets::{
 };
 
 use self::evaluate::{CheckDecision, evaluate_checks};
+use self::visibility::VisibilityCaveat;
 pub use self::visibility::hidden_sessions_reason;
 use crate::{
     checks::{self, CheckSettings, CustomCheck},
@@ -42,84 +43,75 @@ use crate::{
     target_history::{self, HistoryUpdate, ReadPosition, ReplicaRole, TargetHistory},
 };
 
-/// What to look at, and how.
+/// The target of a check run, and its settings.
 #[derive(Clone, Copy, Debug)]
 pub struct CheckRunRequest<'a> {
-    /// Where.
+    /// Target.
     pub target: &'a Target,
-    /// Every known profile.
+    /// All known profiles.
     pub catalogue: &'a [Profile],
-    /// Which checks run, and their thresholds.
+    /// Enabled checks and their thresholds.
     pub settings: &'a CheckSettings,
-    /// Distrust indexes and constraints.
+    /// Read every row instead of trusting indexes and constraints.
     pub ignore_constraints: bool,
-    /// Ids of the checks to run; empty for all.
+    /// Ids of the checks to run; empty for all that are enabled.
     pub requested_ids: &'a [String],
-    /// What the watch kept of the looks before, and the present instant by its clock; nothing for a single look.
+    /// History of earlier runs and the current time of the daemon; `None` for a single run.
     pub history: Option<(&'a TargetHistory, UtcTimestamp)>,
 }
 
-/// A check with its outcome.
+/// A check and its outcome.
 #[derive(Clone, Debug)]
 pub struct CheckResult {
-    /// The check's id.
+    /// Check id.
     pub id: String,
-    /// Its severity.
+    /// Severity.
     pub severity: Severity,
-    /// What to do when it fails; may be empty.
+    /// Action to take when it fails; may be empty.
     pub action: String,
-    /// What it found.
+    /// Outcome.
     pub outcome: CheckOutcome,
-    /// Rows that show it.
+    /// Rows or users that prove a failure.
     pub evidence: Vec<EvidenceRow>,
 }
 
-impl CheckResult {
-    /// The page of documentation about the check.
-    #[must_use]
-    pub fn docs_path(&self) -> Option<String> {
-        let builtin = checks::TABLE_CHECKS.iter().find(|check| check.id == self.id)?;
-        Some(format!("docs/checks/{}.md", builtin.id))
-    }
-}
-
-/// What was seen of a target.
+/// The facts of a target at the time of a run.
 #[derive(Clone, Debug)]
 pub struct TargetObservation {
-    /// How its sessions are stored.
+    /// Layout of its session tables.
     pub candidate: LayoutCandidate,
-    /// The census.
+    /// Session stats.
     pub stats: SessionStats,
-    /// Whether it is certain which table holds the sessions.
+    /// `false` if another table may hold the sessions.
     pub is_layout_certain: bool,
-    /// When the database's clock was read, which is the instant of the census, by an even count.
+    /// Monotonic time at which the database clock was read, which is the time of the stats.
     pub clock_read_at: Clock,
-    /// Whether there is a table of users, and this role may not read it.
+    /// A users table exists that this role may not read.
     pub has_unreadable_users: bool,
 }
 
-/// The outcome of a look.
+/// The report of a check run.
 #[derive(Debug)]
 pub struct CheckReport {
-    /// The target's name.
+    /// Target name.
     pub target: String,
-    /// By which engine.
+    /// Engine.
     pub engine: EngineKind,
-    /// How long the look took.
+    /// Duration of the run.
     pub duration: Duration,
-    /// What was seen, or why nothing was.
+    /// Facts, or the reason why there are none.
     pub observation: Result<TargetObservation, TargetError>,
-    /// One outcome a check.
+    /// One result per check.
     pub results: Vec<CheckResult>,
-    /// What a reader should know about this target.
+    /// Notes about this target.
     pub notes: Vec<String>,
-    /// How far the replica lags that was looked at; nothing if that is not known, or none was.
+    /// Lag of the replica that was checked; `None` if it is unknown, or no replica was checked.
     pub replica_lag: Option<SignedDuration>,
-    /// The mirror of the sessions, where looks are compared.
+    /// Session history to keep, where runs are compared.
     pub history_update: Option<HistoryUpdate>,
 }
 
-/// What a look that succeeded brings home.
+/// The parts of the report of a successful run.
 struct CompletedRun {
     observation: TargetObservation,
     results: Vec<CheckResult>,
@@ -140,7 +132,7 @@ impl CheckRunRequest<'_> {
     }
 
     fn builtin_checks(&self) -> impl Iterator<Item = checks::Check> {
-        // Whoever asks for a check by name gets it, though it does not run by itself.
+        // A check that is requested by name runs even if it is disabled.
         let meant = |check: &checks::Check| {
             if self.requested_ids.is_empty() {
                 self.settings.is_enabled(check.id)
@@ -155,8 +147,7 @@ impl CheckRunRequest<'_> {
     }
 }
 
-/// Takes a look within the target's time limit: at its replica, where it has one, and at the database itself where that
-/// fails.
+/// Runs the checks within the target's time limit: on its replica, if it has one, and on the primary if that fails.
 pub async fn run_checks(request: CheckRunRequest<'_>, engine: &mut Engine) -> CheckReport {
     let started = Clock::now();
     let target = request.target;
@@ -173,11 +164,11 @@ pub async fn run_checks(request: CheckRunRequest<'_>, engine: &mut Engine) -> Ch
         missed.map_or((None, None), |AttemptError { error, open_session: hanging }| (Some(error), hanging));
     let copy = RunEndpoint { address: &target.address, role: ReplicaRole::Primary, started, limit };
     let attempt = try_endpoint(request, copy, engine);
-    // A replica that hangs is not waited for.
+    // The run does not wait for a hanging replica: cancelling its query takes time of its own.
     let (outcome, ()) = tokio::join!(attempt, abandon_session(hanging));
     let outcome = match outcome {
         Ok(mut found) => {
-            found.notes.extend(missed.map(|error| format!("the replica was not looked at: {error}")));
+            found.notes.extend(missed.map(|error| format!("the replica could not be checked: {error}")));
             Ok(found)
         }
         Err(AttemptError { error, open_session: hanging }) => {
@@ -188,21 +179,21 @@ pub async fn run_checks(request: CheckRunRequest<'_>, engine: &mut Engine) -> Ch
     build_report(request, started, outcome)
 }
 
-/// The same for a single run, after which no engine is needed.
+/// Runs the checks once, with an engine of its own.
 pub async fn run_checks_once(request: CheckRunRequest<'_>) -> CheckReport {
     run_checks(request, &mut Engine::new(request.target.engine)).await
 }
 
-/// The report of a run that could not begin, or was ended by something other than the target: every check is unknown.
+/// Returns the report of a run that could not start or was interrupted: every check is unknown.
 #[must_use]
 pub fn failed_report(request: CheckRunRequest<'_>, error: TargetError) -> CheckReport {
     build_report(request, Clock::now(), Err(error))
 }
 
-/// Why there is nothing to report of a copy.
+/// A failed attempt on one server.
 struct AttemptError {
     error: TargetError,
-    /// It still works on what it was asked.
+    /// The session, if a query may still be running on it.
     open_session: Option<ReadSession>,
 }
 
@@ -259,17 +250,17 @@ fn build_report(
     }
 }
 
-/// A copy of the database, and when a run of it has to be over.
+/// A server of the target, and the time limit of a run on it.
 #[derive(Clone, Copy)]
 struct RunEndpoint<'a> {
     address: &'a TargetAddress,
     role: ReplicaRole,
     started: Clock,
-    /// From the start on.
+    /// Counted from `started`.
     limit: Duration,
 }
 
-/// A run on one copy of the database, to be over when the limit has passed since the start.
+/// Runs the checks on one server, within the limit.
 async fn try_endpoint(
     request: CheckRunRequest<'_>,
     endpoint: RunEndpoint<'_>,
@@ -300,7 +291,7 @@ async fn try_endpoint(
     }
 }
 
-/// Every check, unknown.
+/// Returns every check as unknown.
 fn all_unknown(request: CheckRunRequest<'_>, reason: &str) -> Vec<CheckResult> {
     let builtin = request.builtin_checks().map(|check| CheckResult {
         id: check.id.into(),
@@ -313,21 +304,21 @@ fn all_unknown(request: CheckRunRequest<'_>, reason: &str) -> Vec<CheckResult> {
     builtin.chain(custom).collect()
 }
 
-/// What a run learns of a target: everything that checks are decided by.
+/// The facts that checks are evaluated on.
 struct RunFacts {
     observation: EngineObservation,
     position: ReadPosition,
-    /// What happened since the previous run, where that is known.
+    /// Changes since the previous run, where they are known.
     changes: Option<SessionChanges>,
-    /// The instants that are not believed.
+    /// Doubts about the time zone of timestamps.
     doubts: TimeZoneDoubts,
-    /// What keeps the numbers from being the whole truth.
-    caveat: Option<String>,
-    /// How far the replica lags, where one was observed.
+    /// Reason why the stats may not describe every session.
+    caveat: Option<VisibilityCaveat>,
+    /// Lag of the replica, if one was observed.
     replica_lag: Option<SignedDuration>,
 }
 
-/// Observes an open target, evaluates what it shows, and fetches the rows that show it.
+/// Observes a connected target, evaluates its checks, and fetches the evidence.
 async fn run_on_connection(
     request: CheckRunRequest<'_>,
     opened: &ConnectedTarget,
@@ -347,7 +338,7 @@ async fn run_on_connection(
     Ok(build_completed_run(request, opened, facts, outcomes))
 }
 
-/// Everything that is asked of the target before checks are decided.
+/// Reads the facts from the target, before checks are evaluated.
 async fn observe_target(
     request: CheckRunRequest<'_>,
     opened: &ConnectedTarget,
@@ -368,7 +359,7 @@ async fn observe_target(
     Ok(RunFacts { observation, position: standing, changes, doubts, caveat, replica_lag: lag })
 }
 
-/// What happened since the previous run: as the engine was told, or by comparing snapshots.
+/// Returns the changes since the previous run: from the engine, or by comparing snapshots.
 fn detect_changes(
     request: CheckRunRequest<'_>,
     opened: &ConnectedTarget,
@@ -383,7 +374,7 @@ fn detect_changes(
     memory.changes_since_last_run(observation.snapshot.as_ref()?, shape, now, position)
 }
 
-/// A decision with the rows that show it.
+/// Builds the result of a decision, with its evidence.
 async fn build_result(
     request: CheckRunRequest<'_>,
     opened: &ConnectedTarget,
@@ -401,7 +392,6 @@ async fn build_result(
     Ok(CheckResult { id, severity, action: check.action.into(), outcome: finding, evidence })
 }
 
-/// What a run brings home.
 fn build_completed_run(
     request: CheckRunRequest<'_>,
     opened: &ConnectedTarget,
@@ -411,11 +401,12 @@ fn build_completed_run(
     let RunFacts { observation, position: standing, changes, doubts, caveat, replica_lag: lag } = facts;
     let EngineObservation { stats, snapshot, .. } = observation;
     let mut notes = notes::target_notes(opened, &doubts);
-    // What is hidden now may be seen at the next run, and would seem to have come back.
+    // Sessions that are hidden in this run may be visible in the next one, and would count as reappeared.
     let whole = caveat.is_none() || stats.sessions == 0;
-    notes.extend(caveat);
-    if stats.sessions == 0 && whole {
-        notes.push("no sessions yet: the session table is empty".into());
+    match caveat {
+        Some(caveat) => notes.push(caveat.reason),
+        None if stats.sessions == 0 => notes.push("no sessions yet: the session table is empty".into()),
+        None => {}
     }
     if standing.role == ReplicaRole::Replica {
         notes.push(notes::replica_lag_note(lag));
@@ -462,7 +453,7 @@ fn custom_result(custom: &CustomCheck, outcome: CheckOutcome) -> CheckResult {
     CheckResult { id, severity: custom.severity, action, outcome, evidence: vec![] }
 }
 
-/// Runs a check of the operator's own. A query that fails makes that check unknown, and no other.
+/// Runs a custom check. A query that fails makes this check unknown, and no other.
 async fn run_custom_check(session: &ReadSession, custom: &CustomCheck) -> Result<CheckOutcome, TargetError> {
     if let Some(lack) = session.capabilities().unsupported_reason(Capability::CustomQueries) {
         return Ok(CheckOutcome::not_run(&lack));
@@ -471,7 +462,7 @@ async fn run_custom_check(session: &ReadSession, custom: &CustomCheck) -> Result
     let mut finding = match value {
         Err(TargetError::ConnectionLost) => return Err(TargetError::ConnectionLost),
         Err(error) => CheckOutcome::not_run(&format!("the query failed: {error}")),
-        Ok(None) => CheckOutcome::not_run("the query gives no number"),
+        Ok(None) => CheckOutcome::not_run("the query returned no number"),
         Ok(Some(value)) => custom::evaluate_value(value, custom.threshold),
     };
     finding.threshold = custom.threshold.to_string();

@@ -1,4 +1,4 @@
-//! Standard output and standard error: whatever is written passes through the mask of credentials.
+//! Standard output and standard error. Everything written passes through the credential mask.
 
 pub mod color;
 pub mod csv;
@@ -10,22 +10,22 @@ use memchr::memrchr;
 
 use crate::environment;
 
-/// How output is written.
+/// The format of lists and documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum OutputFormat {
-    /// For people.
+    /// Readable text
     Table,
-    /// One document.
+    /// One JSON document
     Json,
-    /// One document a line.
+    /// One JSON document per line
     Ndjson,
-    /// Comma-separated values, a header first.
+    /// Comma-separated values with a header
     Csv,
-    /// For issues and wikis.
+    /// Markdown for issues and wikis
     Markdown,
 }
 
-/// Masks credentials in what is written, line by line; the end of a line that is not complete waits for `flush`.
+/// A writer that masks credentials, line by line. An incomplete line is held back until `flush`.
 #[derive(Debug)]
 pub struct MaskingWriter<W: Write> {
     inner: W,
@@ -33,7 +33,7 @@ pub struct MaskingWriter<W: Write> {
 }
 
 impl<W: Write> MaskingWriter<W> {
-    /// A writer in front of another one.
+    /// Creates a writer that writes masked text to `inner`.
     #[must_use]
     pub const fn new(inner: W) -> Self {
         Self { inner, buffer: Vec::new() }
@@ -43,7 +43,7 @@ impl<W: Write> MaskingWriter<W> {
         let text = String::from_utf8_lossy(bytes);
         match credentials::mask_credentials(&text) {
             std::borrow::Cow::Owned(masked) => self.inner.write_all(masked.as_bytes()),
-            // Bytes that are no text go out as they are.
+            // Without a credential the bytes are written unchanged, even if they are not UTF-8.
             std::borrow::Cow::Borrowed(_) => self.inner.write_all(bytes),
         }
     }
@@ -69,49 +69,49 @@ impl<W: Write> Write for MaskingWriter<W> {
 
 impl<W: Write> Drop for MaskingWriter<W> {
     fn drop(&mut self) {
-        // Whoever needs to know whether it worked flushes.
+        // A drop cannot report an error. Callers that need one flush first.
         let _ = self.flush();
     }
 }
 
-/// Columns of a table for people that is wrapped: those of [`terminal_width`], otherwise 100.
+/// Returns the width of a wrapped table in columns: [`terminal_width`], or 100.
 #[must_use]
 pub fn table_width() -> u16 {
     const DEFAULT_TABLE_WIDTH: u16 = 100;
     terminal_width().unwrap_or(DEFAULT_TABLE_WIDTH)
 }
 
-/// Columns of the terminal, or those that `COLUMNS` says, from 60 to 200; `None` if nothing says.
+/// Returns `COLUMNS` or the width of the terminal, clamped to 60 to 200 columns; `None` if neither is known.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the size of the terminal, not what is printed there")]
 pub fn terminal_width() -> Option<u16> {
-    let said = environment::read_variable("COLUMNS").and_then(|columns| columns.parse().ok());
+    let configured = environment::read_variable("COLUMNS").and_then(|columns| columns.parse().ok());
     let terminal = || rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|size| size.ws_col);
-    said.or_else(terminal).filter(|columns| *columns > 0).map(|columns| columns.clamp(60, 200))
+    configured.or_else(terminal).filter(|columns| *columns > 0).map(|columns| columns.clamp(60, 200))
 }
 
-/// Standard output.
+/// Returns standard output, locked and masked.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn masked_stdout() -> MaskingWriter<BufWriter<StdoutLock<'static>>> {
     MaskingWriter::new(BufWriter::new(io::stdout().lock()))
 }
 
-/// Standard error.
+/// Returns standard error, masked.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn masked_stderr() -> MaskingWriter<Stderr> {
     MaskingWriter::new(io::stderr())
 }
 
-/// Whether standard output is a terminal.
+/// Returns `true` if standard output is a terminal.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn is_stdout_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
-/// Whether standard error is a terminal.
+/// Returns `true` if standard error is a terminal.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn is_stderr_terminal() -> bool {
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_credential_is_masked_however_it_is_cut_into_writes() {
+    fn credentials_are_masked_even_when_split_across_writes() {
         let text = "a\nto postgres://app:hunter2@db/x\nto \u{e9}\npostgres://app:hunter3@db";
         for size in 1..text.len() {
             let mut written = Vec::new();

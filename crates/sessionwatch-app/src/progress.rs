@@ -1,4 +1,4 @@
-//! Progress of long work, on a terminal: drawn once it has taken a second, wiped when it is over.
+//! Progress of long work on a terminal: drawn after a second, cleared at the end.
 
 use std::{
     fmt::{self, Write as _},
@@ -8,29 +8,30 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
+use sessionwatch_core::plural::format_number;
 use sessionwatch_targets::scan_progress::{RowCountCallback, ScanProgress};
 
-/// Whether anybody watches: set by the command line where standard error is a terminal.
+/// Set by the command line where standard error is a terminal.
 static PROGRESS_ENABLED: AtomicBool = AtomicBool::new(false);
 
-/// Work that takes longer shows its progress.
+/// Shorter work draws nothing: a line that flashes helps nobody.
 const DRAW_DELAY: Duration = Duration::from_secs(1);
-/// How often it is drawn at most, per second.
+/// Redraws per second, at most.
 const DRAW_RATE_HZ: u8 = 5;
 
-/// Lets progress be drawn from now on.
+/// Enables progress for the rest of the process.
 pub fn enable_progress() {
     PROGRESS_ENABLED.store(true, Ordering::Relaxed);
 }
 
-/// What is counted.
+/// The unit of a progress line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ProgressUnit {
     Sessions,
     Bytes,
 }
 
-/// The progress of work of which the number done is told now and then.
+/// A progress line, updated with the amount that is done.
 #[derive(Debug)]
 pub struct ProgressMeter {
     bar: ProgressBar,
@@ -39,13 +40,13 @@ pub struct ProgressMeter {
 }
 
 impl ProgressMeter {
-    /// Of that many rows; nothing is known with zero.
+    /// Creates a meter of sessions. With an `expected` of 0 the total is unknown.
     #[must_use]
     pub fn new(expected: u64) -> Self {
         Self::with_unit(ProgressUnit::Sessions, expected)
     }
 
-    /// Of that many bytes; nothing is known with zero.
+    /// Creates a meter of bytes. With an `expected` of 0 the total is unknown.
     #[must_use]
     pub fn for_bytes(expected: u64) -> Self {
         Self::with_unit(ProgressUnit::Bytes, expected)
@@ -56,7 +57,7 @@ impl ProgressMeter {
             ProgressStyle::with_template("{line}{msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
         let style = style.with_key("line", move |state: &ProgressState, out: &mut dyn fmt::Write| {
             let line = format_progress(unit, state.pos(), state.len().unwrap_or(0), state.per_sec());
-            // Nobody is harmed by a line that cannot be drawn.
+            // A line that cannot be drawn is not worth an error.
             let _ = out.write_str(&line);
         });
         let length = (expected > 0).then_some(expected);
@@ -64,7 +65,7 @@ impl ProgressMeter {
         Self { bar, started: Instant::now(), is_drawn: false }
     }
 
-    /// So many are done; the state is said behind.
+    /// Draws the amount that is done, followed by `state`.
     pub fn draw(&mut self, done: u64, state: &'static str) {
         if !PROGRESS_ENABLED.load(Ordering::Relaxed) {
             return;
@@ -84,7 +85,7 @@ impl Drop for ProgressMeter {
     }
 }
 
-/// Draws the progress of scans, if anybody watches.
+/// Returns a progress callback for scans; `None` if progress is disabled.
 #[must_use]
 pub fn scan_progress() -> Option<ScanProgress> {
     let begin = |expected| {
@@ -94,20 +95,27 @@ pub fn scan_progress() -> Option<ScanProgress> {
     PROGRESS_ENABLED.load(Ordering::Relaxed).then(|| ScanProgress::new(begin))
 }
 
-/// What is drawn of work that does so many a second; the end is not known with zero.
-#[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+/// Formats a progress line. `rate` is per second; with an `expected` of 0 the total is unknown.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "amounts for people, never negative"
+)]
 fn format_progress(unit: ProgressUnit, done: u64, expected: u64, rate: f64) -> String {
     let mega = |bytes: f64| format!("{:.0} MB", bytes / 1e6);
-    let (mut line, all) = match unit {
-        ProgressUnit::Sessions => (format!("{done} sessions, {rate:.0} a second"), expected.to_string()),
-        ProgressUnit::Bytes => {
-            (format!("{}, {} a second", mega(done as f64), mega(rate)), mega(expected as f64))
-        }
+    let amount = |count: u64| match unit {
+        ProgressUnit::Sessions => format_number(count),
+        ProgressUnit::Bytes => mega(count as f64),
     };
-    if expected > done && rate > 0.0 {
-        let left = (expected - done) as f64 / rate;
+    let noun = if unit == ProgressUnit::Sessions { " sessions" } else { "" };
+    // The planner's estimate of the rows may be too low, so that it is left out once it is passed.
+    let is_ahead = expected > done;
+    let total = if is_ahead { format!(" of about {}", amount(expected)) } else { String::new() };
+    let mut line = format!("{}{total}{noun}, {} per second", amount(done), amount(rate.round() as u64));
+    if is_ahead && rate > 0.0 {
         // Writing to a String cannot fail.
-        let _ = write!(line, ", of about {all}: {left:.0} s left");
+        let _ = write!(line, ", {:.0} s left", (expected - done) as f64 / rate);
     }
     line
 }
@@ -117,11 +125,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn says_rate_and_time_left_where_the_end_is_known() {
+    fn progress_shows_the_rate_and_the_time_left() {
         let sessions = |done, expected| format_progress(ProgressUnit::Sessions, done, expected, 500.0);
-        assert_eq!(sessions(1_000, 4_000), "1000 sessions, 500 a second, of about 4000: 6 s left");
-        assert_eq!(sessions(1_000, 0), "1000 sessions, 500 a second");
+        assert_eq!(sessions(1_000, 4_000), "1,000 of about 4,000 sessions, 500 per second, 6 s left");
+        assert_eq!(sessions(1_000, 0), "1,000 sessions, 500 per second");
         let bytes = format_progress(ProgressUnit::Bytes, 100_000_000, 400_000_000, 50e6);
-        assert_eq!(bytes, "100 MB, 50 MB a second, of about 400 MB: 6 s left");
+        assert_eq!(bytes, "100 MB of about 400 MB, 50 MB per second, 6 s left");
     }
 }

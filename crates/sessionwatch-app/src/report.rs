@@ -1,40 +1,43 @@
-//! Reports as people and programs read them. The JSON shape is a contract: `docs/json.md`.
+//! Check reports, for people and for programs. The JSON shape is a public contract: `docs/json.md`.
 
-use std::fmt::Write as _;
+mod evidence;
+pub mod fix;
+mod format;
+mod headline;
+mod junit;
+mod markdown;
+mod sarif;
+mod text;
 
-use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 use sessionwatch_clock as clock;
 use sessionwatch_core::{
-    checks::{CheckOutcome, CheckVerdict},
-    duration::HOUR,
-    plural::format_count,
-    timestamp::UtcTimestamp,
+    checks::CheckVerdict, duration::HOUR, plural::format_number, timestamp::UtcTimestamp,
 };
 use sessionwatch_targets::{
     engine::EngineKind,
     evidence::{EvidenceRow, MAX_EVIDENCE_ROWS},
 };
 
+pub use self::format::ReportFormat;
 use crate::{
     check_run::{CheckReport, CheckResult, TargetObservation},
     checks::{self, EvidenceKind},
-    output::{self, OutputFormat, csv, table},
-    sanitize::{escape_markdown_cell, sanitize_text},
+    output::{self, csv},
 };
 
 impl CheckReport {
-    /// Failing if a check fails, else unknown if one could not be decided.
+    /// Returns the overall result: failing if a check fails, else unknown if one could not be decided.
     #[must_use]
     pub fn verdict(&self) -> &'static str {
-        // What says something of the look only decides where nothing else was asked for.
+        // A check about the run itself decides only where no other check was requested.
         let all_aside = self.results.iter().all(|outcome| outcome.outcome.is_informational);
         let decides = |outcome: &&CheckResult| all_aside || !outcome.outcome.is_informational;
         let any = |name: &str| {
             let mut deciding = self.results.iter().filter(decides);
             deciding.any(|outcome| verdict_name(&outcome.outcome.verdict) == name)
         };
-        // Nothing that was checked is nothing that is known.
+        // A report without checks proves nothing.
         if self.results.is_empty() {
             "unknown"
         } else if any("failing") {
@@ -46,7 +49,7 @@ impl CheckReport {
         }
     }
 
-    /// The report as a JSON document of its own.
+    /// Returns the report as a JSON document of its own.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let mut document = self.to_target_json();
@@ -66,69 +69,11 @@ impl CheckReport {
             "checked_at": seen.map(|seen| clock::format_rfc3339(seen.stats.taken_at)),
             "duration_ms": self.duration.as_secs_f64() * 1000.0,
             "stats": seen.map(stats_json),
-            "checks": self.results.iter().map(result_json).collect::<Vec<_>>(),
+            "checks": self.results.iter().map(|result| result_json(result, &self.target)).collect::<Vec<_>>(),
             "notes": self.notes,
             "error": self.observation.as_ref().err().map(ToString::to_string),
             "result": self.verdict(),
         })
-    }
-
-    fn render_text(&self) -> String {
-        let seen = match &self.observation {
-            Ok(seen) => seen,
-            Err(error) => return format!("{}: not known, {error}\n\nVerdict: unknown\n", self.target),
-        };
-        let census = &seen.stats;
-        let mut text = format!(
-            "{} · {} in {} · {} looked at in {:.0} ms ({}), {}\n\n",
-            self.target,
-            seen.candidate.title,
-            sanitize_text(&seen.candidate.mapping.sessions.to_string()),
-            format_count(census.sessions, "session", "sessions"),
-            self.duration.as_secs_f64() * 1000.0,
-            engine_name(self.engine),
-            clock::format_utc(census.taken_at),
-        );
-        // Writing to a String cannot fail, here and below.
-        let _ = writeln!(text, "{}", table::render_trimmed(&self.build_table()));
-        for outcome in self.results.iter().filter(|outcome| outcome.outcome.verdict == CheckVerdict::Failing)
-        {
-            text.push_str(&render_failing_check(outcome, &self.target, census.taken_at));
-        }
-        if !self.notes.is_empty() {
-            text.push_str("\nTo know about this target:\n");
-        }
-        for note in &self.notes {
-            let _ = writeln!(text, "  - {}", sanitize_text(note));
-        }
-        let _ = writeln!(text, "\nVerdict: {}", self.verdict());
-        text
-    }
-
-    fn build_table(&self) -> Table {
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_header([
-            "",
-            "check",
-            "severity",
-            "what was found",
-            "fails at",
-        ]);
-        for outcome in &self.results {
-            let finding = &outcome.outcome;
-            let proof =
-                finding.proving_constraint.as_ref().map(|name| format!(" (proved by constraint {name})"));
-            let summary = match &finding.verdict {
-                CheckVerdict::Unknown(reason) => reason.clone(),
-                _ => format!("{}{}", finding.summary, proof.unwrap_or_default()),
-            };
-            let (mark, severity) = (verdict_mark(finding), outcome.severity.name());
-            table.add_row([mark, &outcome.id, severity, &summary, &finding.threshold]);
-        }
-        table
-            .set_width(output::table_width())
-            .set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
-        table
     }
 
     fn render_csv(&self) -> String {
@@ -148,81 +93,45 @@ impl CheckReport {
         };
         self.results.iter().map(line).collect()
     }
-
-    fn render_markdown(&self) -> String {
-        let place = self.observation.as_ref().map(|seen| {
-            let table = sanitize_text(&seen.candidate.mapping.sessions.to_string());
-            format!("\n\nTable `{}`, {}.", table.replace('`', "'"), seen.candidate.title)
-        });
-        let mut text = format!(
-            "**{}**: {}{}\n\n| check | severity | verdict | what was found | fails at |\n|---|---|---|---|---|\n",
-            self.target,
-            self.verdict(),
-            place.unwrap_or_default()
-        );
-        for outcome in &self.results {
-            let finding = &outcome.outcome;
-            let _ = writeln!(
-                text,
-                "| {} | {} | {} | {} | {} |",
-                outcome.id,
-                outcome.severity.name(),
-                verdict_name(&finding.verdict),
-                escape_markdown_cell(&finding.summary),
-                escape_markdown_cell(&finding.threshold)
-            );
-        }
-        text
-    }
 }
 
-/// Reports in that format. In JSON they are one document with a list of targets, however many there are.
+/// Renders reports in a format. In JSON they are one document with a list of targets, however many there are.
 #[must_use]
-pub fn render_reports(reports: &[CheckReport], format: OutputFormat) -> String {
+pub fn render_reports(reports: &[CheckReport], format: impl Into<ReportFormat>) -> String {
     let each = |write: fn(&CheckReport) -> String, between: &str| {
         reports.iter().map(write).collect::<Vec<_>>().join(between)
     };
-    match format {
-        OutputFormat::Table => each(CheckReport::render_text, "\n"),
-        OutputFormat::Json => {
+    match format.into() {
+        ReportFormat::Table => {
+            let columns = output::terminal_width();
+            reports.iter().map(|report| report.render_text(columns)).collect::<Vec<_>>().join("\n")
+        }
+        ReportFormat::Sarif => sarif::render_sarif(reports),
+        ReportFormat::Junit => junit::render_junit(reports),
+        ReportFormat::Json => {
             let targets: Vec<Value> = reports.iter().map(CheckReport::to_target_json).collect();
             format!("{:#}\n", json!({ "schema": 2, "targets": targets }))
         }
-        OutputFormat::Ndjson => each(|report| format!("{}\n", report.to_json()), ""),
-        OutputFormat::Csv => {
+        ReportFormat::Ndjson => each(|report| format!("{}\n", report.to_json()), ""),
+        ReportFormat::Csv => {
             format!(
                 "target,check,severity,result,value,threshold,summary\n{}",
                 each(CheckReport::render_csv, "")
             )
         }
-        OutputFormat::Markdown => each(CheckReport::render_markdown, "\n"),
+        ReportFormat::Markdown => each(CheckReport::render_markdown, "\n"),
     }
 }
 
-/// A failing check in full: what, for whom, what to do.
-fn render_failing_check(result: &CheckResult, target: &str, now: UtcTimestamp) -> String {
-    let mut text = format!("\n{} ({}): {}\n", result.id, result.severity.name(), result.outcome.summary);
-    for evidence in &result.evidence {
-        let _ = writeln!(text, "  {}", render_evidence_line(evidence, now));
-    }
-    if let Some(cut) = truncation_note(&result.id, result.outcome.value, result.evidence.len()) {
-        let _ = writeln!(text, "  {cut}");
-    }
-    if !result.action.is_empty() {
-        let _ = writeln!(text, "  → {}", result.action);
-    }
-    if let Some(page) = result.docs_path() {
-        // A masked address is of no use on a command line.
-        let target = if target.contains("***") { "URL" } else { target };
-        let _ = writeln!(text, "  More: {page}, and `sessionwatch sql {} {target}`", result.id);
-    }
-    text
-}
-
-/// Says that the evidence of a check is cut, if it is: `10 of 15 shown`, or, where the value of the check does not count what
-/// is listed, that there may be more.
+/// Returns a note that the evidence of a check is cut, if it is: `10 of 15 shown`, or, where the value of the check
+/// does not count what is listed, that there may be more.
 #[must_use]
-#[expect(clippy::cast_precision_loss, reason = "a handful of rows")]
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts of rows"
+)]
 pub fn truncation_note(check: &str, value: Option<f64>, shown: usize) -> Option<String> {
     if shown < MAX_EVIDENCE_ROWS {
         return None;
@@ -230,9 +139,10 @@ pub fn truncation_note(check: &str, value: Option<f64>, shown: usize) -> Option<
     let evidence = checks::TABLE_CHECKS.iter().find(|known| known.id == check)?.evidence;
     match (evidence, value) {
         (EvidenceKind::Orphans | EvidenceKind::OldestExpired | EvidenceKind::BeyondPolicy, Some(all)) => {
-            (all > shown as f64).then(|| format!("{shown} of {all} shown"))
+            // Counts are whole and not negative.
+            (all > shown as f64).then(|| format!("{shown} of {} shown", format_number(all as u64)))
         }
-        _ => Some(format!("{shown} shown, there may be more")),
+        _ => Some(format!("{shown} shown; there may be more")),
     }
 }
 
@@ -250,7 +160,7 @@ fn stats_json(observation: &TargetObservation) -> Value {
     })
 }
 
-/// `active`, `expired` or, without a readable end, `no end`.
+/// Returns `active`, `expired`, or `no end` without a readable expiry.
 #[must_use]
 pub fn session_status(expires_at: Option<UtcTimestamp>, now: UtcTimestamp) -> &'static str {
     match expires_at {
@@ -260,46 +170,28 @@ pub fn session_status(expires_at: Option<UtcTimestamp>, now: UtcTimestamp) -> &'
     }
 }
 
-/// Hours until the end; negative after it.
+/// Returns the hours until a session expires; negative after that.
 #[must_use]
 pub fn hours_left(expires_at: Option<UtcTimestamp>, now: UtcTimestamp) -> Option<f64> {
     expires_at.map(|at| at.duration_since(now).div_duration_f64(HOUR))
 }
 
-fn render_evidence_line(evidence: &EvidenceRow, now: UtcTimestamp) -> String {
-    let mut parts = Vec::new();
-    parts.extend(evidence.token_prefix.as_ref().map(|prefix| format!("token {}…", sanitize_text(prefix))));
-    parts.extend(evidence.user.as_ref().map(|user| format!("user {}", sanitize_text(user))));
-    let display: Vec<String> = evidence.display.iter().flatten().map(|text| sanitize_text(text)).collect();
-    if !display.is_empty() {
-        parts.push(format!("({})", display.join(", ")));
-    }
-    if evidence.token_prefix.is_none() {
-        parts.push(format_count(evidence.rows, "session", "sessions"));
-    } else {
-        parts.push(match (evidence.expires_at, hours_left(evidence.expires_at, now)) {
-            (Some(at), Some(hours)) if hours > 0.0 => {
-                format!("ends {} ({hours:.1} h left)", clock::format_utc(at))
-            }
-            (Some(at), _) => format!("ended {}", clock::format_utc(at)),
-            _ => "has no readable end".into(),
-        });
-    }
-    parts.join(" ")
-}
-
-fn result_json(result: &CheckResult) -> Value {
+fn result_json(result: &CheckResult, target: &str) -> Value {
     let finding = &result.outcome;
+    let fix = match finding.verdict {
+        CheckVerdict::Failing => fix::fix_commands(&result.id, target, finding.user_limit),
+        _ => vec![],
+    };
     let reason = if let CheckVerdict::Unknown(reason) = &finding.verdict { Some(reason) } else { None };
     json!({
         "id": result.id, "severity": result.severity.name(), "result": verdict_name(&finding.verdict),
         "value": finding.value, "threshold": finding.threshold, "summary": finding.summary, "reason": reason,
-        "proof": finding.proving_constraint, "action": result.action, "decides": !finding.is_informational,
+        "proof": finding.proving_constraint, "action": result.action, "fix": fix, "decides": !finding.is_informational,
         "evidence": result.evidence.iter().map(evidence_json).collect::<Vec<_>>(),
     })
 }
 
-/// A row as JSON.
+/// Returns a row of evidence as JSON.
 #[must_use]
 pub fn evidence_json(evidence: &EvidenceRow) -> Value {
     json!({
@@ -316,14 +208,9 @@ fn verdict_name(verdict: &CheckVerdict) -> &'static str {
     }
 }
 
-fn verdict_mark(outcome: &CheckOutcome) -> &'static str {
-    match &outcome.verdict {
-        CheckVerdict::Passing => "ok",
-        CheckVerdict::Failing if outcome.is_informational => "slow",
-        CheckVerdict::Failing => "FAIL",
-        CheckVerdict::Unknown(_) if outcome.is_informational => "-",
-        CheckVerdict::Unknown(_) => "?",
-    }
+/// Returns the length of a list as a count for people.
+fn count_of(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
 }
 
 fn engine_name(engine: EngineKind) -> &'static str {

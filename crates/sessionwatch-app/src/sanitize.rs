@@ -1,7 +1,7 @@
-//! Makes text from a database, a log or a person safe to print.
+//! Makes untrusted text (from databases, logs and people) safe to print.
 
-/// Text from a database, with control and format characters replaced: those that could steer a terminal, turn the direction of
-/// writing, or make two names look like one because nobody sees them.
+/// Replaces control and format characters: those that could steer a terminal, change the writing direction, or make
+/// two names look alike because they are invisible.
 #[must_use]
 pub fn sanitize_text(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
@@ -16,25 +16,47 @@ pub fn sanitize_text(text: &str) -> String {
     plain
 }
 
-/// The same for a page: also what HTML would take for markup is replaced.
+/// Sanitizes text and escapes it for HTML.
 #[must_use]
 pub fn escape_html(text: &str) -> String {
     let text = sanitize_text(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     text.replace('"', "&quot;").replace('\'', "&#39;")
 }
 
-/// The same for a cell of a Markdown table, which it does not end.
+/// Sanitizes text for a cell of a Markdown table. Other markup stays: use [`escape_markdown`] for untrusted text.
 #[must_use]
 pub fn escape_markdown_cell(text: &str) -> String {
     sanitize_text(text).replace('|', "\\|")
 }
 
-/// Returns `true` if a letter may be joined to the next one by an invisible joiner, as in Persian, Hindi and emoji.
+/// Sanitizes text and escapes what Markdown would render as markup, a link or a new table cell.
+#[must_use]
+pub fn escape_markdown(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in sanitize_text(text).chars() {
+        match letter {
+            '<' => escaped.push_str("&lt;"),
+            '&' => escaped.push_str("&amp;"),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' => escaped.extend(['\\', letter]),
+            _ => escaped.push(letter),
+        }
+    }
+    escaped
+}
+
+/// Sanitizes text and escapes it for XML, in elements and in attributes.
+#[must_use]
+pub fn escape_xml(text: &str) -> String {
+    // XML 1.0 has no way to write these two, not even escaped.
+    escape_html(text).replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}")
+}
+
 fn can_join(letter: char) -> bool {
+    // Persian, Hindi and emoji need the invisible joiners; ASCII never does.
     !letter.is_ascii() && is_printable_char(letter)
 }
 
-/// Returns `false` for control characters, for format characters, and for others that have no shape of their own.
+/// Returns `false` for control characters, format characters, and others without a visible shape.
 fn is_printable_char(letter: char) -> bool {
     let is_format = matches!(
         letter,
@@ -63,21 +85,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_steers_a_terminal_or_is_invisible_is_replaced() {
+    fn control_and_invisible_characters_are_replaced() {
         assert_eq!(sanitize_text("a\u{1b}[31m\r\nb"), "a\u{fffd}[31m\u{fffd}\u{fffd}b");
         assert_eq!(sanitize_text("ad\u{200b}min\u{202e}"), "ad\u{fffd}min\u{fffd}");
     }
 
     #[test]
-    fn joiners_stay_between_the_letters_that_need_them() {
+    fn joiners_stay_between_letters_that_need_them() {
         let persian = "\u{645}\u{6cc}\u{200c}\u{62e}";
         assert_eq!(sanitize_text(persian), persian);
         assert_eq!(sanitize_text("a\u{200c}b"), "a\u{fffd}b");
     }
 
     #[test]
-    fn text_stays_text_in_a_page_and_in_a_cell() {
+    fn markup_is_escaped_in_every_format() {
         assert_eq!(escape_html("<b a='1'>&\"\u{1b}"), "&lt;b a=&#39;1&#39;&gt;&amp;&quot;\u{fffd}");
         assert_eq!(escape_markdown_cell("a|b"), "a\\|b");
+        assert_eq!(escape_markdown("[a](b) <i> *c* `d`|&"), "\\[a\\](b) &lt;i> \\*c\\* \\`d\\`\\|&amp;");
+        assert_eq!(escape_xml("<a>&\u{1}\u{ffff}'"), "&lt;a&gt;&amp;\u{fffd}\u{fffd}&#39;");
     }
 }

@@ -72,7 +72,7 @@ pub enum Notification {
     /// The alert fires.
     Firing,
     /// Reminder: the alert still fires.
-    Repeated,
+    Reminder,
     /// The alert is resolved.
     Resolved,
 }
@@ -172,7 +172,7 @@ impl Alert {
     ) -> Option<Notification> {
         let Some(notified_at) = notified_at else { return Some(Notification::Firing) };
         let is_due = policy.repeat_interval.is_some_and(|wait| now.duration_since(notified_at) >= wait);
-        (is_due && !self.is_acknowledged).then_some(Notification::Repeated)
+        (is_due && !self.is_acknowledged).then_some(Notification::Reminder)
     }
 }
 

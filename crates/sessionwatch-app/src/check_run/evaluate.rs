@@ -1,4 +1,4 @@
-//! Evaluation: what each check finds in the facts of a run. Nothing is asked of the target any more.
+//! Evaluation: decides each check from the facts of a run. Runs no query.
 
 use sessionwatch_core::{
     checks::{CheckInput, CheckOutcome, CheckVerdict},
@@ -15,13 +15,13 @@ use crate::{
     target_history,
 };
 
-/// What a check found, before the rows that show it are fetched.
+/// The outcome of a check, before its evidence is fetched.
 pub(super) struct CheckDecision {
     pub(super) check: Check,
     pub(super) outcome: CheckOutcome,
 }
 
-/// Decides every built-in check that is to run.
+/// Evaluates every built-in check of the request.
 pub(super) fn evaluate_checks(
     request: CheckRunRequest<'_>,
     layout: &Layout,
@@ -40,16 +40,15 @@ pub(super) fn evaluate_checks(
     };
     let decide = |check: Check| {
         let mut finding = if check.is_per_user && layout.candidate.mapping.user.is_none() {
-            CheckOutcome::not_run("no column of the user is known")
+            CheckOutcome::not_run("no user column is known")
         } else if let Some(doubt) = find_timestamp_doubt(&check, &facts.doubts) {
             CheckOutcome::not_run(&doubt.reason)
         } else {
             (check.evaluate)(input)
         };
-        if let (Some(reason), CheckVerdict::Passing | CheckVerdict::Failing) =
-            (&facts.caveat, &finding.verdict)
-        {
-            downgrade_outcome(&mut finding, reason, stats.sessions == 0);
+        let caveat = facts.caveat.as_ref().filter(|caveat| caveat.makes_unknown);
+        if let (Some(caveat), CheckVerdict::Passing | CheckVerdict::Failing) = (caveat, &finding.verdict) {
+            downgrade_outcome(&mut finding, &caveat.reason, stats.sessions == 0);
         }
         apply_layout_doubt(&mut finding, layout.uncertainty.as_ref());
         CheckDecision { check, outcome: finding }
@@ -57,7 +56,7 @@ pub(super) fn evaluate_checks(
     request.builtin_checks().map(decide).collect()
 }
 
-/// Why a check cannot be made whose instants are not believed.
+/// Returns the doubt about the timestamps that a check relies on.
 fn find_timestamp_doubt<'a>(check: &Check, doubts: &'a TimeZoneDoubts) -> Option<&'a TimeZoneDoubt> {
     match check.time_basis {
         TimeBasis::Neither => None,
@@ -66,8 +65,8 @@ fn find_timestamp_doubt<'a>(check: &Check, doubts: &'a TimeZoneDoubts) -> Option
     }
 }
 
-/// A finding about a table that may be the wrong one says nothing about the right one.
 fn apply_layout_doubt(outcome: &mut CheckOutcome, doubt: Option<&uncertainty::LayoutUncertainty>) {
+    // A finding about the wrong table says nothing about the right one.
     if let (Some(doubt), CheckVerdict::Passing | CheckVerdict::Failing) = (doubt, &outcome.verdict)
         && doubt.level != UncertaintyLevel::OffSearchPath
     {
@@ -76,8 +75,8 @@ fn apply_layout_doubt(outcome: &mut CheckOutcome, doubt: Option<&uncertainty::La
     }
 }
 
-/// Unknown is not healthy: what was found still stands, unless nothing can be said at all, but nothing else is known.
 fn downgrade_outcome(outcome: &mut CheckOutcome, reason: &str, is_meaningless: bool) {
+    // A failure that was found stands, unless the numbers mean nothing. A pass needs all of them.
     if is_meaningless || outcome.verdict == CheckVerdict::Passing {
         outcome.verdict = CheckVerdict::Unknown(reason.to_owned());
     }

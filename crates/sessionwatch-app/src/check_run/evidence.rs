@@ -1,4 +1,4 @@
-//! The rows that show what a check found.
+//! The evidence of failing checks.
 
 use sessionwatch_core::snapshot::UserTotal;
 use sessionwatch_targets::{
@@ -11,7 +11,7 @@ use sessionwatch_targets::{
 use super::{RunFacts, evaluate::CheckDecision};
 use crate::checks::EvidenceKind;
 
-/// The evidence of a finding, whose bound that is.
+/// Fetches the evidence of a failing check.
 pub(super) async fn fetch_evidence(
     session: &ReadSession,
     scope: &QueryScope<'_>,
@@ -21,7 +21,7 @@ pub(super) async fn fetch_evidence(
     let (proof, bound) = (decision.check.evidence, decision.outcome.user_limit.unwrap_or(0));
     let (observation, changes) = (&facts.observation, facts.changes.as_ref());
     let tops = &observation.top_users;
-    // Where creation is not stored, it is taken from what was first seen.
+    // Without a creation column, the time at which `serve` first saw a session counts as its creation.
     let stored = scope.layout.candidate.mapping.created.is_some();
     let rows = |wanted| session.fetch_evidence(scope, wanted, observation);
     match proof {
@@ -50,7 +50,7 @@ pub(super) async fn fetch_evidence(
     }
 }
 
-/// The holders of more than `bound`; they come most first.
+/// Returns the users with more than `bound` sessions. `users` is sorted, most sessions first.
 fn users_above(users: &[UserTotal], bound: u64) -> &[UserTotal] {
     &users[..users.partition_point(|holder| holder.sessions > bound)]
 }

@@ -1,4 +1,4 @@
-//! What a reader should know about a target.
+//! Notes about a target.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,6 @@ use sessionwatch_targets::{
     read_session::ReadSession,
 };
 
-/// Says that checks run as a role that may do everything.
 fn superuser_note(session: &ReadSession) -> Option<String> {
     session.superuser_role().map(|role| {
         format!(
@@ -21,7 +20,7 @@ fn superuser_note(session: &ReadSession) -> Option<String> {
     })
 }
 
-/// What a reader should know about the target and its instants.
+/// Returns the notes about a target and its timestamps.
 pub(super) fn target_notes(opened: &ConnectedTarget, doubts: &TimeZoneDoubts) -> Vec<String> {
     let mut notes = opened.layout.candidate.notes.clone();
     notes.extend(superuser_note(&opened.session));
@@ -29,7 +28,7 @@ pub(super) fn target_notes(opened: &ConnectedTarget, doubts: &TimeZoneDoubts) ->
     let rivals = opened.layout.uncertainty.as_ref().filter(|doubt| doubt.level != UncertaintyLevel::Weak);
     notes.extend(rivals.and_then(|doubt| doubt.tables.get(1)).map(|(other, _)| {
         format!(
-            "{} was chosen, but {} looks like sessions too: name one in the configuration",
+            "using {}, but {} looks like a session table too: set `sessions` in the configuration",
             opened.layout.quote_table(&opened.layout.candidate.mapping.sessions),
             opened.layout.quote_table(other)
         )
@@ -42,9 +41,9 @@ pub(super) fn target_notes(opened: &ConnectedTarget, doubts: &TimeZoneDoubts) ->
     notes
 }
 
-/// Names the tables that have the columns of sessions, and for which too little speaks beside the one that was recognized.
+/// Returns notes about tables that have session columns, but less evidence than the one that was recognized.
 fn ignored_table_notes(opened: &ConnectedTarget) -> Vec<String> {
-    /// Tables that are named.
+    /// Tables to name, at most.
     const MAX_NAMED_TABLES: usize = 5;
     let rivals: Vec<&TableName> =
         opened.layout.uncertainty.iter().flat_map(|doubt| &doubt.tables).map(|(table, _)| table).collect();
@@ -60,19 +59,16 @@ fn ignored_table_notes(opened: &ConnectedTarget) -> Vec<String> {
         }
     }
     let one = |(table, lacks): (&TableName, &[String])| {
-        let place = table.schema.as_ref().map_or(String::new(), |schema| format!(" of schema `{schema}`"));
+        let place = table.schema.as_ref().map_or(String::new(), |schema| format!(" in schema `{schema}`"));
         let name = &table.name;
-        format!(
-            "table `{name}`{place} has the columns of sessions too, and was left aside: {}",
-            lacks.join("; ")
-        )
+        format!("ignored table `{name}`{place}, which has session columns too: {}", lacks.join("; "))
     };
     tables.into_iter().take(MAX_NAMED_TABLES).map(one).collect()
 }
 
 pub(super) fn replica_lag_note(lag: Option<SignedDuration>) -> String {
     match lag {
-        Some(lag) => format!("the replica was looked at, which lags by {} ms", lag.as_millis()),
-        None => "the replica was looked at; by how much it lags is not known".into(),
+        Some(lag) => format!("checked the replica, which lags by {} ms", lag.as_millis()),
+        None => "checked the replica; its lag is unknown".into(),
     }
 }

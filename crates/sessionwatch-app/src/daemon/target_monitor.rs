@@ -364,6 +364,14 @@ impl TargetMonitor {
         self.state.metrics.record_success(&self.target.name, RunSuccess { at, valid_until });
     }
 
+    /// Delivers the notifications that a recorded run queued, and refreshes open pages.
+    fn announce_run(&self, queued: u32, now: UtcTimestamp) {
+        if queued > 0 {
+            self.state.wake_delivery();
+        }
+        self.state.app.publish(LiveEvent::RunFinished { target: self.target.name.clone(), at: now });
+    }
+
     fn record_results(
         &self,
         mut report: CheckReport,
@@ -416,10 +424,7 @@ impl TargetMonitor {
                     tracing::info!(target = name, "check run results can be stored again");
                 }
                 tracing::debug!(target = name, notifications = queued, "check run recorded");
-                if queued > 0 {
-                    state.wake_delivery();
-                }
-                state.app.publish(LiveEvent::RunFinished { target: name.to_owned(), at: now });
+                self.announce_run(queued, now);
             }
             // The new leader runs the same checks, so no finding is lost.
             Err(StoreError::LeaseLost) => {

@@ -1,12 +1,21 @@
-//! Colors on a terminal.
+//! Terminal colors.
 
-/// Colors the words at the start of a line that say how something is.
+/// Colors the results at the beginning of lines.
 #[must_use]
 pub fn colorize_statuses(text: &str) -> String {
     const ANSI_GREEN: &str = "32";
     const ANSI_YELLOW: &str = "33";
     const ANSI_RED: &str = "31";
-    const STATUS_COLORS: [(&str, &str); 12] = [
+    const STATUS_COLORS: [(&str, &str); 19] = [
+        // The headline of a report, and the first column of its table.
+        ("passing: ", ANSI_GREEN),
+        ("unknown: ", ANSI_YELLOW),
+        ("failing: ", ANSI_RED),
+        (" passing ", ANSI_GREEN),
+        (" unknown ", ANSI_YELLOW),
+        (" notice ", ANSI_YELLOW),
+        (" failing ", ANSI_RED),
+        // The checklist and the doctor.
         (" ok ", ANSI_GREEN),
         (" ?  ", ANSI_YELLOW),
         (" FAIL ", ANSI_RED),

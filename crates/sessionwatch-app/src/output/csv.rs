@@ -2,7 +2,7 @@
 
 use crate::sanitize::sanitize_text;
 
-/// One line of CSV; a field that a spreadsheet would run as a formula begins with an apostrophe.
+/// Renders one line of CSV. A field that a spreadsheet would run as a formula gets a leading apostrophe.
 #[must_use]
 pub fn render_csv_line(fields: &[&str]) -> String {
     let mut writer = csv::Writer::from_writer(vec![]);
@@ -21,7 +21,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_quoted_where_they_need_it_and_run_no_formula() {
+    fn fields_are_quoted_and_formulas_are_disarmed() {
         assert_eq!(render_csv_line(&["a", "", "b,c", "d\"e"]), "a,,\"b,c\",\"d\"\"e\"\n");
         assert_eq!(render_csv_line(&["=1+1", "-2", "@x", "+y"]), "'=1+1,'-2,'@x,'+y\n");
         assert_eq!(render_csv_line(&["a\nb\u{1b}"]), "a\u{fffd}b\u{fffd}\n");

@@ -1,4 +1,4 @@
-//! Rows of something, as a table and in every other format.
+//! Lists, as a table and in every other format.
 
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
@@ -6,26 +6,26 @@ use serde_json::{Value, json};
 use super::{OutputFormat, csv, terminal_width};
 use crate::sanitize::{escape_markdown_cell, sanitize_text};
 
-/// A table without the blanks that fill its last column.
+/// Renders a table without the trailing blanks of its last column.
 pub(crate) fn render_trimmed(table: &Table) -> String {
     table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 
-/// Rows to show, for people and for programs.
+/// A list, for people and for programs.
 #[derive(Clone, Debug)]
 pub struct OutputTable {
-    /// What the rows are, as a key of the JSON document.
+    /// Key of the rows in the JSON document.
     pub json_key: &'static str,
-    /// Names of the columns.
+    /// Column names.
     pub header: Vec<String>,
-    /// The rows, as text from a database.
+    /// Rows as text, which may be untrusted.
     pub rows: Vec<Vec<String>>,
     /// The rows as JSON.
     pub json_rows: Vec<Value>,
 }
 
 impl OutputTable {
-    /// The rows in that format.
+    /// Renders the rows in a format.
     #[must_use]
     pub fn render(&self, format: OutputFormat) -> String {
         match format {
@@ -57,11 +57,11 @@ impl OutputTable {
         }
     }
 
-    /// Wraps the widest column if the table is wider than that: the others hold names, which are copied whole.
+    /// Wraps the widest column if the table is wider than `columns`. The others hold names, which people copy.
     fn limit_width(&self, table: &mut Table, columns: usize) {
         /// Blanks beside each cell.
         const CELL_PADDING: usize = 2;
-        /// Narrower, a column cannot be read.
+        /// A narrower column is unreadable.
         const MIN_COLUMN_WIDTH: usize = 20;
         let length = |text: &String| text.chars().count();
         let width = |column: usize| {

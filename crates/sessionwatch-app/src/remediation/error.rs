@@ -354,34 +354,34 @@ impl ActionError {
         Some(match self {
             Self::Target(error) => error.hint(),
             Self::Uncertain(doubt) => doubt.hint(),
-            Self::NotATable { .. } => "name the underlying table in [target.mapping]".into(),
-            Self::NoRowIdentifier(_) => {
-                "grant SELECT (ctid, xmin, tableoid) on the table to the watch role; \
-                 `sessionwatch grants` prints the SQL"
-                    .into()
-            }
-            Self::ImplausibleExpiry { .. } => {
-                "check the expiry column and its decoder; `sessionwatch doctor` shows how they are read"
-                    .into()
-            }
             Self::UntrustedTimestamp { doubts, .. } => {
                 return layout::clock_fix_hint(doubts, sessionwatch_clock::now());
             }
-            Self::TooCloseToNow { .. } => {
-                "use 14h or more, or set `decoder = \"timestamp-local:ZONE\"` in [target.mapping], with \
-                 the time zone of the application (UTC is allowed)"
-                    .into()
+            Self::LimitExceeded(_, name) => {
+                format!("review the plan, then confirm it with --confirm '{name}'")
             }
-            Self::NoColumn { .. } => {
-                "name the column or table in [target.mapping], or use another condition".into()
+            Self::MissingPrivileges(lacking) => {
+                format!("as the owner of the tables, GRANT {} TO the write role", lacking.join("; GRANT "))
             }
+            Self::MoreColumns { child, .. } => {
+                format!("configure `{child}` as a separate target in [target.mapping]")
+            }
+            _ => {
+                let hints = [Self::plan_hint, Self::setup_hint, Self::incident_hint];
+                return hints.into_iter().find_map(|hint| hint(self)).map(str::to_owned);
+            }
+        })
+    }
+
+    /// Returns advice on errors that another command or confirmation solves; `None` for other errors.
+    fn plan_hint(&self) -> Option<&'static str> {
+        Some(match self {
             Self::NoUser(_, similar) if similar.is_empty() => {
                 "`sessionwatch sessions top` and `sessionwatch revoke where --user-like PART` find users"
-                    .into()
             }
-            Self::NoUser(..) => "use the id of a user in the list".into(),
-            Self::NoSession => "`sessionwatch sessions list` shows row IDs and token prefixes".into(),
-            Self::Ambiguous(..) => "use the row id of one of them".into(),
+            Self::NoUser(..) => "use the id of a user in the list",
+            Self::NoSession => "`sessionwatch sessions list` shows row IDs and token prefixes",
+            Self::Ambiguous(..) => "use the row id of one of them",
             Self::NoPlan(_)
             | Self::Stale { .. }
             | Self::Done(_)
@@ -389,58 +389,65 @@ impl ActionError {
             | Self::HiddenByRule(_)
             | Self::UnannouncedSideEffects(_) => {
                 "create a new plan with the same command; `sessionwatch plans list` shows existing ones"
-                    .into()
             }
-            Self::OtherTarget { .. } => "name the target that the plan was created for".into(),
-            Self::LimitExceeded(_, name) => {
-                format!("review the plan, then confirm it with --confirm '{name}'")
-            }
+            Self::OtherTarget { .. } => "name the target that the plan was created for",
             Self::NotApproved(_) => {
-                { "another account approves it on the page of the plan, or with its own API token" }.into()
+                "another account approves it on the page of the plan, or with its own API token"
             }
-            Self::NotConfirmed(_) => "type the name that is shown with the plan".into(),
+            Self::NotConfirmed(_) => "type the name that is shown with the plan",
+            Self::TransactionRunning => "wait a minute, then try again",
+            Self::DiskFull => "free some space, then try again",
+            Self::NoArchive(_) => "`sessionwatch archive list` shows what can be restored",
+            Self::NoIdentity(_) => "pass the file of the private key with --identity FILE",
+            Self::Unwritable(_) => "name a new file in a writable folder",
+            _ => return None,
+        })
+    }
+
+    /// Returns advice on errors of the mapping, the roles and the tables; `None` for other errors.
+    fn setup_hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NotATable { .. } => "name the underlying table in [target.mapping]",
+            Self::NoRowIdentifier(_) => {
+                "grant SELECT (ctid, xmin, tableoid) on the table to the watch role; \
+                 `sessionwatch grants` prints the SQL"
+            }
+            Self::ImplausibleExpiry { .. } => {
+                "check the expiry column and its decoder; `sessionwatch doctor` shows how they are read"
+            }
+            Self::TooCloseToNow { .. } => {
+                "use 14h or more, or set `decoder = \"timestamp-local:ZONE\"` in [target.mapping], with \
+                 the time zone of the application (UTC is allowed)"
+            }
+            Self::NoColumn { .. } => "name the column or table in [target.mapping], or use another condition",
             Self::CredentialsMissing { .. } => {
                 "set the variable or create the file on this machine, or pass the address with --write-url"
-                    .into()
             }
             Self::NoCredentials(_) => {
                 "set `write_url` or `write_url_file` for the target, or pass --write-url; `sessionwatch \
                  grants` prints SQL for the role"
-                    .into()
-            }
-            Self::MissingPrivileges(lacking) => {
-                format!("as the owner of the tables, GRANT {} TO the write role", lacking.join("; GRANT "))
             }
             Self::TriggerLacksPrivilege => {
-                { "grant the privilege, or make the trigger function SECURITY DEFINER" }.into()
+                "grant the privilege, or make the trigger function SECURITY DEFINER"
             }
             Self::NotCounted(_) => {
-                "as a superuser, run ALTER ROLE … SET track_counts = on for the write role".into()
+                "as a superuser, run ALTER ROLE … SET track_counts = on for the write role"
             }
-            Self::ChangesOtherRows(_) => "revoke these sessions in the application, or set `revoke` in \
+            Self::ChangesOtherRows(_) => {
+                "revoke these sessions in the application, or set `revoke` in \
                  [target.mapping] to the way it does"
-                .into(),
-            Self::MoreColumns { child, .. } => {
-                format!("configure `{child}` as a separate target in [target.mapping]")
             }
-            Self::UsersUncertain { .. } => {
-                "set `users` in [target.mapping] to a table that holds every user".into()
-            }
-            Self::UsersInOtherForm(_) => "store these user ids as the users table has them".into(),
+            Self::UsersUncertain { .. } => "set `users` in [target.mapping] to a table that holds every user",
+            Self::UsersInOtherForm(_) => "store these user ids as the users table has them",
             Self::ReplacedByRule { .. } => {
                 "revoke sessions as the application does, with `revoke = \"expire\"` or `revoke = \
                  \"flag\"` in [target.mapping], or drop the rule"
-                    .into()
             }
-            Self::Hidden { .. } => "as the owner of the table, run the CREATE POLICY statements that \
+            Self::Hidden { .. } => {
+                "as the owner of the table, run the CREATE POLICY statements that \
                  `sessionwatch grants` prints"
-                .into(),
-            Self::TransactionRunning => "wait a minute, then try again".into(),
-            Self::DiskFull => "free some space, then try again".into(),
-            Self::NoArchive(_) => "`sessionwatch archive list` shows what can be restored".into(),
-            Self::NoIdentity(_) => "pass the file of the private key with --identity FILE".into(),
-            Self::Unwritable(_) => "name a new file in a writable folder".into(),
-            _ => return self.incident_hint().map(str::to_owned),
+            }
+            _ => return None,
         })
     }
 

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use sessionwatch_core::severity::Severity;
+use sessionwatch_core::{checks::CheckOutcome, severity::Severity};
 use sessionwatch_targets::error::TargetError;
 
 use super::*;
@@ -42,7 +42,7 @@ fn unknown() -> CheckVerdict {
 }
 
 #[test]
-fn the_worst_that_decides_is_the_verdict() {
+fn the_worst_result_that_counts_decides() {
     use CheckVerdict::{Failing, Passing};
     let run = |verdict| outcome(verdict, true);
     let of = |verdict| outcome(verdict, false);
@@ -51,7 +51,7 @@ fn the_worst_that_decides_is_the_verdict() {
         (vec![of(Passing)], "passing"),
         (vec![of(Passing), of(unknown())], "unknown"),
         (vec![of(unknown()), of(Failing), of(Passing)], "failing"),
-        // What is about the run decides only where nothing else was asked for.
+        // A check about the run decides only where no other check was requested.
         (vec![of(Passing), run(Failing)], "passing"),
         (vec![run(Failing)], "failing"),
         (vec![run(Passing), run(unknown())], "unknown"),
@@ -61,68 +61,148 @@ fn the_worst_that_decides_is_the_verdict() {
 }
 
 #[test]
-fn a_target_that_was_not_seen_is_unknown_in_every_format() {
+fn a_target_that_could_not_be_checked_is_unknown_in_every_format() {
     let reports = [report(vec![outcome(unknown(), false)])];
-    let text = render_reports(&reports, OutputFormat::Table);
-    assert!(text.starts_with("shop: not known, ") && text.ends_with("\n\nVerdict: unknown\n"), "{text}");
-    let json: Value = serde_json::from_str(&render_reports(&reports, OutputFormat::Json)).unwrap();
+    let text = render_reports(&reports, ReportFormat::Table);
+    assert_eq!(text, format!("unknown: shop: {}\n", TargetError::StatementTimeout));
+    let json: Value = serde_json::from_str(&render_reports(&reports, ReportFormat::Json)).unwrap();
     assert_eq!(json["result"], "unknown");
     assert_eq!(json["error"], TargetError::StatementTimeout.to_string());
     assert_eq!((&json["stats"], &json["checked_at"]), (&Value::Null, &Value::Null));
     assert_eq!(json["checks"][0]["reason"], "it did not answer");
     assert_eq!(json["duration_ms"], 1_500.0);
-    let markdown = render_reports(&reports, OutputFormat::Markdown);
-    assert!(markdown.starts_with("**shop**: unknown\n\n| check |"), "{markdown}");
+    let markdown = render_reports(&reports, ReportFormat::Markdown);
+    assert!(markdown.starts_with("## unknown: shop: "), "{markdown}");
+    assert!(markdown.contains("\n| unknown | orphaned-sessions | high | it did not answer |"), "{markdown}");
+    let sarif: Value = serde_json::from_str(&render_reports(&reports, ReportFormat::Sarif)).unwrap();
+    let run = &sarif["runs"][0];
+    assert_eq!(run["invocations"][0]["executionSuccessful"], false);
+    let result = &run["results"][0];
+    assert_eq!((&result["kind"], &result["level"]), (&"open".into(), &"none".into()));
+    let junit = render_reports(&reports, ReportFormat::Junit);
+    assert!(junit.contains(r#"<error message="it did not answer" type="unknown"/>"#), "{junit}");
 }
 
 #[test]
-fn one_report_is_a_document_and_several_are_a_list_or_a_line_each() {
+fn several_reports_are_a_json_list_or_one_line_each() {
     let two = [report(vec![]), report(vec![])];
-    let list: Value = serde_json::from_str(&render_reports(&two, OutputFormat::Json)).unwrap();
+    let list: Value = serde_json::from_str(&render_reports(&two, ReportFormat::Json)).unwrap();
     assert_eq!(list.as_array().map(Vec::len), Some(2));
     assert!(
-        serde_json::from_str::<Value>(&render_reports(&two[..1], OutputFormat::Json)).unwrap().is_object()
+        serde_json::from_str::<Value>(&render_reports(&two[..1], ReportFormat::Json)).unwrap().is_object()
     );
-    let lines = render_reports(&two, OutputFormat::Ndjson);
+    let lines = render_reports(&two, ReportFormat::Ndjson);
     assert_eq!(lines.lines().count(), 2);
     assert!(lines.lines().all(|line| serde_json::from_str::<Value>(line).unwrap().is_object()));
-    assert_eq!(render_reports(&[], OutputFormat::Ndjson), "");
+    assert_eq!(render_reports(&[], ReportFormat::Ndjson), "");
     assert_eq!(
-        render_reports(&[], OutputFormat::Csv),
+        render_reports(&[], ReportFormat::Csv),
         "target,check,severity,verdict,value,threshold,summary\n"
     );
 }
 
 #[test]
-fn what_a_check_says_ends_no_cell() {
-    let reports = [report(vec![outcome(CheckVerdict::Failing, false)])];
-    let markdown = render_reports(&reports, OutputFormat::Markdown);
-    let row = markdown.lines().last().unwrap();
-    assert_eq!(row, "| orphaned-sessions | high | failing | 3 rows \\| \"x\"\u{fffd}[31m | > 0 |");
-    let csv = render_reports(&reports, OutputFormat::Csv);
+fn hostile_text_cannot_break_a_format() {
+    let mut hostile = outcome(CheckVerdict::Failing, false);
+    hostile.evidence.push(EvidenceRow {
+        token_prefix: Some("abcdefgh".into()),
+        id: None,
+        user: Some("[a](http://x)".into()),
+        expires_at: None,
+        rows: 1,
+        display: vec![Some("<b>&\"|{0}\u{1b}".into())],
+    });
+    let reports = [CheckReport { target: "a]]>'b".into(), ..report(vec![hostile]) }];
+    let markdown = render_reports(&reports, ReportFormat::Markdown);
+    assert!(markdown.contains("3 rows \\| \"x\"\u{fffd}[31m. Threshold: > 0.\n"), "{markdown}");
+    assert!(
+        markdown
+            .contains("\n| token abcdefgh… | user \\[a\\](http://x) (&lt;b>&amp;\"\\|{0}\u{fffd}) | has no"),
+        "{markdown}"
+    );
+    let csv = render_reports(&reports, ReportFormat::Csv);
     let row = csv.lines().nth(1).unwrap();
-    assert!(row.starts_with("shop,orphaned-sessions,high,failing,3,> 0,\"3 rows | \"\"x\"\""), "{row}");
+    assert!(row.contains(",orphaned-sessions,high,failing,3,> 0,\"3 rows | \"\"x\"\""), "{row}");
+    let junit = render_reports(&reports, ReportFormat::Junit);
+    assert!(junit.contains("<testcase classname=\"a]]&gt;&#39;b\" name=\"orphaned-sessions\""), "{junit}");
+    assert!(junit.contains("(&lt;b&gt;&amp;&quot;|{0}\u{fffd})"), "{junit}");
+    let sarif: Value = serde_json::from_str(&render_reports(&reports, ReportFormat::Sarif)).unwrap();
+    let message = sarif["runs"][0]["results"][0]["message"]["text"].as_str().unwrap();
+    assert!(message.contains("user \\[a\\](http://x) (<b>&\"|{{0}}\u{fffd})"), "{message}");
 }
 
 #[test]
-fn it_is_said_that_evidence_is_cut_where_there_may_be_more() {
+fn sarif_has_a_rule_per_check_and_a_result_per_finding() {
+    let passing = CheckResult { id: "mine".into(), ..outcome(CheckVerdict::Passing, false) };
+    let notice = CheckResult { id: "slow-check-run".into(), ..outcome(CheckVerdict::Failing, true) };
+    let failing = CheckResult { severity: Severity::Medium, ..outcome(CheckVerdict::Failing, false) };
+    let reports = [report(vec![passing, notice, failing])];
+    let sarif: Value = serde_json::from_str(&render_reports(&reports, ReportFormat::Sarif)).unwrap();
+    let run = &sarif["runs"][0];
+    let rules: Vec<_> =
+        run["tool"]["driver"]["rules"].as_array().unwrap().iter().map(|rule| &rule["id"]).collect();
+    assert_eq!(rules, ["mine", "slow-check-run", "orphaned-sessions"]);
+    let results = run["results"].as_array().unwrap();
+    assert_eq!(results.len(), 1);
+    assert_eq!(
+        (&results[0]["ruleId"], &results[0]["ruleIndex"], &results[0]["level"]),
+        (&"orphaned-sessions".into(), &2.into(), &"warning".into())
+    );
+    let message = results[0]["message"]["text"].as_str().unwrap();
+    assert!(message.contains("\nAction: look\nFix: sessionwatch cleanup orphaned shop\n"), "{message}");
+}
+
+#[test]
+fn junit_counts_failures_errors_and_skipped_checks() {
+    let results = [
+        outcome(CheckVerdict::Passing, false),
+        outcome(CheckVerdict::Failing, false),
+        outcome(unknown(), false),
+        outcome(unknown(), true),
+        outcome(CheckVerdict::Failing, true),
+    ];
+    let junit = render_reports(&[report(results.to_vec()), report(results.to_vec())], ReportFormat::Junit);
+    let counts = |factor: u64| {
+        let (tests, one) = (5 * factor, factor);
+        format!(r#"tests="{tests}" failures="{one}" errors="{one}" skipped="{one}""#)
+    };
+    assert!(junit.contains(&format!("<testsuites name=\"sessionwatch\" {}", counts(2))), "{junit}");
+    assert!(junit.contains(&format!("<testsuite name=\"shop\" {}", counts(1))), "{junit}");
+    assert_eq!(junit.matches("<failure message=").count(), 2);
+    assert_eq!(junit.matches("<skipped message=").count(), 2);
+}
+
+#[test]
+fn only_what_counts_makes_a_report_fail_at_a_severity() {
+    let low = CheckResult { severity: Severity::Low, ..outcome(CheckVerdict::Failing, false) };
+    let aside = CheckResult { severity: Severity::Critical, ..outcome(CheckVerdict::Failing, true) };
+    let report = report(vec![low, aside, outcome(unknown(), true)]);
+    assert!(report.fails_at(Severity::Low) && !report.fails_at(Severity::Medium));
+    assert!(!report.has_unknown());
+    assert!(self::report(vec![]).has_unknown());
+    assert!(self::report(vec![outcome(unknown(), true)]).has_unknown(), "no other check ran");
+}
+
+#[test]
+fn evidence_that_is_cut_says_so() {
     let full = MAX_EVIDENCE_ROWS;
     let exactly = |count: usize| Some(f64::from(u32::try_from(count).unwrap()));
     for (check, value, shown, said) in [
         ("orphaned-sessions", exactly(full), full, None),
         ("orphaned-sessions", exactly(full + 5), full, Some(format!("{full} of {} shown", full + 5))),
+        ("orphaned-sessions", exactly(1_180), full, Some(format!("{full} of 1,180 shown"))),
         ("orphaned-sessions", exactly(full + 5), full - 1, None),
         // The value counts tokens, and what is listed are rows.
-        ("duplicate-tokens", exactly(2), full, Some(format!("{full} shown, there may be more"))),
-        ("expired-backlog", None, full, Some(format!("{full} shown, there may be more"))),
-        ("a-check-of-ones-own", exactly(full + 5), full, None),
+        ("duplicate-tokens", exactly(2), full, Some(format!("{full} shown; there may be more"))),
+        ("expired-backlog", None, full, Some(format!("{full} shown; there may be more"))),
+        ("custom", exactly(full + 5), full, None),
     ] {
         assert_eq!(truncation_note(check, value, shown), said, "{check} {value:?} {shown}");
     }
 }
 
 #[test]
-fn a_session_ends_at_its_end() {
+fn a_session_is_expired_at_its_expiry() {
     let now = UtcTimestamp::UNIX_EPOCH + 24 * HOUR;
     for (end, is, hours) in [
         (Some(now + HOUR / 2), "active", Some(0.5)),
@@ -132,46 +212,4 @@ fn a_session_ends_at_its_end() {
     ] {
         assert_eq!((session_status(end, now), hours_left(end, now)), (is, hours));
     }
-}
-
-#[test]
-fn evidence_is_a_line_of_what_is_known_without_anything_that_steers_a_terminal() {
-    let now = UtcTimestamp::UNIX_EPOCH + 24 * HOUR;
-    let session = EvidenceRow {
-        token_prefix: Some("ab\u{1b}c".into()),
-        id: Some("7".into()),
-        user: Some("a\nda".into()),
-        expires_at: Some(now + HOUR / 2),
-        rows: 1,
-        display: vec![Some("Ada\u{202e}".into()), None, Some("ada@example.org".into())],
-    };
-    assert_eq!(
-        render_evidence_line(&session, now),
-        "token ab\u{fffd}c… user a\u{fffd}da (Ada\u{fffd}, ada@example.org) ends 1970-01-02 00:30:00 UTC (0.5 h left)"
-    );
-    let ended = EvidenceRow { expires_at: Some(now), display: vec![None], ..session.clone() };
-    assert_eq!(
-        render_evidence_line(&ended, now),
-        "token ab\u{fffd}c… user a\u{fffd}da ended 1970-01-02 00:00:00 UTC"
-    );
-    let endless = EvidenceRow { expires_at: None, user: None, display: vec![], ..session.clone() };
-    assert_eq!(render_evidence_line(&endless, now), "token ab\u{fffd}c… has no readable end");
-    let holder = EvidenceRow { token_prefix: None, rows: 21, display: vec![], ..session };
-    assert_eq!(render_evidence_line(&holder, now), "user a\u{fffd}da 21 sessions");
-}
-
-#[test]
-fn a_failing_check_names_its_page_and_no_masked_address() {
-    let failed = outcome(CheckVerdict::Failing, false);
-    let command = |target: &str| render_failing_check(&failed, target, UtcTimestamp::UNIX_EPOCH);
-    let more =
-        "\n  → look\n  More: docs/checks/orphaned-sessions.md, and `sessionwatch sql orphaned-sessions ";
-    assert!(command("shop").ends_with(&format!("{more}shop`\n")), "{}", command("shop"));
-    assert!(command("postgres://ada:***@db/shop").ends_with(&format!("{more}URL`\n")));
-    let own = CheckResult { id: "mine".into(), action: String::new(), ..failed.clone() };
-    assert_eq!(
-        render_failing_check(&own, "shop", UtcTimestamp::UNIX_EPOCH).lines().count(),
-        2,
-        "it has no page and no action"
-    );
 }

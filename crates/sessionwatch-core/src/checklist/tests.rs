@@ -103,10 +103,7 @@ fn missing_values_are_unknown() {
 #[test]
 fn a_doubt_turns_a_pass_into_unknown_and_keeps_a_failure() {
     let doubt = || Some("no data".to_owned());
-    assert_eq!(
-        ChecklistVerdict::Passing.unknown_if(doubt()),
-        ChecklistVerdict::Unknown("no data".into())
-    );
+    assert_eq!(ChecklistVerdict::Passing.unknown_if(doubt()), ChecklistVerdict::Unknown("no data".into()));
     assert_eq!(ChecklistVerdict::Failing.unknown_if(doubt()), ChecklistVerdict::Failing);
     assert_eq!(
         ChecklistVerdict::Unknown("x".into()).unknown_if(doubt()),

@@ -1,60 +1,67 @@
-//! `check`: one look, one verdict.
+//! `check`: one run of all checks, and its report.
 
 use std::process::ExitCode;
 
 use sessionwatch_app::{
     app::error::TargetError,
     check_run::{self, CheckReport, CheckRunRequest},
-    checks,
-    output::{self, OutputFormat},
-    report,
+    checks::{self, CheckSettings},
+    output,
+    report::{self, ReportFormat},
 };
-use sessionwatch_core::suggest::did_you_mean;
+use sessionwatch_core::{severity::Severity, suggest::did_you_mean};
 
 use super::{Failure, choices::EngineChoice, target::TargetArgs};
 
-/// Look at the session table once and judge it
+/// Run all checks once and print a report
 #[derive(Debug, clap::Args)]
-#[command(mut_arg("url", |arg| arg.help(
-    "Address (postgres://USER:PASSWORD@HOST/DATABASE, sqlite:PATH or the path of a SQLite file), or the name of a configured \
-     target; without one, every configured target, else $DATABASE_URL"
-)))]
+#[command(
+    mut_arg("url", |arg| arg.help("Configured target name or database URL [default: all configured targets]")),
+    after_help = "Exit codes: 0 passing, 1 failing, 2 usage or configuration error, 3 unknown, 70 bug"
+)]
 pub(super) struct CheckArgs {
-    #[command(flatten)]
-    target: TargetArgs,
-    /// Run only this check; may be repeated
+    /// Run only this check; repeatable
     #[arg(long, value_name = "ID")]
     only: Vec<String>,
-    /// How the facts are obtained [default: scan]
+    /// Skip this check; repeatable
+    #[arg(long, value_name = "ID")]
+    ignore: Vec<String>,
+    /// Fail only at this severity or above
+    #[arg(long, value_name = "SEVERITY", default_value = "low", hide_default_value = true, value_parser = parse_severity())]
+    fail_on: Severity,
+    /// Choose the output format
+    #[arg(long, value_enum, default_value = "table")]
+    format: ReportFormat,
+    /// Print nothing when passing
+    #[arg(long, short)]
+    quiet: bool,
+    /// Print only the headline
+    #[arg(long)]
+    summary: bool,
+    /// Choose where to aggregate [default: scan]
     #[arg(long, value_enum)]
     engine: Option<EngineChoice>,
-    /// Distrust indexes and constraints: read every row
+    /// Read every row instead of trusting constraints
     #[arg(long)]
     deep: bool,
-    /// How the report is written
-    #[arg(long, value_enum, default_value = "table")]
-    format: OutputFormat,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+/// Returns a parser of severities, which lists them in the help and after a typo.
+fn parse_severity() -> impl clap::builder::TypedValueParser<Value = Severity> {
+    use clap::builder::TypedValueParser as _;
+    let names = Severity::ALL.iter().map(|severity| severity.name());
+    clap::builder::PossibleValuesParser::new(names)
+        .try_map(|name| name.parse::<Severity>().map_err(|_| "not a severity"))
 }
 
 pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
-    let (config, mut targets) = args.target.choose_located()?;
-    if let Some(unknown) = args.only.iter().find(|id| config.checks.check_ids().all(|known| known != **id)) {
-        let hint = did_you_mean(unknown, config.checks.check_ids());
-        let known: Vec<&str> = config.checks.check_ids().collect();
-        return Err(Failure::Usage(format!(
-            "there is no check `{unknown}`{hint}; the checks are {}",
-            known.join(", ")
-        )));
+    if args.summary && args.format != ReportFormat::Table {
+        return Err(Failure::Usage("--summary works with `--format table` only".into()));
     }
-    if let Some(check) = checks::TABLE_CHECKS
-        .iter()
-        .find(|check| check.needs_previous_run && args.only.iter().any(|id| id == check.id))
-    {
-        return Err(Failure::Usage(format!(
-            "`{}` compares two looks: only `sessionwatch serve` makes it",
-            check.id
-        )));
-    }
+    let (mut config, mut targets) = args.target.choose_located()?;
+    let only = select_checks(args, &mut config.checks)?;
     for target in &mut targets {
         target.engine = args.engine.map_or(target.engine, Into::into);
     }
@@ -67,46 +74,91 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
                 catalogue,
                 settings: rules,
                 ignore_constraints: args.deep,
-                requested_ids: &args.only,
+                requested_ids: &only,
                 history: None,
             };
             reports.push(check_run::run_checks_once(request).await);
         }
         Ok(reports)
     })?;
-    // At a terminal both streams are read together, and the report names the error.
-    let is_read_twice =
-        args.format == OutputFormat::Table && output::is_stdout_terminal() && output::is_stderr_terminal();
-    for report in &reports {
-        if let Err(error) = &report.observation
-            && !is_read_twice
-        {
-            super::print_error(&format!("{}: {error}", report.target), Some(&error.hint()));
-        }
-    }
-    let text = report::render_reports(&reports, args.format);
-    if args.format == OutputFormat::Table {
-        super::print_readable(&text)?
-    } else {
-        super::print_text(&text)?
-    }
-    for error in
-        reports.iter().filter_map(|report| report.observation.as_ref().err()).filter(|_| is_read_twice)
-    {
-        super::print_hint(&error.hint());
-    }
-    Ok(exit_code(&reports))
+    print_reports(args, &reports)?;
+    Ok(ExitCode::from(exit_code(&reports, args.fail_on)))
 }
 
-/// 0 healthy, 1 failing, 2 something is named that does not exist, 3 not known.
-pub(super) fn exit_code(reports: &[CheckReport]) -> ExitCode {
-    if reports.iter().any(|report| report.observation.as_ref().is_err_and(TargetError::is_usage_error)) {
-        return ExitCode::from(2);
+/// Applies `--only` and `--ignore`, and returns the ids of the checks to run; empty for all that are enabled.
+fn select_checks(args: &CheckArgs, settings: &mut CheckSettings) -> Result<Vec<String>, Failure> {
+    for id in args.only.iter().chain(&args.ignore) {
+        if settings.check_ids().all(|known| known != *id) {
+            let hint = did_you_mean(id, settings.check_ids());
+            let known: Vec<&str> = settings.check_ids().collect();
+            return Err(Failure::Usage(format!("unknown check `{id}`{hint} (checks: {})", known.join(", "))));
+        }
     }
-    let any = |verdict: &str| reports.iter().any(|report| report.verdict() == verdict);
-    match (any("failing"), any("unknown")) {
-        (true, _) => ExitCode::from(1),
-        (false, true) => ExitCode::from(3),
-        (false, false) => ExitCode::SUCCESS,
+    if let Some(check) = checks::TABLE_CHECKS
+        .iter()
+        .find(|check| check.needs_previous_run && args.only.iter().any(|id| id == check.id))
+    {
+        return Err(Failure::Usage(format!(
+            "`{}` compares two check runs: only `sessionwatch serve` can run it",
+            check.id
+        )));
+    }
+    let is_ignored = |id: &str| args.ignore.iter().any(|ignored| ignored == id);
+    let ignored = checks::TABLE_CHECKS.iter().map(|check| check.id).filter(|id| is_ignored(id));
+    settings.disabled.extend(ignored);
+    settings.custom_checks.retain(|custom| !is_ignored(&custom.id));
+    // A check that is requested by name runs even where it is disabled, so that it has to leave this list too.
+    let only: Vec<String> = args.only.iter().filter(|id| !is_ignored(id)).cloned().collect();
+    let is_any_left = if args.only.is_empty() {
+        let runs = |check: &checks::Check| !check.needs_previous_run && settings.is_enabled(check.id);
+        checks::TABLE_CHECKS.iter().any(runs) || !settings.custom_checks.is_empty()
+    } else {
+        !only.is_empty()
+    };
+    if !is_any_left {
+        return Err(Failure::Usage(
+            "no check is left to run: --ignore or the configuration excludes all".into(),
+        ));
+    }
+    Ok(only)
+}
+
+/// Prints the reports, and the errors of targets that could not be checked.
+fn print_reports(args: &CheckArgs, reports: &[CheckReport]) -> Result<(), Failure> {
+    if args.quiet && exit_code(reports, args.fail_on) == 0 {
+        return Ok(());
+    }
+    // At a terminal both streams are read together, and the headline names the error already.
+    let names_errors =
+        args.format == ReportFormat::Table && output::is_stdout_terminal() && output::is_stderr_terminal();
+    let errors =
+        || reports.iter().filter_map(|report| Some((&report.target, report.observation.as_ref().err()?)));
+    for (target, error) in errors().filter(|_| !names_errors) {
+        super::print_error(&format!("{target}: {error}"), Some(&error.hint()));
+    }
+    if args.summary {
+        let headlines: String = reports.iter().map(|report| format!("{}\n", report.headline())).collect();
+        super::print_readable(&headlines)?;
+    } else if args.format == ReportFormat::Table {
+        super::print_readable(&report::render_reports(reports, args.format))?;
+    } else {
+        super::print_text(&report::render_reports(reports, args.format))?;
+    }
+    for (_, error) in errors().filter(|_| names_errors) {
+        super::print_hint(&error.hint());
+    }
+    Ok(())
+}
+
+/// Returns the exit code: 0 passing, 1 failing, 2 something named does not exist, 3 unknown.
+fn exit_code(reports: &[CheckReport], fail_on: Severity) -> u8 {
+    if reports.iter().any(|report| report.observation.as_ref().is_err_and(TargetError::is_usage_error)) {
+        2
+    } else if reports.iter().any(|report| report.fails_at(fail_on)) {
+        1
+    } else if reports.iter().any(CheckReport::has_unknown) {
+        3
+    } else {
+        0
     }
 }

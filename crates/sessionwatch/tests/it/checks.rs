@@ -127,11 +127,7 @@ fn a_healthy_table_passes_over_a_slow_connection() {
     let url = database.url_at_port("postgres", far.port());
     for engine in ["scan", "pushdown"] {
         let said = testkit::run_program(&["check", &url, "--engine", engine]);
-        assert!(
-            said.exit_code == 0 && said.stdout.ends_with("Verdict: healthy\n"),
-            "{engine}: {}",
-            said.stdout
-        );
+        assert!(said.exit_code == 0 && said.stdout.starts_with("passing: "), "{engine}: {}", said.stdout);
     }
 }
 

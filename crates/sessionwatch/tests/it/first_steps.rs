@@ -136,7 +136,7 @@ fn singular_is_used_for_one() {
     let rows = "INSERT INTO sessions VALUES ('far', 'far-away-far-away-far-away', 'u1', '2099-01-01T00:00:00.000Z');";
     let path = file(folder.path(), rows);
     let said = run_program_in(folder.path(), &[], &["check", &path]).stdout;
-    assert!(said.contains("· 1 session looked at"), "{said}");
+    assert!(said.contains("\nChecked 1 session in "), "{said}");
     assert!(said.contains(": 1 session expires later than allowed\n"), "{said}");
     let planned = run_program_in(folder.path(), &[], &["revoke", "all", &path]).stdout;
     assert!(
@@ -155,7 +155,7 @@ fn a_truncated_list_says_so() {
     };
     let path = file(folder.path(), &(0..15).map(ghost).collect::<String>());
     let said = run_program_in(folder.path(), &[], &["check", &path, "--only", "orphaned-sessions"]).stdout;
-    assert!(said.contains("\n  10 of 15 shown\n"), "{said}");
+    assert!(said.contains("\n    10 of 15 shown\n"), "{said}");
     let list = |limit: &str| {
         run_program_in(folder.path(), &[], &["sessions", "list", &path, "--limit", limit, "--format", "csv"])
     };
@@ -177,7 +177,7 @@ fn tables_fit_the_terminal_and_have_no_trailing_spaces() {
         |columns: &str| run_program_in(folder.path(), &[("COLUMNS", columns)], &["check", &path]).stdout;
     let widest = |text: &str| {
         assert!(text.lines().all(|line| line == line.trim_end()), "{text}");
-        let table = text.lines().skip(2).take_while(|line| !line.is_empty());
+        let table = text.lines().skip(3).take_while(|line| !line.is_empty());
         table.map(|line| line.chars().count()).max().unwrap()
     };
     let (narrow, wide) = (said("60"), said("200"));

@@ -11,6 +11,7 @@ mod backends;
 mod backup;
 mod cases;
 mod channels;
+mod check_formats;
 mod checks;
 mod clocks;
 mod closed_incidents;

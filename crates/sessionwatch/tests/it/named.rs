@@ -72,7 +72,7 @@ fn nothing_outside_of_a_named_schema_is_chosen_or_mentioned() {
                 let report = testkit::run_check(&format!("{url}?{parameter}"), &more);
                 assert_eq!(report["stats"]["sessions"], expected, "{parameter}: {report:#}");
                 let notes = report["notes"].to_string();
-                assert!(!notes.contains("looks like sessions too"), "{notes}");
+                assert!(!notes.contains("looks like a session table too"), "{notes}");
             }
         }
         let said = testkit::run_program(&["check", &format!("{url}?schema=empty")]);

@@ -238,7 +238,7 @@ fn two_session_tables_are_ambiguous_and_a_missing_column_is_named() {
         let report = testkit::run_check(&url, &[]);
         assert_eq!(report["stats"]["sessions"], 90);
         assert!(
-            report["notes"].to_string().contains(r#"\"old\".\"sessions\" looks like sessions too"#),
+            report["notes"].to_string().contains(r#"\"old\".\"sessions\" looks like a session table too"#),
             "{report:#}"
         );
         let init = testkit::run_program(&["init", &url, "--output", "-"]);

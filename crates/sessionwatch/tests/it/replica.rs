@@ -63,7 +63,7 @@ fn the_replica_is_checked_and_its_lag_is_reported() {
     let text = pair.configuration("");
     std::fs::write(folder.path().join("sessionwatch.toml"), &text).unwrap();
     let notes = pair.check(folder.path())["notes"].to_string();
-    assert!(notes.contains("the replica was looked at, which lags by 0 ms"), "{notes}");
+    assert!(notes.contains("checked the replica, which lags by 0 ms"), "{notes}");
     let mut watch = Watch::start(folder.path(), &text, monday());
     assert_eq!(lag(&watch), 0.0);
     pair.replica.pause_replay().unwrap();
@@ -86,7 +86,7 @@ fn the_replica_is_checked_and_its_lag_is_reported() {
         .unwrap()
         .read_text(0)
         .unwrap();
-    assert!(stored.contains("the replica was looked at, which lags by"), "{stored}");
+    assert!(stored.contains("checked the replica, which lags by"), "{stored}");
     pair.replica.resume_replay().unwrap();
     pair.replica.wait_for_catch_up(&server).unwrap();
     watch.to(monday() + 3 * MINUTE);
@@ -109,10 +109,10 @@ fn if_the_replica_is_down_or_hangs_the_database_is_checked_in_the_same_run() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("sessionwatch.toml"), pair.configuration("timeout = 4\n")).unwrap();
     for (fault, why) in [
-        (NetworkFault::CutAfter(0), "the replica was not looked at: "),
-        (NetworkFault::FreezeAfter(0), "the replica was not looked at: check timed out after 2 s"),
+        (NetworkFault::CutAfter(0), "the replica could not be checked: "),
+        (NetworkFault::FreezeAfter(0), "the replica could not be checked: check timed out after 2 s"),
         // In the middle of its response.
-        (NetworkFault::FreezeAfter(3_000), "the replica was not looked at: check timed out after 2 s"),
+        (NetworkFault::FreezeAfter(3_000), "the replica could not be checked: check timed out after 2 s"),
     ] {
         pair.before_replica.set_fault(fault);
         // Both share four seconds: a hanging replica leaves the database half of them.
@@ -122,9 +122,9 @@ fn if_the_replica_is_down_or_hangs_the_database_is_checked_in_the_same_run() {
     pair.before_replica.set_fault(NetworkFault::None);
     pair.replica.stop().unwrap();
     let notes = pair.check(folder.path())["notes"].to_string();
-    assert!(notes.contains("the replica was not looked at"), "{notes}");
+    assert!(notes.contains("the replica could not be checked"), "{notes}");
     pair.replica.start().unwrap();
-    assert!(pair.check(folder.path())["notes"].to_string().contains("the replica was looked at"));
+    assert!(pair.check(folder.path())["notes"].to_string().contains("checked the replica"));
 }
 
 #[test]

@@ -145,7 +145,7 @@ fn a_table_is_preferred_to_its_views() {
         .unwrap();
     for report in reports(&database, "postgres") {
         assert_eq!(report["stats"]["duplicate_tokens"], 2, "{report:#}");
-        assert!(!report["notes"].to_string().contains("looks like sessions too"), "{report:#}");
+        assert!(!report["notes"].to_string().contains("looks like a session table too"), "{report:#}");
     }
 }
 
