@@ -1,4 +1,4 @@
-//! Whole log files: nothing panics, and where blocks end does not matter.
+//! Fuzz target for whole log files: the parser does not panic, and its results do not depend on block boundaries.
 
 #![no_main]
 

@@ -1,12 +1,11 @@
-//! Redaction: a secret that stands under its key, in an address or by itself is never left whole, whatever stands around
-//! it.
+//! Fuzz target for redaction: a secret under its key, in a URL or on its own is removed, whatever text surrounds it.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use sessionwatch_logs::redact;
 
-/// Texts with a secret, and the part of it that must not be left.
+/// Texts with a secret, and the part of the secret that must be removed.
 const PLANTED_SECRET: [(&str, &str); 6] = [
     (" sessionToken: 'f47ac10b-58cc-4372-a567-0e02b2c3d479' ", "58cc-4372"),
     (" \"password\": \"correct horse battery staple\" ", "battery staple"),
@@ -18,11 +17,11 @@ const PLANTED_SECRET: [(&str, &str); 6] = [
 
 fuzz_target!(|bytes: &[u8]| {
     let _ = redact::redact_text(bytes, 300);
-    // The first byte says where the token is put.
+    // The first byte of the input is the position of the secret.
     let (first, rest) = bytes.split_first().map_or((0, bytes), |(first, rest)| (usize::from(*first), rest));
     let at = first.min(rest.len());
     for (text, secret) in PLANTED_SECRET {
-        // A line of its own, of which what stands before may take a letter as the end of a colour.
+        // On a new line, after an `x`: the input before may end in an unfinished color escape, which swallows a letter.
         let planted = [&rest[..at], b"\n x ", text.as_bytes(), b"\n", &rest[at..]].concat();
         assert!(!redact::redact_text(&planted, 10_000).contains(secret));
     }

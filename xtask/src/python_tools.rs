@@ -1,4 +1,4 @@
-//! Programs from PyPI that the tests run, each in a virtual environment of its own below `target/tools`.
+//! Programs from PyPI that the tests run, each in its own virtual environment below `target/tools`.
 
 use std::{
     path::{Path, PathBuf},
@@ -7,18 +7,18 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-/// A program from PyPI, at the version that the results were seen with.
+/// A program from PyPI, pinned to the version that its results were recorded with.
 pub(crate) struct PythonTool {
-    /// The command, which is the name of its folder too.
+    /// Name of the command, and of its folder.
     name: &'static str,
     requirement: &'static str,
 }
 
-/// Tries the API out by its OpenAPI document.
+/// Property-based tests of the API, generated from its OpenAPI document.
 pub(crate) const SCHEMATHESIS: PythonTool =
     PythonTool { name: "schemathesis", requirement: "schemathesis==4.32.5" };
 
-/// Checks the spelling of code and documentation.
+/// Spell checker for code and documentation.
 pub(crate) const TYPOS: PythonTool = PythonTool { name: "typos", requirement: "typos==1.52.0" };
 
 impl PythonTool {
@@ -35,12 +35,12 @@ impl PythonTool {
     ///
     /// # Errors
     ///
-    /// If Python cannot create a virtual environment, or pip cannot install the program.
+    /// Fails if Python cannot create a virtual environment, or pip cannot install the program.
     pub(crate) fn install(&self) -> Result<()> {
         if self.program().exists() {
             return Ok(());
         }
-        super::print_message(&format!("fetching {}", self.requirement));
+        super::print_message(&format!("downloading {}", self.requirement));
         let folder = self.folder();
         let create_environment = || {
             Command::new("python3")
@@ -49,7 +49,7 @@ impl PythonTool {
                 .status()
                 .is_ok_and(|made| made.success())
         };
-        // Debian ships the `venv` module in a package of its own.
+        // Debian ships the `venv` module in a separate package.
         if !(create_environment()
             || super::is_on_path("apt-get")
                 && super::install_with_apt(&["python3-venv"])
@@ -60,7 +60,7 @@ impl PythonTool {
         let status = Command::new(folder.join("bin/pip"))
             .args(["install", "--quiet", "--disable-pip-version-check", self.requirement])
             .status()
-            .context("pip cannot be run")?;
-        if status.success() { Ok(()) } else { bail!("pip could not install {}", self.requirement) }
+            .context("cannot run pip")?;
+        if status.success() { Ok(()) } else { bail!("pip cannot install {}", self.requirement) }
     }
 }

@@ -1,4 +1,4 @@
-//! The spelling of code, comments, messages and documentation: American English, by `_typos.toml`.
+//! Spelling of code, comments, messages and documentation: American English, as `_typos.toml` configures it.
 
 use std::process::Command;
 
@@ -6,22 +6,22 @@ use anyhow::{Context, Result, bail};
 
 use super::python_tools::TYPOS;
 
-/// Fails on every misspelled word, and prints where it is.
+/// Prints the position of every misspelled word.
 ///
 /// # Errors
 ///
-/// If a word is misspelled, or the program that checks cannot be installed or run.
+/// Fails if a word is misspelled, or typos cannot be installed or run.
 pub(crate) fn check_spelling() -> Result<()> {
     TYPOS.install()?;
     super::print_message("==> typos");
     let status = Command::new(TYPOS.program())
         .args(["--format", "brief", "."])
         .status()
-        .context("typos cannot be run")?;
+        .context("cannot run typos")?;
     if status.success() {
         Ok(())
     } else {
-        bail!("words are misspelled: correct them, or add them to _typos.toml if they are right")
+        bail!("misspelled words: correct them, or add them to _typos.toml if they are correct")
     }
 }
 
@@ -31,7 +31,7 @@ mod tests {
 
     use super::*;
 
-    /// Runs typos with the project's configuration on one text.
+    /// Runs typos on one text, with the project's configuration.
     fn accepts(text: &str) -> Result<bool> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let folder = tempfile::tempdir()?;
@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn misspelled_and_british_words_are_refused() -> Result<()> {
+    fn misspelled_and_british_words_are_rejected() -> Result<()> {
         assert!(accepts("The color of a canceled plan, measured with wrk.\n")?);
         assert!(!accepts("The plan was canceled succesfully.\n")?);
         assert!(!accepts("The colour of a plan.\n")?);

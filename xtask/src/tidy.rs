@@ -1,4 +1,5 @@
-//! `cargo xtask tidy`: what the compiler and Clippy do not check. One file per rule; known debt is in [`ratchet::DEBT_FILE`].
+//! `cargo xtask tidy`: rules that neither the compiler nor Clippy checks, one file per rule. [`ratchet::DEBT_FILE`]
+//! counts known violations.
 
 use std::{collections::BTreeMap, fmt, path::Path};
 
@@ -25,7 +26,7 @@ use source::SourceFile;
 /// The root of the repository.
 pub(crate) const REPOSITORY_ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-/// What a finding breaks.
+/// A rule that a finding violates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum TidyRule {
     BracketPlural,
@@ -86,17 +87,17 @@ impl TidyRule {
     }
 }
 
-/// One place that breaks a rule.
+/// One violation of a rule.
 #[derive(Clone, Debug)]
 pub(crate) struct TidyFinding {
     rule: TidyRule,
-    /// The file, from the root of the repository.
+    /// Path of the file, relative to the root of the repository.
     path: String,
-    /// From 1.
+    /// Line number, starting at 1.
     line: usize,
-    /// What it is, and how to mend it.
+    /// The problem and its fix.
     message: String,
-    /// What debt is counted by: the file, or the crate for what concerns several of its files.
+    /// Key of the debt count: the file, or the crate for a finding that concerns several files.
     counted_by: String,
 }
 
@@ -117,14 +118,14 @@ impl fmt::Display for TidyFinding {
     }
 }
 
-/// Runs every rule over the repository, and compares what they find with the debt that is known.
+/// Checks the repository against every rule, and compares the findings with the known debt.
 ///
 /// # Errors
 ///
-/// A rule is broken more often than is noted, or less often; a file cannot be read or parsed.
+/// Fails if a count differs from the known debt in either direction, or a file cannot be read or parsed.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     std::env::set_current_dir(REPOSITORY_ROOT)
-        .with_context(|| format!("{REPOSITORY_ROOT} is not there any more"))?;
+        .with_context(|| format!("{REPOSITORY_ROOT} does not exist"))?;
     let sources = source::read_all(Path::new("."))?;
     let findings = check(&sources, &documents::read_all(Path::new("."))?);
     let noted = ratchet::read()?;
@@ -132,7 +133,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         [] => {}
         ["--list"] => return list(&findings),
         ["--write"] => return ratchet::write(&findings, &noted),
-        _ => bail!("`cargo xtask tidy` takes `--list`, `--write` or nothing"),
+        _ => bail!("usage: cargo xtask tidy [--list | --write]"),
     }
     let problems = ratchet::compare(&findings, &noted.entries()?);
     if problems.is_empty() {
@@ -142,7 +143,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     for problem in &problems {
         super::print_message(problem);
     }
-    bail!("tidy found what is not allowed")
+    bail!("tidy found violations")
 }
 
 fn check(sources: &[SourceFile], documents: &[Document]) -> Vec<TidyFinding> {
@@ -186,7 +187,7 @@ fn list(findings: &[TidyFinding]) -> Result<()> {
     Ok(())
 }
 
-/// What a rule finds in one file of that path and text.
+/// Returns the findings of a rule in one file.
 #[cfg(test)]
 fn findings_of(rule: TidyRule, path: &str, text: &str) -> Vec<TidyFinding> {
     let found = check(&[SourceFile::parse(path, text).unwrap()], &[]);

@@ -1,7 +1,7 @@
-//! PostgreSQL with TimescaleDB: the fetched server programs, and the extension that Debian makes for that version.
+//! PostgreSQL with TimescaleDB: downloaded server programs, and the extension that Debian builds for their version.
 //!
-//! The extension needs a newer C library than the machine may have, so the server runs on one of its own. Nothing is
-//! installed, and no rights are needed.
+//! The extension may need a newer C library than the machine has, so the server runs with Debian's own. Nothing is
+//! installed on the system, and no root privileges are needed.
 
 use std::{
     fs,
@@ -14,32 +14,32 @@ use anyhow::{Context, Result, bail};
 
 use crate::{install_with_apt, is_on_path, postgresql, print_message};
 
-/// The version of PostgreSQL that the extension is made for in [`DEBIAN_SUITE`].
+/// Major version of PostgreSQL that the extension in [`DEBIAN_SUITE`] is built for.
 const POSTGRES_MAJOR: u32 = postgresql::TIMESCALE_MAJOR;
-/// The release of Debian that has it.
+/// Debian release that ships the extension.
 const DEBIAN_SUITE: &str = "trixie";
 const TIMESCALE_FOLDER: &str = "target/tools/timescaledb";
-/// With what Debian signs its releases.
+/// Keys that Debian signs its releases with.
 const DEBIAN_KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// What this kind of machine is called.
+/// Names of a CPU architecture, and its Debian mirror.
 struct MachineKind {
-    /// By Debian's packages.
+    /// As Debian packages name it.
     architecture: &'static str,
-    /// By the folder of libraries.
+    /// Name of the library folder, such as `x86_64-linux-gnu`.
     triplet: &'static str,
-    /// The program that loads others with the C library beside it.
+    /// Dynamic loader that comes with the C library.
     loader: &'static str,
-    /// The mirror of Debian that it uses.
+    /// URL of the Debian mirror.
     mirror: String,
 }
 
-/// Makes `target/tools/timescaledb/native`, unless it is there.
+/// Creates `target/tools/timescaledb/native` unless it exists.
 ///
 /// # Errors
 ///
-/// If something cannot be fetched. Where the machine has no `apt-get`, or uses no mirror of Debian, that is only told about: the test fails, and the
-/// others can run.
+/// Fails if a download fails. A machine without `apt-get` or a Debian mirror only prints a note, so that the other
+/// tests can run.
 pub(crate) fn fetch_timescale() -> Result<()> {
     let folder = PathBuf::from(TIMESCALE_FOLDER);
     let native = folder.join("native");
@@ -51,19 +51,19 @@ pub(crate) fn fetch_timescale() -> Result<()> {
         detect_machine().filter(|_| is_on_path("apt-get") && is_on_path("dpkg-deb") && server.exists());
     let Some(machine) = machine else {
         print_message(
-            "note: TimescaleDB is fetched from a mirror of Debian, on x86_64 or arm64; the story about hypertables will fail here",
+            "note: TimescaleDB needs apt-get and a Debian mirror on x86_64 or arm64; the hypertable test will fail",
         );
         return Ok(());
     };
     print_message(&format!(
-        "fetching TimescaleDB for PostgreSQL {POSTGRES_MAJOR} from Debian {DEBIAN_SUITE}"
+        "downloading TimescaleDB for PostgreSQL {POSTGRES_MAJOR} from Debian {DEBIAN_SUITE}"
     ));
     let unpacked = folder.join("unpacked");
     download_packages(&folder, &unpacked, &machine)?;
     let part = folder.join("part");
     assemble_server(&server, &unpacked, &part, &machine)?;
     fs::remove_dir_all(unpacked)?;
-    // What has this name is complete.
+    // Renamed last, so that a folder of this name is always complete.
     Ok(fs::rename(part, native)?)
 }
 
@@ -85,10 +85,10 @@ fn detect_machine() -> Option<MachineKind> {
     }
 }
 
-/// Downloads the extension and the C library with an apt of its own, which knows nothing of what is installed here.
+/// Downloads the extension and the C library with a private apt configuration, which ignores the installed packages.
 fn download_packages(folder: &Path, unpacked: &Path, machine: &MachineKind) -> Result<()> {
     if !Path::new(DEBIAN_KEYRING).exists() && !install_with_apt(&["debian-archive-keyring"]) {
-        bail!("the keys of Debian are missing: install the package debian-archive-keyring and run again");
+        bail!("{DEBIAN_KEYRING} is missing: install the package debian-archive-keyring and run again");
     }
     fs::create_dir_all(folder)?;
     let apt = folder.canonicalize()?.join("apt");
@@ -131,20 +131,20 @@ fn download_packages(folder: &Path, unpacked: &Path, machine: &MachineKind) -> R
     let extension = format!("postgresql-{POSTGRES_MAJOR}-timescaledb");
     if !(run(&["update"]) && run(&["download", &extension, "libc6"])) {
         bail!(
-            "{extension} could not be fetched from {}: is that mirror of Debian reachable from here?",
+            "cannot download {extension} from {}: check that this Debian mirror is reachable",
             machine.mirror
         );
     }
     for package in fs::read_dir(apt.join("packages"))? {
         let done = Command::new("dpkg-deb").arg("-x").arg(package?.path()).arg(unpacked).status();
-        if !done.context("dpkg-deb cannot be run")?.success() {
-            bail!("a package of Debian could not be unpacked");
+        if !done.context("cannot run dpkg-deb")?.success() {
+            bail!("dpkg-deb cannot unpack a Debian package");
         }
     }
     Ok(fs::remove_dir_all(apt)?)
 }
 
-/// The mirror of Debian that this machine uses, if it uses one.
+/// Returns the first Debian mirror of this machine's apt sources, or `None` if they name none.
 fn find_debian_mirror() -> Option<String> {
     let parts =
         fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten().flatten().map(|part| part.path());
@@ -158,20 +158,21 @@ fn find_debian_mirror() -> Option<String> {
     found.map(str::to_owned)
 }
 
-/// A copy of the server programs with the extension, which starts the server on the C library that it is made for.
+/// Copies the server programs, adds the extension, and wraps `postgres` so that it runs with Debian's C library.
 fn assemble_server(server: &Path, unpacked: &Path, part: &Path, machine: &MachineKind) -> Result<()> {
     if part.exists() {
         fs::remove_dir_all(part)?;
     }
     let copied = Command::new("cp").arg("-a").arg(server.canonicalize()?).arg(part).status()?;
     if !copied.success() {
-        bail!("{} could not be copied", server.display());
+        bail!("cannot copy {}", server.display());
     }
     let extension = unpacked.join(format!("usr/lib/postgresql/{POSTGRES_MAJOR}/lib"));
     copy_files(&extension, &part.join("lib/postgresql"))?;
     let control = unpacked.join(format!("usr/share/postgresql/{POSTGRES_MAJOR}/extension"));
     copy_files(&control, &part.join("share/postgresql/extension"))?;
     copy_files(&unpacked.join("usr/lib").join(machine.triplet), &part.join("libc"))?;
+    // PostgreSQL finds its folders by the name that it was started with, hence `--argv0`.
     let program = part.join("bin/postgres");
     fs::rename(&program, part.join("bin/postgres.program"))?;
     let starter = format!(
@@ -183,10 +184,10 @@ fn assemble_server(server: &Path, unpacked: &Path, part: &Path, machine: &Machin
     Ok(fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?)
 }
 
-/// Copies the files of a folder, and none of its folders.
+/// Copies the files of a folder, without its subfolders.
 fn copy_files(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from).with_context(|| format!("{} is missing", from.display()))? {
+    for entry in fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
         let path = entry?.path();
         if path.is_file() {
             fs::copy(&path, to.join(path.file_name().unwrap_or_default()))?;

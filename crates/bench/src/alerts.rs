@@ -1,5 +1,5 @@
-//! Alerts: how long it takes until many that fire at the same moment have been told, with a store in a file and one on
-//! PostgreSQL, to a program that takes its time.
+//! Benchmark of alert delivery: many alerts fire at once and are sent to a slow webhook, with the state store in a file
+//! and on PostgreSQL.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -15,12 +15,12 @@ use testkit::PostgresServer;
 
 use crate::ingest::ServeProcess;
 
-/// How long the program takes for one answer.
+/// Time that the webhook takes for one response.
 const WEBHOOK_RESPONSE_DELAY: Duration = Duration::from_millis(150);
-/// How long to wait for a message at most.
+/// Time limit for a message to arrive.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Fires so many alerts at once, and prints how long it took until the first and the last one were told.
+/// Fires `alerts` alerts at once, and prints the median times until the first and the last one were delivered.
 #[expect(clippy::print_stdout, reason = "the table is the result")]
 pub(crate) fn run(alerts: usize, runs: usize) -> Result<Value> {
     let server = PostgresServer::start(&[])?;
@@ -28,13 +28,14 @@ pub(crate) fn run(alerts: usize, runs: usize) -> Result<Value> {
     crate::load_guide_tables(&target, 10_000)?;
     let one_by_one = WEBHOOK_RESPONSE_DELAY.as_secs_f64() * f64::from(u32::try_from(alerts)?);
     println!(
-        "\n{alerts} alerts at once, told to a program that takes {} ms each",
+        "\n{alerts} alerts at once, sent to a webhook that takes {} ms each",
         WEBHOOK_RESPONSE_DELAY.as_millis()
     );
-    println!("one after the other, answers alone take {one_by_one:.1} s");
+    println!("one by one, the responses alone take {one_by_one:.1} s");
     println!("{:>12} {:>9} {:>9} {:>18}", "store", "first s", "last s", "one by one ÷ last");
     let mut figures = Vec::new();
     for kind in ["file", "postgresql"] {
+        // A new store for each run: an alert that the store knows as firing would not be sent again.
         let mut times = Vec::new();
         for _ in 0..runs {
             let store = server.create_database(None)?;
@@ -49,7 +50,7 @@ pub(crate) fn run(alerts: usize, runs: usize) -> Result<Value> {
     Ok(json!({ "alerts": figures }))
 }
 
-/// Seconds after which the first and the last alert had been told.
+/// Seconds until the first and the last alert were delivered.
 #[derive(Clone, Copy)]
 struct DeliveryTimes {
     first_secs: f64,
@@ -58,7 +59,7 @@ struct DeliveryTimes {
 
 fn measure_delivery(target: &str, store: &str, alerts: usize) -> Result<DeliveryTimes> {
     let folder = tempfile::tempdir()?;
-    let (log, told) = (folder.path().join("app.log"), start_listener()?);
+    let (log, webhook) = (folder.path().join("app.log"), start_listener()?);
     std::fs::write(&log, "")?;
     let patterns: String = (0..alerts)
         .map(|number| {
@@ -69,25 +70,25 @@ fn measure_delivery(target: &str, store: &str, alerts: usize) -> Result<Delivery
         "[[target]]\nname = \"app\"\nurl = \"{target}\"\n[serve]\nlisten = \"127.0.0.1:0\"\nstore = \"{store}\"\n\
          [[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"http://127.0.0.1:{}/\"\n\
          [[logs]]\nname = \"log\"\nfile = \"{}\"\n{patterns}",
-        told.port,
+        webhook.port,
         log.display()
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), config)?;
     let _daemon = ServeProcess::start(folder.path())?;
-    // The file is followed once one line of it was told; what was written before that is not read.
+    // The daemon reads the file from its end, at a time not known here: repeat the line until its alert arrives.
     let begun = Instant::now();
     while begun.elapsed() < MESSAGE_TIMEOUT {
         append_lines(&log, "EVENT 0;\n")?;
-        if told.received_alerts.recv_timeout(Duration::from_secs(1)).is_ok() {
+        if webhook.received_alerts.recv_timeout(Duration::from_secs(1)).is_ok() {
             break;
         }
     }
     let began = Instant::now();
     let lines: String = (1..alerts).map(|number| format!("EVENT {number};\n")).collect();
     append_lines(&log, &lines)?;
-    wait_for_alerts(&told.received_alerts, 1)?;
+    wait_for_alerts(&webhook.received_alerts, 1)?;
     let first = began.elapsed().as_secs_f64();
-    wait_for_alerts(&told.received_alerts, alerts.saturating_sub(2))?;
+    wait_for_alerts(&webhook.received_alerts, alerts.saturating_sub(2))?;
     Ok(DeliveryTimes { first_secs: first, last_secs: began.elapsed().as_secs_f64() })
 }
 
@@ -102,7 +103,7 @@ fn wait_for_alerts(checks: &Receiver<()>, count: usize) -> Result<()> {
     Ok(())
 }
 
-/// A program that is told alerts: where it listens, and a word for each alert of a pattern.
+/// A webhook: its port, and a channel that yields `()` for each alert of a benchmark check.
 struct WebhookListener {
     port: u16,
     received_alerts: Receiver<()>,
@@ -115,16 +116,16 @@ fn start_listener() -> Result<WebhookListener> {
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let sender = sender.clone();
-            // A client that goes away needs no answer.
+            // An error means that the client closed the connection.
             std::thread::spawn(move || serve_webhook(stream, &sender));
         }
     });
     Ok(WebhookListener { port, received_alerts: checks })
 }
 
-/// Answers requests until the client goes away.
-#[expect(clippy::disallowed_methods, reason = "it takes its time")]
-fn serve_webhook(mut stream: TcpStream, told: &Sender<()>) -> Result<()> {
+/// Answers requests until the client closes the connection.
+#[expect(clippy::disallowed_methods, reason = "simulates a slow webhook")]
+fn serve_webhook(mut stream: TcpStream, received: &Sender<()>) -> Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     loop {
         let (mut line, mut length) = (String::new(), 0);
@@ -142,7 +143,7 @@ fn serve_webhook(mut stream: TcpStream, told: &Sender<()>) -> Result<()> {
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")?;
         let message: Value = serde_json::from_slice(&body)?;
         if message["check"].as_str().is_some_and(|check| check.starts_with("event-")) {
-            told.send(())?;
+            received.send(())?;
         }
     }
 }

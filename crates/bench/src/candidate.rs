@@ -1,4 +1,4 @@
-//! What races: commands that are run to their end, and the exporter's rounds.
+//! Candidates of the race: commands, and rounds of the SQL exporter.
 
 use std::{
     process::{Command, Stdio},
@@ -15,21 +15,21 @@ const GUIDE_QUERIES: &str = include_str!("guide.sql");
 const BINARY_COPY_SQL: &str = r#"COPY (SELECT hashtextextended(s."sessionToken", 42), s."userId", s.expires FROM sessions AS s) TO STDOUT (FORMAT binary)"#;
 const PROGRAM_PATH: &str = "target/release/sessionwatch";
 
-/// Names that the budgets refer to.
+// Names that the budgets in `report` refer to.
 pub(crate) const CHECK_SCAN: &str = "check --engine scan";
 pub(crate) const CHECK_PUSHDOWN: &str = "check --engine pushdown";
 pub(crate) const BARE_TABLE_SCAN: &str = "bare table: check --engine scan";
-pub(crate) const ANOMALOUS_TABLE_SCAN: &str = "bare table in trouble: check --engine scan";
-pub(crate) const ANOMALOUS_TABLE_PUSHDOWN: &str = "bare table in trouble: --engine pushdown";
-pub(crate) const ANOMALOUS_TABLE_GUIDE_QUERIES: &str = "bare table in trouble: the seven, psql";
-pub(crate) const GUIDE_QUERIES_BY_PSQL: &str = "the guide's seven queries, psql";
+pub(crate) const ANOMALOUS_TABLE_SCAN: &str = "anomalous bare table: check --engine scan";
+pub(crate) const ANOMALOUS_TABLE_PUSHDOWN: &str = "anomalous bare table: --engine pushdown";
+pub(crate) const ANOMALOUS_TABLE_GUIDE_QUERIES: &str = "anomalous bare table: the seven, psql";
+pub(crate) const GUIDE_QUERIES_BY_PSQL: &str = "operator guide's seven queries, psql";
 pub(crate) const BINARY_COPY_BY_PSQL: &str = "bare binary COPY of the same columns, psql";
 pub(crate) const SQL_EXPORTER: &str = "prometheus-sql-exporter, five queries";
 
-/// Something that is timed.
+/// A program that is timed.
 pub(crate) struct BenchCandidate {
     pub(crate) name: &'static str,
-    /// A command line of this program, whose answer at 10 000 sessions has a budget.
+    /// `true` for commands of sessionwatch with a budget at 10,000 sessions.
     pub(crate) is_sessionwatch: bool,
     kind: CandidateKind,
     pub(crate) runs: Vec<RunCost>,
@@ -51,7 +51,7 @@ impl BenchCandidate {
         }
     }
 
-    /// Everybody who races on a database; the exporter only where it is installed.
+    /// Lists the candidates for a database; the exporter only if it is installed.
     pub(crate) fn list_installed(server: &PostgresServer, database: &Database<'_>) -> Result<Vec<Self>> {
         let url = database.url("postgres");
         let psql = psql_path(server);
@@ -79,8 +79,8 @@ impl BenchCandidate {
         Ok(all)
     }
 
-    /// Who races on tables without any constraint or index but their keys, healthy and in trouble. [`Self::list_installed`] has written
-    /// the guide's queries.
+    /// Lists the candidates for tables with primary keys only, healthy and anomalous. [`Self::list_installed`] must
+    /// have been called, since it writes the file of the operator guide's queries.
     pub(crate) fn list_for_bare_tables(
         server: &PostgresServer,
         healthy: &Database<'_>,
@@ -103,7 +103,7 @@ impl BenchCandidate {
         ]
     }
 
-    /// Runs once.
+    /// Runs the candidate once.
     pub(crate) fn measure_run(&self) -> Result<RunCost> {
         match &self.kind {
             CandidateKind::Command(command) => run_command(command),
@@ -128,12 +128,12 @@ fn run_command(command: &[String]) -> Result<RunCost> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .spawn()
-        .with_context(|| format!("`{program}` cannot be run"))?;
+        .with_context(|| format!("cannot run `{program}`"))?;
     let ended = child.wait4()?;
     let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
     match ended.status.code() {
-        // A check that fails has been made.
+        // Exit code 1 means that checks are failing, which is a complete run.
         Some(0 | 1) => Ok(RunCost { duration_ms: milliseconds, peak_bytes: ended.rusage.maxrss }),
-        code => bail!("`{program}` ended with {code:?}"),
+        code => bail!("`{program}` failed with exit code {code:?}"),
     }
 }

@@ -1,5 +1,5 @@
-//! The cleanup: expired rows are removed while `pgbench` plays an application on the same table. How fast do they go, and
-//! what does the application notice?
+//! Benchmark of cleanup: expired rows are removed while `pgbench` simulates an application on the same table. Measures
+//! the removal rate, and the latency of the application's transactions.
 
 use std::{
     fs,
@@ -13,13 +13,13 @@ use serde_json::{Value, json};
 use testkit::{Database, PostgresServer};
 
 const PROGRAM_PATH: &str = "target/release/sessionwatch";
-/// Transactions a second of the application, over four connections.
+/// Transactions per second of the application, over four connections.
 const TRANSACTIONS_PER_SEC: u32 = 400;
-/// What the application does before anything is removed, and afterwards, so that its usual times are known.
+/// Time that the application runs before the removal starts, so that it has warmed up.
 const BASELINE_DURATION: Duration = Duration::from_secs(3);
 
-/// Reads a session as every request does; one in ten is extended, one in fifty is a log-in, one in fifty a log-out, and one in
-/// fifty comes with an expired token, which the framework then removes.
+/// Workload of the application. Every transaction reads a session; 10 % extend it, 2 % are logins, 2 % logouts, and 2 %
+/// present an expired token, whose row the framework deletes.
 const WORKLOAD_SCRIPT: &str = r#"
 \set live random(1, :live)
 \set dead random(1, :dead)
@@ -36,7 +36,7 @@ DELETE FROM sessions WHERE "sessionToken" = 'dead-' || md5(:dead::text);
 \endif
 "#;
 
-/// A way to remove the rows.
+/// Method of removing the rows.
 #[derive(Clone, Copy)]
 enum CleanupMethod {
     Nothing,
@@ -46,24 +46,24 @@ enum CleanupMethod {
     ProgramPooled,
 }
 
-/// What one way gave.
+/// Result of one method.
 struct CleanupMeasurement {
     name: &'static str,
     seconds: f64,
     removed: u64,
-    /// Milliseconds of the application's transactions while rows were removed.
+    // Latencies of the application's transactions during the removal.
     p50_ms: f64,
     p99_ms: f64,
     max_ms: f64,
-    /// Waits for a lock of more than 50 ms.
+    /// Number of lock waits of more than 50 ms.
     lock_waits: usize,
     longest_hold_ms: Option<f64>,
 }
 
-/// Removes `rows` expired rows in each way, beside as many that are live, and prints what that gave.
+/// Removes `rows` expired rows from a table with as many live ones, by each method, and prints the results.
 #[expect(clippy::print_stdout, reason = "the table is the result")]
 pub(crate) fn run(rows: u64) -> Result<Value> {
-    // As durable as a server in use, and every wait for a lock of more than 50 ms is logged.
+    // Durable like a production server, unlike those of the tests. Lock waits of more than 50 ms are logged.
     let settings = [
         "fsync = on",
         "synchronous_commit = on",
@@ -164,7 +164,7 @@ fn load_tables(database: &Database<'_>, rows: u64) -> Result<()> {
     Ok(())
 }
 
-/// Removes the rows in one way while the application is at work.
+/// Removes the rows by one method while the application runs.
 fn measure_cleanup(
     server: &PostgresServer,
     database: &Database<'_>,
@@ -221,17 +221,17 @@ fn measure_cleanup(
 }
 
 fn delete_expired(database: &Database<'_>) -> Result<u64> {
-    // `psql` is quiet: the program says how many rows were removed in its own words.
-    let said = database
+    // The testkit runs `psql --quiet`, which hides the count of deleted rows.
+    let output = database
         .psql("\\set QUIET off\nDELETE FROM sessions WHERE expires <= now() - interval '24 hours';")?;
-    let count = said.lines().find_map(|line| line.strip_prefix("DELETE "));
-    count.and_then(|count| count.trim().parse().ok()).context("DELETE says how many rows it removed")
+    let count = output.lines().find_map(|line| line.strip_prefix("DELETE "));
+    count.and_then(|count| count.trim().parse().ok()).context("psql prints no count of deleted rows")
 }
 
-/// A plan of the program, made before the clock runs.
+/// A plan of sessionwatch, created before the clock starts.
 struct CleanupPlan {
     id: String,
-    /// The name of the database, which confirms a plan above the safety limit where only an address names the target.
+    /// Name of the database. It confirms a plan above the safety limit if a URL names the target.
     database: String,
     url: String,
 }
@@ -239,30 +239,30 @@ struct CleanupPlan {
 impl CleanupPlan {
     fn create(folder: &Path, database: &Database<'_>, pooled: bool) -> Result<Self> {
         let url = database.urls("postgres")[usize::from(pooled)].clone();
-        let said = run_program(folder, &["cleanup", "expired", &url, "--format", "json"])?;
-        let said: Value = serde_json::from_slice(&said)?;
-        let id = said["plan"]["id"].as_str().context("a plan has an id")?.to_owned();
-        let (_, database) = url.rsplit_once('/').context("an address names its database")?;
+        let output = run_program(folder, &["cleanup", "expired", &url, "--format", "json"])?;
+        let output: Value = serde_json::from_slice(&output)?;
+        let id = output["plan"]["id"].as_str().context("the plan has no id")?.to_owned();
+        let (_, database) = url.rsplit_once('/').context("the URL names no database")?;
         Ok(Self { id, database: database.to_owned(), url })
     }
 
     fn apply(&self, folder: &Path) -> Result<u64> {
         let Self { id, database, url } = self;
         let arguments = ["cleanup", "expired", url, "--apply", id, "--confirm", database, "--format", "json"];
-        let said = run_program(folder, &arguments)?;
-        fs::write(folder.join("applied.json"), &said)?;
-        let said: Value = serde_json::from_slice(&said)?;
-        said["applied"]["done"].as_u64().context("what was done is said")
+        let output = run_program(folder, &arguments)?;
+        fs::write(folder.join("applied.json"), &output)?;
+        let output: Value = serde_json::from_slice(&output)?;
+        output["applied"]["done"].as_u64().context("the output has no count of applied rows")
     }
 }
 
 fn read_longest_hold_ms(folder: &Path) -> Option<f64> {
-    let said: Value = serde_json::from_slice(&fs::read(folder.join("applied.json")).ok()?).ok()?;
-    said["applied"]["longest_hold_ms"].as_f64()
+    let output: Value = serde_json::from_slice(&fs::read(folder.join("applied.json")).ok()?).ok()?;
+    output["applied"]["longest_hold_ms"].as_f64()
 }
 
 fn run_program(folder: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
-    let program = fs::canonicalize(PROGRAM_PATH).context("the release build of sessionwatch")?;
+    let program = fs::canonicalize(PROGRAM_PATH).context("the release build of sessionwatch is missing")?;
     let output = Command::new(program).args(arguments).current_dir(folder).output()?;
     if !matches!(output.status.code(), Some(0 | 1)) {
         bail!("sessionwatch: {}", String::from_utf8_lossy(&output.stderr));
@@ -270,7 +270,7 @@ fn run_program(folder: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-/// The application, at work until it is stopped.
+/// Starts the application, which runs until it is stopped or 10 minutes have passed.
 fn start_workload(
     server: &PostgresServer,
     database: &Database<'_>,
@@ -304,20 +304,19 @@ fn start_workload(
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .context("pgbench cannot be run")
+        .context("cannot run pgbench")
 }
 
 fn stop_workload(mut application: Child) -> Result<()> {
     let id = application.id().to_string();
     if !Command::new("kill").args(["-s", "INT", &id]).status()?.success() {
-        bail!("pgbench ended by itself");
+        bail!("pgbench ended before it was stopped");
     }
     application.wait()?;
     Ok(())
 }
 
-/// Milliseconds of each transaction that ended between two instants, from the log of `pgbench`: client, number, microseconds,
-/// script, seconds and microseconds of its end, and microseconds by which it began late, which are part of the time.
+/// Reads the latencies, in milliseconds, of the transactions that ended between two Unix times.
 fn read_transaction_times_ms(folder: &Path, begun: f64, ended: f64) -> Result<Vec<f64>> {
     let mut times = Vec::new();
     for file in fs::read_dir(folder)? {
@@ -325,6 +324,8 @@ fn read_transaction_times_ms(folder: &Path, begun: f64, ended: f64) -> Result<Ve
         if !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("times")) {
             continue;
         }
+        // Columns of pgbench's log: client, number, latency in µs, script, end in s and µs, and lag in µs. The latency
+        // includes the lag, by which the transaction started late.
         for line in fs::read_to_string(path)?.lines() {
             let fields: Vec<f64> = line.split(' ').filter_map(|field| field.parse().ok()).collect();
             if let [_, _, took, _, seconds, micros, ..] = fields[..] {
@@ -338,13 +339,13 @@ fn read_transaction_times_ms(folder: &Path, begun: f64, ended: f64) -> Result<Ve
     Ok(times)
 }
 
-/// Waits for a lock of more than 50 ms that the server has logged.
+/// Counts the lock waits of more than 50 ms that the server has logged.
 fn count_lock_waits(server: &PostgresServer) -> Result<usize> {
     let log = fs::read_to_string(server.socket_address().0.join("postgres.log"))?;
     Ok(log.lines().filter(|line| line.contains("still waiting for")).count())
 }
 
-#[expect(clippy::disallowed_methods, reason = "the log of pgbench is in this time")]
+#[expect(clippy::disallowed_methods, reason = "the log of pgbench has Unix times")]
 fn unix_time_secs() -> f64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0.0, |since| since.as_secs_f64())

@@ -1,4 +1,5 @@
-//! The pages of the dashboard: how long each takes with a large table, a long history, and many who watch. `wrk` asks.
+//! Benchmark of the dashboard's pages, with a large table, a long history and many open pages. `wrk` sends the
+//! requests.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -13,16 +14,18 @@ use testkit::PostgresServer;
 
 use crate::ingest::{PROGRAM_PATH, ServeProcess};
 
-/// Rows of the table, alerts in the history, and people who have a page open.
+/// Number of sessions in the table.
 const SESSION_COUNT: u64 = 1_000_000;
+/// Number of alert events in the history.
 const ALERT_COUNT: u64 = 100_000;
+/// Number of open pages that receive live events.
 const VIEWER_COUNT: usize = 200;
-/// How many ask for pages meanwhile, at the same time.
+/// Numbers of concurrent requests.
 const CONCURRENCY_LEVELS: [u32; 2] = [1, 4];
-/// The budget of a page, in milliseconds.
+/// Budget of a page for the 99th percentile, in milliseconds.
 const PAGE_BUDGET_MS: f64 = 50.0;
 
-/// What is asked for.
+/// Pages to measure.
 const PAGE_PATHS: [&str; 14] = [
     "/",
     "/targets/app",
@@ -40,15 +43,15 @@ const PAGE_PATHS: [&str; 14] = [
     "/targets/app/sessions?sort=expires",
 ];
 
-/// What is asked for once the table has the index that `doctor` recommends: the first page, one in the middle, and the
-/// sessions that are about to end.
+/// Pages to measure again once the table has the index that `doctor` recommends: the first page, one in the middle, and
+/// the sessions that expire next.
 const INDEXED_PAGE_PATHS: [&str; 3] = [
     "/targets/app/sessions",
     "/targets/app/sessions?after=MIDDLE&id=c",
     "/targets/app/sessions?status=active&order=up",
 ];
 
-/// Asks for each page for so many seconds, and prints how long answers took.
+/// Requests each page for `seconds` seconds, and prints the response times.
 #[expect(clippy::print_stdout, reason = "the table is the result")]
 pub(crate) fn run(seconds: u64) -> Result<Value> {
     let server = PostgresServer::start(&["shared_buffers = '512MB'"])?;
@@ -64,34 +67,35 @@ pub(crate) fn run(seconds: u64) -> Result<Value> {
     insert_alert_history(&folder.path().join("sessionwatch-state.db"))?;
     let (_daemon, address) = ServeProcess::start(folder.path())?;
     let cookie = log_in(&address)?;
-    let _watching =
+    let _streams =
         (0..VIEWER_COUNT).map(|_| open_event_stream(&address, &cookie)).collect::<Result<Vec<_>>>()?;
     println!(
-        "\n{SESSION_COUNT} sessions, {ALERT_COUNT} alerts in the history, {VIEWER_COUNT} viewers; {seconds} s a page"
+        "\n{SESSION_COUNT} sessions, {ALERT_COUNT} alerts in the history, {VIEWER_COUNT} viewers; {seconds} s per page"
     );
     println!(
         "{:<66} {:>7} {:>8} {:>8} {:>9} {:>8}",
         "page", "at once", "p50 ms", "p99 ms", "pages/s", "budget"
     );
     let mut figures = vec![];
-    let mut asked = |page: &str, note: &str| {
-        for asking in CONCURRENCY_LEVELS {
-            let [p50, p99, rate] = run_wrk(&format!("http://{address}{page}"), &cookie, asking, seconds)?;
-            let kept = if p99 < PAGE_BUDGET_MS { "kept" } else { "missed" };
+    let mut measure = |page: &str, note: &str| {
+        for concurrency in CONCURRENCY_LEVELS {
+            let [p50, p99, rate] =
+                run_wrk(&format!("http://{address}{page}"), &cookie, concurrency, seconds)?;
+            let kept = if p99 < PAGE_BUDGET_MS { "met" } else { "NOT met" };
             let page = format!("{page}{note}");
-            println!("{page:<66} {asking:>7} {p50:>8.1} {p99:>8.1} {rate:>9.0} {kept:>8}");
+            println!("{page:<66} {concurrency:>7} {p50:>8.1} {p99:>8.1} {rate:>9.0} {kept:>8}");
             figures.push(json!({
-                "page": page, "at_once": asking, "p50_ms": p50, "p99_ms": p99, "pages_a_second": rate,
+                "page": page, "at_once": concurrency, "p50_ms": p50, "p99_ms": p99, "pages_a_second": rate,
             }));
         }
         anyhow::Ok(())
     };
-    PAGE_PATHS.iter().try_for_each(|page| asked(page, ""))?;
+    PAGE_PATHS.iter().try_for_each(|page| measure(page, ""))?;
     database.psql("CREATE INDEX sessions_expires ON sessions (expires)")?;
     let middle =
         database.psql("SELECT (EXTRACT(EPOCH FROM now() + interval '15 days') * 1000000)::bigint")?;
     for page in INDEXED_PAGE_PATHS {
-        asked(&page.replace("MIDDLE", middle.trim()), ", by index")?;
+        measure(&page.replace("MIDDLE", middle.trim()), ", by index")?;
     }
     Ok(json!({ "pages": figures }))
 }
@@ -103,13 +107,14 @@ fn create_account(folder: &Path) -> Result<()> {
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()
-        .context("the program cannot be run")?;
-    child.stdin.take().context("no input")?.write_all(b"a sentence is a good one")?;
-    if child.wait()?.success() { Ok(()) } else { bail!("no account could be made") }
+        .context("cannot run sessionwatch")?;
+    child.stdin.take().context("standard input is not piped")?.write_all(b"a sentence is a good one")?;
+    if child.wait()?.success() { Ok(()) } else { bail!("cannot create the account") }
 }
 
-/// A history of alerts over the last year, as the watch would have left it.
+/// Inserts a year's history of alerts into the state store, as the daemon would have recorded it.
 fn insert_alert_history(store: &Path) -> Result<()> {
+    // One event per 300 s: 100,000 of them span 347 days.
     let connection = rusqlite::Connection::open(store)?;
     connection.execute(
         "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?1)
@@ -131,39 +136,41 @@ fn log_in(address: &str) -> Result<String> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let cookie = answer.lines().find_map(|line| line.strip_prefix("set-cookie: "));
-    let cookie = cookie.and_then(|cookie| cookie.split(';').next()).context("nobody could log in")?;
+    let cookie = cookie.and_then(|cookie| cookie.split(';').next()).context("the login failed")?;
     Ok(cookie.to_owned())
 }
 
-/// Somebody who has a page open, and hears of what happens.
+/// Opens the event stream of a page.
 fn open_event_stream(address: &str, cookie: &str) -> Result<TcpStream> {
     let mut stream = TcpStream::connect(address)?;
-    write!(stream, "GET /live HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\n\r\n")?;
+    write!(stream, "GET /events HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\n\r\n")?;
     let mut line = String::new();
     BufReader::new(stream.try_clone()?).read_line(&mut line)?;
-    if line.contains(" 200 ") { Ok(stream) } else { bail!("nobody hears of what happens: {line}") }
+    if line.contains(" 200 ") { Ok(stream) } else { bail!("cannot open the event stream: {line}") }
 }
 
-/// Median and 99th percentile in milliseconds, and pages a second.
-fn run_wrk(url: &str, cookie: &str, asking: u32, seconds: u64) -> Result<[f64; 3]> {
-    let asked = Command::new("wrk")
+/// Returns the median and the 99th percentile in milliseconds, and pages per second.
+fn run_wrk(url: &str, cookie: &str, concurrency: u32, seconds: u64) -> Result<[f64; 3]> {
+    let output = Command::new("wrk")
         .args(["--threads", "1", "--latency", "--timeout", "30s"])
-        .args(["--connections", &asking.to_string(), "--duration", &format!("{seconds}s")])
+        .args(["--connections", &concurrency.to_string(), "--duration", &format!("{seconds}s")])
         .args(["--header", &format!("Cookie: {cookie}"), url])
         .output()
-        .context("`wrk` cannot be run (Debian: `apt-get install wrk`)")?;
-    let said = String::from_utf8_lossy(&asked.stdout).into_owned();
-    if !asked.status.success() || said.contains("Non-2xx") {
-        bail!("{url}: {said}");
+        .context("cannot run `wrk` (Debian: `apt-get install wrk`)")?;
+    let report = String::from_utf8_lossy(&output.stdout).into_owned();
+    // wrk exits with 0 even if every response is an error.
+    if !output.status.success() || report.contains("Non-2xx") {
+        bail!("{url}: {report}");
     }
-    let after = |word: &str| said.lines().find_map(|line| line.trim().strip_prefix(word).map(str::trim));
+    let after = |word: &str| report.lines().find_map(|line| line.trim().strip_prefix(word).map(str::trim));
     let [p50, p99, rate] = ["50%", "99%", "Requests/sec:"].map(after);
     let read = || Some([parse_millis(p50?)?, parse_millis(p99?)?, rate?.parse().ok()?]);
-    read().with_context(|| format!("`wrk` says: {said}"))
+    read().with_context(|| format!("cannot parse the output of wrk: {report}"))
 }
 
-/// A time as `wrk` writes it, in milliseconds.
+/// Converts a time such as `1.23ms` or `450us`, as `wrk` prints it, to milliseconds.
 fn parse_millis(text: &str) -> Option<f64> {
+    // `s` is last, because the other units end with it.
     let units = [("us", 0.001), ("ms", 1.0), ("s", 1_000.0)];
     units.into_iter().find_map(|(unit, factor)| Some(text.strip_suffix(unit)?.parse::<f64>().ok()? * factor))
 }

@@ -1,4 +1,5 @@
-//! The generic SQL exporter with the five aggregate queries: a round from its start to its last answer.
+//! A generic SQL exporter with the five alert queries of the operator guide. Measures a round from the start of the
+//! process to its last result.
 
 use std::{
     io::{BufRead, BufReader},
@@ -14,10 +15,10 @@ use wait4::Wait4;
 use crate::run_cost::RunCost;
 
 pub(crate) const EXPORTER_PATH: &str = "/usr/bin/prometheus-sql-exporter";
-/// What the exporter says when a round is over.
+/// Log message at the end of a round.
 const ROUND_END_MESSAGE: &str = "Sleeping until next run";
 
-/// What the five queries of the guide's alert table are called, and what they ask.
+/// Names and texts of the five queries in the operator guide's alert table.
 const ALERT_QUERIES: [(&str, &str); 5] = [
     (
         "duplicates",
@@ -44,7 +45,7 @@ pub(crate) struct SqlExporter {
 }
 
 impl SqlExporter {
-    /// The exporter for a database, where it is installed.
+    /// Configures the exporter for a database. Returns `None` if it is not installed.
     pub(crate) fn find_installed(url: &str) -> Result<Option<Self>> {
         if !Path::new(EXPORTER_PATH).exists() {
             return Ok(None);
@@ -62,7 +63,7 @@ impl SqlExporter {
         Ok(Some(Self { configuration }))
     }
 
-    /// One round: the exporter runs its queries once when it starts.
+    /// Runs one round: the exporter runs its queries once when it starts.
     pub(crate) fn measure_round(&self) -> Result<RunCost> {
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
         let started = Instant::now();
@@ -75,14 +76,14 @@ impl SqlExporter {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
-        let log = child.stdout.take().context("the log is piped")?;
-        let over =
+        let log = child.stdout.take().context("standard output is not piped")?;
+        let is_over =
             BufReader::new(log).lines().map_while(Result::ok).any(|line| line.contains(ROUND_END_MESSAGE));
         let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
         child.kill()?;
         let ended = child.wait4()?;
-        if !over {
-            bail!("the exporter ended before its round was over");
+        if !is_over {
+            bail!("the exporter ended before the end of its round");
         }
         Ok(RunCost { duration_ms: milliseconds, peak_bytes: ended.rusage.maxrss })
     }

@@ -1,4 +1,5 @@
-//! The drain: how many lines a second `serve` takes from senders that sign, when every answer means that they are safe.
+//! Benchmark of log ingestion: lines per second that `serve` accepts from signed log drains. A response of 200 means
+//! that the lines are on disk.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -17,10 +18,10 @@ use testkit::PostgresServer;
 
 pub(crate) const PROGRAM_PATH: &str = "target/release/sessionwatch";
 const DRAIN_SECRET: &str = "a-secret-of-the-drain";
-/// Senders at the same time.
+/// Number of concurrent senders.
 const SENDER_COUNT: usize = 4;
 
-/// What one size of batches gave.
+/// Result of one batch size.
 struct IngestMeasurement {
     lines: usize,
     one_in: usize,
@@ -29,16 +30,18 @@ struct IngestMeasurement {
     p99_ms: f64,
 }
 
-/// Sends for so many seconds with batches of each size, and prints what that gave.
+/// Sends batches of each size for `seconds` seconds, and prints the results.
 #[expect(clippy::print_stdout, reason = "the table is the result")]
 pub(crate) fn run(seconds: u64) -> Result<Value> {
     let server = PostgresServer::start(&[])?;
     let database = server.create_database(None)?;
     crate::load_guide_tables(&database, 10_000)?;
-    println!("\n{SENDER_COUNT} senders, {seconds} s each; every answer 200 means that the lines are on disk");
     println!(
-        "{:>14} {:>16} {:>12} {:>9} {:>10}",
-        "lines a batch", "about sessions", "lines/s", "refused", "p99 ms"
+        "\n{SENDER_COUNT} senders, {seconds} s each; a response of 200 means that the lines are on disk"
+    );
+    println!(
+        "{:>15} {:>16} {:>12} {:>9} {:>10}",
+        "lines per batch", "about sessions", "lines/s", "refused", "p99 ms"
     );
     let mut figures = Vec::new();
     for (lines, one_in) in [(10, 20), (100, 20), (1_000, 20), (1_000, 1_000)] {
@@ -48,7 +51,7 @@ pub(crate) fn run(seconds: u64) -> Result<Value> {
             Duration::from_secs(seconds),
         )?;
         let IngestMeasurement { lines_per_sec: a_second, refused_batches: refused, p99_ms: p99, .. } = figure;
-        println!("{lines:>14} {:>16} {a_second:>12.0} {refused:>9} {p99:>10.1}", format!("1 in {one_in}"));
+        println!("{lines:>15} {:>16} {a_second:>12.0} {refused:>9} {p99:>10.1}", format!("1 in {one_in}"));
         figures.push(json!({
             "lines_a_batch": figure.lines, "one_in": figure.one_in, "lines_a_second": a_second,
             "refused": refused, "p99_ms": p99,
@@ -57,11 +60,11 @@ pub(crate) fn run(seconds: u64) -> Result<Value> {
     Ok(json!({ "drain": figures }))
 }
 
-/// A daemon that ends with this value.
+/// A running daemon. Dropping the value kills the process.
 pub(crate) struct ServeProcess(Child);
 
 impl ServeProcess {
-    /// Starts it with the configuration in a folder: it, and the address of its pages.
+    /// Starts `serve` with the configuration in a folder. Returns the process and its host and port.
     pub(crate) fn start(folder: &Path) -> Result<(Self, String)> {
         let child = Command::new(std::fs::canonicalize(PROGRAM_PATH)?)
             .arg("serve")
@@ -69,41 +72,42 @@ impl ServeProcess {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn();
-        let mut daemon = Self(child.context("the program cannot be run")?);
+        let mut daemon = Self(child.context("cannot run sessionwatch")?);
         let mut line = String::new();
-        BufReader::new(daemon.0.stdout.take().context("no output")?).read_line(&mut line)?;
-        let address = line.split("http://").nth(1).context("no address")?;
+        BufReader::new(daemon.0.stdout.take().context("standard output is not piped")?)
+            .read_line(&mut line)?;
+        let address = line.split("http://").nth(1).context("sessionwatch prints no address")?;
         Ok((daemon, address.trim_end().trim_end_matches("/metrics").to_owned()))
     }
 }
 
 impl Drop for ServeProcess {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// What each batch is.
+/// Size and contents of batches.
 #[derive(Clone, Copy)]
 struct BatchShape {
-    /// Lines of a batch.
+    /// Lines per batch.
     lines: usize,
-    /// One line in so many is about sessions.
+    /// One line in this many is about sessions.
     one_in: usize,
 }
 
-/// How batches were answered.
+/// Totals over all senders.
 #[derive(Default)]
 struct IngestTotals {
-    /// Lines that were taken.
+    /// Lines in accepted batches.
     accepted_lines: AtomicU64,
-    /// Batches that were refused.
+    /// Batches rejected with 503.
     refused_batches: AtomicU64,
 }
 
-fn measure_batch_shape(url: &str, load: BatchShape, lasts: Duration) -> Result<IngestMeasurement> {
+fn measure_batch_shape(url: &str, load: BatchShape, duration: Duration) -> Result<IngestMeasurement> {
     let folder = tempfile::tempdir()?;
     let config = format!(
         "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n\
@@ -117,7 +121,7 @@ fn measure_batch_shape(url: &str, load: BatchShape, lasts: Duration) -> Result<I
         let senders: Vec<_> = (0..SENDER_COUNT)
             .map(|sender| {
                 let (address, answers) = (&address, &answers);
-                scope.spawn(move || send_batches(address, sender, load, lasts, answers))
+                scope.spawn(move || send_batches(address, sender, load, duration, answers))
             })
             .collect();
         let all =
@@ -139,12 +143,12 @@ fn measure_batch_shape(url: &str, load: BatchShape, lasts: Duration) -> Result<I
     })
 }
 
-/// Sends batches until the time is up: how long each took that was taken, in milliseconds.
+/// Sends batches until the time is up. Returns the times of accepted batches, in milliseconds.
 fn send_batches(
     address: &str,
     sender: usize,
     load: BatchShape,
-    lasts: Duration,
+    duration: Duration,
     answers: &IngestTotals,
 ) -> Result<Vec<f64>> {
     let BatchShape { lines, one_in } = load;
@@ -153,7 +157,7 @@ fn send_batches(
     stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream.try_clone()?);
     let (mut stream, began, mut times, mut number) = (stream, Instant::now(), Vec::new(), 0);
-    while began.elapsed() < lasts {
+    while began.elapsed() < duration {
         let entries: Vec<Value> = (0..lines)
             .map(|_| {
                 number += 1;
@@ -174,6 +178,7 @@ fn send_batches(
         mac.update(body.as_bytes());
         let signature: String =
             mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        // The signature is computed before the clock starts: it is the sender's work.
         let sent = Instant::now();
         let head = format!(
             "POST /ingest/vercel HTTP/1.1\r\nHost: x\r\nx-vercel-signature: {signature}\r\nContent-Length: {}\r\n\r\n",
@@ -186,20 +191,20 @@ fn send_batches(
                 times.push(sent.elapsed().as_secs_f64() * 1_000.0);
             }
             503 => drop(refused.fetch_add(1, Ordering::Relaxed)),
-            status => bail!("the answer was {status}"),
+            status => bail!("unexpected status {status}"),
         }
     }
     Ok(times)
 }
 
-/// The status of an answer, which is read to its end.
+/// Reads a whole response, and returns its status.
 fn read_response_status(reader: &mut BufReader<TcpStream>) -> Result<u16> {
     let (mut status, mut length) = (0, 0);
     loop {
         let mut line = String::new();
         reader.read_line(&mut line)?;
         if line.starts_with("HTTP/") {
-            status = line.split(' ').nth(1).context("no status")?.parse()?;
+            status = line.split(' ').nth(1).context("the response has no status")?.parse()?;
         }
         if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
             length = value.trim().parse()?;

@@ -1,5 +1,5 @@
-//! Log files: `logs scan`, which reads fields, beside `rg -c` and `grep -c`, which count lines with the same literals, and
-//! `wc -l`, which only reads.
+//! Benchmark of log files: `logs scan`, which parses fields, against `rg -c` and `grep -c`, which count lines with the
+//! same literals, and `wc -l`, which only counts lines.
 
 use std::{
     fs::File,
@@ -18,7 +18,7 @@ const PROGRAM_PATH: &str = "target/release/sessionwatch";
 const SESSIONWATCH_SCAN: &str = "sessionwatch logs scan";
 const RIPGREP_COUNT: &str = "rg -c -F";
 
-/// Numbers as if drawn, the same in every run.
+/// A linear congruential generator: the same numbers in every run.
 struct DeterministicRng(u64);
 
 impl DeterministicRng {
@@ -28,7 +28,7 @@ impl DeterministicRng {
     }
 }
 
-/// Writes an application's log of about that many bytes, of which one line in `one_in` is about sessions.
+/// Writes an application log of about `bytes` bytes, in which one line in `one_in` is about sessions.
 fn generate_log(path: &Path, bytes: u64, one_in: u64) -> Result<()> {
     let (mut draw, mut written, mut number) = (DeterministicRng(one_in), 0, 0_u64);
     let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
@@ -53,7 +53,7 @@ fn generate_log(path: &Path, bytes: u64, one_in: u64) -> Result<()> {
     Ok(file.flush()?)
 }
 
-/// A line about a session, in one of the formats that are known.
+/// Generates a line about a session, in one of the known formats.
 fn session_line(draw: &mut DeterministicRng, time: &str, user: u64) -> String {
     let token = format!("{:08x}", draw.next_below(u64::from(u32::MAX)));
     match draw.next_below(20) {
@@ -76,7 +76,7 @@ fn session_line(draw: &mut DeterministicRng, time: &str, user: u64) -> String {
     }
 }
 
-/// A line about anything else.
+/// Generates a line about something else.
 fn unrelated_line(draw: &mut DeterministicRng, time: &str, user: u64) -> String {
     let (took, id) = (draw.next_below(900), draw.next_below(1_000_000));
     match draw.next_below(6) {
@@ -97,7 +97,7 @@ fn unrelated_line(draw: &mut DeterministicRng, time: &str, user: u64) -> String 
     }
 }
 
-/// Races on files of so many bytes, and prints what that gave.
+/// Races on files of `bytes` bytes, and prints the results.
 #[expect(clippy::print_stdout, reason = "the table is the result")]
 pub(crate) fn run(bytes: u64, runs: usize) -> Result<Value> {
     let folder = tempfile::tempdir()?;
@@ -109,13 +109,14 @@ pub(crate) fn run(bytes: u64, runs: usize) -> Result<Value> {
         println!("\n{size} bytes, one line in {one_in} about sessions");
         println!(
             "{:<28} {:>9} {:>9} {:>8} {:>9} {:>9}",
-            "", "median ms", "min", "GB/s", "rg ÷ it", "peak MiB"
+            "", "median ms", "min", "GB/s", "rg ÷ row", "peak MiB"
         );
-        let contestants = list_candidates(&path);
-        let mut times = vec![Vec::new(); contestants.len()];
-        let mut peaks = vec![0; contestants.len()];
+        let candidates = list_candidates(&path);
+        let mut times = vec![Vec::new(); candidates.len()];
+        let mut peaks = vec![0; candidates.len()];
+        // Round 0 fills the page cache, and is not counted.
         for round in 0..=runs {
-            for (at, (_, command)) in contestants.iter().enumerate() {
+            for (at, (_, command)) in candidates.iter().enumerate() {
                 let (took, peak) = measure_command(command)?;
                 if round > 0 {
                     times[at].push(took);
@@ -127,8 +128,8 @@ pub(crate) fn run(bytes: u64, runs: usize) -> Result<Value> {
             list.sort_by(f64::total_cmp);
         }
         let median = |at: usize| times[at][times[at].len() / 2];
-        let rg = contestants.iter().position(|(name, _)| *name == RIPGREP_COUNT).map(median);
-        for (at, (name, _)) in contestants.iter().enumerate() {
+        let rg = candidates.iter().position(|(name, _)| *name == RIPGREP_COUNT).map(median);
+        for (at, (name, _)) in candidates.iter().enumerate() {
             let speed = bytes_as_gigabytes(size) / (median(at) / 1_000.0);
             let ratio = rg.map_or(f64::NAN, |rg| rg / median(at));
             let (least, peak) = (times[at][0], peaks[at] / 1_048_576);
@@ -143,7 +144,7 @@ pub(crate) fn run(bytes: u64, runs: usize) -> Result<Value> {
     Ok(json!({ "logs": figures }))
 }
 
-/// Everybody who is there.
+/// Lists the candidates that are installed.
 fn list_candidates(path: &Path) -> Vec<(&'static str, Vec<String>)> {
     let path = path.display().to_string();
     let literals: Vec<String> =
@@ -171,18 +172,18 @@ fn measure_command(command: &[String]) -> Result<(f64, u64)> {
     let child = Command::new(&command[0])
         .args(&command[1..])
         .env("LC_ALL", "C")
-        // Not nowhere: who notices that counts nothing.
+        // Not /dev/null: grep and rg detect it, and stop at the first match.
         .stdout(tempfile::tempfile()?)
         .spawn()
-        .with_context(|| format!("`{}` cannot be run", command[0]))?;
+        .with_context(|| format!("cannot run `{}`", command[0]))?;
     let ended = child.wait4()?;
     match ended.status.code() {
         Some(0 | 1) => Ok((started.elapsed().as_secs_f64() * 1_000.0, ended.rusage.maxrss)),
-        code => bail!("`{}` ended with {code:?}", command[0]),
+        code => bail!("`{}` failed with exit code {code:?}", command[0]),
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a speed for people")]
+#[expect(clippy::cast_precision_loss, reason = "a rounded speed")]
 fn bytes_as_gigabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e9
 }

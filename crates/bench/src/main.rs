@@ -1,5 +1,5 @@
-//! The race: this program against `psql` and a generic exporter on one private PostgreSQL, interleaved; medians, ratios
-//! and budgets.
+//! Benchmarks. By default a race: sessionwatch, `psql` and a generic exporter run in turns on one private PostgreSQL
+//! server; the report has medians, ratios and budgets.
 
 mod alerts;
 mod candidate;
@@ -26,38 +26,38 @@ struct BenchArgs {
     /// Sessions in the table
     #[arg(long, value_delimiter = ',', default_value = "10000,100000,1000000")]
     rows: Vec<u64>,
-    /// Counted runs of each, after one that is not counted
+    /// Counted runs of each program, after one warm-up run
     #[arg(long, default_value_t = 5)]
     runs: usize,
-    /// Instead of the race: let one `serve` watch so many targets, and say how long a round takes and what it costs
+    /// Measure one `serve` that monitors COUNT targets instead
     #[arg(long, value_delimiter = ',', value_name = "COUNT")]
     targets: Vec<usize>,
-    /// Sessions of each target, with --targets
+    /// Sessions per target, with --targets
     #[arg(long, default_value_t = 1_000)]
     sessions: u64,
-    /// Instead of the race: remove so many expired rows while an application is at work, in several ways
+    /// Measure the removal of ROWS expired rows under application load instead
     #[arg(long, value_name = "ROWS")]
     cleanup: Option<u64>,
-    /// Instead of the race: scan log files of so many bytes, beside programs that only count lines
+    /// Measure scans of log files of BYTES bytes against line counters instead
     #[arg(long, value_name = "BYTES")]
     logs: Option<u64>,
-    /// Instead of the race: send log lines to `serve` for so many seconds with each size of batches
+    /// Measure log ingestion for SECONDS per batch size instead
     #[arg(long, value_name = "SECONDS")]
     drain: Option<u64>,
-    /// Instead of the race: ask for each page of the dashboard for so many seconds
+    /// Measure each page of the dashboard for SECONDS instead
     #[arg(long, value_name = "SECONDS")]
     pages: Option<u64>,
-    /// Instead of the race: fire so many alerts at the same moment, and say when all of them have been told
+    /// Measure the delivery of COUNT simultaneous alerts instead
     #[arg(long, value_name = "COUNT")]
     alerts: Option<usize>,
-    /// Also write the figures as JSON
+    /// Write the figures as JSON to a file too
     #[arg(long)]
     json: Option<PathBuf>,
 }
 
 fn main() -> Result<()> {
     let args = BenchArgs::parse();
-    let instead = match &args {
+    let other_benchmark = match &args {
         BenchArgs { cleanup: Some(rows), .. } => Some(cleanup::run(*rows)?),
         BenchArgs { logs: Some(bytes), .. } => Some(logs::run(*bytes, args.runs)?),
         BenchArgs { drain: Some(seconds), .. } => Some(ingest::run(*seconds)?),
@@ -66,38 +66,39 @@ fn main() -> Result<()> {
         BenchArgs { targets, .. } if targets.is_empty() => None,
         BenchArgs { targets, sessions, .. } => Some(many_targets::run(targets, *sessions)?),
     };
-    if let Some(figures) = instead {
+    if let Some(figures) = other_benchmark {
         return match &args.json {
             Some(path) => Ok(std::fs::write(path, format!("{figures:#}\n"))?),
             None => Ok(()),
         };
     }
-    // Every table of a round stays in memory, so that nobody pays for what another one has displaced.
+    // All tables of a round fit into shared buffers, so that no candidate pays for pages that another one evicted.
     let server = PostgresServer::start(&["shared_buffers = '1536MB'"])?;
     let mut rounds = Vec::new();
     for rows in &args.rows {
-        let [database, bare, sick] =
+        let [database, bare, anomalous] =
             [server.create_database(None)?, server.create_database(None)?, server.create_database(None)?];
         load_guide_tables(&database, *rows)?;
         load_bare_tables(&bare, *rows, false)?;
-        load_bare_tables(&sick, *rows, true)?;
-        let mut contestants = BenchCandidate::list_installed(&server, &database)?;
-        contestants.extend(BenchCandidate::list_for_bare_tables(&server, &bare, &sick));
+        load_bare_tables(&anomalous, *rows, true)?;
+        let mut candidates = BenchCandidate::list_installed(&server, &database)?;
+        candidates.extend(BenchCandidate::list_for_bare_tables(&server, &bare, &anomalous));
+        // Candidates take turns, so that a change of the machine's load affects all of them. Run 0 warms up.
         for run in 0..=args.runs {
-            for contestant in &mut contestants {
-                let took = contestant.measure_run()?;
+            for candidate in &mut candidates {
+                let took = candidate.measure_run()?;
                 if run > 0 {
-                    contestant.runs.push(took);
+                    candidate.runs.push(took);
                 }
             }
         }
-        let round = RoundReport::from_candidates(*rows, &contestants);
+        let round = RoundReport::from_candidates(*rows, &candidates);
         round.print_table();
         rounds.push(round);
     }
     if !Path::new(exporter::EXPORTER_PATH).exists() {
         print_note(
-            "left out: prometheus-sql-exporter is not installed (Debian: `apt-get install prometheus-sql-exporter`)",
+            "skipped: prometheus-sql-exporter is not installed (Debian: `apt-get install prometheus-sql-exporter`)",
         );
     }
     let budgets = report::print_budgets(&rounds);
@@ -109,12 +110,12 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-#[expect(clippy::print_stderr, reason = "a word to the person who runs it")]
+#[expect(clippy::print_stderr, reason = "a note beside the table on stdout")]
 fn print_note(text: &str) {
     eprintln!("{text}");
 }
 
-/// The guide's tables as its application has them.
+/// Creates the operator guide's tables with the indexes and constraints of its application.
 fn load_guide_tables(database: &Database<'_>, rows: u64) -> Result<()> {
     create_tables(database, rows)?;
     database.psql(
@@ -126,19 +127,19 @@ fn load_guide_tables(database: &Database<'_>, rows: u64) -> Result<()> {
     Ok(())
 }
 
-/// The same without any constraint or index but the primary keys; where it is sick, with 3 tokens on several rows, 14 orphans,
-/// 2 hoarders, and a tenth of all rows long expired.
+/// Creates the operator guide's tables with primary keys only. Anomalous ones have 3 duplicate tokens, 14 orphaned
+/// sessions, 2 users with too many sessions, and 10 % of the rows long expired.
 fn load_bare_tables(database: &Database<'_>, rows: u64, is_anomalous: bool) -> Result<()> {
     create_tables(database, rows)?;
-    let trouble = if is_anomalous { "true" } else { "false" };
-    // Both are written anew, so that they differ in nothing else.
+    let anomalous = if is_anomalous { "true" } else { "false" };
+    // Healthy tables are rewritten too, so that both have the same physical order and no dead rows.
     database.psql(&format!(
         r#"CREATE TABLE copied AS SELECT id,
-          CASE WHEN {trouble} AND n IN (11, 12, 13) THEN 'shared-token-one' WHEN {trouble} AND n IN (21, 22) THEN 'shared-token-two'
-            WHEN {trouble} AND n IN (31, 32) THEN 'shared-token-three' ELSE "sessionToken" END AS "sessionToken",
-          CASE WHEN {trouble} AND n BETWEEN 41 AND 54 THEN 100000000 + n WHEN {trouble} AND n BETWEEN 101 AND 140 THEN 7
-            WHEN {trouble} AND n BETWEEN 201 AND 230 THEN 9 ELSE "userId" END::int AS "userId",
-          CASE WHEN {trouble} AND n % 10 = 3 THEN now() - interval '7 days' - n * interval '2 seconds' ELSE expires END::timestamp(3)
+          CASE WHEN {anomalous} AND n IN (11, 12, 13) THEN 'shared-token-one' WHEN {anomalous} AND n IN (21, 22) THEN 'shared-token-two'
+            WHEN {anomalous} AND n IN (31, 32) THEN 'shared-token-three' ELSE "sessionToken" END AS "sessionToken",
+          CASE WHEN {anomalous} AND n BETWEEN 41 AND 54 THEN 100000000 + n WHEN {anomalous} AND n BETWEEN 101 AND 140 THEN 7
+            WHEN {anomalous} AND n BETWEEN 201 AND 230 THEN 9 ELSE "userId" END::int AS "userId",
+          CASE WHEN {anomalous} AND n % 10 = 3 THEN now() - interval '7 days' - n * interval '2 seconds' ELSE expires END::timestamp(3)
             AS expires
           FROM (SELECT *, row_number() OVER () AS n FROM sessions) AS numbered;
         TRUNCATE sessions; INSERT INTO sessions SELECT * FROM copied; DROP TABLE copied;

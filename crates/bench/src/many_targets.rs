@@ -1,5 +1,5 @@
-//! The crowd: one `serve` over many targets, each a database of its own. Does a round finish within its minute, and what
-//! does a target cost in memory?
+//! Benchmark of one `serve` with many targets, each its own database. Measures whether a round finishes within its
+//! minute, and the memory per target.
 
 use std::{
     fs,
@@ -15,24 +15,24 @@ use serde_json::{Value, json};
 use testkit::{Database, PostgresServer};
 
 const PROGRAM_PATH: &str = "target/release/sessionwatch";
-/// Looks that each target gets, a minute apart.
+/// Check runs per target, a minute apart.
 const RUNS_PER_TARGET: u64 = 3;
-/// How often the daemon is asked how far it is.
+/// Interval for polling the daemon's metrics.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// What one number of targets gave.
+/// Result for one number of targets.
 struct ManyTargetsMeasurement {
     targets: usize,
-    /// From the first look of the last round to its last one.
+    /// Time from the first to the last check run of the last round.
     round_seconds: f64,
-    /// The latest that a look began after its time.
+    /// Maximum delay of a check run.
     lag_seconds: f64,
-    /// The processor time of the daemon in a minute.
+    /// CPU time of the daemon per minute.
     cpu_seconds_per_minute: f64,
     resident_kib: u64,
 }
 
-/// Times each number of targets, and prints what they gave.
+/// Measures each number of targets, and prints the results.
 #[expect(clippy::print_stdout, reason = "the table is the result")]
 pub(crate) fn run(counts: &[usize], sessions: u64) -> Result<Value> {
     let server = PostgresServer::start(&["shared_buffers = '256MB'"])?;
@@ -43,7 +43,7 @@ pub(crate) fn run(counts: &[usize], sessions: u64) -> Result<Value> {
         (0..most).map(|_| server.create_database(Some(&template))).collect::<Result<_>>()?;
     println!(
         "{:>8} {:>14} {:>12} {:>16} {:>13}",
-        "targets", "round s", "lag s", "CPU s a minute", "resident MiB"
+        "targets", "round s", "lag s", "CPU s per min", "resident MiB"
     );
     let mut figures = vec![];
     for count in counts {
@@ -61,7 +61,7 @@ pub(crate) fn run(counts: &[usize], sessions: u64) -> Result<Value> {
     if let [first, .., last] = figures.as_slice() {
         let kib = last.resident_kib.saturating_sub(first.resident_kib);
         let more = last.targets.saturating_sub(first.targets).max(1) as u64;
-        println!("each target more costs {} KiB", kib / more);
+        println!("each additional target costs {} KiB", kib / more);
     }
     let figure = |figure: &ManyTargetsMeasurement| {
         json!({
@@ -72,7 +72,7 @@ pub(crate) fn run(counts: &[usize], sessions: u64) -> Result<Value> {
     Ok(figures.iter().map(figure).collect())
 }
 
-/// A daemon that is ended with this value.
+/// A running daemon. Dropping the value kills the process.
 struct ManyTargetsDaemon {
     child: Child,
     address: String,
@@ -80,7 +80,7 @@ struct ManyTargetsDaemon {
 
 impl Drop for ManyTargetsDaemon {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -93,22 +93,22 @@ fn measure_targets(databases: &[Database<'_>]) -> Result<ManyTargetsMeasurement>
     let (mut first, mut used) = (None, 0.0);
     loop {
         let metrics = daemon.fetch_metrics()?;
-        let looks = parse_metric_values(&metrics, "sessionwatch_check_runs_total");
-        let (least, most) = (min_value(&looks), max_value(&looks));
+        let runs = parse_metric_values(&metrics, "sessionwatch_check_runs_total");
+        let (least, most) = (min_value(&runs), max_value(&runs));
         if most >= count_as_f64(RUNS_PER_TARGET) && first.is_none() {
             first = Some(begun.elapsed());
             used = daemon.read_cpu_seconds()?;
         }
-        if least >= count_as_f64(RUNS_PER_TARGET) && looks.len() == databases.len() {
+        if least >= count_as_f64(RUNS_PER_TARGET) && runs.len() == databases.len() {
             break;
         }
         if begun.elapsed() > Duration::from_secs(60 * (RUNS_PER_TARGET + 2)) {
-            bail!("the rounds are not over after {} s", begun.elapsed().as_secs());
+            bail!("{RUNS_PER_TARGET} rounds did not finish within {} s", begun.elapsed().as_secs());
         }
         testkit::let_time_pass(POLL_INTERVAL);
     }
     let round = begun.elapsed() - first.unwrap_or_default();
-    // The quiet part of the minute is what "idle" means.
+    // CPU time includes the rest of the minute, in which the daemon is idle.
     testkit::let_time_pass(Duration::from_secs(20));
     let metrics = daemon.fetch_metrics()?;
     let all = begun.elapsed() - first.unwrap_or_default();
@@ -137,10 +137,15 @@ fn start_daemon(folder: &Path, databases: &[Database<'_>]) -> Result<ManyTargets
         .env_clear()
         .stdout(Stdio::piped())
         .spawn()
-        .context("the release build cannot be run")?;
+        .context("cannot run the release build of sessionwatch")?;
     let mut line = String::new();
-    BufReader::new(child.stdout.take().context("standard output is piped")?).read_line(&mut line)?;
-    let address = line.split("http://").nth(1).context("an address")?.trim_end().trim_end_matches("/metrics");
+    BufReader::new(child.stdout.take().context("standard output is not piped")?).read_line(&mut line)?;
+    let address = line
+        .split("http://")
+        .nth(1)
+        .context("sessionwatch prints no address")?
+        .trim_end()
+        .trim_end_matches("/metrics");
     Ok(ManyTargetsDaemon { address: address.to_owned(), child })
 }
 
@@ -155,20 +160,22 @@ impl ManyTargetsDaemon {
 
     fn read_resident_kib(&self) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
+        let line =
+            status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("/proc has no VmRSS")?;
         Ok(line.trim().trim_end_matches(" kB").parse()?)
     }
 
-    /// Seconds of user and system time, at a hundred ticks a second.
+    /// Reads the user and system time of the process, in seconds.
     fn read_cpu_seconds(&self) -> Result<f64> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        // Fields 14 and 15 of the file, in ticks of 10 ms; the split drops the first two.
         let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
         Ok((ticks(11) + ticks(12)) / 100.0)
     }
 }
 
-/// Every value of a metric.
+/// Returns the values of a metric over all its labels.
 fn parse_metric_values(metrics: &str, name: &str) -> Vec<f64> {
     let lines = metrics.lines().filter(|line| line.starts_with(&format!("{name}{{")));
     lines.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect()
@@ -187,7 +194,7 @@ fn count_as_f64(count: u64) -> f64 {
     count as f64
 }
 
-#[expect(clippy::cast_precision_loss, reason = "mebibytes for people")]
+#[expect(clippy::cast_precision_loss, reason = "a rounded size")]
 fn kib_as_mib(kib: u64) -> f64 {
     kib as f64 / 1024.0
 }

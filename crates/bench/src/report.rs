@@ -1,4 +1,4 @@
-//! Medians, ratios and budgets.
+//! Report of the race: medians, ratios and budgets.
 
 use serde_json::{Value, json};
 
@@ -10,13 +10,13 @@ use crate::{
     run_cost::RunCost,
 };
 
-/// What one table size gave.
+/// Results for one table size.
 pub(crate) struct RoundReport {
     pub(crate) rows: u64,
     stats: Vec<CandidateStats>,
 }
 
-/// What one contestant gave.
+/// Times and memory of one candidate.
 struct CandidateStats {
     name: &'static str,
     is_sessionwatch: bool,
@@ -26,7 +26,7 @@ struct CandidateStats {
     peak_bytes: u64,
 }
 
-/// A promise, and what was measured.
+/// A budget, and the measured figure.
 struct BudgetResult {
     what: String,
     figure: String,
@@ -34,20 +34,20 @@ struct BudgetResult {
 }
 
 impl RoundReport {
-    pub(crate) fn from_candidates(rows: u64, contestants: &[BenchCandidate]) -> Self {
-        Self { rows, stats: contestants.iter().filter_map(CandidateStats::from_candidate).collect() }
+    pub(crate) fn from_candidates(rows: u64, candidates: &[BenchCandidate]) -> Self {
+        Self { rows, stats: candidates.iter().filter_map(CandidateStats::from_candidate).collect() }
     }
 
     fn find_stats(&self, name: &str) -> Option<&CandidateStats> {
         self.stats.iter().find(|figure| figure.name == name)
     }
 
-    /// The first's time divided by the second's.
+    /// Returns the median of the first candidate divided by that of the second. `None` if one did not run.
     fn median_ratio(&self, first: &str, second: &str) -> Option<f64> {
         Some(self.find_stats(first)?.median_ms / self.find_stats(second)?.median_ms)
     }
 
-    /// The table, for people.
+    /// Prints the table.
     #[expect(clippy::print_stdout, reason = "the table is the result")]
     pub(crate) fn print_table(&self) {
         println!("\n{} sessions", self.rows);
@@ -72,21 +72,21 @@ impl RoundReport {
 }
 
 impl CandidateStats {
-    fn from_candidate(contestant: &BenchCandidate) -> Option<Self> {
-        let mut times: Vec<f64> = contestant.runs.iter().map(|run| run.duration_ms).collect();
+    fn from_candidate(candidate: &BenchCandidate) -> Option<Self> {
+        let mut times: Vec<f64> = candidate.runs.iter().map(|run| run.duration_ms).collect();
         times.sort_by(f64::total_cmp);
         Some(Self {
-            name: contestant.name,
-            is_sessionwatch: contestant.is_sessionwatch,
+            name: candidate.name,
+            is_sessionwatch: candidate.is_sessionwatch,
             median_ms: *times.get(times.len() / 2)?,
             min_ms: *times.first()?,
             max_ms: *times.last()?,
-            peak_bytes: contestant.runs.iter().map(|run: &RunCost| run.peak_bytes).max()?,
+            peak_bytes: candidate.runs.iter().map(|run: &RunCost| run.peak_bytes).max()?,
         })
     }
 }
 
-/// Prints which budgets hold, and gives them as JSON.
+/// Prints which budgets are met, and returns them as JSON.
 #[expect(clippy::print_stdout, reason = "the table is the result")]
 pub(crate) fn print_budgets(rounds: &[RoundReport]) -> Value {
     let mut budgets = Vec::new();
@@ -107,7 +107,7 @@ pub(crate) fn print_budgets(rounds: &[RoundReport]) -> Value {
             2.0,
         );
         at_least(
-            "seven ÷ pushdown in trouble",
+            "seven ÷ pushdown, anomalous",
             largest.median_ratio(ANOMALOUS_TABLE_GUIDE_QUERIES, ANOMALOUS_TABLE_PUSHDOWN),
             2.0,
         );
@@ -120,7 +120,7 @@ pub(crate) fn print_budgets(rounds: &[RoundReport]) -> Value {
         };
         at_most("scan ÷ bare COPY", largest.median_ratio(CHECK_SCAN, BINARY_COPY_BY_PSQL), 1.5);
         at_most(
-            "scan in trouble ÷ healthy",
+            "scan of anomalous ÷ healthy",
             largest.median_ratio(ANOMALOUS_TABLE_SCAN, BARE_TABLE_SCAN),
             1.2,
         );
@@ -144,21 +144,21 @@ pub(crate) fn print_budgets(rounds: &[RoundReport]) -> Value {
     budgets.iter().map(budget).collect()
 }
 
-/// What each session more costs at the peak, everything included.
-#[expect(clippy::cast_precision_loss, reason = "bytes for people")]
+/// Computes the additional peak memory per session, from the smallest to the largest table.
+#[expect(clippy::cast_precision_loss, reason = "a rounded size")]
 fn memory_budget(rounds: &[RoundReport]) -> Option<BudgetResult> {
     let small = rounds.iter().min_by_key(|round| round.rows)?;
     let large = rounds.iter().max_by_key(|round| round.rows).filter(|large| large.rows > small.rows)?;
     let peak = |round: &RoundReport| round.find_stats(CHECK_SCAN).map(|scan| scan.peak_bytes);
     let bytes = peak(large)?.saturating_sub(peak(small)?) as f64 / (large.rows - small.rows) as f64;
     Some(BudgetResult {
-        what: "peak memory of a scan for each session, at most 64 bytes".into(),
+        what: "peak memory of a scan per session, at most 64 bytes".into(),
         figure: format!("{bytes:.0} bytes"),
         met: bytes <= 64.0,
     })
 }
 
-#[expect(clippy::cast_precision_loss, reason = "mebibytes for people")]
+#[expect(clippy::cast_precision_loss, reason = "a rounded size")]
 fn bytes_as_mebibytes(bytes: u64) -> f64 {
     bytes as f64 / 1024.0 / 1024.0
 }

@@ -1,10 +1,10 @@
-//! What one run gave.
+//! Time and memory of one run.
 
-/// One run.
+/// Time and memory of one run.
 #[derive(Clone, Copy)]
 pub(crate) struct RunCost {
-    /// From its start to its end.
+    /// Wall-clock time.
     pub(crate) duration_ms: f64,
-    /// The most memory that the process held; for a client of a database, the client's alone.
+    /// Peak resident memory of the process. For a database client, the server's memory is not included.
     pub(crate) peak_bytes: u64,
 }

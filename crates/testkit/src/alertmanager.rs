@@ -1,4 +1,4 @@
-//! The real Alertmanager, which groups alerts and tells a webhook what fires and what is resolved.
+//! A real Alertmanager, which groups alerts and sends firing and resolved ones to a webhook.
 
 use std::{
     fs,
@@ -13,10 +13,11 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-/// The longest that anybody waits for it to start, or to answer.
+/// Time limit for Alertmanager to start, and to respond.
 const ALERTMANAGER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// An Alertmanager in a temporary folder. It ends with this value, or with this process, however that ends.
+/// An Alertmanager process in a temporary folder. Dropping the value stops it, and so does the end of this process,
+/// however that ends.
 #[derive(Debug)]
 pub struct AlertmanagerServer {
     port: u16,
@@ -25,14 +26,14 @@ pub struct AlertmanagerServer {
 }
 
 impl AlertmanagerServer {
-    /// Starts one that tells the webhook at that address within a second or two.
+    /// Starts an Alertmanager that notifies the webhook URL within a second or two.
     ///
     /// # Errors
     ///
-    /// If the program is missing or does not start, with what it said.
+    /// Fails with the program's log if it is missing or does not start.
     pub fn start(webhook: &str) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("testkit-").tempdir()?.keep();
-        // From here on, the folder is removed whatever happens.
+        // The watchdog owns the folder from here on, and removes it even if the start fails.
         let mut alertmanager = Self { port: 0, watchdog: spawn_alertmanager(&folder, webhook)? };
         let log = alertmanager.watchdog.stderr.take().context("standard error is piped")?;
         alertmanager.port = read_listen_port(log)?;
@@ -41,13 +42,13 @@ impl AlertmanagerServer {
         Ok(alertmanager)
     }
 
-    /// Its address.
+    /// Base URL of the server.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Sends a request: the answer, as it came.
+    /// Sends a raw HTTP request and returns the raw response.
     fn send_request(&self, request: &str) -> Result<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
         stream.set_read_timeout(Some(ALERTMANAGER_TIMEOUT))?;
@@ -60,12 +61,12 @@ impl AlertmanagerServer {
 
 impl Drop for AlertmanagerServer {
     fn drop(&mut self) {
-        // This closes the watchdog's standard input first. There is nobody to tell if it has ended before.
+        // `wait` closes the watchdog's standard input first. A watchdog that has already ended is no error.
         let _ = self.watchdog.wait();
     }
 }
 
-/// Starts Alertmanager at a free port, and a shell that stops it as soon as this process lets go of the pipe.
+/// Starts Alertmanager on a free port, under a shell that kills it as soon as this process closes the pipe.
 fn spawn_alertmanager(folder: &Path, webhook: &str) -> Result<Child> {
     let configuration = folder.join("alertmanager.yml");
     let text = format!(
@@ -73,7 +74,7 @@ fn spawn_alertmanager(folder: &Path, webhook: &str) -> Result<Child> {
          receivers:\n  - name: webhook\n    webhook_configs:\n      - url: {webhook:?}\n        send_resolved: true\n"
     );
     fs::write(&configuration, text)?;
-    // The shell lets go of standard error, so that this ends with Alertmanager.
+    // The shell closes its standard error, so that the pipe reaches its end when Alertmanager exits.
     let script =
         "folder=$1; shift; \"$@\" & exec 2>/dev/null; read -r _; kill -KILL $!; wait; rm -rf \"$folder\"";
     Command::new("setsid")
@@ -86,29 +87,30 @@ fn spawn_alertmanager(folder: &Path, webhook: &str) -> Result<Child> {
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
-        .context("the watchdog cannot be started")
+        .context("cannot start the watchdog")
 }
 
-/// Reads the log until it names the port, and goes on reading lest Alertmanager be held up.
+/// Reads the log until it names the port. A thread reads the rest, or a full pipe would block Alertmanager.
 fn read_listen_port(log: ChildStderr) -> Result<u16> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
-        let mut said = String::new();
+        let mut log_text = String::new();
         for line in BufReader::new(log).lines().map_while(Result::ok) {
-            // Nobody listens any more once the port is known.
+            // The receiver is gone once the port is known.
             let _ = parse_listen_port(&line).map(|port| sender.send(Ok(port)));
-            said.push_str(&line);
-            said.push('\n');
+            log_text.push_str(&line);
+            log_text.push('\n');
         }
-        let _ = sender.send(Err(said));
+        let _ = sender.send(Err(log_text));
     });
-    let port = receiver.recv_timeout(ALERTMANAGER_TIMEOUT).context("Alertmanager does not listen")?;
-    port.map_err(|said| {
-        anyhow!("Alertmanager does not start; is it installed by `cargo xtask setup`?\n{said}")
+    let port =
+        receiver.recv_timeout(ALERTMANAGER_TIMEOUT).context("Alertmanager does not listen on a port")?;
+    port.map_err(|log_text| {
+        anyhow!("Alertmanager does not start; to install it: `cargo xtask setup`\n{log_text}")
     })
 }
 
-/// The port in a line of the log such as `… msg="Listening on" address=127.0.0.1:9093`.
+/// Parses the port of a log line such as `… msg="Listening on" address=127.0.0.1:9093`.
 fn parse_listen_port(line: &str) -> Option<u16> {
     let (_, address) = line.split_once("\"Listening on\" address=127.0.0.1:")?;
     address.split_whitespace().next()?.parse().ok()
@@ -132,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_the_webhook_what_fires_and_what_is_resolved_until_it_ends() {
+    fn sends_firing_and_resolved_alerts_to_the_webhook_until_it_is_dropped() {
         let sink = HttpSink::start(&[]).unwrap();
         let alertmanager = AlertmanagerServer::start(&sink.url()).unwrap();
         post(&alertmanager, "");
@@ -153,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn passes_on_why_it_does_not_start() {
+    fn reports_why_it_does_not_start() {
         let error = AlertmanagerServer::start("ftp://127.0.0.1/").unwrap_err().to_string();
         assert!(error.contains("unsupported scheme"), "{error}");
     }

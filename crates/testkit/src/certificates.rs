@@ -1,22 +1,22 @@
-//! Certificates for tests: an authority, a server certificate for `localhost`, and an authority of somebody else.
+//! Certificates for tests: a CA, a server certificate for `localhost`, and an untrusted CA.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
-/// The files of a server with TLS.
+/// Certificate and key files of a TLS server.
 #[derive(Debug)]
 pub struct TestCertificates {
     folder: PathBuf,
 }
 
 impl TestCertificates {
-    /// Makes them in that folder.
+    /// Creates the files in a folder.
     ///
     /// # Errors
     ///
-    /// If they cannot be made or written.
+    /// Fails if a certificate cannot be generated, or a file cannot be written.
     pub fn generate(folder: &Path) -> Result<Self> {
         let (authority, key) = new_authority("authority")?;
         let (stranger, stranger_key) = new_authority("stranger")?;
@@ -35,25 +35,25 @@ impl TestCertificates {
         Ok(Self { folder: folder.to_owned() })
     }
 
-    /// The authority that signed the server's certificate.
+    /// Certificate of the CA that signed the server's certificate.
     #[must_use]
     pub fn authority(&self) -> PathBuf {
         self.folder.join("authority.pem")
     }
 
-    /// An authority that did not.
+    /// Certificate of a CA that did not.
     #[must_use]
     pub fn untrusted_authority(&self) -> PathBuf {
         self.folder.join("stranger.pem")
     }
 
-    /// The server's certificate.
+    /// Certificate of the server.
     #[must_use]
     pub fn server_certificate(&self) -> PathBuf {
         self.folder.join("server.pem")
     }
 
-    /// The server's key.
+    /// Private key of the server.
     #[must_use]
     pub fn server_key(&self) -> PathBuf {
         self.folder.join("server.key")

@@ -1,4 +1,4 @@
-//! The daemon as a child process.
+//! The daemon, `sessionwatch serve`, as a child process.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -12,48 +12,48 @@ use crate::{
     program_command,
 };
 
-/// The daemon, and the address of its pages. It ends with this value.
+/// A running daemon. Dropping the value kills the process.
 #[derive(Debug)]
 pub struct DaemonProcess {
-    /// Its process.
+    /// The process.
     pub child: Child,
-    /// Where it listens, such as `127.0.0.1:8080`.
+    /// Host and port of its HTTP listener, such as `127.0.0.1:8080`. Empty until the daemon listens.
     pub address: String,
     stdout: BufReader<ChildStdout>,
 }
 
 impl DaemonProcess {
-    /// Starts it with the configuration in a folder, and waits until it listens.
+    /// Starts a daemon with the configuration in a folder, and waits until it listens.
     ///
     /// # Panics
     ///
-    /// If it does not.
+    /// Panics if the daemon ends before it listens.
     #[must_use]
     pub fn start(folder: &Path) -> Self {
         Self::start_with_command(program_command(&["serve"]).current_dir(folder))
     }
 
-    /// Starts it by that command.
+    /// Starts a daemon with a command, and waits until it listens.
     ///
     /// # Panics
     ///
-    /// If it does not listen.
+    /// Panics if the daemon ends before it listens.
     #[must_use]
     pub fn start_with_command(command: &mut Command) -> Self {
-        // Whatever goes wrong from here on, it ends with the story.
+        // Owned by the value from here on, so that a panic below kills the process too.
         let mut daemon = Self::spawn(command);
         let line = daemon.read_line();
         let (_, address) =
-            line.split_once("://").unwrap_or_else(|| panic!("it says where it listens: {line}"));
+            line.split_once("://").unwrap_or_else(|| panic!("the daemon prints no address: {line}"));
         daemon.address = address.trim_end_matches("/metrics").to_owned();
         daemon
     }
 
-    /// Starts it by that command, and waits for nothing: its address is not known yet.
+    /// Starts a daemon with a command, without waiting: its address is not known yet.
     ///
     /// # Panics
     ///
-    /// If the program cannot be run.
+    /// Panics if the program cannot be run.
     #[must_use]
     pub fn spawn(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("the program runs");
@@ -61,84 +61,84 @@ impl DaemonProcess {
         Self { child, address: String::new(), stdout }
     }
 
-    /// The next line that it prints; empty where there is none any more.
+    /// Reads the next line of its standard output, without the line ending. Returns an empty string at the end.
     ///
     /// # Panics
     ///
-    /// If it prints what is no text.
+    /// Panics if the output is not UTF-8.
     pub fn read_line(&mut self) -> String {
         let mut line = String::new();
-        self.stdout.read_line(&mut line).expect("it prints text");
+        self.stdout.read_line(&mut line).expect("the output is UTF-8");
         line.trim_end().to_owned()
     }
 
-    /// The next line that it prints with that part in it.
+    /// Reads up to the next line that contains a text, and returns that line.
     ///
     /// # Panics
     ///
-    /// If it ends without such a line.
+    /// Panics if the output ends without such a line.
     pub fn wait_for_line(&mut self, part: &str) -> String {
         let mut line = String::new();
         while !line.contains(part) {
             line.clear();
-            let read = self.stdout.read_line(&mut line).expect("it prints text");
-            assert!(read > 0, "it ends without a line with `{part}`");
+            let read = self.stdout.read_line(&mut line).expect("the output is UTF-8");
+            assert!(read > 0, "the daemon ended without printing `{part}`");
         }
         line.trim_end().to_owned()
     }
 
-    /// Where the first account is made, as the line says that follows the one about its address; `None` where there is one.
+    /// Reads the line after the address, and returns the path of the setup link. `None` if an account exists.
     ///
     /// # Panics
     ///
-    /// If there is no such line.
+    /// Panics if there is no such line.
     pub fn read_setup_path(&mut self) -> Option<String> {
         let line = self.read_line();
-        assert!(!line.is_empty(), "it says where the dashboard is");
+        assert!(!line.is_empty(), "the daemon prints the address of the dashboard");
         let (_, token) = line.split_once("/setup/")?;
         let token = token.split_whitespace().next()?.trim_end_matches('.');
         Some(format!("/setup/{token}"))
     }
 
-    /// What one of its pages answers.
+    /// Sends a GET request for a path.
     #[must_use]
     pub fn get(&self, path: &str) -> ClientResponse {
         http::get(&self.address, path)
     }
 
-    /// What one of its pages says.
+    /// Sends a GET request for a path, and returns the body.
     #[must_use]
     pub fn get_body(&self, path: &str) -> String {
         self.get(path).body
     }
 
-    /// What is answered to something that is posted to it.
+    /// Sends a POST request.
     #[must_use]
     pub fn post(&self, path: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> ClientResponse {
         http::post(&self.address, path, headers, body)
     }
 
-    /// Sends it a signal.
+    /// Sends a signal to the process, by its name without `SIG`.
     ///
     /// # Panics
     ///
-    /// If it has ended.
+    /// Panics if the process has ended.
     pub fn send_signal(&self, name: &str) {
         let kill = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
-        assert!(kill.is_ok_and(|status| status.success()), "{name} reaches it");
+        assert!(kill.is_ok_and(|status| status.success()), "cannot send {name} to the daemon");
     }
 
-    /// Waits until it has ended: its exit code.
+    /// Waits for the process to end, and returns its exit code. `None` if a signal killed it.
     ///
     /// # Panics
     ///
-    /// If its end cannot be waited for.
+    /// Panics if waiting fails.
     #[must_use]
     pub fn wait(mut self) -> Option<i32> {
-        self.child.wait().expect("it ends").code()
+        self.child.wait().expect("the daemon ends").code()
     }
 
-    /// Asks it to end: its exit code.
+    /// Stops the daemon with SIGTERM, and returns its exit code.
     #[must_use]
     pub fn stop(self) -> Option<i32> {
         self.send_signal("TERM");
@@ -148,17 +148,18 @@ impl DaemonProcess {
 
 impl Drop for DaemonProcess {
     fn drop(&mut self) {
-        // It has ended where the story went well.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// What `serve` says that is to refuse the configuration in a folder; one that runs is ended, and has the code -1.
+/// Runs `serve` with a configuration that it must reject, and returns its output. A daemon that starts anyway is
+/// killed, and has the exit code -1.
 ///
 /// # Panics
 ///
-/// If it cannot be run.
+/// Panics if the program cannot be run.
 #[must_use]
 pub fn start_expecting_refusal(folder: &Path) -> ProgramOutput {
     let mut command = program_command(&["serve"]);
@@ -166,10 +167,10 @@ pub fn start_expecting_refusal(folder: &Path) -> ProgramOutput {
     let mut child = command.spawn().expect("the program runs");
     let mut line = String::new();
     let mut stdout = BufReader::new(child.stdout.take().expect("standard output is piped"));
-    stdout.read_line(&mut line).expect("it prints text");
-    // A line says that it runs; the end of its output that it does not.
+    stdout.read_line(&mut line).expect("the output is UTF-8");
+    // A daemon that starts prints a line; one that rejects its configuration closes standard output without one.
     if !line.is_empty() {
-        child.kill().expect("it runs");
+        child.kill().expect("the daemon runs");
     }
-    child.wait_with_output().expect("it ends").into()
+    child.wait_with_output().expect("the daemon ends").into()
 }

@@ -1,4 +1,4 @@
-//! A TCP proxy that loses, holds up and remembers what passes through it.
+//! A TCP proxy that can cut, freeze and delay connections, and records the bytes that pass.
 
 use std::{
     io::{Read, Write},
@@ -13,23 +13,23 @@ use std::{
 
 use anyhow::Result;
 
-/// The longest that anybody waits for a freeze to begin.
+/// Time limit for a freeze to begin.
 const FREEZE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What happens to bytes from the server. Bytes to the server pass, unless a freeze has begun.
+/// Fault applied to bytes from the server. Bytes to the server pass, unless a freeze has begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NetworkFault {
-    /// They pass.
+    /// No fault.
     None,
-    /// After so many the connection is cut, and new ones are refused service.
+    /// Cuts the connection after this many bytes; new connections are cut at once.
     CutAfter(usize),
-    /// After so many nothing passes in either direction, and connections stay open, whoever closes them: a black hole.
+    /// A black hole: after this many bytes nothing passes in either direction, not even the end of a connection.
     FreezeAfter(usize),
-    /// Each piece waits that long.
+    /// Delays each chunk by this time.
     Delay(Duration),
 }
 
-/// A proxy before one port of this machine. It ends with this value.
+/// A proxy in front of a local port. Dropping the value stops it and cuts its connections.
 #[derive(Debug)]
 pub struct FaultProxy {
     port: u16,
@@ -49,17 +49,17 @@ struct ProxyState {
     fault: NetworkFault,
     server_bytes_passed: usize,
     frozen: bool,
-    /// What passed to the server, and what passed to the client: apart, so that nothing is torn where they take turns.
+    // Two buffers, so that interleaved directions do not split each other's messages.
     client_bytes: Vec<u8>,
     server_bytes: Vec<u8>,
 }
 
 impl FaultProxy {
-    /// Starts a proxy before that port.
+    /// Starts a proxy in front of a local port.
     ///
     /// # Errors
     ///
-    /// If it cannot listen.
+    /// Fails if the proxy cannot listen on a port.
     pub fn start(upstream: u16, fault: NetworkFault) -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let port = listener.local_addr()?.port();
@@ -82,20 +82,20 @@ impl FaultProxy {
                 if accepting.ended.load(Ordering::Relaxed) {
                     break;
                 }
-                // A client that cannot be served is dropped, as by a network.
+                // If the server is down, the client's connection is closed.
                 let _ = proxy_connection(&accepting, client);
             }
         });
         Ok(Self { port, shared })
     }
 
-    /// The port to connect to.
+    /// Port that clients connect to.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// From now on, counting anew.
+    /// Replaces the fault, and restarts its byte count. Ends a freeze.
     pub fn set_fault(&self, fault: NetworkFault) {
         let mut state = self.shared.lock_state();
         (state.fault, state.server_bytes_passed, state.frozen) = (fault, 0, false);
@@ -106,20 +106,20 @@ impl FaultProxy {
     ///
     /// # Panics
     ///
-    /// If none does.
+    /// Panics if no freeze begins within a minute.
     pub fn wait_until_frozen(&self) {
         let state = self.shared.lock_state();
         let waited = self.shared.changed.wait_timeout_while(state, FREEZE_TIMEOUT, |state| !state.frozen);
         assert!(waited.unwrap_or_else(PoisonError::into_inner).0.frozen, "no freeze has begun");
     }
 
-    /// Whether a freeze has begun.
+    /// Returns `true` while connections are frozen.
     #[must_use]
     pub fn is_frozen(&self) -> bool {
         self.shared.lock_state().frozen
     }
 
-    /// Every byte that passed: those to the server, then those to the client.
+    /// Returns every byte that passed: first those to the server, then those to the client.
     #[must_use]
     pub fn captured_bytes(&self) -> Vec<u8> {
         let state = self.shared.lock_state();
@@ -131,7 +131,7 @@ impl Drop for FaultProxy {
     fn drop(&mut self) {
         self.shared.ended.store(true, Ordering::Relaxed);
         self.set_fault(NetworkFault::CutAfter(0));
-        // Wakes the listener, which then ends.
+        // The listener blocks in `accept`: a connection wakes it, and it sees `ended`.
         let _ = TcpStream::connect(("127.0.0.1", self.port));
     }
 }
@@ -141,7 +141,8 @@ impl ProxyShared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What may pass of so many bytes from the server; nothing when the connection is to be cut. Waits out a freeze.
+    /// Returns how many of `count` bytes from the server may pass, or `None` to cut the connection. Blocks during a
+    /// freeze.
     fn admit_server_bytes(&self, count: usize) -> Option<usize> {
         let mut state = self.lock_state();
         loop {
@@ -171,7 +172,7 @@ impl ProxyShared {
         }
     }
 
-    /// Waits out a freeze: then neither what a client says nor the end of a connection gets through.
+    /// Blocks during a freeze, in which neither bytes from clients nor the end of a connection pass.
     fn wait_while_frozen(&self) -> MutexGuard<'_, ProxyState> {
         let waited = self.changed.wait_while(self.lock_state(), |state| state.frozen);
         waited.unwrap_or_else(PoisonError::into_inner)
@@ -201,7 +202,7 @@ fn proxy_connection(shared: &Arc<ProxyShared>, client: TcpStream) -> std::io::Re
     Ok(())
 }
 
-/// Passes bytes on until one side ends, then ends both.
+/// Forwards bytes until one side closes, then closes both.
 fn forward_bytes(
     shared: &ProxyShared,
     mut from: TcpStream,
@@ -220,7 +221,7 @@ fn forward_bytes(
         }
     }
     drop(shared.wait_while_frozen());
-    // The other direction may have closed them before.
+    // The other direction may have closed them already.
     let _ = from.shutdown(Shutdown::Both);
     let _ = to.shutdown(Shutdown::Both);
 }
@@ -231,19 +232,18 @@ mod tests {
 
     use super::*;
 
-    /// A server that says a thousand bytes to whoever comes, and then listens to the end: what it heard comes by the
-    /// channel.
-    fn speaker() -> (u16, Receiver<Vec<u8>>) {
+    /// Starts a server that sends 1,000 bytes to each client, then reads to the end. The channel yields the bytes read.
+    fn start_server() -> (u16, Receiver<Vec<u8>>) {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let (sender, receiver) = mpsc::channel();
         thread::spawn(move || {
             for mut client in listener.incoming().map_while(Result::ok) {
                 client.write_all(&[b'x'; 1000]).unwrap();
-                let mut heard = Vec::new();
-                // A connection may also break.
-                let _ = client.read_to_end(&mut heard);
-                let _ = sender.send(heard);
+                let mut read = Vec::new();
+                // The connection may also be reset.
+                let _ = client.read_to_end(&mut read);
+                let _ = sender.send(read);
             }
         });
         (port, receiver)
@@ -255,36 +255,39 @@ mod tests {
 
     #[test]
     fn passes_records_and_cuts() {
-        let (port, heard) = speaker();
+        let (port, received) = start_server();
         let proxy = FaultProxy::start(port, NetworkFault::None).unwrap();
         let mut whole = client(&proxy);
         whole.write_all(b"question").unwrap();
         whole.read_exact(&mut [0; 1000]).unwrap();
         drop(whole);
-        assert_eq!(heard.recv().unwrap(), b"question");
+        assert_eq!(received.recv().unwrap(), b"question");
         let captured = proxy.captured_bytes();
         assert_eq!(captured.len(), 1008);
         assert!(captured.windows(8).any(|part| part == b"question"));
         proxy.set_fault(NetworkFault::CutAfter(300));
         let mut some = Vec::new();
-        // The end may be an abrupt one.
+        // The connection may be reset instead of closed.
         let _ = client(&proxy).read_to_end(&mut some);
         assert_eq!(some.len(), 300);
     }
 
     #[test]
     fn a_black_hole_swallows_both_directions_and_the_end_until_it_is_restored() {
-        let (port, heard) = speaker();
+        let (port, received) = start_server();
         let proxy = FaultProxy::start(port, NetworkFault::FreezeAfter(300)).unwrap();
         let mut lost = client(&proxy);
         lost.read_exact(&mut [0; 300]).unwrap();
         proxy.wait_until_frozen();
         lost.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-        assert!(lost.read(&mut [0; 1]).is_err(), "neither a byte nor an end comes");
+        assert!(lost.read(&mut [0; 1]).is_err(), "no byte and no end of the connection arrives");
         lost.write_all(b"goodbye").unwrap();
         drop(lost);
-        assert!(heard.recv_timeout(Duration::from_millis(50)).is_err(), "nor does the end go");
+        assert!(
+            received.recv_timeout(Duration::from_millis(50)).is_err(),
+            "the server does not see the end of the connection"
+        );
         proxy.set_fault(NetworkFault::None);
-        heard.recv_timeout(FREEZE_TIMEOUT).unwrap();
+        received.recv_timeout(FREEZE_TIMEOUT).unwrap();
     }
 }

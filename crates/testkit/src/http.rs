@@ -1,4 +1,4 @@
-//! A client of the daemon's pages, of its interface and of other servers of this machine.
+//! HTTP client for the daemon's pages, its API and other local servers.
 
 use std::{sync::OnceLock, time::Duration};
 
@@ -7,57 +7,58 @@ use serde_json::Value;
 
 use crate::ACCOUNT_PASSWORD;
 
-/// How long an answer may take, on a busy machine.
+/// Time limit for a response, generous for a busy machine.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// What is asked for.
+/// A request to send.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ClientRequest<'a> {
-    /// The method; `GET` where it is empty.
+    /// HTTP method; empty means `GET`.
     pub method: &'a str,
-    /// The path, with its query.
+    /// Path with query.
     pub path: &'a str,
-    /// Names and values.
+    /// Header names and values.
     pub headers: &'a [(&'a str, &'a str)],
-    /// What is sent.
+    /// Body.
     pub body: &'a [u8],
 }
 
-/// What was answered.
+/// A response.
 #[derive(Clone, Debug, Default)]
 pub struct ClientResponse {
-    /// The status; 0 where the connection ended without an answer.
+    /// Status code; 0 if the connection ended without a response.
     pub status: u16,
-    /// Names in small letters, and values.
+    /// Header names in lower case, and values.
     pub headers: Vec<(String, String)>,
-    /// The body, as text.
+    /// Body as text.
     pub body: String,
 }
 
 impl ClientResponse {
-    /// The first header of that name, in small letters; empty where there is none.
+    /// Returns the first header with a lower-case name, or an empty string.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
         self.headers.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
     }
 
-    /// The body, which is JSON.
+    /// Parses the body as JSON.
     ///
     /// # Panics
     ///
-    /// If it is not.
+    /// Panics if the body is not JSON.
     #[must_use]
     pub fn parse_json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {} {}", self.status, self.body))
+        serde_json::from_str(&self.body)
+            .unwrap_or_else(|_| panic!("not JSON: status {}, body {}", self.status, self.body))
     }
 
-    /// The status, and headers and body.
+    /// Returns the status, and headers and body as one text.
     #[must_use]
     pub fn into_status_and_text(self) -> (u16, String) {
         (self.status, self.headers_and_body())
     }
 
-    /// Headers and body, for whoever looks for a text anywhere.
+    /// Joins headers and body, to search a text in both.
     #[must_use]
     pub fn headers_and_body(&self) -> String {
         let head: String = self.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
@@ -65,19 +66,20 @@ impl ClientResponse {
     }
 }
 
-/// Asks a server at an address, such as `127.0.0.1:8080`, over a connection of its own, and follows no redirection.
+/// Sends a request to an address such as `127.0.0.1:8080`, on a new connection, without following redirects.
 ///
 /// # Panics
 ///
-/// If method or headers are none.
+/// Panics if the method or a header is invalid.
 #[must_use]
 pub fn send_request(address: &str, request: ClientRequest<'_>) -> ClientResponse {
-    // Stories about browsers run in a runtime of their own, in which no other one can be waited for.
+    // Browser tests call this inside a tokio runtime, which cannot block on a second one in the same thread.
     std::thread::scope(|scope| {
         let asking = scope.spawn(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let answer = runtime.expect("a runtime").block_on(send_async(address, request));
-            // Some stories cut connections: a test that fails shows why.
+            // Some tests cut connections on purpose, so an error is only printed: the output of a failing test shows
+            // it.
             answer.inspect_err(|error| print_error(address, error)).unwrap_or_default()
         });
         asking.join().expect("a request that can be made")
@@ -86,22 +88,22 @@ pub fn send_request(address: &str, request: ClientRequest<'_>) -> ClientResponse
 
 #[expect(clippy::print_stderr, reason = "the output of a test that fails")]
 fn print_error(address: &str, error: &reqwest::Error) {
-    eprintln!("no answer from {address}: {error:?}");
+    eprintln!("no response from {address}: {error:?}");
 }
 
-/// What a page answers.
+/// Sends a GET request.
 #[must_use]
 pub fn get(address: &str, path: &str) -> ClientResponse {
     send_request(address, ClientRequest { path, ..ClientRequest::default() })
 }
 
-/// What a page answers to a request with these headers.
+/// Sends a GET request with headers.
 #[must_use]
 pub fn get_with_headers(address: &str, path: &str, headers: &[(&str, &str)]) -> ClientResponse {
     send_request(address, ClientRequest { path, headers, ..ClientRequest::default() })
 }
 
-/// What is answered to something that is posted.
+/// Sends a POST request.
 #[must_use]
 pub fn post(address: &str, path: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> ClientResponse {
     send_request(address, ClientRequest { method: "POST", path, headers, body: body.as_ref() })
@@ -127,32 +129,33 @@ async fn send_async(address: &str, request: ClientRequest<'_>) -> reqwest::Resul
     Ok(ClientResponse { status, headers, body: String::from_utf8_lossy(&body).into_owned() })
 }
 
-/// One client, which keeps no connections: each belongs to the runtime that opened it.
+/// Returns the shared client.
 fn shared_client() -> &'static Client {
     static SHARED_CLIENT: OnceLock<Client> = OnceLock::new();
     SHARED_CLIENT.get_or_init(|| {
-        // Somebody else may have chosen one already.
+        // Another test may have installed a provider already.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        // No idle connections: each would belong to the runtime that opened it, which has ended by then.
         let client = Client::builder().no_proxy().redirect(Policy::none());
         client.timeout(RESPONSE_TIMEOUT).pool_max_idle_per_host(0).build().expect("a client")
     })
 }
 
-/// A log-in to the dashboard.
+/// A login session of the dashboard.
 #[derive(Clone, Debug)]
 pub struct DashboardLogin {
-    /// What the browser sends from then on, as the header has it.
+    /// Value of the `Cookie` header.
     pub cookie: String,
-    /// What forms carry.
+    /// CSRF token of the session's forms.
     pub csrf_token: String,
 }
 
 impl DashboardLogin {
-    /// Logs an account in that [`crate::create_account`] has made.
+    /// Logs in with an account that [`crate::create_account`] created.
     ///
     /// # Panics
     ///
-    /// If it is refused.
+    /// Panics if the login fails.
     #[must_use]
     pub fn start(address: &str, name: &str) -> Self {
         let body = format!("name={name}&password={}", ACCOUNT_PASSWORD.replace(' ', "+"));
@@ -166,13 +169,13 @@ impl DashboardLogin {
         Self { cookie, csrf_token: form.split('"').next().unwrap_or_default().to_owned() }
     }
 
-    /// What a page answers to whoever is logged in.
+    /// Sends a GET request in this session.
     #[must_use]
     pub fn get(&self, address: &str, path: &str) -> ClientResponse {
         get_with_headers(address, path, &[("cookie", &self.cookie)])
     }
 
-    /// What is answered to a form with these fields, besides its own.
+    /// Submits a form with these fields and the CSRF token.
     #[must_use]
     pub fn submit_form(&self, address: &str, path: &str, fields: &str) -> ClientResponse {
         post(address, path, &[("cookie", &self.cookie)], format!("form={}&{fields}", self.csrf_token))

@@ -1,4 +1,4 @@
-//! A sink: an HTTP server that keeps what it is sent, and answers as it is told to.
+//! An HTTP server that records requests and sends scripted responses.
 
 use std::{
     io::{self, BufRead, BufReader, Write},
@@ -13,17 +13,17 @@ use crate::{inbox::Inbox, tcp_server::TcpServer};
 /// A request as it arrived.
 #[derive(Clone, Debug)]
 pub struct ReceivedRequest {
-    /// The method, such as `POST`.
+    /// Method, such as `POST`.
     pub method: String,
-    /// The path with the query, such as `/hook`.
+    /// Path with query, such as `/hook`.
     pub path: String,
-    /// Headers, names in small letters.
+    /// Header names in lower case, and values.
     pub headers: Vec<(String, String)>,
-    /// The body.
+    /// Body.
     pub body: String,
 }
 
-/// An HTTP server for tests. It ends with this value.
+/// An HTTP server for tests. Dropping the value stops it.
 #[derive(Debug)]
 pub struct HttpSink {
     server: TcpServer,
@@ -38,7 +38,7 @@ struct HttpSinkState {
     gate_changed: Condvar,
 }
 
-/// Which requests are answered: so many that arrive first, and after them only as many together as the gate is wide.
+/// Decides which requests get a response: the first `immediate` ones at once, later ones only in full batches.
 #[derive(Debug)]
 struct ResponseGate {
     arrived: usize,
@@ -55,27 +55,28 @@ impl ResponseGate {
 
 #[derive(Debug)]
 enum ResponsePlan {
-    /// None is given, and connections stay open.
+    /// No response, and connections stay open.
     Never,
-    /// These, the first one first; then 200.
+    /// These responses in order, then 200.
     Scripted(Vec<String>),
 }
 
 impl HttpSink {
-    /// Starts a sink whose first answers are these status lines with headers, such as `503 Busy\r\nRetry-After: 1`.
+    /// Starts a sink with scripted responses: status lines and headers, such as `503 Busy\r\nRetry-After: 1`. Later
+    /// requests get 200.
     ///
     /// # Errors
     ///
-    /// If it cannot listen.
+    /// Fails if the sink cannot listen on a port.
     pub fn start(answers: &[&str]) -> Result<Self> {
         Self::start_at_port(0, answers)
     }
 
-    /// Starts a sink at that port, such as one where another was stopped.
+    /// Starts a sink on a given port, such as the port of a stopped sink.
     ///
     /// # Errors
     ///
-    /// If it cannot listen.
+    /// Fails if the sink cannot listen on the port.
     pub fn start_at_port(port: u16, answers: &[&str]) -> Result<Self> {
         Self::start_with_plan(
             port,
@@ -83,11 +84,11 @@ impl HttpSink {
         )
     }
 
-    /// Starts a sink that reads what it is sent and never answers.
+    /// Starts a sink that reads requests and never responds.
     ///
     /// # Errors
     ///
-    /// If it cannot listen.
+    /// Fails if the sink cannot listen on a port.
     pub fn start_unresponsive() -> Result<Self> {
         Self::start_with_plan(0, ResponsePlan::Never)
     }
@@ -101,45 +102,46 @@ impl HttpSink {
         Ok(Self { server, shared })
     }
 
-    /// From now on answers so many requests at once, and later ones only when as many of them wait together as `width` says.
+    /// From now on responds to the next `immediate` requests at once, and to later ones whenever `batch_size` of them
+    /// wait.
     pub fn respond_in_batches(&self, immediate: usize, batch_size: usize) {
         let mut gate = self.shared.lock_gate();
         (gate.immediate, gate.batch_size) = (gate.arrived + immediate, batch_size);
         self.shared.gate_changed.notify_all();
     }
 
-    /// Answers every request at once, those too that wait.
+    /// Responds to every request at once, waiting ones included.
     pub fn respond_immediately(&self) {
         let mut gate = self.shared.lock_gate();
         (gate.immediate, gate.batch_size) = (gate.arrived, 1);
         self.shared.gate_changed.notify_all();
     }
 
-    /// Its address.
+    /// URL of the sink, with the path `/hook`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}/hook", self.port())
     }
 
-    /// The port it listens at.
+    /// Port that the sink listens on.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.server.port()
     }
 
-    /// All requests that have arrived so far.
+    /// Returns all requests that have arrived so far.
     #[must_use]
     pub fn received_requests(&self) -> Vec<ReceivedRequest> {
         self.shared.received.to_vec()
     }
 
-    /// Waits until so many requests have arrived, for two minutes at most: all that have.
+    /// Waits until `count` requests have arrived, for two minutes at most, and returns all that have.
     #[must_use]
     pub fn wait_for_requests(&self, count: usize) -> Vec<ReceivedRequest> {
         self.shared.received.wait_for_count(count)
     }
 
-    /// Refuses connections from now on, and ends those it has: all requests that have arrived.
+    /// Stops listening, closes open connections, and returns all requests that have arrived.
     pub fn stop(self) -> Vec<ReceivedRequest> {
         drop(self.server);
         self.shared.received.to_vec()
@@ -151,7 +153,7 @@ impl HttpSinkState {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until a request may be answered, which has just arrived.
+    /// Blocks until the gate is open for the request that has just arrived.
     fn wait_for_gate(&self) {
         let mut gate = self.lock_gate();
         gate.arrived += 1;
@@ -160,8 +162,9 @@ impl HttpSinkState {
         drop(self.gate_changed.wait_while(gate, |gate| !gate.is_open_for(number)));
     }
 
-    /// Keeps a request: the answer to it, if there is to be one. Requests and answers come in the same order.
+    /// Records a request, and returns the response to it, or `None` if there is none.
     fn record_request(&self, request: ReceivedRequest) -> Option<String> {
+        // One lock for both, so that the first recorded request gets the first response.
         let mut answers = self.responses.lock().unwrap_or_else(PoisonError::into_inner);
         self.received.push(request);
         match &mut *answers {
@@ -179,7 +182,7 @@ fn serve_connection(shared: &HttpSinkState, mut stream: &TcpStream) -> Result<()
         shared.wait_for_gate();
         write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
     } else {
-        // It lasts until the client has enough of waiting, or the sink ends.
+        // Blocks until the client gives up, or the sink stops.
         io::copy(&mut reader, &mut io::sink())?;
     }
     Ok(())
@@ -189,7 +192,7 @@ fn read_request(reader: &mut impl BufRead) -> Result<ReceivedRequest> {
     let mut line = String::new();
     reader.read_line(&mut line)?;
     let mut words = line.split_whitespace().map(str::to_owned);
-    let (method, path) = words.next().zip(words.next()).context("a request line")?;
+    let (method, path) = words.next().zip(words.next()).context("the request line is malformed")?;
     let mut headers = Vec::new();
     loop {
         line.clear();
@@ -198,7 +201,7 @@ fn read_request(reader: &mut impl BufRead) -> Result<ReceivedRequest> {
         headers.push((name.to_lowercase(), value.to_owned()));
     }
     let header = |wanted: &str| headers.iter().find(|(name, _)| name == wanted).map(|(_, value)| value);
-    ensure!(header("transfer-encoding").is_none(), "a body of known length");
+    ensure!(header("transfer-encoding").is_none(), "the body has no Content-Length");
     let length = header("content-length").map_or(Ok(0), |length| length.parse())?;
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
@@ -222,7 +225,7 @@ mod tests {
         stream
     }
 
-    /// Sends the rest of a request: the status line of the answer.
+    /// Sends the rest of a request, and returns the status line of the response.
     fn finish(mut stream: &TcpStream, rest: &str) -> String {
         stream.write_all(rest.as_bytes()).unwrap();
         let mut answer = String::new();
@@ -231,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_requests_and_answers_in_turn() {
+    fn records_requests_and_sends_responses_in_order() {
         let sink = HttpSink::start(&["503 Busy"]).unwrap();
         assert!(sink.received_requests().is_empty());
         assert_eq!(finish(&connect(sink.port()), REQUEST), "HTTP/1.1 503 Busy");
@@ -244,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_client_holds_up_nobody() {
+    fn a_slow_client_does_not_block_others() {
         let sink = HttpSink::start(&[]).unwrap();
         let slow = connect(sink.port());
         let (begin, rest) = REQUEST.split_at(30);
@@ -256,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_sink_keeps_a_request_and_its_client_waiting() {
+    fn an_unresponsive_sink_records_a_request_and_keeps_its_connection_open() {
         let sink = HttpSink::start_unresponsive().unwrap();
         let mut client = connect(sink.port());
         client.write_all(REQUEST.as_bytes()).unwrap();
@@ -270,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_together_those_that_come_together() {
+    fn responds_in_batches() {
         let sink = HttpSink::start(&[]).unwrap();
         sink.respond_in_batches(1, 2);
         assert_eq!(finish(&connect(sink.port()), REQUEST), "HTTP/1.1 200 OK");
@@ -278,7 +281,7 @@ mod tests {
         waiting.write_all(REQUEST.as_bytes()).unwrap();
         assert_eq!(sink.wait_for_requests(2).len(), 2);
         waiting.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-        assert!(waiting.read(&mut [0; 1]).is_err(), "it waits for another one");
+        assert!(waiting.read(&mut [0; 1]).is_err(), "the request waits for a second one");
         assert_eq!(finish(&connect(sink.port()), REQUEST), "HTTP/1.1 200 OK");
         waiting.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         assert_eq!(finish(&waiting, ""), "HTTP/1.1 200 OK");
@@ -291,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn comes_back_at_the_port_where_it_was_stopped() {
+    fn restarts_on_the_port_of_a_stopped_sink() {
         let sink = HttpSink::start(&[]).unwrap();
         let port = sink.port();
         finish(&connect(port), REQUEST);

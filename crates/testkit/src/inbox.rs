@@ -1,14 +1,14 @@
-//! What has arrived at a server so far, for others to wait for.
+//! A list of received items that threads can wait on.
 
 use std::{
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-/// The longest that anybody waits for something to arrive.
+/// Time limit for items to arrive.
 const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// What has arrived, the first one first.
+/// Received items in order of arrival.
 #[derive(Debug)]
 pub(crate) struct Inbox<T> {
     items: Mutex<Vec<T>>,
@@ -29,7 +29,7 @@ impl<T: Clone> Inbox<T> {
         self.lock_items().clone()
     }
 
-    /// Waits until there are so many, for two minutes at most: all that there are.
+    /// Waits until there are `count` items, for two minutes at most, and returns all items.
     pub(crate) fn wait_for_count(&self, count: usize) -> Vec<T> {
         let waited =
             self.arrived.wait_timeout_while(self.lock_items(), ARRIVAL_TIMEOUT, |list| list.len() < count);

@@ -1,6 +1,6 @@
-//! What tests and benchmarks are made of: private, disposable PostgreSQL and PgBouncer servers and databases with the tables of
-//! the operator's guide; the program as a child process, and its daemon; a client of its pages; whom alerts are sent to (an
-//! Alertmanager, and sinks that keep HTTP requests and mail); and a TCP proxy that fails as networks do.
+//! Building blocks of tests and benchmarks: private, disposable PostgreSQL and PgBouncer servers, and databases with
+//! the tables of the operator guide; the program and its daemon as child processes; an HTTP client; recipients of
+//! alerts (an Alertmanager, and sinks that record HTTP requests and mail); and a TCP proxy that injects network faults.
 
 pub use self::{
     alertmanager::AlertmanagerServer,

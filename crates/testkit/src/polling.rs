@@ -1,29 +1,29 @@
-//! Waiting for what another process does.
+//! Waiting for other processes.
 
 use std::time::{Duration, Instant};
 
-/// How long a condition may take to hold, on a busy machine.
+/// Time limit for a condition to become true, generous for a busy machine.
 const CONDITION_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Asks again and again, for a minute at most, until something is so.
+/// Polls a condition until it is true.
 ///
 /// # Panics
 ///
-/// If it is not so in the end.
+/// Panics with `what` if the condition is still false after a minute.
 pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {
-        assert!(begun.elapsed() < CONDITION_TIMEOUT, "{what}: waited for in vain");
+        assert!(begun.elapsed() < CONDITION_TIMEOUT, "timed out: {what}");
         let_time_pass(POLL_INTERVAL);
     }
 }
 
-/// Asks again and again how many are left, until there are none: for as long as there are fewer within each minute.
+/// Polls a count until it is zero.
 ///
 /// # Panics
 ///
-/// If they become no fewer.
+/// Panics if the count does not drop within a minute.
 pub fn wait_until_none_left(what: &str, mut left: impl FnMut() -> u64) {
     let mut before = left();
     while before > 0 {
@@ -36,9 +36,9 @@ pub fn wait_until_none_left(what: &str, mut left: impl FnMut() -> u64) {
     }
 }
 
-/// Lets time pass between two looks at another process, or before a blow that falls at any time. Whoever waits for
-/// something uses [`wait_until`].
-#[expect(clippy::disallowed_methods, reason = "another process says nothing when its state changes")]
+/// Sleeps: between two polls of another process, or before a fault that may strike at any time. To wait for a
+/// condition, use [`wait_until`].
+#[expect(clippy::disallowed_methods, reason = "another process does not signal changes of its state")]
 pub fn let_time_pass(duration: Duration) {
     std::thread::sleep(duration);
 }

@@ -1,4 +1,4 @@
-//! Programs that are started: as whom, on which port, and how they end with the tests.
+//! Child processes: their user, their port, and their end with the tests.
 
 use std::{
     io::Write as _,
@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-/// The real `psql`, of a folder of programs, at the server of that socket and port.
+/// The real `psql` from a folder of programs, for the server at a socket folder and port.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Psql<'a> {
     pub(crate) bin_folder: &'a Path,
@@ -18,7 +18,7 @@ pub(crate) struct Psql<'a> {
 }
 
 impl Psql<'_> {
-    /// Runs SQL as superuser.
+    /// Runs SQL as superuser, and returns the unaligned output.
     pub(crate) fn run(self, database: &str, sql: &str) -> Result<String> {
         let options = ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-f", "-"];
         let mut child = Command::new(self.bin_folder.join("psql"))
@@ -31,7 +31,7 @@ impl Psql<'_> {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .context("psql cannot be run")?;
+            .context("cannot run psql")?;
         child.stdin.take().context("standard input is piped")?.write_all(sql.as_bytes())?;
         let output = child.wait_with_output()?;
         if !output.status.success() {
@@ -48,7 +48,7 @@ pub(crate) fn run_as(owner: Option<(u32, u32)>, program: &Path, arguments: &[&st
             .args([&format!("--reuid={user}"), &format!("--regid={group}"), "--clear-groups", "--"])
             .arg(program);
     }
-    // A daemon that inherited a pipe would keep it open, so its output goes nowhere; it has a log.
+    // A daemon that inherited a pipe would keep it open, so its output is discarded; it has a log file.
     let status = command
         .args(arguments)
         .current_dir("/")
@@ -56,14 +56,14 @@ pub(crate) fn run_as(owner: Option<(u32, u32)>, program: &Path, arguments: &[&st
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status();
-    if status.with_context(|| format!("`{}` cannot be run", program.display()))?.success() {
+    if status.with_context(|| format!("cannot run `{}`", program.display()))?.success() {
         Ok(())
     } else {
         bail!("`{} {}` failed", program.display(), arguments.join(" "))
     }
 }
 
-/// Who to be when this process is root, which PostgreSQL refuses.
+/// Returns the user and group ID to run PostgreSQL as if this process is root, which PostgreSQL refuses to run as.
 pub(crate) fn find_unprivileged_user() -> Result<Option<(u32, u32)>> {
     let id = |arguments: &[&str]| -> Result<u32> {
         let output = Command::new("id").args(arguments).output()?;
@@ -75,17 +75,19 @@ pub(crate) fn find_unprivileged_user() -> Result<Option<(u32, u32)>> {
     let user = ["postgres", "nobody"]
         .into_iter()
         .find_map(|name| Some((id(&["-u", name]).ok()?, id(&["-g", name]).ok()?)));
-    Ok(Some(user.context("there is no unprivileged user to run PostgreSQL as")?))
+    Ok(Some(user.context("no unprivileged user to run PostgreSQL as: create `postgres` or `nobody`")?))
 }
 
 pub(crate) fn find_free_port() -> Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
-/// Stops the servers and removes the folder as soon as this process lets go of the pipe.
+/// Starts a shell that stops the servers and removes the folder as soon as this process closes the pipe.
 pub(crate) fn spawn_watchdog(folder: &Path, data: &Path) -> Result<Child> {
+    // The kernel closes the pipe however this process ends, so a killed test leaves no servers behind.
     let script = "read -r _; for f in \"$2/postmaster.pid\" \"$1/pgbouncer.pid\"; do [ -f \"$f\" ] && kill -QUIT \"$(head -n 1 \"$f\")\"; done; \
                   while [ -f \"$2/postmaster.pid\" ] && kill -0 \"$(head -n 1 \"$2/postmaster.pid\")\" 2>/dev/null; do sleep 0.1; done; rm -rf \"$1\"";
+    // A session of its own: Ctrl-C in the terminal must not kill the watchdog before it has cleaned up.
     Command::new("setsid")
         .args(["sh", "-c", script, "watchdog"])
         .args([folder, data])
@@ -93,5 +95,5 @@ pub(crate) fn spawn_watchdog(folder: &Path, data: &Path) -> Result<Child> {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .context("the watchdog cannot be started")
+        .context("cannot start the watchdog")
 }

@@ -1,4 +1,4 @@
-//! The program as a child process, in a scrubbed environment.
+//! The program as a child process, in an empty environment.
 
 use std::{
     io::Write as _,
@@ -9,20 +9,20 @@ use std::{
 
 use serde_json::Value;
 
-/// The password of every account.
+/// Password of every account.
 pub const ACCOUNT_PASSWORD: &str = "a sentence is a good one";
 
-/// How long a run takes on a busy machine says nothing about the program.
+/// Disables the duration budget of check runs, which a busy machine would exceed.
 const LENIENT_CONFIGURATION: &str = "[checks.slow-check-run]\nbudget_ms = 3600000\n";
 
-/// What the program said.
+/// Result of a run of the program.
 #[derive(Clone, Debug)]
 pub struct ProgramOutput {
-    /// The exit code; -1 where a signal ended it.
+    /// Exit code; -1 if a signal killed the process.
     pub exit_code: i32,
-    /// What it wrote to standard output.
+    /// Standard output.
     pub stdout: String,
-    /// What it wrote to standard error.
+    /// Standard error.
     pub stderr: String,
 }
 
@@ -50,10 +50,10 @@ impl From<Output> for ProgramOutput {
     }
 }
 
-/// The program, which Cargo builds beside the tests of its package.
+/// Returns the path of the program, which Cargo builds in the parent folder of the test binaries.
 fn program_path() -> PathBuf {
     let tests = std::env::current_exe().expect("this process has a path");
-    let built = tests.parent().and_then(Path::parent).expect("tests are in a folder of their own");
+    let built = tests.parent().and_then(Path::parent).expect("the test binary is in a subfolder");
     built.join("sessionwatch")
 }
 
@@ -61,26 +61,26 @@ fn program_path() -> PathBuf {
 ///
 /// # Panics
 ///
-/// If it cannot be copied.
+/// Panics if the program cannot be copied.
 pub fn copy_program(to: &Path) {
-    // Another process copies it. A file that this process wrote cannot be run while a thread beside this one starts a
-    // program: that one inherits the descriptor until it becomes that program.
+    // Another process makes the copy. If this one wrote the file, a program that another thread is starting would
+    // inherit the writable descriptor until its exec, and running the copy would fail with ETXTBSY.
     let status = Command::new("cp").arg(program_path()).arg(to).status().expect("cp runs");
     assert!(status.success(), "the program cannot be copied to {}", to.display());
 }
 
-/// The program, in an empty environment and a folder with nothing but patience.
+/// Builds a command for the program, with an empty environment and a working folder with a lenient configuration.
 ///
 /// # Panics
 ///
-/// If that folder cannot be made.
+/// Panics if the folder cannot be created.
 #[must_use]
 pub fn program_command(arguments: &[&str]) -> Command {
     static DEFAULT_FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
     let folder = DEFAULT_FOLDER.get_or_init(|| {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join("sessionwatch.toml");
-        std::fs::write(file, LENIENT_CONFIGURATION).expect("a file");
+        std::fs::write(file, LENIENT_CONFIGURATION).expect("the configuration is written");
         folder
     });
     let mut command = Command::new(program_path());
@@ -88,64 +88,64 @@ pub fn program_command(arguments: &[&str]) -> Command {
     command
 }
 
-/// What the program says.
+/// Runs the program and returns its output.
 ///
 /// # Panics
 ///
-/// If it cannot be run.
+/// Panics if the program cannot be run.
 #[must_use]
 pub fn run_program(arguments: &[&str]) -> ProgramOutput {
     program_command(arguments).output().expect("the program runs").into()
 }
 
-/// The same in that folder, with these variables.
+/// Runs the program in a folder, with environment variables, and returns its output.
 ///
 /// # Panics
 ///
-/// If it cannot be run.
+/// Panics if the program cannot be run.
 #[must_use]
 pub fn run_program_in(folder: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> ProgramOutput {
     let output = program_command(arguments).current_dir(folder).envs(variables.iter().copied()).output();
     output.expect("the program runs").into()
 }
 
-/// The report of `check --format json` on one target.
+/// Runs `check URL --format json` and returns the report.
 ///
 /// # Panics
 ///
-/// If that prints no JSON.
+/// Panics if the output is not JSON.
 #[must_use]
 pub fn run_check(url: &str, more: &[&str]) -> Value {
     run_program(&[&["check", url, "--format", "json"], more].concat()).check_report()
 }
 
-/// Whatever prints JSON.
+/// Runs the program and parses its output as JSON.
 ///
 /// # Panics
 ///
-/// If it prints none.
+/// Panics if the output is not JSON.
 #[must_use]
 pub fn run_for_json(arguments: &[&str]) -> Value {
-    let said = run_program(arguments);
-    serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("no JSON: {} {}", said.stdout, said.stderr))
+    let ProgramOutput { stdout, stderr, .. } = run_program(arguments);
+    serde_json::from_str(&stdout).unwrap_or_else(|_| panic!("not JSON: {stdout} {stderr}"))
 }
 
-/// The named check of a report.
+/// Returns the result of a check in a report.
 ///
 /// # Panics
 ///
-/// If there is none.
+/// Panics if the report has no such check.
 #[must_use]
 pub fn find_check_result<'a>(report: &'a Value, id: &str) -> &'a Value {
     let checks = report["checks"].as_array().expect("a report has checks");
     checks.iter().find(|check| check["id"] == id).unwrap_or_else(|| panic!("no check `{id}`"))
 }
 
-/// Makes an account of the dashboard whose configuration is in a folder.
+/// Creates a dashboard account, with the configuration in a folder.
 ///
 /// # Panics
 ///
-/// If that is refused.
+/// Panics if the command fails.
 pub fn create_account(folder: &Path, name: &str, role: &str) {
     let mut child = program_command(&["accounts", "add", name, "--role", role])
         .current_dir(folder)
@@ -155,7 +155,7 @@ pub fn create_account(folder: &Path, name: &str, role: &str) {
         .spawn()
         .expect("the program runs");
     let mut typed = child.stdin.take().expect("standard input is piped");
-    typed.write_all(ACCOUNT_PASSWORD.as_bytes()).expect("the password is read");
+    typed.write_all(ACCOUNT_PASSWORD.as_bytes()).expect("the program reads the password");
     drop(typed);
     assert!(child.wait().expect("the program ends").success());
 }

@@ -10,7 +10,7 @@ use crate::{
     processes::{Psql, find_free_port, find_unprivileged_user, run_as, spawn_watchdog},
 };
 
-/// A replica that answers queries, in a folder of its own. It is stopped and removed as a [`PostgresServer`] is.
+/// A hot standby in a temporary folder. It is stopped and removed like a [`PostgresServer`].
 #[derive(Debug)]
 pub struct ReplicaServer {
     bin_folder: PathBuf,
@@ -25,7 +25,7 @@ impl PostgresServer {
     ///
     /// # Errors
     ///
-    /// If the copy cannot be made, or does not start.
+    /// Fails if the copy cannot be made, or the replica does not start.
     pub fn start_replica(&self) -> Result<ReplicaServer> {
         ReplicaServer::start_from(self)
     }
@@ -66,68 +66,74 @@ impl ReplicaServer {
         Ok(replica)
     }
 
-    /// The port it listens at.
+    /// Port that the replica listens on.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Starts it again.
+    /// Starts a stopped replica.
     ///
     /// # Errors
     ///
-    /// If it does not start.
+    /// Fails if the replica does not start.
     pub fn start(&self) -> Result<()> {
         let log = self.folder.join("postgres.log").display().to_string();
         self.run_pg_ctl(&["start", "-w", "-s", "-l", &log])
     }
 
-    /// Stops it.
+    /// Stops the replica.
     ///
     /// # Errors
     ///
-    /// If it does not stop.
+    /// Fails if the replica does not stop.
     pub fn stop(&self) -> Result<()> {
         self.run_pg_ctl(&["stop", "-w", "-s", "-m", "fast"])
     }
 
-    /// Stands still from now on: it receives what happens, and shows none of it.
+    /// Pauses replay: the replica still receives changes, but does not apply them.
     ///
     /// # Errors
     ///
-    /// If it does not.
+    /// Fails if `psql` fails.
     pub fn pause_replay(&self) -> Result<()> {
         self.psql("postgres", "SELECT pg_wal_replay_pause()")?;
         self.wait_until_true("pg_get_wal_replay_pause_state() = 'paused'")
     }
 
-    /// Goes on.
+    /// Resumes replay.
     ///
     /// # Errors
     ///
-    /// If it does not.
+    /// Fails if `psql` fails.
     pub fn resume_replay(&self) -> Result<()> {
         self.psql("postgres", "SELECT pg_wal_replay_resume()").map(drop)
     }
 
-    /// Waits until it shows all that has happened on its server.
+    /// Waits until the replica has applied all changes of its server.
     ///
     /// # Errors
     ///
-    /// If it does not in half a minute.
+    /// Fails if `psql` fails.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the replica does not catch up within a minute.
     pub fn wait_for_catch_up(&self, server: &PostgresServer) -> Result<()> {
+        // The servers run with `synchronous_commit = off`: only a synchronous commit flushes the WAL up to its
+        // position.
         let sql = "BEGIN;\nSET LOCAL synchronous_commit = on;\nSELECT pg_logical_emit_message(true, 'testkit', '');\n\
                    COMMIT;\nSELECT pg_current_wal_flush_lsn();";
-        let said = server.psql("postgres", sql)?;
-        let position = said.lines().last().context("a position")?;
+        let output = server.psql("postgres", sql)?;
+        let position = output.lines().last().context("psql prints no WAL position")?;
         self.wait_until_true(&format!("pg_last_wal_replay_lsn() >= '{position}'"))
     }
 
-    /// Runs SQL as superuser.
+    /// Runs SQL as superuser, and returns the unaligned output.
     ///
     /// # Errors
     ///
-    /// If `psql` fails, with what it said.
+    /// Fails with the error output of `psql`.
     pub fn psql(&self, database: &str, sql: &str) -> Result<String> {
         Psql { bin_folder: &self.bin_folder, socket_folder: &self.folder, port: self.port }.run(database, sql)
     }
@@ -157,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shows_what_happens_on_its_server_unless_it_stands_still() {
+    fn applies_changes_unless_replay_is_paused() {
         let server = PostgresServer::start(&[]).unwrap();
         let replica = server.start_replica().unwrap();
         let seen = || replica.psql("postgres", "SELECT count(*) FROM t").unwrap().trim().to_owned();

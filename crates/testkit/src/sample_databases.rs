@@ -1,10 +1,10 @@
-//! Databases to point the program at.
+//! Sample databases.
 
 use std::{sync::OnceLock, time::Duration};
 
 use crate::{Database, PostgresServer, polling::let_time_pass, server::shared_server};
 
-/// The schema that the guide was written for, without the constraints, so that every anomaly can be planted.
+/// Schema and healthy rows of the operator guide, without its constraints, so that every anomaly can be planted.
 pub const GUIDE_SCHEMA: &str = r#"
 CREATE TABLE users (id serial PRIMARY KEY, name text, "xId" text, "xUsername" text, "createdAt" timestamp(3) DEFAULT now());
 CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL, "userId" integer NOT NULL, expires timestamp(3) NOT NULL);
@@ -14,7 +14,8 @@ INSERT INTO sessions
   SELECT 's' || n, 'token-' || md5(n::text), 1 + n % 60, now() + n * interval '1 hour' FROM generate_series(1, 90) AS n;
 "#;
 
-/// Two tokens twice (one over two users), twelve orphans, seven sessions of one user, 130 expired.
+/// Anomalies for [`GUIDE_SCHEMA`]: two duplicate tokens (one shared by two users), twelve orphaned sessions, seven
+/// sessions of one user, 130 expired sessions.
 pub const GUIDE_ANOMALIES: &str = r#"
 INSERT INTO sessions SELECT 'd' || n, 'token-' || md5(n::text), 1 + n % 60, now() + interval '1 day' FROM generate_series(1, 1) AS n;
 INSERT INTO sessions SELECT 'e' || n, 'token-' || md5(n::text), 9, now() + interval '1 day' FROM generate_series(2, 2) AS n;
@@ -23,52 +24,52 @@ INSERT INTO sessions SELECT 'm' || n, 'many-' || n, 5, now() + interval '1 day' 
 INSERT INTO sessions SELECT 'x' || n, 'old-' || n, 7, now() - n * interval '1 hour' FROM generate_series(1, 130) AS n;
 "#;
 
-/// A database with the guide's tables, in order.
+/// Creates a healthy database with the operator guide's tables.
 #[must_use]
 pub fn healthy_database() -> Database<'static> {
     static HEALTHY_TEMPLATE: OnceLock<Database<'static>> = OnceLock::new();
     clone_template(&HEALTHY_TEMPLATE, &[GUIDE_SCHEMA])
 }
 
-/// A database with the guide's tables, and something wrong of every kind.
+/// Creates a database with the operator guide's tables and anomalies of every kind.
 #[must_use]
 pub fn anomalous_database() -> Database<'static> {
     static ANOMALOUS_TEMPLATE: OnceLock<Database<'static>> = OnceLock::new();
     clone_template(&ANOMALOUS_TEMPLATE, &[GUIDE_SCHEMA, GUIDE_ANOMALIES])
 }
 
-/// A database with nothing in it.
+/// Creates an empty database.
 ///
 /// # Panics
 ///
-/// If it cannot be made.
+/// Panics if the database cannot be created.
 #[must_use]
 pub fn empty_database() -> Database<'static> {
-    shared_server().create_database(None).expect("a database")
+    shared_server().create_database(None).expect("the database is created")
 }
 
-/// A copy of a template that is filled once.
+/// Copies a template database, which the scripts fill on first use.
 ///
 /// # Panics
 ///
-/// If a script fails.
+/// Panics if a script fails.
 #[must_use]
 pub fn clone_template(template: &'static OnceLock<Database<'static>>, scripts: &[&str]) -> Database<'static> {
     let template = template.get_or_init(|| {
         let database = empty_database();
         for script in scripts {
-            database.psql(script).expect("a script that runs");
+            database.psql(script).expect("the script runs");
         }
         database
     });
-    shared_server().create_database(Some(template)).expect("a copy")
+    shared_server().create_database(Some(template)).expect("the template is copied")
 }
 
-/// A server that insists on TLS, which all tests of a binary share.
+/// Returns a server that requires TLS, shared by all tests of a binary.
 ///
 /// # Panics
 ///
-/// If it does not start.
+/// Panics if the server does not start.
 #[must_use]
 pub fn shared_tls_server() -> &'static PostgresServer {
     static SHARED_TLS_SERVER: OnceLock<PostgresServer> = OnceLock::new();
@@ -76,23 +77,23 @@ pub fn shared_tls_server() -> &'static PostgresServer {
         .get_or_init(|| PostgresServer::start_with_tls().expect("a private PostgreSQL server starts"))
 }
 
-/// A new role that may log in, of a name that no other story uses.
+/// Creates a login role and returns its name, which is unique to the database: roles belong to the whole server.
 ///
 /// # Panics
 ///
-/// If it cannot be made.
+/// Panics if the role cannot be created.
 #[must_use]
 pub fn create_role(database: &Database<'_>, kind: &str) -> String {
     let role = format!("{kind}_{}", database.name());
-    database.psql(&format!("CREATE ROLE {role} LOGIN PASSWORD 'testkit'")).expect("a role");
+    database.psql(&format!("CREATE ROLE {role} LOGIN PASSWORD 'testkit'")).expect("the role is created");
     role
 }
 
-/// Waits until the program's queries have left a server, asking a bounded number of times: what has not.
+/// Waits up to 10 seconds until the program has no query running in a database, and returns those that remain.
 ///
 /// # Panics
 ///
-/// If the server cannot be asked.
+/// Panics if the server does not respond.
 #[must_use]
 pub fn wait_for_remaining_queries(database: &Database<'_>) -> String {
     let running = format!(
@@ -101,7 +102,7 @@ pub fn wait_for_remaining_queries(database: &Database<'_>) -> String {
     );
     let mut left = String::new();
     for _ in 0..100 {
-        left = database.psql(&running).expect("the server answers");
+        left = database.psql(&running).expect("the server responds");
         if left.is_empty() {
             break;
         }

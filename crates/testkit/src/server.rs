@@ -1,7 +1,7 @@
 //! PostgreSQL servers with PgBouncer, and their databases.
 //!
-//! A [`PostgresServer`] lives in a temporary folder and never runs as root. A watchdog shell that holds a pipe from this process
-//! stops it and removes the folder when the process ends, however it ends.
+//! A [`PostgresServer`] runs in a temporary folder, and never as root. A watchdog shell with a pipe from this process
+//! stops it and removes the folder when this process ends, however it ends.
 
 use std::{
     fs,
@@ -25,11 +25,11 @@ use crate::{
 
 const TEST_PASSWORD: &str = "testkit";
 
-/// A PostgreSQL server with a PgBouncer in transaction mode before it.
+/// A PostgreSQL server with a PgBouncer in transaction mode in front of it. Dropping the value stops both.
 #[derive(Debug)]
 pub struct PostgresServer {
     bin_folder: PathBuf,
-    /// The folder of `psql`, which not every folder of server programs has.
+    /// Folder of `psql`, which downloaded server programs lack.
     client_bin_folder: PathBuf,
     folder: PathBuf,
     port: u16,
@@ -39,10 +39,10 @@ pub struct PostgresServer {
     _watchdog: Child,
 }
 
-/// What a server is started with.
+/// Options of a server.
 #[derive(Debug)]
 struct ServerOptions<'a> {
-    /// The folder of server programs.
+    /// Folder of server programs.
     bin_folder: PathBuf,
     /// Lines of `postgresql.conf`.
     settings: &'a [&'a str],
@@ -56,11 +56,11 @@ pub struct Database<'a> {
     name: String,
 }
 
-/// The one server that all tests of a binary share.
+/// Returns the server that all tests of a binary share.
 ///
 /// # Panics
 ///
-/// If no server can be started.
+/// Panics if the server cannot be started.
 #[must_use]
 pub fn shared_server() -> &'static PostgresServer {
     static SHARED_SERVER: OnceLock<PostgresServer> = OnceLock::new();
@@ -68,21 +68,21 @@ pub fn shared_server() -> &'static PostgresServer {
 }
 
 impl PostgresServer {
-    /// Starts a server, with these settings besides those for speed.
+    /// Starts a server with lines of `postgresql.conf`, in addition to settings for speed.
     ///
     /// # Errors
     ///
-    /// If the binaries are missing or do not start.
+    /// Fails if the server programs are missing or do not start.
     pub fn start(settings: &[&str]) -> Result<Self> {
         Self::start_with_options(ServerOptions { bin_folder: find_newest_installed()?, settings, tls: false })
     }
 
-    /// Starts a server of that major version of PostgreSQL, an installed one or one that `cargo xtask setup` has fetched,
-    /// with these settings besides those for speed.
+    /// Starts a server of a major version of PostgreSQL, installed or downloaded by `cargo xtask setup`, with lines of
+    /// `postgresql.conf` in addition to settings for speed.
     ///
     /// # Errors
     ///
-    /// If there is no such version, or it does not start.
+    /// Fails if that version is missing or does not start.
     pub fn start_version(major: u32, settings: &[&str]) -> Result<Self> {
         Self::start_with_options(ServerOptions {
             bin_folder: server_binaries::find_version_binaries(major)?,
@@ -91,11 +91,11 @@ impl PostgresServer {
         })
     }
 
-    /// Starts a server with TimescaleDB, which `cargo xtask setup` has fetched.
+    /// Starts a server with TimescaleDB, which `cargo xtask setup` downloads.
     ///
     /// # Errors
     ///
-    /// If it was not fetched, or does not start.
+    /// Fails if TimescaleDB is missing, or the server does not start.
     pub fn start_timescale() -> Result<Self> {
         let settings = [
             "shared_preload_libraries = 'timescaledb'",
@@ -109,11 +109,11 @@ impl PostgresServer {
         })
     }
 
-    /// Starts a server that takes connections over TCP only with TLS, with a certificate for `localhost`.
+    /// Starts a server that accepts TCP connections only with TLS, with a certificate for `localhost`.
     ///
     /// # Errors
     ///
-    /// If the binaries are missing or do not start.
+    /// Fails if the server programs are missing or do not start.
     pub fn start_with_tls() -> Result<Self> {
         let settings = ["ssl = on", "ssl_cert_file = '../server.pem'", "ssl_key_file = '../server.key'"];
         Self::start_with_options(ServerOptions {
@@ -133,6 +133,7 @@ impl PostgresServer {
         }
         let bin = server_binaries::make_accessible(bin, &folder, owner)?;
         let clients = if bin.join("psql").exists() { bin.clone() } else { find_newest_installed()? };
+        // Another process may take a port before the server binds it; the start then fails.
         let (port, bouncer_port) = (find_free_port()?, find_free_port()?);
         let data = folder.join("data");
         let secret = folder.join("password");
@@ -187,17 +188,17 @@ impl PostgresServer {
             self.port, self.pgbouncer_port
         );
         fs::write(&configuration, text)?;
-        // Other users and their passwords are looked up in the server, whose local socket trusts whoever connects.
+        // PgBouncer looks up the passwords of other users in the server, whose Unix socket trusts every connection.
         fs::write(self.folder.join("users"), format!("\"postgres\" \"{TEST_PASSWORD}\"\n"))?;
-        // In the background, it returns once it listens.
+        // With `-d`, the command returns once PgBouncer listens.
         run_as(owner, Path::new("pgbouncer"), &["-q", "-d", &configuration.display().to_string()])
     }
 
-    /// A new database, a copy of that one where one is named.
+    /// Creates a database, empty or as a copy of another one.
     ///
     /// # Errors
     ///
-    /// If it cannot be created.
+    /// Fails if the database cannot be created.
     pub fn create_database(&self, template: Option<&Database<'_>>) -> Result<Database<'_>> {
         static NEXT_DATABASE_NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("t{}", NEXT_DATABASE_NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -206,21 +207,22 @@ impl PostgresServer {
         Ok(Database { server: self, name })
     }
 
-    /// Runs SQL as superuser with the real `psql`, in a UTC session: the output, unaligned, fields split by `|`.
+    /// Runs SQL as superuser with the real `psql`, in a UTC session, and returns the unaligned output with fields
+    /// separated by `|`.
     ///
     /// # Errors
     ///
-    /// If `psql` fails, with what it said.
+    /// Fails with the error output of `psql`.
     pub fn psql(&self, database: &str, sql: &str) -> Result<String> {
         Psql { bin_folder: &self.client_bin_folder, socket_folder: &self.folder, port: self.port }
             .run(database, sql)
     }
 
-    /// Stops the server at once, as a crash would.
+    /// Stops the server at once, without a shutdown checkpoint, as a crash would.
     ///
     /// # Errors
     ///
-    /// If it cannot be stopped.
+    /// Fails if the server cannot be stopped.
     pub fn stop_immediately(&self) -> Result<()> {
         let data = self.folder.join("data").display().to_string();
         run_as(
@@ -230,40 +232,40 @@ impl PostgresServer {
         )
     }
 
-    /// Starts a server again that was stopped.
+    /// Starts a stopped server.
     ///
     /// # Errors
     ///
-    /// If it does not start.
+    /// Fails if the server does not start.
     pub fn restart_stopped(&self) -> Result<()> {
         let [data, log] = ["data", "postgres.log"].map(|name| self.folder.join(name).display().to_string());
         let start = ["start", "-w", "-s", "-D", &data, "-l", &log];
         run_as(find_unprivileged_user()?, &self.bin_folder.join("pg_ctl"), &start)
     }
 
-    /// The certificates of a server with TLS.
+    /// Certificates of a TLS server.
     ///
     /// # Panics
     ///
-    /// If it has none.
+    /// Panics if the server was started without TLS.
     #[must_use]
     pub fn certificates(&self) -> &TestCertificates {
         self.certificates.as_ref().expect("the server was started with TLS")
     }
 
-    /// The ports of PostgreSQL and of PgBouncer.
+    /// Ports of PostgreSQL and of PgBouncer, in this order.
     #[must_use]
     pub fn ports(&self) -> [u16; 2] {
         [self.port, self.pgbouncer_port]
     }
 
-    /// The folder of server programs; of all programs, where the server is the installed one.
+    /// Folder of server programs. For an installed server, it also has the client programs.
     #[must_use]
     pub fn bin_folder(&self) -> &Path {
         &self.bin_folder
     }
 
-    /// The folder of the socket, and the port.
+    /// Folder of the Unix socket, and port.
     #[must_use]
     pub fn socket_address(&self) -> (&Path, u16) {
         (&self.folder, self.port)
@@ -271,41 +273,41 @@ impl PostgresServer {
 }
 
 impl Database<'_> {
-    /// Its name.
+    /// Name of the database.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Runs SQL as superuser.
+    /// Runs SQL as superuser, and returns the unaligned output.
     ///
     /// # Errors
     ///
-    /// If `psql` fails, with what it said.
+    /// Fails with the error output of `psql`.
     pub fn psql(&self, sql: &str) -> Result<String> {
         self.server.psql(&self.name, sql)
     }
 
-    /// Its address for that user.
+    /// Connection URL for a user.
     #[must_use]
     pub fn url(&self, user: &str) -> String {
         self.url_at_port(user, self.server.port)
     }
 
-    /// Its addresses for that user: directly, and through PgBouncer.
+    /// Connection URLs for a user: direct, and through PgBouncer.
     #[must_use]
     pub fn urls(&self, user: &str) -> [String; 2] {
         self.server.ports().map(|port| self.url_at_port(user, port))
     }
 
-    /// Its address for that user at another port.
+    /// Connection URL for a user, with another port.
     #[must_use]
     pub fn url_at_port(&self, user: &str, port: u16) -> String {
         format!("postgres://{user}:{TEST_PASSWORD}@127.0.0.1:{port}/{}", self.name)
     }
 }
 
-/// Makes certificates, and lets nobody in over TCP without TLS.
+/// Creates certificates, and rejects TCP connections without TLS.
 fn require_tls(folder: &Path, data: &Path, owner: Option<(u32, u32)>) -> Result<TestCertificates> {
     let certificates = TestCertificates::generate(folder)?;
     let key = folder.join("server.key");
@@ -317,7 +319,7 @@ fn require_tls(folder: &Path, data: &Path, owner: Option<(u32, u32)>) -> Result<
     Ok(certificates)
 }
 
-/// The newest installed server.
+/// Returns the program folder of the newest installed server.
 fn find_newest_installed() -> Result<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql")
         .context("no PostgreSQL server is installed: run `cargo xtask setup`")?;

@@ -1,4 +1,4 @@
-//! Where the programs of each version of PostgreSQL are.
+//! Locations of the programs of each PostgreSQL version.
 
 use std::{
     path::{Path, PathBuf},
@@ -9,50 +9,49 @@ use anyhow::{Context, Result, ensure};
 
 use crate::processes::run_as;
 
-/// The major versions of PostgreSQL that the project is tested on.
+/// Major versions of PostgreSQL that the tests run on.
 pub const POSTGRES_VERSIONS: [u32; 6] = [13, 14, 15, 16, 17, 18];
 
-/// Where `cargo xtask setup` keeps what it fetches.
+/// Folder that `cargo xtask setup` downloads to.
 const TOOLS_FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/tools");
 
-/// The server programs that TimescaleDB was added to.
+/// Returns the folder of the server programs with TimescaleDB.
 pub(crate) fn find_timescale_binaries() -> Result<PathBuf> {
     let bin = Path::new(TOOLS_FOLDER).join("timescaledb/native/bin");
     ensure!(
         bin.join("initdb").exists(),
-        "TimescaleDB was not fetched: run `cargo xtask setup`, which says why where it cannot be fetched"
+        "TimescaleDB is missing: run `cargo xtask setup` and read its output"
     );
     Ok(bin)
 }
 
-/// The server programs of that major version: the installed ones, else those that were fetched.
+/// Returns the program folder of a major version: the installed one, else the downloaded one.
 pub(crate) fn find_version_binaries(major: u32) -> Result<PathBuf> {
     let installed = PathBuf::from(format!("/usr/lib/postgresql/{major}/bin"));
     let fetched = Path::new(TOOLS_FOLDER).join(format!("postgresql-{major}/native/bin"));
     [installed, fetched].into_iter().find(|bin| bin.join("initdb").exists()).with_context(|| {
         format!(
-            "PostgreSQL {major} is neither installed nor fetched: run `cargo xtask setup`, which says what to do \
-             where it cannot be fetched"
+            "PostgreSQL {major} is neither installed nor downloaded: run `cargo xtask setup` and read its output"
         )
     })
 }
 
-/// The programs at a place where the server's user can run them: where the repository lies in a folder that only root may
-/// enter, a copy in the server's folder.
+/// Returns a program folder that the server's user can access: `bin` itself, or a copy in the server's folder if `bin`
+/// is below a folder that only root can enter.
 pub(crate) fn make_accessible(bin: PathBuf, folder: &Path, owner: Option<(u32, u32)>) -> Result<PathBuf> {
     let Some((user, group)) = owner else { return Ok(bin) };
     let initdb = bin.join("initdb");
     if run_as(owner, Path::new("test"), &["-x", &initdb.display().to_string()]).is_ok() {
         return Ok(bin);
     }
-    // Programs find their libraries by where they are: all of it moves together.
+    // Programs find their libraries by relative paths, so the whole installation is copied.
     let (from, to) =
-        (bin.parent().context("a folder of programs has a parent")?.canonicalize()?, folder.join("native"));
+        (bin.parent().context("the program folder has no parent")?.canonicalize()?, folder.join("native"));
     let copied = Command::new("cp").arg("-a").args([&from, &to]).stderr(Stdio::null()).status()?;
-    ensure!(copied.success(), "{} could not be copied to {}", from.display(), to.display());
-    // Its own rights may be as narrow as those of the folder that it comes from.
+    ensure!(copied.success(), "cannot copy {} to {}", from.display(), to.display());
+    // The copied files may be readable by root only.
     let opened = Command::new("chown").arg("-R").arg(format!("{user}:{group}")).arg(&to).status()?;
-    ensure!(opened.success(), "{} could not be given to the server's user", to.display());
+    ensure!(opened.success(), "cannot change the owner of {} to the server's user", to.display());
     Ok(to.join("bin"))
 }
 
@@ -79,12 +78,16 @@ mod tests {
             chown(folder.path(), Some(user), Some(group)).unwrap();
         }
         let reached = make_accessible(bin.clone(), folder.path(), owner).unwrap();
-        assert_eq!(reached == bin, owner.is_none(), "it is copied only where the server has another user");
+        assert_eq!(
+            reached == bin,
+            owner.is_none(),
+            "programs are copied only for a server with another user"
+        );
         run_as(owner, &reached.join("initdb"), &[]).unwrap();
     }
 
     #[test]
-    fn a_version_that_is_missing_is_named_with_the_way_to_get_it() {
+    fn the_error_for_a_missing_version_says_how_to_install_it() {
         let said = find_version_binaries(9).unwrap_err().to_string();
         assert!(said.contains("PostgreSQL 9 ") && said.contains("cargo xtask setup"), "{said}");
     }

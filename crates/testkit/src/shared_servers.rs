@@ -4,27 +4,29 @@ use std::sync::OnceLock;
 
 use crate::{POSTGRES_VERSIONS, PostgresServer};
 
-/// The one server of that major version that all tests of a binary share. It starts when it is first asked for.
+/// Returns the server of a major version that all tests of a binary share. The first call starts it.
 ///
 /// # Panics
 ///
-/// If the version is none of [`SUPPORTED_VERSIONS`], or no server of it can be started.
+/// Panics if the version is not in [`POSTGRES_VERSIONS`], or its server cannot be started.
 #[must_use]
 pub fn shared_server_of_version(major: u32) -> &'static PostgresServer {
     static SHARED_SERVERS: [OnceLock<PostgresServer>; POSTGRES_VERSIONS.len()] =
         [const { OnceLock::new() }; POSTGRES_VERSIONS.len()];
-    let at =
-        POSTGRES_VERSIONS.iter().position(|version| *version == major).expect("a version that is tested on");
+    let at = POSTGRES_VERSIONS
+        .iter()
+        .position(|version| *version == major)
+        .expect("a version of POSTGRES_VERSIONS");
     SHARED_SERVERS[at].get_or_init(|| {
         PostgresServer::start_version(major, &[]).expect("a private PostgreSQL server starts")
     })
 }
 
-/// The one server with TimescaleDB that all tests of a binary share. It starts when it is first asked for.
+/// Returns the server with TimescaleDB that all tests of a binary share. The first call starts it.
 ///
 /// # Panics
 ///
-/// If no such server can be started.
+/// Panics if the server cannot be started.
 #[must_use]
 pub fn shared_timescale_server() -> &'static PostgresServer {
     static SHARED_TIMESCALE_SERVER: OnceLock<PostgresServer> = OnceLock::new();
@@ -37,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_version_is_what_it_says() {
+    fn every_server_has_the_requested_version() {
         for major in POSTGRES_VERSIONS {
             let server = shared_server_of_version(major);
             let number = server.psql("postgres", "SHOW server_version_num").unwrap();
@@ -46,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn timescale_has_its_extension() {
+    fn the_timescale_extension_can_be_created() {
         let server = shared_timescale_server();
         let database = server.create_database(None).unwrap();
         database.psql("CREATE EXTENSION timescaledb").unwrap();

@@ -1,4 +1,4 @@
-//! A mail sink: an SMTP server that keeps the messages it accepts. Whom it accepts depends on who they are for.
+//! An SMTP server that records the messages it accepts. The name of a recipient decides whether it is accepted.
 
 use std::{
     collections::BTreeSet,
@@ -18,45 +18,46 @@ use crate::{TestCertificates, inbox::Inbox, tcp_server::TcpServer};
 
 mod session;
 
-/// How connections to a mail sink are encrypted.
+/// Encryption of connections to a mail sink.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum MailEncryption<'a> {
-    /// They are not, nor is it on offer.
+    /// No encryption, and no STARTTLS offered.
     #[default]
     None,
-    /// After STARTTLS, without which hardly anything is allowed.
+    /// STARTTLS, required before most commands.
     StartTls(&'a TestCertificates),
-    /// From the first byte.
+    /// TLS from the first byte.
     Tls(&'a TestCertificates),
 }
 
-/// What a mail sink is like.
+/// Options of a mail sink.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MailOptions<'a> {
-    /// How its connections are encrypted.
+    /// Encryption of connections.
     pub encryption: MailEncryption<'a>,
-    /// Whether it takes mail only from who has logged in, as `watch` with the password `hunter2`.
+    /// Requires a login, as `watch` with the password `hunter2`.
     pub require_login: bool,
 }
 
-/// A message that was accepted.
+/// An accepted message.
 #[derive(Clone, Debug)]
 pub struct ReceivedMail {
-    /// The sender of the envelope.
+    /// Sender of the envelope.
     pub from: String,
-    /// The recipients of the envelope that were accepted.
+    /// Accepted recipients of the envelope.
     pub to: Vec<String>,
-    /// Headers and body, lines ending in `\r\n`.
+    /// Headers and body, with lines ending in `\r\n`.
     pub data: String,
-    /// Whether it came over TLS.
+    /// `true` if the message was sent over TLS.
     pub over_tls: bool,
-    /// Who had logged in to send it.
+    /// User that the sender logged in as.
     pub login_user: Option<String>,
 }
 
-/// An SMTP server for tests. It ends with this value.
+/// An SMTP server for tests. Dropping the value stops it.
 ///
-/// Recipients whose name begins with `no` are refused for good, those whose name begins with `busy` only once each.
+/// Recipients whose name begins with `no` are rejected permanently, those whose name begins with `busy` only the first
+/// time each.
 #[derive(Debug)]
 pub struct MailSink {
     server: TcpServer,
@@ -66,7 +67,7 @@ pub struct MailSink {
 #[derive(Debug)]
 struct MailSinkState {
     mails: Inbox<ReceivedMail>,
-    /// Recipients that were put off before.
+    /// Recipients that have got their temporary rejection.
     deferred_recipients: Mutex<BTreeSet<String>>,
     require_login: bool,
     tls: TlsMode,
@@ -80,11 +81,11 @@ enum TlsMode {
 }
 
 impl MailSink {
-    /// Starts one.
+    /// Starts a mail sink on a free port.
     ///
     /// # Errors
     ///
-    /// If it cannot listen, or has no use for the certificates.
+    /// Fails if the sink cannot listen on a port, or the certificates are unusable.
     pub fn start(options: MailOptions<'_>) -> Result<Self> {
         let tls = match options.encryption {
             MailEncryption::None => TlsMode::None,
@@ -102,19 +103,19 @@ impl MailSink {
         Ok(Self { server, shared })
     }
 
-    /// The port it listens at, of 127.0.0.1. Its certificate is for `localhost`.
+    /// Port that the sink listens on, at 127.0.0.1. Its certificate is for `localhost`.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.server.port()
     }
 
-    /// All messages that have been accepted so far.
+    /// Returns all messages that have been accepted so far.
     #[must_use]
     pub fn received_mails(&self) -> Vec<ReceivedMail> {
         self.shared.mails.to_vec()
     }
 
-    /// Waits until so many messages have been accepted, for two minutes at most: all that have.
+    /// Waits until `count` messages have been accepted, for two minutes at most, and returns all that have.
     #[must_use]
     pub fn wait_for_mails(&self, count: usize) -> Vec<ReceivedMail> {
         self.shared.mails.wait_for_count(count)
@@ -185,12 +186,12 @@ mod tests {
     use super::*;
 
     const BEGIN: [(&str, &str); 2] = [("EHLO here", "250"), ("MAIL FROM:<a@here> BODY=8BITMIME", "250")];
-    /// With `\0watch\0hunter2`.
+    /// Login as `\0watch\0hunter2`.
     const LOGIN: &str = "AUTH PLAIN AHdhdGNoAGh1bnRlcjI=";
-    /// `\0watch\0hunter3`.
+    /// Credentials `\0watch\0hunter3`.
     const WRONG_LOGIN: &str = "AHdhdGNoAGh1bnRlcjM=";
 
-    /// A client, as by hand.
+    /// A client that sends single lines.
     struct Client<S>(BufReader<S>);
 
     impl Client<TcpStream> {
@@ -216,8 +217,8 @@ mod tests {
     }
 
     impl<S: Read + Write> Client<S> {
-        /// The next answer, whole.
-        fn hear(&mut self) -> String {
+        /// Reads the next reply, with all its lines.
+        fn read_reply(&mut self) -> String {
             let mut answer = String::new();
             loop {
                 let begin = answer.len();
@@ -228,15 +229,15 @@ mod tests {
             }
         }
 
-        fn say(&mut self, line: &str) -> String {
+        fn send(&mut self, line: &str) -> String {
             self.0.get_mut().write_all(format!("{line}\r\n").as_bytes()).unwrap();
-            self.hear()
+            self.read_reply()
         }
 
-        /// Says those lines, each of which gets an answer that begins like that.
+        /// Sends lines, and asserts the beginning of the reply to each.
         fn talk(&mut self, lines: &[(&str, &str)]) {
             for (line, expected) in lines {
-                let answer = self.say(line);
+                let answer = self.send(line);
                 assert!(answer.starts_with(expected), "{line}: {answer}");
             }
         }
@@ -248,11 +249,11 @@ mod tests {
     }
 
     #[test]
-    fn keeps_what_it_accepts_as_it_was_meant() {
+    fn records_accepted_messages_with_leading_dots_removed() {
         let sink = plain(false);
         let mut client = Client::connect(&sink);
-        assert!(client.hear().starts_with("220 "));
-        assert!(!client.say("EHLO here").contains("STARTTLS"));
+        assert!(client.read_reply().starts_with("220 "));
+        assert!(!client.send("EHLO here").contains("STARTTLS"));
         client.talk(&BEGIN);
         client.talk(&[
             ("RCPT TO:<b@there>", "250"),
@@ -271,10 +272,10 @@ mod tests {
     }
 
     #[test]
-    fn refuses_recipients_by_their_names() {
+    fn rejects_recipients_by_name() {
         let sink = plain(false);
         let mut client = Client::connect(&sink);
-        client.hear();
+        client.read_reply();
         client.talk(&BEGIN);
         client.talk(&[("RCPT TO:<nobody@there>", "550"), ("RCPT TO:<busy@there>", "451"), ("DATA", "503")]);
         assert!(sink.received_mails().is_empty());
@@ -288,10 +289,10 @@ mod tests {
     }
 
     #[test]
-    fn insists_on_the_order_of_commands() {
+    fn enforces_the_order_of_commands() {
         let sink = plain(false);
         let mut client = Client::connect(&sink);
-        client.hear();
+        client.read_reply();
         client.talk(&[("RCPT TO:<b@there>", "503"), ("DATA", "503"), ("STARTTLS", "502"), ("VRFY b", "502")]);
         client.talk(&BEGIN);
         client.talk(&[
@@ -304,11 +305,11 @@ mod tests {
     }
 
     #[test]
-    fn lets_in_who_knows_the_password() {
+    fn accepts_logins_with_the_correct_password_only() {
         let sink = plain(true);
         let mut client = Client::connect(&sink);
-        client.hear();
-        assert!(client.say("EHLO here").contains("AUTH PLAIN LOGIN"));
+        client.read_reply();
+        assert!(client.send("EHLO here").contains("AUTH PLAIN LOGIN"));
         client.talk(&[
             ("MAIL FROM:<a@here>", "530"),
             ("AUTH PLAIN", "334 "),
@@ -324,8 +325,8 @@ mod tests {
         ]);
         assert_eq!(sink.wait_for_mails(1)[0].login_user.as_deref(), Some("watch"));
         let mut client = Client::connect(&sink);
-        client.hear();
-        // The questions and answers of the older way: `watch`, then `hunter3` or `hunter2`.
+        client.read_reply();
+        // AUTH LOGIN asks for user and password separately: `watch`, then `hunter3` or `hunter2`.
         client.talk(&[
             ("AUTH LOGIN", "334 VXNlcm5hbWU6"),
             ("d2F0Y2g=", "334 UGFzc3dvcmQ6"),
@@ -336,18 +337,18 @@ mod tests {
     }
 
     #[test]
-    fn takes_mail_only_after_starttls_where_it_is_on_offer() {
+    fn requires_starttls_if_it_is_offered() {
         let folder = TempDir::new().unwrap();
         let certificates = TestCertificates::generate(folder.path()).unwrap();
         let encryption = MailEncryption::StartTls(&certificates);
         let sink = MailSink::start(MailOptions { encryption, ..MailOptions::default() }).unwrap();
         let mut client = Client::connect(&sink);
-        client.hear();
-        let offer = client.say("EHLO here");
+        client.read_reply();
+        let offer = client.send("EHLO here");
         assert!(offer.contains("STARTTLS") && !offer.contains("AUTH"), "{offer}");
         client.talk(&[("MAIL FROM:<a@here>", "530"), (LOGIN, "530"), ("STARTTLS", "220")]);
         let mut client = client.encrypt(&certificates.authority());
-        let offer = client.say("EHLO here");
+        let offer = client.send("EHLO here");
         assert!(!offer.contains("STARTTLS") && offer.contains("AUTH"), "{offer}");
         client.talk(&[(LOGIN, "235"), ("MAIL FROM:<a@here>", "250"), ("RCPT TO:<b@there>", "250")]);
         client.talk(&[("DATA", "354"), ("x\r\n.", "250"), ("QUIT", "221")]);
@@ -359,16 +360,16 @@ mod tests {
     }
 
     #[test]
-    fn speaks_tls_from_the_first_byte_to_who_trusts_it() {
+    fn uses_tls_from_the_first_byte_if_configured() {
         let folder = TempDir::new().unwrap();
         let certificates = TestCertificates::generate(folder.path()).unwrap();
         let encryption = MailEncryption::Tls(&certificates);
         let sink = MailSink::start(MailOptions { encryption, ..MailOptions::default() }).unwrap();
         let mut client = Client::connect(&sink).encrypt(&certificates.authority());
-        assert!(client.hear().starts_with("220 "));
+        assert!(client.read_reply().starts_with("220 "));
         client.talk(&BEGIN);
         client.talk(&[("RCPT TO:<b@there>", "250"), ("DATA", "354"), ("x\r\n.", "250"), ("QUIT", "221")]);
-        assert_eq!(client.0.read(&mut [0; 1]).unwrap(), 0, "TLS ends in good order");
+        assert_eq!(client.0.read(&mut [0; 1]).unwrap(), 0, "TLS is closed cleanly");
         assert!(sink.wait_for_mails(1)[0].over_tls);
         let mut distrustful = Client::connect(&sink).encrypt(&certificates.untrusted_authority());
         let refused = distrustful.0.read_line(&mut String::new()).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! A server on one port of this machine, with a thread for each connection. What it says is not here.
+//! A local TCP server with a thread per connection. Callers provide the protocol.
 
 use std::{
     net::{Shutdown, TcpListener, TcpStream},
@@ -11,17 +11,17 @@ use std::{
 
 use anyhow::Result;
 
-/// A server. It ends with this value, and its connections with it.
+/// A TCP server. Dropping the value stops it and closes its connections.
 #[derive(Debug)]
 pub(crate) struct TcpServer {
     port: u16,
     ended: Arc<AtomicBool>,
-    /// In the end, it hands over the connections that it accepted.
+    /// Returns the accepted connections when it ends.
     accepting: Option<JoinHandle<Vec<Weak<TcpStream>>>>,
 }
 
 impl TcpServer {
-    /// Serves connections to that port, to any free one where it is 0.
+    /// Serves connections to a port; 0 means any free port.
     pub(crate) fn start(
         port: u16,
         serve: impl Fn(&TcpStream) -> Result<()> + Send + Sync + 'static,
@@ -39,7 +39,7 @@ impl TcpServer {
                 let (stream, serve) = (Arc::new(stream), Arc::clone(&serve));
                 accepted.push(Arc::downgrade(&stream));
                 thread::spawn(move || {
-                    // Who leaves, or speaks another language, is not answered.
+                    // An error means that the client disconnected or sent malformed data; the connection is closed.
                     let _ = serve(&stream);
                 });
             }
@@ -56,11 +56,11 @@ impl TcpServer {
 impl Drop for TcpServer {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Relaxed);
-        // Wakes the listener, which then ends.
+        // The listener blocks in `accept`: a connection wakes it, and it sees `ended`.
         let _ = TcpStream::connect(("127.0.0.1", self.port));
         let accepted = self.accepting.take().and_then(|accepting| accepting.join().ok()).unwrap_or_default();
         for stream in accepted.iter().filter_map(Weak::upgrade) {
-            // The client may have closed it before.
+            // The client may have closed it already.
             let _ = stream.shutdown(Shutdown::Both);
         }
     }

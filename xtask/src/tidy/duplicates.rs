@@ -1,5 +1,5 @@
-//! No two functions share more than ten lines. Lines are compared token by token, without comments and layout; those of
-//! punctuation alone do not count.
+//! Rule: no two functions share more than ten consecutive lines. Lines are compared token by token, without comments
+//! and layout; lines of punctuation alone do not count.
 
 use std::{
     collections::HashMap,
@@ -15,7 +15,7 @@ use super::{
     source::{SourceFile, flatten},
 };
 
-/// That many lines in a row are a duplicate.
+/// Minimum number of consecutive equal lines that count as a duplicate.
 const MIN_DUPLICATE_LINES: usize = 11;
 
 struct FunctionBody<'a> {
@@ -29,7 +29,7 @@ struct NumberedLine {
     text: String,
 }
 
-/// A place in the bodies: which, and which of its lines.
+/// A position: indexes of a function body and of one of its lines.
 #[derive(Clone, Copy)]
 struct BodyPosition {
     body: usize,
@@ -41,6 +41,7 @@ pub(crate) fn check(sources: &[SourceFile], findings: &mut Vec<TidyFinding>) {
     let mut seen = HashMap::<u64, Vec<BodyPosition>>::new();
     for (index, body) in bodies.iter().enumerate() {
         let mut line = 0;
+        // Added to `seen` only after the loop, so that repeated lines within one function do not count.
         let mut own = Vec::new();
         while line + MIN_DUPLICATE_LINES <= body.lines.len() {
             let here = BodyPosition { body: index, line };
@@ -107,7 +108,7 @@ fn hash_of(lines: &[NumberedLine]) -> u64 {
     hasher.finish()
 }
 
-/// How many lines are the same from two places on.
+/// Returns the number of equal lines that start at two positions.
 fn count_common_lines(bodies: &[FunctionBody<'_>], one: BodyPosition, other: BodyPosition) -> usize {
     let one = &bodies[one.body].lines[one.line..];
     let other = &bodies[other.body].lines[other.line..];
@@ -122,7 +123,7 @@ fn build_finding(
 ) -> TidyFinding {
     let (body, other) = (&bodies[here.body], &bodies[there.body]);
     let message = format!(
-        "{length} lines of `{}` are those of `{}` ({}:{}): make one function of them",
+        "{length} lines of `{}` repeat those of `{}` ({}:{}): extract a shared function",
         body.name, other.name, other.source.path, other.lines[there.line].number
     );
     TidyFinding::new(TidyRule::Duplicate, body.source, body.lines[here.line].number, message)
@@ -142,16 +143,20 @@ mod tests {
     }
 
     #[test]
-    fn eleven_shared_lines_are_one_duplicate_whatever_their_layout() {
+    fn eleven_shared_lines_are_one_duplicate_regardless_of_layout() {
         let one = statements(0..11);
         let other = one.replace("(a", "( a").replace("    ", "  // step\n      ");
         let found = messages(&format!("fn f() {{\n    first();\n{one}}}\nfn g() {{\n{other}    last();\n}}"));
         assert_eq!(found.len(), 1, "{found:#?}");
-        assert!(found[0].contains("11 lines of `g` are those of `f` (crates/a/src/b.rs:3)"), "{}", found[0]);
+        assert!(
+            found[0].contains("11 lines of `g` repeat those of `f` (crates/a/src/b.rs:3)"),
+            "{}",
+            found[0]
+        );
     }
 
     #[test]
-    fn ten_shared_lines_pass_and_so_do_repeated_lines_of_one_function() {
+    fn ten_shared_lines_and_repeated_lines_of_one_function_pass() {
         let lines = statements(0..10);
         assert!(messages(&format!("fn f() {{\n{lines}x();\n}}\nfn g() {{\n{lines}y();\n}}")).is_empty());
         let lines = statements(0..11);

@@ -1,5 +1,5 @@
-//! Modules side by side, at the top of a crate or inside another module, import each other in one direction only, so that
-//! each can be understood, and taken out, without those above it. What is compiled for tests alone does not count.
+//! Rule: sibling modules, at the top of a crate or inside another module, do not import each other in a circle, so that
+//! each can be understood and extracted without the modules above it. Test code does not count.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -15,9 +15,9 @@ use super::{
     source::{SourceFile, flatten, is_for_tests, item_attributes},
 };
 
-/// The path of a module from the root of its crate, which has none.
+/// Path of a module from the root of its crate, which is the empty path.
 type ModulePath = Vec<String>;
-/// Which module uses which, of those inside the same one, and where first.
+/// Imports among sibling modules, from importer to imported, each with its first occurrence.
 type ModuleEdges<'a> = BTreeMap<(String, String), ImportSite<'a>>;
 
 #[derive(Clone, Copy)]
@@ -56,10 +56,10 @@ fn check_crate(folder: &str, sources: &[&SourceFile], findings: &mut Vec<TidyFin
     }
     for edges in groups.values() {
         for ((from, to), place) in edges {
-            let Some(back) = find_way(edges, to, from) else { continue };
+            let Some(path_back) = find_shortest_path(edges, to, from) else { continue };
             let message = format!(
-                "`{from}` uses `{to}`, which uses it again ({from} → {}): move what both need below them",
-                back.join(" → ")
+                "`{from}` and `{to}` import each other ({from} → {}): move what both need to a module below them",
+                path_back.join(" → ")
             );
             let mut finding = TidyFinding::new(TidyRule::ImportCircle, place.source, place.line, message);
             finding.counted_by = format!("{folder}/src");
@@ -68,25 +68,25 @@ fn check_crate(folder: &str, sources: &[&SourceFile], findings: &mut Vec<TidyFin
     }
 }
 
-/// The modules on the shortest way from one to another.
-fn find_way(edges: &ModuleEdges<'_>, from: &str, to: &str) -> Option<Vec<String>> {
+/// Returns the modules on the shortest path between two modules, found by breadth-first search, or `None`.
+fn find_shortest_path(edges: &ModuleEdges<'_>, from: &str, to: &str) -> Option<Vec<String>> {
     let mut open = VecDeque::from([vec![from.to_owned()]]);
     let mut known = BTreeSet::from([from.to_owned()]);
-    while let Some(way) = open.pop_front() {
-        let last = way.last()?;
+    while let Some(path) = open.pop_front() {
+        let last = path.last()?;
         if last == to {
-            return Some(way);
+            return Some(path);
         }
         for (_, next) in edges.keys().filter(|(start, _)| start == last) {
             if known.insert(next.clone()) {
-                open.push_back(way.iter().chain([next]).cloned().collect());
+                open.push_back(path.iter().chain([next]).cloned().collect());
             }
         }
     }
     None
 }
 
-/// `crates/a/src/b/c.rs` is the module `b::c`; the roots of a crate have no name.
+/// Derives the module path from the file: `crates/a/src/b/c.rs` is `b::c`. Crate roots have the empty path.
 fn module_path(source: &SourceFile) -> ModulePath {
     let Some((_, inside)) = source.path.split_once("/src/") else { return Vec::new() };
     let inside = inside.strip_suffix(".rs").unwrap_or(inside);
@@ -96,7 +96,7 @@ fn module_path(source: &SourceFile) -> ModulePath {
     inside.split('/').filter(|part| *part != "mod").map(str::to_owned).collect()
 }
 
-/// Modules that are files and are declared for tests alone.
+/// Lists modules in their own files that are declared for tests only.
 fn test_modules(sources: &[&SourceFile]) -> BTreeSet<ModulePath> {
     let mut found = BTreeSet::new();
     for source in sources {
@@ -113,10 +113,10 @@ fn test_modules(sources: &[&SourceFile]) -> BTreeSet<ModulePath> {
     found
 }
 
-/// The modules of a crate.
+/// The modules of a crate, and the names that they import.
 struct CrateModules {
     paths: BTreeSet<ModulePath>,
-    /// The names that a module, or the root, knows by a `use`, and the module inside it that each comes from.
+    /// Names that a module imports with `use` from its own submodules, each with that submodule.
     names: BTreeMap<(ModulePath, String), String>,
 }
 
@@ -149,7 +149,7 @@ impl CrateModules {
         Self { paths, names }
     }
 
-    /// The module inside another one that a path leads to.
+    /// Returns the submodule at depth `inside` that a path refers to, directly or by an imported name.
     fn child<'a>(&'a self, path: &'a [String], inside: usize) -> Option<&'a String> {
         let name = path.get(inside)?;
         if self.paths.contains(&path[..=inside]) {
@@ -159,7 +159,7 @@ impl CrateModules {
     }
 }
 
-/// The path from the root, of one that begins there, here or above.
+/// Resolves a path that starts with `crate`, `self` or `super`. Returns `None` for other paths.
 fn resolve_path(module: &[String], segments: &[String]) -> Option<ModulePath> {
     let (first, mut rest) = segments.split_first()?;
     let mut base = match first.as_str() {
@@ -178,7 +178,7 @@ fn resolve_path(module: &[String], segments: &[String]) -> Option<ModulePath> {
     Some(base)
 }
 
-/// One path of a `use`, and the name that it is known by from there on.
+/// One path of a `use` item, and the name that it introduces.
 struct ImportedPath {
     segments: Vec<String>,
     name: String,
@@ -203,9 +203,9 @@ fn paths_of(tree: &UseTree) -> Vec<ImportedPath> {
     }
 }
 
-/// A module uses another one beside it.
+/// A use of one sibling module by another.
 struct ModuleUse {
-    /// What both are in.
+    /// Parent of both modules.
     inside: ModulePath,
     from: String,
     to: String,
@@ -214,7 +214,7 @@ struct ModuleUse {
 
 struct ImportVisitor<'a> {
     modules: &'a CrateModules,
-    /// Where in the crate the visitor is.
+    /// Module that is being visited.
     module: ModulePath,
     uses: Vec<ModuleUse>,
 }
@@ -231,7 +231,7 @@ impl ImportVisitor<'_> {
         }
     }
 
-    /// Paths in what is given to a macro, which is not parsed.
+    /// Adds the paths in the arguments of a macro call, which syn does not parse.
     fn add_tokens(&mut self, tokens: &TokenStream) {
         let mut flat = Vec::new();
         flatten(tokens.clone(), &mut flat);
@@ -304,19 +304,19 @@ mod tests {
     }
 
     #[test]
-    fn modules_that_use_each_other_are_a_circle() {
+    fn modules_that_import_each_other_are_a_circle() {
         let found = messages(&[
             ["lib.rs", "mod a; mod b;"],
             ["a.rs", "use std::io;\nuse crate::{b::Thing};"],
             ["b/inner.rs", "fn f() { super::super::a::g(); }"],
         ]);
         assert_eq!(found.len(), 2, "{found:#?}");
-        assert!(found[0].starts_with("crates/x/src/a.rs:2: `a` uses `b`, which uses it again (a → b → a)"));
-        assert!(found[1].starts_with("crates/x/src/b/inner.rs:1: `b` uses `a`"));
+        assert!(found[0].starts_with("crates/x/src/a.rs:2: `a` and `b` import each other (a → b → a)"));
+        assert!(found[1].starts_with("crates/x/src/b/inner.rs:1: `b` and `a` import each other"));
     }
 
     #[test]
-    fn a_circle_is_found_over_a_third_module_a_macro_and_a_name_of_the_root() {
+    fn circles_through_a_third_module_a_macro_and_a_root_export_are_found() {
         let found = messages(&[
             ["lib.rs", "mod a; mod b; mod c; pub use c::Thing;"],
             ["a.rs", "fn f() { println!(\"{}\", crate::b::NAME); }"],
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn modules_inside_a_module_are_held_to_it_too_also_by_a_name_of_that_module() {
+    fn circles_of_nested_modules_are_found_also_through_an_export_of_their_parent() {
         let found = messages(&[
             ["lib.rs", "mod a;"],
             ["a.rs", "mod one; mod two; pub use one::Thing;"],
@@ -336,13 +336,16 @@ mod tests {
             ["a/two/deep.rs", "use crate::a::Thing;"],
         ]);
         assert_eq!(found.len(), 2, "{found:#?}");
-        assert!(found[0].contains("`one` uses `two`") && found[1].contains("`two` uses `one`"), "{found:#?}");
+        assert!(
+            found[0].contains("`one` and `two` import") && found[1].contains("`two` and `one` import"),
+            "{found:#?}"
+        );
         let found = messages(&[["a.rs", "mod one; fn f() {}"], ["a/one.rs", "use super::f;"]]);
         assert!(found.is_empty(), "{found:#?}");
     }
 
     #[test]
-    fn one_direction_tests_and_the_root_are_no_circle() {
+    fn one_way_imports_tests_and_the_crate_root_pass() {
         let found = messages(&[
             ["lib.rs", "mod a; mod b; use a::f;"],
             ["a.rs", "use crate::{b, f};"],

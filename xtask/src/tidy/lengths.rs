@@ -1,20 +1,20 @@
-//! Files have 500 lines at most, bodies of functions 60 lines of code, lines 120 characters.
+//! Rule: at most 500 lines per file, 60 lines of code per function body, 120 characters per line.
 
 use syn::spanned::Spanned;
 
 use super::{TidyFinding, TidyRule, documents::Document, source::SourceFile};
 
 const MAX_FILE_LINES: usize = 500;
-/// In characters. A row of a table and a single word, such as an address, cannot be broken.
+/// In characters. Table rows and single words, such as URLs, are exempt: they cannot be broken.
 const MAX_LINE_LENGTH: usize = 120;
-/// Without empty lines and comments, as Clippy counts.
+/// Excluding empty lines and comments, as Clippy counts.
 const MAX_FUNCTION_LINES: usize = 60;
 
 pub(crate) fn check(source: &SourceFile, findings: &mut Vec<TidyFinding>) {
     let lines: Vec<&str> = source.text.lines().collect();
     if lines.len() > MAX_FILE_LINES {
         let message = format!(
-            "the file has {} lines, {MAX_FILE_LINES} are allowed: move one of the things that it holds into a file of its own",
+            "the file has {} lines, {MAX_FILE_LINES} are allowed: move a topic to its own file",
             lines.len()
         );
         findings.push(TidyFinding::new(TidyRule::FileLength, source, MAX_FILE_LINES + 1, message));
@@ -26,7 +26,7 @@ pub(crate) fn check(source: &SourceFile, findings: &mut Vec<TidyFinding>) {
         let count = inside.iter().filter(|line| is_code(line)).count();
         if count > MAX_FUNCTION_LINES {
             let message = format!(
-                "`{}` has {count} lines of code, {MAX_FUNCTION_LINES} are allowed: take a step of it out as a function",
+                "`{}` has {count} lines of code, {MAX_FUNCTION_LINES} are allowed: extract a step as a function",
                 function.name
             );
             findings.push(TidyFinding::new(TidyRule::FunctionLength, source, function.line, message));
@@ -34,7 +34,7 @@ pub(crate) fn check(source: &SourceFile, findings: &mut Vec<TidyFinding>) {
     }
 }
 
-/// Finds lines that are too long.
+/// Reports lines that are too long.
 pub(crate) fn check_lines(path: &str, text: &str, findings: &mut Vec<TidyFinding>) {
     for (number, line) in (1..).zip(text.lines()) {
         let length = line.chars().count();
@@ -47,7 +47,7 @@ pub(crate) fn check_lines(path: &str, text: &str, findings: &mut Vec<TidyFinding
     }
 }
 
-/// Finds lines of a text that are too long.
+/// Reports lines of a text file that are too long.
 pub(crate) fn check_document(document: &Document, findings: &mut Vec<TidyFinding>) {
     check_lines(&document.path, &document.text, findings);
 }
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_function_of_61_lines_is_too_long_and_comments_do_not_count() {
+    fn a_function_of_61_lines_is_too_long_not_counting_comments() {
         let function = |lines: &str| format!("impl A {{\n    fn f() {{\n{lines}    }}\n}}");
         assert_eq!(count(TidyRule::FunctionLength, &function(&"        g();\n".repeat(61))), 1);
         assert_eq!(

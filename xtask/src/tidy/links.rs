@@ -1,4 +1,4 @@
-//! Relative links in Markdown: the file exists, and so does the heading that a fragment names.
+//! Rule: relative links in Markdown lead to existing files and headings.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,7 +13,7 @@ const DOCS_FOLDER: &str = "docs/";
 
 /// Reports links to missing files and missing headings.
 pub(crate) fn check(documents: &[Document], findings: &mut Vec<TidyFinding>) {
-    // Pictures and folders are no documents, so the file system decides what exists.
+    // Links may lead to images and folders, which are not among the documents, so the file system is asked.
     check_links(documents, |path| Path::new(path).exists(), findings);
 }
 
@@ -27,7 +27,7 @@ fn check_links(documents: &[Document], exists: impl Fn(&str) -> bool, findings: 
         for (line, target) in list_links(&document.text) {
             let Some((path, fragment)) = resolve_link(&document.path, &target) else { continue };
             let problem = if !exists(&path) {
-                format!("link to `{target}`: there is no file `{path}`")
+                format!("link to `{target}`: `{path}` does not exist")
             } else if let (Some(known), false) = (anchors.get(path.as_str()), fragment.is_empty())
                 && !known.contains(&fragment)
             {
@@ -44,8 +44,8 @@ fn is_checked(path: &str) -> bool {
     ROOT_PAGES.contains(&path) || path.starts_with(DOCS_FOLDER) && path.ends_with(".md")
 }
 
-/// Returns the file that a link leads to, from the root, and its fragment. `None` for links to other sites, and for an
-/// empty target: mdBook's summary has one for a chapter that is still to come.
+/// Returns the path of a link's target, relative to the root, and its fragment. `None` for links to other sites, and
+/// for an empty target, which marks a draft chapter in mdBook's summary.
 pub(crate) fn resolve_link(page: &str, target: &str) -> Option<(String, String)> {
     let has_scheme = target.split_once(':').is_some_and(|(scheme, _)| {
         !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+')
@@ -70,7 +70,7 @@ pub(crate) fn resolve_link(page: &str, target: &str) -> Option<(String, String)>
     Some((parts.join("/"), fragment.to_owned()))
 }
 
-/// Lists the links of a page, each with its line, counted from 1. Code has none.
+/// Lists the links of a page outside of code, each with its line number, starting at 1.
 fn list_links(text: &str) -> Vec<(usize, String)> {
     let mut links = Vec::new();
     for (number, line) in prose_lines(text) {
@@ -92,7 +92,7 @@ fn list_links(text: &str) -> Vec<(usize, String)> {
     links
 }
 
-/// Lists what fragments may name: headings by GitHub's rule, and elements with an `id`.
+/// Lists valid fragments: headings, by GitHub's rules, and elements with an `id`.
 fn list_anchors(text: &str) -> BTreeSet<String> {
     let mut anchors = BTreeSet::new();
     for (_, line) in prose_lines(text) {
@@ -105,7 +105,7 @@ fn list_anchors(text: &str) -> BTreeSet<String> {
             continue;
         }
         let slug = to_slug(title.trim());
-        // The second heading of a name gets `-1`, the third `-2`.
+        // A repeated heading gets the suffix `-1`, the next one `-2`.
         let mut numbered = slug.clone();
         for number in 1.. {
             if anchors.insert(numbered) {
@@ -121,7 +121,7 @@ fn list_anchors(text: &str) -> BTreeSet<String> {
 fn to_slug(title: &str) -> String {
     let mut visible = String::new();
     let mut rest = title;
-    // Of a link, only its text is part of the heading.
+    // Only the text of a link belongs to the heading.
     while let Some((before, after)) = rest.split_once("](") {
         visible.push_str(before);
         rest = after.split_once(')').map_or("", |(_, after)| after);
@@ -135,7 +135,7 @@ fn to_slug(title: &str) -> String {
     visible.to_lowercase().chars().filter_map(kept).collect()
 }
 
-/// Yields the lines outside of fenced code, each with its number from 1.
+/// Yields the lines outside of fenced code, each with its number, starting at 1.
 fn prose_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut fence: Option<&str> = None;
     (1..).zip(text.lines()).filter(move |(_, line)| {
@@ -155,7 +155,7 @@ fn prose_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// Removes what stands between backticks, but for the text of links.
+/// Removes code spans.
 fn remove_code_spans(line: &str) -> String {
     line.split('`').step_by(2).collect()
 }
@@ -179,8 +179,8 @@ mod tests {
         assert_eq!(
             found,
             [
-                "docs/a.md:3: link to `b.md`: there is no file `docs/b.md` [broken-link]",
-                "docs/a.md:3: link to `../docs/c.md#x`: there is no file `docs/c.md` [broken-link]",
+                "docs/a.md:3: link to `b.md`: `docs/b.md` does not exist [broken-link]",
+                "docs/a.md:3: link to `../docs/c.md#x`: `docs/c.md` does not exist [broken-link]",
             ]
         );
     }
@@ -197,7 +197,7 @@ mod tests {
             [
                 "docs/a.md:1: link to `b.md#no-heading`: `docs/b.md` has no heading `#no-heading` [broken-link]",
                 "docs/a.md:1: link to `#x`: `docs/a.md` has no heading `#x` [broken-link]",
-                "docs/b.md:3: link to `x.md`: there is no file `docs/x.md` [broken-link]",
+                "docs/b.md:3: link to `x.md`: `docs/x.md` does not exist [broken-link]",
             ]
         );
     }
@@ -205,11 +205,11 @@ mod tests {
     #[test]
     fn reference_definitions_are_links() {
         let found = findings(&[("CHANGELOG.md", "See [this].\n\n[this]: gone.md\n")]);
-        assert_eq!(found, ["CHANGELOG.md:3: link to `gone.md`: there is no file `gone.md` [broken-link]"]);
+        assert_eq!(found, ["CHANGELOG.md:3: link to `gone.md`: `gone.md` does not exist [broken-link]"]);
     }
 
     #[test]
-    fn code_and_other_sites_and_other_files_are_not_checked() {
+    fn code_other_sites_and_other_files_are_not_checked() {
         let text = "`[a](gone.md)` [b](https://example.org/gone.md) [c](mailto:a@example.org) [d]()\n\n\
             ```md\n[e](gone.md)\n```\n";
         assert!(findings(&[("docs/a.md", text), ("fuzz/a.md", "[a](gone.md)")]).is_empty());

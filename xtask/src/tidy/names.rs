@@ -1,4 +1,5 @@
-//! Constants and free functions say what they measure or do, and a public type's name is unique in its crate.
+//! Rule: names of constants and free functions have at least two words, and a public type's name is unique in its
+//! crate.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +13,11 @@ use super::{
     source::{self, SourceFile},
 };
 
-/// Constants that one word describes wherever they stand.
+/// One-word constants that are clear in any context.
 const CLEAR_CONSTANTS: [&str; 12] =
     ["ALL", "EMPTY", "FILE", "HELP", "ID", "KIND", "MAX", "MIN", "NAME", "ROOT", "VERSION", "ZERO"];
 
-/// Verbs that say without an object what a free function does.
+/// Verbs that describe a free function without an object.
 const CLEAR_VERBS: [&str; 34] = [
     "apply",
     "authorize",
@@ -54,7 +55,7 @@ const CLEAR_VERBS: [&str; 34] = [
     "write",
 ];
 
-/// What kind of item a name belongs to.
+/// Kind of item that a name belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ItemKind {
     Constant,
@@ -63,40 +64,40 @@ pub(crate) enum ItemKind {
     Type,
 }
 
-/// A name that production code declares. Implementations of traits are not among them: the trait chose the name.
+/// A name declared by production code. Trait implementations are excluded, since the trait chose the name.
 #[derive(Clone, Debug)]
 pub(crate) struct Declaration {
     pub(crate) kind: ItemKind,
     pub(crate) name: String,
-    /// From 1.
+    /// Line number, starting at 1.
     pub(crate) line: usize,
     is_public: bool,
 }
 
 impl Declaration {
-    /// Has the name one word only?
+    /// Returns `true` if the name is a single word.
     pub(crate) fn is_one_word(&self) -> bool {
         !self.name.trim_matches('_').contains('_')
     }
 }
 
-/// Lists what a file declares outside of tests.
+/// Lists the declarations of a file outside of tests.
 pub(crate) fn list_declarations(source: &SourceFile) -> Vec<Declaration> {
     let mut collector = Collector { source, found: Vec::new() };
     collector.visit_file(&source.syntax);
     collector.found
 }
 
-/// Finds one-word constants and free functions.
+/// Reports one-word constants and free functions.
 pub(crate) fn check(source: &SourceFile, findings: &mut Vec<TidyFinding>) {
     for declaration in list_declarations(source).iter().filter(|declaration| declaration.is_one_word()) {
         let Declaration { kind, name, line, .. } = declaration;
         let (rule, advice) = match kind {
             ItemKind::Constant if !CLEAR_CONSTANTS.contains(&name.as_str()) => {
-                (TidyRule::OneWordConst, "say what it measures, such as IDLE_CONNECTION_TIMEOUT")
+                (TidyRule::OneWordConst, "name the quantity, such as IDLE_CONNECTION_TIMEOUT")
             }
             ItemKind::FreeFunction if !CLEAR_VERBS.contains(&name.as_str()) => {
-                (TidyRule::OneWordFunction, "say what it does to what, such as `insert_alert`")
+                (TidyRule::OneWordFunction, "use a verb and an object, such as `insert_alert`")
             }
             _ => continue,
         };
@@ -104,7 +105,7 @@ pub(crate) fn check(source: &SourceFile, findings: &mut Vec<TidyFinding>) {
     }
 }
 
-/// Finds public types that share a name with another one of their crate.
+/// Reports public types that share their name with another type of the crate.
 pub(crate) fn check_types(sources: &[SourceFile], findings: &mut Vec<TidyFinding>) {
     let mut places = BTreeMap::<(String, String), Vec<(&SourceFile, usize)>>::new();
     for source in sources {
@@ -120,13 +121,13 @@ pub(crate) fn check_types(sources: &[SourceFile], findings: &mut Vec<TidyFinding
         let [(first, _), others @ ..] = places.as_slice() else { continue };
         for (source, line) in others {
             let message =
-                format!("`{name}` is a public type of `{package}` twice: the other one is in {}", first.path);
+                format!("`{package}` has two public types `{name}`: the other is in {}", first.path);
             findings.push(TidyFinding::new(TidyRule::SharedTypeName, source, *line, message));
         }
     }
 }
 
-/// The folder of a crate: `sessionwatch-store` of `crates/sessionwatch-store/src/lib.rs`.
+/// Returns the folder of a crate: `sessionwatch-store` for `crates/sessionwatch-store/src/lib.rs`.
 fn crate_name(path: &str) -> String {
     let mut parts = path.split('/');
     let first = parts.next().unwrap_or_default();
@@ -203,8 +204,8 @@ mod tests {
     }
 
     #[test]
-    fn one_word_constants_are_found_wherever_they_are() {
-        assert_eq!(lines(TidyRule::OneWordConst, "const PATIENCE: u8 = 1;"), [1]);
+    fn one_word_constants_are_found_in_every_scope() {
+        assert_eq!(lines(TidyRule::OneWordConst, "const DELAY: u8 = 1;"), [1]);
         assert_eq!(lines(TidyRule::OneWordConst, "static MOST: u8 = 1;"), [1]);
         assert_eq!(lines(TidyRule::OneWordConst, "impl A {\n    const FEW: u8 = 1;\n}"), [2]);
         assert_eq!(lines(TidyRule::OneWordConst, "fn f() {\n    const FEW: u8 = 1;\n}"), [2]);
@@ -217,8 +218,8 @@ mod tests {
     }
 
     #[test]
-    fn free_functions_of_one_word_are_found_unless_it_is_a_verb() {
-        assert_eq!(lines(TidyRule::OneWordFunction, "fn told() {}\npub async fn keep() {}"), [1, 2]);
+    fn one_word_free_functions_are_found_unless_they_are_clear_verbs() {
+        assert_eq!(lines(TidyRule::OneWordFunction, "fn stored() {}\npub async fn keep() {}"), [1, 2]);
         assert!(lines(TidyRule::OneWordFunction, "fn run() {}\nfn list_alerts() {}").is_empty());
         assert!(lines(TidyRule::OneWordFunction, "impl A {\n    fn name(&self) {}\n}").is_empty());
         assert!(lines(TidyRule::OneWordFunction, "#[test]\nfn works() {}").is_empty());
@@ -232,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_public_type_is_there_once_in_a_crate() {
+    fn public_type_names_are_unique_in_a_crate() {
         let record = "pub struct Record;";
         let found =
             shared_types([("crates/a/src/b.rs", record), ("crates/a/src/c.rs", "\npub enum Record {}")]);

@@ -1,4 +1,4 @@
-//! Known debt: how often a rule is broken in a file. The numbers only shrink, and the file is empty in the end.
+//! Known debt: the number of violations per rule and file. The numbers may only shrink.
 
 use std::collections::BTreeMap;
 
@@ -6,58 +6,58 @@ use anyhow::{Context, Result, bail};
 
 use super::{TidyFinding, TidyRule};
 
-/// One line for each rule and file, sorted: rule, file, count.
+/// File of known debt. Each line is a rule, a file and a count; lines are sorted.
 pub(crate) const DEBT_FILE: &str = "xtask/tidy-debt.txt";
 
-/// How often a rule is broken, by rule and by what it is counted by.
+/// Number of findings by rule and by [`TidyFinding::counted_by`].
 pub(crate) type FindingCounts = BTreeMap<(TidyRule, String), usize>;
 
-/// The lines of [`DEBT_FILE`].
+/// The text of [`DEBT_FILE`].
 #[derive(Debug)]
 pub(crate) struct NotedDebt(String);
 
-/// Reads what is noted.
+/// Reads the known debt.
 ///
 /// # Errors
 ///
-/// The file cannot be read.
+/// Fails if the file cannot be read.
 pub(crate) fn read() -> Result<NotedDebt> {
-    Ok(NotedDebt(std::fs::read_to_string(DEBT_FILE).with_context(|| format!("{DEBT_FILE} cannot be read"))?))
+    Ok(NotedDebt(std::fs::read_to_string(DEBT_FILE).with_context(|| format!("cannot read {DEBT_FILE}"))?))
 }
 
 impl NotedDebt {
-    /// The counts.
+    /// Parses the counts.
     ///
     /// # Errors
     ///
-    /// A line is of another form, or is there twice after a merge.
+    /// Fails if a line is malformed, or two lines have the same key, as after a merge.
     pub(crate) fn entries(&self) -> Result<FindingCounts> {
         let mut counts = FindingCounts::new();
         for line in self.0.lines() {
             let (key, count) = parse(line)
                 .with_context(|| format!("{DEBT_FILE}: {line:?} is not `rule file count`; {REWRITE_HINT}"))?;
             if counts.insert(key, count).is_some() {
-                bail!("{DEBT_FILE}: {line:?} is about what another line is about as well; {REWRITE_HINT}");
+                bail!("{DEBT_FILE}: {line:?} repeats the rule and file of another line; {REWRITE_HINT}");
             }
         }
         Ok(counts)
     }
 
-    /// How much of each rule is noted at most, whatever a merge left behind.
+    /// Sums the counts by rule. Of duplicate lines, as a merge leaves them, the highest count is used.
     fn totals(&self) -> BTreeMap<TidyRule, usize> {
-        let mut most = FindingCounts::new();
+        let mut counts = FindingCounts::new();
         for (key, count) in self.0.lines().filter_map(parse) {
-            let known = most.entry(key).or_default();
+            let known = counts.entry(key).or_default();
             *known = count.max(*known);
         }
-        count_by_rule(&most)
+        count_by_rule(&counts)
     }
 }
 
-/// Findings of one rule in one file that are shown.
+/// Maximum number of findings printed per rule and file.
 const MAX_SHOWN: usize = 10;
 
-const REWRITE_HINT: &str = "`cargo xtask tidy --write` writes it anew";
+const REWRITE_HINT: &str = "`cargo xtask tidy --write` rewrites the file";
 
 fn parse(line: &str) -> Option<((TidyRule, String), usize)> {
     let mut parts = line.split(' ');
@@ -82,7 +82,7 @@ fn count_by_rule(counts: &FindingCounts) -> BTreeMap<TidyRule, usize> {
     totals
 }
 
-/// What is to be said about findings: those of rules that are broken more often than noted, and numbers to lower.
+/// Compares findings with the known debt. Returns the findings of counts that rose, and a message for counts to lower.
 pub(crate) fn compare(findings: &[TidyFinding], noted: &FindingCounts) -> Vec<String> {
     let counts = count_by_file(findings);
     let mut problems = Vec::new();
@@ -96,7 +96,7 @@ pub(crate) fn compare(findings: &[TidyFinding], noted: &FindingCounts) -> Vec<St
             }
             if known > 0 {
                 problems.push(format!(
-                    "{}: {count} findings of {}, of which {known} are known debt",
+                    "{}: {count} findings of {}, known debt is {known}",
                     key.1,
                     key.0.name()
                 ));
@@ -107,7 +107,7 @@ pub(crate) fn compare(findings: &[TidyFinding], noted: &FindingCounts) -> Vec<St
         let count = counts.get(key).copied().unwrap_or_default();
         if count < *known {
             problems.push(format!(
-                "{DEBT_FILE}: {} {} {known}: lower it to {count} (`cargo xtask tidy --write` does)",
+                "{DEBT_FILE}: {} {} {known}: lower it to {count} with `cargo xtask tidy --write`",
                 key.0.name(),
                 key.1
             ));
@@ -116,12 +116,12 @@ pub(crate) fn compare(findings: &[TidyFinding], noted: &FindingCounts) -> Vec<St
     problems
 }
 
-/// Writes the debt anew, unless a rule is broken more often than before, all files together: what moves may take its debt
-/// along, but there is no new debt.
+/// Rewrites the debt file, unless a rule's total over all files rose: code that moves may take its debt along, but no
+/// debt is added.
 ///
 /// # Errors
 ///
-/// There is more, or the file cannot be written.
+/// Fails if a total rose, or the file cannot be written.
 pub(crate) fn write(findings: &[TidyFinding], noted: &NotedDebt) -> Result<()> {
     let counts = count_by_file(findings);
     let before = noted.totals();
@@ -131,10 +131,10 @@ pub(crate) fn write(findings: &[TidyFinding], noted: &NotedDebt) -> Result<()> {
             for problem in compare(findings, &noted.entries().unwrap_or_default()) {
                 crate::print_message(&problem);
             }
-            bail!("{} findings of {}, {known} are known debt: mend the new ones first", total, rule.name());
+            bail!("{total} findings of {}, known debt is {known}: fix the new ones first", rule.name());
         }
     }
-    std::fs::write(DEBT_FILE, render(&counts)).with_context(|| format!("{DEBT_FILE} cannot be written"))
+    std::fs::write(DEBT_FILE, render(&counts)).with_context(|| format!("cannot write {DEBT_FILE}"))
 }
 
 fn render(counts: &FindingCounts) -> String {
@@ -157,20 +157,20 @@ mod tests {
     }
 
     #[test]
-    fn more_than_noted_fails_and_fewer_is_to_be_lowered() {
+    fn a_count_above_the_debt_fails_and_one_below_must_be_lowered() {
         let findings = [finding("a.rs"), finding("a.rs"), finding("b.rs")];
         assert!(compare(&findings, &noted("tuple-parameter a.rs 2\ntuple-parameter b.rs 1\n")).is_empty());
         let more = compare(&findings, &noted("tuple-parameter a.rs 1\ntuple-parameter b.rs 1\n"));
         assert_eq!(more.len(), 3);
-        assert_eq!(more[2], "a.rs: 2 findings of tuple-parameter, of which 1 are known debt");
+        assert_eq!(more[2], "a.rs: 2 findings of tuple-parameter, known debt is 1");
         let fewer = compare(&findings, &noted("tuple-parameter a.rs 3\ntuple-parameter b.rs 1\n"));
         let expected =
-            "xtask/tidy-debt.txt: tuple-parameter a.rs 3: lower it to 2 (`cargo xtask tidy --write` does)";
+            "xtask/tidy-debt.txt: tuple-parameter a.rs 3: lower it to 2 with `cargo xtask tidy --write`";
         assert_eq!(fewer, [expected]);
     }
 
     #[test]
-    fn a_line_of_another_form_or_one_that_is_there_twice_is_refused() {
+    fn malformed_and_duplicate_lines_are_rejected() {
         for text in
             ["tuple-parameter a.rs\n", "tuple a.rs 1\n", "tuple-parameter a.rs 1\ntuple-parameter a.rs 2\n"]
         {
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_sorted_and_read_again() {
+    fn written_debt_is_sorted_and_readable() {
         let counts = count_by_file(&[finding("b.rs"), finding("a.rs"), finding("b.rs")]);
         let text = render(&counts);
         assert_eq!(text, "tuple-parameter a.rs 1\ntuple-parameter b.rs 2\n");

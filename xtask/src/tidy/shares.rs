@@ -1,4 +1,4 @@
-//! How much of the code has names and comments of a kind: figures that a rule for single places cannot hold.
+//! Rule: limits on the shares of one-word names, shared type names and kinds of comments in the whole workspace.
 
 use std::collections::BTreeMap;
 
@@ -9,21 +9,21 @@ use super::{
     source::SourceFile,
 };
 
-/// One-word names among constants, in percent.
+/// Maximum share of one-word names among constants, in percent.
 const MAX_ONE_WORD_CONSTANTS: usize = 20;
-/// One-word names among functions and methods, in percent.
+/// Maximum share of one-word names among functions and methods, in percent.
 const MAX_ONE_WORD_FUNCTIONS: usize = 40;
-/// Types that share their name with another one of the workspace, in percent.
+/// Maximum share of types whose name another type of the workspace has too, in percent.
 const MAX_SHARED_TYPE_NAMES: usize = 12;
-/// Documentation that begins with a question word, in percent.
+/// Maximum share of doc comments that open with a question word, in percent.
 const MAX_QUESTION_OPENINGS: usize = 22;
-/// Lines of plain comments among those that are not empty, in tenths of a percent.
+/// Allowed share of plain comments among non-empty lines, in tenths of a percent.
 const PLAIN_COMMENTS: std::ops::RangeInclusive<usize> = 6..=40;
 
 /// Openings that describe instead of naming.
 const QUESTION_WORDS: [&str; 5] = ["How", "What", "When", "Whether", "Who"];
 
-/// A part of a whole.
+/// A count out of a total.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Share {
     part: usize,
@@ -54,7 +54,7 @@ pub(crate) struct Shares {
 }
 
 impl Shares {
-    /// Counts production code.
+    /// Computes the shares of production code.
     pub(crate) fn count(sources: &[SourceFile]) -> Self {
         let production = || sources.iter().filter(|source| !source.is_test(0));
         let declarations: Vec<Declaration> = production().flat_map(names::list_declarations).collect();
@@ -82,14 +82,14 @@ impl Shares {
     ///
     /// # Errors
     ///
-    /// One is not within its limits.
+    /// Fails if a share is outside of its limits.
     pub(crate) fn check(self) -> Result<()> {
         let limits = [
             ("one-word constants", self.one_word_constants, 0..=MAX_ONE_WORD_CONSTANTS * 10),
             ("one-word functions", self.one_word_functions, 0..=MAX_ONE_WORD_FUNCTIONS * 10),
-            ("types that share their name", self.shared_type_names, 0..=MAX_SHARED_TYPE_NAMES * 10),
+            ("types that share a name", self.shared_type_names, 0..=MAX_SHARED_TYPE_NAMES * 10),
             (
-                "documentation that opens with a question word",
+                "doc comments that open with a question word",
                 self.question_openings,
                 0..=MAX_QUESTION_OPENINGS * 10,
             ),
@@ -102,7 +102,7 @@ impl Shares {
             crate::print_message(&format!("{name}: {actual} ({} of {})", share.part, share.whole));
             if !limit.contains(&share.per_mille()) {
                 outside.push(format!(
-                    "{name}: {actual}, not {} to {}",
+                    "{name}: {actual}, allowed are {} to {}",
                     percent(*limit.start()),
                     percent(*limit.end())
                 ));
@@ -125,7 +125,7 @@ fn is_documentation(line: &str) -> bool {
     line.starts_with("///") || line.starts_with("//!")
 }
 
-/// The first lines of documentation, without their slashes.
+/// Yields the first line of each doc comment, without its slashes.
 fn opening_lines(source: &SourceFile) -> impl Iterator<Item = &str> {
     let mut was_documentation = false;
     production_lines(source).filter_map(move |line| {
@@ -149,9 +149,9 @@ mod tests {
     }
 
     #[test]
-    fn names_of_production_are_counted_and_traits_choose_their_own() {
+    fn names_are_counted_except_those_of_tests_and_trait_methods() {
         let shares = shares(
-            "const FEW: u8 = 1;\nconst MAX_ROWS: u8 = 1;\nfn told() {}\nstruct A;\nimpl A {\n    fn list_all() {}\n}\n\
+            "const FEW: u8 = 1;\nconst MAX_ROWS: u8 = 1;\nfn sent() {}\nstruct A;\nimpl A {\n    fn list_all() {}\n}\n\
              impl Drop for A {\n    fn drop(&mut self) {}\n}\nmod b {\n    pub struct A;\n    struct B;\n}\n\
              #[cfg(test)]\nmod tests {\n    fn helper() {}\n}",
         );
@@ -170,10 +170,10 @@ mod tests {
     }
 
     #[test]
-    fn too_many_one_word_names_are_refused() {
-        let error = shares("const FEW: u8 = 1;\nfn told() {}").check().unwrap_err().to_string();
-        assert!(error.contains("one-word constants: 100.0 %, not 0.0 % to 20.0 %"), "{error}");
+    fn too_many_one_word_names_are_rejected() {
+        let error = shares("const FEW: u8 = 1;\nfn sent() {}").check().unwrap_err().to_string();
+        assert!(error.contains("one-word constants: 100.0 %, allowed are 0.0 % to 20.0 %"), "{error}");
         assert!(error.contains("one-word functions: 100.0 %"), "{error}");
-        assert!(error.contains("plain comments: 0.0 %, not 0.6 % to 4.0 %"), "{error}");
+        assert!(error.contains("plain comments: 0.0 %, allowed are 0.6 % to 4.0 %"), "{error}");
     }
 }

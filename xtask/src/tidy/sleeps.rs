@@ -1,9 +1,8 @@
-//! Waiting for time to pass is called sleep, wherever it is needed, and has a reason beside it. It is not written as a wait
-//! for something that never comes:
+//! Rule: code that waits for time to pass calls `sleep` and gives a reason. These are sleeps in disguise:
 //!
 //! * `timeout(…, pending())`;
-//! * `recv_timeout` whose result nobody looks at, or whose sender is kept by the same function under a name that begins
-//!   with an underscore, so that nobody ever sends;
+//! * `recv_timeout` whose result is ignored, or whose sender the same function holds unused, under a name that begins
+//!   with an underscore;
 //! * `park_timeout`.
 
 use std::collections::BTreeSet;
@@ -19,7 +18,8 @@ use super::{TidyFinding, TidyRule, source::SourceFile};
 
 pub(crate) fn check(source: &SourceFile, findings: &mut Vec<TidyFinding>) {
     for function in source.functions(false) {
-        let mut visitor = SleepVisitor { source, findings, deaf: BTreeSet::new(), ignored: BTreeSet::new() };
+        let mut visitor =
+            SleepVisitor { source, findings, senderless: BTreeSet::new(), ignored: BTreeSet::new() };
         visitor.visit_block(function.body);
     }
 }
@@ -27,16 +27,16 @@ pub(crate) fn check(source: &SourceFile, findings: &mut Vec<TidyFinding>) {
 struct SleepVisitor<'a> {
     source: &'a SourceFile,
     findings: &'a mut Vec<TidyFinding>,
-    /// Receivers that nobody sends to.
-    deaf: BTreeSet<String>,
-    /// Lines and columns of calls whose result nobody looks at.
+    /// Receivers without a sender in use.
+    senderless: BTreeSet<String>,
+    /// Lines and columns of calls whose result is ignored.
     ignored: BTreeSet<(usize, usize)>,
 }
 
 impl SleepVisitor<'_> {
     fn report(&mut self, span: Span, what: &str) {
         let message = format!(
-            "{what} is a sleep in disguise: wait for a condition; where only time can pass, call `sleep` and say why"
+            "{what} is a sleep in disguise: wait for a condition, or call `sleep` and give the reason"
         );
         let finding = TidyFinding::new(TidyRule::DisguisedSleep, self.source, span.start().line, message);
         self.findings.push(finding);
@@ -45,7 +45,7 @@ impl SleepVisitor<'_> {
     fn ignore(&mut self, expression: &Expr) {
         match expression {
             Expr::MethodCall(call) if call.method == "recv_timeout" => {
-                self.ignored.insert(find_place(call));
+                self.ignored.insert(find_position(call));
             }
             Expr::MethodCall(call) if call.method == "ok" || call.method == "is_err" => {
                 self.ignore(&call.receiver);
@@ -69,7 +69,7 @@ impl<'a> Visit<'a> for SleepVisitor<'_> {
                     (names.next(), names.next(), names.next())
                     && is_unused(sender)
                 {
-                    self.deaf.insert(receiver.ident.to_string());
+                    self.senderless.insert(receiver.ident.to_string());
                 }
             }
             _ => {}
@@ -98,12 +98,12 @@ impl<'a> Visit<'a> for SleepVisitor<'_> {
 
     fn visit_expr_method_call(&mut self, call: &'a ExprMethodCall) {
         if call.method == "recv_timeout" {
-            let nobody_sends = matches!(&*call.receiver, Expr::Path(path)
-                if path.path.get_ident().is_some_and(|name| self.deaf.contains(&name.to_string())));
-            if nobody_sends {
-                self.report(call.span(), "`recv_timeout` on a channel that nobody sends to");
-            } else if self.ignored.contains(&find_place(call)) {
-                self.report(call.span(), "`recv_timeout` whose result nobody looks at");
+            let is_senderless = matches!(&*call.receiver, Expr::Path(path)
+                if path.path.get_ident().is_some_and(|name| self.senderless.contains(&name.to_string())));
+            if is_senderless {
+                self.report(call.span(), "`recv_timeout` on a channel without a sender in use");
+            } else if self.ignored.contains(&find_position(call)) {
+                self.report(call.span(), "`recv_timeout` whose result is ignored");
             }
         }
         visit::visit_expr_method_call(self, call);
@@ -123,7 +123,7 @@ fn is_call_of(function: &Expr, name: &str) -> bool {
         if path.path.segments.last().is_some_and(|last| last.ident == name))
 }
 
-fn find_place(call: &ExprMethodCall) -> (usize, usize) {
+fn find_position(call: &ExprMethodCall) -> (usize, usize) {
     let start = call.method.span().start();
     (start.line, start.column)
 }
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_for_what_never_comes_is_found() {
+    fn waits_that_can_only_time_out_are_found() {
         assert_eq!(lines("let _ = tokio::time::timeout(d, std::future::pending::<()>()).await;"), [2]);
         assert_eq!(lines("loop {\n let _ = closed.recv_timeout(d);\n}"), [3]);
         assert_eq!(lines("closed.recv_timeout(d).ok();"), [2]);
@@ -151,12 +151,13 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_for_what_may_come_passes() {
+    fn waits_for_an_event_pass() {
         assert!(lines("let line = lines.recv_timeout(d).unwrap();").is_empty());
         assert!(lines("while stopped.recv_timeout(d) == Err(RecvTimeoutError::Timeout) {}").is_empty());
         assert!(lines("let answer = timeout(d, ask()).await;").is_empty());
         assert!(
-            lines("let (sender, heard) = channel();\nassert!(heard.recv_timeout(d).is_err());").is_empty()
+            lines("let (sender, received) = channel();\nassert!(received.recv_timeout(d).is_err());")
+                .is_empty()
         );
     }
 }

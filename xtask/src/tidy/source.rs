@@ -1,4 +1,4 @@
-//! The Rust files of the repository, parsed.
+//! Parsed Rust files of the repository.
 
 use std::{
     ops::RangeInclusive,
@@ -17,19 +17,19 @@ const SOURCE_FOLDERS: [&str; 3] = ["crates", "fuzz", "xtask"];
 
 /// One Rust file.
 pub(crate) struct SourceFile {
-    /// From the root of the repository, with slashes.
+    /// Path relative to the root of the repository, with slashes.
     pub(crate) path: String,
     pub(crate) text: String,
     pub(crate) tokens: TokenStream,
     pub(crate) syntax: syn::File,
-    /// Lines of items that are compiled for tests alone.
+    /// Lines of items that are compiled for tests only.
     test_lines: Vec<RangeInclusive<usize>>,
 }
 
 /// A function with a body.
 pub(crate) struct SourceFunction<'a> {
     pub(crate) name: String,
-    /// Where its signature begins, from 1.
+    /// First line of its signature, starting at 1.
     pub(crate) line: usize,
     pub(crate) body: &'a Block,
 }
@@ -39,25 +39,26 @@ impl SourceFile {
     ///
     /// # Errors
     ///
-    /// The text is not Rust.
+    /// Fails if the text is not valid Rust.
     pub(crate) fn parse(path: &str, text: &str) -> Result<Self> {
         let tokens: TokenStream =
-            text.parse().map_err(|error| anyhow::anyhow!("{path} cannot be parsed: {error}"))?;
+            text.parse().map_err(|error| anyhow::anyhow!("cannot parse {path}: {error}"))?;
         let syntax: syn::File =
-            syn::parse2(tokens.clone()).with_context(|| format!("{path} cannot be parsed"))?;
+            syn::parse2(tokens.clone()).with_context(|| format!("cannot parse {path}"))?;
         let mut tests = TestLines::default();
         tests.visit_file(&syntax);
         Ok(Self { path: path.to_owned(), text: text.to_owned(), tokens, syntax, test_lines: tests.lines })
     }
 
-    /// Is that line compiled for tests alone, by an attribute in this file or for being in a folder of tests?
+    /// Returns `true` if a line is compiled for tests only: by an attribute in this file, or because the file is in a
+    /// test folder. Line 0 asks about the file as a whole.
     pub(crate) fn is_test(&self, line: usize) -> bool {
         self.path.contains("/tests/")
             || self.path.ends_with("tests.rs")
             || self.test_lines.iter().any(|lines| lines.contains(&line))
     }
 
-    /// Every function of the file that has a body; those inside of others only if they are wanted.
+    /// Lists the functions of the file that have a body, optionally including nested ones.
     pub(crate) fn functions(&self, nested: bool) -> Vec<SourceFunction<'_>> {
         let mut all = FunctionCollector { found: Vec::new(), nested };
         all.visit_file(&self.syntax);
@@ -65,7 +66,8 @@ impl SourceFile {
     }
 }
 
-/// Does an item have the attribute `#[cfg(test)]` or `#[test]`, or one alike?
+/// Returns `true` for an item with `#[cfg(test)]`, `#[test]`, or a test attribute of another crate, such as
+/// `tokio::test`.
 pub(crate) fn is_for_tests(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         if attribute.path().is_ident("cfg") {
@@ -75,7 +77,7 @@ pub(crate) fn is_for_tests(attributes: &[Attribute]) -> bool {
     })
 }
 
-/// The attributes of an item.
+/// Returns the attributes of an item, or none for kinds of items that the rules do not use.
 pub(crate) fn item_attributes(item: &Item) -> &[Attribute] {
     match item {
         Item::Const(item) => &item.attrs,
@@ -93,7 +95,7 @@ pub(crate) fn item_attributes(item: &Item) -> &[Attribute] {
     }
 }
 
-/// Every token with what is inside of groups, in the order of the text.
+/// Collects all tokens in source order, including those inside of groups.
 pub(crate) fn flatten(tokens: TokenStream, into: &mut Vec<TokenTree>) {
     for token in tokens {
         if let TokenTree::Group(group) = &token {
@@ -106,11 +108,11 @@ pub(crate) fn flatten(tokens: TokenStream, into: &mut Vec<TokenTree>) {
     }
 }
 
-/// Reads every Rust file below a root.
+/// Reads and parses every Rust file of the repository.
 ///
 /// # Errors
 ///
-/// One cannot be read or parsed.
+/// Fails if a file cannot be read or parsed.
 pub(crate) fn read_all(root: &Path) -> Result<Vec<SourceFile>> {
     let mut paths = Vec::new();
     for folder in SOURCE_FOLDERS {
@@ -120,7 +122,7 @@ pub(crate) fn read_all(root: &Path) -> Result<Vec<SourceFile>> {
     let mut sources = Vec::new();
     for path in paths {
         let text =
-            std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().replace('\\', "/");
         sources.push(SourceFile::parse(&name, &text)?);
     }
@@ -128,12 +130,11 @@ pub(crate) fn read_all(root: &Path) -> Result<Vec<SourceFile>> {
 }
 
 fn find_files(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
-    // Cargo marks the folders that it builds in.
+    // Cargo puts this file into its target folders.
     if folder.join("CACHEDIR.TAG").exists() {
         return Ok(());
     }
-    let entries =
-        std::fs::read_dir(folder).with_context(|| format!("{} cannot be read", folder.display()))?;
+    let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     for entry in entries {
         let path = entry?.path();
         if path.is_dir() {

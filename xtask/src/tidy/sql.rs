@@ -1,5 +1,4 @@
-//! What a monitored database is asked in its own language stays with the targets, and what the store is asked with the
-//! store: no SQL text, no driver and no name of a dialect or of a kind of database is anywhere else.
+//! Rule: SQL text, database drivers and names of dialects occur only in the crates of targets and of the store.
 
 use proc_macro2::{Literal, TokenTree};
 
@@ -8,7 +7,7 @@ use super::{
     source::{SourceFile, flatten},
 };
 
-/// Folders and files that may speak SQL; tests may as well.
+/// Folders and files that may contain SQL. Tests may too.
 const SQL_FOLDERS: [&str; 8] = [
     "crates/bench/",
     "crates/pg-link/",
@@ -20,7 +19,7 @@ const SQL_FOLDERS: [&str; 8] = [
     "xtask/",
 ];
 
-/// The words that statements begin with.
+/// Keywords that SQL statements begin with.
 const STATEMENT_KEYWORDS: [&str; 11] = [
     "SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "CREATE", "ALTER", "DROP", "TRUNCATE", "GRANT", "REVOKE",
 ];
@@ -28,7 +27,7 @@ const DIALECT_TYPES: [&str; 4] = ["MySql", "Postgres", "Redis", "Sqlite"];
 const DRIVER_CRATES: [&str; 2] = ["rusqlite", "tokio_postgres"];
 
 pub(crate) fn check(source: &SourceFile, findings: &mut Vec<TidyFinding>) {
-    if SQL_FOLDERS.iter().any(|room| source.path.starts_with(room)) {
+    if SQL_FOLDERS.iter().any(|folder| source.path.starts_with(folder)) {
         return;
     }
     let mut tokens = Vec::new();
@@ -41,14 +40,13 @@ pub(crate) fn check(source: &SourceFile, findings: &mut Vec<TidyFinding>) {
             _ => None,
         };
         if let Some(what) = what.filter(|_| !source.is_test(line)) {
-            let message =
-                format!("{what} outside of the targets and of the store: give them a verb that does it");
+            let message = format!("{what} outside of the target and store crates: add a function there");
             findings.push(TidyFinding::new(TidyRule::SqlOutsideTargets, source, line, message));
         }
     }
 }
 
-/// The word that a literal begins with, if it is the text of a statement.
+/// Returns the keyword that a literal begins with, or `None` if the literal is not an SQL statement.
 fn find_statement(literal: &Literal) -> Option<&'static str> {
     let text = literal.to_string();
     let text = text.trim_start_matches(['b', 'c', 'r', '#']).strip_prefix('"')?.trim_start();
@@ -68,7 +66,7 @@ fn foreign_name(name: &str, before: &[TokenTree], after: &[TokenTree]) -> Option
         return Some(format!("the driver `{name}`"));
     }
     if DIALECT_TYPES.contains(&name) && in_path(&mut before.iter().rev()) {
-        return Some(format!("a case of its own for `{name}`"));
+        return Some(format!("a special case for `{name}`"));
     }
     None
 }
@@ -92,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn targets_store_and_tests_may_and_words_are_no_statements() {
+    fn targets_store_tests_and_plain_words_pass() {
         let sql = r#"const Q: &str = "SELECT 1";"#;
         assert_eq!(count("crates/sessionwatch-targets/src/sql.rs", sql), 0);
         assert_eq!(count("crates/sessionwatch-store/src/alerts.rs", sql), 0);

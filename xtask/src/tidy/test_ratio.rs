@@ -1,18 +1,18 @@
-//! How much of the code is for tests.
+//! Rule: minimum ratio of test lines to production lines.
 
 use anyhow::{Result, bail};
 use syn::Item;
 
 use super::source::{self, SourceFile};
 
-/// Lines of tests for each hundred lines of production, at least.
+/// Minimum number of test lines per 100 production lines.
 const MIN_TEST_PERCENT: usize = 60;
-/// What tests are made of is a crate of its own.
+/// The test helpers, which count as tests.
 const TESTKIT_FOLDER: &str = "crates/testkit/";
-/// Programs for developers are neither tests nor part of the product.
+/// Developer tools, which are neither tests nor part of the product.
 const TOOL_FOLDERS: [&str; 3] = ["crates/bench/", "fuzz/", "xtask/"];
 
-/// Lines of code for tests, and of the product. Empty lines and comments do not count: the product has more of them.
+/// Lines of code in tests and in the product. Empty lines and comments do not count: the product has more of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LineCounts {
     pub(crate) tests: usize,
@@ -20,7 +20,7 @@ pub(crate) struct LineCounts {
 }
 
 impl LineCounts {
-    /// Counts them.
+    /// Counts the lines of all files.
     pub(crate) fn count(sources: &[SourceFile]) -> Self {
         let files: Vec<String> = sources.iter().flat_map(files_for_tests).collect();
         let mut lines = Self::default();
@@ -43,29 +43,27 @@ impl LineCounts {
         lines
     }
 
-    /// Lines of tests for each hundred lines of production.
+    /// Returns the number of test lines per 100 production lines.
     pub(crate) fn percent(self) -> usize {
         self.tests * 100 / self.production.max(1)
     }
 
-    /// Says how many there are.
+    /// Prints the counts.
     ///
     /// # Errors
     ///
-    /// There are too few tests.
+    /// Fails if there are too few test lines.
     pub(crate) fn check(self) -> Result<()> {
         let percent = self.percent();
         super::super::print_message(&format!(
-            "{} lines of tests, {} of production: {}.{:02}",
+            "{} test lines, {} production lines: ratio {}.{:02}",
             self.tests,
             self.production,
             percent / 100,
             percent % 100
         ));
         if percent < MIN_TEST_PERCENT {
-            bail!(
-                "tidy: there are fewer than {MIN_TEST_PERCENT} lines of tests for each hundred of production"
-            );
+            bail!("tidy: fewer than {MIN_TEST_PERCENT} test lines per 100 production lines");
         }
         Ok(())
     }
@@ -76,7 +74,7 @@ fn is_code(line: &str) -> bool {
     !line.is_empty() && !line.starts_with("//")
 }
 
-/// The files of modules that a file declares for tests alone.
+/// Lists the files of modules that a file declares for tests only.
 fn files_for_tests(source: &SourceFile) -> Vec<String> {
     let stem = source.path.trim_end_matches(".rs");
     let (parent, name) = stem.rsplit_once('/').unwrap_or(("", stem));
@@ -109,7 +107,7 @@ mod tests {
 ";
 
     #[test]
-    fn items_for_tests_files_of_tests_and_the_kit_count_as_tests() {
+    fn test_items_test_files_and_the_testkit_count_as_tests() {
         for (path, tests, production) in [
             ("crates/a/src/lib.rs", 5, 3),
             ("crates/a/tests/it/main.rs", 8, 0),
@@ -123,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_module_that_is_declared_for_tests_counts_as_tests() {
+    fn a_module_declared_for_tests_counts_as_tests() {
         let of = |declares: &str| {
             let declaring = SourceFile::parse(declares, "#[cfg(test)]\nmod samples;\n").unwrap();
             files_for_tests(&declaring)
@@ -133,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn too_few_tests_are_refused() {
+    fn too_few_test_lines_are_rejected() {
         assert!(LineCounts { tests: MIN_TEST_PERCENT, production: 100 }.check().is_ok());
         assert!(LineCounts { tests: MIN_TEST_PERCENT - 1, production: 100 }.check().is_err());
     }

@@ -1,4 +1,5 @@
-//! A parameter of a function is no tuple: two values of a pair are easily swapped, and pairs hide how many there are.
+//! Rule: function parameters are not tuples. The values of a pair are easily swapped, and tuples hide the number of
+//! parameters.
 
 use syn::{
     FnArg, Pat, Signature, Type,
@@ -18,13 +19,13 @@ struct TupleVisitor<'a> {
 }
 
 impl<'a> Visit<'a> for TupleVisitor<'_> {
-    // Closures have no signature: what they are given is decided by whoever calls them.
+    // Closures have no signature and are not checked: the caller decides their parameters.
     fn visit_signature(&mut self, signature: &'a Signature) {
         for parameter in &signature.inputs {
             let FnArg::Typed(parameter) = parameter else { continue };
             if is_tuple_pattern(&parameter.pat) || is_tuple(&parameter.ty) {
                 let message = format!(
-                    "a parameter of `{}` is a tuple: pass each value as a parameter of its own, or a struct with a name",
+                    "a parameter of `{}` is a tuple: pass separate parameters, or a named struct",
                     signature.ident
                 );
                 let line = parameter.pat.span().start().line;
@@ -63,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn tuples_are_found_as_pattern_and_as_type() {
+    fn tuple_patterns_and_tuple_types_are_found() {
         assert_eq!(lines("fn f((a, b): Pair) {}"), [1]);
         assert_eq!(lines("fn f(\n    x: u8,\n    pair: (u8, u8),\n) {}"), [3]);
         assert_eq!(lines("fn f(pair: &mut (u8, u8)) {}"), [1]);

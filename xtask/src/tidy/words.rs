@@ -1,4 +1,5 @@
-//! Words that the glossary replaced, and plurals in brackets, in code, comments, messages and documentation alike.
+//! Rule: no words that the glossary replaced, and no plurals in brackets, in code, comments, messages and
+//! documentation.
 
 use proc_macro2::TokenTree;
 
@@ -8,87 +9,140 @@ use super::{
     source::{self, SourceFile},
 };
 
-/// The list itself names the words.
+/// This file, which is exempt because its list contains the words.
 const THIS_FILE: &str = "xtask/src/tidy/words.rs";
 
-/// What no text says, in lower case, and what it says instead.
-const REPLACED_WORDS: [Replaced; 73] = [
+/// Replaced words in lower case, each with its replacement. Words with a hyphen match only with it: `log-in` is
+/// replaced, the verb `log in` is correct.
+const REPLACED_WORDS: [Replaced; 125] = [
     Replaced { words: "a look", by: "a check run" },
+    Replaced { words: "act role", by: "write role" },
+    Replaced { words: "act url", by: "write URL" },
+    Replaced { words: "acting connection", by: "write connection" },
+    Replaced { words: "acting role", by: "write role" },
+    Replaced { words: "acting session", by: "write session" },
     Replaced { words: "all the same", by: "still, anyway" },
     Replaced { words: "anew", by: "again, new" },
+    Replaced { words: "between looks", by: "between check runs" },
+    Replaced { words: "blind", by: "unreachable, failed run" },
     Replaced { words: "brake", by: "safety limit" },
     Replaced { words: "braked", by: "over the safety limit" },
+    Replaced { words: "carried it out", by: "applied it" },
     Replaced { words: "carried out", by: "applied" },
+    Replaced { words: "carries it out", by: "applies it" },
+    Replaced { words: "carries out", by: "applies" },
+    Replaced { words: "carry it out", by: "apply it" },
     Replaced { words: "carry out", by: "apply" },
+    Replaced { words: "carrying out", by: "applying" },
     Replaced { words: "census", by: "session stats" },
     Replaced { words: "censuses", by: "session stats" },
+    Replaced { words: "clean-up", by: "cleanup" },
+    Replaced { words: "clean-ups", by: "cleanups" },
+    Replaced { words: "clear looks", by: "success threshold" },
     Replaced { words: "deed", by: "action" },
     Replaced { words: "deeds", by: "actions" },
+    Replaced { words: "door", by: "listener" },
+    Replaced { words: "doors", by: "listeners" },
     Replaced { words: "each look", by: "each check run" },
+    Replaced { words: "emergencies", by: "incidents" },
     Replaced { words: "emergency", by: "incident" },
     Replaced { words: "every look", by: "every check run" },
     Replaced { words: "farewell", by: "shutdown" },
     Replaced { words: "first look", by: "first check run" },
+    Replaced { words: "found out", by: "detected" },
     Replaced { words: "ghosts", by: "missing users" },
+    Replaced { words: "go on with", by: "resume" },
     Replaced { words: "goes on with", by: "resumes" },
+    Replaced { words: "going on with", by: "resuming" },
     Replaced { words: "gone on with", by: "resumed" },
+    Replaced { words: "heard", by: "received, last line" },
     Replaced { words: "holdings", by: "user totals" },
     Replaced { words: "hush", by: "silence" },
     Replaced { words: "intake", by: "ingest, builder" },
+    Replaced { words: "interface for programs", by: "API" },
     Replaced { words: "judge", by: "evaluate" },
     Replaced { words: "judged", by: "evaluated" },
     Replaced { words: "judges", by: "evaluates" },
     Replaced { words: "judging", by: "evaluating" },
+    Replaced { words: "judgment", by: "evaluation" },
     Replaced { words: "last look", by: "last check run" },
     Replaced { words: "latest look", by: "latest check run" },
     Replaced { words: "ledger", by: "session snapshot" },
     Replaced { words: "ledgers", by: "session snapshots" },
     Replaced { words: "log ins", by: "logins" },
+    Replaced { words: "log signal", by: "log event" },
+    Replaced { words: "log signals", by: "log events" },
+    Replaced { words: "log-in", by: "login" },
+    Replaced { words: "log-out", by: "logout" },
     Replaced { words: "look after", by: "acknowledge" },
     Replaced { words: "look at", by: "check" },
     Replaced { words: "looked after", by: "acknowledged" },
     Replaced { words: "looked at", by: "checked" },
-    Replaced { words: "looks after", by: "acknowledged" },
+    Replaced { words: "looking after", by: "acknowledging" },
+    Replaced { words: "looking at", by: "checking" },
+    Replaced { words: "looks after", by: "acknowledges" },
     Replaced { words: "looks at", by: "checks" },
+    Replaced { words: "mark of a row", by: "row hash" },
+    Replaced { words: "marks of rows", by: "row hashes" },
     Replaced { words: "mend", by: "fix" },
     Replaced { words: "mended", by: "fixed" },
+    Replaced { words: "mending", by: "fixing" },
     Replaced { words: "mends", by: "fixes" },
     Replaced { words: "mightiest", by: "highest" },
     Replaced { words: "next look", by: "next check run" },
     Replaced { words: "one look", by: "one check run" },
+    Replaced { words: "passed over", by: "skipped" },
     Replaced { words: "patience", by: "timeout" },
+    Replaced { words: "pending looks", by: "failure threshold" },
     Replaced { words: "provider of identities", by: "identity provider" },
+    Replaced { words: "providers of identities", by: "identity providers" },
     Replaced { words: "put back", by: "restore" },
     Replaced { words: "put right", by: "fix" },
     Replaced { words: "puts back", by: "restores" },
     Replaced { words: "puts right", by: "fixes" },
+    Replaced { words: "putting back", by: "restoring" },
+    Replaced { words: "putting right", by: "fixing" },
+    Replaced { words: "reach far", by: "exceed the safety limit" },
+    Replaced { words: "reaches far", by: "exceeds the safety limit" },
+    Replaced { words: "rebind", by: "reassign" },
+    Replaced { words: "rebinds", by: "reassigns" },
     Replaced { words: "rebound", by: "reassigned" },
+    Replaced { words: "revival", by: "reappearance" },
     Replaced { words: "revive", by: "reappear, requeue" },
     Replaced { words: "revived", by: "reappeared" },
+    Replaced { words: "revives", by: "reappears, requeues" },
     Replaced { words: "rhythm", by: "schedule, interval" },
     Replaced { words: "rhythms", by: "schedules" },
     Replaced { words: "shelter", by: "memory fallback" },
     Replaced { words: "sheltered", by: "in memory" },
     Replaced { words: "shelves", by: "radix buckets" },
+    Replaced { words: "takes leave", by: "closes" },
     Replaced { words: "tell", by: "notify, report" },
     Replaced { words: "telling", by: "notifying" },
     Replaced { words: "tells", by: "notifies" },
+    Replaced { words: "the guide", by: "the operator guide" },
     Replaced { words: "the look", by: "the check run" },
     Replaced { words: "the looks", by: "the check runs" },
     Replaced { words: "the watch", by: "the daemon" },
+    Replaced { words: "these looks", by: "these check runs" },
     Replaced { words: "this look", by: "this check run" },
     Replaced { words: "told", by: "notified" },
     Replaced { words: "two looks", by: "two check runs" },
+    Replaced { words: "unheard", by: "idle" },
     Replaced { words: "unhush", by: "expire" },
+    Replaced { words: "voice", by: "activity" },
+    Replaced { words: "voices", by: "activities" },
     Replaced { words: "vouch", by: "attest" },
     Replaced { words: "vouched", by: "attested" },
     Replaced { words: "vouches", by: "attests" },
-    Replaced { words: "whoever", by: "name the person or program" },
+    Replaced { words: "vouching", by: "attesting" },
+    Replaced { words: "went on with", by: "resumed" },
+    Replaced { words: "whoever", by: "the person or program" },
     Replaced { words: "whole row", by: "full row" },
     Replaced { words: "whole rows", by: "full rows" },
 ];
 
-/// What stands with other words nonetheless: `the watch role` is in the glossary.
+/// Phrases that may contain a replaced word, such as `the watch role`, which is in the glossary.
 const ALLOWED_PHRASES: [&str; 2] = ["the watch channel", "the watch role"];
 
 struct Replaced {
@@ -96,7 +150,7 @@ struct Replaced {
     by: &'static str,
 }
 
-/// Finds them in a Rust file.
+/// Reports replaced words and plurals in brackets in a Rust file.
 pub(crate) fn check(source: &SourceFile, findings: &mut Vec<TidyFinding>) {
     if source.path == THIS_FILE {
         return;
@@ -104,7 +158,7 @@ pub(crate) fn check(source: &SourceFile, findings: &mut Vec<TidyFinding>) {
     check_words(&source.path, &source.text, findings);
     let mut tokens = Vec::new();
     source::flatten(source.tokens.clone(), &mut tokens);
-    // Comments of documentation are literals too.
+    // Doc comments are literal tokens too.
     for token in tokens {
         if let TokenTree::Literal(literal) = token
             && has_bracket_plural(&literal.to_string())
@@ -114,7 +168,7 @@ pub(crate) fn check(source: &SourceFile, findings: &mut Vec<TidyFinding>) {
     }
 }
 
-/// Finds them in a text.
+/// Reports replaced words in a text file, and plurals in brackets in Markdown.
 pub(crate) fn check_document(document: &Document, findings: &mut Vec<TidyFinding>) {
     check_words(&document.path, &document.text, findings);
     for (number, line) in (1..).zip(document.text.lines()) {
@@ -125,7 +179,7 @@ pub(crate) fn check_document(document: &Document, findings: &mut Vec<TidyFinding
 }
 
 fn bracket_plural(path: &str, line: usize) -> TidyFinding {
-    let message = "`(s)` is no plural: write it for one and for many with the helper for plurals".to_owned();
+    let message = "`(s)` is not a plural: use the helper that counts nouns".to_owned();
     TidyFinding::at(TidyRule::BracketPlural, path, line, message)
 }
 
@@ -135,37 +189,40 @@ fn has_bracket_plural(text: &str) -> bool {
 
 fn check_words(path: &str, text: &str, findings: &mut Vec<TidyFinding>) {
     for (number, line) in (1..).zip(text.lines()) {
-        let line = format!(" {} ", split_words(line).join(" "));
+        let (hyphenated, line) = (split_words(line, true), split_words(line, false));
         for replaced in &REPLACED_WORDS {
-            let found = line.matches(&format!(" {} ", replaced.words)).count();
+            let text = if replaced.words.contains('-') { &hyphenated } else { &line };
+            let found = text.matches(&format!(" {} ", replaced.words)).count();
             let of_allowed = ALLOWED_PHRASES.iter().filter(|allowed| allowed.contains(replaced.words));
             let allowed: usize =
                 of_allowed.map(|allowed| line.matches(&format!(" {allowed} ")).count()).sum();
             if found > allowed {
-                let message = format!("`{}` was replaced in the glossary: {}", replaced.words, replaced.by);
+                let message = format!("the glossary replaced `{}`: use {}", replaced.words, replaced.by);
                 findings.push(TidyFinding::at(TidyRule::ReplacedWord, path, number, message));
             }
         }
     }
 }
 
-/// The words of a line in lower case, with those of identifiers taken apart.
-fn split_words(line: &str) -> Vec<String> {
+/// Returns the words of a line in lower case, with a space around each. Identifiers are split into their words, and so
+/// are words with hyphens unless `keeps_hyphens` is set.
+fn split_words(line: &str, keeps_hyphens: bool) -> String {
     let mut words = Vec::new();
     let mut word = String::new();
     let mut was_lower = false;
     for character in line.chars() {
-        if !character.is_alphabetic() || (character.is_uppercase() && was_lower) {
+        let is_part = character.is_alphabetic() || (keeps_hyphens && character == '-');
+        if !is_part || (character.is_uppercase() && was_lower) {
             words.push(std::mem::take(&mut word));
         }
-        if character.is_alphabetic() {
+        if is_part {
             word.extend(character.to_lowercase());
         }
         was_lower = character.is_lowercase();
     }
     words.push(word);
     words.retain(|word| !word.is_empty());
-    words
+    format!(" {} ", words.join(" "))
 }
 
 #[cfg(test)]
@@ -185,6 +242,7 @@ mod tests {
         assert_eq!(lines(TidyRule::ReplacedWord, "fn last_look() {}"), [1]);
         assert_eq!(lines(TidyRule::ReplacedWord, "\n/// Is looked at\nconst REBOUND_ROWS: u8 = 1;"), [2, 3]);
         assert_eq!(lines(TidyRule::ReplacedWord, "fn f() { g(\"Carry out this plan\") }"), [1]);
+        assert_eq!(lines(TidyRule::ReplacedWord, "// Every log-in\n\n// To log in"), [1]);
         assert!(
             lines(TidyRule::ReplacedWord, "/// Looks up the watch role, which watchdogs lack.\nfn f() {}")
                 .is_empty()

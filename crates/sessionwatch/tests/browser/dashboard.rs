@@ -1,9 +1,9 @@
-//! The dashboard, as people use it: in a real browser, before a real database.
+//! The dashboard in a real browser, with a real database.
 
 use testkit::{ACCOUNT_PASSWORD, DashboardLogin};
 
 use crate::{
-    driver::{Browser, DESK, Look},
+    driver::{Browser, DESK, Viewport},
     scene::{Scene, run},
 };
 
@@ -11,24 +11,24 @@ mod access;
 mod live;
 mod sessions;
 
-/// A token on rows of two users.
+/// Copies the token of one user's session to another user's.
 const LEAK: &str = r#"UPDATE sessions SET "sessionToken" = (SELECT "sessionToken" FROM sessions WHERE id = 's1') WHERE id = 's2'"#;
 
-/// Logs in without a browser: the cookie.
+/// Logs in without a browser, and returns the cookie.
 fn cookie(address: &str, name: &str) -> String {
     DashboardLogin::start(address, name).cookie
 }
 
-/// What forms of that log-in carry.
+/// Returns the CSRF token of a login session.
 fn form(address: &str, cookie: &str) -> String {
     let page = testkit::http::get_with_headers(address, "/alerts", &[("cookie", cookie)]).body;
     let (_, rest) = page.split_once("name=\"form\" value=\"").unwrap();
     rest[..64].to_owned()
 }
 
-/// Whether the browser complains of one of these pages, that it is not there.
-fn is_missing(said: &str, pages: &[&str]) -> bool {
-    said.contains("404") && pages.iter().any(|page| said.contains(&format!("{page} ")))
+/// Returns `true` if a console message reports a 404 of one of these pages.
+fn is_missing(message: &str, pages: &[&str]) -> bool {
+    message.contains("404") && pages.iter().any(|page| message.contains(&format!("{page} ")))
 }
 
 fn count_sessions(scene: &Scene, condition: &str) -> u32 {
@@ -36,7 +36,7 @@ fn count_sessions(scene: &Scene, condition: &str) -> u32 {
     scene.database.psql(&sql).unwrap().trim().parse().unwrap()
 }
 
-/// Every page that is at hand, and some that are reached from there.
+/// Every page of the navigation, pages reached from there, and error pages.
 const PAGES: [&str; 17] = [
     "/",
     "/targets/app",
@@ -58,10 +58,10 @@ const PAGES: [&str; 17] = [
 ];
 
 #[test]
-fn the_first_account_is_made_by_a_link_that_holds_once_and_a_leak_is_seen_contained_and_undone() {
+fn the_setup_link_works_once_and_a_leak_is_seen_contained_and_restored() {
     let scene = Scene::new(&[]);
     run(async {
-        let browser = Browser::open(&scene.watch.address, DESK).await;
+        let browser = Browser::open(&scene.daemon.address, DESK).await;
         browser.goto("/").await;
         browser.shows("No accounts yet").await;
         let link = scene.link.clone().unwrap();
@@ -82,7 +82,7 @@ fn the_first_account_is_made_by_a_link_that_holds_once_and_a_leak_is_seen_contai
         browser.shows("log-duplicate-token on app").await;
         browser.picture("overview").await;
 
-        // Somebody looks after it.
+        // A user acknowledges the alert.
         browser.goto("/targets/app/checks/log-duplicate-token").await;
         browser.shows("Duplicate session token detected").await;
         browser.fill("form[action='/alerts/acknowledge']", "note", "on it <script>alert(1)</script>").await;
@@ -90,7 +90,7 @@ fn the_first_account_is_made_by_a_link_that_holds_once_and_a_leak_is_seen_contai
         browser.shows("Acknowledged by ada: on it <script>alert(1)</script>").await;
         browser.picture("check").await;
 
-        // The shared token is ended, and that is undone.
+        // The sessions with the shared token are revoked.
         browser.goto("/cleanup?target=app").await;
         let duplicates = "form:has(input[value=duplicates])";
         browser.press(duplicates).await;
@@ -102,7 +102,7 @@ fn the_first_account_is_made_by_a_link_that_holds_once_and_a_leak_is_seen_contai
         browser.shows("2 rows done.").await;
         assert_eq!(count(), before - 2);
 
-        // A wrong step is undone.
+        // A user's sessions are revoked by mistake, and restored.
         let (before, of_user) = (count(), count_sessions(&scene, "\"userId\" = 30"));
         browser.goto("/targets/app/users/30").await;
         browser.press("main form[action='/cleanup']").await;
@@ -122,29 +122,29 @@ fn the_first_account_is_made_by_a_link_that_holds_once_and_a_leak_is_seen_contai
         browser.shows("plan.applied").await;
         browser.shows("Audit log intact").await;
         let complaints = browser.complaints().await;
-        assert!(complaints.iter().all(|said| is_missing(said, &[&link])), "{complaints:?}");
+        assert!(complaints.iter().all(|message| is_missing(message, &[&link])), "{complaints:?}");
     });
-    assert_eq!(scene.watch.stop(), Some(0));
+    assert_eq!(scene.daemon.stop(), Some(0));
 }
 
-/// The form by which one goes on to the next step.
-const NEXT: &str = "section.card > form[action$='/next']";
+/// Form that completes the current step.
+const NEXT: &str = "section.card > form[action$='/steps']";
 
 #[test]
-fn an_emergency_is_led_from_a_leak_to_a_closed_incident() {
+fn an_incident_leads_from_a_leak_to_its_closing() {
     let scene = Scene::new(&[("ada", "responder")]);
     scene.database.psql(LEAK).unwrap();
     scene.logged("[AUTH-ADAPTER] Duplicate session token detected { existingUserId: 2, newUserId: 3 }\n");
     run(async {
-        let browser = Browser::open(&scene.watch.address, DESK).await;
+        let browser = Browser::open(&scene.daemon.address, DESK).await;
         browser.log_in("ada", ACCOUNT_PASSWORD).await;
         browser.shows("log-duplicate-token on app").await;
         browser.goto("/targets/app/checks/log-duplicate-token").await;
         let open = "form[action='/incidents']";
-        browser.fill(open, "summary", "two people share a log-in <b>").await;
+        browser.fill(open, "summary", "two users share a login <b>").await;
         browser.press(open).await;
         browser.shows("Next: Confirm the incident").await;
-        browser.shows("two people share a log-in <b>").await;
+        browser.shows("two users share a login <b>").await;
         browser.press(NEXT).await;
         browser.shows("Next: Identify affected users").await;
         let find = "form:has(input[name=find])";
@@ -164,7 +164,7 @@ fn an_emergency_is_led_from_a_leak_to_a_closed_incident() {
         browser.shows("Next: Revoke the sessions").await;
         assert_eq!(browser.violations().await, Vec::<String>::new());
 
-        // Sessions are ended: a plan first, then exactly that.
+        // Sessions are revoked: first as a plan, then by applying it.
         let users = "form:has(input[value=users])";
         browser.fill(users, "users", "2 3").await;
         browser.press(users).await;
@@ -182,13 +182,13 @@ fn an_emergency_is_led_from_a_leak_to_a_closed_incident() {
         browser.press(NEXT).await;
         browser.shows("Next: Monitor for 24 hours").await;
 
-        is_closed_in_the_end(&browser).await;
+        close_incident(&browser).await;
     });
-    assert_eq!(scene.watch.stop(), Some(0));
+    assert_eq!(scene.daemon.stop(), Some(0));
 }
 
-/// It cannot be closed yet; what is passed over needs a reason.
-async fn is_closed_in_the_end(browser: &Browser) {
+/// Closes the incident. Open steps prevent that, and a skipped step needs a reason.
+async fn close_incident(browser: &Browser) {
     let incident = browser.page.current_url().await.unwrap().path().to_owned();
     assert_eq!(browser.submits(&format!("{incident}/close"), "").await, 409);
     assert_eq!(browser.submits(&format!("{incident}/steps"), "step=watch&response=skip").await, 400);
@@ -199,7 +199,7 @@ async fn is_closed_in_the_end(browser: &Browser) {
     );
     browser.goto(&incident).await;
     browser.shows("Next: Find the root cause").await;
-    let cause = "section.card form[action$='/set']";
+    let cause = "section.card form[action$='/fields']";
     browser.fill(cause, "text", "a shared cache of pages").await;
     browser.press(cause).await;
     browser.press(NEXT).await;
@@ -217,54 +217,54 @@ async fn is_closed_in_the_end(browser: &Browser) {
 }
 
 #[test]
-fn every_page_is_accessible_in_both_themes_and_fits_a_phone_and_a_wall() {
+fn every_page_is_accessible_in_both_themes_and_fits_a_phone_and_a_wall_screen() {
     let scene = Scene::new(&[("ada", "admin")]);
     scene.logged("[SESSION-CALLBACK] User ID mismatch { sessionUserId: 7, dbUserId: 8, sessionToken: 'token-aa...' }\n");
     run(async {
-        let (phone, wall) = (Look { width: 360, dark: false }, Look { width: 3840, dark: false });
-        for look in [DESK, phone, wall, Look { dark: true, ..DESK }] {
-            let browser = Browser::open(&scene.watch.address, look).await;
+        let (phone, wall) = (Viewport { width: 360, dark: false }, Viewport { width: 3840, dark: false });
+        for viewport in [DESK, phone, wall, Viewport { dark: true, ..DESK }] {
+            let browser = Browser::open(&scene.daemon.address, viewport).await;
             browser.log_in("ada", ACCOUNT_PASSWORD).await;
             browser.shows("ada · admin").await;
-            // The watch may still take its first look.
+            // The first check run may still be in progress.
             browser.shows("Last check").await;
             let mut wrong = vec![];
             for path in PAGES {
                 browser.goto(path).await;
                 let found = browser.violations().await;
-                wrong.extend(found.into_iter().map(|found| format!("{path} {look:?}: {found}")));
+                wrong.extend(found.into_iter().map(|found| format!("{path} {viewport:?}: {found}")));
                 let weight = browser.weight().await;
                 if !(1_000..150_000).contains(&weight) {
-                    wrong.push(format!("{path} {look:?}: it weighs {weight} bytes"));
+                    wrong.push(format!("{path} {viewport:?}: the page has {weight} bytes"));
                 }
                 if browser.is_too_wide().await {
-                    wrong.push(format!("{path} {look:?}: it is wider than the window"));
+                    wrong.push(format!("{path} {viewport:?}: the page is wider than the window"));
                 }
-                if look.width == DESK.width {
+                if viewport.width == DESK.width {
                     let name = path.trim_matches('/').replace('/', "-");
                     let name = if name.is_empty() { "start".to_owned() } else { name };
-                    browser.picture(&format!("{name}{}", if look.dark { "-dark" } else { "" })).await;
+                    browser.picture(&format!("{name}{}", if viewport.dark { "-dark" } else { "" })).await;
                 }
             }
             let complaints = browser.complaints().await;
             wrong.extend(
-                complaints.into_iter().filter(|said| !is_missing(said, &["/targets/none", "/nothing"])),
+                complaints.into_iter().filter(|message| !is_missing(message, &["/targets/none", "/nothing"])),
             );
             assert!(wrong.is_empty(), "{}", wrong.join("\n"));
         }
     });
-    assert_eq!(scene.watch.stop(), Some(0));
+    assert_eq!(scene.daemon.stop(), Some(0));
 }
 
 #[test]
-fn while_the_database_does_not_answer_pages_say_what_is_known() {
+fn pages_show_what_is_known_while_queries_fail() {
     let scene = Scene::new(&[("vera", "viewer")]);
-    let address = scene.watch.address.clone();
+    let address = scene.daemon.address.clone();
     let cookie = cookie(&address, "vera");
     let get = |path: &str| {
         testkit::http::get_with_headers(&address, path, &[("cookie", &cookie)]).into_status_and_text()
     };
-    testkit::wait_until("the first look", || get("/").1.contains("Last check"));
+    testkit::wait_until("the first check run", || get("/").1.contains("Last check"));
     scene.database.psql("ALTER TABLE sessions RENAME COLUMN expires TO gone").unwrap();
     let (status, page) = get("/targets/app/sessions");
     assert_eq!((status, page.contains("Cannot query the database of app")), (503, true), "{page}");
@@ -273,5 +273,5 @@ fn while_the_database_does_not_answer_pages_say_what_is_known() {
     assert!(get("/").1.contains("Last check") && get("/targets/app").0 == 200);
     scene.database.psql("ALTER TABLE sessions RENAME COLUMN gone TO expires").unwrap();
     assert_eq!(get("/targets/app/sessions").0, 200);
-    assert_eq!(scene.watch.stop(), Some(0));
+    assert_eq!(scene.daemon.stop(), Some(0));
 }

@@ -1,4 +1,4 @@
-//! A real browser: headless Chromium, by WebDriver.
+//! A real browser: headless Chromium, controlled through WebDriver.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -10,49 +10,49 @@ use std::{
 use serde_json::{Value, json};
 use thirtyfour::{error::WebDriverErrorInner, prelude::*};
 
-/// The port of ChromeDriver, which all stories share. It ends with the process that runs the stories.
+/// Returns the port of ChromeDriver, which all tests share. It ends with the process that runs the tests.
 fn driver() -> u16 {
     static PORT: OnceLock<u16> = OnceLock::new();
     *PORT.get_or_init(|| {
-        let (said, port) = std::sync::mpsc::channel();
-        // What ends with whom it was started by ends with the thread: this one stays.
+        let (sender, port) = std::sync::mpsc::channel();
+        // `--pdeathsig` fires when the starting *thread* ends, so this one waits for the child.
         std::thread::spawn(move || {
             let mut child = Command::new("setpriv")
                 .args(["--pdeathsig", "TERM", "chromedriver", "--port=0"])
                 .stdout(Stdio::piped())
                 .stderr(Stdio::null())
                 .spawn()
-                .expect("chromedriver can be run: `cargo xtask setup` installs it");
+                .expect("cannot run chromedriver: `cargo xtask setup` installs it");
             for line in BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok) {
                 if let Some((_, port)) = line.split_once("started successfully on port ") {
-                    said.send(port.trim_end_matches('.').trim().parse().unwrap()).unwrap();
+                    sender.send(port.trim_end_matches('.').trim().parse().unwrap()).unwrap();
                 }
             }
             let _ = child.wait();
         });
-        port.recv().expect("chromedriver says its port")
+        port.recv().expect("chromedriver prints no port")
     })
 }
 
-/// A browser of a story's own.
+/// A browser session of one test.
 pub(crate) struct Browser {
     pub(crate) page: WebDriver,
     pub(crate) address: String,
 }
 
-/// How a browser looks at pages.
+/// Width of the page in pixels, and color scheme.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Look {
+pub(crate) struct Viewport {
     pub(crate) width: u32,
     pub(crate) dark: bool,
 }
 
-pub(crate) const DESK: Look = Look { width: 1280, dark: false };
+pub(crate) const DESK: Viewport = Viewport { width: 1280, dark: false };
 
 impl Browser {
-    /// Opens one that looks at the dashboard of that address.
-    pub(crate) async fn open(address: &str, look: Look) -> Self {
-        // Another story may have done so.
+    /// Opens a browser for the dashboard at an address.
+    pub(crate) async fn open(address: &str, viewport: Viewport) -> Self {
+        // Another test may have installed a provider already.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let mut wanted = DesiredCapabilities::chrome();
         for argument in [
@@ -64,19 +64,19 @@ impl Browser {
         ] {
             wanted.add_arg(argument).unwrap();
         }
-        wanted.add_arg(&format!("--window-size={},900", look.width)).unwrap();
-        if look.dark {
+        wanted.add_arg(&format!("--window-size={},900", viewport.width)).unwrap();
+        if viewport.dark {
             wanted.add_arg("--blink-settings=preferredColorScheme=0").unwrap();
         }
         wanted.set_logging_prefs("browser", thirtyfour::common::log::LoggingPrefsLogLevel::All).unwrap();
         let page = WebDriver::new(format!("http://127.0.0.1:{}", driver()), wanted).await.unwrap();
-        if look.width < 500 {
-            // A window has a least width; what the page sees has none.
+        if viewport.width < 500 {
+            // Chromium's windows have a minimum width; emulated metrics do not.
             let metrics =
-                json!({ "width": look.width, "height": 800, "deviceScaleFactor": 1, "mobile": true });
+                json!({ "width": viewport.width, "height": 800, "deviceScaleFactor": 1, "mobile": true });
             cdp(&page, "Emulation.setDeviceMetricsOverride", metrics);
         }
-        // Whoever drops it would wait for this very thread; the session is ended below.
+        // Dropping the client would block on this very thread, so it is leaked; `Drop` below ends the session.
         page.clone().leak().unwrap();
         Self { page, address: address.to_owned() }
     }
@@ -85,7 +85,7 @@ impl Browser {
         self.page.goto(format!("http://{}{path}", self.address)).await.unwrap();
     }
 
-    /// Waits until the page shows some words.
+    /// Waits until the page shows a text.
     pub(crate) async fn shows(&self, words: &str) {
         let mut text = String::new();
         for _ in 0..600 {
@@ -96,10 +96,10 @@ impl Browser {
             testkit::let_time_pass(std::time::Duration::from_millis(100));
         }
         let address = self.page.current_url().await.unwrap();
-        panic!("`{words}` is waited for in vain; {address} says:\n{text}");
+        panic!("timed out waiting for `{words}` on {address}:\n{text}");
     }
 
-    /// What the page says.
+    /// Returns the visible text of the page.
     pub(crate) async fn text(&self) -> String {
         match self.page.find(By::Css("body")).await {
             Ok(body) => body.text().await.unwrap_or_default(),
@@ -107,7 +107,7 @@ impl Browser {
         }
     }
 
-    /// Fills in a field of a form.
+    /// Fills in a form field.
     pub(crate) async fn fill(&self, form: &str, field: &str, text: &str) {
         let fill = async |found: WebElement| {
             found.clear().await?;
@@ -116,17 +116,17 @@ impl Browser {
         self.with(By::Css(format!("{form} [name={field}]")), fill).await;
     }
 
-    /// Presses the button of a form.
+    /// Clicks the button of a form.
     pub(crate) async fn press(&self, form: &str) {
         self.with(By::Css(format!("{form} button")), async |found| found.click().await).await;
     }
 
-    /// Follows a link.
+    /// Follows the link with this text.
     pub(crate) async fn follow(&self, words: &str) {
         self.with(By::LinkText(words), async |found| found.click().await).await;
     }
 
-    /// Does something with an element; once more if the page put another one in its place meanwhile, or has not laid it out.
+    /// Acts on an element. Retries while the page replaces the element, or has not laid it out.
     async fn with(&self, by: By, mut work: impl AsyncFnMut(WebElement) -> WebDriverResult<()>) {
         for _ in 0..100 {
             match work(self.page.find(by.clone()).await.unwrap()).await {
@@ -142,10 +142,10 @@ impl Browser {
                 done => return done.unwrap(),
             }
         }
-        panic!("{by:?} does not stay");
+        panic!("{by:?} is replaced or hidden all the time");
     }
 
-    /// Sends a form from the page, as a page of ours does, with its hidden field: the status of the answer.
+    /// Submits a form with the page's CSRF token from a script, and returns the status.
     pub(crate) async fn submits(&self, path: &str, fields: &str) -> u64 {
         let script = "const [path, fields, done] = arguments;
             const form = document.querySelector('[name=form]').value;
@@ -155,7 +155,7 @@ impl Browser {
         answer.json().as_u64().unwrap()
     }
 
-    /// Logs in.
+    /// Logs in with a password.
     pub(crate) async fn log_in(&self, name: &str, password: &str) {
         self.goto("/login").await;
         self.fill("form", "name", name).await;
@@ -163,11 +163,11 @@ impl Browser {
         self.press("form.stack").await;
     }
 
-    /// What the rules for accessibility find wrong with the page.
+    /// Returns the accessibility violations that axe finds on the page.
     pub(crate) async fn violations(&self) -> Vec<String> {
         let path =
             concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/tools/axe/node_modules/axe-core/axe.min.js");
-        let axe = std::fs::read_to_string(path).expect("`cargo xtask setup` fetches axe-core");
+        let axe = std::fs::read_to_string(path).expect("axe-core is missing: run `cargo xtask setup`");
         self.page.execute(axe, vec![]).await.unwrap();
         let script = "const done = arguments[arguments.length - 1];
             axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'] })
@@ -177,13 +177,13 @@ impl Browser {
         serde_json::from_value(found.json().clone()).unwrap()
     }
 
-    /// What the browser complained of, and what it asked other hosts for.
+    /// Returns the messages of the browser's console, and the URLs that the page requested from other hosts.
     pub(crate) async fn complaints(&self) -> Vec<String> {
         let session = self.page.session_id().to_string();
         let log = ask(&format!("/session/{session}/se/log"), &json!({ "type": "browser" }));
-        let said = log["value"].as_array().cloned().unwrap_or_default();
+        let entries = log["value"].as_array().cloned().unwrap_or_default();
         let mut found: Vec<String> =
-            said.iter().map(|entry| entry["message"].as_str().unwrap_or_default().to_owned()).collect();
+            entries.iter().map(|entry| entry["message"].as_str().unwrap_or_default().to_owned()).collect();
         let script = "return performance.getEntriesByType('resource').map(r => r.name).filter(n => !n.startsWith(location.origin))";
         let elsewhere = self.page.execute(script, vec![]).await.unwrap();
         let elsewhere: Vec<String> = serde_json::from_value(elsewhere.json().clone()).unwrap();
@@ -191,20 +191,20 @@ impl Browser {
         found
     }
 
-    /// Bytes of the page and of all that it asked for.
+    /// Returns the size of the page and its resources, in bytes, uncompressed.
     pub(crate) async fn weight(&self) -> u64 {
         let script = "return ['navigation', 'resource'].flatMap(kind => performance.getEntriesByType(kind))
             .map(entry => entry.decodedBodySize).reduce((all, one) => all + one, 0)";
         self.page.execute(script, vec![]).await.unwrap().json().as_u64().unwrap()
     }
 
-    /// Whether the page is wider than the window.
+    /// Returns `true` if the page is wider than the window.
     pub(crate) async fn is_too_wide(&self) -> bool {
         let script = "return document.documentElement.scrollWidth > window.innerWidth + 1";
         self.page.execute(script, vec![]).await.unwrap().json().as_bool().unwrap()
     }
 
-    /// Keeps a picture of the page among the documentation.
+    /// Saves a screenshot in `target/screenshots`.
     pub(crate) async fn picture(&self, name: &str) {
         let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/screenshots"));
         std::fs::create_dir_all(&folder).unwrap();
@@ -223,7 +223,7 @@ impl Drop for Browser {
     }
 }
 
-/// Asks ChromeDriver for what is of Chromium alone.
+/// Sends a Chromium-specific command to ChromeDriver.
 fn ask(path: &str, body: &Value) -> Value {
     let body = body.to_string();
     let answer = testkit::http::post(

@@ -1,11 +1,11 @@
-//! Stories about the dashboard, in a real browser.
+//! Tests of the dashboard in a real browser.
 //!
-//! They are apart from the others because the browser's client gives `String` another `+`, by which types of sums are not
-//! found any more.
+//! They are a separate binary because a dependency of the WebDriver client adds an `impl Add` for `String`, which makes
+//! type inference of `+` fail in other tests.
 
-#![expect(clippy::unwrap_used, reason = "a failed step of a story ends the story")]
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod dashboard;
 mod driver;
-mod openid;
+mod oidc;
 mod scene;

@@ -1,5 +1,5 @@
-// A provider of identities for stories: the certified `oidc-provider`, with a form that asks for a name alone.
-// Arguments: the folder of the package, and where people are sent back to. It prints its issuer.
+// An identity provider for tests: the certified `oidc-provider`, with a form that asks for a name only.
+// Arguments: the folder of the package, and the redirect URI. Prints its issuer.
 
 import { createServer } from "node:http";
 import { pathToFileURL } from "node:url";

@@ -1,4 +1,4 @@
-//! What stories about the dashboard begin with: a watch of the guide's tables.
+//! Setup of dashboard tests: a daemon that monitors the operator guide's tables.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
@@ -7,13 +7,14 @@ use testkit::{DaemonProcess, Database};
 pub(crate) struct Scene {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) database: Database<'static>,
-    pub(crate) watch: DaemonProcess,
-    /// The link for the first account; nothing where there is one.
+    pub(crate) daemon: DaemonProcess,
+    /// Path of the setup link for the first account. `None` if an account exists.
     pub(crate) link: Option<String>,
 }
 
 impl Scene {
-    /// A watch of the guide's tables. Looks are a minute apart, so a story that needs one asks for it.
+    /// Starts a daemon with these accounts, as name and role. Check runs are a minute apart; a test that needs one
+    /// requests it.
     pub(crate) fn new(accounts: &[(&str, &str)]) -> Self {
         let (folder, database) = (tempfile::tempdir().unwrap(), testkit::healthy_database());
         let text = format!(
@@ -26,27 +27,27 @@ impl Scene {
         for (name, role) in accounts {
             testkit::create_account(folder.path(), name, role);
         }
-        let mut watch = DaemonProcess::start(folder.path());
-        let link = watch.read_setup_path();
-        Self { folder, database, watch, link }
+        let mut daemon = DaemonProcess::start(folder.path());
+        let link = daemon.read_setup_path();
+        Self { folder, database, daemon, link }
     }
 
     pub(crate) fn logged(&self, line: &str) {
         let headers = [("authorization", "Bearer a-token-for-lines")];
         assert_eq!(
-            testkit::http::post(&self.watch.address, "/ingest/logs", &headers, line.as_bytes()).status,
+            testkit::http::post(&self.daemon.address, "/ingest/logs", &headers, line.as_bytes()).status,
             200
         );
     }
 }
 
-/// How many stories are in a browser now. They mostly compute, so that there are no more of them than processors.
+/// Number of tests in a browser now. Browsers mostly compute, so there are at most as many as CPUs.
 static RUNNING: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
 
-/// The turn of a story.
-struct Turn;
+/// A slot for one running test, released on drop.
+struct RunSlot;
 
-impl Turn {
+impl RunSlot {
     fn wait() -> Self {
         let most = std::thread::available_parallelism().map_or(1, usize::from);
         let (running, ended) = &RUNNING;
@@ -57,7 +58,7 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for RunSlot {
     fn drop(&mut self) {
         let (running, ended) = &RUNNING;
         *running.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
@@ -65,7 +66,7 @@ impl Drop for Turn {
     }
 }
 
-pub(crate) fn run<T>(story: impl Future<Output = T>) -> T {
-    let _turn = Turn::wait();
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(story)
+pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
+    let _slot = RunSlot::wait();
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
 }

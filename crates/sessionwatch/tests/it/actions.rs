@@ -1,4 +1,4 @@
-//! What is found is put right, and what cannot be done is said. What every database has in common is told in `backends`.
+//! Remediation: problems are fixed, and what cannot be done is reported. `backends` covers what all databases share.
 
 use serde_json::Value;
 use testkit::{Database, ProgramOutput, run_program_in};
@@ -8,7 +8,7 @@ use crate::backends::{
     sqlite::{configured, file, query},
 };
 
-/// A folder with a configuration of a target with both roles, made by the statements of `grants`.
+/// A folder with a configuration of a target with both roles, created by the statements of `grants`.
 pub(crate) struct Place<'a> {
     pub(crate) folder: tempfile::TempDir,
     database: &'a Database<'a>,
@@ -16,7 +16,7 @@ pub(crate) struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    /// At that of its addresses: directly, or through the pooler.
+    /// Uses one of the database's URLs: direct, or through the pooler.
     pub(crate) fn new(database: &'a Database<'a>, port: usize) -> Self {
         let (watch, act) = (testkit::create_role(database, "watch"), testkit::create_role(database, "act"));
         let url = database.url("postgres");
@@ -42,12 +42,12 @@ impl<'a> Place<'a> {
         run_program_in(self.folder.path(), &[], arguments)
     }
 
-    /// The plan of a command, as JSON.
+    /// Runs a command and returns its plan as JSON.
     fn plan(&self, arguments: &[&str]) -> Value {
         plan(self.folder.path(), arguments)
     }
 
-    /// Plans and carries out: what came of it, and the exit code.
+    /// Plans and applies. Returns the result and the exit code.
     fn apply(&self, arguments: &[&str]) -> (Value, i32) {
         apply(self.folder.path(), arguments)
     }
@@ -61,13 +61,13 @@ impl<'a> Place<'a> {
     }
 }
 
-/// The plan of a command, made and then named to a command.
+/// Creates a plan with a command, and applies it by its ID.
 fn planned(place: &Place<'_>, arguments: &[&str]) -> String {
     place.plan(arguments)["id"].as_str().unwrap().to_owned()
 }
 
 #[test]
-fn what_cannot_be_done_is_said_once_and_changes_nothing() {
+fn refusals_are_reported_once_and_change_nothing() {
     let database = testkit::anomalous_database();
     let place = Place::new(&database, 0);
     let before = database.psql(TABLE).unwrap();
@@ -93,7 +93,7 @@ fn what_cannot_be_done_is_said_once_and_changes_nothing() {
     says(&["cleanup", "expired", "--apply", &id], 2, &["was made by `revoke all`"]);
     says(&["revoke", "all", "--apply", &id], 2, &["100 % of the active sessions", "--confirm 'app'"]);
     says(&["revoke", "all", "--apply", &id, "--confirm", "ap"], 2, &["`ap` is not the name of the target"]);
-    // A privilege that is gone is named, and so is one that goes in the middle.
+    // A missing privilege is named, also if it is revoked in the middle.
     database.psql(&format!("REVOKE DELETE ON sessions FROM {}", place.act)).unwrap();
     says(
         &["revoke", "all", "--apply", &id, "--confirm", "app"],
@@ -101,13 +101,13 @@ fn what_cannot_be_done_is_said_once_and_changes_nothing() {
         &["lacks DELETE ON \"public\".\"sessions\"", "GRANT DELETE"],
     );
     database.psql(&format!("GRANT DELETE ON sessions TO {}", place.act)).unwrap();
-    // The plan of one target is none of another.
+    // A plan of one target cannot be applied to another.
     let text = std::fs::read_to_string(place.folder.path().join("sessionwatch.toml")).unwrap();
     let [direct, pooled] = testkit::shared_server().ports().map(|port| format!(":{port}/"));
     let write = |text: &str| std::fs::write(place.folder.path().join("sessionwatch.toml"), text).unwrap();
     write(&text.replace(&direct, &pooled));
     says(&["revoke", "all", "--apply", &id, "--confirm", "app"], 2, &["another database of that name"]);
-    // What is no table is left alone.
+    // Other relations are left alone.
     database.psql("CREATE VIEW v AS SELECT * FROM sessions; GRANT SELECT ON v TO PUBLIC").unwrap();
     let mapping = "[target.mapping]\nsessions = \"v\"\ntoken = \"sessionToken\"\nexpires = \"expires\"\ndecoder = \"timestamp-utc\"\n";
     write(&format!("{text}{mapping}"));
@@ -118,7 +118,7 @@ fn what_cannot_be_done_is_said_once_and_changes_nothing() {
 }
 
 #[test]
-fn an_archive_opens_with_its_own_identity_only() {
+fn an_archive_opens_only_with_its_own_identity() {
     let database = testkit::anomalous_database();
     let place = Place::new(&database, 0);
     let says = |arguments: &[&str], code: i32, part: &str| {
@@ -154,7 +154,7 @@ fn an_archive_opens_with_its_own_identity_only() {
 }
 
 #[test]
-fn sessions_are_ended_in_place_where_the_framework_does_so() {
+fn sessions_are_ended_in_place_if_the_framework_does_so() {
     for (revoke, ended) in [
         ("revoke = \"expire\"\n", "expires <= CAST(strftime('%s', 'now') AS integer) * 1000 + 999"),
         ("revoke = \"flag\"\nrevoke_column = \"active\"\nrevoke_value = \"0\"\n", "active = 0"),
@@ -177,7 +177,7 @@ fn sessions_are_ended_in_place_where_the_framework_does_so() {
             apply(folder.path(), &["archive", "restore", applied["plan"].as_str().unwrap()]);
         assert_eq!((code, &restored["done"]), (0, &9.into()), "{restored:#}");
         assert_eq!(query(&path, TABLE), before, "{revoke}");
-        // What nobody can use any more is removed all the same.
+        // Sessions that are ended already are still removed.
         let (removed, _) = apply(folder.path(), &["cleanup", "expired", "--grace", "24h"]);
         assert_eq!(
             (&removed["done"], query(&path, "SELECT COUNT(*) FROM sessions")),
@@ -187,7 +187,7 @@ fn sessions_are_ended_in_place_where_the_framework_does_so() {
 }
 
 #[test]
-fn on_a_server_too_sessions_are_ended_in_place() {
+fn sessions_on_a_server_are_ended_in_place_too() {
     let database = testkit::anomalous_database();
     database.psql("ALTER TABLE sessions ADD COLUMN active boolean NOT NULL DEFAULT true").unwrap();
     let before = database.psql(TABLE).unwrap();
@@ -214,7 +214,7 @@ fn on_a_server_too_sessions_are_ended_in_place() {
 }
 
 #[test]
-fn the_doctor_says_what_the_acting_role_lacks() {
+fn doctor_reports_missing_privileges_of_the_write_role() {
     let database = testkit::anomalous_database();
     let place = Place::new(&database, 0);
     let line = || {
@@ -235,7 +235,7 @@ fn the_doctor_says_what_the_acting_role_lacks() {
 }
 
 #[test]
-fn init_makes_the_identity_and_writes_its_recipient() {
+fn init_creates_the_identity_and_writes_its_recipient() {
     let folder = tempfile::tempdir().unwrap();
     file(&folder.path().join("app.db"), true);
     let said = run_program_in(folder.path(), &[], &["init", "app.db"]);
@@ -244,7 +244,7 @@ fn init_makes_the_identity_and_writes_its_recipient() {
     let recipient = sessionwatch_archive::Identity::read_file(&key).unwrap().recipient().to_string();
     let text = std::fs::read_to_string(folder.path().join("sessionwatch.toml")).unwrap();
     assert!(text.contains(&format!("archive_recipient = \"{recipient}\"\n")), "{text}");
-    // With the identity moved away, rows are sealed to its recipient all the same.
+    // Rows are encrypted for the recipient even if the identity file has been moved away.
     std::fs::rename(&key, folder.path().join("away")).unwrap();
     let (applied, code) = apply(folder.path(), &["revoke", "user", "5"]);
     assert_eq!((code, &applied["done"]), (0, &9.into()), "{applied:#}");
@@ -254,12 +254,12 @@ fn init_makes_the_identity_and_writes_its_recipient() {
 }
 
 #[test]
-fn where_rows_are_not_enough_it_says_what_is() {
+fn steps_beyond_the_session_table_are_named() {
     let database = testkit::healthy_database();
     let url = database.url("postgres");
     let folder = tempfile::tempdir().unwrap();
     let run = |arguments: &[&str]| run_program_in(folder.path(), &[("DATABASE_URL", &url)], arguments);
-    // Log-ins that no table holds.
+    // Logins that no table stores.
     database.psql("DELETE FROM sessions; INSERT INTO accounts VALUES ('a', 1)").unwrap();
     for command in [&["revoke", "all"][..], &["incident", "open", "--severity", "P0"]] {
         let said = run(command);
@@ -289,11 +289,11 @@ fn where_rows_are_not_enough_it_says_what_is() {
 }
 
 #[test]
-fn rows_that_moved_or_are_held_need_no_more_rights_than_the_grants_give() {
+fn rows_that_moved_or_are_locked_need_no_more_privileges_than_grants_gives() {
     let database = testkit::anomalous_database();
     let place = Place::new(&database, 0);
     let id = planned(&place, &["cleanup", "expired"]);
-    // Other versions of the same rows, which stand elsewhere; and a lock that an application holds.
+    // New versions of the same rows at other addresses, and a lock that an application holds.
     database.psql("UPDATE sessions SET expires = expires WHERE id LIKE 'x%'").unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let dsn = pg_link::Dsn::parse(&database.url("postgres")).unwrap();
@@ -314,11 +314,11 @@ fn rows_that_moved_or_are_held_need_no_more_rights_than_the_grants_give() {
 }
 
 #[test]
-fn no_trigger_of_a_file_takes_rows_that_no_plan_names() {
+fn triggers_in_a_file_remove_no_rows_that_the_plan_does_not_name() {
     for (hook, done, code) in [
-        // It keeps some of them.
+        // Keeps some of the rows.
         ("BEFORE DELETE ON sessions WHEN OLD.id = 'm1' BEGIN SELECT RAISE(IGNORE); END", 8, 1),
-        // It takes others with them.
+        // Removes other rows too.
         ("AFTER DELETE ON sessions BEGIN DELETE FROM sessions WHERE \"userId\" = 7; END", 0, 3),
         ("BEFORE DELETE ON sessions BEGIN UPDATE sessions SET expires = 0 WHERE \"userId\" = 7; END", 0, 3),
     ] {
@@ -350,7 +350,7 @@ fn no_trigger_of_a_file_takes_rows_that_no_plan_names() {
 }
 
 #[test]
-fn a_plan_is_applied_over_one_connection_to_read_and_one_to_write() {
+fn applying_a_plan_takes_one_read_and_one_write_connection() {
     let database = testkit::anomalous_database();
     let place = Place::new(&database, 0);
     let id = planned(&place, &["cleanup", "expired", "--grace", "24h"]);
@@ -359,7 +359,7 @@ fn a_plan_is_applied_over_one_connection_to_read_and_one_to_write() {
         testkit::shared_server().psql("postgres", &query).unwrap().trim().parse().unwrap()
     };
     let connections = || {
-        // A connection is counted when it has ended.
+        // A connection is counted once it has ended.
         testkit::wait_until("the end of all connections", || {
             ask("SELECT count(*) FROM pg_stat_activity") == 0
         });

@@ -1,4 +1,5 @@
-//! Who did something is kept also where no variable says who that is, as in containers and cron jobs; and that is said.
+//! The actor's name is recorded even if no variable sets it, as in containers and cron jobs, and its source is
+//! reported.
 
 use std::{
     os::unix::{fs::chown, process::CommandExt as _},
@@ -13,10 +14,10 @@ use testkit::ProgramOutput;
 
 const STORE: &str = "sessionwatch-state.db";
 
-/// A user whom no system knows by name.
+/// A user ID without a name on the system.
 const NAMELESS: u32 = 54_321;
 
-/// A folder with a watch, and an alert that fires.
+/// A folder with a monitored target and a firing alert.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let text = "[[target]]\nname = \"main\"\nurl = \"sqlite:app.db\"\n[[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"http://127.0.0.1:1/\"\n";
@@ -35,7 +36,7 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
-/// Commands that keep who did something: those of the documentation, and one of every other kind.
+/// Commands that record the actor: those of the documentation, and one of every other kind.
 const RECORDED: [&[&str]; 12] = [
     &["alerts", "ack", "main", "duplicate-tokens", "--note", "on it"],
     &["alerts", "silence", "--check", "orphaned-sessions", "--minutes", "120", "--note", "clean-up"],
@@ -62,7 +63,7 @@ const RECORDED: [&[&str]; 12] = [
     &["accounts", "remove", "eve"],
 ];
 
-/// Runs every command, and says what it said.
+/// Runs every command, and returns its output.
 fn all(folder: &Path, run: &dyn Fn(&[&str]) -> ProgramOutput) -> Vec<String> {
     for command in RECORDED {
         let said = run(command);
@@ -80,7 +81,7 @@ fn all(folder: &Path, run: &dyn Fn(&[&str]) -> ProgramOutput) -> Vec<String> {
 }
 
 #[test]
-fn without_a_variable_the_system_account_is_who_did_it() {
+fn the_system_account_is_recorded_if_no_variable_names_the_actor() {
     let folder = folder();
     let account = String::from_utf8(Command::new("id").arg("-un").output().unwrap().stdout).unwrap();
     for unset in [&[][..], &[("USER", "")]] {
@@ -89,10 +90,10 @@ fn without_a_variable_the_system_account_is_who_did_it() {
     }
     let names = all(folder.path(), &|command| testkit::run_program_in(folder.path(), &[], command));
     assert_eq!(names, [account.trim()]);
-    // What only reads does not say who reads.
+    // Commands that only read do not mention the actor.
     let status = testkit::run_program_in(folder.path(), &[], &["incident", "status", "main"]);
     assert!(status.exit_code == 0 && status.stderr.is_empty(), "{}", status.stderr);
-    // A name that is given is kept, by either option, and nothing is said.
+    // A given name is recorded by either option, without a note.
     for option in ["--as", "--owner"] {
         let note = ["incident", "note", "seen", "main", option, "grace"];
         let said = testkit::run_program_in(folder.path(), &[], &note);
@@ -103,8 +104,8 @@ fn without_a_variable_the_system_account_is_who_did_it() {
 }
 
 #[test]
-fn an_account_without_a_name_is_kept_by_its_number() {
-    // Only root may become somebody else.
+fn an_account_without_a_name_is_recorded_by_its_number() {
+    // Only root can change the user.
     let root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
     if !root {
         return;

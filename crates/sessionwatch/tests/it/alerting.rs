@@ -1,4 +1,4 @@
-//! The watch: whom it tells, how often, and what it remembers.
+//! Alerting: recipients, frequency, and what the daemon remembers.
 
 use serde_json::Value;
 use testkit::{DaemonProcess, Database, HttpSink, ReceivedRequest};
@@ -13,7 +13,7 @@ fn configuration(url: &str, hook: &str, more: &str) -> String {
     )
 }
 
-/// What is told in these minutes, a look in each but those that are left out; before the look of a minute, its SQL is run.
+/// Runs checks at these minutes, each after its SQL, and returns the notifications.
 fn told(
     database: &Database<'_>,
     minutes: i32,
@@ -37,7 +37,7 @@ fn told(
     told_by(&sink)
 }
 
-/// The minute of each message, what it is about, and what it says.
+/// The minute of each notification, its subject and its text.
 fn told_by(sink: &HttpSink) -> Vec<String> {
     let line = |received: ReceivedRequest| {
         let message: Value = serde_json::from_str(&received.body).unwrap();
@@ -52,7 +52,7 @@ fn told_by(sink: &HttpSink) -> Vec<String> {
 }
 
 #[test]
-fn each_incident_is_told_once_and_resolved_once_and_quiet_times_are_quiet() {
+fn each_incident_is_notified_once_and_resolved_once_with_silence_between() {
     let database = testkit::healthy_database();
     let orphans = r#"INSERT INTO sessions SELECT 'o' || n, 'orphan-' || n, 900 + n, now() + interval '1 day' FROM generate_series(1, 11) AS n"#;
     let script = [
@@ -60,9 +60,9 @@ fn each_incident_is_told_once_and_resolved_once_and_quiet_times_are_quiet() {
         (5, r#"UPDATE sessions SET "sessionToken" = 'other-token' WHERE id = 's1'"#),
         (10, orphans),
         (14, "DELETE FROM sessions WHERE id LIKE 'o%'"),
-        // The token of one person becomes another's.
+        // A user's token becomes another user's.
         (17, r#"UPDATE sessions SET "userId" = "userId" % 60 + 1 WHERE id = 's9'"#),
-        // One failing look is not enough for orphans, but these had ended.
+        // One failing check run is not enough for orphans; these had been removed.
         (20, orphans),
         (21, "DELETE FROM sessions WHERE id LIKE 'o%'"),
         (30, "ALTER TABLE sessions RENAME COLUMN expires TO gone"),
@@ -82,12 +82,12 @@ fn each_incident_is_told_once_and_resolved_once_and_quiet_times_are_quiet() {
         "32 target-unreachable firing",
         "35 target-unreachable resolved",
     ];
-    // After three failures looks are two minutes apart.
+    // After three failures, check runs are two minutes apart.
     assert_eq!(told(&database, 48, &[33, 34], &script, ""), expected);
 }
 
 #[test]
-fn routes_tell_only_whom_it_concerns() {
+fn routes_notify_only_the_channels_they_name() {
     let database = testkit::anomalous_database();
     let route = "[[route]]\nchannels = [\"hook\"]\nseverity = \"high\"\n";
     let often = "[alerts.critical]\nrepeat_interval = \"3m\"\n";
@@ -107,12 +107,12 @@ fn notices(received: &[ReceivedRequest]) -> Vec<String> {
 }
 
 #[test]
-fn serve_tells_a_channel_serves_metrics_and_remembers_over_a_kill() {
+fn serve_notifies_a_channel_serves_metrics_and_survives_a_kill() {
     let database = testkit::anomalous_database();
-    // Busy once: the message comes again, with the same key.
+    // Busy once: the message is sent again with the same key.
     let sink = HttpSink::start(&["503 Service Unavailable\r\nRetry-After: 1"]).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    // A name that no header can hold.
+    // A name that no header can contain.
     let text = configuration(&database.urls("postgres")[1], &sink.url(), "").replace("\"app\"", "\"Büro 1\"");
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     let mut running = DaemonProcess::start(folder.path());
@@ -134,13 +134,14 @@ fn serve_tells_a_channel_serves_metrics_and_remembers_over_a_kill() {
         assert!(metrics.contains(part), "{part} is missing in {metrics}");
     }
     assert!(running.get("/readyz").status == 200 && running.get("/healthz").status == 200);
-    // A channel may have a message before the watch has noted it; killed in between, the next one would send it again.
+    // A channel may receive a message before the daemon records that; killed in between, the next daemon would send it
+    // again.
     testkit::wait_until("the delivery is noted", || {
         !running.get_body("/metrics").contains("sessionwatch_outbox_messages{")
     });
     running.child.kill().unwrap();
     running.child.wait().unwrap();
-    // The next one knows what was told, and that a look was taken less than a minute ago.
+    // The next daemon knows what was sent, and that the last check run was less than a minute ago.
     let again = DaemonProcess::start(folder.path());
     assert!(again.get("/readyz").status == 200);
     let metrics = again.get_body("/metrics");
@@ -152,7 +153,7 @@ fn serve_tells_a_channel_serves_metrics_and_remembers_over_a_kill() {
 }
 
 #[test]
-fn people_look_after_alerts_silence_them_and_leave_a_record() {
+fn alerts_can_be_acknowledged_and_silenced_and_that_is_recorded() {
     let database = testkit::anomalous_database();
     let sink = HttpSink::start(&[]).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -214,7 +215,7 @@ fn people_look_after_alerts_silence_them_and_leave_a_record() {
 }
 
 #[test]
-fn a_watch_that_cannot_work_says_why() {
+fn a_daemon_that_cannot_work_says_why() {
     let folder = tempfile::tempdir().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let target = "[[target]]\nname = \"app\"\nurl = \"postgres://u@127.0.0.1:1/d\"\n";
@@ -247,7 +248,7 @@ fn a_watch_that_cannot_work_says_why() {
 }
 
 #[test]
-fn a_channel_can_be_tried() {
+fn a_channel_can_be_tested() {
     let sink = HttpSink::start(&["200 OK", "403 Forbidden"]).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let slack = configuration("postgres://u@127.0.0.1:1/d", &sink.url(), "").replace("webhook\"", "slack\"");

@@ -1,4 +1,4 @@
-//! The interface for programs, as a program uses it.
+//! The API, as a client uses it.
 
 use std::{
     path::{Path, PathBuf},
@@ -10,7 +10,7 @@ use testkit::{ACCOUNT_PASSWORD, ClientRequest, ClientResponse, DaemonProcess, Da
 
 mod paging;
 
-/// A token on rows of two users.
+/// Copies the token of one user's session to another user's.
 const LEAK: &str = r#"UPDATE sessions SET "sessionToken" = (SELECT "sessionToken" FROM sessions WHERE id = 's1') WHERE id = 's2'"#;
 
 pub(crate) struct Scene {
@@ -19,13 +19,13 @@ pub(crate) struct Scene {
     pub(crate) watch: DaemonProcess,
 }
 
-/// A program, by its token.
+/// A client with an API token.
 pub(crate) struct Program<'a> {
     pub(crate) address: &'a str,
     pub(crate) token: String,
 }
 
-/// What a program was answered.
+/// A response of the API.
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) answer: ClientResponse,
@@ -37,12 +37,12 @@ impl Scene {
         Self::with("")
     }
 
-    /// The same, with more in the configuration.
+    /// The same, with more configuration.
     fn with(more: &str) -> Self {
         Self::of("", more)
     }
 
-    /// The same, with more about the target and besides.
+    /// The same, with more configuration of the target and of other sections.
     fn of(target: &str, more: &str) -> Self {
         let (folder, database) = (tempfile::tempdir().unwrap(), testkit::healthy_database());
         database.psql(LEAK).unwrap();
@@ -63,7 +63,7 @@ impl Scene {
     }
 }
 
-/// A new token.
+/// Creates a token.
 pub(crate) fn token(folder: &Path, account: &str, scopes: &str) -> String {
     let arguments = ["tokens", "add", account, "--label", "bot", "--scope", scopes];
     let said = testkit::run_program_in(folder, &[], &arguments);
@@ -106,7 +106,7 @@ impl Answer {
         self.answer.header(name)
     }
 
-    /// A problem of that status, which says that.
+    /// Asserts a problem document with this status and text.
     pub(crate) fn is_problem(&self, status: u16, part: &str) {
         let detail = self.body["detail"].as_str().unwrap_or_default();
         assert!(self.status == status && detail.contains(part), "{:?} {}", self.answer, self.body);
@@ -118,7 +118,7 @@ impl Answer {
 }
 
 #[test]
-fn a_program_sees_a_leak_ends_it_and_puts_it_back() {
+fn a_client_sees_a_leak_ends_it_and_restores_the_sessions() {
     let scene = Scene::new();
     let bot = scene.program("ada", "read,alerts,actions");
     testkit::wait_until("the first look", || !bot.get("/targets/app").body["checked_at"].is_null());
@@ -136,7 +136,7 @@ fn a_program_sees_a_leak_ends_it_and_puts_it_back() {
         "{doctor}"
     );
 
-    // Somebody looks after it, says something, and it is known who.
+    // An alert is acknowledged and commented, with the name of the user.
     let of = |what: &str| format!("/targets/app/checks/duplicate-tokens/{what}");
     assert_eq!(bot.post(&of("acknowledge"), &json!({ "note": "on it" })).status, 204);
     assert_eq!(bot.post(&of("comments"), &json!({ "note": "it is the cache" })).status, 204);
@@ -145,7 +145,7 @@ fn a_program_sees_a_leak_ends_it_and_puts_it_back() {
     let said = bot.get("/events?check=duplicate-tokens&limit=1").body;
     assert_eq!(said["items"][0]["summary"], "ada (bot): it is the cache");
 
-    // A plan, which is carried out by its number alone, and undone.
+    // A plan is applied by its ID, and restored.
     let rows = || scene.database.psql("SELECT count(*) FROM sessions").unwrap();
     let before = rows();
     let plan = bot.post("/targets/app/plans", &json!({ "kind": "duplicates" }));
@@ -166,7 +166,7 @@ fn a_program_sees_a_leak_ends_it_and_puts_it_back() {
     assert_eq!(scene.watch.stop(), Some(0));
 }
 
-/// Carries out a plan, and waits until that is done.
+/// Applies a plan, and waits for its end.
 fn carried_out(bot: &Program<'_>, plan: &Value) {
     let path = format!("/plans/{}", plan["id"].as_str().unwrap());
     let begun = bot.post(&format!("{path}/apply"), &json!({}));
@@ -178,11 +178,11 @@ fn carried_out(bot: &Program<'_>, plan: &Value) {
 }
 
 #[test]
-fn a_token_gives_what_it_is_for_as_long_as_it_and_its_account_hold() {
+fn a_token_grants_its_scope_while_it_and_its_account_are_valid() {
     let scene = Scene::new();
     let (all, reads) =
         (scene.program("ada", "read,alerts,actions,incidents,account,admin"), scene.program("ada", "read"));
-    // A token from a time when its account could do more.
+    // A token from a time when its account had a higher role.
     testkit::create_account(scene.folder.path(), "vera", "admin");
     let more = scene.program("vera", "read,alerts,admin");
     testkit::create_account(scene.folder.path(), "vera", "viewer");
@@ -191,16 +191,16 @@ fn a_token_gives_what_it_is_for_as_long_as_it_and_its_account_hold() {
     let quiet = json!({ "minutes": 5, "note": "tests" });
     reads.post("/silences", &quiet).is_problem(403, "not for `alerts`");
     assert!(reads.post("/silences", &quiet).header("www-authenticate").contains("insufficient_scope"));
-    // The role of the account is not enough.
+    // The role of the account is too low.
     more.post("/silences", &quiet).is_problem(403, "not for `alerts`");
     more.get("/accounts").is_problem(403, "not for `admin`");
     nobody.get("/me").is_problem(401, "a valid API token is required");
     assert!(nobody.get("/me").header("www-authenticate").starts_with("Bearer"));
-    // A log-in of a person is not a token, and a token not a log-in.
+    // A login cookie is not accepted as a token, nor a token as a cookie.
     let headers = [("authorization", &*format!("Bearer {}", all.token))];
     assert_eq!(testkit::http::get_with_headers(&scene.watch.address, "/alerts", &headers).status, 303);
 
-    // A token makes another one that may do no more than itself, and not for longer.
+    // A token can create another one with at most its own scope and lifetime.
     let made = all.post("/tokens", &json!({ "label": "child", "scopes": ["read", "account"], "days": 366 }));
     assert_eq!(made.status, 201, "{}", made.body);
     let child = Program { address: all.address, token: made.body["secret"].as_str().unwrap().to_owned() };
@@ -212,7 +212,7 @@ fn a_token_gives_what_it_is_for_as_long_as_it_and_its_account_hold() {
     assert_eq!(all.ask("DELETE", &format!("/tokens/{id}"), &[], None).status, 204);
     child.get("/me").is_problem(401, "a valid API token is required");
 
-    // Whoever is removed takes the tokens along.
+    // Deleting an account revokes its tokens.
     assert_eq!(more.get("/me").status, 200);
     assert_eq!(all.ask("DELETE", "/accounts/vera", &[], None).status, 204);
     assert_eq!(more.get("/me").status, 401);
@@ -227,7 +227,7 @@ fn a_token_gives_what_it_is_for_as_long_as_it_and_its_account_hold() {
 }
 
 #[test]
-fn what_is_sent_twice_with_a_key_is_done_once_and_what_is_known_is_not_sent_again() {
+fn a_repeated_idempotency_key_acts_once_and_known_pages_are_not_sent_again() {
     let scene = Scene::new();
     let bot = scene.program("ada", "read,alerts,account");
     let key = [("idempotency-key", "one")];
@@ -239,7 +239,7 @@ fn what_is_sent_twice_with_a_key_is_done_once_and_what_is_known_is_not_sent_agai
     assert_eq!(bot.get("/silences").body["items"].as_array().unwrap().len(), 1);
     let other = json!({ "minutes": 6, "note": "tests" });
     bot.ask("POST", "/silences", &key, Some(&other)).is_problem(422, "was used for a different request");
-    // Another token has keys of its own.
+    // Another token has its own keys.
     let second = scene.program("ada", "alerts");
     assert_ne!(second.ask("POST", "/silences", &key, Some(&quiet)).body, first.body);
     let id = first.body["id"].as_i64().unwrap();
@@ -247,7 +247,7 @@ fn what_is_sent_twice_with_a_key_is_done_once_and_what_is_known_is_not_sent_agai
     assert_eq!((end(), end()), (204, 204));
     bot.ask("DELETE", &format!("/silences/{id}"), &[], None).is_problem(404, "has ended already");
     bot.ask("POST", "/silences", &[("idempotency-key", "a b")], Some(&quiet)).is_problem(400, "ASCII");
-    // What is secret is not kept to be told again.
+    // Secrets are not stored for a repeated response.
     let wish = json!({ "label": "x", "scopes": ["read"] });
     let make = || bot.ask("POST", "/tokens", &[("idempotency-key", "three")], Some(&wish));
     assert_eq!(make().status, 201);
@@ -263,7 +263,7 @@ fn what_is_sent_twice_with_a_key_is_done_once_and_what_is_known_is_not_sent_agai
 }
 
 #[test]
-fn what_reaches_far_needs_a_second_person_where_that_is_configured() {
+fn a_plan_over_the_safety_limit_needs_a_second_person_if_configured() {
     let scene = Scene::with("[actions]\nrequire_approval = true\n");
     testkit::create_account(scene.folder.path(), "rob", "responder");
     let (ada, rob) = (scene.program("ada", "read,actions"), scene.program("rob", "read,actions"));
@@ -276,7 +276,7 @@ fn what_reaches_far_needs_a_second_person_where_that_is_configured() {
     assert_eq!(rob.post(&format!("{path}/approve"), &json!({})).status, 204);
     assert_eq!(ada.get(&path).body["approved_by"], "rob");
     apply(&rob).is_problem(409, "a second person must approve the plan");
-    // The command line keeps to it too.
+    // The command line enforces the limit too.
     let id = far["id"].as_str().unwrap();
     let arguments = ["revoke", "all", "app", "--apply", id, "--confirm", "app"];
     let said = testkit::run_program_in(scene.folder.path(), &[("USER", "rob")], &arguments);
@@ -284,7 +284,7 @@ fn what_reaches_far_needs_a_second_person_where_that_is_configured() {
     assert_eq!(apply(&ada).status, 202);
     testkit::wait_until("it is carried out", || ada.get(&path).body["state"] == "done");
     rob.post(&format!("{path}/approve"), &json!({})).is_problem(409, "has already been applied");
-    // What does not reach far needs nobody else.
+    // A plan within the limit needs no approval.
     let near = ada.post("/targets/app/plans", &json!({ "kind": "expired", "hours": 1 })).body;
     assert_eq!(near["needs_confirmation"], Value::Null, "{near}");
     let trail = ada.get("/audit").body.to_string();
@@ -293,7 +293,7 @@ fn what_reaches_far_needs_a_second_person_where_that_is_configured() {
 }
 
 #[test]
-fn an_incident_is_worked_on_by_a_program_too() {
+fn a_client_can_work_on_an_incident_too() {
     let scene = Scene::new();
     let bot = scene.program("ada", "read,incidents,actions");
     let opened = bot.post("/incidents", &json!({ "target": "app", "severity": "P1", "summary": "a leak" }));
@@ -322,12 +322,12 @@ fn an_incident_is_worked_on_by_a_program_too() {
     let path = format!("/plans/{}", plan["id"].as_str().unwrap());
     assert_eq!(bot.post(&format!("{path}/apply"), &consent).status, 202);
     testkit::wait_until("it is contained", || bot.get(&base).body["state"] == "contained");
-    // Putting back in the course of an incident ends no session, and is not noted as if it had.
+    // A restore during an incident revokes no session, and is not recorded as if it had.
     let contained = || bot.get(&base).body["timeline"].to_string().matches("\"contained\"").count();
     assert_eq!((&plan["rows"], contained()), (&json!(4), 1), "{plan}");
     let back = bot.post(&format!("/archive/{}/restore", plan["id"].as_str().unwrap()), &json!({})).body;
     let restore = format!("/plans/{}", back["id"].as_str().unwrap());
-    // Both users are logged in by one token again, so that has to be confirmed.
+    // One token logs in both users again, so that must be confirmed.
     bot.post(&format!("{restore}/apply"), &consent).is_problem(409, "type the name of the target");
     let confirmed = json!({ "incident": opened.body["id"], "confirm": "app" });
     assert_eq!(bot.post(&format!("{restore}/apply"), &confirmed).status, 202);
@@ -359,7 +359,7 @@ fn an_incident_is_worked_on_by_a_program_too() {
 }
 
 #[test]
-fn schemathesis_finds_no_violation_of_the_document() {
+fn schemathesis_finds_no_violation_of_the_openapi_document() {
     let scene = Scene::new();
     let bot = scene.program("ada", "read,alerts,actions,incidents,account,admin");
     testkit::wait_until("the first look", || !bot.get("/targets/app").body["checked_at"].is_null());
@@ -369,7 +369,7 @@ fn schemathesis_finds_no_violation_of_the_document() {
         .arg(root.join("crates/sessionwatch/tests/schemathesis.toml"))
         .args(["run", &format!("http://{}/api/v1/openapi.json", bot.address)])
         .args(["--header", &format!("Authorization: Bearer {}", bot.token)])
-        // Whoever ends the token that is used ends the examination.
+        // Revoking the token in use would end the test.
         .args(["--exclude-path", "/api/v1/tokens/{id}"])
         .args(["--max-examples", "10", "--seed", "1", "--generation-deterministic", "--no-color"])
         .current_dir(scene.folder.path())

@@ -1,4 +1,4 @@
-//! A flood of log-ins while connections are held open: runs go on, metrics are answered, and memory stays small.
+//! A flood of logins while connections are held open: check runs continue, metrics respond, and memory stays small.
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
@@ -16,29 +16,29 @@ use crate::fastforward::{Apart, MINUTE, monday, program};
 
 const LOG_INS: usize = 600;
 const HELD: usize = 1_100;
-/// As the shells of most systems begin with.
+/// The soft limit that most shells start with.
 const OPEN_FILES: usize = 1_024;
-/// Connections that are opened again in one sweep.
+/// Connections that are reopened in one sweep.
 const REOPENED: usize = 50;
-/// What held connections have sent: half of the headers, nothing, half of the body.
+/// Bytes that held connections have sent: half of the headers, nothing, half of the body.
 const SENT: &[&str] = &[
     "GET /login HTTP/1.1\r\nHost: 127.0.0.1\r\nX-A: ",
     "",
     "POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\nname=",
 ];
-/// The same where TLS is spoken: a part of a record's header, nothing, a record that is longer than what follows.
+/// The same for TLS: a part of a record's header, nothing, a record that is longer than what follows.
 const SENT_BY_TLS: &[&str] = &["\u{16}\u{3}\u{1}", "", "\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}\u{0}"];
-/// How long a client waits for an answer.
+/// Time limit for a response.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Connections that are held open, and opened again when they are closed, until this is dropped.
+/// Connections that are held open, and reopened when the daemon closes them, until this value is dropped.
 struct Held {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Held {
-    /// Holds so many connections, once all of them were open.
+    /// Opens `count` connections, and returns once all are open.
     fn start(address: &str, sent: &'static [&'static str]) -> Self {
         let address = address.to_owned();
         let open = move |number: usize| open(&address, sent[number % sent.len()]);
@@ -52,12 +52,12 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         drop(self.stop.take());
-        // A thread that panicked has said so.
+        // A thread that panicked has printed its message.
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
-/// A connection that has sent something, and waits. One that is closed at once is opened later.
+/// Opens a connection and sends the first bytes. A connection that is closed at once is reopened later.
 fn open(address: &str, sent: &str) -> Option<TcpStream> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.write_all(sent.as_bytes()).ok()?;
@@ -84,7 +84,7 @@ fn hold(held: &mut [Option<TcpStream>], open: &impl Fn(usize) -> Option<TcpStrea
     }
 }
 
-/// Log-ins that are complete but for their last byte, each from another network.
+/// Logins without their last byte, each from another network.
 fn log_ins(address: &str) -> Vec<TcpStream> {
     let begin = |number: usize| {
         let body = format!("name=nobody{number}&password=wrong{number}&next=/");
@@ -92,7 +92,7 @@ fn log_ins(address: &str) -> Vec<TcpStream> {
         let from = format!("10.{}.{}.7", number / 256, number % 256);
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(ANSWER_TIMEOUT)).unwrap();
-        // It may be closed at once to make room for others.
+        // The daemon may close it at once to make room for others.
         let _ = write!(
             stream,
             "POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Forwarded-For: {from}\r\nConnection: close\r\n\
@@ -103,7 +103,7 @@ fn log_ins(address: &str) -> Vec<TcpStream> {
     (0..LOG_INS).map(begin).collect()
 }
 
-/// What `/metrics` says to a client that does not wait for long.
+/// Requests `/metrics` with a short timeout.
 fn metrics(address: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(ANSWER_TIMEOUT)).unwrap();
@@ -114,14 +114,14 @@ fn metrics(address: &str) -> String {
     answer
 }
 
-/// Mebibytes of memory that a process took at most.
+/// Peak memory of a process, in MiB.
 fn peak_memory(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1_024
 }
 
-/// The daemon with so few open files, under a clock of its own, after its first run.
+/// Starts a daemon with this limit of open files, under its own clock, and waits for its first check run.
 fn started(folder: &Path, more: &str) -> Apart {
     let text = format!(
         "[[target]]\nname = \"app\"\nurl = \"{}\"\n[checks.slow-check-run]\nenabled = false\n\
@@ -137,7 +137,7 @@ fn started(folder: &Path, more: &str) -> Apart {
     watch
 }
 
-/// Runs in the next minutes, each of which succeeds, as `metrics` says.
+/// Asserts successful check runs in the next minutes, as `metrics` shows them.
 fn runs_succeed(watch: &mut Apart, metrics: impl Fn() -> String) {
     for minute in 1..=3 {
         watch.set(monday() + minute * MINUTE);
@@ -154,7 +154,7 @@ fn runs_succeed(watch: &mut Apart, metrics: impl Fn() -> String) {
 }
 
 #[test]
-fn runs_go_on_while_handshakes_of_tls_are_held_open() {
+fn check_runs_continue_while_tls_handshakes_are_held_open() {
     sessionwatch_app::daemon::raise_open_files_limit();
     let folder = tempfile::tempdir().unwrap();
     let certificates = TestCertificates::generate(folder.path()).unwrap();
@@ -172,7 +172,7 @@ fn runs_go_on_while_handshakes_of_tls_are_held_open() {
         let answer = async { client.get(&url).timeout(ANSWER_TIMEOUT).send().await?.text().await };
         runtime.block_on(answer).unwrap()
     };
-    // Connections are accepted in their order: all of the others are there by then.
+    // Connections are accepted in order, so all the others are established by then.
     assert!(metrics().contains("sessionwatch_target_up"));
     runs_succeed(&mut watch, metrics);
     drop(held);
@@ -182,7 +182,7 @@ fn runs_go_on_while_handshakes_of_tls_are_held_open() {
 }
 
 #[test]
-fn runs_go_on_under_a_flood_of_log_ins_while_connections_are_held_open() {
+fn check_runs_continue_under_a_flood_of_logins_while_connections_are_held_open() {
     sessionwatch_app::daemon::raise_open_files_limit();
     let folder = tempfile::tempdir().unwrap();
     let mut watch = started(folder.path(), "trusted_proxies = [\"127.0.0.0/8\"]\n");
@@ -190,7 +190,7 @@ fn runs_go_on_under_a_flood_of_log_ins_while_connections_are_held_open() {
     let held = Held::start(&address, SENT);
     let mut flood = log_ins(&address);
     for stream in &mut flood {
-        // It may have been closed to make room.
+        // The daemon may have closed it to make room.
         let _ = stream.write_all(b"/");
     }
     runs_succeed(&mut watch, || metrics(&address));

@@ -1,5 +1,5 @@
-//! Stories that every database goes through: what is counted, listed, planned, removed and put back is the same wherever
-//! sessions are kept. `engine_equivalence` and `paging` belong to them. A further database is a file in this folder and a line in
+//! Tests that run on every database: counts, lists, plans, removal and restore are the same wherever sessions are
+//! stored. `engine_equivalence` and `paging` belong to them. To add a database, add a file to this folder and a line to
 //! [`BACKENDS`].
 
 mod ended_in_place;
@@ -18,60 +18,60 @@ use sessionwatch_targets::{
 
 use self::remediation::Site;
 
-/// The databases that the stories are told of.
+/// The databases that the tests run on.
 pub(crate) const BACKENDS: [&dyn Backend; 2] = [&postgres::Postgres, &sqlite::Sqlite];
 
-/// A database, as tests set it up.
+/// A database that tests can set up.
 pub(crate) trait Backend: Sync {
-    /// For what a failed test says.
+    /// Name for failure messages.
     fn name(&self) -> &'static str;
 
-    /// The SQL that it understands.
+    /// SQL dialect.
     fn dialect(&self) -> Dialect;
 
-    /// A text that stands for itself in its SQL, whatever is in it, written otherwise than the program writes it.
+    /// Quotes any text as a literal in its SQL, by other means than the program does.
     fn literal(&self, text: &str) -> String;
 
-    /// Makes a database without tables.
+    /// Creates a database without tables.
     fn create(&self) -> Box<dyn TestDatabase>;
 
-    /// Tells a story of targets with every anomaly: one for each way to reach or to lay out such a database.
+    /// Runs a test on targets with every anomaly, one for each way to connect to or lay out such a database.
     fn visit_anomalous(&self, story: &dyn Fn(&Site<'_>));
 
-    /// Types of columns that hold instants, and what decodes them.
+    /// Column types for instants, with their decoders.
     fn instant_columns(&self) -> &'static [(&'static str, &'static str)];
 
-    /// The same, for pages in the order of such columns.
+    /// The same, for pages ordered by such columns.
     fn paged_columns(&self) -> &'static [(&'static str, Decoder)];
 
-    /// What closes the definition of a table with a primary key, and how its rows are then addressed.
+    /// Ends of table definitions with a primary key, and how rows of such tables are addressed.
     fn table_endings(&self) -> &'static [(&'static str, RowAddressing)];
 
-    /// Types of row IDs.
+    /// Column types for row IDs.
     fn id_columns(&self) -> &'static [&'static str];
 
-    /// How many random tables are tried of each type.
+    /// Number of random tables per column type.
     fn random_tables(&self) -> u32;
 }
 
 /// A database of one test.
 pub(crate) trait TestDatabase {
-    /// Every way that leads to it, as a person writes it.
+    /// Every URL of the database, as a user writes it.
     fn urls(&self) -> Vec<String>;
 
-    /// The same, as addresses.
+    /// The same, parsed.
     fn addresses(&self) -> Vec<TargetAddress> {
         self.urls().iter().map(|url| TargetAddress::parse(url).unwrap()).collect()
     }
 
-    /// Runs statements.
+    /// Runs SQL statements.
     fn execute(&self, script: &str);
 
-    /// The rows of a query, as `psql` writes them.
+    /// Runs a query, and returns its rows as `psql` prints them.
     fn query(&self, query: &str) -> String;
 }
 
-/// Sessions in a table `s` whose ends are seconds, and their users in a table `u`.
+/// Mapping of sessions in a table `s`, with expiry in seconds, and of users in a table `u`.
 fn mapping(schema: &DatabaseSchema, display: &[&str]) -> Mapping {
     let named = schema.dialect.has_schemas().then(|| "public".to_owned());
     let name = |name: &str| TableName { schema: named.clone(), name: name.into() };

@@ -1,4 +1,4 @@
-//! Copies of the store, made while the daemon works on it.
+//! Backups of the state store, made while the daemon is using it.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use sessionwatch_core::timestamp::UtcTimestamp;
 use sessionwatch_store::{Store, StoreError, StoreLocation, audit, transaction::Tx};
 use testkit::HttpSink;
 
-/// A watch of one target that tells one channel, with its memory at that place.
+/// A configuration of one target and one channel, with the state store at this location.
 fn configuration(url: &str, hook: &str, store: &str) -> String {
     format!(
         "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[checks.slow-check-run]\nbudget_ms = 3600000\n\
@@ -19,7 +19,7 @@ fn configuration(url: &str, hook: &str, store: &str) -> String {
     )
 }
 
-/// What a copy holds is whole, and only its owner may read it: its alerts, and its entries of the record.
+/// Checks that a backup is intact and readable by its owner only. Returns its alerts and audit log entries.
 fn contents(copy: &Path) -> (Vec<[String; 3]>, i64) {
     assert_eq!(std::fs::metadata(copy).unwrap().permissions().mode() & 0o777, 0o600);
     let copy = rusqlite::Connection::open(copy).unwrap();
@@ -31,14 +31,14 @@ fn contents(copy: &Path) -> (Vec<[String; 3]>, i64) {
     (alerts, copy.query_row("SELECT COUNT(*) FROM audit", [], |row| row.get(0)).unwrap())
 }
 
-/// The alerts that a watch lists.
+/// The alerts that `alerts list` prints.
 fn listed(folder: &Path) -> serde_json::Value {
     let said = testkit::run_program_in(folder, &[], &["alerts", "list", "--all", "--format", "json"]);
     assert_eq!(said.exit_code, 0, "{}", said.stderr);
     serde_json::from_str(&said.stdout).unwrap()
 }
 
-/// Copies the store of a running watch, and watches on with the copy.
+/// Copies the store of a running daemon, and continues with the copy.
 fn copied_while_it_runs(store: &str) {
     let (database, sink, folder) =
         (testkit::anomalous_database(), HttpSink::start(&[]).unwrap(), tempfile::tempdir().unwrap());
@@ -77,7 +77,7 @@ fn copied_while_it_runs(store: &str) {
     assert_eq!(listed(folder.path()), before);
     let verified = run(&["audit", "verify"]);
     assert!(verified.exit_code == 0 && verified.stdout.contains("whole: 5 entries"), "{}", verified.stdout);
-    // What was told is not told again by who goes on with the copy.
+    // A daemon on the copy does not repeat notifications.
     let watch = testkit::DaemonProcess::start(folder.path());
     assert!(watch.get_body("/metrics").contains(
         "sessionwatch_alert_firing{target=\"app\",check=\"duplicate-tokens\",severity=\"critical\"} 1\n"
@@ -86,17 +86,17 @@ fn copied_while_it_runs(store: &str) {
 }
 
 #[test]
-fn a_file_is_copied_while_the_watch_works_on_it_and_the_copy_takes_its_place() {
+fn a_file_store_can_be_copied_in_use_and_replaced_by_the_copy() {
     copied_while_it_runs("state.db");
 }
 
 #[test]
-fn a_store_on_a_server_is_copied_into_a_file_that_takes_its_place() {
+fn a_store_on_a_server_can_be_copied_to_a_file_that_replaces_it() {
     copied_while_it_runs(&testkit::empty_database().url("postgres"));
 }
 
 #[test]
-fn a_copy_that_cannot_be_made_says_why_and_leaves_nothing_behind() {
+fn a_failed_backup_says_why_and_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("sessionwatch-state.db"), "no database").unwrap();
     let said = testkit::run_program_in(folder.path(), &[], &["backup", "copy.db"]);
@@ -109,7 +109,7 @@ fn a_copy_that_cannot_be_made_says_why_and_leaves_nothing_behind() {
     assert!(!left.contains(&"copy.db".into()), "{left:?}");
 }
 
-/// A store with some hundred entries in its audit trail, in a folder of its own.
+/// A folder with a store that has several hundred audit log entries.
 fn filled() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("sessionwatch-state.db");
@@ -128,7 +128,7 @@ fn filled() -> (tempfile::TempDir, PathBuf) {
     (folder, path)
 }
 
-/// Names in a folder, in order.
+/// Sorted names in a folder.
 fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> =
         fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
@@ -137,8 +137,8 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_damaged_store_is_never_copied_over_the_name_of_a_backup() {
-    /// Bytes of a page.
+fn a_damaged_store_is_never_copied_over_an_existing_backup() {
+    /// Size of a page in bytes.
     const PAGE: usize = 4_096;
     let (folder, path) = filled();
     let sound = fs::read(&path).unwrap();
@@ -150,7 +150,7 @@ fn a_damaged_store_is_never_copied_over_the_name_of_a_backup() {
         let mut damaged = sound.clone();
         damaged[page * PAGE..(page + 1) * PAGE].fill(0xAA);
         fs::write(&path, &damaged).unwrap();
-        // Where it can be opened at all, the copy is found out.
+        // If the damaged store can be opened at all, the check of the copy detects the damage.
         if let Ok(Some(store)) = Store::open_existing(&place) {
             let refused = store.backup(&copy);
             assert!(refused.is_err(), "page {page}");
@@ -173,7 +173,7 @@ fn a_damaged_store_is_never_copied_over_the_name_of_a_backup() {
 }
 
 #[test]
-fn a_store_whose_audit_trail_was_changed_is_not_copied() {
+fn a_store_with_a_modified_audit_log_is_not_copied() {
     let (folder, path) = filled();
     let run = |arguments: &[&str]| testkit::run_program_in(folder.path(), &[("USER", "ada")], arguments);
     rusqlite::Connection::open(&path)
@@ -183,7 +183,7 @@ fn a_store_whose_audit_trail_was_changed_is_not_copied() {
     let said = run(&["backup", "copy.db"]);
     let told = said.stderr.contains("cannot back up to copy.db: audit log entry 7");
     assert!(said.exit_code == 3 && told, "{}{}", said.stdout, said.stderr);
-    // The same of a store on a server.
+    // The same for a store on a server.
     let database = testkit::empty_database();
     let text = format!("[serve]\nstore = \"{}\"\n", database.url("postgres"));
     fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();

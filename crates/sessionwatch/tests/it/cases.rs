@@ -1,4 +1,4 @@
-//! Databases and logs that people have reported, each with the right answer.
+//! Databases and logs that users have reported, each with the correct answer.
 
 use std::path::Path;
 use testkit::{ProgramOutput, run_program_in};
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/cases");
 
-/// What is not answered yet, and why. None of these may get a wrong answer.
+/// Cases without a correct answer yet, with the reason. None of these may get a wrong answer.
 const NOT_YET: [(&str, &str); 16] = [
     ("07-health-check-sessions.sql", "a profile for connect-session-sequelize"),
     ("08-directus-three-million.sql", "a profile for Directus"),
@@ -27,12 +27,12 @@ const NOT_YET: [(&str, &str); 16] = [
     ("74-rails-8.sql", "a profile for Rails"),
 ];
 
-/// Counts of the last hour, which shrink while a case is tried.
+/// Counts of the last hour, which may shrink while a case runs.
 const MOVING: [&str; 1] = ["rapid-creation"];
-/// Checks that one look cannot make, and one that says how fast this machine is.
+/// Checks that one run cannot evaluate, and one that depends on the speed of this machine.
 const NOT_JUDGED: [&str; 2] = ["creation-rate", "slow-check-run"];
 
-/// One case, and what was said of it.
+/// One case and its outcome.
 struct Tried<'a> {
     case: &'a Value,
     check: ProgramOutput,
@@ -44,7 +44,7 @@ fn json(said: &ProgramOutput) -> Value {
     serde_json::from_str(&said.stdout).unwrap_or(Value::Null)
 }
 
-/// The statements of a case; what comes later runs on what was loaded before.
+/// Reads the statements of a case. A `then` script runs after the main one.
 fn statements(file: &str) -> String {
     let read = |name: &str| std::fs::read_to_string(Path::new(FOLDER).join(name)).unwrap();
     match file.strip_suffix(".then.sql") {
@@ -71,7 +71,7 @@ impl Tried<'_> {
     fn compare(&mut self) {
         let case = self.case;
         let is_recognized = !self.report["stats"].is_null();
-        match &case["recognised"] {
+        match &case["recognized"] {
             Value::Bool(expected) if *expected != is_recognized => {
                 return self.wrong.push(format!("recognized: {is_recognized}: {}", self.check.stderr));
             }
@@ -81,7 +81,7 @@ impl Tried<'_> {
             _ => {}
         }
         for (name, expected) in case["stats"].as_object().into_iter().flatten() {
-            // How many tokens are shared is said in words only.
+            // The number of shared tokens occurs only in the summary.
             if name != "duplicates_across_users" {
                 let found = self.report["stats"][name].clone();
                 self.expects(name, expected, &found);
@@ -108,7 +108,7 @@ impl Tried<'_> {
     }
 }
 
-/// Names and numbers that a person has to read, where the others alone would hide the damage.
+/// Names and numbers that must be in the output, because the rest alone would hide the damage.
 fn unsaid(case: &Value, said: &str) -> Vec<String> {
     if case["harm"] != true {
         return vec![];
@@ -117,7 +117,7 @@ fn unsaid(case: &Value, said: &str) -> Vec<String> {
     words.filter(|word| !said.contains(*word)).map(|word| format!("not said: {word}")).collect()
 }
 
-/// What would do harm until a case is answered right: health where there is damage, or the other way round.
+/// Answers that would do harm: passing although there is damage, or the reverse.
 fn harm(case: &Value, tried: &Tried<'_>) -> Vec<String> {
     let never = [("failing", "passing"), ("unknown", "passing"), ("passing", "failing")];
     let listed = |key: &str| match &case[key] {
@@ -131,13 +131,13 @@ fn harm(case: &Value, tried: &Tried<'_>) -> Vec<String> {
         .filter(|(id, verdict)| !NOT_JUDGED.contains(&id.as_str()) && tried.check(id)["result"] == *verdict)
         .map(|(id, verdict)| format!("{id} is {verdict}"))
         .collect();
-    if case["recognised"] == false && !tried.report["stats"].is_null() {
+    if case["recognized"] == false && !tried.report["stats"].is_null() {
         harmful.push("taken for sessions".into());
     }
     harmful
 }
 
-/// What is wrong about a case, and what of that would do harm.
+/// Runs a case. Returns what is wrong, and which of it would do harm.
 fn try_case(case: &Value) -> (Vec<String>, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
     let file = case["file"].as_str().unwrap();
@@ -151,7 +151,7 @@ fn try_case(case: &Value) -> (Vec<String>, Vec<String>) {
         }
         (_, Some("sqlite")) => {
             let app = rusqlite::Connection::open(folder.path().join("app.db")).unwrap();
-            // As the applications do that wrote them.
+            // As the applications do that wrote these files.
             app.pragma_update(None, "foreign_keys", false).unwrap();
             app.execute_batch(&statements(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
             "app.db".to_owned()
@@ -175,7 +175,7 @@ fn try_case(case: &Value) -> (Vec<String>, Vec<String>) {
                 harmful.push(format!("the plan has {rows} rows, {} of them live", made["active"]));
             }
             said.push_str(&(plan.stdout.clone() + &plan.stderr));
-            // Who plans nothing touches nothing.
+            // Without a plan, no rows are affected.
             if rows != *expected && !(rows.is_null() && *expected == 0) {
                 wrong.push(format!("plan: {rows} rows instead of {expected}: {}", plan.stderr));
             }
@@ -204,7 +204,7 @@ fn try_case(case: &Value) -> (Vec<String>, Vec<String>) {
 }
 
 #[test]
-fn every_case_is_answered_right_or_not_yet() {
+fn every_case_is_answered_correctly_or_not_yet() {
     let cases = std::fs::read_to_string(Path::new(FOLDER).join("cases.json")).unwrap();
     let cases: Vec<Value> = serde_json::from_str(&cases).unwrap();
     let mut complaints = vec![];

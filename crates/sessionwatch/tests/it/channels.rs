@@ -1,4 +1,4 @@
-//! Channels of every kind: what reaches them of an alert that fires and is resolved, and of many at once.
+//! Channels of every kind: what they receive for firing and resolved alerts, and for many alerts at once.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -15,19 +15,19 @@ use testkit::{AlertmanagerServer, Database, HttpSink, MailOptions, MailSink, Rec
 
 use crate::fastforward::{Apart, MINUTE, Watch, monday};
 
-/// A secret as the specification of webhooks writes it, and the bytes that it stands for.
+/// A secret as the Standard Webhooks specification writes it, and its bytes.
 const SECRET: (&str, &str) = ("whsec_c2VjcmV0LWtleS1vZi1ob29r", "secret-key-of-hook");
 
 const FIRES: &str = "Failing: duplicate-tokens (critical) on app";
 const OVER: &str = "Resolved: duplicate-tokens (critical) on app";
 
-/// A target of that name.
+/// A target with this name.
 pub(crate) fn target(name: &str, database: &Database<'_>) -> String {
     let url = database.url("postgres");
     format!("[[target]]\nname = {name:?}\nurl = \"{url}\"\ninterval = \"1m\"\n")
 }
 
-/// A channel, with more keys.
+/// A channel with more keys.
 pub(crate) fn channel(name: &str, kind: &str, url: &str, more: &str) -> String {
     format!("[[channel]]\nname = \"{name}\"\nkind = \"{kind}\"\nurl = \"{url}\"\n{more}\n")
 }
@@ -39,7 +39,7 @@ pub(crate) fn configuration(parts: &[String]) -> String {
     format!("{}{usual}", parts.concat())
 }
 
-/// Makes two tokens one, or two again.
+/// Makes two tokens equal, or different again.
 pub(crate) fn leak(database: &Database<'_>, leaked: bool) {
     let token = if leaked { "'token-c4ca4238-shared-by-two'" } else { "'token-c4ca4238-of-session-' || id" };
     let sql = format!(r#"UPDATE sessions SET "sessionToken" = {token} WHERE id IN ('s1', 's2')"#);
@@ -55,7 +55,7 @@ pub(crate) fn header<'a>(received: &'a ReceivedRequest, name: &str) -> Option<&'
     received.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
 }
 
-/// Whether a webhook's request is signed as the specification has it.
+/// Returns `true` if the signature of a webhook request follows the specification.
 fn is_signed(received: &ReceivedRequest) -> bool {
     let part = |name| header(received, name).unwrap();
     let signed = format!("{}.{}.{}", part("webhook-id"), part("webhook-timestamp"), received.body);
@@ -64,7 +64,7 @@ fn is_signed(received: &ReceivedRequest) -> bool {
     part("webhook-signature") == format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
 }
 
-/// The channels of every kind but e-mail: the kind, where its sink is, and more keys.
+/// The channels of every kind but email: the kind, the path of its sink, and more keys.
 pub(crate) fn kinds(sinks: &[HttpSink]) -> Vec<String> {
     let keys = [
         ("webhook", "/hook/webhook-path", format!("secret = \"{}\"", SECRET.0)),
@@ -82,7 +82,7 @@ pub(crate) fn kinds(sinks: &[HttpSink]) -> Vec<String> {
     written.collect()
 }
 
-/// What each kind but e-mail was sent of an alert, shortened to its essentials.
+/// What each kind but email received for an alert, reduced to its essentials.
 fn essentials(kind: usize, received: &ReceivedRequest) -> Value {
     let sent = body(received);
     let start = |text: &Value| text.as_str().unwrap().lines().next().unwrap().to_owned();
@@ -106,7 +106,7 @@ fn essentials(kind: usize, received: &ReceivedRequest) -> Value {
     json!([received.path, said])
 }
 
-/// The same of the alert of these stories, firing and resolved.
+/// The expected essentials for the alert of these tests, firing and resolved.
 fn expected() -> [Value; 8] {
     let marked = |text: &str| text.replace('(', "\\(").replace(')', "\\)");
     let card = |text: &str| json!(["message", "application/vnd.microsoft.card.adaptive", marked(text)]);
@@ -145,7 +145,7 @@ fn expected() -> [Value; 8] {
 }
 
 #[test]
-fn every_kind_is_told_that_an_alert_fires_and_is_resolved() {
+fn every_kind_receives_firing_and_resolved_alerts() {
     let database = testkit::healthy_database();
     let sinks: Vec<HttpSink> = (0..8).map(|_| HttpSink::start(&[]).unwrap()).collect();
     let mails = MailSink::start(MailOptions::default()).unwrap();
@@ -189,7 +189,7 @@ fn every_kind_is_told_that_an_alert_fires_and_is_resolved() {
 }
 
 #[test]
-fn alertmanager_groups_two_targets_and_knows_when_they_are_well_again() {
+fn alertmanager_groups_two_targets_and_sees_them_recover() {
     let database = testkit::healthy_database();
     leak(&database, true);
     let sink = HttpSink::start(&[]).unwrap();
@@ -201,7 +201,7 @@ fn alertmanager_groups_two_targets_and_knows_when_they_are_well_again() {
         target("b", &database),
         channel("prometheus", "alertmanager", &alertmanager.url(), route),
     ];
-    // What ends, ends before Alertmanager's now.
+    // An alert's end must be before Alertmanager's current time.
     let begin = clock::now() - 60 * MINUTE;
     let mut watch = Watch::start(folder.path(), &configuration(&text), begin);
     let grouped = |status: &str| {
@@ -232,7 +232,7 @@ fn alertmanager_groups_two_targets_and_knows_when_they_are_well_again() {
 }
 
 #[test]
-fn what_fires_on_many_targets_at_once_is_one_message_for_people_and_one_each_for_programs() {
+fn alerts_on_many_targets_are_one_message_for_people_and_one_each_for_programs() {
     let database = testkit::healthy_database();
     let (people, programs) = (HttpSink::start(&[]).unwrap(), HttpSink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
@@ -246,7 +246,7 @@ fn what_fires_on_many_targets_at_once_is_one_message_for_people_and_one_each_for
     let mut watch = Watch::start(folder.path(), &configuration(&text), monday());
     let orphans = r#"INSERT INTO sessions SELECT 'o' || n, 'orphan-' || n, 900 + n, now() + interval '1 day' FROM generate_series(1, 11) AS n"#;
     database.psql(orphans).unwrap();
-    // They fire at the second look, and people are told ten seconds later.
+    // They fire at the second check run; people are notified ten seconds later.
     watch.all_to(monday() + 20 * MINUTE);
     watch.all_to(monday() + 30 * MINUTE);
     let each = programs.wait_for_requests(6);
@@ -305,7 +305,7 @@ fn ten_thousand_findings_at_once_are_a_few_short_messages() {
     };
     store.write(put).unwrap();
     let mut watch = Apart::start(folder.path(), monday());
-    // One by one, they would not arrive while this waits.
+    // One by one, the messages would not arrive within the timeout.
     let received = sink.wait_for_requests(10);
     assert_eq!(received.len(), 10);
     let told: Vec<String> =

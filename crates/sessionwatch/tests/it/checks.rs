@@ -1,4 +1,4 @@
-//! Every check: a table that it finds nothing wrong with, and one that it does, by both engines; and checks of one's own.
+//! Every check: a table that passes it and one that fails it, by both engines; and custom checks.
 
 mod adapters;
 mod watched;
@@ -29,13 +29,13 @@ fn tripping(id: &str) -> (&'static str, &'static str) {
     }
 }
 
-/// Whether one look at the table of the guide is enough for a check; the others are tried by the watch.
+/// Returns `true` if one run on the operator guide's table can evaluate a check; the others are tested with the daemon.
 fn is_told_by_one_look(check: &sessionwatch_app::checks::Check) -> bool {
     !check.needs_previous_run && check.id != "rapid-creation"
 }
 
 #[test]
-fn each_check_passes_in_order_and_fails_for_its_own_reason() {
+fn each_check_passes_on_a_healthy_table_and_fails_for_its_own_reason() {
     let healthy = testkit::healthy_database();
     let folder = tempfile::tempdir().unwrap();
     for check in sessionwatch_app::checks::TABLE_CHECKS.into_iter().filter(is_told_by_one_look) {
@@ -65,7 +65,7 @@ fn each_check_passes_in_order_and_fails_for_its_own_reason() {
     }
 }
 
-/// Sessions of Better Auth, which stores when they were created; one user created twelve in the last hour.
+/// Sessions of Better Auth, which stores their creation; one user created twelve in the last hour.
 const CREATED: &str = r#"
 CREATE TABLE "user" (id text PRIMARY KEY, name text NOT NULL, email text NOT NULL);
 CREATE TABLE session (id text PRIMARY KEY, token text NOT NULL UNIQUE, "userId" text NOT NULL REFERENCES "user" (id), "expiresAt" timestamptz NOT NULL,
@@ -76,9 +76,9 @@ INSERT INTO session SELECT 's' || n, 'token-' || md5(n::text), 'u' || CASE WHEN 
 "#;
 
 #[test]
-fn rapid_creation_is_judged_only_where_creation_is_known() {
+fn rapid_creation_is_evaluated_only_if_creation_is_stored() {
     let (silent, stored) = (testkit::healthy_database(), testkit::empty_database());
-    // Somebody who holds many sessions need not have created them just now.
+    // A user with many sessions need not have created them just now.
     silent
         .psql(r#"UPDATE sessions SET "userId" = 1 WHERE id IN ('s1', 's2', 's3', 's4', 's5', 's6')"#)
         .unwrap();
@@ -116,9 +116,9 @@ fn a_healthy_application_of_any_size_passes_at_once() {
 }
 
 #[test]
-fn a_healthy_table_is_healthy_from_far_away() {
+fn a_healthy_table_passes_over_a_slow_connection() {
     let database = testkit::healthy_database();
-    // Each answer takes 40 ms, so that a look takes longer than any budget for so few rows.
+    // Each response takes 40 ms, so a run takes longer than any budget for so few rows.
     let far = FaultProxy::start(
         testkit::shared_server().ports()[0],
         NetworkFault::Delay(Duration::from_millis(40)),
@@ -132,7 +132,7 @@ fn a_healthy_table_is_healthy_from_far_away() {
 }
 
 #[test]
-fn thresholds_severities_and_switches_of_the_configuration_hold() {
+fn thresholds_severities_and_switches_of_the_configuration_apply() {
     let database = testkit::anomalous_database();
     let folder = tempfile::tempdir().unwrap();
     let text = format!(
@@ -153,7 +153,7 @@ fn thresholds_severities_and_switches_of_the_configuration_hold() {
         assert_eq!(find_check_result(report, "expired-backlog")["severity"], "critical");
         assert!(report["checks"].as_array().unwrap().iter().all(|check| check["id"] != "rapid-creation"));
     }
-    // One target that cannot be reached hides nothing of the other.
+    // An unreachable target hides nothing of the other.
     let said = testkit::run_program_in(
         folder.path(),
         &[("TWO", "postgres://u@127.0.0.1:1/d")],
@@ -168,7 +168,7 @@ fn thresholds_severities_and_switches_of_the_configuration_hold() {
     assert_eq!(verdicts, ["passing", "unknown"]);
 }
 
-/// The reports of checks of one's own on this target.
+/// Reports of custom checks on this target.
 fn custom(url: &str, checks: &[(&str, &str)]) -> (i32, Value) {
     let folder = tempfile::tempdir().unwrap();
     let mut text = String::new();
@@ -185,7 +185,7 @@ fn custom(url: &str, checks: &[(&str, &str)]) -> (i32, Value) {
 }
 
 #[test]
-fn checks_of_ones_own_give_a_number_and_nothing_else() {
+fn custom_checks_return_a_number_and_nothing_else() {
     let database = testkit::anomalous_database();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("app.db").display().to_string();
@@ -223,7 +223,7 @@ fn checks_of_ones_own_give_a_number_and_nothing_else() {
 }
 
 #[test]
-fn a_check_of_ones_own_can_do_no_harm() {
+fn custom_checks_can_do_no_harm() {
     let database = testkit::healthy_database();
     let hostile = [
         ("two", r#"sql = "SELECT 1) AS q; COMMIT; DELETE FROM sessions; SELECT * FROM (SELECT 1""#),
@@ -240,7 +240,7 @@ fn a_check_of_ones_own_can_do_no_harm() {
             assert_eq!(found["result"], "unknown", "{found:#}");
         }
         assert!(!report.to_string().contains("token-"), "{report:#}");
-        // What failed kept nothing else from being known.
+        // The failed check affected no other check.
         let (_, mixed) = custom(&url, &[hostile[2], ("fine", "sql = \"SELECT 1\"")]);
         assert_eq!(find_check_result(&mixed, "fine")["result"], "failing");
     }

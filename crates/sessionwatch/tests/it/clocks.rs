@@ -1,4 +1,4 @@
-//! Clocks that are wrong: of one of several daemons, for a while, or at the start.
+//! Wrong clocks: of one of several daemons, temporarily, or at the start.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -35,7 +35,7 @@ use tokio::sync::mpsc;
 
 use crate::fastforward::{self, Apart, MINUTE, Watch, monday};
 
-/// A daemon on a machine whose clock is off, and goes on.
+/// A daemon on a machine with a wrong, running clock.
 struct Skewed {
     shared: Arc<DaemonState>,
     commands: mpsc::UnboundedSender<DaemonCommand>,
@@ -44,7 +44,7 @@ struct Skewed {
 }
 
 impl Skewed {
-    /// Starts it in that folder, by a clock that is ahead by so much.
+    /// Starts it in a folder, with a clock that is this much ahead.
     fn start(folder: &Path, text: &str, ahead: SignedDuration) -> Self {
         let config = Config::parse(&folder.join("sessionwatch.toml"), text).unwrap();
         let now = move || clock::now() + ahead;
@@ -69,7 +69,7 @@ impl Skewed {
         Self { shared: shared.recv().unwrap(), commands, daemon, _ticking: ticking }
     }
 
-    /// Messages that could not be delivered yet.
+    /// Messages with failed delivery attempts.
     fn tried(&self) -> usize {
         let due = self
             .shared
@@ -94,7 +94,7 @@ fn told(sink: &HttpSink) -> Vec<String> {
     sink.received_requests().iter().map(line).collect()
 }
 
-/// A target in that folder, and a log, of each line of which a channel is told that is at that port.
+/// A target and a log in a folder, and a channel at a port that is notified of each log line.
 fn told_of_lines(folder: &Path, name: &str, store: &str, port: u16) -> String {
     let pattern = |number| {
         format!(
@@ -109,7 +109,7 @@ fn told_of_lines(folder: &Path, name: &str, store: &str, port: u16) -> String {
         )
 }
 
-/// The configuration of a healthy application in that folder, and of the daemon of that name on that store.
+/// Configuration of a healthy application in a folder, and of a named daemon on a store.
 fn application(folder: &Path, name: &str, store: &str) -> String {
     if !folder.join("app.db").exists() {
         demo::create_healthy_database(&folder.join("app.db"), clock::now()).unwrap();
@@ -119,7 +119,7 @@ fn application(folder: &Path, name: &str, store: &str) -> String {
     )
 }
 
-/// One daemon cannot deliver and ends, another goes on, by clocks that are ahead by so much.
+/// One daemon fails to deliver and ends, another takes over, with clocks that are this much ahead.
 fn hand_over(store: &str, first: SignedDuration, second: SignedDuration) {
     let folder = tempfile::tempdir().unwrap();
     let port = HttpSink::start(&[]).unwrap().port();
@@ -149,19 +149,19 @@ fn hand_over(store: &str, first: SignedDuration, second: SignedDuration) {
 }
 
 #[test]
-fn a_daemon_whose_clock_is_an_hour_off_tells_in_time_what_it_takes_over() {
+fn a_daemon_with_a_clock_off_by_an_hour_delivers_inherited_messages_in_time() {
     for ahead in [-HOUR, HOUR] {
         hand_over(&testkit::empty_database().url("postgres"), SignedDuration::ZERO, ahead);
     }
 }
 
 #[test]
-fn what_a_clock_that_was_ahead_wrote_is_told_when_it_is_put_right_while_nobody_runs() {
+fn messages_dated_in_the_future_are_sent_after_the_clock_was_corrected_offline() {
     hand_over("state.db", 3 * HOUR, SignedDuration::ZERO);
 }
 
 #[test]
-fn daemons_and_commands_go_by_the_clock_of_the_server_that_their_store_is_on() {
+fn daemons_and_commands_use_the_clock_of_the_server_of_their_store() {
     let (store, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
     let text = application(folder.path(), "one", &store.url("postgres"));
     let ahead = Skewed::start(folder.path(), &text, 5 * DAY);
@@ -174,7 +174,7 @@ fn daemons_and_commands_go_by_the_clock_of_the_server_that_their_store_is_on() {
 }
 
 #[test]
-fn a_target_is_looked_at_as_often_in_the_night_when_the_clocks_go_back_as_in_any_other() {
+fn check_runs_keep_their_interval_in_the_night_when_clocks_go_back() {
     let folder = tempfile::tempdir().unwrap();
     let text = "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\ncron = \"0,30 2 * * *\"\n[serve]\ntimezone = \"Europe/Berlin\"\n";
     let config = Config::parse(&folder.path().join("sessionwatch.toml"), text).unwrap();
@@ -192,15 +192,15 @@ fn a_target_is_looked_at_as_often_in_the_night_when_the_clocks_go_back_as_in_any
         looks.pop();
         looks
     };
-    // From midnight on, in minutes; the last one is the nightly look that trusts no index.
+    // Minutes from midnight; the last run is the nightly one that trusts no index.
     assert_eq!(looks("2026-10-23T22:00:00Z"), [(120, false), (150, false), (180, true)]);
     assert_eq!(looks("2026-10-24T22:00:00Z"), [(120, false), (150, false), (240, true)]);
 }
 
-/// What is removed for its age, by table.
+/// Records that are deleted by age, by table.
 const AGING: [&str; 6] = ["archived", "censuses", "events", "log_entries", "outbox", "signals"];
 
-/// Puts one of each into the store that was made at that instant.
+/// Inserts one of each into a store that was created at this instant.
 fn put_aging(db: Tx<'_>, at: UtcTimestamp) -> Result<(), sessionwatch_store::StoreError> {
     let content =
         sessionwatch_core::row_ref::encode_row_refs(&[sessionwatch_core::row_ref::RowRef::default()]);
@@ -233,7 +233,7 @@ fn counts(store: &Store, before: UtcTimestamp) -> Vec<u64> {
 }
 
 #[test]
-fn nothing_is_removed_for_its_age_by_a_clock_that_jumped_until_that_is_confirmed() {
+fn nothing_is_deleted_by_age_after_a_clock_jump_until_the_jump_is_confirmed() {
     let folder = tempfile::tempdir().unwrap();
     let text = application(folder.path(), "one", "state.db");
     let mut watch = Watch::start(folder.path(), &text, monday());
@@ -248,7 +248,7 @@ fn nothing_is_removed_for_its_age_by_a_clock_that_jumped_until_that_is_confirmed
         watch.to(now);
         assert_eq!(counts(&watch.shared.app.store, monday()), before, "{by:#}");
     }
-    // Everything that was begun has ended.
+    // Everything in progress has finished.
     assert!(watch.stop());
     now += 10 * DAY;
     let mut watch = Watch::start(folder.path(), &text, now);
@@ -262,7 +262,7 @@ fn nothing_is_removed_for_its_age_by_a_clock_that_jumped_until_that_is_confirmed
 }
 
 #[test]
-fn an_alert_keeps_its_instant_when_the_clock_goes_back_for_a_minute() {
+fn an_alert_keeps_its_timestamp_when_the_clock_goes_back_a_minute() {
     let (database, folder) = (testkit::anomalous_database(), tempfile::tempdir().unwrap());
     let text = format!(
         "[[target]]\nname = \"app\"\nurl = \"{}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n",
@@ -293,7 +293,7 @@ fn an_alert_keeps_its_instant_when_the_clock_goes_back_for_a_minute() {
 }
 
 #[test]
-fn a_login_of_a_clock_that_was_ahead_does_not_outlast_its_time() {
+fn a_login_made_with_a_fast_clock_does_not_outlast_its_lifetime() {
     let folder = tempfile::tempdir().unwrap();
     let text = application(folder.path(), "one", "state.db");
     std::fs::write(folder.path().join("sessionwatch.toml"), &text).unwrap();
@@ -310,13 +310,13 @@ fn a_login_of_a_clock_that_was_ahead_does_not_outlast_its_time() {
     assert!(watch.stop());
 }
 
-/// Lines on the standard error of a daemon.
+/// Lines of a daemon's standard error.
 fn lines(daemon: &mut Apart) -> Receiver<String> {
     let (sender, lines) = channel();
     let log = BufReader::new(daemon.log().unwrap());
     std::thread::spawn(move || {
         for line in log.lines().map_while(Result::ok) {
-            // A story that has ended reads no more.
+            // The test has ended and reads no more.
             let _ = sender.send(line);
         }
     });
@@ -324,7 +324,7 @@ fn lines(daemon: &mut Apart) -> Receiver<String> {
 }
 
 #[test]
-fn clocks_that_differ_and_jumps_are_logged_once() {
+fn clock_differences_and_jumps_are_logged_once() {
     let (database, folder) = (testkit::healthy_database(), tempfile::tempdir().unwrap());
     let text = format!(
         "[[target]]\nname = \"app\"\nurl = \"{}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n",
@@ -342,7 +342,7 @@ fn clocks_that_differ_and_jumps_are_logged_once() {
         daemon.set(start + minute * MINUTE);
         assert!(daemon.looked());
     }
-    // The database's clock goes on all the time, and from here on the daemon's goes with it.
+    // The database's clock keeps running, and from here on the daemon's runs with it.
     let right = || clock::now() + 2 * SECOND;
     daemon.adjust(right().duration_since(start + 4 * MINUTE));
     testkit::wait_until("a look by the right clock", || {
@@ -373,7 +373,7 @@ fn clocks_that_differ_and_jumps_are_logged_once() {
 }
 
 #[test]
-fn the_archive_is_purged_by_a_clock_that_is_confirmed_or_trusted() {
+fn the_archive_is_purged_by_a_confirmed_or_trusted_clock() {
     let folder = tempfile::tempdir().unwrap();
     let now = clock::now();
     std::fs::write(folder.path().join("sessionwatch.toml"), application(folder.path(), "one", "state.db"))

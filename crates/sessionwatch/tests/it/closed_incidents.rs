@@ -1,4 +1,4 @@
-//! For a day after sessions were ended, an incident that a person closed is reopened like any other.
+//! For a day after sessions were revoked, an incident that a user closed is reopened like any other.
 
 use jiff::SignedDuration;
 use sessionwatch_app::{
@@ -21,7 +21,7 @@ use crate::{
     logs::{DUPLICATE, Scene, drained, vercel},
 };
 
-/// Ends the sessions of a user in the course of a new incident, and closes it whatever speaks against that.
+/// Revokes the sessions of a user in a new incident, and closes it despite open steps.
 fn closed(context: ActionContext<'_>, grade: IncidentSeverity) -> IncidentRecord {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (opened, _) = runtime.block_on(incident::open_incident(context, grade, "a leak")).unwrap();
@@ -39,7 +39,7 @@ fn closed(context: ActionContext<'_>, grade: IncidentSeverity) -> IncidentRecord
 }
 
 #[test]
-fn sessions_that_are_back_reopen_an_incident_that_was_closed_for_a_reason_whatever_its_severity() {
+fn sessions_that_reappear_reopen_an_incident_closed_for_a_reason_at_any_severity() {
     for grade in IncidentSeverity::ALL.iter().copied() {
         let (database, folder) = (testkit::healthy_database(), tempfile::tempdir().unwrap());
         let mut watch = Watch::start(folder.path(), &rarely(&database.url("postgres"), ""), monday());
@@ -58,7 +58,7 @@ fn sessions_that_are_back_reopen_an_incident_that_was_closed_for_a_reason_whatev
         let id = closed(context, grade).id;
         let incident = || shared.app.store.read(|db| incidents::find_incident(db, &id)).unwrap().unwrap();
         let at = |minutes: i32| monday() + minutes * MINUTE;
-        // It is looked at every minute, though the incident is closed.
+        // The target is checked every minute although the incident is closed.
         watch.to(at(1));
         watch.to(at(2));
         assert_eq!(incident().state, IncidentState::Closed, "{grade:?}");
@@ -69,7 +69,7 @@ fn sessions_that_are_back_reopen_an_incident_that_was_closed_for_a_reason_whatev
         let reopened = || timeline().iter().filter(|entry| entry.kind == "reopened").count();
         let last = timeline().last().unwrap().clone();
         assert!(last.kind == "reopened" && last.message.contains("reappeared-sessions"), "{last:?}");
-        // Closed again, it is not reopened by what was known then, but by one session more.
+        // Closed again, the incident is not reopened by the sessions known then, but by one more.
         let case = shared.app.store.read(|db| IncidentWorkflow::load(db, &id)).unwrap().unwrap();
         case.close(context, Some("that one was put back")).unwrap();
         watch.to(at(4));
@@ -82,7 +82,7 @@ fn sessions_that_are_back_reopen_an_incident_that_was_closed_for_a_reason_whatev
 }
 
 #[test]
-fn a_day_after_sessions_were_ended_a_closed_incident_stays_closed() {
+fn a_day_after_sessions_were_revoked_a_closed_incident_stays_closed() {
     let (database, folder) = (testkit::healthy_database(), tempfile::tempdir().unwrap());
     let watch = Watch::start(folder.path(), &rarely(&database.url("postgres"), ""), monday());
     let shared = std::sync::Arc::clone(&watch.shared);
@@ -94,7 +94,7 @@ fn a_day_after_sessions_were_ended_a_closed_incident_stays_closed() {
         store.write(|db| incident::reopen_incident(db, "app", "a leak", monday() + after)).unwrap()
     };
     assert!(!reopen(DAY));
-    // Of two, the one that is not closed is meant; and an open one is open already.
+    // Of two incidents, the open one is used, and it is not reopened.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (second, _) =
         runtime.block_on(incident::open_incident(context, IncidentSeverity::P1, "another one")).unwrap();
@@ -108,7 +108,7 @@ fn a_day_after_sessions_were_ended_a_closed_incident_stays_closed() {
 }
 
 #[test]
-fn a_critical_line_reopens_an_incident_that_was_closed_for_a_reason_and_is_on_its_timeline() {
+fn a_critical_line_reopens_a_closed_incident_and_is_on_its_timeline() {
     let scene = Scene::new();
     let folder = scene.folder.path();
     let running = scene.start(&vercel());

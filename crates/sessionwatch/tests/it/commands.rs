@@ -1,7 +1,7 @@
-//! init, doctor, grants, sessions, sql and config, as a person uses them one after the other.
+//! init, doctor, grants, sessions, sql and config, in the order in which a user runs them.
 
 #[test]
-fn init_writes_a_file_that_the_other_commands_take() {
+fn init_writes_a_file_that_the_other_commands_accept() {
     let database = testkit::healthy_database();
     let folder = tempfile::tempdir().unwrap();
     let url = database.url("postgres");
@@ -28,7 +28,7 @@ fn init_writes_a_file_that_the_other_commands_take() {
     assert_eq!(named.exit_code, 0, "{}", named.stderr);
     let near = testkit::run_program_in(folder.path(), &variables, &["check", "mian"]);
     assert!(near.exit_code == 2 && near.stderr.contains("did you mean `main`?"), "{}", near.stderr);
-    // The mapping that stands there as a comment says the same as the profile.
+    // The commented-out mapping means the same as the profile.
     let explicit = file.replace("profile =", "# profile =");
     let (_, mapping) = explicit.split_once("# [target.mapping]").unwrap();
     let (mapping, _) = mapping.split_once("\n\n").unwrap();
@@ -45,7 +45,7 @@ fn init_writes_a_file_that_the_other_commands_take() {
 }
 
 #[test]
-fn init_says_why_it_refuses_values_that_make_no_sense() {
+fn init_says_why_it_rejects_invalid_values() {
     let database = testkit::empty_database();
     database
         .psql(
@@ -69,7 +69,7 @@ fn init_says_why_it_refuses_values_that_make_no_sense() {
 }
 
 #[test]
-fn the_doctor_prescribes_sql_that_cures() {
+fn doctor_prints_sql_that_fixes_its_findings() {
     let database = testkit::healthy_database();
     let url = database.url("postgres");
     let sick = testkit::run_for_json(&["doctor", &url, "--format", "json"]);
@@ -99,7 +99,7 @@ fn the_doctor_prescribes_sql_that_cures() {
 }
 
 #[test]
-fn the_doctor_sees_row_ids_run_out() {
+fn doctor_sees_row_ids_run_out() {
     let database = testkit::empty_database();
     let (watch, folder) = (testkit::create_role(&database, "watch"), tempfile::tempdir().unwrap());
     let tables = r#"CREATE TABLE users (id serial PRIMARY KEY, name text, email text);
@@ -131,7 +131,7 @@ fn the_doctor_sees_row_ids_run_out() {
         "{few}"
     );
     assert!(few.contains("ALTER COLUMN \"id\" TYPE bigint"), "{few}");
-    // A role that may not ask the sequence sees what stands in the table.
+    // A role without access to the sequence uses the values in the table.
     assert!(row_ids(&watch).starts_with("pass  row-ids: 2147483646"), "{}", row_ids(&watch));
     database.psql("UPDATE sessions SET id = 2000000000").unwrap();
     assert!(
@@ -147,7 +147,7 @@ fn the_doctor_sees_row_ids_run_out() {
 }
 
 #[test]
-fn the_roles_that_grants_makes_are_enough_and_no_more() {
+fn the_roles_of_grants_have_the_necessary_privileges_and_no_more() {
     let database = testkit::anomalous_database();
     let url = database.url("postgres");
     let (watch, act) = (format!("w_{}", database.name()), format!("a_{}", database.name()));
@@ -217,7 +217,7 @@ fn sessions_are_listed_shown_and_ranked() {
 }
 
 #[test]
-fn every_printed_query_runs_elsewhere_and_agrees() {
+fn every_printed_query_runs_in_psql_and_agrees() {
     let database = testkit::anomalous_database();
     let [direct, url] = database.urls("postgres");
     let report = testkit::run_check(&direct, &[]);
@@ -243,7 +243,7 @@ fn every_printed_query_runs_elsewhere_and_agrees() {
 }
 
 #[test]
-fn help_the_manual_and_completions_are_there() {
+fn help_manual_and_completions_exist() {
     for (arguments, part) in [
         (vec!["--help"], "doctor"),
         (vec!["check", "--help"], "--engine"),

@@ -1,5 +1,5 @@
-//! Whatever an application does meanwhile, and wherever the program dies: no session goes that its plan did not name, none
-//! is lost without an archive, and table and archive together hold each row exactly once.
+//! Whatever an application does meanwhile, and wherever the program is killed: only sessions that the plan names are
+//! removed, none is lost without an archive, and table and archive together hold each row exactly once.
 
 use proptest::prelude::*;
 
@@ -12,33 +12,33 @@ mod application;
 mod history;
 mod shapes;
 
-/// More than one batch.
+/// More rows than one batch.
 const ROWS: usize = 420;
 
-/// What happens, one after another.
+/// One step of a history.
 #[derive(Clone, Debug)]
 enum Step {
-    /// A plan is made, and becomes the present one.
+    /// A plan is created, and becomes the current one.
     Plan(u8),
-    /// The present plan is carried out, or what was archived last is put back: it is held up after so many steps of its
-    /// own while the application does something, and then goes on to its end, or dies after so many more.
+    /// The current plan is applied, or the latest archive restored. After a number of internal steps the run is paused
+    /// while the application writes; then it finishes, or is killed after more steps.
     Run { restore: bool, until: u8, meanwhile: Write, dies: Option<u8> },
-    /// The application does something.
+    /// The application writes.
     Write(Write),
 }
 
-/// What an application does to its sessions; the number says to which.
+/// A write of the application; the number selects the session.
 #[derive(Clone, Copy, Debug)]
 enum Write {
     Extend(u16),
     Rotate(u16),
-    /// It notes that the session was used, which is no reason to spare it.
+    /// Records that the session was used, which does not exempt it.
     See(u16),
     LogOut(u16),
     LogIn,
-    /// It puts something into the cart that goes with the session.
+    /// Adds an item to the cart of the session.
     Fill(u16),
-    /// It changes that cart.
+    /// Changes the cart.
     ChangeCart(u16),
 }
 
@@ -63,7 +63,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Which database, and how it is reached.
+/// A database, and the way to connect to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Direct,
@@ -71,7 +71,7 @@ enum Kind {
     File,
 }
 
-/// One history: its steps, and then a look at everything.
+/// Runs one history, then checks everything.
 fn unfold(history: &mut History, steps: &[Step]) -> Result<(), TestCaseError> {
     for step in steps {
         match step {
@@ -91,7 +91,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 40, max_shrink_iters: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn on_a_server_nothing_is_lost_and_nothing_is_there_twice(
+    fn on_a_server_no_row_is_lost_or_duplicated(
         steps in prop::collection::vec(step(), 3..10),
         pooled in any::<bool>(),
         identified in any::<bool>(),
@@ -101,7 +101,7 @@ proptest! {
     }
 
     #[test]
-    fn in_a_file_nothing_is_lost_and_nothing_is_there_twice(
+    fn in_a_file_no_row_is_lost_or_duplicated(
         steps in prop::collection::vec(step(), 3..10),
         identified in any::<bool>(),
     ) {
@@ -113,7 +113,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 20, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_a_table_is_made_of_nothing_is_lost_and_nothing_is_there_twice(
+    fn no_row_is_lost_or_duplicated_in_any_kind_of_table(
         steps in prop::collection::vec(step(), 2..7),
         shape in prop::sample::select(SHAPES.map(|(shape, _)| shape).to_vec()),
         identified in any::<bool>(),
@@ -122,9 +122,9 @@ proptest! {
     }
 }
 
-/// What was planned is what is deleted, archived and restored, for every action and every shape.
+/// Planned rows are deleted, archived and restored, for every action and every shape of table.
 #[test]
-fn on_every_shape_just_the_planned_rows_go_and_come_back() {
+fn exactly_the_planned_rows_are_deleted_and_restored_in_every_shape_of_table() {
     for (shape, _) in SHAPES {
         for kind in 0..4 {
             let mut history = History::new(Kind::Direct, shape, shape != Shape::InheritedAlike);
@@ -141,7 +141,7 @@ fn on_every_shape_just_the_planned_rows_go_and_come_back() {
             let gone = before.keys().filter(|token| !after.contains_key(*token)).count();
             match shape {
                 Shape::RedirectTrigger => assert_eq!(gone, 0, "{shape:?} {kind}"),
-                // Those that go with others are not removed, and nothing else either.
+                // If rows would take others with them, nothing is removed.
                 Shape::SweepTrigger | Shape::SelfReference | Shape::AlsoRule | Shape::VetoTrigger => {
                     assert!(gone <= named, "{shape:?} {kind}: {gone} of {named}");
                 }
@@ -152,10 +152,10 @@ fn on_every_shape_just_the_planned_rows_go_and_come_back() {
     }
 }
 
-/// A session goes with everything in its cart, whenever something is put into it.
+/// A session and everything in its cart are archived together, whenever items are added.
 #[test]
-fn what_is_put_into_a_cart_meanwhile_is_archived_or_keeps_its_session() {
-    // A file is read at once, and then waits for the archive only.
+fn items_added_to_a_cart_meanwhile_are_archived_or_keep_their_session() {
+    // A file is read at once; only the archive is waited for.
     for (kind, shape, held_up) in
         [(Kind::Direct, Shape::Referenced, 30..56), (Kind::File, Shape::Plain, 0..4)]
     {
@@ -163,7 +163,7 @@ fn what_is_put_into_a_cart_meanwhile_is_archived_or_keeps_its_session() {
         for (until, write) in
             held_up.flat_map(|until| [(until, Write::Fill(5)), (until, Write::ChangeCart(5))])
         {
-            // Session s6 is one of user 7.
+            // Session s6 belongs to user 7.
             history.make(3);
             history.run(false, until, write, None);
             history.check().unwrap_or_else(|error| panic!("{kind:?} after {until}: {error}"));

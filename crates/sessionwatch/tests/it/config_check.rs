@@ -1,4 +1,4 @@
-//! `config check` finds everything that `serve` would refuse, and nothing else.
+//! `config check` finds everything that `serve` would reject, and nothing else.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ const SERVE: &str = "[serve]\nlisten = \"127.0.0.1:0\"\n";
 const HOOK: &str = "[[channel]]\nname = \"hook\"\nkind = \"webhook\"\n";
 const URL: &str = "url = \"https://hook.example/x\"\n";
 
-/// A folder with the files that configurations name.
+/// A folder with the files that configurations refer to.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
@@ -20,7 +20,7 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
-/// Configurations that are faulty, and what is said of each.
+/// An invalid configuration, and the expected messages.
 type Faulty = Vec<(String, &'static str)>;
 
 fn serve(more: &str) -> String {
@@ -119,7 +119,7 @@ fn faulty_targets() -> Faulty {
 }
 
 #[test]
-fn config_check_and_serve_refuse_the_same_configurations() {
+fn config_check_and_serve_reject_the_same_configurations() {
     let folder = folder();
     TestCertificates::generate(folder.path()).unwrap();
     let other = tempfile::tempdir().unwrap();
@@ -142,7 +142,7 @@ fn config_check_and_serve_refuse_the_same_configurations() {
         format!("{TARGET}{SERVE}"),
         format!("{TARGET}{SERVE}tls_certificate = \"server.pem\"\ntls_key = \"server.key\"\n"),
         format!("{TARGET}{SERVE}{HOOK}{URL}"),
-        // Nothing is connected to, and nothing has to be there that comes by itself.
+        // Nothing is connected to, and files that are created on demand need not exist.
         format!(
             "{TARGET}{SERVE}{HOOK}url = \"http://127.0.0.1:1/\"\n[[logs]]\nname = \"web\"\nfile = \"no.log\"\n"
         ),
@@ -156,7 +156,7 @@ fn config_check_and_serve_refuse_the_same_configurations() {
 }
 
 #[test]
-fn config_check_makes_nothing_and_names_all_problems_at_once() {
+fn config_check_creates_nothing_and_lists_all_problems() {
     let folder = folder();
     let text = format!(
         "{TARGET}{SERVE}tls_certificate = \"no.pem\"\ntls_key = \"no.key\"\n{HOOK}{URL}secret = \"${{UNSET}}\"\n\

@@ -1,4 +1,4 @@
-//! Acting is broken off: by a person, a kill, a lost privilege, a full disk. Nothing is lost, and it is said what remains.
+//! Interrupted actions: by a user, a kill, a lost privilege, a full disk. Nothing is lost, and the rest is reported.
 
 use std::{
     path::Path,
@@ -46,7 +46,7 @@ fn store(folder: &Path) -> Store {
     Store::open(&StoreLocation::File(folder.join("sessionwatch-state.db"))).unwrap()
 }
 
-/// Rows of the archive that can be put back.
+/// Number of archived rows that can be restored.
 fn archived(folder: &Path) -> u64 {
     store(folder)
         .read(archive_batches::list_archive_summaries)
@@ -87,7 +87,7 @@ fn applied(said: &ProgramOutput) -> Value {
 }
 
 #[test]
-fn ctrl_c_ends_after_the_present_batch_and_the_same_command_goes_on() {
+fn ctrl_c_ends_after_the_current_batch_and_the_same_command_resumes() {
     let (database, folder) = (many(), tempfile::tempdir().unwrap());
     configured(folder.path(), &database.url("postgres"));
     let plan = planned(folder.path());
@@ -112,7 +112,7 @@ fn ctrl_c_ends_after_the_present_batch_and_the_same_command_goes_on() {
 }
 
 #[test]
-fn killed_in_the_middle_nothing_is_lost_and_the_plan_is_gone_on_with() {
+fn after_a_kill_nothing_is_lost_and_the_plan_can_be_resumed() {
     let (database, folder) = (many(), tempfile::tempdir().unwrap());
     let before = database.psql("SELECT * FROM sessions ORDER BY id").unwrap();
     configured(folder.path(), &database.urls("postgres")[1]);
@@ -126,7 +126,7 @@ fn killed_in_the_middle_nothing_is_lost_and_the_plan_is_gone_on_with() {
     let said = testkit::ProgramOutput::from(applying(folder.path(), &plan).output().unwrap());
     assert_eq!(said.exit_code, 0, "{} {}", said.stdout, said.stderr);
     assert_eq!((archived(folder.path()), database.psql(EXPIRED).unwrap().trim()), (30_000, "0"));
-    // No token is in any file beside the database, sealed or not.
+    // No file beside the database contains a token, encrypted or not.
     for file in std::fs::read_dir(folder.path()).unwrap() {
         let path = file.unwrap().path();
         let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
@@ -148,7 +148,7 @@ fn killed_in_the_middle_nothing_is_lost_and_the_plan_is_gone_on_with() {
     assert!(database.psql("SELECT * FROM sessions ORDER BY id").unwrap() == before);
 }
 
-/// An action in this process, held between its steps.
+/// An action in this process, paused between its steps.
 struct Held {
     config: Config,
     store: Store,
@@ -170,7 +170,7 @@ impl Held {
         ActionContext { config, target: &config.targets[0], store, clock: &Clock::System, actor: "ada" }
     }
 
-    /// Carries out a cleanup; as soon as that holds, does something, once.
+    /// Applies a cleanup and acts once, as soon as a condition is true.
     fn apply(
         &self,
         control: &JobControl,
@@ -198,7 +198,7 @@ impl Held {
 }
 
 #[test]
-fn a_pause_lasts_until_it_is_over() {
+fn a_paused_action_waits_until_it_may_continue() {
     let database = many();
     let held = Held::new(&database.url("postgres"));
     let control = JobControl::default();
@@ -217,7 +217,7 @@ fn a_pause_lasts_until_it_is_over() {
 }
 
 #[test]
-fn a_privilege_that_goes_in_the_middle_is_named_and_what_went_before_is_archived() {
+fn a_privilege_revoked_midway_is_named_and_earlier_rows_are_archived() {
     let database = many();
     let role = testkit::create_role(&database, "act");
     let grant = format!(
@@ -237,10 +237,10 @@ fn a_privilege_that_goes_in_the_middle_is_named_and_what_went_before_is_archived
 }
 
 #[test]
-fn what_somebody_holds_is_waited_for_a_little_and_left() {
+fn locked_rows_are_waited_for_briefly_and_skipped() {
     let database = many();
     let held = Held::new(&database.url("postgres"));
-    // Somebody at work on two rows, for as long as the pipe is open.
+    // Locks two rows for as long as the pipe is open.
     let (socket, port) = testkit::shared_server().socket_address();
     let mut other = Command::new(testkit::shared_server().bin_folder().join("psql"))
         .args([
@@ -281,7 +281,7 @@ fn what_somebody_holds_is_waited_for_a_little_and_left() {
 }
 
 #[test]
-fn a_full_disk_is_said_and_nothing_leaves_the_table_unarchived() {
+fn a_full_disk_is_reported_and_no_row_is_removed_without_an_archive() {
     let (database, folder) = (many(), tempfile::tempdir().unwrap());
     let url = database.url("postgres");
     let disk = folder.path().join("disk");
@@ -289,7 +289,7 @@ fn a_full_disk_is_said_and_nothing_leaves_the_table_unarchived() {
         "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\n[serve]\nstore = \"disk/state.db\"\n[actions]\narchive_identity = \"key\"\n"
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-    // The plan fits; what it would archive does not.
+    // The plan fits on the disk; its archive does not.
     let script = "cd \"$1\"; p=$($0 cleanup expired --format json | sed -n 's/.*\"id\": \"\\(p-[0-9a-f]*\\)\".*/\\1/p' | head -n 1)\n\
         dd if=/dev/zero of=disk/filler bs=64k 2>/dev/null\n\
         $0 cleanup expired --apply \"$p\" --confirm app; echo \"code $?\"\n\
@@ -310,7 +310,7 @@ fn a_full_disk_is_said_and_nothing_leaves_the_table_unarchived() {
 }
 
 #[test]
-fn a_plan_goes_stale_and_is_carried_out_once() {
+fn a_plan_expires_and_is_applied_once() {
     let database = testkit::anomalous_database();
     let held = Held::new(&database.url("postgres"));
     let begun = sessionwatch_clock::now();
@@ -332,14 +332,14 @@ fn a_plan_goes_stale_and_is_carried_out_once() {
     assert!(matches!(apply(&first), Err(ActionError::Done(id)) if id == first));
     hand.send_replace(begun + 15 * MINUTE + shortest);
     assert!(matches!(apply(&second), Err(ActionError::Stale { minutes: 15, .. })));
-    // A clock that was set back by that much says nothing about a plan's age either.
+    // A clock that was set back does not make a plan valid again.
     hand.send_replace(begun - 15 * MINUTE - shortest);
     assert!(matches!(apply(&second), Err(ActionError::Stale { .. })));
     assert_eq!(database.psql("SELECT COUNT(*) FROM sessions WHERE \"userId\" = 6").unwrap(), "2\n");
 }
 
 #[test]
-fn a_restore_is_resumed_by_the_same_plan_however_it_was_interrupted() {
+fn a_restore_is_resumed_by_the_same_plan_after_any_interruption() {
     let (database, folder) = (many(), tempfile::tempdir().unwrap());
     let before = database.psql("SELECT * FROM sessions ORDER BY id").unwrap();
     configured(folder.path(), &database.url("postgres"));
@@ -355,7 +355,7 @@ fn a_restore_is_resumed_by_the_same_plan_however_it_was_interrupted() {
         command
     };
     let lost = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'sessionwatch%' AND datname = current_database()";
-    // By a person, by a kill, by a lost connection.
+    // Interrupted by a user, by a kill, by a lost connection.
     for (left, how) in [(29_000, "INT"), (22_000, "KILL"), (15_000, "lost")] {
         let child = again().spawn().unwrap();
         testkit::wait_until("some batches", || archived(folder.path()) < left);

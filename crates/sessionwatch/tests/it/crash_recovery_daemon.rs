@@ -1,4 +1,4 @@
-//! The watch is killed at any moment, and other watchers take over: no alert is lost.
+//! The daemon is killed at any moment, and other daemons take over: no alert is lost.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,7 +29,7 @@ fn configuration(url: &str, sink: &HttpSink, store: &str) -> String {
     )
 }
 
-/// Makes the two tokens one, or two again.
+/// Makes the two tokens equal, or different again.
 fn toggle(database: &Database<'_>, leaked: bool) {
     let token = if leaked { "'same-token'" } else { "'token-' || id" };
     database
@@ -42,7 +42,7 @@ fn open(folder: &Path) -> Store {
     Store::open(&config.serve.store).unwrap()
 }
 
-/// What happened to alerts, in the order in which it did: check and notice.
+/// History of alerts in order: check and notice.
 fn happened(store: &Store) -> Vec<(String, String)> {
     let search = events::EventSearch {
         from: UtcTimestamp::MIN,
@@ -58,7 +58,7 @@ fn happened(store: &Store) -> Vec<(String, String)> {
     found.into_iter().map(|event| (event.check, event.kind)).collect()
 }
 
-/// Messages by key, and whether each time it was told it was marked as told before.
+/// Messages by key, with the `possible_duplicate` flag of each delivery.
 fn told(sink: &HttpSink) -> BTreeMap<String, Vec<bool>> {
     let mut told = BTreeMap::<String, Vec<bool>>::new();
     for received in sink.received_requests() {
@@ -69,13 +69,13 @@ fn told(sink: &HttpSink) -> BTreeMap<String, Vec<bool>> {
     told
 }
 
-/// Numbers that look random, and are the same each time.
+/// Pseudorandom numbers, the same in every run.
 fn random(state: &mut u64) -> u64 {
     *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     *state >> 33
 }
 
-/// Milliseconds that the daemon takes, on this machine, from its start to its first look.
+/// Milliseconds from the start of the daemon to its first check run, on this machine.
 fn until_first_look(folder: &Path) -> u64 {
     let begun = Clock::now();
     let mut watch = Apart::start(folder, monday());
@@ -86,7 +86,7 @@ fn until_first_look(folder: &Path) -> u64 {
 
 #[test]
 fn two_hundred_kills_lose_no_alert_and_break_no_store() {
-    // Four daemons at once, each with a store and a database of its own: most of the time they wait.
+    // Four daemons at once, each with its own store and database: most of the time they wait.
     std::thread::scope(|scope| {
         let lanes = [7, 8, 9, 10].map(|seed| scope.spawn(move || kill_again_and_again(seed)));
         lanes.into_iter().for_each(|lane| lane.join().unwrap());
@@ -104,7 +104,8 @@ fn kill_again_and_again(mut seed: u64) {
     let (mut minute, mut leaked) = (0, false);
     for _ in 0..KILLS / 4 {
         let mut watch = Apart::start(folder.path(), monday() + minute * MINUTE);
-        // Looks, changes and deliveries go on until the blow, which falls anywhere: also before the first look.
+        // Check runs, changes and deliveries continue until the kill, which may come at any time, even before the first
+        // run.
         for _ in 0..random(&mut seed) % 4 {
             testkit::let_time_pass(Duration::from_millis(random(&mut seed) % pause));
             minute += 1;
@@ -116,7 +117,7 @@ fn kill_again_and_again(mut seed: u64) {
         watch.kill();
         minute += 1;
     }
-    // A last one in peace delivers what was left.
+    // A last, undisturbed daemon delivers the rest.
     let mut watch = Apart::start(folder.path(), monday() + minute * MINUTE);
     let store = open(folder.path());
     assert!(watch.looked());
@@ -152,7 +153,7 @@ fn kill_again_and_again(mut seed: u64) {
 }
 
 #[test]
-fn others_take_over_within_ten_seconds_and_no_alert_is_lost() {
+fn another_daemon_takes_over_within_ten_seconds_and_no_alert_is_lost() {
     const TAKEOVERS: usize = 5;
     let database = testkit::healthy_database();
     let shared = testkit::empty_database();
@@ -175,7 +176,7 @@ fn others_take_over_within_ten_seconds_and_no_alert_is_lost() {
     let mut leaders = BTreeSet::new();
     for round in 0..=TAKEOVERS {
         toggle(&database, round % 2 == 0);
-        // Time goes on for all of them, and one of them looks.
+        // Time passes for all of them, and one of them runs checks.
         let mut leader = None;
         testkit::wait_until("somebody leads", || {
             minute += 1;
@@ -188,7 +189,7 @@ fn others_take_over_within_ten_seconds_and_no_alert_is_lost() {
             leader.is_some()
         });
         let leader = leader.unwrap();
-        // Something may be told twice.
+        // A message may be delivered twice.
         while told(&sink).len() <= round {
             let before = sink.received_requests().len();
             assert!(sink.wait_for_requests(before + 1).len() > before, "round {round} is not told");

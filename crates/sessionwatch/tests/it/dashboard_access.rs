@@ -1,4 +1,4 @@
-//! Access to the dashboard ends when it is taken away.
+//! Access to the dashboard ends as soon as it is revoked.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -7,10 +7,10 @@ use std::{
 };
 use testkit::{DaemonProcess, DashboardLogin, run_program_in};
 
-/// How long a stream may take to end.
+/// Time limit for a stream to end.
 const STREAM_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The stream of events of a page, once it has begun.
+/// Opens the event stream of a page, and waits for its first bytes.
 fn listen(watch: &DaemonProcess, cookie: &str) -> BufReader<TcpStream> {
     let mut stream = TcpStream::connect(&watch.address).unwrap();
     write!(stream, "GET /live HTTP/1.1\r\nHost: {}\r\nCookie: {cookie}\r\n\r\n", watch.address).unwrap();
@@ -27,16 +27,16 @@ fn ends(mut stream: BufReader<TcpStream>) {
     std::thread::spawn(move || {
         let mut rest = String::new();
         let read = stream.read_to_string(&mut rest);
-        // A story that has failed waits no more.
+        // The test has failed and waits no more.
         let _ = sender.send(read.map(|_| rest));
     });
-    // Until then, the stream says every now and then that it is alive.
+    // Until then, the stream sends keep-alive comments.
     let rest = end.recv_timeout(STREAM_TIMEOUT).expect("the stream ends").unwrap();
     assert!(rest.ends_with("0\r\n\r\n"), "{rest}");
 }
 
 #[test]
-fn open_pages_hear_nothing_more_once_their_login_has_ended() {
+fn open_pages_receive_no_events_once_their_login_session_has_ended() {
     let (database, folder) = (testkit::healthy_database(), tempfile::tempdir().unwrap());
     let text = format!(
         "[[target]]\nname = \"app\"\nurl = \"{}\"\n[serve]\nlisten = \"127.0.0.1:0\"\n",
@@ -50,7 +50,7 @@ fn open_pages_hear_nothing_more_once_their_login_has_ended() {
         let status = testkit::http::post(&watch.address, path, &[("cookie", cookie)], body.as_bytes()).status;
         assert_eq!(status, 303, "{path}");
     };
-    // By the person, who stays logged in elsewhere.
+    // By the user, who stays logged in elsewhere.
     let log_in = |name: &str| DashboardLogin::start(&watch.address, name);
     let stays = log_in("ada").cookie;
     let DashboardLogin { cookie, csrf_token: form } = log_in("ada");
@@ -63,7 +63,7 @@ fn open_pages_hear_nothing_more_once_their_login_has_ended() {
     let streamed = listen(&watch, &bob);
     act(&admin, "/settings/accounts/delete", &format!("form={form}&name=bob"));
     ends(streamed);
-    // From the command line, of which the daemon is not told.
+    // From the command line, which does not inform the daemon.
     let streamed = listen(&watch, &admin);
     assert_eq!(run_program_in(folder.path(), &[], &["accounts", "remove", "ada"]).exit_code, 0);
     ends(streamed);
@@ -72,7 +72,7 @@ fn open_pages_hear_nothing_more_once_their_login_has_ended() {
 }
 
 #[test]
-fn a_token_has_no_scope_beyond_the_role_of_its_account() {
+fn a_token_has_no_scope_above_the_role_of_its_account() {
     let folder = tempfile::tempdir().unwrap();
     let text = "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n[serve]\nlisten = \"127.0.0.1:0\"\n";
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();

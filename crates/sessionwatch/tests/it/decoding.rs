@@ -1,4 +1,4 @@
-//! What no version wrote into the store is an error of every command and page that reads it, with the way out.
+//! Values that no version wrote into the store are an error in every command and page that reads them, with a hint.
 
 use std::{fs, io::Read as _, path::Path, process::Stdio};
 
@@ -22,7 +22,7 @@ INSERT INTO log_sources (name, target, place, heard_at, rhythm, counters) VALUES
 INSERT INTO accounts (name, role, password, created_at) VALUES ('ada', 'admin', '', 1);
 INSERT INTO tokens (id, hash, account, label, scopes, created_at, expires_at) VALUES ('t', 'h', 'ada', 'l', 'read', 1, 2);";
 
-/// A folder with an application, a watch on it, and a plan that was carried out.
+/// A folder with an application, a daemon's store and an applied plan.
 fn folder() -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let text = "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n[serve]\nlisten = \"127.0.0.1:0\"\n\
@@ -56,12 +56,12 @@ fn sql(folder: &Path, statements: &str) {
 }
 
 #[test]
-fn commands_refuse_what_they_cannot_read_and_name_the_way_out() {
+fn commands_reject_undecodable_values_with_a_hint() {
     let (folder, plan) = folder();
     let apply = ["revoke", "session", "s2", "--apply", &plan];
     let show = ["archive", "show", &plan];
     let restore = ["archive", "restore", &plan];
-    // Valid JSON in the wrong form, of this week.
+    // Valid JSON of the wrong shape, of this week.
     let counted = "'{\"census\": {\"never_expiring\": \"many\"}, \"taken_at\": \"2026-01-31T12:00:00Z\"}', \
                    at = CAST(strftime('%s', 'now') AS INTEGER) * 1000000 - 60000000";
     let cases: [(&str, &str, &str, &[&[&str]]); 26] = [
@@ -115,7 +115,7 @@ fn commands_refuse_what_they_cannot_read_and_name_the_way_out() {
     }
 }
 
-/// Every command refuses what stands in that column, and says where that is.
+/// Asserts that every command rejects the value of a column, and names its place.
 fn is_refused(folder: &Path, table: &str, column: &str, value: &str, commands: &[&[&str]]) {
     sql(folder, &format!("UPDATE {table} SET {column} = {value}"));
     for command in commands {
@@ -126,13 +126,13 @@ fn is_refused(folder: &Path, table: &str, column: &str, value: &str, commands: &
         assert!(said.stderr.contains("restore a backup"), "{command:?}: {}", said.stderr);
     }
     for name in ["-wal", "-shm"] {
-        // The last one to close the store may have removed them.
+        // The last connection to the store may have removed these files.
         let _ = fs::remove_file(folder.join(format!("{STORE}{name}")));
     }
 }
 
 #[test]
-fn pages_refuse_what_they_cannot_read_and_the_daemon_is_not_ready() {
+fn pages_reject_undecodable_values_and_the_daemon_is_not_ready() {
     let (folder, _) = folder();
     let mut watch = testkit::DaemonProcess::start_with_command(
         testkit::program_command(&["serve"]).current_dir(folder.path()).stderr(Stdio::piped()),
@@ -149,7 +149,7 @@ fn pages_refuse_what_they_cannot_read_and_the_daemon_is_not_ready() {
     watch.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
     assert_eq!(log.matches("cannot read the store: column `state`").count(), 1, "{log}");
     assert_eq!(watch.wait(), Some(0));
-    // It does not start again on what it cannot read.
+    // The daemon refuses to restart with an undecodable value.
     let said = testkit::start_expecting_refusal(folder.path());
     assert!(
         said.exit_code == 3 && said.stderr.contains("column `state` of table `alerts`"),

@@ -1,4 +1,4 @@
-//! Channels that fail: nobody else waits for them, nothing is lost, and it is said what is wrong.
+//! Failing channels: no other channel waits for them, nothing is lost, and the problem is reported.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -17,7 +17,7 @@ use crate::{
     fastforward::{MINUTE, Watch, monday},
 };
 
-/// What a webhook was told: check, notice, and whether it may have been told before.
+/// Messages that a webhook received: check, notice, and the `possible_duplicate` flag.
 fn told(received: &[ReceivedRequest]) -> Vec<String> {
     let line = |received: &ReceivedRequest| {
         let told = body(received);
@@ -27,7 +27,7 @@ fn told(received: &[ReceivedRequest]) -> Vec<String> {
     received.iter().map(line).collect()
 }
 
-/// A watch of a healthy database with a channel `bad`, which may fail, and a channel `good`.
+/// A daemon for a healthy database with a channel `bad`, which may fail, and a channel `good`.
 fn watched(database: &Database<'_>, folder: &std::path::Path, bad: &HttpSink, good: &HttpSink) -> Watch {
     let route = "[[route]]\nchannels = [\"bad\", \"good\"]\nchecks = [\"duplicate-tokens\", \"token-reassigned\", \"channel-failing\"]\n";
     let text = configuration(&[
@@ -39,7 +39,7 @@ fn watched(database: &Database<'_>, folder: &std::path::Path, bad: &HttpSink, go
 }
 
 #[test]
-fn a_channel_that_is_not_there_delays_no_other_and_is_told_everything_in_order_later() {
+fn an_unreachable_channel_delays_no_other_and_receives_everything_in_order_later() {
     let database = testkit::healthy_database();
     let (bad, good) = (HttpSink::start(&[]).unwrap(), HttpSink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
@@ -64,14 +64,14 @@ fn a_channel_that_is_not_there_delays_no_other_and_is_told_everything_in_order_l
     watch.tried("bad", 1);
     let back = HttpSink::start_at_port(port, &[]).unwrap();
     watch.set(monday() + 10 * MINUTE);
-    // That it could not be reached before the message went out leaves no doubt.
+    // Failing to connect before anything was sent is not a possible duplicate.
     assert_eq!(told(&back.wait_for_requests(4)), story);
     watch.delivered();
     assert!(watch.stop());
 }
 
 #[test]
-fn a_channel_that_never_answers_holds_up_nothing_and_is_told_again_with_a_mark() {
+fn a_channel_without_responses_delays_no_other_and_gets_marked_duplicates() {
     let database = testkit::healthy_database();
     let (bad, good) = (HttpSink::start_unresponsive().unwrap(), HttpSink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
@@ -96,7 +96,7 @@ fn a_channel_that_never_answers_holds_up_nothing_and_is_told_again_with_a_mark()
 }
 
 #[test]
-fn a_wrong_secret_is_tried_less_and_less_and_others_are_told_of_it() {
+fn a_wrong_secret_is_retried_less_and_less_often_and_other_channels_are_notified() {
     let database = testkit::healthy_database();
     let (bad, good) = (
         HttpSink::start(&[
@@ -141,7 +141,7 @@ fn a_wrong_secret_is_tried_less_and_less_and_others_are_told_of_it() {
 }
 
 #[test]
-fn a_channel_that_asks_for_time_gets_it_for_all_its_messages() {
+fn retry_after_applies_to_all_messages_of_a_channel() {
     let database = testkit::healthy_database();
     let until = monday() + 3 * MINUTE + 7 * SECOND;
     let date = jiff::Timestamp::from_microsecond(until.micros()).unwrap();
@@ -155,7 +155,7 @@ fn a_channel_that_asks_for_time_gets_it_for_all_its_messages() {
     watch.tried("bad", 1);
     let next = watch.shared.app.store.read(|db| outbox::next_due_at(db, "bad", monday())).unwrap();
     assert_eq!(next, Some(until));
-    // A token of another check becomes somebody else's meanwhile.
+    // Meanwhile, the token of another check is reassigned.
     database.psql(r#"UPDATE sessions SET "userId" = "userId" % 60 + 1 WHERE id = 's9'"#).unwrap();
     watch.to(monday() + 2 * MINUTE);
     assert_eq!(told(&good.wait_for_requests(2)), ["duplicate-tokens firing", "token-reassigned firing"]);
@@ -169,7 +169,7 @@ fn a_channel_that_asks_for_time_gets_it_for_all_its_messages() {
     assert!(watch.stop());
 }
 
-/// A server that answers one request with that head and a body without end: how many bytes were taken of it.
+/// Starts a server that sends these headers and an endless body. Returns the number of bytes that the client read.
 fn endless(head: &'static str) -> (String, std::thread::JoinHandle<usize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/endless", listener.local_addr().unwrap());
@@ -190,7 +190,7 @@ fn endless(head: &'static str) -> (String, std::thread::JoinHandle<usize>) {
 }
 
 #[test]
-fn what_a_channel_answers_is_neither_followed_nor_read() {
+fn redirects_of_a_channel_are_not_followed_and_bodies_are_not_read() {
     let elsewhere = HttpSink::start(&[]).unwrap();
     let moved = format!("307 Temporary Redirect\r\nLocation: {}", elsewhere.url());
     let sink = HttpSink::start(&[&moved]).unwrap();
@@ -216,7 +216,7 @@ fn what_a_channel_answers_is_neither_followed_nor_read() {
 }
 
 #[test]
-fn a_test_of_each_kind_says_what_is_wrong_with_it() {
+fn a_test_message_of_each_kind_reports_what_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let test = |kind: &str, url: &str, channel_name: &str| {
         let more = "secret = \"key\"\nchat = \"-1\"\nfrom = \"a@example.org\"\nto = [\"b@example.org\"]";
@@ -225,7 +225,7 @@ fn a_test_of_each_kind_says_what_is_wrong_with_it() {
         testkit::run_program_in(folder.path(), &[], &["notify", "test", channel_name])
     };
     let kinds = ["webhook", "slack", "discord", "teams", "telegram", "pagerduty", "alertmanager", "ntfy"];
-    // It speaks first, and in the clear.
+    // The server speaks first, in plain text.
     let plain = MailSink::start(MailOptions::default()).unwrap();
     for kind in kinds {
         let sink = HttpSink::start(&["200 OK", "401 Unauthorized", "404 Not Found", "500 Oh"]).unwrap();
@@ -270,7 +270,7 @@ fn a_test_of_each_kind_says_what_is_wrong_with_it() {
     assert!(unknown.exit_code == 2 && unknown.stderr.contains("did you mean `hook`?"), "{}", unknown.stderr);
 }
 
-/// The daemon's log, line by line as it comes.
+/// Lines of the daemon's log as they arrive.
 fn log(child: &mut std::process::Child) -> mpsc::Receiver<String> {
     let (sender, lines) = mpsc::channel();
     let log = BufReader::new(child.stderr.take().unwrap());
@@ -279,7 +279,7 @@ fn log(child: &mut std::process::Child) -> mpsc::Receiver<String> {
 }
 
 #[test]
-fn no_secret_of_a_channel_is_printed_anywhere() {
+fn no_secret_of_a_channel_is_printed() {
     let database = testkit::anomalous_database();
     let sinks = ["slack", "webhook", "ntfy", "telegram", "discord"]
         .map(|kind| (kind, HttpSink::start(&["401 Unauthorized"; 20]).unwrap()));
@@ -314,7 +314,7 @@ fn no_secret_of_a_channel_is_printed_anywhere() {
         said.push_str(&line);
     }
     said.push_str(&testkit::http::get(&address, "/metrics").body);
-    // What was given up on is shown too.
+    // Failed messages are listed too.
     let store = rusqlite::Connection::open(state).unwrap();
     store.busy_timeout(Duration::from_secs(30)).unwrap();
     store.execute("UPDATE outbox SET state = 'dead'", []).unwrap();

@@ -1,4 +1,4 @@
-//! The store on a disk that is full: a small file system of the story's own, which nobody else sees.
+//! The state store on a full disk: a small file system of the test's own, invisible to others.
 
 use std::{
     fs::{self, OpenOptions},
@@ -14,10 +14,10 @@ use testkit::HttpSink;
 
 use crate::fastforward::{Apart, MINUTE, monday, program};
 
-/// A small file system in a folder, which only the program sees that is run with it.
+/// Mounts a small file system in a folder, visible only to the program that is run with it.
 const SMALL: &str = "mount -t tmpfs -o size=SIZE,mode=700 small \"$0\" && exec \"$@\"";
 
-/// A command that runs the program with a disk of that size at that folder.
+/// Builds a command that runs the program with a disk of this size in a folder.
 pub(crate) fn beside(disk: &Path, program: &Path, size: &str) -> Command {
     let small = SMALL.replace("SIZE", size);
     fs::create_dir_all(disk).unwrap();
@@ -35,7 +35,7 @@ pub(crate) fn beside(disk: &Path, program: &Path, size: &str) -> Command {
     command
 }
 
-/// A command that runs the program where a process sees its small disk.
+/// Builds a command that runs the program inside the mount namespace of a process.
 fn inside(process: u32) -> Command {
     let mut command = Command::new("nsenter");
     command.args(["--user", "--mount", "--preserve-credentials", "--target", &process.to_string()]);
@@ -43,7 +43,7 @@ fn inside(process: u32) -> Command {
     command
 }
 
-/// A watch of one target, whose store is on the small disk.
+/// A configuration of one target, with the state store on the small disk.
 fn configuration(url: &str, hook: &str, store: &Path) -> String {
     format!(
         "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[checks.slow-check-run]\nenabled = false\n\
@@ -59,7 +59,7 @@ pub(crate) fn fill(file: &Path) {
     while file.write_all(&[b'x'; 4096]).is_ok() {}
 }
 
-/// Bytes of the store's files.
+/// Size of the store's files in bytes.
 fn size(disk: &Path) -> Vec<(String, u64)> {
     let mut sizes: Vec<(String, u64)> = ["state.db", "state.db-wal", "state.db-shm"]
         .map(|name| (name.to_owned(), fs::metadata(disk.join(name)).unwrap().len()))
@@ -68,11 +68,11 @@ fn size(disk: &Path) -> Vec<(String, u64)> {
     sizes
 }
 
-/// The watch on its small disk.
+/// A daemon with its state store on a small disk.
 struct Crowded {
     watch: Apart,
     minute: i32,
-    /// The disk as seen from here.
+    /// Path of the disk as seen from here.
     disk: PathBuf,
     log: Arc<Mutex<Vec<String>>>,
 }
@@ -96,7 +96,7 @@ impl Crowded {
         Self { watch, minute: 0, disk, log }
     }
 
-    /// A look, a minute later.
+    /// Runs checks a minute later.
     fn look(&mut self) {
         self.minute += 1;
         self.watch.set(monday() + self.minute * MINUTE);
@@ -107,13 +107,13 @@ impl Crowded {
         self.watch.page("/metrics").contains("sessionwatch_store_memory_fallback 1\n")
     }
 
-    /// How many lines of the log say so.
+    /// Counts the log lines with a text.
     fn said(&self, words: &str) -> usize {
         self.log.lock().unwrap().iter().filter(|line| line.contains(words)).count()
     }
 }
 
-/// All that happened is in a copy of the store.
+/// Asserts that a backup of the store contains everything that happened.
 fn assert_whole(copy: &Path) {
     let kept = Store::open(&StoreLocation::File(copy.to_owned())).unwrap();
     let told = "SELECT kind FROM events WHERE check_id = 'duplicate-tokens' AND kind IN ('firing', 'resolved') ORDER BY id";
@@ -131,7 +131,7 @@ fn assert_whole(copy: &Path) {
 }
 
 #[test]
-fn a_full_disk_stops_neither_watching_nor_telling_and_nothing_is_lost() {
+fn a_full_disk_stops_neither_check_runs_nor_notifications_and_nothing_is_lost() {
     let (database, sink) = (testkit::healthy_database(), HttpSink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let text = configuration(&database.url("postgres"), &sink.url(), &folder.path().join("disk/state.db"));
@@ -152,7 +152,7 @@ fn a_full_disk_stops_neither_watching_nor_telling_and_nothing_is_lost() {
     crowded.look();
     assert_eq!(sink.wait_for_requests(1).len(), 1, "a new alert is told");
     assert!(crowded.is_sheltered());
-    // What others wrote to the file would be lost: they may only read.
+    // Other processes may only read: their writes would be lost.
     let refused = run(&crowded.watch, &silence);
     assert!(
         refused.exit_code == 3 && refused.stderr.contains("room on a full disk"),
@@ -178,7 +178,7 @@ fn a_full_disk_stops_neither_watching_nor_telling_and_nothing_is_lost() {
     let said = run(&crowded.watch, &["backup", copy.to_str().unwrap()]);
     assert_eq!(said.exit_code, 0, "{}", said.stderr);
     assert_whole(&copy);
-    // Full again, it has room again when it is to end: what is in memory only is written then.
+    // Full again until the daemon stops: the part in memory is written then.
     fill(&filler);
     crowded.look();
     assert!(crowded.is_sheltered());
@@ -196,7 +196,7 @@ fn a_full_disk_stops_neither_watching_nor_telling_and_nothing_is_lost() {
 }
 
 #[test]
-fn a_start_on_a_full_disk_says_so() {
+fn a_start_on_a_full_disk_is_reported() {
     let (database, folder) = (testkit::healthy_database(), tempfile::tempdir().unwrap());
     let store = folder.path().join("state.db");
     let write = |store: &Path| {

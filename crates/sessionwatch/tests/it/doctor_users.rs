@@ -1,6 +1,6 @@
-//! Tables of users from which orphaned sessions cannot be told, as `doctor` names them.
+//! Tables of users that do not allow orphaned sessions to be determined, as `doctor` reports them.
 
-/// The summaries of what `doctor` finds about the users beyond what it finds of each target.
+/// Summaries of `doctor`'s findings about users, except those that every target has.
 fn found(schema: &str) -> Vec<(String, String)> {
     let database = testkit::empty_database();
     database.psql(schema).unwrap();
@@ -29,7 +29,7 @@ fn rows(user: &str) -> String {
 }
 
 #[test]
-fn no_session_is_removed_because_its_user_is_written_in_another_form() {
+fn no_session_is_removed_because_its_user_id_is_written_in_another_form() {
     let integers = "INSERT INTO users SELECT n, 'User ' || n FROM generate_series(1, 60) AS n;";
     let plain = "id bigint PRIMARY KEY, name text";
     let planned = |user: &str| {
@@ -45,13 +45,13 @@ fn no_session_is_removed_because_its_user_is_written_in_another_form() {
         refused.stdout,
         refused.stderr
     );
-    // Users who are not there are orphans as ever.
+    // Sessions of missing users are still orphans.
     let plan = planned("(n + 10)::text");
     assert!(plan.exit_code == 0 && plan.stdout.contains("10 of 60 rows"), "{} {}", plan.stdout, plan.stderr);
 }
 
 #[test]
-fn doctor_says_why_orphans_cannot_be_told() {
+fn doctor_says_why_orphans_cannot_be_determined() {
     let integers = "INSERT INTO users SELECT n, 'User ' || n FROM generate_series(1, 60) AS n;";
     let is_one = |found: Vec<(String, String)>, id: &str, words: &[&str]| {
         let [(only, summary)] = found.as_slice() else { panic!("{id}: {found:?}") };
@@ -76,7 +76,7 @@ fn doctor_says_why_orphans_cannot_be_told() {
         "users-key",
         &["(\"tenant\", \"id\")", "by \"id\" alone", "another \"tenant\""],
     );
-    // Unique besides, it is a key by itself.
+    // With a unique constraint, the column is a key on its own.
     let unique = "tenant integer, id bigint UNIQUE, name text, PRIMARY KEY (tenant, id)";
     assert_eq!(found(&schema(unique, "bigint", &format!("{tenants}{}", rows("n")))), []);
     for mark in ["deleted_at timestamptz", "\"isDeleted\" boolean"] {

@@ -1,4 +1,4 @@
-//! A drill leaves nothing behind, however it ends; and what one left that was killed is found.
+//! A drill leaves nothing behind, however it ends; leftovers of a killed drill are found.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -15,16 +15,16 @@ use sessionwatch_clock::Clock;
 use sessionwatch_store::Store;
 use testkit::{Database, PostgresServer, ProgramOutput, run_program_in};
 
-/// What the first question of a drill says.
+/// Text of a drill's first question.
 const FIRST_QUESTION: &str = "Type the ids of the users";
 
-/// What ends a drill.
+/// Ways to end a drill.
 type Ending<'a> = (&'a str, &'a dyn Fn(&mut Rehearsal));
 
-/// A person at a terminal who rehearses.
+/// A drill at a terminal.
 struct Rehearsal {
     child: Child,
-    /// `None` once it was closed.
+    /// `None` once the terminal is closed.
     terminal: Option<File>,
     shown: String,
 }
@@ -40,7 +40,7 @@ impl Rehearsal {
             let path = std::ffi::OsStr::from_bytes(name.as_bytes());
             OpenOptions::new().read(true).write(true).open(path).unwrap().into()
         };
-        // It keeps its process id, and the terminal becomes the one that sends it signals.
+        // `exec` keeps the process ID, and makes this the controlling terminal, which sends the signals.
         let mut command = Command::new("setsid");
         command
             .arg("--ctty")
@@ -55,11 +55,11 @@ impl Rehearsal {
         rehearsal
     }
 
-    /// Waits until the terminal shows something.
+    /// Waits until the terminal shows a text.
     fn shows(&mut self, part: &str) {
         let mut buffer = [0; 4_096];
         while !self.shown.contains(part) {
-            // The terminal ends with its program.
+            // The terminal closes when its program ends.
             let read = self.read(&mut buffer);
             assert!(read > 0, "no `{part}` in: {}", self.shown);
             self.shown.push_str(&String::from_utf8_lossy(&buffer[..read]));
@@ -79,7 +79,7 @@ impl Rehearsal {
         assert!(sent.unwrap().success());
     }
 
-    /// Waits for its end: the exit code, and what the terminal showed.
+    /// Waits for the end of the drill. Returns the exit code and the output.
     fn ended(mut self) -> (Option<i32>, String) {
         let mut buffer = [0; 4_096];
         while let read @ 1.. = self.read(&mut buffer) {
@@ -91,13 +91,13 @@ impl Rehearsal {
 
 impl Drop for Rehearsal {
     fn drop(&mut self) {
-        // It has ended where the story went well.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Names in a folder, without those of the store.
+/// Names in a folder, except files of the store.
 pub(crate) fn files(folder: &Path) -> Vec<String> {
     let names =
         std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
@@ -106,13 +106,13 @@ pub(crate) fn files(folder: &Path) -> Vec<String> {
     names
 }
 
-/// The databases of drills.
+/// Names of the databases of drills.
 fn databases(server: &PostgresServer) -> String {
     let query = "SELECT datname FROM pg_database WHERE datname LIKE 'sessionwatch_drill%' ORDER BY 1";
     server.psql("postgres", query).unwrap()
 }
 
-/// An application on a server of its own, since other stories look for what drills leave.
+/// An application on its own server, since other tests search for leftovers of drills.
 fn application(server: &PostgresServer) -> Database<'_> {
     let database = server.create_database(None).unwrap();
     database.psql(testkit::sample_databases::GUIDE_SCHEMA).unwrap();
@@ -120,7 +120,7 @@ fn application(server: &PostgresServer) -> Database<'_> {
     database
 }
 
-/// The address of a small application in a file.
+/// URL of a small application in a file.
 pub(crate) fn sqlite(folder: &Path) -> String {
     let script = "CREATE TABLE users (id TEXT PRIMARY KEY, name TEXT, email TEXT);
         CREATE TABLE sessions (id TEXT PRIMARY KEY, sessionToken TEXT NOT NULL UNIQUE, userId TEXT NOT NULL, expires TEXT NOT NULL);
@@ -133,7 +133,7 @@ pub(crate) fn sqlite(folder: &Path) -> String {
 }
 
 #[test]
-fn nothing_is_left_of_a_drill_whatever_ends_it() {
+fn every_ending_leaves_nothing_of_a_drill_behind() {
     let server = PostgresServer::start(&[]).unwrap();
     let database = application(&server);
     let folder = tempfile::tempdir().unwrap();
@@ -144,7 +144,7 @@ fn nothing_is_left_of_a_drill_whatever_ends_it() {
         ("SIGTERM", &|drill| drill.signal("TERM")),
         ("SIGHUP", &|drill| drill.signal("HUP")),
         ("SIGQUIT", &|drill| drill.signal("QUIT")),
-        // An answer that is wrong, and then a signal at the same question.
+        // A wrong answer, then a signal at the same question.
         ("Ctrl-C after an answer", &|drill| {
             drill.types("nobody\n");
             drill.shows("That is not it.");
@@ -165,7 +165,7 @@ fn nothing_is_left_of_a_drill_whatever_ends_it() {
 }
 
 #[test]
-fn nothing_is_left_of_a_drill_that_was_answered_or_that_failed() {
+fn completed_and_failed_drills_leave_nothing_behind() {
     let server = PostgresServer::start(&[]).unwrap();
     let (database, folder) = (application(&server), tempfile::tempdir().unwrap());
     let url = database.url("postgres");
@@ -196,7 +196,7 @@ fn nothing_is_left_of_a_drill_that_was_answered_or_that_failed() {
 }
 
 #[test]
-fn nothing_is_left_of_a_drill_that_a_panic_ends() {
+fn a_panic_leaves_nothing_of_a_drill_behind() {
     let server = PostgresServer::start(&[]).unwrap();
     let (database, folder) = (application(&server), tempfile::tempdir().unwrap());
     for url in [database.url("postgres"), sqlite(folder.path())] {
@@ -220,7 +220,7 @@ fn nothing_is_left_of_a_drill_that_a_panic_ends() {
 }
 
 #[test]
-fn what_a_drill_left_that_was_killed_holds_nobodys_name_and_the_next_one_removes_it() {
+fn leftovers_of_a_killed_drill_contain_no_names_and_the_next_drill_removes_them() {
     let server = PostgresServer::start(&[]).unwrap();
     let (database, folder) = (application(&server), tempfile::tempdir().unwrap());
     let (url, file) = (database.url("postgres"), sqlite(folder.path()));
@@ -261,14 +261,14 @@ fn what_a_drill_left_that_was_killed_holds_nobodys_name_and_the_next_one_removes
 }
 
 #[test]
-fn what_may_belong_to_a_drill_that_runs_is_named_and_not_removed() {
+fn leftovers_of_a_possibly_running_drill_are_named_and_not_removed() {
     let server = PostgresServer::start(&[]).unwrap();
     let (database, folder) = (application(&server), tempfile::tempdir().unwrap());
     let url = database.url("postgres");
     let run = |arguments: &[&str]| -> ProgramOutput {
         run_program_in(folder.path(), &[("USER", "ada")], arguments)
     };
-    // One that runs here is neither named nor removed.
+    // A drill that is running here is neither named nor removed.
     let mut drill = Rehearsal::begin(folder.path(), &[&url]);
     let running = databases(&server);
     let next = run(&["incident", "drill", &url, "--yes"]);
@@ -277,7 +277,7 @@ fn what_may_belong_to_a_drill_that_runs_is_named_and_not_removed() {
     assert!(!run(&["doctor", &url]).stdout.contains("drill"), "it runs");
     drill.types("\u{3}");
     drill.ended();
-    // What does not say whose it is, and what only looks like it.
+    // Databases without the mark of a drill, and with similar names.
     for name in ["sessionwatch_drill_0123abcd", "sessionwatch_drill_of_mine"] {
         server.psql("postgres", &format!("CREATE DATABASE {name}")).unwrap();
     }

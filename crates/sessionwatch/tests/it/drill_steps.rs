@@ -1,4 +1,4 @@
-//! A drill, step by step: what a person is told and asked, and what is left when the person stops, or does not hear any more.
+//! A drill, step by step: questions, instructions, and what is left if the user stops or the terminal closes.
 
 use std::{collections::VecDeque, future::pending, path::Path, sync::Arc};
 
@@ -14,14 +14,14 @@ use tokio::sync::Notify;
 
 use crate::drill_endings::{files, sqlite};
 
-/// A person who answers as it was agreed, and notes everything.
+/// A user who answers as scripted, and records everything.
 #[derive(Default)]
 struct Person {
     noted: Vec<String>,
     answers: VecDeque<String>,
-    /// Told of each question. Where there is no answer, the person thinks for as long as one waits.
+    /// Signaled at each question. Without an answer, the user keeps thinking.
     asked: Arc<Notify>,
-    /// Of what the person cannot be told.
+    /// A text at which output to the user fails.
     deaf_to: &'static str,
 }
 
@@ -53,7 +53,7 @@ impl DrillPrompter for Person {
     }
 }
 
-/// An application in a folder, and who rehearses on it.
+/// An application in a folder, with a user who runs drills on it.
 fn ops(folder: &Path) -> TargetOps {
     let (app, store) = (sqlite(folder), folder.join("state.db"));
     let text =
@@ -64,7 +64,7 @@ fn ops(folder: &Path) -> TargetOps {
     TargetOps::new(&app, target, &Actor::from_command_line("ada"))
 }
 
-/// Goes through a drill, of which nothing may be left.
+/// Runs a drill, and asserts that it leaves nothing behind.
 fn rehearse(
     ops: &TargetOps,
     mode: DrillMode,
@@ -79,7 +79,7 @@ fn rehearse(
 }
 
 #[test]
-fn a_person_finds_confirms_and_verifies_and_the_program_does_so_by_itself() {
+fn the_user_confirms_and_verifies_while_the_program_detects_its_own_steps() {
     let folder = tempfile::tempdir().unwrap();
     let ops = ops(folder.path());
     let answers = ["nobody", "the users", "app", "drill", "yes"].map(str::to_owned).into();
@@ -110,7 +110,7 @@ fn a_person_finds_confirms_and_verifies_and_the_program_does_so_by_itself() {
 }
 
 #[test]
-fn who_stops_while_the_copy_is_made_has_it_removed_and_who_insists_does_not_wait() {
+fn stopping_during_the_copy_removes_it_and_insisting_does_not_wait() {
     let folder = tempfile::tempdir().unwrap();
     let ops = ops(folder.path());
     let mut has_stopped = false;
@@ -123,7 +123,7 @@ fn who_stops_while_the_copy_is_made_has_it_removed_and_who_insists_does_not_wait
     let stopped = rehearse(&ops, DrillMode::Automatic, &mut person, once);
     assert!(matches!(stopped, Err(DrillError::Interrupted)), "{stopped:?}");
     assert_eq!(person.noted, ["Stopping"]);
-    // The copy would be waited for, and could not be told of.
+    // The drill would wait for the copy, but it cannot print that, so it stops at once.
     let mut person = Person { deaf_to: "Stopping", ..Person::default() };
     let insisted = rehearse(&ops, DrillMode::Automatic, &mut person, async || {});
     assert!(matches!(insisted, Err(DrillError::Interrupted)), "{insisted:?}");
@@ -131,7 +131,7 @@ fn who_stops_while_the_copy_is_made_has_it_removed_and_who_insists_does_not_wait
 }
 
 #[test]
-fn who_stops_at_a_question_or_hears_nothing_any_more_leaves_nothing_behind() {
+fn stopping_at_a_question_or_losing_the_terminal_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     let ops = ops(folder.path());
     let mut person = Person::default();

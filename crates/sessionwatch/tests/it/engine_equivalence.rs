@@ -1,4 +1,5 @@
-//! `scan`, `pushdown` and a naive reference give the same numbers on random tables, under every decoder, in every database.
+//! `scan`, `pushdown` and a naive reference give the same numbers on random tables, with every decoder, in every
+//! database.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -29,7 +30,7 @@ const NOW: i64 = 1_800_000_000_000_000;
 /// A stored session: token, user, expiry and creation as stored.
 type Stored = (u8, Option<u8>, String, String);
 
-/// Seconds, among them milliseconds, and numbers that are neither.
+/// Seconds, with some milliseconds, and numbers that are neither.
 const SECONDS: [&str; 14] = [
     "1800000000",
     "1800000000000",
@@ -46,7 +47,7 @@ const SECONDS: [&str; 14] = [
     "999999999999999999",
     "-999999999999999999",
 ];
-/// Milliseconds, among them seconds, and numbers that are neither.
+/// Milliseconds, with some seconds, and numbers that are neither.
 const MILLIS: [&str; 11] = [
     "1800000000000",
     "1800000000",
@@ -61,7 +62,7 @@ const MILLIS: [&str; 11] = [
     "999999999999999999",
 ];
 
-/// Values of a column: ordinary ones around the bounds, and hostile ones.
+/// Values of a column: ordinary ones around the limits, and hostile ones.
 fn values(decoder: Decoder) -> Vec<&'static str> {
     match decoder {
         Decoder::Timestamptz | Decoder::TimestampUtc => vec![
@@ -100,7 +101,7 @@ fn values(decoder: Decoder) -> Vec<&'static str> {
     }
 }
 
-/// Around now on two wall clocks, where clocks are set forward and back, and at the ends of time.
+/// Wall-clock times around now in two zones, around clock changes, and at the ends of the time range.
 fn wall_clocks() -> Vec<&'static str> {
     vec![
         "2027-01-15 03:00:00",
@@ -120,7 +121,7 @@ fn wall_clocks() -> Vec<&'static str> {
     ]
 }
 
-/// Values of the creation column: around an hour before the look, and hostile ones.
+/// Values of the creation column: around an hour before the check run, and hostile ones.
 fn creations(decoder: Decoder) -> Vec<&'static str> {
     let near = match decoder {
         Decoder::Timestamptz | Decoder::TimestampUtc => {
@@ -147,7 +148,7 @@ fn rows(decoder: Decoder) -> impl Strategy<Value = Vec<Stored>> {
     proptest::collection::vec((0u8..40, proptest::option::of(0u8..12), value, creation), 0..60)
 }
 
-/// The meaning of a stored value, worked out apart from the engines for what the databases parse themselves.
+/// Decodes a stored value independently of the engines, for formats that the databases parse themselves.
 fn meaning(decoder: Decoder, value: &str) -> DecodedTime {
     match (decoder, value) {
         (Decoder::Timestamptz | Decoder::TimestampUtc, "infinity") => DecodedTime::Never,
@@ -161,7 +162,7 @@ fn meaning(decoder: Decoder, value: &str) -> DecodedTime {
     }
 }
 
-/// The census, row by row.
+/// Session stats, computed row by row.
 fn reference(rows: &[Stored], decoder: Decoder) -> SessionStats {
     let now = UtcTimestamp::from_micros(NOW).unwrap();
     let (mut tokens, mut active, mut held, mut fresh) =
@@ -239,7 +240,7 @@ fn table(kind: &str, rows: &[Stored]) -> String {
     sql
 }
 
-/// What an engine found.
+/// Result of an engine.
 struct Seen {
     census: SessionStats,
     tops: TopUsers,
@@ -299,12 +300,12 @@ fn looks(address: &TargetAddress, decoder: Decoder) -> Vec<Seen> {
     })
 }
 
-/// How many rows of evidence each kind has.
+/// Number of evidence rows of each kind.
 fn lengths(evidence: &[Vec<EvidenceRow>]) -> Vec<usize> {
     evidence.iter().map(Vec::len).collect()
 }
 
-/// How many it should have, at least: of tokens on several rows, two of each.
+/// Minimum number of evidence rows: for duplicate tokens, two of each.
 fn shown(census: &SessionStats) -> Vec<usize> {
     let (Measured::Counted(duplicates), Measured::Counted(orphaned)) = (&census.duplicates, &census.orphaned)
     else {
@@ -329,7 +330,7 @@ fn agree(cases: u32, columns: &[(&str, &str)], address: &TargetAddress, load: &d
             let found = looks(address, *decoder);
             for seen in &found {
                 prop_assert_eq!(&seen.census, &expected, "{} {:?}", kind, decoder);
-                // Who and what stands out is the same by both engines, in the same order.
+                // Evidence and its order are the same by both engines.
                 prop_assert_eq!(&seen.tops, &found[0].tops, "{} {:?}", kind, decoder);
                 prop_assert_eq!(&seen.newest, &found[0].newest, "{} {:?}", kind, decoder);
                 prop_assert_eq!(&seen.evidence, &found[0].evidence, "{} {:?}", kind, decoder);

@@ -1,11 +1,11 @@
-//! Tokens and users are compared as the application's own queries compare them: by both engines, on both databases.
+//! Tokens and users are compared as the application's own queries compare them, by both engines, on both databases.
 
 use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 use testkit::{Database, find_check_result, run_program_in};
 
-/// Two users on tokens that differ only in case, and 25 sessions of a user whose id is written in two ways.
+/// Two users whose tokens differ only in case, and 25 sessions of a user whose ID is written in two ways.
 const SESSIONS: &str = r#"
 CREATE EXTENSION citext;
 CREATE COLLATION blind (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
@@ -30,7 +30,7 @@ fn sessions(change: &str) -> Database<'static> {
     database
 }
 
-/// What both engines find, which is the same.
+/// Returns what both engines find, which must be the same.
 fn found(database: &Database<'_>, id: &str) -> Value {
     let [direct, pooled] = database.urls("postgres");
     let scan = testkit::run_check(&direct, &["--engine", "scan"]);
@@ -43,7 +43,7 @@ fn found(database: &Database<'_>, id: &str) -> Value {
 }
 
 #[test]
-fn tokens_that_are_equal_to_the_application_are_one_token() {
+fn tokens_that_the_application_considers_equal_are_one_token() {
     for how in ["citext", "token", "inner_token", "text COLLATE blind"] {
         let database = sessions(&format!(r#"ALTER TABLE sessions ALTER "sessionToken" TYPE {how}"#));
         let duplicates = found(&database, "duplicate-tokens");
@@ -78,7 +78,7 @@ fn a_unique_index_proves_only_what_it_compares() {
         ("text", r#"("sessionToken" COLLATE blind)"#, true),
         ("varchar", r#"("sessionToken" COLLATE "C")"#, true),
     ] {
-        // What proves nothing also lets the two tokens in.
+        // An index that proves nothing accepts both tokens.
         let both = if proof { apart } else { "" };
         let database = sessions(&format!(
             r#"{both} ALTER TABLE sessions ALTER "sessionToken" TYPE {how}; CREATE UNIQUE INDEX one_token ON sessions {index}"#
@@ -90,7 +90,7 @@ fn a_unique_index_proves_only_what_it_compares() {
 }
 
 #[test]
-fn users_that_are_equal_to_the_application_are_one_user() {
+fn users_that_the_application_considers_equal_are_one_user() {
     let both = r#"ALTER TABLE users ALTER id TYPE HOW; ALTER TABLE sessions ALTER "userId" TYPE HOW"#;
     for how in ["citext", "text COLLATE blind"] {
         let database = sessions(&both.replace("HOW", how));
@@ -103,7 +103,7 @@ fn users_that_are_equal_to_the_application_are_one_user() {
         );
         assert_eq!(excess["evidence"][0]["display"][0], "Robert", "{how}: {excess:#}");
     }
-    // Where one side is compared so, the application finds the user too.
+    // If one side has the collation, the application finds the user too.
     for one in
         [r#"ALTER TABLE users ALTER id TYPE citext"#, r#"ALTER TABLE sessions ALTER "userId" TYPE citext"#]
     {
@@ -125,7 +125,7 @@ fn users_that_are_equal_to_the_application_are_one_user() {
 }
 
 #[test]
-fn enums_and_other_types_of_the_application_are_compared_as_what_they_are() {
+fn enums_and_other_types_are_compared_by_their_own_rules() {
     let database = sessions(
         r#"DELETE FROM sessions WHERE id LIKE 'c%' OR id IN ('a', 'b'); DELETE FROM users WHERE id NOT IN ('u1', 'u2');
            UPDATE sessions SET "userId" = CASE WHEN id < 's3' THEN 'u1' ELSE 'u3' END;
@@ -138,7 +138,7 @@ fn enums_and_other_types_of_the_application_are_compared_as_what_they_are() {
 }
 
 #[test]
-fn a_plan_about_duplicates_compares_as_the_check_does() {
+fn a_plan_for_duplicates_compares_as_the_check_does() {
     let database = sessions(r#"ALTER TABLE sessions ALTER "sessionToken" TYPE citext"#);
     let folder = tempfile::tempdir().unwrap();
     let url = database.url("postgres");
@@ -150,7 +150,7 @@ fn a_plan_about_duplicates_compares_as_the_check_does() {
 }
 
 #[test]
-fn collations_of_sqlite_are_heeded_in_columns_and_indexes() {
+fn collations_of_sqlite_columns_and_indexes_are_respected() {
     let folder = tempfile::tempdir().unwrap();
     for (number, (columns, index, expected)) in [
         ("token TEXT COLLATE NOCASE", "", (1.0, None)),
@@ -196,7 +196,7 @@ fn collations_of_sqlite_are_heeded_in_columns_and_indexes() {
 }
 
 #[test]
-fn a_collation_that_only_the_application_has_makes_duplicates_unknown() {
+fn an_application_defined_collation_makes_duplicates_unknown() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("app.db");
     let lite = rusqlite::Connection::open(&file).unwrap();

@@ -1,5 +1,5 @@
-//! Evidence is fetched from where a scan has seen its rows, whatever the table is made of, and is what a search of the whole
-//! table finds.
+//! Evidence is read from the addresses that a scan has recorded, for every kind of table, and equals that of a full
+//! table search.
 
 use std::time::Duration;
 
@@ -24,7 +24,8 @@ use sessionwatch_targets::{
 
 const NOW: i64 = 1_800_000_000_000_000;
 
-/// 3 tokens on 7 rows, one of them of one user alone; 12 orphans; 15 expired rows; 12 that end too late, and 2 that never end.
+/// 3 tokens on 7 rows, one of them of a single user; 12 orphans; 15 expired rows; 12 that end too late, and 2 that
+/// never end.
 const ROWS: &str = "
 INSERT INTO u SELECT n, 'User ' || n FROM generate_series(1, 500) AS n;
 INSERT INTO s SELECT 'id-' || n,
@@ -59,7 +60,7 @@ fn mapping(schema: Option<&str>, sessions: &str) -> Mapping {
     }
 }
 
-/// Asks with the queries of such a table.
+/// Runs a check with the queries of such a table.
 fn asked<T>(url: &str, mapping: &Mapping, ask: impl AsyncFnOnce(&ReadSession, &QueryScope<'_>) -> T) -> T {
     let limits = TimeLimits { timeout: Duration::from_secs(30), lock_timeout: Duration::from_secs(5) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -80,7 +81,7 @@ fn asked<T>(url: &str, mapping: &Mapping, ask: impl AsyncFnOnce(&ReadSession, &Q
     })
 }
 
-/// Evidence of every kind, as each engine finds it.
+/// Returns evidence of every kind, as each engine finds it.
 async fn all_evidence(session: &ReadSession, scope: &QueryScope<'_>) -> [Vec<Vec<EvidenceRow>>; 2] {
     let mut found = [vec![], vec![]];
     for (engine, found) in [EngineKind::Scan, EngineKind::Pushdown].into_iter().zip(&mut found) {
@@ -101,7 +102,7 @@ async fn all_evidence(session: &ReadSession, scope: &QueryScope<'_>) -> [Vec<Vec
     found
 }
 
-/// How many rows are found at the addresses that a scan has noted.
+/// Counts the rows at the addresses that a scan has recorded.
 async fn found_by_address(session: &ReadSession, scope: &QueryScope<'_>) -> Vec<usize> {
     let ledger = Engine::new(EngineKind::Scan).observe(session, scope).await.unwrap().snapshot.unwrap();
     let mut found = vec![];
@@ -133,7 +134,7 @@ fn agrees(url: &str, sessions: &str, addressing: RowAddressing) {
 }
 
 #[test]
-fn rows_of_a_table_of_partitions_of_a_view_and_of_a_role_that_reads_no_places() {
+fn partitions_views_and_roles_without_access_to_row_addresses_have_evidence() {
     let database = testkit::empty_database();
     let columns = "(id text, t text, u integer, e timestamptz";
     database
@@ -159,7 +160,7 @@ fn rows_of_a_table_of_partitions_of_a_view_and_of_a_role_that_reads_no_places() 
     agrees(&url, "v", RowAddressing::Id);
     let reader = database.url(&reader);
     agrees(&reader, "keyed", RowAddressing::Id);
-    // Without a unique id either, rows are looked for.
+    // Without row addresses or a unique ID, rows are searched for.
     agrees(&reader, "s", RowAddressing::Unavailable);
 }
 
@@ -198,7 +199,7 @@ fn a_table_is_not_read_again_for_its_evidence() {
 }
 
 #[test]
-fn users_are_equal_where_the_database_says_so() {
+fn users_are_compared_as_the_database_does() {
     let database = testkit::empty_database();
     database
         .psql(
@@ -242,7 +243,7 @@ fn users_are_equal_where_the_database_says_so() {
 }
 
 #[test]
-fn rows_that_tie_in_several_heaps_are_the_same_for_both_engines() {
+fn ties_across_several_heaps_are_ordered_alike_by_both_engines() {
     let database = testkit::empty_database();
     database
         .psql(
@@ -266,7 +267,7 @@ fn rows_that_tie_in_several_heaps_are_the_same_for_both_engines() {
 }
 
 #[test]
-fn users_of_sqlite_that_are_no_text_are_shown_as_orphans() {
+fn non_text_user_ids_in_sqlite_are_shown_as_orphans() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t.db");
     let app = rusqlite::Connection::open(&path).unwrap();
@@ -290,7 +291,7 @@ fn users_of_sqlite_that_are_no_text_are_shown_as_orphans() {
     });
 }
 
-/// A healthy schema of Auth.js with so many users, and so many sessions that those of `user` choose.
+/// A healthy Auth.js schema with this many users and sessions; `user` is the expression for a session's user.
 fn auth_js(database: &testkit::Database<'_>, users: u32, sessions: u32, user: &str) {
     database
         .psql(&format!(
@@ -304,7 +305,7 @@ fn auth_js(database: &testkit::Database<'_>, users: u32, sessions: u32, user: &s
         .unwrap();
 }
 
-/// What an engine says of a check, with the configuration of a folder.
+/// Returns a check's result by an engine, with the configuration of a folder.
 fn check_by(
     engine: &str,
     database: &testkit::Database<'_>,
@@ -319,7 +320,7 @@ fn check_by(
 }
 
 #[test]
-fn many_sessions_for_each_user_are_shown_by_both_engines() {
+fn many_sessions_per_user_are_shown_by_both_engines() {
     let database = testkit::empty_database();
     auth_js(&database, 12, 60, "1 + n % 12");
     let folder = tempfile::tempdir().unwrap();
@@ -371,7 +372,7 @@ fn an_outlier_below_every_limit_is_named_by_both_engines() {
 }
 
 #[test]
-fn users_are_compared_here_where_that_is_quicker_and_as_right() {
+fn users_are_compared_in_the_program_if_that_is_faster_and_equivalent() {
     let database = testkit::empty_database();
     for (session_user, key, compared_here) in [
         ("integer", "integer", true),
@@ -379,7 +380,7 @@ fn users_are_compared_here_where_that_is_quicker_and_as_right() {
         ("text", "text", true),
         ("varchar(20)", "text", true),
         ("uuid", "uuid", true),
-        // A number is not a text, and equal numbers need not look the same.
+        // Numbers differ from texts, and equal numbers can be written in several ways.
         ("text", "integer", false),
         ("numeric", "numeric", false),
     ] {

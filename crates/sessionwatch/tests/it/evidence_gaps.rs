@@ -1,5 +1,5 @@
-//! Evidence of an incident while its database is away, half away and back again: what could not be read is said everywhere, and
-//! is never taken for done.
+//! Evidence of an incident while its database is down, partly down and up again: unread parts are reported everywhere,
+//! and never count as done.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use testkit::{Database, FaultProxy, NetworkFault, ProgramOutput};
 
 use crate::api::Scene;
 
-/// A token on rows of two users, and a session of nobody.
+/// A token shared by two users, and an orphaned session.
 const LEAK: &str = r#"
 UPDATE sessions SET "sessionToken" = (SELECT "sessionToken" FROM sessions WHERE id = 's1') WHERE id = 's2';
 INSERT INTO sessions VALUES ('stray', 'a-token-of-nobody', 987654, now() + interval '1 day');
@@ -29,7 +29,7 @@ struct Emergency {
 }
 
 impl Emergency {
-    /// Opens one, of a target by that address.
+    /// Opens an incident for a target with this URL.
     fn of(url: &str, write_url: &str, more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let emergency = Self { folder };
@@ -62,7 +62,7 @@ impl Emergency {
         text
     }
 
-    /// The parts of a file of evidence.
+    /// The parts of an evidence file.
     fn parts(&self, file: &str) -> evidence::EvidenceParts {
         let identity = Identity::read_file(&self.path("sessionwatch-archive.key")).unwrap();
         let sealed = fs::read(self.path(file)).unwrap();
@@ -76,7 +76,7 @@ impl Emergency {
         archive.entries().unwrap().map(part).collect()
     }
 
-    /// Asks for evidence that cannot be complete: every place says what is missing, and nothing counts as done.
+    /// Collects evidence that cannot be complete: every report names the missing parts, and the step is not done.
     fn lacks(&self, file: &str, parts: &[&str], why: &str) -> String {
         let asked = format!("{file}.age");
         let said = self.says(&["evidence", "app", "--to", &asked], 3, "the evidence is incomplete: ");
@@ -95,7 +95,7 @@ impl Emergency {
         written
     }
 
-    /// What the audit trail says of evidence.
+    /// Audit log entries about evidence.
     fn trail(&self) -> String {
         let store =
             Store::open_existing(&StoreLocation::File(self.path("sessionwatch-state.db"))).unwrap().unwrap();
@@ -108,7 +108,7 @@ impl Emergency {
         entries.iter().filter(|entry| of_evidence(entry)).map(said).collect()
     }
 
-    /// Asks for evidence that is complete, with that many rows; and it counts as done.
+    /// Collects complete evidence with this many rows, which completes the step.
     fn is_frozen(&self, file: &str, rows: usize) {
         let asked = format!("{file}.age");
         self.says(&["evidence", "app", "--to", &asked], 0, &format!("{asked} was written, sealed to age1"));
@@ -116,7 +116,7 @@ impl Emergency {
         assert_eq!(count(&self.parts(&asked)), rows);
     }
 
-    /// A plan to end what shares tokens.
+    /// Creates a plan that revokes sessions with shared tokens.
     fn plan(&self) -> String {
         let said = self.run(&["contain", "duplicates", "app", "--format", "json"]);
         let plan: Value = serde_json::from_str(&said.stdout).unwrap();
@@ -124,12 +124,12 @@ impl Emergency {
     }
 }
 
-/// The rows in evidence.
+/// Counts the rows in the evidence.
 fn count(parts: &evidence::EvidenceParts) -> usize {
     parts["rows.ndjson"].iter().filter(|byte| **byte == b'\n').count()
 }
 
-/// A database with a leak, and a role that may only read it.
+/// A database with a leak, and a read-only role.
 fn leaking() -> (Database<'static>, String) {
     let database = testkit::healthy_database();
     database.psql(LEAK).unwrap();
@@ -138,7 +138,7 @@ fn leaking() -> (Database<'static>, String) {
     (database, role)
 }
 
-/// Lets nobody connect to a database, and ends who has; or lets everybody.
+/// Blocks connections to a database and ends existing ones, or allows them again.
 fn away(database: &Database<'_>, away: bool) {
     let name = database.name();
     let server = |sql: &str| testkit::shared_server().psql("postgres", sql).unwrap();
@@ -149,7 +149,7 @@ fn away(database: &Database<'_>, away: bool) {
 }
 
 #[test]
-fn evidence_is_not_done_while_its_database_is_away_or_half_away_and_containment_waits_for_it() {
+fn evidence_and_containment_wait_while_the_database_is_down_or_partly_down() {
     let (database, role) = leaking();
     let emergency = Emergency::of(&database.url(&role), &database.url("postgres"), "");
     away(&database, true);
@@ -160,7 +160,7 @@ fn evidence_is_not_done_while_its_database_is_away_or_half_away_and_containment_
     let manifest: Value = serde_json::from_slice(&parts["manifest.json"]).unwrap();
     assert_eq!((&manifest["complete"], manifest["missing"].as_array().unwrap().len()), (&json!(false), 3));
 
-    // Half away: the sessions can be read, and not the users.
+    // Partly down: the sessions can be read, but not the users.
     away(&database, false);
     database.psql(&format!("REVOKE SELECT ON users FROM {role}")).unwrap();
     let written = emergency.lacks("half", &["rows.ndjson"], "the role cannot read `id` of `public.users`");
@@ -172,7 +172,7 @@ fn evidence_is_not_done_while_its_database_is_away_or_half_away_and_containment_
     let left = || database.psql("SELECT count(*) FROM sessions WHERE id IN ('s1', 's2')").unwrap();
     assert_eq!(left(), "2\n");
 
-    // Back again: the first complete evidence is what counts, and what is incomplete after it takes nothing away.
+    // Up again: the first complete evidence counts, and later incomplete evidence does not replace it.
     database.psql(&format!("GRANT SELECT ON users TO {role}")).unwrap();
     emergency.is_frozen("back", 3);
     away(&database, true);
@@ -187,7 +187,7 @@ fn evidence_is_not_done_while_its_database_is_away_or_half_away_and_containment_
 }
 
 #[test]
-fn a_person_ends_sessions_without_complete_evidence_only_for_a_reason_that_is_kept() {
+fn sessions_are_revoked_without_complete_evidence_only_for_a_recorded_reason() {
     let (database, role) = leaking();
     let emergency = Emergency::of(&database.url(&role), &database.url("postgres"), "");
     let plan = emergency.plan();
@@ -210,7 +210,7 @@ fn a_person_ends_sessions_without_complete_evidence_only_for_a_reason_that_is_ke
         assert!(text.contains(&format!("{said}{reason}")), "{text}");
     }
     emergency.says(&["close", "app"], 1, "`evidence` was skipped");
-    // What cannot be known afterwards is not verified either.
+    // Facts that cannot be known afterwards are not verified either.
     database.psql(&format!("REVOKE SELECT ON users FROM {role}")).unwrap();
     let said = emergency.says(&["next", "app", "--done", "--note", "the team knows"], 1, "Next: Verify");
     assert!(said.contains("not verified: orphaned sessions: unknown"), "{said}");
@@ -220,7 +220,7 @@ fn a_person_ends_sessions_without_complete_evidence_only_for_a_reason_that_is_ke
 }
 
 #[test]
-fn a_connection_that_is_cut_anywhere_leaves_no_evidence_that_claims_to_be_complete() {
+fn a_connection_cut_at_any_point_leaves_no_evidence_that_claims_completeness() {
     let (database, role) = leaking();
     let proxy = FaultProxy::start(testkit::shared_server().ports()[0], NetworkFault::None).unwrap();
     let (direct, cut) = (database.url(&role), database.url_at_port(&role, proxy.port()));
@@ -249,9 +249,9 @@ fn a_connection_that_is_cut_anywhere_leaves_no_evidence_that_claims_to_be_comple
             emergency.says(&["verify", &written], 3, "is incomplete");
         }
     }
-    // What passed to the server was counted too, so that the last cuts may come too late.
+    // Bytes to the server were counted too, so the last cuts may come too late.
     assert!(outcomes[0] > 4, "{outcomes:?}");
-    // A connection that goes silent ends with the time limit.
+    // A silent connection ends with the time limit.
     proxy.set_fault(NetworkFault::FreezeAfter(passed / 4));
     emergency.says(
         &["evidence", "app", "--to", "silent.age", "--timeout", "2"],
@@ -261,7 +261,7 @@ fn a_connection_that_is_cut_anywhere_leaves_no_evidence_that_claims_to_be_comple
 }
 
 #[test]
-fn whatever_keeps_rows_from_being_seen_keeps_evidence_from_being_complete() {
+fn anything_that_hides_rows_makes_evidence_incomplete() {
     let (database, role) = leaking();
     let emergency = Emergency::of(&database.url(&role), &database.url("postgres"), "");
     let hides = [
@@ -295,7 +295,7 @@ fn whatever_keeps_rows_from_being_seen_keeps_evidence_from_being_complete() {
 }
 
 #[test]
-fn a_sqlite_file_that_was_moved_away_and_log_events_that_cannot_be_read_are_missing_evidence() {
+fn a_moved_sqlite_file_and_unreadable_log_events_are_missing_evidence() {
     let folder = tempfile::tempdir().unwrap();
     let (file, elsewhere) = (folder.path().join("app.db"), folder.path().join("elsewhere.db"));
     sqlite(&file);
@@ -324,7 +324,7 @@ fn sqlite(file: &Path) {
 }
 
 #[test]
-fn programs_and_pages_are_told_what_is_missing_in_evidence() {
+fn api_clients_and_pages_are_told_about_missing_evidence() {
     let scene = Scene::new();
     let bot = scene.program("ada", "read,incidents,actions");
     let opened = bot.post("/incidents", &json!({ "target": "app", "severity": "P1", "summary": "a leak" }));
@@ -340,7 +340,7 @@ fn programs_and_pages_are_told_what_is_missing_in_evidence() {
     let partial = bot.ask("POST", &format!("{base}/evidence?incomplete=true"), &[], None);
     let name = partial.header("content-disposition").to_owned();
     assert!(partial.status == 200 && name.contains("-incomplete.tar.age"), "{:?}", partial.answer);
-    // A person downloads what there is, and the page says what is missing.
+    // A user downloads the existing parts, and the page names the missing ones.
     let testkit::DashboardLogin { cookie, csrf_token: token } =
         testkit::DashboardLogin::start(&scene.watch.address, "ada");
     let headers = [("cookie", cookie.as_str()), ("content-type", "application/x-www-form-urlencoded")];
@@ -362,7 +362,7 @@ fn programs_and_pages_are_told_what_is_missing_in_evidence() {
     let report = bot.ask("GET", &format!("{base}/report"), &[], None);
     assert_eq!(report.status, 200, "{:?}", report.answer);
 
-    // Ending sessions waits, or has a reason.
+    // Revoking sessions has to wait, or needs a reason.
     let consent = json!({ "incident": id });
     bot.post(&apply, &consent).is_problem(409, "complete evidence is required");
     let plan_page = format!("/plans/{}?incident={id}", plan["id"].as_str().unwrap());

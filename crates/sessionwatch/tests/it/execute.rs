@@ -1,11 +1,11 @@
-//! Plans that stories make in this process are carried out as commands and pages do it.
+//! Applies plans that tests create in this process, as commands and pages do.
 
 use sessionwatch_app::remediation::{
     ActionContext, ActionError, ApplyReport, ArchiveKeys, Confirmation, JobControl, PlanExecutor,
 };
 use sessionwatch_archive::{Identity, Recipient};
 
-/// Applies a plan that ends sessions.
+/// Applies a plan that revokes sessions.
 pub(crate) async fn apply(
     context: ActionContext<'_>,
     plan: &str,
@@ -17,7 +17,7 @@ pub(crate) async fn apply(
     PlanExecutor { context, keys, confirmation: consent, control }.run(context.load_plan(plan)?).await
 }
 
-/// Applies a plan that puts rows back.
+/// Applies a restore plan.
 pub(crate) async fn restore(
     context: ActionContext<'_>,
     plan: &str,

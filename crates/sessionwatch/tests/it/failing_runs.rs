@@ -1,4 +1,4 @@
-//! Runs that fail or cannot begin: they count, they are alerted about and logged once, and `/readyz` tells of them.
+//! Check runs that fail or cannot start are counted, fire an alert, are logged once, and make `/readyz` fail.
 
 use std::{
     io::{BufRead as _, BufReader, Read},
@@ -11,7 +11,7 @@ use jiff::SignedDuration;
 
 use crate::fastforward::{Apart, MINUTE, monday, program};
 
-/// A watch of one target, without channels.
+/// A configuration of one target, without channels.
 fn configuration(url: &str, more: &str) -> String {
     format!(
         "[[target]]\nname = \"app\"\nurl = \"{url}\"\n[checks.slow-check-run]\nenabled = false\n\
@@ -19,7 +19,7 @@ fn configuration(url: &str, more: &str) -> String {
     )
 }
 
-/// The lines that a process logs.
+/// Lines that a process logs.
 #[derive(Clone)]
 struct Log(Arc<Mutex<Vec<String>>>);
 
@@ -34,13 +34,13 @@ impl Log {
         log
     }
 
-    /// The lines of that level, as far as they are there.
+    /// Lines of this level that have been logged so far.
     fn of_level(&self, level: &str) -> Vec<String> {
         let lines = self.0.lock().unwrap();
         lines.iter().filter(|line| line.contains(&format!(" {level} "))).cloned().collect()
     }
 
-    /// Waits until there are so many lines of that level, and gives them.
+    /// Waits until there are this many lines of a level, and returns them.
     fn wait_for(&self, level: &str, count: usize) -> Vec<String> {
         testkit::wait_until("a line of the log", || self.of_level(level).len() >= count);
         let lines = self.of_level(level);
@@ -49,7 +49,7 @@ impl Log {
     }
 }
 
-/// A daemon under a clock of the story's own.
+/// A daemon under a clock that the test sets.
 struct Story {
     watch: Apart,
     log: Log,
@@ -64,13 +64,13 @@ impl Story {
         Self { watch, log }
     }
 
-    /// A run in that minute.
+    /// Runs checks in this minute.
     fn run(&mut self, minute: i32) {
         self.watch.set(monday() + minute * MINUTE);
         assert!(self.watch.looked(), "a run in minute {minute}");
     }
 
-    /// Sets how many files the daemon may have open.
+    /// Sets the daemon's limit of open files.
     fn limit_files(&self, most: &str) {
         let limited = Command::new("prlimit")
             .args(["--pid", &self.watch.id().to_string(), &format!("--nofile={most}:")])
@@ -78,7 +78,7 @@ impl Story {
         assert!(limited.expect("prlimit, of the package util-linux, can be run").success());
     }
 
-    /// Waits until `/readyz` answers so.
+    /// Waits until `/readyz` returns this status.
     fn is_ready(&self, status: u16, targets: &str) {
         testkit::wait_until("readiness", || {
             let (found, text) = self.watch.answer("/readyz");
@@ -94,7 +94,7 @@ impl Story {
     }
 }
 
-/// Three runs in a row have failed, and the alert of that fires.
+/// Text of the alert that fires after three failed runs in a row.
 const BLIND: [&str; 4] = [
     "sessionwatch_target_up{target=\"app\"} 0",
     "sessionwatch_check_runs_total{target=\"app\"} 4",
@@ -103,7 +103,7 @@ const BLIND: [&str; 4] = [
 ];
 
 #[test]
-fn runs_that_cannot_begin_for_want_of_files_count_as_failed() {
+fn runs_that_cannot_start_for_lack_of_file_descriptors_count_as_failed() {
     let (database, folder) = (testkit::healthy_database(), tempfile::tempdir().unwrap());
     let mut story = Story::start(folder.path(), &configuration(&database.url("postgres"), ""));
     story.is_ready(200, "1 of 1");
@@ -117,7 +117,7 @@ fn runs_that_cannot_begin_for_want_of_files_count_as_failed() {
         "{lines:?}"
     );
     assert!(lines[0].contains("LimitNOFILE"), "the way out is named: {lines:?}");
-    // A success counts for three intervals.
+    // A successful run counts for three intervals.
     story.is_ready(200, "1 of 1");
     story.watch.set(monday() + 3 * MINUTE + SignedDuration::from_micros(1));
     story.is_ready(503, "0 of 1");
@@ -131,7 +131,7 @@ fn runs_that_cannot_begin_for_want_of_files_count_as_failed() {
 }
 
 #[test]
-fn a_server_that_stops_is_logged_once_and_so_is_its_return() {
+fn a_stopped_server_is_logged_once_and_so_is_its_recovery() {
     let server = testkit::PostgresServer::start(&[]).unwrap();
     let (database, folder) = (server.create_database(None).unwrap(), tempfile::tempdir().unwrap());
     database.psql(testkit::sample_databases::GUIDE_SCHEMA).unwrap();
@@ -145,7 +145,7 @@ fn a_server_that_stops_is_logged_once_and_so_is_its_return() {
     story.run(6);
     story.log.wait_for("INFO", 1);
     story.is_ready(200, "1 of 1");
-    // Another cause is another line, and the same one is none.
+    // Another cause logs another line; the same cause does not.
     database.psql("ALTER ROLE postgres PASSWORD 'another'").unwrap();
     (7..=8).for_each(|minute| story.run(minute));
     database.psql("DROP TABLE sessions; ALTER ROLE postgres PASSWORD 'testkit'").unwrap();
@@ -156,7 +156,7 @@ fn a_server_that_stops_is_logged_once_and_so_is_its_return() {
     assert!(story.watch.stop());
 }
 
-/// `serve`, and the lines that it logs.
+/// Starts `serve`, and collects its log lines.
 fn serve(folder: &Path, program: &mut Command) -> (testkit::DaemonProcess, Log) {
     let mut watch =
         testkit::DaemonProcess::start_with_command(program.current_dir(folder).stderr(Stdio::piped()));
@@ -165,7 +165,7 @@ fn serve(folder: &Path, program: &mut Command) -> (testkit::DaemonProcess, Log) 
 }
 
 #[test]
-fn a_wrong_password_is_said_at_once_and_the_daemon_is_not_ready() {
+fn a_wrong_password_is_reported_at_once_and_the_daemon_is_not_ready() {
     let (database, folder) = (testkit::healthy_database(), tempfile::tempdir().unwrap());
     let url = database.url("postgres").replace(":testkit@", ":not-the-password@");
     std::fs::write(folder.path().join("sessionwatch.toml"), configuration(&url, "")).unwrap();
@@ -179,7 +179,7 @@ fn a_wrong_password_is_said_at_once_and_the_daemon_is_not_ready() {
     assert!(readiness.status == 503 && readiness.body.starts_with("0 of 1 targets"), "{readiness:?}");
     assert_eq!(testkit::http::get(&watch.address, "/healthz").status, 200);
     assert_eq!(watch.stop(), Some(0));
-    // A success of another daemon, a moment ago, counts until this one has run.
+    // A recent success of another daemon counts until this one has run.
     let store = folder.path().join("sessionwatch-state.db");
     std::fs::remove_file(store).unwrap();
     std::fs::write(folder.path().join("sessionwatch.toml"), configuration(&database.url("postgres"), ""))
@@ -194,7 +194,7 @@ fn a_wrong_password_is_said_at_once_and_the_daemon_is_not_ready() {
 }
 
 #[test]
-fn a_daemon_whose_shared_store_is_away_is_not_ready() {
+fn a_daemon_without_its_shared_store_is_not_ready() {
     let (application, folder) = (testkit::healthy_database(), tempfile::tempdir().unwrap());
     let server = testkit::PostgresServer::start(&[]).unwrap();
     let store = format!("store = \"{}\"\n", server.create_database(None).unwrap().url("postgres"));
@@ -213,13 +213,13 @@ fn a_daemon_whose_shared_store_is_away_is_not_ready() {
     let refused = log.of_level("ERROR");
     let lines: Vec<&String> =
         refused.iter().filter(|line| line.contains("cannot renew the leases")).collect();
-    // A server that stops first breaks the connection, and then refuses another one.
+    // A stopping server first closes the connection, then refuses a new one.
     assert!((1..=3).contains(&lines.len()), "{refused:#?}");
     assert_eq!(watch.stop(), Some(0));
 }
 
 #[test]
-fn serve_raises_the_limit_of_open_files_to_what_the_system_allows() {
+fn serve_raises_the_limit_of_open_files_to_the_system_maximum() {
     let (database, folder) = (testkit::healthy_database(), tempfile::tempdir().unwrap());
     let text = configuration(&database.url("postgres"), "");
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();

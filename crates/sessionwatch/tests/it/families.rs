@@ -1,12 +1,12 @@
-//! Sessions that refer to other sessions, and that the database deletes with them: they are rows of the plan.
+//! Sessions that refer to other sessions, and that the database deletes with them, are rows of the plan.
 
 use std::path::Path;
 use testkit::run_program_in;
 
 use serde_json::Value;
 
-/// 60 sessions that have ended, each with a live child, and every tenth of those with a live child of its own; more than one
-/// batch of others. Children have smaller numbers than their parents, or larger ones.
+/// 60 expired sessions, each with a live child, every tenth of those with a live child of its own; more than one batch
+/// of others. Children have lower or higher numbers than their parents.
 fn tables(of: i64) -> String {
     format!(
         r#"CREATE TABLE users (id text PRIMARY KEY, name text, email text);
@@ -53,7 +53,7 @@ fn apply(folder: &Path, arguments: &[&str], plan: &Value) -> Value {
     document(folder, &[arguments, &["--apply", id, "--confirm", "app"]].concat())["applied"].clone()
 }
 
-/// What goes is named, counted and archived before its parents, and comes back after them.
+/// Dependent sessions are named, counted and archived before their parents, and restored after them.
 fn go_along_and_come_back(folder: &Path, query: impl Fn(&str) -> String) {
     const ALL: &str = "SELECT id, \"sessionToken\", expires, parent FROM sessions ORDER BY id";
     const CARTS: &str = "SELECT id, session FROM carts ORDER BY id";
@@ -73,13 +73,13 @@ fn go_along_and_come_back(folder: &Path, query: impl Fn(&str) -> String) {
     let restored = apply(folder, &restore, &back);
     assert_eq!((&restored["done"], &restored["skipped"]), (&1_566.into(), &0.into()), "{restored:#}");
     assert_eq!((query(ALL), query(CARTS)), before);
-    // One session is meant, and what goes with it makes it no other.
+    // One session is selected, and its dependents do not change the selection.
     let revoke = document(folder, &["revoke", "session", "10010"])["plan"].clone();
     assert_eq!(revoke["rows"], 3, "{revoke:#}");
 }
 
 #[test]
-fn on_a_server_sessions_that_go_with_others_are_rows_of_the_plan() {
+fn on_a_server_dependent_sessions_are_rows_of_the_plan() {
     for of in [2_000, -1] {
         let (database, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
         let sql = filled(of, "timestamptz", "now() - interval '9 days'", "now() + interval '9 days'");
@@ -90,7 +90,7 @@ fn on_a_server_sessions_that_go_with_others_are_rows_of_the_plan() {
 }
 
 #[test]
-fn in_a_file_sessions_that_go_with_others_are_rows_of_the_plan() {
+fn in_a_file_dependent_sessions_are_rows_of_the_plan() {
     for of in [2_000, -1] {
         let folder = tempfile::tempdir().unwrap();
         let app = rusqlite::Connection::open(folder.path().join("app.db")).unwrap();

@@ -1,4 +1,4 @@
-//! The daemon under a clock that the story sets: in this process, or in one of its own.
+//! The daemon under a clock that the test sets: in this process, or in its own.
 
 use std::{
     collections::BTreeSet,
@@ -28,12 +28,12 @@ pub(crate) use sessionwatch_core::duration::MINUTE;
 
 mod process;
 
-/// Where stories begin: a Monday, at six in the morning.
+/// Start time of tests: a Monday at 06:00.
 pub(crate) fn monday() -> UtcTimestamp {
     UtcTimestamp::from_micros(1_736_143_200_000_000).unwrap()
 }
 
-/// The daemon, running.
+/// A running daemon.
 pub(crate) struct Watch {
     hand: Arc<watch::Sender<UtcTimestamp>>,
     events: broadcast::Receiver<LiveEvent>,
@@ -44,7 +44,7 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Starts it with that configuration, in that folder, and waits for the first look at each target.
+    /// Starts a daemon with a configuration in a folder, and waits for the first check run of each target.
     pub(crate) fn start(folder: &Path, text: &str, from: UtcTimestamp) -> Self {
         let config = Config::parse(&folder.join("sessionwatch.toml"), text).unwrap();
         let targets = config.targets.len();
@@ -73,7 +73,7 @@ impl Watch {
         testkit::wait_until("the first looks", || {
             let done = looked(&watch);
             if targets > 1 && !done {
-                // They are spread over twenty seconds.
+                // The first runs are spread over twenty seconds.
                 seconds += 2;
                 watch.set(from + seconds * SECOND);
             }
@@ -82,7 +82,7 @@ impl Watch {
         watch
     }
 
-    /// Sets the clock, and waits for a look at each target.
+    /// Sets the clock, and waits for a check run of each target.
     pub(crate) fn all_to(&mut self, at: UtcTimestamp) {
         let mut left: BTreeSet<String> =
             self.shared.app.config().targets.iter().map(|target| target.name.clone()).collect();
@@ -102,7 +102,7 @@ impl Watch {
         }
     }
 
-    /// Waits until so many attempts at a message of that channel have failed.
+    /// Waits until this many delivery attempts of a message of the channel have failed.
     pub(crate) fn tried(&mut self, channel: &str, attempts: u32) {
         let tried = |watch: &Self| {
             let waiting = |db: sessionwatch_store::transaction::Tx<'_>| {
@@ -115,20 +115,20 @@ impl Watch {
         }
     }
 
-    /// Sets the clock, and waits for a look.
+    /// Sets the clock, and waits for a check run.
     pub(crate) fn to(&mut self, at: UtcTimestamp) {
         while self.events.try_recv().is_ok() {}
         self.set(at);
-        // An earlier look may still be being kept.
+        // The result of an earlier run may still be being stored.
         self.wait_for(|event| matches!(event, LiveEvent::RunFinished { at: looked, .. } if *looked == at));
     }
 
-    /// Only sets the clock.
+    /// Sets the clock, without waiting.
     pub(crate) fn set(&self, at: UtcTimestamp) {
         self.hand.send_replace(at);
     }
 
-    /// Sets the clock, and waits for a look at each of those targets.
+    /// Sets the clock, and waits for a check run of each of these targets.
     pub(crate) fn each_to(&mut self, at: UtcTimestamp, targets: &[&str]) {
         while self.events.try_recv().is_ok() {}
         self.set(at);
@@ -145,7 +145,7 @@ impl Watch {
         }
     }
 
-    /// Sets the clock, and lets it go on in steps until there is a look: how long until then.
+    /// Sets the clock, then advances it in steps until a check run. Returns the time that passed.
     pub(crate) fn goes_on(&mut self, from: UtcTimestamp) -> SignedDuration {
         let mut heard = self.shared.app.events.subscribe();
         let mut passed = SignedDuration::ZERO;
@@ -163,19 +163,20 @@ impl Watch {
         passed
     }
 
-    /// What one of its pages says.
+    /// Returns the body of a page.
     pub(crate) fn page(&self, path: &str) -> String {
         testkit::http::get(&self.address, path).body
     }
 
-    /// Waits until nothing waits to be delivered.
+    /// Waits until no delivery is pending.
     pub(crate) fn delivered(&mut self) {
         while !self.shared.app.store.read(outbox::count_messages).unwrap().is_empty() {
             self.wait_for(|event| matches!(event, LiveEvent::DeliveryFinished { .. }));
         }
     }
 
-    /// Sets the clock on to each next attempt at a message of that channel, until there is none: when the last one was.
+    /// Advances the clock to each further delivery attempt of a message of the channel, until there is none. Returns
+    /// the time of the last one.
     pub(crate) fn exhausted(&mut self, channel: &str, from: UtcTimestamp) -> UtcTimestamp {
         let mut at = from;
         for _ in 0..100 {
@@ -202,7 +203,7 @@ impl Watch {
         assert!(self.hears(wanted, Duration::from_secs(120)), "what is waited for");
     }
 
-    /// Whether there is such an event within that time.
+    /// Returns `true` if such an event occurs within this time.
     fn hears(&mut self, mut wanted: impl FnMut(&LiveEvent) -> bool, patience: Duration) -> bool {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let waited = async {
@@ -212,34 +213,34 @@ impl Watch {
         runtime.block_on(waited).is_ok()
     }
 
-    /// Asks something of it.
+    /// Calls a function of the daemon.
     pub(crate) fn ask(&self, command: DaemonCommand) {
         self.commands.send(command).unwrap();
     }
 
-    /// Ends it: whether all parts ended well.
+    /// Stops the daemon. Returns `true` if all its tasks ended without error.
     pub(crate) fn stop(self) -> bool {
         self.ask(DaemonCommand::Stop);
         self.thread.join().unwrap()
     }
 }
 
-/// The daemon in a process of its own.
+/// A daemon in its own process.
 pub(crate) struct Apart {
     child: Child,
     hand: Option<ChildStdin>,
     looks: Receiver<String>,
-    /// Where its pages are, once it listens.
+    /// Host and port of its listener, once it listens.
     address: Arc<OnceLock<String>>,
 }
 
 impl Apart {
-    /// Starts it with the configuration of that folder.
+    /// Starts a daemon with the configuration in a folder.
     pub(crate) fn start(folder: &Path, from: UtcTimestamp) -> Self {
         Self::start_by(Process::new(program()).stderr(Stdio::null()), folder, from)
     }
 
-    /// Starts it by a command that runs the program of [`program`].
+    /// Starts a daemon with a command that runs [`program`].
     pub(crate) fn start_by(command: &mut Process, folder: &Path, from: UtcTimestamp) -> Self {
         process::prepare(command, &folder.join("sessionwatch.toml"), from);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -252,7 +253,7 @@ impl Apart {
                 if let Some((_, address)) = line.split_once("://") {
                     listens.set(address.to_owned()).unwrap();
                 } else if line.starts_with(process::LOOKED) {
-                    // A story that has ended looks no more.
+                    // The test has ended and no longer receives.
                     drop(sender.send(line));
                 }
             }
@@ -261,17 +262,17 @@ impl Apart {
         Self { child, hand, looks, address }
     }
 
-    /// Where its pages are.
+    /// Host and port of its listener.
     pub(crate) fn address(&self) -> &str {
         self.address.wait()
     }
 
-    /// What one of its pages says.
+    /// Returns the body of a page.
     pub(crate) fn page(&self, path: &str) -> String {
         testkit::http::get(self.address(), path).body
     }
 
-    /// The status of one of its pages, and what it says.
+    /// Returns the status and the body of a page.
     pub(crate) fn answer(&self, path: &str) -> (u16, String) {
         let answer = testkit::http::get(self.address.wait(), path);
         (answer.status, answer.body)
@@ -280,51 +281,51 @@ impl Apart {
     /// Sets the clock.
     pub(crate) fn set(&mut self, at: UtcTimestamp) {
         let hand = self.hand.as_mut().unwrap();
-        // One that was killed hears nothing any more.
+        // A killed process receives nothing.
         let _ = writeln!(hand, "{}", at.micros());
     }
 
-    /// Sets the clock forward or back, as somebody does by hand: no time passes.
+    /// Sets the clock forward or back, as an administrator does: no time passes.
     pub(crate) fn adjust(&mut self, by: SignedDuration) {
         let hand = self.hand.as_mut().unwrap();
-        // One that was killed hears nothing any more.
+        // A killed process receives nothing.
         let _ = writeln!(hand, "adjust {}", by.as_micros());
     }
 
-    /// Waits for a look: whether there was one in two minutes.
+    /// Waits up to two minutes for a check run. Returns `true` if there was one.
     pub(crate) fn looked(&self) -> bool {
         self.looks.recv_timeout(Duration::from_secs(120)).is_ok()
     }
 
-    /// Whether there was a look since this was last asked.
+    /// Returns `true` if there was a check run since the last call.
     pub(crate) fn has_looked(&self) -> bool {
         self.looks.try_iter().count() > 0
     }
 
-    /// Kibibytes of memory that it holds.
+    /// Resident memory in KiB.
     pub(crate) fn resident(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
-    /// What it logs, where that is piped.
+    /// Its log, if piped.
     pub(crate) fn log(&mut self) -> Option<ChildStderr> {
         self.child.stderr.take()
     }
 
-    /// Its process number.
+    /// Its process ID.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Kills it, as `kill -9` does.
+    /// Kills it with SIGKILL.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Ends it: whether it ended well.
+    /// Stops it. Returns `true` if it ended without error.
     pub(crate) fn stop(mut self) -> bool {
         self.hand = None;
         self.child.wait().unwrap().success()
@@ -333,13 +334,13 @@ impl Apart {
 
 impl Drop for Apart {
     fn drop(&mut self) {
-        // It has ended where the story went well.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// This program, which is that process too.
+/// Path of this test binary, which also runs as that process.
 pub(crate) fn program() -> &'static PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| std::env::current_exe().unwrap())

@@ -1,4 +1,4 @@
-//! What a person meets who uses the program for the first time.
+//! First contact: what first-time users see.
 
 use std::process::Stdio;
 use testkit::run_program_in;
@@ -6,12 +6,12 @@ use testkit::run_program_in;
 use regex::Regex;
 use rusqlite::Connection;
 
-/// Sessions whose ends are stored as milliseconds.
+/// Sessions with expiry in milliseconds.
 const IN_MILLIS: &str = r#"CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL, "userId" text NOT NULL, expires bigint NOT NULL);
 INSERT INTO sessions VALUES ('a', 'one-token-for-two-people', 'u1', 2895797577185), ('b', 'one-token-for-two-people', 'u2', 2895797577185);"#;
 
 #[test]
-fn a_new_password_leaves_the_role_of_an_account() {
+fn a_new_password_keeps_the_role_of_an_account() {
     let folder = tempfile::tempdir().unwrap();
     let add = |more: &[&str]| {
         let arguments = [&["accounts", "add", "ada"], more].concat();
@@ -28,7 +28,7 @@ fn a_new_password_leaves_the_role_of_an_account() {
 }
 
 #[test]
-fn a_printed_query_goes_by_the_clock_of_whoever_runs_it() {
+fn a_printed_query_uses_the_clock_of_the_time_it_is_run() {
     let database = testkit::empty_database();
     database.psql(IN_MILLIS).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -45,7 +45,7 @@ fn a_printed_query_goes_by_the_clock_of_whoever_runs_it() {
 }
 
 #[test]
-fn a_password_that_is_missing_is_named() {
+fn a_missing_password_is_named() {
     let database = testkit::healthy_database();
     let url = database.url("postgres").replacen(":testkit@", "@", 1);
     let said = testkit::run_program(&["check", &url]);
@@ -57,7 +57,7 @@ fn a_password_that_is_missing_is_named() {
 }
 
 #[test]
-fn a_machine_that_only_checks_needs_no_secret_for_acting() {
+fn a_machine_that_only_checks_needs_no_write_credentials() {
     let database = testkit::healthy_database();
     let folder = tempfile::tempdir().unwrap();
     let target = format!("[[target]]\nname = \"app\"\nurl = \"{}\"\n", database.url("postgres"));
@@ -86,7 +86,7 @@ fn a_machine_that_only_checks_needs_no_secret_for_acting() {
 }
 
 #[test]
-fn grants_run_again_and_can_leave_out_the_role_that_acts() {
+fn grants_can_be_run_again_and_can_leave_out_the_write_role() {
     let database = testkit::anomalous_database();
     database.psql("ALTER TABLE sessions ENABLE ROW LEVEL SECURITY").unwrap();
     let (url, watch) = (database.url("postgres"), format!("watch_{}", database.name()));
@@ -99,12 +99,12 @@ fn grants_run_again_and_can_leave_out_the_role_that_acts() {
     for _ in 0..2 {
         database.psql(&both).unwrap_or_else(|error| panic!("{both}: {error}"));
     }
-    // The role and its password are still those of the first time.
+    // The role and its password are still the first ones.
     let _ = testkit::run_check(&database.url(&watch), &[]);
 }
 
 #[test]
-fn help_says_which_target_a_command_is_about() {
+fn help_says_which_target_a_command_uses() {
     let said = |command: &[&str]| {
         let help = testkit::run_program(&[command, &["--help"]].concat()).stdout;
         help.split_whitespace().collect::<Vec<_>>().join(" ")
@@ -122,7 +122,7 @@ CREATE TABLE accounts (id text PRIMARY KEY, "userId" text);
 CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL, "userId" text NOT NULL, expires text NOT NULL);
 INSERT INTO users VALUES ('u1', 'Ada', 'ada@example.org');"#;
 
-/// A SQLite file with those tables and rows.
+/// Creates a SQLite file with these tables and rows.
 fn file(folder: &std::path::Path, rows: &str) -> String {
     let path = folder.join("app.db");
     let _ = std::fs::remove_file(&path);
@@ -131,7 +131,7 @@ fn file(folder: &std::path::Path, rows: &str) -> String {
 }
 
 #[test]
-fn one_of_something_is_not_several() {
+fn singular_is_used_for_one() {
     let folder = tempfile::tempdir().unwrap();
     let rows = "INSERT INTO sessions VALUES ('far', 'far-away-far-away-far-away', 'u1', '2099-01-01T00:00:00.000Z');";
     let path = file(folder.path(), rows);
@@ -146,7 +146,7 @@ fn one_of_something_is_not_several() {
 }
 
 #[test]
-fn a_list_that_is_cut_says_so() {
+fn a_truncated_list_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let ghost = |n: u32| {
         format!(
@@ -170,7 +170,7 @@ fn a_list_that_is_cut_says_so() {
 }
 
 #[test]
-fn tables_fit_the_terminal_and_end_without_blanks() {
+fn tables_fit_the_terminal_and_have_no_trailing_spaces() {
     let folder = tempfile::tempdir().unwrap();
     let path = file(folder.path(), "");
     let said =
@@ -182,7 +182,7 @@ fn tables_fit_the_terminal_and_end_without_blanks() {
     };
     let (narrow, wide) = (said("60"), said("200"));
     assert!(widest(&narrow) <= 60 && widest(&wide) > widest(&narrow), "{narrow}{wide}");
-    // Of a list, only the widest column is wrapped, so that names can be copied.
+    // In a list, only the widest column is wrapped, so that names can be copied.
     let agent = "a browser with a long name ".repeat(6);
     let rows = format!(
         "ALTER TABLE sessions ADD COLUMN user_agent text; INSERT INTO sessions VALUES ('s', 'token-token-token-token', 'u1', '2027-01-01T00:00:00.000Z', '{agent}');"
@@ -200,7 +200,7 @@ fn tables_fit_the_terminal_and_end_without_blanks() {
 }
 
 #[test]
-fn at_a_terminal_an_error_is_told_once_and_without_colors_that_it_lacks() {
+fn a_terminal_shows_an_error_once_and_in_color_only_if_supported() {
     let program = env!("CARGO_BIN_EXE_sessionwatch");
     let at_a_terminal = |term: &str| {
         let mut script = std::process::Command::new("script");
@@ -214,7 +214,7 @@ fn at_a_terminal_an_error_is_told_once_and_without_colors_that_it_lacks() {
     assert!(!dumb.contains('\u{1b}') && other.contains('\u{1b}'), "{dumb}{other}");
 }
 
-/// A configuration of that file with a mapping by hand.
+/// A configuration of a file, with a manual mapping.
 fn mapped(folder: &std::path::Path, mapping: &str) {
     let text = format!(
         "[[target]]\nname = \"app\"\nurl = \"app.db\"\n[target.mapping]\nsessions = \"stored\"\ntoken = \"token\"\n{mapping}"
@@ -223,7 +223,7 @@ fn mapped(folder: &std::path::Path, mapping: &str) {
 }
 
 #[test]
-fn without_a_user_column_it_is_said_what_is_not_checked() {
+fn without_a_user_column_the_skipped_checks_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let app = rusqlite::Connection::open(folder.path().join("app.db")).unwrap();
     app.execute_batch("CREATE TABLE stored (token text, ends integer); INSERT INTO stored VALUES ('token-token-token-token', 4102444800)").unwrap();
@@ -239,9 +239,9 @@ fn without_a_user_column_it_is_said_what_is_not_checked() {
     );
 }
 
-/// What was measured with the Prisma adapter: an old cookie uses up the link of an email.
+/// Observed with the Prisma adapter: an old cookie uses up the link of an email.
 #[test]
-fn a_plan_says_that_prisma_needs_a_new_link_where_somebody_is_logged_out() {
+fn a_plan_says_that_prisma_users_need_a_new_link_after_revocation() {
     let (database, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
     database.psql(include_str!("../fixtures/frameworks/authjs-prisma-pg.sql")).unwrap();
     database.psql("UPDATE \"Session\" SET expires = (now() AT TIME ZONE 'UTC') + interval '9 days'").unwrap();
@@ -258,7 +258,7 @@ fn a_plan_says_that_prisma_needs_a_new_link_where_somebody_is_logged_out() {
 }
 
 #[test]
-fn tokens_that_all_begin_alike_are_told_apart_by_what_follows() {
+fn tokens_with_a_common_prefix_are_distinguished_by_what_follows() {
     let folder = tempfile::tempdir().unwrap();
     let app = rusqlite::Connection::open(folder.path().join("app.db")).unwrap();
     let rows = "CREATE TABLE stored (id integer, token text, ends integer);
@@ -281,7 +281,7 @@ fn tokens_that_all_begin_alike_are_told_apart_by_what_follows() {
     );
     mapped(folder.path(), &format!("{mapping}token_prefix = \"session:\"\n"));
     let apart = prefixes();
-    // No more than a third of what follows is shown, and of a token that begins otherwise, as ever.
+    // At most a third of the rest is shown; tokens with other prefixes are shown as usual.
     assert!(apart.len() == 8 && apart.contains("012345") && apart.contains("98765432"), "{apart:?}");
     let one = run_program_in(folder.path(), &[], &["revoke", "session", "012345", "--format", "json"]);
     assert!(one.stdout.contains("\"rows\": 1"), "{} {}", one.stdout, one.stderr);
@@ -297,7 +297,7 @@ fn tokens_that_all_begin_alike_are_told_apart_by_what_follows() {
 }
 
 #[test]
-fn the_last_use_of_sessions_is_not_taken_for_their_end() {
+fn the_last_use_of_sessions_is_not_mistaken_for_their_expiry() {
     let folder = tempfile::tempdir().unwrap();
     let app = rusqlite::Connection::open(folder.path().join("app.db")).unwrap();
     let rows = "CREATE TABLE stored (token text, user_id integer, last_activity integer);
@@ -327,7 +327,7 @@ fn the_last_use_of_sessions_is_not_taken_for_their_end() {
         (&1.into(), &1.into()),
         "{report:#}"
     );
-    // A column of that name whose values lie ahead holds ends.
+    // A column of this name with values in the future holds the expiry.
     app.execute_batch("UPDATE stored SET last_activity = last_activity + 7200").unwrap();
     mapped(folder.path(), "user = \"user_id\"\nexpires = \"last_activity\"\ndecoder = \"epoch-s\"\n");
     let said = run_program_in(folder.path(), &[], &["check", "--format", "json"]);
@@ -347,7 +347,7 @@ fn an_empty_plan_promises_nothing() {
 }
 
 #[test]
-fn an_address_of_another_product_is_named_as_such() {
+fn a_url_of_another_product_is_named_as_such() {
     for (address, expected) in [
         ("redis://:pw@h:6379/0", "sessions in Redis are not supported yet"),
         ("mongodb+srv://u:pw@h/d", "MongoDB is not supported"),
@@ -375,7 +375,7 @@ fn the_file_of_prisma_is_found_beside_its_schema() {
 }
 
 #[test]
-fn init_names_the_commands_that_work() {
+fn init_names_commands_that_work() {
     let database = testkit::healthy_database();
     let folder = tempfile::tempdir().unwrap();
     let url = database.url("postgres");
@@ -399,7 +399,7 @@ fn every_command_has_a_manual_page() {
 }
 
 #[test]
-fn the_doctor_spells_columns_as_the_table_does() {
+fn doctor_spells_columns_as_the_table_does() {
     let database = testkit::empty_database();
     database
         .psql(
@@ -429,7 +429,7 @@ fn the_doctor_spells_columns_as_the_table_does() {
 }
 
 #[test]
-fn an_incident_that_was_closed_all_the_same_can_be_reported() {
+fn an_incident_closed_with_open_steps_can_be_reported() {
     let folder = tempfile::tempdir().unwrap();
     file(folder.path(), "");
     let text = "[[target]]\nname = \"app\"\nurl = \"app.db\"\n[serve]\nlisten = \"127.0.0.1:0\"\n";
@@ -459,7 +459,7 @@ fn an_incident_that_was_closed_all_the_same_can_be_reported() {
 }
 
 #[test]
-fn pages_list_the_worst_first_and_write_times_in_one_way() {
+fn pages_list_the_worst_first_and_write_times_in_one_format() {
     let folder = tempfile::tempdir().unwrap();
     let ghost = |n: u32| {
         format!(

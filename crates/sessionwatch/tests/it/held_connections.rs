@@ -1,4 +1,4 @@
-//! Connections that somebody holds open: the watch goes on, and its pages answer.
+//! Connections that a client holds open: check runs continue, and pages respond.
 
 use std::{
     io::{Read as _, Write as _},
@@ -8,7 +8,7 @@ use std::{
 
 use testkit::{DaemonProcess, TestCertificates};
 
-/// As the shells of most systems begin with.
+/// The soft limit that most shells start with.
 const OPEN_FILES: usize = 1_024;
 const HELD: usize = 1_100;
 
@@ -19,7 +19,7 @@ fn configured(folder: &Path, more: &str) {
     std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();
 }
 
-/// The daemon with so few open files.
+/// Starts a daemon with this limit of open files.
 fn started(folder: &Path) -> DaemonProcess {
     let mut command = std::process::Command::new("sh");
     let program = env!("CARGO_BIN_EXE_sessionwatch");
@@ -27,7 +27,7 @@ fn started(folder: &Path) -> DaemonProcess {
     testkit::DaemonProcess::start_with_command(command.env_clear().env("PATH", "/usr/bin:/bin"))
 }
 
-/// Connections that have sent something, and wait.
+/// Opens connections that send a few bytes and then wait.
 fn held(watch: &DaemonProcess, sent: &str) -> Vec<TcpStream> {
     let connect = |_| {
         let mut stream = TcpStream::connect(&watch.address).unwrap();
@@ -38,11 +38,11 @@ fn held(watch: &DaemonProcess, sent: &str) -> Vec<TcpStream> {
     (0..HELD).map(connect).collect()
 }
 
-/// Waits until the daemon has ended them all.
+/// Waits until the daemon has closed all of them.
 fn are_ended(streams: Vec<TcpStream>) {
     for mut stream in streams {
         let mut rest = vec![];
-        // It may be reset, which is an end too.
+        // A reset closes the connection too.
         let _ = stream.read_to_end(&mut rest);
     }
 }
@@ -51,13 +51,13 @@ fn open_files(watch: &DaemonProcess) -> usize {
     std::fs::read_dir(format!("/proc/{}/fd", watch.child.id())).unwrap().count()
 }
 
-/// Waits until the connections that have waited longest are closed, which takes a moment after others came.
+/// Waits until the daemon has closed the oldest connections, which takes a moment after new ones.
 fn leaves_room(watch: &DaemonProcess) {
     testkit::wait_until("room for other files", || open_files(watch) < OPEN_FILES - 200);
 }
 
 #[test]
-fn check_runs_and_metrics_go_on_while_somebody_holds_connections_open() {
+fn check_runs_and_metrics_continue_while_connections_are_held_open() {
     sessionwatch_app::daemon::raise_open_files_limit();
     let folder = tempfile::tempdir().unwrap();
     configured(folder.path(), "");
@@ -71,8 +71,8 @@ fn check_runs_and_metrics_go_on_while_somebody_holds_connections_open() {
     ] {
         let held = held(&watch, sent);
         leaves_room(&watch);
-        // Some of the others may come only now, since the system lets them wait too, and take the place of one that has not
-        // asked yet.
+        // Connections from the kernel's backlog may be accepted only now, and take the place of one that has sent no
+        // request yet.
         let is_taken = || testkit::http::post(&watch.address, "/targets/app/wake", &[], b"").status == 202;
         testkit::wait_until("a request that is taken", is_taken);
         testkit::wait_until("a page that is answered", is_up);
@@ -85,7 +85,7 @@ fn check_runs_and_metrics_go_on_while_somebody_holds_connections_open() {
 }
 
 #[test]
-fn half_open_handshakes_end_and_leave_room() {
+fn half_open_handshakes_are_closed_and_make_room() {
     sessionwatch_app::daemon::raise_open_files_limit();
     let folder = tempfile::tempdir().unwrap();
     let certificates = TestCertificates::generate(folder.path()).unwrap();

@@ -1,4 +1,4 @@
-//! The address of the dashboard by TLS, and behind proxies.
+//! The dashboard over TLS, and behind proxies.
 
 use std::path::Path;
 
@@ -15,9 +15,9 @@ fn configured(folder: &Path, more: &str) {
     std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();
 }
 
-/// What trusts an authority and nobody else.
+/// A client that trusts a single CA.
 pub(crate) fn client(authority: &Path) -> Client {
-    // Another story may have done so.
+    // Another test may have installed a provider already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let pem = std::fs::read(authority).unwrap();
     let trusted = Certificate::from_pem(&pem).unwrap();
@@ -25,7 +25,7 @@ pub(crate) fn client(authority: &Path) -> Client {
 }
 
 #[test]
-fn pages_come_by_tls_and_a_renewed_certificate_is_used_without_a_restart() {
+fn pages_are_served_over_tls_and_a_renewed_certificate_is_used_without_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let made = || {
         let kept = tempfile::tempdir().unwrap();
@@ -58,7 +58,7 @@ fn pages_come_by_tls_and_a_renewed_certificate_is_used_without_a_restart() {
     assert!(!alive(&renewed, &address));
     logged.watch.send_signal("HUP");
     testkit::wait_until("the new certificate is used", || alive(&renewed, &address));
-    // One that cannot be read changes nothing.
+    // An unreadable certificate changes nothing.
     std::fs::write(folder.path().join("server.key"), "nonsense").unwrap();
     logged.reload(1, "the certificate or its key cannot be read");
     assert!(alive(&renewed, &address));
@@ -68,7 +68,7 @@ fn pages_come_by_tls_and_a_renewed_certificate_is_used_without_a_restart() {
 }
 
 #[test]
-fn limits_and_records_are_by_the_address_that_trusted_proxies_name() {
+fn limits_and_audit_log_use_the_address_that_trusted_proxies_report() {
     for (trusted, expected) in [("[]", "127.0.0.1"), ("[\"127.0.0.0/8\"]", "203.0.113.7")] {
         let folder = tempfile::tempdir().unwrap();
         configured(folder.path(), &format!("trusted_proxies = {trusted}\n"));

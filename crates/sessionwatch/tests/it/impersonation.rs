@@ -1,9 +1,9 @@
-//! Sessions in which an administrator acts for a user: no log-ins of that user, and not to be forgotten.
+//! Sessions in which an administrator impersonates a user: they are not the user's logins, and must not be forgotten.
 
 use serde_json::Value;
 use testkit::{find_check_result, run_program_in};
 
-/// Twelve sessions of one user of the last hour, and three that are older; `WHO` is who acts for the user in them.
+/// Twelve sessions of one user in the last hour, and three older ones; `WHO` is the impersonator in them.
 const ROWS: &str = r#"
 CREATE TABLE "user" (id text PRIMARY KEY, name text NOT NULL, email text NOT NULL UNIQUE, role text);
 CREATE TABLE session (id text PRIMARY KEY, "expiresAt" INSTANT NOT NULL, token text NOT NULL UNIQUE, "createdAt" INSTANT NOT NULL,
@@ -21,7 +21,7 @@ fn tables(who: &str, instant: &str, [earlier, now, later]: [&str; 3]) -> String 
     rows.replace("EARLIER", earlier).replace("LATER", later).replace("NOW", now)
 }
 
-/// Whether many sessions in an hour are held against the user, what the doctor says, and how many rows can be chosen.
+/// The result of rapid creation, `doctor`'s finding, and the number of rows that can be selected.
 fn is_told(folder: &std::path::Path, url: &str, impersonated: bool) {
     for engine in ["scan", "pushdown"] {
         let said = run_program_in(folder, &[], &["check", url, "--engine", engine, "--format", "json"]);
@@ -49,7 +49,7 @@ fn is_told(folder: &std::path::Path, url: &str, impersonated: bool) {
 }
 
 #[test]
-fn on_a_server_sessions_of_an_administrator_are_not_held_against_the_user() {
+fn on_a_server_impersonated_sessions_do_not_count_against_the_user() {
     for who in ["'admin1'", "NULL"] {
         let (database, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
         let at = ["now() - interval '2 days'", "now()", "now() + interval '2 days'"];
@@ -59,7 +59,7 @@ fn on_a_server_sessions_of_an_administrator_are_not_held_against_the_user() {
 }
 
 #[test]
-fn in_a_file_sessions_of_an_administrator_are_not_held_against_the_user() {
+fn in_a_file_impersonated_sessions_do_not_count_against_the_user() {
     for who in ["'admin1'", "NULL"] {
         let folder = tempfile::tempdir().unwrap();
         let app = rusqlite::Connection::open(folder.path().join("app.db")).unwrap();
@@ -71,7 +71,7 @@ fn in_a_file_sessions_of_an_administrator_are_not_held_against_the_user() {
 }
 
 #[test]
-fn without_such_a_column_nothing_can_be_chosen_by_it() {
+fn without_an_impersonation_column_it_cannot_be_a_condition() {
     let (database, folder) = (testkit::healthy_database(), tempfile::tempdir().unwrap());
     let said =
         run_program_in(folder.path(), &[], &["revoke", "where", "--impersonated", &database.url("postgres")]);

@@ -1,4 +1,4 @@
-//! The emergency procedure, as a person goes through it, and what the watch does about it.
+//! The incident procedure, as a user goes through it, and the daemon's part in it.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ use testkit::{ProgramOutput, run_program_in};
 
 use crate::fastforward::{MINUTE, Watch, monday};
 
-/// A token on rows of two users, and somebody with a name.
+/// A token shared by two users, and a user with a name.
 const LEAK: &str = r#"
 UPDATE sessions SET "sessionToken" = (SELECT "sessionToken" FROM sessions WHERE id = 's1') WHERE id = 's2';
 UPDATE users SET name = 'Ada Abara' WHERE id = 7;
@@ -34,7 +34,7 @@ fn run(folder: &Path, url: &str, arguments: &[&str]) -> ProgramOutput {
     run_program_in(folder, &[("DATABASE_URL", url), ("USER", "ada")], &[&["incident"], arguments].concat())
 }
 
-/// Text without what differs each time.
+/// Replaces the parts that differ in every run.
 fn normal(text: &str) -> String {
     let mut words = Vec::new();
     for line in text.lines() {
@@ -57,7 +57,7 @@ fn normal(text: &str) -> String {
 }
 
 #[test]
-fn the_emergency_procedure_leads_from_a_leak_to_a_closed_incident() {
+fn the_incident_procedure_leads_from_a_leak_to_a_closed_incident() {
     let database = testkit::healthy_database();
     database.psql(LEAK).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -94,7 +94,7 @@ fn the_emergency_procedure_leads_from_a_leak_to_a_closed_incident() {
     .unwrap();
     let plan = plan["plan"]["id"].as_str().unwrap().to_owned();
     says(&[&contain[..], &["--apply", &plan]].concat(), 0, "4 rows removed");
-    // What was ended and is there again is found.
+    // Revoked sessions that reappear are found.
     database.psql(r#"INSERT INTO sessions VALUES ('s1', 'again', 2, now() + interval '1 hour')"#).unwrap();
     says(&["next"], 1, "1 reappeared session");
     database.psql("DELETE FROM sessions WHERE id = 's1'").unwrap();
@@ -121,7 +121,7 @@ fn the_emergency_procedure_leads_from_a_leak_to_a_closed_incident() {
     says(&["next", "--id", &latest(folder.path())], 2, "is closed");
 }
 
-/// Who is affected is said, and what was said by mistake can be taken back.
+/// Affected users can be recorded, and removed again.
 fn is_affected_said(says: &dyn Fn(&[&str], i32, &str) -> String) {
     says(&["next", "--done"], 2, "`Find out who is affected` is not done without a note");
     says(&["next", "--done", "--note", " "], 2, "add --note TEXT");
@@ -131,7 +131,7 @@ fn is_affected_said(says: &dyn Fn(&[&str], i32, &str) -> String) {
     says(&["next", "--done", "--note", "users 2 and 3"], 1, "Freeze the evidence");
 }
 
-/// Nobody knows about passwords, and what is said inside is not for users.
+/// The program does not know about passwords, and internal texts are not for users.
 fn is_a_draft(message: &str) {
     assert!(
         !message.contains("two users see each other's data") && message.contains("[Say whether passwords")
@@ -139,7 +139,7 @@ fn is_a_draft(message: &str) {
     assert!(message.ends_with(".\n"), "{message}");
 }
 
-/// The report is the one that is kept for comparison.
+/// The report equals the stored one.
 fn is_reported(folder: &Path, url: &str) {
     let report = run(folder, url, &["report", "--id", &latest(folder)]);
     let expected =
@@ -148,13 +148,13 @@ fn is_reported(folder: &Path, url: &str) {
     assert_eq!(run(folder, url, &["report"]).stdout, report.stdout);
     let page = run(folder, url, &["report", "--format", "html", "--id", &latest(folder)]);
     assert!(page.stdout.contains("a shared cache &lt;of&gt; pages"), "{}", page.stdout);
-    // Everything is in the audit trail, which is whole.
+    // Everything is in the audit log, which is intact.
     let place = sessionwatch_store::StoreLocation::File(folder.join("sessionwatch-state.db"));
     let store = sessionwatch_store::Store::open(&place).unwrap();
     assert!(matches!(store.read(audit::verify_chain), Ok(audit::ChainStatus::Intact(20..))));
 }
 
-/// The id of the incident that was opened last.
+/// ID of the latest incident.
 fn latest(folder: &Path) -> String {
     let said = run_program_in(folder, &[], &["incident", "list", "--format", "json"]);
     let list: Value = serde_json::from_str(&said.stdout).unwrap();
@@ -162,7 +162,7 @@ fn latest(folder: &Path) -> String {
 }
 
 #[test]
-fn evidence_that_was_changed_shows() {
+fn modified_evidence_is_detected() {
     let (database, folder) = (testkit::anomalous_database(), tempfile::tempdir().unwrap());
     let url = database.url("postgres");
     let open = run(folder.path(), &url, &["open", "--severity", "P2"]);
@@ -174,7 +174,7 @@ fn evidence_that_was_changed_shows() {
     let identity = Identity::read_file(&folder.path().join("sessionwatch-archive.key")).unwrap();
     let recipient = identity.recipient().to_string();
     let packed = identity.open(&std::fs::read(&path).unwrap(), &recipient).unwrap();
-    // Prefixes and fingerprints are in it, and no token.
+    // Prefixes and fingerprints are in it, but no token.
     let text = String::from_utf8_lossy(&packed).into_owned();
     assert!(text.contains("\"token_prefix\":\"or\"") && !text.contains("orphan-"), "{text}");
     let mut changed = packed.to_vec();
@@ -190,7 +190,7 @@ fn evidence_that_was_changed_shows() {
 }
 
 #[test]
-fn a_drill_runs_on_the_demonstration_and_on_a_server_and_leaves_nothing_behind() {
+fn a_drill_runs_on_the_demo_and_on_a_server_and_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     for turn in 0..2 {
         let said = run_program_in(folder.path(), &[], &["incident", "drill", "--demo", "--yes"]);
@@ -220,7 +220,7 @@ fn a_drill_runs_on_the_demonstration_and_on_a_server_and_leaves_nothing_behind()
     assert!(refused.exit_code == 3 && refused.stderr.contains("CREATE DATABASE"), "{}", refused.stderr);
 }
 
-/// A target that is looked at once a day, with a role that acts.
+/// A target with a write role that is checked once a day.
 pub(crate) fn rarely(url: &str, more: &str) -> String {
     format!(
         "[[target]]\nname = \"app\"\nurl = \"{url}\"\nwrite_url = \"{url}\"\nschedule = \"guide\"\n{more}\
@@ -229,7 +229,7 @@ pub(crate) fn rarely(url: &str, more: &str) -> String {
 }
 
 #[test]
-fn what_two_people_do_at_once_to_an_incident_is_done_once_and_undoes_nothing() {
+fn simultaneous_changes_of_an_incident_are_applied_once_and_undo_nothing() {
     let (database, folder) = (testkit::healthy_database(), tempfile::tempdir().unwrap());
     let watch = Watch::start(folder.path(), &rarely(&database.url("postgres"), ""), monday());
     let shared = std::sync::Arc::clone(&watch.shared);
@@ -242,7 +242,7 @@ fn what_two_people_do_at_once_to_an_incident_is_done_once_and_undoes_nothing() {
         actor,
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    // Both press the button; the looks of both are under way.
+    // Both users click the button, with both check runs in progress.
     let (one, other) = runtime.block_on(async {
         tokio::join!(
             incident::open_incident(ada, IncidentSeverity::P1, "a leak"),
@@ -259,7 +259,7 @@ fn what_two_people_do_at_once_to_an_incident_is_done_once_and_undoes_nothing() {
     let said = runtime.block_on(his.advance(bob, workflow::StepAnswer::Skipped("not needed")));
     assert!(matches!(said, Err(ActionError::StepAlreadyDone("Confirm the incident"))), "{said:?}");
     assert_eq!(case().timeline.iter().filter(|entry| entry.step == "confirm").count(), 1);
-    // What was known before the sessions were ended does not come back.
+    // Findings from before the revocation do not return.
     incident::record_containment(ada, &hers.incident, "ended", &serde_json::json!({})).unwrap();
     his.set_report_field(bob, "root-cause", "a cache").unwrap();
     hers.set_report_field(ada, "lessons", "look sooner").unwrap();
@@ -271,7 +271,7 @@ fn what_two_people_do_at_once_to_an_incident_is_done_once_and_undoes_nothing() {
 }
 
 #[test]
-fn for_a_day_the_watch_looks_each_minute_and_opens_the_incident_anew_if_a_session_is_back() {
+fn for_a_day_the_daemon_checks_every_minute_and_reopens_the_incident_if_a_session_reappears() {
     let (database, folder) = (testkit::healthy_database(), tempfile::tempdir().unwrap());
     let mut watch = Watch::start(folder.path(), &rarely(&database.url("postgres"), ""), monday());
     let shared = std::sync::Arc::clone(&watch.shared);
@@ -310,7 +310,7 @@ fn for_a_day_the_watch_looks_each_minute_and_opens_the_incident_anew_if_a_sessio
     let timeline = shared.app.store.read(|db| incidents::list_timeline(db, &opened.id)).unwrap();
     let last = timeline.last().unwrap();
     assert!(last.kind == "reopened" && last.message.contains("reappeared-sessions"), "{last:?}");
-    // A day later, the schedule holds again.
+    // A day later, the schedule applies again.
     watch.to(at(4) + DAY);
     let mut heard = shared.app.events.subscribe();
     watch.set(at(6) + DAY);
@@ -320,7 +320,7 @@ fn for_a_day_the_watch_looks_each_minute_and_opens_the_incident_anew_if_a_sessio
 }
 
 #[test]
-fn where_it_is_switched_on_the_watch_cleans_up_and_what_it_removed_can_be_put_back_for_a_week() {
+fn scheduled_cleanup_runs_if_enabled_and_can_be_restored_for_a_week() {
     let (database, folder) = (testkit::anomalous_database(), tempfile::tempdir().unwrap());
     let cleanup = "[target.cleanup]\nexpired = true\ngrace = \"24h\"\n";
     let mut watch = Watch::start(folder.path(), &rarely(&database.url("postgres"), cleanup), monday());
@@ -329,7 +329,7 @@ fn where_it_is_switched_on_the_watch_cleans_up_and_what_it_removed_can_be_put_ba
         || database.psql("SELECT COUNT(*) FROM sessions WHERE expires < now() - interval '1 day'").unwrap();
     assert_eq!(expired(), "107\n");
     let held = || shared.app.store.read(archive_batches::list_archive_summaries).unwrap();
-    // It is due at 03:17.
+    // The cleanup is due at 03:17.
     watch.to(monday() + DAY);
     testkit::wait_until("the cleanup", || expired() == "0\n");
     testkit::wait_until("the archive", || held().first().is_some_and(|held| held.restorable_rows == 107));
@@ -342,7 +342,7 @@ fn where_it_is_switched_on_the_watch_cleans_up_and_what_it_removed_can_be_put_ba
 }
 
 #[test]
-fn a_scheduled_cleanup_reaches_other_tables_only_where_that_is_allowed() {
+fn a_scheduled_cleanup_touches_other_tables_only_if_allowed() {
     let database = testkit::anomalous_database();
     let carts = "CREATE TABLE carts (session text REFERENCES sessions (id) ON DELETE CASCADE);
         INSERT INTO carts SELECT id FROM sessions WHERE expires < now() - interval '2 days'";

@@ -1,4 +1,4 @@
-//! What Prometheus itself says of the rules and the metrics, and the dashboard as it is printed.
+//! Prometheus's own tools accept the rules, the metrics and the queries of the printed dashboard.
 
 use std::{
     io::Write as _,
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sessionwatch_app::metric_names::{self, MetricKind};
 use testkit::HttpSink;
 
-/// Runs Prometheus' own tool, with something to read: what it says, if it is content.
+/// Runs `promtool` with an input. Returns its output if it succeeds.
 fn promtool(folder: &Path, arguments: &[&str], input: &str) -> Result<String, String> {
     let mut command = Command::new("promtool");
     command.args(arguments).current_dir(folder).stdin(Stdio::piped());
@@ -24,7 +24,7 @@ fn promtool(folder: &Path, arguments: &[&str], input: &str) -> Result<String, St
     if said.exit_code == 0 { Ok(all) } else { Err(all) }
 }
 
-/// A folder with the rules in it.
+/// A folder with the rules.
 fn rules() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let said = testkit::run_program(&["integrations", "prometheus-rules", "--docs", "https://docs.example/"]);
@@ -34,7 +34,7 @@ fn rules() -> (tempfile::TempDir, PathBuf) {
     (folder, file)
 }
 
-/// What a scrape finds when all is well: series, and their values at every minute.
+/// Series of a healthy system, with their values at every minute.
 const WELL: [(&str, &str); 12] = [
     ("sessionwatch_build_info{instance=\"a\",version=\"0\"}", "1+0x120"),
     ("sessionwatch_target_up{instance=\"a\",target=\"app\"}", "1+0x120"),
@@ -51,14 +51,14 @@ const WELL: [(&str, &str); 12] = [
     ("sessionwatch_config_reload_success{instance=\"a\"}", "1+0x120"),
 ];
 
-/// The series, with others in place of some of them or beside them.
+/// The series, with some replaced or added.
 fn series(changed: &[(&str, &str)]) -> Value {
     let kept = WELL.iter().filter(|(name, _)| changed.iter().all(|(other, _)| other != name));
     let entry = |(name, values): &(&str, &str)| json!({ "series": name.replace('{', "{job=\"sessionwatch\","), "values": values });
     kept.chain(changed).map(entry).collect()
 }
 
-/// A test in which exactly these alerts fire after so many minutes, each with its severity.
+/// A test in which exactly these alerts fire after this many minutes, each with its severity.
 fn fires(minutes: u32, changed: &[(&str, &str)], expected: &[(&str, &str)]) -> Value {
     let samples = expected.iter().map(|(name, severity)| {
         json!({ "labels": format!("{{alertname=\"{name}\",severity=\"{severity}\"}}"), "value": 1 })
@@ -72,7 +72,7 @@ fn fires(minutes: u32, changed: &[(&str, &str)], expected: &[(&str, &str)]) -> V
     })
 }
 
-/// The tests, as Prometheus' tool takes them: YAML, of which JSON is a part.
+/// Runs tests with `promtool`. Its format is YAML, of which JSON is a subset.
 fn tested(folder: &Path, tests: &[Value]) -> Result<String, String> {
     let file = json!({ "rule_files": ["rules.yml"], "evaluation_interval": "1m", "tests": tests });
     std::fs::write(folder.join("tests.yml"), file.to_string()).unwrap();
@@ -80,7 +80,7 @@ fn tested(folder: &Path, tests: &[Value]) -> Result<String, String> {
 }
 
 #[test]
-fn prometheus_takes_the_rules() {
+fn prometheus_accepts_the_rules() {
     let (folder, file) = rules();
     let said = promtool(folder.path(), &["check", "rules", file.to_str().unwrap()], "").unwrap();
     let text = std::fs::read_to_string(&file).unwrap();
@@ -115,12 +115,12 @@ fn a_failing_critical_check_fires_at_once_and_says_what_to_do() {
         })
     };
     tested(folder.path(), &[story(&expected)]).unwrap_or_else(|said| panic!("{said}"));
-    // The tool does look.
+    // A wrong expectation makes the tool fail.
     tested(folder.path(), &[story(&json!([]))]).unwrap_err();
 }
 
 #[test]
-fn every_rule_about_the_watch_itself_fires_for_its_reason_and_no_other() {
+fn every_rule_about_sessionwatch_itself_fires_for_its_own_reason_only() {
     let (folder, _) = rules();
     let alert = |labels: &str| format!("sessionwatch_alert_firing{{instance=\"a\",target=\"app\",{labels}}}");
     let custom = alert("check=\"mine\",severity=\"low\"");
@@ -159,14 +159,14 @@ fn every_rule_about_the_watch_itself_fires_for_its_reason_and_no_other() {
         fires(1, &[(sheltered, "1+0x120")], &[("SessionwatchStoreMemoryFallback", "high")]),
         fires(1, &[(reloaded, "0+0x120")], &[("SessionwatchConfigReloadFailed", "medium")]),
         fires(1, &[(&custom, "1+0x120")], &[("SessionwatchCustomCheck", "low")]),
-        // These have rules of their own.
+        // These have their own rules.
         fires(1, &[(&blind, "1+0x120"), (&undelivered, "1+0x120")], &[]),
     ];
     tested(folder.path(), &tests).unwrap_or_else(|said| panic!("{said}"));
 }
 
 #[test]
-fn what_is_recorded_is_what_the_leader_says() {
+fn recording_rules_use_the_values_of_the_leader() {
     let (folder, _) = rules();
     let of = |instance: &str, rest: &str| format!("{{instance=\"{instance}\",target=\"app\",{rest}}}");
     let names = [
@@ -193,7 +193,7 @@ fn what_is_recorded_is_what_the_leader_says() {
 }
 
 #[test]
-fn prometheus_takes_the_metrics_of_the_watch_and_all_that_there_may_be() {
+fn prometheus_accepts_all_metrics_of_the_daemon() {
     let (database, sink, folder) =
         (testkit::anomalous_database(), HttpSink::start(&[]).unwrap(), tempfile::tempdir().unwrap());
     let text = format!(
@@ -235,7 +235,7 @@ fn prometheus_takes_the_metrics_of_the_watch_and_all_that_there_may_be() {
 }
 
 #[test]
-fn prometheus_understands_what_the_dashboard_asks() {
+fn prometheus_accepts_the_queries_of_the_dashboard() {
     let dashboard = testkit::run_for_json(&["integrations", "grafana-dashboard"]);
     assert_eq!((&dashboard["uid"], &dashboard["id"]), (&"sessionwatch".into(), &Value::Null));
     let panels = dashboard["panels"].as_array().unwrap();

@@ -1,4 +1,4 @@
-//! The life of alerts under a clock that the story sets: silences, maintenance, restarts, and what is seen only over time.
+//! The life of alerts under a clock that the test sets: silences, maintenance, restarts, and findings that need time.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use testkit::{Database, HttpSink};
 
 use crate::fastforward::{MINUTE, Watch, monday};
 
-/// A target that is looked at every minute, and a channel.
+/// A target that is checked every minute, and a channel.
 fn configuration(database: &Database<'_>, sink: &HttpSink, more: &str) -> String {
     format!(
         "[[target]]\nname = \"app\"\nurl = \"{}\"\n[checks.slow-check-run]\nenabled = false\n\
@@ -22,7 +22,7 @@ fn configuration(database: &Database<'_>, sink: &HttpSink, more: &str) -> String
     )
 }
 
-/// What was told: check and notice.
+/// Notifications: check and notice.
 fn told(sink: &HttpSink) -> Vec<String> {
     let line = |body: String| {
         let message: Value = serde_json::from_str(&body).unwrap();
@@ -31,7 +31,7 @@ fn told(sink: &HttpSink) -> Vec<String> {
     sink.received_requests().into_iter().map(|received| line(received.body)).collect()
 }
 
-/// Tells of nothing that it is asked to be silent about.
+/// Creates a silence.
 fn silence(
     check: &str,
     subject: Option<&str>,
@@ -48,7 +48,7 @@ fn silence(
     }
 }
 
-/// Looks at each of these minutes.
+/// Runs checks in each of these minutes.
 fn minutes(watch: &mut Watch, minutes: std::ops::RangeInclusive<i32>) {
     for minute in minutes {
         watch.to(monday() + minute * MINUTE);
@@ -61,7 +61,7 @@ fn leak(database: &Database<'_>, ids: &str, token: &str) {
 }
 
 #[test]
-fn a_silence_about_a_user_covers_findings_about_nobody_else() {
+fn a_silence_for_a_user_does_not_cover_findings_about_others() {
     let (database, sink) = (testkit::healthy_database(), HttpSink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let mut watch = Watch::start(folder.path(), &configuration(&database, &sink, ""), monday());
@@ -77,7 +77,7 @@ fn a_silence_about_a_user_covers_findings_about_nobody_else() {
             })
             .unwrap();
     }
-    // Sessions s1 and s2 are those of the users 2 and 3.
+    // Sessions s1 and s2 belong to users 2 and 3.
     leak(&database, "'s1', 's2'", "same-token");
     minutes(&mut watch, 1..=3);
     watch.delivered();
@@ -90,7 +90,7 @@ fn a_silence_about_a_user_covers_findings_about_nobody_else() {
 }
 
 #[test]
-fn what_still_fails_after_a_silence_or_maintenance_is_told_then() {
+fn alerts_still_firing_after_a_silence_or_maintenance_are_notified_then() {
     let (database, sink) = (testkit::healthy_database(), HttpSink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let window =
@@ -117,7 +117,7 @@ fn what_still_fails_after_a_silence_or_maintenance_is_told_then() {
         .unwrap();
     leak(&database, "'s1', 's2'", "same-token");
     minutes(&mut watch, 10..=12);
-    // Nobody heard of it, so nobody hears that it is over.
+    // Nobody was notified of it, so nobody is notified of its end.
     leak(&database, "'s1', 's2'", "newer-");
     minutes(&mut watch, 13..=15);
     watch.delivered();
@@ -130,7 +130,7 @@ fn what_still_fails_after_a_silence_or_maintenance_is_told_then() {
 }
 
 #[test]
-fn a_dead_database_silences_everything_but_that_it_is_dead() {
+fn an_unreachable_database_silences_everything_but_itself() {
     let (database, sink) = (testkit::healthy_database(), HttpSink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let often = "[alerts.critical]\nrepeat_interval = \"2m\"\n";
@@ -154,7 +154,7 @@ fn a_dead_database_silences_everything_but_that_it_is_dead() {
 }
 
 #[test]
-fn a_restart_still_sees_what_changed_while_nobody_looked() {
+fn a_restart_still_sees_changes_that_happened_while_stopped() {
     let (database, sink) = (testkit::healthy_database(), HttpSink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let text = configuration(&database, &sink, "");
@@ -177,13 +177,13 @@ fn a_restart_still_sees_what_changed_while_nobody_looked() {
     no_token_in(folder.path());
 }
 
-/// No file of the watch holds more of a token than its prefix.
+/// Asserts that no file of the daemon holds more of a token than its prefix.
 fn no_token_in(folder: &Path) {
     let mut bytes = 0;
     for entry in std::fs::read_dir(folder).unwrap().flatten() {
         let content = std::fs::read(entry.path()).unwrap();
         bytes += content.len();
-        // Tokens of the guide's tables: `token-` and 32 hexadecimal digits, of which 2 may be kept.
+        // Tokens of the operator guide's tables: `token-` and 32 hexadecimal digits, of which 2 may be stored.
         let found = content
             .windows(12)
             .any(|part| part.starts_with(b"token-") && part[6..].iter().all(u8::is_ascii_hexdigit));
@@ -193,7 +193,7 @@ fn no_token_in(folder: &Path) {
 }
 
 #[test]
-fn a_day_in_which_nobody_logs_in_is_found() {
+fn a_day_without_logins_is_detected() {
     let (database, sink) = (testkit::healthy_database(), HttpSink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let usual = "[checks.creation-rate]\nmin = 10\nmax = 50\n";
@@ -219,7 +219,7 @@ fn the_checklist_is_sent_each_week() {
     let daily =
         configuration(&database, &sink, report).replace("[checks.slow", "interval = \"6h\"\n[checks.slow");
     let mut watch = Watch::start(folder.path(), &daily, monday());
-    // It begins on a Monday at six, and the checklist is due at seven.
+    // The test begins on a Monday at 06:00, and the checklist is due at 07:00.
     for quarter in 1..=30 {
         watch.to(monday() + quarter * 6 * HOUR);
     }

@@ -1,5 +1,5 @@
-//! Columns without a time zone: an application that writes its local time there is found out, nothing of it is removed by
-//! the clock until its zone is written, and applications that write UTC are read as ever.
+//! Columns without a time zone: local time of an application is detected, no row is removed by the clock until the zone
+//! is configured, and UTC is read as before.
 
 use std::path::Path;
 
@@ -12,8 +12,8 @@ mod removal;
 mod signs;
 mod text_columns;
 
-/// Sessions as a framework stored them: the script, the table, its columns without a time zone, when they were made, and
-/// the lines of a mapping.
+/// Sessions as a framework stored them: the script, the table, its columns without a time zone, their creation time,
+/// and the lines of a mapping.
 struct Fixture {
     script: &'static str,
     table: &'static str,
@@ -71,13 +71,13 @@ const CONNECT_PG_SIMPLE: Fixture = Fixture {
 const BETTER_AUTH: &str =
     "token = \"token\"\nuser = \"userId\"\nid = \"id\"\nexpires = \"expiresAt\"\ncreated = \"createdAt\"\n";
 
-/// What goes by the end of a session.
+/// Actions that depend on the expiry of sessions.
 const BY_END: [&str; 5] =
     ["sessions-per-user", "user-session-excess", "expired-backlog", "active-sessions", "session-lifetime"];
 
 impl Fixture {
-    /// In a database of its own, as if it had been made just now in that zone, and nobody had signed in since for so many
-    /// minutes.
+    /// Loads a fixture into a new database, as if it had been made just now in this zone, with the last login this many
+    /// minutes ago.
     fn load(&self, zone: &str, idle: i64) -> Database<'static> {
         let database = testkit::empty_database();
         database.psql(self.script).unwrap();
@@ -100,7 +100,7 @@ impl Fixture {
         database
     }
 
-    /// A folder with a configuration that maps the table by that decoder.
+    /// A folder with a configuration that maps the table with this decoder.
     fn mapped(&self, database: &Database<'_>, decoder: &str) -> tempfile::TempDir {
         let url = database.url("postgres");
         let table = self.table.trim_matches('"');
@@ -112,7 +112,7 @@ impl Fixture {
     }
 }
 
-/// A folder with a configuration of one target, which is acted on as the one who watches.
+/// A folder with a configuration of one target, whose watch role is also its write role.
 fn configured(url: &str, mapping: &str, more: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let text = format!(
@@ -128,7 +128,7 @@ fn check_in(folder: &Path, engine: &str) -> Value {
     said.check_report()
 }
 
-/// The summaries of the checks that are unknown for what their instants are.
+/// Summaries of the checks that are unknown because their instants are in doubt.
 fn doubted(report: &Value) -> Vec<String> {
     let checks = report["checks"].as_array().unwrap().iter();
     let unknown = checks.filter(|check| check["result"] == "unknown");
@@ -136,12 +136,12 @@ fn doubted(report: &Value) -> Vec<String> {
     said.filter(|said| said.contains("local time") || said.contains("time zone")).collect()
 }
 
-/// The offset of a zone at present, as it is written.
+/// Current UTC offset of a zone, as text.
 fn offset(zone: &str) -> String {
     format_utc_offset(Zone::parse(zone).unwrap().offset_us_at(clock::now()))
 }
 
-/// That a command is refused, and says so.
+/// Asserts that a command is rejected with this message.
 fn refused(said: &ProgramOutput, parts: &[&str]) {
     assert_eq!(said.exit_code, 2, "{} {}", said.stdout, said.stderr);
     for part in parts {
@@ -150,7 +150,7 @@ fn refused(said: &ProgramOutput, parts: &[&str]) {
 }
 
 #[test]
-fn local_time_in_the_east_is_found_out_and_nothing_is_decided_by_it() {
+fn local_time_east_of_utc_is_detected_and_nothing_depends_on_it() {
     for zone in ["Asia/Tokyo", "Asia/Kolkata", "Asia/Kathmandu", "Europe/Berlin"] {
         let database = BETTER_AUTH_UTC.load(zone, 0);
         let url = database.url("postgres");
@@ -182,7 +182,7 @@ fn local_time_in_the_east_is_found_out_and_nothing_is_decided_by_it() {
             let said = testkit::run_program(&[command, &[&url]].concat());
             refused(&said, &["is stored in local time", &offset(zone), "timestamp-local:ZONE"]);
         }
-        // What does not go by the clock is done as ever.
+        // Actions that do not depend on the clock still work.
         assert_eq!(testkit::run_program(&["cleanup", "orphaned", &url]).exit_code, 0);
         let user = database.psql("SELECT min(\"userId\") FROM session").unwrap();
         assert_eq!(testkit::run_program(&["revoke", "user", user.trim(), &url]).exit_code, 0);
@@ -190,7 +190,7 @@ fn local_time_in_the_east_is_found_out_and_nothing_is_decided_by_it() {
 }
 
 #[test]
-fn sessions_that_live_too_long_by_hours_are_counted_by_nothing_until_the_zone_is_written() {
+fn lifetimes_off_by_hours_are_not_counted_until_the_zone_is_configured() {
     let database = testkit::empty_database();
     database.psql(include_str!("../fixtures/local-time/drizzle-two-hours-ahead-pg.sql")).unwrap();
     let url = database.url("postgres");
@@ -213,7 +213,7 @@ fn sessions_that_live_too_long_by_hours_are_counted_by_nothing_until_the_zone_is
 }
 
 #[test]
-fn sessions_that_seem_to_be_over_may_be_active_in_another_zone() {
+fn sessions_that_seem_expired_may_be_active_in_another_zone() {
     let database = BETTER_AUTH_NEW_YORK.load("UTC", 0);
     let url = database.url("postgres");
     let report = testkit::run_check(&url, &[]);
@@ -230,7 +230,7 @@ fn sessions_that_seem_to_be_over_may_be_active_in_another_zone() {
     assert_eq!(database.psql("SELECT COUNT(*) FROM session").unwrap(), "10\n");
     let doctor = testkit::run_program(&["doctor", &url]);
     assert!(doctor.stdout.contains("warn  expiry: `expiresAt` has no time zone"), "{}", doctor.stdout);
-    // With its zone they are what they are: all active, and none of them is cleaned up.
+    // With the correct zone, all sessions are active, and none is cleaned up.
     let folder = BETTER_AUTH_NEW_YORK.mapped(&database, "timestamp-local:Etc/GMT+5");
     assert_eq!(check_in(folder.path(), "scan")["stats"]["active"], 10);
     let said =
@@ -239,11 +239,11 @@ fn sessions_that_seem_to_be_over_may_be_active_in_another_zone() {
 }
 
 #[test]
-fn the_zone_of_the_application_puts_every_number_right() {
+fn the_zone_of_the_application_corrects_every_number() {
     for zone in ["America/New_York", "Asia/Tokyo", "Asia/Kolkata"] {
         for fixture in [&BETTER_AUTH_UTC, &BETTER_AUTH_DRIZZLE] {
             let database = fixture.load(zone, 0);
-            // Two sessions have just ended, and two will.
+            // Two sessions have just expired, and two will.
             database
                 .psql(&format!(
                     "UPDATE session SET {0} = (now() AT TIME ZONE '{zone}') + interval '6 days'; \
@@ -271,7 +271,7 @@ fn the_zone_of_the_application_puts_every_number_right() {
             assert!(doctor.stdout.contains("pass  expiry:"), "{}", doctor.stdout);
         }
     }
-    // A zone that is not that of the application is found out like any other reading.
+    // A wrong zone is detected like any other wrong decoder.
     let database = BETTER_AUTH_UTC.load("Asia/Tokyo", 0);
     let folder = BETTER_AUTH_UTC.mapped(&database, "timestamp-local:Asia/Karachi");
     let report = check_in(folder.path(), "scan");
@@ -280,7 +280,7 @@ fn the_zone_of_the_application_puts_every_number_right() {
 }
 
 #[test]
-fn applications_that_write_utc_are_read_as_ever_also_when_nobody_uses_them() {
+fn applications_that_write_utc_are_read_as_before_even_if_unused() {
     let fixtures =
         [&BETTER_AUTH_UTC, &BETTER_AUTH_PRISMA, &BETTER_AUTH_DRIZZLE, &AUTHJS_PRISMA, &AUTHJS_DRIZZLE];
     for fixture in fixtures {

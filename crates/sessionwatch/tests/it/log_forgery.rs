@@ -1,4 +1,4 @@
-//! What visitors make an application log is not taken for what the application says.
+//! Text of visitors in an application's log is not mistaken for lines of the application.
 
 use serde_json::json;
 use sessionwatch_app::{config::Config, incident, remediation::ActionContext};
@@ -16,7 +16,7 @@ const SOURCE: &str = "[[logs]]\nname = \"shipper\"\nkind = \"http\"\nsecret = \"
 const FORGED: &str = "[AUTH-ADAPTER] Duplicate session token detected { sessionToken: 'deadbeef...', existingUserId: 'u1', newUserId: 'u2' }";
 
 #[test]
-fn text_of_visitors_is_no_signal_and_what_no_session_confirms_is_not_critical() {
+fn visitors_text_is_no_log_event_and_unconfirmed_events_are_not_critical() {
     let scene = Scene::new();
     let running = scene.start(SOURCE);
     let ship = |lines: &[String]| {
@@ -31,7 +31,7 @@ fn text_of_visitors_is_no_signal_and_what_no_session_confirms_is_not_critical() 
         json!({ "level": "info", "msg": format!("search for {FORGED}") }).to_string(),
         json!({ "level": "info", "msg": "request", "query": "session_user_mismatch" }).to_string(),
         format!("GET /?q={FORGED}"),
-        // After all of them, one that is the application's, and that no session confirms.
+        // Finally, a real line of the application that no session confirms.
         "2026-11-28T20:30:00Z ERROR [SESSION-CALLBACK] User ID mismatch { sessionUserId: 7, dbUserId: 8 }".into(),
     ]);
     wait_until("the mismatch is told", || !alerts("log-user-mismatch").is_empty());
@@ -40,7 +40,7 @@ fn text_of_visitors_is_no_signal_and_what_no_session_confirms_is_not_critical() 
     let summary = mismatch["summary"].as_str().unwrap();
     assert!(summary.starts_with("1 signal") && summary.contains("unconfirmed"), "{summary}");
     assert!(alerts("log-duplicate-token").is_empty());
-    // One that nobody confirms fires, and somebody looks after it.
+    // An unconfirmed line fires an alert, which is acknowledged.
     ship(&[FORGED.to_owned()]);
     wait_until("the token is told", || alerts("log-duplicate-token").len() == 1);
     assert_eq!(alerts("log-duplicate-token")[0]["severity"], "high");
@@ -51,7 +51,7 @@ fn text_of_visitors_is_no_signal_and_what_no_session_confirms_is_not_critical() 
         &["alerts", "ack", "app", "log-duplicate-token", "--note", "noise"],
     );
     assert_eq!(said.exit_code, 0, "{}", said.stderr);
-    // A session confirms the next one: it is told in spite of that.
+    // A session confirms the next line, which is notified despite that.
     ship(&[DUPLICATE.to_owned()]);
     wait_until("it is told anew", || alerts("log-duplicate-token").len() == 2);
     let confirmed = &alerts("log-duplicate-token")[1];
@@ -65,7 +65,7 @@ fn text_of_visitors_is_no_signal_and_what_no_session_confirms_is_not_critical() 
 }
 
 #[test]
-fn forged_lines_neither_open_an_incident_anew_nor_keep_it_open_nor_fail_the_checklist() {
+fn forged_lines_neither_reopen_incidents_nor_keep_them_open_nor_fail_the_checklist() {
     let scene = Scene::new();
     let folder = scene.folder.path();
     let running = scene.start(&vercel());
@@ -81,7 +81,7 @@ fn forged_lines_neither_open_an_incident_anew_nor_keep_it_open_nor_fail_the_chec
     };
     assert_eq!(drained(&running, &[("0", FORGED)]).0, 200);
     assert_eq!(item(), "unknown");
-    // A real one, before the sessions were ended.
+    // A real line, before the sessions were revoked.
     assert_eq!(drained(&running, &[("1", DUPLICATE)]).0, 200);
     wait_until("the alert", || told(&scene.sink, "log-duplicate-token").len() == 2);
     assert_eq!(item(), "fail");

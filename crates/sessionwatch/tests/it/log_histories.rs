@@ -1,5 +1,5 @@
-//! Histories of a log that is rotated in every way while lines are written, and of a daemon that reads it and dies: every line
-//! is counted once, or a gap is told.
+//! Histories of a log that is rotated in every way while lines are written, and of a daemon that reads it and is
+//! killed: every line is counted once, or a gap is reported.
 
 use std::cell::RefCell;
 
@@ -11,36 +11,36 @@ use self::history::History;
 
 mod history;
 
-/// What happens to a log, one after the other.
+/// One step in the history of a log.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     /// Lines are written.
     Write(u8),
-    /// Half a line is written; whatever is written next ends it.
+    /// Half a line is written; the next write completes it.
     WriteHalf,
-    /// An entry of several lines is begun; whatever is written next ends it.
+    /// An entry of several lines is begun; the next write completes it.
     BeginEntry,
-    /// The file is renamed and made again, and a slow writer goes on in the old one.
+    /// The file is renamed and recreated, while a slow writer continues in the old one.
     Rename { is_slow: bool },
     /// The slow writer writes a line.
     WriteSlowly,
     /// The file is copied and truncated.
     CopyTruncate,
-    /// The file is truncated, and nobody has a copy.
+    /// The file is truncated without a copy.
     Truncate,
     /// The file is copied.
     Copy,
-    /// The file is removed and made again.
+    /// The file is deleted and recreated.
     Recreate,
-    /// A rotated file is packed.
+    /// A rotated file is compressed.
     Pack(u8),
-    /// A rotated file is removed.
+    /// A rotated file is deleted.
     Remove(u8),
     /// The daemon reads.
     Read(u8),
     /// The daemon reads everything, and time passes.
     Rest,
-    /// The daemon dies; what it read last may not be kept.
+    /// The daemon is killed; its last reads may not have been stored.
     Kill { reads: bool },
 }
 
@@ -63,15 +63,15 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// How a log is written and rotated.
+/// The way in which a log is written and rotated.
 #[derive(Clone, Copy, Debug)]
 struct Manner {
     /// Each file begins with a banner.
     has_banner: bool,
     encode: Option<fn(u16) -> [u8; 2]>,
-    /// Rotated files are numbered anew each time, as logrotate does; otherwise they have dates.
+    /// Rotated files are renumbered each time, as logrotate does; otherwise their names have dates.
     is_numbered: bool,
-    /// The log is a symbolic link to the present file.
+    /// The log is a symbolic link to the current file.
     is_link: bool,
 }
 
@@ -123,7 +123,7 @@ fn unfold(manner: Manner, steps: &[Step]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// The same histories each time, so that a failure can be repeated; with `LOG_HISTORIES` as many others as that says.
+/// The same histories in every run, so that a failure can be reproduced; with `LOG_HISTORIES`, that many other ones.
 #[expect(clippy::disallowed_methods, reason = "asked for by whoever runs the story")]
 fn configuration() -> ProptestConfig {
     let others = std::env::var("LOG_HISTORIES").ok().map(|count| count.parse().expect("a number"));
@@ -140,7 +140,7 @@ proptest! {
     #![proptest_config(configuration())]
 
     #[test]
-    fn every_line_is_counted_once_or_a_gap_is_told(
+    fn every_line_is_counted_once_or_a_gap_is_reported(
         manner in manner(),
         steps in prop::collection::vec(step(), 5..40),
     ) {
@@ -149,7 +149,7 @@ proptest! {
 }
 
 #[test]
-fn an_entry_goes_on_behind_a_copy_while_a_slow_writer_goes_on_elsewhere() {
+fn an_entry_continues_after_a_copy_while_a_slow_writer_continues_elsewhere() {
     let manner = Manner { has_banner: false, encode: None, is_numbered: false, is_link: false };
     let steps = [
         Step::Rename { is_slow: true },
@@ -162,7 +162,7 @@ fn an_entry_goes_on_behind_a_copy_while_a_slow_writer_goes_on_elsewhere() {
 }
 
 #[test]
-fn a_copy_of_what_was_read_is_not_the_rest_of_a_file_that_begins_alike() {
+fn a_copy_of_a_read_file_is_not_the_rest_of_a_file_with_the_same_beginning() {
     let encode: Option<fn(u16) -> [u8; 2]> = Some(u16::to_le_bytes);
     let manner = Manner { has_banner: true, encode, is_numbered: false, is_link: false };
     let steps = [

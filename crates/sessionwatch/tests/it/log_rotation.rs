@@ -1,5 +1,5 @@
-//! Logs that are rotated in every way, while the daemon runs and while it does not: every line is counted once, or a gap is
-//! told.
+//! Logs that are rotated in every way, while the daemon runs and while it is stopped: every line is counted once, or a
+//! gap is reported.
 
 use std::{
     cell::Cell,
@@ -14,10 +14,10 @@ use testkit::{DaemonProcess, HttpSink, run_program_in, wait_until};
 
 use crate::logs::told;
 
-/// Longer than what a file is known by at its beginning.
+/// Longer than the beginning by which a file is identified.
 pub(crate) const BANNER: &str = "----------------------------------------------------------------\n";
 
-/// When the line about a user was written.
+/// Time of the line about a user.
 pub(crate) fn time(user: u32) -> String {
     format!("2026-11-29T10:00:00.{user:06}Z")
 }
@@ -37,7 +37,7 @@ pub(crate) fn pack(path: &Path) {
     let mut packer = flate2::write::GzEncoder::new(vec![], flate2::Compression::fast());
     packer.write_all(&fs::read(path).unwrap()).unwrap();
     fs::write(&packed, packer.finish().unwrap()).unwrap();
-    // The time is that of the file, as with `gzip`.
+    // The compressed file keeps the modification time, as with `gzip`.
     let modified = fs::metadata(path).unwrap().modified().unwrap();
     fs::File::options().append(true).open(&packed).unwrap().set_modified(modified).unwrap();
     fs::remove_file(path).unwrap();
@@ -51,7 +51,7 @@ pub(crate) fn truncate(path: &Path) {
 const MAPPING: &str = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\ntoken = \"sessionToken\"\nuser = \"userId\"\n\
     expires = \"expires\"\ndecoder = \"epoch-ms\"\nusers = \"users\"\n";
 
-/// A daemon that follows a log, and what it knows.
+/// A daemon that follows a log, and its state.
 struct Scene {
     folder: tempfile::TempDir,
     sink: HttpSink,
@@ -104,7 +104,7 @@ impl Scene {
         self.store()?.read(|db| sessionwatch_app::logs::find_source(db, "file")).ok()?
     }
 
-    /// The users of the signals that are kept, in the order in which they were read.
+    /// Users of the stored log events, in the order in which they were read.
     fn users(&self) -> Vec<u32> {
         let said = run_program_in(
             self.folder.path(),
@@ -131,20 +131,20 @@ impl Scene {
 }
 
 #[test]
-fn what_is_rotated_while_the_daemon_runs_is_counted_once() {
+fn lines_rotated_while_the_daemon_runs_are_counted_once() {
     let scene = Scene::new();
     let log = scene.log();
     let running = scene.start();
     append(&log, line(1));
     scene.waits_for(&[1]);
-    // The writer goes on in the old file after the new one was made.
+    // The writer continues in the old file after the new one was created.
     let mut slow = fs::OpenOptions::new().append(true).open(&log).unwrap();
     scene.rename("app.log", "app.log.1");
     append(&log, line(2));
     scene.waits_for(&[1, 2]);
     slow.write_all(line(3).as_bytes()).unwrap();
     scene.waits_for(&[1, 2, 3]);
-    // Three rotations within a moment, the first one packed at once.
+    // Three rotations in quick succession, the first file compressed at once.
     append(&log, line(4));
     scene.rename("app.log.1", "app.log.4");
     scene.rename("app.log", "app.log.3");
@@ -155,13 +155,13 @@ fn what_is_rotated_while_the_daemon_runs_is_counted_once() {
     scene.rename("app.log", "app.log.1");
     append(&log, line(7));
     scene.waits_for(&[1, 2, 3, 4, 5, 6, 7]);
-    // Copied and truncated, and written again with more than there was.
+    // Copied and truncated, then written to beyond the old length.
     append(&log, line(8));
     fs::copy(&log, scene.path("app.log-20261129")).unwrap();
     truncate(&log);
     append(&log, (9..20).map(line).collect::<String>());
     scene.waits_for(&(1..20).collect::<Vec<_>>());
-    // Removed and made again.
+    // Deleted and recreated.
     append(&log, line(20));
     fs::remove_file(&log).unwrap();
     append(&log, line(21));
@@ -171,14 +171,14 @@ fn what_is_rotated_while_the_daemon_runs_is_counted_once() {
 }
 
 #[test]
-fn what_is_rotated_while_the_daemon_is_stopped_is_counted_once() {
+fn lines_rotated_while_the_daemon_is_stopped_are_counted_once() {
     let scene = Scene::new();
     let log = scene.log();
     let running = scene.start();
     append(&log, line(1));
     scene.waits_for(&[1]);
     assert_eq!(running.stop(), Some(0));
-    // Twice, the first one packed; then copied and truncated.
+    // Two rotations, the first file compressed; then copied and truncated.
     append(&log, line(2));
     scene.rename("app.log", "app.log.2");
     pack(&scene.path("app.log.2"));
@@ -203,7 +203,7 @@ fn what_is_rotated_while_the_daemon_is_stopped_is_counted_once() {
 }
 
 #[test]
-fn a_truncation_is_noticed_where_every_file_begins_with_the_same_banner() {
+fn a_truncation_is_detected_even_if_every_file_begins_with_the_same_banner() {
     let scene = Scene::new();
     let log = scene.log();
     append(&log, BANNER.repeat(5));
@@ -218,7 +218,7 @@ fn a_truncation_is_noticed_where_every_file_begins_with_the_same_banner() {
 }
 
 #[test]
-fn a_loss_is_counted_and_told() {
+fn lost_lines_are_counted_and_reported() {
     let scene = Scene::new();
     let log = scene.log();
     let running = scene.start();
@@ -265,7 +265,7 @@ fn utf_16_is_read() {
     append(&log, wide(&line(2)));
     let running = scene.start();
     scene.waits_for(&[1, 2]);
-    // Among other text, it is named.
+    // In the middle of other text, it is reported.
     scene.rename("app.log", "app.log.1");
     append(&log, line(3));
     scene.waits_for(&[1, 2, 3]);
@@ -299,7 +299,7 @@ fn an_entry_of_several_lines_survives_restarts() {
 }
 
 #[test]
-fn a_place_that_cannot_be_decoded_is_an_error() {
+fn an_undecodable_log_position_is_an_error() {
     let scene = Scene::new();
     let running = scene.start();
     append(&scene.log(), line(1));
@@ -315,7 +315,7 @@ fn a_place_that_cannot_be_decoded_is_an_error() {
 }
 
 #[test]
-fn every_line_is_counted_once_though_the_daemon_is_killed_while_logs_are_rotated() {
+fn every_line_is_counted_once_although_the_daemon_is_killed_during_rotation() {
     let scene = Scene::new();
     let log = scene.log();
     let count = || u32::try_from(scene.users().len()).unwrap();
@@ -327,7 +327,7 @@ fn every_line_is_counted_once_though_the_daemon_is_killed_while_logs_are_rotated
     for round in 0..12 {
         let running = scene.start();
         write(5);
-        // Killed before, while or after it reads.
+        // Killed before, during or after a read.
         if round % 3 == 1 {
             wait_until("something is read", || count() > last.get() - 5);
         } else if round % 3 == 2 {

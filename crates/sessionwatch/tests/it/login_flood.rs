@@ -1,4 +1,4 @@
-//! The log-in under attack: floods, guesses that are to lock somebody out, ways to lead elsewhere, and an old set-up link.
+//! The login form under attack: floods, attempts to lock users out, open redirects, and an old setup link.
 
 use std::{
     io::{Read as _, Write as _},
@@ -14,26 +14,26 @@ fn configured(folder: &Path, more: &str) {
     std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();
 }
 
-/// Mebibytes of memory that a process took at most.
+/// Peak memory of a process, in MiB.
 fn peak_memory(watch: &DaemonProcess) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", watch.child.id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
 }
 
-/// A log-in from an address behind a trusted proxy: the status.
+/// Logs in from an address behind a trusted proxy. Returns the status.
 fn log_in(watch: &DaemonProcess, name: &str, password: &str, from: &str) -> u16 {
     let body = format!("name={name}&password={}", password.replace(' ', "+"));
     testkit::http::post(&watch.address, "/login", &[("x-forwarded-for", from)], body.as_bytes()).status
 }
 
 #[test]
-fn six_hundred_log_ins_at_once_take_little_memory_and_pass_no_limit() {
+fn six_hundred_simultaneous_logins_take_little_memory_and_exceed_no_limit() {
     const FLOOD: usize = 600;
     let folder = tempfile::tempdir().unwrap();
     configured(folder.path(), "");
     let watch = testkit::DaemonProcess::start(folder.path());
-    // Each is sent but for its last byte, so that they are complete at the same time.
+    // Each request lacks its last byte, so that all can be completed at the same time.
     let mut waiting: Vec<TcpStream> = (0..FLOOD)
         .map(|number| {
             let body = format!("name=nobody{number}&password=wrong{number}&next=/");
@@ -62,7 +62,7 @@ fn six_hundred_log_ins_at_once_take_little_memory_and_pass_no_limit() {
 }
 
 #[test]
-fn strangers_who_guess_do_not_lock_an_account_where_it_is_used() {
+fn password_guessing_does_not_lock_an_account_where_it_is_used() {
     let folder = tempfile::tempdir().unwrap();
     configured(folder.path(), "trusted_proxies = [\"127.0.0.0/8\"]\n");
     testkit::create_account(folder.path(), "ada", "admin");
@@ -73,14 +73,14 @@ fn strangers_who_guess_do_not_lock_an_account_where_it_is_used() {
     assert_eq!((guesses[9], guesses[10]), (401, 429), "{guesses:?}");
     assert_eq!(log_in(&watch, "ada", ACCOUNT_PASSWORD, "203.0.113.7"), 429, "no stranger goes on guessing");
     assert_eq!(log_in(&watch, "ada", ACCOUNT_PASSWORD, "198.51.100.99"), 303, "the network is known");
-    // A restart forgets what was counted, and not what is known.
+    // A restart forgets the counts, but not the known addresses.
     assert_eq!(watch.stop(), Some(0));
     let watch = testkit::DaemonProcess::start(folder.path());
     for turn in 0..12 {
         log_in(&watch, "ada", "wrong", &format!("203.0.{turn}.7"));
     }
     assert_eq!(log_in(&watch, "ada", ACCOUNT_PASSWORD, "198.51.100.7"), 303);
-    // From there, others can be guessed as little, and all addresses of an IPv6 network are one.
+    // Other passwords can be guessed just as rarely from there, and an IPv6 network counts as one address.
     let guesses: Vec<u16> =
         (0..12).map(|turn| log_in(&watch, "ada", "wrong", &format!("198.51.100.{turn}"))).collect();
     assert_eq!((guesses[9], guesses[10]), (401, 429), "{guesses:?}");
@@ -92,7 +92,7 @@ fn strangers_who_guess_do_not_lock_an_account_where_it_is_used() {
 }
 
 #[test]
-fn after_a_log_in_one_stays_on_this_host() {
+fn after_a_login_the_browser_stays_on_this_host() {
     let folder = tempfile::tempdir().unwrap();
     configured(folder.path(), "");
     testkit::create_account(folder.path(), "ada", "viewer");
@@ -117,7 +117,7 @@ fn after_a_log_in_one_stays_on_this_host() {
 }
 
 #[test]
-fn pages_are_asked_for_by_names_of_our_own() {
+fn requests_for_foreign_host_names_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
     configured(
         folder.path(),
@@ -161,7 +161,7 @@ fn pages_are_asked_for_by_names_of_our_own() {
 }
 
 #[test]
-fn the_set_up_link_ends_with_the_first_account_however_that_was_made() {
+fn the_setup_link_ends_with_the_first_account_however_it_was_created() {
     let folder = tempfile::tempdir().unwrap();
     configured(folder.path(), "");
     let remove =

@@ -1,4 +1,4 @@
-//! The application's logs: from where they come to what the watch says of them.
+//! Application logs, from their sources to the daemon's findings.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ mod syslog;
 
 const SECRET: &str = "a-secret-of-the-drain";
 pub(crate) const TOKEN: &str = "f47ac10b-58cc-4372-a567-0e02b2c3d479";
-/// One session whose token is known, of user 8.
+/// A session of user 8 with a known token.
 pub(crate) const KNOWN: &str =
     r#"UPDATE sessions SET "sessionToken" = 'f47ac10b-58cc-4372-a567-0e02b2c3d479' WHERE id = 's7'"#;
 
@@ -31,7 +31,7 @@ pub(crate) fn vercel() -> String {
     )
 }
 
-/// Posts something: the status, and head and body of the answer.
+/// Sends a POST request. Returns the status, and headers and body.
 pub(crate) fn post(
     watch: &DaemonProcess,
     path: &str,
@@ -47,7 +47,7 @@ pub(crate) fn signature(body: &[u8]) -> String {
     mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What a drain sends.
+/// The body of a log drain's request.
 pub(crate) fn drained(watch: &DaemonProcess, messages: &[(&str, &str)]) -> (u16, String) {
     let entries: Vec<Value> = messages
         .iter()
@@ -57,21 +57,21 @@ pub(crate) fn drained(watch: &DaemonProcess, messages: &[(&str, &str)]) -> (u16,
     post(watch, "/ingest/vercel", &[("x-vercel-signature", &signature(&body))], &body)
 }
 
-/// What the webhook was told, by check.
+/// Notifications of the webhook, by check.
 pub(crate) fn told(sink: &HttpSink, check: &str) -> Vec<Value> {
     let messages =
         sink.received_requests().into_iter().map(|received| serde_json::from_str(&received.body).unwrap());
     messages.filter(|message: &Value| message["check"] == check).collect()
 }
 
-/// Signals that are kept, as JSON.
+/// Stored log events as JSON.
 fn signals(folder: &Path) -> Vec<Value> {
     let said = run_program_in(folder, &[], &["logs", "list", "--format", "ndjson"]);
     assert_eq!(said.exit_code, 0, "{}", said.stderr);
     said.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// The names of the signals that are kept, the oldest first.
+/// Names of the stored log events, oldest first.
 pub(crate) fn kinds(folder: &Path) -> Vec<String> {
     let mut kinds: Vec<String> =
         signals(folder).iter().map(|signal| signal["kind"].as_str().unwrap().to_owned()).collect();
@@ -101,11 +101,11 @@ impl Scene {
 
 pub(crate) const MISMATCH: &str = "[SESSION-CALLBACK] 🚨 CRITICAL: User ID mismatch {\n  sessionToken: 'f47ac10b...',\n  sessionUserId: 8,\n  dbUserId: 9\n}";
 pub(crate) const DUPLICATE: &str = "[AUTH-ADAPTER] Duplicate session token detected { sessionToken: 'f47ac10b...', existingUserId: 8, newUserId: 9 }";
-/// In the table it is user 8.
+/// In the table, the session belongs to user 8.
 const WRONG: &str = "[AUTH-ADAPTER] Session created { sessionToken: 'f47ac10b...', userId: 5 }";
 
 #[test]
-fn a_leak_in_the_logs_is_told_once_with_its_session_and_is_on_the_timeline() {
+fn a_leak_in_the_logs_is_notified_once_with_its_session_and_is_on_the_timeline() {
     let scene = Scene::new();
     let folder = scene.folder.path();
     let running = scene.start(&vercel());
@@ -127,7 +127,7 @@ fn a_leak_in_the_logs_is_told_once_with_its_session_and_is_on_the_timeline() {
         let fit = if check == "log-user-conflict" { "contradicting" } else { "exact" };
         assert_eq!(finding["log_events"][0]["match_kind"], fit, "{finding:#}");
     }
-    // The drain had no answer, and sends it all again.
+    // The drain got no response, and sends everything again.
     let again = drained(&running, &[("1", MISMATCH), ("2", DUPLICATE), ("3", WRONG), ("4", &whole)]);
     assert_eq!(again.0, 200);
     assert_eq!(kinds(folder), ["user-mismatch", "duplicate-token", "created", "token-in-log"]);
@@ -148,7 +148,7 @@ fn a_leak_in_the_logs_is_told_once_with_its_session_and_is_on_the_timeline() {
     assert!(!all.contains(&TOKEN[8..]), "{all}");
 }
 
-/// Nothing in the folder holds the token.
+/// Asserts that no file in the folder contains the token.
 fn assert_secret(folder: &Path) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -159,7 +159,7 @@ fn assert_secret(folder: &Path) {
 }
 
 #[test]
-fn patterns_of_ones_own_are_signals_and_checks() {
+fn custom_patterns_are_log_events_and_checks() {
     let scene = Scene::new();
     let pattern = "[[log_check]]\nname = \"password-failures\"\nregex = \"password check failed for user (?P<user>[0-9]+)\"\nseverity = \"critical\"\nmax = 1\n";
     let running = scene.start(&format!("{}{pattern}", vercel()));
@@ -180,7 +180,7 @@ fn patterns_of_ones_own_are_signals_and_checks() {
 }
 
 #[test]
-fn a_source_that_goes_quiet_is_told_of_and_the_other_checks_know_nothing_then() {
+fn an_idle_source_is_reported_and_makes_the_other_checks_unknown() {
     use crate::fastforward::{MINUTE, Watch, monday};
     let scene = Scene::new();
     let sources = "[[logs]]\nname = \"lines\"\nkind = \"http\"\nsecret = \"a-token-for-lines\"\n[alerts.medium]\nfailure_threshold = 1\n";
@@ -211,9 +211,9 @@ fn a_source_that_goes_quiet_is_told_of_and_the_other_checks_know_nothing_then() 
 }
 
 #[test]
-fn log_and_table_are_compared() {
+fn logs_and_table_are_compared() {
     let database = testkit::empty_database();
-    // Better Auth says when a session was created.
+    // Better Auth stores when a session was created.
     database
         .psql(
             r#"CREATE TABLE "user" (id text PRIMARY KEY, name text, email text);
@@ -234,7 +234,7 @@ fn log_and_table_are_compared() {
     .unwrap();
     let running = DaemonProcess::start(folder.path());
     let now = database.psql("SELECT (extract(epoch FROM now()) * 1000)::bigint").unwrap();
-    // Three of five are told of, by a clock that is ten seconds ahead; and one that has ended.
+    // Three of five sessions are logged, with a clock that is ten seconds ahead; and one that has expired.
     let at: i64 = now.trim().parse::<i64>().unwrap() + 10_000;
     let entries: Vec<Value> = [(1, "token001"), (2, "token002"), (3, "token003"), (7, "token007")]
         .iter()
@@ -258,7 +258,7 @@ fn log_and_table_are_compared() {
         "{fits:#}"
     );
     assert_eq!((&fits["created"], &fits["created_without_row"]), (&json!(4), &json!(1)), "{fits:#}");
-    // Rows that were there before the first line was read are not counted.
+    // Rows from before the first line do not count.
     assert_eq!(fits["rows_without_creation"], 0, "{fits:#}");
     let skew = fits["ahead_of_database_us"].as_i64().unwrap();
     assert!((9_000_000..40_000_000).contains(&skew), "{fits:#}");
@@ -270,7 +270,7 @@ fn log_and_table_are_compared() {
 }
 
 #[test]
-fn a_critical_line_opens_an_incident_anew_whose_sessions_were_ended_and_a_milder_one_does_not() {
+fn a_critical_line_reopens_an_incident_with_revoked_sessions_and_a_milder_one_does_not() {
     use sessionwatch_clock as clock;
     use sessionwatch_store::{
         Store, StoreLocation,

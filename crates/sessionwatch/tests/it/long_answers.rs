@@ -1,8 +1,8 @@
-//! A database that answers without end is told so, and takes no memory.
+//! A database with endless values is reported, and takes no memory.
 
 use testkit::find_check_result;
 
-/// Sessions of users of whom one has a name of that many characters, or an id.
+/// Sessions of users, one of whom has a name, or an ID, of this many characters.
 fn tables(name: u32, id: u32) -> String {
     format!(
         "CREATE TABLE users (id text PRIMARY KEY, name text);
@@ -14,7 +14,7 @@ fn tables(name: u32, id: u32) -> String {
 }
 
 #[test]
-fn a_long_name_is_shown_in_part_and_a_user_that_is_too_long_is_named_as_the_reason() {
+fn a_long_name_is_truncated_and_an_overlong_user_id_is_reported() {
     let database = testkit::empty_database();
     database.psql(&tables(40_000_000, 0)).unwrap();
     for engine in ["scan", "pushdown"] {

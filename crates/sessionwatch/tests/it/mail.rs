@@ -1,4 +1,4 @@
-//! E-mail over real SMTP: encryption, log-in, what a mail looks like, and recipients that are refused.
+//! Email over real SMTP: encryption, login, the text of a mail, and rejected recipients.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use testkit::{
@@ -13,7 +13,7 @@ use crate::{
 
 const ADDRESSES: &str = "from = \"sessionwatch <watch@example.org>\"\nto = [\"ops@example.org\"]\n";
 
-/// What `notify test` says of an e-mail channel with that address and more keys.
+/// Output of `notifications test` for an email channel with this URL and more keys.
 fn tried(url: &str, more: &str) -> ProgramOutput {
     let folder = tempfile::tempdir().unwrap();
     let text = channel("mail", "email", url, &format!("{ADDRESSES}{more}"));
@@ -21,7 +21,7 @@ fn tried(url: &str, more: &str) -> ProgramOutput {
     testkit::run_program_in(folder.path(), &[], &["notify", "test", "mail"])
 }
 
-/// A part of a mail: its kind, and its text decoded.
+/// A part of a mail: its content type and its decoded text.
 fn parts(mail: &ReceivedMail) -> Vec<(String, String)> {
     let (_, boundary) = mail.data.split_once("boundary=\"").unwrap();
     let boundary = format!("--{}", boundary.split('"').next().unwrap());
@@ -57,7 +57,7 @@ fn plain(text: &str) -> String {
 }
 
 #[test]
-fn mail_goes_out_over_starttls_over_tls_and_in_the_clear_on_this_machine() {
+fn mail_is_sent_over_starttls_over_tls_and_in_plain_text_to_this_machine() {
     let folder = tempfile::tempdir().unwrap();
     let certificates = TestCertificates::generate(folder.path()).unwrap();
     let authority = format!("ca_file = {:?}\n", certificates.authority());
@@ -87,7 +87,7 @@ fn mail_goes_out_over_starttls_over_tls_and_in_the_clear_on_this_machine() {
 }
 
 #[test]
-fn nothing_is_sent_to_a_server_that_is_not_trusted_or_offers_less_than_was_asked_for() {
+fn no_mail_is_sent_to_an_untrusted_server_or_with_less_security_than_configured() {
     let folder = tempfile::tempdir().unwrap();
     let certificates = TestCertificates::generate(folder.path()).unwrap();
     let stranger = format!("ca_file = {:?}\n", certificates.untrusted_authority());
@@ -117,7 +117,7 @@ fn nothing_is_sent_to_a_server_that_is_not_trusted_or_offers_less_than_was_asked
 }
 
 #[test]
-fn a_mail_says_it_plainly_and_in_html_to_each_recipient_once() {
+fn each_recipient_gets_one_mail_in_plain_text_and_html() {
     let database = testkit::healthy_database();
     let sink = MailSink::start(MailOptions::default()).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -154,7 +154,7 @@ fn a_mail_says_it_plainly_and_in_html_to_each_recipient_once() {
 }
 
 #[test]
-fn recipients_that_are_refused_hold_up_no_other_and_are_given_up_on_in_the_end() {
+fn rejected_recipients_delay_no_other_and_fail_in_the_end() {
     let database = testkit::healthy_database();
     let (mails, hook) = (MailSink::start(MailOptions::default()).unwrap(), HttpSink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
@@ -172,13 +172,13 @@ fn recipients_that_are_refused_hold_up_no_other_and_are_given_up_on_in_the_end()
     leak(&database, true);
     let mut at = monday() + 720 * MINUTE;
     watch.to(at);
-    // Those who are well are told before anybody is tried again.
+    // Working recipients are notified before any retry.
     assert_eq!(mails.wait_for_mails(2).len(), 2);
     at = watch.exhausted("mail", at);
     assert!(at.duration_since(monday()) > (12 + 18) * 60 * MINUTE, "attempts of more than 18 hours");
     let to: Vec<String> = mails.received_mails().iter().map(|mail| mail.to.join(" ")).collect();
     assert_eq!(to, ["ada@example.org", "grace@example.org", "busy@example.org"]);
-    // Nobody looked after it, so it was told again every four hours.
+    // The alert was not acknowledged, so a reminder was sent every four hours.
     let told = |received: &[ReceivedRequest]| -> Vec<String> {
         let line =
             |told: serde_json::Value| format!("{} {} {}", told["target"], told["check"], told["notice"]);

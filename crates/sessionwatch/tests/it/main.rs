@@ -1,4 +1,4 @@
-//! Stories about the whole program, on a real PostgreSQL (directly and through PgBouncer) and on real SQLite files.
+//! Tests of the whole program, on a real PostgreSQL (direct and through PgBouncer) and on real SQLite files.
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a story ends the story")]
 

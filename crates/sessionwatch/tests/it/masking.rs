@@ -1,4 +1,4 @@
-//! Passwords of addresses, typed where addresses belong and where they do not: none is printed or kept.
+//! Passwords in URLs, typed where URLs belong and where they do not: none is printed or stored.
 
 use std::{
     io::{Read as _, Write as _},
@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Passwords as people paste them, each with the parts that nobody may see.
+/// Passwords as users paste them, each with the parts that must stay hidden.
 const PASSWORDS: [(&str, &[&str]); 9] = [
     ("pw-admin-1", &["pw-admin-1"]),
     ("p@ss/w:rd", &["p@ss", "w:rd", "@ss"]),
@@ -19,7 +19,7 @@ const PASSWORDS: [(&str, &[&str]); 9] = [
     ("p%40ss-77", &["p%40ss-77", "p@ss-77"]),
 ];
 
-/// A daemon's folder with a target, a check and a store, so that commands get as far as they can.
+/// A daemon's folder with a target, a check and a store, so that commands get as far as possible.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(
@@ -30,7 +30,7 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
-/// Commands with an address where one belongs, and too many of them.
+/// Commands with a URL in its place, and with too many of them.
 fn with_address(url: &str) -> Vec<Vec<String>> {
     owned(&[
         &["check", url],
@@ -61,7 +61,7 @@ fn with_address(url: &str) -> Vec<Vec<String>> {
     ])
 }
 
-/// Commands with an address where something else belongs.
+/// Commands with a URL in place of another value.
 fn without_address(url: &str) -> Vec<Vec<String>> {
     owned(&[
         &["check", "main", &["--only=", url].concat()],
@@ -112,7 +112,7 @@ fn commands(url: &str) -> Vec<Vec<String>> {
     [with_address(url), without_address(url)].concat()
 }
 
-/// Everything in the files of a folder.
+/// Contents of all files in a folder.
 fn kept(folder: &Path) -> Vec<u8> {
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     files
@@ -121,11 +121,11 @@ fn kept(folder: &Path) -> Vec<u8> {
 }
 
 #[test]
-fn no_password_of_an_address_is_printed_or_kept_wherever_it_was_typed() {
+fn no_password_of_a_url_is_printed_or_stored_wherever_it_was_typed() {
     let mut leaks = vec![];
     for (password, parts) in PASSWORDS {
         let folder = folder();
-        // Nothing listens there.
+        // Nothing listens on this port.
         let url = format!("postgres://appuser:{password}@127.0.0.1:1/app");
         let dsn = format!("host=127.0.0.1 port=1 user=appuser password='{}'", password.replace('\'', "\\'"));
         let mut tried = commands(&url);
@@ -142,7 +142,7 @@ fn no_password_of_an_address_is_printed_or_kept_wherever_it_was_typed() {
             leaks.extend(part.map(|part| format!("{part} by {command:?}: {text}")));
         }
         let kept = String::from_utf8_lossy(&kept(folder.path())).into_owned();
-        // Two letters stand in any long file by chance.
+        // Two letters occur in any long file by chance.
         let part = parts.iter().find(|part| part.len() > 2 && kept.contains(**part));
         leaks.extend(part.map(|part| format!("{part} is kept after {password}")));
         // From the environment, too.
@@ -161,7 +161,7 @@ fn no_password_of_an_address_is_printed_or_kept_wherever_it_was_typed() {
 }
 
 #[test]
-fn an_address_says_how_a_password_is_written() {
+fn the_error_for_a_malformed_url_says_how_to_encode_a_password() {
     for password in ["p@ss", "se?cret", "a@b/c"] {
         let url = format!("postgres://appuser:{password}@127.0.0.1:1/app");
         let said = testkit::run_program(&["check", &url, "--format", "json"]);
@@ -178,7 +178,7 @@ fn an_address_says_how_a_password_is_written() {
 }
 
 #[test]
-fn what_is_no_credential_is_printed_as_it_is() {
+fn text_that_is_no_credential_is_printed_unchanged() {
     let example = testkit::run_program(&["config", "example"]);
     assert_eq!(example.stdout, include_str!("../../../../example.toml"));
     let help = testkit::run_program(&["check", "--help"]);
@@ -188,7 +188,7 @@ fn what_is_no_credential_is_printed_as_it_is() {
     assert!(man.exit_code == 0 && !man.stdout.contains("***"), "{}", man.stdout);
 }
 
-/// Adds an account at a terminal, with these answers: what the terminal showed, and whether it worked.
+/// Adds an account at a terminal with these answers. Returns the terminal's output, and `true` on success.
 fn add_account(folder: &Path, answers: [&str; 2]) -> (String, bool) {
     let program = env!("CARGO_BIN_EXE_sessionwatch");
     let line = format!("tty; exec '{program}' accounts add ada --role admin");
@@ -208,7 +208,7 @@ fn add_account(folder: &Path, answers: [&str; 2]) -> (String, bool) {
             shown.push(char::from(byte[0]));
         }
         let terminal = shown.lines().next().unwrap().trim().to_owned();
-        // A terminal shows what is typed before the program turns that off.
+        // A terminal echoes input until the program turns that off.
         testkit::wait_until("the terminal shows nothing that is typed", || {
             let set = Command::new("stty").args(["-F", &terminal, "-a"]).output().unwrap();
             String::from_utf8_lossy(&set.stdout).split_whitespace().any(|word| word == "-echo")

@@ -1,12 +1,11 @@
-//! Names that turn the direction of writing, or hold letters that nobody sees, are shown with those letters replaced, wherever
-//! people read them.
+//! Names with bidirectional controls or invisible characters are shown with those replaced, everywhere.
 
 use std::path::Path;
 
 use serde_json::Value;
 use testkit::{DaemonProcess, Database, HttpSink, run_program_in};
 
-/// What people run in a terminal; `ROW` and `USER` are one of each.
+/// Commands that users run in a terminal; `ROW` and `USER` stand for one of each.
 const COMMANDS: [&[&str]; 12] = [
     &["check", "app"],
     &["check", "app", "--format", "markdown"],
@@ -22,7 +21,7 @@ const COMMANDS: [&[&str]; 12] = [
     &["doctor", "app"],
 ];
 
-/// What people see in a browser.
+/// Pages that users see in a browser.
 const PAGES: [&str; 15] = [
     "/",
     "/alerts",
@@ -41,7 +40,7 @@ const PAGES: [&str; 15] = [
     "/targets/app/sessions?user=USER",
 ];
 
-/// Letters without a shape: controls, those that turn the direction of writing, and those that are invisible.
+/// Misleading characters: controls, bidirectional controls, and invisible ones.
 const MISLEADING: [char; 31] = [
     '\u{1b}',
     '\u{7f}',
@@ -76,26 +75,26 @@ const MISLEADING: [char; 31] = [
     '\u{e0041}',
 ];
 
-/// The first letter of that kind, and what stands around it.
+/// Returns the first such character with its surroundings.
 fn misleading(text: &str) -> Option<String> {
     let at = text.find(MISLEADING)?;
     let from = text[..at].char_indices().rev().nth(60).map_or(0, |(from, _)| from);
     Some(text[from..].chars().take(120).collect::<String>().escape_unicode().to_string())
 }
 
-/// A page without the values of its form fields, which are sent back as they are.
+/// A page without the values of form fields, which are sent back unchanged.
 fn read_by_people(page: &str) -> String {
     let mut parts = page.split(" value=\"");
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |text, part| text + part.split_once('"').map_or("", |(_, rest)| rest))
 }
 
-/// `x` before each of the letters.
+/// Each of the characters, after an `x`.
 fn letters() -> String {
     MISLEADING.iter().flat_map(|letter| ['x', *letter]).collect()
 }
 
-/// Three users on one token, and 60 expired sessions of nobody, all of them with names that mislead.
+/// Three users with one token, and 60 expired orphaned sessions, all with misleading names.
 fn planted() -> Database<'static> {
     let (database, letters) = (testkit::empty_database(), letters());
     let name = format!("ad{letters}min");
@@ -144,7 +143,7 @@ fn pages_show_none(watch: &DaemonProcess) {
 }
 
 #[test]
-fn no_page_line_table_or_alert_shows_letters_that_mislead() {
+fn no_page_line_table_or_alert_shows_misleading_characters() {
     let (database, folder, sink) = (planted(), tempfile::tempdir().unwrap(), HttpSink::start(&[]).unwrap());
     let url = database.url("postgres");
     let text = format!(

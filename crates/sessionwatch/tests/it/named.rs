@@ -1,9 +1,11 @@
-//! What an address or a mapping names is meant: a schema, table or column that is not there is an error, never ignored.
+//! Names in a URL or a mapping are binding: a schema, table or column that does not exist is an error, and never
+//! ignored.
 
 use serde_json::Value;
 use testkit::run_program_in;
 
-/// The guide's tables in `public`, and a copy in `staging` in which every session is an orphan; `empty` has none.
+/// The operator guide's tables in `public`, and a copy in `staging` in which every session is an orphan; `empty` has
+/// none.
 fn staged() -> testkit::Database<'static> {
     let database = testkit::healthy_database();
     database
@@ -21,7 +23,7 @@ fn sessions(url: &str, more: &[&str]) -> Value {
 }
 
 #[test]
-fn a_schema_that_is_named_and_not_there_is_an_error_that_lists_those_that_are() {
+fn a_missing_named_schema_is_an_error_that_lists_existing_ones() {
     let database = staged();
     for url in database.urls("postgres") {
         for parameter in [
@@ -31,7 +33,7 @@ fn a_schema_that_is_named_and_not_there_is_an_error_that_lists_those_that_are() 
             "options=-csearch_path%3Dstagin",
             "options=-c%20search_path%3Dpublic%2Cstagin",
         ] {
-            // The pooler refuses to pass options on, before there is anything to say about schemas.
+            // The pooler rejects `options`, so schemas are not examined.
             if parameter.starts_with("options") && url != database.url("postgres") {
                 continue;
             }
@@ -58,7 +60,7 @@ fn a_schema_that_is_named_and_not_there_is_an_error_that_lists_those_that_are() 
 }
 
 #[test]
-fn nothing_outside_of_a_schema_that_is_named_is_chosen_or_mentioned() {
+fn nothing_outside_of_a_named_schema_is_chosen_or_mentioned() {
     let database = staged();
     for url in database.urls("postgres") {
         for engine in ["scan", "pushdown"] {
@@ -80,7 +82,7 @@ fn nothing_outside_of_a_schema_that_is_named_is_chosen_or_mentioned() {
     let direct = database.url("postgres");
     assert_eq!(sessions(&format!("{direct}?options=-csearch_path%3Dstaging"), &[]), 12);
     assert_eq!(sessions(&format!("{direct}?options=-csearch_path%3D%22%24user%22%2Cstaging"), &[]), 12);
-    // The path of a role is a preference, not a name.
+    // The search path of a role is a preference, not a name.
     let role = testkit::create_role(&database, "watch");
     database
         .psql(&format!(
@@ -96,7 +98,7 @@ fn nothing_outside_of_a_schema_that_is_named_is_chosen_or_mentioned() {
 }
 
 #[test]
-fn a_parameter_without_a_name_says_what_is_missing() {
+fn an_empty_url_parameter_is_an_error() {
     for name in ["schema", "currentSchema"] {
         let said = testkit::run_program(&["check", &format!("postgres://u@127.0.0.1:1/d?{name}=")]);
         assert_eq!(said.exit_code, 2, "{}", said.stderr);
@@ -104,7 +106,7 @@ fn a_parameter_without_a_name_says_what_is_missing() {
     }
 }
 
-/// A configuration of one target with a mapping of these keys.
+/// A configuration of one target with these mapping keys.
 fn mapped(url: &str, keys: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let usual = [
@@ -127,7 +129,7 @@ fn mapped(url: &str, keys: &[(&str, &str)]) -> tempfile::TempDir {
 }
 
 #[test]
-fn a_table_or_column_that_a_mapping_names_and_is_not_there_is_an_error() {
+fn a_missing_table_or_column_of_a_mapping_is_an_error() {
     let database = staged();
     database.psql("CREATE SCHEMA backup; CREATE TABLE staging.logins (LIKE sessions); CREATE TABLE backup.logins (LIKE sessions)").unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -172,14 +174,14 @@ fn a_table_or_column_that_a_mapping_names_and_is_not_there_is_an_error() {
     says(&url, &[("sessions", "logins")], "qualify the name with one of `backup`, `staging`");
     says(&format!("{url}?schema=public"), &[("sessions", "logins")], "table `logins` does not exist");
     says(&format!("{url}?schema=nope"), &[], "schema `nope` does not exist");
-    // What is named with its schema is meant, wherever the address points.
+    // A qualified name is used regardless of the URL.
     let there = mapped(&format!("{url}?schema=public"), &[("sessions", "staging.sessions")]);
     let report = run_program_in(there.path(), &[], &["check", "--format", "json"]).check_report();
     assert_eq!(report["stats"]["sessions"], 12, "{report:#}");
 }
 
 #[test]
-fn plans_refuse_a_schema_that_is_not_there_for_either_role() {
+fn plans_reject_a_schema_missing_for_either_role() {
     let database = staged();
     let folder = tempfile::tempdir().unwrap();
     let url = database.url("postgres");

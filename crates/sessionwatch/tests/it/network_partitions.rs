@@ -1,5 +1,5 @@
-//! Networks that swallow everything, both ends of a connection left open: an answer in time, and nothing of ours left
-//! running in a database that cannot be told that it is over.
+//! Networks that drop all packets without closing a connection: commands end in time, and leave no query running in the
+//! database.
 
 use std::{
     process::{Child, Stdio},
@@ -11,19 +11,19 @@ use testkit::{Database, FaultProxy, NetworkFault, PostgresServer, ProgramOutput}
 
 use crate::target_failures::{ENDLESS, wait_for_scan};
 
-/// Far more than all buffers between server and program hold, so that the server waits in the middle of an answer.
+/// Exceeds all buffers between server and program, so that the server blocks in the middle of a response.
 const WIDE: &str = r#"
 CREATE TABLE users (id text PRIMARY KEY, name text);
 CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL, "userId" text NOT NULL, expires timestamp(3) NOT NULL);
 INSERT INTO sessions SELECT 's' || n, 'token-' || md5(n::text), rpad(n || '-', 400, 'x'), now() + interval '9 days' FROM generate_series(1, 50000) AS n;
 ANALYZE
 "#;
-/// Into the scan, but far from its end.
+/// Bytes into the scan, far from its end.
 const MIDDLE: usize = 1_000_000;
-/// Into the log-in or the catalogue.
+/// Bytes into the login or the catalog queries.
 const EARLY: [usize; 3] = [0, 100, 1_500];
-/// What a look may take on a busy machine besides its time limit of a second: less than it takes until the system gives up a
-/// connection.
+/// Extra time for a check run on a busy machine, beyond its time limit of a second; less than the system's own timeout
+/// for a connection.
 const LATE: Duration = Duration::from_secs(60);
 
 fn wide() -> Database<'static> {
@@ -37,7 +37,7 @@ fn frozen(database: &Database<'_>, port: u16, after: usize) -> (FaultProxy, Stri
     (proxy, url)
 }
 
-/// Does it directly and through PgBouncer at the same time, since a story about waiting mostly waits.
+/// Runs a test directly and through PgBouncer at the same time, since it mostly waits.
 fn both_ways(story: impl Fn(u16) + Sync) {
     std::thread::scope(|scope| {
         for port in testkit::shared_server().ports() {
@@ -66,7 +66,7 @@ fn a_black_hole_in_the_middle_of_a_scan_leaves_nothing_running() {
         let said = testkit::run_program(&["check", &url, "--timeout", "1"]);
         assert!(proxy.is_frozen() && started.elapsed() < LATE, "far past the limit");
         assert_unknown(&said, &["timed out after 1 s"]);
-        // The hole is still there.
+        // The network is still down.
         assert_eq!(
             testkit::wait_for_remaining_queries(&database),
             "",
@@ -77,7 +77,7 @@ fn a_black_hole_in_the_middle_of_a_scan_leaves_nothing_running() {
 }
 
 #[test]
-fn a_program_that_dies_beyond_a_black_hole_leaves_nothing_running() {
+fn a_program_killed_behind_a_black_hole_leaves_nothing_running() {
     both_ways(|port| {
         let database = wide();
         let (proxy, url) = frozen(&database, port, MIDDLE);
@@ -90,12 +90,12 @@ fn a_program_that_dies_beyond_a_black_hole_leaves_nothing_running() {
 }
 
 #[test]
-fn every_command_gives_up_in_time_when_nothing_answers() {
+fn every_command_times_out_without_a_response() {
     let commands = [&["check"][..], &["doctor"], &["sessions", "list"], &["sql"], &["grants"]];
     both_ways(|port| {
         let database = testkit::healthy_database();
         let started = Instant::now();
-        // All of them at once, each in a hole of its own.
+        // All commands at once, each behind its own proxy.
         let lose = |after: usize, command: &'static [&str]| {
             let (proxy, url) = frozen(&database, port, after);
             (command, start(&[command, &[&url, "--timeout", "1"]].concat()), proxy)
@@ -114,7 +114,7 @@ fn every_command_gives_up_in_time_when_nothing_answers() {
 }
 
 #[test]
-fn a_connection_that_is_cut_while_it_is_made_is_not_healthy() {
+fn a_connection_cut_during_its_setup_is_unknown() {
     let database = testkit::healthy_database();
     for port in testkit::shared_server().ports() {
         for after in EARLY {
@@ -130,7 +130,7 @@ fn a_connection_that_is_cut_while_it_is_made_is_not_healthy() {
 }
 
 #[test]
-fn a_server_that_dies_behind_the_pooler_is_not_healthy() {
+fn a_server_stopped_behind_the_pooler_is_unknown() {
     let server = PostgresServer::start(&[]).unwrap();
     let [answering, working] = [(); 2].map(|()| server.create_database(None).unwrap());
     answering.psql(WIDE).unwrap();
@@ -158,7 +158,7 @@ fn a_server_that_dies_behind_the_pooler_is_not_healthy() {
 }
 
 #[test]
-fn a_look_goes_on_once_the_hole_is_gone() {
+fn a_check_run_continues_once_the_network_recovers() {
     let database = testkit::healthy_database();
     for port in testkit::shared_server().ports() {
         let (proxy, url) = frozen(&database, port, EARLY[2]);

@@ -1,8 +1,8 @@
-//! No more of a token than its prefix is ever printed or sent, and a role that may read little is enough.
+//! No more of a token than its prefix is printed or sent, and a role with minimal privileges suffices.
 
 use testkit::{FaultProxy, NetworkFault};
 
-/// Tokens whose prefixes differ from what follows, in rows of every kind.
+/// Tokens with recognizable suffixes, in rows of every kind.
 const PLANTED: &str = r#"
 UPDATE sessions SET "sessionToken" = left(md5("sessionToken"), 8) || 'Z' || md5(reverse("sessionToken"));
 "#;
@@ -60,7 +60,7 @@ fn no_more_of_a_token_than_its_prefix_is_printed_or_sent() {
 }
 
 #[test]
-fn a_role_that_may_read_only_the_needed_columns_is_enough() {
+fn a_role_that_can_read_only_the_needed_columns_suffices() {
     let database = testkit::healthy_database();
     let role = testkit::create_role(&database, "watch");
     for url in database.urls(&role) {

@@ -1,4 +1,4 @@
-//! The operator's guide and the program agree on every number.
+//! The operator guide and the program agree on every number.
 
 use serde_json::json;
 use testkit::{find_check_result, run_check};
@@ -11,7 +11,7 @@ const RATIO: &str = r#"SELECT COUNT(DISTINCT s."userId"), COUNT(s.id), ROUND(COU
 const STATUS: &str = r#"SELECT count(*) FILTER (WHERE expires > NOW()), count(*) FILTER (WHERE NOT expires > NOW()) FROM sessions"#;
 
 #[test]
-fn every_number_of_the_guide_is_the_number_of_the_report() {
+fn every_number_of_the_operator_guide_is_in_the_report() {
     let database = testkit::anomalous_database();
     let number = |sql: &str| database.psql(sql).unwrap().trim().to_owned();
     for url in database.urls("postgres") {
@@ -23,7 +23,7 @@ fn every_number_of_the_guide_is_the_number_of_the_report() {
             assert_eq!(number(STATUS), format!("{}|{}", census["active"], census["expired"]));
             let ratio = census["sessions_per_user"].as_f64().unwrap();
             assert_eq!(number(RATIO), format!("{}|{}|{ratio:.2}", census["users_active"], census["active"]));
-            // Creation is not stored, and one look cannot see it.
+            // Creation is not stored, so one check run cannot see it.
             assert_eq!(find_check_result(&report, "rapid-creation")["result"], "unknown");
             assert!(
                 find_check_result(&report, "duplicate-tokens")["summary"]
@@ -40,7 +40,7 @@ fn every_number_of_the_guide_is_the_number_of_the_report() {
 }
 
 #[test]
-fn a_healthy_table_is_healthy_and_constraints_are_named_as_proof() {
+fn a_healthy_table_passes_and_its_constraints_are_named_as_proof() {
     let database = testkit::healthy_database();
     database
         .psql(
@@ -61,7 +61,7 @@ fn a_healthy_table_is_healthy_and_constraints_are_named_as_proof() {
 }
 
 #[test]
-fn the_zone_of_the_server_changes_nothing() {
+fn the_time_zone_of_the_server_changes_nothing() {
     let database = testkit::healthy_database();
     let before = run_check(&database.url("postgres"), &[])["stats"]["active"].clone();
     database

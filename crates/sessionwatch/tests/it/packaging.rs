@@ -1,11 +1,11 @@
-//! What the files for packagers and the documentation tell people to run is understood by the program.
+//! The program understands the commands in packaging files and documentation.
 
 use std::path::{Path, PathBuf};
 
 use clap::{Parser as _, error::ErrorKind};
 use sessionwatch::cli::Cli;
 
-/// The words of a command in a shell, up to where its output goes or another command begins.
+/// Words of a shell command, up to a redirection or another command.
 fn words(line: &str) -> Vec<String> {
     let (mut words, mut word, mut quote) = (vec![], String::new(), None);
     for character in line.chars().chain([' ']) {
@@ -26,11 +26,10 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-/// What begins a line that is a command of the program, in a shell, a workflow or a unit.
+/// Texts before a command at the beginning of a line, in a shell, a workflow or a unit.
 const BEGINNINGS: [&str; 5] = ["ExecStart=/usr/bin/", "- run: ", "run: ", "sudo ", ""];
 
-/// The commands of the program in a text: those that begin a line, of a document a line for a shell, and those in
-/// backquotes.
+/// Commands of the program in a text: at the beginning of lines, in documents only of shell blocks, and in backquotes.
 fn commands(text: &str, is_document: bool) -> Vec<Vec<String>> {
     let (mut commands, mut fence) = (vec![], None);
     for line in text.lines().map(str::trim) {
@@ -46,7 +45,7 @@ fn commands(text: &str, is_document: bool) -> Vec<Vec<String>> {
     commands
 }
 
-/// Whether the program understands a command. Who acts is taken from the environment, which may not say.
+/// Parses a command. The actor comes from the environment, which may not name one.
 fn understood(command: &[String]) -> Result<(), clap::Error> {
     let parse = |more: &[&str]| {
         let more = more.iter().map(|&word| word.to_owned());
@@ -58,7 +57,7 @@ fn understood(command: &[String]) -> Result<(), clap::Error> {
     }
 }
 
-/// Every file below a folder.
+/// Lists all files below a folder.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
@@ -69,7 +68,7 @@ fn root() -> PathBuf {
 }
 
 #[test]
-fn commands_are_found_where_people_read_them() {
+fn commands_are_found_in_code_blocks_and_backquotes() {
     let said = |command: &[&str]| command.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
     let unit = "ExecStart=/usr/bin/sessionwatch serve --config /etc/a.toml\n  sessionwatch check \"$URL\" >> \"$OUT\"";
     let serve = said(&["sessionwatch", "serve", "--config", "/etc/a.toml"]);
@@ -80,7 +79,7 @@ fn commands_are_found_where_people_read_them() {
 }
 
 #[test]
-fn every_command_that_is_named_is_understood() {
+fn every_documented_command_is_understood() {
     let (mut named, mut wrong) = (0, vec![]);
     let documents = files(&root().join("packaging")).into_iter().chain(files(&root().join("docs")));
     let picture = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "png");
@@ -98,7 +97,7 @@ fn every_command_that_is_named_is_understood() {
 }
 
 #[test]
-fn the_container_starts_a_command_that_is_understood_as_nobody_in_particular() {
+fn the_container_runs_a_valid_command_as_an_unprivileged_user() {
     let file = std::fs::read_to_string(root().join("packaging/docker/Dockerfile")).unwrap();
     let list = |directive: &str| {
         let line = file.lines().find_map(|line| line.strip_prefix(directive)).unwrap();
@@ -113,7 +112,7 @@ fn the_container_starts_a_command_that_is_understood_as_nobody_in_particular() {
 }
 
 #[test]
-fn what_is_written_beside_the_program_fits_it() {
+fn packaging_files_and_documents_match_the_program() {
     let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
     let bodies = read("docs/api.md");
     assert!(
@@ -132,7 +131,7 @@ fn what_is_written_beside_the_program_fits_it() {
 }
 
 #[test]
-fn the_unit_is_told_what_the_daemon_says_and_grants_little() {
+fn the_unit_uses_notifications_and_a_sandbox() {
     let unit = std::fs::read_to_string(root().join("packaging/systemd/sessionwatch.service")).unwrap();
     for line in [
         "Type=notify",

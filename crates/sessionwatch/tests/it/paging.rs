@@ -1,5 +1,4 @@
-//! Pages of sessions follow each other without a gap and without a repetition, whatever is stored, with and without an
-//! index.
+//! Pages of sessions neither miss nor repeat a row, whatever is stored, with and without an index.
 
 use std::time::Duration;
 
@@ -22,17 +21,17 @@ use crate::backends::BACKENDS;
 
 const NOW: i64 = 1_800_000_000_000_000;
 
-/// How a table is laid out.
+/// Layout of a table.
 struct Layout {
     kind: &'static str,
     decoder: Decoder,
     dialect: Dialect,
-    /// The type of the row id, and whether every row has one.
+    /// Type of the row ID, and whether every row has one.
     id: &'static str,
     index: bool,
 }
 
-/// Ends and creations: ordinary ones, several times the same one, and hostile ones.
+/// Expiry and creation values: ordinary, repeated and hostile ones.
 fn values(decoder: Decoder) -> Vec<Option<&'static str>> {
     let stored: &[&str] = match decoder {
         Decoder::Timestamptz | Decoder::TimestampUtc => &[
@@ -58,7 +57,7 @@ fn values(decoder: Decoder) -> Vec<Option<&'static str>> {
     stored.iter().map(|value| Some(*value)).chain([None]).collect()
 }
 
-/// Every value as the end of two rows, and every one as the creation of some.
+/// Each value is the expiry of two rows, and the creation of some.
 fn table(layout: &Layout) -> String {
     let Layout { kind, id, dialect, .. } = layout;
     let values = values(layout.decoder);
@@ -105,7 +104,7 @@ fn mapping(decoder: Decoder) -> Mapping {
     }
 }
 
-/// Asks with the queries of such a table.
+/// Runs a query for such a table.
 fn asked(address: &TargetAddress, decoder: Decoder, ask: impl AsyncFnOnce(&ReadSession, &QueryScope<'_>)) {
     let mut mapping = mapping(decoder);
     let limits = TimeLimits { timeout: Duration::from_secs(30), lock_timeout: Duration::from_secs(5) };
@@ -130,7 +129,7 @@ fn ids(lines: &[ListedSession]) -> Vec<String> {
     lines.iter().map(|line| line.id.clone().unwrap()).collect()
 }
 
-/// The rows of a list, sorted here, and as pages of three give them.
+/// The rows of a list, sorted here, and as pages of three.
 async fn both(session: &ReadSession, scope: &QueryScope<'_>, list: SessionListQuery<'_>) -> [Vec<String>; 2] {
     let mut all = session.list_sessions(scope, SessionListQuery { is_paged: false, ..list }).await.unwrap();
     if scope.paged_sort(list.sort) == SessionSort::Id {
@@ -142,7 +141,7 @@ async fn both(session: &ReadSession, scope: &QueryScope<'_>, list: SessionListQu
     } else {
         all.sort_by_key(|line| {
             let place = place(line, list.sort);
-            // Not to be negated: the smallest number has no counterpart.
+            // Not by negation: the smallest number has no positive counterpart.
             (if list.ascending { place } else { !place }, line.id.clone())
         });
     }
@@ -177,7 +176,7 @@ fn pages_follow_each_other(address: &TargetAddress, layout: &Layout) {
                     assert_eq!(paged, all, "{kind} {id} {index} {sort:?} {status:?} {ascending}");
                 }
             }
-            // What no row has is no reason to fail.
+            // A value that no row has must not fail.
             let after = Some(SessionListCursor { sort_key: i64::MIN, id: "'\\ no row" });
             session
                 .list_sessions(
@@ -209,7 +208,7 @@ fn pages_follow_each_other_in_every_database() {
 
 #[test]
 fn pages_follow_each_other_on_every_version() {
-    // Up to 13, PostgreSQL counts seconds in binary fractions, and from 14 on exactly.
+    // Before version 14, PostgreSQL computes seconds as binary fractions; from 14 on exactly.
     for major in [13, 14, 18] {
         let database = testkit::shared_server_of_version(major).create_database(None).unwrap();
         for (kind, decoder) in [("timestamptz", Decoder::Timestamptz), ("timestamp", Decoder::TimestampUtc)] {
@@ -224,10 +223,10 @@ fn pages_follow_each_other_on_every_version() {
 }
 
 #[test]
-fn instants_are_listed_to_the_microsecond_by_every_version() {
+fn every_version_lists_instants_to_the_microsecond() {
     for major in testkit::POSTGRES_VERSIONS {
         let database = testkit::shared_server_of_version(major).create_database(None).unwrap();
-        // Before there were zones, local times differed from UTC by seconds, too.
+        // Before standard time, local times differed from UTC by odd seconds.
         database.psql(&format!("ALTER DATABASE {} SET timezone = 'Asia/Kolkata'", database.name())).unwrap();
         for (kind, decoder) in [("timestamptz", Decoder::Timestamptz), ("timestamp", Decoder::TimestampUtc)] {
             let stored = values(decoder);
@@ -262,7 +261,7 @@ fn instants_are_listed_to_the_microsecond_by_every_version() {
 }
 
 #[test]
-fn an_index_in_the_order_of_the_pages_serves_them() {
+fn an_index_in_page_order_is_used() {
     let database = testkit::empty_database();
     let rows = "INSERT INTO s SELECT 'r' || n, 'token-' || n, timestamptz '2027-01-15' + (n - 10000) * interval '1 minute', \
                 timestamptz '2026-01-15' + n * interval '1 minute' FROM generate_series(1, 20000) AS n";
@@ -309,7 +308,7 @@ fn an_index_in_the_order_of_the_pages_serves_them() {
 }
 
 #[test]
-fn rows_of_one_id_are_told_apart() {
+fn rows_with_the_same_id_are_distinguished() {
     let database = testkit::empty_database();
     let rows = "('r', 'abc', '2027-02-01'), ('r', 'bcd', '2026-02-01')";
     let made = format!(
@@ -326,7 +325,7 @@ fn rows_of_one_id_are_told_apart() {
 }
 
 #[test]
-fn a_large_table_is_not_read_for_an_order_that_nobody_asked_for() {
+fn a_large_table_is_not_read_for_an_order_that_was_not_requested() {
     let database = testkit::empty_database();
     let address = TargetAddress::parse(&database.url("postgres")).unwrap();
     let layout = |id, index| Layout {

@@ -1,5 +1,5 @@
-//! Secrets are planted everywhere, everything is used, and all that comes out is searched for them: what commands print,
-//! pages, answers of the API, metrics, messages to channels, the store, the archive, a backup, and evidence.
+//! Secrets are planted everywhere, every feature is used, and all output is searched for them: commands, pages, API
+//! responses, metrics, messages to channels, the store, the archive, a backup, and evidence.
 
 use std::{path::Path, process::Stdio};
 
@@ -28,12 +28,12 @@ const BOT_TOKEN: &str = "12345:botToken-8d3vf";
 const DRAIN_SECRET: &str = "drainKey-6g5jk-long-enough";
 const SHIPPER_SECRET: &str = "shipKey-3h7ls-long-enough";
 const CLIENT_SECRET: &str = "clientKey-1c9wb";
-/// Secrets that their channels are sent, and nobody else.
+/// Secrets that may be sent to their own channels only.
 const PAGER_KEY: &str = "pagerKey-8k4vt";
 const TOPIC_TOKEN: &str = "topicToken-2j6hd";
-/// A password that a person types into a note.
+/// A password that a user types into a note.
 const TYPED: &str = "typed-1q@pw/8z";
-/// Everything that is configured or typed, and shown to nobody.
+/// All configured or typed secrets, which must never be shown.
 const CONFIGURED: [&str; 11] = [
     TYPED,
     WATCH_PASSWORD,
@@ -47,7 +47,7 @@ const CONFIGURED: [&str; 11] = [
     CLIENT_SECRET,
     ACCOUNT_PASSWORD,
 ];
-/// Secrets in lines of logs, beside the tokens.
+/// Secrets in log lines, beside the tokens.
 const LOGGED: [&str; 6] = [
     "correct horse battery staple",
     "ss@logged-pw",
@@ -57,11 +57,11 @@ const LOGGED: [&str; 6] = [
     "qwertyuiopasdfghjklzxcvbnmqwerty",
 ];
 
-/// The tables of the SQLite file, which has a row ID that its profile does not know.
+/// Tables of the SQLite file, with a row ID that its profile does not know.
 const MAPPING: &str = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\ntoken = \"sessionToken\"\nuser = \"userId\"\n\
     expires = \"expires\"\ndecoder = \"epoch-ms\"\nusers = \"users\"\n";
 
-/// Channels of every kind; two of them cannot be reached.
+/// Channels of every kind; two of them are unreachable.
 fn channels(sink: &HttpSink, mails: &MailSink) -> String {
     let (sink, mails) = (sink.url(), format!("smtp://localhost:{}", mails.port()));
     let channel = |name: &str, kind: &str, url: &str, more: &str| {
@@ -100,7 +100,7 @@ fn configure(folder: &Path, planted: &Planted, channels: &str) {
     std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();
 }
 
-/// Lines with a token and with other secrets, in every shape.
+/// Log lines with a token and other secrets, in every format.
 fn lines(tokens: &[String]) -> String {
     let tag = "[AUTH-ADAPTER] Duplicate session token detected";
     let mut lines: Vec<String> =
@@ -122,15 +122,15 @@ fn lines(tokens: &[String]) -> String {
     lines.join("\n")
 }
 
-/// The pages and addresses of the API that are only read, as the documentation lists them.
+/// Read-only pages and API paths, as the documentation lists them.
 fn routes() -> Vec<String> {
     let documentation = include_str!("../../../../docs/security.md");
     let listed = documentation.lines().filter_map(|line| line.strip_prefix("| `GET ")?.split('`').next());
-    // What is streamed has no end.
+    // Event streams have no end.
     listed.filter(|path| *path != "/events").map(str::to_owned).collect()
 }
 
-/// Looks at everything that the daemon shows.
+/// Reads everything that the daemon serves.
 fn visit(watch: &DaemonProcess, token: &str, outcome: &mut Outcome) -> String {
     let cookie = testkit::DashboardLogin::start(&watch.address, "ada").cookie;
     let bearer = format!("Bearer {token}");
@@ -166,14 +166,14 @@ fn visit(watch: &DaemonProcess, token: &str, outcome: &mut Outcome) -> String {
     cookie.split_once('=').unwrap().1.to_owned()
 }
 
-/// A daemon with a configuration full of secrets, and what came out so far.
+/// A daemon with a configuration full of secrets, and its output so far.
 struct Scene<'a> {
     planted: &'a Planted,
     folder: tempfile::TempDir,
     sink: HttpSink,
     mails: MailSink,
     outcome: Outcome,
-    /// What channels were sent.
+    /// Messages that channels received.
     told: Outcome,
     used: Vec<Vec<String>>,
 }
@@ -203,7 +203,7 @@ impl<'a> Scene<'a> {
         said
     }
 
-    /// Starts the daemon, and sends it lines of logs.
+    /// Starts the daemon, and sends log lines to it.
     fn start(&mut self) -> DaemonProcess {
         let errors = std::fs::File::create(self.folder.path().join("errors.txt")).unwrap();
         let mut serve = testkit::program_command(&["--verbose", "serve"]);
@@ -232,7 +232,7 @@ impl<'a> Scene<'a> {
         watch
     }
 
-    /// Ends sessions, and asks for some by whole tokens.
+    /// Revokes sessions, some selected by full tokens.
     fn end_sessions(&mut self) {
         let opened = self.run(&["incident", "open", "app", "--severity", "P1", "--summary", "a drill"]);
         assert_eq!(opened.exit_code, 0, "{}", opened.stderr);
@@ -251,7 +251,7 @@ impl<'a> Scene<'a> {
             self.run(&["archive", "show", id]);
             self.run(&["archive", "restore", id, "app"]);
         }
-        // Whole tokens, where a prefix belongs.
+        // Full tokens in place of prefixes.
         for token in self.planted.tokens.iter().take(3).chain([&"ZQ42XV".to_owned()]) {
             let refused =
                 run_program_in(self.folder.path(), &[("USER", "ada")], &["revoke", "session", token, "app"]);
@@ -260,7 +260,7 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// Sends what holds a secret to the API.
+    /// Sends API requests that contain secrets.
     fn ask(&mut self, watch: &DaemonProcess, token: &str) {
         let bearer = format!("Bearer {token}");
         let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
@@ -274,7 +274,7 @@ impl<'a> Scene<'a> {
         self.outcome.add("API plan", planned.headers_and_body());
     }
 
-    /// Takes in what was sent to channels, and every file: what came out, and the identity that opens archives.
+    /// Adds the messages of channels and every file. Returns the output, and the identity that opens archives.
     fn finish(mut self) -> (Outcome, Outcome, String) {
         for told in self.sink.stop() {
             self.told.add(format!("a message to {}", told.path), format!("{:?} {}", told.headers, told.body));
@@ -299,7 +299,7 @@ impl<'a> Scene<'a> {
     }
 }
 
-/// Takes in every row of a store on a server, as text.
+/// Adds every row of a store on a server, as text.
 fn add_store(planted: &Planted, outcome: &mut Outcome) {
     let Some(store) = &planted.store else { return };
     let tables = "SELECT format('SELECT t::text FROM sessionwatch.%I AS t', tablename) FROM pg_tables WHERE schemaname = 'sessionwatch'";
@@ -310,16 +310,16 @@ fn add_store(planted: &Planted, outcome: &mut Outcome) {
     }
 }
 
-/// What came out of a watch, and what must not have.
+/// The output of a daemon, and the secrets that it must not contain.
 struct Used {
     outcome: Outcome,
-    /// What channels were sent.
+    /// Messages that channels received.
     told: Outcome,
-    /// Secrets that were made on the way.
+    /// Secrets that were generated on the way.
     made: Vec<String>,
 }
 
-/// Uses everything.
+/// Uses every feature.
 fn use_everything(planted: &Planted) -> Used {
     let mut scene = Scene::new(planted);
     let scopes = "read,alerts,actions,account,admin";
@@ -365,18 +365,18 @@ fn search(planted: &Planted) {
     let of_channels = [PAGER_KEY, TOPIC_TOKEN].map(str::to_owned);
     let leaks = [outcome.leaks(&[&secrets[..], &of_channels].concat()), told.leaks(&secrets)].concat();
     assert!(leaks.is_empty(), "{} leaks:\n{}", leaks.len(), leaks[..leaks.len().min(40)].join("\n"));
-    // What is looked for is found where it is.
+    // The search finds secrets where they belong.
     let mut shown = Outcome::default();
     shown.add("itself", format!("x{}y", STANDARD.encode(format!("..{CLIENT_SECRET}.."))));
     assert!(!shown.leaks(&secrets).is_empty());
 }
 
 #[test]
-fn no_planted_secret_comes_out_of_a_watch_of_postgres() {
+fn no_planted_secret_leaks_from_a_postgres_target() {
     search(&in_postgres());
 }
 
 #[test]
-fn no_planted_secret_comes_out_of_a_watch_of_sqlite() {
+fn no_planted_secret_leaks_from_a_sqlite_target() {
     search(&in_sqlite());
 }

@@ -1,9 +1,9 @@
-//! Session tables as the frameworks make them, and as people bend them: recognised, read, and what is odd is said.
+//! Session tables as frameworks create them and as users modify them: recognized, read, and oddities reported.
 
 use serde_json::Value;
 use testkit::find_check_result;
 
-/// Profile, tables, and the expiries of an active and of an expired session, as stored.
+/// Profile, tables, and the stored expiries of an active and of an expired session.
 type Store = (&'static str, &'static str, [&'static str; 2]);
 
 const ZONED: [&str; 2] = ["'2090-01-01 00:00:00+00'", "'2020-01-01 00:00:00+00'"];
@@ -12,7 +12,7 @@ const MILLIS: [&str; 2] = ["3786912000000", "1577836800000"];
 const ISO: [&str; 2] = ["'2090-01-01T00:00:00.000Z'", "'2020-01-01T00:00:00.000Z'"];
 const OFFSET: [&str; 2] = ["'2090-01-01T00:00:00.000+00:00'", "'2020-01-01T00:00:00.000+00:00'"];
 
-/// Columns come as token, user, expiry; then what the frameworks add.
+/// Columns are token, user, expiry; then those that the framework adds.
 const POSTGRES: [Store; 10] = [
     (
         "authjs-pg",
@@ -132,7 +132,7 @@ const SQLITE: [Store; 8] = [
     ),
 ];
 
-/// Two sessions of one user, who exists, in the first three columns of the table of sessions.
+/// Inserts two sessions of one existing user into the first three columns of the session table.
 fn fill(tables: &str, expiries: [&str; 2]) -> String {
     let name = |marker: &str| {
         let (_, rest) = tables.rsplit_once(marker).unwrap();
@@ -174,7 +174,7 @@ fn assert_read(url: &str, profile: &str) {
 }
 
 #[test]
-fn every_store_is_recognised_and_read_on_postgres() {
+fn every_store_is_recognized_and_read_on_postgres() {
     for (profile, tables, expiries) in POSTGRES {
         let database = testkit::empty_database();
         database.psql(tables).unwrap();
@@ -184,7 +184,7 @@ fn every_store_is_recognised_and_read_on_postgres() {
 }
 
 #[test]
-fn every_store_is_recognised_and_read_on_sqlite() {
+fn every_store_is_recognized_and_read_on_sqlite() {
     let folder = tempfile::tempdir().unwrap();
     for (at, (profile, tables, expiries)) in SQLITE.iter().enumerate() {
         let path = folder.path().join(format!("{at}.db"));
@@ -196,7 +196,7 @@ fn every_store_is_recognised_and_read_on_sqlite() {
 }
 
 #[test]
-fn tables_that_people_bent_are_read_and_described() {
+fn modified_tables_are_read_and_described() {
     let database = testkit::healthy_database();
     for (bend, note) in [
         (
@@ -231,7 +231,7 @@ fn tables_that_people_bent_are_read_and_described() {
 }
 
 #[test]
-fn two_tables_of_sessions_are_ambiguous_and_a_missing_column_is_named() {
+fn two_session_tables_are_ambiguous_and_a_missing_column_is_named() {
     let database = testkit::healthy_database();
     database.psql("CREATE SCHEMA old; CREATE TABLE old.sessions (LIKE sessions INCLUDING ALL)").unwrap();
     for url in database.urls("postgres") {
@@ -301,7 +301,7 @@ fn users_of_any_type_are_counted_alike() {
 }
 
 #[test]
-fn deep_looks_past_an_index_that_lies() {
+fn no_trust_constraints_ignores_a_corrupt_index() {
     let database = testkit::healthy_database();
     database
         .psql(
@@ -329,7 +329,7 @@ fn deep_looks_past_an_index_that_lies() {
 }
 
 #[test]
-fn names_and_values_that_try_to_be_more_than_that_are_only_names_and_values() {
+fn hostile_names_and_values_are_only_names_and_values() {
     let database = testkit::empty_database();
     database
         .psql(
@@ -371,7 +371,7 @@ fn names_and_values_that_try_to_be_more_than_that_are_only_names_and_values() {
 }
 
 #[test]
-fn without_a_column_of_the_user_nothing_is_known_about_users() {
+fn without_a_user_column_nothing_is_known_about_users() {
     let database = testkit::healthy_database();
     let folder = tempfile::tempdir().unwrap();
     let text = format!(
@@ -395,7 +395,7 @@ fn without_a_column_of_the_user_nothing_is_known_about_users() {
 }
 
 #[test]
-fn a_profile_of_ones_own_is_recognised_like_the_others() {
+fn a_custom_profile_is_recognized_like_the_others() {
     let database = testkit::empty_database();
     database
         .psql(

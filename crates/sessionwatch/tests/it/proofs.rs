@@ -1,11 +1,11 @@
-//! A constraint proves something only where the database holds every row to it.
+//! A constraint is proof only if the database enforces it for every row.
 
 use std::sync::OnceLock;
 
 use serde_json::json;
 use testkit::{Database, find_check_result, wait_until};
 
-/// Sessions with a unique token and a foreign key, as migrations make them.
+/// Sessions with a unique token and a foreign key, as migrations create them.
 const CONSTRAINED: &str = r#"
 CREATE TABLE users (id text PRIMARY KEY, name text);
 CREATE TABLE accounts (id text PRIMARY KEY, "userId" text);
@@ -15,7 +15,7 @@ CREATE TABLE sessions (
 INSERT INTO users SELECT 'u' || n, 'User ' || n FROM generate_series(1, 60) AS n;
 INSERT INTO sessions SELECT 's' || n, md5('t' || n), 'u' || n, now() + interval '9 days' FROM generate_series(1, 60) AS n;
 "#;
-/// Twenty sessions of users who do not exist, as `pg_restore --disable-triggers` or replication can leave them.
+/// Twenty sessions of missing users, as `pg_restore --disable-triggers` or replication can leave them.
 const ORPHANS: &str = r#"
 SET session_replication_role = replica;
 INSERT INTO sessions SELECT 'o' || n, md5('o' || n), 'ghost' || n, now() + interval '9 days' FROM generate_series(1, 20) AS n;
@@ -27,7 +27,7 @@ fn constrained() -> Database<'static> {
     testkit::clone_template(&TEMPLATE, &[CONSTRAINED])
 }
 
-/// What a check finds by either engine, directly and through the pooler: its value, and what proves it.
+/// Result of a check by either engine, direct and through the pooler: its value and its proof.
 fn finds(database: &Database<'_>, id: &str, value: f64, proof: Option<&str>) {
     for (url, engine) in database.urls("postgres").iter().zip(["scan", "pushdown"]) {
         let report = testkit::run_check(url, &["--engine", engine]);
@@ -43,7 +43,7 @@ fn finds(database: &Database<'_>, id: &str, value: f64, proof: Option<&str>) {
 }
 
 #[test]
-fn a_constraint_that_holds_is_believed_and_named() {
+fn an_enforced_constraint_is_trusted_and_named() {
     let database = constrained();
     finds(&database, "duplicate-tokens", 0.0, Some("one_token"));
     finds(&database, "orphaned-sessions", 0.0, Some("of_user"));
@@ -56,7 +56,7 @@ fn a_constraint_that_holds_is_believed_and_named() {
 }
 
 #[test]
-fn constraints_of_a_table_say_nothing_about_those_that_inherit_from_it() {
+fn constraints_of_a_table_prove_nothing_about_inheriting_tables() {
     let database = constrained();
     database
         .psql(
@@ -72,7 +72,7 @@ fn constraints_of_a_table_say_nothing_about_those_that_inherit_from_it() {
 }
 
 #[test]
-fn users_in_a_table_that_inherits_are_neither_missing_nor_counted_twice() {
+fn users_in_an_inheriting_table_are_neither_missing_nor_counted_twice() {
     let database = constrained();
     database
         .psql(
@@ -105,7 +105,7 @@ fn a_foreign_key_that_is_not_enforced_proves_nothing() {
 }
 
 #[test]
-fn a_part_whose_triggers_are_disabled_takes_the_proof_from_the_whole() {
+fn a_partition_with_disabled_triggers_voids_the_proof_of_the_whole_table() {
     let database = testkit::empty_database();
     database
         .psql(
@@ -120,7 +120,7 @@ fn a_part_whose_triggers_are_disabled_takes_the_proof_from_the_whole() {
                INSERT INTO sessions SELECT 's' || n, md5('t' || n), 'u' || n, now() + interval '9 days' FROM generate_series(1, 60) AS n"#,
         )
         .unwrap();
-    // With the partition key in it, a unique index holds across all parts.
+    // If it includes the partition key, a unique index applies across all partitions.
     finds(&database, "duplicate-tokens", 0.0, Some("one_token"));
     finds(&database, "orphaned-sessions", 0.0, Some("of_user"));
     database.psql("ALTER TABLE sessions_1 DISABLE TRIGGER ALL").unwrap();
@@ -129,7 +129,7 @@ fn a_part_whose_triggers_are_disabled_takes_the_proof_from_the_whole() {
 }
 
 #[test]
-fn unique_indexes_on_the_parts_alone_prove_nothing_about_the_whole() {
+fn unique_indexes_on_partitions_prove_nothing_about_the_whole_table() {
     let database = testkit::empty_database();
     database
         .psql(
@@ -149,7 +149,7 @@ fn unique_indexes_on_the_parts_alone_prove_nothing_about_the_whole() {
 }
 
 #[test]
-fn a_unique_index_that_does_not_hold_for_every_token_proves_nothing() {
+fn a_unique_index_that_does_not_cover_every_token_proves_nothing() {
     for index in [
         r#"CREATE UNIQUE INDEX one_token ON sessions ("sessionToken") WHERE expires > '2000-01-01' AND id < 'd'"#,
         r#"CREATE UNIQUE INDEX one_token ON sessions (("sessionToken" || id))"#,
@@ -166,7 +166,7 @@ fn a_unique_index_that_does_not_hold_for_every_token_proves_nothing() {
             .unwrap();
         finds(&database, "duplicate-tokens", 1.0, None);
     }
-    // What a failed CONCURRENTLY leaves behind.
+    // An invalid index, as a failed CONCURRENTLY leaves it.
     let database = constrained();
     database
         .psql(
@@ -176,7 +176,7 @@ fn a_unique_index_that_does_not_hold_for_every_token_proves_nothing() {
         .unwrap();
     database.psql(r#"CREATE UNIQUE INDEX CONCURRENTLY one_token ON sessions ("sessionToken")"#).unwrap_err();
     finds(&database, "duplicate-tokens", 1.0, None);
-    // A constraint that is checked at the end of a transaction is not one to be proved by.
+    // A deferrable constraint is no proof.
     let database = constrained();
     database
         .psql(
@@ -188,7 +188,7 @@ fn a_unique_index_that_does_not_hold_for_every_token_proves_nothing() {
 }
 
 #[test]
-fn orphans_that_leave_no_trace_in_the_catalogue_are_found_by_deep_and_by_the_first_look_of_serve() {
+fn orphans_without_a_trace_in_the_catalog_are_found_without_trust_and_by_the_first_run_of_serve() {
     let database = constrained();
     database.psql(ORPHANS).unwrap();
     for engine in ["scan", "pushdown"] {
@@ -201,7 +201,7 @@ fn orphans_that_leave_no_trace_in_the_catalogue_are_found_by_deep_and_by_the_fir
         database.url("postgres")
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-    // The process before believed the rows; what came while nobody watched is not believed.
+    // The earlier process had verified the rows; rows added while no daemon ran are not trusted.
     database.psql("DELETE FROM sessions WHERE id LIKE 'o%'").unwrap();
     let orphans = |watch: &testkit::DaemonProcess| {
         let page = watch.get_body("/metrics");
@@ -211,7 +211,7 @@ fn orphans_that_leave_no_trace_in_the_catalogue_are_found_by_deep_and_by_the_fir
     wait_until("the first look", || orphans(&first).ends_with(" 0"));
     assert_eq!(first.stop(), Some(0));
     database.psql(ORPHANS).unwrap();
-    // Ten minutes later a run is due, but not the one of each night.
+    // Ten minutes later a run is due, but not the nightly one.
     rusqlite::Connection::open(folder.path().join("sessionwatch-state.db"))
         .unwrap()
         .execute("UPDATE censuses SET at = at - 600000000", [])

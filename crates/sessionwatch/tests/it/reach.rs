@@ -1,5 +1,4 @@
-//! How far a plan may reach, and what it depends on: hidden users, shared tokens, many small plans, and what a deletion does
-//! to other tables.
+//! The impact of a plan: hidden users, shared tokens, many small plans, and effects of a deletion on other tables.
 
 use std::path::Path;
 
@@ -33,7 +32,7 @@ fn plan(folder: &Path, arguments: &[&str]) -> Value {
     document(&said)["plan"].clone()
 }
 
-/// Applies a plan that is confirmed, or not.
+/// Applies a plan, with or without a confirmation.
 fn apply(folder: &Path, arguments: &[&str], plan: &Value, confirmed: bool) -> ProgramOutput {
     let confirm: &[&str] = if confirmed { &["--confirm", "app"] } else { &[] };
     let id = plan["id"].as_str().unwrap();
@@ -47,7 +46,7 @@ fn applied(folder: &Path, arguments: &[&str]) -> Value {
     document(&said)["applied"].clone()
 }
 
-/// Two roles with the statements of `grants`, and a configuration with both.
+/// Two roles with the statements of `grants`, and a configuration of both.
 fn roles(database: &Database<'_>, folder: &Path) -> (String, String) {
     let (watch, act) = (testkit::create_role(database, "watch"), testkit::create_role(database, "act"));
     grant(database, &watch, &act);
@@ -62,19 +61,19 @@ fn grant(database: &Database<'_>, watch: &str, act: &str) {
     database.psql(&lines.map(|line| format!("{line}\n")).collect::<String>()).unwrap();
 }
 
-/// Two users share the first token, one user has the second one twice.
+/// Two users share the first token, and one user has the second one twice.
 const SHARED: &str = "INSERT INTO users (id, name) VALUES (1, 'Ada'), (2, 'Bo'), (3, 'Cy'), (4, 'Di');
 INSERT INTO sessions VALUES ('a', 'shared-token-1-of-a-usual-length', 1, {live}), ('b', 'shared-token-1-of-a-usual-length', 2, {live}),
   ('c', 'double-token-2-of-a-usual-length', 3, {live}), ('d', 'double-token-2-of-a-usual-length', 3, {live} + {more}), ('e', 'single-token-3-of-a-usual-length', 4, {live});";
 
-/// Puts back, on whatever database, no more than a plan had promised.
+/// Restores on any database no more than the plan promised.
 fn puts_back_what_it_promises(folder: &Path, sql: &dyn Fn(&str)) {
     let gone = applied(folder, &["cleanup", "duplicates"]);
     assert_eq!(gone["done"], 3, "a, b and c");
     let restore = ["archive", "restore", gone["plan"].as_str().unwrap()];
     let back = plan(folder, &restore);
     let notes = back["notes"].to_string();
-    // One row on the shared token; the other ones would collide with it, or with the row that stayed.
+    // One row with the shared token; the others would conflict with it, or with the row that stayed.
     assert_eq!(back["rows"], 1, "{notes}");
     assert!(notes.contains("1 restored token was shared by several users"), "{notes}");
     assert!(notes.contains("token shared-t… as user 1"), "{notes}");
@@ -90,7 +89,7 @@ fn puts_back_what_it_promises(folder: &Path, sql: &dyn Fn(&str)) {
     let said = apply(folder, &restore, &back, true);
     let done = document(&said)["applied"].clone();
     assert_eq!((said.exit_code, &done["done"], &done["skipped"]), (0, &1.into(), &0.into()), "{done:#}");
-    // A user who is gone, an id that is there again, and a token that is.
+    // A deleted user, an ID that exists again, and a token that does.
     let gone = applied(folder, &["revoke", "all"]);
     assert_eq!(gone["done"], 3, "one of a and b, d and e");
     sql("DELETE FROM users WHERE id = 4");
@@ -101,7 +100,7 @@ fn puts_back_what_it_promises(folder: &Path, sql: &dyn Fn(&str)) {
     assert!(notes.contains("(user no longer exists): 4"), "{notes}");
     assert!(notes.contains("(id is in the table again): d"), "{notes}");
     assert_eq!(back["rows"], 1, "{notes}");
-    // What gets in the way after the plan was made is named row by row.
+    // Conflicts that arise after the plan was made are named row by row.
     sql("DELETE FROM users WHERE id IN (1, 2)");
     let said = apply(folder, &restore, &back, true);
     let done = document(&said)["applied"].clone();
@@ -109,7 +108,7 @@ fn puts_back_what_it_promises(folder: &Path, sql: &dyn Fn(&str)) {
     assert_eq!(done["rows"][0]["why"], "its user no longer exists");
 }
 
-/// Tables that go or change with a session, and hooks of every kind.
+/// Tables that are deleted or changed with a session, and triggers of every kind.
 const CARTS: &str = r#"
 CREATE TABLE users (id text PRIMARY KEY, name text, email text);
 CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL UNIQUE, "userId" text NOT NULL REFERENCES users(id), expires timestamp(3) NOT NULL);
@@ -126,7 +125,7 @@ INSERT INTO orders SELECT row_number() OVER (), "sessionToken" FROM sessions;
 "#;
 
 #[test]
-fn a_restore_promises_what_it_can_do_and_names_shared_tokens() {
+fn a_restore_promises_only_what_it_can_do_and_names_shared_tokens() {
     let (database, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
     let live =
         |sql: &str| sql.replace("{live}", "now() + interval '5 days'").replace("{more}", "interval '1 day'");
@@ -138,7 +137,7 @@ fn a_restore_promises_what_it_can_do_and_names_shared_tokens() {
 }
 
 #[test]
-fn a_restore_in_a_file_promises_no_more_either() {
+fn a_restore_in_a_file_promises_only_what_it_can_do() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("app.db");
     let file = rusqlite::Connection::open(&path).unwrap();
@@ -162,7 +161,7 @@ fn a_restore_in_a_file_promises_no_more_either() {
     puts_back_what_it_promises(folder.path(), &|sql| file.execute_batch(&live(sql)).unwrap());
 }
 
-/// Plans of one target, by several people, at a time that is set.
+/// Plans for one target, by several users, at a set time.
 struct Desk {
     config: Config,
     store: Store,
@@ -203,7 +202,7 @@ impl Desk {
     }
 }
 
-/// One session each of a hundred users.
+/// One session for each of a hundred users.
 const EACH: &str = r#"
 CREATE TABLE users (id text PRIMARY KEY, name text, email text);
 CREATE TABLE accounts (id text PRIMARY KEY, "userId" text);
@@ -213,7 +212,7 @@ INSERT INTO sessions SELECT 's' || n, md5('o' || n) || md5('p' || n), 'u' || (1 
 "#;
 
 #[test]
-fn many_small_plans_do_not_pass_the_safety_limit() {
+fn many_small_plans_count_together_against_the_safety_limit() {
     for (made_before, require_approval) in [(false, false), (true, false), (false, true)] {
         let (database, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
         database.psql(EACH).unwrap();
@@ -247,7 +246,7 @@ fn many_small_plans_do_not_pass_the_safety_limit() {
         if made_before || require_approval {
             continue;
         }
-        // Putting back ends nothing, and counts for nothing.
+        // A restore revokes nothing, and does not count.
         let restored = desk
             .runtime
             .block_on(restore::create_restore_plan(desk.context("ada"), &plans[0], None))
@@ -262,7 +261,7 @@ fn many_small_plans_do_not_pass_the_safety_limit() {
             &control,
         );
         assert_eq!(desk.runtime.block_on(work).unwrap().done, 2);
-        // An hour later, they are forgotten one after another.
+        // An hour later, they expire from the count one after another.
         hand.send_replace(begun + HOUR + SignedDuration::from_millis(5_500));
         let plan = desk.make("ada", 30);
         assert_eq!(desk.apply("ada", &plan).unwrap(), 2);
@@ -270,7 +269,7 @@ fn many_small_plans_do_not_pass_the_safety_limit() {
 }
 
 #[test]
-fn plans_that_are_applied_at_once_count_together() {
+fn plans_applied_at_once_count_together() {
     let (database, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
     database.psql(EACH).unwrap();
     let url = database.url("postgres");
@@ -289,7 +288,7 @@ fn plans_that_are_applied_at_once_count_together() {
         let applying: Vec<_> = plans.iter().map(|plan| scope.spawn(|| apply(plan))).collect();
         applying.into_iter().map(|one| one.join().unwrap()).collect()
     });
-    // Some may meet another one at work on the same batches.
+    // Some may conflict with another plan on the same batches.
     let expected = |outcome: &Result<u64, ActionError>| {
         matches!(outcome, Ok(2) | Err(ActionError::LimitExceeded(..) | ActionError::TransactionRunning))
     };
@@ -299,7 +298,7 @@ fn plans_that_are_applied_at_once_count_together() {
 }
 
 #[test]
-fn what_a_plan_for_an_address_asks_to_be_typed_is_accepted() {
+fn the_confirmation_that_a_plan_for_a_url_asks_for_is_accepted() {
     let (database, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
     database.psql(CARTS).unwrap();
     let url = database.url("postgres");

@@ -1,5 +1,5 @@
-//! A store that may not be written, such as a backup on read-only media, is read by every command that only reads; and an empty
-//! file is no store.
+//! A read-only store, such as a backup on read-only media, works with every command that only reads; and an empty file
+//! is not a store.
 
 use std::{
     fs,
@@ -20,11 +20,11 @@ const STORE: &str = "sessionwatch-state.db";
 const CONFIGURATION: &str = "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n[serve]\nlisten = \"127.0.0.1:0\"\n[[channel]]\nname = \"hook\"\n\
                              kind = \"webhook\"\nurl = \"http://127.0.0.1:1/\"\n[[logs]]\nname = \"web\"\nfile = \"web.log\"\n";
 
-/// Runs a program in a mount namespace in which a folder may only be read.
+/// Runs a program in a mount namespace in which a folder is read-only.
 const READ_ONLY: &str =
     "mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\" && cd \"$0\" && exec \"$@\"";
 
-/// A user who owns nothing.
+/// ID of a user who owns nothing.
 const STRANGER: u32 = 54_322;
 
 /// Commands that only read.
@@ -62,8 +62,8 @@ const WRITE: [&[&str]; 10] = [
     &["cleanup", "expired"],
 ];
 
-/// A folder with a store in which something of each kind stands. The last entry stands in the log of the database, which
-/// is kept with its index or without, or is not kept.
+/// A folder with a store that has a record of each kind. The last record is in the WAL, which is kept with its index,
+/// without it, or not at all.
 fn folder(log: Option<bool>) -> tempfile::TempDir {
     let (making, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     fs::write(folder.path().join("sessionwatch.toml"), CONFIGURATION).unwrap();
@@ -106,7 +106,7 @@ fn folder(log: Option<bool>) -> tempfile::TempDir {
     folder
 }
 
-/// Every file in a folder.
+/// Contents of every file in a folder.
 fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
     let mut files: Vec<_> = entries
@@ -116,7 +116,7 @@ fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
     files
 }
 
-/// Runs the program in a folder that may only be read.
+/// Runs the program with the folder read-only.
 fn read_only(folder: &Path, arguments: &[&str]) -> ProgramOutput {
     let mut command = Command::new("unshare");
     command.args(["--mount", "--map-root-user", "--", "sh", "-c", READ_ONLY]).arg(folder);
@@ -125,7 +125,7 @@ fn read_only(folder: &Path, arguments: &[&str]) -> ProgramOutput {
     testkit::ProgramOutput::from(command.output().unwrap())
 }
 
-/// The same in a folder that may be written.
+/// Runs the program with a writable copy of the folder.
 fn copied(folder: &Path) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     for (name, content) in contents(folder) {
@@ -134,8 +134,8 @@ fn copied(folder: &Path) -> tempfile::TempDir {
     copy
 }
 
-/// A command says of a store that can only be read what it says of one that can be written, before or after: ages are told
-/// in minutes, and a minute may end in between.
+/// Asserts that a command prints the same for a read-only store as for a writable one, before or after: ages are in
+/// minutes, and a minute may end in between.
 fn reads_the_same(folder: &Path, writable: &Path, command: &[&str]) {
     let expected = || testkit::run_program_in(writable, &[("USER", "ada")], command);
     let before = expected();
@@ -160,7 +160,7 @@ fn reads_the_same(folder: &Path, writable: &Path, command: &[&str]) {
 }
 
 #[test]
-fn a_store_on_a_read_only_file_system_is_read_with_what_stands_in_its_log() {
+fn a_store_on_a_read_only_file_system_is_read_with_its_wal() {
     for log in [None, Some(false), Some(true)] {
         let (folder, elsewhere) = (folder(log), tempfile::tempdir().unwrap());
         let before = contents(folder.path());
@@ -194,7 +194,7 @@ fn a_store_on_a_read_only_file_system_is_read_with_what_stands_in_its_log() {
 }
 
 #[test]
-fn a_store_of_an_older_program_on_a_read_only_file_system_is_read() {
+fn a_store_of_an_older_version_on_a_read_only_file_system_is_read() {
     let folder = folder(None);
     let path = folder.path().join(STORE);
     fs::remove_file(&path).unwrap();
@@ -216,8 +216,8 @@ fn a_store_of_an_older_program_on_a_read_only_file_system_is_read() {
 }
 
 #[test]
-fn a_store_that_belongs_to_somebody_else_is_read_by_who_may_read_it() {
-    // Only root may become somebody else.
+fn a_store_of_another_user_is_readable_with_permission() {
+    // Only root can change the user.
     if Command::new("id").arg("-u").output().unwrap().stdout != b"0\n" {
         return;
     }
@@ -254,7 +254,7 @@ fn a_store_that_belongs_to_somebody_else_is_read_by_who_may_read_it() {
                 said.stderr
             );
         }
-        // A store that may not be read is not one that is missing.
+        // An unreadable store is not a missing one.
         let owner = folder.path().join(STORE);
         fs::set_permissions(&owner, fs::Permissions::from_mode(0o600)).unwrap();
         chown(&owner, Some(0), Some(0)).unwrap();
@@ -270,10 +270,10 @@ fn a_store_that_belongs_to_somebody_else_is_read_by_who_may_read_it() {
 }
 
 #[test]
-fn an_empty_file_is_no_new_store() {
+fn an_empty_file_is_not_a_new_store() {
     let folder = folder(None);
     let path = folder.path().join(STORE);
-    // A file without a byte, and one that SQLite made, in which nothing is.
+    // An empty file, and an empty SQLite database.
     fs::write(&path, "").unwrap();
     let emptied = folder.path().join("emptied");
     let tables = "CREATE TABLE one (id); DROP TABLE one";
@@ -293,7 +293,7 @@ fn an_empty_file_is_no_new_store() {
             let told = said.stderr.contains(&format!("store {STORE} is empty"));
             assert!(said.exit_code == 2 && told, "{command:?}: {}", said.stderr);
         }
-        // Nor is it one where it may not be written, for which somebody else has to ask.
+        // The same in a folder that another user may not write to.
         if is_root {
             let modes = |file, folder_mode| {
                 fs::set_permissions(&path, fs::Permissions::from_mode(file)).unwrap();
@@ -318,12 +318,12 @@ fn an_empty_file_is_no_new_store() {
 }
 
 #[test]
-fn a_crash_while_a_store_is_made_leaves_none() {
+fn a_crash_during_the_creation_of_a_store_leaves_none() {
     let folder = folder(None);
     let path = folder.path().join(STORE);
     fs::remove_file(&path).unwrap();
     let before = contents(folder.path());
-    // A process that writes more than that into a file is killed.
+    // A process that writes more than this to a file is killed.
     for blocks in [0, 1, 8, 40] {
         let mut command = Command::new("sh");
         command.args(["-c", &format!("ulimit -f {blocks}; exec \"$@\""), "sh"]);

@@ -1,4 +1,5 @@
-//! Never the wrong table: what the frameworks made is recognised as what it is, and what only looks like sessions is not.
+//! Never the wrong table: tables of frameworks are recognized as such, and tables that merely look like sessions are
+//! not.
 
 use std::path::{Path, PathBuf};
 
@@ -8,14 +9,14 @@ use testkit::{Database, ProgramOutput, run_program_in};
 mod ambiguity;
 mod libraries;
 
-/// A database of either kind, which configurations and commands name by its address.
+/// A database of either kind, with the URL that configurations and commands use.
 enum Store {
     Server(Database<'static>),
     File(tempfile::TempDir),
 }
 
 impl Store {
-    /// An empty database on a server, or a file.
+    /// Creates an empty database on a server, or a file.
     fn new(server: bool) -> Self {
         if server {
             Self::Server(testkit::empty_database())
@@ -69,7 +70,7 @@ impl Store {
         std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();
     }
 
-    /// A table of token, user and expiry, with rows that have ended.
+    /// A table of token, user and expiry, with expired rows.
     fn tokens(&self, name: &str, columns: [&str; 3], more: &str) {
         let instant = if matches!(self, Self::Server(_)) { "timestamptz" } else { "text" };
         let [token, user, expires] = columns;
@@ -96,7 +97,7 @@ fn fixtures() -> Vec<PathBuf> {
     paths
 }
 
-/// Loads a fixture: the database, and what its header expects.
+/// Loads a fixture. Returns the database, and the expectations in its header.
 fn load(path: &Path) -> (Store, String) {
     let text = std::fs::read_to_string(path).unwrap();
     let store = Store::new(!path.to_str().unwrap().contains(".sqlite."));
@@ -112,7 +113,7 @@ fn fixture(name: &str) -> Store {
 
 const SNAKE: [&str; 3] = ["token", "user_id", "expires_at"];
 const CAMEL: [&str; 3] = ["token", "userId", "expiresAt"];
-/// Tables of tokens that are no sessions, in several spellings.
+/// Tables of other tokens, in several spellings.
 const OTHERS: [(&str, [&str; 3]); 14] = [
     ("password_reset_tokens", SNAKE),
     ("passwordResets", CAMEL),
@@ -131,7 +132,7 @@ const OTHERS: [(&str, [&str; 3]); 14] = [
 ];
 
 #[test]
-fn what_the_frameworks_make_is_recognised_as_what_it_is() {
+fn tables_of_frameworks_are_recognized_as_such() {
     for path in fixtures() {
         let (store, expected) = load(&path);
         let parts: Vec<&str> = expected.split(" | ").collect();
@@ -182,7 +183,7 @@ fn finding(doctor: &Value, id: &str) -> Value {
 }
 
 #[test]
-fn the_role_that_grants_makes_recognises_the_same() {
+fn the_role_of_grants_recognizes_the_same() {
     for path in fixtures() {
         let (Store::Server(database), expected) = load(&path) else { continue };
         let parts: Vec<&str> = expected.split(" | ").collect();
@@ -204,7 +205,7 @@ fn the_role_that_grants_makes_recognises_the_same() {
 }
 
 #[test]
-fn other_tables_of_tokens_beside_the_sessions_are_no_rivals() {
+fn other_token_tables_do_not_make_the_session_table_ambiguous() {
     for name in ["better-auth-kysely-pg.sql", "better-auth-kysely.sqlite.sql"] {
         let store = fixture(name);
         for (table, columns) in OTHERS {
@@ -228,7 +229,7 @@ fn other_tables_of_tokens_beside_the_sessions_are_no_rivals() {
 }
 
 #[test]
-fn other_tables_of_tokens_are_no_sessions() {
+fn other_token_tables_are_not_session_tables() {
     for server in [true, false] {
         for (table, columns) in OTHERS {
             for users in
@@ -259,7 +260,7 @@ fn other_tables_of_tokens_are_no_sessions() {
 }
 
 #[test]
-fn signed_tokens_are_no_sessions_whatever_their_table_is_called() {
+fn signed_tokens_are_not_sessions_whatever_their_table_is_called() {
     for server in [true, false] {
         let store = Store::new(server);
         store.run("CREATE TABLE \"user\" (id text PRIMARY KEY, name text); CREATE TABLE account (id text)");
@@ -278,7 +279,7 @@ fn signed_tokens_are_no_sessions_whatever_their_table_is_called() {
             said.stderr
         );
         assert!(!format!("{}{}", said.stdout, said.stderr).contains("eyJ"), "{}", said.stdout);
-        // Whoever names it all the same hears of it.
+        // A mapping that names it anyway gets a finding.
         store.configure(folder.path(), "sessions = \"session\"");
         let (_, report) = check(folder.path());
         assert!(report["notes"].to_string().contains("are JWTs"), "{report:#}");
@@ -288,7 +289,7 @@ fn signed_tokens_are_no_sessions_whatever_their_table_is_called() {
 }
 
 #[test]
-fn a_table_that_too_little_speaks_for_is_unknown_until_it_is_named() {
+fn a_table_with_too_little_evidence_is_unknown_until_it_is_named() {
     for server in [true, false] {
         let store = Store::new(server);
         store.run("CREATE TABLE \"user\" (id text PRIMARY KEY, name text); CREATE TABLE account (id text); INSERT INTO \"user\" VALUES ('u1', 'x'), ('u2', 'y')");
@@ -322,7 +323,7 @@ fn a_table_that_too_little_speaks_for_is_unknown_until_it_is_named() {
         }
         let doctor = testkit::run_for_json(&["doctor", &store.url(), "--format", "json"]);
         assert_eq!(finding(&doctor, "recognition")["level"], "fail", "{doctor:#}");
-        // The lines that the error shows are enough.
+        // The lines that the error prints are enough.
         let refused = run_program_in(folder.path(), &[], all).stderr;
         let lines: Vec<&str> = refused.lines().filter_map(|line| line.strip_prefix("  ")).collect();
         store.configure(folder.path(), &lines.join("\n"));

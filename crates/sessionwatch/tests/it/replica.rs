@@ -1,4 +1,4 @@
-//! A target with a replica: that is looked at first, and the database itself where it cannot be.
+//! A target with a replica: the replica is checked first, the database itself only if that fails.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use testkit::{Database, FaultProxy, HttpSink, NetworkFault, PostgresServer, Repl
 
 use crate::fastforward::{MINUTE, Watch, monday};
 
-/// A server with the guide's tables, and its replica. Each is reached by a proxy.
+/// A server with the operator guide's tables, and its replica, each behind a proxy.
 struct Pair<'a> {
     database: Database<'a>,
     server: &'a PostgresServer,
@@ -27,7 +27,7 @@ impl<'a> Pair<'a> {
         Self { database, server, replica, before_server, before_replica }
     }
 
-    /// A configuration with both, and a channel.
+    /// A configuration of both, and a channel.
     fn configuration(&self, more: &str) -> String {
         let url = |proxy: &FaultProxy| self.database.url_at_port("postgres", proxy.port());
         format!(
@@ -38,7 +38,7 @@ impl<'a> Pair<'a> {
         )
     }
 
-    /// `check` with that configuration: the report.
+    /// Runs `check` with that configuration, and returns the report.
     fn check(&self, folder: &Path) -> Value {
         let said = testkit::run_program_in(folder, &[], &["check", "--format", "json"]);
         assert_eq!(said.exit_code, 0, "{} {}", said.stdout, said.stderr);
@@ -56,7 +56,7 @@ fn lag(watch: &Watch) -> f64 {
 }
 
 #[test]
-fn the_replica_is_looked_at_and_its_lag_is_said() {
+fn the_replica_is_checked_and_its_lag_is_reported() {
     let server = PostgresServer::start(&[]).unwrap();
     let pair = Pair::start(&server);
     let folder = tempfile::tempdir().unwrap();
@@ -92,7 +92,7 @@ fn the_replica_is_looked_at_and_its_lag_is_said() {
     watch.to(monday() + 3 * MINUTE);
     assert_eq!(lag(&watch), 0.0);
     assert!(pair.before_server.captured_bytes().is_empty(), "nobody spoke to the database itself");
-    // Cut off from its server it has replayed all that it received, and lags all the same.
+    // Disconnected from its server, the replica has replayed all that it received, and still lags.
     server.stop_immediately().unwrap();
     testkit::wait_until("the replica is cut off", || {
         pair.replica.psql("postgres", "SELECT count(*) FROM pg_stat_wal_receiver").unwrap().trim() == "0"
@@ -103,7 +103,7 @@ fn the_replica_is_looked_at_and_its_lag_is_said() {
 }
 
 #[test]
-fn where_the_replica_is_down_or_hangs_the_database_itself_is_looked_at_in_the_same_look() {
+fn if_the_replica_is_down_or_hangs_the_database_is_checked_in_the_same_run() {
     let server = PostgresServer::start(&[]).unwrap();
     let pair = Pair::start(&server);
     let folder = tempfile::tempdir().unwrap();
@@ -111,11 +111,11 @@ fn where_the_replica_is_down_or_hangs_the_database_itself_is_looked_at_in_the_sa
     for (fault, why) in [
         (NetworkFault::CutAfter(0), "the replica could not be checked: "),
         (NetworkFault::FreezeAfter(0), "the replica could not be checked: check timed out after 2 s"),
-        // In the middle of its answers.
+        // In the middle of its response.
         (NetworkFault::FreezeAfter(3_000), "the replica could not be checked: check timed out after 2 s"),
     ] {
         pair.before_replica.set_fault(fault);
-        // Both of them have four seconds together: what hangs leaves the other its half.
+        // Both share four seconds: a hanging replica leaves the database half of them.
         let notes = pair.check(folder.path())["notes"].to_string();
         assert!(notes.contains(why), "{fault:?}: {notes}");
     }
@@ -128,7 +128,7 @@ fn where_the_replica_is_down_or_hangs_the_database_itself_is_looked_at_in_the_sa
 }
 
 #[test]
-fn looks_that_alternate_between_a_lagging_replica_and_the_database_find_only_what_happened() {
+fn runs_that_alternate_between_a_lagging_replica_and_the_database_find_only_real_changes() {
     let server = PostgresServer::start(&[]).unwrap();
     let pair = Pair::start(&server);
     let (folder, sink) = (tempfile::tempdir().unwrap(), HttpSink::start(&[]).unwrap());
@@ -156,7 +156,7 @@ fn looks_that_alternate_between_a_lagging_replica_and_the_database_find_only_wha
     pair.replica.wait_for_catch_up(pair.server).unwrap();
     look(&mut watch, NetworkFault::None);
     look(&mut watch, NetworkFault::None);
-    // What happens is found by the replica as well.
+    // The replica finds real changes too.
     pair.database
         .psql(&format!("INSERT INTO sessions SELECT 's5', '{}', 5, now() + interval '1 day'", token.trim()))
         .unwrap();
@@ -176,7 +176,7 @@ fn looks_that_alternate_between_a_lagging_replica_and_the_database_find_only_wha
 }
 
 #[test]
-fn nothing_is_done_where_nothing_can_be_changed() {
+fn remediation_is_refused_on_a_read_only_server() {
     let server = PostgresServer::start(&[]).unwrap();
     let pair = Pair::start(&server);
     let folder = tempfile::tempdir().unwrap();

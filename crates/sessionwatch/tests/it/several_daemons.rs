@@ -1,10 +1,10 @@
-//! Several daemons on one store: whoever leads no more writes nothing, and what is to be told is told in time.
+//! Several daemons on one store: a former leader writes nothing, and notifications are sent in time.
 
 use std::{io::Write as _, path::Path};
 
 use testkit::{DaemonProcess, Database, HttpSink, wait_until, wait_until_none_left};
 
-/// A target whose log is followed, on a store that others may share, and a channel.
+/// A target with a followed log, a shared store, and a channel.
 struct Scene {
     folder: tempfile::TempDir,
     store: Database<'static>,
@@ -20,7 +20,7 @@ impl Scene {
         }
     }
 
-    /// Starts a daemon, with this many patterns of which each is a check.
+    /// Starts a daemon with this many log checks.
     fn start(&self, patterns: usize) -> DaemonProcess {
         let database = self.folder.path().join("app.db");
         if !database.exists() {
@@ -71,14 +71,14 @@ impl Scene {
         self.store.psql(sql).unwrap().trim().to_owned()
     }
 
-    /// Waits until nothing is left to deliver.
+    /// Waits until no delivery is pending.
     fn wait_until_delivered(&self) {
         wait_until_none_left("everything is delivered", || {
             self.asked("SELECT count(*) FROM sessionwatch.outbox WHERE state <> 'done'").parse().unwrap()
         });
     }
 
-    /// Whether each message that was told says that it is told again.
+    /// Returns the `possible_duplicate` flag of each message.
     fn told_again(&self) -> Vec<bool> {
         let again = |body: &str| {
             serde_json::from_str::<serde_json::Value>(body).unwrap()["possible_duplicate"].as_bool()
@@ -87,10 +87,10 @@ impl Scene {
     }
 }
 
-/// An instant shortly after the present one, by the clock of the store's server.
+/// An instant shortly after the current one, by the clock of the store's server.
 const SOON: &str = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) + 6000000";
 
-/// Holds the lease of the target, as a second daemon that renews it.
+/// Holds the lease of the target, like a second daemon that renews it.
 fn hold(store: &Database<'_>) {
     let renew = format!(
         "UPDATE sessionwatch.leases SET until = {SOON} WHERE name = 'target/app' AND holder = 'second'"
@@ -108,7 +108,7 @@ fn created(user: u32) -> String {
 }
 
 #[test]
-fn a_former_leader_keeps_no_line_and_serves_nothing_that_it_saw() {
+fn a_former_leader_stores_no_line_and_serves_no_stale_state() {
     let scene = Scene::new();
     let watch = scene.start(0);
     let seen = [
@@ -131,7 +131,7 @@ fn a_former_leader_keeps_no_line_and_serves_nothing_that_it_saw() {
         write_line();
         scene.asked(kept) != "0"
     });
-    // Another daemon takes the lease over; this one still believes in it for a while.
+    // Another daemon takes over the lease; this one still considers itself the leader for a while.
     let before = scene.asked(&format!(
         "BEGIN; DO $$ BEGIN PERFORM pg_advisory_xact_lock(8315179226770797667);
          UPDATE sessionwatch.leases SET holder = 'second', term = term + 1, until = {SOON}
@@ -149,7 +149,7 @@ fn a_former_leader_keeps_no_line_and_serves_nothing_that_it_saw() {
     assert!(seen.iter().all(|metric| !page.contains(metric)), "{page}");
     assert!(page.contains("sessionwatch_check_runs_total{target=\"app\"}"), "{page}");
     assert_eq!(scene.asked("SELECT place FROM sessionwatch.log_sources"), place);
-    // It leads again, and every line is kept once.
+    // It leads again, and every line is stored once.
     scene.asked("UPDATE sessionwatch.leases SET until = 0 WHERE name = 'target/app'");
     let once = "SELECT count(*) || '/' || count(DISTINCT user_id) FROM sessionwatch.signals";
     let all = format!("{0}/{0}", lines.get());
@@ -160,11 +160,11 @@ fn a_former_leader_keeps_no_line_and_serves_nothing_that_it_saw() {
 }
 
 #[test]
-fn many_alerts_go_out_side_by_side() {
+fn many_alerts_are_delivered_concurrently() {
     const ALERTS: usize = 1 + 2 + 4 + 8;
     let scene = Scene::new();
     let watch = scene.start(ALERTS);
-    // Whoever sends one after the other waits for ever for the second answer.
+    // Sequential deliveries would never get the second response.
     scene.sink.respond_in_batches(1, 2);
     let lines: String = (0..ALERTS).map(|number| format!("EVENT {number};\n")).collect();
     append(&scene.log(), &lines);
@@ -175,13 +175,13 @@ fn many_alerts_go_out_side_by_side() {
 }
 
 #[test]
-fn a_delivery_that_could_not_be_noted_at_once_is_noted_later_and_not_made_again() {
+fn a_delivery_that_cannot_be_recorded_at_once_is_recorded_later_and_not_repeated() {
     let scene = Scene::new();
     let watch = scene.start(2);
     scene.sink.respond_in_batches(0, 2);
     append(&scene.log(), "EVENT 0;\n");
     assert_eq!(scene.sink.wait_for_requests(1).len(), 1);
-    // The message is under way. What came of it cannot be written for a while.
+    // The message is in flight. Its outcome cannot be written for a while.
     scene.asked("ALTER TABLE sessionwatch.outbox RENAME TO away");
     scene.sink.respond_immediately();
     wait_until("it was tried in vain", || {
@@ -198,7 +198,7 @@ fn a_delivery_that_could_not_be_noted_at_once_is_noted_later_and_not_made_again(
 }
 
 #[test]
-fn who_takes_over_does_not_clean_up_once_more() {
+fn a_new_leader_does_not_repeat_a_cleanup() {
     let (database, store) = (testkit::healthy_database(), testkit::empty_database());
     let (url, folder) = (database.url("postgres"), tempfile::tempdir().unwrap());
     let text = format!(
@@ -210,7 +210,7 @@ fn who_takes_over_does_not_clean_up_once_more() {
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
     let ask = |sql: &str| store.psql(sql).unwrap().trim().to_owned();
-    // The store is there; a cleanup was made two hours ago, and another daemon leads.
+    // The store exists; a cleanup was made two hours ago, and another daemon leads.
     testkit::create_account(folder.path(), "ada", "admin");
     let event = |at: &str| {
         format!(
@@ -227,7 +227,7 @@ fn who_takes_over_does_not_clean_up_once_more() {
         hold(&store);
         ask("SELECT count(*) FROM sessionwatch.leases WHERE name = 'delivery'") == "1"
     });
-    // That daemon cleans up, and ends.
+    // That daemon cleans up, and stops.
     ask(&event(SOON));
     ask("UPDATE sessionwatch.leases SET until = 0 WHERE name = 'target/app'");
     let looks = || {
@@ -237,7 +237,7 @@ fn who_takes_over_does_not_clean_up_once_more() {
         count.map_or(0, |count| count.parse::<u32>().unwrap())
     };
     wait_until("it leads and looks", || looks() > 0);
-    // Once the next one is due, it makes it.
+    // When the next cleanup is due, this one runs it.
     ask("UPDATE sessionwatch.leases SET holder = 'second', term = term + 1 WHERE name = 'target/app'");
     wait_until("it leads no more", || {
         hold(&store);

@@ -5,12 +5,12 @@ use std::{os::unix::fs::PermissionsExt as _, path::Path};
 use serde_json::{Value, json};
 use testkit::{Database, find_check_result, run_program_in};
 
-/// Every built-in function and operator again in `public`, each of which fails when it is executed.
+/// Copies of every built-in function and operator in `public`, which fail when they are executed.
 const SHADOWS: &str = include_str!("shadows.sql");
 const EXECUTED: &str = "code of the target was executed";
 
-/// A database with something wrong of every kind and a shadow of everything that is built in, and two roles whose search
-/// path finds the shadows first.
+/// A database with every anomaly and a shadow of everything built in, and two roles whose search path finds the shadows
+/// first.
 struct Shadowed {
     database: Database<'static>,
     watch: String,
@@ -37,12 +37,12 @@ impl Shadowed {
     }
 }
 
-/// What a report says, without times and durations.
+/// A report without times and durations.
 fn said(report: &Value) -> Value {
     let checks = report["checks"].as_array().unwrap().iter();
     let checks = checks.filter(|check| check["id"] != "slow-check-run");
     let told = checks.map(|check| {
-        // Rows are shown in the order of fingerprints, whose key is a new one each time.
+        // Rows are ordered by fingerprint, whose key is new in every run.
         let mut evidence: Vec<String> =
             check["evidence"].as_array().unwrap().iter().map(Value::to_string).collect();
         evidence.sort();
@@ -52,7 +52,7 @@ fn said(report: &Value) -> Value {
 }
 
 #[test]
-fn no_shadow_of_a_built_in_function_is_executed_by_a_command_that_reads() {
+fn no_shadow_of_a_built_in_function_is_executed_by_a_read_only_command() {
     let (plain, shadowed) = (testkit::anomalous_database(), Shadowed::new());
     for (at, url) in shadowed.database.urls(&shadowed.watch).iter().enumerate() {
         let reference = &plain.urls("postgres")[at];
@@ -73,7 +73,7 @@ fn no_shadow_of_a_built_in_function_is_executed_by_a_command_that_reads() {
         ] {
             let run = |url: &String| {
                 let mut whole = arguments.to_vec();
-                // The address of the session comes after its name.
+                // The URL comes after the session's ID.
                 whole.push(url);
                 testkit::run_program(&whole)
             };
@@ -122,7 +122,7 @@ fn no_shadow_is_executed_by_plan_apply_and_restore() {
     }
 }
 
-/// Plans and applies: the plan and the rows that were dealt with.
+/// Plans and applies. Returns the plan and the affected rows.
 fn apply(folder: &Path, arguments: &[&str]) -> (String, u64) {
     let run = |more: &[&str]| {
         let said = run_program_in(folder, &[], &[arguments, &["--format", "json"], more].concat());
@@ -136,7 +136,7 @@ fn apply(folder: &Path, arguments: &[&str]) -> (String, u64) {
     (plan, done.unwrap_or_else(|| panic!("{arguments:?}: {document:#} {}", said.stderr)))
 }
 
-/// The better match of an operator or a function, as the role of an application can make it.
+/// Better matches of operators or functions, as an application's role can create them.
 const BETTER_MATCHES: &str = r#"
 ALTER TABLE sessions ALTER id TYPE varchar, ALTER "sessionToken" TYPE varchar, ALTER "userId" TYPE varchar;
 ALTER TABLE users ALTER id DROP DEFAULT, ALTER id TYPE varchar;
@@ -154,7 +154,7 @@ BEGIN RAISE EXCEPTION 'code of the target was executed'; END $$;
 "#;
 
 #[test]
-fn a_better_match_on_the_usual_search_path_neither_runs_nor_changes_a_verdict() {
+fn a_better_match_on_the_usual_search_path_is_not_executed_and_changes_no_result() {
     let database = testkit::anomalous_database();
     database.psql(BETTER_MATCHES).unwrap();
     let armed = database.psql(r#"SELECT 1 FROM sessions s JOIN users u ON u.id = s."userId""#).unwrap_err();
@@ -170,7 +170,7 @@ fn a_better_match_on_the_usual_search_path_neither_runs_nor_changes_a_verdict() 
 }
 
 #[test]
-fn no_program_is_started_through_the_role_of_a_superuser() {
+fn no_program_is_started_through_a_superuser_role() {
     let database = testkit::anomalous_database();
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
@@ -202,7 +202,7 @@ fn no_program_is_started_through_the_role_of_a_superuser() {
 }
 
 #[test]
-fn only_the_checks_of_the_operator_follow_the_search_path_of_the_role() {
+fn only_custom_checks_follow_the_search_path_of_the_role() {
     let database = testkit::healthy_database();
     let watch = testkit::create_role(&database, "watch");
     database
@@ -251,7 +251,7 @@ threshold = "> 9"
 }
 
 #[test]
-fn doctor_names_who_may_create_what_the_search_path_finds() {
+fn doctor_names_who_can_create_objects_on_the_search_path() {
     let database = testkit::healthy_database();
     let (watch, migrator) =
         (testkit::create_role(&database, "watch"), testkit::create_role(&database, "migrator"));
@@ -291,7 +291,7 @@ fn doctor_names_who_may_create_what_the_search_path_finds() {
 }
 
 #[test]
-fn triggers_find_names_along_the_path_of_the_role_as_for_any_other_program() {
+fn triggers_use_the_search_path_of_the_role_as_for_any_other_program() {
     let database = testkit::anomalous_database();
     database
         .psql(

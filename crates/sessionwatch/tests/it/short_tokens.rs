@@ -1,14 +1,14 @@
-//! Tokens that are shorter than they should be: no more than a third of one is shown or kept, and they can still be named.
+//! Tokens that are too short: at most a third of one is shown or stored, and sessions can still be identified.
 
 use std::path::Path;
 
 use testkit::{Database, ProgramOutput, run_program_in};
 
-/// Short tokens by the ids of their rows, with what may be shown of them.
+/// Short tokens by row ID, with the part that may be shown.
 const TOKENS: [(&str, &str, &str); 4] =
     [("s1", "QZ42X", "Q"), ("s2", "qzxjvkwpbf", "qzx"), ("s3", "739184625013", "7391"), ("s4", "zq", "")];
 
-/// The tables of the SQLite file, which has a row ID that its profile does not know.
+/// Tables of the SQLite file, with a row ID that its profile does not know.
 const MAPPING: &str = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\ntoken = \"sessionToken\"\nuser = \"userId\"\n\
     expires = \"expires\"\ndecoder = \"epoch-ms\"\nusers = \"users\"\n";
 
@@ -41,7 +41,7 @@ fn in_sqlite(folder: &Path) -> String {
     format!("sqlite:{}", path.display())
 }
 
-/// Asserts that no text shows more of a token than it may.
+/// Asserts that no text shows more of a token than allowed.
 fn assert_hidden(place: &str, bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     for part in ["QZ42", "qzxj", "73918", "Z42X", "xjvkw", "84625"] {
@@ -73,7 +73,7 @@ fn tried(url: &str, mapping: &str) {
             document["sessions"].as_array().unwrap().iter().find(|row| row["id"] == id).unwrap().clone();
         assert_eq!(row["token_prefix"], shown, "{row}");
     }
-    // What is shown names a session.
+    // The shown prefix identifies a session.
     assert!(run(&["sessions", "show", "qzx", "app"], 0).stdout.contains("s2"));
     let said = run_program_in(folder.path(), &[], &["sessions", "show", "QZ42X", "app"]);
     assert!(said.exit_code == 2 && !said.stderr.contains("QZ42X"), "{}", said.stderr);
@@ -96,14 +96,14 @@ fn tried(url: &str, mapping: &str) {
 }
 
 #[test]
-fn no_more_than_a_third_of_a_short_token_is_shown_or_kept() {
+fn at_most_a_third_of_a_short_token_is_shown_or_stored() {
     tried(&in_postgres().url("postgres"), "");
     let folder = tempfile::tempdir().unwrap();
     tried(&in_sqlite(folder.path()), MAPPING);
 }
 
 #[test]
-fn pasted_queries_show_no_more_than_a_third_either() {
+fn pasted_queries_show_at_most_a_third_too() {
     let database = testkit::healthy_database();
     database.psql(r#"UPDATE sessions SET "sessionToken" = 'QZ42X' WHERE id IN ('s1', 's2')"#).unwrap();
     let sql = testkit::run_program(&["sql", "duplicate-tokens", &database.url("postgres")]);

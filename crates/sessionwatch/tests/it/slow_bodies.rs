@@ -1,4 +1,4 @@
-//! Strangers who send slowly keep nobody from sending log lines who has shown that they may, and few others.
+//! Slow unauthenticated senders do not block authenticated ones from sending log lines, and few others.
 
 use std::{
     io::{Read as _, Write as _},
@@ -18,7 +18,7 @@ fn signature(body: &[u8]) -> String {
 }
 
 #[test]
-fn slow_bodies_of_strangers_stop_nobody_else() {
+fn slow_unauthenticated_bodies_block_nobody_else() {
     let (database, folder) = (testkit::healthy_database(), tempfile::tempdir().unwrap());
     let text = format!(
         "[[target]]\nname = \"app\"\nurl = \"{}\"\n[serve]\nlisten = \"127.0.0.1:0\"\ntrusted_proxies = [\"127.0.0.1\"]\n\
@@ -37,7 +37,7 @@ fn slow_bodies_of_strangers_stop_nobody_else() {
         stream.write_all(head.as_bytes()).unwrap();
         stream
     };
-    // Without a signature, nobody waits for the body.
+    // Without a signature, the body is not waited for.
     let mut answer = String::new();
     slow("Connection: close\r\n").read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
@@ -49,9 +49,9 @@ fn slow_bodies_of_strangers_stop_nobody_else() {
         let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
         testkit::http::post(&watch.address, "/ingest/vercel", &headers, body).status
     };
-    // Once those of that network have all their places, it has none left, and others have theirs.
+    // Once a network has used all its slots, it gets no more, and others still do.
     testkit::wait_until("the places of a network", || {
-        // Those of a busy machine's first attempts may have been sent away for their slowness.
+        // On a busy machine, the first attempts may have been rejected as too slow.
         held.push(slow(&forged));
         send("203.0.113.9") == 503
     });

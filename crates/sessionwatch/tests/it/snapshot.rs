@@ -1,7 +1,7 @@
-//! Snapshots of whole texts: help, output, messages, pages and answers, as people and programs get them.
+//! Snapshots of whole texts: help, output, messages, pages and API responses, as users and clients get them.
 //!
-//! A changed text fails; `INSTA_UPDATE=always cargo test -p sessionwatch --test it snapshot::` accepts all that changed, and
-//! the difference is then read in the diff of the folder `snapshots`.
+//! A changed text fails; `INSTA_UPDATE=always cargo test -p sessionwatch --test it snapshot::` accepts all changes,
+//! which are then reviewed in the diff of the folder `snapshots`.
 
 mod channels;
 pub(crate) mod help;
@@ -11,9 +11,9 @@ mod web;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// What differs from run to run, and what stands for it. The first that fits counts.
+/// Replacements for values that differ in every run. The first match counts.
 const FILTERS: [(&str, &str); 24] = [
-    // Stories under a set clock begin in January 2025; every other time is that of this machine or of the server.
+    // Tests under a set clock begin in January 2025; all other times are those of this machine or of the server.
     (
         r"(20[013-9]\d|202[0-46-9]|2025-(?:0[2-9]|1))-?\d{2}-\d{2}[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: ?UTC|Z)?",
         "[time]",
@@ -43,7 +43,7 @@ const FILTERS: [(&str, &str); 24] = [
     (r"sessionwatch \d+\.\d+\.\d+", "sessionwatch [version]"),
 ];
 
-/// The snapshots of one family, in a folder of their own. All are taken before the first that differs fails the story.
+/// Snapshots of one family, in their own folder. All are taken before the first difference fails the test.
 pub(crate) struct Snapshots {
     settings: insta::Settings,
     differing: Vec<String>,
@@ -61,12 +61,12 @@ impl Snapshots {
         Self { settings, differing: vec![] }
     }
 
-    /// Replaces more of what differs from run to run, after the usual.
+    /// Adds replacements, applied after the usual ones.
     pub(crate) fn replace(&mut self, pattern: &str, replacement: &str) {
         self.settings.add_filter(pattern, replacement);
     }
 
-    /// Compares a text with what is kept under that name.
+    /// Compares a text with the stored snapshot of this name.
     pub(crate) fn take(&mut self, name: &str, text: &str) {
         let compared = || insta::assert_snapshot!(name, text);
         if catch_unwind(AssertUnwindSafe(|| self.settings.bind(compared))).is_err() {
@@ -74,7 +74,7 @@ impl Snapshots {
         }
     }
 
-    /// Fails if one differed.
+    /// Fails if a snapshot differed.
     pub(crate) fn finish(self) {
         assert!(self.differing.is_empty(), "these snapshots differ: {}", self.differing.join(", "));
     }

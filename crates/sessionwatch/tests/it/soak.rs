@@ -1,4 +1,4 @@
-//! A fortnight of watching, with an application that lives beside it, and incidents of every kind.
+//! Two weeks of monitoring, with a live application and incidents of every kind.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -13,7 +13,7 @@ use crate::fastforward::{Apart, monday};
 const STEP: SignedDuration = SignedDuration::from_mins(10);
 const DAILY: i32 = 24 * 6;
 
-/// Something that goes wrong: the look before which it begins, how many looks later its end is, and what finds it.
+/// An incident: the run before which it begins, its length in runs, and the check that finds it.
 struct Incident {
     at: i32,
     looks: i32,
@@ -26,7 +26,7 @@ const fn incident(day: i32, looks: i32, check: &'static str, [begin, end]: [&'st
     Incident { at: day * DAILY + 37, looks, check, begin, end }
 }
 
-/// One a day; the days between are quiet.
+/// One per day; there are none between them.
 const INCIDENTS: [Incident; 9] = [
     incident(
         1,
@@ -105,7 +105,7 @@ const INCIDENTS: [Incident; 9] = [
     ),
 ];
 
-/// What concerns the people who are told only of what is grave.
+/// Checks of the channel that gets critical alerts only.
 const GRAVE: [&str; 5] = [
     "duplicate-tokens",
     "orphaned-sessions",
@@ -114,7 +114,7 @@ const GRAVE: [&str; 5] = [
     "reappeared-sessions",
 ];
 
-/// The application between two looks: four people log in, and four of two hours ago log out.
+/// Activity of the application between two runs: four logins, and four logouts of sessions from two hours ago.
 fn life(step: i32) -> String {
     let login = |n: i32| {
         let (number, user) = (step * 4 + n, (step * 4 + n).rem_euclid(60) + 1);
@@ -139,7 +139,7 @@ fn configuration(url: &str, sinks: [&HttpSink; 2]) -> String {
     )
 }
 
-/// Notices by check, in the order in which they were told, and the look at which each was.
+/// Notices by check in order of delivery, each with its run.
 fn told(sink: &HttpSink) -> BTreeMap<String, Vec<(String, i32)>> {
     let mut told = BTreeMap::<String, Vec<(String, i32)>>::new();
     for received in sink.received_requests() {
@@ -153,7 +153,7 @@ fn told(sink: &HttpSink) -> BTreeMap<String, Vec<(String, i32)>> {
 }
 
 #[test]
-fn a_fortnight_with_incidents_is_told_exactly_and_memory_stays_flat() {
+fn two_weeks_with_incidents_are_notified_exactly_and_memory_stays_flat() {
     let database = testkit::healthy_database();
     let sinks = [(); 2].map(|()| HttpSink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
@@ -170,7 +170,7 @@ fn a_fortnight_with_incidents_is_told_exactly_and_memory_stays_flat() {
     assert!(watch.looked());
     let mut resident = vec![];
     for step in 1..14 * DAILY {
-        // While its column has another name, the application is down too.
+        // While the column is renamed, the application is down too.
         let down = INCIDENTS.iter().any(|incident| {
             incident.check == "target-unreachable"
                 && (incident.at..=incident.at + incident.looks).contains(&step)
@@ -202,7 +202,7 @@ fn a_fortnight_with_incidents_is_told_exactly_and_memory_stays_flat() {
     assert!(late < early + early / 4, "{resident:?} kibibytes, a day each");
 }
 
-/// Each incident was told once, and resolved once, to whom it concerns; and nothing else was.
+/// Asserts that each incident was notified once and resolved once, to the right channels, and nothing else.
 fn exactly(all: &HttpSink, grave: &HttpSink) {
     for incident in &INCIDENTS {
         for (sink, meant) in [(all, true), (grave, GRAVE.contains(&incident.check))] {
@@ -220,7 +220,7 @@ fn exactly(all: &HttpSink, grave: &HttpSink) {
     }
 }
 
-/// Each week's checklist knows what happened in it, and nothing of the other one.
+/// Asserts that each week's checklist covers its own week only.
 fn checklists(folder: &Path) {
     let week = |number: i32| -> Vec<String> {
         let date = |day: i32| clock::format_rfc3339(monday() + day * DAY);

@@ -1,9 +1,10 @@
-//! Rows that an application marks as deleted, and leaves in the table, are no sessions any more.
+//! Rows that an application marks as deleted are no longer sessions.
 
 use serde_json::Value;
 use testkit::{find_check_result, run_program_in};
 
-/// Three tokens of two live rows each, five of a live row and a deleted one, and 45 more deleted rows; 106 rows are live.
+/// Three tokens on two live rows each, five on a live row and a deleted one, and 45 more deleted rows; 106 rows are
+/// live.
 const ROWS: &str = "
 INSERT INTO users SELECT n, n || '@example.org' FROM SERIES(120);
 INSERT INTO sessions (id, token, user_id, expires_at, created_at) SELECT n, 'token-of-a-usual-length-' || n, n, LATER, NOW FROM SERIES(103);
@@ -12,7 +13,7 @@ INSERT INTO sessions SELECT 300 + n, 'token-of-a-usual-length-' || (10 + n), n, 
 INSERT INTO sessions SELECT 400 + n, 'deleted-token-of-a-usual-length-' || n, n, LATER, NOW, MARK FROM SERIES(45);
 ";
 
-/// A column of that type, and what it holds in a deleted row.
+/// A marker column of this type, and its value in deleted rows.
 fn schema(instant: &str, column: &str, kind: &str, mark: &str) -> String {
     let tables = format!(
         "CREATE TABLE users (id bigint PRIMARY KEY, email text NOT NULL);
@@ -54,7 +55,7 @@ fn is_right(folder: &std::path::Path, url: &str, column: &str) {
 }
 
 #[test]
-fn on_a_server_deleted_rows_are_left_alone() {
+fn on_a_server_deleted_rows_are_ignored() {
     let columns = [
         ("deleted_at", "timestamptz", "now()"),
         ("isRevoked", "boolean DEFAULT false", "true"),
@@ -72,7 +73,7 @@ fn on_a_server_deleted_rows_are_left_alone() {
             sql.replace("LATER", "now() + interval '20 days'").replace("NOW", "now() - interval '1 day'");
         database.psql(&sql).unwrap();
         is_right(folder.path(), &database.url("postgres"), column);
-        // The role that may read just what is needed sees the same.
+        // The role with minimal privileges sees the same.
         let (watch, act) = (testkit::create_role(&database, "watch"), testkit::create_role(&database, "act"));
         let said = testkit::run_program(&[
             "grants",
@@ -89,7 +90,7 @@ fn on_a_server_deleted_rows_are_left_alone() {
 }
 
 #[test]
-fn in_a_file_deleted_rows_are_left_alone() {
+fn in_a_file_deleted_rows_are_ignored() {
     for (column, kind, mark) in [
         ("deletedAt", "integer", "1790000000000"),
         ("is_deleted", "integer DEFAULT 0", "1"),

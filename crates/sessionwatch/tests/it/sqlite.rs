@@ -1,7 +1,7 @@
-//! SQLite files: the demonstration, and files that are none.
+//! SQLite files: the demo, and files that are not databases.
 
 #[test]
-fn the_demonstration_shows_every_kind_of_anomaly_by_both_engines() {
+fn the_demo_shows_every_kind_of_anomaly_by_both_engines() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("demo.db").display().to_string();
     let demo = testkit::run_program(&["demo", "--once", "--path", &path]);
@@ -29,7 +29,7 @@ fn the_demonstration_shows_every_kind_of_anomaly_by_both_engines() {
 }
 
 #[test]
-fn files_that_are_no_database_are_said_to_be_none() {
+fn files_that_are_not_databases_are_reported_as_such() {
     let folder = tempfile::tempdir().unwrap();
     let text = folder.path().join("text.db");
     std::fs::write(
@@ -47,7 +47,7 @@ fn files_that_are_no_database_are_said_to_be_none() {
 }
 
 #[test]
-fn a_file_that_is_locked_or_endless_is_not_healthy() {
+fn a_locked_file_and_an_endless_view_are_unknown() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("app.db");
     let connection = rusqlite::Connection::open(&path).unwrap();
@@ -77,7 +77,7 @@ fn a_file_that_is_locked_or_endless_is_not_healthy() {
 }
 
 #[test]
-fn looking_at_a_file_changes_nothing_in_it() {
+fn checking_a_file_changes_nothing_in_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("demo.db");
     assert_eq!(testkit::run_program(&["demo", "--once", "--path", &path.display().to_string()]).exit_code, 0);

@@ -1,14 +1,14 @@
-//! The daemon ends what people carry out as it ends everything else: after the present batch, and with a record of it.
+//! The daemon ends running plans when it stops: after the current batch, with an audit log entry.
 
 use serde_json::Value;
 use sessionwatch_store::{Store, StoreLocation, archive_batches};
 use testkit::run_program_in;
 
-/// More sessions than go in the time that it takes to ask the daemon to stop.
+/// More sessions than can be removed before the daemon is told to stop.
 const ROWS: u32 = 60_000;
 
 #[test]
-fn a_plan_that_is_applied_from_a_page_ends_cleanly_with_the_daemon() {
+fn a_plan_applied_from_a_page_ends_cleanly_with_the_daemon() {
     let (database, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
     let sessions = format!(
         "CREATE TABLE users (id text PRIMARY KEY, name text);
@@ -42,7 +42,7 @@ fn a_plan_that_is_applied_from_a_page_ends_cleanly_with_the_daemon() {
     let (left, store) =
         (left(), Store::open(&StoreLocation::File(folder.path().join("sessionwatch-state.db"))).unwrap());
     assert!(left > 0, "it was asked to stop before the end");
-    // Nothing is left to be found out, and what was done is on record.
+    // No batch is in doubt, and the work done is recorded.
     assert_eq!(store.read(|db| archive_batches::list_unsettled_batches(db, "app")).unwrap(), []);
     let held: u64 = store
         .read(archive_batches::list_archive_summaries)

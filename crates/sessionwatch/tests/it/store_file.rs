@@ -1,4 +1,4 @@
-//! The file of the store: deleted, replaced, damaged or reached by another path while a daemon works on it.
+//! The store file is deleted, replaced, damaged or opened by another path while a daemon uses it.
 
 use std::{
     fs::{self, OpenOptions},
@@ -13,7 +13,7 @@ use testkit::{DaemonProcess, HttpSink};
 
 const STORE: &str = "sessionwatch-state.db";
 
-/// A folder with the configuration of a watch on a small SQLite file, which tells that channel.
+/// A folder with a configuration for a small SQLite file and a channel.
 fn folder(hook: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     rusqlite::Connection::open(folder.path().join("app.db"))
@@ -38,7 +38,7 @@ fn configure(folder: &Path, hook: &str, more: &str) {
     fs::write(folder.join("sessionwatch.toml"), text).unwrap();
 }
 
-/// The daemon, once it is ready.
+/// Starts a daemon, and waits until it is ready.
 fn ready(folder: &Path) -> DaemonProcess {
     let watch = testkit::DaemonProcess::start_with_command(
         testkit::program_command(&["serve"]).current_dir(folder).stderr(Stdio::piped()),
@@ -47,7 +47,7 @@ fn ready(folder: &Path) -> DaemonProcess {
     watch
 }
 
-/// What a page answers; `None` from a daemon that has ended.
+/// Status of a page; `None` if the daemon has ended.
 fn status(address: &str, path: &str) -> Option<u16> {
     let mut stream = TcpStream::connect(address).ok()?;
     write!(stream, "GET {path} HTTP/1.0\r\nHost: x\r\n\r\n").ok()?;
@@ -56,7 +56,7 @@ fn status(address: &str, path: &str) -> Option<u16> {
     answer.split(' ').nth(1)?.parse().ok()
 }
 
-/// Waits for the end of a daemon: its exit code, and what it logged.
+/// Waits for the end of a daemon. Returns its exit code and its log.
 fn ended(mut watch: DaemonProcess) -> (Option<i32>, String) {
     let mut log = String::new();
     watch.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
@@ -64,7 +64,7 @@ fn ended(mut watch: DaemonProcess) -> (Option<i32>, String) {
 }
 
 #[test]
-fn a_store_that_is_deleted_or_replaced_ends_the_daemon_which_says_so() {
+fn the_daemon_stops_with_a_message_if_its_store_is_deleted_or_replaced() {
     for (expected, replaced) in [("was deleted", false), ("was replaced", true)] {
         let sink = HttpSink::start(&[]).unwrap();
         let folder = folder(&sink.url());
@@ -82,7 +82,7 @@ fn a_store_that_is_deleted_or_replaced_ends_the_daemon_which_says_so() {
         assert!(log.contains(expected) && log.contains("shutting down"), "{log}");
         let told = sink.wait_for_requests(1);
         assert!(told[0].body.contains("store-file") && told[0].body.contains(expected), "{}", told[0].body);
-        // Started again, it works on what is there.
+        // After a restart, it uses the existing file.
         assert_eq!(ready(folder.path()).stop(), Some(0));
     }
 }
@@ -102,7 +102,7 @@ fn a_link_to_a_store_leads_to_the_same_lock() {
     assert_eq!(watch.stop(), Some(0));
 }
 
-/// Writes noise over a file from there on.
+/// Overwrites a file with noise from this position on.
 fn spoil(file: &Path, from: u64) {
     let length = fs::metadata(file).unwrap().len();
     let file = OpenOptions::new().write(true).open(file).unwrap();
@@ -111,7 +111,7 @@ fn spoil(file: &Path, from: u64) {
 }
 
 #[test]
-fn a_start_on_a_damaged_store_names_the_backup() {
+fn a_start_on_a_damaged_store_suggests_the_backup() {
     for from in [0, 4_096] {
         let folder = folder("http://127.0.0.1:1/");
         assert_eq!(ready(folder.path()).stop(), Some(0));
@@ -127,10 +127,10 @@ fn a_start_on_a_damaged_store_names_the_backup() {
 }
 
 #[test]
-fn reads_that_fail_are_logged_and_the_daemon_is_not_ready() {
+fn failing_reads_are_logged_and_the_daemon_is_not_ready() {
     let folder = folder("http://127.0.0.1:1/");
     let watch = ready(folder.path());
-    // Pages that a connection has cached hide damage in the file; none hides it in the schema.
+    // Cached pages hide damage in the file from a connection, but no cache hides damage in the schema.
     let damage =
         "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET rootpage = 1000000 WHERE name = 'alerts';
                   PRAGMA schema_version = 4711;";

@@ -1,4 +1,4 @@
-//! Which commands create a store, and which need one that is there; and that the audit trail holds only what happened.
+//! Commands that create a store, commands that need an existing one, and an audit log that contains only what happened.
 
 use std::{fs, io::Write as _, path::Path, process::Stdio};
 
@@ -10,7 +10,7 @@ const STORE: &str = "sessionwatch-state.db";
 const CONFIGURATION: &str = "[[target]]\nname = \"app\"\nurl = \"sqlite:app.db\"\n[[channel]]\nname = \"hook\"\nkind = \"webhook\"\n\
                              url = \"http://127.0.0.1:1/\"\n[[logs]]\nname = \"web\"\nfile = \"web.log\"\n";
 
-/// A folder with a small application, and the configuration of a watch on it.
+/// A folder with a small application and its configuration.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("sessionwatch.toml"), CONFIGURATION).unwrap();
@@ -31,7 +31,7 @@ fn run(folder: &Path, arguments: &[&str]) -> ProgramOutput {
     testkit::run_program_in(folder, &[("USER", "ada")], arguments)
 }
 
-/// Commands that read or change what is in the store.
+/// Commands that read or change records in the store.
 const NEED_A_STORE: [&[&str]; 35] = [
     &["accounts", "list"],
     &["accounts", "remove", "eve"],
@@ -71,7 +71,7 @@ const NEED_A_STORE: [&[&str]; 35] = [
 ];
 
 #[test]
-fn commands_that_only_read_create_no_store() {
+fn read_only_commands_create_no_store() {
     let folder = folder();
     let before = names(folder.path());
     let apply: [&[&str]; 4] = [
@@ -97,7 +97,7 @@ fn commands_that_only_read_create_no_store() {
         assert_eq!(after, before);
     }
     fs::remove_file(folder.path().join(STORE)).unwrap();
-    // What is looked up in the table alone needs no store.
+    // Commands that only read the table need no store.
     let found = run(folder.path(), &["incident", "find", "u1"]);
     assert!(found.exit_code == 0 && names(folder.path()) == before, "{}", found.stderr);
 }
@@ -111,7 +111,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn commands_that_keep_something_create_a_store_and_say_where() {
+fn commands_that_write_create_a_store_and_say_where() {
     let first: [&[&str]; 3] =
         [&["cleanup", "expired"], &["revoke", "user", "u1"], &["incident", "open", "--severity", "P2"]];
     for arguments in first {
@@ -128,7 +128,7 @@ fn commands_that_keep_something_create_a_store_and_say_where() {
 }
 
 #[test]
-fn a_database_of_something_else_is_no_store() {
+fn a_database_of_another_program_is_not_a_store() {
     let folder = folder();
     let text = format!("{CONFIGURATION}[serve]\nlisten = \"127.0.0.1:0\"\nstore = \"app.db\"\n");
     fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
@@ -151,7 +151,7 @@ fn a_database_of_something_else_is_no_store() {
     assert_eq!(fs::read(folder.path().join("app.db")).unwrap(), before);
 }
 
-/// The actions of the audit trail, in their order.
+/// Actions in the audit log, in order.
 fn trail(folder: &Path) -> Vec<String> {
     let store = Store::open_existing(&StoreLocation::File(folder.join(STORE))).unwrap().unwrap();
     let entries = store.read(|db| audit::list_audit_entries_before(db, None, 1_000)).unwrap();
@@ -159,7 +159,7 @@ fn trail(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn an_empty_audit_trail_is_not_whole_and_what_did_not_happen_is_not_in_it() {
+fn an_empty_audit_log_is_not_intact_and_contains_only_what_happened() {
     let folder = folder();
     drop(Store::open(&StoreLocation::File(folder.path().join(STORE))).unwrap());
     let empty = run(folder.path(), &["audit", "verify"]);
@@ -184,7 +184,7 @@ fn an_empty_audit_trail_is_not_whole_and_what_did_not_happen_is_not_in_it() {
         assert_eq!(said.exit_code, code, "{arguments:?}: {}", said.stderr);
         assert_eq!(trail(folder.path()), Vec::<String>::new(), "{arguments:?}");
     }
-    // What did happen is.
+    // Real actions are recorded.
     let mut adding = testkit::program_command(&["accounts", "add", "eve"]);
     let mut child =
         adding.current_dir(folder.path()).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();

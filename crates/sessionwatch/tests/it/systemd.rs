@@ -1,4 +1,4 @@
-//! The daemon and the system: a supervisor that wants to know, signals, and what is logged.
+//! The daemon under a service manager: notifications, signals and logging.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -12,7 +12,7 @@ use std::{
 use serde_json::Value;
 use testkit::{DaemonProcess, Database, FaultProxy, HttpSink, NetworkFault};
 
-/// The end of a configuration: a channel, and where metrics are served.
+/// End of a configuration: a channel, and the metrics address.
 fn common(hook: &str, store: &str) -> String {
     format!(
         "[checks.slow-check-run]\nenabled = false\n[serve]\nlisten = \"127.0.0.1:0\"\nstore = \"{store}\"\n\
@@ -28,7 +28,7 @@ fn write(folder: &Path, text: &str) {
     std::fs::write(folder.join("sessionwatch.toml"), text).unwrap();
 }
 
-/// A daemon whose log is kept.
+/// A daemon with a captured log.
 pub(crate) struct Logged {
     pub(crate) watch: DaemonProcess,
     log: Arc<Mutex<Vec<String>>>,
@@ -50,28 +50,28 @@ impl Logged {
         self.log.lock().unwrap().clone()
     }
 
-    /// Waits until so many lines hold those words.
+    /// Waits until this many lines contain a text.
     fn wait_for(&self, count: usize, words: &str) {
         testkit::wait_until(words, || {
             self.lines().iter().filter(|line| line.contains(words)).count() >= count
         });
     }
 
-    /// Asks it for another configuration, and waits until it says what it makes of that for the so manieth time.
+    /// Reloads the configuration, and waits for the result: the `count`-th log line about a reload.
     pub(crate) fn reload(&self, count: usize, words: &str) {
         self.watch.send_signal("HUP");
         self.wait_for(count, words);
     }
 }
 
-/// Success is no warning.
+/// Success is not logged as a warning.
 const USED: &str = "INFO new configuration active";
 const REFUSED: &str = "new configuration rejected";
 
-/// How long a supervisor waits for a word on a busy machine.
+/// Time limit for a notification on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A supervisor, and the place where it listens.
+/// A service manager's socket, and its path.
 fn supervisor(folder: &Path) -> (UnixDatagram, PathBuf) {
     let place = folder.join("notify");
     let socket = UnixDatagram::bind(&place).unwrap();
@@ -79,7 +79,7 @@ fn supervisor(folder: &Path) -> (UnixDatagram, PathBuf) {
     (socket, place)
 }
 
-/// What a supervisor is told next, besides that all is well.
+/// Returns the next notification other than a watchdog ping.
 fn heard(socket: &UnixDatagram) -> String {
     let begun = Instant::now();
     loop {
@@ -94,7 +94,7 @@ fn heard(socket: &UnixDatagram) -> String {
 }
 
 #[test]
-fn a_supervisor_hears_how_the_daemon_is() {
+fn the_service_manager_is_notified_of_the_daemons_state() {
     let database = testkit::healthy_database();
     let (folder, sink) = (tempfile::tempdir().unwrap(), HttpSink::start(&[]).unwrap());
     let good = target("app", &database.url("postgres")) + &common(&sink.url(), "state.db");
@@ -105,7 +105,7 @@ fn a_supervisor_hears_how_the_daemon_is() {
         command.current_dir(folder.path()).env("NOTIFY_SOCKET", &place).env("WATCHDOG_USEC", "400000");
         command
     };
-    // What cannot begin is never ready.
+    // A daemon that cannot start is never ready.
     write(folder.path(), &good.replace("state.db", "no/such/folder/state.db"));
     assert_eq!(start().stderr(Stdio::null()).status().unwrap().code(), Some(2));
     write(folder.path(), &good);
@@ -119,8 +119,7 @@ fn a_supervisor_hears_how_the_daemon_is() {
         let count = socket.recv(&mut bytes).unwrap();
         assert_eq!(bytes[..count].trim_ascii(), b"WATCHDOG=1");
     }
-    // The first one comes at once, and none of the others before half the time has passed once more: whoever reads them
-    // late finds several.
+    // The first ping comes at once, the next ones after half the interval each. A late reader finds several.
     assert!(begun.elapsed() >= 9 * Duration::from_millis(200), "{:?}", begun.elapsed());
     for (text, words) in [(good.as_str(), USED), ("nonsense", REFUSED)] {
         write(folder.path(), text);
@@ -137,7 +136,7 @@ fn a_supervisor_hears_how_the_daemon_is() {
 }
 
 #[test]
-fn a_good_change_is_taken_over_without_losing_what_is_known() {
+fn a_valid_change_is_applied_without_losing_state() {
     let (one, other) = (testkit::anomalous_database(), testkit::healthy_database());
     let (folder, sink) = (tempfile::tempdir().unwrap(), HttpSink::start(&[]).unwrap());
     let common = common(&sink.url(), "state.db");
@@ -145,7 +144,7 @@ fn a_good_change_is_taken_over_without_losing_what_is_known() {
     write(folder.path(), &(target("one", &url(&one)) + &common));
     let watch = Logged::start(testkit::program_command(&["serve"]).current_dir(folder.path()));
     assert_eq!(notices(&sink.wait_for_requests(1)), ["one duplicate-tokens firing"]);
-    // A second target, whose threshold is another one.
+    // A second target with another threshold.
     let both = target("one", &url(&one)) + &target("other", &url(&other));
     write(folder.path(), &format!("{both}[checks.active-sessions]\nmin = 1\nmax = 2\n{common}"));
     watch.reload(1, USED);
@@ -154,7 +153,7 @@ fn a_good_change_is_taken_over_without_losing_what_is_known() {
     let metrics = watch.watch.get_body("/metrics");
     assert!(metrics.contains("sessionwatch_check_runs_total{target=\"one\"} 1\n"), "{metrics}");
     assert!(metrics.contains("sessionwatch_config_reload_success 1\n"), "{metrics}");
-    // Nobody watches the first one any more: whoever heard of its alert hears that.
+    // The first target is no longer monitored, and recipients of its alert are notified of that.
     write(folder.path(), &(target("other", &url(&other)) + &common));
     watch.reload(2, USED);
     let received = sink.wait_for_requests(2);
@@ -175,10 +174,10 @@ fn a_good_change_is_taken_over_without_losing_what_is_known() {
 }
 
 #[test]
-fn a_message_whose_answer_is_on_its_way_is_not_sent_again_after_a_reload_or_an_end() {
+fn a_message_awaiting_its_response_is_not_sent_again_after_a_reload_or_a_stop() {
     let (database, folder) = (testkit::anomalous_database(), tempfile::tempdir().unwrap());
     let sink = HttpSink::start(&[]).unwrap();
-    // The message arrives at once, and its answer half a second later.
+    // The message arrives at once, its response half a second later.
     let slow = FaultProxy::start(sink.port(), NetworkFault::Delay(Duration::from_millis(500))).unwrap();
     let url = format!("http://127.0.0.1:{}/hook", slow.port());
     write(folder.path(), &(target("one", &database.url("postgres")) + &common(&url, "state.db")));
@@ -203,7 +202,7 @@ fn notices(received: &[testkit::ReceivedRequest]) -> Vec<String> {
 }
 
 #[test]
-fn a_broken_change_is_refused_and_everything_wrong_with_it_is_logged_once() {
+fn an_invalid_change_is_rejected_and_all_its_errors_are_logged_once() {
     let database = testkit::healthy_database();
     let (folder, sink) = (tempfile::tempdir().unwrap(), HttpSink::start(&[]).unwrap());
     let common = common(&sink.url(), "state.db");
@@ -250,7 +249,7 @@ fn a_broken_change_is_refused_and_everything_wrong_with_it_is_logged_once() {
     assert_eq!(watch.watch.stop(), Some(0));
 }
 
-/// It ends well, and in time.
+/// Asserts that the daemon stops successfully and in time.
 fn assert_ends(watch: DaemonProcess) {
     let begun = Instant::now();
     assert_eq!(watch.stop(), Some(0));
@@ -258,7 +257,7 @@ fn assert_ends(watch: DaemonProcess) {
 }
 
 #[test]
-fn it_ends_in_time_while_a_look_hangs_and_a_channel_does_not_answer() {
+fn it_stops_in_time_during_a_hanging_check_run_and_an_unresponsive_channel() {
     let (one, other) = (testkit::healthy_database(), testkit::anomalous_database());
     let proxy =
         FaultProxy::start(testkit::shared_server().ports()[0], NetworkFault::FreezeAfter(3_000)).unwrap();
@@ -274,7 +273,7 @@ fn it_ends_in_time_while_a_look_hangs_and_a_channel_does_not_answer() {
     assert_eq!(testkit::wait_for_remaining_queries(&one), "");
 }
 
-/// A daemon with a look behind it, whose store does not answer any more.
+/// A daemon after its first check run, whose store no longer responds.
 fn without_store(folder: &Path, database: &Database<'_>, proxy: &FaultProxy) -> DaemonProcess {
     let store = testkit::empty_database().url_at_port("postgres", proxy.port());
     let sink = HttpSink::start(&[]).unwrap();
@@ -288,7 +287,7 @@ fn without_store(folder: &Path, database: &Database<'_>, proxy: &FaultProxy) -> 
 }
 
 #[test]
-fn it_ends_in_time_while_the_store_hangs_and_at_once_when_asked_twice() {
+fn it_stops_in_time_during_a_hanging_store_and_at_once_on_a_second_signal() {
     let database = testkit::healthy_database();
     for twice in [false, true] {
         let proxy = FaultProxy::start(testkit::shared_server().ports()[0], NetworkFault::None).unwrap();
@@ -300,13 +299,13 @@ fn it_ends_in_time_while_the_store_hangs_and_at_once_when_asked_twice() {
         }
         watch.send_signal("TERM");
         watch.send_signal("INT");
-        // By itself it would end later, and well.
+        // Without the second signal, it would stop later, and successfully.
         assert_eq!(watch.wait(), Some(3));
     }
 }
 
 #[test]
-fn every_line_of_the_log_can_be_json() {
+fn every_log_line_can_be_json() {
     let database = testkit::anomalous_database();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let folder = tempfile::tempdir().unwrap();
@@ -333,7 +332,7 @@ fn every_line_of_the_log_can_be_json() {
     let costs =
         |line: &Value| line["message"].as_str().unwrap().contains("looks a month keep its database awake");
     assert!(lines.iter().any(costs), "{lines:#?}");
-    // What a command says to its caller too.
+    // Error messages of commands too.
     let said = testkit::run_program_in(folder.path(), &[], &["check", "--log-format", "json"]);
     let line: Value = serde_json::from_str(said.stderr.trim()).unwrap();
     assert!(said.exit_code == 2 && line["level"] == "ERROR", "{line}");

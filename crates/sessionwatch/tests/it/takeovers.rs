@@ -1,14 +1,14 @@
-//! How long leases stood still when they passed from one daemon to another, by the clock of the server that their store is on:
-//! a test that is held up on a busy machine does not count.
+//! Duration of lease takeovers between daemons, by the clock of the server of their store: delays of the test process
+//! on a busy machine do not count.
 
 use testkit::Database;
 
-/// Microseconds from the last renewal of a leader that is gone until somebody else leads, at most.
+/// Maximum time from the last renewal of a gone leader to the takeover, in microseconds.
 const TAKEOVER_LIMIT: i64 = 10_000_000;
 
-/// Has the server note every takeover in a store that a daemon has made. A lease that was given up does not count.
+/// Makes the server record every takeover in an existing store. A released lease does not count.
 pub(crate) fn note(store: &Database<'_>) {
-    // A lease ends a fixed time after it was renewed, or taken over.
+    // A lease expires a fixed time after its renewal or takeover.
     let script = "CREATE TABLE takeovers (lease text NOT NULL, passed bigint NOT NULL);
         CREATE FUNCTION note_takeover() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
           INSERT INTO public.takeovers VALUES (NEW.name, NEW.until - OLD.until); RETURN NULL; END $$;
@@ -17,7 +17,7 @@ pub(crate) fn note(store: &Database<'_>) {
     store.psql(script).unwrap();
 }
 
-/// A lease passed at least so many times, and each time within ten seconds.
+/// Asserts at least this many takeovers, each within ten seconds.
 pub(crate) fn assert_in_time(store: &Database<'_>, lease: &str, count: usize) {
     let query = format!("SELECT passed FROM takeovers WHERE lease = '{lease}'");
     let rows = store.psql(&query).unwrap();

@@ -1,4 +1,4 @@
-//! Bad input and broken databases: one clear message, the right exit code, no secret, nothing left running.
+//! Invalid input and broken databases: one clear message, the right exit code, no secrets, nothing left running.
 
 use std::{
     net::TcpListener,
@@ -8,22 +8,22 @@ use std::{
 
 use testkit::{Database, FaultProxy, NetworkFault, PostgresServer, ProgramOutput};
 
-/// Enough rows that a scan is under way when a fault comes.
+/// Enough rows for a scan to be in progress when a fault strikes.
 const LARGE: &str = r#"
 INSERT INTO sessions SELECT 'l' || n, 'large-' || md5(n::text), 1 + n % 60, now() + interval '1 day' FROM generate_series(1, 50000) AS n;
 "#;
-/// Into the scan, but far from its end.
+/// Bytes into the scan, far from its end.
 const MIDDLE: usize = 400_000;
-/// What a look may take on a busy machine besides its time limit of a second.
+/// Extra time for a check run on a busy machine, beyond its time limit of a second.
 const LATE: Duration = Duration::from_secs(60);
-/// Looks on this table last until somebody ends them.
+/// A table on which check runs last until they are canceled.
 pub(crate) const ENDLESS: &str = r#"
 ALTER TABLE sessions RENAME TO stored;
 ALTER TABLE stored RENAME "sessionToken" TO stored_token;
 CREATE VIEW sessions AS SELECT id, stored_token AS "sessionToken", "userId", expires FROM stored, pg_sleep(600);
 "#;
 
-/// Unknown, with the reason, in every output.
+/// Asserts an unknown result with a reason in every output.
 fn assert_unknown(said: &ProgramOutput, reason: &str) {
     assert_eq!(said.exit_code, 3, "{} {}", said.stdout, said.stderr);
     assert!(said.stderr.contains(reason) && said.stderr.contains("hint:"), "{}", said.stderr);
@@ -39,7 +39,7 @@ fn check(url: &str, more: &[&str]) -> ProgramOutput {
 }
 
 #[test]
-fn bad_input_is_a_usage_error() {
+fn invalid_input_is_a_usage_error() {
     for (arguments, part) in [
         (vec!["check", "postgres://u:hunter2@h/d?sslmod=require"], "sslmod"),
         (vec!["check", "nonsense"], "not a database address"),
@@ -58,7 +58,7 @@ fn bad_input_is_a_usage_error() {
 }
 
 #[test]
-fn a_database_that_cannot_be_looked_at_is_not_healthy() {
+fn a_database_that_cannot_be_checked_is_unknown() {
     let database = testkit::empty_database();
     let [wrong, wrong_at_pooler] = database.urls("postgres").map(|url| url.replace(":testkit@", ":hunter2@"));
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -104,7 +104,7 @@ fn a_locked_table_is_reported_in_time() {
 }
 
 #[test]
-fn a_connection_that_is_cut_in_the_middle_of_a_scan_is_not_healthy() {
+fn a_connection_cut_in_the_middle_of_a_scan_is_unknown() {
     let database = testkit::healthy_database();
     database.psql(LARGE).unwrap();
     for port in testkit::shared_server().ports() {
@@ -118,7 +118,7 @@ fn a_connection_that_is_cut_in_the_middle_of_a_scan_is_not_healthy() {
 }
 
 #[test]
-fn a_slow_line_only_takes_longer() {
+fn a_slow_connection_only_takes_longer() {
     let database = testkit::healthy_database();
     for port in testkit::shared_server().ports() {
         let proxy = FaultProxy::start(port, NetworkFault::Delay(Duration::from_millis(20))).unwrap();
@@ -128,7 +128,7 @@ fn a_slow_line_only_takes_longer() {
 }
 
 #[test]
-fn a_server_that_dies_in_the_middle_of_a_scan_is_not_healthy() {
+fn a_server_stopped_in_the_middle_of_a_scan_is_unknown() {
     let server = PostgresServer::start(&[]).unwrap();
     let database = server.create_database(None).unwrap();
     database.psql(testkit::sample_databases::GUIDE_SCHEMA).unwrap();
@@ -150,8 +150,8 @@ fn a_server_that_dies_in_the_middle_of_a_scan_is_not_healthy() {
 }
 
 #[test]
-fn silence_ends_within_the_time_limit() {
-    // Somebody who takes connections, and never says a word.
+fn a_silent_server_is_given_up_within_the_time_limit() {
+    // A server that accepts connections, and never sends a byte.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let mute = format!("postgres://u@127.0.0.1:{}/d", silent.local_addr().unwrap().port());
     let started = Instant::now();
@@ -160,7 +160,7 @@ fn silence_ends_within_the_time_limit() {
 }
 
 #[test]
-fn a_query_that_runs_too_long_is_ended_in_the_database_too() {
+fn a_query_that_exceeds_its_time_limit_is_canceled_in_the_database_too() {
     let database = testkit::healthy_database();
     database.psql(ENDLESS).unwrap();
     for url in database.urls("postgres") {
@@ -174,7 +174,7 @@ fn a_query_that_runs_too_long_is_ended_in_the_database_too() {
 }
 
 #[test]
-fn nothing_stays_behind_when_the_program_is_killed() {
+fn no_query_keeps_running_when_the_program_is_killed() {
     let database = testkit::healthy_database();
     database.psql(ENDLESS).unwrap();
     for url in database.urls("postgres") {
@@ -211,7 +211,7 @@ fn an_empty_table_passes_unless_accounts_are_in_use() {
         assert_eq!(said.exit_code, 3);
         assert!(said.stdout.contains("beside accounts in use"), "{}", said.stdout);
     }
-    // Without anybody, nobody has logged in yet.
+    // Without any users, nobody has logged in yet.
     database.psql("DELETE FROM accounts; DELETE FROM users").unwrap();
     for url in database.urls("postgres") {
         for engine in ["scan", "pushdown"] {
@@ -226,7 +226,7 @@ fn an_empty_table_passes_unless_accounts_are_in_use() {
 }
 
 #[test]
-fn hidden_rows_make_health_unknown() {
+fn hidden_rows_make_results_unknown() {
     let database = testkit::healthy_database();
     let role = testkit::create_role(&database, "hidden");
     database

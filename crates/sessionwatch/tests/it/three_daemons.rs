@@ -1,5 +1,5 @@
-//! Three daemons on one store, their clocks an hour apart, while one after the other is killed, stopped, or cut off from the
-//! store for a while: nothing is lost, and nothing is doubled unmarked.
+//! Three daemons on one store, with clocks an hour apart. One after the other is killed, stopped, or disconnected from
+//! the store for a while: nothing is lost, and every duplicate is marked.
 
 use std::{
     collections::BTreeMap,
@@ -22,26 +22,26 @@ use crate::{
     takeovers,
 };
 
-/// How often a line is written, and the clocks go on.
+/// Interval at which a line is written and the clocks advance.
 const PERIOD: Duration = Duration::from_millis(200);
-/// More lines than are written in the story, each of a pattern of its own.
+/// More log checks than lines are written; each line matches its own check.
 const PATTERNS: u32 = 1_000;
 
 /// A daemon that reaches the store through a proxy.
 struct Member {
     folder: PathBuf,
     proxy: FaultProxy,
-    /// By how much its clock is ahead.
+    /// Amount by which its clock is ahead.
     ahead: SignedDuration,
     daemon: Option<Apart>,
 }
 
-/// What is done to the leader.
+/// A fault of the leader.
 #[derive(Clone, Copy, Debug)]
 enum Blow {
     Kill,
     Stop,
-    /// Nothing passes between it and the store any more, from somewhere in the middle of an answer on.
+    /// All traffic to the store stops, from the middle of a response on.
     Stall(usize),
 }
 
@@ -108,7 +108,7 @@ impl Story {
         story
     }
 
-    /// Lets the clocks go on, and lines be written, until the story ends.
+    /// Advances the clocks and writes lines until the test ends.
     fn go_on(&self, log: PathBuf) {
         let (members, began, ended) = (Arc::clone(&self.members), self.began, Arc::clone(&self.ended));
         let written = Arc::clone(&self.written);
@@ -138,7 +138,7 @@ impl Story {
         self.asked(sql).parse().unwrap()
     }
 
-    /// What is not told yet: of what is judged, a message follows.
+    /// Alerts without a notification yet; each evaluated one must be notified.
     fn untold(&self) -> u64 {
         self.counted(
             "SELECT 2 * (SELECT count(*) FROM sessionwatch.signals WHERE judged = 0)
@@ -146,7 +146,7 @@ impl Story {
         )
     }
 
-    /// Who holds a lease, if it has not run out.
+    /// Holder of an unexpired lease.
     fn leader(&self, lease: &str) -> Option<usize> {
         let query = format!(
             "SELECT holder FROM sessionwatch.leases
@@ -155,7 +155,7 @@ impl Story {
         self.asked(&query).parse().ok()
     }
 
-    /// Does something to whoever holds a lease, waits until somebody else holds it, and puts all in order again.
+    /// Strikes the leader, waits for another one, and repairs the fault.
     fn strike(&self, lease: &str, blow: Blow) {
         wait_until("somebody leads", || self.leader(lease).is_some());
         let leader = self.leader(lease).unwrap();
@@ -169,7 +169,7 @@ impl Story {
             }
         }
         wait_until("somebody else leads", || self.leader(lease).is_some_and(|other| other != leader));
-        // What it wanted to write meanwhile comes too late.
+        // Its pending writes come too late.
         let mut members = lock(&self.members);
         let member = &mut members[leader];
         match blow {
@@ -181,7 +181,7 @@ impl Story {
 }
 
 #[test]
-fn no_alert_and_no_line_is_lost_or_doubled_unmarked() {
+fn no_alert_and_no_line_is_lost_or_duplicated_without_a_mark() {
     let (folder, sink) = (tempfile::tempdir().unwrap(), HttpSink::start(&[]).unwrap());
     let story = Story::new(folder.path(), &sink.url());
     wait_until("the log is followed", || {

@@ -1,4 +1,4 @@
-//! Targets that hang, are slow or locked, clocks that jump, and databases that sleep: what the watch does about it.
+//! Targets that hang, are slow or locked, clocks that jump, and databases that suspend.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use tokio::sync::broadcast::Receiver;
 
 use crate::fastforward::{MINUTE, Watch, monday};
 
-/// The end of a configuration: a channel that is told of these checks.
+/// End of a configuration: a channel that is notified of these checks.
 fn common(sink: &HttpSink, checks: &str) -> String {
     format!(
         "[checks.slow-check-run]\nenabled = false\n[serve]\nlisten = \"127.0.0.1:0\"\n\
@@ -24,7 +24,7 @@ fn target(name: &str, url: &str, more: &str) -> String {
     format!("[[target]]\nname = \"{name}\"\nurl = \"{url}\"\n{more}\n")
 }
 
-/// What was told, in the order in which it arrived.
+/// Notifications in order of arrival.
 fn told(sink: &HttpSink) -> Vec<String> {
     let line = |received: &testkit::ReceivedRequest| {
         let message: Value = serde_json::from_str(&received.body).unwrap();
@@ -34,7 +34,7 @@ fn told(sink: &HttpSink) -> Vec<String> {
     sink.received_requests().iter().map(line).collect()
 }
 
-/// Minutes at which a target was looked at since this was last asked.
+/// Minutes at which a target was checked since the last call.
 fn looks(heard: &mut Receiver<LiveEvent>, name: &str) -> Vec<i32> {
     let mut looks = vec![];
     while let Ok(event) = heard.try_recv() {
@@ -49,7 +49,7 @@ fn looks(heard: &mut Receiver<LiveEvent>, name: &str) -> Vec<i32> {
 }
 
 #[test]
-fn one_that_hangs_delays_no_other_and_is_looked_at_less_often_until_it_answers() {
+fn a_hanging_target_delays_no_other_and_is_checked_less_often_until_it_responds() {
     let (database, sink) = (testkit::healthy_database(), HttpSink::start(&[]).unwrap());
     let hanging =
         FaultProxy::start(testkit::shared_server().ports()[0], NetworkFault::FreezeAfter(3_000)).unwrap();
@@ -66,14 +66,14 @@ fn one_that_hangs_delays_no_other_and_is_looked_at_less_often_until_it_answers()
     let mut watch =
         Watch::start(folder.path(), &(targets + &common(&sink, "\"target-unreachable\"")), monday());
     let mut heard = watch.shared.app.events.subscribe();
-    // The first looks are over by then.
+    // The first check runs have finished by then.
     let at = |minute: i32| monday() + (10 + minute) * MINUTE;
     let (others, all) = (["good", "slow"], ["hanging", "good", "slow"]);
     // The others do not wait for it.
     for minute in 1..=8 {
         watch.each_to(at(minute), &others);
     }
-    // However often it has failed, it is looked at again within that time.
+    // However often it fails, it is checked again within this time.
     let mut minute = 8;
     for _ in 0..8 {
         minute += 17;
@@ -103,7 +103,7 @@ fn one_that_hangs_delays_no_other_and_is_looked_at_less_often_until_it_answers()
 }
 
 #[test]
-fn a_file_that_a_writer_locks_is_blind_until_it_lets_go() {
+fn a_file_locked_by_a_writer_is_unreachable_until_it_is_released() {
     let (folder, sink) = (tempfile::tempdir().unwrap(), HttpSink::start(&[]).unwrap());
     let path = folder.path().join("app.db");
     assert_eq!(testkit::run_program(&["demo", "--once", "--path", path.to_str().unwrap()]).exit_code, 0);
@@ -122,9 +122,9 @@ fn a_file_that_a_writer_locks_is_blind_until_it_lets_go() {
 }
 
 #[test]
-fn a_clock_that_jumps_loses_no_alert_and_tells_none_twice() {
+fn a_clock_jump_loses_no_alert_and_notifies_none_twice() {
     let database = testkit::anomalous_database();
-    // The first message is to come again in five seconds, by the clock.
+    // The first message is due for a retry in five seconds, by the clock.
     let (folder, sink) = (tempfile::tempdir().unwrap(), HttpSink::start(&["503 Busy"]).unwrap());
     let checks = "\"duplicate-tokens\", \"orphaned-sessions\"";
     let text = target("app", &database.url("postgres"), "") + &common(&sink, checks);
@@ -141,17 +141,17 @@ fn a_clock_that_jumps_loses_no_alert_and_tells_none_twice() {
     watch.shared.app.store.write(|db| silences::insert_silence(db, &silence, monday())).unwrap();
     assert_eq!(sink.wait_for_requests(1).len(), 1);
     let at = |hours: i32, minutes: i32| monday() + hours * HOUR + minutes * MINUTE;
-    // Five hours back: what waits for a time that had come is not delayed by hours, and looks go on within a minute.
+    // Five hours back: deliveries that were due are not delayed by hours, and check runs continue within a minute.
     assert!(watch.goes_on(at(-5, 0)) <= 80 * SECOND);
     assert_eq!(sink.wait_for_requests(2).len(), 2);
     watch.to(at(-5, 4));
     assert_eq!(told(&sink), ["app duplicate-tokens firing"; 2]);
-    // Five hours on: it is time to tell it again, and the silence is over.
+    // Five hours ahead: the reminder is due, and the silence is over.
     watch.to(at(1, 0));
     let orphaned = || told(&sink).iter().filter(|line| line.contains("orphaned")).count();
     assert_eq!(sink.wait_for_requests(4).len(), 4);
     assert_eq!(orphaned(), 1);
-    // Thirty days on and back: each told once more, and then after the usual time again.
+    // Thirty days ahead and back: one reminder each, then the usual interval again.
     watch.to(at(30 * 24, 0));
     assert_eq!(sink.wait_for_requests(6).len(), 6);
     assert!(watch.goes_on(at(1, 1)) <= 80 * SECOND);
@@ -164,7 +164,7 @@ fn a_clock_that_jumps_loses_no_alert_and_tells_none_twice() {
     assert_eq!(told(&sink)[4..].iter().filter(|line| line.ends_with("reminder")).count(), 4);
 }
 
-/// The looks that its metrics count.
+/// Check runs that the metrics count.
 fn counted(watch: &Watch) -> u64 {
     let metrics = watch.page("/metrics");
     let line =
@@ -173,7 +173,7 @@ fn counted(watch: &Watch) -> u64 {
 }
 
 #[test]
-fn the_weekly_checklist_comes_each_week_after_a_clock_went_far_ahead_and_back() {
+fn the_weekly_checklist_is_sent_each_week_after_a_clock_went_far_ahead_and_back() {
     let (database, sink) = (testkit::healthy_database(), HttpSink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let text = target("app", &database.url("postgres"), "") + &common(&sink, "\"target-unreachable\"");
@@ -188,7 +188,7 @@ fn the_weekly_checklist_comes_each_week_after_a_clock_went_far_ahead_and_back() 
 }
 
 #[test]
-fn a_database_that_sleeps_is_looked_at_rarely_and_when_it_is_awake() {
+fn a_suspending_database_is_checked_rarely_and_while_it_is_awake() {
     let (database, sink) = (testkit::healthy_database(), HttpSink::start(&[]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let more = "schedule = \"scale-to-zero\"\nautosuspend_after = 300";
@@ -214,17 +214,17 @@ fn a_database_that_sleeps_is_looked_at_rarely_and_when_it_is_awake() {
     assert_eq!(counted(&watch), 3);
     watch.to(at(12, 60));
     assert!(watch.stop());
-    // Never within a minute of the last.
+    // Never within a minute of the last run.
     let looks: Vec<_> = std::iter::from_fn(|| heard.try_recv().ok())
         .filter_map(|event| if let LiveEvent::RunFinished { at, .. } = event { Some(at) } else { None })
-        // The first look is counted before it is told of, and may be heard of as well.
+        // The first run is counted before its event is sent, so the event may arrive as well.
         .filter(|at| *at > monday())
         .collect();
     assert_eq!(looks, [at(5, 3_599), at(5, 3_599 + 60), at(12, 60)]);
     assert_costs(folder.path(), &text);
 }
 
-/// What the presets cost in a month.
+/// Asserts the monthly cost of the presets.
 fn assert_costs(folder: &Path, text: &str) {
     for (preset, looks, hours) in [("scale-to-zero", 119, 10), ("guide", 34, 2), ("default", 43_199, 720)] {
         std::fs::write(folder.join("sessionwatch.toml"), text.replace("scale-to-zero", preset)).unwrap();

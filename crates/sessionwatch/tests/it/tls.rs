@@ -1,6 +1,6 @@
 //! Encrypted connections: what each `sslmode` accepts and refuses.
 
-/// The address on the server that insists on TLS, by that host name, with those parameters.
+/// URL of the server that requires TLS, with a host name and parameters.
 fn url(database: &testkit::Database<'_>, host: &str, parameters: &str) -> String {
     let url = database.url("postgres").replace("127.0.0.1", host);
     format!("{url}?{parameters}")
@@ -41,7 +41,7 @@ fn each_mode_checks_what_its_name_says() {
 }
 
 #[test]
-fn a_server_without_tls_is_refused_by_the_modes_that_ask_for_it() {
+fn modes_that_require_tls_reject_a_server_without_it() {
     let database = testkit::healthy_database();
     for (parameters, expected) in [
         ("sslmode=prefer", Ok(())),
@@ -62,7 +62,7 @@ fn a_server_without_tls_is_refused_by_the_modes_that_ask_for_it() {
 }
 
 #[test]
-fn passwords_sockets_and_options_are_taken_from_the_address() {
+fn passwords_sockets_and_options_are_taken_from_the_url() {
     let database = testkit::healthy_database();
     let role = testkit::create_role(&database, "odd");
     let settings = format!(

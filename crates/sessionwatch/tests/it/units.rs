@@ -1,9 +1,10 @@
-//! Seconds and milliseconds in one column: each row is read in its own unit, and no live session seems to have ended in 1970.
+//! Seconds and milliseconds in one column: each row is read in its own unit, and no live session seems to have expired
+//! in 1970.
 
 use serde_json::Value;
 use testkit::{find_check_result, run_program_in};
 
-/// 1800 sessions of Better Auth: 60 in another unit, of which 45 are live, and 100 that ended among the others.
+/// 1800 sessions of Better Auth: 60 in another unit, 45 of them live, and 100 expired ones among the others.
 const SCHEMA: &str = r#"
 CREATE TABLE "user" (id text PRIMARY KEY, name text NOT NULL, email text NOT NULL);
 CREATE TABLE session (id text PRIMARY KEY, token text NOT NULL UNIQUE, user_id text NOT NULL REFERENCES "user" (id), expires_at KIND NOT NULL,

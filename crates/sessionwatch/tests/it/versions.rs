@@ -1,4 +1,4 @@
-//! Every supported version of PostgreSQL is looked at, put right and undone alike.
+//! Every supported version of PostgreSQL is checked, fixed and restored alike.
 
 use std::path::Path;
 
@@ -19,11 +19,11 @@ CREATE TABLE verification (id text PRIMARY KEY, identifier text NOT NULL, value 
 INSERT INTO "user" SELECT 'u' || n, 'User ' || n, 'user' || n || '@example.org', true FROM generate_series(1, 300) AS n;
 "#;
 
-/// The columns of the sessions, without the primary key.
+/// Columns of the sessions, without the primary key.
 const COLUMNS: &str = r#"id text NOT NULL, token text NOT NULL, "userId" text NOT NULL, "expiresAt" timestamptz NOT NULL,
   "createdAt" timestamptz NOT NULL, "updatedAt" timestamptz NOT NULL, "ipAddress" text, "userAgent" text"#;
 
-/// 1030 sessions, written by one transaction, 30 of which ended long ago.
+/// 1030 sessions, written by one transaction, 30 of which expired long ago.
 const SESSIONS: &str = r#"
 INSERT INTO session SELECT 's' || to_char(n, 'FM0000'), 'token-' || md5(n::text), 'u' || 1 + n % 300,
   CASE WHEN n % 34 = 0 THEN now() - n * interval '1 hour' ELSE now() + n * interval '10 minutes' END,
@@ -32,13 +32,13 @@ FROM generate_series(1, 1030) AS n;
 ANALYZE;
 "#;
 
-/// Two rows that go with each session.
+/// Two dependent rows per session.
 const CARTS: &str = r#"
 CREATE TABLE cart (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "sessionId" text NOT NULL REFERENCES session (id) ON DELETE CASCADE, content jsonb);
 INSERT INTO cart ("sessionId", content) SELECT id, jsonb_build_object('a\t"b"', n) FROM session, generate_series(1, 2) AS n;
 "#;
 
-/// How the table of the sessions is made.
+/// Layout of the session table.
 struct Shape {
     name: &'static str,
     table: &'static str,
@@ -49,7 +49,7 @@ const PLAIN: Shape = Shape {
     table: "CREATE TABLE session (COLUMNS, PRIMARY KEY (id)); ALTER TABLE session ADD UNIQUE (token)",
 };
 
-/// The sessions of one statement in several parts: their places and transactions are alike.
+/// Sessions of one statement in several partitions, with equal tuple and transaction IDs.
 const HASHED: Shape = Shape {
     name: "partitioned by hash",
     table: "CREATE TABLE session (COLUMNS, PRIMARY KEY (id)) PARTITION BY HASH (id);
@@ -71,7 +71,7 @@ const RANGED: Shape = Shape {
       CREATE TABLE session_old PARTITION OF session DEFAULT"#,
 };
 
-/// Tables that inherit are not seen in the catalog of the first one, which looks like any other.
+/// Inheriting tables do not show in the catalog entry of their parent.
 const INHERITED: Shape = Shape {
     name: "inherited",
     table: "CREATE TABLE session (COLUMNS, PRIMARY KEY (id)); CREATE TABLE session_eu (PRIMARY KEY (id)) INHERITS (session);
@@ -80,7 +80,7 @@ const INHERITED: Shape = Shape {
       CREATE TRIGGER elsewhere BEFORE INSERT ON session FOR EACH ROW WHEN (right(NEW.id, 1) < '5') EXECUTE FUNCTION elsewhere()",
 };
 
-/// Half of the rows are in another database, where the versions of rows cannot be seen.
+/// Half of the rows are in another database, where row versions are not visible.
 const FOREIGN: Shape = Shape {
     name: "partly foreign",
     table: "CREATE EXTENSION postgres_fdw;
@@ -99,13 +99,13 @@ const HYPERTABLE: Shape = Shape {
 };
 
 impl Shape {
-    /// Foreign keys need a unique key of all tables together.
+    /// Foreign keys need a unique key over all tables.
     fn has_carts(&self) -> bool {
         [PLAIN.name, HASHED.name].contains(&self.name)
     }
 }
 
-/// A target at a server of some version, with both roles, through a server's own port or through the pooler.
+/// A target on a server of some version, with both roles, through the server's own port or through the pooler.
 struct Site<'a> {
     folder: tempfile::TempDir,
     database: Database<'static>,
@@ -130,7 +130,7 @@ impl<'a> Site<'a> {
         database.psql(&grants.collect::<Vec<_>>().join("\n")).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let [watch, act] = [&watch, &act].map(|role| database.urls(role)[port].clone());
-        // What the program keeps for itself may be on any version, too.
+        // The state store may be on any version too.
         let store = if port == 1 {
             format!("[serve]\nstore = \"{}\"\n", other.url("postgres"))
         } else {
@@ -145,8 +145,8 @@ impl<'a> Site<'a> {
         site
     }
 
-    /// Does what the doctor says about roles: rows of tables that inherit are put back there, which needs grants of its own,
-    /// and up to PostgreSQL 14 every role may create tables.
+    /// Follows `doctor`'s advice on roles: rows of inheriting tables are restored there, which needs grants of its own,
+    /// and up to PostgreSQL 14 every role can create tables.
     fn set_roles_right(&self) {
         let everybody = "SELECT has_schema_privilege('public', 'public', 'CREATE')";
         let everybody_creates = self.database.psql(everybody).unwrap() == "t\n";
@@ -165,14 +165,14 @@ impl<'a> Site<'a> {
         json(self.folder.path(), arguments, code)
     }
 
-    /// Plans, and carries out.
+    /// Plans and applies.
     fn apply(&self, arguments: &[&str]) -> Value {
         let plan = self.json(arguments, 0)["plan"].clone();
         let more = ["--apply", plan["id"].as_str().unwrap(), "--confirm", "app"];
         self.json(&[arguments, &more].concat(), 0)["applied"].clone()
     }
 
-    /// The ids of rows and all that they hold, with the table where each of them is.
+    /// IDs and contents of rows, with the table that holds them.
     fn rows(&self, condition: &str) -> Vec<String> {
         let query = format!(
             "SELECT md5(s::text) || tableoid::regclass || id FROM session AS s WHERE {condition} ORDER BY id"
@@ -180,7 +180,7 @@ impl<'a> Site<'a> {
         self.database.psql(&query).unwrap().lines().map(str::to_owned).collect()
     }
 
-    /// What goes with sessions.
+    /// Dependent rows of sessions.
     fn carts(&self) -> String {
         let query = "SELECT count(*), md5(string_agg(c::text, ',' ORDER BY c.id)) FROM cart AS c";
         if self.shape.has_carts() { self.database.psql(query).unwrap() } else { String::new() }
@@ -198,7 +198,7 @@ impl<'a> Site<'a> {
             let mut census = report["stats"].clone();
             let counts = [&census["sessions"], &census["active"], &census["expired"]];
             assert_eq!(counts, [1030, 1000, 30], "{}", self.shape.name);
-            // Each look is at an instant of its own.
+            // Each run has its own timestamp.
             census.as_object_mut().unwrap().remove("checked_at");
             stats.push(census);
         }
@@ -207,7 +207,7 @@ impl<'a> Site<'a> {
         assert_eq!(listed["sessions"].as_array().unwrap().len(), 1030, "{listed:#}");
         let doctor = run_program_in(self.folder.path(), &[], &["doctor"]);
         let failing: Vec<&str> = doctor.stdout.lines().filter(|line| line.starts_with("fail")).collect();
-        // No constraint of several tables together can say that.
+        // A constraint cannot span several tables.
         assert!(
             failing.iter().all(|line| line.contains("token-unique")),
             "{} {}",
@@ -220,7 +220,7 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// What the doctor prints to be run can be run, and helps.
+    /// Asserts that the SQL printed by `doctor` can be run, and fixes the finding.
     fn is_mended(&self) {
         let statements = || {
             let doctor = run_program_in(self.folder.path(), &[], &["doctor"]).stdout;
@@ -234,7 +234,7 @@ impl<'a> Site<'a> {
             let ran = self.database.psql(statement);
             assert!(ran.is_ok(), "{}: {statement} {ran:?}", self.shape.name);
         }
-        // A foreign key does not reach the tables that inherit.
+        // A foreign key does not cover inheriting tables.
         let left = statements();
         assert!(left.is_empty() || self.shape.name == INHERITED.name, "{}: {left:#?}", self.shape.name);
     }
@@ -286,44 +286,44 @@ fn every_story_of(shape: &Shape, server: &'static PostgresServer, port: usize) {
     let site = Site::new(server, shape, port);
     site.is_examined();
     site.is_put_right_and_undone();
-    // A partition that is foreign can have neither a foreign key nor an index.
+    // A foreign partition can have neither a foreign key nor an index.
     if shape.name != FOREIGN.name {
         site.is_mended();
     }
 }
 
 #[test]
-fn sessions_on_postgresql_13_are_put_right_and_back() {
+fn sessions_on_postgresql_13_are_fixed_and_restored() {
     every_story_on(13);
 }
 
 #[test]
-fn sessions_on_postgresql_14_are_put_right_and_back() {
+fn sessions_on_postgresql_14_are_fixed_and_restored() {
     every_story_on(14);
 }
 
 #[test]
-fn sessions_on_postgresql_15_are_put_right_and_back() {
+fn sessions_on_postgresql_15_are_fixed_and_restored() {
     every_story_on(15);
 }
 
 #[test]
-fn sessions_on_postgresql_16_are_put_right_and_back() {
+fn sessions_on_postgresql_16_are_fixed_and_restored() {
     every_story_on(16);
 }
 
 #[test]
-fn sessions_on_postgresql_17_are_put_right_and_back() {
+fn sessions_on_postgresql_17_are_fixed_and_restored() {
     every_story_on(17);
 }
 
 #[test]
-fn sessions_on_postgresql_18_are_put_right_and_back() {
+fn sessions_on_postgresql_18_are_fixed_and_restored() {
     every_story_on(18);
 }
 
 #[test]
-fn sessions_in_a_hypertable_are_put_right_and_back() {
+fn sessions_in_a_hypertable_are_fixed_and_restored() {
     for port in [0, 1] {
         every_story_of(&HYPERTABLE, shared_timescale_server(), port);
     }

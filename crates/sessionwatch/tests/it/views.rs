@@ -1,11 +1,12 @@
-//! What is behind a view is known before it is judged, and nothing is read that would execute code in the database.
+//! Relations behind a view are examined before it is evaluated, and nothing is read that would execute code in the
+//! database.
 
 use std::sync::OnceLock;
 
 use serde_json::Value;
 use testkit::{Database, find_check_result};
 
-/// A table that is not recognised, with a token of two users: views of it decide what is seen.
+/// A table that is not recognized, with a token shared by two users; views of it decide what is visible.
 const BEHIND: &str = r#"
 CREATE TABLE users (id text PRIMARY KEY, name text);
 CREATE TABLE stored (id text PRIMARY KEY, t text NOT NULL, u text NOT NULL, e timestamp(3) NOT NULL, revoked bool NOT NULL DEFAULT false);
@@ -13,7 +14,7 @@ INSERT INTO users SELECT 'u' || n, 'User ' || n FROM generate_series(1, 60) AS n
 INSERT INTO stored SELECT 's' || n, md5('t' || n), 'u' || n, now() + interval '9 days' FROM generate_series(1, 60) AS n;
 INSERT INTO stored VALUES ('d1', 'same', 'u1', now() + interval '5 days', true), ('d2', 'same', 'u2', now() + interval '5 days', true);
 "#;
-/// The columns of the view, so that it is recognised.
+/// Columns of the view, named so that it is recognized.
 const NAMED: &str = r#"id, t AS "sessionToken", u AS "userId", e AS expires"#;
 
 fn behind(statements: &str) -> Database<'static> {
@@ -33,7 +34,7 @@ fn reports(database: &Database<'_>, user: &str) -> [Value; 2] {
 }
 
 #[test]
-fn a_view_that_may_hide_sessions_is_not_healthy_and_names_the_table_behind_it() {
+fn a_view_that_may_hide_sessions_is_unknown_and_names_its_table() {
     for (view, why) in [
         (
             r#"CREATE VIEW sessions AS SELECT DISTINCT ON (t) NAMED FROM stored"#,
@@ -96,7 +97,7 @@ fn a_view_that_may_hide_sessions_is_not_healthy_and_names_the_table_behind_it() 
 }
 
 #[test]
-fn a_view_that_only_renames_is_judged_as_its_table_is() {
+fn a_view_that_only_renames_is_evaluated_like_its_table() {
     for view in [
         "CREATE VIEW sessions AS SELECT NAMED FROM stored",
         "CREATE VIEW inner_view AS SELECT * FROM stored ORDER BY id; CREATE VIEW sessions AS SELECT NAMED FROM inner_view",
@@ -135,7 +136,7 @@ fn a_condition_is_part_of_what_a_mapping_means() {
 }
 
 #[test]
-fn a_table_is_preferred_to_the_views_of_it() {
+fn a_table_is_preferred_to_its_views() {
     let database = testkit::anomalous_database();
     database
         .psql(
@@ -148,7 +149,7 @@ fn a_table_is_preferred_to_the_views_of_it() {
     }
 }
 
-/// A function that fails when it is executed, and says that it is immutable.
+/// A function that fails when it is executed, and claims to be immutable.
 const TRAP: &str = r#"
 CREATE FUNCTION trap(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
@@ -158,7 +159,7 @@ END $$;
 "#;
 
 #[test]
-fn what_would_execute_code_of_the_database_is_named_and_not_read() {
+fn objects_that_would_execute_code_of_the_database_are_named_and_not_read() {
     for (statements, part) in [
         (
             r#"CREATE VIEW sessions AS SELECT id, trap(t) AS "sessionToken", u AS "userId", e AS expires FROM stored"#,
@@ -225,7 +226,7 @@ fn policies_that_call_functions_are_not_executed_either() {
         let error = report["error"].as_str().unwrap_or_default();
         assert!(error.contains("row-level security of `public.sessions` calls `public.trap`"), "{report:#}");
     }
-    // A role that the policy does not bind executes none of it, but a view of an owner whom it binds does.
+    // A role that is exempt from the policy executes none of it, but a view of an owner who is not exempt does.
     for report in reports(&database, "postgres") {
         assert_eq!(find_check_result(&report, "duplicate-tokens")["value"], 1.0, "{report:#}");
     }
@@ -239,7 +240,7 @@ fn policies_that_call_functions_are_not_executed_either() {
         let error = report["error"].as_str().unwrap_or_default();
         assert!(error.contains("row-level security of `public.stored` calls `public.trap`"), "{report:#}");
     }
-    // A policy that shows everything to this role leaves nothing of the others to be executed; nor do those for other roles.
+    // If one policy shows everything to this role, the others are not executed; nor are policies for other roles.
     database
         .psql(&format!(
             r#"DROP VIEW sessions; ALTER TABLE stored RENAME t TO "sessionToken"; ALTER TABLE stored RENAME TO sessions;
@@ -258,7 +259,7 @@ fn policies_that_call_functions_are_not_executed_either() {
 }
 
 #[test]
-fn functions_behind_the_users_keep_only_the_users_from_being_read() {
+fn functions_behind_the_users_only_prevent_reading_the_users() {
     let database = behind(&format!(
         r#"{TRAP} CREATE VIEW sessions AS SELECT NAMED FROM stored; ALTER TABLE users RENAME TO people;
            CREATE VIEW users AS SELECT id, trap(name) AS name FROM people WHERE trap(id) <> ''"#
@@ -274,7 +275,7 @@ fn functions_behind_the_users_keep_only_the_users_from_being_read() {
 }
 
 #[test]
-fn an_ordinary_index_on_a_function_is_no_obstacle() {
+fn an_ordinary_index_on_a_function_is_allowed() {
     let database = testkit::anomalous_database();
     database
         .psql(&format!("{TRAP} CREATE INDEX ON users (trap(name)); CREATE INDEX ON sessions (trap(id))"))
@@ -285,7 +286,7 @@ fn an_ordinary_index_on_a_function_is_no_obstacle() {
 }
 
 #[test]
-fn views_of_sqlite_are_not_healthy_where_they_may_drop_rows() {
+fn views_of_sqlite_are_unknown_if_they_may_drop_rows() {
     let folder = tempfile::tempdir().unwrap();
     for (number, (view, verdict)) in [
         ("SELECT id, t AS token, u AS userId, e AS expiresAt FROM stored", "passing"),
@@ -304,7 +305,7 @@ fn views_of_sqlite_are_not_healthy_where_they_may_drop_rows() {
                  CREATE VIEW session AS {view}"
             ))
             .unwrap();
-        // What is recognised is another matter: the view is named.
+        // Recognition is independent of that: the view is named.
         let text = format!(
             "[[target]]\nname = \"app\"\nurl = \"sqlite:{}\"\n[target.mapping]\nsessions = \"session\"\ntoken = \"token\"\nuser = \"userId\"\n\
              expires = \"expiresAt\"\ndecoder = \"epoch-ms\"\nusers = \"user\"\n",

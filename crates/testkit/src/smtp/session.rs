@@ -1,4 +1,4 @@
-//! What a mail sink and a client say to each other over one connection.
+//! The SMTP dialog over one connection to a mail sink.
 
 use std::{
     io::{BufRead as _, BufReader, Read, Write},
@@ -13,11 +13,11 @@ use super::{MailSinkState, ReceivedMail};
 const LOGIN_USER: &str = "watch";
 const LOGIN_PASSWORD: &str = "hunter2";
 
-/// Why a conversation is over.
+/// Reason for the end of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SessionEnd {
     Quit,
-    /// It goes on over TLS, from the beginning.
+    /// The client starts a new session over TLS.
     StartTls,
 }
 
@@ -28,13 +28,13 @@ enum SessionTls {
     Used,
 }
 
-/// A conversation.
+/// State of an SMTP session.
 #[derive(Debug)]
 pub(super) struct SmtpSession<'a> {
     shared: &'a MailSinkState,
     tls: SessionTls,
     login: Option<String>,
-    /// The message in the making.
+    /// Envelope of the message in progress.
     envelope: Option<MailEnvelope>,
 }
 
@@ -48,22 +48,23 @@ struct MailEnvelope {
 struct LineStream<S>(BufReader<S>);
 
 impl<'a> SmtpSession<'a> {
-    /// One without TLS.
+    /// Creates a session without TLS.
     pub(super) fn new(shared: &'a MailSinkState) -> Self {
         Self { shared, tls: SessionTls::Absent, login: None, envelope: None }
     }
 
-    /// The same, where STARTTLS has to come first.
+    /// Offers STARTTLS, and requires it before most commands.
     pub(super) fn with_starttls_offered(self) -> Self {
         Self { tls: SessionTls::Offered, ..self }
     }
 
-    /// The same, over TLS.
+    /// Marks the connection as encrypted.
     pub(super) fn with_tls_active(self) -> Self {
         Self { tls: SessionTls::Used, ..self }
     }
 
-    /// Does what the client says until the conversation is over. Whatever came after a STARTTLS is lost.
+    /// Handles commands until the session ends. Input that is buffered after STARTTLS is discarded, as RFC 3207
+    /// requires.
     pub(super) fn run(mut self, stream: &mut (impl Read + Write)) -> Result<SessionEnd> {
         let mut wire = LineStream(BufReader::new(stream));
         loop {
@@ -80,12 +81,12 @@ impl<'a> SmtpSession<'a> {
                 }
                 "EHLO" => self.handle_ehlo(),
                 "HELO" => "250 testkit",
-                "NOOP" => "250 2.0.0 nothing done",
+                "NOOP" => "250 2.0.0 OK",
                 "RSET" => {
                     self.envelope = None;
-                    "250 2.0.0 forgotten"
+                    "250 2.0.0 OK"
                 }
-                _ if self.tls == SessionTls::Offered => "530 5.7.0 STARTTLS comes first",
+                _ if self.tls == SessionTls::Offered => "530 5.7.0 issue STARTTLS first",
                 "AUTH" => self.handle_auth(&mut wire, rest)?,
                 "MAIL" => self.handle_mail(rest),
                 "RCPT" => self.handle_rcpt(rest),
@@ -108,7 +109,7 @@ impl<'a> SmtpSession<'a> {
 
     fn handle_auth(&mut self, wire: &mut LineStream<impl Read + Write>, rest: &str) -> Result<&'static str> {
         if self.login.is_some() || self.envelope.is_some() {
-            return Ok("503 5.5.1 not now");
+            return Ok("503 5.5.1 already logged in, or inside a transaction");
         }
         let (mechanism, initial) = rest.split_once(' ').unwrap_or((rest, ""));
         let mut ask = |question: &str, known: &str| -> Result<Option<String>> {
@@ -127,10 +128,10 @@ impl<'a> SmtpSession<'a> {
                 let user = ask("Username:", initial)?;
                 user.zip(ask("Password:", "")?)
             }
-            _ => return Ok("504 5.5.4 no such mechanism"),
+            _ => return Ok("504 5.5.4 unknown mechanism"),
         };
         Ok(match given {
-            None => "501 5.5.2 cannot be decoded",
+            None => "501 5.5.2 cannot decode credentials",
             Some((user, password)) if user == LOGIN_USER && password == LOGIN_PASSWORD => {
                 self.login = Some(user);
                 "235 2.7.0 welcome"
@@ -144,33 +145,33 @@ impl<'a> SmtpSession<'a> {
             return "530 5.7.0 log in first";
         }
         if self.envelope.is_some() {
-            return "503 5.5.1 one message at a time";
+            return "503 5.5.1 nested MAIL command";
         }
-        let Some(from) = parse_address_after("FROM:", rest) else { return "501 5.5.4 from whom?" };
+        let Some(from) = parse_address_after("FROM:", rest) else { return "501 5.5.4 missing sender" };
         self.envelope = Some(MailEnvelope { from, to: vec![] });
-        "250 2.1.0 go on"
+        "250 2.1.0 OK"
     }
 
     fn handle_rcpt(&mut self, rest: &str) -> &'static str {
-        let Some(envelope) = &mut self.envelope else { return "503 5.5.1 MAIL comes first" };
+        let Some(envelope) = &mut self.envelope else { return "503 5.5.1 issue MAIL first" };
         let Some(to) = parse_address_after("TO:", rest).filter(|to| !to.is_empty()) else {
-            return "501 5.5.4 to whom?";
+            return "501 5.5.4 missing recipient";
         };
         if to.starts_with("no") {
             return "550 5.1.1 no such mailbox";
         }
-        let mut put_off = self.shared.deferred_recipients.lock().unwrap_or_else(PoisonError::into_inner);
-        if to.starts_with("busy") && put_off.insert(to.clone()) {
-            return "451 4.2.0 busy, come again";
+        let mut deferred = self.shared.deferred_recipients.lock().unwrap_or_else(PoisonError::into_inner);
+        if to.starts_with("busy") && deferred.insert(to.clone()) {
+            return "451 4.2.0 mailbox busy, try again later";
         }
         envelope.to.push(to);
-        "250 2.1.5 go on"
+        "250 2.1.5 OK"
     }
 
     fn handle_data(&mut self, wire: &mut LineStream<impl Read + Write>) -> Result<&'static str> {
         let Some(MailEnvelope { from, to }) = self.envelope.take_if(|envelope| !envelope.to.is_empty())
         else {
-            return Ok("503 5.5.1 for nobody");
+            return Ok("503 5.5.1 no valid recipients");
         };
         wire.write_line("354 end with a dot")?;
         let mut data = String::new();
@@ -179,7 +180,7 @@ impl<'a> SmtpSession<'a> {
             if line == "." {
                 break;
             }
-            // A dot in front of a line is the client's, so that no line of the message is the end of it.
+            // Dot stuffing: the client adds a dot to lines that begin with one, so that they do not end the message.
             data.push_str(line.strip_prefix('.').unwrap_or(&line));
             data.push_str("\r\n");
         }
@@ -191,16 +192,16 @@ impl<'a> SmtpSession<'a> {
             over_tls: secure,
             login_user: self.login.clone(),
         });
-        Ok("250 2.0.0 kept")
+        Ok("250 2.0.0 accepted")
     }
 }
 
 impl<S: Read + Write> LineStream<S> {
-    /// The next line, without its end.
+    /// Reads the next line, without its ending.
     fn read_line(&mut self) -> Result<String> {
         let mut line = Vec::new();
         self.0.read_until(b'\n', &mut line)?;
-        ensure!(line.ends_with(b"\r\n"), "a line ends in CR LF, and in nothing else");
+        ensure!(line.ends_with(b"\r\n"), "the line does not end with CR LF");
         line.truncate(line.len() - 2);
         Ok(String::from_utf8_lossy(&line).into_owned())
     }
@@ -212,7 +213,7 @@ impl<S: Read + Write> LineStream<S> {
     }
 }
 
-/// The address between angle brackets after that word. What follows it are wishes that this server ignores.
+/// Parses the address in angle brackets after a keyword. ESMTP parameters after the address are ignored.
 fn parse_address_after(word: &str, rest: &str) -> Option<String> {
     let (start, rest) = rest.split_at_checked(word.len())?;
     let (address, _) = rest.trim_start().strip_prefix('<')?.split_once('>')?;

@@ -1,4 +1,4 @@
-//! Who may see and change what.
+//! Access control of pages and forms.
 
 use testkit::{ACCOUNT_PASSWORD, DaemonProcess};
 
@@ -6,9 +6,9 @@ use super::{cookie, form};
 use crate::scene::Scene;
 
 #[test]
-fn who_only_looks_changes_nothing_and_forms_of_others_are_refused() {
+fn viewers_cannot_change_anything_and_foreign_forms_are_rejected() {
     let scene = Scene::new(&[("vera", "viewer"), ("rob", "responder")]);
-    let address = scene.watch.address.clone();
+    let address = scene.daemon.address.clone();
     let get = |cookie: &str, path: &str| {
         testkit::http::get_with_headers(&address, path, &[("cookie", cookie)]).into_status_and_text()
     };
@@ -49,11 +49,11 @@ fn who_only_looks_changes_nothing_and_forms_of_others_are_refused() {
         assert!(page.contains("content-security-policy: default-src 'none'"), "{path}: {page}");
     }
     assert!(scene.database.psql("SELECT count(*) FROM sessions").is_ok());
-    // Whoever guesses is stopped.
+    // Password guessing is rate-limited.
     let guess = || testkit::http::post(&address, "/login", &[], b"name=rob&password=wrong").status;
     let statuses: Vec<u16> = (0..12).map(|_| guess()).collect();
     assert_eq!((statuses[0], statuses[9], statuses[10]), (401, 401, 429), "{statuses:?}");
-    assert_eq!(scene.watch.stop(), Some(0));
+    assert_eq!(scene.daemon.stop(), Some(0));
     // Neither tokens nor passwords are in the store.
     let bytes = std::fs::read(scene.folder.path().join("sessionwatch-state.db")).unwrap();
     let token = vera.split_once('=').unwrap().1;
@@ -63,20 +63,20 @@ fn who_only_looks_changes_nothing_and_forms_of_others_are_refused() {
 }
 
 #[test]
-fn who_can_be_reached_from_elsewhere_offers_no_link() {
+fn a_daemon_reachable_from_other_hosts_prints_no_setup_link() {
     let folder = tempfile::tempdir().unwrap();
     let text = format!(
         "[[target]]\nname = \"app\"\nurl = \"{}\"\n[serve]\nlisten = \"0.0.0.0:0\"\n",
         testkit::healthy_database().url("postgres")
     );
     std::fs::write(folder.path().join("sessionwatch.toml"), text).unwrap();
-    let says = || {
-        let mut watch = DaemonProcess::start(folder.path());
-        let line = watch.read_line();
-        assert_eq!(watch.stop(), Some(0));
+    let read_dashboard_line = || {
+        let mut daemon = DaemonProcess::start(folder.path());
+        let line = daemon.read_line();
+        assert_eq!(daemon.stop(), Some(0));
         line
     };
-    assert!(says().contains("The dashboard is closed"));
+    assert!(read_dashboard_line().contains("The dashboard is closed"));
     testkit::create_account(folder.path(), "ada", "admin");
-    assert!(says().contains("The dashboard is on http://0.0.0.0:"));
+    assert!(read_dashboard_line().contains("The dashboard is on http://0.0.0.0:"));
 }

@@ -1,4 +1,4 @@
-//! Pages that bring themselves up to date.
+//! Live updates of open pages.
 
 use testkit::{ACCOUNT_PASSWORD, DaemonProcess};
 
@@ -8,32 +8,32 @@ use crate::{
     scene::{Scene, run},
 };
 
-/// Has the watch look now, and not only when it is time.
-fn look_now(scene: &Scene) {
-    assert_eq!(testkit::http::post(&scene.watch.address, "/targets/app/wake", &[], b"").status, 202);
+/// Starts a check run now instead of at its scheduled time.
+fn run_checks_now(scene: &Scene) {
+    assert_eq!(testkit::http::post(&scene.daemon.address, "/targets/app/wake", &[], b"").status, 202);
 }
 
 #[test]
-fn the_overview_goes_red_by_itself_and_green_again_after_a_cleanup_also_when_its_connection_was_lost() {
+fn the_overview_updates_after_a_leak_and_a_cleanup_even_if_its_connection_was_lost() {
     let mut scene = Scene::new(&[("ada", "responder")]);
     run(async {
-        let browser = Browser::open(&scene.watch.address, DESK).await;
+        let browser = Browser::open(&scene.daemon.address, DESK).await;
         browser.log_in("ada", ACCOUNT_PASSWORD).await;
         browser.shows("No problems found").await;
-        // The daemon goes and comes back, and with it the stream of events; nobody loads the page anew.
-        let port = scene.watch.address.rsplit(':').next().unwrap().to_owned();
+        // The daemon restarts. The page reconnects to the event stream without being reloaded.
+        let port = scene.daemon.address.rsplit(':').next().unwrap().to_owned();
         let file = scene.folder.path().join("sessionwatch.toml");
         let text = std::fs::read_to_string(&file).unwrap();
         let text = text.replace("127.0.0.1:0", &format!("127.0.0.1:{port}"));
         std::fs::write(&file, format!("{text}[alerts.critical]\nsuccess_threshold = 1\n")).unwrap();
-        scene.watch.send_signal("TERM");
-        assert!(scene.watch.child.wait().unwrap().success());
-        scene.watch = testkit::DaemonProcess::start(scene.folder.path());
+        scene.daemon.send_signal("TERM");
+        assert!(scene.daemon.child.wait().unwrap().success());
+        scene.daemon = testkit::DaemonProcess::start(scene.folder.path());
         scene.database.psql(LEAK).unwrap();
-        look_now(&scene);
+        run_checks_now(&scene);
         browser.shows("duplicate-tokens on app").await;
 
-        let other = Browser::open(&scene.watch.address, DESK).await;
+        let other = Browser::open(&scene.daemon.address, DESK).await;
         other.log_in("ada", ACCOUNT_PASSWORD).await;
         other.shows("ada · responder").await;
         other.goto("/cleanup?target=app").await;
@@ -41,20 +41,20 @@ fn the_overview_goes_red_by_itself_and_green_again_after_a_cleanup_also_when_its
         other.shows("Apply plan").await;
         other.press("form.stack").await;
         other.shows("No matching rows remain").await;
-        // A look follows the cleanup by itself.
+        // A cleanup triggers a check run.
         browser.shows("No problems found").await;
     });
-    assert_eq!(scene.watch.stop(), Some(0));
+    assert_eq!(scene.daemon.stop(), Some(0));
 }
 
 #[test]
-fn two_people_who_look_after_the_same_alert_at_once_both_see_who_does() {
+fn two_users_who_acknowledge_an_alert_at_once_both_see_the_winner() {
     let scene = Scene::new(&[("ada", "responder"), ("rob", "responder")]);
     scene.logged("[AUTH-ADAPTER] Duplicate session token detected { existingUserId: 2, newUserId: 3 }\n");
     run(async {
         let (ada, rob) = (
-            Browser::open(&scene.watch.address, DESK).await,
-            Browser::open(&scene.watch.address, DESK).await,
+            Browser::open(&scene.daemon.address, DESK).await,
+            Browser::open(&scene.daemon.address, DESK).await,
         );
         for (browser, name) in [(&ada, "ada"), (&rob, "rob")] {
             browser.log_in(name, ACCOUNT_PASSWORD).await;
@@ -67,7 +67,7 @@ fn two_people_who_look_after_the_same_alert_at_once_both_see_who_does() {
         for browser in [&ada, &rob] {
             browser.shows("Acknowledged by").await;
         }
-        // Whoever was last does; both are on record, and both pages say the same in the end.
+        // The last acknowledgment counts. Both are in the audit log, and both pages agree.
         ada.goto("/targets/app/checks/log-duplicate-token").await;
         rob.goto("/targets/app/checks/log-duplicate-token").await;
         let who = |text: String| {
@@ -77,30 +77,30 @@ fn two_people_who_look_after_the_same_alert_at_once_both_see_who_does() {
         assert!(seen == also && seen[0] != seen[1], "{seen:?} {also:?}");
         ada.goto("/audit").await;
         assert_eq!(ada.text().await.matches("alert.acknowledged").count(), 2);
-        // What one resolves, the other cannot any more, and is told.
+        // An alert that one user resolved cannot be resolved by the other.
         let resolve = "form[action='/alerts/resolve']";
         rob.press(resolve).await;
         rob.shows("resolved by rob").await;
         let gone = "target=app&check=log-duplicate-token";
         assert_eq!(ada.submits("/alerts/resolve", gone).await, 409);
-        // A comment is for everybody.
+        // Everyone sees comments.
         rob.fill("form[action='/alerts/comment']", "note", "it was the cache").await;
         rob.press("form[action='/alerts/comment']").await;
         rob.shows("rob: it was the cache").await;
     });
-    assert_eq!(scene.watch.stop(), Some(0));
+    assert_eq!(scene.daemon.stop(), Some(0));
 }
 
 #[test]
-fn the_demonstration_leaks_within_a_minute_and_watches_its_own_log_ins() {
+fn the_demo_leaks_within_a_minute_and_monitors_its_own_logins() {
     let folder = tempfile::tempdir().unwrap();
-    let mut watch = DaemonProcess::spawn(
+    let mut daemon = DaemonProcess::spawn(
         testkit::program_command(&["demo", "--listen", "127.0.0.1:0"]).current_dir(folder.path()),
     );
-    watch.wait_for_line("duplicate-tokens");
-    let link = watch.wait_for_line("/setup/");
+    daemon.wait_for_line("duplicate-tokens");
+    let link = daemon.wait_for_line("/setup/");
     let (address, token) = link.trim().strip_prefix("http://").unwrap().split_once("/setup/").unwrap();
-    watch.address = address.to_owned();
+    daemon.address = address.to_owned();
     run(async {
         let browser = Browser::open(address, DESK).await;
         browser.goto(&format!("/setup/{token}")).await;
@@ -120,5 +120,5 @@ fn the_demonstration_leaks_within_a_minute_and_watches_its_own_log_ins() {
         browser.goto("/targets/demo/doctor").await;
         browser.shows("token-unique").await;
     });
-    assert_eq!(watch.stop(), Some(0));
+    assert_eq!(daemon.stop(), Some(0));
 }

@@ -1,4 +1,4 @@
-//! Sessions in a browser: paged through, and chosen for a plan.
+//! Sessions in a browser: paging, and selection for a plan.
 
 use serde_json::Value;
 use testkit::ACCOUNT_PASSWORD;
@@ -10,7 +10,7 @@ use crate::{
 };
 
 #[test]
-fn sessions_are_paged_through_without_missing_or_repeating_any() {
+fn paging_neither_misses_nor_repeats_sessions() {
     let scene = Scene::new(&[("ada", "viewer")]);
     scene
         .database
@@ -18,7 +18,7 @@ fn sessions_are_paged_through_without_missing_or_repeating_any() {
             r#"INSERT INTO sessions SELECT 'p' || n, 'paged-' || n, 1 + n % 60, timestamp '2030-01-01' + (n % 7) * interval '1 day' FROM generate_series(1, 350) AS n"#,
         )
         .unwrap();
-    let address = scene.watch.address.clone();
+    let address = scene.daemon.address.clone();
     let cookie = cookie(&address, "ada");
     for order in ["down", "up"] {
         let mut path = format!("/targets/app/sessions?order={order}");
@@ -39,13 +39,13 @@ fn sessions_are_paged_through_without_missing_or_repeating_any() {
         ids.dedup();
         assert_eq!(ids.len() as u64, expected.as_u64().unwrap(), "{order}");
     }
-    assert_eq!(scene.watch.stop(), Some(0));
+    assert_eq!(scene.daemon.stop(), Some(0));
 }
 
 #[test]
-fn the_conditions_of_a_form_make_a_plan_of_what_fits_and_the_latest_is_listed_first() {
+fn form_conditions_select_rows_for_a_plan_and_the_latest_plan_is_listed_first() {
     let scene = Scene::new(&[("rob", "responder")]);
-    let address = scene.watch.address.clone();
+    let address = scene.daemon.address.clone();
     let cookie = cookie(&address, "rob");
     let form = form(&address, &cookie);
     let post = |fields: &str| {
@@ -72,16 +72,16 @@ fn the_conditions_of_a_form_make_a_plan_of_what_fits_and_the_latest_is_listed_fi
         path
     };
     let first = planned("user_like=USER+7", "2");
-    // The rows of the guide's table end an hour, two hours and so on from now.
+    // The sample sessions expire in one hour, two hours and so on.
     let last = planned("expires_before=9999-01-01T00:00&user_like=user+8", "2");
     let list = get("/cleanup?target=app");
     let at = |path: &str| list.find(&format!("href=\"{path}\"")).unwrap();
     assert!(at(&last) < at(&first), "{list}");
-    assert_eq!(scene.watch.stop(), Some(0));
+    assert_eq!(scene.daemon.stop(), Some(0));
 }
 
 #[test]
-fn a_hundred_thousand_sessions_are_paged_through_in_a_browser() {
+fn a_hundred_thousand_sessions_can_be_paged_through_in_a_browser() {
     let scene = Scene::new(&[("ada", "viewer")]);
     scene
         .database
@@ -90,7 +90,7 @@ fn a_hundred_thousand_sessions_are_paged_through_in_a_browser() {
         )
         .unwrap();
     run(async {
-        let browser = Browser::open(&scene.watch.address, DESK).await;
+        let browser = Browser::open(&scene.daemon.address, DESK).await;
         browser.log_in("ada", ACCOUNT_PASSWORD).await;
         browser.shows("ada · viewer").await;
         browser.goto("/targets/app/sessions?sort=expires&order=down").await;
@@ -101,7 +101,7 @@ fn a_hundred_thousand_sessions_are_paged_through_in_a_browser() {
             browser.follow("Next page").await;
         }
         browser.shows("p99700").await;
-        // Nothing has them in that order: by itself, a page reads so many in the order of their ids.
+        // No index has this order, so a page of this many rows is sorted by row ID by default.
         scene.database.psql("ANALYZE sessions").unwrap();
         browser.goto("/targets/app/sessions?order=up").await;
         browser.shows("Sorted by row ID").await;
@@ -120,5 +120,5 @@ fn a_hundred_thousand_sessions_are_paged_through_in_a_browser() {
         browser.goto("/targets/app/sessions").await;
         browser.shows("p100000").await;
     });
-    assert_eq!(scene.watch.stop(), Some(0));
+    assert_eq!(scene.daemon.stop(), Some(0));
 }

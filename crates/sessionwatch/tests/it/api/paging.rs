@@ -1,4 +1,4 @@
-//! Lists are paged through, and questions about large tables take turns.
+//! Paging of lists, and limits on queries of large tables.
 
 use std::{io::Write as _, net::TcpStream};
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Scene;
 
 #[test]
-fn lists_are_paged_through_and_what_makes_no_sense_is_a_problem() {
+fn lists_are_paged_and_invalid_parameters_are_a_problem() {
     let scene = Scene::new();
     let bot = scene.program("ada", "read,alerts,actions,incidents");
     let all = |path: &str| {
@@ -71,7 +71,7 @@ fn lists_are_paged_through_and_what_makes_no_sense_is_a_problem() {
 }
 
 #[test]
-fn a_large_table_is_paged_through_by_id_also_if_it_is_taken_for_a_small_one_meanwhile() {
+fn a_large_table_is_paged_by_id_even_if_it_is_mistaken_for_a_small_one() {
     let scene = Scene::new();
     let bot = scene.program("ada", "read");
     let estimate = |rows: u32| {
@@ -94,7 +94,7 @@ fn a_large_table_is_paged_through_by_id_also_if_it_is_taken_for_a_small_one_mean
 }
 
 #[test]
-fn questions_take_turns_over_a_connection_that_waits_a_little() {
+fn queries_take_turns_on_a_connection_that_stays_open_for_a_while() {
     let scene = Scene::new();
     let bot = scene.program("ada", "read,actions");
     testkit::wait_until("the first look", || !bot.get("/targets/app").body["checked_at"].is_null());
@@ -111,13 +111,13 @@ fn questions_take_turns_over_a_connection_that_waits_a_little() {
     asked();
     assert_eq!(bot.get("/targets/app/doctor").status, 200);
     testkit::wait_until("the same connection", || waiting() == first);
-    // One that was lost is replaced.
+    // A lost connection is replaced.
     scene.database.psql(&format!("SELECT pg_terminate_backend({first})")).unwrap();
     testkit::wait_until("the end of it", || waiting().is_empty());
     asked();
     let second = waiting();
     assert!(second.parse::<u32>().is_ok() && second != first, "{first} {second}");
-    // A question that fails leaves none behind, and harms none.
+    // A failed query leaves nothing behind, and does not affect others.
     let rename = |from: &str, to: &str| {
         let sql = format!(r#"ALTER TABLE sessions RENAME COLUMN "{from}" TO "{to}""#);
         scene.database.psql(&sql).unwrap();
@@ -127,16 +127,16 @@ fn questions_take_turns_over_a_connection_that_waits_a_little() {
     testkit::wait_until("no connection", || waiting().is_empty());
     rename("other", "sessionToken");
     asked();
-    // What has connections of its own is not kept from them.
+    // Requests with their own connections are not held up.
     assert_eq!(bot.post("/targets/app/plans", &json!({ "kind": "duplicates" })).status, 201);
     asked();
-    // Nobody asks any more.
+    // No query is running any more.
     testkit::wait_until("no connection", || waiting().is_empty());
     assert_eq!(scene.watch.stop(), Some(0));
 }
 
 #[test]
-fn who_goes_away_without_waiting_for_the_answer_makes_no_room_for_more_questions() {
+fn aborted_requests_make_no_room_for_more_queries() {
     let scene = Scene::of("lock_timeout = 600\n", "");
     let bot = scene.program("ada", "read");
     testkit::wait_until("the first look", || !bot.get("/targets/app").body["checked_at"].is_null());

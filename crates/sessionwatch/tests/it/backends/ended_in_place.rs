@@ -1,5 +1,4 @@
-//! Sessions that are ended in place are set back as they were, whatever of them is NULL, and only where nobody has changed
-//! them since.
+//! Sessions that were ended in place are restored, including NULL values, unless they have changed since.
 
 use std::path::Path;
 
@@ -11,25 +10,25 @@ use super::{
     remediation::{document, plan},
 };
 
-/// Numbered sessions that lack one thing or several: the last has neither an id nor a token.
+/// Numbered sessions that lack one or several values: the last has neither an ID nor a token.
 const TABLE: &str = "DROP TABLE IF EXISTS s;
 CREATE TABLE s (n integer, id text UNIQUE, t text, u text, e bigint, ended text, seen integer);
 INSERT INTO s VALUES (1, 'a', 'a-token-of-a-usual-length', 'u1', 4000000000, NULL, 0), (2, 'b', NULL, 'u1', 4000000000, NULL, 0),
   (3, 'c', 'c-token-of-a-usual-length', NULL, 4000000000, NULL, 0), (4, NULL, 'd-token-of-a-usual-length', 'u1', 4000000000, NULL, 0),
   (5, NULL, 'e-token-of-a-usual-length', NULL, 4000000000, 'no', 0), (6, NULL, NULL, 'u1', 4000000000, NULL, 0);";
-/// Ways to end a session in place, and what holds for those that are ended.
+/// Ways to end a session in place, and the condition that ended sessions satisfy.
 const WAYS: [(&str, &str); 2] = [
     ("revoke = \"expire\"", "e < 4000000000"),
     ("revoke = \"flag\"\nrevoke_column = \"ended\"\nrevoke_value = \"yes\"", "ended = 'yes'"),
 ];
 
-/// Carries out a plan: what came of it.
+/// Applies a plan and returns the result.
 fn carry_out(folder: &Path, plan: &Value, command: &[&str]) -> Value {
     let more = ["--format", "json", "--apply", plan["id"].as_str().unwrap(), "--confirm", "app"];
     document(&run_program_in(folder, &[], &[command, &more].concat()))["applied"].clone()
 }
 
-/// Plans a restore of an archive, of which so many rows can come back, and carries it out.
+/// Plans a restore of an archive, of which this many rows can be restored, and applies it.
 fn restore(folder: &Path, archive: &str, count: u64) -> Value {
     let command = ["archive", "restore", archive];
     let plan = plan(folder, &command);
@@ -54,7 +53,7 @@ impl Story<'_> {
         self.database.query(&format!("SELECT n FROM s WHERE {condition} ORDER BY n")).replace('\n', "")
     }
 
-    /// Ends every active session, of which there are so many, after they moved within the table: the plan's id.
+    /// Ends every active session after they have moved within the table. Returns the plan's ID.
     fn end_all(&self, count: u64) -> String {
         let plan = plan(self.folder, &["revoke", "all"]);
         self.database.execute("UPDATE s SET seen = seen + 1");
@@ -87,7 +86,7 @@ impl Story<'_> {
 }
 
 #[test]
-fn a_session_that_was_ended_in_place_is_set_back_whatever_of_it_is_null() {
+fn a_session_ended_in_place_is_restored_with_its_null_values() {
     for backend in BACKENDS {
         let database = backend.create();
         for url in database.urls() {

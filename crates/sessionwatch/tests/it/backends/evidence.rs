@@ -1,4 +1,5 @@
-//! Evidence is fetched from where a scan has seen its rows, and is what a search of the whole table finds, by either engine.
+//! Evidence is read from the addresses that a scan has recorded, and equals that of a full table search, by either
+//! engine.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -21,10 +22,10 @@ use sessionwatch_targets::{
 use super::{BACKENDS, mapping};
 
 const NOW: i64 = 1_800_000_000_000_000;
-/// Rows of evidence that are shown: one token on 3 rows; of 12 orphans, 15 expired rows, and 13 that end too late or never, 10.
+/// Rows of evidence shown: one token on 3 rows; 10 of 12 orphans, 15 expired rows, and 13 that end too late or never.
 const SHOWN: [usize; 4] = [3, 10, 10, 10];
 
-/// The tables, of which that of the sessions ends so.
+/// The tables, with this end of the definition of `sessions`.
 fn script(ending: &str) -> String {
     let mut script = format!(
         "CREATE TABLE u (id integer PRIMARY KEY, name text);
@@ -47,7 +48,7 @@ fn script(ending: &str) -> String {
     script
 }
 
-/// Evidence of every kind, as that engine leads to it.
+/// Returns evidence of every kind, as an engine finds it.
 async fn evidence(
     session: &ReadSession,
     scope: &QueryScope<'_>,
@@ -66,7 +67,7 @@ async fn evidence(
     found
 }
 
-/// How many rows stand at the addresses that a scan has noted.
+/// Counts the rows at the addresses that a scan has recorded.
 async fn found_by_address(session: &ReadSession, scope: &QueryScope<'_>) -> Vec<usize> {
     let snapshot = Engine::new(EngineKind::Scan).observe(session, scope).await.unwrap().snapshot.unwrap();
     let mut found = vec![];
@@ -101,7 +102,7 @@ async fn agrees(backend: &str, address: &TargetAddress, addressing: RowAddressin
 }
 
 #[test]
-fn evidence_is_the_same_by_address_and_by_search() {
+fn evidence_by_address_equals_evidence_by_search() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for backend in BACKENDS {
         for (ending, addressing) in backend.table_endings() {

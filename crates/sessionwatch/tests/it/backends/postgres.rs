@@ -1,4 +1,4 @@
-//! PostgreSQL, directly and through a pooler.
+//! PostgreSQL, direct and through a pooler.
 
 use sessionwatch_core::decoder::Decoder;
 use sessionwatch_targets::sql::{Dialect, RowAddressing};

@@ -1,4 +1,4 @@
-//! Whatever stands in a text of an application, it is a value and never a statement.
+//! Texts of an application are values, never statements, whatever they contain.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use sessionwatch_targets::{
 
 use super::{BACKENDS, Backend, mapping};
 
-/// Texts that end a string, or that make the sign that ends it a part of it, in some database.
+/// Texts that end a string, or escape its end, in some database.
 const HOSTILE: [&str; 12] = [
     "'",
     "''",
@@ -26,7 +26,7 @@ const HOSTILE: [&str; 12] = [
     "/* ü 🚨 \n */",
 ];
 
-/// One session of each user, whose IDs are such texts, and so are the row IDs.
+/// One session per user, with such texts as user IDs and row IDs.
 fn script(backend: &dyn Backend) -> String {
     let mut script =
         "CREATE TABLE u (id text PRIMARY KEY); CREATE TABLE s (id text, t text, u text, e bigint);\n"
@@ -66,7 +66,7 @@ async fn texts_are_only_values(backend: &str, address: &TargetAddress) {
 }
 
 #[test]
-fn a_text_is_never_a_statement() {
+fn a_text_is_never_executed_as_a_statement() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for backend in BACKENDS {
         let database = backend.create();

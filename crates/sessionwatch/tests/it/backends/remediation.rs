@@ -1,4 +1,4 @@
-//! What is found is planned, removed, and put back as it was, in every database.
+//! Findings are planned, removed and restored in every database.
 
 use std::path::Path;
 
@@ -9,19 +9,19 @@ use super::BACKENDS;
 
 pub(crate) const TABLE: &str = "SELECT * FROM sessions ORDER BY id, \"userId\"";
 
-/// What a command wrote as JSON.
+/// Parses the JSON output of a command.
 pub(crate) fn document(said: &ProgramOutput) -> Value {
     serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{} {}", said.stdout, said.stderr))
 }
 
-/// The plan of a command, as JSON.
+/// Runs a command and returns its plan as JSON.
 pub(crate) fn plan(folder: &Path, arguments: &[&str]) -> Value {
     let said = run_program_in(folder, &[], &[arguments, &["--format", "json"]].concat());
     assert_eq!(said.exit_code, 0, "{}", said.stderr);
     document(&said)["plan"].clone()
 }
 
-/// Plans and carries out: what came of it, and the exit code.
+/// Plans and applies. Returns the result and the exit code.
 pub(crate) fn apply(folder: &Path, arguments: &[&str]) -> (Value, i32) {
     let plan = plan(folder, arguments);
     let (id, name) = (plan["id"].as_str().unwrap(), plan["target"].as_str().unwrap());
@@ -30,15 +30,15 @@ pub(crate) fn apply(folder: &Path, arguments: &[&str]) -> (Value, i32) {
     (document(&said)["applied"].clone(), said.exit_code)
 }
 
-/// A target with every anomaly that is configured in a folder, and its database, by its own SQL.
+/// A target with every anomaly, configured in a folder, and its database.
 pub(crate) struct Site<'a> {
     pub(crate) folder: &'a Path,
     pub(crate) sql: &'a dyn Fn(&str) -> String,
-    /// A day from now.
+    /// Tomorrow.
     pub(crate) live: &'a str,
 }
 
-/// Each action, the rows and active sessions that it is about, and the rows that are gone then.
+/// Each action, the rows and active sessions that it selects, and the rows that are gone afterwards.
 const ACTIONS: [(&[&str], u64, u64, &str); 9] = [
     (
         &["cleanup", "expired", "--grace", "24h"],
@@ -70,13 +70,13 @@ impl Site<'_> {
             assert_eq!(still.trim(), "0", "{arguments:?}");
             let archive = applied["plan"].as_str().unwrap();
             let (restored, code) = apply(self.folder, &["archive", "restore", archive]);
-            // Nobody is logged in who is not there, and nobody twice with one token.
+            // Deleted users and duplicate tokens cannot be logged in.
             let stays = match arguments[1] {
                 "orphaned" | "all" => 12,
                 "duplicates" => 2,
                 _ => 0,
             };
-            // The plan had promised no more than that.
+            // The plan promised no more than that.
             assert_eq!((&restored["done"], &restored["skipped"]), (&(rows - stays).into(), &0.into()));
             assert_eq!(code, 0);
             if stays == 0 {
@@ -93,7 +93,7 @@ impl Site<'_> {
 }
 
 #[test]
-fn every_action_does_what_its_plan_says_and_is_undone() {
+fn every_action_does_what_its_plan_says_and_can_be_restored() {
     for backend in BACKENDS {
         backend.visit_anomalous(&|site| site.is_put_right_and_undone());
     }

@@ -90,7 +90,7 @@ impl TestDatabase for File {
     }
 }
 
-/// What a query of a file gives, as `psql` would write it.
+/// Runs a query on a file, and returns its rows as `psql` would print them.
 pub(crate) fn query(path: &Path, sql: &str) -> String {
     let connection = rusqlite::Connection::open(path).unwrap();
     let mut statement = connection.prepare(sql).unwrap();
@@ -107,7 +107,7 @@ pub(crate) fn query(path: &Path, sql: &str) -> String {
     text
 }
 
-/// The guide's tables with every anomaly, in a file. Rows have numbers, or an id instead.
+/// The operator guide's tables with every anomaly, in a file. Rows have row numbers, or an ID instead.
 pub(crate) fn file(path: &Path, numbered: bool) {
     let hours = |hours: &str| format!("CAST(strftime('%s', 'now') AS integer) * 1000 + ({hours}) * 3600000");
     let series = |last: u32| {
@@ -134,7 +134,7 @@ pub(crate) fn file(path: &Path, numbered: bool) {
     rusqlite::Connection::open(path).unwrap().execute_batch(&script.concat()).unwrap();
 }
 
-/// A configuration of a target in a file.
+/// Writes a configuration of a target in a file.
 pub(crate) fn configured(folder: &Path, more: &str) {
     let mapping = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\ntoken = \"sessionToken\"\nexpires = \"expires\"\n\
         decoder = \"epoch-ms\"\nuser = \"userId\"\nusers = \"users\"\ndisplay = [\"name\", \"xUsername\"]\n";

@@ -1,27 +1,27 @@
-//! The first `check` of ordinary healthy applications, by the name of what stores their sessions: it passes, whatever their
-//! size, next door and from far away, without any configuration.
+//! The first `check` of ordinary healthy applications, by the adapter that stores their sessions: it passes at any
+//! size, locally and over a slow connection, without configuration.
 
 use std::time::Duration;
 
 use testkit::{FaultProxy, NetworkFault, run_program_in};
 
-/// People of an application.
+/// Numbers of users of an application.
 const SIZES: [u32; 3] = [50, 800, 50_000];
 
-/// How an adapter stores an application, in tables that it made itself.
+/// How an adapter stores an application, in tables that it created itself.
 struct Adapter {
-    /// What it made, with rows of its own, which are removed.
+    /// The tables as the adapter created them. Their rows are removed.
     made: &'static str,
     tables: [&'static str; 2],
-    /// How the user with the number `n` is called.
+    /// Expression for the ID of user `n`.
     user: &'static str,
-    /// The columns of users besides `id`, with their values.
+    /// Columns of users besides `id`, with their values.
     people: (&'static str, &'static str),
-    /// The columns of sessions, with their values: `USER`, `TOKEN`, `BEGAN`, `ENDS` and `n`.
+    /// Columns of sessions, with their values: `USER`, `TOKEN`, `BEGAN`, `ENDS` and `n`.
     sessions: (&'static str, &'static str),
-    /// How an instant is stored that is so many `seconds` from now.
+    /// Expression for the stored form of an instant `seconds` from now.
     instant: &'static str,
-    /// Seconds after which a session ends that is not used.
+    /// Seconds until an unused session expires.
     lifetime: u32,
 }
 
@@ -33,8 +33,8 @@ const ISO_OFFSET: &str =
     "replace(strftime('%Y-%m-%dT%H:%M:%fZ', 'now', (SECONDS) || ' seconds'), 'Z', '+00:00')";
 const MILLIS: &str = "(unixepoch() + (SECONDS)) * 1000";
 
-/// The rows of an application: people with one session, every fourth with another one, somebody with seven devices, a few
-/// sessions that ended lately, and people who have none.
+/// Rows of an application: users with one session, every fourth with a second one, one with seven devices, a few
+/// recently expired sessions, and users without any.
 fn rows(adapter: &Adapter, users: u32, is_file: bool) -> String {
     let series = |count: u32| {
         if is_file {
@@ -56,7 +56,7 @@ fn rows(adapter: &Adapter, users: u32, is_file: bool) -> String {
         adapter.user,
         series(users)
     ));
-    // Who, how many, and how long ago they were used last.
+    // User, number of sessions, and time since their last use.
     let live = format!("(n % {}) * {} + 300", adapter.lifetime / DAY - 1, DAY - 1_000);
     for (kind, user, count, age) in [
         ("1", "n".to_owned(), users * 9 / 10, live.clone()),
@@ -79,7 +79,7 @@ fn rows(adapter: &Adapter, users: u32, is_file: bool) -> String {
     text
 }
 
-/// Checks once, as somebody does who has heard of the program just now.
+/// Checks once, as a first-time user does.
 fn passes(url: &str, about: &str) {
     let folder = tempfile::tempdir().unwrap();
     let said = run_program_in(folder.path(), &[], &["check", url]);
@@ -199,13 +199,13 @@ fn better_auth_with_drizzle_passes_its_first_check() {
 }
 
 #[test]
-fn in_files_auth_js_and_better_auth_pass_their_first_check() {
+fn auth_js_and_better_auth_in_files_pass_their_first_check() {
     let iso = include_str!("../../fixtures/frameworks/authjs-prisma-iso.sqlite.sql");
     let millis = include_str!("../../fixtures/frameworks/authjs-prisma-ms.sqlite.sql");
     let kysely = include_str!("../../fixtures/frameworks/authjs-kysely.sqlite.sql");
     let drizzle = include_str!("../../fixtures/frameworks/authjs-drizzle.sqlite.sql");
     let better_auth = include_str!("../../fixtures/frameworks/better-auth-kysely.sqlite.sql");
-    // Every size by one way to write instants as text, and one as numbers.
+    // Every size with one text format of instants, and one size with numbers.
     for (adapter, sizes) in [
         (Adapter { made: iso, instant: ISO_OFFSET, ..PRISMA }, &SIZES[..]),
         (Adapter { made: millis, instant: MILLIS, ..PRISMA }, &SIZES[..2]),

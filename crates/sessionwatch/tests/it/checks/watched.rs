@@ -1,5 +1,5 @@
-//! Checks that only the watch can make: those that compare two looks at a table, and those of logs. Each has what it passes
-//! and what trips it; a check that is added to a list and has neither fails here.
+//! Checks that only the daemon can evaluate: comparisons of two check runs, and checks of logs. Each has changes that
+//! pass it and changes that fail it; a new check that has neither fails here.
 
 use std::path::Path;
 
@@ -19,11 +19,11 @@ use crate::{
     logs::{DUPLICATE, MISMATCH},
 };
 
-/// What happens to the healthy table between two looks.
+/// Changes of the healthy table between two check runs.
 struct Fixture {
-    /// At which the check passes.
+    /// Changes that pass the check.
     ordinary: &'static str,
-    /// At which it fails.
+    /// Changes that fail the check.
     tripping: &'static str,
     configuration: &'static str,
 }
@@ -55,7 +55,7 @@ fn fixture(id: &str) -> Fixture {
     }
 }
 
-/// The verdict of a check in the last report.
+/// Result of a check in the last report.
 fn verdict(watch: &Watch, id: &str) -> Value {
     let (_, report) =
         watch.shared.app.store.read(|db| latest_reports::find_report(db, "app")).unwrap().unwrap();
@@ -63,7 +63,7 @@ fn verdict(watch: &Watch, id: &str) -> Value {
 }
 
 #[test]
-fn each_check_of_two_looks_passes_at_ordinary_changes_and_fails_for_its_own_reason() {
+fn each_comparing_check_passes_on_ordinary_changes_and_fails_for_its_own_reason() {
     for check in TABLE_CHECKS.into_iter().filter(|check| !is_told_by_one_look(check)) {
         let Fixture { ordinary, tripping, configuration } = fixture(check.id);
         let (database, folder) = (testkit::healthy_database(), tempfile::tempdir().unwrap());
@@ -82,13 +82,13 @@ fn each_check_of_two_looks_passes_at_ordinary_changes_and_fails_for_its_own_reas
     }
 }
 
-/// Sends lines of the application.
+/// Sends log lines of the application.
 fn send(watch: &Watch, lines: &str) {
     let headers = [("authorization", "Bearer a-token-for-lines")];
     assert_eq!(testkit::http::post(&watch.address, "/ingest/logs", &headers, lines).status, 200);
 }
 
-/// Lets the clock go on from there until a check comes to that verdict.
+/// Advances the clock until a check has this result.
 fn comes_to(watch: &Watch, from: UtcTimestamp, check: &str, expected: &str) {
     let mut now = from;
     testkit::wait_until(&format!("{check} is {expected}"), || {
@@ -99,12 +99,12 @@ fn comes_to(watch: &Watch, from: UtcTimestamp, check: &str, expected: &str) {
     });
 }
 
-/// What trips a check of logs.
+/// Makes a log check fail.
 fn trip(id: &str, watch: &Watch, folder: &Path) {
     match id {
         "log-duplicate-token" => send(watch, DUPLICATE),
         "log-user-mismatch" => send(watch, MISMATCH),
-        // Session s7 is one of user 8.
+        // Session s7 belongs to user 8.
         "log-user-conflict" => {
             send(watch, "[AUTH-ADAPTER] Session created { sessionToken: 'f47ac10b...', userId: 5 }");
         }
@@ -114,9 +114,9 @@ fn trip(id: &str, watch: &Watch, folder: &Path) {
                 |user: u32| format!("[AUTH-ADAPTER] User not found for session {{ userId: {user} }}\n");
             send(watch, &(0..11).map(line).collect::<String>());
         }
-        // Nobody says anything.
+        // No lines are sent.
         "log-source-idle" => {}
-        // Text that is not understood, whenever it is read: UTF-16 in the middle of a file.
+        // Undecodable text, whenever it is read: UTF-16 in the middle of a file.
         "log-source-gap" => {
             let text: Vec<u8> = MISMATCH.encode_utf16().flat_map(u16::to_le_bytes).collect();
             append(&folder.join("app.log"), text);
@@ -126,7 +126,7 @@ fn trip(id: &str, watch: &Watch, folder: &Path) {
 }
 
 #[test]
-fn each_check_of_logs_passes_at_ordinary_lines_and_fails_for_its_own_reason() {
+fn each_log_check_passes_on_ordinary_lines_and_fails_for_its_own_reason() {
     for check in LOG_CHECKS {
         let (database, folder, sink) =
             (testkit::healthy_database(), tempfile::tempdir().unwrap(), HttpSink::start(&[]).unwrap());

@@ -9,7 +9,7 @@ use testkit::Database;
 
 use super::shapes::{SHAPES, Shape};
 
-/// The application's database.
+/// Connections of the application.
 pub(super) enum App {
     Server(Database<'static>),
     File(PathBuf),
@@ -22,7 +22,7 @@ impl App {
             .psql(&schema("timestamp(3)", "now() + interval '1 day'", "now() - interval '3 days'"))
             .unwrap();
         if shape != Shape::Plain {
-            // Everything in one transaction: rows of several heaps share places and transactions.
+            // In one transaction, so that rows of several heaps share tuple and transaction IDs.
             let (_, script) = SHAPES.iter().find(|(named, _)| *named == shape).unwrap();
             database
                 .psql(&format!("BEGIN; ALTER TABLE sessions RENAME TO old; {script}; DROP TABLE old; COMMIT"))
@@ -34,7 +34,7 @@ impl App {
         Self::Server(database)
     }
 
-    /// Every row with its table, by the beginning of its token.
+    /// Every row with its table, by token prefix.
     pub(super) fn full_rows(&self) -> BTreeMap<String, String> {
         let Self::Server(database) = self else { return BTreeMap::new() };
         let rows = database
@@ -46,7 +46,7 @@ impl App {
         rows.lines().filter_map(pair).collect()
     }
 
-    /// The rows of other tables that go with sessions, by the session.
+    /// Dependent rows of other tables, by session.
     pub(super) fn carts(&self, shape: Shape) -> BTreeMap<String, Vec<String>> {
         const CARTS: &str = "SELECT session, 'cart ' || id || ' ' || note FROM carts UNION ALL
             SELECT c.session, 'item ' || i.cart || ' ' || i.name FROM items AS i JOIN carts AS c ON c.id = i.cart ORDER BY 1, 2";
@@ -94,7 +94,7 @@ impl App {
         Self::File(path)
     }
 
-    /// Whether it could be done; a lock that is held is not waited for.
+    /// Returns `true` if the statement succeeded. It does not wait for locks.
     pub(super) fn run(&self, sql: &str) -> bool {
         match self {
             Self::Server(database) => database.psql(&format!("SET lock_timeout = '20ms';\n{sql}")).is_ok(),
@@ -106,7 +106,7 @@ impl App {
         }
     }
 
-    /// The rows: how each token begins, and its id.
+    /// Token prefixes and IDs of the rows.
     pub(super) fn rows(&self) -> BTreeMap<String, String> {
         match self {
             Self::Server(database) => {
@@ -133,7 +133,7 @@ impl App {
     }
 }
 
-/// Half the rows have ended; the users are few.
+/// Half of the rows have expired, and there are few users.
 fn schema(instant: &str, live: &str, dead: &str) -> String {
     format!(
         "CREATE TABLE users (id integer PRIMARY KEY, name text);

@@ -1,4 +1,4 @@
-//! One history: plans, what the application does meanwhile, where the program dies, and what must hold then.
+//! One history: plans, writes of the application, kills of the program, and the conditions that must hold.
 
 use std::{
     cell::{Cell, RefCell},
@@ -23,7 +23,7 @@ use sessionwatch_targets::error::TargetError;
 
 use super::{Kind, ROWS, Write, application::App, shapes::Shape};
 
-/// Everything that one history is about.
+/// State of one history.
 pub(super) struct History {
     pub(super) app: App,
     _folder: tempfile::TempDir,
@@ -31,31 +31,31 @@ pub(super) struct History {
     target: Target,
     store: Store,
     identity: Identity,
-    /// What runs now; ended with what dies, so that nothing of that goes on.
+    /// Runtime of the program. It is dropped with a killed run, so that nothing of it continues.
     runtime: tokio::runtime::Runtime,
-    /// The rows at the beginning.
+    /// Rows at the beginning.
     first: BTreeMap<String, String>,
     first_full: BTreeMap<String, String>,
     shape: Shape,
-    /// What goes with each session, as the application left it.
+    /// Dependent rows of each session, as the application left them.
     carts: RefCell<BTreeMap<String, Vec<String>>>,
-    /// Tokens of rows that the application itself removed.
+    /// Tokens of rows that the application removed itself.
     logged_out: RefCell<BTreeSet<String>>,
-    /// Tokens of rows of which the application changed anything.
+    /// Tokens of rows that the application changed.
     touched: RefCell<BTreeSet<String>>,
     logged_in: Cell<usize>,
-    /// When each row was changed last, and each plan made, by the number of things that had happened.
+    /// Time of the last change of each row, and of each plan, as a count of events.
     changed: RefCell<BTreeMap<String, usize>>,
     made: BTreeMap<String, usize>,
     happened: Cell<usize>,
     pub(super) plan: Option<String>,
     archive: Option<String>,
-    /// The rows that each plan names: ids and marks.
+    /// Rows that each plan names: IDs and row hashes.
     pub(super) named: BTreeMap<String, BTreeSet<(Option<String>, i64)>>,
 }
 
 impl History {
-    /// With ids, rows are found again by them; without, by their marks.
+    /// Rows with IDs are found again by ID, others by row hash.
     pub(super) fn new(kind: Kind, shape: Shape, identified: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let server = kind != Kind::File;
@@ -124,7 +124,7 @@ impl History {
             }
             Write::LogOut(number) => {
                 let id = id(number);
-                // What triggers and rules make of it is the application's own business.
+                // The effects of triggers and rules are the application's own.
                 let before = self.app.rows();
                 self.app.run(&format!("DELETE FROM sessions WHERE id = '{id}'"));
                 let after = self.app.rows();
@@ -147,7 +147,7 @@ impl History {
             Write::LogIn => {
                 self.logged_in.set(self.logged_in.get() + 1);
                 let id = format!("n{}", self.logged_in.get());
-                // Without any row there is no end to take.
+                // An empty table has no row to end.
                 let sql = format!(
                     "INSERT INTO sessions (id, \"sessionToken\", \"userId\", expires)
                      SELECT '{id}', 'fresh-{id}', 1, MAX(expires) FROM sessions HAVING COUNT(*) > 0"
@@ -165,7 +165,7 @@ impl History {
             _ => Selection::User("7".into()),
         };
         let made = self.runtime.block_on(remediation::create_plan(self.context(), &selection));
-        // Nobody is there any more, or the table is empty.
+        // The user is gone, or the table is empty.
         let Ok(plan) = made else { return };
         let mut named = BTreeSet::new();
         let mut behind = 0;
@@ -181,7 +181,7 @@ impl History {
         self.plan = Some(plan.record.id);
     }
 
-    /// The application changes what goes with a session; nobody can while the session is in the archive.
+    /// The application changes dependent rows, which is impossible while the session is in the archive.
     fn change_cart(&self, sql: &str, id: &str) {
         if self.carts.borrow().is_empty() {
             return;
@@ -193,7 +193,7 @@ impl History {
         }
     }
 
-    /// Runs the present plan, or puts back, as far as the step says.
+    /// Applies the current plan, or restores, as far as the step says.
     pub(super) fn run(&mut self, restore: bool, until: u8, meanwhile: Write, dies: Option<u8>) {
         let id = if restore {
             let Some(archive) = self.archive.clone() else { return };
@@ -225,7 +225,7 @@ impl History {
             drop(work);
             return this.expected(outcome);
         }
-        // The work is held up while the application does something.
+        // The run is paused while the application writes.
         this.write(meanwhile);
         match dies {
             Some(after) => {
@@ -236,23 +236,23 @@ impl History {
             None => this.expected(this.runtime.block_on(&mut work)),
         }
         drop(work);
-        // A thread that had begun to write ends its work, and connections are closed, as when a program is killed.
+        // As when a program is killed, a thread in a write finishes it, and connections are closed.
         drop(std::mem::replace(&mut self.runtime, runtime()));
     }
 
-    /// What may come of a run in the middle of all that.
+    /// Possible results of an interrupted run.
     fn expected(&self, outcome: Result<(), ActionError>) {
         match outcome {
             Ok(())
             | Err(ActionError::Done(_) | ActionError::TransactionRunning | ActionError::NoArchive(_)) => {}
-            // SQLite has one writer, and the application may be it.
+            // SQLite has one writer, which may be the application.
             Err(ActionError::Target(TargetError::Locked)) => {}
             Err(error) if self.shape.may_refuse(&error) => {}
             Err(error) => panic!("{error}"),
         }
     }
 
-    /// Everything goes back: what the application left alone is as it was, and where it was.
+    /// Restores everything: rows that the application did not change are back unchanged, in their place.
     pub(super) fn restore_all(&self) -> Result<(), TestCaseError> {
         for archive in self.named.keys() {
             let Ok(plan) = self.runtime.block_on(restore::create_restore_plan(self.context(), archive, None))
@@ -275,9 +275,9 @@ impl History {
         Ok(())
     }
 
-    /// After a restart, everything is as it should be.
+    /// Checks all conditions after a restart.
     pub(super) fn check(&self) -> Result<(), TestCaseError> {
-        // Whatever is begun next first finds out what became of the last batches.
+        // Any new run first settles the outcome of the last batches.
         testkit::wait_until("the end of transactions that died", || {
             let settled = self.runtime.block_on(remediation::recover_interrupted(self.context()));
             assert!(matches!(settled, Ok(()) | Err(ActionError::TransactionRunning)), "{settled:?}");
@@ -311,7 +311,7 @@ impl History {
                 }
             }
         }
-        // A session is there with all that goes with it, or nothing of that is.
+        // A session and its dependent rows exist together, or none of them.
         let carts = self.app.carts(self.shape);
         for (id, expected) in self.carts.borrow().iter() {
             let is_there = table.values().any(|there| there == id);
@@ -331,7 +331,7 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// Polls a future so many times: what comes of it, if it ends by then.
+/// Polls a future this many times. Returns its result if it has finished.
 async fn steps<T>(work: &mut Pin<Box<dyn Future<Output = T> + '_>>, limit: u8) -> Option<T> {
     let mut left = limit;
     std::future::poll_fn(|context| match work.as_mut().poll(context) {

@@ -1,42 +1,42 @@
-//! What a table of sessions on a server is made of.
+//! Shapes of session tables on a server.
 
 use sessionwatch_app::remediation::ActionError;
 
-/// What a table of sessions on a server is made of.
+/// Shape of a session table on a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
     Plain,
-    /// The same places and transactions in several heaps, with a key that is unique over all of them.
+    /// Several heaps with equal tuple and transaction IDs, and a key that is unique over all of them.
     HashPartitioned,
-    /// The same, and no column that is unique over all of them.
+    /// The same, without a column that is unique over all of them.
     RangePartitioned,
-    /// The same; neither unique index nor foreign key reach the children.
+    /// The same, where neither unique index nor foreign key cover the children.
     Inherited,
-    /// Ids that are alike in both children.
+    /// Children with equal IDs.
     InheritedAlike,
-    /// A trigger keeps the sessions of one user.
+    /// A trigger prevents deletes of one user's sessions.
     VetoTrigger,
-    /// A trigger changes a row instead of removing it.
+    /// A trigger updates a row instead of deleting it.
     RedirectTrigger,
-    /// A trigger removes the other sessions of the user as well.
+    /// A trigger deletes the other sessions of the user too.
     SweepTrigger,
-    /// A session belongs to another one, and goes with it.
+    /// A session refers to another one, and is deleted with it.
     SelfReference,
     /// Other tables refer to sessions, and to each other.
     Referenced,
-    /// The same, with partitions on both sides.
+    /// The same, with both sides partitioned.
     ReferencedPartitions,
     AlsoRule,
     InsteadRule,
     Generated,
     Identity,
-    /// Nothing is unique but the token.
+    /// Only the token is unique.
     WithoutId,
-    /// Half of the partitions are on another heap through a default partition below a partition.
+    /// Half of the partitions are in another heap, by a default partition of a subpartitioned table.
     Nested,
 }
 
-/// Each shape, and what makes the table out of a plain one: `old`, which has the rows and is dropped then.
+/// Each shape, and the SQL that creates it from a plain table `old`, which is then dropped.
 pub(super) const SHAPES: [(Shape, &str); 17] = [
     (Shape::Plain, ""),
     (Shape::HashPartitioned, "CREATE TABLE sessions (LIKE old INCLUDING DEFAULTS, PRIMARY KEY (id)) PARTITION BY HASH (id);
@@ -113,7 +113,7 @@ pub(super) const SHAPES: [(Shape, &str); 17] = [
 ];
 
 impl Shape {
-    /// Whether a plan may end with that error there, and nothing changed.
+    /// Returns `true` if a plan may end with this error, without any change.
     pub(super) fn may_refuse(self, error: &ActionError) -> bool {
         match error {
             ActionError::ChangesOtherRows(_) => {

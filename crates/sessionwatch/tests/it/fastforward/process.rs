@@ -1,8 +1,9 @@
-//! The process behind [`super::Apart`]: this program of tests, started once more for one "test", which is the daemon as `serve`
-//! runs it, under a clock that standard input sets. So whatever runs the stories has built it too.
+//! The process behind [`super::Apart`]: this test binary runs again with a single "test", which is the daemon as in
+//! `serve`, under a clock that standard input sets. So no further binary has to be built.
 //!
-//! Each line of standard input is an instant, in microseconds since 1970; `adjust MICROSECONDS` sets the clock forward or back
-//! without time passing. On standard output it says where its pages are, and each look. The end of standard input ends it.
+//! Each line of standard input is an instant, in microseconds since 1970; `adjust MICROSECONDS` sets the clock forward
+//! or back without time passing. Standard output has the address of the pages and a line for each check run. The end of
+//! standard input stops the process.
 
 use std::{
     io::{BufRead as _, Write as _},
@@ -19,12 +20,12 @@ use sessionwatch_clock::Clock;
 use sessionwatch_core::timestamp::UtcTimestamp;
 use tokio::sync::{broadcast, mpsc};
 
-/// The variables that name the configuration, and when the clock begins.
+/// Environment variables with the configuration, and the initial time.
 const CONFIGURATION: &str = "FASTFORWARD_CONFIGURATION";
 const BEGINNING: &str = "FASTFORWARD_BEGINNING";
 const NAME: &str = "fastforward::process::a_daemon_whose_clock_is_set_from_outside";
 
-/// Has a command, which runs this program, be that process.
+/// Makes a command that runs this binary become that process.
 pub(super) fn prepare(command: &mut Process, configuration: &Path, from: UtcTimestamp) {
     command
         .args(["--exact", NAME, "--nocapture"])
@@ -34,7 +35,7 @@ pub(super) fn prepare(command: &mut Process, configuration: &Path, from: UtcTime
         .env(BEGINNING, from.micros().to_string());
 }
 
-/// What that process was told, if this one is it.
+/// The settings of that process, or `None` in an ordinary test run.
 #[expect(clippy::disallowed_methods, reason = "the arguments belong to the harness")]
 fn told() -> Option<(Config, UtcTimestamp)> {
     let configuration = std::env::var(CONFIGURATION).ok()?;
@@ -42,7 +43,7 @@ fn told() -> Option<(Config, UtcTimestamp)> {
     Some((Config::load(Some(Path::new(&configuration))).unwrap(), from))
 }
 
-/// Among the other tests there is nobody to set a clock, and nothing to do.
+/// In an ordinary test run, this test returns at once.
 #[test]
 fn a_daemon_whose_clock_is_set_from_outside() {
     let Some((config, from)) = told() else { return };
@@ -57,14 +58,14 @@ fn a_daemon_whose_clock_is_set_from_outside() {
     let ended_well = runtime.block_on(async {
         let daemon = Daemon::start(config, clock).await.unwrap_or_else(|error| panic!("{error}"));
         let events = daemon.state().app.events.subscribe();
-        // Without a reader nobody wants to know.
+        // The reader may be gone.
         let _ = writeln!(
             sessionwatch_app::output::masked_stdout(),
             "{}://{}",
             daemon.url_scheme(),
             daemon.listen_address().unwrap()
         );
-        // These threads end with the process: nobody waits for them.
+        // These threads are not joined: they end with the process.
         std::thread::spawn(move || say(events));
         std::thread::spawn(move || {
             for line in std::io::stdin().lock().lines().map_while(Result::ok) {
@@ -74,7 +75,7 @@ fn a_daemon_whose_clock_is_set_from_outside() {
                     hand.send_replace(at);
                 }
             }
-            // A daemon that has ended needs no word.
+            // The daemon may have ended already.
             let _ = commands.send(DaemonCommand::Stop);
             drop(hand);
         });
@@ -87,13 +88,13 @@ fn a_daemon_whose_clock_is_set_from_outside() {
 fn say(mut events: broadcast::Receiver<LiveEvent>) {
     while let Ok(event) = events.blocking_recv() {
         if let LiveEvent::RunFinished { target, at } = event {
-            // Without a reader nobody wants to know.
+            // The reader may be gone.
             let _ = writeln!(sessionwatch_app::output::masked_stdout(), "{LOOKED}{} {target}", at.micros());
         }
     }
 }
 
-/// How a line begins that says there was a look; the harness has lines of its own.
+/// Prefix of the lines that report a check run; the test harness prints other lines.
 pub(super) const LOOKED: &str = "looked ";
 
 fn instant(text: &str) -> Option<UtcTimestamp> {

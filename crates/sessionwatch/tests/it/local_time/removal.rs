@@ -1,4 +1,4 @@
-//! Nothing is removed, and no session ended, by an instant whose zone is not known.
+//! No row is removed, and no session revoked, by an instant whose zone is unknown.
 
 use proptest::{prelude::*, test_runner::TestRunner};
 use serde_json::Value;
@@ -14,8 +14,8 @@ use super::{BETTER_AUTH, BETTER_AUTH_UTC, CONNECT_PG_SIMPLE, check_in, configure
 use crate::fastforward::{Watch, monday};
 
 #[test]
-fn no_grace_is_shorter_than_clocks_can_be_apart() {
-    // Written in the west: nothing in the rows says so, and an application that nobody uses looks the same.
+fn no_grace_period_is_shorter_than_time_zones_can_differ() {
+    // Written west of UTC: the rows do not show it, and an unused application looks the same.
     let database = BETTER_AUTH_UTC.load("America/Los_Angeles", 0);
     let url = database.url("postgres");
     assert_eq!(doubted(&testkit::run_check(&url, &[])), Vec::<String>::new());
@@ -37,7 +37,7 @@ fn no_grace_is_shorter_than_clocks_can_be_apart() {
         let said = testkit::run_program(&[command, &[&url]].concat());
         assert_eq!(said.exit_code, 0, "{command:?}: {}", said.stderr);
     }
-    // A mapping that says as much lifts nothing; a zone does, be it UTC.
+    // A mapping of the same decoder changes nothing; a zone does, even UTC.
     for (decoder, code) in
         [("timestamp-utc", 2), ("timestamp-local:America/Los_Angeles", 0), ("timestamp-local:UTC", 0)]
     {
@@ -45,7 +45,7 @@ fn no_grace_is_shorter_than_clocks_can_be_apart() {
         let said = run_program_in(folder.path(), &[], &["cleanup", "expired", "--grace", "1h"]);
         assert_eq!(said.exit_code, code, "{decoder}: {}", said.stderr);
     }
-    // The same for the cleanup of the daemon, before it starts.
+    // The same for the daemon's cleanup, before it starts.
     for (decoder, grace, code) in [
         ("timestamp-utc", "1h", 2),
         ("timestamp-utc", "14h", 0),
@@ -64,7 +64,7 @@ fn no_grace_is_shorter_than_clocks_can_be_apart() {
 }
 
 #[test]
-fn a_session_is_ended_at_the_present_instant_of_its_zone() {
+fn a_session_is_ended_at_the_current_time_of_its_zone() {
     let zone = "America/New_York";
     let database = BETTER_AUTH_UTC.load(zone, 0);
     let url = database.url("postgres");
@@ -84,7 +84,7 @@ fn a_session_is_ended_at_the_present_instant_of_its_zone() {
 }
 
 #[test]
-fn most_of_a_table_is_not_removed_without_a_second_thought() {
+fn removing_most_of_a_table_needs_a_confirmation() {
     let database = testkit::empty_database();
     let sessions = "CREATE TABLE session (id text PRIMARY KEY, token text NOT NULL UNIQUE, \"userId\" text NOT NULL, \"expiresAt\" timestamptz NOT NULL,\n\
         \"createdAt\" timestamptz NOT NULL, \"updatedAt\" timestamptz NOT NULL, \"ipAddress\" text, \"userAgent\" text);\n\
@@ -128,7 +128,7 @@ fn most_of_a_table_is_not_removed_without_a_second_thought() {
 }
 
 #[test]
-fn every_zone_and_lifetime_is_found_out_or_leaves_live_sessions_alone() {
+fn every_zone_and_lifetime_is_detected_or_spares_live_sessions() {
     let database = CONNECT_PG_SIMPLE.load("UTC", 0);
     let folder = CONNECT_PG_SIMPLE.mapped(&database, "timestamp-utc");
     let bare = CONNECT_PG_SIMPLE.mapped(&database, "timestamp-utc");
@@ -175,7 +175,7 @@ fn every_zone_and_lifetime_is_found_out_or_leaves_live_sessions_alone() {
 }
 
 #[test]
-fn the_cleanup_of_the_watch_leaves_most_of_a_table_to_a_person() {
+fn the_daemons_cleanup_does_not_remove_most_of_a_table() {
     for (more, left) in [("", "8\n"), ("max_share = 0.9\n", "3\n")] {
         let (database, folder) = (testkit::healthy_database(), tempfile::tempdir().unwrap());
         database

@@ -1,4 +1,4 @@
-//! What shows that a column is in local time: the cookie, columns of one row, and how a table grows.
+//! Evidence of local time in a column: the cookie, other columns of the row, and the growth of a table.
 
 use sessionwatch_app::{
     check_run::{self, CheckRunRequest},
@@ -12,7 +12,7 @@ use testkit::{Database, find_check_result, run_program_in};
 use super::{BETTER_AUTH_UTC, CONNECT_PG_SIMPLE, check_in, doubted, offset, refused};
 
 #[test]
-fn what_a_session_says_of_its_cookie_is_the_truth() {
+fn the_cookie_of_a_session_proves_its_time() {
     for zone in ["America/Los_Angeles", "Asia/Tokyo", "Asia/Kolkata"] {
         let database = CONNECT_PG_SIMPLE.load(zone, 0);
         let folder = CONNECT_PG_SIMPLE.mapped(&database, "timestamp-utc");
@@ -36,10 +36,10 @@ fn what_a_session_says_of_its_cookie_is_the_truth() {
     let database = CONNECT_PG_SIMPLE.load("UTC", 3 * 60);
     let folder = CONNECT_PG_SIMPLE.mapped(&database, "timestamp-utc");
     assert_eq!(doubted(&check_in(folder.path(), "scan")), Vec::<String>::new());
-    // Ends move on as sessions are used, and what the rows say of them does not.
+    // Expiries are extended with use, but the values in the rows are not.
     database.psql("UPDATE session SET expire = expire + interval '157 minutes' WHERE sid < 'Q'").unwrap();
     assert_eq!(doubted(&check_in(folder.path(), "scan")), Vec::<String>::new());
-    // Nothing of what a session holds comes along.
+    // No other content of a session is read.
     database
         .psql("UPDATE session SET sess = jsonb_set(sess::jsonb, '{cookie,expires}', '\"planted-secret-2026\"')::json")
         .unwrap();
@@ -48,8 +48,8 @@ fn what_a_session_says_of_its_cookie_is_the_truth() {
 }
 
 #[test]
-fn columns_of_one_row_that_are_hours_apart_show_a_zone() {
-    // The creation is the database's own clock, as a default, and the end that of the application.
+fn columns_of_one_row_that_differ_by_hours_reveal_a_zone() {
+    // The creation time is the database's clock, as a column default; the expiry is the application's.
     let table = |shift: &str, lifetime: &str| {
         format!(
             "CREATE TABLE session (id text PRIMARY KEY, token text NOT NULL UNIQUE, \"userId\" text NOT NULL, \"expiresAt\" timestamp NOT NULL,\n\
@@ -79,7 +79,7 @@ fn columns_of_one_row_that_are_hours_apart_show_a_zone() {
             "{shift} {lifetime} {found:?}"
         );
         assert!(part.is_none_or(|part| found.iter().all(|found| found.contains(part))), "{found:?}");
-        // The creation names its zone, and is not doubted.
+        // The creation time has a zone, and is not in doubt.
         assert!(found.iter().all(|found| !found.contains("rapid-creation")), "{found:?}");
         let said = testkit::run_program(&["cleanup", "expired", &url]);
         assert_eq!(said.exit_code, if part.is_some() { 2 } else { 0 }, "{}", said.stderr);
@@ -87,7 +87,7 @@ fn columns_of_one_row_that_are_hours_apart_show_a_zone() {
 }
 
 #[test]
-fn a_table_that_grows_by_sessions_of_hours_ago_is_found_out_by_two_looks() {
+fn a_table_growing_by_sessions_of_hours_ago_is_detected_by_two_runs() {
     let sign_in = |database: &Database<'_>, number: u32, zone: &str| {
         database
             .psql(&format!(
@@ -121,7 +121,7 @@ fn a_table_that_grows_by_sessions_of_hours_ago_is_found_out_by_two_looks() {
             let mut report = looked(&memory);
             let doubted =
                 report.results.iter().any(|outcome| outcome.outcome.summary.contains("local time, about"));
-            // At the first look nothing is known of growth; afterwards it is remembered while nobody signs in.
+            // The first run knows nothing of growth; afterwards it is remembered while nobody logs in.
             assert_eq!(doubted, found && number > 0, "{zone} {number}");
             memory = memory.advance(report.history_update.take().unwrap(), clock::now());
             if number == 0 {

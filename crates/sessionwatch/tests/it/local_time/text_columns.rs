@@ -45,7 +45,7 @@ fn text_without_an_offset_is_a_column_without_a_time_zone() {
 }
 
 #[test]
-fn text_with_an_offset_names_its_instant_until_a_row_does_not() {
+fn text_with_an_offset_is_an_instant_until_a_row_lacks_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("app.db");
     let file = rusqlite::Connection::open(&path).unwrap();
@@ -68,7 +68,7 @@ fn text_with_an_offset_names_its_instant_until_a_row_does_not() {
     let place = configured(&url, mapping, "");
     assert_eq!(run_program_in(place.path(), &[], &["cleanup", "expired", "--grace", "1h"]).exit_code, 0);
     assert_eq!(doubted(&check_in(place.path(), "scan")), Vec::<String>::new());
-    // The same in local time, without an offset: the cookie shows it.
+    // The same in local time, without an offset: the cookie reveals it.
     file.execute_batch("UPDATE sessions SET expire = strftime('%Y-%m-%d %H:%M:%f', expire, '-5 hours')")
         .unwrap();
     for engine in ["scan", "pushdown"] {
@@ -79,11 +79,11 @@ fn text_with_an_offset_names_its_instant_until_a_row_does_not() {
 }
 
 #[test]
-fn one_text_without_an_offset_among_many_is_enough_to_keep_time() {
+fn one_text_without_an_offset_among_many_puts_the_column_in_doubt() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("app.db");
     let file = rusqlite::Connection::open(&path).unwrap();
-    // More rows than are looked at before a decoder is believed.
+    // More rows than are sampled to choose a decoder.
     file.execute_batch(
         "CREATE TABLE sessions (sid TEXT PRIMARY KEY, expire TEXT);\n\
          WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)\n\

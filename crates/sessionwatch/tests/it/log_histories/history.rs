@@ -1,4 +1,4 @@
-//! One history of a log, and of those who write, rotate and read it.
+//! One history of a log, and of its writers, its rotation and its reader.
 
 use std::{
     cell::Cell,
@@ -31,26 +31,26 @@ pub(super) struct History<'s> {
     target: String,
     follower: Option<FileTailer<'s>>,
     now: Instant,
-    /// The last user.
+    /// The last user number.
     pub(super) user: u32,
-    /// What ends the line or entry that was begun.
+    /// Completes the line or entry that was begun.
     rest: Option<String>,
-    /// Where a slow writer still writes to.
+    /// The file that a slow writer still writes to.
     slow: Option<(fs::File, PathBuf)>,
-    /// Rotated files, and how many there were.
+    /// Rotated files, and their total number.
     rotated: Vec<PathBuf>,
     rotations: u32,
-    /// The present target of the link.
+    /// Number of the file that the link points to.
     present: u32,
-    /// The daemon has read a line of the present file.
+    /// The daemon has read a line of the current file.
     is_seen: bool,
     /// Rotated files that the daemon has not seen.
     unseen: Vec<PathBuf>,
-    /// A copy of the present file was made.
+    /// The current file has been copied.
     is_copied: bool,
     /// Lines may be missing.
     pub(super) is_lossy: bool,
-    /// Seconds by which the clock of the file system is ahead: it has moved on whenever a file was changed.
+    /// Seconds by which the file system's clock is ahead: it advances with every change of a file.
     ahead: Cell<u64>,
 }
 
@@ -86,7 +86,7 @@ impl<'s> History<'s> {
         self.folder.path().join("app.log")
     }
 
-    /// The file that is written to.
+    /// Path of the file that is written to.
     fn file(&self) -> PathBuf {
         if self.manner.is_link {
             self.folder.path().join(format!("{}.log", self.present))
@@ -107,7 +107,7 @@ impl<'s> History<'s> {
         self.touch(&fs::File::options().append(true).open(self.file()).unwrap());
     }
 
-    /// Says that a file was changed later than any other one.
+    /// Gives a file a later modification time than any other one.
     fn touch(&self, file: &fs::File) {
         self.ahead.set(self.ahead.get() + 1);
         let now = u64::try_from(clock::now().micros()).unwrap();
@@ -115,7 +115,7 @@ impl<'s> History<'s> {
         file.set_modified(at).unwrap();
     }
 
-    /// Begins the present file.
+    /// Begins the current file.
     fn begin(&self) {
         let mark = if self.manner.encode.is_some() { "\u{feff}" } else { "" };
         let banner = if self.manner.has_banner { BANNER.repeat(5) } else { String::new() };
@@ -135,12 +135,12 @@ impl<'s> History<'s> {
         (self.is_seen, self.is_copied) = (false, false);
     }
 
-    /// Whether an entry of several lines was begun, rather than a line.
+    /// Returns `true` if an entry of several lines was begun, rather than a line.
     fn is_entry_open(&self) -> bool {
         self.rest.as_ref().is_some_and(|rest| rest.ends_with("\n}\n"))
     }
 
-    /// Ends what was begun.
+    /// Completes what was begun.
     pub(super) fn end(&mut self) {
         if let Some(rest) = self.rest.take() {
             self.write(&rest);
@@ -186,7 +186,7 @@ impl<'s> History<'s> {
     }
 
     fn rename(&mut self, is_slow: bool) {
-        // A line is ended where it was begun; an entry goes on in the next file, unless a banner stands before it.
+        // A line is completed in its own file; an entry continues in the next file, unless that has a banner.
         if self.manner.has_banner || is_slow || !self.is_entry_open() {
             self.end();
         }
@@ -208,7 +208,7 @@ impl<'s> History<'s> {
         if self.manner.has_banner {
             self.end();
         }
-        // What a truncation cuts in two is lost.
+        // An entry cut by a truncation is lost.
         self.is_lossy |= self.rest.is_some() && !self.is_entry_open();
         self.copy();
         truncate(&self.file());
@@ -225,14 +225,14 @@ impl<'s> History<'s> {
         self.is_copied = true;
     }
 
-    /// Packs or removes a rotated file, if there is one that nobody writes to.
+    /// Compresses or deletes a rotated file, if there is one without a writer.
     fn take(&mut self, which: u8, is_packed: bool) {
         let plain: Vec<usize> = (0..self.rotated.len())
             .filter(|at| !is_packed || self.rotated[*at].extension().is_none_or(|ending| ending != "gz"))
             .collect();
         let Some(at) = plain.get(usize::from(which) % plain.len().max(1)).copied() else { return };
         let path = self.rotated[at].clone();
-        // What is added to a file that was closed is read within a minute, if it is there as it was.
+        // Lines added to a closed file are read within a minute, if the file is unchanged otherwise.
         if is_packed
             && self.slow.as_ref().is_some_and(|(_, slow)| *slow == path && self.unseen.contains(slow))
         {
@@ -314,7 +314,7 @@ impl<'s> History<'s> {
         self.unseen.push(path.clone());
     }
 
-    /// Truncates or removes the present file. Where nothing was read, or a copy is as long, nobody can tell that something is gone.
+    /// Truncates or deletes the current file. If nothing was read, or a copy is as long, the loss cannot be detected.
     fn lose(&mut self, lose: impl Fn(&Path)) {
         if self.is_seen && !self.is_copied {
             self.end();
@@ -329,7 +329,7 @@ impl<'s> History<'s> {
         }
     }
 
-    /// Reads and keeps, as the daemon does. Returns `true` if there is more.
+    /// Reads and stores, as the daemon does. Returns `true` if there is more.
     fn read_once(&mut self) -> bool {
         let kept = || self.store.read(|db| sessionwatch_app::logs::find_source(db, &self.target)).unwrap();
         let mut follower = self.follower.take().unwrap_or_else(|| {
@@ -355,16 +355,16 @@ impl<'s> History<'s> {
     pub(super) fn read(&mut self, steps: u32) {
         for _ in 0..steps {
             if !self.read_once() {
-                // It was read to its end.
+                // The file was read to its end.
                 self.is_seen = self.has_read_line();
-                // What is added to a file that was closed is read within a minute.
+                // Lines added to a closed file are read within a minute.
                 let slow = self.slow.as_ref().map(|(_, slow)| slow);
                 self.unseen.retain(|path| Some(path) == slow);
             }
         }
     }
 
-    /// Whether a line of the present file is among what was read.
+    /// Returns `true` if a line of the current file has been read.
     fn has_read_line(&self) -> bool {
         let text = fs::read(self.file()).unwrap();
         let needle = self.encoded("userId");
@@ -373,7 +373,7 @@ impl<'s> History<'s> {
         found.is_some_and(|at| memchr::memmem::find(&text[at..], &end).is_some())
     }
 
-    /// Reads until nothing more can come.
+    /// Reads until nothing more can arrive.
     pub(super) fn settle(&mut self) {
         for pause in [1, 11, 61, 11, 1] {
             self.now += Duration::from_secs(pause);
@@ -383,7 +383,7 @@ impl<'s> History<'s> {
         self.unseen.clear();
     }
 
-    /// How often each user was counted, and how many gaps were told.
+    /// Counts the events of each user, and the gaps that were reported.
     pub(super) fn outcome(&self) -> (BTreeMap<String, u32>, usize) {
         let period = sessionwatch_core::period::Period::ALL_TIME;
         let search = log_events::LogEventSearch { limit: 10_000, ..log_events::LogEventSearch::default() };

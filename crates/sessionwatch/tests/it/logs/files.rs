@@ -1,4 +1,4 @@
-//! Log files: followed by the daemon and by hand, and scanned whole.
+//! Log files: followed by the daemon and by command, and scanned as a whole.
 
 use std::{io::Write as _, process::Stdio};
 
@@ -8,7 +8,7 @@ use testkit::{run_program_in, wait_until};
 use super::{DUPLICATE, MISMATCH, Scene, TOKEN, signals};
 
 #[test]
-fn a_file_is_followed_over_restarts_and_rotation_and_no_line_is_read_twice() {
+fn a_file_is_followed_across_restarts_and_rotation_without_rereading_lines() {
     let scene = Scene::new();
     let path = scene.folder.path().join("app.log");
     let sources = "[[logs]]\nname = \"file\"\nfile = \"app.log\"\n";
@@ -48,7 +48,7 @@ fn a_file_is_followed_over_restarts_and_rotation_and_no_line_is_read_twice() {
 }
 
 #[test]
-fn whole_files_are_scanned_however_they_are_packed() {
+fn compressed_and_plain_files_are_scanned_as_a_whole() {
     let folder = tempfile::tempdir().unwrap();
     let lines = format!("{MISMATCH}\n{}{DUPLICATE}\n", "GET / 200\n".repeat(300_000));
     let path = |name: &str| folder.path().join(name);
@@ -98,7 +98,7 @@ fn whole_files_are_scanned_however_they_are_packed() {
 }
 
 #[test]
-fn a_huge_line_and_garbage_are_borne_and_what_comes_after_is_found() {
+fn a_huge_line_and_garbage_are_tolerated_and_later_lines_are_found() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("huge.log");
     let garbage: Vec<u8> =
@@ -129,7 +129,7 @@ fn a_line_is_explained_at_every_stage() {
 }
 
 #[test]
-fn files_are_followed_by_hand_and_go_on_where_they_stopped() {
+fn files_are_followed_by_command_and_continued_from_the_last_position() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("app.log");
     let append = |text: &str| {
@@ -137,7 +137,7 @@ fn files_are_followed_by_hand_and_go_on_where_they_stopped() {
         file.write_all(text.as_bytes()).unwrap();
     };
     let line = |user: u32| format!("[AUTH-ADAPTER] Session created {{ userId: {user} }}\n");
-    // Follows until so many signals were printed: the users.
+    // Follows until this many log events were printed. Returns the users.
     let follow = |count: usize| -> Vec<String> {
         let arguments =
             ["logs", "follow", "app.log", "--state", "place.json", "--from-start", "--format", "ndjson"];

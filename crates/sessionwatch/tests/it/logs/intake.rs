@@ -1,4 +1,4 @@
-//! What is sent is kept before it is acknowledged, and counted once.
+//! Received lines are stored before they are acknowledged, and counted once.
 
 use std::{io::Write as _, path::Path};
 
@@ -8,7 +8,7 @@ use testkit::{DaemonProcess, run_program_in, wait_until};
 use super::{DUPLICATE, MISMATCH, Scene, configuration, drained, kinds, post, signature, told, vercel};
 
 #[test]
-fn only_who_may_send_is_heard_and_nothing_is_too_large() {
+fn only_authorized_senders_are_accepted_and_sizes_are_limited() {
     let scene = Scene::new();
     let sources =
         format!("{}[[logs]]\nname = \"lines\"\nkind = \"http\"\nsecret = \"a-token-for-lines\"\n", vercel());
@@ -56,7 +56,7 @@ fn only_who_may_send_is_heard_and_nothing_is_too_large() {
 }
 
 #[test]
-fn what_was_acknowledged_is_kept_whatever_is_refused() {
+fn acknowledged_lines_are_stored_whatever_is_rejected_later() {
     let scene = Scene::new();
     let running = scene.start(&vercel());
     let acknowledged: usize = std::thread::scope(|scope| {
@@ -84,7 +84,7 @@ fn what_was_acknowledged_is_kept_whatever_is_refused() {
 }
 
 #[test]
-fn on_a_full_disk_nothing_is_acknowledged_and_nothing_is_lost() {
+fn on_a_full_disk_no_line_is_acknowledged_and_none_is_lost() {
     let scene = Scene::new();
     let disk = scene.folder.path().join("disk");
     let store = format!("store = \"{}\"\n", disk.join("state.db").display());
@@ -110,7 +110,7 @@ fn on_a_full_disk_nothing_is_acknowledged_and_nothing_is_lost() {
         assert!([200, 503].contains(&status), "{status}");
     }
     assert!(refused > 0);
-    // Lines whose request has no name are known by their bytes while they are refused.
+    // Requests without an ID are identified by their bytes while they are rejected.
     let bearer = [("authorization", "Bearer a-token-for-lines")];
     let line = |running: &DaemonProcess| post(running, "/ingest/logs", &bearer, invalid.as_bytes()).0;
     assert_eq!([line(&running), line(&running)], [503, 503]);
@@ -120,10 +120,10 @@ fn on_a_full_disk_nothing_is_acknowledged_and_nothing_is_lost() {
     assert_eq!(line(&running), 200);
     let of_lines = "sessionwatch_log_events_total{source=\"lines\",kind=\"invalid-user\"}";
     assert!(running.get_body("/metrics").contains(&format!("{of_lines} 1\n")));
-    // What comes after that is another one.
+    // A later request is another one.
     assert_eq!(line(&running), 200);
     assert!(running.get_body("/metrics").contains(&format!("{of_lines} 2\n")));
-    // What was refused was sent again, and is there once.
+    // The rejected request was sent again, and is stored once.
     assert!(
         metrics.contains("sessionwatch_log_events_total{source=\"drain\",kind=\"invalid-user\"} 201"),
         "{metrics}"
@@ -132,7 +132,7 @@ fn on_a_full_disk_nothing_is_acknowledged_and_nothing_is_lost() {
 }
 
 #[test]
-fn a_signed_request_that_is_sent_again_adds_nothing_also_without_ids() {
+fn a_repeated_signed_request_adds_nothing_even_without_ids() {
     let scene = Scene::new();
     let running = scene.start(&vercel());
     let send = |body: &str| {
@@ -151,14 +151,14 @@ fn a_signed_request_that_is_sent_again_adds_nothing_also_without_ids() {
         send(body);
     }
     assert_eq!(kinds(scene.folder.path()), ["invalid-user"; 5]);
-    // Another request of the same kind is another one.
+    // Another request of the same kind is a new one.
     send(&format!("[{}]", invalid(", \"timestamp\": 1795608000123")));
     assert_eq!(kinds(scene.folder.path()), ["invalid-user"; 6]);
     assert_eq!(running.stop(), Some(0));
 }
 
 #[test]
-fn what_was_kept_before_a_crash_is_judged_after_it() {
+fn lines_stored_before_a_crash_are_evaluated_after_it() {
     use sessionwatch_app::logs::log_batch::{self, LogBatch};
     use sessionwatch_clock as clock;
     use sessionwatch_logs::{matchers::Matchers, timestamps::TimestampDefaults};

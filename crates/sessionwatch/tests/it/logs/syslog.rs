@@ -11,9 +11,9 @@ use testkit::wait_until;
 use super::{DUPLICATE, MISMATCH, Scene, kinds, signals};
 
 #[test]
-fn syslog_is_heard_over_tcp_and_udp() {
+fn syslog_is_received_over_tcp_and_udp() {
     let scene = Scene::new();
-    // Free a moment ago.
+    // The port was free a moment ago.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let sources = format!("[[logs]]\nname = \"syslog\"\nkind = \"syslog\"\nlisten = \"127.0.0.1:{port}\"\n");
     let running = scene.start(&sources);
@@ -37,7 +37,7 @@ fn syslog_is_heard_over_tcp_and_udp() {
 }
 
 #[test]
-fn syslog_is_taken_from_those_alone_who_are_named() {
+fn syslog_is_accepted_only_from_configured_senders() {
     let scene = Scene::new();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let sources = format!(
@@ -51,7 +51,7 @@ fn syslog_is_taken_from_those_alone_who_are_named() {
     let (stranger, named) = (from("127.0.0.1"), from("127.0.0.2"));
     stranger.send_to(message(1).as_bytes(), ("127.0.0.1", port)).unwrap();
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    // It may be closed before that.
+    // The connection may be closed before that.
     let _ = writeln!(stream, "{}", message(2));
     let _ = stream.shutdown(std::net::Shutdown::Write);
     let _ = stream.read_to_end(&mut vec![]);

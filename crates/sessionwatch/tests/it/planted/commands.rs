@@ -1,19 +1,19 @@
-//! The commands that are used, which are all there are.
+//! The commands that the test runs, which are all commands.
 
 use std::collections::BTreeSet;
 
 use super::TYPED;
 use crate::snapshot::help;
 
-/// Commands that are not used here, and why.
+/// Commands that are not run here, with the reason.
 const LEFT_OUT: [(&str, &str); 2] = [
     ("demo", "it shows data of its own"),
     ("logs follow", "it has no end; it prints what `logs scan` prints"),
 ];
-/// Commands that are used by name elsewhere in this story.
+/// Commands that other parts of this test run.
 const USED_ELSEWHERE: [&str; 3] = ["accounts add", "serve", "tokens add"];
 
-/// Commands of everything that reads, in every format.
+/// Read-only commands, in every format.
 pub(super) fn commands() -> Vec<Vec<&'static str>> {
     let mut commands = vec![
         vec!["doctor", "app"],
@@ -72,7 +72,7 @@ pub(super) fn commands() -> Vec<Vec<&'static str>> {
     commands
 }
 
-/// Commands that change something, with notes in which somebody typed a password.
+/// Commands with side effects, with notes that contain a typed password.
 pub(super) fn changes() -> Vec<Vec<String>> {
     let note = format!("see postgres://ada:{TYPED}@db/app");
     let note = note.as_str();
@@ -103,7 +103,7 @@ pub(super) fn changes() -> Vec<Vec<String>> {
     changes.into_iter().map(|command| command.into_iter().map(str::to_owned).collect()).collect()
 }
 
-/// That every command of the program is among those that were used, or is left out for a reason.
+/// Asserts that every command of the program was run, or is listed with a reason.
 pub(super) fn assert_all_used(used: &[Vec<String>]) {
     let leaves: BTreeSet<String> = help::leaves().into_iter().collect();
     let is_used = |leaf: &str| {

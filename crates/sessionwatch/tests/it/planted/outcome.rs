@@ -1,10 +1,10 @@
-//! What came out, and the search for secrets in it.
+//! Collected output, and the search for secrets in it.
 
 use aho_corasick::AhoCorasick;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
-/// What came out, and where.
+/// Output and its origin.
 #[derive(Default)]
 pub(super) struct Outcome(Vec<(String, Vec<u8>)>);
 
@@ -13,7 +13,7 @@ impl Outcome {
         self.0.push((place.into(), bytes.into()));
     }
 
-    /// Every secret that is found somewhere, in any of the ways in which it may be written.
+    /// Finds every secret in the output, in any encoding.
     pub(super) fn leaks(&self, secrets: &[String]) -> Vec<String> {
         let mut needles: Vec<(String, &str)> = vec![];
         for secret in secrets {
@@ -34,7 +34,7 @@ impl Outcome {
     }
 }
 
-/// A secret as it is, as hexadecimal digits, percent-encoded, and in base64 wherever it begins in three bytes.
+/// Encodings of a secret: plain, hexadecimal, percent-encoded, and base64 at each of three byte offsets.
 fn written(secret: &str) -> Vec<String> {
     let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
     let percent = |letter: char| {

@@ -1,26 +1,26 @@
-//! Targets with tokens of sessions that are planted in them.
+//! Targets with planted session tokens.
 
 use testkit::Database;
 
 use super::{ACT_PASSWORD, WATCH_PASSWORD};
 
-/// Tokens of sessions, in which the part that may be shown is followed by one that occurs nowhere else.
+/// Session tokens, in which a unique part follows the part that may be shown.
 const PLANT: &str = r#"
 UPDATE sessions SET "sessionToken" = left(md5("sessionToken"), 8) || 'Z' || md5(reverse("sessionToken"));
 UPDATE sessions SET "sessionToken" = 'ZQ42XV' WHERE id = 's3';
 "#;
 
-/// A target with its addresses for both roles, every token in it, and the store of who watches it.
+/// A target with its URLs for both roles, all its tokens, and the state store of its daemon.
 pub(super) struct Planted {
     pub(super) url: String,
     pub(super) write_url: Option<String>,
     pub(super) tokens: Vec<String>,
-    /// Where the store is: a file beside the configuration, or a schema of this database.
+    /// Location of the store: a file beside the configuration, or a schema of this database.
     pub(super) store: Option<Database<'static>>,
     _kept: Kept,
 }
 
-/// What the target is in, and ends with.
+/// Owner of the target's resources, which are released on drop.
 #[expect(dead_code, reason = "it is only to be dropped")]
 enum Kept {
     Database(Database<'static>),

@@ -1,11 +1,11 @@
-//! Rows of other tables that go with sessions, and triggers and rules that stop a deletion.
+//! Dependent rows of other tables, and triggers and rules that prevent a deletion.
 
 use serde_json::Value;
 use testkit::run_program_in;
 
 use super::{CARTS, EACH, apply, configured, document, grant, plan, roles};
 
-/// What a plan says happens besides: kind, table and rows.
+/// Side effects that a plan announces: kind, table and rows.
 fn besides(plan: &Value) -> Vec<(String, String, Option<u64>)> {
     let text =
         |effect: &Value, key: &str| effect[key].as_str().unwrap().replace('"', "").replace("public.", "");
@@ -18,7 +18,7 @@ fn effect(kind: &str, table: &str, rows: Option<u64>) -> (String, String, Option
 }
 
 #[test]
-fn what_goes_along_with_sessions_is_counted_and_confirmed() {
+fn dependent_rows_are_counted_and_confirmed() {
     let (database, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
     database.psql(CARTS).unwrap();
     let (watch, _) = roles(&database, folder.path());
@@ -29,7 +29,7 @@ fn what_goes_along_with_sessions_is_counted_and_confirmed() {
     let expected = [
         effect("cascade", "carts", Some(500)),
         effect("set-null", "orders", Some(50)),
-        // The role may read nothing of a table behind the next one.
+        // The role cannot read a table behind the next one.
         effect("cascade", "items", None),
     ];
     assert_eq!(besides(&counted), expected, "{counted:#}");
@@ -60,19 +60,19 @@ fn what_goes_along_with_sessions_is_counted_and_confirmed() {
         "{}",
         doctor.stdout
     );
-    // A plan that says nothing of a trigger does not run it.
+    // A plan that does not mention a trigger does not run it.
     let trigger = "CREATE FUNCTION forget() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN DELETE FROM users WHERE id = OLD.\"userId\"; RETURN OLD; END';
         CREATE TRIGGER forgets AFTER DELETE ON sessions FOR EACH ROW EXECUTE FUNCTION forget()";
     database.psql(trigger).unwrap();
     let said = apply(place, &cleanup, &counted, true);
     assert!(said.exit_code == 3 && said.stderr.contains("trigger `forgets`"), "{said:?}");
     assert!(besides(&plan(place, &cleanup)).contains(&effect("trigger", "sessions", None)));
-    // One that is switched off does not run.
+    // A disabled trigger does not run.
     database.psql("ALTER TABLE sessions DISABLE TRIGGER forgets").unwrap();
     let said = apply(place, &cleanup, &counted, true);
     assert_eq!(said.exit_code, 0, "{} {}", said.stdout, said.stderr);
     assert_eq!(database.psql("SELECT count(*) FROM carts").unwrap(), "100\n");
-    // Ending in place deletes nothing.
+    // Ending sessions in place deletes nothing.
     let url = database.url("postgres");
     let mapping = "[target.mapping]\nsessions = \"sessions\"\nid = \"id\"\ntoken = \"sessionToken\"\nexpires = \"expires\"\ndecoder = \"timestamp-utc\"\nuser = \"userId\"\nrevoke = \"expire\"\n";
     configured(place, &url, &url, mapping);
@@ -80,14 +80,14 @@ fn what_goes_along_with_sessions_is_counted_and_confirmed() {
 }
 
 #[test]
-fn what_goes_along_with_sessions_is_archived_and_comes_back_with_them() {
+fn dependent_rows_are_archived_and_restored_with_their_session() {
     let (database, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
     database.psql(CARTS).unwrap();
     let (watch, act) = roles(&database, folder.path());
     let place = folder.path();
     let cleanup = ["cleanup", "expired"];
     let counted = plan(place, &cleanup);
-    // A role that could not restore what goes along deletes nothing.
+    // A role that could not restore the dependent rows deletes nothing.
     database.psql(&format!("REVOKE INSERT ON items FROM {act}")).unwrap();
     let said = apply(place, &cleanup, &counted, true);
     assert!(
@@ -113,7 +113,7 @@ fn what_goes_along_with_sessions_is_archived_and_comes_back_with_them() {
         notes.contains("also restores the rows of") && notes.contains("(500 when that plan was created)"),
         "{notes}"
     );
-    // A cart that is there again stays, and the items of the one in the archive do not move into it.
+    // A cart that exists again stays, and the archived items do not move into it.
     database.psql("INSERT INTO carts VALUES (1, 'l1')").unwrap();
     let said = apply(place, &restore, &back, true);
     let back = document(&said)["applied"].clone();
@@ -123,14 +123,14 @@ fn what_goes_along_with_sessions_is_archived_and_comes_back_with_them() {
         serde_json::json!({ "table": "public.carts", "done": 499, "refused": 1 })
     );
     assert_eq!(database.psql("SELECT count(*) FROM items WHERE cart = 1").unwrap(), "0\n");
-    // Only the items of the same session are left out.
+    // Only the items of that session are skipped.
     let items: u64 =
         database.psql("SELECT count(*) FROM items WHERE cart <= 500").unwrap().trim().parse().unwrap();
     assert_eq!(items, 1000 - 20, "of ten carts, with two items each");
 }
 
 #[test]
-fn triggers_and_rules_that_stop_a_deletion_are_named() {
+fn triggers_and_rules_that_prevent_a_deletion_are_named() {
     let (database, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
     database.psql(EACH).unwrap();
     let url = database.url("postgres");
@@ -172,7 +172,7 @@ fn triggers_and_rules_that_stop_a_deletion_are_named() {
 }
 
 #[test]
-fn in_a_file_too_what_goes_along_is_counted() {
+fn dependent_rows_in_a_file_are_counted_too() {
     let folder = tempfile::tempdir().unwrap();
     let file = rusqlite::Connection::open(folder.path().join("app.db")).unwrap();
     let live = "CAST(strftime('%s', 'now') AS integer) * 1000 + 86400000";
@@ -195,7 +195,7 @@ fn in_a_file_too_what_goes_along_is_counted() {
     let expected = [
         effect("trigger-before", "sessions", None),
         effect("cascade", "sessions", Some(1)),
-        // The cart of the session that goes along, too.
+        // Includes the cart of the dependent session.
         effect("cascade", "carts", Some(3)),
         effect("set-null", "orders", Some(1)),
         effect("trigger", "orders", None),
@@ -221,7 +221,7 @@ fn in_a_file_too_what_goes_along_is_counted() {
 }
 
 #[test]
-fn a_session_stays_with_what_goes_along_where_that_stays() {
+fn a_session_stays_if_its_dependent_rows_stay() {
     let (database, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
     database.psql(CARTS).unwrap();
     let (_, act) = roles(&database, folder.path());
@@ -231,12 +231,12 @@ fn a_session_stays_with_what_goes_along_where_that_stays() {
     database.psql(keeps).unwrap();
     let all = ["revoke", "all"];
     let planned = plan(folder.path(), &all);
-    // Without counters, nobody would know what else went.
+    // Without row counters, further deleted rows could not be detected.
     database.psql(&format!("ALTER ROLE {act} SET track_counts = off")).unwrap();
     let said = apply(folder.path(), &all, &planned, true);
     assert!(said.exit_code == 3 && said.stderr.contains("track_counts = off"), "{}", said.stderr);
     database.psql(&format!("ALTER ROLE {act} RESET track_counts")).unwrap();
-    // More rows go along than are read at once, and one of them stays with its session.
+    // More dependent rows than one batch reads, one of which stays with its session.
     let said = apply(folder.path(), &all, &planned, true);
     let done = document(&said)["applied"].clone();
     assert_eq!((said.exit_code, &done["done"], &done["skipped"]), (1, &99.into(), &1.into()), "{done:#}");

@@ -1,10 +1,10 @@
-//! Users whom the role may not see make nobody an orphan.
+//! Users hidden from the role do not make their sessions orphans.
 
 use testkit::{find_check_result, run_program_in};
 
 use super::{applied, apply, plan, roles};
 
-/// 60 live sessions, and 30 whose user does not exist; nothing proves that users exist.
+/// 60 live sessions, and 30 whose user does not exist; no constraint proves that users exist.
 const USERS: &str = r#"
 CREATE TABLE users (id text PRIMARY KEY, name text, email text);
 CREATE TABLE accounts (id text PRIMARY KEY, "userId" text);
@@ -14,12 +14,12 @@ INSERT INTO accounts SELECT 'a' || n, 'u' || n FROM generate_series(1, 100) AS n
 INSERT INTO sessions SELECT 's' || n, md5('o' || n) || md5('p' || n), 'u' || n, now() + interval '10 days' FROM generate_series(1, 60) AS n;
 INSERT INTO sessions SELECT 'g' || n, md5('g' || n) || md5('h' || n), 'ghost' || n, now() + interval '2 days' FROM generate_series(1, 30) AS n;
 "#;
-/// Twelve users of a hundred can be seen.
+/// Twelve of a hundred users are visible.
 const HIDING: &str =
     "ALTER TABLE users ENABLE ROW LEVEL SECURITY; CREATE POLICY part ON users USING (id < 'u2')";
 
 #[test]
-fn users_that_are_hidden_make_nobody_an_orphan() {
+fn hidden_users_do_not_make_sessions_orphans() {
     let (database, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
     database.psql(USERS).unwrap();
     let (watch, _) = roles(&database, folder.path());
@@ -33,7 +33,7 @@ fn users_that_are_hidden_make_nobody_an_orphan() {
         let orphans = find_check_result(&report, "orphaned-sessions");
         assert_eq!(orphans["result"], "unknown", "{engine}: {orphans:#}");
         assert!(orphans.to_string().contains("row-level security hides rows of"), "{orphans:#}");
-        // Users who are not seen hold sessions as well as others.
+        // Sessions of hidden users count like others.
         assert_eq!(report["stats"]["users_active"], 90, "{engine}");
     }
     for (arguments, reason) in [
@@ -52,7 +52,7 @@ fn users_that_are_hidden_make_nobody_an_orphan() {
     let doctor = run(&["doctor"]);
     assert!(doctor.stdout.contains("fail  users-visibility") && doctor.stdout.contains("CREATE POLICY"));
     assert!(doctor.stdout.contains("fail  acting-role: row-level security hides rows"), "{}", doctor.stdout);
-    // A role that sees them plans, but one that does not see them does not delete.
+    // A role that sees the users can plan, but one that does not see them cannot delete.
     database.psql(&format!("CREATE POLICY w ON users FOR SELECT TO {watch} USING (true)")).unwrap();
     let report = run(&["check", "--format", "json"]).check_report();
     assert_eq!(find_check_result(&report, "orphaned-sessions")["value"], 30.0);
@@ -66,7 +66,7 @@ fn users_that_are_hidden_make_nobody_an_orphan() {
         );
     }
     assert_eq!(sessions(), "90");
-    // What does not depend on users goes, and comes back once its users are seen.
+    // Rows selected independently of users are removed, and restored once their users are visible.
     let gone = applied(place, &["revoke", "user", "u50"]);
     let restore = ["archive", "restore", gone["plan"].as_str().unwrap()];
     let said = apply(place, &restore, &plan(place, &restore), true);
@@ -89,7 +89,7 @@ fn the_statements_of_grants_show_every_row() {
     let doctor = run_program_in(folder.path(), &[], &["doctor"]);
     assert!(!doctor.stdout.contains("row-level security hides"), "{}", doctor.stdout);
     assert_eq!(applied(folder.path(), &["cleanup", "orphaned"])["done"], 30);
-    // A policy that takes rows away again counts, whatever the others show.
+    // A restrictive policy applies whatever the others allow.
     database.psql("CREATE POLICY less ON users AS RESTRICTIVE USING (id <> 'u7')").unwrap();
     let said = run_program_in(folder.path(), &[], &["cleanup", "orphaned"]);
     assert!(said.exit_code == 3 && said.stderr.contains("from the watch role"), "{}", said.stderr);
@@ -99,7 +99,7 @@ fn the_statements_of_grants_show_every_row() {
 }
 
 #[test]
-fn users_that_may_not_be_read_make_nobody_an_orphan() {
+fn unreadable_users_do_not_make_sessions_orphans() {
     let (database, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
     database.psql(USERS).unwrap();
     let (watch, act) = roles(&database, folder.path());

@@ -1,4 +1,4 @@
-//! Where more than one table could be meant, nothing is planned until somebody says which.
+//! If several tables match, nothing is planned until the user chooses one.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use super::{Store, check};
 use crate::fastforward::{MINUTE, Watch};
 
 #[test]
-fn nothing_is_planned_while_two_tables_could_be_meant() {
+fn nothing_is_planned_while_two_tables_match() {
     let database = testkit::healthy_database();
     database.psql("CREATE SCHEMA auth; CREATE TABLE auth.sessions (LIKE sessions INCLUDING ALL); CREATE TABLE logins AS TABLE sessions").unwrap();
     let store = Store::Server(database);
@@ -32,7 +32,7 @@ fn nothing_is_planned_while_two_tables_could_be_meant() {
         );
     }
     programs_are_refused(folder.path());
-    // A file of `init` does not choose by itself, and keeps what is known of the framework.
+    // A file of `init` does not choose a table by itself, and keeps what is known of the framework.
     let Store::Server(database) = &store else { unreachable!() };
     let init = testkit::run_program(&["init", &database.url("postgres"), "--output", "-"]);
     assert!(
@@ -65,7 +65,7 @@ fn nothing_is_planned_while_two_tables_could_be_meant() {
     );
 }
 
-/// Neither do programs that use the dashboard plan anything.
+/// API clients cannot plan anything either.
 fn programs_are_refused(folder: &Path) {
     testkit::create_account(folder, "ada", "admin");
     let token =
@@ -104,7 +104,7 @@ fn partitions_and_views_do_not_make_a_table_ambiguous() {
 }
 
 #[test]
-fn nothing_is_planned_on_another_table_until_somebody_confirms_it() {
+fn nothing_is_planned_on_another_table_until_it_is_confirmed() {
     for server in [true, false] {
         let store = Store::new(server);
         store.run(
@@ -123,7 +123,7 @@ fn nothing_is_planned_on_another_table_until_somebody_confirms_it() {
         assert_eq!(run(all).exit_code, 0);
         let plan = run(&["cleanup", "expired", "--format", "json"]);
         let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
-        // The table moves away, and another one takes its name later.
+        // The table is moved away, and later another one takes its name.
         store.run("ALTER TABLE sessions RENAME TO logins");
         let changed = run(all);
         assert_eq!(changed.exit_code, 3, "{}", changed.stdout);
@@ -148,7 +148,7 @@ fn nothing_is_planned_on_another_table_until_somebody_confirms_it() {
             confirmed.stderr
         );
         assert_eq!(run(all).exit_code, 0);
-        // A plan of before is about the table of before.
+        // An earlier plan applies to the earlier table.
         let applied = run(&["cleanup", "expired", "--apply", id, "--confirm", "app"]);
         assert!(
             applied.exit_code == 2 && applied.stderr.contains("was created for table"),
@@ -159,7 +159,7 @@ fn nothing_is_planned_on_another_table_until_somebody_confirms_it() {
     }
 }
 
-/// Other columns of the same table are another place too; whoever writes the table down has confirmed it.
+/// Other columns of the same table are another layout too; a mapping confirms it.
 fn columns_are_part_of_it(store: &Store, folder: &Path) {
     let all = &["revoke", "all"][..];
     let run = |arguments: &[&str]| run_program_in(folder, &[], arguments);
@@ -190,7 +190,7 @@ fn columns_are_part_of_it(store: &Store, folder: &Path) {
 }
 
 #[test]
-fn the_watch_does_not_move_to_another_table_by_itself() {
+fn the_daemon_does_not_switch_to_another_table_by_itself() {
     let store = Store::Server(testkit::healthy_database());
     let folder = store.configured("[target.cleanup]\nexpired = true\n");
     testkit::create_account(folder.path(), "ada", "admin");
@@ -225,7 +225,7 @@ fn the_watch_does_not_move_to_another_table_by_itself() {
         testkit::http::post(&watch.address, "/api/v1/targets/app/plans", &headers, b"{\"kind\":\"all\"}");
     let (status, answer) = (answer.status, answer.body);
     assert!(status >= 400 && answer.contains("changed from"), "{status} {answer}");
-    // By hand, nobody sees another table either.
+    // Commands do not use another table either.
     for command in [&["check"][..], &["doctor", "app"], &["sessions", "list"], &["sql", "query-1"]] {
         let said = run_program_in(folder.path(), &[], command);
         assert!(
@@ -236,7 +236,7 @@ fn the_watch_does_not_move_to_another_table_by_itself() {
         );
     }
     assert!(watch.stop());
-    // A restart forgets nothing; a confirmation ends it.
+    // A restart does not forget this; a confirmation ends it.
     let mut watch = started(10);
     assert!(report(&watch)["error"].as_str().unwrap().contains("changed from"), "{:#}", report(&watch));
     store.run("DROP TABLE sessions; ALTER TABLE sessions_old RENAME TO logins");

@@ -1,4 +1,4 @@
-//! Libraries are told apart by what only one of them makes.
+//! Libraries are distinguished by features that only one of them has.
 
 use serde_json::{Value, json};
 use testkit::run_program_in;
@@ -6,7 +6,7 @@ use testkit::run_program_in;
 use super::{Store, check, finding, fixture};
 
 #[test]
-fn renamed_fields_are_not_taken_for_another_library_nor_resets_for_sessions() {
+fn renamed_fields_are_not_mistaken_for_another_library_nor_resets_for_sessions() {
     let store = fixture("better-auth-kysely-pg.sql");
     for column in [
         "userId:user_id",
@@ -19,7 +19,7 @@ fn renamed_fields_are_not_taken_for_another_library_nor_resets_for_sessions() {
         let (from, to) = column.split_once(':').unwrap();
         store.run(&format!("ALTER TABLE session RENAME COLUMN \"{from}\" TO {to}"));
     }
-    // As a hand-made table would be that has the types of another library.
+    // Like a handmade table with the types of another library.
     store.run(
         "CREATE TABLE password_reset_tokens (token text, user_id text, expires_at timestamp);
                INSERT INTO password_reset_tokens SELECT 'reset-' || token, user_id, expires_at FROM session",
@@ -46,7 +46,7 @@ fn renamed_fields_are_not_taken_for_another_library_nor_resets_for_sessions() {
         done.stderr
     );
     assert_eq!((store.count("session"), store.count("password_reset_tokens")), (0, resets));
-    // Without the sessions, the resets are not taken for them.
+    // Without the sessions, the resets are not mistaken for them.
     store.run("DROP TABLE session");
     let lucia = fixture("lucia3-pg.sql");
     lucia.run("CREATE TABLE password_reset_tokens (token text, user_id text, expires_at timestamptz)");
@@ -62,7 +62,7 @@ fn renamed_fields_are_not_taken_for_another_library_nor_resets_for_sessions() {
 }
 
 #[test]
-fn minimal_tables_are_recognised_under_other_names_with_corroboration() {
+fn minimal_tables_are_recognized_under_other_names_with_corroboration() {
     for (name, old, new) in [
         ("authjs-drizzle-pg.sql", "session", "app_logins"),
         ("authjs-drizzle.sqlite.sql", "session", "kept"),
@@ -82,7 +82,7 @@ fn minimal_tables_are_recognised_under_other_names_with_corroboration() {
 }
 
 #[test]
-fn certain_signs_tell_libraries_apart() {
+fn definite_signs_distinguish_libraries() {
     let shapes = |migrations: &str, declared: &str| {
         let store = Store::new(true);
         store.run(&format!(
@@ -112,7 +112,7 @@ fn certain_signs_tell_libraries_apart() {
 }
 
 #[test]
-fn sessions_that_are_kept_elsewhere_are_told_of_in_plan_and_result() {
+fn sessions_stored_elsewhere_are_reported_in_plan_and_result() {
     let store = fixture("better-auth-secondary-storage-pg.sql");
     let folder = store.configured("");
     let sign = "there is no verification table";
@@ -133,12 +133,12 @@ fn sessions_that_are_kept_elsewhere_are_told_of_in_plan_and_result() {
         done.stdout,
         done.stderr
     );
-    // With a table of verifications, nothing speaks for it.
+    // With a verification table, nothing indicates that.
     let usual = fixture("better-auth-secondary-storage-pg.sql");
     usual.run("CREATE TABLE verification (id text)");
     let (_, report) = check(usual.configured("").path());
     assert!(!report["notes"].to_string().contains(sign), "{report:#}");
-    // With secondary storage alone, there is no table of sessions at all.
+    // With secondary storage only, there is no session table at all.
     store.run("DROP TABLE session");
     let (said, _) = check(folder.path());
     assert!(

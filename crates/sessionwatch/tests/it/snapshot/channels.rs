@@ -1,4 +1,4 @@
-//! What channels of every kind are sent, whole.
+//! Full messages to channels of every kind.
 
 use sessionwatch_core::duration::SECOND;
 use testkit::{HttpSink, MailOptions, MailSink, ReceivedMail, ReceivedRequest};
@@ -9,11 +9,11 @@ use crate::{
     fastforward::{MINUTE, Watch, monday},
 };
 
-/// The kinds, as `kinds` has them.
+/// The kinds, in the order of `kinds`.
 const KINDS: [&str; 8] =
     ["webhook", "slack", "discord", "teams", "telegram", "pagerduty", "alertmanager", "ntfy"];
 
-/// Headers that say how it was sent, not what.
+/// Headers of the transport, which are left out.
 const TRANSPORT: [&str; 4] = ["host", "content-length", "accept", "user-agent"];
 
 /// Sinks for channels of every kind.
@@ -28,7 +28,7 @@ impl Inboxes {
         Self { sinks, mails: MailSink::start(MailOptions::default()).unwrap() }
     }
 
-    /// The channels, and a route that sends what one check finds to all.
+    /// The channels, and a route that sends one check's alerts to all of them.
     fn configured(&self, check: &str) -> String {
         let addresses = "from = \"watch@example.org\"\nto = [\"ops@example.org\"]";
         let mail = channel("mail", "email", &format!("smtp://localhost:{}", self.mails.port()), addresses);
@@ -37,7 +37,7 @@ impl Inboxes {
         [kinds(&self.sinks).concat(), mail, route].concat()
     }
 
-    /// Waits until each has so many messages, and compares them.
+    /// Waits until each sink has this many messages, and compares them.
     fn compare(&self, notices: &[&str], prefix: &str) {
         let mut snapshots = snapshots();
         for (kind, sink) in KINDS.iter().zip(&self.sinks) {
@@ -59,7 +59,7 @@ fn snapshots() -> Snapshots {
         (r"(?m)^webhook-timestamp: .*$", "webhook-timestamp: [number]"),
         (r"(?m)^(Date|Message-ID): .*$", "$1: [varies]"),
         (r"test/\d{10,}", "test/[number]"),
-        // Targets are looked at in no order.
+        // Targets are checked in no particular order.
         (r"(\\n|\b)[a-f]:(=\n)? 11 s", "$1[target]:$2 11 s"),
         (r#"boundary="[^"]*""#, r#"boundary="[boundary]""#),
         (r"(?m)^--\w{20,}(--)?$", "--[boundary]$1"),
@@ -69,7 +69,7 @@ fn snapshots() -> Snapshots {
     snapshots
 }
 
-/// A request as it came, JSON spread over lines.
+/// A request as received, with its JSON formatted.
 fn written(received: &ReceivedRequest) -> String {
     let headers = received.headers.iter().filter(|(name, _)| !TRANSPORT.contains(&name.as_str()));
     let headers: String = headers.map(|(name, value)| format!("{name}: {value}\n")).collect();
@@ -83,7 +83,7 @@ fn mailed(mail: &ReceivedMail) -> String {
 }
 
 #[test]
-fn channels_are_sent_the_kept_messages_of_an_alert() {
+fn messages_for_an_alert_match_their_snapshots() {
     let (database, inboxes) = (testkit::healthy_database(), Inboxes::start());
     let folder = tempfile::tempdir().unwrap();
     let text = [target("app", &database), inboxes.configured("duplicate-tokens")];
@@ -99,7 +99,7 @@ fn channels_are_sent_the_kept_messages_of_an_alert() {
 }
 
 #[test]
-fn channels_are_sent_the_kept_messages_of_many_alerts_at_once() {
+fn messages_for_many_simultaneous_alerts_match_their_snapshots() {
     let (database, inboxes) = (testkit::healthy_database(), Inboxes::start());
     let folder = tempfile::tempdir().unwrap();
     let names = ["a", "b", "c", "d", "e", "f"];
@@ -109,7 +109,7 @@ fn channels_are_sent_the_kept_messages_of_many_alerts_at_once() {
     database.psql(orphans).unwrap();
     watch.all_to(monday() + 20 * MINUTE);
     watch.all_to(monday() + 30 * MINUTE);
-    // Programs are told at once, people ten seconds later.
+    // Programs are notified at once, people ten seconds later.
     for program in ["webhook", "pagerduty", "alertmanager"] {
         let at = KINDS.iter().position(|kind| *kind == program).unwrap();
         assert_eq!(inboxes.sinks[at].wait_for_requests(names.len()).len(), names.len());
@@ -119,7 +119,7 @@ fn channels_are_sent_the_kept_messages_of_many_alerts_at_once() {
     let mut snapshots = snapshots();
     for (kind, sink) in KINDS.iter().zip(&inboxes.sinks) {
         let mut all: Vec<String> = sink.received_requests().iter().map(written).collect();
-        // Programs get one message a target, in no order.
+        // Programs get one message per target, in no particular order.
         all.sort();
         snapshots.take(&format!("{kind}-many"), &all.join("\n"));
     }
@@ -130,7 +130,7 @@ fn channels_are_sent_the_kept_messages_of_many_alerts_at_once() {
 }
 
 #[test]
-fn channels_are_sent_the_kept_messages_of_a_trial() {
+fn test_messages_match_their_snapshots() {
     let inboxes = Inboxes::start();
     let folder = tempfile::tempdir().unwrap();
     let target = "[[target]]\nname = \"app\"\nurl = \"postgres://u@127.0.0.1:1/d\"\n";

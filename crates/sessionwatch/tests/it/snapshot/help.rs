@@ -1,17 +1,17 @@
-//! The help of every command, found by walking from the first.
+//! Help of every command, found by following subcommands.
 
 use super::Snapshots;
 
-/// The commands that a help lists.
+/// Subcommands that a help page lists.
 fn listed(help: &str) -> Vec<&str> {
     let Some((_, commands)) = help.split_once("\nCommands:\n") else { return vec![] };
-    // A line that goes on with a description is indented further.
+    // Continuation lines of a description are indented further.
     let lines = commands.lines().take_while(|line| !line.is_empty());
     let names = lines.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
     names.filter(|name| !name.is_empty() && *name != "help").collect()
 }
 
-/// The help of a command and of all below it, long and short.
+/// Collects the help of a command and its subcommands, short and long.
 fn collect(path: &[&str], texts: &mut Vec<String>) {
     let ask = |flag: &str| {
         let said = testkit::run_program(&[path, &[flag]].concat());
@@ -28,7 +28,7 @@ fn collect(path: &[&str], texts: &mut Vec<String>) {
     }
 }
 
-/// Every command that does something, such as `logs scan`.
+/// Every command without subcommands, such as `logs scan`.
 pub(crate) fn leaves() -> Vec<String> {
     let mut leaves = vec![];
     let first = testkit::run_program(&["--help"]).stdout;
@@ -44,7 +44,7 @@ pub(crate) fn leaves() -> Vec<String> {
 }
 
 #[test]
-fn help_of_every_command_is_the_kept_one() {
+fn help_of_every_command_matches_its_snapshot() {
     let mut snapshots = Snapshots::new("help");
     let first = testkit::run_program(&["--help"]).stdout;
     snapshots.take("sessionwatch", &first);

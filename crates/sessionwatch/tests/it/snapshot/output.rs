@@ -1,4 +1,4 @@
-//! What commands print, in every format.
+//! Output of commands, in every format.
 
 use testkit::{Database, HttpSink};
 
@@ -43,7 +43,7 @@ fn configure(folder: &std::path::Path, database: &Database<'_>, hook: &str) {
 }
 
 #[test]
-fn output_of_commands_that_read_is_the_kept_one() {
+fn output_of_read_only_commands_matches_its_snapshots() {
     let (database, folder) = (scene::postgresql(), tempfile::tempdir().unwrap());
     let mut snapshots = snapshots(&database);
     configure(folder.path(), &database, "http://127.0.0.1:9/");
@@ -89,7 +89,7 @@ fn output_of_commands_that_read_is_the_kept_one() {
 }
 
 #[test]
-fn output_of_errors_is_the_kept_one() {
+fn output_of_errors_matches_its_snapshots() {
     let (database, folder) = (scene::postgresql(), tempfile::tempdir().unwrap());
     let mut snapshots = snapshots(&database);
     configure(folder.path(), &database, "http://127.0.0.1:9/");
@@ -134,7 +134,7 @@ fn output_of_errors_is_the_kept_one() {
 }
 
 #[test]
-fn output_of_plans_and_the_archive_is_the_kept_one() {
+fn output_of_plans_and_the_archive_matches_its_snapshots() {
     let (database, folder) = (scene::postgresql(), tempfile::tempdir().unwrap());
     let mut snapshots = snapshots(&database);
     configure(folder.path(), &database, "http://127.0.0.1:9/");
@@ -168,7 +168,7 @@ fn output_of_plans_and_the_archive_is_the_kept_one() {
 }
 
 #[test]
-fn output_of_an_incident_is_the_kept_one() {
+fn output_of_an_incident_matches_its_snapshots() {
     let (database, folder) = (scene::postgresql(), tempfile::tempdir().unwrap());
     let mut snapshots = snapshots(&database);
     configure(folder.path(), &database, "http://127.0.0.1:9/");
@@ -211,7 +211,7 @@ fn output_of_an_incident_is_the_kept_one() {
     snapshots.finish();
 }
 
-/// Runs the daemon until it has told of everything, a line of a log too: what it measured.
+/// Runs the daemon until it has sent all notifications, one about a log line included. Returns its metrics.
 fn watch_once(folder: &std::path::Path, sink: &HttpSink) -> String {
     let watch = testkit::DaemonProcess::start(folder);
     let metric = |part: &str| watch.get_body("/metrics").contains(part);
@@ -229,7 +229,7 @@ fn watch_once(folder: &std::path::Path, sink: &HttpSink) -> String {
 }
 
 #[test]
-fn output_of_commands_about_the_watch_is_the_kept_one() {
+fn output_of_commands_about_the_daemon_matches_its_snapshots() {
     let (database, folder) = (scene::postgresql(), tempfile::tempdir().unwrap());
     let sink = HttpSink::start(&[]).unwrap();
     let mut snapshots = snapshots(&database);
@@ -282,7 +282,7 @@ fn output_of_commands_about_the_watch_is_the_kept_one() {
 }
 
 #[test]
-fn output_about_sqlite_is_the_kept_one() {
+fn output_about_sqlite_matches_its_snapshots() {
     let folder = tempfile::tempdir().unwrap();
     scene::sqlite(&folder.path().join("app.db"));
     std::fs::write(

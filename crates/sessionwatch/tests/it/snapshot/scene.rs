@@ -1,11 +1,11 @@
-//! The tables that snapshots are taken of: something wrong of every kind, and everything in an order of its own.
+//! Tables for snapshots: every anomaly, in a fixed order.
 
 use std::path::Path;
 
 use testkit::{Database, ProgramOutput};
 
-/// One token over two users, twelve orphans, a user with seven sessions, and four that have expired. Sessions end half an hour
-/// after or before a full one, so that what is left of them is said the same for some minutes.
+/// One token shared by two users, twelve orphans, a user with seven sessions, and four expired ones. Sessions expire
+/// half an hour away from a full one, so that relative times are stable for some minutes.
 const POSTGRESQL: &str = r#"
 CREATE TABLE users (id serial PRIMARY KEY, name text, "xId" text, "xUsername" text, "createdAt" timestamp(3) DEFAULT now());
 CREATE TABLE sessions (id text PRIMARY KEY, "sessionToken" text NOT NULL, "userId" integer NOT NULL, expires timestamp(3) NOT NULL);
@@ -45,7 +45,7 @@ pub(super) fn sqlite(path: &Path) {
     rusqlite::Connection::open(path).unwrap().execute_batch(SQLITE).unwrap();
 }
 
-/// What commands say, one after the other, in a folder, as that person.
+/// Output of commands that one user runs in a folder, one after the other.
 pub(super) struct Terminal<'a> {
     pub(super) folder: &'a Path,
     said: String,
@@ -56,7 +56,7 @@ impl<'a> Terminal<'a> {
         Self { folder, said: String::new() }
     }
 
-    /// Runs a command, whose words are apart by blanks: what it said.
+    /// Runs a command, given with its arguments separated by spaces. Returns its output.
     pub(super) fn run(&mut self, command: &str) -> ProgramOutput {
         let words: Vec<&str> = command.split(' ').collect();
         let said = testkit::run_program_in(self.folder, &[("USER", "ada")], &words);
@@ -68,20 +68,20 @@ impl<'a> Terminal<'a> {
         said
     }
 
-    /// Runs a command once in each format of lists.
+    /// Runs a command once in each list format.
     pub(super) fn run_in_all_formats(&mut self, command: &str) {
         for format in ["table", "json", "ndjson", "csv", "markdown"] {
             self.run(&format!("{command} --format {format}"));
         }
     }
 
-    /// Everything that was said since this was last asked.
+    /// Returns the output since the last call.
     pub(super) fn taken(&mut self) -> String {
         std::mem::take(&mut self.said)
     }
 }
 
-/// The plan that a command named.
+/// The plan ID in a command's output.
 pub(super) fn plan_of(said: &ProgramOutput) -> String {
     let at = said.stdout.find("p-").unwrap_or_else(|| panic!("no plan: {} {}", said.stdout, said.stderr));
     said.stdout[at..].chars().take_while(|letter| letter.is_ascii_alphanumeric() || *letter == '-').collect()

@@ -1,4 +1,4 @@
-//! What the interface for programs answers, and what people read in pages: of one watch under a set clock.
+//! API responses and visible text of pages, of one daemon under a set clock.
 
 use std::collections::BTreeMap;
 use testkit::ACCOUNT_PASSWORD;
@@ -36,14 +36,14 @@ secret = "a-token-for-lines"
 const LOG_LINES: &str = "[AUTH-ADAPTER] Session created { sessionToken: 'token-c4...', userId: 2 }\n\
     [AUTH-ADAPTER] Duplicate session token detected { sessionToken: 'token-c4...', existingUserId: 2, newUserId: 9 }\n";
 
-/// What stands in the addresses of the interface for what a story knows.
+/// Values for the parameters of API paths.
 struct Known {
     incident: String,
     plan: String,
 }
 
 impl Known {
-    /// An address with its parts filled in.
+    /// Fills in the parameters of a path.
     fn fill(&self, path: &str) -> String {
         let id = match path {
             _ if path.starts_with("/incidents/") => &self.incident,
@@ -56,7 +56,7 @@ impl Known {
     }
 }
 
-/// A name for a snapshot.
+/// Snapshot name of a path.
 fn named(method: &str, path: &str) -> String {
     let words: Vec<&str> =
         path.split(['/', '?', '=', '&', '.', ' ']).filter(|word| !word.is_empty()).collect();
@@ -64,14 +64,14 @@ fn named(method: &str, path: &str) -> String {
     if words.is_empty() { method.to_owned() } else { format!("{method}-{words}") }
 }
 
-/// The interface, and the snapshots of its answers.
+/// The API, and the snapshots of its responses.
 struct Answers<'a> {
     program: Program<'a>,
     snapshots: Snapshots,
 }
 
 impl Answers<'_> {
-    /// Asks, and compares the answer: its body.
+    /// Sends a request, compares the response, and returns its body.
     fn ask(&mut self, method: &str, name: &str, path: &str, body: Option<&Value>) -> Value {
         let answer = self.program.ask(method, path, &[], body);
         let text = format!("{method} {name}\n{}\n\n{:#}\n", answer.status, answer.body);
@@ -85,7 +85,7 @@ impl Answers<'_> {
         self.ask("POST", name, &path, Some(body))
     }
 
-    /// Everything that can be read, by the document.
+    /// Requests every GET path of the OpenAPI document.
     fn read_all(&mut self, known: &Known) {
         let document = self.program.get("/openapi.json").body;
         for (path, methods) in document["paths"].as_object().unwrap() {
@@ -102,7 +102,7 @@ impl Answers<'_> {
     }
 }
 
-/// Does what people do, by the interface: what came of it.
+/// Changes things through the API, as users do. Returns the IDs.
 fn work(answers: &mut Answers<'_>, watch: &Watch) -> Known {
     let mut known = Known { incident: String::new(), plan: String::new() };
     answers.post("/targets/{target}/checks/{check}/acknowledge", &known, &json!({ "note": "on it" }));
@@ -130,7 +130,7 @@ fn work(answers: &mut Answers<'_>, watch: &Watch) -> Known {
     testkit::wait_until("the plan is carried out", || {
         answers.program.get(&path).body["progress"]["outcome"].is_string()
     });
-    // Lists of what happened at one instant have no order.
+    // Lists of simultaneous events have no defined order.
     watch.set(monday() + 3 * MINUTE + SECOND);
     answers.post("/archive/{plan}/restore", &known, &json!({}));
     answers.post("/channels/hook/test", &known, &json!({}));
@@ -156,7 +156,7 @@ fn work(answers: &mut Answers<'_>, watch: &Watch) -> Known {
     known
 }
 
-/// Pages, and what each is called here.
+/// Pages, and their snapshot names.
 fn pages(known: &Known) -> Vec<(&'static str, String)> {
     let mut pages: Vec<(&str, String)> = [
         "/",
@@ -194,13 +194,13 @@ fn pages(known: &Known) -> Vec<(&'static str, String)> {
     pages
 }
 
-/// Elements that begin a line of their own.
+/// Block elements, which begin a new line.
 const BLOCKS: [&str; 26] = [
     "p", "div", "section", "article", "header", "footer", "main", "nav", "form", "fieldset", "legend",
     "table", "tr", "ul", "ol", "li", "dl", "dt", "dd", "h1", "h2", "h3", "h4", "pre", "details", "summary",
 ];
 
-/// What one reads in a page.
+/// Visible text of a page.
 fn visible(element: ElementRef<'_>, text: &mut String) {
     for child in element.children() {
         match child.value() {
@@ -226,7 +226,7 @@ fn visible(element: ElementRef<'_>, text: &mut String) {
     }
 }
 
-/// Where a page leads: its links, and its forms with their fields.
+/// Links of a page, and its forms with their fields.
 fn leads(page: &Html) -> String {
     let all = |selector: &str| Selector::parse(selector).unwrap();
     let mut found = BTreeMap::new();
@@ -247,7 +247,7 @@ fn leads(page: &Html) -> String {
     found.into_keys().collect::<Vec<_>>().join("\n")
 }
 
-/// A page as one reads it, and where it leads.
+/// Visible text and links of a page.
 fn read(page: &str) -> String {
     if !page.contains("<!DOCTYPE html>") {
         return page.to_owned();
@@ -263,7 +263,7 @@ fn read(page: &str) -> String {
 }
 
 #[test]
-fn pages_and_answers_are_the_kept_ones() {
+fn pages_and_api_responses_match_their_snapshots() {
     let (database, folder) = (scene::postgresql(), tempfile::tempdir().unwrap());
     let url = database.url("postgres");
     let text = format!(

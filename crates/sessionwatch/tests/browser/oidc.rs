@@ -1,4 +1,4 @@
-//! Logging in by a real provider of identities, in a real browser.
+//! Logins through a real identity provider, in a real browser.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
@@ -10,12 +10,12 @@ use crate::{
     scene::{Scene, run},
 };
 
-/// The provider, which ends with the story.
+/// An identity provider process. Dropping the value kills it.
 struct Provider {
     child: Child,
     issuer: String,
-    /// It ends if nobody can hear it.
-    _said: ChildStdout,
+    /// Kept open, because a write to a closed pipe would end the provider.
+    _stdout: ChildStdout,
 }
 
 impl Provider {
@@ -28,11 +28,11 @@ impl Provider {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .expect("node can be run, and `cargo xtask setup` fetches the provider");
-        let mut said = BufReader::new(child.stdout.take().unwrap());
-        let issuer = said.by_ref().lines().map_while(Result::ok).find(|line| line.starts_with("http://"));
-        let issuer = issuer.expect("the provider says its issuer");
-        Self { child, issuer, _said: said.into_inner() }
+            .expect("cannot run node: `cargo xtask setup` installs it and the provider");
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let issuer = stdout.by_ref().lines().map_while(Result::ok).find(|line| line.starts_with("http://"));
+        let issuer = issuer.expect("the provider prints no issuer");
+        Self { child, issuer, _stdout: stdout.into_inner() }
     }
 }
 
@@ -43,10 +43,10 @@ impl Drop for Provider {
     }
 }
 
-/// A watch whose people log in by a provider.
+/// Starts a daemon whose users log in through a provider.
 fn scene() -> (Scene, Provider) {
     let scene = Scene::new(&[("ada", "admin"), ("victor@example.org", "viewer")]);
-    let public = format!("http://{}", scene.watch.address);
+    let public = format!("http://{}", scene.daemon.address);
     let provider = Provider::start(&format!("{public}/oidc/callback"));
     let file = scene.folder.path().join("sessionwatch.toml");
     let text = std::fs::read_to_string(&file).unwrap();
@@ -57,12 +57,12 @@ fn scene() -> (Scene, Provider) {
         provider.issuer
     );
     std::fs::write(&file, format!("{text}{more}")).unwrap();
-    scene.watch.send_signal("HUP");
-    testkit::wait_until("the provider is known", || scene.watch.get_body("/login").contains("the company"));
+    scene.daemon.send_signal("HUP");
+    testkit::wait_until("the provider is known", || scene.daemon.get_body("/login").contains("the company"));
     (scene, provider)
 }
 
-/// Logs in as somebody: what the provider is told.
+/// Logs in with the provider's form. An empty name cancels the login.
 async fn log_in(browser: &Browser, name: &str) {
     browser.goto("/login?next=%2Fsettings").await;
     browser.follow("Log in with the company").await;
@@ -74,49 +74,49 @@ async fn log_in(browser: &Browser, name: &str) {
 }
 
 #[test]
-fn people_log_in_by_their_provider_with_the_role_that_it_says() {
+fn users_log_in_through_the_provider_with_the_role_that_it_grants() {
     let (scene, _provider) = scene();
     run(async {
         for (name, shown) in [
             ("olga", "olga@example.org · admin"),
             ("rita", "rita@example.org · responder"),
-            // The name is that of somebody with a password.
+            // An account with a password has this name already.
             ("victor", "An account with this name already exists"),
             ("stranger", "Your role does not permit this action"),
             ("unsure", "has not verified this email address"),
             ("", "returned the error access_denied"),
         ] {
-            let browser = Browser::open(&scene.watch.address, DESK).await;
+            let browser = Browser::open(&scene.daemon.address, DESK).await;
             log_in(&browser, name).await;
             browser.shows(shown).await;
             if shown.contains('·') {
                 browser.shows("Your login sessions").await;
             }
         }
-        // Whoever has no role any more is out at once.
-        let before = Browser::open(&scene.watch.address, DESK).await;
+        // A user who loses the role is logged out at once.
+        let before = Browser::open(&scene.daemon.address, DESK).await;
         log_in(&before, "leaver").await;
         before.shows("leaver@example.org · viewer").await;
-        let after = Browser::open(&scene.watch.address, DESK).await;
+        let after = Browser::open(&scene.daemon.address, DESK).await;
         log_in(&after, "leaver").await;
         after.shows("Your role does not permit this action").await;
         before.goto("/").await;
         before.shows("Password").await;
-        let browser = Browser::open(&scene.watch.address, DESK).await;
+        let browser = Browser::open(&scene.daemon.address, DESK).await;
         log_in(&browser, "olga").await;
         browser.shows("Your login sessions").await;
         assert!(!browser.text().await.contains("leaver"));
         browser.goto("/audit").await;
         browser.shows("the identity provider grants no role").await;
     });
-    assert_eq!(scene.watch.stop(), Some(0));
+    assert_eq!(scene.daemon.stop(), Some(0));
 }
 
 #[test]
-fn an_answer_that_was_not_asked_for_in_this_browser_logs_nobody_in() {
+fn a_response_to_a_login_of_another_browser_is_rejected() {
     let (scene, provider) = scene();
     let get = |path: &str, cookie: &str| {
-        testkit::http::get_with_headers(&scene.watch.address, path, &[("cookie", cookie)])
+        testkit::http::get_with_headers(&scene.daemon.address, path, &[("cookie", cookie)])
             .into_status_and_text()
     };
     let (status, asked) = get("/oidc/login", "");
@@ -164,8 +164,8 @@ fn an_answer_that_was_not_asked_for_in_this_browser_logs_nobody_in() {
         assert!(!page.to_ascii_lowercase().contains("set-cookie: sessionwatch="), "{page}");
     }
     drop(provider);
-    // What is known of the provider is remembered for a while; whoever is away is said to be.
+    // The provider's metadata is cached, but a login code cannot be redeemed while the provider is down.
     let (status, page) = get(&format!("/oidc/callback?code=x&state={state}&iss={issuer}"), &cookie);
     assert!(status == 503 && page.contains("cannot reach the identity provider"), "{page}");
-    assert_eq!(scene.watch.stop(), Some(0));
+    assert_eq!(scene.daemon.stop(), Some(0));
 }
