@@ -69,13 +69,16 @@ pub struct IncidentWorkflow {
 /// Whose sessions are ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum ContainmentScope {
-    /// Every session of everybody
+    /// Every session of every user
+    // The dashboard and older scripts know the aliases.
+    #[value(name = "all", alias = "everybody")]
     Everybody,
-    /// Every session of the users that are named
+    /// Every session of the users of --user
     Users,
-    /// Sessions on tokens that occur more than once
+    /// Sessions that share a token
     Duplicates,
-    /// Sessions whose user does not exist
+    /// Sessions of users who do not exist
+    #[value(name = "orphaned", alias = "orphans")]
     Orphans,
 }
 

@@ -1,7 +1,7 @@
 //! Making a plan: its rows are listed in one read-only transaction, with the credentials of the watch, and kept.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     hash::{BuildHasher as _, RandomState},
 };
 
@@ -10,6 +10,7 @@ use sessionwatch_core::{
     local_time::{ColumnZone, MIN_GRACE, TimeZoneDoubts},
     row_ref::RowRef,
     safety_limit::RecentImpact,
+    snapshot::UserTotal,
 };
 use sessionwatch_store::{StoreError, audit, plans, samples};
 use sessionwatch_targets::{
@@ -105,6 +106,7 @@ async fn build_plan(
     plan.summary.notes = super::plan_notes::collect_notes(context, view, &plan);
     plan.summary.notes.extend(doubts.expires.map(|doubt| doubt.reason));
     plan.summary.notes.extend(assumed_utc_note(view, &plan.summary.revoke));
+    name_sample_users(session, &scope, &mut plan).await;
     save_plan(context, &mut plan)?;
     let now = context.clock.now();
     Ok(context.store.read(|db| plan.with_recent_totals(db, now))?)
@@ -358,6 +360,19 @@ async fn list_rows(
     Ok(())
 }
 
+/// Adds the names of users to the rows that a plan shows. A plan without names is as good: a failing query changes nothing.
+pub(super) async fn name_sample_users(session: &ReadSession, scope: &QueryScope<'_>, plan: &mut ActionPlan) {
+    let ids: BTreeSet<&String> = plan.summary.sample.iter().filter_map(|row| row.user.as_ref()).collect();
+    let users: Vec<UserTotal> =
+        ids.into_iter().map(|id| UserTotal { user: id.clone(), sessions: 0 }).collect();
+    let Ok(named) = session.describe_users(scope, &users).await else { return };
+    for row in &mut plan.summary.sample {
+        let user = named.iter().find(|named| named.user.is_some() && named.user == row.user);
+        let names = user.map(|user| user.display.iter().flatten().cloned().collect());
+        row.display = names.unwrap_or_default();
+    }
+}
+
 /// A summary, as it is kept.
 pub(super) fn encode_summary(summary: &PlanSummary) -> Result<String, StoreError> {
     serde_json::to_string(summary).map_err(|_| StoreError::NotSerializable("the plan"))
@@ -370,6 +385,7 @@ pub(super) fn preview_row(row: &RowRef) -> RowPreview {
         id: row.id.clone(),
         user: row.user.clone(),
         expires: row.expires_us,
+        display: Vec::new(),
     }
 }
 

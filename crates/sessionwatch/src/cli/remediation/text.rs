@@ -1,11 +1,11 @@
-//! Plans and what came of them, as people and programs read them.
+//! Renders plans and their outcomes, as text and as JSON.
 
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 use sessionwatch_app::{
     api_types,
-    app::error::StoreError,
+    app::{error::StoreError, plans::PlanState},
     config::Config,
     remediation::{ActionError, ActionPlan, ApplyReport, RowPreview, Selection, SkipReason, apply},
     sanitize::sanitize_text,
@@ -13,107 +13,118 @@ use sessionwatch_app::{
 use sessionwatch_clock as clock;
 use sessionwatch_core::{plural::format_count, timestamp::UtcTimestamp};
 
-/// Minutes in a plan's life, for a person.
-fn plan_ttl_minutes(config: &Config) -> i64 {
-    config.actions.plan_ttl.as_mins()
+/// Returns the minutes for which a new plan is valid.
+fn plan_ttl_minutes(config: &Config) -> u64 {
+    config.actions.plan_ttl.as_mins().unsigned_abs()
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a share for people")]
+#[expect(clippy::cast_precision_loss, reason = "a percentage with one digit")]
 fn percentage_of(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 }
 }
 
-/// A plan for a person.
-pub(super) fn render_plan(config: &Config, plan: &ActionPlan) -> String {
-    let (kept, summary) = (&plan.record, &plan.summary);
-    let mut text = format!("{}: {} ", kept.target, plan.selection.command_name());
-    let restores = matches!(plan.selection, Selection::Restore { .. });
-    let (rows, active) = (kept.row_count, kept.active_sessions);
+/// Renders a plan for a person. `arguments` are what `sessionwatch apply PLAN` needs besides the plan.
+pub(in crate::cli) fn render_plan(config: &Config, plan: &ActionPlan, arguments: &str) -> String {
+    let (record, summary) = (&plan.record, &plan.summary);
+    let mut text = format!("Plan for {}: ", sanitize_text(&record.target));
+    let (rows, active) = (record.row_count, record.active_sessions);
     // Writing to a String cannot fail, here and below.
-    let _ = if restores {
-        let all = rows + summary.left;
-        writeln!(
-            text,
-            "would put back {rows} of {}, {active} of them active.",
-            format_count(all, "row", "rows")
-        )
+    let _ = if matches!(plan.selection, Selection::Restore { .. }) {
+        let all = format_count(rows + summary.left, "row", "rows");
+        writeln!(text, "restore {rows} of {all} ({active} active).")
     } else {
         writeln!(
             text,
-            "would touch {rows} of {} ({:.1} %), {active} of {} ({:.1} %).",
+            "{} {rows} of {} ({:.1} %), {active} of {} ({:.1} %).",
+            apply::imperative(&summary.revoke),
             format_count(summary.all_rows, "row", "rows"),
             percentage_of(rows, summary.all_rows),
             format_count(summary.all_active, "active session", "active sessions"),
             percentage_of(active, summary.all_active),
         )
     };
+    let _ = writeln!(text, "Action: {}.", plan.selection.command_name());
     if let Some(place) = plan.describe_table() {
         let _ = writeln!(text, "Table: {}.", sanitize_text(&place));
     }
+    if rows == 0 {
+        text.push_str("\nNothing to do: no row matches.\n");
+        return text;
+    }
     let _ = writeln!(text, "Users: {}.", summary.users);
     if !summary.sample.is_empty() {
-        let _ = writeln!(text, "\nSome of the rows:");
+        let shown = summary.sample.len() as u64;
+        let count = if shown < rows { format!("{shown} of {rows} shown") } else { format!("{rows}") };
+        let _ = writeln!(text, "\nRows ({count}):");
     }
     for line in &summary.sample {
         let _ = writeln!(text, "  {}", render_row(line));
     }
-    let _ = writeln!(text, "\nTo know:");
+    let limit = plan.exceeded_limits(config.actions.safety_limit());
+    if limit.is_some() || !summary.notes.is_empty() {
+        text.push_str("\nNotes:\n");
+    }
     for note in &summary.notes {
         let _ = writeln!(text, "  - {}", sanitize_text(note));
     }
-    let braked = plan.exceeded_limits(config.actions.safety_limit());
-    if let Some(braked) = &braked {
-        let _ = writeln!(text, "  - the plan {braked}: carrying it out needs the name of the target");
+    if let Some(reasons) = &limit {
+        let _ = writeln!(text, "  - this plan {reasons}: applying it needs --confirm with the target name");
     }
-    if rows > 0 {
-        let name = quote_for_shell(plan.confirmation_name());
-        let confirm = if braked.is_some() { format!(" --confirm {name}") } else { String::new() };
-        let _ = writeln!(
-            text,
-            "\nNothing was done. The plan is {}; for {} minutes, this carries out exactly it:\n  the same command with --apply {}{confirm}",
-            kept.id,
-            plan_ttl_minutes(config),
-            kept.id
-        );
+    match record.state {
+        PlanState::Done => text.push_str("\nThis plan has been applied.\n"),
+        PlanState::Making | PlanState::Planned | PlanState::Begun => {
+            let changed =
+                if record.state == PlanState::Begun { "interrupted" } else { "nothing was changed" };
+            let _ = writeln!(
+                text,
+                "\nDry run: {changed}. To apply (valid for {}):\n  sessionwatch apply {}{arguments}",
+                format_count(plan_ttl_minutes(config), "minute", "minutes"),
+                record.id
+            );
+        }
     }
     text
 }
 
-/// A word for a shell.
-fn quote_for_shell(text: &str) -> String {
+/// Quotes a word for a shell, where that is needed.
+pub(in crate::cli) fn quote_for_shell(text: &str) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:@".contains(letter);
     if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
-/// A row for a person.
+/// Renders a row for a person.
 pub(super) fn render_row(line: &RowPreview) -> String {
     let mut parts = Vec::new();
     parts.extend(line.prefix.as_ref().map(|prefix| format!("token {}…", sanitize_text(prefix))));
-    parts.extend(line.user.as_ref().map(|user| format!("user {}", sanitize_text(user))));
+    parts.extend(line.user.as_ref().map(|user| {
+        let names: Vec<&str> = line.display.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
+        let names = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
+        sanitize_text(&format!("user {user}{names}"))
+    }));
     parts.extend(line.id.as_ref().map(|id| format!("id {}", sanitize_text(id))));
     if line.prefix.is_some() {
         parts.push(match line.expires.and_then(UtcTimestamp::from_micros) {
-            Some(at) => format!("ends {}", clock::format_utc(at)),
-            None => "no readable end".into(),
+            Some(at) => format!("expires {}", clock::format_utc(at)),
+            None => "no readable expiry".into(),
         });
     }
     parts.join("  ")
 }
 
-/// A plan as JSON.
+/// Renders a plan as JSON.
 ///
 /// # Errors
 ///
-/// If it cannot be written as JSON.
-pub(super) fn plan_to_json(config: &Config, plan: &ActionPlan) -> Result<Value, StoreError> {
+/// Returns an error if it cannot be serialized.
+pub(in crate::cli) fn plan_to_json(config: &Config, plan: &ActionPlan) -> Result<Value, StoreError> {
     Ok(json!({ "schema": 1, "plan": api_types::PlanDto::from_plan(config, plan)? }))
 }
 
-/// What came of a plan, for a person.
+/// Renders the outcome of a plan for a person.
 pub(super) fn render_outcome(plan: &ActionPlan, applied: &ApplyReport) -> String {
     let seconds = applied.duration.as_secs_f64();
     let restores = matches!(plan.selection, Selection::Restore { .. });
-    let done = if restores { "put back" } else { apply::past_participle(&plan.summary.revoke) };
+    let done = if restores { "restored" } else { apply::past_participle(&plan.summary.revoke) };
     let place =
         plan.describe_table().map(|place| format!(" in {}", sanitize_text(&place))).unwrap_or_default();
     let mut text = format!(
@@ -128,43 +139,42 @@ pub(super) fn render_outcome(plan: &ActionPlan, applied: &ApplyReport) -> String
     applied.describe_dependents(restores).into_iter().for_each(|line| say(sanitize_text(&line)));
     if applied.done_earlier > 0 {
         say(format!(
-            "{} been dealt with by an earlier run.",
-            format_count(applied.done_earlier, "row had", "rows had")
+            "{} handled by an earlier run of this plan.",
+            format_count(applied.done_earlier, "row was", "rows were")
         ));
     }
     if applied.skipped > 0 {
-        let left = format_count(applied.skipped, "row was left as it is", "rows were left as they are");
-        say(format!("{left}:"));
+        let shown = applied.skipped_rows.len() as u64;
+        let cut = if shown < applied.skipped { format!(" ({shown} of {} shown)", applied.skipped) } else { String::new() };
+        say(format!("Skipped {}{cut}:", format_count(applied.skipped, "row", "rows")));
     }
     for (line, why) in &applied.skipped_rows {
         say(format!("  {}: {}", render_row(line), why.describe()));
     }
-    if applied.skipped > applied.skipped_rows.len() as u64 {
-        say("  …".into());
-    }
     if applied.remaining > 0 {
         say(format!(
-            "Stopped: {}. The same command goes on where this one ended, for as long as a fresh plan could be carried out.",
-            format_count(applied.remaining, "row remains", "rows remain")
+            "Stopped: {}. Resume with `sessionwatch apply {}`, while a new plan would be valid.",
+            format_count(applied.remaining, "row remains", "rows remain"),
+            plan.record.id
         ));
     }
     match (applied.still_matching, restores) {
         (_, true) => {}
-        (Some(0), _) => say("Verified by a fresh look: no such row is left.".into()),
+        (Some(0), _) => say("Verified: no matching row is left.".into()),
         (Some(left), _) => {
-            say(format!("By a fresh look, {} there now.", format_count(left, "such row is", "such rows are")))
+            say(format!("Verified: {} left.", format_count(left, "matching row is", "matching rows are")))
         }
         (None, _) => {
-            say("The fresh look that should verify it failed: look with `sessionwatch check`.".into())
+            say("Not verified: the check after applying failed. Run `sessionwatch check`.".into())
         }
     }
     if applied.done + applied.done_earlier > 0 && !plan.summary.not_ended.is_empty() {
-        say("Not ended by this, where it applies:".into());
+        say("Not revoked by this, if your application uses it:".into());
         plan.summary.not_ended.iter().for_each(|line| say(format!("  - {}", sanitize_text(line))));
     }
     if let (Some(at), false) = (applied.purge_at, restores) {
         say(format!(
-            "Until {}, this can be undone:\n  sessionwatch archive restore {}",
+            "To undo (until {}):\n  sessionwatch archive restore {}",
             clock::format_utc(at),
             plan.record.id
         ));
@@ -172,11 +182,11 @@ pub(super) fn render_outcome(plan: &ActionPlan, applied: &ApplyReport) -> String
     text
 }
 
-/// What came of a plan, as JSON.
+/// Renders the outcome of a plan as JSON.
 ///
 /// # Errors
 ///
-/// If it cannot be written as JSON.
+/// Returns an error if it cannot be serialized.
 pub(super) fn outcome_to_json(plan: &ActionPlan, applied: &ApplyReport) -> Result<Value, StoreError> {
     let left = |(line, why): &(RowPreview, SkipReason)| {
         let mut row = api_types::to_json_value(api_types::PlanRowDto::from_preview(line))?;
@@ -209,7 +219,7 @@ pub(super) fn outcome_to_json(plan: &ActionPlan, applied: &ApplyReport) -> Resul
     }))
 }
 
-/// Rows that a person may choose among, below an error.
+/// Renders the rows to choose from, below an error.
 pub(in crate::cli) fn render_choices(error: &ActionError) -> String {
     error.similar_rows().iter().fold(String::new(), |mut text, line| {
         let _ = writeln!(text, "  {}", render_row(line));
