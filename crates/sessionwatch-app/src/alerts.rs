@@ -84,7 +84,7 @@ pub(crate) fn record_channel_health(
         },
         summary,
         verdict,
-        finding: json!({ "action": format!("sessionwatch notify test {channel}") }),
+        finding: json!({ "action": format!("sessionwatch notifications test {channel}") }),
         subjects: vec![],
     };
     let context =

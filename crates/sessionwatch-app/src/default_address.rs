@@ -68,7 +68,8 @@ fn list_candidates() -> Vec<(String, String)> {
     }
     if LIBPQ_VARIABLES.iter().any(|name| read_variable(name).is_some()) {
         let service = read_service();
-        let setting = |variable: &str, key: &str| read_variable(variable).or_else(|| service.get(key).cloned());
+        let setting =
+            |variable: &str, key: &str| read_variable(variable).or_else(|| service.get(key).cloned());
         candidates.extend(libpq_address(&setting).map(|address| ("the PG* variables".to_owned(), address)));
     }
     candidates
@@ -83,7 +84,8 @@ fn parse_variable_file(text: &str) -> BTreeMap<String, String> {
         let value = value.trim();
         let quoted = ['"', '\''].into_iter().find_map(|quote| value.strip_prefix(quote)?.split_once(quote));
         // Outside of quotes, a comment begins with a blank and `#`: an address may hold a `#`.
-        let value = quoted.map_or_else(|| value.split(" #").next().unwrap_or_default().trim(), |(value, _)| value);
+        let value =
+            quoted.map_or_else(|| value.split(" #").next().unwrap_or_default().trim(), |(value, _)| value);
         (!name.starts_with('#')).then(|| (name.trim().to_owned(), value.to_owned()))
     };
     text.lines().filter_map(variable).collect()
@@ -91,8 +93,8 @@ fn parse_variable_file(text: &str) -> BTreeMap<String, String> {
 
 /// Builds a URL from the settings of libpq, by the name of the variable and the key in a service file.
 fn libpq_address(setting: &dyn Fn(&str, &str) -> Option<String>) -> Option<String> {
-    let user = setting("PGUSER", "user").or_else(|| read_variable("LOGNAME"))
-        .or_else(|| read_variable("USER"))?;
+    let user =
+        setting("PGUSER", "user").or_else(|| read_variable("LOGNAME")).or_else(|| read_variable("USER"))?;
     let host = setting("PGHOST", "host").or_else(|| setting("PGHOSTADDR", "hostaddr"));
     let host = host.unwrap_or_else(|| "localhost".to_owned());
     let database = setting("PGDATABASE", "dbname").unwrap_or_else(|| user.clone());
@@ -114,8 +116,7 @@ fn libpq_address(setting: &dyn Fn(&str, &str) -> Option<String>) -> Option<Strin
         .into_iter()
         .filter_map(|(name, value)| Some(format!("{name}={}", encoded(&value?))))
         .collect();
-    let parameters =
-        if parameters.is_empty() { String::new() } else { format!("?{}", parameters.join("&")) };
+    let parameters = if parameters.is_empty() { String::new() } else { format!("?{}", parameters.join("&")) };
     Some(format!(
         "postgres://{}{}@{host}{}/{}{parameters}",
         encoded(&user),
@@ -220,12 +221,17 @@ mod tests {
 
     #[test]
     fn builds_an_address_from_libpq_settings() {
-        let service = parse_service("[a]\nhost=x\n[app]\n# c\nhost=/run/pg\nuser=me\nsslmode=require\n[b]\nport=1\n", "app");
+        let service = parse_service(
+            "[a]\nhost=x\n[app]\n# c\nhost=/run/pg\nuser=me\nsslmode=require\n[b]\nport=1\n",
+            "app",
+        );
         let address = libpq_address(&|_, key| service.get(key).cloned()).unwrap();
         assert_eq!(address, "postgres://me@%2Frun%2Fpg/me?sslmode=require");
-        let settings = [("user", "u@x"), ("host", "::1"), ("port", "5433"), ("dbname", "d"), ("password", "p:w")];
-        let setting =
-            |_: &str, key: &str| settings.iter().find(|(name, _)| *name == key).map(|(_, value)| (*value).to_owned());
+        let settings =
+            [("user", "u@x"), ("host", "::1"), ("port", "5433"), ("dbname", "d"), ("password", "p:w")];
+        let setting = |_: &str, key: &str| {
+            settings.iter().find(|(name, _)| *name == key).map(|(_, value)| (*value).to_owned())
+        };
         let address = libpq_address(&setting).unwrap();
         assert_eq!(address, "postgres://u%40x:p%3Aw@[::1]:5433/d");
         assert!(TargetAddress::parse(&address).is_ok());

@@ -117,7 +117,7 @@ pub const INCIDENT_STEPS: [IncidentStep; 12] = [
     incident_step(
         "contain",
         "End the sessions",
-        "`sessionwatch incident contain everybody`, `contain users --user ID`, `contain duplicates` or `contain orphans`: first a plan, then --apply.",
+        "`sessionwatch incident contain all`, `contain users --user ID`, `contain duplicates` or `contain orphaned` prints a plan, and the command that applies it.",
         true,
         IncidentSeverity::P3,
     ),
@@ -152,7 +152,7 @@ pub const INCIDENT_STEPS: [IncidentStep; 12] = [
     incident_step(
         "root-cause",
         "Find the root cause",
-        "Critical log lines, the application's address, secret and cookie, the unique constraint on the token (`sessionwatch doctor`), recent changes. `sessionwatch incident set root-cause TEXT` keeps what it was.",
+        "Critical log lines, the application's address, secret and cookie, the unique constraint on the token (`sessionwatch doctor`), recent changes. `sessionwatch incident field set root-cause TEXT` keeps what it was.",
         true,
         IncidentSeverity::P2,
     ),

@@ -1,20 +1,30 @@
-//! The first configuration of a target: how its sessions were recognized, for a person to look through.
+//! The first configuration of a target: short, with the layout that was detected, for a person to complete.
 
 use std::fmt::Write as _;
 
 use sessionwatch_archive::Recipient;
 use sessionwatch_targets::{
+    error::DetectionFailure,
     layout::{profile_catalog::Profile, profile_source::ProfileSource},
     mapping::{Mapping, RevokeMethod, TableName},
 };
 
 use super::layouts::DetectedLayout;
-use crate::{
-    config::{Target, file},
-    sanitize::sanitize_text,
-};
+use crate::{config::Target, sanitize::sanitize_text};
 
-/// The text of a file that configures one target under a name, as it was recognized, with every check commented out.
+/// Lines behind the target: what most people add next.
+const NEXT_STEPS: &str = "
+[serve]
+listen = \"127.0.0.1:9797\"
+
+# Notifications: set SLACK_WEBHOOK_URL, remove the marks, then run `sessionwatch notifications test chat`.
+# [[channel]]
+# name = \"chat\"
+# kind = \"slack\"
+# url = \"${SLACK_WEBHOOK_URL}\"
+";
+
+/// Renders a configuration with one target, as its layout was detected.
 #[must_use]
 pub fn render_initial_config(
     name: &str,
@@ -23,25 +33,8 @@ pub fn render_initial_config(
     catalogue: &[Profile],
 ) -> String {
     let mapping = &recognized.mapping;
-    let mut text =
-        String::from("# Configuration of sessionwatch: `sessionwatch config example` shows every key.\n");
-    for reason in &recognized.reasons {
-        // Writing to a String cannot fail, here and below.
-        let _ = writeln!(text, "#\n# Recognised: {}.", sanitize_text(reason));
-    }
-    for note in &recognized.notes {
-        let _ = writeln!(text, "# To know: {}.", sanitize_text(note));
-    }
-    let url = target.address.file_path().map_or_else(
-        || "${DATABASE_URL}".to_owned(),
-        |path| {
-            let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-            format!("sqlite:{}", full.display())
-        },
-    );
-    let _ = write!(text, "\n[[target]]\nname = {}\nurl = {}\n", toml_string(name), toml_string(&url));
-    // A profile says it all, unless the database is not quite as the profile has it. In any case it says what is to be known
-    // of the framework.
+    let mut text = render_head(name, target);
+    // The profile says everything, unless the database differs from it.
     let known = catalogue.iter().any(|profile| profile.name == mapping.profile);
     if known {
         let _ = writeln!(text, "profile = {}", toml_string(&mapping.profile));
@@ -53,42 +46,72 @@ pub fn render_initial_config(
     let by_profile = known
         && (recognized.doubt.is_some() || !recognized.decoder_replaced)
         && !matches!(target.profile_source, ProfileSource::Explicit(_));
-    if by_profile {
-        text.push_str(
-            "\n# What the profile comes to here; it goes before what the profile says if you remove the marks.\n",
-        );
+    if !by_profile {
+        for line in render_mapping_lines(mapping) {
+            let _ = writeln!(text, "{line}");
+        }
     }
-    let mark = if by_profile { "# " } else { "" };
-    for line in render_mapping_lines(mapping) {
-        let _ = writeln!(text, "{mark}{line}");
-    }
-    let checks = file::render_example();
-    if let Some((_, checks)) = checks.split_once("\n# Tokens on more than one row.\n") {
-        let _ = write!(text, "\n# Tokens on more than one row.\n{checks}");
-    }
-    text
+    text + NEXT_STEPS
 }
 
-/// The text of a file, with the recipient of archives in it.
+/// Renders a configuration for a database in which no session table was detected: a mapping to fill in.
+#[must_use]
+pub fn render_config_to_fill_in(name: &str, target: &Target, failure: &DetectionFailure) -> String {
+    let mut text = render_head(name, target);
+    let _ = writeln!(
+        text,
+        "\n# No session table was detected. Replace the names in capitals, and remove what your table lacks."
+    );
+    for candidate in &failure.near_misses {
+        let _ = writeln!(text, "# Candidate: {}", sanitize_text(candidate));
+    }
+    let lines = if failure.config_lines.is_empty() {
+        MAPPING_TO_FILL_IN.to_owned()
+    } else {
+        failure.config_lines.join("\n")
+    };
+    let _ = writeln!(text, "{lines}");
+    text + NEXT_STEPS
+}
+
+/// A mapping whose names a person replaces. Each of them is refused by `check` until then, since no such table exists.
+const MAPPING_TO_FILL_IN: &str = "\
+[target.mapping]
+sessions = \"SESSIONS_TABLE\"
+token = \"TOKEN_COLUMN\"
+expires = \"EXPIRES_COLUMN\"
+decoder = \"timestamptz\"  # or timestamp-utc, epoch-seconds, epoch-ms, iso-text
+user = \"USER_COLUMN\"
+users = \"USERS_TABLE\"
+users_key = \"USERS_KEY_COLUMN\"";
+
+/// Renders the start of a configuration, up to the address of the target.
+fn render_head(name: &str, target: &Target) -> String {
+    let url = target.address.file_path().map_or_else(
+        || "${DATABASE_URL}".to_owned(),
+        |path| {
+            let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+            format!("sqlite:{}", full.display())
+        },
+    );
+    format!(
+        "# sessionwatch configuration. `sessionwatch config example` prints every key.\n\n[[target]]\nname = {}\nurl = {}\n",
+        toml_string(name),
+        toml_string(&url)
+    )
+}
+
+/// Adds the recipient of archives to a configuration.
 #[must_use]
 pub fn config_with_recipient(text: &str, recipient: &Recipient) -> String {
-    let line = |line: &str| {
-        if line == "# [actions]" {
-            "[actions]\n".into()
-        } else if line.starts_with("# archive_recipient = ") {
-            format!("archive_recipient = \"{recipient}\"\n")
-        } else {
-            format!("{line}\n")
-        }
-    };
-    text.lines().map(line).collect()
+    format!("{text}\n[actions]\narchive_recipient = \"{recipient}\"\n")
 }
 
-/// The tables that may be meant, for a person to choose: the file does not do that by itself.
+/// Renders the tables to choose from. The file does not choose: a wrong table would be cleaned up.
 fn render_table_choices(recognized: &DetectedLayout) -> String {
     let Some(doubt) = &recognized.doubt else { return String::new() };
     let mut text = format!(
-        "# Not certain: {}.\n# Nothing is cleaned up or revoked before one of these lines is chosen, by removing its mark.\n",
+        "# Not certain: {}.\n# Remove the mark of the right line. Until then, nothing can be cleaned up or revoked.\n",
         sanitize_text(&doubt.reason)
     );
     for [profile, sessions] in doubt.config_alternatives() {
@@ -127,7 +150,7 @@ fn render_mapping_lines(mapping: &Mapping) -> Vec<String> {
         text("created", mapping.created.as_ref().map(|created| created.column.as_str())),
         text("created_decoder", mapping.created.as_ref().map(|created| created.decoder.name())),
         text("ip", mapping.ip.as_deref()),
-        text("agent", mapping.agent.as_deref()),
+        text("user_agent", mapping.agent.as_deref()),
         text("users", users.map(|users| table(&users.table)).as_deref()),
         text("users_key", users.map(|users| users.key.as_str())),
         display,
@@ -144,7 +167,7 @@ fn render_mapping_lines(mapping: &Mapping) -> Vec<String> {
     lines.into_iter().flatten().collect()
 }
 
-/// A TOML string on one line: what JSON escapes reads the same there, but for one character.
+// JSON escapes are valid in TOML, except that TOML also escapes DEL.
 fn toml_string(text: &str) -> String {
     serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }

@@ -250,7 +250,7 @@ fn delivery_alerts() -> Vec<AlertRule> {
             boxed("state=\"dead\""),
             [
                 "messages to {{ $labels.channel }} were given up on",
-                "People were not told. Which messages, and why, is said by: sessionwatch notify dead",
+                "People were not told. Which messages, and why, is said by: sessionwatch notifications failed",
             ],
         ),
         self_monitoring_alert(
@@ -260,7 +260,7 @@ fn delivery_alerts() -> Vec<AlertRule> {
             boxed("state!=\"dead\""),
             [
                 "messages to {{ $labels.channel }} have waited for an hour",
-                "People are not told. Try the channel: sessionwatch notify test {{ $labels.channel }}",
+                "People are not told. Try the channel: sessionwatch notifications test {{ $labels.channel }}",
             ],
         ),
         self_monitoring_alert(
@@ -270,7 +270,7 @@ fn delivery_alerts() -> Vec<AlertRule> {
             format!("{} unless {}", attempts("failed"), attempts("delivered")),
             [
                 "{{ $labels.channel }} takes no messages",
-                "Every attempt of the last half hour failed. Try the channel: sessionwatch notify test {{ $labels.channel }}",
+                "Every attempt of the last half hour failed. Try the channel: sessionwatch notifications test {{ $labels.channel }}",
             ],
         ),
     ]

@@ -357,14 +357,14 @@ impl ActionError {
             Self::NoSession => "`sessionwatch sessions list` shows row IDs and token prefixes".into(),
             Self::Ambiguous(..) => "name one of them by its id".into(),
             Self::NoPlan(_) | Self::Stale { .. } | Self::Done(_) | Self::OtherTable { .. } => {
-                "make a new plan: the same command without --apply".into()
+                "create a new plan".into()
             }
             Self::OtherTarget { .. } => "name the target for which the plan was made".into(),
             Self::LimitExceeded(_, name) => format!("add --confirm '{name}' if that is meant"),
             Self::NotApproved(_) => "another account agrees on the page of the plan, or by a token of its own".into(),
             Self::NotConfirmed(_) => "the name is shown with the plan".into(),
             Self::CredentialsMissing { .. } => {
-                "set the variable or write the file on this machine, or give the address with --act-url".into()
+                "set the variable or write the file on this machine, or pass the URL with --write-url".into()
             }
             Self::NoCredentials(_) => {
                 "write `act_url` or `act_url_file` for the target; `sessionwatch grants` prints a role for it".into()
@@ -385,7 +385,7 @@ impl ActionError {
             Self::ReplacedByRule { .. } => {
                 "end sessions as the application does: `revoke = \"expire\"` or `revoke = \"flag\"` under [target.mapping]; or drop the rule".into()
             }
-            Self::UnannouncedSideEffects(_) => "make a new plan: the same command without --apply".into(),
+            Self::UnannouncedSideEffects(_) => "create a new plan".into(),
             Self::Hidden { .. } => {
                 "as the owner of the table, run the CREATE POLICY statements that `sessionwatch grants` prints".into()
             }
@@ -401,13 +401,13 @@ impl ActionError {
     fn incident_hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::NoDrill => {
-                "name an address whose role may CREATE DATABASE with --act-url; or drill on the demonstration: --demo"
+                "name an address whose role may CREATE DATABASE with --write-url, or drill on a sample database with --demo"
             }
-            Self::CheckedAutomatically(_) => "pass over it with --skip --reason TEXT if that is meant",
+            Self::CheckedAutomatically(_) => "to skip it: `sessionwatch incident step skip --reason TEXT`",
             Self::NoteRequired(..) => "say it with --note TEXT",
             Self::StepNotDone(_) => "`sessionwatch incident status` shows which steps are done",
             Self::StepAlreadyDone(_) => "look at how it stands now, and go on from there",
-            Self::StillOpen(..) => "go on with `sessionwatch incident next`, or close it first",
+            Self::StillOpen(..) => "continue with `sessionwatch incident step check`, or close it first",
             Self::Closed(_) => "`sessionwatch incident open` opens another one",
             Self::EvidenceIncomplete(_) => {
                 "ask again once that can be read; with `incomplete=true` what could be read is given out"

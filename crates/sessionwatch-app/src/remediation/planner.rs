@@ -224,7 +224,7 @@ fn require_columns(selection: &Selection, mapping: &Mapping) -> Result<(), Actio
             let created = created_after.is_none() && created_before.is_none();
             needs("--created-after", "the creation", created || mapping.created.is_some())?;
             needs("--ip", "the address", ip.is_none() || mapping.ip.is_some())?;
-            needs("--agent-like", "the user agent", agent_like.is_none() || mapping.agent.is_some())?;
+            needs("--user-agent-like", "the user agent", agent_like.is_none() || mapping.agent.is_some())?;
             let known = !impersonated || mapping.impersonator.is_some();
             needs("--impersonated", "whoever acts for a user", known)
         }

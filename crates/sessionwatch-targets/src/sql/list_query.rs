@@ -33,6 +33,8 @@ pub struct SessionListQuery<'a> {
     pub status: ListedStatus,
     /// Only this user's.
     pub user: Option<&'a str>,
+    /// Only those of users whose ID, name, handle or email address contains this, in upper or lower case.
+    pub user_like: Option<&'a str>,
     /// Only the one with this row id, or those whose tokens begin so (by the token prefix).
     pub id_or_prefix: Option<&'a str>,
     /// Only those whose tokens begin with one of these; all, if there are none.
@@ -68,6 +70,7 @@ impl SessionListQuery<'_> {
         Self {
             status: ListedStatus::All,
             user: None,
+            user_like: None,
             id_or_prefix: None,
             token_prefixes: &[],
             created_since: None,

@@ -4,6 +4,7 @@ pub(super) mod history;
 
 use std::{fmt::Write as _, process::ExitCode};
 
+use jiff::SignedDuration;
 use serde_json::Value;
 use sessionwatch_app::{
     api_types,
@@ -17,7 +18,6 @@ use sessionwatch_app::{
     sanitize::sanitize_text,
 };
 use sessionwatch_clock as clock;
-use jiff::SignedDuration;
 use sessionwatch_core::{
     alert::AlertState,
     duration::{MINUTE, from_days},
@@ -333,7 +333,9 @@ fn build_silence_table(silences: &[SilenceRecord]) -> Result<OutputTable, StoreE
     };
     Ok(OutputTable {
         json_key: "silences",
-        header: ["silence", "target", "check", "subject", "until", "created by", "reason"].map(str::to_owned).to_vec(),
+        header: ["silence", "target", "check", "subject", "until", "created by", "reason"]
+            .map(str::to_owned)
+            .to_vec(),
         rows: silences.iter().map(row).collect(),
         json_rows: silences
             .iter()

@@ -89,7 +89,8 @@ fn build_entry_table(found: &[AuditEntry]) -> Result<OutputTable, StoreError> {
     let row = |entry: &AuditEntry| {
         vec![clock::format_utc(entry.at), entry.actor.clone(), entry.action.clone(), entry.detail.clone()]
     };
-    let document = |entry: &AuditEntry| api_types::to_json_value(api_types::AuditEntryDto::from_record(entry));
+    let document =
+        |entry: &AuditEntry| api_types::to_json_value(api_types::AuditEntryDto::from_record(entry));
     Ok(OutputTable {
         json_key: "entries",
         header: ["at", "actor", "action", "detail"].map(str::to_owned).to_vec(),

@@ -259,9 +259,9 @@ fn find_case(ops: TargetOps, wanted: IncidentSelector) -> Result<IncidentOps, Fa
     };
     let found = super::block_on(async { Ok(incidents::find_incident(ops, wanted).await) })?;
     found.map_err(|error| match error {
-        FindIncidentError::NotFound => {
-            Failure::Usage(format!("there is no incident `{named}`; `sessionwatch incident list` shows all incidents"))
-        }
+        FindIncidentError::NotFound => Failure::Usage(format!(
+            "there is no incident `{named}`; `sessionwatch incident list` shows all incidents"
+        )),
         FindIncidentError::NoneOpen => Failure::Usage(format!(
             "`{target}` has no open incident; `sessionwatch incident open --severity P1` opens one"
         )),

@@ -17,7 +17,7 @@ use super::{
     Failure,
     apply::unknown_plan,
     choices::DocumentFormat,
-    lists::{note_if_more, render_list},
+    lists::{note_if_cut, render_list},
     opening::open_existing_app,
     remediation,
     target::ConfigArgs,
@@ -58,10 +58,9 @@ pub(super) fn run(args: &PlansCommand) -> Result<ExitCode, Failure> {
         PlansCommand::List { target, limit, format, config } => {
             let app = open_existing_app(config)?;
             let limit = *limit as usize;
-            // Plans are few, and filtered here: one more tells whether the list is cut.
             let mut found = super::block_on(async { Ok(plans::list_plans(&app, usize::MAX).await?) })?;
             found.retain(|plan| target.as_ref().is_none_or(|name| plan.record.target == *name));
-            note_if_more(found.len() > limit, limit);
+            note_if_cut(limit, found.len());
             found.truncate(limit);
             render_list(&build_plan_table(&app.config(), &found)?, *format, "plans")
         }

@@ -18,7 +18,7 @@ use sessionwatch_app::{
         state_store::StoreRequirement,
     },
     config::{Config, Target, TargetAddress},
-    output,
+    environment, output,
     progress::ProgressMeter,
     remediation::{ActionError, ApplyReport, JobControl},
 };
@@ -138,7 +138,9 @@ pub(super) fn print_or_apply(
             let more = apply_arguments(ops, plan, args, options);
             super::print_readable(&text::render_plan(&ops.config, plan, &more))?;
         }
-        DocumentFormat::Json => super::print_text(&format!("{:#}\n", text::plan_to_json(&ops.config, plan)?))?,
+        DocumentFormat::Json => {
+            super::print_text(&format!("{:#}\n", text::plan_to_json(&ops.config, plan)?))?
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -154,14 +156,20 @@ fn apply_arguments(
     let quoted = |path: &Path| quote_for_shell(&path.display().to_string());
     // Configured targets are found by the name that the plan holds, and DATABASE_URL is read again.
     if let Some(given) = args.target.given().filter(|_| ops.target.is_ad_hoc) {
-        arguments.push(if credentials::contains_credential(given) { "URL".to_owned() } else { quote_for_shell(given) });
+        arguments.push(if credentials::contains_credential(given) {
+            "URL".to_owned()
+        } else {
+            quote_for_shell(given)
+        });
     }
-    if let Some(file) = &args.target.config.config {
+    // What a variable of the environment says, the next command reads from there too.
+    let is_set = |name: &str| environment::read_variable(name).is_some();
+    if let Some(file) = args.target.config.config.as_ref().filter(|_| !is_set("SESSIONWATCH_CONFIG")) {
         arguments.push(format!("--config {}", quoted(file)));
     }
-    if args.confirmation.write.write_url.is_some() || ops.target.write_address.is_none() {
-        let file = ops.target.address.file_path();
-        arguments.push(file.map_or_else(|| "--write-url URL".to_owned(), |file| format!("--write-url {}", quoted(file))));
+    if args.confirmation.write.write_url.is_some() && !is_set("SESSIONWATCH_WRITE_URL") {
+        // The URL is not repeated: it holds a password.
+        arguments.push("--write-url URL".to_owned());
     }
     if let Some(identity) = options.identity {
         arguments.push(format!("--identity {}", quoted(identity)));
@@ -317,7 +325,11 @@ fn toggle_pause(control: &JobControl) {
 /// # Errors
 ///
 /// Returns an error if it cannot be written.
-fn print_outcome(plan: &ActionPlan, applied: &ApplyReport, format: DocumentFormat) -> Result<ExitCode, Failure> {
+fn print_outcome(
+    plan: &ActionPlan,
+    applied: &ApplyReport,
+    format: DocumentFormat,
+) -> Result<ExitCode, Failure> {
     match format {
         DocumentFormat::Table => super::print_text(&text::render_outcome(plan, applied))?,
         DocumentFormat::Json => super::print_text(&format!("{:#}\n", text::outcome_to_json(plan, applied)?))?,

@@ -79,7 +79,9 @@ pub(super) struct WhereArgs {
 pub(super) fn run(args: &RevokeCommand) -> Result<ExitCode, Failure> {
     match args {
         RevokeCommand::User { id, act } => remediation::plan_or_apply(act, &Selection::User(id.clone())),
-        RevokeCommand::Session { name, act } => remediation::plan_or_apply(act, &Selection::Session(name.clone())),
+        RevokeCommand::Session { name, act } => {
+            remediation::plan_or_apply(act, &Selection::Session(name.clone()))
+        }
         RevokeCommand::All { act } => remediation::plan_or_apply(act, &Selection::All),
         RevokeCommand::Where(args) => {
             remediation::plan_or_apply(&args.act, &Selection::Where(args.to_row_filter()))

@@ -22,7 +22,8 @@ pub(super) fn write_evidence(work: IncidentOps, output: Option<&Path>) -> Result
     }
     let packed = crate::cli::block_on(async { Ok(incidents::pack_evidence(&work).await?) })?;
     let name = work.case.evidence_file_name(work.ops.app.clock.now(), &packed);
-    let path = output.map_or_else(|| Path::new(&name).to_owned(), |output| choose_evidence_path(output, &packed));
+    let path =
+        output.map_or_else(|| Path::new(&name).to_owned(), |output| choose_evidence_path(output, &packed));
     evidence::write_evidence(&path, &packed.bytes, &recipient)?;
     let name = path.display().to_string();
     let (note, missing) = (format!("wrote {name}, encrypted to {recipient}"), packed.describe_gaps());
@@ -68,7 +69,9 @@ pub(super) fn verify_evidence(file: &Path, identity: &Path) -> Result<ExitCode, 
     let packed = identity.open(&sealed, "another key").map_err(ActionError::from)?;
     match evidence::verify_evidence(&packed) {
         Ok(VerifiedEvidence { manifest, gaps }) => {
-            crate::cli::print_text(&format!("Evidence intact: every part matches its hash.\n{manifest:#}\n"))?;
+            crate::cli::print_text(&format!(
+                "Evidence intact: every part matches its hash.\n{manifest:#}\n"
+            ))?;
             if gaps.is_empty() {
                 return Ok(ExitCode::SUCCESS);
             }

@@ -49,9 +49,7 @@ pub(in crate::cli) struct DrillArgs {
 pub(in crate::cli) fn run(args: &DrillArgs) -> Result<ExitCode, Failure> {
     let interactive = !args.yes;
     if interactive && !std::io::stdin().is_terminal() {
-        return Err(Failure::Usage(
-            "a guided drill needs a terminal: add --yes to run it unattended".into(),
-        ));
+        return Err(Failure::Usage("a guided drill needs a terminal: add --yes to run it unattended".into()));
     }
     let runtime = super::super::build_runtime()?;
     let entered = runtime.enter();
@@ -145,10 +143,7 @@ impl DrillPrompter for TerminalGuide {
             }
             DrillEvent::Containing => "\n2. Revoke those sessions.\n".to_owned(),
             DrillEvent::Contained { sessions } => {
-                format!(
-                    "Revoked {}.\n\n3. Verify.\n",
-                    format_count(sessions, "session", "sessions")
-                )
+                format!("Revoked {}.\n\n3. Verify.\n", format_count(sessions, "session", "sessions"))
             }
             DrillEvent::Verified => {
                 "Verified: no shared token is left, and no revoked session reappeared.\n".to_owned()

@@ -64,9 +64,7 @@ pub(super) fn advance_incident(work: IncidentOps, response: StepResponse) -> Res
         })?;
     }
     let Some((step, result)) = progress.waiting_step else {
-        crate::cli::print_text(
-            "All steps are done. Close the incident:\n  sessionwatch incident close\n",
-        )?;
+        crate::cli::print_text("All steps are done. Close the incident:\n  sessionwatch incident close\n")?;
         return Ok(ExitCode::SUCCESS);
     };
     let mut text = format!("\nNext: {}\n  {}\n", step.title, step.instructions);
@@ -82,10 +80,8 @@ pub(super) fn advance_incident(work: IncidentOps, response: StepResponse) -> Res
     } else {
         "sessionwatch incident step check"
     };
-    let _ = writeln!(
-        text,
-        "\nWhen done, or to skip:\n  {next}\n  sessionwatch incident step skip --reason TEXT"
-    );
+    let _ =
+        writeln!(text, "\nWhen done, or to skip:\n  {next}\n  sessionwatch incident step skip --reason TEXT");
     crate::cli::print_text(&text)?;
     Ok(ExitCode::from(1))
 }
@@ -137,7 +133,10 @@ pub(super) fn print_status(work: &IncidentOps) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) fn close_incident(work: IncidentOps, override_reason: Option<String>) -> Result<ExitCode, Failure> {
+pub(super) fn close_incident(
+    work: IncidentOps,
+    override_reason: Option<String>,
+) -> Result<ExitCode, Failure> {
     let id = work.case.incident.id.clone();
     crate::cli::block_on(async { Ok(incidents::close_incident(work, override_reason).await?) })?;
     crate::cli::print_text(&format!("Closed {id}.\n"))?;

@@ -253,7 +253,10 @@ fn render_summary(tally: &LogSummary<'_>, format: OutputFormat) -> String {
         ));
     }
     if worst.len() > MAX_SHOWN_EVENTS {
-        text.push_str(&format!("{MAX_SHOWN_EVENTS} of {} shown; `--format ndjson` lists every log event.\n", worst.len()));
+        text.push_str(&format!(
+            "{MAX_SHOWN_EVENTS} of {} shown; `--format ndjson` lists every log event.\n",
+            worst.len()
+        ));
     }
     text
 }

@@ -97,7 +97,8 @@ pub(super) fn render_row(line: &RowPreview) -> String {
     let mut parts = Vec::new();
     parts.extend(line.prefix.as_ref().map(|prefix| format!("token {}…", sanitize_text(prefix))));
     parts.extend(line.user.as_ref().map(|user| {
-        let names: Vec<&str> = line.display.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
+        let names: Vec<&str> =
+            line.display.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
         let names = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
         sanitize_text(&format!("user {user}{names}"))
     }));
@@ -145,7 +146,11 @@ pub(super) fn render_outcome(plan: &ActionPlan, applied: &ApplyReport) -> String
     }
     if applied.skipped > 0 {
         let shown = applied.skipped_rows.len() as u64;
-        let cut = if shown < applied.skipped { format!(" ({shown} of {} shown)", applied.skipped) } else { String::new() };
+        let cut = if shown < applied.skipped {
+            format!(" ({shown} of {} shown)", applied.skipped)
+        } else {
+            String::new()
+        };
         say(format!("Skipped {}{cut}:", format_count(applied.skipped, "row", "rows")));
     }
     for (line, why) in &applied.skipped_rows {
@@ -164,9 +169,7 @@ pub(super) fn render_outcome(plan: &ActionPlan, applied: &ApplyReport) -> String
         (Some(left), _) => {
             say(format!("Verified: {} left.", format_count(left, "matching row is", "matching rows are")))
         }
-        (None, _) => {
-            say("Not verified: the check after applying failed. Run `sessionwatch check`.".into())
-        }
+        (None, _) => say("Not verified: the check after applying failed. Run `sessionwatch check`.".into()),
     }
     if applied.done + applied.done_earlier > 0 && !plan.summary.not_ended.is_empty() {
         say("Not revoked by this, if your application uses it:".into());
