@@ -90,16 +90,22 @@ struct GlobalArgs {
     #[command(flatten)]
     limits: LimitArgs,
     /// Write the output to FILE instead of stdout
-    #[arg(long, short, global = true, help_heading = GLOBAL_OPTIONS, value_name = "FILE")]
+    #[arg(long, short, global = true, help_heading = GLOBAL_OPTIONS, display_order = 904, value_name = "FILE")]
     output: Option<PathBuf>,
     /// When to color the output
-    #[arg(long, global = true, help_heading = GLOBAL_OPTIONS, value_enum, default_value = "auto", value_name = "WHEN")]
+    #[arg(
+        long, global = true, help_heading = GLOBAL_OPTIONS, display_order = 905, value_enum, default_value = "auto",
+        hide_possible_values = true, value_name = "auto|always|never"
+    )]
     color: ColorChoice,
     /// Log queries and server errors to stderr
-    #[arg(long, short, global = true, help_heading = GLOBAL_OPTIONS)]
+    #[arg(long, short, global = true, help_heading = GLOBAL_OPTIONS, display_order = 906)]
     verbose: bool,
     /// Log format on stderr
-    #[arg(long, global = true, help_heading = GLOBAL_OPTIONS, value_enum, default_value = "text", env = "SESSIONWATCH_LOG_FORMAT", value_name = "FORMAT")]
+    #[arg(
+        long, global = true, help_heading = GLOBAL_OPTIONS, display_order = 907, value_enum, default_value = "text",
+        env = "SESSIONWATCH_LOG_FORMAT", hide_env = true, hide_possible_values = true, value_name = "text|json"
+    )]
     log_format: LogFormat,
 }
 

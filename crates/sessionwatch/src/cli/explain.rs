@@ -118,10 +118,12 @@ fn render_target(config: &Config, target: &Target, detected: &DetectedLayout) ->
         },
     );
     line("time limit", &format!("{} s", target.limits.timeout.as_secs()));
-    line(
-        "write role",
-        if target.write_address.is_some() { "configured" } else { "none: sessions cannot be changed" },
-    );
+    let write_role = match (&target.write_address, target.is_ad_hoc || target.address.file_path().is_some()) {
+        (Some(_), _) => "configured",
+        (None, true) => "the same address",
+        (None, false) => "none: sessions cannot be changed",
+    };
+    line("write role", write_role);
     text.push_str("\nSchedule (with `sessionwatch serve`):\n");
     for schedule in targets::describe_schedules(config, target) {
         let _ = writeln!(text, "  {}", sanitize_text(&schedule));

@@ -96,7 +96,7 @@ pub(super) enum IncidentCommand {
         #[command(flatten)]
         incident: IncidentArgs,
         /// Evidence file
-        #[arg(long, short, value_name = "FILE", help_heading = super::GLOBAL_OPTIONS)]
+        #[arg(long, short, value_name = "FILE", help_heading = super::GLOBAL_OPTIONS, display_order = 904)]
         output: Option<PathBuf>,
     },
     /// Verify an evidence file

@@ -31,7 +31,7 @@ pub(super) struct InitArgs {
     #[arg(long, value_name = "FILE")]
     archive_key: Option<PathBuf>,
     /// Configuration file to write, or - for stdout
-    #[arg(long, short, default_value = config::DEFAULT_CONFIG_FILE, value_name = "FILE", help_heading = super::GLOBAL_OPTIONS)]
+    #[arg(long, short, default_value = config::DEFAULT_CONFIG_FILE, value_name = "FILE", help_heading = super::GLOBAL_OPTIONS, display_order = 904)]
     output: PathBuf,
     #[command(flatten)]
     target: TargetArgs,

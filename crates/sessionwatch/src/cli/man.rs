@@ -8,7 +8,7 @@ use super::{Failure, examples};
 #[derive(Debug, clap::Args)]
 pub(super) struct ManArgs {
     /// Write one page for each command into FOLDER
-    #[arg(long, short, value_name = "FOLDER", help_heading = super::GLOBAL_OPTIONS)]
+    #[arg(long, short, value_name = "FOLDER", help_heading = super::GLOBAL_OPTIONS, display_order = 904)]
     output: Option<PathBuf>,
 }
 

@@ -59,8 +59,8 @@ pub(super) struct ConfirmationArgs {
 /// The write role.
 #[derive(Debug, clap::Args)]
 pub(super) struct WriteUrlArgs {
-    /// Database URL with the write role [default: `write_url` of the target]
-    #[arg(long, env = "SESSIONWATCH_WRITE_URL", value_name = "URL", hide_env_values = true)]
+    /// Database URL with the write role [default: $SESSIONWATCH_WRITE_URL, else `write_url` of the target]
+    #[arg(long, env = "SESSIONWATCH_WRITE_URL", value_name = "URL", hide_env = true)]
     pub(super) write_url: Option<Secret>,
 }
 

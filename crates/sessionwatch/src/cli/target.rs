@@ -36,8 +36,11 @@ pub(super) struct TargetArgs {
 /// The configuration file.
 #[derive(Clone, Debug, Args)]
 pub(super) struct ConfigArgs {
-    /// Configuration file [default: sessionwatch.toml]
-    #[arg(long, global = true, help_heading = GLOBAL_OPTIONS, env = "SESSIONWATCH_CONFIG", value_name = "FILE")]
+    /// Configuration file [default: $SESSIONWATCH_CONFIG, else sessionwatch.toml]
+    #[arg(
+        long, global = true, help_heading = GLOBAL_OPTIONS, display_order = 901, env = "SESSIONWATCH_CONFIG", hide_env = true,
+        value_name = "FILE"
+    )]
     pub(super) config: Option<PathBuf>,
 }
 
@@ -45,10 +48,16 @@ pub(super) struct ConfigArgs {
 #[derive(Clone, Debug, Args)]
 pub(super) struct LimitArgs {
     /// Time limit for a check or a query [default: 30s]
-    #[arg(long, global = true, help_heading = GLOBAL_OPTIONS, value_parser = duration_between(SECOND, MAX_TIMEOUT), value_name = "DURATION")]
+    #[arg(
+        long, global = true, help_heading = GLOBAL_OPTIONS, display_order = 902,
+        value_parser = duration_between(SECOND, MAX_TIMEOUT), value_name = "DURATION"
+    )]
     timeout: Option<SignedDuration>,
     /// Time limit for a database lock [default: 2s]
-    #[arg(long, global = true, help_heading = GLOBAL_OPTIONS, value_parser = duration_between(SECOND, MAX_TIMEOUT), value_name = "DURATION")]
+    #[arg(
+        long, global = true, help_heading = GLOBAL_OPTIONS, display_order = 903,
+        value_parser = duration_between(SECOND, MAX_TIMEOUT), value_name = "DURATION"
+    )]
     lock_timeout: Option<SignedDuration>,
 }
 

@@ -177,12 +177,22 @@ pub(super) fn render_outcome(plan: &ActionPlan, applied: &ApplyReport) -> String
     }
     if let (Some(at), false) = (applied.purge_at, restores) {
         say(format!(
-            "To undo (until {}):\n  sessionwatch archive restore {}",
+            "To undo (until {}):\n  sessionwatch archive restore {}{}",
             clock::format_utc(at),
-            plan.record.id
+            plan.record.id,
+            ad_hoc_argument(&plan.record.target)
         ));
     }
     text
+}
+
+/// Returns the argument for a target that no configuration names: its name is its address. A password is not repeated.
+fn ad_hoc_argument(target: &str) -> String {
+    match target.split_once(':') {
+        Some(("sqlite", _)) => format!(" {}", quote_for_shell(target)),
+        Some(_) => " URL".to_owned(),
+        None => String::new(),
+    }
 }
 
 /// Renders the outcome of a plan as JSON.
