@@ -20,7 +20,7 @@ impl<'a> Place<'a> {
     pub(crate) fn new(database: &'a Database<'a>, port: usize) -> Self {
         let (watch, act) = (testkit::create_role(database, "watch"), testkit::create_role(database, "act"));
         let url = database.url("postgres");
-        let said = testkit::run_program(&["grants", &url, "--watch-role", &watch, "--act-role", &act]);
+        let said = testkit::run_program(&["grants", &url, "--watch-role", &watch, "--write-role", &act]);
         let grants: String = said
             .stdout
             .lines()
@@ -84,15 +84,14 @@ fn what_cannot_be_done_is_said_once_and_changes_nothing() {
     says(&["revoke", "session", "token-"], 2, &["several sessions fit `token-`", "user 2", "by its id"]);
     says(&["revoke", "session", "nothing"], 2, &["no session has that row ID or token prefix"]);
     says(&["revoke", "where", "--ip", "::1"], 2, &["`--ip` cannot be decided", "no column of the address"]);
-    says(&["cleanup", "expired", "--apply", "p-0"], 2, &["there is no plan `p-0`"]);
+    says(&["apply", "p-0"], 2, &["there is no plan `p-0`"]);
     let id = planned(&place, &["revoke", "all"]);
-    says(&["cleanup", "expired", "--apply", &id], 2, &["was made by `revoke all`"]);
-    says(&["revoke", "all", "--apply", &id], 2, &["100 % of the active sessions", "--confirm 'app'"]);
-    says(&["revoke", "all", "--apply", &id, "--confirm", "ap"], 2, &["`ap` is not the name of the target"]);
+    says(&["apply", &id], 2, &["100 % of the active sessions", "--confirm 'app'"]);
+    says(&["apply", &id, "--confirm", "ap"], 2, &["`ap` is not the name of the target"]);
     // A privilege that is gone is named, and so is one that goes in the middle.
     database.psql(&format!("REVOKE DELETE ON sessions FROM {}", place.act)).unwrap();
     says(
-        &["revoke", "all", "--apply", &id, "--confirm", "app"],
+        &["apply", &id, "--confirm", "app"],
         3,
         &["lacks DELETE ON \"public\".\"sessions\"", "GRANT DELETE"],
     );
@@ -102,18 +101,14 @@ fn what_cannot_be_done_is_said_once_and_changes_nothing() {
     let [direct, pooled] = testkit::shared_server().ports().map(|port| format!(":{port}/"));
     let write = |text: &str| std::fs::write(place.folder.path().join("sessionwatch.toml"), text).unwrap();
     write(&text.replace(&direct, &pooled));
-    says(&["revoke", "all", "--apply", &id, "--confirm", "app"], 2, &["another database of that name"]);
+    says(&["apply", &id, "--confirm", "app"], 2, &["another database of that name"]);
     // What is no table is left alone.
     database.psql("CREATE VIEW v AS SELECT * FROM sessions; GRANT SELECT ON v TO PUBLIC").unwrap();
     let mapping = "[target.mapping]\nsessions = \"v\"\ntoken = \"sessionToken\"\nexpires = \"expires\"\ndecoder = \"timestamp-utc\"\n";
     write(&format!("{text}{mapping}"));
     says(&["revoke", "all"], 2, &["`v` is a view"]);
     write(&text.lines().filter(|line| !line.starts_with("act_url")).collect::<Vec<_>>().join("\n"));
-    says(
-        &["revoke", "all", "--apply", &id, "--confirm", "app"],
-        2,
-        &["no credentials for acting", "act_url"],
-    );
+    says(&["apply", &id, "--confirm", "app"], 2, &["no credentials for acting", "act_url"]);
     assert_eq!(database.psql(TABLE).unwrap(), before);
 }
 
@@ -130,31 +125,19 @@ fn an_archive_opens_with_its_own_identity_only() {
     let back = planned(&place, &["archive", "restore", archive]);
     let key = place.folder.path().join("sessionwatch-archive.key");
     std::fs::rename(&key, place.folder.path().join("away")).unwrap();
-    says(
-        &["archive", "restore", archive, "--apply", &back],
-        2,
-        "the identity that opens the archive is needed",
-    );
+    says(&["apply", &back], 2, "the identity that opens the archive is needed");
     std::fs::write(&key, "AGE-SECRET-KEY-1").unwrap();
-    says(&["archive", "restore", archive, "--apply", &back], 2, "cannot read an identity");
+    says(&["apply", &back], 2, "cannot read an identity");
     let stranger = tempfile::tempdir().unwrap();
     let wrong = stranger.path().join("key");
     sessionwatch_archive::Identity::create_file(&wrong).unwrap();
     let wrong = wrong.display().to_string();
-    says(
-        &["archive", "restore", archive, "--apply", &back, "--identity", &wrong],
-        2,
-        "does not open the archive",
-    );
+    says(&["apply", &back, "--identity", &wrong], 2, "does not open the archive");
     assert_eq!(place.count("\"userId\" = 5"), "0");
     let away = place.folder.path().join("away").display().to_string();
-    let said = place.run(&["archive", "restore", archive, "--apply", &back, "--identity", &away]);
+    let said = place.run(&["apply", &back, "--identity", &away]);
     assert_eq!((said.exit_code, place.count("\"userId\" = 5").as_str()), (0, "9"), "{}", said.stderr);
-    says(
-        &["archive", "restore", archive, "--apply", &back, "--identity", &away],
-        2,
-        "has been carried out already",
-    );
+    says(&["apply", &back, "--identity", &away], 2, "has been carried out already");
 }
 
 #[test]
@@ -239,10 +222,17 @@ fn the_doctor_says_what_the_acting_role_lacks() {
 }
 
 #[test]
-fn init_makes_the_identity_and_writes_its_recipient() {
+fn init_creates_a_key_when_asked_and_writes_its_recipient() {
     let folder = tempfile::tempdir().unwrap();
     file(&folder.path().join("app.db"), true);
     let said = run_program_in(folder.path(), &[], &["init", "app.db"]);
+    assert!(
+        said.exit_code == 0 && !folder.path().join("sessionwatch-archive.key").exists(),
+        "{}",
+        said.stderr
+    );
+    let asked = ["init", "app.db", "--force", "--archive-key", "sessionwatch-archive.key"];
+    let said = run_program_in(folder.path(), &[], &asked);
     assert!(said.exit_code == 0 && said.stderr.contains("move it to a safe place"), "{}", said.stderr);
     let key = folder.path().join("sessionwatch-archive.key");
     let recipient = sessionwatch_archive::Identity::read_file(&key).unwrap().recipient().to_string();
@@ -283,8 +273,8 @@ fn where_rows_are_not_enough_it_says_what_is() {
              INSERT INTO session VALUES ('s1', 'token-1', 'u1', now() + interval '1 day', now(), '::1', 'x')",
         )
         .unwrap();
-    let said = run(&["revoke", "where", "--ip", "::1", "--agent-like", "X", &better.url("postgres")]);
-    assert!(said.stdout.contains("would touch 1 of 1 row"), "{} {}", said.stdout, said.stderr);
+    let said = run(&["revoke", "where", "--ip", "::1", "--user-agent-like", "X", &better.url("postgres")]);
+    assert!(said.stdout.contains("delete 1 of 1 row"), "{} {}", said.stdout, said.stderr);
     assert!(
         said.stdout.contains("cookieCache") && said.stdout.contains("secondaryStorage"),
         "{}",
@@ -304,7 +294,7 @@ fn rows_that_moved_or_are_held_need_no_more_rights_than_the_grants_give() {
     let holder = runtime.block_on(pg_link::PgConnection::<pg_link::NoRows>::open(&dsn)).unwrap();
     let hold = "BEGIN; SELECT 1 FROM sessions WHERE id = 'x100' FOR UPDATE";
     runtime.block_on(holder.client().batch_execute(hold)).unwrap();
-    let said = place.run(&["cleanup", "expired", "--apply", &id, "--confirm", "app", "--format", "json"]);
+    let said = place.run(&["apply", &id, "--confirm", "app", "--format", "json"]);
     let applied = document(&said)["applied"].clone();
     assert_eq!(
         (&applied["done"], &applied["skipped"]),
@@ -336,8 +326,7 @@ fn no_trigger_of_a_file_takes_rows_that_no_plan_names() {
         configured(folder.path(), "");
         let before = query(&path, TABLE);
         let id = plan(folder.path(), &["revoke", "user", "5"])["id"].as_str().unwrap().to_owned();
-        let said =
-            run_program_in(folder.path(), &[], &["revoke", "user", "5", "--apply", &id, "--confirm", "app"]);
+        let said = run_program_in(folder.path(), &[], &["apply", &id, "--confirm", "app"]);
         let count = format!("SELECT {} - COUNT(*) FROM sessions", before.lines().count());
         assert_eq!(
             (said.exit_code, query(&path, &count)),
@@ -370,7 +359,7 @@ fn a_plan_is_applied_over_one_connection_to_read_and_one_to_write() {
         ask("SELECT sessions FROM pg_stat_database")
     };
     let before = connections();
-    let said = place.run(&["cleanup", "expired", "--apply", &id, "--confirm", "app"]);
+    let said = place.run(&["apply", &id, "--confirm", "app"]);
     assert_eq!(said.exit_code, 0, "{}", said.stderr);
     assert_eq!(connections() - before, 2);
 }

@@ -278,7 +278,7 @@ fn what_reaches_far_needs_a_second_person_where_that_is_configured() {
     apply(&rob).is_problem(409, "somebody else has to agree to it first");
     // The command line keeps to it too.
     let id = far["id"].as_str().unwrap();
-    let arguments = ["revoke", "all", "app", "--apply", id, "--confirm", "app"];
+    let arguments = ["apply", id, "--confirm", "app"];
     let said = testkit::run_program_in(scene.folder.path(), &[("USER", "rob")], &arguments);
     assert!(said.exit_code == 2 && said.stderr.contains("somebody else has to agree"), "{}", said.stderr);
     assert_eq!(apply(&ada).status, 202);

@@ -28,20 +28,7 @@ fn init_writes_a_file_that_the_other_commands_take() {
     assert_eq!(named.exit_code, 0, "{}", named.stderr);
     let near = testkit::run_program_in(folder.path(), &variables, &["check", "mian"]);
     assert!(near.exit_code == 2 && near.stderr.contains("did you mean `main`?"), "{}", near.stderr);
-    // The mapping that stands there as a comment says the same as the profile.
-    let explicit = file.replace("profile =", "# profile =");
-    let (_, mapping) = explicit.split_once("# [target.mapping]").unwrap();
-    let (mapping, _) = mapping.split_once("\n\n").unwrap();
-    let explicit = explicit.replace(
-        &format!("# [target.mapping]{mapping}"),
-        &format!("[target.mapping]{}", mapping.replace("\n# ", "\n")),
-    );
-    std::fs::write(folder.path().join("explicit.toml"), explicit).unwrap();
-    let arguments = ["check", "--config", "explicit.toml", "--format", "json", "--only", "orphaned-sessions"];
-    let said = testkit::run_program_in(folder.path(), &variables, &arguments);
-    assert_eq!(said.exit_code, 0, "{}", said.stderr);
-    let report: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
-    assert_eq!((&report["profile"], &report["census"]["sessions"]), (&"custom".into(), &90.into()));
+    assert!(file.lines().count() <= 20, "{file}");
 }
 
 #[test]
@@ -149,7 +136,7 @@ fn the_roles_that_grants_makes_are_enough_and_no_more() {
     let database = testkit::anomalous_database();
     let url = database.url("postgres");
     let (watch, act) = (format!("w_{}", database.name()), format!("a_{}", database.name()));
-    let sql = testkit::run_program(&["grants", &url, "--watch-role", &watch, "--act-role", &act]).stdout;
+    let sql = testkit::run_program(&["grants", &url, "--watch-role", &watch, "--write-role", &act]).stdout;
     database.psql(&sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
     database.psql(&format!("ALTER ROLE {watch} PASSWORD 'testkit'")).unwrap();
     for url in database.urls(&watch) {

@@ -63,16 +63,7 @@ fn planned(folder: &Path) -> String {
 }
 
 fn applying(folder: &Path, plan: &str) -> Command {
-    let mut command = testkit::program_command(&[
-        "cleanup",
-        "expired",
-        "--apply",
-        plan,
-        "--confirm",
-        "app",
-        "--format",
-        "json",
-    ]);
+    let mut command = testkit::program_command(&["apply", plan, "--confirm", "app", "--format", "json"]);
     command.current_dir(folder).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -138,9 +129,9 @@ fn killed_in_the_middle_nothing_is_lost_and_the_plan_is_gone_on_with() {
     let said = run_program_in(folder.path(), &[], &[&restore[..], &["--format", "json"]].concat());
     let back: Value = serde_json::from_str(&said.stdout).unwrap();
     let back = back["plan"]["id"].as_str().unwrap();
-    let said = run_program_in(folder.path(), &[], &[&restore[..], &["--apply", back]].concat());
+    let said = run_program_in(folder.path(), &[], &["apply", back]);
     assert!(
-        said.exit_code == 0 && said.stdout.contains("30000 rows put back"),
+        said.exit_code == 0 && said.stdout.contains("30000 rows restored"),
         "{} {}",
         said.stdout,
         said.stderr
@@ -350,7 +341,7 @@ fn a_restore_is_resumed_by_the_same_plan_however_it_was_interrupted() {
     let back: Value = serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{}", said.stderr));
     let back = back["plan"]["id"].as_str().unwrap();
     let again = || {
-        let mut command = testkit::program_command(&[&restore[..], &["--apply", back]].concat());
+        let mut command = testkit::program_command(&["apply", back, "--format", "json"]);
         command.current_dir(folder.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     };

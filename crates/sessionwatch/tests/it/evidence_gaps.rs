@@ -35,8 +35,8 @@ impl Emergency {
         let emergency = Self { folder };
         emergency.configure(url, act_url, more);
         assert_eq!(emergency.run(&["open", "app", "--severity", "P1"]).exit_code, 0);
-        emergency.says(&["next", "app"], 1, "Next: Find out who is affected");
-        emergency.says(&["next", "app", "--done", "--note", "2 and 3"], 1, "Next: Freeze the evidence");
+        emergency.says(&["step", "check", "app"], 1, "Next: Find out who is affected");
+        emergency.says(&["step", "done", "app", "--note", "2 and 3"], 1, "Next: Freeze the evidence");
         emergency
     }
 
@@ -78,7 +78,7 @@ impl Emergency {
     /// Asks for evidence that cannot be complete: every place says what is missing, and nothing counts as done.
     fn lacks(&self, file: &str, parts: &[&str], why: &str) -> String {
         let asked = format!("{file}.age");
-        let said = self.says(&["evidence", "app", "--to", &asked], 3, "the evidence is incomplete: ");
+        let said = self.says(&["evidence", "app", "--output", &asked], 3, "the evidence is incomplete: ");
         assert!(!self.path(&asked).exists(), "{said}");
         let written = format!("{asked}.incomplete");
         let verified = self.says(&["verify", &written], 3, &format!("{written} is incomplete: "));
@@ -90,7 +90,7 @@ impl Emergency {
             let told = parts.iter().all(|part| plain.contains(part)) && plain.contains(why);
             assert!(told, "{parts:?} {why}: {text}");
         }
-        self.says(&["next", "app"], 1, "Next: Freeze the evidence");
+        self.says(&["step", "check", "app"], 1, "Next: Freeze the evidence");
         written
     }
 
@@ -110,7 +110,7 @@ impl Emergency {
     /// Asks for evidence that is complete, with that many rows; and it counts as done.
     fn is_frozen(&self, file: &str, rows: usize) {
         let asked = format!("{file}.age");
-        self.says(&["evidence", "app", "--to", &asked], 0, &format!("{asked} was written, sealed to age1"));
+        self.says(&["evidence", "app", "--output", &asked], 0, &format!("Wrote {asked}, encrypted to age1"));
         self.says(&["verify", &asked], 0, "Every part is what was written");
         assert_eq!(count(&self.parts(&asked)), rows);
     }
@@ -164,8 +164,8 @@ fn evidence_is_not_done_while_its_database_is_away_or_half_away_and_containment_
     database.psql(&format!("REVOKE SELECT ON users FROM {role}")).unwrap();
     let written = emergency.lacks("half", &["rows.ndjson"], "this role may not read `id` of `public.users`");
     assert_eq!(count(&emergency.parts(&written)), 2);
-    let plan = emergency.plan();
-    let apply = ["contain", "duplicates", "app", "--apply", &plan, "--confirm", "app"];
+    emergency.plan();
+    let apply = ["contain", "duplicates", "app", "--apply", "--confirm", "app"];
     let refused = emergency.says(&apply, 1, "sessions are not ended before the evidence is complete");
     assert!(refused.contains("half.age.incomplete"), "{refused}");
     let left = || database.psql("SELECT count(*) FROM sessions WHERE id IN ('s1', 's2')").unwrap();
@@ -175,9 +175,9 @@ fn evidence_is_not_done_while_its_database_is_away_or_half_away_and_containment_
     database.psql(&format!("GRANT SELECT ON users TO {role}")).unwrap();
     emergency.is_frozen("back", 3);
     away(&database, true);
-    emergency.says(&["evidence", "app", "--to", "late.age"], 3, "the evidence is incomplete: ");
+    emergency.says(&["evidence", "app", "--output", "late.age"], 3, "the evidence is incomplete: ");
     away(&database, false);
-    let done = emergency.says(&["next", "app"], 1, "Freeze the evidence: done. back.age was written");
+    let done = emergency.says(&["step", "check", "app"], 1, "Freeze the evidence: wrote back.age");
     assert!(done.contains("Next: Tell the team"), "{done}");
     assert!(!emergency.says(&["report", "app"], 0, "back.age").contains("the evidence is incomplete"));
     emergency.says(&apply, 0, "2 rows removed");
@@ -189,8 +189,8 @@ fn evidence_is_not_done_while_its_database_is_away_or_half_away_and_containment_
 fn a_person_ends_sessions_without_complete_evidence_only_for_a_reason_that_is_kept() {
     let (database, role) = leaking();
     let emergency = Emergency::of(&database.url(&role), &database.url("postgres"), "");
-    let plan = emergency.plan();
-    let apply = ["contain", "duplicates", "app", "--apply", &plan, "--confirm", "app"];
+    emergency.plan();
+    let apply = ["contain", "duplicates", "app", "--apply", "--confirm", "app"];
     emergency.says(&apply, 1, "no evidence was written yet");
     emergency.says(&[&apply[..], &["--without-evidence", " "]].concat(), 1, "no evidence was written yet");
     let reason = "the disk of the database fails";
@@ -207,10 +207,10 @@ fn a_person_ends_sessions_without_complete_evidence_only_for_a_reason_that_is_ke
     emergency.says(&["close", "app"], 1, "`evidence` was passed over");
     // What cannot be known afterwards is not verified either.
     database.psql(&format!("REVOKE SELECT ON users FROM {role}")).unwrap();
-    let said = emergency.says(&["next", "app", "--done", "--note", "the team knows"], 1, "Next: Verify");
+    let said = emergency.says(&["step", "done", "app", "--note", "the team knows"], 1, "Next: Verify");
     assert!(said.contains("not in order: orphans: not known"), "{said}");
     emergency.configure(&database.url(&role), &database.url("postgres"), LOG);
-    let said = emergency.says(&["next", "app"], 1, "Next: Verify");
+    let said = emergency.says(&["step", "check", "app"], 1, "Next: Verify");
     assert!(said.contains("critical log lines: not known, no line of `web` was read yet"), "{said}");
 }
 
@@ -228,7 +228,7 @@ fn a_connection_that_is_cut_anywhere_leaves_no_evidence_that_claims_to_be_comple
     for part in 0..16 {
         proxy.set_fault(NetworkFault::CutAfter(passed * part / 16));
         let asked = format!("{part}.age");
-        let said = emergency.run(&["evidence", "app", "--to", &asked]);
+        let said = emergency.run(&["evidence", "app", "--output", &asked]);
         outcomes[usize::from(said.exit_code == 0)] += 1;
         if said.exit_code == 0 {
             let parts = emergency.parts(&asked);
@@ -249,7 +249,7 @@ fn a_connection_that_is_cut_anywhere_leaves_no_evidence_that_claims_to_be_comple
     // A connection that goes silent ends with the time limit.
     proxy.set_fault(NetworkFault::FreezeAfter(passed / 4));
     emergency.says(
-        &["evidence", "app", "--to", "silent.age", "--timeout", "2"],
+        &["evidence", "app", "--output", "silent.age", "--timeout", "2s"],
         3,
         "the evidence is incomplete: ",
     );
@@ -327,7 +327,7 @@ fn programs_and_pages_are_told_what_is_missing_in_evidence() {
     let base = format!("/incidents/{id}");
     bot.post(&format!("{base}/next"), &json!({ "said": "nothing", "step": "confirm" }));
     let next = json!({ "said": "done", "step": "affected", "note": "2 and 3" });
-    assert_eq!(bot.post(&format!("{base}/next"), &next).body["next"]["id"], "evidence");
+    assert_eq!(bot.post(&format!("{base}/next"), &next).body["step", "check"]["id"], "evidence");
     let plan = bot.post(&format!("{base}/contain"), &json!({ "whose": "users", "users": ["2", "3"] })).body;
     let apply = format!("/plans/{}/apply", plan["id"].as_str().unwrap());
     away(&scene.database, true);
@@ -347,13 +347,13 @@ fn programs_and_pages_are_told_what_is_missing_in_evidence() {
     assert!(status == 200 && head.contains("-incomplete.tar.age"), "{status} {head}");
     away(&scene.database, false);
     let course = bot.get(&base).body;
-    assert_eq!(course["next"]["id"], "evidence", "{course}");
-    assert!(course["next"]["found"].as_str().unwrap().contains("INCOMPLETE: "), "{course}");
+    assert_eq!(course["step", "check"]["id"], "evidence", "{course}");
+    assert!(course["step", "check"]["found"].as_str().unwrap().contains("INCOMPLETE: "), "{course}");
     let page =
         testkit::http::get_with_headers(&scene.watch.address, &format!("/incidents/{id}"), &headers).body;
     assert!(page.contains("So far: ") && page.contains("INCOMPLETE: "), "{page}");
     let still = bot.post(&format!("{base}/next"), &json!({ "said": "nothing", "step": "evidence" })).body;
-    assert_eq!(still["next"]["id"], "evidence", "{still}");
+    assert_eq!(still["step", "check"]["id"], "evidence", "{still}");
     let report = bot.ask("GET", &format!("{base}/report"), &[], None);
     assert_eq!(report.status, 200, "{:?}", report.answer);
 

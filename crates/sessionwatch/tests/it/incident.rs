@@ -68,9 +68,9 @@ fn the_emergency_procedure_leads_from_a_leak_to_a_closed_incident() {
         assert!(said.exit_code == code && text.contains(part), "{arguments:?} ({}): {text}", said.exit_code);
         text
     };
-    says(&["next"], 2, "there is no store sessionwatch-state.db");
+    says(&["step", "check"], 2, "there is no store sessionwatch-state.db");
     drop(Store::open(&StoreLocation::File(folder.path().join("sessionwatch-state.db"))).unwrap());
-    says(&["next"], 2, "`sessionwatch incident open --severity P1` opens one");
+    says(&["step", "check"], 2, "`sessionwatch incident open --severity P1` opens one");
     says(
         &["open", "--severity", "P1", "--summary", "two users see each other's data"],
         0,
@@ -78,57 +78,62 @@ fn the_emergency_procedure_leads_from_a_leak_to_a_closed_incident() {
     );
     says(&["open", "--severity", "P0"], 2, "is still open");
     says(&["close"], 1, "`contain` is not done");
-    says(&["next"], 1, "2 users share tokens with each other: 2, 3");
+    says(&["step", "check"], 1, "2 users share tokens with each other: 2, 3");
     says(&["find", "ADA"], 0, "user 7  Ada Abara");
-    says(&["find", "nobody at all"], 2, "no user's id, name or handle contains");
+    says(&["find", "nobody at all"], 2, "no user ID, name, handle or email address contains");
     is_affected_said(&says);
-    says(&["next", "--done"], 2, "is found out, not said");
-    says(&["evidence", "--to", "evidence.age"], 0, "evidence.age was written, sealed to age1");
-    says(&["next"], 1, "Tell the team");
-    says(&["next", "--done", "--note", "on the call"], 1, "End the sessions");
-    says(&["contain", "users"], 2, "name whose sessions are to be ended");
+    says(&["step", "done"], 2, "is found out, not said");
+    says(&["evidence", "--output", "evidence.age"], 0, "Wrote evidence.age, encrypted to age1");
+    says(&["step", "check"], 1, "Tell the team");
+    says(&["step", "done", "--note", "on the call"], 1, "End the sessions");
+    says(&["contain", "users"], 2, "name the users with --user ID");
     let contain = ["contain", "users", "--user", "2", "--user", "3"];
     let plan: Value = serde_json::from_str(
         &run(folder.path(), &url, &[&contain[..], &["--format", "json"]].concat()).stdout,
     )
     .unwrap();
     let plan = plan["plan"]["id"].as_str().unwrap().to_owned();
-    says(&[&contain[..], &["--apply", &plan]].concat(), 0, "4 rows removed");
+    let applied = run_program_in(
+        folder.path(),
+        &[("DATABASE_URL", &url), ("USER", "ada")],
+        &["apply", &plan, "--incident", &latest(folder.path())],
+    );
+    assert!(applied.exit_code == 0 && applied.stdout.contains("4 rows removed"), "{}", applied.stderr);
     // What was ended and is there again is found.
     database.psql(r#"INSERT INTO sessions VALUES ('s1', 'again', 2, now() + interval '1 hour')"#).unwrap();
-    says(&["next"], 1, "1 ended sessions that are back");
+    says(&["step", "check"], 1, "1 ended sessions that are back");
     database.psql("DELETE FROM sessions WHERE id = 's1'").unwrap();
-    says(&["next"], 1, "Sign in and sign out");
-    says(&["next", "--done", "--note", "both work"], 1, "Tell the users");
+    says(&["step", "check"], 1, "Sign in and sign out");
+    says(&["step", "done", "--note", "both work"], 1, "Tell the users");
     is_a_draft(&says(&["message"], 0, "Please sign in again."));
-    says(&["next", "--done", "--note", "mail to both"], 1, "24 hours are left");
+    says(&["step", "done", "--note", "mail to both"], 1, "24 hours are left");
     let state = rusqlite::Connection::open(folder.path().join("sessionwatch-state.db")).unwrap();
     state.execute("UPDATE incidents SET contained_at = contained_at - 86400000000, opened_at = opened_at - 86400000000", []).unwrap();
-    says(&["next"], 1, "Find the root cause");
+    says(&["step", "check"], 1, "Find the root cause");
     for (name, text) in [
         ("root-cause", "a shared cache <of> pages | see the ticket"),
         ("data-leaked", "yes: two names"),
         ("prevention", "no cache for signed-in users"),
         ("lessons", "look sooner"),
     ] {
-        says(&["set", name, text], 0, "");
+        says(&["field", "set", name, text], 0, "");
     }
-    says(&["next"], 1, "Write the report");
-    says(&["next", "--done", "--note", "in the wiki"], 0, "Every step was gone through");
-    says(&["verify", "evidence.age"], 0, "Every part is what was written");
+    says(&["step", "check"], 1, "Write the report");
+    says(&["step", "done", "--note", "in the wiki"], 0, "All steps are done");
+    says(&["verify", "evidence.age"], 0, "Evidence intact");
     says(&["close"], 0, "Closed INC-");
     is_reported(folder.path(), &url);
-    says(&["next", "--id", &latest(folder.path())], 2, "is closed");
+    says(&["step", "check", "--id", &latest(folder.path())], 2, "is closed");
 }
 
 /// Who is affected is said, and what was said by mistake can be taken back.
 fn is_affected_said(says: &dyn Fn(&[&str], i32, &str) -> String) {
-    says(&["next", "--done"], 2, "`Find out who is affected` is not done without a note");
-    says(&["next", "--done", "--note", " "], 2, "say it with --note TEXT");
-    says(&["reopen", "affected", "--reason", "x"], 2, "is neither done nor passed over");
-    says(&["next", "--done", "--note", "users 2 and 4"], 1, "Freeze the evidence");
-    says(&["reopen", "affected", "--reason", "it is 3, not 4"], 1, "Next: Find out who is affected");
-    says(&["next", "--done", "--note", "users 2 and 3"], 1, "Freeze the evidence");
+    says(&["step", "done"], 2, "`Find out who is affected` is not done without a note");
+    says(&["step", "done", "--note", " "], 2, "say it with --note TEXT");
+    says(&["step", "reopen", "affected", "--reason", "x"], 2, "is neither done nor passed over");
+    says(&["step", "done", "--note", "users 2 and 4"], 1, "Freeze the evidence");
+    says(&["step", "reopen", "affected", "--reason", "it is 3, not 4"], 1, "Next: Find out who is affected");
+    says(&["step", "done", "--note", "users 2 and 3"], 1, "Freeze the evidence");
 }
 
 /// Nobody knows about passwords, and what is said inside is not for users.
@@ -167,8 +172,8 @@ fn evidence_that_was_changed_shows() {
     let url = database.url("postgres");
     let open = run(folder.path(), &url, &["open", "--severity", "P2"]);
     assert_eq!(open.exit_code, 0, "{}", open.stderr);
-    assert_eq!(run(folder.path(), &url, &["evidence", "--to", "e.age"]).exit_code, 0);
-    let again = run(folder.path(), &url, &["evidence", "--to", "e.age"]);
+    assert_eq!(run(folder.path(), &url, &["evidence", "--output", "e.age"]).exit_code, 0);
+    let again = run(folder.path(), &url, &["evidence", "--output", "e.age"]);
     assert!(again.exit_code == 2 && again.stderr.contains("cannot write e.age"), "{}", again.stderr);
     let path = folder.path().join("e.age");
     let identity = Identity::read_file(&folder.path().join("sessionwatch-archive.key")).unwrap();

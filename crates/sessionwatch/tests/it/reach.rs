@@ -34,15 +34,15 @@ fn plan(folder: &Path, arguments: &[&str]) -> Value {
 }
 
 /// Applies a plan that is confirmed, or not.
-fn apply(folder: &Path, arguments: &[&str], plan: &Value, confirmed: bool) -> ProgramOutput {
+fn apply(folder: &Path, plan: &Value, confirmed: bool) -> ProgramOutput {
     let confirm: &[&str] = if confirmed { &["--confirm", "app"] } else { &[] };
     let id = plan["id"].as_str().unwrap();
-    run_program_in(folder, &[], &[arguments, &["--format", "json", "--apply", id], confirm].concat())
+    run_program_in(folder, &[], &[&["apply", id, "--format", "json"], confirm].concat())
 }
 
 fn applied(folder: &Path, arguments: &[&str]) -> Value {
     let plan = plan(folder, arguments);
-    let said = apply(folder, arguments, &plan, true);
+    let said = apply(folder, &plan, true);
     assert_eq!(said.exit_code, 0, "{} {}", said.stdout, said.stderr);
     document(&said)["applied"].clone()
 }
@@ -57,7 +57,7 @@ fn roles(database: &Database<'_>, folder: &Path) -> (String, String) {
 
 fn grant(database: &Database<'_>, watch: &str, act: &str) {
     let url = database.url("postgres");
-    let said = testkit::run_program(&["grants", &url, "--watch-role", watch, "--act-role", act]);
+    let said = testkit::run_program(&["grants", &url, "--watch-role", watch, "--write-role", act]);
     let lines = said.stdout.lines().filter(|line| !line.starts_with("CREATE ROLE"));
     database.psql(&lines.map(|line| format!("{line}\n")).collect::<String>()).unwrap();
 }
@@ -80,14 +80,14 @@ fn puts_back_what_it_promises(folder: &Path, sql: &dyn Fn(&str)) {
     assert!(notes.contains("token shared-t… as user 1"), "{notes}");
     assert!(notes.contains("2 rows of the archive stay there, because their token"), "{notes}");
     assert!(back["needs_confirmation"].to_string().contains("makes 1 token valid again"), "{back:#}");
-    let said = apply(folder, &restore, &back, false);
+    let said = apply(folder, &back, false);
     assert!(
         said.exit_code == 2 && said.stderr.contains("--confirm 'app'"),
         "{} {}",
         said.stdout,
         said.stderr
     );
-    let said = apply(folder, &restore, &back, true);
+    let said = apply(folder, &back, true);
     let done = document(&said)["applied"].clone();
     assert_eq!((said.exit_code, &done["done"], &done["skipped"]), (0, &1.into(), &0.into()), "{done:#}");
     // A user who is gone, an id that is there again, and a token that is.
@@ -103,7 +103,7 @@ fn puts_back_what_it_promises(folder: &Path, sql: &dyn Fn(&str)) {
     assert_eq!(back["rows"], 1, "{notes}");
     // What gets in the way after the plan was made is named row by row.
     sql("DELETE FROM users WHERE id IN (1, 2)");
-    let said = apply(folder, &restore, &back, true);
+    let said = apply(folder, &back, true);
     let done = document(&said)["applied"].clone();
     assert_eq!((said.exit_code, &done["done"], &done["skipped"]), (1, &0.into(), &1.into()), "{done:#}");
     assert_eq!(done["rows"][0]["why"], "its user does not exist any more");
@@ -303,15 +303,17 @@ fn what_a_plan_for_an_address_asks_to_be_typed_is_accepted() {
     let (database, folder) = (testkit::empty_database(), tempfile::tempdir().unwrap());
     database.psql(CARTS).unwrap();
     let url = database.url("postgres");
-    let run =
-        |more: &[&str]| run_program_in(folder.path(), &[], &[&["revoke", "user", "u1", &url], more].concat());
-    let said = run(&[]);
+    let said = run_program_in(folder.path(), &[], &["revoke", "user", "u1", &url]);
     let last = said.stdout.lines().last().unwrap().trim().to_owned();
-    let options = last.strip_prefix("the same command with ").unwrap();
-    let options: Vec<&str> = options.split(' ').collect();
-    assert_eq!(options[2..], ["--confirm", database.name()]);
-    let refused = run(&options[..2]);
-    assert!(refused.exit_code == 2 && refused.stderr.contains(options[3]), "{}", refused.stderr);
-    let done = run(&options);
+    let words: Vec<&str> = last.split(' ').collect();
+    assert_eq!(
+        (&words[..2], &words[words.len() - 2..]),
+        (&["sessionwatch", "apply"][..], &["--confirm", database.name()][..])
+    );
+    let apply =
+        |more: &[&str]| run_program_in(folder.path(), &[], &[&["apply", words[2], &url], more].concat());
+    let refused = apply(&[]);
+    assert!(refused.exit_code == 2 && refused.stderr.contains(database.name()), "{}", refused.stderr);
+    let done = apply(&["--confirm", database.name()]);
     assert_eq!(done.exit_code, 0, "{} {}", done.stdout, done.stderr);
 }

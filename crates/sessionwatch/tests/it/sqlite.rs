@@ -62,7 +62,7 @@ fn a_file_that_is_locked_or_endless_is_not_healthy() {
                    expires = \"expires\"\ndecoder = \"epoch-ms\"\nuser = \"userId\"\n";
     std::fs::write(folder.path().join("sessionwatch.toml"), mapping).unwrap();
     for engine in ["scan", "pushdown"] {
-        let arguments = ["check", "--engine", engine, "--timeout", "1", "--format", "json"];
+        let arguments = ["check", "--engine", engine, "--timeout", "1s", "--format", "json"];
         let said = testkit::run_program_in(folder.path(), &[], &arguments);
         assert!(
             said.exit_code == 3 && said.stderr.contains("ended by the statement timeout"),
@@ -72,7 +72,7 @@ fn a_file_that_is_locked_or_endless_is_not_healthy() {
         assert!(said.stdout.contains("\"verdict\": \"unknown\""), "{}", said.stdout);
     }
     connection.execute_batch("BEGIN EXCLUSIVE").unwrap();
-    let said = testkit::run_program_in(folder.path(), &[], &["check", "--lock-timeout", "1"]);
+    let said = testkit::run_program_in(folder.path(), &[], &["check", "--lock-timeout", "1s"]);
     assert!(said.exit_code == 3 && said.stderr.contains("locked"), "{}", said.stderr);
 }
 

@@ -176,23 +176,20 @@ pub(super) fn render_outcome(plan: &ActionPlan, applied: &ApplyReport) -> String
         plan.summary.not_ended.iter().for_each(|line| say(format!("  - {}", sanitize_text(line))));
     }
     if let (Some(at), false) = (applied.purge_at, restores) {
-        say(format!(
-            "To undo (until {}):\n  sessionwatch archive restore {}{}",
-            clock::format_utc(at),
-            plan.record.id,
-            ad_hoc_argument(&plan.record.target)
-        ));
+        say(format!("To undo (until {}):\n  {}", clock::format_utc(at), restore_command(plan)));
     }
     text
 }
 
-/// Returns the argument for a target that no configuration names: its name is its address. A password is not repeated.
-fn ad_hoc_argument(target: &str) -> String {
-    match target.split_once(':') {
-        Some(("sqlite", _)) => format!(" {}", quote_for_shell(target)),
+/// Returns the command that undoes a plan. A target that no configuration names has its address as name; a password is not
+/// repeated.
+fn restore_command(plan: &ActionPlan) -> String {
+    let target = match plan.record.target.split_once(':') {
+        Some(("sqlite", _)) => format!(" {}", quote_for_shell(&plan.record.target)),
         Some(_) => " URL".to_owned(),
         None => String::new(),
-    }
+    };
+    format!("sessionwatch archive restore {}{target}", plan.record.id)
 }
 
 /// Renders the outcome of a plan as JSON.

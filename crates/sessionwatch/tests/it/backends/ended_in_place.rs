@@ -24,9 +24,9 @@ const WAYS: [(&str, &str); 2] = [
 ];
 
 /// Carries out a plan: what came of it.
-fn carry_out(folder: &Path, plan: &Value, command: &[&str]) -> Value {
-    let more = ["--format", "json", "--apply", plan["id"].as_str().unwrap(), "--confirm", "app"];
-    document(&run_program_in(folder, &[], &[command, &more].concat()))["applied"].clone()
+fn carry_out(folder: &Path, plan: &Value) -> Value {
+    let command = ["apply", plan["id"].as_str().unwrap(), "--confirm", "app", "--format", "json"];
+    document(&run_program_in(folder, &[], &command))["applied"].clone()
 }
 
 /// Plans a restore of an archive, of which so many rows can come back, and carries it out.
@@ -36,7 +36,7 @@ fn restore(folder: &Path, archive: &str, count: u64) -> Value {
     assert_eq!(plan["rows"], count, "{plan:#}");
     let notes = plan["notes"].to_string();
     assert!(!notes.contains("without a fingerprint"), "a token that is NULL has none: {notes}");
-    carry_out(folder, &plan, &command)
+    carry_out(folder, &plan)
 }
 
 struct Story<'a> {
@@ -58,7 +58,7 @@ impl Story<'_> {
     fn end_all(&self, count: u64) -> String {
         let plan = plan(self.folder, &["revoke", "all"]);
         self.database.execute("UPDATE s SET seen = seen + 1");
-        let ended = carry_out(self.folder, &plan, &["revoke", "all"]);
+        let ended = carry_out(self.folder, &plan);
         assert_eq!((&ended["done"], &ended["skipped"]), (&count.into(), &0.into()), "{ended:#}");
         assert_eq!(self.numbers(self.is_ended), "123456");
         plan["id"].as_str().unwrap().to_owned()

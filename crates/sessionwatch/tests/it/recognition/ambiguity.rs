@@ -132,10 +132,10 @@ fn nothing_is_planned_on_another_table_until_somebody_confirms_it() {
             assert!(changed.stderr.contains(part), "{part}: {}", changed.stderr);
         }
         let id = plan["plan"]["id"].as_str().unwrap();
-        let applied = run(&["cleanup", "expired", "--apply", id, "--confirm", "app"]);
+        let applied = run(&["apply", id, "--confirm", "app"]);
         assert!(applied.exit_code == 3 && applied.stderr.contains("changed from"), "{}", applied.stderr);
         assert_eq!(store.count("logins"), 2);
-        let confirmed = run(&["targets", "confirm", "app", "--owner", "ada"]);
+        let confirmed = run(&["targets", "confirm", "app", "--as", "ada"]);
         assert!(
             confirmed.exit_code == 0 && confirmed.stdout.contains("logins` (`sessionToken`"),
             "{} {}",
@@ -144,7 +144,7 @@ fn nothing_is_planned_on_another_table_until_somebody_confirms_it() {
         );
         assert_eq!(run(all).exit_code, 0);
         // A plan of before is about the table of before.
-        let applied = run(&["cleanup", "expired", "--apply", id, "--confirm", "app"]);
+        let applied = run(&["apply", id, "--confirm", "app"]);
         assert!(
             applied.exit_code == 2 && applied.stderr.contains("was made for the table"),
             "{}",
@@ -235,7 +235,7 @@ fn the_watch_does_not_move_to_another_table_by_itself() {
     let mut watch = started(10);
     assert!(report(&watch)["error"].as_str().unwrap().contains("changed from"), "{:#}", report(&watch));
     store.run("DROP TABLE sessions; ALTER TABLE sessions_old RENAME TO logins");
-    let confirmed = run_program_in(folder.path(), &[], &["targets", "confirm", "app", "--owner", "ada"]);
+    let confirmed = run_program_in(folder.path(), &[], &["targets", "confirm", "app", "--as", "ada"]);
     assert_eq!(confirmed.exit_code, 0, "{}", confirmed.stderr);
     watch.to(now + 20 * MINUTE);
     assert_eq!(report(&watch)["table"], "public.logins");

@@ -38,7 +38,7 @@ fn renamed_fields_are_not_taken_for_another_library_nor_resets_for_sessions() {
     let plan = run_program_in(folder.path(), &[], &["revoke", "all", "--format", "json"]);
     let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
     let id = plan["plan"]["id"].as_str().unwrap();
-    let done = run_program_in(folder.path(), &[], &["revoke", "all", "--apply", id, "--confirm", "app"]);
+    let done = run_program_in(folder.path(), &[], &["apply", id, "--confirm", "app"]);
     assert!(
         done.stdout.contains("in public.session (Better Auth, snake_case columns)"),
         "{} {}",
@@ -126,7 +126,7 @@ fn sessions_that_are_kept_elsewhere_are_told_of_in_plan_and_result() {
     assert!(plan["plan"]["not_ended"][0].as_str().unwrap().contains(sign), "{plan:#}");
     assert!(plan["plan"]["not_ended"].to_string().contains("cookieCache"), "{plan:#}");
     let id = plan["plan"]["id"].as_str().unwrap();
-    let done = run_program_in(folder.path(), &[], &["revoke", "all", "--apply", id, "--confirm", "app"]);
+    let done = run_program_in(folder.path(), &[], &["apply", id, "--confirm", "app"]);
     assert!(
         done.stdout.contains("Not ended by this") && done.stdout.contains(sign),
         "{} {}",
