@@ -24,7 +24,11 @@ use sessionwatch_core::{
 };
 
 use super::{
-    Failure, actor::ActorArgs, lists::render_list, opening::open_existing_app, target::ConfigArgs,
+    Failure,
+    actor::ActorArgs,
+    lists::render_list,
+    opening::open_existing_app,
+    target::{ConfigArgs, require_known_filter},
     values::duration_between,
 };
 
@@ -139,6 +143,7 @@ pub(super) fn run(args: &AlertsCommand) -> Result<ExitCode, Failure> {
             let app = open_existing_app(config)?;
             let mut found = super::block_on(async { Ok(alerts::list_alerts(&app, filter).await?) })?;
             found.retain(|alert| target.as_ref().is_none_or(|name| alert.target == *name));
+            require_known_filter(&app.config(), target.as_deref(), found.is_empty())?;
             render_list(&build_alert_table(&found)?, *format, "alerts")
         }
         AlertsCommand::Show { alert, format, config } => describe_alert(alert, config, *format)?,

@@ -25,7 +25,7 @@ use super::{
     target::ConfigArgs,
 };
 
-/// How far this clock may be ahead of the confirmed time before a warning is printed.
+/// Lead of this clock over the confirmed time above which a warning is printed.
 const MAX_UNCONFIRMED_CLOCK_LEAD: SignedDuration = SignedDuration::from_mins(10);
 
 /// List, restore and purge removed sessions

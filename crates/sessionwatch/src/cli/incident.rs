@@ -25,10 +25,10 @@ use sessionwatch_core::{incident::IncidentSeverity, plural::format_count};
 use super::{
     Failure,
     actor::ActorArgs,
-    lists::{note_if_more, render_list},
+    lists::render_list,
     opening,
     remediation::{self, ApplyOptions, RemediationArgs, WriteUrlArgs},
-    target::{ConfigArgs, TargetArgs},
+    target::{ConfigArgs, TargetArgs, require_known_filter},
 };
 
 /// Users that a search lists.
@@ -357,7 +357,9 @@ fn search_users(part: &str, incident: &IncidentArgs) -> Result<ExitCode, Failure
     let ops = incident.read_only_ops(StoreRequirement::EmptyIfMissing)?;
     let search = incidents::search_users(ops, part.to_owned(), USER_SEARCH_LIMIT + 1);
     let mut users = super::block_on(async { Ok(search.await?) })?;
-    note_if_more(users.len() > USER_SEARCH_LIMIT, USER_SEARCH_LIMIT);
+    if users.len() > USER_SEARCH_LIMIT {
+        super::print_note(&format!("list cut at {USER_SEARCH_LIMIT}; search for a longer text"));
+    }
     users.truncate(USER_SEARCH_LIMIT);
     if users.is_empty() {
         return Err(Failure::Usage(format!(
@@ -385,6 +387,7 @@ fn list_incidents(
     let app = opening::open_existing_app(args)?;
     let mut found = super::block_on(async { Ok(incidents::list_incidents(&app).await?) })?;
     found.retain(|incident| target.is_none_or(|name| incident.target == name));
+    require_known_filter(&app.config(), target, found.is_empty())?;
     let summary = |incident: &IncidentRecord| incident.report_field("summary").unwrap_or_default();
     let row = |incident: &IncidentRecord| {
         vec![

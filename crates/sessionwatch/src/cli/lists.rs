@@ -23,6 +23,6 @@ pub(super) fn note_if_cut(shown: usize, total: usize) {
 /// Prints a note on stderr if there are more rows than `--limit` shows. Counting them all would cost a second query.
 pub(super) fn note_if_more(has_more: bool, limit: usize) {
     if has_more {
-        super::print_note(&format!("only {limit} are shown; raise --limit to see more"));
+        super::print_note(&format!("list cut at {limit}; raise --limit to see more"));
     }
 }

@@ -20,7 +20,7 @@ use super::{
     lists::{note_if_cut, render_list},
     opening::open_existing_app,
     remediation,
-    target::ConfigArgs,
+    target::{ConfigArgs, require_known_filter},
 };
 
 /// List plans and show the rows they would change
@@ -60,6 +60,7 @@ pub(super) fn run(args: &PlansCommand) -> Result<ExitCode, Failure> {
             let limit = *limit as usize;
             let mut found = super::block_on(async { Ok(plans::list_plans(&app, usize::MAX).await?) })?;
             found.retain(|plan| target.as_ref().is_none_or(|name| plan.record.target == *name));
+            require_known_filter(&app.config(), target.as_deref(), found.is_empty())?;
             note_if_cut(limit, found.len());
             found.truncate(limit);
             render_list(&build_plan_table(&app.config(), &found)?, *format, "plans")

@@ -162,7 +162,7 @@ fn apply_arguments(
             quote_for_shell(given)
         });
     }
-    // What a variable of the environment says, the next command reads from there too.
+    // The next command reads variables of the environment again, so only options are repeated.
     let is_set = |name: &str| environment::read_variable(name).is_some();
     if let Some(file) = args.target.config.config.as_ref().filter(|_| !is_set("SESSIONWATCH_CONFIG")) {
         arguments.push(format!("--config {}", quoted(file)));

@@ -82,6 +82,7 @@ impl ServeOverrides {
             let target = Target::ad_hoc(address);
             config.targets.push(Target { name: DEFAULT_TARGET_NAME.to_owned(), is_ad_hoc: false, ..target });
         }
+        config.targets = config.targets.into_iter().map(target::with_stored_passwords).collect();
         config.serve.listen = self.listen.unwrap_or(config.serve.listen);
         if let Some(store) = &self.store {
             // It was checked at the start.

@@ -1,4 +1,4 @@
-//! Which target a command works on: a configured name, a database URL, or the address that the environment names.
+//! The target of a command: a configured name, a database URL, or the address in the environment.
 
 use std::path::PathBuf;
 
@@ -136,7 +136,7 @@ pub(super) fn resolve_targets(config: &Config, given: Option<&str>) -> Result<Ve
     if let Some(given) = given {
         config.require_resolved(Some(given))?;
         if let Some(target) = config.targets.iter().find(|target| target.name == given) {
-            return Ok(vec![target.clone()]);
+            return Ok(vec![with_stored_passwords(target.clone())]);
         }
         let mut address = TargetAddress::parse(given).map_err(|error| match error {
             AddressError::Unknown(_) if is_name_shaped(given) => unknown_target(config, given),
@@ -147,7 +147,7 @@ pub(super) fn resolve_targets(config: &Config, given: Option<&str>) -> Result<Ve
     }
     config.require_resolved(None)?;
     if !config.targets.is_empty() {
-        return Ok(config.targets.clone());
+        return Ok(config.targets.iter().cloned().map(with_stored_passwords).collect());
     }
     match default_address::find_default_address() {
         Ok(address) => Ok(vec![Target::ad_hoc(address)]),
@@ -158,6 +158,13 @@ pub(super) fn resolve_targets(config: &Config, given: Option<&str>) -> Result<Ve
             Err(Failure::Usage(format!("cannot use {source}: {error}")))
         }
     }
+}
+
+/// Adds the passwords of `PGPASSWORD` and `~/.pgpass` to the addresses of a target that have none.
+pub(super) fn with_stored_passwords(mut target: Target) -> Target {
+    let others = target.replica_address.as_mut().into_iter().chain(&mut target.write_address);
+    std::iter::once(&mut target.address).chain(others).for_each(default_address::add_stored_password);
+    target
 }
 
 /// Returns the configured targets of that name, or all of them.
@@ -175,6 +182,24 @@ pub(super) fn select_configured(config: &Config, name: Option<&str>) -> Result<V
         None => Err(Failure::Usage(
             "no target is configured: `sessionwatch init` writes a configuration file with one".into(),
         )),
+    }
+}
+
+/// Rejects a `--target` that found nothing and names no configured target: a typo would look like an empty list.
+///
+/// # Errors
+///
+/// Returns an error if there is no such target.
+pub(super) fn require_known_filter(
+    config: &Config,
+    name: Option<&str>,
+    found_nothing: bool,
+) -> Result<(), Failure> {
+    match name {
+        Some(name) if found_nothing && config.targets.iter().all(|target| target.name != name) => {
+            Err(unknown_target(config, name))
+        }
+        _ => Ok(()),
     }
 }
 

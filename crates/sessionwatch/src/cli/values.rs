@@ -125,7 +125,7 @@ pub(super) fn whole_days(length: SignedDuration) -> Option<u32> {
 /// The choice of `--color`, which the whole process shares.
 static COLOR: OnceLock<ColorChoice> = OnceLock::new();
 
-/// When output is colored.
+/// The choice of colored output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum ColorChoice {
     /// On a terminal, unless NO_COLOR is set or TERM is dumb

@@ -136,7 +136,7 @@ pub(super) fn list_log_sources(args: &LogSourcesArgs) -> Result<ExitCode, Failur
 
 fn build_source_row(name: &str, kept: &LogSourceRecord, activity: &str) -> Vec<String> {
     let count = |what: &str| kept.counters.get(what).and_then(Value::as_u64).unwrap_or(0);
-    let signals: u64 = kept
+    let events: u64 = kept
         .counters
         .iter()
         .filter(|(what, _)| what.starts_with("signals/"))
@@ -162,7 +162,7 @@ fn build_source_row(name: &str, kept: &LogSourceRecord, activity: &str) -> Vec<S
         kept.last_line_at.map(clock::format_utc).unwrap_or_default(),
         activity.to_owned(),
         count("lines").to_string(),
-        signals.to_string(),
+        events.to_string(),
         dropped.join(", "),
     ]
 }

@@ -58,19 +58,19 @@ struct ScanPart<'a, 'p> {
 }
 
 impl LogEventCollector for ScanPart<'_, '_> {
-    fn push_event(&mut self, signal: LogEvent<'_>, place: LogExcerpt<'_>) {
+    fn push_event(&mut self, event: LogEvent<'_>, place: LogExcerpt<'_>) {
         let patterns = self.matchers.patterns();
         if !self.only.is_empty() {
-            let pattern = signal.pattern_index.and_then(|number| patterns.get(number));
-            let name = pattern.map_or(signal.kind.name(), |pattern| &pattern.name);
+            let pattern = event.pattern_index.and_then(|number| patterns.get(number));
+            let name = pattern.map_or(event.kind.name(), |pattern| &pattern.name);
             if !self.only.iter().any(|only| only == name) {
                 return;
             }
         }
         if self.keep_all {
-            self.list.push(LocatedLogEvent::new(signal.clone(), place, self.source, patterns));
+            self.list.push(LocatedLogEvent::new(event.clone(), place, self.source, patterns));
         }
-        self.tally.add_event(signal, place);
+        self.tally.add_event(event, place);
     }
 }
 
@@ -166,18 +166,18 @@ const CSV_HEADER: &str =
     "at,kind,severity,user,other_user,token_prefix,reason,request_id,source,from,to,text\n";
 
 fn render_csv_line(found: &LocatedLogEvent) -> String {
-    let signal = &found.event;
+    let event = &found.event;
     let text = |text: &Option<std::borrow::Cow<'_, str>>| text.as_deref().unwrap_or_default().to_owned();
     let (from, to) = found.byte_range;
     sessionwatch_app::output::csv::render_csv_line(&[
-        &signal.at.map(clock::format_rfc3339).unwrap_or_default(),
+        &event.at.map(clock::format_rfc3339).unwrap_or_default(),
         found.name(),
         found.severity.map_or("", Severity::name),
-        &text(&signal.user),
-        &text(&signal.other_user),
-        &text(&signal.token_prefix),
-        &text(&signal.reason),
-        &text(&signal.request_id),
+        &text(&event.user),
+        &text(&event.other_user),
+        &text(&event.token_prefix),
+        &text(&event.reason),
+        &text(&event.request_id),
         &found.source,
         &from.to_string(),
         &to.to_string(),
