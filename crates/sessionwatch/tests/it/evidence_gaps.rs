@@ -327,7 +327,7 @@ fn programs_and_pages_are_told_what_is_missing_in_evidence() {
     let base = format!("/incidents/{id}");
     bot.post(&format!("{base}/next"), &json!({ "said": "nothing", "step": "confirm" }));
     let next = json!({ "said": "done", "step": "affected", "note": "2 and 3" });
-    assert_eq!(bot.post(&format!("{base}/next"), &next).body["step", "check"]["id"], "evidence");
+    assert_eq!(bot.post(&format!("{base}/next"), &next).body["next"]["id"], "evidence");
     let plan = bot.post(&format!("{base}/contain"), &json!({ "whose": "users", "users": ["2", "3"] })).body;
     let apply = format!("/plans/{}/apply", plan["id"].as_str().unwrap());
     away(&scene.database, true);
@@ -347,13 +347,13 @@ fn programs_and_pages_are_told_what_is_missing_in_evidence() {
     assert!(status == 200 && head.contains("-incomplete.tar.age"), "{status} {head}");
     away(&scene.database, false);
     let course = bot.get(&base).body;
-    assert_eq!(course["step", "check"]["id"], "evidence", "{course}");
-    assert!(course["step", "check"]["found"].as_str().unwrap().contains("INCOMPLETE: "), "{course}");
+    assert_eq!(course["next"]["id"], "evidence", "{course}");
+    assert!(course["next"]["found"].as_str().unwrap().contains("INCOMPLETE: "), "{course}");
     let page =
         testkit::http::get_with_headers(&scene.watch.address, &format!("/incidents/{id}"), &headers).body;
     assert!(page.contains("So far: ") && page.contains("INCOMPLETE: "), "{page}");
     let still = bot.post(&format!("{base}/next"), &json!({ "said": "nothing", "step": "evidence" })).body;
-    assert_eq!(still["step", "check"]["id"], "evidence", "{still}");
+    assert_eq!(still["next"]["id"], "evidence", "{still}");
     let report = bot.ask("GET", &format!("{base}/report"), &[], None);
     assert_eq!(report.status, 200, "{:?}", report.answer);
 

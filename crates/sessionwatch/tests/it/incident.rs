@@ -93,12 +93,7 @@ fn the_emergency_procedure_leads_from_a_leak_to_a_closed_incident() {
     )
     .unwrap();
     let plan = plan["plan"]["id"].as_str().unwrap().to_owned();
-    let applied = run_program_in(
-        folder.path(),
-        &[("DATABASE_URL", &url), ("USER", "ada")],
-        &["apply", &plan, "--incident", &latest(folder.path())],
-    );
-    assert!(applied.exit_code == 0 && applied.stdout.contains("4 rows removed"), "{}", applied.stderr);
+    contain(folder.path(), &url, &plan);
     // What was ended and is there again is found.
     database.psql(r#"INSERT INTO sessions VALUES ('s1', 'again', 2, now() + interval '1 hour')"#).unwrap();
     says(&["step", "check"], 1, "1 ended sessions that are back");
@@ -124,6 +119,13 @@ fn the_emergency_procedure_leads_from_a_leak_to_a_closed_incident() {
     says(&["close"], 0, "Closed INC-");
     is_reported(folder.path(), &url);
     says(&["step", "check", "--id", &latest(folder.path())], 2, "is closed");
+}
+
+/// Applies a containment plan in the open incident.
+fn contain(folder: &Path, url: &str, plan: &str) {
+    let arguments = ["apply", plan, "--incident", &latest(folder)];
+    let applied = run_program_in(folder, &[("DATABASE_URL", url), ("USER", "ada")], &arguments);
+    assert!(applied.exit_code == 0 && applied.stdout.contains("4 rows removed"), "{}", applied.stderr);
 }
 
 /// Who is affected is said, and what was said by mistake can be taken back.

@@ -44,7 +44,7 @@ fn what_goes_along_with_sessions_is_counted_and_confirmed() {
         "{notes}"
     );
     assert!(counted["needs_confirmation"].to_string().contains("has 3 side effects beyond the sessions"));
-    let said = apply(place, &cleanup, &counted, false);
+    let said = apply(place, &counted, false);
     assert!(said.exit_code == 2 && said.stderr.contains("--confirm 'app'"), "{said:?}");
     database.psql(&format!("GRANT SELECT (cart) ON items TO {watch}")).unwrap();
     let counted = plan(place, &cleanup);
@@ -62,12 +62,12 @@ fn what_goes_along_with_sessions_is_counted_and_confirmed() {
     let trigger = "CREATE FUNCTION forget() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN DELETE FROM users WHERE id = OLD.\"userId\"; RETURN OLD; END';
         CREATE TRIGGER forgets AFTER DELETE ON sessions FOR EACH ROW EXECUTE FUNCTION forget()";
     database.psql(trigger).unwrap();
-    let said = apply(place, &cleanup, &counted, true);
+    let said = apply(place, &counted, true);
     assert!(said.exit_code == 3 && said.stderr.contains("trigger `forgets`"), "{said:?}");
     assert!(besides(&plan(place, &cleanup)).contains(&effect("trigger", "sessions", None)));
     // One that is switched off does not run.
     database.psql("ALTER TABLE sessions DISABLE TRIGGER forgets").unwrap();
-    let said = apply(place, &cleanup, &counted, true);
+    let said = apply(place, &counted, true);
     assert_eq!(said.exit_code, 0, "{} {}", said.stdout, said.stderr);
     assert_eq!(database.psql("SELECT count(*) FROM carts").unwrap(), "100\n");
     // Ending in place deletes nothing.
@@ -87,7 +87,7 @@ fn what_goes_along_with_sessions_is_archived_and_comes_back_with_them() {
     let counted = plan(place, &cleanup);
     // A role that could not restore what goes along deletes nothing.
     database.psql(&format!("REVOKE INSERT ON items FROM {act}")).unwrap();
-    let said = apply(place, &cleanup, &counted, true);
+    let said = apply(place, &counted, true);
     assert!(
         said.exit_code == 3 && said.stderr.contains("lacks INSERT ON \"public\".\"items\""),
         "{}",
@@ -96,7 +96,7 @@ fn what_goes_along_with_sessions_is_archived_and_comes_back_with_them() {
     let doctor = run_program_in(place, &[], &["doctor"]);
     assert!(doctor.stdout.contains("INSERT ON \"public\".\"items\""), "{}", doctor.stdout);
     grant(&database, &watch, &act);
-    let said = apply(place, &cleanup, &counted, true);
+    let said = apply(place, &counted, true);
     assert_eq!(said.exit_code, 0, "{} {}", said.stdout, said.stderr);
     assert_eq!(database.psql("SELECT count(*) FROM carts").unwrap(), "100\n");
     let gone = document(&said)["applied"].clone();
@@ -113,7 +113,7 @@ fn what_goes_along_with_sessions_is_archived_and_comes_back_with_them() {
     );
     // A cart that is there again stays, and the items of the one in the archive do not move into it.
     database.psql("INSERT INTO carts VALUES (1, 'l1')").unwrap();
-    let said = apply(place, &restore, &back, true);
+    let said = apply(place, &back, true);
     let back = document(&said)["applied"].clone();
     assert_eq!((said.exit_code, &back["done"]), (1, &50.into()), "{back:#}");
     assert_eq!(
@@ -142,7 +142,7 @@ fn triggers_and_rules_that_stop_a_deletion_are_named() {
     let revoke = ["revoke", "user", "u4"];
     let kept = plan(folder.path(), &revoke);
     assert_eq!(besides(&kept), [effect("trigger-before", "sessions", None)]);
-    let said = apply(folder.path(), &revoke, &kept, true);
+    let said = apply(folder.path(), &kept, true);
     let done = document(&said)["applied"].clone();
     assert_eq!((said.exit_code, &done["done"], &done["skipped"]), (1, &1.into(), &1.into()), "{done:#}");
     assert_eq!(done["rows"][0]["why"], "kept by a trigger of the table that runs before each row");
@@ -161,7 +161,7 @@ fn triggers_and_rules_that_stop_a_deletion_are_named() {
         .unwrap();
     let ruled = plan(folder.path(), &["revoke", "user", "u9"]);
     assert_eq!(besides(&ruled), [effect("rule", "sessions", None)]);
-    let said = apply(folder.path(), &["revoke", "user", "u9"], &ruled, false);
+    let said = apply(folder.path(), &ruled, false);
     assert!(
         said.exit_code == 2 && said.stderr.contains("1 side effect beyond the sessions"),
         "{}",
@@ -201,19 +201,14 @@ fn in_a_file_too_what_goes_along_is_counted() {
     let mut found = besides(&one);
     found.sort_by_key(|(kind, table, _)| expected.iter().position(|one| (&one.0, &one.1) == (kind, table)));
     assert_eq!(found, expected);
-    let said = apply(folder.path(), &revoke, &one, false);
+    let said = apply(folder.path(), &one, false);
     assert!(said.exit_code == 2 && said.stderr.contains("5 side effects"), "{} {}", said.stdout, said.stderr);
     let all = plan(folder.path(), &["revoke", "all"]);
     assert!(
         besides(&all).contains(&effect("cascade", "sessions", Some(0))),
         "the plan names them itself: {all:#}"
     );
-    let said = apply(
-        folder.path(),
-        &["revoke", "session", "b"],
-        &plan(folder.path(), &["revoke", "session", "b"]),
-        true,
-    );
+    let said = apply(folder.path(), &plan(folder.path(), &["revoke", "session", "b"]), true);
     let done = document(&said)["applied"].clone();
     assert_eq!(
         done["rows"][0]["why"], "kept by a trigger of the table that runs before each row",
@@ -234,11 +229,11 @@ fn a_session_stays_with_what_goes_along_where_that_stays() {
     let planned = plan(folder.path(), &all);
     // Without counters, nobody would know what else went.
     database.psql(&format!("ALTER ROLE {act} SET track_counts = off")).unwrap();
-    let said = apply(folder.path(), &all, &planned, true);
+    let said = apply(folder.path(), &planned, true);
     assert!(said.exit_code == 3 && said.stderr.contains("track_counts = off"), "{}", said.stderr);
     database.psql(&format!("ALTER ROLE {act} RESET track_counts")).unwrap();
     // More rows go along than are read at once, and one of them stays with its session.
-    let said = apply(folder.path(), &all, &planned, true);
+    let said = apply(folder.path(), &planned, true);
     let done = document(&said)["applied"].clone();
     assert_eq!((said.exit_code, &done["done"], &done["skipped"]), (1, &99.into(), &1.into()), "{done:#}");
     assert_eq!(
@@ -249,7 +244,7 @@ fn a_session_stays_with_what_goes_along_where_that_stays() {
     let left = "SELECT s.id, count(*) FROM sessions AS s JOIN carts ON session_id = s.id WHERE s.expires > now() GROUP BY s.id";
     assert_eq!(database.psql(left).unwrap(), "l3|2\n");
     let restore = ["archive", "restore", done["plan"].as_str().unwrap()];
-    let said = apply(folder.path(), &restore, &plan(folder.path(), &restore), true);
+    let said = apply(folder.path(), &plan(folder.path(), &restore), true);
     assert_eq!(
         document(&said)["applied"]["dependents"][0]["done"],
         30_598,

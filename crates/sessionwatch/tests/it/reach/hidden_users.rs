@@ -57,7 +57,7 @@ fn users_that_are_hidden_make_nobody_an_orphan() {
     let report = document(&run(&["check", "--format", "json"]));
     assert_eq!(find_check_result(&report, "orphaned-sessions")["value"], 30.0);
     for plan in [&seen, &plan(place, &["cleanup", "orphaned"])] {
-        let said = apply(place, &["cleanup", "orphaned"], plan, true);
+        let said = apply(place, plan, true);
         assert!(
             said.exit_code == 3 && said.stderr.contains("from the write role"),
             "{} {}",
@@ -69,7 +69,7 @@ fn users_that_are_hidden_make_nobody_an_orphan() {
     // What does not depend on users goes, and comes back once its users are seen.
     let gone = applied(place, &["revoke", "user", "u50"]);
     let restore = ["archive", "restore", gone["plan"].as_str().unwrap()];
-    let said = apply(place, &restore, &plan(place, &restore), true);
+    let said = apply(place, &plan(place, &restore), true);
     assert!(
         said.exit_code == 1 && said.stdout.contains("its user cannot be seen"),
         "{} {}",
@@ -110,7 +110,7 @@ fn users_that_may_not_be_read_make_nobody_an_orphan() {
     let run = |arguments: &[&str]| run_program_in(folder.path(), &[], arguments);
     let seen = plan(folder.path(), &["cleanup", "orphaned"]);
     database.psql(&format!("REVOKE ALL ON users FROM {act}")).unwrap();
-    let said = apply(folder.path(), &["cleanup", "orphaned"], &seen, true);
+    let said = apply(folder.path(), &seen, true);
     assert!(
         said.exit_code == 3 && said.stderr.contains("GRANT SELECT (\"id\") ON \"public\".\"users\""),
         "{}",
