@@ -93,7 +93,7 @@ fn the_emergency_procedure_leads_from_a_leak_to_a_closed_incident() {
     )
     .unwrap();
     let plan = plan["plan"]["id"].as_str().unwrap().to_owned();
-    contain(folder.path(), &url, &plan);
+    apply_containment(folder.path(), &url, &plan);
     // What was ended and is there again is found.
     database.psql(r#"INSERT INTO sessions VALUES ('s1', 'again', 2, now() + interval '1 hour')"#).unwrap();
     says(&["step", "check"], 1, "1 ended sessions that are back");
@@ -122,7 +122,7 @@ fn the_emergency_procedure_leads_from_a_leak_to_a_closed_incident() {
 }
 
 /// Applies a containment plan in the open incident.
-fn contain(folder: &Path, url: &str, plan: &str) {
+fn apply_containment(folder: &Path, url: &str, plan: &str) {
     let arguments = ["apply", plan, "--incident", &latest(folder)];
     let applied = run_program_in(folder, &[("DATABASE_URL", url), ("USER", "ada")], &arguments);
     assert!(applied.exit_code == 0 && applied.stdout.contains("4 rows removed"), "{}", applied.stderr);
