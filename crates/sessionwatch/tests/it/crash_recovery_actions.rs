@@ -88,7 +88,7 @@ fn ctrl_c_ends_after_the_present_batch_and_the_same_command_goes_on() {
     let first = testkit::ProgramOutput::from(child.wait_with_output().unwrap());
     let (stopped, gone) = (applied(&first), archived(folder.path()));
     assert_eq!(first.exit_code, 3, "{}", first.stderr);
-    assert!(first.stderr.contains("stopping after the present batch"), "{}", first.stderr);
+    assert!(first.stderr.contains("stopping after the current batch"), "{}", first.stderr);
     assert_eq!(stopped["done"].as_u64().unwrap() + stopped["remaining"].as_u64().unwrap(), 30_000);
     assert!(gone < 30_000 && stopped["done"] == gone, "{gone}");
     let second = testkit::ProgramOutput::from(applying(folder.path(), &plan).output().unwrap());
@@ -283,8 +283,8 @@ fn a_full_disk_is_said_and_nothing_leaves_the_table_unarchived() {
     // The plan fits; what it would archive does not.
     let script = "cd \"$1\"; p=$($0 cleanup expired --format json | sed -n 's/.*\"id\": \"\\(p-[0-9a-f]*\\)\".*/\\1/p' | head -n 1)\n\
         dd if=/dev/zero of=disk/filler bs=64k 2>/dev/null\n\
-        $0 cleanup expired --apply \"$p\" --confirm app; echo \"code $?\"\n\
-        rm disk/filler; $0 cleanup expired --apply \"$p\" --confirm app >&2; $0 archive list --format json";
+        $0 apply \"$p\" --confirm app; echo \"code $?\"\n\
+        rm disk/filler; $0 apply \"$p\" --confirm app >&2; $0 archive list --format json";
     let output = crate::disk_full::beside(&disk, Path::new("sh"), "8m")
         .args(["-c", script, env!("CARGO_BIN_EXE_sessionwatch"), &folder.path().display().to_string()])
         .output()

@@ -111,7 +111,7 @@ impl Emergency {
     fn is_frozen(&self, file: &str, rows: usize) {
         let asked = format!("{file}.age");
         self.says(&["evidence", "app", "--output", &asked], 0, &format!("Wrote {asked}, encrypted to age1"));
-        self.says(&["verify", &asked], 0, "Every part is what was written");
+        self.says(&["verify", &asked], 0, "Evidence intact");
         assert_eq!(count(&self.parts(&asked)), rows);
     }
 

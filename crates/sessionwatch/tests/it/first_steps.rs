@@ -159,7 +159,7 @@ fn a_list_that_is_cut_says_so() {
     let cut = list("5");
     assert_eq!(
         (cut.stderr.as_str(), cut.stdout.lines().count()),
-        ("note: 5 shown, there are more: --limit shows them\n", 6)
+        ("note: list cut at 5; raise --limit to see more\n", 6)
     );
     assert!(cut.stdout.starts_with("token,id,user,expires,status,hours_left,"), "{}", cut.stdout);
     assert!(cut.stdout.contains(",2027-01-01T00:00:00.000000Z,"), "{}", cut.stdout);
@@ -332,7 +332,7 @@ fn an_empty_plan_promises_nothing() {
         "INSERT INTO sessions VALUES ('s', 'token-token-token-token', 'u1', '2099-01-01T00:00:00.000Z');";
     let said = run_program_in(folder.path(), &[], &["cleanup", "expired", &file(folder.path(), rows)]).stdout;
     assert!(
-        said.contains("nothing fits: there is nothing to do") && !said.contains("are removed from the table"),
+        said.contains("Nothing to do: no row matches.") && !said.contains("are removed from the table"),
         "{said}"
     );
 }

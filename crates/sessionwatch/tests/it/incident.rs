@@ -202,8 +202,8 @@ fn a_drill_runs_on_the_demonstration_and_on_a_server_and_leaves_nothing_behind()
     for turn in 0..2 {
         let said = run_program_in(folder.path(), &[], &["incident", "drill", "--demo", "--yes"]);
         assert_eq!(said.exit_code, 0, "{} {}", said.stdout, said.stderr);
-        assert!(said.stdout.contains("The drill is over: found after"), "{}", said.stdout);
-        assert_eq!(said.stdout.contains("Earlier ones:"), turn == 1, "{}", said.stdout);
+        assert!(said.stdout.contains("Drill finished: detected after"), "{}", said.stdout);
+        assert_eq!(said.stdout.contains("Earlier drills:"), turn == 1, "{}", said.stdout);
     }
     let left: Vec<_> =
         std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();

@@ -170,7 +170,7 @@ fn an_address_says_how_a_password_is_written() {
     }
     let misplaced = testkit::run_program(&["check", "--only", "postgres://appuser:pw@127.0.0.1:1/app"]);
     assert_eq!(misplaced.exit_code, 2);
-    assert!(misplaced.stderr.contains("`--only` takes no address"), "{}", misplaced.stderr);
+    assert!(misplaced.stderr.contains("`--only` does not accept a database URL"), "{}", misplaced.stderr);
     let unknown = testkit::run_program(&["postgres://appuser:pw@127.0.0.1:1/app"]);
     assert_eq!(unknown.exit_code, 2);
     let shown = "unrecognized subcommand 'postgres://appuser:***@127.0.0.1:1/app'";

@@ -47,10 +47,6 @@ pub(in crate::cli) fn render_plan(config: &Config, plan: &ActionPlan, arguments:
     if let Some(place) = plan.describe_table() {
         let _ = writeln!(text, "Table: {}.", sanitize_text(&place));
     }
-    if rows == 0 {
-        text.push_str("\nNothing to do: no row matches.\n");
-        return text;
-    }
     let _ = writeln!(text, "Users: {}.", summary.users);
     if !summary.sample.is_empty() {
         let shown = summary.sample.len() as u64;
@@ -69,6 +65,11 @@ pub(in crate::cli) fn render_plan(config: &Config, plan: &ActionPlan, arguments:
     }
     if let Some(reasons) = &limit {
         let _ = writeln!(text, "  - this plan {reasons}: applying it needs --confirm with the target name");
+    }
+    // The notes come first: an application with JWT sessions has no rows, and its logins go on.
+    if rows == 0 {
+        text.push_str("\nNothing to do: no row matches.\n");
+        return text;
     }
     match record.state {
         PlanState::Done => text.push_str("\nThis plan has been applied.\n"),

@@ -128,7 +128,7 @@ fn sessions_that_are_kept_elsewhere_are_told_of_in_plan_and_result() {
     let id = plan["plan"]["id"].as_str().unwrap();
     let done = run_program_in(folder.path(), &[], &["apply", id, "--confirm", "app"]);
     assert!(
-        done.stdout.contains("Not ended by this") && done.stdout.contains(sign),
+        done.stdout.contains("Not revoked by this") && done.stdout.contains(sign),
         "{} {}",
         done.stdout,
         done.stderr
